@@ -1,0 +1,14 @@
+//! fleet-monitor watches a CoreOS fleet cluster and publishes what it sees.
+//!
+//! The way of a row, read from left to right; nothing flows back:
+//!
+//! ```text
+//! fleetctl child ── source::table ┐
+//! fleet.sock HTTP ─ source::wire  ├─► Reading ─► cluster (merge, judge, diff) ─► feed (encode once) ─► watch ─► session ─► browser
+//! recording ─────── source::replay┘                         └─► journal, metrics, history              (one per client)
+//! ```
+//!
+//! A session never asks a source for anything, and a source never knows a client. [`daemon`] is the only place where all
+//! parts meet.
+
+pub mod cluster;
