@@ -6,9 +6,7 @@
 //! This module knows nothing of how a reading was obtained and nothing of who looks at the view: it depends on the
 //! standard library and serde alone, and time is passed in, so that a test can replay an hour in a millisecond.
 
-mod delta;
 mod health;
-mod judge;
 mod transition;
 
 use std::borrow::Borrow;
@@ -20,7 +18,6 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::{Deserialize, Serialize};
 
 pub use health::{Failure, Health, TopicHealth};
-pub use judge::Cluster;
 pub use transition::{Event, Transition};
 
 /// A short text that many rows share.
