@@ -12,3 +12,4 @@
 //! parts meet.
 
 pub mod cluster;
+pub mod feed;
