@@ -1,0 +1,3 @@
+//! What clients are sent: the public messages and their making.
+
+pub mod fields;
