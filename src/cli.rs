@@ -17,14 +17,15 @@ const ACCESS: &str = "Who may look";
 const OWN: &str = "Logging and configuration";
 
 /// Watches a CoreOS fleet cluster and publishes it live over WebSockets.
+#[allow(rustdoc::bare_urls, reason = "these docs are the text of --help")]
 #[derive(Parser, Serialize, Clone, Debug, Default, PartialEq, Eq)]
 #[command(name = "fleet-monitor", version, max_term_width = 80, after_help = SPELLINGS)]
 pub struct Cli {
-    /// The fleetctl command [default: fleetctl in $PATH]
+    /// fleetctl command [default: fleetctl in $PATH]
     #[arg(short = 'c', long, value_name = "COMMAND", help_heading = WATCH)]
     pub fleetctl: Option<String>,
 
-    /// Seconds between polls of machines; fractions allowed [default: 10]
+    /// Seconds between polls of machines, such as 0.5 or 30 [default: 10]
     #[arg(short = 'm', long, value_name = "SECONDS", help_heading = WATCH)]
     pub machine_freq: Option<String>,
 
@@ -48,8 +49,7 @@ pub struct Cli {
     #[arg(long, value_name = "PORT", help_heading = WATCH)]
     pub tunnel_port: Option<String>,
 
-    /// auto, fleetctl, api or replay; auto takes the API if its socket is there and no option asks for fleetctl
-    /// [default: auto]
+    /// auto, fleetctl, api or replay; auto is the API if its socket is there and nothing asks for fleetctl [default: auto]
     #[arg(long, value_name = "SOURCE", help_heading = WATCH)]
     pub source: Option<String>,
 
@@ -61,7 +61,7 @@ pub struct Cli {
     #[arg(long, value_name = "SECONDS", help_heading = WATCH)]
     pub poll_timeout: Option<String>,
 
-    /// Seconds that a row which fleet wants, but no longer reports, is kept as stale; 0: off [default: 30]
+    /// Seconds that a row stays as stale while fleet wants it but does not report it; 0: off [default: 30]
     #[arg(long, value_name = "SECONDS", help_heading = WATCH)]
     pub grace: Option<String>,
 
@@ -81,56 +81,56 @@ pub struct Cli {
     #[arg(long, value_name = "FACTOR", help_heading = WATCH)]
     pub replay_speed: Option<String>,
 
-    /// The port of the WebSocket and HTTP server [default: 8989]
+    /// Port to listen on [default: 8989]
     #[arg(short = 'p', long, value_name = "PORT", help_heading = PUBLISH)]
     pub port: Option<String>,
 
-    /// The address to listen on [default: ::, or 0.0.0.0 where there is no IPv6]
+    /// Address to listen on [default: all, which is :: or, where there is no IPv6, 0.0.0.0]
     #[arg(long, value_name = "ADDRESS", help_heading = PUBLISH)]
     pub bind: Option<String>,
 
-    /// When the lists are sent: after changes, or after all polls [default: changes]
+    /// changes: send a list when it has changed; polls: after every poll [default: changes]
     #[arg(long, value_name = "WHEN", help_heading = PUBLISH)]
     pub publish: Option<String>,
 
-    /// Columns of the first protocol's units, of unit, load, active, sub, machine, hash, dstate, target, global, desc,
-    /// verdict [default: unit,load,active,sub,machine]
-    #[arg(long, value_name = "FIELDS", help_heading = PUBLISH)]
+    /// Columns of units, from unit, load, active, sub, machine, hash, dstate, target, global, desc, verdict
+    /// [default: unit,load,active,sub,machine]
+    #[arg(long, value_name = "LIST", help_heading = PUBLISH)]
     pub unit_fields: Option<String>,
 
-    /// Columns of its machines [default: machine,ip,metadata]
-    #[arg(long, value_name = "FIELDS", help_heading = PUBLISH)]
+    /// Columns of machines, from machine, ip, metadata [default: machine,ip,metadata]
+    #[arg(long, value_name = "LIST", help_heading = PUBLISH)]
     pub machine_fields: Option<String>,
 
-    /// Units with a metric of their own, such as web@*.service; may be several, between commas [default: none]
-    #[arg(long, value_name = "GLOBS", help_heading = PUBLISH)]
+    /// Units with metrics of their own, as globs such as web@*.service [default: none]
+    #[arg(long, value_name = "LIST", help_heading = PUBLISH)]
     pub metrics_units: Option<String>,
 
-    /// Web sites let in besides this host's own, such as https://ops.example.com; * is all [default: none]
-    #[arg(long, value_name = "ORIGINS", help_heading = ACCESS)]
+    /// Web sites let in besides this host's own, such as https://ops.example.com, or * for all [default: none]
+    #[arg(long, value_name = "LIST", help_heading = ACCESS)]
     pub allowed_origins: Option<String>,
 
-    /// Names by which this server may be called besides its own; * is all [default: none]
-    #[arg(long, value_name = "NAMES", help_heading = ACCESS)]
+    /// Names that this host may be called by besides its own, or * for any [default: none]
+    #[arg(long, value_name = "LIST", help_heading = ACCESS)]
     pub allowed_hosts: Option<String>,
 
-    /// A file with the token that every request must carry
+    /// File with the token that every request must carry
     #[arg(long, value_name = "FILE", help_heading = ACCESS)]
     pub token_file: Option<String>,
 
-    /// More clients than that are refused [default: 10000]
+    /// Clients at a time; 503 for more [default: 10000]
     #[arg(long, value_name = "NUMBER", help_heading = ACCESS)]
     pub max_clients: Option<String>,
 
-    /// How much to log: error, warn, info, debug, trace, or a tracing filter [default: info]
+    /// error, warn, info, debug, trace, or a filter such as warn,fleet_monitor=debug [default: info]
     #[arg(long, value_name = "FILTER", help_heading = OWN)]
     pub log: Option<String>,
 
-    /// journal, stderr or auto: the journal if stderr leads there [default: auto]
+    /// journal, stderr, or auto: the journal if stderr leads there [default: auto]
     #[arg(long, value_name = "WHERE", help_heading = OWN)]
     pub log_to: Option<String>,
 
-    /// The configuration file [default: /etc/fleet-monitor.toml, if it is there]
+    /// Configuration file [default: /etc/fleet-monitor.toml]
     #[arg(long, value_name = "FILE", help_heading = OWN)]
     #[serde(skip)]
     pub config: Option<PathBuf>,
@@ -224,6 +224,7 @@ mod tests {
     fn the_help_fits_80_columns() {
         for line in help().lines() {
             assert!(line.chars().count() <= 80, "{line}");
+            assert!(!line.ends_with("[default:"), "a default is torn: {line}");
         }
     }
 

@@ -190,7 +190,9 @@ pub fn environment(
             continue;
         }
         match value.into_string() {
-            Ok(value) => drop(found.insert(origin, value)),
+            Ok(value) => {
+                found.insert(origin, value);
+            }
             Err(_) => errors.push(ConfigError { key: None, value: None, origin, problem: "is not UTF-8".into() }),
         }
     }
@@ -198,7 +200,7 @@ pub fn environment(
 }
 
 /// The options in force, and where each came from. `environment` is what [`environment()`] found; a variable that is
-/// empty counts as not set.
+/// empty counts as not set. A value that a stronger place overrides is not judged.
 ///
 /// # Errors
 ///

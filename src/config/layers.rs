@@ -69,14 +69,16 @@ fn defaults() -> Layer {
     Layer { metadata: Metadata::named(DEFAULT).interpolater(|_, _| DEFAULT.into()), values }
 }
 
-/// Values stay text, so that nothing is guessed from them. An empty one is not set: an `EnvironmentFile=` has a line
-/// for an option that way without saying anything.
+/// Values stay text, so that nothing is guessed from them. An empty one is not set: that is how a line of an
+/// `EnvironmentFile=` says nothing.
 fn environment(variables: &BTreeMap<String, String>, errors: &mut Vec<ConfigError>) -> Layer {
     let mut values = Dict::new();
     for (name, value) in variables.iter().filter(|(name, _)| name.starts_with(PREFIX) && *name != CONFIG_VARIABLE) {
         match OPTIONS.iter().find(|(key, _)| variable(key) == *name) {
             Some(_) if value.is_empty() => {}
-            Some((key, _)) => drop(values.insert((*key).into(), value.as_str().into())),
+            Some((key, _)) => {
+                values.insert((*key).into(), value.as_str().into());
+            }
             None => {
                 let key = name[PREFIX.len()..].to_lowercase();
                 errors.push(unknown(key, name.clone(), variable));
@@ -91,13 +93,12 @@ fn variable(key: &str) -> String {
     format!("{PREFIX}{}", key.to_uppercase())
 }
 
-/// The file that was named, which must be there, or else the default one, which need not be.
-fn file(
+/// Path and text of the file that was named, which must be there, or else of the default one, which need not be.
+fn read_file(
     cli: &Cli,
     variables: &BTreeMap<String, String>,
     default: &Path,
-    errors: &mut Vec<ConfigError>,
-) -> Option<Layer> {
+) -> Result<Option<(String, String)>, ConfigError> {
     let from_environment = variables.get(CONFIG_VARIABLE).filter(|path| !path.is_empty()).map(Path::new);
     let (path, named_by) = match (&cli.config, from_environment) {
         (Some(path), _) => (path.as_path(), Some("--config")),
@@ -105,35 +106,30 @@ fn file(
         (None, None) => (default, None),
     };
     let place = path.display().to_string();
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if named_by.is_none() && error.kind() == ErrorKind::NotFound => return None,
-        Err(error) => {
-            let problem = format!("cannot be read: {error}");
-            errors.push(match named_by {
-                Some(origin) => ConfigError {
-                    key: Some("config".into()),
-                    value: Some(quoted(&place)),
-                    origin: origin.into(),
-                    problem,
-                },
-                None => ConfigError { key: None, value: None, origin: place, problem },
-            });
-            return None;
+    match (std::fs::read_to_string(path), named_by) {
+        (Ok(text), _) => Ok(Some((place, text))),
+        (Err(error), None) if error.kind() == ErrorKind::NotFound => Ok(None),
+        (Err(error), None) => {
+            Err(ConfigError { key: None, value: None, origin: place, problem: format!("cannot be read: {error}") })
         }
-    };
-    // Not through figment's own provider for files: its error quotes the line, which may hold a secret.
-    let mut values = match Toml::from_str::<Dict>(&text) {
-        Ok(values) => values,
-        Err(error) => {
-            let (line, column) = position(&text, error.span().map_or(0, |span| span.start));
-            let problem = error.message().trim_end().replace('\n', "; ");
-            errors.push(ConfigError { key: None, value: None, origin: format!("{place}:{line}:{column}"), problem });
-            return None;
-        }
-    };
+        (Err(error), Some(origin)) => Err(ConfigError {
+            key: Some("config".into()),
+            value: Some(quoted(&place)),
+            origin: origin.into(),
+            problem: format!("cannot be read: {error}"),
+        }),
+    }
+}
+
+/// Not through figment's own provider for files: its error quotes the line, which may hold a secret.
+fn file(place: String, text: &str, errors: &mut Vec<ConfigError>) -> Result<Layer, ConfigError> {
+    let mut values: Dict = Toml::from_str(text).map_err(|error| {
+        let (line, column) = position(text, error.span().map_or(0, |span| span.start));
+        let problem = error.message().trim_end().replace('\n', "; ");
+        ConfigError { key: None, value: None, origin: format!("{place}:{line}:{column}"), problem }
+    })?;
     let lines: BTreeMap<String, usize> =
-        values.keys().filter_map(|key| Some((key.clone(), line(&text, key)?))).collect();
+        values.keys().filter_map(|key| Some((key.clone(), line(text, key)?))).collect();
     let origin = move |key: &str| lines.get(key).map_or(place.clone(), |line| format!("{place}:{line}"));
     values.retain(|key, _| {
         let known = OPTIONS.iter().any(|(known, _)| known == key);
@@ -142,8 +138,7 @@ fn file(
         }
         known
     });
-    let metadata = Metadata::from("file", path).interpolater(move |_, keys| origin(&keys.join(".")));
-    Some(Layer { metadata, values })
+    Ok(Layer { metadata: Metadata::named("file").interpolater(move |_, keys| origin(&keys.join("."))), values })
 }
 
 /// Line and column of a byte, both from 1; columns are characters.
@@ -208,8 +203,12 @@ impl Values {
     pub(super) fn new(cli: &Cli, variables: &BTreeMap<String, String>, default_file: &Path) -> Self {
         let mut errors = Vec::new();
         let mut figment = Figment::from(defaults());
-        if let Some(file) = file(cli, variables, default_file, &mut errors) {
-            figment = figment.merge(file);
+        let file = read_file(cli, variables, default_file)
+            .and_then(|found| found.map(|(place, text)| file(place, &text, &mut errors)).transpose());
+        match file {
+            Ok(Some(file)) => figment = figment.merge(file),
+            Ok(None) => {}
+            Err(error) => errors.push(error),
         }
         figment = figment.merge(environment(variables, &mut errors)).merge(cli);
         Self { figment, errors, settings: Vec::new() }

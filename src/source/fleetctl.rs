@@ -232,22 +232,25 @@ fn is_executable(program: &Path) -> bool {
     program.is_file() && access(program, Access::EXEC_OK).is_ok()
 }
 
-/// What matters of fleetctl's complaint, in one line: not the usage text or stack trace below it, and the end of the rest.
+/// What matters of fleetctl's complaint, in one line: the error without the log before it, the usage text or the stack
+/// trace below it.
 fn said(stderr: &str) -> String {
-    let mut lines: Vec<&str> =
+    let lines: Vec<&str> =
         stderr.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("####")).collect();
-    if let Some(panic) = lines.iter().position(|line| line.starts_with("panic:")) {
-        lines.truncate(panic + 1);
-    } else if let Some(usage @ 1..) = lines.iter().position(|line| line.starts_with("Usage")) {
-        lines.truncate(usage);
-    }
-    if lines.is_empty() {
-        return String::new();
-    }
-    let text = lines[lines.len().saturating_sub(QUOTED_LINES)..].join("; ");
-    match text.char_indices().rev().nth(QUOTED - 1) {
-        Some((start, _)) if start > 0 => format!(" and said: …{}", &text[start..]),
-        _ => format!(" and said: {text}"),
+    let error = lines.iter().rposition(|line| line.starts_with("Error"));
+    let panic = lines.iter().position(|line| line.starts_with("panic:"));
+    let usage = lines.iter().position(|line| line.starts_with("Usage"));
+    let quoted = match (panic, error, usage) {
+        (Some(panic), ..) => &lines[panic..=panic],
+        (_, Some(error), _) => &lines[error..lines.len().min(error + QUOTED_LINES)],
+        (.., Some(usage @ 1..)) => &lines[usage.saturating_sub(QUOTED_LINES)..usage],
+        _ => &lines[lines.len().saturating_sub(QUOTED_LINES)..],
+    };
+    let text = quoted.join("; ");
+    match text.char_indices().nth(QUOTED) {
+        Some((end, _)) => format!(" and said: {}…", &text[..end]),
+        None if text.is_empty() => String::new(),
+        None => format!(" and said: {text}"),
     }
 }
 
@@ -268,8 +271,8 @@ mod tests {
         );
         assert_eq!(said("panic: nil\n\ngoroutine 1 [running]:\nmain.main()\n"), " and said: panic: nil");
         assert_eq!(said("a\nb\nc\nd\ne\n"), " and said: b; c; d; e");
-        assert!(said(&"ü".repeat(5000)).starts_with(" and said: …üü"));
-        assert_eq!(said(&"ü".repeat(5000)).chars().filter(|c| *c == 'ü').count(), QUOTED);
+        assert_eq!(said("ERROR retrying\nERROR retrying\nError: no\nWhy\n"), " and said: Error: no; Why");
+        assert!(said(&"ü".repeat(5000)).ends_with("üü…"));
     }
 
     #[test]
