@@ -17,7 +17,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::cli::Cli;
+use crate::feed::Publish;
 use crate::feed::fields::{MachineField, UnitField};
+use crate::source::fleetctl::Connection;
+use crate::telemetry;
 use layers::Values;
 
 /// The file that is read when no other is named.
@@ -73,29 +76,7 @@ pub struct Config {
     /// What is logged: directives of `tracing_subscriber::EnvFilter`.
     pub log: String,
     /// Where the log goes.
-    pub log_to: LogTarget,
-}
-
-/// How fleetctl gets to the cluster.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Connection {
-    /// In fleetctl's own way.
-    #[default]
-    Default,
-    /// By asking etcd.
-    Etcd {
-        /// Name or address.
-        host: String,
-        /// TCP port.
-        port: u16,
-    },
-    /// Through an ssh server.
-    Tunnel {
-        /// Name or address.
-        host: String,
-        /// TCP port.
-        port: u16,
-    },
+    pub log_to: telemetry::Target,
 }
 
 /// Where readings come from.
@@ -110,28 +91,6 @@ pub enum SourceChoice {
     Api,
     /// A recording.
     Replay,
-}
-
-/// When the first protocol sends its lists.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Publish {
-    /// When they have changed.
-    #[default]
-    Changes,
-    /// After every poll, as the prototype did.
-    Polls,
-}
-
-/// Where the log goes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LogTarget {
-    /// To the journal if stderr is the journal's stream, else to stderr.
-    #[default]
-    Auto,
-    /// To the journal, with fields.
-    Journal,
-    /// To stderr, as lines.
-    Stderr,
 }
 
 /// Something wrong in the options.
@@ -250,7 +209,7 @@ fn load_over(
         max_clients: values.take("max_clients", parse::max_clients),
         log: values.take("log", parse::log),
         log_to: values.take("log_to", |text| {
-            let choices = [("auto", LogTarget::Auto), ("journal", LogTarget::Journal), ("stderr", LogTarget::Stderr)];
+            let choices = [("auto", telemetry::Target::Auto), ("journal", telemetry::Target::Journal), ("stderr", telemetry::Target::Stderr)];
             parse::choice(&choices, text)
         }),
     };

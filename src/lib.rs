@@ -13,9 +13,11 @@
 
 pub mod cli;
 pub mod cluster;
-
-pub mod cli;
-pub mod cluster;
 pub mod config;
+pub mod daemon;
 pub mod feed;
+pub mod lifecycle;
+pub mod metrics;
+pub mod server;
 pub mod source;
+pub mod telemetry;

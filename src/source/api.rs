@@ -190,6 +190,14 @@ struct Learnt {
 }
 
 impl Poll for Api {
+    /// `fleet API v1.0.0`; without the version as long as it is not known.
+    fn name(&self) -> String {
+        match self.version() {
+            Some(version) => format!("fleet API v{version}"),
+            None => "fleet API".to_owned(),
+        }
+    }
+
     async fn poll(&self, topic: Topic) -> Result<Reading, SourceError> {
         let mut lane = self.lanes[topic as usize].lock().await;
         // The connection is in this future's hands until the reading is complete: dropping the future closes it.
@@ -316,12 +324,7 @@ impl Api {
     }
 
     /// Sends one request over the kept connection, or over a new one if there is none or fleetd has closed it.
-    async fn ask(
-        &self,
-        kept: &mut Option<Connection>,
-        path: &str,
-        left: &mut usize,
-    ) -> Result<Answer, ApiError> {
+    async fn ask(&self, kept: &mut Option<Connection>, path: &str, left: &mut usize) -> Result<Answer, ApiError> {
         let request = || {
             Request::get(path)
                 .header(HOST, self.address.authority())
@@ -356,12 +359,7 @@ impl Api {
     }
 
     /// Takes a response's body, as long as there are bytes left for it.
-    async fn receive(
-        &self,
-        path: &str,
-        response: Response<Incoming>,
-        left: &mut usize,
-    ) -> Result<Answer, ApiError> {
+    async fn receive(&self, path: &str, response: Response<Incoming>, left: &mut usize) -> Result<Answer, ApiError> {
         let status = response.status();
         let mut incoming = response.into_body();
         let mut body = Vec::new();

@@ -146,14 +146,6 @@ impl Fleetctl {
         Ok(Self { settings, program, version: OnceCell::new() })
     }
 
-    /// What is asked, for people: `fleetctl v0.11.8`, or `fleetctl` as long as its version is not known.
-    pub fn describe(&self) -> String {
-        match self.version.get() {
-            Some(version) => format!("fleetctl {version}"),
-            None => "fleetctl".to_owned(),
-        }
-    }
-
     /// Polls that begin at once share the question; after a failure the next one asks again.
     async fn version(&self) -> Result<&Version, FleetctlError> {
         self.version
@@ -198,6 +190,14 @@ impl Fleetctl {
 }
 
 impl Poll for Fleetctl {
+    /// `fleetctl v0.11.8`, or `fleetctl` as long as its version is not known.
+    fn name(&self) -> String {
+        match self.version.get() {
+            Some(version) => format!("fleetctl {version}"),
+            None => "fleetctl".to_owned(),
+        }
+    }
+
     async fn poll(&self, topic: Topic) -> Result<Reading, SourceError> {
         let version = self.version().await?;
         let arguments = version.arguments(&self.settings.connection, topic);

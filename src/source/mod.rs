@@ -16,6 +16,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::cluster::{Moment, Reading, Text, Topic};
+use polled::Polled;
+use replay::Replay;
 
 /// What a source says.
 #[derive(Debug)]
@@ -23,10 +25,7 @@ pub enum Said {
     /// What came of asking for one topic.
     Report(Report),
     /// A recording begins, maybe not for the first time: nothing that was said before belongs to it.
-    Began {
-        /// What was recorded.
-        source: Option<Text>,
-    },
+    Began,
     /// A recording is over. What it said last stays.
     Ended,
 }
@@ -44,8 +43,63 @@ pub struct Report {
     pub outcome: Result<Reading, SourceError>,
 }
 
+/// A source that is running.
+#[derive(Debug)]
+pub enum Source {
+    /// Something that is asked on a schedule.
+    Polled(Polled),
+    /// A recording that is being played.
+    Replay(Box<Replay>),
+}
+
+impl Source {
+    /// Waits for the next thing that it says. May be given up and called again: nothing is lost.
+    pub async fn next(&mut self) -> Said {
+        match self {
+            Source::Polled(polled) => polled.next().await,
+            Source::Replay(replay) => replay.next().await,
+        }
+    }
+
+    /// A name for people, such as `fleetctl v1.0.0`.
+    pub fn name(&self) -> Text {
+        match self {
+            Source::Polled(polled) => polled.name(),
+            Source::Replay(replay) => replay.name(),
+        }
+    }
+
+    /// Whether it is a recording, and not a live cluster.
+    pub fn is_recording(&self) -> bool {
+        matches!(self, Source::Replay(_))
+    }
+
+    /// Whether it is a recording that is over.
+    pub fn has_ended(&self) -> bool {
+        matches!(self, Source::Replay(replay) if replay.has_ended())
+    }
+
+    /// When it will speak next.
+    pub fn promise(&self) -> &Promise {
+        match self {
+            Source::Polled(polled) => polled.promise(),
+            Source::Replay(replay) => replay.promise(),
+        }
+    }
+
+    /// Gives up what is under way, and returns when its children are gone.
+    pub async fn stop(self) {
+        if let Source::Polled(polled) = self {
+            polled.stop().await;
+        }
+    }
+}
+
 /// One way of asking fleet for a topic.
 pub trait Poll: Send + Sync + 'static {
+    /// What is asked, for people: `fleetctl v1.0.0`.
+    fn name(&self) -> String;
+
     /// Asks once. The caller sets the deadline: dropping the future must end everything that was begun.
     fn poll(&self, topic: Topic) -> impl Future<Output = Result<Reading, SourceError>> + Send;
 }

@@ -6,6 +6,7 @@
 //!
 //! It knows that something can be asked ([`Poll`]), not what.
 
+use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::info;
 
 use super::{Poll, Promise, Report, Said, SourceError};
-use crate::cluster::{Moment, Reading, Topic};
+use crate::cluster::{Moment, Reading, Text, Topic};
 
 /// The longest wait after a failure, unless the interval itself is longer.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
@@ -37,11 +38,17 @@ pub struct Schedule {
 }
 
 /// A source that is polled.
-#[derive(Debug)]
 pub struct Polled {
+    name: Box<dyn Fn() -> String + Send + Sync>,
     reports: mpsc::Receiver<Report>,
     lanes: JoinSet<()>,
     promise: Promise,
+}
+
+impl fmt::Debug for Polled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Polled").field("name", &self.name()).field("promise", &self.promise).finish_non_exhaustive()
+    }
 }
 
 impl Polled {
@@ -64,7 +71,12 @@ impl Polled {
             };
             lanes.spawn(lane.run());
         }
-        Self { reports, lanes, promise }
+        Self { name: Box::new(move || poll.name()), reports, lanes, promise }
+    }
+
+    /// What is asked, for people.
+    pub fn name(&self) -> Text {
+        (self.name)().into()
     }
 
     /// When it will speak next.
@@ -271,6 +283,10 @@ mod tests {
     }
 
     impl Poll for Growing {
+        fn name(&self) -> String {
+            "growing".to_owned()
+        }
+
         async fn poll(&self, topic: Topic) -> Result<Reading, SourceError> {
             assert_eq!(self.running[topic as usize].fetch_add(1, Ordering::SeqCst), 0, "{topic} overlap");
             let count = {

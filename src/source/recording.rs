@@ -91,9 +91,8 @@ pub fn parse(line: &str) -> Result<Option<Entry>, String> {
         Line { topic: None, .. } => Ok(None),
         Line { t: None, .. } => Err("`t` is missing".to_owned()),
         Line { t: Some(t), took, topic: Some(topic), same, error, states, machines, files, .. } => {
-            let seconds = |key, value| {
-                Duration::try_from_secs_f64(value).map_err(|error| format!("`{key}` is {value}: {error}"))
-            };
+            let seconds =
+                |key, value| Duration::try_from_secs_f64(value).map_err(|error| format!("`{key}` is {value}: {error}"));
             let outcome = match (error, same, topic, states, machines, files) {
                 (Some(error), ..) => Err(error),
                 (None, true, ..) => Ok(None),

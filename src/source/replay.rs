@@ -56,6 +56,9 @@ pub struct Replay {
     /// When the part that is being played began, in our time and in the recording's.
     start: Option<Start>,
     last: [Option<Reading>; 3],
+    /// The next poll, until it is due.
+    pending: Option<Poll>,
+    source: Option<Text>,
     promise: Promise,
     ended: bool,
 }
@@ -106,8 +109,17 @@ impl Replay {
     }
 
     fn new(lines: Lines, speed: f64, looping: bool) -> Self {
-        let (start, last) = (None, [const { None }; 3]);
-        Self { lines, speed, looping, start, last, promise: Promise::default(), ended: false }
+        Self {
+            lines,
+            speed,
+            looping,
+            start: None,
+            last: [const { None }; 3],
+            pending: None,
+            source: None,
+            promise: Promise::default(),
+            ended: false,
+        }
     }
 
     /// When it will speak next.
@@ -115,42 +127,76 @@ impl Replay {
         &self.promise
     }
 
+    /// What is being played, for people.
+    pub fn name(&self) -> Text {
+        match &self.source {
+            Some(source) => format!("recording of {source}").as_str().into(),
+            None => "recording".into(),
+        }
+    }
+
+    /// Whether it is over.
+    pub fn has_ended(&self) -> bool {
+        self.ended
+    }
+
     /// Waits for the next thing that the recording says. After its end, for ever, unless it is looping.
     pub async fn next(&mut self) -> Said {
-        if self.ended {
-            self.promise.nothing_more();
-            return std::future::pending().await;
-        }
-        let mut line = String::new();
-        loop {
-            // A recording is a local file, or in memory: reading a line of it does not keep others waiting.
-            let entry = match self.lines.next(&mut line) {
-                Ok(0) if self.looping && self.lines.rewind().is_ok() => continue,
-                Ok(0) | Err(_) => {
+        while self.pending.is_none() {
+            if self.ended {
+                self.promise.nothing_more();
+                return std::future::pending().await;
+            }
+            match self.read() {
+                Some(Entry::Poll(poll)) => self.pending = Some(poll),
+                Some(Entry::Begin { source }) => {
+                    self.start = None;
+                    self.last = [const { None }; 3];
+                    self.source = source;
+                    return Said::Began;
+                }
+                None => {
                     self.ended = true;
                     return Said::Ended;
                 }
-                Ok(_) => recording::parse(&line),
-            };
-            match entry {
-                Ok(Some(Entry::Begin { source })) => {
-                    self.start = None;
-                    self.last = [const { None }; 3];
-                    return Said::Began { source };
-                }
-                Ok(Some(Entry::Poll(poll))) => return Said::Report(self.wait_for(poll).await),
-                // The whole file was checked when it was opened.
-                Ok(None) | Err(_) => {}
+            }
+        }
+        // A call that is given up while it waits leaves the poll where the next call finds it.
+        let start = *self.start.get_or_insert_with(|| Start { ours: Instant::now(), theirs: Moment::now() });
+        if let Some(poll) = &self.pending {
+            let due = self.due(start, poll);
+            self.promise.next_by(due.into_std());
+            sleep_until(due).await;
+        }
+        match self.pending.take() {
+            Some(poll) => Said::Report(self.report(start, poll)),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// The next entry; `None` at the end. A recording is a local file, or in memory: reading it keeps nobody waiting.
+    fn read(&mut self) -> Option<Entry> {
+        let mut line = String::new();
+        loop {
+            match self.lines.next(&mut line) {
+                Ok(0) if self.looping => self.lines.rewind().ok()?,
+                Ok(0) | Err(_) => return None,
+                // Every line was checked when the recording was opened.
+                Ok(_) => match recording::parse(&line) {
+                    Ok(Some(entry)) => return Some(entry),
+                    Ok(None) | Err(_) => {}
+                },
             }
         }
     }
 
-    async fn wait_for(&mut self, poll: Poll) -> Report {
-        let start = *self.start.get_or_insert_with(|| Start { ours: Instant::now(), theirs: Moment::now() });
-        let wait = Duration::try_from_secs_f64(poll.at.as_secs_f64() / self.speed).unwrap_or(Duration::MAX);
-        let due = start.ours.checked_add(wait).unwrap_or_else(|| start.ours + Duration::from_secs(86_400 * 365));
-        self.promise.next_by(due.into_std());
-        sleep_until(due).await;
+    fn due(&self, start: Start, poll: &Poll) -> Instant {
+        const FAR: Duration = Duration::from_secs(86_400 * 365);
+        let wait = Duration::try_from_secs_f64(poll.at.as_secs_f64() / self.speed).unwrap_or(FAR);
+        start.ours + wait.min(FAR)
+    }
+
+    fn report(&mut self, start: Start, poll: Poll) -> Report {
         let outcome = match poll.outcome {
             Ok(Some(reading)) => {
                 self.last[poll.topic as usize] = Some(reading.clone());
@@ -179,7 +225,9 @@ fn check(lines: &mut Lines, path: &Path) -> Result<(), ReplayError> {
         match lines.next(&mut text) {
             Ok(0) => break,
             Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => return Err(wrong("it is not UTF-8".to_owned())),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                return Err(wrong("it is not UTF-8".to_owned()));
+            }
             Err(error) => return Err(ReplayError::Unreadable { path: path.to_owned(), error }),
         }
         if let Some(Entry::Poll(_)) = recording::parse(&text).map_err(wrong)? {
@@ -187,12 +235,4 @@ fn check(lines: &mut Lines, path: &Path) -> Result<(), ReplayError> {
         }
     }
     if polls == 0 { Err(ReplayError::Empty { path: path.to_owned() }) } else { Ok(()) }
-}
-
-/// What the built-in recording is of.
-pub fn demo_source() -> Option<Text> {
-    match recording::parse(DEMO.lines().next()?) {
-        Ok(Some(Entry::Begin { source })) => source,
-        _ => None,
-    }
 }
