@@ -209,7 +209,11 @@ fn load_over(
         max_clients: values.take("max_clients", parse::max_clients),
         log: values.take("log", parse::log),
         log_to: values.take("log_to", |text| {
-            let choices = [("auto", telemetry::Target::Auto), ("journal", telemetry::Target::Journal), ("stderr", telemetry::Target::Stderr)];
+            let choices = [
+                ("auto", telemetry::Target::Auto),
+                ("journal", telemetry::Target::Journal),
+                ("stderr", telemetry::Target::Stderr),
+            ];
             parse::choice(&choices, text)
         }),
     };

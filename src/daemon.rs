@@ -53,7 +53,8 @@ pub enum Failure {
 ///
 /// When there is nothing to watch, nowhere to listen, or the source turns out to be unusable at the beginning.
 pub async fn run(cli: &Cli, environment: &BTreeMap<String, String>, config: Config) -> Result<(), Failure> {
-    let mut signals = Signals::listen().map_err(|error| Failure::System(format!("cannot listen to signals: {error}")))?;
+    let mut signals =
+        Signals::listen().map_err(|error| Failure::System(format!("cannot listen to signals: {error}")))?;
     let mut service = ServiceManager::from_environment();
     let (source, why) = open_source(&config)?;
     let settings = server_settings(&config)?;
@@ -300,8 +301,7 @@ fn open_source(config: &Config) -> Result<(Source, String), Failure> {
         let replay = Replay::open(path, config.replay_speed).map_err(|error| wrong(&error))?;
         return Ok((Source::Replay(Box::new(replay)), format!("playing the recording {}", path.display())));
     }
-    let schedule =
-        Schedule { units: config.unit_freq, machines: config.machine_freq, timeout: config.poll_timeout };
+    let schedule = Schedule { units: config.unit_freq, machines: config.machine_freq, timeout: config.poll_timeout };
     let socket = config.api.strip_prefix("unix://").map(Path::new);
     let asked_for_fleetctl = config.fleetctl.is_some() || config.connection != fleetctl::Connection::Default;
     let socket_is_there = socket.is_some_and(Path::exists);
@@ -320,11 +320,14 @@ fn open_source(config: &Config) -> Result<(Source, String), Failure> {
     let command = config.fleetctl.clone().unwrap_or_else(|| "fleetctl".to_owned());
     let settings = fleetctl::Settings { command: command.clone(), connection: config.connection.clone() };
     match Fleetctl::new(settings) {
-        Ok(fleetctl) => {
-            Ok((Source::Polled(Polled::start(Arc::new(fleetctl), schedule)), format!("reading fleet through {command}: {why}")))
-        }
+        Ok(fleetctl) => Ok((
+            Source::Polled(Polled::start(Arc::new(fleetctl), schedule)),
+            format!("reading fleet through {command}: {why}"),
+        )),
         Err(error) if asked_for_fleetctl || config.source == SourceChoice::Fleetctl => Err(wrong(&error)),
-        Err(error) => Err(Failure::Config(format!("nothing to read fleet from: there is no {}, and {error}", config.api))),
+        Err(error) => {
+            Err(Failure::Config(format!("nothing to read fleet from: there is no {}, and {error}", config.api)))
+        }
     }
 }
 

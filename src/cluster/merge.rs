@@ -262,14 +262,14 @@ impl Cluster {
         self.show(at);
     }
 
-    /// Marks the rows that fleet goes on to report after their machine has left.
+    /// Marks the rows that fleet goes on to report after their machine has left: it then lists them without an address.
     fn note_outlived(&mut self, at: Moment) {
         if self.unsettled(at) {
             return;
         }
         let (machines, read) = (&self.machines, self.units_read);
         for row in self.rows.values_mut().filter(|row| row.missing.is_none()) {
-            row.outlived_machine = machine_lost(row, machines, read);
+            row.outlived_machine = row.state.ip.is_none() && machine_lost(row, machines, read);
         }
     }
 

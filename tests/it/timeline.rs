@@ -117,14 +117,28 @@ fn replay(polls: Vec<Poll>, grace: Duration) -> Outcome {
 #[test]
 fn print_all() {
     for name in [
-        "kill-machine-and-return", "shutdown-machine-and-return", "fleetd-restart",
-        "fleetd-restart-of-the-polled-machine", "partition-machine", "etcd-down-10s", "etcd-down-70s", "start-stop-destroy",
+        "kill-machine-and-return",
+        "shutdown-machine-and-return",
+        "fleetd-restart",
+        "fleetd-restart-of-the-polled-machine",
+        "partition-machine",
+        "etcd-down-10s",
+        "etcd-down-70s",
+        "start-stop-destroy",
     ] {
         for offset in [0, 600, 1400] {
-            let outcome = replay(sampled(polls(&format!("{name}.jsonl")), Duration::from_millis(offset)), Duration::from_secs(30));
-            println!("{name} +{offset}: raw {} ours {} suspects {} fewest {}", outcome.raw, outcome.ours, outcome.suspects, outcome.fewest);
+            let outcome = replay(
+                sampled(polls(&format!("{name}.jsonl")), Duration::from_millis(offset)),
+                Duration::from_secs(30),
+            );
+            println!(
+                "{name} +{offset}: raw {} ours {} suspects {} fewest {}",
+                outcome.raw, outcome.ours, outcome.suspects, outcome.fewest
+            );
             if offset == 600 {
-                for (at, event) in &outcome.events { println!("    {at:6.1} {event}"); }
+                for (at, event) in &outcome.events {
+                    println!("    {at:6.1} {event}");
+                }
                 println!("    {:?}", outcome.verdicts.iter().filter(|(v, _)| **v != Verdict::Ok).collect::<Vec<_>>());
             }
         }
