@@ -1,0 +1,9 @@
+//! What the tests share.
+
+mod daemon;
+mod double;
+mod process;
+
+pub use daemon::{Client, Daemon, Program};
+pub use double::{Double, VERSIONS, recorded};
+pub use process::Process;
