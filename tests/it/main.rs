@@ -1,3 +1,9 @@
-//! All tests against real sockets, processes, browsers and service managers, in one binary.
+//! The program as others meet it: real child processes, sockets, signals, browsers and service managers, in one binary.
 
+mod api;
+mod config;
+mod fleetctl;
+mod metrics;
+mod server;
+mod support;
 mod timeline;
