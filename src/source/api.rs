@@ -78,8 +78,8 @@ impl FromStr for Address {
         if uri.path() != "/" || uri.query().is_some() || text.contains(['@', '#']) {
             return Err(error("only a host and a port may follow http://"));
         }
-        let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(|| error("it has no host"))?;
-        let port = uri.port_u16().ok_or_else(|| error("it has no port; fleet's is often 49153"))?;
+        let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(|| error("it needs a host"))?;
+        let port = uri.port_u16().ok_or_else(|| error("it needs a port, as in http://127.0.0.1:49153"))?;
         Ok(Address::Tcp { host: host.trim_matches(['[', ']']).to_owned(), port })
     }
 }
@@ -316,12 +316,7 @@ impl Api {
     }
 
     /// Sends one request over the kept connection, or over a new one if there is none or fleetd has closed it.
-    async fn ask(
-        &self,
-        kept: &mut Option<Connection>,
-        path: &str,
-        left: &mut usize,
-    ) -> Result<Answer, ApiError> {
+    async fn ask(&self, kept: &mut Option<Connection>, path: &str, left: &mut usize) -> Result<Answer, ApiError> {
         let request = || {
             Request::get(path)
                 .header(HOST, self.address.authority())
@@ -356,12 +351,7 @@ impl Api {
     }
 
     /// Takes a response's body, as long as there are bytes left for it.
-    async fn receive(
-        &self,
-        path: &str,
-        response: Response<Incoming>,
-        left: &mut usize,
-    ) -> Result<Answer, ApiError> {
+    async fn receive(&self, path: &str, response: Response<Incoming>, left: &mut usize) -> Result<Answer, ApiError> {
         let status = response.status();
         let mut incoming = response.into_body();
         let mut body = Vec::new();
@@ -441,4 +431,19 @@ fn percent_encoded(text: &str) -> String {
         }
         encoded
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn permission_names_the_group() {
+        // A test that runs as root cannot be refused by a real socket.
+        let denied = io::Error::from(io::ErrorKind::PermissionDenied);
+        let error = not_connected(&Address::Unix("/var/run/fleet.sock".into()), denied);
+        let words = "no permission to use /var/run/fleet.sock: run as a user of the group fleet";
+        assert_eq!(error.to_string(), words);
+        assert!(matches!(error, ApiError::PermissionDenied(_)));
+    }
 }
