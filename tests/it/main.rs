@@ -1,9 +1,4 @@
-//! The program as others meet it: real child processes, sockets, signals, browsers and service managers, in one binary.
+//! The integration tests, in one binary.
 
 mod api;
-mod config;
-mod fleetctl;
-mod metrics;
-mod server;
 mod support;
-mod timeline;

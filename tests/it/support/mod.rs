@@ -1,7 +1,3 @@
-//! What the tests share.
+//! What the tests run against.
 
-mod double;
-mod process;
-
-pub use double::{Double, VERSIONS, recorded};
-pub use process::Process;
+pub mod fleetd;
