@@ -13,3 +13,5 @@
 
 pub mod cluster;
 pub mod feed;
+pub mod metrics;
+pub mod server;

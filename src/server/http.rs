@@ -1,0 +1,152 @@
+//! One connection that is not, or not yet, a WebSocket.
+//!
+//! hyper reads the head of a request under a deadline that begins when the connection does, so that a client that sends
+//! nothing, or a byte now and then, is cut off like one that is idle between two requests. A client that does not take
+//! its answer is cut off by the limit on the life of the whole connection.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, ALLOW, CACHE_CONTROL,
+    CONTENT_SECURITY_POLICY, HeaderMap, HeaderValue, ORIGIN, REFERRER_POLICY, VARY, WWW_AUTHENTICATE,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+
+use super::access::Refusal;
+use super::content::Content;
+use super::routes::{self, Resource};
+use super::{Shared, upgrade};
+
+/// The largest head of a request, in bytes.
+const MAX_HEAD: usize = 16 * 1024;
+
+/// What may be done with what is there.
+const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
+
+/// The page needs nothing but its own files and its own server.
+const PAGE_POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
+     base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+);
+
+/// The answer to a request.
+pub(super) type Answer = Response<Full<Bytes>>;
+
+/// Serves one connection until it is closed or has become a WebSocket.
+pub(super) async fn serve(shared: Arc<Shared>, stream: TcpStream) {
+    let timing = shared.timing;
+    let stop = shared.stop.clone();
+    let service = service_fn(move |request| {
+        let shared = shared.clone();
+        async move { Ok::<_, Infallible>(answer(&shared, request).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(timing.handshake)
+        .max_buf_size(MAX_HEAD)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    let mut connection = std::pin::pin!(connection);
+    tokio::select! {
+        // How a connection ends concerns nobody but the client.
+        _ = connection.as_mut() => return,
+        () = stop.cancelled() => {}
+        () = sleep(timing.connection) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    let _ = timeout(timing.write, connection).await;
+}
+
+async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Answer {
+    let settings = shared.settings();
+    let origin = request.headers().get(ORIGIN).cloned();
+    let mut answer = match settings.access.admit(request.uri(), request.headers()) {
+        Err(refusal) => refused(refusal, request.headers()).await,
+        Ok(()) => {
+            let mut answer = match admitted(shared, request).await {
+                Ok(answer) => answer,
+                Err((refusal, headers)) => refused(refusal, &headers).await,
+            };
+            if let Some(origin) = origin {
+                allow_origin(answer.headers_mut(), origin);
+            }
+            answer
+        }
+    };
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_SECURITY_POLICY, PAGE_POLICY);
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(VARY, HeaderValue::from_static("Origin, Accept-Encoding, Accept"));
+    answer
+}
+
+/// The answer to a request whose host and origin are good.
+async fn admitted(shared: &Arc<Shared>, request: Request<Incoming>) -> Result<Answer, (Refusal, HeaderMap)> {
+    let access = &shared.settings().access;
+    let headers = request.headers();
+    if upgrade::is_asked_for(headers) {
+        return match access.authorize(headers, request.uri().query()) {
+            Ok(()) => Ok(upgrade::answer(shared, request).await),
+            Err(refusal) => Err((refusal, headers.clone())),
+        };
+    }
+    // A browser asks what it may ask for without the token (Fetch, section "CORS-preflight fetch").
+    if request.method() == Method::OPTIONS {
+        return Ok(options(headers));
+    }
+    let resource = Resource::at(request.uri().path());
+    if !resource.as_ref().is_some_and(Resource::is_public) {
+        access.authorize(headers, None).map_err(|refusal| (refusal, headers.clone()))?;
+    }
+    let Some(resource) = resource else {
+        let message = "there is nothing here; see / for the page, /v2/state for the data, or open a WebSocket";
+        return Ok(Content::error(StatusCode::NOT_FOUND, message).answer(headers).await);
+    };
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        let message = "this server only tells; it can be asked with GET and HEAD";
+        let mut answer = Content::error(StatusCode::METHOD_NOT_ALLOWED, message).answer(headers).await;
+        answer.headers_mut().insert(ALLOW, METHODS);
+        return Ok(answer);
+    }
+    Ok(routes::content(shared, &resource, headers).answer(headers).await)
+}
+
+async fn refused(refusal: Refusal, headers: &HeaderMap) -> Answer {
+    let mut answer = Content::error(refusal.status, &refusal.message).answer(headers).await;
+    if refusal.status == StatusCode::UNAUTHORIZED {
+        answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    answer
+}
+
+fn options(headers: &HeaderMap) -> Answer {
+    let mut answer = Response::new(Full::default());
+    *answer.status_mut() = StatusCode::NO_CONTENT;
+    let answered = answer.headers_mut();
+    answered.insert(ALLOW, METHODS);
+    if headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD) {
+        answered.insert(ACCESS_CONTROL_ALLOW_METHODS, METHODS);
+        answered.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("Authorization, If-None-Match"));
+        answered.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+    }
+    answer
+}
+
+/// Lets the page of an origin that was admitted read the answer.
+fn allow_origin(headers: &mut HeaderMap, origin: HeaderValue) {
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("ETag, Fleet-Monitor-Status"));
+}

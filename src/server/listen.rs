@@ -1,0 +1,188 @@
+//! Where the server listens, and how many files it may have open.
+//!
+//! This module turns an address, or what systemd passed, into listeners. It does not accept anything.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use listenfd::ListenFd;
+use rustix::net::sockopt::set_ipv6_v6only;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::net::{TcpListener, TcpSocket};
+
+/// How many connections the kernel keeps for us until they are accepted; it may keep fewer (`listen(2)`, `somaxconn`).
+const BACKLOG: u32 = 4096;
+
+/// Files besides connections: listeners, the source's pipes and sockets, the journal, the runtime.
+const RESERVED_FILES: u64 = 100;
+
+/// Why the server cannot listen.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// An address cannot be used.
+    #[error("cannot listen on {address}: {}", reason(.source))]
+    Bind {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// systemd passed something else than TCP sockets.
+    #[error("the sockets that were passed in LISTEN_FDS cannot be used: {0}; only ListenStream= with a port will do")]
+    Passed(io::Error),
+}
+
+/// What to do about it, in the words of the options.
+fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "in use; choose another with --port".to_owned(),
+        io::ErrorKind::PermissionDenied => {
+            "not permitted; choose a --port from 1024 up, or grant CAP_NET_BIND_SERVICE".to_owned()
+        }
+        io::ErrorKind::AddrNotAvailable => "this machine has no such address; choose another with --bind".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+/// The listeners that systemd passed, if it did (`sd_listen_fds(3)`), else one on `address` and `port`. Without an
+/// address it is `::` for both families, or `0.0.0.0` where there is no IPv6. Port 0 is any that is free.
+///
+/// # Errors
+///
+/// When the address cannot be used, or what systemd passed is no TCP socket.
+pub fn listen(address: Option<IpAddr>, port: u16) -> Result<Vec<TcpListener>, ListenError> {
+    let passed = passed().map_err(ListenError::Passed)?;
+    if passed.is_empty() { Ok(vec![bind(address, port)?]) } else { Ok(passed) }
+}
+
+fn passed() -> io::Result<Vec<TcpListener>> {
+    let mut sockets = ListenFd::from_env();
+    let mut listeners = Vec::new();
+    for index in 0..sockets.len() {
+        if let Some(listener) = sockets.take_tcp_listener(index)? {
+            listener.set_nonblocking(true)?;
+            listeners.push(TcpListener::from_std(listener)?);
+        }
+    }
+    Ok(listeners)
+}
+
+fn bind(address: Option<IpAddr>, port: u16) -> Result<TcpListener, ListenError> {
+    let bind = |address: IpAddr| {
+        let address = SocketAddr::new(address, port);
+        bind_to(address).map_err(|source| ListenError::Bind { address, source })
+    };
+    match address {
+        Some(address) => bind(address),
+        None => match bind(Ipv6Addr::UNSPECIFIED.into()) {
+            Err(ListenError::Bind { source, .. }) if is_without_ipv6(&source) => bind(Ipv4Addr::UNSPECIFIED.into()),
+            result => result,
+        },
+    }
+}
+
+fn bind_to(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    if address.ip() == Ipv6Addr::UNSPECIFIED {
+        // Whatever net.ipv6.bindv6only says.
+        set_ipv6_v6only(&socket, false)?;
+    }
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Whether the kernel was built, or told, to have no IPv6.
+fn is_without_ipv6(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::AddrNotAvailable
+        || error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())
+}
+
+/// How many files the process may have open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenFiles {
+    limit: u64,
+}
+
+impl OpenFiles {
+    /// Raises the soft limit to the hard one. Where that fails the limit stays, and is told as it is.
+    pub fn raise() -> Self {
+        let limit = getrlimit(Resource::Nofile);
+        // Refused only where the hard limit has been lowered in the meantime.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+        Self { limit: getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX) }
+    }
+
+    /// How many clients that leaves room for.
+    pub fn clients(self) -> u64 {
+        self.limit.saturating_sub(RESERVED_FILES)
+    }
+
+    /// What is wrong with it, if `max_clients` cannot all be served.
+    pub fn shortage(self, max_clients: usize) -> Option<String> {
+        (self.clients() < max_clients as u64).then(|| {
+            format!("{self}, fewer than --max-clients {max_clients}; raise LimitNOFILE= of the service, or `ulimit -n`")
+        })
+    }
+}
+
+impl fmt::Display for OpenFiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} open files: room for about {} clients", self.limit, self.clients())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn without_an_address_both_families_are_served() {
+        let listener = bind(None, 0).expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        for host in [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()] {
+            if address.is_ipv4() && host.is_ipv6() {
+                continue;
+            }
+            tokio::net::TcpStream::connect((host, address.port())).await.expect("a connection");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_port_in_use_is_named_with_the_way_out() {
+        let first = bind(Some(Ipv4Addr::LOCALHOST.into()), 0).expect("a free port");
+        let port = first.local_addr().expect("an address").port();
+        let error = bind(Some(Ipv4Addr::LOCALHOST.into()), port).expect_err("in use");
+        assert_eq!(error.to_string(), format!("cannot listen on 127.0.0.1:{port}: in use; choose another with --port"));
+    }
+
+    #[tokio::test]
+    async fn an_address_of_another_machine_is_named_with_the_way_out() {
+        let error = bind(Some(Ipv4Addr::new(192, 0, 2, 1).into()), 8989).expect_err("not ours");
+        assert_eq!(
+            error.to_string(),
+            "cannot listen on 192.0.2.1:8989: this machine has no such address; choose another with --bind"
+        );
+    }
+
+    #[test]
+    fn the_limit_of_open_files_is_told() {
+        let files = OpenFiles { limit: 20000 };
+        assert_eq!(files.to_string(), "20000 open files: room for about 19900 clients");
+        assert_eq!(files.shortage(19900), None);
+        let shortage = files.shortage(19901).expect("a shortage");
+        assert!(shortage.contains("19900") && shortage.contains("19901") && shortage.contains("LimitNOFILE"));
+        assert_eq!(OpenFiles { limit: 64 }.clients(), 0);
+    }
+
+    #[test]
+    fn the_soft_limit_becomes_the_hard_one() {
+        OpenFiles::raise();
+        let limit = getrlimit(Resource::Nofile);
+        assert_eq!(limit.current, limit.maximum);
+    }
+}

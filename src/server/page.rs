@@ -1,0 +1,55 @@
+//! The files of the page, embedded in the binary.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use bytes::Bytes;
+use flate2::Compression;
+use sha1::{Digest, Sha1};
+
+use super::content::{Content, gzip};
+
+/// Path, media type, and content of each file.
+const FILES: [(&str, &str, &[u8]); 5] = [
+    ("/", "text/html; charset=utf-8", include_bytes!("../page/index.html")),
+    ("/app.js", "text/javascript; charset=utf-8", include_bytes!("../page/app.js")),
+    ("/feed.js", "text/javascript; charset=utf-8", include_bytes!("../page/feed.js")),
+    ("/style.css", "text/css; charset=utf-8", include_bytes!("../page/style.css")),
+    ("/favicon.svg", "image/svg+xml", include_bytes!("../page/favicon.svg")),
+];
+
+/// A file of the page.
+pub(super) struct Asset {
+    media_type: &'static str,
+    body: Bytes,
+    compressed: Bytes,
+    etag: String,
+}
+
+/// The file at a path.
+pub(super) fn asset(path: &str) -> Option<&'static Asset> {
+    /// Compressed when first asked for.
+    static ASSETS: LazyLock<HashMap<&str, Asset>> = LazyLock::new(|| {
+        FILES.into_iter().map(|(path, media_type, body)| (path, Asset::new(media_type, body))).collect()
+    });
+    ASSETS.get(path)
+}
+
+impl Asset {
+    fn new(media_type: &'static str, body: &'static [u8]) -> Self {
+        Self {
+            media_type,
+            body: Bytes::from_static(body),
+            compressed: gzip(body, Compression::best()),
+            etag: format!("W/\"{:x}\"", Sha1::digest(body)),
+        }
+    }
+
+    pub(super) fn content(&self) -> Content {
+        Content {
+            compressed: Some(self.compressed.clone()),
+            etag: Some(self.etag.clone()),
+            ..Content::new(self.media_type, self.body.clone())
+        }
+    }
+}

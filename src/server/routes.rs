@@ -1,0 +1,177 @@
+//! What is at which path.
+//!
+//! From a publication to the content of an answer. It does not know who asks, or in what form the content travels.
+
+use bytes::Bytes;
+use hyper::StatusCode;
+use hyper::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue};
+use serde_json::json;
+
+use super::Shared;
+use super::content::{Content, JSON};
+use super::page::{self, Asset};
+use crate::cluster::{Health, Moment, Seconds};
+use crate::feed::{List, Publication};
+use crate::metrics::Format;
+
+/// The state of the source, with every answer about the state of the cluster: one that has not changed is not sent
+/// again, but its age has changed.
+const STATUS: HeaderName = HeaderName::from_static("fleet-monitor-status");
+
+/// What can be asked for.
+pub(super) enum Resource {
+    /// A file of the page.
+    Asset(&'static Asset),
+    /// The unit list of the first protocol.
+    Units,
+    /// The machine list of the first protocol.
+    Machines,
+    /// Everything.
+    State,
+    /// The metrics.
+    Metrics,
+    /// Whether the process lives.
+    Health,
+    /// Whether the data can be relied on.
+    Ready,
+}
+
+impl Resource {
+    /// What is at a path.
+    pub(super) fn at(path: &str) -> Option<Self> {
+        Some(match path {
+            "/v1/units" => Self::Units,
+            "/v1/machines" => Self::Machines,
+            "/v2/state" => Self::State,
+            "/metrics" => Self::Metrics,
+            "/healthz" => Self::Health,
+            "/readyz" => Self::Ready,
+            path => Self::Asset(page::asset(path)?),
+        })
+    }
+
+    /// Whether it tells nothing of the cluster, and so needs no token.
+    pub(super) fn is_public(&self) -> bool {
+        matches!(self, Self::Asset(_) | Self::Health)
+    }
+}
+
+/// What a resource holds at this moment.
+pub(super) fn content(shared: &Shared, resource: &Resource, headers: &HeaderMap) -> Content {
+    let publication = shared.feed.borrow().clone();
+    let now = Moment::now();
+    match resource {
+        Resource::Asset(asset) => asset.content(),
+        Resource::Units => list(&publication, publication.units.as_ref(), "units have not been read yet"),
+        Resource::Machines => list(&publication, publication.machines.as_ref(), "machines have not been read yet"),
+        Resource::State => Content {
+            etag: Some(format!("W/\"{}-{}\"", publication.epoch, publication.revision)),
+            extra: header(&publication.health(shared.clients(), now)).map(|health| (STATUS, health)),
+            ..Content::new(JSON, publication.state(shared.clients(), now))
+        },
+        Resource::Metrics => {
+            let format = format(headers);
+            let globs = &shared.settings().metrics_units;
+            Content::new(format.media_type(), shared.metrics.encode(format, &publication, shared.clients(), globs))
+        }
+        Resource::Health => Content::new(JSON, json!({ "status": "ok" }).to_string()),
+        Resource::Ready => ready(&publication, shared.clients(), now),
+    }
+}
+
+fn list(publication: &Publication, list: Option<&List>, missing: &str) -> Content {
+    match list {
+        Some(list) => Content {
+            etag: Some(format!("W/\"{}-{}\"", publication.epoch, list.revision)),
+            ..Content::new(JSON, list.frame.payload())
+        },
+        None => Content::error(StatusCode::SERVICE_UNAVAILABLE, missing),
+    }
+}
+
+fn ready(publication: &Publication, clients: usize, now: Moment) -> Content {
+    let health = publication.health(clients, now);
+    let reason = unready(&publication.health, now);
+    let mut text = match &reason {
+        Some(reason) => json!({ "status": "not ready", "reason": format!("not ready: {reason}") }),
+        None => json!({ "status": "ready" }),
+    }
+    .to_string()
+    .into_bytes();
+    text.pop();
+    text.extend_from_slice(b",\"health\":");
+    text.extend(health);
+    text.push(b'}');
+    let status = if reason.is_some() { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+    Content { status, ..Content::new(JSON, text) }
+}
+
+/// Why the data cannot be relied on, if they cannot.
+fn unready(health: &Health, now: Moment) -> Option<String> {
+    if let Some(failure) = health.failure() {
+        return Some(format!("failing for {}: {}", Seconds(now.since(failure.since)), failure.reason));
+    }
+    let unread: Vec<String> = health.unread().map(|topic| topic.to_string()).collect();
+    match unread.split_last()? {
+        (last, []) => Some(format!("{last} have not been read yet")),
+        (last, others) => Some(format!("{} and {last} have not been read yet", others.join(", "))),
+    }
+}
+
+/// The form of the metrics that a client understands: Prometheus asks for OpenMetrics, a person with curl does not.
+fn format(headers: &HeaderMap) -> Format {
+    let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    if accepted.into_iter().any(|types| types.contains("application/openmetrics-text")) {
+        Format::OpenMetrics
+    } else {
+        Format::Prometheus
+    }
+}
+
+/// JSON as the value of a header, which has ASCII only.
+fn header(json: &[u8]) -> Option<HeaderValue> {
+    let mut ascii = String::with_capacity(json.len());
+    for character in String::from_utf8_lossy(json).chars() {
+        if character.is_ascii() {
+            ascii.push(character);
+        } else {
+            let mut units = [0; 2];
+            ascii.extend(character.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")));
+        }
+    }
+    HeaderValue::from_maybe_shared(Bytes::from(ascii)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::cluster::{Failure, TopicHealth};
+
+    #[test]
+    fn a_header_is_ascii_and_the_same_json() {
+        let json = json!({ "reason": "fleetctl: „größer“ 🚢\n\u{1}" }).to_string();
+        let header = header(json.as_bytes()).expect("a header");
+        let text = header.to_str().expect("ASCII");
+        assert_eq!(text, r#"{"reason":"fleetctl: \u201egr\u00f6\u00dfer\u201c \ud83d\udea2\n\u0001"}"#);
+        assert_eq!(
+            serde_json::from_str::<serde_json::Value>(text).expect("JSON"),
+            serde_json::from_str::<serde_json::Value>(&json).expect("JSON"),
+        );
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let now = Moment::now();
+        let read = TopicHealth { read: Some(now), failure: None };
+        let mut health = Health::default();
+        assert_eq!(unready(&health, now).as_deref(), Some("units, machines and unit files have not been read yet"));
+        health.topics = [read.clone(), read.clone(), TopicHealth::default()];
+        assert_eq!(unready(&health, now).as_deref(), Some("unit files have not been read yet"));
+        health.topics = [read.clone(), read.clone(), read];
+        assert_eq!(unready(&health, now), None);
+        health.topics[1].failure = Some(Failure { since: now, reason: "exit status 1".into() });
+        assert_eq!(unready(&health, now + Duration::from_secs(14)).as_deref(), Some("failing for 14 s: exit status 1"));
+    }
+}

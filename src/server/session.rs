@@ -1,0 +1,297 @@
+//! One WebSocket client, from the handshake to its end.
+//!
+//! A session is one task that owns the unsplit stream. Ready frames go straight to the stream beneath tungstenite,
+//! after what tungstenite has under way was flushed: so a payload is never copied for one client. Of what a client was
+//! sent the session remembers two numbers.
+//!
+//! It knows the feed and the socket. It does not know HTTP, nor why the client was let in.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::{CapacityError, Error, ProtocolError};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, Role, WebSocketConfig};
+
+use super::{Seat, Shared, Timing};
+use crate::feed::{Frame, List, Subscriber};
+use crate::metrics::Dropped;
+
+/// The most that a client may send in one message, in bytes.
+const MAX_MESSAGE: usize = 4096;
+
+/// Clients send next to nothing.
+const READ_BUFFER: usize = 512;
+
+/// Room for a few pongs and a close frame, which have 125 bytes of payload at most (RFC 6455, section 5.5).
+const MAX_WRITE_BUFFER: usize = 512;
+
+/// A connected client.
+#[derive(Debug)]
+pub(super) struct Session {
+    socket: WebSocketStream<TcpStream>,
+    feed: Subscriber,
+    seat: Seat,
+    sent: Sent,
+}
+
+/// The revisions of the lists that were sent last.
+#[derive(Debug, Default)]
+struct Sent {
+    machines: u64,
+    units: u64,
+}
+
+/// Why a session ends, and what the client is told if it still listens.
+#[derive(Debug)]
+struct End {
+    reason: Dropped,
+    farewell: Farewell,
+}
+
+#[derive(Debug)]
+enum Farewell {
+    /// The connection is cut: the client is not there, or in the middle of a frame.
+    Cut,
+    /// The client's own close frame is answered.
+    Answer,
+    /// The client is told why.
+    Close(CloseCode, &'static str),
+}
+
+impl End {
+    fn cut(reason: Dropped) -> Self {
+        Self { reason, farewell: Farewell::Cut }
+    }
+
+    fn close(reason: Dropped, code: CloseCode, text: &'static str) -> Self {
+        Self { reason, farewell: Farewell::Close(code, text) }
+    }
+
+    fn shutdown() -> Self {
+        Self::close(Dropped::Shutdown, CloseCode::Away, "the server is being stopped")
+    }
+}
+
+impl From<Error> for End {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Capacity(CapacityError::MessageTooLong { .. }) => {
+                Self::close(Dropped::Oversized, CloseCode::Size, "messages may have 4096 bytes at most")
+            }
+            // The queue of answers to pings is full: the client sends them and does not read.
+            Error::WriteBufferFull(_) => Self::cut(Dropped::Slow),
+            Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Self::cut(Dropped::Closed),
+            Error::Protocol(_) => Self::close(Dropped::Protocol, CloseCode::Protocol, "not a WebSocket frame"),
+            Error::Utf8(_) => Self::close(Dropped::Protocol, CloseCode::Invalid, "text that is not UTF-8"),
+            _ => Self::cut(Dropped::Closed),
+        }
+    }
+}
+
+/// Counts what a client sends in spells of [`Timing::flood`].
+struct Allowance {
+    spell: Duration,
+    since: Instant,
+    left: u32,
+}
+
+impl Allowance {
+    fn new(spell: Duration, now: Instant) -> Self {
+        Self { spell, since: now, left: Timing::FLOOD }
+    }
+
+    /// Whether there may be one more message now.
+    fn take(&mut self, now: Instant) -> bool {
+        if now - self.since >= self.spell {
+            *self = Self::new(self.spell, now);
+        }
+        let left = self.left.checked_sub(1);
+        self.left = left.unwrap_or(0);
+        left.is_some()
+    }
+}
+
+impl Session {
+    /// A session on a stream whose handshake is done. `leftover` is what was read of it after the handshake.
+    pub(super) async fn new(stream: TcpStream, leftover: Bytes, seat: Seat) -> Self {
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER)
+            .write_buffer_size(0)
+            .max_write_buffer_size(MAX_WRITE_BUFFER)
+            .max_message_size(Some(MAX_MESSAGE))
+            .max_frame_size(Some(MAX_MESSAGE));
+        let socket = WebSocketStream::from_partially_read(stream, leftover.into(), Role::Server, Some(config)).await;
+        let mut feed = seat.0.feed.clone();
+        feed.mark_changed();
+        Self { socket, feed, seat, sent: Sent::default() }
+    }
+
+    /// Serves the client until one side ends it.
+    pub(super) async fn run(mut self) {
+        let end = self.converse().await;
+        self.shared().metrics.client_dropped(end.reason);
+        // A client that does not take its leave in time is cut off like one that takes none.
+        let _ = timeout(self.shared().timing.close, take_leave(&mut self.socket, end.farewell)).await;
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.seat.0
+    }
+
+    async fn converse(&mut self) -> End {
+        let timing = self.shared().timing;
+        let mut heard = Instant::now();
+        let mut next_ping = heard + timing.ping;
+        let mut allowance = Allowance::new(timing.flood, heard);
+        let stop = self.shared().stop.clone();
+        let mut stop = std::pin::pin!(stop.cancelled());
+        let mut alarm = std::pin::pin!(sleep_until(next_ping.min(heard + timing.silence)));
+        loop {
+            let done = tokio::select! {
+                biased;
+                () = &mut stop => Err(End::shutdown()),
+                message = self.socket.next() => {
+                    heard = Instant::now();
+                    match message {
+                        None => Err(End::cut(Dropped::Closed)),
+                        Some(Ok(Message::Close(_))) => Err(End { reason: Dropped::Closed, farewell: Farewell::Answer }),
+                        Some(Ok(_)) if allowance.take(heard) => Ok(()),
+                        Some(Ok(_)) => Err(End::close(Dropped::Flood, CloseCode::Policy, "too many messages")),
+                        Some(Err(error)) => Err(error.into()),
+                    }
+                }
+                changed = self.feed.changed() => match changed {
+                    Ok(()) => self.send_news().await,
+                    Err(_) => Err(End::shutdown()),
+                },
+                () = &mut alarm => {
+                    let now = Instant::now();
+                    if now >= heard + timing.silence {
+                        Err(End::cut(Dropped::Silent))
+                    } else {
+                        let done = if now >= next_ping {
+                            next_ping = now + timing.ping;
+                            self.ping().await
+                        } else {
+                            Ok(())
+                        };
+                        alarm.as_mut().reset(next_ping.min(heard + timing.silence));
+                        done
+                    }
+                }
+            };
+            if let Err(end) = done {
+                return end;
+            }
+        }
+    }
+
+    /// Sends the lists that are newer than those sent last: machines, then units.
+    async fn send_news(&mut self) -> Result<(), End> {
+        let (machines, units) = {
+            let publication = self.feed.borrow_and_update();
+            (
+                news(publication.machines.as_ref(), &mut self.sent.machines),
+                news(publication.units.as_ref(), &mut self.sent.units),
+            )
+        };
+        for frame in [machines, units].into_iter().flatten() {
+            let Self { socket, seat, .. } = self;
+            under_deadline(&seat.0, async {
+                socket.flush().await?;
+                Ok(socket.get_mut().write_all(frame.bytes()).await?)
+            })
+            .await?;
+            seat.0.metrics.frame_sent(frame.bytes().len());
+        }
+        Ok(())
+    }
+
+    async fn ping(&mut self) -> Result<(), End> {
+        under_deadline(&self.seat.0, self.socket.send(Message::Ping(Bytes::new()))).await
+    }
+}
+
+fn news(list: Option<&List>, sent: &mut u64) -> Option<Frame> {
+    let list = list.filter(|list| list.revision > *sent)?;
+    *sent = list.revision;
+    Some(list.frame.clone())
+}
+
+/// Writes, unless the client takes too long or the server is being stopped. Either may leave a frame cut in two, after
+/// which nothing more can be said.
+async fn under_deadline(shared: &Shared, write: impl Future<Output = Result<(), Error>>) -> Result<(), End> {
+    tokio::select! {
+        biased;
+        result = write => result.map_err(End::from),
+        () = shared.stop.cancelled() => Err(End::cut(Dropped::Shutdown)),
+        () = tokio::time::sleep(shared.timing.write) => Err(End::cut(Dropped::Slow)),
+    }
+}
+
+/// Says farewell, and waits until the client has gone: closing a socket that has unread data resets the connection, and
+/// the client might not see the close frame (RFC 9293, section 3.10.4; RFC 6455, section 7.1.1).
+async fn take_leave(socket: &mut WebSocketStream<TcpStream>, farewell: Farewell) -> Result<(), Error> {
+    match farewell {
+        // A reset, so that the kernel does not go on offering what the client does not take.
+        Farewell::Cut => Ok(socket.get_ref().set_zero_linger()?),
+        Farewell::Answer => socket.flush().await,
+        Farewell::Close(code, reason) => {
+            socket.close(Some(CloseFrame { code, reason: reason.into() })).await?;
+            let stream = socket.get_mut();
+            stream.shutdown().await?;
+            let mut ignored = [0; 256];
+            while stream.read(&mut ignored).await? > 0 {}
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::net::TcpListener;
+    use tokio_util::sync::CancellationToken;
+
+    use super::super::{Server, Settings};
+    use super::*;
+    use crate::feed::{self, Publish, Publisher, SourceInfo};
+    use crate::metrics::Metrics;
+
+    #[tokio::test]
+    async fn a_session_is_small() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let _client = client.expect("a connection");
+        let settings = feed::Settings { unit_fields: vec![], machine_fields: vec![], publish: Publish::Changes };
+        let publisher = Publisher::new(settings, "e", SourceInfo::default());
+        let settings = Settings { max_clients: 1, access: Default::default(), metrics_units: vec![] };
+        let metrics = Arc::new(Metrics::new());
+        let stop = CancellationToken::new();
+        let server = Server::new(settings, Timing::default(), publisher.subscribe(), metrics, stop);
+        let seat = server.0.seat().expect("a seat");
+        let session = Session::new(accepted.expect("a connection").0, Bytes::new(), seat).await;
+        let size = size_of_val(&session.run());
+        assert!(size <= 3072, "{size} bytes");
+    }
+
+    #[test]
+    fn a_client_may_send_so_many_messages_in_each_spell() {
+        let start = Instant::now();
+        let spell = Duration::from_secs(10);
+        let mut allowance = Allowance::new(spell, start);
+        for _ in 0..Timing::FLOOD {
+            assert!(allowance.take(start));
+        }
+        assert!(!allowance.take(start + spell / 2));
+        assert!(allowance.take(start + spell));
+    }
+}

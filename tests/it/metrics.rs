@@ -1,0 +1,1 @@
+//! The metrics, as Prometheus reads them.
