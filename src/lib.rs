@@ -16,8 +16,5 @@ pub mod cluster;
 pub mod config;
 pub mod daemon;
 pub mod feed;
-pub mod lifecycle;
 pub mod metrics;
 pub mod server;
-pub mod source;
-pub mod telemetry;

@@ -20,8 +20,7 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::{Deserialize, Serialize};
 
 pub use health::{Failure, Health, TopicHealth};
-pub use merge::Cluster;
-pub use transition::{Event, Place, Seconds, Severity, Transition};
+pub use transition::{Event, Seconds, Transition};
 
 /// A short text that many rows share.
 pub type Text = Arc<str>;

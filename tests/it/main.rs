@@ -1,4 +1,4 @@
 //! The integration tests, in one binary.
 
-mod api;
-mod support;
+mod metrics;
+mod server;
