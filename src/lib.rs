@@ -16,5 +16,8 @@ pub mod cluster;
 pub mod config;
 pub mod daemon;
 pub mod feed;
+pub mod lifecycle;
 pub mod metrics;
 pub mod server;
+pub mod source;
+pub mod telemetry;

@@ -20,7 +20,8 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::{Deserialize, Serialize};
 
 pub use health::{Failure, Health, TopicHealth};
-pub use transition::{Event, Seconds, Transition};
+pub use merge::Cluster;
+pub use transition::{Event, Place, Seconds, Severity, Transition};
 
 /// A short text that many rows share.
 pub type Text = Arc<str>;
