@@ -91,7 +91,7 @@ async fn every_version_is_read_column_for_column() {
         let Reading::Units { states, files } = source.poll(Topic::Units).await.unwrap() else { panic!("no units") };
         let columns = ["unit", "load", "active", "sub", "machine", "hash"];
         assert_eq!(states.iter().map(unit).collect::<Vec<_>>(), listed(&recorded, "list-units", &columns), "{version}");
-        assert_eq!(source.describe(), format!("fleetctl {version}"));
+        assert_eq!(source.name(), format!("fleetctl {version}"));
 
         let Reading::Machines { machines } = source.poll(Topic::Machines).await.unwrap() else { panic!("no machines") };
         let mut expected = listed(&recorded, "list-machines", &["machine", "ip", "metadata"]);
@@ -183,10 +183,10 @@ async fn the_version_is_asked_for_again_after_a_failure() {
     let source = double.source(Connection::Default);
     double.mode("osquery");
     source.poll(Topic::Units).await.unwrap_err();
-    assert_eq!(source.describe(), "fleetctl");
+    assert_eq!(source.name(), "fleetctl");
     double.mode("replay");
     source.poll(Topic::Units).await.unwrap();
-    assert_eq!(source.describe(), "fleetctl v0.11.8");
+    assert_eq!(source.name(), "fleetctl v0.11.8");
 }
 
 #[tokio::test]
