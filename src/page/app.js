@@ -82,7 +82,7 @@ function toggle(key) {
 
 /** Opens a unit in the table, whatever the filter was. */
 function reveal(key) {
-  const row = cluster.rows.find((candidate) => candidate.key === key);
+  const row = cluster.byKey.get(key);
   const unit = key.slice(0, key.lastIndexOf("/"));
   if (!row) return go({ tab: "units", q: unit });
   const q = rowMatches(parseFilter(view.q), row) ? view.q : "";
@@ -234,7 +234,7 @@ function drawTroubles() {
     return element("li", {}, element("button", { type: "button", class: "trouble", "data-tone": row.tone, onclick: () => reveal(row.key) },
       element("strong", {}, glyph(row.verdict), element("span", { class: "name" }, row.unit)),
       element("span", { class: "where" }, row.where ? `${row.onlyTarget ? "meant for" : "on"} ${row.where}` : "on no machine"),
-      element("span", { class: "what" }, `${what} `, since)));
+      element("span", { class: "what" }, `${what} `), since));
   });
   const more = cluster.wrong.length - shown.length;
   if (more > 0) items.push(element("li", {}, element("button", { type: "button", class: "quiet", onclick: () => go({ tab: "units", q: "-verdict:ok" }) }, `and ${more.toLocaleString("en")} more`)));

@@ -48,11 +48,20 @@ export const plural = (count, noun) => `${count.toLocaleString("en")} ${noun}${c
 export const shortId = (id) => id?.slice(0, 8);
 export const shortHash = (hash) => hash?.slice(0, 7);
 
-/** Everything that the views need of a state. `before` is the cluster before this one: its order of names is reused. */
+/** Everything that the views need of a state. `before` is the cluster before this one: what is as it was is taken over. */
 export function readCluster(state, before) {
   const machines = new Map(state.machines.map((machine) => [machine.machine, machine]));
   const ranks = rankNames(state.units, before?.ranks);
-  const rows = state.units.map((unit) => readRow(unit, machines, ranks));
+  const same = before?.ranks === ranks && JSON.stringify(before.state.machines) === JSON.stringify(state.machines);
+  const known = same ? before.byKey : new Map();
+  const byKey = new Map();
+  const rows = state.units.map((unit) => {
+    const key = rowKey(unit.unit, unit.machine);
+    const old = known.get(key);
+    const row = old && equal(old.source, unit) ? old : readRow(unit, key, machines, ranks);
+    byKey.set(key, row);
+    return row;
+  });
   const wrong = rows.filter((row) => row.verdict !== "ok").sort(byVerdict);
   const transitions = new Map();
   for (const transition of state.transitions) {
@@ -61,8 +70,17 @@ export function readCluster(state, before) {
     if (list) list.push(transition);
     else transitions.set(transition.unit, [transition]);
   }
-  const verdicts = new Map(rows.map((row) => [row.key, row.verdict]));
-  return { state, machines, ranks, rows, wrong, transitions, verdicts, chips: countChips(rows) };
+  return { state, machines, ranks, rows, byKey, wrong, transitions, chips: countChips(rows) };
+}
+
+// Written out, since it is asked for each unit at each change: a loop over the names takes ten times as long.
+function equal(a, b) {
+  return (
+    a.ip === b.ip && a.load === b.load && a.active === b.active && a.sub === b.sub && a.hash === b.hash &&
+    a.stale_since === b.stale_since && a.desired === b.desired && a.target === b.target && a.global === b.global &&
+    a.description === b.description && a.file_hash === b.file_hash && a.verdict === b.verdict && a.reason === b.reason &&
+    a.since === b.since && a.since_seen === b.since_seen && a.requirements?.join() === b.requirements?.join()
+  );
 }
 
 function rankNames(units, before) {
@@ -71,7 +89,7 @@ function rankNames(units, before) {
   return new Map([...unique].sort(names.compare).map((name, rank) => [name, rank]));
 }
 
-function readRow(unit, machines, ranks) {
+function readRow(unit, key, machines, ranks) {
   const submitted = unit.active == null && unit.verdict === "ok";
   const place = unit.machine ?? unit.target;
   const machine = machines.get(place);
@@ -79,7 +97,8 @@ function readRow(unit, machines, ranks) {
   const state = unit.active ?? (submitted ? "submitted" : null);
   return {
     ...unit,
-    key: rowKey(unit.unit, unit.machine),
+    source: unit,
+    key,
     place,
     ip,
     where: ip ?? shortId(place),
@@ -173,7 +192,7 @@ export function transitionMatches(terms, transition, cluster) {
   return matches(terms, {
     words: () => `${transition.text}\n${transition.machine ?? ""}`.toLowerCase(),
     states: [transition.from, transition.to, ...[transition.from, transition.to].map((state) => state?.split("/")[1])],
-    verdict: transition.unit && cluster.verdicts.get(rowKey(transition.unit, transition.machine)),
+    verdict: transition.unit && cluster.byKey.get(rowKey(transition.unit, transition.machine))?.verdict,
     ip: transition.ip,
     machine: transition.machine,
     metadata: cluster.machines.get(transition.machine)?.metadata,
@@ -323,7 +342,7 @@ export function headline(cluster) {
   const lost = cluster.state.machines.filter((machine) => machine.lost_since).length;
   const wanted = cluster.rows.filter((row) => !row.submitted).length;
   const [worst, ...others] = [...counts];
-  const rest = others.map(([verdict, count]) => `${count} ${VERDICTS[verdict]?.word ?? verdict}`);
+  const rest = others.map(([verdict, count]) => `${count} ${verdict === "machine_lost" ? VERDICTS.machine_lost.said : (VERDICTS[verdict]?.word ?? verdict)}`);
   if (lost && worst) rest.push(`${plural(lost, "machine")} lost`);
   if (worst) {
     const [verdict, count] = worst;

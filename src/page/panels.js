@@ -53,7 +53,7 @@ export class MachineCards {
       units: element("ul", { class: "names" }),
       more: element("button", { type: "button", class: "quiet" }),
     };
-    const node = element("li", { class: "machine" },
+    const node = element("li", { class: "card" },
       element("div", { class: "title" }, parts.glyph, parts.title, parts.id),
       parts.lost, parts.metadata, element("div", { class: "share" }, parts.bar, parts.count), parts.units, parts.more);
     parts.more.addEventListener("click", () => this.actions.go({ tab: "units", q: `machine:${node.card.ip ?? shortId(node.card.machine)}` }));

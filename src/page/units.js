@@ -13,7 +13,7 @@ export class UnitTable {
     this.active = null;
     this.headers = COLUMNS.map((column) => {
       const button = element("button", { type: "button", onclick: () => this.sortBy(column) }, column.title);
-      return element("div", { role: "columnheader", class: `cell ${column.name}` }, button);
+      return element("div", { role: "columnheader", class: cellClass(column.name) }, button);
     });
     const head = element("div", { role: "row", class: "columns", "aria-rowindex": 1 }, ...this.headers);
     this.body = element("div", { role: "rowgroup", class: "lines", onkeydown: (event) => this.key(event), onclick: (event) => this.click(event) });
@@ -105,15 +105,16 @@ export class UnitTable {
     fact("Fleet wants", row.desired ?? (row.file_hash || row.description ? null : "nothing: it has no unit file"));
     fact("State", row.active && `${row.load ?? "?"}, ${row.stateText} `, row.since && !row.submitted ? age(row.since, "for", row.since_seen) : null);
     fact("Not reported", row.stale_since ? age(row.stale_since, "for") : null);
-    fact("Target", row.global ? "every machine that meets its requirements" : (place(row.target) ?? (row.desired && row.desired !== "inactive" ? "none" : null)));
     fact("Machine", place(row.machine));
+    if (row.global) fact("Target", "every machine that meets its requirements");
+    else if (row.target !== row.machine) fact("Target", place(row.target) ?? "none");
     if (row.hash && row.file_hash && row.hash !== row.file_hash) {
       fact("Version", "the machine has ", code(shortHash(row.hash)), ", fleet has ", code(shortHash(row.file_hash)));
     } else {
       fact("Version", code(shortHash(row.hash ?? row.file_hash)));
     }
     fact("Description", row.description);
-    if (row.requirements?.length) fact("Requirements", ...row.requirements.map((requirement) => element("code", {}, requirement)));
+    if (row.requirements?.length) fact("Requirements", ...row.requirements.flatMap((requirement) => [code(requirement), element("br")]));
     const history = element("ol", { class: "history" }, ...transitions.slice(0, RECENT).map((transition) =>
       element("li", {}, age(transition.time, "ago"), " ", element("span", {}, withoutUnit(transition)))));
     const button = (label, view) => element("button", { type: "button", class: "quiet", onclick: () => this.actions.go(view) }, label);
@@ -197,6 +198,8 @@ const withoutUnit = ({ unit, ip, text: said }) => {
   return said;
 };
 
+const cellClass = (column) => `cell ${column === "unit" ? "name-cell" : column}`;
+
 function createRow() {
   const parts = {
     unit: element("span", { class: "name" }),
@@ -209,7 +212,7 @@ function createRow() {
     note: element("span", { class: "id" }),
     since: element("time"),
   };
-  const cell = (name, ...children) => element("div", { role: "gridcell", class: `cell ${name}` }, ...children);
+  const cell = (name, ...children) => element("div", { role: "gridcell", class: cellClass(name) }, ...children);
   const row = element("div", { role: "row", class: "unit" },
     cell("unit", glyph("open"), parts.unit, parts.tag),
     cell("state", parts.stateGlyph, parts.state),
