@@ -11,4 +11,11 @@
 //! A session never asks a source for anything, and a source never knows a client. [`daemon`] is the only place where all
 //! parts meet.
 
+pub mod cli;
 pub mod cluster;
+
+pub mod cli;
+pub mod cluster;
+pub mod config;
+pub mod feed;
+pub mod source;

@@ -1,1 +1,3 @@
+//! The `fleet-monitor` program.
+
 fn main() {}

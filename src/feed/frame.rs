@@ -1,0 +1,62 @@
+//! A message as the bytes that go to every client.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+/// A whole WebSocket text frame, header and payload, unmasked: the same bytes for all clients (RFC 6455, section 5.2).
+/// Cloning it copies nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    bytes: Bytes,
+    header: usize,
+}
+
+impl Frame {
+    /// The frame of one text message.
+    pub fn text(payload: &[u8]) -> Self {
+        const FIN_TEXT: u8 = 0x81;
+        let mut bytes = BytesMut::with_capacity(10 + payload.len());
+        bytes.put_u8(FIN_TEXT);
+        match payload.len() {
+            length @ 0..126 => bytes.put_u8(length as u8),
+            length @ 126..0x1_0000 => {
+                bytes.put_u8(126);
+                bytes.put_u16(length as u16);
+            }
+            length => {
+                bytes.put_u8(127);
+                bytes.put_u64(length as u64);
+            }
+        }
+        let header = bytes.len();
+        bytes.put_slice(payload);
+        Self { bytes: bytes.freeze(), header }
+    }
+
+    /// The bytes for the wire.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// The message alone.
+    pub fn payload(&self) -> Bytes {
+        self.bytes.slice(self.header..)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_length_takes_the_form_that_the_standard_asks_for() {
+        for (length, header) in [(0, 2), (125, 2), (126, 4), (127, 4), (0xffff, 4), (0x1_0000, 10), (0x10_0000, 10)] {
+            let payload = vec![b'x'; length];
+            let frame = Frame::text(&payload);
+            assert_eq!(frame.bytes().len(), header + length, "{length}");
+            assert_eq!(frame.payload(), payload, "{length}");
+        }
+        assert_eq!(Frame::text(b"hi").bytes().as_ref(), b"\x81\x02hi");
+        assert_eq!(Frame::text(&[0; 126]).bytes()[..4], [0x81, 126, 0, 126]);
+        assert_eq!(Frame::text(&[0; 0x1_0000]).bytes()[..10], [0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]);
+    }
+}

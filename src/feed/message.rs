@@ -1,0 +1,365 @@
+//! The public JSON, exactly as `docs/protocol.md` writes it down.
+//!
+//! This module turns a view into text. It does not know who gets it or when.
+
+use std::collections::HashMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Serialize, Serializer};
+
+use super::fields::{MachineField, UnitField};
+use super::{Publication, SourceInfo};
+use crate::cluster::{Health, MachineId, Member, Moment, Text, Topic, Transition, Unit, View};
+
+/// What stands for an empty column, as fleetctl prints it.
+const EMPTY: &str = "-";
+
+/// A list of the first protocol.
+#[derive(Serialize)]
+struct List<'a> {
+    r#type: &'static str,
+    fields: Vec<&'static str>,
+    items: &'a [Vec<String>],
+}
+
+/// The unit list of the first protocol: only rows that fleet's own list has, or should have.
+pub fn units(view: &View, fields: &[UnitField]) -> Vec<u8> {
+    let ips: HashMap<&MachineId, &Text> =
+        view.machines.iter().filter_map(|member| Some((&member.machine.id, member.machine.ip.as_ref()?))).collect();
+    let rows: Vec<Vec<String>> = view
+        .units
+        .iter()
+        .filter(|unit| unit.listed)
+        .map(|unit| fields.iter().map(|field| unit_cell(unit, *field, &ips)).collect())
+        .collect();
+    to_json(&List { r#type: "unit", fields: fields.iter().map(|field| field.name()).collect(), items: &rows })
+}
+
+/// The machine list of the first protocol: only machines that are in the cluster.
+pub fn machines(view: &View, fields: &[MachineField]) -> Vec<u8> {
+    let rows: Vec<Vec<String>> = view
+        .machines
+        .iter()
+        .filter(|member| member.lost_since.is_none())
+        .map(|member| fields.iter().map(|field| machine_cell(member, *field)).collect())
+        .collect();
+    to_json(&List { r#type: "machine", fields: fields.iter().map(|field| field.name()).collect(), items: &rows })
+}
+
+fn unit_cell(unit: &Unit, field: UnitField, ips: &HashMap<&MachineId, &Text>) -> String {
+    let file = unit.file.as_deref();
+    let text = |text: Option<&Text>| text.map_or(EMPTY, |text| text).to_owned();
+    match field {
+        UnitField::Unit => unit.state.unit.to_string(),
+        UnitField::Load => text(unit.state.load.as_ref()),
+        UnitField::Active => text(unit.state.active.as_ref()),
+        UnitField::Sub => text(unit.state.sub.as_ref()),
+        UnitField::Machine => place(unit.state.machine.as_ref(), unit.state.ip.as_ref()),
+        UnitField::Hash => text(unit.state.hash.as_ref()),
+        UnitField::Dstate => text(file.and_then(|file| file.desired.as_ref())),
+        UnitField::Target if file.is_some_and(|file| file.global) => "global".to_owned(),
+        UnitField::Target => {
+            let target = file.and_then(|file| file.target.as_ref());
+            place(target, target.and_then(|target| ips.get(target).copied()))
+        }
+        UnitField::Global => file.map_or_else(|| EMPTY.to_owned(), |file| file.global.to_string()),
+        UnitField::Desc => text(file.and_then(|file| file.description.as_ref())),
+        UnitField::Verdict => unit.verdict.name().to_owned(),
+    }
+}
+
+fn machine_cell(member: &Member, field: MachineField) -> String {
+    let text = |text: Option<&Text>| text.map_or(EMPTY, |text| text).to_owned();
+    match field {
+        MachineField::Machine => member.machine.id.to_string(),
+        MachineField::Ip => text(member.machine.ip.as_ref()),
+        MachineField::Metadata => text(member.machine.metadata.as_ref()),
+    }
+}
+
+/// `ID/IP`, as fleetctl prints a machine; the ID alone where the machine is not in the cluster.
+fn place(machine: Option<&MachineId>, ip: Option<&Text>) -> String {
+    match (machine, ip) {
+        (Some(machine), Some(ip)) => format!("{machine}/{ip}"),
+        (Some(machine), None) => machine.to_string(),
+        (None, _) => EMPTY.to_owned(),
+    }
+}
+
+/// The part of `/v2/state` that changes with the revision alone, without the braces around it.
+pub fn content(publication: &Publication) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Content<'a> {
+        units: Vec<UnitRow<'a>>,
+        machines: Vec<MachineRow<'a>>,
+        transitions: Vec<TransitionRow<'a>>,
+    }
+    let view = &publication.view;
+    let content = to_json(&Content {
+        units: view.units.iter().map(|unit| UnitRow::from(unit.as_ref())).collect(),
+        machines: view.machines.iter().map(|member| MachineRow::from(member.as_ref())).collect(),
+        transitions: publication
+            .history
+            .iter()
+            .rev()
+            .map(|transition| TransitionRow::from(transition.as_ref()))
+            .collect(),
+    });
+    content[1..content.len() - 1].to_vec()
+}
+
+/// `/v2/state` up to its `content`, without the braces.
+pub fn head(publication: &Publication, clients: usize, now: Moment) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Head<'a> {
+        epoch: &'a str,
+        revision: u64,
+        #[serde(serialize_with = "milliseconds")]
+        time: SystemTime,
+        software: Software,
+        health: HealthRow<'a>,
+    }
+    #[derive(Serialize)]
+    struct Software {
+        name: &'static str,
+        version: &'static str,
+    }
+    let head = to_json(&Head {
+        epoch: &publication.epoch,
+        revision: publication.revision,
+        time: now.wall,
+        software: Software { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION") },
+        health: HealthRow::new(&publication.health, &publication.source, clients, now),
+    });
+    head[1..head.len() - 1].to_vec()
+}
+
+/// The health alone.
+pub fn health(publication: &Publication, clients: usize, now: Moment) -> Vec<u8> {
+    to_json(&HealthRow::new(&publication.health, &publication.source, clients, now))
+}
+
+#[derive(Serialize)]
+struct HealthRow<'a> {
+    source: &'a str,
+    recording: bool,
+    state: &'static str,
+    #[serde(serialize_with = "some_milliseconds", skip_serializing_if = "Option::is_none")]
+    since: Option<SystemTime>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    #[serde(serialize_with = "milliseconds")]
+    time: SystemTime,
+    topics: TopicRows<'a>,
+    held_back: u64,
+    clients: usize,
+}
+
+#[derive(Serialize)]
+struct TopicRows<'a> {
+    units: TopicRow<'a>,
+    machines: TopicRow<'a>,
+    unit_files: TopicRow<'a>,
+}
+
+#[derive(Serialize)]
+struct TopicRow<'a> {
+    /// Seconds since it was last read with success.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    age: Option<f64>,
+    /// Seconds since its reading began to fail.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failing_for: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+}
+
+impl<'a> HealthRow<'a> {
+    fn new(health: &'a Health, source: &'a SourceInfo, clients: usize, now: Moment) -> Self {
+        let topic = |topic: Topic| {
+            let topic = health.topic(topic);
+            let failure = topic.failure.as_ref();
+            TopicRow {
+                age: topic.read.map(|read| seconds(now.since(read))),
+                failing_for: failure.map(|failure| seconds(now.since(failure.since))),
+                reason: failure.map(|failure| &*failure.reason),
+            }
+        };
+        let failure = health.failure();
+        let (state, since) = match (failure, health.suspect_since) {
+            (Some(failure), _) => ("failing", Some(failure.since.wall)),
+            (None, Some(since)) => ("suspect", Some(since)),
+            (None, None) if !health.ready() => ("starting", None),
+            (None, None) if source.ended => ("ended", None),
+            (None, None) => ("ok", None),
+        };
+        HealthRow {
+            source: &source.name,
+            recording: source.recording,
+            state,
+            since,
+            reason: failure.map(|failure| &*failure.reason),
+            time: now.wall,
+            topics: TopicRows {
+                units: topic(Topic::Units),
+                machines: topic(Topic::Machines),
+                unit_files: topic(Topic::UnitFiles),
+            },
+            held_back: health.held_back,
+            clients,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct UnitRow<'a> {
+    unit: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    machine: Option<&'a MachineId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ip: Option<&'a Text>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    load: Option<&'a Text>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    active: Option<&'a Text>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sub: Option<&'a Text>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hash: Option<&'a Text>,
+    listed: bool,
+    #[serde(serialize_with = "some_milliseconds", skip_serializing_if = "Option::is_none")]
+    stale_since: Option<SystemTime>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    desired: Option<&'a Text>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<&'a MachineId>,
+    global: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<&'a Text>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file_hash: Option<&'a Text>,
+    #[serde(skip_serializing_if = "<[Text]>::is_empty")]
+    requirements: &'a [Text],
+    verdict: &'static str,
+    reason: &'a str,
+    #[serde(serialize_with = "milliseconds")]
+    since: SystemTime,
+    since_seen: bool,
+}
+
+impl<'a> From<&'a Unit> for UnitRow<'a> {
+    fn from(unit: &'a Unit) -> Self {
+        let file = unit.file.as_deref();
+        Self {
+            unit: &unit.state.unit,
+            machine: unit.state.machine.as_ref(),
+            ip: unit.state.ip.as_ref(),
+            load: unit.state.load.as_ref(),
+            active: unit.state.active.as_ref(),
+            sub: unit.state.sub.as_ref(),
+            hash: unit.state.hash.as_ref(),
+            listed: unit.listed,
+            stale_since: unit.stale_since,
+            desired: file.and_then(|file| file.desired.as_ref()),
+            target: file.and_then(|file| file.target.as_ref()),
+            global: file.is_some_and(|file| file.global),
+            description: file.and_then(|file| file.description.as_ref()),
+            file_hash: file.and_then(|file| file.hash.as_ref()),
+            requirements: file.map_or(&[], |file| &file.requirements),
+            verdict: unit.verdict.name(),
+            reason: &unit.reason,
+            since: unit.since,
+            since_seen: unit.since_seen,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct MachineRow<'a> {
+    machine: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ip: Option<&'a Text>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<&'a Text>,
+    #[serde(serialize_with = "some_milliseconds", skip_serializing_if = "Option::is_none")]
+    lost_since: Option<SystemTime>,
+    #[serde(serialize_with = "milliseconds")]
+    since: SystemTime,
+    since_seen: bool,
+}
+
+impl<'a> From<&'a Member> for MachineRow<'a> {
+    fn from(member: &'a Member) -> Self {
+        Self {
+            machine: &member.machine.id,
+            ip: member.machine.ip.as_ref(),
+            metadata: member.machine.metadata.as_ref(),
+            lost_since: member.lost_since,
+            since: member.since,
+            since_seen: member.since_seen,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct TransitionRow<'a> {
+    number: u64,
+    #[serde(serialize_with = "milliseconds")]
+    time: SystemTime,
+    event: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unit: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    machine: Option<&'a MachineId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ip: Option<&'a Text>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    severity: &'static str,
+    text: String,
+}
+
+impl<'a> From<&'a Transition> for TransitionRow<'a> {
+    fn from(transition: &'a Transition) -> Self {
+        let event = &transition.event;
+        Self {
+            number: transition.number,
+            time: transition.time,
+            event: event.name(),
+            unit: event.place().map(|place| &*place.unit),
+            machine: event.machine(),
+            ip: event.ip(),
+            from: event.from(),
+            to: event.to(),
+            reason: event.reason(),
+            severity: event.severity().name(),
+            text: event.to_string(),
+        }
+    }
+}
+
+fn seconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1000.0).round() / 1000.0
+}
+
+fn milliseconds<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+    let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    serializer.serialize_u64(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[expect(clippy::ref_option, reason = "serde passes a reference to the field")]
+fn some_milliseconds<S: Serializer>(time: &Option<SystemTime>, serializer: S) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => milliseconds(time, serializer),
+        None => serializer.serialize_none(),
+    }
+}
+
+fn to_json(value: &impl Serialize) -> Vec<u8> {
+    // Only a map with keys that are no strings, or a failing writer, makes serde_json fail: neither is here.
+    serde_json::to_vec(value).expect("the public messages are plain structs")
+}

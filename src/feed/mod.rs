@@ -1,0 +1,220 @@
+//! From the judged view to what clients get: encoded once, shared by all.
+//!
+//! The [`Publisher`] is the one writer, a [`Subscriber`] one of many readers. Between them is a `watch` channel: memory
+//! does not grow with the clients, a new client has the current state at once, and one that is slow misses what was
+//! overwritten in the meantime. There is no queue per client, anywhere.
+//!
+//! This module knows what clients read. It does not know sockets.
+
+pub mod fields;
+mod frame;
+mod message;
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use crate::cluster::{Health, Moment, Text, Topic, Transition, View};
+use fields::{MachineField, UnitField};
+pub use frame::Frame;
+
+/// How many transitions are remembered.
+const HISTORY: usize = 1000;
+
+/// When a list of the first protocol is sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Publish {
+    /// When it has changed.
+    Changes,
+    /// After every poll, as the prototype of 2014 did.
+    Polls,
+}
+
+/// What the first protocol sends, and when.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The columns of the unit list.
+    pub unit_fields: Vec<UnitField>,
+    /// The columns of the machine list.
+    pub machine_fields: Vec<MachineField>,
+    /// When a list is sent again.
+    pub publish: Publish,
+}
+
+/// Where the data come from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SourceInfo {
+    /// A name for people, such as `fleetctl v1.0.0`.
+    pub name: Text,
+    /// Whether this is a recording and not a live cluster.
+    pub recording: bool,
+    /// Whether the recording is over.
+    pub ended: bool,
+}
+
+/// A list of the first protocol, and when it last changed.
+#[derive(Clone, Debug)]
+pub struct List {
+    /// Grows whenever the list is to be sent again.
+    pub revision: u64,
+    /// The message.
+    pub frame: Frame,
+}
+
+/// All that clients may see, at one moment. Immutable and shared.
+#[derive(Clone, Debug)]
+pub struct Publication {
+    /// Names this run of the program: revisions of another epoch mean nothing.
+    pub epoch: Arc<str>,
+    /// Grows whenever the view, the history or the state of the source changes.
+    pub revision: u64,
+    /// Where the data come from.
+    pub source: SourceInfo,
+    /// The cluster.
+    pub view: Arc<View>,
+    /// The state of the source.
+    pub health: Health,
+    /// What happened, oldest first, at most 1,000.
+    pub history: Arc<[Arc<Transition>]>,
+    /// The unit list of the first protocol; none until units have been read.
+    pub units: Option<List>,
+    /// The machine list of the first protocol; none until machines have been read.
+    pub machines: Option<List>,
+    content: Arc<OnceLock<Bytes>>,
+}
+
+impl Publication {
+    /// Everything as one JSON object, for `/v2/state`. Its large part is encoded once per revision.
+    pub fn state(&self, clients: usize, now: Moment) -> Vec<u8> {
+        let content = self.content.get_or_init(|| message::content(self).into());
+        let mut state = vec![b'{'];
+        state.extend(message::head(self, clients, now));
+        state.push(b',');
+        state.extend_from_slice(content);
+        state.push(b'}');
+        state
+    }
+
+    /// The state of the source as one JSON object.
+    pub fn health(&self, clients: usize, now: Moment) -> Vec<u8> {
+        message::health(self, clients, now)
+    }
+}
+
+/// A reader of publications.
+pub type Subscriber = watch::Receiver<Arc<Publication>>;
+
+/// The one writer of publications.
+#[derive(Debug)]
+pub struct Publisher {
+    settings: Settings,
+    settings_are_new: bool,
+    sender: watch::Sender<Arc<Publication>>,
+}
+
+/// What is new since the last publication.
+#[derive(Debug)]
+pub struct News<'a> {
+    /// The cluster as it is now.
+    pub view: &'a Arc<View>,
+    /// The source as it is now.
+    pub health: &'a Health,
+    /// What happened.
+    pub transitions: Vec<Arc<Transition>>,
+    /// The topic that was just read with success.
+    pub read: Option<Topic>,
+}
+
+impl Publisher {
+    /// A publisher that has published nothing yet. `epoch` names this run of the program.
+    pub fn new(settings: Settings, epoch: &str, source: SourceInfo) -> Self {
+        let first = Publication {
+            epoch: epoch.into(),
+            revision: 0,
+            source,
+            view: Arc::default(),
+            health: Health::default(),
+            history: Arc::new([]),
+            units: None,
+            machines: None,
+            content: Arc::default(),
+        };
+        Self { settings, settings_are_new: false, sender: watch::Sender::new(Arc::new(first)) }
+    }
+
+    /// A new reader.
+    pub fn subscribe(&self) -> Subscriber {
+        self.sender.subscribe()
+    }
+
+    /// Takes other settings into use. The lists follow with the next publication.
+    pub fn set(&mut self, settings: Settings) {
+        self.settings = settings;
+        self.settings_are_new = true;
+    }
+
+    /// Names the source anew.
+    pub fn name_source(&mut self, source: SourceInfo) {
+        let last = self.sender.borrow().clone();
+        if last.source != source {
+            let revision = last.revision + 1;
+            self.sender.send_replace(Arc::new(Publication { source, revision, ..(*last).clone() }));
+        }
+    }
+
+    /// Publishes. Encodes each list once, and only if it can have changed.
+    pub fn publish(&mut self, news: News<'_>) {
+        let last = self.sender.borrow().clone();
+        let settings_are_new = std::mem::take(&mut self.settings_are_new);
+        let same_view = Arc::ptr_eq(&last.view, news.view);
+        let changed = !same_view || !news.transitions.is_empty() || !same_state(&last.health, news.health);
+        let polled = |topic| self.settings.publish == Publish::Polls && news.read == Some(topic);
+
+        let list = |topic, last: Option<&List>, encode: &dyn Fn() -> Vec<u8>| {
+            news.health.topic(topic).read?;
+            if let Some(last) = last.filter(|_| same_view && !settings_are_new && !polled(topic)) {
+                return Some(last.clone());
+            }
+            let frame = Frame::text(&encode());
+            match last {
+                Some(last) if last.frame == frame && !polled(topic) => Some(last.clone()),
+                Some(last) => Some(List { revision: last.revision + 1, frame }),
+                None => Some(List { revision: 1, frame }),
+            }
+        };
+        let units = list(Topic::Units, last.units.as_ref(), &|| message::units(news.view, &self.settings.unit_fields));
+        let machines = list(Topic::Machines, last.machines.as_ref(), &|| {
+            message::machines(news.view, &self.settings.machine_fields)
+        });
+
+        self.sender.send_replace(Arc::new(Publication {
+            epoch: last.epoch.clone(),
+            revision: last.revision + u64::from(changed),
+            source: last.source.clone(),
+            view: news.view.clone(),
+            health: news.health.clone(),
+            history: grow(&last.history, news.transitions),
+            units,
+            machines,
+            content: if changed { Arc::default() } else { last.content.clone() },
+        }));
+    }
+}
+
+/// Whether two healths say the same, the age of the data aside.
+fn same_state(a: &Health, b: &Health) -> bool {
+    let state = |health: &Health| {
+        let topics = health.topics.clone().map(|topic| (topic.read.is_some(), topic.failure.map(|it| it.reason)));
+        (topics, health.suspect_since, health.held_back)
+    };
+    state(a) == state(b)
+}
+
+fn grow(history: &Arc<[Arc<Transition>]>, new: Vec<Arc<Transition>>) -> Arc<[Arc<Transition>]> {
+    if new.is_empty() {
+        return history.clone();
+    }
+    let excess = (history.len() + new.len()).saturating_sub(HISTORY);
+    history.iter().cloned().chain(new).skip(excess).collect()
+}
