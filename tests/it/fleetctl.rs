@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Stdio;
+use std::time::Duration;
 
 use fleet_monitor::cluster::{Machine, Reading, Topic, UnitFile, UnitState};
 use fleet_monitor::source::fleetctl::{Connection, Fleetctl, FleetctlError, Settings};
@@ -250,8 +251,9 @@ async fn a_poll_that_ends_leaves_nobody_behind() {
     double.mode("leave");
     let mut processes = double.processes();
     let source = double.source(Connection::Default);
-    let (reading, (_, child)) = tokio::join!(source.poll(Topic::Units), processes.next());
-    assert!(!reading.unwrap().is_empty());
+    let poll = tokio::time::timeout(Duration::from_secs(10), source.poll(Topic::Units));
+    let (reading, (_, child)) = tokio::join!(poll, processes.next());
+    assert!(!reading.expect("nobody holds the pipe").unwrap().is_empty());
     child.ended().await;
 }
 
