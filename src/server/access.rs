@@ -336,5 +336,4 @@ impl Token {
 }
 
 #[cfg(test)]
-#[path = "access_tests.rs"]
 mod tests;

@@ -78,8 +78,8 @@ impl FromStr for Address {
         if uri.path() != "/" || uri.query().is_some() || text.contains(['@', '#']) {
             return Err(error("only a host and a port may follow http://"));
         }
-        let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(|| error("it has no host"))?;
-        let port = uri.port_u16().ok_or_else(|| error("it has no port; fleet's is often 49153"))?;
+        let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(|| error("it needs a host"))?;
+        let port = uri.port_u16().ok_or_else(|| error("it needs a port, as in http://127.0.0.1:49153"))?;
         Ok(Address::Tcp { host: host.trim_matches(['[', ']']).to_owned(), port })
     }
 }
@@ -439,4 +439,19 @@ fn percent_encoded(text: &str) -> String {
         }
         encoded
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn permission_names_the_group() {
+        // A test that runs as root cannot be refused by a real socket.
+        let denied = io::Error::from(io::ErrorKind::PermissionDenied);
+        let error = not_connected(&Address::Unix("/var/run/fleet.sock".into()), denied);
+        let words = "no permission to use /var/run/fleet.sock: run as a user of the group fleet";
+        assert_eq!(error.to_string(), words);
+        assert!(matches!(error, ApiError::PermissionDenied(_)));
+    }
 }

@@ -1,7 +1,11 @@
-//! All tests against real sockets, processes, browsers and service managers, in one binary.
+//! The program as others meet it: real child processes, sockets, signals, browsers and service managers, in one binary.
 
+mod api;
+mod browser;
 mod config;
 mod daemon;
 mod fleetctl;
+mod metrics;
+mod server;
 mod support;
 mod timeline;

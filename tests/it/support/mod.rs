@@ -2,6 +2,7 @@
 
 mod daemon;
 mod double;
+pub mod fleetd;
 mod process;
 
 pub use daemon::{Client, Daemon, Program};

@@ -1,0 +1,247 @@
+use super::*;
+
+fn policy() -> Policy {
+    Policy { hostname: "core-01".into(), ..Policy::default() }
+}
+
+fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
+    let pair = |(name, value): &(&str, &str)| Some((name.parse().ok()?, value.parse().ok()?));
+    pairs
+        .iter()
+        .map(|given| pair(given).expect("a header"))
+        .collect::<Vec<(hyper::header::HeaderName, hyper::header::HeaderValue)>>()
+        .into_iter()
+        .fold(HeaderMap::new(), |mut headers, (name, value)| {
+            headers.append(name, value);
+            headers
+        })
+}
+
+/// The status for a request with these headers; 200 stands for being let in.
+fn status(policy: &Policy, pairs: &[(&str, &str)]) -> u16 {
+    policy.admit(&Uri::from_static("/"), &headers(pairs)).map_or_else(|refusal| refusal.status.as_u16(), |()| 200)
+}
+
+#[test]
+fn hosts() {
+    for (host, expected) in [
+        ("127.0.0.1:8989", 200),
+        ("10.0.0.1", 200),
+        ("203.0.113.7:80", 200),
+        ("[::1]:8989", 200),
+        ("[2001:DB8::1]", 200),
+        ("localhost", 200),
+        ("LOCALHOST:8989", 200),
+        ("localhost.:8989", 200),
+        ("core-01", 200),
+        ("Core-01:8989", 200),
+        ("core-01.", 200),
+        ("core-01.example.com:8989", 200),
+        // A rebound name of a strange site.
+        ("evil.example", 403),
+        ("evil.example:8989", 403),
+        ("core-01-evil.example", 403),
+        ("evil.core-01", 403),
+        ("localhost.evil.example", 403),
+        ("127.0.0.1.evil.example", 403),
+        ("127.0.0.1.nip.io", 403),
+        ("2130706433", 403),
+        ("0x7f.1", 403),
+        ("core-02", 403),
+        // What is no host.
+        ("", 400),
+        (":8989", 400),
+        ("localhost:port", 400),
+        ("localhost:99999", 400),
+        ("localhost:80:80", 400),
+        ("user@localhost", 400),
+        ("localhost@evil.example", 400),
+        ("evil.example#localhost", 400),
+        ("evil.example/localhost", 400),
+        ("localhost, evil.example", 400),
+        ("::1", 400),
+        ("[::1", 400),
+        ("[::1]evil.example", 400),
+        ("[127.0.0.1]", 400),
+        ("[fe80::1%eth0]", 400),
+        ("a..b", 400),
+        ("..", 400),
+        ("localhost..", 400),
+    ] {
+        assert_eq!(status(&policy(), &[("host", host)]), expected, "{host:?}");
+    }
+    assert_eq!(status(&policy(), &[]), 400);
+    assert_eq!(status(&policy(), &[("host", "localhost"), ("host", "localhost")]), 400);
+}
+
+#[test]
+fn this_machine_goes_by_its_name_with_and_without_its_domain() {
+    let named = |hostname: &str, host: &str| {
+        status(&Policy { hostname: hostname.into(), ..Policy::default() }, &[("host", host)])
+    };
+    assert_eq!(named("core-01.example.com", "core-01"), 200);
+    assert_eq!(named("core-01.example.com", "CORE-01.example.COM."), 200);
+    assert_eq!(named("core-01.example.com", "core-01.evil.example"), 403);
+    assert_eq!(named("Core-01", "core-01"), 200);
+    assert_eq!(named("localhost", "localhost.evil.example"), 403);
+    assert_eq!(named("localhost.localdomain", "localhost.evil.example"), 403);
+    assert_eq!(named("", "evil.example"), 403);
+}
+
+#[test]
+fn hosts_that_are_allowed() {
+    let allowed = |hosts: &[&str], host: &str| {
+        let allowed_hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
+        status(&Policy { allowed_hosts, ..policy() }, &[("host", host)])
+    };
+    assert_eq!(allowed(&["fleet.example.com"], "Fleet.Example.com:8989"), 200);
+    assert_eq!(allowed(&["Fleet.example.com:8989"], "fleet.example.com"), 200);
+    assert_eq!(allowed(&["fleet.example.com"], "sub.fleet.example.com"), 403);
+    assert_eq!(allowed(&["other", "*"], "any.example"), 200);
+    assert_eq!(allowed(&["*"], "no host"), 400);
+}
+
+#[test]
+fn the_host_in_the_request_line_counts() {
+    let admit = |uri: &'static str| policy().admit(&Uri::from_static(uri), &headers(&[("host", "localhost")]));
+    assert!(admit("http://core-01:8989/").is_ok());
+    assert_eq!(admit("http://evil.example/").expect_err("refused").status, 403);
+    assert_eq!(admit("http://localhost@evil.example/").expect_err("refused").status, 400);
+}
+
+#[test]
+fn origins() {
+    for (host, origin, expected) in [
+        // The page itself, and the prototype's dashboard on the same host.
+        ("core-01:8989", "http://core-01:8989", 200),
+        ("core-01:8989", "http://core-01:8000", 200),
+        ("core-01:8989", "https://CORE-01", 200),
+        ("10.0.0.1:8989", "http://10.0.0.1:8000", 200),
+        ("[2001:db8::1]:8989", "http://[2001:0db8:0::1]:8000", 200),
+        // The same on the viewer's own machine.
+        ("core-01:8989", "http://localhost:8000", 200),
+        ("core-01:8989", "http://127.0.0.1:8000", 200),
+        ("core-01:8989", "http://127.9.9.9", 200),
+        ("core-01:8989", "http://[::1]:8000", 200),
+        ("core-01:8989", "http://[::ffff:127.0.0.1]:8000", 200),
+        ("core-01:8989", "http://dashboard.localhost", 200),
+        ("core-01:8989", "http://localhost.", 200),
+        // Strangers.
+        ("core-01:8989", "http://evil.example", 403),
+        ("core-01:8989", "http://core-02", 403),
+        ("core-01:8989", "http://10.0.0.1", 403),
+        ("10.0.0.1:8989", "http://10.0.0.2", 403),
+        ("core-01:8989", "http://core-01.evil.example", 403),
+        ("core-01:8989", "http://localhost.evil.example", 403),
+        ("core-01:8989", "http://127.0.0.1.evil.example", 403),
+        ("core-01:8989", "http://notlocalhost", 403),
+        ("core-01:8989", "http://128.0.0.1", 403),
+        // A page without an origin, and what is no web page.
+        ("core-01:8989", "null", 403),
+        ("core-01:8989", "file://", 403),
+        ("core-01:8989", "chrome-extension://localhost", 403),
+        // What is no origin.
+        ("core-01:8989", "", 403),
+        ("core-01:8989", "core-01:8989", 403),
+        ("core-01:8989", "http://core-01@evil.example", 403),
+        ("core-01:8989", "http://core-01/", 403),
+        ("core-01:8989", "http://evil.example, http://core-01", 403),
+        ("core-01:8989", "http://[::1", 403),
+    ] {
+        assert_eq!(status(&policy(), &[("host", host), ("origin", origin)]), expected, "{origin:?} to {host}");
+    }
+    let twice = [("host", "core-01"), ("origin", "http://core-01"), ("origin", "http://evil.example")];
+    assert_eq!(status(&policy(), &twice), 403);
+}
+
+#[test]
+fn origins_that_are_allowed() {
+    let allowed = |origins: &[&str], origin: &str| {
+        let allowed_origins = origins.iter().map(|origin| (*origin).to_owned()).collect();
+        status(&Policy { allowed_origins, ..policy() }, &[("host", "core-01:8989"), ("origin", origin)])
+    };
+    assert_eq!(allowed(&["http://dash.example:8000"], "http://dash.example:8000"), 200);
+    assert_eq!(allowed(&["HTTP://Dash.example:80/"], "http://dash.example"), 200);
+    assert_eq!(allowed(&["https://dash.example"], "https://dash.example:443"), 200);
+    assert_eq!(allowed(&["https://dash.example"], "http://dash.example"), 403);
+    assert_eq!(allowed(&["http://dash.example"], "http://dash.example:8000"), 403);
+    assert_eq!(allowed(&["http://dash.example"], "null"), 403);
+    assert_eq!(allowed(&["null"], "null"), 200);
+    assert_eq!(allowed(&["*"], "http://any.example"), 200);
+    assert_eq!(allowed(&["*"], "null"), 200);
+}
+
+#[test]
+fn a_refusal_names_the_option_that_would_let_the_caller_in() {
+    let refusal = |pairs: &[_]| policy().admit(&Uri::from_static("/"), &headers(pairs)).expect_err("refused").message;
+    assert_eq!(
+        refusal(&[("host", "Evil.example:8989")]),
+        "evil.example is not a name of this machine; allow it with --allowed-hosts evil.example"
+    );
+    let origin = ("origin", "http://dash.example:8000");
+    assert_eq!(
+        refusal(&[("host", "core-01"), origin]),
+        "pages of http://dash.example:8000 are not let in; allow them with --allowed-origins http://dash.example:8000"
+    );
+    assert!(refusal(&[("host", "core-01"), ("origin", "null")]).contains("--allowed-origins null"));
+}
+
+#[test]
+fn tokens() {
+    let token = Token::parse(b"s3cr%t+/=&x\n", Path::new("token")).expect("a token");
+    let policy = Policy { token: Some(token), ..policy() };
+    let bearer = |value: &str| policy.authorize(&headers(&[("authorization", value)]), None);
+    let query = |query: &str| policy.authorize(&HeaderMap::new(), Some(query));
+    for value in ["Bearer s3cr%t+/=&x", "bearer  s3cr%t+/=&x "] {
+        assert_eq!(bearer(value), Ok(()), "{value}");
+    }
+    for value in ["Bearer s3cr%t+/=&", "Bearer s3cr%t+/=&xx", "Bearer ", "Basic s3cr%t+/=&x", "s3cr%t+/=&x", "Bearer"] {
+        assert_eq!(bearer(value).expect_err("refused").status, 401, "{value}");
+    }
+    for text in ["token=s3cr%25t%2B%2F%3D%26x", "a=b&token=s3cr%25t+%2f=%26x", "token=s3cr%t+/=%26x"] {
+        assert_eq!(query(text), Ok(()), "{text}");
+    }
+    for text in ["", "token", "token=", "atoken=s3cr%25t%2B%2F%3D%26x", "token=%", "token=%2", "token=wrong"] {
+        assert_eq!(query(text).expect_err("refused").status, 401, "{text}");
+    }
+    // A wrong header is not mended by the query.
+    let wrong = headers(&[("authorization", "Bearer wrong")]);
+    assert!(policy.authorize(&wrong, Some("token=s3cr%25t%2B%2F%3D%26x")).is_err());
+}
+
+#[test]
+fn without_a_token_none_is_needed() {
+    assert_eq!(policy().authorize(&HeaderMap::new(), None), Ok(()));
+}
+
+#[test]
+fn a_token_is_never_shown() {
+    let token = Token::parse(b"secret", Path::new("token")).expect("a token");
+    let policy = Policy { token: Some(token), ..policy() };
+    assert!(!format!("{policy:?}").contains("secret"));
+}
+
+#[test]
+fn a_token_comes_from_the_credentials_or_else_the_file() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let credentials = directory.path().join("credentials");
+    std::fs::create_dir(&credentials).expect("made");
+    let file = directory.path().join("file");
+    let read = |file: Option<&Path>| Token::read(file, Some(&credentials));
+
+    assert!(Token::read(None, None).expect("none").is_none());
+    assert!(read(None).expect("none").is_none());
+    let missing = read(Some(&file)).expect_err("no file").to_string();
+    assert!(missing.starts_with(&format!("cannot read the token from {}: ", file.display())), "{missing}");
+
+    std::fs::write(&file, "of-the-file\r\n").expect("written");
+    assert!(read(Some(&file)).expect("read").expect("a token").is(b"of-the-file"));
+    std::fs::write(credentials.join("token"), "of-systemd").expect("written");
+    assert!(read(Some(&file)).expect("read").expect("a token").is(b"of-systemd"));
+
+    for useless in ["", "\n", "two words", "two\nlines\n", "größer", " x"] {
+        std::fs::write(&file, useless).expect("written");
+        let error = Token::read(Some(&file), None).expect_err(useless).to_string();
+        assert!(error.contains(&file.display().to_string()), "{error}");
+    }
+}

@@ -1,0 +1,290 @@
+//! HTTP, and who may look.
+
+use super::*;
+
+/// Undoes gzip with the program that everybody has, so that no code of ours is trusted twice.
+async fn gunzip(body: &[u8]) -> Vec<u8> {
+    let mut child = tokio::process::Command::new("gzip")
+        .arg("-dc")
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("gzip");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    let body = body.to_vec();
+    let writing = tokio::spawn(async move { stdin.write_all(&body).await });
+    let output = child.wait_with_output().await.expect("an output");
+    writing.await.expect("no panic").expect("written");
+    assert!(output.status.success());
+    output.stdout
+}
+
+#[tokio::test]
+async fn the_page_and_its_files_are_served_with_a_strict_policy() {
+    let bench = Bench::start().await;
+    for (path, media_type) in [
+        ("/", "text/html; charset=utf-8"),
+        ("/app.js", "text/javascript; charset=utf-8"),
+        ("/feed.js", "text/javascript; charset=utf-8"),
+        ("/style.css", "text/css; charset=utf-8"),
+        ("/favicon.svg", "image/svg+xml"),
+        ("/?tab=units&filter=x", "text/html; charset=utf-8"),
+    ] {
+        let answer = bench.get(path).await;
+        assert_eq!((answer.status, answer.header("content-type")), (200, media_type), "{path}");
+        assert_eq!(
+            answer.header("content-security-policy"),
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
+             base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        );
+        assert_eq!(answer.header("x-content-type-options"), "nosniff");
+        assert_eq!(answer.header("referrer-policy"), "no-referrer");
+        assert_eq!(answer.header("cache-control"), "no-cache");
+        let again = bench.request("GET", path, &[("If-None-Match", answer.header("etag"))]).await;
+        assert_eq!((again.status, again.text()), (304, ""), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn the_lists_of_the_first_protocol_are_there_once_they_have_been_read() {
+    let mut bench = Bench::start().await;
+    for (path, topic) in [("/v1/units", "units"), ("/v1/machines", "machines")] {
+        let answer = bench.get(path).await;
+        assert_eq!(answer.status, 503);
+        assert_eq!(answer.text(), format!(r#"{{"error":{{"code":503,"message":"{topic} have not been read yet"}}}}"#));
+    }
+    let units = [("a.service", "active")];
+    bench.read_all(&view(&units));
+    let machines = bench.get("/v1/machines").await;
+    assert_eq!((machines.status, machines.text()), (200, NO_MACHINES));
+    let answer = bench.get("/v1/units").await;
+    assert_eq!((answer.status, answer.header("content-type")), (200, "application/json"));
+    assert_eq!(answer.text(), list(&units));
+
+    let tag = answer.header("etag");
+    assert_eq!(tag, r#"W/"epoch-1""#);
+    for known in [tag, r#""epoch-1""#, "*", r#""x", W/"epoch-1""#] {
+        let again = bench.request("GET", "/v1/units", &[("If-None-Match", known)]).await;
+        assert_eq!((again.status, again.header("etag"), again.text()), (304, tag, ""), "{known}");
+    }
+    bench.read(Topic::Units, &view(&[("a.service", "failed")]));
+    let changed = bench.request("GET", "/v1/units", &[("If-None-Match", tag)]).await;
+    assert_eq!((changed.status, changed.header("etag")), (200, r#"W/"epoch-2""#));
+}
+
+#[tokio::test]
+async fn the_state_is_everything_and_its_status_comes_even_when_nothing_changed() {
+    let mut bench = Bench::start().await;
+    bench.read_all(&view(&[("größe.service", "active")]));
+    let answer = bench.get("/v2/state").await;
+    let state = answer.json();
+    assert_eq!(state["units"][0]["unit"], "größe.service");
+    assert_eq!(state["health"]["state"], "ok");
+    let revision = state["revision"].as_u64().expect("a number");
+    assert_eq!(answer.header("etag"), format!("W/\"epoch-{revision}\""));
+    let _client = bench.client().await;
+    let reason = "fleetctl: größer";
+    let failure = Some(Failure { since: Moment::now(), reason: reason.into() });
+    bench.health.topics[0].failure = failure;
+    bench.publisher.publish(News { view: &view(&[]), health: &bench.health, transitions: vec![], read: None });
+    let answer = bench.get("/v2/state").await;
+    for method in ["GET", "HEAD"] {
+        let again = bench.request(method, "/v2/state", &[("If-None-Match", answer.header("etag"))]).await;
+        assert_eq!((again.status, again.text()), (304, ""));
+        assert!(again.header("fleet-monitor-status").is_ascii());
+        let status: serde_json::Value = serde_json::from_str(again.header("fleet-monitor-status")).expect("JSON");
+        assert_eq!(status["state"], "failing");
+        assert_eq!(status["reason"], reason);
+        assert_eq!(status["clients"], 1);
+    }
+}
+
+#[tokio::test]
+async fn the_process_lives_and_is_ready_when_all_has_been_read() {
+    let mut bench = Bench::start().await;
+    let alive = bench.get("/healthz").await;
+    assert_eq!((alive.status, alive.text()), (200, r#"{"status":"ok"}"#));
+    let answer = bench.get("/readyz").await;
+    assert_eq!(answer.status, 503);
+    assert_eq!(answer.json()["reason"], "not ready: units, machines and unit files have not been read yet");
+
+    bench.read_all(&view(&[]));
+    let answer = bench.get("/readyz").await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.json()["status"], "ready");
+    assert_eq!(answer.json()["health"]["source"], "test");
+
+    bench.health.topics[1].failure = Some(Failure { since: Moment::now(), reason: "exit status 1".into() });
+    bench.publisher.publish(News { view: &view(&[]), health: &bench.health, transitions: vec![], read: None });
+    let answer = bench.get("/readyz").await;
+    assert_eq!(answer.status, 503);
+    assert_eq!(answer.json()["reason"], "not ready: failing for 0 s: exit status 1");
+    assert_eq!(answer.json()["health"]["state"], "failing");
+    assert_eq!(bench.get("/healthz").await.status, 200);
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_said_in_json() {
+    let bench = Bench::start().await;
+    for (method, path, code) in [
+        ("GET", "/nothing", 404),
+        ("POST", "/nothing", 404),
+        ("GET", "/v1/units/", 404),
+        ("POST", "/healthz", 405),
+        ("DELETE", "/", 405),
+        ("PUT", "/v2/state", 405),
+    ] {
+        let answer = bench.request(method, path, &[]).await;
+        assert_eq!((answer.status, answer.header("content-type")), (code, "application/json"), "{method} {path}");
+        assert_eq!(answer.json()["error"]["code"], code);
+        assert!(answer.json()["error"]["message"].is_string());
+        let allow = if code == 405 { "GET, HEAD, OPTIONS" } else { "" };
+        assert_eq!(answer.header("allow"), allow, "{method} {path}");
+    }
+    let options = bench.request("OPTIONS", "/", &[]).await;
+    assert_eq!((options.status, options.header("allow")), (204, "GET, HEAD, OPTIONS"));
+}
+
+#[tokio::test]
+async fn head_is_get_without_the_body() {
+    let mut bench = Bench::start().await;
+    bench.read_all(&view(&[("a.service", "active")]));
+    for path in ["/", "/v1/units", "/v1/machines", "/healthz", "/readyz", "/nothing"] {
+        let (get, head) = (bench.get(path).await, bench.request("HEAD", path, &[]).await);
+        assert_eq!(head.status, get.status, "{path}");
+        assert!(head.body.is_empty(), "{path}");
+        for name in ["content-type", "etag"] {
+            assert_eq!(head.header(name), get.header(name), "{path} {name}");
+        }
+        if path != "/readyz" {
+            assert_eq!(head.header("content-length"), get.body.len().to_string(), "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn large_answers_are_compressed_for_who_wants_that() {
+    let mut bench = Bench::start().await;
+    let gzip = [("Accept-Encoding", "gzip")];
+    // Below 1 KiB, above it, and so large that it is compressed apart from the sessions.
+    for (units, compressed) in [(1, false), (100, true), (2000, true)] {
+        let names: Vec<String> = (0..units).map(|number| format!("unit-{number}.service")).collect();
+        let units: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "active")).collect();
+        bench.read(Topic::Units, &view(&units));
+        let plain = bench.get("/v1/units").await;
+        assert_eq!((plain.header("content-encoding"), plain.text()), ("", list(&units).as_str()));
+        assert!(plain.header("vary").contains("Accept-Encoding"));
+        let answer = bench.request("GET", "/v1/units", &gzip).await;
+        assert_eq!(answer.header("etag"), plain.header("etag"));
+        if compressed {
+            assert_eq!(answer.header("content-encoding"), "gzip");
+            assert!(answer.body.len() < plain.body.len() / 4);
+            assert_eq!(gunzip(&answer.body).await, plain.body);
+        } else {
+            assert_eq!((answer.header("content-encoding"), &answer.body), ("", &plain.body));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_connection_serves_several_requests() {
+    let bench = Bench::start().await;
+    let request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let mut stream = TcpStream::connect(bench.address).await.expect("a connection");
+    for _ in 0..3 {
+        stream.write_all(request).await.expect("written");
+        let mut answer = Vec::new();
+        while !answer.ends_with(br#"{"status":"ok"}"#) {
+            answer.push(stream.read_u8().await.expect("a byte"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn strangers_are_refused_on_every_path_and_told_how_to_get_in() {
+    let bench = Bench::start().await;
+    let rebound = [("Host", "evil.example:8989")];
+    let foreign = [("Origin", "http://evil.example")];
+    for path in ["/", "/healthz", "/readyz", "/metrics", "/v1/units", "/v2/state", "/nothing"] {
+        let answer = bench.request("GET", path, &rebound).await;
+        assert_eq!(answer.status, 403, "{path}");
+        assert!(answer.text().contains("--allowed-hosts evil.example"), "{}", answer.text());
+        for method in ["GET", "OPTIONS"] {
+            let answer = bench.request(method, path, &foreign).await;
+            assert_eq!(answer.status, 403, "{path}");
+            assert!(answer.text().contains("--allowed-origins http://evil.example"), "{}", answer.text());
+            assert!(!answer.headers.contains_key("access-control-allow-origin"));
+        }
+        assert_eq!(bench.refused(path, &rebound).await.status, 403, "{path}");
+        assert_eq!(bench.refused(path, &foreign).await.status, 403, "{path}");
+        assert_eq!(bench.refused(path, &[("Origin", "null")]).await.status, 403, "{path}");
+    }
+    assert_eq!(bench.send(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n").await.status, 400);
+    assert_eq!(bench.send(b"GET / HTTP/1.0\r\n\r\n").await.status, 400);
+
+    // Settings that are taken into use let them in.
+    let mut settings = settings();
+    settings.access.allowed_hosts = vec!["evil.example".into()];
+    settings.access.allowed_origins = vec!["http://evil.example".into()];
+    bench.server.set(settings);
+    assert_eq!(bench.request("GET", "/", &rebound).await.status, 200);
+    assert_eq!(bench.request("GET", "/", &foreign).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_dashboard_on_the_same_host_or_the_viewers_machine_is_let_in() {
+    let mut bench = Bench::start().await;
+    bench.read_all(&view(&[]));
+    for origin in [format!("http://{}:8000", bench.address.ip()), "http://localhost:8000".into()] {
+        let mut request = format!("ws://{}/", bench.address).into_client_request().expect("a request");
+        request.headers_mut().insert("origin", origin.parse().expect("a value"));
+        let mut client = connect_async(request).await.expect("let in").0;
+        assert_eq!(text(&mut client).await, NO_MACHINES);
+
+        let answer = bench.request("GET", "/v2/state", &[("Origin", &origin)]).await;
+        assert_eq!((answer.status, answer.header("access-control-allow-origin")), (200, &*origin));
+        assert!(answer.header("vary").contains("Origin"));
+        assert_eq!(answer.header("access-control-expose-headers"), "ETag, Fleet-Monitor-Status");
+        let known = [("Origin", &*origin), ("If-None-Match", answer.header("etag"))];
+        let answer = bench.request("GET", "/v2/state", &known).await;
+        assert_eq!((answer.status, answer.header("access-control-allow-origin")), (304, &*origin));
+
+        let preflight = [("Origin", &*origin), ("Access-Control-Request-Method", "GET")];
+        let answer = bench.request("OPTIONS", "/v2/state", &preflight).await;
+        assert_eq!((answer.status, answer.header("access-control-allow-origin")), (204, &*origin));
+        assert_eq!(answer.header("access-control-allow-headers"), "Authorization, If-None-Match");
+        assert_eq!(answer.header("access-control-allow-methods"), "GET, HEAD, OPTIONS");
+    }
+}
+
+#[tokio::test]
+async fn with_a_token_only_the_page_and_the_sign_of_life_are_free() {
+    let mut bench = Bench::with(with_token("s3cret/=\n"), Timing::default(), Publish::Changes).await;
+    bench.read_all(&view(&[]));
+    let right = [("Authorization", "Bearer s3cret/=")];
+    let wrong = [("Authorization", "Bearer s3cret")];
+    for path in ["/readyz", "/metrics", "/v1/units", "/v1/machines", "/v2/state", "/nothing"] {
+        for headers in [&[][..], &wrong] {
+            let answer = bench.request("GET", path, headers).await;
+            assert_eq!((answer.status, answer.header("www-authenticate")), (401, "Bearer"), "{path}");
+            assert_eq!(answer.json()["error"]["code"], 401);
+        }
+        let answer = bench.request("GET", path, &right).await;
+        assert_eq!(answer.status, if path == "/nothing" { 404 } else { 200 }, "{path}");
+        // The query is for WebSockets: a token in the address of a page ends up in histories.
+        let answer = bench.get(&format!("{path}?token=s3cret/=")).await;
+        assert_eq!(answer.status, 401, "{path}");
+    }
+    for path in ["/", "/app.js", "/feed.js", "/style.css", "/favicon.svg", "/healthz"] {
+        assert_eq!(bench.get(path).await.status, 200, "{path}");
+        assert_eq!(bench.refused(path, &[]).await.status, 401, "{path}");
+    }
+    let preflight = [("Origin", "http://localhost:8000"), ("Access-Control-Request-Method", "GET")];
+    assert_eq!(bench.request("OPTIONS", "/v2/state", &preflight).await.status, 204);
+
+    assert_eq!(bench.refused("/", &wrong).await.status, 401);
+    assert_eq!(bench.refused("/?token=wrong", &[]).await.status, 401);
+    let mut client = bench.client_at("/?token=s3cret%2F%3D").await;
+    assert_eq!(text(&mut client).await, NO_MACHINES);
+    assert_eq!(bench.server.clients(), 1);
+}
