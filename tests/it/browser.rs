@@ -157,7 +157,8 @@ fn line_with(output: impl Read + Send + 'static, words: &'static str) -> Result<
         let mut said = String::new();
         for line in BufReader::new(output).lines().map_while(Result::ok) {
             if let Some((_, rest)) = line.split_once(words) {
-                let word = rest.split_whitespace().next().unwrap_or_default().trim_end_matches(|c: char| !c.is_ascii_digit());
+                let word =
+                    rest.split_whitespace().next().unwrap_or_default().trim_end_matches(|c: char| !c.is_ascii_digit());
                 if let Some(port) = word.rsplit(':').next().and_then(|port| port.parse().ok()) {
                     let _ = sender.send(Ok(port));
                 }
@@ -495,7 +496,9 @@ async fn a_view_is_its_address_and_back_and_forward_work() {
     browser.click("[data-term='verdict:failed']").await;
     browser.until("names() === 'web.service' && location.hash.includes('q=machine:10.0.0.1+verdict:failed')").await;
     browser.click("#tab-machines").await;
-    browser.until("location.hash.startsWith('#tab=machines') && texts('.unit-name .name').join() === 'web.service'").await;
+    browser
+        .until("location.hash.startsWith('#tab=machines') && texts('.unit-name .name').join() === 'web.service'")
+        .await;
     browser.client.back().await.unwrap();
     browser.until("location.hash.startsWith('#tab=units') && names() === 'web.service'").await;
     browser.client.back().await.unwrap();
@@ -512,7 +515,9 @@ async fn columns_sort_by_click_and_by_keyboard() {
     browser.open(&server.url("")).await;
     browser.until("names() === 'web.service api.service cron.timer'").await;
     browser.click("[role=columnheader] button").await;
-    browser.until("names() === 'api.service cron.timer web.service' && $('[aria-sort=ascending]').textContent === 'Unit'").await;
+    browser
+        .until("names() === 'api.service cron.timer web.service' && $('[aria-sort=ascending]').textContent === 'Unit'")
+        .await;
     browser.press("\u{e007}").await; // Enter, on the button that has the focus
     browser.until("names() === 'web.service cron.timer api.service' && location.hash.includes('sort=-unit')").await;
     browser.finish(&server, &[]).await;
@@ -577,7 +582,9 @@ async fn it_says_that_the_server_is_away_and_recovers_by_itself() {
     server.kill();
     browser.until("/^disconnected, data \\d+ s old$/.test($('#link').textContent)").await;
     let first = browser.value("$('#link').textContent").await;
-    browser.until(&format!("$('#link').textContent.startsWith('disconnected') && $('#link').textContent !== {first}")).await;
+    browser
+        .until(&format!("$('#link').textContent.startsWith('disconnected') && $('#link').textContent !== {first}"))
+        .await;
     assert_eq!(browser.value("rows().length").await, 3, "what was known is kept");
     server.start_again();
     browser.until("live() && rows().length === 3").await;
