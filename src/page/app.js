@@ -99,6 +99,8 @@ addEventListener("popstate", () => {
   viewChanged(before);
 });
 
+$("filter").value = view.q;
+
 // --- what arrives
 
 const feed = openFeed({
