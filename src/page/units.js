@@ -67,7 +67,7 @@ export class UnitTable {
     const { row, opened } = line;
     const { parts } = node;
     attribute(node, "tabindex", line.key === this.active ? 0 : -1);
-    attribute(node, "aria-expanded", opened);
+    attribute(node, "aria-expanded", String(opened));
     attribute(node, "data-tone", row.tone);
     attribute(node, "data-level", line.level);
     attribute(node, "data-wrong", row.verdict !== "ok" && "");
