@@ -11,7 +11,13 @@
 //! A session never asks a source for anything, and a source never knows a client. [`daemon`] is the only place where all
 //! parts meet.
 
+pub mod cli;
 pub mod cluster;
+pub mod config;
+pub mod daemon;
 pub mod feed;
+pub mod lifecycle;
 pub mod metrics;
 pub mod server;
+pub mod source;
+pub mod telemetry;

@@ -1,15 +1,17 @@
 //! The cluster as fleet describes it, and as we judge it to be.
 //!
-//! A [`Reading`] is what a source said at one moment, unjudged. The [`Cluster`] merges readings of all topics,
-//! judges them ([`judge`]) and holds the [`View`] that is published, with a [`Transition`] for each thing that happened.
+//! A [`Reading`] is what a source said at one moment, unjudged. The [`Cluster`] merges readings of all topics, has them
+//! judged, and holds the [`View`] that is published, with a [`Transition`] for each thing that happened.
 //!
 //! This module knows nothing of how a reading was obtained and nothing of who looks at the view: it depends on the
 //! standard library and serde alone, and time is passed in, so that a test can replay an hour in a millisecond.
 
 mod health;
+mod judge;
+mod merge;
 mod transition;
 
-use std::borrow::Borrow;
+use std::borrow::{Borrow, Cow};
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -18,7 +20,8 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::{Deserialize, Serialize};
 
 pub use health::{Failure, Health, TopicHealth};
-pub use transition::{Event, Seconds, Transition};
+pub use merge::Cluster;
+pub use transition::{Event, Place, Seconds, Severity, Transition};
 
 /// A short text that many rows share.
 pub type Text = Arc<str>;
@@ -335,7 +338,7 @@ pub struct Unit {
     /// The judgement.
     pub verdict: Verdict,
     /// Why, in one sentence.
-    pub reason: String,
+    pub reason: Cow<'static, str>,
     /// Since when its load, active and sub state have been as they are.
     pub since: SystemTime,
     /// Whether we saw that change ourselves; if not, it was so when watching began, at `since`.

@@ -56,14 +56,14 @@ fn unit_cell(unit: &Unit, field: UnitField, ips: &HashMap<&MachineId, &Text>) ->
         UnitField::Sub => text(unit.state.sub.as_ref()),
         UnitField::Machine => place(unit.state.machine.as_ref(), unit.state.ip.as_ref()),
         UnitField::Hash => text(unit.state.hash.as_ref()),
-        UnitField::Dstate => text(file.and_then(|file| file.desired.as_ref())),
+        UnitField::DesiredState => text(file.and_then(|file| file.desired.as_ref())),
         UnitField::Target if file.is_some_and(|file| file.global) => "global".to_owned(),
         UnitField::Target => {
             let target = file.and_then(|file| file.target.as_ref());
             place(target, target.and_then(|target| ips.get(target).copied()))
         }
         UnitField::Global => file.map_or_else(|| EMPTY.to_owned(), |file| file.global.to_string()),
-        UnitField::Desc => text(file.and_then(|file| file.description.as_ref())),
+        UnitField::Description => text(file.and_then(|file| file.description.as_ref())),
         UnitField::Verdict => unit.verdict.name().to_owned(),
     }
 }

@@ -9,6 +9,7 @@
 pub mod fields;
 mod frame;
 mod message;
+mod status;
 
 use std::sync::{Arc, OnceLock};
 
@@ -18,14 +19,16 @@ use tokio::sync::watch;
 use crate::cluster::{Health, Moment, Text, Topic, Transition, View};
 use fields::{MachineField, UnitField};
 pub use frame::Frame;
+pub use status::line as status_line;
 
 /// How many transitions are remembered.
 const HISTORY: usize = 1000;
 
 /// When a list of the first protocol is sent again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Publish {
     /// When it has changed.
+    #[default]
     Changes,
     /// After every poll, as the prototype of 2014 did.
     Polls,

@@ -6,13 +6,29 @@
 pub mod api;
 pub mod fleetctl;
 pub mod polled;
+pub mod recording;
 pub mod replay;
 pub mod table;
 pub mod wire;
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
-use crate::cluster::{Moment, Reading, Topic};
+use crate::cluster::{Moment, Reading, Text, Topic};
+use polled::Polled;
+use replay::Replay;
+
+/// What a source says.
+#[derive(Debug)]
+pub enum Said {
+    /// What came of asking for one topic.
+    Report(Report),
+    /// A recording begins, maybe not for the first time: nothing that was said before belongs to it.
+    Began,
+    /// A recording is over. What it said last stays.
+    Ended,
+}
 
 /// What came of asking for one topic.
 #[derive(Debug)]
@@ -27,8 +43,63 @@ pub struct Report {
     pub outcome: Result<Reading, SourceError>,
 }
 
+/// A source that is running.
+#[derive(Debug)]
+pub enum Source {
+    /// Something that is asked on a schedule.
+    Polled(Polled),
+    /// A recording that is being played.
+    Replay(Box<Replay>),
+}
+
+impl Source {
+    /// Waits for the next thing that it says. May be given up and called again: nothing is lost.
+    pub async fn next(&mut self) -> Said {
+        match self {
+            Source::Polled(polled) => polled.next().await,
+            Source::Replay(replay) => replay.next().await,
+        }
+    }
+
+    /// A name for people, such as `fleetctl v1.0.0`.
+    pub fn name(&self) -> Text {
+        match self {
+            Source::Polled(polled) => polled.name(),
+            Source::Replay(replay) => replay.name(),
+        }
+    }
+
+    /// Whether it is a recording, and not a live cluster.
+    pub fn is_recording(&self) -> bool {
+        matches!(self, Source::Replay(_))
+    }
+
+    /// Whether it is a recording that is over.
+    pub fn has_ended(&self) -> bool {
+        matches!(self, Source::Replay(replay) if replay.has_ended())
+    }
+
+    /// When it will speak next.
+    pub fn promise(&self) -> &Promise {
+        match self {
+            Source::Polled(polled) => polled.promise(),
+            Source::Replay(replay) => replay.promise(),
+        }
+    }
+
+    /// Gives up what is under way, and returns when its children are gone.
+    pub async fn stop(self) {
+        if let Source::Polled(polled) = self {
+            polled.stop().await;
+        }
+    }
+}
+
 /// One way of asking fleet for a topic.
 pub trait Poll: Send + Sync + 'static {
+    /// What is asked, for people: `fleetctl v1.0.0`.
+    fn name(&self) -> String;
+
     /// Asks once. The caller sets the deadline: dropping the future must end everything that was begun.
     fn poll(&self, topic: Topic) -> impl Future<Output = Result<Reading, SourceError>> + Send;
 }
@@ -58,5 +129,50 @@ impl SourceError {
             SourceError::Fleetctl(error) => error.is_unusable(),
             SourceError::Api(_) | SourceError::Timeout(_) | SourceError::Recorded(_) => false,
         }
+    }
+}
+
+/// A source's word when it will speak next, for the watchdog: a source that has broken it is stuck.
+#[derive(Clone, Debug)]
+pub struct Promise {
+    base: Instant,
+    /// Milliseconds after `base`, for each topic.
+    by: Arc<[AtomicU64; 3]>,
+}
+
+/// How late a source may be before it counts as stuck.
+const LATE: Duration = Duration::from_secs(5);
+
+impl Default for Promise {
+    fn default() -> Self {
+        Self { base: Instant::now(), by: Arc::new([const { AtomicU64::new(0) }; 3]) }
+    }
+}
+
+impl Promise {
+    /// It will say something of `topic` by then.
+    fn topic_by(&self, topic: Topic, by: Instant) {
+        let by = u64::try_from((by - self.base).as_millis()).unwrap_or(u64::MAX);
+        self.by[topic as usize].store(by, Ordering::Relaxed);
+    }
+
+    /// It will say something by then.
+    fn next_by(&self, by: Instant) {
+        for topic in Topic::ALL {
+            self.topic_by(topic, by);
+        }
+    }
+
+    /// It has said all that it will ever say.
+    fn nothing_more(&self) {
+        for by in &*self.by {
+            by.store(u64::MAX, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether it has kept its word so far.
+    pub fn is_kept(&self) -> bool {
+        let late = u64::try_from(self.base.elapsed().saturating_sub(LATE).as_millis()).unwrap_or(u64::MAX);
+        self.by.iter().all(|by| by.load(Ordering::Relaxed) >= late)
     }
 }

@@ -1,0 +1,247 @@
+//! The command line: what may be written there, and its help.
+//!
+//! Nothing is judged here. Every value stays the text that was typed, and an option that was not given stays absent, so
+//! that [`crate::config`] can lay the command line over the other places and judge all of them in one way.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+use figment::providers::Serialized;
+use figment::value::{Dict, Map, Value};
+use figment::{Metadata, Profile, Provider};
+use serde::Serialize;
+
+const WATCH: &str = "What to watch";
+const PUBLISH: &str = "How to publish";
+const ACCESS: &str = "Who may look";
+const OWN: &str = "Logging and configuration";
+
+/// Watches a CoreOS fleet cluster and publishes it live over WebSockets.
+#[allow(rustdoc::bare_urls, reason = "these docs are the text of --help")]
+#[derive(Parser, Serialize, Clone, Debug, Default, PartialEq, Eq)]
+#[command(name = "fleet-monitor", version, max_term_width = 80, after_help = SPELLINGS)]
+pub struct Cli {
+    /// fleetctl command [default: fleetctl in $PATH]
+    #[arg(short = 'c', long, value_name = "COMMAND", help_heading = WATCH)]
+    pub fleetctl: Option<String>,
+
+    /// Seconds between polls of machines, such as 0.5 or 30 [default: 10]
+    #[arg(short = 'm', long, value_name = "SECONDS", help_heading = WATCH)]
+    pub machine_freq: Option<String>,
+
+    /// Seconds between polls of units [default: 2]
+    #[arg(short = 'u', long, value_name = "SECONDS", help_heading = WATCH)]
+    pub unit_freq: Option<String>,
+
+    /// An etcd host for fleetctl to connect to
+    #[arg(short = 'e', long, value_name = "HOST", conflicts_with = "tunnel", help_heading = WATCH)]
+    pub endpoint: Option<String>,
+
+    /// The port of that etcd [default: 4001]
+    #[arg(long, value_name = "PORT", help_heading = WATCH)]
+    pub endpoint_port: Option<String>,
+
+    /// An ssh host for fleetctl to tunnel through; not with -e
+    #[arg(short = 't', long, value_name = "HOST", help_heading = WATCH)]
+    pub tunnel: Option<String>,
+
+    /// The port of that ssh server [default: 22]
+    #[arg(long, value_name = "PORT", help_heading = WATCH)]
+    pub tunnel_port: Option<String>,
+
+    /// auto, fleetctl, api or replay; auto is the API if its socket is there and nothing asks for fleetctl [default: auto]
+    #[arg(long, value_name = "SOURCE", help_heading = WATCH)]
+    pub source: Option<String>,
+
+    /// The fleet API, unix://PATH or http://HOST:PORT [default: unix:///var/run/fleet.sock]
+    #[arg(long, value_name = "ADDRESS", help_heading = WATCH)]
+    pub api: Option<String>,
+
+    /// Seconds until a poll is given up and its children are killed [default: 10]
+    #[arg(long, value_name = "SECONDS", help_heading = WATCH)]
+    pub poll_timeout: Option<String>,
+
+    /// Seconds that a row stays as stale while fleet wants it but does not report it; 0: off [default: 30]
+    #[arg(long, value_name = "SECONDS", help_heading = WATCH)]
+    pub grace: Option<String>,
+
+    /// Show the built-in recording of a real cluster, in a loop
+    #[arg(long, num_args = 0, default_missing_value = "true", help_heading = WATCH)]
+    pub demo: Option<bool>,
+
+    /// Append what the source says to FILE, as JSON lines
+    #[arg(long, value_name = "FILE", help_heading = WATCH)]
+    pub record: Option<String>,
+
+    /// Play such a file instead of watching a cluster
+    #[arg(long, value_name = "FILE", help_heading = WATCH)]
+    pub replay: Option<String>,
+
+    /// How many times faster a recording is played [default: 1]
+    #[arg(long, value_name = "FACTOR", help_heading = WATCH)]
+    pub replay_speed: Option<String>,
+
+    /// Port to listen on [default: 8989]
+    #[arg(short = 'p', long, value_name = "PORT", help_heading = PUBLISH)]
+    pub port: Option<String>,
+
+    /// Address to listen on [default: all, which is :: or, where there is no IPv6, 0.0.0.0]
+    #[arg(long, value_name = "ADDRESS", help_heading = PUBLISH)]
+    pub bind: Option<String>,
+
+    /// changes: send a list when it has changed; polls: after every poll [default: changes]
+    #[arg(long, value_name = "WHEN", help_heading = PUBLISH)]
+    pub publish: Option<String>,
+
+    /// Columns of units, from unit, load, active, sub, machine, hash, dstate, target, global, desc, verdict
+    /// [default: unit,load,active,sub,machine]
+    #[arg(long, value_name = "LIST", help_heading = PUBLISH)]
+    pub unit_fields: Option<String>,
+
+    /// Columns of machines, from machine, ip, metadata [default: machine,ip,metadata]
+    #[arg(long, value_name = "LIST", help_heading = PUBLISH)]
+    pub machine_fields: Option<String>,
+
+    /// Units with metrics of their own, as globs such as web@*.service [default: none]
+    #[arg(long, value_name = "LIST", help_heading = PUBLISH)]
+    pub metrics_units: Option<String>,
+
+    /// Web sites let in besides this host's own, such as https://ops.example.com, or * for all [default: none]
+    #[arg(long, value_name = "LIST", help_heading = ACCESS)]
+    pub allowed_origins: Option<String>,
+
+    /// Names that this host may be called by besides its own, or * for any [default: none]
+    #[arg(long, value_name = "LIST", help_heading = ACCESS)]
+    pub allowed_hosts: Option<String>,
+
+    /// File with the token that every request must carry
+    #[arg(long, value_name = "FILE", help_heading = ACCESS)]
+    pub token_file: Option<String>,
+
+    /// Clients at a time; 503 for more [default: 10000]
+    #[arg(long, value_name = "NUMBER", help_heading = ACCESS)]
+    pub max_clients: Option<String>,
+
+    /// error, warn, info, debug, trace, or a filter such as warn,fleet_monitor=debug [default: info]
+    #[arg(long, value_name = "FILTER", help_heading = OWN)]
+    pub log: Option<String>,
+
+    /// journal, stderr, or auto: the journal if stderr leads there [default: auto]
+    #[arg(long, value_name = "WHERE", help_heading = OWN)]
+    pub log_to: Option<String>,
+
+    /// Configuration file [default: /etc/fleet-monitor.toml]
+    #[arg(long, value_name = "FILE", help_heading = OWN)]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
+
+    /// Say what is in force and where each value came from, then exit
+    #[arg(long, help_heading = OWN)]
+    #[serde(skip)]
+    pub check_config: bool,
+}
+
+const SPELLINGS: &str = "\
+Every option has three spellings: --unit-freq 5 here, FLEET_MONITOR_UNIT_FREQ=5
+in the environment, unit_freq = 5 in the configuration file. The command line
+is stronger than the environment, and the environment than the file. Lists are
+written with commas. A variable that is empty counts as not set.";
+
+/// What was given, by the option's key; an error about it names the flag.
+impl Provider for Cli {
+    fn metadata(&self) -> Metadata {
+        Metadata::named("command line").interpolater(|_, keys| format!("--{}", keys.join(".").replace('_', "-")))
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
+        let mut data = Serialized::defaults(self).data()?;
+        for dict in data.values_mut() {
+            dict.retain(|_, value| !matches!(value, Value::Empty(..)));
+        }
+        Ok(data)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+    use clap::error::ErrorKind;
+    use figment::Figment;
+
+    use super::*;
+
+    fn help() -> String {
+        Cli::command().term_width(80).render_help().to_string()
+    }
+
+    fn parse(arguments: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(format!("fleet-monitor {arguments}").split_whitespace())
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_flags_of_the_prototype_are_there() {
+        let cli = parse("-p 1 -c fctl -m 2 -u 3 -e host --endpoint-port 4 --tunnel-port 5").unwrap();
+        let expected = Cli {
+            port: Some("1".into()),
+            fleetctl: Some("fctl".into()),
+            machine_freq: Some("2".into()),
+            unit_freq: Some("3".into()),
+            endpoint: Some("host".into()),
+            endpoint_port: Some("4".into()),
+            tunnel_port: Some("5".into()),
+            ..Cli::default()
+        };
+        assert_eq!(cli, expected);
+        assert_eq!(parse("-t host").unwrap().tunnel.as_deref(), Some("host"));
+        assert_eq!(parse("-h").unwrap_err().kind(), ErrorKind::DisplayHelp);
+        assert_eq!(parse("-V").unwrap_err().kind(), ErrorKind::DisplayVersion);
+    }
+
+    #[test]
+    fn wrong_usage_is_refused_with_status_2() {
+        for wrong in ["--no-such-flag", "-e a -t b", "--port", "stray"] {
+            assert_eq!(parse(wrong).unwrap_err().exit_code(), 2, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_was_not_given_is_absent() {
+        assert_eq!(Cli::default().data().unwrap()[&Profile::Default], Dict::new());
+        let given = parse("--demo --unit-freq 2 --config FILE --check-config").unwrap();
+        let data = given.data().unwrap();
+        assert_eq!(data[&Profile::Default].keys().collect::<Vec<_>>(), ["demo", "unit_freq"]);
+        let figment = Figment::from(given);
+        let metadata = figment.find_metadata("unit_freq").unwrap();
+        assert_eq!(metadata.interpolate(&Profile::Default, &["unit_freq"]), "--unit-freq");
+    }
+
+    #[test]
+    fn the_help_fits_80_columns() {
+        for line in help().lines() {
+            assert!(line.chars().count() <= 80, "{line}");
+            assert!(!line.ends_with("[default:"), "a default is torn: {line}");
+        }
+    }
+
+    #[test]
+    fn the_help_has_its_groups_and_ends_with_the_spellings() {
+        let help = help();
+        for line in [
+            "Usage: fleet-monitor [OPTIONS]",
+            "What to watch:",
+            "How to publish:",
+            "Who may look:",
+            "Logging and configuration:",
+            "  -e, --endpoint <HOST>",
+            "      --check-config",
+        ] {
+            assert!(help.lines().any(|found| found.starts_with(line)), "no {line:?} in:\n{help}");
+        }
+        assert!(help.trim_end().ends_with(SPELLINGS), "{help}");
+    }
+}

@@ -1,0 +1,278 @@
+//! What the program was told to do: the options of the command line, the environment and the file, judged as a whole.
+//!
+//! [`load`] lays the four layers over each other (command line, environment, file, defaults) and takes each option on
+//! its own, so that all that is wrong is told at once, each with its value and the place where it was set. Nothing here
+//! knows how the values are used.
+
+mod layers;
+mod parse;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::cli::Cli;
+use crate::feed::Publish;
+use crate::feed::fields::{MachineField, UnitField};
+use crate::source::fleetctl::Connection;
+use crate::telemetry;
+use layers::Values;
+
+/// The file that is read when no other is named.
+pub const DEFAULT_FILE: &str = "/etc/fleet-monitor.toml";
+
+/// The options, valid and consistent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// The fleetctl command: a path, or a name to look for in `$PATH`. `None`: nobody asked for one.
+    pub fleetctl: Option<String>,
+    /// Time between polls of machines and unit files; more than zero.
+    pub machine_freq: Duration,
+    /// Time between polls of unit states; more than zero.
+    pub unit_freq: Duration,
+    /// How fleetctl gets to the cluster.
+    pub connection: Connection,
+    /// Where readings come from.
+    pub source: SourceChoice,
+    /// Where fleet's HTTP API is: `unix:///PATH` or `http://HOST:PORT`.
+    pub api: String,
+    /// Time until a poll is given up; more than zero.
+    pub poll_timeout: Duration,
+    /// Time for which a row is kept that fleet wants, but no longer reports. Zero: rows are passed through untouched.
+    pub grace: Duration,
+    /// Whether to play the built-in recording, in a loop.
+    pub demo: bool,
+    /// The file that readings are appended to.
+    pub record: Option<PathBuf>,
+    /// The recording to play.
+    pub replay: Option<PathBuf>,
+    /// How many times faster than real time a recording is played.
+    pub replay_speed: f64,
+    /// The TCP port to listen on. 0: the kernel chooses.
+    pub port: u16,
+    /// The address to listen on. `None`: all, `::` or `0.0.0.0` where there is no IPv6.
+    pub bind: Option<IpAddr>,
+    /// When the first protocol sends its lists.
+    pub publish: Publish,
+    /// The first protocol's columns of units, in order; at least one.
+    pub unit_fields: Vec<UnitField>,
+    /// The first protocol's columns of machines, in order; at least one.
+    pub machine_fields: Vec<MachineField>,
+    /// Names of units that have metrics of their own, as globs.
+    pub metrics_units: Vec<String>,
+    /// Origins let in besides the default, as browsers send them (`https://ops.example.com`); `*` lets in all.
+    pub allowed_origins: Vec<String>,
+    /// Names in `Host` let in besides the default, in lower case and without port; `*` lets in all.
+    pub allowed_hosts: Vec<String>,
+    /// The file that holds the token which requests must carry.
+    pub token_file: Option<PathBuf>,
+    /// How many clients may be connected at a time; at least one.
+    pub max_clients: usize,
+    /// What is logged: directives of `tracing_subscriber::EnvFilter`.
+    pub log: String,
+    /// Where the log goes.
+    pub log_to: telemetry::Target,
+}
+
+/// Where readings come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SourceChoice {
+    /// Whatever is there: the API if its socket is and nothing asks for fleetctl, else fleetctl.
+    #[default]
+    Auto,
+    /// A fleetctl.
+    Fleetctl,
+    /// fleet's HTTP API.
+    Api,
+    /// A recording.
+    Replay,
+}
+
+/// Something wrong in the options.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    /// The option's key, as in the file; none if a whole place cannot be read.
+    pub key: Option<String>,
+    /// What it is set to, as TOML; none if that is not fit to be shown.
+    pub value: Option<String>,
+    /// Where it was set: a flag, an environment variable, or a file with line.
+    pub origin: String,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { key, value, origin, problem } = self;
+        match (key, value) {
+            (Some(key), Some(value)) => write!(f, "{key} = {value} ({origin}): {problem}"),
+            (Some(key), None) => write!(f, "{key} ({origin}): {problem}"),
+            (None, _) => write!(f, "{origin}: {problem}"),
+        }
+    }
+}
+
+/// All that is wrong in the options; one line for each.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+pub struct ConfigErrors(pub Vec<ConfigError>);
+
+/// An option in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// Its key.
+    pub key: &'static str,
+    /// Its value as TOML; none if it is not set.
+    pub value: Option<String>,
+    /// Where the value came from: a flag, an environment variable, a file with line, or `default`.
+    pub origin: String,
+}
+
+/// The `FLEET_MONITOR_*` variables among all of them.
+///
+/// # Errors
+///
+/// A value that is not UTF-8.
+pub fn environment(
+    variables: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<BTreeMap<String, String>, ConfigErrors> {
+    let mut found = BTreeMap::new();
+    let mut errors = Vec::new();
+    for (name, value) in variables {
+        let origin = name.to_string_lossy().into_owned();
+        if !origin.starts_with(layers::PREFIX) {
+            continue;
+        }
+        match value.into_string() {
+            Ok(value) => {
+                found.insert(origin, value);
+            }
+            Err(_) => errors.push(ConfigError { key: None, value: None, origin, problem: "is not UTF-8".into() }),
+        }
+    }
+    if errors.is_empty() { Ok(found) } else { Err(ConfigErrors(errors)) }
+}
+
+/// The options in force, and where each came from. `environment` is what [`environment()`] found; a variable that is
+/// empty counts as not set. A value that a stronger place overrides is not judged.
+///
+/// # Errors
+///
+/// All that is wrong, at once: a file that cannot be read, unknown keys, impossible values, and options that exclude
+/// each other, wherever they were set.
+pub fn load(cli: &Cli, environment: &BTreeMap<String, String>) -> Result<(Config, Vec<Setting>), ConfigErrors> {
+    load_over(cli, environment, Path::new(DEFAULT_FILE))
+}
+
+fn load_over(
+    cli: &Cli,
+    environment: &BTreeMap<String, String>,
+    default_file: &Path,
+) -> Result<(Config, Vec<Setting>), ConfigErrors> {
+    let mut values = Values::new(cli, environment, default_file);
+    let config = Config {
+        fleetctl: values.optional("fleetctl", parse::command),
+        machine_freq: values.take("machine_freq", parse::seconds),
+        unit_freq: values.take("unit_freq", parse::seconds),
+        connection: connection(&mut values),
+        source: values.take("source", |text| {
+            let choices = [
+                ("auto", SourceChoice::Auto),
+                ("fleetctl", SourceChoice::Fleetctl),
+                ("api", SourceChoice::Api),
+                ("replay", SourceChoice::Replay),
+            ];
+            parse::choice(&choices, text)
+        }),
+        api: values.take("api", parse::api),
+        poll_timeout: values.take("poll_timeout", parse::seconds),
+        grace: values.take("grace", parse::seconds_or_off),
+        demo: values.take("demo", parse::switch),
+        record: values.optional("record", parse::path),
+        replay: values.optional("replay", parse::path),
+        replay_speed: values.take("replay_speed", parse::speed),
+        port: values.take("port", parse::port),
+        bind: values.optional("bind", parse::address),
+        publish: values
+            .take("publish", |text| parse::choice(&[("changes", Publish::Changes), ("polls", Publish::Polls)], text)),
+        unit_fields: values.list("unit_fields", parse::fields),
+        machine_fields: values.list("machine_fields", parse::fields),
+        metrics_units: values.list("metrics_units", |items| parse::each(items, parse::glob)),
+        allowed_origins: values.list("allowed_origins", |items| parse::each(items, parse::origin)),
+        allowed_hosts: values.list("allowed_hosts", |items| parse::each(items, parse::host_name)),
+        token_file: values.optional("token_file", parse::path),
+        max_clients: values.take("max_clients", parse::max_clients),
+        log: values.take("log", parse::log),
+        log_to: values.take("log_to", |text| {
+            let choices = [
+                ("auto", telemetry::Target::Auto),
+                ("journal", telemetry::Target::Journal),
+                ("stderr", telemetry::Target::Stderr),
+            ];
+            parse::choice(&choices, text)
+        }),
+    };
+    refuse_conflicts(&config, &mut values);
+    if values.errors.is_empty() { Ok((config, values.settings)) } else { Err(ConfigErrors(values.errors)) }
+}
+
+fn connection(values: &mut Values) -> Connection {
+    let endpoint = values.optional("endpoint", |text| parse::host("--endpoint-port", text));
+    let endpoint_port = values.take("endpoint_port", parse::remote_port);
+    let tunnel = values.optional("tunnel", |text| parse::host("--tunnel-port", text));
+    let tunnel_port = values.take("tunnel_port", parse::remote_port);
+    values.exclude("endpoint", "tunnel");
+    match (endpoint, tunnel) {
+        (Some(host), _) => Connection::Etcd { host, port: endpoint_port },
+        (None, Some(host)) => Connection::Tunnel { host, port: tunnel_port },
+        (None, None) => Connection::Default,
+    }
+}
+
+fn refuse_conflicts(config: &Config, values: &mut Values) {
+    if config.demo {
+        values.exclude("demo", "replay");
+        values.exclude("demo", "record");
+    }
+    values.exclude("replay", "record");
+    match config.source {
+        SourceChoice::Auto => {}
+        SourceChoice::Replay if config.demo || config.replay.is_some() => {}
+        SourceChoice::Replay => values.refuse("source", "needs a recording: --replay FILE or --demo"),
+        SourceChoice::Fleetctl | SourceChoice::Api => {
+            values.exclude("source", "replay");
+            if config.demo {
+                values.exclude("source", "demo");
+            }
+        }
+    }
+    match config.source {
+        SourceChoice::Api => {
+            for key in ["fleetctl", "endpoint", "tunnel"] {
+                values.exclude("source", key);
+            }
+        }
+        SourceChoice::Fleetctl => values.exclude("source", "api"),
+        SourceChoice::Auto | SourceChoice::Replay => {}
+    }
+}
+
+/// The settings as a configuration file that would have the same effect, each with where it came from.
+pub fn report(settings: &[Setting]) -> String {
+    // A long list does not push every comment to the right.
+    const WIDEST: usize = 40;
+    let width = |lengths: &mut dyn Iterator<Item = usize>| lengths.max().unwrap_or(0);
+    let key_width = width(&mut settings.iter().map(|setting| setting.key.len()));
+    let values = settings.iter().filter_map(|setting| setting.value.as_ref());
+    let value_width = width(&mut values.map(|value| value.chars().count()).filter(|&length| length <= WIDEST));
+    let line = |Setting { key, value, origin }: &Setting| match value {
+        Some(value) => format!("{key:key_width$} = {value:value_width$}  # {origin}\n"),
+        None => format!("# {key} is not set\n"),
+    };
+    settings.iter().map(line).collect()
+}

@@ -1,0 +1,165 @@
+//! How the text of an option becomes a value: one function for each kind of value.
+//!
+//! An error is the part of the message that says what was expected. Key, value and origin are added by the caller.
+
+use std::collections::BTreeSet;
+use std::fmt::Display;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use hyper::Uri;
+use tracing_subscriber::EnvFilter;
+
+/// No time in the options makes sense beyond a day, and none overflows a clock below it.
+const DAY: f64 = 86_400.0;
+
+pub(super) type Parsed<T> = Result<T, String>;
+
+pub(super) fn port(text: &str) -> Parsed<u16> {
+    text.parse().map_err(|_| "expected a port from 0 to 65535 (0: any that is free)".into())
+}
+
+/// The port of another host; 0 is none.
+pub(super) fn remote_port(text: &str) -> Parsed<u16> {
+    text.parse().ok().filter(|&port| port > 0).ok_or_else(|| "expected a port from 1 to 65535".into())
+}
+
+pub(super) fn address(text: &str) -> Parsed<IpAddr> {
+    text.parse().map_err(|_| "expected an IP address, such as 127.0.0.1 or ::".into())
+}
+
+pub(super) fn max_clients(text: &str) -> Parsed<usize> {
+    let number = text.parse().ok().filter(|number| (1..=1_000_000).contains(number));
+    number.ok_or_else(|| "expected a number from 1 to 1000000".into())
+}
+
+pub(super) fn seconds(text: &str) -> Parsed<Duration> {
+    duration(text)
+        .filter(|time| !time.is_zero())
+        .ok_or_else(|| "expected seconds, such as 2 or 0.5 (more than 0, at most a day)".into())
+}
+
+/// Seconds, where 0 means off.
+pub(super) fn seconds_or_off(text: &str) -> Parsed<Duration> {
+    duration(text).ok_or_else(|| "expected seconds, such as 30 or 0.5 (0: off, at most a day)".into())
+}
+
+fn duration(text: &str) -> Option<Duration> {
+    let seconds = text.parse().ok().filter(|seconds| (0.0..=DAY).contains(seconds))?;
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
+pub(super) fn speed(text: &str) -> Parsed<f64> {
+    let factor = text.parse().ok().filter(|factor| (0.001..=1_000_000.0).contains(factor));
+    factor.ok_or_else(|| "expected a factor, such as 10 or 0.5 (from 0.001 to 1000000)".into())
+}
+
+/// The words of systemd's boolean settings (`systemd.syntax(7)`), since an `EnvironmentFile=` will have them.
+pub(super) fn switch(text: &str) -> Parsed<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" | "1" => Ok(true),
+        "false" | "no" | "off" | "0" => Ok(false),
+        _ => Err("expected true or false".into()),
+    }
+}
+
+/// One of a few words.
+pub(super) fn choice<T: Copy>(choices: &[(&str, T)], text: &str) -> Parsed<T> {
+    choices.iter().find(|(name, _)| *name == text).map(|&(_, value)| value).ok_or_else(|| {
+        let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
+        format!("expected one of {}", names.join(", "))
+    })
+}
+
+pub(super) fn path(text: &str) -> Parsed<PathBuf> {
+    if text.is_empty() { Err("expected the path of a file".into()) } else { Ok(text.into()) }
+}
+
+pub(super) fn command(text: &str) -> Parsed<String> {
+    if text.is_empty() { Err("expected a command, such as /usr/bin/fleetctl".into()) } else { Ok(text.into()) }
+}
+
+/// A host that fleetctl is told to connect to; its port is an option of its own.
+pub(super) fn host(port_flag: &str, text: &str) -> Parsed<String> {
+    if is_host(text) {
+        return Ok(text.into());
+    }
+    if text.contains("://") || text.rsplit_once(':').is_some_and(|(_, port)| remote_port(port).is_ok()) {
+        return Err(format!("expected a host alone, without scheme or port; {port_flag} sets the port"));
+    }
+    Err("expected the name or address of a host".into())
+}
+
+/// A name has no leading `-`, so that no program that it is passed to can take it for a flag.
+fn is_host(text: &str) -> bool {
+    let is_name = !text.is_empty()
+        && !text.starts_with(['-', '.'])
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_'));
+    is_name || text.parse::<IpAddr>().is_ok()
+}
+
+/// Where the fleet API is. Credentials in it are refused: fleet knows none, and they would end up in logs.
+pub(super) fn api(text: &str) -> Parsed<String> {
+    let is_address = text.strip_prefix("unix://").is_some_and(|path| path.starts_with('/'))
+        || text.strip_prefix("http://").is_some_and(|rest| !rest.is_empty() && !rest.contains('@'));
+    if is_address { Ok(text.into()) } else { Err("expected unix:///PATH or http://HOST:PORT".into()) }
+}
+
+/// What a browser sends as `Origin` (RFC 6454, section 7): scheme, host and port, in lower case, nothing after them.
+pub(super) fn origin(text: &str) -> Parsed<String> {
+    let text = text.to_ascii_lowercase();
+    let is_origin = text.parse::<Uri>().ok().is_some_and(|uri| match (uri.scheme_str(), uri.authority()) {
+        (Some(scheme), Some(authority)) => {
+            !authority.as_str().contains('@') && format!("{scheme}://{authority}") == text
+        }
+        _ => false,
+    });
+    if is_origin || text == "*" {
+        Ok(text)
+    } else {
+        Err("expected origins, such as https://ops.example.com or http://10.0.0.1:8000, or *".into())
+    }
+}
+
+pub(super) fn host_name(text: &str) -> Parsed<String> {
+    if text == "*" || is_host(text) {
+        Ok(text.to_ascii_lowercase())
+    } else {
+        Err("expected names of hosts, without a port, or *".into())
+    }
+}
+
+pub(super) fn glob(text: &str) -> Parsed<String> {
+    if text.is_empty() || text.contains(char::is_whitespace) {
+        Err("expected names of units, such as web@*.service".into())
+    } else {
+        Ok(text.into())
+    }
+}
+
+/// Columns: at least one, none of them twice.
+pub(super) fn fields<F: FromStr<Err: Display>>(names: &[String]) -> Parsed<Vec<F>> {
+    if names.is_empty() {
+        return Err("expected at least one field".into());
+    }
+    let mut seen = BTreeSet::new();
+    if let Some(twice) = names.iter().find(|name| !seen.insert(*name)) {
+        return Err(format!("{twice:?} is there twice"));
+    }
+    each(names, |name| name.parse().map_err(|error: F::Err| error.to_string()))
+}
+
+/// Every item of a list in one way; the first wrong one is the error.
+pub(super) fn each<T>(items: &[String], parse: impl Fn(&str) -> Parsed<T>) -> Parsed<Vec<T>> {
+    items.iter().map(|item| parse(item)).collect()
+}
+
+pub(super) fn log(text: &str) -> Parsed<String> {
+    let expected = "expected a filter, such as info or info,fleet_monitor=debug";
+    if text.is_empty() {
+        return Err(expected.into());
+    }
+    EnvFilter::try_new(text).map(|_| text.into()).map_err(|error| format!("{expected} ({error})"))
+}

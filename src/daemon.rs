@@ -1,0 +1,373 @@
+//! The only place where all parts meet.
+//!
+//! One task reads the source, has the cluster judge what it says, and publishes; it also answers signals and tells
+//! systemd how things are, so that the watchdog sees it when any of that is stuck. The server's tasks run beside it and
+//! see publications alone.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info, warn};
+
+use crate::cli::Cli;
+use crate::cluster::{Cluster, Topic, Transition, Verdict};
+use crate::config::{self, Config, SourceChoice};
+use crate::feed::{self, News, Publisher, SourceInfo};
+use crate::lifecycle::{ServiceManager, Signal, Signals};
+use crate::metrics::Metrics;
+use crate::server::access::{Policy, Token};
+use crate::server::listen::{OpenFiles, listen};
+use crate::server::{self, Server, Timing};
+use crate::source::api::Api;
+use crate::source::fleetctl::{self, Fleetctl};
+use crate::source::polled::{Polled, Schedule};
+use crate::source::recording::Recorder;
+use crate::source::replay::Replay;
+use crate::source::{Report, Said, Source, SourceError};
+use crate::telemetry;
+
+/// How often the status line is made anew.
+const STATUS_INTERVAL: Duration = Duration::from_secs(1);
+/// How long children and clients are waited for at the end; together less than the 5 s that are promised.
+const STOP_SOURCE: Duration = Duration::from_secs(1);
+const DRAIN: Duration = Duration::from_secs(3);
+
+/// Why the program ends, other than being told to.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// What it was told to do cannot be done.
+    #[error("{0}")]
+    Config(String),
+    /// The system does not let it.
+    #[error("{0}")]
+    System(String),
+}
+
+/// Runs until a signal ends it.
+///
+/// # Errors
+///
+/// When there is nothing to watch, nowhere to listen, or the source turns out to be unusable at the beginning.
+pub async fn run(cli: &Cli, environment: &BTreeMap<String, String>, config: Config) -> Result<(), Failure> {
+    let mut signals =
+        Signals::listen().map_err(|error| Failure::System(format!("cannot listen to signals: {error}")))?;
+    let mut service = ServiceManager::from_environment();
+    let (source, why) = open_source(&config)?;
+    let settings = server_settings(&config)?;
+    let recorder = open_recorder(config.record.as_deref())?;
+    let listeners = listen(config.bind, config.port).map_err(|error| Failure::System(error.to_string()))?;
+
+    let stop = CancellationToken::new();
+    let metrics = Arc::new(Metrics::new());
+    let epoch = format!("{:016x}", fastrand::u64(..));
+    let publisher = Publisher::new(feed_settings(&config), &epoch, SourceInfo::default());
+    let server = Server::new(settings, Timing::default(), publisher.subscribe(), metrics.clone(), stop.clone());
+
+    info!("fleet-monitor {}: {why}", env!("CARGO_PKG_VERSION"));
+    let files = OpenFiles::raise();
+    match files.shortage(config.max_clients) {
+        Some(shortage) => warn!("{shortage}"),
+        None => info!("{files}"),
+    }
+    for listener in listeners {
+        if let Ok(address) = listener.local_addr() {
+            info!("listening on {address}");
+        }
+        let server = server.clone();
+        tokio::spawn(async move { server.serve(listener).await });
+    }
+
+    let cluster = Cluster::new(config.grace);
+    let mut daemon = Daemon { config, cluster, publisher, server, metrics, source, recorder, began: false };
+    daemon.name_source();
+    service.status(&daemon.status());
+    service.ready();
+    let ended = daemon.watch(cli, environment, &mut signals, &mut service).await;
+
+    service.stopping();
+    stop.cancel();
+    let Daemon { source, server, .. } = daemon;
+    if timeout(STOP_SOURCE, source.stop()).await.is_err() {
+        warn!("the source did not stop in time");
+    }
+    let left = server.drain(DRAIN).await;
+    if left > 0 {
+        warn!("{left} connections did not close in time");
+    }
+    ended
+}
+
+struct Daemon {
+    config: Config,
+    cluster: Cluster,
+    publisher: Publisher,
+    server: Server,
+    metrics: Arc<Metrics>,
+    source: Source,
+    recorder: Option<Recorder>,
+    /// Whether everything has been read once.
+    began: bool,
+}
+
+impl Daemon {
+    async fn watch(
+        &mut self,
+        cli: &Cli,
+        environment: &BTreeMap<String, String>,
+        signals: &mut Signals,
+        service: &mut ServiceManager,
+    ) -> Result<(), Failure> {
+        let mut status = interval(STATUS_INTERVAL);
+        let mut watchdog = interval(service.watchdog_interval().unwrap_or(Duration::from_secs(86_400)));
+        for ticks in [&mut status, &mut watchdog] {
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        }
+        loop {
+            tokio::select! {
+                said = self.source.next() => self.hear(said)?,
+                signal = signals.next() => match signal {
+                    Signal::Stop(name) => {
+                        info!("{name}: stopping");
+                        return Ok(());
+                    }
+                    Signal::Reload => {
+                        service.reloading();
+                        self.reload(cli, environment).await;
+                        service.ready();
+                    }
+                },
+                _ = status.tick() => service.status(&self.status()),
+                _ = watchdog.tick(), if service.watchdog_interval().is_some() => {
+                    // It watches us, not fleet: a source that fails keeps its word as well as one that succeeds.
+                    if self.source.promise().is_kept() {
+                        service.alive();
+                    } else {
+                        error!("the source is stuck: systemd's watchdog will act unless it moves again");
+                    }
+                }
+            }
+        }
+    }
+
+    fn hear(&mut self, said: Said) -> Result<(), Failure> {
+        match said {
+            Said::Report(report) => return self.take(report),
+            Said::Began => {
+                self.cluster.forget();
+                self.publish(Vec::new(), None);
+            }
+            Said::Ended => info!("the recording is over; what it showed last stays"),
+        }
+        self.name_source();
+        Ok(())
+    }
+
+    fn take(&mut self, report: Report) -> Result<(), Failure> {
+        self.name_source();
+        self.record(&report);
+        let Report { topic, at, took, outcome } = report;
+        self.metrics.polled(topic, took, outcome.is_ok(), at.wall);
+        let (transitions, read) = match outcome {
+            Ok(reading) => (self.cluster.read(reading, at), Some(topic)),
+            Err(error) if error.is_unusable() && self.nothing_read() => return Err(unusable(&error)),
+            Err(error) => {
+                debug!("the {topic} cannot be read: {error}");
+                (self.cluster.fail(topic, &error.to_string(), at), None)
+            }
+        };
+        self.publish(transitions, read);
+        if !self.began && self.cluster.health().ready() {
+            self.began = true;
+            info!("first reading: {}", self.status());
+            self.tell_what_is_wrong();
+        }
+        Ok(())
+    }
+
+    fn publish(&mut self, transitions: Vec<Arc<Transition>>, read: Option<Topic>) {
+        for transition in &transitions {
+            self.metrics.transition(&transition.event);
+            telemetry::tell(transition);
+        }
+        let (view, health) = (self.cluster.view(), self.cluster.health());
+        self.publisher.publish(News { view, health, transitions, read });
+    }
+
+    /// What was wrong when watching began is no transition, but belongs in the journal.
+    fn tell_what_is_wrong(&self) {
+        for unit in self.cluster.view().units.iter().filter(|unit| unit.verdict != Verdict::Ok) {
+            let (machine, ip) = (unit.state.machine.as_deref(), unit.state.ip.as_deref());
+            warn!(
+                fleet_unit = &*unit.state.unit,
+                fleet_machine = machine,
+                fleet_ip = ip,
+                "{}{} is {}: {}",
+                unit.state.unit,
+                ip.or(machine).map(|place| format!(" on {place}")).unwrap_or_default(),
+                unit.verdict,
+                unit.reason
+            );
+        }
+    }
+
+    fn record(&mut self, report: &Report) {
+        if let Some(recorder) = &mut self.recorder
+            && let Err(error) = recorder.write(report, &self.source.name())
+        {
+            error!("recording ends here, the rest goes on: cannot write: {error}");
+            self.recorder = None;
+        }
+    }
+
+    fn nothing_read(&self) -> bool {
+        self.cluster.health().unread().count() == Topic::ALL.len()
+    }
+
+    fn name_source(&mut self) {
+        let (recording, ended) = (self.source.is_recording(), self.source.has_ended());
+        self.publisher.name_source(SourceInfo { name: self.source.name(), recording, ended });
+    }
+
+    fn status(&self) -> String {
+        feed::status_line(&self.publisher.subscribe().borrow(), self.server.clients())
+    }
+
+    /// Reads the configuration again. A bad one is refused as a whole, and the old one stays in force.
+    async fn reload(&mut self, cli: &Cli, environment: &BTreeMap<String, String>) {
+        match self.prepare(cli, environment) {
+            Ok(next) => {
+                if let Some((source, why)) = next.source {
+                    std::mem::replace(&mut self.source, source).stop().await;
+                    info!("{why}");
+                }
+                if let Some(recorder) = next.recorder {
+                    self.recorder = recorder;
+                }
+                self.cluster.set_grace(next.config.grace);
+                self.publisher.set(feed_settings(&next.config));
+                self.server.set(next.settings);
+                self.name_source();
+                self.publish(Vec::new(), None);
+                let fixed = |config: &Config| (config.port, config.bind, config.log.clone(), config.log_to);
+                if fixed(&self.config) != fixed(&next.config) {
+                    warn!("port, bind, log and log_to are taken into use at the next start only");
+                }
+                self.config = next.config;
+                info!("the configuration was read again");
+            }
+            Err(error) => {
+                for line in error.to_string().lines() {
+                    error!("the configuration was not taken into use, the old one stays: {line}");
+                }
+            }
+        }
+    }
+
+    fn prepare(&self, cli: &Cli, environment: &BTreeMap<String, String>) -> Result<Next, Failure> {
+        let (config, _) = config::load(cli, environment).map_err(|errors| Failure::Config(errors.to_string()))?;
+        let settings = server_settings(&config)?;
+        let another_source = source_part(&config) != source_part(&self.config);
+        let source = if another_source { Some(open_source(&config)?) } else { None };
+        let another_record = config.record != self.config.record;
+        let recorder = if another_record { Some(open_recorder(config.record.as_deref())?) } else { None };
+        Ok(Next { config, settings, source, recorder })
+    }
+}
+
+/// All that a reload will change, made before anything is changed.
+struct Next {
+    config: Config,
+    settings: server::Settings,
+    source: Option<(Source, String)>,
+    recorder: Option<Option<Recorder>>,
+}
+
+fn unusable(error: &SourceError) -> Failure {
+    Failure::Config(error.to_string())
+}
+
+/// The source that the configuration asks for, and why it is that one.
+fn open_source(config: &Config) -> Result<(Source, String), Failure> {
+    let wrong = |error: &dyn std::fmt::Display| Failure::Config(error.to_string());
+    if config.demo {
+        let source = Source::Replay(Box::new(Replay::demo(config.replay_speed)));
+        return Ok((source, "playing the recording that is built in, again and again (--demo)".to_owned()));
+    }
+    if let Some(path) = &config.replay {
+        let replay = Replay::open(path, config.replay_speed).map_err(|error| wrong(&error))?;
+        return Ok((Source::Replay(Box::new(replay)), format!("playing the recording {}", path.display())));
+    }
+    let schedule = Schedule { units: config.unit_freq, machines: config.machine_freq, timeout: config.poll_timeout };
+    let socket = config.api.strip_prefix("unix://").map(Path::new);
+    let asked_for_fleetctl = config.fleetctl.is_some() || config.connection != fleetctl::Connection::Default;
+    let socket_is_there = socket.is_some_and(Path::exists);
+    let (use_api, why) = match config.source {
+        SourceChoice::Api => (true, "as was asked for".to_owned()),
+        SourceChoice::Fleetctl => (false, "as was asked for".to_owned()),
+        _ if asked_for_fleetctl => (false, "as was asked for (-c, -e or -t)".to_owned()),
+        _ if socket_is_there => (true, "its socket is there, and nothing asks for fleetctl".to_owned()),
+        _ => (false, format!("there is no {}", config.api)),
+    };
+    if use_api {
+        let address = config.api.parse().map_err(|error| wrong(&error))?;
+        let source = Polled::start(Arc::new(Api::new(address)), schedule);
+        return Ok((Source::Polled(source), format!("reading fleet's HTTP API at {}: {why}", config.api)));
+    }
+    let command = config.fleetctl.clone().unwrap_or_else(|| "fleetctl".to_owned());
+    let settings = fleetctl::Settings { command: command.clone(), connection: config.connection.clone() };
+    match Fleetctl::new(settings) {
+        Ok(fleetctl) => Ok((
+            Source::Polled(Polled::start(Arc::new(fleetctl), schedule)),
+            format!("reading fleet through {command}: {why}"),
+        )),
+        Err(error) if asked_for_fleetctl || config.source == SourceChoice::Fleetctl => Err(wrong(&error)),
+        Err(error) => {
+            Err(Failure::Config(format!("nothing to read fleet from: there is no {}, and {error}", config.api)))
+        }
+    }
+}
+
+/// The options that decide which source there is.
+fn source_part(config: &Config) -> impl PartialEq {
+    (
+        (config.fleetctl.clone(), config.connection.clone(), config.source, config.api.clone()),
+        (config.unit_freq, config.machine_freq, config.poll_timeout),
+        (config.demo, config.replay.clone(), config.replay_speed),
+    )
+}
+
+fn open_recorder(path: Option<&Path>) -> Result<Option<Recorder>, Failure> {
+    let Some(path) = path else { return Ok(None) };
+    match Recorder::open(path) {
+        Ok(recorder) => Ok(Some(recorder)),
+        Err(error) => Err(Failure::Config(format!("record = {:?}: cannot be opened: {error}", path.display()))),
+    }
+}
+
+fn feed_settings(config: &Config) -> feed::Settings {
+    feed::Settings {
+        unit_fields: config.unit_fields.clone(),
+        machine_fields: config.machine_fields.clone(),
+        publish: config.publish,
+    }
+}
+
+fn server_settings(config: &Config) -> Result<server::Settings, Failure> {
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    let token = Token::read(config.token_file.as_deref(), credentials.as_deref())
+        .map_err(|error| Failure::Config(format!("token_file: {error}")))?;
+    Ok(server::Settings {
+        max_clients: config.max_clients,
+        metrics_units: config.metrics_units.clone(),
+        access: Policy {
+            allowed_origins: config.allowed_origins.clone(),
+            allowed_hosts: config.allowed_hosts.clone(),
+            token,
+            hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        },
+    })
+}

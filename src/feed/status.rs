@@ -1,0 +1,60 @@
+//! The state of everything in one line for a person, as `systemctl status` shows it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::Publication;
+use crate::cluster::{Topic, Verdict};
+
+/// The line: what is wrong first, else what is there.
+pub fn line(publication: &Publication, clients: usize) -> String {
+    let (source, health) = (&publication.source, &publication.health);
+    let mut line = match health.failure() {
+        Some(failure) => format!("{}: failing since {}: {}; ", source.name, clock(failure.since.wall), failure.reason),
+        None => format!("{}: ", source.name),
+    };
+    let read = health.topic(Topic::Units).read;
+    if read.is_none() && health.topic(Topic::Machines).read.is_none() {
+        line.push_str("nothing has been read yet");
+    } else {
+        if let (Some(_), Some(read)) = (health.failure(), read) {
+            let _ = write!(line, "as of {}: ", clock(read.wall));
+        }
+        line.push_str(&contents(publication));
+    }
+    if let Some(since) = health.suspect_since {
+        let _ = write!(line, ", many of them missing from fleet's list since {} and not believed gone", clock(since));
+    }
+    if source.ended {
+        line.push_str(", the recording is over");
+    }
+    let _ = write!(line, ", {}", count(clients, "client"));
+    line
+}
+
+fn contents(publication: &Publication) -> String {
+    let view = &publication.view;
+    let machines = view.machines.iter().filter(|machine| machine.lost_since.is_none()).count();
+    let units = view.units.iter().filter(|unit| unit.listed).count();
+    let mut wrong: BTreeMap<Verdict, usize> = BTreeMap::new();
+    for unit in view.units.iter().filter(|unit| unit.verdict != Verdict::Ok) {
+        *wrong.entry(unit.verdict).or_default() += 1;
+    }
+    let wrong: Vec<String> = wrong.iter().map(|(verdict, count)| format!("{count} {verdict}")).collect();
+    let mut contents = format!("{}, {}", count(machines, "machine"), count(units, "unit"));
+    if !wrong.is_empty() {
+        let _ = write!(contents, " ({})", wrong.join(", "));
+    }
+    contents
+}
+
+fn count(number: usize, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}
+
+/// A time of day. The line is shown next to the date, and by a machine whose clock is likely UTC: so is this.
+fn clock(time: SystemTime) -> String {
+    let second = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() % 86_400;
+    format!("{:02}:{:02}:{:02} UTC", second / 3600, second / 60 % 60, second % 60)
+}

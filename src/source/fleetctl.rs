@@ -1,0 +1,294 @@
+//! Asks a fleetctl: runs it once for each topic and reads the table that it prints.
+//!
+//! It asks the command for its version first, once, and from then on speaks that version's dialect. Nothing that fleetctl
+//! does is believed without a look: exit status 0 is no proof of an answer, a table is whole or it is none, and a call
+//! may never end. The deadline is the caller's: dropping a poll kills all that it started.
+
+mod child;
+mod dialect;
+
+use std::ffi::OsStr;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+
+use rustix::fs::{Access, access};
+use rustix::io::Errno;
+use tokio::sync::OnceCell;
+
+pub use self::dialect::{Connection, Version};
+
+use self::child::{Answer, ChildError};
+use self::dialect::Stranger;
+use super::table::TableError;
+use super::{Poll, SourceError};
+use crate::cluster::{Reading, Topic};
+
+/// How much of what fleetctl complained about an error quotes, in lines and in characters.
+const QUOTED_LINES: usize = 4;
+const QUOTED: usize = 600;
+
+/// Which fleetctl to ask, and how it is to reach the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// A name to look for in `$PATH`, or, with a slash in it, the path of a file.
+    pub command: String,
+    /// How it reaches the cluster.
+    pub connection: Connection,
+}
+
+/// A fleetctl that can be asked.
+#[derive(Debug)]
+pub struct Fleetctl {
+    settings: Settings,
+    program: PathBuf,
+    version: OnceCell<Version>,
+}
+
+/// Why fleetctl could not be asked, or its answer not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FleetctlError {
+    /// There is no such command.
+    #[error("there is no fleetctl: looked for {0}; {ADVICE}")]
+    Missing(String),
+    /// The command is there, but it is not a program, or not for us.
+    #[error("{} is not an executable file; {ADVICE}", .0.display())]
+    NotExecutable(PathBuf),
+    /// The system would not start it.
+    #[error("cannot run {}: {error}", program.display())]
+    Spawn {
+        /// What was started.
+        program: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// It is the program of another product.
+    #[error("{} is the fleetctl of Fleet, the osquery product, not of CoreOS fleet; {ADVICE}", .0.display())]
+    Osquery(PathBuf),
+    /// It is something else.
+    #[error("{} does not look like CoreOS fleet's fleetctl: asked for its version, it said `{said}`; {ADVICE}", program.display())]
+    Unknown {
+        /// What was asked.
+        program: PathBuf,
+        /// The beginning of its answer.
+        said: String,
+    },
+    /// Nobody knows how so old a version behaves.
+    #[error("{} is fleetctl {version}, which is too old: v0.5.0 is the oldest that is understood; {ADVICE}", program.display())]
+    TooOld {
+        /// What was asked.
+        program: PathBuf,
+        /// Its version.
+        version: Version,
+    },
+    /// It failed, or did not understand what it was asked (which is no failure to fleetctl 0.13 and later).
+    #[error("`{command}` ended with {status}{}", said(stderr))]
+    Failed {
+        /// What was run.
+        command: String,
+        /// How it ended.
+        status: ExitStatus,
+        /// What it said on standard error.
+        stderr: String,
+    },
+    /// It ended well, but its answer is not the list that was asked for.
+    #[error("`{command}`: {error}{}", said(stderr))]
+    Answer {
+        /// What was run.
+        command: String,
+        /// What is wrong.
+        error: TableError,
+        /// What it said on standard error.
+        stderr: String,
+    },
+    /// It talked without an end, and was killed.
+    #[error("`{0}` was killed: it printed more than {limit} MiB", limit = child::LIMIT >> 20)]
+    TooMuch(String),
+    /// What it said could not be read.
+    #[error("cannot read what `{command}` says: {error}")]
+    Read {
+        /// What was run.
+        command: String,
+        /// What the system says.
+        error: io::Error,
+    },
+}
+
+const ADVICE: &str =
+    "name one with --fleetctl, read fleet's API instead with --api, or look at a recorded cluster with --demo";
+
+impl FleetctlError {
+    /// Whether no waiting will mend it: there is no command, or it is not CoreOS fleet's fleetctl.
+    pub fn is_unusable(&self) -> bool {
+        match self {
+            Self::Missing(_)
+            | Self::NotExecutable(_)
+            | Self::Osquery(_)
+            | Self::Unknown { .. }
+            | Self::TooOld { .. } => true,
+            Self::Spawn { error, .. } => {
+                let never = [Errno::NOENT, Errno::ACCESS, Errno::NOEXEC, Errno::NOTDIR];
+                Errno::from_io_error(error).is_some_and(|errno| never.contains(&errno))
+            }
+            Self::Failed { .. } | Self::Answer { .. } | Self::TooMuch(_) | Self::Read { .. } => false,
+        }
+    }
+}
+
+impl Fleetctl {
+    /// Finds the command. It is not run before the first poll.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such command, or it is not an executable file.
+    pub fn new(settings: Settings) -> Result<Self, FleetctlError> {
+        let program = find(&settings.command, std::env::var_os("PATH").as_deref())?;
+        Ok(Self { settings, program, version: OnceCell::new() })
+    }
+
+    /// Polls that begin at once share the question; after a failure the next one asks again.
+    async fn version(&self) -> Result<&Version, FleetctlError> {
+        self.version
+            .get_or_try_init(|| async {
+                let answer = self.run(&["--version".to_owned()]).await?;
+                let said = String::from_utf8_lossy(&answer.stdout);
+                let program = self.program.clone();
+                match Version::parse(&said) {
+                    Ok(version) if version.is_too_old() => Err(FleetctlError::TooOld { program, version }),
+                    Ok(version) => Ok(version),
+                    Err(Stranger::Osquery) => Err(FleetctlError::Osquery(program)),
+                    Err(Stranger::Unknown) => {
+                        let said = said.lines().next().unwrap_or_default().chars().take(QUOTED).collect();
+                        Err(FleetctlError::Unknown { program, said })
+                    }
+                }
+            })
+            .await
+    }
+
+    async fn run(&self, arguments: &[String]) -> Result<Answer, FleetctlError> {
+        let answer = child::run(&self.program, arguments).await.map_err(|error| match error {
+            ChildError::Spawn(error) => FleetctlError::Spawn { program: self.program.clone(), error },
+            ChildError::TooMuch => FleetctlError::TooMuch(self.command(arguments)),
+            ChildError::Read(error) => FleetctlError::Read { command: self.command(arguments), error },
+        })?;
+        let Answer { status, stderr, .. } = &answer;
+        // From 0.13 on, an unknown flag or command is complained about with exit status 0.
+        if !status.success() || stderr.lines().any(|line| line.starts_with("Error: unknown")) {
+            let stderr = stderr.clone();
+            return Err(FleetctlError::Failed { command: self.command(arguments), status: *status, stderr });
+        }
+        if !stderr.is_empty() {
+            tracing::debug!(stderr, "{} said", self.command(arguments));
+        }
+        Ok(answer)
+    }
+
+    fn command(&self, arguments: &[String]) -> String {
+        format!("{} {}", self.settings.command, arguments.join(" "))
+    }
+}
+
+impl Poll for Fleetctl {
+    /// `fleetctl v0.11.8`, or `fleetctl` as long as its version is not known.
+    fn name(&self) -> String {
+        match self.version.get() {
+            Some(version) => format!("fleetctl {version}"),
+            None => "fleetctl".to_owned(),
+        }
+    }
+
+    async fn poll(&self, topic: Topic) -> Result<Reading, SourceError> {
+        let version = self.version().await?;
+        let arguments = version.arguments(&self.settings.connection, topic);
+        let Answer { stdout, stderr, .. } = self.run(&arguments).await?;
+        let reading = version.read(topic, &stdout).map_err(|error| FleetctlError::Answer {
+            command: self.command(&arguments),
+            error,
+            stderr,
+        })?;
+        Ok(reading)
+    }
+}
+
+fn find(command: &str, path: Option<&OsStr>) -> Result<PathBuf, FleetctlError> {
+    if command.contains('/') {
+        let program = PathBuf::from(command);
+        return match program.metadata() {
+            Ok(_) if is_executable(&program) => Ok(program),
+            Ok(_) => Err(FleetctlError::NotExecutable(program)),
+            Err(error) => Err(FleetctlError::Missing(format!("{command} ({error})"))),
+        };
+    }
+    let path = path.unwrap_or_default();
+    std::env::split_paths(path)
+        .filter(|directory| directory.is_absolute())
+        .map(|directory| directory.join(command))
+        .find(|program| !command.is_empty() && is_executable(program))
+        .ok_or_else(|| FleetctlError::Missing(format!("`{command}` in $PATH ({})", path.display())))
+}
+
+fn is_executable(program: &Path) -> bool {
+    program.is_file() && access(program, Access::EXEC_OK).is_ok()
+}
+
+/// What matters of fleetctl's complaint, in one line: the error without the log before it, the usage text or the stack
+/// trace below it.
+fn said(stderr: &str) -> String {
+    let lines: Vec<&str> =
+        stderr.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("####")).collect();
+    let error = lines.iter().rposition(|line| line.starts_with("Error"));
+    let panic = lines.iter().position(|line| line.starts_with("panic:"));
+    let usage = lines.iter().position(|line| line.starts_with("Usage"));
+    let quoted = match (panic, error, usage) {
+        (Some(panic), ..) => &lines[panic..=panic],
+        (_, Some(error), _) => &lines[error..lines.len().min(error + QUOTED_LINES)],
+        (.., Some(usage @ 1..)) => &lines[usage.saturating_sub(QUOTED_LINES)..usage],
+        _ => &lines[lines.len().saturating_sub(QUOTED_LINES)..],
+    };
+    let text = quoted.join("; ");
+    match text.char_indices().nth(QUOTED) {
+        Some((end, _)) => format!(" and said: {}…", &text[..end]),
+        None if text.is_empty() => String::new(),
+        None => format!(" and said: {text}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_complaint_is_one_line() {
+        assert_eq!(said(""), "");
+        assert_eq!(
+            said("Error retrieving list of active machines (timed out)\nPossible issues:\n  etcd is unhealthy\n\n"),
+            " and said: Error retrieving list of active machines (timed out); Possible issues:; etcd is unhealthy"
+        );
+        assert_eq!(
+            said("flag provided but not defined: -x\nUsage of fleetctl:\n  -debug\n    \tMore"),
+            " and said: flag provided but not defined: -x"
+        );
+        assert_eq!(said("panic: nil\n\ngoroutine 1 [running]:\nmain.main()\n"), " and said: panic: nil");
+        assert_eq!(said("a\nb\nc\nd\ne\n"), " and said: b; c; d; e");
+        assert_eq!(said("ERROR retrying\nERROR retrying\nError: no\nWhy\n"), " and said: Error: no; Why");
+        assert!(said(&"ü".repeat(5000)).ends_with("üü…"));
+    }
+
+    #[test]
+    fn a_name_is_looked_for_in_path_and_a_path_is_not() {
+        let looked = |command: &str, path: &str| find(command, Some(OsStr::new(path)));
+        assert_eq!(looked("sh", "/nowhere:/bin").unwrap(), Path::new("/bin/sh"));
+        assert_eq!(looked("/bin/sh", "/nowhere").unwrap(), Path::new("/bin/sh"));
+        assert!(
+            looked("sh", "/nowhere")
+                .unwrap_err()
+                .to_string()
+                .starts_with("there is no fleetctl: looked for `sh` in $PATH (/nowhere); name one with --fleetctl, ")
+        );
+        assert!(matches!(looked("", "/bin"), Err(FleetctlError::Missing(_))));
+        assert!(matches!(looked("/nowhere/fleetctl", "/bin"), Err(FleetctlError::Missing(_))));
+        assert!(matches!(looked("/etc/passwd", "/bin"), Err(FleetctlError::NotExecutable(_))));
+        assert!(matches!(looked("/bin/", "/bin"), Err(FleetctlError::NotExecutable(_))));
+    }
+}

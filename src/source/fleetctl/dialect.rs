@@ -1,0 +1,220 @@
+//! What each version of fleetctl understands, and which columns it prints.
+//!
+//! All versions take double-dash flags, the global ones before the command; single-dash ones ended with 0.13. The columns
+//! are those that fleet's source has at each tag.
+
+use std::fmt;
+
+use super::super::table::{self, TableError};
+use crate::cluster::{Reading, Topic};
+
+/// How fleetctl reaches the cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Connection {
+    /// As it does by itself: etcd on this machine, from 0.10 on fleet's API; or by `FLEETCTL_*` in the environment.
+    #[default]
+    Default,
+    /// Through an etcd.
+    Etcd {
+        /// Its name or address.
+        host: String,
+        /// Its port.
+        port: u16,
+    },
+    /// Through an ssh tunnel.
+    Tunnel {
+        /// The ssh server's name or address.
+        host: String,
+        /// Its port.
+        port: u16,
+    },
+}
+
+/// A version of fleetctl.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    number: (u32, u32, u32),
+    text: String,
+}
+
+/// Why `fleetctl --version` does not name a version that we can speak with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stranger {
+    /// The command-line tool of Fleet, the osquery product, has the same name.
+    Osquery,
+    /// It is no fleetctl.
+    Unknown,
+}
+
+impl Version {
+    /// The oldest one whose output is known.
+    const OLDEST: (u32, u32, u32) = (0, 5, 0);
+
+    /// Reads what `fleetctl --version` prints: `fleetctl version 0.11.8`, from 0.12 on `fleetctl version v0.12.0`.
+    pub(super) fn parse(output: &str) -> Result<Self, Stranger> {
+        let line = output.lines().next().unwrap_or_default().trim_end();
+        if line.starts_with("fleetctl - version ") {
+            return Err(Stranger::Osquery);
+        }
+        let text = line.strip_prefix("fleetctl version ").ok_or(Stranger::Unknown)?;
+        let text = text.strip_prefix('v').unwrap_or(text);
+        // A build of one's own may add a suffix: 1.0.0+git.
+        let end = text.find(['-', '+']).unwrap_or(text.len());
+        let mut parts = text[..end].split('.').map(str::parse);
+        match (parts.next(), parts.next(), parts.next(), parts.next()) {
+            (Some(Ok(major)), Some(Ok(minor)), Some(Ok(patch)), None) => {
+                Ok(Self { number: (major, minor, patch), text: text.to_owned() })
+            }
+            _ => Err(Stranger::Unknown),
+        }
+    }
+
+    /// Whether its output is not known because it is too old.
+    pub(super) fn is_too_old(&self) -> bool {
+        self.number < Self::OLDEST
+    }
+
+    /// The arguments that ask for a topic.
+    pub(super) fn arguments(&self, connection: &Connection, topic: Topic) -> Vec<String> {
+        let mut arguments = match connection {
+            Connection::Default => vec![],
+            Connection::Etcd { host, port } => {
+                let endpoint = format!("--endpoint=http://{}", authority(host, *port));
+                // From 0.13 on an endpoint is taken for fleet's API unless this says otherwise.
+                if self.number >= (0, 9, 0) { vec!["--driver=etcd".into(), endpoint] } else { vec![endpoint] }
+            }
+            Connection::Tunnel { host, port } => vec![format!("--tunnel={}", authority(host, *port))],
+        };
+        arguments.extend([self.command(topic), "--no-legend", "--full"].map(String::from));
+        arguments.push(format!("--fields={}", self.columns(topic).join(",")));
+        arguments
+    }
+
+    /// Reads the answer to [`arguments`](Self::arguments).
+    pub(super) fn read(&self, topic: Topic, output: &[u8]) -> Result<Reading, TableError> {
+        let columns = self.columns(topic);
+        Ok(match topic {
+            Topic::Units => Reading::Units {
+                states: table::units(output, columns)?,
+                files: if self.lists_files_with_units() { Some(table::unit_files(output, columns)?) } else { None },
+            },
+            Topic::Machines => {
+                let mut machines = table::machines(output, columns)?;
+                if self.number < (0, 6, 0) {
+                    table::sort_metadata(&mut machines);
+                }
+                Reading::Machines { machines }
+            }
+            Topic::UnitFiles => Reading::UnitFiles { files: table::unit_files(output, columns)? },
+        })
+    }
+
+    /// Before 0.7, `list-units` lists every submitted unit; `list-unit-files` is missing (0.5) or says less (0.6).
+    fn lists_files_with_units(&self) -> bool {
+        self.number < (0, 7, 0)
+    }
+
+    fn command(&self, topic: Topic) -> &'static str {
+        match topic {
+            Topic::Machines => "list-machines",
+            Topic::UnitFiles if !self.lists_files_with_units() => "list-unit-files",
+            Topic::Units | Topic::UnitFiles => "list-units",
+        }
+    }
+
+    /// The description comes last, where it may contain anything.
+    fn columns(&self, topic: Topic) -> &'static [&'static str] {
+        match (topic, self.number) {
+            (Topic::Machines, _) => &["machine", "ip", "metadata"],
+            // `state` is what a unit's state is, not what it should be: nothing that the other columns do not say.
+            (_, (0, ..=5, _)) => &["unit", "load", "active", "sub", "machine", "hash", "desc"],
+            (_, (0, 6, _)) => &["unit", "dstate", "tmachine", "load", "active", "sub", "machine", "hash", "desc"],
+            (Topic::Units, _) => &["unit", "load", "active", "sub", "machine", "hash"],
+            (Topic::UnitFiles, (0, 7, 0)) => &["unit", "dstate", "tmachine", "hash", "desc"],
+            (Topic::UnitFiles, (0, 7, _)) => &["unit", "global", "dstate", "tmachine", "hash", "desc"],
+            (Topic::UnitFiles, _) => &["unit", "global", "dstate", "target", "hash", "desc"],
+        }
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "v{}", self.text)
+    }
+}
+
+/// `host:port` as in a URL (RFC 3986, section 3.2.2).
+fn authority(host: &str, port: u16) -> String {
+    if host.contains(':') && !host.starts_with('[') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version(text: &str) -> Version {
+        Version::parse(&format!("fleetctl version {text}\n")).unwrap()
+    }
+
+    #[test]
+    fn reads_the_version_with_and_without_v() {
+        assert_eq!(version("0.11.8").to_string(), "v0.11.8");
+        assert_eq!(version("v1.0.0"), version("1.0.0"));
+        assert_eq!(version("v1.0.0+git").to_string(), "v1.0.0+git");
+        assert_eq!(version("0.10.2").number, (0, 10, 2));
+    }
+
+    #[test]
+    fn knows_what_is_no_fleetctl_of_coreos() {
+        let osquery = "fleetctl - version 4.62.1\n  branch: \tHEAD\n  revision: \td5a2ab5\n";
+        assert_eq!(Version::parse(osquery), Err(Stranger::Osquery));
+        for other in [
+            "",
+            "true (GNU coreutils) 9.1\n",
+            "fleetctl version\n",
+            "fleetctl version 1.0\n",
+            "fleetctl version 1.0.0.0",
+        ] {
+            assert_eq!(Version::parse(other), Err(Stranger::Unknown), "{other}");
+        }
+    }
+
+    #[test]
+    fn old_versions_are_too_old() {
+        assert!(version("0.4.0").is_too_old());
+        assert!(!version("0.5.0").is_too_old());
+    }
+
+    #[test]
+    fn says_driver_from_0_9_on_and_never_before() {
+        let etcd = Connection::Etcd { host: "core-01".into(), port: 4001 };
+        let asks = |text: &str| version(text).arguments(&etcd, Topic::Machines).join(" ");
+        let list = "--endpoint=http://core-01:4001 list-machines --no-legend --full --fields=machine,ip,metadata";
+        assert_eq!(asks("0.8.3"), list);
+        assert_eq!(asks("0.9.0"), format!("--driver=etcd {list}"));
+        assert_eq!(asks("v1.0.0"), format!("--driver=etcd {list}"));
+    }
+
+    #[test]
+    fn brackets_an_ipv6_address() {
+        let tunnel = |host: &str| Connection::Tunnel { host: host.into(), port: 22 };
+        let asks = |host: &str| version("1.0.0").arguments(&tunnel(host), Topic::Units).remove(0);
+        assert_eq!(asks("core-01"), "--tunnel=core-01:22");
+        assert_eq!(asks("fd00::1"), "--tunnel=[fd00::1]:22");
+        assert_eq!(asks("[fd00::1]"), "--tunnel=[fd00::1]:22");
+    }
+
+    #[test]
+    fn asks_for_the_columns_that_a_version_has() {
+        let fields = |text: &str| {
+            let asks = version(text).arguments(&Connection::Default, Topic::UnitFiles);
+            format!("{} {}", asks[0], asks[3])
+        };
+        assert_eq!(fields("0.5.4"), "list-units --fields=unit,load,active,sub,machine,hash,desc");
+        assert_eq!(fields("0.6.0"), "list-units --fields=unit,dstate,tmachine,load,active,sub,machine,hash,desc");
+        assert_eq!(fields("0.7.0"), "list-unit-files --fields=unit,dstate,tmachine,hash,desc");
+        assert_eq!(fields("0.7.1"), "list-unit-files --fields=unit,global,dstate,tmachine,hash,desc");
+        assert_eq!(fields("0.8.0"), "list-unit-files --fields=unit,global,dstate,target,hash,desc");
+        assert_eq!(fields("1.0.0"), "list-unit-files --fields=unit,global,dstate,target,hash,desc");
+    }
+}

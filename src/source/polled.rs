@@ -1,0 +1,363 @@
+//! A source that asks on a schedule: one lane for each topic, each with its own pace.
+//!
+//! Polls of one topic never overlap, polls of different topics may. A poll that takes too long is given up; after a
+//! failure the lane backs off; after a slow answer it leaves fleet alone for a while. When a row of the unit list has
+//! appeared or vanished, the machines and unit files are asked for at once, since only they can tell why.
+//!
+//! It knows that something can be asked ([`Poll`]), not what.
+
+use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout};
+use tracing::info;
+
+use super::{Poll, Promise, Report, Said, SourceError};
+use crate::cluster::{Moment, Reading, Text, Topic};
+
+/// The longest wait after a failure, unless the interval itself is longer.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
+
+/// After an answer that took `d`, fleet is left alone for this many times `d`. Each page of fleet's API makes it read
+/// its whole registry again, so that reading costs it the square of the units (5,000 units: 27 s for the unit files).
+const PAUSE: u32 = 4;
+
+/// When what is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Schedule {
+    /// From the beginning of one poll of the units to that of the next.
+    pub units: Duration,
+    /// The same for machines and unit files.
+    pub machines: Duration,
+    /// How long a poll may take.
+    pub timeout: Duration,
+}
+
+/// A source that is polled.
+pub struct Polled {
+    name: Box<dyn Fn() -> String + Send + Sync>,
+    reports: mpsc::Receiver<Report>,
+    lanes: JoinSet<()>,
+    promise: Promise,
+}
+
+impl fmt::Debug for Polled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Polled").field("name", &self.name()).field("promise", &self.promise).finish_non_exhaustive()
+    }
+}
+
+impl Polled {
+    /// Begins to poll. Dropping it gives up what is under way.
+    pub fn start<P: Poll>(poll: Arc<P>, schedule: Schedule) -> Self {
+        let (sender, reports) = mpsc::channel(1);
+        let wake = Arc::new([Notify::new(), Notify::new()]);
+        let mut lanes = JoinSet::new();
+        let promise = Promise::default();
+        for topic in Topic::ALL {
+            let lane = Lane {
+                topic,
+                poll: poll.clone(),
+                timeout: schedule.timeout,
+                pace: Pace::new(if topic == Topic::Units { schedule.units } else { schedule.machines }),
+                wake: wake.clone(),
+                keys: None,
+                reports: sender.clone(),
+                promise: promise.clone(),
+            };
+            lanes.spawn(lane.run());
+        }
+        Self { name: Box::new(move || poll.name()), reports, lanes, promise }
+    }
+
+    /// What is asked, for people.
+    pub fn name(&self) -> Text {
+        (self.name)().into()
+    }
+
+    /// When it will speak next.
+    pub fn promise(&self) -> &Promise {
+        &self.promise
+    }
+
+    /// Waits for the next report.
+    pub async fn next(&mut self) -> Said {
+        tokio::select! {
+            Some(report) = self.reports.recv() => Said::Report(report),
+            // A lane never ends by itself: this is a panic of one, and it is to be heard.
+            Some(Err(error)) = self.lanes.join_next() => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => std::future::pending().await,
+            },
+            else => std::future::pending().await,
+        }
+    }
+
+    /// Gives up what is under way, and returns when it is.
+    pub async fn stop(mut self) {
+        self.lanes.shutdown().await;
+    }
+}
+
+struct Lane<P> {
+    topic: Topic,
+    poll: Arc<P>,
+    timeout: Duration,
+    pace: Pace,
+    /// Wakes the lanes of the machines and the unit files.
+    wake: Arc<[Notify; 2]>,
+    /// The keys of the last unit list, as a hash.
+    keys: Option<u64>,
+    reports: mpsc::Sender<Report>,
+    promise: Promise,
+}
+
+impl<P: Poll> Lane<P> {
+    async fn run(mut self) {
+        loop {
+            let begun = Instant::now();
+            self.promise.topic_by(self.topic, (begun + self.timeout).into_std());
+            let outcome = match timeout(self.timeout, self.poll.poll(self.topic)).await {
+                Ok(outcome) => outcome,
+                Err(_) => Err(SourceError::Timeout(self.timeout)),
+            };
+            let took = begun.elapsed();
+            let wait = self.pace.after(took, outcome.is_ok(), fastrand::f64());
+            if wait.stretched {
+                info!(
+                    "reading the {} took {:.1} s: the next one waits {:.1} s, to leave fleet time for its work",
+                    self.topic,
+                    took.as_secs_f64(),
+                    wait.regular.as_secs_f64()
+                );
+            }
+            if let Ok(reading) = &outcome {
+                self.wake_others(reading);
+            }
+            let ended = Instant::now();
+            self.promise.topic_by(self.topic, (ended + wait.regular + self.timeout).into_std());
+            let report = Report { topic: self.topic, at: Moment::now(), took, outcome };
+            if self.reports.send(report).await.is_err() {
+                return;
+            }
+            self.wait(ended, wait).await;
+        }
+    }
+
+    async fn wait(&self, ended: Instant, wait: Wait) {
+        let woken = async {
+            match (self.own_bell(), wait.earliest) {
+                (Some(bell), Some(earliest)) => {
+                    bell.notified().await;
+                    sleep_until(ended + earliest).await;
+                }
+                _ => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = sleep_until(ended + wait.regular) => {}
+            () = woken => {}
+        }
+    }
+
+    fn own_bell(&self) -> Option<&Notify> {
+        match self.topic {
+            Topic::Units => None,
+            Topic::Machines => Some(&self.wake[0]),
+            Topic::UnitFiles => Some(&self.wake[1]),
+        }
+    }
+
+    /// Wakes the other lanes if a row of the unit list has appeared or vanished.
+    fn wake_others(&mut self, reading: &Reading) {
+        let Reading::Units { states, .. } = reading else { return };
+        let mut hasher = DefaultHasher::new();
+        for state in states {
+            (&state.unit, &state.machine).hash(&mut hasher);
+        }
+        let keys = Some(hasher.finish());
+        if self.keys.is_some() && self.keys != keys {
+            for bell in &*self.wake {
+                bell.notify_one();
+            }
+        }
+        self.keys = keys;
+    }
+}
+
+/// How long a lane waits after a poll.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Wait {
+    /// Until the next poll, if nothing happens.
+    regular: Duration,
+    /// Until it may be woken; never after a failure.
+    earliest: Option<Duration>,
+    /// Whether the wait was stretched just now because the poll was slow.
+    stretched: bool,
+}
+
+/// The pace of a lane. Pure: time and chance are passed in.
+#[derive(Debug)]
+struct Pace {
+    interval: Duration,
+    failures: u32,
+    slow: bool,
+}
+
+impl Pace {
+    fn new(interval: Duration) -> Self {
+        Self { interval, failures: 0, slow: false }
+    }
+
+    /// The wait after a poll that `took` this long. `chance` is between 0 and 1, so that many monitors whose fleet fails
+    /// at the same moment do not come back at the same moment.
+    fn after(&mut self, took: Duration, succeeded: bool, chance: f64) -> Wait {
+        let until_next = self.interval.saturating_sub(took);
+        if succeeded {
+            self.failures = 0;
+            let pause = took * PAUSE;
+            let slow = pause > until_next;
+            let stretched = slow && !self.slow;
+            self.slow = slow;
+            return Wait { regular: until_next.max(pause), earliest: Some(pause), stretched };
+        }
+        self.failures += 1;
+        let doubled = self.interval.saturating_mul(1 << self.failures.min(16)).min(LONGEST_BACKOFF);
+        let backoff = doubled.mul_f64(0.75 + chance.clamp(0.0, 1.0) / 4.0);
+        Wait { regular: backoff.max(until_next), earliest: None, stretched: false }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::cluster::UnitState;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_quick_answer_keeps_the_interval() {
+        let mut pace = Pace::new(2 * SECOND);
+        let wait = pace.after(SECOND / 10, true, 0.5);
+        assert_eq!(wait.regular, 2 * SECOND - SECOND / 10);
+        assert_eq!(wait.earliest, Some(SECOND * 4 / 10));
+        assert!(!wait.stretched);
+    }
+
+    #[test]
+    fn a_slow_answer_earns_a_pause_and_is_told_once() {
+        let mut pace = Pace::new(2 * SECOND);
+        let wait = pace.after(5 * SECOND, true, 0.5);
+        assert_eq!((wait.regular, wait.earliest, wait.stretched), (20 * SECOND, Some(20 * SECOND), true));
+        assert!(!pace.after(5 * SECOND, true, 0.5).stretched, "told twice");
+        assert!(!pace.after(SECOND / 10, true, 0.5).stretched);
+        assert!(pace.after(5 * SECOND, true, 0.5).stretched, "slow again, and not told");
+    }
+
+    #[test]
+    fn failures_back_off_to_30_seconds_and_one_success_ends_it() {
+        let mut pace = Pace::new(2 * SECOND);
+        let waits: Vec<f64> = (0..6).map(|_| pace.after(SECOND / 10, false, 1.0).regular.as_secs_f64()).collect();
+        assert_eq!(waits, [4.0, 8.0, 16.0, 30.0, 30.0, 30.0]);
+        assert_eq!(pace.after(SECOND / 10, true, 1.0).regular, 2 * SECOND - SECOND / 10);
+        let low = pace.after(SECOND / 10, false, 0.0).regular;
+        assert!(low >= 2 * SECOND - SECOND / 10 && low < 4 * SECOND, "no jitter: {low:?}");
+        assert_eq!(Pace::new(60 * SECOND).after(SECOND, false, 1.0).regular, 59 * SECOND, "faster than the interval");
+        let mut pace = Pace::new(2 * SECOND);
+        assert!((0..100_000).all(|_| pace.after(SECOND, false, 1.0).regular <= LONGEST_BACKOFF));
+    }
+
+    /// Answers with one unit more each time; counts polls and checks that none of one topic overlap.
+    #[derive(Default)]
+    struct Growing {
+        polls: Mutex<Vec<(Topic, Instant)>>,
+        running: [AtomicUsize; 3],
+        hang: Option<Topic>,
+    }
+
+    impl Poll for Growing {
+        fn name(&self) -> String {
+            "growing".to_owned()
+        }
+
+        async fn poll(&self, topic: Topic) -> Result<Reading, SourceError> {
+            assert_eq!(self.running[topic as usize].fetch_add(1, Ordering::SeqCst), 0, "{topic} overlap");
+            let count = {
+                let mut polls = self.polls.lock().unwrap();
+                polls.push((topic, Instant::now()));
+                polls.iter().filter(|(polled, _)| *polled == topic).count()
+            };
+            if self.hang == Some(topic) {
+                self.running[topic as usize].fetch_sub(1, Ordering::SeqCst);
+                std::future::pending::<()>().await;
+            }
+            tokio::time::sleep(SECOND / 10).await;
+            self.running[topic as usize].fetch_sub(1, Ordering::SeqCst);
+            let unit = |number: usize| UnitState::unreported(format!("{number}.service").as_str().into());
+            Ok(match topic {
+                Topic::Units => Reading::Units { states: (0..count.max(3)).map(unit).collect(), files: None },
+                Topic::Machines => Reading::Machines { machines: vec![] },
+                Topic::UnitFiles => Reading::UnitFiles { files: vec![] },
+            })
+        }
+    }
+
+    fn schedule() -> Schedule {
+        Schedule { units: 2 * SECOND, machines: 100 * SECOND, timeout: 10 * SECOND }
+    }
+
+    async fn run_until(source: &mut Polled, enough: Instant) -> Vec<Report> {
+        let mut reports = Vec::new();
+        while let Ok(said) = tokio::time::timeout_at(enough, source.next()).await {
+            let Said::Report(report) = said else { panic!("{said:?}") };
+            reports.push(report);
+        }
+        reports
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_new_row_makes_it_ask_at_once_why() {
+        let growing = Arc::new(Growing::default());
+        let start = Instant::now();
+        let mut source = Polled::start(growing.clone(), schedule());
+        run_until(&mut source, start + 9 * SECOND).await;
+        let of = |topic: Topic| -> Vec<u64> {
+            let polls = growing.polls.lock().unwrap();
+            polls.iter().filter(|(polled, _)| *polled == topic).map(|(_, at)| (*at - start).as_secs()).collect()
+        };
+        // Three rows are there in the first three answers; the fourth unit comes at 6 s, the fifth at 8 s.
+        assert_eq!(of(Topic::Units), [0, 2, 4, 6, 8]);
+        assert_eq!(of(Topic::Machines), [0, 6, 8]);
+        assert_eq!(of(Topic::UnitFiles), [0, 6, 8]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_poll_that_hangs_is_given_up_and_delays_no_other() {
+        let hanging = Arc::new(Growing { hang: Some(Topic::Machines), ..Growing::default() });
+        let start = Instant::now();
+        let mut source = Polled::start(hanging, schedule());
+        let reports = run_until(&mut source, start + 11 * SECOND).await;
+        let timeouts: Vec<Topic> = reports
+            .iter()
+            .filter(|report| matches!(report.outcome, Err(SourceError::Timeout(_))))
+            .map(|report| report.topic)
+            .collect();
+        assert_eq!(timeouts, [Topic::Machines]);
+        assert_eq!(reports.iter().filter(|report| report.topic == Topic::Units).count(), 6);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_promise_is_kept_also_by_a_source_that_hangs() {
+        let hanging = Arc::new(Growing { hang: Some(Topic::Units), ..Growing::default() });
+        let source = Polled::start(hanging, schedule());
+        tokio::task::yield_now().await;
+        assert!(source.promise().is_kept());
+    }
+}

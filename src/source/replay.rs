@@ -1,0 +1,238 @@
+//! Plays a recording as if it were a live source.
+//!
+//! The readings come at the recording's own pace, or faster, and carry the recording's time, so that they are judged as
+//! they would have been. It knows the format of a line from [`super::recording`] and nothing of who listens.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Cursor, Seek};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+use super::recording::{self, Entry, Poll};
+use super::{Promise, Report, Said, SourceError};
+use crate::cluster::{Moment, Reading, Text, Topic};
+
+/// The built-in recording: a real cluster of four machines and 30 units under fleet v1.0.0, of which one machine loses
+/// power and comes back, and then another is shut down and comes back.
+const DEMO: &str = include_str!("demo.jsonl");
+
+/// A recording cannot be played.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// It cannot be read.
+    #[error("the recording {} cannot be read: {error}", .path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// A line of it makes no sense.
+    #[error("the recording {} cannot be played: line {line}: {problem}", .path.display())]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// Why.
+        problem: String,
+    },
+    /// It has no poll.
+    #[error("the recording {} cannot be played: there is no poll in it", .path.display())]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// A recording that is being played.
+#[derive(Debug)]
+pub struct Replay {
+    lines: Lines,
+    speed: f64,
+    looping: bool,
+    /// When the part that is being played began, in our time and in the recording's.
+    start: Option<Start>,
+    last: [Option<Reading>; 3],
+    /// The next poll, until it is due.
+    pending: Option<Poll>,
+    source: Option<Text>,
+    promise: Promise,
+    ended: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Start {
+    ours: Instant,
+    theirs: Moment,
+}
+
+#[derive(Debug)]
+enum Lines {
+    File(BufReader<File>),
+    Demo(Cursor<&'static str>),
+}
+
+impl Lines {
+    fn next(&mut self, line: &mut String) -> io::Result<usize> {
+        line.clear();
+        match self {
+            Lines::File(file) => file.read_line(line),
+            Lines::Demo(text) => text.read_line(line),
+        }
+    }
+
+    fn rewind(&mut self) -> io::Result<()> {
+        match self {
+            Lines::File(file) => file.rewind(),
+            Lines::Demo(text) => text.rewind(),
+        }
+    }
+}
+
+impl Replay {
+    /// Opens a recording. The whole of it is checked first, so that a wrong line is known at the start and not an hour
+    /// later. `speed` is how many seconds of the recording pass in one.
+    pub fn open(path: &Path, speed: f64) -> Result<Self, ReplayError> {
+        let unreadable = |error| ReplayError::Unreadable { path: path.to_owned(), error };
+        let mut lines = Lines::File(BufReader::new(File::open(path).map_err(unreadable)?));
+        check(&mut lines, path)?;
+        lines.rewind().map_err(unreadable)?;
+        Ok(Self::new(lines, speed, false))
+    }
+
+    /// The recording that is built in, again and again.
+    pub fn demo(speed: f64) -> Self {
+        Self::new(Lines::Demo(Cursor::new(DEMO)), speed, true)
+    }
+
+    fn new(lines: Lines, speed: f64, looping: bool) -> Self {
+        Self {
+            lines,
+            speed,
+            looping,
+            start: None,
+            last: [const { None }; 3],
+            pending: None,
+            source: None,
+            promise: Promise::default(),
+            ended: false,
+        }
+    }
+
+    /// When it will speak next.
+    pub fn promise(&self) -> &Promise {
+        &self.promise
+    }
+
+    /// What is being played, for people.
+    pub fn name(&self) -> Text {
+        match &self.source {
+            Some(source) => format!("recording of {source}").as_str().into(),
+            None => "recording".into(),
+        }
+    }
+
+    /// Whether it is over.
+    pub fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Waits for the next thing that the recording says. After its end, for ever, unless it is looping.
+    pub async fn next(&mut self) -> Said {
+        while self.pending.is_none() {
+            if self.ended {
+                self.promise.nothing_more();
+                return std::future::pending().await;
+            }
+            match self.read() {
+                Some(Entry::Poll(poll)) => self.pending = Some(poll),
+                Some(Entry::Begin { source }) => {
+                    self.start = None;
+                    self.last = [const { None }; 3];
+                    self.source = source;
+                    return Said::Began;
+                }
+                None => {
+                    self.ended = true;
+                    return Said::Ended;
+                }
+            }
+        }
+        // A call that is given up while it waits leaves the poll where the next call finds it.
+        let start = *self.start.get_or_insert_with(|| Start { ours: Instant::now(), theirs: Moment::now() });
+        if let Some(poll) = &self.pending {
+            let due = self.due(start, poll);
+            self.promise.next_by(due.into_std());
+            sleep_until(due).await;
+        }
+        match self.pending.take() {
+            Some(poll) => Said::Report(self.report(start, poll)),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// The next entry; `None` at the end. A recording is a local file, or in memory: reading it keeps nobody waiting.
+    fn read(&mut self) -> Option<Entry> {
+        let mut line = String::new();
+        loop {
+            match self.lines.next(&mut line) {
+                Ok(0) if self.looping => self.lines.rewind().ok()?,
+                Ok(0) | Err(_) => return None,
+                // Every line was checked when the recording was opened.
+                Ok(_) => match recording::parse(&line) {
+                    Ok(Some(entry)) => return Some(entry),
+                    Ok(None) | Err(_) => {}
+                },
+            }
+        }
+    }
+
+    fn due(&self, start: Start, poll: &Poll) -> Instant {
+        const FAR: Duration = Duration::from_secs(86_400 * 365);
+        let wait = Duration::try_from_secs_f64(poll.at.as_secs_f64() / self.speed).unwrap_or(FAR);
+        start.ours + wait.min(FAR)
+    }
+
+    fn report(&mut self, start: Start, poll: Poll) -> Report {
+        let outcome = match poll.outcome {
+            Ok(Some(reading)) => {
+                self.last[poll.topic as usize] = Some(reading.clone());
+                Ok(reading)
+            }
+            Ok(None) => self.same(poll.topic),
+            Err(error) => Err(SourceError::Recorded(error)),
+        };
+        // The steady clock runs at the recording's pace, the wall clock of people does not.
+        let at = Moment { instant: (start.theirs + poll.at).instant, ..Moment::now() };
+        Report { topic: poll.topic, at, took: poll.took, outcome }
+    }
+
+    fn same(&self, topic: Topic) -> Result<Reading, SourceError> {
+        self.last[topic as usize]
+            .clone()
+            .ok_or_else(|| SourceError::Recorded("the recording says `same`, but there was nothing before".to_owned()))
+    }
+}
+
+fn check(lines: &mut Lines, path: &Path) -> Result<(), ReplayError> {
+    let (mut text, mut polls, mut number) = (String::new(), 0, 0);
+    loop {
+        number += 1;
+        let wrong = |problem| ReplayError::Line { path: path.to_owned(), line: number, problem };
+        match lines.next(&mut text) {
+            Ok(0) => break,
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                return Err(wrong("it is not UTF-8".to_owned()));
+            }
+            Err(error) => return Err(ReplayError::Unreadable { path: path.to_owned(), error }),
+        }
+        if let Some(Entry::Poll(_)) = recording::parse(&text).map_err(wrong)? {
+            polls += 1;
+        }
+    }
+    if polls == 0 { Err(ReplayError::Empty { path: path.to_owned() }) } else { Ok(()) }
+}

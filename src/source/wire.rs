@@ -1,0 +1,574 @@
+//! The JSON of fleet's HTTP API, and the rows that it means.
+//!
+//! Rows are the same, column for column, as `fleetctl` lists for the same cluster. The shapes are those of fleet's
+//! `schema/v1.json`; fleetd leaves out what is empty, also whole lists, so that `{}` is an empty page. This module is
+//! pure: it knows neither sockets nor HTTP, and no bytes can make it panic.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use sha1::{Digest, Sha1};
+
+use crate::cluster::{Machine, MachineId, Text, UnitFile, UnitName, UnitState};
+
+/// A row of one of fleet's lists.
+pub trait Row: Sized {
+    /// The last part of the list's path.
+    const PATH: &'static str;
+    /// The member of the page that has the rows.
+    const KEY: &'static str;
+    /// The row as fleetd writes it.
+    type Wire: DeserializeOwned + Into<Self>;
+    /// What makes a row the same row in a later reading. Lists are sorted by it, as fleetctl sorts them.
+    type Key: Ord;
+
+    /// This row's key.
+    fn key(&self) -> Self::Key;
+}
+
+/// A page of a list.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Page<R> {
+    /// Its rows, in fleetd's order.
+    pub rows: Vec<R>,
+    /// What to ask for the next page with; none on the last one.
+    pub next: Option<String>,
+}
+
+/// Why a body is not a page.
+#[derive(Debug, thiserror::Error)]
+pub enum WireError {
+    /// It is no JSON at all.
+    #[error("not JSON")]
+    NotJson,
+    /// It is JSON, but no page of the list that was asked for.
+    #[error("JSON, but not fleet's: {0}")]
+    NotFleet(String),
+}
+
+/// Reads a page of a list.
+pub fn page<R: Row>(body: &[u8]) -> Result<Page<R>, WireError> {
+    let raw: RawPage<R> = serde_json::from_slice(body).map_err(|error| match error.classify() {
+        serde_json::error::Category::Data => WireError::NotFleet(error.to_string()),
+        _ => WireError::NotJson,
+    })?;
+    Ok(Page { rows: raw.rows.into_iter().map(Into::into).collect(), next: raw.next.filter(|token| !token.is_empty()) })
+}
+
+/// The message of an error body, `{"error":{"code":N,"message":"…"}}`. It is often empty.
+pub fn error_message(body: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Body {
+        error: Error,
+    }
+    #[derive(Deserialize)]
+    struct Error {
+        #[serde(default)]
+        message: String,
+    }
+    serde_json::from_slice(body).ok().map(|body: Body| body.error.message)
+}
+
+/// Fills in each state's address from the list of machines, as fleetctl does.
+pub fn join(states: &mut [UnitState], machines: &[Machine]) {
+    let addresses: HashMap<&MachineId, &Text> =
+        machines.iter().filter_map(|machine| Some((&machine.id, machine.ip.as_ref()?))).collect();
+    for state in states {
+        state.ip = state.machine.as_ref().and_then(|id| addresses.get(id)).copied().cloned();
+    }
+}
+
+/// Puts the pages of one list together, and tells when they do not fit.
+///
+/// fleetd reads its registry anew for each page, and a page is "row 101 to 200 of now". If a row before the border
+/// between two pages appears while they are read, the last row of the one page is also the first of the next: that can
+/// be seen. If such a row goes, the first row of the next page moves to the page that was already read, and is lost:
+/// that cannot be seen in the pages. But a reading that lost a row so always has another row, the one that went, which
+/// the reading after it cannot have. Hence the rule: a reading of several pages is good if it has **every row of the
+/// reading right before it**, good or not; if not, the list is read again. As long as no row goes, that costs nothing;
+/// when one has gone, it costs a second reading, which also has it gone. Only a row that comes and goes within one
+/// reading can deceive it. Reading each page twice would find no more, and double the cost of every reading.
+#[derive(Debug)]
+pub struct Collation<R: Row> {
+    before: Option<BTreeSet<R::Key>>,
+}
+
+impl<R: Row> Default for Collation<R> {
+    fn default() -> Self {
+        Self { before: None }
+    }
+}
+
+impl<R: Row> Collation<R> {
+    /// Takes the pages of one reading and gives the whole list, sorted, or nothing if it has to be read again.
+    ///
+    /// One page alone is always whole. The first reading of several pages has none before it, and is read again.
+    pub fn collate(&mut self, pages: Vec<Vec<R>>) -> Option<Vec<R>> {
+        let whole = pages.len() <= 1;
+        let mut rows: Vec<R> = pages.into_iter().flatten().collect();
+        rows.sort_by_cached_key(R::key);
+        let keys: BTreeSet<R::Key> = rows.iter().map(R::key).collect();
+        let twice = keys.len() < rows.len();
+        let good = whole || !twice && self.before.as_ref().is_some_and(|before| before.is_subset(&keys));
+        self.before = (whole || !twice).then_some(keys);
+        good.then_some(rows)
+    }
+}
+
+struct RawPage<R: Row> {
+    rows: Vec<R::Wire>,
+    next: Option<String>,
+}
+
+impl<'de, R: Row> Deserialize<'de> for RawPage<R> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members<R>(PhantomData<R>);
+
+        impl<'de, R: Row> Visitor<'de> for Members<R> {
+            type Value = RawPage<R>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "an object with {:?}", R::KEY)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut page = RawPage { rows: Vec::new(), next: None };
+                let (mut known, mut stranger) = (false, None);
+                while let Some(member) = map.next_key::<String>()? {
+                    if member == R::KEY {
+                        page.rows = map.next_value::<Option<Vec<R::Wire>>>()?.unwrap_or_default();
+                        known = true;
+                    } else if member == "nextPageToken" {
+                        page.next = map.next_value()?;
+                        known = true;
+                    } else {
+                        map.next_value::<IgnoredAny>()?;
+                        stranger = Some(member);
+                    }
+                }
+                match stranger {
+                    // An empty object is an empty list; one that is full of other things is something else.
+                    Some(member) if !known => Err(serde::de::Error::unknown_field(&member, &[R::KEY, "nextPageToken"])),
+                    _ => Ok(page),
+                }
+            }
+        }
+
+        deserializer.deserialize_map(Members(PhantomData))
+    }
+}
+
+/// An entry of `/state`.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct State {
+    name: String,
+    hash: Option<String>,
+    #[serde(rename = "machineID")]
+    machine_id: Option<String>,
+    systemd_load_state: Option<String>,
+    systemd_active_state: Option<String>,
+    systemd_sub_state: Option<String>,
+}
+
+/// An entry of `/machines`.
+#[derive(Deserialize)]
+pub struct WireMachine {
+    id: String,
+    metadata: Option<BTreeMap<String, String>>,
+    #[serde(rename = "primaryIP")]
+    primary_ip: Option<String>,
+}
+
+/// An entry of `/units`.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Unit {
+    name: String,
+    desired_state: Option<String>,
+    #[serde(rename = "machineID")]
+    machine_id: Option<String>,
+    options: Option<Vec<UnitOption>>,
+}
+
+/// A line of a unit file. fleetd leaves an empty value out.
+#[derive(Deserialize)]
+struct UnitOption {
+    #[serde(default)]
+    section: String,
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    value: String,
+}
+
+impl Row for UnitState {
+    const PATH: &'static str = "state";
+    const KEY: &'static str = "states";
+    type Wire = State;
+    type Key = (UnitName, Option<MachineId>);
+
+    fn key(&self) -> Self::Key {
+        (self.unit.clone(), self.machine.clone())
+    }
+}
+
+impl Row for Machine {
+    const PATH: &'static str = "machines";
+    const KEY: &'static str = "machines";
+    type Wire = WireMachine;
+    type Key = MachineId;
+
+    fn key(&self) -> Self::Key {
+        self.id.clone()
+    }
+}
+
+impl Row for UnitFile {
+    const PATH: &'static str = "units";
+    const KEY: &'static str = "units";
+    type Wire = Unit;
+    type Key = UnitName;
+
+    fn key(&self) -> Self::Key {
+        self.unit.clone()
+    }
+}
+
+/// An empty text and none are the same to fleet, and `-` to fleetctl.
+fn filled<'a, T: From<&'a str>>(text: Option<&'a str>) -> Option<T> {
+    text.filter(|text| !text.is_empty()).map(T::from)
+}
+
+impl From<State> for UnitState {
+    fn from(state: State) -> Self {
+        Self {
+            unit: UnitName::from(state.name.as_str()),
+            machine: filled(state.machine_id.as_deref()),
+            ip: None,
+            load: filled(state.systemd_load_state.as_deref()),
+            active: filled(state.systemd_active_state.as_deref()),
+            sub: filled(state.systemd_sub_state.as_deref()),
+            hash: filled(state.hash.as_deref()),
+        }
+    }
+}
+
+impl From<WireMachine> for Machine {
+    fn from(machine: WireMachine) -> Self {
+        let pairs: Vec<String> =
+            machine.metadata.unwrap_or_default().iter().map(|(key, value)| format!("{key}={value}")).collect();
+        Self {
+            id: MachineId::from(machine.id.as_str()),
+            ip: filled(machine.primary_ip.as_deref()),
+            metadata: filled(Some(&pairs.join(","))),
+        }
+    }
+}
+
+impl From<Unit> for UnitFile {
+    fn from(unit: Unit) -> Self {
+        let options = unit.options.unwrap_or_default();
+        let target: Option<MachineId> = filled(unit.machine_id.as_deref());
+        // Before 0.13 fleetd knew `true` alone, and gave a unit with `Global=yes` to one machine like any other.
+        let global = target.is_none() && is_global(&options);
+        Self {
+            unit: UnitName::from(unit.name.as_str()),
+            hash: Some(hash(&options).into()),
+            desired: filled(unit.desired_state.as_deref()),
+            target,
+            target_known: true,
+            global,
+            description: description(&options),
+            requirements: options
+                .iter()
+                .filter(|option| option.section == "X-Fleet" && REQUIREMENTS.contains(&option.name.as_str()))
+                .map(|option| format!("{}={}", option.name, option.value).into())
+                .collect(),
+        }
+    }
+}
+
+/// The `[X-Fleet]` options that decide which machine may take a unit, with their old spellings (fleet's `job/job.go`).
+const REQUIREMENTS: [&str; 10] = [
+    "MachineID",
+    "MachineOf",
+    "MachineMetadata",
+    "Conflicts",
+    "Replaces",
+    "X-ConditionMachineID",
+    "X-ConditionMachineBootID",
+    "X-ConditionMachineOf",
+    "X-ConditionMachineMetadata",
+    "X-Conflicts",
+];
+
+/// Whether the last `Global` of `[X-Fleet]` says so. There is no old spelling of it (fleet's `job/job.go`).
+fn is_global(options: &[UnitOption]) -> bool {
+    let last = options.iter().rev().find(|option| option.section == "X-Fleet" && option.name == "Global");
+    last.is_some_and(|option| {
+        let value = option.value.trim_matches('"').to_lowercase();
+        ["true", "yes", "1", "on", "t"].contains(&value.as_str())
+    })
+}
+
+/// The first `Description` of `[Unit]`, the one that fleetctl prints (fleet's `unit/unit.go`), on one line: what
+/// joins a continued line, and the blanks that begin it, become one space.
+fn description(options: &[UnitOption]) -> Option<Text> {
+    let first = options.iter().find(|option| option.section == "Unit" && option.name == "Description")?;
+    let mut lines = first.value.split("\\\n");
+    let mut joined = lines.next().unwrap_or_default().to_owned();
+    for line in lines {
+        joined.push(' ');
+        joined.push_str(line.trim_start());
+    }
+    filled(Some(&joined))
+}
+
+/// The SHA-1 by which fleet knows a unit file's content: of the file as go-systemd's `unit.Serialize` writes it, with
+/// the options of a section together, in the order in which the sections first appear.
+fn hash(options: &[UnitOption]) -> String {
+    let mut sections: Vec<String> = Vec::new();
+    let mut places: HashMap<&str, usize> = HashMap::new();
+    for UnitOption { section, name, value } in options {
+        let place = *places.entry(section).or_insert_with(|| {
+            sections.push(format!("[{section}]\n"));
+            sections.len() - 1
+        });
+        sections[place] += &format!("{name}={value}\n");
+    }
+    format!("{:x}", Sha1::digest(sections.join("\n")))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn rows<R: Row>(body: &str) -> Vec<R> {
+        page(body.as_bytes()).expect("a page").rows
+    }
+
+    fn file(options: &str) -> UnitFile {
+        let body = format!(r#"{{"units":[{{"name":"a.service","options":[{options}]}}]}}"#);
+        rows(&body).remove(0)
+    }
+
+    // The rows of these bodies are from fleetd v1.0.0.
+
+    #[test]
+    fn state_has_fleetctls_columns_and_no_address() {
+        let body = r#"{"states":[{"hash":"a54d85379efe04d9b798936c1f3b9cffedff1b74","machineID":"3f1a8c5e9b2d4f60a7c1d2e3b4f50617","name":"with-dash\\x2descaped.service","systemdActiveState":"active","systemdLoadState":"loaded","systemdSubState":"running"}]}"#;
+        let expected = UnitState {
+            unit: r"with-dash\x2descaped.service".into(),
+            machine: Some("3f1a8c5e9b2d4f60a7c1d2e3b4f50617".into()),
+            ip: None,
+            load: Some("loaded".into()),
+            active: Some("active".into()),
+            sub: Some("running".into()),
+            hash: Some("a54d85379efe04d9b798936c1f3b9cffedff1b74".into()),
+        };
+        assert_eq!(rows::<UnitState>(body), [expected]);
+    }
+
+    #[test]
+    fn address_is_that_of_the_listed_machine() {
+        let mut states: Vec<UnitState> = rows(
+            r#"{"states":[{"name":"a.service","machineID":"1"},{"name":"a.service","machineID":"2"},{"name":"b.service"}]}"#,
+        );
+        join(
+            &mut states,
+            &rows(r#"{"machines":[{"id":"1","primaryIP":"10.0.0.1"},{"id":"3","primaryIP":"10.0.0.3"}]}"#),
+        );
+        let addresses: Vec<Option<&str>> = states.iter().map(|state| state.ip.as_deref()).collect();
+        assert_eq!(addresses, [Some("10.0.0.1"), None, None]);
+    }
+
+    #[test]
+    fn metadata_is_sorted_pairs_whatever_they_contain() {
+        let machines: Vec<Machine> = rows(
+            r#"{"machines":[{"id":"7b05","metadata":{"region":"eu-west","":"noval","empty":"","expr":"a=b=c","tags":"a,b=c d"},"primaryIP":"172.17.8.104"},{"id":"d2e8","primaryIP":""}]}"#,
+        );
+        assert_eq!(machines[0].metadata.as_deref(), Some("=noval,empty=,expr=a=b=c,region=eu-west,tags=a,b=c d"));
+        assert_eq!(machines[1], Machine { id: "d2e8".into(), ip: None, metadata: None });
+    }
+
+    #[test]
+    fn hash_is_of_the_file_as_fleet_writes_it() {
+        let one_section = r#"{"name":"ExecStart","section":"Service","value":"/bin/sleep infinity"}"#;
+        assert_eq!(file(one_section).hash.as_deref(), Some("8385c9176f09a5ee3bbb88d45c6fc3f0b69d1f52"));
+        let three_sections = r#"{"name":"Description","section":"Unit","value":"Web front end"},{"name":"ExecStart","section":"Service","value":"/bin/sleep infinity"},{"name":"MachineMetadata","section":"X-Fleet","value":"role=web"}"#;
+        assert_eq!(file(three_sections).hash.as_deref(), Some("a54d85379efe04d9b798936c1f3b9cffedff1b74"));
+        let scattered = r#"{"name":"MachineMetadata","section":"X-Fleet","value":"role=db"},{"name":"ExecStart","section":"Service","value":"x"},{"name":"Conflicts","section":"X-Fleet"}"#;
+        let written = "[X-Fleet]\nMachineMetadata=role=db\nConflicts=\n\n[Service]\nExecStart=x\n";
+        assert_eq!(file(scattered).hash.as_deref(), Some(format!("{:x}", Sha1::digest(written)).as_str()));
+    }
+
+    #[test]
+    fn description_is_the_first_on_one_line() {
+        let described = |options| file(options).description;
+        assert_eq!(described(""), None);
+        assert_eq!(described(r#"{"name":"Description","section":"Unit"}"#), None);
+        assert_eq!(described(r#"{"name":"Description","section":"Service","value":"x"}"#), None);
+        let two = r#"{"name":"Description","section":"Unit","value":"one"},{"name":"Description","section":"Unit","value":"two"}"#;
+        assert_eq!(described(two).as_deref(), Some("one"));
+        let continued = r#"{"name":"Description","section":"Unit","value":"first line \\\n  second line"}"#;
+        assert_eq!(described(continued).as_deref(), Some("first line  second line"));
+    }
+
+    #[test]
+    fn last_truthy_global_counts() {
+        let global =
+            |value: &str| file(&format!(r#"{{"name":"Global","section":"X-Fleet","value":{value:?}}}"#)).global;
+        for value in ["true", "TRUE", "yes", "1", "on", "t", "\"true\""] {
+            assert!(global(value), "{value}");
+        }
+        for value in ["", "false", "no", "0", "off", "y"] {
+            assert!(!global(value), "{value}");
+        }
+        assert!(!file(r#"{"name":"Global","section":"X-Fleet","value":"true"},{"name":"Global","section":"X-Fleet","value":"no"}"#).global);
+        assert!(!file(r#"{"name":"Global","section":"Service","value":"true"}"#).global);
+        let scheduled = r#"{"units":[{"name":"a.service","machineID":"1","options":[{"name":"Global","section":"X-Fleet","value":"yes"}]}]}"#;
+        let scheduled: UnitFile = rows(scheduled).remove(0);
+        assert_eq!((scheduled.global, scheduled.target), (false, Some("1".into())));
+    }
+
+    #[test]
+    fn requirements_are_those_that_fleet_heeds() {
+        let options = r#"{"name":"Description","section":"Unit","value":"x"},{"name":"Global","section":"X-Fleet","value":"true"},{"name":"MachineMetadata","section":"X-Fleet","value":"\"region=us-west\" \"region=us-east\""},{"name":"X-ConditionMachineOf","section":"X-Fleet","value":"web.service"},{"name":"machineof","section":"X-Fleet","value":"web.service"},{"name":"Conflicts","section":"Unit","value":"b.service"}"#;
+        let requirements: Vec<String> = file(options).requirements.iter().map(ToString::to_string).collect();
+        let expected = ["MachineMetadata=\"region=us-west\" \"region=us-east\"", "X-ConditionMachineOf=web.service"];
+        assert_eq!(requirements, expected);
+    }
+
+    #[test]
+    fn missing_or_null_list_is_an_empty_one() {
+        for body in
+            ["{}", r#"{"machines":null}"#, r#"{"machines":[]}"#, r#"{"machines":[],"kind":"x","nextPageToken":""}"#]
+        {
+            assert_eq!(page::<Machine>(body.as_bytes()).expect(body), Page { rows: Vec::new(), next: None }, "{body}");
+        }
+    }
+
+    #[test]
+    fn other_json_is_not_taken_for_an_empty_list() {
+        for body in [
+            "null",
+            "[]",
+            "7",
+            r#"{"action":"get","node":{}}"#,
+            r#"{"machines":[{}]}"#,
+            r#"{"machines":{}}"#,
+            r#"{"error":{}}"#,
+        ] {
+            assert!(matches!(page::<Machine>(body.as_bytes()), Err(WireError::NotFleet(_))), "{body}");
+        }
+        for body in ["", "<html>", "{", r#"{"machines":["#, "{}{}"] {
+            assert!(matches!(page::<Machine>(body.as_bytes()), Err(WireError::NotJson)), "{body}");
+        }
+    }
+
+    #[test]
+    fn error_body_has_a_message_that_may_be_empty() {
+        assert_eq!(error_message(br#"{"error":{"code":500,"message":""}}"#).as_deref(), Some(""));
+        assert_eq!(
+            error_message(br#"{"error":{"code":400,"message":"token limit must be 100"}}"#).as_deref(),
+            Some("token limit must be 100")
+        );
+        assert_eq!(error_message(b"404 page not found"), None);
+    }
+
+    fn machines(ids: &[u16]) -> Vec<Machine> {
+        ids.iter().map(|id| Machine { id: format!("{id:05}").as_str().into(), ip: None, metadata: None }).collect()
+    }
+
+    fn ids(rows: &[Machine]) -> Vec<u16> {
+        rows.iter().map(|row| row.id.parse().expect("an ID made by machines()")).collect()
+    }
+
+    fn collated(collation: &mut Collation<Machine>, pages: &[&[u16]]) -> Option<Vec<u16>> {
+        collation.collate(pages.iter().map(|page| machines(page)).collect()).map(|rows| ids(&rows))
+    }
+
+    #[test]
+    fn one_page_is_whole() {
+        let mut collation = Collation::default();
+        assert_eq!(collated(&mut collation, &[&[3, 1, 2]]), Some(vec![1, 2, 3]));
+        assert_eq!(collated(&mut collation, &[&[2]]), Some(vec![2]));
+        assert_eq!(collated(&mut collation, &[]), Some(vec![]));
+    }
+
+    #[test]
+    fn several_pages_need_every_row_of_the_reading_before() {
+        let mut collation = Collation::default();
+        assert_eq!(collated(&mut collation, &[&[1, 2], &[3, 4]]), None, "nothing to compare with");
+        assert_eq!(collated(&mut collation, &[&[1, 2], &[3, 4]]), Some(vec![1, 2, 3, 4]));
+        assert_eq!(collated(&mut collation, &[&[1, 2], &[3, 4], &[5]]), Some(vec![1, 2, 3, 4, 5]), "5 has come");
+        assert_eq!(collated(&mut collation, &[&[1, 2], &[4, 5]]), None, "1 went after the first page, 3 was lost");
+        assert_eq!(collated(&mut collation, &[&[2, 3], &[4, 5]]), None, "1 went");
+        assert_eq!(collated(&mut collation, &[&[2, 3], &[4, 5]]), Some(vec![2, 3, 4, 5]));
+        assert_eq!(collated(&mut collation, &[&[2, 3], &[3, 4], &[5]]), None, "3 is there twice");
+        assert_eq!(collated(&mut collation, &[&[1, 2], &[3, 4], &[5]]), None, "what has a row twice proves nothing");
+        assert_eq!(collated(&mut collation, &[&[1, 2], &[3, 4], &[5]]), Some(vec![1, 2, 3, 4, 5]));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(body: Vec<u8>) {
+            let _ = (page::<UnitState>(&body), page::<Machine>(&body), page::<UnitFile>(&body), error_message(&body));
+        }
+
+        #[test]
+        fn no_text_in_a_unit_file_makes_it_panic(section: String, name: String, value: String) {
+            let option = UnitOption { section, name, value };
+            let _ = UnitFile::from(Unit { name: String::new(), desired_state: None, machine_id: None, options: Some(vec![option]) });
+        }
+
+        /// Rows come and go (for good) before any page; whatever is accepted has every row that was there throughout.
+        #[test]
+        fn accepted_list_has_every_lasting_row(
+            first in prop::collection::btree_set(0u16..200, 0..30),
+            changes in prop::collection::vec(prop::option::weighted(0.4, (any::<bool>(), 0u16..200)), 1..200),
+        ) {
+            const PAGE: usize = 4;
+            let (mut registry, mut known) = (first.clone(), first);
+            let mut changes = changes.into_iter();
+            let mut collation = Collation::default();
+            'readings: loop {
+                let mut lasting = registry.clone();
+                let mut young = BTreeSet::new();
+                let mut pages = Vec::new();
+                loop {
+                    let all: Vec<u16> = registry.iter().copied().collect();
+                    let here = all.chunks(PAGE).nth(pages.len()).unwrap_or_default();
+                    pages.push(machines(here));
+                    let last = here.len() < PAGE;
+                    match changes.next() {
+                        None => break 'readings,
+                        Some(Some((true, row))) if known.insert(row) => {
+                            registry.insert(row);
+                            young.insert(row);
+                        }
+                        Some(Some((false, row))) if !young.contains(&row) => {
+                            registry.remove(&row);
+                            lasting.remove(&row);
+                        }
+                        _ => {}
+                    }
+                    if last {
+                        break;
+                    }
+                }
+                if let Some(rows) = collation.collate(pages) {
+                    let ids: BTreeSet<u16> = ids(&rows).into_iter().collect();
+                    prop_assert_eq!(ids.len(), rows.len());
+                    prop_assert!(lasting.is_subset(&ids), "{:?} lack some of {:?}", ids, lasting);
+                }
+            }
+        }
+    }
+}

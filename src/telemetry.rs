@@ -1,0 +1,95 @@
+//! The log: to the journal with fields, or to stderr as lines.
+//!
+//! Nothing here knows what is logged, but for [`tell`], which makes the one journal entry of a transition.
+
+use std::io;
+use std::os::linux::fs::MetadataExt;
+
+use tracing::{Level, event};
+use tracing_journald::{Priority, PriorityMappings};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, fmt, registry};
+
+use crate::cluster::{Severity, Transition};
+
+/// Where the log goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Target {
+    /// To the journal if stderr is the journal's stream, else to stderr.
+    #[default]
+    Auto,
+    /// To the journal, with fields.
+    Journal,
+    /// To stderr, as lines.
+    Stderr,
+}
+
+/// Begins to log. `filter` is a directive of [`EnvFilter`].
+///
+/// # Errors
+///
+/// When the journal was asked for and is not there.
+pub fn start(target: Target, filter: &str) -> Result<(), String> {
+    let filter = EnvFilter::try_new(filter).map_err(|error| format!("log = {filter:?}: {error}"))?;
+    let journal = match target {
+        Target::Stderr => None,
+        Target::Auto if !stderr_is_the_journal() => None,
+        // With stderr being the journal's stream, lines written there are not lost either.
+        Target::Auto => tracing_journald::layer().ok(),
+        Target::Journal => {
+            let unreachable = |error| format!("log_to = journal: journald cannot be reached: {error}");
+            Some(tracing_journald::layer().map_err(unreachable)?)
+        }
+    };
+    let journal = journal.map(|layer| {
+        // Our fields carry their own prefix, FLEET_, so that they are what docs/journal.md says they are.
+        layer.with_field_prefix(None).with_priority_mappings(PriorityMappings {
+            info: Priority::Informational,
+            debug: Priority::Debug,
+            ..PriorityMappings::new()
+        })
+    });
+    let lines = journal.is_none().then(|| {
+        // A line is for a person: the fields of a transition say again what its message says.
+        let fields = fmt::format::debug_fn(|line, field, value| match field.name() {
+            "message" => write!(line, "{value:?}"),
+            _ => Ok(()),
+        });
+        fmt::layer().with_writer(io::stderr).with_target(false).fmt_fields(fields).with_ansi(false).boxed()
+    });
+    registry().with(filter).with(journal).with(lines).init();
+    Ok(())
+}
+
+/// Whether stderr is the stream that systemd connected to the journal (`systemd.exec(5)`, `$JOURNAL_STREAM`).
+fn stderr_is_the_journal() -> bool {
+    let Some(stream) = std::env::var("JOURNAL_STREAM").ok() else { return false };
+    let Ok(stderr) = std::fs::metadata("/proc/self/fd/2") else { return false };
+    stream == format!("{}:{}", stderr.st_dev(), stderr.st_ino())
+}
+
+/// Makes the journal entry of a transition.
+pub fn tell(transition: &Transition) {
+    let happened = &transition.event;
+    macro_rules! entry {
+        ($level:expr) => {
+            event!(
+                $level,
+                message_id = happened.message_id(),
+                fleet_event = happened.name(),
+                fleet_unit = happened.place().map(|place| &*place.unit),
+                fleet_machine = happened.machine().map(|machine| &**machine),
+                fleet_ip = happened.ip().map(|ip| &**ip),
+                fleet_from = happened.from(),
+                fleet_to = happened.to(),
+                fleet_reason = happened.reason(),
+                "{happened}"
+            )
+        };
+    }
+    match happened.severity() {
+        Severity::Warning => entry!(Level::WARN),
+        Severity::Info => entry!(Level::INFO),
+    }
+}

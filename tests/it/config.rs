@@ -1,0 +1,103 @@
+//! The options of the real binary: what it prints, and with which status it ends.
+
+use std::fs;
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+/// The binary, with a file of its own and none of the variables of whoever runs the tests.
+struct Program {
+    command: Command,
+    directory: TempDir,
+}
+
+impl Program {
+    fn new(file: &str) -> Self {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("fleet-monitor.toml");
+        fs::write(&path, file).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fleet-monitor"));
+        command.env_clear().env("FLEET_MONITOR_CONFIG", path);
+        Self { command, directory }
+    }
+
+    fn run(&mut self, arguments: &[&str]) -> Output {
+        self.command.args(arguments).output().unwrap()
+    }
+
+    /// What was printed, with the file's path as `FILE`.
+    fn text(&self, bytes: &[u8]) -> String {
+        let path = self.directory.path().join("fleet-monitor.toml");
+        String::from_utf8(bytes.to_vec()).unwrap().replace(path.to_str().unwrap(), "FILE")
+    }
+}
+
+#[test]
+fn check_config_tells_each_value_and_where_it_came_from() {
+    let mut program = Program::new("machine_freq = 5\nunit_freq = 5\nport = 5\n");
+    program.command.env("FLEET_MONITOR_UNIT_FREQ", "0.5").env("FLEET_MONITOR_PORT", "6");
+    let output = program.run(&["--check-config", "--port", "7"]);
+    let report = program.text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let words: Vec<Vec<_>> = report.lines().map(|line| line.split_whitespace().collect()).collect();
+    for expected in [
+        "machine_freq = 5 # FILE:1",
+        "unit_freq = 0.5 # FLEET_MONITOR_UNIT_FREQ",
+        "port = 7 # --port",
+        "grace = 30 # default",
+        "# endpoint is not set",
+    ] {
+        assert!(words.contains(&expected.split(' ').collect()), "no {expected} in:\n{report}");
+    }
+}
+
+#[test]
+fn a_wrong_configuration_ends_with_78_and_all_that_is_wrong_on_stderr() {
+    let mut program = Program::new("colour = 'red'\n");
+    program.command.env("FLEET_MONITOR_UNIT_FREQ", "fast");
+    let output = program.run(&["--port", "http"]);
+    assert_eq!(output.status.code(), Some(78), "{output:?}");
+    assert_eq!(
+        program.text(&output.stderr).lines().collect::<Vec<_>>(),
+        [
+            "fleet-monitor: colour (FILE:1): unknown option",
+            "fleet-monitor: unit_freq = \"fast\" (FLEET_MONITOR_UNIT_FREQ): \
+             expected seconds, such as 2 or 0.5 (more than 0, at most a day)",
+            "fleet-monitor: port = \"http\" (--port): expected a port from 0 to 65535 (0: any that is free)",
+        ]
+    );
+    assert!(output.stdout.is_empty());
+}
+
+#[test]
+fn check_config_refuses_what_a_start_would_refuse() {
+    let output = Program::new("endpoint = 'etcd'").run(&["--check-config", "-t", "ssh"]);
+    assert_eq!(output.status.code(), Some(78), "{output:?}");
+}
+
+#[test]
+fn a_named_file_that_is_absent_ends_with_78() {
+    let output = Program::new("").run(&["--check-config", "--config", "/nowhere/fleet-monitor.toml"]);
+    assert_eq!(output.status.code(), Some(78), "{output:?}");
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("/nowhere/fleet-monitor.toml") && error.contains("--config"), "{error}");
+}
+
+#[test]
+fn wrong_usage_ends_with_2() {
+    for arguments in [&["--colour"] as &[&str], &["-e", "etcd", "-t", "ssh"], &["--port"]] {
+        let output = Program::new("").run(arguments);
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        assert!(!output.stderr.is_empty());
+    }
+}
+
+#[test]
+fn help_and_version_end_with_0_whatever_the_configuration() {
+    for (argument, expected) in [("-h", "Usage: fleet-monitor"), ("--help", "unit_freq = 5"), ("-V", "fleet-monitor ")]
+    {
+        let output = Program::new("colour = 'red'").run(&[argument]);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        assert!(String::from_utf8(output.stdout).unwrap().contains(expected));
+    }
+}

@@ -1,0 +1,311 @@
+//! The fleetctl source, with real child processes that speak the dialects of all versions.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use fleet_monitor::cluster::{Machine, Reading, Topic, UnitFile, UnitState};
+use fleet_monitor::source::fleetctl::{Connection, Fleetctl, FleetctlError, Settings};
+use fleet_monitor::source::{Poll, SourceError};
+use serde_json::Value;
+
+use crate::support::{Double, VERSIONS, recorded};
+
+/// A row as fleetctl prints it, by column.
+type Row = BTreeMap<&'static str, String>;
+
+fn etcd() -> Connection {
+    Connection::Etcd { host: "127.0.0.1".into(), port: 4001 }
+}
+
+fn tunnel() -> Connection {
+    Connection::Tunnel { host: "core-01".into(), port: 22 }
+}
+
+async fn failure(double: &Double) -> SourceError {
+    double.source(Connection::Default).poll(Topic::Units).await.unwrap_err()
+}
+
+fn or_dash(text: Option<&str>) -> String {
+    text.unwrap_or("-").to_owned()
+}
+
+fn unit(state: &UnitState) -> Row {
+    let place = match (&state.machine, &state.ip) {
+        (Some(machine), Some(ip)) => format!("{machine}/{ip}"),
+        (machine, _) => or_dash(machine.as_deref()),
+    };
+    Row::from([
+        ("unit", state.unit.to_string()),
+        ("load", or_dash(state.load.as_deref())),
+        ("active", or_dash(state.active.as_deref())),
+        ("sub", or_dash(state.sub.as_deref())),
+        ("machine", place),
+        ("hash", or_dash(state.hash.as_deref())),
+    ])
+}
+
+fn machine(machine: &Machine) -> Row {
+    Row::from([
+        ("machine", machine.id.to_string()),
+        ("ip", or_dash(machine.ip.as_deref())),
+        ("metadata", or_dash(machine.metadata.as_deref())),
+    ])
+}
+
+fn unit_file(file: &UnitFile) -> Row {
+    Row::from([
+        ("unit", file.unit.to_string()),
+        ("global", file.global.to_string()),
+        ("dstate", or_dash(file.desired.as_deref())),
+        ("target", or_dash(file.target.as_deref())),
+        ("hash", or_dash(file.hash.as_deref())),
+        ("desc", or_dash(file.description.as_deref())),
+    ])
+}
+
+/// The recorded rows of a list, in these columns; one that the version does not have has no values.
+fn listed(recorded: &Value, list: &str, columns: &[&'static str]) -> Vec<Row> {
+    let list = &recorded["lists"][list];
+    let index = |name: &str| list["columns"].as_array().unwrap().iter().position(|column| column == name);
+    let cell = |row: &Value, column: &str| match column {
+        // Only the machine is kept of the target, and a global unit has none.
+        "target" => match index("target").or(index("tmachine")).map_or("-", |index| row[index].as_str().unwrap()) {
+            "global" => "-".to_owned(),
+            target => target.split('/').next().unwrap().to_owned(),
+        },
+        "global" => index("global").map_or("false", |index| row[index].as_str().unwrap()).to_owned(),
+        column => index(column).map_or("-", |index| row[index].as_str().unwrap()).to_owned(),
+    };
+    let rows = list["rows"].as_array().unwrap();
+    rows.iter().map(|row| columns.iter().map(|&column| (column, cell(row, column))).collect()).collect()
+}
+
+#[tokio::test]
+async fn every_version_is_read_column_for_column() {
+    for version in VERSIONS {
+        let double = Double::new(version);
+        let source = double.source(Connection::Default);
+        let recorded = recorded(version);
+
+        let Reading::Units { states, files } = source.poll(Topic::Units).await.unwrap() else { panic!("no units") };
+        let columns = ["unit", "load", "active", "sub", "machine", "hash"];
+        assert_eq!(states.iter().map(unit).collect::<Vec<_>>(), listed(&recorded, "list-units", &columns), "{version}");
+        assert_eq!(source.name(), format!("fleetctl {version}"));
+
+        let Reading::Machines { machines } = source.poll(Topic::Machines).await.unwrap() else { panic!("no machines") };
+        let mut expected = listed(&recorded, "list-machines", &["machine", "ip", "metadata"]);
+        if version == "v0.5.0" {
+            sort_metadata(&mut expected);
+        }
+        assert_eq!(machines.iter().map(machine).collect::<Vec<_>>(), expected, "{version}");
+
+        let old = ["v0.5.0", "v0.6.2"].contains(&version);
+        let list = if old { "list-units" } else { "list-unit-files" };
+        let columns = ["unit", "global", "dstate", "target", "hash", "desc"];
+        let expected = listed(&recorded, list, &columns);
+        let read = source.poll(Topic::UnitFiles).await.unwrap();
+        let Reading::UnitFiles { files: asked } = read else { panic!("no unit files") };
+        assert_eq!(asked.iter().map(unit_file).collect::<Vec<_>>(), expected, "{version}");
+        assert!(asked.iter().all(|file| file.target_known == (version != "v0.5.0")), "{version}");
+        assert_eq!(files, old.then_some(asked), "{version}: old versions tell the files with the units");
+    }
+}
+
+fn sort_metadata(machines: &mut [Row]) {
+    for machine in machines {
+        let mut pairs: Vec<_> = machine["metadata"].split(',').collect();
+        pairs.sort_unstable();
+        let sorted = pairs.join(",");
+        machine.insert("metadata", sorted);
+    }
+}
+
+#[tokio::test]
+async fn metadata_in_another_order_is_no_change() {
+    let double = Double::new("v0.5.0");
+    let source = double.source(Connection::Default);
+    let first = source.poll(Topic::Machines).await.unwrap();
+    let second = source.poll(Topic::Machines).await.unwrap();
+    assert_eq!(first, second);
+}
+
+#[tokio::test]
+async fn every_version_takes_its_flags() {
+    for version in VERSIONS {
+        for connection in [etcd(), tunnel()] {
+            let double = Double::new(version);
+            let source = double.source(connection);
+            for topic in Topic::ALL {
+                source.poll(topic).await.unwrap_or_else(|error| panic!("{version}: {error}"));
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_double_refuses_what_the_real_one_refuses() {
+    let said = async |version: &str, arguments: &[&str]| {
+        let double = Double::new(version);
+        let output = tokio::process::Command::new(double.command()).args(arguments).output().await.unwrap();
+        let code = output.status.code().unwrap();
+        (code, String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let fields = "--fields=unit";
+    let (code, _, stderr) = said("v0.8.3", &["--driver=etcd", "list-units", fields]).await;
+    assert!(code == 2 && stderr.starts_with("flag provided but not defined: -driver\n"), "{stderr}");
+    let (code, stdout, _) = said("v0.5.0", &["list-unit-files"]).await;
+    assert!(code == 2 && stdout.starts_with("fleetctl: unknown subcommand: \"list-unit-files\"\n"), "{stdout}");
+    let (code, stdout, stderr) = said("v1.0.0", &["list-units", "-no-legend"]).await;
+    assert!(code == 0 && stdout.starts_with("NAME:\n"), "{stdout}");
+    assert!(stderr.starts_with("Error: unknown shorthand flag: 'n' in -no-legend\n"), "{stderr}");
+    for version in ["v0.13.0", "v1.0.0"] {
+        let (code, _, stderr) = said(version, &["--endpoint=http://127.0.0.1:4001", "list-units", fields]).await;
+        assert!(code == 1 && stderr.contains("googleapi: got HTTP response code 404"), "{stderr}");
+    }
+    let (code, _, stderr) = said("v0.11.8", &["list-units", "--fields=unit,bogus"]).await;
+    assert_eq!((code, stderr.as_str()), (1, "Invalid key in output format: \"bogus\"\n"));
+}
+
+#[tokio::test]
+async fn the_version_is_asked_for_once() {
+    let double = Double::new("v1.0.0");
+    let source = double.source(Connection::Default);
+    let (units, machines) = tokio::join!(source.poll(Topic::Units), source.poll(Topic::Machines));
+    units.and(machines).and(source.poll(Topic::UnitFiles).await).unwrap();
+    assert_eq!(double.calls().iter().filter(|call| *call == &["--version"]).count(), 1);
+    assert_eq!(double.calls().len(), 4);
+}
+
+#[tokio::test]
+async fn the_version_is_asked_for_again_after_a_failure() {
+    let double = Double::new("v0.11.8");
+    let source = double.source(Connection::Default);
+    double.mode("osquery");
+    source.poll(Topic::Units).await.unwrap_err();
+    assert_eq!(source.name(), "fleetctl");
+    double.mode("replay");
+    source.poll(Topic::Units).await.unwrap();
+    assert_eq!(source.name(), "fleetctl v0.11.8");
+}
+
+#[tokio::test]
+async fn a_failure_says_what_was_run_and_what_it_said() {
+    let double = Double::new("v0.11.8");
+    double.mode("fail");
+    let error = double.source(etcd()).poll(Topic::Units).await.unwrap_err();
+    assert!(!error.is_unusable());
+    let command = double.command();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "`{} --driver=etcd --endpoint=http://127.0.0.1:4001 list-units --no-legend --full \
+             --fields=unit,load,active,sub,machine,hash` ended with exit status: 1 and said: Error retrieving list of \
+             units from repository: dial tcp 127.0.0.1:4001: connect: connection refused",
+            command.display()
+        )
+    );
+}
+
+#[tokio::test]
+async fn nonsense_is_a_failure() {
+    for (mode, reason) in [
+        ("garbage", "the output is not UTF-8 from byte 10 on"),
+        ("cut", "the output is cut off in line 30: `with-dash"),
+        ("die", "ended with signal: 9 (SIGKILL)"),
+        ("usage", "ended with exit status: 0 and said: Error: unknown flag: --bogus; "),
+        ("flood", "was killed: it printed more than 64 MiB"),
+    ] {
+        let double = Double::new("v1.0.0");
+        double.mode(mode);
+        let error = failure(&double).await;
+        assert!(error.to_string().contains(reason) && !error.is_unusable(), "{mode}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_warning_is_no_failure() {
+    let double = Double::new("v0.9.2");
+    double.mode("warn");
+    assert!(!double.source(Connection::Default).poll(Topic::Units).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_poll_that_is_dropped_leaves_nobody_behind() {
+    let double = Double::new("v1.0.0");
+    double.mode("hang");
+    let mut processes = double.processes();
+    let source = double.source(Connection::Default);
+    let (fleetctl, child) = tokio::select! {
+        processes = processes.next() => processes,
+        outcome = source.poll(Topic::Units) => panic!("{outcome:?}"),
+    };
+    child.ended().await;
+    fleetctl.reaped().await;
+}
+
+#[tokio::test]
+async fn a_poll_that_ends_leaves_nobody_behind() {
+    let double = Double::new("v1.0.0");
+    double.mode("leave");
+    let mut processes = double.processes();
+    let source = double.source(Connection::Default);
+    let poll = tokio::time::timeout(Duration::from_secs(10), source.poll(Topic::Units));
+    let (reading, (_, child)) = tokio::join!(poll, processes.next());
+    assert!(!reading.expect("nobody holds the pipe").unwrap().is_empty());
+    child.ended().await;
+}
+
+#[tokio::test]
+async fn what_is_not_coreos_fleetctl_is_refused_by_name() {
+    let double = Double::new("v1.0.0");
+    double.mode("osquery");
+    let error = failure(&double).await;
+    assert!(
+        error.is_unusable() && error.to_string().contains("is the fleetctl of Fleet, the osquery product"),
+        "{error}"
+    );
+
+    let error = failure(&Double::new("v0.4.0")).await;
+    assert!(error.is_unusable() && error.to_string().contains("is fleetctl v0.4.0, which is too old"), "{error}");
+
+    let other = Fleetctl::new(Settings { command: "true".into(), connection: Connection::Default }).unwrap();
+    let error = other.poll(Topic::Units).await.unwrap_err();
+    assert!(error.is_unusable() && error.to_string().contains("does not look like CoreOS fleet's"), "{error}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_run_is_unusable() {
+    let new = |command: &str| Fleetctl::new(Settings { command: command.to_owned(), connection: Connection::Default });
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/fleetctl");
+
+    let error = new("no-such-fleetctl").unwrap_err();
+    assert!(error.is_unusable() && error.to_string().contains("looked for `no-such-fleetctl` in $PATH ("), "{error}");
+    let error = new(fixtures.join("v1.0.0.json").to_str().unwrap()).unwrap_err();
+    assert!(matches!(error, FleetctlError::NotExecutable(_)) && error.is_unusable(), "{error}");
+
+    let source = new(fixtures.join("not-a-program").to_str().unwrap()).unwrap();
+    let error = source.poll(Topic::Units).await.unwrap_err();
+    assert!(error.is_unusable() && error.to_string().contains("not-a-program: Exec format error"), "{error}");
+}
+
+/// What systemd tells the monitor is not for fleetctl: it would be taken for the monitor's own word.
+#[tokio::test]
+async fn systemd_is_not_inherited() {
+    const INNER: &str = "FLEET_MONITOR_TEST_SYSTEMD";
+    let variables = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"];
+    if std::env::var_os(INNER).is_none() {
+        // A test cannot change its own environment, but that of another run of itself.
+        let mut inner = tokio::process::Command::new(std::env::current_exe().unwrap());
+        inner.args(["--exact", "fleetctl::systemd_is_not_inherited"]).env(INNER, "1").stdout(Stdio::null());
+        inner.envs(variables.map(|name| (name, "1")));
+        assert!(inner.status().await.unwrap().success());
+        return;
+    }
+    let double = Double::new("v1.0.0");
+    double.source(Connection::Default).poll(Topic::Units).await.unwrap();
+    let inherited = double.environment();
+    assert!(inherited.iter().any(|name| name == INNER));
+    assert!(variables.iter().all(|variable| !inherited.iter().any(|name| name == variable)), "{inherited:?}");
+}

@@ -1,0 +1,249 @@
+//! A fleetd that a test can make behave, or misbehave: its HTTP API on a real socket.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// What it does with a request.
+pub enum Answer {
+    /// Answers with this status and JSON, and keeps the connection.
+    Json(u16, Value),
+    /// Sends these bytes and closes the connection.
+    Raw(Vec<u8>),
+    /// Closes the connection without an answer.
+    Close,
+    /// Says nothing until the client closes the connection.
+    Hang,
+}
+
+/// Decides on an answer to the request for a path, with its query.
+pub trait Respond: FnMut(&str) -> Answer + Send + 'static {}
+impl<F: FnMut(&str) -> Answer + Send + 'static> Respond for F {}
+
+/// What has happened so far.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// The first line and the headers of each request.
+    pub requests: Vec<String>,
+    /// Connections that were accepted.
+    pub opened: usize,
+    /// Connections that are over.
+    pub closed: usize,
+}
+
+/// A listening fleetd; dropping it closes its socket and all connections.
+pub struct Fleetd {
+    address: String,
+    seen: watch::Receiver<Seen>,
+    _server: JoinSet<()>,
+    _dir: Option<TempDir>,
+}
+
+impl Fleetd {
+    /// Listens on a unix socket of its own.
+    pub fn unix(respond: impl Respond) -> Self {
+        let dir = TempDir::new().expect("a directory");
+        let path = dir.path().join("fleet.sock");
+        let listener = UnixListener::bind(&path).expect("a socket");
+        Self { _dir: Some(dir), ..Self::start(listener, format!("unix://{}", path.display()), respond) }
+    }
+
+    /// Listens on a free TCP port of the loopback address.
+    pub async fn tcp(respond: impl Respond) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = format!("http://{}", listener.local_addr().expect("its address"));
+        Self::start(listener, address, respond)
+    }
+
+    fn start(listener: impl Accept, address: String, respond: impl Respond) -> Self {
+        let (seen, receiver) = watch::channel(Seen::default());
+        let respond: Shared = Arc::new(Mutex::new(respond));
+        let mut server = JoinSet::new();
+        server.spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok(stream) = listener.accept().await {
+                connections.spawn(serve(stream, respond.clone(), seen.clone()));
+            }
+        });
+        Self { address, seen: receiver, _server: server, _dir: None }
+    }
+
+    /// Where it listens, as `--api` takes it.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// What has happened so far.
+    pub fn seen(&self) -> Seen {
+        self.seen.borrow().clone()
+    }
+
+    /// The paths that were asked for, with their queries.
+    pub fn paths(&self) -> Vec<String> {
+        self.seen().requests.iter().map(|request| target(request).to_owned()).collect()
+    }
+
+    /// Waits until what has happened is enough.
+    pub async fn until(&self, enough: impl FnMut(&Seen) -> bool) {
+        self.seen.clone().wait_for(enough).await.expect("it runs");
+    }
+}
+
+trait Accept: Send + 'static {
+    type Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static;
+    fn accept(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+}
+
+impl Accept for UnixListener {
+    type Stream = UnixStream;
+    async fn accept(&self) -> io::Result<UnixStream> {
+        Ok(self.accept().await?.0)
+    }
+}
+
+impl Accept for TcpListener {
+    type Stream = TcpStream;
+    async fn accept(&self) -> io::Result<TcpStream> {
+        Ok(self.accept().await?.0)
+    }
+}
+
+type Shared = Arc<Mutex<dyn FnMut(&str) -> Answer + Send>>;
+
+async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, respond: Shared, seen: watch::Sender<Seen>) {
+    seen.send_modify(|seen| seen.opened += 1);
+    while let Some(request) = receive(&mut stream).await {
+        seen.send_modify(|seen| seen.requests.push(request.clone()));
+        let answer = respond.lock().expect("no test panicked")(target(&request));
+        let (bytes, keep) = match answer {
+            Answer::Json(status, body) => (http(status, &body.to_string()), true),
+            Answer::Raw(bytes) => (bytes, false),
+            Answer::Close => break,
+            Answer::Hang => {
+                // The client has nothing more to say: whatever ends this read is the end of the connection.
+                let _ = stream.read(&mut [0]).await;
+                break;
+            }
+        };
+        if stream.write_all(&bytes).await.is_err() || !keep {
+            break;
+        }
+    }
+    drop(stream);
+    seen.send_modify(|seen| seen.closed += 1);
+}
+
+async fn receive(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
+    let mut request = Vec::new();
+    while !request.ends_with(b"\r\n\r\n") {
+        request.push(stream.read_u8().await.ok()?);
+    }
+    String::from_utf8(request).ok()
+}
+
+fn target(request: &str) -> &str {
+    request.split(' ').nth(1).unwrap_or_default()
+}
+
+/// A whole response, as fleetd v1.0.0 writes it.
+pub fn http(status: u16, body: &str) -> Vec<u8> {
+    format!(
+        "HTTP/1.1 {status} Whatever\r\nContent-Type: application/json\r\nServer: fleetd/v1.0.0\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
+}
+
+/// fleet's own way to say what is wrong.
+pub fn error(status: u16, message: &str) -> Answer {
+    Answer::Json(status, json!({"error": {"code": status, "message": message}}))
+}
+
+/// A line of a recording: what the API answered for a path, or what fleetctl printed of the same cluster.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Line {
+    Response { path: String, response: String },
+    Output { fleetctl: String, stdout: String },
+}
+
+/// A recording of a real cluster.
+pub struct Recording(Vec<Line>);
+
+impl Recording {
+    /// Reads `tests/fixtures/api/NAME.jsonl`.
+    pub fn load(name: &str) -> Self {
+        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/api/{name}.jsonl"));
+        let text = std::fs::read_to_string(&path).expect("the recording");
+        Self(text.lines().map(|line| serde_json::from_str(line).expect("a line of a recording")).collect())
+    }
+
+    /// The cells of each line that `fleetctl COMMAND --full --no-legend` printed, with all its fields.
+    pub fn fleetctl(&self, command: &str) -> Vec<Vec<&str>> {
+        let stdout = self.0.iter().find_map(|line| match line {
+            Line::Output { fleetctl, stdout } if fleetctl == command => Some(stdout),
+            _ => None,
+        });
+        let lines = stdout.expect("the command's output").lines();
+        lines.map(|line| line.split('\t').filter(|cell| !cell.is_empty()).collect()).collect()
+    }
+
+    /// Answers as the recorded fleetd did, byte for byte.
+    pub fn respond(self) -> impl Respond {
+        move |asked: &str| {
+            let asked = asked.replace("%3D", "=");
+            let recorded = self.0.iter().find_map(|line| match line {
+                Line::Response { path, response } if *path == asked => Some(response),
+                _ => None,
+            });
+            recorded.map_or_else(|| error(404, ""), |response| Answer::Raw(response.clone().into_bytes()))
+        }
+    }
+}
+
+/// A fleet's registry, from which each page is computed anew.
+#[derive(Clone, Default)]
+pub struct Registry {
+    /// The entries of `/state`, in order.
+    pub states: Vec<Value>,
+    /// The entries of `/machines`, in order.
+    pub machines: Vec<Value>,
+    /// The entries of `/units`, in order.
+    pub units: Vec<Value>,
+}
+
+impl Registry {
+    /// The answer to the request for a path, with 100 entries a page.
+    pub fn answer(&self, asked: &str) -> Answer {
+        let (path, query) = asked.split_once('?').unwrap_or((asked, ""));
+        let (key, entries) = match path {
+            "/fleet/v1/state" => ("states", &self.states),
+            "/fleet/v1/machines" => ("machines", &self.machines),
+            "/fleet/v1/units" => ("units", &self.units),
+            _ => return error(404, ""),
+        };
+        // A real token is opaque; this one has a character that has to be encoded, as real ones have.
+        let page = match query.strip_prefix("nextPageToken=") {
+            None => 0,
+            Some(token) => token.strip_suffix("%3D").and_then(|page| page.parse().ok()).expect("an encoded token"),
+        };
+        let start = entries.len().min(page * 100);
+        let end = entries.len().min(start + 100);
+        let mut body = json!({});
+        if start < end {
+            body[key] = json!(entries[start..end]);
+        }
+        if end == start + 100 {
+            body["nextPageToken"] = json!(format!("{}=", page + 1));
+        }
+        Answer::Json(200, body)
+    }
+}
