@@ -235,6 +235,8 @@ pub fn unit(name: &str, active: &str) -> Arc<Unit> {
         file: None,
         verdict: Verdict::Ok,
         reason: "it runs".into(),
+        verdict_since: SystemTime::UNIX_EPOCH,
+        verdict_since_seen: false,
         since: SystemTime::UNIX_EPOCH,
         since_seen: false,
     })
