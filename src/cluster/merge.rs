@@ -35,6 +35,8 @@ pub struct Cluster {
     doubt: Option<Doubt>,
     health: Health,
     view: Arc<View>,
+    /// Whether every topic has been read once, so that what changes now is a change of the cluster.
+    complete: bool,
     /// How many transitions there have been.
     transitions: u64,
 }
@@ -96,6 +98,7 @@ impl Cluster {
             doubt: None,
             health: Health::default(),
             view: Arc::default(),
+            complete: false,
             transitions: 0,
         }
     }
@@ -441,6 +444,14 @@ impl Cluster {
                 }
                 evidence.verdict()
             };
+            let key = (unit, machine);
+            while old.next_if(|old| (&old.state.unit, &old.state.machine) < key).is_some() {}
+            let before = old.next_if(|old| (&old.state.unit, &old.state.machine) == key);
+            let (verdict_since, verdict_since_seen) = match before {
+                Some(before) if before.verdict == verdict => (before.verdict_since, before.verdict_since_seen),
+                Some(_) => (at.wall, self.complete),
+                None => (row.since, row.since_seen),
+            };
             let shown = Unit {
                 state,
                 listed: row.listed,
@@ -448,12 +459,12 @@ impl Cluster {
                 file,
                 verdict,
                 reason,
+                verdict_since,
+                verdict_since_seen,
                 since: row.since,
                 since_seen: row.since_seen,
             };
-            let key = (unit, machine);
-            while old.next_if(|old| (&old.state.unit, &old.state.machine) < key).is_some() {}
-            units.push(match old.next_if(|old| (&old.state.unit, &old.state.machine) == key) {
+            units.push(match before {
                 Some(same) if **same == shown => same.clone(),
                 _ => Arc::new(shown),
             });
@@ -472,6 +483,7 @@ impl Cluster {
             }
         });
         let view = View { units, machines: machines.collect() };
+        self.complete |= self.health.unread().next().is_none();
         if view != *self.view {
             self.view = Arc::new(view);
         }
