@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
+use crate::support::fleetd::{Fleetd, Recording};
 use crate::support::{Client, Daemon, Double, Program, VERSIONS, recorded};
 
 /// Polls that follow each other closely.
@@ -449,6 +450,23 @@ async fn auto_takes_the_fleetctl_in_path_where_there_is_no_socket() {
     assert!(daemon.log.first("reading fleet through fleetctl: ").await.ends_with(&format!("there is no {socket}")));
     let mut client = daemon.connect().await;
     assert_eq!(client.next_of("unit").await, units("v0.11.8"));
+}
+
+#[tokio::test]
+async fn auto_takes_the_api_where_its_socket_is() {
+    let recording = Recording::load("fleetd-v1.0.0");
+    let fleetd = Fleetd::unix(Recording::load("fleetd-v1.0.0").respond());
+    let mut daemon = Program::new(&["--api", fleetd.address()]).start().await;
+    let why = "its socket is there, and nothing asks for fleetctl";
+    assert!(daemon.log.first("reading fleet's HTTP API at ").await.ends_with(why));
+    daemon.log.first("first reading: ").await;
+    let mut client = daemon.connect().await;
+    assert_eq!(client.next().await["items"], json!(recording.fleetctl("list-machines")));
+    let rows: Vec<_> = recording.fleetctl("list-units").into_iter().map(|row| row[..5].to_vec()).collect();
+    assert_eq!(client.next().await["items"], json!(rows));
+    drop((fleetd, client));
+    daemon.log.first("fleet cannot be read: ").await;
+    assert_eq!(daemon.stop(Signal::TERM).await.code(), Some(0));
 }
 
 #[tokio::test]
