@@ -84,15 +84,15 @@ impl Watch {
 
     fn at(&mut self, second: u64, reading: Reading) -> Vec<&'static str> {
         let transitions = self.cluster.read(reading, self.start + Duration::from_secs(second));
-        self.keep(transitions)
+        self.keep(&transitions)
     }
 
     fn fail(&mut self, second: u64, topic: Topic) -> Vec<&'static str> {
         let transitions = self.cluster.fail(topic, "no answer", self.start + Duration::from_secs(second));
-        self.keep(transitions)
+        self.keep(&transitions)
     }
 
-    fn keep(&mut self, transitions: Vec<Arc<Transition>>) -> Vec<&'static str> {
+    fn keep(&mut self, transitions: &[Arc<Transition>]) -> Vec<&'static str> {
         let events: Vec<Event> = transitions.iter().map(|transition| transition.event.clone()).collect();
         let names = events.iter().map(Event::name).collect();
         self.events.extend(events);
