@@ -1,7 +1,7 @@
 // The table of units.
 
 import { age, attribute, drawGlyph, element, glyph, setAge, text } from "./dom.js";
-import { COLUMNS, VERDICTS, groupKey, parseSort, rowKey, shortHash, shortId, unitLines } from "./model.js";
+import { COLUMNS, VERDICTS, groupKey, parseSort, shortHash, shortId, unitLines } from "./model.js";
 import { WindowedList } from "./window.js";
 
 const RECENT = 8; // transitions in an open row
@@ -189,9 +189,6 @@ export class UnitTable {
     this.actions.toggle(row.lineKey);
   }
 }
-
-/** The key under which a transition's unit is in the table. */
-export const keyOf = (transition) => rowKey(transition.unit, transition.machine);
 
 const withoutUnit = ({ unit, ip, text: said }) => {
   for (const start of [`${unit} on ${ip}`, unit]) if (said.startsWith(start)) return said.slice(start.length).replace(/^:?\s*/, "");

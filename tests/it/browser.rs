@@ -90,7 +90,7 @@ struct Server {
 impl Server {
     fn start(arguments: &[&str]) -> Self {
         let directory = TempDir::new().unwrap();
-        let arguments = arguments.iter().map(ToString::to_string).collect();
+        let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
         let (child, port) = spawn(0, &arguments, &directory);
         Self { child, port, arguments, directory }
     }
