@@ -1,0 +1,356 @@
+// The page: its state, its address, and what is drawn when.
+
+import { age, attribute, clock, drawGlyph, element, glyph, text, tick } from "./dom.js";
+import { openFeed } from "./feed.js";
+import { VERDICTS, duration, groupKey, headline, parseFilter, plural, readCluster, rowMatches, toggleTerm } from "./model.js";
+import { MachineCards, Timeline } from "./panels.js";
+import { UnitTable } from "./units.js";
+
+const TABS = ["units", "machines", "timeline"];
+const DEFAULT_SORT = "verdict";
+const TROUBLES_IN_HEADER = 4;
+
+const $ = (id) => document.getElementById(id);
+const wide = matchMedia("(min-width: 641px)");
+
+let cluster = null;
+let health = null;
+let link = { kind: "connecting", reason: "" };
+let view = readAddress();
+let drawing = 0;
+let stale = { data: true, view: true };
+let typing = false;
+
+const actions = {
+  sort: (sort) => go({ sort }, { replace: true }),
+  toggle,
+  go,
+  reveal,
+  covered: () => $("bar").getBoundingClientRect().bottom + (wide.matches && view.tab === "units" ? 34 : 0),
+};
+const views = {
+  units: new UnitTable($("units"), actions),
+  machines: new MachineCards($("machines"), actions),
+  timeline: new Timeline($("timeline"), actions),
+};
+
+// --- the address: #tab=units&q=state:failed&sort=-since&open=web.service/3f1a…
+
+function readAddress() {
+  const fields = new URLSearchParams(location.hash.slice(1));
+  const tab = fields.get("tab");
+  return {
+    tab: TABS.includes(tab) ? tab : "units",
+    q: fields.get("q") ?? "",
+    sort: fields.get("sort") ?? DEFAULT_SORT,
+    open: new Set((fields.get("open") ?? "").split(",").filter(Boolean)),
+  };
+}
+
+function addressOf({ tab, q, sort, open }) {
+  const readable = (value) => encodeURIComponent(value).replace(/%3A/g, ":").replace(/%2F/g, "/").replace(/%40/g, "@").replace(/%2C/g, ",").replace(/%3D/g, "=").replace(/%20/g, "+");
+  const fields = [["tab", tab]];
+  if (q.trim()) fields.push(["q", q.trim()]);
+  if (sort !== DEFAULT_SORT) fields.push(["sort", sort]);
+  if (open.size) fields.push(["open", [...open].join(",")]);
+  return "#" + fields.map(([name, value]) => `${name}=${readable(value)}`).join("&");
+}
+
+/** Shows another view of the cluster, and writes it into the address. */
+function go(change, { replace = false } = {}) {
+  const before = view;
+  view = { ...view, ...change };
+  const address = addressOf(view);
+  if (address !== addressOf(before)) history[replace ? "replaceState" : "pushState"](null, "", address);
+  viewChanged(before);
+}
+
+function viewChanged(before) {
+  if ($("filter").value.trim() !== view.q.trim()) $("filter").value = view.q;
+  stale.view = true;
+  draw();
+  const top = $("bar").offsetTop;
+  if ((before.tab !== view.tab || before.q !== view.q) && scrollY > top) scrollTo({ top, behavior: "instant" });
+}
+
+function toggle(key) {
+  const open = new Set(view.open);
+  if (!open.delete(key)) open.add(key);
+  go({ open });
+  drawNow();
+}
+
+/** Opens a unit in the table, whatever the filter was. */
+function reveal(key) {
+  const row = cluster.byKey.get(key);
+  const unit = key.slice(0, key.lastIndexOf("/"));
+  if (!row) return go({ tab: "units", q: unit });
+  const q = rowMatches(parseFilter(view.q), row) ? view.q : "";
+  const open = new Set(view.open).add(key);
+  if (row.global) open.add(groupKey(unit));
+  go({ tab: "units", q, open });
+  drawNow();
+  views.units.focus(key);
+}
+
+addEventListener("popstate", () => {
+  const before = view;
+  view = readAddress();
+  viewChanged(before);
+});
+
+// --- what arrives
+
+const feed = openFeed({
+  state(state) {
+    const before = cluster;
+    cluster = readCluster(state, before);
+    health = state.health;
+    announceTroubles(before);
+    showInTab();
+    stale.data = true;
+    draw();
+  },
+  health(next) {
+    health = next;
+    draw();
+  },
+  link(next) {
+    const before = link;
+    link = next;
+    if (next.kind === "disconnected" && before.kind === "live") announce("Disconnected from fleet-monitor.");
+    if (next.kind === "live" && before.kind === "disconnected") announce("Connected again.");
+    showInTab();
+    draw();
+  },
+});
+
+clock.now = feed.now;
+
+/** The title and the icon. They are seen when the page is not, so they do not wait for it to be drawn. */
+function showInTab() {
+  const wrong = cluster?.wrong.length ?? 0;
+  const mark = link.kind === "disconnected" ? "(?) " : wrong ? `(${wrong}) ` : "";
+  const title = `${mark}fleet-monitor`;
+  if (document.title !== title) document.title = title;
+  const tone = link.kind !== "live" || !cluster ? "gray" : headline(cluster).tone;
+  const colour = { bad: "#d92d20", warn: "#dc8a00", good: "#1f9d4d" }[tone] ?? "#7a8494";
+  const shape = tone === "good" ? "M5 8.400 7.200 10.600 11.200 6" : tone === "bad" ? "M5.500 5.500l5 5m0-5-5 5" : "M8 4.500v4.200m0 2v.8";
+  const icon = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><path d="M8 .5 14.800 4.300v7.400L8 15.500 1.200 11.700V4.300z" fill="${colour}"/><path d="${shape}" fill="none" stroke="#fff" stroke-width="1.800" stroke-linecap="round"/></svg>`;
+  attribute(document.querySelector("link[rel=icon]"), "href", `data:image/svg+xml,${encodeURIComponent(icon)}`);
+}
+
+function announceTroubles(before) {
+  if (!before) return;
+  const known = new Map(before.wrong.map((row) => [row.key, row.verdict]));
+  const now = new Set(cluster.wrong.map((row) => row.key));
+  const fresh = cluster.wrong.filter((row) => known.get(row.key) !== row.verdict);
+  const over = before.wrong.filter((row) => !now.has(row.key));
+  const name = (row) => row.unit + (row.where ? ` on ${row.where}` : "");
+  const sentences = [
+    fresh.length > 3 ? `${fresh.length} more units in trouble.` : fresh.map((row) => `${name(row)}: ${VERDICTS[row.verdict]?.word ?? row.verdict}.`).join(" "),
+    over.length > 3 ? `${over.length} units are out of trouble.` : over.map((row) => `${name(row)} is out of trouble.`).join(" "),
+  ];
+  announce(sentences.filter(Boolean).join(" "));
+}
+
+function announce(sentence) {
+  if (sentence) text($("announcement"), sentence);
+}
+
+// --- drawing
+
+function draw() {
+  drawing ||= requestAnimationFrame(drawNow);
+}
+
+function drawNow() {
+  cancelAnimationFrame(drawing);
+  drawing = 0;
+  drawGate();
+  if (cluster && ["live", "disconnected", "connecting"].includes(link.kind)) {
+    if (stale.data) drawSummary();
+    if (stale.data || stale.view) drawView();
+    stale = { data: false, view: false };
+    drawHealth();
+  }
+  drawAges();
+}
+
+function drawGate() {
+  const open = cluster && link.kind !== "token" && link.kind !== "refused";
+  attribute($("cluster"), "hidden", !open && "");
+  attribute($("gate"), "hidden", open && "");
+  if (open) return;
+  const [title, said] = {
+    connecting: ["Connecting", "Asking for the state of the cluster."],
+    live: ["Connected", "Waiting for the state of the cluster."],
+    disconnected: ["Disconnected", `${capital(link.reason)}. Trying again.`],
+    token: ["A token is needed", link.rejected ? "The token was not accepted." : "This fleet-monitor shows the cluster to those who have its token."],
+    refused: ["Access refused", link.reason],
+  }[link.kind];
+  text($("gate-title"), title);
+  text($("gate-text"), said);
+  const form = $("token-form");
+  if (link.kind === "token" && form.hidden) {
+    form.hidden = false;
+    $("token").focus();
+  } else if (link.kind !== "token") {
+    form.hidden = true;
+  }
+}
+
+function drawSummary() {
+  const said = headline(cluster);
+  const { machines, transitions, software } = cluster.state;
+  attribute(document.querySelector(".summary"), "data-tone", said.tone);
+  drawGlyph($("headline-glyph"), said.glyph);
+  text($("headline"), said.title);
+  const subline = $("subline");
+  const present = machines.filter((machine) => !machine.lost_since).length;
+  const latest = transitions[0];
+  subline.replaceChildren(
+    ...(said.rest ? [element("span", {}, said.rest)] : []),
+    element("span", {}, plural(present, "machine")),
+    latest ? element("span", {}, "last change ", age(latest.time, "ago")) : element("span", {}, "no change since watching began"),
+  );
+  attribute($("source"), "title", software ? `${software.name} ${software.version}` : null);
+  drawTroubles();
+  drawChips();
+  for (const [tab, count] of [["units", cluster.rows.length], ["machines", machines.length], ["timeline", transitions.length]]) {
+    text(document.querySelector(`[data-tab=${tab}] .count`), count.toLocaleString("en"));
+  }
+}
+
+function drawTroubles() {
+  const shown = cluster.wrong.slice(0, TROUBLES_IN_HEADER);
+  const signature = JSON.stringify([shown.map((row) => [row.key, row.verdict, row.stateText, row.where, row.since, row.since_seen]), cluster.wrong.length]);
+  const list = $("troubles");
+  if (list.signature === signature) return;
+  list.signature = signature;
+  const items = shown.map((row) => {
+    const what = row.verdict === "failed" ? (row.load && row.load !== "loaded" ? row.load : row.stateText) : (VERDICTS[row.verdict]?.word ?? row.verdict);
+    const since = row.since ? age(row.since, "for", row.since_seen) : null;
+    return element("li", {}, element("button", { type: "button", class: "trouble", "data-tone": row.tone, onclick: () => reveal(row.key) },
+      element("strong", {}, glyph(row.verdict), element("span", { class: "name" }, row.unit)),
+      element("span", { class: "where" }, row.where ? `${row.onlyTarget ? "meant for" : "on"} ${row.where}` : "on no machine"),
+      element("span", { class: "what" }, `${what} `), since));
+  });
+  const more = cluster.wrong.length - shown.length;
+  if (more > 0) items.push(element("li", {}, element("button", { type: "button", class: "quiet", onclick: () => go({ tab: "units", q: "-verdict:ok" }) }, `and ${more.toLocaleString("en")} more`)));
+  list.replaceChildren(...items);
+  attribute(list, "hidden", !items.length && "");
+}
+
+function drawChips() {
+  const list = $("chips");
+  const signature = JSON.stringify(cluster.chips);
+  if (list.signature !== signature) {
+    const focused = document.activeElement?.dataset?.term;
+    list.signature = signature;
+    list.replaceChildren(...cluster.chips.map(({ term, word, glyph: name, count, tone }) => element("li", {},
+      element("button", { type: "button", class: "chip", "data-tone": tone, "data-term": term, onclick: () => chosen(term) },
+        glyph(name), element("b", {}, count.toLocaleString("en")), ` ${word}`))));
+    if (focused) list.querySelector(`[data-term="${CSS.escape(focused)}"]`)?.focus();
+  }
+}
+
+const chosen = (term) => go({ q: toggleTerm(view.q, term), tab: view.tab === "timeline" ? "units" : view.tab });
+
+function drawView() {
+  const words = view.q.split(/\s+/);
+  for (const chip of document.querySelectorAll(".chip")) attribute(chip, "aria-pressed", words.includes(chip.dataset.term));
+  for (const tab of TABS) {
+    const selected = tab === view.tab;
+    attribute($(`tab-${tab}`), "aria-selected", selected);
+    attribute($(`tab-${tab}`), "tabindex", selected ? 0 : -1);
+    attribute($(tab), "hidden", !selected && "");
+  }
+  views[view.tab].show(cluster, { query: view.q, ...view });
+}
+
+function drawHealth() {
+  const banners = [];
+  const say = (tone, name, ...parts) => banners.push([tone, name, parts]);
+  if (health.recording) {
+    say("note", "info", element("b", {}, "This is a recording of a real cluster, not a live one."), health.state === "ended" ? " It has come to its end." : "");
+  } else if (health.state === "ended") {
+    say("note", "info", "The source has come to its end.");
+  }
+  if (health.state === "failing") {
+    say("bad", "warning", element("b", {}, "fleet cannot be read"), " ", age(health.since, "for"), health.reason ? `: ${health.reason}` : "", ". What is shown is what was read last.");
+  } else if (health.state === "suspect") {
+    say("warn", "warning", element("b", {}, "fleet's list is not believed"), " ", age(health.since, "for"), health.reason ? `: ${health.reason}` : "", ". All units are kept as they were.");
+  } else if (health.state === "starting") {
+    say("note", "stale", "Waiting for fleet's first complete answer.", health.reason ? ` ${health.reason}` : "");
+  }
+  const signature = JSON.stringify([health.recording, health.state, health.since, health.reason]);
+  if ($("banners").signature !== signature) {
+    $("banners").signature = signature;
+    $("banners").replaceChildren(...banners.map(([tone, name, parts]) => element("p", { class: "banner", "data-tone": tone }, glyph(name), element("span", {}, ...parts))));
+  }
+}
+
+const capital = (sentence) => sentence.charAt(0).toUpperCase() + sentence.slice(1);
+
+/** How old the oldest topic that was ever read is, in milliseconds. */
+function dataAge() {
+  const topics = Object.values(health?.topics ?? {}).filter((topic) => topic.age != null);
+  const units = health?.topics?.units?.age ?? Math.max(...topics.map((topic) => topic.age));
+  return Number.isFinite(units) ? units * 1000 + feed.sinceHealth() : null;
+}
+
+function drawAges() {
+  const data = dataAge();
+  const old = data == null ? "no data yet" : `data ${duration(data)} old`;
+  const words = { live: "live", connecting: "connecting", disconnected: data == null ? "disconnected" : `disconnected, ${old}`, token: "token needed", refused: "refused" };
+  attribute($("link"), "data-kind", link.kind);
+  attribute($("link"), "title", link.kind === "disconnected" ? `${capital(link.reason)}. Trying again.` : null);
+  text($("link"), words[link.kind]);
+  attribute(document.body, "data-link", link.kind);
+  text($("source"), health ? [health.source, link.kind === "disconnected" ? null : old].filter(Boolean).join(" · ") : "");
+  tick();
+}
+setInterval(drawAges, 1000);
+
+// --- what the viewer does
+
+for (const tab of TABS) $(`tab-${tab}`).addEventListener("click", () => go({ tab }));
+
+document.querySelector("[role=tablist]").addEventListener("keydown", (event) => {
+  const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+  const index = { Home: 0, End: TABS.length - 1 }[event.key] ?? (step && (TABS.indexOf(view.tab) + step + TABS.length) % TABS.length);
+  if (index === undefined) return;
+  go({ tab: TABS[index] });
+  $(`tab-${TABS[index]}`).focus();
+  event.preventDefault();
+});
+
+// One entry in the history for a filter that is typed, not one for each letter.
+$("filter").addEventListener("input", (event) => {
+  go({ q: event.target.value }, { replace: typing });
+  typing = true;
+});
+$("filter").addEventListener("blur", () => (typing = false));
+$("filter").addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && event.target.value) {
+    go({ q: "" }, { replace: true });
+    event.preventDefault();
+  } else if (event.key === "Escape" || event.key === "Enter") {
+    event.target.blur();
+  }
+});
+
+addEventListener("keydown", (event) => {
+  const writing = event.target.closest?.("input, textarea, [contenteditable]");
+  if (event.key !== "/" || writing || event.ctrlKey || event.metaKey || event.altKey) return;
+  event.preventDefault();
+  $("filter").focus();
+  $("filter").select();
+});
+
+$("token-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  feed.offerToken($("token").value);
+  $("token").value = "";
+});

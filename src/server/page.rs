@@ -9,13 +9,21 @@ use sha1::{Digest, Sha1};
 
 use super::content::{Content, gzip};
 
+const HTML: &str = "text/html; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+const STYLE: &str = "text/css; charset=utf-8";
+
 /// Path, media type, and content of each file.
-const FILES: [(&str, &str, &[u8]); 5] = [
-    ("/", "text/html; charset=utf-8", include_bytes!("../page/index.html")),
-    ("/app.js", "text/javascript; charset=utf-8", include_bytes!("../page/app.js")),
-    ("/feed.js", "text/javascript; charset=utf-8", include_bytes!("../page/feed.js")),
-    ("/style.css", "text/css; charset=utf-8", include_bytes!("../page/style.css")),
-    ("/favicon.svg", "image/svg+xml", include_bytes!("../page/favicon.svg")),
+const FILES: [(&str, &str, &[u8]); 9] = [
+    ("/", HTML, include_bytes!("../page/index.html")),
+    ("/app.js", SCRIPT, include_bytes!("../page/app.js")),
+    ("/dom.js", SCRIPT, include_bytes!("../page/dom.js")),
+    ("/feed.js", SCRIPT, include_bytes!("../page/feed.js")),
+    ("/model.js", SCRIPT, include_bytes!("../page/model.js")),
+    ("/panels.js", SCRIPT, include_bytes!("../page/panels.js")),
+    ("/units.js", SCRIPT, include_bytes!("../page/units.js")),
+    ("/window.js", SCRIPT, include_bytes!("../page/window.js")),
+    ("/style.css", STYLE, include_bytes!("../page/style.css")),
 ];
 
 /// A file of the page.

@@ -39,8 +39,10 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     append(&directory.join("calls"), &serde_json::to_string(&arguments).expect("strings are JSON"));
     let names: Vec<String> = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned()).collect();
-    fs::write(directory.join("environment"), serde_json::to_string(&names).expect("strings are JSON"))
+    let environment = directory.join(format!("environment.{}", process::id()));
+    fs::write(&environment, serde_json::to_string(&names).expect("strings are JSON"))
         .expect("the directory is writable");
+    fs::rename(environment, directory.join("environment")).expect("the directory is writable");
 
     let version = fs::read_to_string(directory.join("version")).expect("the version is set");
     let version = version.trim();
@@ -68,7 +70,8 @@ fn main() -> ExitCode {
         "" | "replay" => list().unwrap_or_else(|refusal| refusal).end(),
         "warn" => Call { stderr: OLDER.to_owned(), ..list().unwrap_or_else(|refusal| refusal) }.end(),
         "leave" => {
-            linger(&directory);
+            #[expect(clippy::zombie_processes, reason = "to be left behind is what it is for")]
+            let _child = linger(&directory);
             list().unwrap_or_else(|refusal| refusal).end()
         }
         "fail" => Call::failure(fixture.failures[&asked.command].clone()).end(),
@@ -181,7 +184,7 @@ fn read(arguments: &[String], fixture: &Fixture) -> Result<Asked, Call> {
             "ssh-timeout" if global && number >= (0, 9) => drop(value()),
             "ssh-username" if global && number >= (0, 10) => drop(value()),
             "fields" if local => {
-                asked.fields = value().split(',').filter(|field| !field.is_empty()).map(String::from).collect()
+                asked.fields = value().split(',').filter(|field| !field.is_empty()).map(String::from).collect();
             }
             "full" if local => asked.full = true,
             "l" if local && asked.command != "list-unit-files" => asked.full = true,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Stdio;
+use std::time::Duration;
 
 use fleet_monitor::cluster::{Machine, Reading, Topic, UnitFile, UnitState};
 use fleet_monitor::source::fleetctl::{Connection, Fleetctl, FleetctlError, Settings};
@@ -91,7 +92,7 @@ async fn every_version_is_read_column_for_column() {
         let Reading::Units { states, files } = source.poll(Topic::Units).await.unwrap() else { panic!("no units") };
         let columns = ["unit", "load", "active", "sub", "machine", "hash"];
         assert_eq!(states.iter().map(unit).collect::<Vec<_>>(), listed(&recorded, "list-units", &columns), "{version}");
-        assert_eq!(source.describe(), format!("fleetctl {version}"));
+        assert_eq!(source.name(), format!("fleetctl {version}"));
 
         let Reading::Machines { machines } = source.poll(Topic::Machines).await.unwrap() else { panic!("no machines") };
         let mut expected = listed(&recorded, "list-machines", &["machine", "ip", "metadata"]);
@@ -183,10 +184,10 @@ async fn the_version_is_asked_for_again_after_a_failure() {
     let source = double.source(Connection::Default);
     double.mode("osquery");
     source.poll(Topic::Units).await.unwrap_err();
-    assert_eq!(source.describe(), "fleetctl");
+    assert_eq!(source.name(), "fleetctl");
     double.mode("replay");
     source.poll(Topic::Units).await.unwrap();
-    assert_eq!(source.describe(), "fleetctl v0.11.8");
+    assert_eq!(source.name(), "fleetctl v0.11.8");
 }
 
 #[tokio::test]
@@ -250,8 +251,9 @@ async fn a_poll_that_ends_leaves_nobody_behind() {
     double.mode("leave");
     let mut processes = double.processes();
     let source = double.source(Connection::Default);
-    let (reading, (_, child)) = tokio::join!(source.poll(Topic::Units), processes.next());
-    assert!(!reading.unwrap().is_empty());
+    let poll = tokio::time::timeout(Duration::from_secs(10), source.poll(Topic::Units));
+    let (reading, (_, child)) = tokio::join!(poll, processes.next());
+    assert!(!reading.expect("nobody holds the pipe").unwrap().is_empty());
     child.ended().await;
 }
 

@@ -39,7 +39,7 @@ pub struct Version {
 
 /// Why `fleetctl --version` does not name a version that we can speak with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stranger {
+pub(super) enum Stranger {
     /// The command-line tool of Fleet, the osquery product, has the same name.
     Osquery,
     /// It is no fleetctl.
@@ -48,10 +48,10 @@ pub enum Stranger {
 
 impl Version {
     /// The oldest one whose output is known.
-    pub const OLDEST: (u32, u32, u32) = (0, 5, 0);
+    const OLDEST: (u32, u32, u32) = (0, 5, 0);
 
     /// Reads what `fleetctl --version` prints: `fleetctl version 0.11.8`, from 0.12 on `fleetctl version v0.12.0`.
-    pub fn parse(output: &str) -> Result<Self, Stranger> {
+    pub(super) fn parse(output: &str) -> Result<Self, Stranger> {
         let line = output.lines().next().unwrap_or_default().trim_end();
         if line.starts_with("fleetctl - version ") {
             return Err(Stranger::Osquery);
@@ -70,12 +70,12 @@ impl Version {
     }
 
     /// Whether its output is not known because it is too old.
-    pub fn is_too_old(&self) -> bool {
+    pub(super) fn is_too_old(&self) -> bool {
         self.number < Self::OLDEST
     }
 
     /// The arguments that ask for a topic.
-    pub fn arguments(&self, connection: &Connection, topic: Topic) -> Vec<String> {
+    pub(super) fn arguments(&self, connection: &Connection, topic: Topic) -> Vec<String> {
         let mut arguments = match connection {
             Connection::Default => vec![],
             Connection::Etcd { host, port } => {
@@ -91,7 +91,7 @@ impl Version {
     }
 
     /// Reads the answer to [`arguments`](Self::arguments).
-    pub fn read(&self, topic: Topic, output: &[u8]) -> Result<Reading, TableError> {
+    pub(super) fn read(&self, topic: Topic, output: &[u8]) -> Result<Reading, TableError> {
         let columns = self.columns(topic);
         Ok(match topic {
             Topic::Units => Reading::Units {

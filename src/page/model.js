@@ -1,0 +1,357 @@
+// What the page knows of a cluster, computed from its state: pure functions, no document and no network.
+
+/** The verdicts, the worst first, with the words for "3 units …" and the tone to show them in. */
+export const VERDICTS = {
+  failed: { word: "failed", tone: "bad" },
+  machine_lost: { word: "machine lost", tone: "bad", said: "on a lost machine" },
+  unreported: { word: "unreported", tone: "bad", said: "not reported by any machine" },
+  unscheduled: { word: "unscheduled", tone: "warn", said: "taken by no machine" },
+  ghost: { word: "ghost", tone: "warn", said: "running without a unit file" },
+  stale: { word: "stale", tone: "warn", said: "not reported any more" },
+  outdated: { word: "outdated", tone: "warn", said: "running an old version" },
+  ok: { word: "ok", tone: "good" },
+};
+
+const RANK = Object.fromEntries(Object.keys(VERDICTS).map((name, rank) => [name, rank]));
+const SUBMITTED_RANK = RANK.ok + 1;
+
+/** The active states in the order of their chips, with their tone. */
+export const STATES = {
+  failed: "bad",
+  activating: "busy",
+  deactivating: "busy",
+  reloading: "busy",
+  active: "good",
+  inactive: "idle",
+  submitted: "idle",
+};
+
+const names = new Intl.Collator("en", { numeric: true });
+
+/** An age in words. */
+export function duration(milliseconds) {
+  const seconds = Math.max(0, Math.round(milliseconds / 1000));
+  if (seconds < 120) return `${seconds} s`;
+  if (seconds < 7200) return `${Math.floor(seconds / 60)} min`;
+  if (seconds < 172800) return `${Math.floor(seconds / 3600)} h`;
+  return `${Math.floor(seconds / 86400)} d`;
+}
+
+/** The wordings of an age. What was so before watching began has lasted longer than we know. */
+export const AGES = {
+  short: (age, seen) => (seen ? age : `> ${age}`),
+  for: (age, seen) => (seen ? `for ${age}` : `for more than ${age}`),
+  ago: (age) => `${age} ago`,
+};
+
+export const plural = (count, noun) => `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
+export const shortId = (id) => id?.slice(0, 8);
+export const shortHash = (hash) => hash?.slice(0, 7);
+
+/** Everything that the views need of a state. `before` is the cluster before this one: what is as it was is taken over. */
+export function readCluster(state, before) {
+  const machines = new Map(state.machines.map((machine) => [machine.machine, machine]));
+  const ranks = rankNames(state.units, before?.ranks);
+  const same = before?.ranks === ranks && JSON.stringify(before.state.machines) === JSON.stringify(state.machines);
+  const known = same ? before.byKey : new Map();
+  const byKey = new Map();
+  const rows = state.units.map((unit) => {
+    const key = rowKey(unit.unit, unit.machine);
+    const old = known.get(key);
+    const row = old && equal(old.source, unit) ? old : readRow(unit, key, machines, ranks);
+    byKey.set(key, row);
+    return row;
+  });
+  const wrong = rows.filter((row) => row.verdict !== "ok").sort(byVerdict);
+  const transitions = new Map();
+  for (const transition of state.transitions) {
+    if (!transition.unit) continue;
+    const list = transitions.get(transition.unit);
+    if (list) list.push(transition);
+    else transitions.set(transition.unit, [transition]);
+  }
+  return { state, machines, ranks, rows, byKey, wrong, transitions, chips: countChips(rows) };
+}
+
+// Written out, since it is asked for each unit at each change: a loop over the names takes ten times as long.
+function equal(a, b) {
+  return (
+    a.ip === b.ip && a.load === b.load && a.active === b.active && a.sub === b.sub && a.hash === b.hash &&
+    a.stale_since === b.stale_since && a.desired === b.desired && a.target === b.target && a.global === b.global &&
+    a.description === b.description && a.file_hash === b.file_hash && a.verdict === b.verdict && a.reason === b.reason &&
+    a.since === b.since && a.since_seen === b.since_seen && a.requirements?.join() === b.requirements?.join()
+  );
+}
+
+function rankNames(units, before) {
+  const unique = new Set(units.map((unit) => unit.unit));
+  if (before?.size === unique.size && [...unique].every((name) => before.has(name))) return before;
+  return new Map([...unique].sort(names.compare).map((name, rank) => [name, rank]));
+}
+
+function readRow(unit, key, machines, ranks) {
+  const submitted = unit.active == null && unit.verdict === "ok";
+  const place = unit.machine ?? unit.target;
+  const machine = machines.get(place);
+  const ip = (unit.machine && unit.ip) ?? machine?.ip;
+  const state = unit.active ?? (submitted ? "submitted" : null);
+  return {
+    ...unit,
+    source: unit,
+    key,
+    place,
+    ip,
+    where: ip ?? shortId(place),
+    onlyTarget: unit.machine == null && place != null,
+    metadata: machine?.metadata,
+    submitted,
+    state,
+    stateText: state == null ? "no state" : submitted ? "submitted" : unit.sub ? `${unit.active}/${unit.sub}` : unit.active,
+    glyph: stateGlyph(unit, submitted),
+    tone: unit.verdict === "ok" ? (STATES[state] ?? "idle") : (VERDICTS[unit.verdict]?.tone ?? "warn"),
+    rank: submitted ? SUBMITTED_RANK : (RANK[unit.verdict] ?? RANK.outdated),
+    nameRank: ranks.get(unit.unit),
+    ipRank: ipNumber(ip),
+  };
+}
+
+function stateGlyph(unit, submitted) {
+  if (submitted) return "submitted";
+  if (unit.active === "reloading") return "activating";
+  if (unit.active in STATES) return unit.active;
+  return unit.verdict === "ok" ? "inactive" : unit.verdict;
+}
+
+function ipNumber(ip) {
+  const parts = /^(\d+)\.(\d+)\.(\d+)\.(\d+)$/.exec(ip ?? "");
+  if (!parts) return Infinity;
+  return parts.slice(1).reduce((number, part) => number * 256 + Number(part), 0);
+}
+
+/** The key of a unit on a machine, as in the address. Neither a unit's name nor an ID can have a `/`. */
+export const rowKey = (unit, machine) => `${unit}/${machine ?? ""}`;
+/** The key of a global unit's group. */
+export const groupKey = (unit) => `${unit}/*`;
+
+function countChips(rows) {
+  const verdicts = Object.fromEntries(Object.keys(VERDICTS).map((name) => [name, 0]));
+  const states = Object.fromEntries(Object.keys(STATES).map((name) => [name, 0]));
+  for (const row of rows) {
+    verdicts[row.verdict] = (verdicts[row.verdict] ?? 0) + 1;
+    if (row.state) states[row.state] = (states[row.state] ?? 0) + 1;
+  }
+  // Whatever is in the failed state has the verdict failed, or a worse excuse: one chip for both would count twice.
+  const wrong = Object.entries(verdicts)
+    .filter(([name, count]) => name !== "ok" && count)
+    .map(([name, count]) => ({ term: `verdict:${name}`, word: VERDICTS[name]?.word ?? name, glyph: name, count, tone: VERDICTS[name]?.tone ?? "warn" }));
+  const others = Object.entries(states)
+    .filter(([name, count]) => name !== "failed" && count)
+    .map(([name, count]) => ({ term: `state:${name}`, word: name, glyph: name === "reloading" ? "activating" : name, count, tone: STATES[name] ?? "idle" }));
+  return [...wrong, ...others];
+}
+
+/** The words of a filter: text, or `state:`, `machine:` or `verdict:` with a value, each maybe with `-` before it. */
+export function parseFilter(query) {
+  return query.toLowerCase().split(/\s+/).filter(Boolean).map((word) => {
+    const negated = word.length > 1 && word.startsWith("-");
+    const term = negated ? word.slice(1) : word;
+    const [, field, value] = /^(state|machine|verdict):(.+)$/.exec(term) ?? [null, "text", term];
+    return { field, value, negated };
+  });
+}
+
+const FIELDS = {
+  text: (subject, value) => subject.words().includes(value),
+  state: (subject, value) => subject.states.some((state) => state?.startsWith(value)),
+  verdict: (subject, value) => subject.verdict?.startsWith(value.replaceAll("-", "_")) ?? false,
+  // A whole address, since 10.0.0.1 must not find 10.0.0.10; a network where it ends in a dot.
+  machine: (subject, value) =>
+    (subject.ip != null && (subject.ip === value || (value.endsWith(".") && subject.ip.startsWith(value)))) ||
+    (subject.machine?.startsWith(value.replace(/[….]+$/, "")) && !value.startsWith(".")) ||
+    (value.includes("=") && (subject.metadata?.toLowerCase().includes(value) ?? false)),
+};
+
+const matches = (terms, subject) => terms.every(({ field, value, negated }) => FIELDS[field](subject, value) !== negated);
+
+/** Whether a row passes the filter. */
+export function rowMatches(terms, row) {
+  if (!terms.length) return true;
+  row.subject ??= {
+    words: () => (row.words ??= [row.unit, row.ip, row.place, row.description].join("\n").toLowerCase()),
+    states: [row.state, row.sub, row.load, row.stateText],
+    verdict: row.verdict,
+    ip: row.ip,
+    machine: row.place,
+    metadata: row.metadata,
+  };
+  return matches(terms, row.subject);
+}
+
+/** Whether a transition passes the filter. `verdict:` looks at what the unit is now. */
+export function transitionMatches(terms, transition, cluster) {
+  return matches(terms, {
+    words: () => `${transition.text}\n${transition.machine ?? ""}`.toLowerCase(),
+    states: [transition.from, transition.to, ...[transition.from, transition.to].map((state) => state?.split("/")[1])],
+    verdict: transition.unit && cluster.byKey.get(rowKey(transition.unit, transition.machine))?.verdict,
+    ip: transition.ip,
+    machine: transition.machine,
+    metadata: cluster.machines.get(transition.machine)?.metadata,
+  });
+}
+
+/** The query with `term` chosen: in place of other states and verdicts, or taken out if it was chosen. */
+export function toggleTerm(query, term) {
+  const words = query.split(/\s+/).filter(Boolean);
+  const others = words.filter((word) => !/^-?(state|verdict):/i.test(word));
+  return (words.includes(term) ? others : [...others, term]).join(" ");
+}
+
+const byName = (a, b) => a.nameRank - b.nameRank || a.ipRank - b.ipRank || (a.place ?? "").localeCompare(b.place ?? "");
+const byVerdict = (a, b) => a.rank - b.rank || byName(a, b);
+const last = Number.MAX_VALUE;
+
+/** The columns that can be sorted by; `newest` sorts downwards at the first click. */
+export const COLUMNS = [
+  { name: "unit", title: "Unit", order: byName },
+  { name: "state", title: "State", order: (a, b) => names.compare(a.stateText, b.stateText) || byName(a, b) },
+  { name: "verdict", title: "Verdict", order: byVerdict },
+  {
+    name: "machine",
+    title: "Machine",
+    order: (a, b) => Math.min(a.ipRank, last) - Math.min(b.ipRank, last) || (a.place ?? "~").localeCompare(b.place ?? "~") || byName(a, b),
+  },
+  { name: "since", title: "Since", order: (a, b) => (a.since ?? 0) - (b.since ?? 0) || byName(a, b), newestFirst: true },
+];
+
+/** The lines of the table: units and groups in order, with what is open beneath them. */
+export function unitLines(cluster, { query, sort, open }) {
+  const terms = parseFilter(query);
+  const found = cluster.rows.filter((row) => rowMatches(terms, row));
+  const groups = groupGlobals(cluster.rows, found);
+  const entries = [];
+  for (const row of found) {
+    const group = row.global && groups.get(row.unit);
+    if (!group) entries.push(row);
+    else if (group.found[0] === row) entries.push(group);
+  }
+  const { name, descending } = parseSort(sort);
+  const order = COLUMNS.find((column) => column.name === name).order;
+  const sorted = entries.sort(descending ? (a, b) => order(b, a) : order);
+  const lines = [];
+  const add = (row, level) => {
+    const opened = open.has(row.key);
+    lines.push({ kind: "unit", key: row.key, row, level, opened });
+    if (opened) lines.push({ kind: "detail", key: `${row.key}#`, row, level: level + 1 });
+  };
+  for (const entry of sorted) {
+    if (!entry.members) add(entry, 1);
+    else {
+      const opened = open.has(entry.key);
+      lines.push({ kind: "group", key: entry.key, row: entry, level: 1, opened });
+      if (opened) entry.found.sort(byVerdict).forEach((row) => add(row, 2));
+    }
+  }
+  return { lines, found: found.length };
+}
+
+// A global unit of which only one row is to be seen is that row: a group of one would only hide it.
+function groupGlobals(rows, found) {
+  const groups = new Map();
+  for (const row of found) {
+    if (!row.global || row.place == null) continue;
+    const group = groups.get(row.unit);
+    if (group) group.found.push(row);
+    else groups.set(row.unit, { found: [row], members: [] });
+  }
+  for (const [unit, group] of groups) if (group.found.length === 1) groups.delete(unit);
+  if (groups.size) for (const row of rows) if (row.global) groups.get(row.unit)?.members.push(row);
+  for (const group of groups.values()) Object.assign(group, describeGroup(group.members));
+  return groups;
+}
+
+function describeGroup(members) {
+  const worst = members.reduce((a, b) => (byVerdict(b, a) < 0 ? b : a));
+  const wrong = members.filter((row) => row.verdict !== "ok");
+  const count = (state) => members.filter((row) => row.verdict === "ok" && row.stateText === state).length;
+  const usual = members.every((row) => row.verdict !== "ok" || row.state !== "active") ? worst.stateText : "active/running";
+  const running = members.filter((row) => row.verdict === "ok" && row.state === "active").length;
+  const word = running && count(usual) === running ? "running" : "active";
+  return {
+    key: groupKey(worst.unit),
+    unit: worst.unit,
+    description: worst.description,
+    verdict: worst.verdict,
+    tone: worst.tone,
+    glyph: worst.glyph,
+    rank: worst.rank,
+    nameRank: worst.nameRank,
+    ipRank: worst.ipRank,
+    stateText: `${running} of ${plural(members.length, "machine")} ${word}`,
+    where: wrong.length === 1 ? worst.where : wrong.length ? `${wrong.length} of ${plural(members.length, "machine")}` : plural(members.length, "machine"),
+    since: worst.verdict === "ok" ? Math.max(...members.map((row) => row.since ?? 0)) : worst.since,
+    since_seen: worst.verdict === "ok" ? members.reduce((a, b) => ((b.since ?? 0) > (a.since ?? 0) ? b : a)).since_seen : worst.since_seen,
+  };
+}
+
+/** `unit` or `-unit` as a column and a direction. */
+export function parseSort(sort) {
+  const descending = sort.startsWith("-");
+  const name = descending ? sort.slice(1) : sort;
+  return COLUMNS.some((column) => column.name === name) ? { name, descending } : { name: "verdict", descending: false };
+}
+
+/** The machines with their units, lost ones first, then by address; last, the units that are on no machine. */
+export function machineCards(cluster, query) {
+  const terms = parseFilter(query);
+  const cards = new Map(cluster.state.machines.map((machine) => [machine.machine, { ...machine, key: machine.machine, units: [], found: [] }]));
+  const nowhere = { key: "", units: [], found: [] };
+  for (const row of cluster.rows) {
+    if (row.place && !cards.has(row.place)) cards.set(row.place, { key: row.place, machine: row.place, ip: row.ip, unknown: true, units: [], found: [] });
+    const card = row.place ? cards.get(row.place) : nowhere;
+    card.units.push(row);
+    if (rowMatches(terms, row)) card.found.push(row);
+  }
+  const busiest = Math.max(1, ...[...cards.values()].map((card) => card.units.length));
+  const away = (card) => (card.lost_since || card.unknown ? 0 : 1);
+  const sorted = [...cards.values()].sort((a, b) => away(a) - away(b) || Math.min(ipNumber(a.ip), last) - Math.min(ipNumber(b.ip), last) || a.key.localeCompare(b.key));
+  if (nowhere.units.length) sorted.push(nowhere);
+  const shown = terms.length ? sorted.filter((card) => card.found.length || matches(terms, machineSubject(card))) : sorted;
+  for (const card of shown) {
+    card.found.sort(byVerdict);
+    card.share = card.units.length / busiest;
+    card.tones = Object.entries(Object.groupBy(card.units, (row) => row.tone)).map(([tone, rows]) => ({ tone, count: rows.length }));
+  }
+  return shown;
+}
+
+function machineSubject(card) {
+  return {
+    words: () => [card.ip, card.machine, card.metadata].join("\n").toLowerCase(),
+    states: [],
+    verdict: null,
+    ip: card.ip,
+    machine: card.machine,
+    metadata: card.metadata,
+  };
+}
+
+/** The headline: what is wrong, the worst first, or that nothing is. */
+export function headline(cluster) {
+  const counts = new Map();
+  for (const row of cluster.wrong) counts.set(row.verdict, (counts.get(row.verdict) ?? 0) + 1);
+  const lost = cluster.state.machines.filter((machine) => machine.lost_since).length;
+  const wanted = cluster.rows.filter((row) => !row.submitted).length;
+  const [worst, ...others] = [...counts];
+  const rest = others.map(([verdict, count]) => `${count} ${verdict === "machine_lost" ? VERDICTS.machine_lost.said : (VERDICTS[verdict]?.word ?? verdict)}`);
+  if (lost && worst) rest.push(`${plural(lost, "machine")} lost`);
+  if (worst) {
+    const [verdict, count] = worst;
+    const said = VERDICTS[verdict]?.said ?? verdict;
+    const verb = said === "failed" ? "" : count === 1 ? "is " : "are ";
+    return { title: `${plural(count, "unit")} ${verb}${said}`, rest: rest.join(", "), tone: VERDICTS[verdict]?.tone ?? "warn", glyph: verdict };
+  }
+  if (lost) return { title: `${plural(lost, "machine")} lost`, rest: `all ${plural(wanted, "unit")} as fleet wants them`, tone: "bad", glyph: "machine_lost" };
+  if (!wanted) return { title: "No units in the cluster", rest: "", tone: "idle", glyph: "inactive" };
+  const title = wanted === 1 ? "The one unit is as fleet wants it" : `All ${plural(wanted, "unit")} as fleet wants them`;
+  return { title, rest: "", tone: "good", glyph: "ok" };
+}

@@ -1,0 +1,683 @@
+//! The page in a real headless Chromium, driven through chromedriver, against the real program.
+//!
+//! Every test ends in [`Browser::finish`], which fails when the browser's console has an error that the test did not
+//! expect, or when the page asked another host for anything.
+//!
+//! Without chromedriver these tests say so and pass, unless `CI=true`: there they fail. The accessibility check needs
+//! axe-core, whose `axe.min.js` is named by `AXE_CORE`.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use fantoccini::wd::{TimeoutConfiguration, WebDriverCompatibleCommand};
+use fantoccini::{Client, ClientBuilder, Locator};
+use hyper::Method;
+use hyper_util::client::legacy::connect::HttpConnector;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use url::Url;
+
+const WEB: &str = "3f1a8c5e9b2d4f60a7c1d2e3b4f50617";
+const DB: &str = "9c4b7a2e1d3f48568e0f1a2b3c4d5e6f";
+const HASH: &str = "a54d85379efe04d9b798936c1f3b9cffedff1b74";
+
+/// How long something may take before a test fails: much, since the machine may be busy with other tests.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// When a recording changes, in seconds from its start: time enough for the page to have shown what was before.
+const CHANGE: f64 = 5.0;
+
+// --- the program
+
+/// A recording in the making.
+#[derive(Default)]
+struct Recording(String);
+
+impl Recording {
+    /// Two machines, and these units as `(unit, machine, "active/sub")`, all of them wanted.
+    fn of(units: &[(&str, &str, &str)]) -> Self {
+        let mut recording = Self::default();
+        recording.line(&json!({"recording": 1, "source": "fleetctl v1.0.0"}));
+        recording.line(&json!({"t": 0.0, "topic": "machines", "machines": [
+            {"id": WEB, "ip": "10.0.0.1", "metadata": "region=us-west,role=web"},
+            {"id": DB, "ip": "10.0.0.2", "metadata": "role=db"},
+        ]}));
+        recording.at(0.0, units)
+    }
+
+    /// From `time` on the units are these.
+    fn at(mut self, time: f64, units: &[(&str, &str, &str)]) -> Self {
+        let on_both = |unit| units.iter().filter(|(other, ..)| *other == unit).count() > 1;
+        let files: Vec<Value> = units
+            .iter()
+            .map(|&(unit, machine, _)| {
+                let global = on_both(unit);
+                let target = (!global).then_some(machine);
+                json!({"unit": unit, "hash": HASH, "desired": "launched", "target": target, "global": global,
+                       "description": format!("What {unit} is for")})
+            })
+            .collect();
+        let states: Vec<Value> = units
+            .iter()
+            .map(|(unit, machine, state)| {
+                let (active, sub) = state.split_once('/').unwrap();
+                let ip = if *machine == WEB { "10.0.0.1" } else { "10.0.0.2" };
+                json!({"unit": unit, "machine": machine, "ip": ip, "load": "loaded", "active": active, "sub": sub,
+                       "hash": HASH})
+            })
+            .collect();
+        self.line(&json!({"t": time, "topic": "unit_files", "files": files}));
+        self.line(&json!({"t": time, "topic": "units", "states": states}));
+        self
+    }
+
+    fn line(&mut self, line: &Value) {
+        self.0.push_str(&format!("{line}\n"));
+    }
+}
+
+/// A running fleet-monitor; killed when dropped.
+struct Server {
+    child: Child,
+    port: u16,
+    arguments: Vec<String>,
+    directory: TempDir,
+}
+
+impl Server {
+    fn start(arguments: &[&str]) -> Self {
+        let directory = TempDir::new().unwrap();
+        let arguments = arguments.iter().map(ToString::to_string).collect();
+        let (child, port) = spawn(0, &arguments, &directory);
+        Self { child, port, arguments, directory }
+    }
+
+    fn replay(recording: &Recording) -> Self {
+        Self::replay_with(recording, &[])
+    }
+
+    fn replay_with(recording: &Recording, arguments: &[&str]) -> Self {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("recording.jsonl");
+        std::fs::write(&path, &recording.0).unwrap();
+        let mut all = vec!["--replay".to_owned(), path.to_str().unwrap().to_owned()];
+        all.extend(arguments.iter().map(ToString::to_string));
+        let (child, port) = spawn(0, &all, &directory);
+        Self { child, port, arguments: all, directory }
+    }
+
+    fn url(&self, rest: &str) -> String {
+        format!("http://127.0.0.1:{}/{rest}", self.port)
+    }
+
+    fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Starts it again on the same port, with the same arguments.
+    fn start_again(&mut self) {
+        (self.child, _) = spawn(self.port, &self.arguments, &self.directory);
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn spawn(port: u16, arguments: &Vec<String>, directory: &TempDir) -> (Child, u16) {
+    let configuration = directory.path().join("fleet-monitor.toml");
+    std::fs::write(&configuration, "").unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_fleet-monitor"))
+        .env_clear()
+        .env("FLEET_MONITOR_CONFIG", configuration)
+        .args(["--port", &port.to_string()])
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let line = line_with(child.stderr.take().unwrap(), "listening on");
+    let port = line.unwrap_or_else(|said| panic!("fleet-monitor does not listen:\n{said}"));
+    (child, port)
+}
+
+/// The port at the end of the first number after `words` in what a child writes, or all that it wrote instead. The rest
+/// is read on and thrown away, lest the child blocks.
+fn line_with(output: impl Read + Send + 'static, words: &'static str) -> Result<u16, String> {
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut said = String::new();
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            if let Some((_, rest)) = line.split_once(words) {
+                let word = rest.split_whitespace().next().unwrap_or_default().trim_end_matches(|c: char| !c.is_ascii_digit());
+                if let Some(port) = word.rsplit(':').next().and_then(|port| port.parse().ok()) {
+                    let _ = sender.send(Ok(port));
+                }
+            }
+            said.push_str(&line);
+            said.push('\n');
+        }
+        let _ = sender.send(Err(said));
+    });
+    receiver.recv_timeout(PATIENCE).unwrap_or_else(|_| Err(format!("nothing with '{words}' in {PATIENCE:?}")))
+}
+
+// --- the browser
+
+/// A Chromium with a profile of its own; ended when dropped.
+struct Browser {
+    client: Client,
+    driver: Child,
+    _profile: TempDir,
+}
+
+/// A log of chromedriver: `browser` is the console, `performance` has the requests.
+#[derive(Debug)]
+struct ReadLog(&'static str);
+
+impl WebDriverCompatibleCommand for ReadLog {
+    fn endpoint(&self, base: &Url, session: Option<&str>) -> Result<Url, url::ParseError> {
+        base.join(&format!("session/{}/se/log", session.unwrap_or_default()))
+    }
+
+    fn method_and_body(&self, _: &Url) -> (Method, Option<String>) {
+        (Method::POST, Some(json!({"type": self.0}).to_string()))
+    }
+}
+
+impl Browser {
+    /// None, with the reason on stderr, where there is no chromedriver.
+    async fn start() -> Option<Self> {
+        let driver = Command::new("chromedriver").arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+        let mut driver = match driver {
+            Ok(driver) => driver,
+            Err(error) => {
+                cannot_run(&format!("chromedriver cannot be started ({error}): install chromium and chromium-driver"));
+                return None;
+            }
+        };
+        let port = line_with(driver.stdout.take().unwrap(), "successfully on port ");
+        let port = port.unwrap_or_else(|said| panic!("chromedriver does not listen:\n{said}"));
+        let profile = TempDir::new().unwrap();
+        let arguments = [
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--window-size=1440,900",
+            "--host-resolver-rules=MAP strange.example 127.0.0.1",
+            &format!("--user-data-dir={}", profile.path().display()),
+        ];
+        let capabilities = json!({
+            "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"},
+            "goog:chromeOptions": {"args": arguments},
+        });
+        let client = ClientBuilder::new(HttpConnector::new())
+            .capabilities(capabilities.as_object().unwrap().clone())
+            .connect(&format!("http://127.0.0.1:{port}"))
+            .await
+            .unwrap();
+        let timeouts = TimeoutConfiguration::new(Some(PATIENCE), Some(PATIENCE), None);
+        client.update_timeouts(timeouts).await.unwrap();
+        Some(Self { client, driver, _profile: profile })
+    }
+
+    /// Opens an address. The page is fresh, even where only the part behind `#` is another one.
+    async fn open(&self, address: &str) {
+        self.client.goto("about:blank").await.unwrap();
+        self.client.goto(address).await.unwrap();
+    }
+
+    /// The value of a piece of JavaScript that may use `rows()`, `texts(selector)` and `$(selector)`.
+    async fn value(&self, expression: &str) -> Value {
+        self.client.execute(&format!("{PRELUDE} return ({expression});"), vec![]).await.unwrap()
+    }
+
+    /// Waits until a piece of JavaScript is true, or says what the page showed instead.
+    async fn until(&self, condition: &str) {
+        let script = format!(
+            "{PRELUDE} const done = arguments[arguments.length - 1];
+             const look = () => {{ let so = false; try {{ so = ({condition}); }} catch {{}} so ? done(true) : setTimeout(look, 30); }};
+             look();"
+        );
+        if let Err(error) = self.client.execute_async(&script, vec![]).await {
+            let shown = self.value("document.body.innerText").await;
+            panic!("never true: {condition}\n{error}\nThe page showed:\n{}", shown.as_str().unwrap_or_default());
+        }
+    }
+
+    async fn click(&self, selector: &str) {
+        self.client.find(Locator::Css(selector)).await.unwrap().click().await.unwrap();
+    }
+
+    /// Presses keys wherever the focus is.
+    async fn press(&self, keys: &str) {
+        self.client.active_element().await.unwrap().send_keys(keys).await.unwrap();
+    }
+
+    async fn log(&self, name: &'static str) -> Vec<Value> {
+        self.client.issue_cmd(ReadLog(name)).await.unwrap().as_array().cloned().unwrap_or_default()
+    }
+
+    /// Ends the browser, after a look at the console and at where requests went. Console errors with one of the texts
+    /// in `expected` are passed over.
+    async fn finish(self, server: &Server, expected: &[&str]) {
+        for entry in self.log("browser").await {
+            let message = entry["message"].as_str().unwrap_or_default();
+            let known = expected.iter().any(|text| message.contains(text));
+            assert!(entry["level"] != "SEVERE" || known, "the console has an error: {message}");
+        }
+        let own = [format!("http://127.0.0.1:{}/", server.port), format!("ws://127.0.0.1:{}/", server.port)];
+        let mut seen = 0;
+        for entry in self.log("performance").await {
+            let event: Value = serde_json::from_str(entry["message"].as_str().unwrap()).unwrap();
+            let parameters = &event["message"]["params"];
+            let address = match event["message"]["method"].as_str() {
+                Some("Network.requestWillBeSent") => &parameters["request"]["url"],
+                Some("Network.webSocketCreated") => &parameters["url"],
+                _ => continue,
+            };
+            let address = address.as_str().unwrap();
+            let inner = address.starts_with("data:") || address.starts_with("about:");
+            assert!(inner || own.iter().any(|own| address.starts_with(own)), "the page asked {address}");
+            seen += 1;
+        }
+        assert!(seen > 0, "the browser tells of no request at all");
+        self.client.clone().close().await.unwrap();
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        // chromedriver ends its browser when it is asked to end, not when it is killed.
+        if let Ok(pid) = i32::try_from(self.driver.id()) {
+            if let Some(pid) = rustix::process::Pid::from_raw(pid) {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+            }
+        }
+        let _ = self.driver.wait();
+    }
+}
+
+/// For the scripts: the rows of the table as `unit|state|verdict|machine`, and short names for looking around.
+const PRELUDE: &str = "
+    const $ = (selector) => document.querySelector(selector);
+    const texts = (selector) => [...document.querySelectorAll(selector)].map((node) => node.textContent.trim());
+    const rows = () => [...document.querySelectorAll('.line.unit')].map((row) =>
+        ['.name', '.state span', '.verdict span', '.machine .ip'].map((part) => row.querySelector(part).textContent).join('|'));
+    const names = () => rows().map((row) => row.split('|')[0]).join(' ');
+    const live = () => $('#link').textContent === 'live';
+";
+
+fn under_ci() -> bool {
+    std::env::var("CI").is_ok_and(|value| value == "true")
+}
+
+/// Says why a test cannot run; that fails it under CI.
+fn cannot_run(why: &str) {
+    assert!(!under_ci(), "{why}");
+    eprintln!("not run: {why}");
+}
+
+/// A browser, or the end of the test.
+macro_rules! browser {
+    () => {
+        match Browser::start().await {
+            Some(browser) => browser,
+            None => return,
+        }
+    };
+}
+
+fn three_units() -> Recording {
+    Recording::of(&[
+        ("api.service", WEB, "active/running"),
+        ("cron.timer", DB, "active/waiting"),
+        ("web.service", WEB, "failed/failed"),
+    ])
+}
+
+// --- what it shows
+
+#[tokio::test]
+async fn rows_appear_and_change_without_a_reload() {
+    let browser = browser!();
+    let before = [("api.service", WEB, "active/running"), ("web.service", WEB, "activating/start")];
+    let after = [
+        ("api.service", WEB, "active/running"),
+        ("new.service", DB, "active/running"),
+        ("web.service", WEB, "active/running"),
+    ];
+    let server = Server::replay(&Recording::of(&before).at(CHANGE, &after));
+    browser.open(&server.url("")).await;
+    browser.until("live() && rows().includes('web.service|activating/start|ok|10.0.0.1') && rows().length === 2").await;
+    browser.value("window.loadedOnce = true").await;
+    browser.until("rows().includes('web.service|active/running|ok|10.0.0.1')").await;
+    browser.until("rows().includes('new.service|active/running|ok|10.0.0.2')").await;
+    assert_eq!(browser.value("window.loadedOnce").await, true);
+    browser.finish(&server, &[]).await;
+}
+
+#[tokio::test]
+async fn a_unit_that_fails_comes_to_the_top_and_into_headline_title_and_announcement() {
+    let browser = browser!();
+    let before = [("api.service", WEB, "active/running"), ("web.service", DB, "active/running")];
+    let after = [("api.service", WEB, "active/running"), ("web.service", DB, "failed/failed")];
+    let server = Server::replay(&Recording::of(&before).at(CHANGE, &after));
+    browser.open(&server.url("")).await;
+    browser.until("names() === 'api.service web.service'").await;
+    browser.until("$('#headline').textContent === 'All 2 units as fleet wants them'").await;
+    assert_eq!(browser.client.title().await.unwrap(), "fleet-monitor");
+    browser.until("rows()[0] === 'web.service|failed/failed|failed|10.0.0.2'").await;
+    browser.until("$('#headline').textContent === '1 unit failed'").await;
+    browser.until("/web.service.*on 10.0.0.2.*failed.*for \\d+ s/.test($('.trouble').textContent)").await;
+    browser.until("document.title === '(1) fleet-monitor'").await;
+    browser.until("$('#announcement').textContent === 'web.service on 10.0.0.2: failed.'").await;
+    browser.click("#tab-timeline").await;
+    browser.until("texts('.event').some((text) => text.includes('active/running → failed/failed'))").await;
+    browser.finish(&server, &[]).await;
+}
+
+#[tokio::test]
+async fn a_row_opens_to_its_reason_and_what_fleet_wants() {
+    let browser = browser!();
+    let server = Server::replay(&three_units());
+    browser.open(&server.url("")).await;
+    browser.until("live() && names().startsWith('web.service')").await;
+    browser.click("[data-key^='web.service/']").await;
+    browser.until("$('.opened .reason').textContent.length > 10").await;
+    browser.until("$('.opened').textContent.includes('What web.service is for')").await;
+    browser.until("$('.opened').textContent.includes('launched') && $('.opened code').textContent === 'a54d853'").await;
+    browser.press("\u{e00c}").await; // Escape
+    browser.until("!$('.opened')").await;
+    browser.press("\u{e007}").await; // Enter
+    browser.until("$('.opened')").await;
+    browser.finish(&server, &[]).await;
+}
+
+#[tokio::test]
+async fn a_global_unit_is_one_row_with_its_count_that_opens_to_its_machines() {
+    let browser = browser!();
+    let server = Server::replay(&Recording::of(&[
+        ("agent.service", WEB, "active/running"),
+        ("agent.service", DB, "active/running"),
+        ("web.service", WEB, "active/running"),
+    ]));
+    browser.open(&server.url("")).await;
+    browser.until("rows().join() === 'agent.service|2 of 2 machines running|ok|2 machines,web.service|active/running|ok|10.0.0.1'").await;
+    browser.click("[data-key='agent.service/*']").await;
+    browser.until("rows().filter((row) => row.startsWith('agent.service|active/running')).length === 2").await;
+    browser.finish(&server, &[]).await;
+}
+
+#[tokio::test]
+async fn machines_are_cards_with_their_units() {
+    let browser = browser!();
+    let server = Server::replay(&three_units());
+    browser.open(&server.url("#tab=machines")).await;
+    browser.until("texts('.card h3').join() === '10.0.0.1,10.0.0.2'").await;
+    browser.until("texts('.card:first-child .unit-name .name').join() === 'web.service,api.service'").await;
+    browser.until("$('.card').textContent.includes('region=us-west, role=web')").await;
+    browser.click(".card .unit-name").await;
+    browser.until("$('.opened') && location.hash.startsWith('#tab=units&open=web.service/')").await;
+    browser.finish(&server, &[]).await;
+}
+
+#[tokio::test]
+async fn a_recording_is_called_one() {
+    let browser = browser!();
+    let server = Server::start(&["--demo"]);
+    browser.open(&server.url("")).await;
+    browser.until("$('.banner').textContent.includes('This is a recording of a real cluster, not a live one')").await;
+    browser.finish(&server, &[]).await;
+}
+
+#[tokio::test]
+async fn names_of_units_are_never_markup() {
+    let browser = browser!();
+    let name = "<img src=x onerror=alert(1)>.service";
+    let server = Server::replay(&Recording::of(&[(name, WEB, "failed/failed")]));
+    browser.open(&server.url("")).await;
+    browser.until("names().includes('<img src=x onerror=alert(1)>.service')").await;
+    browser.click(".line.unit").await;
+    browser.until("$('.opened')").await;
+    assert_eq!(browser.value("document.images.length").await, 0);
+    browser.finish(&server, &[]).await;
+}
+
+// --- finding one's way
+
+#[tokio::test]
+async fn filters_find_by_text_state_machine_and_verdict() {
+    let browser = browser!();
+    let server = Server::replay(&three_units());
+    browser.open(&server.url("")).await;
+    browser.until("rows().length === 3").await;
+    for (filter, expected) in [
+        ("ap", "api.service"),
+        ("state:failed", "web.service"),
+        ("machine:10.0.0.1", "web.service api.service"),
+        ("machine:9c4b", "cron.timer"),
+        ("machine:10.0.0.1 -verdict:failed", "api.service"),
+        ("verdict:failed", "web.service"),
+        ("-service", "cron.timer"),
+    ] {
+        browser.press("/").await;
+        browser.until("document.activeElement.id === 'filter'").await;
+        browser.client.find(Locator::Css("#filter")).await.unwrap().clear().await.unwrap();
+        browser.client.find(Locator::Css("#filter")).await.unwrap().send_keys(filter).await.unwrap();
+        browser.until(&format!("names() === '{expected}'")).await;
+        browser.press("\u{e007}").await; // Enter leaves the box
+    }
+    browser.finish(&server, &[]).await;
+}
+
+#[tokio::test]
+async fn a_view_is_its_address_and_back_and_forward_work() {
+    let browser = browser!();
+    let server = Server::replay(&three_units());
+    browser.open(&server.url("#tab=units&q=machine:10.0.0.1&sort=-unit")).await;
+    browser.until("names() === 'web.service api.service' && $('#filter').value === 'machine:10.0.0.1'").await;
+    browser.until("$('.columnheader, [aria-sort=descending]').textContent === 'Unit'").await;
+    browser.click("[data-term='verdict:failed']").await;
+    browser.until("names() === 'web.service' && location.hash.includes('q=machine:10.0.0.1+verdict:failed')").await;
+    browser.click("#tab-machines").await;
+    browser.until("location.hash.startsWith('#tab=machines') && texts('.unit-name .name').join() === 'web.service'").await;
+    browser.client.back().await.unwrap();
+    browser.until("location.hash.startsWith('#tab=units') && names() === 'web.service'").await;
+    browser.client.back().await.unwrap();
+    browser.until("names() === 'web.service api.service' && $('#filter').value === 'machine:10.0.0.1'").await;
+    browser.client.forward().await.unwrap();
+    browser.until("names() === 'web.service'").await;
+    browser.finish(&server, &[]).await;
+}
+
+#[tokio::test]
+async fn columns_sort_by_click_and_by_keyboard() {
+    let browser = browser!();
+    let server = Server::replay(&three_units());
+    browser.open(&server.url("")).await;
+    browser.until("names() === 'web.service api.service cron.timer'").await;
+    browser.click("[role=columnheader] button").await;
+    browser.until("names() === 'api.service cron.timer web.service' && $('[aria-sort=ascending]').textContent === 'Unit'").await;
+    browser.press("\u{e007}").await; // Enter, on the button that has the focus
+    browser.until("names() === 'web.service cron.timer api.service' && location.hash.includes('sort=-unit')").await;
+    browser.finish(&server, &[]).await;
+}
+
+#[tokio::test]
+async fn ten_thousand_units_scroll_and_the_document_stays_small() {
+    let browser = browser!();
+    let names: Vec<String> = (0..10_000).map(|number| format!("app-{number:05}.service")).collect();
+    let units: Vec<_> = names.iter().map(|name| (name.as_str(), WEB, "active/running")).collect();
+    let server = Server::replay(&Recording::of(&units));
+    browser.open(&server.url("")).await;
+    browser.until("names().startsWith('app-00000.service')").await;
+    assert_eq!(browser.value("$('[role=treegrid]').getAttribute('aria-rowcount')").await, "10001");
+    let most = browser
+        .client
+        .execute_async(
+            "const done = arguments[arguments.length - 1]; let most = 0;
+             const step = () => {
+                 most = Math.max(most, document.querySelectorAll('[role=row]').length);
+                 if (scrollY + innerHeight >= document.documentElement.scrollHeight - 1) return done(most);
+                 scrollBy(0, 9000); requestAnimationFrame(step);
+             };
+             step();",
+            vec![],
+        )
+        .await
+        .unwrap();
+    assert!(most.as_u64().unwrap() < 200, "{most} rows in the document");
+    browser.until("names().endsWith('app-09999.service')").await;
+    browser.until("[...document.querySelectorAll('.line')].pop().getAttribute('aria-rowindex') === '10001'").await;
+    browser.click("#tab-machines").await;
+    browser.until("texts('.card h3').length === 2 && document.querySelectorAll('.unit-name').length < 200").await;
+    browser.finish(&server, &[]).await;
+}
+
+#[tokio::test]
+async fn a_phone_needs_no_horizontal_scrolling() {
+    let browser = browser!();
+    let server = Server::start(&["--demo"]);
+    browser.client.set_window_size(500, 844).await.unwrap();
+    for tab in ["units", "machines", "timeline"] {
+        // A frame of 360 px: a headless window cannot be made that narrow.
+        browser.open(&server.url(&format!("#tab={tab}"))).await;
+        browser.until("live()").await;
+        browser.value("document.body.style.width = '360px'").await;
+        assert_eq!(browser.value("document.body.scrollWidth <= 360").await, true, "{tab}");
+        assert_eq!(browser.value("document.documentElement.scrollWidth <= innerWidth").await, true, "{tab}");
+    }
+    browser.finish(&server, &[]).await;
+}
+
+// --- the connection
+
+#[tokio::test]
+async fn it_says_that_the_server_is_away_and_recovers_by_itself() {
+    let browser = browser!();
+    let mut server = Server::replay(&three_units());
+    browser.open(&server.url("")).await;
+    browser.until("live() && rows().length === 3").await;
+    browser.value("window.loadedOnce = true").await;
+    server.kill();
+    browser.until("/^disconnected, data \\d+ s old$/.test($('#link').textContent)").await;
+    let first = browser.value("$('#link').textContent").await;
+    browser.until(&format!("$('#link').textContent.startsWith('disconnected') && $('#link').textContent !== {first}")).await;
+    assert_eq!(browser.value("rows().length").await, 3, "what was known is kept");
+    server.start_again();
+    browser.until("live() && rows().length === 3").await;
+    assert_eq!(browser.value("window.loadedOnce").await, true);
+    browser.finish(&server, &["net::ERR_", "WebSocket connection to"]).await;
+}
+
+#[tokio::test]
+async fn a_token_is_asked_for_and_kept_in_the_tab_only() {
+    let browser = browser!();
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("token");
+    std::fs::write(&file, "open-sesame-0123456789\n").unwrap();
+    let server = Server::replay_with(&three_units(), &["--token-file", file.to_str().unwrap()]);
+    browser.open(&server.url("#tab=units&q=state:failed")).await;
+    browser.until("!$('#token-form').hidden && document.activeElement.id === 'token'").await;
+    assert_eq!(browser.value("rows().length").await, 0);
+    browser.press("wrong\u{e007}").await;
+    browser.until("$('#gate-text').textContent === 'The token was not accepted.'").await;
+    browser.press("open-sesame-0123456789\u{e007}").await;
+    browser.until("live() && names() === 'web.service'").await;
+    assert_eq!(browser.value("localStorage.length").await, 0);
+    assert_eq!(browser.value("document.cookie").await, "");
+    assert_eq!(browser.value("location.href.includes('sesame')").await, false);
+    browser.client.refresh().await.unwrap();
+    browser.until("live() && names() === 'web.service'").await;
+    browser.finish(&server, &["401"]).await;
+}
+
+/// Serves one page on any path; the port. It lives as long as the test's process.
+fn another_site(page: &'static str) -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut line = String::new();
+            let mut request = BufReader::new(stream.try_clone().unwrap());
+            while request.read_line(&mut line).is_ok_and(|length| length > 2) {
+                line.clear();
+            }
+            let length = page.len();
+            let head = format!(
+                "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+            );
+            let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(page.as_bytes()));
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn another_site_and_a_rebound_name_are_refused_and_this_machine_is_let_in() {
+    let browser = browser!();
+    let server = Server::replay(&three_units());
+    let port = another_site(
+        "<!doctype html><link rel=icon href='data:,'><script>
+         const socket = new WebSocket('ws://127.0.0.1:' + location.hash.slice(1) + '/');
+         socket.onmessage = () => (window.socketSaid = 'a message');
+         socket.onclose = () => (window.socketSaid ??= 'refused');
+         </script>",
+    );
+    browser.open(&format!("http://strange.example:{port}/#{}", server.port)).await;
+    browser.until("window.socketSaid").await;
+    assert_eq!(browser.value("window.socketSaid").await, "refused");
+    browser.open(&format!("http://localhost:{port}/#{}", server.port)).await;
+    browser.until("window.socketSaid").await;
+    assert_eq!(browser.value("window.socketSaid").await, "a message");
+    // A name that now points here is not this machine's name, whatever it points to.
+    browser.open(&format!("http://strange.example:{}/", server.port)).await;
+    let said = browser.value("document.body.innerText").await;
+    assert!(said.as_str().unwrap().contains("allowed"), "{said}");
+    assert_eq!(browser.value("document.querySelectorAll('.line').length").await, 0);
+    browser.client.clone().close().await.unwrap();
+}
+
+// --- for everybody
+
+#[tokio::test]
+async fn axe_finds_nothing_serious_on_any_tab() {
+    let Some(path) = std::env::var_os("AXE_CORE").map(PathBuf::from) else {
+        cannot_run("AXE_CORE does not name axe-core's axe.min.js: get it with `npm pack axe-core`");
+        return;
+    };
+    let axe = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let browser = browser!();
+    let server = Server::replay(&three_units());
+    for view in ["#tab=units&open=web.service/3f1a8c5e9b2d4f60a7c1d2e3b4f50617", "#tab=machines", "#tab=timeline"] {
+        browser.open(&server.url(view)).await;
+        browser.until("live()").await;
+        browser.client.execute(&axe, vec![]).await.unwrap();
+        let run = "const done = arguments[arguments.length - 1];
+            axe.run(document).then((found) => done({
+                checks: found.passes.length,
+                serious: found.violations.filter((one) => ['serious', 'critical'].includes(one.impact))
+                    .map((one) => one.help + ': ' + one.nodes.map((node) => node.target.join(' ')).join(', ')),
+            }))";
+        let found = browser.client.execute_async(run, vec![]).await.unwrap();
+        assert!(found["checks"].as_u64().unwrap() > 10, "axe looked at nothing: {found}");
+        assert_eq!(found["serious"], json!([]), "{view}");
+    }
+    browser.finish(&server, &[]).await;
+}
