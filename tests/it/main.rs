@@ -7,4 +7,5 @@ mod fleetctl;
 mod metrics;
 mod server;
 mod support;
+mod system;
 mod timeline;
