@@ -3,7 +3,8 @@
 //! Its root directory is made once, by debootstrap, and kept in `target/system-root`. Every boot has it as the lower
 //! layer of its own memory file system, and a network of its own, so that hosts know nothing of each other.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Mutex;
@@ -17,6 +18,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// A running host.
 pub struct Host {
     nspawn: Child,
+    name: String,
     /// Its process 1, by the ID that it has here.
     init: String,
 }
@@ -37,6 +39,8 @@ impl Host {
         assert!(double.is_file(), "build it first: cargo build --example fleetctl-double");
         // The hierarchy of control groups that this machine has.
         let unified = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
+        let name = format!("host-{}", fastrand::u32(..));
+        let mut messages = tempfile::tempfile().unwrap();
         let mut nspawn = Command::new("systemd-nspawn")
             .env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", if unified { "1" } else { "0" })
             // The root is only read, so that many hosts may have it at a time.
@@ -44,22 +48,25 @@ impl Host {
             .args(["--quiet", "--boot", "--volatile=overlay", "--register=no", "--keep-unit", "--capability=all"])
             .args(["--private-network", "--resolv-conf=off", "--timezone=off", "--link-journal=no", "--console=pipe"])
             .arg(format!("--directory={}", root().display()))
-            .arg(format!("--machine=host-{}", fastrand::u32(..)))
+            .arg(format!("--machine={name}"))
             .arg(format!("--bind-ro={repository}/packaging:/mnt/packaging"))
             .arg(format!("--bind-ro={repository}/fleet-monitor.service:/mnt/fleet-monitor.service"))
             .arg(format!("--bind-ro={}:/mnt/fleet-monitor", binary.display()))
             .arg(format!("--bind-ro={}:/mnt/fleetctl", double.display()))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
+            .stderr(messages.try_clone().unwrap())
             .spawn()
             .unwrap();
-        let init = until("systemd to be up", || {
-            assert_eq!(nspawn.try_wait().unwrap(), None, "systemd-nspawn ended");
+        let init = wait(|| {
+            let ended = nspawn.try_wait().unwrap();
+            assert_eq!(ended, None, "systemd-nspawn ended: {}", text(&mut messages));
             let init = child_of(nspawn.id())?;
             let up = enter(&init, "systemctl is-system-running").output().unwrap();
             matches!(up.stdout.trim_ascii(), b"running" | b"degraded").then_some(init)
         });
-        let host = Self { nspawn, init };
+        let Some(init) = init else { panic!("systemd is not up after {DEADLINE:?}: {}", text(&mut messages)) };
+        let host = Self { nspawn, name, init };
         // In /opt/bin the unit's $PATH finds it, and it keeps its notes where it lies.
         host.sh("mkdir -p /opt/bin && ln -s /mnt/fleetctl /opt/bin/fleetctl && echo v1.0.0 > /opt/bin/version");
         host.sh("chown daemon /opt/bin");
@@ -104,6 +111,12 @@ impl Host {
         self.sh(&format!("systemctl show --value --property={property} fleet-monitor.service"))
     }
 
+    /// Waits until something is so.
+    pub fn until(&self, what: &str, mut is_so: impl FnMut() -> bool) {
+        let so = wait(|| is_so().then_some(()));
+        assert!(so.is_some(), "{what}: not after {DEADLINE:?}\n{}", self.journal());
+    }
+
     /// Waits until a property of the service is as wanted, and returns it.
     pub fn show_until(&self, property: &str, wanted: impl Fn(&str) -> bool) -> String {
         let value = || Some(self.show(property)).filter(|value| wanted(value));
@@ -140,14 +153,19 @@ impl Drop for Host {
             let _ = rustix::process::kill_process(init, rustix::process::Signal::KILL);
         }
         let _ = self.nspawn.wait();
+        // It leaves this where /run is no memory file system.
+        let _ = fs::remove_dir(format!("/run/systemd/nspawn/propagate/{}", self.name));
     }
 }
 
-/// Asks again until there is an answer.
-fn until<T>(what: &str, ask: impl FnMut() -> Option<T>) -> T {
-    wait(ask).unwrap_or_else(|| panic!("waited {DEADLINE:?} for {what}"))
+/// All that is in a file, for a message.
+fn text(file: &mut File) -> String {
+    let mut text = String::new();
+    let read = file.rewind().and_then(|()| file.read_to_string(&mut text));
+    read.map_or_else(|error| error.to_string(), |_| text)
 }
 
+/// Asks again until there is an answer.
 fn wait<T>(mut ask: impl FnMut() -> Option<T>) -> Option<T> {
     let end = Instant::now() + DEADLINE;
     loop {
@@ -167,8 +185,8 @@ fn child_of(process: u32) -> Option<String> {
 /// A command in all of the host's namespaces.
 fn enter(init: &str, command: &str) -> Command {
     let mut nsenter = Command::new("nsenter");
-    nsenter.args(["--target", init, "--all", "--root", "--wd=/", "/bin/bash", "-c", command]);
-    // Nothing of this machine: not its $PATH, not its language.
+    nsenter.args(["--target", init, "--all", "--root", "--wd", "/bin/bash", "-c", command]);
+    // Nothing of this machine: neither its $PATH nor its language.
     nsenter.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").stdin(Stdio::null());
     nsenter
 }
@@ -198,7 +216,7 @@ fn root() -> PathBuf {
         let unfinished = root.with_extension("unfinished");
         let _ = fs::remove_dir_all(&unfinished);
         let debootstrap = Command::new("debootstrap")
-            .args(["--variant=minbase", "--include=systemd,systemd-sysv,dbus", suite])
+            .args(["--variant=minbase", "--include=systemd,systemd-sysv,dbus,procps", suite])
             .arg(&unfinished)
             .output()
             .unwrap();
