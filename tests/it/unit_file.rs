@@ -91,7 +91,7 @@ fn systemd_has_nothing_to_say_about_the_units() {
     let verify = Command::new("systemd-analyze").arg("verify").args([&service, &socket]).output();
     let output = match verify {
         Ok(output) => output,
-        Err(error) if std::env::var_os("CI").is_none() => {
+        Err(error) if std::env::var_os("CI").is_none_or(|ci| ci != "true") => {
             eprintln!("not checked: systemd-analyze cannot be run ({error}); it is in Debian's package systemd");
             return;
         }

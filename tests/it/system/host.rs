@@ -29,7 +29,7 @@ impl Host {
     /// None on a machine that cannot have one; under `CI` that is a failure.
     pub fn boot() -> Option<Self> {
         if let Err(reason) = preconditions() {
-            assert!(std::env::var_os("CI").is_none(), "no host with systemd: {reason}");
+            assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "no host with systemd: {reason}");
             eprintln!("not checked, for want of a host with systemd: {reason}");
             return None;
         }
