@@ -35,6 +35,8 @@ pub struct Cluster {
     doubt: Option<Doubt>,
     health: Health,
     view: Arc<View>,
+    /// Whether every topic has been read once, so that what changes now is a change of the cluster.
+    complete: bool,
     /// How many transitions there have been.
     transitions: u64,
 }
@@ -96,6 +98,7 @@ impl Cluster {
             doubt: None,
             health: Health::default(),
             view: Arc::default(),
+            complete: false,
             transitions: 0,
         }
     }
@@ -313,11 +316,7 @@ impl Cluster {
             .collect();
         if judge::too_many(unexplained.len(), of) {
             let mut doubt = self.doubt.unwrap_or(Doubt { since: at, confirmed: false });
-            let read_since = |read: Option<Moment>| read.is_some_and(|read| read.instant >= doubt.since.instant);
-            let informed = read_since(self.files.as_ref().map(|files| files.read))
-                && read_since(self.health.topic(Topic::Machines).read);
-            let again = self.units_read.is_some_and(|read| read.instant > doubt.since.instant);
-            if !doubt.confirmed && (informed || again) {
+            if !doubt.confirmed && self.is_informed_since(doubt.since) {
                 doubt.confirmed = true;
                 self.health.suspect_since = Some(doubt.since.wall);
                 events.push(Event::SourceSuspect { missing: unexplained.len(), of });
@@ -327,9 +326,25 @@ impl Cluster {
         }
         self.doubt = None;
         self.health.suspect_since = None;
-        for row in self.rows.values_mut() {
-            if let Some(missing) = &mut row.missing
-                && !missing.told
+        self.tell_of_the_stale(settled, events);
+    }
+
+    /// Tells of each missing row that fleet wants just where it was; of one whose machine has left, or which is being
+    /// moved, other events tell.
+    fn tell_of_the_stale(&mut self, settled: bool, events: &mut Vec<Event>) {
+        let elsewhere = HashMap::new();
+        let untold =
+            |row: &&Row| row.missing.is_some_and(|missing| !missing.told && self.is_informed_since(missing.since));
+        let stale: Vec<Key> = self
+            .rows
+            .values()
+            .filter(untold)
+            .filter(|row| self.evidence(row, settled, &elsewhere).wanted_here())
+            .map(|row| (row.state.unit.clone(), row.state.machine.clone()))
+            .collect();
+        for key in stale {
+            if let Some(row) = self.rows.get_mut(&key)
+                && let Some(missing) = &mut row.missing
             {
                 missing.told = true;
                 let place = place(&row.state, &self.machines);
@@ -338,9 +353,18 @@ impl Cluster {
         }
     }
 
+    /// Whether what fleet wants and who is there has been read since a row went missing; or, where that takes long, the
+    /// units once more. A row that went because fleet let go of it is not worth an event before its end.
+    fn is_informed_since(&self, missing: Moment) -> bool {
+        let since = |read: Option<Moment>| read.is_some_and(|read| read.instant >= missing.instant);
+        let why = since(self.files.as_ref().map(|files| files.read)) && since(self.health.topic(Topic::Machines).read);
+        why || self.units_read.is_some_and(|read| read.instant > missing.instant)
+    }
+
     /// Keeps one row without a machine for each unit that fleet knows and no machine reports.
     fn add_unreported(&mut self, at: Moment, events: &mut Vec<Event>) {
-        let Some(Files { files, .. }) = &self.files else { return };
+        // Before the units have been read it is not known that no machine reports them.
+        let (Some(Files { files, .. }), Some(_)) = (&self.files, self.units_read) else { return };
         let first = !self.view.units.iter().any(|unit| unit.file.is_some());
         let placed: HashSet<UnitName> =
             self.rows.keys().filter(|key| key.1.is_some()).map(|key| key.0.clone()).collect();
@@ -441,6 +465,14 @@ impl Cluster {
                 }
                 evidence.verdict()
             };
+            let key = (unit, machine);
+            while old.next_if(|old| (&old.state.unit, &old.state.machine) < key).is_some() {}
+            let before = old.next_if(|old| (&old.state.unit, &old.state.machine) == key);
+            let (verdict_since, verdict_since_seen) = match before {
+                Some(before) if before.verdict == verdict => (before.verdict_since, before.verdict_since_seen),
+                Some(_) => (at.wall, self.complete),
+                None => (row.since, row.since_seen),
+            };
             let shown = Unit {
                 state,
                 listed: row.listed,
@@ -448,12 +480,12 @@ impl Cluster {
                 file,
                 verdict,
                 reason,
+                verdict_since,
+                verdict_since_seen,
                 since: row.since,
                 since_seen: row.since_seen,
             };
-            let key = (unit, machine);
-            while old.next_if(|old| (&old.state.unit, &old.state.machine) < key).is_some() {}
-            units.push(match old.next_if(|old| (&old.state.unit, &old.state.machine) == key) {
+            units.push(match before {
                 Some(same) if **same == shown => same.clone(),
                 _ => Arc::new(shown),
             });
@@ -472,6 +504,7 @@ impl Cluster {
             }
         });
         let view = View { units, machines: machines.collect() };
+        self.complete |= self.health.unread().next().is_none();
         if view != *self.view {
             self.view = Arc::new(view);
         }

@@ -339,6 +339,10 @@ pub struct Unit {
     pub verdict: Verdict,
     /// Why, in one sentence.
     pub reason: Cow<'static, str>,
+    /// Since when that has been the judgement.
+    pub verdict_since: SystemTime,
+    /// Whether we saw it begin; if not, it was so when watching began, at `verdict_since`.
+    pub verdict_since_seen: bool,
     /// Since when its load, active and sub state have been as they are.
     pub since: SystemTime,
     /// Whether we saw that change ourselves; if not, it was so when watching began, at `since`.

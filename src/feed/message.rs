@@ -243,6 +243,9 @@ struct UnitRow<'a> {
     verdict: &'static str,
     reason: &'a str,
     #[serde(serialize_with = "milliseconds")]
+    verdict_since: SystemTime,
+    verdict_since_seen: bool,
+    #[serde(serialize_with = "milliseconds")]
     since: SystemTime,
     since_seen: bool,
 }
@@ -268,6 +271,8 @@ impl<'a> From<&'a Unit> for UnitRow<'a> {
             requirements: file.map_or(&[], |file| &file.requirements),
             verdict: unit.verdict.name(),
             reason: &unit.reason,
+            verdict_since: unit.verdict_since,
+            verdict_since_seen: unit.verdict_since_seen,
             since: unit.since,
             since_seen: unit.since_seen,
         }

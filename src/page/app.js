@@ -99,6 +99,8 @@ addEventListener("popstate", () => {
   viewChanged(before);
 });
 
+$("filter").value = view.q;
+
 // --- what arrives
 
 const feed = openFeed({
@@ -259,10 +261,10 @@ const chosen = (term) => go({ q: toggleTerm(view.q, term), tab: view.tab === "ti
 
 function drawView() {
   const words = view.q.split(/\s+/);
-  for (const chip of document.querySelectorAll(".chip")) attribute(chip, "aria-pressed", words.includes(chip.dataset.term));
+  for (const chip of document.querySelectorAll(".chip")) attribute(chip, "aria-pressed", String(words.includes(chip.dataset.term)));
   for (const tab of TABS) {
     const selected = tab === view.tab;
-    attribute($(`tab-${tab}`), "aria-selected", selected);
+    attribute($(`tab-${tab}`), "aria-selected", String(selected));
     attribute($(`tab-${tab}`), "tabindex", selected ? 0 : -1);
     attribute($(tab), "hidden", !selected && "");
   }

@@ -79,7 +79,8 @@ function equal(a, b) {
     a.ip === b.ip && a.load === b.load && a.active === b.active && a.sub === b.sub && a.hash === b.hash &&
     a.stale_since === b.stale_since && a.desired === b.desired && a.target === b.target && a.global === b.global &&
     a.description === b.description && a.file_hash === b.file_hash && a.verdict === b.verdict && a.reason === b.reason &&
-    a.since === b.since && a.since_seen === b.since_seen && a.requirements?.join() === b.requirements?.join()
+    a.since === b.since && a.since_seen === b.since_seen && a.verdict_since === b.verdict_since &&
+    a.requirements?.join() === b.requirements?.join()
   );
 }
 
@@ -98,6 +99,9 @@ function readRow(unit, key, machines, ranks) {
   return {
     ...unit,
     source: unit,
+    // What is wrong is wrong since it was judged so; what is right is as it is since its state changed.
+    since: unit.verdict === "ok" ? unit.since : unit.verdict_since,
+    since_seen: unit.verdict === "ok" ? unit.since_seen : unit.verdict_since_seen,
     key,
     place,
     ip,

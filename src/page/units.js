@@ -1,7 +1,7 @@
 // The table of units.
 
 import { age, attribute, drawGlyph, element, glyph, setAge, text } from "./dom.js";
-import { COLUMNS, VERDICTS, groupKey, parseSort, rowKey, shortHash, shortId, unitLines } from "./model.js";
+import { COLUMNS, VERDICTS, groupKey, parseSort, shortHash, shortId, unitLines } from "./model.js";
 import { WindowedList } from "./window.js";
 
 const RECENT = 8; // transitions in an open row
@@ -67,7 +67,7 @@ export class UnitTable {
     const { row, opened } = line;
     const { parts } = node;
     attribute(node, "tabindex", line.key === this.active ? 0 : -1);
-    attribute(node, "aria-expanded", opened);
+    attribute(node, "aria-expanded", String(opened));
     attribute(node, "data-tone", row.tone);
     attribute(node, "data-level", line.level);
     attribute(node, "data-wrong", row.verdict !== "ok" && "");
@@ -103,7 +103,7 @@ export class UnitTable {
     const place = (id) => id && [machines.get(id)?.ip, shortId(id)].filter(Boolean).join(" · ");
     const code = (value) => value && element("code", {}, value);
     fact("Fleet wants", row.desired ?? (row.file_hash || row.description ? null : "nothing: it has no unit file"));
-    fact("State", row.active && `${row.load ?? "?"}, ${row.stateText} `, row.since && !row.submitted ? age(row.since, "for", row.since_seen) : null);
+    fact("State", row.active && `${row.load ?? "?"}, ${row.stateText} `, row.source.since && !row.submitted ? age(row.source.since, "for", row.source.since_seen) : null);
     fact("Not reported", row.stale_since ? age(row.stale_since, "for") : null);
     fact("Machine", place(row.machine));
     if (row.global) fact("Target", "every machine that meets its requirements");
@@ -189,9 +189,6 @@ export class UnitTable {
     this.actions.toggle(row.lineKey);
   }
 }
-
-/** The key under which a transition's unit is in the table. */
-export const keyOf = (transition) => rowKey(transition.unit, transition.machine);
 
 const withoutUnit = ({ unit, ip, text: said }) => {
   for (const start of [`${unit} on ${ip}`, unit]) if (said.startsWith(start)) return said.slice(start.length).replace(/^:?\s*/, "");

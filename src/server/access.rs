@@ -184,12 +184,10 @@ fn authority(text: &str) -> Option<(Host, Option<u16>)> {
             (name_or_ip(&text[..end])?, &text[end..])
         }
     };
-    let port = match rest.strip_prefix(':') {
-        None if rest.is_empty() => None,
-        None => return None,
-        Some("") => None,
-        Some(port) if port.bytes().all(|digit| digit.is_ascii_digit()) => Some(port.parse().ok()?),
-        Some(_) => return None,
+    let port = match rest.strip_prefix(':').unwrap_or(rest) {
+        "" => None,
+        port if rest.starts_with(':') && port.bytes().all(|digit| digit.is_ascii_digit()) => Some(port.parse().ok()?),
+        _ => return None,
     };
     Some((host, port))
 }

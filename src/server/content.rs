@@ -124,7 +124,7 @@ fn accepts_gzip(headers: &HeaderMap) -> bool {
 mod tests {
     use super::*;
 
-    fn headers(name: HeaderName, values: &[&'static str]) -> HeaderMap {
+    fn headers(name: &HeaderName, values: &[&'static str]) -> HeaderMap {
         values.iter().map(|value| (name.clone(), HeaderValue::from_static(value))).collect()
     }
 
@@ -144,7 +144,7 @@ mod tests {
             (&[], false),
             (&["gzip;q=nonsense"], false),
         ] {
-            assert_eq!(accepts_gzip(&headers(ACCEPT_ENCODING, accepted)), expected, "{accepted:?}");
+            assert_eq!(accepts_gzip(&headers(&ACCEPT_ENCODING, accepted)), expected, "{accepted:?}");
         }
     }
 
@@ -160,7 +160,7 @@ mod tests {
             (&["e-7"], false),
             (&[], false),
         ] {
-            assert_eq!(is_known(r#"W/"e-7""#, &headers(IF_NONE_MATCH, known)), expected, "{known:?}");
+            assert_eq!(is_known(r#"W/"e-7""#, &headers(&IF_NONE_MATCH, known)), expected, "{known:?}");
         }
     }
 }

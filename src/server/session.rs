@@ -118,15 +118,16 @@ impl Allowance {
 }
 
 impl Session {
-    /// A session on a stream whose handshake is done. `leftover` is what was read of it after the handshake.
-    pub(super) async fn new(stream: TcpStream, leftover: Bytes, seat: Seat) -> Self {
+    /// A session on a stream whose handshake is done. `leftover` is what was read of it after the handshake; it is
+    /// copied, as the buffer behind it would otherwise stay for as long as the session.
+    pub(super) async fn new(stream: TcpStream, leftover: &[u8], seat: Seat) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(0)
             .max_write_buffer_size(MAX_WRITE_BUFFER)
             .max_message_size(Some(MAX_MESSAGE))
             .max_frame_size(Some(MAX_MESSAGE));
-        let socket = WebSocketStream::from_partially_read(stream, leftover.into(), Role::Server, Some(config)).await;
+        let socket = WebSocketStream::from_partially_read(stream, leftover.to_vec(), Role::Server, Some(config)).await;
         let mut feed = seat.0.feed.clone();
         feed.mark_changed();
         Self { socket, feed, seat, sent: Sent::default() }
@@ -278,7 +279,7 @@ mod tests {
         let stop = CancellationToken::new();
         let server = Server::new(settings, Timing::default(), publisher.subscribe(), metrics, stop);
         let seat = server.0.seat().expect("a seat");
-        let session = Session::new(accepted.expect("a connection").0, Bytes::new(), seat).await;
+        let session = Session::new(accepted.expect("a connection").0, &[], seat).await;
         let size = size_of_val(&session.run());
         assert!(size <= 3072, "{size} bytes");
     }

@@ -10,7 +10,7 @@ use hyper::header::{
     CONNECTION, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
     SEC_WEBSOCKET_VERSION, UPGRADE,
 };
-use hyper::upgrade::Upgraded;
+use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -53,7 +53,7 @@ pub(super) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> 
         return answer;
     };
     // A task of its own, so that what hyper needed for the connection is freed.
-    shared.tasks.spawn(session(request, seat));
+    shared.tasks.spawn(session(hyper::upgrade::on(request), seat));
     let mut answer = Response::new(Full::default());
     *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = answer.headers_mut();
@@ -63,17 +63,16 @@ pub(super) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> 
     answer
 }
 
-async fn session(request: Request<Incoming>, seat: Seat) {
-    if let Some(session) = begin(request, seat).await {
+async fn session(upgrade: OnUpgrade, seat: Seat) {
+    if let Some(session) = begin(upgrade, seat).await {
         session.run().await;
     }
 }
 
-async fn begin(request: Request<Incoming>, seat: Seat) -> Option<Session> {
+async fn begin(upgrade: OnUpgrade, seat: Seat) -> Option<Session> {
     // The client may have gone before it had its answer, and nothing else can fail: all connections are TCP.
-    let upgraded: Upgraded = hyper::upgrade::on(request).await.ok()?;
-    let parts = upgraded.downcast::<TokioIo<TcpStream>>().ok()?;
-    Some(Session::new(parts.io.into_inner(), parts.read_buf, seat).await)
+    let parts = upgrade.await.ok()?.downcast::<TokioIo<TcpStream>>().ok()?;
+    Some(Session::new(parts.io.into_inner(), &parts.read_buf, seat).await)
 }
 
 /// The answer to the client's key, if the handshake is complete (RFC 6455, section 4.2.1).

@@ -118,11 +118,19 @@ impl Bench {
         }
     }
 
-    /// A connection whose WebSocket handshake is done, and which then does what the test wants.
-    async fn raw_client(&self) -> TcpStream {
+    /// A connection whose kernel takes little that is not read.
+    async fn narrow_connection(&self) -> TcpStream {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.set_recv_buffer_size(4096).expect("a small buffer");
-        let mut stream = socket.connect(self.address).await.expect("a connection");
+        socket.connect(self.address).await.expect("a connection")
+    }
+
+    /// A connection whose WebSocket handshake is done, and which then does what the test wants.
+    async fn raw_client(&self) -> TcpStream {
+        self.handshake(self.narrow_connection().await).await
+    }
+
+    async fn handshake(&self, mut stream: TcpStream) -> TcpStream {
         let request = format!(
             "GET /any HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
@@ -227,6 +235,8 @@ pub fn unit(name: &str, active: &str) -> Arc<Unit> {
         file: None,
         verdict: Verdict::Ok,
         reason: "it runs".into(),
+        verdict_since: SystemTime::UNIX_EPOCH,
+        verdict_since_seen: false,
         since: SystemTime::UNIX_EPOCH,
         since_seen: false,
     })
@@ -248,7 +258,7 @@ pub fn member(id: &str, lost: bool) -> Arc<Member> {
 /// A list with so long names that no buffer of the kernel holds it.
 fn huge(mark: &str) -> Arc<View> {
     let name = format!("{mark}{}", "x".repeat(16_000));
-    Arc::new(View { units: vec![unit(&name, "active"); 1000], machines: vec![] })
+    Arc::new(View { units: vec![unit(&name, "active"); 400], machines: vec![] })
 }
 
 fn list(units: &[(&str, &str)]) -> String {
@@ -542,6 +552,21 @@ async fn a_client_that_closes_is_answered() {
     bench.until("the end", |bench| bench.dropped("closed") == 1).await;
 }
 
+#[tokio::test]
+async fn what_is_sent_right_after_the_handshake_is_not_lost() {
+    let bench = Bench::start().await;
+    let mut stream = TcpStream::connect(bench.address).await.expect("a connection");
+    let mut request = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        .to_vec();
+    request.extend(b"\x89\x81\0\0\0\0?");
+    stream.write_all(&request).await.expect("written");
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\n\x8a\x01?") {
+        answer.push(timeout(PATIENCE, stream.read_u8()).await.expect("in time").expect("a byte"));
+    }
+}
+
 /// How long until the server ends a connection that sends `bytes` and then one more byte each time `drip` passes.
 async fn cut_off(bench: &Bench, bytes: &[u8], drip: Option<Duration>) -> (Vec<u8>, Duration) {
     let start = Instant::now();
@@ -601,7 +626,7 @@ async fn a_client_that_does_not_take_its_answer_is_cut_off() {
     let timing = Timing { connection: short, write: short, ..Timing::default() };
     let mut bench = Bench::with(settings(), timing, Publish::Changes).await;
     bench.read_all(&huge("x"));
-    let mut stream = TcpStream::connect(bench.address).await.expect("a connection");
+    let mut stream = bench.narrow_connection().await;
     stream.write_all(b"GET /v1/units HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("written");
     stream.readable().await.expect("an answer");
     assert_eq!(bench.server.drain(PATIENCE).await, 0);
@@ -613,6 +638,9 @@ async fn at_shutdown_everybody_is_told_and_nobody_waited_for_for_long() {
     let mut bench = Bench::with(settings(), timing, Publish::Changes).await;
     let mut polite = bench.client().await;
     let _rude = bench.raw_client().await;
+    // Browsers open connections that they may need later.
+    let _unused = TcpStream::connect(bench.address).await.expect("a connection");
+    bench.get("/healthz").await;
     bench.read(Topic::Units, &view(&[]));
     assert_eq!(text(&mut polite).await, list(&[]));
     bench.stop.cancel();
@@ -632,3 +660,4 @@ async fn the_drain_ends_at_its_deadline() {
 }
 
 mod http;
+mod limits;

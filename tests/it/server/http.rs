@@ -27,7 +27,7 @@ async fn the_page_and_its_files_are_served_with_a_strict_policy() {
         ("/app.js", "text/javascript; charset=utf-8"),
         ("/feed.js", "text/javascript; charset=utf-8"),
         ("/style.css", "text/css; charset=utf-8"),
-        ("/favicon.svg", "image/svg+xml"),
+        ("/units.js", "text/javascript; charset=utf-8"),
         ("/?tab=units&filter=x", "text/html; charset=utf-8"),
     ] {
         let answer = bench.get(path).await;
@@ -275,7 +275,7 @@ async fn with_a_token_only_the_page_and_the_sign_of_life_are_free() {
         let answer = bench.get(&format!("{path}?token=s3cret/=")).await;
         assert_eq!(answer.status, 401, "{path}");
     }
-    for path in ["/", "/app.js", "/feed.js", "/style.css", "/favicon.svg", "/healthz"] {
+    for path in ["/", "/app.js", "/feed.js", "/style.css", "/units.js", "/healthz"] {
         assert_eq!(bench.get(path).await.status, 200, "{path}");
         assert_eq!(bench.refused(path, &[]).await.status, 401, "{path}");
     }

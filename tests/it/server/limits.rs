@@ -1,0 +1,155 @@
+//! Limits of the process and sockets of systemd: each in a process of its own, since both belong to a whole process.
+
+use std::net::Ipv4Addr;
+use std::os::fd::OwnedFd;
+use std::process::{Command, Stdio};
+
+use fleet_monitor::server::listen::{ListenError, listen};
+
+use super::*;
+
+/// A command that runs one test that is otherwise ignored, with `socket` as its file descriptor 3 the way systemd passes
+/// it (`sd_listen_fds(3)`).
+fn with_socket(test: &str, socket: impl Into<OwnedFd>) -> Command {
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$@\"", "sh"])
+        .arg(std::env::current_exe().expect("this program"))
+        .args(["--ignored", "--exact", "--nocapture", test])
+        .stdin(Stdio::from(socket.into()));
+    command
+}
+
+fn assert_passes(mut command: Command) {
+    let output = command.stdout(Stdio::piped()).stderr(Stdio::piped()).output().expect("run");
+    let said = String::from_utf8_lossy(&output.stdout);
+    let complained = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}\n{complained}");
+}
+
+#[test]
+fn sockets_of_systemd_are_used() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    let child = with_socket("server::limits::serve_the_passed_socket_once", listener).spawn().expect("run");
+    // Whether or not it runs yet: that is the point of passing sockets.
+    let mut stream = std::net::TcpStream::connect(address).expect("a connection");
+    let mut greeting = String::new();
+    std::io::Read::read_to_string(&mut stream, &mut greeting).expect("a greeting");
+    assert_eq!(greeting, "passed");
+    assert!(child.wait_with_output().expect("an end").status.success());
+}
+
+#[tokio::test]
+#[ignore = "run by another test in a process of its own"]
+async fn serve_the_passed_socket_once() {
+    let listeners = listen(Some(Ipv4Addr::new(192, 0, 2, 1).into()), 1).expect("the passed socket");
+    assert_eq!(listeners.len(), 1);
+    let (mut stream, _) = listeners[0].accept().await.expect("a connection");
+    stream.write_all(b"passed").await.expect("written");
+}
+
+#[test]
+fn what_systemd_passes_must_be_tcp() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let socket = std::os::unix::net::UnixListener::bind(directory.path().join("socket")).expect("a socket");
+    assert_passes(with_socket("server::limits::refuse_the_passed_socket", socket));
+}
+
+#[tokio::test]
+#[ignore = "run by another test in a process of its own"]
+async fn refuse_the_passed_socket() {
+    let error = listen(None, 0).expect_err("not TCP");
+    assert!(matches!(error, ListenError::Passed(_)) && error.to_string().contains("ListenStream="), "{error}");
+}
+
+#[test]
+fn running_out_of_files_ends_nothing() {
+    let mut command = Command::new(std::env::current_exe().expect("this program"));
+    command.args(["--ignored", "--exact", "server::limits::run_out_of_files"]);
+    assert_passes(command);
+}
+
+#[tokio::test]
+#[ignore = "run by another test in a process of its own"]
+async fn run_out_of_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    let bench = Bench::start().await;
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: Some(64), maximum }).expect("a lower limit");
+    let mut files = Vec::new();
+    while let Ok(file) = std::fs::File::open("/dev/null") {
+        files.push(file);
+    }
+    // Room for our own end of the connection, none for the server's.
+    files.pop();
+    let mut stream = TcpStream::connect(bench.address).await.expect("a connection");
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.expect("written");
+    let mut answer = Vec::new();
+    let early = timeout(Duration::from_millis(300), stream.read_to_end(&mut answer)).await;
+    assert!(early.is_err(), "answered without a file descriptor");
+    drop(files);
+    timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("in time").expect("an answer");
+    assert!(answer.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&answer));
+}
+
+#[tokio::test]
+async fn connections_that_are_no_clients_are_limited_too() {
+    OpenFiles::raise();
+    let bench = Bench::with(Settings { max_clients: 1, ..settings() }, Timing::default(), Publish::Changes).await;
+    let mut idle = Vec::new();
+    for _ in 0..1025 {
+        idle.push(TcpStream::connect(bench.address).await.expect("a connection"));
+    }
+    let mut one_more = TcpStream::connect(bench.address).await.expect("a connection");
+    let end = timeout(PATIENCE, one_more.read(&mut [0])).await.expect("in time");
+    assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");
+    assert_eq!(bench.dropped("crowded"), 1);
+}
+
+#[test]
+fn a_client_costs_little_memory_even_after_large_messages() {
+    let mut command = Command::new(std::env::current_exe().expect("this program"));
+    command.args(["--ignored", "--exact", "server::limits::measure_the_memory_of_clients"]);
+    assert_passes(command);
+}
+
+#[tokio::test]
+#[ignore = "run by another test in a process of its own"]
+async fn measure_the_memory_of_clients() {
+    const CLIENTS: usize = 1000;
+    OpenFiles::raise();
+    let mut bench = Bench::start().await;
+    let name = "x".repeat(10_000);
+    bench.read_all(&Arc::new(View { units: vec![unit(&name, "active"); 110], machines: vec![] }));
+    let mut scrap = vec![0; 64 * 1024];
+    let mut clients = vec![taking_client(&bench, &mut scrap).await];
+    let before = resident();
+    for number in 0..CLIENTS {
+        // Most do not read.
+        let client = if number % 4 == 0 { taking_client(&bench, &mut scrap).await } else { bench.raw_client().await };
+        clients.push(client);
+    }
+    bench.until("all", |bench| bench.server.clients() == clients.len()).await;
+    // Our own end of each connection is counted in; what was free before and is used now is not.
+    let each = resident().saturating_sub(before) / CLIENTS;
+    assert!(each <= 6 * 1024, "{each} bytes for each client");
+}
+
+/// A client that has taken a message of 1 MiB.
+async fn taking_client(bench: &Bench, scrap: &mut [u8]) -> TcpStream {
+    let mut client = bench.handshake(TcpStream::connect(bench.address).await.expect("a connection")).await;
+    let mut taken = 0;
+    while taken < 1024 * 1024 {
+        taken += client.read(scrap).await.expect("a message");
+    }
+    client
+}
+
+/// The memory that this process has, in bytes (`proc_pid_status(5)`).
+fn resident() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.strip_suffix(" kB"));
+    line.and_then(|kibibytes| kibibytes.trim().parse::<usize>().ok()).expect("a number") * 1024
+}
