@@ -189,12 +189,13 @@ impl Daemon {
     }
 
     fn publish(&mut self, transitions: Vec<Arc<Transition>>, read: Option<Topic>) {
+        let (view, health) = (self.cluster.view(), self.cluster.health());
+        self.publisher.publish(News { view, health, transitions: transitions.clone(), read });
+        // Told last, so that whoever reads the journal and then looks sees what it says.
         for transition in &transitions {
             self.metrics.transition(&transition.event);
             telemetry::tell(transition);
         }
-        let (view, health) = (self.cluster.view(), self.cluster.health());
-        self.publisher.publish(News { view, health, transitions, read });
     }
 
     /// What was wrong when watching began is no transition, but belongs in the journal.

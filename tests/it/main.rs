@@ -3,6 +3,7 @@
 mod api;
 mod browser;
 mod config;
+mod daemon;
 mod fleetctl;
 mod journal;
 mod metrics;
