@@ -10,6 +10,8 @@ pub mod fields;
 mod frame;
 mod message;
 mod status;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Arc, OnceLock};
 
