@@ -175,7 +175,7 @@ fn load_over(
     default_file: &Path,
 ) -> Result<(Config, Vec<Setting>), ConfigErrors> {
     let mut values = Values::new(cli, environment, default_file);
-    let config = Config {
+    let mut config = Config {
         fleetctl: values.optional("fleetctl", parse::command),
         machine_freq: values.take("machine_freq", parse::seconds),
         unit_freq: values.take("unit_freq", parse::seconds),
@@ -217,6 +217,11 @@ fn load_over(
             parse::choice(&choices, text)
         }),
     };
+    let asks_for_fleetctl = ["fleetctl", "endpoint", "tunnel"].iter().any(|key| values.is_given(key));
+    if config.source == SourceChoice::Auto && values.is_given("api") && !asks_for_fleetctl {
+        // To name an API is to ask for it, also before its socket is there.
+        config.source = SourceChoice::Api;
+    }
     refuse_conflicts(&config, &mut values);
     if values.errors.is_empty() { Ok((config, values.settings)) } else { Err(ConfigErrors(values.errors)) }
 }

@@ -189,12 +189,13 @@ impl Daemon {
     }
 
     fn publish(&mut self, transitions: Vec<Arc<Transition>>, read: Option<Topic>) {
+        let (view, health) = (self.cluster.view(), self.cluster.health());
+        self.publisher.publish(News { view, health, transitions: transitions.clone(), read });
+        // Told last, so that whoever reads the journal and then looks sees what it says.
         for transition in &transitions {
             self.metrics.transition(&transition.event);
             telemetry::tell(transition);
         }
-        let (view, health) = (self.cluster.view(), self.cluster.health());
-        self.publisher.publish(News { view, health, transitions, read });
     }
 
     /// What was wrong when watching began is no transition, but belongs in the journal.
@@ -308,9 +309,13 @@ fn open_source(config: &Config) -> Result<(Source, String), Failure> {
     let (use_api, why) = match config.source {
         SourceChoice::Api => (true, "as was asked for".to_owned()),
         SourceChoice::Fleetctl => (false, "as was asked for".to_owned()),
-        _ if asked_for_fleetctl => (false, "as was asked for (-c, -e or -t)".to_owned()),
-        _ if socket_is_there => (true, "its socket is there, and nothing asks for fleetctl".to_owned()),
-        _ => (false, format!("there is no {}", config.api)),
+        SourceChoice::Auto | SourceChoice::Replay if asked_for_fleetctl => {
+            (false, "as was asked for (-c, -e or -t)".to_owned())
+        }
+        SourceChoice::Auto | SourceChoice::Replay if socket_is_there => {
+            (true, "its socket is there, and nothing asks for fleetctl".to_owned())
+        }
+        SourceChoice::Auto | SourceChoice::Replay => (false, format!("there is no {}", config.api)),
     };
     if use_api {
         let address = config.api.parse().map_err(|error| wrong(&error))?;

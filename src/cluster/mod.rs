@@ -9,6 +9,8 @@
 mod health;
 mod judge;
 mod merge;
+#[cfg(test)]
+mod tests;
 mod transition;
 
 use std::borrow::{Borrow, Cow};

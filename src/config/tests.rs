@@ -541,3 +541,14 @@ proptest! {
         assert_round_trip(&Places::new().variable("UNIT_FREQ", &seconds.to_string()));
     }
 }
+
+#[test]
+fn to_name_an_api_is_to_ask_for_it_unless_fleetctl_is_asked_for() {
+    let choice = |arguments: &[&str]| {
+        let cli = Cli::try_parse_from([&["fleet-monitor"], arguments].concat()).unwrap();
+        load_over(&cli, &BTreeMap::new(), Path::new("/nowhere")).unwrap().0.source
+    };
+    assert_eq!(choice(&[]), SourceChoice::Auto);
+    assert_eq!(choice(&["--api", "http://127.0.0.1:49153"]), SourceChoice::Api);
+    assert_eq!(choice(&["--api", "http://127.0.0.1:49153", "-e", "10.0.0.1"]), SourceChoice::Auto);
+}

@@ -182,10 +182,11 @@ impl Replay {
                 Ok(0) if self.looping => self.lines.rewind().ok()?,
                 Ok(0) | Err(_) => return None,
                 // Every line was checked when the recording was opened.
-                Ok(_) => match recording::parse(&line) {
-                    Ok(Some(entry)) => return Some(entry),
-                    Ok(None) | Err(_) => {}
-                },
+                Ok(_) => {
+                    if let Ok(Some(entry)) = recording::parse(&line) {
+                        return Some(entry);
+                    }
+                }
             }
         }
     }

@@ -1,0 +1,453 @@
+//! The judgement, case by case and under arbitrary readings.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::{
+    Cluster, Event, Machine, MachineId, Moment, Reading, Topic, Transition, UnitFile, UnitName, UnitState, Verdict,
+};
+
+const GRACE: Duration = Duration::from_secs(30);
+
+/// A cluster and its clock.
+struct Watch {
+    cluster: Cluster,
+    start: Moment,
+    events: Vec<Event>,
+}
+
+fn state(unit: &str, machine: &str, active: &str) -> UnitState {
+    UnitState {
+        machine: Some(machine.into()),
+        ip: Some(format!("10.0.0.{}", &machine[1..]).as_str().into()),
+        load: Some("loaded".into()),
+        active: Some(active.into()),
+        sub: Some("running".into()),
+        ..UnitState::unreported(unit.into())
+    }
+}
+
+fn machine(id: &str) -> Machine {
+    Machine { id: id.into(), ip: Some(format!("10.0.0.{}", &id[1..]).as_str().into()), metadata: None }
+}
+
+fn file(unit: &str, desired: &str, target: Option<&str>) -> UnitFile {
+    UnitFile {
+        unit: unit.into(),
+        hash: None,
+        desired: Some(desired.into()),
+        target: target.map(MachineId::from),
+        target_known: true,
+        global: false,
+        description: None,
+        requirements: vec![],
+    }
+}
+
+fn units(states: &[UnitState]) -> Reading {
+    Reading::Units { states: states.to_vec(), files: None }
+}
+
+fn machines(ids: &[&str]) -> Reading {
+    Reading::Machines { machines: ids.iter().map(|id| machine(id)).collect() }
+}
+
+fn files(files: &[UnitFile]) -> Reading {
+    Reading::UnitFiles { files: files.to_vec() }
+}
+
+impl Watch {
+    /// A cluster of machines m1 to m4 with `a.service` on m1 and five more units on m2, all wanted there.
+    fn new() -> Self {
+        let mut watch = Self { cluster: Cluster::new(GRACE), start: Moment::now(), events: vec![] };
+        watch.at(0, machines(&["m1", "m2", "m3", "m4"]));
+        watch.at(0, files(&Self::files()));
+        watch.at(0, units(&Self::states()));
+        assert_eq!(watch.events, [], "what is there at the beginning is no event");
+        watch
+    }
+
+    fn states() -> Vec<UnitState> {
+        let mut states = vec![state("a.service", "m1", "active")];
+        states.extend((0..5).map(|number| state(&format!("b{number}.service"), "m2", "active")));
+        states
+    }
+
+    fn files() -> Vec<UnitFile> {
+        let mut files = vec![file("a.service", "launched", Some("m1"))];
+        files.extend((0..5).map(|number| file(&format!("b{number}.service"), "launched", Some("m2"))));
+        files
+    }
+
+    fn at(&mut self, second: u64, reading: Reading) -> Vec<&'static str> {
+        let transitions = self.cluster.read(reading, self.start + Duration::from_secs(second));
+        self.keep(&transitions)
+    }
+
+    fn fail(&mut self, second: u64, topic: Topic) -> Vec<&'static str> {
+        let transitions = self.cluster.fail(topic, "no answer", self.start + Duration::from_secs(second));
+        self.keep(&transitions)
+    }
+
+    fn keep(&mut self, transitions: &[Arc<Transition>]) -> Vec<&'static str> {
+        let events: Vec<Event> = transitions.iter().map(|transition| transition.event.clone()).collect();
+        let names = events.iter().map(Event::name).collect();
+        self.events.extend(events);
+        names
+    }
+
+    fn verdict(&self, unit: &str) -> Option<Verdict> {
+        self.cluster.view().units.iter().find(|shown| &*shown.state.unit == unit).map(|shown| shown.verdict)
+    }
+
+    fn reason(&self, unit: &str) -> &str {
+        &self.cluster.view().units.iter().find(|shown| &*shown.state.unit == unit).unwrap().reason
+    }
+}
+
+#[test]
+fn a_row_that_blinks_is_no_event_but_is_counted() {
+    let mut watch = Watch::new();
+    assert_eq!(watch.at(2, units(&Watch::states()[1..])), [""; 0]);
+    assert_eq!(watch.verdict("a.service"), Some(Verdict::Stale));
+    assert_eq!(watch.at(4, units(&Watch::states())), [""; 0]);
+    assert_eq!(watch.verdict("a.service"), Some(Verdict::Ok));
+    assert_eq!(watch.cluster.health().held_back, 1);
+}
+
+#[test]
+fn a_row_that_stays_away_is_stale_and_after_the_grace_gone() {
+    let mut watch = Watch::new();
+    let others = || units(&Watch::states()[1..]);
+    watch.at(2, others());
+    assert_eq!(watch.at(4, others()), ["stale"]);
+    assert_eq!(watch.at(31, others()), [""; 0]);
+    assert_eq!(watch.at(32, others()), ["gone"]);
+    // fleet goes on to want it: it is shown as what no machine reports.
+    assert_eq!(watch.verdict("a.service"), Some(Verdict::Unreported));
+    assert_eq!(watch.at(34, units(&Watch::states())), ["appeared"]);
+}
+
+#[test]
+fn a_stale_row_that_returns_is_back_with_its_state() {
+    let mut watch = Watch::new();
+    watch.at(2, units(&Watch::states()[1..]));
+    watch.at(4, units(&Watch::states()[1..]));
+    let mut states = Watch::states();
+    states[0].active = Some("failed".into());
+    assert_eq!(watch.at(6, units(&states)), ["back"]);
+    assert_eq!(watch.events.last().unwrap().to(), Some("failed/running"));
+}
+
+#[test]
+fn an_outage_gives_up_nothing_and_the_grace_begins_anew() {
+    let mut watch = Watch::new();
+    watch.at(2, units(&Watch::states()[1..]));
+    assert_eq!(watch.fail(4, Topic::Units), ["source_down"]);
+    assert_eq!(watch.fail(5, Topic::Machines), [""; 0], "told once");
+    assert_eq!(watch.cluster.view().units.len(), 6);
+    watch.at(100, units(&Watch::states()[1..]));
+    assert_eq!(watch.at(101, machines(&["m1", "m2", "m3", "m4"])), ["source_back"]);
+    assert_eq!(watch.at(129, units(&Watch::states()[1..])), [""; 0], "the grace had run while fleet did not answer");
+    assert_eq!(watch.at(131, units(&Watch::states()[1..])), ["gone"]);
+}
+
+#[test]
+fn a_list_of_machines_that_is_short_after_an_outage_loses_nobody() {
+    let mut watch = Watch::new();
+    watch.fail(2, Topic::Machines);
+    assert_eq!(watch.at(4, machines(&["m2"])), ["source_back"]);
+    assert_eq!(watch.at(14, machines(&["m2", "m1"])), [""; 0]);
+    assert_eq!(watch.at(34, machines(&["m2", "m1"])), ["machine_lost", "machine_lost"], "m3 and m4 are away in truth");
+}
+
+#[test]
+fn an_empty_list_of_machines_is_not_believed() {
+    let mut watch = Watch::new();
+    assert_eq!(watch.at(2, machines(&[])), [""; 0]);
+    assert!(watch.cluster.view().machines.iter().all(|machine| machine.lost_since.is_none()));
+}
+
+#[test]
+fn a_unit_is_gone_with_the_first_reading_that_shows_its_file_gone() {
+    let mut watch = Watch::new();
+    watch.at(2, units(&Watch::states()[1..]));
+    assert_eq!(watch.at(2, files(&Watch::files()[1..])), ["gone"]);
+    assert_eq!(watch.verdict("a.service"), None);
+}
+
+#[test]
+fn a_row_without_a_unit_file_is_a_ghost_and_then_gone_at_once() {
+    let mut watch = Watch::new();
+    watch.at(2, files(&Watch::files()[1..]));
+    assert_eq!(watch.verdict("a.service"), Some(Verdict::Ghost));
+    assert_eq!(
+        watch.reason("a.service"),
+        "Its unit file is gone, though its machine still reports it as active/running."
+    );
+    assert_eq!(watch.at(4, units(&Watch::states()[1..])), ["gone"]);
+}
+
+#[test]
+fn unit_files_that_are_older_than_a_row_prove_nothing_about_it() {
+    let mut watch = Watch::new();
+    let mut states = Watch::states();
+    states.push(state("new.service", "m3", "active"));
+    assert_eq!(watch.at(2, units(&states)), ["appeared"]);
+    assert_eq!(watch.verdict("new.service"), Some(Verdict::Ok), "its file has not been read yet");
+    assert_eq!(watch.at(4, units(&Watch::states())), [""; 0]);
+    assert_eq!(watch.verdict("new.service"), Some(Verdict::Stale));
+}
+
+#[test]
+fn a_unit_that_was_unloaded_is_gone_and_then_only_submitted() {
+    let mut watch = Watch::new();
+    let mut wanted = Watch::files();
+    wanted[0] = file("a.service", "inactive", None);
+    watch.at(2, files(&wanted));
+    assert_eq!(watch.verdict("a.service"), Some(Verdict::Ghost));
+    assert_eq!(watch.at(4, units(&Watch::states()[1..])), ["gone"]);
+    assert_eq!(watch.verdict("a.service"), Some(Verdict::Ok));
+    assert_eq!(watch.reason("a.service"), "It is only submitted: fleet does not want it anywhere.");
+    assert_eq!(watch.at(6, files(&wanted[1..])), ["gone"], "and its file went as well");
+}
+
+#[test]
+fn a_unit_that_moves_is_on_both_machines_until_the_new_one_has_it() {
+    let mut watch = Watch::new();
+    let mut wanted = Watch::files();
+    wanted[0].target = Some("m3".into());
+    watch.at(2, units(&Watch::states()[1..]));
+    watch.at(2, files(&wanted));
+    assert_eq!(watch.verdict("a.service"), Some(Verdict::Stale));
+    let mut states = Watch::states();
+    states[0] = state("a.service", "m3", "active");
+    assert_eq!(watch.at(4, units(&states)), ["appeared", "gone"]);
+}
+
+#[test]
+fn the_old_row_of_a_unit_that_has_moved_is_a_ghost() {
+    let mut watch = Watch::new();
+    let mut wanted = Watch::files();
+    wanted[0].target = Some("m3".into());
+    let mut states = Watch::states();
+    states.push(state("a.service", "m3", "active"));
+    watch.at(2, units(&states));
+    watch.at(2, files(&wanted));
+    let verdict = |machine: &str| {
+        let units = &watch.cluster.view().units;
+        units.iter().find(|unit| unit.state.machine.as_deref() == Some(machine)).map(|unit| unit.verdict)
+    };
+    assert_eq!(verdict("m1"), Some(Verdict::Ghost));
+    assert_eq!(verdict("m3"), Some(Verdict::Ok));
+}
+
+#[test]
+fn a_unit_on_a_machine_that_left_is_lost_however_active_it_claims_to_be() {
+    let mut watch = Watch::new();
+    let mut states = Watch::states();
+    states[0].ip = None;
+    watch.at(2, units(&states));
+    assert_eq!(watch.verdict("a.service"), Some(Verdict::MachineLost));
+    assert_eq!(watch.at(2, machines(&["m2", "m3", "m4"])), ["machine_lost"]);
+    assert_eq!(watch.at(4, units(&states[1..])), ["gone"], "fleet has let go of it");
+}
+
+#[test]
+fn a_machine_that_was_lost_is_remembered_for_the_grace() {
+    let mut watch = Watch::new();
+    watch.at(2, machines(&["m1", "m2", "m3"]));
+    assert_eq!(watch.cluster.view().machines.iter().filter(|machine| machine.lost_since.is_some()).count(), 1);
+    watch.at(31, machines(&["m1", "m2", "m3"]));
+    assert_eq!(watch.cluster.view().machines.len(), 4);
+    watch.at(32, machines(&["m1", "m2", "m3"]));
+    assert_eq!(watch.cluster.view().machines.len(), 3);
+    assert_eq!(watch.at(42, machines(&["m1", "m2", "m3", "m4"])), ["machine_joined"]);
+}
+
+#[test]
+fn when_most_rows_vanish_the_source_is_suspect_and_all_stay() {
+    let mut watch = Watch::new();
+    let few = || units(&Watch::states()[..3]);
+    assert_eq!(watch.at(2, few()), [""; 0], "nobody knows yet why");
+    watch.at(2, machines(&["m1", "m2", "m3", "m4"]));
+    assert_eq!(watch.at(2, files(&Watch::files())), ["source_suspect"]);
+    assert!(watch.cluster.health().suspect_since.is_some());
+    assert_eq!(watch.at(500, few()), [""; 0], "the grace does not run");
+    assert_eq!(watch.cluster.view().units.len(), 6);
+    assert_eq!(watch.at(502, units(&Watch::states())), [""; 0], "alert nobody about each row");
+    assert!(watch.cluster.health().suspect_since.is_none());
+    assert_eq!(watch.cluster.health().held_back, 3);
+}
+
+#[test]
+fn when_most_rows_vanish_since_fleet_let_go_of_them_they_are_gone() {
+    let mut watch = Watch::new();
+    watch.at(2, units(&Watch::states()[..1]));
+    assert_eq!(watch.at(2, files(&Watch::files()[..1])), ["gone"; 5]);
+    assert_eq!(watch.cluster.view().units.len(), 1);
+}
+
+#[test]
+fn an_etcd_that_knows_nothing_is_no_empty_cluster() {
+    let mut watch = Watch::new();
+    watch.at(2, units(&[]));
+    watch.at(2, files(&[]));
+    watch.at(2, machines(&[]));
+    watch.at(4, units(&[]));
+    watch.at(12, files(&[]));
+    assert_eq!(watch.cluster.view().units.iter().filter(|unit| unit.listed).count(), 6);
+    assert!(watch.cluster.health().suspect_since.is_some());
+    // A fleet with machines and without units is one that was emptied.
+    watch.at(22, machines(&["m1"]));
+    watch.at(22, files(&[]));
+    assert_eq!(watch.cluster.view().units.len(), 0);
+}
+
+#[test]
+fn what_no_machine_reports_says_why() {
+    let mut watch = Watch::new();
+    let mut wanted = Watch::files();
+    wanted.push(file("nowhere.service", "launched", None));
+    wanted.push(file("soon.service", "launched", Some("m3")));
+    wanted.push(UnitFile { global: true, ..file("everywhere.service", "launched", None) });
+    wanted[6].requirements = vec!["MachineMetadata=role=gpu".into()];
+    assert_eq!(watch.at(2, files(&wanted)), ["appeared"; 3]);
+    assert_eq!(watch.verdict("nowhere.service"), Some(Verdict::Unscheduled));
+    assert_eq!(
+        watch.reason("nowhere.service"),
+        "fleet wants it launched, but no machine takes it; it asks for MachineMetadata=role=gpu."
+    );
+    assert_eq!(watch.verdict("soon.service"), Some(Verdict::Unreported));
+    assert_eq!(watch.verdict("everywhere.service"), Some(Verdict::Unreported));
+    assert!(watch.cluster.view().units.iter().filter(|unit| !unit.listed).count() == 3);
+}
+
+#[test]
+fn a_machine_without_an_address_is_not_lost() {
+    let mut watch = Watch { cluster: Cluster::new(GRACE), start: Moment::now(), events: vec![] };
+    let bare = Machine { id: "m1".into(), ip: None, metadata: None };
+    watch.at(0, Reading::Machines { machines: vec![bare] });
+    let unit = UnitState { ip: None, ..state("a.service", "m1", "active") };
+    watch.at(0, units(&[unit]));
+    assert_eq!(watch.verdict("a.service"), Some(Verdict::Ok));
+}
+
+#[test]
+fn what_does_not_change_stays_the_same_in_memory() {
+    let mut watch = Watch::new();
+    let before = watch.cluster.view().clone();
+    watch.at(2, units(&Watch::states()));
+    watch.at(10, files(&Watch::files()));
+    watch.at(10, machines(&["m1", "m2", "m3", "m4"]));
+    assert!(Arc::ptr_eq(&before, watch.cluster.view()));
+    let mut states = Watch::states();
+    states[0].active = Some("failed".into());
+    assert_eq!(watch.at(12, units(&states)), ["changed"]);
+    assert!(Arc::ptr_eq(&before.units[1], &watch.cluster.view().units[1]));
+}
+
+/// What a source may say in a small world of three units and three machines.
+fn any_reading() -> impl Strategy<Value = Result<Reading, Topic>> {
+    let name = || (0..3_u8).prop_map(|number| format!("{number}.service"));
+    let id = || (0..3_u8).prop_map(|number| format!("m{number}"));
+    let state = (name(), id(), prop::sample::select(vec!["active", "failed"]), any::<bool>()).prop_map(
+        |(unit, id, active, known)| {
+            let state = state(&unit, &id, active);
+            UnitState { ip: state.ip.clone().filter(|_| known), ..state }
+        },
+    );
+    let file = (name(), prop::sample::select(vec!["launched", "inactive"]), prop::option::of(id()), any::<bool>())
+        .prop_map(|(unit, desired, target, global)| UnitFile { global, ..file(&unit, desired, target.as_deref()) });
+    prop_oneof![
+        4 => prop::collection::vec(state, 0..6).prop_map(|states| Ok(Reading::Units { states, files: None })),
+        2 => prop::collection::vec(id(), 0..4)
+            .prop_map(|ids| Ok(machines(&ids.iter().map(String::as_str).collect::<Vec<_>>()))),
+        2 => prop::collection::vec(file, 0..4).prop_map(|files| Ok(Reading::UnitFiles { files })),
+        1 => prop::sample::select(Topic::ALL.to_vec()).prop_map(Err),
+    ]
+}
+
+type Key = (UnitName, Option<MachineId>);
+
+fn keys(cluster: &Cluster) -> BTreeSet<Key> {
+    cluster.view().units.iter().map(|unit| (unit.state.unit.clone(), unit.state.machine.clone())).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    /// Whatever a source says, and in whatever order: what is reported is shown, what failed changes nothing, each row
+    /// is there once and in order, and the events tell of each row on a machine that comes and goes.
+    #[test]
+    fn the_view_is_sound(
+        readings in prop::collection::vec((any_reading(), 0..20_u64), 1..40),
+        grace in prop::sample::select(vec![0, 30_u64]),
+    ) {
+        let mut cluster = Cluster::new(Duration::from_secs(grace));
+        let mut at = Moment::now();
+        let mut told: Option<BTreeSet<Key>> = None;
+        for (said, pause) in readings {
+            at = at + Duration::from_secs(pause);
+            let before = cluster.view().clone();
+            let (transitions, reported) = match said {
+                Ok(reading) => {
+                    let reported: Option<BTreeSet<Key>> = match &reading {
+                        Reading::Units { states, .. } => {
+                            Some(states.iter().map(|state| (state.unit.clone(), state.machine.clone())).collect())
+                        }
+                        _ => None,
+                    };
+                    (cluster.read(reading, at), reported)
+                }
+                Err(topic) => {
+                    let transitions = cluster.fail(topic, "no answer", at);
+                    prop_assert!(Arc::ptr_eq(&before, cluster.view()));
+                    (transitions, None)
+                }
+            };
+            let shown = keys(&cluster);
+            prop_assert_eq!(shown.len(), cluster.view().units.len(), "a row is there twice");
+            prop_assert!(cluster.view().units.iter().map(|unit| (&unit.state.unit, &unit.state.machine)).is_sorted());
+            let placed: BTreeSet<Key> = shown.iter().filter(|key| key.1.is_some()).cloned().collect();
+            if let Some(reported) = &reported {
+                prop_assert!(placed.is_superset(reported));
+                if grace == 0 {
+                    prop_assert_eq!(&placed, reported);
+                }
+            }
+            for transition in &transitions {
+                let Some(place) = transition.event.place() else { continue };
+                let key = (place.unit.clone(), place.machine.clone());
+                if let Some(told) = told.as_mut().filter(|_| key.1.is_some()) {
+                    match transition.event {
+                        Event::Appeared { .. } => prop_assert!(told.insert(key), "it appeared twice"),
+                        Event::Gone { .. } => prop_assert!(told.remove(&key), "it went twice"),
+                        _ => prop_assert!(told.contains(&key), "it was not there"),
+                    }
+                }
+            }
+            match &mut told {
+                Some(told) => prop_assert_eq!(&*told, &placed),
+                None if reported.is_some() => told = Some(placed),
+                None => {}
+            }
+        }
+    }
+
+    /// A row that is away for one reading while its unit file stays is never reported gone.
+    #[test]
+    fn a_row_that_blinks_is_never_gone(missing in prop::collection::vec(any::<bool>(), 6), pause in 1..1000_u64) {
+        let mut watch = Watch::new();
+        let there: Vec<UnitState> = Watch::states().into_iter().zip(&missing).filter(|(_, gone)| !**gone).map(|(state, _)| state).collect();
+        watch.at(pause, units(&there));
+        watch.at(pause, files(&Watch::files()));
+        watch.at(pause, machines(&["m1", "m2", "m3", "m4"]));
+        watch.at(2 * pause, units(&Watch::states()));
+        prop_assert!(!watch.events.iter().any(|event| event.name() == "gone"), "{:?}", watch.events);
+        prop_assert_eq!(watch.cluster.health().held_back, missing.iter().filter(|gone| **gone).count() as u64);
+    }
+}

@@ -1,0 +1,601 @@
+//! The whole program: real fleetctl processes, sockets, signals and a service manager's socket.
+
+use std::fs;
+use std::time::Duration;
+
+use fleet_monitor::server::listen::OpenFiles;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::net::TcpSocket;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+
+use crate::support::fleetd::{Fleetd, Recording};
+use crate::support::{Client, Daemon, Double, Program, VERSIONS, recorded};
+
+/// Polls that follow each other closely.
+const FAST: [&str; 4] = ["--unit-freq", "0.1", "--machine-freq", "0.2"];
+
+fn arguments<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    [&FAST, more].concat()
+}
+
+/// The message that is to be made of a recorded list.
+fn message(version: &str, list: &str, r#type: &str, fields: &[&str]) -> Value {
+    let recorded = &recorded(version)["lists"][list];
+    let columns = recorded["columns"].as_array().unwrap();
+    let cell = |row: &Value, field: &str| {
+        let text = &row[columns.iter().position(|column| column == field).unwrap()];
+        if (version, field) != ("v0.5.0", "metadata") {
+            return text.clone();
+        }
+        // This version alone prints the pairs in another order at each call.
+        let mut pairs: Vec<_> = text.as_str().unwrap().split(',').collect();
+        pairs.sort_unstable();
+        pairs.join(",").into()
+    };
+    let rows = recorded["rows"].as_array().unwrap().iter();
+    let items: Vec<Vec<Value>> = rows.map(|row| fields.iter().map(|field| cell(row, field)).collect()).collect();
+    json!({ "type": r#type, "fields": fields, "items": items })
+}
+
+fn machines(version: &str) -> Value {
+    message(version, "list-machines", "machine", &["machine", "ip", "metadata"])
+}
+
+fn units(version: &str) -> Value {
+    message(version, "list-units", "unit", &["unit", "load", "active", "sub", "machine"])
+}
+
+/// From now on the fleetctl, a v1.0.0, lists its first unit in another state. Returns the message that this makes.
+fn change(fleetctl: &Double, sub: &str) -> Value {
+    let mut rows = recorded("v1.0.0")["lists"]["list-units"]["rows"].take();
+    rows[0][3] = sub.into();
+    fleetctl.write("rows.json", &json!({ "list-units": rows }).to_string());
+    let mut units = units("v1.0.0");
+    units["items"][0][3] = sub.into();
+    units
+}
+
+/// A program that has read everything from a fleetctl v1.0.0.
+async fn watching(fleetctl: &Double, more: &[&str]) -> Daemon {
+    let daemon = Daemon::asking(fleetctl, &arguments(more)).await;
+    daemon.log.first("first reading: ").await;
+    daemon
+}
+
+#[tokio::test]
+async fn clients_get_what_each_version_lists() {
+    for version in VERSIONS {
+        for connection in [&[] as &[&str], &["-e", "127.0.0.1"], &["-t", "host"]] {
+            let fleetctl = Double::new(version);
+            let mut daemon = watching(&fleetctl, connection).await;
+            let mut client = daemon.connect().await;
+            assert_eq!(client.next().await, machines(version), "{version} {connection:?}");
+            assert_eq!(client.next().await, units(version), "{version} {connection:?}");
+            drop(client);
+            daemon.stop(Signal::TERM).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_message_is_compact_json_with_its_keys_in_order() {
+    let fleetctl = Double::new("v1.0.0");
+    let daemon = watching(&fleetctl, &[]).await;
+    let mut client = daemon.connect().await;
+    for start in [
+        r#"{"type":"machine","fields":["machine","ip","metadata"],"items":[["3f1a8c5e9b2d4f60a7c1d2e3b4f50617","172"#,
+        r#"{"type":"unit","fields":["unit","load","active","sub","machine"],"items":[["a-very-long-unit-name-which-i"#,
+    ] {
+        let text = client.next_text().await;
+        assert!(text.starts_with(start), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn with_changes_a_poll_without_one_sends_nothing() {
+    let fleetctl = Double::new("v1.0.0");
+    fleetctl.mode("leave list-units");
+    let mut polls = fleetctl.processes();
+    let daemon = watching(&fleetctl, &[]).await;
+    let mut client = daemon.connect().await;
+    assert_eq!((client.next().await, client.next().await), (machines("v1.0.0"), units("v1.0.0")));
+    for _ in 0..5 {
+        polls.next().await;
+    }
+    let changed = change(&fleetctl, "exited");
+    assert_eq!(client.next().await, changed);
+}
+
+#[tokio::test]
+async fn with_polls_each_poll_sends_its_list() {
+    let fleetctl = Double::new("v1.0.0");
+    let daemon = watching(&fleetctl, &["--publish", "polls"]).await;
+    let mut client = daemon.connect().await;
+    for _ in 0..4 {
+        assert_eq!(client.next_of("machine").await, machines("v1.0.0"));
+        assert_eq!(client.next_of("unit").await, units("v1.0.0"));
+    }
+}
+
+#[tokio::test]
+async fn systemd_is_told_when_it_listens_and_how_things_are() {
+    let fleetctl = Double::new("v1.0.0");
+    let daemon = Daemon::asking(&fleetctl, &arguments(&[])).await;
+    let notices = &daemon.notices;
+    notices.first("READY=1").await;
+    let mut client = daemon.connect().await;
+    client.next_of("unit").await;
+    let sentence = "STATUS=fleetctl v1.0.0: 4 machines, 30 units (";
+    assert!(notices.first("), 1 client").await.starts_with(sentence), "{:?}", notices.all());
+    let another = daemon.connect().await;
+    assert!(notices.first("), 2 clients").await.starts_with(sentence));
+    drop((client, another));
+    assert!(notices.first("), 0 clients").await.starts_with(sentence));
+
+    fleetctl.mode("fail list-units");
+    let status = notices.first("failing since").await;
+    assert!(status.starts_with("STATUS=fleetctl v1.0.0: failing since "), "{status}");
+    for words in ["ended with exit status: 1", "; as of ", ": 4 machines, 30 units (", "), 0 clients"] {
+        assert!(status.contains(words), "no {words:?} in {status}");
+    }
+}
+
+#[tokio::test]
+async fn the_watchdog_is_content_whatever_fleetctl_does() {
+    let fleetctl = Double::new("v1.0.0");
+    let program = Program::asking(&fleetctl, &arguments(&["--log", "fleet_monitor=debug", "--poll-timeout", "2"]));
+    let daemon = program.environment("WATCHDOG_USEC", "300000").start().await;
+    daemon.notices.nth(4, "WATCHDOG=1").await;
+    for mode in ["fail", "hang"] {
+        fleetctl.mode(mode);
+        let failures = daemon.log.count("cannot be read");
+        daemon.log.nth(failures + 3, "cannot be read").await;
+        let alive = daemon.notices.count("WATCHDOG=1");
+        daemon.notices.nth(alive + 4, "WATCHDOG=1").await;
+    }
+    assert_eq!(daemon.log.count("stuck"), 0);
+}
+
+#[tokio::test]
+async fn without_a_watchdog_nobody_is_told_that_it_lives() {
+    let fleetctl = Double::new("v1.0.0");
+    let mut daemon = watching(&fleetctl, &[]).await;
+    daemon.stop(Signal::TERM).await;
+    daemon.notices.first("STOPPING=1").await;
+    assert_eq!(daemon.notices.count("WATCHDOG=1"), 0);
+}
+
+#[tokio::test]
+async fn a_signal_ends_it_with_a_farewell() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let fleetctl = Double::new("v1.0.0");
+        let mut daemon = watching(&fleetctl, &[]).await;
+        let client = daemon.connect().await;
+        let (status, farewell) = tokio::join!(daemon.stop(signal), client.close());
+        assert_eq!(status.code(), Some(0), "{signal:?}");
+        assert_eq!(farewell.code, CloseCode::Away, "{signal:?}");
+        daemon.notices.first("STOPPING=1").await;
+    }
+}
+
+#[tokio::test]
+async fn a_fleetctl_that_hangs_does_not_delay_the_end_and_does_not_outlive_it() {
+    let fleetctl = Double::new("v1.0.0");
+    fleetctl.mode("hang");
+    let mut polls = fleetctl.processes();
+    let mut daemon = Daemon::asking(&fleetctl, &arguments(&["--poll-timeout", "600"])).await;
+    let mut processes = Vec::new();
+    for _ in 0..3 {
+        processes.push(polls.next().await);
+    }
+    assert_eq!(daemon.children().len(), 6, "one fleetctl with a child for each of units, machines and unit files");
+    assert_eq!(daemon.stop(Signal::TERM).await.code(), Some(0));
+    for (fleetctl, child) in processes {
+        fleetctl.ended().await;
+        child.ended().await;
+    }
+}
+
+/// Makes the unit list too large for what the kernel keeps for a client that does not read.
+fn enlarge(fleetctl: &Double) {
+    let rows: Vec<Value> = (0..20_000)
+        .map(|number| {
+            json!([format!("a-service-of-many@{number:05}.service"), "loaded", "active", "running", "-", "-"])
+        })
+        .map(|mut row| {
+            row[4] = "3f1a8c5e9b2d4f60a7c1d2e3b4f50617/172.17.8.101".into();
+            row
+        })
+        .collect();
+    fleetctl.write("rows.json", &json!({ "list-units": rows }).to_string());
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_delays_neither_the_others_nor_the_end() {
+    let fleetctl = Double::new("v1.0.0");
+    enlarge(&fleetctl);
+    let mut daemon = watching(&fleetctl, &["--publish", "polls"]).await;
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let stream = socket.connect(daemon.address).await.unwrap();
+    let url = format!("ws://{}/", daemon.address);
+    let (mut silent, _) = tokio_tungstenite::client_async(url, stream).await.unwrap();
+    let mut reader = daemon.connect().await;
+    for _ in 0..6 {
+        assert_eq!(reader.next_of("unit").await["items"].as_array().unwrap().len(), 20_000);
+    }
+    let (status, farewell) = tokio::join!(daemon.stop(Signal::TERM), reader.close());
+    assert_eq!((status.code(), farewell.code), (Some(0), CloseCode::Away));
+    // It was connected until the end.
+    let _ = silent.close(None).await;
+}
+
+#[tokio::test]
+async fn a_reload_is_announced_and_takes_effect_for_who_is_connected() {
+    let fleetctl = Double::new("v1.0.0");
+    let daemon = watching(&fleetctl, &[]).await;
+    let mut client = daemon.connect().await;
+    assert_eq!((client.next().await, client.next().await), (machines("v1.0.0"), units("v1.0.0")));
+
+    daemon.configure("unit_fields = 'unit,active'\n");
+    daemon.reload().await;
+    assert_eq!(client.next().await, message("v1.0.0", "list-units", "unit", &["unit", "active"]));
+    let notices = daemon.notices.all();
+    let reloading = notices.iter().position(|notice| notice.starts_with("RELOADING=1\nMONOTONIC_USEC=")).unwrap();
+    assert!(notices[..reloading].contains(&"READY=1".to_owned()), "{notices:?}");
+    assert!(notices[reloading..].contains(&"READY=1".to_owned()), "{notices:?}");
+    daemon.log.first("the configuration was read again").await;
+}
+
+#[tokio::test]
+async fn a_reload_of_a_bad_file_is_refused_and_the_old_one_stays() {
+    let fleetctl = Double::new("v1.0.0");
+    let program = Program::asking(&fleetctl, &arguments(&[]));
+    program.configure("unit_fields = 'unit,sub'\n");
+    let daemon = program.start().await;
+    daemon.log.first("first reading: ").await;
+    let mut client = daemon.connect().await;
+    client.next_of("unit").await;
+
+    for (bad, complaint) in [
+        ("unit_fields = 'unit,active'\ncolour = 'red'\n", "colour (FILE:2): unknown option"),
+        ("port = 5\nfleetctl", "FILE"),
+        ("source = 'fleetctl'\ntunnel = 'a'\nendpoint = 'b'\n", "tunnel"),
+        ("record = '/no/such/directory/recording'\n", "record"),
+        ("token_file = '/no/such/token'\n", "token_file"),
+    ] {
+        let refusals = daemon.log.count("was not taken into use, the old one stays: ");
+        daemon.configure(bad);
+        daemon.reload().await;
+        let refusal = daemon.log.nth(refusals + 1, "was not taken into use, the old one stays: ").await;
+        let complaint = complaint.replace("FILE", daemon.path("fleet-monitor.toml").to_str().unwrap());
+        assert!(refusal.contains(&complaint), "no {complaint:?} in {refusal}");
+    }
+    change(&fleetctl, "exited");
+    let next = client.next().await;
+    assert_eq!((&next["fields"], &next["items"][0][1]), (&json!(["unit", "sub"]), &json!("exited")));
+}
+
+#[tokio::test]
+async fn a_reload_that_changes_the_source_leaves_no_child_of_the_old_one() {
+    let fleetctl = Double::new("v1.0.0");
+    fleetctl.mode("hang list-units");
+    let mut polls = fleetctl.processes();
+    let daemon = Daemon::asking(&fleetctl, &["--poll-timeout", "600"]).await;
+    let (old, child) = polls.next().await;
+    fleetctl.mode("replay");
+    daemon.configure("unit_freq = 0.1\n");
+    daemon.reload().await;
+    old.reaped().await;
+    child.ended().await;
+    let mut client = daemon.connect().await;
+    assert_eq!(client.next_of("unit").await, units("v1.0.0"));
+}
+
+#[tokio::test]
+async fn a_reload_that_does_not_concern_the_source_leaves_it_alone() {
+    let fleetctl = Double::new("v1.0.0");
+    let daemon = watching(&fleetctl, &[]).await;
+    daemon.configure("max_clients = 5\ngrace = 10\n");
+    daemon.reload().await;
+    daemon.log.first("the configuration was read again").await;
+    assert_eq!(fleetctl.calls().iter().filter(|call| *call == &["--version"]).count(), 1);
+}
+
+#[tokio::test]
+async fn whatever_goes_wrong_the_last_good_rows_stay() {
+    let fleetctl = Double::new("v1.0.0");
+    let daemon = watching(&fleetctl, &["--poll-timeout", "5"]).await;
+    assert_eq!(daemon.get("/readyz").await.0, 200);
+    assert_eq!(daemon.health().await["state"], "ok");
+    let mut early = daemon.connect().await;
+    assert_eq!((early.next().await, early.next().await), (machines("v1.0.0"), units("v1.0.0")));
+
+    let modes = [
+        ("fail", "ended with exit status: 1 and said: "),
+        ("hang", "no answer within 5 s (--poll-timeout)"),
+        ("garbage", "is not UTF-8"),
+        ("cut", "is cut off in line 30"),
+        ("die", "ended with signal: 9 (SIGKILL)"),
+        ("usage", "unknown flag"),
+        ("flood", "printed more than 64 MiB"),
+    ];
+    for (round, (mode, reason)) in modes.into_iter().enumerate() {
+        fleetctl.mode(&format!("{mode} list-units"));
+        let line = daemon.log.nth(round + 1, "fleet cannot be read: ").await;
+        assert!(line.contains(" WARN ") && line.contains(reason), "{mode}: {line}");
+        let (status, ready) = daemon.get("/readyz").await;
+        assert!(status == 503 && ready["reason"].as_str().unwrap().contains(reason), "{mode}: {status} {ready}");
+        let health = daemon.health().await;
+        assert_eq!(health["state"], "failing", "{mode}: {health}");
+        assert!(health["reason"].as_str().unwrap().contains(reason), "{mode}: {health}");
+        assert_eq!(daemon.get("/healthz").await.0, 200, "{mode}");
+        let mut late = daemon.connect().await;
+        assert_eq!((late.next().await, late.next().await), (machines("v1.0.0"), units("v1.0.0")), "{mode}");
+
+        fleetctl.mode("replay");
+        daemon.log.nth(round + 1, "fleet can be read again, after ").await;
+        assert_eq!(daemon.get("/readyz").await.0, 200, "{mode}");
+        assert_eq!(daemon.log.count("fleet cannot be read: "), round + 1, "{mode}");
+    }
+    let changed = change(&fleetctl, "exited");
+    assert_eq!(early.next().await, changed, "something was sent during the failures");
+    assert_eq!(daemon.log.count("fleet can be read again, after "), modes.len());
+}
+
+#[tokio::test]
+async fn failures_back_off_and_one_success_ends_that() {
+    let fleetctl = Double::new("v1.0.0");
+    let options = ["--publish", "polls", "--log", "fleet_monitor=debug"];
+    let daemon = watching(&fleetctl, &options).await;
+    fleetctl.mode("fail list-units");
+    daemon.log.nth(6, "the units cannot be read").await;
+    let failures = daemon.log.times("the units cannot be read");
+    for (failed, times) in failures.windows(2).enumerate() {
+        // At least three quarters of the interval, doubled each time; at most is up to the machine.
+        let at_least = Duration::from_millis(100).mul_f64(0.74 * 2_f64.powi(failed as i32 + 1));
+        assert!(times[1] - times[0] >= at_least, "{failed}: {:?} < {at_least:?}", times[1] - times[0]);
+    }
+    fleetctl.mode("replay");
+    daemon.log.first("fleet can be read again").await;
+    let mut client = daemon.connect().await;
+    let back = std::time::Instant::now();
+    for _ in 0..8 {
+        client.next_of("unit").await;
+    }
+    assert!(back.elapsed() < Duration::from_secs(15), "it still polls as slowly as while it failed");
+}
+
+#[tokio::test]
+async fn polls_of_one_kind_never_overlap() {
+    let fleetctl = Double::new("v1.0.0");
+    fleetctl.mode("hang list-units");
+    let mut polls = fleetctl.processes();
+    let options = ["--unit-freq", "0.2", "--machine-freq", "3600", "--poll-timeout", "0.4"];
+    let daemon = Daemon::asking(&fleetctl, &options).await;
+    for poll in 0..4 {
+        polls.next().await;
+        let children = daemon.children().len();
+        // With the first one, machines and unit files are asked for.
+        assert!(poll == 0 || children == 2, "{children} processes: a fleetctl and its child were to be there alone");
+    }
+}
+
+/// It ends with `EX_CONFIG`, and says all of this.
+async fn refused(program: Program, words: &[&str]) {
+    let (code, said, _) = program.end().await;
+    assert_eq!(code, 78, "{said}");
+    for word in words {
+        assert!(said.contains(word), "no {word:?} in {said}");
+    }
+}
+
+#[tokio::test]
+async fn a_fleetctl_that_cannot_be_used_ends_it_with_78() {
+    let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/fleetctl");
+    let (data, not_a_program) = (format!("{fixtures}/v1.0.0.json"), format!("{fixtures}/not-a-program"));
+    let advice = "name one with --fleetctl";
+    refused(Program::new(&["-c", "/no/fleetctl"]), &["/no/fleetctl", "No such file", advice]).await;
+    refused(Program::new(&["-c", "no-such-fleetctl"]), &["`no-such-fleetctl` in $PATH (/usr", advice]).await;
+    refused(Program::new(&["-c", &data]), &[&data, "is not an executable file", advice]).await;
+    refused(Program::new(&["-c", &not_a_program]), &[&not_a_program, "Exec format error"]).await;
+
+    let osquery = Double::new("v1.0.0");
+    osquery.mode("osquery");
+    let words = ["is the fleetctl of Fleet, the osquery product, not of CoreOS fleet", advice];
+    refused(Program::asking(&osquery, &[]), &words).await;
+    let old = Double::new("v0.4.0");
+    refused(Program::asking(&old, &[]), &["is fleetctl v0.4.0, which is too old: v0.5.0 is the oldest"]).await;
+}
+
+/// It was there at the beginning: that it is replaced later is a failure like any other.
+#[tokio::test]
+async fn a_fleetctl_that_goes_away_later_does_not_end_it() {
+    let fleetctl = Double::new("v1.0.0");
+    let daemon = watching(&fleetctl, &[]).await;
+    let (command, away) = (fleetctl.command(), fleetctl.command().with_extension("away"));
+    fs::rename(&command, &away).unwrap();
+    let line = daemon.log.first("fleet cannot be read: ").await;
+    assert!(line.contains("cannot run ") && line.contains("No such file"), "{line}");
+    let mut client = daemon.connect().await;
+    assert_eq!(client.next_of("unit").await, units("v1.0.0"));
+    fs::rename(&away, &command).unwrap();
+    daemon.log.first("fleet can be read again").await;
+}
+
+#[tokio::test]
+async fn a_port_in_use_ends_it_with_1_and_systemd_is_not_told_that_it_is_ready() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let fleetctl = Double::new("v1.0.0");
+    let program = Program::asking(&fleetctl, &["-p", &address.port().to_string()]);
+    let (code, said, notices) = program.end().await;
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains(&format!("cannot listen on {address}: in use; choose another with --port")), "{said}");
+    assert!(!notices.contains(&"READY=1".to_owned()), "{notices:?}");
+    assert_eq!(fleetctl.calls().len(), 0, "fleet was asked although nobody can be told");
+}
+
+#[tokio::test]
+async fn auto_takes_the_fleetctl_in_path_where_there_is_no_socket() {
+    let fleetctl = Double::new("v0.11.8");
+    let directory = fleetctl.command().parent().unwrap().to_owned();
+    let socket = format!("unix://{}", directory.join("fleet.sock").display());
+    let path = format!("{}:/usr/bin:/bin", directory.display());
+    let daemon = Program::new(&["--api", &socket]).environment("PATH", path).start().await;
+    assert!(daemon.log.first("reading fleet through fleetctl: ").await.ends_with(&format!("there is no {socket}")));
+    let mut client = daemon.connect().await;
+    assert_eq!(client.next_of("unit").await, units("v0.11.8"));
+}
+
+#[tokio::test]
+async fn auto_takes_the_api_where_its_socket_is() {
+    let recording = Recording::load("fleetd-v1.0.0");
+    let fleetd = Fleetd::unix(Recording::load("fleetd-v1.0.0").respond());
+    let mut daemon = Program::new(&["--api", fleetd.address()]).start().await;
+    let why = "its socket is there, and nothing asks for fleetctl";
+    assert!(daemon.log.first("reading fleet's HTTP API at ").await.ends_with(why));
+    daemon.log.first("first reading: ").await;
+    let mut client = daemon.connect().await;
+    assert_eq!(client.next().await["items"], json!(recording.fleetctl("list-machines")));
+    let rows: Vec<_> = recording.fleetctl("list-units").into_iter().map(|row| row[..5].to_vec()).collect();
+    assert_eq!(client.next().await["items"], json!(rows));
+    drop((fleetd, client));
+    daemon.log.first("fleet cannot be read: ").await;
+    assert_eq!(daemon.stop(Signal::TERM).await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn auto_with_nothing_to_read_from_ends_with_78_and_says_what_to_try() {
+    let empty = TempDir::new().unwrap();
+    let socket = format!("unix://{}", empty.path().join("fleet.sock").display());
+    let program = Program::new(&["--api", &socket]).environment("PATH", empty.path());
+    let words = ["nothing to read fleet from", &socket, "`fleetctl` in $PATH", "--api", "--fleetctl", "--demo"];
+    refused(program, &words).await;
+}
+
+/// Both lists of messages, one for each type, up to and with the last one that is waited for.
+async fn messages_until(client: &mut Client, last: &Value) -> (Vec<Value>, Vec<Value>) {
+    let (mut machines, mut units) = (Vec::new(), Vec::new());
+    while units.last() != Some(last) {
+        let message = client.next().await;
+        if message["type"] == "unit" { &mut units } else { &mut machines }.push(message);
+    }
+    (machines, units)
+}
+
+#[tokio::test]
+async fn what_was_recorded_is_replayed() {
+    let fleetctl = Double::new("v1.0.0");
+    fleetctl.mode("leave list-units");
+    let mut polls = fleetctl.processes();
+    let directory = TempDir::new().unwrap();
+    let recording = directory.path().join("recording.jsonl");
+    let recording = recording.to_str().unwrap();
+    let mut daemon = Daemon::asking(&fleetctl, &arguments(&["--record", recording])).await;
+    let mut client = daemon.connect().await;
+    for _ in 0..4 {
+        polls.next().await;
+    }
+    fleetctl.mode("fail list-units");
+    daemon.log.first("fleet cannot be read").await;
+    fleetctl.mode("replay");
+    let last = change(&fleetctl, "exited");
+    let live = messages_until(&mut client, &last).await;
+    assert_eq!(live, (vec![machines("v1.0.0")], vec![units("v1.0.0"), last.clone()]));
+    daemon.stop(Signal::TERM).await;
+
+    // Slowly, so that the client is there before the change.
+    let mut daemon = Program::new(&["--replay", recording, "--replay-speed", "0.3"]).start().await;
+    let mut client = daemon.connect().await;
+    assert_eq!(messages_until(&mut client, &last).await, live);
+    daemon.log.first("fleet cannot be read").await;
+    daemon.log.first("the recording is over").await;
+    let health = daemon.health().await;
+    assert_eq!((&health["recording"], &health["source"]), (&json!(true), &json!("recording of fleetctl v1.0.0")));
+    let mut late = daemon.connect().await;
+    assert_eq!((late.next().await, late.next().await), (machines("v1.0.0"), last));
+    assert_eq!(daemon.stop(Signal::TERM).await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_wrong_line_in_a_recording_ends_it_with_78_and_is_named() {
+    let directory = TempDir::new().unwrap();
+    let recording = directory.path().join("recording.jsonl");
+    fs::write(&recording, "{\"recording\":1}\n{\"t\":0,\"topic\":\"units\",\"states\":[]}\n{\"t\":1,\"topic\":\"un\n")
+        .unwrap();
+    let program = Program::new(&["--replay", recording.to_str().unwrap()]);
+    refused(program, &[recording.to_str().unwrap(), "line 3: "]).await;
+    refused(Program::new(&["--replay", "/no/recording"]), &["/no/recording", "No such file"]).await;
+}
+
+#[tokio::test]
+async fn the_demo_moves_and_says_that_it_is_a_recording() {
+    let daemon = Program::new(&["--demo", "--replay-speed", "20"]).start().await;
+    let mut client = daemon.connect().await;
+    let mut before = client.next_of("unit").await;
+    for _ in 0..5 {
+        let next = client.next_of("unit").await;
+        assert_ne!(next, before);
+        before = next;
+    }
+    let health = daemon.health().await;
+    assert_eq!(health["recording"], true, "{health}");
+    assert!(health["source"].as_str().unwrap().starts_with("recording of fleetctl v1.0.0"), "{health}");
+}
+
+/// In short what the program is promised to bear for hours: polls that fail in every way while many look on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_clients_stay_whatever_goes_wrong_and_nothing_grows() {
+    const CLIENTS: usize = 1000;
+    OpenFiles::raise();
+    let fleetctl = Double::new("v1.0.0");
+    let options = ["--poll-timeout", "1", "--log", "fleet_monitor=debug"];
+    let mut daemon = watching(&fleetctl, &options).await;
+    let (connected, mut connections) = mpsc::channel(CLIENTS);
+    let mut clients = JoinSet::new();
+    let last = {
+        let mut last = units("v1.0.0");
+        last["items"][0][3] = "exited".into();
+        last
+    };
+    for _ in 0..CLIENTS {
+        let mut client = daemon.connect().await;
+        let (connected, last) = (connected.clone(), last.clone());
+        clients.spawn(async move {
+            assert_eq!((client.next().await, client.next().await), (machines("v1.0.0"), units("v1.0.0")));
+            connected.send(()).await.unwrap();
+            // Whoever is dropped does not get this far.
+            assert_eq!(client.next().await, last);
+            client
+        });
+    }
+    for _ in 0..CLIENTS {
+        connections.recv().await.unwrap();
+    }
+    let mut memory = Vec::new();
+    let mut rounds = 0;
+    for _ in 0..3 {
+        for mode in ["fail", "hang", "flood", "garbage", "die"] {
+            rounds += 1;
+            fleetctl.mode(&format!("{mode} list-units"));
+            let failures = daemon.log.count("the units cannot be read");
+            daemon.log.nth(failures + 2, "the units cannot be read").await;
+            fleetctl.mode("replay");
+            daemon.log.nth(rounds, "fleet can be read again").await;
+        }
+        memory.push(daemon.memory());
+    }
+    assert_eq!(daemon.health().await["clients"], CLIENTS);
+    assert!(memory[2] < memory[0] + 16 * 1024, "memory grows, in KiB: {memory:?}");
+    assert_eq!(change(&fleetctl, "exited"), last);
+    let mut clients = clients.join_all().await;
+    assert_eq!(clients.len(), CLIENTS);
+    let status = daemon.stop(Signal::TERM).await;
+    assert_eq!(status.code(), Some(0));
+    assert_eq!(clients.pop().unwrap().close().await.code, CloseCode::Away);
+}

@@ -1,0 +1,336 @@
+//! The program itself, started as a service manager would start it.
+
+use std::ffi::OsStr;
+use std::fmt::Debug;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpStream, UnixDatagram};
+use tokio::process::{Child, Command};
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+
+use super::{Double, Process};
+
+/// No test waits longer for what should come.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How long the program may take to end when it is told to.
+const TIME_TO_STOP: Duration = Duration::from_secs(5);
+
+/// The program and what it is to be started with: a configuration file of its own, and no variable of whoever runs the
+/// tests.
+pub struct Program {
+    command: Command,
+    directory: TempDir,
+}
+
+impl Program {
+    pub fn new(arguments: &[&str]) -> Self {
+        let directory = TempDir::new().unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fleet-monitor"));
+        command.args(arguments).env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin").env(MARK, directory.path());
+        command.env("FLEET_MONITOR_BIND", "127.0.0.1").env("FLEET_MONITOR_PORT", "0");
+        command.env("FLEET_MONITOR_LOG_TO", "stderr").env("FLEET_MONITOR_CONFIG", directory.path().join(FILE));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+        let program = Self { command, directory };
+        program.configure("");
+        program
+    }
+
+    /// The program that is to ask this fleetctl.
+    pub fn asking(fleetctl: &Double, arguments: &[&str]) -> Self {
+        let mut program = Self::new(arguments);
+        program.command.arg("--fleetctl").arg(fleetctl.command());
+        program
+    }
+
+    pub fn environment(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// Changes its configuration file.
+    pub fn configure(&self, text: &str) {
+        configure(self.directory.path(), text);
+    }
+
+    /// A file in its directory.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Starts it and waits until it listens.
+    pub async fn start(self) -> Daemon {
+        let mut daemon = self.spawn();
+        tokio::select! {
+            line = daemon.log.first("listening on ") => {
+                daemon.address = line.rsplit_once(' ').unwrap().1.parse().unwrap();
+            }
+            status = daemon.child.wait() => panic!("it ended with {status:?}: {:#?}", daemon.log.all()),
+        }
+        daemon
+    }
+
+    /// Starts it and waits until it has ended by itself: its exit status and what it said to a person and to systemd.
+    pub async fn end(self) -> (i32, String, Vec<String>) {
+        let mut daemon = self.spawn();
+        let status = patient("the end of the program", daemon.child.wait()).await.unwrap();
+        daemon.log.end().await;
+        // What is sent last is heard last.
+        UnixDatagram::unbound().unwrap().send_to(b"THE END", daemon.directory.path().join(NOTIFY)).await.unwrap();
+        daemon.notices.first("THE END").await;
+        (status.code().unwrap(), daemon.log.all().join("\n"), daemon.notices.all())
+    }
+
+    fn spawn(mut self) -> Daemon {
+        let socket = self.path(NOTIFY);
+        let notices = Heard::notices(UnixDatagram::bind(&socket).unwrap());
+        let mut child = self.command.env("NOTIFY_SOCKET", socket).spawn().unwrap();
+        let log = Heard::lines(child.stderr.take().unwrap());
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        Daemon { log, notices, address, child, directory: self.directory }
+    }
+}
+
+/// A variable that all processes of one started program have in their environment, and no others.
+const MARK: &str = "STARTED_BY_TEST";
+
+const FILE: &str = "fleet-monitor.toml";
+
+const NOTIFY: &str = "notify";
+
+fn configure(directory: &Path, text: &str) {
+    fs::write(directory.join(FILE), text).unwrap();
+}
+
+/// The running program. When dropped, it and all that it started are killed.
+pub struct Daemon {
+    /// Its log, line by line.
+    pub log: Heard,
+    /// What it told systemd, message by message.
+    pub notices: Heard,
+    pub address: SocketAddr,
+    child: Child,
+    directory: TempDir,
+}
+
+impl Daemon {
+    /// The program with this fleetctl.
+    pub async fn asking(fleetctl: &Double, arguments: &[&str]) -> Self {
+        Program::asking(fleetctl, arguments).start().await
+    }
+
+    /// Changes its configuration file.
+    pub fn configure(&self, text: &str) {
+        configure(self.directory.path(), text);
+    }
+
+    /// A file in its directory.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill_process(pid(self.child.id().unwrap()), signal).unwrap();
+    }
+
+    /// Tells it to end, and checks that it does so in time and leaves nobody behind.
+    pub async fn stop(&mut self, signal: Signal) -> ExitStatus {
+        let children: Vec<Process> = self.children().into_iter().map(Process::new).collect();
+        self.signal(signal);
+        let status = timeout(TIME_TO_STOP, self.child.wait()).await;
+        let status = status.unwrap_or_else(|_| panic!("it does not stop: {:#?}", self.log.all())).unwrap();
+        for child in children {
+            child.ended().await;
+        }
+        assert_eq!(self.children(), Vec::<u32>::new(), "they were left behind");
+        status
+    }
+
+    /// Sends SIGHUP and waits until it has been seen to.
+    pub async fn reload(&self) {
+        let before = self.notices.count("READY=1");
+        self.signal(Signal::HUP);
+        self.notices.nth(before + 1, "READY=1").await;
+    }
+
+    /// The processes that it, or one of its children, has started.
+    pub fn children(&self) -> Vec<u32> {
+        let mark = format!("{MARK}={}", self.directory.path().display());
+        let marked = |process: &u32| {
+            let environment = fs::read(format!("/proc/{process}/environ")).unwrap_or_default();
+            environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes())
+        };
+        let processes =
+            fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        processes.filter(|process| Some(*process) != self.child.id()).filter(marked).collect()
+    }
+
+    /// Its resident memory, in KiB.
+    pub fn memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id().unwrap())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    pub async fn connect(&self) -> Client {
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        let handshake = tokio_tungstenite::client_async(format!("ws://{}/", self.address), stream);
+        Client(patient("the handshake", handshake).await.unwrap().0)
+    }
+
+    /// The status and the JSON at a path.
+    pub async fn get(&self, path: &str) -> (u16, Value) {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.address);
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut response = String::new();
+        patient(path, stream.read_to_string(&mut response)).await.unwrap();
+        let (head, body) = response.split_once("\r\n\r\n").unwrap();
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), serde_json::from_str(body).unwrap())
+    }
+
+    /// The state of the source, as `/v2/state` has it.
+    pub async fn health(&self) -> Value {
+        self.get("/v2/state").await.1["health"].take()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // It first, so that it starts nobody anew. Who has ended in the meantime cannot be killed.
+        let _ = self.child.start_kill();
+        for child in self.children() {
+            let _ = kill_process(pid(child), Signal::KILL);
+        }
+    }
+}
+
+fn pid(id: u32) -> Pid {
+    Pid::from_raw(i32::try_from(id).unwrap()).unwrap()
+}
+
+/// A WebSocket client.
+pub struct Client(WebSocketStream<TcpStream>);
+
+impl Client {
+    /// The next message.
+    pub async fn next(&mut self) -> Value {
+        serde_json::from_str(&self.next_text().await).unwrap()
+    }
+
+    /// The next message, as it is on the wire.
+    pub async fn next_text(&mut self) -> String {
+        loop {
+            match patient("a message", self.0.next()).await {
+                Some(Ok(Message::Text(text))) => return text.to_string(),
+                Some(Ok(Message::Ping(_))) => {}
+                other => panic!("no message, but {other:?}"),
+            }
+        }
+    }
+
+    /// The next message of this type.
+    pub async fn next_of(&mut self, r#type: &str) -> Value {
+        loop {
+            let message = self.next().await;
+            if message["type"] == r#type {
+                return message;
+            }
+        }
+    }
+
+    /// The close frame that ends the connection, whatever comes before it.
+    pub async fn close(mut self) -> CloseFrame {
+        loop {
+            match patient("a close frame", self.0.next()).await {
+                Some(Ok(Message::Close(frame))) => return frame.unwrap(),
+                Some(Ok(_)) => {}
+                other => panic!("no close frame, but {other:?}"),
+            }
+        }
+    }
+}
+
+/// What was said, one thing after the other, with the time at which it was heard.
+#[derive(Clone)]
+pub struct Heard(watch::Receiver<Vec<(Instant, Arc<str>)>>);
+
+impl Heard {
+    fn lines(pipe: impl tokio::io::AsyncRead + Unpin + Send + 'static) -> Self {
+        let (said, heard) = watch::channel(Vec::new());
+        tokio::spawn(async move {
+            let mut lines = BufReader::new(pipe).lines();
+            while let Ok(Some(line)) = lines.next_line().await {
+                said.send_modify(|said| said.push((Instant::now(), line.into())));
+            }
+        });
+        Self(heard)
+    }
+
+    fn notices(socket: UnixDatagram) -> Self {
+        let (said, heard) = watch::channel(Vec::new());
+        tokio::spawn(async move {
+            let mut datagram = [0; 4096];
+            while let Ok(length) = socket.recv(&mut datagram).await {
+                let text = String::from_utf8_lossy(&datagram[..length]);
+                said.send_modify(|said| said.push((Instant::now(), text.trim_end().into())));
+            }
+        });
+        Self(heard)
+    }
+
+    pub fn all(&self) -> Vec<String> {
+        self.0.borrow().iter().map(|(_, said)| said.to_string()).collect()
+    }
+
+    /// How often something with `what` in it was said so far.
+    pub fn count(&self, what: &str) -> usize {
+        self.times(what).len()
+    }
+
+    /// When something with `what` in it was said.
+    pub fn times(&self, what: &str) -> Vec<Instant> {
+        self.0.borrow().iter().filter(|(_, said)| said.contains(what)).map(|(at, _)| *at).collect()
+    }
+
+    /// Waits until something with `what` in it has been said.
+    pub async fn first(&self, what: &str) -> String {
+        self.nth(1, what).await
+    }
+
+    /// Waits until something with `what` in it has been said so many times, and returns the last of these.
+    pub async fn nth(&self, n: usize, what: &str) -> String {
+        let nth = |said: &Vec<(Instant, Arc<str>)>| {
+            said.iter().filter(|(_, said)| said.contains(what)).nth(n - 1).map(|(_, said)| said.to_string())
+        };
+        let mut heard = self.0.clone();
+        match timeout(PATIENCE, heard.wait_for(|said| nth(said).is_some())).await {
+            Ok(Ok(said)) => nth(&said).unwrap(),
+            _ => panic!("{what:?} was not said {n} times: {:#?}", self.all()),
+        }
+    }
+
+    /// Waits until nothing more can be said.
+    async fn end(&self) {
+        let mut heard = self.0.clone();
+        patient("the end of what is said", async { while heard.changed().await.is_ok() {} }).await;
+    }
+}
+
+async fn patient<T>(what: impl Debug, future: impl Future<Output = T>) -> T {
+    timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("waited too long for {what:?}"))
+}
