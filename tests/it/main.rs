@@ -8,6 +8,7 @@ mod daemon;
 mod fleetctl;
 mod journal;
 mod metrics;
+mod protocol;
 mod server;
 mod support;
 mod system;
