@@ -9,6 +9,7 @@ mod fleetctl;
 mod journal;
 mod metrics;
 mod protocol;
+mod readme;
 mod server;
 mod support;
 mod system;

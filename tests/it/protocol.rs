@@ -137,7 +137,7 @@ fn publication(publisher: &Publisher) -> Arc<Publication> {
     publisher.subscribe().borrow().clone()
 }
 
-/// The types of all that is in a value; an array is as its elements, which are alike.
+/// A value with the type of each thing in place of that thing.
 fn shape(value: &Value) -> Value {
     match value {
         Value::Object(members) => members.iter().map(|(key, value)| (key.clone(), shape(value))).collect(),
@@ -231,7 +231,9 @@ fn the_tables_of_names_are_complete() {
 #[test]
 fn the_table_of_metrics_is_complete() {
     let published = publication(&publisher(start()));
-    let text = Metrics::new().encode(Format::Prometheus, &published, 0, &["*".to_owned()]);
+    let metrics = Metrics::new();
+    metrics.polled(Topic::Units, Duration::from_millis(30), true, SystemTime::now());
+    let text = metrics.encode(Format::Prometheus, &published, 0, &["*".to_owned()]);
     let families = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
     assert_eq!(table("metrics"), families);
 }
