@@ -190,7 +190,7 @@ impl Daemon {
 
     fn publish(&mut self, transitions: &[Arc<Transition>], read: Option<Topic>) {
         let (view, health) = (self.cluster.view(), self.cluster.health());
-        self.publisher.publish(News { view, health, transitions: transitions.to_vec(), read });
+        self.publisher.publish(News { view, health, transitions, read });
         // Told last, so that whoever reads the journal and then looks sees what it says.
         for transition in transitions {
             self.metrics.transition(&transition.event);

@@ -1,11 +1,17 @@
 //! The program as others meet it: real child processes, sockets, signals, browsers and service managers, in one binary.
 
 mod api;
+mod architecture;
 mod browser;
 mod config;
 mod daemon;
 mod fleetctl;
+mod journal;
 mod metrics;
+mod protocol;
+mod readme;
 mod server;
 mod support;
+mod system;
 mod timeline;
+mod unit_file;

@@ -1,0 +1,196 @@
+//! What may depend on what, read from the source: `docs/development.md` says why.
+//!
+//! Paths are read as text, comments and unit tests aside. So each module of the crate is named in a `use` of its own.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// For each module of the crate, the others that it may use. [`daemon`](fleet_monitor::daemon) may use all.
+const MAY_USE: [(&str, &[&str]); 9] = [
+    ("cli", &[]),
+    ("cluster", &[]),
+    ("config", &["cli", "feed", "source", "telemetry"]),
+    ("feed", &["cluster"]),
+    ("lifecycle", &[]),
+    ("metrics", &["cluster", "feed"]),
+    ("server", &["cluster", "feed", "metrics"]),
+    ("source", &["cluster"]),
+    ("telemetry", &["cluster"]),
+];
+
+/// Libraries that stay in their place. `main` only calls the parser of the command line.
+const STAY_IN: [(&str, &[&str]); 11] = [
+    ("clap", &["cli", "main"]),
+    ("figment", &["cli", "config"]),
+    ("flate2", &["server/content", "server/page"]),
+    ("hyper", &["config/parse", "server", "source/api"]),
+    ("listenfd", &["server/listen"]),
+    ("prometheus_client", &["metrics"]),
+    ("sd_notify", &["lifecycle"]),
+    ("tokio::process", &["source/fleetctl"]),
+    ("tokio::signal", &["lifecycle"]),
+    ("tokio_tungstenite", &["server/session", "server/upgrade"]),
+    ("tracing_journald", &["telemetry"]),
+];
+
+/// All that the cluster is made of.
+const OF_THE_CLUSTER: [&str; 2] = ["std", "serde"];
+
+/// Lines of code that a file may have, comments, empty lines and unit tests aside.
+const MAX_LINES: usize = 500;
+const MAX_LINES_OF: [(&str, usize); 2] = [
+    ("main", 60),
+    // Too long: to be split, and not to grow until then.
+    ("cluster/merge", 523),
+];
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A file of the program, without its unit tests and without comments.
+struct File {
+    /// `server/session`; `feed` for `feed/mod.rs`.
+    module: String,
+    /// Lines with something on them.
+    code: String,
+}
+
+fn files() -> Vec<File> {
+    let mut files = Vec::new();
+    let mut folders = vec![root().join("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") && !path.ends_with("tests.rs") {
+                files.push(file(&path));
+            }
+        }
+    }
+    assert!(files.len() > 30, "there is more source than that");
+    files
+}
+
+fn file(path: &Path) -> File {
+    let text = fs::read_to_string(path).unwrap();
+    let module = path.strip_prefix(root().join("src")).unwrap().with_extension("");
+    let module = module.to_str().unwrap();
+    let mut code = String::new();
+    let mut lines = text.lines().map(|line| line.split("//").next().unwrap_or_default().trim_end());
+    while let Some(line) = lines.next() {
+        if line == "#[cfg(test)]" {
+            // `mod tests;` or `mod tests { … }`.
+            if lines.next().is_some_and(|module| module.ends_with('{')) {
+                lines.find(|line| *line == "}");
+            }
+        } else if !line.is_empty() {
+            code.push_str(line);
+            code.push('\n');
+        }
+    }
+    File { module: module.strip_suffix("/mod").unwrap_or(module).to_owned(), code }
+}
+
+impl File {
+    /// The module of the crate that it belongs to.
+    fn top(&self) -> &str {
+        self.module.split('/').next().unwrap_or_default()
+    }
+
+    fn is_in(&self, module: &str) -> bool {
+        self.module == module || self.module.strip_prefix(module).is_some_and(|rest| rest.starts_with('/'))
+    }
+
+    /// All paths of two names or more, such as `tokio::signal::unix`; of `super::{…}` and `super::*`, the beginning.
+    fn paths(&self) -> impl Iterator<Item = Vec<&str>> {
+        let is_path = |character: char| character.is_alphanumeric() || character == '_' || character == ':';
+        let words = self.code.split(move |character| !is_path(character));
+        words.filter(|word| word.contains("::")).map(|word| word.split("::").filter(|name| !name.is_empty()).collect())
+    }
+
+    /// The modules of the crate that it uses, its own aside.
+    fn uses(&self) -> BTreeSet<&str> {
+        let own: Vec<&str> = self.module.split('/').collect();
+        let mut used = BTreeSet::new();
+        for path in self.paths() {
+            let ups = path.iter().take_while(|name| **name == "super").count();
+            let target = match path.first() {
+                Some(&"crate") => path.get(1),
+                Some(&"super") => own[..own.len() - ups].iter().chain(&path[ups..]).next(),
+                _ => continue,
+            };
+            let top = target.unwrap_or_else(|| panic!("{}: name each module in a `use` of its own", self.module));
+            used.insert(*top);
+        }
+        used.remove(self.top());
+        used
+    }
+}
+
+/// The libraries in Cargo.toml, as paths name them.
+fn libraries() -> BTreeSet<String> {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let section = manifest.split_once("\n[dependencies]\n").unwrap().1.split("\n[").next().unwrap();
+    section.lines().filter_map(|line| Some(line.split_once(" = ")?.0.replace('-', "_"))).collect()
+}
+
+#[test]
+fn modules_use_only_what_they_may() {
+    let may_use: BTreeMap<&str, &[&str]> = MAY_USE.into();
+    for file in files().iter().filter(|file| !["daemon", "lib", "main"].contains(&file.top())) {
+        let may = may_use
+            .get(file.top())
+            .unwrap_or_else(|| panic!("src/{} is a new module: say what it may use", file.top()));
+        for used in file.uses() {
+            assert!(may.contains(&used), "src/{}: {} must not use {used}", file.module, file.top());
+        }
+    }
+}
+
+#[test]
+fn the_cluster_is_made_of_the_standard_library_and_serde() {
+    let libraries = libraries();
+    assert!(libraries.contains("tokio") && libraries.contains("serde_json"), "{libraries:?}");
+    for file in files().iter().filter(|file| file.is_in("cluster")) {
+        for path in file.paths() {
+            let foreign = libraries.contains(path[0]) && !OF_THE_CLUSTER.contains(&path[0]);
+            assert!(!foreign, "src/{}: {} does not belong there", file.module, path.join("::"));
+        }
+    }
+}
+
+#[test]
+fn libraries_stay_in_their_place() {
+    for (library, places) in STAY_IN {
+        let library: Vec<&str> = library.split("::").collect();
+        let mut seen = false;
+        for file in files() {
+            let uses = file.paths().any(|path| path.starts_with(&library));
+            seen |= uses;
+            let allowed = places.iter().any(|place| file.is_in(place));
+            assert!(!uses || allowed, "src/{}: {} belongs in {places:?}", file.module, library.join("::"));
+        }
+        assert!(seen, "nothing uses {library:?} any more");
+    }
+}
+
+#[test]
+fn files_are_short() {
+    let limits = BTreeMap::from(MAX_LINES_OF);
+    let too_long: BTreeMap<String, usize> = files()
+        .into_iter()
+        .map(|file| (file.module, file.code.lines().count()))
+        .filter(|(module, lines)| lines > limits.get(&**module).unwrap_or(&MAX_LINES))
+        .collect();
+    assert!(too_long.is_empty(), "more lines of code than a file should have: {too_long:?}");
+}
+
+#[test]
+fn the_compiler_refuses_unsafe_code() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let lints = manifest.split_once("\n[lints.rust]\n").unwrap().1.split("\n[").next().unwrap();
+    assert!(lints.lines().any(|line| line == r#"unsafe_code = "forbid""#), "{lints}");
+}

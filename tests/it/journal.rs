@@ -1,0 +1,37 @@
+//! `docs/journal.md` against the code.
+
+use std::time::Duration;
+
+use fleet_monitor::cluster::{Event, Place, Severity};
+
+#[test]
+fn the_document_has_every_kind_of_event_with_its_id_and_severity() {
+    let document = include_str!("../../docs/journal.md");
+    let place = || Place { unit: "web.service".into(), machine: None, ip: None };
+    let (from, to) = (|| "active/running".to_owned(), || "inactive/dead".to_owned());
+    let events = [
+        Event::Appeared { place: place(), to: to() },
+        Event::Changed { place: place(), from: from(), to: to() },
+        Event::Stale { place: place(), from: from() },
+        Event::Back { place: place(), to: to() },
+        Event::Gone { place: place(), from: from(), reason: "" },
+        Event::MachineJoined { machine: "1".into(), ip: None },
+        Event::MachineLost { machine: "1".into(), ip: None },
+        Event::SourceDown { reason: String::new() },
+        Event::SourceBack { after: Duration::ZERO },
+        Event::SourceSuspect { missing: 1, of: 2 },
+    ];
+    assert_eq!(events.each_ref().map(Event::name), Event::NAMES, "one of each kind");
+    let rows: Vec<_> = document.lines().filter(|line| line.starts_with("| `") && !line.contains("FLEET_")).collect();
+    assert_eq!(rows.len(), events.len());
+    let (_, severities) = document.split_once("`PRIORITY` is 4").unwrap();
+    let (warnings, _) = severities.split_once('.').unwrap();
+    for (event, row) in events.iter().zip(rows) {
+        let cells = format!("| `{}` | `{}` | ", event.name(), event.message_id());
+        assert!(row.starts_with(&cells), "{row}: not {cells}");
+        let is_warning = event.severity() == Severity::Warning;
+        assert_eq!(warnings.contains(&format!("`{}`", event.name())), is_warning, "{}", event.name());
+    }
+    let failed = "failed/failed".to_owned();
+    assert_eq!(Event::Changed { place: place(), from: from(), to: failed }.severity(), Severity::Warning);
+}

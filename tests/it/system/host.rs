@@ -1,0 +1,227 @@
+//! A host with a real systemd: a Debian booted by systemd-nspawn, as this machine's root.
+//!
+//! Its root directory is made once, by debootstrap, and kept in `target/system-root`. Every boot has it as the lower
+//! layer of its own memory file system, and a network of its own, so that hosts know nothing of each other.
+
+use std::fs::{self, File};
+use std::io::{Read, Seek};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::Mutex;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// For what has no event that could be awaited from outside of the host.
+const PERIOD: Duration = Duration::from_millis(20);
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A running host.
+pub struct Host {
+    nspawn: Child,
+    name: String,
+    /// Its process 1, by the ID that it has here.
+    init: String,
+}
+
+impl Host {
+    /// A host on which fleet-monitor and its units are installed, and a `fleetctl` of v1.0.0 beside it.
+    ///
+    /// None on a machine that cannot have one; under `CI` that is a failure.
+    pub fn boot() -> Option<Self> {
+        if let Err(reason) = preconditions() {
+            assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "no host with systemd: {reason}");
+            eprintln!("not checked, for want of a host with systemd: {reason}");
+            return None;
+        }
+        let repository = env!("CARGO_MANIFEST_DIR");
+        let binary = Path::new(env!("CARGO_BIN_EXE_fleet-monitor"));
+        let double = binary.with_file_name("examples").join("fleetctl-double");
+        assert!(double.is_file(), "build it first: cargo build --example fleetctl-double");
+        // The hierarchy of control groups that this machine has.
+        let unified = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
+        let name = format!("host-{}", fastrand::u32(..));
+        let mut messages = tempfile::tempfile().unwrap();
+        let mut nspawn = Command::new("systemd-nspawn")
+            .env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", if unified { "1" } else { "0" })
+            // The root is only read, so that many hosts may have it at a time.
+            .env("SYSTEMD_NSPAWN_LOCK", "0")
+            .args(["--quiet", "--boot", "--volatile=overlay", "--register=no", "--keep-unit", "--capability=all"])
+            .args(["--private-network", "--resolv-conf=off", "--timezone=off", "--link-journal=no", "--console=pipe"])
+            .arg(format!("--directory={}", root().display()))
+            .arg(format!("--machine={name}"))
+            .arg(format!("--bind-ro={repository}/packaging:/mnt/packaging"))
+            .arg(format!("--bind-ro={repository}/fleet-monitor.service:/mnt/fleet-monitor.service"))
+            .arg(format!("--bind-ro={}:/mnt/fleet-monitor", binary.display()))
+            .arg(format!("--bind-ro={}:/mnt/fleetctl", double.display()))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(messages.try_clone().unwrap())
+            .spawn()
+            .unwrap();
+        let init = wait(|| {
+            let ended = nspawn.try_wait().unwrap();
+            assert_eq!(ended, None, "systemd-nspawn ended: {}", text(&mut messages));
+            let init = child_of(nspawn.id())?;
+            let up = enter(&init, "systemctl is-system-running").output().unwrap();
+            matches!(up.stdout.trim_ascii(), b"running" | b"degraded").then_some(init)
+        });
+        let Some(init) = init else { panic!("systemd is not up after {DEADLINE:?}: {}", text(&mut messages)) };
+        let host = Self { nspawn, name, init };
+        // In /opt/bin the unit's $PATH finds it, and it keeps its notes where it lies.
+        host.sh("mkdir -p /opt/bin && ln -s /mnt/fleetctl /opt/bin/fleetctl && echo v1.0.0 > /opt/bin/version");
+        host.sh("chown daemon /opt/bin");
+        host.sh("/mnt/packaging/install --service /mnt/fleet-monitor");
+        host.drop_in("fleetctl", "ReadWritePaths=/opt/bin");
+        Some(host)
+    }
+
+    /// Runs a command of the host's shell.
+    pub fn try_sh(&self, command: &str) -> Output {
+        enter(&self.init, command).output().unwrap()
+    }
+
+    /// What a command that succeeds prints.
+    pub fn sh(&self, command: &str) -> String {
+        let output = self.try_sh(command);
+        assert!(output.status.success(), "{command}: {output:?}\n{}", self.journal());
+        String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+    }
+
+    /// Runs a command beside the test.
+    pub fn spawn(&self, command: &str) -> Child {
+        enter(&self.init, command).stdout(Stdio::piped()).stdin(Stdio::piped()).spawn().unwrap()
+    }
+
+    /// Writes one of the host's files.
+    pub fn write(&self, path: &str, text: &str) {
+        let path = PathBuf::from(format!("/proc/{}/root{path}", self.init));
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    /// Changes what the unit says in `[Service]`.
+    pub fn drop_in(&self, name: &str, lines: &str) {
+        let file = format!("/etc/systemd/system/fleet-monitor.service.d/{name}.conf");
+        self.write(&file, &format!("[Service]\n{lines}\n"));
+        self.sh("systemctl daemon-reload");
+    }
+
+    /// A property of the service (`systemctl show`).
+    pub fn show(&self, property: &str) -> String {
+        self.sh(&format!("systemctl show --value --property={property} fleet-monitor.service"))
+    }
+
+    /// Waits until something is so.
+    pub fn until(&self, what: &str, mut is_so: impl FnMut() -> bool) {
+        let so = wait(|| is_so().then_some(()));
+        assert!(so.is_some(), "{what}: not after {DEADLINE:?}\n{}", self.journal());
+    }
+
+    /// Waits until a property of the service is as wanted, and returns it.
+    pub fn show_until(&self, property: &str, wanted: impl Fn(&str) -> bool) -> String {
+        let value = || Some(self.show(property)).filter(|value| wanted(value));
+        match wait(value) {
+            Some(value) => value,
+            None => panic!("{property}={} for {DEADLINE:?}\n{}", self.show(property), self.journal()),
+        }
+    }
+
+    /// Waits until the journal has an entry for these matches, and returns the first as JSON.
+    pub fn entry(&self, matches: &str) -> serde_json::Value {
+        let command = format!("journalctl --quiet --output=json --all {matches} | head --lines=1");
+        let found = wait(|| serde_json::from_str(&self.sh(&command)).ok());
+        found.unwrap_or_else(|| panic!("no entry for {matches} in:\n{}", self.journal()))
+    }
+
+    /// What the service and systemd wrote of it.
+    pub fn journal(&self) -> String {
+        let output = self.try_sh("journalctl --no-pager --unit=fleet-monitor.service");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// The processes of a user.
+    pub fn processes_of(&self, user: &str) -> Vec<String> {
+        let found = self.sh(&format!("find /proc -maxdepth 1 -name '[0-9]*' -user {user}"));
+        found.lines().map(str::to_owned).collect()
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        // Without its process 1 all others of the host end, and then nspawn cleans up.
+        if let Some(init) = self.init.parse().ok().and_then(rustix::process::Pid::from_raw) {
+            let _ = rustix::process::kill_process(init, rustix::process::Signal::KILL);
+        }
+        let _ = self.nspawn.wait();
+        // It leaves this where /run is no memory file system.
+        let _ = fs::remove_dir(format!("/run/systemd/nspawn/propagate/{}", self.name));
+    }
+}
+
+/// All that is in a file, for a message.
+fn text(file: &mut File) -> String {
+    let mut text = String::new();
+    let read = file.rewind().and_then(|()| file.read_to_string(&mut text));
+    read.map_or_else(|error| error.to_string(), |_| text)
+}
+
+/// Asks again until there is an answer.
+fn wait<T>(mut ask: impl FnMut() -> Option<T>) -> Option<T> {
+    let end = Instant::now() + DEADLINE;
+    loop {
+        let answer = ask();
+        if answer.is_some() || Instant::now() > end {
+            return answer;
+        }
+        sleep(PERIOD);
+    }
+}
+
+fn child_of(process: u32) -> Option<String> {
+    let children = fs::read_to_string(format!("/proc/{process}/task/{process}/children")).ok()?;
+    children.split_whitespace().next().map(str::to_owned)
+}
+
+/// A command in all of the host's namespaces.
+fn enter(init: &str, command: &str) -> Command {
+    let mut nsenter = Command::new("nsenter");
+    nsenter.args(["--target", init, "--all", "--root", "--wd", "/bin/bash", "-c", command]);
+    // Nothing of this machine: neither its $PATH nor its language.
+    nsenter.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").stdin(Stdio::null());
+    nsenter
+}
+
+fn preconditions() -> Result<(), String> {
+    if !rustix::process::geteuid().is_root() {
+        return Err("systemd-nspawn needs root".to_owned());
+    }
+    for (program, package) in
+        [("systemd-nspawn", "systemd-container"), ("debootstrap", "debootstrap"), ("nsenter", "util-linux")]
+    {
+        if Command::new(program).arg("--version").output().is_err() {
+            return Err(format!("there is no {program}; it is in Debian's package {package}"));
+        }
+    }
+    Ok(())
+}
+
+/// The root directory of all hosts. It is the same Debian as this machine, so that what was built here runs there.
+fn root() -> PathBuf {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _guard = ONE_AT_A_TIME.lock();
+    let root = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("system-root");
+    if !root.exists() {
+        let release = fs::read_to_string("/etc/os-release").unwrap();
+        let suite = release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME=")).expect("a Debian");
+        let unfinished = root.with_extension("unfinished");
+        let _ = fs::remove_dir_all(&unfinished);
+        let debootstrap = Command::new("debootstrap")
+            .args(["--variant=minbase", "--include=systemd,systemd-sysv,dbus,procps", suite])
+            .arg(&unfinished)
+            .output()
+            .unwrap();
+        assert!(debootstrap.status.success(), "{}", String::from_utf8_lossy(&debootstrap.stdout));
+        fs::rename(unfinished, &root).unwrap();
+    }
+    root
+}
