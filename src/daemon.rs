@@ -158,7 +158,7 @@ impl Daemon {
             Said::Report(report) => return self.take(report),
             Said::Began => {
                 self.cluster.forget();
-                self.publish(Vec::new(), None);
+                self.publish(&[], None);
             }
             Said::Ended => info!("the recording is over; what it showed last stays"),
         }
@@ -179,7 +179,7 @@ impl Daemon {
                 (self.cluster.fail(topic, &error.to_string(), at), None)
             }
         };
-        self.publish(transitions, read);
+        self.publish(&transitions, read);
         if !self.began && self.cluster.health().ready() {
             self.began = true;
             info!("first reading: {}", self.status());
@@ -188,11 +188,11 @@ impl Daemon {
         Ok(())
     }
 
-    fn publish(&mut self, transitions: Vec<Arc<Transition>>, read: Option<Topic>) {
+    fn publish(&mut self, transitions: &[Arc<Transition>], read: Option<Topic>) {
         let (view, health) = (self.cluster.view(), self.cluster.health());
-        self.publisher.publish(News { view, health, transitions: transitions.clone(), read });
+        self.publisher.publish(News { view, health, transitions, read });
         // Told last, so that whoever reads the journal and then looks sees what it says.
-        for transition in &transitions {
+        for transition in transitions {
             self.metrics.transition(&transition.event);
             telemetry::tell(transition);
         }
@@ -252,7 +252,7 @@ impl Daemon {
                 self.publisher.set(feed_settings(&next.config));
                 self.server.set(next.settings);
                 self.name_source();
-                self.publish(Vec::new(), None);
+                self.publish(&[], None);
                 let fixed = |config: &Config| (config.port, config.bind, config.log.clone(), config.log_to);
                 if fixed(&self.config) != fixed(&next.config) {
                     warn!("port, bind, log and log_to are taken into use at the next start only");

@@ -10,6 +10,8 @@ pub mod fields;
 mod frame;
 mod message;
 mod status;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Arc, OnceLock};
 
@@ -117,14 +119,14 @@ pub struct Publisher {
 }
 
 /// What is new since the last publication.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct News<'a> {
     /// The cluster as it is now.
     pub view: &'a Arc<View>,
     /// The source as it is now.
     pub health: &'a Health,
     /// What happened.
-    pub transitions: Vec<Arc<Transition>>,
+    pub transitions: &'a [Arc<Transition>],
     /// The topic that was just read with success.
     pub read: Option<Topic>,
 }
@@ -214,10 +216,10 @@ fn same_state(a: &Health, b: &Health) -> bool {
     state(a) == state(b)
 }
 
-fn grow(history: &Arc<[Arc<Transition>]>, new: Vec<Arc<Transition>>) -> Arc<[Arc<Transition>]> {
+fn grow(history: &Arc<[Arc<Transition>]>, new: &[Arc<Transition>]) -> Arc<[Arc<Transition>]> {
     if new.is_empty() {
         return history.clone();
     }
     let excess = (history.len() + new.len()).saturating_sub(HISTORY);
-    history.iter().cloned().chain(new).skip(excess).collect()
+    history.iter().chain(new).skip(excess).cloned().collect()
 }

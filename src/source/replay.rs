@@ -237,3 +237,95 @@ fn check(lines: &mut Lines, path: &Path) -> Result<(), ReplayError> {
     }
     if polls == 0 { Err(ReplayError::Empty { path: path.to_owned() }) } else { Ok(()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn recording(lines: &[&str]) -> tempfile::NamedTempFile {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(lines.join("\n").as_bytes()).unwrap();
+        file
+    }
+
+    const LINES: [&str; 5] = [
+        r#"{"recording":1,"source":"fleetctl v1.0.0"}"#,
+        r#"{"t":0.5,"topic":"machines","machines":[{"id":"m1"}]}"#,
+        r#"{"t":2,"event":"a note"}"#,
+        r#"{"t":4.5,"topic":"machines","same":true}"#,
+        r#"{"t":6.5,"topic":"machines","error":"no route"}"#,
+    ];
+
+    async fn report(replay: &mut Replay) -> Report {
+        match replay.next().await {
+            Said::Report(report) => report,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_recording_is_played_at_its_pace_and_stays_at_its_end() {
+        let file = recording(&LINES);
+        let mut replay = Replay::open(file.path(), 2.0).unwrap();
+        assert_eq!(&*replay.name(), "recording");
+        assert!(matches!(replay.next().await, Said::Began));
+        assert_eq!(&*replay.name(), "recording of fleetctl v1.0.0");
+        let start = Instant::now();
+        let first = report(&mut replay).await;
+        assert_eq!(start.elapsed().as_millis(), 250, "twice as fast");
+        let second = report(&mut replay).await;
+        assert_eq!(start.elapsed().as_millis(), 2250);
+        assert_eq!(second.at.since(first.at), Duration::from_secs(4), "judged by the recording's clock");
+        assert_eq!(first.outcome.unwrap(), second.outcome.unwrap());
+        assert_eq!(report(&mut replay).await.outcome.unwrap_err().to_string(), "no route");
+        assert!(matches!(replay.next().await, Said::Ended));
+        assert!(replay.has_ended());
+        assert!(tokio::time::timeout(Duration::from_secs(1000), replay.next()).await.is_err());
+        assert!(replay.promise().is_kept());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_that_is_given_up_loses_nothing() {
+        let file = recording(&LINES);
+        let mut replay = Replay::open(file.path(), 1.0).unwrap();
+        let mut topics = 0;
+        while !replay.has_ended() {
+            if let Ok(Said::Report(_)) = tokio::time::timeout(Duration::from_millis(100), replay.next()).await {
+                topics += 1;
+            }
+        }
+        assert_eq!(topics, 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_recording_that_is_built_in_begins_anew() {
+        let mut replay = Replay::demo(1.0);
+        let start = Instant::now();
+        let mut beginnings = Vec::new();
+        while beginnings.len() < 3 {
+            match replay.next().await {
+                Said::Began => beginnings.push(start.elapsed().as_secs()),
+                Said::Report(report) => assert!(report.outcome.is_ok(), "{report:?}"),
+                Said::Ended => panic!("it ended"),
+            }
+        }
+        assert_eq!(beginnings[0], 0);
+        assert!((100..150).contains(&beginnings[1]), "about two minutes: {beginnings:?}");
+        assert!(beginnings[2].abs_diff(2 * beginnings[1]) <= 1, "{beginnings:?}");
+    }
+
+    #[test]
+    fn what_cannot_be_played_says_why() {
+        let error = |lines: &[&str]| Replay::open(recording(lines).path(), 1.0).unwrap_err().to_string();
+        assert!(error(&[LINES[0], "nonsense"]).contains("line 2: expected"), "{}", error(&[LINES[0], "nonsense"]));
+        assert!(error(&[LINES[0]]).ends_with("there is no poll in it"));
+        let missing = Replay::open(Path::new("/nowhere/recording"), 1.0).unwrap_err().to_string();
+        assert!(missing.starts_with("the recording /nowhere/recording cannot be read: No such file"), "{missing}");
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(b"{\"t\":1}\n\xff\xff\n").unwrap();
+        let error = Replay::open(file.path(), 1.0).unwrap_err().to_string();
+        assert!(error.ends_with("line 2: it is not UTF-8"), "{error}");
+    }
+}

@@ -80,7 +80,7 @@ impl Bench {
     /// Publishes that this topic was read.
     pub fn read(&mut self, topic: Topic, view: &Arc<View>) {
         self.health.topics[topic as usize] = TopicHealth { read: Some(Moment::now()), failure: None };
-        self.publisher.publish(News { view, health: &self.health, transitions: vec![], read: Some(topic) });
+        self.publisher.publish(News { view, health: &self.health, transitions: &[], read: Some(topic) });
     }
 
     /// Publishes that everything was read.

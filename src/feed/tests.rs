@@ -1,0 +1,204 @@
+//! What is published, when, and in which words.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::*;
+use crate::cluster::{Cluster, Machine, Reading, UnitFile, UnitState};
+
+struct Bench {
+    cluster: Cluster,
+    publisher: Publisher,
+    subscriber: Subscriber,
+    now: Moment,
+}
+
+fn settings(publish: Publish) -> Settings {
+    Settings {
+        unit_fields: vec![UnitField::Unit, UnitField::Load, UnitField::Active, UnitField::Sub, UnitField::Machine],
+        machine_fields: MachineField::ALL.to_vec(),
+        publish,
+    }
+}
+
+fn unit(name: &str, machine: Option<&str>, active: &str) -> UnitState {
+    UnitState {
+        unit: name.into(),
+        machine: machine.map(Into::into),
+        ip: machine.map(|_| "10.0.0.1".into()),
+        load: Some("loaded".into()),
+        active: Some(active.into()),
+        sub: None,
+        hash: Some("0123456789".into()),
+    }
+}
+
+impl Bench {
+    fn new(publish: Publish) -> Self {
+        let source = SourceInfo { name: "fleetctl v1.0.0".into(), recording: false, ended: false };
+        let publisher = Publisher::new(settings(publish), "e", source);
+        let subscriber = publisher.subscribe();
+        Self { cluster: Cluster::new(Duration::from_secs(30)), publisher, subscriber, now: Moment::now() }
+    }
+
+    fn read(&mut self, reading: Reading) {
+        let read = Some(reading.topic());
+        let transitions = self.cluster.read(reading, self.now);
+        let (view, health) = (self.cluster.view(), self.cluster.health());
+        self.publisher.publish(News { view, health, transitions: &transitions, read });
+    }
+
+    fn units(&mut self, units: &[UnitState]) {
+        self.read(Reading::Units { states: units.to_vec(), files: None });
+    }
+
+    fn machines(&mut self) {
+        let metadata = Some("a=b".into());
+        let machine = Machine { id: "m1".into(), ip: Some("10.0.0.1".into()), metadata };
+        self.read(Reading::Machines { machines: vec![machine] });
+    }
+
+    fn files(&mut self, units: &[&str]) {
+        let file = |unit: &&str| UnitFile {
+            unit: (*unit).into(),
+            hash: None,
+            desired: Some("launched".into()),
+            target: None,
+            target_known: true,
+            global: false,
+            description: None,
+            requirements: vec![],
+        };
+        self.read(Reading::UnitFiles { files: units.iter().map(file).collect() });
+    }
+
+    fn last(&self) -> Arc<Publication> {
+        self.subscriber.borrow().clone()
+    }
+
+    fn revisions(&self) -> (u64, u64, u64) {
+        let last = self.last();
+        let list = |list: &Option<List>| list.as_ref().map_or(0, |list| list.revision);
+        (last.revision, list(&last.machines), list(&last.units))
+    }
+}
+
+fn text(list: &Option<List>) -> String {
+    String::from_utf8(list.as_ref().unwrap().frame.payload().to_vec()).unwrap()
+}
+
+#[test]
+fn a_list_is_there_once_it_was_read_and_new_when_it_changed() {
+    let mut bench = Bench::new(Publish::Changes);
+    assert_eq!(bench.revisions(), (0, 0, 0));
+    bench.machines();
+    assert_eq!(bench.revisions(), (1, 1, 0), "no empty unit list before the units were read");
+    bench.units(&[unit("a.service", Some("m1"), "active")]);
+    let first = bench.revisions();
+    assert_eq!((first.1, first.2), (1, 1));
+    bench.units(&[unit("a.service", Some("m1"), "active")]);
+    assert_eq!(bench.revisions(), first, "nothing has changed");
+    bench.files(&["a.service", "b.service"]);
+    let with_files = bench.revisions();
+    assert!(with_files.0 > first.0, "what fleet wants is part of the view");
+    assert_eq!((with_files.1, with_files.2), (1, 1), "but not of the lists");
+    bench.units(&[unit("a.service", Some("m1"), "failed")]);
+    assert_eq!(bench.revisions(), (with_files.0 + 1, 1, 2));
+}
+
+#[test]
+fn with_polls_a_list_is_new_after_each_reading_of_it() {
+    let mut bench = Bench::new(Publish::Polls);
+    for _ in 0..3 {
+        bench.machines();
+        bench.units(&[unit("a.service", Some("m1"), "active")]);
+    }
+    let (_, machines, units) = bench.revisions();
+    assert_eq!((machines, units), (3, 3));
+}
+
+#[test]
+fn other_fields_are_published_with_the_next_reading() {
+    let mut bench = Bench::new(Publish::Changes);
+    bench.units(&[unit("a.service", Some("m1"), "active")]);
+    bench
+        .publisher
+        .set(Settings { unit_fields: vec![UnitField::Unit, UnitField::Verdict], ..settings(Publish::Changes) });
+    bench.units(&[unit("a.service", Some("m1"), "active")]);
+    assert_eq!(
+        text(&bench.last().units),
+        r#"{"type":"unit","fields":["unit","verdict"],"items":[["a.service","ok"]]}"#
+    );
+}
+
+#[test]
+fn the_first_protocol_is_as_it_always_was() {
+    let mut bench = Bench::new(Publish::Changes);
+    bench.machines();
+    bench.units(&[unit("b.service", Some("m1"), "active"), unit("a.service", Some("m1"), "failed")]);
+    bench.files(&["a.service", "b.service", "c.service"]);
+    assert_eq!(
+        text(&bench.last().machines),
+        r#"{"type":"machine","fields":["machine","ip","metadata"],"items":[["m1","10.0.0.1","a=b"]]}"#
+    );
+    assert_eq!(
+        text(&bench.last().units),
+        concat!(
+            r#"{"type":"unit","fields":["unit","load","active","sub","machine"],"items":["#,
+            r#"["a.service","loaded","failed","-","m1/10.0.0.1"],["b.service","loaded","active","-","m1/10.0.0.1"]]}"#
+        ),
+        "sorted, and without what no machine reports"
+    );
+}
+
+#[test]
+fn the_state_has_everything() {
+    let mut bench = Bench::new(Publish::Changes);
+    bench.machines();
+    bench.units(&[unit("a.service", Some("m1"), "active")]);
+    bench.files(&["a.service", "c.service"]);
+    bench.units(&[unit("a.service", Some("m1"), "failed")]);
+    let state: Value = serde_json::from_slice(&bench.last().state(3, bench.now + Duration::from_secs(2))).unwrap();
+    let keys: BTreeSet<&str> = state.as_object().unwrap().keys().map(String::as_str).collect();
+    let all = ["epoch", "health", "machines", "revision", "software", "time", "transitions", "units"];
+    assert_eq!(keys, BTreeSet::from(all));
+    assert_eq!(state["health"]["state"], "ok");
+    assert_eq!(state["health"]["clients"], 3);
+    assert_eq!(state["health"]["topics"]["units"]["age"], 2.0);
+    assert_eq!(state["units"][0]["verdict"], "failed");
+    assert_eq!(state["units"][1]["unit"], "c.service");
+    assert_eq!(state["units"][1]["listed"], false);
+    assert_eq!(state["transitions"][0]["text"], "a.service on 10.0.0.1: active/- → failed/-");
+    assert_eq!(state["transitions"][0]["severity"], "warning");
+}
+
+#[test]
+fn the_history_has_the_last_thousand() {
+    let mut bench = Bench::new(Publish::Changes);
+    for number in 0..1200 {
+        bench.units(&[unit("a.service", Some("m1"), if number % 2 == 0 { "active" } else { "failed" })]);
+    }
+    let history = bench.last().history.clone();
+    assert_eq!(history.len(), 1000);
+    assert_eq!(history[0].number, 200);
+    assert_eq!(history[999].number, 1199);
+}
+
+#[test]
+fn the_status_line_says_what_is_there_or_what_is_wrong() {
+    let mut bench = Bench::new(Publish::Changes);
+    assert_eq!(status_line(&bench.last(), 0), "fleetctl v1.0.0: nothing has been read yet, 0 clients");
+    bench.machines();
+    bench.units(&[unit("a.service", Some("m1"), "failed"), unit("b.service", Some("m1"), "active")]);
+    bench.files(&["a.service", "b.service"]);
+    assert_eq!(status_line(&bench.last(), 1), "fleetctl v1.0.0: 1 machine, 2 units (1 failed), 1 client");
+    bench.now.wall = std::time::UNIX_EPOCH + Duration::from_secs(50_531);
+    let transitions = bench.cluster.fail(Topic::Units, "exit status 1", bench.now);
+    let (view, health) = (bench.cluster.view(), bench.cluster.health());
+    bench.publisher.publish(News { view, health, transitions: &transitions, read: None });
+    let line = status_line(&bench.last(), 1);
+    let failing = "fleetctl v1.0.0: failing since 14:02:11 UTC: exit status 1; as of ";
+    assert!(line.starts_with(failing) && line.ends_with(": 1 machine, 2 units (1 failed), 1 client"), "{line}");
+}
