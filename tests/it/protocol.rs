@@ -128,7 +128,7 @@ fn publisher(begun: Moment) -> Publisher {
             }
             Err((topic, reason)) => (cluster.fail(topic, reason, at), None),
         };
-        publisher.publish(News { view: cluster.view(), health: cluster.health(), transitions, read });
+        publisher.publish(News { view: cluster.view(), health: cluster.health(), transitions: &transitions, read });
     }
     publisher
 }
@@ -163,7 +163,7 @@ async fn the_examples_are_what_the_program_says() {
         publish: Publish::Changes,
     });
     let health = published.health.clone();
-    publisher.publish(News { view: &published.view, health: &health, transitions: vec![], read: None });
+    publisher.publish(News { view: &published.view, health: &health, transitions: &[], read: None });
     let chosen = publication(&publisher);
 
     let bench = Bench::start().await;
