@@ -1,11 +1,11 @@
 //! The files of the page, embedded in the binary.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hasher};
 use std::sync::LazyLock;
 
 use bytes::Bytes;
 use flate2::Compression;
-use sha1::{Digest, Sha1};
 
 use super::content::{Content, gzip};
 
@@ -45,11 +45,13 @@ pub(super) fn asset(path: &str) -> Option<&'static Asset> {
 
 impl Asset {
     fn new(media_type: &'static str, body: &'static [u8]) -> Self {
+        let mut hasher = DefaultHasher::new();
+        hasher.write(body);
         Self {
             media_type,
             body: Bytes::from_static(body),
             compressed: gzip(body, Compression::best()),
-            etag: format!("W/\"{:x}\"", Sha1::digest(body)),
+            etag: format!("W/\"{:x}\"", hasher.finish()),
         }
     }
 

@@ -343,7 +343,7 @@ fn hash(options: &[UnitOption]) -> String {
         });
         sections[place] += &format!("{name}={value}\n");
     }
-    format!("{:x}", Sha1::digest(sections.join("\n")))
+    Sha1::digest(sections.join("\n")).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
