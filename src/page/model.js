@@ -394,7 +394,7 @@ export function headline(cluster, health) {
     return { ...said, rest: [said.rest, doubtful].filter(Boolean).join(", "), tone, glyph: said.glyph === "ok" ? "warning" : said.glyph };
   }
   const before = [said.title.charAt(0).toLowerCase() + said.title.slice(1), said.rest].filter(Boolean).join(", ");
-  return { title: capital(doubtful), since: health.since, rest: `as of then: ${before}`, tone, glyph: "warning" };
+  return { title: capital(doubtful), since: health.since, rest: health.state === "failing" ? `as of then: ${before}` : before, tone, glyph: "warning" };
 }
 
 function judgement(cluster) {

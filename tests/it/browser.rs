@@ -517,6 +517,23 @@ async fn an_outage_is_in_headline_title_icon_and_announcement() {
 }
 
 #[tokio::test]
+async fn a_list_that_is_not_believed_is_doubted_in_the_headline() {
+    let browser = browser!();
+    let units = ["a.service", "b.service", "c.service", "d.service"].map(|unit| (unit, WEB, "active/running"));
+    let mut recording = Recording::of(&units);
+    recording.line(&json!({"t": 0.5, "topic": "units", "states": []}));
+    recording.line(&json!({"t": 0.6, "topic": "machines", "same": true}));
+    recording.line(&json!({"t": 0.6, "topic": "unit_files", "same": true}));
+    let server = Server::replay(&recording);
+    browser.open(&server.url("")).await;
+    browser.until("/^fleet's list is not believed for \\d+ s$/.test($('#headline').textContent)").await;
+    browser.until("$('#subline').textContent.startsWith('4 units are not reported any more')").await;
+    browser.until("$('.summary').dataset.tone === 'warn' && document.title === '(?) fleet-monitor'").await;
+    assert_eq!(browser.value("rows().length").await, 4);
+    browser.finish(&server, &[]).await;
+}
+
+#[tokio::test]
 async fn one_topic_that_fails_is_named_and_the_others_go_on() {
     let browser = browser!();
     let before = [("web.service", DB, "active/running")];
@@ -722,15 +739,20 @@ async fn however_often_it_connects_it_has_one_socket() {
     browser.until("live()").await;
     server.kill();
     browser.until("$('#link').textContent.startsWith('disconnected')").await;
+    // Each new socket has the page told to hurry before it is open.
+    let hurried = "window.made = [];
+        window.WebSocket = class extends WebSocket {
+            constructor(address) {
+                super(address);
+                if (made.push(this) < 5) queueMicrotask(() => dispatchEvent(new Event('online')));
+            }
+        }";
+    browser.value(&format!("(() => {{ {hurried} }})()")).await;
     server.start_again();
-    let hurry = "if (live()) clearInterval(hurrying);
-        else for (let i = 0; i < 5; i++) dispatchEvent(new Event('online')), document.dispatchEvent(new Event('visibilitychange'))";
-    browser.value(&format!("window.hurrying = setInterval(() => {{ {hurry} }}, 40)")).await;
-    browser.until("live()").await;
-    let clients = "fetch('/metrics').then((answer) => answer.text()).then((said) => (window.clients = /fleet_monitor_clients (\\d+)/.exec(said)[1]))";
-    browser.value(&format!("{clients} && null")).await;
-    browser.until("window.clients").await;
-    assert_eq!(browser.value("window.clients").await, "1");
+    browser.until("live() && made.length === 5").await;
+    assert_eq!(browser.value("made.filter((socket) => socket.readyState <= 1).length").await, 1);
+    browser.value("setInterval(() => fetch('/metrics').then((answer) => answer.text()).then((said) => (window.metrics = said)), 100)").await;
+    browser.until("/^fleet_monitor_clients 1$/m.test(window.metrics)").await;
     browser.finish(&server, &["net::ERR_", "WebSocket connection to"]).await;
 }
 
