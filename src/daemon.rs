@@ -172,7 +172,7 @@ impl Daemon {
         let Report { topic, at, took, outcome } = report;
         self.metrics.polled(topic, took, outcome.is_ok(), at.wall);
         let (transitions, read) = match outcome {
-            Ok(reading) => (self.cluster.read(reading, at), Some(topic)),
+            Ok(reading) => (self.cluster.read(reading, at, took), Some(topic)),
             Err(error) if error.is_unusable() && self.nothing_read() => return Err(unusable(&error)),
             Err(error) => {
                 debug!("the {topic} cannot be read: {error}");

@@ -45,7 +45,7 @@ impl Bench {
 
     fn read(&mut self, reading: Reading) {
         let read = Some(reading.topic());
-        let transitions = self.cluster.read(reading, self.now);
+        let transitions = self.cluster.read(reading, self.now, Duration::ZERO);
         let (view, health) = (self.cluster.view(), self.cluster.health());
         self.publisher.publish(News { view, health, transitions: &transitions, read });
     }

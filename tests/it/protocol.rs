@@ -124,7 +124,7 @@ fn publisher(begun: Moment) -> Publisher {
         let (transitions, read) = match outcome {
             Ok(reading) => {
                 let topic = reading.topic();
-                (cluster.read(reading, at), Some(topic))
+                (cluster.read(reading, at, Duration::ZERO), Some(topic))
             }
             Err((topic, reason)) => (cluster.fail(topic, reason, at), None),
         };
