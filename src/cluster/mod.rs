@@ -263,6 +263,11 @@ impl Moment {
         }
     }
 
+    /// How long ago it was, as people count: the steady clock of a replay runs at the recording's pace.
+    pub fn age(self, now: Moment) -> Duration {
+        now.wall.duration_since(self.wall).unwrap_or_default()
+    }
+
     /// The time from `earlier` until this moment; zero if that is later.
     pub fn since(self, earlier: Moment) -> Duration {
         self.instant.saturating_duration_since(earlier.instant)

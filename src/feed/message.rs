@@ -180,8 +180,8 @@ impl<'a> HealthRow<'a> {
             let topic = health.topic(topic);
             let failure = topic.failure.as_ref();
             TopicRow {
-                age: topic.read.map(|read| seconds(now.since(read))),
-                failing_for: failure.map(|failure| seconds(now.since(failure.since))),
+                age: topic.read.map(|read| seconds(read.age(now))),
+                failing_for: failure.map(|failure| seconds(failure.since.age(now))),
                 reason: failure.map(|failure| &*failure.reason),
             }
         };

@@ -109,7 +109,7 @@ fn ready(publication: &Publication, clients: usize, now: Moment) -> Content {
 /// Why the data cannot be relied on, if they cannot.
 fn unready(health: &Health, now: Moment) -> Option<String> {
     if let Some(failure) = health.failure() {
-        return Some(format!("failing for {}: {}", Seconds(now.since(failure.since)), failure.reason));
+        return Some(format!("failing for {}: {}", Seconds(failure.since.age(now)), failure.reason));
     }
     let unread: Vec<String> = health.unread().map(|topic| topic.to_string()).collect();
     match unread.split_last()? {
