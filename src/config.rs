@@ -19,6 +19,7 @@ use std::time::Duration;
 use crate::cli::Cli;
 use crate::feed::Publish;
 use crate::feed::fields::{MachineField, UnitField};
+use crate::source::api::Address;
 use crate::source::fleetctl::Connection;
 use crate::telemetry;
 use layers::Values;
@@ -40,7 +41,7 @@ pub struct Config {
     /// Where readings come from.
     pub source: SourceChoice,
     /// Where fleet's HTTP API is: `unix:///PATH` or `http://HOST:PORT`.
-    pub api: String,
+    pub api: Address,
     /// Time until a poll is given up; more than zero.
     pub poll_timeout: Duration,
     /// Time for which a row is kept that fleet wants, but no longer reports. Zero: rows are passed through untouched.
@@ -217,9 +218,9 @@ fn load_over(
             parse::choice(&choices, text)
         }),
     };
-    let asks_for_fleetctl = ["fleetctl", "endpoint", "tunnel"].iter().any(|key| values.is_given(key));
-    if config.source == SourceChoice::Auto && values.is_given("api") && !asks_for_fleetctl {
-        // To name an API is to ask for it, also before its socket is there.
+    let asks_for_fleetctl = config.fleetctl.is_some() || config.connection != Connection::Default;
+    if config.source == SourceChoice::Auto && config.api != Address::default() && !asks_for_fleetctl {
+        // To name another API is to ask for it, also before its socket is there.
         config.source = SourceChoice::Api;
     }
     refuse_conflicts(&config, &mut values);

@@ -221,11 +221,6 @@ impl Values {
         Some(Found { given: metadata.name != DEFAULT, value, origin })
     }
 
-    /// Whether a key is set anywhere but in the defaults.
-    pub(super) fn is_given(&self, key: &str) -> bool {
-        self.find(key).is_some_and(|found| found.given)
-    }
-
     /// The value of a key that has a default. Where it is wrong, an error is noted, and the value is a placeholder.
     pub(super) fn take<T: Default>(&mut self, key: &'static str, parse: impl Fn(&str) -> Result<T, String>) -> T {
         self.optional(key, parse).unwrap_or_default()

@@ -75,7 +75,7 @@ fn the_defaults_are_as_documented() {
         unit_freq: Duration::from_secs(2),
         connection: Connection::Default,
         source: SourceChoice::Auto,
-        api: "unix:///var/run/fleet.sock".into(),
+        api: Address::default(),
         poll_timeout: Duration::from_secs(10),
         grace: Duration::from_secs(30),
         demo: false,
@@ -198,7 +198,6 @@ fn impossible_values_are_refused() {
     let alone = |flag| format!("expected a host alone, without scheme or port; {flag} sets the port");
     let endpoint = alone("--endpoint-port");
     let tunnel = alone("--tunnel-port");
-    let api = "expected unix:///PATH or http://HOST:PORT";
     let origins = "expected origins, such as https://ops.example.com or http://10.0.0.1:8000, or *";
     let hosts = "expected names of hosts, without a port, or *";
     let unit_fields = |name: &str| {
@@ -238,9 +237,9 @@ fn impossible_values_are_refused() {
         ("source", "docker", "expected one of auto, fleetctl, api, replay"),
         ("publish", "never", "expected one of changes, polls"),
         ("log_to", "syslog", "expected one of auto, journal, stderr"),
-        ("api", "https://10.0.0.1", api),
-        ("api", "unix://fleet.sock", api),
-        ("api", "/var/run/fleet.sock", api),
+        ("api", "https://10.0.0.1", "fleet speaks no TLS; use http://HOST:PORT"),
+        ("api", "unix://fleet.sock", "the path must be absolute, as in unix:///var/run/fleet.sock"),
+        ("api", "/var/run/fleet.sock", "expected unix://PATH or http://HOST:PORT"),
         ("max_clients", "0", "expected a number from 1 to 1000000"),
         ("max_clients", "18446744073709551615", "expected a number from 1 to 1000000"),
         ("allowed_origins", "ops.example.com", origins),
@@ -356,8 +355,8 @@ fn conflicts_name_both_and_where_they_were_set() {
             r#"source = "api" (--source): cannot be combined with tunnel = "ssh" (FLEET_MONITOR_TUNNEL)"#,
         ),
         (
-            Places::new().file("api = 'http://h'").variable("SOURCE", "fleetctl"),
-            r#"source = "fleetctl" (FLEET_MONITOR_SOURCE): cannot be combined with api = "http://h" (FILE:1)"#,
+            Places::new().file("api = 'http://h:1'").variable("SOURCE", "fleetctl"),
+            r#"source = "fleetctl" (FLEET_MONITOR_SOURCE): cannot be combined with api = "http://h:1" (FILE:1)"#,
         ),
     ];
     for (places, error) in cases {
@@ -543,12 +542,13 @@ proptest! {
 }
 
 #[test]
-fn to_name_an_api_is_to_ask_for_it_unless_fleetctl_is_asked_for() {
+fn to_name_another_api_is_to_ask_for_it_unless_fleetctl_is_asked_for() {
     let choice = |arguments: &[&str]| {
         let cli = Cli::try_parse_from([&["fleet-monitor"], arguments].concat()).unwrap();
         load_over(&cli, &BTreeMap::new(), Path::new("/nowhere")).unwrap().0.source
     };
     assert_eq!(choice(&[]), SourceChoice::Auto);
+    assert_eq!(choice(&["--api", "unix:///var/run/fleet.sock"]), SourceChoice::Auto);
     assert_eq!(choice(&["--api", "http://127.0.0.1:49153"]), SourceChoice::Api);
     assert_eq!(choice(&["--api", "http://127.0.0.1:49153", "-e", "10.0.0.1"]), SourceChoice::Auto);
 }

@@ -56,6 +56,20 @@ pub struct AddressError {
     problem: &'static str,
 }
 
+impl AddressError {
+    /// What is wrong with it, without the text itself.
+    pub fn problem(&self) -> &'static str {
+        self.problem
+    }
+}
+
+impl Default for Address {
+    /// Where fleet.socket of CoreOS listens.
+    fn default() -> Self {
+        Address::Unix("/var/run/fleet.sock".into())
+    }
+}
+
 impl FromStr for Address {
     type Err = AddressError;
 

@@ -27,7 +27,7 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
 const PAUSE: u32 = 4;
 
 /// When what is asked for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Schedule {
     /// From the beginning of one poll of the units to that of the next.
     pub units: Duration,
