@@ -323,7 +323,11 @@ fn open_source(config: &Config) -> Result<(Source, String), Failure> {
         return Ok((Source::Polled(source), format!("reading fleet's HTTP API at {}: {why}", config.api)));
     }
     let command = config.fleetctl.clone().unwrap_or_else(|| "fleetctl".to_owned());
-    let settings = fleetctl::Settings { command: command.clone(), connection: config.connection.clone() };
+    let settings = fleetctl::Settings {
+        command: command.clone(),
+        connection: config.connection.clone(),
+        timeout: config.poll_timeout,
+    };
     match Fleetctl::new(settings) {
         Ok(fleetctl) => Ok((
             Source::Polled(Polled::start(Arc::new(fleetctl), schedule)),

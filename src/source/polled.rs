@@ -26,6 +26,10 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
 /// its whole registry again, so that reading costs it the square of the units (5,000 units: 27 s for the unit files).
 const PAUSE: u32 = 4;
 
+/// How much longer than its timeout a poll is waited for. A source that gives up by itself can tell more than that time
+/// is over: it has the last word.
+const LAST_WORD: Duration = Duration::from_millis(500);
+
 /// When what is asked for.
 #[derive(Clone, Copy, Debug)]
 pub struct Schedule {
@@ -121,7 +125,7 @@ impl<P: Poll> Lane<P> {
         loop {
             let begun = Instant::now();
             self.promise.topic_by(self.topic, (begun + self.timeout).into_std());
-            let outcome = match timeout(self.timeout, self.poll.poll(self.topic)).await {
+            let outcome = match timeout(self.timeout + LAST_WORD, self.poll.poll(self.topic)).await {
                 Ok(outcome) => outcome,
                 Err(_) => Err(SourceError::Timeout(self.timeout)),
             };
