@@ -22,7 +22,7 @@ use crate::cluster::{Moment, Reading, Text, Topic};
 /// The longest wait after a failure, unless the interval itself is longer.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
 
-/// After an answer that took `d`, fleet is left alone for this many times `d`. Each page of fleet's API makes it read
+/// After a poll that took `d`, fleet is left alone for this many times `d`. Each page of fleet's API makes it read
 /// its whole registry again, so that reading costs it the square of the units (5,000 units: 27 s for the unit files).
 const PAUSE: u32 = 4;
 
@@ -221,9 +221,9 @@ impl Pace {
     /// at the same moment do not come back at the same moment.
     fn after(&mut self, took: Duration, succeeded: bool, chance: f64) -> Wait {
         let until_next = self.interval.saturating_sub(took);
+        let pause = took * PAUSE;
         if succeeded {
             self.failures = 0;
-            let pause = took * PAUSE;
             let slow = pause > until_next;
             let stretched = slow && !self.slow;
             self.slow = slow;
@@ -232,7 +232,8 @@ impl Pace {
         self.failures += 1;
         let doubled = self.interval.saturating_mul(1 << self.failures.min(16)).min(LONGEST_BACKOFF);
         let backoff = doubled.mul_f64(0.75 + chance.clamp(0.0, 1.0) / 4.0);
-        Wait { regular: backoff.max(until_next), earliest: None, stretched: false }
+        let regular = backoff.max(until_next).max(pause.min(LONGEST_BACKOFF));
+        Wait { regular, earliest: None, stretched: false }
     }
 }
 
@@ -276,6 +277,13 @@ mod tests {
         assert_eq!(Pace::new(60 * SECOND).after(SECOND, false, 1.0).regular, 59 * SECOND, "faster than the interval");
         let mut pace = Pace::new(2 * SECOND);
         assert!((0..100_000).all(|_| pace.after(SECOND, false, 1.0).regular <= LONGEST_BACKOFF));
+    }
+
+    #[test]
+    fn a_slow_failure_earns_a_pause_too() {
+        let wait = |took| Pace::new(2 * SECOND).after(took, false, 0.0).regular;
+        assert_eq!(wait(5 * SECOND), 20 * SECOND);
+        assert_eq!(wait(10 * SECOND), LONGEST_BACKOFF);
     }
 
     /// Answers with one unit more each time; counts polls and checks that none of one topic overlap.
