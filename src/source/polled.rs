@@ -129,8 +129,9 @@ impl<P: Poll> Lane<P> {
                 Ok(outcome) => outcome,
                 Err(_) => Err(SourceError::Timeout(self.timeout)),
             };
-            let took = begun.elapsed();
-            let wait = self.pace.after(took, outcome.is_ok(), fastrand::f64());
+            let report = Report { topic: self.topic, at: Moment::now(), took: begun.elapsed(), outcome };
+            let took = report.took;
+            let wait = self.pace.after(took, report.outcome.is_ok(), fastrand::f64());
             if wait.stretched {
                 info!(
                     "reading the {} took {:.1} s: the next one waits {:.1} s, to leave fleet time for its work",
@@ -139,12 +140,9 @@ impl<P: Poll> Lane<P> {
                     wait.regular.as_secs_f64()
                 );
             }
-            if let Ok(reading) = &outcome {
-                self.wake_others(reading);
-            }
-            let ended = Instant::now();
+            self.wake_others(&report);
+            let ended = begun + took;
             self.promise.topic_by(self.topic, (ended + wait.regular + self.timeout).into_std());
-            let report = Report { topic: self.topic, at: Moment::now(), took, outcome };
             if self.reports.send(report).await.is_err() {
                 return;
             }
@@ -176,9 +174,10 @@ impl<P: Poll> Lane<P> {
         }
     }
 
-    /// Wakes the other lanes if a row of the unit list has appeared or vanished.
-    fn wake_others(&mut self, reading: &Reading) {
-        let Reading::Units { states, .. } = reading else { return };
+    /// Wakes the other lanes if a row of the unit list has appeared or vanished. It takes the report, not the reading,
+    /// so that what they then read is never older than it: the report's time is set before they begin.
+    fn wake_others(&mut self, report: &Report) {
+        let Ok(Reading::Units { states, .. }) = &report.outcome else { return };
         let mut hasher = DefaultHasher::new();
         for state in states {
             (&state.unit, &state.machine).hash(&mut hasher);
