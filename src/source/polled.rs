@@ -124,7 +124,7 @@ impl<P: Poll> Lane<P> {
     async fn run(mut self) {
         loop {
             let begun = Instant::now();
-            self.promise.topic_by(self.topic, (begun + self.timeout).into_std());
+            self.promise.topic_by(self.topic, begun + self.timeout);
             let outcome = match timeout(self.timeout + LAST_WORD, self.poll.poll(self.topic)).await {
                 Ok(outcome) => outcome,
                 Err(_) => Err(SourceError::Timeout(self.timeout)),
@@ -142,7 +142,7 @@ impl<P: Poll> Lane<P> {
             }
             self.wake_others(&report);
             let ended = begun + took;
-            self.promise.topic_by(self.topic, (ended + wait.regular + self.timeout).into_std());
+            self.promise.topic_by(self.topic, ended + wait.regular + self.timeout);
             if self.reports.send(report).await.is_err() {
                 return;
             }
@@ -367,8 +367,24 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_promise_is_kept_also_by_a_source_that_hangs() {
         let hanging = Arc::new(Growing { hang: Some(Topic::Units), ..Growing::default() });
-        let source = Polled::start(hanging, schedule());
-        tokio::task::yield_now().await;
+        let start = Instant::now();
+        let mut source = Polled::start(hanging, schedule());
+        let mut given_up = 0;
+        for second in 1..=120 {
+            let reports = run_until(&mut source, start + second * SECOND).await;
+            given_up += reports.iter().filter(|report| report.outcome.is_err()).count();
+            assert!(source.promise().is_kept(), "broken after {second} s");
+        }
+        assert_eq!(given_up, 3, "one every 10 s of waiting and 30 s of backoff");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_promise_is_broken_by_a_lane_that_is_stuck() {
+        // Nobody takes the reports, so that no lane gets on.
+        let source = Polled::start(Arc::new(Growing::default()), schedule());
+        tokio::time::sleep(10 * SECOND).await;
         assert!(source.promise().is_kept());
+        tokio::time::sleep(20 * SECOND).await;
+        assert!(!source.promise().is_kept());
     }
 }
