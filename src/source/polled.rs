@@ -92,12 +92,8 @@ impl Polled {
     pub async fn next(&mut self) -> Said {
         tokio::select! {
             Some(report) = self.reports.recv() => Said::Report(report),
-            // A lane never ends by itself: this is a panic of one, and it is to be heard.
-            Some(Err(error)) = self.lanes.join_next() => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(_) => std::future::pending().await,
-            },
-            else => std::future::pending().await,
+            // Nobody cancels a lane as long as this is there: it ends by a panic alone, which is to be heard.
+            Some(Err(error)) = self.lanes.join_next() => std::panic::resume_unwind(error.into_panic()),
         }
     }
 
@@ -362,6 +358,22 @@ mod tests {
             .collect();
         assert_eq!(timeouts, [Topic::Machines]);
         assert_eq!(reports.iter().filter(|report| report.topic == Topic::Units).count(), 6);
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "a poll that panics")]
+    async fn a_panic_of_a_poll_is_heard() {
+        struct Panicking;
+        impl Poll for Panicking {
+            fn name(&self) -> String {
+                "panicking".to_owned()
+            }
+
+            async fn poll(&self, _: Topic) -> Result<Reading, SourceError> {
+                panic!("a poll that panics")
+            }
+        }
+        Polled::start(Arc::new(Panicking), schedule()).next().await;
     }
 
     #[tokio::test(start_paused = true)]
