@@ -24,7 +24,7 @@ use crate::server::access::{Policy, Token};
 use crate::server::listen::{OpenFiles, listen};
 use crate::server::{self, Server, Timing};
 use crate::source::api::{Address, Api};
-use crate::source::fleetctl::{self, Fleetctl};
+use crate::source::fleetctl::{self, Connection, Fleetctl};
 use crate::source::polled::{Polled, Schedule};
 use crate::source::recording::Recorder;
 use crate::source::replay::Replay;
@@ -330,7 +330,7 @@ enum Choice {
     Demo { speed: f64 },
     Replay { path: PathBuf, speed: f64 },
     Api(Address),
-    Fleetctl(fleetctl::Settings),
+    Fleetctl { command: String, connection: Connection },
 }
 
 /// Starts a source that was found to be usable.
@@ -348,7 +348,7 @@ impl Choice {
             let why = format!("playing the recording {}", path.display());
             return (Choice::Replay { path, speed }, why);
         }
-        let asked_for_fleetctl = config.fleetctl.is_some() || config.connection != fleetctl::Connection::Default;
+        let asked_for_fleetctl = config.fleetctl.is_some() || config.connection != Connection::Default;
         let socket_is_there = matches!(&config.api, Address::Unix(path) if path.exists());
         let (use_api, why) = match config.source {
             SourceChoice::Api => (true, "as was asked for".to_owned()),
@@ -367,7 +367,7 @@ impl Choice {
         }
         let command = config.fleetctl.clone().unwrap_or_else(|| "fleetctl".to_owned());
         let why = format!("reading fleet through {command}: {why}");
-        (Choice::Fleetctl(fleetctl::Settings { command, connection: config.connection.clone() }), why)
+        (Choice::Fleetctl { command, connection: config.connection.clone() }, why)
     }
 
     /// Finds what is needed for it. Nothing is started yet.
@@ -382,11 +382,12 @@ impl Choice {
             Choice::Api(address) => {
                 Box::new(move || Source::Polled(Polled::start(Arc::new(Api::new(address)), schedule)))
             }
-            Choice::Fleetctl(settings) => {
-                let fleetctl = Fleetctl::new(settings.clone()).map_err(|error| {
-                    let nothing_asked = config.source == SourceChoice::Auto
-                        && config.fleetctl.is_none()
-                        && settings.connection == fleetctl::Connection::Default;
+            Choice::Fleetctl { command, connection } => {
+                let nothing_asked = config.source == SourceChoice::Auto
+                    && config.fleetctl.is_none()
+                    && connection == Connection::Default;
+                let settings = fleetctl::Settings { command, connection, timeout: config.poll_timeout };
+                let fleetctl = Fleetctl::new(settings).map_err(|error| {
                     Failure::Config(if nothing_asked {
                         format!("nothing to read fleet from: there is no {}, and {error}", config.api)
                     } else {

@@ -268,18 +268,25 @@ impl Api {
         })
     }
 
-    /// Reads a whole list, again if it was torn.
+    /// Reads a whole list, again if it was torn. While fleet lets go of rows one after the other, as when many units are
+    /// destroyed, every reading is torn; then the last one must do, if it may.
     async fn list<R: Row>(
         &self,
         connection: &mut Option<Connection>,
         collation: &mut Collation<R>,
     ) -> Result<Vec<R>, ApiError> {
+        let mut list = Err(Vec::new());
         for _ in 0..MAX_READINGS {
-            if let Some(rows) = collation.collate(self.pages(connection).await?) {
-                return Ok(rows);
+            list = collation.collate(self.pages(connection).await?);
+            if list.is_ok() {
+                break;
             }
         }
-        Err(ApiError::Torn(self.address.clone(), format!("/{}", R::PATH)))
+        match list {
+            Ok(rows) => Ok(rows),
+            Err(rows) if R::MAY_LACK_ROWS => Ok(rows),
+            Err(_) => Err(ApiError::Torn(self.address.clone(), format!("/{}", R::PATH))),
+        }
     }
 
     /// Reads all pages of a list once.

@@ -170,7 +170,7 @@ impl Replay {
         let start = *self.start.get_or_insert_with(|| Start { ours: Instant::now(), theirs: Moment::now() });
         if let Some(poll) = &self.pending {
             let due = self.due(start, poll);
-            self.promise.next_by(due.into_std());
+            self.promise.next_by(due);
             sleep_until(due).await;
         }
         match self.pending.take() {
