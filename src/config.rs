@@ -19,6 +19,7 @@ use std::time::Duration;
 use crate::cli::Cli;
 use crate::feed::Publish;
 use crate::feed::fields::{MachineField, UnitField};
+use crate::source::api::Address;
 use crate::source::fleetctl::Connection;
 use crate::telemetry;
 use layers::Values;
@@ -39,8 +40,8 @@ pub struct Config {
     pub connection: Connection,
     /// Where readings come from.
     pub source: SourceChoice,
-    /// Where fleet's HTTP API is: `unix:///PATH` or `http://HOST:PORT`.
-    pub api: String,
+    /// Where fleet's HTTP API is.
+    pub api: Address,
     /// Time until a poll is given up; more than zero.
     pub poll_timeout: Duration,
     /// Time for which a row is kept that fleet wants, but no longer reports. Zero: rows are passed through untouched.
@@ -189,7 +190,7 @@ fn load_over(
             ];
             parse::choice(&choices, text)
         }),
-        api: values.take("api", parse::api),
+        api: values.optional("api", parse::api).unwrap_or_default(),
         poll_timeout: values.take("poll_timeout", parse::seconds),
         grace: values.take("grace", parse::seconds_or_off),
         demo: values.take("demo", parse::switch),

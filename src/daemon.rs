@@ -22,7 +22,7 @@ use crate::metrics::Metrics;
 use crate::server::access::{Policy, Token};
 use crate::server::listen::{OpenFiles, listen};
 use crate::server::{self, Server, Timing};
-use crate::source::api::Api;
+use crate::source::api::{Address, Api};
 use crate::source::fleetctl::{self, Fleetctl};
 use crate::source::polled::{Polled, Schedule};
 use crate::source::recording::Recorder;
@@ -303,9 +303,8 @@ fn open_source(config: &Config) -> Result<(Source, String), Failure> {
         return Ok((Source::Replay(Box::new(replay)), format!("playing the recording {}", path.display())));
     }
     let schedule = Schedule { units: config.unit_freq, machines: config.machine_freq, timeout: config.poll_timeout };
-    let socket = config.api.strip_prefix("unix://").map(Path::new);
     let asked_for_fleetctl = config.fleetctl.is_some() || config.connection != fleetctl::Connection::Default;
-    let socket_is_there = socket.is_some_and(Path::exists);
+    let socket_is_there = matches!(&config.api, Address::Unix(path) if path.exists());
     let (use_api, why) = match config.source {
         SourceChoice::Api => (true, "as was asked for".to_owned()),
         SourceChoice::Fleetctl => (false, "as was asked for".to_owned()),
@@ -318,8 +317,7 @@ fn open_source(config: &Config) -> Result<(Source, String), Failure> {
         SourceChoice::Auto | SourceChoice::Replay => (false, format!("there is no {}", config.api)),
     };
     if use_api {
-        let address = config.api.parse().map_err(|error| wrong(&error))?;
-        let source = Polled::start(Arc::new(Api::new(address)), schedule);
+        let source = Polled::start(Arc::new(Api::new(config.api.clone())), schedule);
         return Ok((Source::Polled(source), format!("reading fleet's HTTP API at {}: {why}", config.api)));
     }
     let command = config.fleetctl.clone().unwrap_or_else(|| "fleetctl".to_owned());

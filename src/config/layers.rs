@@ -27,7 +27,7 @@ pub(super) const OPTIONS: &[(&str, Option<&str>)] = &[
     ("tunnel", None),
     ("tunnel_port", Some("22")),
     ("source", Some("auto")),
-    ("api", Some("unix:///var/run/fleet.sock")),
+    ("api", None),
     ("poll_timeout", Some("10")),
     ("grace", Some("30")),
     ("demo", Some("false")),

@@ -75,7 +75,7 @@ fn the_defaults_are_as_documented() {
         unit_freq: Duration::from_secs(2),
         connection: Connection::Default,
         source: SourceChoice::Auto,
-        api: "unix:///var/run/fleet.sock".into(),
+        api: Address::Unix("/var/run/fleet.sock".into()),
         poll_timeout: Duration::from_secs(10),
         grace: Duration::from_secs(30),
         demo: false,
@@ -111,6 +111,7 @@ fn every_option_is_a_flag_and_the_help_tells_its_default() {
             Some("false") => assert!(!help.contains("[default"), "{key}: {help}"),
             Some("") => assert!(help.ends_with("[default: none]"), "{key}: {help}"),
             Some(default) => assert!(help.ends_with(&format!("[default: {default}]")), "{key}: {help}"),
+            None if key == "api" => assert!(help.ends_with(&format!("[default: {}]", Address::default())), "{help}"),
             None => {}
         }
     }
@@ -238,8 +239,10 @@ fn impossible_values_are_refused() {
         ("source", "docker", "expected one of auto, fleetctl, api, replay"),
         ("publish", "never", "expected one of changes, polls"),
         ("log_to", "syslog", "expected one of auto, journal, stderr"),
-        ("api", "https://10.0.0.1", api),
-        ("api", "unix://fleet.sock", api),
+        ("api", "http://10.0.0.1", "it needs a port, as in http://127.0.0.1:49153"),
+        ("api", "http://10.0.0.1:80/fleet/v1", "only a host and a port may follow http://"),
+        ("api", "https://10.0.0.1", "fleet speaks no TLS; use http://HOST:PORT"),
+        ("api", "unix://fleet.sock", "the path must be absolute, as in unix:///var/run/fleet.sock"),
         ("api", "/var/run/fleet.sock", api),
         ("max_clients", "0", "expected a number from 1 to 1000000"),
         ("max_clients", "18446744073709551615", "expected a number from 1 to 1000000"),
@@ -356,8 +359,8 @@ fn conflicts_name_both_and_where_they_were_set() {
             r#"source = "api" (--source): cannot be combined with tunnel = "ssh" (FLEET_MONITOR_TUNNEL)"#,
         ),
         (
-            Places::new().file("api = 'http://h'").variable("SOURCE", "fleetctl"),
-            r#"source = "fleetctl" (FLEET_MONITOR_SOURCE): cannot be combined with api = "http://h" (FILE:1)"#,
+            Places::new().file("api = 'http://h:1'").variable("SOURCE", "fleetctl"),
+            r#"source = "fleetctl" (FLEET_MONITOR_SOURCE): cannot be combined with api = "http://h:1" (FILE:1)"#,
         ),
     ];
     for (places, error) in cases {
@@ -504,6 +507,8 @@ fn assert_round_trip(places: &Places) {
 #[test]
 fn the_report_is_a_file_with_the_same_effect() {
     assert_round_trip(&Places::new());
+    assert_round_trip(&Places::new().arguments(&["--source", "fleetctl"]));
+    assert_round_trip(&Places::new().arguments(&["--api", "http://10.0.0.1:49153"]));
     assert_round_trip(&Places::new().arguments(&["--demo", "--unit-freq", ".5", "--grace", "1e1", "--port", "010"]));
     assert_round_trip(
         &Places::new()
