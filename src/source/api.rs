@@ -80,8 +80,8 @@ impl FromStr for Address {
         if uri.path() != "/" || uri.query().is_some() || text.contains(['@', '#']) {
             return Err(AddressError("only a host and a port may follow http://"));
         }
-        let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(|| AddressError("it needs a host"))?;
-        let port = uri.port_u16().ok_or_else(|| AddressError("it needs a port, as in http://127.0.0.1:49153"))?;
+        let host = uri.host().filter(|host| !host.is_empty()).ok_or(AddressError("it needs a host"))?;
+        let port = uri.port_u16().ok_or(AddressError("it needs a port, as in http://127.0.0.1:49153"))?;
         Ok(Address::Tcp { host: host.trim_matches(['[', ']']).to_owned(), port })
     }
 }
