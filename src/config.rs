@@ -4,6 +4,7 @@
 //! its own, so that all that is wrong is told at once, each with its value and the place where it was set. Nothing here
 //! knows how the values are used.
 
+mod choice;
 mod layers;
 mod parse;
 #[cfg(test)]
@@ -165,7 +166,7 @@ pub fn environment(
 /// # Errors
 ///
 /// All that is wrong, at once: a file that cannot be read, unknown keys, impossible values, and options that exclude
-/// each other, wherever they were set.
+/// each other, unless a stronger place simply asks for another source than a weaker one.
 pub fn load(cli: &Cli, environment: &BTreeMap<String, String>) -> Result<(Config, Vec<Setting>), ConfigErrors> {
     load_over(cli, environment, Path::new(DEFAULT_FILE))
 }
