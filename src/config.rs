@@ -4,6 +4,7 @@
 //! its own, so that all that is wrong is told at once, each with its value and the place where it was set. Nothing here
 //! knows how the values are used.
 
+mod choice;
 mod layers;
 mod parse;
 #[cfg(test)]
@@ -40,7 +41,7 @@ pub struct Config {
     pub connection: Connection,
     /// Where readings come from.
     pub source: SourceChoice,
-    /// Where fleet's HTTP API is: `unix:///PATH` or `http://HOST:PORT`.
+    /// Where fleet's HTTP API is.
     pub api: Address,
     /// Time until a poll is given up; more than zero.
     pub poll_timeout: Duration,
@@ -165,7 +166,7 @@ pub fn environment(
 /// # Errors
 ///
 /// All that is wrong, at once: a file that cannot be read, unknown keys, impossible values, and options that exclude
-/// each other, wherever they were set.
+/// each other, unless a stronger place simply asks for another source than a weaker one.
 pub fn load(cli: &Cli, environment: &BTreeMap<String, String>) -> Result<(Config, Vec<Setting>), ConfigErrors> {
     load_over(cli, environment, Path::new(DEFAULT_FILE))
 }
@@ -190,7 +191,7 @@ fn load_over(
             ];
             parse::choice(&choices, text)
         }),
-        api: values.take("api", parse::api),
+        api: values.optional("api", parse::api).unwrap_or_default(),
         poll_timeout: values.take("poll_timeout", parse::seconds),
         grace: values.take("grace", parse::seconds_or_off),
         demo: values.take("demo", parse::switch),

