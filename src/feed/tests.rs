@@ -182,7 +182,8 @@ fn the_state_has_everything() {
     bench.units(&[unit("a.service", Some("m1"), "active")]);
     bench.files(&["a.service", "c.service"]);
     bench.units(&[unit("a.service", Some("m1"), "failed")]);
-    let state: Value = serde_json::from_slice(&bench.last().state(3, bench.now + Duration::from_secs(2))).unwrap();
+    let state: Value =
+        serde_json::from_slice(&bench.last().state(3, bench.now + Duration::from_secs(2)).concat()).unwrap();
     let keys: BTreeSet<&str> = state.as_object().unwrap().keys().map(String::as_str).collect();
     let all = ["epoch", "health", "machines", "revision", "software", "time", "transitions", "units"];
     assert_eq!(keys, BTreeSet::from(all));
