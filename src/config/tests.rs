@@ -244,7 +244,7 @@ fn impossible_values_are_refused() {
         ("api", "http://10.0.0.1:80/fleet/v1", "only a host and a port may follow http://"),
         ("api", "https://10.0.0.1", "fleet speaks no TLS; use http://HOST:PORT"),
         ("api", "unix://fleet.sock", "the path must be absolute, as in unix:///var/run/fleet.sock"),
-        ("api", "/var/run/fleet.sock", "expected unix://PATH or http://HOST:PORT"),
+        ("api", "/var/run/fleet.sock", "expected unix:///PATH or http://HOST:PORT"),
         ("max_clients", "0", "expected a number from 1 to 1000000"),
         ("max_clients", "18446744073709551615", "expected a number from 1 to 1000000"),
         ("allowed_origins", "ops.example.com", origins),
