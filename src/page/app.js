@@ -2,7 +2,7 @@
 
 import { age, attribute, clock, drawGlyph, element, glyph, text, tick } from "./dom.js";
 import { openFeed } from "./feed.js";
-import { VERDICTS, duration, groupKey, headline, parseFilter, plural, readCluster, rowMatches, toggleTerm } from "./model.js";
+import { TOPICS, VERDICTS, capital, doubt, duration, failures, groupKey, headline, isRead, knows, parseFilter, plural, readCluster, rowMatches, toggleTerm } from "./model.js";
 import { MachineCards, Timeline } from "./panels.js";
 import { UnitTable } from "./units.js";
 
@@ -107,14 +107,19 @@ const feed = openFeed({
   state(state) {
     const before = cluster;
     cluster = readCluster(state, before);
-    health = state.health;
-    announceTroubles(before);
+    const said = noteHealth(state.health);
+    if (before && isRead(health, "units")) {
+      announce(said, troublesSince(before));
+      const open = [...view.open].filter((key) => knows(cluster, key) || !knows(before, key));
+      if (open.length < view.open.size) go({ open: new Set(open) }, { replace: true });
+    }
     showInTab();
     stale.data = true;
     draw();
   },
   health(next) {
-    health = next;
+    announce(noteHealth(next));
+    showInTab();
     draw();
   },
   link(next) {
@@ -129,35 +134,50 @@ const feed = openFeed({
 
 clock.now = feed.now;
 
+/** Takes over the state of the source; the sentence to say if it is another one now. */
+function noteHealth(next) {
+  const before = health;
+  health = next;
+  if (seen(before) === seen(next)) return null;
+  stale.data = true;
+  if (!before || before.state === next.state) return null;
+  if (doubt(next)) return `${capital(doubt(next))}.`;
+  if (doubt(before)) return "fleet can be read again.";
+  return next.state === "ended" ? "The recording has come to its end." : null;
+}
+
+/** What of the state of the source is drawn, its ages aside. */
+const seen = (health) =>
+  health && JSON.stringify([health.state, health.since, failures(health), Object.keys(health.topics).filter((topic) => isRead(health, topic))]);
+
 /** The title and the icon. They are seen when the page is not, so they do not wait for it to be drawn. */
 function showInTab() {
   const wrong = cluster?.wrong.length ?? 0;
-  const mark = link.kind === "disconnected" ? "(?) " : wrong ? `(${wrong}) ` : "";
+  const mark = link.kind === "disconnected" || (health && doubt(health)) ? "(?) " : wrong ? `(${wrong}) ` : "";
   const title = `${mark}fleet-monitor`;
   if (document.title !== title) document.title = title;
-  const tone = link.kind !== "live" || !cluster ? "gray" : headline(cluster).tone;
+  const tone = link.kind !== "live" || !cluster ? "gray" : headline(cluster, health).tone;
   const colour = { bad: "#d92d20", warn: "#dc8a00", good: "#1f9d4d" }[tone] ?? "#7a8494";
   const shape = tone === "good" ? "M5 8.400 7.200 10.600 11.200 6" : tone === "bad" ? "M5.500 5.500l5 5m0-5-5 5" : "M8 4.500v4.200m0 2v.8";
   const icon = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><path d="M8 .5 14.800 4.300v7.400L8 15.500 1.200 11.700V4.300z" fill="${colour}"/><path d="${shape}" fill="none" stroke="#fff" stroke-width="1.800" stroke-linecap="round"/></svg>`;
   attribute(document.querySelector("link[rel=icon]"), "href", `data:image/svg+xml,${encodeURIComponent(icon)}`);
 }
 
-function announceTroubles(before) {
-  if (!before) return;
+function troublesSince(before) {
   const known = new Map(before.wrong.map((row) => [row.key, row.verdict]));
   const now = new Set(cluster.wrong.map((row) => row.key));
   const fresh = cluster.wrong.filter((row) => known.get(row.key) !== row.verdict);
   const over = before.wrong.filter((row) => !now.has(row.key));
   const name = (row) => row.unit + (row.where ? ` on ${row.where}` : "");
-  const sentences = [
+  return [
     fresh.length > 3 ? `${fresh.length} more units in trouble.` : fresh.map((row) => `${name(row)}: ${VERDICTS[row.verdict]?.word ?? row.verdict}.`).join(" "),
     over.length > 3 ? `${over.length} units are out of trouble.` : over.map((row) => `${name(row)} is out of trouble.`).join(" "),
-  ];
-  announce(sentences.filter(Boolean).join(" "));
+  ].filter(Boolean).join(" ");
 }
 
-function announce(sentence) {
-  if (sentence) text($("announcement"), sentence);
+function announce(...sentences) {
+  const said = sentences.filter(Boolean).join(" ");
+  if (said) text($("announcement"), said);
 }
 
 // --- drawing
@@ -171,10 +191,12 @@ function drawNow() {
   drawing = 0;
   drawGate();
   if (cluster && ["live", "disconnected", "connecting"].includes(link.kind)) {
-    if (stale.data) drawSummary();
+    if (stale.data) {
+      drawSummary();
+      drawBanners();
+    }
     if (stale.data || stale.view) drawView();
     stale = { data: false, view: false };
-    drawHealth();
   }
   drawAges();
 }
@@ -203,26 +225,30 @@ function drawGate() {
 }
 
 function drawSummary() {
-  const said = headline(cluster);
+  const said = headline(cluster, health);
   const { machines, transitions, software } = cluster.state;
   attribute(document.querySelector(".summary"), "data-tone", said.tone);
   drawGlyph($("headline-glyph"), said.glyph);
-  text($("headline"), said.title);
+  $("headline").replaceChildren(said.title, ...(said.since ? [" ", age(said.since, "for")] : []));
   const subline = $("subline");
   const present = machines.filter((machine) => !machine.lost_since).length;
   const latest = transitions[0];
   subline.replaceChildren(
     ...(said.rest ? [element("span", {}, said.rest)] : []),
-    element("span", {}, plural(present, "machine")),
-    latest ? element("span", {}, "last change ", age(latest.time, "ago")) : element("span", {}, "no change since watching began"),
+    ...(isRead(health, "machines") ? [element("span", {}, plural(present, "machine"))] : []),
+    ...(isRead(health, "units") ? [latest ? element("span", {}, "last change ", age(latest.time, "ago")) : element("span", {}, "no change since watching began")] : []),
   );
   attribute($("source"), "title", software ? `${software.name} ${software.version}` : null);
   drawTroubles();
   drawChips();
   for (const [tab, count] of [["units", cluster.rows.length], ["machines", machines.length], ["timeline", transitions.length]]) {
-    text(document.querySelector(`[data-tab=${tab}] .count`), count.toLocaleString("en"));
+    const badge = document.querySelector(`[data-tab=${tab}] .count`);
+    attribute(badge, "hidden", !count && !isRead(health, topicOf(tab)) && "");
+    text(badge, count.toLocaleString("en"));
   }
 }
+
+const topicOf = (tab) => (tab === "machines" ? "machines" : "units");
 
 function drawTroubles() {
   const shown = cluster.wrong.slice(0, TROUBLES_IN_HEADER);
@@ -268,46 +294,48 @@ function drawView() {
     attribute($(`tab-${tab}`), "tabindex", selected ? 0 : -1);
     attribute($(tab), "hidden", !selected && "");
   }
-  views[view.tab].show(cluster, { query: view.q, ...view });
+  views[view.tab].show(cluster, { query: view.q, ...view, read: isRead(health, topicOf(view.tab)) });
 }
 
-function drawHealth() {
+function drawBanners() {
   const banners = [];
-  const say = (tone, name, ...parts) => banners.push([tone, name, parts]);
+  const say = (tone, name, ...parts) => banners.push(element("p", { class: "banner", "data-tone": tone }, glyph(name), element("span", {}, ...parts)));
   if (health.recording) {
     say("note", "info", element("b", {}, "This is a recording of a real cluster, not a live one."), health.state === "ended" ? " It has come to its end." : "");
-  } else if (health.state === "ended") {
-    say("note", "info", "The source has come to its end.");
   }
-  if (health.state === "failing") {
-    say("bad", "warning", element("b", {}, "fleet cannot be read"), " ", age(health.since, "for"), health.reason ? `: ${health.reason}` : "", ". What is shown is what was read last.");
-  } else if (health.state === "suspect") {
-    say("warn", "warning", element("b", {}, "fleet's list is not believed"), " ", age(health.since, "for"), health.reason ? `: ${health.reason}` : "", ". All units are kept as they were.");
+  for (const { what, reason } of failures(health)) {
+    say(health.topics.units.failing_for == null ? "warn" : "bad", "warning", element("b", {}, `${capital(what)} cannot be read`), `: ${reason}`);
+  }
+  if (health.state === "suspect") {
+    say("warn", "warning", "More than a third of the units vanished from fleet's list at once. All are kept as they were.");
   } else if (health.state === "starting") {
-    say("note", "stale", "Waiting for fleet's first complete answer.", health.reason ? ` ${health.reason}` : "");
+    say("note", "stale", "Waiting for fleet's first complete answer.");
   }
-  const signature = JSON.stringify([health.recording, health.state, health.since, health.reason]);
-  if ($("banners").signature !== signature) {
-    $("banners").signature = signature;
-    $("banners").replaceChildren(...banners.map(([tone, name, parts]) => element("p", { class: "banner", "data-tone": tone }, glyph(name), element("span", {}, ...parts))));
-  }
+  $("banners").replaceChildren(...banners);
 }
 
-const capital = (sentence) => sentence.charAt(0).toUpperCase() + sentence.slice(1);
-
-/** How old the oldest topic that was ever read is, in milliseconds. */
-function dataAge() {
-  const topics = Object.values(health?.topics ?? {}).filter((topic) => topic.age != null);
-  const units = health?.topics?.units?.age ?? Math.max(...topics.map((topic) => topic.age));
-  return Number.isFinite(units) ? units * 1000 + feed.sinceHealth() : null;
+/** How old the units are, and what cannot be read while they can. */
+function agesOfData() {
+  if (!health || !isRead(health, "units")) return "no data yet";
+  const since = (clock.now() - health.time) / 1000;
+  const units = health.topics.units.age;
+  const said = (seconds) => `${duration((seconds + since) * 1000)} old`;
+  const older = Object.keys(TOPICS).filter((topic) => health.topics.units.failing_for == null && health.topics[topic].failing_for != null && isRead(health, topic));
+  return [`data ${said(units)}`, ...older.map((topic) => `${TOPICS[topic]} ${said(health.topics[topic].age)}`)].join(", ");
 }
 
 function drawAges() {
-  const data = dataAge();
-  const old = data == null ? "no data yet" : `data ${duration(data)} old`;
-  const words = { live: "live", connecting: "connecting", disconnected: data == null ? "disconnected" : `disconnected, ${old}`, token: "token needed", refused: "refused" };
+  const old = agesOfData();
+  const read = health && isRead(health, "units");
+  const words = {
+    live: link.polling ? "live (polling)" : "live",
+    connecting: "connecting",
+    disconnected: read ? `disconnected, ${old}` : "disconnected",
+    token: "token needed",
+    refused: "refused",
+  };
   attribute($("link"), "data-kind", link.kind);
-  attribute($("link"), "title", link.kind === "disconnected" ? `${capital(link.reason)}. Trying again.` : null);
+  attribute($("link"), "title", { disconnected: `${capital(link.reason)}. Trying again.`, live: link.polling && "The server takes no more connections that stay: it is asked every few seconds." }[link.kind]);
   text($("link"), words[link.kind]);
   attribute(document.body, "data-link", link.kind);
   text($("source"), health ? [health.source, link.kind === "disconnected" ? null : old].filter(Boolean).join(" · ") : "");

@@ -6,32 +6,31 @@ const CHECK = 5_000; // between readings while nothing changes, for the ages
 const SPACING = 500; // between readings while everything changes
 const ANSWER = 10_000; // until a reading is given up
 const BACKOFF = { first: 500, most: 15_000 };
-const CLOCK_JUMP = 1_000;
 const TOKEN = "fleet-monitor-token";
 
 /**
  * Keeps `listener` informed until the page is left:
  * `state(state)` when the state of the cluster is another one, `health(health)` at least every few seconds, and
- * `link({kind, reason})` with the kinds `connecting`, `live`, `disconnected`, `token` (one is needed; `rejected`
- * tells whether one was wrong) and `refused` (with the server's text).
+ * `link({kind, reason})` with the kinds `live` (`polling` tells whether without a WebSocket), `disconnected`, `token`
+ * (one is needed; `rejected` tells whether one was wrong) and `refused` (with the server's text).
  */
 export function openFeed(listener) {
   let attempt = 0; // counts connections, so that the end of an old one is not taken for the end of the new
   let failures = 0;
   let socket = null;
+  let listened = 0; // when a socket was last tried
   let asking = new AbortController();
-  let reading = false;
+  let reading = null;
   let again = false;
   let etag = null;
   let lastRead = -Infinity;
   let timer = null;
   let kind = null;
-  const clock = { skew: 0, drift: null };
-  let healthAt = Date.now();
+  let skew = 0;
 
-  const link = (next, reason = "", rejected = false) => {
-    kind = next;
-    listener.link({ kind, reason, rejected });
+  const link = (next) => {
+    kind = next.kind;
+    listener.link({ reason: "", ...next });
   };
   const later = (action, delay) => {
     clearTimeout(timer);
@@ -39,44 +38,55 @@ export function openFeed(listener) {
   };
 
   async function connect() {
-    const mine = ++attempt;
-    clearTimeout(timer);
-    if (kind !== "disconnected") link("connecting");
-    again = false;
-    await read(mine);
-    if (mine !== attempt) return;
-    socket = new WebSocket(socketAddress());
-    socket.onopen = () => {
-      if (mine !== attempt) return;
-      failures = 0;
-      link("live");
-      later(() => read(mine), CHECK);
-    };
-    socket.onmessage = () => mine === attempt && changed(mine);
-    socket.onclose = () => mine === attempt && disconnect("the connection was closed");
-    later(() => mine === attempt && disconnect("no answer"), ANSWER);
-  }
-
-  function disconnect(reason) {
-    attempt++;
     drop();
-    link("disconnected", reason);
-    const longest = Math.min(BACKOFF.most, BACKOFF.first * 2 ** failures++);
-    later(connect, longest * (0.5 + Math.random() / 2));
+    const mine = attempt;
+    await reading; // that of before, which has been told to end
+    if (mine === attempt) await read(mine);
+    if (mine === attempt) listen(mine);
   }
 
-  function stop(next, reason, rejected) {
-    attempt++;
-    drop();
-    clearTimeout(timer);
-    link(next, reason, rejected);
-  }
-
+  /** Ends whatever is under way. */
   function drop() {
+    attempt++;
+    clearTimeout(timer);
+    again = false;
     asking.abort();
     asking = new AbortController();
     socket?.close();
     socket = null;
+  }
+
+  function disconnect(reason) {
+    drop();
+    link({ kind: "disconnected", reason });
+    const longest = Math.min(BACKOFF.most, BACKOFF.first * 2 ** failures++);
+    later(connect, longest * (0.5 + Math.random() / 2));
+  }
+
+  // Asks for a socket. While there is none, since the server has as many clients as it may have or a proxy lets none
+  // through, the state is still read every few seconds.
+  function listen(mine) {
+    const opening = new WebSocket(socketAddress());
+    const patience = setTimeout(() => opening.close(), ANSWER);
+    let opened = false;
+    socket = opening;
+    listened = performance.now();
+    opening.onopen = () => {
+      if (mine !== attempt) return;
+      opened = true;
+      failures = 0;
+      clearTimeout(patience);
+      link({ kind: "live" });
+    };
+    opening.onmessage = () => mine === attempt && changed(mine);
+    opening.onclose = () => {
+      clearTimeout(patience);
+      if (mine !== attempt) return;
+      if (opened) return disconnect("the connection was closed");
+      socket = null;
+      failures = 0;
+      link({ kind: "live", polling: true });
+    };
   }
 
   function changed(mine) {
@@ -85,61 +95,62 @@ export function openFeed(listener) {
   }
 
   async function read(mine) {
-    if (reading) return;
-    reading = true;
     lastRead = performance.now();
-    try {
-      await ask(mine);
-    } catch (error) {
-      if (mine === attempt) disconnect(error.name === "TimeoutError" ? "no answer" : "the server cannot be reached");
-    } finally {
-      reading = false;
-    }
-    if (mine !== attempt || !socket) return;
+    reading = ask(mine).catch(() => mine === attempt && disconnect("the server cannot be reached"));
+    await reading;
+    reading = null;
+    if (mine !== attempt) return;
+    later(() => read(mine), CHECK);
     if (again) {
       again = false;
       changed(mine);
-    } else {
-      later(() => read(mine), CHECK);
     }
+    if (kind === "live" && !socket && performance.now() - listened > BACKOFF.most) listen(mine);
   }
 
   async function ask(mine) {
     const headers = {};
     const token = sessionStorage.getItem(TOKEN);
     if (token) headers.Authorization = `Bearer ${token}`;
-    if (etag && !clockJumped()) headers["If-None-Match"] = etag;
-    const signal = AbortSignal.any([asking.signal, AbortSignal.timeout(ANSWER)]);
-    const sent = Date.now();
-    const response = await fetch("/v2/state", { headers, cache: "no-store", signal });
-    const received = Date.now();
-    if (mine !== attempt) return;
-    if (response.status === 401) return stop("token", "", token != null);
-    if (response.status === 403) return stop("refused", await explanation(response));
-    if (response.status !== 200 && response.status !== 304) {
-      return disconnect(`the server answers ${response.status} ${response.statusText}`.trim());
-    }
-    if (response.status === 200) {
-      const state = await response.json();
+    if (etag) headers["If-None-Match"] = etag;
+    const patience = setTimeout(() => mine === attempt && disconnect("no answer"), ANSWER);
+    try {
+      const sent = Date.now();
+      const response = await fetch("/v2/state", { headers, cache: "no-store", signal: asking.signal });
+      const received = Date.now();
       if (mine !== attempt) return;
-      etag = response.headers.get("ETag");
-      clock.skew = state.time - (sent + received) / 2;
-      clock.drift = Date.now() - performance.now();
-      healthAt = received;
-      listener.state(state);
-    }
-    const status = response.headers.get("Fleet-Monitor-Status");
-    if (status) {
-      healthAt = received;
-      listener.health(JSON.parse(status));
+      if (response.status === 401) {
+        drop();
+        return link({ kind: "token", rejected: token != null });
+      }
+      if (response.status === 403) return refuse(mine, await explanation(response));
+      if (response.status !== 200 && response.status !== 304) {
+        return disconnect(`the server answers ${response.status} ${response.statusText}`.trim());
+      }
+      const state = response.status === 200 ? await response.json() : null;
+      if (mine !== attempt) return;
+      const health = JSON.parse(response.headers.get("Fleet-Monitor-Status"));
+      skew = health.time - (sent + received) / 2;
+      if (state) {
+        etag = response.headers.get("ETag");
+        listener.state(state);
+      }
+      listener.health(health);
+    } finally {
+      clearTimeout(patience);
     }
   }
 
-  // The viewer's clock was set, or the machine slept: the server's time has to be read anew.
-  const clockJumped = () => Math.abs(Date.now() - performance.now() - clock.drift) > CLOCK_JUMP;
+  // Whoever runs the server may let this page in: it is asked again.
+  function refuse(mine, reason) {
+    if (mine !== attempt) return;
+    drop();
+    link({ kind: "refused", reason });
+    later(connect, BACKOFF.most);
+  }
 
   const hurry = () => {
-    if (kind === "disconnected" && document.visibilityState === "visible") {
+    if (["disconnected", "refused"].includes(kind) && document.visibilityState === "visible") {
       failures = 0;
       connect();
     }
@@ -150,9 +161,7 @@ export function openFeed(listener) {
 
   return {
     /** The server's clock, in milliseconds since the epoch. */
-    now: () => Date.now() + clock.skew,
-    /** Milliseconds since the last health: what its ages have grown by. */
-    sinceHealth: () => Math.max(0, Date.now() - healthAt),
+    now: () => Date.now() + skew,
     /** Tries again with this token, and keeps it in the tab. */
     offerToken(token) {
       sessionStorage.setItem(TOKEN, token);

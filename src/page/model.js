@@ -44,9 +44,47 @@ export const AGES = {
   ago: (age) => `${age} ago`,
 };
 
+/** As the beginning of a sentence. fleet is written small there too. */
+export const capital = (sentence) => (sentence.startsWith("fleet") ? sentence : sentence.charAt(0).toUpperCase() + sentence.slice(1));
 export const plural = (count, noun) => `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
 export const shortId = (id) => id?.slice(0, 8);
 export const shortHash = (hash) => hash?.slice(0, 7);
+
+/** What is read of fleet, as words. */
+export const TOPICS = { units: "units", machines: "machines", unit_files: "unit files" };
+
+/** Whether a topic has ever been read. */
+export const isRead = (health, topic) => health.topics[topic].age != null;
+
+/** What cannot be read, as `{what, reason}`: topics that fail for the same reason together. */
+export function failures(health) {
+  const reasons = new Map();
+  for (const [topic, { failing_for, reason }] of Object.entries(health.topics)) {
+    if (failing_for != null) reasons.set(reason, [...(reasons.get(reason) ?? []), topic]);
+  }
+  return [...reasons].map(([reason, topics]) => ({ what: listed(topics), reason }));
+}
+
+/** Why what is shown may not be what is: null while there is no reason. It begins a sentence that ends in an age. */
+export function doubt(health) {
+  if (health.state === "suspect") return "fleet's list is not believed";
+  if (health.state !== "failing") return null;
+  const failing = Object.keys(health.topics).filter((topic) => health.topics[topic].failing_for != null);
+  return failing.length === Object.keys(TOPICS).length ? "fleet cannot be read" : `the ${listed(failing)} cannot be read`;
+}
+
+/** "units, machines and unit files" */
+const listed = (topics) => topics.map((topic) => TOPICS[topic] ?? topic).join(", ").replace(/, ([^,]*)$/, " and $1");
+
+/** How often each value is among these. */
+function tally(values) {
+  const counts = new Map();
+  for (const value of values) counts.set(value, (counts.get(value) ?? 0) + 1);
+  return counts;
+}
+
+/** Whether there is what a key of `open` names: a unit on a machine, or the group of a global unit. */
+export const knows = (cluster, key) => cluster.byKey.has(key) || (key.endsWith("/*") && cluster.ranks.has(key.slice(0, -2)));
 
 /** Everything that the views need of a state. `before` is the cluster before this one: what is as it was is taken over. */
 export function readCluster(state, before) {
@@ -323,7 +361,7 @@ export function machineCards(cluster, query) {
   for (const card of shown) {
     card.found.sort(byVerdict);
     card.share = card.units.length / busiest;
-    card.tones = Object.entries(Object.groupBy(card.units, (row) => row.tone)).map(([tone, rows]) => ({ tone, count: rows.length }));
+    card.tones = [...tally(card.units.map((row) => row.tone))].map(([tone, count]) => ({ tone, count }));
   }
   return shown;
 }
@@ -339,10 +377,28 @@ function machineSubject(card) {
   };
 }
 
-/** The headline: what is wrong, the worst first, or that nothing is. */
-export function headline(cluster) {
-  const counts = new Map();
-  for (const row of cluster.wrong) counts.set(row.verdict, (counts.get(row.verdict) ?? 0) + 1);
+/**
+ * The headline: what is wrong, the worst first, or that nothing is. While fleet cannot be read, that comes first, with
+ * `since`; what was known before is the `rest`.
+ */
+export function headline(cluster, health) {
+  const doubtful = doubt(health);
+  if (!isRead(health, "units")) {
+    if (!doubtful) return { title: "Nothing has been read yet", rest: "", tone: "idle", glyph: "stale" };
+    return { title: capital(doubtful), since: health.since, rest: "nothing has been read yet", tone: "warn", glyph: "warning" };
+  }
+  const said = judgement(cluster);
+  if (!doubtful) return said;
+  const tone = said.tone === "bad" ? "bad" : "warn";
+  if (health.state === "failing" && health.topics.units.failing_for == null) {
+    return { ...said, rest: [said.rest, doubtful].filter(Boolean).join(", "), tone, glyph: said.glyph === "ok" ? "warning" : said.glyph };
+  }
+  const before = [said.title.charAt(0).toLowerCase() + said.title.slice(1), said.rest].filter(Boolean).join(", ");
+  return { title: capital(doubtful), since: health.since, rest: `as of then: ${before}`, tone, glyph: "warning" };
+}
+
+function judgement(cluster) {
+  const counts = tally(cluster.wrong.map((row) => row.verdict));
   const lost = cluster.state.machines.filter((machine) => machine.lost_since).length;
   const wanted = cluster.rows.filter((row) => !row.submitted).length;
   const [worst, ...others] = [...counts];

@@ -37,7 +37,7 @@ export class MachineCards {
       this.update(node);
     }
     attribute(this.grid, "hidden", !cards.length && "");
-    attribute(this.empty, "hidden", !!cards.length && "");
+    attribute(this.empty, "hidden", (!!cards.length || !view.read) && "");
     text(this.empty, cluster.state.machines.length ? "No machine has a unit that matches the filter." : "There are no machines in the cluster.");
   }
 
@@ -134,7 +134,7 @@ export class Timeline {
     const transitions = cluster.state.transitions;
     const found = terms.length ? transitions.filter((transition) => transitionMatches(terms, transition, cluster)) : transitions;
     attribute(this.body, "hidden", !found.length && "");
-    attribute(this.empty, "hidden", !!found.length && "");
+    attribute(this.empty, "hidden", (!!found.length || !view.read) && "");
     text(this.empty, transitions.length ? "Nothing that happened matches the filter." : "Nothing has happened since watching began.");
     this.list.show(found.map((transition) => ({ key: String(transition.number), transition })));
   }

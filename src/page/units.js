@@ -39,7 +39,7 @@ export class UnitTable {
     });
     attribute(this.table, "aria-rowcount", lines.length + 1);
     attribute(this.table, "hidden", !found && "");
-    attribute(this.empty, "hidden", !!found && "");
+    attribute(this.empty, "hidden", (!!found || !view.read) && "");
     if (!found) text(this.empty, cluster.rows.length ? "No unit matches the filter." : "There are no units in the cluster.");
     if (!lines.some((line) => line.key === this.active)) this.active = lines[0]?.key;
     this.list.show(lines);

@@ -24,12 +24,14 @@ export class WindowedList {
     new ResizeObserver(() => this.layout()).observe(body);
   }
 
-  /** Shows these lines. */
+  /** Shows these lines. If the one with the focus is not among them, the tab panel gets it, or it would be lost. */
   show(lines) {
+    const focused = this.body.contains(document.activeElement);
     this.lines = lines;
     this.indexes = new Map(lines.map((line, index) => [line.key, index]));
     for (const key of this.heights.keys()) if (!this.indexes.has(key)) this.heights.delete(key);
     this.layout();
+    if (focused && (!lines.length || !this.body.contains(document.activeElement))) this.body.closest("[role=tabpanel]").focus({ preventScroll: true });
   }
 
   /** Scrolls as little as needed to have a line in sight, `above` pixels of it being covered by what is sticky. */

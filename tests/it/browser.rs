@@ -74,6 +74,14 @@ impl Recording {
         self
     }
 
+    /// From `time` on these topics cannot be read.
+    fn failing(mut self, time: f64, topics: &[&str]) -> Self {
+        for topic in topics {
+            self.line(&json!({"t": time, "topic": topic, "error": "etcd has no leader"}));
+        }
+        self
+    }
+
     fn line(&mut self, line: &Value) {
         self.0.push_str(&format!("{line}\n"));
     }
@@ -194,6 +202,20 @@ impl WebDriverCompatibleCommand for ReadLog {
     }
 }
 
+/// A command of Chromium's own protocol for developer tools.
+#[derive(Debug)]
+struct DevTools(Value);
+
+impl WebDriverCompatibleCommand for DevTools {
+    fn endpoint(&self, base: &Url, session: Option<&str>) -> Result<Url, url::ParseError> {
+        base.join(&format!("session/{}/goog/cdp/execute", session.unwrap_or_default()))
+    }
+
+    fn method_and_body(&self, _: &Url) -> (Method, Option<String>) {
+        (Method::POST, Some(self.0.to_string()))
+    }
+}
+
 impl Browser {
     /// None, with the reason on stderr, where there is no chromedriver.
     async fn start() -> Option<Self> {
@@ -269,6 +291,13 @@ impl Browser {
         self.client.active_element().await.unwrap().send_keys(keys).await.unwrap();
     }
 
+    /// Has the page shown `light` or `dark`.
+    async fn prefer(&self, scheme: &str) {
+        let media = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
+        let command = json!({"cmd": "Emulation.setEmulatedMedia", "params": media});
+        self.client.issue_cmd(DevTools(command)).await.unwrap();
+    }
+
     async fn log(&self, name: &'static str) -> Vec<Value> {
         self.client.issue_cmd(ReadLog(name)).await.unwrap().as_array().cloned().unwrap_or_default()
     }
@@ -286,13 +315,17 @@ impl Browser {
         for entry in self.log("performance").await {
             let event: Value = serde_json::from_str(entry["message"].as_str().unwrap()).unwrap();
             let parameters = &event["message"]["params"];
+            // Chromium's own pages ask for things before the test opens the page.
+            if parameters["documentURL"].as_str().is_some_and(|document| document.starts_with("chrome")) {
+                continue;
+            }
             let address = match event["message"]["method"].as_str() {
                 Some("Network.requestWillBeSent") => &parameters["request"]["url"],
                 Some("Network.webSocketCreated") => &parameters["url"],
                 _ => continue,
             };
             let address = address.as_str().unwrap();
-            // Chromium's own pages and data: addresses go nowhere.
+            // data: and blob: addresses go nowhere.
             let goes_out = address.starts_with("http") || address.starts_with("ws");
             let own = own.iter().any(|own| address.starts_with(own));
             assert!(own || !goes_out, "the page asked {address}");
@@ -376,7 +409,8 @@ async fn a_unit_that_fails_comes_to_the_top_and_into_headline_title_and_announce
     let browser = browser!();
     let before = [("api.service", WEB, "active/running"), ("web.service", DB, "active/running")];
     let after = [("api.service", WEB, "active/running"), ("web.service", DB, "failed/failed")];
-    let server = Server::replay(&Recording::of(&before).at(CHANGE, &after));
+    // It goes on, since its end would be announced too.
+    let server = Server::replay(&Recording::of(&before).at(CHANGE, &after).at(600.0, &after));
     browser.open(&server.url("")).await;
     browser.until("names() === 'api.service web.service'").await;
     browser.until("$('#headline').textContent === 'All 2 units as fleet wants them'").await;
@@ -455,6 +489,80 @@ async fn names_of_units_are_never_markup() {
     browser.click(".line.unit").await;
     browser.until("$('.opened')").await;
     assert_eq!(browser.value("document.images.length").await, 0);
+    browser.finish(&server, &[]).await;
+}
+
+// --- when fleet cannot be read
+
+#[tokio::test]
+async fn an_outage_is_in_headline_title_icon_and_announcement() {
+    let browser = browser!();
+    let units = [("api.service", WEB, "active/running"), ("web.service", DB, "active/running")];
+    let recording = Recording::of(&units).failing(CHANGE, &["units", "machines", "unit_files"]);
+    let server = Server::replay(&recording);
+    browser.open(&server.url("")).await;
+    browser.until("live() && $('#headline').textContent === 'All 2 units as fleet wants them'").await;
+    assert_eq!(browser.value("$('.summary').dataset.tone").await, "good");
+    let icon = browser.value("$('link[rel=icon]').href").await;
+    browser.until("/^fleet cannot be read for \\d+ s$/.test($('#headline').textContent)").await;
+    browser.until("$('#subline').textContent.startsWith('as of then: all 2 units as fleet wants them')").await;
+    browser.until("$('.summary').dataset.tone === 'warn' && document.title === '(?) fleet-monitor'").await;
+    browser.until("$('#announcement').textContent === 'fleet cannot be read.'").await;
+    browser
+        .until("texts('.banner').includes('Units, machines and unit files cannot be read: etcd has no leader')")
+        .await;
+    assert_ne!(browser.value("$('link[rel=icon]').href").await, icon);
+    assert_eq!(browser.value("rows().length").await, 2, "what was known is kept");
+    browser.finish(&server, &[]).await;
+}
+
+#[tokio::test]
+async fn one_topic_that_fails_is_named_and_the_others_go_on() {
+    let browser = browser!();
+    let before = [("web.service", DB, "active/running")];
+    let after = [("web.service", DB, "active/exited")];
+    let recording = Recording::of(&before).failing(CHANGE, &["machines"]).at(CHANGE + 1.0, &after);
+    let server = Server::replay(&recording);
+    browser.open(&server.url("")).await;
+    browser.until("texts('.banner').includes('Machines cannot be read: etcd has no leader')").await;
+    browser.until("rows().join() === 'web.service|active/exited|ok|10.0.0.2'").await;
+    browser.until("$('#headline').textContent === 'The one unit is as fleet wants it'").await;
+    browser.until("$('#subline').textContent.startsWith('the machines cannot be read')").await;
+    browser.until("$('.summary').dataset.tone === 'warn' && document.title === '(?) fleet-monitor'").await;
+    browser.until("$('#announcement').textContent === 'The machines cannot be read.'").await;
+    browser.until("/· data \\d+ s old, machines \\d+ s old$/.test($('#source').textContent)").await;
+    browser.finish(&server, &[]).await;
+}
+
+#[tokio::test]
+async fn an_outage_from_the_start_is_no_empty_cluster() {
+    let browser = browser!();
+    let fleet = answering("503 Service Unavailable", "no etcd");
+    let server = Server::start(&["--api", &format!("http://127.0.0.1:{fleet}")]);
+    for tab in ["units", "machines", "timeline"] {
+        browser.open(&server.url(&format!("#tab={tab}"))).await;
+        browser.until("live() && /^fleet cannot be read for \\d+ s$/.test($('#headline').textContent)").await;
+        let shown = browser.value("document.body.innerText").await;
+        let shown = shown.as_str().unwrap();
+        assert!(shown.contains("nothing has been read yet") && shown.contains("no data yet"), "{shown}");
+        assert!(shown.contains("503"), "{shown}");
+        assert!(!shown.contains("There are no") && !shown.contains("No units"), "{shown}");
+        assert_eq!(browser.value("$('#subline').textContent").await, "nothing has been read yet");
+        assert_eq!(browser.value("texts('[role=tab] .count:not([hidden])').includes('0')").await, false);
+    }
+    browser.finish(&server, &[]).await;
+}
+
+#[tokio::test]
+async fn before_the_first_answer_nothing_is_said_of_the_cluster() {
+    let browser = browser!();
+    let mut recording = Recording::default();
+    recording.line(&json!({"recording": 1, "source": "fleetctl v1.0.0"}));
+    let server = Server::replay(&recording.at(600.0, &[("web.service", WEB, "active/running")]));
+    browser.open(&server.url("")).await;
+    browser.until("live() && $('#headline').textContent === 'Nothing has been read yet'").await;
+    assert_eq!(browser.value("$('#subline').textContent").await, "");
+    assert_eq!(browser.value("texts('.empty:not([hidden]), [role=tab] .count:not([hidden])')").await, json!([]));
     browser.finish(&server, &[]).await;
 }
 
@@ -554,6 +662,21 @@ async fn ten_thousand_units_scroll_and_the_document_stays_small() {
 }
 
 #[tokio::test]
+async fn a_row_that_vanishes_leaves_the_focus_in_its_table_and_the_address() {
+    let browser = browser!();
+    let (api, web) = (("api.service", WEB, "active/running"), ("web.service", WEB, "active/running"));
+    let server = Server::replay(&Recording::of(&[api, web]).at(CHANGE, &[api]));
+    browser.open(&server.url(&format!("#tab=units&open=api.service/{WEB},web.service/{WEB}"))).await;
+    browser.until("rows().length === 2 && document.querySelectorAll('.opened').length === 2").await;
+    browser.value("$('[data-key^=\"web.service/\"]').focus()").await;
+    assert_eq!(browser.value("document.activeElement.dataset.key").await, format!("web.service/{WEB}"));
+    browser.until("names() === 'api.service'").await;
+    assert_eq!(browser.value("document.activeElement.id").await, "units");
+    browser.until(&format!("location.hash === '#tab=units&open=api.service/{WEB}'")).await;
+    browser.finish(&server, &[]).await;
+}
+
+#[tokio::test]
 async fn a_phone_needs_no_horizontal_scrolling() {
     let browser = browser!();
     let server = Server::start(&["--demo"]);
@@ -592,6 +715,75 @@ async fn it_says_that_the_server_is_away_and_recovers_by_itself() {
 }
 
 #[tokio::test]
+async fn however_often_it_connects_it_has_one_socket() {
+    let browser = browser!();
+    let mut server = Server::replay(&three_units());
+    browser.open(&server.url("")).await;
+    browser.until("live()").await;
+    server.kill();
+    browser.until("$('#link').textContent.startsWith('disconnected')").await;
+    server.start_again();
+    let hurry = "if (live()) clearInterval(hurrying);
+        else for (let i = 0; i < 5; i++) dispatchEvent(new Event('online')), document.dispatchEvent(new Event('visibilitychange'))";
+    browser.value(&format!("window.hurrying = setInterval(() => {{ {hurry} }}, 40)")).await;
+    browser.until("live()").await;
+    let clients = "fetch('/metrics').then((answer) => answer.text()).then((said) => (window.clients = /fleet_monitor_clients (\\d+)/.exec(said)[1]))";
+    browser.value(&format!("{clients} && null")).await;
+    browser.until("window.clients").await;
+    assert_eq!(browser.value("window.clients").await, "1");
+    browser.finish(&server, &["net::ERR_", "WebSocket connection to"]).await;
+}
+
+#[tokio::test]
+async fn one_client_too_many_polls() {
+    let browser = browser!();
+    let before = [("web.service", WEB, "activating/start")];
+    let after = [("web.service", WEB, "active/running")];
+    let server = Server::replay_with(&Recording::of(&before).at(CHANGE, &after), &["--max-clients", "1"]);
+    let mut only = TcpStream::connect((Ipv4Addr::LOCALHOST, server.port)).unwrap();
+    let handshake = "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    only.write_all(handshake.as_bytes()).unwrap();
+    let mut answer = [0; 12];
+    only.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 101");
+    browser.open(&server.url("")).await;
+    browser.value("window.said = new Set(), setInterval(() => said.add($('#link').textContent), 20), null").await;
+    browser.until("$('#link').textContent === 'live (polling)'").await;
+    browser.until("rows().join() === 'web.service|active/running|ok|10.0.0.1'").await;
+    assert_eq!(browser.value("[...said].some((said) => said.includes('disconnected'))").await, false);
+    drop(only);
+    browser.until("live()").await;
+    browser.finish(&server, &["WebSocket connection to"]).await;
+}
+
+#[tokio::test]
+async fn a_page_that_was_refused_is_let_in_again() {
+    let browser = browser!();
+    let server = Server::replay(&three_units());
+    let configure = |text| {
+        std::fs::write(server.directory.path().join("fleet-monitor.toml"), text).unwrap();
+        let pid = rustix::process::Pid::from_child(&server.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::HUP).unwrap();
+    };
+    let address = format!("http://strange.example:{}/", server.port);
+    configure("allowed_hosts = [\"strange.example\"]\n");
+    for _ in 0..50 {
+        // The reload takes a moment.
+        browser.open(&address).await;
+        if browser.value("document.title").await == "fleet-monitor" {
+            break;
+        }
+    }
+    browser.until("live()").await;
+    configure("");
+    browser.until("$('#gate-title').textContent === 'Access refused' && !$('#gate').hidden").await;
+    configure("allowed_hosts = [\"strange.example\"]\n");
+    browser.until("live() && $('#gate').hidden").await;
+    browser.client.clone().close().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_token_is_asked_for_and_kept_in_the_tab_only() {
     let browser = browser!();
     let directory = TempDir::new().unwrap();
@@ -615,26 +807,32 @@ async fn a_token_is_asked_for_and_kept_in_the_tab_only() {
 
 /// Serves one page on any path; the port. It lives as long as the test's process.
 fn another_site(page: &'static str) -> u16 {
+    answering("200 OK", page)
+}
+
+/// Answers every request so; the port. It lives as long as the test's process.
+fn answering(status: &'static str, page: &'static str) -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {
         // A thread for each connection: browsers open some that they never use.
         for stream in listener.incoming() {
-            std::thread::spawn(move || serve(stream.unwrap(), page));
+            std::thread::spawn(move || serve(stream.unwrap(), status, page));
         }
     });
     port
 }
 
-fn serve(mut stream: TcpStream, page: &str) {
+fn serve(mut stream: TcpStream, status: &str, page: &str) {
     let mut line = String::new();
     let mut request = BufReader::new(stream.try_clone().unwrap());
     while request.read_line(&mut line).is_ok_and(|length| length > 2) {
         line.clear();
     }
     let length = page.len();
-    let head =
-        format!("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: text/html\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+    );
     // A browser that has gone away again needs no answer.
     let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(page.as_bytes()));
 }
@@ -648,14 +846,16 @@ async fn another_site_and_a_rebound_name_are_refused_and_this_machine_is_let_in(
          const socket = new WebSocket('ws://127.0.0.1:' + location.hash.slice(1) + '/');
          socket.onmessage = () => (window.socketSaid = 'a message');
          socket.onclose = () => (window.socketSaid ??= 'refused');
+         fetch('http://127.0.0.1:' + location.hash.slice(1) + '/v2/state').then((answer) => answer.json())
+             .then((state) => (window.fetchSaid = state.units.length + ' units'), () => (window.fetchSaid = 'refused'));
          </script>",
     );
     browser.open(&format!("http://strange.example:{port}/#{}", server.port)).await;
-    browser.until("window.socketSaid").await;
-    assert_eq!(browser.value("window.socketSaid").await, "refused");
+    browser.until("window.socketSaid && window.fetchSaid").await;
+    assert_eq!(browser.value("[window.socketSaid, window.fetchSaid]").await, json!(["refused", "refused"]));
     browser.open(&format!("http://localhost:{port}/#{}", server.port)).await;
-    browser.until("window.socketSaid").await;
-    assert_eq!(browser.value("window.socketSaid").await, "a message");
+    browser.until("window.socketSaid && window.fetchSaid").await;
+    assert_eq!(browser.value("[window.socketSaid, window.fetchSaid]").await, json!(["a message", "3 units"]));
     // A name that now points here is not this machine's name, whatever it points to.
     browser.open(&format!("http://strange.example:{}/", server.port)).await;
     let said = browser.value("document.body.innerText").await;
@@ -674,10 +874,13 @@ async fn axe_finds_nothing_serious_on_any_tab() {
     };
     let axe = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let browser = browser!();
-    let server = Server::replay(&three_units());
-    for view in ["#tab=units&open=web.service/3f1a8c5e9b2d4f60a7c1d2e3b4f50617", "#tab=machines", "#tab=timeline"] {
+    let server = Server::replay(&three_units().failing(0.1, &["machines"]));
+    let views = ["#tab=units&open=web.service/3f1a8c5e9b2d4f60a7c1d2e3b4f50617", "#tab=machines", "#tab=timeline"];
+    for (scheme, view) in ["light", "dark"].into_iter().flat_map(|scheme| views.map(|view| (scheme, view))) {
+        browser.prefer(scheme).await;
         browser.open(&server.url(view)).await;
-        browser.until("live()").await;
+        browser.until(&format!("live() && matchMedia('(prefers-color-scheme: {scheme})').matches")).await;
+        browser.until("texts('.banner').length === 2").await;
         browser.client.execute(&axe, vec![]).await.unwrap();
         let run = "const done = arguments[arguments.length - 1];
             axe.run(document).then((found) => done({
@@ -687,7 +890,7 @@ async fn axe_finds_nothing_serious_on_any_tab() {
             }))";
         let found = browser.client.execute_async(run, vec![]).await.unwrap();
         assert!(found["checks"].as_u64().unwrap() > 10, "axe looked at nothing: {found}");
-        assert_eq!(found["serious"], json!([]), "{view}");
+        assert_eq!(found["serious"], json!([]), "{view}, {scheme}");
     }
     browser.finish(&server, &[]).await;
 }
