@@ -141,7 +141,8 @@ impl Cluster {
         let elsewhere = self.file(&row.state.unit).is_some_and(|file| {
             !file.global && file.target_known && file.target.as_ref() != row.state.machine.as_ref()
         });
-        !elsewhere && !(settled && self.has_lost_machine(row))
+        let lost = settled && self.has_lost_machine(row);
+        !elsewhere && !lost
     }
 
     /// When a large part of all rows is missing at once though fleet wants them just there, it is the source that is

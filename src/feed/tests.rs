@@ -217,11 +217,19 @@ fn the_status_line_says_what_is_there_or_what_is_wrong() {
     bench.units(&[unit("a.service", Some("m1"), "failed"), unit("b.service", Some("m1"), "active")]);
     bench.files(&["a.service", "b.service"]);
     assert_eq!(status_line(&bench.last(), 1), "fleetctl v1.0.0: 1 machine, 2 units (1 failed), 1 client");
+    bench.units(&[unit("a.service", Some("m1"), "failed")]);
+    bench.units(&[unit("a.service", Some("m1"), "failed"), unit("b.service", Some("m1"), "active")]);
+    let held_back = "fleetctl v1.0.0: 1 machine, 2 units (1 failed), 1 disappearance held back, 1 client";
+    assert_eq!(status_line(&bench.last(), 1), held_back);
     bench.now.wall = std::time::UNIX_EPOCH + Duration::from_secs(50_531);
     let transitions = bench.cluster.fail(Topic::Units, "exit status 1", bench.now);
     let (view, health) = (bench.cluster.view(), bench.cluster.health());
     bench.publisher.publish(News { view, health, transitions: &transitions, read: None });
     let line = status_line(&bench.last(), 1);
     let failing = "fleetctl v1.0.0: failing since 14:02:11 UTC: exit status 1; as of ";
-    assert!(line.starts_with(failing) && line.ends_with(": 1 machine, 2 units (1 failed), 1 client"), "{line}");
+    assert!(
+        line.starts_with(failing)
+            && line.ends_with(": 1 machine, 2 units (1 failed), 1 disappearance held back, 1 client"),
+        "{line}"
+    );
 }
