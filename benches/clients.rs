@@ -185,7 +185,7 @@ impl Bench {
         let mut cluster = Cluster::new(Duration::ZERO);
         let views = ["running", "stopped"].map(|sub| {
             let states = (0..rows).map(|row| unit(row, if row == 0 { sub } else { "running" })).collect();
-            cluster.read(Reading::Units { states, files: None }, Moment::now());
+            cluster.read(Reading::Units { states, files: None }, Moment::now(), Duration::ZERO);
             cluster.view().clone()
         });
         let mut bench = Self { address, server, publisher, views, health: cluster.health().clone(), stop };

@@ -89,7 +89,7 @@ fn main() {
         table::unit_files(files().as_bytes(), &FILE_COLUMNS).map(|files| Reading::UnitFiles { files }),
     ];
     for reading in known {
-        cluster.read(reading.expect("a table as fleetctl prints it"), Moment::now());
+        cluster.read(reading.expect("a table as fleetctl prints it"), Moment::now(), Duration::ZERO);
     }
 
     let [mut floor, mut rows, mut view, mut frame] =
@@ -100,7 +100,7 @@ fn main() {
         let _ = floor.time(|| std::str::from_utf8(black_box(text)).map(str::to_owned));
         let states = rows.time(|| table::units(text, &UNIT_COLUMNS)).expect("a table as fleetctl prints it");
         let reading = Reading::Units { states, files: None };
-        let transitions = view.time(|| cluster.read(reading, Moment::now()));
+        let transitions = view.time(|| cluster.read(reading, Moment::now(), Duration::ZERO));
         let (shown, health) = (cluster.view(), cluster.health());
         frame.time(|| publisher.publish(News { view: shown, health, transitions: &transitions, read: None }));
     }

@@ -142,10 +142,11 @@ pub struct Cli {
 }
 
 const SPELLINGS: &str = "\
-Every option has three spellings: --unit-freq 5 here, FLEET_MONITOR_UNIT_FREQ=5
-in the environment, unit_freq = 5 in the configuration file. The command line
-is stronger than the environment, and the environment than the file. Lists are
-written with commas. A variable that is empty counts as not set.";
+Options have three spellings: --unit-freq 5 here, FLEET_MONITOR_UNIT_FREQ=5 in
+the environment, unit_freq = 5 in the configuration file; but --config is not
+in the file, and --check-config only here. The command line is stronger than
+the environment, and the environment than the file. Lists are written with
+commas. A variable that is empty counts as not set.";
 
 /// What was given, by the option's key; an error about it names the flag.
 impl Provider for Cli {

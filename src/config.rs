@@ -4,6 +4,7 @@
 //! its own, so that all that is wrong is told at once, each with its value and the place where it was set. Nothing here
 //! knows how the values are used.
 
+mod choice;
 mod layers;
 mod parse;
 #[cfg(test)]
@@ -19,6 +20,7 @@ use std::time::Duration;
 use crate::cli::Cli;
 use crate::feed::Publish;
 use crate::feed::fields::{MachineField, UnitField};
+use crate::source::api::Address;
 use crate::source::fleetctl::Connection;
 use crate::telemetry;
 use layers::Values;
@@ -39,8 +41,8 @@ pub struct Config {
     pub connection: Connection,
     /// Where readings come from.
     pub source: SourceChoice,
-    /// Where fleet's HTTP API is: `unix:///PATH` or `http://HOST:PORT`.
-    pub api: String,
+    /// Where fleet's HTTP API is.
+    pub api: Address,
     /// Time until a poll is given up; more than zero.
     pub poll_timeout: Duration,
     /// Time for which a row is kept that fleet wants, but no longer reports. Zero: rows are passed through untouched.
@@ -164,7 +166,7 @@ pub fn environment(
 /// # Errors
 ///
 /// All that is wrong, at once: a file that cannot be read, unknown keys, impossible values, and options that exclude
-/// each other, wherever they were set.
+/// each other, unless a stronger place simply asks for another source than a weaker one.
 pub fn load(cli: &Cli, environment: &BTreeMap<String, String>) -> Result<(Config, Vec<Setting>), ConfigErrors> {
     load_over(cli, environment, Path::new(DEFAULT_FILE))
 }
@@ -189,7 +191,7 @@ fn load_over(
             ];
             parse::choice(&choices, text)
         }),
-        api: values.take("api", parse::api),
+        api: values.optional("api", parse::api).unwrap_or_default(),
         poll_timeout: values.take("poll_timeout", parse::seconds),
         grace: values.take("grace", parse::seconds_or_off),
         demo: values.take("demo", parse::switch),
@@ -217,9 +219,9 @@ fn load_over(
             parse::choice(&choices, text)
         }),
     };
-    let asks_for_fleetctl = ["fleetctl", "endpoint", "tunnel"].iter().any(|key| values.is_given(key));
-    if config.source == SourceChoice::Auto && values.is_given("api") && !asks_for_fleetctl {
-        // To name an API is to ask for it, also before its socket is there.
+    let asks_for_fleetctl = config.fleetctl.is_some() || config.connection != Connection::Default;
+    if config.source == SourceChoice::Auto && config.api != Address::default() && !asks_for_fleetctl {
+        // To name another API is to ask for it, also before its socket is there.
         config.source = SourceChoice::Api;
     }
     refuse_conflicts(&config, &mut values);

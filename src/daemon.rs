@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
@@ -22,8 +23,8 @@ use crate::metrics::Metrics;
 use crate::server::access::{Policy, Token};
 use crate::server::listen::{OpenFiles, listen};
 use crate::server::{self, Server, Timing};
-use crate::source::api::Api;
-use crate::source::fleetctl::{self, Fleetctl};
+use crate::source::api::{Address, Api};
+use crate::source::fleetctl::{self, Connection, Fleetctl};
 use crate::source::polled::{Polled, Schedule};
 use crate::source::recording::Recorder;
 use crate::source::replay::Replay;
@@ -56,7 +57,8 @@ pub async fn run(cli: &Cli, environment: &BTreeMap<String, String>, config: Conf
     let mut signals =
         Signals::listen().map_err(|error| Failure::System(format!("cannot listen to signals: {error}")))?;
     let mut service = ServiceManager::from_environment();
-    let (source, why) = open_source(&config)?;
+    let (choice, why) = Choice::of(&config);
+    let source = choice.open(&config)?;
     let settings = server_settings(&config)?;
     let recorder = open_recorder(config.record.as_deref())?;
     let listeners = listen(config.bind, config.port).map_err(|error| Failure::System(error.to_string()))?;
@@ -73,20 +75,34 @@ pub async fn run(cli: &Cli, environment: &BTreeMap<String, String>, config: Conf
         Some(shortage) => warn!("{shortage}"),
         None => info!("{files}"),
     }
+    let mut accepting = JoinSet::new();
     for listener in listeners {
         if let Ok(address) = listener.local_addr() {
             info!("listening on {address}");
         }
         let server = server.clone();
-        tokio::spawn(async move { server.serve(listener).await });
+        accepting.spawn(async move { server.serve(listener).await });
     }
 
-    let cluster = Cluster::new(config.grace);
-    let mut daemon = Daemon { config, cluster, publisher, server, metrics, source, recorder, began: false };
+    let mut daemon = Daemon {
+        cluster: Cluster::new(config.grace),
+        source: source(),
+        choice,
+        config,
+        publisher,
+        server,
+        metrics,
+        recorder,
+        proved: false,
+        began: false,
+    };
     daemon.name_source();
     service.status(&daemon.status());
     service.ready();
-    let ended = daemon.watch(cli, environment, &mut signals, &mut service).await;
+    let ended = tokio::select! {
+        ended = daemon.watch(cli, environment, &mut signals, &mut service) => ended,
+        Some(Err(error)) = accepting.join_next() => Err(Failure::System(format!("no client can come any more: {error}"))),
+    };
 
     service.stopping();
     stop.cancel();
@@ -108,7 +124,10 @@ struct Daemon {
     server: Server,
     metrics: Arc<Metrics>,
     source: Source,
+    choice: Choice,
     recorder: Option<Recorder>,
+    /// Whether the source has shown that it can be used.
+    proved: bool,
     /// Whether everything has been read once.
     began: bool,
 }
@@ -156,10 +175,8 @@ impl Daemon {
     fn hear(&mut self, said: Said) -> Result<(), Failure> {
         match said {
             Said::Report(report) => return self.take(report),
-            Said::Began => {
-                self.cluster.forget();
-                self.publish(&[], None);
-            }
+            // What was there stays to be seen until the recording has said something.
+            Said::Began => self.cluster.forget(),
             Said::Ended => info!("the recording is over; what it showed last stays"),
         }
         self.name_source();
@@ -172,13 +189,14 @@ impl Daemon {
         let Report { topic, at, took, outcome } = report;
         self.metrics.polled(topic, took, outcome.is_ok(), at.wall);
         let (transitions, read) = match outcome {
-            Ok(reading) => (self.cluster.read(reading, at), Some(topic)),
-            Err(error) if error.is_unusable() && self.nothing_read() => return Err(unusable(&error)),
+            Ok(reading) => (self.cluster.read(reading, at, took), Some(topic)),
+            Err(error) if error.is_unusable() && !self.proved => return Err(Failure::Config(error.to_string())),
             Err(error) => {
                 debug!("the {topic} cannot be read: {error}");
-                (self.cluster.fail(topic, &error.to_string(), at), None)
+                (self.cluster.fail(topic, &one_line(&error), at), None)
             }
         };
+        self.proved = true;
         self.publish(&transitions, read);
         if !self.began && self.cluster.health().ready() {
             self.began = true;
@@ -189,6 +207,12 @@ impl Daemon {
     }
 
     fn publish(&mut self, transitions: &[Arc<Transition>], read: Option<Topic>) {
+        if self.source.is_recording()
+            && self.cluster.health().topic(Topic::Units).read.is_none()
+            && transitions.is_empty()
+        {
+            return;
+        }
         let (view, health) = (self.cluster.view(), self.cluster.health());
         self.publisher.publish(News { view, health, transitions, read });
         // Told last, so that whoever reads the journal and then looks sees what it says.
@@ -224,10 +248,6 @@ impl Daemon {
         }
     }
 
-    fn nothing_read(&self) -> bool {
-        self.cluster.health().unread().count() == Topic::ALL.len()
-    }
-
     fn name_source(&mut self) {
         let (recording, ended) = (self.source.is_recording(), self.source.has_ended());
         self.publisher.name_source(SourceInfo { name: self.source.name(), recording, ended });
@@ -240,26 +260,7 @@ impl Daemon {
     /// Reads the configuration again. A bad one is refused as a whole, and the old one stays in force.
     async fn reload(&mut self, cli: &Cli, environment: &BTreeMap<String, String>) {
         match self.prepare(cli, environment) {
-            Ok(next) => {
-                if let Some((source, why)) = next.source {
-                    std::mem::replace(&mut self.source, source).stop().await;
-                    info!("{why}");
-                }
-                if let Some(recorder) = next.recorder {
-                    self.recorder = recorder;
-                }
-                self.cluster.set_grace(next.config.grace);
-                self.publisher.set(feed_settings(&next.config));
-                self.server.set(next.settings);
-                self.name_source();
-                self.publish(&[], None);
-                let fixed = |config: &Config| (config.port, config.bind, config.log.clone(), config.log_to);
-                if fixed(&self.config) != fixed(&next.config) {
-                    warn!("port, bind, log and log_to are taken into use at the next start only");
-                }
-                self.config = next.config;
-                info!("the configuration was read again");
-            }
+            Ok(next) => self.take_over(next).await,
             Err(error) => {
                 for line in error.to_string().lines() {
                     error!("the configuration was not taken into use, the old one stays: {line}");
@@ -271,11 +272,39 @@ impl Daemon {
     fn prepare(&self, cli: &Cli, environment: &BTreeMap<String, String>) -> Result<Next, Failure> {
         let (config, _) = config::load(cli, environment).map_err(|errors| Failure::Config(errors.to_string()))?;
         let settings = server_settings(&config)?;
-        let another_source = source_part(&config) != source_part(&self.config);
-        let source = if another_source { Some(open_source(&config)?) } else { None };
-        let another_record = config.record != self.config.record;
-        let recorder = if another_record { Some(open_recorder(config.record.as_deref())?) } else { None };
-        Ok(Next { config, settings, source, recorder })
+        let (choice, why) = Choice::of(&config);
+        let same_source = choice == self.choice && schedule(&config) == schedule(&self.config);
+        let source = if same_source { None } else { Some((choice.open(&config)?, why)) };
+        let recorder = open_recorder(config.record.as_deref())?;
+        Ok(Next { config, settings, choice, source, recorder })
+    }
+
+    async fn take_over(&mut self, next: Next) {
+        if let Some((source, why)) = next.source {
+            // The old source is stopped before the new one starts: polls of one topic never overlap.
+            let idle = Source::Replay(Box::new(Replay::nothing()));
+            std::mem::replace(&mut self.source, idle).stop().await;
+            self.source = source();
+            info!("{why}");
+        }
+        if next.choice != self.choice {
+            self.cluster.forget();
+            self.began = false;
+        }
+        self.proved = true;
+        self.choice = next.choice;
+        self.recorder = next.recorder;
+        self.cluster.set_grace(next.config.grace);
+        self.publisher.set(feed_settings(&next.config));
+        self.server.set(next.settings);
+        self.name_source();
+        self.publish(&[], None);
+        let fixed = |config: &Config| (config.port, config.bind, config.log.clone(), config.log_to);
+        if fixed(&self.config) != fixed(&next.config) {
+            warn!("port, bind, log and log_to are taken into use at the next start only");
+        }
+        self.config = next.config;
+        info!("the configuration was read again");
     }
 }
 
@@ -283,66 +312,96 @@ impl Daemon {
 struct Next {
     config: Config,
     settings: server::Settings,
-    source: Option<(Source, String)>,
-    recorder: Option<Option<Recorder>>,
+    choice: Choice,
+    source: Option<(Start, String)>,
+    recorder: Option<Recorder>,
 }
 
-fn unusable(error: &SourceError) -> Failure {
-    Failure::Config(error.to_string())
+/// An error as one line that is not too long for a status: part of it may be what somebody else said.
+fn one_line(error: &SourceError) -> String {
+    const LONGEST: usize = 600;
+    let text = error.to_string();
+    text.chars().map(|char| if char.is_control() { ' ' } else { char }).take(LONGEST).collect()
 }
 
-/// The source that the configuration asks for, and why it is that one.
-fn open_source(config: &Config) -> Result<(Source, String), Failure> {
-    let wrong = |error: &dyn std::fmt::Display| Failure::Config(error.to_string());
-    if config.demo {
-        let source = Source::Replay(Box::new(Replay::demo(config.replay_speed)));
-        return Ok((source, "playing the recording that is built in, again and again (--demo)".to_owned()));
-    }
-    if let Some(path) = &config.replay {
-        let replay = Replay::open(path, config.replay_speed).map_err(|error| wrong(&error))?;
-        return Ok((Source::Replay(Box::new(replay)), format!("playing the recording {}", path.display())));
-    }
-    let schedule = Schedule { units: config.unit_freq, machines: config.machine_freq, timeout: config.poll_timeout };
-    let socket = config.api.strip_prefix("unix://").map(Path::new);
-    let asked_for_fleetctl = config.fleetctl.is_some() || config.connection != fleetctl::Connection::Default;
-    let socket_is_there = socket.is_some_and(Path::exists);
-    let (use_api, why) = match config.source {
-        SourceChoice::Api => (true, "as was asked for".to_owned()),
-        SourceChoice::Fleetctl => (false, "as was asked for".to_owned()),
-        SourceChoice::Auto | SourceChoice::Replay if asked_for_fleetctl => {
-            (false, "as was asked for (-c, -e or -t)".to_owned())
+/// What to watch.
+#[derive(Clone, Debug, PartialEq)]
+enum Choice {
+    Demo { speed: f64 },
+    Replay { path: PathBuf, speed: f64 },
+    Api(Address),
+    Fleetctl { command: String, connection: Connection },
+}
+
+/// Starts a source that was found to be usable.
+type Start = Box<dyn FnOnce() -> Source + Send>;
+
+impl Choice {
+    /// What the configuration asks for, and why it is that.
+    fn of(config: &Config) -> (Self, String) {
+        let speed = config.replay_speed;
+        if config.demo {
+            let why = "playing the recording that is built in, again and again (--demo)";
+            return (Choice::Demo { speed }, why.to_owned());
         }
-        SourceChoice::Auto | SourceChoice::Replay if socket_is_there => {
-            (true, "its socket is there, and nothing asks for fleetctl".to_owned())
+        if let Some(path) = config.replay.clone() {
+            let why = format!("playing the recording {}", path.display());
+            return (Choice::Replay { path, speed }, why);
         }
-        SourceChoice::Auto | SourceChoice::Replay => (false, format!("there is no {}", config.api)),
-    };
-    if use_api {
-        let address = config.api.parse().map_err(|error| wrong(&error))?;
-        let source = Polled::start(Arc::new(Api::new(address)), schedule);
-        return Ok((Source::Polled(source), format!("reading fleet's HTTP API at {}: {why}", config.api)));
+        let asked_for_fleetctl = config.fleetctl.is_some() || config.connection != Connection::Default;
+        let socket_is_there = matches!(&config.api, Address::Unix(path) if path.exists());
+        let (use_api, why) = match config.source {
+            SourceChoice::Api => (true, "as was asked for".to_owned()),
+            SourceChoice::Fleetctl => (false, "as was asked for".to_owned()),
+            SourceChoice::Auto | SourceChoice::Replay if asked_for_fleetctl => {
+                (false, "as was asked for (-c, -e or -t)".to_owned())
+            }
+            SourceChoice::Auto | SourceChoice::Replay if socket_is_there => {
+                (true, "its socket is there, and nothing asks for fleetctl".to_owned())
+            }
+            SourceChoice::Auto | SourceChoice::Replay => (false, format!("there is no {}", config.api)),
+        };
+        if use_api {
+            let why = format!("reading fleet's HTTP API at {}: {why}", config.api);
+            return (Choice::Api(config.api.clone()), why);
+        }
+        let command = config.fleetctl.clone().unwrap_or_else(|| "fleetctl".to_owned());
+        let why = format!("reading fleet through {command}: {why}");
+        (Choice::Fleetctl { command, connection: config.connection.clone() }, why)
     }
-    let command = config.fleetctl.clone().unwrap_or_else(|| "fleetctl".to_owned());
-    let settings = fleetctl::Settings { command: command.clone(), connection: config.connection.clone() };
-    match Fleetctl::new(settings) {
-        Ok(fleetctl) => Ok((
-            Source::Polled(Polled::start(Arc::new(fleetctl), schedule)),
-            format!("reading fleet through {command}: {why}"),
-        )),
-        Err(error) if asked_for_fleetctl || config.source == SourceChoice::Fleetctl => Err(wrong(&error)),
-        Err(error) => {
-            Err(Failure::Config(format!("nothing to read fleet from: there is no {}, and {error}", config.api)))
-        }
+
+    /// Finds what is needed for it. Nothing is started yet.
+    fn open(&self, config: &Config) -> Result<Start, Failure> {
+        let schedule = schedule(config);
+        Ok(match self.clone() {
+            Choice::Demo { speed } => Box::new(move || Source::Replay(Box::new(Replay::demo(speed)))),
+            Choice::Replay { path, speed } => {
+                let replay = Replay::open(&path, speed).map_err(|error| Failure::Config(error.to_string()))?;
+                Box::new(move || Source::Replay(Box::new(replay)))
+            }
+            Choice::Api(address) => {
+                Box::new(move || Source::Polled(Polled::start(Arc::new(Api::new(address)), schedule)))
+            }
+            Choice::Fleetctl { command, connection } => {
+                let nothing_asked = config.source == SourceChoice::Auto
+                    && config.fleetctl.is_none()
+                    && connection == Connection::Default;
+                let settings = fleetctl::Settings { command, connection, timeout: config.poll_timeout };
+                let fleetctl = Fleetctl::new(settings).map_err(|error| {
+                    Failure::Config(if nothing_asked {
+                        format!("nothing to read fleet from: there is no {}, and {error}", config.api)
+                    } else {
+                        error.to_string()
+                    })
+                })?;
+                Box::new(move || Source::Polled(Polled::start(Arc::new(fleetctl), schedule)))
+            }
+        })
     }
 }
 
-/// The options that decide which source there is.
-fn source_part(config: &Config) -> impl PartialEq {
-    (
-        (config.fleetctl.clone(), config.connection.clone(), config.source, config.api.clone()),
-        (config.unit_freq, config.machine_freq, config.poll_timeout),
-        (config.demo, config.replay.clone(), config.replay_speed),
-    )
+fn schedule(config: &Config) -> Schedule {
+    Schedule { units: config.unit_freq, machines: config.machine_freq, timeout: config.poll_timeout }
 }
 
 fn open_recorder(path: Option<&Path>) -> Result<Option<Recorder>, Failure> {

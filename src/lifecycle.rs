@@ -56,7 +56,8 @@ pub struct ServiceManager {
 impl ServiceManager {
     /// What the environment tells of it.
     pub fn from_environment() -> Self {
-        Self { status: String::new(), watchdog: sd_notify::watchdog_enabled() }
+        let watchdog = sd_notify::watchdog_enabled().filter(|timeout| !timeout.is_zero());
+        Self { status: String::new(), watchdog }
     }
 
     /// How often it wants to hear [`ServiceManager::alive`], if at all: twice in the time after which it would act.
@@ -71,9 +72,11 @@ impl ServiceManager {
 
     /// The one line that `systemctl status` shows; sent when it is another one.
     pub fn status(&mut self, status: &str) {
+        // A line break would begin another assignment (`sd_notify(3)`).
+        let status = status.replace(char::is_control, " ");
         if self.status != status {
-            status.clone_into(&mut self.status);
-            send(&[NotifyState::Status(status)]);
+            send(&[NotifyState::Status(&status)]);
+            self.status = status;
         }
     }
 

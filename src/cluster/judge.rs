@@ -16,7 +16,7 @@ pub struct Evidence<'a> {
     pub state: &'a UnitState,
     /// Whether the last reading of the units had it.
     pub reported: bool,
-    /// Whether the unit files have been read since it appeared. Without, `file` proves nothing.
+    /// Whether the unit files were read since it appeared, and are believed. If not, a missing `file` proves nothing.
     pub files_known: bool,
     /// Its unit file.
     pub file: Option<&'a UnitFile>,
@@ -24,17 +24,17 @@ pub struct Evidence<'a> {
     pub machine_lost: bool,
     /// Whether fleet reported it after its machine had left.
     pub outlived_machine: bool,
-    /// Another machine that reports the same unit; the target, if that one does.
+    /// Another machine that reports the same unit: the target, or, if this row is missing, one that came later.
     pub elsewhere: Option<&'a MachineId>,
 }
 
 impl Evidence<'_> {
     /// The machine that fleet has moved the unit to, if that machine reports it.
     fn moved(&self) -> Option<&MachineId> {
-        let (file, elsewhere, machine) = (self.file?, self.elsewhere?, self.state.machine.as_ref()?);
-        let here = file.target.as_ref() == Some(machine);
-        // A missing row needs no proof by the target: it may have been read before fleet chose anew.
-        (!file.global && (!here || !self.reported)).then_some(elsewhere)
+        let file = self.file?;
+        let here = file.target.as_ref() == self.state.machine.as_ref();
+        // The target may have been read before fleet chose anew, so what is missing here may be elsewhere all the same.
+        if file.global || (here && self.reported) { None } else { self.elsewhere }
     }
 
     fn wanted(&self) -> Option<&str> {
@@ -45,7 +45,7 @@ impl Evidence<'_> {
     pub fn gone(&self) -> Option<&'static str> {
         if self.files_known && self.file.is_none() {
             Some("its unit file is gone")
-        } else if self.files_known && self.wanted() == Some("inactive") {
+        } else if self.wanted() == Some("inactive") && self.files_known {
             Some("fleet has unloaded it")
         } else if self.moved().is_some() {
             Some("fleet has moved it to another machine")
@@ -54,14 +54,6 @@ impl Evidence<'_> {
         } else {
             None
         }
-    }
-
-    /// Whether fleet, as far as is known, wants the unit just where it was last reported.
-    pub fn wanted_here(&self) -> bool {
-        let elsewhere = self.file.is_some_and(|file| {
-            !file.global && file.target_known && file.target.as_ref() != self.state.machine.as_ref()
-        });
-        !self.machine_lost && !elsewhere
     }
 
     /// The verdict on a row with a machine, and its reason in one sentence.

@@ -6,9 +6,11 @@
 //! This module knows nothing of how a reading was obtained and nothing of who looks at the view: it depends on the
 //! standard library and serde alone, and time is passed in, so that a test can replay an hour in a millisecond.
 
+mod conclude;
 mod health;
 mod judge;
 mod merge;
+mod show;
 #[cfg(test)]
 mod tests;
 mod transition;
@@ -251,6 +253,19 @@ impl Moment {
     /// This moment.
     pub fn now() -> Self {
         Self { instant: Instant::now(), wall: SystemTime::now() }
+    }
+
+    /// The moment `time` before this one, as far as the clocks go back.
+    pub fn before(self, time: Duration) -> Self {
+        Self {
+            instant: self.instant.checked_sub(time).unwrap_or(self.instant),
+            wall: self.wall.checked_sub(time).unwrap_or(self.wall),
+        }
+    }
+
+    /// How long ago it was, as people count: the steady clock of a replay runs at the recording's pace.
+    pub fn age(self, now: Moment) -> Duration {
+        now.wall.duration_since(self.wall).unwrap_or_default()
     }
 
     /// The time from `earlier` until this moment; zero if that is later.

@@ -83,7 +83,7 @@ impl Watch {
     }
 
     fn at(&mut self, second: u64, reading: Reading) -> Vec<&'static str> {
-        let transitions = self.cluster.read(reading, self.start + Duration::from_secs(second));
+        let transitions = self.cluster.read(reading, self.start + Duration::from_secs(second), Duration::ZERO);
         self.keep(&transitions)
     }
 
@@ -350,6 +350,133 @@ fn what_does_not_change_stays_the_same_in_memory() {
     assert!(Arc::ptr_eq(&before.units[1], &watch.cluster.view().units[1]));
 }
 
+/// A cluster of 30 units on three machines.
+fn thirty() -> Watch {
+    let mut watch = Watch { cluster: Cluster::new(GRACE), start: Moment::now(), events: vec![] };
+    watch.at(0, machines(&["m1", "m2", "m3"]));
+    watch.at(0, files(&thirty_files()));
+    watch.at(0, units(&thirty_states()));
+    watch
+}
+
+fn thirty_states() -> Vec<UnitState> {
+    (0..30).map(|n| state(&format!("u{n:02}.service"), &format!("m{}", n % 3 + 1), "active")).collect()
+}
+
+fn thirty_files() -> Vec<UnitFile> {
+    (0..30).map(|n| file(&format!("u{n:02}.service"), "launched", Some(&format!("m{}", n % 3 + 1)))).collect()
+}
+
+impl Watch {
+    /// Reads everything, of which the unit list has only the first `units`.
+    fn reads(&mut self, second: u64, listed: usize) {
+        self.at(second, units(&thirty_states()[..listed]));
+        self.at(second, machines(&["m1", "m2", "m3"]));
+        self.at(second, files(&thirty_files()));
+    }
+
+    fn count(&self, name: &str) -> usize {
+        self.events.iter().filter(|event| event.name() == name).count()
+    }
+}
+
+#[test]
+fn rows_that_come_back_one_by_one_after_a_doubt_are_not_gone_when_it_ends() {
+    let mut watch = thirty();
+    (2..40).step_by(2).for_each(|second| watch.reads(second, 19));
+    (40..80).step_by(2).for_each(|second| watch.reads(second, 22));
+    assert_eq!((watch.count("source_suspect"), watch.count("gone")), (1, 0));
+    assert_eq!(watch.count("stale"), 8, "the doubt is over, and eight are still away");
+    watch.reads(80, 30);
+    assert_eq!((watch.count("back"), watch.count("gone")), (8, 0));
+}
+
+#[test]
+fn a_list_that_wobbles_is_one_doubt() {
+    let mut watch = thirty();
+    (2..20).step_by(2).for_each(|second| watch.reads(second, if second % 4 == 0 { 21 } else { 19 }));
+    watch.reads(20, 30);
+    assert_eq!((watch.count("source_suspect"), watch.count("stale"), watch.count("gone")), (1, 0, 0));
+    assert!(watch.cluster.health().suspect_since.is_none());
+}
+
+#[test]
+fn unit_files_that_cannot_be_read_do_not_stop_the_judgement() {
+    let mut watch = Watch { cluster: Cluster::new(GRACE), start: Moment::now(), events: vec![] };
+    watch.at(0, machines(&["m1", "m2", "m3"]));
+    watch.at(0, units(&thirty_states()));
+    for second in (2..60).step_by(10) {
+        watch.fail(second, Topic::UnitFiles);
+        watch.at(second, units(&thirty_states()[..29]));
+        watch.at(second, machines(&["m1", "m2"]));
+    }
+    assert_eq!((watch.count("machine_lost"), watch.count("gone")), (1, 1));
+}
+
+#[test]
+fn the_new_row_of_a_unit_that_moved_may_blink_while_the_old_one_is_still_listed() {
+    let mut watch = Watch::new();
+    let mut wanted = Watch::files();
+    wanted[0].target = Some("m3".into());
+    let mut old = Watch::states();
+    old[0].ip = None;
+    watch.at(2, units(&old));
+    watch.at(2, machines(&["m2", "m3", "m4"]));
+    watch.at(3, files(&wanted));
+    let mut both = old.clone();
+    both.push(state("a.service", "m3", "active"));
+    watch.at(4, units(&both));
+    watch.at(5, files(&wanted));
+    assert_eq!(watch.at(6, units(&old)), [""; 0]);
+}
+
+#[test]
+fn an_etcd_that_knows_nothing_is_no_empty_cluster_in_whatever_order_it_is_asked() {
+    let mut watch = Watch::new();
+    watch.at(10, files(&[]));
+    watch.at(10, machines(&[]));
+    watch.at(11, units(&[]));
+    watch.at(13, units(&[]));
+    assert_eq!(watch.count("gone"), 0);
+    assert_eq!(watch.cluster.view().units.len(), 6);
+}
+
+#[test]
+fn unit_files_that_are_short_after_an_outage_take_no_row_away() {
+    let mut watch = thirty();
+    watch.fail(10, Topic::Units);
+    watch.fail(10, Topic::UnitFiles);
+    watch.at(20, units(&thirty_states()[..11]));
+    watch.at(20, files(&thirty_files()[..11]));
+    assert_eq!(watch.count("gone"), 0);
+    watch.reads(30, 30);
+    assert_eq!(watch.count("gone"), 0);
+}
+
+#[test]
+fn a_list_of_unit_files_that_was_begun_before_a_row_appeared_proves_nothing_about_it() {
+    let mut watch = Watch::new();
+    let mut states = Watch::states();
+    states.push(state("new.service", "m3", "active"));
+    watch.at(20, units(&states));
+    let at = watch.start + Duration::from_secs(27);
+    watch.cluster.read(files(&Watch::files()), at, Duration::from_secs(25));
+    assert_eq!(watch.verdict("new.service"), Some(Verdict::Ok));
+    watch.at(28, files(&Watch::files()));
+    assert_eq!(watch.verdict("new.service"), Some(Verdict::Ghost));
+}
+
+#[test]
+fn what_comes_first_into_an_empty_cluster_is_an_event() {
+    let mut watch = Watch { cluster: Cluster::new(GRACE), start: Moment::now(), events: vec![] };
+    watch.at(0, machines(&[]));
+    watch.at(0, files(&[]));
+    watch.at(0, units(&[]));
+    assert_eq!(watch.at(10, machines(&["m1"])), ["machine_joined"]);
+    assert_eq!(watch.at(10, files(&[file("a.service", "launched", Some("m1"))])), ["appeared"]);
+    assert_eq!(watch.at(12, units(&[state("a.service", "m1", "active")])), ["appeared"]);
+}
+
 /// What a source may say in a small world of three units and three machines.
 fn any_reading() -> impl Strategy<Value = Result<Reading, Topic>> {
     let name = || (0..3_u8).prop_map(|number| format!("{number}.service"));
@@ -401,7 +528,7 @@ proptest! {
                         }
                         _ => None,
                     };
-                    (cluster.read(reading, at), reported)
+                    (cluster.read(reading, at, Duration::ZERO), reported)
                 }
                 Err(topic) => {
                     let transitions = cluster.fail(topic, "no answer", at);

@@ -1,6 +1,7 @@
 //! The places where an option can be set, laid over each other, and what is in force for each key.
 //!
-//! Values stay what they were where they were written, each with its origin; what they mean is not known here.
+//! Values stay what they were where they were written, each with its origin; what they mean is not known here, but for
+//! what [`choice`] says of two of them.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -10,7 +11,7 @@ use figment::providers::{Format, Toml};
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 
-use super::{ConfigError, Setting};
+use super::{ConfigError, Setting, choice};
 use crate::cli::Cli;
 
 pub(super) const PREFIX: &str = "FLEET_MONITOR_";
@@ -27,7 +28,7 @@ pub(super) const OPTIONS: &[(&str, Option<&str>)] = &[
     ("tunnel", None),
     ("tunnel_port", Some("22")),
     ("source", Some("auto")),
-    ("api", Some("unix:///var/run/fleet.sock")),
+    ("api", None),
     ("poll_timeout", Some("10")),
     ("grace", Some("30")),
     ("demo", Some("false")),
@@ -52,6 +53,16 @@ pub(super) const OPTIONS: &[(&str, Option<&str>)] = &[
 struct Layer {
     metadata: Metadata,
     values: Dict,
+}
+
+impl Layer {
+    /// Without the options that ask for another source than an option of a stronger place does.
+    fn under(mut self, stronger: &Figment) -> Self {
+        let decided: Vec<(&str, Value)> =
+            OPTIONS.iter().filter_map(|(key, _)| Some((*key, stronger.find_value(key).ok()?))).collect();
+        self.values.retain(|key, value| decided.iter().all(|(by, with)| choice::agree((key, value), (by, with))));
+        self
+    }
 }
 
 impl Provider for Layer {
@@ -199,18 +210,23 @@ pub(super) struct Values {
 }
 
 impl Values {
-    /// Lays the command line over the environment, over the file, over the defaults.
+    /// Lays the command line over the environment, over the file, over the defaults. A choice of the source counts as
+    /// not set if a stronger place has made another one.
     pub(super) fn new(cli: &Cli, variables: &BTreeMap<String, String>, default_file: &Path) -> Self {
         let mut errors = Vec::new();
-        let mut figment = Figment::from(defaults());
         let file = read_file(cli, variables, default_file)
             .and_then(|found| found.map(|(place, text)| file(place, &text, &mut errors)).transpose());
-        match file {
-            Ok(Some(file)) => figment = figment.merge(file),
-            Ok(None) => {}
-            Err(error) => errors.push(error),
+        let file = file.unwrap_or_else(|error| {
+            errors.push(error);
+            None
+        });
+        let environment = environment(variables, &mut errors).under(&Figment::from(cli));
+        let stronger = Figment::from(&environment).merge(cli);
+        let mut figment = Figment::from(defaults());
+        if let Some(file) = file {
+            figment = figment.merge(file.under(&stronger));
         }
-        figment = figment.merge(environment(variables, &mut errors)).merge(cli);
+        figment = figment.merge(environment).merge(cli);
         Self { figment, errors, settings: Vec::new() }
     }
 
@@ -219,11 +235,6 @@ impl Values {
         let metadata = self.figment.get_metadata(value.tag())?;
         let origin = metadata.interpolate(self.figment.profile(), &[key]);
         Some(Found { given: metadata.name != DEFAULT, value, origin })
-    }
-
-    /// Whether a key is set anywhere but in the defaults.
-    pub(super) fn is_given(&self, key: &str) -> bool {
-        self.find(key).is_some_and(|found| found.given)
     }
 
     /// The value of a key that has a default. Where it is wrong, an error is noted, and the value is a placeholder.
@@ -290,7 +301,7 @@ impl Values {
 }
 
 /// A single value as text, so that `8989` and `"8989"` are the same everywhere.
-fn scalar(value: &Value) -> Option<String> {
+pub(super) fn scalar(value: &Value) -> Option<String> {
     match value {
         Value::String(_, text) => Some(text.clone()),
         Value::Char(_, char) => Some(char.to_string()),

@@ -12,6 +12,8 @@ use std::time::Duration;
 use hyper::Uri;
 use tracing_subscriber::EnvFilter;
 
+use crate::source::api::{Address, AddressError};
+
 /// No time in the options makes sense beyond a day, and none overflows a clock below it.
 const DAY: f64 = 86_400.0;
 
@@ -101,10 +103,8 @@ fn is_host(text: &str) -> bool {
 }
 
 /// Where the fleet API is. Credentials in it are refused: fleet knows none, and they would end up in logs.
-pub(super) fn api(text: &str) -> Parsed<String> {
-    let is_address = text.strip_prefix("unix://").is_some_and(|path| path.starts_with('/'))
-        || text.strip_prefix("http://").is_some_and(|rest| !rest.is_empty() && !rest.contains('@'));
-    if is_address { Ok(text.into()) } else { Err("expected unix:///PATH or http://HOST:PORT".into()) }
+pub(super) fn api(text: &str) -> Parsed<Address> {
+    text.parse().map_err(|error: AddressError| error.to_string())
 }
 
 /// What a browser sends as `Origin` (RFC 6454, section 7): scheme, host and port, in lower case, nothing after them.

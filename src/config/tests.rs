@@ -75,7 +75,7 @@ fn the_defaults_are_as_documented() {
         unit_freq: Duration::from_secs(2),
         connection: Connection::Default,
         source: SourceChoice::Auto,
-        api: "unix:///var/run/fleet.sock".into(),
+        api: Address::Unix("/var/run/fleet.sock".into()),
         poll_timeout: Duration::from_secs(10),
         grace: Duration::from_secs(30),
         demo: false,
@@ -104,6 +104,8 @@ fn every_option_is_a_flag_and_the_help_tells_its_default() {
     let flags: BTreeSet<_> = command.get_arguments().map(|argument| argument.get_id().as_str()).collect();
     let keys = OPTIONS.iter().map(|(key, _)| *key).chain(["config", "check_config"]);
     assert_eq!(flags, keys.collect());
+    let spellings = command.get_after_help().unwrap().to_string();
+    assert!(spellings.contains("--config is not\nin the file, and --check-config only here"), "{spellings}");
     for &(key, default) in OPTIONS {
         let argument = command.get_arguments().find(|argument| argument.get_id() == key).unwrap();
         let help = argument.get_help().unwrap().to_string();
@@ -111,6 +113,7 @@ fn every_option_is_a_flag_and_the_help_tells_its_default() {
             Some("false") => assert!(!help.contains("[default"), "{key}: {help}"),
             Some("") => assert!(help.ends_with("[default: none]"), "{key}: {help}"),
             Some(default) => assert!(help.ends_with(&format!("[default: {default}]")), "{key}: {help}"),
+            None if key == "api" => assert!(help.ends_with(&format!("[default: {}]", Address::default())), "{help}"),
             None => {}
         }
     }
@@ -198,7 +201,6 @@ fn impossible_values_are_refused() {
     let alone = |flag| format!("expected a host alone, without scheme or port; {flag} sets the port");
     let endpoint = alone("--endpoint-port");
     let tunnel = alone("--tunnel-port");
-    let api = "expected unix:///PATH or http://HOST:PORT";
     let origins = "expected origins, such as https://ops.example.com or http://10.0.0.1:8000, or *";
     let hosts = "expected names of hosts, without a port, or *";
     let unit_fields = |name: &str| {
@@ -238,9 +240,11 @@ fn impossible_values_are_refused() {
         ("source", "docker", "expected one of auto, fleetctl, api, replay"),
         ("publish", "never", "expected one of changes, polls"),
         ("log_to", "syslog", "expected one of auto, journal, stderr"),
-        ("api", "https://10.0.0.1", api),
-        ("api", "unix://fleet.sock", api),
-        ("api", "/var/run/fleet.sock", api),
+        ("api", "http://10.0.0.1", "it needs a port, as in http://127.0.0.1:49153"),
+        ("api", "http://10.0.0.1:80/fleet/v1", "only a host and a port may follow http://"),
+        ("api", "https://10.0.0.1", "fleet speaks no TLS; use http://HOST:PORT"),
+        ("api", "unix://fleet.sock", "the path must be absolute, as in unix:///var/run/fleet.sock"),
+        ("api", "/var/run/fleet.sock", "expected unix:///PATH or http://HOST:PORT"),
         ("max_clients", "0", "expected a number from 1 to 1000000"),
         ("max_clients", "18446744073709551615", "expected a number from 1 to 1000000"),
         ("allowed_origins", "ops.example.com", origins),
@@ -320,8 +324,8 @@ fn conflicts_name_both_and_where_they_were_set() {
             r#"endpoint = "etcd" (FILE:1): cannot be combined with tunnel = "ssh" (--tunnel)"#,
         ),
         (
-            Places::new().variable("DEMO", "1").arguments(&["--replay", "f"]),
-            r#"demo = 1 (FLEET_MONITOR_DEMO): cannot be combined with replay = "f" (--replay)"#,
+            Places::new().arguments(&["--demo", "--replay", "f"]),
+            r#"demo = true (--demo): cannot be combined with replay = "f" (--replay)"#,
         ),
         (
             Places::new().arguments(&["--demo", "--record", "f"]),
@@ -348,21 +352,64 @@ fn conflicts_name_both_and_where_they_were_set() {
             r#"source = "api" (--source): cannot be combined with fleetctl = "fleetctl" (--fleetctl)"#,
         ),
         (
-            Places::new().arguments(&["--source", "api"]).variable("ENDPOINT", "etcd"),
-            r#"source = "api" (--source): cannot be combined with endpoint = "etcd" (FLEET_MONITOR_ENDPOINT)"#,
+            Places::new().variable("SOURCE", "api").variable("ENDPOINT", "etcd"),
+            r#"source = "api" (FLEET_MONITOR_SOURCE): cannot be combined with endpoint = "etcd" (FLEET_MONITOR_ENDPOINT)"#,
         ),
         (
-            Places::new().arguments(&["--source", "api"]).variable("TUNNEL", "ssh"),
-            r#"source = "api" (--source): cannot be combined with tunnel = "ssh" (FLEET_MONITOR_TUNNEL)"#,
+            Places::new().file("source = 'api'\ntunnel = 'ssh'"),
+            r#"source = "api" (FILE:1): cannot be combined with tunnel = "ssh" (FILE:2)"#,
         ),
         (
-            Places::new().file("api = 'http://h'").variable("SOURCE", "fleetctl"),
-            r#"source = "fleetctl" (FLEET_MONITOR_SOURCE): cannot be combined with api = "http://h" (FILE:1)"#,
+            Places::new().file("api = 'http://h:1'\nsource = 'fleetctl'"),
+            r#"source = "fleetctl" (FILE:2): cannot be combined with api = "http://h:1" (FILE:1)"#,
         ),
     ];
     for (places, error) in cases {
         assert_eq!(places.errors(), [error]);
     }
+}
+
+#[test]
+fn a_stronger_choice_of_the_source_wins() {
+    /// What is left of a choice: the source, whether it is the demo, whether a file is played, and what fleetctl is told.
+    fn left(places: &Places) -> (SourceChoice, bool, bool, Connection) {
+        let config = places.config();
+        (config.source, config.demo, config.replay.is_some(), config.connection)
+    }
+    use SourceChoice::{Api, Auto, Fleetctl};
+    let etcd = || Connection::Etcd { host: "etcd".into(), port: 4001 };
+    let files = [
+        "source = 'api'\napi = 'http://h:1'",
+        "source = 'fleetctl'\nendpoint = 'etcd'",
+        "tunnel = 'ssh'",
+        "fleetctl = 'f'\nrecord = 'r'",
+        "demo = true",
+        "replay = 'f'",
+    ];
+    for (arguments, expected) in [
+        (&["--demo"] as &[&str], (Auto, true, false, Connection::Default)),
+        (&["--replay", "g"], (Auto, false, true, Connection::Default)),
+        (&["--source", "api"], (Api, false, false, Connection::Default)),
+        (&["--api", "http://g:1"], (Api, false, false, Connection::Default)),
+    ] {
+        for file in files {
+            let places = Places::new().file(file).arguments(arguments);
+            assert_eq!(left(&places), expected, "{arguments:?} over {file}");
+            if let [option, value] = arguments {
+                let places = Places::new().file(file).variable(&option[2..].to_uppercase(), value);
+                assert_eq!(left(&places), expected, "{option} in the environment over {file}");
+            }
+        }
+    }
+    for file in ["source = 'api'\napi = 'http://h:1'", "demo = true", "replay = 'f'"] {
+        assert_eq!(left(&Places::new().file(file).arguments(&["-e", "etcd"])), (Auto, false, false, etcd()), "{file}");
+        assert_eq!(left(&Places::new().file(file).arguments(&["-c", "f"])).0, Auto, "{file}");
+        assert_eq!(left(&Places::new().file(file).arguments(&["--source", "fleetctl"])).0, Fleetctl, "{file}");
+    }
+    let told = Places::new().file("source = 'api'").arguments(&["--demo"]);
+    assert_eq!(told.origin("source"), "default", "what does not count is not shown");
+    let overridden = Places::new().file("endpoint = 'etcd'").variable("SOURCE", "api").arguments(&["--source", "auto"]);
+    assert_eq!(left(&overridden), (Auto, false, false, etcd()), "an overridden choice decides nothing");
 }
 
 #[test]
@@ -417,9 +464,10 @@ fn all_errors_are_told_at_once() {
 
 #[test]
 fn credentials_and_unknown_values_are_not_printed() {
-    let places = Places::new()
-        .file("token = 'geheim'\nendpoint = 'http://core:geheim@etcd'\nallowed_origins = ['https://a:geheim@b']")
-        .variable("API", "http://core:geheim@10.0.0.1");
+    let places = Places::new().file(
+        "token = 'geheim'\nendpoint = 'http://core:geheim@etcd'\nallowed_origins = ['https://a:geheim@b']\n\
+         api = 'http://core:geheim@10.0.0.1'",
+    );
     let errors = places.errors();
     assert_eq!(errors.len(), 4);
     assert!(errors.iter().all(|error| !error.contains("geheim")), "{errors:?}");
@@ -504,6 +552,8 @@ fn assert_round_trip(places: &Places) {
 #[test]
 fn the_report_is_a_file_with_the_same_effect() {
     assert_round_trip(&Places::new());
+    assert_round_trip(&Places::new().arguments(&["--source", "fleetctl"]));
+    assert_round_trip(&Places::new().arguments(&["--api", "http://10.0.0.1:49153"]));
     assert_round_trip(&Places::new().arguments(&["--demo", "--unit-freq", ".5", "--grace", "1e1", "--port", "010"]));
     assert_round_trip(
         &Places::new()
@@ -543,12 +593,13 @@ proptest! {
 }
 
 #[test]
-fn to_name_an_api_is_to_ask_for_it_unless_fleetctl_is_asked_for() {
+fn to_name_another_api_is_to_ask_for_it_unless_fleetctl_is_asked_for() {
     let choice = |arguments: &[&str]| {
         let cli = Cli::try_parse_from([&["fleet-monitor"], arguments].concat()).unwrap();
         load_over(&cli, &BTreeMap::new(), Path::new("/nowhere")).unwrap().0.source
     };
     assert_eq!(choice(&[]), SourceChoice::Auto);
+    assert_eq!(choice(&["--api", "unix:///var/run/fleet.sock"]), SourceChoice::Auto);
     assert_eq!(choice(&["--api", "http://127.0.0.1:49153"]), SourceChoice::Api);
     assert_eq!(choice(&["--api", "http://127.0.0.1:49153", "-e", "10.0.0.1"]), SourceChoice::Auto);
 }

@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use serde::{Serialize, Serializer};
 
 use super::fields::{MachineField, UnitField};
@@ -86,8 +87,8 @@ fn place(machine: Option<&MachineId>, ip: Option<&Text>) -> String {
     }
 }
 
-/// The part of `/v2/state` that changes with the revision alone, without the braces around it.
-pub fn content(publication: &Publication) -> Vec<u8> {
+/// The part of `/v2/state` that changes with the revision alone, after its [`head`].
+pub fn content(publication: &Publication) -> Bytes {
     #[derive(Serialize)]
     struct Content<'a> {
         units: Vec<UnitRow<'a>>,
@@ -105,11 +106,11 @@ pub fn content(publication: &Publication) -> Vec<u8> {
             .map(|transition| TransitionRow::from(transition.as_ref()))
             .collect(),
     });
-    content[1..content.len() - 1].to_vec()
+    Bytes::from(content).slice(1..)
 }
 
-/// `/v2/state` up to its `content`, without the braces.
-pub fn head(publication: &Publication, clients: usize, now: Moment) -> Vec<u8> {
+/// `/v2/state` up to its [`content`].
+pub fn head(publication: &Publication, clients: usize, now: Moment) -> Bytes {
     #[derive(Serialize)]
     struct Head<'a> {
         epoch: &'a str,
@@ -124,14 +125,16 @@ pub fn head(publication: &Publication, clients: usize, now: Moment) -> Vec<u8> {
         name: &'static str,
         version: &'static str,
     }
-    let head = to_json(&Head {
+    let mut head = to_json(&Head {
         epoch: &publication.epoch,
         revision: publication.revision,
         time: now.wall,
         software: Software { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION") },
         health: HealthRow::new(&publication.health, &publication.source, clients, now),
     });
-    head[1..head.len() - 1].to_vec()
+    head.pop();
+    head.push(b',');
+    head.into()
 }
 
 /// The health alone.
@@ -180,8 +183,8 @@ impl<'a> HealthRow<'a> {
             let topic = health.topic(topic);
             let failure = topic.failure.as_ref();
             TopicRow {
-                age: topic.read.map(|read| seconds(now.since(read))),
-                failing_for: failure.map(|failure| seconds(now.since(failure.since))),
+                age: topic.read.map(|read| seconds(read.age(now))),
+                failing_for: failure.map(|failure| seconds(failure.since.age(now))),
                 reason: failure.map(|failure| &*failure.reason),
             }
         };

@@ -61,7 +61,7 @@ pub struct SourceInfo {
 /// A list of the first protocol, and when it last changed.
 #[derive(Clone, Debug)]
 pub struct List {
-    /// Grows whenever the list is to be sent again.
+    /// The revision of the publication in which it was new.
     pub revision: u64,
     /// The message.
     pub frame: Frame,
@@ -90,15 +90,11 @@ pub struct Publication {
 }
 
 impl Publication {
-    /// Everything as one JSON object, for `/v2/state`. Its large part is encoded once per revision.
-    pub fn state(&self, clients: usize, now: Moment) -> Vec<u8> {
-        let content = self.content.get_or_init(|| message::content(self).into());
-        let mut state = vec![b'{'];
-        state.extend(message::head(self, clients, now));
-        state.push(b',');
-        state.extend_from_slice(content);
-        state.push(b'}');
-        state
+    /// Everything as one JSON object, for `/v2/state`, in two parts of which the large one is encoded once per revision
+    /// and shared.
+    pub fn state(&self, clients: usize, now: Moment) -> [Bytes; 2] {
+        let content = self.content.get_or_init(|| message::content(self));
+        [message::head(self, clients, now), content.clone()]
     }
 
     /// The state of the source as one JSON object.
@@ -168,24 +164,24 @@ impl Publisher {
         }
     }
 
-    /// Publishes. Encodes each list once, and only if it can have changed.
+    /// Publishes. Encodes each list once, and only if it can have changed; wakes the readers only if there is news.
     pub fn publish(&mut self, news: News<'_>) {
         let last = self.sender.borrow().clone();
         let settings_are_new = std::mem::take(&mut self.settings_are_new);
         let same_view = Arc::ptr_eq(&last.view, news.view);
-        let changed = !same_view || !news.transitions.is_empty() || !same_state(&last.health, news.health);
-        let polled = |topic| self.settings.publish == Publish::Polls && news.read == Some(topic);
+        let same_content = same_view && news.transitions.is_empty();
+        let next = last.revision + 1;
 
         let list = |topic, last: Option<&List>, encode: &dyn Fn() -> Vec<u8>| {
             news.health.topic(topic).read?;
-            if let Some(last) = last.filter(|_| same_view && !settings_are_new && !polled(topic)) {
+            let polled = self.settings.publish == Publish::Polls && news.read == Some(topic);
+            if let Some(last) = last.filter(|_| same_view && !settings_are_new && !polled) {
                 return Some(last.clone());
             }
             let frame = Frame::text(&encode());
             match last {
-                Some(last) if last.frame == frame && !polled(topic) => Some(last.clone()),
-                Some(last) => Some(List { revision: last.revision + 1, frame }),
-                None => Some(List { revision: 1, frame }),
+                Some(last) if last.frame == frame && !polled => Some(last.clone()),
+                _ => Some(List { revision: next, frame }),
             }
         };
         let units = list(Topic::Units, last.units.as_ref(), &|| message::units(news.view, &self.settings.unit_fields));
@@ -193,17 +189,23 @@ impl Publisher {
             message::machines(news.view, &self.settings.machine_fields)
         });
 
-        self.sender.send_replace(Arc::new(Publication {
+        let new_list = [&units, &machines].into_iter().flatten().any(|list| list.revision == next);
+        let changed = !same_content || new_list || !same_state(&last.health, news.health);
+        let publication = Publication {
             epoch: last.epoch.clone(),
-            revision: last.revision + u64::from(changed),
+            revision: if changed { next } else { last.revision },
             source: last.source.clone(),
             view: news.view.clone(),
             health: news.health.clone(),
             history: grow(&last.history, news.transitions),
             units,
             machines,
-            content: if changed { Arc::default() } else { last.content.clone() },
-        }));
+            content: if same_content { last.content.clone() } else { Arc::default() },
+        };
+        self.sender.send_if_modified(|slot| {
+            *slot = Arc::new(publication);
+            changed
+        });
     }
 }
 

@@ -26,10 +26,13 @@ pub fn line(publication: &Publication, clients: usize) -> String {
     if let Some(since) = health.suspect_since {
         let _ = write!(line, ", many of them missing from fleet's list since {} and not believed gone", clock(since));
     }
+    if health.held_back > 0 {
+        let _ = write!(line, ", {} held back", count(health.held_back, "disappearance"));
+    }
     if source.ended {
         line.push_str(", the recording is over");
     }
-    let _ = write!(line, ", {}", count(clients, "client"));
+    let _ = write!(line, ", {}", count(clients as u64, "client"));
     line
 }
 
@@ -42,14 +45,14 @@ fn contents(publication: &Publication) -> String {
         *wrong.entry(unit.verdict).or_default() += 1;
     }
     let wrong: Vec<String> = wrong.iter().map(|(verdict, count)| format!("{count} {verdict}")).collect();
-    let mut contents = format!("{}, {}", count(machines, "machine"), count(units, "unit"));
+    let mut contents = format!("{}, {}", count(machines as u64, "machine"), count(units as u64, "unit"));
     if !wrong.is_empty() {
         let _ = write!(contents, " ({})", wrong.join(", "));
     }
     contents
 }
 
-fn count(number: usize, noun: &str) -> String {
+fn count(number: u64, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 

@@ -45,7 +45,7 @@ impl Bench {
 
     fn read(&mut self, reading: Reading) {
         let read = Some(reading.topic());
-        let transitions = self.cluster.read(reading, self.now);
+        let transitions = self.cluster.read(reading, self.now, Duration::ZERO);
         let (view, health) = (self.cluster.view(), self.cluster.health());
         self.publisher.publish(News { view, health, transitions: &transitions, read });
     }
@@ -96,27 +96,49 @@ fn a_list_is_there_once_it_was_read_and_new_when_it_changed() {
     bench.machines();
     assert_eq!(bench.revisions(), (1, 1, 0), "no empty unit list before the units were read");
     bench.units(&[unit("a.service", Some("m1"), "active")]);
-    let first = bench.revisions();
-    assert_eq!((first.1, first.2), (1, 1));
+    assert_eq!(bench.revisions(), (2, 1, 2));
     bench.units(&[unit("a.service", Some("m1"), "active")]);
-    assert_eq!(bench.revisions(), first, "nothing has changed");
+    assert_eq!(bench.revisions(), (2, 1, 2), "nothing has changed");
     bench.files(&["a.service", "b.service"]);
-    let with_files = bench.revisions();
-    assert!(with_files.0 > first.0, "what fleet wants is part of the view");
-    assert_eq!((with_files.1, with_files.2), (1, 1), "but not of the lists");
+    assert_eq!(bench.revisions(), (3, 1, 2), "what fleet wants is part of the view, but not of the lists");
     bench.units(&[unit("a.service", Some("m1"), "failed")]);
-    assert_eq!(bench.revisions(), (with_files.0 + 1, 1, 2));
+    assert_eq!(bench.revisions(), (4, 1, 4));
+}
+
+#[test]
+fn readers_are_woken_by_news_alone() {
+    let mut bench = Bench::new(Publish::Changes);
+    bench.units(&[unit("a.service", Some("m1"), "active")]);
+    assert!(bench.subscriber.has_changed().unwrap());
+    bench.subscriber.mark_unchanged();
+    bench.now = bench.now + Duration::from_secs(2);
+    bench.units(&[unit("a.service", Some("m1"), "active")]);
+    assert!(!bench.subscriber.has_changed().unwrap());
+    assert_eq!(bench.last().health.topic(Topic::Units).read, Some(bench.now), "though the data are newer");
 }
 
 #[test]
 fn with_polls_a_list_is_new_after_each_reading_of_it() {
     let mut bench = Bench::new(Publish::Polls);
-    for _ in 0..3 {
+    for _ in 0..2 {
         bench.machines();
         bench.units(&[unit("a.service", Some("m1"), "active")]);
     }
-    let (_, machines, units) = bench.revisions();
-    assert_eq!((machines, units), (3, 3));
+    assert_eq!(bench.revisions(), (4, 3, 4));
+}
+
+#[test]
+fn a_recording_that_begins_anew_is_sent_anew() {
+    let mut bench = Bench::new(Publish::Changes);
+    let mut last = 0;
+    for _ in 0..3 {
+        bench.cluster.forget();
+        bench.units(&[unit("a.service", Some("m1"), "active")]);
+        bench.units(&[unit("a.service", Some("m1"), "failed")]);
+        let (_, _, units) = bench.revisions();
+        assert!(units > last, "a client that has revision {last} would never get {units}");
+        last = units;
+    }
 }
 
 #[test]
@@ -160,7 +182,8 @@ fn the_state_has_everything() {
     bench.units(&[unit("a.service", Some("m1"), "active")]);
     bench.files(&["a.service", "c.service"]);
     bench.units(&[unit("a.service", Some("m1"), "failed")]);
-    let state: Value = serde_json::from_slice(&bench.last().state(3, bench.now + Duration::from_secs(2))).unwrap();
+    let state: Value =
+        serde_json::from_slice(&bench.last().state(3, bench.now + Duration::from_secs(2)).concat()).unwrap();
     let keys: BTreeSet<&str> = state.as_object().unwrap().keys().map(String::as_str).collect();
     let all = ["epoch", "health", "machines", "revision", "software", "time", "transitions", "units"];
     assert_eq!(keys, BTreeSet::from(all));
@@ -194,11 +217,19 @@ fn the_status_line_says_what_is_there_or_what_is_wrong() {
     bench.units(&[unit("a.service", Some("m1"), "failed"), unit("b.service", Some("m1"), "active")]);
     bench.files(&["a.service", "b.service"]);
     assert_eq!(status_line(&bench.last(), 1), "fleetctl v1.0.0: 1 machine, 2 units (1 failed), 1 client");
+    bench.units(&[unit("a.service", Some("m1"), "failed")]);
+    bench.units(&[unit("a.service", Some("m1"), "failed"), unit("b.service", Some("m1"), "active")]);
+    let held_back = "fleetctl v1.0.0: 1 machine, 2 units (1 failed), 1 disappearance held back, 1 client";
+    assert_eq!(status_line(&bench.last(), 1), held_back);
     bench.now.wall = std::time::UNIX_EPOCH + Duration::from_secs(50_531);
     let transitions = bench.cluster.fail(Topic::Units, "exit status 1", bench.now);
     let (view, health) = (bench.cluster.view(), bench.cluster.health());
     bench.publisher.publish(News { view, health, transitions: &transitions, read: None });
     let line = status_line(&bench.last(), 1);
     let failing = "fleetctl v1.0.0: failing since 14:02:11 UTC: exit status 1; as of ";
-    assert!(line.starts_with(failing) && line.ends_with(": 1 machine, 2 units (1 failed), 1 client"), "{line}");
+    assert!(
+        line.starts_with(failing)
+            && line.ends_with(": 1 machine, 2 units (1 failed), 1 disappearance held back, 1 client"),
+        "{line}"
+    );
 }

@@ -3,16 +3,21 @@
 //! It knows the headers of HTTP and nothing of what the content is about.
 
 use std::io::Write;
+use std::mem::take;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
-use flate2::Compression;
-use flate2::write::GzEncoder;
+use bytes::buf::Chain;
+use bytes::{Buf, Bytes};
+use flate2::write::DeflateEncoder;
+use flate2::{Compression, Crc};
 use http_body_util::Full;
 use hyper::header::{
     ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH,
 };
 use hyper::{Response, StatusCode};
 use serde_json::json;
+use tokio::sync::OnceCell;
+use tokio::task::spawn_blocking;
 
 use super::http::Answer;
 
@@ -25,13 +30,20 @@ const WORTH_COMPRESSING: usize = 1024;
 /// Larger content would keep a worker of the runtime from the sessions for too long.
 const LARGE: usize = 32 * 1024;
 
+/// What gzip begins with: DEFLATE, no flags, no time, an unknown system (RFC 1952, section 2.3).
+const GZIP: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
+
+/// The body of an answer, in pieces of which large ones are shared with other answers.
+pub(super) type Body = Full<Chain<Chain<Bytes, Bytes>, Bytes>>;
+
 /// What an answer says.
 pub(super) struct Content {
     pub(super) status: StatusCode,
     pub(super) media_type: &'static str,
-    pub(super) body: Bytes,
-    /// The body, compressed, where that has been done already.
-    pub(super) compressed: Option<Bytes>,
+    /// The beginning, made for this answer alone.
+    pub(super) own: Bytes,
+    /// The rest, which many answers have in common.
+    pub(super) common: Option<Arc<Common>>,
     /// A validator. It is weak (`W/"…"`), since it is the same for all forms of the content (RFC 9110, section 8.8.1).
     pub(super) etag: Option<String>,
     /// A header that goes with it, whether or not the body has to be sent.
@@ -39,8 +51,8 @@ pub(super) struct Content {
 }
 
 impl Content {
-    pub(super) fn new(media_type: &'static str, body: impl Into<Bytes>) -> Self {
-        Self { status: StatusCode::OK, media_type, body: body.into(), compressed: None, etag: None, extra: None }
+    pub(super) fn new(media_type: &'static str, own: impl Into<Bytes>) -> Self {
+        Self { status: StatusCode::OK, media_type, own: own.into(), common: None, etag: None, extra: None }
     }
 
     /// An error, for people and programs.
@@ -50,9 +62,9 @@ impl Content {
     }
 
     /// The answer to a request with these headers. hyper leaves out the body where HEAD was asked.
-    pub(super) async fn answer(self, request: &HeaderMap) -> Answer {
-        let mut answer = Response::new(Full::default());
-        if let Some((name, value)) = self.extra {
+    pub(super) async fn answer(mut self, request: &HeaderMap) -> Answer {
+        let mut answer = Response::new(Body::default());
+        if let Some((name, value)) = self.extra.take() {
             answer.headers_mut().insert(name, value);
         }
         if let Some(etag) = &self.etag {
@@ -67,33 +79,107 @@ impl Content {
         }
         *answer.status_mut() = self.status;
         answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(self.media_type));
-        let compressed = match self.compressed {
-            _ if self.body.len() <= WORTH_COMPRESSING || !accepts_gzip(request) => None,
-            Some(compressed) => Some(compressed),
-            None if self.body.len() < LARGE => Some(gzip(&self.body, Compression::fast())),
-            None => {
-                let body = self.body.clone();
-                // Uncompressed will do should the task be lost at shutdown.
-                tokio::task::spawn_blocking(move || gzip(&body, Compression::fast())).await.ok()
-            }
-        };
-        let body = match compressed {
-            Some(compressed) => {
-                answer.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-                compressed
-            }
-            None => self.body,
-        };
-        *answer.body_mut() = Full::new(body);
+        let compressed = if accepts_gzip(request) { self.gzip().await } else { None };
+        if compressed.is_some() {
+            answer.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+        let [first, second, third] = compressed.unwrap_or_else(|| self.plain());
+        *answer.body_mut() = Body::new(first.chain(second).chain(third));
         answer
+    }
+
+    fn plain(&self) -> [Bytes; 3] {
+        [self.own.clone(), self.common.as_ref().map(|common| common.plain.clone()).unwrap_or_default(), Bytes::new()]
+    }
+
+    /// The content as one gzip member, which is all that browsers take, of two parts. None if it is not worth it, or was
+    /// lost at shutdown: uncompressed will do.
+    async fn gzip(&self) -> Option<[Bytes; 3]> {
+        if self.plain().iter().map(Bytes::len).sum::<usize>() <= WORTH_COMPRESSING {
+            return None;
+        }
+        let (own, is_all) = (self.own.clone(), self.common.is_none());
+        let Deflated { bytes: first, mut checksum } = if own.len() < LARGE {
+            Deflated::new(&GZIP, &own, is_all)
+        } else {
+            spawn_blocking(move || Deflated::new(&GZIP, &own, is_all)).await.ok()?
+        };
+        let mut second = Bytes::new();
+        if let Some(common) = &self.common {
+            let deflated = common.deflated().await?;
+            checksum.combine(&deflated.checksum);
+            second = deflated.bytes.clone();
+        }
+        let end = [checksum.sum().to_le_bytes(), checksum.amount().to_le_bytes()].concat();
+        Some([first, second, end.into()])
     }
 }
 
-/// The body, compressed.
-pub(super) fn gzip(body: &[u8], level: Compression) -> Bytes {
-    let mut encoder = GzEncoder::new(Vec::new(), level);
-    // Writing to memory does not fail.
-    encoder.write_all(body).and_then(|()| encoder.finish()).expect("gzip to memory").into()
+/// Content that many answers have in common.
+#[derive(Debug, Default)]
+pub(super) struct Common {
+    plain: Bytes,
+    deflated: OnceCell<Deflated>,
+}
+
+impl Common {
+    pub(super) fn new(plain: Bytes) -> Self {
+        Self { plain, deflated: OnceCell::new() }
+    }
+
+    /// Compressed when it is first asked for, once for all. That is done in a task of its own, so that it is not begun
+    /// again and again for clients that do not wait for it.
+    async fn deflated(self: &Arc<Self>) -> Option<&Deflated> {
+        if !self.deflated.initialized() {
+            let common = self.clone();
+            let task = tokio::spawn(async move {
+                let plain = common.plain.clone();
+                let compress = || spawn_blocking(move || Deflated::new(&[], &plain, true));
+                common.deflated.get_or_try_init(compress).await.map(drop)
+            });
+            task.await.ok()?.ok()?;
+        }
+        self.deflated.get()
+    }
+}
+
+/// The newest content of a kind, so that all answers that have it share what was made of it.
+#[derive(Debug, Default)]
+pub(super) struct Newest(Mutex<Arc<Common>>);
+
+impl Newest {
+    /// What there is of these bytes, by their place in memory.
+    pub(super) fn of(&self, plain: Bytes) -> Arc<Common> {
+        let mut newest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if newest.plain.as_ptr_range() != plain.as_ptr_range() {
+            *newest = Arc::new(Common::new(plain));
+        }
+        newest.clone()
+    }
+}
+
+/// A part of a DEFLATE stream (RFC 1951). It refers to nothing before it, and ends with a byte: so a part that was made
+/// for one answer can be followed by one that was made for all.
+#[derive(Debug)]
+struct Deflated {
+    bytes: Bytes,
+    /// Of what was compressed.
+    checksum: Crc,
+}
+
+impl Deflated {
+    /// `plain`, compressed, after `prefix` as it is.
+    fn new(prefix: &[u8], plain: &[u8], is_last: bool) -> Self {
+        let mut checksum = Crc::new();
+        checksum.update(plain);
+        let mut encoder = DeflateEncoder::new(prefix.to_vec(), Compression::fast());
+        let deflated = encoder.write_all(plain).and_then(|()| match is_last {
+            true => encoder.finish(),
+            false => encoder.flush().map(|()| take(encoder.get_mut())),
+        });
+        // Writing to memory does not fail.
+        Self { bytes: deflated.expect("compressed to memory").into(), checksum }
+    }
 }
 
 /// The elements of a list in a header that may be there several times (RFC 9110, section 5.6.1).
@@ -146,6 +232,30 @@ mod tests {
         ] {
             assert_eq!(accepts_gzip(&headers(&ACCEPT_ENCODING, accepted)), expected, "{accepted:?}");
         }
+    }
+
+    #[test]
+    fn the_same_bytes_are_the_same_content() {
+        let newest = Newest::default();
+        let bytes = Bytes::from(vec![0; 10]);
+        let first = newest.of(bytes.clone());
+        assert!(Arc::ptr_eq(&first, &newest.of(bytes.clone())));
+        assert!(!Arc::ptr_eq(&first, &newest.of(Bytes::from(vec![0; 10]))));
+    }
+
+    #[tokio::test]
+    async fn what_one_client_asked_for_is_compressed_for_all_even_if_it_has_gone() {
+        let common = Arc::new(Common::new(Bytes::from(vec![b'x'; 1_000_000])));
+        tokio::select! {
+            biased;
+            _ = common.deflated() => panic!("at once"),
+            () = std::future::ready(()) => {}
+        }
+        while !common.deflated.initialized() {
+            tokio::task::yield_now().await;
+        }
+        let deflated = common.deflated().await.expect("compressed");
+        assert_eq!(deflated.bytes.as_ptr(), common.deflated().await.expect("compressed").bytes.as_ptr());
     }
 
     #[test]

@@ -7,8 +7,6 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
@@ -24,9 +22,9 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use super::access::Refusal;
-use super::content::Content;
+use super::content::{Body, Content};
 use super::routes::{self, Resource};
-use super::{Shared, upgrade};
+use super::{Settings, Shared, upgrade};
 
 /// The largest head of a request, in bytes.
 const MAX_HEAD: usize = 16 * 1024;
@@ -41,7 +39,7 @@ const PAGE_POLICY: HeaderValue = HeaderValue::from_static(
 );
 
 /// The answer to a request.
-pub(super) type Answer = Response<Full<Bytes>>;
+pub(super) type Answer = Response<Body>;
 
 /// Serves one connection until it is closed or has become a WebSocket.
 pub(super) async fn serve(shared: Arc<Shared>, stream: TcpStream) {
@@ -74,7 +72,7 @@ async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Answer {
     let mut answer = match settings.access.admit(request.uri(), request.headers()) {
         Err(refusal) => refused(refusal, request.headers()).await,
         Ok(()) => {
-            let mut answer = match admitted(shared, request).await {
+            let mut answer = match admitted(shared, &settings, request).await {
                 Ok(answer) => answer,
                 Err((refusal, headers)) => refused(refusal, &headers).await,
             };
@@ -94,8 +92,12 @@ async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Answer {
 }
 
 /// The answer to a request whose host and origin are good.
-async fn admitted(shared: &Arc<Shared>, request: Request<Incoming>) -> Result<Answer, (Refusal, HeaderMap)> {
-    let access = &shared.settings().access;
+async fn admitted(
+    shared: &Arc<Shared>,
+    settings: &Settings,
+    request: Request<Incoming>,
+) -> Result<Answer, (Refusal, HeaderMap)> {
+    let access = &settings.access;
     let headers = request.headers();
     if upgrade::is_asked_for(headers) {
         return match access.authorize(headers, request.uri().query()) {
@@ -121,7 +123,7 @@ async fn admitted(shared: &Arc<Shared>, request: Request<Incoming>) -> Result<An
         answer.headers_mut().insert(ALLOW, METHODS);
         return Ok(answer);
     }
-    Ok(routes::content(shared, &resource, headers).answer(headers).await)
+    Ok(routes::content(shared, settings, &resource, headers).answer(headers).await)
 }
 
 async fn refused(refusal: Refusal, headers: &HeaderMap) -> Answer {
@@ -133,7 +135,7 @@ async fn refused(refusal: Refusal, headers: &HeaderMap) -> Answer {
 }
 
 fn options(headers: &HeaderMap) -> Answer {
-    let mut answer = Response::new(Full::default());
+    let mut answer = Response::new(Body::default());
     *answer.status_mut() = StatusCode::NO_CONTENT;
     let answered = answer.headers_mut();
     answered.insert(ALLOW, METHODS);

@@ -27,6 +27,7 @@ use tracing::warn;
 use crate::feed::Subscriber;
 use crate::metrics::{Dropped, Metrics};
 use access::Policy;
+use routes::Told;
 
 /// How many connections there may be besides the WebSocket clients: HTTP requests and handshakes.
 const SPARE_CONNECTIONS: usize = 1024;
@@ -94,6 +95,7 @@ struct Shared {
     stop: CancellationToken,
     tasks: TaskTracker,
     clients: AtomicUsize,
+    told: Told,
 }
 
 impl Server {
@@ -113,6 +115,7 @@ impl Server {
             stop,
             tasks: TaskTracker::new(),
             clients: AtomicUsize::new(0),
+            told: Told::default(),
         }))
     }
 

@@ -2,12 +2,11 @@
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hasher};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
-use flate2::Compression;
 
-use super::content::{Content, gzip};
+use super::content::{Common, Content};
 
 const HTML: &str = "text/html; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
@@ -29,14 +28,12 @@ const FILES: [(&str, &str, &[u8]); 9] = [
 /// A file of the page.
 pub(super) struct Asset {
     media_type: &'static str,
-    body: Bytes,
-    compressed: Bytes,
+    body: Arc<Common>,
     etag: String,
 }
 
 /// The file at a path.
 pub(super) fn asset(path: &str) -> Option<&'static Asset> {
-    /// Compressed when first asked for.
     static ASSETS: LazyLock<HashMap<&str, Asset>> = LazyLock::new(|| {
         FILES.into_iter().map(|(path, media_type, body)| (path, Asset::new(media_type, body))).collect()
     });
@@ -49,17 +46,16 @@ impl Asset {
         hasher.write(body);
         Self {
             media_type,
-            body: Bytes::from_static(body),
-            compressed: gzip(body, Compression::best()),
+            body: Arc::new(Common::new(Bytes::from_static(body))),
             etag: format!("W/\"{:x}\"", hasher.finish()),
         }
     }
 
     pub(super) fn content(&self) -> Content {
         Content {
-            compressed: Some(self.compressed.clone()),
+            common: Some(self.body.clone()),
             etag: Some(self.etag.clone()),
-            ..Content::new(self.media_type, self.body.clone())
+            ..Content::new(self.media_type, Bytes::new())
         }
     }
 }

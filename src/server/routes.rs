@@ -7,9 +7,9 @@ use hyper::StatusCode;
 use hyper::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue};
 use serde_json::json;
 
-use super::Shared;
-use super::content::{Content, JSON};
+use super::content::{Content, JSON, Newest};
 use super::page::{self, Asset};
+use super::{Settings, Shared};
 use crate::cluster::{Health, Moment, Seconds};
 use crate::feed::{List, Publication};
 use crate::metrics::Format;
@@ -56,22 +56,34 @@ impl Resource {
     }
 }
 
+/// What is told to many, as it was told last.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    units: Newest,
+    machines: Newest,
+    state: Newest,
+}
+
 /// What a resource holds at this moment.
-pub(super) fn content(shared: &Shared, resource: &Resource, headers: &HeaderMap) -> Content {
+pub(super) fn content(shared: &Shared, settings: &Settings, resource: &Resource, headers: &HeaderMap) -> Content {
     let publication = shared.feed.borrow().clone();
     let now = Moment::now();
     match resource {
         Resource::Asset(asset) => asset.content(),
-        Resource::Units => list(&publication, publication.units.as_ref(), "units have not been read yet"),
-        Resource::Machines => list(&publication, publication.machines.as_ref(), "machines have not been read yet"),
-        Resource::State => Content {
-            etag: Some(format!("W/\"{}-{}\"", publication.epoch, publication.revision)),
-            extra: header(&publication.health(shared.clients(), now)).map(|health| (STATUS, health)),
-            ..Content::new(JSON, publication.state(shared.clients(), now))
-        },
+        Resource::Units => list(&publication, publication.units.as_ref(), &shared.told.units, "units"),
+        Resource::Machines => list(&publication, publication.machines.as_ref(), &shared.told.machines, "machines"),
+        Resource::State => {
+            let [own, common] = publication.state(shared.clients(), now);
+            Content {
+                common: Some(shared.told.state.of(common)),
+                etag: Some(format!("W/\"{}-{}\"", publication.epoch, publication.revision)),
+                extra: header(&publication.health(shared.clients(), now)).map(|health| (STATUS, health)),
+                ..Content::new(JSON, own)
+            }
+        }
         Resource::Metrics => {
             let format = format(headers);
-            let globs = &shared.settings().metrics_units;
+            let globs = &settings.metrics_units;
             Content::new(format.media_type(), shared.metrics.encode(format, &publication, shared.clients(), globs))
         }
         Resource::Health => Content::new(JSON, json!({ "status": "ok" }).to_string()),
@@ -79,13 +91,14 @@ pub(super) fn content(shared: &Shared, resource: &Resource, headers: &HeaderMap)
     }
 }
 
-fn list(publication: &Publication, list: Option<&List>, missing: &str) -> Content {
+fn list(publication: &Publication, list: Option<&List>, newest: &Newest, what: &str) -> Content {
     match list {
         Some(list) => Content {
+            common: Some(newest.of(list.frame.payload())),
             etag: Some(format!("W/\"{}-{}\"", publication.epoch, list.revision)),
-            ..Content::new(JSON, list.frame.payload())
+            ..Content::new(JSON, Bytes::new())
         },
-        None => Content::error(StatusCode::SERVICE_UNAVAILABLE, missing),
+        None => Content::error(StatusCode::SERVICE_UNAVAILABLE, &format!("{what} have not been read yet")),
     }
 }
 
@@ -109,7 +122,7 @@ fn ready(publication: &Publication, clients: usize, now: Moment) -> Content {
 /// Why the data cannot be relied on, if they cannot.
 fn unready(health: &Health, now: Moment) -> Option<String> {
     if let Some(failure) = health.failure() {
-        return Some(format!("failing for {}: {}", Seconds(now.since(failure.since)), failure.reason));
+        return Some(format!("failing for {}: {}", Seconds(failure.since.age(now)), failure.reason));
     }
     let unread: Vec<String> = health.unread().map(|topic| topic.to_string()).collect();
     match unread.split_last()? {

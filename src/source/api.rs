@@ -48,38 +48,41 @@ pub enum Address {
     },
 }
 
-/// Why a text is no [`Address`].
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{given:?} is no address of a fleet API: {problem}")]
-pub struct AddressError {
-    given: String,
-    problem: &'static str,
+impl Default for Address {
+    /// Where fleet.socket of CoreOS listens.
+    fn default() -> Self {
+        Address::Unix("/var/run/fleet.sock".into())
+    }
 }
+
+/// Why a text is no [`Address`]. It does not quote the text, which may have credentials in it.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct AddressError(&'static str);
 
 impl FromStr for Address {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
-        let error = |problem| AddressError { given: text.to_owned(), problem };
         if let Some(path) = text.strip_prefix("unix://") {
             return if path.starts_with('/') {
                 Ok(Address::Unix(path.into()))
             } else {
-                Err(error("the path must be absolute, as in unix:///var/run/fleet.sock"))
+                Err(AddressError("the path must be absolute, as in unix:///var/run/fleet.sock"))
             };
         }
         if text.starts_with("https://") {
-            return Err(error("fleet speaks no TLS; use http://HOST:PORT"));
+            return Err(AddressError("fleet speaks no TLS; use http://HOST:PORT"));
         }
         if !text.starts_with("http://") {
-            return Err(error("expected unix://PATH or http://HOST:PORT"));
+            return Err(AddressError("expected unix:///PATH or http://HOST:PORT"));
         }
-        let uri: Uri = text.parse().map_err(|_| error("expected http://HOST:PORT"))?;
+        let uri: Uri = text.parse().map_err(|_| AddressError("expected http://HOST:PORT"))?;
         if uri.path() != "/" || uri.query().is_some() || text.contains(['@', '#']) {
-            return Err(error("only a host and a port may follow http://"));
+            return Err(AddressError("only a host and a port may follow http://"));
         }
-        let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(|| error("it needs a host"))?;
-        let port = uri.port_u16().ok_or_else(|| error("it needs a port, as in http://127.0.0.1:49153"))?;
+        let host = uri.host().filter(|host| !host.is_empty()).ok_or(AddressError("it needs a host"))?;
+        let port = uri.port_u16().ok_or(AddressError("it needs a port, as in http://127.0.0.1:49153"))?;
         Ok(Address::Tcp { host: host.trim_matches(['[', ']']).to_owned(), port })
     }
 }
@@ -254,18 +257,25 @@ impl Api {
         })
     }
 
-    /// Reads a whole list, again if it was torn.
+    /// Reads a whole list, again if it was torn. While fleet lets go of rows one after the other, as when many units are
+    /// destroyed, every reading is torn; then the last one must do, if it may.
     async fn list<R: Row>(
         &self,
         connection: &mut Option<Connection>,
         collation: &mut Collation<R>,
     ) -> Result<Vec<R>, ApiError> {
+        let mut list = Err(Vec::new());
         for _ in 0..MAX_READINGS {
-            if let Some(rows) = collation.collate(self.pages(connection).await?) {
-                return Ok(rows);
+            list = collation.collate(self.pages(connection).await?);
+            if list.is_ok() {
+                break;
             }
         }
-        Err(ApiError::Torn(self.address.clone(), format!("/{}", R::PATH)))
+        match list {
+            Ok(rows) => Ok(rows),
+            Err(rows) if R::MAY_LACK_ROWS => Ok(rows),
+            Err(_) => Err(ApiError::Torn(self.address.clone(), format!("/{}", R::PATH))),
+        }
     }
 
     /// Reads all pages of a list once.

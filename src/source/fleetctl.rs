@@ -2,7 +2,8 @@
 //!
 //! It asks the command for its version first, once, and from then on speaks that version's dialect. Nothing that fleetctl
 //! does is believed without a look: exit status 0 is no proof of an answer, a table is whole or it is none, and a call
-//! may never end. The deadline is the caller's: dropping a poll kills all that it started.
+//! may never end. A poll ends by its own deadline, so that it can tell what fleetctl said until then; dropping one kills all
+//! that it started.
 
 mod child;
 mod dialect;
@@ -11,14 +12,16 @@ use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
+use std::time::Duration;
 
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 use tokio::sync::OnceCell;
+use tokio::time::Instant;
 
 pub use self::dialect::{Connection, Version};
 
-use self::child::{Answer, ChildError};
+use self::child::{ChildError, Ended, Run};
 use self::dialect::Stranger;
 use super::table::TableError;
 use super::{Poll, SourceError};
@@ -35,6 +38,8 @@ pub struct Settings {
     pub command: String,
     /// How it reaches the cluster.
     pub connection: Connection,
+    /// How long a poll may take.
+    pub timeout: Duration,
 }
 
 /// A fleetctl that can be asked.
@@ -102,8 +107,23 @@ pub enum FleetctlError {
         stderr: String,
     },
     /// It talked without an end, and was killed.
-    #[error("`{0}` was killed: it printed more than {limit} MiB", limit = child::LIMIT >> 20)]
-    TooMuch(String),
+    #[error("`{command}` was killed: it printed more than {} MiB{}", child::LIMIT >> 20, said(stderr))]
+    TooMuch {
+        /// What was run.
+        command: String,
+        /// What it said on standard error.
+        stderr: String,
+    },
+    /// It did not end in time, and was killed.
+    #[error("`{command}` was killed: no answer within {} s (--poll-timeout){}", timeout.as_secs_f64(), said(stderr))]
+    TooLate {
+        /// What was run.
+        command: String,
+        /// How long the poll was allowed to take.
+        timeout: Duration,
+        /// What it said on standard error until then.
+        stderr: String,
+    },
     /// What it said could not be read.
     #[error("cannot read what `{command}` says: {error}")]
     Read {
@@ -130,7 +150,11 @@ impl FleetctlError {
                 let never = [Errno::NOENT, Errno::ACCESS, Errno::NOEXEC, Errno::NOTDIR];
                 Errno::from_io_error(error).is_some_and(|errno| never.contains(&errno))
             }
-            Self::Failed { .. } | Self::Answer { .. } | Self::TooMuch(_) | Self::Read { .. } => false,
+            Self::Failed { .. }
+            | Self::Answer { .. }
+            | Self::TooMuch { .. }
+            | Self::TooLate { .. }
+            | Self::Read { .. } => false,
         }
     }
 }
@@ -147,11 +171,11 @@ impl Fleetctl {
     }
 
     /// Polls that begin at once share the question; after a failure the next one asks again.
-    async fn version(&self) -> Result<&Version, FleetctlError> {
+    async fn version(&self, deadline: Instant) -> Result<&Version, FleetctlError> {
         self.version
             .get_or_try_init(|| async {
-                let answer = self.run(&["--version".to_owned()]).await?;
-                let said = String::from_utf8_lossy(&answer.stdout);
+                let (stdout, _) = self.run(&["--version".to_owned()], deadline).await?;
+                let said = String::from_utf8_lossy(&stdout);
                 let program = self.program.clone();
                 match Version::parse(&said) {
                     Ok(version) if version.is_too_old() => Err(FleetctlError::TooOld { program, version }),
@@ -166,22 +190,29 @@ impl Fleetctl {
             .await
     }
 
-    async fn run(&self, arguments: &[String]) -> Result<Answer, FleetctlError> {
-        let answer = child::run(&self.program, arguments).await.map_err(|error| match error {
-            ChildError::Spawn(error) => FleetctlError::Spawn { program: self.program.clone(), error },
-            ChildError::TooMuch => FleetctlError::TooMuch(self.command(arguments)),
-            ChildError::Read(error) => FleetctlError::Read { command: self.command(arguments), error },
-        })?;
-        let Answer { status, stderr, .. } = &answer;
+    /// What it prints, and what it says on standard error besides.
+    async fn run(&self, arguments: &[String], deadline: Instant) -> Result<(Vec<u8>, String), FleetctlError> {
+        let Run { ended, stderr } = child::run(&self.program, arguments, deadline).await;
+        let command = self.command(arguments);
+        let Ended { status, stdout } = match ended {
+            Ok(ended) => ended,
+            Err(ChildError::Spawn(error)) => {
+                return Err(FleetctlError::Spawn { program: self.program.clone(), error });
+            }
+            Err(ChildError::TooMuch) => return Err(FleetctlError::TooMuch { command, stderr }),
+            Err(ChildError::TooLate) => {
+                return Err(FleetctlError::TooLate { command, timeout: self.settings.timeout, stderr });
+            }
+            Err(ChildError::Read(error)) => return Err(FleetctlError::Read { command, error }),
+        };
         // From 0.13 on, an unknown flag or command is complained about with exit status 0.
         if !status.success() || stderr.lines().any(|line| line.starts_with("Error: unknown")) {
-            let stderr = stderr.clone();
-            return Err(FleetctlError::Failed { command: self.command(arguments), status: *status, stderr });
+            return Err(FleetctlError::Failed { command, status, stderr });
         }
         if !stderr.is_empty() {
-            tracing::debug!(stderr, "{} said", self.command(arguments));
+            tracing::debug!(stderr, "{command} said");
         }
-        Ok(answer)
+        Ok((stdout, stderr))
     }
 
     fn command(&self, arguments: &[String]) -> String {
@@ -199,9 +230,10 @@ impl Poll for Fleetctl {
     }
 
     async fn poll(&self, topic: Topic) -> Result<Reading, SourceError> {
-        let version = self.version().await?;
+        let deadline = Instant::now() + self.settings.timeout;
+        let version = self.version(deadline).await?;
         let arguments = version.arguments(&self.settings.connection, topic);
-        let Answer { stdout, stderr, .. } = self.run(&arguments).await?;
+        let (stdout, stderr) = self.run(&arguments, deadline).await?;
         let reading = version.read(topic, &stdout).map_err(|error| FleetctlError::Answer {
             command: self.command(&arguments),
             error,

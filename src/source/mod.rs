@@ -13,7 +13,9 @@ pub mod wire;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::cluster::{Moment, Reading, Text, Topic};
 use polled::Polled;
@@ -100,7 +102,7 @@ pub trait Poll: Send + Sync + 'static {
     /// What is asked, for people: `fleetctl v1.0.0`.
     fn name(&self) -> String;
 
-    /// Asks once. The caller sets the deadline: dropping the future must end everything that was begun.
+    /// Asks once. The caller gives up a poll that takes too long: dropping the future must end everything that was begun.
     fn poll(&self, topic: Topic) -> impl Future<Output = Result<Reading, SourceError>> + Send;
 }
 
@@ -113,7 +115,7 @@ pub enum SourceError {
     /// fleet's HTTP API could not be reached, or its answer could not be used.
     #[error(transparent)]
     Api(#[from] api::ApiError),
-    /// There was no answer in time.
+    /// There was no answer in time, and the source could not tell more than that.
     #[error("no answer within {} s (--poll-timeout)", .0.as_secs_f64())]
     Timeout(Duration),
     /// A recording says that this reading failed.

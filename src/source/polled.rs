@@ -22,12 +22,16 @@ use crate::cluster::{Moment, Reading, Text, Topic};
 /// The longest wait after a failure, unless the interval itself is longer.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
 
-/// After an answer that took `d`, fleet is left alone for this many times `d`. Each page of fleet's API makes it read
+/// After a poll that took `d`, fleet is left alone for this many times `d`. Each page of fleet's API makes it read
 /// its whole registry again, so that reading costs it the square of the units (5,000 units: 27 s for the unit files).
 const PAUSE: u32 = 4;
 
+/// How much longer than its timeout a poll is waited for. A source that gives up by itself can tell more than that time
+/// is over: it has the last word.
+const LAST_WORD: Duration = Duration::from_millis(500);
+
 /// When what is asked for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Schedule {
     /// From the beginning of one poll of the units to that of the next.
     pub units: Duration,
@@ -88,12 +92,8 @@ impl Polled {
     pub async fn next(&mut self) -> Said {
         tokio::select! {
             Some(report) = self.reports.recv() => Said::Report(report),
-            // A lane never ends by itself: this is a panic of one, and it is to be heard.
-            Some(Err(error)) = self.lanes.join_next() => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(_) => std::future::pending().await,
-            },
-            else => std::future::pending().await,
+            // Nobody cancels a lane as long as this is there: it ends by a panic alone, which is to be heard.
+            Some(Err(error)) = self.lanes.join_next() => std::panic::resume_unwind(error.into_panic()),
         }
     }
 
@@ -120,13 +120,14 @@ impl<P: Poll> Lane<P> {
     async fn run(mut self) {
         loop {
             let begun = Instant::now();
-            self.promise.topic_by(self.topic, (begun + self.timeout).into_std());
-            let outcome = match timeout(self.timeout, self.poll.poll(self.topic)).await {
+            self.promise.topic_by(self.topic, begun + self.timeout);
+            let outcome = match timeout(self.timeout + LAST_WORD, self.poll.poll(self.topic)).await {
                 Ok(outcome) => outcome,
                 Err(_) => Err(SourceError::Timeout(self.timeout)),
             };
-            let took = begun.elapsed();
-            let wait = self.pace.after(took, outcome.is_ok(), fastrand::f64());
+            let report = Report { topic: self.topic, at: Moment::now(), took: begun.elapsed(), outcome };
+            let took = report.took;
+            let wait = self.pace.after(took, report.outcome.is_ok(), fastrand::f64());
             if wait.stretched {
                 info!(
                     "reading the {} took {:.1} s: the next one waits {:.1} s, to leave fleet time for its work",
@@ -135,12 +136,9 @@ impl<P: Poll> Lane<P> {
                     wait.regular.as_secs_f64()
                 );
             }
-            if let Ok(reading) = &outcome {
-                self.wake_others(reading);
-            }
-            let ended = Instant::now();
-            self.promise.topic_by(self.topic, (ended + wait.regular + self.timeout).into_std());
-            let report = Report { topic: self.topic, at: Moment::now(), took, outcome };
+            self.wake_others(&report);
+            let ended = begun + took;
+            self.promise.topic_by(self.topic, ended + wait.regular + self.timeout);
             if self.reports.send(report).await.is_err() {
                 return;
             }
@@ -172,9 +170,10 @@ impl<P: Poll> Lane<P> {
         }
     }
 
-    /// Wakes the other lanes if a row of the unit list has appeared or vanished.
-    fn wake_others(&mut self, reading: &Reading) {
-        let Reading::Units { states, .. } = reading else { return };
+    /// Wakes the other lanes if a row of the unit list has appeared or vanished. It takes the report, not the reading,
+    /// so that what they then read is never older than it: the report's time is set before they begin.
+    fn wake_others(&mut self, report: &Report) {
+        let Ok(Reading::Units { states, .. }) = &report.outcome else { return };
         let mut hasher = DefaultHasher::new();
         for state in states {
             (&state.unit, &state.machine).hash(&mut hasher);
@@ -217,9 +216,9 @@ impl Pace {
     /// at the same moment do not come back at the same moment.
     fn after(&mut self, took: Duration, succeeded: bool, chance: f64) -> Wait {
         let until_next = self.interval.saturating_sub(took);
+        let pause = took * PAUSE;
         if succeeded {
             self.failures = 0;
-            let pause = took * PAUSE;
             let slow = pause > until_next;
             let stretched = slow && !self.slow;
             self.slow = slow;
@@ -228,7 +227,8 @@ impl Pace {
         self.failures += 1;
         let doubled = self.interval.saturating_mul(1 << self.failures.min(16)).min(LONGEST_BACKOFF);
         let backoff = doubled.mul_f64(0.75 + chance.clamp(0.0, 1.0) / 4.0);
-        Wait { regular: backoff.max(until_next), earliest: None, stretched: false }
+        let regular = backoff.max(until_next).max(pause.min(LONGEST_BACKOFF));
+        Wait { regular, earliest: None, stretched: false }
     }
 }
 
@@ -272,6 +272,13 @@ mod tests {
         assert_eq!(Pace::new(60 * SECOND).after(SECOND, false, 1.0).regular, 59 * SECOND, "faster than the interval");
         let mut pace = Pace::new(2 * SECOND);
         assert!((0..100_000).all(|_| pace.after(SECOND, false, 1.0).regular <= LONGEST_BACKOFF));
+    }
+
+    #[test]
+    fn a_slow_failure_earns_a_pause_too() {
+        let wait = |took| Pace::new(2 * SECOND).after(took, false, 0.0).regular;
+        assert_eq!(wait(5 * SECOND), 20 * SECOND);
+        assert_eq!(wait(10 * SECOND), LONGEST_BACKOFF);
     }
 
     /// Answers with one unit more each time; counts polls and checks that none of one topic overlap.
@@ -353,11 +360,43 @@ mod tests {
         assert_eq!(reports.iter().filter(|report| report.topic == Topic::Units).count(), 6);
     }
 
+    #[tokio::test]
+    #[should_panic(expected = "a poll that panics")]
+    async fn a_panic_of_a_poll_is_heard() {
+        struct Panicking;
+        impl Poll for Panicking {
+            fn name(&self) -> String {
+                "panicking".to_owned()
+            }
+
+            async fn poll(&self, _: Topic) -> Result<Reading, SourceError> {
+                panic!("a poll that panics")
+            }
+        }
+        Polled::start(Arc::new(Panicking), schedule()).next().await;
+    }
+
     #[tokio::test(start_paused = true)]
     async fn the_promise_is_kept_also_by_a_source_that_hangs() {
         let hanging = Arc::new(Growing { hang: Some(Topic::Units), ..Growing::default() });
-        let source = Polled::start(hanging, schedule());
-        tokio::task::yield_now().await;
+        let start = Instant::now();
+        let mut source = Polled::start(hanging, schedule());
+        let mut given_up = 0;
+        for second in 1..=120 {
+            let reports = run_until(&mut source, start + second * SECOND).await;
+            given_up += reports.iter().filter(|report| report.outcome.is_err()).count();
+            assert!(source.promise().is_kept(), "broken after {second} s");
+        }
+        assert_eq!(given_up, 3, "one every 10 s of waiting and 30 s of backoff");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_promise_is_broken_by_a_lane_that_is_stuck() {
+        // Nobody takes the reports, so that no lane gets on.
+        let source = Polled::start(Arc::new(Growing::default()), schedule());
+        tokio::time::sleep(10 * SECOND).await;
         assert!(source.promise().is_kept());
+        tokio::time::sleep(20 * SECOND).await;
+        assert!(!source.promise().is_kept());
     }
 }

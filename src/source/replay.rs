@@ -108,6 +108,11 @@ impl Replay {
         Self::new(Lines::Demo(Cursor::new(DEMO)), speed, true)
     }
 
+    /// A recording that never says anything.
+    pub fn nothing() -> Self {
+        Self { ended: true, ..Self::new(Lines::Demo(Cursor::new("")), 1.0, false) }
+    }
+
     fn new(lines: Lines, speed: f64, looping: bool) -> Self {
         Self {
             lines,
@@ -165,7 +170,7 @@ impl Replay {
         let start = *self.start.get_or_insert_with(|| Start { ours: Instant::now(), theirs: Moment::now() });
         if let Some(poll) = &self.pending {
             let due = self.due(start, poll);
-            self.promise.next_by(due.into_std());
+            self.promise.next_by(due);
             sleep_until(due).await;
         }
         match self.pending.take() {

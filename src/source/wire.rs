@@ -24,6 +24,8 @@ pub trait Row: Sized {
     type Wire: DeserializeOwned + Into<Self>;
     /// What makes a row the same row in a later reading. Lists are sorted by it, as fleetctl sorts them.
     type Key: Ord;
+    /// Whether a reading that may lack rows is better than none: a row that is not in it is not yet taken for gone.
+    const MAY_LACK_ROWS: bool;
 
     /// This row's key.
     fn key(&self) -> Self::Key;
@@ -106,18 +108,20 @@ impl<R: Row> Default for Collation<R> {
 }
 
 impl<R: Row> Collation<R> {
-    /// Takes the pages of one reading and gives the whole list, sorted, or nothing if it has to be read again.
+    /// Takes the pages of one reading and gives the whole list, sorted, or, if it has to be read again, what there is
+    /// of it as the error. No row is there twice: the one that was read later counts.
     ///
     /// One page alone is always whole. The first reading of several pages has none before it, and is read again.
-    pub fn collate(&mut self, pages: Vec<Vec<R>>) -> Option<Vec<R>> {
+    pub fn collate(&mut self, pages: Vec<Vec<R>>) -> Result<Vec<R>, Vec<R>> {
         let whole = pages.len() <= 1;
-        let mut rows: Vec<R> = pages.into_iter().flatten().collect();
-        rows.sort_by_cached_key(R::key);
-        let keys: BTreeSet<R::Key> = rows.iter().map(R::key).collect();
-        let twice = keys.len() < rows.len();
+        let count: usize = pages.iter().map(Vec::len).sum();
+        let rows: BTreeMap<R::Key, R> = pages.into_iter().flatten().map(|row| (row.key(), row)).collect();
+        let twice = rows.len() < count;
+        let keys: BTreeSet<R::Key> = rows.values().map(R::key).collect();
         let good = whole || !twice && self.before.as_ref().is_some_and(|before| before.is_subset(&keys));
         self.before = (whole || !twice).then_some(keys);
-        good.then_some(rows)
+        let rows = rows.into_values().collect();
+        if good { Ok(rows) } else { Err(rows) }
     }
 }
 
@@ -213,6 +217,7 @@ impl Row for UnitState {
     const KEY: &'static str = "states";
     type Wire = State;
     type Key = (UnitName, Option<MachineId>);
+    const MAY_LACK_ROWS: bool = true;
 
     fn key(&self) -> Self::Key {
         (self.unit.clone(), self.machine.clone())
@@ -224,6 +229,7 @@ impl Row for Machine {
     const KEY: &'static str = "machines";
     type Wire = WireMachine;
     type Key = MachineId;
+    const MAY_LACK_ROWS: bool = false;
 
     fn key(&self) -> Self::Key {
         self.id.clone()
@@ -235,6 +241,7 @@ impl Row for UnitFile {
     const KEY: &'static str = "units";
     type Wire = Unit;
     type Key = UnitName;
+    const MAY_LACK_ROWS: bool = false;
 
     fn key(&self) -> Self::Key {
         self.unit.clone()
@@ -494,7 +501,7 @@ mod tests {
     }
 
     fn collated(collation: &mut Collation<Machine>, pages: &[&[u16]]) -> Option<Vec<u16>> {
-        collation.collate(pages.iter().map(|page| machines(page)).collect()).map(|rows| ids(&rows))
+        collation.collate(pages.iter().map(|page| machines(page)).collect()).ok().map(|rows| ids(&rows))
     }
 
     #[test]
@@ -517,6 +524,14 @@ mod tests {
         assert_eq!(collated(&mut collation, &[&[2, 3], &[3, 4], &[5]]), None, "3 is there twice");
         assert_eq!(collated(&mut collation, &[&[1, 2], &[3, 4], &[5]]), None, "what has a row twice proves nothing");
         assert_eq!(collated(&mut collation, &[&[1, 2], &[3, 4], &[5]]), Some(vec![1, 2, 3, 4, 5]));
+    }
+
+    #[test]
+    fn torn_list_is_what_was_read_last_of_each_row() {
+        let machine = |id: &str, ip: &str| Machine { id: id.into(), ip: Some(ip.into()), metadata: None };
+        let pages = vec![vec![machine("1", "a"), machine("3", "a")], vec![machine("3", "b"), machine("2", "b")]];
+        let expected = vec![machine("1", "a"), machine("2", "b"), machine("3", "b")];
+        assert_eq!(Collation::default().collate(pages), Err(expected));
     }
 
     proptest! {
@@ -568,7 +583,7 @@ mod tests {
                         break;
                     }
                 }
-                if let Some(rows) = collation.collate(pages) {
+                if let Ok(rows) = collation.collate(pages) {
                     let ids: BTreeSet<u16> = ids(&rows).into_iter().collect();
                     prop_assert_eq!(ids.len(), rows.len());
                     prop_assert!(lasting.is_subset(&ids), "{:?} lack some of {:?}", ids, lasting);

@@ -14,8 +14,8 @@
 //! | `warn` | the same, with the warning of an old fleetctl on a newer cluster on standard error |
 //! | `leave` | the same, but leave a child behind that holds the pipe open |
 //! | `fail` | fail, as if etcd did not answer |
-//! | `hang` | print nothing and never end, with a child that holds the pipe open |
-//! | `flood` | print rows without an end |
+//! | `hang` | complain of an etcd that does not answer and never end, with a child that holds the pipe open |
+//! | `flood` | complain as well, and print rows without an end |
 //! | `garbage` | print what is no UTF-8 |
 //! | `cut`, `die` | print a list that ends within its last line, with exit status 0 or by SIGKILL |
 //! | `usage` | print a help text with exit status 0, as v1.0.0 does when it is asked wrongly |
@@ -92,11 +92,13 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         "flood" => {
+            eprint!("{RETRY}");
             let lines = "a.service\tloaded\tactive\trunning\t-\t-\n".repeat(1024);
             while io::stdout().write_all(lines.as_bytes()).is_ok() {}
             ExitCode::FAILURE
         }
         "hang" => {
+            eprint!("{RETRY}");
             let mut child = linger(&directory);
             let _ = child.wait();
             ExitCode::FAILURE
@@ -112,6 +114,10 @@ const OLDER: &str = "\
     version of fleet found in the cluster (0.11.8). You are strongly\n\
     recommended to upgrade fleetctl to prevent incompatibility issues.\n\
     ####################################################################\n";
+
+/// What v0.9.2 says before it asks an etcd again.
+const RETRY: &str =
+    "ERROR client.go:200: Unable to get result for {Get /_coreos.com/fleet/machines}, retrying in 100ms\n";
 
 /// Starts a child that holds the pipes open.
 fn linger(directory: &Path) -> Child {

@@ -195,7 +195,7 @@ fn changing(start: Registry, mut change: impl FnMut(usize, &mut Registry) + Send
     let (mut registry, mut asked) = (start, 0);
     Fleetd::unix(move |path: &str| {
         let answer = registry.answer(path);
-        if path.starts_with("/fleet/v1/state") {
+        if path.starts_with("/fleet/v1/state") || path.starts_with("/fleet/v1/units") {
             asked += 1;
             change(asked, &mut registry);
         }
@@ -242,21 +242,42 @@ async fn row_on_two_pages_is_listed_once() {
     assert_eq!(names[1..], expected(0..250));
 }
 
+/// Each poll is three times three pages, and with each page a row goes.
 #[tokio::test]
-async fn list_that_keeps_changing_is_a_failure_and_is_read_again_later() {
+async fn states_that_keep_going_are_told_as_they_were_read_last() {
+    let fleetd = changing(registry(290), |_, registry| drop(registry.states.remove(0)));
+    let api = api(fleetd.address());
+    // Of its last reading, the first page was read when 6 rows had gone, the second when 7, the third when 8.
+    let torn = (6..106).chain(107..207).chain(208..290);
+    assert_eq!(names(&states(&api).await), expected(torn));
+    assert_eq!(states(&api).await.len(), 282 - 9);
+}
+
+#[tokio::test]
+async fn row_twice_is_told_once_also_by_states_that_keep_changing() {
+    let fleetd = changing(registry(250), |asked, registry| registry.states.insert(0, state(1_000 + asked)));
+    let names = names(&states(&api(fleetd.address())).await);
+    assert!(names.is_sorted_by(|a, b| a < b), "{names:?}");
+    assert_eq!(names[..250], expected(0..250));
+}
+
+/// That a unit file is not there means that its unit is gone.
+#[tokio::test]
+async fn unit_files_that_keep_going_are_a_failure_and_are_read_again_later() {
     let steady = Arc::new(Mutex::new(false));
     let calm = steady.clone();
-    let fleetd = changing(registry(250), move |_, registry| {
+    let fleetd = changing(Registry { units: registry(250).states, ..Registry::default() }, move |_, registry| {
         if !*calm.lock().unwrap() {
-            registry.states.remove(0);
+            registry.units.remove(0);
         }
     });
     let api = api(fleetd.address());
-    let torn = api.poll(Topic::Units).await.expect_err("it changes before every page");
+    let torn = api.poll(Topic::UnitFiles).await.expect_err("it changes before every page");
     assert!(matches!(torn, SourceError::Api(ApiError::Torn(..))), "{torn:?}");
     assert!(torn.to_string().contains("kept changing between its pages"), "{torn}");
     *steady.lock().unwrap() = true;
-    assert_eq!(names(&states(&api).await), expected(9..250), "a row went with each of three times three pages");
+    let names: Vec<String> = files(&api).await.iter().map(|file| file.unit.to_string()).collect();
+    assert_eq!(names, expected(9..250), "a row went with each of three times three pages");
 }
 
 #[tokio::test]
@@ -468,8 +489,8 @@ fn address_is_read_and_written() {
 #[test]
 fn wrong_address_is_refused_with_words() {
     for (text, words) in [
-        ("", "expected unix://PATH or http://HOST:PORT"),
-        ("/var/run/fleet.sock", "expected unix://PATH or http://HOST:PORT"),
+        ("", "expected unix:///PATH or http://HOST:PORT"),
+        ("/var/run/fleet.sock", "expected unix:///PATH or http://HOST:PORT"),
         ("unix://", "absolute"),
         ("unix://fleet.sock", "absolute"),
         ("https://core-01:49153", "no TLS"),
@@ -481,6 +502,6 @@ fn wrong_address_is_refused_with_words() {
         ("http://me@core-01:49153", "only a host and a port"),
     ] {
         let error = text.parse::<Address>().expect_err(text).to_string();
-        assert!(error.contains(words) && error.contains(&format!("{text:?}")), "{error}");
+        assert!(error.contains(words), "{text:?}: {error}");
     }
 }

@@ -73,6 +73,12 @@ fn a_wrong_configuration_ends_with_78_and_all_that_is_wrong_on_stderr() {
 fn check_config_refuses_what_a_start_would_refuse() {
     let output = Program::new("endpoint = 'etcd'").run(&["--check-config", "-t", "ssh"]);
     assert_eq!(output.status.code(), Some(78), "{output:?}");
+    let output = Program::new("").run(&["--check-config", "--api", "http://10.0.0.1"]);
+    assert_eq!(output.status.code(), Some(78), "{output:?}");
+    assert_eq!(
+        String::from_utf8(output.stderr).unwrap(),
+        "fleet-monitor: api = \"http://10.0.0.1\" (--api): it needs a port, as in http://127.0.0.1:49153\n"
+    );
 }
 
 #[test]

@@ -547,6 +547,76 @@ async fn the_demo_moves_and_says_that_it_is_a_recording() {
 }
 
 /// In short what the program is promised to bear for hours: polls that fail in every way while many look on.
+/// A recording of one machine and one unit, `sub` in its end.
+fn recorded_part(source: &str, unit: &str, sub: &str) -> String {
+    let state = |sub: &str| json!({"unit": unit, "machine": "m1", "ip": "10.0.0.1", "load": "loaded", "active": "active", "sub": sub});
+    let lines = [
+        json!({"recording": 1, "source": source}),
+        json!({"t": 0, "topic": "machines", "machines": [{"id": "m1", "ip": "10.0.0.1"}]}),
+        json!({"t": 0, "topic": "unit_files", "files": [{"unit": unit, "desired": "launched", "target": "m1"}]}),
+        json!({"t": 0, "topic": "units", "states": [state("start")]}),
+        json!({"t": 1, "topic": "units", "states": [state(sub)]}),
+    ];
+    lines.map(|line| format!("{line}\n")).concat()
+}
+
+#[tokio::test]
+async fn a_client_goes_on_when_a_recording_begins_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    let recording = directory.path().join("recording.jsonl");
+    let parts = ["running", "exited", "dead"].map(|sub| recorded_part("fleetctl v1.0.0", "a.service", sub));
+    std::fs::write(&recording, parts.concat()).unwrap();
+    let mut daemon = Program::new(&["--replay", recording.to_str().unwrap()]).start().await;
+    let mut client = daemon.connect().await;
+    // What is overwritten at once by the next part may be missed; the last part's end is not.
+    while client.next_of("unit").await["items"][0][3] != "dead" {}
+    daemon.stop(Signal::TERM).await;
+}
+
+#[tokio::test]
+async fn a_reload_to_another_cluster_forgets_the_old_one() {
+    let mut daemon = {
+        let program = Program::new(&[]);
+        for name in ["a", "b"] {
+            std::fs::write(program.path(name), recorded_part(name, &format!("{name}.service"), "running")).unwrap();
+        }
+        program.configure(&format!("replay = {:?}", program.path("a")));
+        program.start().await
+    };
+    let mut client = daemon.connect().await;
+    while client.next_of("unit").await["items"][0][3] != "running" {}
+    daemon.configure(&format!("replay = {:?}", daemon.path("b")));
+    daemon.reload().await;
+    let items = client.next_of("unit").await["items"].clone();
+    assert_eq!(items.as_array().map(Vec::len), Some(1), "{items}");
+    assert_eq!(items[0][0], "b.service");
+    daemon.stop(Signal::TERM).await;
+    assert_eq!(daemon.log.count("is gone"), 0, "what was forgotten has not gone");
+}
+
+#[tokio::test]
+async fn what_others_say_cannot_speak_to_systemd() {
+    let directory = tempfile::tempdir().unwrap();
+    let recording = directory.path().join("recording.jsonl");
+    let error = format!("no\nWATCHDOG=trigger\n{}", "x".repeat(100_000));
+    let lines = [json!({"recording": 1, "source": "a\nSTOPPING=1"}), json!({"t": 0, "topic": "units", "error": error})];
+    std::fs::write(&recording, lines.map(|line| format!("{line}\n")).concat()).unwrap();
+    let mut daemon = Program::new(&["--replay", recording.to_str().unwrap()]).start().await;
+    let status = daemon.notices.first("failing since").await;
+    assert!(status.starts_with("STATUS=recording of a STOPPING=1: failing"), "{status}");
+    assert!(status.contains("no WATCHDOG=trigger xxx") && status.len() < 1000, "{status}");
+    daemon.stop(Signal::TERM).await;
+}
+
+#[tokio::test]
+async fn a_watchdog_of_no_time_is_none() {
+    let fleetctl = Double::new("v1.0.0");
+    let program = Program::asking(&fleetctl, &arguments(&[])).environment("WATCHDOG_USEC", "0");
+    let mut daemon = program.start().await;
+    daemon.notices.first("4 machines").await;
+    daemon.stop(Signal::TERM).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_clients_stay_whatever_goes_wrong_and_nothing_grows() {
     const CLIENTS: usize = 1000;

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use fleet_monitor::cluster::{Machine, Reading, Topic, UnitFile, UnitState};
 use fleet_monitor::source::fleetctl::{Connection, Fleetctl, FleetctlError, Settings};
-use fleet_monitor::source::{Poll, SourceError};
+use fleet_monitor::source::polled::{Polled, Schedule};
+use fleet_monitor::source::{Poll, Said, SourceError};
 use serde_json::Value;
 
 use crate::support::{Double, VERSIONS, recorded};
@@ -21,6 +23,10 @@ fn etcd() -> Connection {
 
 fn tunnel() -> Connection {
     Connection::Tunnel { host: "core-01".into(), port: 22 }
+}
+
+fn settings(command: &str) -> Settings {
+    Settings { command: command.to_owned(), connection: Connection::Default, timeout: Duration::from_secs(60) }
 }
 
 async fn failure(double: &Double) -> SourceError {
@@ -215,13 +221,51 @@ async fn nonsense_is_a_failure() {
         ("cut", "the output is cut off in line 30: `with-dash"),
         ("die", "ended with signal: 9 (SIGKILL)"),
         ("usage", "ended with exit status: 0 and said: Error: unknown flag: --bogus; "),
-        ("flood", "was killed: it printed more than 64 MiB"),
+        ("flood", "was killed: it printed more than 64 MiB and said: ERROR client.go:200: Unable to get"),
     ] {
         let double = Double::new("v1.0.0");
         double.mode(mode);
         let error = failure(&double).await;
         assert!(error.to_string().contains(reason) && !error.is_unusable(), "{mode}: {error}");
     }
+}
+
+#[tokio::test]
+async fn what_takes_too_long_is_killed_and_its_last_words_are_told() {
+    let double = Double::new("v0.9.2");
+    double.mode("hang list-machines");
+    let mut processes = double.processes();
+    let source = double.source_within(Duration::from_secs(2), Connection::Default);
+    let (outcome, (fleetctl, child)) = tokio::join!(source.poll(Topic::Machines), processes.next());
+    let error = outcome.unwrap_err();
+    assert!(!error.is_unusable());
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "`{} list-machines --no-legend --full --fields=machine,ip,metadata` was killed: no answer within 2 s \
+             (--poll-timeout) and said: ERROR client.go:200: Unable to get result for {{Get /_coreos.com/fleet/machines}}, \
+             retrying in 100ms",
+            double.command().display()
+        )
+    );
+    child.ended().await;
+    fleetctl.reaped().await;
+}
+
+/// Also where the schedule has the same deadline.
+#[tokio::test]
+async fn a_schedule_leaves_it_the_last_word() {
+    let double = Double::new("v0.9.2");
+    double.mode("hang");
+    let timeout = Duration::from_secs(1);
+    let schedule = Schedule { units: timeout, machines: timeout, timeout };
+    let mut source = Polled::start(Arc::new(double.source_within(timeout, Connection::Default)), schedule);
+    for _ in Topic::ALL {
+        let Said::Report(report) = source.next().await else { panic!("no report") };
+        let error = report.outcome.unwrap_err().to_string();
+        assert!(error.contains("was killed: no answer within 1 s"), "{error}");
+    }
+    source.stop().await;
 }
 
 #[tokio::test]
@@ -270,14 +314,14 @@ async fn what_is_not_coreos_fleetctl_is_refused_by_name() {
     let error = failure(&Double::new("v0.4.0")).await;
     assert!(error.is_unusable() && error.to_string().contains("is fleetctl v0.4.0, which is too old"), "{error}");
 
-    let other = Fleetctl::new(Settings { command: "true".into(), connection: Connection::Default }).unwrap();
+    let other = Fleetctl::new(settings("true")).unwrap();
     let error = other.poll(Topic::Units).await.unwrap_err();
     assert!(error.is_unusable() && error.to_string().contains("does not look like CoreOS fleet's"), "{error}");
 }
 
 #[tokio::test]
 async fn what_cannot_be_run_is_unusable() {
-    let new = |command: &str| Fleetctl::new(Settings { command: command.to_owned(), connection: Connection::Default });
+    let new = |command: &str| Fleetctl::new(settings(command));
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/fleetctl");
 
     let error = new("no-such-fleetctl").unwrap_err();

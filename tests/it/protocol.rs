@@ -124,7 +124,7 @@ fn publisher(begun: Moment) -> Publisher {
         let (transitions, read) = match outcome {
             Ok(reading) => {
                 let topic = reading.topic();
-                (cluster.read(reading, at), Some(topic))
+                (cluster.read(reading, at, Duration::ZERO), Some(topic))
             }
             Err((topic, reason)) => (cluster.fail(topic, reason, at), None),
         };
@@ -155,7 +155,7 @@ async fn the_examples_are_what_the_program_says() {
     let mut publisher = publisher(begun);
     let published = publication(&publisher);
     let now = begun + Duration::from_millis(53_500);
-    let state: Value = serde_json::from_slice(&published.state(2, now)).unwrap();
+    let state: Value = serde_json::from_slice(&published.state(2, now).concat()).unwrap();
 
     publisher.set(Settings {
         unit_fields: UnitField::ALL.into(),
@@ -196,7 +196,7 @@ async fn the_examples_are_what_the_program_says() {
 fn the_tables_of_keys_are_complete() {
     let begun = start();
     let published = publication(&publisher(begun));
-    let state: Value = serde_json::from_slice(&published.state(2, begun)).unwrap();
+    let state: Value = serde_json::from_slice(&published.state(2, begun).concat()).unwrap();
     let keys = |values: &[&Value]| -> BTreeSet<String> {
         values.iter().flat_map(|value| value.as_object().unwrap().keys().cloned()).collect()
     };

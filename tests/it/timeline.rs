@@ -117,7 +117,7 @@ impl Disappearances {
 
 fn feed(cluster: &mut Cluster, poll: &Poll, start: Moment) -> Vec<std::sync::Arc<Transition>> {
     match &poll.outcome {
-        Ok(reading) => cluster.read(reading.clone().unwrap(), start + poll.at),
+        Ok(reading) => cluster.read(reading.clone().unwrap(), start + poll.at, poll.took),
         Err(error) => cluster.fail(poll.topic, error, start + poll.at),
     }
 }
@@ -272,7 +272,7 @@ fn a_unit_whose_file_was_replaced_is_outdated() {
             let file = files.iter_mut().find(|file| &*file.unit == "web.service").unwrap();
             file.hash = Some("0123456789012345678901234567890123456789".into());
         }
-        cluster.read(reading, start + poll.at);
+        cluster.read(reading, start + poll.at, poll.took);
     }
     let unit = cluster.view().units.iter().find(|unit| &*unit.state.unit == "web.service").unwrap();
     assert_eq!(unit.verdict, Verdict::Outdated);

@@ -1,7 +1,7 @@
 //! Runs a command once and reads what it says: without a shell, without input, and with an end.
 //!
-//! The child leads a process group of its own. Whatever happens (the child ends, talks too much, or the caller drops the
-//! future), that group is killed, so that neither the child nor one of its children outlives the call; tokio reaps the
+//! The child leads a process group of its own. Whatever happens (the child ends, talks too much or too long, or the caller
+//! drops the future), that group is killed, so that neither the child nor one of its children outlives the call; tokio reaps the
 //! child. This module does not know which command it is.
 
 use std::io;
@@ -11,6 +11,7 @@ use std::process::{ExitStatus, Stdio};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
+use tokio::time::{Instant, timeout_at};
 
 /// How much a child may print, in bytes.
 pub const LIMIT: usize = 64 * 1024 * 1024;
@@ -23,26 +24,40 @@ const TAIL: usize = 4 * 1024;
 const NOT_INHERITED: [&str; 6] =
     ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"];
 
-/// What a child said until it ended.
-pub struct Answer {
-    pub status: ExitStatus,
-    pub stdout: Vec<u8>,
-    /// The end of its standard error.
+/// What came of running a command.
+pub struct Run {
+    /// How it ended.
+    pub ended: Result<Ended, ChildError>,
+    /// The end of its standard error, also of a child that was killed.
     pub stderr: String,
 }
 
-/// Why there is no answer.
+/// A child that ended by itself, and all that it printed.
+pub struct Ended {
+    pub status: ExitStatus,
+    pub stdout: Vec<u8>,
+}
+
+/// Why a child did not end by itself.
 pub enum ChildError {
     /// It could not be started.
     Spawn(io::Error),
     /// It printed more than [`LIMIT`].
     TooMuch,
+    /// It did not end in time.
+    TooLate,
     /// It could not be read or waited for.
     Read(io::Error),
 }
 
-/// Runs the program to its end.
-pub async fn run(program: &Path, arguments: &[String]) -> Result<Answer, ChildError> {
+/// Runs the program to its end, until the deadline at most.
+pub async fn run(program: &Path, arguments: &[String], deadline: Instant) -> Run {
+    let mut stderr = Vec::new();
+    let ended = timeout_at(deadline, talk(program, arguments, &mut stderr)).await.unwrap_or(Err(ChildError::TooLate));
+    Run { ended, stderr: String::from_utf8_lossy(&stderr).into_owned() }
+}
+
+async fn talk(program: &Path, arguments: &[String], complaint: &mut Vec<u8>) -> Result<Ended, ChildError> {
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     for name in NOT_INHERITED {
@@ -56,8 +71,8 @@ pub async fn run(program: &Path, arguments: &[String]) -> Result<Answer, ChildEr
         group.kill();
         status
     };
-    let (status, stdout, stderr) = tokio::try_join!(ended, whole(stdout), tail(stderr))?;
-    Ok(Answer { status, stdout, stderr: String::from_utf8_lossy(&stderr).into_owned() })
+    let (status, stdout, ()) = tokio::try_join!(ended, whole(stdout), tail(stderr, complaint))?;
+    Ok(Ended { status, stdout })
 }
 
 async fn whole(pipe: Option<impl AsyncRead + Unpin>) -> Result<Vec<u8>, ChildError> {
@@ -68,14 +83,13 @@ async fn whole(pipe: Option<impl AsyncRead + Unpin>) -> Result<Vec<u8>, ChildErr
     if read.len() > LIMIT { Err(ChildError::TooMuch) } else { Ok(read) }
 }
 
-async fn tail(pipe: Option<impl AsyncRead + Unpin>) -> Result<Vec<u8>, ChildError> {
-    let mut read = Vec::new();
+async fn tail(pipe: Option<impl AsyncRead + Unpin>, read: &mut Vec<u8>) -> Result<(), ChildError> {
     if let Some(mut pipe) = pipe {
-        while pipe.read_buf(&mut read).await.map_err(ChildError::Read)? > 0 {
+        while pipe.read_buf(read).await.map_err(ChildError::Read)? > 0 {
             read.drain(..read.len().saturating_sub(TAIL));
         }
     }
-    Ok(read)
+    Ok(())
 }
 
 /// A process group that is killed once, at the latest when this is dropped.

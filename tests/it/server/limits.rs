@@ -137,6 +137,39 @@ async fn measure_the_memory_of_clients() {
     assert!(each <= 6 * 1024, "{each} bytes for each client");
 }
 
+#[test]
+fn answers_that_nobody_takes_cost_little_memory() {
+    let mut command = Command::new(std::env::current_exe().expect("this program"));
+    command.args(["--ignored", "--exact", "server::limits::measure_the_memory_of_answers"]);
+    assert_passes(command);
+}
+
+#[tokio::test]
+#[ignore = "run by another test in a process of its own"]
+async fn measure_the_memory_of_answers() {
+    const ANSWERS: usize = 100;
+    let mut bench = Bench::start().await;
+    // So that no buffer of the kernel holds it, compressed neither.
+    let name: String = std::iter::repeat_with(fastrand::alphanumeric).take(8_000_000).collect();
+    bench.read_all(&view(&[(&name, "active")]));
+    for (path, coding) in [("/v2/state", "identity"), ("/v2/state", "gzip"), ("/v1/units", "gzip")] {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: {coding}\r\n\r\n");
+        let mut before = 0;
+        let mut waiting = Vec::new();
+        for number in 0..=ANSWERS {
+            let mut stream = bench.narrow_connection().await;
+            stream.write_all(request.as_bytes()).await.expect("written");
+            stream.readable().await.expect("an answer");
+            waiting.push(stream);
+            if number == 0 {
+                before = resident();
+            }
+        }
+        let each = resident().saturating_sub(before) / ANSWERS;
+        assert!(each <= 64 * 1024, "{each} bytes for each answer: {path}, {coding}");
+    }
+}
+
 /// A client that has taken a message of 1 MiB.
 async fn taking_client(bench: &Bench, scrap: &mut [u8]) -> TcpStream {
     let mut client = bench.handshake(TcpStream::connect(bench.address).await.expect("a connection")).await;

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use fleet_monitor::source::fleetctl::{Connection, Fleetctl, Settings};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
@@ -47,8 +48,13 @@ impl Double {
 
     /// A source that asks it.
     pub fn source(&self, connection: Connection) -> Fleetctl {
+        self.source_within(Duration::from_secs(60), connection)
+    }
+
+    /// The same, with another deadline for each poll.
+    pub fn source_within(&self, timeout: Duration, connection: Connection) -> Fleetctl {
         let command = self.command().to_str().unwrap().to_owned();
-        Fleetctl::new(Settings { command, connection }).unwrap()
+        Fleetctl::new(Settings { command, connection, timeout }).unwrap()
     }
 
     /// What it does from now on.

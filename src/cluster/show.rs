@@ -1,0 +1,89 @@
+//! Makes the view. What is as it was before stays the same in memory, so that a change can be told by a pointer.
+
+use std::sync::Arc;
+
+use super::conclude::Several;
+use super::judge;
+use super::merge::{Cluster, Row};
+use super::{Member, Moment, Unit, UnitFile, View};
+
+impl Cluster {
+    /// Makes the view anew.
+    pub(super) fn show(&mut self, at: Moment, several: &Several) {
+        let settled = !self.is_unsettled(at);
+        let mut units = Vec::with_capacity(self.rows.len());
+        let mut old = self.view.units.iter().peekable();
+        let mut files = self.files.iter().flat_map(|files| &files.files).peekable();
+        for ((unit, machine), row) in &self.rows {
+            let key = (unit, machine);
+            while old.next_if(|old| (&old.state.unit, &old.state.machine) < key).is_some() {}
+            while files.next_if(|(name, _)| *name < unit).is_some() {}
+            let file = files.peek().filter(|(name, _)| *name == unit).map(|(_, file)| *file);
+            let before = old.next_if(|old| (&old.state.unit, &old.state.machine) == key);
+            let shown = self.unit(row, file, before, settled, several, at);
+            units.push(match before {
+                Some(same) if **same == shown => same.clone(),
+                _ => Arc::new(shown),
+            });
+        }
+        let machines = self.machines.values().map(|row| {
+            let shown = Member {
+                machine: row.machine.clone(),
+                lost_since: row.lost.map(|lost| lost.wall),
+                since: row.since,
+                since_seen: row.since_seen,
+            };
+            let same = self.view.machines.binary_search_by(|old| old.machine.id.cmp(&shown.machine.id)).ok();
+            match same.map(|index| &self.view.machines[index]) {
+                Some(same) if **same == shown => same.clone(),
+                _ => Arc::new(shown),
+            }
+        });
+        let view = View { units, machines: machines.collect() };
+        self.complete |= self.health.unread().next().is_none();
+        if view != *self.view {
+            self.view = Arc::new(view);
+        }
+    }
+
+    fn unit(
+        &self,
+        row: &Row,
+        file: Option<&Arc<UnitFile>>,
+        before: Option<&Arc<Unit>>,
+        settled: bool,
+        several: &Several,
+        at: Moment,
+    ) -> Unit {
+        let mut state = row.state.clone();
+        let (verdict, reason) = match &state.machine {
+            None => judge::verdict_on_unreported(file.map(|file| &**file)),
+            Some(machine) => {
+                let evidence = self.evidence(row, file.map(|file| &**file), settled, several);
+                if evidence.machine_lost && !self.grace.is_zero() {
+                    state.ip = None;
+                } else if state.ip.is_none() && !self.grace.is_zero() {
+                    state.ip = self.machines.get(machine).and_then(|row| row.machine.ip.clone());
+                }
+                evidence.verdict()
+            }
+        };
+        let (verdict_since, verdict_since_seen) = match before {
+            Some(before) if before.verdict == verdict => (before.verdict_since, before.verdict_since_seen),
+            Some(_) => (at.wall, self.complete),
+            None => (row.since, row.since_seen),
+        };
+        Unit {
+            state,
+            listed: row.listed,
+            stale_since: row.missing.map(|missing| missing.since.wall),
+            file: file.cloned(),
+            verdict,
+            reason,
+            verdict_since,
+            verdict_since_seen,
+            since: row.since,
+            since_seen: row.since_seen,
+        }
+    }
+}
