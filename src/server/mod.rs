@@ -7,6 +7,7 @@ pub mod access;
 mod content;
 mod http;
 pub mod listen;
+mod meter;
 mod page;
 mod routes;
 mod session;
@@ -58,13 +59,13 @@ pub struct Timing {
     pub silence: Duration,
     /// The time for a WebSocket client to take its leave.
     pub close: Duration,
-    /// In this time a WebSocket client may send [`Timing::FLOOD`] messages.
+    /// In this time a WebSocket client may send [`Timing::FLOOD`] bytes.
     pub flood: Duration,
 }
 
 impl Timing {
-    /// How many messages a WebSocket client may send in [`Timing::flood`].
-    pub const FLOOD: u32 = 200;
+    /// How many bytes a WebSocket client may send in [`Timing::flood`]: far more than any that answers pings.
+    pub const FLOOD: usize = 64 * 1024;
 }
 
 impl Default for Timing {
