@@ -30,7 +30,8 @@ use crate::metrics::{Dropped, Metrics};
 use access::Policy;
 use routes::Told;
 
-/// How many connections there may be besides the WebSocket clients: HTTP requests and handshakes.
+/// How many connections there may be besides the WebSocket clients: HTTP requests and handshakes. Never more than half
+/// of all, so that clients have room.
 const SPARE_CONNECTIONS: usize = 1024;
 
 /// What may change while the server runs.
@@ -38,6 +39,9 @@ const SPARE_CONNECTIONS: usize = 1024;
 pub struct Settings {
     /// How many WebSocket clients there may be.
     pub max_clients: usize,
+    /// How many connections of all kinds there may be, so that files are left for the source: see
+    /// [`listen::OpenFiles::connections`].
+    pub max_connections: usize,
     /// Who may look.
     pub access: Policy,
     /// Globs of the units that have a series of their own in the metrics.
@@ -174,7 +178,11 @@ impl Shared {
     }
 
     fn admit(self: Arc<Self>, stream: TcpStream) {
-        if self.tasks.len() >= self.settings.borrow().max_clients + SPARE_CONNECTIONS {
+        // Each connection is one task, but for the moment in which it becomes a client.
+        let connections = self.tasks.len();
+        let others = connections.saturating_sub(self.clients());
+        let max = self.settings.borrow().max_connections;
+        if connections >= max || others >= SPARE_CONNECTIONS.min(max / 2) {
             self.metrics.client_dropped(Dropped::Crowded);
             return;
         }

@@ -257,7 +257,8 @@ mod tests {
         let _client = client.expect("a connection");
         let settings = feed::Settings { unit_fields: vec![], machine_fields: vec![], publish: Publish::Changes };
         let publisher = Publisher::new(settings, "e", SourceInfo::default());
-        let settings = Settings { max_clients: 1, access: Default::default(), metrics_units: vec![] };
+        let settings =
+            Settings { max_clients: 1, max_connections: 1, access: Default::default(), metrics_units: vec![] };
         let metrics = Arc::new(Metrics::new());
         let stop = CancellationToken::new();
         let server = Server::new(settings, Timing::default(), publisher.subscribe(), metrics, stop);

@@ -43,7 +43,7 @@ pub struct Bench {
 
 pub fn settings() -> Settings {
     let access = Policy { hostname: "core-01".into(), ..Policy::default() };
-    Settings { max_clients: 10_000, access, metrics_units: vec![] }
+    Settings { max_clients: 10_000, max_connections: 20_000, access, metrics_units: vec![] }
 }
 
 /// The settings with a token.
