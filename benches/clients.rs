@@ -120,7 +120,7 @@ async fn memory_of_a_client() {
 
 async fn time_to_the_last_client() {
     const ROUNDS: usize = 9;
-    let clients = 10_000.min(usize::try_from(OpenFiles::raise().clients()).unwrap_or(usize::MAX));
+    let clients = 10_000.min(OpenFiles::raise().connections());
     println!("Time until a changed row has reached the last of {clients} clients (budget 0.5 s):");
     let mut bench = Bench::start(SMALL).await;
     let bytes = bench.frame().len();
@@ -175,7 +175,12 @@ impl Bench {
         // Pings are not counted among the frames.
         let timing =
             Timing { ping: Duration::from_secs(3600), silence: Duration::from_secs(7200), ..Timing::default() };
-        let settings = Settings { max_clients: 20_000, access: Policy::default(), metrics_units: vec![] };
+        let settings = Settings {
+            max_clients: 20_000,
+            max_connections: usize::MAX,
+            access: Policy::default(),
+            metrics_units: vec![],
+        };
         let (metrics, stop) = (Arc::new(Metrics::new()), CancellationToken::new());
         let server = Server::new(settings, timing, publisher.subscribe(), metrics, stop.clone());
         tokio::spawn({

@@ -426,6 +426,7 @@ fn server_settings(config: &Config) -> Result<server::Settings, Failure> {
         .map_err(|error| Failure::Config(format!("token_file: {error}")))?;
     Ok(server::Settings {
         max_clients: config.max_clients,
+        max_connections: OpenFiles::raise().connections(),
         metrics_units: config.metrics_units.clone(),
         access: Policy {
             allowed_origins: config.allowed_origins.clone(),

@@ -7,7 +7,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -24,8 +23,8 @@ use crate::feed::Publication;
 /// systemd's active states (`org.freedesktop.systemd1(5)`), which are there even while no unit has them.
 const ACTIVE_STATES: [&str; 6] = ["active", "reloading", "inactive", "failed", "activating", "deactivating"];
 
-/// The bounds of the poll durations, in seconds: from a fast answer over a socket to the longest usual deadline.
-const DURATIONS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+/// The bounds of the poll durations, in seconds: from a fast answer over a socket to beyond the default deadline of 10 s.
+const DURATIONS: [f64; 13] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0];
 
 /// Why a WebSocket client is not there any more, or never was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -239,17 +238,18 @@ fn cluster(publication: &Publication, globs: &[String]) -> Registry {
         let single = Family::<Vec<(&'static str, String)>, Gauge>::default();
         for unit in &publication.view.units {
             let state = &unit.state;
-            let or_none = |text: Option<&Arc<str>>| text.map_or("none", |text| text).to_owned();
             *states.entry(state.active.as_deref().unwrap_or("none")).or_default() += 1;
             *verdicts.entry(unit.verdict.name()).or_default() += 1;
             if globs.iter().any(|glob| matches(glob, &state.unit)) {
-                let labels = vec![
-                    ("unit", state.unit.to_string()),
-                    ("machine", state.machine.as_deref().unwrap_or("none").to_owned()),
-                    ("active_state", or_none(state.active.as_ref())),
-                    ("sub_state", or_none(state.sub.as_ref())),
-                ];
-                single.get_or_create(&labels).set(1);
+                // A series for each state, so that a unit that flaps has no more of them than one that does not.
+                for active in ACTIVE_STATES {
+                    let labels = vec![
+                        ("unit", state.unit.to_string()),
+                        ("machine", state.machine.as_deref().unwrap_or("none").to_owned()),
+                        ("active_state", active.to_owned()),
+                    ];
+                    single.get_or_create(&labels).set((state.active.as_deref() == Some(active)).into());
+                }
             }
         }
         registry.register(
@@ -258,7 +258,11 @@ fn cluster(publication: &Publication, globs: &[String]) -> Registry {
             gauges("active_state", states),
         );
         registry.register("unit_verdicts", "Units by what is judged of them", gauges("verdict", verdicts));
-        registry.register("unit_state", "The state of each unit that --metrics-units selects; always 1", single);
+        registry.register(
+            "unit_state",
+            "Whether each unit that --metrics-units selects is in each of systemd's active states",
+            single,
+        );
     }
     if publication.machines.is_some() {
         let machines = &publication.view.machines;

@@ -15,6 +15,9 @@ use crate::cluster::{Health, MachineId, Member, Moment, Text, Topic, Transition,
 /// What stands for an empty column, as fleetctl prints it.
 const EMPTY: &str = "-";
 
+/// How many characters of a reason are told where space is short: in a header it is there up to four times, in ASCII.
+const SHORT_REASON: usize = 200;
+
 /// A list of the first protocol.
 #[derive(Serialize)]
 struct List<'a> {
@@ -137,9 +140,17 @@ pub fn head(publication: &Publication, clients: usize, now: Moment) -> Bytes {
     head.into()
 }
 
-/// The health alone.
+/// The health alone, with short reasons.
 pub fn health(publication: &Publication, clients: usize, now: Moment) -> Vec<u8> {
-    to_json(&HealthRow::new(&publication.health, &publication.source, clients, now))
+    let mut row = HealthRow::new(&publication.health, &publication.source, clients, now);
+    let TopicRows { units, machines, unit_files } = &mut row.topics;
+    let reasons = [&mut row.reason, &mut units.reason, &mut machines.reason, &mut unit_files.reason];
+    for reason in reasons.into_iter().flatten() {
+        if let Some((end, _)) = reason.char_indices().nth(SHORT_REASON) {
+            *reason = &reason[..end];
+        }
+    }
+    to_json(&row)
 }
 
 #[derive(Serialize)]

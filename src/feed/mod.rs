@@ -97,7 +97,7 @@ impl Publication {
         [message::head(self, clients, now), content.clone()]
     }
 
-    /// The state of the source as one JSON object.
+    /// The state of the source as one JSON object, so short that it fits into a header: reasons end after 200 characters.
     pub fn health(&self, clients: usize, now: Moment) -> Vec<u8> {
         message::health(self, clients, now)
     }

@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 
 use hyper::header::{AUTHORIZATION, HOST, HeaderMap, ORIGIN};
 use hyper::{StatusCode, Uri};
+use percent_encoding::percent_decode_str;
 use subtle::ConstantTimeEq;
 
 /// Who may look.
@@ -108,17 +109,11 @@ impl Policy {
                 .any(|allowed| allowed == "*" || authority(allowed).is_some_and(|(allowed, _)| allowed == *host))
     }
 
-    /// A machine whose name has a domain goes by it with or without. One whose name has none may be in any domain;
-    /// except that "localhost", the name of a machine that was given none, is anybody's.
+    /// A machine whose name has a domain goes by it with or without. No domain is added to a name that has none: it
+    /// could be anybody's.
     fn is_this_machine(&self, name: &str) -> bool {
         let ours = self.hostname.trim_end_matches('.').to_ascii_lowercase();
-        if ours.is_empty() || ours == "localhost" || ours.starts_with("localhost.") {
-            return false;
-        }
-        let first_label = |name: &str| name.split('.').next().map(str::to_owned);
-        name == ours
-            || (!name.contains('.') && first_label(&ours).as_deref() == Some(name))
-            || (!ours.contains('.') && first_label(name).as_deref() == Some(&*ours))
+        name == ours || ours.split('.').next() == Some(name)
     }
 
     fn is_welcome(&self, origin: &Origin, host: &Host) -> bool {
@@ -251,25 +246,8 @@ fn bearer(headers: &HeaderMap) -> Option<Vec<u8>> {
 
 /// The token in a query (RFC 6750, section 2.3).
 fn query_token(query: &str) -> Option<Vec<u8>> {
-    query.split('&').find_map(|pair| pair.strip_prefix("token=")).map(percent_decoded)
-}
-
-/// What a percent sign without two hexadecimal digits stands for is itself.
-fn percent_decoded(text: &str) -> Vec<u8> {
-    let hexadecimal = |byte: Option<&u8>| byte.and_then(|byte| char::from(*byte).to_digit(16));
-    let mut rest = text.as_bytes();
-    let mut decoded = Vec::with_capacity(rest.len());
-    while let Some((first, after)) = rest.split_first() {
-        rest = after;
-        match (first, hexadecimal(after.first()), hexadecimal(after.get(1))) {
-            (b'%', Some(high), Some(low)) => {
-                decoded.push((high * 16 + low) as u8);
-                rest = &after[2..];
-            }
-            _ => decoded.push(*first),
-        }
-    }
-    decoded
+    let token = query.split('&').find_map(|pair| pair.strip_prefix("token="));
+    token.map(|token| percent_decode_str(token).collect())
 }
 
 /// A secret that each request must carry.

@@ -117,14 +117,14 @@ impl OpenFiles {
         Self { limit: getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX) }
     }
 
-    /// How many clients that leaves room for.
-    pub fn clients(self) -> u64 {
-        self.limit.saturating_sub(RESERVED_FILES)
+    /// How many connections that leaves room for.
+    pub fn connections(self) -> usize {
+        usize::try_from(self.limit.saturating_sub(RESERVED_FILES)).unwrap_or(usize::MAX)
     }
 
     /// What is wrong with it, if `max_clients` cannot all be served.
     pub fn shortage(self, max_clients: usize) -> Option<String> {
-        (self.clients() < max_clients as u64).then(|| {
+        (self.connections() < max_clients).then(|| {
             format!("{self}, fewer than --max-clients {max_clients}; raise LimitNOFILE= of the service, or `ulimit -n`")
         })
     }
@@ -132,7 +132,7 @@ impl OpenFiles {
 
 impl fmt::Display for OpenFiles {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} open files: room for about {} clients", self.limit, self.clients())
+        write!(f, "{} open files: room for about {} clients", self.limit, self.connections())
     }
 }
 
@@ -176,7 +176,7 @@ mod tests {
         assert_eq!(files.shortage(19900), None);
         let shortage = files.shortage(19901).expect("a shortage");
         assert!(shortage.contains("19900") && shortage.contains("19901") && shortage.contains("LimitNOFILE"));
-        assert_eq!(OpenFiles { limit: 64 }.clients(), 0);
+        assert_eq!(OpenFiles { limit: 64 }.connections(), 0);
     }
 
     #[test]

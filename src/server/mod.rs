@@ -7,6 +7,7 @@ pub mod access;
 mod content;
 mod http;
 pub mod listen;
+mod meter;
 mod page;
 mod routes;
 mod session;
@@ -29,7 +30,8 @@ use crate::metrics::{Dropped, Metrics};
 use access::Policy;
 use routes::Told;
 
-/// How many connections there may be besides the WebSocket clients: HTTP requests and handshakes.
+/// How many connections there may be besides the WebSocket clients: HTTP requests and handshakes. Never more than half
+/// of all, so that clients have room.
 const SPARE_CONNECTIONS: usize = 1024;
 
 /// What may change while the server runs.
@@ -37,6 +39,9 @@ const SPARE_CONNECTIONS: usize = 1024;
 pub struct Settings {
     /// How many WebSocket clients there may be.
     pub max_clients: usize,
+    /// How many connections of all kinds there may be, so that files are left for the source: see
+    /// [`listen::OpenFiles::connections`].
+    pub max_connections: usize,
     /// Who may look.
     pub access: Policy,
     /// Globs of the units that have a series of their own in the metrics.
@@ -58,13 +63,13 @@ pub struct Timing {
     pub silence: Duration,
     /// The time for a WebSocket client to take its leave.
     pub close: Duration,
-    /// In this time a WebSocket client may send [`Timing::FLOOD`] messages.
+    /// In this time a WebSocket client may send [`Timing::FLOOD`] bytes.
     pub flood: Duration,
 }
 
 impl Timing {
-    /// How many messages a WebSocket client may send in [`Timing::flood`].
-    pub const FLOOD: u32 = 200;
+    /// How many bytes a WebSocket client may send in [`Timing::flood`]: far more than any that answers pings.
+    pub const FLOOD: usize = 64 * 1024;
 }
 
 impl Default for Timing {
@@ -173,7 +178,11 @@ impl Shared {
     }
 
     fn admit(self: Arc<Self>, stream: TcpStream) {
-        if self.tasks.len() >= self.settings.borrow().max_clients + SPARE_CONNECTIONS {
+        // Each connection is one task, but for the moment in which it becomes a client.
+        let connections = self.tasks.len();
+        let others = connections.saturating_sub(self.clients());
+        let max = self.settings.borrow().max_connections;
+        if connections >= max || others >= SPARE_CONNECTIONS.min(max / 2) {
             self.metrics.client_dropped(Dropped::Crowded);
             return;
         }

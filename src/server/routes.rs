@@ -10,7 +10,7 @@ use serde_json::json;
 use super::content::{Content, JSON, Newest};
 use super::page::{self, Asset};
 use super::{Settings, Shared};
-use crate::cluster::{Health, Moment, Seconds};
+use crate::cluster::{Health, Moment, Seconds, Topic};
 use crate::feed::{List, Publication};
 use crate::metrics::Format;
 
@@ -105,9 +105,12 @@ fn list(publication: &Publication, list: Option<&List>, newest: &Newest, what: &
 fn ready(publication: &Publication, clients: usize, now: Moment) -> Content {
     let health = publication.health(clients, now);
     let reason = unready(&publication.health, now);
+    let summary = summary(&publication.health, now);
     let mut text = match &reason {
-        Some(reason) => json!({ "status": "not ready", "reason": format!("not ready: {reason}") }),
-        None => json!({ "status": "ready" }),
+        Some(reason) => {
+            json!({ "status": "not ready", "reason": format!("not ready: {reason}"), "summary": summary })
+        }
+        None => json!({ "status": "ready", "summary": summary }),
     }
     .to_string()
     .into_bytes();
@@ -131,6 +134,23 @@ fn unready(health: &Health, now: Moment) -> Option<String> {
     }
 }
 
+/// How old the data are, and how far fleet is believed, for people.
+fn summary(health: &Health, now: Moment) -> String {
+    let topics = Topic::ALL.map(|topic| match health.topic(topic).read {
+        Some(read) => format!("{topic} read {} ago", Seconds(read.age(now))),
+        None => format!("{topic} not read yet"),
+    });
+    let held_back = match health.held_back {
+        1 => "1 disappearance held back".to_owned(),
+        number => format!("{number} disappearances held back"),
+    };
+    let suspect = health.suspect_since.map_or_else(String::new, |since| {
+        let lasted = Seconds(now.wall.duration_since(since).unwrap_or_default());
+        format!("; many units have been missing from fleet's list for {lasted} and are not believed gone")
+    });
+    format!("{}; {held_back}{suspect}", topics.join(", "))
+}
+
 /// The form of the metrics that a client understands: Prometheus asks for OpenMetrics, a person with curl does not.
 fn format(headers: &HeaderMap) -> Format {
     let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
@@ -145,7 +165,7 @@ fn format(headers: &HeaderMap) -> Format {
 fn header(json: &[u8]) -> Option<HeaderValue> {
     let mut ascii = String::with_capacity(json.len());
     for character in String::from_utf8_lossy(json).chars() {
-        if character.is_ascii() {
+        if matches!(character, ' '..='~') {
             ascii.push(character);
         } else {
             let mut units = [0; 2];
@@ -164,10 +184,10 @@ mod tests {
 
     #[test]
     fn a_header_is_ascii_and_the_same_json() {
-        let json = json!({ "reason": "fleetctl: „größer“ 🚢\n\u{1}" }).to_string();
+        let json = json!({ "reason": "fleetctl: „größer“ 🚢\n\u{1}\u{7f}" }).to_string();
         let header = header(json.as_bytes()).expect("a header");
         let text = header.to_str().expect("ASCII");
-        assert_eq!(text, r#"{"reason":"fleetctl: \u201egr\u00f6\u00dfer\u201c \ud83d\udea2\n\u0001"}"#);
+        assert_eq!(text, r#"{"reason":"fleetctl: \u201egr\u00f6\u00dfer\u201c \ud83d\udea2\n\u0001\u007f"}"#);
         assert_eq!(
             serde_json::from_str::<serde_json::Value>(text).expect("JSON"),
             serde_json::from_str::<serde_json::Value>(&json).expect("JSON"),
@@ -186,5 +206,25 @@ mod tests {
         assert_eq!(unready(&health, now), None);
         health.topics[1].failure = Some(Failure { since: now, reason: "exit status 1".into() });
         assert_eq!(unready(&health, now + Duration::from_secs(14)).as_deref(), Some("failing for 14 s: exit status 1"));
+    }
+
+    #[test]
+    fn the_age_of_the_data_and_what_is_not_believed_are_told() {
+        let now = Moment::now();
+        let read = |second| TopicHealth { read: Some(now + Duration::from_secs(second)), failure: None };
+        let mut health =
+            Health { topics: [read(9), read(6), TopicHealth::default()], held_back: 3, ..Health::default() };
+        assert_eq!(
+            summary(&health, now + Duration::from_secs(10)),
+            "units read 1 s ago, machines read 4 s ago, unit files not read yet; 3 disappearances held back"
+        );
+        health.topics[2] = read(6);
+        health.held_back = 1;
+        health.suspect_since = Some(now.wall);
+        assert_eq!(
+            summary(&health, now + Duration::from_secs(10)),
+            "units read 1 s ago, machines read 4 s ago, unit files read 4 s ago; 1 disappearance held back; many units \
+             have been missing from fleet's list for 10 s and are not believed gone"
+        );
     }
 }

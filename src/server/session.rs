@@ -6,19 +6,18 @@
 //!
 //! It knows the feed and the socket. It does not know HTTP, nor why the client was let in.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, Role, WebSocketConfig};
 
-use super::{Seat, Shared, Timing};
+use super::meter::{Flood, Metered};
+use super::{Seat, Shared};
 use crate::feed::{Frame, List, Subscriber};
 use crate::metrics::Dropped;
 
@@ -34,7 +33,7 @@ const MAX_WRITE_BUFFER: usize = 512;
 /// A connected client.
 #[derive(Debug)]
 pub(super) struct Session {
-    socket: WebSocketStream<TcpStream>,
+    socket: WebSocketStream<Metered>,
     feed: Subscriber,
     seat: Seat,
     sent: Sent,
@@ -89,31 +88,11 @@ impl From<Error> for End {
             Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Self::cut(Dropped::Closed),
             Error::Protocol(_) => Self::close(Dropped::Protocol, CloseCode::Protocol, "not a WebSocket frame"),
             Error::Utf8(_) => Self::close(Dropped::Protocol, CloseCode::Invalid, "text that is not UTF-8"),
+            Error::Io(error) if Flood::is(&error) => {
+                Self::close(Dropped::Flood, CloseCode::Policy, "too much in too short a time")
+            }
             _ => Self::cut(Dropped::Closed),
         }
-    }
-}
-
-/// Counts what a client sends in spells of [`Timing::flood`].
-struct Allowance {
-    spell: Duration,
-    since: Instant,
-    left: u32,
-}
-
-impl Allowance {
-    fn new(spell: Duration, now: Instant) -> Self {
-        Self { spell, since: now, left: Timing::FLOOD }
-    }
-
-    /// Whether there may be one more message now.
-    fn take(&mut self, now: Instant) -> bool {
-        if now - self.since >= self.spell {
-            *self = Self::new(self.spell, now);
-        }
-        let left = self.left.checked_sub(1);
-        self.left = left.unwrap_or(0);
-        left.is_some()
     }
 }
 
@@ -127,6 +106,7 @@ impl Session {
             .max_write_buffer_size(MAX_WRITE_BUFFER)
             .max_message_size(Some(MAX_MESSAGE))
             .max_frame_size(Some(MAX_MESSAGE));
+        let stream = Metered::new(stream, seat.0.timing.flood);
         let socket = WebSocketStream::from_partially_read(stream, leftover.to_vec(), Role::Server, Some(config)).await;
         let mut feed = seat.0.feed.clone();
         feed.mark_changed();
@@ -149,7 +129,6 @@ impl Session {
         let timing = self.shared().timing;
         let mut heard = Instant::now();
         let mut next_ping = heard + timing.ping;
-        let mut allowance = Allowance::new(timing.flood, heard);
         let stop = self.shared().stop.clone();
         let mut stop = std::pin::pin!(stop.cancelled());
         let mut alarm = std::pin::pin!(sleep_until(next_ping.min(heard + timing.silence)));
@@ -162,8 +141,7 @@ impl Session {
                     match message {
                         None => Err(End::cut(Dropped::Closed)),
                         Some(Ok(Message::Close(_))) => Err(End { reason: Dropped::Closed, farewell: Farewell::Answer }),
-                        Some(Ok(_)) if allowance.take(heard) => Ok(()),
-                        Some(Ok(_)) => Err(End::close(Dropped::Flood, CloseCode::Policy, "too many messages")),
+                        Some(Ok(_)) => Ok(()),
                         Some(Err(error)) => Err(error.into()),
                     }
                 }
@@ -225,27 +203,32 @@ fn news(list: Option<&List>, sent: &mut u64) -> Option<Frame> {
     Some(list.frame.clone())
 }
 
-/// Writes, unless the client takes too long or the server is being stopped. Either may leave a frame cut in two, after
-/// which nothing more can be said.
+/// Writes, unless the client takes too long: for all, or for the little time that is left when the server is being
+/// stopped. Either leaves a frame cut in two, after which nothing more can be said.
 async fn under_deadline(shared: &Shared, write: impl Future<Output = Result<(), Error>>) -> Result<(), End> {
+    let mut write = std::pin::pin!(write);
     tokio::select! {
         biased;
-        result = write => result.map_err(End::from),
-        () = shared.stop.cancelled() => Err(End::cut(Dropped::Shutdown)),
-        () = tokio::time::sleep(shared.timing.write) => Err(End::cut(Dropped::Slow)),
+        result = &mut write => return result.map_err(End::from),
+        () = shared.stop.cancelled() => {}
+        () = sleep(shared.timing.write) => return Err(End::cut(Dropped::Slow)),
+    }
+    match timeout(shared.timing.close, write).await {
+        Ok(result) => result.map_err(End::from).and(Err(End::shutdown())),
+        Err(_) => Err(End::cut(Dropped::Shutdown)),
     }
 }
 
 /// Says farewell, and waits until the client has gone: closing a socket that has unread data resets the connection, and
 /// the client might not see the close frame (RFC 9293, section 3.10.4; RFC 6455, section 7.1.1).
-async fn take_leave(socket: &mut WebSocketStream<TcpStream>, farewell: Farewell) -> Result<(), Error> {
+async fn take_leave(socket: &mut WebSocketStream<Metered>, farewell: Farewell) -> Result<(), Error> {
     match farewell {
         // A reset, so that the kernel does not go on offering what the client does not take.
-        Farewell::Cut => Ok(socket.get_ref().set_zero_linger()?),
+        Farewell::Cut => Ok(socket.get_ref().unmetered().set_zero_linger()?),
         Farewell::Answer => socket.flush().await,
         Farewell::Close(code, reason) => {
             socket.close(Some(CloseFrame { code, reason: reason.into() })).await?;
-            let stream = socket.get_mut();
+            let stream = socket.get_mut().unmetered_mut();
             stream.shutdown().await?;
             let mut ignored = [0; 256];
             while stream.read(&mut ignored).await? > 0 {}
@@ -261,7 +244,7 @@ mod tests {
     use tokio::net::TcpListener;
     use tokio_util::sync::CancellationToken;
 
-    use super::super::{Server, Settings};
+    use super::super::{Server, Settings, Timing};
     use super::*;
     use crate::feed::{self, Publish, Publisher, SourceInfo};
     use crate::metrics::Metrics;
@@ -274,7 +257,8 @@ mod tests {
         let _client = client.expect("a connection");
         let settings = feed::Settings { unit_fields: vec![], machine_fields: vec![], publish: Publish::Changes };
         let publisher = Publisher::new(settings, "e", SourceInfo::default());
-        let settings = Settings { max_clients: 1, access: Default::default(), metrics_units: vec![] };
+        let settings =
+            Settings { max_clients: 1, max_connections: 1, access: Default::default(), metrics_units: vec![] };
         let metrics = Arc::new(Metrics::new());
         let stop = CancellationToken::new();
         let server = Server::new(settings, Timing::default(), publisher.subscribe(), metrics, stop);
@@ -282,17 +266,5 @@ mod tests {
         let session = Session::new(accepted.expect("a connection").0, &[], seat).await;
         let size = size_of_val(&session.run());
         assert!(size <= 3072, "{size} bytes");
-    }
-
-    #[test]
-    fn a_client_may_send_so_many_messages_in_each_spell() {
-        let start = Instant::now();
-        let spell = Duration::from_secs(10);
-        let mut allowance = Allowance::new(spell, start);
-        for _ in 0..Timing::FLOOD {
-            assert!(allowance.take(start));
-        }
-        assert!(!allowance.take(start + spell / 2));
-        assert!(allowance.take(start + spell));
     }
 }

@@ -9,7 +9,7 @@ use fleet_monitor::feed::Publish;
 use fleet_monitor::server::{Settings, Timing};
 use tokio::io::AsyncWriteExt;
 
-use crate::server::{Bench, Response, member, settings, unit};
+use crate::server::{Bench, Response, member, settings, unit, view};
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -29,7 +29,7 @@ async fn bench() -> Bench {
     bench.read_all(&view);
     let at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_500);
     bench.metrics.polled(Topic::Units, Duration::from_millis(30), true, at);
-    bench.metrics.polled(Topic::Machines, Duration::from_secs(10), false, at);
+    bench.metrics.polled(Topic::Machines, Duration::from_millis(10_002), false, at);
     bench.metrics.transition(&Event::MachineLost { machine: "89ab".into(), ip: None });
     bench
 }
@@ -58,15 +58,19 @@ async fn every_family_is_there_with_its_values() {
         r#"fleet_unit_verdicts{verdict="ok"} 2"#,
         r#"fleet_machines{state="present"} 2"#,
         r#"fleet_machines{state="lost"} 1"#,
-        r#"fleet_unit_state{unit="web@1.service",machine="0123",active_state="active",sub_state="none"} 1"#,
-        r#"fleet_unit_state{unit="web@2.service",machine="0123",active_state="failed",sub_state="none"} 1"#,
-        r#"fleet_unit_state{unit="x\\x2d1.service",machine="none",active_state="none",sub_state="none"} 1"#,
+        r#"fleet_unit_state{unit="web@1.service",machine="0123",active_state="active"} 1"#,
+        r#"fleet_unit_state{unit="web@1.service",machine="0123",active_state="failed"} 0"#,
+        r#"fleet_unit_state{unit="web@2.service",machine="0123",active_state="failed"} 1"#,
+        r#"fleet_unit_state{unit="x\\x2d1.service",machine="none",active_state="active"} 0"#,
         r#"fleet_monitor_transitions_total{event="machine_lost"} 1"#,
         r#"fleet_monitor_transitions_total{event="source_down"} 0"#,
         "fleet_monitor_disappearances_held_back_total 7",
         r#"fleet_monitor_poll_duration_seconds_sum{topic="units"} 0.03"#,
         r#"fleet_monitor_poll_duration_seconds_count{topic="machines"} 1"#,
         r#"fleet_monitor_poll_duration_seconds_bucket{le="0.05",topic="units"} 1"#,
+        // A poll that was given up after the default of 10 s, and a little.
+        r#"fleet_monitor_poll_duration_seconds_bucket{le="10.0",topic="machines"} 0"#,
+        r#"fleet_monitor_poll_duration_seconds_bucket{le="15.0",topic="machines"} 1"#,
         r#"fleet_monitor_poll_failures_total{topic="machines"} 1"#,
         r#"fleet_monitor_poll_failures_total{topic="unit_files"} 0"#,
         r#"fleet_monitor_poll_last_success_timestamp_seconds{topic="units"} 1.5"#,
@@ -80,6 +84,22 @@ async fn every_family_is_there_with_its_values() {
     }
     assert!(!answer.text().contains("db.service"), "only units that are asked for have a series");
     assert!(!answer.text().contains(r#"timestamp_seconds{topic="machines"}"#), "it never succeeded");
+}
+
+#[tokio::test]
+async fn a_unit_that_flaps_has_no_more_series_than_one_that_does_not() {
+    let mut bench = bench().await;
+    let mut series: Vec<Vec<String>> = vec![];
+    for active in ["active", "failed", "activating"] {
+        bench.read(Topic::Units, &view(&[("web@1.service", active)]));
+        let answer = scrape(&bench, "*/*").await;
+        let of_units = answer.text().lines().filter(|line| line.starts_with("fleet_unit_state{"));
+        let mut names: Vec<String> = of_units.filter_map(|line| Some(line.rsplit_once(' ')?.0.to_owned())).collect();
+        names.sort();
+        series.push(names);
+    }
+    assert_eq!(series[0].len(), 6);
+    assert!(series.iter().all(|names| *names == series[0]), "{series:?}");
 }
 
 #[tokio::test]

@@ -43,7 +43,7 @@ pub struct Bench {
 
 pub fn settings() -> Settings {
     let access = Policy { hostname: "core-01".into(), ..Policy::default() };
-    Settings { max_clients: 10_000, access, metrics_units: vec![] }
+    Settings { max_clients: 10_000, max_connections: 20_000, access, metrics_units: vec![] }
 }
 
 /// The settings with a token.
@@ -518,13 +518,26 @@ async fn a_large_message_in_small_pieces_is_too_large_all_the_same() {
 #[tokio::test]
 async fn a_flood_is_refused() {
     let bench = Bench::start().await;
-    let mut client = bench.client().await;
-    for _ in 0..=Timing::FLOOD {
-        client.feed(Message::text("x")).await.expect("sent");
+    // With masks of zeros: messages, empty ones, pongs, and empty parts of a message that never ends.
+    let frames: [(&[u8], &[u8]); 4] = [
+        (&[], &[0x81, 0x81, 0, 0, 0, 0, b'x']),
+        (&[], &[0x82, 0x80, 0, 0, 0, 0]),
+        (&[], &[0x8a, 0x80, 0, 0, 0, 0]),
+        (&[0x01, 0x80, 0, 0, 0, 0], &[0x00, 0x80, 0, 0, 0, 0]),
+    ];
+    for (beginning, frame) in frames {
+        let mut stream = bench.raw_client().await;
+        let mut flood = beginning.to_vec();
+        while flood.len() <= Timing::FLOOD {
+            flood.extend(frame);
+        }
+        stream.write_all(&flood).await.expect("written");
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.expect("an end");
+        assert_eq!(answer[..1], [0x88], "{frame:?}");
+        assert_eq!(answer[2..4], 1008_u16.to_be_bytes(), "{frame:?}");
     }
-    client.flush().await.expect("sent");
-    assert_eq!(close_code(&mut client).await, CloseCode::Policy);
-    assert_eq!(bench.dropped("flood"), 1);
+    assert_eq!(bench.dropped("flood"), 4);
 }
 
 #[tokio::test]
@@ -608,6 +621,22 @@ async fn half_open_and_slow_handshakes_are_cut_off() {
 }
 
 #[tokio::test]
+async fn a_handshake_of_17_kib_is_refused_and_one_of_15_kib_is_not() {
+    let bench = Bench::start().await;
+    for (size, status) in [(15, "101"), (17, "431")] {
+        let mut head = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nX-Large: "
+            .to_owned();
+        head += &"x".repeat(size * 1024 - head.len() - 4);
+        let mut stream = TcpStream::connect(bench.address).await.expect("a connection");
+        stream.write_all((head + "\r\n\r\n").as_bytes()).await.expect("written");
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await.expect("an answer");
+        assert_eq!(std::str::from_utf8(&answer).expect("ASCII"), format!("HTTP/1.1 {status}"), "{size} KiB");
+    }
+}
+
+#[tokio::test]
 async fn an_oversized_handshake_is_cut_off() {
     let bench = Bench::start().await;
     let head = |size: usize| {
@@ -647,6 +676,41 @@ async fn at_shutdown_everybody_is_told_and_nobody_waited_for_for_long() {
     assert_eq!(close_code(&mut polite).await, CloseCode::Away);
     assert_eq!(bench.server.drain(Duration::from_secs(5)).await, 0);
     assert!(TcpStream::connect(bench.address).await.is_err(), "no new clients");
+}
+
+#[tokio::test]
+async fn at_shutdown_a_message_under_way_is_finished_if_the_client_takes_it() {
+    let mut bench = Bench::with(settings(), Timing { close: PATIENCE, ..Timing::default() }, Publish::Changes).await;
+    let mut slow = bench.raw_client().await;
+    bench.until("the client", |bench| bench.server.clients() == 1).await;
+    bench.read(Topic::Units, &huge("x"));
+    let mut header = [0; 10];
+    slow.read_exact(&mut header).await.expect("a header");
+    bench.stop.cancel();
+    let length = u64::from_be_bytes(header[2..].try_into().expect("eight bytes"));
+    let mut payload = vec![0; length as usize];
+    slow.read_exact(&mut payload).await.expect("a payload");
+    assert!(payload.ends_with(b"]]}"));
+    let mut farewell = Vec::new();
+    slow.read_to_end(&mut farewell).await.expect("an end");
+    assert_eq!((farewell[0], &farewell[2..4]), (0x88, &1001_u16.to_be_bytes()[..]));
+    drop(slow);
+    assert_eq!(bench.server.drain(PATIENCE).await, 0);
+    assert_eq!(bench.dropped("shutdown"), 1);
+}
+
+#[tokio::test]
+async fn at_shutdown_a_message_that_the_client_does_not_take_is_cut() {
+    let timing = Timing { close: Duration::from_millis(200), ..Timing::default() };
+    let mut bench = Bench::with(settings(), timing, Publish::Changes).await;
+    let mut slow = bench.raw_client().await;
+    bench.until("the client", |bench| bench.server.clients() == 1).await;
+    bench.read(Topic::Units, &huge("x"));
+    slow.read_u8().await.expect("a message");
+    bench.stop.cancel();
+    assert_eq!(bench.server.drain(Duration::from_secs(5)).await, 0);
+    assert_eq!(bench.dropped("shutdown"), 1);
+    assert!(slow.read_to_end(&mut Vec::new()).await.is_err(), "not reset");
 }
 
 #[tokio::test]

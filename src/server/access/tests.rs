@@ -36,10 +36,10 @@ fn hosts() {
         ("core-01", 200),
         ("Core-01:8989", 200),
         ("core-01.", 200),
-        ("core-01.example.com:8989", 200),
         // A rebound name of a strange site.
         ("evil.example", 403),
         ("evil.example:8989", 403),
+        ("core-01.example.com:8989", 403),
         ("core-01-evil.example", 403),
         ("evil.core-01", 403),
         ("localhost.evil.example", 403),
@@ -83,6 +83,7 @@ fn this_machine_goes_by_its_name_with_and_without_its_domain() {
     assert_eq!(named("core-01.example.com", "CORE-01.example.COM."), 200);
     assert_eq!(named("core-01.example.com", "core-01.evil.example"), 403);
     assert_eq!(named("Core-01", "core-01"), 200);
+    assert_eq!(named("core-01", "core-01.evil.example"), 403);
     assert_eq!(named("localhost", "localhost.evil.example"), 403);
     assert_eq!(named("localhost.localdomain", "localhost.evil.example"), 403);
     assert_eq!(named("", "evil.example"), 403);

@@ -40,6 +40,7 @@ async fn the_page_and_its_files_are_served_with_a_strict_policy() {
         assert_eq!(answer.header("x-content-type-options"), "nosniff");
         assert_eq!(answer.header("referrer-policy"), "no-referrer");
         assert_eq!(answer.header("cache-control"), "no-cache");
+        assert_eq!(answer.header("cross-origin-resource-policy"), "same-origin");
         let again = bench.request("GET", path, &[("If-None-Match", answer.header("etag"))]).await;
         assert_eq!((again.status, again.text()), (304, ""), "{path}");
     }
@@ -100,6 +101,22 @@ async fn the_state_is_everything_and_its_status_comes_even_when_nothing_changed(
 }
 
 #[tokio::test]
+async fn the_status_is_short_however_long_its_reasons_are() {
+    let mut bench = Bench::start().await;
+    let reason = "\u{7f}".repeat(10_000);
+    for topic in &mut bench.health.topics {
+        topic.failure = Some(Failure { since: Moment::now(), reason: reason.as_str().into() });
+    }
+    bench.publisher.publish(News { view: &view(&[]), health: &bench.health, transitions: &[], read: None });
+    let answer = bench.get("/v2/state").await;
+    assert_eq!(answer.json()["health"]["reason"], reason);
+    let header = answer.header("fleet-monitor-status");
+    assert!(header.len() < 6 * 1024, "{} bytes", header.len());
+    let status: serde_json::Value = serde_json::from_str(header).expect("JSON");
+    assert_eq!(status["reason"], reason[..200]);
+}
+
+#[tokio::test]
 async fn the_process_lives_and_is_ready_when_all_has_been_read() {
     let mut bench = Bench::start().await;
     let alive = bench.get("/healthz").await;
@@ -112,6 +129,8 @@ async fn the_process_lives_and_is_ready_when_all_has_been_read() {
     let answer = bench.get("/readyz").await;
     assert_eq!(answer.status, 200);
     assert_eq!(answer.json()["status"], "ready");
+    let summary = "units read 0 s ago, machines read 0 s ago, unit files read 0 s ago; 0 disappearances held back";
+    assert_eq!(answer.json()["summary"], summary);
     assert_eq!(answer.json()["health"]["source"], "test");
 
     bench.health.topics[1].failure = Some(Failure { since: Moment::now(), reason: "exit status 1".into() });
@@ -240,6 +259,7 @@ async fn strangers_are_refused_on_every_path_and_told_how_to_get_in() {
             assert_eq!(answer.status, 403, "{path}");
             assert!(answer.text().contains("--allowed-origins http://evil.example"), "{}", answer.text());
             assert!(!answer.headers.contains_key("access-control-allow-origin"));
+            assert_eq!(answer.header("cross-origin-resource-policy"), "same-origin");
         }
         assert_eq!(bench.refused(path, &rebound).await.status, 403, "{path}");
         assert_eq!(bench.refused(path, &foreign).await.status, 403, "{path}");
@@ -269,6 +289,7 @@ async fn a_dashboard_on_the_same_host_or_the_viewers_machine_is_let_in() {
 
         let answer = bench.request("GET", "/v2/state", &[("Origin", &origin)]).await;
         assert_eq!((answer.status, answer.header("access-control-allow-origin")), (200, &*origin));
+        assert!(!answer.headers.contains_key("cross-origin-resource-policy"));
         assert!(answer.header("vary").contains("Origin"));
         assert_eq!(answer.header("access-control-expose-headers"), "ETag, Fleet-Monitor-Status");
         let known = [("Origin", &*origin), ("If-None-Match", answer.header("etag"))];

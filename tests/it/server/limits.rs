@@ -97,15 +97,53 @@ async fn run_out_of_files() {
 #[tokio::test]
 async fn connections_that_are_no_clients_are_limited_too() {
     OpenFiles::raise();
-    let bench = Bench::with(Settings { max_clients: 1, ..settings() }, Timing::default(), Publish::Changes).await;
+    let mut bench = Bench::start().await;
+    bench.read_all(&view(&[]));
+    let mut client = bench.client().await;
+    assert_eq!(text(&mut client).await, NO_MACHINES);
     let mut idle = Vec::new();
-    for _ in 0..1025 {
+    for _ in 0..1024 {
         idle.push(TcpStream::connect(bench.address).await.expect("a connection"));
     }
+    closed_unheard(&bench).await;
+    assert_eq!(bench.dropped("crowded"), 1);
+    assert_eq!(text(&mut client).await, list(&[]));
+
+    // There is room for clients when those have gone.
+    drop(idle);
+    let another = async { while connect_async(format!("ws://{}", bench.address)).await.is_err() {} };
+    timeout(PATIENCE, another).await.expect("room");
+}
+
+#[tokio::test]
+async fn connections_of_all_kinds_leave_files_for_the_source() {
+    let settings = Settings { max_connections: 10, ..settings() };
+    let mut bench = Bench::with(settings, Timing::default(), Publish::Changes).await;
+    bench.read_all(&view(&[]));
+    let mut clients = Vec::new();
+    for _ in 0..6 {
+        let mut client = bench.client().await;
+        assert_eq!(text(&mut client).await, NO_MACHINES);
+        clients.push(client);
+    }
+    let mut idle = Vec::new();
+    for _ in 0..4 {
+        idle.push(TcpStream::connect(bench.address).await.expect("a connection"));
+    }
+    closed_unheard(&bench).await;
+    clients.clear();
+    bench.until("room", |bench| bench.server.clients() == 0).await;
+    // Half of all may be no clients.
+    idle.push(TcpStream::connect(bench.address).await.expect("a connection"));
+    closed_unheard(&bench).await;
+    assert_eq!(bench.dropped("crowded"), 2);
+}
+
+/// One more connection is closed without an answer.
+async fn closed_unheard(bench: &Bench) {
     let mut one_more = TcpStream::connect(bench.address).await.expect("a connection");
     let end = timeout(PATIENCE, one_more.read(&mut [0])).await.expect("in time");
     assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");
-    assert_eq!(bench.dropped("crowded"), 1);
 }
 
 #[test]

@@ -1,0 +1,125 @@
+//! A stream that a client may not flood.
+//!
+//! Bytes are what is counted, beneath the WebSocket protocol: whatever they are, each costs us something. It does not
+//! know what they mean, nor what is done about a flood.
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use super::Timing;
+
+/// A connection whose reads fail with [`Flood`] when the client has sent more than it may.
+#[derive(Debug)]
+pub(super) struct Metered {
+    stream: TcpStream,
+    allowance: Allowance,
+}
+
+/// The client has sent more than [`Timing::FLOOD`] bytes in one spell.
+#[derive(Debug)]
+pub(super) struct Flood;
+
+impl Flood {
+    /// Whether this is what an error says.
+    pub(super) fn is(error: &io::Error) -> bool {
+        matches!(error.get_ref(), Some(error) if error.is::<Self>())
+    }
+}
+
+impl fmt::Display for Flood {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the client sends too much")
+    }
+}
+
+impl std::error::Error for Flood {}
+
+impl Metered {
+    /// A stream of which [`Timing::FLOOD`] bytes may be read in each `spell`.
+    pub(super) fn new(stream: TcpStream, spell: Duration) -> Self {
+        Self { stream, allowance: Allowance::new(spell, Instant::now()) }
+    }
+
+    pub(super) fn unmetered(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    pub(super) fn unmetered_mut(&mut self) -> &mut TcpStream {
+        &mut self.stream
+    }
+}
+
+impl AsyncRead for Metered {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        let read = buffer.filled().len() - before;
+        let allowed = self.allowance.take(read, Instant::now());
+        Poll::Ready(if allowed { Ok(()) } else { Err(io::Error::other(Flood)) })
+    }
+}
+
+impl AsyncWrite for Metered {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+/// Counts in spells.
+#[derive(Debug)]
+struct Allowance {
+    spell: Duration,
+    since: Instant,
+    left: usize,
+}
+
+impl Allowance {
+    fn new(spell: Duration, now: Instant) -> Self {
+        Self { spell, since: now, left: Timing::FLOOD }
+    }
+
+    /// Whether there may be so many bytes more now.
+    fn take(&mut self, bytes: usize, now: Instant) -> bool {
+        if now - self.since >= self.spell {
+            *self = Self::new(self.spell, now);
+        }
+        let left = self.left.checked_sub(bytes);
+        self.left = left.unwrap_or(0);
+        left.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_may_send_so_much_in_each_spell() {
+        let start = Instant::now();
+        let spell = Duration::from_secs(10);
+        let mut allowance = Allowance::new(spell, start);
+        assert!(allowance.take(Timing::FLOOD - 1, start));
+        assert!(allowance.take(1, start));
+        assert!(!allowance.take(1, start + spell / 2));
+        assert!(allowance.take(Timing::FLOOD, start + spell));
+    }
+}
