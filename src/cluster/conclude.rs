@@ -1,7 +1,7 @@
 //! What follows from all that is known: which rows are gone, whether the source is to be doubted, and which units
 //! nobody reports. The rules themselves are in [`super::judge`].
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use super::judge::{self, Evidence};
 use super::merge::{Cluster, Doubt, Files, Key, Row, text};
@@ -216,26 +216,37 @@ impl Cluster {
             return;
         }
         let first = !self.complete;
-        let placed: HashSet<&UnitName> = self.rows.keys().filter(|key| key.1.is_some()).map(|key| &key.0).collect();
         let nowhere = |unit: &UnitName| Place { unit: unit.clone(), machine: None, ip: None };
         let (mut gone, mut new) = (Vec::new(), Vec::new());
-        for (key, _) in self.rows.iter().filter(|(key, _)| key.1.is_none()) {
-            if placed.contains(&key.0) {
-                gone.push(key.clone());
-            } else if !files.contains_key(&key.0) {
-                let (place, reason) = (nowhere(&key.0), "its unit file is gone");
-                events.push(Event::Gone { place, from: SUBMITTED.to_owned(), reason });
-                gone.push(key.clone());
+        // The row without a machine comes before those with one, as `None` comes before `Some`.
+        let mut rows = self.rows.iter().peekable();
+        let mut wanted = files.keys().peekable();
+        loop {
+            let unit = match (rows.peek(), wanted.peek()) {
+                (Some(((unit, _), _)), Some(wanted)) => unit.min(wanted).clone(),
+                (Some(((unit, _), _)), None) => unit.clone(),
+                (None, Some(wanted)) => (*wanted).clone(),
+                (None, None) => break,
+            };
+            let is_wanted = wanted.next_if(|wanted| **wanted == unit).is_some();
+            let unreported = rows.next_if(|((row, machine), _)| *row == unit && machine.is_none()).is_some();
+            let mut is_placed = false;
+            while rows.next_if(|((row, _), _)| *row == unit).is_some() {
+                is_placed = true;
             }
-        }
-        for unit in files.keys().filter(|unit| !placed.contains(*unit)) {
-            let key = (unit.clone(), None);
-            if !self.rows.contains_key(&key) {
-                let was_shown = self.view.units.binary_search_by(|shown| shown.state.unit.cmp(unit)).is_ok();
-                if !first && !was_shown {
-                    events.push(Event::Appeared { place: nowhere(unit), to: SUBMITTED.to_owned() });
+            if unreported && (is_placed || !is_wanted) {
+                if !is_placed {
+                    let (place, reason) = (nowhere(&unit), "its unit file is gone");
+                    events.push(Event::Gone { place, from: SUBMITTED.to_owned(), reason });
                 }
-                new.push((key, Row::new(UnitState::unreported(unit.clone()), at, !first)));
+                gone.push((unit, None));
+            } else if is_wanted && !unreported && !is_placed {
+                let was_shown = self.view.units.binary_search_by(|shown| shown.state.unit.cmp(&unit)).is_ok();
+                if !first && !was_shown {
+                    events.push(Event::Appeared { place: nowhere(&unit), to: SUBMITTED.to_owned() });
+                }
+                let state = UnitState::unreported(unit.clone());
+                new.push(((unit, None), Row::new(state, at, !first)));
             }
         }
         for key in gone {

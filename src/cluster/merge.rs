@@ -321,7 +321,6 @@ impl Row {
     ) {
         let missing = self.missing.take();
         *held_back += u64::from(missing.is_some());
-        let columns = |state: &UnitState| [state.load.clone(), state.active.clone(), state.sub.clone()];
         let before = std::mem::replace(&mut self.state, state);
         let changed = columns(&before) != columns(&self.state);
         if changed {
@@ -341,6 +340,11 @@ impl UnitState {
     pub(crate) fn unreported(unit: UnitName) -> Self {
         Self { unit, machine: None, ip: None, load: None, active: None, sub: None, hash: None }
     }
+}
+
+/// What a change of state is a change of.
+fn columns(state: &UnitState) -> [&Option<Text>; 3] {
+    [&state.load, &state.active, &state.sub]
 }
 
 fn order(state: &UnitState) -> (&UnitName, &Option<MachineId>) {

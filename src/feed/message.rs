@@ -2,6 +2,7 @@
 //!
 //! This module turns a view into text. It does not know who gets it or when.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -23,14 +24,14 @@ const SHORT_REASON: usize = 200;
 struct List<'a> {
     r#type: &'static str,
     fields: Vec<&'static str>,
-    items: &'a [Vec<String>],
+    items: &'a [Vec<Cow<'a, str>>],
 }
 
 /// The unit list of the first protocol: only rows that fleet's own list has, or should have.
 pub fn units(view: &View, fields: &[UnitField]) -> Vec<u8> {
     let ips: HashMap<&MachineId, &Text> =
         view.machines.iter().filter_map(|member| Some((&member.machine.id, member.machine.ip.as_ref()?))).collect();
-    let rows: Vec<Vec<String>> = view
+    let rows: Vec<Vec<Cow<str>>> = view
         .units
         .iter()
         .filter(|unit| unit.listed)
@@ -41,7 +42,7 @@ pub fn units(view: &View, fields: &[UnitField]) -> Vec<u8> {
 
 /// The machine list of the first protocol: only machines that are in the cluster.
 pub fn machines(view: &View, fields: &[MachineField]) -> Vec<u8> {
-    let rows: Vec<Vec<String>> = view
+    let rows: Vec<Vec<Cow<str>>> = view
         .machines
         .iter()
         .filter(|member| member.lost_since.is_none())
@@ -50,44 +51,46 @@ pub fn machines(view: &View, fields: &[MachineField]) -> Vec<u8> {
     to_json(&List { r#type: "machine", fields: fields.iter().map(|field| field.name()).collect(), items: &rows })
 }
 
-fn unit_cell(unit: &Unit, field: UnitField, ips: &HashMap<&MachineId, &Text>) -> String {
+fn unit_cell<'a>(unit: &'a Unit, field: UnitField, ips: &HashMap<&MachineId, &Text>) -> Cow<'a, str> {
     let file = unit.file.as_deref();
-    let text = |text: Option<&Text>| text.map_or(EMPTY, |text| text).to_owned();
     match field {
-        UnitField::Unit => unit.state.unit.to_string(),
+        UnitField::Unit => Cow::Borrowed(&unit.state.unit),
         UnitField::Load => text(unit.state.load.as_ref()),
         UnitField::Active => text(unit.state.active.as_ref()),
         UnitField::Sub => text(unit.state.sub.as_ref()),
         UnitField::Machine => place(unit.state.machine.as_ref(), unit.state.ip.as_ref()),
         UnitField::Hash => text(unit.state.hash.as_ref()),
         UnitField::DesiredState => text(file.and_then(|file| file.desired.as_ref())),
-        UnitField::Target if file.is_some_and(|file| file.global) => "global".to_owned(),
+        UnitField::Target if file.is_some_and(|file| file.global) => "global".into(),
         UnitField::Target => {
             let target = file.and_then(|file| file.target.as_ref());
             place(target, target.and_then(|target| ips.get(target).copied()))
         }
-        UnitField::Global => file.map_or_else(|| EMPTY.to_owned(), |file| file.global.to_string()),
+        UnitField::Global => file.map_or(EMPTY, |file| if file.global { "true" } else { "false" }).into(),
         UnitField::Description => text(file.and_then(|file| file.description.as_ref())),
-        UnitField::Verdict => unit.verdict.name().to_owned(),
+        UnitField::Verdict => unit.verdict.name().into(),
     }
 }
 
-fn machine_cell(member: &Member, field: MachineField) -> String {
-    let text = |text: Option<&Text>| text.map_or(EMPTY, |text| text).to_owned();
+fn machine_cell(member: &Member, field: MachineField) -> Cow<'_, str> {
     match field {
-        MachineField::Machine => member.machine.id.to_string(),
+        MachineField::Machine => Cow::Borrowed(&member.machine.id),
         MachineField::Ip => text(member.machine.ip.as_ref()),
         MachineField::Metadata => text(member.machine.metadata.as_ref()),
     }
 }
 
 /// `ID/IP`, as fleetctl prints a machine; the ID alone where the machine is not in the cluster.
-fn place(machine: Option<&MachineId>, ip: Option<&Text>) -> String {
+fn place<'a>(machine: Option<&'a MachineId>, ip: Option<&Text>) -> Cow<'a, str> {
     match (machine, ip) {
-        (Some(machine), Some(ip)) => format!("{machine}/{ip}"),
-        (Some(machine), None) => machine.to_string(),
-        (None, _) => EMPTY.to_owned(),
+        (Some(machine), Some(ip)) => Cow::Owned(format!("{machine}/{ip}")),
+        (Some(machine), None) => Cow::Borrowed(machine),
+        (None, _) => Cow::Borrowed(EMPTY),
     }
+}
+
+fn text(text: Option<&Text>) -> Cow<'_, str> {
+    Cow::Borrowed(text.map_or(EMPTY, |text| text))
 }
 
 /// The part of `/v2/state` that changes with the revision alone, after its [`head`].
