@@ -1,12 +1,15 @@
 //! fleet's HTTP API as a source, against real sockets.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use fleet_monitor::cluster::{Machine, Reading, Topic, UnitFile, UnitState};
 use fleet_monitor::source::api::{Address, Api, ApiError};
+use fleet_monitor::source::fleetctl::Connection;
 use fleet_monitor::source::{Poll, SourceError};
 use serde_json::{Value, json};
 
+use crate::support::Double;
 use crate::support::fleetd::{Answer, Fleetd, Recording, Registry, error, http};
 
 fn api(address: &str) -> Api {
@@ -115,6 +118,28 @@ async fn rows_are_those_of_fleetctl() {
         assert_eq!(files, expected, "{version}");
         let known = version.strip_prefix('v').filter(|version| *version != "0.8.3");
         assert_eq!(api.version().as_deref(), known, "fleetd before 0.9 does not tell");
+    }
+}
+
+/// One captured cluster of each version, read through its fleetd and through its fleetctl: the same readings.
+#[tokio::test]
+async fn both_sources_read_the_same_from_one_cluster() {
+    for version in ["v0.8.3", "v0.9.2", "v0.11.8", "v1.0.0"] {
+        let recording = Recording::load(&format!("fleetd-{version}"));
+        let fleetctl = Double::new(version);
+        let lists = ["list-units", "list-machines", "list-unit-files"].map(|list| (list, recording.fleetctl(list)));
+        fleetctl.write("rows.json", &json!(BTreeMap::from(lists)).to_string());
+        let source = fleetctl.source(Connection::Default);
+        let fleetd = Fleetd::unix(recording.respond());
+        let api = api(fleetd.address());
+        for topic in Topic::ALL {
+            let mut read = api.poll(topic).await.unwrap();
+            if let Reading::UnitFiles { files } = &mut read {
+                // Only the API tells what a unit asks of a machine.
+                files.iter_mut().for_each(|file| file.requirements.clear());
+            }
+            assert_eq!(read, source.poll(topic).await.unwrap(), "{version}");
+        }
     }
 }
 
