@@ -81,6 +81,13 @@ pub struct Config {
     pub log_to: telemetry::Target,
 }
 
+impl Config {
+    /// Whether an option that only fleetctl has is set.
+    pub fn asks_for_fleetctl(&self) -> bool {
+        self.fleetctl.is_some() || self.connection != Connection::Default
+    }
+}
+
 /// Where readings come from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SourceChoice {
@@ -219,8 +226,7 @@ fn load_over(
             parse::choice(&choices, text)
         }),
     };
-    let asks_for_fleetctl = config.fleetctl.is_some() || config.connection != Connection::Default;
-    if config.source == SourceChoice::Auto && config.api != Address::default() && !asks_for_fleetctl {
+    if config.source == SourceChoice::Auto && config.api != Address::default() && !config.asks_for_fleetctl() {
         // To name another API is to ask for it, also before its socket is there.
         config.source = SourceChoice::Api;
     }

@@ -59,7 +59,8 @@ pub async fn run(cli: &Cli, environment: &BTreeMap<String, String>, config: Conf
     let mut service = ServiceManager::from_environment();
     let (choice, why) = Choice::of(&config);
     let source = choice.open(&config)?;
-    let settings = server_settings(&config)?;
+    let files = OpenFiles::raise();
+    let settings = server_settings(&config, files)?;
     let recorder = open_recorder(config.record.as_deref())?;
     let listeners = listen(config.bind, config.port).map_err(|error| Failure::System(error.to_string()))?;
 
@@ -70,7 +71,6 @@ pub async fn run(cli: &Cli, environment: &BTreeMap<String, String>, config: Conf
     let server = Server::new(settings, Timing::default(), publisher.subscribe(), metrics.clone(), stop.clone());
 
     info!("fleet-monitor {}: {why}", env!("CARGO_PKG_VERSION"));
-    let files = OpenFiles::raise();
     match files.shortage(config.max_clients) {
         Some(shortage) => warn!("{shortage}"),
         None => info!("{files}"),
@@ -91,6 +91,7 @@ pub async fn run(cli: &Cli, environment: &BTreeMap<String, String>, config: Conf
         config,
         publisher,
         server,
+        files,
         metrics,
         recorder,
         proved: false,
@@ -106,11 +107,10 @@ pub async fn run(cli: &Cli, environment: &BTreeMap<String, String>, config: Conf
 
     service.stopping();
     stop.cancel();
-    let Daemon { source, server, .. } = daemon;
-    if timeout(STOP_SOURCE, source.stop()).await.is_err() {
+    if timeout(STOP_SOURCE, daemon.source.stop()).await.is_err() {
         warn!("the source did not stop in time");
     }
-    let left = server.drain(DRAIN).await;
+    let left = daemon.server.drain(DRAIN).await;
     if left > 0 {
         warn!("{left} connections did not close in time");
     }
@@ -122,6 +122,7 @@ struct Daemon {
     cluster: Cluster,
     publisher: Publisher,
     server: Server,
+    files: OpenFiles,
     metrics: Arc<Metrics>,
     source: Source,
     choice: Choice,
@@ -173,18 +174,17 @@ impl Daemon {
     }
 
     fn hear(&mut self, said: Said) -> Result<(), Failure> {
+        self.name_source();
         match said {
-            Said::Report(report) => return self.take(report),
+            Said::Report(report) => self.take(report)?,
             // What was there stays to be seen until the recording has said something.
             Said::Began => self.cluster.forget(),
             Said::Ended => info!("the recording is over; what it showed last stays"),
         }
-        self.name_source();
         Ok(())
     }
 
     fn take(&mut self, report: Report) -> Result<(), Failure> {
-        self.name_source();
         self.record(&report);
         let Report { topic, at, took, outcome } = report;
         self.metrics.polled(topic, took, outcome.is_ok(), at.wall);
@@ -254,7 +254,7 @@ impl Daemon {
     }
 
     fn status(&self) -> String {
-        feed::status_line(&self.publisher.subscribe().borrow(), self.server.clients())
+        feed::status_line(&self.publisher.last(), self.server.clients())
     }
 
     /// Reads the configuration again. A bad one is refused as a whole, and the old one stays in force.
@@ -271,7 +271,7 @@ impl Daemon {
 
     fn prepare(&self, cli: &Cli, environment: &BTreeMap<String, String>) -> Result<Next, Failure> {
         let (config, _) = config::load(cli, environment).map_err(|errors| Failure::Config(errors.to_string()))?;
-        let settings = server_settings(&config)?;
+        let settings = server_settings(&config, self.files)?;
         let (choice, why) = Choice::of(&config);
         let same_source = choice == self.choice && schedule(&config) == schedule(&self.config);
         let source = if same_source { None } else { Some((choice.open(&config)?, why)) };
@@ -282,8 +282,7 @@ impl Daemon {
     async fn take_over(&mut self, next: Next) {
         if let Some((source, why)) = next.source {
             // The old source is stopped before the new one starts: polls of one topic never overlap.
-            let idle = Source::Replay(Box::new(Replay::nothing()));
-            std::mem::replace(&mut self.source, idle).stop().await;
+            self.source.stop().await;
             self.source = source();
             info!("{why}");
         }
@@ -348,12 +347,11 @@ impl Choice {
             let why = format!("playing the recording {}", path.display());
             return (Choice::Replay { path, speed }, why);
         }
-        let asked_for_fleetctl = config.fleetctl.is_some() || config.connection != Connection::Default;
         let socket_is_there = matches!(&config.api, Address::Unix(path) if path.exists());
         let (use_api, why) = match config.source {
             SourceChoice::Api => (true, "as was asked for".to_owned()),
             SourceChoice::Fleetctl => (false, "as was asked for".to_owned()),
-            SourceChoice::Auto | SourceChoice::Replay if asked_for_fleetctl => {
+            SourceChoice::Auto | SourceChoice::Replay if config.asks_for_fleetctl() => {
                 (false, "as was asked for (-c, -e or -t)".to_owned())
             }
             SourceChoice::Auto | SourceChoice::Replay if socket_is_there => {
@@ -383,9 +381,7 @@ impl Choice {
                 Box::new(move || Source::Polled(Polled::start(Arc::new(Api::new(address)), schedule)))
             }
             Choice::Fleetctl { command, connection } => {
-                let nothing_asked = config.source == SourceChoice::Auto
-                    && config.fleetctl.is_none()
-                    && connection == Connection::Default;
+                let nothing_asked = config.source == SourceChoice::Auto && !config.asks_for_fleetctl();
                 let settings = fleetctl::Settings { command, connection, timeout: config.poll_timeout };
                 let fleetctl = Fleetctl::new(settings).map_err(|error| {
                     Failure::Config(if nothing_asked {
@@ -420,13 +416,13 @@ fn feed_settings(config: &Config) -> feed::Settings {
     }
 }
 
-fn server_settings(config: &Config) -> Result<server::Settings, Failure> {
+fn server_settings(config: &Config, files: OpenFiles) -> Result<server::Settings, Failure> {
     let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
     let token = Token::read(config.token_file.as_deref(), credentials.as_deref())
         .map_err(|error| Failure::Config(format!("token_file: {error}")))?;
     Ok(server::Settings {
         max_clients: config.max_clients,
-        max_connections: OpenFiles::raise().connections(),
+        max_connections: files.connections(),
         metrics_units: config.metrics_units.clone(),
         access: Policy {
             allowed_origins: config.allowed_origins.clone(),

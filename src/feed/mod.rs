@@ -21,7 +21,7 @@ use tokio::sync::watch;
 use crate::cluster::{Health, Moment, Text, Topic, Transition, View};
 use fields::{MachineField, UnitField};
 pub use frame::Frame;
-pub use status::line as status_line;
+pub use status::{count, line as status_line};
 
 /// How many transitions are remembered.
 const HISTORY: usize = 1000;
@@ -149,6 +149,11 @@ impl Publisher {
         self.sender.subscribe()
     }
 
+    /// What was published last.
+    pub fn last(&self) -> Arc<Publication> {
+        self.sender.borrow().clone()
+    }
+
     /// Takes other settings into use. The lists follow with the next publication.
     pub fn set(&mut self, settings: Settings) {
         self.settings = settings;
@@ -157,7 +162,7 @@ impl Publisher {
 
     /// Names the source anew.
     pub fn name_source(&mut self, source: SourceInfo) {
-        let last = self.sender.borrow().clone();
+        let last = self.last();
         if last.source != source {
             let revision = last.revision + 1;
             self.sender.send_replace(Arc::new(Publication { source, revision, ..(*last).clone() }));
@@ -166,7 +171,7 @@ impl Publisher {
 
     /// Publishes. Encodes each list once, and only if it can have changed; wakes the readers only if there is news.
     pub fn publish(&mut self, news: News<'_>) {
-        let last = self.sender.borrow().clone();
+        let last = self.last();
         let settings_are_new = std::mem::take(&mut self.settings_are_new);
         let same_view = Arc::ptr_eq(&last.view, news.view);
         let same_content = same_view && news.transitions.is_empty();

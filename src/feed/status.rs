@@ -52,7 +52,8 @@ fn contents(publication: &Publication) -> String {
     contents
 }
 
-fn count(number: u64, noun: &str) -> String {
+/// `1 unit`, `2 units`.
+pub fn count(number: u64, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 

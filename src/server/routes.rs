@@ -11,7 +11,7 @@ use super::content::{Content, JSON, Newest};
 use super::page::{self, Asset};
 use super::{Settings, Shared};
 use crate::cluster::{Health, Moment, Seconds, Topic};
-use crate::feed::{List, Publication};
+use crate::feed::{List, Publication, count};
 use crate::metrics::Format;
 
 /// The state of the source, with every answer about the state of the cluster: one that has not changed is not sent
@@ -140,15 +140,12 @@ fn summary(health: &Health, now: Moment) -> String {
         Some(read) => format!("{topic} read {} ago", Seconds(read.age(now))),
         None => format!("{topic} not read yet"),
     });
-    let held_back = match health.held_back {
-        1 => "1 disappearance held back".to_owned(),
-        number => format!("{number} disappearances held back"),
-    };
+    let held_back = count(health.held_back, "disappearance");
     let suspect = health.suspect_since.map_or_else(String::new, |since| {
         let lasted = Seconds(now.wall.duration_since(since).unwrap_or_default());
         format!("; many units have been missing from fleet's list for {lasted} and are not believed gone")
     });
-    format!("{}; {held_back}{suspect}", topics.join(", "))
+    format!("{}; {held_back} held back{suspect}", topics.join(", "))
 }
 
 /// The form of the metrics that a client understands: Prometheus asks for OpenMetrics, a person with curl does not.

@@ -89,8 +89,8 @@ impl Source {
         }
     }
 
-    /// Gives up what is under way, and returns when its children are gone.
-    pub async fn stop(self) {
+    /// Gives up what is under way, and returns when its children are gone. It says nothing after that.
+    pub async fn stop(&mut self) {
         if let Source::Polled(polled) = self {
             polled.stop().await;
         }

@@ -98,7 +98,7 @@ impl Polled {
     }
 
     /// Gives up what is under way, and returns when it is.
-    pub async fn stop(mut self) {
+    pub async fn stop(&mut self) {
         self.lanes.shutdown().await;
     }
 }

@@ -108,11 +108,6 @@ impl Replay {
         Self::new(Lines::Demo(Cursor::new(DEMO)), speed, true)
     }
 
-    /// A recording that never says anything.
-    pub fn nothing() -> Self {
-        Self { ended: true, ..Self::new(Lines::Demo(Cursor::new("")), 1.0, false) }
-    }
-
     fn new(lines: Lines, speed: f64, looping: bool) -> Self {
         Self {
             lines,
