@@ -1,14 +1,16 @@
 // The page: its state, its address, and what is drawn when.
 
+import { Cluster } from "./cluster.js";
 import { age, attribute, clock, drawGlyph, element, glyph, text, tick } from "./dom.js";
 import { openFeed } from "./feed.js";
-import { TOPICS, VERDICTS, capital, doubt, duration, failures, groupKey, headline, isRead, knows, parseFilter, plural, readCluster, rowMatches, toggleTerm } from "./model.js";
+import { TOPICS, VERDICTS, capital, doubt, duration, failures, groupKey, headline, isRead, parseFilter, plural, rowMatches, toggleTerm } from "./model.js";
 import { MachineCards, Timeline } from "./panels.js";
 import { UnitTable } from "./units.js";
 
 const TABS = ["units", "machines", "timeline"];
 const DEFAULT_SORT = "verdict";
 const TROUBLES_IN_HEADER = 4;
+const OLD = 20; // seconds, from which on the age of the data is told: more than passes between what the server says
 
 const $ = (id) => document.getElementById(id);
 const wide = matchMedia("(min-width: 641px)");
@@ -82,7 +84,7 @@ function toggle(key) {
 
 /** Opens a unit in the table, whatever the filter was. */
 function reveal(key) {
-  const row = cluster.byKey.get(key);
+  const row = cluster.units.get(key);
   const unit = key.slice(0, key.lastIndexOf("/"));
   if (!row) return go({ tab: "units", q: unit });
   const q = rowMatches(parseFilter(view.q), row) ? view.q : "";
@@ -104,21 +106,17 @@ $("filter").value = view.q;
 // --- what arrives
 
 const feed = openFeed({
-  state(state) {
-    const before = cluster;
-    cluster = readCluster(state, before);
-    const said = noteHealth(state.health);
-    if (before && isRead(health, "units")) {
-      announce(said, troublesSince(before));
-      const open = [...view.open].filter((key) => knows(cluster, key) || !knows(before, key));
-      if (open.length < view.open.size) go({ open: new Set(open) }, { replace: true });
-    }
-    showInTab();
-    stale.data = true;
-    draw();
-  },
-  health(next) {
-    announce(noteHealth(next));
+  messages(messages) {
+    const before = cluster?.wrong;
+    cluster ??= new Cluster();
+    const gone = cluster.fold(messages);
+    const status = messages.findLast((message) => message.type === "status");
+    const said = status && noteHealth(status.health);
+    const wrong = before && isRead(health, "units") ? troublesSince(before) : "";
+    announce(said, wrong);
+    const open = [...view.open].filter((key) => !gone.has(key));
+    if (open.length < view.open.size && isRead(health, "units")) go({ open: new Set(open) }, { replace: true });
+    if (messages.some((message) => message.type !== "status")) stale.data = true;
     showInTab();
     draw();
   },
@@ -163,11 +161,13 @@ function showInTab() {
   attribute(document.querySelector("link[rel=icon]"), "href", `data:image/svg+xml,${encodeURIComponent(icon)}`);
 }
 
+/** What has come to be wrong, or not to be, since `before` was all that is wrong. */
 function troublesSince(before) {
-  const known = new Map(before.wrong.map((row) => [row.key, row.verdict]));
+  if (before === cluster.wrong) return "";
+  const known = new Map(before.map((row) => [row.key, row.verdict]));
   const now = new Set(cluster.wrong.map((row) => row.key));
   const fresh = cluster.wrong.filter((row) => known.get(row.key) !== row.verdict);
-  const over = before.wrong.filter((row) => !now.has(row.key));
+  const over = before.filter((row) => !now.has(row.key));
   const name = (row) => row.unit + (row.where ? ` on ${row.where}` : "");
   return [
     fresh.length > 3 ? `${fresh.length} more units in trouble.` : fresh.map((row) => `${name(row)}: ${VERDICTS[row.verdict]?.word ?? row.verdict}.`).join(" "),
@@ -226,12 +226,12 @@ function drawGate() {
 
 function drawSummary() {
   const said = headline(cluster, health);
-  const { machines, transitions, software } = cluster.state;
+  const { machines, transitions, software } = cluster;
   attribute(document.querySelector(".summary"), "data-tone", said.tone);
   drawGlyph($("headline-glyph"), said.glyph);
   $("headline").replaceChildren(said.title, ...(said.since ? [" ", age(said.since, "for")] : []));
   const subline = $("subline");
-  const present = machines.filter((machine) => !machine.lost_since).length;
+  const present = [...machines.values()].filter((machine) => !machine.lost_since).length;
   const latest = transitions[0];
   subline.replaceChildren(
     ...(said.rest ? [element("span", {}, said.rest)] : []),
@@ -241,7 +241,7 @@ function drawSummary() {
   attribute($("source"), "title", software ? `${software.name} ${software.version}` : null);
   drawTroubles();
   drawChips();
-  for (const [tab, count] of [["units", cluster.rows.length], ["machines", machines.length], ["timeline", transitions.length]]) {
+  for (const [tab, count] of [["units", cluster.rows.length], ["machines", machines.size], ["timeline", transitions.length]]) {
     const badge = document.querySelector(`[data-tab=${tab}] .count`);
     attribute(badge, "hidden", !count && !isRead(health, topicOf(tab)) && "");
     text(badge, count.toLocaleString("en"));
@@ -314,15 +314,21 @@ function drawBanners() {
   $("banners").replaceChildren(...banners);
 }
 
-/** How old the units are, and what cannot be read while they can. */
+/** How old what is shown is. As long as all goes well, no more is known than that it is not old. */
 function agesOfData() {
   if (!health || !isRead(health, "units")) return "no data yet";
-  const since = (clock.now() - health.time) / 1000;
-  const units = health.topics.units.age;
-  const said = (seconds) => `${duration((seconds + since) * 1000)} old`;
-  const older = Object.keys(TOPICS).filter((topic) => health.topics.units.failing_for == null && health.topics[topic].failing_for != null && isRead(health, topic));
-  return [`data ${said(units)}`, ...older.map((topic) => `${TOPICS[topic]} ${said(health.topics[topic].age)}`)].join(", ");
+  const { units } = health.topics;
+  const others = Object.keys(TOPICS).filter((topic) => units.failing_for == null && health.topics[topic].failing_for != null && isRead(health, topic));
+  const current = link.kind === "live" && units.failing_for == null && secondsOld(units) <= OLD;
+  const said = (seconds) => `${duration(1000 * seconds)} old`;
+  return [
+    current ? `${others.length ? "units " : ""}up to date` : `data ${said(secondsOld(units))}`,
+    ...others.map((topic) => `${TOPICS[topic]} ${said(secondsOld(health.topics[topic]))}`),
+  ].join(", ");
 }
+
+/** A topic that can be read has aged since the server said so only if it has been silent: it says when that changes. */
+const secondsOld = ({ age, failing_for }) => age + (failing_for == null ? feed.silence() : clock.now() - health.time) / 1000;
 
 function drawAges() {
   const old = agesOfData();

@@ -1,32 +1,38 @@
-// How the data arrives. The only file that knows: no other sees a URL, a socket or the protocol.
+// How the data arrives. The only file that knows: no other sees a URL, a socket or how a connection is taken up again.
 //
-// Everything is read from /v2/state. The WebSocket only says that something has changed, and then the state is read again.
+// The second protocol over a WebSocket, or, while there is none, /v2/state every few seconds, turned into its messages.
 
-const CHECK = 5_000; // between readings while nothing changes, for the ages
-const SPACING = 500; // between readings while everything changes
+const PROTOCOL = "fleet-monitor.v2";
+const OPENING = 5_000; // until a socket that does not open is given up
+const SILENCE = 40_000; // until one on which nothing comes is: something comes every 15 s
 const ANSWER = 10_000; // until a reading is given up
+const POLL = 5_000; // between readings while there is no socket
+const TICK = 16; // in which messages are gathered
 const BACKOFF = { first: 500, most: 15_000 };
 const TOKEN = "fleet-monitor-token";
 
 /**
  * Keeps `listener` informed until the page is left:
- * `state(state)` when the state of the cluster is another one, `health(health)` at least every few seconds, and
- * `link({kind, reason})` with the kinds `live` (`polling` tells whether without a WebSocket), `disconnected`, `token`
- * (one is needed; `rejected` tells whether one was wrong) and `refused` (with the server's text).
+ * `messages(messages)` with those of the second protocol, in order: the first have all that is known, with a `status`
+ * at the end; and `link({kind, reason})` with the kinds `live` (`polling` tells whether without a WebSocket),
+ * `disconnected`, `token` (one is needed; `rejected` tells whether one was wrong) and `refused` (with the server's text).
  */
 export function openFeed(listener) {
   let attempt = 0; // counts connections, so that the end of an old one is not taken for the end of the new
   let failures = 0;
   let socket = null;
-  let listened = 0; // when a socket was last tried
+  let sought = 0; // when a socket was last tried
+  let complete = false; // whether on this socket the first status has come
+  let pending = []; // messages that the listener does not have yet
+  let epoch = null;
+  let point = null; // what the listener has, as {epoch, revision}: from there on it goes on
   let asking = new AbortController();
-  let reading = null;
-  let again = false;
   let etag = null;
-  let lastRead = -Infinity;
   let timer = null;
+  let tick = null;
   let kind = null;
   let skew = 0;
+  let heard = 0;
 
   const link = (next) => {
     kind = next.kind;
@@ -37,19 +43,19 @@ export function openFeed(listener) {
     timer = setTimeout(action, delay);
   };
 
-  async function connect() {
+  function connect() {
     drop();
-    const mine = attempt;
-    await reading; // that of before, which has been told to end
-    if (mine === attempt) await read(mine);
-    if (mine === attempt) listen(mine);
+    listen(attempt);
   }
 
-  /** Ends whatever is under way. */
+  /** Ends whatever is under way. What the listener does not have yet will be sent again. */
   function drop() {
     attempt++;
     clearTimeout(timer);
-    again = false;
+    clearTimeout(tick);
+    tick = null;
+    pending = [];
+    complete = false;
     asking.abort();
     asking = new AbortController();
     socket?.close();
@@ -63,87 +69,100 @@ export function openFeed(listener) {
     later(connect, longest * (0.5 + Math.random() / 2));
   }
 
-  // Asks for a socket. While there is none, since the server has as many clients as it may have or a proxy lets none
-  // through, the state is still read every few seconds.
   function listen(mine) {
-    const opening = new WebSocket(socketAddress());
-    const patience = setTimeout(() => opening.close(), ANSWER);
+    const opening = new WebSocket(socketAddress(point), PROTOCOL);
     let opened = false;
     socket = opening;
-    listened = performance.now();
+    sought = Date.now();
+    later(() => opening.close(), OPENING);
+    const hear = () => {
+      heard = Date.now();
+      later(() => disconnect("nothing has come for too long"), SILENCE);
+    };
     opening.onopen = () => {
       if (mine !== attempt) return;
       opened = true;
-      failures = 0;
-      clearTimeout(patience);
-      link({ kind: "live" });
+      hear();
     };
-    opening.onmessage = () => mine === attempt && changed(mine);
-    opening.onclose = () => {
-      clearTimeout(patience);
+    opening.onmessage = ({ data }) => {
       if (mine !== attempt) return;
-      if (opened) return disconnect("the connection was closed");
+      hear();
+      receive(JSON.parse(data));
+    };
+    opening.onclose = () => {
+      if (mine !== attempt) return;
       socket = null;
-      failures = 0;
-      link({ kind: "live", polling: true });
+      if (opened) disconnect("the connection was closed");
+      else ask(mine);
     };
   }
 
-  function changed(mine) {
-    if (reading) again = true;
-    else later(() => read(mine), Math.max(0, lastRead + SPACING - performance.now()));
-  }
-
-  async function read(mine) {
-    lastRead = performance.now();
-    reading = ask(mine).catch(() => mine === attempt && disconnect("the server cannot be reached"));
-    await reading;
-    reading = null;
-    if (mine !== attempt) return;
-    later(() => read(mine), CHECK);
-    if (again) {
-      again = false;
-      changed(mine);
+  // The listener gets what there was at the beginning all at once, and later what comes in one tick together.
+  function receive(message) {
+    pending.push(message);
+    if (complete) {
+      tick ??= setTimeout(deliver, TICK);
+    } else if (message.type === "status") {
+      complete = true;
+      failures = 0;
+      etag = null;
+      deliver();
+      link({ kind: "live" });
     }
-    if (kind === "live" && !socket && performance.now() - listened > BACKOFF.most) listen(mine);
   }
 
+  function deliver() {
+    clearTimeout(tick);
+    tick = null;
+    const messages = pending;
+    pending = [];
+    for (const { type, revision, ...message } of messages) {
+      if (type === "hello") epoch = message.epoch;
+      else if (type === "resync") point = null;
+      else if (type !== "snapshot") point = { epoch, revision };
+      if (type === "status") skew = message.health.time - heard;
+    }
+    listener.messages(messages);
+  }
+
+  // A browser does not say why a socket does not open, so it is asked here. If the server has as many clients as it may
+  // have, or a proxy lets no socket through, this goes on as long as there is none.
   async function ask(mine) {
-    const headers = {};
+    later(() => disconnect("no answer"), ANSWER);
     const token = sessionStorage.getItem(TOKEN);
+    const answer = await read(token).catch(() => null);
+    if (mine !== attempt) return;
+    if (!answer) return disconnect("the server cannot be reached");
+    const { response, body } = answer;
+    if (response.status === 401) {
+      drop();
+      return link({ kind: "token", rejected: token != null });
+    }
+    if (response.status === 403) return refuse(explanation(body));
+    if (response.status !== 200 && response.status !== 304) {
+      return disconnect(`the server answers ${response.status} ${response.statusText}`.trim());
+    }
+    heard = Date.now();
+    failures = 0;
+    etag = response.headers.get("ETag");
+    if (response.status === 200) pending = asMessages(JSON.parse(body));
+    const { revision } = pending[0] ?? point;
+    pending.push({ type: "status", revision, health: JSON.parse(response.headers.get("Fleet-Monitor-Status")) });
+    deliver();
+    link({ kind: "live", polling: true });
+    later(() => (Date.now() - sought > BACKOFF.most ? listen(mine) : ask(mine)), POLL);
+  }
+
+  async function read(token) {
+    const headers = {};
     if (token) headers.Authorization = `Bearer ${token}`;
     if (etag) headers["If-None-Match"] = etag;
-    const patience = setTimeout(() => mine === attempt && disconnect("no answer"), ANSWER);
-    try {
-      const sent = Date.now();
-      const response = await fetch("/v2/state", { headers, cache: "no-store", signal: asking.signal });
-      const received = Date.now();
-      if (mine !== attempt) return;
-      if (response.status === 401) {
-        drop();
-        return link({ kind: "token", rejected: token != null });
-      }
-      if (response.status === 403) return refuse(mine, await explanation(response));
-      if (response.status !== 200 && response.status !== 304) {
-        return disconnect(`the server answers ${response.status} ${response.statusText}`.trim());
-      }
-      const state = response.status === 200 ? await response.json() : null;
-      if (mine !== attempt) return;
-      const health = JSON.parse(response.headers.get("Fleet-Monitor-Status"));
-      skew = health.time - (sent + received) / 2;
-      if (state) {
-        etag = response.headers.get("ETag");
-        listener.state(state);
-      }
-      listener.health(health);
-    } finally {
-      clearTimeout(patience);
-    }
+    const response = await fetch("/v2/state", { headers, cache: "no-store", signal: asking.signal });
+    return { response, body: await response.text() };
   }
 
   // Whoever runs the server may let this page in: it is asked again.
-  function refuse(mine, reason) {
-    if (mine !== attempt) return;
+  function refuse(reason) {
     drop();
     link({ kind: "refused", reason });
     later(connect, BACKOFF.most);
@@ -162,6 +181,8 @@ export function openFeed(listener) {
   return {
     /** The server's clock, in milliseconds since the epoch. */
     now: () => Date.now() + skew,
+    /** For how many milliseconds nothing has been heard of the server. */
+    silence: () => Date.now() - heard,
     /** Tries again with this token, and keeps it in the tab. */
     offerToken(token) {
       sessionStorage.setItem(TOKEN, token);
@@ -170,16 +191,23 @@ export function openFeed(listener) {
   };
 }
 
-function socketAddress() {
+function socketAddress(point) {
   const address = new URL("/", location.href);
   address.protocol = location.protocol === "https:" ? "wss:" : "ws:";
   const token = sessionStorage.getItem(TOKEN);
   if (token) address.searchParams.set("token", token);
+  for (const [name, value] of Object.entries(point ?? {})) address.searchParams.set(name, value);
   return address;
 }
 
-async function explanation(response) {
-  const body = await response.text();
+const asMessages = ({ epoch, revision, software, units, machines, transitions }) => [
+  { type: "hello", revision, epoch, software },
+  { type: "snapshot", topic: "units", revision, rows: units },
+  { type: "snapshot", topic: "machines", revision, rows: machines },
+  { type: "snapshot", topic: "events", revision, rows: transitions.reverse() },
+];
+
+function explanation(body) {
   try {
     const answer = JSON.parse(body);
     return answer.error?.message ?? answer.message ?? answer.error ?? body;

@@ -1,4 +1,4 @@
-// What the page knows of a cluster, computed from its state: pure functions, no document and no network.
+// What the page says of a cluster, computed from what it knows: pure functions, no document and no network.
 
 /** The verdicts, the worst first, with the words for "3 units …" and the tone to show them in. */
 export const VERDICTS = {
@@ -12,9 +12,6 @@ export const VERDICTS = {
   ok: { word: "ok", tone: "good" },
 };
 
-const RANK = Object.fromEntries(Object.keys(VERDICTS).map((name, rank) => [name, rank]));
-const SUBMITTED_RANK = RANK.ok + 1;
-
 /** The active states in the order of their chips, with their tone. */
 export const STATES = {
   failed: "bad",
@@ -26,7 +23,8 @@ export const STATES = {
   submitted: "idle",
 };
 
-const names = new Intl.Collator("en", { numeric: true });
+/** The order of names. */
+export const names = new Intl.Collator("en", { numeric: true });
 
 /** An age in words. */
 export function duration(milliseconds) {
@@ -83,88 +81,8 @@ function tally(values) {
   return counts;
 }
 
-/** Whether there is what a key of `open` names: a unit on a machine, or the group of a global unit. */
-export const knows = (cluster, key) => cluster.byKey.has(key) || (key.endsWith("/*") && cluster.ranks.has(key.slice(0, -2)));
-
-/** Everything that the views need of a state. `before` is the cluster before this one: what is as it was is taken over. */
-export function readCluster(state, before) {
-  const machines = new Map(state.machines.map((machine) => [machine.machine, machine]));
-  const ranks = rankNames(state.units, before?.ranks);
-  const same = before?.ranks === ranks && JSON.stringify(before.state.machines) === JSON.stringify(state.machines);
-  const known = same ? before.byKey : new Map();
-  const byKey = new Map();
-  const rows = state.units.map((unit) => {
-    const key = rowKey(unit.unit, unit.machine);
-    const old = known.get(key);
-    const row = old && equal(old.source, unit) ? old : readRow(unit, key, machines, ranks);
-    byKey.set(key, row);
-    return row;
-  });
-  const wrong = rows.filter((row) => row.verdict !== "ok").sort(byVerdict);
-  const transitions = new Map();
-  for (const transition of state.transitions) {
-    if (!transition.unit) continue;
-    const list = transitions.get(transition.unit);
-    if (list) list.push(transition);
-    else transitions.set(transition.unit, [transition]);
-  }
-  return { state, machines, ranks, rows, byKey, wrong, transitions, chips: countChips(rows) };
-}
-
-// Written out, since it is asked for each unit at each change: a loop over the names takes ten times as long.
-function equal(a, b) {
-  return (
-    a.ip === b.ip && a.load === b.load && a.active === b.active && a.sub === b.sub && a.hash === b.hash &&
-    a.stale_since === b.stale_since && a.desired === b.desired && a.target === b.target && a.global === b.global &&
-    a.description === b.description && a.file_hash === b.file_hash && a.verdict === b.verdict && a.reason === b.reason &&
-    a.since === b.since && a.since_seen === b.since_seen && a.verdict_since === b.verdict_since &&
-    a.requirements?.join() === b.requirements?.join()
-  );
-}
-
-function rankNames(units, before) {
-  const unique = new Set(units.map((unit) => unit.unit));
-  if (before?.size === unique.size && [...unique].every((name) => before.has(name))) return before;
-  return new Map([...unique].sort(names.compare).map((name, rank) => [name, rank]));
-}
-
-function readRow(unit, key, machines, ranks) {
-  const submitted = unit.active == null && unit.verdict === "ok";
-  const place = unit.machine ?? unit.target;
-  const machine = machines.get(place);
-  const ip = (unit.machine && unit.ip) ?? machine?.ip;
-  const state = unit.active ?? (submitted ? "submitted" : null);
-  return {
-    ...unit,
-    source: unit,
-    // What is wrong is wrong since it was judged so; what is right is as it is since its state changed.
-    since: unit.verdict === "ok" ? unit.since : unit.verdict_since,
-    since_seen: unit.verdict === "ok" ? unit.since_seen : unit.verdict_since_seen,
-    key,
-    place,
-    ip,
-    where: ip ?? shortId(place),
-    onlyTarget: unit.machine == null && place != null,
-    metadata: machine?.metadata,
-    submitted,
-    state,
-    stateText: state == null ? "no state" : submitted ? "submitted" : unit.sub ? `${unit.active}/${unit.sub}` : unit.active,
-    glyph: stateGlyph(unit, submitted),
-    tone: unit.verdict === "ok" ? (STATES[state] ?? "idle") : (VERDICTS[unit.verdict]?.tone ?? "warn"),
-    rank: submitted ? SUBMITTED_RANK : (RANK[unit.verdict] ?? RANK.outdated),
-    nameRank: ranks.get(unit.unit),
-    ipRank: ipNumber(ip),
-  };
-}
-
-function stateGlyph(unit, submitted) {
-  if (submitted) return "submitted";
-  if (unit.active === "reloading") return "activating";
-  if (unit.active in STATES) return unit.active;
-  return unit.verdict === "ok" ? "inactive" : unit.verdict;
-}
-
-function ipNumber(ip) {
+/** What an address is sorted by. */
+export function ipNumber(ip) {
   const parts = /^(\d+)\.(\d+)\.(\d+)\.(\d+)$/.exec(ip ?? "");
   if (!parts) return Infinity;
   return parts.slice(1).reduce((number, part) => number * 256 + Number(part), 0);
@@ -174,23 +92,6 @@ function ipNumber(ip) {
 export const rowKey = (unit, machine) => `${unit}/${machine ?? ""}`;
 /** The key of a global unit's group. */
 export const groupKey = (unit) => `${unit}/*`;
-
-function countChips(rows) {
-  const verdicts = Object.fromEntries(Object.keys(VERDICTS).map((name) => [name, 0]));
-  const states = Object.fromEntries(Object.keys(STATES).map((name) => [name, 0]));
-  for (const row of rows) {
-    verdicts[row.verdict] = (verdicts[row.verdict] ?? 0) + 1;
-    if (row.state) states[row.state] = (states[row.state] ?? 0) + 1;
-  }
-  // Whatever is in the failed state has the verdict failed, or a worse excuse: one chip for both would count twice.
-  const wrong = Object.entries(verdicts)
-    .filter(([name, count]) => name !== "ok" && count)
-    .map(([name, count]) => ({ term: `verdict:${name}`, word: VERDICTS[name]?.word ?? name, glyph: name, count, tone: VERDICTS[name]?.tone ?? "warn" }));
-  const others = Object.entries(states)
-    .filter(([name, count]) => name !== "failed" && count)
-    .map(([name, count]) => ({ term: `state:${name}`, word: name, glyph: name === "reloading" ? "activating" : name, count, tone: STATES[name] ?? "idle" }));
-  return [...wrong, ...others];
-}
 
 /** The words of a filter: text, or `state:`, `machine:` or `verdict:` with a value, each maybe with `-` before it. */
 export function parseFilter(query) {
@@ -234,7 +135,7 @@ export function transitionMatches(terms, transition, cluster) {
   return matches(terms, {
     words: () => `${transition.text}\n${transition.machine ?? ""}`.toLowerCase(),
     states: [transition.from, transition.to, ...[transition.from, transition.to].map((state) => state?.split("/")[1])],
-    verdict: transition.unit && cluster.byKey.get(rowKey(transition.unit, transition.machine))?.verdict,
+    verdict: transition.unit && cluster.units.get(rowKey(transition.unit, transition.machine))?.verdict,
     ip: transition.ip,
     machine: transition.machine,
     metadata: cluster.machines.get(transition.machine)?.metadata,
@@ -248,8 +149,11 @@ export function toggleTerm(query, term) {
   return (words.includes(term) ? others : [...others, term]).join(" ");
 }
 
-const byName = (a, b) => a.nameRank - b.nameRank || a.ipRank - b.ipRank || (a.place ?? "").localeCompare(b.place ?? "");
-const byVerdict = (a, b) => a.rank - b.rank || byName(a, b);
+const byText = (a, b) => (a < b ? -1 : a > b ? 1 : 0);
+/** The order of rows: by name, then by machine. No two rows are equal in it. */
+export const byName = (a, b) => a.name.rank - b.name.rank || Math.min(a.ipRank, last) - Math.min(b.ipRank, last) || byText(a.key, b.key);
+/** The order of rows with the worst first. */
+export const byVerdict = (a, b) => a.rank - b.rank || byName(a, b);
 const last = Number.MAX_VALUE;
 
 /** The columns that can be sorted by; `newest` sorts downwards at the first click. */
@@ -326,7 +230,7 @@ function describeGroup(members) {
     tone: worst.tone,
     glyph: worst.glyph,
     rank: worst.rank,
-    nameRank: worst.nameRank,
+    name: worst.name,
     ipRank: worst.ipRank,
     stateText: `${running} of ${plural(members.length, "machine")} ${word}`,
     where: wrong.length === 1 ? worst.where : wrong.length ? `${wrong.length} of ${plural(members.length, "machine")}` : plural(members.length, "machine"),
@@ -345,7 +249,7 @@ export function parseSort(sort) {
 /** The machines with their units, lost ones first, then by address; last, the units that are on no machine. */
 export function machineCards(cluster, query) {
   const terms = parseFilter(query);
-  const cards = new Map(cluster.state.machines.map((machine) => [machine.machine, { ...machine, key: machine.machine, units: [], found: [] }]));
+  const cards = new Map([...cluster.machines].map(([key, machine]) => [key, { ...machine, key, units: [], found: [] }]));
   const nowhere = { key: "", units: [], found: [] };
   for (const row of cluster.rows) {
     if (row.place && !cards.has(row.place)) cards.set(row.place, { key: row.place, machine: row.place, ip: row.ip, unknown: true, units: [], found: [] });
@@ -399,7 +303,7 @@ export function headline(cluster, health) {
 
 function judgement(cluster) {
   const counts = tally(cluster.wrong.map((row) => row.verdict));
-  const lost = cluster.state.machines.filter((machine) => machine.lost_since).length;
+  const lost = [...cluster.machines.values()].filter((machine) => machine.lost_since).length;
   const wanted = cluster.rows.filter((row) => !row.submitted).length;
   const [worst, ...others] = [...counts];
   const rest = others.map(([verdict, count]) => `${count} ${verdict === "machine_lost" ? VERDICTS.machine_lost.said : (VERDICTS[verdict]?.word ?? verdict)}`);

@@ -38,7 +38,7 @@ export class MachineCards {
     }
     attribute(this.grid, "hidden", !cards.length && "");
     attribute(this.empty, "hidden", (!!cards.length || !view.read) && "");
-    text(this.empty, cluster.state.machines.length ? "No machine has a unit that matches the filter." : "There are no machines in the cluster.");
+    text(this.empty, cluster.machines.size ? "No machine has a unit that matches the filter." : "There are no machines in the cluster.");
   }
 
   create() {
@@ -131,7 +131,7 @@ export class Timeline {
 
   show(cluster, view) {
     const terms = parseFilter(view.q);
-    const transitions = cluster.state.transitions;
+    const { transitions } = cluster;
     const found = terms.length ? transitions.filter((transition) => transitionMatches(terms, transition, cluster)) : transitions;
     attribute(this.body, "hidden", !found.length && "");
     attribute(this.empty, "hidden", (!!found.length || !view.read) && "");

@@ -87,7 +87,7 @@ export class UnitTable {
   }
 
   updateDetail(node, row) {
-    const transitions = (this.cluster.transitions.get(row.unit) ?? []).filter((transition) => !transition.machine || !row.machine || transition.machine === row.machine);
+    const transitions = (this.cluster.transitionsOf.get(row.unit) ?? []).filter((transition) => !transition.machine || !row.machine || transition.machine === row.machine);
     const signature = JSON.stringify([row.reason, row.stateText, row.load, row.since, row.desired, row.target, row.hash, row.file_hash, row.description, row.requirements, row.stale_since, transitions[0]?.number]);
     if (node.signature === signature) return;
     node.signature = signature;

@@ -13,9 +13,10 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
 
 /// Path, media type, and content of each file.
-const FILES: [(&str, &str, &[u8]); 9] = [
+const FILES: [(&str, &str, &[u8]); 10] = [
     ("/", HTML, include_bytes!("../page/index.html")),
     ("/app.js", SCRIPT, include_bytes!("../page/app.js")),
+    ("/cluster.js", SCRIPT, include_bytes!("../page/cluster.js")),
     ("/dom.js", SCRIPT, include_bytes!("../page/dom.js")),
     ("/feed.js", SCRIPT, include_bytes!("../page/feed.js")),
     ("/model.js", SCRIPT, include_bytes!("../page/model.js")),
