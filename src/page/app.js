@@ -272,11 +272,12 @@ function drawTroubles() {
 
 function drawChips() {
   const list = $("chips");
-  const signature = JSON.stringify(cluster.chips);
+  const { chips } = cluster;
+  const signature = JSON.stringify(chips);
   if (list.signature !== signature) {
     const focused = document.activeElement?.dataset?.term;
     list.signature = signature;
-    list.replaceChildren(...cluster.chips.map(({ term, word, glyph: name, count, tone }) => element("li", {},
+    list.replaceChildren(...chips.map(({ term, word, glyph: name, count, tone }) => element("li", {},
       element("button", { type: "button", class: "chip", "data-tone": tone, "data-term": term, onclick: () => chosen(term) },
         glyph(name), element("b", {}, count.toLocaleString("en")), ` ${word}`))));
     if (focused) list.querySelector(`[data-term="${CSS.escape(focused)}"]`)?.focus();

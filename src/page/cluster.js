@@ -18,13 +18,16 @@ export class Cluster {
   rows = [];
   /** The rows that are not ok, the worst first. */
   wrong = [];
-  /** How many rows have each verdict and each state, to filter by. */
-  chips = [];
+  /** How many rows are of units that fleet wants. */
+  wanted = 0;
   /** What happened, newest first, and the same for each unit. */
   transitions = [];
   transitionsOf = new Map();
   /** For each name of a unit, its place in the order of names and how many rows have it. */
   #names = new Map();
+  /** How many rows have each verdict, and each state. */
+  #verdicts = Object.fromEntries(Object.keys(VERDICTS).map((verdict) => [verdict, 0]));
+  #states = Object.fromEntries(Object.keys(STATES).map((state) => [state, 0]));
 
   /** Takes messages over, in their order. Returns the keys of `open` that name nothing any more; see `knows`. */
   fold(messages) {
@@ -41,7 +44,6 @@ export class Cluster {
     }
     if (moved.size || messages.some((message) => message.topic === "units")) {
       this.wrong = this.rows.filter((row) => row.verdict !== "ok").sort(byVerdict);
-      this.chips = countChips(this.rows);
     }
     return gone;
   }
@@ -49,6 +51,18 @@ export class Cluster {
   /** Whether there is what a key of `open` names: a unit on a machine, or the group of a global unit. */
   knows(key) {
     return this.units.has(key) || (key.endsWith("/*") && this.#names.has(key.slice(0, -2)));
+  }
+
+  /** How many rows have each verdict and each state, to filter by. */
+  get chips() {
+    // Whatever is in the failed state has the verdict failed, or a worse excuse: one chip for both would count twice.
+    const wrong = Object.entries(this.#verdicts)
+      .filter(([name, count]) => name !== "ok" && count)
+      .map(([name, count]) => ({ term: `verdict:${name}`, word: VERDICTS[name]?.word ?? name, glyph: name, count, tone: VERDICTS[name]?.tone ?? "warn" }));
+    const others = Object.entries(this.#states)
+      .filter(([name, count]) => name !== "failed" && count)
+      .map(([name, count]) => ({ term: `state:${name}`, word: name, glyph: name === "reloading" ? "activating" : name, count, tone: STATES[name] ?? "idle" }));
+    return [...wrong, ...others];
   }
 
   #changeMachines({ upsert, remove }, moved) {
@@ -90,7 +104,8 @@ export class Cluster {
     if (!row) return null;
     this.units.delete(key);
     if (!many) this.rows.splice(this.#find((other) => byName(other, row)), 1);
-    if (--row.name.rows === 0) this.#names.delete(row.unit);
+    this.#count(row, -1);
+    if (row.name.rows === 0) this.#names.delete(row.unit);
     return row;
   }
 
@@ -98,11 +113,18 @@ export class Cluster {
     const known = this.#names.get(unit.unit);
     this.#take(key, many);
     const name = known ?? { rank: many ? NaN : this.#rank(unit.unit), rows: 0 };
-    name.rows++;
     this.#names.set(unit.unit, name);
     const row = readRow(unit, key, this.machines.get(unit.machine ?? unit.target), name);
+    this.#count(row, 1);
     this.units.set(key, row);
     if (!many) this.rows.splice(this.#find((other) => byName(other, row)), 0, row);
+  }
+
+  #count(row, change) {
+    row.name.rows += change;
+    if (!row.submitted) this.wanted += change;
+    this.#verdicts[row.verdict] = (this.#verdicts[row.verdict] ?? 0) + change;
+    if (row.state) this.#states[row.state] = (this.#states[row.state] ?? 0) + change;
   }
 
   /** The index of the first row that is not before what is sought. */
@@ -212,6 +234,7 @@ function readRow(unit, key, machine, name) {
     rank: submitted ? SUBMITTED_RANK : (RANK[unit.verdict] ?? RANK.outdated),
     name,
     ipRank: ipNumber(ip),
+    lines: [],
   };
 }
 
@@ -220,21 +243,4 @@ function stateGlyph(unit, submitted) {
   if (unit.active === "reloading") return "activating";
   if (unit.active in STATES) return unit.active;
   return unit.verdict === "ok" ? "inactive" : unit.verdict;
-}
-
-function countChips(rows) {
-  const verdicts = Object.fromEntries(Object.keys(VERDICTS).map((name) => [name, 0]));
-  const states = Object.fromEntries(Object.keys(STATES).map((name) => [name, 0]));
-  for (const row of rows) {
-    verdicts[row.verdict] = (verdicts[row.verdict] ?? 0) + 1;
-    if (row.state) states[row.state] = (states[row.state] ?? 0) + 1;
-  }
-  // Whatever is in the failed state has the verdict failed, or a worse excuse: one chip for both would count twice.
-  const wrong = Object.entries(verdicts)
-    .filter(([name, count]) => name !== "ok" && count)
-    .map(([name, count]) => ({ term: `verdict:${name}`, word: VERDICTS[name]?.word ?? name, glyph: name, count, tone: VERDICTS[name]?.tone ?? "warn" }));
-  const others = Object.entries(states)
-    .filter(([name, count]) => name !== "failed" && count)
-    .map(([name, count]) => ({ term: `state:${name}`, word: name, glyph: name === "reloading" ? "activating" : name, count, tone: STATES[name] ?? "idle" }));
-  return [...wrong, ...others];
 }

@@ -152,27 +152,30 @@ export function toggleTerm(query, term) {
 const byText = (a, b) => (a < b ? -1 : a > b ? 1 : 0);
 /** The order of rows: by name, then by machine. No two rows are equal in it. */
 export const byName = (a, b) => a.name.rank - b.name.rank || Math.min(a.ipRank, last) - Math.min(b.ipRank, last) || byText(a.key, b.key);
-/** The order of rows with the worst first. */
-export const byVerdict = (a, b) => a.rank - b.rank || byName(a, b);
+/** The worst first, of rows that are in the order of names, as they stay otherwise. */
+export const byVerdict = (a, b) => a.rank - b.rank;
 const last = Number.MAX_VALUE;
 
-/** The columns that can be sorted by; `newest` sorts downwards at the first click. */
+/**
+ * The columns that can be sorted by; what is equal in one stays in the order of names. `newestFirst` sorts downwards at
+ * the first click.
+ */
 export const COLUMNS = [
-  { name: "unit", title: "Unit", order: byName },
-  { name: "state", title: "State", order: (a, b) => names.compare(a.stateText, b.stateText) || byName(a, b) },
+  { name: "unit", title: "Unit", order: () => 0 },
+  { name: "state", title: "State", order: (a, b) => (a.stateText === b.stateText ? 0 : names.compare(a.stateText, b.stateText)) },
   { name: "verdict", title: "Verdict", order: byVerdict },
   {
     name: "machine",
     title: "Machine",
-    order: (a, b) => Math.min(a.ipRank, last) - Math.min(b.ipRank, last) || (a.place ?? "~").localeCompare(b.place ?? "~") || byName(a, b),
+    order: (a, b) => Math.min(a.ipRank, last) - Math.min(b.ipRank, last) || byText(a.place ?? "~", b.place ?? "~"),
   },
-  { name: "since", title: "Since", order: (a, b) => (a.since ?? 0) - (b.since ?? 0) || byName(a, b), newestFirst: true },
+  { name: "since", title: "Since", order: (a, b) => (a.since ?? 0) - (b.since ?? 0), newestFirst: true },
 ];
 
 /** The lines of the table: units and groups in order, with what is open beneath them. */
 export function unitLines(cluster, { query, sort, open }) {
   const terms = parseFilter(query);
-  const found = cluster.rows.filter((row) => rowMatches(terms, row));
+  const found = terms.length ? cluster.rows.filter((row) => rowMatches(terms, row)) : cluster.rows;
   const groups = groupGlobals(cluster.rows, found);
   const entries = [];
   for (const row of found) {
@@ -181,13 +184,16 @@ export function unitLines(cluster, { query, sort, open }) {
     else if (group.found[0] === row) entries.push(group);
   }
   const { name, descending } = parseSort(sort);
-  const order = COLUMNS.find((column) => column.name === name).order;
-  const sorted = entries.sort(descending ? (a, b) => order(b, a) : order);
+  const sorted = entries.sort(COLUMNS.find((column) => column.name === name).order);
+  if (descending) sorted.reverse();
   const lines = [];
   const add = (row, level) => {
-    const opened = open.has(row.key);
-    lines.push({ kind: "unit", key: row.key, row, level, opened });
-    if (opened) lines.push({ kind: "detail", key: `${row.key}#`, row, level: level + 1 });
+    if (open.has(row.key)) {
+      lines.push({ kind: "unit", key: row.key, row, level, opened: true }, { kind: "detail", key: `${row.key}#`, row, level: level + 1 });
+    } else {
+      // Nearly all lines of a long table are such: they are made once.
+      lines.push((row.lines[level] ??= { kind: "unit", key: row.key, row, level, opened: false }));
+    }
   };
   for (const entry of sorted) {
     if (!entry.members) add(entry, 1);
@@ -304,7 +310,7 @@ export function headline(cluster, health) {
 function judgement(cluster) {
   const counts = tally(cluster.wrong.map((row) => row.verdict));
   const lost = [...cluster.machines.values()].filter((machine) => machine.lost_since).length;
-  const wanted = cluster.rows.filter((row) => !row.submitted).length;
+  const wanted = cluster.wanted;
   const [worst, ...others] = [...counts];
   const rest = others.map(([verdict, count]) => `${count} ${verdict === "machine_lost" ? VERDICTS.machine_lost.said : (VERDICTS[verdict]?.word ?? verdict)}`);
   if (lost && worst) rest.push(`${plural(lost, "machine")} lost`);

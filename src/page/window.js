@@ -17,7 +17,7 @@ export class WindowedList {
     this.tops = [0];
     this.nodes = new Map();
     this.heights = new Map();
-    this.indexes = new Map();
+    this.found = null;
     this.request = 0;
     this.sizes = new ResizeObserver((entries) => this.resized(entries));
     addEventListener("scroll", () => this.schedule(), { passive: true });
@@ -28,10 +28,15 @@ export class WindowedList {
   show(lines) {
     const focused = this.body.contains(document.activeElement);
     this.lines = lines;
-    this.indexes = new Map(lines.map((line, index) => [line.key, index]));
+    this.found = null;
     for (const key of this.heights.keys()) if (!this.indexes.has(key)) this.heights.delete(key);
     this.layout();
     if (focused && (!lines.length || !this.body.contains(document.activeElement))) this.body.closest("[role=tabpanel]").focus({ preventScroll: true });
+  }
+
+  /** The index of each line by its key; made when it is asked for, which for most changes of the lines it never is. */
+  get indexes() {
+    return (this.found ??= new Map(this.lines.map((line, index) => [line.key, index])));
   }
 
   /** Scrolls as little as needed to have a line in sight, `above` pixels of it being covered by what is sticky. */
