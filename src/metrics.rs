@@ -191,9 +191,9 @@ impl Metrics {
         self.transitions.get_or_create(&[("event", event.name())]).inc();
     }
 
-    /// Counts a message to one client, `bytes` long with its WebSocket header.
-    pub fn frame_sent(&self, bytes: usize) {
-        self.frames_sent.inc();
+    /// Counts messages to one client, together `bytes` long with what frames them.
+    pub fn sent(&self, messages: usize, bytes: usize) {
+        self.frames_sent.inc_by(messages as u64);
         self.bytes_sent.inc_by(bytes as u64);
     }
 

@@ -87,7 +87,13 @@ async fn the_state_is_everything_and_its_status_comes_even_when_nothing_changed(
     let reason = "fleetctl: größer";
     let failure = Some(Failure { since: Moment::now(), reason: reason.into() });
     bench.health.topics[0].failure = failure;
-    bench.publisher.publish(News { view: &view(&[]), health: &bench.health, transitions: &[], read: None });
+    bench.publisher.publish(News {
+        view: &view(&[]),
+        health: &bench.health,
+        transitions: &[],
+        read: None,
+        now: Moment::now(),
+    });
     let answer = bench.get("/v2/state").await;
     for method in ["GET", "HEAD"] {
         let again = bench.request(method, "/v2/state", &[("If-None-Match", answer.header("etag"))]).await;
@@ -107,7 +113,13 @@ async fn the_status_is_short_however_long_its_reasons_are() {
     for topic in &mut bench.health.topics {
         topic.failure = Some(Failure { since: Moment::now(), reason: reason.as_str().into() });
     }
-    bench.publisher.publish(News { view: &view(&[]), health: &bench.health, transitions: &[], read: None });
+    bench.publisher.publish(News {
+        view: &view(&[]),
+        health: &bench.health,
+        transitions: &[],
+        read: None,
+        now: Moment::now(),
+    });
     let answer = bench.get("/v2/state").await;
     assert_eq!(answer.json()["health"]["reason"], reason);
     let header = answer.header("fleet-monitor-status");
@@ -134,7 +146,13 @@ async fn the_process_lives_and_is_ready_when_all_has_been_read() {
     assert_eq!(answer.json()["health"]["source"], "test");
 
     bench.health.topics[1].failure = Some(Failure { since: Moment::now(), reason: "exit status 1".into() });
-    bench.publisher.publish(News { view: &view(&[]), health: &bench.health, transitions: &[], read: None });
+    bench.publisher.publish(News {
+        view: &view(&[]),
+        health: &bench.health,
+        transitions: &[],
+        read: None,
+        now: Moment::now(),
+    });
     let answer = bench.get("/readyz").await;
     assert_eq!(answer.status, 503);
     assert_eq!(answer.json()["reason"], "not ready: failing for 0 s: exit status 1");
