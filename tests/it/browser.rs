@@ -7,7 +7,7 @@
 //! axe-core, whose `axe.min.js` is named by `AXE_CORE`.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -20,6 +20,8 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use url::Url;
+
+use crate::support::{Daemon, Double, Proxy, cannot_run, recorded};
 
 const WEB: &str = "3f1a8c5e9b2d4f60a7c1d2e3b4f50617";
 const DB: &str = "9c4b7a2e1d3f48568e0f1a2b3c4d5e6f";
@@ -115,6 +117,10 @@ impl Server {
         all.extend(arguments.iter().map(ToString::to_string));
         let (child, port) = spawn(0, &all, &directory);
         Self { child, port, arguments: all, directory }
+    }
+
+    fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
     fn url(&self, rest: &str) -> String {
@@ -305,12 +311,17 @@ impl Browser {
     /// Ends the browser, after a look at the console and at where requests went. Console errors with one of the texts
     /// in `expected` are passed over.
     async fn finish(self, server: &Server, expected: &[&str]) {
+        self.finish_on(server.port, expected).await;
+    }
+
+    /// The same, where the page was opened on this port.
+    async fn finish_on(self, port: u16, expected: &[&str]) {
         for entry in self.log("browser").await {
             let message = entry["message"].as_str().unwrap_or_default();
             let known = expected.iter().any(|text| message.contains(text));
             assert!(entry["level"] != "SEVERE" || known, "the console has an error: {message}");
         }
-        let own = [format!("http://127.0.0.1:{}/", server.port), format!("ws://127.0.0.1:{}/", server.port)];
+        let own = [format!("http://127.0.0.1:{port}/"), format!("ws://127.0.0.1:{port}/")];
         let mut seen = 0;
         for entry in self.log("performance").await {
             let event: Value = serde_json::from_str(entry["message"].as_str().unwrap()).unwrap();
@@ -354,16 +365,6 @@ const PRELUDE: &str = "
     const names = () => rows().map((row) => row.split('|')[0]).join(' ');
     const live = () => $('#link').textContent === 'live';
 ";
-
-fn under_ci() -> bool {
-    std::env::var("CI").is_ok_and(|value| value == "true")
-}
-
-/// Says why a test cannot run; that fails it under CI.
-fn cannot_run(why: &str) {
-    assert!(!under_ci(), "{why}");
-    eprintln!("not run: {why}");
-}
 
 /// A browser, or the end of the test.
 macro_rules! browser {
@@ -547,7 +548,7 @@ async fn one_topic_that_fails_is_named_and_the_others_go_on() {
     browser.until("$('#subline').textContent.startsWith('the machines cannot be read')").await;
     browser.until("$('.summary').dataset.tone === 'warn' && document.title === '(?) fleet-monitor'").await;
     browser.until("$('#announcement').textContent === 'The machines cannot be read.'").await;
-    browser.until("/· data \\d+ s old, machines \\d+ s old$/.test($('#source').textContent)").await;
+    browser.until("/· units up to date, machines \\d+ s old$/.test($('#source').textContent)").await;
     browser.finish(&server, &[]).await;
 }
 
@@ -731,6 +732,145 @@ async fn it_says_that_the_server_is_away_and_recovers_by_itself() {
     browser.finish(&server, &["net::ERR_", "WebSocket connection to"]).await;
 }
 
+/// Has the page keep the types of all messages on the sockets that it opens from now on.
+const LISTEN: &str = "(() => {
+    window.types = [];
+    window.WebSocket = class extends WebSocket {
+        constructor(...given) {
+            super(...given);
+            this.addEventListener('message', ({ data }) => types.push(JSON.parse(data).type));
+        }
+    };
+})()";
+
+#[tokio::test]
+async fn a_change_comes_over_the_socket_alone() {
+    let browser = browser!();
+    let before = [("web.service", WEB, "activating/start")];
+    let after = [("web.service", WEB, "active/running")];
+    let server = Server::replay(&Recording::of(&before).at(CHANGE, &after));
+    let proxy = Proxy::to(server.address()).await;
+    browser.open(&format!("http://{}/", proxy.address)).await;
+    browser.until("live() && rows().join() === 'web.service|activating/start|ok|10.0.0.1'").await;
+    browser.until("rows().join() === 'web.service|active/running|ok|10.0.0.1'").await;
+    assert_eq!(proxy.asked("Sec-WebSocket-Protocol:"), ["Sec-WebSocket-Protocol: fleet-monitor.v2"]);
+    assert_eq!(proxy.asked("GET /v2/"), [""; 0]);
+    browser.finish_on(proxy.address.port(), &[]).await;
+}
+
+#[tokio::test]
+async fn after_a_cut_it_gets_what_it_missed_and_no_more() {
+    let browser = browser!();
+    let fleetctl = Double::new("v1.0.0");
+    let daemon = Daemon::asking(&fleetctl, &["--unit-freq", "0.1", "--machine-freq", "0.1"]).await;
+    let proxy = Proxy::to(daemon.address).await;
+    browser.open(&format!("http://{}/#q=web.service", proxy.address)).await;
+    browser.until("live() && rows().includes('web.service|active/running|ok|172.17.8.101')").await;
+    browser.value(LISTEN).await;
+    proxy.cut();
+    browser.until("$('#link').textContent.startsWith('disconnected')").await;
+    let (_, before) = daemon.get("/v2/state").await;
+    let mut rows = recorded("v1.0.0")["lists"]["list-units"]["rows"].take();
+    for row in rows.as_array_mut().unwrap().iter_mut().filter(|row| row[0] == "web.service") {
+        (row[2], row[3]) = ("failed".into(), "failed".into());
+    }
+    fleetctl.write("rows.json", &json!({ "list-units": rows }).to_string());
+    while daemon.get("/v2/state").await.1["revision"] == before["revision"] {}
+    proxy.mend();
+    browser.until("live() && rows().includes('web.service|failed/failed|failed|172.17.8.101')").await;
+    browser.until("types.includes('status')").await;
+    let types = browser.value("types.join(' ')").await;
+    assert!(types.as_str().unwrap().starts_with("hello delta event"), "{types}");
+    assert!(!types.as_str().unwrap().contains("snapshot"), "{types}");
+    let asked = format!("GET /?epoch={}&revision={} ", before["epoch"].as_str().unwrap(), before["revision"]);
+    assert_eq!(proxy.asked(&asked).len(), 1, "{:?}", proxy.asked("GET"));
+    // And from there it goes on.
+    fleetctl.write("rows.json", "{}");
+    browser.until("rows().includes('web.service|active/running|ok|172.17.8.101')").await;
+    browser.finish_on(proxy.address.port(), &["net::ERR_", "WebSocket connection to"]).await;
+}
+
+#[tokio::test]
+async fn after_a_restart_it_shows_what_is_there_then() {
+    let browser = browser!();
+    let mut server = Server::replay(&three_units());
+    browser.open(&server.url(&format!("#open=api.service/{WEB}"))).await;
+    browser.until("live() && rows().length === 3 && $('.opened')").await;
+    browser.value(LISTEN).await;
+    server.kill();
+    let other = Recording::of(&[("other.service", DB, "active/running"), ("web.service", WEB, "active/running")]);
+    std::fs::write(server.directory.path().join("recording.jsonl"), other.0).unwrap();
+    server.start_again();
+    browser.until("live() && names() === 'other.service web.service'").await;
+    browser
+        .until("location.hash === '#tab=units' && $('#headline').textContent === 'All 2 units as fleet wants them'")
+        .await;
+    let types = browser.value("types.join(' ')").await;
+    assert!(types.as_str().unwrap().starts_with("hello resync snapshot snapshot snapshot status"), "{types}");
+    browser.finish(&server, &["net::ERR_", "WebSocket connection to"]).await;
+}
+
+#[tokio::test]
+async fn data_are_up_to_date_until_nothing_has_been_heard_for_long() {
+    let browser = browser!();
+    let server = Server::replay(&three_units().at(600.0, &[]));
+    browser.open(&server.url("")).await;
+    browser.until("live() && $('#source').textContent === 'recording of fleetctl v1.0.0 · up to date'").await;
+    browser.value("(() => { const now = Date.now; Date.now = () => now() + 25_000; })()").await;
+    browser.until("/ · data [23]\\d s old$/.test($('#source').textContent)").await;
+    browser.finish(&server, &[]).await;
+}
+
+#[tokio::test]
+async fn what_is_folded_in_bit_by_bit_is_what_is_read_at_once() {
+    let browser = browser!();
+    let server = Server::replay(&three_units());
+    browser.open(&server.url("")).await;
+    let script = "const done = arguments[arguments.length - 1];
+        import('/cluster.js').then(({ Cluster }) => {
+            let seed = 7;
+            const any = (count) => (seed = (seed * 48271) % 2147483647) % count;
+            const choice = (...values) => values[any(values.length)];
+            const key = ({ unit, machine }) => `${unit}/${machine ?? ''}`;
+            const unit = () => ({ unit: `${choice('a', 'b', 'é', 'Z')}-${any(12)}.service`, machine: choice('m1', 'm2', undefined), target: 'm1',
+                ip: choice('10.0.0.1', '10.0.0.20'), active: choice('active', 'failed', undefined), sub: 'x', verdict: choice('ok', 'ok', 'failed', 'stale'),
+                global: false, verdict_since: 1, since: any(3) });
+            const machine = () => ({ machine: choice('m1', 'm2', 'm3'), ip: choice('10.0.0.1', '10.0.0.2', undefined) });
+            const shown = (cluster) => JSON.stringify([cluster.rows.map(({ lines, name, ...row }) => row), cluster.wrong.map((row) => row.key),
+                cluster.chips, cluster.wanted, [...cluster.machines].sort(), cluster.transitions, [...cluster.transitionsOf].sort(),
+                ['a-1.service/*', 'b-2.service/*'].map((key) => cluster.knows(key))]);
+            const cluster = new Cluster(), units = new Map(), machines = new Map(), events = [];
+            const wrong = [];
+            for (let step = 1; step <= 600; step++) {
+                const messages = [];
+                const change = (topic, known, make, count) => {
+                    const remove = [...known.values()].filter(() => !any(12)).slice(0, count);
+                    const upsert = [...new Map(Array.from({ length: count }, make).map((row) => [key(row), row])).values()];
+                    for (const row of remove) known.delete(key(row));
+                    for (const row of upsert) known.set(key(row), row);
+                    messages.push({ type: 'delta', topic, upsert, remove });
+                };
+                change('units', units, unit, any(40) ? any(4) : 300);
+                if (!any(5)) change('machines', machines, machine, 1);
+                for (let count = any(8); count > 0; count--) {
+                    const event = { type: 'event', number: events.length + 1, unit: choice('a.service', 'b.service', undefined), text: 'x' };
+                    messages.push(event);
+                    events.push(event);
+                }
+                cluster.fold(messages);
+                const anew = new Cluster();
+                anew.fold([{ type: 'snapshot', topic: 'units', rows: [...units.values()] }, { type: 'snapshot', topic: 'machines', rows: [...machines.values()] },
+                    { type: 'snapshot', topic: 'events', rows: events.slice(-1000) }]);
+                if (shown(cluster) !== shown(anew)) wrong.push(step);
+            }
+            done({ wrong, rows: cluster.rows.length, events: events.length });
+        }).catch((error) => done(String(error.stack)));";
+    let folded = browser.client.execute_async(script, vec![]).await.unwrap();
+    assert_eq!(folded["wrong"], json!([]), "{folded}");
+    assert!(folded["rows"].as_u64() > Some(20) && folded["events"].as_u64() > Some(1000), "{folded}");
+    browser.finish(&server, &[]).await;
+}
+
 #[tokio::test]
 async fn however_often_it_connects_it_has_one_socket() {
     let browser = browser!();
@@ -742,8 +882,8 @@ async fn however_often_it_connects_it_has_one_socket() {
     // Each new socket has the page told to hurry before it is open.
     let hurried = "window.made = [];
         window.WebSocket = class extends WebSocket {
-            constructor(address) {
-                super(address);
+            constructor(...given) {
+                super(...given);
                 if (made.push(this) < 5) queueMicrotask(() => dispatchEvent(new Event('online')));
             }
         }";
@@ -782,14 +922,15 @@ async fn one_client_too_many_polls() {
 #[tokio::test]
 async fn a_page_that_was_refused_is_let_in_again() {
     let browser = browser!();
-    let server = Server::replay(&three_units());
-    let configure = |text| {
+    let mut server = Server::replay(&three_units());
+    let allow = |server: &Server| {
+        let text = "allowed_hosts = [\"strange.example\"]\n";
         std::fs::write(server.directory.path().join("fleet-monitor.toml"), text).unwrap();
         let pid = rustix::process::Pid::from_child(&server.child);
         rustix::process::kill_process(pid, rustix::process::Signal::HUP).unwrap();
     };
     let address = format!("http://strange.example:{}/", server.port);
-    configure("allowed_hosts = [\"strange.example\"]\n");
+    allow(&server);
     for _ in 0..50 {
         // The reload takes a moment.
         browser.open(&address).await;
@@ -798,9 +939,11 @@ async fn a_page_that_was_refused_is_let_in_again() {
         }
     }
     browser.until("live()").await;
-    configure("");
+    server.kill();
+    server.start_again(); // with an empty configuration
     browser.until("$('#gate-title').textContent === 'Access refused' && !$('#gate').hidden").await;
-    configure("allowed_hosts = [\"strange.example\"]\n");
+    browser.until("$('#gate-text').textContent.includes('--allowed-hosts')").await;
+    allow(&server);
     browser.until("live() && $('#gate').hidden").await;
     browser.client.clone().close().await.unwrap();
 }
@@ -824,7 +967,7 @@ async fn a_token_is_asked_for_and_kept_in_the_tab_only() {
     assert_eq!(browser.value("location.href.includes('sesame')").await, false);
     browser.client.refresh().await.unwrap();
     browser.until("live() && names() === 'web.service'").await;
-    browser.finish(&server, &["401"]).await;
+    browser.finish(&server, &["401", "WebSocket connection to"]).await;
 }
 
 /// Serves one page on any path; the port. It lives as long as the test's process.

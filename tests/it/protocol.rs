@@ -1,27 +1,41 @@
 //! `docs/protocol.md` says what the program does: its examples are made again here, and its tables are complete.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use fleet_monitor::cluster::{Cluster, Event, Machine, Moment, Reading, Topic, UnitFile, UnitState, Verdict};
+use fleet_monitor::feed::channel::{Channels, Follower, Position, Transport};
 use fleet_monitor::feed::fields::{MachineField, UnitField};
+use fleet_monitor::feed::subscription::Subscription;
 use fleet_monitor::feed::{News, Publication, Publish, Publisher, Settings, SourceInfo};
 use fleet_monitor::metrics::{Format, Metrics};
-use serde_json::Value;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::time::timeout;
 
 use crate::server::Bench;
+use crate::support::{Daemon, Double, Proxy, cannot_run, recorded};
 
 const PAGE: &str = include_str!("../../docs/protocol.md");
 
-/// The JSON that follows each `<!-- example: NAME -->`.
-fn examples() -> BTreeMap<&'static str, &'static str> {
-    let parts = PAGE.split("<!-- example: ").skip(1);
-    let example = |part: &'static str| {
-        let (name, rest) = part.split_once(" -->\n```json\n").expect("a block of JSON after the name");
+/// No test waits longer for what should come.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The block that follows each `<!-- KIND: NAME -->`.
+fn blocks(kind: &str) -> BTreeMap<&'static str, &'static str> {
+    let mark = format!("<!-- {kind}: ");
+    let parts = PAGE.split(&mark).skip(1);
+    let block = |part: &'static str| {
+        let (name, rest) = part.split_once(" -->\n```").expect("a block after the name");
+        let (_, rest) = rest.split_once('\n').expect("the name of a language");
         (name, rest.split_once("\n```").expect("the end of the block").0)
     };
-    parts.map(example).collect()
+    parts.map(block).collect()
 }
 
 /// The first column of the table that follows `<!-- table: NAME -->`, without its back quotes.
@@ -128,8 +142,13 @@ fn publisher(begun: Moment) -> Publisher {
             }
             Err((topic, reason)) => (cluster.fail(topic, reason, at), None),
         };
-        let (view, health) = (cluster.view(), cluster.health());
-        publisher.publish(News { view, health, transitions: &transitions, read, now: at });
+        publisher.publish(News {
+            view: cluster.view(),
+            health: cluster.health(),
+            transitions: &transitions,
+            read,
+            now: at,
+        });
     }
     publisher
 }
@@ -168,20 +187,21 @@ async fn the_examples_are_what_the_program_says() {
     let chosen = publication(&publisher);
 
     let bench = Bench::start().await;
-    let (mut missing, mut unready) = (bench.get("/nothing").await, bench.get("/readyz").await);
-    let text = |bytes: &mut Vec<u8>| String::from_utf8(std::mem::take(bytes)).unwrap();
-    let (missing, unready) = (text(&mut missing.body), text(&mut unready.body));
+    let text = async |path| String::from_utf8(bench.get(path).await.body).unwrap();
+    let (missing, unready) = (text("/nothing").await, text("/readyz").await);
+    let bad_query = text("/v2/events?topics=all").await;
 
     let frame = |list: &Option<fleet_monitor::feed::List>| {
         String::from_utf8(list.as_ref().unwrap().frame.payload().to_vec()).unwrap()
     };
-    let examples = examples();
+    let examples = blocks("example");
     let exact = [
         ("units", frame(&published.units)),
         ("machines", frame(&published.machines)),
         ("chosen unit fields", frame(&chosen.units)),
         ("chosen machine fields", frame(&chosen.machines)),
         ("error", missing),
+        ("bad query", bad_query),
     ];
     for (name, made) in &exact {
         let example = examples.get(name).unwrap_or_else(|| panic!("no example {name} of\n{made}"));
@@ -190,7 +210,53 @@ async fn the_examples_are_what_the_program_says() {
     let example = |name| serde_json::from_str::<Value>(examples.get(name).expect(name)).expect(name);
     assert_eq!(example("state"), state, "state:\n{state}");
     assert_eq!(shape(&example("not ready")), shape(&serde_json::from_str(&unready).unwrap()), "not ready:\n{unready}");
-    assert_eq!(examples.len(), exact.len() + 2, "an example that nothing checks");
+    let second = second(&published, now);
+    for (name, made) in &second {
+        let example = examples.get(name).unwrap_or_else(|| panic!("no example {name} of\n{made}"));
+        match serde_json::from_str::<Value>(made) {
+            Ok(made) => assert_eq!(serde_json::from_str::<Value>(example).expect(name), made, "{name}:\n{made}"),
+            Err(_) => assert_eq!(example, made, "{name}"),
+        }
+    }
+    assert_eq!(examples.len(), exact.len() + second.len() + 2, "an example that nothing checks");
+}
+
+/// What a client of the second protocol is sent, message by message, as an event stream has it.
+fn sent(published: &Publication, filter: &str, position: Option<(&str, u64)>, now: Moment) -> Vec<String> {
+    let subscription = Subscription { filter: filter.parse().unwrap(), ..Subscription::default() };
+    let channel = Channels::default().open(Transport::EventStream, subscription);
+    let position = position.map(|(epoch, revision)| Position { epoch: epoch.into(), revision });
+    let (_, batches) = Follower::begin(channel, position.as_ref(), published, now);
+    let stream: Vec<u8> = batches.iter().flat_map(|batch| batch.bytes.to_vec()).collect();
+    let stream = String::from_utf8(stream).unwrap();
+    stream.split_terminator("\n\n").skip(1).map(ToOwned::to_owned).collect()
+}
+
+/// One of each message of the second protocol.
+fn second(published: &Publication, now: Moment) -> Vec<(&'static str, String)> {
+    let names = "unit:db.service unit:web@*";
+    // By then all has been read.
+    let ready = Some(("6c0b8f9a3d2e4715", 6));
+    let everything = sent(published, names, None, now);
+    let elsewhere = sent(published, names, Some(("5f0c", 12)), now);
+    let missed = sent(published, names, ready, now);
+    let active = sent(published, "state:active", ready, now);
+    let event = |sent: &[String], start: &str| {
+        let found = sent.iter().find(|event| event.contains(&format!("data: {start}")));
+        found.unwrap_or_else(|| panic!("no {start} in {sent:#?}")).clone()
+    };
+    let message = |sent: &[String], start| event(sent, start).split_once("data: ").unwrap().1.to_owned();
+    vec![
+        ("hello", message(&everything, r#"{"type":"hello""#)),
+        ("resync", message(&elsewhere, r#"{"type":"resync""#)),
+        ("snapshot", message(&everything, r#"{"type":"snapshot","topic":"units""#)),
+        ("delta", message(&missed, r#"{"type":"delta","topic":"units""#)),
+        ("delta of a filter", message(&active, r#"{"type":"delta","topic":"units""#)),
+        ("delta of machines", message(&missed, r#"{"type":"delta","topic":"machines""#)),
+        ("event", message(&missed, r#"{"type":"event""#)),
+        ("status", message(&missed, r#"{"type":"status""#)),
+        ("server-sent event", event(&missed, r#"{"type":"event""#)),
+    ]
 }
 
 #[test]
@@ -229,6 +295,20 @@ fn the_tables_of_names_are_complete() {
     }
 }
 
+#[tokio::test]
+async fn the_tables_of_the_second_protocol_are_complete() {
+    let begun = start();
+    let types = second(&publication(&publisher(begun)), begun).into_iter().filter_map(|(_, message)| {
+        let message: Value = serde_json::from_str(&message).ok()?;
+        Some(message["type"].as_str().unwrap().to_owned())
+    });
+    assert_eq!(table("messages"), types.collect::<BTreeSet<_>>().iter().map(String::as_str).collect());
+    let bench = Bench::start().await;
+    let answer: Value = serde_json::from_slice(&bench.get("/v2/events?key=value").await.body).unwrap();
+    let (_, known) = answer["error"]["message"].as_str().unwrap().split_once("expected ").unwrap();
+    assert_eq!(table("query"), known.split(", ").flat_map(|keys| keys.split(" and ")).collect());
+}
+
 #[test]
 fn the_table_of_metrics_is_complete() {
     let published = publication(&publisher(start()));
@@ -245,7 +325,115 @@ async fn each_path_is_there() {
     let paths = table("paths");
     assert!(paths.len() >= 7, "{paths:?}");
     for path in paths {
-        let status = bench.get(path).await.status;
+        // What is at /v2/events has no end.
+        let method = if path == "/v2/events" { "HEAD" } else { "GET" };
+        let status = bench.request(method, path, &[]).await.status;
         assert!([200, 503].contains(&status), "{path}: {status}");
     }
+}
+/// The client that is on the page, running; it says each message that it gets, and the rows that it then has.
+struct PageClient {
+    _child: Child,
+    said: Lines<BufReader<ChildStdout>>,
+    _directory: TempDir,
+}
+
+impl PageClient {
+    /// What is on the page is to be used by others; this is such another.
+    const USE: &str = "
+import json, sys
+from follow import follow, rows
+for message in follow(sys.argv[1]):
+    known = {topic: list(known.values()) for topic, known in rows.items()}
+    print(json.dumps({'message': message, 'rows': known}), flush=True)
+";
+
+    /// None where there is no Python.
+    fn start(address: SocketAddr) -> Option<Self> {
+        let directory = TempDir::new().unwrap();
+        std::fs::write(directory.path().join("follow.py"), blocks("client")["follow.py"]).unwrap();
+        let mut command = Command::new("python3");
+        command.args(["-c", Self::USE, &format!("http://{address}")]).current_dir(&directory);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
+        match command.spawn() {
+            Ok(mut child) => {
+                let said = BufReader::new(child.stdout.take().unwrap()).lines();
+                Some(Self { _child: child, said, _directory: directory })
+            }
+            Err(error) => {
+                cannot_run(&format!("python3 cannot be started: {error}"));
+                None
+            }
+        }
+    }
+
+    /// Waits until it has the rows of this state, and returns the messages until then.
+    async fn catch_up(&mut self, state: &Value) -> Vec<Value> {
+        let mut messages = vec![];
+        loop {
+            let line = timeout(PATIENCE, self.said.next_line()).await;
+            let line = line.unwrap_or_else(|_| panic!("it does not catch up, after {messages:#?}"));
+            let mut said: Value = serde_json::from_str(&line.unwrap().unwrap()).unwrap();
+            messages.push(said["message"].take());
+            let same = |topic| by_key(&said["rows"][topic]) == by_key(&state[topic]);
+            let last = messages.last().unwrap();
+            // More snapshots may come after the one that makes the rows the same.
+            if last["type"] != "snapshot" && last["revision"] == state["revision"] && same("units") && same("machines") {
+                return messages;
+            }
+        }
+    }
+}
+
+/// Rows in the order of their keys.
+fn by_key(rows: &Value) -> BTreeMap<String, &Value> {
+    rows.as_array().unwrap().iter().map(|row| (format!("{} {}", row["unit"], row["machine"]), row)).collect()
+}
+
+/// The state, once it is as it should be.
+async fn state_when(daemon: &Daemon, is_so: impl Fn(&Value) -> bool) -> Value {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let (_, state) = daemon.get("/v2/state").await;
+        if is_so(&state) {
+            return state;
+        }
+        assert!(Instant::now() < until, "it does not come to be so: {state:#}");
+    }
+}
+
+#[tokio::test]
+async fn the_client_on_the_page_goes_on_after_a_lost_connection() {
+    let fleetctl = Double::new("v1.0.0");
+    let daemon = Daemon::asking(&fleetctl, &["--unit-freq", "0.1", "--machine-freq", "0.1"]).await;
+    let before = state_when(&daemon, |state| state["health"]["state"] == "ok").await;
+    let proxy = Proxy::to(daemon.address).await;
+    let Some(mut client) = PageClient::start(proxy.address) else { return };
+    client.catch_up(&before).await;
+
+    proxy.cut();
+    let lists = recorded("v1.0.0")["lists"].take();
+    let rows = |list: &str, without: &str| {
+        let rows = lists[list]["rows"].as_array().unwrap().iter();
+        rows.filter(|row| row[0] != without).cloned().collect::<Vec<_>>()
+    };
+    let mut units = rows("list-units", "web.service");
+    units[0][2] = "failed".into();
+    let files = rows("list-unit-files", "web.service");
+    fleetctl.write("rows.json", &json!({"list-units": units, "list-unit-files": files}).to_string());
+    let is_there = |state: &Value, unit: &str| by_key(&state["units"]).values().any(|row| row["unit"] == unit);
+    let away = state_when(&daemon, |state| !is_there(state, "web.service") && state["units"][0]["active"] == "failed");
+    let away = away.await;
+    assert_ne!(away["revision"], before["revision"]);
+    proxy.mend();
+    let missed = client.catch_up(&away).await;
+    let types: Vec<_> = missed.iter().map(|message| message["type"].as_str().unwrap()).collect();
+    assert_eq!((types[0], types.contains(&"delta")), ("hello", true), "{types:?}");
+    assert!(!types.contains(&"snapshot") && !types.contains(&"resync"), "{types:?}");
+    let position = |state: &Value| format!("{}-{}", state["epoch"].as_str().unwrap(), state["revision"]);
+    assert_eq!(proxy.asked("Last-Event-"), [format!("Last-Event-Id: {}", position(&before))]);
+
+    fleetctl.write("rows.json", "{}");
+    let after = state_when(&daemon, |state| is_there(state, "web.service")).await;
+    client.catch_up(&after).await;
 }
