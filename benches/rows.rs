@@ -102,7 +102,9 @@ fn main() {
         let reading = Reading::Units { states, files: None };
         let transitions = view.time(|| cluster.read(reading, Moment::now(), Duration::ZERO));
         let (shown, health) = (cluster.view(), cluster.health());
-        frame.time(|| publisher.publish(News { view: shown, health, transitions: &transitions, read: None, now: Moment::now() }));
+        frame.time(|| {
+            publisher.publish(News { view: shown, health, transitions: &transitions, read: None, now: Moment::now() })
+        });
     }
 
     let whole: f64 = [&rows, &view, &frame].map(Step::median).iter().sum();

@@ -132,21 +132,19 @@ impl FromStr for Filter {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let terms: BTreeSet<&str> = text.split_whitespace().collect();
+        let whole = |term: &str| if term.contains(':') { term.to_owned() } else { format!("unit:{term}") };
+        let terms: BTreeSet<String> = text.split_whitespace().map(whole).collect();
         if terms.len() > Self::MAX_TERMS {
             return Err(format!("expected {} terms at most", Self::MAX_TERMS));
         }
         let mut filter = Self::default();
-        for term in terms {
-            match term.split_once(':') {
-                Some((_, "")) => return Err(format!("expected something after {term}")),
-                Some(("machine", glob)) => filter.machine.push(WildMatch::new(glob)),
-                Some(("state", name)) => filter.state.push(name.to_owned()),
-                Some(("unit", glob)) => filter.unit.push(WildMatch::new(glob)),
-                None => filter.unit.push(WildMatch::new(term)),
-                Some((key, _)) => {
-                    return Err(format!("expected unit:GLOB, machine:GLOB or state:NAME, not {key}:"));
-                }
+        for term in &terms {
+            match term.split_once(':').unwrap_or_default() {
+                (_, "") => return Err(format!("expected something after {term}")),
+                ("machine", glob) => filter.machine.push(WildMatch::new(glob)),
+                ("state", name) => filter.state.push(name.to_owned()),
+                ("unit", glob) => filter.unit.push(WildMatch::new(glob)),
+                (key, _) => return Err(format!("expected unit:GLOB, machine:GLOB or state:NAME, not {key}:")),
             }
         }
         Ok(filter)
@@ -161,5 +159,113 @@ impl fmt::Display for Filter {
         let states = self.state.iter().map(|state| format!("state:{state}"));
         let terms: BTreeSet<String> = units.chain(machines).chain(states).collect();
         f.write_str(&terms.into_iter().collect::<Vec<_>>().join(" "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::cluster::{Place, UnitFile, UnitState, Verdict};
+
+    fn unit(name: &str, machine: Option<&str>, active: &str) -> Unit {
+        let state = UnitState {
+            unit: name.into(),
+            machine: machine.map(Into::into),
+            ip: machine.map(|_| "10.0.0.1".into()),
+            load: Some("loaded".into()),
+            active: Some(active.into()),
+            sub: Some("running".into()),
+            hash: None,
+        };
+        Unit {
+            state,
+            listed: true,
+            stale_since: None,
+            file: None,
+            verdict: Verdict::Stale,
+            reason: "".into(),
+            verdict_since: SystemTime::UNIX_EPOCH,
+            verdict_since_seen: false,
+            since: SystemTime::UNIX_EPOCH,
+            since_seen: false,
+        }
+    }
+
+    fn filter(text: &str) -> Filter {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn of_each_key_one_term_must_be_met() {
+        let web = unit("web@1.service", Some("m1"), "active");
+        for (terms, expected) in [
+            ("", true),
+            ("web@*", true),
+            ("unit:web@?.service", true),
+            ("unit:web", false),
+            ("unit:db* unit:web*", true),
+            ("machine:m1", true),
+            ("machine:10.0.0.*", true),
+            ("machine:m2", false),
+            ("machine:m2 machine:m*", true),
+            ("state:active", true),
+            ("state:loaded", true),
+            ("state:running", true),
+            ("state:stale", true),
+            ("state:act*", false),
+            ("state:failed", false),
+            ("web* machine:m1 state:active", true),
+            ("web* machine:m2 state:active", false),
+        ] {
+            assert_eq!(filter(terms).unit(&web), expected, "{terms}");
+        }
+    }
+
+    #[test]
+    fn a_unit_on_no_machine_is_where_fleet_wants_it() {
+        let mut nowhere = unit("web@1.service", None, "inactive");
+        assert!(!filter("machine:m1").unit(&nowhere));
+        let file = UnitFile {
+            unit: "web@1.service".into(),
+            hash: None,
+            desired: None,
+            target: Some("m1".into()),
+            target_known: true,
+            global: false,
+            description: None,
+            requirements: vec![],
+        };
+        nowhere.file = Some(Arc::new(file));
+        assert!(filter("machine:m1").unit(&nowhere));
+    }
+
+    #[test]
+    fn events_are_met_by_unit_and_machine() {
+        let place = Place { unit: "web@1.service".into(), machine: Some("m1".into()), ip: Some("10.0.0.1".into()) };
+        let changed = Event::Changed { place, from: "active/running".into(), to: "failed/failed".into() };
+        let lost = Event::MachineLost { machine: "m1".into(), ip: None };
+        let down = Event::SourceDown { reason: "no answer".into() };
+        for (terms, expected) in [
+            ("", [true, true, true]),
+            ("web*", [true, true, true]),
+            ("db*", [false, true, true]),
+            ("machine:m2", [false, false, true]),
+            ("machine:10.0.0.1", [true, false, true]),
+            ("state:inactive", [true, true, true]),
+        ] {
+            assert_eq!([&changed, &lost, &down].map(|event| filter(terms).event(event)), expected, "{terms}");
+        }
+    }
+
+    #[test]
+    fn equal_filters_have_one_form_which_can_be_read_again() {
+        let one = filter("state:failed web*   machine:m1 unit:web*");
+        assert_eq!(one, filter("unit:web* machine:m1 state:failed"));
+        assert_eq!(one.to_string(), "machine:m1 state:failed unit:web*");
+        assert_eq!(filter(&one.to_string()), one);
+        assert!(filter("  ").is_empty() && !one.is_empty());
     }
 }

@@ -116,7 +116,9 @@ pub(super) async fn serve(shared: Arc<Shared>, stream: TcpStream) {
         }
     }
     connection.as_mut().graceful_shutdown();
-    let _ = timeout(timing.write, connection).await;
+    // A stream has come to its end, and needs no more time than a WebSocket that is closed.
+    let patience = if matches!(line.get(), Deadline::Leave(_)) { timing.write } else { timing.close };
+    let _ = timeout(patience, connection).await;
 }
 
 async fn answer(shared: &Arc<Shared>, request: Request<Incoming>, line: Arc<Line>) -> Answer {

@@ -731,3 +731,4 @@ async fn the_drain_ends_at_its_deadline() {
 
 mod http;
 mod limits;
+mod updates;
