@@ -3,9 +3,8 @@
 // The second protocol over a WebSocket, or, while there is none, /v2/state every few seconds, turned into its messages.
 
 const PROTOCOL = "fleet-monitor.v2";
-const OPENING = 5_000; // until a socket that does not open is given up
-const SILENCE = 40_000; // until one on which nothing comes is: something comes every 15 s
-const ANSWER = 10_000; // until a reading is given up
+const SILENCE = 40_000; // until a socket on which nothing comes is: something comes every 15 s
+const ANSWER = 10_000; // until a socket that does not open, or a reading, is given up
 const POLL = 5_000; // between readings while there is no socket
 const TICK = 16; // in which messages are gathered
 const BACKOFF = { first: 500, most: 15_000 };
@@ -74,7 +73,7 @@ export function openFeed(listener) {
     let opened = false;
     socket = opening;
     sought = Date.now();
-    later(() => opening.close(), OPENING);
+    later(() => opening.close(), ANSWER);
     const hear = () => {
       heard = Date.now();
       later(() => disconnect("nothing has come for too long"), SILENCE);

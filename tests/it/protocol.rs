@@ -378,7 +378,8 @@ for message in follow(sys.argv[1]):
             let same = |topic| by_key(&said["rows"][topic]) == by_key(&state[topic]);
             let last = messages.last().unwrap();
             // More snapshots may come after the one that makes the rows the same.
-            if last["type"] != "snapshot" && last["revision"] == state["revision"] && same("units") && same("machines") {
+            if last["type"] != "snapshot" && last["revision"] == state["revision"] && same("units") && same("machines")
+            {
                 return messages;
             }
         }
