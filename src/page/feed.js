@@ -3,8 +3,8 @@
 // The second protocol over a WebSocket, or, while there is none, /v2/state every few seconds, turned into its messages.
 
 const PROTOCOL = "fleet-monitor.v2";
-const SILENCE = 40_000; // until a socket on which nothing comes is: something comes every 15 s
-const ANSWER = 10_000; // until a socket that does not open, or a reading, is given up
+const SILENCE = 40_000; // until a socket on which nothing comes is given up: something comes every 15 s
+const ANSWER = 10_000; // until a socket that does not open, or a reading that is not answered, is
 const POLL = 5_000; // between readings while there is no socket
 const TICK = 16; // in which messages are gathered
 const BACKOFF = { first: 500, most: 15_000 };
