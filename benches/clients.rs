@@ -201,7 +201,8 @@ impl Bench {
     /// Publishes one changed row; the message is as long as the last one.
     fn change(&mut self) {
         self.views.swap(0, 1);
-        let news = News { view: &self.views[0], health: &self.health, transitions: &[], read: None };
+        let news =
+            News { view: &self.views[0], health: &self.health, transitions: &[], read: None, now: Moment::now() };
         self.publisher.publish(news);
     }
 

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use crate::cli::Cli;
-use crate::cluster::{Cluster, Topic, Transition, Verdict};
+use crate::cluster::{Cluster, Moment, Topic, Transition, Verdict};
 use crate::config::{self, Config, SourceChoice};
 use crate::feed::{self, News, Publisher, SourceInfo};
 use crate::lifecycle::{ServiceManager, Signal, Signals};
@@ -214,7 +214,7 @@ impl Daemon {
             return;
         }
         let (view, health) = (self.cluster.view(), self.cluster.health());
-        self.publisher.publish(News { view, health, transitions, read });
+        self.publisher.publish(News { view, health, transitions, read, now: Moment::now() });
         // Told last, so that whoever reads the journal and then looks sees what it says.
         for transition in transitions {
             self.metrics.transition(&transition.event);
@@ -250,7 +250,7 @@ impl Daemon {
 
     fn name_source(&mut self) {
         let (recording, ended) = (self.source.is_recording(), self.source.has_ended());
-        self.publisher.name_source(SourceInfo { name: self.source.name(), recording, ended });
+        self.publisher.name_source(SourceInfo { name: self.source.name(), recording, ended }, Moment::now());
     }
 
     fn status(&self) -> String {

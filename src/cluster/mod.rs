@@ -7,6 +7,7 @@
 //! standard library and serde alone, and time is passed in, so that a test can replay an hour in a millisecond.
 
 mod conclude;
+mod delta;
 mod health;
 mod judge;
 mod merge;
@@ -23,6 +24,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+pub use delta::{Change, Delta};
 pub use health::{Failure, Health, TopicHealth};
 pub use merge::Cluster;
 pub use transition::{Event, Place, Seconds, Severity, Transition};

@@ -13,22 +13,9 @@ pub struct Frame {
 impl Frame {
     /// The frame of one text message.
     pub fn text(payload: &[u8]) -> Self {
-        const FIN_TEXT: u8 = 0x81;
-        let mut bytes = BytesMut::with_capacity(10 + payload.len());
-        bytes.put_u8(FIN_TEXT);
-        match payload.len() {
-            length @ 0..126 => bytes.put_u8(length as u8),
-            length @ 126..0x1_0000 => {
-                bytes.put_u8(126);
-                bytes.put_u16(length as u16);
-            }
-            length => {
-                bytes.put_u8(127);
-                bytes.put_u64(length as u64);
-            }
-        }
-        let header = bytes.len();
-        bytes.put_slice(payload);
+        let mut bytes = BytesMut::with_capacity(MAX_HEADER + payload.len());
+        put_text(&mut bytes, payload);
+        let header = bytes.len() - payload.len();
         Self { bytes: bytes.freeze(), header }
     }
 
@@ -41,6 +28,28 @@ impl Frame {
     pub fn payload(&self) -> Bytes {
         self.bytes.slice(self.header..)
     }
+}
+
+/// The longest header of a frame without a mask, in bytes.
+const MAX_HEADER: usize = 10;
+
+/// Adds the frame of one text message to `bytes`.
+pub(super) fn put_text(bytes: &mut BytesMut, payload: &[u8]) {
+    const FIN_TEXT: u8 = 0x81;
+    bytes.reserve(MAX_HEADER + payload.len());
+    bytes.put_u8(FIN_TEXT);
+    match payload.len() {
+        length @ 0..126 => bytes.put_u8(length as u8),
+        length @ 126..0x1_0000 => {
+            bytes.put_u8(126);
+            bytes.put_u16(length as u16);
+        }
+        length => {
+            bytes.put_u8(127);
+            bytes.put_u64(length as u64);
+        }
+    }
+    bytes.put_slice(payload);
 }
 
 #[cfg(test)]

@@ -127,26 +127,32 @@ pub fn head(publication: &Publication, clients: usize, now: Moment) -> Bytes {
         software: Software,
         health: HealthRow<'a>,
     }
-    #[derive(Serialize)]
-    struct Software {
-        name: &'static str,
-        version: &'static str,
-    }
     let mut head = to_json(&Head {
         epoch: &publication.epoch,
         revision: publication.revision,
         time: now.wall,
-        software: Software { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION") },
-        health: HealthRow::new(&publication.health, &publication.source, clients, now),
+        software: Software::THIS,
+        health: HealthRow::new(&publication.health, &publication.source, Some(clients), now),
     });
     head.pop();
     head.push(b',');
     head.into()
 }
 
+/// The program.
+#[derive(Serialize)]
+pub(super) struct Software {
+    name: &'static str,
+    version: &'static str,
+}
+
+impl Software {
+    pub(super) const THIS: Self = Self { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION") };
+}
+
 /// The health alone, with short reasons.
 pub fn health(publication: &Publication, clients: usize, now: Moment) -> Vec<u8> {
-    let mut row = HealthRow::new(&publication.health, &publication.source, clients, now);
+    let mut row = HealthRow::new(&publication.health, &publication.source, Some(clients), now);
     let TopicRows { units, machines, unit_files } = &mut row.topics;
     let reasons = [&mut row.reason, &mut units.reason, &mut machines.reason, &mut unit_files.reason];
     for reason in reasons.into_iter().flatten() {
@@ -158,7 +164,7 @@ pub fn health(publication: &Publication, clients: usize, now: Moment) -> Vec<u8>
 }
 
 #[derive(Serialize)]
-struct HealthRow<'a> {
+pub(super) struct HealthRow<'a> {
     source: &'a str,
     recording: bool,
     state: &'static str,
@@ -170,7 +176,8 @@ struct HealthRow<'a> {
     time: SystemTime,
     topics: TopicRows<'a>,
     held_back: u64,
-    clients: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    clients: Option<usize>,
 }
 
 #[derive(Serialize)]
@@ -193,7 +200,7 @@ struct TopicRow<'a> {
 }
 
 impl<'a> HealthRow<'a> {
-    fn new(health: &'a Health, source: &'a SourceInfo, clients: usize, now: Moment) -> Self {
+    pub(super) fn new(health: &'a Health, source: &'a SourceInfo, clients: Option<usize>, now: Moment) -> Self {
         let topic = |topic: Topic| {
             let topic = health.topic(topic);
             let failure = topic.failure.as_ref();
@@ -230,7 +237,7 @@ impl<'a> HealthRow<'a> {
 }
 
 #[derive(Serialize)]
-struct UnitRow<'a> {
+pub(super) struct UnitRow<'a> {
     unit: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     machine: Option<&'a MachineId>,
@@ -298,7 +305,7 @@ impl<'a> From<&'a Unit> for UnitRow<'a> {
 }
 
 #[derive(Serialize)]
-struct MachineRow<'a> {
+pub(super) struct MachineRow<'a> {
     machine: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     ip: Option<&'a Text>,
@@ -325,7 +332,7 @@ impl<'a> From<&'a Member> for MachineRow<'a> {
 }
 
 #[derive(Serialize)]
-struct TransitionRow<'a> {
+pub(super) struct TransitionRow<'a> {
     number: u64,
     #[serde(serialize_with = "milliseconds")]
     time: SystemTime,
@@ -382,7 +389,7 @@ fn some_milliseconds<S: Serializer>(time: &Option<SystemTime>, serializer: S) ->
     }
 }
 
-fn to_json(value: &impl Serialize) -> Vec<u8> {
+pub(super) fn to_json(value: &impl Serialize) -> Vec<u8> {
     // Only a map with keys that are no strings, or a failing writer, makes serde_json fail: neither is here.
     serde_json::to_vec(value).expect("the public messages are plain structs")
 }

@@ -6,21 +6,26 @@
 //!
 //! This module knows what clients read. It does not know sockets.
 
+pub mod channel;
 pub mod fields;
 mod frame;
+mod history;
 mod message;
 mod status;
+pub mod subscription;
 #[cfg(test)]
 mod tests;
+mod update;
 
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use tokio::sync::watch;
 
-use crate::cluster::{Health, Moment, Text, Topic, Transition, View};
+use crate::cluster::{Delta, Health, Moment, Text, Topic, Transition, View};
 use fields::{MachineField, UnitField};
 pub use frame::Frame;
+use history::{Entry, History, Subject};
 pub use status::{count, line as status_line};
 
 /// How many transitions are remembered.
@@ -72,8 +77,10 @@ pub struct List {
 pub struct Publication {
     /// Names this run of the program: revisions of another epoch mean nothing.
     pub epoch: Arc<str>,
-    /// Grows whenever the view, the history or the state of the source changes.
+    /// Grows with each thing that is told: whenever the view, the history or the state of the source changes.
     pub revision: u64,
+    /// The revision of the publication before this one.
+    previous: u64,
     /// Where the data come from.
     pub source: SourceInfo,
     /// The cluster.
@@ -87,6 +94,7 @@ pub struct Publication {
     /// The machine list of the first protocol; none until machines have been read.
     pub machines: Option<List>,
     content: Arc<OnceLock<Bytes>>,
+    log: Arc<History>,
 }
 
 impl Publication {
@@ -125,6 +133,8 @@ pub struct News<'a> {
     pub transitions: &'a [Arc<Transition>],
     /// The topic that was just read with success.
     pub read: Option<Topic>,
+    /// When this is published.
+    pub now: Moment,
 }
 
 impl Publisher {
@@ -133,6 +143,7 @@ impl Publisher {
         let first = Publication {
             epoch: epoch.into(),
             revision: 0,
+            previous: 0,
             source,
             view: Arc::default(),
             health: Health::default(),
@@ -140,6 +151,7 @@ impl Publisher {
             units: None,
             machines: None,
             content: Arc::default(),
+            log: Arc::default(),
         };
         Self { settings, settings_are_new: false, sender: watch::Sender::new(Arc::new(first)) }
     }
@@ -161,11 +173,14 @@ impl Publisher {
     }
 
     /// Names the source anew.
-    pub fn name_source(&mut self, source: SourceInfo) {
+    pub fn name_source(&mut self, source: SourceInfo, now: Moment) {
         let last = self.last();
         if last.source != source {
             let revision = last.revision + 1;
-            self.sender.send_replace(Arc::new(Publication { source, revision, ..(*last).clone() }));
+            let message = update::status(revision, &last.health, &source, now);
+            let log = last.log.with([Entry { revision, subject: Subject::Source, message }]);
+            let previous = last.revision;
+            self.sender.send_replace(Arc::new(Publication { source, revision, previous, log, ..(*last).clone() }));
         }
     }
 
@@ -175,7 +190,8 @@ impl Publisher {
         let settings_are_new = std::mem::take(&mut self.settings_are_new);
         let same_view = Arc::ptr_eq(&last.view, news.view);
         let same_content = same_view && news.transitions.is_empty();
-        let next = last.revision + 1;
+        let entries = entries(&last, &news);
+        let next = entries.last().map_or(last.revision + 1, |entry| entry.revision);
 
         let list = |topic, last: Option<&List>, encode: &dyn Fn() -> Vec<u8>| {
             news.health.topic(topic).read?;
@@ -195,10 +211,11 @@ impl Publisher {
         });
 
         let new_list = [&units, &machines].into_iter().flatten().any(|list| list.revision == next);
-        let changed = !same_content || new_list || !same_state(&last.health, news.health);
+        let changed = new_list || !entries.is_empty();
         let publication = Publication {
             epoch: last.epoch.clone(),
             revision: if changed { next } else { last.revision },
+            previous: if changed { last.revision } else { last.previous },
             source: last.source.clone(),
             view: news.view.clone(),
             health: news.health.clone(),
@@ -206,12 +223,40 @@ impl Publisher {
             units,
             machines,
             content: if same_content { last.content.clone() } else { Arc::default() },
+            log: last.log.with(entries),
         };
         self.sender.send_if_modified(|slot| {
             *slot = Arc::new(publication);
             changed
         });
     }
+}
+
+/// What the second protocol has to tell, each with a revision of its own.
+fn entries(last: &Publication, news: &News<'_>) -> Vec<Entry> {
+    let same_view = Arc::ptr_eq(&last.view, news.view);
+    let Delta { units, machines } = if same_view { Delta::default() } else { Delta::between(&last.view, news.view) };
+    let (health, source, now) = (news.health, &last.source, news.now);
+    let lists = [Subject::Units(units), Subject::Machines(machines)];
+    let events = news.transitions.iter().cloned().map(Subject::Event);
+    let status = (!same_state(&last.health, health)).then_some(Subject::Source);
+    lists
+        .into_iter()
+        .filter(|list| !list.is_empty())
+        .chain(events)
+        .chain(status)
+        .zip(last.revision + 1..)
+        .map(|(subject, revision)| Entry {
+            revision,
+            message: match &subject {
+                Subject::Units(changes) => update::units(revision, changes, |_| true).0,
+                Subject::Machines(changes) => update::machines(revision, changes, |_| true).0,
+                Subject::Event(transition) => update::event(revision, transition),
+                Subject::Source => update::status(revision, health, source, now),
+            },
+            subject,
+        })
+        .collect()
 }
 
 /// Whether two healths say the same, the age of the data aside.

@@ -11,20 +11,23 @@ use hyper::body::Incoming;
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, ALLOW, CACHE_CONTROL,
-    CONTENT_SECURITY_POLICY, HeaderMap, HeaderName, HeaderValue, ORIGIN, REFERRER_POLICY, VARY, WWW_AUTHENTICATE,
-    X_CONTENT_TYPE_OPTIONS,
+    CONTENT_SECURITY_POLICY, HeaderMap, HeaderName, HeaderValue, ORIGIN, REFERRER_POLICY, RETRY_AFTER, VARY,
+    WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
-use tokio::time::{sleep, timeout};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::access::Refusal;
-use super::content::{Body, Content};
+use super::content::{Body, Content, empty};
+use super::query::Query;
 use super::routes::{self, Resource};
-use super::{Settings, Shared, upgrade};
+use super::{Settings, Shared, events, upgrade};
+use crate::metrics::Dropped;
 
 /// The largest head of a request, in bytes.
 const MAX_HEAD: usize = 16 * 1024;
@@ -45,13 +48,57 @@ const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resour
 /// The answer to a request.
 pub(super) type Answer = Response<Body>;
 
+/// Until when a connection is served.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Deadline {
+    /// Then the client is asked to come again.
+    Leave(Instant),
+    /// Then it is cut off: it does not take what it was sent.
+    Cut(Instant),
+    /// It may stay.
+    None,
+}
+
+/// A connection, as what is sent on it sees it.
+#[derive(Debug)]
+pub(super) struct Line(watch::Sender<Deadline>);
+
+impl Line {
+    pub(super) fn get(&self) -> Deadline {
+        *self.0.borrow()
+    }
+
+    pub(super) fn set(&self, deadline: Deadline) {
+        self.0.send_replace(deadline);
+    }
+
+    /// Waits until the deadline has passed, however often it is moved until then.
+    async fn passed(&self) -> Deadline {
+        let mut deadline = self.0.subscribe();
+        loop {
+            let now = *deadline.borrow_and_update();
+            match now {
+                Deadline::Leave(at) | Deadline::Cut(at) => tokio::select! {
+                    () = sleep_until(at) => return now,
+                    _ = deadline.changed() => {}
+                },
+                Deadline::None => drop(deadline.changed().await),
+            }
+        }
+    }
+}
+
 /// Serves one connection until it is closed or has become a WebSocket.
 pub(super) async fn serve(shared: Arc<Shared>, stream: TcpStream) {
     let timing = shared.timing;
     let stop = shared.stop.clone();
-    let service = service_fn(move |request| {
-        let shared = shared.clone();
-        async move { Ok::<_, Infallible>(answer(&shared, request).await) }
+    let line = Arc::new(Line(watch::Sender::new(Deadline::Leave(Instant::now() + timing.connection))));
+    let service = service_fn({
+        let line = line.clone();
+        move |request| {
+            let (shared, line) = (shared.clone(), line.clone());
+            async move { Ok::<_, Infallible>(answer(&shared, request, line).await) }
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -64,19 +111,23 @@ pub(super) async fn serve(shared: Arc<Shared>, stream: TcpStream) {
         // How a connection ends concerns nobody but the client.
         _ = connection.as_mut() => return,
         () = stop.cancelled() => {}
-        () = sleep(timing.connection) => {}
+        deadline = line.passed() => if matches!(deadline, Deadline::Cut(_)) {
+            return;
+        }
     }
     connection.as_mut().graceful_shutdown();
-    let _ = timeout(timing.write, connection).await;
+    // A stream has come to its end, and needs no more time than a WebSocket that is closed.
+    let patience = if matches!(line.get(), Deadline::Leave(_)) { timing.write } else { timing.close };
+    let _ = timeout(patience, connection).await;
 }
 
-async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Answer {
+async fn answer(shared: &Arc<Shared>, request: Request<Incoming>, line: Arc<Line>) -> Answer {
     let settings = shared.settings();
     let origin = request.headers().get(ORIGIN).cloned();
     let mut answer = match settings.access.admit(request.uri(), request.headers()) {
         Err(refusal) => refused(refusal, request.headers()).await,
         Ok(()) => {
-            let mut answer = match admitted(shared, &settings, request).await {
+            let mut answer = match admitted(shared, &settings, request, line).await {
                 Ok(answer) => answer,
                 Err((refusal, headers)) => refused(refusal, &headers).await,
             };
@@ -103,6 +154,7 @@ async fn admitted(
     shared: &Arc<Shared>,
     settings: &Settings,
     request: Request<Incoming>,
+    line: Arc<Line>,
 ) -> Result<Answer, (Refusal, HeaderMap)> {
     let access = &settings.access;
     let headers = request.headers();
@@ -118,7 +170,9 @@ async fn admitted(
     }
     let resource = Resource::at(request.uri().path());
     if !resource.as_ref().is_some_and(Resource::is_public) {
-        access.authorize(headers, None).map_err(|refusal| (refusal, headers.clone()))?;
+        // A browser can add no header to a request for an event stream either.
+        let query = request.uri().query().filter(|_| matches!(resource, Some(Resource::Events)));
+        access.authorize(headers, query).map_err(|refusal| (refusal, headers.clone()))?;
     }
     let Some(resource) = resource else {
         let message = "there is nothing here; see / for the page, /v2/state for the data, or open a WebSocket";
@@ -130,7 +184,32 @@ async fn admitted(
         answer.headers_mut().insert(ALLOW, METHODS);
         return Ok(answer);
     }
+    if matches!(resource, Resource::Events) && request.method() == Method::GET {
+        return Ok(stream(shared, &request, line).await);
+    }
     Ok(routes::content(shared, settings, &resource, headers).answer(headers).await)
+}
+
+/// The event stream, if there is room for one more client.
+async fn stream(shared: &Arc<Shared>, request: &Request<Incoming>, line: Arc<Line>) -> Answer {
+    let headers = request.headers();
+    match Query::of(request) {
+        Err(message) => Content::error(StatusCode::BAD_REQUEST, &message).answer(headers).await,
+        Ok(query) => match shared.seat() {
+            Some(seat) => events::answer(query, line, seat),
+            None => full(shared, headers).await,
+        },
+    }
+}
+
+/// The answer where there is no room for one more client.
+pub(super) async fn full(shared: &Shared, headers: &HeaderMap) -> Answer {
+    shared.metrics.client_dropped(Dropped::Refused);
+    let clients = shared.clients();
+    let message = format!("there are {clients} clients already, as many as --max-clients allows; try again later");
+    let mut answer = Content::error(StatusCode::SERVICE_UNAVAILABLE, &message).answer(headers).await;
+    answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("10"));
+    answer
 }
 
 async fn refused(refusal: Refusal, headers: &HeaderMap) -> Answer {
@@ -142,13 +221,16 @@ async fn refused(refusal: Refusal, headers: &HeaderMap) -> Answer {
 }
 
 fn options(headers: &HeaderMap) -> Answer {
-    let mut answer = Response::new(Body::default());
+    let mut answer = Response::new(empty());
     *answer.status_mut() = StatusCode::NO_CONTENT;
     let answered = answer.headers_mut();
     answered.insert(ALLOW, METHODS);
     if headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD) {
         answered.insert(ACCESS_CONTROL_ALLOW_METHODS, METHODS);
-        answered.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("Authorization, If-None-Match"));
+        answered.insert(
+            ACCESS_CONTROL_ALLOW_HEADERS,
+            HeaderValue::from_static("Authorization, If-None-Match, Last-Event-ID"),
+        );
         answered.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
     }
     answer

@@ -5,10 +5,12 @@
 
 pub mod access;
 mod content;
+mod events;
 mod http;
 pub mod listen;
 mod meter;
 mod page;
+mod query;
 mod routes;
 mod session;
 mod upgrade;
@@ -26,6 +28,7 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use crate::feed::Subscriber;
+use crate::feed::channel::Channels;
 use crate::metrics::{Dropped, Metrics};
 use access::Policy;
 use routes::Told;
@@ -59,6 +62,8 @@ pub struct Timing {
     pub write: Duration,
     /// The time between pings.
     pub ping: Duration,
+    /// How long a client of the second protocol is told nothing.
+    pub heartbeat: Duration,
     /// How long a WebSocket client may send nothing, not even the answer to a ping.
     pub silence: Duration,
     /// The time for a WebSocket client to take its leave.
@@ -79,6 +84,7 @@ impl Default for Timing {
             connection: Duration::from_secs(60),
             write: Duration::from_secs(30),
             ping: Duration::from_secs(20),
+            heartbeat: Duration::from_secs(15),
             silence: Duration::from_secs(60),
             close: Duration::from_secs(1),
             flood: Duration::from_secs(10),
@@ -101,6 +107,7 @@ struct Shared {
     tasks: TaskTracker,
     clients: AtomicUsize,
     told: Told,
+    channels: Channels,
 }
 
 impl Server {
@@ -121,6 +128,7 @@ impl Server {
             tasks: TaskTracker::new(),
             clients: AtomicUsize::new(0),
             told: Told::default(),
+            channels: Channels::default(),
         }))
     }
 
@@ -191,7 +199,7 @@ impl Shared {
         self.tasks.clone().spawn(http::serve(self, stream));
     }
 
-    /// A place for one more WebSocket client, if there is one.
+    /// A place for one more client, if there is one.
     fn seat(self: &Arc<Self>) -> Option<Seat> {
         let max = self.settings.borrow().max_clients;
         self.clients
@@ -201,7 +209,7 @@ impl Shared {
     }
 }
 
-/// A WebSocket client's place among the clients; free again when dropped.
+/// A client's place among the clients; free again when dropped.
 #[derive(Debug)]
 struct Seat(Arc<Shared>);
 

@@ -7,7 +7,7 @@ use hyper::StatusCode;
 use hyper::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue};
 use serde_json::json;
 
-use super::content::{Content, JSON, Newest};
+use super::content::{Content, EVENT_STREAM, JSON, Newest};
 use super::page::{self, Asset};
 use super::{Settings, Shared};
 use crate::cluster::{Health, Moment, Seconds, Topic};
@@ -28,6 +28,8 @@ pub(super) enum Resource {
     Machines,
     /// Everything.
     State,
+    /// What happens, as it happens.
+    Events,
     /// The metrics.
     Metrics,
     /// Whether the process lives.
@@ -43,6 +45,7 @@ impl Resource {
             "/v1/units" => Self::Units,
             "/v1/machines" => Self::Machines,
             "/v2/state" => Self::State,
+            "/v2/events" => Self::Events,
             "/metrics" => Self::Metrics,
             "/healthz" => Self::Health,
             "/readyz" => Self::Ready,
@@ -81,6 +84,8 @@ pub(super) fn content(shared: &Shared, settings: &Settings, resource: &Resource,
                 ..Content::new(JSON, own)
             }
         }
+        // Of a stream this is the head alone, for those who ask for no more.
+        Resource::Events => Content::new(EVENT_STREAM, Bytes::new()),
         Resource::Metrics => {
             let format = format(headers);
             let globs = &settings.metrics_units;

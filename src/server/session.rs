@@ -2,7 +2,7 @@
 //!
 //! A session is one task that owns the unsplit stream. Ready frames go straight to the stream beneath tungstenite,
 //! after what tungstenite has under way was flushed: so a payload is never copied for one client. Of what a client was
-//! sent the session remembers two numbers.
+//! sent the session remembers a number or two.
 //!
 //! It knows the feed and the socket. It does not know HTTP, nor why the client was let in.
 
@@ -17,8 +17,11 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, Role, WebSocketConfig};
 
 use super::meter::{Flood, Metered};
+use super::query::Query;
 use super::{Seat, Shared};
-use crate::feed::{Frame, List, Subscriber};
+use crate::cluster::Moment;
+use crate::feed::channel::{Batch, Follower, Transport};
+use crate::feed::{List, Subscriber};
 use crate::metrics::Dropped;
 
 /// The most that a client may send in one message, in bytes.
@@ -36,14 +39,22 @@ pub(super) struct Session {
     socket: WebSocketStream<Metered>,
     feed: Subscriber,
     seat: Seat,
-    sent: Sent,
+    protocol: Protocol,
+    /// What the client gets first.
+    greeting: Vec<Batch>,
+    /// When the client was last sent something.
+    spoke: Instant,
 }
 
-/// The revisions of the lists that were sent last.
-#[derive(Debug, Default)]
-struct Sent {
-    machines: u64,
-    units: u64,
+/// What the client was sent last.
+#[derive(Debug)]
+enum Protocol {
+    /// The revisions of the lists.
+    First {
+        machines: u64,
+        units: u64,
+    },
+    Second(Follower),
 }
 
 /// Why a session ends, and what the client is told if it still listens.
@@ -99,7 +110,7 @@ impl From<Error> for End {
 impl Session {
     /// A session on a stream whose handshake is done. `leftover` is what was read of it after the handshake; it is
     /// copied, as the buffer behind it would otherwise stay for as long as the session.
-    pub(super) async fn new(stream: TcpStream, leftover: &[u8], seat: Seat) -> Self {
+    pub(super) async fn new(stream: TcpStream, leftover: &[u8], seat: Seat, query: Option<Query>) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(0)
@@ -109,8 +120,19 @@ impl Session {
         let stream = Metered::new(stream, seat.0.timing.flood);
         let socket = WebSocketStream::from_partially_read(stream, leftover.to_vec(), Role::Server, Some(config)).await;
         let mut feed = seat.0.feed.clone();
-        feed.mark_changed();
-        Self { socket, feed, seat, sent: Sent::default() }
+        let (protocol, greeting) = match query {
+            None => {
+                feed.mark_changed();
+                (Protocol::First { machines: 0, units: 0 }, vec![])
+            }
+            Some(Query { subscription, position }) => {
+                let publication = feed.borrow_and_update().clone();
+                let channel = seat.0.channels.open(Transport::WebSocket, subscription);
+                let (follower, greeting) = Follower::begin(channel, position.as_ref(), &publication, Moment::now());
+                (Protocol::Second(follower), greeting)
+            }
+        };
+        Self { socket, feed, seat, protocol, greeting, spoke: Instant::now() }
     }
 
     /// Serves the client until one side ends it.
@@ -131,7 +153,11 @@ impl Session {
         let mut next_ping = heard + timing.ping;
         let stop = self.shared().stop.clone();
         let mut stop = std::pin::pin!(stop.cancelled());
-        let mut alarm = std::pin::pin!(sleep_until(next_ping.min(heard + timing.silence)));
+        let mut alarm = std::pin::pin!(sleep_until(self.alarm(heard, next_ping)));
+        let greeting = std::mem::take(&mut self.greeting);
+        if let Err(end) = self.send(greeting).await {
+            return end;
+        }
         loop {
             let done = tokio::select! {
                 biased;
@@ -158,9 +184,9 @@ impl Session {
                             next_ping = now + timing.ping;
                             self.ping().await
                         } else {
-                            Ok(())
+                            self.send_heartbeat(now).await
                         };
-                        alarm.as_mut().reset(next_ping.min(heard + timing.silence));
+                        alarm.as_mut().reset(self.alarm(heard, next_ping));
                         done
                     }
                 }
@@ -171,23 +197,52 @@ impl Session {
         }
     }
 
-    /// Sends the lists that are newer than those sent last: machines, then units.
+    /// When something is to be done although nothing happened.
+    fn alarm(&self, heard: Instant, next_ping: Instant) -> Instant {
+        let timing = self.shared().timing;
+        let alarm = next_ping.min(heard + timing.silence);
+        match self.protocol {
+            Protocol::First { .. } => alarm,
+            Protocol::Second(_) => alarm.min(self.spoke + timing.heartbeat),
+        }
+    }
+
+    /// Sends what is new to the client.
     async fn send_news(&mut self) -> Result<(), End> {
-        let (machines, units) = {
-            let publication = self.feed.borrow_and_update();
-            (
-                news(publication.machines.as_ref(), &mut self.sent.machines),
-                news(publication.units.as_ref(), &mut self.sent.units),
-            )
+        let publication = self.feed.borrow_and_update().clone();
+        let news = match &mut self.protocol {
+            Protocol::First { machines, units } => {
+                [newer(publication.machines.as_ref(), machines), newer(publication.units.as_ref(), units)]
+                    .into_iter()
+                    .flatten()
+                    .collect()
+            }
+            Protocol::Second(follower) => follower.news(&publication, Moment::now()),
         };
-        for frame in [machines, units].into_iter().flatten() {
+        drop(publication);
+        self.send(news).await
+    }
+
+    async fn send_heartbeat(&mut self, now: Instant) -> Result<(), End> {
+        match &self.protocol {
+            Protocol::Second(follower) if now >= self.spoke + self.shared().timing.heartbeat => {
+                let status = follower.status(&self.feed.borrow(), Moment::now());
+                self.send(vec![status]).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn send(&mut self, batches: Vec<Batch>) -> Result<(), End> {
+        for Batch { bytes, messages } in batches {
             let Self { socket, seat, .. } = self;
             under_deadline(&seat.0, async {
                 socket.flush().await?;
-                Ok(socket.get_mut().write_all(frame.bytes()).await?)
+                Ok(socket.get_mut().write_all(&bytes).await?)
             })
             .await?;
-            seat.0.metrics.frame_sent(frame.bytes().len());
+            seat.0.metrics.sent(messages, bytes.len());
+            self.spoke = Instant::now();
         }
         Ok(())
     }
@@ -197,10 +252,11 @@ impl Session {
     }
 }
 
-fn news(list: Option<&List>, sent: &mut u64) -> Option<Frame> {
+/// The list, if it is newer than the one with the revision `sent`.
+fn newer(list: Option<&List>, sent: &mut u64) -> Option<Batch> {
     let list = list.filter(|list| list.revision > *sent)?;
     *sent = list.revision;
-    Some(list.frame.clone())
+    Some(Batch { bytes: list.frame.bytes().clone(), messages: 1 })
 }
 
 /// Writes, unless the client takes too long: for all, or for the little time that is left when the server is being
@@ -263,7 +319,7 @@ mod tests {
         let stop = CancellationToken::new();
         let server = Server::new(settings, Timing::default(), publisher.subscribe(), metrics, stop);
         let seat = server.0.seat().expect("a seat");
-        let session = Session::new(accepted.expect("a connection").0, &[], seat).await;
+        let session = Session::new(accepted.expect("a connection").0, &[], seat, Some(Query::default())).await;
         let size = size_of_val(&session.run());
         assert!(size <= 3072, "{size} bytes");
     }

@@ -1,12 +1,13 @@
 //! From an HTTP request to a WebSocket (RFC 6455, section 4.2).
 //!
-//! A WebSocket may be asked for on any path. No extension is agreed to, and no subprotocol: the first protocol has none.
+//! A WebSocket may be asked for on any path. No extension is agreed to, and of subprotocols the second protocol alone: the
+//! first has none.
 
 use std::sync::Arc;
 
 use hyper::body::Incoming;
 use hyper::header::{
-    CONNECTION, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+    CONNECTION, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
     SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use hyper::upgrade::OnUpgrade;
@@ -15,11 +16,14 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::content::{Body, Content};
-use super::http::Answer;
+use super::content::{Content, empty};
+use super::http::{Answer, full};
+use super::query::Query;
 use super::session::Session;
 use super::{Seat, Shared};
-use crate::metrics::Dropped;
+
+/// The subprotocol that is the second protocol. Without it a client gets the first.
+const SECOND: HeaderValue = HeaderValue::from_static("fleet-monitor.v2");
 
 const VERSION: HeaderValue = HeaderValue::from_static("13");
 
@@ -43,35 +47,41 @@ pub(super) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> 
                        13 and a Sec-WebSocket-Key of 16 bytes";
         return Content::error(StatusCode::BAD_REQUEST, message).answer(headers).await;
     };
-    let Some(seat) = shared.seat() else {
-        shared.metrics.client_dropped(Dropped::Refused);
-        let message =
-            format!("there are {} clients already, as many as --max-clients allows; try again later", shared.clients());
-        let mut answer = Content::error(StatusCode::SERVICE_UNAVAILABLE, &message).answer(headers).await;
-        answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("10"));
-        return answer;
+    let query = match speaks_second(headers).then(|| Query::of(&request)).transpose() {
+        Ok(query) => query,
+        Err(message) => return Content::error(StatusCode::BAD_REQUEST, &message).answer(headers).await,
     };
-    // A task of its own, so that what hyper needed for the connection is freed.
-    shared.tasks.spawn(session(hyper::upgrade::on(request), seat));
-    let mut answer = Response::new(Body::default());
+    let Some(seat) = shared.seat() else { return full(shared, headers).await };
+    let mut answer = Response::new(empty());
     *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = answer.headers_mut();
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    if query.is_some() {
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, SECOND);
+    }
+    // A task of its own, so that what hyper needed for the connection is freed.
+    shared.tasks.spawn(session(hyper::upgrade::on(request), seat, query));
     answer
 }
 
-async fn session(upgrade: OnUpgrade, seat: Seat) {
-    if let Some(session) = begin(upgrade, seat).await {
+async fn session(upgrade: OnUpgrade, seat: Seat, query: Option<Query>) {
+    if let Some(session) = begin(upgrade, seat, query).await {
         session.run().await;
     }
 }
 
-async fn begin(upgrade: OnUpgrade, seat: Seat) -> Option<Session> {
+async fn begin(upgrade: OnUpgrade, seat: Seat, query: Option<Query>) -> Option<Session> {
     // The client may have gone before it had its answer, and nothing else can fail: all connections are TCP.
     let parts = upgrade.await.ok()?.downcast::<TokioIo<TcpStream>>().ok()?;
-    Some(Session::new(parts.io.into_inner(), &parts.read_buf, seat).await)
+    Some(Session::new(parts.io.into_inner(), &parts.read_buf, seat, query).await)
+}
+
+/// Whether the second protocol is among those that the client offers (RFC 6455, section 4.2.1).
+fn speaks_second(headers: &HeaderMap) -> bool {
+    let offers = headers.get_all(SEC_WEBSOCKET_PROTOCOL).into_iter().filter_map(|value| value.to_str().ok());
+    offers.flat_map(|offer| offer.split(',')).any(|protocol| protocol.trim() == SECOND)
 }
 
 /// The answer to the client's key, if the handshake is complete (RFC 6455, section 4.2.1).

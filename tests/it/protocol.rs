@@ -128,7 +128,8 @@ fn publisher(begun: Moment) -> Publisher {
             }
             Err((topic, reason)) => (cluster.fail(topic, reason, at), None),
         };
-        publisher.publish(News { view: cluster.view(), health: cluster.health(), transitions: &transitions, read });
+        let (view, health) = (cluster.view(), cluster.health());
+        publisher.publish(News { view, health, transitions: &transitions, read, now: at });
     }
     publisher
 }
@@ -163,7 +164,7 @@ async fn the_examples_are_what_the_program_says() {
         publish: Publish::Changes,
     });
     let health = published.health.clone();
-    publisher.publish(News { view: &published.view, health: &health, transitions: &[], read: None });
+    publisher.publish(News { view: &published.view, health: &health, transitions: &[], read: None, now });
     let chosen = publication(&publisher);
 
     let bench = Bench::start().await;

@@ -80,7 +80,13 @@ impl Bench {
     /// Publishes that this topic was read.
     pub fn read(&mut self, topic: Topic, view: &Arc<View>) {
         self.health.topics[topic as usize] = TopicHealth { read: Some(Moment::now()), failure: None };
-        self.publisher.publish(News { view, health: &self.health, transitions: &[], read: Some(topic) });
+        self.publisher.publish(News {
+            view,
+            health: &self.health,
+            transitions: &[],
+            read: Some(topic),
+            now: Moment::now(),
+        });
     }
 
     /// Publishes that everything was read.
@@ -725,3 +731,4 @@ async fn the_drain_ends_at_its_deadline() {
 
 mod http;
 mod limits;
+mod updates;

@@ -63,14 +63,14 @@ async fn the_lists_of_the_first_protocol_are_there_once_they_have_been_read() {
     assert_eq!(answer.text(), list(&units));
 
     let tag = answer.header("etag");
-    assert_eq!(tag, r#"W/"epoch-1""#);
-    for known in [tag, r#""epoch-1""#, "*", r#""x", W/"epoch-1""#] {
+    assert_eq!(tag, r#"W/"epoch-2""#);
+    for known in [tag, r#""epoch-2""#, "*", r#""x", W/"epoch-2""#] {
         let again = bench.request("GET", "/v1/units", &[("If-None-Match", known)]).await;
         assert_eq!((again.status, again.header("etag"), again.text()), (304, tag, ""), "{known}");
     }
     bench.read(Topic::Units, &view(&[("a.service", "failed")]));
     let changed = bench.request("GET", "/v1/units", &[("If-None-Match", tag)]).await;
-    assert_eq!((changed.status, changed.header("etag")), (200, r#"W/"epoch-4""#));
+    assert_eq!((changed.status, changed.header("etag")), (200, r#"W/"epoch-5""#));
 }
 
 #[tokio::test]
@@ -87,7 +87,13 @@ async fn the_state_is_everything_and_its_status_comes_even_when_nothing_changed(
     let reason = "fleetctl: größer";
     let failure = Some(Failure { since: Moment::now(), reason: reason.into() });
     bench.health.topics[0].failure = failure;
-    bench.publisher.publish(News { view: &view(&[]), health: &bench.health, transitions: &[], read: None });
+    bench.publisher.publish(News {
+        view: &view(&[]),
+        health: &bench.health,
+        transitions: &[],
+        read: None,
+        now: Moment::now(),
+    });
     let answer = bench.get("/v2/state").await;
     for method in ["GET", "HEAD"] {
         let again = bench.request(method, "/v2/state", &[("If-None-Match", answer.header("etag"))]).await;
@@ -107,7 +113,13 @@ async fn the_status_is_short_however_long_its_reasons_are() {
     for topic in &mut bench.health.topics {
         topic.failure = Some(Failure { since: Moment::now(), reason: reason.as_str().into() });
     }
-    bench.publisher.publish(News { view: &view(&[]), health: &bench.health, transitions: &[], read: None });
+    bench.publisher.publish(News {
+        view: &view(&[]),
+        health: &bench.health,
+        transitions: &[],
+        read: None,
+        now: Moment::now(),
+    });
     let answer = bench.get("/v2/state").await;
     assert_eq!(answer.json()["health"]["reason"], reason);
     let header = answer.header("fleet-monitor-status");
@@ -134,7 +146,13 @@ async fn the_process_lives_and_is_ready_when_all_has_been_read() {
     assert_eq!(answer.json()["health"]["source"], "test");
 
     bench.health.topics[1].failure = Some(Failure { since: Moment::now(), reason: "exit status 1".into() });
-    bench.publisher.publish(News { view: &view(&[]), health: &bench.health, transitions: &[], read: None });
+    bench.publisher.publish(News {
+        view: &view(&[]),
+        health: &bench.health,
+        transitions: &[],
+        read: None,
+        now: Moment::now(),
+    });
     let answer = bench.get("/readyz").await;
     assert_eq!(answer.status, 503);
     assert_eq!(answer.json()["reason"], "not ready: failing for 0 s: exit status 1");
@@ -299,7 +317,7 @@ async fn a_dashboard_on_the_same_host_or_the_viewers_machine_is_let_in() {
         let preflight = [("Origin", &*origin), ("Access-Control-Request-Method", "GET")];
         let answer = bench.request("OPTIONS", "/v2/state", &preflight).await;
         assert_eq!((answer.status, answer.header("access-control-allow-origin")), (204, &*origin));
-        assert_eq!(answer.header("access-control-allow-headers"), "Authorization, If-None-Match");
+        assert_eq!(answer.header("access-control-allow-headers"), "Authorization, If-None-Match, Last-Event-ID");
         assert_eq!(answer.header("access-control-allow-methods"), "GET, HEAD, OPTIONS");
     }
 }

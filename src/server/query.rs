@@ -1,0 +1,111 @@
+//! What a client of the second protocol asks for in its query.
+//!
+//! The meaning of topics and filters is the feed's.
+
+use hyper::Request;
+use hyper::header::HeaderName;
+
+use crate::feed::channel::Position;
+use crate::feed::subscription::Subscription;
+
+/// The keys that a query may have. The token is read by [`super::access`].
+const KEYS: &str = "topics, filter, epoch, revision and token";
+
+/// Where an event stream is to go on (HTML, section "The `Last-Event-ID` header").
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// What a client wants, and where it was when it was last here.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Query {
+    pub(super) subscription: Subscription,
+    pub(super) position: Option<Position>,
+}
+
+impl Query {
+    /// Reads a query (URL Standard, section "application/x-www-form-urlencoded parsing").
+    fn parse(text: &str) -> Result<Self, String> {
+        let mut query = Self::default();
+        let (mut epoch, mut revision) = (None, None);
+        for (key, value) in form_urlencoded::parse(text.as_bytes()) {
+            let wrong = |expected: String| format!("{key}={value:?} in the query: {expected}");
+            match &*key {
+                "topics" => query.subscription.topics = Subscription::topics(&value).map_err(wrong)?,
+                "filter" => query.subscription.filter = value.parse().map_err(wrong)?,
+                "epoch" => epoch = Some(value.into_owned()),
+                "revision" => revision = Some(value.parse().map_err(|_| wrong("expected a whole number".to_owned()))?),
+                "token" => {}
+                _ => return Err(format!("{key:?} in the query is not known; expected {KEYS}")),
+            }
+        }
+        query.position = match (epoch, revision) {
+            (Some(epoch), Some(revision)) => Some(Position { epoch, revision }),
+            (None, None) => None,
+            _ => return Err("epoch and revision in the query go together: one of them is missing".to_owned()),
+        };
+        Ok(query)
+    }
+
+    /// Reads what a request asks for: in its query, and in the header with which a browser comes back to an event stream.
+    pub(super) fn of<B>(request: &Request<B>) -> Result<Self, String> {
+        let mut query = Self::parse(request.uri().query().unwrap_or_default())?;
+        if let Some(id) = request.headers().get(LAST_EVENT_ID).and_then(|id| id.to_str().ok()) {
+            query.position = Some(last_event(id));
+        }
+        Ok(query)
+    }
+}
+
+/// The position that an `id:` of ours tells: `EPOCH-REVISION`. Another is from another server, and so of another epoch.
+fn last_event(id: &str) -> Position {
+    let parts = id.rsplit_once('-').and_then(|(epoch, revision)| Some((epoch, revision.parse().ok()?)));
+    let (epoch, revision) = parts.unwrap_or((id, 0));
+    Position { epoch: epoch.to_owned(), revision }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::feed::subscription::Topic;
+
+    #[test]
+    fn a_query_says_what_is_wanted() {
+        assert_eq!(Query::parse("").unwrap(), Query::default());
+        let query =
+            Query::parse("topics=units,events&filter=unit%3Aweb%40*+state:failed&epoch=e&revision=7&token=t%26");
+        let query = query.unwrap();
+        assert_eq!(query.subscription.topics, [Topic::Units, Topic::Events].into());
+        assert_eq!(query.subscription.filter.to_string(), "state:failed unit:web@*");
+        assert_eq!(query.position, Some(Position { epoch: "e".into(), revision: 7 }));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (query, error) in [
+            (
+                "topics=units,all",
+                "topics=\"units,all\" in the query: expected some of units, machines and events, with commas between",
+            ),
+            ("topics=", "topics=\"\" in the query: expected some of units, machines and events, with commas between"),
+            (
+                "filter=verdict:ok",
+                "filter=\"verdict:ok\" in the query: expected unit:GLOB, machine:GLOB or state:NAME, not verdict:",
+            ),
+            ("filter=unit:", "filter=\"unit:\" in the query: expected something after unit:"),
+            ("epoch=e&revision=-1", "revision=\"-1\" in the query: expected a whole number"),
+            ("epoch=e", "epoch and revision in the query go together: one of them is missing"),
+            ("filters=a", "\"filters\" in the query is not known; expected topics, filter, epoch, revision and token"),
+        ] {
+            assert_eq!(Query::parse(query).unwrap_err(), error);
+        }
+        let many: String = (0..33).map(|number| format!("u{number}+")).collect();
+        assert!(Query::parse(&format!("filter={many}")).unwrap_err().ends_with("expected 32 terms at most"));
+    }
+
+    #[test]
+    fn the_id_of_an_event_is_a_position() {
+        let position = |epoch: &str, revision| Position { epoch: epoch.into(), revision };
+        assert_eq!(last_event("6c0b-17"), position("6c0b", 17));
+        assert_eq!(last_event("a-b-17"), position("a-b", 17));
+        assert_eq!(last_event("something"), position("something", 0));
+    }
+}
