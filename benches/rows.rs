@@ -1,4 +1,4 @@
-//! From fleetctl's text to the frame that clients get, on one core: `cargo bench --bench rows`.
+//! From fleetctl's text to the frames that clients get, on one core: `cargo bench --bench rows`.
 //!
 //! Each step is printed in milliseconds and as a multiple of the floor, which is to validate the same text as UTF-8 and
 //! copy it once. The budget stands beside the whole. Nothing is asserted: compare two runs on the same machine.
@@ -95,7 +95,7 @@ fn main() {
     }
 
     let mut floor = Step::new("validate and copy");
-    let mut steps = ["text → rows", "rows → judged view", "view → frame"].map(Step::new);
+    let mut steps = ["text → rows", "rows → judged view", "view → delta, frames"].map(Step::new);
     let [rows, view, frame] = &mut steps;
     let texts = [units(0), units(1)];
     for run in 0..RUNS {
