@@ -27,7 +27,7 @@ const ACTIVE_STATES: [&str; 6] = ["active", "reloading", "inactive", "failed", "
 /// The bounds of the poll durations, in seconds: from a fast answer over a socket to beyond the default deadline of 10 s.
 const DURATIONS: [f64; 13] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0];
 
-/// Why a WebSocket client is not there any more, or never was.
+/// Why a client is not there any more, or never was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dropped {
     /// It went away by itself.
@@ -162,13 +162,13 @@ impl Metrics {
             Unit::Seconds,
             metrics.poll_last_success.clone(),
         );
-        registry.register("frames_sent", "Messages sent to WebSocket clients", metrics.frames_sent.clone());
+        registry.register("frames_sent", "Messages sent to clients", metrics.frames_sent.clone());
         registry.register(
             "bytes_sent",
-            "Bytes of messages sent to WebSocket clients, with their WebSocket headers",
+            "Bytes of messages sent to clients, with what frames them",
             metrics.bytes_sent.clone(),
         );
-        registry.register("clients_dropped", "WebSocket clients that left or were refused", metrics.dropped.clone());
+        registry.register("clients_dropped", "Clients that left or were refused", metrics.dropped.clone());
         let build = ByName::<Gauge>::new_with_constructor(Gauge::default);
         build.get_or_create(&[("version", env!("CARGO_PKG_VERSION"))]).set(1);
         registry.register("build_info", "The version of this program; always 1", build);
@@ -287,7 +287,7 @@ fn state(publication: &Publication, clients: usize) -> Registry {
     );
     let connected = Gauge::<i64>::default();
     connected.set(clients as i64);
-    registry.register("clients", "WebSocket clients that are connected", connected);
+    registry.register("clients", "Clients that are connected: WebSockets and event streams", connected);
     registry
 }
 

@@ -223,30 +223,30 @@ impl Cluster {
         let mut wanted = files.keys().peekable();
         loop {
             let unit = match (rows.peek(), wanted.peek()) {
-                (Some(((unit, _), _)), Some(wanted)) => unit.min(wanted).clone(),
-                (Some(((unit, _), _)), None) => unit.clone(),
-                (None, Some(wanted)) => (*wanted).clone(),
+                (Some(((unit, _), _)), Some(wanted)) => unit.min(wanted),
+                (Some(((unit, _), _)), None) => unit,
+                (None, Some(wanted)) => wanted,
                 (None, None) => break,
             };
-            let is_wanted = wanted.next_if(|wanted| **wanted == unit).is_some();
-            let unreported = rows.next_if(|((row, machine), _)| *row == unit && machine.is_none()).is_some();
+            let is_wanted = wanted.next_if(|wanted| *wanted == unit).is_some();
+            let unreported = rows.next_if(|((row, machine), _)| row == unit && machine.is_none()).is_some();
             let mut is_placed = false;
-            while rows.next_if(|((row, _), _)| *row == unit).is_some() {
+            while rows.next_if(|((row, _), _)| row == unit).is_some() {
                 is_placed = true;
             }
             if unreported && (is_placed || !is_wanted) {
                 if !is_placed {
-                    let (place, reason) = (nowhere(&unit), "its unit file is gone");
+                    let (place, reason) = (nowhere(unit), "its unit file is gone");
                     events.push(Event::Gone { place, from: SUBMITTED.to_owned(), reason });
                 }
-                gone.push((unit, None));
+                gone.push((unit.clone(), None));
             } else if is_wanted && !unreported && !is_placed {
-                let was_shown = self.view.units.binary_search_by(|shown| shown.state.unit.cmp(&unit)).is_ok();
+                let was_shown = self.view.units.binary_search_by(|shown| shown.state.unit.cmp(unit)).is_ok();
                 if !first && !was_shown {
-                    events.push(Event::Appeared { place: nowhere(&unit), to: SUBMITTED.to_owned() });
+                    events.push(Event::Appeared { place: nowhere(unit), to: SUBMITTED.to_owned() });
                 }
                 let state = UnitState::unreported(unit.clone());
-                new.push(((unit, None), Row::new(state, at, !first)));
+                new.push(((unit.clone(), None), Row::new(state, at, !first)));
             }
         }
         for key in gone {

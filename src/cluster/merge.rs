@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::{
-    Event, Failure, Health, Machine, MachineId, Moment, Place, Reading, Text, Topic, Transition, UnitFile, UnitName,
-    UnitState, View,
+    Event, Failure, Health, Machine, MachineId, Moment, Place, Reading, Text, Topic, Transition, Unit, UnitFile,
+    UnitName, UnitState, View,
 };
 
 /// A unit on a machine; on none for a unit that no machine reports.
@@ -66,6 +66,8 @@ pub(super) struct Row {
     pub(super) outlived_machine: bool,
     /// Whether fleet's own list has it: always, but for a unit that only its unit file tells of.
     pub(super) listed: bool,
+    /// As the view has it; none before it is shown.
+    pub(super) shown: Option<Arc<Unit>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -201,13 +203,13 @@ impl Cluster {
         self.is_failing() || self.recovered.is_some_and(|recovered| at.since(recovered) < self.grace)
     }
 
-    fn read_units(&mut self, states: Vec<UnitState>, read: Span, first: bool, events: &mut Vec<Event>) {
+    fn read_units(&mut self, mut states: Vec<UnitState>, read: Span, first: bool, events: &mut Vec<Event>) {
         self.units_read = Some(read);
-        let (mut placed, unplaced): (Vec<_>, Vec<_>) = states.into_iter().partition(|state| state.machine.is_some());
-        self.unplaced = unplaced.into_iter().map(|state| state.unit).collect();
+        let unplaced = states.extract_if(.., |state| state.machine.is_none());
+        self.unplaced = unplaced.map(|state| state.unit).collect();
         // As fleet lists them already.
-        placed.sort_by(|a, b| order(a).cmp(&order(b)));
-        let mut reported = placed.into_iter().peekable();
+        states.sort_by(|a, b| order(a).cmp(&order(b)));
+        let mut reported = states.into_iter().peekable();
         let mut new = Vec::new();
         for ((unit, machine), row) in self.rows.iter_mut().filter(|(key, _)| key.1.is_some()) {
             while let Some(state) = reported.next_if(|state| order(state) < (unit, machine)) {
@@ -308,7 +310,16 @@ impl Cluster {
 
 impl Row {
     pub(super) fn new(state: UnitState, at: Moment, since_seen: bool) -> Self {
-        Self { state, appeared: at, since: at.wall, since_seen, missing: None, outlived_machine: false, listed: true }
+        Self {
+            state,
+            appeared: at,
+            since: at.wall,
+            since_seen,
+            missing: None,
+            outlived_machine: false,
+            listed: true,
+            shown: None,
+        }
     }
 
     fn report(
@@ -321,6 +332,10 @@ impl Row {
     ) {
         let missing = self.missing.take();
         *held_back += u64::from(missing.is_some());
+        // What is the same stays the same in memory.
+        if missing.is_none() && self.state == state {
+            return;
+        }
         let before = std::mem::replace(&mut self.state, state);
         let changed = columns(&before) != columns(&self.state);
         if changed {

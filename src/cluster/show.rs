@@ -12,20 +12,19 @@ impl Cluster {
     pub(super) fn show(&mut self, at: Moment, several: &Several) {
         let settled = !self.is_unsettled(at);
         let mut units = Vec::with_capacity(self.rows.len());
-        let mut old = self.view.units.iter().peekable();
+        // Out of the way while they are changed one by one: what is shown of a row does not depend on the others.
+        let mut rows = std::mem::take(&mut self.rows);
         let mut files = self.files.iter().flat_map(|files| &files.files).peekable();
-        for ((unit, machine), row) in &self.rows {
-            let key = (unit, machine);
-            while old.next_if(|old| (&old.state.unit, &old.state.machine) < key).is_some() {}
+        for ((unit, _), row) in &mut rows {
             while files.next_if(|(name, _)| *name < unit).is_some() {}
             let file = files.peek().filter(|(name, _)| *name == unit).map(|(_, file)| *file);
-            let before = old.next_if(|old| (&old.state.unit, &old.state.machine) == key);
-            let shown = self.unit(row, file, before, settled, several, at);
-            units.push(match before {
-                Some(same) if **same == shown => same.clone(),
-                _ => Arc::new(shown),
+            let unit = self.unit(row, file, settled, several, at);
+            units.push(match &row.shown {
+                Some(same) if **same == unit => same.clone(),
+                _ => row.shown.insert(Arc::new(unit)).clone(),
             });
         }
+        self.rows = rows;
         let machines = self.machines.values().map(|row| {
             let shown = Member {
                 machine: row.machine.clone(),
@@ -46,15 +45,7 @@ impl Cluster {
         }
     }
 
-    fn unit(
-        &self,
-        row: &Row,
-        file: Option<&Arc<UnitFile>>,
-        before: Option<&Arc<Unit>>,
-        settled: bool,
-        several: &Several,
-        at: Moment,
-    ) -> Unit {
+    fn unit(&self, row: &Row, file: Option<&Arc<UnitFile>>, settled: bool, several: &Several, at: Moment) -> Unit {
         let mut state = row.state.clone();
         let (verdict, reason) = match &state.machine {
             None => judge::verdict_on_unreported(file.map(|file| &**file)),
@@ -68,7 +59,7 @@ impl Cluster {
                 evidence.verdict()
             }
         };
-        let (verdict_since, verdict_since_seen) = match before {
+        let (verdict_since, verdict_since_seen) = match &row.shown {
             Some(before) if before.verdict == verdict => (before.verdict_since, before.verdict_since_seen),
             Some(_) => (at.wall, self.complete),
             None => (row.since, row.since_seen),

@@ -19,36 +19,37 @@ const EMPTY: &str = "-";
 /// How many characters of a reason are told where space is short: in a header it is there up to four times, in ASCII.
 const SHORT_REASON: usize = 200;
 
-/// A list of the first protocol.
+/// A list of the first protocol, written as its rows are made.
 #[derive(Serialize)]
-struct List<'a> {
+struct List<I> {
     r#type: &'static str,
     fields: Vec<&'static str>,
-    items: &'a [Vec<Cow<'a, str>>],
+    items: I,
+}
+
+/// An array whose elements are made while it is written.
+struct Array<I>(I);
+
+impl<I: Iterator<Item: Serialize> + Clone> Serialize for Array<I> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.clone())
+    }
 }
 
 /// The unit list of the first protocol: only rows that fleet's own list has, or should have.
 pub fn units(view: &View, fields: &[UnitField]) -> Vec<u8> {
     let ips: HashMap<&MachineId, &Text> =
         view.machines.iter().filter_map(|member| Some((&member.machine.id, member.machine.ip.as_ref()?))).collect();
-    let rows: Vec<Vec<Cow<str>>> = view
-        .units
-        .iter()
-        .filter(|unit| unit.listed)
-        .map(|unit| fields.iter().map(|field| unit_cell(unit, *field, &ips)).collect())
-        .collect();
-    to_json(&List { r#type: "unit", fields: fields.iter().map(|field| field.name()).collect(), items: &rows })
+    let listed = view.units.iter().filter(|unit| unit.listed);
+    let rows = listed.map(|unit| Array(fields.iter().map(|field| unit_cell(unit, *field, &ips))));
+    to_json(&List { r#type: "unit", fields: fields.iter().map(|field| field.name()).collect(), items: Array(rows) })
 }
 
 /// The machine list of the first protocol: only machines that are in the cluster.
 pub fn machines(view: &View, fields: &[MachineField]) -> Vec<u8> {
-    let rows: Vec<Vec<Cow<str>>> = view
-        .machines
-        .iter()
-        .filter(|member| member.lost_since.is_none())
-        .map(|member| fields.iter().map(|field| machine_cell(member, *field)).collect())
-        .collect();
-    to_json(&List { r#type: "machine", fields: fields.iter().map(|field| field.name()).collect(), items: &rows })
+    let present = view.machines.iter().filter(|member| member.lost_since.is_none());
+    let rows = present.map(|member| Array(fields.iter().map(|field| machine_cell(member, *field))));
+    to_json(&List { r#type: "machine", fields: fields.iter().map(|field| field.name()).collect(), items: Array(rows) })
 }
 
 fn unit_cell<'a>(unit: &'a Unit, field: UnitField, ips: &HashMap<&MachineId, &Text>) -> Cow<'a, str> {
@@ -83,7 +84,7 @@ fn machine_cell(member: &Member, field: MachineField) -> Cow<'_, str> {
 /// `ID/IP`, as fleetctl prints a machine; the ID alone where the machine is not in the cluster.
 fn place<'a>(machine: Option<&'a MachineId>, ip: Option<&Text>) -> Cow<'a, str> {
     match (machine, ip) {
-        (Some(machine), Some(ip)) => Cow::Owned(format!("{machine}/{ip}")),
+        (Some(machine), Some(ip)) => Cow::Owned([machine, "/", ip].concat()),
         (Some(machine), None) => Cow::Borrowed(machine),
         (None, _) => Cow::Borrowed(EMPTY),
     }

@@ -7,8 +7,11 @@
 //! This module knows bytes and rows. It knows neither how the bytes were obtained nor which version prints what.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
+use std::iter::Enumerate;
+use std::str::SplitTerminator;
 
-use crate::cluster::{Machine, MachineId, Text, UnitFile, UnitName, UnitState};
+use crate::cluster::{Machine, Text, UnitFile, UnitName, UnitState};
 
 /// Columns whose text is anybody's: it may contain tabs, so it is read whole, and only in the last place.
 const FREE_TEXT: [&str; 2] = ["desc", "metadata"];
@@ -61,17 +64,18 @@ pub enum TableError {
 ///
 /// When any line is not a row of these columns: half a table is no table.
 pub fn units(output: &[u8], columns: &[&str]) -> Result<Vec<UnitState>, TableError> {
+    let [mut ids, mut ips, mut load, mut active, mut sub] = <[Texts; 5]>::default();
     rows(output, columns)?
-        .iter()
         .map(|row| {
-            let (machine, ip) = row.machine("machine")?;
+            let row = row?;
+            let (id, ip) = row.machine("machine")?;
             Ok(UnitState {
                 unit: row.unit()?,
-                machine,
-                ip,
-                load: row.text("load"),
-                active: row.text("active"),
-                sub: row.text("sub"),
+                machine: id.map(|id| ids.shared(id).into()),
+                ip: ip.map(|ip| ips.shared(ip)),
+                load: row.cell("load").map(|cell| load.shared(cell)),
+                active: row.cell("active").map(|cell| active.shared(cell)),
+                sub: row.cell("sub").map(|cell| sub.shared(cell)),
                 hash: row.text("hash"),
             })
         })
@@ -85,11 +89,11 @@ pub fn units(output: &[u8], columns: &[&str]) -> Result<Vec<UnitState>, TableErr
 /// When any line is not a row of these columns.
 pub fn machines(output: &[u8], columns: &[&str]) -> Result<Vec<Machine>, TableError> {
     rows(output, columns)?
-        .iter()
         .map(|row| {
+            let row = row?;
             let (id, _) = row.machine("machine")?;
             Ok(Machine {
-                id: id.ok_or_else(|| row.nameless("machine"))?,
+                id: id.ok_or_else(|| row.nameless("machine"))?.into(),
                 ip: row.text("ip"),
                 metadata: row.text("metadata"),
             })
@@ -106,9 +110,10 @@ pub fn machines(output: &[u8], columns: &[&str]) -> Result<Vec<Machine>, TableEr
 /// When any line is not a row of these columns.
 pub fn unit_files(output: &[u8], columns: &[&str]) -> Result<Vec<UnitFile>, TableError> {
     let target = ["target", "tmachine"].into_iter().find(|column| columns.contains(column));
+    let [mut desired, mut targets] = <[Texts; 2]>::default();
     rows(output, columns)?
-        .iter()
         .map(|row| {
+            let row = row?;
             let global = row.cell("global") == Some("true");
             let target_machine = match target {
                 Some(column) if !global => row.machine(column)?.0,
@@ -117,8 +122,8 @@ pub fn unit_files(output: &[u8], columns: &[&str]) -> Result<Vec<UnitFile>, Tabl
             Ok(UnitFile {
                 unit: row.unit()?,
                 hash: row.text("hash"),
-                desired: row.text("dstate"),
-                target: target_machine,
+                desired: row.cell("dstate").map(|cell| desired.shared(cell)),
+                target: target_machine.map(|id| targets.shared(id).into()),
                 target_known: target.is_some(),
                 global,
                 description: row.text("desc"),
@@ -137,6 +142,28 @@ pub fn sort_metadata(machines: &mut [Machine]) {
             pairs.sort_unstable();
             machine.metadata = Some(pairs.join(",").into());
         }
+    }
+}
+
+/// The texts of a column that says the same of many rows, each of them once in memory.
+#[derive(Default)]
+struct Texts {
+    all: HashSet<Text>,
+    /// That of the row above, which is the most likely.
+    above: Text,
+}
+
+impl Texts {
+    fn shared(&mut self, cell: &str) -> Text {
+        if *self.above != *cell {
+            let known = self.all.get(cell).cloned();
+            self.above = known.unwrap_or_else(|| {
+                let new = Text::from(cell);
+                self.all.insert(new.clone());
+                new
+            });
+        }
+        self.above.clone()
     }
 }
 
@@ -163,13 +190,13 @@ impl Row<'_> {
     }
 
     /// Reads a cell of the form `ID/IP`; without `/IP` when the machine is not in fleet's list of machines.
-    fn machine(&self, column: &'static str) -> Result<(Option<MachineId>, Option<Text>), TableError> {
+    fn machine(&self, column: &'static str) -> Result<(Option<&str>, Option<&str>), TableError> {
         let Some(cell) = self.cell(column) else { return Ok((None, None)) };
         let (id, ip) = cell.split_once('/').unwrap_or((cell, ""));
         if id.is_empty() {
             return Err(self.nameless(column));
         }
-        Ok((Some(id.into()), Some(ip).filter(|ip| !ip.is_empty()).map(Into::into)))
+        Ok((Some(id), Some(ip).filter(|ip| !ip.is_empty())))
     }
 
     fn nameless(&self, column: &'static str) -> TableError {
@@ -177,37 +204,51 @@ impl Row<'_> {
     }
 }
 
-fn rows<'a>(output: &'a [u8], columns: &'a [&'a str]) -> Result<Vec<Row<'a>>, TableError> {
+/// The rows of a table, read one by one.
+struct Rows<'a> {
+    columns: &'a [&'a str],
+    lines: Enumerate<SplitTerminator<'a, char>>,
+}
+
+fn rows<'a>(output: &'a [u8], columns: &'a [&'a str]) -> Result<Rows<'a>, TableError> {
     let text = std::str::from_utf8(output).map_err(|error| TableError::NotText(error.valid_up_to()))?;
     if ["NAME:", "Usage", "USAGE"].iter().any(|title| text.starts_with(title)) {
         return Err(TableError::Help);
     }
-    let cut_off = |line: usize, text: &str| TableError::CutOff { line, text: quoted(text) };
-    let Some(complete) = text.strip_suffix('\n') else {
-        return match text.split('\n').enumerate().last() {
-            Some((before, line)) if !line.is_empty() => Err(cut_off(before + 1, line)),
-            _ => Ok(Vec::new()),
-        };
-    };
+    if !(text.is_empty() || text.ends_with('\n'))
+        && let Some((before, line)) = text.split('\n').enumerate().last()
+    {
+        return Err(cut_off(before + 1, line));
+    }
+    Ok(Rows { columns, lines: text.split_terminator('\n').enumerate() })
+}
 
-    let described = columns.last() == Some(&"desc");
-    let mut rows = Vec::new();
-    let mut lines = complete.split('\n').enumerate();
-    while let Some((before, line)) = lines.next() {
-        let number = before + 1;
+impl<'a> Iterator for Rows<'a> {
+    type Item = Result<Row<'a>, TableError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (before, line) = self.lines.next()?;
+        Some(self.row(before + 1, line))
+    }
+}
+
+impl<'a> Rows<'a> {
+    fn row(&mut self, number: usize, line: &'a str) -> Result<Row<'a>, TableError> {
+        let columns = self.columns;
         let wrong = || TableError::Columns { line: number, expected: columns.len(), text: quoted(line) };
         let mut cells = cells(line, columns).ok_or_else(wrong)?;
         // fleetctl prints a description of several lines as it stands in the unit file. systemd reads the backslash at
         // the end of a line as a space and skips the white space that the next begins with (`systemd.syntax(7)`).
-        if described && let Some(description) = cells.last_mut() {
+        if columns.last() == Some(&"desc")
+            && let Some(description) = cells.last_mut()
+        {
             while let Some(begun) = description.strip_suffix('\\') {
-                let (_, continued) = lines.next().ok_or_else(|| cut_off(number, line))?;
+                let (_, continued) = self.lines.next().ok_or_else(|| cut_off(number, line))?;
                 *description = Cow::Owned(format!("{begun} {}", continued.trim_start()));
             }
         }
-        rows.push(Row { number, line, columns, cells });
+        Ok(Row { number, line, columns, cells })
     }
-    Ok(rows)
 }
 
 /// Splits a line at runs of tabs; none if these are not the columns.
@@ -223,6 +264,10 @@ fn cells<'a>(line: &'a str, columns: &[&str]) -> Option<Vec<Cow<'a, str>>> {
     }
     cells.push(Cow::Borrowed(rest));
     (cells.len() == columns.len() && cells.iter().all(|cell| !cell.is_empty())).then_some(cells)
+}
+
+fn cut_off(line: usize, text: &str) -> TableError {
+    TableError::CutOff { line, text: quoted(text) }
 }
 
 fn quoted(line: &str) -> String {
@@ -244,6 +289,7 @@ mod tests {
 
     use super::tabwriter::render;
     use super::*;
+    use crate::cluster::MachineId;
 
     const UNITS: [&str; 6] = ["unit", "load", "active", "sub", "machine", "hash"];
     const MACHINES: [&str; 3] = ["machine", "ip", "metadata"];
@@ -272,6 +318,18 @@ mod tests {
         );
         assert_eq!((units[1].machine.as_deref(), &units[1].ip), (Some("1111aaaa2222bbbb3333cccc4444dddd"), &None));
         assert_eq!((units[2].sub.as_deref(), &units[2].hash), (Some("auto-restart"), &None));
+    }
+
+    #[test]
+    fn what_many_rows_say_is_once_in_memory() {
+        let lines = ["a.service\tloaded\tm1/10.0.0.1\n", "b.service\tnot-found\tm2/10.0.0.2\n"];
+        let read = units(lines.repeat(2).concat().as_bytes(), &["unit", "load", "machine"]).unwrap();
+        let texts = |row: usize| {
+            let UnitState { machine, ip, load, .. } = &read[row];
+            [machine.as_deref(), ip.as_deref(), load.as_deref()].map(|text: Option<&str>| text.unwrap().as_ptr())
+        };
+        assert_eq!((texts(0), texts(1)), (texts(2), texts(3)));
+        assert_eq!(read[3].ip.as_deref(), Some("10.0.0.2"));
     }
 
     #[test]
