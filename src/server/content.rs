@@ -2,7 +2,6 @@
 //!
 //! It knows the headers of HTTP and nothing of what the content is about.
 
-use std::convert::Infallible;
 use std::io::Write;
 use std::mem::take;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,9 +10,7 @@ use bytes::buf::Chain;
 use bytes::{Buf, Bytes};
 use flate2::write::DeflateEncoder;
 use flate2::{Compression, Crc};
-use futures_util::stream::BoxStream;
-use http_body_util::{Either, Full, StreamBody};
-use hyper::body::Frame;
+use http_body_util::Full;
 use hyper::header::{
     ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH,
 };
@@ -39,21 +36,8 @@ const LARGE: usize = 32 * 1024;
 /// What gzip begins with: DEFLATE, no flags, no time, an unknown system (RFC 1952, section 2.3).
 const GZIP: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 
-/// The body of an answer: content, or a stream that goes on.
-pub(super) type Body = Either<Full<Piece>, StreamBody<BoxStream<'static, Result<Frame<Piece>, Infallible>>>>;
-
-/// A piece of a body, in parts of which large ones are shared with other answers.
-pub(super) type Piece = Chain<Chain<Bytes, Bytes>, Bytes>;
-
-/// A piece that is in one part.
-pub(super) fn piece(bytes: Bytes) -> Piece {
-    bytes.chain(Bytes::new()).chain(Bytes::new())
-}
-
-/// No body.
-pub(super) fn empty() -> Body {
-    Body::Left(Full::default())
-}
+/// The body of an answer, in parts of which large ones are shared with other answers.
+pub(super) type Body = Full<Chain<Chain<Bytes, Bytes>, Bytes>>;
 
 /// What an answer says.
 pub(super) struct Content {
@@ -82,7 +66,7 @@ impl Content {
 
     /// The answer to a request with these headers. hyper leaves out the body where HEAD was asked.
     pub(super) async fn answer(mut self, request: &HeaderMap) -> Answer {
-        let mut answer = Response::new(empty());
+        let mut answer = Response::new(Body::default());
         if let Some((name, value)) = self.extra.take() {
             answer.headers_mut().insert(name, value);
         }
@@ -103,7 +87,7 @@ impl Content {
             answer.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
         let [first, second, third] = compressed.unwrap_or_else(|| self.plain());
-        *answer.body_mut() = Body::Left(Full::new(first.chain(second).chain(third)));
+        *answer.body_mut() = Full::new(first.chain(second).chain(third));
         answer
     }
 

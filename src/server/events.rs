@@ -1,97 +1,128 @@
 //! The second protocol as server-sent events (HTML, section "Server-sent events").
 //!
-//! hyper sends the stream, and asks for the next piece of it only when the client has taken what was before. A client
-//! that does not is cut off by [`super::http`], by the deadline that is set here for each piece.
+//! hyper reads the request and is done with the connection then: what it keeps for one is several times what a stream
+//! needs. The answer is as long as the connection (RFC 9112, section 6.3).
 
-use std::collections::VecDeque;
-use std::convert::Infallible;
-use std::sync::Arc;
-
-use futures_util::stream::{self, Stream};
-use http_body_util::StreamBody;
 use hyper::Response;
-use hyper::body::Frame;
-use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::body::Body;
+use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
 
 use super::Seat;
-use super::content::{Body, EVENT_STREAM, Piece, piece};
-use super::http::{Answer, Deadline, Line};
+use super::content::EVENT_STREAM;
+use super::meter::{Flood, Metered};
 use super::query::Query;
+use super::session::under_deadline;
 use crate::cluster::Moment;
 use crate::feed::Subscriber;
 use crate::feed::channel::{Batch, Follower, Transport};
 use crate::metrics::Dropped;
 
-/// One client.
-struct Events {
-    feed: Subscriber,
-    follower: Follower,
-    /// What is to be sent next.
-    pending: VecDeque<Batch>,
-    /// When something was last sent.
-    spoke: Instant,
-    line: Arc<Line>,
-    seat: Seat,
+/// A request for a stream that was granted.
+#[derive(Debug)]
+pub(super) struct Grant {
+    pub(super) query: Query,
+    pub(super) seat: Seat,
 }
 
-/// The stream for a client that has a seat.
-pub(super) fn answer(query: Query, line: Arc<Line>, seat: Seat) -> Answer {
-    let shared = &seat.0;
-    let mut feed = shared.feed.clone();
-    let publication = feed.borrow_and_update().clone();
-    let channel = shared.channels.open(Transport::EventStream, query.subscription);
-    let (follower, first) = Follower::begin(channel, query.position.as_ref(), &publication, Moment::now());
-    let events = Events { feed, follower, pending: first.into(), spoke: Instant::now(), line, seat };
-    let mut answer = Response::new(Body::Right(StreamBody::new(Box::pin(events.stream()))));
+/// What the answer to a granted request begins with.
+pub(super) fn announce<B: Default>() -> Response<B> {
+    let mut answer = Response::new(B::default());
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(EVENT_STREAM));
+    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     answer
 }
 
-impl Events {
-    fn stream(self) -> impl Stream<Item = Result<Frame<Piece>, Infallible>> + Send {
-        stream::unfold(self, |mut events| async move {
-            let batch = events.next().await?;
-            events.seat.0.metrics.sent(batch.messages, batch.bytes.len());
-            Some((Ok(Frame::data(piece(batch.bytes))), events))
-        })
-    }
-
-    /// What comes next; none when the server is being stopped.
-    async fn next(&mut self) -> Option<Batch> {
-        let timing = self.seat.0.timing;
-        self.line.set(Deadline::None);
-        loop {
-            if let Some(batch) = self.pending.pop_front() {
-                self.spoke = Instant::now();
-                self.line.set(Deadline::Cut(self.spoke + timing.write));
-                return Some(batch);
-            }
-            tokio::select! {
-                biased;
-                () = self.seat.0.stop.cancelled() => return None,
-                changed = self.feed.changed() => {
-                    changed.ok()?;
-                    let publication = self.feed.borrow_and_update().clone();
-                    self.pending.extend(self.follower.news(&publication, Moment::now()));
-                }
-                () = sleep_until(self.spoke + timing.heartbeat) => {
-                    let publication = self.feed.borrow().clone();
-                    self.pending.push_back(self.follower.status(&publication, Moment::now()));
-                }
-            }
-        }
+/// Serves one client until one side ends it.
+pub(super) async fn serve(stream: TcpStream, answer: Response<impl Body>, grant: Grant) {
+    let Grant { query, seat } = grant;
+    let mut feed = seat.0.feed.clone();
+    let publication = feed.borrow_and_update().clone();
+    let channel = seat.0.channels.open(Transport::EventStream, query.subscription);
+    let (follower, first) = Follower::begin(channel, query.position.as_ref(), &publication, Moment::now());
+    drop(publication);
+    let stream = Metered::new(stream, seat.0.timing.flood);
+    let head = Batch { bytes: head(&answer).into(), messages: 0 };
+    drop(answer);
+    let mut events = Events { stream, feed, follower, spoke: Instant::now(), seat };
+    let reason = events.tell([vec![head], first].concat()).await;
+    events.seat.0.metrics.client_dropped(reason);
+    if reason == Dropped::Slow {
+        // A reset, so that the kernel does not go on offering what the client does not take.
+        let _ = events.stream.unmetered().set_zero_linger();
     }
 }
 
-impl Drop for Events {
-    fn drop(&mut self) {
-        let shared = &self.seat.0;
-        let reason = match self.line.get() {
-            _ if shared.stop.is_cancelled() => Dropped::Shutdown,
-            Deadline::Cut(at) if at <= Instant::now() => Dropped::Slow,
-            _ => Dropped::Closed,
-        };
-        shared.metrics.client_dropped(reason);
+/// The head of an answer as it travels (RFC 9112, section 2.1).
+fn head<B>(answer: &Response<B>) -> Vec<u8> {
+    let mut head = format!("HTTP/1.1 {}\r\n", answer.status()).into_bytes();
+    for (name, value) in answer.headers() {
+        head.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+    }
+    head.extend_from_slice(b"\r\n");
+    head
+}
+
+/// One client.
+struct Events {
+    stream: Metered,
+    feed: Subscriber,
+    follower: Follower,
+    /// When something was last sent.
+    spoke: Instant,
+    seat: Seat,
+}
+
+impl Events {
+    /// Sends these, and what comes after, until the client is dropped.
+    async fn tell(&mut self, first: Vec<Batch>) -> Dropped {
+        let (timing, stop) = (self.seat.0.timing, self.seat.0.stop.clone());
+        let mut ignored = [0; 64];
+        let mut alarm = std::pin::pin!(sleep_until(self.spoke + timing.heartbeat));
+        let mut sent = self.send(first).await;
+        while sent.is_ok() {
+            sent = tokio::select! {
+                biased;
+                () = stop.cancelled() => Err(Dropped::Shutdown),
+                read = self.stream.read(&mut ignored) => match read {
+                    Ok(1..) => Ok(()),
+                    Err(error) if Flood::is(&error) => Err(Dropped::Flood),
+                    Ok(0) | Err(_) => Err(Dropped::Closed),
+                },
+                changed = self.feed.changed() => match changed {
+                    Ok(()) => {
+                        let publication = self.feed.borrow_and_update().clone();
+                        let news = self.follower.news(&publication, Moment::now());
+                        drop(publication);
+                        self.send(news).await
+                    }
+                    Err(_) => Err(Dropped::Shutdown),
+                },
+                () = &mut alarm => {
+                    let done = if Instant::now() >= self.spoke + timing.heartbeat {
+                        let status = self.follower.status(&self.feed.borrow(), Moment::now());
+                        self.send(vec![status]).await
+                    } else {
+                        Ok(())
+                    };
+                    // Not moved with each message: it is seldom reached.
+                    alarm.as_mut().reset(self.spoke + timing.heartbeat);
+                    done
+                }
+            };
+        }
+        sent.err().unwrap_or(Dropped::Closed)
+    }
+
+    async fn send(&mut self, batches: Vec<Batch>) -> Result<(), Dropped> {
+        for Batch { bytes, messages } in batches {
+            let Self { stream, seat, .. } = self;
+            under_deadline(&seat.0, async { Ok(stream.write_all(&bytes).await?) }).await.map_err(|end| end.reason)?;
+            seat.0.metrics.sent(messages, bytes.len());
+            self.spoke = Instant::now();
+        }
+        Ok(())
     }
 }

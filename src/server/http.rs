@@ -5,7 +5,9 @@
 //! its answer is cut off by the limit on the life of the whole connection.
 
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::future::pending;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use hyper::body::Incoming;
 use hyper::header::{
@@ -19,14 +21,15 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
-use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::sync::oneshot;
+use tokio::time::{sleep, timeout};
 
 use super::access::Refusal;
-use super::content::{Body, Content, empty};
+use super::content::{Body, Content};
+use super::events::{self, Grant};
 use super::query::Query;
 use super::routes::{self, Resource};
-use super::{Settings, Shared, events, upgrade};
+use super::{Settings, Shared, upgrade};
 use crate::metrics::Dropped;
 
 /// The largest head of a request, in bytes.
@@ -48,86 +51,61 @@ const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resour
 /// The answer to a request.
 pub(super) type Answer = Response<Body>;
 
-/// Until when a connection is served.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Deadline {
-    /// Then the client is asked to come again.
-    Leave(Instant),
-    /// Then it is cut off: it does not take what it was sent.
-    Cut(Instant),
-    /// It may stay.
-    None,
-}
-
-/// A connection, as what is sent on it sees it.
-#[derive(Debug)]
-pub(super) struct Line(watch::Sender<Deadline>);
-
-impl Line {
-    pub(super) fn get(&self) -> Deadline {
-        *self.0.borrow()
-    }
-
-    pub(super) fn set(&self, deadline: Deadline) {
-        self.0.send_replace(deadline);
-    }
-
-    /// Waits until the deadline has passed, however often it is moved until then.
-    async fn passed(&self) -> Deadline {
-        let mut deadline = self.0.subscribe();
-        loop {
-            let now = *deadline.borrow_and_update();
-            match now {
-                Deadline::Leave(at) | Deadline::Cut(at) => tokio::select! {
-                    () = sleep_until(at) => return now,
-                    _ = deadline.changed() => {}
-                },
-                Deadline::None => drop(deadline.changed().await),
-            }
-        }
-    }
-}
-
-/// Serves one connection until it is closed or has become a WebSocket.
+/// Serves one connection until it is closed, or is an event stream or a WebSocket and no more hyper's.
 pub(super) async fn serve(shared: Arc<Shared>, stream: TcpStream) {
     let timing = shared.timing;
-    let stop = shared.stop.clone();
-    let line = Arc::new(Line(watch::Sender::new(Deadline::Leave(Instant::now() + timing.connection))));
-    let service = service_fn({
-        let line = line.clone();
-        move |request| {
-            let (shared, line) = (shared.clone(), line.clone());
-            async move { Ok::<_, Infallible>(answer(&shared, request, line).await) }
+    let (stop, tasks) = (shared.stop.clone(), shared.tasks.clone());
+    let (granting, mut granted) = oneshot::channel();
+    let granting = Mutex::new(Some(granting));
+    let service = service_fn(|request| {
+        let (shared, granting) = (&shared, &granting);
+        async move {
+            let mut grant = None;
+            let answer = answer(shared, request, &mut grant).await;
+            let granting = grant.and_then(|grant| Some((take(granting)?, grant)));
+            if let Some((granting, grant)) = granting {
+                // Whoever waits for it is below, and ends all this.
+                let _ = granting.send((answer, grant));
+                return pending().await;
+            }
+            Ok::<_, Infallible>(answer)
         }
     });
-    let connection = http1::Builder::new()
+    let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(timing.handshake)
         .max_buf_size(MAX_HEAD)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
-    let mut connection = std::pin::pin!(connection);
     tokio::select! {
         // How a connection ends concerns nobody but the client.
-        _ = connection.as_mut() => return,
-        () = stop.cancelled() => {}
-        deadline = line.passed() => if matches!(deadline, Deadline::Cut(_)) {
+        _ = &mut connection => return,
+        Ok((answer, grant)) = &mut granted => {
+            if let Some(parts) = connection.into_parts() {
+                // A task of its own, so that what hyper needed for the connection is freed.
+                tasks.spawn(events::serve(parts.io.into_inner(), answer, grant));
+            }
             return;
         }
+        () = stop.cancelled() => {}
+        () = sleep(timing.connection) => {}
     }
-    connection.as_mut().graceful_shutdown();
-    // A stream has come to its end, and needs no more time than a WebSocket that is closed.
-    let patience = if matches!(line.get(), Deadline::Leave(_)) { timing.write } else { timing.close };
-    let _ = timeout(patience, connection).await;
+    Pin::new(&mut connection).graceful_shutdown();
+    let _ = timeout(timing.write, connection).await;
 }
 
-async fn answer(shared: &Arc<Shared>, request: Request<Incoming>, line: Arc<Line>) -> Answer {
+fn take<T>(slot: &Mutex<Option<T>>) -> Option<T> {
+    slot.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+/// The answer to a request; if it is one for an event stream that is granted, only its head.
+async fn answer(shared: &Arc<Shared>, request: Request<Incoming>, grant: &mut Option<Grant>) -> Answer {
     let settings = shared.settings();
     let origin = request.headers().get(ORIGIN).cloned();
     let mut answer = match settings.access.admit(request.uri(), request.headers()) {
         Err(refusal) => refused(refusal, request.headers()).await,
         Ok(()) => {
-            let mut answer = match admitted(shared, &settings, request, line).await {
+            let mut answer = match admitted(shared, &settings, request, grant).await {
                 Ok(answer) => answer,
                 Err((refusal, headers)) => refused(refusal, &headers).await,
             };
@@ -154,7 +132,7 @@ async fn admitted(
     shared: &Arc<Shared>,
     settings: &Settings,
     request: Request<Incoming>,
-    line: Arc<Line>,
+    grant: &mut Option<Grant>,
 ) -> Result<Answer, (Refusal, HeaderMap)> {
     let access = &settings.access;
     let headers = request.headers();
@@ -185,18 +163,21 @@ async fn admitted(
         return Ok(answer);
     }
     if matches!(resource, Resource::Events) && request.method() == Method::GET {
-        return Ok(stream(shared, &request, line).await);
+        return Ok(stream(shared, &request, grant).await);
     }
     Ok(routes::content(shared, settings, &resource, headers).answer(headers).await)
 }
 
 /// The event stream, if there is room for one more client.
-async fn stream(shared: &Arc<Shared>, request: &Request<Incoming>, line: Arc<Line>) -> Answer {
+async fn stream(shared: &Arc<Shared>, request: &Request<Incoming>, grant: &mut Option<Grant>) -> Answer {
     let headers = request.headers();
     match Query::of(request) {
         Err(message) => Content::error(StatusCode::BAD_REQUEST, &message).answer(headers).await,
         Ok(query) => match shared.seat() {
-            Some(seat) => events::answer(query, line, seat),
+            Some(seat) => {
+                *grant = Some(Grant { query, seat });
+                events::announce()
+            }
             None => full(shared, headers).await,
         },
     }
@@ -221,7 +202,7 @@ async fn refused(refusal: Refusal, headers: &HeaderMap) -> Answer {
 }
 
 fn options(headers: &HeaderMap) -> Answer {
-    let mut answer = Response::new(empty());
+    let mut answer = Response::new(Body::default());
     *answer.status_mut() = StatusCode::NO_CONTENT;
     let answered = answer.headers_mut();
     answered.insert(ALLOW, METHODS);

@@ -59,8 +59,8 @@ enum Protocol {
 
 /// Why a session ends, and what the client is told if it still listens.
 #[derive(Debug)]
-struct End {
-    reason: Dropped,
+pub(super) struct End {
+    pub(super) reason: Dropped,
     farewell: Farewell,
 }
 
@@ -261,7 +261,7 @@ fn newer(list: Option<&List>, sent: &mut u64) -> Option<Batch> {
 
 /// Writes, unless the client takes too long: for all, or for the little time that is left when the server is being
 /// stopped. Either leaves a frame cut in two, after which nothing more can be said.
-async fn under_deadline(shared: &Shared, write: impl Future<Output = Result<(), Error>>) -> Result<(), End> {
+pub(super) async fn under_deadline(shared: &Shared, write: impl Future<Output = Result<(), Error>>) -> Result<(), End> {
     let mut write = std::pin::pin!(write);
     tokio::select! {
         biased;

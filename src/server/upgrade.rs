@@ -16,7 +16,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::content::{Content, empty};
+use super::content::{Body, Content};
 use super::http::{Answer, full};
 use super::query::Query;
 use super::session::Session;
@@ -52,7 +52,7 @@ pub(super) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> 
         Err(message) => return Content::error(StatusCode::BAD_REQUEST, &message).answer(headers).await,
     };
     let Some(seat) = shared.seat() else { return full(shared, headers).await };
-    let mut answer = Response::new(empty());
+    let mut answer = Response::new(Body::default());
     *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = answer.headers_mut();
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
