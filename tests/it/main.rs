@@ -2,6 +2,7 @@
 
 mod api;
 mod architecture;
+mod attack;
 mod browser;
 mod config;
 mod daemon;

@@ -181,8 +181,17 @@ impl Daemon {
 
     /// Its resident memory, in KiB.
     pub fn memory(&self) -> u64 {
+        self.size("VmRSS:")
+    }
+
+    /// The most that it ever was, in KiB.
+    pub fn peak_memory(&self) -> u64 {
+        self.size("VmHWM:")
+    }
+
+    fn size(&self, of: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id().unwrap())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(of)).unwrap();
         line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
