@@ -41,7 +41,7 @@ pub struct Cli {
     #[arg(long, value_name = "PORT", help_heading = WATCH)]
     pub endpoint_port: Option<String>,
 
-    /// An ssh host for fleetctl to tunnel through; not with -e
+    /// An ssh host for fleetctl to tunnel through; not with --endpoint
     #[arg(short = 't', long, value_name = "HOST", help_heading = WATCH)]
     pub tunnel: Option<String>,
 

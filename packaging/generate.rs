@@ -1,0 +1,188 @@
+//! Writes what is installed and follows from the options: the configuration file, the man page and the completions of
+//! shells. `cargo run --example generate-packaging [DIRECTORY]`; without one it is `packaging`.
+//!
+//! Names and help come from the command line's definition, values from what is in force when nothing is set.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fs;
+use std::io::{self, Error};
+use std::path::{Path, PathBuf};
+
+use clap::{Arg, Command, CommandFactory};
+use clap_complete::Shell;
+use clap_mangen::Man;
+use clap_mangen::roff::{Roff, bold, roman};
+use fleet_monitor::cli::Cli;
+use fleet_monitor::config;
+
+/// Options that are not in the file.
+const NOT_IN_THE_FILE: [&str; 4] = ["config", "check_config", "help", "version"];
+
+/// What is shown for an option that is not set by default.
+const EXAMPLES: [(&str, &str); 8] = [
+    ("fleetctl", "/opt/bin/fleetctl"),
+    ("endpoint", "172.17.8.101"),
+    ("tunnel", "bastion.example.com"),
+    ("api", "http://172.17.8.101:49153"),
+    ("record", "/var/lib/fleet-monitor/record.jsonl"),
+    ("replay", "/var/lib/fleet-monitor/record.jsonl"),
+    ("bind", "127.0.0.1"),
+    ("token_file", "/etc/fleet-monitor.token"),
+];
+
+/// What the service needs besides.
+const OF_THE_SERVICE: [(&str, &str); 5] = [
+    ("port", "Where fleet-monitor.socket is active, that says where, and neither port nor bind does."),
+    ("record", "The service may write where ReadWritePaths= of its unit says."),
+    ("token_file", "The service's user must be able to read it."),
+    ("max_clients", "LimitNOFILE= of the service must be larger."),
+    ("log_to", "fleet-monitor.service says journal."),
+];
+
+const HEAD: &str = "\
+# The configuration of fleet-monitor. Each line that begins with #key shows a default; an option that is not set by
+# default has an example.
+#
+# An option can also be set as FLEET_MONITOR_KEY in the environment, or as --key on the command line (with - for _);
+# both are stronger than this file. `fleet-monitor --check-config` says what is in force and where it came from.
+# `systemctl reload fleet-monitor` takes changes into use; the log names what needs a restart.
+";
+
+/// The sections of the man page that are not in the help, as paragraphs: what, and what it is for.
+const SECTIONS: [(&str, &[(&str, &str)]); 4] = [
+    (
+        "FILES",
+        &[
+            (config::DEFAULT_FILE, "The configuration; it need not be there. Every option is in it, with its default."),
+            ("/etc/fleet-monitor.env", "Environment variables for fleet-monitor.service, one NAME=value on a line."),
+        ],
+    ),
+    (
+        "ENVIRONMENT",
+        &[
+            ("FLEET_MONITOR_KEY", "Sets an option, such as FLEET_MONITOR_UNIT_FREQ=5 for --unit-freq 5."),
+            ("FLEET_MONITOR_CONFIG", "Names the configuration file, as --config does."),
+            ("NOTIFY_SOCKET, WATCHDOG_USEC", "From systemd: where readiness and status are told, and how often."),
+            ("LISTEN_FDS, LISTEN_PID", "From systemd: the sockets to listen on, instead of port and bind."),
+            ("JOURNAL_STREAM", "From systemd: whether standard error leads to the journal."),
+        ],
+    ),
+    (
+        "EXIT STATUS",
+        &[
+            ("0", "It was asked to stop, or to tell its help, version or configuration."),
+            ("1", "Something failed that is neither of these, such as a port that is in use."),
+            ("2", "Wrong usage of the command line."),
+            ("78", "A wrong configuration, told on standard error. Trying again does not help."),
+        ],
+    ),
+    (
+        "SIGNALS",
+        &[
+            ("SIGHUP", "Reads the configuration again. A wrong one is told, and the old one stays."),
+            ("SIGTERM, SIGINT", "Ends within five seconds, after telling all clients."),
+        ],
+    ),
+];
+
+fn main() -> io::Result<()> {
+    let here = || Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging");
+    let directory = env::args_os().nth(1).map_or_else(here, PathBuf::from);
+    let mut command = Cli::command();
+    command.build();
+    put(&directory.join("etc/fleet-monitor.toml"), configuration(&command)?.as_bytes())?;
+    put(&directory.join("man/fleet-monitor.1"), &man_page(&command)?)?;
+    for (shell, name) in
+        [(Shell::Bash, "fleet-monitor.bash"), (Shell::Zsh, "_fleet-monitor"), (Shell::Fish, "fleet-monitor.fish")]
+    {
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut command.clone(), "fleet-monitor", &mut script);
+        put(&directory.join("completions").join(name), &script)?;
+    }
+    Ok(())
+}
+
+fn put(path: &Path, content: &[u8]) -> io::Result<()> {
+    let failed = |error: Error| Error::new(error.kind(), format!("cannot write {}: {error}", path.display()));
+    path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(path, content)).map_err(failed)
+}
+
+fn configuration(command: &Command) -> io::Result<String> {
+    let nothing = BTreeMap::from([("FLEET_MONITOR_CONFIG".to_owned(), "/dev/null".to_owned())]);
+    let (_, settings) = config::load(&Cli::default(), &nothing).map_err(Error::other)?;
+    let mut text = HEAD.to_owned();
+    let mut heading = None;
+    for option in command.get_arguments().filter(|option| !NOT_IN_THE_FILE.contains(&option.get_id().as_str())) {
+        let key = option.get_id().as_str();
+        let setting = settings.iter().find(|setting| setting.key == key);
+        let setting = setting.ok_or_else(|| Error::other(format!("--{key} is no option of the file")))?;
+        if heading != option.get_help_heading() {
+            heading = option.get_help_heading();
+            text += &format!("\n\n# {}\n", heading.unwrap_or_default());
+        }
+        let mut comment = help(option, setting.value.is_some());
+        if let Some((_, note)) = OF_THE_SERVICE.iter().find(|(of, _)| *of == key) {
+            comment += &format!(" {note}");
+        }
+        text += &format!("\n{}", filled(&comment));
+        text += &match (&setting.value, EXAMPLES.iter().find(|(of, _)| *of == key)) {
+            (Some(value), _) => format!("#{key} = {value}\n"),
+            (None, Some((_, example))) => format!("# Example: {key} = \"{example}\"\n"),
+            (None, None) => return Err(Error::other(format!("{key} has neither a default nor an example"))),
+        };
+    }
+    Ok(text)
+}
+
+/// The help of an option as a sentence, with what is so without it unless the next line shows that.
+fn help(option: &Arg, shown: bool) -> String {
+    let help = option.get_help().map(ToString::to_string).unwrap_or_default();
+    let (what, default) = match help.split_once(" [default: ") {
+        Some((what, default)) => (what, default.trim_end_matches(']')),
+        None => (&*help, ""),
+    };
+    let what = what.trim_end_matches('.');
+    if shown || default.is_empty() { format!("{what}.") } else { format!("{what}. Without it: {default}.") }
+}
+
+/// As lines of comment, 100 columns wide at most.
+fn filled(text: &str) -> String {
+    let mut lines = String::new();
+    let mut line = "#".to_owned();
+    for word in text.split_whitespace() {
+        if line.chars().count() + 1 + word.chars().count() > 100 {
+            lines += &format!("{line}\n");
+            line = "#".to_owned();
+        }
+        line += &format!(" {word}");
+    }
+    lines + &line + "\n"
+}
+
+fn man_page(command: &Command) -> io::Result<Vec<u8>> {
+    let man = Man::new(command.clone()).title("fleet-monitor").manual("fleet-monitor");
+    let mut page = Vec::new();
+    man.render_title(&mut page)?;
+    man.render_name_section(&mut page)?;
+    // The whole list of options would come here, and once more below.
+    let mut usage = Roff::new();
+    usage.control("SH", ["SYNOPSIS"]).text([bold("fleet-monitor"), roman(" [OPTIONS]")]);
+    usage.to_writer(&mut page)?;
+    man.render_description_section(&mut page)?;
+    man.render_options_section(&mut page)?;
+    let mut rest = Roff::new();
+    let spellings = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    rest.control("SH", ["CONFIGURATION"]).text([roman(spellings)]);
+    for (title, entries) in SECTIONS {
+        rest.control("SH", [title]);
+        for (what, meaning) in entries {
+            rest.control("TP", []).text([bold(*what)]).text([roman(*meaning)]);
+        }
+    }
+    rest.control("SH", ["SEE ALSO"]);
+    rest.text([bold("fleetctl"), roman("(1), "), bold("systemd.service"), roman("(5), ")]);
+    rest.text([bold("systemd.socket"), roman("(5), "), bold("journalctl"), roman("(1)")]);
+    rest.to_writer(&mut page)?;
+    Ok(page)
+}
