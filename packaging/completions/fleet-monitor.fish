@@ -3,7 +3,7 @@ complete -c fleet-monitor -s m -l machine-freq -d 'Seconds between polls of mach
 complete -c fleet-monitor -s u -l unit-freq -d 'Seconds between polls of units [default: 2]' -r
 complete -c fleet-monitor -s e -l endpoint -d 'An etcd host for fleetctl to connect to' -r
 complete -c fleet-monitor -l endpoint-port -d 'The port of that etcd [default: 4001]' -r
-complete -c fleet-monitor -s t -l tunnel -d 'An ssh host for fleetctl to tunnel through; not with -e' -r
+complete -c fleet-monitor -s t -l tunnel -d 'An ssh host for fleetctl to tunnel through; not with --endpoint' -r
 complete -c fleet-monitor -l tunnel-port -d 'The port of that ssh server [default: 22]' -r
 complete -c fleet-monitor -l source -d 'auto, fleetctl, api or replay; auto is the API if its socket is there and nothing asks for fleetctl [default: auto]' -r
 complete -c fleet-monitor -l api -d 'The fleet API, unix://PATH or http://HOST:PORT [default: unix:///var/run/fleet.sock]' -r

@@ -6,10 +6,21 @@ pub mod fleetd;
 mod process;
 mod proxy;
 
+use std::path::PathBuf;
+
 pub use daemon::{Client, Daemon, Program};
 pub use double::{Double, VERSIONS, recorded};
 pub use process::Process;
 pub use proxy::Proxy;
+
+/// Where `packaging/build` has put what it made; none if that is not to be tested. Under CI it is.
+pub fn packages() -> Option<PathBuf> {
+    let packages = std::env::var_os("FLEET_MONITOR_PACKAGES").map(PathBuf::from);
+    if packages.is_none() {
+        cannot_run("FLEET_MONITOR_PACKAGES names no directory with packages; `tests/run --system` builds them");
+    }
+    packages
+}
 
 /// Says why a test cannot run; that fails it under CI.
 pub fn cannot_run(why: &str) {

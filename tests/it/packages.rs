@@ -1,0 +1,245 @@
+//! What is released: the files that follow from the options, and what `packaging/build` has made.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tempfile::TempDir;
+
+use crate::support::packages;
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The newest glibc of which the released binary may want something: CoreOS of 2015 and RHEL 7 have it.
+const GLIBC: (u32, u32) = (2, 17);
+
+fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// What a command prints; it has to succeed.
+fn output(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The paths of all files in a directory, relative to it.
+fn files(directory: &Path) -> BTreeSet<PathBuf> {
+    let mut found = BTreeSet::new();
+    let mut directories = vec![directory.to_owned()];
+    while let Some(next) = directories.pop() {
+        for entry in fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                directories.push(path);
+            } else {
+                found.insert(path.strip_prefix(directory).unwrap().to_owned());
+            }
+        }
+    }
+    found
+}
+
+/// The settings in force with a configuration file, without the column that says where they came from.
+fn settings(file: &str) -> Vec<String> {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("fleet-monitor.toml");
+    fs::write(&path, file).unwrap();
+    let mut program = Command::new(env!("CARGO_BIN_EXE_fleet-monitor"));
+    let report = output(program.env_clear().arg("--check-config").arg("--config").arg(path));
+    report.lines().map(|line| line.split("  # ").next().unwrap().trim_end().to_owned()).collect()
+}
+
+#[test]
+fn what_follows_from_the_options_is_as_they_are() {
+    let generator = Path::new(env!("CARGO_BIN_EXE_fleet-monitor")).with_file_name("examples/generate-packaging");
+    assert!(generator.is_file(), "build it first: cargo build --example generate-packaging");
+    let directory = TempDir::new().unwrap();
+    output(Command::new(generator).arg(directory.path()));
+    let written = files(directory.path());
+    assert_eq!(written.len(), 5, "{written:?}");
+    for path in written {
+        let committed = fs::read_to_string(repository("packaging").join(&path)).unwrap_or_default();
+        let generated = fs::read_to_string(directory.path().join(&path)).unwrap();
+        assert!(committed == generated, "{path:?} is not up to date; write it: cargo run --example generate-packaging");
+    }
+}
+
+#[test]
+fn the_configuration_file_shows_every_option_as_it_is_by_default() {
+    let file = fs::read_to_string(repository("packaging/etc/fleet-monitor.toml")).unwrap();
+    let by_default = settings("");
+    assert_eq!(settings(&file), by_default, "nothing is set");
+
+    let shown: Vec<&str> = file
+        .lines()
+        .filter_map(|line| line.strip_prefix('#'))
+        .filter(|line| line.starts_with(|first: char| first.is_ascii_lowercase()))
+        .collect();
+    assert_eq!(settings(&shown.join("\n")), by_default);
+    let key = |line: &str| line.split([' ', '=']).next().unwrap().to_owned();
+    let shown: BTreeSet<String> = shown.into_iter().map(key).collect();
+    let set: BTreeSet<String> = by_default.iter().filter(|line| !line.starts_with('#')).map(|line| key(line)).collect();
+    assert_eq!(shown, set);
+
+    // The others have an example that is in order.
+    let examples: BTreeSet<&str> = file.lines().filter_map(|line| line.strip_prefix("# Example: ")).collect();
+    assert_eq!(shown.len() + examples.len(), by_default.len());
+    for example in examples {
+        assert!(settings(example).iter().any(|line| key(line) == key(example)), "{example}");
+    }
+}
+
+#[test]
+fn all_that_was_built_is_in_the_list_of_checksums() {
+    let Some(packages) = packages() else { return };
+    let list = fs::read_to_string(packages.join("SHA256SUMS")).unwrap();
+    output(Command::new("sha256sum").args(["--check", "--strict", "SHA256SUMS"]).current_dir(&packages));
+    let mut listed: BTreeSet<PathBuf> = list.lines().map(|line| line.split_once("  ").unwrap().1.into()).collect();
+    listed.insert("SHA256SUMS".into());
+    assert_eq!(listed, files(&packages));
+}
+
+#[test]
+fn the_binary_starts_with_glibc_2_17() {
+    let Some(packages) = packages() else { return };
+    let binary = packages.join("fleet-monitor");
+    let versions = output(Command::new("readelf").args(["--version-info", "--wide"]).arg(&binary));
+    let wanted: BTreeSet<(u32, u32)> = versions
+        .split_whitespace()
+        .filter_map(|word| word.strip_prefix("GLIBC_"))
+        .map(|version| {
+            let mut numbers = version.split('.').map(|number| number.parse().unwrap());
+            (numbers.next().unwrap(), numbers.next().unwrap())
+        })
+        .collect();
+    assert!(!wanted.is_empty() && wanted.last().unwrap() <= &GLIBC, "{wanted:?}");
+
+    let libraries = output(Command::new("readelf").args(["--dynamic", "--wide"]).arg(&binary));
+    for line in libraries.lines().filter(|line| line.contains("(NEEDED)")) {
+        let library = line.split(['[', ']']).nth(1).unwrap();
+        let of_glibc =
+            ["libc.so.6", "libm.so.6", "libpthread.so.0", "libdl.so.2", "librt.so.1", "ld-linux-x86-64.so.2"];
+        assert!(of_glibc.contains(&library), "{library} is not of glibc");
+    }
+    assert_eq!(output(Command::new(binary).arg("--version")), format!("fleet-monitor {VERSION}\n"));
+}
+
+#[test]
+fn the_static_binary_starts_without_any_library() {
+    let Some(packages) = packages() else { return };
+    let binary = packages.join("fleet-monitor-static");
+    let headers = output(Command::new("readelf").args(["--program-headers", "--dynamic", "--wide"]).arg(&binary));
+    assert!(headers.contains("LOAD") && !headers.contains("INTERP") && !headers.contains("(NEEDED)"), "{headers}");
+    assert_eq!(output(Command::new(binary).arg("--version")), format!("fleet-monitor {VERSION}\n"));
+}
+
+#[test]
+fn the_debian_package_holds_the_binary_and_what_belongs_to_it() {
+    let Some(packages) = packages() else { return };
+    let package = packages.join(format!("fleet-monitor_{VERSION}-1_amd64.deb"));
+    let root = TempDir::new().unwrap();
+    output(Command::new("dpkg-deb").arg("--raw-extract").arg(&package).arg(root.path()));
+    let at = |path: &str| root.path().join(path);
+    for (installed, is) in [
+        ("usr/bin/fleet-monitor", packages.join("fleet-monitor")),
+        ("etc/fleet-monitor.toml", repository("packaging/etc/fleet-monitor.toml")),
+        ("lib/systemd/system/fleet-monitor.service", repository("packaging/lib/systemd/system/fleet-monitor.service")),
+        ("lib/systemd/system/fleet-monitor.socket", repository("packaging/lib/systemd/system/fleet-monitor.socket")),
+        ("usr/lib/sysusers.d/fleet-monitor.conf", repository("packaging/lib/sysusers.d/fleet-monitor.conf")),
+    ] {
+        assert!(fs::read(at(installed)).unwrap() == fs::read(is).unwrap(), "{installed}");
+    }
+    for installed in [
+        "usr/share/bash-completion/completions/fleet-monitor",
+        "usr/share/doc/fleet-monitor/changelog.Debian.gz",
+        "usr/share/doc/fleet-monitor/copyright",
+        "usr/share/fish/vendor_completions.d/fleet-monitor.fish",
+        "usr/share/man/man1/fleet-monitor.1.gz",
+        "usr/share/zsh/vendor-completions/_fleet-monitor",
+    ] {
+        assert!(at(installed).is_file(), "{installed}");
+    }
+    assert_eq!(fs::read_to_string(at("DEBIAN/conffiles")).unwrap().trim(), "/etc/fleet-monitor.toml");
+    for script in ["postinst", "prerm", "postrm"] {
+        assert_eq!(
+            fs::read(at("DEBIAN").join(script)).unwrap(),
+            fs::read(repository("packaging/debian").join(script)).unwrap()
+        );
+    }
+    let changelog = fs::read_to_string(repository("packaging/debian/changelog")).unwrap();
+    assert!(changelog.starts_with(&format!("fleet-monitor ({VERSION}-1) ")), "{changelog}");
+}
+
+#[test]
+fn the_archive_for_coreos_installs_itself() {
+    let Some(packages) = packages() else { return };
+    let directory = TempDir::new().unwrap();
+    let archive = packages.join(format!("fleet-monitor-{VERSION}-coreos.tar.gz"));
+    output(Command::new("tar").args(["--extract", "--gzip", "--file"]).arg(archive).arg("-C").arg(directory.path()));
+    let script = directory.path().join(format!("fleet-monitor-{VERSION}-coreos/install-coreos"));
+    let root = directory.path().join("root");
+    output(Command::new(script).arg("--root").arg(&root));
+    let installed = fs::read(root.join("opt/bin/fleet-monitor")).unwrap();
+    assert!(installed == fs::read(packages.join("fleet-monitor")).unwrap());
+    assert!(root.join("etc/systemd/system/fleet-monitor.socket").is_file());
+}
+
+/// Containers of the image, in a store of their own.
+struct Containers(TempDir);
+
+impl Containers {
+    fn buildah(&self) -> Command {
+        let mut buildah = Command::new("buildah");
+        buildah.args(["--storage-driver", "vfs", "--root"]).arg(self.0.path().join("root"));
+        buildah.arg("--runroot").arg(self.0.path().join("run"));
+        buildah
+    }
+}
+
+/// A command that is ended with all that it started.
+struct Group(Child);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let group = i32::try_from(self.0.id()).ok().and_then(Pid::from_raw);
+        let _ = group.map(|group| kill_process_group(group, Signal::TERM));
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn the_container_runs_without_power_and_answers() {
+    let Some(packages) = packages() else { return };
+    let containers = Containers(TempDir::new().unwrap());
+    let image = packages.join(format!("fleet-monitor-{VERSION}-container.tar"));
+    let name = output(containers.buildah().args(["from", "--quiet"]).arg(format!("oci-archive:{}", image.display())));
+    let config = output(containers.buildah().args(["inspect", "--format", "{{.Config}}", name.trim()]));
+    let config: serde_json::Value = serde_json::from_str(&config).unwrap();
+    let config = &config["config"];
+    assert_eq!(config["User"], "65534:65534");
+    assert_eq!(config["Entrypoint"], serde_json::json!(["/usr/bin/fleet-monitor"]));
+    assert!(config["ExposedPorts"].get("8989/tcp").is_some(), "{config}");
+
+    let mut run = containers.buildah();
+    run.args(["run", "--isolation", "chroot", name.trim(), "--", config["Entrypoint"][0].as_str().unwrap()]);
+    run.args(["--demo", "--bind", "127.0.0.1", "--port", "0"]).process_group(0);
+    let child = run.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = Group(child);
+    let mut lines = BufReader::new(child.0.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let listening = lines.find(|line| line.contains("listening on ")).expect("it listens");
+    let mut client = TcpStream::connect(listening.rsplit(' ').next().unwrap()).unwrap();
+    client.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    drop(child);
+    // Its standard error is closed when the last of its processes has ended.
+    lines.for_each(drop);
+}
