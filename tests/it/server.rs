@@ -492,7 +492,7 @@ async fn a_client_that_answers_no_ping_is_dropped_and_one_that_does_is_not() {
 
 #[tokio::test]
 async fn a_client_that_takes_long_is_asked_whether_it_is_there_before_it_is_dropped() {
-    let timing = Timing { ping: Duration::from_millis(100), answer: Duration::from_millis(300), ..Timing::default() };
+    let timing = Timing { ping: Duration::from_millis(100), answer: Duration::from_secs(10), ..Timing::default() };
     let mut bench = Bench::with(settings(), timing, Publish::Changes).await;
     let mut slow = bench.raw_client().await;
     bench.until("the client", |bench| bench.server.clients() == 1).await;
