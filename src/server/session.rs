@@ -6,8 +6,10 @@
 //!
 //! It knows the feed and the socket. It does not know HTTP, nor why the client was let in.
 
+use std::io::ErrorKind;
+
 use bytes::Bytes;
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{FutureExt, SinkExt, StreamExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -174,6 +176,11 @@ impl Session {
         loop {
             let done = tokio::select! {
                 biased;
+                // First, so that for what happens most by far nothing else is looked at.
+                changed = self.feed.changed() => match changed {
+                    Ok(()) => self.send_news().await,
+                    Err(_) => Err(End::shutdown()),
+                },
                 () = &mut stop => Err(End::shutdown()),
                 message = self.socket.next() => {
                     pinged = None;
@@ -185,10 +192,6 @@ impl Session {
                         Some(Err(error)) => Err(error.into()),
                     }
                 }
-                changed = self.feed.changed() => match changed {
-                    Ok(()) => self.send_news().await,
-                    Err(_) => Err(End::shutdown()),
-                },
                 () = &mut alarm => {
                     let now = Instant::now();
                     let done = if pinged.is_some_and(|pinged| now >= pinged + timing.answer) {
@@ -248,16 +251,32 @@ impl Session {
 
     async fn send(&mut self, batches: Vec<Batch>) -> Result<(), End> {
         for batch in batches {
+            let written = self.write_at_once(batch.bytes())?;
             let Self { socket, seat, .. } = self;
-            under_deadline(&seat.0, async {
-                socket.flush().await?;
-                Ok(socket.get_mut().write_all(batch.bytes()).await?)
-            })
-            .await?;
+            if written < batch.bytes().len() {
+                under_deadline(&seat.0, async {
+                    // Nothing may come between the parts of a frame.
+                    if written == 0 {
+                        socket.flush().await?;
+                    }
+                    Ok(socket.get_mut().write_all(&batch.bytes()[written..]).await?)
+                })
+                .await?;
+            }
             seat.0.metrics.sent(batch.messages(), batch.bytes().len());
             self.spoke = Instant::now();
         }
         Ok(())
+    }
+
+    /// Writes what the kernel takes at once, which mostly is all: then there is no deadline to set.
+    fn write_at_once(&mut self, bytes: &[u8]) -> Result<usize, Error> {
+        let Some(flushed) = self.socket.flush().now_or_never() else { return Ok(0) };
+        flushed?;
+        match self.socket.get_ref().unmetered().try_write(bytes) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
+            written => Ok(written?),
+        }
     }
 
     async fn ping(&mut self) -> Result<(), End> {
