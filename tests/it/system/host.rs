@@ -50,7 +50,6 @@ impl Host {
             .arg(format!("--directory={}", root().display()))
             .arg(format!("--machine={name}"))
             .arg(format!("--bind-ro={repository}/packaging:/mnt/packaging"))
-            .arg(format!("--bind-ro={repository}/fleet-monitor.service:/mnt/fleet-monitor.service"))
             .arg(format!("--bind-ro={}:/mnt/fleet-monitor", binary.display()))
             .arg(format!("--bind-ro={}:/mnt/fleetctl", double.display()))
             .stdin(Stdio::null())
@@ -70,7 +69,7 @@ impl Host {
         // In /opt/bin the unit's $PATH finds it, and it keeps its notes where it lies.
         host.sh("mkdir -p /opt/bin && ln -s /mnt/fleetctl /opt/bin/fleetctl && echo v1.0.0 > /opt/bin/version");
         host.sh("chown daemon /opt/bin");
-        host.sh("/mnt/packaging/install --service /mnt/fleet-monitor");
+        host.sh("/mnt/packaging/install-coreos --binary /mnt/fleet-monitor");
         host.drop_in("fleetctl", "ReadWritePaths=/opt/bin");
         Some(host)
     }
