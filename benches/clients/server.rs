@@ -31,7 +31,7 @@ impl Bench {
     /// With so many units. Pings and heartbeats are not counted among the frames: there are none.
     pub async fn start(units: usize) -> Self {
         const NEVER: Duration = Duration::from_secs(3600);
-        Self::with(units, Timing { ping: NEVER, silence: NEVER, heartbeat: NEVER, ..Timing::default() }).await
+        Self::with(units, Timing { ping: NEVER, answer: NEVER, heartbeat: NEVER, ..Timing::default() }).await
     }
 
     pub async fn with(units: usize, timing: Timing) -> Self {

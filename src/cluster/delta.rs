@@ -16,6 +16,13 @@ pub struct Change<T> {
     pub after: Option<Arc<T>>,
 }
 
+impl<T> Change<T> {
+    /// Whether the row as it was, or as it is, is such a one.
+    pub fn any(&self, is: impl Fn(&T) -> bool) -> bool {
+        self.before.iter().chain(&self.after).any(|row| is(row))
+    }
+}
+
 /// What changed of each list, in the order of the lists.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Delta {

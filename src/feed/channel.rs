@@ -1,12 +1,17 @@
 //! The second protocol: what a client is told, from its first message on.
 //!
 //! Clients that want the same get the same bytes: they share a [`Channel`]. A [`Follower`] is one client on it, of which
-//! nothing is kept but the revision that it has. It does not know sockets, and time is passed in.
+//! nothing is kept but the revision that it has.
+//!
+//! What everybody may want (all rows, and what came last) there is once. What is made for some, since they filter or
+//! lag, has to find room: however many strangers want however many different things, memory is bounded. This module does
+//! not know sockets, and time is passed in.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::{Bytes, BytesMut};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::history::{Entry, Subject};
 use super::subscription::{Subscription, Topic};
@@ -34,36 +39,123 @@ pub struct Position {
     pub revision: u64,
 }
 
-/// Messages as they travel, one after the other.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Batch {
-    /// The bytes for the wire.
-    pub bytes: Bytes,
-    /// How many messages they are.
-    pub messages: usize,
+/// Messages as they travel, one after the other. Cloning it copies nothing.
+#[derive(Clone, Debug)]
+pub struct Batch(Arc<Encoded>);
+
+#[derive(Debug)]
+struct Encoded {
+    bytes: Bytes,
+    messages: usize,
+    /// What it takes of the room, for as long as anybody has it.
+    _room: Option<OwnedSemaphorePermit>,
 }
 
+impl Batch {
+    /// So many messages.
+    pub fn new(bytes: Bytes, messages: usize) -> Self {
+        Self(Arc::new(Encoded { bytes, messages, _room: None }))
+    }
+
+    /// The bytes for the wire.
+    pub fn bytes(&self) -> &Bytes {
+        &self.0.bytes
+    }
+
+    /// How many messages they are.
+    pub fn messages(&self) -> usize {
+        self.0.messages
+    }
+}
+
+/// There is no room for more that is made for some clients only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("too much is asked for with different filters; try again later, or without a filter")]
+pub struct Crowded;
+
 /// All channels that somebody follows.
-#[derive(Debug, Default)]
-pub struct Channels(Mutex<HashMap<Key, Weak<Channel>>>);
+#[derive(Debug)]
+pub struct Channels {
+    open: Mutex<HashMap<Key, Weak<Channel>>>,
+    room: Arc<Room>,
+}
 
 /// A wish, so that equal ones are equal.
 type Key = (Transport, Vec<Topic>, String);
 
+impl Default for Channels {
+    fn default() -> Self {
+        let left = Arc::new(Semaphore::new(Room::BYTES));
+        Self { open: Mutex::default(), room: Arc::new(Room { left, recent: Mutex::default() }) }
+    }
+}
+
 impl Channels {
+    /// How many different wishes there may be at a time: each is judged anew for each row that changes.
+    const MAX: usize = 1024;
+
     /// The one for this wish.
-    pub fn open(&self, transport: Transport, subscription: Subscription) -> Arc<Channel> {
+    ///
+    /// # Errors
+    ///
+    /// When there are too many different ones.
+    pub fn open(&self, transport: Transport, subscription: Subscription) -> Result<Arc<Channel>, Crowded> {
         let topics = subscription.topics.iter().copied().collect();
         let key = (transport, topics, subscription.filter.to_string());
-        let mut channels = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut channels = lock(&self.open);
         if let Some(channel) = channels.get(&key).and_then(Weak::upgrade) {
-            return channel;
+            return Ok(channel);
         }
-        channels.retain(|_, channel| channel.strong_count() > 0);
-        let channel = Arc::new(Channel { transport, subscription, made: Mutex::default() });
+        if channels.len() >= Self::MAX {
+            channels.retain(|_, channel| channel.strong_count() > 0);
+        }
+        if channels.len() >= Self::MAX && !subscription.filter.is_empty() {
+            return Err(Crowded);
+        }
+        let room = self.room.clone();
+        let channel = Arc::new(Channel { transport, subscription, room, made: Mutex::default() });
         channels.insert(key, Arc::downgrade(&channel));
-        channel
+        Ok(channel)
     }
+}
+
+/// The room for what is made for some clients only.
+#[derive(Debug)]
+struct Room {
+    left: Arc<Semaphore>,
+    /// What was made last, so that it is there for the next who wants it.
+    recent: Mutex<Recent>,
+}
+
+#[derive(Debug, Default)]
+struct Recent {
+    batches: VecDeque<Batch>,
+    bytes: usize,
+}
+
+impl Room {
+    /// All that there is.
+    const BYTES: usize = 64 * 1024 * 1024;
+    /// What nobody needs at the moment may take so much of it.
+    const RECENT: usize = 8 * 1024 * 1024;
+
+    fn take(&self, bytes: Bytes, messages: usize) -> Result<Batch, Crowded> {
+        let size = u32::try_from(bytes.len()).map_err(|_| Crowded)?;
+        let room = self.left.clone().try_acquire_many_owned(size).map_err(|_| Crowded)?;
+        let batch = Batch(Arc::new(Encoded { bytes, messages, _room: Some(room) }));
+        let mut recent = lock(&self.recent);
+        recent.bytes += batch.bytes().len();
+        recent.batches.push_back(batch.clone());
+        while recent.bytes > Self::RECENT {
+            let Some(oldest) = recent.batches.pop_front() else { break };
+            recent.bytes -= oldest.bytes().len();
+        }
+        Ok(batch)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What all clients with the same wish get.
@@ -71,6 +163,7 @@ impl Channels {
 pub struct Channel {
     transport: Transport,
     subscription: Subscription,
+    room: Arc<Room>,
     made: Mutex<Made>,
 }
 
@@ -78,90 +171,152 @@ pub struct Channel {
 #[derive(Debug, Default)]
 struct Made {
     revision: u64,
-    snapshots: Option<Batch>,
-    /// By the revision before it: what is missed since then, if that is known.
-    missed: HashMap<u64, Option<Missed>>,
+    /// What everybody has a right to.
+    kept: Vec<Batch>,
+    snapshots: Weak<Encoded>,
+    /// What is missed since a revision.
+    missed: HashMap<u64, Weak<Encoded>>,
 }
 
-/// What a client missed, and how many rows and events that tells.
-#[derive(Clone, Debug)]
-struct Missed {
-    batch: Batch,
-    rows: usize,
+/// Why a client has to begin anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lost {
+    Forgotten,
+    Exceeding,
+    OtherEpoch,
+    Ahead,
+}
+
+impl Lost {
+    fn reason(self) -> &'static str {
+        match self {
+            Lost::Forgotten => "what came since then is not known any more",
+            Lost::Exceeding => "what came since then is more than all that there is",
+            Lost::OtherEpoch => "this is another run of the program",
+            Lost::Ahead => "this revision is still to come",
+        }
+    }
 }
 
 impl Channel {
-    /// Nearly all clients are at the same revision. What was made for others is kept for no more than so many of them.
-    const MAX_MISSED: usize = 16;
-
     /// What was made for this revision.
     fn made(&self, publication: &Publication) -> MutexGuard<'_, Made> {
-        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut made = lock(&self.made);
         if made.revision != publication.revision {
             *made = Made { revision: publication.revision, ..Made::default() };
         }
         made
     }
 
+    /// Finds room for a batch, unless it is one that all may want.
+    fn settle(&self, bytes: Bytes, messages: usize, for_all: bool, kept: &mut Vec<Batch>) -> Result<Batch, Crowded> {
+        if for_all && self.subscription.filter.is_empty() {
+            let batch = Batch::new(bytes, messages);
+            kept.push(batch.clone());
+            Ok(batch)
+        } else {
+            self.room.take(bytes, messages)
+        }
+    }
+
     /// All that there is.
-    fn snapshots(&self, publication: &Publication) -> Batch {
+    fn snapshots(&self, publication: &Publication) -> Result<Batch, Crowded> {
         let Subscription { topics, filter } = &self.subscription;
-        let snapshots = || topics.iter().map(|topic| (update::snapshot(publication, *topic, filter), None));
-        self.made(publication).snapshots.get_or_insert_with(|| self.batch(publication, snapshots())).clone()
+        let mut made = self.made(publication);
+        if let Some(snapshots) = made.snapshots.upgrade() {
+            return Ok(Batch(snapshots));
+        }
+        let snapshots = topics.iter().map(|topic| (update::snapshot(publication, *topic, filter), None));
+        let (bytes, messages) = self.encode(publication, snapshots);
+        let batch = self.settle(bytes, messages, true, &mut made.kept)?;
+        made.snapshots = Arc::downgrade(&batch.0);
+        Ok(batch)
     }
 
     /// How many rows and events all that there is has.
     fn rows(&self, publication: &Publication) -> usize {
-        let filter = &self.subscription.filter;
+        let Subscription { topics, filter } = &self.subscription;
         let View { units, machines } = &*publication.view;
+        let all = filter.is_empty();
         let rows = |topic: &Topic| match topic {
+            Topic::Units if all => units.len(),
             Topic::Units => units.iter().filter(|unit| filter.unit(unit)).count(),
+            Topic::Machines if all => machines.len(),
             Topic::Machines => machines.iter().filter(|member| filter.machine(member)).count(),
+            Topic::Events if all => publication.history.len(),
             Topic::Events => publication.history.iter().filter(|it| filter.event(&it.event)).count(),
         };
-        self.subscription.topics.iter().map(rows).sum()
+        topics.iter().map(rows).sum()
     }
 
-    /// What came after `revision`; none if that is not known any more.
-    fn missed(&self, publication: &Publication, revision: u64) -> Option<Missed> {
-        let make = || {
-            let entries = publication.log.since(revision)?;
-            let mut rows = 0;
-            let messages = entries.filter_map(|entry| {
-                let (message, count) = self.message(entry)?;
-                rows += count;
-                Some((message, Some(entry.revision)))
-            });
-            let batch = self.batch(publication, messages);
-            Some(Missed { batch, rows })
-        };
-        let missed = &mut self.made(publication).missed;
-        if missed.len() > Self::MAX_MISSED {
-            missed.clear();
+    /// What came after `revision`; none where that is nothing to this channel.
+    fn missed(&self, publication: &Publication, revision: u64) -> Result<Option<Batch>, Lost> {
+        let mut made = self.made(publication);
+        if let Some(missed) = made.missed.get(&revision).and_then(Weak::upgrade) {
+            return Ok(Some(Batch(missed)));
         }
-        missed.entry(revision).or_insert_with(make).clone()
+        let entries: Vec<&Entry> = publication.log.since(revision).ok_or(Lost::Forgotten)?.collect();
+        // One that has seen all but the newest is told it, however much it is.
+        let is_in_step = revision >= publication.previous;
+        if !is_in_step && entries.iter().map(|entry| self.told(entry)).sum::<usize>() > self.rows(publication) {
+            return Err(Lost::Exceeding);
+        }
+        let messages = entries.into_iter().filter_map(|entry| Some((self.message(entry)?, Some(entry.revision))));
+        let (bytes, messages) = self.encode(publication, messages);
+        if messages == 0 {
+            return Ok(None);
+        }
+        let for_all = revision == publication.previous;
+        let batch = self.settle(bytes, messages, for_all, &mut made.kept).map_err(|Crowded| Lost::Exceeding)?;
+        made.missed.insert(revision, Arc::downgrade(&batch.0));
+        Ok(Some(batch))
     }
 
-    /// An entry for those who follow this channel, if it is anything to them, and how many rows or events it tells.
-    fn message(&self, entry: &Entry) -> Option<(Bytes, usize)> {
-        let Entry { revision, subject, message } = entry;
+    /// How many rows or events an entry tells to those who follow this channel.
+    fn told(&self, entry: &Entry) -> usize {
         let Subscription { filter, .. } = &self.subscription;
-        let whole = |count| (message.clone(), count);
-        let (topic, (message, count)) = match subject {
-            Subject::Source => return Some(whole(0)),
-            Subject::Event(transition) => (Topic::Events, whole(filter.event(&transition.event).into())),
-            Subject::Units(changes) if filter.is_empty() => (Topic::Units, whole(changes.len())),
-            Subject::Units(changes) => (Topic::Units, update::units(*revision, changes, |unit| filter.unit(unit))),
-            Subject::Machines(changes) if filter.is_empty() => (Topic::Machines, whole(changes.len())),
-            Subject::Machines(changes) => {
-                (Topic::Machines, update::machines(*revision, changes, |member| filter.machine(member)))
+        match (entry.subject.topic(), &entry.subject) {
+            (Some(topic), _) if !self.subscription.has(topic) => 0,
+            (_, Subject::Source) => 0,
+            (_, Subject::Event(transition)) => filter.event(&transition.event).into(),
+            (_, Subject::Units(changes)) => {
+                changes.iter().filter(|change| change.any(|unit| filter.unit(unit))).count()
             }
-        };
-        (count > 0 && self.subscription.has(topic)).then_some((message, count))
+            (_, Subject::Machines(changes)) => {
+                changes.iter().filter(|change| change.any(|member| filter.machine(member))).count()
+            }
+        }
     }
 
-    /// Messages as they travel; each with the revision from which a client that has it can go on, if it can.
-    fn batch(&self, publication: &Publication, messages: impl IntoIterator<Item = (Bytes, Option<u64>)>) -> Batch {
+    /// An entry for those who follow this channel, if it is anything to them.
+    fn message(&self, entry: &Entry) -> Option<Bytes> {
+        let Entry { revision, subject, message } = entry;
+        let filter = &self.subscription.filter;
+        let is_told = matches!(subject, Subject::Source) || self.told(entry) > 0;
+        is_told.then(|| match subject {
+            Subject::Units(changes) if !filter.is_empty() => {
+                update::units(*revision, changes, |unit| filter.unit(unit))
+            }
+            Subject::Machines(changes) if !filter.is_empty() => {
+                update::machines(*revision, changes, |member| filter.machine(member))
+            }
+            _ => message.clone(),
+        })
+    }
+
+    /// One message as it travels.
+    fn single(&self, publication: &Publication, message: Bytes, revision: Option<u64>) -> Batch {
+        let (bytes, messages) = self.encode(publication, [(message, revision)]);
+        Batch::new(bytes, messages)
+    }
+
+    /// Messages as they travel, and how many they are; each with the revision from which a client that has it can go on,
+    /// if it can.
+    fn encode(
+        &self,
+        publication: &Publication,
+        messages: impl IntoIterator<Item = (Bytes, Option<u64>)>,
+    ) -> (Bytes, usize) {
         let (mut bytes, mut count) = (BytesMut::new(), 0);
         for (message, revision) in messages {
             count += 1;
@@ -177,7 +332,7 @@ impl Channel {
                 }
             }
         }
-        Batch { bytes: bytes.freeze(), messages: count }
+        (bytes.freeze(), count)
     }
 }
 
@@ -190,69 +345,67 @@ pub struct Follower {
 
 impl Follower {
     /// A client that has just come, and what it gets: what it missed if it comes back, else all that there is.
+    ///
+    /// # Errors
+    ///
+    /// When there is no room for that.
     pub fn begin(
         channel: Arc<Channel>,
         position: Option<&Position>,
         publication: &Publication,
         now: Moment,
-    ) -> (Self, Vec<Batch>) {
-        let hello = channel.batch(publication, [(update::hello(publication, &channel.subscription), None)]);
-        let mut follower = Self { channel, revision: publication.revision };
-        let mut batches = vec![hello];
-        if follower.channel.transport == Transport::EventStream {
-            batches.insert(0, Batch { bytes: Bytes::from_static(RETRY.as_bytes()), messages: 0 });
+    ) -> Result<(Self, Vec<Batch>), Crowded> {
+        let mut batches = vec![];
+        if channel.transport == Transport::EventStream {
+            batches.push(Batch::new(Bytes::from_static(RETRY.as_bytes()), 0));
         }
-        batches.extend(match position {
-            None => vec![follower.channel.snapshots(publication)],
-            Some(position) if position.epoch != *publication.epoch => {
-                follower.resync(publication, "this is another run of the program")
-            }
-            Some(position) if position.revision > publication.revision => {
-                follower.resync(publication, "this revision is still to come")
-            }
-            Some(position) => {
-                follower.revision = position.revision;
-                let missed = follower.missed(publication);
-                missed.unwrap_or_else(|reason| follower.resync(publication, reason))
-            }
-        });
+        batches.push(channel.single(publication, update::hello(publication, &channel.subscription), None));
+        let missed = match position {
+            None => None,
+            Some(position) if position.epoch != *publication.epoch => Some(Err(Lost::OtherEpoch)),
+            Some(position) if position.revision > publication.revision => Some(Err(Lost::Ahead)),
+            Some(position) => Some(channel.missed(publication, position.revision)),
+        };
+        let follower = Self { channel, revision: publication.revision };
+        match missed {
+            None => batches.push(follower.channel.snapshots(publication)?),
+            Some(Ok(missed)) => batches.extend(missed),
+            Some(Err(lost)) => batches.extend(follower.resync(publication, lost)?),
+        }
         batches.push(follower.status(publication, now));
-        (follower, batches)
+        Ok((follower, batches))
     }
 
     /// What is new since the client was told last.
-    pub fn news(&mut self, publication: &Publication, now: Moment) -> Vec<Batch> {
-        self.missed(publication).unwrap_or_else(|reason| {
-            let mut batches = self.resync(publication, reason);
-            batches.push(self.status(publication, now));
-            batches
-        })
-    }
-
-    /// What the client missed, or why it has to begin anew.
-    fn missed(&mut self, publication: &Publication) -> Result<Vec<Batch>, &'static str> {
+    ///
+    /// # Errors
+    ///
+    /// When there is no room for that: the client has to go, and come again.
+    pub fn news(&mut self, publication: &Publication, now: Moment) -> Result<Vec<Batch>, Crowded> {
         let before = std::mem::replace(&mut self.revision, publication.revision);
         if before == publication.revision {
             return Ok(vec![]);
         }
-        let missed = self.channel.missed(publication, before).ok_or("what came since then is not known any more")?;
-        // One that has seen all but the newest is told it, however much it is.
-        if before < publication.previous && missed.rows > self.channel.rows(publication) {
-            return Err("what came since then is more than all that there is");
+        match self.channel.missed(publication, before) {
+            Ok(missed) => Ok(missed.into_iter().collect()),
+            Err(lost) => {
+                let mut batches = self.resync(publication, lost)?;
+                batches.push(self.status(publication, now));
+                Ok(batches)
+            }
         }
-        Ok(if missed.batch.messages == 0 { vec![] } else { vec![missed.batch] })
     }
 
     /// The state of the source, for a line on which nothing else is to be said.
     pub fn status(&self, publication: &Publication, now: Moment) -> Batch {
         let Publication { health, source, .. } = publication;
         let status = update::status(self.revision, health, source, now);
-        self.channel.batch(publication, [(status, Some(self.revision))])
+        self.channel.single(publication, status, Some(self.revision))
     }
 
-    fn resync(&self, publication: &Publication, reason: &str) -> Vec<Batch> {
-        let resync = update::resync(publication.revision, reason);
-        vec![self.channel.batch(publication, [(resync, None)]), self.channel.snapshots(publication)]
+    fn resync(&self, publication: &Publication, lost: Lost) -> Result<Vec<Batch>, Crowded> {
+        let resync = update::resync(publication.revision, lost.reason());
+        Ok(vec![self.channel.single(publication, resync, None), self.channel.snapshots(publication)?])
     }
 }
 

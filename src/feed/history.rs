@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::subscription::Topic;
 use crate::cluster::{Change, Member, Transition, Unit};
 
 /// One message of the second protocol, and what it was made of, so that it can be made again for a filter.
@@ -28,6 +29,16 @@ pub(super) enum Subject {
 }
 
 impl Subject {
+    /// The topic that it belongs to; none for what is for all.
+    pub(super) fn topic(&self) -> Option<Topic> {
+        match self {
+            Subject::Units(_) => Some(Topic::Units),
+            Subject::Machines(_) => Some(Topic::Machines),
+            Subject::Event(_) => Some(Topic::Events),
+            Subject::Source => None,
+        }
+    }
+
     /// Whether there is nothing to tell.
     pub(super) fn is_empty(&self) -> bool {
         match self {

@@ -249,8 +249,8 @@ fn entries(last: &Publication, news: &News<'_>) -> Vec<Entry> {
         .map(|(subject, revision)| Entry {
             revision,
             message: match &subject {
-                Subject::Units(changes) => update::units(revision, changes, |_| true).0,
-                Subject::Machines(changes) => update::machines(revision, changes, |_| true).0,
+                Subject::Units(changes) => update::units(revision, changes, |_| true),
+                Subject::Machines(changes) => update::machines(revision, changes, |_| true),
                 Subject::Event(transition) => update::event(revision, transition),
                 Subject::Source => update::status(revision, health, source, now),
             },

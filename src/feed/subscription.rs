@@ -74,18 +74,20 @@ impl Subscription {
 /// Terms that a row must meet: of each key that is there, one.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Filter {
+    /// All terms, in one order.
+    text: String,
     unit: Vec<WildMatch>,
     machine: Vec<WildMatch>,
     state: Vec<String>,
 }
 
 impl Filter {
-    /// More terms than anybody needs would only cost time, for each row.
-    const MAX_TERMS: usize = 32;
+    /// How long it may be, in bytes: what it costs is spent on each row.
+    const MAX: usize = 256;
 
     /// Whether it lets everything pass.
     pub fn is_empty(&self) -> bool {
-        self.unit.is_empty() && self.machine.is_empty() && self.state.is_empty()
+        self.text.is_empty()
     }
 
     /// Whether a unit passes. One that no machine reports is on the machine where fleet wants it.
@@ -134,10 +136,10 @@ impl FromStr for Filter {
     fn from_str(text: &str) -> Result<Self, String> {
         let whole = |term: &str| if term.contains(':') { term.to_owned() } else { format!("unit:{term}") };
         let terms: BTreeSet<String> = text.split_whitespace().map(whole).collect();
-        if terms.len() > Self::MAX_TERMS {
-            return Err(format!("expected {} terms at most", Self::MAX_TERMS));
+        let mut filter = Self { text: Vec::from_iter(terms.iter().map(String::as_str)).join(" "), ..Self::default() };
+        if filter.text.len() > Self::MAX {
+            return Err(format!("expected {} bytes at most", Self::MAX));
         }
-        let mut filter = Self::default();
         for term in &terms {
             match term.split_once(':').unwrap_or_default() {
                 (_, "") => return Err(format!("expected something after {term}")),
@@ -154,11 +156,7 @@ impl FromStr for Filter {
 impl fmt::Display for Filter {
     /// The same for all filters that have the same terms.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let units = self.unit.iter().map(|glob| format!("unit:{glob}"));
-        let machines = self.machine.iter().map(|glob| format!("machine:{glob}"));
-        let states = self.state.iter().map(|state| format!("state:{state}"));
-        let terms: BTreeSet<String> = units.chain(machines).chain(states).collect();
-        f.write_str(&terms.into_iter().collect::<Vec<_>>().join(" "))
+        f.write_str(&self.text)
     }
 }
 

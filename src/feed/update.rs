@@ -98,13 +98,13 @@ pub(super) fn snapshot(publication: &Publication, topic: Topic, filter: &Filter)
     }
 }
 
-/// What changed of the units, for those to whom only such are there that `shown` selects, and how many rows it tells.
-pub(super) fn units(revision: u64, changes: &[Change<Unit>], shown: impl Fn(&Unit) -> bool) -> (Bytes, usize) {
+/// What changed of the units, for those to whom only such are there that `shown` selects.
+pub(super) fn units(revision: u64, changes: &[Change<Unit>], shown: impl Fn(&Unit) -> bool) -> Bytes {
     delta::<_, UnitRow, UnitKey>(Topic::Units, revision, changes, shown)
 }
 
 /// What changed of the machines, likewise.
-pub(super) fn machines(revision: u64, changes: &[Change<Member>], shown: impl Fn(&Member) -> bool) -> (Bytes, usize) {
+pub(super) fn machines(revision: u64, changes: &[Change<Member>], shown: impl Fn(&Member) -> bool) -> Bytes {
     delta::<_, MachineRow, MachineKey>(Topic::Machines, revision, changes, shown)
 }
 
@@ -132,12 +132,7 @@ impl<'a> From<&'a Member> for MachineKey<'a> {
     }
 }
 
-fn delta<'a, T, R, K>(
-    topic: Topic,
-    revision: u64,
-    changes: &'a [Change<T>],
-    shown: impl Fn(&T) -> bool,
-) -> (Bytes, usize)
+fn delta<'a, T, R, K>(topic: Topic, revision: u64, changes: &'a [Change<T>], shown: impl Fn(&T) -> bool) -> Bytes
 where
     R: Serialize + From<&'a T>,
     K: Serialize + From<&'a T>,
@@ -158,7 +153,6 @@ where
             (None, None) => {}
         }
     }
-    let count = upsert.len() + remove.len();
     let delta = Delta { r#type: "delta", topic: topic.name(), revision, upsert, remove };
-    (to_json(&delta).into(), count)
+    to_json(&delta).into()
 }

@@ -21,7 +21,7 @@ export function openFeed(listener) {
   let failures = 0;
   let socket = null;
   let sought = 0; // when a socket was last tried
-  let complete = false; // whether on this socket the first status has come
+  let complete = false; // whether on this socket all that there was at the beginning has come
   let pending = []; // messages that the listener does not have yet
   let epoch = null;
   let point = null; // what the listener has, as {epoch, revision}: from there on it goes on
@@ -101,8 +101,8 @@ export function openFeed(listener) {
     pending.push(message);
     if (complete) {
       tick ??= setTimeout(deliver, TICK);
-    } else if (message.type === "status") {
-      complete = true;
+    } else if (message.type === "status" && message.revision >= pending[0].revision) {
+      complete = true; // an older one is among what was missed
       failures = 0;
       etag = null;
       deliver();
@@ -167,8 +167,10 @@ export function openFeed(listener) {
     later(connect, BACKOFF.most);
   }
 
+  // A line that has been silent for too long is dead, though no timer ran while the machine slept.
   const hurry = () => {
-    if (["disconnected", "refused"].includes(kind) && document.visibilityState === "visible") {
+    const dead = kind === "live" && Date.now() - heard > SILENCE;
+    if ((dead || ["disconnected", "refused"].includes(kind)) && document.visibilityState === "visible") {
       failures = 0;
       connect();
     }

@@ -82,7 +82,7 @@ impl Policy {
     }
 
     /// Whether a request carries the token: in `Authorization: Bearer`, or in `query` as `token=`, percent-encoded. The
-    /// query is for WebSockets, to which a browser cannot add a header.
+    /// query is for WebSockets and event streams, to which a browser cannot add a header.
     ///
     /// # Errors
     ///
@@ -94,7 +94,7 @@ impl Policy {
             Some(given) if token.is(&given) => Ok(()),
             Some(_) => unauthorized("the token is wrong"),
             None => unauthorized(
-                "a token is needed: send it as `Authorization: Bearer TOKEN`, or with a WebSocket as `?token=TOKEN`",
+                "a token is needed: send it as `Authorization: Bearer TOKEN`, or with a WebSocket or an event stream as `?token=TOKEN`",
             ),
         }
     }

@@ -5,7 +5,7 @@
 
 use hyper::Response;
 use hyper::body::Body;
-use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
@@ -13,17 +13,19 @@ use tokio::time::{Instant, sleep_until};
 use super::Seat;
 use super::content::EVENT_STREAM;
 use super::meter::{Flood, Metered};
-use super::query::Query;
+use super::query::Wish;
 use super::session::under_deadline;
 use crate::cluster::Moment;
 use crate::feed::Subscriber;
-use crate::feed::channel::{Batch, Follower, Transport};
+use crate::feed::channel::{Batch, Crowded, Follower};
 use crate::metrics::Dropped;
+
+const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// A request for a stream that was granted.
 #[derive(Debug)]
 pub(super) struct Grant {
-    pub(super) query: Query,
+    pub(super) wish: Wish,
     pub(super) seat: Seat,
 }
 
@@ -32,19 +34,23 @@ pub(super) fn announce<B: Default>() -> Response<B> {
     let mut answer = Response::new(B::default());
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(EVENT_STREAM));
     answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    // Else nginx would gather some kilobytes first.
+    answer.headers_mut().insert(BUFFERING, HeaderValue::from_static("no"));
     answer
 }
 
 /// Serves one client until one side ends it.
 pub(super) async fn serve(stream: TcpStream, answer: Response<impl Body>, grant: Grant) {
-    let Grant { query, seat } = grant;
+    let Grant { wish: Wish { channel, position }, seat } = grant;
     let mut feed = seat.0.feed.clone();
     let publication = feed.borrow_and_update().clone();
-    let channel = seat.0.channels.open(Transport::EventStream, query.subscription);
-    let (follower, first) = Follower::begin(channel, query.position.as_ref(), &publication, Moment::now());
+    // Without a word, as there is no room for one: a browser comes back by itself.
+    let Ok((follower, first)) = Follower::begin(channel, position.as_ref(), &publication, Moment::now()) else {
+        return seat.0.metrics.client_dropped(Dropped::Crowded);
+    };
     drop(publication);
     let stream = Metered::new(stream, seat.0.timing.flood);
-    let head = Batch { bytes: head(&answer).into(), messages: 0 };
+    let head = Batch::new(head(&answer).into(), 0);
     drop(answer);
     let mut events = Events { stream, feed, follower, spoke: Instant::now(), seat };
     let reason = events.tell([vec![head], first].concat()).await;
@@ -96,7 +102,10 @@ impl Events {
                         let publication = self.feed.borrow_and_update().clone();
                         let news = self.follower.news(&publication, Moment::now());
                         drop(publication);
-                        self.send(news).await
+                        match news {
+                            Ok(news) => self.send(news).await,
+                            Err(Crowded) => Err(Dropped::Crowded),
+                        }
                     }
                     Err(_) => Err(Dropped::Shutdown),
                 },
@@ -117,10 +126,11 @@ impl Events {
     }
 
     async fn send(&mut self, batches: Vec<Batch>) -> Result<(), Dropped> {
-        for Batch { bytes, messages } in batches {
+        for batch in batches {
             let Self { stream, seat, .. } = self;
-            under_deadline(&seat.0, async { Ok(stream.write_all(&bytes).await?) }).await.map_err(|end| end.reason)?;
-            seat.0.metrics.sent(messages, bytes.len());
+            let write = async { Ok(stream.write_all(batch.bytes()).await?) };
+            under_deadline(&seat.0, write).await.map_err(|end| end.reason)?;
+            seat.0.metrics.sent(batch.messages(), batch.bytes().len());
             self.spoke = Instant::now();
         }
         Ok(())

@@ -27,9 +27,10 @@ use tokio::time::{sleep, timeout};
 use super::access::Refusal;
 use super::content::{Body, Content};
 use super::events::{self, Grant};
-use super::query::Query;
+use super::query::Wish;
 use super::routes::{self, Resource};
 use super::{Settings, Shared, upgrade};
+use crate::feed::channel::Transport;
 use crate::metrics::Dropped;
 
 /// The largest head of a request, in bytes.
@@ -55,20 +56,20 @@ pub(super) type Answer = Response<Body>;
 pub(super) async fn serve(shared: Arc<Shared>, stream: TcpStream) {
     let timing = shared.timing;
     let (stop, tasks) = (shared.stop.clone(), shared.tasks.clone());
-    let (granting, mut granted) = oneshot::channel();
+    let (granting, mut granted) = oneshot::channel::<(Answer, Grant)>();
     let granting = Mutex::new(Some(granting));
     let service = service_fn(|request| {
         let (shared, granting) = (&shared, &granting);
         async move {
             let mut grant = None;
             let answer = answer(shared, request, &mut grant).await;
-            let granting = grant.and_then(|grant| Some((take(granting)?, grant)));
-            if let Some((granting, grant)) = granting {
+            let Some((grant, granting)) = grant.zip(take(granting)) else { return Ok::<_, Infallible>(answer) };
+            match granting.send((answer, grant)) {
                 // Whoever waits for it is below, and ends all this.
-                let _ = granting.send((answer, grant));
-                return pending().await;
+                Ok(()) => pending().await,
+                // The connection is being closed already.
+                Err((answer, _)) => Ok(answer),
             }
-            Ok::<_, Infallible>(answer)
         }
     });
     let mut connection = http1::Builder::new()
@@ -77,18 +78,21 @@ pub(super) async fn serve(shared: Arc<Shared>, stream: TcpStream) {
         .max_buf_size(MAX_HEAD)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
-    tokio::select! {
+    let mut grant = tokio::select! {
         // How a connection ends concerns nobody but the client.
         _ = &mut connection => return,
-        Ok((answer, grant)) = &mut granted => {
-            if let Some(parts) = connection.into_parts() {
-                // A task of its own, so that what hyper needed for the connection is freed.
-                tasks.spawn(events::serve(parts.io.into_inner(), answer, grant));
-            }
-            return;
+        Ok(grant) = &mut granted => Some(grant),
+        () = stop.cancelled() => None,
+        () = sleep(timing.connection) => None,
+    };
+    granted.close();
+    grant = grant.or_else(|| granted.try_recv().ok());
+    if let Some((answer, grant)) = grant {
+        if let Some(parts) = connection.into_parts() {
+            // A task of its own, so that what hyper needed for the connection is freed.
+            tasks.spawn(events::serve(parts.io.into_inner(), answer, grant));
         }
-        () = stop.cancelled() => {}
-        () = sleep(timing.connection) => {}
+        return;
     }
     Pin::new(&mut connection).graceful_shutdown();
     let _ = timeout(timing.write, connection).await;
@@ -171,11 +175,11 @@ async fn admitted(
 /// The event stream, if there is room for one more client.
 async fn stream(shared: &Arc<Shared>, request: &Request<Incoming>, grant: &mut Option<Grant>) -> Answer {
     let headers = request.headers();
-    match Query::of(request) {
-        Err(message) => Content::error(StatusCode::BAD_REQUEST, &message).answer(headers).await,
-        Ok(query) => match shared.seat() {
+    match Wish::of(request, Transport::EventStream, &shared.channels) {
+        Err((status, message)) => Content::error(status, &message).answer(headers).await,
+        Ok(wish) => match shared.seat() {
             Some(seat) => {
-                *grant = Some(Grant { query, seat });
+                *grant = Some(Grant { wish, seat });
                 events::announce()
             }
             None => full(shared, headers).await,

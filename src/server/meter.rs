@@ -22,6 +22,9 @@ pub(super) struct Metered {
     allowance: Allowance,
 }
 
+/// What a message counts for, besides its bytes.
+const MESSAGE: usize = 100;
+
 /// The client has sent more than [`Timing::FLOOD`] bytes in one spell.
 #[derive(Debug)]
 pub(super) struct Flood;
@@ -45,6 +48,11 @@ impl Metered {
     /// A stream of which [`Timing::FLOOD`] bytes may be read in each `spell`.
     pub(super) fn new(stream: TcpStream, spell: Duration) -> Self {
         Self { stream, allowance: Allowance::new(spell, Instant::now()) }
+    }
+
+    /// Counts a message, which costs us something however short it is. Whether there may be one more.
+    pub(super) fn message(&mut self) -> bool {
+        self.allowance.take(MESSAGE, Instant::now())
     }
 
     pub(super) fn unmetered(&self) -> &TcpStream {

@@ -33,14 +33,14 @@ use crate::metrics::{Dropped, Metrics};
 use access::Policy;
 use routes::Told;
 
-/// How many connections there may be besides the WebSocket clients: HTTP requests and handshakes. Never more than half
+/// How many connections there may be besides the clients: HTTP requests and handshakes. Never more than half
 /// of all, so that clients have room.
 const SPARE_CONNECTIONS: usize = 1024;
 
 /// What may change while the server runs.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// How many WebSocket clients there may be.
+    /// How many clients there may be: WebSockets and event streams.
     pub max_clients: usize,
     /// How many connections of all kinds there may be, so that files are left for the source: see
     /// [`listen::OpenFiles::connections`].
@@ -64,8 +64,8 @@ pub struct Timing {
     pub ping: Duration,
     /// How long a client of the second protocol is told nothing.
     pub heartbeat: Duration,
-    /// How long a WebSocket client may send nothing, not even the answer to a ping.
-    pub silence: Duration,
+    /// How long a WebSocket client may take to answer a ping, by whatever.
+    pub answer: Duration,
     /// The time for a WebSocket client to take its leave.
     pub close: Duration,
     /// In this time a WebSocket client may send [`Timing::FLOOD`] bytes.
@@ -85,7 +85,7 @@ impl Default for Timing {
             write: Duration::from_secs(30),
             ping: Duration::from_secs(20),
             heartbeat: Duration::from_secs(15),
-            silence: Duration::from_secs(60),
+            answer: Duration::from_secs(40),
             close: Duration::from_secs(1),
             flood: Duration::from_secs(10),
         }
@@ -137,7 +137,7 @@ impl Server {
         self.0.settings.send_replace(Arc::new(settings));
     }
 
-    /// How many WebSocket clients are connected.
+    /// How many clients are connected.
     pub fn clients(&self) -> usize {
         self.0.clients()
     }

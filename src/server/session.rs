@@ -6,8 +6,10 @@
 //!
 //! It knows the feed and the socket. It does not know HTTP, nor why the client was let in.
 
+use std::io::ErrorKind;
+
 use bytes::Bytes;
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{FutureExt, SinkExt, StreamExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -17,10 +19,10 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, Role, WebSocketConfig};
 
 use super::meter::{Flood, Metered};
-use super::query::Query;
+use super::query::Wish;
 use super::{Seat, Shared};
 use crate::cluster::Moment;
-use crate::feed::channel::{Batch, Follower, Transport};
+use crate::feed::channel::{Batch, Crowded, Follower};
 use crate::feed::{List, Subscriber};
 use crate::metrics::Dropped;
 
@@ -83,8 +85,18 @@ impl End {
         Self { reason, farewell: Farewell::Close(code, text) }
     }
 
+    fn flood() -> Self {
+        Self::close(Dropped::Flood, CloseCode::Policy, "too much in too short a time")
+    }
+
     fn shutdown() -> Self {
         Self::close(Dropped::Shutdown, CloseCode::Away, "the server is being stopped")
+    }
+}
+
+impl From<Crowded> for End {
+    fn from(_: Crowded) -> Self {
+        Self::close(Dropped::Crowded, CloseCode::Again, "too much is asked for with different filters")
     }
 }
 
@@ -99,9 +111,7 @@ impl From<Error> for End {
             Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Self::cut(Dropped::Closed),
             Error::Protocol(_) => Self::close(Dropped::Protocol, CloseCode::Protocol, "not a WebSocket frame"),
             Error::Utf8(_) => Self::close(Dropped::Protocol, CloseCode::Invalid, "text that is not UTF-8"),
-            Error::Io(error) if Flood::is(&error) => {
-                Self::close(Dropped::Flood, CloseCode::Policy, "too much in too short a time")
-            }
+            Error::Io(error) if Flood::is(&error) => Self::flood(),
             _ => Self::cut(Dropped::Closed),
         }
     }
@@ -110,7 +120,12 @@ impl From<Error> for End {
 impl Session {
     /// A session on a stream whose handshake is done. `leftover` is what was read of it after the handshake; it is
     /// copied, as the buffer behind it would otherwise stay for as long as the session.
-    pub(super) async fn new(stream: TcpStream, leftover: &[u8], seat: Seat, query: Option<Query>) -> Self {
+    pub(super) async fn new(
+        stream: TcpStream,
+        leftover: &[u8],
+        seat: Seat,
+        wish: Option<Wish>,
+    ) -> Result<Self, Crowded> {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(0)
@@ -120,19 +135,18 @@ impl Session {
         let stream = Metered::new(stream, seat.0.timing.flood);
         let socket = WebSocketStream::from_partially_read(stream, leftover.to_vec(), Role::Server, Some(config)).await;
         let mut feed = seat.0.feed.clone();
-        let (protocol, greeting) = match query {
+        let (protocol, greeting) = match wish {
             None => {
                 feed.mark_changed();
                 (Protocol::First { machines: 0, units: 0 }, vec![])
             }
-            Some(Query { subscription, position }) => {
+            Some(Wish { channel, position }) => {
                 let publication = feed.borrow_and_update().clone();
-                let channel = seat.0.channels.open(Transport::WebSocket, subscription);
-                let (follower, greeting) = Follower::begin(channel, position.as_ref(), &publication, Moment::now());
+                let (follower, greeting) = Follower::begin(channel, position.as_ref(), &publication, Moment::now())?;
                 (Protocol::Second(follower), greeting)
             }
         };
-        Self { socket, feed, seat, protocol, greeting, spoke: Instant::now() }
+        Ok(Self { socket, feed, seat, protocol, greeting, spoke: Instant::now() })
     }
 
     /// Serves the client until one side ends it.
@@ -149,11 +163,12 @@ impl Session {
 
     async fn converse(&mut self) -> End {
         let timing = self.shared().timing;
-        let mut heard = Instant::now();
-        let mut next_ping = heard + timing.ping;
+        let mut next_ping = Instant::now() + timing.ping;
+        // The first ping that was not answered, by whatever.
+        let mut pinged: Option<Instant> = None;
         let stop = self.shared().stop.clone();
         let mut stop = std::pin::pin!(stop.cancelled());
-        let mut alarm = std::pin::pin!(sleep_until(self.alarm(heard, next_ping)));
+        let mut alarm = std::pin::pin!(sleep_until(self.alarm(next_ping, pinged)));
         let greeting = std::mem::take(&mut self.greeting);
         if let Err(end) = self.send(greeting).await {
             return end;
@@ -161,34 +176,35 @@ impl Session {
         loop {
             let done = tokio::select! {
                 biased;
-                () = &mut stop => Err(End::shutdown()),
-                message = self.socket.next() => {
-                    heard = Instant::now();
-                    match message {
-                        None => Err(End::cut(Dropped::Closed)),
-                        Some(Ok(Message::Close(_))) => Err(End { reason: Dropped::Closed, farewell: Farewell::Answer }),
-                        Some(Ok(_)) => Ok(()),
-                        Some(Err(error)) => Err(error.into()),
-                    }
-                }
+                // First, so that for what happens most by far nothing else is looked at.
                 changed = self.feed.changed() => match changed {
                     Ok(()) => self.send_news().await,
                     Err(_) => Err(End::shutdown()),
                 },
+                () = &mut stop => Err(End::shutdown()),
+                message = self.socket.next() => {
+                    pinged = None;
+                    match message {
+                        None => Err(End::cut(Dropped::Closed)),
+                        Some(Ok(Message::Close(_))) => Err(End { reason: Dropped::Closed, farewell: Farewell::Answer }),
+                        Some(Ok(_)) if self.socket.get_mut().message() => Ok(()),
+                        Some(Ok(_)) => Err(End::flood()),
+                        Some(Err(error)) => Err(error.into()),
+                    }
+                }
                 () = &mut alarm => {
                     let now = Instant::now();
-                    if now >= heard + timing.silence {
+                    let done = if pinged.is_some_and(|pinged| now >= pinged + timing.answer) {
                         Err(End::cut(Dropped::Silent))
+                    } else if now >= next_ping {
+                        next_ping = now + timing.ping;
+                        pinged.get_or_insert(now);
+                        self.ping().await
                     } else {
-                        let done = if now >= next_ping {
-                            next_ping = now + timing.ping;
-                            self.ping().await
-                        } else {
-                            self.send_heartbeat(now).await
-                        };
-                        alarm.as_mut().reset(self.alarm(heard, next_ping));
-                        done
-                    }
+                        self.send_heartbeat(now).await
+                    };
+                    alarm.as_mut().reset(self.alarm(next_ping, pinged));
+                    done
                 }
             };
             if let Err(end) = done {
@@ -198,9 +214,9 @@ impl Session {
     }
 
     /// When something is to be done although nothing happened.
-    fn alarm(&self, heard: Instant, next_ping: Instant) -> Instant {
+    fn alarm(&self, next_ping: Instant, pinged: Option<Instant>) -> Instant {
         let timing = self.shared().timing;
-        let alarm = next_ping.min(heard + timing.silence);
+        let alarm = pinged.map_or(next_ping, |pinged| next_ping.min(pinged + timing.answer));
         match self.protocol {
             Protocol::First { .. } => alarm,
             Protocol::Second(_) => alarm.min(self.spoke + timing.heartbeat),
@@ -217,7 +233,7 @@ impl Session {
                     .flatten()
                     .collect()
             }
-            Protocol::Second(follower) => follower.news(&publication, Moment::now()),
+            Protocol::Second(follower) => follower.news(&publication, Moment::now())?,
         };
         drop(publication);
         self.send(news).await
@@ -234,17 +250,33 @@ impl Session {
     }
 
     async fn send(&mut self, batches: Vec<Batch>) -> Result<(), End> {
-        for Batch { bytes, messages } in batches {
+        for batch in batches {
+            let written = self.write_at_once(batch.bytes())?;
             let Self { socket, seat, .. } = self;
-            under_deadline(&seat.0, async {
-                socket.flush().await?;
-                Ok(socket.get_mut().write_all(&bytes).await?)
-            })
-            .await?;
-            seat.0.metrics.sent(messages, bytes.len());
+            if written < batch.bytes().len() {
+                under_deadline(&seat.0, async {
+                    // Nothing may come between the parts of a frame.
+                    if written == 0 {
+                        socket.flush().await?;
+                    }
+                    Ok(socket.get_mut().write_all(&batch.bytes()[written..]).await?)
+                })
+                .await?;
+            }
+            seat.0.metrics.sent(batch.messages(), batch.bytes().len());
             self.spoke = Instant::now();
         }
         Ok(())
+    }
+
+    /// Writes what the kernel takes at once, which mostly is all: then there is no deadline to set.
+    fn write_at_once(&mut self, bytes: &[u8]) -> Result<usize, Error> {
+        let Some(flushed) = self.socket.flush().now_or_never() else { return Ok(0) };
+        flushed?;
+        match self.socket.get_ref().unmetered().try_write(bytes) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
+            written => Ok(written?),
+        }
     }
 
     async fn ping(&mut self) -> Result<(), End> {
@@ -256,7 +288,7 @@ impl Session {
 fn newer(list: Option<&List>, sent: &mut u64) -> Option<Batch> {
     let list = list.filter(|list| list.revision > *sent)?;
     *sent = list.revision;
-    Some(Batch { bytes: list.frame.bytes().clone(), messages: 1 })
+    Some(Batch::new(list.frame.bytes().clone(), 1))
 }
 
 /// Writes, unless the client takes too long: for all, or for the little time that is left when the server is being
@@ -319,7 +351,7 @@ mod tests {
         let stop = CancellationToken::new();
         let server = Server::new(settings, Timing::default(), publisher.subscribe(), metrics, stop);
         let seat = server.0.seat().expect("a seat");
-        let session = Session::new(accepted.expect("a connection").0, &[], seat, Some(Query::default())).await;
+        let session = Session::new(accepted.expect("a connection").0, &[], seat, None).await.expect("room");
         let size = size_of_val(&session.run());
         assert!(size <= 3072, "{size} bytes");
     }

@@ -18,9 +18,11 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::content::{Body, Content};
 use super::http::{Answer, full};
-use super::query::Query;
+use super::query::Wish;
 use super::session::Session;
 use super::{Seat, Shared};
+use crate::feed::channel::{Crowded, Transport};
+use crate::metrics::Dropped;
 
 /// The subprotocol that is the second protocol. Without it a client gets the first.
 const SECOND: HeaderValue = HeaderValue::from_static("fleet-monitor.v2");
@@ -47,9 +49,10 @@ pub(super) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> 
                        13 and a Sec-WebSocket-Key of 16 bytes";
         return Content::error(StatusCode::BAD_REQUEST, message).answer(headers).await;
     };
-    let query = match speaks_second(headers).then(|| Query::of(&request)).transpose() {
-        Ok(query) => query,
-        Err(message) => return Content::error(StatusCode::BAD_REQUEST, &message).answer(headers).await,
+    let wish = || Wish::of(&request, Transport::WebSocket, &shared.channels);
+    let wish = match speaks_second(headers).then(wish).transpose() {
+        Ok(wish) => wish,
+        Err((status, message)) => return Content::error(status, &message).answer(headers).await,
     };
     let Some(seat) = shared.seat() else { return full(shared, headers).await };
     let mut answer = Response::new(Body::default());
@@ -58,24 +61,26 @@ pub(super) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> 
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
-    if query.is_some() {
+    if wish.is_some() {
         headers.insert(SEC_WEBSOCKET_PROTOCOL, SECOND);
     }
     // A task of its own, so that what hyper needed for the connection is freed.
-    shared.tasks.spawn(session(hyper::upgrade::on(request), seat, query));
+    shared.tasks.spawn(session(hyper::upgrade::on(request), seat, wish));
     answer
 }
 
-async fn session(upgrade: OnUpgrade, seat: Seat, query: Option<Query>) {
-    if let Some(session) = begin(upgrade, seat, query).await {
+async fn session(upgrade: OnUpgrade, seat: Seat, wish: Option<Wish>) {
+    if let Some(session) = begin(upgrade, seat, wish).await {
         session.run().await;
     }
 }
 
-async fn begin(upgrade: OnUpgrade, seat: Seat, query: Option<Query>) -> Option<Session> {
+async fn begin(upgrade: OnUpgrade, seat: Seat, wish: Option<Wish>) -> Option<Session> {
     // The client may have gone before it had its answer, and nothing else can fail: all connections are TCP.
     let parts = upgrade.await.ok()?.downcast::<TokioIo<TcpStream>>().ok()?;
-    Some(Session::new(parts.io.into_inner(), &parts.read_buf, seat, query).await)
+    let metrics = seat.0.metrics.clone();
+    let session = Session::new(parts.io.into_inner(), &parts.read_buf, seat, wish).await;
+    session.inspect_err(|Crowded| metrics.client_dropped(Dropped::Crowded)).ok()
 }
 
 /// Whether the second protocol is among those that the client offers (RFC 6455, section 4.2.1).

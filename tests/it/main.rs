@@ -9,6 +9,7 @@ mod daemon;
 mod fleetctl;
 mod journal;
 mod metrics;
+mod operations;
 mod packages;
 mod protocol;
 mod readme;

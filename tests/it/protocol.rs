@@ -224,10 +224,10 @@ async fn the_examples_are_what_the_program_says() {
 /// What a client of the second protocol is sent, message by message, as an event stream has it.
 fn sent(published: &Publication, filter: &str, position: Option<(&str, u64)>, now: Moment) -> Vec<String> {
     let subscription = Subscription { filter: filter.parse().unwrap(), ..Subscription::default() };
-    let channel = Channels::default().open(Transport::EventStream, subscription);
+    let channel = Channels::default().open(Transport::EventStream, subscription).unwrap();
     let position = position.map(|(epoch, revision)| Position { epoch: epoch.into(), revision });
-    let (_, batches) = Follower::begin(channel, position.as_ref(), published, now);
-    let stream: Vec<u8> = batches.iter().flat_map(|batch| batch.bytes.to_vec()).collect();
+    let (_, batches) = Follower::begin(channel, position.as_ref(), published, now).unwrap();
+    let stream: Vec<u8> = batches.iter().flat_map(|batch| batch.bytes().to_vec()).collect();
     let stream = String::from_utf8(stream).unwrap();
     stream.split_terminator("\n\n").skip(1).map(ToOwned::to_owned).collect()
 }

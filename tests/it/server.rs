@@ -470,7 +470,7 @@ async fn a_client_that_takes_a_large_message_slowly_gets_it_whole_and_then_the_l
 
 #[tokio::test]
 async fn a_client_that_answers_no_ping_is_dropped_and_one_that_does_is_not() {
-    let timing = Timing { ping: Duration::from_millis(100), silence: Duration::from_millis(400), ..Timing::default() };
+    let timing = Timing { ping: Duration::from_millis(100), answer: Duration::from_millis(300), ..Timing::default() };
     let bench = Bench::with(settings(), timing, Publish::Changes).await;
     let mut lively = bench.client().await;
     let mut silent = bench.raw_client().await;
@@ -488,6 +488,33 @@ async fn a_client_that_answers_no_ping_is_dropped_and_one_that_does_is_not() {
     assert!((2..=4).contains(&pings), "{pings} pings");
     assert_eq!(bench.dropped("silent"), 1);
     assert_eq!(bench.server.clients(), 1);
+}
+
+#[tokio::test]
+async fn a_client_that_takes_long_is_asked_whether_it_is_there_before_it_is_dropped() {
+    let timing = Timing { ping: Duration::from_millis(100), answer: Duration::from_secs(10), ..Timing::default() };
+    let mut bench = Bench::with(settings(), timing, Publish::Changes).await;
+    let mut slow = bench.raw_client().await;
+    bench.until("the client", |bench| bench.server.clients() == 1).await;
+    bench.read(Topic::Units, &huge("x"));
+    // No ping goes out in the middle of a message, and it takes longer than several pings.
+    let mut header = [0; 10];
+    loop {
+        slow.read_exact(&mut header[..2]).await.expect("a frame");
+        if header[0] == 0x81 {
+            break;
+        }
+    }
+    slow.read_exact(&mut header[2..]).await.expect("a length");
+    let length = u64::from_be_bytes(header[2..].try_into().expect("eight bytes")) as usize;
+    let mut taken = vec![0; length];
+    for piece in taken.chunks_mut(length / 10) {
+        tokio::time::sleep(timing.ping).await;
+        slow.read_exact(piece).await.expect("a piece");
+    }
+    slow.read_exact(&mut header[..2]).await.expect("a frame after it");
+    assert_eq!(header[..2], [0x89, 0], "a ping");
+    assert_eq!(bench.dropped("silent"), 0);
 }
 
 #[tokio::test]

@@ -256,6 +256,40 @@ fn the_sidekick_announces_an_instance_for_as_long_as_it_answers() {
     assert!(fs::read_to_string(&log).unwrap().ends_with("rm /services/fleet-monitor/1\n"));
 }
 
+/// Runs the script that installs, with a `sudo` and an `ssh` in `$PATH` for which each machine is a directory.
+fn install(directory: &Path, arguments: &[&str]) -> Output {
+    let doubles = directory.join("doubles");
+    fs::create_dir_all(&doubles).unwrap();
+    let double = |name: &str, script: &str| {
+        let file = doubles.join(name);
+        fs::write(&file, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    double("sudo", "[ $1 = -n ] && shift && exec \"$@\"");
+    double("ssh", "[ $1 = -- ] && cd \"$MACHINES/$2\" || exit 255; shift 2; exec sh -c \"$*\"");
+    let mut script = Command::new(repository("packaging/install-coreos"));
+    script.args(arguments).env("MACHINES", directory);
+    script.env("PATH", format!("{}:{}", doubles.display(), std::env::var("PATH").unwrap()));
+    script.output().unwrap()
+}
+
+/// The files below a directory, with their inodes: one that was replaced has another.
+fn files(below: &Path) -> BTreeMap<PathBuf, u64> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(below).unwrap().map(Result::unwrap) {
+        match entry.file_type().unwrap().is_dir() {
+            true => found.extend(files(&entry.path())),
+            false => drop(found.insert(entry.path(), entry.metadata().unwrap().ino())),
+        }
+    }
+    found
+}
+
+fn said(output: &Output) -> (String, String) {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (text(&output.stdout), text(&output.stderr))
+}
+
 #[test]
 fn the_script_installs_again_without_touching_what_was_configured() {
     let directory = TempDir::new().unwrap();

@@ -1,6 +1,6 @@
 //! Whatever is published, and however slow or absent a client is: what it has in the end is what there is.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use proptest::prelude::*;
@@ -124,7 +124,7 @@ fn messages(transport: Transport, batch: &Batch) -> Vec<(Value, Option<String>)>
     let mut messages = vec![];
     match transport {
         Transport::WebSocket => {
-            let mut bytes = &batch.bytes[..];
+            let mut bytes = &batch.bytes()[..];
             while let [0x81, length, rest @ ..] = bytes {
                 let (length, rest) = match length {
                     126 => (u16::from_be_bytes([rest[0], rest[1]]) as usize, &rest[2..]),
@@ -137,7 +137,7 @@ fn messages(transport: Transport, batch: &Batch) -> Vec<(Value, Option<String>)>
             assert!(bytes.is_empty());
         }
         Transport::EventStream => {
-            for event in std::str::from_utf8(&batch.bytes).unwrap().split_terminator("\n\n") {
+            for event in std::str::from_utf8(batch.bytes()).unwrap().split_terminator("\n\n") {
                 let field = |name: &str| event.lines().find_map(|line| line.strip_prefix(name));
                 if let Some(data) = field("data: ") {
                     messages.push((serde_json::from_str(data).unwrap(), field("id: ").map(str::to_owned)));
@@ -145,7 +145,7 @@ fn messages(transport: Transport, batch: &Batch) -> Vec<(Value, Option<String>)>
             }
         }
     }
-    assert_eq!(messages.len(), batch.messages);
+    assert_eq!(messages.len(), batch.messages());
     messages
 }
 
@@ -155,8 +155,9 @@ fn key(row: &Value) -> String {
 
 impl Client {
     fn connect(&mut self, bench: &Bench) {
-        let channel = bench.channels.open(self.transport, self.subscription.clone());
-        let (follower, batches) = Follower::begin(channel, self.position.as_ref(), &bench.last(), Moment::now());
+        let channel = bench.channels.open(self.transport, self.subscription.clone()).unwrap();
+        let begun = Follower::begin(channel, self.position.as_ref(), &bench.last(), Moment::now());
+        let (follower, batches) = begun.unwrap();
         self.follower = Some(follower);
         self.take(&batches, usize::MAX);
     }
@@ -164,7 +165,7 @@ impl Client {
     fn catch_up(&mut self, bench: &Bench) {
         match &mut self.follower {
             Some(follower) => {
-                let batches = follower.news(&bench.last(), Moment::now());
+                let batches = follower.news(&bench.last(), Moment::now()).unwrap();
                 self.take(&batches, usize::MAX);
             }
             None => self.connect(bench),
@@ -174,7 +175,7 @@ impl Client {
     /// Loses the line after so many of the messages that are on their way.
     fn drop_after(&mut self, bench: &Bench, messages: usize) {
         if let Some(mut follower) = self.follower.take() {
-            let batches = follower.news(&bench.last(), Moment::now());
+            let batches = follower.news(&bench.last(), Moment::now()).unwrap();
             self.take(&batches, messages);
         }
     }
@@ -384,20 +385,62 @@ fn clients_with_equal_wishes_share_their_bytes() {
     bench.publish(&units(&[(1, 0)]), &[]);
     let open = |filter: &str| {
         let subscription = Subscription { filter: filter.parse().unwrap(), ..Subscription::default() };
-        bench.channels.open(Transport::WebSocket, subscription)
+        bench.channels.open(Transport::WebSocket, subscription).unwrap()
     };
     let (one, same, other) = (open("unit:a* state:failed"), open("state:failed a*"), open("unit:b*"));
     assert!(Arc::ptr_eq(&one, &same) && !Arc::ptr_eq(&one, &other));
     let last = bench.last();
-    let [first, second] = [one, same].map(|channel| channel.snapshots(&last).bytes.as_ptr());
+    let [first, second] = [one, same].map(|channel| channel.snapshots(&last).unwrap().bytes().as_ptr());
     assert_eq!(first, second);
-    assert_eq!(bench.channels.0.lock().unwrap().len(), 2);
-    drop(other);
-    drop(open("unit:c*"));
-    let left: BTreeSet<usize> = bench.channels.0.lock().unwrap().values().map(Weak::strong_count).collect();
-    assert_eq!(left, [0].into(), "what nobody follows is forgotten when the next channel is opened");
-    drop(open("unit:d*"));
-    assert_eq!(bench.channels.0.lock().unwrap().len(), 1);
+}
+
+#[test]
+fn strangers_with_many_filters_get_only_so_much_room() {
+    let mut bench = Bench::new();
+    let many = |state| view(&(0..=255).map(|number| (number, (1, state))).collect(), 1);
+    bench.publish(&many(0), &[]);
+    let room = bench.channels.room.clone();
+    let shared = std::mem::take(&mut bench.channels);
+    let open = |terms: String| {
+        let subscription = Subscription { filter: terms.parse().unwrap(), ..Subscription::default() };
+        shared.open(Transport::WebSocket, subscription)
+    };
+    let taken = || Room::BYTES - room.left.available_permits();
+    let mut channels = vec![];
+    for number in 0..Channels::MAX {
+        let channel = open(format!("unit* unit:{number}")).unwrap();
+        drop(channel.snapshots(&bench.last()).unwrap());
+        channels.push(channel);
+    }
+    assert!((Room::RECENT / 2..=Room::RECENT).contains(&taken()), "{}", taken());
+    assert_eq!(open("unit* unit:more".to_owned()).unwrap_err(), Crowded);
+    assert!(open(String::new()).is_ok(), "who wants all gets it");
+    let held: Result<Vec<Batch>, Crowded> =
+        channels.iter().chain(&channels).map(|channel| channel.snapshots(&bench.last())).collect();
+    assert!(held.is_ok(), "equal wishes share what is on its way");
+    let left = &room.left;
+    let others = left.clone().try_acquire_many_owned(left.available_permits() as u32).unwrap();
+    bench.publish(&many(1), &[]);
+    assert_eq!(channels[0].snapshots(&bench.last()).err(), Some(Crowded), "what is on its way counts, too");
+    drop((held, others));
+    channels.clear();
+    assert!(open("unit* unit:more".to_owned()).is_ok());
+}
+
+#[test]
+fn who_lags_takes_room_and_begins_anew_where_there_is_none() {
+    let mut bench = Bench::new();
+    let many = |state| view(&(0..=255).map(|number| (number, (1, state))).collect(), 1);
+    bench.publish(&many(0), &[]);
+    let mut lagging = bench.client(Transport::WebSocket, &Subscription::default());
+    bench.publish(&many(1), &[]);
+    bench.publish(&units(&[(1, 0), (2, 0)]), &[]);
+    bench.publish(&many(1), &[]);
+    let room = bench.channels.room.left.clone().try_acquire_many_owned(Room::BYTES as u32).unwrap();
+    lagging.catch_up(&bench);
+    assert_eq!(lagging.resyncs, ["what came since then is more than all that there is"]);
+    lagging.check(&bench);
+    drop(room);
 }
 
 #[test]
@@ -421,12 +464,13 @@ fn one_changed_row_is_short() {
     let mut bench = Bench::new();
     let many = |state| view(&(0..=250).map(|number| (number, (1, if number == 7 { state } else { 0 }))).collect(), 1);
     bench.publish(&many(0), &[]);
-    let channel = bench.channels.open(Transport::WebSocket, Subscription::default());
-    let (mut follower, _) = Follower::begin(channel, None, &bench.last(), Moment::now());
+    let channel = bench.channels.open(Transport::WebSocket, Subscription::default()).unwrap();
+    let (mut follower, _) = Follower::begin(channel, None, &bench.last(), Moment::now()).unwrap();
     bench.publish(&many(1), &[7]);
-    let bytes: usize = follower.news(&bench.last(), Moment::now()).iter().map(|batch| batch.bytes.len()).sum();
+    let news = follower.news(&bench.last(), Moment::now()).unwrap();
+    let bytes: usize = news.iter().map(|batch| batch.bytes().len()).sum();
     assert!(bytes < 1000, "{bytes}");
-    assert!(follower.news(&bench.last(), Moment::now()).is_empty(), "nothing changed, nothing to say");
+    assert!(follower.news(&bench.last(), Moment::now()).unwrap().is_empty(), "nothing changed, nothing to say");
     let later = Moment::now() + Duration::from_secs(15);
-    assert_eq!(follower.status(&bench.last(), later).messages, 1);
+    assert_eq!(follower.status(&bench.last(), later).messages(), 1);
 }

@@ -195,7 +195,7 @@ async fn an_event_stream_takes_a_place_and_a_token() {
 
 #[tokio::test]
 async fn an_event_stream_that_is_not_taken_is_cut_and_others_do_not_wait() {
-    let timing = Timing { write: Duration::from_millis(300), ..Timing::default() };
+    let timing = Timing { write: Duration::from_secs(3), ..Timing::default() };
     let mut bench = Bench::with(settings(), timing, Publish::Changes).await;
     let slow = bench.events("", &[]).await;
     let mut quick = bench.second("").await;
