@@ -40,6 +40,8 @@ impl Host {
         // The hierarchy of control groups that this machine has.
         let unified = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
         let name = format!("host-{}", fastrand::u32(..));
+        // For a test that installs what was built: in /mnt/packages.
+        let packages = std::env::var_os("FLEET_MONITOR_PACKAGES").map(PathBuf::from);
         let mut messages = tempfile::tempfile().unwrap();
         let mut nspawn = Command::new("systemd-nspawn")
             .env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", if unified { "1" } else { "0" })
@@ -52,6 +54,7 @@ impl Host {
             .arg(format!("--bind-ro={repository}/packaging:/mnt/packaging"))
             .arg(format!("--bind-ro={}:/mnt/fleet-monitor", binary.display()))
             .arg(format!("--bind-ro={}:/mnt/fleetctl", double.display()))
+            .args(packages.map(|packages| format!("--bind-ro={}:/mnt/packages", packages.display())))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(messages.try_clone().unwrap())
