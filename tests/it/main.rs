@@ -13,6 +13,7 @@ mod operations;
 mod protocol;
 mod readme;
 mod server;
+mod sockets;
 mod support;
 mod system;
 mod timeline;
