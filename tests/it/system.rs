@@ -1,5 +1,7 @@
 //! The service under a real systemd, as the unit file and the installer set it up.
 
+mod crowd;
+mod debian;
 mod host;
 
 use std::io::Read;

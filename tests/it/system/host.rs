@@ -11,9 +11,14 @@ use std::sync::Mutex;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use crate::support::packages;
+
 /// For what has no event that could be awaited from outside of the host.
 const PERIOD: Duration = Duration::from_millis(20);
-const DEADLINE: Duration = Duration::from_secs(30);
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// The Debian package, on a host that was booted for it.
+pub const PACKAGE: &str = concat!("/mnt/packages/fleet-monitor_", env!("CARGO_PKG_VERSION"), "-1_amd64.deb");
 
 /// A running host.
 pub struct Host {
@@ -28,20 +33,38 @@ impl Host {
     ///
     /// None on a machine that cannot have one; under `CI` that is a failure.
     pub fn boot() -> Option<Self> {
+        let repository = env!("CARGO_MANIFEST_DIR");
+        let host = Self::with(&[
+            format!("{repository}/packaging:/mnt/packaging"),
+            format!("{}:/mnt/fleet-monitor", env!("CARGO_BIN_EXE_fleet-monitor")),
+        ])?;
+        host.sh("chown daemon /opt/bin");
+        host.sh("/mnt/packaging/install-coreos --binary /mnt/fleet-monitor");
+        host.drop_in("fleetctl", "ReadWritePaths=/opt/bin");
+        Some(host)
+    }
+
+    /// A host with such a `fleetctl` on which the Debian package can be installed, from [`PACKAGE`].
+    pub fn boot_debian() -> Option<Self> {
+        let host = Self::with(&[format!("{}:/mnt/packages", packages()?.display())])?;
+        // The user that fleetctl keeps its notes as comes with the package.
+        host.sh("chmod 777 /opt/bin");
+        host.drop_in("fleetctl", "ReadWritePaths=/opt/bin");
+        Some(host)
+    }
+
+    /// A host that sees these files of this machine, each as `FROM:TO`.
+    fn with(files: &[String]) -> Option<Self> {
         if let Err(reason) = preconditions() {
             assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "no host with systemd: {reason}");
             eprintln!("not checked, for want of a host with systemd: {reason}");
             return None;
         }
-        let repository = env!("CARGO_MANIFEST_DIR");
-        let binary = Path::new(env!("CARGO_BIN_EXE_fleet-monitor"));
-        let double = binary.with_file_name("examples").join("fleetctl-double");
+        let double = Path::new(env!("CARGO_BIN_EXE_fleet-monitor")).with_file_name("examples/fleetctl-double");
         assert!(double.is_file(), "build it first: cargo build --example fleetctl-double");
         // The hierarchy of control groups that this machine has.
         let unified = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
         let name = format!("host-{}", fastrand::u32(..));
-        // For a test that installs what was built: in /mnt/packages.
-        let packages = std::env::var_os("FLEET_MONITOR_PACKAGES").map(PathBuf::from);
         let mut messages = tempfile::tempfile().unwrap();
         let mut nspawn = Command::new("systemd-nspawn")
             .env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", if unified { "1" } else { "0" })
@@ -51,10 +74,8 @@ impl Host {
             .args(["--private-network", "--resolv-conf=off", "--timezone=off", "--link-journal=no", "--console=pipe"])
             .arg(format!("--directory={}", root().display()))
             .arg(format!("--machine={name}"))
-            .arg(format!("--bind-ro={repository}/packaging:/mnt/packaging"))
-            .arg(format!("--bind-ro={}:/mnt/fleet-monitor", binary.display()))
             .arg(format!("--bind-ro={}:/mnt/fleetctl", double.display()))
-            .args(packages.map(|packages| format!("--bind-ro={}:/mnt/packages", packages.display())))
+            .args(files.iter().map(|file| format!("--bind-ro={file}")))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(messages.try_clone().unwrap())
@@ -71,10 +92,14 @@ impl Host {
         let host = Self { nspawn, name, init };
         // In /opt/bin the unit's $PATH finds it, and it keeps its notes where it lies.
         host.sh("mkdir -p /opt/bin && ln -s /mnt/fleetctl /opt/bin/fleetctl && echo v1.0.0 > /opt/bin/version");
-        host.sh("chown daemon /opt/bin");
-        host.sh("/mnt/packaging/install-coreos --binary /mnt/fleet-monitor");
-        host.drop_in("fleetctl", "ReadWritePaths=/opt/bin");
         Some(host)
+    }
+
+    /// A command of this machine in the host's network.
+    pub fn in_network(&self, program: &Path) -> Command {
+        let mut nsenter = Command::new("nsenter");
+        nsenter.args(["--target", &self.init, "--net", "--"]).arg(program);
+        nsenter
     }
 
     /// Runs a command of the host's shell.
