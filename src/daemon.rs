@@ -446,3 +446,25 @@ fn server_settings(config: &Config, files: OpenFiles) -> Result<server::Settings
         },
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    fn fixed_after(arguments: &[&str]) -> Vec<&'static str> {
+        let config = |arguments: &[&str]| {
+            let cli = Cli::parse_from([&["fleet-monitor", "--config", "/dev/null"], arguments].concat());
+            config::load(&cli, &BTreeMap::new()).expect("a configuration").0
+        };
+        fixed_options_that_differ(&config(&[]), &config(arguments)).collect()
+    }
+
+    #[test]
+    fn what_takes_a_restart_is_named_if_it_has_changed() {
+        assert_eq!(fixed_after(&["--port", "1"]), ["port"]);
+        assert_eq!(fixed_after(&["--bind", "::1", "--log-to", "stderr"]), ["bind", "log_to"]);
+        assert_eq!(fixed_after(&["--log", "debug", "--grace", "1", "--max-clients", "5"]), [""; 0]);
+    }
+}
