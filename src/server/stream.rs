@@ -1,6 +1,6 @@
 //! The two kinds of socket that clients connect to: TCP and unix.
 //!
-//! All that knows one from the other is here. To the rest of the server a connection is a [`Stream`].
+//! All that knows one from the other is here. To the rest of the server a connection is a `Stream`.
 
 use std::fmt;
 use std::io;
