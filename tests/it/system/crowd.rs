@@ -134,12 +134,12 @@ impl Guests {
     async fn is_told(&self, client: &mut WebSocketStream<TcpStream>) -> bool {
         match self.patient(client.next()).await {
             Some(Some(Ok(Message::Text(_) | Message::Ping(_)))) => true,
-            Some(Some(Ok(Message::Close(Some(_))))) => false,
+            // That it waited too long was noted.
+            Some(Some(Ok(Message::Close(Some(_))))) | None => false,
             Some(other) => {
                 self.complain("message", &other);
                 false
             }
-            None => false,
         }
     }
 

@@ -126,13 +126,14 @@ fn what_hangs_is_ended_and_leaves_no_process() {
     host.write("/opt/bin/mode", "hang");
     install(&host);
     let hangs = || host.try_sh("test -s /opt/bin/pids").status.success();
-    let first = host.show("MainPID");
     host.until("fleetctl hangs", hangs);
-    host.until("only the program is left", || processes(&host) == [first.as_str()]);
+    host.until("only the program is left", || processes(&host) == [host.show("MainPID")]);
     host.entry("--unit=fleet-monitor --grep='was killed: no answer within 0.5 s'");
 
     // Once more, and now the program is stuck as well, so that it cannot end what it has started.
     host.write("/opt/bin/pids", "");
+    host.sh("systemctl restart fleet-monitor");
+    let first = host.show("MainPID");
     host.until("fleetctl hangs again", hangs);
     host.sh(&format!("kill -STOP {first} && rm /opt/bin/mode"));
     host.show_until("NRestarts", |restarts| restarts == "1");
