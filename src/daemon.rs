@@ -21,7 +21,7 @@ use crate::feed::{self, News, Publisher, SourceInfo};
 use crate::lifecycle::{ServiceManager, Signal, Signals};
 use crate::metrics::Metrics;
 use crate::server::access::{Policy, Token};
-use crate::server::listen::{OpenFiles, listen};
+use crate::server::listen::{ListenError, OpenFiles, listen};
 use crate::server::{self, Server, Timing};
 use crate::source::api::{Address, Api};
 use crate::source::fleetctl::{self, Connection, Fleetctl};
@@ -29,7 +29,7 @@ use crate::source::polled::{Polled, Schedule};
 use crate::source::recording::Recorder;
 use crate::source::replay::Replay;
 use crate::source::{Report, Said, Source, SourceError};
-use crate::telemetry;
+use crate::telemetry::{self, Log};
 
 /// How often the status line is made anew.
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);
@@ -53,7 +53,7 @@ pub enum Failure {
 /// # Errors
 ///
 /// When there is nothing to watch, nowhere to listen, or the source turns out to be unusable at the beginning.
-pub async fn run(cli: &Cli, environment: &BTreeMap<String, String>, config: Config) -> Result<(), Failure> {
+pub async fn run(cli: &Cli, environment: &BTreeMap<String, String>, config: Config, log: Log) -> Result<(), Failure> {
     let mut signals =
         Signals::listen().map_err(|error| Failure::System(format!("cannot listen to signals: {error}")))?;
     let mut service = ServiceManager::from_environment();
@@ -62,7 +62,11 @@ pub async fn run(cli: &Cli, environment: &BTreeMap<String, String>, config: Conf
     let files = OpenFiles::raise();
     let settings = server_settings(&config, files)?;
     let recorder = open_recorder(config.record.as_deref())?;
-    let listeners = listen(config.bind, config.port).map_err(|error| Failure::System(error.to_string()))?;
+    let listeners = listen(config.bind, config.port).map_err(|error| match error {
+        ListenError::Bind { .. } => Failure::System(error.to_string()),
+        // As wrong as it is now, it is passed again at the next start.
+        ListenError::Passed { .. } => Failure::Config(error.to_string()),
+    })?;
 
     let stop = CancellationToken::new();
     let metrics = Arc::new(Metrics::new());
@@ -77,9 +81,7 @@ pub async fn run(cli: &Cli, environment: &BTreeMap<String, String>, config: Conf
     }
     let mut accepting = JoinSet::new();
     for listener in listeners {
-        if let Ok(address) = listener.local_addr() {
-            info!("listening on {address}");
-        }
+        info!("listening on {listener}");
         let server = server.clone();
         accepting.spawn(async move { server.serve(listener).await });
     }
@@ -89,6 +91,7 @@ pub async fn run(cli: &Cli, environment: &BTreeMap<String, String>, config: Conf
         source: source(),
         choice,
         config,
+        log,
         publisher,
         server,
         files,
@@ -119,6 +122,7 @@ pub async fn run(cli: &Cli, environment: &BTreeMap<String, String>, config: Conf
 
 struct Daemon {
     config: Config,
+    log: Log,
     cluster: Cluster,
     publisher: Publisher,
     server: Server,
@@ -298,13 +302,23 @@ impl Daemon {
         self.server.set(next.settings);
         self.name_source();
         self.publish(&[], None);
-        let fixed = |config: &Config| (config.port, config.bind, config.log.clone(), config.log_to);
-        if fixed(&self.config) != fixed(&next.config) {
-            warn!("port, bind, log and log_to are taken into use at the next start only");
+        if next.config.log != self.config.log
+            && let Err(error) = self.log.set_filter(&next.config.log)
+        {
+            error!("{error}");
+        }
+        for option in fixed_options_that_differ(&self.config, &next.config) {
+            warn!("the new {option} is taken into use at the next start only");
         }
         self.config = next.config;
         info!("the configuration was read again");
     }
+}
+
+/// What cannot be changed without a restart, and was.
+fn fixed_options_that_differ(old: &Config, new: &Config) -> impl Iterator<Item = &'static str> {
+    let differ = [("port", old.port != new.port), ("bind", old.bind != new.bind), ("log_to", old.log_to != new.log_to)];
+    differ.into_iter().filter(|(_, differs)| *differs).map(|(option, _)| option)
 }
 
 /// All that a reload will change, made before anything is changed.
@@ -431,4 +445,26 @@ fn server_settings(config: &Config, files: OpenFiles) -> Result<server::Settings
             hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    fn fixed_after(arguments: &[&str]) -> Vec<&'static str> {
+        let config = |arguments: &[&str]| {
+            let cli = Cli::parse_from([&["fleet-monitor", "--config", "/dev/null"], arguments].concat());
+            config::load(&cli, &BTreeMap::new()).expect("a configuration").0
+        };
+        fixed_options_that_differ(&config(&[]), &config(arguments)).collect()
+    }
+
+    #[test]
+    fn what_takes_a_restart_is_named_if_it_has_changed() {
+        assert_eq!(fixed_after(&["--port", "1"]), ["port"]);
+        assert_eq!(fixed_after(&["--bind", "::1", "--log-to", "stderr"]), ["bind", "log_to"]);
+        assert_eq!(fixed_after(&["--log", "debug", "--grace", "1", "--max-clients", "5"]), [""; 0]);
+    }
 }

@@ -35,10 +35,10 @@ fn start(cli: &Cli) -> Result<(), Failure> {
         print!("{}", config::report(&settings));
         return Ok(());
     }
-    telemetry::start(config.log_to, &config.log).map_err(Failure::System)?;
+    let log = telemetry::start(config.log_to, &config.log).map_err(Failure::System)?;
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| Failure::System(format!("cannot start the asynchronous runtime: {error}")))?;
-    let ended = runtime.block_on(daemon::run(cli, &environment, config));
+    let ended = runtime.block_on(daemon::run(cli, &environment, config, log));
     runtime.shutdown_timeout(Duration::from_millis(500));
     ended
 }

@@ -8,8 +8,9 @@ use std::os::linux::fs::MetadataExt;
 use tracing::{Level, event};
 use tracing_journald::{Priority, PriorityMappings};
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::reload::{self, Handle};
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer, fmt, registry};
+use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, registry};
 
 use crate::cluster::{Severity, Transition};
 
@@ -25,13 +26,35 @@ pub enum Target {
     Stderr,
 }
 
-/// Begins to log. `filter` is a directive of [`EnvFilter`].
+/// The log, once it was begun.
+#[derive(Debug)]
+pub struct Log {
+    filter: Handle<EnvFilter, Registry>,
+}
+
+impl Log {
+    /// From now on only what passes `filter`, directives of [`EnvFilter`], is logged.
+    ///
+    /// # Errors
+    ///
+    /// When that is no filter.
+    pub fn set_filter(&self, filter: &str) -> Result<(), String> {
+        let filter = parse(filter)?;
+        self.filter.reload(filter).map_err(|error| format!("the log filter cannot be changed: {error}"))
+    }
+}
+
+fn parse(filter: &str) -> Result<EnvFilter, String> {
+    EnvFilter::try_new(filter).map_err(|error| format!("log = {filter:?}: {error}"))
+}
+
+/// Begins to log what passes `filter`, directives of [`EnvFilter`].
 ///
 /// # Errors
 ///
-/// When the journal was asked for and is not there.
-pub fn start(target: Target, filter: &str) -> Result<(), String> {
-    let filter = EnvFilter::try_new(filter).map_err(|error| format!("log = {filter:?}: {error}"))?;
+/// When that is no filter, or the journal was asked for and is not there.
+pub fn start(target: Target, filter: &str) -> Result<Log, String> {
+    let (filter, handle) = reload::Layer::new(parse(filter)?);
     let journal = match target {
         Target::Stderr => None,
         Target::Auto if !stderr_is_the_journal() => None,
@@ -59,7 +82,7 @@ pub fn start(target: Target, filter: &str) -> Result<(), String> {
         fmt::layer().with_writer(io::stderr).with_target(false).fmt_fields(fields).with_ansi(false).boxed()
     });
     registry().with(filter).with(journal).with(lines).init();
-    Ok(())
+    Ok(Log { filter: handle })
 }
 
 /// Whether stderr is the stream that systemd connected to the journal (`systemd.exec(5)`, `$JOURNAL_STREAM`).

@@ -7,7 +7,6 @@ use hyper::Response;
 use hyper::body::Body;
 use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
 
 use super::Seat;
@@ -15,6 +14,7 @@ use super::content::EVENT_STREAM;
 use super::meter::{Flood, Metered};
 use super::query::Wish;
 use super::session::under_deadline;
+use super::stream::{Stream, reset};
 use crate::cluster::Moment;
 use crate::feed::Subscriber;
 use crate::feed::channel::{Batch, Crowded, Follower};
@@ -40,7 +40,7 @@ pub(super) fn announce<B: Default>() -> Response<B> {
 }
 
 /// Serves one client until one side ends it.
-pub(super) async fn serve(stream: TcpStream, answer: Response<impl Body>, grant: Grant) {
+pub(super) async fn serve(stream: Stream, answer: Response<impl Body>, grant: Grant) {
     let Grant { wish: Wish { channel, position }, seat } = grant;
     let mut feed = seat.0.feed.clone();
     let publication = feed.borrow_and_update().clone();
@@ -56,8 +56,7 @@ pub(super) async fn serve(stream: TcpStream, answer: Response<impl Body>, grant:
     let reason = events.tell([vec![head], first].concat()).await;
     events.seat.0.metrics.client_dropped(reason);
     if reason == Dropped::Slow {
-        // A reset, so that the kernel does not go on offering what the client does not take.
-        let _ = events.stream.unmetered().set_zero_linger();
+        let _ = reset(events.stream.unmetered());
     }
 }
 

@@ -21,7 +21,6 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpStream;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{sleep, timeout};
 
@@ -30,6 +29,7 @@ use super::content::{Body, Content};
 use super::events::{self, Grant};
 use super::query::Wish;
 use super::routes::{self, Resource};
+use super::stream::Stream;
 use super::{Settings, Shared, upgrade};
 use crate::feed::channel::Transport;
 use crate::metrics::Dropped;
@@ -57,7 +57,7 @@ const FIRST_REQUEST: Duration = Duration::from_secs(1);
 pub(super) type Answer = Response<Body>;
 
 /// Serves one connection until it is closed, or is an event stream or a WebSocket and no more hyper's.
-pub(super) async fn serve(shared: Arc<Shared>, stream: TcpStream) {
+pub(super) async fn serve(shared: Arc<Shared>, stream: Stream) {
     let timing = shared.timing;
     let (stop, tasks) = (shared.stop.clone(), shared.tasks.clone());
     let (granting, mut granted) = oneshot::channel::<(Answer, Grant)>();

@@ -1,15 +1,19 @@
 //! Where the server listens, and how many files it may have open.
 //!
-//! This module turns an address, or what systemd passed, into listeners. It does not accept anything.
+//! This module turns an address, or what systemd passed, into [`Listener`]s. It does not accept anything.
 
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 
 use listenfd::ListenFd;
-use rustix::net::sockopt::set_ipv6_v6only;
+use rustix::io::ioctl_fionbio;
+use rustix::net::sockopt::{set_ipv6_v6only, socket_acceptconn};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::{TcpListener, TcpSocket, UnixListener};
+
+use super::stream::Listener;
 
 /// How many connections the kernel keeps for us until they are accepted; it may keep fewer (`listen(2)`, `somaxconn`).
 const BACKLOG: u32 = 4096;
@@ -28,9 +32,14 @@ pub enum ListenError {
         /// Why.
         source: io::Error,
     },
-    /// systemd passed something else than TCP sockets.
-    #[error("the sockets that were passed in LISTEN_FDS cannot be used: {0}; only ListenStream= with a port will do")]
-    Passed(io::Error),
+    /// systemd passed something that cannot be listened on.
+    #[error("file descriptor {descriptor}, which was passed in LISTEN_FDS, {problem}")]
+    Passed {
+        /// Which one; the first is 3 (`sd_listen_fds(3)`).
+        descriptor: RawFd,
+        /// Why, and which directive of the socket unit would do.
+        problem: io::Error,
+    },
 }
 
 /// What to do about it, in the words of the options.
@@ -50,22 +59,39 @@ fn reason(error: &io::Error) -> String {
 ///
 /// # Errors
 ///
-/// When the address cannot be used, or what systemd passed is no TCP socket.
-pub fn listen(address: Option<IpAddr>, port: u16) -> Result<Vec<TcpListener>, ListenError> {
-    let passed = passed().map_err(ListenError::Passed)?;
-    if passed.is_empty() { Ok(vec![bind(address, port)?]) } else { Ok(passed) }
+/// When the address cannot be used, or what systemd passed is no stream socket that listens.
+pub fn listen(address: Option<IpAddr>, port: u16) -> Result<Vec<Listener>, ListenError> {
+    let passed = passed()?;
+    if passed.is_empty() { Ok(vec![bind(address, port)?.into()]) } else { Ok(passed) }
 }
 
-fn passed() -> io::Result<Vec<TcpListener>> {
+fn passed() -> Result<Vec<Listener>, ListenError> {
     let mut sockets = ListenFd::from_env();
-    let mut listeners = Vec::new();
-    for index in 0..sockets.len() {
-        if let Some(listener) = sockets.take_tcp_listener(index)? {
-            listener.set_nonblocking(true)?;
-            listeners.push(TcpListener::from_std(listener)?);
-        }
+    (0..sockets.len()).filter_map(|index| take(&mut sockets, index)).collect()
+}
+
+/// The socket at an index, of whichever kind it is.
+fn take(sockets: &mut ListenFd, index: usize) -> Option<Result<Listener, ListenError>> {
+    let (descriptor, listener) = if let Ok(tcp) = sockets.take_tcp_listener(index) {
+        let tcp = tcp?;
+        (tcp.as_raw_fd(), prepared(tcp).and_then(TcpListener::from_std).map(Listener::Tcp))
+    } else if let Ok(unix) = sockets.take_unix_listener(index) {
+        let unix = unix?;
+        (unix.as_raw_fd(), prepared(unix).and_then(UnixListener::from_std).map(Listener::Unix))
+    } else {
+        let other = io::Error::other("is no stream socket of IPv4, IPv6 or unix; only ListenStream= will do");
+        (sockets.take_raw_fd(index).ok()??, Err(other))
+    };
+    Some(listener.map_err(|problem| ListenError::Passed { descriptor, problem }))
+}
+
+/// The socket as tokio wants it, if it is one that connections can be accepted from.
+fn prepared<S: AsFd>(socket: S) -> io::Result<S> {
+    if !socket_acceptconn(&socket)? {
+        return Err(io::Error::other("is no socket that listens; only ListenStream= with Accept=no will do"));
     }
-    Ok(listeners)
+    ioctl_fionbio(&socket, true)?;
+    Ok(socket)
 }
 
 fn bind(address: Option<IpAddr>, port: u16) -> Result<TcpListener, ListenError> {

@@ -10,15 +10,15 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::Timing;
+use super::stream::Stream;
 
 /// A connection whose reads fail with [`Flood`] when the client has sent more than it may.
 #[derive(Debug)]
 pub(super) struct Metered {
-    stream: TcpStream,
+    stream: Stream,
     allowance: Allowance,
 }
 
@@ -46,7 +46,7 @@ impl std::error::Error for Flood {}
 
 impl Metered {
     /// A stream of which [`Timing::FLOOD`] bytes may be read in each `spell`.
-    pub(super) fn new(stream: TcpStream, spell: Duration) -> Self {
+    pub(super) fn new(stream: Stream, spell: Duration) -> Self {
         Self { stream, allowance: Allowance::new(spell, Instant::now()) }
     }
 
@@ -55,11 +55,11 @@ impl Metered {
         self.allowance.take(MESSAGE, Instant::now())
     }
 
-    pub(super) fn unmetered(&self) -> &TcpStream {
+    pub(super) fn unmetered(&self) -> &Stream {
         &self.stream
     }
 
-    pub(super) fn unmetered_mut(&mut self) -> &mut TcpStream {
+    pub(super) fn unmetered_mut(&mut self) -> &mut Stream {
         &mut self.stream
     }
 }

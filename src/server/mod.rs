@@ -13,6 +13,7 @@ mod page;
 mod query;
 mod routes;
 mod session;
+pub mod stream;
 mod upgrade;
 
 use std::io;
@@ -20,7 +21,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -32,6 +32,7 @@ use crate::feed::channel::Channels;
 use crate::metrics::{Dropped, Metrics};
 use access::Policy;
 use routes::Told;
+use stream::{Listener, Stream};
 
 /// How many connections there may be besides the clients: HTTP requests and handshakes. Never more than half
 /// of all, so that clients have room.
@@ -144,7 +145,8 @@ impl Server {
 
     /// Accepts connections until the server is stopped. No error ends it: what cannot be accepted now, such as when
     /// the open files have run out, can be later. Several listeners may be served at once.
-    pub async fn serve(&self, listener: TcpListener) {
+    pub async fn serve(&self, listener: impl Into<Listener>) {
+        let listener = listener.into();
         let mut trouble = Trouble::default();
         loop {
             let accepted = tokio::select! {
@@ -153,7 +155,7 @@ impl Server {
                 accepted = listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, _)) => self.0.clone().admit(stream),
+                Ok(stream) => self.0.clone().admit(stream),
                 Err(error) if concerns_one_connection(&error) => {}
                 Err(error) => {
                     let pause = trouble.with(&error, Instant::now());
@@ -185,7 +187,7 @@ impl Shared {
         self.clients.load(Ordering::Relaxed)
     }
 
-    fn admit(self: Arc<Self>, stream: TcpStream) {
+    fn admit(self: Arc<Self>, stream: Stream) {
         // Each connection is one task, but for the moment in which it becomes a client.
         let connections = self.tasks.len();
         let others = connections.saturating_sub(self.clients());
@@ -194,8 +196,6 @@ impl Shared {
             self.metrics.client_dropped(Dropped::Crowded);
             return;
         }
-        // Without it a message only waits a little longer.
-        let _ = stream.set_nodelay(true);
         self.tasks.clone().spawn(http::serve(self, stream));
     }
 

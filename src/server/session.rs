@@ -11,7 +11,6 @@ use std::io::ErrorKind;
 use bytes::Bytes;
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error, ProtocolError};
@@ -20,6 +19,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, Role, WebSoc
 
 use super::meter::{Flood, Metered};
 use super::query::Wish;
+use super::stream::{Stream, reset, try_write};
 use super::{Seat, Shared};
 use crate::cluster::Moment;
 use crate::feed::channel::{Batch, Crowded, Follower};
@@ -120,12 +120,7 @@ impl From<Error> for End {
 impl Session {
     /// A session on a stream whose handshake is done. `leftover` is what was read of it after the handshake; it is
     /// copied, as the buffer behind it would otherwise stay for as long as the session.
-    pub(super) async fn new(
-        stream: TcpStream,
-        leftover: &[u8],
-        seat: Seat,
-        wish: Option<Wish>,
-    ) -> Result<Self, Crowded> {
+    pub(super) async fn new(stream: Stream, leftover: &[u8], seat: Seat, wish: Option<Wish>) -> Result<Self, Crowded> {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(0)
@@ -273,7 +268,7 @@ impl Session {
     fn write_at_once(&mut self, bytes: &[u8]) -> Result<usize, Error> {
         let Some(flushed) = self.socket.flush().now_or_never() else { return Ok(0) };
         flushed?;
-        match self.socket.get_ref().unmetered().try_write(bytes) {
+        match try_write(self.socket.get_ref().unmetered(), bytes) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
             written => Ok(written?),
         }
@@ -311,8 +306,7 @@ pub(super) async fn under_deadline(shared: &Shared, write: impl Future<Output = 
 /// the client might not see the close frame (RFC 9293, section 3.10.4; RFC 6455, section 7.1.1).
 async fn take_leave(socket: &mut WebSocketStream<Metered>, farewell: Farewell) -> Result<(), Error> {
     match farewell {
-        // A reset, so that the kernel does not go on offering what the client does not take.
-        Farewell::Cut => Ok(socket.get_ref().unmetered().set_zero_linger()?),
+        Farewell::Cut => Ok(reset(socket.get_ref().unmetered())?),
         Farewell::Answer => socket.flush().await,
         Farewell::Close(code, reason) => {
             socket.close(Some(CloseFrame { code, reason: reason.into() })).await?;
@@ -329,7 +323,8 @@ async fn take_leave(socket: &mut WebSocketStream<Metered>, farewell: Farewell) -
 mod tests {
     use std::sync::Arc;
 
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio_util::either::Either;
     use tokio_util::sync::CancellationToken;
 
     use super::super::{Server, Settings, Timing};
@@ -351,7 +346,8 @@ mod tests {
         let stop = CancellationToken::new();
         let server = Server::new(settings, Timing::default(), publisher.subscribe(), metrics, stop);
         let seat = server.0.seat().expect("a seat");
-        let session = Session::new(accepted.expect("a connection").0, &[], seat, None).await.expect("room");
+        let stream = Either::Left(accepted.expect("a connection").0);
+        let session = Session::new(stream, &[], seat, None).await.expect("room");
         let size = size_of_val(&session.run());
         assert!(size <= 3072, "{size} bytes");
     }

@@ -13,13 +13,13 @@ use hyper::header::{
 use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::content::{Body, Content};
 use super::http::{Answer, full};
 use super::query::Wish;
 use super::session::Session;
+use super::stream::Stream;
 use super::{Seat, Shared};
 use crate::feed::channel::{Crowded, Transport};
 use crate::metrics::Dropped;
@@ -76,8 +76,8 @@ async fn session(upgrade: OnUpgrade, seat: Seat, wish: Option<Wish>) {
 }
 
 async fn begin(upgrade: OnUpgrade, seat: Seat, wish: Option<Wish>) -> Option<Session> {
-    // The client may have gone before it had its answer, and nothing else can fail: all connections are TCP.
-    let parts = upgrade.await.ok()?.downcast::<TokioIo<TcpStream>>().ok()?;
+    // The client may have gone before it had its answer, and nothing else can fail: all connections are of this type.
+    let parts = upgrade.await.ok()?.downcast::<TokioIo<Stream>>().ok()?;
     let metrics = seat.0.metrics.clone();
     let session = Session::new(parts.io.into_inner(), &parts.read_buf, seat, wish).await;
     session.inspect_err(|Crowded| metrics.client_dropped(Dropped::Crowded)).ok()

@@ -252,6 +252,83 @@ async fn a_reload_is_announced_and_takes_effect_for_who_is_connected() {
 }
 
 #[tokio::test]
+async fn a_reload_changes_what_is_logged() {
+    let fleetctl = Double::new("v1.0.0");
+    let daemon = watching(&fleetctl, &[]).await;
+    daemon.configure("log = 'fleet_monitor=debug'\n");
+    daemon.reload().await;
+    fleetctl.mode("fail list-units");
+    let debug = daemon.log.first("the units cannot be read").await;
+    assert!(debug.contains("DEBUG"), "{debug}");
+    daemon.configure("log = 'off'\n");
+    daemon.reload().await;
+    let lines = daemon.log.all().len();
+    fleetctl.mode("replay");
+    daemon
+        .notices
+        .nth(daemon.notices.count("STATUS=fleetctl v1.0.0: 4 machines") + 1, "STATUS=fleetctl v1.0.0: 4 machines")
+        .await;
+    assert_eq!(daemon.log.all().len(), lines, "{:?}", daemon.log.all());
+    assert_eq!(daemon.log.count("at the next start only"), 0);
+}
+
+#[tokio::test]
+async fn a_reload_names_no_restart_where_none_is_needed() {
+    let fleetctl = Double::new("v1.0.0");
+    let daemon = watching(&fleetctl, &[]).await;
+    daemon.configure("grace = 5\n");
+    daemon.reload().await;
+    daemon.log.first("the configuration was read again").await;
+    assert_eq!(daemon.log.count("at the next start only"), 0);
+}
+
+#[tokio::test]
+async fn a_reload_changes_frequencies_timeouts_fields_and_access() {
+    let fleetctl = Double::new("v1.0.0");
+    let daemon = Daemon::asking(&fleetctl, &[]).await;
+    daemon.log.first("first reading: ").await;
+    let token = daemon.path("token");
+    fs::write(&token, "secret\n").unwrap();
+    assert_eq!(daemon.get("/v2/state").await.0, 200);
+
+    daemon.configure(
+        "unit_freq = 0.1\nmachine_freq = 0.2\npoll_timeout = 0.5\nmachine_fields = 'machine'\npublish = 'polls'\n",
+    );
+    daemon.reload().await;
+    let mut client = daemon.connect().await;
+    for _ in 0..5 {
+        assert_eq!(client.next_of("machine").await["fields"], json!(["machine"]));
+        client.next_of("unit").await;
+    }
+    fleetctl.mode("hang list-units");
+    let line = daemon.log.first("fleet cannot be read: ").await;
+    assert!(line.contains("no answer within 0.5 s (--poll-timeout)"), "{line}");
+
+    daemon.configure(&format!("token_file = {token:?}\n"));
+    daemon.reload().await;
+    assert_eq!(daemon.get("/v2/state").await.0, 401);
+    daemon.configure("max_clients = 1\n");
+    daemon.reload().await;
+    assert_eq!(daemon.get("/v2/state").await.0, 200);
+}
+
+#[tokio::test]
+async fn the_status_is_told_once_in_a_second_at_most() {
+    let fleetctl = Double::new("v1.0.0");
+    let daemon = watching(&fleetctl, &[]).await;
+    for _ in 0..30 {
+        let client = daemon.connect().await;
+        tokio::time::timeout(Duration::from_millis(100), std::future::pending::<()>()).await.unwrap_err();
+        drop(client);
+    }
+    let told = daemon.notices.times("STATUS=");
+    // The first is of the beginning.
+    for pair in told[1..].windows(2) {
+        assert!(pair[1] - pair[0] >= Duration::from_millis(700), "{told:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_reload_of_a_bad_file_is_refused_and_the_old_one_stays() {
     let fleetctl = Double::new("v1.0.0");
     let program = Program::asking(&fleetctl, &arguments(&[]));

@@ -14,6 +14,7 @@ mod packages;
 mod protocol;
 mod readme;
 mod server;
+mod sockets;
 mod support;
 mod system;
 mod timeline;

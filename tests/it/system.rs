@@ -158,3 +158,20 @@ fn with_its_socket_a_restart_refuses_no_connection() {
     let answers = String::from_utf8(clients.wait_with_output().unwrap().stdout).unwrap();
     assert_eq!((&first, answers.contains("refused")), (b"asked\n", false), "{answers}\n{}", host.journal());
 }
+
+#[test]
+fn a_wrong_configuration_fails_once_for_each_client_and_leaves_the_socket_open() {
+    let Some(host) = Host::boot() else { return };
+    host.write("/etc/fleet-monitor.env", "FLEET_MONITOR_UNIT_FREQ=fast\n");
+    host.sh("systemctl start fleet-monitor.socket");
+    // Each waits until it is turned away.
+    host.sh("for attempt in {1..20}; do exec 3<>/dev/tcp/127.0.0.1/8989; cat <&3 || true; exec 3<&-; done");
+    host.show_until("ActiveState", |state| state == "failed");
+    let failures = host.journal().matches("status=78/").count();
+    assert!((1..=20).contains(&failures), "{failures} failures\n{}", host.journal());
+    assert_eq!(host.sh("systemctl show --value --property=SubState fleet-monitor.socket"), "listening");
+
+    host.write("/etc/fleet-monitor.env", "FLEET_MONITOR_DEMO=true\n");
+    host.sh(HEALTHZ);
+    assert_eq!(host.show("ActiveState"), "active");
+}

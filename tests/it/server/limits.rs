@@ -1,66 +1,14 @@
-//! Limits of the process and sockets of systemd: each in a process of its own, since both belong to a whole process.
+//! Limits of the process: each in a process of its own.
 
-use std::net::Ipv4Addr;
-use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 
-use fleet_monitor::server::listen::{ListenError, listen};
-
 use super::*;
-
-/// A command that runs one test that is otherwise ignored, with `socket` as its file descriptor 3 the way systemd passes
-/// it (`sd_listen_fds(3)`).
-fn with_socket(test: &str, socket: impl Into<OwnedFd>) -> Command {
-    let mut command = Command::new("sh");
-    command
-        .args(["-c", "exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$@\"", "sh"])
-        .arg(std::env::current_exe().expect("this program"))
-        .args(["--ignored", "--exact", "--nocapture", test])
-        .stdin(Stdio::from(socket.into()));
-    command
-}
 
 fn assert_passes(mut command: Command) {
     let output = command.stdout(Stdio::piped()).stderr(Stdio::piped()).output().expect("run");
     let said = String::from_utf8_lossy(&output.stdout);
     let complained = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && said.contains("1 passed"), "{said}\n{complained}");
-}
-
-#[test]
-fn sockets_of_systemd_are_used() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let address = listener.local_addr().expect("an address");
-    let child = with_socket("server::limits::serve_the_passed_socket_once", listener).spawn().expect("run");
-    // Whether or not it runs yet: that is the point of passing sockets.
-    let mut stream = std::net::TcpStream::connect(address).expect("a connection");
-    let mut greeting = String::new();
-    std::io::Read::read_to_string(&mut stream, &mut greeting).expect("a greeting");
-    assert_eq!(greeting, "passed");
-    assert!(child.wait_with_output().expect("an end").status.success());
-}
-
-#[tokio::test]
-#[ignore = "run by another test in a process of its own"]
-async fn serve_the_passed_socket_once() {
-    let listeners = listen(Some(Ipv4Addr::new(192, 0, 2, 1).into()), 1).expect("the passed socket");
-    assert_eq!(listeners.len(), 1);
-    let (mut stream, _) = listeners[0].accept().await.expect("a connection");
-    stream.write_all(b"passed").await.expect("written");
-}
-
-#[test]
-fn what_systemd_passes_must_be_tcp() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let socket = std::os::unix::net::UnixListener::bind(directory.path().join("socket")).expect("a socket");
-    assert_passes(with_socket("server::limits::refuse_the_passed_socket", socket));
-}
-
-#[tokio::test]
-#[ignore = "run by another test in a process of its own"]
-async fn refuse_the_passed_socket() {
-    let error = listen(None, 0).expect_err("not TCP");
-    assert!(matches!(error, ListenError::Passed(_)) && error.to_string().contains("ListenStream="), "{error}");
 }
 
 #[test]
