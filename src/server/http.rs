@@ -8,6 +8,7 @@ use std::convert::Infallible;
 use std::future::pending;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::header::{
@@ -20,7 +21,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::{sleep, timeout};
 
 use super::access::Refusal;
@@ -49,6 +50,9 @@ const PAGE_POLICY: HeaderValue = HeaderValue::from_static(
 /// "Cross-Origin-Resource-Policy header").
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
+/// How long a stopping server waits for the first request of a client that came just before.
+const FIRST_REQUEST: Duration = Duration::from_secs(1);
+
 /// The answer to a request.
 pub(super) type Answer = Response<Body>;
 
@@ -58,12 +62,16 @@ pub(super) async fn serve(shared: Arc<Shared>, stream: Stream) {
     let (stop, tasks) = (shared.stop.clone(), shared.tasks.clone());
     let (granting, mut granted) = oneshot::channel::<(Answer, Grant)>();
     let granting = Mutex::new(Some(granting));
+    let answered = Notify::new();
     let service = service_fn(|request| {
-        let (shared, granting) = (&shared, &granting);
+        let (shared, granting, answered) = (&shared, &granting, &answered);
         async move {
             let mut grant = None;
             let answer = answer(shared, request, &mut grant).await;
-            let Some((grant, granting)) = grant.zip(take(granting)) else { return Ok::<_, Infallible>(answer) };
+            let Some((grant, granting)) = grant.zip(take(granting)) else {
+                answered.notify_one();
+                return Ok::<_, Infallible>(answer);
+            };
             match granting.send((answer, grant)) {
                 // Whoever waits for it is below, and ends all this.
                 Ok(()) => pending().await,
@@ -78,12 +86,19 @@ pub(super) async fn serve(shared: Arc<Shared>, stream: Stream) {
         .max_buf_size(MAX_HEAD)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
+    let over = async {
+        tokio::select! {
+            // hyper would close a connection whose first request is still on its way, and a client takes that for a
+            // refusal.
+            () = stop.cancelled() => drop(timeout(FIRST_REQUEST, answered.notified()).await),
+            () = sleep(timing.connection) => {}
+        }
+    };
     let mut grant = tokio::select! {
         // How a connection ends concerns nobody but the client.
         _ = &mut connection => return,
         Ok(grant) = &mut granted => Some(grant),
-        () = stop.cancelled() => None,
-        () = sleep(timing.connection) => None,
+        () = over => None,
     };
     granted.close();
     grant = grant.or_else(|| granted.try_recv().ok());

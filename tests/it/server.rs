@@ -712,6 +712,28 @@ async fn at_shutdown_everybody_is_told_and_nobody_waited_for_for_long() {
 }
 
 #[tokio::test]
+async fn at_shutdown_a_request_that_is_still_under_way_is_answered() {
+    let bench = Bench::with(settings(), Timing::default(), Publish::Changes).await;
+    let mut client = bench.client().await;
+    let requests = ["GET /healthz HTTP/1.1\r\n", "GET / HTTP/1.1\r\n"];
+    let mut connections = Vec::new();
+    for request in requests {
+        connections.push((request, TcpStream::connect(bench.address).await.expect("a connection")));
+    }
+    // They are served in the order in which they came.
+    bench.get("/healthz").await;
+    bench.stop.cancel();
+    assert_eq!(close_code(&mut client).await, CloseCode::Away);
+    for (request, mut connection) in connections {
+        connection.write_all(format!("{request}Host: localhost\r\n\r\n").as_bytes()).await.expect("written");
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).await.expect("an end");
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{request}: {answer:?}");
+    }
+    assert_eq!(bench.server.drain(PATIENCE).await, 0);
+}
+
+#[tokio::test]
 async fn at_shutdown_a_message_under_way_is_finished_if_the_client_takes_it() {
     let mut bench = Bench::with(settings(), Timing { close: PATIENCE, ..Timing::default() }, Publish::Changes).await;
     let mut slow = bench.raw_client().await;

@@ -134,6 +134,7 @@ impl Guests {
     async fn is_told(&self, client: &mut WebSocketStream<TcpStream>) -> bool {
         match self.patient(client.next()).await {
             Some(Some(Ok(Message::Text(_) | Message::Ping(_)))) => true,
+            // That it waited too long was noted.
             Some(Some(Ok(Message::Close(Some(_))))) | None => false,
             Some(other) => {
                 self.complain("message", &other);
