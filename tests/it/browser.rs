@@ -225,16 +225,26 @@ impl WebDriverCompatibleCommand for DevTools {
 impl Browser {
     /// None, with the reason on stderr, where there is no chromedriver.
     async fn start() -> Option<Self> {
-        let driver = Command::new("chromedriver").arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
-        let mut driver = match driver {
-            Ok(driver) => driver,
-            Err(error) => {
-                cannot_run(&format!("chromedriver cannot be started ({error}): install chromium and chromium-driver"));
-                return None;
+        // It takes any port of IPv6, and ends if a connection of another test has the same one of IPv4.
+        let mut attempts = 0;
+        let (driver, port) = loop {
+            attempts += 1;
+            let driver =
+                Command::new("chromedriver").arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+            let mut driver = match driver {
+                Ok(driver) => driver,
+                Err(error) => {
+                    let install = "install chromium and chromium-driver";
+                    cannot_run(&format!("chromedriver cannot be started ({error}): {install}"));
+                    return None;
+                }
+            };
+            match line_with(driver.stdout.take().unwrap(), "successfully on port ") {
+                Ok(port) => break (driver, port),
+                Err(said) if attempts == 10 => panic!("chromedriver does not listen:\n{said}"),
+                Err(_) => drop(driver.wait()),
             }
         };
-        let port = line_with(driver.stdout.take().unwrap(), "successfully on port ");
-        let port = port.unwrap_or_else(|said| panic!("chromedriver does not listen:\n{said}"));
         let profile = TempDir::new().unwrap();
         let arguments = [
             "--headless",
