@@ -790,7 +790,7 @@ async fn after_a_cut_it_gets_what_it_missed_and_no_more() {
     }
     fleetctl.write("rows.json", &json!({ "list-units": rows }).to_string());
     while daemon.get("/v2/state").await.1["revision"] == before["revision"] {}
-    proxy.mend();
+    proxy.mend_for_websockets();
     browser.until("live() && rows().includes('web.service|failed/failed|failed|172.17.8.101')").await;
     browser.until("types.includes('status')").await;
     let types = browser.value("types.join(' ')").await;
