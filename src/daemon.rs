@@ -190,14 +190,16 @@ impl Daemon {
 
     fn take(&mut self, report: Report) -> Result<(), Failure> {
         self.record(&report);
-        let Report { topic, at, took, outcome } = report;
-        self.metrics.polled(topic, took, outcome.is_ok(), at.wall);
+        let Report { topics, at, took, outcome } = report;
+        for topic in topics {
+            self.metrics.polled(*topic, took, outcome.is_ok(), at.wall);
+        }
         let (transitions, read) = match outcome {
-            Ok(reading) => (self.cluster.read(reading, at, took), Some(topic)),
+            Ok(reading) => (self.cluster.read(reading, at, took), topics),
             Err(error) if error.is_unusable() && !self.proved => return Err(Failure::Config(error.to_string())),
             Err(error) => {
-                debug!("the {topic} cannot be read: {error}");
-                (self.cluster.fail(topic, &one_line(&error), at), None)
+                debug!("the {} cannot be read: {error}", listed(topics));
+                (self.cluster.fail(topics, &one_line(&error), at), &[][..])
             }
         };
         self.proved = true;
@@ -210,7 +212,7 @@ impl Daemon {
         Ok(())
     }
 
-    fn publish(&mut self, transitions: &[Arc<Transition>], read: Option<Topic>) {
+    fn publish(&mut self, transitions: &[Arc<Transition>], read: &[Topic]) {
         if self.source.is_recording()
             && self.cluster.health().topic(Topic::Units).read.is_none()
             && transitions.is_empty()
@@ -301,7 +303,7 @@ impl Daemon {
         self.publisher.set(feed_settings(&next.config));
         self.server.set(next.settings);
         self.name_source();
-        self.publish(&[], None);
+        self.publish(&[], &[]);
         if next.config.log != self.config.log
             && let Err(error) = self.log.set_filter(&next.config.log)
         {
@@ -328,6 +330,10 @@ struct Next {
     choice: Choice,
     source: Option<(Start, String)>,
     recorder: Option<Recorder>,
+}
+
+fn listed(topics: &[Topic]) -> String {
+    topics.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// An error as one line that is not too long for a status: part of it may be what somebody else said.

@@ -58,7 +58,7 @@ impl Bench {
         });
         let mut cluster = Cluster::new(Duration::ZERO);
         let mut read = |reading| cluster.read(reading, Moment::now(), Duration::ZERO);
-        let machine = Machine { id: MACHINE.into(), ip: Some(IP.into()), metadata: None };
+        let machine = Machine { id: MACHINE.into(), ip: Some(IP.into()), metadata: None, version: None };
         read(Reading::Machines { machines: vec![machine] });
         let state = |sub| Reading::Units {
             states: (0..units).map(|row| unit(row, if row == 0 { sub } else { "running" })).collect(),
@@ -79,14 +79,14 @@ impl Bench {
     pub fn change(&mut self) {
         self.states.swap(0, 1);
         let (view, transitions) = &self.states[0];
-        let news = News { view, health: &self.health, transitions, read: None, now: Moment::now() };
+        let news = News { view, health: &self.health, transitions, read: &[], now: Moment::now() };
         self.publisher.publish(news);
     }
 
     /// Publishes what was published last.
     pub fn publish_the_same(&mut self) {
         let view = &self.states[0].0;
-        let news = News { view, health: &self.health, transitions: &[], read: None, now: Moment::now() };
+        let news = News { view, health: &self.health, transitions: &[], read: &[], now: Moment::now() };
         self.publisher.publish(news);
     }
 

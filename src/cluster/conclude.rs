@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use super::judge::{self, Evidence};
-use super::merge::{Cluster, Doubt, Files, Key, Row, text};
+use super::merge::{Cluster, Doubt, Files, Key, RESTART, Row, text};
 use super::{Event, MachineId, Moment, Place, UnitFile, UnitName, UnitState};
 
 /// The state of a unit that no machine reports, in transitions.
@@ -86,11 +86,15 @@ impl Cluster {
             state: &row.state,
             reported: row.missing.is_none(),
             files_known: self.files.as_ref().is_some_and(|files| {
-                files.read.is_since(row.appeared) && (settled || file.is_some()) && self.are_believed(files, row)
+                let whole = settled || self.registry.is_some() || file.is_some();
+                files.read.is_since(row.appeared) && whole && self.are_believed(files, row)
             }),
             file,
             machine_lost: settled && self.has_lost_machine(row),
             outlived_machine: row.outlived_machine,
+            exact: self.registry.is_some(),
+            expired: row.missing.is_some_and(|missing| missing.expired),
+            overdue: row.overdue_since.is_some(),
             elsewhere,
         }
     }
@@ -116,12 +120,13 @@ impl Cluster {
             .filter_map(|(key, row)| {
                 let missing = row.missing?.since;
                 let waited_since = self.recovered.filter(|it| it.instant > missing.instant).unwrap_or(missing);
+                let evidence = self.evidence(row, self.file(&key.0), settled, several);
                 let waits = self.is_failing() || self.doubt.is_some() || at.since(waited_since) < self.grace;
                 let reason = if self.grace.is_zero() {
                     "fleet does not list it any more"
-                } else if let Some(reason) = self.evidence(row, self.file(&key.0), settled, several).gone() {
+                } else if let Some(reason) = evidence.gone() {
                     reason
-                } else if waits {
+                } else if waits || evidence.is_awaited() {
                     return None;
                 } else {
                     "fleet has not reported it for longer than the grace (--grace)"
@@ -201,6 +206,9 @@ impl Cluster {
     /// Whether what fleet wants and who is there has been read since a row went missing; or, where that takes long, the
     /// units once more. A row that went because fleet let go of it is not worth an event before its end.
     fn is_informed_since(&self, missing: Moment) -> bool {
+        if self.registry.is_some() {
+            return self.units_read.is_some_and(|read| read.ended.since(missing) >= RESTART);
+        }
         let files = self.files.as_ref().is_some_and(|files| files.read.is_since(missing));
         let machines = self.machines_read.is_some_and(|read| read.is_since(missing));
         let again = self.units_read.is_some_and(|read| read.ended.instant > missing.instant);

@@ -80,7 +80,14 @@ mod tests {
         let member = |(id, metadata): (&u8, &u8)| {
             let id = format!("{id:03}");
             Arc::new(Member {
-                machine: Machine { id: id.as_str().into(), ip: None, metadata: Some(metadata.to_string().into()) },
+                machine: Machine {
+                    id: id.as_str().into(),
+                    ip: None,
+                    metadata: Some(metadata.to_string().into()),
+                    version: None,
+                },
+                leads: false,
+                silent_since: None,
                 lost_since: None,
                 since: SystemTime::UNIX_EPOCH,
                 since_seen: false,

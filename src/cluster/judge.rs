@@ -24,6 +24,12 @@ pub struct Evidence<'a> {
     pub machine_lost: bool,
     /// Whether fleet reported it after its machine had left.
     pub outlived_machine: bool,
+    /// Whether all of it is of one moment, so that the target is where the unit belongs now.
+    pub exact: bool,
+    /// Whether it is missing for the reason alone that its machine did not report it in time.
+    pub expired: bool,
+    /// Whether its machine should have reported it again by now.
+    pub overdue: bool,
     /// Another machine that reports the same unit: the target, or, if this row is missing, one that came later.
     pub elsewhere: Option<&'a MachineId>,
 }
@@ -35,6 +41,19 @@ impl Evidence<'_> {
         let here = file.target.as_ref() == self.state.machine.as_ref();
         // The target may have been read before fleet chose anew, so what is missing here may be elsewhere all the same.
         if file.global || (here && self.reported) { None } else { self.elsewhere }
+    }
+
+    /// Whether fleet does not want it here any more, whether or not it runs elsewhere already.
+    fn is_taken_away(&self) -> bool {
+        let elsewhere =
+            |file: &UnitFile| !file.global && file.target_known && file.target.as_ref() != self.state.machine.as_ref();
+        self.exact && self.file.is_some_and(elsewhere)
+    }
+
+    /// Whether nothing but a word of fleet ends the wait for it: nobody took it away, and fleet wants it just here.
+    pub fn is_awaited(&self) -> bool {
+        let on_a_machine_that_left = self.file.is_some_and(|file| file.global) && self.machine_lost;
+        self.exact && self.expired && !on_a_machine_that_left && !self.is_taken_away()
     }
 
     fn wanted(&self) -> Option<&str> {
@@ -49,6 +68,10 @@ impl Evidence<'_> {
             Some("fleet has unloaded it")
         } else if self.moved().is_some() {
             Some("fleet has moved it to another machine")
+        } else if self.is_taken_away() {
+            Some("fleet has taken it away from its machine")
+        } else if self.is_awaited() {
+            None
         } else if self.outlived_machine && self.machine_lost {
             Some("its machine has left the cluster, and fleet has let go of it")
         } else {
@@ -62,12 +85,12 @@ impl Evidence<'_> {
         let active = state.active.as_deref().unwrap_or("-");
         let sub = state.sub.as_deref().unwrap_or("-");
         if !self.reported {
-            return if self.machine_lost {
-                (Verdict::MachineLost, "Its machine has left the cluster; it is not reported any more.".into())
-            } else {
-                let reason = "fleet wants it but does not report it at the moment; this is its last known state.";
-                (Verdict::Stale, reason.into())
+            let reason = match (self.machine_lost, self.expired) {
+                (true, _) => "Its machine has left the cluster; it is not reported any more.",
+                (false, true) => "fleet wants it, but its machine has let it expire; this is its last known state.",
+                (false, false) => "fleet wants it but does not report it at the moment; this is its last known state.",
             };
+            return (if self.machine_lost { Verdict::MachineLost } else { Verdict::Stale }, reason.into());
         }
         if self.files_known {
             if self.file.is_none() {
@@ -87,12 +110,20 @@ impl Evidence<'_> {
             let reason = format!("fleet has moved it to {machine}; this machine still reports it.");
             return (Verdict::Ghost, reason.into());
         }
+        if self.is_taken_away() {
+            let reason = "fleet has taken it away from this machine, which still reports it.";
+            return (Verdict::Ghost, reason.into());
+        }
         if active == "failed" {
             let reason = if sub == "failed" { "systemd says that it failed.".into() } else { failed_because(sub) };
             return (Verdict::Failed, reason);
         }
         if let Some(load @ ("bad-setting" | "error" | "not-found")) = state.load.as_deref() {
             return (Verdict::Failed, format!("systemd cannot load its unit file: {load}.").into());
+        }
+        if self.overdue {
+            let reason = "Its machine should have reported it again by now, and it expires soon unless it does.";
+            return (Verdict::Stale, reason.into());
         }
         let file_hash = self.file.and_then(|file| file.hash.as_ref());
         if let (Some(here), Some(fleets)) = (&state.hash, file_hash)

@@ -4,17 +4,21 @@
 //! takes in what was read; [`super::conclude`] says what follows from it, by the rules of [`super::judge`], and
 //! [`super::show`] makes the view.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::{
-    Event, Failure, Health, Machine, MachineId, Moment, Place, Reading, Text, Topic, Transition, Unit, UnitFile,
-    UnitName, UnitState, View,
+    Event, Failure, Health, Heartbeat, Machine, MachineId, Moment, Place, Reading, Registry, Text, Topic, Transition,
+    Unit, UnitFile, UnitName, UnitState, View,
 };
 
 /// A unit on a machine; on none for a unit that no machine reports.
 pub(super) type Key = (UnitName, Option<MachineId>);
+
+/// How long a fleetd that restarts may be without what it took away when it stopped: its machine is back within 0.1 s, its
+/// states within 1.2 s (fleet v1.0.0). Until then nothing is told of it.
+pub(super) const RESTART: Duration = Duration::from_secs(3);
 
 /// All that is known of the cluster.
 #[derive(Debug)]
@@ -28,6 +32,8 @@ pub struct Cluster {
     pub(super) machines: BTreeMap<MachineId, MachineRow>,
     /// When the machines were last read and there were some.
     pub(super) machines_read: Option<Span>,
+    /// What the last reading had, if it was of the registry: then nothing that is known is older than the rest.
+    pub(super) registry: Option<Registry>,
     /// Since when the units and the machines can be read, or the source is believed, again.
     pub(super) recovered: Option<Moment>,
     pub(super) doubt: Option<Doubt>,
@@ -62,6 +68,8 @@ pub(super) struct Row {
     pub(super) since: SystemTime,
     pub(super) since_seen: bool,
     pub(super) missing: Option<Missing>,
+    /// When it was last reported, if it should have been reported again by now.
+    pub(super) overdue_since: Option<SystemTime>,
     /// Whether it was reported although its machine had left.
     pub(super) outlived_machine: bool,
     /// Whether fleet's own list has it: always, but for a unit that only its unit file tells of.
@@ -75,6 +83,8 @@ pub(super) struct Missing {
     pub(super) since: Moment,
     /// Whether a transition has told of it.
     pub(super) told: bool,
+    /// Whether it has expired: nobody took it away.
+    pub(super) expired: bool,
 }
 
 #[derive(Debug)]
@@ -88,7 +98,22 @@ pub(super) struct MachineRow {
     pub(super) machine: Machine,
     pub(super) since: SystemTime,
     pub(super) since_seen: bool,
+    /// When it was last heard of, if it should have been heard again by now.
+    pub(super) silent_since: Option<SystemTime>,
+    /// Since when the registry has not had it, while it does not count as lost.
+    pub(super) missing: Option<Missing>,
     pub(super) lost: Option<Moment>,
+}
+
+impl MachineRow {
+    fn new(machine: Machine, at: Moment, since_seen: bool) -> Self {
+        Self { machine, since: at.wall, since_seen, silent_since: None, missing: None, lost: None }
+    }
+
+    fn lose(&mut self, at: Moment, events: &mut Vec<Event>) {
+        (self.missing, self.silent_since, self.lost) = (None, None, Some(at));
+        events.push(Event::MachineLost { machine: self.machine.id.clone(), ip: self.machine.ip.clone() });
+    }
 }
 
 /// That too many rows are missing at once.
@@ -112,6 +137,7 @@ impl Cluster {
             files: None,
             machines: BTreeMap::new(),
             machines_read: None,
+            registry: None,
             recovered: None,
             doubt: None,
             health: Health::default(),
@@ -148,43 +174,50 @@ impl Cluster {
     pub fn read(&mut self, reading: Reading, at: Moment, took: Duration) -> Vec<Arc<Transition>> {
         let read = Span { begun: at.before(took), ended: at };
         let mut events = Vec::new();
-        let first = self.succeed(reading.topic(), at, &mut events);
+        let first = self.succeed(reading.topics(), at, &mut events);
+        if !matches!(reading, Reading::Registry(_)) {
+            self.registry = None;
+        }
         match reading {
             Reading::Units { states, files } => {
                 if let Some(files) = files {
-                    // One answer told both: then both have been read.
-                    self.succeed(Topic::UnitFiles, at, &mut events);
                     self.read_files(files, read);
                 }
                 self.read_units(states, read, first, &mut events);
             }
             Reading::Machines { machines } => self.read_machines(machines, read, first, &mut events),
             Reading::UnitFiles { files } => self.read_files(files, read),
+            Reading::Registry(registry) => self.read_registry(registry, read, first, &mut events),
         }
         self.conclude(at, &mut events);
         self.number(events, at)
     }
 
-    /// Takes note that one topic could not be read. Nothing that is known is given up for that.
-    pub fn fail(&mut self, topic: Topic, reason: &str, at: Moment) -> Vec<Arc<Transition>> {
+    /// Takes note that some topics could not be read. Nothing that is known is given up for that.
+    pub fn fail(&mut self, topics: &[Topic], reason: &str, at: Moment) -> Vec<Arc<Transition>> {
         let mut events = Vec::new();
         if self.health.failure().is_none() {
             events.push(Event::SourceDown { reason: reason.to_owned() });
         }
-        let failure = &mut self.health.topic_mut(topic).failure;
-        let since = failure.as_ref().map_or(at, |failure| failure.since);
-        *failure = Some(Failure { since, reason: reason.into() });
+        for topic in topics {
+            let failure = &mut self.health.topic_mut(*topic).failure;
+            let since = failure.as_ref().map_or(at, |failure| failure.since);
+            *failure = Some(Failure { since, reason: reason.into() });
+        }
         self.number(events, at)
     }
 
-    /// Returns whether it is the first reading of this topic.
-    fn succeed(&mut self, topic: Topic, at: Moment, events: &mut Vec<Event>) -> bool {
+    /// Returns whether it is the first reading of these topics.
+    fn succeed(&mut self, topics: &[Topic], at: Moment, events: &mut Vec<Event>) -> bool {
         let down_since = self.health.failure().map(|failure| failure.since);
-        let health = self.health.topic_mut(topic);
-        let first = health.read.replace(at).is_none();
-        // Unit files that cannot be read say nothing of the rows.
-        if health.failure.take().is_some() && topic != Topic::UnitFiles {
-            self.recovered = Some(at);
+        let mut first = false;
+        for topic in topics {
+            let health = self.health.topic_mut(*topic);
+            first |= health.read.replace(at).is_none();
+            // Unit files that cannot be read say nothing of the rows.
+            if health.failure.take().is_some() && *topic != Topic::UnitFiles {
+                self.recovered = Some(at);
+            }
         }
         if let (Some(since), None) = (down_since, self.health.failure()) {
             events.push(Event::SourceBack { after: at.since(since) });
@@ -217,8 +250,9 @@ impl Cluster {
             }
             match reported.next_if(|state| order(state) == (unit, machine)) {
                 Some(state) => row.report(state, read.ended, &self.machines, events, &mut self.health.held_back),
-                None if row.missing.is_none() => row.missing = Some(Missing { since: read.ended, told: false }),
-                None => {}
+                None => {
+                    row.missing.get_or_insert(Missing { since: read.ended, told: false, expired: false });
+                }
             }
         }
         for state in new.into_iter().chain(reported) {
@@ -257,16 +291,18 @@ impl Cluster {
         for (id, row) in &mut self.machines {
             match reported.remove(id) {
                 Some(machine) => {
+                    row.missing = None;
                     if row.lost.take().is_some() {
                         (row.since, row.since_seen) = (at.wall, true);
                         events.push(Event::MachineJoined { machine: id.clone(), ip: machine.ip.clone() });
                     }
                     row.machine = machine;
                 }
-                None if believed && row.lost.is_none() => {
-                    row.lost = Some(at);
-                    events.push(Event::MachineLost { machine: id.clone(), ip: row.machine.ip.clone() });
+                None if row.lost.is_some() => {}
+                None if self.registry.is_some() => {
+                    row.missing.get_or_insert(Missing { since: at, told: false, expired: false });
                 }
+                None if believed => row.lose(at, events),
                 None => {}
             }
         }
@@ -274,7 +310,77 @@ impl Cluster {
             if !first {
                 events.push(Event::MachineJoined { machine: id.clone(), ip: machine.ip.clone() });
             }
-            self.machines.insert(id, MachineRow { machine, since: at.wall, since_seen: !first, lost: None });
+            self.machines.insert(id, MachineRow::new(machine, at, !first));
+        }
+    }
+
+    fn read_registry(&mut self, registry: Registry, read: Span, first: bool, events: &mut Vec<Event>) {
+        let before = self.registry.replace(registry.clone());
+        let is_same = |list: fn(&Registry) -> *const ()| before.as_ref().map(list) == Some(list(&registry));
+        match &mut self.files {
+            Some(known) if is_same(|it| it.files.as_ptr().cast()) => known.read = read,
+            _ => self.read_files(registry.files.to_vec(), read),
+        }
+        if is_same(|it| it.machines.as_ptr().cast()) {
+            self.machines_read = self.machines_read.and(Some(read));
+        } else {
+            self.read_machines(registry.machines.to_vec(), read, first, events);
+        }
+        if is_same(|it| it.states.as_ptr().cast()) {
+            self.units_read = Some(read);
+        } else {
+            self.read_units(registry.states.to_vec(), read, first, events);
+        }
+        for heartbeat in registry.expired {
+            let missing = match heartbeat {
+                Heartbeat::Machine(id) => self.machines.get_mut(&id).and_then(|row| row.missing.as_mut()),
+                Heartbeat::Unit(unit, machine) => {
+                    self.rows.get_mut(&(unit, Some(machine))).and_then(|row| row.missing.as_mut())
+                }
+            };
+            if let Some(missing) = missing {
+                missing.expired = true;
+            }
+        }
+        self.lose_machines(read.ended, events);
+        self.take_overdue(&registry.overdue.into_iter().collect(), read.ended, events);
+    }
+
+    /// A machine whose key has expired is lost; one whose fleetd took the key away may be back in no time.
+    fn lose_machines(&mut self, at: Moment, events: &mut Vec<Event>) {
+        let none_is_there = self.machines.values().all(|row| row.missing.is_some() || row.lost.is_some());
+        if !self.grace.is_zero() && (none_is_there || self.is_unsettled(at)) {
+            return;
+        }
+        let is_over = |missing: Missing| missing.expired || self.grace.is_zero() || at.since(missing.since) >= RESTART;
+        for row in self.machines.values_mut().filter(|row| row.missing.is_some_and(is_over)) {
+            row.lose(at, events);
+        }
+    }
+
+    fn take_overdue(&mut self, overdue: &HashMap<Heartbeat, Duration>, at: Moment, events: &mut Vec<Event>) {
+        for (id, row) in &mut self.machines {
+            let (machine, ip) = (id.clone(), row.machine.ip.clone());
+            match (overdue.get(&Heartbeat::Machine(id.clone())), row.silent_since) {
+                (Some(age), None) => {
+                    row.silent_since = Some(at.before(*age).wall);
+                    events.push(Event::MachineSilent { machine, ip });
+                }
+                (None, Some(_)) if row.missing.is_none() => {
+                    row.silent_since = None;
+                    events.push(Event::MachineHeard { machine, ip });
+                }
+                _ => {}
+            }
+        }
+        for ((unit, machine), row) in &mut self.rows {
+            let Some(machine) = machine else { continue };
+            // What has expired is as old as it was.
+            if row.missing.is_some() || overdue.is_empty() && row.overdue_since.is_none() {
+                continue;
+            }
+            let since = overdue.get(&Heartbeat::Unit(unit.clone(), machine.clone())).map(|age| at.before(*age).wall);
+            row.overdue_since = row.overdue_since.filter(|_| since.is_some()).or(since);
         }
     }
 
@@ -283,6 +389,7 @@ impl Cluster {
     pub(super) fn has_lost_machine(&self, row: &Row) -> bool {
         let Some(machine) = &row.state.machine else { return false };
         match (self.machines.get(machine), &row.state.ip) {
+            (Some(MachineRow { missing: Some(_), .. }), _) => false,
             (Some(MachineRow { lost: None, machine, .. }), None) => machine.ip.is_some() && row.missing.is_none(),
             (None, None) => !self.machines.is_empty(),
             (Some(MachineRow { lost: Some(lost), .. }), ip) => {
@@ -316,6 +423,7 @@ impl Row {
             since: at.wall,
             since_seen,
             missing: None,
+            overdue_since: None,
             outlived_machine: false,
             listed: true,
             shown: None,

@@ -97,6 +97,15 @@ impl Topic {
     /// All topics, in the order in which a source is first asked for them.
     pub const ALL: [Topic; 3] = [Topic::Units, Topic::Machines, Topic::UnitFiles];
 
+    /// Only this one, as a list.
+    pub fn alone(self) -> &'static [Topic] {
+        match self {
+            Topic::Units => &[Topic::Units],
+            Topic::Machines => &[Topic::Machines],
+            Topic::UnitFiles => &[Topic::UnitFiles],
+        }
+    }
+
     /// The name in messages, metrics and recordings.
     pub fn name(self) -> &'static str {
         match self {
@@ -118,8 +127,7 @@ impl fmt::Display for Topic {
 }
 
 /// What a source said of one topic at one moment: all of it, unjudged.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "topic", rename_all = "snake_case")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reading {
     /// The unit states. A fleetctl before 0.7 lists every submitted unit with what fleet wants of it, in one table:
     /// then `files` is there too, and [`Topic::UnitFiles`] is never read on its own.
@@ -127,7 +135,6 @@ pub enum Reading {
         /// A row for each unit on each machine.
         states: Vec<UnitState>,
         /// The unit files, where the same answer told them.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
         files: Option<Vec<UnitFile>>,
     },
     /// The machines.
@@ -140,31 +147,51 @@ pub enum Reading {
         /// A row for each unit file.
         files: Vec<UnitFile>,
     },
+    /// All topics at one moment.
+    Registry(Registry),
 }
 
 impl Reading {
-    /// What was asked for.
-    pub fn topic(&self) -> Topic {
+    /// What it tells of.
+    pub fn topics(&self) -> &'static [Topic] {
         match self {
-            Reading::Units { .. } => Topic::Units,
-            Reading::Machines { .. } => Topic::Machines,
-            Reading::UnitFiles { .. } => Topic::UnitFiles,
+            Reading::Units { files: None, .. } => Topic::Units.alone(),
+            Reading::Units { files: Some(_), .. } => &[Topic::Units, Topic::UnitFiles],
+            Reading::Machines { .. } => Topic::Machines.alone(),
+            Reading::UnitFiles { .. } => Topic::UnitFiles.alone(),
+            Reading::Registry(_) => &Topic::ALL,
         }
     }
+}
 
-    /// How many rows it has.
-    pub fn len(&self) -> usize {
-        match self {
-            Reading::Units { states, .. } => states.len(),
-            Reading::Machines { machines } => machines.len(),
-            Reading::UnitFiles { files } => files.len(),
-        }
-    }
+/// What fleet's registry has, all of it at one moment. Nothing in it is older than the rest, and it says what lists
+/// cannot: whether something was taken away or has expired, and what should have been renewed by now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Registry {
+    /// etcd's index at that moment.
+    pub index: u64,
+    /// A row for each unit on each machine. A list that has not changed is the one of the reading before, shared.
+    pub states: Arc<[UnitState]>,
+    /// A row for each machine.
+    pub machines: Arc<[Machine]>,
+    /// A row for each unit file.
+    pub files: Arc<[UnitFile]>,
+    /// The machine whose engine decides where units go.
+    pub leader: Option<MachineId>,
+    /// What has gone since the reading before for the reason alone that nobody renewed it in time.
+    pub expired: Vec<Heartbeat>,
+    /// What is there but should have been renewed by now, and for how long it has not been.
+    pub overdue: Vec<(Heartbeat, Duration)>,
+}
 
-    /// Whether it has no row.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
+/// Something that a fleetd writes into the registry again and again, or it expires.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Heartbeat {
+    /// That a machine is there.
+    Machine(MachineId),
+    /// The state of a unit on a machine.
+    Unit(UnitName, MachineId),
 }
 
 /// One row of `fleetctl list-units`. `None` stands for the `-` that fleetctl prints.
@@ -204,6 +231,9 @@ pub struct Machine {
     /// comma itself, so the text cannot be split again with certainty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Text>,
+    /// The version of its fleetd, such as `1.0.0`, where the source tells it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<Text>,
 }
 
 /// One row of `fleetctl list-unit-files`: what fleet wants of a unit.
@@ -356,7 +386,8 @@ pub struct Unit {
     /// Whether fleet's unit list has, or as far as we judge should have, this row. A unit that is only submitted is in
     /// the view and not in the list (from fleet 0.7 on).
     pub listed: bool,
-    /// Since when it has not been reported, if it is held although fleet does not report it.
+    /// Since when it has not been reported, if it is held although fleet does not report it, or should have been
+    /// reported again by now.
     pub stale_since: Option<SystemTime>,
     /// What fleet wants, if there is a unit file.
     pub file: Option<Arc<UnitFile>>,
@@ -379,6 +410,10 @@ pub struct Unit {
 pub struct Member {
     /// What fleet last said of it.
     pub machine: Machine,
+    /// Whether its engine decides where units go, where the source tells that.
+    pub leads: bool,
+    /// Since when nothing was heard of it, if it should have been heard again by now and has not left yet.
+    pub silent_since: Option<SystemTime>,
     /// Since when it has been missing from fleet's list of machines, if it has.
     pub lost_since: Option<SystemTime>,
     /// Since when it has been there, as far as we saw.

@@ -25,9 +25,12 @@ impl Cluster {
             });
         }
         self.rows = rows;
+        let leader = self.registry.as_ref().and_then(|registry| registry.leader.as_ref());
         let machines = self.machines.values().map(|row| {
             let shown = Member {
                 machine: row.machine.clone(),
+                leads: leader == Some(&row.machine.id),
+                silent_since: row.silent_since.or_else(|| row.missing.map(|missing| missing.since.wall)),
                 lost_since: row.lost.map(|lost| lost.wall),
                 since: row.since,
                 since_seen: row.since_seen,
@@ -67,7 +70,7 @@ impl Cluster {
         Unit {
             state,
             listed: row.listed,
-            stale_since: row.missing.map(|missing| missing.since.wall),
+            stale_since: row.overdue_since.or_else(|| row.missing.map(|missing| missing.since.wall)),
             file: file.cloned(),
             verdict,
             reason,

@@ -31,7 +31,7 @@ fn state(unit: &str, machine: &str, active: &str) -> UnitState {
 }
 
 fn machine(id: &str) -> Machine {
-    Machine { id: id.into(), ip: Some(format!("10.0.0.{}", &id[1..]).as_str().into()), metadata: None }
+    Machine { id: id.into(), ip: Some(format!("10.0.0.{}", &id[1..]).as_str().into()), metadata: None, version: None }
 }
 
 fn file(unit: &str, desired: &str, target: Option<&str>) -> UnitFile {
@@ -88,7 +88,7 @@ impl Watch {
     }
 
     fn fail(&mut self, second: u64, topic: Topic) -> Vec<&'static str> {
-        let transitions = self.cluster.fail(topic, "no answer", self.start + Duration::from_secs(second));
+        let transitions = self.cluster.fail(topic.alone(), "no answer", self.start + Duration::from_secs(second));
         self.keep(&transitions)
     }
 
@@ -329,7 +329,7 @@ fn what_no_machine_reports_says_why() {
 #[test]
 fn a_machine_without_an_address_is_not_lost() {
     let mut watch = Watch { cluster: Cluster::new(GRACE), start: Moment::now(), events: vec![] };
-    let bare = Machine { id: "m1".into(), ip: None, metadata: None };
+    let bare = Machine { id: "m1".into(), ip: None, metadata: None, version: None };
     watch.at(0, Reading::Machines { machines: vec![bare] });
     let unit = UnitState { ip: None, ..state("a.service", "m1", "active") };
     watch.at(0, units(&[unit]));
@@ -531,7 +531,7 @@ proptest! {
                     (cluster.read(reading, at, Duration::ZERO), reported)
                 }
                 Err(topic) => {
-                    let transitions = cluster.fail(topic, "no answer", at);
+                    let transitions = cluster.fail(topic.alone(), "no answer", at);
                     prop_assert!(Arc::ptr_eq(&before, cluster.view()));
                     (transitions, None)
                 }

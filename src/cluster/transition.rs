@@ -79,6 +79,20 @@ pub enum Event {
         /// Its address.
         ip: Option<Text>,
     },
+    /// A machine does not say any more that it is there; it leaves the cluster soon unless it does.
+    MachineSilent {
+        /// The machine.
+        machine: MachineId,
+        /// Its address.
+        ip: Option<Text>,
+    },
+    /// A silent machine is heard again.
+    MachineHeard {
+        /// The machine.
+        machine: MachineId,
+        /// Its address.
+        ip: Option<Text>,
+    },
     /// A machine has left the cluster.
     MachineLost {
         /// The machine.
@@ -126,13 +140,15 @@ impl Severity {
 
 impl Event {
     /// The names of all kinds of event, for counters that start at zero.
-    pub const NAMES: [&'static str; 10] = [
+    pub const NAMES: [&'static str; 12] = [
         "appeared",
         "changed",
         "stale",
         "back",
         "gone",
         "machine_joined",
+        "machine_silent",
+        "machine_heard",
         "machine_lost",
         "source_down",
         "source_back",
@@ -153,6 +169,8 @@ impl Event {
             "3c94fcb274d64ff0b74f2bfce9869635",
             "72ac2af9dc9644a1ba9d51a0747a0e4d",
             "35c7a2c160a6465fb5dd1f2c31701062",
+            "86defacc043c46feb4569259b02d2ade",
+            "b36c3ebcefc148bf99770edc7badf472",
             "835238efa5ff49d6a888435cf7864b05",
             "95493dfc38fc450cbb18f95e97352e01",
             "01e6dae57d3c481b9b4f2d6a394fd024",
@@ -168,10 +186,12 @@ impl Event {
             Event::Back { .. } => 3,
             Event::Gone { .. } => 4,
             Event::MachineJoined { .. } => 5,
-            Event::MachineLost { .. } => 6,
-            Event::SourceDown { .. } => 7,
-            Event::SourceBack { .. } => 8,
-            Event::SourceSuspect { .. } => 9,
+            Event::MachineSilent { .. } => 6,
+            Event::MachineHeard { .. } => 7,
+            Event::MachineLost { .. } => 8,
+            Event::SourceDown { .. } => 9,
+            Event::SourceBack { .. } => 10,
+            Event::SourceSuspect { .. } => 11,
         }
     }
 
@@ -181,7 +201,10 @@ impl Event {
             Event::Appeared { to, .. } | Event::Changed { to, .. } | Event::Back { to, .. } if is_failed(to) => {
                 Severity::Warning
             }
-            Event::MachineLost { .. } | Event::SourceDown { .. } | Event::SourceSuspect { .. } => Severity::Warning,
+            Event::MachineSilent { .. }
+            | Event::MachineLost { .. }
+            | Event::SourceDown { .. }
+            | Event::SourceSuspect { .. } => Severity::Warning,
             _ => Severity::Info,
         }
     }
@@ -201,7 +224,10 @@ impl Event {
     /// The machine that it is about, by ID.
     pub fn machine(&self) -> Option<&MachineId> {
         match self {
-            Event::MachineJoined { machine, .. } | Event::MachineLost { machine, .. } => Some(machine),
+            Event::MachineJoined { machine, .. }
+            | Event::MachineSilent { machine, .. }
+            | Event::MachineHeard { machine, .. }
+            | Event::MachineLost { machine, .. } => Some(machine),
             _ => self.place().and_then(|place| place.machine.as_ref()),
         }
     }
@@ -209,7 +235,10 @@ impl Event {
     /// The machine's address, where it is known.
     pub fn ip(&self) -> Option<&Text> {
         match self {
-            Event::MachineJoined { ip, .. } | Event::MachineLost { ip, .. } => ip.as_ref(),
+            Event::MachineJoined { ip, .. }
+            | Event::MachineSilent { ip, .. }
+            | Event::MachineHeard { ip, .. }
+            | Event::MachineLost { ip, .. } => ip.as_ref(),
             _ => self.place().and_then(|place| place.ip.as_ref()),
         }
     }
@@ -272,6 +301,13 @@ impl fmt::Display for Event {
             Event::Gone { place, from, reason } => write!(f, "{place} is gone, last seen {from}: {reason}"),
             Event::MachineJoined { machine, ip } => {
                 write!(f, "machine {} joined the cluster", spot(machine, ip.as_ref()))
+            }
+            Event::MachineSilent { machine, ip } => {
+                let machine = spot(machine, ip.as_ref());
+                write!(f, "machine {machine} is silent: it leaves the cluster soon unless its fleetd is heard again")
+            }
+            Event::MachineHeard { machine, ip } => {
+                write!(f, "machine {} is heard again", spot(machine, ip.as_ref()))
             }
             Event::MachineLost { machine, ip } => write!(f, "machine {} left the cluster", spot(machine, ip.as_ref())),
             Event::SourceDown { reason } => write!(f, "fleet cannot be read: {reason}"),

@@ -131,8 +131,8 @@ pub struct News<'a> {
     pub health: &'a Health,
     /// What happened.
     pub transitions: &'a [Arc<Transition>],
-    /// The topic that was just read with success.
-    pub read: Option<Topic>,
+    /// The topics that were just read with success.
+    pub read: &'a [Topic],
     /// When this is published.
     pub now: Moment,
 }
@@ -195,7 +195,7 @@ impl Publisher {
 
         let list = |topic, last: Option<&List>, encode: &dyn Fn() -> Vec<u8>| {
             news.health.topic(topic).read?;
-            let polled = self.settings.publish == Publish::Polls && news.read == Some(topic);
+            let polled = self.settings.publish == Publish::Polls && news.read.contains(&topic);
             if let Some(last) = last.filter(|_| same_view && !settings_are_new && !polled) {
                 return Some(last.clone());
             }

@@ -44,7 +44,7 @@ impl Bench {
     }
 
     fn read(&mut self, reading: Reading) {
-        let read = Some(reading.topic());
+        let read = reading.topics();
         let transitions = self.cluster.read(reading, self.now, Duration::ZERO);
         let (view, health) = (self.cluster.view(), self.cluster.health());
         self.publisher.publish(News { view, health, transitions: &transitions, read, now: self.now });
@@ -56,7 +56,7 @@ impl Bench {
 
     fn machines(&mut self) {
         let metadata = Some("a=b".into());
-        let machine = Machine { id: "m1".into(), ip: Some("10.0.0.1".into()), metadata };
+        let machine = Machine { id: "m1".into(), ip: Some("10.0.0.1".into()), metadata, version: None };
         self.read(Reading::Machines { machines: vec![machine] });
     }
 
@@ -222,9 +222,9 @@ fn the_status_line_says_what_is_there_or_what_is_wrong() {
     let held_back = "fleetctl v1.0.0: 1 machine, 2 units (1 failed), 1 disappearance held back, 1 client";
     assert_eq!(status_line(&bench.last(), 1), held_back);
     bench.now.wall = std::time::UNIX_EPOCH + Duration::from_secs(50_531);
-    let transitions = bench.cluster.fail(Topic::Units, "exit status 1", bench.now);
+    let transitions = bench.cluster.fail(&[Topic::Units], "exit status 1", bench.now);
     let (view, health) = (bench.cluster.view(), bench.cluster.health());
-    bench.publisher.publish(News { view, health, transitions: &transitions, read: None, now: bench.now });
+    bench.publisher.publish(News { view, health, transitions: &transitions, read: &[], now: bench.now });
     let line = status_line(&bench.last(), 1);
     let failing = "fleetctl v1.0.0: failing since 14:02:11 UTC: exit status 1; as of ";
     assert!(

@@ -24,7 +24,7 @@ use replay::Replay;
 /// What a source says.
 #[derive(Debug)]
 pub enum Said {
-    /// What came of asking for one topic.
+    /// What came of asking once.
     Report(Report),
     /// A recording begins, maybe not for the first time: nothing that was said before belongs to it.
     Began,
@@ -32,11 +32,11 @@ pub enum Said {
     Ended,
 }
 
-/// What came of asking for one topic.
+/// What came of asking once.
 #[derive(Debug)]
 pub struct Report {
     /// What was asked for.
-    pub topic: Topic,
+    pub topics: &'static [Topic],
     /// When the answer was complete.
     pub at: Moment,
     /// How long it took.

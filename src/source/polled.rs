@@ -125,7 +125,7 @@ impl<P: Poll> Lane<P> {
                 Ok(outcome) => outcome,
                 Err(_) => Err(SourceError::Timeout(self.timeout)),
             };
-            let report = Report { topic: self.topic, at: Moment::now(), took: begun.elapsed(), outcome };
+            let report = Report { topics: self.topic.alone(), at: Moment::now(), took: begun.elapsed(), outcome };
             let took = report.took;
             let wait = self.pace.after(took, report.outcome.is_ok(), fastrand::f64());
             if wait.stretched {
@@ -354,10 +354,10 @@ mod tests {
         let timeouts: Vec<Topic> = reports
             .iter()
             .filter(|report| matches!(report.outcome, Err(SourceError::Timeout(_))))
-            .map(|report| report.topic)
+            .map(|report| report.topics[0])
             .collect();
         assert_eq!(timeouts, [Topic::Machines]);
-        assert_eq!(reports.iter().filter(|report| report.topic == Topic::Units).count(), 6);
+        assert_eq!(reports.iter().filter(|report| report.topics == [Topic::Units]).count(), 6);
     }
 
     #[tokio::test]

@@ -10,7 +10,8 @@
 //! {"t":4.062,"took":0.051,"topic":"units","error":"…"}
 //! ```
 //!
-//! `same` stands for the rows of the last good poll of that topic. Lines of other keys, such as the `event` notes in
+//! `same` stands for the rows of the last good poll of that topic. Where a source tells all topics at one moment, the topic
+//! is `registry`, and each list that is not there is the same as before. Lines of other keys, such as the `event` notes in
 //! the built-in recording, are passed over.
 
 use std::fs::{File, OpenOptions};
@@ -21,7 +22,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Report;
-use crate::cluster::{Machine, Moment, Reading, Text, Topic, UnitFile, UnitState};
+use crate::cluster::{Heartbeat, Machine, MachineId, Moment, Reading, Registry, Text, Topic, UnitFile, UnitState};
 
 /// The version of the format that this program writes, and the only one that it reads.
 const VERSION: u32 = 1;
@@ -39,7 +40,7 @@ struct Line {
     #[serde(skip_serializing_if = "Option::is_none")]
     took: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    topic: Option<Topic>,
+    topic: Option<Told>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     same: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -50,6 +51,45 @@ struct Line {
     machines: Option<Vec<Machine>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     files: Option<Vec<UnitFile>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    index: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    leader: Option<MachineId>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    expired: Vec<Heartbeat>,
+    /// With seconds.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    overdue: Vec<(Heartbeat, f64)>,
+}
+
+/// What a line tells of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Told {
+    Units,
+    Machines,
+    UnitFiles,
+    Registry,
+}
+
+impl Told {
+    fn topics(self) -> &'static [Topic] {
+        match self {
+            Told::Units => Topic::Units.alone(),
+            Told::Machines => Topic::Machines.alone(),
+            Told::UnitFiles => Topic::UnitFiles.alone(),
+            Told::Registry => &Topic::ALL,
+        }
+    }
+
+    fn of(topics: &[Topic]) -> Self {
+        match topics {
+            [Topic::Units, ..] if topics.len() < Topic::ALL.len() => Told::Units,
+            [Topic::Machines] => Told::Machines,
+            [Topic::UnitFiles] => Told::UnitFiles,
+            _ => Told::Registry,
+        }
+    }
 }
 
 /// What one line says.
@@ -72,37 +112,82 @@ pub struct Poll {
     /// How long it took.
     pub took: Duration,
     /// What was asked for.
-    pub topic: Topic,
-    /// What came of it; `None` stands for the same rows as the last time.
-    pub outcome: Result<Option<Reading>, String>,
+    pub topics: &'static [Topic],
+    /// What came of it.
+    pub outcome: Result<Reading, String>,
 }
 
-/// Reads one line; `None` if it says nothing of a poll.
-pub fn parse(line: &str) -> Result<Option<Entry>, String> {
-    if line.trim().is_empty() {
-        return Ok(None);
-    }
-    let line: Line = serde_json::from_str(line).map_err(|error| error.to_string())?;
-    match line {
-        Line { recording: Some(VERSION), source, .. } => Ok(Some(Entry::Begin { source })),
-        Line { recording: Some(version), .. } => {
-            Err(format!("it is of version {version}, and only version {VERSION} is known"))
+/// Reads a recording, line by line.
+#[derive(Debug, Default)]
+pub struct Reader {
+    last: [Option<Reading>; 4],
+}
+
+impl Reader {
+    /// What the next line says; `None` if it says nothing of a poll.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the line.
+    pub fn read(&mut self, line: &str) -> Result<Option<Entry>, String> {
+        if line.trim().is_empty() {
+            return Ok(None);
         }
-        Line { topic: None, .. } => Ok(None),
-        Line { t: None, .. } => Err("`t` is missing".to_owned()),
-        Line { t: Some(t), took, topic: Some(topic), same, error, states, machines, files, .. } => {
-            let seconds =
-                |key, value| Duration::try_from_secs_f64(value).map_err(|error| format!("`{key}` is {value}: {error}"));
-            let outcome = match (error, same, topic, states, machines, files) {
-                (Some(error), ..) => Err(error),
-                (None, true, ..) => Ok(None),
-                (_, _, Topic::Units, Some(states), _, files) => Ok(Some(Reading::Units { states, files })),
-                (_, _, Topic::Machines, _, Some(machines), _) => Ok(Some(Reading::Machines { machines })),
-                (_, _, Topic::UnitFiles, _, _, Some(files)) => Ok(Some(Reading::UnitFiles { files })),
-                _ => return Err(format!("it has no rows of the {topic}, no `same` and no `error`")),
-            };
-            let (at, took) = (seconds("t", t)?, seconds("took", took.unwrap_or_default())?);
-            Ok(Some(Entry::Poll(Poll { at, took, topic, outcome })))
+        let line: Line = serde_json::from_str(line).map_err(|error| error.to_string())?;
+        match line.recording {
+            Some(VERSION) => {
+                *self = Self::default();
+                return Ok(Some(Entry::Begin { source: line.source }));
+            }
+            Some(version) => return Err(format!("it is of version {version}, and only version {VERSION} is known")),
+            None => {}
+        }
+        let Some(told) = line.topic else { return Ok(None) };
+        let seconds =
+            |key, value| Duration::try_from_secs_f64(value).map_err(|error| format!("`{key}` is {value}: {error}"));
+        let at = seconds("t", line.t.ok_or("`t` is missing")?)?;
+        let took = seconds("took", line.took.unwrap_or_default())?;
+        let outcome = match line.error {
+            Some(error) => Err(error),
+            None => {
+                let reading = self.reading(told, Line { error: None, ..line })?;
+                self.last[told as usize] = Some(reading.clone());
+                Ok(reading)
+            }
+        };
+        Ok(Some(Entry::Poll(Poll { at, took, topics: told.topics(), outcome })))
+    }
+
+    fn reading(&self, told: Told, line: Line) -> Result<Reading, String> {
+        let last = self.last[told as usize].as_ref();
+        if line.same {
+            return last.cloned().ok_or_else(|| "it says `same`, but there was nothing before".to_owned());
+        }
+        match (told, line.states, line.machines, line.files) {
+            (Told::Units, Some(states), _, files) => Ok(Reading::Units { states, files }),
+            (Told::Machines, _, Some(machines), _) => Ok(Reading::Machines { machines }),
+            (Told::UnitFiles, _, _, Some(files)) => Ok(Reading::UnitFiles { files }),
+            (Told::Registry, states, machines, files) => {
+                let last = match last {
+                    Some(Reading::Registry(last)) => last.clone(),
+                    _ => Registry::default(),
+                };
+                let overdue = line.overdue.into_iter().map(|(heartbeat, age)| {
+                    let age =
+                        Duration::try_from_secs_f64(age).map_err(|error| format!("`overdue` has {age}: {error}"))?;
+                    Ok((heartbeat, age))
+                });
+                Ok(Reading::Registry(Registry {
+                    index: line.index.unwrap_or_default(),
+                    states: states.map_or(last.states, Into::into),
+                    machines: machines.map_or(last.machines, Into::into),
+                    files: files.map_or(last.files, Into::into),
+                    leader: line.leader,
+                    expired: line.expired,
+                    overdue: overdue.collect::<Result<_, String>>()?,
+                }))
+            }
+            _ => Err(format!("it has no rows of the {}, no `same` and no `error`", told.topics()[0])),
         }
     }
 }
@@ -112,14 +197,14 @@ pub fn parse(line: &str) -> Result<Option<Entry>, String> {
 pub struct Recorder {
     file: File,
     begun: Option<Moment>,
-    last: [Option<Reading>; 3],
+    last: [Option<Reading>; 4],
 }
 
 impl Recorder {
     /// Opens a file to append to, creating it if it is not there.
     pub fn open(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new().create(true).append(true).open(path)?;
-        Ok(Self { file, begun: None, last: [const { None }; 3] })
+        Ok(Self { file, begun: None, last: [const { None }; 4] })
     }
 
     /// Appends what came of one poll. `source` names the source where a recording begins.
@@ -133,14 +218,29 @@ impl Recorder {
                 *self.begun.insert(begun)
             }
         };
+        let told = Told::of(report.topics);
         let mut line = Line {
             t: Some(rounded(report.at.since(begun))),
             took: Some(rounded(report.took)),
-            topic: Some(report.topic),
+            topic: Some(told),
             ..Line::default()
         };
-        let last = &mut self.last[report.topic as usize];
+        let last = &mut self.last[told as usize];
         match &report.outcome {
+            Ok(Reading::Registry(registry)) => {
+                let before = match last.replace(Reading::Registry(registry.clone())) {
+                    Some(Reading::Registry(before)) => before,
+                    _ => Registry::default(),
+                };
+                line.index = Some(registry.index);
+                line.states = (before.states != registry.states).then(|| registry.states.to_vec());
+                line.machines = (before.machines != registry.machines).then(|| registry.machines.to_vec());
+                line.files = (before.files != registry.files).then(|| registry.files.to_vec());
+                line.leader.clone_from(&registry.leader);
+                line.expired.clone_from(&registry.expired);
+                let overdue = registry.overdue.iter();
+                line.overdue = overdue.map(|(heartbeat, age)| (heartbeat.clone(), rounded(*age))).collect();
+            }
             Ok(reading) if last.as_ref() == Some(reading) => line.same = true,
             Ok(reading) => {
                 *last = Some(reading.clone());
@@ -148,6 +248,7 @@ impl Recorder {
                     Reading::Units { states, files } => (line.states, line.files) = (Some(states), files),
                     Reading::Machines { machines } => line.machines = Some(machines),
                     Reading::UnitFiles { files } => line.files = Some(files),
+                    Reading::Registry(_) => {}
                 }
             }
             Err(error) => line.error = Some(error.to_string()),
@@ -172,7 +273,7 @@ mod tests {
     use crate::source::SourceError;
 
     fn report(topic: Topic, at: Moment, outcome: Result<Reading, SourceError>) -> Report {
-        Report { topic, at, took: Duration::from_millis(50), outcome }
+        Report { topics: topic.alone(), at, took: Duration::from_millis(50), outcome }
     }
 
     #[test]
@@ -180,7 +281,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("recording");
         let start = Moment::now();
-        let machine = Machine { id: "3f1a".into(), ip: Some("10.0.0.1".into()), metadata: None };
+        let machine = Machine { id: "3f1a".into(), ip: Some("10.0.0.1".into()), metadata: None, version: None };
         let reading = Reading::Machines { machines: vec![machine] };
         let later = |seconds| start + Duration::from_secs(seconds);
         let reports = [
@@ -194,21 +295,56 @@ mod tests {
             recorder.write(report, &"fleetctl v1.0.0".into()).unwrap();
         }
         let text = std::fs::read_to_string(&path).unwrap();
-        let entries: Vec<Entry> = text.lines().filter_map(|line| parse(line).unwrap()).collect();
+        let mut reader = Reader::default();
+        let entries: Vec<Entry> = text.lines().filter_map(|line| reader.read(line).unwrap()).collect();
         let poll = |at, outcome| {
             let took = Duration::from_millis(50);
-            Entry::Poll(Poll { at: Duration::from_secs(at) + took, took, topic: Topic::Machines, outcome })
+            Entry::Poll(Poll { at: Duration::from_secs(at) + took, took, topics: Topic::Machines.alone(), outcome })
         };
         assert_eq!(
             entries,
             [
                 Entry::Begin { source: Some("fleetctl v1.0.0".into()) },
-                poll(0, Ok(Some(reading))),
-                poll(2, Ok(None)),
+                poll(0, Ok(reading.clone())),
+                poll(2, Ok(reading.clone())),
                 poll(4, Err("no route".to_owned())),
-                poll(6, Ok(None)),
+                poll(6, Ok(reading)),
             ]
         );
+        assert_eq!(text.matches("\"machines\":[").count(), 1, "what is the same is not written again");
+    }
+
+    #[test]
+    fn the_registry_is_read_as_it_was_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("recording");
+        let machine = |id: &str| Machine { id: id.into(), ip: None, metadata: None, version: Some("1.0.0".into()) };
+        let first =
+            Registry { index: 7, machines: [machine("1")].into(), leader: Some("1".into()), ..Registry::default() };
+        let unit = || Heartbeat::Unit("a.service".into(), "1".into());
+        let second = Registry {
+            index: 9,
+            expired: vec![unit(), Heartbeat::Machine("2".into())],
+            overdue: vec![(unit(), Duration::from_millis(26_500))],
+            leader: None,
+            ..first.clone()
+        };
+        let third = Registry { machines: [].into(), ..second.clone() };
+        let mut recorder = Recorder::open(&path).unwrap();
+        for registry in [&first, &second, &third] {
+            let (topics, outcome) = (&Topic::ALL, Ok(Reading::Registry(registry.clone())));
+            let report = Report { topics, at: Moment::now(), took: Duration::ZERO, outcome };
+            recorder.write(&report, &"etcd".into()).unwrap();
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        let mut reader = Reader::default();
+        let readings = text.lines().filter_map(|line| match reader.read(line).unwrap() {
+            Some(Entry::Poll(poll)) => Some((poll.topics, poll.outcome)),
+            _ => None,
+        });
+        let expected = [first, second, third].map(|it| (&Topic::ALL[..], Ok(Reading::Registry(it))));
+        assert_eq!(readings.collect::<Vec<_>>(), expected);
+        assert_eq!(text.matches("\"machines\":[").count(), 2, "what is the same is not written again: {text}");
     }
 
     #[test]
@@ -219,12 +355,13 @@ mod tests {
             (r#"{"topic":"units","same":true}"#, "`t`"),
             (r#"{"t":-1,"topic":"units","same":true}"#, "`t` is -1"),
             (r#"{"t":1,"topic":"units"}"#, "no rows of the units"),
+            (r#"{"t":1,"topic":"units","same":true}"#, "nothing before"),
             (r#"{"t":1,"topic":"bogus"}"#, "bogus"),
         ] {
-            let error = parse(line).unwrap_err();
+            let error = Reader::default().read(line).unwrap_err();
             assert!(error.contains(problem), "{line}: {error}");
         }
-        assert_eq!(parse("").unwrap(), None);
-        assert_eq!(parse(r#"{"t":2,"event":"a machine loses power"}"#).unwrap(), None);
+        assert_eq!(Reader::default().read("").unwrap(), None);
+        assert_eq!(Reader::default().read(r#"{"t":2,"event":"a machine loses power"}"#).unwrap(), None);
     }
 }

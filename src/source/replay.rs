@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use super::recording::{self, Entry, Poll};
+use super::recording::{Entry, Poll, Reader};
 use super::{Promise, Report, Said, SourceError};
-use crate::cluster::{Moment, Reading, Text, Topic};
+use crate::cluster::{Moment, Text};
 
 /// The built-in recording: a real cluster of four machines and 30 units under fleet v1.0.0, of which one machine loses
 /// power and comes back, and then another is shut down and comes back.
@@ -55,7 +55,7 @@ pub struct Replay {
     looping: bool,
     /// When the part that is being played began, in our time and in the recording's.
     start: Option<Start>,
-    last: [Option<Reading>; 3],
+    reader: Reader,
     /// The next poll, until it is due.
     pending: Option<Poll>,
     source: Option<Text>,
@@ -114,7 +114,7 @@ impl Replay {
             speed,
             looping,
             start: None,
-            last: [const { None }; 3],
+            reader: Reader::default(),
             pending: None,
             source: None,
             promise: Promise::default(),
@@ -151,7 +151,6 @@ impl Replay {
                 Some(Entry::Poll(poll)) => self.pending = Some(poll),
                 Some(Entry::Begin { source }) => {
                     self.start = None;
-                    self.last = [const { None }; 3];
                     self.source = source;
                     return Said::Began;
                 }
@@ -169,7 +168,7 @@ impl Replay {
             sleep_until(due).await;
         }
         match self.pending.take() {
-            Some(poll) => Said::Report(self.report(start, poll)),
+            Some(poll) => Said::Report(Self::report(start, poll)),
             None => std::future::pending().await,
         }
     }
@@ -183,7 +182,7 @@ impl Replay {
                 Ok(0) | Err(_) => return None,
                 // Every line was checked when the recording was opened.
                 Ok(_) => {
-                    if let Ok(Some(entry)) = recording::parse(&line) {
+                    if let Ok(Some(entry)) = self.reader.read(&line) {
                         return Some(entry);
                     }
                 }
@@ -197,29 +196,16 @@ impl Replay {
         start.ours + wait.min(FAR)
     }
 
-    fn report(&mut self, start: Start, poll: Poll) -> Report {
-        let outcome = match poll.outcome {
-            Ok(Some(reading)) => {
-                self.last[poll.topic as usize] = Some(reading.clone());
-                Ok(reading)
-            }
-            Ok(None) => self.same(poll.topic),
-            Err(error) => Err(SourceError::Recorded(error)),
-        };
+    fn report(start: Start, poll: Poll) -> Report {
         // The steady clock runs at the recording's pace, the wall clock of people does not.
         let at = Moment { instant: (start.theirs + poll.at).instant, ..Moment::now() };
-        Report { topic: poll.topic, at, took: poll.took, outcome }
-    }
-
-    fn same(&self, topic: Topic) -> Result<Reading, SourceError> {
-        self.last[topic as usize]
-            .clone()
-            .ok_or_else(|| SourceError::Recorded("the recording says `same`, but there was nothing before".to_owned()))
+        Report { topics: poll.topics, at, took: poll.took, outcome: poll.outcome.map_err(SourceError::Recorded) }
     }
 }
 
 fn check(lines: &mut Lines, path: &Path) -> Result<(), ReplayError> {
-    let (mut text, mut polls, mut number) = (String::new(), 0, 0);
+    let (mut reader, mut text) = (Reader::default(), String::new());
+    let (mut polls, mut number) = (0, 0);
     loop {
         number += 1;
         let wrong = |problem| ReplayError::Line { path: path.to_owned(), line: number, problem };
@@ -231,7 +217,7 @@ fn check(lines: &mut Lines, path: &Path) -> Result<(), ReplayError> {
             }
             Err(error) => return Err(ReplayError::Unreadable { path: path.to_owned(), error }),
         }
-        if let Some(Entry::Poll(_)) = recording::parse(&text).map_err(wrong)? {
+        if let Some(Entry::Poll(_)) = reader.read(&text).map_err(wrong)? {
             polls += 1;
         }
     }

@@ -96,6 +96,7 @@ pub fn machines(output: &[u8], columns: &[&str]) -> Result<Vec<Machine>, TableEr
                 id: id.ok_or_else(|| row.nameless("machine"))?.into(),
                 ip: row.text("ip"),
                 metadata: row.text("metadata"),
+                version: None,
             })
         })
         .collect()
@@ -442,7 +443,7 @@ mod tests {
         fn machine()(
             id in "[0-9a-f]{1,32}", ip in text(), metadata in option::of("[a-z=][a-z=,\t \u{e9}]{0,30}"),
         ) -> Machine {
-            Machine { id: id.as_str().into(), ip, metadata: metadata.map(|text| text.as_str().into()) }
+            Machine { id: id.as_str().into(), ip, metadata: metadata.map(|text| text.as_str().into()), version: None }
         }
     }
 

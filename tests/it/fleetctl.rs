@@ -268,11 +268,15 @@ async fn a_schedule_leaves_it_the_last_word() {
     source.stop().await;
 }
 
+fn has_rows(reading: &Reading) -> bool {
+    matches!(reading, Reading::Units { states, .. } if !states.is_empty())
+}
+
 #[tokio::test]
 async fn a_warning_is_no_failure() {
     let double = Double::new("v0.9.2");
     double.mode("warn");
-    assert!(!double.source(Connection::Default).poll(Topic::Units).await.unwrap().is_empty());
+    assert!(has_rows(&double.source(Connection::Default).poll(Topic::Units).await.unwrap()));
 }
 
 #[tokio::test]
@@ -297,7 +301,7 @@ async fn a_poll_that_ends_leaves_nobody_behind() {
     let source = double.source(Connection::Default);
     let poll = tokio::time::timeout(Duration::from_secs(10), source.poll(Topic::Units));
     let (reading, (_, child)) = tokio::join!(poll, processes.next());
-    assert!(!reading.expect("nobody holds the pipe").unwrap().is_empty());
+    assert!(has_rows(&reading.expect("nobody holds the pipe").unwrap()));
     child.ended().await;
 }
 

@@ -16,6 +16,8 @@ fn the_document_has_every_kind_of_event_with_its_id_and_severity() {
         Event::Back { place: place(), to: to() },
         Event::Gone { place: place(), from: from(), reason: "" },
         Event::MachineJoined { machine: "1".into(), ip: None },
+        Event::MachineSilent { machine: "1".into(), ip: None },
+        Event::MachineHeard { machine: "1".into(), ip: None },
         Event::MachineLost { machine: "1".into(), ip: None },
         Event::SourceDown { reason: String::new() },
         Event::SourceBack { after: Duration::ZERO },

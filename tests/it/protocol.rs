@@ -54,7 +54,7 @@ const EAST: &str = "9c4b7a2e1d3f48568e0f1a2b3c4d5e6f";
 const NORTH: &str = "d2e8f4a10b6c4973b5d7e9f1a3c5b7d9";
 
 fn machine(id: &str, ip: &str, metadata: Option<&str>) -> Machine {
-    Machine { id: id.into(), ip: Some(ip.into()), metadata: metadata.map(Into::into) }
+    Machine { id: id.into(), ip: Some(ip.into()), metadata: metadata.map(Into::into), version: None }
 }
 
 fn state(unit: &str, machine: (&str, &str), state: (&str, &str), hash: &str) -> UnitState {
@@ -137,10 +137,10 @@ fn publisher(begun: Moment) -> Publisher {
         let at = begun + Duration::from_secs(second);
         let (transitions, read) = match outcome {
             Ok(reading) => {
-                let topic = reading.topic();
-                (cluster.read(reading, at, Duration::ZERO), Some(topic))
+                let topics = reading.topics();
+                (cluster.read(reading, at, Duration::ZERO), topics)
             }
-            Err((topic, reason)) => (cluster.fail(topic, reason, at), None),
+            Err((topic, reason)) => (cluster.fail(topic.alone(), reason, at), &[][..]),
         };
         publisher.publish(News {
             view: cluster.view(),
@@ -183,7 +183,7 @@ async fn the_examples_are_what_the_program_says() {
         publish: Publish::Changes,
     });
     let health = published.health.clone();
-    publisher.publish(News { view: &published.view, health: &health, transitions: &[], read: None, now });
+    publisher.publish(News { view: &published.view, health: &health, transitions: &[], read: &[], now });
     let chosen = publication(&publisher);
 
     let bench = Bench::start().await;

@@ -84,7 +84,7 @@ impl Bench {
             view,
             health: &self.health,
             transitions: &[],
-            read: Some(topic),
+            read: topic.alone(),
             now: Moment::now(),
         });
     }
@@ -254,7 +254,9 @@ pub fn view(units: &[(&str, &str)]) -> Arc<View> {
 
 pub fn member(id: &str, lost: bool) -> Arc<Member> {
     Arc::new(Member {
-        machine: Machine { id: id.into(), ip: Some("10.0.0.1".into()), metadata: None },
+        machine: Machine { id: id.into(), ip: Some("10.0.0.1".into()), metadata: None, version: None },
+        leads: false,
+        silent_since: None,
         lost_since: lost.then_some(SystemTime::UNIX_EPOCH),
         since: SystemTime::UNIX_EPOCH,
         since_seen: false,

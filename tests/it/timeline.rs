@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use fleet_monitor::cluster::{Cluster, Event, MachineId, Moment, Reading, Topic, Transition, UnitName, Verdict};
-use fleet_monitor::source::recording::{self, Entry, Poll};
+use fleet_monitor::source::recording::{Entry, Poll, Reader};
 
 type Key = (UnitName, MachineId);
 
@@ -33,28 +33,18 @@ const RECORDINGS: [&str; 12] = [
 fn polls(name: &str) -> Vec<Poll> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/timeline/{name}.jsonl"));
     let text = std::fs::read_to_string(path).unwrap();
-    let entries = text.lines().filter_map(|line| recording::parse(line).unwrap());
-    let mut last: [Option<Reading>; 3] = [const { None }; 3];
-    entries
-        .filter_map(|entry| match entry {
-            Entry::Poll(mut poll) => {
-                if let Ok(reading) = &mut poll.outcome {
-                    let last = &mut last[poll.topic as usize];
-                    match reading {
-                        Some(reading) => *last = Some(reading.clone()),
-                        None => *reading = last.clone(),
-                    }
-                }
-                Some(poll)
-            }
-            Entry::Begin { .. } => None,
-        })
-        .collect()
+    let mut reader = Reader::default();
+    let entries = text.lines().filter_map(|line| reader.read(line).unwrap());
+    let polls = entries.filter_map(|entry| match entry {
+        Entry::Poll(poll) => Some(poll),
+        Entry::Begin { .. } => None,
+    });
+    polls.collect()
 }
 
 /// The rows of a good reading of the units.
 fn rows(poll: &Poll) -> Option<BTreeSet<Key>> {
-    let Ok(Some(Reading::Units { states, .. })) = &poll.outcome else { return None };
+    let Ok(Reading::Units { states, .. }) = &poll.outcome else { return None };
     Some(states.iter().filter_map(|state| Some((state.unit.clone(), state.machine.clone()?))).collect())
 }
 
@@ -64,10 +54,11 @@ fn sampled(polls: &[Poll], offset: Duration) -> Vec<&Poll> {
     let mut last = None;
     let mut taken = Vec::new();
     for poll in polls {
-        if poll.at < due[poll.topic as usize] {
+        if poll.at < due[poll.topics[0] as usize] {
             continue;
         }
-        due[poll.topic as usize] = poll.at + Duration::from_secs(if poll.topic == Topic::Units { 2 } else { 10 });
+        due[poll.topics[0] as usize] =
+            poll.at + Duration::from_secs(if poll.topics[0] == Topic::Units { 2 } else { 10 });
         if let Some(rows) = rows(poll) {
             if last.as_ref().is_some_and(|last| *last != rows) {
                 due[Topic::Machines as usize] = poll.at;
@@ -84,14 +75,12 @@ fn sampled(polls: &[Poll], offset: Duration) -> Vec<&Poll> {
 /// machine.
 fn truly_gone(polls: &[Poll], (unit, machine): &Key, from: Duration, to: Duration) -> bool {
     polls.iter().filter(|poll| poll.at >= from && poll.at <= to).any(|poll| match &poll.outcome {
-        Ok(Some(Reading::Machines { machines })) => machines.iter().all(|there| there.id != *machine),
-        Ok(Some(Reading::UnitFiles { files } | Reading::Units { files: Some(files), .. })) => {
-            !files.iter().any(|file| {
-                file.unit == *unit
-                    && file.desired.as_deref() != Some("inactive")
-                    && (file.global || !file.target_known || file.target.as_ref() == Some(machine))
-            })
-        }
+        Ok(Reading::Machines { machines }) => machines.iter().all(|there| there.id != *machine),
+        Ok(Reading::UnitFiles { files } | Reading::Units { files: Some(files), .. }) => !files.iter().any(|file| {
+            file.unit == *unit
+                && file.desired.as_deref() != Some("inactive")
+                && (file.global || !file.target_known || file.target.as_ref() == Some(machine))
+        }),
         _ => false,
     })
 }
@@ -117,8 +106,8 @@ impl Disappearances {
 
 fn feed(cluster: &mut Cluster, poll: &Poll, start: Moment) -> Vec<std::sync::Arc<Transition>> {
     match &poll.outcome {
-        Ok(reading) => cluster.read(reading.clone().unwrap(), start + poll.at, poll.took),
-        Err(error) => cluster.fail(poll.topic, error, start + poll.at),
+        Ok(reading) => cluster.read(reading.clone(), start + poll.at, poll.took),
+        Err(error) => cluster.fail(poll.topics, error, start + poll.at),
     }
 }
 
@@ -267,7 +256,7 @@ fn a_unit_whose_file_was_replaced_is_outdated() {
     let mut cluster = Cluster::new(GRACE);
     let start = Moment::now();
     for poll in sampled(&polls("kill-machine-and-return"), Duration::ZERO).into_iter().take(6) {
-        let mut reading = poll.outcome.clone().unwrap().unwrap();
+        let mut reading = poll.outcome.clone().unwrap();
         if let Reading::UnitFiles { files } = &mut reading {
             let file = files.iter_mut().find(|file| &*file.unit == "web.service").unwrap();
             file.hash = Some("0123456789012345678901234567890123456789".into());
@@ -285,7 +274,7 @@ fn without_grace_the_rows_of_fleet_are_passed_through() {
         let (start, mut cluster) = (Moment::now(), Cluster::new(Duration::ZERO));
         for poll in sampled(&polls(name), Duration::ZERO) {
             feed(&mut cluster, poll, start);
-            let Ok(Some(Reading::Units { states, .. })) = &poll.outcome else { continue };
+            let Ok(Reading::Units { states, .. }) = &poll.outcome else { continue };
             let listed = cluster.view().units.iter().filter(|unit| unit.listed).map(|unit| &unit.state);
             // A row that fleetctl before 0.7 prints without a machine has nothing but its name.
             let named = |state: &fleet_monitor::cluster::UnitState| (state.unit.clone(), state.machine.clone());

@@ -42,8 +42,15 @@ fn unit(number: u8, machine: u8, state: u8) -> Arc<Unit> {
 }
 
 fn member(id: &str) -> Arc<Member> {
-    let machine = Machine { id: id.into(), ip: None, metadata: None };
-    Arc::new(Member { machine, lost_since: None, since: SystemTime::UNIX_EPOCH, since_seen: false })
+    let machine = Machine { id: id.into(), ip: None, metadata: None, version: None };
+    Arc::new(Member {
+        machine,
+        leads: false,
+        silent_since: None,
+        lost_since: None,
+        since: SystemTime::UNIX_EPOCH,
+        since_seen: false,
+    })
 }
 
 fn view(units: &Units, machines: usize) -> Arc<View> {
@@ -84,7 +91,7 @@ impl Bench {
             Arc::new(Transition { number: self.transitions, time: SystemTime::UNIX_EPOCH, event })
         };
         let transitions: Vec<_> = events.iter().map(event).collect();
-        let news = News { view, health: &self.health, transitions: &transitions, read: None, now: Moment::now() };
+        let news = News { view, health: &self.health, transitions: &transitions, read: &[], now: Moment::now() };
         self.publisher.publish(news);
     }
 
