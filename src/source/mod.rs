@@ -4,6 +4,7 @@
 //! and kills its children. It knows what a [`Reading`] is and nothing else: neither who judges it nor who looks.
 
 pub mod api;
+pub mod etcd;
 pub mod fleetctl;
 pub mod polled;
 pub mod recording;

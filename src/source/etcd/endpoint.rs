@@ -1,0 +1,87 @@
+//! Where a member of etcd listens. It knows the spelling, and nothing of connections.
+
+use std::fmt;
+use std::str::FromStr;
+
+use hyper::Uri;
+
+/// A member of etcd.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Whether it is spoken to over TLS (`https://`).
+    pub tls: bool,
+    /// A name or an IP address, an IPv6 address without its brackets.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
+/// Why a text is no [`Endpoint`]. It does not quote the text, which may have credentials in it.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct EndpointError(&'static str);
+
+impl FromStr for Endpoint {
+    type Err = EndpointError;
+
+    fn from_str(text: &str) -> Result<Self, EndpointError> {
+        let tls = match text.split_once("://") {
+            Some(("http", _)) => false,
+            Some(("https", _)) => true,
+            _ => return Err(EndpointError("expected http://HOST:PORT or https://HOST:PORT")),
+        };
+        let uri: Uri = text.parse().map_err(|_| EndpointError("expected http://HOST:PORT or https://HOST:PORT"))?;
+        if uri.path() != "/" || uri.query().is_some() || text.contains(['@', '#']) {
+            return Err(EndpointError("only a host and a port may follow the scheme"));
+        }
+        let host = uri.host().filter(|host| !host.is_empty()).ok_or(EndpointError("it needs a host"))?;
+        let port = uri.port_u16().ok_or(EndpointError("it needs a port, as in http://127.0.0.1:2379"))?;
+        Ok(Self { tls, host: host.trim_matches(['[', ']']).to_owned(), port })
+    }
+}
+
+impl Endpoint {
+    /// What a request names as its host.
+    pub fn authority(&self) -> String {
+        match self.host.contains(':') {
+            true => format!("[{}]:{}", self.host, self.port),
+            false => format!("{}:{}", self.host, self.port),
+        }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "http{}://{}", if self.tls { "s" } else { "" }, self.authority())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_read_is_what_is_shown() {
+        for text in ["http://10.0.0.1:4001", "https://etcd-01.example.com:2379", "http://[fd00::1]:2379"] {
+            assert_eq!(text.parse::<Endpoint>().map(|it| it.to_string()).as_deref(), Ok(text));
+        }
+        let endpoint: Endpoint = "https://[fd00::1]:2379/".parse().unwrap();
+        assert_eq!(endpoint, Endpoint { tls: true, host: "fd00::1".into(), port: 2379 });
+    }
+
+    #[test]
+    fn a_wrong_one_says_what_was_expected() {
+        for (text, problem) in [
+            ("10.0.0.1:4001", "expected http://"),
+            ("unix:///run/etcd.sock", "expected http://"),
+            ("http://etcd", "it needs a port"),
+            ("http://etcd:2379/v2/keys", "only a host and a port"),
+            ("http://root:secret@etcd:2379", "only a host and a port"),
+            ("http://:2379", "expected http://"),
+        ] {
+            let error = text.parse::<Endpoint>().unwrap_err().to_string();
+            assert!(error.starts_with(problem), "{text}: {error}");
+            assert!(!error.contains("secret"));
+        }
+    }
+}
