@@ -77,7 +77,7 @@ mod tests {
             ("http://etcd", "it needs a port"),
             ("http://etcd:2379/v2/keys", "only a host and a port"),
             ("http://root:secret@etcd:2379", "only a host and a port"),
-            ("http://:2379", "expected http://"),
+            ("http://:2379", "it needs a host"),
         ] {
             let error = text.parse::<Endpoint>().unwrap_err().to_string();
             assert!(error.starts_with(problem), "{text}: {error}");
