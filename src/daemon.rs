@@ -183,6 +183,7 @@ impl Daemon {
             Said::Report(report) => self.take(report)?,
             // What was there stays to be seen until the recording has said something.
             Said::Began => self.cluster.forget(),
+            Said::Checked { differences } => self.metrics.checked(differences),
             Said::Ended => info!("the recording is over; what it showed last stays"),
         }
         Ok(())
