@@ -503,7 +503,7 @@ fn files(entries: &BTreeMap<String, Entry>) -> Vec<UnitFile> {
         Some(UnitFile {
             unit,
             hash: hash.clone(),
-            desired: Some(value("target-state").unwrap_or("inactive").into()),
+            desired: filled(value("target-state")),
             // Before 0.13 fleet knew `true` alone, and gave a unit with `Global=yes` to one machine like any other.
             global: target.is_none() && file.is_some_and(|file| file.global),
             target,
