@@ -371,7 +371,7 @@ impl Choice {
         let socket_is_there = matches!(&config.api, Address::Unix(path) if path.exists());
         let (use_api, why) = match config.source {
             SourceChoice::Api => (true, "as was asked for".to_owned()),
-            SourceChoice::Fleetctl => (false, "as was asked for".to_owned()),
+            SourceChoice::Fleetctl | SourceChoice::Etcd => (false, "as was asked for".to_owned()),
             SourceChoice::Auto | SourceChoice::Replay if config.asks_for_fleetctl() => {
                 (false, "as was asked for (-c, -e or -t)".to_owned())
             }
