@@ -1,3 +1,4 @@
-//! etcd: what the tests of the source that watches it stand on.
+//! etcd: the source that watches it, and what its tests stand on.
 
 mod bed;
+mod watched;
