@@ -247,7 +247,7 @@ impl Watching {
         }
         self.cluster = cluster;
         self.registry.load(tree, index, begun.into_std());
-        info!("watching fleet's registry in {name} at {endpoint}: {} keys at index {index}", self.registry.len());
+        info!("watching fleet's registry in {name} at {endpoint}: {} keys at index {index}", self.registry.keys());
         let report = report(&mut self.registry, begun.elapsed());
         self.say(Said::Report(report)).await;
         Ok(line)

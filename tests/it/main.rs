@@ -14,6 +14,7 @@ mod operations;
 mod packages;
 mod protocol;
 mod readme;
+mod registry;
 mod server;
 mod sockets;
 mod support;

@@ -143,7 +143,7 @@ impl Registry {
     }
 
     /// How many keys it has.
-    pub fn len(&self) -> usize {
+    pub fn keys(&self) -> usize {
         self.entries.len()
     }
 
@@ -285,7 +285,7 @@ impl Registry {
         let wrong = |(key, entry): &(&String, &Entry)| match self.entries.get(*key) {
             Some(ours) if ours.modified > index => false,
             Some(ours) => (ours.modified, &ours.value) != (entry.modified, &entry.value),
-            None => !taken_away.get(*key).is_some_and(|taken| *taken > index),
+            None => taken_away.get(*key).is_none_or(|taken| *taken <= index),
         };
         let missed = |(key, ours): &(&String, &Entry)| ours.modified <= index && !read.entries.contains_key(*key);
         read.entries.iter().filter(wrong).count() + self.entries.iter().filter(missed).count()
@@ -464,10 +464,10 @@ impl Entry {
 /// The machines, each with its own metadata and what was added since (fleet v1.0.0, `registry/machine.go`).
 fn machines(entries: &BTreeMap<String, Entry>) -> Vec<Machine> {
     let objects = inside(entries, "machines/").filter_map(|(key, entry)| match &entry.meaning {
-        Meaning::Machine(object) => Some((key, object)),
+        Meaning::Machine(object) => Some((key, &**object)),
         _ => None,
     });
-    let machine = |(key, object): (&String, &Box<MachineObject>)| {
+    let machine = |(key, object): (&String, &MachineObject)| {
         let mut pairs = object.metadata.clone().unwrap_or_default();
         let folder = format!("{}metadata/", key.trim_end_matches("object"));
         for (key, entry) in inside(entries, &folder) {
@@ -503,7 +503,7 @@ fn files(entries: &BTreeMap<String, Entry>) -> Vec<UnitFile> {
         Some(UnitFile {
             unit,
             hash: hash.clone(),
-            desired: Some(value("target-state").unwrap_or("inactive").into()),
+            desired: filled(value("target-state")),
             // Before 0.13 fleet knew `true` alone, and gave a unit with `Global=yes` to one machine like any other.
             global: target.is_none() && file.is_some_and(|file| file.global),
             target,
