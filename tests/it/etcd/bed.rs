@@ -1,6 +1,7 @@
 //! The etcd that tests start does to its keys what was recorded of others, and fails as it is told to.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use hyper::Method;
@@ -9,7 +10,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::support::Process;
 use crate::support::etcd::{Double, Etcd, Event, Node, PREFIX, Recorded, Recording, Reply, registry};
 
 const RECORDINGS: [&str; 10] = [
@@ -56,9 +56,10 @@ fn recorded_events_follow_from_each_other() {
     for name in RECORDINGS {
         let recording = Recording::load(name);
         let mut values = values(&recording.start);
-        let mut index = recording.index;
+        let (mut index, mut t) = (recording.index, 0.0);
         for recorded in &recording.events {
-            index += 1;
+            assert!(recorded.t >= t, "{name}");
+            (index, t) = (index + 1, recorded.t);
             assert_eq!(recorded.event.node.modified, index, "{name}");
             change(&mut values, &recorded.event);
         }
@@ -84,8 +85,9 @@ async fn what_was_filled_in_is_there() {
 
 #[tokio::test]
 async fn what_happened_then_happens_again() {
-    let replays = RECORDINGS.map(|name| tokio::spawn(replay(name)));
-    for replay in replays {
+    for replay in
+        ["filling-the-cluster.v0.5.0", "fleetd-restart", "start-stop-destroy"].map(|name| tokio::spawn(replay(name)))
+    {
         replay.await.unwrap();
     }
 }
@@ -95,15 +97,17 @@ async fn replay(name: &str) {
     let recording = Recording::load(name);
     etcd.fill(&recording.start).await;
     let mut expected = values(&recording.start);
-    for Recorded { event, .. } in &recording.events {
-        let index = etcd.apply(event).await;
-        change(&mut expected, event);
-        let seen = etcd.event(PREFIX, index).await;
-        let told = |event: &Event| (event.action.clone(), event.node.key.clone(), event.node.value.clone());
-        assert_eq!(told(&seen), told(event), "{name}");
-        assert_eq!((seen.node.modified, seen.node.ttl), (index, event.node.ttl), "{name} {}", event.node.key);
-        let before = |event: &Event| event.previous.as_ref().map(|node| (node.dir, node.value.clone()));
-        assert_eq!(before(&seen), before(event), "{name} {}", event.node.key);
+    for step in recording.steps() {
+        let indices = etcd.apply_step(step).await;
+        for (Recorded { event, .. }, index) in step.iter().zip(indices) {
+            change(&mut expected, event);
+            let seen = etcd.event(PREFIX, index).await;
+            let told = |event: &Event| (event.action.clone(), event.node.key.clone(), event.node.value.clone());
+            assert_eq!(told(&seen), told(event), "{name}");
+            assert_eq!((seen.node.modified, seen.node.ttl), (index, event.node.ttl), "{name} {}", event.node.key);
+            let before = |event: &Event| event.previous.as_ref().map(|node| (node.dir, node.value.clone()));
+            assert_eq!(before(&seen), before(event), "{name} {}", event.node.key);
+        }
     }
     assert_eq!(values(&etcd.tree(PREFIX).await.0), expected, "{name}");
 }
@@ -112,7 +116,7 @@ async fn replay(name: &str) {
 async fn a_key_expires_by_itself() {
     let Some(etcd) = Etcd::start().await else { return };
     let set = etcd.set("/key", "value", Some(100)).await;
-    let expired = etcd.expire("/key").await;
+    let expired = etcd.expire(&["/key"]).await[0];
     assert!(expired > set);
     let event = etcd.event("/key", set + 1).await;
     assert_eq!(
@@ -164,15 +168,16 @@ async fn a_paused_one_says_nothing_until_it_goes_on() {
 #[tokio::test]
 async fn a_dropped_one_is_gone() {
     let Some(etcd) = Etcd::start().await else { return };
-    let process = Process::new(etcd.id());
+    let process = format!("/proc/{}", etcd.pid());
+    assert!(Path::new(&process).exists());
     etcd.pause();
     drop(etcd);
-    timeout(Duration::from_millis(100), process.reaped()).await.unwrap();
+    assert!(!Path::new(&process).exists());
 }
 
 /// All that a server says to a request for a path, until it ends the connection or says nothing more.
 async fn said(double: &Double, path: &str) -> (String, bool) {
-    let mut stream = TcpStream::connect(double.url().strip_prefix("http://").unwrap()).await.unwrap();
+    let mut stream = TcpStream::connect(double.address().strip_prefix("http://").unwrap()).await.unwrap();
     stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: etcd\r\n\r\n").as_bytes()).await.unwrap();
     let mut bytes = Vec::new();
     let ended = timeout(Duration::from_millis(300), stream.read_to_end(&mut bytes)).await.is_ok();
@@ -182,7 +187,7 @@ async fn said(double: &Double, path: &str) -> (String, bool) {
 #[tokio::test]
 async fn the_double_misbehaves_as_it_is_told_to() {
     let reply = || Reply::of("1c45a069f3a1d796", 7, &json!({"action": "get"}));
-    let double = Double::start(move |path: &str| match path {
+    let double = Double::tcp(move |path: &str| match path {
         "/whole" => reply().whole(),
         "/truncated" => reply().truncated(),
         "/silent" => reply().silent(),

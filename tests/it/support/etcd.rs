@@ -16,14 +16,14 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::cannot_run;
-use super::fleetd::{Answer, Fleetd, Respond, Seen};
+use super::fleetd::Answer;
 
 /// Where fleet keeps its registry.
 pub const PREFIX: &str = "/_coreos.com/fleet";
@@ -69,8 +69,8 @@ impl Etcd {
     }
 
     /// Its process.
-    pub fn id(&self) -> u32 {
-        self.process.as_ref().expect("it runs").0.id()
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.process.as_ref().expect("it runs").0)
     }
 
     /// Kills it, as a machine that loses power does. What it has acknowledged is on disk.
@@ -88,23 +88,30 @@ impl Etcd {
 
     /// Stops it in its tracks: connections stay, and nothing is said on them.
     pub fn pause(&self) {
-        self.signal(Signal::STOP);
+        kill_process(self.pid(), Signal::STOP).unwrap();
+        // The last of its threads may still be on its way to a stop.
+        waitpid(Some(self.pid()), WaitOptions::UNTRACED).unwrap();
     }
 
     /// Lets it go on.
     pub fn resume(&self) {
-        self.signal(Signal::CONT);
+        kill_process(self.pid(), Signal::CONT).unwrap();
     }
 
     /// Puts what is in a tree of keys into it: each value, with the life that it had left, and each empty directory.
     pub async fn fill(&self, tree: &Node) {
-        let writes = tree.flat().into_values().map(|node| async move {
-            match &node.value {
-                Some(value) => self.set(&node.key, value, node.ttl).await,
-                None => self.send(Method::PUT, &node.key, &[("dir", "true")]).await.index,
-            }
-        });
-        stream::iter(writes).buffer_unordered(AT_ONCE).for_each(async |_| {}).await;
+        let mut writes = Vec::new();
+        for node in tree.flat().into_values() {
+            writes.push(self.put(node));
+        }
+        stream::iter(writes).buffer_unordered(AT_ONCE).collect::<Vec<_>>().await;
+    }
+
+    async fn put(&self, node: &Node) -> u64 {
+        match &node.value {
+            Some(value) => self.set(&node.key, value, node.ttl).await,
+            None => self.send(Method::PUT, &node.key, &[("dir", "true")]).await.done(),
+        }
     }
 
     /// Sets a key, with seconds to live if it is to expire, and tells the index of that.
@@ -136,28 +143,49 @@ impl Etcd {
             "compareAndDelete" => {
                 return self.send(Method::DELETE, &node.key, &[("prevValue", before())]).await.done();
             }
-            "expire" => return self.expire(&node.key).await,
+            "expire" => return self.expire(&[&node.key]).await[0],
             other => panic!("{other} is no action"),
         }
         self.send(Method::PUT, &node.key, &form).await.done()
     }
 
-    /// Lets a key expire, which etcd sees to every 0.5 s, and tells the index of that.
-    pub async fn expire(&self, key: &str) -> u64 {
+    /// Does what was done in [`Recording::steps`], and tells the index of each event.
+    pub async fn apply_step(&self, step: &[Recorded]) -> Vec<u64> {
+        match step {
+            [recorded] => vec![self.apply(&recorded.event).await],
+            expired => {
+                let keys = expired.iter().map(|recorded| recorded.event.node.key.as_str());
+                self.expire(&keys.collect::<Vec<_>>()).await
+            }
+        }
+    }
+
+    /// Lets keys expire, in this order, and tells the index of each. etcd sees to that every 0.5 s.
+    pub async fn expire(&self, keys: &[&str]) -> Vec<u64> {
         // No watch hears of a refreshed life.
         let form = [("ttl", "0"), ("refresh", "true"), ("prevExist", "true")];
-        let next = self.send(Method::PUT, key, &form).await.done() + 1;
-        let event = self.event(key, next).await;
-        assert_eq!(event.action, "expire", "{key}");
-        event.node.modified
+        let mut refreshed = Vec::new();
+        for key in keys {
+            refreshed.push(self.send(Method::PUT, key, &form).await.done());
+        }
+        let mut expired = Vec::new();
+        for (key, index) in keys.iter().zip(refreshed) {
+            let event = self.event(key, index + 1).await;
+            assert_eq!(event.action, "expire", "{key}");
+            expired.push(event.node.modified);
+        }
+        expired
     }
 
     /// Writes so many times, in turn to a key below fleet's that fleet does not know, and to one elsewhere. etcd
     /// remembers 1,000 events, of all keys.
     pub async fn churn(&self, writes: usize) {
         let keys = [format!("{PREFIX}/churn"), "/churn".to_owned()];
-        let writes = keys.iter().cycle().take(writes).map(|key| self.set(key, "x", None));
-        stream::iter(writes).buffer_unordered(AT_ONCE).for_each(async |_| {}).await;
+        let mut under_way = Vec::new();
+        for key in keys.iter().cycle().take(writes) {
+            under_way.push(self.set(key, "x", None));
+        }
+        stream::iter(under_way).buffer_unordered(AT_ONCE).collect::<Vec<_>>().await;
     }
 
     /// What it has below a key, and its index.
@@ -217,11 +245,6 @@ impl Etcd {
 
     fn log(&self) -> String {
         fs::read_to_string(self.directory.path().join(LOG)).unwrap_or_default()
-    }
-
-    fn signal(&self, signal: Signal) {
-        let process = self.process.as_ref().expect("it runs");
-        kill_process(Pid::from_child(&process.0), signal).unwrap();
     }
 }
 
@@ -369,6 +392,13 @@ impl Recording {
             events: events.lines().map(|line| serde_json::from_str(line).unwrap()).collect(),
         }
     }
+
+    /// The events, in their order, one at a time, except that those which expired one after another are together: they have to
+    /// expire together again, or what is renewed meanwhile would expire too.
+    pub fn steps(&self) -> Vec<&[Recorded]> {
+        let expired = |recorded: &Recorded| recorded.event.action == "expire";
+        self.events.chunk_by(|one, next| expired(one) && expired(next)).collect()
+    }
 }
 
 /// The registry of a cluster of that fleetd: `tests/fixtures/etcd/VERSION.tree.json`.
@@ -381,32 +411,10 @@ fn fixture(name: &str) -> String {
     fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/etcd").join(name)).unwrap()
 }
 
-/// A server that answers as etcd would, or as a test says that it does not.
-pub struct Double(Fleetd);
+/// A server that answers as a test says. Nothing but the name of it is fleetd's.
+pub use super::fleetd::Fleetd as Double;
 
-impl Double {
-    /// Listens on a free port of the loopback address. The test decides on an answer for each path with its query.
-    pub async fn start(respond: impl Respond) -> Self {
-        Self(Fleetd::tcp(respond).await)
-    }
-
-    /// Where it listens, as `--etcd` takes it.
-    pub fn url(&self) -> &str {
-        self.0.address()
-    }
-
-    /// The paths that were asked for, with their queries.
-    pub fn paths(&self) -> Vec<String> {
-        self.0.paths()
-    }
-
-    /// Waits until what has happened is enough.
-    pub async fn until(&self, enough: impl FnMut(&Seen) -> bool) {
-        self.0.until(enough).await;
-    }
-}
-
-/// An answer of a [`Double`], to be given in one way or another.
+/// What an etcd says, for a [`Double`] to say it in one way or another.
 pub struct Reply {
     pub status: u16,
     /// `X-Etcd-Cluster-Id` and `X-Etcd-Index`; none where no etcd speaks.
