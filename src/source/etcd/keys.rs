@@ -2,10 +2,13 @@
 //!
 //! Pure: it knows neither sockets nor fleet, and no bytes can make it panic.
 
+use std::time::Duration;
+
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 /// A key, or a directory of keys.
-#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Node {
     /// The whole path, from `/` on.
@@ -18,8 +21,17 @@ pub struct Node {
     pub nodes: Vec<Node>,
     /// etcd's index when it was last written.
     pub modified_index: u64,
-    /// Seconds until it expires.
-    pub ttl: Option<i64>,
+    /// Seconds until it expires, rounded up.
+    ttl: Option<u64>,
+    /// When it expires, by etcd's clock. A key whose time is over and which etcd has not taken away yet has no `ttl`.
+    expiration: Option<IgnoredAny>,
+}
+
+impl Node {
+    /// How much time is left to it, if it expires at all.
+    pub fn ttl(&self) -> Option<Duration> {
+        self.expiration.as_ref().map(|_| Duration::from_secs(self.ttl.unwrap_or(0)))
+    }
 }
 
 /// What was done to a key or a directory.
@@ -125,10 +137,21 @@ mod tests {
     #[test]
     fn a_tree_is_read() {
         let body = r#"{"action":"get","node":{"key":"/a","dir":true,"nodes":[{"key":"/a/b","value":"1","expiration":"2026-11-23T08:07:17Z","ttl":12,"modifiedIndex":7,"createdIndex":3}],"modifiedIndex":2,"createdIndex":2}}"#;
-        let leaf =
-            Node { key: "/a/b".into(), value: Some("1".into()), modified_index: 7, ttl: Some(12), ..Node::default() };
+        let leaf = Node {
+            key: "/a/b".into(),
+            value: Some("1".into()),
+            modified_index: 7,
+            ttl: Some(12),
+            expiration: Some(IgnoredAny),
+            ..Node::default()
+        };
         let tree = Node { key: "/a".into(), dir: true, nodes: vec![leaf], modified_index: 2, ..Node::default() };
         assert_eq!(node(body.as_bytes()).unwrap(), tree);
+        assert_eq!(tree.ttl(), None);
+        assert_eq!(tree.nodes[0].ttl(), Some(Duration::from_secs(12)));
+        // What is over and not yet gone.
+        let over = r#"{"node":{"key":"/a/b","value":"1","expiration":"2026-11-23T08:07:17Z","modifiedIndex":7}}"#;
+        assert_eq!(node(over.as_bytes()).unwrap().ttl(), Some(Duration::ZERO));
         assert!(node(b"{}").is_err());
         assert!(node(b"<html>").is_err());
     }

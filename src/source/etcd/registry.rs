@@ -182,6 +182,7 @@ impl Registry {
 
     fn write(&mut self, node: Node, now: Instant) {
         let Some(key) = below(&self.prefix, &node.key) else { return };
+        let ttl = node.ttl();
         let Some(value) = node.value.filter(|_| !node.dir) else { return };
         if key.starts_with("states/") && !self.has_states {
             // The cluster has just been given a newer fleet.
@@ -192,7 +193,6 @@ impl Registry {
             return;
         }
         let Some(kind) = Kind::of(key) else { return };
-        let ttl = node.ttl.map(|ttl| Duration::from_secs(u64::try_from(ttl).unwrap_or(0)));
         let lease = ttl.map(|ttl| (now + ttl, ttl));
         if let Some(same) = self.entries.get_mut(key).filter(|entry| *entry.value == *value) {
             (same.modified, same.lease) = (node.modified_index, lease);
