@@ -7,7 +7,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::{
-    Cluster, Event, Machine, MachineId, Moment, Reading, Topic, Transition, UnitFile, UnitName, UnitState, Verdict,
+    Cluster, Event, Heartbeat, Machine, MachineId, Member, Moment, Reading, Registry, Topic, Transition, UnitFile,
+    UnitName, UnitState, Verdict,
 };
 
 const GRACE: Duration = Duration::from_secs(30);
@@ -577,4 +578,178 @@ proptest! {
         prop_assert!(!watch.events.iter().any(|event| event.name() == "gone"), "{:?}", watch.events);
         prop_assert_eq!(watch.cluster.health().held_back, missing.iter().filter(|gone| **gone).count() as u64);
     }
+}
+
+/// A registry in which the cluster of [`Watch::new`] is.
+fn registry() -> Registry {
+    Registry {
+        states: Watch::states().into(),
+        machines: ["m1", "m2", "m3", "m4"].map(machine).into(),
+        files: Watch::files().into(),
+        leader: Some("m1".into()),
+        ..Registry::default()
+    }
+}
+
+/// Without the state of `a.service` on m1.
+fn without_a() -> Registry {
+    Registry { states: Watch::states()[1..].into(), ..registry() }
+}
+
+/// Where fleet wants `a.service` on a machine, or nowhere.
+fn targeted(registry: Registry, target: Option<&str>) -> Registry {
+    let mut files = Watch::files();
+    files[0] = file("a.service", "launched", target);
+    Registry { files: files.into(), ..registry }
+}
+
+fn a_on_m1() -> Heartbeat {
+    Heartbeat::Unit("a.service".into(), "m1".into())
+}
+
+impl Watch {
+    fn registry() -> Self {
+        let mut watch = Self { cluster: Cluster::new(GRACE), start: Moment::now(), events: vec![] };
+        assert_eq!(watch.told(0, &registry()), [""; 0], "what is there at the beginning is no event");
+        assert!(watch.cluster.health().ready());
+        watch
+    }
+
+    fn told(&mut self, second: u64, registry: &Registry) -> Vec<&'static str> {
+        self.at(second, Reading::Registry(registry.clone()))
+    }
+
+    fn member(&self, id: &str) -> &Member {
+        self.cluster.view().machines.iter().find(|member| &*member.machine.id == id).unwrap()
+    }
+}
+
+#[test]
+fn what_the_registry_has_taken_away_is_gone_at_once() {
+    let mut watch = Watch::registry();
+    assert_eq!(watch.told(1, &targeted(registry(), Some("m3"))), [""; 0]);
+    assert_eq!(watch.verdict("a.service"), Some(Verdict::Ghost), "its machine has not let go of it yet");
+    assert_eq!(watch.told(2, &targeted(without_a(), Some("m3"))), ["gone"]);
+    let mut watch = Watch::registry();
+    assert_eq!(watch.told(1, &targeted(without_a(), None)), ["gone"], "also where no machine takes it");
+}
+
+#[test]
+fn a_state_that_was_taken_away_though_fleet_wants_it_is_held() {
+    let mut watch = Watch::registry();
+    assert_eq!(watch.told(1, &without_a()), [""; 0]);
+    assert_eq!(watch.verdict("a.service"), Some(Verdict::Stale));
+    assert_eq!(watch.told(3, &registry()), [""; 0], "a fleetd that restarts is no event");
+    assert_eq!(watch.cluster.health().held_back, 1);
+    watch.told(10, &without_a());
+    assert_eq!(watch.told(13, &without_a()), ["stale"], "one that stays away is");
+    assert_eq!(watch.told(39, &without_a()), [""; 0]);
+    assert_eq!(watch.told(40, &without_a()), ["gone"], "after the grace");
+}
+
+#[test]
+fn what_has_expired_is_awaited_until_fleet_says_otherwise() {
+    let mut watch = Watch::registry();
+    let overdue = Registry { overdue: vec![(a_on_m1(), Duration::from_secs(26))], ..registry() };
+    assert_eq!(watch.told(26, &overdue), [""; 0]);
+    assert_eq!(watch.verdict("a.service"), Some(Verdict::Stale));
+    let since = watch.cluster.view().units[0].stale_since;
+    assert_eq!(since, Some(watch.start.wall), "its age counts from its last renewal");
+    assert_eq!(
+        watch.told(28, &Registry { overdue: vec![(a_on_m1(), Duration::from_secs(28))], ..registry() }),
+        [""; 0]
+    );
+    assert_eq!(watch.told(30, &Registry { expired: vec![a_on_m1()], ..without_a() }), [""; 0]);
+    assert_eq!(watch.cluster.view().units[0].stale_since, since, "and goes on to");
+    assert_eq!(watch.told(33, &without_a()), ["stale"]);
+    assert_eq!(watch.told(3600, &without_a()), [""; 0], "no grace ends that");
+    assert!(watch.reason("a.service").contains("expire"), "{}", watch.reason("a.service"));
+    assert_eq!(watch.told(3601, &targeted(without_a(), Some("m3"))), ["gone"]);
+}
+
+#[test]
+fn a_state_that_is_renewed_late_is_no_event() {
+    let mut watch = Watch::registry();
+    watch.told(26, &Registry { overdue: vec![(a_on_m1(), Duration::from_secs(26))], ..registry() });
+    assert_eq!(watch.told(27, &registry()), [""; 0]);
+    assert_eq!(watch.verdict("a.service"), Some(Verdict::Ok));
+    assert_eq!(watch.cluster.view().units[0].stale_since, None);
+}
+
+#[test]
+fn a_machine_is_silent_before_it_is_lost() {
+    let mut watch = Watch::registry();
+    let m2 = || Heartbeat::Machine("m2".into());
+    let silent = Registry { overdue: vec![(m2(), Duration::from_secs(23))], ..registry() };
+    assert_eq!(watch.told(23, &silent), ["machine_silent"]);
+    assert_eq!(watch.member("m2").silent_since, Some(watch.start.wall));
+    assert_eq!(watch.told(24, &silent), [""; 0], "told once");
+    assert_eq!(watch.told(25, &registry()), ["machine_heard"]);
+    watch.told(48, &silent);
+    let machines: Arc<[Machine]> = ["m1", "m3", "m4"].map(machine).into();
+    let lost = Registry { machines, expired: vec![m2()], ..registry() };
+    assert_eq!(watch.told(55, &lost), ["machine_lost"]);
+    let member = watch.member("m2");
+    assert!(member.lost_since.is_some() && member.silent_since.is_none());
+}
+
+#[test]
+fn a_machine_whose_key_was_taken_away_may_be_back_in_no_time() {
+    let mut watch = Watch::registry();
+    let mut states = Watch::states();
+    states[1..].iter_mut().for_each(|state| state.ip = None);
+    let machines = ["m1", "m3", "m4"].map(machine).into();
+    let without = Registry { states: states.into(), machines, ..registry() };
+    assert_eq!(watch.told(1, &without), [""; 0]);
+    assert!(watch.member("m2").silent_since.is_some());
+    assert_eq!(watch.verdict("b0.service"), Some(Verdict::Ok), "its units are where they were");
+    assert_eq!(watch.told(2, &registry()), [""; 0]);
+    watch.told(10, &without);
+    assert_eq!(watch.told(13, &without), ["machine_lost"]);
+    assert_eq!(watch.verdict("b0.service"), Some(Verdict::MachineLost));
+}
+
+#[test]
+fn an_etcd_that_was_away_makes_no_machine_lost() {
+    let mut watch = Watch::registry();
+    let all = |ids: &[&str]| ids.iter().map(|id| Heartbeat::Machine((*id).into())).collect();
+    for topic in Topic::ALL {
+        watch.fail(10, topic);
+    }
+    // Whatever expired while it was away is gone at its return.
+    let bare = Registry {
+        states: [].into(),
+        machines: ["m1"].map(machine).into(),
+        expired: all(&["m2", "m3", "m4"]),
+        ..registry()
+    };
+    assert_eq!(watch.told(80, &bare), ["source_back"]);
+    assert_eq!(watch.told(83, &bare), ["source_suspect"]);
+    assert_eq!(watch.told(90, &registry()), [""; 0]);
+    assert_eq!(watch.count("gone") + watch.count("machine_lost"), 0);
+}
+
+#[test]
+fn global_states_that_one_fleetd_took_away_everywhere_are_no_news() {
+    let (mut states, mut files) = (Watch::states(), Watch::files());
+    let everywhere = ["m1", "m2", "m3", "m4"];
+    states.extend(everywhere.map(|id| state("global.service", id, "active")));
+    files.push(UnitFile { global: true, ..file("global.service", "launched", None) });
+    let whole = Registry { states: states.into(), files: files.into(), ..registry() };
+    let mut watch = Watch { cluster: Cluster::new(GRACE), start: Moment::now(), events: vec![] };
+    watch.told(0, &whole);
+    let without = Registry { states: Watch::states().into(), ..whole.clone() };
+    for second in 1..25 {
+        assert_eq!(watch.told(second, &without), [""; 0]);
+    }
+    assert_eq!(watch.verdict("global.service"), Some(Verdict::Stale));
+    assert_eq!(watch.told(25, &whole), [""; 0]);
+}
+
+#[test]
+fn who_leads_is_shown() {
+    let mut watch = Watch::registry();
+    assert!(watch.member("m1").leads && !watch.member("m2").leads);
+    assert_eq!(watch.told(1, &Registry { leader: None, ..registry() }), [""; 0]);
+    assert!(!watch.member("m1").leads);
 }

@@ -514,3 +514,183 @@ fn files(entries: &BTreeMap<String, Entry>) -> Vec<UnitFile> {
     };
     inside(entries, "job/").filter_map(file).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FLEET: &str = "/_coreos.com/fleet";
+    const STATE: &str = r#"{"loadState":"loaded","activeState":"active","subState":"running","machineState":{"ID":"m1","PublicIP":"","Metadata":null},"unitHash":"5e2b"}"#;
+    const MACHINE: &str = r#"{"ID":"m1","PublicIP":"10.0.0.1","Metadata":{"role":"web"},"Version":"1.0.0"}"#;
+
+    /// A registry and its clock.
+    struct Clock {
+        registry: Registry,
+        start: Instant,
+        index: u64,
+    }
+
+    impl Clock {
+        /// With `a.service` on m1, all of it given 30 s, at which 30 s begin.
+        fn new() -> Self {
+            let mut registry = Registry::new(FLEET);
+            let start = Instant::now();
+            registry.load(Node { key: FLEET.into(), dir: true, ..Node::default() }, 10, start);
+            let mut clock = Self { registry, start, index: 10 };
+            clock.happens(0, "set", "machines/m1/object", Some(MACHINE), Some(30));
+            clock.happens(0, "set", "states/a.service/m1", Some(STATE), Some(30));
+            clock.read(0);
+            clock
+        }
+
+        fn at(&self, second: u64) -> Instant {
+            self.start + Duration::from_secs(second)
+        }
+
+        fn happens(&mut self, second: u64, action: &str, key: &str, value: Option<&str>, ttl: Option<u64>) {
+            self.index += 1;
+            let mut node = serde_json::json!({"key": format!("{FLEET}/{key}"), "modifiedIndex": self.index});
+            if let Some(value) = value {
+                node["value"] = value.into();
+            }
+            if let Some(ttl) = ttl {
+                node["ttl"] = ttl.into();
+                node["expiration"] = "2026-11-23T08:07:17Z".into();
+            }
+            let event = serde_json::json!({"action": action, "node": node});
+            self.registry.apply(serde_json::from_value(event).unwrap(), self.at(second));
+        }
+
+        fn read(&mut self, second: u64) -> Reading {
+            self.registry.read(self.at(second))
+        }
+    }
+
+    fn unit() -> Heartbeat {
+        Heartbeat::Unit("a.service".into(), "m1".into())
+    }
+
+    #[test]
+    fn a_renewal_changes_nothing_but_the_life() {
+        let mut clock = Clock::new();
+        let before = clock.read(25);
+        clock.happens(25, "set", "states/a.service/m1", Some(STATE), Some(30));
+        assert!(!clock.registry.has_changed());
+        let after = clock.read(26);
+        assert!(Arc::ptr_eq(&before.states, &after.states));
+        assert_eq!(before.states[0].ip.as_deref(), Some("10.0.0.1"));
+    }
+
+    #[test]
+    fn what_is_not_renewed_is_overdue_and_then_expired() {
+        let mut clock = Clock::new();
+        let machine = || Heartbeat::Machine("m1".into());
+        assert_eq!(clock.read(22).overdue, []);
+        assert_eq!(clock.read(23).overdue, [(machine(), Duration::from_secs(23))]);
+        clock.happens(24, "update", "machines/m1/object", Some(MACHINE), Some(30));
+        assert_eq!(clock.read(25).overdue, []);
+        assert_eq!(clock.read(26).overdue, [(unit(), Duration::from_secs(26))]);
+        clock.happens(30, "expire", "states/a.service/m1", None, None);
+        let told = clock.read(30);
+        assert_eq!((told.states.len(), told.expired, told.overdue.len()), (0, vec![unit()], 0));
+        assert_eq!(clock.read(31).expired, [], "told once");
+    }
+
+    #[test]
+    fn what_was_given_less_time_is_overdue_sooner() {
+        let mut clock = Clock::new();
+        clock.happens(10, "set", "states/a.service/m1", Some(STATE), Some(10));
+        assert_eq!(clock.read(18).overdue, []);
+        assert_eq!(clock.read(19).overdue, [(unit(), Duration::from_secs(9))]);
+    }
+
+    #[test]
+    fn what_is_back_has_not_expired() {
+        let mut clock = Clock::new();
+        let before = clock.read(0).states;
+        clock.happens(30, "expire", "states/a.service/m1", None, None);
+        clock.happens(30, "set", "states/a.service/m1", Some(STATE), Some(30));
+        let told = clock.read(30);
+        assert_eq!(told.expired, []);
+        assert!(Arc::ptr_eq(&before, &told.states), "nothing has changed");
+    }
+
+    #[test]
+    fn a_directory_goes_with_all_that_is_in_it_and_nothing_else() {
+        let mut clock = Clock::new();
+        clock.happens(1, "set", "states/a.service/m2", Some(STATE), Some(30));
+        clock.happens(1, "set", "states/a.service2/m1", Some(STATE), Some(30));
+        clock.happens(1, "set", "states/a.servic/m1", Some(STATE), Some(30));
+        clock.happens(2, "delete", "states/a.service", None, None);
+        let told = clock.read(2);
+        let left: Vec<&str> = told.states.iter().map(|state| &*state.unit).collect();
+        assert_eq!(left, ["a.servic", "a.service2"]);
+        assert_eq!(told.expired, [], "it was taken away");
+    }
+
+    #[test]
+    fn states_of_an_old_fleet_count_until_a_new_one_writes_its_own() {
+        let mut registry = Registry::new(FLEET);
+        let now = Instant::now();
+        registry.load(Node { key: FLEET.into(), dir: true, ..Node::default() }, 10, now);
+        let mut clock = Clock { registry, start: now, index: 10 };
+        clock.happens(0, "set", "state/a.service", Some(STATE), None);
+        let told = clock.read(0);
+        assert_eq!(told.states[0].machine.as_deref(), Some("m1"));
+        clock.happens(1, "set", "states/b.service/m2", Some(STATE), Some(30));
+        clock.happens(1, "set", "state/b.service", Some(STATE), Some(30));
+        let units: Vec<UnitName> = clock.read(1).states.iter().map(|state| state.unit.clone()).collect();
+        assert_eq!(units, ["b.service".into()]);
+    }
+
+    #[test]
+    fn metadata_that_was_set_since_counts() {
+        let mut clock = Clock::new();
+        clock.happens(1, "set", "machines/m1/metadata/rack", Some("7"), None);
+        clock.happens(1, "set", "machines/m1/metadata/role", Some(""), None);
+        assert_eq!(clock.read(1).machines[0].metadata.as_deref(), Some("rack=7"));
+        clock.happens(2, "delete", "machines/m1/metadata/role", None, None);
+        assert_eq!(clock.read(2).machines[0].metadata.as_deref(), Some("rack=7,role=web"));
+    }
+
+    #[test]
+    fn nonsense_is_passed_over() {
+        let mut clock = Clock::new();
+        for key in ["machines/m2/object", "states/b.service/m1", "lease/engine-leader", "job/b.service/object"] {
+            clock.happens(1, "set", key, Some("nonsense"), None);
+        }
+        let told = clock.read(1);
+        assert_eq!((told.machines.len(), told.states.len(), told.leader), (1, 1, None));
+        assert_eq!((&*told.files[0].unit, &told.files[0].hash), ("b.service", &None));
+    }
+
+    #[test]
+    fn a_check_finds_what_the_watch_was_never_told() {
+        let tree = |nodes: &[(&str, &str, u64)]| {
+            let leaf = |(key, value, index): &(&str, &str, u64)| serde_json::json!({"key": format!("{FLEET}/{key}"), "value": value, "modifiedIndex": index});
+            let nodes: Vec<_> = nodes.iter().map(leaf).collect();
+            let states = serde_json::json!({"key": format!("{FLEET}/states"), "dir": true, "nodes": nodes});
+            let tree = serde_json::json!({"key": FLEET, "dir": true, "nodes": [states]});
+            serde_json::from_value::<Node>(tree).unwrap()
+        };
+        let (machine, a) = (("machines/m1/object", MACHINE, 11), ("states/a.service/m1", STATE, 12));
+        let differences = |happens: &[(&str, &str)], index: u64, nodes: &[(&str, &str, u64)]| {
+            let mut clock = Clock::new();
+            clock.registry.begin_check();
+            for (action, key) in happens {
+                clock.happens(1, action, key, Some(STATE).filter(|_| *action == "set"), Some(30));
+            }
+            let now = clock.at(1);
+            clock.registry.differences(tree(nodes), index, now)
+        };
+        assert_eq!(differences(&[], 12, &[machine, a]), 0);
+        assert_eq!(differences(&[], 12, &[machine]), 1, "we have it, and it is not there");
+        assert_eq!(differences(&[], 13, &[machine, a, ("states/b.service/m1", STATE, 13)]), 1, "we lack it");
+        assert_eq!(differences(&[], 13, &[machine, ("states/a.service/m1", "{}", 13)]), 1, "ours is older");
+        // What happened after the tree was read is no difference.
+        assert_eq!(differences(&[("set", "states/b.service/m1")], 12, &[machine, a]), 0);
+        assert_eq!(differences(&[("set", "states/a.service/m1")], 12, &[machine, a]), 0);
+        assert_eq!(differences(&[("delete", "states/a.service")], 12, &[machine, a]), 0);
+        assert_eq!(differences(&[("delete", "states/a.service")], 13, &[machine, a]), 1, "it was there after that");
+    }
+}
