@@ -20,11 +20,15 @@ use fleet_monitor::config;
 const NOT_IN_THE_FILE: [&str; 4] = ["config", "check_config", "help", "version"];
 
 /// What is shown for an option that is not set by default.
-const EXAMPLES: [(&str, &str); 8] = [
+const EXAMPLES: [(&str, &str); 12] = [
     ("fleetctl", "/opt/bin/fleetctl"),
     ("endpoint", "172.17.8.101"),
     ("tunnel", "bastion.example.com"),
     ("api", "http://172.17.8.101:49153"),
+    ("etcd", "https://172.17.8.101:2379,https://172.17.8.102:2379"),
+    ("etcd_ca", "/etc/ssl/etcd/ca.pem"),
+    ("etcd_cert", "/etc/ssl/etcd/fleet-monitor.pem"),
+    ("etcd_key", "/etc/ssl/etcd/fleet-monitor-key.pem"),
     ("record", "/var/lib/fleet-monitor/record.jsonl"),
     ("replay", "/var/lib/fleet-monitor/record.jsonl"),
     ("bind", "127.0.0.1"),
@@ -32,8 +36,9 @@ const EXAMPLES: [(&str, &str); 8] = [
 ];
 
 /// What the service needs besides.
-const OF_THE_SERVICE: [(&str, &str); 5] = [
+const OF_THE_SERVICE: [(&str, &str); 6] = [
     ("port", "Where fleet-monitor.socket is active, that says where, and neither port nor bind does."),
+    ("etcd_key", "The service's user must be able to read it."),
     ("record", "The service may write where ReadWritePaths= of its unit says."),
     ("token_file", "The service's user must be able to read it."),
     ("max_clients", "LimitNOFILE= of the service must be larger."),

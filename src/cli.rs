@@ -33,7 +33,7 @@ pub struct Cli {
     #[arg(short = 'u', long, value_name = "SECONDS", help_heading = WATCH)]
     pub unit_freq: Option<String>,
 
-    /// An etcd host for fleetctl to connect to
+    /// An etcd host, to watch or for fleetctl to connect to
     #[arg(short = 'e', long, value_name = "HOST", conflicts_with = "tunnel", help_heading = WATCH)]
     pub endpoint: Option<String>,
 
@@ -49,13 +49,35 @@ pub struct Cli {
     #[arg(long, value_name = "PORT", help_heading = WATCH)]
     pub tunnel_port: Option<String>,
 
-    /// auto, fleetctl, api or replay; auto is the API if its socket is there and nothing asks for fleetctl [default: auto]
+    /// auto, fleetctl, api, etcd or replay; auto is etcd if --endpoint leads there, the API if its socket is there and
+    /// nothing asks for fleetctl, or else fleetctl [default: auto]
     #[arg(long, value_name = "SOURCE", help_heading = WATCH)]
     pub source: Option<String>,
 
     /// The fleet API, unix://PATH or http://HOST:PORT [default: unix:///var/run/fleet.sock]
     #[arg(long, value_name = "ADDRESS", help_heading = WATCH)]
     pub api: Option<String>,
+
+    /// Members of etcd, http://HOST:PORT or https://HOST:PORT, to watch; not with --endpoint
+    /// [default: for --source etcd, ports 2379 and 4001 of this host]
+    #[arg(long, value_name = "LIST", help_heading = WATCH)]
+    pub etcd: Option<String>,
+
+    /// The directory in etcd where fleet's registry is [default: /_coreos.com/fleet]
+    #[arg(long, value_name = "PATH", help_heading = WATCH)]
+    pub etcd_prefix: Option<String>,
+
+    /// Certificates (PEM) of the authorities to believe etcd by [default: those of this host]
+    #[arg(long, value_name = "FILE", help_heading = WATCH)]
+    pub etcd_ca: Option<String>,
+
+    /// Certificate (PEM) to show to etcd; with --etcd-key
+    #[arg(long, value_name = "FILE", help_heading = WATCH)]
+    pub etcd_cert: Option<String>,
+
+    /// The private key (PEM) of that certificate
+    #[arg(long, value_name = "FILE", help_heading = WATCH)]
+    pub etcd_key: Option<String>,
 
     /// Seconds until a poll is given up and its children are killed [default: 10]
     #[arg(long, value_name = "SECONDS", help_heading = WATCH)]

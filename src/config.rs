@@ -21,12 +21,17 @@ use crate::cli::Cli;
 use crate::feed::Publish;
 use crate::feed::fields::{MachineField, UnitField};
 use crate::source::api::Address;
+use crate::source::etcd::endpoint::Endpoint;
+use crate::source::etcd::{self, Tls};
 use crate::source::fleetctl::Connection;
 use crate::telemetry;
-use layers::Values;
+use layers::{OPTIONS, Values};
 
 /// The file that is read when no other is named.
 pub const DEFAULT_FILE: &str = "/etc/fleet-monitor.toml";
+
+/// Where fleetctl looks for an etcd on its own host: etcd's port, and the one that it had before 2.0.
+const ETCD_PORTS: [u16; 2] = [2379, 4001];
 
 /// The options, valid and consistent.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,6 +48,12 @@ pub struct Config {
     pub source: SourceChoice,
     /// Where fleet's HTTP API is.
     pub api: Address,
+    /// The members of etcd that were named; none: nobody named one.
+    pub etcd_members: Vec<Endpoint>,
+    /// Where fleet keeps its registry in etcd: begins with `/` and does not end with it.
+    pub etcd_prefix: String,
+    /// Files for the members with `https://`; certificate and key only together.
+    pub etcd_tls: Tls,
     /// Time until a poll is given up; more than zero.
     pub poll_timeout: Duration,
     /// Time for which a row is kept that fleet wants, but no longer reports. Zero: rows are passed through untouched.
@@ -82,22 +93,42 @@ pub struct Config {
 }
 
 impl Config {
-    /// Whether an option that only fleetctl has is set.
+    /// Whether an option is set that fleetctl has, and the API has not. `endpoint` is one, though etcd may be watched
+    /// there without fleetctl.
     pub fn asks_for_fleetctl(&self) -> bool {
         self.fleetctl.is_some() || self.connection != Connection::Default
+    }
+
+    /// What would be watched in etcd; `None` where the options ask for another source. With [`SourceChoice::Etcd`] it is
+    /// there; with [`SourceChoice::Auto`] it is where `endpoint` leads, unless a fleetctl was named.
+    pub fn etcd(&self) -> Option<etcd::Settings> {
+        let plain = |host: &str, port| Endpoint { tls: false, host: host.to_owned(), port };
+        let endpoints = match (self.source, &self.connection) {
+            (SourceChoice::Etcd, _) if !self.etcd_members.is_empty() => self.etcd_members.clone(),
+            (SourceChoice::Etcd | SourceChoice::Auto, Connection::Etcd { host, port }) if self.fleetctl.is_none() => {
+                vec![plain(host, *port)]
+            }
+            (SourceChoice::Etcd, _) => ETCD_PORTS.map(|port| plain("127.0.0.1", port)).to_vec(),
+            _ => return None,
+        };
+        let (prefix, tls) = (self.etcd_prefix.clone(), self.etcd_tls.clone());
+        Some(etcd::Settings { endpoints, prefix, tls, timeout: self.poll_timeout })
     }
 }
 
 /// Where readings come from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SourceChoice {
-    /// Whatever is there: the API if its socket is and nothing asks for fleetctl, else fleetctl.
+    /// Whatever is there: etcd if `endpoint` leads to it, the API if its socket is there and nothing asks for fleetctl,
+    /// else fleetctl.
     #[default]
     Auto,
     /// A fleetctl.
     Fleetctl,
     /// fleet's HTTP API.
     Api,
+    /// etcd itself.
+    Etcd,
     /// A recording.
     Replay,
 }
@@ -194,11 +225,19 @@ fn load_over(
                 ("auto", SourceChoice::Auto),
                 ("fleetctl", SourceChoice::Fleetctl),
                 ("api", SourceChoice::Api),
+                ("etcd", SourceChoice::Etcd),
                 ("replay", SourceChoice::Replay),
             ];
             parse::choice(&choices, text)
         }),
         api: values.optional("api", parse::api).unwrap_or_default(),
+        etcd_members: values.list("etcd", parse::members),
+        etcd_prefix: values.take("etcd_prefix", parse::prefix),
+        etcd_tls: Tls {
+            ca: values.optional("etcd_ca", parse::path),
+            cert: values.optional("etcd_cert", parse::path),
+            key: values.optional("etcd_key", parse::path),
+        },
         poll_timeout: values.take("poll_timeout", parse::seconds),
         grace: values.take("grace", parse::seconds_or_off),
         demo: values.take("demo", parse::switch),
@@ -226,9 +265,13 @@ fn load_over(
             parse::choice(&choices, text)
         }),
     };
-    if config.source == SourceChoice::Auto && config.api != Address::default() && !config.asks_for_fleetctl() {
-        // To name another API is to ask for it, also before its socket is there.
-        config.source = SourceChoice::Api;
+    if config.source == SourceChoice::Auto && !config.asks_for_fleetctl() {
+        // To name members of etcd or another API is to ask for it, also before anything is there.
+        config.source = match () {
+            () if !config.etcd_members.is_empty() => SourceChoice::Etcd,
+            () if config.api != Address::default() => SourceChoice::Api,
+            () => SourceChoice::Auto,
+        };
     }
     refuse_conflicts(&config, &mut values);
     if values.errors.is_empty() { Ok((config, values.settings)) } else { Err(ConfigErrors(values.errors)) }
@@ -248,30 +291,27 @@ fn connection(values: &mut Values) -> Connection {
 }
 
 fn refuse_conflicts(config: &Config, values: &mut Values) {
-    if config.demo {
-        values.exclude("demo", "replay");
-        values.exclude("demo", "record");
-    }
-    values.exclude("replay", "record");
+    values.exclude_other_sources("demo", ["replay", "record"]);
+    values.exclude_other_sources("replay", ["record"]);
+    values.exclude_other_sources("etcd", ["fleetctl", "endpoint", "tunnel", "api"]);
     match config.source {
-        SourceChoice::Auto => {}
+        // What leads to a cluster does no harm where a recording is played.
         SourceChoice::Replay if config.demo || config.replay.is_some() => {}
         SourceChoice::Replay => values.refuse("source", "needs a recording: --replay FILE or --demo"),
-        SourceChoice::Fleetctl | SourceChoice::Api => {
-            values.exclude("source", "replay");
-            if config.demo {
-                values.exclude("source", "demo");
+        _ => values.exclude_other_sources("source", OPTIONS.iter().map(|(key, _)| *key)),
+    }
+    let Tls { ca, cert, key } = &config.etcd_tls;
+    if !config.etcd_members.iter().any(|member| member.tls) {
+        for (key, file) in [("etcd_ca", ca), ("etcd_cert", cert), ("etcd_key", key)] {
+            if file.is_some() {
+                values.refuse(key, "needs an etcd that is asked over TLS: --etcd https://HOST:PORT");
             }
         }
     }
-    match config.source {
-        SourceChoice::Api => {
-            for key in ["fleetctl", "endpoint", "tunnel"] {
-                values.exclude("source", key);
-            }
-        }
-        SourceChoice::Fleetctl => values.exclude("source", "api"),
-        SourceChoice::Auto | SourceChoice::Replay => {}
+    match (cert, key) {
+        (Some(_), None) => values.refuse("etcd_cert", "needs its private key: --etcd-key FILE"),
+        (None, Some(_)) => values.refuse("etcd_key", "needs its certificate: --etcd-cert FILE"),
+        _ => {}
     }
 }
 

@@ -24,6 +24,8 @@ use crate::server::access::{Policy, Token};
 use crate::server::listen::{ListenError, OpenFiles, listen};
 use crate::server::{self, Server, Timing};
 use crate::source::api::{Address, Api};
+use crate::source::etcd::error::EtcdErrors;
+use crate::source::etcd::{self, Etcd};
 use crate::source::fleetctl::{self, Connection, Fleetctl};
 use crate::source::polled::{Polled, Schedule};
 use crate::source::recording::Recorder;
@@ -33,6 +35,8 @@ use crate::telemetry::{self, Log};
 
 /// How often the status line is made anew.
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);
+/// How long an etcd is asked what it is before it is watched.
+const PROBE: Duration = Duration::from_secs(2);
 /// How long children and clients are waited for at the end; together less than the 5 s that are promised.
 const STOP_SOURCE: Duration = Duration::from_secs(1);
 const DRAIN: Duration = Duration::from_secs(3);
@@ -57,7 +61,7 @@ pub async fn run(cli: &Cli, environment: &BTreeMap<String, String>, config: Conf
     let mut signals =
         Signals::listen().map_err(|error| Failure::System(format!("cannot listen to signals: {error}")))?;
     let mut service = ServiceManager::from_environment();
-    let (choice, why) = Choice::of(&config);
+    let (choice, why) = Choice::of(&config).await;
     let source = choice.open(&config)?;
     let files = OpenFiles::raise();
     let settings = server_settings(&config, files)?;
@@ -183,6 +187,7 @@ impl Daemon {
             Said::Report(report) => self.take(report)?,
             // What was there stays to be seen until the recording has said something.
             Said::Began => self.cluster.forget(),
+            Said::Checked { differences } => self.metrics.checked(differences),
             Said::Ended => info!("the recording is over; what it showed last stays"),
         }
         Ok(())
@@ -265,7 +270,7 @@ impl Daemon {
 
     /// Reads the configuration again. A bad one is refused as a whole, and the old one stays in force.
     async fn reload(&mut self, cli: &Cli, environment: &BTreeMap<String, String>) {
-        match self.prepare(cli, environment) {
+        match self.prepare(cli, environment).await {
             Ok(next) => self.take_over(next).await,
             Err(error) => {
                 for line in error.to_string().lines() {
@@ -275,10 +280,10 @@ impl Daemon {
         }
     }
 
-    fn prepare(&self, cli: &Cli, environment: &BTreeMap<String, String>) -> Result<Next, Failure> {
+    async fn prepare(&self, cli: &Cli, environment: &BTreeMap<String, String>) -> Result<Next, Failure> {
         let (config, _) = config::load(cli, environment).map_err(|errors| Failure::Config(errors.to_string()))?;
         let settings = server_settings(&config, self.files)?;
-        let (choice, why) = Choice::of(&config);
+        let (choice, why) = Choice::of(&config).await;
         let same_source = choice == self.choice && schedule(&config) == schedule(&self.config);
         let source = if same_source { None } else { Some((choice.open(&config)?, why)) };
         let recorder = open_recorder(config.record.as_deref())?;
@@ -349,6 +354,7 @@ enum Choice {
     Demo { speed: f64 },
     Replay { path: PathBuf, speed: f64 },
     Api(Address),
+    Etcd(etcd::Settings),
     Fleetctl { command: String, connection: Connection },
 }
 
@@ -357,7 +363,7 @@ type Start = Box<dyn FnOnce() -> Source + Send>;
 
 impl Choice {
     /// What the configuration asks for, and why it is that.
-    fn of(config: &Config) -> (Self, String) {
+    async fn of(config: &Config) -> (Self, String) {
         let speed = config.replay_speed;
         if config.demo {
             let why = "playing the recording that is built in, again and again (--demo)";
@@ -367,17 +373,25 @@ impl Choice {
             let why = format!("playing the recording {}", path.display());
             return (Choice::Replay { path, speed }, why);
         }
+        let asked = "as was asked for";
+        let mut not_etcd = None;
+        if let Some(settings) = config.etcd() {
+            let members = settings.endpoints.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            let speaks = if config.source == SourceChoice::Etcd { Ok(asked) } else { speaks_v2(&settings).await };
+            match speaks {
+                Ok(why) => {
+                    return (Choice::Etcd(settings), format!("watching fleet's registry in etcd at {members}: {why}"));
+                }
+                Err(error) => not_etcd = Some(format!("{asked} (-e), and not watching etcd itself: {error}")),
+            }
+        }
         let socket_is_there = matches!(&config.api, Address::Unix(path) if path.exists());
         let (use_api, why) = match config.source {
-            SourceChoice::Api => (true, "as was asked for".to_owned()),
-            SourceChoice::Fleetctl => (false, "as was asked for".to_owned()),
-            SourceChoice::Auto | SourceChoice::Replay if config.asks_for_fleetctl() => {
-                (false, "as was asked for (-c, -e or -t)".to_owned())
-            }
-            SourceChoice::Auto | SourceChoice::Replay if socket_is_there => {
-                (true, "its socket is there, and nothing asks for fleetctl".to_owned())
-            }
-            SourceChoice::Auto | SourceChoice::Replay => (false, format!("there is no {}", config.api)),
+            SourceChoice::Api => (true, asked.to_owned()),
+            SourceChoice::Fleetctl => (false, asked.to_owned()),
+            _ if config.asks_for_fleetctl() => (false, not_etcd.unwrap_or(format!("{asked} (-c, -e or -t)"))),
+            _ if socket_is_there => (true, "its socket is there, and nothing asks for fleetctl".to_owned()),
+            _ => (false, format!("there is no {}", config.api)),
         };
         if use_api {
             let why = format!("reading fleet's HTTP API at {}: {why}", config.api);
@@ -400,6 +414,10 @@ impl Choice {
             Choice::Api(address) => {
                 Box::new(move || Source::Polled(Polled::start(Arc::new(Api::new(address)), schedule)))
             }
+            Choice::Etcd(settings) => {
+                let etcd = Etcd::new(settings).map_err(|error| Failure::Config(error.to_string()))?;
+                Box::new(move || Source::Etcd(etcd.start()))
+            }
             Choice::Fleetctl { command, connection } => {
                 let nothing_asked = config.source == SourceChoice::Auto && !config.asks_for_fleetctl();
                 let settings = fleetctl::Settings { command, connection, timeout: config.poll_timeout };
@@ -413,6 +431,21 @@ impl Choice {
                 Box::new(move || Source::Polled(Polled::start(Arc::new(fleetctl), schedule)))
             }
         })
+    }
+}
+
+/// Whether an etcd can be watched, as far as it says in a short time. One that does not answer now is taken for one that
+/// can: fleetctl would have to wait for the same one.
+async fn speaks_v2(settings: &etcd::Settings) -> Result<&'static str, EtcdErrors> {
+    let settings = etcd::Settings { timeout: settings.timeout.min(PROBE), ..settings.clone() };
+    match Etcd::new(settings) {
+        Ok(etcd) => match etcd.probe().await {
+            Ok(()) => Ok("it speaks version 2 of its API (--source fleetctl goes through fleetctl)"),
+            Err(errors) if errors.is_unusable() => Err(errors),
+            Err(_) => Ok("it has not answered yet (--source fleetctl goes through fleetctl)"),
+        },
+        // It is told when the source is opened.
+        Err(_) => Ok("its files for TLS cannot be used"),
     }
 }
 

@@ -110,6 +110,7 @@ pub struct Metrics {
     transitions: ByName<Counter>,
     poll_duration: ByName<Histogram>,
     poll_failures: ByName<Counter>,
+    registry_differences: Counter,
     poll_last_success: ByName<Seconds>,
     frames_sent: Counter,
     bytes_sent: Counter,
@@ -130,6 +131,7 @@ impl Metrics {
             transitions: ByName::new_with_constructor(Counter::default),
             poll_duration: ByName::new_with_constructor(|| Histogram::new(DURATIONS)),
             poll_failures: ByName::new_with_constructor(Counter::default),
+            registry_differences: Counter::default(),
             poll_last_success: ByName::new_with_constructor(Seconds::default),
             frames_sent: Counter::default(),
             bytes_sent: Counter::default(),
@@ -162,6 +164,11 @@ impl Metrics {
             Unit::Seconds,
             metrics.poll_last_success.clone(),
         );
+        registry.register(
+            "registry_differences",
+            "Keys of etcd that were not as the watch of them had said",
+            metrics.registry_differences.clone(),
+        );
         registry.register("frames_sent", "Messages sent to clients", metrics.frames_sent.clone());
         registry.register(
             "bytes_sent",
@@ -175,16 +182,23 @@ impl Metrics {
         metrics
     }
 
-    /// Counts a poll.
+    /// Counts a poll. What was told without being asked for took no time, and has no duration.
     pub fn polled(&self, topic: Topic, took: Duration, succeeded: bool, at: SystemTime) {
         let topic = [("topic", topic.name())];
-        self.poll_duration.get_or_create(&topic).observe(took.as_secs_f64());
+        if !took.is_zero() {
+            self.poll_duration.get_or_create(&topic).observe(took.as_secs_f64());
+        }
         if succeeded {
             let at = at.duration_since(UNIX_EPOCH).unwrap_or_default();
             self.poll_last_success.get_or_create(&topic).set(at.as_secs_f64());
         } else {
             self.poll_failures.get_or_create(&topic).inc();
         }
+    }
+
+    /// Counts the differences that a comparison with the whole registry has found.
+    pub fn checked(&self, differences: usize) {
+        self.registry_differences.inc_by(differences as u64);
     }
 
     /// Counts something that happened.

@@ -143,6 +143,12 @@ impl Cluster {
 
     /// Whether fleet, as far as is known, wants a missing unit just where it was.
     fn is_wanted_here(&self, row: &Row, settled: bool) -> bool {
+        // When one fleetd lets go of a global unit, it takes the states of all machines away, and each of these puts its
+        // own back when it renews it, up to 24 s later (fleet v1.0.0). As long as that is known to be all, it is no news.
+        let is_global = self.file(&row.state.unit).is_some_and(|file| file.global);
+        if self.registry.is_some() && is_global && row.missing.is_some_and(|missing| !missing.expired) {
+            return false;
+        }
         let elsewhere = self.file(&row.state.unit).is_some_and(|file| {
             !file.global && file.target_known && file.target.as_ref() != row.state.machine.as_ref()
         });

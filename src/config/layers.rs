@@ -18,6 +18,9 @@ pub(super) const PREFIX: &str = "FLEET_MONITOR_";
 const CONFIG_VARIABLE: &str = "FLEET_MONITOR_CONFIG";
 const DEFAULT: &str = "default";
 
+/// Where fleet keeps its registry unless its `etcd_key_prefix` says otherwise.
+pub(super) const ETCD_PREFIX: &str = "/_coreos.com/fleet";
+
 /// Every key, and what is in force where it is set nowhere.
 pub(super) const OPTIONS: &[(&str, Option<&str>)] = &[
     ("fleetctl", None),
@@ -29,6 +32,11 @@ pub(super) const OPTIONS: &[(&str, Option<&str>)] = &[
     ("tunnel_port", Some("22")),
     ("source", Some("auto")),
     ("api", None),
+    ("etcd", None),
+    ("etcd_prefix", Some(ETCD_PREFIX)),
+    ("etcd_ca", None),
+    ("etcd_cert", None),
+    ("etcd_key", None),
     ("poll_timeout", Some("10")),
     ("grace", Some("30")),
     ("demo", Some("false")),
@@ -289,10 +297,23 @@ impl Values {
         }
     }
 
+    /// Notes an error for each of the other keys that leaves no source possible which this one allows.
+    pub(super) fn exclude_other_sources(&mut self, key: &str, others: impl IntoIterator<Item = &'static str>) {
+        for other in others {
+            self.exclude_if(key, other, |value, excluded| !choice::agree((key, value), (other, excluded)));
+        }
+    }
+
     /// Notes an error if both keys are set anywhere but in the defaults.
     pub(super) fn exclude(&mut self, key: &str, other: &str) {
+        self.exclude_if(key, other, |_, _| true);
+    }
+
+    fn exclude_if(&mut self, key: &str, other: &str, wrong: impl Fn(&Value, &Value) -> bool) {
         let given = |key| self.find(key).filter(|found| found.given);
-        if let (Some(found), Some(excluded)) = (given(key), given(other)) {
+        if let (Some(found), Some(excluded)) = (given(key), given(other))
+            && wrong(&found.value, &excluded.value)
+        {
             let value = without_credentials(&excluded.value);
             let problem = format!("cannot be combined with {other} = {value} ({})", excluded.origin);
             self.fail(key, &found, problem);

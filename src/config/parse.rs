@@ -13,6 +13,7 @@ use hyper::Uri;
 use tracing_subscriber::EnvFilter;
 
 use crate::source::api::{Address, AddressError};
+use crate::source::etcd::endpoint::{Endpoint, EndpointError};
 
 /// No time in the options makes sense beyond a day, and none overflows a clock below it.
 const DAY: f64 = 86_400.0;
@@ -105,6 +106,26 @@ fn is_host(text: &str) -> bool {
 /// Where the fleet API is. Credentials in it are refused: fleet knows none, and they would end up in logs.
 pub(super) fn api(text: &str) -> Parsed<Address> {
     text.parse().map_err(|error: AddressError| error.to_string())
+}
+
+/// Members of etcd: at least one.
+pub(super) fn members(items: &[String]) -> Parsed<Vec<Endpoint>> {
+    if items.is_empty() {
+        return Err("expected at least one member, such as http://127.0.0.1:2379".into());
+    }
+    each(items, |item| item.parse().map_err(|error: EndpointError| error.to_string()))
+}
+
+/// A directory in etcd, without a `/` at its end. etcd resolves `//`, `.` and `..`, so its keys would not begin with
+/// them; other characters than those of RFC 3986, section 3.3, would have to be encoded on the way.
+pub(super) fn prefix(text: &str) -> Parsed<String> {
+    let is_plain = |char: char| char.is_ascii_alphanumeric() || "-._~!$&'()*+,;=:@".contains(char);
+    let is_name = |name: &str| !matches!(name, "" | "." | "..") && name.chars().all(is_plain);
+    let path = text.trim_end_matches('/');
+    match path.strip_prefix('/') {
+        Some(names) if names.split('/').all(is_name) => Ok(path.into()),
+        _ => Err("expected a directory in etcd, such as /_coreos.com/fleet".into()),
+    }
 }
 
 /// What a browser sends as `Origin` (RFC 6454, section 7): scheme, host and port, in lower case, nothing after them.

@@ -76,6 +76,9 @@ fn the_defaults_are_as_documented() {
         connection: Connection::Default,
         source: SourceChoice::Auto,
         api: Address::Unix("/var/run/fleet.sock".into()),
+        etcd_members: vec![],
+        etcd_prefix: "/_coreos.com/fleet".into(),
+        etcd_tls: Tls::default(),
         poll_timeout: Duration::from_secs(10),
         grace: Duration::from_secs(30),
         demo: false,
@@ -195,6 +198,7 @@ fn impossible_values_are_refused() {
     let remote_port = "expected a port from 1 to 65535";
     let seconds = "expected seconds, such as 2 or 0.5 (more than 0, at most a day)";
     let or_off = "expected seconds, such as 30 or 0.5 (0: off, at most a day)";
+    let directory = "expected a directory in etcd, such as /_coreos.com/fleet";
     let factor = "expected a factor, such as 10 or 0.5 (from 0.001 to 1000000)";
     let path = "expected the path of a file";
     let host = "expected the name or address of a host";
@@ -237,7 +241,7 @@ fn impossible_values_are_refused() {
         ("endpoint", "-oProxyCommand", host),
         ("tunnel", "core@10.0.0.1", host),
         ("tunnel", "", host),
-        ("source", "docker", "expected one of auto, fleetctl, api, replay"),
+        ("source", "docker", "expected one of auto, fleetctl, api, etcd, replay"),
         ("publish", "never", "expected one of changes, polls"),
         ("log_to", "syslog", "expected one of auto, journal, stderr"),
         ("api", "http://10.0.0.1", "it needs a port, as in http://127.0.0.1:49153"),
@@ -245,6 +249,24 @@ fn impossible_values_are_refused() {
         ("api", "https://10.0.0.1", "fleet speaks no TLS; use http://HOST:PORT"),
         ("api", "unix://fleet.sock", "the path must be absolute, as in unix:///var/run/fleet.sock"),
         ("api", "/var/run/fleet.sock", "expected unix:///PATH or http://HOST:PORT"),
+        ("etcd", "", "expected at least one member, such as http://127.0.0.1:2379"),
+        ("etcd", "10.0.0.1:2379", "expected http://HOST:PORT or https://HOST:PORT"),
+        ("etcd", "http://10.0.0.1:2379,", "expected http://HOST:PORT or https://HOST:PORT"),
+        ("etcd", "http://10.0.0.1:2379,https://10.0.0.2", "it needs a port, as in http://127.0.0.1:2379"),
+        ("etcd", "http://10.0.0.1:2379/v2/keys", "only a host and a port may follow the scheme"),
+        ("etcd_prefix", "", directory),
+        ("etcd_prefix", "/", directory),
+        ("etcd_prefix", "_coreos.com/fleet", directory),
+        ("etcd_prefix", "/_coreos.com//fleet", directory),
+        ("etcd_prefix", "/_coreos.com/../fleet", directory),
+        ("etcd_prefix", "/fleet?quorum=true", directory),
+        ("etcd_prefix", "/fleet#", directory),
+        ("etcd_prefix", "/my fleet", directory),
+        ("etcd_prefix", "/fleet%20", directory),
+        ("etcd_prefix", "/fleet\u{7}", directory),
+        ("etcd_ca", "", path),
+        ("etcd_cert", "", path),
+        ("etcd_key", "", path),
         ("max_clients", "0", "expected a number from 1 to 1000000"),
         ("max_clients", "18446744073709551615", "expected a number from 1 to 1000000"),
         ("allowed_origins", "ops.example.com", origins),
@@ -261,7 +283,7 @@ fn impossible_values_are_refused() {
     ];
     for (key, value, problem) in cases {
         let flag = format!("--{}", key.replace('_', "-"));
-        let in_file = Places::new().file(&format!("{key} = '{value}'"));
+        let in_file = Places::new().file(&format!("{key} = {}", serde_json::Value::from(value)));
         let errors = in_file.errors();
         assert_eq!(errors.len(), 1, "{errors:?}");
         assert!(
@@ -363,6 +385,50 @@ fn conflicts_name_both_and_where_they_were_set() {
             Places::new().file("api = 'http://h:1'\nsource = 'fleetctl'"),
             r#"source = "fleetctl" (FILE:2): cannot be combined with api = "http://h:1" (FILE:1)"#,
         ),
+        (
+            Places::new().file("api = 'http://h:1'\nsource = 'etcd'"),
+            r#"source = "etcd" (FILE:2): cannot be combined with api = "http://h:1" (FILE:1)"#,
+        ),
+        (
+            Places::new().arguments(&["--source", "etcd", "-c", "fleetctl", "-e", "etcd"]),
+            r#"source = "etcd" (--source): cannot be combined with fleetctl = "fleetctl" (--fleetctl)"#,
+        ),
+        (
+            Places::new().variable("SOURCE", "etcd").variable("TUNNEL", "ssh"),
+            r#"source = "etcd" (FLEET_MONITOR_SOURCE): cannot be combined with tunnel = "ssh" (FLEET_MONITOR_TUNNEL)"#,
+        ),
+        (
+            Places::new().arguments(&["--source", "etcd", "--demo"]),
+            r#"source = "etcd" (--source): cannot be combined with demo = true (--demo)"#,
+        ),
+        (
+            Places::new().arguments(&["--source", "etcd", "--replay", "f"]),
+            r#"source = "etcd" (--source): cannot be combined with replay = "f" (--replay)"#,
+        ),
+        (
+            Places::new().arguments(&["--source", "fleetctl", "--etcd", "http://h:1"]),
+            r#"source = "fleetctl" (--source): cannot be combined with etcd = "http://h:1" (--etcd)"#,
+        ),
+        (
+            Places::new().variable("SOURCE", "api").variable("ETCD_PREFIX", "/fleet"),
+            r#"source = "api" (FLEET_MONITOR_SOURCE): cannot be combined with etcd_prefix = "/fleet" (FLEET_MONITOR_ETCD_PREFIX)"#,
+        ),
+        (
+            Places::new().arguments(&["--etcd", "http://h:1", "-e", "etcd"]),
+            r#"etcd = "http://h:1" (--etcd): cannot be combined with endpoint = "etcd" (--endpoint)"#,
+        ),
+        (
+            Places::new().file("etcd = ['http://h:1', 'http://h:2']\ntunnel = 'ssh'"),
+            r#"etcd = ["http://h:1", "http://h:2"] (FILE:1): cannot be combined with tunnel = "ssh" (FILE:2)"#,
+        ),
+        (
+            Places::new().variable("ETCD", "http://h:1").variable("FLEETCTL", "f"),
+            r#"etcd = "http://h:1" (FLEET_MONITOR_ETCD): cannot be combined with fleetctl = "f" (FLEET_MONITOR_FLEETCTL)"#,
+        ),
+        (
+            Places::new().arguments(&["--etcd", "http://h:1", "--api", "http://h:2"]),
+            r#"etcd = "http://h:1" (--etcd): cannot be combined with api = "http://h:2" (--api)"#,
+        ),
     ];
     for (places, error) in cases {
         assert_eq!(places.errors(), [error]);
@@ -376,7 +442,7 @@ fn a_stronger_choice_of_the_source_wins() {
         let config = places.config();
         (config.source, config.demo, config.replay.is_some(), config.connection)
     }
-    use SourceChoice::{Api, Auto, Fleetctl};
+    use SourceChoice::{Api, Auto, Etcd, Fleetctl};
     let etcd = || Connection::Etcd { host: "etcd".into(), port: 4001 };
     let files = [
         "source = 'api'\napi = 'http://h:1'",
@@ -385,6 +451,8 @@ fn a_stronger_choice_of_the_source_wins() {
         "fleetctl = 'f'\nrecord = 'r'",
         "demo = true",
         "replay = 'f'",
+        "etcd = ['https://h:1']\netcd_ca = 'c'\netcd_prefix = '/p'",
+        "source = 'etcd'",
     ];
     for (arguments, expected) in [
         (&["--demo"] as &[&str], (Auto, true, false, Connection::Default)),
@@ -401,11 +469,20 @@ fn a_stronger_choice_of_the_source_wins() {
             }
         }
     }
-    for file in ["source = 'api'\napi = 'http://h:1'", "demo = true", "replay = 'f'"] {
+    let members = "etcd = 'https://h:1'\netcd_cert = 'c'\netcd_key = 'k'";
+    for file in ["source = 'api'\napi = 'http://h:1'", "demo = true", "replay = 'f'", members] {
         assert_eq!(left(&Places::new().file(file).arguments(&["-e", "etcd"])), (Auto, false, false, etcd()), "{file}");
         assert_eq!(left(&Places::new().file(file).arguments(&["-c", "f"])).0, Auto, "{file}");
         assert_eq!(left(&Places::new().file(file).arguments(&["--source", "fleetctl"])).0, Fleetctl, "{file}");
     }
+    for file in ["source = 'api'", "endpoint = 'etcd'", "tunnel = 'ssh'", "fleetctl = 'f'", "demo = true", members] {
+        let members = Places::new().file(file).arguments(&["--etcd", "https://g:1"]);
+        assert_eq!(left(&members), (Etcd, false, false, Connection::Default), "{file}");
+        let source = Places::new().file(file).variable("SOURCE", "etcd");
+        assert_eq!((source.config().source, source.config().demo), (Etcd, false), "{file}");
+    }
+    let kept = Places::new().file("source = 'etcd'\nrecord = 'r'\netcd_prefix = '/p'").arguments(&["-e", "etcd"]);
+    assert_eq!((left(&kept), kept.config().record), ((Etcd, false, false, etcd()), Some("r".into())));
     let told = Places::new().file("source = 'api'").arguments(&["--demo"]);
     assert_eq!(told.origin("source"), "default", "what does not count is not shown");
     let overridden = Places::new().file("endpoint = 'etcd'").variable("SOURCE", "api").arguments(&["--source", "auto"]);
@@ -421,6 +498,11 @@ fn what_is_no_conflict_is_let_through() {
         &["--source", "api", "--api", "http://10.0.0.1:49153"],
         &["--source", "fleetctl", "-e", "etcd"],
         &["--demo", "-e", "etcd"],
+        &["--source", "etcd", "--record", "f"],
+        &["--source", "etcd", "-e", "etcd", "--etcd-prefix", "/fleet"],
+        &["--source", "etcd", "--etcd", "http://10.0.0.1:2379"],
+        &["--source", "fleetctl", "--etcd-prefix", "/_coreos.com/fleet"],
+        &["--demo", "--etcd", "http://10.0.0.1:2379"],
     ] {
         assert!(Places::new().arguments(arguments).load().is_ok(), "{arguments:?}");
     }
@@ -471,6 +553,10 @@ fn credentials_and_unknown_values_are_not_printed() {
     let errors = places.errors();
     assert_eq!(errors.len(), 4);
     assert!(errors.iter().all(|error| !error.contains("geheim")), "{errors:?}");
+    for members in ["['http://a:1', 'http://root:geheim@b:1']", "'http://root:geheim@a:1,http://root:geheim@b:1'"] {
+        let errors = Places::new().file(&format!("etcd = {members}")).errors();
+        assert!(!errors[0].contains("geheim"), "{errors:?}");
+    }
     assert!(!Places::new().file("token = 'geheim").errors()[0].contains("geheim"));
 }
 
@@ -554,6 +640,14 @@ fn the_report_is_a_file_with_the_same_effect() {
     assert_round_trip(&Places::new());
     assert_round_trip(&Places::new().arguments(&["--source", "fleetctl"]));
     assert_round_trip(&Places::new().arguments(&["--api", "http://10.0.0.1:49153"]));
+    assert_round_trip(&Places::new().arguments(&["--source", "etcd", "-e", "etcd", "--etcd-prefix", "/fleet/"]));
+    assert_round_trip(
+        &Places::new()
+            .variable("ETCD", "https://10.0.0.1:2379, http://[::1]:2379")
+            .variable("ETCD_CA", "ca.pem")
+            .variable("ETCD_CERT", "c.pem")
+            .variable("ETCD_KEY", "k.pem"),
+    );
     assert_round_trip(&Places::new().arguments(&["--demo", "--unit-freq", ".5", "--grace", "1e1", "--port", "010"]));
     assert_round_trip(
         &Places::new()
@@ -602,4 +696,95 @@ fn to_name_another_api_is_to_ask_for_it_unless_fleetctl_is_asked_for() {
     assert_eq!(choice(&["--api", "unix:///var/run/fleet.sock"]), SourceChoice::Auto);
     assert_eq!(choice(&["--api", "http://127.0.0.1:49153"]), SourceChoice::Api);
     assert_eq!(choice(&["--api", "http://127.0.0.1:49153", "-e", "10.0.0.1"]), SourceChoice::Auto);
+}
+
+/// Where etcd would be watched.
+fn watched(places: &Places) -> Option<Vec<String>> {
+    let etcd = places.config().etcd()?;
+    Some(etcd.endpoints.iter().map(ToString::to_string).collect())
+}
+
+#[test]
+fn etcd_is_watched_where_it_is_said_to_be() {
+    use SourceChoice::{Api, Auto, Etcd, Fleetctl};
+    let cases: [(&[&str], SourceChoice, Option<&[&str]>); 13] = [
+        (&[], Auto, None),
+        (&["-e", "etcd"], Auto, Some(&["http://etcd:4001"])),
+        (&["-e", "::1", "--endpoint-port", "2379"], Auto, Some(&["http://[::1]:2379"])),
+        (&["-e", "etcd", "--etcd-prefix", "/p"], Auto, Some(&["http://etcd:4001"])),
+        (&["--etcd-prefix", "/p"], Auto, None),
+        (&["-c", "fleetctl", "-e", "etcd"], Auto, None),
+        (&["-t", "ssh"], Auto, None),
+        (&["--source", "fleetctl", "-e", "etcd"], Fleetctl, None),
+        (&["--api", "http://h:1"], Api, None),
+        (&["--source", "etcd"], Etcd, Some(&["http://127.0.0.1:2379", "http://127.0.0.1:4001"])),
+        (&["--source", "etcd", "-e", "etcd"], Etcd, Some(&["http://etcd:4001"])),
+        (&["--source", "etcd", "--etcd", "http://a:1"], Etcd, Some(&["http://a:1"])),
+        (&["--etcd", "https://a:1,http://b:2"], Etcd, Some(&["https://a:1", "http://b:2"])),
+    ];
+    for (arguments, source, endpoints) in cases {
+        let places = Places::new().arguments(arguments);
+        let endpoints = endpoints.map(|endpoints| endpoints.iter().map(ToString::to_string).collect());
+        assert_eq!((places.config().source, watched(&places)), (source, endpoints), "{arguments:?}");
+    }
+}
+
+#[test]
+fn the_options_of_etcd_are_the_same_in_each_place() {
+    let tls = |name: &str| Some(PathBuf::from(name));
+    let expected = etcd::Settings {
+        endpoints: ["https://a:1", "https://b:2"].map(|text| text.parse().unwrap()).to_vec(),
+        prefix: "/registry/fleet".into(),
+        tls: Tls { ca: tls("ca.pem"), cert: tls("c.pem"), key: tls("k.pem") },
+        timeout: Duration::from_secs(3),
+    };
+    let options = [
+        ("etcd", "https://a:1,https://b:2"),
+        ("etcd_prefix", "/registry/fleet/"),
+        ("etcd_ca", "ca.pem"),
+        ("etcd_cert", "c.pem"),
+        ("etcd_key", "k.pem"),
+        ("poll_timeout", "3"),
+    ];
+    let flags = options.map(|(key, value)| format!("--{}={value}", key.replace('_', "-")));
+    let places = [
+        (Places::new().arguments(&flags.each_ref().map(String::as_str)), "--etcd", "--etcd-prefix"),
+        (
+            options.iter().fold(Places::new(), |places, (key, value)| places.variable(&key.to_uppercase(), value)),
+            "FLEET_MONITOR_ETCD",
+            "FLEET_MONITOR_ETCD_PREFIX",
+        ),
+        (Places::new().file(&options.map(|(key, value)| format!("{key} = '{value}'\n")).concat()), "FILE:1", "FILE:2"),
+    ];
+    for (places, etcd, prefix) in places {
+        assert_eq!(places.config().etcd().as_ref(), Some(&expected), "{etcd}");
+        assert_eq!((places.origin("etcd").as_str(), places.origin("etcd_prefix").as_str()), (etcd, prefix));
+    }
+    let array = Places::new().file("etcd = ['https://a:1', 'https://b:2']");
+    assert_eq!(array.config().etcd_members, expected.endpoints);
+}
+
+#[test]
+fn files_for_tls_need_tls_and_one_another() {
+    let tls = "needs an etcd that is asked over TLS: --etcd https://HOST:PORT";
+    for key in ["etcd_ca", "etcd_cert", "etcd_key"] {
+        let (flag, variable) = (format!("--{}", key.replace('_', "-")), key.to_uppercase());
+        for (places, origin) in [
+            (Places::new().arguments(&["--etcd", "http://a:1,http://b:2", &flag, "f"]), flag.clone()),
+            (Places::new().variable("ENDPOINT", "etcd").variable(&variable, "f"), format!("FLEET_MONITOR_{variable}")),
+            (Places::new().file(&format!("source = 'etcd'\n{key} = 'f'")), "FILE:2".into()),
+        ] {
+            assert_eq!(places.errors()[0], format!("{key} = \"f\" ({origin}): {tls}"));
+        }
+    }
+    let asked = || Places::new().file("etcd = ['http://a:1', 'https://b:2']");
+    assert!(asked().arguments(&["--etcd-ca", "f"]).load().is_ok(), "one of them is asked over TLS");
+    assert_eq!(
+        asked().arguments(&["--etcd-cert", "f"]).errors(),
+        [r#"etcd_cert = "f" (--etcd-cert): needs its private key: --etcd-key FILE"#]
+    );
+    assert_eq!(
+        asked().variable("ETCD_KEY", "f").errors(),
+        [r#"etcd_key = "f" (FLEET_MONITOR_ETCD_KEY): needs its certificate: --etcd-cert FILE"#]
+    );
 }

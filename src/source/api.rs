@@ -9,18 +9,15 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::{Mutex as Plain, MutexGuard, PoisonError};
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, Empty};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper::header::{HOST, SERVER, USER_AGENT};
-use hyper::{Request, Response, StatusCode, Uri};
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
+use hyper::header::SERVER;
+use hyper::{Response, StatusCode, Uri};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Mutex;
-use tokio_util::task::AbortOnDropHandle;
 
+use super::http::{self, Connection};
+use super::rows;
 use super::wire::{self, Collation, Page, Row, WireError};
 use super::{Poll, SourceError};
 use crate::cluster::{Machine, Reading, Topic, UnitFile, UnitState};
@@ -249,7 +246,7 @@ impl Api {
             Topic::Units => {
                 let mut states = self.list(connection, &mut lane.states).await?;
                 let machines = self.list(connection, &mut lane.machines).await?;
-                wire::join(&mut states, &machines);
+                rows::join(&mut states, &machines);
                 Reading::Units { states, files: None }
             }
             Topic::Machines => Reading::Machines { machines: self.list(connection, &mut lane.machines).await? },
@@ -336,10 +333,7 @@ impl Api {
     /// Sends one request over the kept connection, or over a new one if there is none or fleetd has closed it.
     async fn ask(&self, kept: &mut Option<Connection>, path: &str, left: &mut usize) -> Result<Answer, ApiError> {
         let request = || {
-            Request::get(path)
-                .header(HOST, self.address.authority())
-                .header(USER_AGENT, concat!("fleet-monitor/", env!("CARGO_PKG_VERSION")))
-                .body(Empty::new())
+            http::get(&self.address.authority(), path)
                 .map_err(|error| ApiError::NotFleet(self.address.clone(), format!("cannot ask for its page: {error}")))
         };
         let answered = match kept.take() {
@@ -354,7 +348,7 @@ impl Api {
         let (connection, response) = match answered {
             Some(answered) => answered,
             None => {
-                let mut connection = Connection::open(&self.address).await?;
+                let mut connection = open(&self.address).await?;
                 let response = connection.send(request()?).await.map_err(|error| match error.is_parse() {
                     true => ApiError::NotHttp(self.address.clone(), error),
                     false => ApiError::NoAnswer(self.address.clone()),
@@ -391,38 +385,15 @@ struct Answer {
     body: Vec<u8>,
 }
 
-/// A connection, and the task that drives it. Dropping it closes the socket.
-#[derive(Debug)]
-struct Connection {
-    requests: SendRequest<Empty<Bytes>>,
-    _driver: AbortOnDropHandle<()>,
-}
-
-impl Connection {
-    async fn open(address: &Address) -> Result<Self, ApiError> {
-        let failed = |error| not_connected(address, error);
-        match address {
-            Address::Unix(path) => Self::over(UnixStream::connect(path).await.map_err(failed)?).await,
-            Address::Tcp { host, port } => {
-                Self::over(TcpStream::connect((host.as_str(), *port)).await.map_err(failed)?).await
-            }
+async fn open(address: &Address) -> Result<Connection, ApiError> {
+    let failed = |error| not_connected(address, error);
+    match address {
+        Address::Unix(path) => Connection::over(UnixStream::connect(path).await.map_err(failed)?).await,
+        Address::Tcp { host, port } => {
+            Connection::over(TcpStream::connect((host.as_str(), *port)).await.map_err(failed)?).await
         }
-        .map_err(|_| ApiError::NoAnswer(address.clone()))
     }
-
-    async fn over(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> hyper::Result<Self> {
-        let (requests, driver) = http1::handshake(TokioIo::new(stream)).await?;
-        let driver = tokio::spawn(async {
-            // What ends it is told to the request under way too, and without one nobody need know.
-            let _ = driver.await;
-        });
-        Ok(Self { requests, _driver: AbortOnDropHandle::new(driver) })
-    }
-
-    async fn send(&mut self, request: Request<Empty<Bytes>>) -> hyper::Result<Response<Incoming>> {
-        self.requests.ready().await?;
-        self.requests.send_request(request).await
-    }
+    .map_err(|_| ApiError::NoAnswer(address.clone()))
 }
 
 fn not_connected(address: &Address, error: io::Error) -> ApiError {

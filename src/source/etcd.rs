@@ -1,11 +1,50 @@
-//! Watches fleet's registry in etcd: each change as it happens, and what lists cannot say.
+//! Watches fleet's registry in etcd: each change as it happens, for the cost of the change.
+//!
+//! One whole reading for the start, and then a [`watch`] from its index on. Whatever interrupts the watch (an index that
+//! etcd has forgotten, an etcd that restarts, a member that is lost) is followed by a whole reading, of the next member if
+//! need be; nothing that is shown is given up for that. Every few minutes a whole reading shows whether what the watch made
+//! of the registry is right. It only reads: there is no request here but GET.
+//!
+//! This is the shell around connections and time. What keys mean is [`registry`]'s part.
 
 pub mod endpoint;
+pub mod error;
+pub mod keys;
+mod line;
+pub mod registry;
+mod tls;
+mod watch;
 
 use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
+use tokio_rustls::rustls::ClientConfig;
+use tracing::{debug, info, warn};
+
+use super::{Promise, Report, Said};
+use crate::cluster::{Moment, Reading, Text, Topic};
 use endpoint::Endpoint;
+use error::{EtcdError, EtcdErrors, TlsError};
+use keys::Node;
+use line::Line;
+use registry::Registry;
+use watch::{End, Heard};
+
+/// The least time between two readings. It bounds what a storm of changes costs, and nobody sees less.
+const GAP: Duration = Duration::from_millis(20);
+/// How often a reading is said though nothing has changed: what follows from time alone is judged then.
+const TICK: Duration = Duration::from_secs(1);
+/// How often the whole registry is read to compare.
+const CHECK: Duration = Duration::from_secs(300);
+/// How long what a check has found is kept until the watch has come as far.
+const CATCH_UP: Duration = Duration::from_secs(2);
+/// The first and the longest wait when no member can be read.
+const BACKOFF: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(10)];
 
 /// What is watched.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,4 +68,263 @@ pub struct Tls {
     pub cert: Option<PathBuf>,
     /// Its private key.
     pub key: Option<PathBuf>,
+}
+
+/// An etcd that can be watched.
+#[derive(Debug)]
+pub struct Etcd {
+    settings: Settings,
+    tls: Option<Arc<ClientConfig>>,
+    check_interval: Duration,
+}
+
+impl Etcd {
+    /// Connects to nothing yet.
+    ///
+    /// # Errors
+    ///
+    /// Files for TLS that cannot be used.
+    pub fn new(settings: Settings) -> Result<Self, TlsError> {
+        let encrypted = settings.endpoints.iter().any(|endpoint| endpoint.tls);
+        let tls = if encrypted { Some(tls::configuration(&settings.tls)?) } else { None };
+        Ok(Self { settings, tls, check_interval: CHECK })
+    }
+
+    /// With another time between two whole readings that compare.
+    #[must_use]
+    pub fn checked_each(self, check_interval: Duration) -> Self {
+        Self { check_interval, ..self }
+    }
+
+    /// Whether it speaks as fleet needs it, by the first member that answers at all.
+    ///
+    /// # Errors
+    ///
+    /// Why each of them does not.
+    pub async fn probe(&self) -> Result<(), EtcdErrors> {
+        let mut errors = Vec::new();
+        for endpoint in &self.settings.endpoints {
+            match self.line(endpoint).get(&self.settings.prefix, "").await {
+                Ok(_) => return Ok(()),
+                Err(error) => errors.push(error),
+            }
+        }
+        Err(EtcdErrors(errors))
+    }
+
+    /// Begins to watch. Dropping what is returned ends it.
+    pub fn start(self) -> Watched {
+        let (sender, said) = mpsc::channel(1);
+        let name = Arc::new(Mutex::new("etcd".into()));
+        let promise = Promise::default();
+        let mut task = JoinSet::new();
+        let watching = Watching {
+            registry: Registry::new(&self.settings.prefix),
+            etcd: self,
+            cluster: None,
+            said: sender,
+            name: name.clone(),
+            promise: promise.clone(),
+        };
+        task.spawn(watching.run());
+        Watched { said, name, promise, task }
+    }
+
+    fn line(&self, endpoint: &Endpoint) -> Line {
+        let tls = self.tls.clone().filter(|_| endpoint.tls);
+        Line::new(endpoint, tls, self.settings.timeout)
+    }
+}
+
+/// An etcd that is being watched.
+#[derive(Debug)]
+pub struct Watched {
+    said: mpsc::Receiver<Said>,
+    name: Arc<Mutex<Text>>,
+    promise: Promise,
+    task: JoinSet<()>,
+}
+
+impl Watched {
+    /// What is watched, for people: `etcd v3.4.23`.
+    pub fn name(&self) -> Text {
+        self.name.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// When it will speak next.
+    pub fn promise(&self) -> &Promise {
+        &self.promise
+    }
+
+    /// Waits for the next thing that it says.
+    pub async fn next(&mut self) -> Said {
+        tokio::select! {
+            Some(said) = self.said.recv() => said,
+            // Nobody cancels the task as long as this is there: it ends by a panic alone, which is to be heard.
+            Some(Err(error)) = self.task.join_next() => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+
+    /// Gives up what is under way, and returns when it is.
+    pub async fn stop(&mut self) {
+        self.task.shutdown().await;
+    }
+}
+
+struct Watching {
+    etcd: Etcd,
+    registry: Registry,
+    /// The cluster of etcd that was read last.
+    cluster: Option<String>,
+    said: mpsc::Sender<Said>,
+    name: Arc<Mutex<Text>>,
+    promise: Promise,
+}
+
+/// A whole reading that is to be compared when the watch has come as far.
+struct Check {
+    tree: Node,
+    index: u64,
+    until: Instant,
+}
+
+impl Watching {
+    async fn run(mut self) {
+        let members = self.etcd.settings.endpoints.clone();
+        let mut backoff = BACKOFF[0];
+        let mut errors = Vec::new();
+        for endpoint in members.iter().cycle() {
+            self.promise.next_by(Instant::now() + backoff + self.etcd.settings.timeout * 2);
+            match self.begin(endpoint).await {
+                Ok(line) => {
+                    errors.clear();
+                    let begun = Instant::now();
+                    self.go_on(line).await;
+                    if begun.elapsed() >= BACKOFF[1] {
+                        backoff = BACKOFF[0];
+                        continue;
+                    }
+                }
+                Err(error) => {
+                    debug!("{error}");
+                    errors.push(error);
+                    if errors.len() < members.len() {
+                        continue;
+                    }
+                    let outcome = Err(EtcdErrors(std::mem::take(&mut errors)).into());
+                    let (topics, at, took) = (&Topic::ALL, Moment::now(), Duration::ZERO);
+                    self.say(Said::Report(Report { topics, at, took, outcome })).await;
+                }
+            }
+            sleep(backoff.mul_f64(0.75 + fastrand::f64() / 4.0)).await;
+            backoff = (backoff * 2).min(BACKOFF[1]);
+        }
+    }
+
+    /// Reads the whole registry from a member.
+    async fn begin(&mut self, endpoint: &Endpoint) -> Result<Line, EtcdError> {
+        let begun = Instant::now();
+        let prefix = self.etcd.settings.prefix.clone();
+        let mut line = self.etcd.line(endpoint);
+        let (tree, index, cluster) = watch::tree(&mut line, &prefix).await?;
+        if !registry::is_fleets(&tree) {
+            return Err(EtcdError::NoFleet(endpoint.clone(), format!("{prefix}/machines or {prefix}/job")));
+        }
+        let version = line.version().await;
+        let name = version.map_or("etcd".to_owned(), |version| format!("etcd v{version}"));
+        *self.name.lock().unwrap_or_else(PoisonError::into_inner) = name.as_str().into();
+        let is_another = self.cluster.is_some() && self.cluster != cluster;
+        if is_another || index < self.registry.index() {
+            let before = self.registry.index();
+            warn!(
+                "etcd at {endpoint} is another cluster than before, or was put back (index {index}, it was {before}; \
+                 cluster {}, it was {}): what was known is forgotten",
+                cluster.as_deref().unwrap_or("unknown"),
+                self.cluster.as_deref().unwrap_or("unknown"),
+            );
+            self.registry = Registry::new(&prefix);
+            self.say(Said::Began).await;
+        }
+        self.cluster = cluster;
+        self.registry.load(tree, index, begun.into_std());
+        info!("watching fleet's registry in {name} at {endpoint}: {} keys at index {index}", self.registry.keys());
+        let report = report(&mut self.registry, begun.elapsed());
+        self.say(Said::Report(report)).await;
+        Ok(line)
+    }
+
+    /// Watches until that is over, for whatever reason.
+    async fn go_on(&mut self, line: Line) {
+        let (endpoint, key) = (line.endpoint().clone(), self.etcd.settings.prefix.clone());
+        let (sender, mut heard) = mpsc::channel(64);
+        let mut looking = pin!(watch::look(self.etcd.line(&endpoint), &key, self.etcd.check_interval, sender.clone()));
+        let mut watching = pin!(watch::watch(line, &key, self.registry.index(), sender));
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut lives, mut is_due, mut said_at) = (true, false, Instant::now());
+        // The newest thing that etcd was known to have at the look before: the watch must have come as far by the next.
+        let mut known = 0;
+        let mut check = None;
+        loop {
+            tokio::select! {
+                end = &mut watching => match end {
+                    End::Failed(error) => return info!("{error}"),
+                    End::Cleared => return info!(
+                        "etcd at {endpoint} has forgotten what came after index {} (it keeps 1,000 events)",
+                        self.registry.index()
+                    ),
+                    End::Anew => return info!("etcd at {endpoint} has a lower index than it had"),
+                },
+                error = &mut looking => return info!("{error}"),
+                Some(first) = heard.recv() => {
+                    lives = true;
+                    for told in std::iter::once(first).chain(std::iter::from_fn(|| heard.try_recv().ok())) {
+                        match told {
+                            Heard::Events(events) => {
+                                let now = Instant::now().into_std();
+                                events.into_iter().for_each(|event| self.registry.apply(event, now));
+                            }
+                            Heard::Alive(_) if known > self.registry.index() => {
+                                return info!("{}", EtcdError::Silent(endpoint));
+                            }
+                            Heard::Alive(newest) => known = newest,
+                            Heard::CheckBegins => self.registry.begin_check(),
+                            Heard::Tree(tree, index) => {
+                                check = Some(Check { tree, index, until: Instant::now() + CATCH_UP });
+                            }
+                        }
+                    }
+                    is_due |= self.registry.has_changed();
+                }
+                _ = ticks.tick() => is_due |= std::mem::take(&mut lives),
+                permit = async { sleep_until(said_at + GAP).await; self.said.reserve().await }, if is_due => {
+                    let Ok(permit) = permit else { return };
+                    permit.send(Said::Report(report(&mut self.registry, Duration::ZERO)));
+                    (is_due, said_at) = (false, Instant::now());
+                    self.promise.next_by(said_at + watch::LOOK + self.etcd.settings.timeout);
+                }
+            }
+            let is_ripe = |check: &mut Check| self.registry.index() >= check.index || Instant::now() >= check.until;
+            if let Some(Check { tree, index, .. }) = check.take_if(is_ripe) {
+                let count = self.registry.differences(tree, index, Instant::now().into_std());
+                self.say(Said::Checked { differences: count }).await;
+                if count > 0 {
+                    return warn!(
+                        "{count} keys of etcd at {endpoint} are not as the watch of them said: reading all anew"
+                    );
+                }
+            }
+        }
+    }
+
+    async fn say(&self, said: Said) {
+        // Nobody listens who has gone: this task goes with him.
+        let _ = self.said.send(said).await;
+    }
+}
+
+/// What the registry means at this moment.
+fn report(registry: &mut Registry, took: Duration) -> Report {
+    let reading = Reading::Registry(registry.read(Instant::now().into_std()));
+    Report { topics: &Topic::ALL, at: Moment::now(), took, outcome: Ok(reading) }
 }

@@ -1,4 +1,4 @@
-//! Where readings come from: a fleetctl, fleet's HTTP API, or a recording.
+//! Where readings come from: a fleetctl, fleet's HTTP API, etcd, or a recording.
 //!
 //! A source yields [`Report`]s at its own pace and is never asked for anything. Dropping it ends what it has under way
 //! and kills its children. It knows what a [`Reading`] is and nothing else: neither who judges it nor who looks.
@@ -6,10 +6,13 @@
 pub mod api;
 pub mod etcd;
 pub mod fleetctl;
+mod http;
 pub mod polled;
 pub mod recording;
 pub mod replay;
+mod rows;
 pub mod table;
+mod unit_file;
 pub mod wire;
 
 use std::sync::Arc;
@@ -19,6 +22,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::cluster::{Moment, Reading, Text, Topic};
+use etcd::Watched;
 use polled::Polled;
 use replay::Replay;
 
@@ -27,8 +31,14 @@ use replay::Replay;
 pub enum Said {
     /// What came of asking once.
     Report(Report),
-    /// A recording begins, maybe not for the first time: nothing that was said before belongs to it.
+    /// A recording begins, maybe not for the first time, or another cluster answers than before: nothing that was said
+    /// before belongs to it.
     Began,
+    /// What was known was compared with all that there is.
+    Checked {
+        /// How many keys were not as they were known.
+        differences: usize,
+    },
     /// A recording is over. What it said last stays.
     Ended,
 }
@@ -51,6 +61,8 @@ pub struct Report {
 pub enum Source {
     /// Something that is asked on a schedule.
     Polled(Polled),
+    /// An etcd that is being watched.
+    Etcd(Watched),
     /// A recording that is being played.
     Replay(Box<Replay>),
 }
@@ -60,6 +72,7 @@ impl Source {
     pub async fn next(&mut self) -> Said {
         match self {
             Source::Polled(polled) => polled.next().await,
+            Source::Etcd(etcd) => etcd.next().await,
             Source::Replay(replay) => replay.next().await,
         }
     }
@@ -68,6 +81,7 @@ impl Source {
     pub fn name(&self) -> Text {
         match self {
             Source::Polled(polled) => polled.name(),
+            Source::Etcd(etcd) => etcd.name(),
             Source::Replay(replay) => replay.name(),
         }
     }
@@ -86,14 +100,17 @@ impl Source {
     pub fn promise(&self) -> &Promise {
         match self {
             Source::Polled(polled) => polled.promise(),
+            Source::Etcd(etcd) => etcd.promise(),
             Source::Replay(replay) => replay.promise(),
         }
     }
 
     /// Gives up what is under way, and returns when its children are gone. It says nothing after that.
     pub async fn stop(&mut self) {
-        if let Source::Polled(polled) = self {
-            polled.stop().await;
+        match self {
+            Source::Polled(polled) => polled.stop().await,
+            Source::Etcd(etcd) => etcd.stop().await,
+            Source::Replay(_) => {}
         }
     }
 }
@@ -116,6 +133,9 @@ pub enum SourceError {
     /// fleet's HTTP API could not be reached, or its answer could not be used.
     #[error(transparent)]
     Api(#[from] api::ApiError),
+    /// No member of etcd could be read.
+    #[error(transparent)]
+    Etcd(#[from] etcd::error::EtcdErrors),
     /// There was no answer in time, and the source could not tell more than that.
     #[error("no answer within {} s (--poll-timeout)", .0.as_secs_f64())]
     Timeout(Duration),
@@ -130,6 +150,7 @@ impl SourceError {
     pub fn is_unusable(&self) -> bool {
         match self {
             SourceError::Fleetctl(error) => error.is_unusable(),
+            SourceError::Etcd(errors) => errors.is_unusable(),
             SourceError::Api(_) | SourceError::Timeout(_) | SourceError::Recorded(_) => false,
         }
     }

@@ -294,7 +294,7 @@ mod tests {
             match replay.next().await {
                 Said::Began => beginnings.push(start.elapsed().as_secs()),
                 Said::Report(report) => assert!(report.outcome.is_ok(), "{report:?}"),
-                Said::Ended => panic!("it ended"),
+                other => panic!("{other:?}"),
             }
         }
         assert_eq!(beginnings[0], 0);

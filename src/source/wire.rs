@@ -4,15 +4,16 @@
 //! `schema/v1.json`; fleetd leaves out what is empty, also whole lists, so that `{}` is an empty page. This module is
 //! pure: it knows neither sockets nor HTTP, and no bytes can make it panic.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::marker::PhantomData;
 
 use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
-use sha1::{Digest, Sha1};
 
-use crate::cluster::{Machine, MachineId, Text, UnitFile, UnitName, UnitState};
+use super::rows::{filled, metadata};
+use super::unit_file::{UnitOption, description, hash, is_global, requirements};
+use crate::cluster::{Machine, MachineId, UnitFile, UnitName, UnitState};
 
 /// A row of one of fleet's lists.
 pub trait Row: Sized {
@@ -72,15 +73,6 @@ pub fn error_message(body: &[u8]) -> Option<String> {
         message: String,
     }
     serde_json::from_slice(body).ok().map(|body: Body| body.error.message)
-}
-
-/// Fills in each state's address from the list of machines, as fleetctl does.
-pub fn join(states: &mut [UnitState], machines: &[Machine]) {
-    let addresses: HashMap<&MachineId, &Text> =
-        machines.iter().filter_map(|machine| Some((&machine.id, machine.ip.as_ref()?))).collect();
-    for state in states {
-        state.ip = state.machine.as_ref().and_then(|id| addresses.get(id)).copied().cloned();
-    }
 }
 
 /// Puts the pages of one list together, and tells when they do not fit.
@@ -201,17 +193,6 @@ pub struct Unit {
     options: Option<Vec<UnitOption>>,
 }
 
-/// A line of a unit file. fleetd leaves an empty value out.
-#[derive(Deserialize)]
-struct UnitOption {
-    #[serde(default)]
-    section: String,
-    #[serde(default)]
-    name: String,
-    #[serde(default)]
-    value: String,
-}
-
 impl Row for UnitState {
     const PATH: &'static str = "state";
     const KEY: &'static str = "states";
@@ -248,11 +229,6 @@ impl Row for UnitFile {
     }
 }
 
-/// An empty text and none are the same to fleet, and `-` to fleetctl.
-fn filled<'a, T: From<&'a str>>(text: Option<&'a str>) -> Option<T> {
-    text.filter(|text| !text.is_empty()).map(T::from)
-}
-
 impl From<State> for UnitState {
     fn from(state: State) -> Self {
         Self {
@@ -269,12 +245,10 @@ impl From<State> for UnitState {
 
 impl From<WireMachine> for Machine {
     fn from(machine: WireMachine) -> Self {
-        let pairs: Vec<String> =
-            machine.metadata.unwrap_or_default().iter().map(|(key, value)| format!("{key}={value}")).collect();
         Self {
             id: MachineId::from(machine.id.as_str()),
             ip: filled(machine.primary_ip.as_deref()),
-            metadata: filled(Some(&pairs.join(","))),
+            metadata: metadata(&machine.metadata.unwrap_or_default()),
             version: None,
         }
     }
@@ -294,64 +268,9 @@ impl From<Unit> for UnitFile {
             target_known: true,
             global,
             description: description(&options),
-            requirements: options
-                .iter()
-                .filter(|option| option.section == "X-Fleet" && REQUIREMENTS.contains(&option.name.as_str()))
-                .map(|option| format!("{}={}", option.name, option.value).into())
-                .collect(),
+            requirements: requirements(&options),
         }
     }
-}
-
-/// The `[X-Fleet]` options that decide which machine may take a unit, with their old spellings (fleet's `job/job.go`).
-const REQUIREMENTS: [&str; 10] = [
-    "MachineID",
-    "MachineOf",
-    "MachineMetadata",
-    "Conflicts",
-    "Replaces",
-    "X-ConditionMachineID",
-    "X-ConditionMachineBootID",
-    "X-ConditionMachineOf",
-    "X-ConditionMachineMetadata",
-    "X-Conflicts",
-];
-
-/// Whether the last `Global` of `[X-Fleet]` says so. There is no old spelling of it (fleet's `job/job.go`).
-fn is_global(options: &[UnitOption]) -> bool {
-    let last = options.iter().rev().find(|option| option.section == "X-Fleet" && option.name == "Global");
-    last.is_some_and(|option| {
-        let value = option.value.trim_matches('"').to_lowercase();
-        ["true", "yes", "1", "on", "t"].contains(&value.as_str())
-    })
-}
-
-/// The first `Description` of `[Unit]`, the one that fleetctl prints (fleet's `unit/unit.go`), on one line: what
-/// joins a continued line, and the blanks that begin it, become one space.
-fn description(options: &[UnitOption]) -> Option<Text> {
-    let first = options.iter().find(|option| option.section == "Unit" && option.name == "Description")?;
-    let mut lines = first.value.split("\\\n");
-    let mut joined = lines.next().unwrap_or_default().to_owned();
-    for line in lines {
-        joined.push(' ');
-        joined.push_str(line.trim_start());
-    }
-    filled(Some(&joined))
-}
-
-/// The SHA-1 by which fleet knows a unit file's content: of the file as go-systemd's `unit.Serialize` writes it, with
-/// the options of a section together, in the order in which the sections first appear.
-fn hash(options: &[UnitOption]) -> String {
-    let mut sections: Vec<String> = Vec::new();
-    let mut places: HashMap<&str, usize> = HashMap::new();
-    for UnitOption { section, name, value } in options {
-        let place = *places.entry(section).or_insert_with(|| {
-            sections.push(format!("[{section}]\n"));
-            sections.len() - 1
-        });
-        sections[place] += &format!("{name}={value}\n");
-    }
-    Sha1::digest(sections.join("\n")).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -384,19 +303,6 @@ mod tests {
             hash: Some("a54d85379efe04d9b798936c1f3b9cffedff1b74".into()),
         };
         assert_eq!(rows::<UnitState>(body), [expected]);
-    }
-
-    #[test]
-    fn address_is_that_of_the_listed_machine() {
-        let mut states: Vec<UnitState> = rows(
-            r#"{"states":[{"name":"a.service","machineID":"1"},{"name":"a.service","machineID":"2"},{"name":"b.service"}]}"#,
-        );
-        join(
-            &mut states,
-            &rows(r#"{"machines":[{"id":"1","primaryIP":"10.0.0.1"},{"id":"3","primaryIP":"10.0.0.3"}]}"#),
-        );
-        let addresses: Vec<Option<&str>> = states.iter().map(|state| state.ip.as_deref()).collect();
-        assert_eq!(addresses, [Some("10.0.0.1"), None, None]);
     }
 
     #[test]

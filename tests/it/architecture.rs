@@ -24,7 +24,7 @@ const STAY_IN: [(&str, &[&str]); 11] = [
     ("clap", &["cli", "main"]),
     ("figment", &["cli", "config"]),
     ("flate2", &["server/content", "server/page"]),
-    ("hyper", &["config/parse", "server", "source/api", "source/etcd"]),
+    ("hyper", &["config/parse", "server", "source/api", "source/etcd", "source/http"]),
     ("listenfd", &["server/listen"]),
     ("prometheus_client", &["metrics"]),
     ("sd_notify", &["lifecycle"]),

@@ -13,6 +13,7 @@ mod operations;
 mod packages;
 mod protocol;
 mod readme;
+mod registry;
 mod server;
 mod sockets;
 mod support;

@@ -15,13 +15,14 @@ type Key = (UnitName, MachineId);
 
 const GRACE: Duration = Duration::from_secs(30);
 
-const RECORDINGS: [&str; 12] = [
+const RECORDINGS: [&str; 13] = [
     "etcd-down-10s",
     "etcd-down-70s",
     "filling-the-cluster.v0.5.0",
     "filling-the-cluster.v0.8.3",
     "filling-the-cluster.v0.9.2",
     "filling-the-cluster.v0.11.8",
+    "filling-the-cluster.v1.0.0",
     "fleetd-restart",
     "fleetd-restart-of-the-polled-machine",
     "kill-machine-and-return",

@@ -1,0 +1,106 @@
+//! Why etcd could not be read, for the person who reads it.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use hyper::StatusCode;
+
+use super::endpoint::Endpoint;
+
+/// Why one member of etcd could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum EtcdError {
+    /// Nobody listens.
+    #[error("etcd at {0} refuses the connection: nothing listens there; see 'systemctl status etcd2 etcd'")]
+    Refused(Endpoint),
+    /// There is no connection for another reason.
+    #[error("cannot connect to etcd at {0}: {1}")]
+    Unreachable(Endpoint, #[source] io::Error),
+    /// TLS could not be agreed on.
+    #[error("no TLS with etcd at {0}: {1} (--etcd-ca, --etcd-cert and --etcd-key say what to believe and to show)")]
+    Tls(Endpoint, #[source] io::Error),
+    /// The connection was closed, or what comes is not HTTP.
+    #[error("etcd at {0} broke off: {1}")]
+    BrokenOff(Endpoint, #[source] hyper::Error),
+    /// There was no whole answer in time.
+    #[error("etcd at {0} gave no whole answer within {time} s (--poll-timeout)", time = .1.as_secs_f64())]
+    Timeout(Endpoint, Duration),
+    /// It answers, but the watch missed what it has.
+    #[error("the watch of etcd at {0} has fallen silent: asking anew")]
+    Silent(Endpoint),
+    /// It has no v2 API: etcd 3.4 and 3.5 have it only if they are told to, later ones not at all.
+    #[error(
+        "etcd at {0} has no v2 API (HTTP 404), which fleet needs: start etcd with --enable-v2=true (up to etcd 3.5)"
+    )]
+    NoV2(Endpoint),
+    /// It has the v2 API, but nothing of fleet's in it.
+    #[error(
+        "there is no fleet in etcd at {0}: no key {1}; has fleetd ever run with this etcd, and is --etcd-prefix right?"
+    )]
+    NoFleet(Endpoint, String),
+    /// Another answer than was expected.
+    #[error("etcd at {endpoint} answers HTTP {status}{}", told(message))]
+    Status {
+        /// Who answered.
+        endpoint: Endpoint,
+        /// With which status.
+        status: StatusCode,
+        /// etcd's words, if there were any.
+        message: String,
+    },
+    /// What answers is not etcd.
+    #[error("what listens at {0} does not answer like etcd's v2 API: {1}")]
+    NotEtcd(Endpoint, String),
+    /// The registry is too large to be true.
+    #[error("etcd at {0} has more than {1} MiB below {2}: gave up")]
+    TooLarge(Endpoint, usize, String),
+}
+
+fn told(message: &str) -> String {
+    if message.is_empty() { String::new() } else { format!(": {message}") }
+}
+
+/// Why no member of etcd could be read: one error for each.
+#[derive(Debug)]
+pub struct EtcdErrors(pub Vec<EtcdError>);
+
+impl std::error::Error for EtcdErrors {}
+
+impl fmt::Display for EtcdErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, error) in self.0.iter().enumerate() {
+            write!(f, "{}{error}", if index == 0 { "" } else { "; " })?;
+        }
+        Ok(())
+    }
+}
+
+impl EtcdErrors {
+    /// Whether all of them answer, and none as a fleet needs it.
+    pub fn is_unusable(&self) -> bool {
+        self.0.iter().all(|error| matches!(error, EtcdError::NoV2(_) | EtcdError::NotEtcd(..)))
+    }
+}
+
+/// Why the files for TLS cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file cannot be read, or has nothing of use in it.
+    #[error("{option} = {:?}: {problem}", .path.display())]
+    File {
+        /// Which option names it.
+        option: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        problem: String,
+    },
+    /// Certificate and key do not belong together.
+    #[error("etcd_cert and etcd_key cannot be used together: {0}")]
+    Pair(String),
+    /// The host has no certificates of authorities.
+    #[error("this host has no certificates of authorities to believe etcd's from: name them with --etcd-ca")]
+    NoAuthorities,
+}

@@ -1,0 +1,326 @@
+//! The registry of recorded clusters, and what happened to it, as the source `etcd` takes it in; etcd aside.
+//!
+//! Each incident was recorded in two ways at the same time: what fleetctl listed every 0.2 s, and every event of etcd.
+//! Where they come from: `tests/fixtures/etcd/README.md`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use fleet_monitor::cluster::{
+    Cluster, Event as Transition, Machine, MachineId, Moment, Reading, Registry as Told, Text, Topic, UnitFile,
+    UnitName, UnitState, Verdict,
+};
+use fleet_monitor::source::etcd::keys::{self, Event, Node};
+use fleet_monitor::source::etcd::registry::Registry;
+use fleet_monitor::source::recording::{Entry, Poll, Reader};
+use fleet_monitor::source::table;
+use serde_json::Value;
+
+const PREFIX: &str = "/_coreos.com/fleet";
+/// How exactly the two clocks of an incident agree.
+const SLACK: Duration = Duration::from_millis(60);
+const GRACE: Duration = Duration::from_secs(30);
+
+pub const INCIDENTS: [&str; 9] = [
+    "filling-the-cluster.v0.5.0",
+    "filling-the-cluster.v0.8.3",
+    "filling-the-cluster.v0.9.2",
+    "filling-the-cluster.v0.11.8",
+    "fleetd-restart",
+    "fleetd-restart-of-the-polled-machine",
+    "kill-machine-and-return",
+    "shutdown-machine-and-return",
+    "start-stop-destroy",
+];
+
+fn fixture(name: &str) -> String {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// A recorded tree, and the index at which it was so.
+fn tree(name: &str) -> (Node, u64) {
+    let mut recorded: Value = serde_json::from_str(&fixture(&format!("etcd/{name}.json"))).unwrap();
+    let index = recorded["index"].as_u64().unwrap_or_default();
+    (keys::node(recorded["tree"].take().to_string().as_bytes()).unwrap(), index)
+}
+
+/// The events of an incident, with their time.
+fn events(name: &str) -> Vec<(Duration, Event)> {
+    let event = |line: &str| {
+        let mut line: Value = serde_json::from_str(line).unwrap();
+        let t = Duration::from_secs_f64(line["t"].as_f64().unwrap());
+        (t, serde_json::from_value(line["event"].take()).unwrap())
+    };
+    fixture(&format!("etcd/{name}.watch.jsonl")).lines().map(event).collect()
+}
+
+fn polls(name: &str) -> Vec<Poll> {
+    let mut reader = Reader::default();
+    let text = fixture(&format!("timeline/{name}.jsonl"));
+    let entries = text.lines().filter_map(|line| reader.read(line).unwrap());
+    let polls = entries.filter_map(|entry| match entry {
+        Entry::Poll(poll) => Some(poll),
+        Entry::Begin { .. } => None,
+    });
+    polls.collect()
+}
+
+/// An incident as the source tells it: after each event, and each second.
+fn told(name: &str) -> Vec<(Duration, Told)> {
+    let start = Instant::now();
+    let mut registry = Registry::new(PREFIX);
+    let (tree, index) = tree(&format!("{name}.start"));
+    registry.load(tree, index, start);
+    let mut told = vec![(Duration::ZERO, registry.read(start))];
+    let mut tick = Duration::from_secs(1);
+    for (t, event) in events(name) {
+        while tick < t {
+            told.push((tick, registry.read(start + tick)));
+            tick += Duration::from_secs(1);
+        }
+        registry.apply(event, start + t);
+        if registry.has_changed() {
+            told.push((t, registry.read(start + t)));
+        }
+    }
+    told
+}
+
+#[test]
+fn the_rows_are_those_that_fleetctl_lists() {
+    let fixture: Value = serde_json::from_str(&fixture("etcd/v1.0.0.tree.json")).unwrap();
+    let mut registry = Registry::new(PREFIX);
+    let now = Instant::now();
+    let (tree, index) = tree("v1.0.0.tree");
+    registry.load(tree, index, now);
+    let told = registry.read(now);
+    let list = |name: &str| fixture["lists"][name].as_str().unwrap().as_bytes().to_vec();
+    let columns = ["unit", "load", "active", "sub", "machine", "hash"];
+    assert_eq!(*told.states, *table::units(&list("list-units"), &columns).unwrap());
+    let mut machines = told.machines.to_vec();
+    assert!(machines.iter_mut().all(|machine| machine.version.take().as_deref() == Some("v1.0.0")));
+    assert_eq!(machines, table::machines(&list("list-machines"), &["machine", "ip", "metadata"]).unwrap());
+    let columns = ["unit", "global", "state", "dstate", "target", "hash", "desc"];
+    let mut files = told.files.to_vec();
+    // fleetctl does not tell them.
+    files.iter_mut().for_each(|file| file.requirements.clear());
+    assert_eq!(files, table::unit_files(&list("list-unit-files"), &columns).unwrap());
+    let global = told.files.iter().find(|file| &*file.unit == "global-west.service").unwrap();
+    assert_eq!(global.requirements, [r#"MachineMetadata="region=us-west" "region=us-east""#.into()]);
+    assert_eq!(told.leader.as_deref(), Some("3f1a8c5e9b2d4f60a7c1d2e3b4f50617"));
+    assert_eq!(told.overdue, []);
+}
+
+/// Whether a row is what fleetctl listed, as far as it did: not every fleetctl was asked for every column.
+fn is_as_listed(ours: &UnitState, listed: &UnitState) -> bool {
+    let row = |it: &UnitState| (it.unit.clone(), it.machine.clone(), it.ip.clone(), it.active.clone(), it.sub.clone());
+    let told = |ours: &Option<Text>, listed: &Option<Text>| listed.is_none() || ours == listed;
+    row(ours) == row(listed) && told(&ours.load, &listed.load) && told(&ours.hash, &listed.hash)
+}
+
+fn is_file_as_listed(ours: &UnitFile, listed: &UnitFile) -> bool {
+    let row = |it: &UnitFile| (it.unit.clone(), it.desired.clone(), it.target.clone());
+    row(ours) == row(listed) && (listed.hash.is_none() || ours.hash == listed.hash)
+}
+
+fn all<T>(ours: &[T], listed: &[&T], is_same: fn(&T, &T) -> bool) -> bool {
+    ours.len() == listed.len() && ours.iter().zip(listed).all(|(ours, listed)| is_same(ours, listed))
+}
+
+#[test]
+fn the_rows_after_each_event_are_those_that_fleetctl_listed_then() {
+    for name in INCIDENTS {
+        let told = told(name);
+        let mut compared = 0;
+        for poll in polls(name).iter().filter(|poll| poll.at < told.last().unwrap().0) {
+            let is_so = |told: &Told| match poll.outcome.as_ref().unwrap() {
+                Reading::Units { states, .. } => {
+                    // Before 0.7 fleetctl lists units that nobody reports, too.
+                    let listed: Vec<_> = states.iter().filter(|state| state.machine.is_some()).collect();
+                    all(&told.states, &listed, is_as_listed)
+                }
+                Reading::Machines { machines } => {
+                    let is_same = |ours: &Machine, listed: &Machine| {
+                        (&ours.id, &ours.ip, &ours.metadata) == (&listed.id, &listed.ip, &listed.metadata)
+                    };
+                    all(&told.machines, &machines.iter().collect::<Vec<_>>(), is_same)
+                }
+                Reading::UnitFiles { files } => all(&told.files, &files.iter().collect::<Vec<_>>(), is_file_as_listed),
+                Reading::Registry(_) => unreachable!("they were polled"),
+            };
+            // A fleetd was asked that was being restarted; or nobody, at the time of the old ones (see the README there).
+            let nobody_asked = name.starts_with("filling-the-cluster.v0.") && poll.topics == [Topic::UnitFiles];
+            if poll.outcome.is_err() || nobody_asked {
+                continue;
+            }
+            // At some moment while fleetctl asked.
+            let (from, to) = (poll.at.saturating_sub(poll.took + SLACK), poll.at + SLACK);
+            let first = told.iter().rposition(|(t, _)| *t <= from).unwrap_or(0);
+            let found = told[first..].iter().take_while(|(t, _)| *t <= to).any(|(_, told)| is_so(told));
+            assert!(found, "{name} at {:?}: this was listed, and is not so: {:#?}", poll.at, poll.outcome);
+            compared += 1;
+        }
+        println!("{name}: {compared} lists are the same");
+        assert!(compared > 150, "{name}");
+    }
+}
+
+/// What the judgement makes of an incident.
+struct Watched {
+    events: Vec<(Duration, Transition)>,
+    /// For each unit on a machine, its verdicts, each with when it began.
+    verdicts: BTreeMap<Key, Vec<(Duration, Verdict)>>,
+    /// For each machine, when it began to be shown as silent.
+    silent: BTreeMap<MachineId, Duration>,
+}
+
+type Key = (UnitName, MachineId);
+
+fn watch(name: &str, told: &[(Duration, Told)]) -> Watched {
+    let (start, mut cluster) = (Moment::now(), Cluster::new(GRACE));
+    let mut watched = Watched { events: Vec::new(), verdicts: BTreeMap::new(), silent: BTreeMap::new() };
+    for (t, told) in told {
+        let happened = cluster.read(Reading::Registry(told.clone()), start + *t, Duration::ZERO);
+        watched.events.extend(happened.iter().map(|it| (*t, it.event.clone())));
+        let view = cluster.view();
+        for unit in &view.units {
+            let Some(machine) = unit.state.machine.clone() else { continue };
+            let verdicts = watched.verdicts.entry((unit.state.unit.clone(), machine)).or_default();
+            if verdicts.last().is_none_or(|last| last.1 != unit.verdict) {
+                verdicts.push((*t, unit.verdict));
+            }
+        }
+        for state in told.states.iter() {
+            let shown =
+                view.units.iter().find(|it| (&it.state.unit, &it.state.machine) == (&state.unit, &state.machine));
+            let row = |it: &UnitState| (it.load.clone(), it.active.clone(), it.sub.clone());
+            assert_eq!(shown.map(|it| row(&it.state)), Some(row(state)), "{name} at {t:?}: shown at once");
+        }
+        for member in view.machines.iter().filter(|member| member.silent_since.is_some()) {
+            watched.silent.entry(member.machine.id.clone()).or_insert(*t);
+        }
+    }
+    watched
+}
+
+impl Watched {
+    fn times(&self, kind: &str) -> Vec<f64> {
+        let of_kind = self.events.iter().filter(|(_, event)| event.name() == kind);
+        of_kind.map(|(t, _)| (t.as_secs_f64() * 100.0).round() / 100.0).collect()
+    }
+
+    fn count(&self, kind: &str) -> usize {
+        self.times(kind).len()
+    }
+}
+
+/// Whether fleet did not want a row there any more, or did not have the machine for longer than a fleetd takes to
+/// restart, at some moment between two.
+fn truly_gone(told: &[(Duration, Told)], (unit, machine): &Key, from: Duration, to: Duration) -> bool {
+    let mut away_since = None;
+    told.iter().filter(|(t, _)| (from..=to).contains(t)).any(|(t, told)| {
+        let wanted = told.files.iter().any(|file| {
+            let here = file.global || file.target.as_ref() == Some(machine);
+            file.unit == *unit && file.desired.as_deref() != Some("inactive") && here
+        });
+        match told.machines.iter().any(|it| it.id == *machine) {
+            true => away_since = None,
+            false => _ = away_since.get_or_insert(*t),
+        }
+        !wanted || away_since.is_some_and(|since| *t - since > Duration::from_secs(3))
+    })
+}
+
+#[test]
+fn no_row_that_was_there_is_ever_reported_gone() {
+    for name in INCIDENTS {
+        let told = told(name);
+        let mut gone = BTreeMap::new();
+        for (t, event) in watch(name, &told).events {
+            let Some(place) = event.place() else { continue };
+            let Some(machine) = place.machine.clone() else { continue };
+            let key = (place.unit.clone(), machine);
+            match event {
+                Transition::Gone { .. } => _ = gone.insert(key, t),
+                Transition::Appeared { .. } => {
+                    if let Some(from) = gone.remove(&key) {
+                        assert!(truly_gone(&told, &key, from, t), "{name}: {key:?} was gone from {from:?} to {t:?}");
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+#[test]
+fn a_fleetd_that_restarts_is_silent_for_a_moment_and_nothing_else() {
+    let told = told("fleetd-restart");
+    let watched = watch("fleetd-restart", &told);
+    // Its states go at 9.1 s, its key is away for 0.1 s, and its states are back at 10.2 s; those of the global units of
+    // other machines as late as 27.7 s.
+    let first = watched.events.first().unwrap();
+    assert!(first.0 > Duration::from_secs(40), "told before anything had happened: {first:?}");
+    assert_eq!(watched.silent.len(), 1);
+    // At 29 s it is killed, and its key expires at 54.4 s; it joins at 64.3 s.
+    assert_eq!(watched.times("machine_silent"), [47.0]);
+    assert_eq!(watched.times("machine_lost"), [54.36]);
+    assert_eq!(watched.times("machine_joined"), [64.31]);
+    // Its states expire at 40.4 s. fleet takes its units away when the machine has left; the global one stays.
+    assert_eq!(watched.count("stale"), 9);
+    let gone = watched.times("gone");
+    assert_eq!(gone.len(), 8);
+    assert!(gone.iter().all(|t| (54.4..54.5).contains(t)), "{gone:?}");
+}
+
+#[test]
+fn a_machine_without_power_is_silent_before_it_is_lost() {
+    let told = told("kill-machine-and-return");
+    let watched = watch("kill-machine-and-return", &told);
+    assert_eq!(watched.times("machine_silent"), [17.0]);
+    assert_eq!(watched.times("machine_lost"), [21.3]);
+    assert_eq!(watched.times("machine_joined"), [59.08]);
+    assert_eq!(watched.times("machine_heard"), [0.0; 0]);
+    let verdicts = &watched.verdicts[&("hello@2.service".into(), "7b05e6c4a9f84d21932c1e0f8d7a6b54".into())];
+    assert_eq!(verdicts.iter().map(|it| it.1).collect::<Vec<_>>(), [Verdict::Ok, Verdict::MachineLost]);
+    // fleet moves what was on it at once; the old states expire at 27.3 s.
+    assert_eq!(watched.count("gone"), 7);
+    assert!(watched.times("gone").iter().all(|t| *t == 27.3));
+    assert_eq!((watched.count("stale"), watched.count("source_suspect")), (0, 0));
+}
+
+#[test]
+fn a_state_that_is_overdue_is_stale_before_it_expires() {
+    let told = told("fleetd-restart");
+    let verdicts = &watch("fleetd-restart", &told).verdicts;
+    let verdicts = &verdicts[&("pinned.service".into(), "d2e8f4a10b6c4973b5d7e9f1a3c5b7d9".into())];
+    // Renewed last at 10.2 s, overdue from 35.7 s on, expired at 40.4 s.
+    assert_eq!(verdicts[3], (Duration::from_secs(36), Verdict::Stale));
+}
+
+#[test]
+fn what_fleet_takes_away_is_gone_at_once() {
+    let watched = watch("start-stop-destroy", &told("start-stop-destroy"));
+    // Unloaded at 29.1 s, destroyed at 50.2 s; each time its machine lets go of it some seconds later.
+    assert_eq!(watched.times("gone"), [30.96, 55.96]);
+    let ghost = watched.verdicts.values().flatten().filter(|(_, verdict)| *verdict == Verdict::Ghost);
+    assert_eq!(ghost.map(|(t, _)| t.as_secs()).collect::<Vec<_>>(), [29, 50]);
+    // Shut down at 2 s: its states go, then fleet moves its units.
+    let watched = watch("shutdown-machine-and-return", &told("shutdown-machine-and-return"));
+    assert!(watched.times("gone")[..8].iter().all(|t| (3.45..3.5).contains(t)));
+    assert_eq!((watched.count("stale"), watched.count("source_suspect")), (0, 0));
+}
+
+#[test]
+fn who_leads_and_which_fleet_runs_is_known() {
+    for (name, version) in [("filling-the-cluster.v0.5.0", "0.5.0"), ("kill-machine-and-return", "v1.0.0")] {
+        let told = told(name);
+        let (_, last) = told.last().unwrap();
+        assert!(last.machines.iter().all(|machine| machine.version.as_deref() == Some(version)), "{name}");
+        // Before 0.7 no engine leads.
+        assert_eq!(last.leader.is_some(), version != "0.5.0", "{name}");
+    }
+}
