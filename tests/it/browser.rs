@@ -548,6 +548,7 @@ async fn a_silent_machine_is_neither_there_nor_lost_and_its_units_are_as_old_as_
     browser.until("texts('.event .said').filter((said) => said.startsWith('machine 10.0.0.2 is ')).length === 3").await;
     let tones = "[...document.querySelectorAll('.event')].map((event) => event.dataset.tone)";
     assert_eq!(browser.value(tones).await, json!(["warn", "idle", "warn"]));
+    browser.client.set_window_size(500, 844).await.unwrap();
     browser.click("#tab-machines").await;
     // A headless window cannot be made as narrow as a phone.
     browser.value("document.body.style.width = '360px'").await;
