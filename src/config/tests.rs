@@ -698,34 +698,28 @@ fn to_name_another_api_is_to_ask_for_it_unless_fleetctl_is_asked_for() {
     assert_eq!(choice(&["--api", "http://127.0.0.1:49153", "-e", "10.0.0.1"]), SourceChoice::Auto);
 }
 
-/// Where etcd would be watched.
-fn watched(places: &Places) -> Option<Vec<String>> {
-    let etcd = places.config().etcd()?;
-    Some(etcd.endpoints.iter().map(ToString::to_string).collect())
-}
-
 #[test]
 fn etcd_is_watched_where_it_is_said_to_be() {
     use SourceChoice::{Api, Auto, Etcd, Fleetctl};
-    let cases: [(&[&str], SourceChoice, Option<&[&str]>); 13] = [
-        (&[], Auto, None),
-        (&["-e", "etcd"], Auto, Some(&["http://etcd:4001"])),
-        (&["-e", "::1", "--endpoint-port", "2379"], Auto, Some(&["http://[::1]:2379"])),
-        (&["-e", "etcd", "--etcd-prefix", "/p"], Auto, Some(&["http://etcd:4001"])),
-        (&["--etcd-prefix", "/p"], Auto, None),
-        (&["-c", "fleetctl", "-e", "etcd"], Auto, None),
-        (&["-t", "ssh"], Auto, None),
-        (&["--source", "fleetctl", "-e", "etcd"], Fleetctl, None),
-        (&["--api", "http://h:1"], Api, None),
-        (&["--source", "etcd"], Etcd, Some(&["http://127.0.0.1:2379", "http://127.0.0.1:4001"])),
-        (&["--source", "etcd", "-e", "etcd"], Etcd, Some(&["http://etcd:4001"])),
-        (&["--source", "etcd", "--etcd", "http://a:1"], Etcd, Some(&["http://a:1"])),
-        (&["--etcd", "https://a:1,http://b:2"], Etcd, Some(&["https://a:1", "http://b:2"])),
-    ];
-    for (arguments, source, endpoints) in cases {
-        let places = Places::new().arguments(arguments);
-        let endpoints = endpoints.map(|endpoints| endpoints.iter().map(ToString::to_string).collect());
-        assert_eq!((places.config().source, watched(&places)), (source, endpoints), "{arguments:?}");
+    for (arguments, source, expected) in [
+        ("", Auto, None),
+        ("-e etcd", Auto, Some("http://etcd:4001")),
+        ("-e ::1 --endpoint-port 2379", Auto, Some("http://[::1]:2379")),
+        ("-e etcd --etcd-prefix /p", Auto, Some("http://etcd:4001")),
+        ("--etcd-prefix /p", Auto, None),
+        ("-c fleetctl -e etcd", Auto, None),
+        ("-t ssh", Auto, None),
+        ("--source fleetctl -e etcd", Fleetctl, None),
+        ("--api http://h:1", Api, None),
+        ("--source etcd", Etcd, Some("http://127.0.0.1:2379 http://127.0.0.1:4001")),
+        ("--source etcd -e etcd", Etcd, Some("http://etcd:4001")),
+        ("--source etcd --etcd http://a:1", Etcd, Some("http://a:1")),
+        ("--etcd https://a:1,http://b:2", Etcd, Some("https://a:1 http://b:2")),
+    ] {
+        let config = Places::new().arguments(&arguments.split_whitespace().collect::<Vec<_>>()).config();
+        let endpoints =
+            |etcd: etcd::Settings| etcd.endpoints.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        assert_eq!((config.source, config.etcd().map(endpoints).as_deref()), (source, expected), "{arguments}");
     }
 }
 

@@ -82,6 +82,24 @@ fn check_config_refuses_what_a_start_would_refuse() {
 }
 
 #[test]
+fn check_config_tells_the_options_of_etcd() {
+    let mut program = Program::new("etcd = ['https://10.0.0.1:2379', 'https://10.0.0.2:2379']\n");
+    program.command.env("FLEET_MONITOR_ETCD_CA", "/etc/ca.pem");
+    let output = program.run(&["--check-config", "--etcd-prefix", "/registry"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let report = program.text(&output.stdout);
+    let squeezed: Vec<_> = report.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    for expected in [
+        r#"etcd = ["https://10.0.0.1:2379", "https://10.0.0.2:2379"] # FILE:1"#,
+        r#"etcd_prefix = "/registry" # --etcd-prefix"#,
+        r#"etcd_ca = "/etc/ca.pem" # FLEET_MONITOR_ETCD_CA"#,
+        "# etcd_cert is not set",
+    ] {
+        assert!(squeezed.iter().any(|line| line == expected), "no {expected} in:\n{report}");
+    }
+}
+
+#[test]
 fn a_named_file_that_is_absent_ends_with_78() {
     let output = Program::new("").run(&["--check-config", "--config", "/nowhere/fleet-monitor.toml"]);
     assert_eq!(output.status.code(), Some(78), "{output:?}");

@@ -6,6 +6,7 @@ mod attack;
 mod browser;
 mod config;
 mod daemon;
+mod etcd;
 mod fleetctl;
 mod journal;
 mod metrics;

@@ -41,14 +41,14 @@ fn fixture(name: &str) -> String {
 }
 
 /// A recorded tree, and the index at which it was so.
-fn tree(name: &str) -> (Node, u64) {
+pub fn tree(name: &str) -> (Node, u64) {
     let mut recorded: Value = serde_json::from_str(&fixture(&format!("etcd/{name}.json"))).unwrap();
     let index = recorded["index"].as_u64().unwrap_or_default();
     (keys::node(recorded["tree"].take().to_string().as_bytes()).unwrap(), index)
 }
 
 /// The events of an incident, with their time.
-fn events(name: &str) -> Vec<(Duration, Event)> {
+pub fn events(name: &str) -> Vec<(Duration, Event)> {
     let event = |line: &str| {
         let mut line: Value = serde_json::from_str(line).unwrap();
         let t = Duration::from_secs_f64(line["t"].as_f64().unwrap());

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -18,6 +19,12 @@ pub enum Answer {
     Json(u16, Value),
     /// Sends these bytes and closes the connection.
     Raw(Vec<u8>),
+    /// Sends these bytes and keeps the connection.
+    Whole(Vec<u8>),
+    /// Sends these bytes, and then says nothing until the client closes the connection.
+    Stall(Vec<u8>),
+    /// Sends these bytes one by one, each after a while.
+    Drip(Vec<u8>, Duration),
     /// Closes the connection without an answer.
     Close,
     /// Says nothing until the client closes the connection.
@@ -123,22 +130,50 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, respond: Shared,
     while let Some(request) = receive(&mut stream).await {
         seen.send_modify(|seen| seen.requests.push(request.clone()));
         let answer = respond.lock().expect("no test panicked")(target(&request));
-        let (bytes, keep) = match answer {
-            Answer::Json(status, body) => (http(status, &body.to_string()), true),
-            Answer::Raw(bytes) => (bytes, false),
+        let (bytes, end) = match answer {
+            Answer::Json(status, body) => (http(status, &body.to_string()), End::Keep),
+            Answer::Raw(bytes) => (bytes, End::Close),
+            Answer::Whole(bytes) => (bytes, End::Keep),
             Answer::Close => break,
-            Answer::Hang => {
+            Answer::Hang => (Vec::new(), End::Silence),
+            Answer::Stall(bytes) => (bytes, End::Silence),
+            Answer::Drip(bytes, pause) => {
+                if drip(&mut stream, &bytes, pause).await.is_err() {
+                    break;
+                }
+                (Vec::new(), End::Keep)
+            }
+        };
+        if stream.write_all(&bytes).await.is_err() {
+            break;
+        }
+        match end {
+            End::Keep => {}
+            End::Close => break,
+            End::Silence => {
                 // The client has nothing more to say: whatever ends this read is the end of the connection.
                 let _ = stream.read(&mut [0]).await;
                 break;
             }
-        };
-        if stream.write_all(&bytes).await.is_err() || !keep {
-            break;
         }
     }
     drop(stream);
     seen.send_modify(|seen| seen.closed += 1);
+}
+
+/// What follows an answer.
+enum End {
+    Keep,
+    Close,
+    Silence,
+}
+
+async fn drip(stream: &mut (impl AsyncWrite + Unpin), bytes: &[u8], pause: Duration) -> io::Result<()> {
+    for byte in bytes {
+        stream.write_u8(*byte).await?;
+        tokio::time::sleep(pause).await;
+    }
+    Ok(())
 }
 
 async fn receive(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {

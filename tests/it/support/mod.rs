@@ -2,6 +2,7 @@
 
 mod daemon;
 mod double;
+pub mod etcd;
 pub mod fleetd;
 mod process;
 mod proxy;

@@ -1,0 +1,4 @@
+//! etcd: the source that watches it, and what its tests stand on.
+
+mod bed;
+mod watched;

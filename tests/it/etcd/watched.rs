@@ -1,0 +1,82 @@
+//! The source `etcd` against a real etcd, which does again what was recorded of others.
+
+use std::time::Duration;
+
+use fleet_monitor::cluster::{Reading, Registry as Told};
+use fleet_monitor::source::Said;
+use fleet_monitor::source::etcd::registry::Registry;
+use fleet_monitor::source::etcd::{Etcd as Source, Settings, Tls, Watched};
+use futures_util::future::join_all;
+use tokio::time::{Instant, timeout};
+
+use crate::registry::{self, INCIDENTS};
+use crate::support::etcd::{Etcd, PREFIX, Recording};
+
+/// No test waits longer for what should come.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub fn settings(urls: &[&str]) -> Settings {
+    Settings {
+        endpoints: urls.iter().map(|url| url.parse().unwrap()).collect(),
+        prefix: PREFIX.into(),
+        tls: Tls::default(),
+        timeout: Duration::from_secs(10),
+    }
+}
+
+pub fn watch(urls: &[&str]) -> Watched {
+    Source::new(settings(urls)).unwrap().start()
+}
+
+/// What it says next, ticks and all.
+pub async fn next(watched: &mut Watched) -> Said {
+    timeout(PATIENCE, watched.next()).await.expect("it says something")
+}
+
+/// The first reading that is enough. Nothing but readings may come before it.
+pub async fn until(watched: &mut Watched, enough: impl Fn(&Told) -> bool) -> Told {
+    loop {
+        match next(watched).await {
+            Said::Report(report) => match report.outcome {
+                Ok(Reading::Registry(told)) if enough(&told) => return told,
+                Ok(_) => {}
+                Err(error) => panic!("{error}"),
+            },
+            Said::Checked { differences: 0 } => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_happens_in_etcd_is_told_as_it_happens() {
+    join_all(INCIDENTS.map(replay)).await;
+}
+
+async fn replay(name: &str) {
+    let Some(etcd) = Etcd::start().await else { return };
+    let recording = Recording::load(name);
+    etcd.fill(&recording.start).await;
+    let mut watched = watch(&[&etcd.url()]);
+    let mut told = until(&mut watched, |_| true).await;
+    // What the same events mean by themselves: `registry` compares that with what fleetctl listed.
+    let mut expected = Registry::new(PREFIX);
+    let now = Instant::now().into_std();
+    let (tree, _) = registry::tree(&format!("{name}.start"));
+    expected.load(tree, 0, now);
+    let mut events = registry::events(name).into_iter();
+    for step in recording.steps() {
+        let index = *etcd.apply_step(step).await.last().unwrap();
+        for (_, event) in events.by_ref().take(step.len()) {
+            expected.apply(event, now);
+        }
+        // A renewal is told with the next tick; only what it means matters here.
+        if expected.has_changed() && told.index < index {
+            told = until(&mut watched, |told| told.index >= index).await;
+        }
+        let expected = expected.read(now);
+        let rows = |told: &Told| (told.states.clone(), told.machines.clone(), told.files.clone(), told.leader.clone());
+        assert_eq!(rows(&told), rows(&expected), "{name} at {}", step[0].t);
+    }
+    watched.stop().await;
+}
