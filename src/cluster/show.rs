@@ -1,11 +1,19 @@
 //! Makes the view. What is as it was before stays the same in memory, so that a change can be told by a pointer.
 
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use super::conclude::Several;
 use super::judge;
-use super::merge::{Cluster, Row};
+use super::merge::{Cluster, MachineRow, Row};
 use super::{Member, Moment, Unit, UnitFile, View};
+
+/// Since when a machine's key has been away, unless it was there a moment ago: when its fleetd restarts it is away for
+/// 0.1 s.
+fn away_since(row: &MachineRow, at: Moment) -> Option<SystemTime> {
+    let missing = row.missing.filter(|missing| at.since(missing.since) >= Duration::from_secs(1));
+    missing.map(|missing| missing.since.wall)
+}
 
 impl Cluster {
     /// Makes the view anew.
@@ -30,7 +38,7 @@ impl Cluster {
             let shown = Member {
                 machine: row.machine.clone(),
                 leads: leader == Some(&row.machine.id),
-                silent_since: row.silent_since.or_else(|| row.missing.map(|missing| missing.since.wall)),
+                silent_since: row.silent_since.or(away_since(row, at)),
                 lost_since: row.lost.map(|lost| lost.wall),
                 since: row.since,
                 since_seen: row.since_seen,

@@ -701,9 +701,12 @@ fn a_machine_whose_key_was_taken_away_may_be_back_in_no_time() {
     let machines = ["m1", "m3", "m4"].map(machine).into();
     let without = Registry { states: states.into(), machines, ..registry() };
     assert_eq!(watch.told(1, &without), [""; 0]);
-    assert!(watch.member("m2").silent_since.is_some());
+    assert_eq!(watch.member("m2").silent_since, None);
+    assert_eq!(watch.told(2, &without), [""; 0]);
+    assert_eq!(watch.member("m2").silent_since, Some(watch.start.wall + Duration::from_secs(1)));
     assert_eq!(watch.verdict("b0.service"), Some(Verdict::Ok), "its units are where they were");
-    assert_eq!(watch.told(2, &registry()), [""; 0]);
+    assert_eq!(watch.told(3, &registry()), [""; 0]);
+    assert_eq!(watch.member("m2").silent_since, None);
     watch.told(10, &without);
     assert_eq!(watch.told(13, &without), ["machine_lost"]);
     assert_eq!(watch.verdict("b0.service"), Some(Verdict::MachineLost));

@@ -311,6 +311,12 @@ pub(super) struct MachineRow<'a> {
     ip: Option<&'a Text>,
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata: Option<&'a Text>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<&'a Text>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    leader: bool,
+    #[serde(serialize_with = "some_milliseconds", skip_serializing_if = "Option::is_none")]
+    silent_since: Option<SystemTime>,
     #[serde(serialize_with = "some_milliseconds", skip_serializing_if = "Option::is_none")]
     lost_since: Option<SystemTime>,
     #[serde(serialize_with = "milliseconds")]
@@ -324,6 +330,9 @@ impl<'a> From<&'a Member> for MachineRow<'a> {
             machine: &member.machine.id,
             ip: member.machine.ip.as_ref(),
             metadata: member.machine.metadata.as_ref(),
+            version: member.machine.version.as_ref(),
+            leader: member.leads,
+            silent_since: member.silent_since,
             lost_since: member.lost_since,
             since: member.since,
             since_seen: member.since_seen,

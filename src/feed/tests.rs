@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::*;
-use crate::cluster::{Cluster, Machine, Reading, UnitFile, UnitState};
+use crate::cluster::{Cluster, Heartbeat, Machine, Reading, Registry, UnitFile, UnitState};
 
 struct Bench {
     cluster: Cluster,
@@ -195,6 +195,35 @@ fn the_state_has_everything() {
     assert_eq!(state["units"][1]["listed"], false);
     assert_eq!(state["transitions"][0]["text"], "a.service on 10.0.0.1: active/- → failed/-");
     assert_eq!(state["transitions"][0]["severity"], "warning");
+}
+
+#[test]
+fn a_machine_has_its_version_whether_it_leads_and_since_when_it_is_silent() {
+    let mut bench = Bench::new(Publish::Changes);
+    bench.now.wall = std::time::UNIX_EPOCH + Duration::from_secs(100);
+    let machine = |id: &str, version: Option<&str>| Machine {
+        id: id.into(),
+        ip: None,
+        metadata: None,
+        version: version.map(Into::into),
+    };
+    let registry = Registry {
+        machines: [machine("m1", Some("v1.0.0")), machine("m2", None)].into(),
+        leader: Some("m1".into()),
+        overdue: vec![(Heartbeat::Machine("m2".into()), Duration::from_secs(23))],
+        ..Registry::default()
+    };
+    bench.read(Reading::Registry(registry));
+    let state: Value = serde_json::from_slice(&bench.last().state(0, bench.now).concat()).unwrap();
+    let expected = serde_json::json!([
+        {"machine": "m1", "version": "v1.0.0", "leader": true, "since": 100_000, "since_seen": false},
+        {"machine": "m2", "silent_since": 77_000, "since": 100_000, "since_seen": false},
+    ]);
+    assert_eq!(state["machines"], expected);
+    assert_eq!(
+        text(&bench.last().machines),
+        r#"{"type":"machine","fields":["machine","ip","metadata"],"items":[["m1","-","-"],["m2","-","-"]]}"#
+    );
 }
 
 #[test]

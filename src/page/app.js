@@ -3,7 +3,7 @@
 import { Cluster } from "./cluster.js";
 import { age, attribute, clock, drawGlyph, element, glyph, text, tick } from "./dom.js";
 import { openFeed } from "./feed.js";
-import { TOPICS, VERDICTS, capital, doubt, duration, failures, groupKey, headline, isRead, parseFilter, plural, rowMatches, toggleTerm } from "./model.js";
+import { TOPICS, VERDICTS, capital, doubt, duration, failures, fleetVersions, groupKey, headline, isRead, parseFilter, plural, rowMatches, toggleTerm } from "./model.js";
 import { MachineCards, Timeline } from "./panels.js";
 import { UnitTable } from "./units.js";
 
@@ -232,10 +232,12 @@ function drawSummary() {
   $("headline").replaceChildren(said.title, ...(said.since ? [" ", age(said.since, "for")] : []));
   const subline = $("subline");
   const present = [...machines.values()].filter((machine) => !machine.lost_since).length;
+  const versions = fleetVersions(machines);
   const latest = transitions[0];
   subline.replaceChildren(
     ...(said.rest ? [element("span", {}, said.rest)] : []),
     ...(isRead(health, "machines") ? [element("span", {}, plural(present, "machine"))] : []),
+    ...(versions.length > 1 ? [element("span", {}, `${versions.length} versions of fleet`)] : []),
     ...(isRead(health, "units") ? [latest ? element("span", {}, "last change ", age(latest.time, "ago")) : element("span", {}, "no change since watching began")] : []),
   );
   attribute($("source"), "title", software ? `${software.name} ${software.version}` : null);

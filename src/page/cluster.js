@@ -217,9 +217,7 @@ function readRow(unit, key, machine, name) {
   return {
     ...unit,
     source: unit,
-    // What is wrong is wrong since it was judged so; what is right is as it is since its state changed.
-    since: unit.verdict === "ok" ? unit.since : unit.verdict_since,
-    since_seen: unit.verdict === "ok" ? unit.since_seen : unit.verdict_since_seen,
+    ...since(unit),
     key,
     place,
     ip,
@@ -236,6 +234,14 @@ function readRow(unit, key, machine, name) {
     ipRank: ipNumber(ip),
     lines: [],
   };
+}
+
+// What is wrong is wrong since it was judged so, but a stale row is as old as it is; what is right is as it is since its
+// state changed.
+function since({ verdict, since, since_seen, verdict_since, verdict_since_seen, stale_since }) {
+  if (verdict === "ok") return { since, since_seen };
+  if (verdict === "stale" && stale_since != null) return { since: stale_since, since_seen: true };
+  return { since: verdict_since, since_seen: verdict_since_seen };
 }
 
 function stateGlyph(unit, submitted) {

@@ -46,6 +46,8 @@ export const AGES = {
 export const capital = (sentence) => (sentence.startsWith("fleet") ? sentence : sentence.charAt(0).toUpperCase() + sentence.slice(1));
 export const plural = (count, noun) => `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
 export const shortId = (id) => id?.slice(0, 8);
+/** The version of fleet, which its machines write with a `v` or without. */
+export const fleetVersion = (version) => version?.replace(/^v/, "");
 export const shortHash = (hash) => hash?.slice(0, 7);
 
 /** What is read of fleet, as words. */
@@ -252,7 +254,17 @@ export function parseSort(sort) {
   return COLUMNS.some((column) => column.name === name) ? { name, descending } : { name: "verdict", descending: false };
 }
 
-/** The machines with their units, lost ones first, then by address; last, the units that are on no machine. */
+/** How often each version of fleet is there, the most frequent first; of those that are equally so, the newest. */
+export function fleetVersions(machines) {
+  const present = [...machines.values()].filter((machine) => machine.version && !machine.lost_since);
+  const counts = [...tally(present.map((machine) => fleetVersion(machine.version)))];
+  return counts.sort(([a, countOfA], [b, countOfB]) => countOfB - countOfA || names.compare(b, a));
+}
+
+/**
+ * The machines with their units: lost ones first, then silent ones, then by address; last, the units that are on no
+ * machine. `usual` is the version of fleet that most machines have.
+ */
 export function machineCards(cluster, query) {
   const terms = parseFilter(query);
   const cards = new Map([...cluster.machines].map(([key, machine]) => [key, { ...machine, key, units: [], found: [] }]));
@@ -264,12 +276,15 @@ export function machineCards(cluster, query) {
     if (rowMatches(terms, row)) card.found.push(row);
   }
   const busiest = Math.max(1, ...[...cards.values()].map((card) => card.units.length));
-  const away = (card) => (card.lost_since || card.unknown ? 0 : 1);
+  const [[usual] = []] = fleetVersions(cluster.machines);
+  const away = (card) => (card.lost_since || card.unknown ? 0 : card.silent_since ? 1 : 2);
   const sorted = [...cards.values()].sort((a, b) => away(a) - away(b) || Math.min(ipNumber(a.ip), last) - Math.min(ipNumber(b.ip), last) || a.key.localeCompare(b.key));
   if (nowhere.units.length) sorted.push(nowhere);
   const shown = terms.length ? sorted.filter((card) => card.found.length || matches(terms, machineSubject(card))) : sorted;
   for (const card of shown) {
     card.found.sort(byVerdict);
+    card.version = fleetVersion(card.version);
+    card.usual = usual;
     card.share = card.units.length / busiest;
     card.tones = [...tally(card.units.map((row) => row.tone))].map(([tone, count]) => ({ tone, count }));
   }
@@ -278,7 +293,7 @@ export function machineCards(cluster, query) {
 
 function machineSubject(card) {
   return {
-    words: () => [card.ip, card.machine, card.metadata].join("\n").toLowerCase(),
+    words: () => [card.ip, card.machine, card.metadata, card.version].join("\n").toLowerCase(),
     states: [],
     verdict: null,
     ip: card.ip,
@@ -309,18 +324,23 @@ export function headline(cluster, health) {
 
 function judgement(cluster) {
   const counts = tally(cluster.wrong.map((row) => row.verdict));
-  const lost = [...cluster.machines.values()].filter((machine) => machine.lost_since).length;
+  const machines = [...cluster.machines.values()];
+  const lost = machines.filter((machine) => machine.lost_since).length;
+  const silent = machines.filter((machine) => machine.silent_since).length;
   const wanted = cluster.wanted;
   const [worst, ...others] = [...counts];
   const rest = others.map(([verdict, count]) => `${count} ${verdict === "machine_lost" ? VERDICTS.machine_lost.said : (VERDICTS[verdict]?.word ?? verdict)}`);
   if (lost && worst) rest.push(`${plural(lost, "machine")} lost`);
+  if (silent && (lost || worst)) rest.push(`${plural(silent, "machine")} silent`);
   if (worst) {
     const [verdict, count] = worst;
     const said = VERDICTS[verdict]?.said ?? verdict;
     const verb = said === "failed" ? "" : count === 1 ? "is " : "are ";
     return { title: `${plural(count, "unit")} ${verb}${said}`, rest: rest.join(", "), tone: VERDICTS[verdict]?.tone ?? "warn", glyph: verdict };
   }
-  if (lost) return { title: `${plural(lost, "machine")} lost`, rest: `all ${plural(wanted, "unit")} as fleet wants them`, tone: "bad", glyph: "machine_lost" };
+  const good = `all ${plural(wanted, "unit")} as fleet wants them`;
+  if (lost) return { title: `${plural(lost, "machine")} lost`, rest: [...rest, good].join(", "), tone: "bad", glyph: "machine_lost" };
+  if (silent) return { title: `${plural(silent, "machine")} silent`, rest: good, tone: "warn", glyph: "machine_silent" };
   if (!wanted) return { title: "No units in the cluster", rest: "", tone: "idle", glyph: "inactive" };
   const title = wanted === 1 ? "The one unit is as fleet wants it" : `All ${plural(wanted, "unit")} as fleet wants them`;
   return { title, rest: "", tone: "good", glyph: "ok" };

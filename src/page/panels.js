@@ -5,6 +5,7 @@ import { machineCards, parseFilter, plural, rowKey, shortId, transitionMatches }
 import { WindowedList } from "./window.js";
 
 const UNITS_IN_CARD = 24;
+const EVENT_TONES = { stale: "warn", machine_silent: "warn" };
 
 export class MachineCards {
   /** `actions`: `go(view)` and `reveal(key)`, which opens a unit in the table. */
@@ -46,7 +47,8 @@ export class MachineCards {
       glyph: glyph("active"),
       title: element("h3"),
       id: element("span", { class: "id" }),
-      lost: element("p", { class: "lost", hidden: "" }),
+      away: element("p", { class: "away", hidden: "" }),
+      tags: element("p", { class: "tags", hidden: "" }),
       metadata: element("p", { class: "metadata" }),
       count: element("span", { class: "count" }),
       bar: element("div", { class: "load", "aria-hidden": "true" }),
@@ -55,7 +57,7 @@ export class MachineCards {
     };
     const node = element("li", { class: "card" },
       element("div", { class: "title" }, parts.glyph, parts.title, parts.id),
-      parts.lost, parts.metadata, element("div", { class: "share" }, parts.bar, parts.count), parts.units, parts.more);
+      parts.away, parts.tags, parts.metadata, element("div", { class: "share" }, parts.bar, parts.count), parts.units, parts.more);
     parts.more.addEventListener("click", () => this.actions.go({ tab: "units", q: `machine:${node.card.ip ?? shortId(node.card.machine)}` }));
     Object.assign(node, { parts, isNear: false });
     this.near.observe(node);
@@ -74,17 +76,22 @@ export class MachineCards {
     const { card, parts } = node;
     const nowhere = !card.key;
     const lost = card.lost_since || card.unknown;
-    attribute(node, "data-lost", lost && "");
+    const silent = !lost && card.silent_since;
+    attribute(node, "data-away", lost ? "lost" : silent ? "silent" : null);
+    attribute(node, "data-tone", lost ? "bad" : silent ? "warn" : null);
     attribute(node, "data-nowhere", nowhere && "");
-    drawGlyph(parts.glyph, lost ? "machine_lost" : nowhere ? "unscheduled" : "fleet");
+    drawGlyph(parts.glyph, lost ? "machine_lost" : silent ? "machine_silent" : nowhere ? "unscheduled" : "fleet");
     text(parts.title, nowhere ? "On no machine" : (card.ip ?? shortId(card.machine)));
     text(parts.id, card.ip ? shortId(card.machine) : "");
     attribute(parts.id, "title", card.machine);
-    attribute(parts.lost, "hidden", !lost && "");
-    if (lost && parts.lost.since !== (card.lost_since ?? 0)) {
-      parts.lost.since = card.lost_since ?? 0;
-      parts.lost.replaceChildren(...(card.lost_since ? ["left the cluster ", age(card.lost_since, "ago")] : ["not in the cluster"]));
+    const away = card.lost_since ? ["left the cluster ", card.lost_since, "ago"] : lost ? ["not in the cluster"] : silent ? ["silent ", silent, "for"] : null;
+    attribute(parts.away, "hidden", !away && "");
+    if (away && parts.away.signature !== String(away)) {
+      const [said, since, wording] = away;
+      parts.away.signature = String(away);
+      parts.away.replaceChildren(said, ...(since ? [age(since, wording)] : []));
     }
+    this.updateTags(node);
     text(parts.metadata, nowhere ? "Submitted only, or no machine takes them" : (card.metadata ?? "no metadata").replaceAll(",", ", "));
     const wrong = card.units.filter((row) => row.verdict !== "ok").length;
     text(parts.count, plural(card.units.length, "unit") + (wrong ? `, ${wrong} in trouble` : ""));
@@ -100,6 +107,21 @@ export class MachineCards {
       }));
     }
     this.updateUnits(node);
+  }
+
+  updateTags({ card: { leader, version, usual }, parts: { tags } }) {
+    const odd = usual != null && version !== usual;
+    const signature = JSON.stringify([leader, version, odd && usual]);
+    if (tags.signature === signature) return;
+    tags.signature = signature;
+    attribute(tags, "hidden", !leader && !version && "");
+    const shown = [
+      leader && element("span", { class: "tag", "data-tone": "note", title: "Its engine decides where units go" }, "engine leader"),
+      version && (odd
+        ? element("span", { class: "tag", "data-tone": "warn" }, glyph("warning"), `fleet ${version}, not ${usual}`)
+        : element("span", { class: "tag" }, `fleet ${version}`)),
+    ];
+    tags.replaceChildren(...shown.filter(Boolean));
   }
 
   updateUnits(node) {
@@ -156,7 +178,7 @@ export class Timeline {
     const { parts } = node;
     attribute(node, "aria-posinset", index + 1);
     attribute(node, "aria-setsize", this.list.lines.length);
-    const tone = transition.severity === "warning" ? "bad" : transition.event === "stale" ? "warn" : "idle";
+    const tone = EVENT_TONES[transition.event] ?? (transition.severity === "warning" ? "bad" : "idle");
     attribute(node, "data-tone", tone);
     drawGlyph(parts.glyph, transition.severity === "warning" ? "warning" : "info");
     text(parts.severity, transition.severity === "warning" ? "Warning: " : "");

@@ -25,6 +25,7 @@ use crate::support::{Daemon, Double, Proxy, cannot_run, recorded};
 
 const WEB: &str = "3f1a8c5e9b2d4f60a7c1d2e3b4f50617";
 const DB: &str = "9c4b7a2e1d3f48568e0f1a2b3c4d5e6f";
+const OLD: &str = "d2e8f4a10b6c4973b5d7e9f1a3c5b7d9";
 const HASH: &str = "a54d85379efe04d9b798936c1f3b9cffedff1b74";
 
 /// How long something may take before a test fails: much, since the machine may be busy with other tests.
@@ -50,27 +51,32 @@ impl Recording {
         recording.at(0.0, units)
     }
 
+    /// These units and three machines, as etcd tells of them: the first is the leader, and the last has an older fleet.
+    fn of_etcd(units: &[(&str, &str, &str)]) -> Self {
+        let mut recording = Self::default();
+        recording.line(&json!({"recording": 1, "source": "etcd"}));
+        let (files, states) = rows(units);
+        recording.line(&json!({
+            "t": 0.0, "topic": "registry", "leader": WEB, "files": files, "states": states, "machines": [
+                {"id": WEB, "ip": "10.0.0.1", "metadata": "region=us-west,role=web", "version": "1.0.0"},
+                {"id": DB, "ip": "10.0.0.2", "metadata": "role=db", "version": "v1.0.0"},
+                {"id": OLD, "ip": "10.0.0.3", "version": "0.11.8"},
+            ],
+        }));
+        recording
+    }
+
+    /// At `time` the second machine and its unit have not been heard of for so many seconds; none for 0.
+    fn silent(mut self, time: f64, seconds: u32) -> Self {
+        let overdue = json!([[{"machine": DB}, seconds], [{"unit": ["cron.timer", DB]}, seconds]]);
+        let overdue = if seconds > 0 { overdue } else { json!([]) };
+        self.line(&json!({"t": time, "topic": "registry", "leader": WEB, "overdue": overdue}));
+        self
+    }
+
     /// From `time` on the units are these.
     fn at(mut self, time: f64, units: &[(&str, &str, &str)]) -> Self {
-        let on_both = |unit| units.iter().filter(|(other, ..)| *other == unit).count() > 1;
-        let files: Vec<Value> = units
-            .iter()
-            .map(|&(unit, machine, _)| {
-                let global = on_both(unit);
-                let target = (!global).then_some(machine);
-                json!({"unit": unit, "hash": HASH, "desired": "launched", "target": target, "global": global,
-                       "description": format!("What {unit} is for")})
-            })
-            .collect();
-        let states: Vec<Value> = units
-            .iter()
-            .map(|(unit, machine, state)| {
-                let (active, sub) = state.split_once('/').unwrap();
-                let ip = if *machine == WEB { "10.0.0.1" } else { "10.0.0.2" };
-                json!({"unit": unit, "machine": machine, "ip": ip, "load": "loaded", "active": active, "sub": sub,
-                       "hash": HASH})
-            })
-            .collect();
+        let (files, states) = rows(units);
         self.line(&json!({"t": time, "topic": "unit_files", "files": files}));
         self.line(&json!({"t": time, "topic": "units", "states": states}));
         self
@@ -87,6 +93,23 @@ impl Recording {
     fn line(&mut self, line: &Value) {
         self.0.push_str(&format!("{line}\n"));
     }
+}
+
+/// The unit files and the states of these units.
+fn rows(units: &[(&str, &str, &str)]) -> (Vec<Value>, Vec<Value>) {
+    let on_both = |unit: &str| units.iter().filter(|(other, ..)| *other == unit).count() > 1;
+    let file = |&(unit, machine, _): &(&str, &str, &str)| {
+        let global = on_both(unit);
+        let target = (!global).then_some(machine);
+        json!({"unit": unit, "hash": HASH, "desired": "launched", "target": target, "global": global,
+               "description": format!("What {unit} is for")})
+    };
+    let state = |(unit, machine, state): &(&str, &str, &str)| {
+        let (active, sub) = state.split_once('/').unwrap();
+        let ip = if *machine == WEB { "10.0.0.1" } else { "10.0.0.2" };
+        json!({"unit": unit, "machine": machine, "ip": ip, "load": "loaded", "active": active, "sub": sub, "hash": HASH})
+    };
+    (units.iter().map(file).collect(), units.iter().map(state).collect())
 }
 
 /// A running fleet-monitor; killed when dropped.
@@ -386,12 +409,14 @@ macro_rules! browser {
     };
 }
 
+const THREE_UNITS: [(&str, &str, &str); 3] = [
+    ("api.service", WEB, "active/running"),
+    ("cron.timer", DB, "active/waiting"),
+    ("web.service", WEB, "failed/failed"),
+];
+
 fn three_units() -> Recording {
-    Recording::of(&[
-        ("api.service", WEB, "active/running"),
-        ("cron.timer", DB, "active/waiting"),
-        ("web.service", WEB, "failed/failed"),
-    ])
+    Recording::of(&THREE_UNITS)
 }
 
 // --- what it shows
@@ -476,8 +501,74 @@ async fn machines_are_cards_with_their_units() {
     browser.until("texts('.card h3').join() === '10.0.0.1,10.0.0.2'").await;
     browser.until("texts('.card:first-child .unit-name .name').join() === 'web.service,api.service'").await;
     browser.until("$('.card').textContent.includes('region=us-west, role=web')").await;
+    assert_eq!(browser.value("texts('.card .tag')").await, json!([]), "this source tells of no version and no leader");
     browser.click(".card .unit-name").await;
     browser.until("$('.opened') && location.hash.startsWith('#tab=units&open=web.service/')").await;
+    browser.finish(&server, &[]).await;
+}
+
+#[tokio::test]
+async fn a_machine_has_its_version_and_the_leader_a_badge() {
+    let browser = browser!();
+    let server = Server::replay(&Recording::of_etcd(&THREE_UNITS[..2]));
+    browser.open(&server.url("#tab=machines")).await;
+    browser.until("texts('.card h3').join() === '10.0.0.1,10.0.0.2,10.0.0.3'").await;
+    assert_eq!(
+        browser.value("texts('.card .tag')").await,
+        json!(["engine leader", "fleet 1.0.0", "fleet 1.0.0", "fleet 0.11.8, not 1.0.0"])
+    );
+    assert_eq!(browser.value("texts('.card [data-tone=warn].tag').length").await, 1);
+    browser.until("texts('#subline span').includes('2 versions of fleet')").await;
+    browser.open(&server.url("#tab=machines&q=0.11.8")).await;
+    browser.until("texts('.card h3').join() === '10.0.0.3'").await;
+    browser.finish(&server, &[]).await;
+}
+
+#[tokio::test]
+async fn a_silent_machine_is_neither_there_nor_lost_and_its_units_are_as_old_as_they_are() {
+    let browser = browser!();
+    let recording =
+        Recording::of_etcd(&THREE_UNITS[..2]).silent(0.1, 24).silent(0.2, 0).silent(CHANGE, 7300).silent(600.0, 7900);
+    let server = Server::replay(&recording);
+    browser.open(&server.url("#tab=machines")).await;
+    browser.until("$('#headline').textContent === 'All 2 units as fleet wants them'").await;
+    assert_eq!(browser.value("texts('.card .away:not([hidden])')").await, json!([]));
+    browser.until("texts('.card h3').join() === '10.0.0.2,10.0.0.1,10.0.0.3'").await;
+    assert_eq!(browser.value("$('.card').dataset.away").await, "silent");
+    assert_eq!(browser.value("texts('.card .away:not([hidden])')").await, json!(["silent for 2 h"]));
+    assert_eq!(browser.value("$('#headline').textContent").await, "1 unit is not reported any more");
+    browser
+        .until("texts('#subline span').includes('1 machine silent') && texts('#subline span').includes('3 machines')")
+        .await;
+    browser.until("$('.summary').dataset.tone === 'warn'").await;
+    browser.click("#tab-units").await;
+    browser.until("rows()[0] === 'cron.timer|active/waiting|stale|10.0.0.2'").await;
+    assert_eq!(browser.value("$('.line.unit .since time').textContent").await, "2 h");
+    browser.click("#tab-timeline").await;
+    browser.until("texts('.event .said').filter((said) => said.startsWith('machine 10.0.0.2 is ')).length === 3").await;
+    let tones = "[...document.querySelectorAll('.event')].map((event) => event.dataset.tone)";
+    assert_eq!(browser.value(tones).await, json!(["warn", "idle", "warn"]));
+    browser.client.set_window_size(500, 844).await.unwrap();
+    browser.click("#tab-machines").await;
+    // A headless window cannot be made as narrow as a phone.
+    browser.value("document.body.style.width = '360px'").await;
+    assert_eq!(browser.value("document.body.scrollWidth <= 360").await, true);
+    browser.finish(&server, &[]).await;
+}
+
+#[tokio::test]
+async fn a_silent_machine_without_units_is_the_headline() {
+    let browser = browser!();
+    let mut recording = Recording::of_etcd(&THREE_UNITS[..2]);
+    recording.line(&json!({"t": 0.1, "topic": "registry", "leader": WEB, "overdue": [[{"machine": OLD}, 23.0]]}));
+    let server = Server::replay(&recording);
+    browser.open(&server.url("#tab=machines")).await;
+    browser.until("$('#headline').textContent === '1 machine silent'").await;
+    browser.until("$('#subline').textContent.startsWith('all 2 units as fleet wants them')").await;
+    assert_eq!(browser.value("$('.summary').dataset.tone").await, "warn");
+    browser.until("/^silent for \\d+ s$/.test($('.card .away').textContent)").await;
+    let first = browser.value("$('.card .away').textContent").await;
+    browser.until(&format!("$('.card .away').textContent !== {first}")).await;
     browser.finish(&server, &[]).await;
 }
 
@@ -1053,8 +1144,8 @@ async fn axe_finds_nothing_serious_on_any_tab() {
     };
     let axe = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let browser = browser!();
-    let server = Server::replay(&three_units().failing(0.1, &["machines"]));
-    let views = ["#tab=units&open=web.service/3f1a8c5e9b2d4f60a7c1d2e3b4f50617", "#tab=machines", "#tab=timeline"];
+    let server = Server::replay(&Recording::of_etcd(&THREE_UNITS).silent(0.1, 24).failing(0.2, &["registry"]));
+    let views = ["#tab=units&open=cron.timer/9c4b7a2e1d3f48568e0f1a2b3c4d5e6f", "#tab=machines", "#tab=timeline"];
     for (scheme, view) in ["light", "dark"].into_iter().flat_map(|scheme| views.map(|view| (scheme, view))) {
         browser.prefer(scheme).await;
         browser.open(&server.url(view)).await;

@@ -6,7 +6,9 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use fleet_monitor::cluster::{Cluster, Event, Machine, Moment, Reading, Topic, UnitFile, UnitState, Verdict};
+use fleet_monitor::cluster::{
+    Cluster, Event, Heartbeat, Machine, Moment, Reading, Registry, Topic, UnitFile, UnitState, Verdict,
+};
 use fleet_monitor::feed::channel::{Channels, Follower, Position, Transport};
 use fleet_monitor::feed::fields::{MachineField, UnitField};
 use fleet_monitor::feed::subscription::Subscription;
@@ -87,15 +89,19 @@ const DB: &str = "d27b415d0c1bb6dbf5cac4f3ebc9562df906ecd4";
 const GPU: &str = "b1eecd8638577595d5889f7bdf42f79d499331a4";
 const WEB: &str = "a54d853eb6e2db9d6c91b2ed5a5d3a3f4d8c6f02";
 
-/// A small cluster to which much happens, as published by the end of it.
-fn publisher(begun: Moment) -> Publisher {
+fn unread(source: &str) -> Publisher {
     let settings = Settings {
         unit_fields: ["unit", "load", "active", "sub", "machine"].map(|field| field.parse().unwrap()).into(),
         machine_fields: MachineField::ALL.into(),
         publish: Publish::Changes,
     };
-    let source = SourceInfo { name: "fleet API v1.0.0".into(), ..SourceInfo::default() };
-    let mut publisher = Publisher::new(settings, "6c0b8f9a3d2e4715", source);
+    let source = SourceInfo { name: source.into(), ..SourceInfo::default() };
+    Publisher::new(settings, "6c0b8f9a3d2e4715", source)
+}
+
+/// A small cluster to which much happens, as published by the end of it.
+fn publisher(begun: Moment) -> Publisher {
+    let mut publisher = unread("fleet API v1.0.0");
     let mut cluster = Cluster::new(Duration::from_secs(30));
 
     let (west, east, north) = ((WEST, "172.17.8.101"), (EAST, "172.17.8.102"), (NORTH, "172.17.8.103"));
@@ -151,6 +157,25 @@ fn publisher(begun: Moment) -> Publisher {
         });
     }
     publisher
+}
+
+/// Two machines as etcd tells of them: one leads, and one was not heard for long.
+fn machines_of_etcd(begun: Moment) -> Value {
+    let version = || Some("1.0.0".into());
+    let west = Machine { version: version(), ..machine(WEST, "172.17.8.101", Some("region=us-west,role=web")) };
+    let east = Machine { version: version(), ..machine(EAST, "172.17.8.102", None) };
+    let registry = Registry { machines: [west, east].into(), leader: Some(WEST.into()), ..Registry::default() };
+    let silent = (Heartbeat::Machine(EAST.into()), Duration::from_millis(22_500));
+    let later = Registry { overdue: vec![silent], ..registry.clone() };
+    let (mut publisher, mut cluster) = (unread("etcd"), Cluster::new(Duration::from_secs(30)));
+    for (second, registry) in [(0, registry), (23, later)] {
+        let now = begun + Duration::from_secs(second);
+        let transitions = cluster.read(Reading::Registry(registry), now, Duration::ZERO);
+        let (view, health) = (cluster.view(), cluster.health());
+        publisher.publish(News { view, health, transitions: &transitions, read: &Topic::ALL, now });
+    }
+    let state = publication(&publisher).state(0, begun).concat();
+    serde_json::from_slice::<Value>(&state).unwrap()["machines"].take()
 }
 
 fn publication(publisher: &Publisher) -> Arc<Publication> {
@@ -210,6 +235,8 @@ async fn the_examples_are_what_the_program_says() {
     let example = |name| serde_json::from_str::<Value>(examples.get(name).expect(name)).expect(name);
     assert_eq!(example("state"), state, "state:\n{state}");
     assert_eq!(shape(&example("not ready")), shape(&serde_json::from_str(&unready).unwrap()), "not ready:\n{unready}");
+    let of_etcd = machines_of_etcd(begun);
+    assert_eq!(example("machines of etcd"), of_etcd, "machines of etcd:\n{of_etcd}");
     let second = second(&published, now);
     for (name, made) in &second {
         let example = examples.get(name).unwrap_or_else(|| panic!("no example {name} of\n{made}"));
@@ -218,7 +245,7 @@ async fn the_examples_are_what_the_program_says() {
             Err(_) => assert_eq!(example, made, "{name}"),
         }
     }
-    assert_eq!(examples.len(), exact.len() + second.len() + 2, "an example that nothing checks");
+    assert_eq!(examples.len(), exact.len() + second.len() + 3, "an example that nothing checks");
 }
 
 /// What a client of the second protocol is sent, message by message, as an event stream has it.
@@ -269,13 +296,15 @@ fn the_tables_of_keys_are_complete() {
     };
     let rows = |key: &str| state[key].as_array().unwrap().iter().collect::<Vec<_>>();
     let health = &state["health"];
+    let of_etcd = machines_of_etcd(begun);
+    let machines = [rows("machines"), of_etcd.as_array().unwrap().iter().collect()].concat();
     let topics = Topic::ALL.map(|topic| &health["topics"][topic.name()]);
     for (name, keys) in [
         ("state", keys(&[&state])),
         ("health", keys(&[health])),
         ("topic", keys(&topics)),
         ("unit", keys(&rows("units"))),
-        ("machine", keys(&rows("machines"))),
+        ("machine", keys(&machines)),
         ("transition", keys(&rows("transitions"))),
     ] {
         let keys: BTreeSet<&str> = keys.iter().map(String::as_str).collect();

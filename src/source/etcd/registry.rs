@@ -523,6 +523,10 @@ mod tests {
     const STATE: &str = r#"{"loadState":"loaded","activeState":"active","subState":"running","machineState":{"ID":"m1","PublicIP":"","Metadata":null},"unitHash":"5e2b"}"#;
     const MACHINE: &str = r#"{"ID":"m1","PublicIP":"10.0.0.1","Metadata":{"role":"web"},"Version":"1.0.0"}"#;
 
+    fn nothing() -> Node {
+        serde_json::from_value(serde_json::json!({"key": FLEET, "dir": true})).unwrap()
+    }
+
     /// A registry and its clock.
     struct Clock {
         registry: Registry,
@@ -535,7 +539,7 @@ mod tests {
         fn new() -> Self {
             let mut registry = Registry::new(FLEET);
             let start = Instant::now();
-            registry.load(Node { key: FLEET.into(), dir: true, ..Node::default() }, 10, start);
+            registry.load(nothing(), 10, start);
             let mut clock = Self { registry, start, index: 10 };
             clock.happens(0, "set", "machines/m1/object", Some(MACHINE), Some(30));
             clock.happens(0, "set", "states/a.service/m1", Some(STATE), Some(30));
@@ -632,7 +636,7 @@ mod tests {
     fn states_of_an_old_fleet_count_until_a_new_one_writes_its_own() {
         let mut registry = Registry::new(FLEET);
         let now = Instant::now();
-        registry.load(Node { key: FLEET.into(), dir: true, ..Node::default() }, 10, now);
+        registry.load(nothing(), 10, now);
         let mut clock = Clock { registry, start: now, index: 10 };
         clock.happens(0, "set", "state/a.service", Some(STATE), None);
         let told = clock.read(0);
