@@ -199,6 +199,8 @@ impl Registry {
         } else {
             let meaning = kind.meaning(&value);
             self.changed.note(&meaning);
+            // A unit file's key is the hash of its text: that never changes, and nobody need keep it.
+            let value = if matches!(kind, Kind::File) { String::new() } else { value };
             let entry = Entry { value: value.into(), modified: node.modified_index, lease, meaning };
             if let Some(before) = self.entries.insert(key.to_owned(), entry) {
                 self.changed.note(&before.meaning);
