@@ -484,7 +484,8 @@ fn machines(entries: &BTreeMap<String, Entry>) -> Vec<Machine> {
             id: object.id.as_str().into(),
             ip: filled(Some(&object.public_ip)),
             metadata: metadata(&pairs),
-            version: filled(Some(&object.version)),
+            // With a `v` since 0.12.
+            version: filled(object.version.strip_prefix('v').or(Some(&object.version))),
         }
     };
     objects.map(machine).collect()
