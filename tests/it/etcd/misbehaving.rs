@@ -211,8 +211,11 @@ async fn another_cluster_and_a_past_are_begun_anew() {
             Some((cluster, index, unit)) => Reply::of(cluster, index, &tree(&[state(unit, "running", 5)])).whole(),
             None => Answer::Hang,
         };
-        let mut closed = false;
-        let watches = move |_: &str| if std::mem::replace(&mut closed, true) { Answer::Hang } else { Answer::Close };
+        let mut ended = false;
+        let watches = move |_: &str| match std::mem::replace(&mut ended, true) {
+            false => Reply::error(CLUSTER, 100, 401).whole(),
+            true => Answer::Hang,
+        };
         let (log, double) = (Log::listen(), Double::tcp(etcd(whole, watches)).await);
         let mut watched = watch(&[double.address()]);
         loop {
