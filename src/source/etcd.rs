@@ -105,7 +105,8 @@ impl Etcd {
         let mut errors = Vec::new();
         for endpoint in &self.settings.endpoints {
             match self.line(endpoint).get(&self.settings.prefix, "").await {
-                Ok(_) => return Ok(()),
+                // It speaks so as to say that there is no fleet.
+                Ok(_) | Err(EtcdError::NoFleet(..)) => return Ok(()),
                 Err(error) => errors.push(error),
             }
         }
@@ -276,10 +277,12 @@ impl Watching {
                         self.registry.index()
                     ),
                     End::Anew => return info!("etcd at {endpoint} has a lower index than it had"),
+                    End::Replaced => return info!("somebody has taken away {key} from etcd at {endpoint}"),
                 },
                 error = &mut looking => return info!("{error}"),
                 Some(first) = heard.recv() => {
                     lives = true;
+                    self.registry.hear(Instant::now().into_std());
                     for told in std::iter::once(first).chain(std::iter::from_fn(|| heard.try_recv().ok())) {
                         match told {
                             Heard::Events(events) => {

@@ -1,5 +1,6 @@
 //! Why etcd could not be read, for the person who reads it.
 
+use std::error::Error;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -22,7 +23,7 @@ pub enum EtcdError {
     #[error("no TLS with etcd at {0}: {1} (--etcd-ca, --etcd-cert and --etcd-key say what to believe and to show)")]
     Tls(Endpoint, #[source] io::Error),
     /// The connection was closed, or what comes is not HTTP.
-    #[error("etcd at {0} broke off: {1}")]
+    #[error("etcd at {0} broke off: {because}", because = causes(.1))]
     BrokenOff(Endpoint, #[source] hyper::Error),
     /// There was no whole answer in time.
     #[error("etcd at {0} gave no whole answer within {time} s (--poll-timeout)", time = .1.as_secs_f64())]
@@ -58,6 +59,11 @@ pub enum EtcdError {
     TooLarge(Endpoint, usize, String),
 }
 
+/// An error with all that has led to it: those of hyper do not say that by themselves.
+pub(super) fn causes(error: &dyn Error) -> String {
+    error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {}", causes(cause)))
+}
+
 fn told(message: &str) -> String {
     if message.is_empty() { String::new() } else { format!(": {message}") }
 }
@@ -66,7 +72,7 @@ fn told(message: &str) -> String {
 #[derive(Debug)]
 pub struct EtcdErrors(pub Vec<EtcdError>);
 
-impl std::error::Error for EtcdErrors {}
+impl Error for EtcdErrors {}
 
 impl fmt::Display for EtcdErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -113,8 +113,9 @@ impl Events {
     ///
     /// What is wrong with a line.
     pub fn take(&mut self, bytes: &[u8]) -> Result<Vec<Event>, serde_json::Error> {
+        let end = bytes.iter().rposition(|byte| *byte == b'\n').map(|end| self.rest.len() + end);
         self.rest.extend_from_slice(bytes);
-        let Some(end) = self.rest.iter().rposition(|byte| *byte == b'\n') else { return Ok(Vec::new()) };
+        let Some(end) = end else { return Ok(Vec::new()) };
         let rest = self.rest.split_off(end + 1);
         let lines = std::mem::replace(&mut self.rest, rest);
         lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(serde_json::from_slice).collect()

@@ -15,7 +15,7 @@ use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::endpoint::Endpoint;
-use super::error::EtcdError;
+use super::error::{EtcdError, causes};
 use super::keys::Refusal;
 use crate::source::http::{self, Connection};
 
@@ -119,7 +119,11 @@ impl Line {
         let mut connection = timeout(self.timeout, self.connect())
             .await
             .map_err(|_| EtcdError::Timeout(self.endpoint.clone(), self.timeout))??;
-        let response = connection.send(request).await.map_err(|error| self.broken_off(error))?;
+        let response = connection.send(request).await.map_err(|error| match self.tls {
+            // A client's certificate is judged after the handshake (TLS 1.3, RFC 8446, section 4.4.2.4).
+            Some(_) if !error.is_parse() => EtcdError::Tls(self.endpoint.clone(), io::Error::other(causes(&error))),
+            _ => self.broken_off(error),
+        })?;
         self.connection = Some(connection);
         Ok(response)
     }

@@ -30,6 +30,10 @@ use crate::source::unit_file::{self, UnitOption};
 const STATE_OVERDUE: f64 = 0.1;
 /// The same for a machine, which fleet renews after half of its time.
 const MACHINE_OVERDUE: f64 = 0.25;
+/// An etcd that is not heard for so long stands still, as far as anybody knows. Its shell looks at it each 2 s.
+const STILL: Duration = Duration::from_millis(2500);
+/// etcd tells the time that is left in whole seconds, rounded up.
+const ROUNDED: Duration = Duration::from_secs(1);
 
 /// fleet's registry at one index.
 #[derive(Debug, Default)]
@@ -46,6 +50,8 @@ pub struct Registry {
     expired: Vec<Heartbeat>,
     /// The longest time that a state and a machine were given of late.
     usual_ttl: [Duration; 2],
+    /// When etcd was last heard.
+    heard: Option<Instant>,
     /// What was taken away while a check is under way, and at which index.
     taken_away: Option<BTreeMap<String, u64>>,
 }
@@ -147,9 +153,26 @@ impl Registry {
         self.entries.len()
     }
 
+    /// etcd is heard. As long as it was not, nobody could renew anything: that time is nobody's delay.
+    pub fn hear(&mut self, now: Instant) {
+        let stood_still = self.stood_still(now);
+        if !stood_still.is_zero() {
+            for (expires, _) in self.entries.values_mut().filter_map(|entry| entry.lease.as_mut()) {
+                *expires += stood_still;
+            }
+        }
+    }
+
+    /// How long etcd stood still until now.
+    fn stood_still(&mut self, now: Instant) -> Duration {
+        let silence = now.saturating_duration_since(self.heard.replace(now).unwrap_or(now));
+        if silence >= STILL { silence } else { Duration::ZERO }
+    }
+
     /// Takes the whole tree as it was at an index, in place of what it had.
     pub fn load(&mut self, tree: Node, index: u64, now: Instant) {
-        self.entries.clear();
+        let stood_still = self.stood_still(now);
+        let before = std::mem::take(&mut self.entries);
         self.taken_away = None;
         self.usual_ttl = Default::default();
         self.changed = Changed { states: true, machines: true, files: true, other: true };
@@ -162,10 +185,16 @@ impl Registry {
         }
         // What is left of the time of each says how much time they were given at least.
         for entry in self.entries.values_mut() {
-            if let (Some((_, given)), Some(usual)) = (&mut entry.lease, usual(&mut self.usual_ttl, &entry.meaning)) {
-                *given = *usual;
+            if let (Some((expires, given)), Some(usual)) =
+                (&mut entry.lease, usual(&mut self.usual_ttl, &entry.meaning))
+            {
+                (*expires, *given) = (*expires + stood_still, *usual + stood_still);
             }
         }
+        // Nobody was told what became of what is not there any more: it has expired if its time may be over.
+        let is_over = |entry: &Entry| entry.lease.is_some_and(|(expires, _)| expires <= now + ROUNDED);
+        let gone = before.iter().filter(|(key, entry)| !self.entries.contains_key(*key) && is_over(entry));
+        self.expired.extend(gone.filter_map(|(_, entry)| entry.heartbeat()));
         self.index = index;
     }
 

@@ -4,15 +4,16 @@
 //! A plain watch (`wait=true`) answers with one event, and the next one is asked for with the next index: what happened in
 //! between, etcd remembers, as far as its last 1,000 events go. With 5,000 units fleet writes some 600 times a second, so
 //! as soon as a watch has caught up it goes on as a stream (`stream=true`), one answer without an end. A stream that begins
-//! behind gives the first event that it missed and then none at all (etcd 2.x and 3.x, `store/watcher_hub.go`): that can
-//! be seen from the index in its head, and it is left again.
+//! behind gives the first event that it missed and then none at all (etcd 2.x and 3.x, `store/watcher_hub.go`): that event
+//! is not newer than the index in its head, and so it is left again.
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::StatusCode;
 use tokio::sync::mpsc::Sender;
-use tokio::time::{Instant, interval, sleep, timeout};
+use tokio::time::{Instant, interval, sleep, timeout, timeout_at};
 
 use super::error::EtcdError;
 use super::keys::{self, Event, Events, Node, Refusal};
@@ -43,8 +44,10 @@ pub(super) enum Heard {
 pub(super) enum End {
     /// etcd has forgotten what came next.
     Cleared,
-    /// etcd's index is lower than one that it had, or the watch turned out to be wrong.
+    /// etcd's index is lower than one that it had.
     Anew,
+    /// The directory that is watched was itself taken away, or made anew.
+    Replaced,
     /// etcd cannot be read.
     Failed(EtcdError),
 }
@@ -71,8 +74,9 @@ async fn answer(line: &mut Line, key: &str, after: &mut u64, stream: bool, heard
     let stream_option = if stream { "&stream=true" } else { "" };
     let path = format!("/v2/keys{key}?wait=true&recursive=true{stream_option}&waitIndex={}", *after + 1);
     let response = line.send(&path).await?;
+    let late = |_| EtcdError::Timeout(line.endpoint().clone(), line.timeout());
     if response.status() != StatusCode::OK {
-        return Err(match line.refusal(key, response).await? {
+        return Err(match timeout(line.timeout(), line.refusal(key, response)).await.map_err(late)?? {
             (Some(Refusal { error_code: Refusal::INDEX_CLEARED, .. }), _) => End::Cleared,
             (_, error) => error.into(),
         });
@@ -81,38 +85,55 @@ async fn answer(line: &mut Line, key: &str, after: &mut u64, stream: bool, heard
     if index < *after {
         return Err(End::Anew);
     }
-    let is_behind = index > *after;
-    let (mut body, mut events, mut any) = (response.into_body(), Events::default(), false);
+    let (mut body, mut events) = (response.into_body(), Events::default());
+    // Whether the first event had happened before; none as long as there was none.
+    let mut is_behind = None;
+    let mut due: Option<Instant> = None;
     loop {
-        let frame = match events.pending() {
-            0 => body.frame().await,
+        let frame = match due {
+            None => body.frame().await,
             // What has begun must end.
-            _ => timeout(line.timeout(), body.frame())
-                .await
-                .map_err(|_| EtcdError::Timeout(line.endpoint().clone(), line.timeout()))?,
+            Some(due) => timeout_at(due, body.frame()).await.map_err(late)?,
         };
-        let Some(frame) = frame else { break };
-        let frame = frame.map_err(|error| line.broken_off(error))?;
-        let Some(data) = frame.data_ref() else { continue };
-        let happened = events.take(data).map_err(|error| line.nonsense(&error))?;
+        let has_ended = frame.is_none();
+        let data = match frame {
+            Some(frame) => frame.map_err(|error| line.broken_off(error))?.into_data().unwrap_or_default(),
+            // The last event need not end its line.
+            None => Bytes::from_static(b"\n"),
+        };
+        let happened = events.take(&data).map_err(|error| line.nonsense(&error))?;
         if events.pending() > MAX_EVENT {
             return Err(EtcdError::TooLarge(line.endpoint().clone(), MAX_EVENT >> 20, key.to_owned()).into());
         }
-        if let Some(last) = happened.last() {
+        due = match events.pending() {
+            0 => None,
+            _ => due.filter(|_| happened.is_empty()).or_else(|| Some(Instant::now() + line.timeout())),
+        };
+        if let (Some(first), Some(last)) = (happened.first(), happened.last()) {
+            if happened.iter().any(|event| !is_below(key, &event.node.key)) {
+                return Err(End::Replaced);
+            }
+            is_behind = is_behind.or(Some(first.node.modified_index <= index));
             *after = last.node.modified_index.max(*after);
-            any = true;
             if heard.send(Heard::Events(happened)).await.is_err() {
                 return std::future::pending().await;
             }
-            if stream && is_behind {
+            if stream && is_behind == Some(true) {
                 return Ok(false);
             }
         }
+        if has_ended {
+            break;
+        }
     }
-    if !any {
+    if is_behind.is_none() {
         sleep(PAUSE).await;
     }
-    Ok(!is_behind)
+    Ok(is_behind != Some(true))
+}
+
+fn is_below(directory: &str, key: &str) -> bool {
+    key.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// Looks at etcd now and then: whether it lives, and, each `check_interval`, what it has.

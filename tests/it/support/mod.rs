@@ -4,6 +4,7 @@ mod daemon;
 mod double;
 pub mod etcd;
 pub mod fleetd;
+mod log;
 mod process;
 mod proxy;
 
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 
 pub use daemon::{Client, Daemon, Program};
 pub use double::{Double, VERSIONS, recorded};
+pub use log::Log;
 pub use process::Process;
 pub use proxy::Proxy;
 

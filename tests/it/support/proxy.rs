@@ -1,17 +1,22 @@
-//! A line to a server that can be cut, and that knows what was asked on it.
+//! A line to a server that can be cut or held, and that knows what was asked on it.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::time::timeout;
+
+/// No test waits longer for what should come.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Passes on what clients and a server say to each other.
 pub struct Proxy {
     pub address: SocketAddr,
-    asked: Arc<Mutex<Vec<u8>>>,
+    asked: watch::Sender<Vec<u8>>,
     line: watch::Sender<Line>,
 }
 
@@ -20,6 +25,8 @@ enum Line {
     Whole,
     /// Lets WebSockets through and nothing else.
     ForWebSockets,
+    /// Where something with these words was asked last, nothing comes through.
+    Held(&'static str),
     /// A connection ends.
     Cut,
 }
@@ -28,7 +35,7 @@ impl Proxy {
     pub async fn to(server: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let asked = Arc::<Mutex<Vec<u8>>>::default();
+        let asked = watch::Sender::<Vec<u8>>::default();
         let line = watch::Sender::new(Line::Whole);
         tokio::spawn({
             let (asked, line) = (asked.clone(), line.subscribe());
@@ -46,6 +53,11 @@ impl Proxy {
         self.line.send_replace(Line::Cut);
     }
 
+    /// Keeps what is asked with these words, and what is answered to such, until the line is mended.
+    pub fn hold(&self, words: &'static str) {
+        self.line.send_replace(Line::Held(words));
+    }
+
     /// Lets connections through again.
     pub fn mend(&self) {
         self.line.send_replace(Line::Whole);
@@ -59,29 +71,70 @@ impl Proxy {
 
     /// The lines of what clients sent that start so.
     pub fn asked(&self, start: &str) -> Vec<String> {
-        let asked = self.asked.lock().unwrap();
+        let asked = self.asked.borrow();
         let asked = String::from_utf8_lossy(&asked);
         asked.lines().filter(|line| line.starts_with(start)).map(ToOwned::to_owned).collect()
     }
+
+    /// Waits until clients have sent something with these words.
+    pub async fn until_asked(&self, words: &str) {
+        let mut asked = self.asked.subscribe();
+        let has_words = asked.wait_for(|asked| String::from_utf8_lossy(asked).contains(words));
+        timeout(PATIENCE, has_words).await.expect("it is asked").unwrap();
+    }
 }
 
-async fn pass(client: TcpStream, server: SocketAddr, asked: Arc<Mutex<Vec<u8>>>, mut line: watch::Receiver<Line>) {
+async fn pass(client: TcpStream, server: SocketAddr, asked: watch::Sender<Vec<u8>>, mut line: watch::Receiver<Line>) {
     let now = *line.borrow();
     if now == Line::Cut {
         return;
     }
     // A server that is not there, like one that goes away, ends the connection.
     let Ok(server) = TcpStream::connect(server).await else { return };
-    let (from_client, mut to_client) = client.into_split();
-    let (mut from_server, to_server) = server.into_split();
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
+    let hold = Hold { last: Arc::default(), line: line.clone() };
     tokio::select! {
         _ = line.wait_for(|line| *line == Line::Cut) => {}
-        _ = copy(&mut from_server, &mut to_client) => {}
-        () = listen(from_client, to_server, asked, now) => {}
+        () = answer(from_server, to_client, hold.clone()) => {}
+        () = listen(from_client, to_server, asked, now, hold) => {}
     }
 }
 
-async fn listen(mut client: OwnedReadHalf, mut server: OwnedWriteHalf, asked: Arc<Mutex<Vec<u8>>>, line: Line) {
+/// What keeps one connection from passing on what it has.
+#[derive(Clone)]
+struct Hold {
+    /// What was asked last.
+    last: Arc<Mutex<String>>,
+    line: watch::Receiver<Line>,
+}
+
+impl Hold {
+    async fn is_over(&mut self) {
+        let last = &self.last;
+        let is_over = |line: &Line| !matches!(line, Line::Held(words) if last.lock().unwrap().contains(words));
+        // Nobody holds it who is gone.
+        let _ = self.line.wait_for(is_over).await;
+    }
+}
+
+async fn answer(mut server: OwnedReadHalf, mut client: OwnedWriteHalf, mut hold: Hold) {
+    let mut said = vec![0; 1 << 16];
+    while let Ok(length @ 1..) = server.read(&mut said).await {
+        hold.is_over().await;
+        if client.write_all(&said[..length]).await.is_err() {
+            break;
+        }
+    }
+}
+
+async fn listen(
+    mut client: OwnedReadHalf,
+    mut server: OwnedWriteHalf,
+    asked: watch::Sender<Vec<u8>>,
+    line: Line,
+    mut hold: Hold,
+) {
     let mut said = [0; 4096];
     while let Ok(length @ 1..) = client.read(&mut said).await {
         // Only WebSockets say so, and what they say later is masked.
@@ -89,7 +142,9 @@ async fn listen(mut client: OwnedReadHalf, mut server: OwnedWriteHalf, asked: Ar
         if line == Line::ForWebSockets && head.starts_with("GET ") && !head.contains("Upgrade: websocket") {
             break;
         }
-        asked.lock().unwrap().extend_from_slice(&said[..length]);
+        *hold.last.lock().unwrap() = head.into_owned();
+        asked.send_modify(|asked| asked.extend_from_slice(&said[..length]));
+        hold.is_over().await;
         if server.write_all(&said[..length]).await.is_err() {
             break;
         }

@@ -1,0 +1,309 @@
+//! The source `etcd` with a server that does not do as etcd does.
+
+use std::time::Duration;
+
+use fleet_monitor::cluster::{Reading, Registry as Told};
+use fleet_monitor::source::etcd::{Etcd as Source, Settings};
+use fleet_monitor::source::{Said, SourceError};
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use super::watched::{next, settings, until, watch};
+use crate::support::Log;
+use crate::support::etcd::{Double, PREFIX, Reply};
+use crate::support::fleetd::{Answer, Respond};
+
+const CLUSTER: &str = "1c45a069f3a1d796";
+const ANOTHER_CLUSTER: &str = "cdf818194e3a8c32";
+
+/// A key of fleet's with its value.
+fn leaf(key: &str, value: &Value, modified: u64) -> Value {
+    json!({"key": format!("{PREFIX}/{key}"), "value": value.to_string(), "modifiedIndex": modified, "createdIndex": modified})
+}
+
+fn state(unit: &str, sub: &str, modified: u64) -> Value {
+    let state = json!({"loadState": "loaded", "activeState": "active", "subState": sub, "machineState": {"ID": "m1"}});
+    leaf(&format!("states/{unit}/m1"), &state, modified)
+}
+
+/// A registry with a machine and these states.
+fn tree(states: &[Value]) -> Value {
+    let directory = |key: &str, nodes: &[Value]| json!({"key": key, "dir": true, "nodes": nodes, "modifiedIndex": 1});
+    let machines =
+        [directory(&format!("{PREFIX}/machines/m1"), &[leaf("machines/m1/object", &json!({"ID": "m1"}), 2)])];
+    let folders = [directory(&format!("{PREFIX}/machines"), &machines), directory(&format!("{PREFIX}/states"), states)];
+    json!({"action": "get", "node": directory(PREFIX, &folders)})
+}
+
+fn event(unit: &str, index: u64) -> Value {
+    json!({"action": "set", "node": state(unit, "running", index)})
+}
+
+/// A server that says this of the whole tree and of a watch, and knows no leader.
+fn etcd(
+    mut whole: impl FnMut() -> Answer + Send + 'static,
+    mut watch: impl FnMut(&str) -> Answer + Send + 'static,
+) -> impl Respond {
+    move |path: &str| match path {
+        _ if path.contains("wait=true") => watch(path),
+        _ if path.contains("recursive=true") => whole(),
+        "/version" => Answer::Whole(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\netcd 0.4.9".to_vec()),
+        _ => Reply::error(CLUSTER, 1, 100).whole(),
+    }
+}
+
+/// The beginning of an answer in chunks, up to and with one of them.
+fn chunk(index: u64, text: &str) -> String {
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nX-Etcd-Cluster-Id: {CLUSTER}\r\nX-Etcd-Index: {index}\r\nTransfer-Encoding: chunked"
+    );
+    format!("{head}\r\n\r\n{:x}\r\n{text}\r\n", text.len())
+}
+
+fn within_a_second(double: &Double) -> Settings {
+    Settings { timeout: Duration::from_secs(1), ..settings(&[double.address()]) }
+}
+
+fn units(told: &Told) -> Vec<&str> {
+    told.states.iter().map(|state| &*state.unit).collect()
+}
+
+fn asked(double: &Double, words: &str) -> usize {
+    double.paths().iter().filter(|path| path.contains(words)).count()
+}
+
+fn assert_only_gets(double: &Double) {
+    let requests = double.seen().requests;
+    assert!(requests.iter().all(|request| request.starts_with("GET ")), "{requests:?}");
+}
+
+#[tokio::test]
+async fn what_is_no_registry_is_an_error_and_no_empty_cluster() {
+    let reply = || Reply::of(CLUSTER, 7, &tree(&[state("a.service", "running", 5)]));
+    let json = |body: &Value| Reply::of(CLUSTER, 7, body).whole();
+    let raw = |head: &str, body: &str| {
+        Answer::Raw(format!("HTTP/1.1 {head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes())
+    };
+    let late = "etcd at URL gave no whole answer within 1 s (--poll-timeout)";
+    let no_fleet = "there is no fleet in etcd at URL: no key /_coreos.com/fleet";
+    let not_etcd = "what listens at URL does not answer like etcd's v2 API: ";
+    let deep = format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000));
+    let somebody_elses =
+        json!({"node": {"key": PREFIX, "dir": true, "nodes": [{"key": format!("{PREFIX}/pizza"), "value": "x"}]}});
+    let cases: Vec<(Answer, String, bool)> = vec![
+        (reply().truncated(), "etcd at URL broke off: ".into(), false),
+        (Answer::Close, "etcd at URL broke off: ".into(), false),
+        (reply().dripping(Duration::from_millis(20)), late.into(), false),
+        (reply().silent(), late.into(), false),
+        (Answer::Hang, late.into(), false),
+        (
+            Reply::error(CLUSTER, 7, 300).whole(),
+            "etcd at URL answers HTTP 500 Internal Server Error: Raft Internal Error".into(),
+            false,
+        ),
+        (raw("502 Bad Gateway", "<html>no</html>"), "etcd at URL answers HTTP 502 Bad Gateway".into(), false),
+        (raw("200 OK\r\nX-Etcd-Index: 1", &deep), format!("{not_etcd}recursion limit exceeded"), true),
+        (json(&json!({"machines": []})), format!("{not_etcd}missing field `node`"), true),
+        (json(&json!({"node": "/"})), format!("{not_etcd}invalid type: string"), true),
+        (raw("200 OK", "<html>Welcome to nginx!</html>"), format!("{not_etcd}it has no X-Etcd-Index"), true),
+        (Answer::Raw(b"SSH-2.0-OpenSSH_9.2\r\n".to_vec()), not_etcd.into(), true),
+        (
+            Reply::without_v2().whole(),
+            "etcd at URL has no v2 API (HTTP 404), which fleet needs: start etcd with --enable-v2=true".into(),
+            true,
+        ),
+        (Reply::error(CLUSTER, 7, 100).whole(), no_fleet.into(), false),
+        (json(&somebody_elses), format!("{no_fleet}/machines or "), false),
+        (json(&json!({"node": {"key": PREFIX, "value": "x"}})), format!("{no_fleet}/machines or "), false),
+    ];
+    join_all(cases.into_iter().map(|(answer, sentence, is_unusable)| async move {
+        let mut answer = Some(answer);
+        // The first decides; whatever comes later comes too late.
+        let double = Double::tcp(move |_: &str| answer.take().unwrap_or(Answer::Hang)).await;
+        let mut watched = Source::new(within_a_second(&double)).unwrap().start();
+        let error = first_error(timeout(Duration::from_secs(5), watched.next()).await.expect("it is said in time"));
+        let text = error.to_string();
+        assert!(text.starts_with(&sentence.replace("URL", double.address())), "{sentence}: {text}");
+        assert_eq!(error.is_unusable(), is_unusable, "{text}");
+        assert_only_gets(&double);
+    }))
+    .await;
+}
+
+fn first_error(said: Said) -> SourceError {
+    match said {
+        Said::Report(report) => report.outcome.expect_err("no reading"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_registry_that_has_no_end_is_given_up() {
+    let head = format!("HTTP/1.1 200 OK\r\nX-Etcd-Index: 7\r\nContent-Length: {}\r\n\r\n", u64::MAX / 2);
+    let flood = move |_: &str| Answer::Raw([head.as_bytes(), &vec![b' '; 257 << 20]].concat());
+    let double = Double::tcp(flood).await;
+    let error = first_error(next(&mut watch(&[double.address()])).await);
+    assert_eq!(
+        error.to_string(),
+        format!("etcd at {} has more than 256 MiB below {PREFIX}: gave up", double.address())
+    );
+}
+
+#[tokio::test]
+async fn a_watch_that_goes_wrong_is_told_in_the_log_and_followed_by_a_whole_reading() {
+    let reply = || Reply::of(CLUSTER, 7, &event("b.service", 8));
+    let text = event("b.service", 8).to_string();
+    let half = &text[..text.len() / 2];
+    let late = "etcd at URL gave no whole answer within 1 s (--poll-timeout)";
+    let not_etcd = "what listens at URL does not answer like etcd's v2 API: ";
+    let cases: Vec<(Answer, String)> = vec![
+        (reply().truncated(), "etcd at URL broke off: ".into()),
+        (Answer::Raw(chunk(7, half).into_bytes()), "etcd at URL broke off: ".into()),
+        // Whole as an answer, and still not all of it.
+        (Answer::Whole(format!("{}0\r\n\r\n", chunk(7, half)).into_bytes()), format!("{not_etcd}EOF while parsing")),
+        (Answer::Stall(chunk(7, half).into_bytes()), late.into()),
+        (reply().dripping(Duration::from_millis(20)), late.into()),
+        (
+            Answer::Raw(chunk(7, &"x".repeat(17 << 20)).into_bytes()),
+            "etcd at URL has more than 16 MiB below /_coreos.com/fleet: gave up".into(),
+        ),
+        (
+            Answer::Whole(format!("{}0\r\n\r\n", chunk(7, "{\"action\":\"get\"}\n")).into_bytes()),
+            format!("{not_etcd}missing field `node`"),
+        ),
+        (Reply { head: None, ..reply() }.whole(), format!("{not_etcd}it has no X-Etcd-Index")),
+        (Reply::error(CLUSTER, 7, 300).whole(), "etcd at URL answers HTTP 500 Internal Server Error: Raft".into()),
+        (Reply::error(CLUSTER, 7, 300).silent(), late.into()),
+        (Reply::without_v2().whole(), "etcd at URL has no v2 API (HTTP 404)".into()),
+        (Reply::error(CLUSTER, 7, 401).whole(), "etcd at URL has forgotten what came after index 7".into()),
+        (Reply::of(CLUSTER, 3, &json!({})).whole(), "etcd at URL has a lower index than it had".into()),
+    ];
+    let log = &Log::listen();
+    join_all(cases.into_iter().map(|(answer, sentence)| async move {
+        let mut answer = Some(answer);
+        let whole = || Reply::of(CLUSTER, 7, &tree(&[state("a.service", "running", 5)])).whole();
+        let double = Double::tcp(etcd(whole, move |_| answer.take().unwrap_or(Answer::Hang))).await;
+        let mut watched = Source::new(within_a_second(&double)).unwrap().start();
+        let again = async {
+            let is_whole = |request: &String| request.contains("?recursive=true");
+            double.until(|seen| seen.requests.iter().filter(|request| is_whole(request)).count() == 2).await;
+            assert_eq!(log.lines(&[&sentence.replace("URL", double.address())]).len(), 1, "{sentence}");
+        };
+        let readings = until(&mut watched, |told| {
+            assert_eq!(units(told), ["a.service"], "{sentence}");
+            false
+        });
+        tokio::select! {
+            again = timeout(Duration::from_secs(15), again) => again.expect("it asks again"),
+            _ = readings => unreachable!(),
+        }
+        assert_only_gets(&double);
+    }))
+    .await;
+}
+
+#[tokio::test]
+async fn another_cluster_and_a_past_are_begun_anew() {
+    for (cluster, index) in [(ANOTHER_CLUSTER, 900), (CLUSTER, 50)] {
+        let mut trees = [(CLUSTER, 100, "old.service"), (cluster, index, "new.service")].into_iter();
+        let whole = move || match trees.next() {
+            Some((cluster, index, unit)) => Reply::of(cluster, index, &tree(&[state(unit, "running", 5)])).whole(),
+            None => Answer::Hang,
+        };
+        let mut closed = false;
+        let watches = move |_: &str| if std::mem::replace(&mut closed, true) { Answer::Hang } else { Answer::Close };
+        let (log, double) = (Log::listen(), Double::tcp(etcd(whole, watches)).await);
+        let mut watched = watch(&[double.address()]);
+        loop {
+            match next(&mut watched).await {
+                Said::Report(report) => match report.outcome {
+                    Ok(Reading::Registry(told)) => assert_eq!(units(&told), ["old.service"]),
+                    other => panic!("{other:?}"),
+                },
+                Said::Began => break,
+                other => panic!("{other:?}"),
+            }
+        }
+        let told = until(&mut watched, |_| true).await;
+        assert_eq!((units(&told), told.index), (vec!["new.service"], index));
+        let warning = "is another cluster than before, or was put back";
+        assert_eq!(log.lines(&["WARN", double.address(), warning, &format!("index {index}, it was 100")]).len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn watches_that_end_after_each_event_tell_each_event_once() {
+    const LAST: u64 = 60;
+    for (keeps, is_live) in [(true, true), (true, false), (false, true), (false, false)] {
+        let watches = move |path: &str| {
+            let index: u64 = path.rsplit_once("waitIndex=").unwrap().1.parse().unwrap();
+            if index > LAST {
+                return Answer::Hang;
+            }
+            let text = format!("{}\n", event(&format!("unit-{index}.service"), index));
+            let answer = format!("{}0\r\n\r\n", chunk(if is_live { index - 1 } else { LAST }, &text)).into_bytes();
+            if keeps { Answer::Whole(answer) } else { Answer::Raw(answer) }
+        };
+        let whole = || Reply::of(CLUSTER, 10, &tree(&[])).whole();
+        let double = Double::tcp(etcd(whole, watches)).await;
+        let mut watched = watch(&[double.address()]);
+        let told = until(&mut watched, |told| told.index == LAST).await;
+        assert_eq!(told.states.len(), 50);
+        double.until(|seen| seen.requests.iter().any(|request| request.contains("waitIndex=61"))).await;
+        assert_eq!((asked(&double, "?recursive=true"), asked(&double, "wait=true")), (1, 51), "{keeps} {is_live}");
+        assert_eq!(asked(&double, "stream=true") > 0, is_live);
+    }
+}
+
+/// As etcd does it: a stream that begins behind has one event, and then none.
+#[tokio::test]
+async fn a_stream_is_left_whose_first_event_is_not_new() {
+    const LAST: u64 = 14;
+    let watches = |path: &str| {
+        let index: u64 = path.rsplit_once("waitIndex=").unwrap().1.parse().unwrap();
+        let text = format!("{}\n", event(&format!("unit-{index}.service"), index));
+        match path.contains("stream=true") {
+            // The first has just happened, and by the time of the next request so have all others.
+            false if index == 11 => Answer::Whole(format!("{}0\r\n\r\n", chunk(10, &text)).into_bytes()),
+            false if index <= LAST => Answer::Whole(format!("{}0\r\n\r\n", chunk(LAST, &text)).into_bytes()),
+            true if index <= LAST => Answer::Stall(chunk(LAST, &text).into_bytes()),
+            _ => Answer::Hang,
+        }
+    };
+    let double = Double::tcp(etcd(|| Reply::of(CLUSTER, 10, &tree(&[])).whole(), watches)).await;
+    let told = until(&mut watch(&[double.address()]), |told| told.index == LAST).await;
+    assert_eq!(units(&told), ["unit-11.service", "unit-12.service", "unit-13.service", "unit-14.service"]);
+    assert_eq!((asked(&double, "?recursive=true"), asked(&double, "stream=true")), (1, 1));
+}
+
+#[tokio::test]
+async fn what_the_watch_did_not_tell_is_counted_and_read() {
+    let there = |unit, modified| state(unit, "running", modified);
+    let mut first = true;
+    let whole = move || {
+        let states = match std::mem::replace(&mut first, false) {
+            true => [there("changed.service", 5), there("same.service", 6), there("went.service", 7)],
+            false => [there("changed.service", 8), there("came.service", 9), there("same.service", 6)],
+        };
+        Reply::of(CLUSTER, 10, &tree(&states)).whole()
+    };
+    let double = Double::tcp(etcd(whole, |_| Answer::Hang)).await;
+    let mut watched = Source::new(settings(&[double.address()])).unwrap().checked_each(Duration::from_secs(1)).start();
+    let differences = loop {
+        match next(&mut watched).await {
+            Said::Report(report) => match report.outcome {
+                Ok(Reading::Registry(told)) => {
+                    assert_eq!(units(&told), ["changed.service", "same.service", "went.service"]);
+                }
+                other => panic!("{other:?}"),
+            },
+            Said::Checked { differences } => break differences,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(differences, 3);
+    until(&mut watched, |told| units(told) == ["came.service", "changed.service", "same.service"]).await;
+    until(&mut watched, |_| asked(&double, "?recursive=true") == 4).await;
+    assert_only_gets(&double);
+}
