@@ -297,8 +297,8 @@ fn a_state_that_is_overdue_is_stale_before_it_expires() {
     let told = told("fleetd-restart");
     let verdicts = &watch("fleetd-restart", &told).verdicts;
     let verdicts = &verdicts[&("pinned.service".into(), "d2e8f4a10b6c4973b5d7e9f1a3c5b7d9".into())];
-    // Renewed last at 10.2 s, overdue from 35.7 s on, expired at 40.4 s.
-    assert_eq!(verdicts[3], (Duration::from_secs(36), Verdict::Stale));
+    // Renewed last at 10.2 s, overdue from 37.2 s on, expired at 40.4 s.
+    assert_eq!(verdicts[3], (Duration::from_secs(38), Verdict::Stale));
 }
 
 #[test]

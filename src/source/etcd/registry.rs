@@ -27,7 +27,7 @@ use crate::source::unit_file::{self, UnitOption};
 
 /// What is left of a state's time when its renewal is overdue. fleet renews it after half of its time (to v0.11) or four
 /// fifths (v1.0.0).
-const STATE_OVERDUE: f64 = 0.15;
+const STATE_OVERDUE: f64 = 0.1;
 /// The same for a machine, which fleet renews after half of its time.
 const MACHINE_OVERDUE: f64 = 0.25;
 /// An etcd that is not heard for so long stands still, as far as anybody knows. Its shell looks at it each 2 s.
@@ -625,7 +625,8 @@ mod tests {
         assert_eq!(clock.read(23).overdue, [(machine(), Duration::from_secs(23))]);
         clock.happens(24, "update", "machines/m1/object", Some(MACHINE), Some(30));
         assert_eq!(clock.read(25).overdue, []);
-        assert_eq!(clock.read(26).overdue, [(unit(), Duration::from_secs(26))]);
+        assert_eq!(clock.read(27).overdue, []);
+        assert_eq!(clock.read(28).overdue, [(unit(), Duration::from_secs(28))]);
         clock.happens(30, "expire", "states/a.service/m1", None, None);
         let told = clock.read(30);
         assert_eq!((told.states.len(), told.expired, told.overdue.len()), (0, vec![unit()], 0));
@@ -635,9 +636,9 @@ mod tests {
     #[test]
     fn what_was_given_less_time_is_overdue_sooner() {
         let mut clock = Clock::new();
-        clock.happens(10, "set", "states/a.service/m1", Some(STATE), Some(10));
-        assert_eq!(clock.read(18).overdue, []);
-        assert_eq!(clock.read(19).overdue, [(unit(), Duration::from_secs(9))]);
+        clock.happens(1, "set", "states/a.service/m1", Some(STATE), Some(20));
+        assert_eq!(clock.read(19).overdue, []);
+        assert_eq!(clock.read(20).overdue, [(unit(), Duration::from_secs(19))]);
     }
 
     #[test]
