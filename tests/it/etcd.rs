@@ -1,6 +1,8 @@
 //! etcd: the source that watches it, and what its tests stand on.
 
 mod bed;
+mod daemon;
 mod misbehaving;
+mod tls;
 mod trouble;
 mod watched;

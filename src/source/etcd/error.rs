@@ -104,8 +104,15 @@ pub enum TlsError {
         problem: String,
     },
     /// Certificate and key do not belong together.
-    #[error("etcd_cert and etcd_key cannot be used together: {0}")]
-    Pair(String),
+    #[error("etcd_key = {:?} does not belong to etcd_cert = {:?}: {problem}", .key.display(), .cert.display())]
+    Pair {
+        /// The file of the certificate.
+        cert: PathBuf,
+        /// The file of the key.
+        key: PathBuf,
+        /// Why.
+        problem: String,
+    },
     /// The host has no certificates of authorities.
     #[error("this host has no certificates of authorities to believe etcd's from: name them with --etcd-ca")]
     NoAuthorities,

@@ -188,7 +188,7 @@ impl Line {
                 EtcdError::Status { endpoint, status, message }
             }
             None if status == StatusCode::NOT_FOUND => EtcdError::NoV2(endpoint),
-            None => EtcdError::Status { endpoint, status, message: String::new() },
+            None => EtcdError::Status { endpoint, status, message: words(&body) },
         };
         Ok((refusal, error))
     }
@@ -206,5 +206,14 @@ impl Line {
             }
         }
         Ok(body)
+    }
+}
+
+/// What a body says that is not etcd's, if it is for people: its first line, and no HTML.
+fn words(body: &[u8]) -> String {
+    let line = body.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    match str::from_utf8(line) {
+        Ok(line) if line.len() <= 200 && !line.contains('<') => line.trim().to_owned(),
+        _ => String::new(),
     }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
 
@@ -18,12 +18,19 @@ use super::error::TlsError;
 pub(super) fn configuration(tls: &Tls) -> Result<Arc<ClientConfig>, TlsError> {
     let provider = Arc::new(crypto::ring::default_provider());
     let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let builder = versions.map_err(|error| TlsError::Pair(error.to_string()))?.with_root_certificates(roots(tls)?);
+    let builder = versions.expect("ring has ciphers for these versions").with_root_certificates(roots(tls)?);
     let configuration = match (&tls.cert, &tls.key) {
         (Some(cert), Some(key)) => {
-            let private = PrivateKeyDer::from_pem_file(key).map_err(|error| file("etcd_key", key, &error))?;
+            let private = PrivateKeyDer::from_pem_file(key).map_err(|error| match error {
+                pem::Error::NoItemsFound => file("etcd_key", key, &"there is no private key in it"),
+                error => file("etcd_key", key, &error),
+            })?;
             let chain = certificates("etcd_cert", cert)?;
-            builder.with_client_auth_cert(chain, private).map_err(|error| TlsError::Pair(error.to_string()))?
+            builder.with_client_auth_cert(chain, private).map_err(|error| TlsError::Pair {
+                cert: cert.clone(),
+                key: key.clone(),
+                problem: error.to_string(),
+            })?
         }
         _ => builder.with_no_client_auth(),
     };

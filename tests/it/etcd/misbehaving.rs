@@ -88,7 +88,7 @@ async fn what_is_no_registry_is_an_error_and_no_empty_cluster() {
     let late = "etcd at URL gave no whole answer within 1 s (--poll-timeout)";
     let no_fleet = "there is no fleet in etcd at URL: no key /_coreos.com/fleet";
     let not_etcd = "what listens at URL does not answer like etcd's v2 API: ";
-    let deep = format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000));
+    let deep = format!("{{\"node\":{}", "{\"nodes\":[".repeat(100_000));
     let somebody_elses =
         json!({"node": {"key": PREFIX, "dir": true, "nodes": [{"key": format!("{PREFIX}/pizza"), "value": "x"}]}});
     let cases: Vec<(Answer, String, bool)> = vec![

@@ -42,7 +42,7 @@ fn within(timeout: Duration, urls: &[&str]) -> Settings {
 }
 
 /// The next failure. Only readings may come before it, and none without rows.
-async fn failure(watched: &mut Watched) -> String {
+pub async fn failure(watched: &mut Watched) -> String {
     loop {
         match next(watched).await {
             Said::Report(report) => match report.outcome {

@@ -40,15 +40,31 @@ pub struct Etcd {
     port: u16,
     directory: TempDir,
     client: Client<HttpConnector, Full<Bytes>>,
+    encrypted: Option<Encrypted>,
+}
+
+/// How an etcd is also spoken to over TLS, by clients that show a certificate.
+#[derive(Clone)]
+pub struct Encrypted {
+    pub port: u16,
+    /// Its own certificate and key, and the authority of its clients', as files in PEM.
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+    pub authority: PathBuf,
 }
 
 impl Etcd {
     /// Starts one and waits until it answers. None where etcd is not installed; under CI that is a failure.
     pub async fn start() -> Option<Self> {
+        Self::start_with(None).await
+    }
+
+    /// The same, which listens for TLS too.
+    pub async fn start_with(encrypted: Option<Encrypted>) -> Option<Self> {
         loop {
-            let mut etcd =
-                Self { process: None, port: free_port(), directory: TempDir::new().unwrap(), client: client() };
-            match Running::start(etcd.port, etcd.directory.path()) {
+            let (directory, client) = (TempDir::new().unwrap(), client());
+            let mut etcd = Self { process: None, port: free_port(), directory, client, encrypted: encrypted.clone() };
+            match Running::start(etcd.port, etcd.directory.path(), etcd.encrypted.as_ref()) {
                 Ok(process) => etcd.process = Some(process),
                 Err(error) if error.kind() == ErrorKind::NotFound => {
                     cannot_run("etcd is not there; it is in Debian's package etcd-server");
@@ -82,7 +98,7 @@ impl Etcd {
     pub async fn restart(&mut self) {
         self.stop_hard();
         self.client = client();
-        self.process = Some(Running::start(self.port, self.directory.path()).unwrap());
+        self.process = Some(Running::start(self.port, self.directory.path(), self.encrypted.as_ref()).unwrap());
         assert!(self.answers().await, "etcd has ended: {}", self.log());
     }
 
@@ -257,13 +273,18 @@ const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.')
 struct Running(Child);
 
 impl Running {
-    fn start(port: u16, directory: &Path) -> std::io::Result<Self> {
-        let client = format!("http://{}:{port}", Ipv4Addr::LOCALHOST);
+    fn start(port: u16, directory: &Path, encrypted: Option<&Encrypted>) -> std::io::Result<Self> {
+        let mut client = format!("http://{}:{port}", Ipv4Addr::LOCALHOST);
         // Nobody ever connects as a peer, so it may be any port; the announced one is a name.
         let (peer, announced) = (format!("http://{}:0", Ipv4Addr::LOCALHOST), "http://127.0.0.1:1");
         let name = name(directory);
         let log = OpenOptions::new().create(true).append(true).open(directory.join(LOG))?;
         let mut command = Command::new("etcd");
+        if let Some(Encrypted { port, certificate, key, authority }) = encrypted {
+            client += &format!(",https://{}:{port}", Ipv4Addr::LOCALHOST);
+            command.arg("--client-cert-auth").arg("--cert-file").arg(certificate).arg("--key-file").arg(key);
+            command.arg("--trusted-ca-file").arg(authority);
+        }
         command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin").stdin(Stdio::null());
         command.stdout(log.try_clone()?).stderr(log).args(["--logger", "zap", "--log-level", "error"]);
         command.args(["--enable-v2=true", "--enable-grpc-gateway=false", "--name", &name, "--data-dir"]);
@@ -297,7 +318,7 @@ fn client() -> Client<HttpConnector, Full<Bytes>> {
 
 /// A port that is free now. It is below those that Linux gives away by itself, so nobody gets it by chance while etcd
 /// starts, or is down for a restart.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     loop {
         let port = fastrand::u16(15_000..32_000);
         if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {

@@ -1,0 +1,171 @@
+//! The whole program with the source `etcd`.
+
+use rustix::process::Signal;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::support::etcd::{Double, Etcd, Node, PREFIX, Reply, registry};
+use crate::support::{Daemon, Double as Fleetctl, Program};
+
+/// The registry of a fleet that does not expire while a test runs.
+fn fleet() -> Node {
+    fn prolong(node: &mut Node) {
+        node.ttl = node.ttl.map(|_| 600);
+        node.nodes.iter_mut().for_each(prolong);
+    }
+    let mut fleet = registry("v1.0.0");
+    prolong(&mut fleet);
+    fleet
+}
+
+async fn etcd() -> Option<Etcd> {
+    let etcd = Etcd::start().await?;
+    etcd.fill(&fleet()).await;
+    Some(etcd)
+}
+
+fn port(url: &str) -> &str {
+    url.rsplit_once(':').unwrap().1
+}
+
+/// The program with `-e`, and a fleetctl where it looks for one.
+fn with_endpoint(url: &str, fleetctl: &Fleetctl) -> Program {
+    let path = format!("{}:/usr/bin:/bin", fleetctl.command().parent().unwrap().display());
+    Program::new(&["-e", "127.0.0.1", "--endpoint-port", port(url)]).environment("PATH", path)
+}
+
+async fn until_ready(daemon: &Daemon) {
+    daemon.log.first("first reading: ").await;
+    assert_eq!(daemon.get("/readyz").await.0, 200);
+}
+
+/// Why it is not ready.
+async fn reason(daemon: &Daemon) -> String {
+    daemon.log.first("fleet cannot be read: ").await;
+    let (status, ready) = daemon.get("/readyz").await;
+    assert_eq!(status, 503);
+    ready["reason"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn with_an_endpoint_etcd_is_watched_if_it_can_be_and_says_so() {
+    let Some(etcd) = etcd().await else { return };
+    let (url, fleetctl) = (etcd.url(), Fleetctl::new("v1.0.0"));
+    let mut daemon = with_endpoint(&url, &fleetctl).start().await;
+    let why = "it speaks version 2 of its API (--source fleetctl goes through fleetctl)";
+    daemon.log.first(&format!("watching fleet's registry in etcd at {url}: {why}")).await;
+    until_ready(&daemon).await;
+    let status = daemon.notices.first("STATUS=etcd v3.").await;
+    let (machines, units) = (daemon.get("/v2/state").await.1, fleetctl.calls().len());
+    let machines = machines["machines"].as_array().unwrap().len();
+    assert!(status.contains(&format!(": {machines} machines, ")) && machines > 0, "{status}");
+    assert_eq!(units, 0, "fleetctl was asked too");
+    daemon.stop(Signal::TERM).await;
+
+    let daemon = Program::asking(&fleetctl, &["-e", "127.0.0.1", "--endpoint-port", port(&url)]).start().await;
+    daemon.log.first("as was asked for (-c, -e or -t)").await;
+    daemon.notices.first("STATUS=fleetctl v1.0.0: 4 machines").await;
+    assert_eq!(daemon.log.count("etcd"), 0, "{:?}", daemon.log.all());
+}
+
+#[tokio::test]
+async fn an_etcd_without_v2_is_no_source() {
+    let (server, fleetctl) = (Double::tcp(|_: &str| Reply::without_v2().whole()).await, Fleetctl::new("v1.0.0"));
+    let no_v2 = format!("etcd at {} has no v2 API (HTTP 404), which fleet needs: ", server.address());
+    let daemon = with_endpoint(server.address(), &fleetctl).start().await;
+    let line = daemon.log.first("reading fleet through fleetctl: ").await;
+    assert!(line.contains(&format!("as was asked for (-e), and not watching etcd itself: {no_v2}")), "{line}");
+    until_ready(&daemon).await;
+
+    for arguments in [
+        ["--source", "etcd", "-e", "127.0.0.1", "--endpoint-port", port(server.address())].as_slice(),
+        &["--etcd", server.address()],
+    ] {
+        let (code, said, _) = Program::new(arguments).end().await;
+        assert_eq!(code, 78, "{said}");
+        assert!(said.contains(&no_v2), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn it_starts_without_etcd_and_is_ready_when_etcd_is() {
+    let Some(mut etcd) = etcd().await else { return };
+    etcd.stop_hard();
+    let (url, fleetctl) = (etcd.url(), Fleetctl::new("v1.0.0"));
+    let daemon = with_endpoint(&url, &fleetctl).start().await;
+    daemon.notices.first("READY=1").await;
+    daemon.log.first("it has not answered yet (--source fleetctl goes through fleetctl)").await;
+    let reason = reason(&daemon).await;
+    assert!(reason.contains(&format!("etcd at {url} refuses the connection: ")), "{reason}");
+    etcd.restart().await;
+    until_ready(&daemon).await;
+}
+
+#[tokio::test]
+async fn an_etcd_without_a_fleet_is_waited_for() {
+    let Some(etcd) = Etcd::start().await else { return };
+    let (url, fleetctl) = (etcd.url(), Fleetctl::new("v1.0.0"));
+    let daemon = with_endpoint(&url, &fleetctl).start().await;
+    daemon.log.first("it speaks version 2 of its API").await;
+    let reason = reason(&daemon).await;
+    assert!(reason.contains(&format!("there is no fleet in etcd at {url}: no key {PREFIX}; ")), "{reason}");
+    etcd.fill(&fleet()).await;
+    until_ready(&daemon).await;
+}
+
+/// What the page shows, times aside.
+async fn shown(daemon: &Daemon) -> [Vec<Value>; 2] {
+    let mut state = daemon.get("/v2/state").await.1;
+    ["machines", "units"].map(|list| {
+        let mut rows = state[list].as_array_mut().unwrap().clone();
+        for row in rows.iter_mut().filter_map(Value::as_object_mut) {
+            row.retain(|column, _| !column.contains("since") && column != "seen");
+        }
+        rows
+    })
+}
+
+#[tokio::test]
+async fn a_registry_that_was_recorded_is_replayed() {
+    let Some(etcd) = etcd().await else { return };
+    let (directory, url) = (TempDir::new().unwrap(), etcd.url());
+    let recording = directory.path().join("recording.jsonl");
+    let recording = recording.to_str().unwrap();
+    let mut daemon = Program::new(&["--etcd", &url, "--record", recording]).start().await;
+    until_ready(&daemon).await;
+    let live = shown(&daemon).await;
+    let leaders: Vec<_> = live[0].iter().filter(|machine| machine["leader"] == true).collect();
+    assert_eq!(leaders.len(), 1, "{live:?}");
+    assert!(live[0].iter().all(|machine| machine["version"] == "1.0.0"), "{live:?}");
+    daemon.stop(Signal::TERM).await;
+
+    let daemon = Program::new(&["--replay", recording]).start().await;
+    daemon.log.first("the recording is over").await;
+    assert_eq!(shown(&daemon).await, live);
+    assert!(daemon.health().await["source"].as_str().unwrap().starts_with("recording of etcd v3."));
+}
+
+#[tokio::test]
+async fn a_reload_that_does_not_concern_etcd_leaves_the_watch_alone() {
+    let Some(mut etcd) = etcd().await else { return };
+    let (url, fleetctl) = (etcd.url(), Fleetctl::new("v1.0.0"));
+    let daemon = with_endpoint(&url, &fleetctl).start().await;
+    until_ready(&daemon).await;
+    daemon.configure("max_clients = 5\ngrace = 10\n");
+    daemon.reload().await;
+    daemon.log.first("the configuration was read again").await;
+    assert_eq!(daemon.log.count("watching fleet's registry in etcd v3."), 1);
+    // Down as it is, it is still the one that is watched.
+    etcd.stop_hard();
+    daemon.log.first("fleet cannot be read: ").await;
+    daemon.reload().await;
+    daemon.log.nth(2, "the configuration was read again").await;
+    assert_eq!(daemon.log.count("watching fleet's registry in etcd at"), 1);
+    etcd.restart().await;
+    daemon.log.first("fleet can be read again").await;
+
+    daemon.configure("etcd_prefix = '/another/fleet'\n");
+    daemon.reload().await;
+    daemon.log.nth(2, "watching fleet's registry in etcd at").await;
+    daemon.log.first("no key /another/fleet").await;
+}
