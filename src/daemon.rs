@@ -25,7 +25,7 @@ use crate::server::listen::{ListenError, OpenFiles, listen};
 use crate::server::{self, Server, Timing};
 use crate::source::api::{Address, Api};
 use crate::source::etcd::error::EtcdErrors;
-use crate::source::etcd::{self, Etcd};
+use crate::source::etcd::{self, Etcd, Tls};
 use crate::source::fleetctl::{self, Connection, Fleetctl};
 use crate::source::polled::{Polled, Schedule};
 use crate::source::recording::Recorder;
@@ -284,7 +284,9 @@ impl Daemon {
         let (config, _) = config::load(cli, environment).map_err(|errors| Failure::Config(errors.to_string()))?;
         let settings = server_settings(&config, self.files)?;
         let (choice, why) = Choice::of(&config).await;
-        let same_source = choice == self.choice && schedule(&config) == schedule(&self.config);
+        // What is in the files may have changed.
+        let same_choice = choice == self.choice && !matches!(&choice, Choice::Etcd(it) if it.tls != Tls::default());
+        let same_source = same_choice && schedule(&config) == schedule(&self.config);
         let source = if same_source { None } else { Some((choice.open(&config)?, why)) };
         let recorder = open_recorder(config.record.as_deref())?;
         Ok(Next { config, settings, choice, source, recorder })

@@ -5,7 +5,8 @@
 //! ```text
 //! fleetctl child ── source::table ┐
 //! fleet.sock HTTP ─ source::wire  ├─► Reading ─► cluster (merge, judge, diff) ─► feed (encode once) ─► watch ─► session ─► browser
-//! recording ─────── source::replay┘                         └─► journal, metrics, history              (one per client)
+//! etcd's keys ─────── source::etcd┤                         └─► journal, metrics, history              (one per client)
+//! recording ─────── source::replay┘
 //! ```
 //!
 //! A session never asks a source for anything, and a source never knows a client. [`daemon`] is the only place where all

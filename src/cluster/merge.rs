@@ -343,7 +343,9 @@ impl Cluster {
             }
         }
         self.lose_machines(read.ended, events);
-        self.take_overdue(&registry.overdue.into_iter().collect(), read.ended, events);
+        // Right after an outage of etcd many are, and not through their own fault.
+        let overdue = if self.is_unsettled(read.ended) { Vec::new() } else { registry.overdue };
+        self.take_overdue(&overdue.into_iter().collect(), read.ended, events);
     }
 
     /// A machine whose key has expired is lost; one whose fleetd took the key away may be back in no time.

@@ -726,7 +726,10 @@ fn an_etcd_that_was_away_makes_no_machine_lost() {
         expired: all(&["m2", "m3", "m4"]),
         ..registry()
     };
+    let late = Heartbeat::Machine("m1".into());
+    let bare = Registry { overdue: vec![(late, Duration::from_secs(30))], ..bare };
     assert_eq!(watch.told(80, &bare), ["source_back"]);
+    assert_eq!(watch.member("m1").silent_since, None);
     assert_eq!(watch.told(83, &bare), ["source_suspect"]);
     assert_eq!(watch.told(90, &registry()), [""; 0]);
     assert_eq!(watch.count("gone") + watch.count("machine_lost"), 0);

@@ -208,7 +208,7 @@ fn a_machine_has_its_version_whether_it_leads_and_since_when_it_is_silent() {
         version: version.map(Into::into),
     };
     let registry = Registry {
-        machines: [machine("m1", Some("v1.0.0")), machine("m2", None)].into(),
+        machines: [machine("m1", Some("1.0.0")), machine("m2", None)].into(),
         leader: Some("m1".into()),
         overdue: vec![(Heartbeat::Machine("m2".into()), Duration::from_secs(23))],
         ..Registry::default()
@@ -216,7 +216,7 @@ fn a_machine_has_its_version_whether_it_leads_and_since_when_it_is_silent() {
     bench.read(Reading::Registry(registry));
     let state: Value = serde_json::from_slice(&bench.last().state(0, bench.now).concat()).unwrap();
     let expected = serde_json::json!([
-        {"machine": "m1", "version": "v1.0.0", "leader": true, "since": 100_000, "since_seen": false},
+        {"machine": "m1", "version": "1.0.0", "leader": true, "since": 100_000, "since_seen": false},
         {"machine": "m2", "silent_since": 77_000, "since": 100_000, "since_seen": false},
     ]);
     assert_eq!(state["machines"], expected);

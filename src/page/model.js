@@ -46,8 +46,6 @@ export const AGES = {
 export const capital = (sentence) => (sentence.startsWith("fleet") ? sentence : sentence.charAt(0).toUpperCase() + sentence.slice(1));
 export const plural = (count, noun) => `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
 export const shortId = (id) => id?.slice(0, 8);
-/** The version of fleet, which its machines write with a `v` or without. */
-export const fleetVersion = (version) => version?.replace(/^v/, "");
 export const shortHash = (hash) => hash?.slice(0, 7);
 
 /** What is read of fleet, as words. */
@@ -257,7 +255,7 @@ export function parseSort(sort) {
 /** How often each version of fleet is there, the most frequent first; of those that are equally so, the newest. */
 export function fleetVersions(machines) {
   const present = [...machines.values()].filter((machine) => machine.version && !machine.lost_since);
-  const counts = [...tally(present.map((machine) => fleetVersion(machine.version)))];
+  const counts = [...tally(present.map((machine) => machine.version))];
   return counts.sort(([a, countOfA], [b, countOfB]) => countOfB - countOfA || names.compare(b, a));
 }
 
@@ -283,7 +281,6 @@ export function machineCards(cluster, query) {
   const shown = terms.length ? sorted.filter((card) => card.found.length || matches(terms, machineSubject(card))) : sorted;
   for (const card of shown) {
     card.found.sort(byVerdict);
-    card.version = fleetVersion(card.version);
     card.usual = usual;
     card.share = card.units.length / busiest;
     card.tones = [...tally(card.units.map((row) => row.tone))].map(([tone, count]) => ({ tone, count }));

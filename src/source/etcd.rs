@@ -194,7 +194,7 @@ impl Watching {
         let mut backoff = BACKOFF[0];
         let mut errors = Vec::new();
         for endpoint in members.iter().cycle() {
-            self.promise.next_by(Instant::now() + backoff + self.etcd.settings.timeout * 2);
+            self.promise.next_by(Instant::now() + self.etcd.settings.timeout * 2);
             match self.begin(endpoint).await {
                 Ok(line) => {
                     errors.clear();
@@ -216,6 +216,7 @@ impl Watching {
                     self.say(Said::Report(Report { topics, at, took, outcome })).await;
                 }
             }
+            self.promise.next_by(Instant::now() + backoff + self.etcd.settings.timeout * 2);
             sleep(backoff.mul_f64(0.75 + fastrand::f64() / 4.0)).await;
             backoff = (backoff * 2).min(BACKOFF[1]);
         }
@@ -246,7 +247,8 @@ impl Watching {
             self.say(Said::Began).await;
         }
         self.cluster = cluster;
-        self.registry.load(tree, index, begun.into_std());
+        // Their lives were told at the beginning of the answer; nobody is to be called late for what it took.
+        self.registry.load(tree, index, Instant::now().into_std());
         info!("watching fleet's registry in {name} at {endpoint}: {} keys at index {index}", self.registry.keys());
         let report = report(&mut self.registry, begun.elapsed());
         self.say(Said::Report(report)).await;

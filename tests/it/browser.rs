@@ -59,7 +59,7 @@ impl Recording {
         recording.line(&json!({
             "t": 0.0, "topic": "registry", "leader": WEB, "files": files, "states": states, "machines": [
                 {"id": WEB, "ip": "10.0.0.1", "metadata": "region=us-west,role=web", "version": "1.0.0"},
-                {"id": DB, "ip": "10.0.0.2", "metadata": "role=db", "version": "v1.0.0"},
+                {"id": DB, "ip": "10.0.0.2", "metadata": "role=db", "version": "1.0.0"},
                 {"id": OLD, "ip": "10.0.0.3", "version": "0.11.8"},
             ],
         }));

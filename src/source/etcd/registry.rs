@@ -27,7 +27,7 @@ use crate::source::unit_file::{self, UnitOption};
 
 /// What is left of a state's time when its renewal is overdue. fleet renews it after half of its time (to v0.11) or four
 /// fifths (v1.0.0).
-const STATE_OVERDUE: f64 = 0.15;
+const STATE_OVERDUE: f64 = 0.1;
 /// The same for a machine, which fleet renews after half of its time.
 const MACHINE_OVERDUE: f64 = 0.25;
 
@@ -199,6 +199,8 @@ impl Registry {
         } else {
             let meaning = kind.meaning(&value);
             self.changed.note(&meaning);
+            // A unit file's key is the hash of its text: that never changes, and nobody need keep it.
+            let value = if matches!(kind, Kind::File) { String::new() } else { value };
             let entry = Entry { value: value.into(), modified: node.modified_index, lease, meaning };
             if let Some(before) = self.entries.insert(key.to_owned(), entry) {
                 self.changed.note(&before.meaning);
@@ -482,7 +484,8 @@ fn machines(entries: &BTreeMap<String, Entry>) -> Vec<Machine> {
             id: object.id.as_str().into(),
             ip: filled(Some(&object.public_ip)),
             metadata: metadata(&pairs),
-            version: filled(Some(&object.version)),
+            // With a `v` since 0.12.
+            version: filled(object.version.strip_prefix('v').or(Some(&object.version))),
         }
     };
     objects.map(machine).collect()
@@ -593,7 +596,8 @@ mod tests {
         assert_eq!(clock.read(23).overdue, [(machine(), Duration::from_secs(23))]);
         clock.happens(24, "update", "machines/m1/object", Some(MACHINE), Some(30));
         assert_eq!(clock.read(25).overdue, []);
-        assert_eq!(clock.read(26).overdue, [(unit(), Duration::from_secs(26))]);
+        assert_eq!(clock.read(27).overdue, []);
+        assert_eq!(clock.read(28).overdue, [(unit(), Duration::from_secs(28))]);
         clock.happens(30, "expire", "states/a.service/m1", None, None);
         let told = clock.read(30);
         assert_eq!((told.states.len(), told.expired, told.overdue.len()), (0, vec![unit()], 0));
@@ -603,9 +607,9 @@ mod tests {
     #[test]
     fn what_was_given_less_time_is_overdue_sooner() {
         let mut clock = Clock::new();
-        clock.happens(10, "set", "states/a.service/m1", Some(STATE), Some(10));
-        assert_eq!(clock.read(18).overdue, []);
-        assert_eq!(clock.read(19).overdue, [(unit(), Duration::from_secs(9))]);
+        clock.happens(1, "set", "states/a.service/m1", Some(STATE), Some(20));
+        assert_eq!(clock.read(19).overdue, []);
+        assert_eq!(clock.read(20).overdue, [(unit(), Duration::from_secs(19))]);
     }
 
     #[test]
