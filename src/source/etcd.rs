@@ -20,6 +20,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
@@ -33,7 +34,7 @@ use error::{EtcdError, EtcdErrors, TlsError};
 use keys::Node;
 use line::Line;
 use registry::Registry;
-use watch::{End, Heard};
+use watch::{End, Seen};
 
 /// The least time between two readings. It bounds what a storm of changes costs, and nobody sees less.
 const GAP: Duration = Duration::from_millis(20);
@@ -258,9 +259,9 @@ impl Watching {
     /// Watches until that is over, for whatever reason.
     async fn go_on(&mut self, line: Line) {
         let (endpoint, key) = (line.endpoint().clone(), self.etcd.settings.prefix.clone());
-        let (sender, mut heard) = mpsc::channel(64);
-        let mut looking = pin!(watch::look(self.etcd.line(&endpoint), &key, self.etcd.check_interval, sender.clone()));
-        let mut watching = pin!(watch::watch(line, &key, self.registry.index(), sender));
+        let (sender, mut seen) = mpsc::channel(1);
+        let mut looking = pin!(watch::look(self.etcd.line(&endpoint), &key, self.etcd.check_interval, sender));
+        let mut watching = pin!(watch::watch(line, &key, self.registry.index()));
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut lives, mut is_due, mut said_at) = (true, false, Instant::now());
@@ -269,34 +270,32 @@ impl Watching {
         let mut check = None;
         loop {
             tokio::select! {
-                end = &mut watching => match end {
-                    End::Failed(error) => return info!("{error}"),
-                    End::Cleared => return info!(
+                Some(heard) = watching.next() => match heard {
+                    Ok(events) => {
+                        let now = Instant::now().into_std();
+                        events.into_iter().for_each(|event| self.registry.apply(event, now));
+                        (lives, is_due) = (true, is_due || self.registry.has_changed());
+                    }
+                    Err(End::Failed(error)) => return info!("{error}"),
+                    Err(End::Cleared) => return info!(
                         "etcd at {endpoint} has forgotten what came after index {} (it keeps 1,000 events)",
                         self.registry.index()
                     ),
-                    End::Anew => return info!("etcd at {endpoint} has a lower index than it had"),
+                    Err(End::Anew) => return info!("etcd at {endpoint} has a lower index than it had"),
                 },
                 error = &mut looking => return info!("{error}"),
-                Some(first) = heard.recv() => {
+                Some(seen) = seen.recv() => {
                     lives = true;
-                    for told in std::iter::once(first).chain(std::iter::from_fn(|| heard.try_recv().ok())) {
-                        match told {
-                            Heard::Events(events) => {
-                                let now = Instant::now().into_std();
-                                events.into_iter().for_each(|event| self.registry.apply(event, now));
-                            }
-                            Heard::Alive(_) if known > self.registry.index() => {
-                                return info!("{}", EtcdError::Silent(endpoint));
-                            }
-                            Heard::Alive(newest) => known = newest,
-                            Heard::CheckBegins => self.registry.begin_check(),
-                            Heard::Tree(tree, index) => {
-                                check = Some(Check { tree, index, until: Instant::now() + CATCH_UP });
-                            }
+                    match seen {
+                        Seen::Alive(_) if known > self.registry.index() => {
+                            return info!("{}", EtcdError::Silent(endpoint));
+                        }
+                        Seen::Alive(newest) => known = newest,
+                        Seen::CheckBegins => self.registry.begin_check(),
+                        Seen::Tree(tree, index) => {
+                            check = Some(Check { tree, index, until: Instant::now() + CATCH_UP });
                         }
                     }
-                    is_due |= self.registry.has_changed();
                 }
                 _ = ticks.tick() => is_due |= std::mem::take(&mut lives),
                 permit = async { sleep_until(said_at + GAP).await; self.said.reserve().await }, if is_due => {

@@ -9,8 +9,10 @@
 
 use std::time::Duration;
 
+use futures_util::stream::{self, Stream};
 use http_body_util::BodyExt;
 use hyper::StatusCode;
+use hyper::body::Incoming;
 use tokio::sync::mpsc::Sender;
 use tokio::time::{Instant, interval, sleep, timeout};
 
@@ -25,11 +27,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Bytes of one event. A value in etcd has a MiB at most.
 const MAX_EVENT: usize = 16 << 20;
 
-/// Something that was heard.
+/// What a look has seen.
 #[derive(Debug)]
-pub(super) enum Heard {
-    /// What happened, in order.
-    Events(Vec<Event>),
+pub(super) enum Seen {
     /// etcd lives. The newest thing that it is known to have, by its index.
     Alive(u64),
     /// The whole tree is about to be asked for, to compare.
@@ -55,35 +55,83 @@ impl From<EtcdError> for End {
     }
 }
 
-/// Watches what happens below a key after an index.
-pub(super) async fn watch(mut line: Line, key: &str, mut after: u64, heard: Sender<Heard>) -> End {
-    let mut caught_up = false;
-    loop {
-        match answer(&mut line, key, &mut after, caught_up, &heard).await {
-            Ok(is_caught_up) => caught_up = is_caught_up,
-            Err(end) => return end,
-        }
-    }
+/// What happens below a key after an index, as it is heard, until there is an end. It is polled by who listens, with no
+/// channel between: to wake somebody for each of hundreds of events a second costs more than to read them.
+pub(super) fn watch(line: Line, key: &str, after: u64) -> impl Stream<Item = Result<Vec<Event>, End>> {
+    let watch = Watch { line, key, after, has_caught_up: false, answer: None };
+    stream::try_unfold(watch, async |mut watch| Ok(Some((watch.next().await?, watch))))
 }
 
-/// Takes one answer, and returns whether there was nothing more to tell when it began.
-async fn answer(line: &mut Line, key: &str, after: &mut u64, stream: bool, heard: &Sender<Heard>) -> Result<bool, End> {
-    let stream_option = if stream { "&stream=true" } else { "" };
-    let path = format!("/v2/keys{key}?wait=true&recursive=true{stream_option}&waitIndex={}", *after + 1);
-    let response = line.send(&path).await?;
-    if response.status() != StatusCode::OK {
-        return Err(match line.refusal(key, response).await? {
-            (Some(Refusal { error_code: Refusal::INDEX_CLEARED, .. }), _) => End::Cleared,
-            (_, error) => error.into(),
-        });
+struct Watch<'a> {
+    line: Line,
+    key: &'a str,
+    after: u64,
+    /// Whether there was nothing more to tell when the last answer began.
+    has_caught_up: bool,
+    answer: Option<Answer>,
+}
+
+/// An answer that is under way.
+struct Answer {
+    body: Incoming,
+    events: Events,
+    is_stream: bool,
+    /// Whether there was something to tell when it began.
+    is_behind: bool,
+    any: bool,
+}
+
+impl Watch<'_> {
+    /// What happened next, at least one event.
+    async fn next(&mut self) -> Result<Vec<Event>, End> {
+        loop {
+            let mut answer = match self.answer.take() {
+                Some(answer) => answer,
+                None => self.ask().await?,
+            };
+            self.has_caught_up = !answer.is_behind;
+            let Some(happened) = self.hear(&mut answer).await? else {
+                if !answer.any {
+                    sleep(PAUSE).await;
+                }
+                continue;
+            };
+            let Some(last) = happened.last() else {
+                self.answer = Some(answer);
+                continue;
+            };
+            self.after = last.node.modified_index.max(self.after);
+            answer.any = true;
+            if !(answer.is_stream && answer.is_behind) {
+                self.answer = Some(answer);
+            }
+            return Ok(happened);
+        }
     }
-    let index = line.head(&response)?.index;
-    if index < *after {
-        return Err(End::Anew);
+
+    /// Asks for what comes next, as a stream if it has caught up.
+    async fn ask(&mut self) -> Result<Answer, End> {
+        let (line, key, is_stream) = (&mut self.line, self.key, self.has_caught_up);
+        let stream_option = if is_stream { "&stream=true" } else { "" };
+        let path = format!("/v2/keys{key}?wait=true&recursive=true{stream_option}&waitIndex={}", self.after + 1);
+        let response = line.send(&path).await?;
+        if response.status() != StatusCode::OK {
+            return Err(match line.refusal(key, response).await? {
+                (Some(Refusal { error_code: Refusal::INDEX_CLEARED, .. }), _) => End::Cleared,
+                (_, error) => error.into(),
+            });
+        }
+        let index = line.head(&response)?.index;
+        if index < self.after {
+            return Err(End::Anew);
+        }
+        let is_behind = index > self.after;
+        Ok(Answer { body: response.into_body(), events: Events::default(), is_stream, is_behind, any: false })
     }
-    let is_behind = index > *after;
-    let (mut body, mut events, mut any) = (response.into_body(), Events::default(), false);
-    loop {
+
+    /// What the next piece of an answer says, which may be none yet; nothing if the answer is over.
+    async fn hear(&self, Answer { body, events, .. }: &mut Answer) -> Result<Option<Vec<Event>>, End> {
+        let line = &self.line;
         let frame = match events.pending() {
             0 => body.frame().await,
             // What has begun must end.
@@ -91,46 +139,33 @@ async fn answer(line: &mut Line, key: &str, after: &mut u64, stream: bool, heard
                 .await
                 .map_err(|_| EtcdError::Timeout(line.endpoint().clone(), line.timeout()))?,
         };
-        let Some(frame) = frame else { break };
+        let Some(frame) = frame else { return Ok(None) };
         let frame = frame.map_err(|error| line.broken_off(error))?;
-        let Some(data) = frame.data_ref() else { continue };
+        let Some(data) = frame.data_ref() else { return Ok(Some(Vec::new())) };
         let happened = events.take(data).map_err(|error| line.nonsense(&error))?;
         if events.pending() > MAX_EVENT {
-            return Err(EtcdError::TooLarge(line.endpoint().clone(), MAX_EVENT >> 20, key.to_owned()).into());
+            return Err(EtcdError::TooLarge(line.endpoint().clone(), MAX_EVENT >> 20, self.key.to_owned()).into());
         }
-        if let Some(last) = happened.last() {
-            *after = last.node.modified_index.max(*after);
-            any = true;
-            if heard.send(Heard::Events(happened)).await.is_err() {
-                return std::future::pending().await;
-            }
-            if stream && is_behind {
-                return Ok(false);
-            }
-        }
+        Ok(Some(happened))
     }
-    if !any {
-        sleep(PAUSE).await;
-    }
-    Ok(!is_behind)
 }
 
 /// Looks at etcd now and then: whether it lives, and, each `check_interval`, what it has.
-pub(super) async fn look(mut line: Line, key: &str, check_interval: Duration, heard: Sender<Heard>) -> EtcdError {
+pub(super) async fn look(mut line: Line, key: &str, check_interval: Duration, sender: Sender<Seen>) -> EtcdError {
     let mut ticks = interval(LOOK);
     let mut checked = Instant::now();
     loop {
         ticks.tick().await;
         let seen = if checked.elapsed() < check_interval {
-            is_alive(&mut line, key).await.map(Heard::Alive)
+            is_alive(&mut line, key).await.map(Seen::Alive)
         } else {
             checked = Instant::now();
             // Nobody hears it who is gone: then this is dropped at its next step.
-            let _ = heard.send(Heard::CheckBegins).await;
-            tree(&mut line, key).await.map(|(node, index, _)| Heard::Tree(node, index))
+            let _ = sender.send(Seen::CheckBegins).await;
+            tree(&mut line, key).await.map(|(node, index, _)| Seen::Tree(node, index))
         };
         match seen {
-            Ok(seen) => drop(heard.send(seen).await),
+            Ok(seen) => drop(sender.send(seen).await),
             Err(error) => return error,
         }
     }
