@@ -299,7 +299,7 @@ impl Daemon {
             self.source = source();
             info!("{why}");
         }
-        if next.choice != self.choice {
+        if !next.choice.is_of_same_cluster(&self.choice) {
             self.cluster.forget();
             self.began = false;
         }
@@ -402,6 +402,16 @@ impl Choice {
         let command = config.fleetctl.clone().unwrap_or_else(|| "fleetctl".to_owned());
         let why = format!("reading fleet through {command}: {why}");
         (Choice::Fleetctl { command, connection: config.connection.clone() }, why)
+    }
+
+    /// Whether it leads to the same cluster as another does, in the same way.
+    fn is_of_same_cluster(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Choice::Etcd(one), Choice::Etcd(two)) => {
+                one.prefix == two.prefix && one.endpoints.iter().any(|member| two.endpoints.contains(member))
+            }
+            _ => self == other,
+        }
     }
 
     /// Finds what is needed for it. Nothing is started yet.

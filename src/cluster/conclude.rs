@@ -1,7 +1,7 @@
 //! What follows from all that is known: which rows are gone, whether the source is to be doubted, and which units
 //! nobody reports. The rules themselves are in [`super::judge`].
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::judge::{self, Evidence};
 use super::merge::{Cluster, Doubt, Files, Key, RESTART, Row, text};
@@ -161,7 +161,12 @@ impl Cluster {
     /// they vanished, nothing is said yet: a machine may just have been shut down. The doubt ends when all are back, or
     /// when it has been fewer for the grace; the grace of those begins then.
     fn doubt_the_source(&mut self, at: Moment, settled: bool, events: &mut Vec<Event>) {
-        let missing = self.missing().filter(|(_, row)| self.is_wanted_here(row, settled)).count();
+        let wanted = || self.missing().filter(|(_, row)| self.is_wanted_here(row, settled));
+        let (expired, others): (Vec<_>, Vec<_>) =
+            wanted().partition(|(_, row)| row.missing.is_some_and(|missing| missing.expired));
+        // What expires on one machine alone is that machine's doing, and nobody else is to be doubted.
+        let machines: BTreeSet<_> = expired.iter().map(|(key, _)| &key.1).collect();
+        let missing = others.len() + if machines.len() > 1 { expired.len() } else { 0 };
         let of = self.rows.keys().filter(|key| key.1.is_some()).count();
         if judge::too_many(missing, of) {
             let mut doubt = self.doubt.unwrap_or(Doubt { since: at, confirmed: false, fewer: None });

@@ -50,10 +50,10 @@ impl Evidence<'_> {
         self.exact && self.file.is_some_and(elsewhere)
     }
 
-    /// Whether nothing but a word of fleet ends the wait for it: nobody took it away, and fleet wants it just here.
+    /// Whether nothing but a word of fleet ends the wait for it: nobody took it away, and fleet wants it just here. Of a
+    /// global unit fleet never says where it does not belong.
     pub fn is_awaited(&self) -> bool {
-        let on_a_machine_that_left = self.file.is_some_and(|file| file.global) && self.machine_lost;
-        self.exact && self.expired && !on_a_machine_that_left && !self.is_taken_away()
+        self.exact && self.expired && !self.file.is_some_and(|file| file.global) && !self.is_taken_away()
     }
 
     fn wanted(&self) -> Option<&str> {

@@ -343,9 +343,7 @@ impl Cluster {
             }
         }
         self.lose_machines(read.ended, events);
-        // Right after an outage of etcd many are, and not through their own fault.
-        let overdue = if self.is_unsettled(read.ended) { Vec::new() } else { registry.overdue };
-        self.take_overdue(&overdue.into_iter().collect(), read.ended, events);
+        self.take_overdue(&registry.overdue.into_iter().collect(), read.ended, events);
     }
 
     /// A machine whose key has expired is lost; one whose fleetd took the key away may be back in no time.
@@ -361,10 +359,12 @@ impl Cluster {
     }
 
     fn take_overdue(&mut self, overdue: &HashMap<Heartbeat, Duration>, at: Moment, events: &mut Vec<Event>) {
+        // Right after an outage of etcd many are, and not through their own fault.
+        let unsettled = self.is_unsettled(at);
         for (id, row) in &mut self.machines {
             let (machine, ip) = (id.clone(), row.machine.ip.clone());
             match (overdue.get(&Heartbeat::Machine(id.clone())), row.silent_since) {
-                (Some(age), None) => {
+                (Some(age), None) if !unsettled => {
                     row.silent_since = Some(at.before(*age).wall);
                     events.push(Event::MachineSilent { machine, ip });
                 }
@@ -382,7 +382,7 @@ impl Cluster {
                 continue;
             }
             let since = overdue.get(&Heartbeat::Unit(unit.clone(), machine.clone())).map(|age| at.before(*age).wall);
-            row.overdue_since = row.overdue_since.filter(|_| since.is_some()).or(since);
+            row.overdue_since = row.overdue_since.filter(|_| since.is_some()).or(since.filter(|_| !unsettled));
         }
     }
 

@@ -753,6 +753,49 @@ fn global_states_that_one_fleetd_took_away_everywhere_are_no_news() {
 }
 
 #[test]
+fn a_global_state_that_has_expired_is_not_awaited_for_ever() {
+    let global = || UnitFile { global: true, ..file("a.service", "launched", None) };
+    let mut files = Watch::files();
+    files[0] = global();
+    let whole = Registry { files: files.into(), ..registry() };
+    let mut watch = Watch { cluster: Cluster::new(GRACE), start: Moment::now(), events: vec![] };
+    watch.told(0, &whole);
+    let without = Registry { states: Watch::states()[1..].into(), ..whole };
+    watch.told(1, &Registry { expired: vec![a_on_m1()], ..without.clone() });
+    assert_eq!(watch.told(4, &without), ["stale"]);
+    assert_eq!(watch.told(31, &without), ["gone"], "its machine is there, and may not be meant any more");
+}
+
+#[test]
+fn a_machine_that_is_silent_through_an_outage_is_not_heard_by_that() {
+    let mut watch = Watch::registry();
+    let silent = |seconds| Registry {
+        overdue: vec![(Heartbeat::Machine("m2".into()), Duration::from_secs(seconds))],
+        ..registry()
+    };
+    assert_eq!(watch.told(23, &silent(23)), ["machine_silent"]);
+    watch.fail(24, Topic::Units);
+    assert_eq!(watch.told(25, &silent(25)), ["source_back"]);
+    assert!(watch.member("m2").silent_since.is_some());
+    assert_eq!(watch.told(26, &registry()), ["machine_heard"]);
+}
+
+#[test]
+fn what_expires_on_one_machine_is_no_reason_to_doubt_all() {
+    let mut watch = Watch::registry();
+    let on_m2: Vec<Heartbeat> =
+        (0..5).map(|number| Heartbeat::Unit(format!("b{number}.service").as_str().into(), "m2".into())).collect();
+    let left = Registry { states: Watch::states()[..1].into(), ..registry() };
+    watch.told(1, &Registry { expired: on_m2, ..left.clone() });
+    assert_eq!(watch.told(4, &left), ["stale"; 5]);
+    assert_eq!(watch.cluster.health().suspect_since, None);
+    let none = Registry { states: [].into(), ..left };
+    watch.told(100, &none);
+    assert_eq!(watch.told(103, &none), ["stale"]);
+    assert_eq!(watch.told(130, &none), ["gone"], "which was taken away");
+}
+
+#[test]
 fn who_leads_is_shown() {
     let mut watch = Watch::registry();
     assert!(watch.member("m1").leads && !watch.member("m2").leads);

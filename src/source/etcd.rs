@@ -20,6 +20,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
@@ -33,10 +34,11 @@ use error::{EtcdError, EtcdErrors, TlsError};
 use keys::Node;
 use line::Line;
 use registry::Registry;
-use watch::{End, Heard};
+use watch::{Answer, End, Seen, Watch};
 
-/// The least time between two readings. It bounds what a storm of changes costs, and nobody sees less.
-const GAP: Duration = Duration::from_millis(20);
+/// The least time between two readings that differ: so much for each key, and at least so much. It bounds what a storm of
+/// changes costs us, and those who get whole lists (5,000 units have some 30,000 keys, and a list of 300 KB).
+const GAP: [Duration; 2] = [Duration::from_micros(20), Duration::from_millis(20)];
 /// How often a reading is said though nothing has changed: what follows from time alone is judged then.
 const TICK: Duration = Duration::from_secs(1);
 /// How often the whole registry is read to compare.
@@ -123,6 +125,8 @@ impl Etcd {
             registry: Registry::new(&self.settings.prefix),
             etcd: self,
             cluster: None,
+            cannot_catch_up: false,
+            streams: true,
             said: sender,
             name: name.clone(),
             promise: promise.clone(),
@@ -177,6 +181,10 @@ struct Watching {
     registry: Registry,
     /// The cluster of etcd that was read last.
     cluster: Option<String>,
+    /// Whether etcd forgot what came next before it was asked for.
+    cannot_catch_up: bool,
+    /// Whether a watch may go on as a stream.
+    streams: bool,
     said: mpsc::Sender<Said>,
     name: Arc<Mutex<Text>>,
     promise: Promise,
@@ -192,42 +200,49 @@ struct Check {
 impl Watching {
     async fn run(mut self) {
         let members = self.etcd.settings.endpoints.clone();
-        let mut backoff = BACKOFF[0];
-        let mut errors = Vec::new();
-        for endpoint in members.iter().cycle() {
+        let (mut member, mut backoff, mut errors) = (0, BACKOFF[0], Vec::new());
+        loop {
             self.promise.next_by(Instant::now() + self.etcd.settings.timeout * 2);
-            match self.begin(endpoint).await {
-                Ok(line) => {
+            let (has_failed, waits) = match self.begin(&members[member]).await {
+                Ok((line, answer)) => {
                     errors.clear();
                     let begun = Instant::now();
-                    self.go_on(line).await;
-                    if begun.elapsed() >= BACKOFF[1] {
+                    let has_failed = self.go_on(line, answer).await;
+                    if begun.elapsed() >= TICK {
                         backoff = BACKOFF[0];
-                        continue;
                     }
+                    (has_failed, begun.elapsed() < TICK)
                 }
                 Err(error) => {
                     debug!("{error}");
                     errors.push(error);
-                    if errors.len() < members.len() {
-                        continue;
-                    }
-                    let outcome = Err(EtcdErrors(std::mem::take(&mut errors)).into());
-                    let (topics, at, took) = (&Topic::ALL, Moment::now(), Duration::ZERO);
-                    self.say(Said::Report(Report { topics, at, took, outcome })).await;
+                    (true, errors.len() == members.len())
                 }
+            };
+            if has_failed {
+                member = (member + 1) % members.len();
             }
-            self.promise.next_by(Instant::now() + backoff + self.etcd.settings.timeout * 2);
-            sleep(backoff.mul_f64(0.75 + fastrand::f64() / 4.0)).await;
-            backoff = (backoff * 2).min(BACKOFF[1]);
+            if errors.len() == members.len() {
+                let outcome = Err(EtcdErrors(std::mem::take(&mut errors)).into());
+                let (topics, at, took) = (&Topic::ALL, Moment::now(), Duration::ZERO);
+                self.say(Said::Report(Report { topics, at, took, outcome })).await;
+            }
+            if waits {
+                self.promise.next_by(Instant::now() + backoff + self.etcd.settings.timeout * 2);
+                sleep(backoff.mul_f64(0.75 + fastrand::f64() / 4.0)).await;
+                backoff = (backoff * 2).min(BACKOFF[1]);
+            }
         }
     }
 
-    /// Reads the whole registry from a member.
-    async fn begin(&mut self, endpoint: &Endpoint) -> Result<Line, EtcdError> {
+    /// Reads the whole registry from a member. What is returned is to be watched on, and the answer that does, if one is
+    /// under way already.
+    async fn begin(&mut self, endpoint: &Endpoint) -> Result<(Line, Option<Answer>), EtcdError> {
         let begun = Instant::now();
         let prefix = self.etcd.settings.prefix.clone();
-        let mut line = self.etcd.line(endpoint);
+        let (mut line, mut watched) = (self.etcd.line(endpoint), self.etcd.line(endpoint));
+        let opens = std::mem::take(&mut self.cannot_catch_up) && self.streams;
+        let answer = if opens { Some(watch::open(&mut watched, &prefix).await?) } else { None };
         let (tree, index, cluster) = watch::tree(&mut line, &prefix).await?;
         if !registry::is_fleets(&tree) {
             return Err(EtcdError::NoFleet(endpoint.clone(), format!("{prefix}/machines or {prefix}/job")));
@@ -253,60 +268,89 @@ impl Watching {
         info!("watching fleet's registry in {name} at {endpoint}: {} keys at index {index}", self.registry.keys());
         let report = report(&mut self.registry, begun.elapsed());
         self.say(Said::Report(report)).await;
-        Ok(line)
+        Ok((if answer.is_some() { watched } else { line }, answer))
     }
 
-    /// Watches until that is over, for whatever reason.
-    async fn go_on(&mut self, line: Line) {
+    /// Watches until that is over, for whatever reason, and returns whether this member is to blame.
+    async fn go_on(&mut self, line: Line, answer: Option<Answer>) -> bool {
         let (endpoint, key) = (line.endpoint().clone(), self.etcd.settings.prefix.clone());
-        let (sender, mut heard) = mpsc::channel(64);
-        let mut looking = pin!(watch::look(self.etcd.line(&endpoint), &key, self.etcd.check_interval, sender.clone()));
-        let mut watching = pin!(watch::watch(line, &key, self.registry.index(), sender));
+        let (sender, mut seen) = mpsc::channel(1);
+        let mut looking = pin!(watch::look(self.etcd.line(&endpoint), &key, self.etcd.check_interval, sender));
+        let watch = Watch { line, key: &key, after: self.registry.index(), streams: self.streams, answer };
+        let mut watching = pin!(watch::watch(watch));
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut lives, mut is_due, mut said_at) = (true, false, Instant::now());
+        let (mut lives, mut is_due) = (true, false);
+        // When the next reading may be said, if it differs.
+        let mut earliest = Instant::now();
         // The newest thing that etcd was known to have at the look before: the watch must have come as far by the next.
         let mut known = 0;
         let mut check = None;
         loop {
             tokio::select! {
-                end = &mut watching => match end {
-                    End::Failed(error) => return info!("{error}"),
-                    End::Cleared => return info!(
-                        "etcd at {endpoint} has forgotten what came after index {} (it keeps 1,000 events)",
-                        self.registry.index()
-                    ),
-                    End::Anew => return info!("etcd at {endpoint} has a lower index than it had"),
-                    End::Replaced => return info!("somebody has taken away {key} from etcd at {endpoint}"),
+                Some(heard) = watching.next() => match heard {
+                    Ok(events) => {
+                        let now = Instant::now().into_std();
+                        self.registry.hear(now);
+                        events.into_iter().for_each(|event| self.registry.apply(event, now));
+                        (lives, is_due) = (true, is_due || self.registry.has_changed());
+                    }
+                    Err(End::Failed(error)) => {
+                        info!("{error}");
+                        return true;
+                    }
+                    Err(End::Cleared) => {
+                        let index = self.registry.index();
+                        info!("etcd at {endpoint} has forgotten what came after index {index} (it keeps 1,000 events)");
+                        self.cannot_catch_up = true;
+                        return false;
+                    }
+                    Err(End::Anew) => {
+                        info!("etcd at {endpoint} has a lower index than it had");
+                        return false;
+                    }
+                    Err(End::Replaced) => {
+                        info!("somebody has taken away {key} from etcd at {endpoint}");
+                        return false;
+                    }
                 },
-                error = &mut looking => return info!("{error}"),
-                Some(first) = heard.recv() => {
+                error = &mut looking => {
+                    info!("{error}");
+                    return true;
+                }
+                Some(seen) = seen.recv() => {
                     lives = true;
                     self.registry.hear(Instant::now().into_std());
-                    for told in std::iter::once(first).chain(std::iter::from_fn(|| heard.try_recv().ok())) {
-                        match told {
-                            Heard::Events(events) => {
-                                let now = Instant::now().into_std();
-                                events.into_iter().for_each(|event| self.registry.apply(event, now));
-                            }
-                            Heard::Alive(_) if known > self.registry.index() => {
-                                return info!("{}", EtcdError::Silent(endpoint));
-                            }
-                            Heard::Alive(newest) => known = newest,
-                            Heard::CheckBegins => self.registry.begin_check(),
-                            Heard::Tree(tree, index) => {
-                                check = Some(Check { tree, index, until: Instant::now() + CATCH_UP });
-                            }
+                    match seen {
+                        Seen::Alive(_) if known > self.registry.index() => {
+                            info!("{}", EtcdError::Silent(endpoint));
+                            // What is between us and etcd may keep an answer until it is whole.
+                            self.streams = false;
+                            return false;
+                        }
+                        Seen::Alive(newest) => known = newest,
+                        Seen::CheckBegins => self.registry.begin_check(),
+                        Seen::Tree(tree, index) => {
+                            check = Some(Check { tree, index, until: Instant::now() + CATCH_UP });
                         }
                     }
-                    is_due |= self.registry.has_changed();
                 }
                 _ = ticks.tick() => is_due |= std::mem::take(&mut lives),
-                permit = async { sleep_until(said_at + GAP).await; self.said.reserve().await }, if is_due => {
-                    let Ok(permit) = permit else { return };
+                permit = async {
+                    if self.registry.has_changed() {
+                        sleep_until(earliest).await;
+                    }
+                    self.said.reserve().await
+                }, if is_due => {
+                    let Ok(permit) = permit else { return false };
+                    let now = Instant::now();
+                    if self.registry.has_changed() {
+                        let keys = u32::try_from(self.registry.keys()).unwrap_or(u32::MAX);
+                        earliest = now + GAP[1].max(GAP[0].saturating_mul(keys));
+                    }
                     permit.send(Said::Report(report(&mut self.registry, Duration::ZERO)));
-                    (is_due, said_at) = (false, Instant::now());
-                    self.promise.next_by(said_at + watch::LOOK + self.etcd.settings.timeout);
+                    is_due = false;
+                    self.promise.next_by(now + watch::LOOK + self.etcd.settings.timeout);
                 }
             }
             let is_ripe = |check: &mut Check| self.registry.index() >= check.index || Instant::now() >= check.until;
@@ -314,9 +358,8 @@ impl Watching {
                 let count = self.registry.differences(tree, index, Instant::now().into_std());
                 self.say(Said::Checked { differences: count }).await;
                 if count > 0 {
-                    return warn!(
-                        "{count} keys of etcd at {endpoint} are not as the watch of them said: reading all anew"
-                    );
+                    warn!("{count} keys of etcd at {endpoint} are not as the watch of them said: reading all anew");
+                    return false;
                 }
             }
         }

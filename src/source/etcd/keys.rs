@@ -7,6 +7,9 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+/// No life is longer, as far as clocks are asked for it.
+const LONGEST: Duration = Duration::from_secs(86_400 * 365);
+
 /// A key, or a directory of keys.
 #[derive(Debug, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -21,8 +24,8 @@ pub struct Node {
     pub nodes: Vec<Node>,
     /// etcd's index when it was last written.
     pub modified_index: u64,
-    /// Seconds until it expires, rounded up.
-    ttl: Option<u64>,
+    /// Seconds until it expires, rounded up; less than 0 if it is over.
+    ttl: Option<i64>,
     /// When it expires, by etcd's clock. A key whose time is over and which etcd has not taken away yet has no `ttl`.
     expiration: Option<IgnoredAny>,
 }
@@ -30,7 +33,8 @@ pub struct Node {
 impl Node {
     /// How much time is left to it, if it expires at all.
     pub fn ttl(&self) -> Option<Duration> {
-        self.expiration.as_ref().map(|_| Duration::from_secs(self.ttl.unwrap_or(0)))
+        let seconds = u64::try_from(self.ttl.unwrap_or(0)).unwrap_or(0);
+        self.expiration.as_ref().map(|_| Duration::from_secs(seconds).min(LONGEST))
     }
 }
 
@@ -100,7 +104,7 @@ pub fn node(body: &[u8]) -> Result<Node, serde_json::Error> {
     serde_json::from_slice(body).map(|answer: Answer| answer.node)
 }
 
-/// Cuts what a watch says into events: each is one line. Bytes may come in any pieces.
+/// Cuts what a watch says into events. Bytes may come in any pieces; etcd since 2.0 ends an event with a newline.
 #[derive(Debug, Default)]
 pub struct Events {
     rest: Vec<u8>,
@@ -111,14 +115,32 @@ impl Events {
     ///
     /// # Errors
     ///
-    /// What is wrong with a line.
+    /// What is wrong with an event.
     pub fn take(&mut self, bytes: &[u8]) -> Result<Vec<Event>, serde_json::Error> {
-        let end = bytes.iter().rposition(|byte| *byte == b'\n').map(|end| self.rest.len() + end);
         self.rest.extend_from_slice(bytes);
-        let Some(end) = end else { return Ok(Vec::new()) };
-        let rest = self.rest.split_off(end + 1);
-        let lines = std::mem::replace(&mut self.rest, rest);
-        lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(serde_json::from_slice).collect()
+        // Else nothing has come to its end.
+        if !bytes.contains(&b'\n') && !bytes.ends_with(b"}") {
+            return Ok(Vec::new());
+        }
+        let mut events = serde_json::Deserializer::from_slice(&self.rest).into_iter();
+        let (mut complete, mut end) = (Vec::new(), 0);
+        loop {
+            match events.next() {
+                Some(Ok(event)) => complete.push(event),
+                Some(Err(error)) if error.is_eof() => break,
+                Some(Err(error)) => return Err(error),
+                None => {
+                    end = self.rest.len();
+                    break;
+                }
+            }
+            end = events.byte_offset();
+        }
+        self.rest.drain(..end);
+        if self.rest.trim_ascii().is_empty() {
+            self.rest.clear();
+        }
+        Ok(complete)
     }
 
     /// How many bytes of an event are there that is not complete.
@@ -153,6 +175,10 @@ mod tests {
         // What is over and not yet gone.
         let over = r#"{"node":{"key":"/a/b","value":"1","expiration":"2026-11-23T08:07:17Z","modifiedIndex":7}}"#;
         assert_eq!(node(over.as_bytes()).unwrap().ttl(), Some(Duration::ZERO));
+        for (ttl, expected) in [("-4", Duration::ZERO), ("9223372036854775807", LONGEST)] {
+            let odd = over.replace("\"modifiedIndex\"", &format!("\"ttl\":{ttl},\"modifiedIndex\""));
+            assert_eq!(node(odd.as_bytes()).unwrap().ttl(), Some(expected));
+        }
         assert!(node(b"{}").is_err());
         assert!(node(b"<html>").is_err());
     }
@@ -171,7 +197,11 @@ mod tests {
         let mut events = Events::default();
         assert!(events.take(&EXPIRE.as_bytes()[..50]).unwrap().is_empty());
         assert_eq!(events.pending(), 50);
-        assert!(events.take(b"\n").is_err());
+        assert!(events.take(b"\n").is_err(), "in the middle of a text");
+        // etcd 0.4 writes no newlines.
+        let mut events = Events::default();
+        assert_eq!(events.take(format!("{EXPIRE}{EXPIRE}").as_bytes()).unwrap().len(), 2);
+        assert_eq!(events.take(EXPIRE.as_bytes()).unwrap().len(), 1);
     }
 
     #[test]

@@ -19,6 +19,8 @@ use super::error::{EtcdError, causes};
 use super::keys::Refusal;
 use crate::source::http::{self, Connection};
 
+/// How long a member is waited for that does not even say that it is there.
+const CONNECT: Duration = Duration::from_secs(2);
 /// Bytes of one answer.
 const MAX_BYTES: usize = 256 << 20;
 
@@ -116,9 +118,10 @@ impl Line {
             return Ok(response);
         }
         let request = request()?;
-        let mut connection = timeout(self.timeout, self.connect())
-            .await
-            .map_err(|_| EtcdError::Timeout(self.endpoint.clone(), self.timeout))??;
+        let time = self.timeout.min(CONNECT);
+        let connected = timeout(time, self.connect()).await;
+        let mut connection =
+            connected.map_err(|_| EtcdError::Unreachable(self.endpoint.clone(), io::ErrorKind::TimedOut.into()))??;
         let response = connection.send(request).await.map_err(|error| match self.tls {
             // A client's certificate is judged after the handshake (TLS 1.3, RFC 8446, section 4.4.2.4).
             Some(_) if !error.is_parse() => EtcdError::Tls(self.endpoint.clone(), io::Error::other(causes(&error))),

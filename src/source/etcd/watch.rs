@@ -5,13 +5,16 @@
 //! between, etcd remembers, as far as its last 1,000 events go. With 5,000 units fleet writes some 600 times a second, so
 //! as soon as a watch has caught up it goes on as a stream (`stream=true`), one answer without an end. A stream that begins
 //! behind gives the first event that it missed and then none at all (etcd 2.x and 3.x, `store/watcher_hub.go`): that event
-//! is not newer than the index in its head, and so it is left again.
+//! is not newer than the index in its head, and so it is left again. Where catching up is hopeless, since each event takes
+//! a round trip, a stream is opened before the tree is read ([`open`]); what it tells again is passed over.
 
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::stream::{self, Stream};
 use http_body_util::BodyExt;
 use hyper::StatusCode;
+use hyper::body::Incoming;
 use tokio::sync::mpsc::Sender;
 use tokio::time::{Instant, interval, sleep, timeout, timeout_at};
 
@@ -26,11 +29,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Bytes of one event. A value in etcd has a MiB at most.
 const MAX_EVENT: usize = 16 << 20;
 
-/// Something that was heard.
+/// What a look has seen.
 #[derive(Debug)]
-pub(super) enum Heard {
-    /// What happened, in order.
-    Events(Vec<Event>),
+pub(super) enum Seen {
     /// etcd lives. The newest thing that it is known to have, by its index.
     Alive(u64),
     /// The whole tree is about to be asked for, to compare.
@@ -58,42 +59,105 @@ impl From<EtcdError> for End {
     }
 }
 
-/// Watches what happens below a key after an index.
-pub(super) async fn watch(mut line: Line, key: &str, mut after: u64, heard: Sender<Heard>) -> End {
-    let mut caught_up = false;
-    loop {
-        match answer(&mut line, key, &mut after, caught_up, &heard).await {
-            Ok(is_caught_up) => caught_up = is_caught_up,
-            Err(end) => return end,
-        }
-    }
+/// A watch of what happens below a key after an index.
+pub(super) struct Watch<'a> {
+    pub(super) line: Line,
+    pub(super) key: &'a str,
+    pub(super) after: u64,
+    /// Whether it may go on as a stream.
+    pub(super) streams: bool,
+    /// The answer that is under way.
+    pub(super) answer: Option<Answer>,
 }
 
-/// Takes one answer, and returns whether there was nothing more to tell when it began.
-async fn answer(line: &mut Line, key: &str, after: &mut u64, stream: bool, heard: &Sender<Heard>) -> Result<bool, End> {
-    let stream_option = if stream { "&stream=true" } else { "" };
-    let path = format!("/v2/keys{key}?wait=true&recursive=true{stream_option}&waitIndex={}", *after + 1);
-    let response = line.send(&path).await?;
-    let late = |_| EtcdError::Timeout(line.endpoint().clone(), line.timeout());
+/// An answer that is under way.
+pub(super) struct Answer {
+    body: Incoming,
+    events: Events,
+    is_stream: bool,
+    /// etcd's index when it began.
+    index: u64,
+    /// Whether its first event had happened before it began; none as long as there was none.
+    is_behind: Option<bool>,
+    /// When an event that has begun must be complete.
+    due: Option<Instant>,
+}
+
+/// Opens a stream of what happens from now on.
+pub(super) async fn open(line: &mut Line, key: &str) -> Result<Answer, EtcdError> {
+    let response = line.send(&format!("/v2/keys{key}?wait=true&recursive=true&stream=true")).await?;
     if response.status() != StatusCode::OK {
-        return Err(match timeout(line.timeout(), line.refusal(key, response)).await.map_err(late)?? {
-            (Some(Refusal { error_code: Refusal::INDEX_CLEARED, .. }), _) => End::Cleared,
-            (_, error) => error.into(),
-        });
+        return Err(in_time(line, line.refusal(key, response)).await?.1);
     }
     let index = line.head(&response)?.index;
-    if index < *after {
-        return Err(End::Anew);
+    Ok(Answer::new(response.into_body(), index, true))
+}
+
+/// What happens, as it is heard, until there is an end. It is polled by who listens, with no channel between: to wake
+/// somebody for each of hundreds of events a second costs more than to read them.
+pub(super) fn watch(watch: Watch<'_>) -> impl Stream<Item = Result<Vec<Event>, End>> {
+    // A stream only follows on an answer that began with nothing to tell.
+    stream::try_unfold((watch, false), async |(mut watch, mut has_caught_up)| {
+        let happened = watch.next(&mut has_caught_up).await?;
+        Ok(Some((happened, (watch, has_caught_up))))
+    })
+}
+
+impl Watch<'_> {
+    /// What happened next, at least one event.
+    async fn next(&mut self, has_caught_up: &mut bool) -> Result<Vec<Event>, End> {
+        loop {
+            let mut answer = match self.answer.take() {
+                Some(answer) => answer,
+                None => self.ask(*has_caught_up && self.streams).await?,
+            };
+            let (mut happened, has_ended) = self.hear(&mut answer).await?;
+            if happened.iter().any(|event| !is_below(self.key, &event.node.key)) {
+                return Err(End::Replaced);
+            }
+            if let Some(first) = happened.first() {
+                answer.is_behind.get_or_insert(first.node.modified_index <= answer.index);
+            }
+            *has_caught_up = answer.is_behind != Some(true);
+            if has_ended && answer.is_behind.is_none() {
+                sleep(PAUSE).await;
+            }
+            if !has_ended && !(answer.is_stream && answer.is_behind == Some(true)) {
+                self.answer = Some(answer);
+            }
+            happened.retain(|event| event.node.modified_index > self.after);
+            if let Some(last) = happened.last() {
+                self.after = last.node.modified_index;
+                return Ok(happened);
+            }
+        }
     }
-    let (mut body, mut events) = (response.into_body(), Events::default());
-    // Whether the first event had happened before; none as long as there was none.
-    let mut is_behind = None;
-    let mut due: Option<Instant> = None;
-    loop {
-        let frame = match due {
-            None => body.frame().await,
-            // What has begun must end.
-            Some(due) => timeout_at(due, body.frame()).await.map_err(late)?,
+
+    /// Asks for what comes next.
+    async fn ask(&mut self, is_stream: bool) -> Result<Answer, End> {
+        let (line, key) = (&mut self.line, self.key);
+        let stream_option = if is_stream { "&stream=true" } else { "" };
+        let path = format!("/v2/keys{key}?wait=true&recursive=true{stream_option}&waitIndex={}", self.after + 1);
+        let response = line.send(&path).await?;
+        if response.status() != StatusCode::OK {
+            return Err(match in_time(line, line.refusal(key, response)).await? {
+                (Some(Refusal { error_code: Refusal::INDEX_CLEARED, .. }), _) => End::Cleared,
+                (_, error) => error.into(),
+            });
+        }
+        let index = line.head(&response)?.index;
+        if index < self.after {
+            return Err(End::Anew);
+        }
+        Ok(Answer::new(response.into_body(), index, is_stream))
+    }
+
+    /// What the next piece of an answer says, which may be nothing yet, and whether the answer is over.
+    async fn hear(&self, answer: &mut Answer) -> Result<(Vec<Event>, bool), End> {
+        let line = &self.line;
+        let frame = match answer.due {
+            None => answer.body.frame().await,
+            Some(due) => timeout_at(due, answer.body.frame()).await.map_err(|_| late(line))?,
         };
         let has_ended = frame.is_none();
         let data = match frame {
@@ -101,35 +165,35 @@ async fn answer(line: &mut Line, key: &str, after: &mut u64, stream: bool, heard
             // The last event need not end its line.
             None => Bytes::from_static(b"\n"),
         };
-        let happened = events.take(&data).map_err(|error| line.nonsense(&error))?;
-        if events.pending() > MAX_EVENT {
-            return Err(EtcdError::TooLarge(line.endpoint().clone(), MAX_EVENT >> 20, key.to_owned()).into());
+        let happened = answer.events.take(&data).map_err(|error| line.nonsense(&error))?;
+        let pending = answer.events.pending();
+        if pending > MAX_EVENT {
+            return Err(EtcdError::TooLarge(line.endpoint().clone(), MAX_EVENT >> 20, self.key.to_owned()).into());
         }
-        due = match events.pending() {
+        if has_ended && pending > 0 {
+            return Err(EtcdError::NotEtcd(line.endpoint().clone(), "it ends in the middle of an event".into()).into());
+        }
+        answer.due = match pending {
             0 => None,
-            _ => due.filter(|_| happened.is_empty()).or_else(|| Some(Instant::now() + line.timeout())),
+            _ => answer.due.filter(|_| happened.is_empty()).or_else(|| Some(Instant::now() + line.timeout())),
         };
-        if let (Some(first), Some(last)) = (happened.first(), happened.last()) {
-            if happened.iter().any(|event| !is_below(key, &event.node.key)) {
-                return Err(End::Replaced);
-            }
-            is_behind = is_behind.or(Some(first.node.modified_index <= index));
-            *after = last.node.modified_index.max(*after);
-            if heard.send(Heard::Events(happened)).await.is_err() {
-                return std::future::pending().await;
-            }
-            if stream && is_behind == Some(true) {
-                return Ok(false);
-            }
-        }
-        if has_ended {
-            break;
-        }
+        Ok((happened, has_ended))
     }
-    if is_behind.is_none() {
-        sleep(PAUSE).await;
+}
+
+impl Answer {
+    fn new(body: Incoming, index: u64, is_stream: bool) -> Self {
+        Self { body, events: Events::default(), is_stream, index, is_behind: None, due: None }
     }
-    Ok(is_behind != Some(true))
+}
+
+/// What must come within the time that an answer may take.
+async fn in_time<T>(line: &Line, told: impl Future<Output = Result<T, EtcdError>>) -> Result<T, EtcdError> {
+    timeout(line.timeout(), told).await.map_err(|_| late(line))?
+}
+
+fn late(line: &Line) -> EtcdError {
+    EtcdError::Timeout(line.endpoint().clone(), line.timeout())
 }
 
 fn is_below(directory: &str, key: &str) -> bool {
@@ -137,29 +201,30 @@ fn is_below(directory: &str, key: &str) -> bool {
 }
 
 /// Looks at etcd now and then: whether it lives, and, each `check_interval`, what it has.
-pub(super) async fn look(mut line: Line, key: &str, check_interval: Duration, heard: Sender<Heard>) -> EtcdError {
+pub(super) async fn look(mut line: Line, key: &str, check_interval: Duration, sender: Sender<Seen>) -> EtcdError {
     let mut ticks = interval(LOOK);
     let mut checked = Instant::now();
     loop {
         ticks.tick().await;
         let seen = if checked.elapsed() < check_interval {
-            is_alive(&mut line, key).await.map(Heard::Alive)
+            is_alive(&mut line, key).await.map(Seen::Alive)
         } else {
             checked = Instant::now();
             // Nobody hears it who is gone: then this is dropped at its next step.
-            let _ = heard.send(Heard::CheckBegins).await;
-            tree(&mut line, key).await.map(|(node, index, _)| Heard::Tree(node, index))
+            let _ = sender.send(Seen::CheckBegins).await;
+            tree(&mut line, key).await.map(|(node, index, _)| Seen::Tree(node, index))
         };
         match seen {
-            Ok(seen) => drop(heard.send(seen).await),
+            Ok(seen) => drop(sender.send(seen).await),
             Err(error) => return error,
         }
     }
 }
 
-/// Asks for the one key that fleet writes every 2 seconds; a fleet without a leader has none.
+/// Asks for the one key that fleet writes every 2 seconds; a fleet without a leader has none. By a quorum: a member that is
+/// cut off from the others lives, but hears of nothing.
 async fn is_alive(line: &mut Line, key: &str) -> Result<u64, EtcdError> {
-    match line.get(&format!("{key}/lease/engine-leader"), "").await {
+    match line.get(&format!("{key}/lease/engine-leader"), "?quorum=true").await {
         Ok(answer) => keys::node(&answer.body).map(|node| node.modified_index).map_err(|error| line.nonsense(&error)),
         Err(EtcdError::NoFleet(..)) => Ok(0),
         Err(error) => Err(error),

@@ -143,8 +143,13 @@ impl Daemon {
         self.directory.path().join(name)
     }
 
+    /// Its process.
+    pub fn pid(&self) -> Pid {
+        pid(self.child.id().unwrap())
+    }
+
     pub fn signal(&self, signal: Signal) {
-        kill_process(pid(self.child.id().unwrap()), signal).unwrap();
+        kill_process(self.pid(), signal).unwrap();
     }
 
     /// Tells it to end, and checks that it does so in time and leaves nobody behind.
@@ -190,7 +195,7 @@ impl Daemon {
     }
 
     fn size(&self, of: &str) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id().unwrap())).unwrap();
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix(of)).unwrap();
         line.trim().trim_end_matches(" kB").parse().unwrap()
     }
