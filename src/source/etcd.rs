@@ -23,7 +23,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 use tokio_rustls::rustls::ClientConfig;
 use tracing::{debug, info, warn};
 
@@ -45,6 +45,8 @@ const TICK: Duration = Duration::from_secs(1);
 const CHECK: Duration = Duration::from_secs(300);
 /// How long what a check has found is kept until the watch has come as far.
 const CATCH_UP: Duration = Duration::from_secs(2);
+/// How long the head of a stream is waited for, before the tree is read without one.
+const OPEN: Duration = Duration::from_secs(2);
 /// The first and the longest wait when no member can be read.
 const BACKOFF: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(10)];
 
@@ -242,7 +244,8 @@ impl Watching {
         let prefix = self.etcd.settings.prefix.clone();
         let (mut line, mut watched) = (self.etcd.line(endpoint), self.etcd.line(endpoint));
         let opens = std::mem::take(&mut self.cannot_catch_up) && self.streams;
-        let answer = if opens { Some(watch::open(&mut watched, &prefix).await?) } else { None };
+        let answer =
+            if opens { timeout(OPEN, watch::open(&mut watched, &prefix)).await.ok().transpose()? } else { None };
         let (tree, index, cluster) = watch::tree(&mut line, &prefix).await?;
         if !registry::is_fleets(&tree) {
             return Err(EtcdError::NoFleet(endpoint.clone(), format!("{prefix}/machines or {prefix}/job")));

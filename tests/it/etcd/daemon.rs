@@ -169,3 +169,19 @@ async fn a_reload_that_does_not_concern_etcd_leaves_the_watch_alone() {
     daemon.log.nth(2, "watching fleet's registry in etcd at").await;
     daemon.log.first("no key /another/fleet").await;
 }
+
+#[tokio::test]
+async fn the_watchdog_is_content_whatever_etcd_does() {
+    let Some(mut etcd) = etcd().await else { return };
+    let url = etcd.url();
+    let program = Program::new(&["--etcd", &url, "--poll-timeout", "1"]).environment("WATCHDOG_USEC", "300000");
+    let daemon = program.start().await;
+    until_ready(&daemon).await;
+    etcd.pause();
+    daemon.log.first("fleet cannot be read: ").await;
+    daemon.notices.nth(daemon.notices.count("WATCHDOG=1") + 30, "WATCHDOG=1").await;
+    etcd.restart().await;
+    daemon.log.first("fleet can be read again").await;
+    daemon.notices.nth(daemon.notices.count("WATCHDOG=1") + 4, "WATCHDOG=1").await;
+    assert_eq!(daemon.log.count("stuck"), 0);
+}

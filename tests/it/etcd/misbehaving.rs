@@ -9,6 +9,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
+use super::trouble::failure;
 use super::watched::{next, settings, until, watch};
 use crate::support::Log;
 use crate::support::etcd::{Double, PREFIX, Reply};
@@ -161,7 +162,10 @@ async fn a_watch_that_goes_wrong_is_told_in_the_log_and_followed_by_a_whole_read
         (reply().truncated(), "etcd at URL broke off: ".into()),
         (Answer::Raw(chunk(7, half).into_bytes()), "etcd at URL broke off: ".into()),
         // Whole as an answer, and still not all of it.
-        (Answer::Whole(format!("{}0\r\n\r\n", chunk(7, half)).into_bytes()), format!("{not_etcd}EOF while parsing")),
+        (
+            Answer::Whole(format!("{}0\r\n\r\n", chunk(7, half)).into_bytes()),
+            format!("{not_etcd}it ends in the middle of an event"),
+        ),
         (Answer::Stall(chunk(7, half).into_bytes()), late.into()),
         (reply().dripping(Duration::from_millis(20)), late.into()),
         (
@@ -309,4 +313,26 @@ async fn what_the_watch_did_not_tell_is_counted_and_read() {
     until(&mut watched, |told| units(told) == ["came.service", "changed.service", "same.service"]).await;
     until(&mut watched, |_| asked(&double, "?recursive=true") == 4).await;
     assert_only_gets(&double);
+}
+
+/// A member that is cut off from the others answers from its past, but for what a quorum has to confirm.
+#[tokio::test]
+async fn a_member_that_is_cut_off_from_the_others_is_left() {
+    let mut is_cut_off = false;
+    let member = move |path: &str| match path {
+        _ if path.contains("wait=true") => Answer::Hang,
+        "/version" => Answer::Whole(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\netcd 2.3.8".to_vec()),
+        _ if path.contains("quorum=true") && is_cut_off => Answer::Hang,
+        _ if path.contains("recursive=true") => {
+            is_cut_off = true;
+            Reply::of(CLUSTER, 7, &tree(&[state("a.service", "running", 5)])).whole()
+        }
+        _ => {
+            Reply::of(CLUSTER, 7, &json!({"node": leaf("lease/engine-leader", &json!({"MachineID": "m1"}), 7)})).whole()
+        }
+    };
+    let double = Double::tcp(member).await;
+    let mut watched = Source::new(within_a_second(&double)).unwrap().start();
+    let said = timeout(Duration::from_secs(10), failure(&mut watched)).await.expect("it is found");
+    assert_eq!(said, format!("etcd at {} gave no whole answer within 1 s (--poll-timeout)", double.address()));
 }

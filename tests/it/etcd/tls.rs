@@ -90,9 +90,9 @@ async fn what_it_does_not_agree_to_is_told_with_its_address() {
     let (url, plain) = (format!("https://127.0.0.1:{port}"), etcd.url());
     let cases = [
         (url.clone(), ["another.pem", RIGHT[1], RIGHT[2]], "invalid peer certificate: UnknownIssuer"),
-        (url.clone(), [RIGHT[0], "", ""], "CertificateRequired"),
-        (url.clone(), [RIGHT[0], "another-client.pem", "another-client.key"], "UnknownCA"),
-        (plain.replace("http", "https"), RIGHT, "InvalidContentType"),
+        (url.clone(), [RIGHT[0], "", ""], "received fatal alert: "),
+        (url.clone(), [RIGHT[0], "another-client.pem", "another-client.key"], "received fatal alert: "),
+        (plain.replace("http", "https"), RIGHT, "tls handshake eof"),
     ];
     for (url, names, problem) in cases {
         let said = failure(&mut Source::new(files.settings(&url, names)).unwrap().start()).await;
@@ -102,10 +102,7 @@ async fn what_it_does_not_agree_to_is_told_with_its_address() {
     }
     let url = url.replace("https", "http");
     let said = failure(&mut Source::new(settings(&[&url])).unwrap().start()).await;
-    assert_eq!(
-        said,
-        format!("etcd at {url} answers HTTP 400 Bad Request: Client sent an HTTP request to an HTTPS server.")
-    );
+    assert!(said.starts_with(&format!("etcd at {url} broke off: ")), "{said}");
     // Without an authority of its own, those of the host are believed, and none of them knows this etcd. A host may
     // have none.
     let url = url.replace("http", "https");
