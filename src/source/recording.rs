@@ -150,8 +150,11 @@ impl Reader {
         let outcome = match line.error {
             Some(error) => Err(error),
             None => {
+                let same = line.same;
                 let reading = self.reading(told, Line { error: None, ..line })?;
-                self.last[told as usize] = Some(reading.clone());
+                if !same {
+                    self.last[told as usize] = Some(reading.clone());
+                }
                 Ok(reading)
             }
         };

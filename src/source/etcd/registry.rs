@@ -48,8 +48,6 @@ pub struct Registry {
     files: Arc<[UnitFile]>,
     changed: Changed,
     expired: Vec<Heartbeat>,
-    /// The longest time that a state and a machine were given of late.
-    usual_ttl: [Duration; 2],
     /// When etcd was last heard.
     heard: Option<Instant>,
     /// What was taken away while a check is under way, and at which index.
@@ -174,7 +172,6 @@ impl Registry {
         let stood_still = self.stood_still(now);
         let before = std::mem::take(&mut self.entries);
         self.taken_away = None;
-        self.usual_ttl = Default::default();
         self.changed = Changed { states: true, machines: true, files: true, other: true };
         let states = format!("{}/states", self.prefix);
         self.has_states = tree.nodes.iter().any(|node| node.key == states);
@@ -184,11 +181,12 @@ impl Registry {
             self.write(node, now);
         }
         // What is left of the time of each says how much time they were given at least.
-        for entry in self.entries.values_mut() {
-            if let (Some((expires, given)), Some(usual)) =
-                (&mut entry.lease, usual(&mut self.usual_ttl, &entry.meaning))
-            {
-                (*expires, *given) = (*expires + stood_still, *usual + stood_still);
+        for kind in [Entry::is_state, Entry::is_machine] {
+            let leases = self.entries.values_mut().filter(|entry| kind(entry)).filter_map(|entry| entry.lease.as_mut());
+            let leases: Vec<_> = leases.collect();
+            let longest = leases.iter().map(|(_, given)| *given).max().unwrap_or_default();
+            for (expires, given) in leases {
+                (*expires, *given) = (*expires + stood_still, longest + stood_still);
             }
         }
         // Nobody was told what became of what is not there any more: it has expired if its time may be over.
@@ -234,11 +232,6 @@ impl Registry {
             if let Some(before) = self.entries.insert(key.to_owned(), entry) {
                 self.changed.note(&before.meaning);
             }
-        }
-        if let (Some(ttl), Some(entry)) = (ttl, self.entries.get(key))
-            && let Some(usual) = usual(&mut self.usual_ttl, &entry.meaning)
-        {
-            *usual = ttl.max(*usual);
         }
     }
 
@@ -327,15 +320,6 @@ impl Registry {
 pub fn is_fleets(tree: &Node) -> bool {
     let folders = tree.nodes.iter().filter_map(|node| node.key.rsplit('/').next());
     folders.filter(|_| tree.dir).any(|name| ["machines", "job", "engine", "lease"].contains(&name))
-}
-
-/// The longest time that an entry of this meaning was given of late, if it is one that is renewed.
-fn usual<'a>(usual_ttl: &'a mut [Duration; 2], meaning: &Meaning) -> Option<&'a mut Duration> {
-    match meaning {
-        Meaning::State(_) => Some(&mut usual_ttl[0]),
-        Meaning::Machine(_) => Some(&mut usual_ttl[1]),
-        _ => None,
-    }
 }
 
 /// A list that has turned out the same stays the same in memory.
@@ -464,6 +448,14 @@ fn leader(value: &str) -> Option<MachineId> {
 }
 
 impl Entry {
+    fn is_state(&self) -> bool {
+        matches!(self.meaning, Meaning::State(_))
+    }
+
+    fn is_machine(&self) -> bool {
+        matches!(self.meaning, Meaning::Machine(_))
+    }
+
     fn state(&self) -> Option<&UnitState> {
         match &self.meaning {
             Meaning::State(state) => Some(state),

@@ -122,7 +122,8 @@ impl Watch<'_> {
             if has_ended && answer.is_behind.is_none() {
                 sleep(PAUSE).await;
             }
-            if !has_ended && !(answer.is_stream && answer.is_behind == Some(true)) {
+            let stalls = answer.is_stream && answer.is_behind == Some(true);
+            if !has_ended && !stalls {
                 self.answer = Some(answer);
             }
             happened.retain(|event| event.node.modified_index > self.after);
