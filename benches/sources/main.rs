@@ -98,7 +98,8 @@ async fn storm(stand: &InEtcd) {
     let wrote = last - begun;
     let seen = watched.until("calm").await.map(|at| milliseconds(at - last));
     let (share, spent) = (meter.share(), Cpu::of(watched.daemon.pid()).milliseconds() - before.milliseconds());
-    let differences = stand.fleet().differences(&watched.daemon.get("/v2/state").await.1);
+    let shown = watched.daemon.get("/v2/state").await.1;
+    let differences = stand.fleet().differences(&shown);
     println!(
         "  storm    {STORM} changes in {:.2} s: CPU {spent:.0} ms ({:.0} %); the last change at a client after {:.0} ms, \
          {:.0} ms; forgotten by etcd {} times; {differences} units wrong in the end",

@@ -1,6 +1,6 @@
 //! Watches fleet's registry in etcd: each change as it happens, for the cost of the change.
 //!
-//! One whole reading for the start, and then a [`watch`] from its index on. Whatever interrupts the watch (an index that
+//! One whole reading for the start, and then a watch from its index on. Whatever interrupts the watch (an index that
 //! etcd has forgotten, an etcd that restarts, a member that is lost) is followed by a whole reading, of the next member if
 //! need be; nothing that is shown is given up for that. Every few minutes a whole reading shows whether what the watch made
 //! of the registry is right. It only reads: there is no request here but GET.
