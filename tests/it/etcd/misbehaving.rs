@@ -284,6 +284,32 @@ async fn a_stream_is_left_whose_first_event_is_not_new() {
     assert_eq!((asked(&double, "?recursive=true"), asked(&double, "stream=true")), (1, 1));
 }
 
+/// A proxy may pass on an answer when it is whole, which a stream never is.
+#[tokio::test]
+async fn where_streams_do_not_come_through_it_is_asked_event_by_event() {
+    let live = |index: u64| {
+        let text = format!("{}\n", event(&format!("unit-{index}.service"), index));
+        Answer::Whole(format!("{}0\r\n\r\n", chunk(index - 1, &text)).into_bytes())
+    };
+    let mut indices = [10, 12].into_iter();
+    let mut respond = etcd(
+        move || indices.next().map_or(Answer::Hang, |index| Reply::of(CLUSTER, index, &tree(&[])).whole()),
+        move |path: &str| match path.rsplit_once("waitIndex=").unwrap().1.parse().unwrap() {
+            _ if path.contains("stream=true") => Answer::Stall(chunk(12, "\n").into_bytes()),
+            index @ (11 | 13 | 14) => live(index),
+            _ => Answer::Hang,
+        },
+    );
+    // fleet goes on to write, as the look at its leader shows.
+    let leader = move |path: &str| match path.contains("engine-leader") {
+        true => Reply::of(CLUSTER, 12, &json!({"node": leaf("lease/engine-leader", &json!({}), 12)})).whole(),
+        false => respond(path),
+    };
+    let double = Double::tcp(leader).await;
+    until(&mut watch(&[double.address()]), |told| told.index == 14).await;
+    assert_eq!((asked(&double, "?recursive=true"), asked(&double, "stream=true")), (2, 1));
+}
+
 #[tokio::test]
 async fn what_the_watch_did_not_tell_is_counted_and_read() {
     let there = |unit, modified| state(unit, "running", modified);
