@@ -9,7 +9,6 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::{Mutex as Plain, MutexGuard, PoisonError};
 
-use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::header::SERVER;
 use hyper::{Response, StatusCode, Uri};
@@ -345,7 +344,7 @@ impl Api {
             },
             None => None,
         };
-        let (connection, response) = match answered {
+        let (mut connection, response) = match answered {
             Some(answered) => answered,
             None => {
                 let mut connection = open(&self.address).await?;
@@ -357,17 +356,23 @@ impl Api {
             }
         };
         self.learnt().version = version(&response);
-        let answer = self.receive(path, response, left).await?;
+        let answer = self.receive(path, &mut connection, response, left).await?;
         *kept = Some(connection);
         Ok(answer)
     }
 
     /// Takes a response's body, as long as there are bytes left for it.
-    async fn receive(&self, path: &str, response: Response<Incoming>, left: &mut usize) -> Result<Answer, ApiError> {
+    async fn receive(
+        &self,
+        path: &str,
+        connection: &mut Connection,
+        response: Response<Incoming>,
+        left: &mut usize,
+    ) -> Result<Answer, ApiError> {
         let status = response.status();
         let mut incoming = response.into_body();
         let mut body = Vec::new();
-        while let Some(frame) = incoming.frame().await {
+        while let Some(frame) = connection.frame(&mut incoming).await {
             let frame = frame.map_err(|error| ApiError::BrokenOff(self.address.clone(), error))?;
             if let Some(data) = frame.data_ref() {
                 *left = left

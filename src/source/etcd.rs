@@ -9,6 +9,7 @@
 
 pub mod endpoint;
 pub mod error;
+mod gathering;
 pub mod keys;
 mod line;
 pub mod registry;

@@ -4,8 +4,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use bytes::Bytes;
+use hyper::body::{Frame, Incoming};
 use hyper::{Response, StatusCode};
 use serde::Deserialize;
 use tokio::net::TcpStream;
@@ -16,6 +16,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::endpoint::Endpoint;
 use super::error::{EtcdError, causes};
+use super::gathering::{Gathering, Gathers};
 use super::keys::Refusal;
 use crate::source::http::{self, Connection};
 
@@ -31,6 +32,7 @@ pub(super) struct Line {
     tls: Option<Arc<ClientConfig>>,
     timeout: Duration,
     connection: Option<Connection>,
+    gathers: Gathers,
 }
 
 /// A whole answer.
@@ -50,7 +52,7 @@ pub(super) struct Head {
 impl Line {
     /// Connects to nothing yet. `timeout` is how long a whole answer may take.
     pub(super) fn new(endpoint: &Endpoint, tls: Option<Arc<ClientConfig>>, timeout: Duration) -> Self {
-        Self { endpoint: endpoint.clone(), tls, timeout, connection: None }
+        Self { endpoint: endpoint.clone(), tls, timeout, connection: None, gathers: Gathers::default() }
     }
 
     pub(super) fn endpoint(&self) -> &Endpoint {
@@ -92,7 +94,11 @@ impl Line {
         }
     }
 
-    async fn in_time<T>(&mut self, asked: impl AsyncFnOnce(&mut Self) -> Result<T, EtcdError>) -> Result<T, EtcdError> {
+    /// What must come within the time that an answer may take.
+    pub(super) async fn in_time<T>(
+        &mut self,
+        asked: impl AsyncFnOnce(&mut Self) -> Result<T, EtcdError>,
+    ) -> Result<T, EtcdError> {
         let time = self.timeout;
         match timeout(time, asked(self)).await {
             Ok(answer) => answer,
@@ -111,6 +117,7 @@ impl Line {
             request
                 .map_err(|error| EtcdError::NotEtcd(self.endpoint.clone(), format!("{path} cannot be asked: {error}")))
         };
+        self.gathers.set(false);
         if let Some(mut kept) = self.connection.take()
             && let Ok(response) = kept.send(request()?).await
         {
@@ -137,6 +144,7 @@ impl Line {
             io::ErrorKind::ConnectionRefused => EtcdError::Refused(self.endpoint.clone()),
             _ => EtcdError::Unreachable(self.endpoint.clone(), error),
         })?;
+        let stream = Gathering::new(stream, self.gathers.clone());
         let connection = match &self.tls {
             None => Connection::over(stream).await,
             Some(tls) => {
@@ -168,7 +176,7 @@ impl Line {
     }
 
     /// The response, if it is what was asked for.
-    async fn good(&self, key: &str, response: Response<Incoming>) -> Result<Response<Incoming>, EtcdError> {
+    async fn good(&mut self, key: &str, response: Response<Incoming>) -> Result<Response<Incoming>, EtcdError> {
         if response.status() == StatusCode::OK {
             return Ok(response);
         }
@@ -177,7 +185,7 @@ impl Line {
 
     /// Why a request was refused, in etcd's words and in ours.
     pub(super) async fn refusal(
-        &self,
+        &mut self,
         key: &str,
         response: Response<Incoming>,
     ) -> Result<(Option<Refusal>, EtcdError), EtcdError> {
@@ -196,10 +204,20 @@ impl Line {
         Ok((refusal, error))
     }
 
-    async fn body(&self, key: &str, response: Response<Incoming>) -> Result<Vec<u8>, EtcdError> {
+    /// The answer that came last is one without an end: what comes of it may gather.
+    pub(super) fn gather(&self) {
+        self.gathers.set(true);
+    }
+
+    /// The next piece of the answer that came last.
+    pub(super) async fn frame(&mut self, body: &mut Incoming) -> Option<hyper::Result<Frame<Bytes>>> {
+        self.connection.as_mut()?.frame(body).await
+    }
+
+    async fn body(&mut self, key: &str, response: Response<Incoming>) -> Result<Vec<u8>, EtcdError> {
         let mut incoming = response.into_body();
         let mut body = Vec::new();
-        while let Some(frame) = incoming.frame().await {
+        while let Some(frame) = self.frame(&mut incoming).await {
             let frame = frame.map_err(|error| self.broken_off(error))?;
             if let Some(data) = frame.data_ref() {
                 if body.len() + data.len() > MAX_BYTES {

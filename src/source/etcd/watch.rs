@@ -11,12 +11,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use futures_util::stream::{self, Stream};
-use http_body_util::BodyExt;
 use hyper::StatusCode;
 use hyper::body::Incoming;
 use tokio::sync::mpsc::Sender;
-use tokio::time::{Instant, interval, sleep, timeout, timeout_at};
+use tokio::time::{Instant, interval, sleep, timeout_at};
 
 use super::error::EtcdError;
 use super::keys::{self, Event, Events, Node, Refusal};
@@ -87,9 +87,10 @@ pub(super) struct Answer {
 pub(super) async fn open(line: &mut Line, key: &str) -> Result<Answer, EtcdError> {
     let response = line.send(&format!("/v2/keys{key}?wait=true&recursive=true&stream=true")).await?;
     if response.status() != StatusCode::OK {
-        return Err(in_time(line, line.refusal(key, response)).await?.1);
+        return Err(line.in_time(async |line: &mut Line| line.refusal(key, response).await).await?.1);
     }
     let index = line.head(&response)?.index;
+    line.gather();
     Ok(Answer::new(response.into_body(), index, true))
 }
 
@@ -141,7 +142,7 @@ impl Watch<'_> {
         let path = format!("/v2/keys{key}?wait=true&recursive=true{stream_option}&waitIndex={}", self.after + 1);
         let response = line.send(&path).await?;
         if response.status() != StatusCode::OK {
-            return Err(match in_time(line, line.refusal(key, response)).await? {
+            return Err(match line.in_time(async |line: &mut Line| line.refusal(key, response).await).await? {
                 (Some(Refusal { error_code: Refusal::INDEX_CLEARED, .. }), _) => End::Cleared,
                 (_, error) => error.into(),
             });
@@ -150,31 +151,43 @@ impl Watch<'_> {
         if index < self.after {
             return Err(End::Anew);
         }
+        if is_stream {
+            line.gather();
+        }
         Ok(Answer::new(response.into_body(), index, is_stream))
     }
 
-    /// What the next piece of an answer says, which may be nothing yet, and whether the answer is over.
-    async fn hear(&self, answer: &mut Answer) -> Result<(Vec<Event>, bool), End> {
-        let line = &self.line;
-        let frame = match answer.due {
-            None => answer.body.frame().await,
-            Some(due) => timeout_at(due, answer.body.frame()).await.map_err(|_| late(line))?,
+    /// What an answer says next, as far as it has come, which may be nothing yet; and whether the answer is over.
+    async fn hear(&mut self, answer: &mut Answer) -> Result<(Vec<Event>, bool), End> {
+        let line = &mut self.line;
+        let mut frame = match answer.due {
+            None => line.frame(&mut answer.body).await,
+            Some(due) => timeout_at(due, line.frame(&mut answer.body)).await.map_err(|_| late(line))?,
         };
-        let has_ended = frame.is_none();
-        let data = match frame {
-            Some(frame) => frame.map_err(|error| line.broken_off(error))?.into_data().unwrap_or_default(),
-            // The last event need not end its line.
-            None => Bytes::from_static(b"\n"),
+        let mut happened = Vec::new();
+        let has_ended = loop {
+            let has_ended = frame.is_none();
+            let data = match frame {
+                Some(frame) => frame.map_err(|error| line.broken_off(error))?.into_data().unwrap_or_default(),
+                // The last event need not end its line.
+                None => Bytes::from_static(b"\n"),
+            };
+            happened.append(&mut answer.events.take(&data).map_err(|error| line.nonsense(&error))?);
+            let pending = answer.events.pending();
+            if pending > MAX_EVENT {
+                return Err(EtcdError::TooLarge(line.endpoint().clone(), MAX_EVENT >> 20, self.key.to_owned()).into());
+            }
+            if has_ended && pending > 0 {
+                let problem = "it ends in the middle of an event".to_owned();
+                return Err(EtcdError::NotEtcd(line.endpoint().clone(), problem).into());
+            }
+            if has_ended {
+                break true;
+            }
+            let Some(next) = line.frame(&mut answer.body).now_or_never() else { break false };
+            frame = next;
         };
-        let happened = answer.events.take(&data).map_err(|error| line.nonsense(&error))?;
-        let pending = answer.events.pending();
-        if pending > MAX_EVENT {
-            return Err(EtcdError::TooLarge(line.endpoint().clone(), MAX_EVENT >> 20, self.key.to_owned()).into());
-        }
-        if has_ended && pending > 0 {
-            return Err(EtcdError::NotEtcd(line.endpoint().clone(), "it ends in the middle of an event".into()).into());
-        }
-        answer.due = match pending {
+        answer.due = match answer.events.pending() {
             0 => None,
             _ => answer.due.filter(|_| happened.is_empty()).or_else(|| Some(Instant::now() + line.timeout())),
         };
@@ -186,11 +199,6 @@ impl Answer {
     fn new(body: Incoming, index: u64, is_stream: bool) -> Self {
         Self { body, events: Events::default(), is_stream, index, is_behind: None, due: None }
     }
-}
-
-/// What must come within the time that an answer may take.
-async fn in_time<T>(line: &Line, told: impl Future<Output = Result<T, EtcdError>>) -> Result<T, EtcdError> {
-    timeout(line.timeout(), told).await.map_err(|_| late(line))?
 }
 
 fn late(line: &Line) -> EtcdError {
