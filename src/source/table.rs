@@ -129,6 +129,7 @@ pub fn unit_files(output: &[u8], columns: &[&str]) -> Result<Vec<UnitFile>, Tabl
                 global,
                 description: row.text("desc"),
                 requirements: Vec::new(),
+                requirements_known: false,
             })
         })
         .collect()

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use fleet_monitor::cluster::{
-    Cluster, Event as Transition, Machine, MachineId, Moment, Reading, Registry as Told, Text, Topic, UnitFile,
+    Cluster, Event as Transition, Machine, MachineId, Moment, Reading, RegistrySnapshot as Told, Text, Topic, UnitFile,
     UnitName, UnitState, Verdict,
 };
 use fleet_monitor::source::etcd::keys::{self, Event, Node};
