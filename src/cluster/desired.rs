@@ -186,9 +186,8 @@ pub(super) fn matches(file: &UnitFile, machine: &Machine) -> Match {
     }
 
     let metadata: Vec<(&str, &str)> = pairs(machine.metadata.as_ref());
-    let meets = |(key, values): (&&str, &Vec<&str>)| {
-        metadata.iter().any(|(name, value)| name == key && values.contains(value))
-    };
+    let meets =
+        |(key, values): (&&str, &Vec<&str>)| metadata.iter().any(|(name, value)| name == key && values.contains(value));
     if wanted.iter().all(meets) { Match::Yes } else { Match::No }
 }
 

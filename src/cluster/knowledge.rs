@@ -152,8 +152,7 @@ impl Knowledge {
         let key = (state.unit.clone(), state.machine.clone());
         let was_absent = self.rows.absent().contains(&key);
         let at = batch.at();
-        let is_new =
-            self.rows.report(state, from_list, at, batch.is_first, &mut self.machines, &mut batch.events);
+        let is_new = self.rows.report(state, from_list, at, batch.is_first, &mut self.machines, &mut batch.events);
         if !is_new {
             return;
         }

@@ -84,11 +84,16 @@ impl SourceTrust {
     }
 
     pub(super) fn standing(&self, retention: Retention, at: Moment) -> SourceStanding {
-        if self.is_failing() || self.suspicion.holds() {
-            return SourceStanding::Doubted;
+        if self.is_failing() {
+            return SourceStanding::Failing;
         }
-        let since = self.recovered.or(self.began).unwrap_or(at);
-        SourceStanding::Believed { since, settled: self.is_settled(retention, at) }
+        if !self.is_settled(retention, at) {
+            return SourceStanding::Unsettled;
+        }
+        if self.suspicion.holds() {
+            return SourceStanding::Suspect;
+        }
+        SourceStanding::Settled { since: self.recovered.or(self.began).unwrap_or(at) }
     }
 
     /// A row that was missing is back.

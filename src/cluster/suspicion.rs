@@ -32,7 +32,9 @@ enum State {
 pub(super) enum Finding {
     Nothing,
     /// The source is doubted from now on: so many rows are missing.
-    Begins { missing: usize },
+    Begins {
+        missing: usize,
+    },
     /// It is believed again.
     Ends,
 }

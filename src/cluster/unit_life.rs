@@ -67,7 +67,9 @@ impl Departure {
             Departure::NotWanted(NotWanted::NoFile) => "its unit file is gone",
             Departure::NotWanted(NotWanted::Unloaded) => "fleet has unloaded it",
             Departure::Moved { from_lost_machine: false } => "fleet has moved it to another machine",
-            Departure::Moved { from_lost_machine: true } => "its machine is lost, and fleet has moved it to another one",
+            Departure::Moved { from_lost_machine: true } => {
+                "its machine is lost, and fleet has moved it to another one"
+            }
             Departure::TakenAway => "fleet has taken it away from its machine",
             Departure::GraceOver => "fleet has not reported it for longer than the grace period (--grace)",
             Departure::KeepTimeOver => "its machine has been lost for longer than the keep time (--keep-lost)",
@@ -100,14 +102,16 @@ pub(super) enum MachineStanding {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum SourceStanding {
     /// It is.
-    Believed {
+    Settled {
         /// Since when, without a break.
         since: Moment,
-        /// Whether an outage is not just over.
-        settled: bool,
     },
-    /// It cannot be read, or its lists lack too much.
-    Doubted,
+    /// An outage is just over: its lists may be short and old.
+    Unsettled,
+    /// Its lists lack too much.
+    Suspect,
+    /// It cannot be read.
+    Failing,
 }
 
 /// How long rows are kept.
@@ -181,7 +185,7 @@ pub(super) fn step(presence: Presence, evidence: &Evidence, retention: Retention
         Report::Current => Step { presence: Presence::Reported, news: back, due: None },
         Report::Overdue { .. } => {
             // Right after an outage many are, and not through their own fault.
-            let settled = matches!(evidence.source, SourceStanding::Believed { settled: true, .. });
+            let settled = matches!(evidence.source, SourceStanding::Settled { .. });
             let presence = if settled { Presence::Overdue } else { Presence::Reported };
             Step { presence, news: back, due: None }
         }
@@ -237,12 +241,12 @@ fn gone(departure: Departure) -> Step {
 
 /// The evidence about this row that it is gone, if there is some.
 fn departure(evidence: &Evidence, missing: Missing) -> Option<Departure> {
-    let settled = matches!(evidence.source, SourceStanding::Believed { settled: true, .. });
+    let is_old = matches!(evidence.source, SourceStanding::Unsettled | SourceStanding::Failing);
     let is_deleted = missing.absence == Absence::Deleted;
 
     match evidence.wanted {
         Wanted::Not(reason) => Some(Departure::NotWanted(reason)),
-        _ if evidence.is_elsewhere && (settled || is_deleted) => {
+        _ if evidence.is_elsewhere && (is_deleted || !is_old) => {
             Some(Departure::Moved { from_lost_machine: evidence.was_lost })
         }
         Wanted::Elsewhere | Wanted::Nowhere if is_deleted => Some(Departure::TakenAway),
@@ -252,7 +256,7 @@ fn departure(evidence: &Evidence, missing: Missing) -> Option<Departure> {
 
 /// When the wait for a row is over, as far as anything but evidence can end it.
 fn end_of_wait(evidence: &Evidence, missing: Missing, retention: Retention) -> Option<(Departure, Instant)> {
-    let SourceStanding::Believed { since: believed, .. } = evidence.source else { return None };
+    let SourceStanding::Settled { since: believed } = evidence.source else { return None };
 
     match evidence.machine {
         MachineStanding::Lost { since } => {
@@ -272,7 +276,7 @@ fn end_of_wait(evidence: &Evidence, missing: Missing, retention: Retention) -> O
 /// When it is worth an event that a row is not reported; never where other events tell of it.
 fn worth_telling(evidence: &Evidence, missing: Missing, retention: Retention) -> Option<Instant> {
     let is_missed = matches!(evidence.wanted, Wanted::Here { .. } | Wanted::Unknown);
-    let is_believed = matches!(evidence.source, SourceStanding::Believed { settled: true, .. });
+    let is_believed = matches!(evidence.source, SourceStanding::Settled { .. });
     let speaks = matches!(evidence.machine, MachineStanding::Speaking { .. });
     // When one fleetd lets go of a global unit, it deletes the states of all machines, and each of these puts its own
     // back when it renews it, up to 24 s later (fleet v1.0.0).

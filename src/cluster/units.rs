@@ -16,9 +16,7 @@ use super::machines::Machines;
 use super::model::{MachineId, Moment, UnitFile, UnitName, UnitState};
 use super::observation::{Absence, Report};
 use super::transition::{Event, Place};
-use super::unit_life::{
-    Departure, Evidence, MachineStanding, News, Presence, Retention, SourceStanding, Step, step,
-};
+use super::unit_life::{Departure, Evidence, MachineStanding, News, Presence, Retention, SourceStanding, Step, step};
 use super::verdict::{Expectation, LASTING, Situation, Verdict, judge, judge_expected};
 use super::view::{RowKey, Unit};
 
@@ -101,10 +99,6 @@ impl Rows {
     /// How many rows are on machines.
     pub(super) fn placed(&self) -> usize {
         self.rows.keys().filter(|(_, machine)| machine.is_some()).count()
-    }
-
-    pub(super) fn contains(&self, key: &RowKey) -> bool {
-        self.rows.contains_key(key)
     }
 
     pub(super) fn absent(&self) -> &BTreeSet<RowKey> {
@@ -311,7 +305,8 @@ impl Rows {
         let replacement = self.replacement(key, around);
         let Some(row) = self.rows.get_mut(key) else { return Look::Same };
         let evidence = row.evidence(replacement.is_some(), around);
-        let Step { presence, news, due } = step(row.presence, &evidence, around.circumstances.retention, around.circumstances.at);
+        let Step { presence, news, due } =
+            step(row.presence, &evidence, around.circumstances.retention, around.circumstances.at);
         row.presence = presence;
         match news {
             Some(News::Gone(departure)) => {
@@ -454,7 +449,8 @@ impl Rows {
         if file.global && file.is_wanted() && !around.circumstances.retention.passes_through() {
             let fits = |id: &MachineId| around.machines.get(id).is_some_and(|it| matches(file, it) == Match::Yes);
             let fitting = around.machines.present().map(|machine| &machine.id).filter(|id| fits(id));
-            let lacking: Vec<Option<MachineId>> = fitting.filter(|id| !placed.contains(id)).cloned().map(Some).collect();
+            let lacking: Vec<Option<MachineId>> =
+                fitting.filter(|id| !placed.contains(id)).cloned().map(Some).collect();
             if !lacking.is_empty() {
                 return lacking;
             }
@@ -497,12 +493,7 @@ impl Row {
     }
 
     fn expected(state: UnitState, listed: bool, at: Moment, since_seen: bool) -> Self {
-        Self {
-            presence: Presence::Expected,
-            listed,
-            restarts: None,
-            ..Self::reported(state, false, at, since_seen)
-        }
+        Self { presence: Presence::Expected, listed, restarts: None, ..Self::reported(state, false, at, since_seen) }
     }
 
     /// Whether a machine reports it, or did.
@@ -581,7 +572,7 @@ impl Row {
     fn show(&mut self, evidence: &Evidence, moved_to: Option<&str>, around: &Surroundings) -> (Unit, Option<Instant>) {
         let file = around.desired.get(&self.state.unit);
         let is_passed_through = around.circumstances.retention.passes_through();
-        let settled = !matches!(around.circumstances.source, SourceStanding::Believed { settled: false, .. });
+        let settled = !matches!(around.circumstances.source, SourceStanding::Unsettled | SourceStanding::Failing);
         let outlives_machine = self.is_on_lost_machine(around) && (settled || self.was_lost());
         let target = file.and_then(|file| file.target.as_ref()).map(|id| around.machines.name(id));
         let presence = self.state.machine.as_ref().and_then(|id| around.machines.presence(id));
@@ -635,12 +626,13 @@ impl Row {
         };
         let is_wanted = file.is_some_and(|file| file.is_wanted());
         let ends = self.appeared.instant + waits;
-        let is_open = is_wanted && !around.circumstances.retention.passes_through() && around.circumstances.at.instant < ends;
+        let is_open =
+            is_wanted && !around.circumstances.retention.passes_through() && around.circumstances.at.instant < ends;
         let is_speaking = |id: &MachineId| {
             !matches!(around.machines.presence(id), Some(MachinePresence::Returned | MachinePresence::Missing { .. }))
         };
         let is_early = is_open
-            || around.circumstances.source == SourceStanding::Doubted
+            || !matches!(around.circumstances.source, SourceStanding::Settled { .. })
             || self.state.machine.as_ref().is_some_and(|id| !is_speaking(id));
         let fits_nowhere = |file: &&Arc<UnitFile>| {
             file.global

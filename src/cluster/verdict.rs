@@ -143,7 +143,9 @@ fn stale(situation: &Situation) -> Reason {
         return format!("Its machine reports none of its units at the moment; {LAST}.").into();
     }
     match (situation.wanted, situation.target) {
-        (Wanted::Elsewhere, Some(target)) => format!("It is not reported any more; fleet wants it on {target}; {LAST}."),
+        (Wanted::Elsewhere, Some(target)) => {
+            format!("It is not reported any more; fleet wants it on {target}; {LAST}.")
+        }
         (Wanted::Elsewhere | Wanted::Nowhere, _) => {
             format!("It is not reported any more, and fleet has chosen no machine for it; {LAST}.")
         }

@@ -147,6 +147,15 @@ impl Units {
     }
 }
 
+impl<'a> IntoIterator for &'a Units {
+    type Item = &'a Arc<Unit>;
+    type IntoIter = Box<dyn Iterator<Item = &'a Arc<Unit>> + 'a>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        Box::new(self.iter())
+    }
+}
+
 impl FromIterator<Arc<Unit>> for Units {
     fn from_iter<I: IntoIterator<Item = Arc<Unit>>>(units: I) -> Self {
         let mut all = Self::default();

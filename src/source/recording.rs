@@ -146,7 +146,9 @@ impl Reader {
                 *self = Self::default();
                 return Ok(Some(Entry::Begin { source: line.source }));
             }
-            Some(version) => return Err(format!("it is of version {version}, and only versions up to {VERSION} are known")),
+            Some(version) => {
+                return Err(format!("it is of version {version}, and only versions up to {VERSION} are known"));
+            }
             None => {}
         }
         let Some(told) = line.topic else { return Ok(None) };
@@ -331,8 +333,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("recording");
         let machine = |id: &str| Machine { id: id.into(), ip: None, metadata: None, version: Some("1.0.0".into()) };
-        let first =
-            RegistrySnapshot { index: 7, machines: [machine("1")].into(), leader: Some("1".into()), ..RegistrySnapshot::default() };
+        let first = RegistrySnapshot {
+            index: 7,
+            machines: [machine("1")].into(),
+            leader: Some("1".into()),
+            ..RegistrySnapshot::default()
+        };
         let unit = || Lease::Unit("a.service".into(), "1".into());
         let second = RegistrySnapshot {
             index: 9,

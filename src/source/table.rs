@@ -456,6 +456,7 @@ mod tests {
             UnitFile {
                 unit: unit.as_str().into(), hash, desired, target: target.filter(|_| !global), target_known: true, global,
                 description, requirements: Vec::new(),
+            requirements_known: false,
             }
         }
     }

@@ -149,7 +149,7 @@ fn the_rows_after_each_event_are_those_that_fleetctl_listed_then() {
                     all(&told.machines, &machines.iter().collect::<Vec<_>>(), is_same)
                 }
                 Reading::UnitFiles { files } => all(&told.files, &files.iter().collect::<Vec<_>>(), is_file_as_listed),
-                Reading::Registry(_) => unreachable!("they were polled"),
+                Reading::Registry(_) | Reading::Changes(_) => unreachable!("they were polled"),
             };
             // A fleetd was asked that was being restarted; or nobody, at the time of the old ones (see the README there).
             let nobody_asked = name.starts_with("filling-the-cluster.v0.") && poll.topics == [Topic::UnitFiles];

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use flate2::read::GzDecoder;
 use fleet_monitor::cluster::{
-    Cluster, Event, MachineId, Moment, Reading, Registry, Text, Topic, Transition, Unit, UnitFile, UnitName, UnitState,
+    Cluster, Event, MachineId, Moment, Reading, RegistrySnapshot, Text, Topic, Transition, Unit, UnitFile, UnitName, UnitState,
     View,
 };
 use fleet_monitor::source::recording::{Entry, Poll, Reader};
@@ -187,7 +187,7 @@ type Heard = (Duration, Duration, &'static [Topic], Result<Reading, String>);
 fn heard(polls: &[Poll], start: Duration) -> impl Iterator<Item = Heard> {
     let first = polls.iter().rfind(|poll| poll.at < start).and_then(|poll| match &poll.outcome {
         Ok(Reading::Registry(registry)) => {
-            let registry = Registry { expired: Vec::new(), ..registry.clone() };
+            let registry = RegistrySnapshot { expired: Vec::new(), ..registry.clone() };
             Some((start, poll.took, poll.topics, Ok(Reading::Registry(registry))))
         }
         _ => None,
