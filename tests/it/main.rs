@@ -8,6 +8,7 @@ mod config;
 mod daemon;
 mod etcd;
 mod fleetctl;
+mod incidents;
 mod journal;
 mod live;
 mod metrics;
