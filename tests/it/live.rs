@@ -4,8 +4,8 @@
 //! sources were recorded at once: `tests/fixtures/live/README.md`. What etcd said is played as lists, too, each monitor
 //! with polls at moments of its own.
 //!
-//! `FLEET_LIVE_TRACE=flap.service cargo test --test it -- live::trace --nocapture` prints all that was listed, shown and
-//! true of one unit, by a monitor that starts at `FLEET_LIVE_START` (seconds, 0 by default) with the source
+//! `FLEET_LIVE_TRACE=flap.service cargo test --test it -- live::trace --ignored --nocapture` prints all that was listed,
+//! shown and true of one unit, by a monitor that starts at `FLEET_LIVE_START` (seconds, 0 by default) with the source
 //! `FLEET_LIVE_SOURCE` (`etcd`, `api`, `fleetctl` or `lists`; the three by default).
 
 pub mod recording;

@@ -25,8 +25,9 @@ fn lines(history: &History, whose: &str, unit: &str) -> Vec<(Duration, String)> 
 }
 
 #[test]
+#[ignore = "it proves nothing: it prints what FLEET_LIVE_TRACE asks for"]
 fn trace() {
-    let Ok(unit) = env::var("FLEET_LIVE_TRACE") else { return };
+    let unit = env::var("FLEET_LIVE_TRACE").expect("FLEET_LIVE_TRACE names a unit");
     let start = env::var("FLEET_LIVE_START").map_or(0.0, |start| start.parse().unwrap());
     let start = Duration::from_secs_f64(start);
     let sources = match env::var("FLEET_LIVE_SOURCE") {
