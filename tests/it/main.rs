@@ -15,6 +15,7 @@ mod metrics;
 mod operations;
 mod packages;
 mod protocol;
+mod proxies;
 mod readme;
 mod registry;
 mod server;
