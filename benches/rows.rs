@@ -105,7 +105,7 @@ fn main() {
         let reading = Reading::Units { states, files: None };
         let transitions = view.time(|| cluster.read(reading, Moment::now(), Duration::ZERO));
         let (shown, health) = (cluster.view(), cluster.health());
-        let news = News { view: shown, health, transitions: &transitions, read: &[], now: Moment::now() };
+        let news = News { view: shown, health, transitions: &transitions, change: None, read: &[], now: Moment::now() };
         frame.time(|| publisher.publish(news));
     }
 

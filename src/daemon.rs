@@ -225,7 +225,8 @@ impl Daemon {
             return;
         }
         let (view, health) = (self.cluster.view(), self.cluster.health());
-        self.publisher.publish(News { view, health, transitions, read, now: Moment::now() });
+        let change = Some(self.cluster.change());
+        self.publisher.publish(News { view, health, transitions, change, read, now: Moment::now() });
         // Told last, so that whoever reads the journal and then looks sees what it says.
         for transition in transitions {
             self.metrics.transition(&transition.event);

@@ -79,14 +79,14 @@ impl Bench {
     pub fn change(&mut self) {
         self.states.swap(0, 1);
         let (view, transitions) = &self.states[0];
-        let news = News { view, health: &self.health, transitions, read: &[], now: Moment::now() };
+        let news = News { view, health: &self.health, transitions, change: None, read: &[], now: Moment::now() };
         self.publisher.publish(news);
     }
 
     /// Publishes what was published last.
     pub fn publish_the_same(&mut self) {
         let view = &self.states[0].0;
-        let news = News { view, health: &self.health, transitions: &[], read: &[], now: Moment::now() };
+        let news = News { view, health: &self.health, transitions: &[], change: None, read: &[], now: Moment::now() };
         self.publisher.publish(news);
     }
 

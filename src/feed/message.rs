@@ -53,6 +53,17 @@ pub fn machines(view: &View, fields: &[MachineField]) -> Vec<u8> {
     to_json(&List { r#type: "machine", fields: fields.iter().map(|field| field.name()).collect(), items: Array(rows) })
 }
 
+/// A row of the unit list as it is in it, but for the addresses of targets; none where it is not in it.
+pub(super) fn unit_row<'a>(unit: &'a Unit, fields: &[UnitField]) -> Option<Vec<Cow<'a, str>>> {
+    let ips = HashMap::new();
+    unit.listed.then(|| fields.iter().map(|field| unit_cell(unit, *field, &ips)).collect())
+}
+
+/// A row of the machine list as it is in it; none where it is not in it.
+pub(super) fn machine_row<'a>(member: &'a Member, fields: &[MachineField]) -> Option<Vec<Cow<'a, str>>> {
+    member.lost_since.is_none().then(|| fields.iter().map(|field| machine_cell(member, *field)).collect())
+}
+
 fn unit_cell<'a>(unit: &'a Unit, field: UnitField, ips: &HashMap<&MachineId, &Text>) -> Cow<'a, str> {
     let file = unit.file.as_deref();
     match field {

@@ -10,6 +10,7 @@ pub mod channel;
 pub mod fields;
 mod frame;
 mod history;
+mod list;
 mod message;
 mod status;
 pub mod subscription;
@@ -26,6 +27,8 @@ use crate::cluster::{Delta, Health, Moment, Text, Topic, Transition, View};
 use fields::{MachineField, UnitField};
 pub use frame::Frame;
 use history::{Entry, History, Subject};
+use list::Columns;
+pub use list::List;
 pub use status::{count, line as status_line};
 
 /// How many transitions are remembered.
@@ -61,15 +64,6 @@ pub struct SourceInfo {
     pub recording: bool,
     /// Whether the recording is over.
     pub ended: bool,
-}
-
-/// A list of the first protocol, and when it last changed.
-#[derive(Clone, Debug)]
-pub struct List {
-    /// The revision of the publication in which it was new.
-    pub revision: u64,
-    /// The message.
-    pub frame: Frame,
 }
 
 /// All that clients may see, at one moment. Immutable and shared.
@@ -117,8 +111,11 @@ pub type Subscriber = watch::Receiver<Arc<Publication>>;
 /// The one writer of publications.
 #[derive(Debug)]
 pub struct Publisher {
-    settings: Settings,
-    settings_are_new: bool,
+    publish: Publish,
+    unit_columns: Columns,
+    machine_columns: Columns,
+    /// The lists that have changed and were held back.
+    held_back: [bool; 2],
     sender: watch::Sender<Arc<Publication>>,
 }
 
@@ -131,6 +128,8 @@ pub struct News<'a> {
     pub health: &'a Health,
     /// What happened.
     pub transitions: &'a [Arc<Transition>],
+    /// The view before, and what differs from it now, where that is known already.
+    pub change: Option<(&'a Arc<View>, &'a Delta)>,
     /// The topics that were just read with success.
     pub read: &'a [Topic],
     /// When this is published.
@@ -153,7 +152,13 @@ impl Publisher {
             content: Arc::default(),
             log: Arc::default(),
         };
-        Self { settings, settings_are_new: false, sender: watch::Sender::new(Arc::new(first)) }
+        Self {
+            publish: settings.publish,
+            unit_columns: Columns::Units(settings.unit_fields.into()),
+            machine_columns: Columns::Machines(settings.machine_fields.into()),
+            held_back: [false; 2],
+            sender: watch::Sender::new(Arc::new(first)),
+        }
     }
 
     /// A new reader.
@@ -168,8 +173,9 @@ impl Publisher {
 
     /// Takes other settings into use. The lists follow with the next publication.
     pub fn set(&mut self, settings: Settings) {
-        self.settings = settings;
-        self.settings_are_new = true;
+        self.publish = settings.publish;
+        self.unit_columns = Columns::Units(settings.unit_fields.into());
+        self.machine_columns = Columns::Machines(settings.machine_fields.into());
     }
 
     /// Names the source anew.
@@ -184,31 +190,18 @@ impl Publisher {
         }
     }
 
-    /// Publishes. Encodes each list once, and only if it can have changed; wakes the readers only if there is news.
+    /// Publishes. Wakes the readers only if there is news.
     pub fn publish(&mut self, news: News<'_>) {
         let last = self.last();
-        let settings_are_new = std::mem::take(&mut self.settings_are_new);
-        let same_view = Arc::ptr_eq(&last.view, news.view);
-        let same_content = same_view && news.transitions.is_empty();
-        let entries = entries(&last, &news);
-        let next = entries.last().map_or(last.revision + 1, |entry| entry.revision);
+        let same_content = Arc::ptr_eq(&last.view, news.view) && news.transitions.is_empty();
+        let delta = delta(&last, &news);
+        let columns = [&self.unit_columns, &self.machine_columns];
+        let shown = columns.map(|columns| columns.show(&delta));
 
-        let list = |topic, last: Option<&List>, encode: &dyn Fn() -> Vec<u8>| {
-            news.health.topic(topic).read?;
-            let polled = self.settings.publish == Publish::Polls && news.read.contains(&topic);
-            if let Some(last) = last.filter(|_| same_view && !settings_are_new && !polled) {
-                return Some(last.clone());
-            }
-            let frame = Frame::text(&encode());
-            match last {
-                Some(last) if last.frame == frame && !polled => Some(last.clone()),
-                _ => Some(List { revision: next, frame }),
-            }
-        };
-        let units = list(Topic::Units, last.units.as_ref(), &|| message::units(news.view, &self.settings.unit_fields));
-        let machines = list(Topic::Machines, last.machines.as_ref(), &|| {
-            message::machines(news.view, &self.settings.machine_fields)
-        });
+        let entries = entries(&last, &news, delta);
+        let next = entries.last().map_or(last.revision + 1, |entry| entry.revision);
+        let units = self.list(Topic::Units, last.units.as_ref(), shown[0], next, &news);
+        let machines = self.list(Topic::Machines, last.machines.as_ref(), shown[1], next, &news);
 
         let new_list = [&units, &machines].into_iter().flatten().any(|list| list.revision == next);
         let changed = new_list || !entries.is_empty();
@@ -230,12 +223,36 @@ impl Publisher {
             changed
         });
     }
+
+    /// The list of a topic as it is from now on; none until the topic has been read.
+    fn list(&mut self, topic: Topic, last: Option<&List>, is_shown: bool, next: u64, news: &News<'_>) -> Option<List> {
+        news.health.topic(topic).read?;
+        let (columns, held_back) = match topic {
+            Topic::Units => (&self.unit_columns, &mut self.held_back[0]),
+            Topic::Machines | Topic::UnitFiles => (&self.machine_columns, &mut self.held_back[1]),
+        };
+        let list = || Some(List::new(next, news.view, columns, news.now));
+        let Some(last) = last.filter(|last| last.has(columns)) else { return list() };
+
+        let is_polled = self.publish == Publish::Polls && news.read.contains(&topic);
+        let has_changed = is_shown || *held_back;
+        *held_back = has_changed && !is_polled && last.holds_back(news.view, news.now);
+        if is_polled || (has_changed && !*held_back) { list() } else { Some(last.clone()) }
+    }
+}
+
+/// What differs from what was published last.
+fn delta(last: &Publication, news: &News<'_>) -> Delta {
+    match news.change {
+        _ if Arc::ptr_eq(&last.view, news.view) => Delta::default(),
+        Some((before, delta)) if Arc::ptr_eq(&last.view, before) => delta.clone(),
+        _ => Delta::between(&last.view, news.view),
+    }
 }
 
 /// What the second protocol has to tell, each with a revision of its own.
-fn entries(last: &Publication, news: &News<'_>) -> Vec<Entry> {
-    let same_view = Arc::ptr_eq(&last.view, news.view);
-    let Delta { units, machines } = if same_view { Delta::default() } else { Delta::between(&last.view, news.view) };
+fn entries(last: &Publication, news: &News<'_>, delta: Delta) -> Vec<Entry> {
+    let Delta { units, machines } = delta;
     let (health, source, now) = (news.health, &last.source, news.now);
     let lists = [Subject::Units(units), Subject::Machines(machines)];
     let events = news.transitions.iter().cloned().map(Subject::Event);

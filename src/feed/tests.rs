@@ -47,7 +47,7 @@ impl Bench {
         let read = reading.topics();
         let transitions = self.cluster.read(reading, self.now, Duration::ZERO);
         let (view, health) = (self.cluster.view(), self.cluster.health());
-        self.publisher.publish(News { view, health, transitions: &transitions, read, now: self.now });
+        self.publisher.publish(News { view, health, transitions: &transitions, change: None, read, now: self.now });
     }
 
     fn units(&mut self, units: &[UnitState]) {
@@ -87,7 +87,7 @@ impl Bench {
 }
 
 fn text(list: &Option<List>) -> String {
-    String::from_utf8(list.as_ref().unwrap().frame.payload().to_vec()).unwrap()
+    String::from_utf8(list.as_ref().unwrap().frame().payload().to_vec()).unwrap()
 }
 
 #[test]
@@ -254,7 +254,7 @@ fn the_status_line_says_what_is_there_or_what_is_wrong() {
     bench.now.wall = std::time::UNIX_EPOCH + Duration::from_secs(50_531);
     let transitions = bench.cluster.fail(&[Topic::Units], "exit status 1", bench.now);
     let (view, health) = (bench.cluster.view(), bench.cluster.health());
-    bench.publisher.publish(News { view, health, transitions: &transitions, read: &[], now: bench.now });
+    bench.publisher.publish(News { view, health, transitions: &transitions, change: None, read: &[], now: bench.now });
     let line = status_line(&bench.last(), 1);
     let failing = "fleetctl v1.0.0: failing since 14:02:11 UTC: exit status 1; as of ";
     assert!(

@@ -99,7 +99,7 @@ pub(super) fn content(shared: &Shared, settings: &Settings, resource: &Resource,
 fn list(publication: &Publication, list: Option<&List>, newest: &Newest, what: &str) -> Content {
     match list {
         Some(list) => Content {
-            common: Some(newest.of(list.frame.payload())),
+            common: Some(newest.of(list.frame().payload())),
             etag: Some(format!("W/\"{}-{}\"", publication.epoch, list.revision)),
             ..Content::new(JSON, Bytes::new())
         },

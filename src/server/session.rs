@@ -283,7 +283,7 @@ impl Session {
 fn newer(list: Option<&List>, sent: &mut u64) -> Option<Batch> {
     let list = list.filter(|list| list.revision > *sent)?;
     *sent = list.revision;
-    Some(Batch::new(list.frame.bytes().clone(), 1))
+    Some(Batch::new(list.frame().bytes().clone(), 1))
 }
 
 /// Writes, unless the client takes too long: for all, or for the little time that is left when the server is being

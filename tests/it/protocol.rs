@@ -153,6 +153,7 @@ fn publisher(begun: Moment) -> Publisher {
             view: cluster.view(),
             health: cluster.health(),
             transitions: &transitions,
+            change: None,
             read,
             now: at,
         });
@@ -174,7 +175,7 @@ fn machines_of_etcd(begun: Moment) -> Value {
         let now = begun + Duration::from_secs(second);
         let transitions = cluster.read(Reading::Registry(registry), now, Duration::ZERO);
         let (view, health) = (cluster.view(), cluster.health());
-        publisher.publish(News { view, health, transitions: &transitions, read: &Topic::ALL, now });
+        publisher.publish(News { view, health, transitions: &transitions, change: None, read: &Topic::ALL, now });
     }
     let state = publication(&publisher).state(0, begun).concat();
     serde_json::from_slice::<Value>(&state).unwrap()["machines"].take()
@@ -210,7 +211,7 @@ async fn the_examples_are_what_the_program_says() {
         publish: Publish::Changes,
     });
     let health = published.health.clone();
-    publisher.publish(News { view: &published.view, health: &health, transitions: &[], read: &[], now });
+    publisher.publish(News { view: &published.view, health: &health, transitions: &[], change: None, read: &[], now });
     let chosen = publication(&publisher);
 
     let bench = Bench::start().await;
@@ -219,7 +220,7 @@ async fn the_examples_are_what_the_program_says() {
     let bad_query = text("/v2/events?topics=all").await;
 
     let frame = |list: &Option<fleet_monitor::feed::List>| {
-        String::from_utf8(list.as_ref().unwrap().frame.payload().to_vec()).unwrap()
+        String::from_utf8(list.as_ref().unwrap().frame().payload().to_vec()).unwrap()
     };
     let examples = blocks("example");
     let exact = [

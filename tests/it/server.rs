@@ -84,6 +84,7 @@ impl Bench {
             view,
             health: &self.health,
             transitions: &[],
+            change: None,
             read: topic.alone(),
             now: Moment::now(),
         });

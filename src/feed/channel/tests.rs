@@ -91,7 +91,8 @@ impl Bench {
             Arc::new(Transition { number: self.transitions, time: SystemTime::UNIX_EPOCH, event })
         };
         let transitions: Vec<_> = events.iter().map(event).collect();
-        let news = News { view, health: &self.health, transitions: &transitions, read: &[], now: Moment::now() };
+        let news =
+            News { view, health: &self.health, transitions: &transitions, change: None, read: &[], now: Moment::now() };
         self.publisher.publish(news);
     }
 

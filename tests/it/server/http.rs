@@ -91,6 +91,7 @@ async fn the_state_is_everything_and_its_status_comes_even_when_nothing_changed(
         view: &view(&[]),
         health: &bench.health,
         transitions: &[],
+        change: None,
         read: &[],
         now: Moment::now(),
     });
@@ -117,6 +118,7 @@ async fn the_status_is_short_however_long_its_reasons_are() {
         view: &view(&[]),
         health: &bench.health,
         transitions: &[],
+        change: None,
         read: &[],
         now: Moment::now(),
     });
@@ -150,6 +152,7 @@ async fn the_process_lives_and_is_ready_when_all_has_been_read() {
         view: &view(&[]),
         health: &bench.health,
         transitions: &[],
+        change: None,
         read: &[],
         now: Moment::now(),
     });
