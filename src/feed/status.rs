@@ -1,6 +1,5 @@
 //! The state of everything in one line for a person, as `systemctl status` shows it.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -39,13 +38,11 @@ pub fn line(publication: &Publication, clients: usize) -> String {
 fn contents(publication: &Publication) -> String {
     let view = &publication.view;
     let machines = view.machines.iter().filter(|machine| machine.lost_since.is_none()).count();
-    let units = view.units.iter().filter(|unit| unit.listed).count();
-    let mut wrong: BTreeMap<Verdict, usize> = BTreeMap::new();
-    for unit in view.units.iter().filter(|unit| unit.verdict != Verdict::Ok) {
-        *wrong.entry(unit.verdict).or_default() += 1;
-    }
-    let wrong: Vec<String> = wrong.iter().map(|(verdict, count)| format!("{count} {verdict}")).collect();
-    let mut contents = format!("{}, {}", count(machines as u64, "machine"), count(units as u64, "unit"));
+    let tally = view.units.tally();
+    let wrong = Verdict::ALL.into_iter().filter(|verdict| *verdict != Verdict::Ok);
+    let wrong = wrong.map(|verdict| (verdict, tally.of(verdict))).filter(|(_, count)| *count > 0);
+    let wrong: Vec<String> = wrong.map(|(verdict, count)| format!("{count} {verdict}")).collect();
+    let mut contents = format!("{}, {}", count(machines as u64, "machine"), count(tally.listed() as u64, "unit"));
     if !wrong.is_empty() {
         let _ = write!(contents, " ({})", wrong.join(", "));
     }
