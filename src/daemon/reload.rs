@@ -1,0 +1,107 @@
+//! Reads the configuration again: all that it will change is made first, and then either all of it is applied or none.
+
+use std::collections::BTreeMap;
+
+use tracing::{error, info, warn};
+
+use super::choice::{Choice, Start, schedule};
+use super::{Daemon, Failure, feed_settings, open_recorder, server_settings};
+use crate::cli::Cli;
+use crate::config::{self, Config};
+use crate::server;
+use crate::source::etcd::Tls;
+use crate::source::recording::Recorder;
+
+/// All that a reload will change, made before anything is changed.
+struct Next {
+    config: Config,
+    settings: server::Settings,
+    choice: Choice,
+    source: Option<(Start, String)>,
+    recorder: Option<Recorder>,
+}
+
+impl Daemon {
+    /// Reads the configuration again. A bad one is refused as a whole, and the old one stays in force.
+    pub(super) async fn reload(&mut self, cli: &Cli, environment: &BTreeMap<String, String>) {
+        match self.prepare(cli, environment).await {
+            Ok(next) => self.take_over(next).await,
+            Err(error) => {
+                for line in error.to_string().lines() {
+                    error!("the configuration was not taken into use, the old one stays: {line}");
+                }
+            }
+        }
+    }
+
+    async fn prepare(&self, cli: &Cli, environment: &BTreeMap<String, String>) -> Result<Next, Failure> {
+        let (config, _) = config::load(cli, environment).map_err(|errors| Failure::Config(errors.to_string()))?;
+        let settings = server_settings(&config, self.files)?;
+        let (choice, why) = Choice::of(&config).await;
+        // What is in the files may have changed.
+        let same_choice = choice == self.choice && !matches!(&choice, Choice::Etcd(it) if it.tls != Tls::default());
+        let same_source = same_choice && schedule(&config) == schedule(&self.config);
+        let source = if same_source { None } else { Some((choice.open(&config)?, why)) };
+        let recorder = open_recorder(config.record.as_deref())?;
+        Ok(Next { config, settings, choice, source, recorder })
+    }
+
+    async fn take_over(&mut self, next: Next) {
+        if let Some((source, why)) = next.source {
+            // The old source is stopped before the new one starts: polls of one topic never overlap.
+            self.source.stop().await;
+            self.source = source();
+            info!("{why}");
+        }
+        if !next.choice.is_of_same_cluster(&self.choice) {
+            self.cluster.forget();
+            self.began = false;
+        }
+        self.proved = true;
+        self.choice = next.choice;
+        self.recorder = next.recorder;
+        self.cluster.set_grace(next.config.grace);
+        self.publisher.set(feed_settings(&next.config));
+        self.server.set(next.settings);
+        self.name_source();
+        self.publish(&[], &[]);
+        if next.config.log != self.config.log
+            && let Err(error) = self.log.set_filter(&next.config.log)
+        {
+            error!("{error}");
+        }
+        for option in fixed_options_that_differ(&self.config, &next.config) {
+            warn!("the new {option} is taken into use at the next start only");
+        }
+        self.config = next.config;
+        info!("the configuration was read again");
+    }
+}
+
+/// What cannot be changed without a restart, and was.
+fn fixed_options_that_differ(old: &Config, new: &Config) -> impl Iterator<Item = &'static str> {
+    let differ = [("port", old.port != new.port), ("bind", old.bind != new.bind), ("log_to", old.log_to != new.log_to)];
+    differ.into_iter().filter(|(_, differs)| *differs).map(|(option, _)| option)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    fn fixed_after(arguments: &[&str]) -> Vec<&'static str> {
+        let config = |arguments: &[&str]| {
+            let cli = Cli::parse_from([&["fleet-monitor", "--config", "/dev/null"], arguments].concat());
+            config::load(&cli, &BTreeMap::new()).expect("a configuration").0
+        };
+        fixed_options_that_differ(&config(&[]), &config(arguments)).collect()
+    }
+
+    #[test]
+    fn what_takes_a_restart_is_named_if_it_has_changed() {
+        assert_eq!(fixed_after(&["--port", "1"]), ["port"]);
+        assert_eq!(fixed_after(&["--bind", "::1", "--log-to", "stderr"]), ["bind", "log_to"]);
+        assert_eq!(fixed_after(&["--log", "debug", "--grace", "1", "--max-clients", "5"]), [""; 0]);
+    }
+}
