@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::{
-    Event, Failure, Health, Heartbeat, Machine, MachineId, Moment, Place, Reading, Registry, Text, Topic, Transition,
-    Unit, UnitFile, UnitName, UnitState, View,
+    Event, Expected, Failure, Health, Heartbeat, Machine, MachineId, Moment, Place, Reading, Registry, Text, Topic,
+    Transition, Unit, UnitFile, UnitName, UnitState, View,
 };
 
 /// A unit on a machine; on none for a unit that no machine reports.
@@ -155,6 +155,13 @@ impl Cluster {
     /// The state of the source.
     pub fn health(&self) -> &Health {
         &self.health
+    }
+
+    /// Takes note of when the next reading of some topics has to come, if one has to.
+    pub fn expect(&mut self, topics: &[Topic], expected: Option<Expected>) {
+        for topic in topics {
+            self.health.topic_mut(*topic).expected = expected;
+        }
     }
 
     /// Takes another grace into use.

@@ -25,7 +25,7 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::{Deserialize, Serialize};
 
 pub use delta::{Change, Delta};
-pub use health::{Failure, Health, TopicHealth};
+pub use health::{Expected, Failure, Health, Overdue, TopicHealth};
 pub use merge::Cluster;
 pub use transition::{Event, Place, Seconds, Severity, Transition};
 

@@ -34,7 +34,9 @@ use choice::Choice;
 
 /// How long children and clients are waited for at the end; together less than the 5 s that are promised.
 const STOP_SOURCE: Duration = Duration::from_secs(1);
-const DRAIN: Duration = Duration::from_secs(3);
+const DRAIN: Duration = Duration::from_millis(2500);
+/// How long the last lines of a recording are waited for.
+const FLUSH_RECORDING: Duration = Duration::from_millis(250);
 
 /// Why the program ends, other than being told to.
 #[derive(Debug, thiserror::Error)]
@@ -55,12 +57,13 @@ pub enum Failure {
 pub async fn run(cli: &Cli, environment: &BTreeMap<String, String>, config: Config, log: Log) -> Result<(), Failure> {
     let mut signals =
         Signals::listen().map_err(|error| Failure::System(format!("cannot listen to signals: {error}")))?;
-    let mut service = ServiceManager::from_environment();
+    let mut service = ServiceManager::from_environment()
+        .map_err(|error| Failure::System(format!("cannot start a thread: {error}")))?;
     let (choice, why) = Choice::of(&config).await;
     let source = choice.open(&config)?;
     let files = OpenFiles::raise();
     let settings = server_settings(&config, files)?;
-    let recorder = open_recorder(config.record.as_deref())?;
+    let recorder = open_recorder(config.record.as_deref()).await?;
     let listeners = listen(config.bind, config.port).map_err(|error| match error {
         ListenError::Bind { .. } => Failure::System(error.to_string()),
         // As wrong as it is now, it is passed again at the next start.
@@ -116,6 +119,9 @@ pub async fn run(cli: &Cli, environment: &BTreeMap<String, String>, config: Conf
     if left > 0 {
         warn!("{left} connections did not close in time");
     }
+    if let Some(recorder) = &daemon.recorder {
+        recorder.flush(FLUSH_RECORDING);
+    }
     ended
 }
 
@@ -136,9 +142,9 @@ struct Daemon {
     began: bool,
 }
 
-fn open_recorder(path: Option<&Path>) -> Result<Option<Recorder>, Failure> {
+async fn open_recorder(path: Option<&Path>) -> Result<Option<Recorder>, Failure> {
     let Some(path) = path else { return Ok(None) };
-    match Recorder::open(path) {
+    match Recorder::open(path).await {
         Ok(recorder) => Ok(Some(recorder)),
         Err(error) => Err(Failure::Config(format!("record = {:?}: cannot be opened: {error}", path.display()))),
     }

@@ -1,7 +1,13 @@
 //! Reads the configuration again: all that it will change is made first, and then either all of it is applied or none.
+//!
+//! What is made first may wait for a disk or for etcd. So that is done on a thread that may block, and the loop goes on.
 
 use std::collections::BTreeMap;
+use std::future::pending;
+use std::panic::resume_unwind;
 
+use tokio::runtime::Handle;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tracing::{error, info, warn};
 
 use super::choice::{Choice, Start, schedule};
@@ -9,11 +15,12 @@ use super::{Daemon, Failure, feed_settings, open_recorder, server_settings};
 use crate::cli::Cli;
 use crate::config::{self, Config};
 use crate::server;
+use crate::server::listen::OpenFiles;
 use crate::source::etcd::Tls;
 use crate::source::recording::Recorder;
 
 /// All that a reload will change, made before anything is changed.
-struct Next {
+pub(super) struct Next {
     config: Config,
     settings: server::Settings,
     choice: Choice,
@@ -21,10 +28,35 @@ struct Next {
     recorder: Option<Recorder>,
 }
 
+/// A configuration that is being read again.
+pub(super) type Reload = JoinHandle<Result<Next, Failure>>;
+
+/// Waits for the reload that is under way, if there is one.
+pub(super) async fn prepared(reload: &mut Option<Reload>) -> Result<Next, Failure> {
+    let Some(under_way) = reload else { return pending().await };
+
+    let prepared = under_way.await;
+    *reload = None;
+    // Nobody cancels it: it ends by a panic alone, which is to be heard.
+    prepared.unwrap_or_else(|error| resume_unwind(error.into_panic()))
+}
+
 impl Daemon {
-    /// Reads the configuration again. A bad one is refused as a whole, and the old one stays in force.
-    pub(super) async fn reload(&mut self, cli: &Cli, environment: &BTreeMap<String, String>) {
-        match self.prepare(cli, environment).await {
+    /// Begins to read the configuration again.
+    pub(super) fn prepare_reload(&self, cli: &Cli, environment: &BTreeMap<String, String>) -> Reload {
+        let cli = cli.clone();
+        let environment = environment.clone();
+        let files = self.files;
+        let choice = self.choice.clone();
+        let config = self.config.clone();
+
+        let runtime = Handle::current();
+        spawn_blocking(move || runtime.block_on(prepare(&cli, &environment, files, &choice, &config)))
+    }
+
+    /// Takes over what was read. A bad configuration is refused as a whole, and the old one stays in force.
+    pub(super) async fn finish_reload(&mut self, prepared: Result<Next, Failure>) {
+        match prepared {
             Ok(next) => self.take_over(next).await,
             Err(error) => {
                 for line in error.to_string().lines() {
@@ -32,18 +64,6 @@ impl Daemon {
                 }
             }
         }
-    }
-
-    async fn prepare(&self, cli: &Cli, environment: &BTreeMap<String, String>) -> Result<Next, Failure> {
-        let (config, _) = config::load(cli, environment).map_err(|errors| Failure::Config(errors.to_string()))?;
-        let settings = server_settings(&config, self.files)?;
-        let (choice, why) = Choice::of(&config).await;
-        // What is in the files may have changed.
-        let same_choice = choice == self.choice && !matches!(&choice, Choice::Etcd(it) if it.tls != Tls::default());
-        let same_source = same_choice && schedule(&config) == schedule(&self.config);
-        let source = if same_source { None } else { Some((choice.open(&config)?, why)) };
-        let recorder = open_recorder(config.record.as_deref())?;
-        Ok(Next { config, settings, choice, source, recorder })
     }
 
     async fn take_over(&mut self, next: Next) {
@@ -76,6 +96,25 @@ impl Daemon {
         self.config = next.config;
         info!("the configuration was read again");
     }
+}
+
+/// Reads the configuration, and makes what it asks for other than the `old` one.
+async fn prepare(
+    cli: &Cli,
+    environment: &BTreeMap<String, String>,
+    files: OpenFiles,
+    old_choice: &Choice,
+    old: &Config,
+) -> Result<Next, Failure> {
+    let (config, _) = config::load(cli, environment).map_err(|errors| Failure::Config(errors.to_string()))?;
+    let settings = server_settings(&config, files)?;
+    let (choice, why) = Choice::of(&config).await;
+    // What is in the files may have changed.
+    let same_choice = choice == *old_choice && !matches!(&choice, Choice::Etcd(it) if it.tls != Tls::default());
+    let same_source = same_choice && schedule(&config) == schedule(old);
+    let source = if same_source { None } else { Some((choice.open(&config)?, why)) };
+    let recorder = open_recorder(config.record.as_deref()).await?;
+    Ok(Next { config, settings, choice, source, recorder })
 }
 
 /// What cannot be changed without a restart, and was.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{debug, error, info, warn};
 
+use super::reload::prepared;
 use super::{Daemon, Failure};
 use crate::cli::Cli;
 use crate::cluster::{Moment, Topic, Transition, Verdict};
@@ -32,6 +33,7 @@ impl Daemon {
         for ticks in [&mut status, &mut watchdog] {
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         }
+        let mut reload = None;
         loop {
             tokio::select! {
                 said = self.source.next() => self.hear(said)?,
@@ -42,11 +44,18 @@ impl Daemon {
                     }
                     Signal::Reload => {
                         service.reloading();
-                        self.reload(cli, environment).await;
-                        service.ready();
+                        // One that is under way has read what is older.
+                        reload = Some(self.prepare_reload(cli, environment));
                     }
                 },
-                _ = status.tick() => service.status(&self.status()),
+                prepared = prepared(&mut reload) => {
+                    self.finish_reload(prepared).await;
+                    service.ready();
+                }
+                _ = status.tick() => {
+                    service.status(&self.status());
+                    self.metrics.log_lines_dropped(self.log.dropped());
+                }
                 _ = watchdog.tick(), if service.watchdog_interval().is_some() => {
                     // It watches us, not fleet: a source that fails keeps its word as well as one that succeeds.
                     if self.source.promise().is_kept() {
@@ -66,19 +75,26 @@ impl Daemon {
             // What was there stays to be seen until the recording has said something.
             Said::Began => self.cluster.forget(),
             Said::Checked { differences } => self.metrics.checked(differences),
-            Said::Ended => info!("the recording is over; what it showed last stays"),
+            Said::Ended => {
+                info!("the recording is over; what it showed last stays");
+                self.cluster.expect(&Topic::ALL, None);
+                self.publish(&[], &[]);
+            }
         }
         Ok(())
     }
 
     fn take(&mut self, report: Report) -> Result<(), Failure> {
         self.record(&report);
-        let Report { topics, at, took, outcome } = report;
+        let Report { topics, at, took, outcome, expected } = report;
         for topic in topics {
             self.metrics.polled(*topic, took, outcome.is_ok(), at.wall);
         }
         let (transitions, read) = match outcome {
-            Ok(reading) => (self.cluster.read(reading, at, took), topics),
+            Ok(reading) => {
+                self.cluster.expect(topics, expected);
+                (self.cluster.read(reading, at, took), topics)
+            }
             Err(error) if error.is_unusable() && !self.proved => return Err(Failure::Config(error.to_string())),
             Err(error) => {
                 debug!("the {} cannot be read: {error}", listed(topics));
@@ -130,10 +146,9 @@ impl Daemon {
 
     fn record(&mut self, report: &Report) {
         if let Some(recorder) = &mut self.recorder
-            && let Err(error) = recorder.write(report, &self.source.name())
+            && !recorder.write(report, &self.source.name())
         {
-            error!("recording ends here, the rest goes on: cannot write: {error}");
-            self.recorder = None;
+            self.metrics.recorded_poll_dropped();
         }
     }
 

@@ -7,16 +7,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// For each module of the crate, the others that it may use. [`daemon`](fleet_monitor::daemon) may use all.
-const MAY_USE: [(&str, &[&str]); 9] = [
+const MAY_USE: [(&str, &[&str]); 11] = [
     ("cli", &[]),
     ("cluster", &[]),
     ("config", &["cli", "feed", "source", "telemetry"]),
     ("feed", &["cluster"]),
-    ("lifecycle", &[]),
+    ("lifecycle", &["write_queue"]),
     ("metrics", &["cluster", "feed"]),
+    ("output", &[]),
     ("server", &["cluster", "feed", "metrics"]),
-    ("source", &["cluster"]),
-    ("telemetry", &["cluster"]),
+    ("source", &["cluster", "write_queue"]),
+    ("telemetry", &["cluster", "write_queue"]),
+    ("write_queue", &[]),
 ];
 
 /// Libraries that stay in their place. `main` only calls the parser of the command line.

@@ -8,6 +8,7 @@ mod config;
 mod daemon;
 mod etcd;
 mod fleetctl;
+mod hanging;
 mod journal;
 mod metrics;
 mod operations;
