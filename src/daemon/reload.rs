@@ -4,20 +4,20 @@ use std::collections::BTreeMap;
 
 use tracing::{error, info, warn};
 
-use super::choice::{Choice, Start, schedule};
 use super::{Daemon, Failure, feed_settings, open_recorder, server_settings};
 use crate::cli::Cli;
 use crate::config::{self, Config};
 use crate::server;
-use crate::source::etcd::Tls;
 use crate::source::recording::Recorder;
+use crate::source::selection::{Opened, Selection};
 
 /// All that a reload will change, made before anything is changed.
 struct Next {
     config: Config,
     settings: server::Settings,
-    choice: Choice,
-    source: Option<(Start, String)>,
+    selection: Selection,
+    /// The source that replaces the running one; `None`: that one goes on.
+    source: Option<Opened>,
     recorder: Option<Recorder>,
 }
 
@@ -37,28 +37,25 @@ impl Daemon {
     async fn prepare(&self, cli: &Cli, environment: &BTreeMap<String, String>) -> Result<Next, Failure> {
         let (config, _) = config::load(cli, environment).map_err(|errors| Failure::Config(errors.to_string()))?;
         let settings = server_settings(&config, self.files)?;
-        let (choice, why) = Choice::of(&config).await;
-        // What is in the files may have changed.
-        let same_choice = choice == self.choice && !matches!(&choice, Choice::Etcd(it) if it.tls != Tls::default());
-        let same_source = same_choice && schedule(&config) == schedule(&self.config);
-        let source = if same_source { None } else { Some((choice.open(&config)?, why)) };
+        let selection = Selection::choose(&config.source).await;
+        let source = if selection.keeps(&self.selection) { None } else { Some(selection.open()?) };
         let recorder = open_recorder(config.record.as_deref())?;
-        Ok(Next { config, settings, choice, source, recorder })
+        Ok(Next { config, settings, selection, source, recorder })
     }
 
     async fn take_over(&mut self, next: Next) {
-        if let Some((source, why)) = next.source {
+        if let Some(source) = next.source {
             // The old source is stopped before the new one starts: polls of one topic never overlap.
             self.source.stop().await;
-            self.source = source();
-            info!("{why}");
+            self.source = source.start();
+            info!("{}", next.selection);
         }
-        if !next.choice.is_of_same_cluster(&self.choice) {
+        if !next.selection.reads_same_cluster(&self.selection) {
             self.cluster.forget();
             self.began = false;
         }
         self.proved = true;
-        self.choice = next.choice;
+        self.selection = next.selection;
         self.recorder = next.recorder;
         self.cluster.set_grace(next.config.grace);
         self.publisher.set(feed_settings(&next.config));
