@@ -9,6 +9,7 @@ mod daemon;
 mod etcd;
 mod fleetctl;
 mod journal;
+mod live;
 mod metrics;
 mod operations;
 mod packages;

@@ -65,9 +65,9 @@ impl Selection {
     pub(crate) fn open(&self) -> Result<Opened, OpenError> {
         let schedule = self.schedule;
         Ok(match self.backend.clone() {
-            Backend::Demo { speed } => Opened::Replay(Replay::demo(speed)),
-            Backend::Replay { path, speed } => Opened::Replay(Replay::open(&path, speed)?),
-            Backend::Api(address) => Opened::Api(Api::new(address), schedule),
+            Backend::Demo { speed } => Opened::Replay(Box::new(Replay::demo(speed))),
+            Backend::Replay { path, speed } => Opened::Replay(Box::new(Replay::open(&path, speed)?)),
+            Backend::Api(address) => Opened::Api(Arc::new(Api::new(address)), schedule),
             Backend::Etcd(settings) => Opened::Etcd(Etcd::new(settings)?),
             Backend::Fleetctl { command, connection } => {
                 let settings = fleetctl::Settings { command, connection, timeout: schedule.timeout };
@@ -75,7 +75,7 @@ impl Selection {
                     Reason::NoApiSocket(api) => OpenError::NothingToRead { api: api.clone(), error: error.into() },
                     _ => OpenError::Fleetctl(error),
                 })?;
-                Opened::Fleetctl(fleetctl, schedule)
+                Opened::Fleetctl(Arc::new(fleetctl), schedule)
             }
         })
     }
@@ -84,19 +84,19 @@ impl Selection {
 /// A source that can be started.
 #[derive(Debug)]
 pub(crate) enum Opened {
-    Replay(Replay),
-    Api(Api, Schedule),
+    Replay(Box<Replay>),
+    Api(Arc<Api>, Schedule),
     Etcd(Etcd),
-    Fleetctl(Fleetctl, Schedule),
+    Fleetctl(Arc<Fleetctl>, Schedule),
 }
 
 impl Opened {
     pub(crate) fn start(self) -> Source {
         match self {
-            Opened::Replay(replay) => Source::Replay(Box::new(replay)),
-            Opened::Api(api, schedule) => Source::Polled(Polled::start(Arc::new(api), schedule)),
+            Opened::Replay(replay) => Source::Replay(replay),
+            Opened::Api(api, schedule) => Source::Polled(Polled::start(api, schedule)),
             Opened::Etcd(etcd) => Source::Etcd(etcd.start()),
-            Opened::Fleetctl(fleetctl, schedule) => Source::Polled(Polled::start(Arc::new(fleetctl), schedule)),
+            Opened::Fleetctl(fleetctl, schedule) => Source::Polled(Polled::start(fleetctl, schedule)),
         }
     }
 }

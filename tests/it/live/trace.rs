@@ -1,0 +1,59 @@
+//! Prints all that is known of one unit, for whoever has to find out why it was shown as it was.
+
+use std::env;
+use std::time::Duration;
+
+use super::recording::{History, fixture, polls, watch};
+use super::truth::Truth;
+use super::{END, SOURCES};
+
+/// A history's lines: when, on which machine, whose word, what.
+fn lines(history: &History, whose: &str, unit: &str) -> Vec<(Duration, String)> {
+    let mut lines = Vec::new();
+
+    for key in history.keys().filter(|key| &*key.0 == unit) {
+        for (at, shown) in history.changes(key) {
+            let what = match shown {
+                Some(shown) => format!("{:28} {:13} {}", shown.state, shown.verdict, shown.reason),
+                None => "-".to_owned(),
+            };
+            let machine = &key.1[..4.min(key.1.len())];
+            lines.push((*at, format!("{machine} {whose:7} {what}")));
+        }
+    }
+    lines
+}
+
+#[test]
+fn trace() {
+    let Ok(unit) = env::var("FLEET_LIVE_TRACE") else { return };
+    let start = env::var("FLEET_LIVE_START").map_or(0.0, |start| start.parse().unwrap());
+    let only = env::var("FLEET_LIVE_SOURCE").ok();
+
+    for source in SOURCES.into_iter().filter(|source| only.as_deref().is_none_or(|only| only == *source)) {
+        let watched = watch(&polls(&format!("{source}.jsonl.gz")), Duration::from_secs_f64(start));
+
+        let mut timeline = lines(&watched.shown, "shown", &unit);
+        timeline.extend(lines(&watched.listed, "listed", &unit));
+        timeline.extend(lines(&Truth::read(END).history, "true", &unit));
+        for (at, event) in &watched.events {
+            let concerns = event.place().is_none_or(|place| *place.unit == *unit);
+            if concerns {
+                timeline.push((*at, format!("     event   {event}")));
+            }
+        }
+        for line in fixture("actions.jsonl").lines() {
+            let action: serde_json::Value = serde_json::from_str(line).unwrap();
+            timeline.push((
+                Duration::from_secs_f64(action["t"].as_f64().unwrap()),
+                format!("     done    {}", action["did"]),
+            ));
+        }
+        timeline.sort_by_key(|line| line.0);
+
+        println!("{source}: {unit}, for a monitor that starts at {start} s");
+        for (at, line) in timeline {
+            println!("{:8.2}  {line}", at.as_secs_f64());
+        }
+    }
+}
