@@ -148,6 +148,8 @@ pub(super) struct Evidence {
     pub(super) report: Report,
     /// Whether fleet wants it here.
     pub(super) wanted: Wanted,
+    /// Whether what fleet wants was read since the row was not reported any more.
+    pub(super) wanted_is_newer: bool,
     /// Whether another machine reports the unit: the one that fleet has chosen, or one that began later.
     pub(super) is_elsewhere: bool,
     /// Its machine.
@@ -249,9 +251,24 @@ fn departure(evidence: &Evidence, missing: Missing) -> Option<Departure> {
         _ if evidence.is_elsewhere && (is_deleted || !is_old) => {
             Some(Departure::Moved { from_lost_machine: evidence.was_lost })
         }
-        Wanted::Elsewhere | Wanted::Nowhere if is_deleted => Some(Departure::TakenAway),
+        Wanted::Elsewhere | Wanted::Nowhere if is_deleted || is_let_go(evidence, missing) => Some(Departure::TakenAway),
         _ => None,
     }
+}
+
+/// Whether a list that lacks a row is as good as a deletion: its machine goes on to report others, and what fleet wants
+/// was read since. When fleetd dies, all that it reported goes at once.
+fn is_let_go(evidence: &Evidence, missing: Missing) -> bool {
+    let is_old = matches!(evidence.source, SourceStanding::Unsettled | SourceStanding::Failing);
+    let speaks =
+        matches!(evidence.machine, MachineStanding::Speaking { since } if since.instant < missing.since.instant);
+
+    missing.absence == Absence::Unlisted
+        && missing.confirmed
+        && evidence.wanted_is_newer
+        && speaks
+        && !is_old
+        && !evidence.was_lost
 }
 
 /// When the wait for a row is over, as far as anything but evidence can end it.

@@ -560,6 +560,10 @@ impl Row {
         Evidence {
             report: self.report,
             wanted: self.wanted(around),
+            wanted_is_newer: match self.report {
+                Report::Absent { since, .. } => around.desired.is_known_since(since),
+                _ => false,
+            },
             is_elsewhere,
             machine: self.standing(around),
             source: around.circumstances.source,
@@ -631,8 +635,10 @@ impl Row {
         let is_speaking = |id: &MachineId| {
             !matches!(around.machines.presence(id), Some(MachinePresence::Returned | MachinePresence::Missing { .. }))
         };
+        // What nobody reports may be what lists lack; that fleet has chosen no machine stands in the unit files.
+        let is_doubted = !matches!(around.circumstances.source, SourceStanding::Settled { .. });
         let is_early = is_open
-            || !matches!(around.circumstances.source, SourceStanding::Settled { .. })
+            || (is_doubted && (place.is_some() || file.is_some_and(|file| file.global)))
             || self.state.machine.as_ref().is_some_and(|id| !is_speaking(id));
         let fits_nowhere = |file: &&Arc<UnitFile>| {
             file.global

@@ -1,24 +1,27 @@
 //! Recordings of a live cluster, held against what the systemd of each machine said at the same time.
 //!
 //! During 560 s etcd was away, fleetd was killed four times, a machine was partitioned, and a fleetd hung. All three
-//! sources were recorded at once: `tests/fixtures/live/README.md`.
+//! sources were recorded at once: `tests/fixtures/live/README.md`. What etcd said is played as lists, too, each monitor
+//! with polls at moments of its own.
 //!
-//! `FLEET_LIVE_TRACE=flap.service cargo test --test it -- live::trace --nocapture` prints all that was listed, shown and
-//! true of one unit, by a monitor that starts at `FLEET_LIVE_START` (seconds, 0 by default) with the source
-//! `FLEET_LIVE_SOURCE` (all by default).
+//! `FLEET_LIVE_TRACE=flap.service cargo test --test it -- live::trace --ignored --nocapture` prints all that was listed,
+//! shown and true of one unit, by a monitor that starts at `FLEET_LIVE_START` (seconds, 0 by default) with the source
+//! `FLEET_LIVE_SOURCE` (`etcd`, `api`, `fleetctl` or `lists`; the three by default).
 
 pub mod recording;
 mod trace;
 pub mod truth;
 
-use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use recording::{Watched, polls, watch};
+use recording::{Watched, polled, polls, watch};
 use truth::{FalselyGone, Fault, Truth, lost_turned_stale};
 
 pub const SOURCES: [&str; 3] = ["etcd", "api", "fleetctl"];
+
+/// What etcd said, as lists: each monitor has polled at moments of its own.
+const POLLED: &str = "lists";
 
 /// How long the recordings are.
 pub const END: Duration = Duration::from_secs(560);
@@ -90,17 +93,19 @@ static MEASURED: LazyLock<Vec<Measured>> = LazyLock::new(|| {
     let truth = Truth::read(END);
 
     std::thread::scope(|scope| {
-        let threads: Vec<_> = SOURCES.map(|source| scope.spawn(|| measure(source, &truth))).into();
+        let sources = SOURCES.into_iter().chain([POLLED]);
+        let threads: Vec<_> = sources.map(|source| scope.spawn(|| measure(source, &truth))).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     })
 });
 
 fn measure(source: &'static str, truth: &Truth) -> Measured {
-    let polls = polls(&format!("{source}.jsonl.gz"));
     let mut measured = Measured { source, ..Measured::default() };
+    let recorded = polls(&format!("{}.jsonl.gz", if source == POLLED { "etcd" } else { source }));
 
     for start in starts() {
-        measured.add(&watch(&polls, start), truth);
+        let watched = if source == POLLED { watch(&polled(&recorded, start), start) } else { watch(&recorded, start) };
+        measured.add(&watched, truth);
     }
     measured
 }
@@ -173,20 +178,24 @@ fn print_table() {
     }
 }
 
-/// What was found of each source, one a line, with how many monitors found the same.
+/// What was found of each source, one a line, with how many monitors found the same at about the same time.
 fn found<'a>(of: impl Fn(&'a Measured) -> &'a [Fault]) -> String {
-    let mut monitors: BTreeMap<String, usize> = BTreeMap::new();
+    const ABOUT: Duration = Duration::from_secs(5);
+    let mut lines = String::new();
 
     for it in &*MEASURED {
-        for ((unit, machine), from, to) in of(it) {
-            let (source, from, to) = (it.source, from.as_secs_f64(), to.as_secs_f64());
-            let machine = &machine[..4];
-            *monitors.entry(format!("{source:8} {unit} on {machine}, from {from:.1} to {to:.1} s")).or_default() += 1;
+        let mut faults = of(it).to_vec();
+        faults.sort();
+        let is_same = |a: &Fault, b: &Fault| a.0 == b.0 && b.1 < a.1 + ABOUT;
+
+        for same in faults.chunk_by(is_same) {
+            let ((unit, machine), from, to) = &same[0];
+            let (from, to) = (from.as_secs_f64(), to.as_secs_f64());
+            let (source, machine, monitors) = (it.source, &machine[..4], same.len());
+            lines += &format!("{source:8} {unit} on {machine}, from {from:.1} to {to:.1} s: {monitors} times\n");
         }
     }
-
-    let lines = monitors.into_iter().map(|(line, monitors)| format!("{line}: {monitors} monitors\n"));
-    lines.collect()
+    lines
 }
 
 #[test]

@@ -8,7 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use fleet_monitor::cluster::{Cluster, Event, MachineId, Moment, Reading, Topic, Transition, UnitName, UnitState, Verdict};
+use fleet_monitor::cluster::{
+    Cluster, Event, MachineId, Moment, Reading, Topic, Transition, UnitName, UnitState, Verdict,
+};
 use fleet_monitor::source::recording::{Entry, Poll, Reader};
 
 type Key = (UnitName, MachineId);
@@ -31,7 +33,7 @@ const RECORDINGS: [&str; 13] = [
     "start-stop-destroy",
 ];
 
-fn polls(name: &str) -> Vec<Poll> {
+pub fn polls(name: &str) -> Vec<Poll> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/timeline/{name}.jsonl"));
     let text = std::fs::read_to_string(path).unwrap();
     let mut reader = Reader::default();
@@ -50,7 +52,7 @@ fn rows(poll: &Poll) -> Option<BTreeSet<Key>> {
 }
 
 /// The polls that an agent which starts at `offset` would have made.
-fn sampled(polls: &[Poll], offset: Duration) -> Vec<&Poll> {
+pub fn sampled(polls: &[Poll], offset: Duration) -> Vec<&Poll> {
     let mut due = [offset; 3];
     let mut last = None;
     let mut taken = Vec::new();

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use flate2::read::GzDecoder;
 use fleet_monitor::cluster::{
-    Cluster, Event, MachineId, Moment, Reading, RegistrySnapshot, Text, Topic, Transition, Unit, UnitFile, UnitName, UnitState,
-    View,
+    Cluster, Event, MachineId, Moment, Reading, RegistrySnapshot, Text, Topic, Transition, Unit, UnitFile, UnitName,
+    UnitState, View,
 };
 use fleet_monitor::source::recording::{Entry, Poll, Reader};
 
@@ -139,32 +139,18 @@ pub struct Watched {
     /// Units that run on several machines.
     pub global: BTreeSet<UnitName>,
     pub events: Vec<(Duration, Event)>,
-    /// The last view.
-    pub view: View,
 }
 
-/// Plays to one cluster all polls from `start` on.
+/// Plays to one cluster all polls from `start` on, and keeps what it showed.
 pub fn watch(polls: &[Poll], start: Duration) -> Watched {
-    watch_until(polls, start, Duration::MAX)
-}
-
-/// Plays to one cluster all polls from `start` until `end`.
-pub fn watch_until(polls: &[Poll], start: Duration, end: Duration) -> Watched {
-    let zero = Moment::now();
-    let mut cluster = Cluster::new(GRACE);
     let mut watched = Watched { start, ..Watched::default() };
 
-    for (at, took, topics, outcome) in heard(polls, start).take_while(|heard| heard.0 <= end) {
-        if let Some(rows) = listed(&outcome) {
+    play(polls, start, |at, outcome, happened, cluster| {
+        if let Some(rows) = listed(outcome) {
             watched.listed.set(at, rows);
             watched.heard.push(at);
         }
-        watched.global.extend(global(&outcome));
-
-        let happened: Vec<Arc<Transition>> = match outcome {
-            Ok(reading) => cluster.read(reading, zero + at, took),
-            Err(error) => cluster.fail(topics, &error, zero + at),
-        };
+        watched.global.extend(global(outcome));
 
         for transition in happened {
             // What was told as gone was so for an observer, even if it is back in the same view.
@@ -174,27 +160,90 @@ pub fn watch_until(polls: &[Poll], start: Duration, end: Duration) -> Watched {
             watched.events.push((at, transition.event.clone()));
         }
         watched.shown.set(at, shown(cluster.view()));
-    }
-
-    watched.view = (**cluster.view()).clone();
+    });
     watched
 }
 
-type Heard = (Duration, Duration, &'static [Topic], Result<Reading, String>);
+/// Plays to one cluster all polls from `start` on. After each, `observe` gets when it was, what came of it, what
+/// happened, and the cluster.
+pub fn play<'a>(
+    polls: impl IntoIterator<Item = &'a Poll>,
+    start: Duration,
+    mut observe: impl FnMut(Duration, &Result<Reading, String>, &[Arc<Transition>], &Cluster),
+) {
+    let zero = Moment::now();
+    let mut cluster = Cluster::new(GRACE);
 
-/// What a monitor hears that starts at `start`. Where all topics are read at one moment, it first reads what was so by
-/// then; elsewhere it hears of each topic for the first time when it was polled next.
-fn heard(polls: &[Poll], start: Duration) -> impl Iterator<Item = Heard> {
-    let first = polls.iter().rfind(|poll| poll.at < start).and_then(|poll| match &poll.outcome {
-        Ok(Reading::Registry(registry)) => {
-            let registry = RegistrySnapshot { expired: Vec::new(), ..registry.clone() };
-            Some((start, poll.took, poll.topics, Ok(Reading::Registry(registry))))
+    let mut polls = polls.into_iter().peekable();
+    let mut before = None;
+    while let Some(poll) = polls.next_if(|poll| poll.at < start) {
+        before = Some(poll);
+    }
+
+    let mut hear = |poll: &Poll| {
+        let happened = match &poll.outcome {
+            Ok(reading) => cluster.read(reading.clone(), zero + poll.at, poll.took),
+            Err(error) => cluster.fail(poll.topics, error, zero + poll.at),
+        };
+        observe(poll.at, &poll.outcome, &happened, &cluster);
+    };
+    if let Some(first) = before.and_then(|before| first(before, start)) {
+        hear(&first);
+    }
+    polls.for_each(hear);
+}
+
+/// What a monitor reads first that starts at `start`, after the poll before. Where all topics are read at one moment, it is
+/// what was so by then; elsewhere it hears of each topic for the first time when it was polled next.
+fn first(before: &Poll, start: Duration) -> Option<Poll> {
+    let Ok(Reading::Registry(registry)) = &before.outcome else { return None };
+    let registry = RegistrySnapshot { expired: Vec::new(), ..registry.clone() };
+    Some(Poll { at: start, took: before.took, topics: before.topics, outcome: Ok(Reading::Registry(registry)) })
+}
+
+/// The recording of a registry as a monitor would have got it that asks for lists: the units every 2 s, beginning at
+/// `start`, machines and unit files every 10 s and whenever a row has appeared or vanished.
+pub fn polled(registry: &[Poll], start: Duration) -> Vec<Poll> {
+    let took = Duration::from_millis(10);
+    let end = registry.last().map_or(Duration::ZERO, |poll| poll.at);
+    let mut due = Topic::ALL.map(|topic| (start + took * (1 + topic as u32), topic));
+    let mut rows: Option<BTreeSet<Key>> = None;
+    let mut polls = Vec::new();
+
+    loop {
+        let next = due.iter_mut().min().expect("there are topics");
+        let (at, topic) = *next;
+        if at > end {
+            return polls;
         }
-        _ => None,
-    });
+        next.0 = at + Duration::from_secs(if topic == Topic::Units { 2 } else { 10 });
 
-    let rest = polls.iter().filter(move |poll| poll.at >= start);
-    first.into_iter().chain(rest.map(|poll| (poll.at, poll.took, poll.topics, poll.outcome.clone())))
+        let then = registry.iter().rfind(|poll| poll.at <= at).or(registry.first()).expect("the recording has polls");
+        let outcome = match &then.outcome {
+            Ok(Reading::Registry(registry)) => Ok(list(registry, topic)),
+            Ok(_) => unreachable!("it is the recording of a registry"),
+            Err(error) => Err(error.clone()),
+        };
+
+        let listed = if topic == Topic::Units { listed(&outcome) } else { None };
+        if let Some(listed) = listed {
+            let listed = listed.into_keys().collect();
+            if rows.as_ref().is_some_and(|rows| *rows != listed) {
+                due[Topic::Machines as usize].0 = at + took;
+                due[Topic::UnitFiles as usize].0 = at + took * 2;
+            }
+            rows = Some(listed);
+        }
+        polls.push(Poll { at, took, topics: topic.alone(), outcome });
+    }
+}
+
+fn list(registry: &RegistrySnapshot, topic: Topic) -> Reading {
+    match topic {
+        Topic::Units => Reading::Units { states: registry.states.to_vec(), files: None },
+        Topic::Machines => Reading::Machines { machines: registry.machines.to_vec() },
+        Topic::UnitFiles => Reading::UnitFiles { files: registry.files.to_vec() },
+    }
 }
 
 fn listed(outcome: &Result<Reading, String>) -> Option<BTreeMap<Key, Shown>> {

@@ -48,7 +48,7 @@ pub type Fault = (Key, Duration, Duration);
 pub struct FalselyGone {
     /// They came back later.
     pub back: Vec<Fault>,
-    /// They came back later; meanwhile fleet had the unit on another machine, which reported it.
+    /// They came back later; when they went, another machine reported the unit, which is what fleet then wanted.
     pub while_elsewhere: Vec<Fault>,
     /// They did not come back, although they ran until the end.
     pub for_good: Vec<Fault>,
@@ -119,7 +119,7 @@ impl Truth {
 
                 let faults = match back {
                     None => &mut found.for_good,
-                    Some(back) if watched.is_listed_elsewhere(key, *gone, back) => &mut found.while_elsewhere,
+                    Some(_) if watched.is_listed_elsewhere(key, *gone) => &mut found.while_elsewhere,
                     Some(_) => &mut found.back,
                 };
                 faults.push((key.clone(), *gone, until));
@@ -209,8 +209,8 @@ impl Truth {
                 let since = if is_so(rows.at(key, from)) {
                     Some(from)
                 } else {
-                    let changes = rows.changes(key).iter().filter(|(at, _)| (from..to + CLOCKS).contains(at));
-                    changes.into_iter().find(|(_, shown)| is_so(shown.as_ref())).map(|(at, _)| *at)
+                    let mut changes = rows.changes(key).iter().filter(|(at, _)| (from..to + CLOCKS).contains(at));
+                    changes.find(|(_, shown)| is_so(shown.as_ref())).map(|(at, _)| *at)
                 };
                 let delay = since.map(|since| since - from);
 
@@ -226,11 +226,10 @@ impl Truth {
 }
 
 impl Watched {
-    /// Whether another machine was listed with the unit between two moments, and fleet wants it on one alone.
-    fn is_listed_elsewhere(&self, key: &Key, from: Duration, to: Duration) -> bool {
-        let others = self.listed.keys().filter(|other| other.0 == key.0 && other.1 != key.1);
-        let mut spans = others.flat_map(|other| self.listed.spans(other, to));
-        !self.global.contains(&key.0) && spans.any(|(begun, ended, row)| row.is_some() && begun < to && ended > from)
+    /// Whether another machine was listed with the unit at that moment, and fleet wants it on one alone.
+    fn is_listed_elsewhere(&self, key: &Key, at: Duration) -> bool {
+        let mut others = self.listed.keys().filter(|other| other.0 == key.0 && other.1 != key.1);
+        !self.global.contains(&key.0) && others.any(|other| self.listed.at(other, at).is_some())
     }
 
     /// When the row had been listed for `time` since `begun`, without a break.
