@@ -1,7 +1,7 @@
 //! The places where an option can be set, laid over each other, and what is in force for each key.
 //!
-//! Values stay what they were where they were written, each with its origin; what they mean is not known here, but for
-//! what [`choice`] says of two of them.
+//! Values stay what they were where they were written, each with its origin; what they mean is not known here. Which
+//! of them lead to different sources is known to [`rules`].
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -11,15 +11,13 @@ use figment::providers::{Format, Toml};
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 
-use super::{ConfigError, Setting, choice};
+use super::{ConfigError, Setting, parse};
 use crate::cli::Cli;
+use crate::source::selection::rules;
 
 pub(super) const PREFIX: &str = "FLEET_MONITOR_";
 const CONFIG_VARIABLE: &str = "FLEET_MONITOR_CONFIG";
 const DEFAULT: &str = "default";
-
-/// Where fleet keeps its registry unless its `etcd_key_prefix` says otherwise.
-pub(super) const ETCD_PREFIX: &str = "/_coreos.com/fleet";
 
 /// Every key, and what is in force where it is set nowhere.
 pub(super) const OPTIONS: &[(&str, Option<&str>)] = &[
@@ -33,7 +31,7 @@ pub(super) const OPTIONS: &[(&str, Option<&str>)] = &[
     ("source", Some("auto")),
     ("api", None),
     ("etcd", None),
-    ("etcd_prefix", Some(ETCD_PREFIX)),
+    ("etcd_prefix", Some(rules::DEFAULT_ETCD_PREFIX)),
     ("etcd_ca", None),
     ("etcd_cert", None),
     ("etcd_key", None),
@@ -66,9 +64,12 @@ struct Layer {
 impl Layer {
     /// Without the options that ask for another source than an option of a stronger place does.
     fn under(mut self, stronger: &Figment) -> Self {
-        let decided: Vec<(&str, Value)> =
-            OPTIONS.iter().filter_map(|(key, _)| Some((*key, stronger.find_value(key).ok()?))).collect();
-        self.values.retain(|key, value| decided.iter().all(|(by, with)| choice::agree((key, value), (by, with))));
+        let decided: Vec<(&str, String)> =
+            OPTIONS.iter().filter_map(|(key, _)| Some((*key, comparable(&stronger.find_value(key).ok()?)))).collect();
+        self.values.retain(|key, value| {
+            let value = comparable(value);
+            decided.iter().all(|(by, with)| rules::agree((key, &value), (by, with)))
+        });
         self
     }
 }
@@ -125,6 +126,10 @@ fn read_file(
         (None, None) => (default, None),
     };
     let place = path.display().to_string();
+    if let (Some(origin), Err(problem)) = (named_by, refuse_quotes(&place)) {
+        let (key, value) = (Some("config".into()), Some(quoted(&place)));
+        return Err(ConfigError { key, value, origin: origin.into(), problem });
+    }
     match (std::fs::read_to_string(path), named_by) {
         (Ok(text), _) => Ok(Some((place, text))),
         (Err(error), None) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -254,6 +259,7 @@ impl Values {
     pub(super) fn optional<T>(&mut self, key: &'static str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
         self.convert(key, |value| {
             let text = scalar(value).ok_or("expected a single value")?;
+            refuse_quotes(&text)?;
             Ok((parse(&text)?, bare_or_quoted(&text)))
         })
     }
@@ -261,7 +267,9 @@ impl Values {
     /// The value of a key that is a list: an array in the file, text with commas anywhere.
     pub(super) fn list<T>(&mut self, key: &'static str, parse: impl Fn(&[String]) -> Result<Vec<T>, String>) -> Vec<T> {
         let converted = self.convert(key, |value| {
+            scalar(value).iter().try_for_each(|text| refuse_quotes(text))?;
             let items = items(value).ok_or("expected a list, such as [\"a\", \"b\"] or \"a,b\"")?;
+            items.iter().try_for_each(|item| refuse_quotes(item))?;
             let shown: Vec<_> = items.iter().map(|item| quoted(item)).collect();
             Ok((parse(&items)?, format!("[{}]", shown.join(", "))))
         });
@@ -297,32 +305,39 @@ impl Values {
         }
     }
 
-    /// Notes an error for each of the other keys that leaves no source possible which this one allows.
-    pub(super) fn exclude_other_sources(&mut self, key: &str, others: impl IntoIterator<Item = &'static str>) {
-        for other in others {
-            self.exclude_if(key, other, |value, excluded| !choice::agree((key, value), (other, excluded)));
-        }
+    /// The pairs of keys, set anywhere but in the defaults, that lead to different sources.
+    pub(super) fn conflicts(&self) -> Vec<(&'static str, &'static str)> {
+        let set: Vec<(&str, String)> =
+            OPTIONS.iter().filter_map(|(key, _)| Some((*key, comparable(&self.given(key)?.value)))).collect();
+        let set: Vec<(&str, &str)> = set.iter().map(|(key, value)| (*key, value.as_str())).collect();
+        rules::conflicts(&set)
     }
 
     /// Notes an error if both keys are set anywhere but in the defaults.
     pub(super) fn exclude(&mut self, key: &str, other: &str) {
-        self.exclude_if(key, other, |_, _| true);
-    }
-
-    fn exclude_if(&mut self, key: &str, other: &str, wrong: impl Fn(&Value, &Value) -> bool) {
-        let given = |key| self.find(key).filter(|found| found.given);
-        if let (Some(found), Some(excluded)) = (given(key), given(other))
-            && wrong(&found.value, &excluded.value)
-        {
+        if let (Some(found), Some(excluded)) = (self.given(key), self.given(other)) {
             let value = without_credentials(&excluded.value);
             let problem = format!("cannot be combined with {other} = {value} ({})", excluded.origin);
             self.fail(key, &found, problem);
         }
     }
+
+    fn given(&self, key: &str) -> Option<Found> {
+        self.find(key).filter(|found| found.given)
+    }
+}
+
+/// A value as [`rules`] knows it: text, and a switch, however it is written, as `true` or `false`.
+fn comparable(value: &Value) -> String {
+    let text = scalar(value).unwrap_or_default();
+    match parse::switch(&text) {
+        Ok(on) => on.to_string(),
+        Err(_) => text,
+    }
 }
 
 /// A single value as text, so that `8989` and `"8989"` are the same everywhere.
-pub(super) fn scalar(value: &Value) -> Option<String> {
+fn scalar(value: &Value) -> Option<String> {
     match value {
         Value::String(_, text) => Some(text.clone()),
         Value::Char(_, char) => Some(char.to_string()),
@@ -342,6 +357,12 @@ fn items(value: &Value) -> Option<Vec<String>> {
             text => Some(text.split(',').map(|item| item.trim().to_owned()).collect()),
         },
     }
+}
+
+/// Refuses a value in quotation marks. A shell takes them away, but `docker --env-file` keeps them.
+fn refuse_quotes(text: &str) -> Result<(), String> {
+    let is_quoted = ['"', '\''].iter().any(|&mark| text.len() > 1 && text.starts_with(mark) && text.ends_with(mark));
+    if is_quoted { Err("has quotation marks around it; write it without them".into()) } else { Ok(()) }
 }
 
 /// As TOML, for people: whatever stands between `://` and `@` is nobody's business.

@@ -4,7 +4,6 @@
 //! systemd how things are, so that the watchdog sees it when any of that is stuck (`run_loop`, `reload`). The server's
 //! tasks run beside it and see publications alone. Here they are started, and stopped at the end.
 
-mod choice;
 mod reload;
 mod run_loop;
 
@@ -29,8 +28,8 @@ use crate::server::listen::{ListenError, OpenFiles, listen};
 use crate::server::{self, Server, Timing};
 use crate::source::Source;
 use crate::source::recording::Recorder;
+use crate::source::selection::{OpenError, Selection};
 use crate::telemetry::Log;
-use choice::Choice;
 
 /// How long children and clients are waited for at the end; together less than the 5 s that are promised.
 const STOP_SOURCE: Duration = Duration::from_secs(1);
@@ -49,6 +48,12 @@ pub enum Failure {
     System(String),
 }
 
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        Failure::Config(error.to_string())
+    }
+}
+
 /// Runs until a signal ends it.
 ///
 /// # Errors
@@ -59,8 +64,8 @@ pub async fn run(cli: &Cli, environment: &BTreeMap<String, String>, config: Conf
         Signals::listen().map_err(|error| Failure::System(format!("cannot listen to signals: {error}")))?;
     let mut service = ServiceManager::from_environment()
         .map_err(|error| Failure::System(format!("cannot start a thread: {error}")))?;
-    let (choice, why) = Choice::of(&config).await;
-    let source = choice.open(&config)?;
+    let selection = Selection::choose(&config.source).await;
+    let source = selection.open()?;
     let files = OpenFiles::raise();
     let settings = server_settings(&config, files)?;
     let recorder = open_recorder(config.record.as_deref()).await?;
@@ -76,7 +81,7 @@ pub async fn run(cli: &Cli, environment: &BTreeMap<String, String>, config: Conf
     let publisher = Publisher::new(feed_settings(&config), &epoch, SourceInfo::default());
     let server = Server::new(settings, Timing::default(), publisher.subscribe(), metrics.clone(), stop.clone());
 
-    info!("fleet-monitor {}: {why}", env!("CARGO_PKG_VERSION"));
+    info!("fleet-monitor {}: {selection}", env!("CARGO_PKG_VERSION"));
     match files.shortage(config.max_clients) {
         Some(shortage) => warn!("{shortage}"),
         None => info!("{files}"),
@@ -90,8 +95,8 @@ pub async fn run(cli: &Cli, environment: &BTreeMap<String, String>, config: Conf
 
     let mut daemon = Daemon {
         cluster: Cluster::new(config.grace),
-        source: source(),
-        choice,
+        source: source.start(),
+        selection,
         config,
         log,
         publisher,
@@ -134,7 +139,7 @@ struct Daemon {
     files: OpenFiles,
     metrics: Arc<Metrics>,
     source: Source,
-    choice: Choice,
+    selection: Selection,
     recorder: Option<Recorder>,
     /// Whether the source has shown that it can be used.
     proved: bool,

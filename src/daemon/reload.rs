@@ -10,21 +10,21 @@ use tokio::runtime::Handle;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tracing::{error, info, warn};
 
-use super::choice::{Choice, Start, schedule};
 use super::{Daemon, Failure, feed_settings, open_recorder, server_settings};
 use crate::cli::Cli;
 use crate::config::{self, Config};
 use crate::server;
 use crate::server::listen::OpenFiles;
-use crate::source::etcd::Tls;
 use crate::source::recording::Recorder;
+use crate::source::selection::{Opened, Selection};
 
 /// All that a reload will change, made before anything is changed.
 pub(super) struct Next {
     config: Config,
     settings: server::Settings,
-    choice: Choice,
-    source: Option<(Start, String)>,
+    selection: Selection,
+    /// The source that replaces the running one; `None`: that one goes on.
+    source: Option<Opened>,
     recorder: Option<Recorder>,
 }
 
@@ -47,11 +47,10 @@ impl Daemon {
         let cli = cli.clone();
         let environment = environment.clone();
         let files = self.files;
-        let choice = self.choice.clone();
-        let config = self.config.clone();
+        let selection = self.selection.clone();
 
         let runtime = Handle::current();
-        spawn_blocking(move || runtime.block_on(prepare(&cli, &environment, files, &choice, &config)))
+        spawn_blocking(move || runtime.block_on(prepare(&cli, &environment, files, &selection)))
     }
 
     /// Takes over what was read. A bad configuration is refused as a whole, and the old one stays in force.
@@ -67,20 +66,20 @@ impl Daemon {
     }
 
     async fn take_over(&mut self, next: Next) {
-        if let Some((source, why)) = next.source {
+        if let Some(source) = next.source {
             // The old source is stopped before the new one starts: polls of one topic never overlap.
             self.source.stop().await;
-            self.source = source();
-            info!("{why}");
+            self.source = source.start();
+            info!("{}", next.selection);
         }
-        if !next.choice.is_of_same_cluster(&self.choice) {
+        if !next.selection.reads_same_cluster(&self.selection) {
             self.cluster.forget();
             self.began = false;
         }
         self.proved = true;
-        self.choice = next.choice;
+        self.selection = next.selection;
         self.recorder = next.recorder;
-        self.cluster.set_grace(next.config.grace);
+        self.cluster.set_retention(next.config.grace.into());
         self.publisher.set(feed_settings(&next.config));
         self.server.set(next.settings);
         self.name_source();
@@ -98,23 +97,19 @@ impl Daemon {
     }
 }
 
-/// Reads the configuration, and makes what it asks for other than the `old` one.
+/// Reads the configuration, and makes what it asks for other than what `running` is.
 async fn prepare(
     cli: &Cli,
     environment: &BTreeMap<String, String>,
     files: OpenFiles,
-    old_choice: &Choice,
-    old: &Config,
+    running: &Selection,
 ) -> Result<Next, Failure> {
     let (config, _) = config::load(cli, environment).map_err(|errors| Failure::Config(errors.to_string()))?;
     let settings = server_settings(&config, files)?;
-    let (choice, why) = Choice::of(&config).await;
-    // What is in the files may have changed.
-    let same_choice = choice == *old_choice && !matches!(&choice, Choice::Etcd(it) if it.tls != Tls::default());
-    let same_source = same_choice && schedule(&config) == schedule(old);
-    let source = if same_source { None } else { Some((choice.open(&config)?, why)) };
+    let selection = Selection::choose(&config.source).await;
+    let source = if selection.keeps(running) { None } else { Some(selection.open()?) };
     let recorder = open_recorder(config.record.as_deref()).await?;
-    Ok(Next { config, settings, choice, source, recorder })
+    Ok(Next { config, settings, selection, source, recorder })
 }
 
 /// What cannot be changed without a restart, and was.

@@ -11,6 +11,7 @@ pub mod polled;
 pub mod recording;
 pub mod replay;
 mod rows;
+pub(crate) mod selection;
 pub mod table;
 mod unit_file;
 pub mod wire;

@@ -11,7 +11,8 @@
 //! ```
 //!
 //! `same` stands for the rows of the last good poll of that topic. Where a source tells all topics at one moment, the topic
-//! is `registry`, and each list that is not there is the same as before. Lines of other keys, such as the `event` notes in
+//! is `registry`, and each list that is not there is the same as before; what has changed since then follows in lines of
+//! the topic `changes`. Lines of other keys, such as the `event` notes in
 //! the built-in recording, are passed over.
 
 use std::fs::OpenOptions;
@@ -26,11 +27,13 @@ use tokio::time::timeout;
 use tracing::{error, warn};
 
 use super::Report;
-use crate::cluster::{Heartbeat, Machine, MachineId, Moment, Reading, Registry, Text, Topic, UnitFile, UnitState};
+use crate::cluster::{
+    Lease, Machine, MachineId, Moment, Observation, Reading, RegistrySnapshot, Text, Topic, UnitFile, UnitState,
+};
 use crate::write_queue::{Work, WriteQueue};
 
-/// The version of the format that this program writes, and the only one that it reads.
-const VERSION: u32 = 1;
+/// The version of the format that this program writes. It reads all from 1 on; `changes` are there since 2.
+const VERSION: u32 = 2;
 
 /// One line, as written and read.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -61,10 +64,12 @@ struct Line {
     #[serde(skip_serializing_if = "Option::is_none")]
     leader: Option<MachineId>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    expired: Vec<Heartbeat>,
+    expired: Vec<Lease>,
     /// With seconds.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    overdue: Vec<(Heartbeat, f64)>,
+    overdue: Vec<(Lease, f64)>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    changes: Vec<Observation>,
 }
 
 /// What a line tells of.
@@ -75,6 +80,7 @@ enum Told {
     Machines,
     UnitFiles,
     Registry,
+    Changes,
 }
 
 impl Told {
@@ -83,13 +89,14 @@ impl Told {
             Told::Units => Topic::Units.alone(),
             Told::Machines => Topic::Machines.alone(),
             Told::UnitFiles => Topic::UnitFiles.alone(),
-            Told::Registry => &Topic::ALL,
+            Told::Registry | Told::Changes => &Topic::ALL,
         }
     }
 
-    fn of(topics: &[Topic]) -> Self {
-        match topics {
-            [Topic::Units, ..] if topics.len() < Topic::ALL.len() => Told::Units,
+    fn of(report: &Report) -> Self {
+        match report.topics {
+            _ if matches!(report.outcome, Ok(Reading::Changes(_))) => Told::Changes,
+            [Topic::Units] | [Topic::Units, Topic::UnitFiles] => Told::Units,
             [Topic::Machines] => Told::Machines,
             [Topic::UnitFiles] => Told::UnitFiles,
             _ => Told::Registry,
@@ -125,7 +132,7 @@ pub struct Poll {
 /// Reads a recording, line by line.
 #[derive(Debug, Default)]
 pub struct Reader {
-    last: [Option<Reading>; 4],
+    last: [Option<Reading>; 5],
 }
 
 impl Reader {
@@ -140,11 +147,13 @@ impl Reader {
         }
         let line: Line = serde_json::from_str(line).map_err(|error| error.to_string())?;
         match line.recording {
-            Some(VERSION) => {
+            Some(1..=VERSION) => {
                 *self = Self::default();
                 return Ok(Some(Entry::Begin { source: line.source }));
             }
-            Some(version) => return Err(format!("it is of version {version}, and only version {VERSION} is known")),
+            Some(version) => {
+                return Err(format!("it is of version {version}, and only versions up to {VERSION} are known"));
+            }
             None => {}
         }
         let Some(told) = line.topic else { return Ok(None) };
@@ -157,7 +166,7 @@ impl Reader {
             None => {
                 let same = line.same;
                 let reading = self.reading(told, Line { error: None, ..line })?;
-                if !same {
+                if !same && told != Told::Changes {
                     self.last[told as usize] = Some(reading.clone());
                 }
                 Ok(reading)
@@ -172,20 +181,21 @@ impl Reader {
             return last.cloned().ok_or_else(|| "it says `same`, but there was nothing before".to_owned());
         }
         match (told, line.states, line.machines, line.files) {
+            (Told::Changes, ..) => Ok(Reading::Changes(line.changes)),
             (Told::Units, Some(states), _, files) => Ok(Reading::Units { states, files }),
             (Told::Machines, _, Some(machines), _) => Ok(Reading::Machines { machines }),
             (Told::UnitFiles, _, _, Some(files)) => Ok(Reading::UnitFiles { files }),
             (Told::Registry, states, machines, files) => {
                 let last = match last {
                     Some(Reading::Registry(last)) => last.clone(),
-                    _ => Registry::default(),
+                    _ => RegistrySnapshot::default(),
                 };
                 let overdue = line.overdue.into_iter().map(|(heartbeat, age)| {
                     let age =
                         Duration::try_from_secs_f64(age).map_err(|error| format!("`overdue` has {age}: {error}"))?;
                     Ok((heartbeat, age))
                 });
-                Ok(Reading::Registry(Registry {
+                Ok(Reading::Registry(RegistrySnapshot {
                     index: line.index.unwrap_or_default(),
                     states: states.map_or(last.states, Into::into),
                     machines: machines.map_or(last.machines, Into::into),
@@ -211,7 +221,9 @@ const OPEN: Duration = Duration::from_secs(1);
 pub struct Recorder {
     lines: WriteQueue<Vec<u8>>,
     begun: Option<Moment>,
-    last: [Option<Reading>; 4],
+    last: [Option<Reading>; 5],
+    /// Whether a poll was dropped since the last whole registry was written: changes do not follow on what is written.
+    has_gap: bool,
 }
 
 impl Recorder {
@@ -229,7 +241,7 @@ impl Recorder {
                 path.display()
             ),
         }
-        Ok(Self { lines, begun: None, last: [const { None }; 4] })
+        Ok(Self { lines, begun: None, last: [const { None }; 5], has_gap: false })
     }
 
     /// Waits until all is written, but no longer than `patience`.
@@ -249,7 +261,11 @@ impl Recorder {
                 *self.begun.insert(begun)
             }
         };
-        let told = Told::of(report.topics);
+        if self.has_gap && matches!(report.outcome, Ok(Reading::Changes(_))) {
+            return false;
+        }
+
+        let told = Told::of(report);
         let mut line = Line {
             t: Some(rounded(report.at.since(begun))),
             took: Some(rounded(report.took)),
@@ -263,7 +279,7 @@ impl Recorder {
                     Some(Reading::Registry(before)) => Some(before),
                     _ => None,
                 };
-                let differs = |is_same: fn(&Registry, &Registry) -> bool| {
+                let differs = |is_same: fn(&RegistrySnapshot, &RegistrySnapshot) -> bool| {
                     !before.as_ref().is_some_and(|before| is_same(before, registry))
                 };
                 line.index = Some(registry.index);
@@ -275,6 +291,7 @@ impl Recorder {
                 let overdue = registry.overdue.iter();
                 line.overdue = overdue.map(|(heartbeat, age)| (heartbeat.clone(), rounded(*age))).collect();
             }
+            Ok(Reading::Changes(changes)) => line.changes.clone_from(changes),
             Ok(reading) if last.as_ref() == Some(reading) => line.same = true,
             Ok(reading) => {
                 *last = Some(reading.clone());
@@ -282,7 +299,7 @@ impl Recorder {
                     Reading::Units { states, files } => (line.states, line.files) = (Some(states), files),
                     Reading::Machines { machines } => line.machines = Some(machines),
                     Reading::UnitFiles { files } => line.files = Some(files),
-                    Reading::Registry(_) => {}
+                    Reading::Registry(_) | Reading::Changes(_) => {}
                 }
             }
             Err(error) => line.error = Some(error.to_string()),
@@ -290,7 +307,10 @@ impl Recorder {
         let fits = self.append(&line);
         if !fits {
             // The next lines must not refer to one that was not written.
-            self.last = [const { None }; 4];
+            self.last = [const { None }; 5];
+            self.has_gap = true;
+        } else if matches!(report.outcome, Ok(Reading::Registry(_))) {
+            self.has_gap = false;
         }
         fits
     }
@@ -405,17 +425,21 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("recording");
         let machine = |id: &str| Machine { id: id.into(), ip: None, metadata: None, version: Some("1.0.0".into()) };
-        let first =
-            Registry { index: 7, machines: [machine("1")].into(), leader: Some("1".into()), ..Registry::default() };
-        let unit = || Heartbeat::Unit("a.service".into(), "1".into());
-        let second = Registry {
+        let first = RegistrySnapshot {
+            index: 7,
+            machines: [machine("1")].into(),
+            leader: Some("1".into()),
+            ..RegistrySnapshot::default()
+        };
+        let unit = || Lease::Unit("a.service".into(), "1".into());
+        let second = RegistrySnapshot {
             index: 9,
-            expired: vec![unit(), Heartbeat::Machine("2".into())],
+            expired: vec![unit(), Lease::Machine("2".into())],
             overdue: vec![(unit(), Duration::from_millis(26_500))],
             leader: None,
             ..first.clone()
         };
-        let third = Registry { machines: [].into(), ..second.clone() };
+        let third = RegistrySnapshot { machines: [].into(), ..second.clone() };
         let mut recorder = Recorder::open(&path).await.unwrap();
         for registry in [&first, &second, &third] {
             let (topics, outcome) = (&Topic::ALL, Ok(Reading::Registry(registry.clone())));
