@@ -2,9 +2,8 @@
 //!
 //! [`load`] lays the four layers over each other (command line, environment, file, defaults) and takes each option on
 //! its own, so that all that is wrong is told at once, each with its value and the place where it was set. Nothing here
-//! knows how the values are used.
+//! knows how the values are used; which options cannot be set together is known to `source::selection`.
 
-mod choice;
 mod layers;
 mod links;
 mod parse;
@@ -21,52 +20,24 @@ use std::time::Duration;
 use crate::cli::Cli;
 use crate::feed::Publish;
 use crate::feed::fields::{MachineField, UnitField};
-use crate::source::api::Address;
-use crate::source::etcd::endpoint::Endpoint;
-use crate::source::etcd::{self, Tls};
+use crate::source::etcd::Tls;
 use crate::source::fleetctl::Connection;
+use crate::source::selection::{self, SourceChoice};
 use crate::telemetry;
-use layers::{OPTIONS, Values};
+use layers::Values;
 
 /// The file that is read when no other is named.
 pub const DEFAULT_FILE: &str = "/etc/fleet-monitor.toml";
 
-/// Where fleetctl looks for an etcd on its own host: etcd's port, and the one that it had before 2.0.
-const ETCD_PORTS: [u16; 2] = [2379, 4001];
-
 /// The options, valid and consistent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// The fleetctl command: a path, or a name to look for in `$PATH`. `None`: nobody asked for one.
-    pub fleetctl: Option<String>,
-    /// Time between polls of machines and unit files; more than zero.
-    pub machine_freq: Duration,
-    /// Time between polls of unit states; more than zero.
-    pub unit_freq: Duration,
-    /// How fleetctl gets to the cluster.
-    pub connection: Connection,
-    /// Where readings come from.
-    pub source: SourceChoice,
-    /// Where fleet's HTTP API is.
-    pub api: Address,
-    /// The members of etcd that were named; none: nobody named one.
-    pub etcd_members: Vec<Endpoint>,
-    /// Where fleet keeps its registry in etcd: begins with `/` and does not end with it.
-    pub etcd_prefix: String,
-    /// Files for the members with `https://`; certificate and key only together.
-    pub etcd_tls: Tls,
-    /// Time until a poll is given up; more than zero.
-    pub poll_timeout: Duration,
+    /// Which source is used, and how.
+    pub(crate) source: selection::Options,
     /// Time for which a row is kept that fleet wants, but no longer reports. Zero: rows are passed through untouched.
     pub grace: Duration,
-    /// Whether to play the built-in recording, in a loop.
-    pub demo: bool,
     /// The file that readings are appended to.
     pub record: Option<PathBuf>,
-    /// The recording to play.
-    pub replay: Option<PathBuf>,
-    /// How many times faster than real time a recording is played.
-    pub replay_speed: f64,
     /// The TCP port to listen on. 0: the kernel chooses.
     pub port: u16,
     /// The address to listen on. `None`: all, `::` or `0.0.0.0` where there is no IPv6.
@@ -91,47 +62,6 @@ pub struct Config {
     pub log: String,
     /// Where the log goes.
     pub log_to: telemetry::Target,
-}
-
-impl Config {
-    /// Whether an option is set that fleetctl has, and the API has not. `endpoint` is one, though etcd may be watched
-    /// there without fleetctl.
-    pub fn asks_for_fleetctl(&self) -> bool {
-        self.fleetctl.is_some() || self.connection != Connection::Default
-    }
-
-    /// What would be watched in etcd; `None` where the options ask for another source. With [`SourceChoice::Etcd`] it is
-    /// there; with [`SourceChoice::Auto`] it is where `endpoint` leads, unless a fleetctl was named.
-    pub fn etcd(&self) -> Option<etcd::Settings> {
-        let plain = |host: &str, port| Endpoint { tls: false, host: host.to_owned(), port };
-        let endpoints = match (self.source, &self.connection) {
-            (SourceChoice::Etcd, _) if !self.etcd_members.is_empty() => self.etcd_members.clone(),
-            (SourceChoice::Etcd | SourceChoice::Auto, Connection::Etcd { host, port }) if self.fleetctl.is_none() => {
-                vec![plain(host, *port)]
-            }
-            (SourceChoice::Etcd, _) => ETCD_PORTS.map(|port| plain("127.0.0.1", port)).to_vec(),
-            _ => return None,
-        };
-        let (prefix, tls) = (self.etcd_prefix.clone(), self.etcd_tls.clone());
-        Some(etcd::Settings { endpoints, prefix, tls, timeout: self.poll_timeout })
-    }
-}
-
-/// Where readings come from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum SourceChoice {
-    /// Whatever is there: etcd if `endpoint` leads to it, the API if its socket is there and nothing asks for fleetctl,
-    /// else fleetctl.
-    #[default]
-    Auto,
-    /// A fleetctl.
-    Fleetctl,
-    /// fleet's HTTP API.
-    Api,
-    /// etcd itself.
-    Etcd,
-    /// A recording.
-    Replay,
 }
 
 /// Something wrong in the options.
@@ -236,35 +166,45 @@ fn load_over(
     default_file: &Path,
 ) -> Result<(Config, Vec<Setting>), ConfigErrors> {
     let mut values = Values::new(cli, environment, default_file);
-    let mut config = Config {
-        fleetctl: values.optional("fleetctl", parse::command),
-        machine_freq: values.take("machine_freq", parse::seconds),
-        unit_freq: values.take("unit_freq", parse::seconds),
-        connection: connection(&mut values),
-        source: values.take("source", |text| {
-            let choices = [
-                ("auto", SourceChoice::Auto),
-                ("fleetctl", SourceChoice::Fleetctl),
-                ("api", SourceChoice::Api),
-                ("etcd", SourceChoice::Etcd),
-                ("replay", SourceChoice::Replay),
-            ];
-            parse::choice(&choices, text)
-        }),
-        api: values.optional("api", parse::api).unwrap_or_default(),
-        etcd_members: values.list("etcd", parse::members),
-        etcd_prefix: values.take("etcd_prefix", parse::prefix),
-        etcd_tls: Tls {
-            ca: values.optional("etcd_ca", parse::path),
-            cert: values.optional("etcd_cert", parse::path),
-            key: values.optional("etcd_key", parse::path),
+    // In the order of the options, in which values and errors are reported.
+    let fleetctl = values.optional("fleetctl", parse::command);
+    let machine_freq = values.take("machine_freq", parse::seconds);
+    let unit_freq = values.take("unit_freq", parse::seconds);
+    let connection = connection(&mut values);
+    let choice = values.take("source", |text| parse::choice(&SourceChoice::NAMES, text));
+    let api = values.optional("api", parse::api).unwrap_or_default();
+    let etcd_members = values.list("etcd", parse::members);
+    let etcd_prefix = values.take("etcd_prefix", parse::prefix);
+    let etcd_tls = Tls {
+        ca: values.optional("etcd_ca", parse::path),
+        cert: values.optional("etcd_cert", parse::path),
+        key: values.optional("etcd_key", parse::path),
+    };
+    let poll_timeout = values.take("poll_timeout", parse::seconds);
+    let grace = values.take("grace", parse::seconds_or_off);
+    let demo = values.take("demo", parse::switch);
+    let record = values.optional("record", parse::path);
+    let replay = values.optional("replay", parse::path);
+    let replay_speed = values.take("replay_speed", parse::speed);
+
+    let config = Config {
+        source: selection::Options {
+            choice,
+            fleetctl,
+            connection,
+            api,
+            etcd_members,
+            etcd_prefix,
+            etcd_tls,
+            demo,
+            replay,
+            replay_speed,
+            machine_freq,
+            unit_freq,
+            poll_timeout,
         },
-        poll_timeout: values.take("poll_timeout", parse::seconds),
-        grace: values.take("grace", parse::seconds_or_off),
-        demo: values.take("demo", parse::switch),
-        record: values.optional("record", parse::path),
-        replay: values.optional("replay", parse::path),
-        replay_speed: values.take("replay_speed", parse::speed),
+        grace,
+        record,
         port: values.take("port", parse::port),
         bind: values.optional("bind", parse::address),
         publish: values
@@ -286,15 +226,8 @@ fn load_over(
             parse::choice(&choices, text)
         }),
     };
-    if config.source == SourceChoice::Auto && !config.asks_for_fleetctl() {
-        // To name members of etcd or another API is to ask for it, also before anything is there.
-        config.source = match () {
-            () if !config.etcd_members.is_empty() => SourceChoice::Etcd,
-            () if config.api != Address::default() => SourceChoice::Api,
-            () => SourceChoice::Auto,
-        };
-    }
-    refuse_conflicts(&config, &mut values);
+
+    refuse_conflicts(&config.source, &mut values);
     if values.errors.is_empty() { Ok((config, values.settings)) } else { Err(ConfigErrors(values.errors)) }
 }
 
@@ -311,18 +244,16 @@ fn connection(values: &mut Values) -> Connection {
     }
 }
 
-fn refuse_conflicts(config: &Config, values: &mut Values) {
-    values.exclude_other_sources("demo", ["replay", "record"]);
-    values.exclude_other_sources("replay", ["record"]);
-    values.exclude_other_sources("etcd", ["fleetctl", "endpoint", "tunnel", "api"]);
-    match config.source {
-        // What leads to a cluster does no harm where a recording is played.
-        SourceChoice::Replay if config.demo || config.replay.is_some() => {}
-        SourceChoice::Replay => values.refuse("source", "needs a recording: --replay FILE or --demo"),
-        _ => values.exclude_other_sources("source", OPTIONS.iter().map(|(key, _)| *key)),
+fn refuse_conflicts(options: &selection::Options, values: &mut Values) {
+    for (option, other) in values.conflicts() {
+        values.exclude(option, other);
     }
-    let Tls { ca, cert, key } = &config.etcd_tls;
-    if !config.etcd_members.iter().any(|member| member.tls) {
+    if options.choice == SourceChoice::Replay && !options.demo && options.replay.is_none() {
+        values.refuse("source", "needs a recording: --replay FILE or --demo");
+    }
+
+    let Tls { ca, cert, key } = &options.etcd_tls;
+    if !options.etcd_members.iter().any(|member| member.tls) {
         for (key, file) in [("etcd_ca", ca), ("etcd_cert", cert), ("etcd_key", key)] {
             if file.is_some() {
                 values.refuse(key, "needs an etcd that is asked over TLS: --etcd https://HOST:PORT");

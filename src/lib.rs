@@ -22,3 +22,4 @@ pub mod metrics;
 pub mod server;
 pub mod source;
 pub mod telemetry;
+mod write_queue;

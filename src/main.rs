@@ -1,24 +1,36 @@
 //! The `fleet-monitor` program: from the command line to an exit status.
 
+mod output;
+
+use std::io::{self, Write};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::Parser;
 use fleet_monitor::cli::Cli;
 use fleet_monitor::daemon::{self, Failure};
+use fleet_monitor::server::listen::OpenFiles;
 use fleet_monitor::{config, telemetry};
+use output::{PATIENCE, complain, printed, say};
 
 /// Wrong configuration, `EX_CONFIG` of `sysexits(3)`; the unit's `RestartPreventExitStatus=`.
 const EX_CONFIG: u8 = 78;
 
+/// Wrong usage, as clap has it.
+const USAGE: u8 = 2;
+
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(usage) if usage.use_stderr() => {
+            complain(move || usage.print());
+            return ExitCode::from(USAGE);
+        }
+        Err(help) => return printed(help.print()),
+    };
     match start(&cli) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => status,
         Err(failure) => {
-            for line in failure.to_string().lines() {
-                eprintln!("fleet-monitor: {line}");
-            }
+            say(&failure.to_string());
             match failure {
                 Failure::Config(_) => ExitCode::from(EX_CONFIG),
                 Failure::System(_) => ExitCode::FAILURE,
@@ -27,16 +39,20 @@ fn main() -> ExitCode {
     }
 }
 
-fn start(cli: &Cli) -> Result<(), Failure> {
+fn start(cli: &Cli) -> Result<ExitCode, Failure> {
     let wrong = |errors: config::ConfigErrors| Failure::Config(errors.to_string());
     let environment = config::environment(std::env::vars_os()).map_err(wrong)?;
     let (config, settings) = config::load(cli, &environment.variables).map_err(wrong)?;
     if cli.check_config {
-        print!("{}", config::report(&settings));
+        let mut report = config::report(&settings);
         if let Some(ignored) = environment.ignored() {
-            println!("# {ignored}");
+            report += &format!("# {ignored}\n");
         }
-        return Ok(());
+        return Ok(printed(io::stdout().write_all(report.as_bytes())));
+    }
+
+    if let Some(too_few) = OpenFiles::raise().too_few() {
+        return Err(Failure::Config(too_few));
     }
     let log = telemetry::start(config.log_to, &config.log).map_err(Failure::System)?;
     if let Some(ignored) = environment.ignored() {
@@ -45,6 +61,6 @@ fn start(cli: &Cli) -> Result<(), Failure> {
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| Failure::System(format!("cannot start the asynchronous runtime: {error}")))?;
     let ended = runtime.block_on(daemon::run(cli, &environment.variables, config, log));
-    runtime.shutdown_timeout(Duration::from_millis(500));
-    ended
+    runtime.shutdown_timeout(PATIENCE);
+    ended.map(|()| ExitCode::SUCCESS)
 }

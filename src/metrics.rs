@@ -18,7 +18,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric, Registry, Unit};
 use wildmatch::WildMatch;
 
-use crate::cluster::{Event, Topic, Verdict};
+use crate::cluster::{Event, Moment, Topic, Verdict};
 use crate::feed::Publication;
 
 /// systemd's active states (`org.freedesktop.systemd1(5)`), which are there even while no unit has them.
@@ -26,6 +26,10 @@ const ACTIVE_STATES: [&str; 6] = ["active", "reloading", "inactive", "failed", "
 
 /// The bounds of the poll durations, in seconds: from a fast answer over a socket to beyond the default deadline of 10 s.
 const DURATIONS: [f64; 13] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0];
+
+/// What may not be written as fast as there is something to write.
+const LOG: &str = "log";
+const RECORDING: &str = "recording";
 
 /// Why a client is not there any more, or never was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,6 +118,7 @@ pub struct Metrics {
     poll_last_success: ByName<Seconds>,
     frames_sent: Counter,
     bytes_sent: Counter,
+    writes_dropped: ByName<Counter>,
     dropped: ByName<Counter>,
 }
 
@@ -135,6 +140,7 @@ impl Metrics {
             poll_last_success: ByName::new_with_constructor(Seconds::default),
             frames_sent: Counter::default(),
             bytes_sent: Counter::default(),
+            writes_dropped: ByName::new_with_constructor(Counter::default),
             dropped: ByName::new_with_constructor(Counter::default),
         };
         // A counter that is there from the start shows its first increase.
@@ -144,6 +150,9 @@ impl Metrics {
         for topic in Topic::ALL {
             drop(metrics.poll_duration.get_or_create(&[("topic", topic.name())]));
             drop(metrics.poll_failures.get_or_create(&[("topic", topic.name())]));
+        }
+        for to in [LOG, RECORDING] {
+            drop(metrics.writes_dropped.get_or_create(&[("to", to)]));
         }
         for reason in Dropped::ALL {
             drop(metrics.dropped.get_or_create(&[("reason", reason.name())]));
@@ -175,6 +184,11 @@ impl Metrics {
             "Bytes of messages sent to clients, with what frames them",
             metrics.bytes_sent.clone(),
         );
+        registry.register(
+            "writes_dropped",
+            "Lines of the log and polls of a recording that were dropped, as whoever takes them did not",
+            metrics.writes_dropped.clone(),
+        );
         registry.register("clients_dropped", "Clients that left or were refused", metrics.dropped.clone());
         let build = ByName::<Gauge>::new_with_constructor(Gauge::default);
         build.get_or_create(&[("version", env!("CARGO_PKG_VERSION"))]).set(1);
@@ -199,6 +213,17 @@ impl Metrics {
     /// Counts the differences that a comparison with the whole registry has found.
     pub fn checked(&self, differences: usize) {
         self.registry_differences.inc_by(differences as u64);
+    }
+
+    /// Takes note of how many lines of the log have been dropped so far.
+    pub fn log_lines_dropped(&self, so_far: u64) {
+        let dropped = self.writes_dropped.get_or_create(&[("to", LOG)]);
+        dropped.inc_by(so_far.saturating_sub(dropped.get()));
+    }
+
+    /// Counts a poll that the recording lacks.
+    pub fn recorded_poll_dropped(&self) {
+        self.writes_dropped.get_or_create(&[("to", RECORDING)]).inc();
     }
 
     /// Counts something that happened.
@@ -299,6 +324,10 @@ fn state(publication: &Publication, clients: usize) -> Registry {
         "Rows that fleet's list did not have although they had not gone",
         held_back,
     );
+    let health = &publication.health;
+    let ready = Gauge::<i64>::default();
+    ready.set((health.ready() && health.overdue(Moment::now()).is_none()).into());
+    registry.register("ready", "Whether the data can be relied on, as /readyz says", ready);
     let connected = Gauge::<i64>::default();
     connected.set(clients as i64);
     registry.register("clients", "Clients that are connected: WebSockets and event streams", connected);

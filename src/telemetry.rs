@@ -1,18 +1,24 @@
 //! The log: to the journal with fields, or to stderr as lines.
 //!
-//! Nothing here knows what is logged, but for [`tell`], which makes the one journal entry of a transition.
+//! Nobody who logs waits for either: a thread of its own writes what is queued. Nothing here knows what is logged, but
+//! for [`tell`], which makes the one journal entry of a transition.
 
-use std::io;
+mod writer;
+
 use std::os::linux::fs::MetadataExt;
+use std::time::Duration;
 
 use tracing::{Level, event};
-use tracing_journald::{Priority, PriorityMappings};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::reload::{self, Handle};
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, registry};
+use tracing_subscriber::{EnvFilter, Registry, fmt, registry};
 
 use crate::cluster::{Severity, Transition};
+use writer::{EventQueue, LineQueue, Queue};
+
+/// How long the last lines are waited for at the end.
+const FLUSH: Duration = Duration::from_millis(250);
 
 /// Where the log goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,6 +36,7 @@ pub enum Target {
 #[derive(Debug)]
 pub struct Log {
     filter: Handle<EnvFilter, Registry>,
+    queue: Queue,
 }
 
 impl Log {
@@ -41,6 +48,17 @@ impl Log {
     pub fn set_filter(&self, filter: &str) -> Result<(), String> {
         let filter = parse(filter)?;
         self.filter.reload(filter).map_err(|error| format!("the log filter cannot be changed: {error}"))
+    }
+
+    /// How many lines were dropped so far because whoever reads them did not.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.queue.dropped()
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.queue.flush(FLUSH);
     }
 }
 
@@ -55,34 +73,34 @@ fn parse(filter: &str) -> Result<EnvFilter, String> {
 /// When that is no filter, or the journal was asked for and is not there.
 pub fn start(target: Target, filter: &str) -> Result<Log, String> {
     let (filter, handle) = reload::Layer::new(parse(filter)?);
-    let journal = match target {
+    let events = match target {
         Target::Stderr => None,
         Target::Auto if !stderr_is_the_journal() => None,
         // With stderr being the journal's stream, lines written there are not lost either.
-        Target::Auto => tracing_journald::layer().ok(),
+        Target::Auto => EventQueue::start().ok(),
         Target::Journal => {
             let unreachable = |error| format!("log_to = journal: journald cannot be reached: {error}");
-            Some(tracing_journald::layer().map_err(unreachable)?)
+            Some(EventQueue::start().map_err(unreachable)?)
         }
     };
-    let journal = journal.map(|layer| {
-        // Our fields carry their own prefix, FLEET_, so that they are what docs/journal.md says they are.
-        layer.with_field_prefix(None).with_priority_mappings(PriorityMappings {
-            info: Priority::Informational,
-            debug: Priority::Debug,
-            ..PriorityMappings::new()
-        })
-    });
-    let lines = journal.is_none().then(|| {
-        // A line is for a person: the fields of a transition say again what its message says.
-        let fields = fmt::format::debug_fn(|line, field, value| match field.name() {
-            "message" => write!(line, "{value:?}"),
-            _ => Ok(()),
-        });
-        fmt::layer().with_writer(io::stderr).with_target(false).fmt_fields(fields).with_ansi(false).boxed()
-    });
-    registry().with(filter).with(journal).with(lines).init();
-    Ok(Log { filter: handle })
+
+    let (events, lines, queue) = match events {
+        Some(events) => (Some(events.clone()), None, Queue::Events(events)),
+        None => {
+            let lines =
+                LineQueue::start().map_err(|error| format!("cannot start the thread that writes the log: {error}"))?;
+            // A line is for a person: the fields of a transition say again what its message says.
+            let fields = fmt::format::debug_fn(|line, field, value| match field.name() {
+                "message" => write!(line, "{value:?}"),
+                _ => Ok(()),
+            });
+            let layer = fmt::layer().with_target(false).fmt_fields(fields).with_ansi(false);
+            (None, Some(layer.with_writer(lines.clone())), Queue::Lines(lines))
+        }
+    };
+
+    registry().with(filter).with(events).with(lines).init();
+    Ok(Log { filter: handle, queue })
 }
 
 /// Whether stderr is the stream that systemd connected to the journal (`systemd.exec(5)`, `$JOURNAL_STREAM`).

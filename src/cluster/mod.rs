@@ -31,7 +31,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use delta::{Change, Delta};
-pub use health::{Failure, Health, TopicHealth};
+pub use health::{Expected, Failure, Health, Overdue, TopicHealth};
 use knowledge::{Batch, Knowledge};
 use machines::Source;
 use model::Span;
@@ -94,6 +94,11 @@ impl Cluster {
     /// The state of the source.
     pub fn health(&self) -> &Health {
         self.trust.health()
+    }
+
+    /// Sets when the next reading of some topics has to come, if one has to.
+    pub fn expect(&mut self, topics: &[Topic], expected: Option<Expected>) {
+        self.trust.expect(topics, expected);
     }
 
     /// Sets how long rows are kept from now on.

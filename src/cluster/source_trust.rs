@@ -2,7 +2,7 @@
 //!
 //! It knows nothing of rows but which are missing.
 
-use super::health::{Failure, Health};
+use super::health::{Expected, Failure, Health};
 use super::model::{Moment, Topic};
 use super::suspicion::{Finding, Suspicion};
 use super::transition::Event;
@@ -33,6 +33,13 @@ impl SourceTrust {
 
     pub(super) fn set_held_back(&mut self, held_back: u64) {
         self.health.held_back = held_back;
+    }
+
+    /// When the next reading of some topics has to come, if one has to.
+    pub(super) fn expect(&mut self, topics: &[Topic], expected: Option<Expected>) {
+        for topic in topics {
+            self.health.topic_mut(*topic).expected = expected;
+        }
     }
 
     /// Some topics were read. Returns whether that is the first reading of one of them.

@@ -1,7 +1,7 @@
 //! The places where an option can be set, laid over each other, and what is in force for each key.
 //!
-//! Values stay what they were where they were written, each with its origin; what they mean is not known here, but for
-//! what [`choice`] says of two of them.
+//! Values stay what they were where they were written, each with its origin; what they mean is not known here. Which
+//! of them lead to different sources is known to [`rules`].
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -11,15 +11,13 @@ use figment::providers::{Format, Toml};
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 
-use super::{ConfigError, Setting, choice};
+use super::{ConfigError, Setting, parse};
 use crate::cli::Cli;
+use crate::source::selection::rules;
 
 pub(super) const PREFIX: &str = "FLEET_MONITOR_";
 const CONFIG_VARIABLE: &str = "FLEET_MONITOR_CONFIG";
 const DEFAULT: &str = "default";
-
-/// Where fleet keeps its registry unless its `etcd_key_prefix` says otherwise.
-pub(super) const ETCD_PREFIX: &str = "/_coreos.com/fleet";
 
 /// Every key, and what is in force where it is set nowhere.
 pub(super) const OPTIONS: &[(&str, Option<&str>)] = &[
@@ -33,7 +31,7 @@ pub(super) const OPTIONS: &[(&str, Option<&str>)] = &[
     ("source", Some("auto")),
     ("api", None),
     ("etcd", None),
-    ("etcd_prefix", Some(ETCD_PREFIX)),
+    ("etcd_prefix", Some(rules::DEFAULT_ETCD_PREFIX)),
     ("etcd_ca", None),
     ("etcd_cert", None),
     ("etcd_key", None),
@@ -66,9 +64,12 @@ struct Layer {
 impl Layer {
     /// Without the options that ask for another source than an option of a stronger place does.
     fn under(mut self, stronger: &Figment) -> Self {
-        let decided: Vec<(&str, Value)> =
-            OPTIONS.iter().filter_map(|(key, _)| Some((*key, stronger.find_value(key).ok()?))).collect();
-        self.values.retain(|key, value| decided.iter().all(|(by, with)| choice::agree((key, value), (by, with))));
+        let decided: Vec<(&str, String)> =
+            OPTIONS.iter().filter_map(|(key, _)| Some((*key, comparable(&stronger.find_value(key).ok()?)))).collect();
+        self.values.retain(|key, value| {
+            let value = comparable(value);
+            decided.iter().all(|(by, with)| rules::agree((key, &value), (by, with)))
+        });
         self
     }
 }
@@ -304,32 +305,39 @@ impl Values {
         }
     }
 
-    /// Notes an error for each of the other keys that leaves no source possible which this one allows.
-    pub(super) fn exclude_other_sources(&mut self, key: &str, others: impl IntoIterator<Item = &'static str>) {
-        for other in others {
-            self.exclude_if(key, other, |value, excluded| !choice::agree((key, value), (other, excluded)));
-        }
+    /// The pairs of keys, set anywhere but in the defaults, that lead to different sources.
+    pub(super) fn conflicts(&self) -> Vec<(&'static str, &'static str)> {
+        let set: Vec<(&str, String)> =
+            OPTIONS.iter().filter_map(|(key, _)| Some((*key, comparable(&self.given(key)?.value)))).collect();
+        let set: Vec<(&str, &str)> = set.iter().map(|(key, value)| (*key, value.as_str())).collect();
+        rules::conflicts(&set)
     }
 
     /// Notes an error if both keys are set anywhere but in the defaults.
     pub(super) fn exclude(&mut self, key: &str, other: &str) {
-        self.exclude_if(key, other, |_, _| true);
-    }
-
-    fn exclude_if(&mut self, key: &str, other: &str, wrong: impl Fn(&Value, &Value) -> bool) {
-        let given = |key| self.find(key).filter(|found| found.given);
-        if let (Some(found), Some(excluded)) = (given(key), given(other))
-            && wrong(&found.value, &excluded.value)
-        {
+        if let (Some(found), Some(excluded)) = (self.given(key), self.given(other)) {
             let value = without_credentials(&excluded.value);
             let problem = format!("cannot be combined with {other} = {value} ({})", excluded.origin);
             self.fail(key, &found, problem);
         }
     }
+
+    fn given(&self, key: &str) -> Option<Found> {
+        self.find(key).filter(|found| found.given)
+    }
+}
+
+/// A value as [`rules`] knows it: text, and a switch, however it is written, as `true` or `false`.
+fn comparable(value: &Value) -> String {
+    let text = scalar(value).unwrap_or_default();
+    match parse::switch(&text) {
+        Ok(on) => on.to_string(),
+        Err(_) => text,
+    }
 }
 
 /// A single value as text, so that `8989` and `"8989"` are the same everywhere.
-pub(super) fn scalar(value: &Value) -> Option<String> {
+fn scalar(value: &Value) -> Option<String> {
     match value {
         Value::String(_, text) => Some(text.clone()),
         Value::Char(_, char) => Some(char.to_string()),

@@ -36,7 +36,7 @@ fn is_numbered_port(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::OPTIONS;
+    use crate::config::layers::OPTIONS;
 
     /// The same for a variable that begins with `FLEET_MONITOR_`.
     fn is_link(name: &str, value: &str) -> bool {

@@ -8,6 +8,8 @@ use tempfile::TempDir;
 
 use super::layers::OPTIONS;
 use super::*;
+use crate::source::api::Address;
+use crate::source::selection::Request;
 
 /// The three places, and a directory in which no default file is.
 struct Places {
@@ -70,21 +72,23 @@ fn defaults() -> Config {
 #[test]
 fn the_defaults_are_as_documented() {
     let expected = Config {
-        fleetctl: None,
-        machine_freq: Duration::from_secs(10),
-        unit_freq: Duration::from_secs(2),
-        connection: Connection::Default,
-        source: SourceChoice::Auto,
-        api: Address::Unix("/var/run/fleet.sock".into()),
-        etcd_members: vec![],
-        etcd_prefix: "/_coreos.com/fleet".into(),
-        etcd_tls: Tls::default(),
-        poll_timeout: Duration::from_secs(10),
+        source: selection::Options {
+            choice: SourceChoice::Auto,
+            fleetctl: None,
+            connection: Connection::Default,
+            api: Address::Unix("/var/run/fleet.sock".into()),
+            etcd_members: vec![],
+            etcd_prefix: "/_coreos.com/fleet".into(),
+            etcd_tls: Tls::default(),
+            demo: false,
+            replay: None,
+            replay_speed: 1.0,
+            machine_freq: Duration::from_secs(10),
+            unit_freq: Duration::from_secs(2),
+            poll_timeout: Duration::from_secs(10),
+        },
         grace: Duration::from_secs(30),
-        demo: false,
         record: None,
-        replay: None,
-        replay_speed: 1.0,
         port: 8989,
         bind: None,
         publish: Publish::Changes,
@@ -154,7 +158,7 @@ fn a_stronger_place_wins() {
 fn text_and_numbers_are_the_same_in_the_file() {
     for file in ["port = 1\nunit_freq = 0.5\ndemo = true", "port = '1'\nunit_freq = '0.5'\ndemo = 'yes'"] {
         let config = Places::new().file(file).config();
-        assert_eq!((config.port, config.unit_freq, config.demo), (1, Duration::from_millis(500), true));
+        assert_eq!((config.port, config.source.unit_freq, config.source.demo), (1, Duration::from_millis(500), true));
     }
 }
 
@@ -320,12 +324,12 @@ fn wrong_kinds_are_refused() {
 #[test]
 fn hosts_are_names_or_addresses() {
     for host in ["etcd.example.com", "10.0.0.1", "::1", "core-01"] {
-        let etcd = Places::new().arguments(&["-e", host, "--endpoint-port", "2379"]).config().connection;
+        let etcd = Places::new().arguments(&["-e", host, "--endpoint-port", "2379"]).config().source.connection;
         assert_eq!(etcd, Connection::Etcd { host: host.into(), port: 2379 });
-        let tunnel = Places::new().arguments(&["-t", host]).config().connection;
+        let tunnel = Places::new().arguments(&["-t", host]).config().source.connection;
         assert_eq!(tunnel, Connection::Tunnel { host: host.into(), port: 22 });
     }
-    assert_eq!(Places::new().variable("ENDPOINT_PORT", "2379").config().connection, Connection::Default);
+    assert_eq!(Places::new().variable("ENDPOINT_PORT", "2379").config().source.connection, Connection::Default);
 }
 
 #[test]
@@ -437,13 +441,14 @@ fn conflicts_name_both_and_where_they_were_set() {
 
 #[test]
 fn a_stronger_choice_of_the_source_wins() {
-    /// What is left of a choice: the source, whether it is the demo, whether a file is played, and what fleetctl is told.
-    fn left(places: &Places) -> (SourceChoice, bool, bool, Connection) {
-        let config = places.config();
-        (config.source, config.demo, config.replay.is_some(), config.connection)
+    /// What is asked for, and what fleetctl is told.
+    fn left(places: &Places) -> (Request, Connection) {
+        let options = places.config().source;
+        (options.request(), options.connection)
     }
-    use SourceChoice::{Api, Auto, Etcd, Fleetctl};
-    let etcd = || Connection::Etcd { host: "etcd".into(), port: 4001 };
+    let endpoint = || Connection::Etcd { host: "etcd".into(), port: 4001 };
+    let etcd = |members: &[&str]| Request::Etcd(members.iter().map(|member| member.parse().unwrap()).collect());
+    let etcd_or_fleetctl = || Request::EtcdOrFleetctl("http://etcd:4001".parse().unwrap());
     let files = [
         "source = 'api'\napi = 'http://h:1'",
         "source = 'fleetctl'\nendpoint = 'etcd'",
@@ -455,38 +460,40 @@ fn a_stronger_choice_of_the_source_wins() {
         "source = 'etcd'",
     ];
     for (arguments, expected) in [
-        (&["--demo"] as &[&str], (Auto, true, false, Connection::Default)),
-        (&["--replay", "g"], (Auto, false, true, Connection::Default)),
-        (&["--source", "api"], (Api, false, false, Connection::Default)),
-        (&["--api", "http://g:1"], (Api, false, false, Connection::Default)),
+        (&["--demo"] as &[&str], Request::Demo),
+        (&["--replay", "g"], Request::Replay("g".into())),
+        (&["--source", "api"], Request::Api),
+        (&["--api", "http://g:1"], Request::Api),
     ] {
         for file in files {
             let places = Places::new().file(file).arguments(arguments);
-            assert_eq!(left(&places), expected, "{arguments:?} over {file}");
+            assert_eq!(left(&places), (expected.clone(), Connection::Default), "{arguments:?} over {file}");
             if let [option, value] = arguments {
                 let places = Places::new().file(file).variable(&option[2..].to_uppercase(), value);
+                let expected = (expected.clone(), Connection::Default);
                 assert_eq!(left(&places), expected, "{option} in the environment over {file}");
             }
         }
     }
     let members = "etcd = 'https://h:1'\netcd_cert = 'c'\netcd_key = 'k'";
     for file in ["source = 'api'\napi = 'http://h:1'", "demo = true", "replay = 'f'", members] {
-        assert_eq!(left(&Places::new().file(file).arguments(&["-e", "etcd"])), (Auto, false, false, etcd()), "{file}");
-        assert_eq!(left(&Places::new().file(file).arguments(&["-c", "f"])).0, Auto, "{file}");
-        assert_eq!(left(&Places::new().file(file).arguments(&["--source", "fleetctl"])).0, Fleetctl, "{file}");
+        let over = |arguments: &[&str]| left(&Places::new().file(file).arguments(arguments));
+        assert_eq!(over(&["-e", "etcd"]), (etcd_or_fleetctl(), endpoint()), "{file}");
+        assert_eq!(over(&["-c", "f"]).0, Request::FleetctlOption, "{file}");
+        assert_eq!(over(&["--source", "fleetctl"]).0, Request::Fleetctl, "{file}");
     }
     for file in ["source = 'api'", "endpoint = 'etcd'", "tunnel = 'ssh'", "fleetctl = 'f'", "demo = true", members] {
         let members = Places::new().file(file).arguments(&["--etcd", "https://g:1"]);
-        assert_eq!(left(&members), (Etcd, false, false, Connection::Default), "{file}");
-        let source = Places::new().file(file).variable("SOURCE", "etcd");
-        assert_eq!((source.config().source, source.config().demo), (Etcd, false), "{file}");
+        assert_eq!(left(&members), (etcd(&["https://g:1"]), Connection::Default), "{file}");
+        let (source, _) = left(&Places::new().file(file).variable("SOURCE", "etcd"));
+        assert!(matches!(source, Request::Etcd(_)), "{file}: {source:?}");
     }
     let kept = Places::new().file("source = 'etcd'\nrecord = 'r'\netcd_prefix = '/p'").arguments(&["-e", "etcd"]);
-    assert_eq!((left(&kept), kept.config().record), ((Etcd, false, false, etcd()), Some("r".into())));
+    assert_eq!((left(&kept), kept.config().record), ((etcd(&["http://etcd:4001"]), endpoint()), Some("r".into())));
     let told = Places::new().file("source = 'api'").arguments(&["--demo"]);
     assert_eq!(told.origin("source"), "default", "what does not count is not shown");
     let overridden = Places::new().file("endpoint = 'etcd'").variable("SOURCE", "api").arguments(&["--source", "auto"]);
-    assert_eq!(left(&overridden), (Auto, false, false, etcd()), "an overridden choice decides nothing");
+    assert_eq!(left(&overridden), (etcd_or_fleetctl(), endpoint()), "an overridden choice decides nothing");
 }
 
 #[test]
@@ -688,50 +695,14 @@ proptest! {
 }
 
 #[test]
-fn to_name_another_api_is_to_ask_for_it_unless_fleetctl_is_asked_for() {
-    let choice = |arguments: &[&str]| {
-        let cli = Cli::try_parse_from([&["fleet-monitor"], arguments].concat()).unwrap();
-        load_over(&cli, &BTreeMap::new(), Path::new("/nowhere")).unwrap().0.source
-    };
-    assert_eq!(choice(&[]), SourceChoice::Auto);
-    assert_eq!(choice(&["--api", "unix:///var/run/fleet.sock"]), SourceChoice::Auto);
-    assert_eq!(choice(&["--api", "http://127.0.0.1:49153"]), SourceChoice::Api);
-    assert_eq!(choice(&["--api", "http://127.0.0.1:49153", "-e", "10.0.0.1"]), SourceChoice::Auto);
-}
-
-#[test]
-fn etcd_is_watched_where_it_is_said_to_be() {
-    use SourceChoice::{Api, Auto, Etcd, Fleetctl};
-    for (arguments, source, expected) in [
-        ("", Auto, None),
-        ("-e etcd", Auto, Some("http://etcd:4001")),
-        ("-e ::1 --endpoint-port 2379", Auto, Some("http://[::1]:2379")),
-        ("-e etcd --etcd-prefix /p", Auto, Some("http://etcd:4001")),
-        ("--etcd-prefix /p", Auto, None),
-        ("-c fleetctl -e etcd", Auto, None),
-        ("-t ssh", Auto, None),
-        ("--source fleetctl -e etcd", Fleetctl, None),
-        ("--api http://h:1", Api, None),
-        ("--source etcd", Etcd, Some("http://127.0.0.1:2379 http://127.0.0.1:4001")),
-        ("--source etcd -e etcd", Etcd, Some("http://etcd:4001")),
-        ("--source etcd --etcd http://a:1", Etcd, Some("http://a:1")),
-        ("--etcd https://a:1,http://b:2", Etcd, Some("https://a:1 http://b:2")),
-    ] {
-        let config = Places::new().arguments(&arguments.split_whitespace().collect::<Vec<_>>()).config();
-        let endpoints =
-            |etcd: etcd::Settings| etcd.endpoints.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
-        assert_eq!((config.source, config.etcd().map(endpoints).as_deref()), (source, expected), "{arguments}");
-    }
-}
-
-#[test]
 fn the_options_of_etcd_are_the_same_in_each_place() {
     let tls = |name: &str| Some(PathBuf::from(name));
-    let expected = etcd::Settings {
-        endpoints: ["https://a:1", "https://b:2"].map(|text| text.parse().unwrap()).to_vec(),
-        prefix: "/registry/fleet".into(),
-        tls: Tls { ca: tls("ca.pem"), cert: tls("c.pem"), key: tls("k.pem") },
-        timeout: Duration::from_secs(3),
+    let expected = selection::Options {
+        etcd_members: ["https://a:1", "https://b:2"].map(|text| text.parse().unwrap()).to_vec(),
+        etcd_prefix: "/registry/fleet".into(),
+        etcd_tls: Tls { ca: tls("ca.pem"), cert: tls("c.pem"), key: tls("k.pem") },
+        poll_timeout: Duration::from_secs(3),
+        ..defaults().source
     };
     let options = [
         ("etcd", "https://a:1,https://b:2"),
@@ -752,11 +723,11 @@ fn the_options_of_etcd_are_the_same_in_each_place() {
         (Places::new().file(&options.map(|(key, value)| format!("{key} = '{value}'\n")).concat()), "FILE:1", "FILE:2"),
     ];
     for (places, etcd, prefix) in places {
-        assert_eq!(places.config().etcd().as_ref(), Some(&expected), "{etcd}");
+        assert_eq!(places.config().source, expected, "{etcd}");
         assert_eq!((places.origin("etcd").as_str(), places.origin("etcd_prefix").as_str()), (etcd, prefix));
     }
     let array = Places::new().file("etcd = ['https://a:1', 'https://b:2']");
-    assert_eq!(array.config().etcd_members, expected.endpoints);
+    assert_eq!(array.config().source.etcd_members, expected.etcd_members);
 }
 
 #[test]
@@ -802,7 +773,7 @@ fn a_services_variables_set_no_option_and_the_others_still_do() {
     let mut places = Places { variables: environment.variables, ..Places::new() };
     assert_eq!(places.errors(), ["prt (FLEET_MONITOR_PRT): unknown option; did you mean FLEET_MONITOR_PORT?"]);
     places.variables.remove("FLEET_MONITOR_PRT");
-    assert_eq!((places.config().port, places.config().unit_freq), (8989, Duration::from_secs(5)));
+    assert_eq!((places.config().port, places.config().source.unit_freq), (8989, Duration::from_secs(5)));
 }
 
 #[test]

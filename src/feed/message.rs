@@ -169,7 +169,7 @@ pub fn health(publication: &Publication, clients: usize, now: Moment) -> Vec<u8>
     let reasons = [&mut row.reason, &mut units.reason, &mut machines.reason, &mut unit_files.reason];
     for reason in reasons.into_iter().flatten() {
         if let Some((end, _)) = reason.char_indices().nth(SHORT_REASON) {
-            *reason = &reason[..end];
+            *reason = Cow::Owned(reason[..end].to_owned());
         }
     }
     to_json(&row)
@@ -183,7 +183,7 @@ pub(super) struct HealthRow<'a> {
     #[serde(serialize_with = "some_milliseconds", skip_serializing_if = "Option::is_none")]
     since: Option<SystemTime>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'a str>,
+    reason: Option<Cow<'a, str>>,
     #[serde(serialize_with = "milliseconds")]
     time: SystemTime,
     topics: TopicRows<'a>,
@@ -208,7 +208,7 @@ struct TopicRow<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     failing_for: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'a str>,
+    reason: Option<Cow<'a, str>>,
 }
 
 impl<'a> HealthRow<'a> {
@@ -219,23 +219,28 @@ impl<'a> HealthRow<'a> {
             TopicRow {
                 age: topic.read.map(|read| seconds(read.age(now))),
                 failing_for: failure.map(|failure| seconds(failure.since.age(now))),
-                reason: failure.map(|failure| &*failure.reason),
+                reason: failure.map(|failure| Cow::Borrowed(&*failure.reason)),
             }
         };
-        let failure = health.failure();
-        let (state, since) = match (failure, health.suspect_since) {
-            (Some(failure), _) => ("failing", Some(failure.since.wall)),
-            (None, Some(since)) => ("suspect", Some(since)),
-            (None, None) if !health.ready() => ("starting", None),
-            (None, None) if source.ended => ("ended", None),
-            (None, None) => ("ok", None),
+        let (state, since, reason) = if let Some(failure) = health.failure() {
+            ("failing", Some(failure.since.wall), Some(Cow::Borrowed(&*failure.reason)))
+        } else if let Some(overdue) = health.overdue(now) {
+            ("overdue", Some(overdue.since), Some(Cow::Owned(overdue.to_string())))
+        } else if let Some(since) = health.suspect_since {
+            ("suspect", Some(since), None)
+        } else if !health.ready() {
+            ("starting", None, None)
+        } else if source.ended {
+            ("ended", None, None)
+        } else {
+            ("ok", None, None)
         };
         HealthRow {
             source: &source.name,
             recording: source.recording,
             state,
             since,
-            reason: failure.map(|failure| &*failure.reason),
+            reason,
             time: now.wall,
             topics: TopicRows {
                 units: topic(Topic::Units),

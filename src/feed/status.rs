@@ -4,20 +4,26 @@ use std::fmt::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Publication;
-use crate::cluster::{Topic, Verdict};
+use crate::cluster::{Moment, Topic, Verdict};
 
 /// The line: what is wrong first, else what is there.
 pub fn line(publication: &Publication, clients: usize) -> String {
     let (source, health) = (&publication.source, &publication.health);
-    let mut line = match health.failure() {
-        Some(failure) => format!("{}: failing since {}: {}; ", source.name, clock(failure.since.wall), failure.reason),
-        None => format!("{}: ", source.name),
+    let overdue = health.overdue(Moment::now());
+    let mut line = match (health.failure(), &overdue) {
+        (Some(failure), _) => {
+            format!("{}: failing since {}: {}; ", source.name, clock(failure.since.wall), failure.reason)
+        }
+        (None, Some(overdue)) => format!("{}: {overdue}; ", source.name),
+        (None, None) => format!("{}: ", source.name),
     };
     let read = health.topic(Topic::Units).read;
     if read.is_none() && health.topic(Topic::Machines).read.is_none() {
         line.push_str("nothing has been read yet");
     } else {
-        if let (Some(_), Some(read)) = (health.failure(), read) {
+        if let Some(read) = read
+            && (health.failure().is_some() || overdue.is_some())
+        {
             let _ = write!(line, "as of {}: ", clock(read.wall));
         }
         line.push_str(&contents(publication));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::*;
-use crate::cluster::{Cluster, Lease, Machine, Reading, RegistrySnapshot, UnitFile, UnitState};
+use crate::cluster::{Cluster, Expected, Lease, Machine, Reading, RegistrySnapshot, UnitFile, UnitState};
 
 struct Bench {
     cluster: Cluster,
@@ -262,4 +262,17 @@ fn the_status_line_says_what_is_there_or_what_is_wrong() {
             && line.ends_with(": 1 machine, 2 units (1 failed), 1 disappearance held back, 1 client"),
         "{line}"
     );
+}
+
+#[test]
+fn the_status_line_says_what_is_overdue() {
+    let mut bench = Bench::new(Publish::Changes);
+    bench.now = Moment::now().before(Duration::from_secs(32));
+    let expected = Expected { every: Duration::from_secs(2), within: Duration::from_secs(13) };
+    bench.cluster.expect(&[Topic::Units], Some(expected));
+    bench.machines();
+    bench.units(&[unit("a.service", Some("m1"), "active")]);
+    let line = status_line(&bench.last(), 1);
+    let overdue = "fleetctl v1.0.0: units were last read 32 s ago, expected every 2 s; as of ";
+    assert!(line.starts_with(overdue) && line.ends_with(": 1 machine, 1 unit, 1 client"), "{line}");
 }

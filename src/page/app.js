@@ -146,7 +146,7 @@ function noteHealth(next) {
 
 /** What of the state of the source is drawn, its ages aside. */
 const seen = (health) =>
-  health && JSON.stringify([health.state, health.since, failures(health), Object.keys(health.topics).filter((topic) => isRead(health, topic))]);
+  health && JSON.stringify([health.state, health.since, health.reason, failures(health), Object.keys(health.topics).filter((topic) => isRead(health, topic))]);
 
 /** The title and the icon. They are seen when the page is not, so they do not wait for it to be drawn. */
 function showInTab() {
@@ -311,6 +311,8 @@ function drawBanners() {
   }
   if (health.state === "suspect") {
     say("warn", "warning", "More than a third of the units vanished from fleet's list at once. All are kept as they were.");
+  } else if (health.state === "overdue") {
+    say("bad", "warning", element("b", {}, "The monitor does not read fleet as it should"), `: ${health.reason}.`);
   } else if (health.state === "starting") {
     say("note", "stale", "Waiting for fleet's first complete answer.");
   }

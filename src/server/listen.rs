@@ -18,8 +18,12 @@ use super::stream::Listener;
 /// How many connections the kernel keeps for us until they are accepted; it may keep fewer (`listen(2)`, `somaxconn`).
 const BACKLOG: u32 = 4096;
 
-/// Files besides connections: listeners, the source's pipes and sockets, the journal, the runtime.
+/// Files besides connections: listeners, the source's pipes and sockets, the journal, the runtime. Where there are few
+/// files, half of them.
 const RESERVED_FILES: u64 = 100;
+
+/// The fewest files with which there is room for three children of fleetctl at a time, and for some connections.
+const LEAST_FILES: u64 = 64;
 
 /// Why the server cannot listen.
 #[derive(Debug, thiserror::Error)]
@@ -143,9 +147,21 @@ impl OpenFiles {
         Self { limit: getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX) }
     }
 
+    /// What to do about it, if they are too few to do anything.
+    pub fn too_few(self) -> Option<String> {
+        (self.limit < LEAST_FILES).then(|| {
+            format!(
+                "only {} files may be open at a time, and at least {LEAST_FILES} are needed; raise LimitNOFILE= of the \
+                 service, or `ulimit -n`",
+                self.limit
+            )
+        })
+    }
+
     /// How many connections that leaves room for.
     pub fn connections(self) -> usize {
-        usize::try_from(self.limit.saturating_sub(RESERVED_FILES)).unwrap_or(usize::MAX)
+        let reserved = RESERVED_FILES.min(self.limit / 2);
+        usize::try_from(self.limit - reserved).unwrap_or(usize::MAX)
     }
 
     /// What is wrong with it, if `max_clients` cannot all be served.
@@ -202,7 +218,15 @@ mod tests {
         assert_eq!(files.shortage(19900), None);
         let shortage = files.shortage(19901).expect("a shortage");
         assert!(shortage.contains("19900") && shortage.contains("19901") && shortage.contains("LimitNOFILE"));
-        assert_eq!(OpenFiles { limit: 64 }.connections(), 0);
+        assert_eq!(files.too_few(), None);
+    }
+
+    #[test]
+    fn few_files_are_shared_and_too_few_are_refused_with_the_number_that_is_needed() {
+        assert_eq!(OpenFiles { limit: 64 }.connections(), 32);
+        assert_eq!(OpenFiles { limit: 64 }.too_few(), None);
+        let refusal = OpenFiles { limit: 63 }.too_few().expect("a refusal");
+        assert!(refusal.starts_with("only 63 files may be open at a time, and at least 64 are needed"), "{refusal}");
     }
 
     #[test]

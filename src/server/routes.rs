@@ -132,6 +132,9 @@ fn unready(health: &Health, now: Moment) -> Option<String> {
     if let Some(failure) = health.failure() {
         return Some(format!("failing for {}: {}", Seconds(failure.since.age(now)), failure.reason));
     }
+    if let Some(overdue) = health.overdue(now) {
+        return Some(overdue.to_string());
+    }
     let unread: Vec<String> = health.unread().map(|topic| topic.to_string()).collect();
     match unread.split_last()? {
         (last, []) => Some(format!("{last} have not been read yet")),
@@ -199,7 +202,7 @@ mod tests {
     #[test]
     fn what_is_missing_is_named() {
         let now = Moment::now();
-        let read = TopicHealth { read: Some(now), failure: None };
+        let read = TopicHealth { read: Some(now), ..TopicHealth::default() };
         let mut health = Health::default();
         assert_eq!(unready(&health, now).as_deref(), Some("units, machines and unit files have not been read yet"));
         health.topics = [read.clone(), read.clone(), TopicHealth::default()];
@@ -213,7 +216,7 @@ mod tests {
     #[test]
     fn the_age_of_the_data_and_what_is_not_believed_are_told() {
         let now = Moment::now();
-        let read = |second| TopicHealth { read: Some(now + Duration::from_secs(second)), failure: None };
+        let read = |second| TopicHealth { read: Some(now + Duration::from_secs(second)), ..TopicHealth::default() };
         let mut health =
             Health { topics: [read(9), read(6), TopicHealth::default()], held_back: 3, ..Health::default() };
         assert_eq!(

@@ -28,8 +28,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, tim
 use tokio_rustls::rustls::ClientConfig;
 use tracing::{debug, info, warn};
 
-use super::{Promise, Report, Said};
-use crate::cluster::{Moment, Reading, Text, Topic};
+use super::{MARGIN, Promise, Report, Said};
+use crate::cluster::{Expected, Moment, Reading, Text, Topic};
 use endpoint::Endpoint;
 use error::{EtcdError, EtcdErrors, TlsError};
 use keys::Node;
@@ -228,7 +228,7 @@ impl Watching {
             if errors.len() == members.len() {
                 let outcome = Err(EtcdErrors(std::mem::take(&mut errors)).into());
                 let (topics, at, took) = (&Topic::ALL, Moment::now(), Duration::ZERO);
-                self.say(Said::Report(Report { topics, at, took, outcome })).await;
+                self.say(Said::Report(Report { topics, at, took, outcome, expected: None })).await;
             }
             if waits {
                 self.promise.next_by(Instant::now() + backoff + self.etcd.settings.timeout * 2);
@@ -270,7 +270,7 @@ impl Watching {
         // Their lives were told at the beginning of the answer; nobody is to be called late for what it took.
         self.registry.load(tree, index, Instant::now().into_std());
         info!("watching fleet's registry in {name} at {endpoint}: {} keys at index {index}", self.registry.keys());
-        let report = report(&mut self.registry, begun.elapsed());
+        let report = report(&mut self.registry, begun.elapsed(), self.etcd.settings.timeout);
         self.say(Said::Report(report)).await;
         Ok((if answer.is_some() { watched } else { line }, answer))
     }
@@ -352,7 +352,8 @@ impl Watching {
                         let keys = u32::try_from(self.registry.keys()).unwrap_or(u32::MAX);
                         earliest = now + GAP[1].max(GAP[0].saturating_mul(keys));
                     }
-                    permit.send(Said::Report(report(&mut self.registry, Duration::ZERO)));
+                    let report = report(&mut self.registry, Duration::ZERO, self.etcd.settings.timeout);
+                    permit.send(Said::Report(report));
                     is_due = false;
                     self.promise.next_by(now + watch::LOOK + self.etcd.settings.timeout);
                 }
@@ -376,7 +377,10 @@ impl Watching {
 }
 
 /// What the registry means at this moment.
-fn report(registry: &mut Registry, took: Duration) -> Report {
+fn report(registry: &mut Registry, took: Duration, timeout: Duration) -> Report {
     let reading = Reading::Registry(registry.read(Instant::now().into_std()));
-    Report { topics: &Topic::ALL, at: Moment::now(), took, outcome: Ok(reading) }
+    // A member that says nothing is given up after the timeout, and the next one has as long for a whole reading.
+    let within = watch::LOOK + 2 * timeout + MARGIN;
+    let expected = Some(Expected { every: watch::LOOK, within });
+    Report { topics: &Topic::ALL, at: Moment::now(), took, outcome: Ok(reading), expected }
 }

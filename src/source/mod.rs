@@ -11,6 +11,7 @@ pub mod polled;
 pub mod recording;
 pub mod replay;
 mod rows;
+pub(crate) mod selection;
 pub mod table;
 mod unit_file;
 pub mod wire;
@@ -21,13 +22,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::cluster::{Moment, Reading, Text, Topic};
+use crate::cluster::{Expected, Moment, Reading, Text, Topic};
 use etcd::Watched;
 use polled::Polled;
 use replay::Replay;
 
 /// What a source says.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all of them are reports")]
 pub enum Said {
     /// What came of asking once.
     Report(Report),
@@ -54,6 +56,8 @@ pub struct Report {
     pub took: Duration,
     /// The answer, or why there is none.
     pub outcome: Result<Reading, SourceError>,
+    /// When the next report of these topics has to come after this one, if one has to.
+    pub expected: Option<Expected>,
 }
 
 /// A source that is running.
@@ -163,6 +167,9 @@ pub struct Promise {
     /// Milliseconds after `base`, for each topic.
     by: Arc<[AtomicU64; 3]>,
 }
+
+/// How much longer than its schedule says a reading may take until it is with the clients, on a host that is busy.
+const MARGIN: Duration = Duration::from_secs(1);
 
 /// How late a source may be before it counts as stuck.
 const LATE: Duration = Duration::from_secs(5);

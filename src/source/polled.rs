@@ -16,8 +16,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::info;
 
-use super::{Poll, Promise, Report, Said, SourceError};
-use crate::cluster::{Moment, Reading, Text, Topic};
+use super::{MARGIN, Poll, Promise, Report, Said, SourceError};
+use crate::cluster::{Expected, Moment, Reading, Text, Topic};
 
 /// The longest wait after a failure, unless the interval itself is longer.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
@@ -125,9 +125,12 @@ impl<P: Poll> Lane<P> {
                 Ok(outcome) => outcome,
                 Err(_) => Err(SourceError::Timeout(self.timeout)),
             };
-            let report = Report { topics: self.topic.alone(), at: Moment::now(), took: begun.elapsed(), outcome };
-            let took = report.took;
-            let wait = self.pace.after(took, report.outcome.is_ok(), fastrand::f64());
+            let at = Moment::now();
+            let took = begun.elapsed();
+            let wait = self.pace.after(took, outcome.is_ok(), fastrand::f64());
+            let expected =
+                Expected { every: wait.regular + took, within: wait.regular + self.timeout + LAST_WORD + MARGIN };
+            let report = Report { topics: self.topic.alone(), at, took, outcome, expected: Some(expected) };
             if wait.stretched {
                 info!(
                     "reading the {} took {:.1} s: the next one waits {:.1} s, to leave fleet time for its work",
@@ -343,6 +346,16 @@ mod tests {
         assert_eq!(of(Topic::Units), [0, 2, 4, 6, 8]);
         assert_eq!(of(Topic::Machines), [0, 6, 8]);
         assert_eq!(of(Topic::UnitFiles), [0, 6, 8]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_report_says_how_old_it_may_become() {
+        let mut source = Polled::start(Arc::new(Growing::default()), schedule());
+        let Said::Report(report) = source.next().await else { panic!("no report") };
+        let took = SECOND / 10;
+        let interval = if report.topics == [Topic::Units] { 2 * SECOND } else { 100 * SECOND };
+        let within = interval - took + 10 * SECOND + LAST_WORD + MARGIN;
+        assert_eq!(report.expected, Some(Expected { every: interval, within }));
     }
 
     #[tokio::test(start_paused = true)]

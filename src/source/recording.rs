@@ -15,17 +15,22 @@
 //! the topic `changes`. Lines of other keys, such as the `event` notes in
 //! the built-in recording, are passed over.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+use tracing::{error, warn};
 
 use super::Report;
 use crate::cluster::{
     Lease, Machine, MachineId, Moment, Observation, Reading, RegistrySnapshot, Text, Topic, UnitFile, UnitState,
 };
+use crate::write_queue::{Work, WriteQueue};
 
 /// The version of the format that this program writes. It reads all from 1 on; `changes` are there since 2.
 const VERSION: u32 = 2;
@@ -205,32 +210,61 @@ impl Reader {
     }
 }
 
-/// Writes a recording.
+/// How much of a recording may wait to be written, in bytes: many lists of a large cluster.
+const LIMIT: usize = 16 * 1024 * 1024;
+
+/// How long a file may take to be opened before everything else goes on without it.
+const OPEN: Duration = Duration::from_secs(1);
+
+/// Writes a recording. A thread of its own waits for the disk.
 #[derive(Debug)]
 pub struct Recorder {
-    file: File,
+    lines: WriteQueue<Vec<u8>>,
     begun: Option<Moment>,
     last: [Option<Reading>; 5],
+    /// Whether a poll was dropped since the last whole registry was written: changes do not follow on what is written.
+    has_gap: bool,
 }
 
 impl Recorder {
     /// Opens a file to append to, creating it if it is not there.
-    pub fn open(path: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new().create(true).append(true).open(path)?;
-        Ok(Self { file, begun: None, last: [const { None }; 5] })
+    pub async fn open(path: &Path) -> io::Result<Self> {
+        let lines = WriteQueue::new(LIMIT);
+        let (opened, is_open) = oneshot::channel();
+        let file = File { path: path.to_owned(), lines: lines.clone() };
+        thread::Builder::new().name("recorder".to_owned()).spawn(move || file.write(opened))?;
+
+        match timeout(OPEN, is_open).await {
+            Ok(opened) => opened.unwrap_or_else(|_| Err(io::Error::other("its thread has ended")))?,
+            Err(_) => warn!(
+                "the recording {} is not open after {OPEN:?}: its disk hangs, or it is a pipe that nobody reads",
+                path.display()
+            ),
+        }
+        Ok(Self { lines, begun: None, last: [const { None }; 5], has_gap: false })
     }
 
-    /// Appends what came of one poll. `source` names the source where a recording begins.
-    pub fn write(&mut self, report: &Report, source: &Text) -> io::Result<()> {
+    /// Waits until all is written, but no longer than `patience`.
+    pub fn flush(&self, patience: Duration) {
+        self.lines.flush(patience);
+    }
+
+    /// Appends what came of one poll. `source` names the source where a recording begins. Returns false if the poll was
+    /// dropped, as the disk is too slow; a recording that has ended in an error takes no more, and drops none.
+    pub fn write(&mut self, report: &Report, source: &Text) -> bool {
         let begun = match self.begun {
             Some(begun) => begun,
             None => {
-                self.append(&Line { recording: Some(VERSION), source: Some(source.clone()), ..Line::default() })?;
+                self.append(&Line { recording: Some(VERSION), source: Some(source.clone()), ..Line::default() });
                 // The first poll was under way when the recording began.
                 let begun = Moment { instant: report.at.instant - report.took, ..report.at };
                 *self.begun.insert(begun)
             }
         };
+        if self.has_gap && matches!(report.outcome, Ok(Reading::Changes(_))) {
+            return false;
+        }
+
         let told = Told::of(report);
         let mut line = Line {
             t: Some(rounded(report.at.since(begun))),
@@ -242,13 +276,16 @@ impl Recorder {
         match &report.outcome {
             Ok(Reading::Registry(registry)) => {
                 let before = match last.replace(Reading::Registry(registry.clone())) {
-                    Some(Reading::Registry(before)) => before,
-                    _ => RegistrySnapshot::default(),
+                    Some(Reading::Registry(before)) => Some(before),
+                    _ => None,
+                };
+                let differs = |is_same: fn(&RegistrySnapshot, &RegistrySnapshot) -> bool| {
+                    !before.as_ref().is_some_and(|before| is_same(before, registry))
                 };
                 line.index = Some(registry.index);
-                line.states = (before.states != registry.states).then(|| registry.states.to_vec());
-                line.machines = (before.machines != registry.machines).then(|| registry.machines.to_vec());
-                line.files = (before.files != registry.files).then(|| registry.files.to_vec());
+                line.states = differs(|a, b| a.states == b.states).then(|| registry.states.to_vec());
+                line.machines = differs(|a, b| a.machines == b.machines).then(|| registry.machines.to_vec());
+                line.files = differs(|a, b| a.files == b.files).then(|| registry.files.to_vec());
                 line.leader.clone_from(&registry.leader);
                 line.expired.clone_from(&registry.expired);
                 let overdue = registry.overdue.iter();
@@ -267,13 +304,67 @@ impl Recorder {
             }
             Err(error) => line.error = Some(error.to_string()),
         }
-        self.append(&line)
+        let fits = self.append(&line);
+        if !fits {
+            // The next lines must not refer to one that was not written.
+            self.last = [const { None }; 5];
+            self.has_gap = true;
+        } else if matches!(report.outcome, Ok(Reading::Registry(_))) {
+            self.has_gap = false;
+        }
+        fits
     }
 
-    fn append(&mut self, line: &Line) -> io::Result<()> {
-        let mut text = serde_json::to_vec(line)?;
+    fn append(&mut self, line: &Line) -> bool {
+        // A line is made of text and numbers under names, which JSON has for all.
+        let Ok(mut text) = serde_json::to_vec(line) else { return false };
         text.push(b'\n');
-        self.file.write_all(&text)
+        let size = text.len();
+        self.lines.push(text, size) || self.lines.is_closed()
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        self.lines.close();
+    }
+}
+
+/// The file of a recording, for the thread that waits for it.
+struct File {
+    path: PathBuf,
+    lines: WriteQueue<Vec<u8>>,
+}
+
+impl File {
+    fn write(&self, opened: oneshot::Sender<io::Result<()>>) {
+        let result = self.write_until_closed(opened);
+        self.lines.abandon();
+        if let Err(error) = result {
+            error!("the recording {} ends here, all else goes on: {error}", self.path.display());
+        }
+    }
+
+    fn write_until_closed(&self, opened: oneshot::Sender<io::Result<()>>) -> io::Result<()> {
+        let mut file = match OpenOptions::new().create(true).append(true).open(&self.path) {
+            Ok(file) => file,
+            // Without anybody who waits for it, the error is this thread's to tell.
+            Err(error) => return opened.send(Err(error)).or_else(|error| error),
+        };
+        let _ = opened.send(Ok(()));
+
+        while let Some(work) = self.lines.next() {
+            match work {
+                Work::Write(line) => file.write_all(&line)?,
+                Work::Recovered(polls) => {
+                    warn!(
+                        "the recording {} lacks {polls} polls: it could not be written for a while",
+                        self.path.display()
+                    );
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -287,11 +378,11 @@ mod tests {
     use crate::source::SourceError;
 
     fn report(topic: Topic, at: Moment, outcome: Result<Reading, SourceError>) -> Report {
-        Report { topics: topic.alone(), at, took: Duration::from_millis(50), outcome }
+        Report { topics: topic.alone(), at, took: Duration::from_millis(50), outcome, expected: None }
     }
 
-    #[test]
-    fn what_is_written_is_what_is_read() {
+    #[tokio::test]
+    async fn what_is_written_is_what_is_read() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("recording");
         let start = Moment::now();
@@ -304,10 +395,11 @@ mod tests {
             report(Topic::Machines, later(4), Err(SourceError::Recorded("no route".into()))),
             report(Topic::Machines, later(6), Ok(reading.clone())),
         ];
-        let mut recorder = Recorder::open(&path).unwrap();
+        let mut recorder = Recorder::open(&path).await.unwrap();
         for report in &reports {
-            recorder.write(report, &"fleetctl v1.0.0".into()).unwrap();
+            assert!(recorder.write(report, &"fleetctl v1.0.0".into()));
         }
+        recorder.flush(Duration::from_secs(60));
         let text = std::fs::read_to_string(&path).unwrap();
         let mut reader = Reader::default();
         let entries: Vec<Entry> = text.lines().filter_map(|line| reader.read(line).unwrap()).collect();
@@ -328,8 +420,8 @@ mod tests {
         assert_eq!(text.matches("\"machines\":[").count(), 1, "what is the same is not written again");
     }
 
-    #[test]
-    fn the_registry_is_read_as_it_was_written() {
+    #[tokio::test]
+    async fn the_registry_is_read_as_it_was_written() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("recording");
         let machine = |id: &str| Machine { id: id.into(), ip: None, metadata: None, version: Some("1.0.0".into()) };
@@ -348,12 +440,13 @@ mod tests {
             ..first.clone()
         };
         let third = RegistrySnapshot { machines: [].into(), ..second.clone() };
-        let mut recorder = Recorder::open(&path).unwrap();
+        let mut recorder = Recorder::open(&path).await.unwrap();
         for registry in [&first, &second, &third] {
             let (topics, outcome) = (&Topic::ALL, Ok(Reading::Registry(registry.clone())));
-            let report = Report { topics, at: Moment::now(), took: Duration::ZERO, outcome };
-            recorder.write(&report, &"etcd".into()).unwrap();
+            let report = Report { topics, at: Moment::now(), took: Duration::ZERO, outcome, expected: None };
+            assert!(recorder.write(&report, &"etcd".into()));
         }
+        recorder.flush(Duration::from_secs(60));
         let text = std::fs::read_to_string(&path).unwrap();
         let mut reader = Reader::default();
         let readings = text.lines().filter_map(|line| match reader.read(line).unwrap() {

@@ -4,15 +4,18 @@
 //! they would have been. It knows the format of a line from [`super::recording`] and nothing of who listens.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Cursor, Seek};
+use std::io::{self, BufRead, BufReader, Seek};
 use std::path::{Path, PathBuf};
+use std::str;
 use std::time::Duration;
 
+use tokio::fs;
+use tokio::io::{AsyncBufReadExt, BufReader as AsyncBufReader, Lines as AsyncLines};
 use tokio::time::{Instant, sleep_until};
 
 use super::recording::{Entry, Poll, Reader};
-use super::{Promise, Report, Said, SourceError};
-use crate::cluster::{Moment, Text};
+use super::{LATE, Promise, Report, Said, SourceError};
+use crate::cluster::{Expected, Moment, Text, Topic};
 
 /// The built-in recording: a real cluster of four machines and 30 units under fleet v1.0.0, of which one machine loses
 /// power and comes back, and then another is shut down and comes back.
@@ -51,8 +54,8 @@ pub enum ReplayError {
 #[derive(Debug)]
 pub struct Replay {
     lines: Lines,
+    pace: Pace,
     speed: f64,
-    looping: bool,
     /// When the part that is being played began, in our time and in the recording's.
     start: Option<Start>,
     reader: Reader,
@@ -71,23 +74,24 @@ struct Start {
 
 #[derive(Debug)]
 enum Lines {
-    File(BufReader<File>),
-    Demo(Cursor<&'static str>),
+    File(AsyncLines<AsyncBufReader<fs::File>>),
+    /// Begins anew at its end.
+    Demo(str::Lines<'static>),
 }
 
 impl Lines {
-    fn next(&mut self, line: &mut String) -> io::Result<usize> {
-        line.clear();
+    /// The next line; none at the end. May be given up and called again.
+    async fn next(&mut self) -> Option<String> {
         match self {
-            Lines::File(file) => file.read_line(line),
-            Lines::Demo(text) => text.read_line(line),
-        }
-    }
-
-    fn rewind(&mut self) -> io::Result<()> {
-        match self {
-            Lines::File(file) => file.rewind(),
-            Lines::Demo(text) => text.rewind(),
+            // Every line could be read when the recording was opened; what cannot be read now is its end.
+            Lines::File(lines) => lines.next_line().await.ok().flatten(),
+            Lines::Demo(lines) => {
+                let line = lines.next().or_else(|| {
+                    *lines = DEMO.lines();
+                    lines.next()
+                });
+                line.map(str::to_owned)
+            }
         }
     }
 }
@@ -97,22 +101,25 @@ impl Replay {
     /// later. `speed` is how many seconds of the recording pass in one.
     pub fn open(path: &Path, speed: f64) -> Result<Self, ReplayError> {
         let unreadable = |error| ReplayError::Unreadable { path: path.to_owned(), error };
-        let mut lines = Lines::File(BufReader::new(File::open(path).map_err(unreadable)?));
-        check(&mut lines, path)?;
-        lines.rewind().map_err(unreadable)?;
-        Ok(Self::new(lines, speed, false))
+        let mut file = BufReader::new(File::open(path).map_err(unreadable)?);
+        let pace = check(&mut file, path)?;
+        file.rewind().map_err(unreadable)?;
+        let file = fs::File::from_std(file.into_inner());
+        Ok(Self::new(Lines::File(AsyncBufReader::new(file).lines()), pace, speed))
     }
 
     /// The recording that is built in, again and again.
     pub fn demo(speed: f64) -> Self {
-        Self::new(Lines::Demo(Cursor::new(DEMO)), speed, true)
+        // It is played in a test.
+        let pace = check(&mut DEMO.as_bytes(), Path::new("demo.jsonl")).unwrap_or_default();
+        Self::new(Lines::Demo(DEMO.lines()), pace, speed)
     }
 
-    fn new(lines: Lines, speed: f64, looping: bool) -> Self {
+    fn new(lines: Lines, pace: Pace, speed: f64) -> Self {
         Self {
             lines,
+            pace,
             speed,
-            looping,
             start: None,
             reader: Reader::default(),
             pending: None,
@@ -147,7 +154,7 @@ impl Replay {
                 self.promise.nothing_more();
                 return std::future::pending().await;
             }
-            match self.read() {
+            match self.read().await {
                 Some(Entry::Poll(poll)) => self.pending = Some(poll),
                 Some(Entry::Begin { source }) => {
                     self.start = None;
@@ -168,24 +175,18 @@ impl Replay {
             sleep_until(due).await;
         }
         match self.pending.take() {
-            Some(poll) => Said::Report(Self::report(start, poll)),
+            Some(poll) => Said::Report(self.report(start, poll)),
             None => std::future::pending().await,
         }
     }
 
-    /// The next entry; `None` at the end. A recording is a local file, or in memory: reading it keeps nobody waiting.
-    fn read(&mut self) -> Option<Entry> {
-        let mut line = String::new();
+    /// The next entry; `None` at the end.
+    async fn read(&mut self) -> Option<Entry> {
         loop {
-            match self.lines.next(&mut line) {
-                Ok(0) if self.looping => self.lines.rewind().ok()?,
-                Ok(0) | Err(_) => return None,
-                // Every line was checked when the recording was opened.
-                Ok(_) => {
-                    if let Ok(Some(entry)) = self.reader.read(&line) {
-                        return Some(entry);
-                    }
-                }
+            let line = self.lines.next().await?;
+            // Every line was checked when the recording was opened.
+            if let Ok(Some(entry)) = self.reader.read(&line) {
+                return Some(entry);
             }
         }
     }
@@ -196,20 +197,73 @@ impl Replay {
         start.ours + wait.min(FAR)
     }
 
-    fn report(start: Start, poll: Poll) -> Report {
+    fn report(&self, start: Start, poll: Poll) -> Report {
         // The steady clock runs at the recording's pace, the wall clock of people does not.
         let at = Moment { instant: (start.theirs + poll.at).instant, ..Moment::now() };
-        Report { topics: poll.topics, at, took: poll.took, outcome: poll.outcome.map_err(SourceError::Recorded) }
+        let expected = self.pace.expected(poll.topics[0], self.speed);
+        let outcome = poll.outcome.map_err(SourceError::Recorded);
+        Report { topics: poll.topics, at, took: poll.took, outcome, expected }
     }
 }
 
-fn check(lines: &mut Lines, path: &Path) -> Result<(), ReplayError> {
+/// How often each topic was polled in a recording.
+#[derive(Debug, Default)]
+struct Pace([TopicPace; 3]);
+
+#[derive(Debug, Default)]
+struct TopicPace {
+    /// When it was last polled in the part of the recording that is being read.
+    last: Option<Duration>,
+    gaps: u32,
+    sum: Duration,
+    longest: Duration,
+}
+
+impl Pace {
+    /// Another part begins.
+    fn begin(&mut self) {
+        for topic in &mut self.0 {
+            topic.last = None;
+        }
+    }
+
+    fn poll(&mut self, poll: &Poll) {
+        for topic in poll.topics {
+            let pace = &mut self.0[*topic as usize];
+            if let Some(last) = pace.last.replace(poll.at) {
+                let gap = poll.at.saturating_sub(last);
+                pace.gaps += 1;
+                pace.sum += gap;
+                pace.longest = pace.longest.max(gap);
+            }
+        }
+        // A topic that is not polled any more waits for its next poll until the end.
+        for pace in &mut self.0 {
+            pace.longest = pace.longest.max(poll.at.saturating_sub(pace.last.unwrap_or(poll.at)));
+        }
+    }
+
+    /// When a poll is followed by the next, if there ever is one.
+    fn expected(&self, topic: Topic, speed: f64) -> Option<Expected> {
+        let TopicPace { gaps, sum, longest, .. } = self.0[topic as usize];
+        let ours = |theirs: Duration| Duration::try_from_secs_f64(theirs.as_secs_f64() / speed).ok();
+
+        let every = ours(sum.checked_div(gaps)?)?;
+        let within = ours(longest)?.checked_add(LATE)?;
+        Some(Expected { every, within })
+    }
+}
+
+/// Reads all of a recording.
+fn check(lines: &mut impl BufRead, path: &Path) -> Result<Pace, ReplayError> {
     let (mut reader, mut text) = (Reader::default(), String::new());
+    let mut pace = Pace::default();
     let (mut polls, mut number) = (0, 0);
     loop {
         number += 1;
         let wrong = |problem| ReplayError::Line { path: path.to_owned(), line: number, problem };
-        match lines.next(&mut text) {
+        text.clear();
+        match lines.read_line(&mut text) {
             Ok(0) => break,
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
@@ -217,11 +271,16 @@ fn check(lines: &mut Lines, path: &Path) -> Result<(), ReplayError> {
             }
             Err(error) => return Err(ReplayError::Unreadable { path: path.to_owned(), error }),
         }
-        if let Some(Entry::Poll(_)) = reader.read(&text).map_err(wrong)? {
-            polls += 1;
+        match reader.read(&text).map_err(wrong)? {
+            Some(Entry::Begin { .. }) => pace.begin(),
+            Some(Entry::Poll(poll)) => {
+                polls += 1;
+                pace.poll(&poll);
+            }
+            None => {}
         }
     }
-    if polls == 0 { Err(ReplayError::Empty { path: path.to_owned() }) } else { Ok(()) }
+    if polls == 0 { Err(ReplayError::Empty { path: path.to_owned() }) } else { Ok(pace) }
 }
 
 #[cfg(test)]
@@ -270,6 +329,22 @@ mod tests {
         assert!(replay.has_ended());
         assert!(tokio::time::timeout(Duration::from_secs(1000), replay.next()).await.is_err());
         assert!(replay.promise().is_kept());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reading_is_followed_by_the_next_at_the_pace_of_the_recording() {
+        let file = recording(&[
+            r#"{"t":0,"topic":"units","states":[]}"#,
+            r#"{"t":1,"topic":"units","same":true}"#,
+            r#"{"t":6,"topic":"units","same":true}"#,
+            r#"{"t":6,"topic":"machines","machines":[]}"#,
+            r#"{"t":14,"topic":"machines","same":true}"#,
+        ]);
+        let mut replay = Replay::open(file.path(), 2.0).unwrap();
+        let second = Duration::from_secs(1);
+        // 1 s and 5 s, and then 8 s to the end; twice as fast.
+        let expected = Expected { every: second * 3 / 2, within: 4 * second + LATE };
+        assert_eq!(report(&mut replay).await.expected, Some(expected));
     }
 
     #[tokio::test(start_paused = true)]

@@ -7,16 +7,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// For each module of the crate, the others that it may use. [`daemon`](fleet_monitor::daemon) may use all.
-const MAY_USE: [(&str, &[&str]); 9] = [
+const MAY_USE: [(&str, &[&str]); 11] = [
     ("cli", &[]),
     ("cluster", &[]),
     ("config", &["cli", "feed", "source", "telemetry"]),
     ("feed", &["cluster"]),
-    ("lifecycle", &[]),
+    ("lifecycle", &["write_queue"]),
     ("metrics", &["cluster", "feed"]),
+    ("output", &[]),
     ("server", &["cluster", "feed", "metrics"]),
-    ("source", &["cluster"]),
-    ("telemetry", &["cluster"]),
+    ("source", &["cluster", "write_queue"]),
+    ("telemetry", &["cluster", "write_queue"]),
+    ("write_queue", &[]),
 ];
 
 /// Libraries that stay in their place. `main` only calls the parser of the command line.
@@ -33,6 +35,9 @@ const STAY_IN: [(&str, &[&str]); 11] = [
     ("tokio_tungstenite", &["server/session", "server/upgrade"]),
     ("tracing_journald", &["telemetry"]),
 ];
+
+/// Modules of sources, which `source::selection` alone opens. Their options are parsed by `config` into types of theirs.
+const SOURCES: [&str; 5] = ["api", "etcd", "fleetctl", "polled", "replay"];
 
 /// All that the cluster is made of.
 const OF_THE_CLUSTER: [&str; 2] = ["std", "serde"];
@@ -154,6 +159,16 @@ fn the_cluster_is_made_of_the_standard_library_and_serde() {
         for path in file.paths() {
             let foreign = libraries.contains(path[0]) && !OF_THE_CLUSTER.contains(&path[0]);
             assert!(!foreign, "src/{}: {} does not belong there", file.module, path.join("::"));
+        }
+    }
+}
+
+#[test]
+fn only_the_selection_opens_a_source() {
+    for file in files().iter().filter(|file| !["config", "source"].contains(&file.top())) {
+        for path in file.paths() {
+            let names_a_source = matches!(path[..], ["crate", "source", module, ..] if SOURCES.contains(&module));
+            assert!(!names_a_source, "src/{}: {} belongs in source::selection", file.module, path.join("::"));
         }
     }
 }

@@ -15,12 +15,15 @@ use std::time::Duration;
 
 use fantoccini::wd::{TimeoutConfiguration, WebDriverCompatibleCommand};
 use fantoccini::{Client, ClientBuilder, Locator};
+use fleet_monitor::feed::Publish;
+use fleet_monitor::server::Timing;
 use hyper::Method;
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use url::Url;
 
+use crate::server::{Bench, settings, view};
 use crate::support::{Daemon, Double, Proxy, ReverseProxy, cannot_run, documented, recorded};
 
 const WEB: &str = "3f1a8c5e9b2d4f60a7c1d2e3b4f50617";
@@ -621,6 +624,21 @@ async fn an_outage_is_in_headline_title_icon_and_announcement() {
     assert_ne!(browser.value("$('link[rel=icon]').href").await, icon);
     assert_eq!(browser.value("rows().length").await, 2, "what was known is kept");
     browser.finish(&server, &[]).await;
+}
+
+#[tokio::test]
+async fn data_that_are_overdue_are_doubted_though_nothing_new_is_published() {
+    let browser = browser!();
+    let timing = Timing { heartbeat: Duration::from_secs(1), ..Timing::default() };
+    let mut bench = Bench::with(settings(), timing, Publish::Changes).await;
+    bench.read_before(Duration::from_secs(8), &view(&[("web.service", "active")]));
+    browser.open(&format!("http://{}/", bench.address)).await;
+    browser.until("live() && $('#headline').textContent === 'The one unit is as fleet wants it'").await;
+    browser.until("/^fleet is not being read for \\d+ s$/.test($('#headline').textContent)").await;
+    browser.until("$('.summary').dataset.tone === 'warn' && document.title === '(?) fleet-monitor'").await;
+    let reason = "The monitor does not read fleet as it should: units were last read";
+    browser.until(&format!("texts('.banner').some((text) => text.startsWith('{reason}'))")).await;
+    browser.finish_on(bench.address.port(), &[]).await;
 }
 
 #[tokio::test]

@@ -169,3 +169,38 @@ fn variables_of_kubernetes_excuse_no_other_unknown_one() {
         ]
     );
 }
+
+const PRINTING: [&str; 3] = ["--check-config", "--help", "--version"];
+
+#[test]
+fn what_cannot_be_printed_for_want_of_space_is_one_sentence_and_status_1() {
+    for option in PRINTING {
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let mut program = Program::new("");
+        let output = program.command.arg(option).stdout(full).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{option}: {said}");
+        let sentence = "fleet-monitor: cannot write to standard output: No space left on device (os error 28)\n";
+        assert_eq!(said, sentence, "{option}");
+    }
+}
+
+#[test]
+fn a_closed_pipe_ends_what_is_printed_without_a_word() {
+    for option in PRINTING {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = Program::new("").command.arg(option).stdout(writer).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), &*said), (Some(1), ""), "{option}");
+    }
+}
+
+#[test]
+fn what_cannot_be_said_does_not_change_the_exit_status() {
+    for (arguments, status) in [(["--no-such-option"], 2), (["--unit-freq=fast"], 78)] {
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let ended = Program::new("").command.args(arguments).stderr(full).status().unwrap();
+        assert_eq!(ended.code(), Some(status), "{arguments:?}");
+    }
+}

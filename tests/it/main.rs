@@ -8,6 +8,7 @@ mod config;
 mod daemon;
 mod etcd;
 mod fleetctl;
+mod hanging;
 mod incidents;
 mod journal;
 mod live;

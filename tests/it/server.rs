@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use fleet_monitor::cluster::{
-    Failure, Health, Machine, Member, Moment, Topic, TopicHealth, Unit, UnitState, Verdict, View,
+    Expected, Failure, Health, Machine, Member, Moment, Topic, TopicHealth, Unit, UnitState, Verdict, View,
 };
 use fleet_monitor::feed::fields::{MachineField, UnitField};
 use fleet_monitor::feed::{self, News, Publish, Publisher, SourceInfo};
@@ -79,7 +79,7 @@ impl Bench {
 
     /// Publishes that this topic was read.
     pub fn read(&mut self, topic: Topic, view: &Arc<View>) {
-        self.health.topics[topic as usize] = TopicHealth { read: Some(Moment::now()), failure: None };
+        self.health.topics[topic as usize] = TopicHealth { read: Some(Moment::now()), ..TopicHealth::default() };
         self.publisher.publish(News {
             view,
             health: &self.health,
@@ -88,6 +88,15 @@ impl Bench {
             read: topic.alone(),
             now: Moment::now(),
         });
+    }
+
+    /// Publishes that everything was read this long ago, and is to be read every 2 s, 13 s later at the latest.
+    pub fn read_before(&mut self, age: Duration, view: &Arc<View>) {
+        let read = Some(Moment::now().before(age));
+        let expected = Some(Expected { every: Duration::from_secs(2), within: Duration::from_secs(13) });
+        self.health.topics = Topic::ALL.map(|_| TopicHealth { read, failure: None, expected });
+        let now = Moment::now();
+        self.publisher.publish(News { view, health: &self.health, transitions: &[], read: &Topic::ALL, now });
     }
 
     /// Publishes that everything was read.

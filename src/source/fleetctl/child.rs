@@ -10,7 +10,9 @@ use std::process::{ExitStatus, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::process::Command;
+use tokio::process::{Child, Command};
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
 
 /// How much a child may print, in bytes.
@@ -23,6 +25,10 @@ const TAIL: usize = 4 * 1024;
 /// `sd_watchdog_enabled(3)`, `sd_listen_fds(3)`).
 const NOT_INHERITED: [&str; 6] =
     ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"];
+
+/// How many children may be about to start, so that a disk that hangs does not take all threads: one for each topic, and
+/// one to spare.
+static SPAWNING: Semaphore = Semaphore::const_new(4);
 
 /// What came of running a command.
 pub struct Run {
@@ -63,7 +69,7 @@ async fn talk(program: &Path, arguments: &[String], complaint: &mut Vec<u8>) -> 
     for name in NOT_INHERITED {
         command.env_remove(name);
     }
-    let mut child = command.spawn().map_err(ChildError::Spawn)?;
+    let mut child = spawn(command).await.map_err(ChildError::Spawn)?;
     let mut group = Group::of(child.id());
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let ended = async {
@@ -73,6 +79,20 @@ async fn talk(program: &Path, arguments: &[String], complaint: &mut Vec<u8>) -> 
     };
     let (status, stdout, ()) = tokio::try_join!(ended, whole(stdout), tail(stderr, complaint))?;
     Ok(Ended { status, stdout })
+}
+
+/// Starts a child. This waits until the kernel has read the program, from a disk that may hang: so a thread does it that
+/// may wait.
+async fn spawn(mut command: Command) -> io::Result<Child> {
+    let permit = SPAWNING.acquire().await.map_err(io::Error::other)?;
+    // One that comes when nobody waits for it any more does not stay.
+    command.kill_on_drop(true);
+    let spawning = spawn_blocking(move || {
+        let child = command.spawn();
+        drop(permit);
+        child
+    });
+    spawning.await.map_err(io::Error::other)?
 }
 
 async fn whole(pipe: Option<impl AsyncRead + Unpin>) -> Result<Vec<u8>, ChildError> {

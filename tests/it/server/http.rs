@@ -1,5 +1,7 @@
 //! HTTP, and who may look.
 
+use serde_json::json;
+
 use super::*;
 
 /// Undoes gzip with the program that everybody has, so that no code of ours is trusted twice.
@@ -161,6 +163,32 @@ async fn the_process_lives_and_is_ready_when_all_has_been_read() {
     assert_eq!(answer.json()["reason"], "not ready: failing for 0 s: exit status 1");
     assert_eq!(answer.json()["health"]["state"], "failing");
     assert_eq!(bench.get("/healthz").await.status, 200);
+}
+
+#[tokio::test]
+async fn data_older_than_the_schedule_allows_are_not_ready_though_nothing_failed() {
+    let mut bench = Bench::start().await;
+    let ready = async |bench: &Bench| {
+        let metrics = bench.get("/metrics").await;
+        let line = metrics.text().lines().find_map(|line| line.strip_prefix("fleet_monitor_ready "));
+        line.expect("the metric").to_owned()
+    };
+    bench.read_before(Duration::from_secs(12), &view(&[]));
+    assert_eq!(bench.get("/readyz").await.status, 200);
+    assert_eq!(ready(&bench).await, "1");
+
+    // Whoever asks compares with the clock: nothing is published in between.
+    bench.read_before(Duration::from_millis(12_900), &view(&[]));
+    while bench.get("/readyz").await.status == 200 {}
+
+    bench.read_before(Duration::from_secs(32), &view(&[]));
+    let reason = "units were last read 32 s ago, expected every 2 s";
+    let answer = bench.get("/readyz").await;
+    assert_eq!(answer.status, 503);
+    assert_eq!(answer.json()["reason"], format!("not ready: {reason}"));
+    let health = &bench.get("/v2/state").await.json()["health"];
+    assert_eq!((&health["state"], &health["reason"]), (&json!("overdue"), &json!(reason)));
+    assert_eq!(ready(&bench).await, "0");
 }
 
 #[tokio::test]

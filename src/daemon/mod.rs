@@ -1,0 +1,181 @@
+//! The only place where all parts meet.
+//!
+//! One task reads the source, has the cluster judge what it says, and publishes; it also answers signals and tells
+//! systemd how things are, so that the watchdog sees it when any of that is stuck (`run_loop`, `reload`). The server's
+//! tasks run beside it and see publications alone. Here they are started, and stopped at the end.
+
+mod reload;
+mod run_loop;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::cli::Cli;
+use crate::cluster::Cluster;
+use crate::config::Config;
+use crate::feed::{self, Publisher, SourceInfo};
+use crate::lifecycle::{ServiceManager, Signals};
+use crate::metrics::Metrics;
+use crate::server::access::{Policy, Token};
+use crate::server::listen::{ListenError, OpenFiles, listen};
+use crate::server::{self, Server, Timing};
+use crate::source::Source;
+use crate::source::recording::Recorder;
+use crate::source::selection::{OpenError, Selection};
+use crate::telemetry::Log;
+
+/// How long children and clients are waited for at the end; together less than the 5 s that are promised.
+const STOP_SOURCE: Duration = Duration::from_secs(1);
+const DRAIN: Duration = Duration::from_millis(2500);
+/// How long the last lines of a recording are waited for.
+const FLUSH_RECORDING: Duration = Duration::from_millis(250);
+
+/// Why the program ends, other than being told to.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// What it was told to do cannot be done.
+    #[error("{0}")]
+    Config(String),
+    /// The system does not let it.
+    #[error("{0}")]
+    System(String),
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        Failure::Config(error.to_string())
+    }
+}
+
+/// Runs until a signal ends it.
+///
+/// # Errors
+///
+/// When there is nothing to watch, nowhere to listen, or the source turns out to be unusable at the beginning.
+pub async fn run(cli: &Cli, environment: &BTreeMap<String, String>, config: Config, log: Log) -> Result<(), Failure> {
+    let mut signals =
+        Signals::listen().map_err(|error| Failure::System(format!("cannot listen to signals: {error}")))?;
+    let mut service = ServiceManager::from_environment()
+        .map_err(|error| Failure::System(format!("cannot start a thread: {error}")))?;
+    let selection = Selection::choose(&config.source).await;
+    let source = selection.open()?;
+    let files = OpenFiles::raise();
+    let settings = server_settings(&config, files)?;
+    let recorder = open_recorder(config.record.as_deref()).await?;
+    let listeners = listen(config.bind, config.port).map_err(|error| match error {
+        ListenError::Bind { .. } => Failure::System(error.to_string()),
+        // As wrong as it is now, it is passed again at the next start.
+        ListenError::Passed { .. } => Failure::Config(error.to_string()),
+    })?;
+
+    let stop = CancellationToken::new();
+    let metrics = Arc::new(Metrics::new());
+    let epoch = format!("{:016x}", fastrand::u64(..));
+    let publisher = Publisher::new(feed_settings(&config), &epoch, SourceInfo::default());
+    let server = Server::new(settings, Timing::default(), publisher.subscribe(), metrics.clone(), stop.clone());
+
+    info!("fleet-monitor {}: {selection}", env!("CARGO_PKG_VERSION"));
+    match files.shortage(config.max_clients) {
+        Some(shortage) => warn!("{shortage}"),
+        None => info!("{files}"),
+    }
+    let mut accepting = JoinSet::new();
+    for listener in listeners {
+        info!("listening on {listener}");
+        let server = server.clone();
+        accepting.spawn(async move { server.serve(listener).await });
+    }
+
+    let mut daemon = Daemon {
+        cluster: Cluster::new(config.grace),
+        source: source.start(),
+        selection,
+        config,
+        log,
+        publisher,
+        server,
+        files,
+        metrics,
+        recorder,
+        proved: false,
+        began: false,
+    };
+    daemon.name_source();
+    service.status(&daemon.status());
+    service.ready();
+    let ended = tokio::select! {
+        ended = daemon.watch(cli, environment, &mut signals, &mut service) => ended,
+        Some(Err(error)) = accepting.join_next() => Err(Failure::System(format!("no client can come any more: {error}"))),
+    };
+
+    service.stopping();
+    stop.cancel();
+    if timeout(STOP_SOURCE, daemon.source.stop()).await.is_err() {
+        warn!("the source did not stop in time");
+    }
+    let left = daemon.server.drain(DRAIN).await;
+    if left > 0 {
+        warn!("{left} connections did not close in time");
+    }
+    if let Some(recorder) = &daemon.recorder {
+        recorder.flush(FLUSH_RECORDING);
+    }
+    ended
+}
+
+struct Daemon {
+    config: Config,
+    log: Log,
+    cluster: Cluster,
+    publisher: Publisher,
+    server: Server,
+    files: OpenFiles,
+    metrics: Arc<Metrics>,
+    source: Source,
+    selection: Selection,
+    recorder: Option<Recorder>,
+    /// Whether the source has shown that it can be used.
+    proved: bool,
+    /// Whether everything has been read once.
+    began: bool,
+}
+
+async fn open_recorder(path: Option<&Path>) -> Result<Option<Recorder>, Failure> {
+    let Some(path) = path else { return Ok(None) };
+    match Recorder::open(path).await {
+        Ok(recorder) => Ok(Some(recorder)),
+        Err(error) => Err(Failure::Config(format!("record = {:?}: cannot be opened: {error}", path.display()))),
+    }
+}
+
+fn feed_settings(config: &Config) -> feed::Settings {
+    feed::Settings {
+        unit_fields: config.unit_fields.clone(),
+        machine_fields: config.machine_fields.clone(),
+        publish: config.publish,
+    }
+}
+
+fn server_settings(config: &Config, files: OpenFiles) -> Result<server::Settings, Failure> {
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    let token = Token::read(config.token_file.as_deref(), credentials.as_deref())
+        .map_err(|error| Failure::Config(format!("token_file: {error}")))?;
+    Ok(server::Settings {
+        max_clients: config.max_clients,
+        max_connections: files.connections(),
+        metrics_units: config.metrics_units.clone(),
+        access: Policy {
+            allowed_origins: config.allowed_origins.clone(),
+            allowed_hosts: config.allowed_hosts.clone(),
+            token,
+            hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        },
+    })
+}

@@ -1,0 +1,174 @@
+//! The daemon's loop: takes what the source yields, has the cluster judge it, and publishes; answers signals, systemd's
+//! watchdog and the status line.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::{debug, error, info, warn};
+
+use super::reload::prepared;
+use super::{Daemon, Failure};
+use crate::cli::Cli;
+use crate::cluster::{Moment, Topic, Transition, Verdict};
+use crate::feed::{self, News, SourceInfo};
+use crate::lifecycle::{ServiceManager, Signal, Signals};
+use crate::source::{Report, Said, SourceError};
+use crate::telemetry;
+
+/// How often the status line is made anew.
+const STATUS_INTERVAL: Duration = Duration::from_secs(1);
+
+impl Daemon {
+    pub(super) async fn watch(
+        &mut self,
+        cli: &Cli,
+        environment: &BTreeMap<String, String>,
+        signals: &mut Signals,
+        service: &mut ServiceManager,
+    ) -> Result<(), Failure> {
+        let mut status = interval(STATUS_INTERVAL);
+        let mut watchdog = interval(service.watchdog_interval().unwrap_or(Duration::from_secs(86_400)));
+        for ticks in [&mut status, &mut watchdog] {
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        }
+        let mut reload = None;
+        loop {
+            tokio::select! {
+                said = self.source.next() => self.hear(said)?,
+                signal = signals.next() => match signal {
+                    Signal::Stop(name) => {
+                        info!("{name}: stopping");
+                        return Ok(());
+                    }
+                    Signal::Reload => {
+                        service.reloading();
+                        // One that is under way has read what is older.
+                        reload = Some(self.prepare_reload(cli, environment));
+                    }
+                },
+                prepared = prepared(&mut reload) => {
+                    self.finish_reload(prepared).await;
+                    service.ready();
+                }
+                _ = status.tick() => {
+                    service.status(&self.status());
+                    self.metrics.log_lines_dropped(self.log.dropped());
+                }
+                _ = watchdog.tick(), if service.watchdog_interval().is_some() => {
+                    // It watches us, not fleet: a source that fails keeps its word as well as one that succeeds.
+                    if self.source.promise().is_kept() {
+                        service.alive();
+                    } else {
+                        error!("the source is stuck: systemd's watchdog will act unless it moves again");
+                    }
+                }
+            }
+        }
+    }
+
+    fn hear(&mut self, said: Said) -> Result<(), Failure> {
+        self.name_source();
+        match said {
+            Said::Report(report) => self.take(report)?,
+            // What was there stays to be seen until the recording has said something.
+            Said::Began => self.cluster.forget(),
+            Said::Checked { differences } => self.metrics.checked(differences),
+            Said::Ended => {
+                info!("the recording is over; what it showed last stays");
+                self.cluster.expect(&Topic::ALL, None);
+                self.publish(&[], &[]);
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, report: Report) -> Result<(), Failure> {
+        self.record(&report);
+        let Report { topics, at, took, outcome, expected } = report;
+        for topic in topics {
+            self.metrics.polled(*topic, took, outcome.is_ok(), at.wall);
+        }
+        let (transitions, read) = match outcome {
+            Ok(reading) => {
+                self.cluster.expect(topics, expected);
+                (self.cluster.read(reading, at, took), topics)
+            }
+            Err(error) if error.is_unusable() && !self.proved => return Err(Failure::Config(error.to_string())),
+            Err(error) => {
+                debug!("the {} cannot be read: {error}", listed(topics));
+                (self.cluster.fail(topics, &one_line(&error), at), &[][..])
+            }
+        };
+        self.proved = true;
+        self.publish(&transitions, read);
+        if !self.began && self.cluster.health().ready() {
+            self.began = true;
+            info!("first reading: {}", self.status());
+            self.tell_what_is_wrong();
+        }
+        Ok(())
+    }
+
+    pub(super) fn publish(&mut self, transitions: &[Arc<Transition>], read: &[Topic]) {
+        if self.source.is_recording()
+            && self.cluster.health().topic(Topic::Units).read.is_none()
+            && transitions.is_empty()
+        {
+            return;
+        }
+        let (view, health) = (self.cluster.view(), self.cluster.health());
+        self.publisher.publish(News { view, health, transitions, read, now: Moment::now() });
+        // Told last, so that whoever reads the journal and then looks sees what it says.
+        for transition in transitions {
+            self.metrics.transition(&transition.event);
+            telemetry::tell(transition);
+        }
+    }
+
+    /// What was wrong when watching began is no transition, but belongs in the journal.
+    fn tell_what_is_wrong(&self) {
+        for unit in self.cluster.view().units.iter().filter(|unit| unit.verdict != Verdict::Ok) {
+            let (machine, ip) = (unit.state.machine.as_deref(), unit.state.ip.as_deref());
+            warn!(
+                fleet_unit = &*unit.state.unit,
+                fleet_machine = machine,
+                fleet_ip = ip,
+                "{}{} is {}: {}",
+                unit.state.unit,
+                ip.or(machine).map(|place| format!(" on {place}")).unwrap_or_default(),
+                unit.verdict,
+                unit.reason
+            );
+        }
+    }
+
+    fn record(&mut self, report: &Report) {
+        if let Some(recorder) = &mut self.recorder
+            && !recorder.write(report, &self.source.name())
+        {
+            self.metrics.recorded_poll_dropped();
+        }
+    }
+
+    pub(super) fn name_source(&mut self) {
+        let (recording, ended) = (self.source.is_recording(), self.source.has_ended());
+        self.publisher.name_source(SourceInfo { name: self.source.name(), recording, ended }, Moment::now());
+    }
+
+    pub(super) fn status(&self) -> String {
+        feed::status_line(&self.publisher.last(), self.server.clients())
+    }
+}
+
+fn listed(topics: &[Topic]) -> String {
+    topics.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// An error as one line that is not too long for a status: part of it may be what somebody else said.
+fn one_line(error: &SourceError) -> String {
+    const LONGEST: usize = 600;
+    let text = error.to_string();
+    text.chars().map(|char| if char.is_control() { ' ' } else { char }).take(LONGEST).collect()
+}

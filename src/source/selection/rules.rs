@@ -1,0 +1,217 @@
+//! Which option belongs to which source: one table. It knows options by their keys and values as text.
+//!
+//! Two things follow from it: which options cannot be set together ([`conflicts`]), and which options of a weaker place
+//! (a file, say) are discarded because a stronger one (the command line) leads to another source ([`agree`]).
+
+/// A set of sources, as bits.
+type Sources = u8;
+
+const DEMO: Sources = 1;
+const REPLAY: Sources = 2;
+const FLEETCTL: Sources = 4;
+const API: Sources = 8;
+/// etcd at the host of `endpoint`, which may also be the one that fleetctl connects to.
+const ETCD_HOST: Sources = 16;
+/// etcd at the members of `etcd`.
+const ETCD_MEMBERS: Sources = 32;
+
+const NONE: Sources = 0;
+const RECORDING: Sources = DEMO | REPLAY;
+const ETCD: Sources = ETCD_HOST | ETCD_MEMBERS;
+const LIVE: Sources = FLEETCTL | API | ETCD;
+const ALL: Sources = RECORDING | LIVE;
+
+/// The directory of fleet's registry in etcd, unless fleet's `etcd_key_prefix` names another.
+pub(crate) const DEFAULT_ETCD_PREFIX: &str = "/_coreos.com/fleet";
+
+/// The values with which an option restricts the source.
+enum When {
+    Any,
+    Is(&'static str),
+    IsNot(&'static str),
+}
+
+use When::{Any, Is, IsNot};
+
+struct Rule {
+    option: &'static str,
+    when: When,
+    /// The sources that use the option.
+    used_by: Sources,
+    /// The sources beside which the option may be set although they do not use it. With a live `--source`, this does
+    /// not count: whoever names the source means the options that are set.
+    unused_with: Sources,
+}
+
+/// An option without a rule belongs to all sources. A conflict is reported for the option that comes first here, with
+/// `source` for `source`.
+const RULES: [Rule; 16] = [
+    rule("demo", Is("true"), DEMO, NONE),
+    rule("replay", Any, REPLAY, NONE),
+    rule("record", Any, LIVE, NONE),
+    rule("etcd", Any, ETCD_MEMBERS, RECORDING),
+    rule("fleetctl", Any, FLEETCTL, RECORDING),
+    rule("endpoint", Any, FLEETCTL | ETCD_HOST, RECORDING),
+    rule("tunnel", Any, FLEETCTL, RECORDING),
+    rule("api", Any, API, RECORDING | FLEETCTL | ETCD_HOST),
+    rule("etcd_prefix", IsNot(DEFAULT_ETCD_PREFIX), ETCD, ALL),
+    // The host of `endpoint` is asked without TLS.
+    rule("etcd_ca", Any, ETCD_MEMBERS, ALL),
+    rule("etcd_cert", Any, ETCD_MEMBERS, ALL),
+    rule("etcd_key", Any, ETCD_MEMBERS, ALL),
+    rule("source", Is("fleetctl"), FLEETCTL, NONE),
+    rule("source", Is("api"), API, NONE),
+    rule("source", Is("etcd"), ETCD, NONE),
+    rule("source", Is("replay"), RECORDING, NONE),
+];
+
+const fn rule(option: &'static str, when: When, used_by: Sources, unused_with: Sources) -> Rule {
+    Rule { option, when, used_by, unused_with }
+}
+
+impl Rule {
+    fn of((option, value): (&str, &str)) -> Option<&'static Self> {
+        RULES.iter().find(|rule| {
+            let applies = match rule.when {
+                Any => true,
+                Is(expected) => value == expected,
+                IsNot(default) => value != default,
+            };
+            rule.option == option && applies
+        })
+    }
+
+    fn shares_a_source_with(&self, other: &Self) -> bool {
+        self.used_by & other.used_by != NONE
+    }
+
+    fn may_be_unused_beside(&self, other: &Self) -> bool {
+        other.used_by & !self.unused_with == NONE
+    }
+
+    fn excludes(&self, other: &Self) -> bool {
+        !self.shares_a_source_with(other) && !self.may_be_unused_beside(other) && !other.may_be_unused_beside(self)
+    }
+}
+
+/// Whether there is a source that both options, with these values, belong to. A switch is `true` or `false`.
+pub(crate) fn agree(one: (&str, &str), other: (&str, &str)) -> bool {
+    match (Rule::of(one), Rule::of(other)) {
+        (Some(one), Some(other)) => one.shares_a_source_with(other),
+        _ => true,
+    }
+}
+
+/// The pairs of options that cannot be set together, among those that are set. A switch is `true` or `false`.
+pub(crate) fn conflicts(set: &[(&str, &str)]) -> Vec<(&'static str, &'static str)> {
+    let rules: Vec<&Rule> = set.iter().filter_map(|option| Rule::of(*option)).collect();
+    let (choices, mut others): (Vec<&Rule>, Vec<&Rule>) = rules.into_iter().partition(|rule| rule.option == "source");
+
+    // Whether `--source replay` has a recording to play is another question than what it excludes.
+    let choice = choices.into_iter().find(|choice| choice.used_by & LIVE != NONE);
+    let excluded_by_choice: Vec<_> = choice
+        .into_iter()
+        .flat_map(|choice| others.iter().filter(|other| !choice.shares_a_source_with(other)))
+        .map(|other| ("source", other.option))
+        .collect();
+
+    others.sort_by_key(|rule| RULES.iter().position(|each| each.option == rule.option));
+    let mut conflicts = Vec::new();
+    for (index, one) in others.iter().enumerate() {
+        let excluded = others[index + 1..].iter().filter(|other| one.excludes(other));
+        conflicts.extend(excluded.map(|other| (one.option, other.option)));
+    }
+    conflicts.extend(excluded_by_choice);
+    conflicts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `demo=true replay=f` as options and values.
+    fn set(options: &str) -> Vec<(&str, &str)> {
+        options.split_whitespace().map(|option| option.split_once('=').unwrap()).collect()
+    }
+
+    fn conflicting(options: &str) -> Vec<String> {
+        conflicts(&set(options)).into_iter().map(|(one, other)| format!("{one} {other}")).collect()
+    }
+
+    #[test]
+    fn options_of_different_sources_conflict() {
+        for (options, expected) in [
+            ("demo=true replay=f", "demo replay"),
+            ("record=f demo=true", "demo record"),
+            ("record=f replay=g", "replay record"),
+            ("fleetctl=f etcd=http://h:1", "etcd fleetctl"),
+            ("endpoint=h etcd=http://h:1", "etcd endpoint"),
+            ("tunnel=h etcd=http://h:1", "etcd tunnel"),
+            ("api=http://h:1 etcd=http://h:1", "etcd api"),
+            ("fleetctl=f source=api", "source fleetctl"),
+            ("source=etcd tunnel=h", "source tunnel"),
+            ("source=fleetctl etcd=http://h:1", "source etcd"),
+            ("source=etcd demo=true", "source demo"),
+            ("source=api replay=f", "source replay"),
+        ] {
+            assert_eq!(conflicting(options), [expected], "{options}");
+        }
+    }
+
+    #[test]
+    fn an_option_that_is_not_used_is_an_error_only_beside_a_live_source_that_is_named() {
+        for (unused, named) in [
+            ("fleetctl=f api=http://h:1", "source=fleetctl"),
+            ("endpoint=h api=http://h:1", "source=fleetctl"),
+            ("api=http://h:1 etcd_prefix=/p", "source=api"),
+            ("tunnel=h etcd_ca=f", "source=fleetctl"),
+        ] {
+            assert_eq!(conflicting(unused), [""; 0], "{unused}");
+            assert_eq!(conflicting(&format!("{unused} {named}")).len(), 1, "{unused} {named}");
+        }
+    }
+
+    #[test]
+    fn where_a_recording_is_played_options_of_live_sources_may_be_set() {
+        let live = "fleetctl=f endpoint=h api=http://h:1 etcd_prefix=/p etcd_ca=f";
+        for recording in ["demo=true", "replay=f", "source=replay demo=true", "source=replay replay=f"] {
+            assert_eq!(conflicting(&format!("{live} {recording}")), [""; 0], "{recording}");
+        }
+        assert_eq!(conflicting("demo=true etcd=http://h:1"), [""; 0]);
+    }
+
+    #[test]
+    fn a_value_that_changes_nothing_restricts_nothing() {
+        for options in [
+            "demo=false replay=f",
+            "source=auto fleetctl=f",
+            "source=fleetctl etcd_prefix=/_coreos.com/fleet",
+            "source=api port=1 unit_freq=1",
+        ] {
+            assert_eq!(conflicting(options), [""; 0], "{options}");
+            let set = set(options);
+            assert!(agree(set[0], set[1]), "{options}");
+        }
+    }
+
+    #[test]
+    fn options_agree_if_one_source_uses_both() {
+        for (one, other, expected) in [
+            ("endpoint=h", "source=etcd", true),
+            ("endpoint=h", "fleetctl=f", true),
+            ("endpoint=h", "tunnel=h", true),
+            ("etcd=http://h:1", "source=etcd", true),
+            ("source=replay", "demo=true", true),
+            ("record=f", "source=api", true),
+            ("endpoint=h", "etcd=http://h:1", false),
+            ("endpoint=h", "etcd_ca=f", false),
+            ("fleetctl=f", "api=http://h:1", false),
+            ("source=replay", "record=f", false),
+            ("demo=true", "fleetctl=f", false),
+        ] {
+            let (one, other) = (set(one)[0], set(other)[0]);
+            assert_eq!(agree(one, other), expected, "{one:?} {other:?}");
+            assert_eq!(agree(other, one), expected, "{other:?} {one:?}");
+        }
+    }
+}
