@@ -13,7 +13,7 @@ use super::machines::{Machines, Source};
 use super::model::{Machine, MachineId, Moment, Span, UnitFile, UnitName, UnitState};
 use super::observation::{Absence, Lease, Observation, Reading, RegistrySnapshot};
 use super::transition::Event;
-use super::unit_life::Retention;
+use super::unit_life::{Departure, Retention};
 use super::units::{Circumstances, Look, Rows, Surroundings};
 use super::view::{RowKey, Unit};
 
@@ -30,8 +30,8 @@ pub(super) struct Batch {
     rows: BTreeSet<RowKey>,
     /// The units whose expected rows may be others.
     units: BTreeSet<UnitName>,
-    /// The units that have lost a row.
-    left: BTreeSet<UnitName>,
+    /// The units that have lost a row, and how.
+    left: BTreeMap<UnitName, Departure>,
     /// The rows that came back after they had been missing.
     returned: Vec<RowKey>,
     /// Whether rows went missing or came back, or missing ones were confirmed.
@@ -49,7 +49,7 @@ impl Batch {
             events,
             rows: BTreeSet::new(),
             units: BTreeSet::new(),
-            left: BTreeSet::new(),
+            left: BTreeMap::new(),
             returned: Vec::new(),
             absences: false,
             machines: false,
@@ -395,9 +395,9 @@ impl Knowledge {
             return;
         }
         for unit in std::mem::take(&mut batch.units) {
-            let was_there = batch.left.contains(&unit);
+            let left = batch.left.get(&unit).copied();
             let around = Surroundings { desired: &self.desired, machines: &self.machines, circumstances };
-            let (added, removed) = self.rows.expect(&unit, was_there, &around, &mut batch.events);
+            let (added, removed) = self.rows.expect(&unit, left, &around, &mut batch.events);
             for key in removed {
                 changed(key, None);
             }
@@ -419,11 +419,11 @@ impl Knowledge {
         match self.rows.look(&key, &around, &mut batch.events) {
             Look::Same => {}
             Look::Shown(unit) => changed(key, Some(unit)),
-            Look::Gone => {
+            Look::Gone(departure) => {
                 if let Some(machine) = &key.1 {
                     self.machines.count(machine, -1, 0, batch.at());
                 }
-                batch.left.insert(key.0.clone());
+                batch.left.insert(key.0.clone(), departure);
                 batch.units.insert(key.0.clone());
                 changed(key, None);
             }

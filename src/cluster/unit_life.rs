@@ -62,6 +62,11 @@ pub(super) enum Departure {
 }
 
 impl Departure {
+    /// Whether nothing is known of the row but that it was waited for long enough.
+    pub(super) fn ends_a_wait(self) -> bool {
+        matches!(self, Departure::GraceOver | Departure::KeepTimeOver)
+    }
+
     pub(super) fn reason(self) -> &'static str {
         match self {
             Departure::NotWanted(NotWanted::NoFile) => "its unit file is gone",

@@ -74,7 +74,7 @@ pub(super) enum Look {
     /// It is shown in another way.
     Shown(Arc<Unit>),
     /// It is not there any more.
-    Gone,
+    Gone(Departure),
 }
 
 /// All rows.
@@ -311,7 +311,7 @@ impl Rows {
         match news {
             Some(News::Gone(departure)) => {
                 self.remove(key, departure, around, events);
-                return Look::Gone;
+                return Look::Gone(departure);
             }
             Some(News::Back) => {
                 row.came_back = Some(around.circumstances.at);
@@ -394,12 +394,12 @@ impl Rows {
         events.push(Event::Gone { place: place(&row.state, around.machines), from, reason: departure.reason() });
     }
 
-    /// Brings the rows of what is expected of a unit in line with its file. Returns the names of those that were added, and
-    /// of those that were taken away.
+    /// Brings the rows of what is expected of a unit in line with its file, after one of its rows may have `left`. Returns
+    /// the names of those that were added, and of those that were taken away.
     pub(super) fn expect(
         &mut self,
         unit: &UnitName,
-        was_there: bool,
+        left: Option<Departure>,
         around: &Surroundings,
         events: &mut Vec<Event>,
     ) -> (Vec<RowKey>, Vec<RowKey>) {
@@ -427,14 +427,19 @@ impl Rows {
             if self.rows.contains_key(&key) {
                 continue;
             }
-            if machine.is_none() && around.circumstances.is_complete && !was_there {
+            if machine.is_none() && around.circumstances.is_complete && left.is_none() {
                 let place = Place { unit: unit.clone(), machine: None, ip: None };
                 events.push(Event::Appeared { place, to: SUBMITTED.to_owned() });
             }
             let state = UnitState { machine, ..UnitState::unreported(unit.clone()) };
             let listed = key.1.is_none() && self.unplaced.contains(unit);
             let Circumstances { at, is_complete, .. } = around.circumstances;
-            self.rows.insert(key.clone(), Row::expected(state, listed, at, is_complete));
+            let mut row = Row::expected(state, listed, at, is_complete);
+            // What was waited for in vain is not waited for again.
+            if left.is_some_and(Departure::ends_a_wait) {
+                row.appeared = at.before(LAUNCH);
+            }
+            self.rows.insert(key.clone(), row);
             added.push(key);
         }
         (added, removed)
