@@ -62,7 +62,8 @@ fn files(files: &[UnitFile]) -> Reading {
 }
 
 impl Watch {
-    /// A cluster of machines m1 to m4 with `a.service` on m1 and five more units on m2, all wanted there.
+    /// A cluster of machines m1 to m4 with `a.service` and `z.service` on m1 and five more units on m2, all wanted there.
+    /// Without `a.service`, m1 still reports `z.service`.
     fn new() -> Self {
         let mut watch = Self { cluster: Cluster::new(GRACE), start: Moment::now(), events: vec![] };
         watch.at(0, machines(&["m1", "m2", "m3", "m4"]));
@@ -75,17 +76,23 @@ impl Watch {
     fn states() -> Vec<UnitState> {
         let mut states = vec![state("a.service", "m1", "active")];
         states.extend((0..5).map(|number| state(&format!("b{number}.service"), "m2", "active")));
+        states.push(state("z.service", "m1", "active"));
         states
     }
 
     fn files() -> Vec<UnitFile> {
         let mut files = vec![file("a.service", "launched", Some("m1"))];
         files.extend((0..5).map(|number| file(&format!("b{number}.service"), "launched", Some("m2"))));
+        files.push(file("z.service", "launched", Some("m1")));
         files
     }
 
     fn at(&mut self, second: u64, reading: Reading) -> Vec<&'static str> {
-        let transitions = self.cluster.read(reading, self.start + Duration::from_secs(second), Duration::ZERO);
+        self.after(Duration::from_secs(second), reading)
+    }
+
+    fn after(&mut self, time: Duration, reading: Reading) -> Vec<&'static str> {
+        let transitions = self.cluster.read(reading, self.start + time, Duration::ZERO);
         self.keep(&transitions)
     }
 
@@ -150,7 +157,7 @@ fn an_outage_gives_up_nothing_and_the_grace_begins_anew() {
     watch.at(2, units(&Watch::states()[1..]));
     assert_eq!(watch.fail(4, Topic::Units), ["source_down"]);
     assert_eq!(watch.fail(5, Topic::Machines), [""; 0], "told once");
-    assert_eq!(watch.cluster.view().units.len(), 6);
+    assert_eq!(watch.cluster.view().units.len(), 7);
     watch.at(100, units(&Watch::states()[1..]));
     assert_eq!(watch.at(101, machines(&["m1", "m2", "m3", "m4"])), ["source_back"]);
     assert_eq!(watch.at(129, units(&Watch::states()[1..])), [""; 0], "the grace had run while fleet did not answer");
@@ -251,11 +258,60 @@ fn the_old_row_of_a_unit_that_has_moved_is_a_ghost() {
 fn a_unit_on_a_machine_that_left_is_lost_however_active_it_claims_to_be() {
     let mut watch = Watch::new();
     let mut states = Watch::states();
-    states[0].ip = None;
+    for state in states.iter_mut().filter(|state| state.machine.as_deref() == Some("m1")) {
+        state.ip = None;
+    }
     watch.at(2, units(&states));
     assert_eq!(watch.verdict("a.service"), Some(Verdict::MachineLost));
     assert_eq!(watch.at(2, machines(&["m2", "m3", "m4"])), ["machine_lost"]);
-    assert_eq!(watch.at(4, units(&states[1..])), ["gone"], "fleet has let go of it");
+    assert_eq!(watch.verdict("a.service"), Some(Verdict::MachineLost));
+}
+
+/// A cluster in which m1 has left, and with it the rows of its units.
+fn without_m1() -> Watch {
+    let mut watch = Watch::new();
+    assert_eq!(watch.at(2, machines(&["m2", "m3", "m4"])), ["machine_lost"]);
+    assert_eq!(watch.at(4, units(&on_m2())), [""; 0], "fleet still wants them on m1");
+    watch
+}
+
+fn on_m2() -> Vec<UnitState> {
+    Watch::states().into_iter().filter(|state| state.machine.as_deref() == Some("m2")).collect()
+}
+
+#[test]
+fn a_unit_of_a_lost_machine_is_gone_when_fleet_has_it_elsewhere() {
+    let mut watch = without_m1();
+    let mut wanted = Watch::files();
+    wanted[0].target = Some("m3".into());
+    assert_eq!(watch.at(6, files(&wanted)), [""; 0], "m3 does not report it yet");
+    assert_eq!(watch.verdict("a.service"), Some(Verdict::MachineLost));
+
+    let mut states = on_m2();
+    states.push(state("a.service", "m3", "active"));
+    assert_eq!(watch.at(8, units(&states)), ["appeared", "gone"]);
+    let Some(Event::Gone { reason, .. }) = watch.events.last() else { panic!("{:?}", watch.events) };
+    assert_eq!(*reason, "its machine is lost, and fleet has moved it to another one");
+    assert_eq!(watch.verdict("z.service"), Some(Verdict::MachineLost));
+}
+
+#[test]
+fn a_unit_of_a_lost_machine_is_gone_when_fleet_does_not_want_it() {
+    let mut watch = without_m1();
+    assert_eq!(watch.at(6, files(&Watch::files()[1..])), ["gone"]);
+    assert_eq!(watch.verdict("z.service"), Some(Verdict::MachineLost));
+}
+
+#[test]
+fn the_units_of_a_lost_machine_are_gone_after_the_keep_time_and_the_machine_with_them() {
+    let mut watch = without_m1();
+    assert_eq!(watch.at(3601, units(&on_m2())), [""; 0]);
+    assert_eq!(watch.verdict("a.service"), Some(Verdict::MachineLost));
+    assert!(watch.member("m1").lost_since.is_some(), "its units name it");
+
+    assert_eq!(watch.at(3602, units(&on_m2())), ["gone"; 2]);
+    assert_eq!(watch.verdict("a.service"), Some(Verdict::Unreported), "fleet goes on to want it");
+    assert_eq!(watch.cluster.view().machines.len(), 3);
 }
 
 #[test]
@@ -275,21 +331,21 @@ fn when_most_rows_vanish_the_source_is_suspect_and_all_stay() {
     let mut watch = Watch::new();
     let few = || units(&Watch::states()[..3]);
     assert_eq!(watch.at(2, few()), [""; 0], "nobody knows yet why");
-    watch.at(2, machines(&["m1", "m2", "m3", "m4"]));
-    assert_eq!(watch.at(2, files(&Watch::files())), ["source_suspect"]);
+    watch.at(3, machines(&["m1", "m2", "m3", "m4"]));
+    assert_eq!(watch.at(3, files(&Watch::files())), ["source_suspect"]);
     assert!(watch.cluster.health().suspect_since.is_some());
     assert_eq!(watch.at(500, few()), [""; 0], "the grace does not run");
-    assert_eq!(watch.cluster.view().units.len(), 6);
+    assert_eq!(watch.cluster.view().units.len(), 7);
     assert_eq!(watch.at(502, units(&Watch::states())), [""; 0], "alert nobody about each row");
     assert!(watch.cluster.health().suspect_since.is_none());
-    assert_eq!(watch.cluster.health().held_back, 3);
+    assert_eq!(watch.cluster.health().held_back, 4);
 }
 
 #[test]
 fn when_most_rows_vanish_since_fleet_let_go_of_them_they_are_gone() {
     let mut watch = Watch::new();
     watch.at(2, units(&Watch::states()[..1]));
-    assert_eq!(watch.at(2, files(&Watch::files()[..1])), ["gone"; 5]);
+    assert_eq!(watch.at(2, files(&Watch::files()[..1])), ["gone"; 6]);
     assert_eq!(watch.cluster.view().units.len(), 1);
 }
 
@@ -301,7 +357,7 @@ fn an_etcd_that_knows_nothing_is_no_empty_cluster() {
     watch.at(2, machines(&[]));
     watch.at(4, units(&[]));
     watch.at(12, files(&[]));
-    assert_eq!(watch.cluster.view().units.iter().filter(|unit| unit.listed).count(), 6);
+    assert_eq!(watch.cluster.view().units.iter().filter(|unit| unit.listed).count(), 7);
     assert!(watch.cluster.health().suspect_since.is_some());
     // A fleet with machines and without units is one that was emptied.
     watch.at(22, machines(&["m1"]));
@@ -316,14 +372,24 @@ fn what_no_machine_reports_says_why() {
     wanted.push(file("nowhere.service", "launched", None));
     wanted.push(file("soon.service", "launched", Some("m3")));
     wanted.push(UnitFile { global: true, ..file("everywhere.service", "launched", None) });
-    wanted[6].requirements = vec!["MachineMetadata=role=gpu".into()];
+    wanted[7].requirements = vec!["MachineMetadata=role=gpu".into()];
     assert_eq!(watch.at(2, files(&wanted)), ["appeared"; 3]);
-    assert_eq!(watch.verdict("nowhere.service"), Some(Verdict::Unscheduled));
+    for unit in ["nowhere.service", "soon.service", "everywhere.service"] {
+        assert_eq!(watch.verdict(unit), Some(Verdict::Ok), "{unit}: fleet has only just begun to want it");
+        assert!(watch.reason(unit).ends_with("it has not been reported yet."), "{}", watch.reason(unit));
+    }
+
+    watch.at(5, units(&Watch::states()));
+    assert_eq!(watch.verdict("nowhere.service"), Some(Verdict::Unscheduled), "fleet chooses within a second");
     assert_eq!(
         watch.reason("nowhere.service"),
         "fleet wants it launched, but no machine takes it; it asks for MachineMetadata=role=gpu."
     );
+    assert_eq!(watch.verdict("soon.service"), Some(Verdict::Ok), "a machine needs longer to start it");
+
+    watch.at(12, units(&Watch::states()));
     assert_eq!(watch.verdict("soon.service"), Some(Verdict::Unreported));
+    assert_eq!(watch.reason("soon.service"), "fleet wants it launched on 10.0.0.3, which does not report it.");
     assert_eq!(watch.verdict("everywhere.service"), Some(Verdict::Unreported));
     assert!(watch.cluster.view().units.iter().filter(|unit| !unit.listed).count() == 3);
 }
@@ -387,11 +453,26 @@ impl Watch {
 fn rows_that_come_back_one_by_one_after_a_doubt_are_not_gone_when_it_ends() {
     let mut watch = thirty();
     (2..40).step_by(2).for_each(|second| watch.reads(second, 19));
-    (40..80).step_by(2).for_each(|second| watch.reads(second, 22));
-    assert_eq!((watch.count("source_suspect"), watch.count("gone")), (1, 0));
-    assert_eq!(watch.count("stale"), 8, "the doubt is over, and eight are still away");
-    watch.reads(80, 30);
-    assert_eq!((watch.count("back"), watch.count("gone")), (8, 0));
+    (40..120).step_by(2).for_each(|second| watch.reads(second, 22));
+    assert!(watch.cluster.health().suspect_since.is_none(), "the doubt is over, and eight are still away");
+    assert_eq!(
+        watch.events.iter().map(Event::name).collect::<Vec<_>>(),
+        ["source_suspect"],
+        "nothing is told for the grace"
+    );
+    watch.reads(119, 30);
+    assert_eq!(watch.events.len(), 1, "{:?}", watch.events);
+    assert_eq!(watch.cluster.health().held_back, 11);
+}
+
+#[test]
+fn rows_that_stay_away_for_the_grace_after_a_doubt_are_gone() {
+    let mut watch = thirty();
+    (2..40).step_by(2).for_each(|second| watch.reads(second, 19));
+    (40..120).step_by(2).for_each(|second| watch.reads(second, 22));
+    assert_eq!(watch.count("gone"), 0);
+    watch.reads(120, 22);
+    assert_eq!(watch.count("gone"), 8);
 }
 
 #[test]
@@ -410,10 +491,12 @@ fn unit_files_that_cannot_be_read_do_not_stop_the_judgement() {
     watch.at(0, units(&thirty_states()));
     for second in (2..60).step_by(10) {
         watch.fail(second, Topic::UnitFiles);
-        watch.at(second, units(&thirty_states()[..29]));
+        watch.at(second, units(&thirty_states()[1..]));
         watch.at(second, machines(&["m1", "m2"]));
     }
     assert_eq!((watch.count("machine_lost"), watch.count("gone")), (1, 1));
+    assert_eq!(watch.verdict("u00.service"), None, "m1 does not report it any more");
+    assert_eq!(watch.verdict("u02.service"), Some(Verdict::MachineLost), "m3 has left");
 }
 
 #[test]
@@ -441,7 +524,7 @@ fn an_etcd_that_knows_nothing_is_no_empty_cluster_in_whatever_order_it_is_asked(
     watch.at(11, units(&[]));
     watch.at(13, units(&[]));
     assert_eq!(watch.count("gone"), 0);
-    assert_eq!(watch.cluster.view().units.len(), 6);
+    assert_eq!(watch.cluster.view().units.len(), 7);
 }
 
 #[test]
@@ -570,7 +653,7 @@ proptest! {
 
     /// A row that is away for one reading while its unit file stays is never reported gone.
     #[test]
-    fn a_row_that_blinks_is_never_gone(missing in prop::collection::vec(any::<bool>(), 6), pause in 1..1000_u64) {
+    fn a_row_that_blinks_is_never_gone(missing in prop::collection::vec(any::<bool>(), 7), pause in 1..1000_u64) {
         let mut watch = Watch::new();
         let there: Vec<UnitState> = Watch::states().into_iter().zip(&missing).filter(|(_, gone)| !**gone).map(|(state, _)| state).collect();
         watch.at(pause, units(&there));
@@ -605,6 +688,14 @@ fn targeted(registry: RegistrySnapshot, target: Option<&str>) -> RegistrySnapsho
     RegistrySnapshot { files: files.into(), ..registry }
 }
 
+/// Without so many of the five states of m2, and their leases.
+fn without_b(count: usize) -> (Vec<Lease>, RegistrySnapshot) {
+    let lease = |state: &UnitState| Lease::Unit(state.unit.clone(), "m2".into());
+    let mut states = Watch::states();
+    let leases = states.drain(1..=count).map(|state| lease(&state)).collect();
+    (leases, RegistrySnapshot { states: states.into(), ..registry() })
+}
+
 fn a_on_m1() -> Lease {
     Lease::Unit("a.service".into(), "m1".into())
 }
@@ -627,13 +718,19 @@ impl Watch {
 }
 
 #[test]
-fn what_the_registry_has_taken_away_is_gone_at_once() {
-    let mut watch = Watch::registry();
-    assert_eq!(watch.told(1, &targeted(registry(), Some("m3"))), [""; 0]);
-    assert_eq!(watch.verdict("a.service"), Some(Verdict::Ghost), "its machine has not let go of it yet");
-    assert_eq!(watch.told(2, &targeted(without_a(), Some("m3"))), ["gone"]);
-    let mut watch = Watch::registry();
-    assert_eq!(watch.told(1, &targeted(without_a(), None)), ["gone"], "also where no machine takes it");
+fn what_the_registry_has_taken_away_is_gone_unless_it_is_set_again_at_once() {
+    for target in [Some("m3"), None] {
+        let mut watch = Watch::registry();
+        assert_eq!(watch.told(1, &targeted(registry(), target)), [""; 0]);
+        assert_eq!(watch.verdict("a.service"), Some(Verdict::Ghost), "its machine has not let go of it yet");
+
+        let mut told = |millis, registry| watch.after(Duration::from_millis(millis), Reading::Registry(registry));
+        assert_eq!(told(2000, targeted(without_a(), target)), [""; 0]);
+        assert_eq!(told(2004, targeted(registry(), target)), [""; 0], "it is deleted and set again");
+        assert_eq!(told(3000, targeted(without_a(), target)), [""; 0]);
+        assert_eq!(told(3499, targeted(without_a(), target)), [""; 0]);
+        assert_eq!(told(3500, targeted(without_a(), target)), ["gone"]);
+    }
 }
 
 #[test]
@@ -650,7 +747,7 @@ fn a_state_that_was_taken_away_though_fleet_wants_it_is_held() {
 }
 
 #[test]
-fn what_has_expired_is_awaited_until_fleet_says_otherwise() {
+fn what_has_expired_is_as_old_as_its_last_renewal_and_gone_after_the_grace() {
     let mut watch = Watch::registry();
     let overdue = RegistrySnapshot { overdue: vec![(a_on_m1(), Duration::from_secs(26))], ..registry() };
     assert_eq!(watch.told(26, &overdue), [""; 0]);
@@ -664,9 +761,24 @@ fn what_has_expired_is_awaited_until_fleet_says_otherwise() {
     assert_eq!(watch.told(30, &RegistrySnapshot { expired: vec![a_on_m1()], ..without_a() }), [""; 0]);
     assert_eq!(watch.cluster.view().units.iter().next().unwrap().stale_since, since, "and goes on to");
     assert_eq!(watch.told(33, &without_a()), ["stale"]);
-    assert_eq!(watch.told(3600, &without_a()), [""; 0], "no grace ends that");
     assert!(watch.reason("a.service").contains("expire"), "{}", watch.reason("a.service"));
-    assert_eq!(watch.told(3601, &targeted(without_a(), Some("m3"))), ["gone"]);
+    assert_eq!(watch.told(59, &without_a()), [""; 0]);
+    assert_eq!(watch.told(60, &without_a()), ["gone"], "its machine reports others all the time");
+}
+
+#[test]
+fn what_has_expired_is_not_gone_because_fleet_takes_its_target_away() {
+    let mut watch = Watch::registry();
+    watch.told(1, &RegistrySnapshot { expired: vec![a_on_m1()], ..without_a() });
+    // The engine does that 1.1 s after a machine is lost, and sets the same target again when it is back.
+    assert_eq!(watch.told(2, &targeted(without_a(), None)), [""; 0]);
+    assert_eq!(watch.told(3, &targeted(without_a(), Some("m3"))), [""; 0]);
+    assert_eq!(watch.verdict("a.service"), Some(Verdict::Stale));
+
+    let mut states = without_a().states.to_vec();
+    states.push(state("a.service", "m3", "active"));
+    let moved = RegistrySnapshot { states: states.into(), ..targeted(registry(), Some("m3")) };
+    assert_eq!(watch.told(4, &moved), ["appeared", "gone"]);
 }
 
 #[test]
@@ -785,16 +897,46 @@ fn a_machine_that_is_silent_through_an_outage_is_not_heard_by_that() {
 #[test]
 fn what_expires_on_one_machine_is_no_reason_to_doubt_all() {
     let mut watch = Watch::registry();
-    let on_m2: Vec<Lease> =
-        (0..5).map(|number| Lease::Unit(format!("b{number}.service").as_str().into(), "m2".into())).collect();
-    let left = RegistrySnapshot { states: Watch::states()[..1].into(), ..registry() };
-    watch.told(1, &RegistrySnapshot { expired: on_m2, ..left.clone() });
-    assert_eq!(watch.told(4, &left), ["stale"; 5]);
+    let (expired, left) = without_b(4);
+    watch.told(1, &RegistrySnapshot { expired, ..left.clone() });
+    assert_eq!(watch.told(4, &left), ["stale"; 4]);
     assert_eq!(watch.cluster.health().suspect_since, None);
-    let none = RegistrySnapshot { states: [].into(), ..left };
-    watch.told(100, &none);
-    assert_eq!(watch.told(103, &none), ["stale"]);
-    assert_eq!(watch.told(130, &none), ["gone"], "which was taken away");
+
+    assert_eq!(watch.told(31, &left), ["gone"; 4]);
+
+    let one_each = RegistrySnapshot { states: left.states[1..].into(), ..left };
+    watch.told(100, &one_each);
+    assert_eq!(watch.told(103, &one_each), ["stale"], "which was taken away");
+    assert_eq!(watch.told(130, &one_each), ["gone"]);
+}
+
+#[test]
+fn a_machine_none_of_whose_units_is_reported_is_silent_and_they_wait() {
+    let mut watch = Watch::registry();
+    let (expired, left) = without_b(5);
+    assert_eq!(watch.told(1, &RegistrySnapshot { expired, ..left.clone() }), [""; 0]);
+    assert_eq!(watch.told(3, &left), [""; 0]);
+    assert_eq!(watch.told(4, &left), ["machine_silent"]);
+    assert_eq!(watch.member("m2").silent_since, Some(watch.start.wall + Duration::from_secs(1)));
+    assert_eq!(watch.verdict("b0.service"), Some(Verdict::Stale));
+
+    assert_eq!(watch.told(1000, &left), [""; 0], "the grace does not run");
+    assert_eq!(watch.told(1001, &registry()), ["machine_heard"]);
+    assert_eq!(watch.verdict("b0.service"), Some(Verdict::Ok));
+}
+
+#[test]
+fn a_single_unit_that_is_not_reported_says_nothing_of_its_machine() {
+    let (states, files) = (vec![state("a.service", "m1", "active")], Watch::files()[..1].to_vec());
+    let whole = RegistrySnapshot { states: states.into(), files: files.into(), ..registry() };
+    let mut watch = Watch { cluster: Cluster::new(GRACE), start: Moment::now(), events: vec![] };
+    watch.told(0, &whole);
+    let none = RegistrySnapshot { states: [].into(), ..whole };
+    for second in 1..100 {
+        assert_eq!(watch.told(second, &none), [""; 0]);
+    }
+    assert_eq!(watch.verdict("a.service"), Some(Verdict::Stale));
+    assert_eq!(watch.member("m1").silent_since, None);
 }
 
 #[test]
