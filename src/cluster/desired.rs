@@ -118,6 +118,12 @@ impl Desired {
         machines_read.is_some_and(|machines| machines.is_since(since))
     }
 
+    /// The reading of an empty list that was not believed, and is to be now that there are machines that were read later.
+    pub(super) fn is_empty_after_all(&self, machines_read: Span) -> Option<Span> {
+        let was_doubted = self.empty_since.is_some_and(|since| machines_read.is_since(since)) && !self.files.is_empty();
+        self.read.filter(|_| was_doubted)
+    }
+
     /// Takes one unit file. Returns its unit if that is news.
     pub(super) fn want(&mut self, file: UnitFile) -> Option<UnitName> {
         let unit = file.unit.clone();

@@ -203,6 +203,10 @@ impl Knowledge {
         }
         if !machines.is_empty() {
             self.machines_read = Some(batch.read);
+            if let Some(read) = self.desired.is_empty_after_all(batch.read) {
+                let changed = self.desired.list(Vec::new(), read, batch.settled);
+                changed.into_iter().for_each(|unit| self.wants_changed(unit, batch));
+            }
         }
         self.list_machines(machines, |_| Absence::Unlisted, batch);
     }
