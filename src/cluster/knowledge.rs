@@ -185,10 +185,11 @@ impl Knowledge {
         for unit in changed {
             self.wants_changed(unit, batch);
         }
-        // Of these it was not known what fleet wants.
+        // Of these it was not known what fleet wants, or wants since they are absent.
         if let Some(since) = since {
             batch.rows.extend(self.rows.appeared_since(since));
         }
+        batch.rows.extend(self.rows.absent().iter().cloned());
     }
 
     fn wants_changed(&mut self, unit: UnitName, batch: &mut Batch) {

@@ -946,3 +946,52 @@ fn who_leads_is_shown() {
     assert_eq!(watch.told(1, &RegistrySnapshot { leader: None, ..registry() }), [""; 0]);
     assert!(!watch.member("m1").leads);
 }
+
+/// Without the states of m1, all of which have expired.
+fn without_states_of_m1() -> RegistrySnapshot {
+    let (unit, m1) = (UnitName::from("z.service"), MachineId::from("m1"));
+    RegistrySnapshot { states: on_m2().into(), expired: vec![a_on_m1(), Lease::Unit(unit, m1)], ..registry() }
+}
+
+/// A cluster in which m1 and its states expired at 20 s, and m1 is back at 40 s and has reported nothing yet.
+fn with_m1_back() -> Watch {
+    let mut watch = Watch::registry();
+    let lost = without_states_of_m1();
+    let machines = ["m2", "m3", "m4"].map(machine).into();
+    let expired = [lost.expired.clone(), vec![Lease::Machine("m1".into())]].concat();
+    assert_eq!(watch.told(20, &RegistrySnapshot { machines, expired, ..lost }), ["machine_lost"]);
+    assert_eq!(watch.told(40, &without_states_of_m1()), ["machine_joined"]);
+    watch
+}
+
+#[test]
+fn the_units_of_a_machine_that_is_back_wait_until_it_has_spoken() {
+    let mut watch = with_m1_back();
+    assert_eq!(watch.told(1000, &without_states_of_m1()), [""; 0], "the grace does not run");
+    assert_eq!(watch.verdict("a.service"), Some(Verdict::MachineLost));
+    assert!(
+        watch.reason("a.service").starts_with("Its machine is back in the cluster and has not reported any unit yet")
+    );
+
+    assert_eq!(watch.told(1001, &without_a()), [""; 0], "it reports z.service");
+    assert_eq!(watch.told(1030, &without_a()), [""; 0], "the grace counts from there");
+    assert_eq!(watch.verdict("a.service"), Some(Verdict::MachineLost), "and lost stays lost");
+    assert_eq!(watch.told(1031, &without_a()), ["gone"]);
+}
+
+#[test]
+fn a_machine_that_is_back_and_reports_all_its_units_has_lost_none() {
+    let mut watch = with_m1_back();
+    assert_eq!(watch.told(80, &registry()), [""; 0]);
+    assert_eq!(watch.verdict("a.service"), Some(Verdict::Ok));
+    assert_eq!(watch.cluster.health().held_back, 2);
+}
+
+#[test]
+fn what_fleet_has_taken_from_a_machine_that_was_lost_is_gone_soon_after_it_reports_the_rest() {
+    let mut watch = with_m1_back();
+    assert_eq!(watch.told(50, &targeted(without_states_of_m1(), None)), [""; 0]);
+    assert_eq!(watch.told(60, &targeted(without_a(), None)), [""; 0]);
+    assert_eq!(watch.told(62, &targeted(without_a(), None)), [""; 0], "it sets one state after the other");
+    assert_eq!(watch.told(63, &targeted(without_a(), None)), ["gone"]);
+}

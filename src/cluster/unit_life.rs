@@ -22,6 +22,7 @@
 use std::time::{Duration, Instant};
 
 use super::desired::{NotWanted, Wanted};
+use super::machine_life::RESTART;
 use super::model::Moment;
 use super::observation::{Absence, Report};
 
@@ -153,7 +154,7 @@ pub(super) struct Evidence {
     pub(super) report: Report,
     /// Whether fleet wants it here.
     pub(super) wanted: Wanted,
-    /// Whether what fleet wants was read since the row was not reported any more.
+    /// Whether what fleet wants was read since the row was not reported any more, and since its machine has reported others.
     pub(super) wanted_is_newer: bool,
     /// Whether another machine reports the unit: the one that fleet has chosen, or one that began later.
     pub(super) is_elsewhere: bool,
@@ -276,6 +277,12 @@ fn is_let_go(evidence: &Evidence, missing: Missing) -> bool {
         && !evidence.was_lost
 }
 
+/// Whether a machine that was lost is back and reports its units, of which fleet does not want this one there any more. When
+/// it wants one there again, the engine sets its target before that.
+fn is_left_behind(evidence: &Evidence) -> bool {
+    evidence.was_lost && evidence.wanted_is_newer && matches!(evidence.wanted, Wanted::Elsewhere | Wanted::Nowhere)
+}
+
 /// When the wait for a row is over, as far as anything but evidence can end it.
 fn end_of_wait(evidence: &Evidence, missing: Missing, retention: Retention) -> Option<(Departure, Instant)> {
     let SourceStanding::Settled { since: believed } = evidence.source else { return None };
@@ -290,6 +297,9 @@ fn end_of_wait(evidence: &Evidence, missing: Missing, retention: Retention) -> O
         }
         MachineStanding::Speaking { since } => {
             let since = since.instant.max(missing.since.instant).max(believed.instant);
+            if is_left_behind(evidence) {
+                return Some((Departure::TakenAway, since + RESTART.min(retention.grace)));
+            }
             Some((Departure::GraceOver, since + retention.grace))
         }
     }
@@ -309,7 +319,7 @@ fn worth_telling(evidence: &Evidence, missing: Missing, retention: Retention) ->
 
     let earliest = match missing.absence {
         Absence::Unlisted => missing.confirmed.then_some(missing.since.instant)?,
-        Absence::Deleted | Absence::Expired => missing.since.instant + super::machine_life::RESTART,
+        Absence::Deleted | Absence::Expired => missing.since.instant + RESTART,
     };
     let blinks = evidence.came_back.is_some_and(|back| missing.since.since(back) < BLINK);
     Some(if blinks { earliest.max(missing.since.instant + retention.grace) } else { earliest })

@@ -562,15 +562,18 @@ impl Row {
     }
 
     fn evidence(&self, is_elsewhere: bool, around: &Surroundings) -> Evidence {
+        let machine = self.standing(around);
         Evidence {
             report: self.report,
             wanted: self.wanted(around),
-            wanted_is_newer: match self.report {
-                Report::Absent { since, .. } => around.desired.is_known_since(since),
+            wanted_is_newer: match (self.report, machine) {
+                (Report::Absent { since, .. }, MachineStanding::Speaking { since: speaks }) => {
+                    around.desired.is_known_since(since) && around.desired.is_known_since(speaks)
+                }
                 _ => false,
             },
             is_elsewhere,
-            machine: self.standing(around),
+            machine,
             source: around.circumstances.source,
             was_lost: self.presence == Presence::Lost || self.was_lost(),
             came_back: self.came_back,
