@@ -1,20 +1,21 @@
 //! The life of a machine, as one pure step.
 //!
 //! ```text
-//!                  renewed, or one of its units is reported
-//!            ┌───────────────────────────────────────────────┐
-//!            ▼                                               │
-//!  seen ► Present ── overdue, or none of its units is ──► Silent
-//!            │ ▲     reported any more                       │
-//!            │ └── seen ──┐                                  │
-//!            └─ absent ─► Missing ◄────────── absent ────────┘
-//!            ▲              │ expired, unlisted, or deleted for longer than a restart takes;
-//!            │              ▼ never right after an outage
-//!    one of its units      Lost ◄─ absent ─┐
-//!    is reported            │              │
-//!            │              └── seen ─► Returned
-//!            └──────────────────────────────┘
+//!  seen ► Present ── overdue, or none of its units is reported any more ──► Silent
+//!          ▲ │ ▲ ◄──── renewed, or one of its units is reported ──────────── │
+//!          │ │ └─ seen ──┐                                                   │
+//!          │ ├─ absent ─► Missing                                            │
+//!          │ │             │ longer than a restart takes                     │
+//!          │ │             ▼                                                 │
+//!          │ └─ absent ─► Lost ◄──────────────── absent ─────────────────────┘
+//!          │              │ ▲ │
+//!          ├─── seen ─────┘ │ └─ long ago, and none of its rows is left ► forgotten
+//!          │   seen, mute ▼ │ absent
+//!          └─ reports ── Returned
 //! ```
+//!
+//! A machine is lost when its key has expired, when a list lacks it, or when its key was deleted for longer than a restart
+//! takes; never right after an outage.
 //!
 //! The order of what happens within one moment does not matter: a step looks at what is known, not at what came last. It
 //! knows nothing of units but how many of them are reported.
@@ -42,8 +43,6 @@ pub(super) enum MachinePresence {
     Missing {
         /// Since when.
         since: Moment,
-        /// Whether it was told to be silent before.
-        silent: bool,
     },
     /// It has left the cluster.
     Lost {
@@ -98,27 +97,24 @@ pub(super) fn step(
         (MachinePresence::Lost { .. }, _) if is_mute => (MachinePresence::Returned, Some(MachineNews::Joined)),
         (MachinePresence::Lost { .. }, _) => (MachinePresence::Present, Some(MachineNews::Joined)),
 
-        (MachinePresence::Returned, Report::Absent { since, .. }) => step(missing(since, false), evidence, now),
+        (_, Report::Absent { since, absence, .. }) => {
+            if has_left(absence, since, evidence, now) {
+                return (MachinePresence::Lost { since: now }, Some(MachineNews::Lost));
+            }
+            match presence {
+                MachinePresence::Present => (MachinePresence::Missing { since }, None),
+                noted => (noted, None),
+            }
+        }
+
         (MachinePresence::Returned, _) if is_mute => (MachinePresence::Returned, None),
-        (MachinePresence::Returned, _) => (MachinePresence::Present, None),
+        (MachinePresence::Returned | MachinePresence::Missing { .. }, _) => (MachinePresence::Present, None),
 
-        (MachinePresence::Present, Report::Absent { since, .. }) => step(missing(since, false), evidence, now),
-        (MachinePresence::Silent { .. }, Report::Absent { since, .. }) => step(missing(since, true), evidence, now),
-        (MachinePresence::Missing { .. }, Report::Absent { since, absence, .. }) => {
-            let restarts = absence == Absence::Deleted && now.since(since) < RESTART;
-            if restarts || !evidence.settled || !evidence.has_company {
-                return (presence, None);
-            }
-            (MachinePresence::Lost { since: now }, Some(MachineNews::Lost))
-        }
-
-        (MachinePresence::Present | MachinePresence::Missing { silent: false, .. }, report) => {
-            match silent_since(report, evidence, now) {
-                Some(since) => (MachinePresence::Silent { since }, Some(MachineNews::Silent)),
-                None => (MachinePresence::Present, None),
-            }
-        }
-        (MachinePresence::Silent { .. } | MachinePresence::Missing { silent: true, .. }, report) => {
+        (MachinePresence::Present, report) => match silent_since(report, evidence, now) {
+            Some(since) => (MachinePresence::Silent { since }, Some(MachineNews::Silent)),
+            None => (MachinePresence::Present, None),
+        },
+        (MachinePresence::Silent { .. }, report) => {
             let still = match (report, evidence.mute_since) {
                 (Report::Overdue { since }, _) => Some(since),
                 (_, since) => since.filter(|_| evidence.rows > 1),
@@ -131,8 +127,11 @@ pub(super) fn step(
     }
 }
 
-fn missing(since: Moment, silent: bool) -> MachinePresence {
-    MachinePresence::Missing { since, silent }
+/// Whether a machine that is not there has left. One that restarts is back in no time, and right after an outage many are
+/// not there yet.
+fn has_left(absence: Absence, since: Moment, evidence: &MachineEvidence, now: Moment) -> bool {
+    let restarts = absence == Absence::Deleted && now.since(since) < RESTART;
+    !restarts && evidence.settled && evidence.has_company
 }
 
 /// Since when a machine that is in the cluster has not been heard of. Right after an outage many are not, and not through

@@ -38,7 +38,7 @@ impl Row {
     fn standing(&self) -> MachineStanding {
         match self.presence {
             MachinePresence::Lost { since } => MachineStanding::Lost { since },
-            MachinePresence::Missing { since, .. } | MachinePresence::Silent { since } => {
+            MachinePresence::Missing { since } | MachinePresence::Silent { since } => {
                 MachineStanding::Waiting { since }
             }
             MachinePresence::Returned => MachineStanding::Waiting { since: self.turned },
@@ -86,6 +86,11 @@ impl Machines {
     /// Where a machine stands; none for one that was never listed.
     pub(super) fn standing(&self, id: &MachineId) -> Option<MachineStanding> {
         self.rows.get(id).map(Row::standing)
+    }
+
+    #[cfg(test)]
+    pub(super) fn presences(&self) -> BTreeMap<MachineId, MachinePresence> {
+        self.rows.iter().map(|(id, row)| (id.clone(), row.presence)).collect()
     }
 
     pub(super) fn presence(&self, id: &MachineId) -> Option<MachinePresence> {
@@ -268,7 +273,7 @@ impl Machines {
 fn silent_since(row: &Row, at: Moment) -> Option<SystemTime> {
     match row.presence {
         MachinePresence::Silent { since } => Some(since.wall),
-        MachinePresence::Missing { since, .. } if at.since(since) >= SHOWN_AWAY => Some(since.wall),
+        MachinePresence::Missing { since } if at.since(since) >= SHOWN_AWAY => Some(since.wall),
         _ => None,
     }
 }

@@ -192,9 +192,10 @@ pub(super) fn step(presence: Presence, evidence: &Evidence, retention: Retention
     match evidence.report {
         Report::Current => Step { presence: Presence::Reported, news: back, due: None },
         Report::Overdue { .. } => {
-            // Right after an outage many are, and not through their own fault.
+            // Right after an outage many are, and not through their own fault. One that was absent has only just come back.
             let settled = matches!(evidence.source, SourceStanding::Settled { .. });
-            let presence = if settled { Presence::Overdue } else { Presence::Reported };
+            let was_there = matches!(presence, Presence::Reported | Presence::Overdue);
+            let presence = if settled && was_there { Presence::Overdue } else { Presence::Reported };
             Step { presence, news: back, due: None }
         }
         Report::Absent { since, absence, confirmed } => {
@@ -238,7 +239,9 @@ fn absent(presence: Presence, evidence: &Evidence, missing: Missing, retention: 
         return Step { presence, news: None, due };
     }
     match worth_telling(evidence, missing, retention) {
-        Some(at) if now.instant >= at => Step { presence: Presence::Stale, news: Some(News::Stale), due },
+        Some(at) if presence == Presence::Absent && now.instant >= at => {
+            Step { presence: Presence::Stale, news: Some(News::Stale), due }
+        }
         at => Step { presence: Presence::Absent, news: None, due: due.into_iter().chain(at).min() },
     }
 }
