@@ -85,6 +85,11 @@ impl Knowledge {
         &self.machines
     }
 
+    #[cfg(test)]
+    pub(super) fn rows(&self) -> &Rows {
+        &self.rows
+    }
+
     pub(super) fn held_back(&self) -> u64 {
         self.rows.held_back()
     }

@@ -1,21 +1,7 @@
 //! The life of a machine, as one pure step.
 //!
-//! ```text
-//!  seen ► Present ── overdue, or none of its units is reported any more ──► Silent
-//!          ▲ │ ▲ ◄──── renewed, or one of its units is reported ──────────── │
-//!          │ │ └─ seen ──┐                                                   │
-//!          │ ├─ absent ─► Missing                                            │
-//!          │ │             │ longer than a restart takes                     │
-//!          │ │             ▼                                                 │
-//!          │ └─ absent ─► Lost ◄──────────────── absent ─────────────────────┘
-//!          │              │ ▲ │
-//!          ├─── seen ─────┘ │ └─ long ago, and none of its rows is left ► forgotten
-//!          │   seen, mute ▼ │ absent
-//!          └─ reports ── Returned
-//! ```
-//!
-//! A machine is lost when its key has expired, when a list lacks it, or when its key was deleted for longer than a restart
-//! takes; never right after an outage.
+//! Its diagram is in `docs/development.md`. A machine is lost when its key has expired, when a list lacks it, or when its key
+//! was deleted for longer than a restart takes; never right after an outage.
 //!
 //! The order of what happens within one moment does not matter: a step looks at what is known, not at what came last. It
 //! knows nothing of units but how many of them are reported.

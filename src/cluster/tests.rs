@@ -1,5 +1,7 @@
 //! The judgement, case by case and under arbitrary readings.
 
+mod lives;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;

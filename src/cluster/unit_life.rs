@@ -1,23 +1,11 @@
 //! The life of a row, a unit on a machine, as one pure step.
 //!
-//! ```text
-//!  wanted ► Expected ── reported ──► Reported ◄── renewed ──► Overdue
-//!                                      ▲  │                    │
-//!                                      │  └──── absent ────────┤
-//!                                      │                       ▼
-//!                                      ├──── reported ────── Absent ── for longer than a blink ──► Stale
-//!                                      ├──── reported ────────────────────────────────────────────┤  │
-//!                                      │                       │ its machine is lost              │  │
-//!                                      │                       ▼                                     │
-//!                                      └──── reported ──────  Lost ◄────── its machine is lost ──────┘
-//!
-//!  Absent, Stale, Lost ── evidence about this row, or its time is over ──► Gone
-//! ```
+//! Its diagram is in `docs/development.md`.
 //!
 //! A row goes only by evidence about that row: fleet does not want the unit any more; or another machine reports it; or its
-//! key was deleted and fleet does not want it there. What merely expired, or is missing from a list, waits: for the grace
-//! period, which runs only while its machine reports others and the source is believed, or for the keep time on a machine
-//! that is lost. It knows neither sources nor texts of people but the reason why a row went.
+//! machine took it away, and fleet does not want it there. What merely expired, or is missing from a list, waits: for the
+//! grace period, which runs only while its machine reports others and the source is believed, or for the keep time on a
+//! machine that is lost. It knows neither sources nor texts of people but the reason why a row went.
 
 use std::time::{Duration, Instant};
 

@@ -96,6 +96,11 @@ impl Rows {
         self.held_back
     }
 
+    #[cfg(test)]
+    pub(super) fn presences(&self) -> BTreeMap<RowKey, Presence> {
+        self.rows.iter().map(|(key, row)| (key.clone(), row.presence)).collect()
+    }
+
     /// How many rows are on machines.
     pub(super) fn placed(&self) -> usize {
         self.rows.keys().filter(|(_, machine)| machine.is_some()).count()
