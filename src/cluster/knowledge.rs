@@ -110,7 +110,10 @@ impl Knowledge {
             Reading::Registry(snapshot) => self.take_registry(snapshot, batch),
             Reading::Changes(observations) => {
                 self.confirm(batch.read);
-                observations.into_iter().for_each(|observation| self.observe(observation, batch));
+                // The events of units name their machines, which may have been seen at the same moment.
+                let is_of_machine = |it: &Observation| matches!(it, Observation::MachineSeen(_));
+                let (machines, others): (Vec<_>, Vec<_>) = observations.into_iter().partition(is_of_machine);
+                machines.into_iter().chain(others).for_each(|observation| self.observe(observation, batch));
             }
         }
         if all {
@@ -431,7 +434,7 @@ impl Knowledge {
             Look::Shown(unit) => changed(key, Some(unit)),
             Look::Gone(departure) => {
                 if let Some(machine) = &key.1 {
-                    self.machines.count(machine, -1, 0, batch.at());
+                    self.machines.count(machine, -1, 0);
                 }
                 batch.left.insert(key.0.clone(), departure);
                 batch.units.insert(key.0.clone());

@@ -26,7 +26,9 @@ struct Row {
     since_seen: bool,
     rows: usize,
     reported: usize,
-    /// When the first, or the last, of its rows that are reported came, or went.
+    /// Whether any of its rows was reported at the last step.
+    speaks: bool,
+    /// Since when that has been so.
     turned: Moment,
 }
 
@@ -124,6 +126,7 @@ impl Machines {
             since_seen: !is_first,
             rows: 0,
             reported: 0,
+            speaks: false,
             turned: at,
             machine,
         };
@@ -174,15 +177,11 @@ impl Machines {
     }
 
     /// Counts a row that was added to a machine, or taken away from it, and whether it is reported.
-    pub(super) fn count(&mut self, id: &MachineId, rows: isize, reported: isize, at: Moment) {
+    pub(super) fn count(&mut self, id: &MachineId, rows: isize, reported: isize) {
         let Some(row) = self.rows.get_mut(id) else { return };
-        let before = row.reported;
 
         row.rows = row.rows.saturating_add_signed(rows);
         row.reported = row.reported.saturating_add_signed(reported);
-        if (before == 0) != (row.reported == 0) {
-            row.turned = at;
-        }
     }
 
     /// Sets the counts of a machine that was not known when its rows were.
@@ -199,6 +198,12 @@ impl Machines {
         let mut moved = BTreeSet::new();
 
         for (id, row) in &mut self.rows {
+            let speaks = row.reported > 0;
+            if speaks != row.speaks {
+                row.speaks = speaks;
+                row.turned = at;
+            }
+
             let evidence = MachineEvidence {
                 report: row.report,
                 rows: row.rows,

@@ -196,7 +196,7 @@ impl Rows {
                 if was_absent {
                     self.held_back += 1;
                     self.absent.remove(&key);
-                    machines.count(&machine, 0, 1, at);
+                    machines.count(&machine, 0, 1);
                 }
                 row.take(state, without_address, at, machines, events);
             }
@@ -205,7 +205,7 @@ impl Rows {
                     let to = state.text();
                     events.push(Event::Appeared { place: place(&state, machines), to });
                 }
-                machines.count(&machine, 1, 1, at);
+                machines.count(&machine, 1, 1);
                 self.rows.insert(key, Row::reported(state, without_address, at, !is_first));
             }
         }
@@ -237,7 +237,7 @@ impl Rows {
                 *report = Report::Absent { since, absence, confirmed: false };
                 self.absent.insert(key.clone());
                 if let Some(machine) = &key.1 {
-                    machines.count(machine, 0, -1, at);
+                    machines.count(machine, 0, -1);
                 }
                 true
             }
