@@ -1,12 +1,10 @@
-//! The judgement, case by case and under arbitrary readings.
+//! The judgement, case by case.
 
 mod lives;
+mod random;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
-
-use proptest::prelude::*;
 
 use super::{
     Cluster, Event, Lease, Machine, MachineId, Member, Moment, Reading, RegistrySnapshot, Topic, Transition, UnitFile,
@@ -563,108 +561,6 @@ fn what_comes_first_into_an_empty_cluster_is_an_event() {
     assert_eq!(watch.at(10, machines(&["m1"])), ["machine_joined"]);
     assert_eq!(watch.at(10, files(&[file("a.service", "launched", Some("m1"))])), ["appeared"]);
     assert_eq!(watch.at(12, units(&[state("a.service", "m1", "active")])), ["appeared"]);
-}
-
-/// What a source may say in a small world of three units and three machines.
-fn any_reading() -> impl Strategy<Value = Result<Reading, Topic>> {
-    let name = || (0..3_u8).prop_map(|number| format!("{number}.service"));
-    let id = || (0..3_u8).prop_map(|number| format!("m{number}"));
-    let state = (name(), id(), prop::sample::select(vec!["active", "failed"]), any::<bool>()).prop_map(
-        |(unit, id, active, known)| {
-            let state = state(&unit, &id, active);
-            UnitState { ip: state.ip.clone().filter(|_| known), ..state }
-        },
-    );
-    let file = (name(), prop::sample::select(vec!["launched", "inactive"]), prop::option::of(id()), any::<bool>())
-        .prop_map(|(unit, desired, target, global)| UnitFile { global, ..file(&unit, desired, target.as_deref()) });
-    prop_oneof![
-        4 => prop::collection::vec(state, 0..6).prop_map(|states| Ok(Reading::Units { states, files: None })),
-        2 => prop::collection::vec(id(), 0..4)
-            .prop_map(|ids| Ok(machines(&ids.iter().map(String::as_str).collect::<Vec<_>>()))),
-        2 => prop::collection::vec(file, 0..4).prop_map(|files| Ok(Reading::UnitFiles { files })),
-        1 => prop::sample::select(Topic::ALL.to_vec()).prop_map(Err),
-    ]
-}
-
-type Key = (UnitName, Option<MachineId>);
-
-fn keys(cluster: &Cluster) -> BTreeSet<Key> {
-    cluster.view().units.iter().map(|unit| (unit.state.unit.clone(), unit.state.machine.clone())).collect()
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(500))]
-
-    /// Whatever a source says, and in whatever order: what is reported is shown, what failed changes nothing, each row
-    /// is there once and in order, and the events tell of each row on a machine that comes and goes.
-    #[test]
-    fn the_view_is_sound(
-        readings in prop::collection::vec((any_reading(), 0..20_u64), 1..40),
-        grace in prop::sample::select(vec![0, 30_u64]),
-    ) {
-        let mut cluster = Cluster::new(Duration::from_secs(grace));
-        let mut at = Moment::now();
-        let mut told: Option<BTreeSet<Key>> = None;
-        for (said, pause) in readings {
-            at = at + Duration::from_secs(pause);
-            let before = cluster.view().clone();
-            let (transitions, reported) = match said {
-                Ok(reading) => {
-                    let reported: Option<BTreeSet<Key>> = match &reading {
-                        Reading::Units { states, .. } => {
-                            Some(states.iter().map(|state| (state.unit.clone(), state.machine.clone())).collect())
-                        }
-                        _ => None,
-                    };
-                    (cluster.read(reading, at, Duration::ZERO), reported)
-                }
-                Err(topic) => {
-                    let transitions = cluster.fail(topic.alone(), "no answer", at);
-                    prop_assert!(Arc::ptr_eq(&before, cluster.view()));
-                    (transitions, None)
-                }
-            };
-            let shown = keys(&cluster);
-            prop_assert_eq!(shown.len(), cluster.view().units.len(), "a row is there twice");
-            prop_assert!(cluster.view().units.iter().map(|unit| (&unit.state.unit, &unit.state.machine)).is_sorted());
-            let placed: BTreeSet<Key> = shown.iter().filter(|key| key.1.is_some()).cloned().collect();
-            if let Some(reported) = &reported {
-                prop_assert!(placed.is_superset(reported));
-                if grace == 0 {
-                    prop_assert_eq!(&placed, reported);
-                }
-            }
-            for transition in &transitions {
-                let Some(place) = transition.event.place() else { continue };
-                let key = (place.unit.clone(), place.machine.clone());
-                if let Some(told) = told.as_mut().filter(|_| key.1.is_some()) {
-                    match transition.event {
-                        Event::Appeared { .. } => prop_assert!(told.insert(key), "it appeared twice"),
-                        Event::Gone { .. } => prop_assert!(told.remove(&key), "it went twice"),
-                        _ => prop_assert!(told.contains(&key), "it was not there"),
-                    }
-                }
-            }
-            match &mut told {
-                Some(told) => prop_assert_eq!(&*told, &placed),
-                None if reported.is_some() => told = Some(placed),
-                None => {}
-            }
-        }
-    }
-
-    /// A row that is away for one reading while its unit file stays is never reported gone.
-    #[test]
-    fn a_row_that_blinks_is_never_gone(missing in prop::collection::vec(any::<bool>(), 7), pause in 1..1000_u64) {
-        let mut watch = Watch::new();
-        let there: Vec<UnitState> = Watch::states().into_iter().zip(&missing).filter(|(_, gone)| !**gone).map(|(state, _)| state).collect();
-        watch.at(pause, units(&there));
-        watch.at(pause, files(&Watch::files()));
-        watch.at(pause, machines(&["m1", "m2", "m3", "m4"]));
-        watch.at(2 * pause, units(&Watch::states()));
-        prop_assert!(!watch.events.iter().any(|event| event.name() == "gone"), "{:?}", watch.events);
-        prop_assert_eq!(watch.cluster.health().held_back, missing.iter().filter(|gone| **gone).count() as u64);
-    }
 }
 
 /// A registry in which the cluster of [`Watch::new`] is.
