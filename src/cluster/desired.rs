@@ -118,6 +118,12 @@ impl Desired {
         machines_read.is_some_and(|machines| machines.is_since(since))
     }
 
+    /// The reading of an empty list that was not believed, and is to be now that there are machines that were read later.
+    pub(super) fn is_empty_after_all(&self, machines_read: Span) -> Option<Span> {
+        let was_doubted = self.empty_since.is_some_and(|since| machines_read.is_since(since)) && !self.files.is_empty();
+        self.read.filter(|_| was_doubted)
+    }
+
     /// Takes one unit file. Returns its unit if that is news.
     pub(super) fn want(&mut self, file: UnitFile) -> Option<UnitName> {
         let unit = file.unit.clone();
@@ -212,6 +218,8 @@ pub(super) fn unknown_machine(id: &MachineId) -> Machine {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn file(requirements: &[&str]) -> UnitFile {
@@ -244,6 +252,82 @@ mod tests {
         assert_eq!(meets(&["X-ConditionMachineMetadata=role=web"], "role=web"), Match::Yes);
         assert_eq!(meets(&["MachineID=m1"], ""), Match::Yes);
         assert_eq!(meets(&["MachineID=m2"], ""), Match::No);
+    }
+
+    /// A reading that took no time, so many seconds after the start.
+    fn read(start: Moment, second: u64) -> Span {
+        let at = start + Duration::from_secs(second);
+        Span { begun: at, ended: at }
+    }
+
+    fn on(target: Option<&str>, desired: &str) -> UnitFile {
+        UnitFile { global: false, desired: Some(desired.into()), target: target.map(MachineId::from), ..file(&[]) }
+    }
+
+    /// Whether fleet wants `a.service` on m1, by a list that was read a second after its row appeared, or before that.
+    fn wants(files: Vec<UnitFile>, read_later: bool) -> Wanted {
+        let start = Moment::now();
+        let mut desired = Desired::default();
+        desired.list(files, read(start, 1), true);
+        let appeared = if read_later { start } else { start + Duration::from_secs(2) };
+        desired.wants(&"a.service".into(), &machine("role=web"), appeared)
+    }
+
+    #[test]
+    fn a_unit_is_wanted_where_its_file_says() {
+        assert_eq!(wants(vec![on(Some("m1"), "launched")], true), Wanted::Here { global: false });
+        assert_eq!(wants(vec![on(Some("m2"), "launched")], true), Wanted::Elsewhere);
+        assert_eq!(wants(vec![on(None, "launched")], true), Wanted::Nowhere);
+        assert_eq!(wants(vec![on(None, "inactive")], true), Wanted::Not(NotWanted::Unloaded));
+        assert_eq!(wants(vec![], true), Wanted::Not(NotWanted::NoFile));
+    }
+
+    #[test]
+    fn a_list_that_is_older_than_a_row_says_only_that_it_is_wanted_there() {
+        assert_eq!(wants(vec![on(Some("m1"), "launched")], false), Wanted::Here { global: false });
+        for files in [vec![on(Some("m2"), "launched")], vec![on(None, "launched")], vec![on(None, "inactive")], vec![]]
+        {
+            assert_eq!(wants(files.clone(), false), Wanted::Unknown, "{files:?}");
+        }
+    }
+
+    #[test]
+    fn without_targets_a_unit_is_wanted_wherever_it_is() {
+        let untold = UnitFile { target_known: false, ..on(None, "launched") };
+        assert_eq!(wants(vec![untold], true), Wanted::Here { global: false });
+    }
+
+    #[test]
+    fn a_global_unit_is_wanted_where_its_requirements_are_met() {
+        assert_eq!(wants(vec![file(&["MachineMetadata=role=web"])], true), Wanted::Here { global: true });
+        assert_eq!(wants(vec![file(&["MachineMetadata=role=db"])], true), Wanted::Elsewhere);
+        assert_eq!(wants(vec![file(&["Conflicts=b.service"])], true), Wanted::Here { global: true }, "who knows");
+    }
+
+    #[test]
+    fn a_list_that_is_not_whole_takes_no_file_away() {
+        let start = Moment::now();
+        let mut desired = Desired::default();
+        assert_eq!(desired.list(vec![on(None, "launched")], read(start, 0), true), ["a.service".into()]);
+        assert_eq!(desired.list(vec![], read(start, 1), false), []);
+        assert_eq!(desired.list(vec![], read(start, 2), true), ["a.service".into()]);
+        assert!(desired.get(&"a.service".into()).is_none());
+    }
+
+    #[test]
+    fn an_empty_list_is_believed_when_machines_were_read_after_the_first_one() {
+        let start = Moment::now();
+        let mut desired = Desired::default();
+        desired.list(vec![on(None, "launched")], read(start, 0), true);
+
+        assert!(!desired.is_plausible(&[], read(start, 10), Some(read(start, 5))));
+        assert_eq!(desired.is_empty_after_all(read(start, 9)), None);
+        assert_eq!(desired.is_empty_after_all(read(start, 11)), Some(read(start, 0)), "with the machines themselves");
+        assert!(desired.is_plausible(&[], read(start, 20), Some(read(start, 11))), "or the next time");
+
+        let files = [on(None, "launched")];
+        assert!(desired.is_plausible(&files, read(start, 30), None));
+        assert!(!desired.is_plausible(&[], read(start, 40), Some(read(start, 31))), "it begins anew");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::machines::{Machines, Source};
 use super::model::{Machine, MachineId, Moment, Span, UnitFile, UnitName, UnitState};
 use super::observation::{Absence, Lease, Observation, Reading, RegistrySnapshot};
 use super::transition::Event;
-use super::unit_life::Retention;
+use super::unit_life::{Departure, Retention};
 use super::units::{Circumstances, Look, Rows, Surroundings};
 use super::view::{RowKey, Unit};
 
@@ -30,8 +30,8 @@ pub(super) struct Batch {
     rows: BTreeSet<RowKey>,
     /// The units whose expected rows may be others.
     units: BTreeSet<UnitName>,
-    /// The units that have lost a row.
-    left: BTreeSet<UnitName>,
+    /// The units that have lost a row, and how.
+    left: BTreeMap<UnitName, Departure>,
     /// The rows that came back after they had been missing.
     returned: Vec<RowKey>,
     /// Whether rows went missing or came back, or missing ones were confirmed.
@@ -49,7 +49,7 @@ impl Batch {
             events,
             rows: BTreeSet::new(),
             units: BTreeSet::new(),
-            left: BTreeSet::new(),
+            left: BTreeMap::new(),
             returned: Vec::new(),
             absences: false,
             machines: false,
@@ -85,6 +85,11 @@ impl Knowledge {
         &self.machines
     }
 
+    #[cfg(test)]
+    pub(super) fn rows(&self) -> &Rows {
+        &self.rows
+    }
+
     pub(super) fn held_back(&self) -> u64 {
         self.rows.held_back()
     }
@@ -105,7 +110,10 @@ impl Knowledge {
             Reading::Registry(snapshot) => self.take_registry(snapshot, batch),
             Reading::Changes(observations) => {
                 self.confirm(batch.read);
-                observations.into_iter().for_each(|observation| self.observe(observation, batch));
+                // The events of units name their machines, which may have been seen at the same moment.
+                let is_of_machine = |it: &Observation| matches!(it, Observation::MachineSeen(_));
+                let (machines, others): (Vec<_>, Vec<_>) = observations.into_iter().partition(is_of_machine);
+                machines.into_iter().chain(others).for_each(|observation| self.observe(observation, batch));
             }
         }
         if all {
@@ -185,10 +193,11 @@ impl Knowledge {
         for unit in changed {
             self.wants_changed(unit, batch);
         }
-        // Of these it was not known what fleet wants.
+        // Of these it was not known what fleet wants, or wants since they are absent.
         if let Some(since) = since {
             batch.rows.extend(self.rows.appeared_since(since));
         }
+        batch.rows.extend(self.rows.absent().iter().cloned());
     }
 
     fn wants_changed(&mut self, unit: UnitName, batch: &mut Batch) {
@@ -203,6 +212,10 @@ impl Knowledge {
         }
         if !machines.is_empty() {
             self.machines_read = Some(batch.read);
+            if let Some(read) = self.desired.is_empty_after_all(batch.read) {
+                let changed = self.desired.list(Vec::new(), read, batch.settled);
+                changed.into_iter().for_each(|unit| self.wants_changed(unit, batch));
+            }
         }
         self.list_machines(machines, |_| Absence::Unlisted, batch);
     }
@@ -395,9 +408,9 @@ impl Knowledge {
             return;
         }
         for unit in std::mem::take(&mut batch.units) {
-            let was_there = batch.left.contains(&unit);
+            let left = batch.left.get(&unit).copied();
             let around = Surroundings { desired: &self.desired, machines: &self.machines, circumstances };
-            let (added, removed) = self.rows.expect(&unit, was_there, &around, &mut batch.events);
+            let (added, removed) = self.rows.expect(&unit, left, &around, &mut batch.events);
             for key in removed {
                 changed(key, None);
             }
@@ -419,11 +432,11 @@ impl Knowledge {
         match self.rows.look(&key, &around, &mut batch.events) {
             Look::Same => {}
             Look::Shown(unit) => changed(key, Some(unit)),
-            Look::Gone => {
+            Look::Gone(departure) => {
                 if let Some(machine) = &key.1 {
-                    self.machines.count(machine, -1, 0, batch.at());
+                    self.machines.count(machine, -1, 0);
                 }
-                batch.left.insert(key.0.clone());
+                batch.left.insert(key.0.clone(), departure);
                 batch.units.insert(key.0.clone());
                 changed(key, None);
             }

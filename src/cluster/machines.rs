@@ -26,7 +26,9 @@ struct Row {
     since_seen: bool,
     rows: usize,
     reported: usize,
-    /// When the first, or the last, of its rows that are reported came, or went.
+    /// Whether any of its rows was reported at the last step.
+    speaks: bool,
+    /// Since when that has been so.
     turned: Moment,
 }
 
@@ -38,7 +40,7 @@ impl Row {
     fn standing(&self) -> MachineStanding {
         match self.presence {
             MachinePresence::Lost { since } => MachineStanding::Lost { since },
-            MachinePresence::Missing { since, .. } | MachinePresence::Silent { since } => {
+            MachinePresence::Missing { since } | MachinePresence::Silent { since } => {
                 MachineStanding::Waiting { since }
             }
             MachinePresence::Returned => MachineStanding::Waiting { since: self.turned },
@@ -88,6 +90,11 @@ impl Machines {
         self.rows.get(id).map(Row::standing)
     }
 
+    #[cfg(test)]
+    pub(super) fn presences(&self) -> BTreeMap<MachineId, MachinePresence> {
+        self.rows.iter().map(|(id, row)| (id.clone(), row.presence)).collect()
+    }
+
     pub(super) fn presence(&self, id: &MachineId) -> Option<MachinePresence> {
         self.rows.get(id).map(|row| row.presence)
     }
@@ -119,6 +126,7 @@ impl Machines {
             since_seen: !is_first,
             rows: 0,
             reported: 0,
+            speaks: false,
             turned: at,
             machine,
         };
@@ -169,15 +177,11 @@ impl Machines {
     }
 
     /// Counts a row that was added to a machine, or taken away from it, and whether it is reported.
-    pub(super) fn count(&mut self, id: &MachineId, rows: isize, reported: isize, at: Moment) {
+    pub(super) fn count(&mut self, id: &MachineId, rows: isize, reported: isize) {
         let Some(row) = self.rows.get_mut(id) else { return };
-        let before = row.reported;
 
         row.rows = row.rows.saturating_add_signed(rows);
         row.reported = row.reported.saturating_add_signed(reported);
-        if (before == 0) != (row.reported == 0) {
-            row.turned = at;
-        }
     }
 
     /// Sets the counts of a machine that was not known when its rows were.
@@ -194,6 +198,12 @@ impl Machines {
         let mut moved = BTreeSet::new();
 
         for (id, row) in &mut self.rows {
+            let speaks = row.reported > 0;
+            if speaks != row.speaks {
+                row.speaks = speaks;
+                row.turned = at;
+            }
+
             let evidence = MachineEvidence {
                 report: row.report,
                 rows: row.rows,
@@ -268,7 +278,7 @@ impl Machines {
 fn silent_since(row: &Row, at: Moment) -> Option<SystemTime> {
     match row.presence {
         MachinePresence::Silent { since } => Some(since.wall),
-        MachinePresence::Missing { since, .. } if at.since(since) >= SHOWN_AWAY => Some(since.wall),
+        MachinePresence::Missing { since } if at.since(since) >= SHOWN_AWAY => Some(since.wall),
         _ => None,
     }
 }

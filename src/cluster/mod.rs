@@ -155,7 +155,6 @@ impl Cluster {
         }
 
         self.show(batch, at);
-        self.knowledge.forget_lost(retention, at);
         self.trust.set_held_back(self.held_back + self.knowledge.held_back());
         let has_unread = self.health().unread().next().is_some();
         self.complete |= !has_unread;
@@ -201,6 +200,7 @@ impl Cluster {
             delta.units.push(Change { before, after });
         }
 
+        self.knowledge.forget_lost(self.retention, at);
         let machines = self.knowledge.machines().members(&self.before.machines, at);
         if machines != self.before.machines {
             delta.machines = Delta::of_machines(&self.before.machines, &machines);

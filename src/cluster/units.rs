@@ -74,7 +74,7 @@ pub(super) enum Look {
     /// It is shown in another way.
     Shown(Arc<Unit>),
     /// It is not there any more.
-    Gone,
+    Gone(Departure),
 }
 
 /// All rows.
@@ -94,6 +94,11 @@ pub(super) struct Rows {
 impl Rows {
     pub(super) fn held_back(&self) -> u64 {
         self.held_back
+    }
+
+    #[cfg(test)]
+    pub(super) fn presences(&self) -> BTreeMap<RowKey, Presence> {
+        self.rows.iter().map(|(key, row)| (key.clone(), row.presence)).collect()
     }
 
     /// How many rows are on machines.
@@ -191,7 +196,7 @@ impl Rows {
                 if was_absent {
                     self.held_back += 1;
                     self.absent.remove(&key);
-                    machines.count(&machine, 0, 1, at);
+                    machines.count(&machine, 0, 1);
                 }
                 row.take(state, without_address, at, machines, events);
             }
@@ -200,7 +205,7 @@ impl Rows {
                     let to = state.text();
                     events.push(Event::Appeared { place: place(&state, machines), to });
                 }
-                machines.count(&machine, 1, 1, at);
+                machines.count(&machine, 1, 1);
                 self.rows.insert(key, Row::reported(state, without_address, at, !is_first));
             }
         }
@@ -232,7 +237,7 @@ impl Rows {
                 *report = Report::Absent { since, absence, confirmed: false };
                 self.absent.insert(key.clone());
                 if let Some(machine) = &key.1 {
-                    machines.count(machine, 0, -1, at);
+                    machines.count(machine, 0, -1);
                 }
                 true
             }
@@ -311,7 +316,7 @@ impl Rows {
         match news {
             Some(News::Gone(departure)) => {
                 self.remove(key, departure, around, events);
-                return Look::Gone;
+                return Look::Gone(departure);
             }
             Some(News::Back) => {
                 row.came_back = Some(around.circumstances.at);
@@ -394,12 +399,12 @@ impl Rows {
         events.push(Event::Gone { place: place(&row.state, around.machines), from, reason: departure.reason() });
     }
 
-    /// Brings the rows of what is expected of a unit in line with its file. Returns the names of those that were added, and
-    /// of those that were taken away.
+    /// Brings the rows of what is expected of a unit in line with its file, after one of its rows may have `left`. Returns
+    /// the names of those that were added, and of those that were taken away.
     pub(super) fn expect(
         &mut self,
         unit: &UnitName,
-        was_there: bool,
+        left: Option<Departure>,
         around: &Surroundings,
         events: &mut Vec<Event>,
     ) -> (Vec<RowKey>, Vec<RowKey>) {
@@ -427,14 +432,19 @@ impl Rows {
             if self.rows.contains_key(&key) {
                 continue;
             }
-            if machine.is_none() && around.circumstances.is_complete && !was_there {
+            if machine.is_none() && around.circumstances.is_complete && left.is_none() {
                 let place = Place { unit: unit.clone(), machine: None, ip: None };
                 events.push(Event::Appeared { place, to: SUBMITTED.to_owned() });
             }
             let state = UnitState { machine, ..UnitState::unreported(unit.clone()) };
             let listed = key.1.is_none() && self.unplaced.contains(unit);
             let Circumstances { at, is_complete, .. } = around.circumstances;
-            self.rows.insert(key.clone(), Row::expected(state, listed, at, is_complete));
+            let mut row = Row::expected(state, listed, at, is_complete);
+            // What was waited for in vain is not waited for again.
+            if left.is_some_and(Departure::ends_a_wait) {
+                row.appeared = at.before(LAUNCH);
+            }
+            self.rows.insert(key.clone(), row);
             added.push(key);
         }
         (added, removed)
@@ -557,15 +567,18 @@ impl Row {
     }
 
     fn evidence(&self, is_elsewhere: bool, around: &Surroundings) -> Evidence {
+        let machine = self.standing(around);
         Evidence {
             report: self.report,
             wanted: self.wanted(around),
-            wanted_is_newer: match self.report {
-                Report::Absent { since, .. } => around.desired.is_known_since(since),
+            wanted_is_newer: match (self.report, machine) {
+                (Report::Absent { since, .. }, MachineStanding::Speaking { since: speaks }) => {
+                    around.desired.is_known_since(since) && around.desired.is_known_since(speaks)
+                }
                 _ => false,
             },
             is_elsewhere,
-            machine: self.standing(around),
+            machine,
             source: around.circumstances.source,
             was_lost: self.presence == Presence::Lost || self.was_lost(),
             came_back: self.came_back,

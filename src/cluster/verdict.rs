@@ -288,3 +288,216 @@ pub(super) fn judge_expected(expectation: &Expectation) -> (Verdict, Reason) {
 fn short(hash: &Text) -> &str {
     hash.get(..7).unwrap_or(hash)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::Moment;
+    use crate::cluster::model::UnitName;
+
+    fn file() -> UnitFile {
+        UnitFile {
+            unit: UnitName::from("a.service"),
+            hash: Some("1234567890".into()),
+            desired: Some("launched".into()),
+            target: None,
+            target_known: true,
+            global: false,
+            description: None,
+            requirements: vec![],
+            requirements_known: true,
+        }
+    }
+
+    /// As `load/active/sub`.
+    fn state(text: &str) -> UnitState {
+        let mut words = text.split('/').map(Text::from);
+        UnitState {
+            load: words.next(),
+            active: words.next(),
+            sub: words.next(),
+            ..UnitState::unreported("a.service".into())
+        }
+    }
+
+    /// The verdict on a unit that is as it should be but for its state and what a test changes.
+    fn judged(text: &str, change: impl FnOnce(&mut Situation)) -> (Verdict, String) {
+        judged_with(&file(), text, change)
+    }
+
+    fn judged_with(file: &UnitFile, text: &str, change: impl FnOnce(&mut Situation)) -> (Verdict, String) {
+        let state = state(text);
+        let mut situation = Situation {
+            state: &state,
+            presence: Presence::Reported,
+            has_expired: false,
+            file: Some(file),
+            wanted: Wanted::Here { global: false },
+            machine: MachineStanding::Speaking { since: Moment::now() },
+            machine_is_there: true,
+            outlives_machine: false,
+            moved_to: None,
+            target: None,
+            restarts: None,
+            is_lasting: false,
+        };
+        change(&mut situation);
+        let (verdict, reason) = judge(&situation);
+        (verdict, reason.into_owned())
+    }
+
+    fn expected(file: &UnitFile, change: impl FnOnce(&mut Expectation)) -> (Verdict, String) {
+        let mut expectation = Expectation { file: Some(file), machine: None, is_early: false, fits_nowhere: false };
+        change(&mut expectation);
+        let (verdict, reason) = judge_expected(&expectation);
+        (verdict, reason.into_owned())
+    }
+
+    #[test]
+    fn a_unit_that_runs_where_fleet_wants_it_is_ok() {
+        let ok = (Verdict::Ok, "It is as fleet wants it.".to_owned());
+        assert_eq!(judged("loaded/active/running", |_| {}), ok);
+    }
+
+    #[test]
+    fn a_masked_unit_that_fleet_wants_launched_has_failed() {
+        let (verdict, reason) = judged("masked/inactive/dead", |_| {});
+        assert_eq!(verdict, Verdict::Failed);
+        assert_eq!(
+            reason,
+            "It is masked on its machine, so systemd does not start it, though fleet wants it launched."
+        );
+
+        let loaded = UnitFile { desired: Some("loaded".into()), ..file() };
+        assert_eq!(judged_with(&loaded, "masked/inactive/dead", |_| {}).0, Verdict::Ok);
+    }
+
+    #[test]
+    fn a_unit_that_has_been_starting_stopping_or_reloading_for_long_says_so() {
+        for state in ["activating/start", "deactivating/stop-sigterm", "reloading/reload"] {
+            let (verdict, reason) = judged(&format!("loaded/{state}"), |it| it.is_lasting = true);
+            assert_eq!((verdict, reason), (Verdict::Ok, format!("It has been {state} for more than 2 min.")));
+        }
+    }
+
+    #[test]
+    fn a_row_that_is_missed_says_what_fleet_wants() {
+        let stale = |wanted, target, has_expired| {
+            let (verdict, reason) = judged("loaded/active/running", |it| {
+                it.presence = Presence::Stale;
+                it.wanted = wanted;
+                it.target = target;
+                it.has_expired = has_expired;
+            });
+            assert_eq!(verdict, Verdict::Stale);
+            reason.strip_suffix("; this is its last known state.").unwrap().to_owned()
+        };
+        let here = Wanted::Here { global: false };
+
+        assert_eq!(stale(here, None, false), "fleet wants it but does not report it at the moment");
+        assert_eq!(stale(here, None, true), "fleet wants it, but its machine has let it expire");
+        assert_eq!(
+            stale(Wanted::Elsewhere, Some("10.0.0.2"), false),
+            "It is not reported any more; fleet wants it on 10.0.0.2"
+        );
+        assert_eq!(
+            stale(Wanted::Nowhere, None, false),
+            "It is not reported any more, and fleet has chosen no machine for it"
+        );
+    }
+
+    #[test]
+    fn a_row_that_waits_for_its_machine_says_so() {
+        let (verdict, reason) = judged("loaded/active/running", |it| {
+            it.presence = Presence::Absent;
+            it.machine = MachineStanding::Waiting { since: Moment::now() };
+        });
+        assert_eq!(verdict, Verdict::Stale);
+        assert!(reason.starts_with("Its machine reports none of its units at the moment"), "{reason}");
+    }
+
+    #[test]
+    fn a_lost_row_says_whether_its_machine_is_back() {
+        let reason = |machine, is_there| {
+            let (verdict, reason) = judged("loaded/active/running", |it| {
+                it.presence = Presence::Lost;
+                it.machine = machine;
+                it.machine_is_there = is_there;
+            });
+            assert_eq!(verdict, Verdict::MachineLost);
+            reason
+        };
+        let since = Moment::now();
+
+        let left = reason(MachineStanding::Lost { since }, true);
+        assert_eq!(left, "Its machine has left the cluster; this is its last known state.");
+        assert_eq!(reason(MachineStanding::Waiting { since }, false), left);
+        assert!(reason(MachineStanding::Waiting { since }, true).contains("has not reported any unit yet"));
+        assert!(reason(MachineStanding::Speaking { since }, true).contains("has not reported this unit yet"));
+    }
+
+    #[test]
+    fn a_unit_that_outlives_its_machine_is_lost_and_a_ghost_only_while_its_machine_is_there() {
+        let ghost = |outlives| {
+            judged("loaded/active/running", |it| {
+                it.wanted = Wanted::Not(NotWanted::NoFile);
+                it.outlives_machine = outlives;
+            })
+        };
+        assert_eq!(ghost(false).0, Verdict::Ghost);
+        assert_eq!(ghost(true).0, Verdict::MachineLost);
+    }
+
+    #[test]
+    fn what_is_not_reported_yet_is_no_trouble_yet() {
+        let (verdict, reason) = expected(&file(), |it| {
+            it.machine = Some("10.0.0.1");
+            it.is_early = true;
+        });
+        assert_eq!(verdict, Verdict::Ok);
+        assert_eq!(reason, "fleet wants it launched on 10.0.0.1; it has not been reported yet.");
+    }
+
+    #[test]
+    fn what_is_not_reported_names_the_machine_by_its_address() {
+        let (verdict, reason) = expected(&file(), |it| it.machine = Some("10.0.0.1"));
+        assert_eq!(verdict, Verdict::Unreported);
+        assert_eq!(reason, "fleet wants it launched on 10.0.0.1, which does not report it.");
+    }
+
+    #[test]
+    fn what_fleet_has_chosen_no_machine_for_is_unscheduled_unless_targets_are_not_known() {
+        assert_eq!(expected(&file(), |_| {}).0, Verdict::Unscheduled);
+        let untold = UnitFile { target_known: false, ..file() };
+        assert_eq!(expected(&untold, |_| {}).0, Verdict::Unreported);
+    }
+
+    #[test]
+    fn a_global_unit_that_fits_no_machine_is_unscheduled_at_once() {
+        let requirements = vec!["MachineMetadata=role=gpu".into()];
+        let global = UnitFile { global: true, requirements, ..file() };
+        let (verdict, reason) = expected(&global, |it| {
+            it.fits_nowhere = true;
+            it.is_early = true;
+        });
+        assert_eq!(verdict, Verdict::Unscheduled);
+        assert_eq!(
+            reason,
+            "It is global and wanted launched, but no machine of the cluster fits; it asks for MachineMetadata=role=gpu."
+        );
+    }
+
+    #[test]
+    fn a_global_unit_that_one_machine_does_not_report_names_it() {
+        let global = UnitFile { global: true, ..file() };
+        let (verdict, reason) = expected(&global, |it| it.machine = Some("10.0.0.1"));
+        assert_eq!(verdict, Verdict::Unreported);
+        assert_eq!(reason, "It is global and wanted launched, but 10.0.0.1 does not report it.");
+    }
+
+    #[test]
+    fn what_fleet_does_not_want_is_only_submitted() {
+        let submitted = UnitFile { desired: Some("inactive".into()), ..file() };
+        assert_eq!(expected(&submitted, |_| {}).0, Verdict::Ok);
+    }
+}

@@ -13,6 +13,8 @@ use fleet_monitor::cluster::{
 };
 use fleet_monitor::source::recording::{Entry, Poll, Reader};
 
+use crate::live::recording;
+
 type Key = (UnitName, MachineId);
 
 const GRACE: Duration = Duration::from_secs(30);
@@ -249,8 +251,13 @@ fn every_verdict_has_a_recorded_case() {
     assert!(kill.has(Verdict::Unscheduled, "nowhere.service"), "no machine meets its requirements");
     assert!(watch("shutdown-machine-and-return", GRACE).has(Verdict::Stale, "global-west.service"));
     assert!(watch("start-stop-destroy", GRACE).has(Verdict::Ghost, "tl.service"));
-    let restart = watch("fleetd-restart-of-the-polled-machine", GRACE);
-    assert!(restart.has(Verdict::Unreported, "pinned.service"), "scheduled, and not reported yet");
+    assert!(kill.has(Verdict::CrashLoop, "flap.service"));
+
+    // Its machine is in the cluster at 95 s, after an outage of etcd, and reports it at 124 s.
+    let live = recording::watch(&recording::polls("etcd.jsonl.gz"), Duration::from_secs(13));
+    let unreported = ("global-west.service".into(), "3f1a8c5e9b2d4f60a7c1d2e3b4f50617".into());
+    let verdicts = live.shown.changes(&unreported).iter().filter_map(|(_, shown)| Some(shown.as_ref()?.verdict));
+    assert!(verdicts.into_iter().any(|verdict| verdict == Verdict::Unreported.name()));
 }
 
 /// No recorded cluster has such a unit: here, fleet has got another file for one of a recorded cluster.
