@@ -167,6 +167,7 @@ impl Daemon {
                         self.reload(cli, environment).await;
                         service.ready();
                     }
+                    Signal::Reap => fleetctl::reap_orphans(),
                 },
                 _ = status.tick() => service.status(&self.status()),
                 _ = watchdog.tick(), if service.watchdog_interval().is_some() => {

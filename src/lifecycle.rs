@@ -16,6 +16,8 @@ pub enum Signal {
     Stop(&'static str),
     /// To read the configuration again: SIGHUP.
     Reload,
+    /// To reap who has ended: SIGCHLD, which PID 1 alone listens to.
+    Reap,
 }
 
 /// The signals that are listened to.
@@ -24,6 +26,8 @@ pub struct Signals {
     terminate: Stream,
     interrupt: Stream,
     hangup: Stream,
+    /// As PID 1 this process becomes the parent of whoever has lost his own.
+    child: Option<Stream>,
 }
 
 impl Signals {
@@ -33,6 +37,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
+            child: if std::process::id() == 1 { Some(signal(SignalKind::child())?) } else { None },
         })
     }
 
@@ -42,8 +47,13 @@ impl Signals {
             _ = self.terminate.recv() => Signal::Stop("SIGTERM"),
             _ = self.interrupt.recv() => Signal::Stop("SIGINT"),
             _ = self.hangup.recv() => Signal::Reload,
+            Some(_) = received(&mut self.child) => Signal::Reap,
         }
     }
+}
+
+async fn received(stream: &mut Option<Stream>) -> Option<()> {
+    stream.as_mut()?.recv().await
 }
 
 /// The service manager, if there is one (`sd_notify(3)`).
