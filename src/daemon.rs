@@ -388,13 +388,15 @@ impl Choice {
                 Err(error) => not_etcd = Some(format!("{asked} (-e), and not watching etcd itself: {error}")),
             }
         }
-        let socket_is_there = matches!(&config.api, Address::Unix(path) if path.exists());
+        let absence = config.api.absence();
         let (use_api, why) = match config.source {
             SourceChoice::Api => (true, asked.to_owned()),
             SourceChoice::Fleetctl => (false, asked.to_owned()),
             _ if config.asks_for_fleetctl() => (false, not_etcd.unwrap_or(format!("{asked} (-c, -e or -t)"))),
-            _ if socket_is_there => (true, "its socket is there, and nothing asks for fleetctl".to_owned()),
-            _ => (false, format!("there is no {}", config.api)),
+            _ => match absence {
+                None => (true, "its socket is there, and nothing asks for fleetctl".to_owned()),
+                Some(absence) => (false, absence),
+            },
         };
         if use_api {
             let why = format!("reading fleet's HTTP API at {}: {why}", config.api);
@@ -435,10 +437,9 @@ impl Choice {
                 let nothing_asked = config.source == SourceChoice::Auto && !config.asks_for_fleetctl();
                 let settings = fleetctl::Settings { command, connection, timeout: config.poll_timeout };
                 let fleetctl = Fleetctl::new(settings).map_err(|error| {
-                    Failure::Config(if nothing_asked {
-                        format!("nothing to read fleet from: there is no {}, and {error}", config.api)
-                    } else {
-                        error.to_string()
+                    Failure::Config(match config.api.absence().filter(|_| nothing_asked) {
+                        Some(absence) => format!("nothing to read fleet from: {absence}, and {error}"),
+                        None => error.to_string(),
                     })
                 })?;
                 Box::new(move || Source::Polled(Polled::start(Arc::new(fleetctl), schedule)))
