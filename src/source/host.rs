@@ -78,7 +78,19 @@ mod tests {
         ] {
             assert_eq!(read(text).as_deref(), Some(host), "{text}");
         }
-        for text in ["", "-o", "a b", "[core-01]", "[172.17.8.101]", "[::1", "::1]", "fe80::1%", "core-01%eth0", "fe80::1%a/b", "[::1]:22"] {
+        for text in [
+            "",
+            "-o",
+            "a b",
+            "[core-01]",
+            "[172.17.8.101]",
+            "[::1",
+            "::1]",
+            "fe80::1%",
+            "core-01%eth0",
+            "fe80::1%a/b",
+            "[::1]:22",
+        ] {
             assert_eq!(read(text), None, "{text}");
         }
     }

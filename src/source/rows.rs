@@ -19,11 +19,7 @@ pub(super) fn printable<T: for<'a> From<&'a str>>(text: &str) -> T {
 /// A tab stays: metadata may contain it, and fleetctl prints it.
 fn without_controls(text: &str) -> Cow<'_, str> {
     let is_control = |character: char| character.is_control() && character != '\t';
-    if text.contains(is_control) {
-        Cow::Owned(text.replace(is_control, "\u{fffd}"))
-    } else {
-        Cow::Borrowed(text)
-    }
+    if text.contains(is_control) { Cow::Owned(text.replace(is_control, "\u{fffd}")) } else { Cow::Borrowed(text) }
 }
 
 /// Metadata as fleetctl prints it: pairs sorted by key, between commas.
@@ -49,7 +45,10 @@ mod tests {
     fn control_characters_are_replaced_and_a_tab_is_kept() {
         let shown = |text: &str| filled::<Text>(Some(text));
         assert_eq!(shown("rack 7\tleft, Zoë").as_deref(), Some("rack 7\tleft, Zoë"));
-        assert_eq!(shown("a\0b\x1b[31mc\r\nd\u{9b}e\x7f").as_deref(), Some("a\u{fffd}b\u{fffd}[31mc\u{fffd}\u{fffd}d\u{fffd}e\u{fffd}"));
+        assert_eq!(
+            shown("a\0b\x1b[31mc\r\nd\u{9b}e\x7f").as_deref(),
+            Some("a\u{fffd}b\u{fffd}[31mc\u{fffd}\u{fffd}d\u{fffd}e\u{fffd}")
+        );
         assert_eq!(shown(""), None);
     }
 

@@ -370,7 +370,8 @@ mod tests {
         assert_eq!((file.target.as_deref(), file.description.as_deref()), (Some("m\u{fffd}"), Some("a\u{fffd}b")));
         assert_eq!(&*file.requirements[0], "Conflicts=b\u{fffd}");
 
-        let state = r#"{"states":[{"name":"a\n.service","hash":"\u007f","machineID":"m\r","systemdSubState":"x\u009b"}]}"#;
+        let state =
+            r#"{"states":[{"name":"a\n.service","hash":"\u007f","machineID":"m\r","systemdSubState":"x\u009b"}]}"#;
         let state: UnitState = rows(state).remove(0);
         assert_eq!((&*state.unit, state.machine.as_deref()), ("a\u{fffd}.service", Some("m\u{fffd}")));
         assert_eq!((state.hash.as_deref(), state.sub.as_deref()), (Some("\u{fffd}"), Some("x\u{fffd}")));

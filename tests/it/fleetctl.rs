@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fleet_monitor::cluster::{Machine, Reading, Topic, UnitFile, UnitState};
 use fleet_monitor::source::fleetctl::{Connection, Fleetctl, FleetctlError, Settings};
@@ -325,24 +325,25 @@ async fn what_left_the_group_and_holds_a_pipe_delays_no_answer() {
     }
 }
 
-/// Also a deadline that comes while the pipe is held changes nothing: the whole answer is there.
+/// The deadline is shorter than the time that is left to whoever holds the pipe. Only where starting fleetctl takes as
+/// long is there no answer.
 #[tokio::test]
-async fn an_answer_just_before_the_deadline_counts_whoever_holds_the_pipe() {
+async fn an_answer_counts_though_the_deadline_comes_while_a_pipe_is_held() {
     let double = Double::new("v1.0.0");
-    double.source(Connection::Default).poll(Topic::Units).await.unwrap();
     double.mode("hold-both");
     let mut processes = double.processes();
-    let source = Arc::new(double.source_within(Duration::from_secs(1), Connection::Default));
-    let begun = Instant::now();
-    let polling = tokio::spawn({
-        let source = source.clone();
-        async move { source.poll(Topic::Units).await }
-    });
-    let (_, holder) = processes.next().await;
-    let reading = polling.await.unwrap();
-    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
-    assert!(has_rows(&reading.unwrap()));
-    holder.kill().await;
+    let source = double.source_within(Duration::from_millis(400), Connection::Default);
+    let mut outcomes = Vec::new();
+    while !outcomes.iter().any(Result::is_ok) {
+        let announced = tokio::time::timeout(Duration::from_secs(1), processes.next());
+        let (outcome, announced) = tokio::join!(source.poll(Topic::Units), announced);
+        if let Ok((_, holder)) = announced {
+            holder.kill().await;
+        }
+        outcomes.push(outcome);
+        assert!(outcomes.len() < 20, "{outcomes:?}");
+    }
+    assert!(has_rows(&outcomes.pop().unwrap().unwrap()));
 }
 
 #[tokio::test]

@@ -47,11 +47,22 @@ mod tests {
 
     #[test]
     fn sequences_are_taken_out_whole() {
-        for sequence in
-            ["\x1b[31m", "\x1b[0m", "\x1b[38;5;196m", "\x1b[K", "\x1b[?25l", "\x1b(B", "\x1b]0;title\x07", "\x1b]8;;http://x\x1b\\"]
-        {
+        for sequence in [
+            "\x1b[31m",
+            "\x1b[0m",
+            "\x1b[38;5;196m",
+            "\x1b[K",
+            "\x1b[?25l",
+            "\x1b(B",
+            "\x1b]0;title\x07",
+            "\x1b]8;;http://x\x1b\\",
+        ] {
             let output = format!("a.service\t{sequence}loaded\r\n{sequence}Zoë\n");
-            assert_eq!(plain(output.as_bytes()).as_deref(), Some("a.service\tloaded\r\nZoë\n".as_bytes()), "{sequence:?}");
+            assert_eq!(
+                plain(output.as_bytes()).as_deref(),
+                Some("a.service\tloaded\r\nZoë\n".as_bytes()),
+                "{sequence:?}"
+            );
         }
     }
 
