@@ -154,15 +154,16 @@ fn linger(directory: &Path) -> Child {
 fn hold(directory: &Path, stdout: bool, stderr: bool) {
     let held = |held: bool| if held { Stdio::inherit() } else { Stdio::null() };
     let child = in_a_session_of_its_own("1000", held(stdout), held(stderr));
-    append(&directory.join("pids"), &format!("{} {}", process::id(), child.id()));
+    append(&directory.join("pids"), &format!("{} {child}", process::id()));
 }
 
-fn in_a_session_of_its_own(seconds: &str, stdout: Stdio, stderr: Stdio) -> Child {
+#[expect(clippy::zombie_processes, reason = "to be left behind is what it is for")]
+fn in_a_session_of_its_own(seconds: &str, stdout: Stdio, stderr: Stdio) -> u32 {
     let mut command = Command::new("setsid");
     command.args(["sleep", seconds]).stdin(Stdio::null()).stdout(stdout).stderr(stderr);
-    let child = command.spawn().expect("there is a setsid");
+    let child = command.spawn().expect("there is a setsid").id();
     // Until it is a sleep, it is in this process's group and would be killed with it.
-    let program = format!("/proc/{}/comm", child.id());
+    let program = format!("/proc/{child}/comm");
     while fs::read_to_string(&program).is_ok_and(|name| name.trim() != "sleep") {
         std::thread::yield_now();
     }
