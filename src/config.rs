@@ -6,6 +6,7 @@
 
 mod choice;
 mod layers;
+mod links;
 mod parse;
 #[cfg(test)]
 mod tests;
@@ -173,32 +174,52 @@ pub struct Setting {
     pub origin: String,
 }
 
+/// The `FLEET_MONITOR_*` variables.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Environment {
+    /// Those that set options, known or not.
+    pub variables: BTreeMap<String, String>,
+    /// The names of those that Kubernetes and docker set for services whose names begin with `fleet-monitor`.
+    pub service_links: Vec<String>,
+}
+
+impl Environment {
+    /// Which variables are ignored, and why; `None` if none is.
+    pub fn ignored(&self) -> Option<String> {
+        let names = self.service_links.join(", ");
+        (!names.is_empty()).then(|| format!("ignored, since Kubernetes or docker sets them for a service: {names}"))
+    }
+}
+
 /// The `FLEET_MONITOR_*` variables among all of them.
 ///
 /// # Errors
 ///
 /// A value that is not UTF-8.
-pub fn environment(
-    variables: impl IntoIterator<Item = (OsString, OsString)>,
-) -> Result<BTreeMap<String, String>, ConfigErrors> {
-    let mut found = BTreeMap::new();
+pub fn environment(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Environment, ConfigErrors> {
+    let mut found = Environment::default();
     let mut errors = Vec::new();
     for (name, value) in variables {
         let origin = name.to_string_lossy().into_owned();
         if !origin.starts_with(layers::PREFIX) {
             continue;
         }
+        if links::is_service_link(&origin, &value.to_string_lossy()) {
+            found.service_links.push(origin);
+            continue;
+        }
         match value.into_string() {
             Ok(value) => {
-                found.insert(origin, value);
+                found.variables.insert(origin, value);
             }
             Err(_) => errors.push(ConfigError { key: None, value: None, origin, problem: "is not UTF-8".into() }),
         }
     }
+    found.service_links.sort();
     if errors.is_empty() { Ok(found) } else { Err(ConfigErrors(errors)) }
 }
 
-/// The options in force, and where each came from. `environment` is what [`environment()`] found; a variable that is
+/// The options in force, and where each came from. `environment` is [`Environment::variables`]; a variable that is
 /// empty counts as not set. A value that a stronger place overrides is not judged.
 ///
 /// # Errors

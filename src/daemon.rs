@@ -307,7 +307,7 @@ impl Daemon {
         self.proved = true;
         self.choice = next.choice;
         self.recorder = next.recorder;
-        self.cluster.set_grace(next.config.grace);
+        self.cluster.set_retention(next.config.grace.into());
         self.publisher.set(feed_settings(&next.config));
         self.server.set(next.settings);
         self.name_source();

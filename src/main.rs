@@ -30,15 +30,21 @@ fn main() -> ExitCode {
 fn start(cli: &Cli) -> Result<(), Failure> {
     let wrong = |errors: config::ConfigErrors| Failure::Config(errors.to_string());
     let environment = config::environment(std::env::vars_os()).map_err(wrong)?;
-    let (config, settings) = config::load(cli, &environment).map_err(wrong)?;
+    let (config, settings) = config::load(cli, &environment.variables).map_err(wrong)?;
     if cli.check_config {
         print!("{}", config::report(&settings));
+        if let Some(ignored) = environment.ignored() {
+            println!("# {ignored}");
+        }
         return Ok(());
     }
     let log = telemetry::start(config.log_to, &config.log).map_err(Failure::System)?;
+    if let Some(ignored) = environment.ignored() {
+        tracing::info!("{ignored}");
+    }
     let runtime = tokio::runtime::Runtime::new()
         .map_err(|error| Failure::System(format!("cannot start the asynchronous runtime: {error}")))?;
-    let ended = runtime.block_on(daemon::run(cli, &environment, config, log));
+    let ended = runtime.block_on(daemon::run(cli, &environment.variables, config, log));
     runtime.shutdown_timeout(Duration::from_millis(500));
     ended
 }

@@ -252,7 +252,7 @@ fn cluster(publication: &Publication, globs: &[String]) -> Registry {
         let mut states: BTreeMap<&str, i64> = ACTIVE_STATES.map(|state| (state, 0)).into();
         let mut verdicts: BTreeMap<&str, i64> = Verdict::ALL.map(|verdict| (verdict.name(), 0)).into();
         let single = Family::<Vec<(&'static str, String)>, Gauge>::default();
-        for unit in &publication.view.units {
+        for unit in publication.view.units.iter() {
             let state = &unit.state;
             *states.entry(state.active.as_deref().unwrap_or("none")).or_default() += 1;
             *verdicts.entry(unit.verdict.name()).or_default() += 1;

@@ -148,6 +148,7 @@ fn file(row: usize) -> UnitFile {
         global: false,
         description: Some("A web server".into()),
         requirements: vec![],
+        requirements_known: false,
     }
 }
 

@@ -36,17 +36,26 @@ impl Delta {
     /// The difference between two views.
     pub fn between(before: &View, after: &View) -> Self {
         let by_place = |a: &Unit, b: &Unit| (&a.state.unit, &a.state.machine).cmp(&(&b.state.unit, &b.state.machine));
-        let by_id = |a: &Member, b: &Member| a.machine.id.cmp(&b.machine.id);
         Self {
-            units: changes(&before.units, &after.units, by_place),
-            machines: changes(&before.machines, &after.machines, by_id),
+            units: changes(before.units.iter(), after.units.iter(), by_place),
+            machines: Self::of_machines(&before.machines, &after.machines),
         }
+    }
+
+    /// The difference between two lists of machines, sorted by ID.
+    pub(super) fn of_machines(before: &[Arc<Member>], after: &[Arc<Member>]) -> Vec<Change<Member>> {
+        changes(before.iter(), after.iter(), |a, b| a.machine.id.cmp(&b.machine.id))
     }
 }
 
 /// Walks both lists at once. A row that did not change is the same in memory in most views, which is seen first.
-fn changes<T: PartialEq>(before: &[Arc<T>], after: &[Arc<T>], order: impl Fn(&T, &T) -> Ordering) -> Vec<Change<T>> {
-    let (mut before, mut after) = (before.iter().peekable(), after.iter().peekable());
+fn changes<'a, T: PartialEq + 'a>(
+    before: impl Iterator<Item = &'a Arc<T>>,
+    after: impl Iterator<Item = &'a Arc<T>>,
+    order: impl Fn(&T, &T) -> Ordering,
+) -> Vec<Change<T>> {
+    let mut before = before.peekable();
+    let mut after = after.peekable();
     let mut changes = Vec::new();
     loop {
         let first = match (before.peek(), after.peek()) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::{
-    Cluster, Event, Heartbeat, Machine, MachineId, Member, Moment, Reading, Registry, Topic, Transition, UnitFile,
+    Cluster, Event, Lease, Machine, MachineId, Member, Moment, Reading, RegistrySnapshot, Topic, Transition, UnitFile,
     UnitName, UnitState, Verdict,
 };
 
@@ -45,6 +45,7 @@ fn file(unit: &str, desired: &str, target: Option<&str>) -> UnitFile {
         global: false,
         description: None,
         requirements: vec![],
+        requirements_known: false,
     }
 }
 
@@ -348,7 +349,8 @@ fn what_does_not_change_stays_the_same_in_memory() {
     let mut states = Watch::states();
     states[0].active = Some("failed".into());
     assert_eq!(watch.at(12, units(&states)), ["changed"]);
-    assert!(Arc::ptr_eq(&before.units[1], &watch.cluster.view().units[1]));
+    let b0 = ("b0.service".into(), Some("m2".into()));
+    assert!(Arc::ptr_eq(before.units.get(&b0).unwrap(), watch.cluster.view().units.get(&b0).unwrap()));
 }
 
 /// A cluster of 30 units on three machines.
@@ -581,30 +583,30 @@ proptest! {
 }
 
 /// A registry in which the cluster of [`Watch::new`] is.
-fn registry() -> Registry {
-    Registry {
+fn registry() -> RegistrySnapshot {
+    RegistrySnapshot {
         states: Watch::states().into(),
         machines: ["m1", "m2", "m3", "m4"].map(machine).into(),
         files: Watch::files().into(),
         leader: Some("m1".into()),
-        ..Registry::default()
+        ..RegistrySnapshot::default()
     }
 }
 
 /// Without the state of `a.service` on m1.
-fn without_a() -> Registry {
-    Registry { states: Watch::states()[1..].into(), ..registry() }
+fn without_a() -> RegistrySnapshot {
+    RegistrySnapshot { states: Watch::states()[1..].into(), ..registry() }
 }
 
 /// Where fleet wants `a.service` on a machine, or nowhere.
-fn targeted(registry: Registry, target: Option<&str>) -> Registry {
+fn targeted(registry: RegistrySnapshot, target: Option<&str>) -> RegistrySnapshot {
     let mut files = Watch::files();
     files[0] = file("a.service", "launched", target);
-    Registry { files: files.into(), ..registry }
+    RegistrySnapshot { files: files.into(), ..registry }
 }
 
-fn a_on_m1() -> Heartbeat {
-    Heartbeat::Unit("a.service".into(), "m1".into())
+fn a_on_m1() -> Lease {
+    Lease::Unit("a.service".into(), "m1".into())
 }
 
 impl Watch {
@@ -615,7 +617,7 @@ impl Watch {
         watch
     }
 
-    fn told(&mut self, second: u64, registry: &Registry) -> Vec<&'static str> {
+    fn told(&mut self, second: u64, registry: &RegistrySnapshot) -> Vec<&'static str> {
         self.at(second, Reading::Registry(registry.clone()))
     }
 
@@ -650,17 +652,17 @@ fn a_state_that_was_taken_away_though_fleet_wants_it_is_held() {
 #[test]
 fn what_has_expired_is_awaited_until_fleet_says_otherwise() {
     let mut watch = Watch::registry();
-    let overdue = Registry { overdue: vec![(a_on_m1(), Duration::from_secs(26))], ..registry() };
+    let overdue = RegistrySnapshot { overdue: vec![(a_on_m1(), Duration::from_secs(26))], ..registry() };
     assert_eq!(watch.told(26, &overdue), [""; 0]);
     assert_eq!(watch.verdict("a.service"), Some(Verdict::Stale));
-    let since = watch.cluster.view().units[0].stale_since;
+    let since = watch.cluster.view().units.iter().next().unwrap().stale_since;
     assert_eq!(since, Some(watch.start.wall), "its age counts from its last renewal");
     assert_eq!(
-        watch.told(28, &Registry { overdue: vec![(a_on_m1(), Duration::from_secs(28))], ..registry() }),
+        watch.told(28, &RegistrySnapshot { overdue: vec![(a_on_m1(), Duration::from_secs(28))], ..registry() }),
         [""; 0]
     );
-    assert_eq!(watch.told(30, &Registry { expired: vec![a_on_m1()], ..without_a() }), [""; 0]);
-    assert_eq!(watch.cluster.view().units[0].stale_since, since, "and goes on to");
+    assert_eq!(watch.told(30, &RegistrySnapshot { expired: vec![a_on_m1()], ..without_a() }), [""; 0]);
+    assert_eq!(watch.cluster.view().units.iter().next().unwrap().stale_since, since, "and goes on to");
     assert_eq!(watch.told(33, &without_a()), ["stale"]);
     assert_eq!(watch.told(3600, &without_a()), [""; 0], "no grace ends that");
     assert!(watch.reason("a.service").contains("expire"), "{}", watch.reason("a.service"));
@@ -670,24 +672,24 @@ fn what_has_expired_is_awaited_until_fleet_says_otherwise() {
 #[test]
 fn a_state_that_is_renewed_late_is_no_event() {
     let mut watch = Watch::registry();
-    watch.told(26, &Registry { overdue: vec![(a_on_m1(), Duration::from_secs(26))], ..registry() });
+    watch.told(26, &RegistrySnapshot { overdue: vec![(a_on_m1(), Duration::from_secs(26))], ..registry() });
     assert_eq!(watch.told(27, &registry()), [""; 0]);
     assert_eq!(watch.verdict("a.service"), Some(Verdict::Ok));
-    assert_eq!(watch.cluster.view().units[0].stale_since, None);
+    assert_eq!(watch.cluster.view().units.iter().next().unwrap().stale_since, None);
 }
 
 #[test]
 fn a_machine_is_silent_before_it_is_lost() {
     let mut watch = Watch::registry();
-    let m2 = || Heartbeat::Machine("m2".into());
-    let silent = Registry { overdue: vec![(m2(), Duration::from_secs(23))], ..registry() };
+    let m2 = || Lease::Machine("m2".into());
+    let silent = RegistrySnapshot { overdue: vec![(m2(), Duration::from_secs(23))], ..registry() };
     assert_eq!(watch.told(23, &silent), ["machine_silent"]);
     assert_eq!(watch.member("m2").silent_since, Some(watch.start.wall));
     assert_eq!(watch.told(24, &silent), [""; 0], "told once");
     assert_eq!(watch.told(25, &registry()), ["machine_heard"]);
     watch.told(48, &silent);
     let machines: Arc<[Machine]> = ["m1", "m3", "m4"].map(machine).into();
-    let lost = Registry { machines, expired: vec![m2()], ..registry() };
+    let lost = RegistrySnapshot { machines, expired: vec![m2()], ..registry() };
     assert_eq!(watch.told(55, &lost), ["machine_lost"]);
     let member = watch.member("m2");
     assert!(member.lost_since.is_some() && member.silent_since.is_none());
@@ -699,7 +701,7 @@ fn a_machine_whose_key_was_taken_away_may_be_back_in_no_time() {
     let mut states = Watch::states();
     states[1..].iter_mut().for_each(|state| state.ip = None);
     let machines = ["m1", "m3", "m4"].map(machine).into();
-    let without = Registry { states: states.into(), machines, ..registry() };
+    let without = RegistrySnapshot { states: states.into(), machines, ..registry() };
     assert_eq!(watch.told(1, &without), [""; 0]);
     assert_eq!(watch.member("m2").silent_since, None);
     assert_eq!(watch.told(2, &without), [""; 0]);
@@ -715,19 +717,19 @@ fn a_machine_whose_key_was_taken_away_may_be_back_in_no_time() {
 #[test]
 fn an_etcd_that_was_away_makes_no_machine_lost() {
     let mut watch = Watch::registry();
-    let all = |ids: &[&str]| ids.iter().map(|id| Heartbeat::Machine((*id).into())).collect();
+    let all = |ids: &[&str]| ids.iter().map(|id| Lease::Machine((*id).into())).collect();
     for topic in Topic::ALL {
         watch.fail(10, topic);
     }
     // Whatever expired while it was away is gone at its return.
-    let bare = Registry {
+    let bare = RegistrySnapshot {
         states: [].into(),
         machines: ["m1"].map(machine).into(),
         expired: all(&["m2", "m3", "m4"]),
         ..registry()
     };
-    let late = Heartbeat::Machine("m1".into());
-    let bare = Registry { overdue: vec![(late, Duration::from_secs(30))], ..bare };
+    let late = Lease::Machine("m1".into());
+    let bare = RegistrySnapshot { overdue: vec![(late, Duration::from_secs(30))], ..bare };
     assert_eq!(watch.told(80, &bare), ["source_back"]);
     assert_eq!(watch.member("m1").silent_since, None);
     assert_eq!(watch.told(83, &bare), ["source_suspect"]);
@@ -741,10 +743,10 @@ fn global_states_that_one_fleetd_took_away_everywhere_are_no_news() {
     let everywhere = ["m1", "m2", "m3", "m4"];
     states.extend(everywhere.map(|id| state("global.service", id, "active")));
     files.push(UnitFile { global: true, ..file("global.service", "launched", None) });
-    let whole = Registry { states: states.into(), files: files.into(), ..registry() };
+    let whole = RegistrySnapshot { states: states.into(), files: files.into(), ..registry() };
     let mut watch = Watch { cluster: Cluster::new(GRACE), start: Moment::now(), events: vec![] };
     watch.told(0, &whole);
-    let without = Registry { states: Watch::states().into(), ..whole.clone() };
+    let without = RegistrySnapshot { states: Watch::states().into(), ..whole.clone() };
     for second in 1..25 {
         assert_eq!(watch.told(second, &without), [""; 0]);
     }
@@ -757,11 +759,11 @@ fn a_global_state_that_has_expired_is_not_awaited_for_ever() {
     let global = || UnitFile { global: true, ..file("a.service", "launched", None) };
     let mut files = Watch::files();
     files[0] = global();
-    let whole = Registry { files: files.into(), ..registry() };
+    let whole = RegistrySnapshot { files: files.into(), ..registry() };
     let mut watch = Watch { cluster: Cluster::new(GRACE), start: Moment::now(), events: vec![] };
     watch.told(0, &whole);
-    let without = Registry { states: Watch::states()[1..].into(), ..whole };
-    watch.told(1, &Registry { expired: vec![a_on_m1()], ..without.clone() });
+    let without = RegistrySnapshot { states: Watch::states()[1..].into(), ..whole };
+    watch.told(1, &RegistrySnapshot { expired: vec![a_on_m1()], ..without.clone() });
     assert_eq!(watch.told(4, &without), ["stale"]);
     assert_eq!(watch.told(31, &without), ["gone"], "its machine is there, and may not be meant any more");
 }
@@ -769,8 +771,8 @@ fn a_global_state_that_has_expired_is_not_awaited_for_ever() {
 #[test]
 fn a_machine_that_is_silent_through_an_outage_is_not_heard_by_that() {
     let mut watch = Watch::registry();
-    let silent = |seconds| Registry {
-        overdue: vec![(Heartbeat::Machine("m2".into()), Duration::from_secs(seconds))],
+    let silent = |seconds| RegistrySnapshot {
+        overdue: vec![(Lease::Machine("m2".into()), Duration::from_secs(seconds))],
         ..registry()
     };
     assert_eq!(watch.told(23, &silent(23)), ["machine_silent"]);
@@ -783,13 +785,13 @@ fn a_machine_that_is_silent_through_an_outage_is_not_heard_by_that() {
 #[test]
 fn what_expires_on_one_machine_is_no_reason_to_doubt_all() {
     let mut watch = Watch::registry();
-    let on_m2: Vec<Heartbeat> =
-        (0..5).map(|number| Heartbeat::Unit(format!("b{number}.service").as_str().into(), "m2".into())).collect();
-    let left = Registry { states: Watch::states()[..1].into(), ..registry() };
-    watch.told(1, &Registry { expired: on_m2, ..left.clone() });
+    let on_m2: Vec<Lease> =
+        (0..5).map(|number| Lease::Unit(format!("b{number}.service").as_str().into(), "m2".into())).collect();
+    let left = RegistrySnapshot { states: Watch::states()[..1].into(), ..registry() };
+    watch.told(1, &RegistrySnapshot { expired: on_m2, ..left.clone() });
     assert_eq!(watch.told(4, &left), ["stale"; 5]);
     assert_eq!(watch.cluster.health().suspect_since, None);
-    let none = Registry { states: [].into(), ..left };
+    let none = RegistrySnapshot { states: [].into(), ..left };
     watch.told(100, &none);
     assert_eq!(watch.told(103, &none), ["stale"]);
     assert_eq!(watch.told(130, &none), ["gone"], "which was taken away");
@@ -799,6 +801,6 @@ fn what_expires_on_one_machine_is_no_reason_to_doubt_all() {
 fn who_leads_is_shown() {
     let mut watch = Watch::registry();
     assert!(watch.member("m1").leads && !watch.member("m2").leads);
-    assert_eq!(watch.told(1, &Registry { leader: None, ..registry() }), [""; 0]);
+    assert_eq!(watch.told(1, &RegistrySnapshot { leader: None, ..registry() }), [""; 0]);
     assert!(!watch.member("m1").leads);
 }

@@ -125,6 +125,10 @@ fn read_file(
         (None, None) => (default, None),
     };
     let place = path.display().to_string();
+    if let (Some(origin), Err(problem)) = (named_by, refuse_quotes(&place)) {
+        let (key, value) = (Some("config".into()), Some(quoted(&place)));
+        return Err(ConfigError { key, value, origin: origin.into(), problem });
+    }
     match (std::fs::read_to_string(path), named_by) {
         (Ok(text), _) => Ok(Some((place, text))),
         (Err(error), None) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -254,6 +258,7 @@ impl Values {
     pub(super) fn optional<T>(&mut self, key: &'static str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
         self.convert(key, |value| {
             let text = scalar(value).ok_or("expected a single value")?;
+            refuse_quotes(&text)?;
             Ok((parse(&text)?, bare_or_quoted(&text)))
         })
     }
@@ -261,7 +266,9 @@ impl Values {
     /// The value of a key that is a list: an array in the file, text with commas anywhere.
     pub(super) fn list<T>(&mut self, key: &'static str, parse: impl Fn(&[String]) -> Result<Vec<T>, String>) -> Vec<T> {
         let converted = self.convert(key, |value| {
+            scalar(value).iter().try_for_each(|text| refuse_quotes(text))?;
             let items = items(value).ok_or("expected a list, such as [\"a\", \"b\"] or \"a,b\"")?;
+            items.iter().try_for_each(|item| refuse_quotes(item))?;
             let shown: Vec<_> = items.iter().map(|item| quoted(item)).collect();
             Ok((parse(&items)?, format!("[{}]", shown.join(", "))))
         });
@@ -342,6 +349,12 @@ fn items(value: &Value) -> Option<Vec<String>> {
             text => Some(text.split(',').map(|item| item.trim().to_owned()).collect()),
         },
     }
+}
+
+/// Refuses a value in quotation marks. A shell takes them away, but `docker --env-file` keeps them.
+fn refuse_quotes(text: &str) -> Result<(), String> {
+    let is_quoted = ['"', '\''].iter().any(|&mark| text.len() > 1 && text.starts_with(mark) && text.ends_with(mark));
+    if is_quoted { Err("has quotation marks around it; write it without them".into()) } else { Ok(()) }
 }
 
 /// As TOML, for people: whatever stands between `://` and `@` is nobody's business.

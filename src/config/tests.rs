@@ -610,7 +610,8 @@ fn a_syntax_error_names_line_and_column() {
 fn a_variable_that_is_not_utf_8_is_refused_if_it_is_ours() {
     let broken = || OsString::from_vec(vec![0xff]);
     let variables = [("PATH".into(), broken()), ("FLEET_MONITOR_PORT".into(), "1".into())];
-    assert_eq!(environment(variables).unwrap(), BTreeMap::from([("FLEET_MONITOR_PORT".into(), "1".into())]));
+    let expected = BTreeMap::from([("FLEET_MONITOR_PORT".into(), "1".into())]);
+    assert_eq!(environment(variables).unwrap().variables, expected);
     let errors = environment([("FLEET_MONITOR_LOG".into(), broken())]).unwrap_err();
     assert_eq!(errors.to_string(), "FLEET_MONITOR_LOG: is not UTF-8");
 }
@@ -790,4 +791,56 @@ fn files_for_tls_need_tls_and_one_another() {
         asked().variable("ETCD_KEY", "f").errors(),
         [r#"etcd_key = "f" (FLEET_MONITOR_ETCD_KEY): needs its certificate: --etcd-cert FILE"#]
     );
+}
+
+#[test]
+fn a_services_variables_set_no_option_and_the_others_still_do() {
+    let address = || OsString::from("tcp://10.0.0.1:8989");
+    let variables = [
+        ("FLEET_MONITOR_PORT".into(), address()),
+        ("FLEET_MONITOR_ENV_BLOB".into(), OsString::from_vec(vec![0xff])),
+        ("FLEET_MONITOR_PRT".into(), address()),
+        ("FLEET_MONITOR_UNIT_FREQ".into(), "5".into()),
+    ];
+    let environment = environment(variables).unwrap();
+    let notice =
+        "ignored, since Kubernetes or docker sets them for a service: FLEET_MONITOR_ENV_BLOB, FLEET_MONITOR_PORT";
+    assert_eq!(environment.ignored().as_deref(), Some(notice));
+    assert_eq!(Environment::default().ignored(), None);
+
+    let mut places = Places { variables: environment.variables, ..Places::new() };
+    assert_eq!(places.errors(), ["prt (FLEET_MONITOR_PRT): unknown option; did you mean FLEET_MONITOR_PORT?"]);
+    places.variables.remove("FLEET_MONITOR_PRT");
+    assert_eq!((places.config().port, places.config().unit_freq), (8989, Duration::from_secs(5)));
+}
+
+#[test]
+fn quotation_marks_around_a_value_are_named() {
+    let problem = "has quotation marks around it; write it without them";
+    for (places, shown) in [
+        (Places::new().variable("PORT", "\"8989\""), "port = \"\\\"8989\\\"\" (FLEET_MONITOR_PORT)"),
+        (
+            Places::new().variable("FLEETCTL", "'/bin/fleetctl'"),
+            "fleetctl = \"'/bin/fleetctl'\" (FLEET_MONITOR_FLEETCTL)",
+        ),
+        (Places::new().variable("ENDPOINT", "\"\""), "endpoint = \"\\\"\\\"\" (FLEET_MONITOR_ENDPOINT)"),
+        (
+            Places::new().variable("ALLOWED_HOSTS", "\"a,b\""),
+            "allowed_hosts = \"\\\"a,b\\\"\" (FLEET_MONITOR_ALLOWED_HOSTS)",
+        ),
+        (Places::new().file("metrics_units = ['a', '\"b\"']"), "metrics_units = [\"a\", \"\\\"b\\\"\"] (FILE:1)"),
+        (Places::new().file("record = \"'f'\""), "record = \"'f'\" (FILE:1)"),
+        (Places::new().arguments(&["--log", "'info'"]), "log = \"'info'\" (--log)"),
+        (Places::new().variable("CONFIG", "'/etc/f'"), "config = \"'/etc/f'\" (FLEET_MONITOR_CONFIG)"),
+        (Places::new().arguments(&["--config", "\"f\""]), "config = \"\\\"f\\\"\" (--config)"),
+    ] {
+        assert_eq!(places.errors(), [format!("{shown}: {problem}")]);
+    }
+}
+
+#[test]
+fn a_quotation_mark_at_one_end_is_part_of_the_value() {
+    let places = Places::new().variable("TOKEN_FILE", "'").variable("RECORD", "\"a'");
+    assert_eq!(places.config().token_file, Some("'".into()));
+    assert_eq!(places.config().record, Some("\"a'".into()));
 }

@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -40,8 +41,8 @@ impl<I: Iterator<Item: Serialize> + Clone> Serialize for Array<I> {
 pub fn units(view: &View, fields: &[UnitField]) -> Vec<u8> {
     let ips: HashMap<&MachineId, &Text> =
         view.machines.iter().filter_map(|member| Some((&member.machine.id, member.machine.ip.as_ref()?))).collect();
-    let listed = view.units.iter().filter(|unit| unit.listed);
-    let rows = listed.map(|unit| Array(fields.iter().map(|field| unit_cell(unit, *field, &ips))));
+    let listed: Vec<&Arc<Unit>> = view.units.iter().filter(|unit| unit.listed).collect();
+    let rows = listed.iter().map(|unit| Array(fields.iter().map(|field| unit_cell(unit, *field, &ips))));
     to_json(&List { r#type: "unit", fields: fields.iter().map(|field| field.name()).collect(), items: Array(rows) })
 }
 

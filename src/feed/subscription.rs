@@ -235,6 +235,7 @@ mod tests {
             global: false,
             description: None,
             requirements: vec![],
+            requirements_known: false,
         };
         nowhere.file = Some(Arc::new(file));
         assert!(filter("machine:m1").unit(&nowhere));

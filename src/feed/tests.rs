@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::*;
-use crate::cluster::{Cluster, Heartbeat, Machine, Reading, Registry, UnitFile, UnitState};
+use crate::cluster::{Cluster, Lease, Machine, Reading, RegistrySnapshot, UnitFile, UnitState};
 
 struct Bench {
     cluster: Cluster,
@@ -70,6 +70,7 @@ impl Bench {
             global: false,
             description: None,
             requirements: vec![],
+            requirements_known: false,
         };
         self.read(Reading::UnitFiles { files: units.iter().map(file).collect() });
     }
@@ -207,11 +208,11 @@ fn a_machine_has_its_version_whether_it_leads_and_since_when_it_is_silent() {
         metadata: None,
         version: version.map(Into::into),
     };
-    let registry = Registry {
+    let registry = RegistrySnapshot {
         machines: [machine("m1", Some("1.0.0")), machine("m2", None)].into(),
         leader: Some("m1".into()),
-        overdue: vec![(Heartbeat::Machine("m2".into()), Duration::from_secs(23))],
-        ..Registry::default()
+        overdue: vec![(Lease::Machine("m2".into()), Duration::from_secs(23))],
+        ..RegistrySnapshot::default()
     };
     bench.read(Reading::Registry(registry));
     let state: Value = serde_json::from_slice(&bench.last().state(0, bench.now).concat()).unwrap();

@@ -8,7 +8,8 @@ const ANSWER = 10_000; // until a socket that does not open, or a reading that i
 const POLL = 5_000; // between readings while there is no socket
 const TICK = 16; // in which messages are gathered
 const BACKOFF = { first: 500, most: 15_000 };
-const TOKEN = "fleet-monitor-token";
+const BASE = new URL("./", import.meta.url); // where this file is, which may be below a path of a proxy
+const TOKEN = `fleet-monitor-token ${BASE.pathname}`; // monitors below several paths have one storage
 
 /**
  * Keeps `listener` informed until the page is left:
@@ -156,7 +157,7 @@ export function openFeed(listener) {
     const headers = {};
     if (token) headers.Authorization = `Bearer ${token}`;
     if (etag) headers["If-None-Match"] = etag;
-    const response = await fetch("/v2/state", { headers, cache: "no-store", signal: asking.signal });
+    const response = await fetch(new URL("v2/state", BASE), { headers, cache: "no-store", signal: asking.signal });
     return { response, body: await response.text() };
   }
 
@@ -193,7 +194,7 @@ export function openFeed(listener) {
 }
 
 function socketAddress(point) {
-  const address = new URL("/", location.href);
+  const address = new URL(BASE);
   address.protocol = location.protocol === "https:" ? "wss:" : "ws:";
   const token = sessionStorage.getItem(TOKEN);
   if (token) address.searchParams.set("token", token);

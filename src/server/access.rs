@@ -18,7 +18,7 @@ use std::io;
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
-use hyper::header::{AUTHORIZATION, HOST, HeaderMap, ORIGIN};
+use hyper::header::{AUTHORIZATION, HeaderMap};
 use hyper::{StatusCode, Uri};
 use percent_encoding::percent_decode_str;
 use subtle::ConstantTimeEq;
@@ -58,20 +58,25 @@ impl Policy {
     ///
     /// 400 without a valid host, 403 where it is refused.
     pub fn admit(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
-        let bad_host = || Refusal::new(StatusCode::BAD_REQUEST, "the request has no valid Host");
-        let header = only(headers, &HOST).map_err(|()| bad_host())?;
+        let bad_request = |message| Refusal::new(StatusCode::BAD_REQUEST, message);
+        let header = only(headers, "Host").map_err(bad_request)?;
         // The host in the request line is the one that counts (RFC 9112, section 3.2.2).
-        let host = uri.authority().map(hyper::http::uri::Authority::as_str).or(header).ok_or_else(bad_host)?;
-        let (host, _) = authority(host).ok_or_else(bad_host)?;
+        let (place, host) = match uri.authority() {
+            Some(host) => ("host in the request line", host.as_str()),
+            None => ("Host header", header.ok_or_else(|| bad_request("the request has no Host header".into()))?),
+        };
+        let not_a_host = || bad_request(format!("the {place} is not HOST or HOST:PORT: {host:?}"));
+        let (host, _) = authority(host).ok_or_else(not_a_host)?;
         if !self.is_ours(&host) {
             let message = format!("{host} is not a name of this machine; allow it with --allowed-hosts {host}");
             return Err(Refusal::new(StatusCode::FORBIDDEN, message));
         }
-        let bad_origin = || Refusal::new(StatusCode::FORBIDDEN, "the request has no valid Origin");
-        match only(headers, &ORIGIN).map_err(|()| bad_origin())? {
+        let bad_origin = |message| Refusal::new(StatusCode::FORBIDDEN, message);
+        match only(headers, "Origin").map_err(bad_origin)? {
             None => Ok(()),
             Some(text) => {
-                let origin = Origin::parse(text).ok_or_else(bad_origin)?;
+                let not_an_origin = || bad_origin(format!("the Origin header is not SCHEME://HOST: {text:?}"));
+                let origin = Origin::parse(text).ok_or_else(not_an_origin)?;
                 if self.is_welcome(&origin, &host) {
                     return Ok(());
                 }
@@ -130,13 +135,15 @@ impl Policy {
     }
 }
 
-/// The value of a header that must be there once at most.
-fn only<'a>(headers: &'a HeaderMap, name: &hyper::header::HeaderName) -> Result<Option<&'a str>, ()> {
+/// The value of a header that must be there once at most; the error says what is wrong with it.
+fn only<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, String> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (None, _) => Ok(None),
-        (Some(value), None) => value.to_str().map(Some).map_err(|_| ()),
-        (Some(_), Some(_)) => Err(()),
+        (Some(value), None) => {
+            value.to_str().map(Some).map_err(|_| format!("the {name} header has characters that are not ASCII"))
+        }
+        (Some(_), Some(_)) => Err(format!("the request has more than one {name} header")),
     }
 }
 

@@ -14,12 +14,12 @@ use hyper::body::Incoming;
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, ALLOW, CACHE_CONTROL,
-    CONTENT_SECURITY_POLICY, HeaderMap, HeaderName, HeaderValue, ORIGIN, REFERRER_POLICY, RETRY_AFTER, VARY,
+    CONTENT_SECURITY_POLICY, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN, REFERRER_POLICY, RETRY_AFTER, VARY,
     WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{sleep, timeout};
@@ -121,7 +121,9 @@ fn take<T>(slot: &Mutex<Option<T>>) -> Option<T> {
 async fn answer(shared: &Arc<Shared>, request: Request<Incoming>, grant: &mut Option<Grant>) -> Answer {
     let settings = shared.settings();
     let origin = request.headers().get(ORIGIN).cloned();
-    let mut answer = match settings.access.admit(request.uri(), request.headers()) {
+    let admission =
+        if is_old_probe(&request) { Ok(()) } else { settings.access.admit(request.uri(), request.headers()) };
+    let mut answer = match admission {
         Err(refusal) => refused(refusal, request.headers()).await,
         Ok(()) => {
             let mut answer = match admitted(shared, &settings, request, grant).await {
@@ -144,6 +146,17 @@ async fn answer(shared: &Arc<Shared>, request: Request<Incoming>, grant: &mut Op
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(VARY, HeaderValue::from_static("Origin, Accept-Encoding, Accept"));
     answer
+}
+
+/// Whether this is a liveness probe in HTTP/1.0, which has no `Host` (RFC 1945): HAProxy's `option httpchk` sends such.
+/// A browser always sends `Host`, so no rebound name gets in by this.
+fn is_old_probe(request: &Request<Incoming>) -> bool {
+    let headers = request.headers();
+    request.version() == Version::HTTP_10
+        && request.uri().authority().is_none()
+        && !headers.contains_key(HOST)
+        && !headers.contains_key(ORIGIN)
+        && matches!(Resource::at(request.uri().path()), Some(Resource::Health))
 }
 
 /// The answer to a request whose host and origin are good.

@@ -39,9 +39,9 @@ pub(super) enum Resource {
 }
 
 impl Resource {
-    /// What is at a path.
+    /// What is at a path. Whoever scrapes or probes may write it with a `/` at the end, and may follow no redirect.
     pub(super) fn at(path: &str) -> Option<Self> {
-        Some(match path {
+        Some(match path.strip_suffix('/').unwrap_or(path) {
             "/v1/units" => Self::Units,
             "/v1/machines" => Self::Machines,
             "/v2/state" => Self::State,
@@ -49,7 +49,7 @@ impl Resource {
             "/metrics" => Self::Metrics,
             "/healthz" => Self::Health,
             "/readyz" => Self::Ready,
-            path => Self::Asset(page::asset(path)?),
+            _ => Self::Asset(page::asset(path)?),
         })
     }
 

@@ -44,10 +44,12 @@ pub(super) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> 
         answer.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
         return answer;
     }
-    let Some(accept) = accept(&request) else {
-        let message = "not a WebSocket handshake: it takes GET, HTTP/1.1, Connection: Upgrade, Sec-WebSocket-Version: \
-                       13 and a Sec-WebSocket-Key of 16 bytes";
-        return Content::error(StatusCode::BAD_REQUEST, message).answer(headers).await;
+    let accept = match accept(&request) {
+        Ok(accept) => accept,
+        Err(problem) => {
+            let message = format!("not a WebSocket handshake: {problem}");
+            return Content::error(StatusCode::BAD_REQUEST, &message).answer(headers).await;
+        }
     };
     let wish = || Wish::of(&request, Transport::WebSocket, &shared.channels);
     let wish = match speaks_second(headers).then(wish).transpose() {
@@ -89,16 +91,27 @@ fn speaks_second(headers: &HeaderMap) -> bool {
     offers.flat_map(|offer| offer.split(',')).any(|protocol| protocol.trim() == SECOND)
 }
 
-/// The answer to the client's key, if the handshake is complete (RFC 6455, section 4.2.1).
-fn accept<B>(request: &Request<B>) -> Option<HeaderValue> {
+/// The answer to the client's key (RFC 6455, section 4.2.1), or what the handshake lacks.
+fn accept<B>(request: &Request<B>) -> Result<HeaderValue, &'static str> {
+    const BAD_KEY: &str = "the Sec-WebSocket-Key header is not 16 bytes in base64";
     let headers = request.headers();
-    let key = headers.get(SEC_WEBSOCKET_KEY)?.as_bytes();
-    let complete = request.method() == Method::GET
-        && request.version() == Version::HTTP_11
-        && has_token(headers, CONNECTION, "upgrade")
-        && headers.get(SEC_WEBSOCKET_VERSION)? == VERSION
-        && is_key(key);
-    complete.then(|| HeaderValue::from_str(&derive_accept_key(key)).ok())?
+    if request.method() != Method::GET {
+        return Err("the method is not GET");
+    }
+    if request.version() != Version::HTTP_11 {
+        return Err("the version of HTTP is not 1.1; does a proxy in between speak 1.0?");
+    }
+    if !has_token(headers, CONNECTION, "upgrade") {
+        return Err("the Connection header is not Upgrade; does a proxy in between leave it out?");
+    }
+    if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != VERSION) {
+        return Err("the Sec-WebSocket-Version header is not 13");
+    }
+    let key = headers.get(SEC_WEBSOCKET_KEY).ok_or("the Sec-WebSocket-Key header is missing")?.as_bytes();
+    if !is_key(key) {
+        return Err(BAD_KEY);
+    }
+    HeaderValue::from_str(&derive_accept_key(key)).map_err(|_| BAD_KEY)
 }
 
 /// Whether it is 16 bytes in base64.
@@ -117,7 +130,7 @@ fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn request(changes: &[(&'static str, Option<&'static str>)]) -> Request<()> {
+    fn request(changes: &[(&str, Option<&str>)]) -> Request<()> {
         let mut headers = vec![
             ("connection", "keep-alive, Upgrade"),
             ("upgrade", "WebSocket"),
@@ -138,22 +151,27 @@ mod tests {
     }
 
     #[test]
-    fn an_incomplete_handshake_is_refused() {
-        for change in [
-            ("connection", None),
-            ("connection", Some("keep-alive")),
-            ("sec-websocket-version", None),
-            ("sec-websocket-version", Some("8")),
-            ("sec-websocket-key", None),
-            ("sec-websocket-key", Some("")),
-            ("sec-websocket-key", Some("dGhlIHNhbXBsZSBub25jZQ")),
-            ("sec-websocket-key", Some("dGhlIHNhbXBsZSBub25jZSE=")),
-            ("sec-websocket-key", Some("dGhlIHNhbXBsZSBub25j****==")),
+    fn an_incomplete_handshake_is_refused_by_the_name_of_what_is_wrong() {
+        for (name, value) in [
+            ("Connection", None),
+            ("Connection", Some("keep-alive")),
+            ("Sec-WebSocket-Version", None),
+            ("Sec-WebSocket-Version", Some("8")),
+            ("Sec-WebSocket-Key", None),
+            ("Sec-WebSocket-Key", Some("")),
+            ("Sec-WebSocket-Key", Some("dGhlIHNhbXBsZSBub25jZQ")),
+            ("Sec-WebSocket-Key", Some("dGhlIHNhbXBsZSBub25jZSE=")),
+            ("Sec-WebSocket-Key", Some("dGhlIHNhbXBsZSBub25j****==")),
         ] {
-            assert_eq!(accept(&request(&[change])), None, "{change:?}");
+            let header = name.to_ascii_lowercase();
+            let problem = accept(&request(&[(&header, value)])).expect_err("refused");
+            assert!(problem.contains(&format!("the {name} header")), "{name}: {value:?}: {problem}");
         }
         let mut post = request(&[]);
         *post.method_mut() = Method::POST;
-        assert_eq!(accept(&post), None);
+        assert!(accept(&post).expect_err("refused").contains("method"));
+        let mut old = request(&[]);
+        *old.version_mut() = Version::HTTP_10;
+        assert!(accept(&old).expect_err("refused").contains("version"));
     }
 }

@@ -11,7 +11,8 @@
 //! ```
 //!
 //! `same` stands for the rows of the last good poll of that topic. Where a source tells all topics at one moment, the topic
-//! is `registry`, and each list that is not there is the same as before. Lines of other keys, such as the `event` notes in
+//! is `registry`, and each list that is not there is the same as before; what has changed since then follows in lines of
+//! the topic `changes`. Lines of other keys, such as the `event` notes in
 //! the built-in recording, are passed over.
 
 use std::fs::{File, OpenOptions};
@@ -22,10 +23,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Report;
-use crate::cluster::{Heartbeat, Machine, MachineId, Moment, Reading, Registry, Text, Topic, UnitFile, UnitState};
+use crate::cluster::{
+    Lease, Machine, MachineId, Moment, Observation, Reading, RegistrySnapshot, Text, Topic, UnitFile, UnitState,
+};
 
-/// The version of the format that this program writes, and the only one that it reads.
-const VERSION: u32 = 1;
+/// The version of the format that this program writes. It reads all from 1 on; `changes` are there since 2.
+const VERSION: u32 = 2;
 
 /// One line, as written and read.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -56,10 +59,12 @@ struct Line {
     #[serde(skip_serializing_if = "Option::is_none")]
     leader: Option<MachineId>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    expired: Vec<Heartbeat>,
+    expired: Vec<Lease>,
     /// With seconds.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    overdue: Vec<(Heartbeat, f64)>,
+    overdue: Vec<(Lease, f64)>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    changes: Vec<Observation>,
 }
 
 /// What a line tells of.
@@ -70,6 +75,7 @@ enum Told {
     Machines,
     UnitFiles,
     Registry,
+    Changes,
 }
 
 impl Told {
@@ -78,13 +84,14 @@ impl Told {
             Told::Units => Topic::Units.alone(),
             Told::Machines => Topic::Machines.alone(),
             Told::UnitFiles => Topic::UnitFiles.alone(),
-            Told::Registry => &Topic::ALL,
+            Told::Registry | Told::Changes => &Topic::ALL,
         }
     }
 
-    fn of(topics: &[Topic]) -> Self {
-        match topics {
-            [Topic::Units, ..] if topics.len() < Topic::ALL.len() => Told::Units,
+    fn of(report: &Report) -> Self {
+        match report.topics {
+            _ if matches!(report.outcome, Ok(Reading::Changes(_))) => Told::Changes,
+            [Topic::Units] | [Topic::Units, Topic::UnitFiles] => Told::Units,
             [Topic::Machines] => Told::Machines,
             [Topic::UnitFiles] => Told::UnitFiles,
             _ => Told::Registry,
@@ -120,7 +127,7 @@ pub struct Poll {
 /// Reads a recording, line by line.
 #[derive(Debug, Default)]
 pub struct Reader {
-    last: [Option<Reading>; 4],
+    last: [Option<Reading>; 5],
 }
 
 impl Reader {
@@ -135,11 +142,13 @@ impl Reader {
         }
         let line: Line = serde_json::from_str(line).map_err(|error| error.to_string())?;
         match line.recording {
-            Some(VERSION) => {
+            Some(1..=VERSION) => {
                 *self = Self::default();
                 return Ok(Some(Entry::Begin { source: line.source }));
             }
-            Some(version) => return Err(format!("it is of version {version}, and only version {VERSION} is known")),
+            Some(version) => {
+                return Err(format!("it is of version {version}, and only versions up to {VERSION} are known"));
+            }
             None => {}
         }
         let Some(told) = line.topic else { return Ok(None) };
@@ -152,7 +161,7 @@ impl Reader {
             None => {
                 let same = line.same;
                 let reading = self.reading(told, Line { error: None, ..line })?;
-                if !same {
+                if !same && told != Told::Changes {
                     self.last[told as usize] = Some(reading.clone());
                 }
                 Ok(reading)
@@ -167,20 +176,21 @@ impl Reader {
             return last.cloned().ok_or_else(|| "it says `same`, but there was nothing before".to_owned());
         }
         match (told, line.states, line.machines, line.files) {
+            (Told::Changes, ..) => Ok(Reading::Changes(line.changes)),
             (Told::Units, Some(states), _, files) => Ok(Reading::Units { states, files }),
             (Told::Machines, _, Some(machines), _) => Ok(Reading::Machines { machines }),
             (Told::UnitFiles, _, _, Some(files)) => Ok(Reading::UnitFiles { files }),
             (Told::Registry, states, machines, files) => {
                 let last = match last {
                     Some(Reading::Registry(last)) => last.clone(),
-                    _ => Registry::default(),
+                    _ => RegistrySnapshot::default(),
                 };
                 let overdue = line.overdue.into_iter().map(|(heartbeat, age)| {
                     let age =
                         Duration::try_from_secs_f64(age).map_err(|error| format!("`overdue` has {age}: {error}"))?;
                     Ok((heartbeat, age))
                 });
-                Ok(Reading::Registry(Registry {
+                Ok(Reading::Registry(RegistrySnapshot {
                     index: line.index.unwrap_or_default(),
                     states: states.map_or(last.states, Into::into),
                     machines: machines.map_or(last.machines, Into::into),
@@ -200,14 +210,14 @@ impl Reader {
 pub struct Recorder {
     file: File,
     begun: Option<Moment>,
-    last: [Option<Reading>; 4],
+    last: [Option<Reading>; 5],
 }
 
 impl Recorder {
     /// Opens a file to append to, creating it if it is not there.
     pub fn open(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new().create(true).append(true).open(path)?;
-        Ok(Self { file, begun: None, last: [const { None }; 4] })
+        Ok(Self { file, begun: None, last: [const { None }; 5] })
     }
 
     /// Appends what came of one poll. `source` names the source where a recording begins.
@@ -221,7 +231,7 @@ impl Recorder {
                 *self.begun.insert(begun)
             }
         };
-        let told = Told::of(report.topics);
+        let told = Told::of(report);
         let mut line = Line {
             t: Some(rounded(report.at.since(begun))),
             took: Some(rounded(report.took)),
@@ -233,7 +243,7 @@ impl Recorder {
             Ok(Reading::Registry(registry)) => {
                 let before = match last.replace(Reading::Registry(registry.clone())) {
                     Some(Reading::Registry(before)) => before,
-                    _ => Registry::default(),
+                    _ => RegistrySnapshot::default(),
                 };
                 line.index = Some(registry.index);
                 line.states = (before.states != registry.states).then(|| registry.states.to_vec());
@@ -244,6 +254,7 @@ impl Recorder {
                 let overdue = registry.overdue.iter();
                 line.overdue = overdue.map(|(heartbeat, age)| (heartbeat.clone(), rounded(*age))).collect();
             }
+            Ok(Reading::Changes(changes)) => line.changes.clone_from(changes),
             Ok(reading) if last.as_ref() == Some(reading) => line.same = true,
             Ok(reading) => {
                 *last = Some(reading.clone());
@@ -251,7 +262,7 @@ impl Recorder {
                     Reading::Units { states, files } => (line.states, line.files) = (Some(states), files),
                     Reading::Machines { machines } => line.machines = Some(machines),
                     Reading::UnitFiles { files } => line.files = Some(files),
-                    Reading::Registry(_) => {}
+                    Reading::Registry(_) | Reading::Changes(_) => {}
                 }
             }
             Err(error) => line.error = Some(error.to_string()),
@@ -322,17 +333,21 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("recording");
         let machine = |id: &str| Machine { id: id.into(), ip: None, metadata: None, version: Some("1.0.0".into()) };
-        let first =
-            Registry { index: 7, machines: [machine("1")].into(), leader: Some("1".into()), ..Registry::default() };
-        let unit = || Heartbeat::Unit("a.service".into(), "1".into());
-        let second = Registry {
+        let first = RegistrySnapshot {
+            index: 7,
+            machines: [machine("1")].into(),
+            leader: Some("1".into()),
+            ..RegistrySnapshot::default()
+        };
+        let unit = || Lease::Unit("a.service".into(), "1".into());
+        let second = RegistrySnapshot {
             index: 9,
-            expired: vec![unit(), Heartbeat::Machine("2".into())],
+            expired: vec![unit(), Lease::Machine("2".into())],
             overdue: vec![(unit(), Duration::from_millis(26_500))],
             leader: None,
             ..first.clone()
         };
-        let third = Registry { machines: [].into(), ..second.clone() };
+        let third = RegistrySnapshot { machines: [].into(), ..second.clone() };
         let mut recorder = Recorder::open(&path).unwrap();
         for registry in [&first, &second, &third] {
             let (topics, outcome) = (&Topic::ALL, Ok(Reading::Registry(registry.clone())));

@@ -141,6 +141,7 @@ pub fn unit_files(output: &[u8], columns: &[&str]) -> Result<Vec<UnitFile>, Tabl
                 global,
                 description: row.text("desc"),
                 requirements: Vec::new(),
+                requirements_known: false,
             })
         })
         .collect()
@@ -520,6 +521,7 @@ mod tests {
             UnitFile {
                 unit: unit.as_str().into(), hash, desired, target: target.filter(|_| !global), target_known: true, global,
                 description, requirements: Vec::new(),
+            requirements_known: false,
             }
         }
     }

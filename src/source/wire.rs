@@ -269,6 +269,7 @@ impl From<Unit> for UnitFile {
             global,
             description: description(&options),
             requirements: requirements(&options),
+            requirements_known: true,
         }
     }
 }

@@ -157,7 +157,6 @@ fn hold(directory: &Path, stdout: bool, stderr: bool) {
     append(&directory.join("pids"), &format!("{} {child}", process::id()));
 }
 
-#[expect(clippy::zombie_processes, reason = "to be left behind is what it is for")]
 fn in_a_session_of_its_own(seconds: &str, stdout: Stdio, stderr: Stdio) -> u32 {
     let mut command = Command::new("setsid");
     command.args(["sleep", seconds]).stdin(Stdio::null()).stdout(stdout).stderr(stderr);

@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use url::Url;
 
-use crate::support::{Daemon, Double, Proxy, cannot_run, recorded};
+use crate::support::{Daemon, Double, Proxy, ReverseProxy, cannot_run, documented, recorded};
 
 const WEB: &str = "3f1a8c5e9b2d4f60a7c1d2e3b4f50617";
 const DB: &str = "9c4b7a2e1d3f48568e0f1a2b3c4d5e6f";
@@ -349,12 +349,17 @@ impl Browser {
 
     /// The same, where the page was opened on this port.
     async fn finish_on(self, port: u16, expected: &[&str]) {
+        self.finish_below(&format!("127.0.0.1:{port}/"), expected).await;
+    }
+
+    /// The same, where the page was opened below this place, a host with a path.
+    async fn finish_below(self, place: &str, expected: &[&str]) {
         for entry in self.log("browser").await {
             let message = entry["message"].as_str().unwrap_or_default();
             let known = expected.iter().any(|text| message.contains(text));
             assert!(entry["level"] != "SEVERE" || known, "the console has an error: {message}");
         }
-        let own = [format!("http://127.0.0.1:{port}/"), format!("ws://127.0.0.1:{port}/")];
+        let own = [format!("http://{place}"), format!("ws://{place}")];
         let mut seen = 0;
         for entry in self.log("performance").await {
             let event: Value = serde_json::from_str(entry["message"].as_str().unwrap()).unwrap();
@@ -1132,6 +1137,82 @@ async fn another_site_and_a_rebound_name_are_refused_and_this_machine_is_let_in(
     assert!(said.as_str().unwrap().contains("allowed"), "{said}");
     assert_eq!(browser.value("document.querySelectorAll('.line').length").await, 0);
     browser.client.clone().close().await.unwrap();
+}
+
+// --- below a path
+
+/// An nginx with this example of `docs/operations.md`, or the end of the test.
+macro_rules! nginx {
+    ($http:expr) => {
+        match ReverseProxy::nginx($http) {
+            Some(nginx) => nginx,
+            None => return,
+        }
+    };
+}
+
+#[tokio::test]
+async fn below_a_path_of_nginx_all_that_it_asks_for_is_below_that_path() {
+    let browser = browser!();
+    let server = Server::replay(&three_units());
+    let example = documented("nginx below a path").replace("listen 80", "listen LISTEN");
+    let nginx = nginx!(&example.replace("127.0.0.1:8989", &server.address().to_string()));
+    let place = format!("{}/fleet/", nginx.address);
+    browser.open(&format!("http://{place}#tab=units&q=state:failed")).await;
+    browser.until("live() && names() === 'web.service'").await;
+
+    browser
+        .value("void (new EventSource('v2/events').onmessage = ({ data }) => (window.told ??= JSON.parse(data).type))")
+        .await;
+    browser.until("window.told === 'hello'").await;
+    browser.finish_below(&place, &[]).await;
+}
+
+#[tokio::test]
+async fn the_path_without_its_slash_redirects_to_the_page() {
+    let browser = browser!();
+    let server = Server::replay(&three_units());
+    let example = documented("nginx below a path").replace("listen 80", "listen LISTEN");
+    let nginx = nginx!(&example.replace("127.0.0.1:8989", &server.address().to_string()));
+    browser.open(&format!("http://{}/fleet#tab=units&q=state:failed", nginx.address)).await;
+    browser.until("live() && names() === 'web.service'").await;
+    assert_eq!(browser.value("location.pathname + location.hash").await, "/fleet/#tab=units&q=state:failed");
+    browser.finish_below(&format!("{}/fleet", nginx.address), &[]).await;
+}
+
+#[tokio::test]
+async fn below_a_path_that_lets_no_websocket_through_it_polls() {
+    let browser = browser!();
+    let server = Server::replay(&three_units());
+    let location = format!("location /fleet/ {{ proxy_pass http://{}/; }}", server.address());
+    let nginx = nginx!(&format!("server {{ listen LISTEN; {location} }}"));
+    let place = format!("{}/fleet/", nginx.address);
+    browser.open(&format!("http://{place}")).await;
+    browser.until("$('#link').textContent === 'live (polling)' && rows().length === 3").await;
+    browser.finish_below(&place, &["WebSocket connection to"]).await;
+}
+
+#[tokio::test]
+async fn a_token_typed_below_one_path_is_not_sent_to_a_monitor_below_another() {
+    let browser = browser!();
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("token");
+    std::fs::write(&file, "open-sesame-0123456789\n").unwrap();
+    let server = Server::replay_with(&three_units(), &["--token-file", file.to_str().unwrap()]);
+    let locations =
+        ["one", "other"].map(|path| format!("location /{path}/ {{ proxy_pass http://{}/; }}", server.address()));
+    let nginx = nginx!(&format!("server {{ listen LISTEN; {} }}", locations.join(" ")));
+    browser.open(&format!("http://{}/one/", nginx.address)).await;
+    browser.until("!$('#token-form').hidden && document.activeElement.id === 'token'").await;
+    browser.press("open-sesame-0123456789\u{e007}").await;
+    browser.until("rows().length === 3").await;
+
+    browser.open(&format!("http://{}/other/", nginx.address)).await;
+    browser.until("!$('#token-form').hidden").await;
+    assert_eq!(browser.value("rows().length").await, 0);
+    browser.open(&format!("http://{}/one/", nginx.address)).await;
+    browser.until("rows().length === 3").await;
+    browser.finish_below(&format!("{}/", nginx.address), &["401", "WebSocket connection to"]).await;
 }
 
 // --- for everybody

@@ -125,3 +125,47 @@ fn help_and_version_end_with_0_whatever_the_configuration() {
         assert!(String::from_utf8(output.stdout).unwrap().contains(expected));
     }
 }
+
+/// What Kubernetes sets in each pod of a namespace that has a service `fleet-monitor` and one `fleet-monitor-canary`.
+const OF_KUBERNETES: [(&str, &str); 8] = [
+    ("FLEET_MONITOR_SERVICE_HOST", "10.96.0.7"),
+    ("FLEET_MONITOR_SERVICE_PORT", "8989"),
+    ("FLEET_MONITOR_SERVICE_PORT_HTTP", "8989"),
+    ("FLEET_MONITOR_PORT", "tcp://10.96.0.7:8989"),
+    ("FLEET_MONITOR_PORT_8989_TCP", "tcp://10.96.0.7:8989"),
+    ("FLEET_MONITOR_PORT_8989_TCP_ADDR", "10.96.0.7"),
+    ("FLEET_MONITOR_CANARY_SERVICE_HOST", "10.96.0.8"),
+    ("FLEET_MONITOR_CANARY_PORT", "tcp://10.96.0.8:8989"),
+];
+
+#[test]
+fn variables_of_kubernetes_are_ignored_and_check_config_names_them() {
+    let mut program = Program::new("");
+    program.command.envs(OF_KUBERNETES);
+    let output = program.run(&["--check-config"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+
+    let report = program.text(&output.stdout);
+    let port = report.lines().find(|line| line.starts_with("port ")).unwrap();
+    assert_eq!(port.split_whitespace().collect::<Vec<_>>(), ["port", "=", "8989", "#", "default"]);
+    let last = report.lines().last().unwrap();
+    for (name, _) in OF_KUBERNETES {
+        assert!(last.starts_with("# ") && last.split([' ', ',']).any(|word| word == name), "{last}");
+    }
+}
+
+#[test]
+fn variables_of_kubernetes_excuse_no_other_unknown_one() {
+    let mut program = Program::new("");
+    program.command.envs(OF_KUBERNETES).env("FLEET_MONITOR_PROT", "8989").env("FLEET_MONITOR_UNIT_FREQ", "\"5\"");
+    let output = program.run(&["--port", "8990"]);
+    assert_eq!(output.status.code(), Some(78), "{output:?}");
+    assert_eq!(
+        program.text(&output.stderr).lines().collect::<Vec<_>>(),
+        [
+            "fleet-monitor: prot (FLEET_MONITOR_PROT): unknown option; did you mean FLEET_MONITOR_PORT?",
+            "fleet-monitor: unit_freq = \"\\\"5\\\"\" (FLEET_MONITOR_UNIT_FREQ): has quotation marks around it; \
+             write it without them",
+        ]
+    );
+}

@@ -694,6 +694,19 @@ async fn a_watchdog_of_no_time_is_none() {
     daemon.stop(Signal::TERM).await;
 }
 
+#[tokio::test]
+async fn a_services_variables_are_named_once_and_not_at_a_reload() {
+    let program = Program::new(&["--demo", "--port", "0"]);
+    let program = program
+        .environment("FLEET_MONITOR_PORT", "tcp://10.96.0.7:8989")
+        .environment("FLEET_MONITOR_SERVICE_HOST", "10.96.0.7");
+    let mut daemon = program.start().await;
+    daemon.configure("grace = 20");
+    daemon.reload().await;
+    daemon.stop(Signal::TERM).await;
+    assert_eq!(daemon.log.count("FLEET_MONITOR_SERVICE_HOST"), 1, "{:#?}", daemon.log.all());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_clients_stay_whatever_goes_wrong_and_nothing_grows() {
     const CLIENTS: usize = 1000;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use fleet_monitor::cluster::{
-    Cluster, Event, Heartbeat, Machine, Moment, Reading, Registry, Topic, UnitFile, UnitState, Verdict,
+    Cluster, Event, Lease, Machine, Moment, Reading, RegistrySnapshot, Topic, UnitFile, UnitState, Verdict,
 };
 use fleet_monitor::feed::channel::{Channels, Follower, Position, Transport};
 use fleet_monitor::feed::fields::{MachineField, UnitField};
@@ -81,6 +81,7 @@ fn file(unit: &str, hash: &str, target: Option<&str>) -> UnitFile {
         global: false,
         description: None,
         requirements: vec![],
+        requirements_known: false,
     }
 }
 
@@ -164,9 +165,10 @@ fn machines_of_etcd(begun: Moment) -> Value {
     let version = || Some("1.0.0".into());
     let west = Machine { version: version(), ..machine(WEST, "172.17.8.101", Some("region=us-west,role=web")) };
     let east = Machine { version: version(), ..machine(EAST, "172.17.8.102", None) };
-    let registry = Registry { machines: [west, east].into(), leader: Some(WEST.into()), ..Registry::default() };
-    let silent = (Heartbeat::Machine(EAST.into()), Duration::from_millis(22_500));
-    let later = Registry { overdue: vec![silent], ..registry.clone() };
+    let registry =
+        RegistrySnapshot { machines: [west, east].into(), leader: Some(WEST.into()), ..RegistrySnapshot::default() };
+    let silent = (Lease::Machine(EAST.into()), Duration::from_millis(22_500));
+    let later = RegistrySnapshot { overdue: vec![silent], ..registry.clone() };
     let (mut publisher, mut cluster) = (unread("etcd"), Cluster::new(Duration::from_secs(30)));
     for (second, registry) in [(0, registry), (23, later)] {
         let now = begun + Duration::from_secs(second);

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use fleet_monitor::cluster::{
-    Cluster, Event as Transition, Machine, MachineId, Moment, Reading, Registry as Told, Text, Topic, UnitFile,
+    Cluster, Event as Transition, Machine, MachineId, Moment, Reading, RegistrySnapshot as Told, Text, Topic, UnitFile,
     UnitName, UnitState, Verdict,
 };
 use fleet_monitor::source::etcd::keys::{self, Event, Node};
@@ -149,7 +149,7 @@ fn the_rows_after_each_event_are_those_that_fleetctl_listed_then() {
                     all(&told.machines, &machines.iter().collect::<Vec<_>>(), is_same)
                 }
                 Reading::UnitFiles { files } => all(&told.files, &files.iter().collect::<Vec<_>>(), is_file_as_listed),
-                Reading::Registry(_) => unreachable!("they were polled"),
+                Reading::Registry(_) | Reading::Changes(_) => unreachable!("they were polled"),
             };
             // A fleetd was asked that was being restarted; or nobody, at the time of the old ones (see the README there).
             let nobody_asked = name.starts_with("filling-the-cluster.v0.") && poll.topics == [Topic::UnitFiles];

@@ -8,7 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use fleet_monitor::cluster::{Cluster, Event, MachineId, Moment, Reading, Topic, Transition, UnitName, Verdict};
+use fleet_monitor::cluster::{
+    Cluster, Event, MachineId, Moment, Reading, Topic, Transition, UnitName, UnitState, Verdict,
+};
 use fleet_monitor::source::recording::{Entry, Poll, Reader};
 
 type Key = (UnitName, MachineId);
@@ -31,7 +33,7 @@ const RECORDINGS: [&str; 13] = [
     "start-stop-destroy",
 ];
 
-fn polls(name: &str) -> Vec<Poll> {
+pub fn polls(name: &str) -> Vec<Poll> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/timeline/{name}.jsonl"));
     let text = std::fs::read_to_string(path).unwrap();
     let mut reader = Reader::default();
@@ -50,7 +52,7 @@ fn rows(poll: &Poll) -> Option<BTreeSet<Key>> {
 }
 
 /// The polls that an agent which starts at `offset` would have made.
-fn sampled(polls: &[Poll], offset: Duration) -> Vec<&Poll> {
+pub fn sampled(polls: &[Poll], offset: Duration) -> Vec<&Poll> {
     let mut due = [offset; 3];
     let mut last = None;
     let mut taken = Vec::new();
@@ -278,9 +280,10 @@ fn without_grace_the_rows_of_fleet_are_passed_through() {
             let Ok(Reading::Units { states, .. }) = &poll.outcome else { continue };
             let listed = cluster.view().units.iter().filter(|unit| unit.listed).map(|unit| &unit.state);
             // A row that fleetctl before 0.7 prints without a machine has nothing but its name.
-            let named = |state: &fleet_monitor::cluster::UnitState| (state.unit.clone(), state.machine.clone());
-            assert!(listed.clone().map(named).eq(states.iter().map(named)), "{name} at {:?}", poll.at);
-            for (ours, theirs) in listed.zip(states).filter(|(_, theirs)| theirs.machine.is_some()) {
+            let named = |state: &UnitState| (state.unit.clone(), state.machine.clone());
+            let listed: Vec<&UnitState> = listed.collect();
+            assert!(listed.iter().copied().map(named).eq(states.iter().map(named)), "{name} at {:?}", poll.at);
+            for (ours, theirs) in listed.into_iter().zip(states).filter(|(_, theirs)| theirs.machine.is_some()) {
                 assert_eq!(ours, theirs, "{name} at {:?}", poll.at);
             }
         }

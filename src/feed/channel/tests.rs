@@ -56,7 +56,7 @@ fn member(id: &str) -> Arc<Member> {
 fn view(units: &Units, machines: usize) -> Arc<View> {
     let mut units: Vec<_> = units.iter().map(|(number, (machine, state))| unit(*number, *machine, *state)).collect();
     units.sort_by(|a, b| (&a.state.unit, &a.state.machine).cmp(&(&b.state.unit, &b.state.machine)));
-    Arc::new(View { units, machines: MACHINES[..machines].iter().map(|id| member(id)).collect() })
+    Arc::new(View { units: units.into(), machines: MACHINES[..machines].iter().map(|id| member(id)).collect() })
 }
 
 struct Bench {

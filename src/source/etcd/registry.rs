@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 
 use super::keys::{Action, Event, Node};
-use crate::cluster::{Heartbeat, Machine, MachineId, Registry as Reading, Text, UnitFile, UnitName, UnitState};
+use crate::cluster::{Lease, Machine, MachineId, RegistrySnapshot as Reading, Text, UnitFile, UnitName, UnitState};
 use crate::source::rows::{filled, join, metadata, printable};
 use crate::source::unit_file::{self, UnitOption};
 
@@ -47,7 +47,7 @@ pub struct Registry {
     machines: Arc<[Machine]>,
     files: Arc<[UnitFile]>,
     changed: Changed,
-    expired: Vec<Heartbeat>,
+    expired: Vec<Lease>,
     /// When etcd was last heard.
     heard: Option<Instant>,
     /// What was taken away while a check is under way, and at which index.
@@ -273,10 +273,10 @@ impl Registry {
         if changed.files {
             renew(&mut self.files, files(&self.entries));
         }
-        let heartbeats: Vec<Heartbeat> = std::mem::take(&mut self.expired);
-        let is_back = |heartbeat: &Heartbeat| match heartbeat {
-            Heartbeat::Machine(id) => self.machines.iter().any(|machine| machine.id == *id),
-            Heartbeat::Unit(unit, machine) => {
+        let heartbeats: Vec<Lease> = std::mem::take(&mut self.expired);
+        let is_back = |heartbeat: &Lease| match heartbeat {
+            Lease::Machine(id) => self.machines.iter().any(|machine| machine.id == *id),
+            Lease::Unit(unit, machine) => {
                 let key = (unit, Some(machine));
                 self.states.binary_search_by(|state| (&state.unit, state.machine.as_ref()).cmp(&key)).is_ok()
             }
@@ -463,16 +463,16 @@ impl Entry {
         }
     }
 
-    fn heartbeat(&self) -> Option<Heartbeat> {
+    fn heartbeat(&self) -> Option<Lease> {
         match &self.meaning {
-            Meaning::State(state) => Some(Heartbeat::Unit(state.unit.clone(), state.machine.clone()?)),
-            Meaning::Machine(machine) => Some(Heartbeat::Machine(printable(&machine.id))),
+            Meaning::State(state) => Some(Lease::Unit(state.unit.clone(), state.machine.clone()?)),
+            Meaning::Machine(machine) => Some(Lease::Machine(printable(&machine.id))),
             _ => None,
         }
     }
 
     /// For how long it has not been renewed, if it should have been by now.
-    fn overdue(&self, now: Instant) -> Option<(Heartbeat, Duration)> {
+    fn overdue(&self, now: Instant) -> Option<(Lease, Duration)> {
         let (expires, given) = self.lease?;
         let left = expires.saturating_duration_since(now);
         let least = match &self.meaning {
@@ -534,6 +534,7 @@ fn files(entries: &BTreeMap<String, Entry>) -> Vec<UnitFile> {
             target_known: true,
             description: file.and_then(|file| file.description.clone()),
             requirements: file.map(|file| file.requirements.clone()).unwrap_or_default(),
+            requirements_known: file.is_some(),
         })
     };
     inside(entries, "job/").filter_map(file).collect()
@@ -594,8 +595,8 @@ mod tests {
         }
     }
 
-    fn unit() -> Heartbeat {
-        Heartbeat::Unit("a.service".into(), "m1".into())
+    fn unit() -> Lease {
+        Lease::Unit("a.service".into(), "m1".into())
     }
 
     #[test]
@@ -612,7 +613,7 @@ mod tests {
     #[test]
     fn what_is_not_renewed_is_overdue_and_then_expired() {
         let mut clock = Clock::new();
-        let machine = || Heartbeat::Machine("m1".into());
+        let machine = || Lease::Machine("m1".into());
         assert_eq!(clock.read(22).overdue, []);
         assert_eq!(clock.read(23).overdue, [(machine(), Duration::from_secs(23))]);
         clock.happens(24, "update", "machines/m1/object", Some(MACHINE), Some(30));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fleet_monitor::cluster::{Reading, Registry as Told};
+use fleet_monitor::cluster::{Reading, RegistrySnapshot as Told};
 use fleet_monitor::source::etcd::{Etcd as Source, Settings};
 use fleet_monitor::source::{Said, SourceError};
 use futures_util::future::join_all;

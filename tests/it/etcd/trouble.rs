@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fleet_monitor::cluster::{Heartbeat, Reading, Registry as Told};
+use fleet_monitor::cluster::{Lease, Reading, RegistrySnapshot as Told};
 use fleet_monitor::source::Said;
 use fleet_monitor::source::etcd::{Etcd as Source, Settings, Watched};
 use futures_util::future::join_all;
@@ -207,7 +207,7 @@ async fn what_went_while_nothing_was_heard_has_expired_if_its_time_was_over() {
     proxy.mend();
     let readings = readings(&mut watched, |told| told.states.len() == 1).await;
     let expired: Vec<_> = readings.into_iter().flat_map(|told| told.expired).collect();
-    assert_eq!(expired, [Heartbeat::Unit("expired.service".into(), "m1".into())]);
+    assert_eq!(expired, [Lease::Unit("expired.service".into(), "m1".into())]);
 }
 
 #[tokio::test]

@@ -166,7 +166,8 @@ async fn what_is_not_there_is_said_in_json() {
     for (method, path, code) in [
         ("GET", "/nothing", 404),
         ("POST", "/nothing", 404),
-        ("GET", "/v1/units/", 404),
+        ("GET", "/app.js/extra", 404),
+        ("GET", "/healthz//", 404),
         ("POST", "/healthz", 405),
         ("DELETE", "/", 405),
         ("PUT", "/v2/state", 405),
@@ -283,8 +284,6 @@ async fn strangers_are_refused_on_every_path_and_told_how_to_get_in() {
         assert_eq!(bench.refused(path, &foreign).await.status, 403, "{path}");
         assert_eq!(bench.refused(path, &[("Origin", "null")]).await.status, 403, "{path}");
     }
-    assert_eq!(bench.send(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n").await.status, 400);
-    assert_eq!(bench.send(b"GET / HTTP/1.0\r\n\r\n").await.status, 400);
 
     // Settings that are taken into use let them in.
     let mut settings = settings();
@@ -293,6 +292,87 @@ async fn strangers_are_refused_on_every_path_and_told_how_to_get_in() {
     bench.server.set(settings);
     assert_eq!(bench.request("GET", "/", &rebound).await.status, 200);
     assert_eq!(bench.request("GET", "/", &foreign).await.status, 200);
+}
+
+#[tokio::test]
+async fn only_healthz_answers_http_1_0_without_a_host() {
+    let bench = Bench::start().await;
+    for (method, path, status) in [
+        ("GET", "/healthz", 200),
+        ("HEAD", "/healthz", 200),
+        ("GET", "/healthz/?from=probe", 200),
+        ("OPTIONS", "/healthz", 204),
+        ("POST", "/healthz", 405),
+        ("GET", "/", 400),
+        ("OPTIONS", "/", 400),
+        ("OPTIONS", "*", 400),
+        ("GET", "/readyz", 400),
+        ("GET", "/metrics", 400),
+        ("GET", "/v2/state", 400),
+        ("GET", "/nothing", 400),
+    ] {
+        let answer = bench.send(format!("{method} {path} HTTP/1.0\r\n\r\n").as_bytes()).await;
+        assert_eq!(answer.status, status, "{method} {path}");
+        if (method, status) == ("GET", 200) {
+            assert_eq!(answer.json()["status"], "ok");
+        }
+    }
+    // Any other request for it is judged as on every path.
+    for (head, status) in [
+        ("GET /healthz HTTP/1.1\r\nConnection: close", 400),
+        ("GET /healthz HTTP/1.0\r\nHost: evil.example", 403),
+        ("GET /healthz HTTP/1.0\r\nHost: a b", 400),
+        ("GET /healthz HTTP/1.0\r\nHost: ", 400),
+        ("GET /healthz HTTP/1.0\r\nOrigin: http://evil.example", 400),
+        ("GET http://evil.example/healthz HTTP/1.0", 403),
+        ("GET /healthz HTTP/1.0\r\nConnection: Upgrade\r\nUpgrade: websocket", 400),
+    ] {
+        assert_eq!(bench.send(format!("{head}\r\n\r\n").as_bytes()).await.status, status, "{head}");
+    }
+}
+
+#[tokio::test]
+async fn a_slash_at_the_end_of_a_path_is_ignored() {
+    let mut bench = Bench::start().await;
+    bench.read_all(&view(&[("a.service", "active")]));
+    for path in ["/v1/units", "/v1/machines", "/v2/state", "/healthz", "/readyz", "/metrics", "/v2/events"] {
+        let without = bench.request("HEAD", path, &[]).await;
+        let with = bench.request("HEAD", &format!("{path}/"), &[]).await;
+        assert_eq!((with.status, without.status), (200, 200), "{path}");
+        assert_eq!(with.header("content-type"), without.header("content-type"), "{path}");
+        assert_eq!(with.header("etag"), without.header("etag"), "{path}");
+    }
+    // A file of the page names others beside it, which would not be there.
+    assert_eq!(bench.get("/app.js/").await.status, 404);
+}
+
+#[tokio::test]
+async fn a_bad_request_is_told_in_json_which_header_was_wrong() {
+    let bench = Bench::start().await;
+    let websocket = "Host: localhost\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
+    for (headers, message) in [
+        ("Accept: */*", "the request has no Host header"),
+        ("Host: a\r\nHost: a", "the request has more than one Host header"),
+        ("Host: $host", "the Host header is not HOST or HOST:PORT: \"$host\""),
+        ("Host: gr\u{fc}n", "the Host header has characters that are not ASCII"),
+        (
+            websocket,
+            "not a WebSocket handshake: the Connection header is not Upgrade; does a proxy in between leave it out?",
+        ),
+    ] {
+        let answer = bench.send(format!("GET / HTTP/1.1\r\nConnection: close\r\n{headers}\r\n\r\n").as_bytes()).await;
+        assert_eq!((answer.status, answer.header("content-type")), (400, "application/json"), "{headers}");
+        assert_eq!(answer.json()["error"]["message"], message);
+    }
+    for (origins, message) in [
+        (&[("Origin", "here")][..], "the Origin header is not SCHEME://HOST: \"here\""),
+        (&[("Origin", "null"), ("Origin", "null")], "the request has more than one Origin header"),
+    ] {
+        let answer = bench.request("GET", "/", origins).await;
+        assert_eq!((answer.status, answer.header("content-type")), (403, "application/json"), "{origins:?}");
+        assert_eq!(answer.json()["error"]["message"], message);
+    }
 }
 
 #[tokio::test]

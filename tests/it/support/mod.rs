@@ -7,6 +7,7 @@ pub mod fleetd;
 mod log;
 mod process;
 mod proxy;
+mod reverse_proxy;
 
 use std::path::PathBuf;
 
@@ -15,6 +16,7 @@ pub use double::{Double, VERSIONS, recorded};
 pub use log::Log;
 pub use process::Process;
 pub use proxy::Proxy;
+pub use reverse_proxy::{ReverseProxy, documented};
 
 /// Where `packaging/build` has put what it made; none if that is not to be tested. Under CI it is.
 pub fn packages() -> Option<PathBuf> {

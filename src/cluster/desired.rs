@@ -1,0 +1,255 @@
+//! What fleet wants: the unit files, and where their units belong.
+//!
+//! It knows nothing of what machines report.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::model::{Machine, MachineId, Moment, Span, Text, UnitFile, UnitName};
+
+/// Whether fleet wants a unit on a machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// It does, or has not chosen another machine as far as the source tells.
+    Here {
+        /// Whether it wants it on all machines that meet its requirements.
+        global: bool,
+    },
+    /// It wants it on another machine.
+    Elsewhere,
+    /// It wants it, and has not chosen a machine.
+    Nowhere,
+    /// It does not want it.
+    Not(NotWanted),
+    /// The unit files have not been read since the row appeared.
+    Unknown,
+}
+
+/// Why fleet does not want a unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NotWanted {
+    NoFile,
+    Unloaded,
+}
+
+/// Whether a machine meets what a global unit requires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Match {
+    Yes,
+    No,
+    /// What it requires is not known, or cannot be judged from here.
+    Unknown,
+}
+
+/// The unit files, as they were last read.
+#[derive(Debug, Default)]
+pub(super) struct Desired {
+    files: BTreeMap<UnitName, Arc<UnitFile>>,
+    /// The global ones.
+    global: BTreeSet<UnitName>,
+    read: Option<Span>,
+    /// Since when lists have been empty that were not before.
+    empty_since: Option<Moment>,
+}
+
+impl Desired {
+    pub(super) fn get(&self, unit: &UnitName) -> Option<&Arc<UnitFile>> {
+        self.files.get(unit)
+    }
+
+    pub(super) fn units(&self) -> impl Iterator<Item = &UnitName> {
+        self.files.keys()
+    }
+
+    pub(super) fn global_units(&self) -> impl Iterator<Item = &UnitName> {
+        self.global.iter()
+    }
+
+    /// Whether they have been read at all.
+    pub(super) fn is_known(&self) -> bool {
+        self.read.is_some()
+    }
+
+    /// Whether they have been read since a moment, and whole.
+    pub(super) fn is_known_since(&self, moment: Moment) -> bool {
+        self.read.is_some_and(|read| read.is_since(moment))
+    }
+
+    /// When the last reading of them began.
+    pub(super) fn read_at(&self) -> Option<Moment> {
+        self.read.map(|read| read.begun)
+    }
+
+    /// Whether they were last read just then.
+    pub(super) fn is_known_at(&self, read: Option<Span>) -> bool {
+        self.read == read
+    }
+
+    /// What is known is known to be so at this moment.
+    pub(super) fn confirm(&mut self, read: Span) {
+        self.read = Some(read);
+    }
+
+    /// Takes a whole list. A file that it lacks stays where the list is not believed to be whole. Returns the units whose
+    /// files changed.
+    pub(super) fn list(&mut self, files: Vec<UnitFile>, read: Span, is_whole: bool) -> Vec<UnitName> {
+        self.read = Some(read);
+        let mut lacking: BTreeSet<UnitName> = self.files.keys().cloned().collect();
+        let mut changed = Vec::new();
+
+        for file in files {
+            lacking.remove(&file.unit);
+            changed.extend(self.want(file));
+        }
+        if is_whole {
+            changed.extend(lacking.into_iter().filter_map(|unit| self.forget(&unit)));
+        }
+        changed
+    }
+
+    /// Whether a list may be taken as the whole truth. An etcd without any fleet key answers with empty lists and no error:
+    /// so an empty list is believed only when machines that were read after the first one show that it is fleet.
+    pub(super) fn is_plausible(&mut self, files: &[UnitFile], read: Span, machines_read: Option<Span>) -> bool {
+        if !files.is_empty() {
+            self.empty_since = None;
+            return true;
+        }
+        let since = *self.empty_since.get_or_insert(read.begun);
+        machines_read.is_some_and(|machines| machines.is_since(since))
+    }
+
+    /// Takes one unit file. Returns its unit if that is news.
+    pub(super) fn want(&mut self, file: UnitFile) -> Option<UnitName> {
+        let unit = file.unit.clone();
+        if self.files.get(&unit).is_some_and(|known| **known == file) {
+            return None;
+        }
+
+        if file.global {
+            self.global.insert(unit.clone());
+        } else {
+            self.global.remove(&unit);
+        }
+        self.files.insert(unit.clone(), Arc::new(file));
+        Some(unit)
+    }
+
+    /// Takes a unit file away. Returns its unit if it was there.
+    pub(super) fn forget(&mut self, unit: &UnitName) -> Option<UnitName> {
+        self.global.remove(unit);
+        self.files.remove(unit).map(|_| unit.clone())
+    }
+
+    /// Whether fleet wants a unit on a machine, on which a row of it appeared at a moment.
+    pub(super) fn wants(&self, unit: &UnitName, machine: &Machine, appeared: Moment) -> Wanted {
+        let Some(file) = self.files.get(unit) else {
+            return if self.is_known_since(appeared) { Wanted::Not(NotWanted::NoFile) } else { Wanted::Unknown };
+        };
+        if file.desired.as_deref() == Some("inactive") {
+            return if self.is_known_since(appeared) { Wanted::Not(NotWanted::Unloaded) } else { Wanted::Unknown };
+        }
+        if file.global {
+            return if matches(file, machine) == Match::No { Wanted::Elsewhere } else { Wanted::Here { global: true } };
+        }
+
+        match &file.target {
+            _ if !file.target_known => Wanted::Here { global: false },
+            Some(target) if *target == machine.id => Wanted::Here { global: false },
+            _ if !self.is_known_since(appeared) => Wanted::Unknown,
+            Some(_) => Wanted::Elsewhere,
+            None => Wanted::Nowhere,
+        }
+    }
+}
+
+/// Whether a machine meets what a global unit requires (fleet v1.0.0, `job/job.go` and `machine/machine.go`): of each key
+/// of its metadata that is named, one of the values.
+pub(super) fn matches(file: &UnitFile, machine: &Machine) -> Match {
+    if file.requirements.is_empty() && !file.requirements_known {
+        return Match::Unknown;
+    }
+    let mut wanted: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+
+    for requirement in &file.requirements {
+        let Some((name, value)) = requirement.split_once('=') else { return Match::Unknown };
+        match name.trim_start_matches("X-Condition") {
+            "MachineMetadata" => {
+                for pair in quoted_words(value) {
+                    let Some((key, value)) = pair.split_once('=') else { continue };
+                    wanted.entry(key.trim()).or_default().push(value.trim());
+                }
+            }
+            "MachineID" if value.trim_matches('"') != &*machine.id => return Match::No,
+            "MachineID" => {}
+            _ => return Match::Unknown,
+        }
+    }
+
+    let metadata: Vec<(&str, &str)> = pairs(machine.metadata.as_ref());
+    let meets =
+        |(key, values): (&&str, &Vec<&str>)| metadata.iter().any(|(name, value)| name == key && values.contains(value));
+    if wanted.iter().all(meets) { Match::Yes } else { Match::No }
+}
+
+/// The words of a value such as `"region=us-west" "region=us-east"`, or the one that it is.
+fn quoted_words(value: &str) -> Vec<&str> {
+    let value = value.trim();
+    if !value.starts_with('"') {
+        return vec![value];
+    }
+    value.split('"').skip(1).step_by(2).collect()
+}
+
+/// Metadata as fleetctl prints it. A value that has a comma itself is cut, which makes it no value that is asked for.
+fn pairs(metadata: Option<&Text>) -> Vec<(&str, &str)> {
+    metadata.map_or(vec![], |text| text.split(',').filter_map(|pair| pair.split_once('=')).collect())
+}
+
+/// A machine of which nothing but its ID is known.
+pub(super) fn unknown_machine(id: &MachineId) -> Machine {
+    Machine { id: id.clone(), ip: None, metadata: None, version: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(requirements: &[&str]) -> UnitFile {
+        UnitFile {
+            unit: "a.service".into(),
+            hash: None,
+            desired: Some("launched".into()),
+            target: None,
+            target_known: true,
+            global: true,
+            description: None,
+            requirements: requirements.iter().map(|text| (*text).into()).collect(),
+            requirements_known: true,
+        }
+    }
+
+    fn machine(metadata: &str) -> Machine {
+        Machine { metadata: Some(metadata.into()), ..unknown_machine(&"m1".into()) }
+    }
+
+    #[test]
+    fn of_each_metadata_key_one_value_must_be_met() {
+        let meets = |requirements: &[&str], metadata| matches(&file(requirements), &machine(metadata));
+        let either = r#"MachineMetadata="region=us-west" "region=us-east""#;
+
+        assert_eq!(meets(&[], ""), Match::Yes);
+        assert_eq!(meets(&[either], "region=us-east,role=db"), Match::Yes);
+        assert_eq!(meets(&[either], "region=eu"), Match::No);
+        assert_eq!(meets(&[either, "MachineMetadata=role=web"], "region=us-east,role=db"), Match::No);
+        assert_eq!(meets(&["X-ConditionMachineMetadata=role=web"], "role=web"), Match::Yes);
+        assert_eq!(meets(&["MachineID=m1"], ""), Match::Yes);
+        assert_eq!(meets(&["MachineID=m2"], ""), Match::No);
+    }
+
+    #[test]
+    fn what_cannot_be_judged_is_unknown() {
+        assert_eq!(matches(&file(&["Conflicts=b.service"]), &machine("")), Match::Unknown);
+        let untold = UnitFile { requirements_known: false, ..file(&[]) };
+        assert_eq!(matches(&untold, &machine("")), Match::Unknown);
+    }
+}

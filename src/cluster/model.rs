@@ -1,0 +1,279 @@
+//! What fleet describes: units, machines, unit files, as rows; and the moments at which they were read.
+//!
+//! Plain data. It knows nothing of how rows are judged or shown.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+/// A short text that many rows share.
+pub type Text = Arc<str>;
+
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(Text);
+
+        impl From<&str> for $name {
+            fn from(text: &str) -> Self {
+                Self(text.into())
+            }
+        }
+
+        impl From<Text> for $name {
+            fn from(text: Text) -> Self {
+                Self(text)
+            }
+        }
+
+        impl Deref for $name {
+            type Target = str;
+            fn deref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+name! {
+    /// A systemd unit's full name, such as `web@1.service` (`systemd.unit(5)`).
+    UnitName
+}
+name! {
+    /// A machine's ID: the 32 hexadecimal digits of its `/etc/machine-id` (`machine-id(5)`).
+    MachineId
+}
+
+/// One thing that a source is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Topic {
+    /// What the machines report of the units: `fleetctl list-units`, `/fleet/v1/state`.
+    Units,
+    /// Who is in the cluster: `fleetctl list-machines`, `/fleet/v1/machines`.
+    Machines,
+    /// What fleet wants: `fleetctl list-unit-files`, `/fleet/v1/units`.
+    UnitFiles,
+}
+
+impl Topic {
+    /// All topics, in the order in which a source is first asked for them.
+    pub const ALL: [Topic; 3] = [Topic::Units, Topic::Machines, Topic::UnitFiles];
+
+    /// Only this one, as a list.
+    pub fn alone(self) -> &'static [Topic] {
+        match self {
+            Topic::Units => &[Topic::Units],
+            Topic::Machines => &[Topic::Machines],
+            Topic::UnitFiles => &[Topic::UnitFiles],
+        }
+    }
+
+    /// The name in messages, metrics and recordings.
+    pub fn name(self) -> &'static str {
+        match self {
+            Topic::Units => "units",
+            Topic::Machines => "machines",
+            Topic::UnitFiles => "unit_files",
+        }
+    }
+}
+
+impl fmt::Display for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Topic::Units => "units",
+            Topic::Machines => "machines",
+            Topic::UnitFiles => "unit files",
+        })
+    }
+}
+
+/// One row of `fleetctl list-units`. `None` stands for the `-` that fleetctl prints.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnitState {
+    /// The unit.
+    pub unit: UnitName,
+    /// The machine that reports it; none where fleet lists a unit that no machine reports (before 0.7 only).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<MachineId>,
+    /// The machine's address, if the source's own list of machines had the machine at that moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip: Option<Text>,
+    /// systemd's load state: `loaded`, `not-found`, `bad-setting`, ….
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<Text>,
+    /// systemd's active state: `active`, `inactive`, `activating`, `deactivating`, `failed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub active: Option<Text>,
+    /// systemd's sub state: `running`, `exited`, `auto-restart`, ….
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sub: Option<Text>,
+    /// SHA-1 of the unit file that the machine has, as 40 hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hash: Option<Text>,
+}
+
+/// One row of `fleetctl list-machines`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Machine {
+    /// The machine.
+    pub id: MachineId,
+    /// Its address, as fleetd publishes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip: Option<Text>,
+    /// Its metadata as fleetctl prints it: `key=value` pairs sorted by key, between commas. A value may contain a
+    /// comma itself, so the text cannot be split again with certainty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Text>,
+    /// The version of its fleetd, such as `1.0.0`, where the source tells it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<Text>,
+}
+
+/// One row of `fleetctl list-unit-files`: what fleet wants of a unit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnitFile {
+    /// The unit.
+    pub unit: UnitName,
+    /// SHA-1 of the unit file in fleet's registry, as 40 hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hash: Option<Text>,
+    /// The desired state: `inactive`, `loaded` or `launched`; none where fleet does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub desired: Option<Text>,
+    /// The machine that fleet has chosen. Always none for a global unit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<MachineId>,
+    /// Whether the source tells targets at all; without, a missing `target` means nothing (fleetctl 0.5).
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub target_known: bool,
+    /// Whether the unit runs on every machine that meets its requirements.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub global: bool,
+    /// `Description=` of the unit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<Text>,
+    /// The `[X-Fleet]` options that decide which machine may take it, as `Name=value`; empty where the source has none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requirements: Vec<Text>,
+    /// Whether the source tells requirements at all; without, an empty list of them means nothing (fleetctl).
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub requirements_known: bool,
+}
+
+impl UnitFile {
+    /// Whether fleet wants the unit on some machine.
+    pub fn is_wanted(&self) -> bool {
+        self.desired.as_deref().is_some_and(|desired| desired != "inactive")
+    }
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_true(value: &bool) -> bool {
+    *value
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+/// When something was read: the steady clock for durations, the wall clock for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// For durations. In a replay it runs at the recording's pace.
+    pub instant: Instant,
+    /// For people.
+    pub wall: SystemTime,
+}
+
+impl Moment {
+    /// This moment.
+    pub fn now() -> Self {
+        Self { instant: Instant::now(), wall: SystemTime::now() }
+    }
+
+    /// The moment `time` before this one, as far as the clocks go back.
+    pub fn before(self, time: Duration) -> Self {
+        Self {
+            instant: self.instant.checked_sub(time).unwrap_or(self.instant),
+            wall: self.wall.checked_sub(time).unwrap_or(self.wall),
+        }
+    }
+
+    /// How long ago it was, as people count: the steady clock of a replay runs at the recording's pace.
+    pub fn age(self, now: Moment) -> Duration {
+        now.wall.duration_since(self.wall).unwrap_or_default()
+    }
+
+    /// The time from `earlier` until this moment; zero if that is later.
+    pub fn since(self, earlier: Moment) -> Duration {
+        self.instant.saturating_duration_since(earlier.instant)
+    }
+}
+
+/// When something was read. Of what happened in between, the answer may tell or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Span {
+    pub(super) begun: Moment,
+    pub(super) ended: Moment,
+}
+
+impl Span {
+    /// Whether all of it was read at or after `moment`.
+    pub(super) fn is_since(self, moment: Moment) -> bool {
+        self.begun.instant >= moment.instant
+    }
+}
+
+impl std::ops::Add<Duration> for Moment {
+    type Output = Moment;
+    fn add(self, time: Duration) -> Moment {
+        Moment { instant: self.instant + time, wall: self.wall + time }
+    }
+}
+
+impl UnitState {
+    /// The row of a unit that no machine reports.
+    pub(crate) fn unreported(unit: UnitName) -> Self {
+        Self { unit, machine: None, ip: None, load: None, active: None, sub: None, hash: None }
+    }
+
+    /// The state in one word, as transitions show it: `active/running`, and the load state where that is odd.
+    pub(super) fn text(&self) -> String {
+        let column = |column: &Option<Text>| column.as_deref().unwrap_or("-").to_owned();
+        let text = format!("{}/{}", column(&self.active), column(&self.sub));
+        match self.load.as_deref() {
+            None | Some("loaded") => text,
+            Some(load) => format!("{text} ({load})"),
+        }
+    }
+
+    /// Whether load, active and sub state are those of `other`.
+    pub(super) fn is_same_state(&self, other: &Self) -> bool {
+        (&self.load, &self.active, &self.sub) == (&other.load, &other.active, &other.sub)
+    }
+}
