@@ -221,8 +221,8 @@ impl Fleetctl {
         if pipes_are_held {
             self.held_told.call_once(|| {
                 tracing::info!(
-                    "`{command}` has ended, but something that it started still holds its output: what was written \
-                     until then is the answer, and each poll takes some time longer"
+                    "`{command}` has ended, but something that it started still holds its output or standard error: \
+                     what was written until then is the answer, which takes 0.5 s longer each time"
                 );
             });
         }
