@@ -22,8 +22,7 @@ async fn bench() -> Bench {
     nowhere.state.machine = None;
     nowhere.state.active = None;
     let view = Arc::new(View {
-        units: vec![unit("db.service", "active"), unit("web@1.service", "active"), failed.into(), nowhere.into()]
-            .into(),
+        units: vec![unit("db.service", "active"), unit("web@1.service", "active"), failed.into(), nowhere.into()].into(),
         machines: vec![member("0123", false), member("4567", false), member("89ab", true)],
     });
     bench.health.held_back = 7;

@@ -165,8 +165,7 @@ fn machines_of_etcd(begun: Moment) -> Value {
     let version = || Some("1.0.0".into());
     let west = Machine { version: version(), ..machine(WEST, "172.17.8.101", Some("region=us-west,role=web")) };
     let east = Machine { version: version(), ..machine(EAST, "172.17.8.102", None) };
-    let registry =
-        RegistrySnapshot { machines: [west, east].into(), leader: Some(WEST.into()), ..RegistrySnapshot::default() };
+    let registry = RegistrySnapshot { machines: [west, east].into(), leader: Some(WEST.into()), ..RegistrySnapshot::default() };
     let silent = (Lease::Machine(EAST.into()), Duration::from_millis(22_500));
     let later = RegistrySnapshot { overdue: vec![silent], ..registry.clone() };
     let (mut publisher, mut cluster) = (unread("etcd"), Cluster::new(Duration::from_secs(30)));

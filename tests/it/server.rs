@@ -266,10 +266,7 @@ pub fn member(id: &str, lost: bool) -> Arc<Member> {
 /// A list with so long names that no buffer of the kernel holds it.
 fn huge(mark: &str) -> Arc<View> {
     let name = format!("{mark}{}", "x".repeat(16_000));
-    Arc::new(View {
-        units: (0..400).map(|number| unit(&format!("{number}-{name}"), "active")).collect(),
-        machines: vec![],
-    })
+    Arc::new(View { units: (0..400).map(|number| unit(&format!("{number}-{name}"), "active")).collect(), machines: vec![] })
 }
 
 fn list(units: &[(&str, &str)]) -> String {

@@ -8,9 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use fleet_monitor::cluster::{
-    Cluster, Event, MachineId, Moment, Reading, Topic, Transition, UnitName, UnitState, Verdict,
-};
+use fleet_monitor::cluster::{Cluster, Event, MachineId, Moment, Reading, Topic, Transition, UnitName, UnitState, Verdict};
 use fleet_monitor::source::recording::{Entry, Poll, Reader};
 
 type Key = (UnitName, MachineId);

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use flate2::read::GzDecoder;
 use fleet_monitor::cluster::{
-    Cluster, Event, MachineId, Moment, Reading, RegistrySnapshot, Text, Topic, Transition, Unit, UnitFile, UnitName,
-    UnitState, View,
+    Cluster, Event, MachineId, Moment, Reading, RegistrySnapshot, Text, Topic, Transition, Unit, UnitFile, UnitName, UnitState,
+    View,
 };
 use fleet_monitor::source::recording::{Entry, Poll, Reader};
 

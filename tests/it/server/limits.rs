@@ -108,10 +108,7 @@ async fn measure_the_memory_of_clients() {
     OpenFiles::raise();
     let mut bench = Bench::start().await;
     let name = "x".repeat(10_000);
-    bench.read_all(&Arc::new(View {
-        units: (0..110).map(|number| unit(&format!("{number}-{name}"), "active")).collect(),
-        machines: vec![],
-    }));
+    bench.read_all(&Arc::new(View { units: (0..110).map(|number| unit(&format!("{number}-{name}"), "active")).collect(), machines: vec![] }));
     let mut scrap = vec![0; 64 * 1024];
     let mut clients = vec![taking_client(&bench, &mut scrap).await];
     let before = resident();
