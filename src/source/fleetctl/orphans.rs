@@ -11,36 +11,56 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rustix::process::{Pid, WaitOptions, waitpid};
 use tokio::process::{Child, Command};
 
-/// The children of this process that are being waited for. As it is held while one is started, none is ever missing.
-static OWN: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
+static CHILDREN: Mutex<Children> = Mutex::new(Children { starting: 0, own: BTreeSet::new() });
+
+/// The children of this process that are being waited for.
+struct Children {
+    /// How many are being started, which are not yet among `own`. That may take long, so nobody else waits for it.
+    starting: usize,
+    own: BTreeSet<u32>,
+}
 
 /// A child of our own, as long as it is waited for.
 pub(super) struct Own(u32);
 
 /// Starts a child that is no orphan until what is returned with it is dropped.
 pub(super) fn spawn(command: &mut Command) -> io::Result<(Own, Child)> {
-    let mut own = own();
-    let child = command.spawn()?;
+    children().starting += 1;
+    let spawned = command.spawn();
+
+    let mut children = children();
+    children.starting -= 1;
+    let child = spawned?;
     let id = child.id().expect("nobody has waited for it yet");
-    own.insert(id);
+    children.own.insert(id);
     Ok((Own(id), child))
 }
 
 impl Drop for Own {
     fn drop(&mut self) {
-        own().remove(&self.0);
+        children().own.remove(&self.0);
     }
 }
 
-/// Reaps the orphans that have ended. To be called when a child has ended (SIGCHLD), by PID 1.
+/// Reaps the orphans that have ended. To be called when a child has ended (SIGCHLD), by PID 1. While a child is being
+/// started, nothing is done: what is left is reaped when the next one has ended.
 pub fn reap_orphans() {
-    let own = own();
-    let Ok(processes) = fs::read_dir("/proc") else { return };
-    let ids = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
-    for orphan in ids.filter(|id| !own.contains(id) && has_ended(*id)).filter_map(pid) {
-        // It is not ours if that fails: another one has reaped it, or is its parent.
+    let ended: Vec<u32> = processes().filter(|id| has_ended(*id)).collect();
+
+    // A child of our own that is among them was being started before, and so is known to `children` now.
+    let children = children();
+    if children.starting > 0 {
+        return;
+    }
+    for orphan in ended.into_iter().filter(|id| !children.own.contains(id)).filter_map(pid) {
+        // If that fails, another process is its parent.
         let _ = waitpid(Some(orphan), WaitOptions::NOHANG);
     }
+}
+
+fn processes() -> impl Iterator<Item = u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten();
+    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
 }
 
 /// Whether a process has ended, but has not been reaped (`proc_pid_stat(5)`). Its name may contain anything.
@@ -54,6 +74,6 @@ fn pid(id: u32) -> Option<Pid> {
     Pid::from_raw(i32::try_from(id).ok()?)
 }
 
-fn own() -> MutexGuard<'static, BTreeSet<u32>> {
-    OWN.lock().unwrap_or_else(PoisonError::into_inner)
+fn children() -> MutexGuard<'static, Children> {
+    CHILDREN.lock().unwrap_or_else(PoisonError::into_inner)
 }
