@@ -28,6 +28,8 @@ pub enum Signal {
     Stop(&'static str),
     /// To read the configuration again: SIGHUP.
     Reload,
+    /// To reap who has ended: SIGCHLD, which PID 1 alone listens to.
+    Reap,
 }
 
 /// The signals that are listened to.
@@ -36,6 +38,8 @@ pub struct Signals {
     terminate: Stream,
     interrupt: Stream,
     hangup: Stream,
+    /// As PID 1 this process becomes the parent of whoever has lost his own.
+    child: Option<Stream>,
 }
 
 impl Signals {
@@ -48,6 +52,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
+            child: if std::process::id() == 1 { Some(signal(SignalKind::child())?) } else { None },
         })
     }
 
@@ -57,6 +62,7 @@ impl Signals {
             _ = self.terminate.recv() => Signal::Stop("SIGTERM"),
             _ = self.interrupt.recv() => Signal::Stop("SIGINT"),
             _ = self.hangup.recv() => Signal::Reload,
+            Some(_) = received(&mut self.child) => Signal::Reap,
         }
     }
 }
@@ -82,6 +88,10 @@ fn end_in_time() -> io::Result<()> {
         process::exit(0);
     })?;
     Ok(())
+}
+
+async fn received(stream: &mut Option<Stream>) -> Option<()> {
+    stream.as_mut()?.recv().await
 }
 
 /// The service manager, if there is one (`sd_notify(3)`).

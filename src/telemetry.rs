@@ -5,6 +5,7 @@
 
 mod writer;
 
+use std::fmt::Write;
 use std::os::linux::fs::MetadataExt;
 use std::time::Duration;
 
@@ -91,7 +92,7 @@ pub fn start(target: Target, filter: &str) -> Result<Log, String> {
                 LineQueue::start().map_err(|error| format!("cannot start the thread that writes the log: {error}"))?;
             // A line is for a person: the fields of a transition say again what its message says.
             let fields = fmt::format::debug_fn(|line, field, value| match field.name() {
-                "message" => write!(line, "{value:?}"),
+                "message" => write!(Printable(line), "{value:?}"),
                 _ => Ok(()),
             });
             let layer = fmt::layer().with_target(false).fmt_fields(fields).with_ansi(false);
@@ -132,5 +133,32 @@ pub fn tell(transition: &Transition) {
     match happened.severity() {
         Severity::Warning => entry!(Level::WARN),
         Severity::Info => entry!(Level::INFO),
+    }
+}
+
+/// Writes out control characters, since a message may quote what somebody else said: it takes one line, and does nothing
+/// to the terminal that it is read on.
+struct Printable<W>(W);
+
+impl<W: Write> Write for Printable<W> {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        for part in text.split_inclusive(char::is_control) {
+            let printable = part.trim_end_matches(char::is_control);
+            self.0.write_str(printable)?;
+            write!(self.0, "{}", part[printable.len()..].escape_debug())?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_takes_one_line_and_does_nothing_to_a_terminal() {
+        let mut line = Printable(String::new());
+        write!(line, "etcd says: \x1b[31mZoë\r\nWARN a lie\u{9b}, \"a\\b\"").unwrap();
+        assert_eq!(line.0, r#"etcd says: \u{1b}[31mZoë\r\nWARN a lie\u{9b}, "a\b""#);
     }
 }

@@ -14,6 +14,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::source::api::{Address, AddressError};
 use crate::source::etcd::endpoint::{Endpoint, EndpointError};
+use crate::source::host;
 
 /// No time in the options makes sense beyond a day, and none overflows a clock below it.
 const DAY: f64 = 86_400.0;
@@ -29,8 +30,10 @@ pub(super) fn remote_port(text: &str) -> Parsed<u16> {
     text.parse().ok().filter(|&port| port > 0).ok_or_else(|| "expected a port from 1 to 65535".into())
 }
 
+/// With or without the brackets that an IPv6 address has in a URL.
 pub(super) fn address(text: &str) -> Parsed<IpAddr> {
-    text.parse().map_err(|_| "expected an IP address, such as 127.0.0.1 or ::".into())
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).filter(|bare| bare.contains(':'));
+    bare.unwrap_or(text).parse().map_err(|_| "expected an IP address, such as 127.0.0.1 or ::".into())
 }
 
 pub(super) fn max_clients(text: &str) -> Parsed<usize> {
@@ -86,21 +89,13 @@ pub(super) fn command(text: &str) -> Parsed<String> {
 
 /// A host that fleetctl is told to connect to; its port is an option of its own.
 pub(super) fn host(port_flag: &str, text: &str) -> Parsed<String> {
-    if is_host(text) {
-        return Ok(text.into());
+    if let Some(host) = host::read(text) {
+        return Ok(host);
     }
     if text.contains("://") || text.rsplit_once(':').is_some_and(|(_, port)| remote_port(port).is_ok()) {
         return Err(format!("expected a host alone, without scheme or port; {port_flag} sets the port"));
     }
     Err("expected the name or address of a host".into())
-}
-
-/// A name has no leading `-`, so that no program that it is passed to can take it for a flag.
-fn is_host(text: &str) -> bool {
-    let is_name = !text.is_empty()
-        && !text.starts_with(['-', '.'])
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_'));
-    is_name || text.parse::<IpAddr>().is_ok()
 }
 
 /// Where the fleet API is. Credentials in it are refused: fleet knows none, and they would end up in logs.
@@ -145,11 +140,11 @@ pub(super) fn origin(text: &str) -> Parsed<String> {
 }
 
 pub(super) fn host_name(text: &str) -> Parsed<String> {
-    if text == "*" || is_host(text) {
-        Ok(text.to_ascii_lowercase())
-    } else {
-        Err("expected names of hosts, without a port, or *".into())
+    if text == "*" {
+        return Ok(text.into());
     }
+    let host = host::read(text).ok_or("expected names of hosts, without a port, or *")?;
+    Ok(host.to_ascii_lowercase())
 }
 
 pub(super) fn glob(text: &str) -> Parsed<String> {

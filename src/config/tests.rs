@@ -244,6 +244,8 @@ fn impossible_values_are_refused() {
         ("tunnel", "[::1]:22", tunnel.as_str()),
         ("endpoint", "-oProxyCommand", host),
         ("tunnel", "core@10.0.0.1", host),
+        ("endpoint", "core-01%eth0", host),
+        ("bind", "[10.0.0.1]", "expected an IP address, such as 127.0.0.1 or ::"),
         ("tunnel", "", host),
         ("source", "docker", "expected one of auto, fleetctl, api, etcd, replay"),
         ("publish", "never", "expected one of changes, polls"),
@@ -329,6 +331,13 @@ fn hosts_are_names_or_addresses() {
         let tunnel = Places::new().arguments(&["-t", host]).config().source.connection;
         assert_eq!(tunnel, Connection::Tunnel { host: host.into(), port: 22 });
     }
+    for (text, host) in [("[::1]", "::1"), ("fe80::1%eth0", "fe80::1%eth0"), ("[fe80::1%eth0]", "fe80::1%eth0")] {
+        let etcd = Places::new().arguments(&["-e", text]).config().source.connection;
+        assert_eq!(etcd, Connection::Etcd { host: host.into(), port: 4001 });
+        let tunnel = Places::new().arguments(&["-t", text]).config().source.connection;
+        assert_eq!(tunnel, Connection::Tunnel { host: host.into(), port: 22 });
+    }
+    assert_eq!(Places::new().arguments(&["--bind", "[::1]"]).config().bind, Some("::1".parse().unwrap()));
     assert_eq!(Places::new().variable("ENDPOINT_PORT", "2379").config().source.connection, Connection::Default);
 }
 

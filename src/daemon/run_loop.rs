@@ -14,6 +14,7 @@ use crate::cli::Cli;
 use crate::cluster::{Moment, Topic, Transition, Verdict};
 use crate::feed::{self, News, SourceInfo};
 use crate::lifecycle::{ServiceManager, Signal, Signals};
+use crate::source::fleetctl;
 use crate::source::{Report, Said, SourceError};
 use crate::telemetry;
 
@@ -47,6 +48,7 @@ impl Daemon {
                         // One that is under way has read what is older.
                         reload = Some(self.prepare_reload(cli, environment));
                     }
+                    Signal::Reap => fleetctl::reap_orphans(),
                 },
                 prepared = prepared(&mut reload) => {
                     self.finish_reload(prepared).await;
@@ -119,7 +121,8 @@ impl Daemon {
             return;
         }
         let (view, health) = (self.cluster.view(), self.cluster.health());
-        self.publisher.publish(News { view, health, transitions, read, now: Moment::now() });
+        let change = Some(self.cluster.change());
+        self.publisher.publish(News { view, health, transitions, change, read, now: Moment::now() });
         // Told last, so that whoever reads the journal and then looks sees what it says.
         for transition in transitions {
             self.metrics.transition(&transition.event);

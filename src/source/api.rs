@@ -5,7 +5,8 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::{Mutex as Plain, MutexGuard, PoisonError};
 
@@ -15,6 +16,7 @@ use hyper::{Response, StatusCode, Uri};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Mutex;
 
+use super::host;
 use super::http::{self, Connection};
 use super::rows;
 use super::wire::{self, Collation, Page, Row, WireError};
@@ -37,7 +39,7 @@ pub enum Address {
     Unix(PathBuf),
     /// A TCP port.
     Tcp {
-        /// A name or an IP address, an IPv6 address without its brackets.
+        /// A name or an IP address, an IPv6 address without its brackets, and with its zone, if any.
         host: String,
         /// The port.
         port: u16,
@@ -77,9 +79,9 @@ impl FromStr for Address {
         if uri.path() != "/" || uri.query().is_some() || text.contains(['@', '#']) {
             return Err(AddressError("only a host and a port may follow http://"));
         }
-        let host = uri.host().filter(|host| !host.is_empty()).ok_or(AddressError("it needs a host"))?;
+        let host = uri.host().and_then(host::read_in_url).ok_or(AddressError("it needs a host"))?;
         let port = uri.port_u16().ok_or(AddressError("it needs a port, as in http://127.0.0.1:49153"))?;
-        Ok(Address::Tcp { host: host.trim_matches(['[', ']']).to_owned(), port })
+        Ok(Address::Tcp { host, port })
     }
 }
 
@@ -87,7 +89,7 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Address::Unix(path) => write!(f, "unix://{}", path.display()),
-            Address::Tcp { .. } => write!(f, "http://{}", self.authority()),
+            Address::Tcp { host, port } => write!(f, "http://{}", host::in_url(host, *port)),
         }
     }
 }
@@ -97,8 +99,17 @@ impl Address {
     fn authority(&self) -> String {
         match self {
             Address::Unix(_) => "fleet".to_owned(),
-            Address::Tcp { host, port } if host.contains(':') => format!("[{host}]:{port}"),
-            Address::Tcp { host, port } => format!("{host}:{port}"),
+            Address::Tcp { host, port } => host::in_header(host, *port),
+        }
+    }
+
+    /// Why nothing can listen there; `None` if something may, as far as can be seen without asking it.
+    pub fn absence(&self) -> Option<String> {
+        let Address::Unix(path) = self else { return None };
+        match path.metadata() {
+            Ok(metadata) if metadata.file_type().is_socket() => None,
+            Ok(_) => Some(format!("{} is {}", path.display(), kind(path))),
+            Err(_) => Some(format!("there is no {self}")),
         }
     }
 }
@@ -109,6 +120,15 @@ pub enum ApiError {
     /// The unix socket is not there.
     #[error("there is no socket {}: start it with 'systemctl start fleet.socket', or name another with --api", .0.display())]
     NoSocket(PathBuf),
+    /// Something else is where the unix socket should be.
+    #[error(
+        "{} is {}, not a socket: docker makes a directory for a volume that was not there; remove it, start fleet.socket, \
+         and then the container", path.display(), kind(path)
+    )]
+    NotASocket {
+        /// Where it is.
+        path: PathBuf,
+    },
     /// The unix socket may not be used.
     #[error("no permission to use {}: run as a user of the group fleet", .0.display())]
     PermissionDenied(PathBuf),
@@ -124,8 +144,12 @@ pub enum ApiError {
     /// The connection was closed within an answer.
     #[error("{0} broke off in the middle of an answer: {1}")]
     BrokenOff(Address, #[source] hyper::Error),
-    /// fleetd answers, but has no registry: 503, or 500 without a message.
-    #[error("fleet at {address} cannot reach etcd (HTTP {}): see 'journalctl -u fleet' and etcd's health", .status.as_u16())]
+    /// fleetd answers, but has no registry: 503, or 500 without a message. It says 503 also for as long as it starts or
+    /// stops, up to 90 s, with an etcd that is well (fleet v1.0.0).
+    #[error(
+        "fleet at {address} cannot reach etcd (HTTP {}): fleetd is being started or stopped, or etcd is down; see \
+         'systemctl status fleet', and etcd's health if that lasts", .status.as_u16()
+    )]
     NoEtcd {
         /// Who said so.
         address: Address,
@@ -405,9 +429,18 @@ fn not_connected(address: &Address, error: io::Error) -> ApiError {
     match (error.kind(), address) {
         (io::ErrorKind::NotFound, Address::Unix(path)) => ApiError::NoSocket(path.clone()),
         (io::ErrorKind::PermissionDenied, Address::Unix(path)) => ApiError::PermissionDenied(path.clone()),
+        // That is what connecting to anything else than a socket says, too (`connect(2)`).
+        (io::ErrorKind::ConnectionRefused, Address::Unix(path)) if address.absence().is_some() => {
+            ApiError::NotASocket { path: path.clone() }
+        }
         (io::ErrorKind::ConnectionRefused, _) => ApiError::Refused(address.clone()),
         _ => ApiError::Unreachable(address.clone(), error),
     }
+}
+
+/// What is there instead of a socket.
+fn kind(path: &Path) -> &'static str {
+    if path.is_dir() { "a directory" } else { "a file" }
 }
 
 /// fleetd says `fleetd/v1.0.0` since 0.12, and said `fleetd/0.11.8` before.

@@ -7,11 +7,14 @@
 
 mod child;
 mod dialect;
+mod orphans;
+mod plain;
 
 use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
+use std::sync::Once;
 use std::time::Duration;
 
 use rustix::fs::{Access, access};
@@ -20,6 +23,7 @@ use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 pub use self::dialect::{Connection, Version};
+pub use self::orphans::reap_orphans;
 
 use self::child::{ChildError, Ended, Run};
 use self::dialect::Stranger;
@@ -48,6 +52,10 @@ pub struct Fleetctl {
     settings: Settings,
     program: PathBuf,
     version: OnceCell<Version>,
+    /// Whether it was said that escape sequences are taken out of its output.
+    escapes_told: Once,
+    /// Whether it was said that something which it leaves behind holds its pipes.
+    held_told: Once,
 }
 
 /// Why fleetctl could not be asked, or its answer not be used.
@@ -167,7 +175,7 @@ impl Fleetctl {
     /// When there is no such command, or it is not an executable file.
     pub fn new(settings: Settings) -> Result<Self, FleetctlError> {
         let program = find(&settings.command, std::env::var_os("PATH").as_deref())?;
-        Ok(Self { settings, program, version: OnceCell::new() })
+        Ok(Self { settings, program, version: OnceCell::new(), escapes_told: Once::new(), held_told: Once::new() })
     }
 
     /// Polls that begin at once share the question; after a failure the next one asks again.
@@ -193,8 +201,9 @@ impl Fleetctl {
     /// What it prints, and what it says on standard error besides.
     async fn run(&self, arguments: &[String], deadline: Instant) -> Result<(Vec<u8>, String), FleetctlError> {
         let Run { ended, stderr } = child::run(&self.program, arguments, deadline).await;
+        let stderr = plain::plain(stderr.as_bytes()).and_then(|plain| String::from_utf8(plain).ok()).unwrap_or(stderr);
         let command = self.command(arguments);
-        let Ended { status, stdout } = match ended {
+        let Ended { status, stdout, pipes_are_held } = match ended {
             Ok(ended) => ended,
             Err(ChildError::Spawn(error)) => {
                 return Err(FleetctlError::Spawn { program: self.program.clone(), error });
@@ -209,10 +218,30 @@ impl Fleetctl {
         if !status.success() || stderr.lines().any(|line| line.starts_with("Error: unknown")) {
             return Err(FleetctlError::Failed { command, status, stderr });
         }
+        if pipes_are_held {
+            self.held_told.call_once(|| {
+                tracing::info!(
+                    "`{command}` has ended, but something that it started still holds its output or standard error: \
+                     what was written until then is the answer, which takes 0.5 s longer each time"
+                );
+            });
+        }
         if !stderr.is_empty() {
             tracing::debug!(stderr, "{command} said");
         }
-        Ok((stdout, stderr))
+        Ok((self.plain(stdout), stderr))
+    }
+
+    fn plain(&self, stdout: Vec<u8>) -> Vec<u8> {
+        let Some(plain) = plain::plain(&stdout) else { return stdout };
+        self.escapes_told.call_once(|| {
+            tracing::warn!(
+                "the output of {} has escape sequences or a byte order mark in it, which are passed over: \
+                 let it print without colours, and not to a terminal",
+                self.settings.command
+            );
+        });
+        plain
     }
 
     fn command(&self, arguments: &[String]) -> String {

@@ -6,6 +6,7 @@
 pub mod api;
 pub mod etcd;
 pub mod fleetctl;
+pub mod host;
 mod http;
 pub mod polled;
 pub mod recording;

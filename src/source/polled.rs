@@ -1,8 +1,9 @@
 //! A source that asks on a schedule: one lane for each topic, each with its own pace.
 //!
 //! Polls of one topic never overlap, polls of different topics may. A poll that takes too long is given up; after a
-//! failure the lane backs off; after a slow answer it leaves fleet alone for a while. When a row of the unit list has
-//! appeared or vanished, the machines and unit files are asked for at once, since only they can tell why.
+//! failure the lane backs off, until another lane has an answer again after a failure of its own; after a slow answer it
+//! leaves fleet alone for a while. When a row of the unit list has appeared or vanished, and after the first list, the
+//! machines and unit files are asked for at once, since only they can tell why.
 //!
 //! It knows that something can be asked ([`Poll`]), not what.
 
@@ -11,7 +12,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::info;
@@ -60,6 +61,7 @@ impl Polled {
     pub fn start<P: Poll>(poll: Arc<P>, schedule: Schedule) -> Self {
         let (sender, reports) = mpsc::channel(1);
         let wake = Arc::new([Notify::new(), Notify::new()]);
+        let recovered = watch::Sender::new(None);
         let mut lanes = JoinSet::new();
         let promise = Promise::default();
         for topic in Topic::ALL {
@@ -69,6 +71,7 @@ impl Polled {
                 timeout: schedule.timeout,
                 pace: Pace::new(if topic == Topic::Units { schedule.units } else { schedule.machines }),
                 wake: wake.clone(),
+                recovered: recovered.clone(),
                 keys: None,
                 reports: sender.clone(),
                 promise: promise.clone(),
@@ -110,6 +113,8 @@ struct Lane<P> {
     pace: Pace,
     /// Wakes the lanes of the machines and the unit files.
     wake: Arc<[Notify; 2]>,
+    /// When a lane last had an answer after a failure; all lanes share it.
+    recovered: watch::Sender<Option<Instant>>,
     /// The keys of the last unit list, as a hash.
     keys: Option<u64>,
     reports: mpsc::Sender<Report>,
@@ -127,7 +132,11 @@ impl<P: Poll> Lane<P> {
             };
             let at = Moment::now();
             let took = begun.elapsed();
-            let wait = self.pace.after(took, outcome.is_ok(), fastrand::f64());
+            let succeeded = outcome.is_ok();
+            if succeeded && self.pace.is_backing_off() {
+                self.recovered.send_replace(Some(Instant::now()));
+            }
+            let wait = self.pace.after(took, succeeded, fastrand::f64());
             let expected =
                 Expected { every: wait.regular + took, within: wait.regular + self.timeout + LAST_WORD + MARGIN };
             let report = Report { topics: self.topic.alone(), at, took, outcome, expected: Some(expected) };
@@ -145,18 +154,25 @@ impl<P: Poll> Lane<P> {
             if self.reports.send(report).await.is_err() {
                 return;
             }
-            self.wait(ended, wait).await;
+            self.wait(begun, ended, wait).await;
         }
     }
 
-    async fn wait(&self, ended: Instant, wait: Wait) {
+    /// Waits until the next poll is due, after one that `begun` and `ended`.
+    async fn wait(&self, begun: Instant, ended: Instant, wait: Wait) {
         let woken = async {
-            match (self.own_bell(), wait.earliest) {
-                (Some(bell), Some(earliest)) => {
+            match (wait.earliest, self.own_bell()) {
+                (Some(earliest), Some(bell)) => {
                     bell.notified().await;
                     sleep_until(ended + earliest).await;
                 }
-                _ => std::future::pending().await,
+                (Some(_), None) => std::future::pending().await,
+                // A poll that failed, and was under way when another lane recovered, tells of the time before.
+                (None, _) => {
+                    let since = |at: &Option<Instant>| at.is_some_and(|at| at >= begun);
+                    // The sender is ours, so there always is one.
+                    let _ = self.recovered.subscribe().wait_for(since).await;
+                }
             }
         };
         tokio::select! {
@@ -173,8 +189,9 @@ impl<P: Poll> Lane<P> {
         }
     }
 
-    /// Wakes the other lanes if a row of the unit list has appeared or vanished. It takes the report, not the reading,
-    /// so that what they then read is never older than it: the report's time is set before they begin.
+    /// Wakes the other lanes if a row of the unit list has appeared or vanished, and after the first list: what they
+    /// read before it may be older. It takes the report, not the reading, so that what they then read is never older than
+    /// it: the report's time is set before they begin.
     fn wake_others(&mut self, report: &Report) {
         let Ok(Reading::Units { states, .. }) = &report.outcome else { return };
         let mut hasher = DefaultHasher::new();
@@ -182,7 +199,7 @@ impl<P: Poll> Lane<P> {
             (&state.unit, &state.machine).hash(&mut hasher);
         }
         let keys = Some(hasher.finish());
-        if self.keys.is_some() && self.keys != keys {
+        if self.keys != keys {
             for bell in &*self.wake {
                 bell.notify_one();
             }
@@ -196,7 +213,7 @@ impl<P: Poll> Lane<P> {
 struct Wait {
     /// Until the next poll, if nothing happens.
     regular: Duration,
-    /// Until it may be woken; never after a failure.
+    /// Until it may be woken by a list of units; `None` after a failure, when only a recovery wakes it.
     earliest: Option<Duration>,
     /// Whether the wait was stretched just now because the poll was slow.
     stretched: bool,
@@ -213,6 +230,10 @@ struct Pace {
 impl Pace {
     fn new(interval: Duration) -> Self {
         Self { interval, failures: 0, slow: false }
+    }
+
+    fn is_backing_off(&self) -> bool {
+        self.failures > 0
     }
 
     /// The wait after a poll that `took` this long. `chance` is between 0 and 1, so that many monitors whose fleet fails
@@ -342,10 +363,83 @@ mod tests {
             let polls = growing.polls.lock().unwrap();
             polls.iter().filter(|(polled, _)| *polled == topic).map(|(_, at)| (*at - start).as_secs()).collect()
         };
-        // Three rows are there in the first three answers; the fourth unit comes at 6 s, the fifth at 8 s.
+        // Three rows are there in the first three answers; the fourth unit comes at 6 s, the fifth at 8 s. After the
+        // first list they are asked again as soon as the pause is over.
         assert_eq!(of(Topic::Units), [0, 2, 4, 6, 8]);
-        assert_eq!(of(Topic::Machines), [0, 6, 8]);
-        assert_eq!(of(Topic::UnitFiles), [0, 6, 8]);
+        assert_eq!(of(Topic::Machines), [0, 0, 6, 8]);
+        assert_eq!(of(Topic::UnitFiles), [0, 0, 6, 8]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_explains_the_first_list_is_read_again_as_soon_as_the_pause_is_over() {
+        let growing = Arc::new(Growing::default());
+        let start = Instant::now();
+        let mut source = Polled::start(growing.clone(), schedule());
+        run_until(&mut source, start + SECOND).await;
+        let polls = growing.polls.lock().unwrap();
+        for topic in [Topic::Machines, Topic::UnitFiles] {
+            let of = polls.iter().filter(|(polled, _)| *polled == topic);
+            let begun: Vec<Duration> = of.map(|(_, at)| *at - start).collect();
+            // Each poll takes 0.1 s, and four times that is left for fleet.
+            assert_eq!(begun.len(), 2, "{topic}");
+            assert_eq!(begun[1].as_millis() / 10, 50, "{topic}");
+        }
+    }
+
+    /// Fails until a moment, each topic after a time of its own, and answers at once from then on.
+    struct Outage {
+        polls: Mutex<Vec<(Topic, Instant)>>,
+        until: Instant,
+        takes: [Duration; 3],
+    }
+
+    impl Poll for Outage {
+        fn name(&self) -> String {
+            "outage".to_owned()
+        }
+
+        async fn poll(&self, topic: Topic) -> Result<Reading, SourceError> {
+            let begun = Instant::now();
+            self.polls.lock().unwrap().push((topic, begun));
+            if begun < self.until {
+                tokio::time::sleep(self.takes[topic as usize]).await;
+                return Err(SourceError::Recorded("an outage".to_owned()));
+            }
+            Ok(match topic {
+                Topic::Units => Reading::Units { states: vec![], files: None },
+                Topic::Machines => Reading::Machines { machines: vec![] },
+                Topic::UnitFiles => Reading::UnitFiles { files: vec![] },
+            })
+        }
+    }
+
+    /// When each topic was first read after an outage, and how often in the half minute from then on.
+    async fn after_an_outage(lasts: Duration, takes: [Duration; 3]) -> [(Duration, usize); 3] {
+        let start = Instant::now();
+        let outage = Arc::new(Outage { polls: Mutex::default(), until: start + lasts, takes });
+        let mut source = Polled::start(outage.clone(), schedule());
+        run_until(&mut source, outage.until + 30 * SECOND).await;
+        let polls = outage.polls.lock().unwrap();
+        Topic::ALL.map(|topic| {
+            let good = polls.iter().filter(|(of, at)| *of == topic && *at >= outage.until);
+            let good: Vec<Duration> = good.map(|(_, at)| *at - start).collect();
+            (good[0], good.len())
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn when_one_topic_can_be_read_again_all_are_asked_at_once() {
+        let [units, machines, files] = after_an_outage(60 * SECOND, [SECOND / 10; 3]).await;
+        assert_eq!((machines.0, files.0), (units.0, units.0));
+        // Once more after the first list; a recovery is no reason to ask again and again.
+        assert!(machines.1 <= 2 && files.1 <= 2, "{machines:?} {files:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_poll_that_was_under_way_when_another_topic_recovered_is_made_again_at_once() {
+        let [units, _, files] = after_an_outage(3 * SECOND, [SECOND / 10, SECOND / 10, 9 * SECOND]).await;
+        assert!(units.0 < 9 * SECOND, "{units:?}");
+        assert_eq!(files.0.as_secs(), 9);
     }
 
     #[tokio::test(start_paused = true)]

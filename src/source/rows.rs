@@ -1,12 +1,25 @@
 //! Columns that are made in the same way wherever a row comes from: as fleetctl prints them. Pure.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
 use crate::cluster::{Machine, MachineId, Text, UnitState};
 
 /// An empty text and none are the same to fleet, and `-` to fleetctl.
-pub(super) fn filled<'a, T: From<&'a str>>(text: Option<&'a str>) -> Option<T> {
-    text.filter(|text| !text.is_empty()).map(T::from)
+pub(super) fn filled<T: for<'a> From<&'a str>>(text: Option<&str>) -> Option<T> {
+    text.filter(|text| !text.is_empty()).map(printable)
+}
+
+/// A text that can be shown, logged and written to a terminal. fleet refuses control characters in names, but neither
+/// in metadata nor in unit files, and etcd has whatever was written to it: each is replaced by `U+FFFD`.
+pub(super) fn printable<T: for<'a> From<&'a str>>(text: &str) -> T {
+    T::from(&without_controls(text))
+}
+
+/// A tab stays: metadata may contain it, and fleetctl prints it.
+fn without_controls(text: &str) -> Cow<'_, str> {
+    let is_control = |character: char| character.is_control() && character != '\t';
+    if text.contains(is_control) { Cow::Owned(text.replace(is_control, "\u{fffd}")) } else { Cow::Borrowed(text) }
 }
 
 /// Metadata as fleetctl prints it: pairs sorted by key, between commas.
@@ -27,6 +40,17 @@ pub(super) fn join(states: &mut [UnitState], machines: &[Machine]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn control_characters_are_replaced_and_a_tab_is_kept() {
+        let shown = |text: &str| filled::<Text>(Some(text));
+        assert_eq!(shown("rack 7\tleft, Zoë").as_deref(), Some("rack 7\tleft, Zoë"));
+        assert_eq!(
+            shown("a\0b\x1b[31mc\r\nd\u{9b}e\x7f").as_deref(),
+            Some("a\u{fffd}b\u{fffd}[31mc\u{fffd}\u{fffd}d\u{fffd}e\u{fffd}")
+        );
+        assert_eq!(shown(""), None);
+    }
 
     #[test]
     fn address_is_that_of_the_listed_machine() {

@@ -4,6 +4,9 @@
 //! between two cells, as many as the widest cell of that call needs. A missing value is `-`. A column that was not asked
 //! for reads as one without values, so that one reader serves all versions of fleetctl.
 //!
+//! A terminal between fleetctl and us ends lines in CR LF: that is a line end too. Any other control character is no
+//! part of a column, except in a text that is anybody's: there it is replaced, as in the other sources.
+//!
 //! This module knows bytes and rows. It knows neither how the bytes were obtained nor which version prints what.
 
 use std::borrow::Cow;
@@ -11,6 +14,7 @@ use std::collections::HashSet;
 use std::iter::Enumerate;
 use std::str::SplitTerminator;
 
+use super::rows::printable;
 use crate::cluster::{Machine, Text, UnitFile, UnitName, UnitState};
 
 /// Columns whose text is anybody's: it may contain tabs, so it is read whole, and only in the last place.
@@ -44,6 +48,14 @@ pub enum TableError {
         /// How many were asked for.
         expected: usize,
         /// The line's beginning.
+        text: String,
+    },
+    /// A column has a control character.
+    #[error("line {line} has control characters in its columns: `{text}`; does fleetctl write to a terminal?")]
+    Control {
+        /// The line's number, from 1.
+        line: usize,
+        /// The line's beginning, with its control characters written out.
         text: String,
     },
     /// A row does not say what it is about.
@@ -184,7 +196,7 @@ impl Row<'_> {
     }
 
     fn text(&self, column: &str) -> Option<Text> {
-        self.cell(column).map(Into::into)
+        self.cell(column).map(printable)
     }
 
     fn unit(&self) -> Result<UnitName, TableError> {
@@ -230,7 +242,7 @@ impl<'a> Iterator for Rows<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let (before, line) = self.lines.next()?;
-        Some(self.row(before + 1, line))
+        Some(self.row(before + 1, without_line_end(line)))
     }
 }
 
@@ -239,6 +251,9 @@ impl<'a> Rows<'a> {
         let columns = self.columns;
         let wrong = || TableError::Columns { line: number, expected: columns.len(), text: quoted(line) };
         let mut cells = cells(line, columns).ok_or_else(wrong)?;
+        if has_controls(line, &cells, columns) {
+            return Err(TableError::Control { line: number, text: quoted(&line.escape_debug().to_string()) });
+        }
         // fleetctl prints a description of several lines as it stands in the unit file. systemd reads the backslash at
         // the end of a line as a space and skips the white space that the next begins with (`systemd.syntax(7)`).
         if columns.last() == Some(&"desc")
@@ -246,16 +261,36 @@ impl<'a> Rows<'a> {
         {
             while let Some(begun) = description.strip_suffix('\\') {
                 let (_, continued) = self.lines.next().ok_or_else(|| cut_off(number, line))?;
-                *description = Cow::Owned(format!("{begun} {}", continued.trim_start()));
+                *description = Cow::Owned(format!("{begun} {}", without_line_end(continued).trim_start()));
             }
         }
         Ok(Row { number, line, columns, cells })
     }
 }
 
+/// A line without what terminals put before its `\n`: a CR for each terminal that it came through.
+fn without_line_end(line: &str) -> &str {
+    line.trim_end_matches('\r')
+}
+
+/// Whether the last column may contain anything.
+fn ends_in_free_text(columns: &[&str]) -> bool {
+    columns.last().is_some_and(|last| FREE_TEXT.contains(last))
+}
+
+/// Whether there are control characters in a line, other than in a text that may contain anything.
+fn has_controls(line: &str, cells: &[Cow<str>], columns: &[&str]) -> bool {
+    // Most lines are seen to have none at all without a look at their cells.
+    if line.bytes().all(|byte| byte == b'\t' || (b' '..0x7f).contains(&byte)) {
+        return false;
+    }
+    let strict = cells.len() - usize::from(ends_in_free_text(columns));
+    cells[..strict].iter().any(|cell| cell.contains(char::is_control))
+}
+
 /// Splits a line at runs of tabs; none if these are not the columns.
 fn cells<'a>(line: &'a str, columns: &[&str]) -> Option<Vec<Cow<'a, str>>> {
-    let free = columns.last().is_some_and(|last| FREE_TEXT.contains(last));
+    let free = ends_in_free_text(columns);
     let mut cells = Vec::with_capacity(columns.len());
     let mut rest = line;
     while !(free && cells.len() + 1 == columns.len())
@@ -380,6 +415,36 @@ mod tests {
         let files = unit_files(output.as_bytes(), &["unit", "desc"]).unwrap();
         assert_eq!(files[0].description.as_deref(), Some("first line  second line  third"));
         assert_eq!(files[1].unit, "b.service".into());
+    }
+
+    #[test]
+    fn a_line_may_end_as_a_terminal_ends_it() {
+        for end in ["\r\n", "\r\r\n"] {
+            let behind_a_terminal = |output: &str| output.replace('\n', end).into_bytes();
+            assert_eq!(units(&behind_a_terminal(LISTED), &UNITS), units(LISTED.as_bytes(), &UNITS));
+            let machines = machines(&behind_a_terminal("a\t-\trole=web,rack=7\n"), &MACHINES).unwrap();
+            assert_eq!(machines[0].metadata.as_deref(), Some("role=web,rack=7"));
+            let files = unit_files(&behind_a_terminal("a\tfirst \\\n  second\nb\t-\n"), &["unit", "desc"]).unwrap();
+            assert_eq!((files[0].description.as_deref(), &files[1].description), (Some("first  second"), &None));
+        }
+    }
+
+    #[test]
+    fn a_control_character_in_a_column_is_no_list() {
+        for control in ["\0", "\x08", "\x1b[31m", "\x7f", "\u{9b}", "\r"] {
+            let output = format!("b.service\tloaded\na.{control}service\tloaded\n");
+            let error = units(output.as_bytes(), &["unit", "load"]).unwrap_err();
+            assert!(matches!(error, TableError::Control { line: 2, .. }), "{control:?}: {error}");
+            assert!(!error.to_string().contains(char::is_control), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn a_control_character_in_a_text_of_anybody_is_replaced() {
+        let machines = machines(b"a\t-\track=7\tleft,x=\x1b[31m\x00\n", &MACHINES).unwrap();
+        assert_eq!(machines[0].metadata.as_deref(), Some("rack=7\tleft,x=\u{fffd}[31m\u{fffd}"));
+        let files = unit_files("a.service\tbell \x07\n".as_bytes(), &["unit", "desc"]).unwrap();
+        assert_eq!(files[0].description.as_deref(), Some("bell \u{fffd}"));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde::Deserialize;
 use sha1::{Digest, Sha1};
 
-use super::rows::filled;
+use super::rows::{filled, printable};
 use crate::cluster::Text;
 
 /// A line of a unit file. fleetd leaves an empty value out.
@@ -63,7 +63,7 @@ const REQUIREMENTS: [&str; 10] = [
 /// The requirements, as `Name=value`.
 pub(super) fn requirements(options: &[UnitOption]) -> Vec<Text> {
     let ours = options.iter().filter(|option| option.section == "X-Fleet" && REQUIREMENTS.contains(&&*option.name));
-    ours.map(|option| format!("{}={}", option.name, option.value).into()).collect()
+    ours.map(|option| printable(&format!("{}={}", option.name, option.value))).collect()
 }
 
 /// Whether the last `Global` of `[X-Fleet]` says so. There is no old spelling of it (fleet's `job/job.go`).

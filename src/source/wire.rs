@@ -11,7 +11,7 @@ use std::marker::PhantomData;
 use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::rows::{filled, metadata};
+use super::rows::{filled, metadata, printable};
 use super::unit_file::{UnitOption, description, hash, is_global, requirements};
 use crate::cluster::{Machine, MachineId, UnitFile, UnitName, UnitState};
 
@@ -232,7 +232,7 @@ impl Row for UnitFile {
 impl From<State> for UnitState {
     fn from(state: State) -> Self {
         Self {
-            unit: UnitName::from(state.name.as_str()),
+            unit: printable(&state.name),
             machine: filled(state.machine_id.as_deref()),
             ip: None,
             load: filled(state.systemd_load_state.as_deref()),
@@ -246,7 +246,7 @@ impl From<State> for UnitState {
 impl From<WireMachine> for Machine {
     fn from(machine: WireMachine) -> Self {
         Self {
-            id: MachineId::from(machine.id.as_str()),
+            id: printable(&machine.id),
             ip: filled(machine.primary_ip.as_deref()),
             metadata: metadata(&machine.metadata.unwrap_or_default()),
             version: None,
@@ -261,7 +261,7 @@ impl From<Unit> for UnitFile {
         // Before 0.13 fleetd knew `true` alone, and gave a unit with `Global=yes` to one machine like any other.
         let global = target.is_none() && is_global(&options);
         Self {
-            unit: UnitName::from(unit.name.as_str()),
+            unit: printable(&unit.name),
             hash: Some(hash(&options).into()),
             desired: filled(unit.desired_state.as_deref()),
             target,
@@ -361,6 +361,26 @@ mod tests {
         let requirements: Vec<String> = file(options).requirements.iter().map(ToString::to_string).collect();
         let expected = ["MachineMetadata=\"region=us-west\" \"region=us-east\"", "X-ConditionMachineOf=web.service"];
         assert_eq!(requirements, expected);
+    }
+
+    #[test]
+    fn no_value_brings_a_control_character_into_a_row() {
+        let unit = r#"{"units":[{"name":"a\u001b[31m.service","desiredState":"x\n","machineID":"m\u0000","options":[{"name":"Description","section":"Unit","value":"a\u0007b"},{"name":"Conflicts","section":"X-Fleet","value":"b\r"}]}]}"#;
+        let file: UnitFile = rows(unit).remove(0);
+        assert_eq!((&*file.unit, file.desired.as_deref()), ("a\u{fffd}[31m.service", Some("x\u{fffd}")));
+        assert_eq!((file.target.as_deref(), file.description.as_deref()), (Some("m\u{fffd}"), Some("a\u{fffd}b")));
+        assert_eq!(&*file.requirements[0], "Conflicts=b\u{fffd}");
+
+        let state =
+            r#"{"states":[{"name":"a\n.service","hash":"\u007f","machineID":"m\r","systemdSubState":"x\u009b"}]}"#;
+        let state: UnitState = rows(state).remove(0);
+        assert_eq!((&*state.unit, state.machine.as_deref()), ("a\u{fffd}.service", Some("m\u{fffd}")));
+        assert_eq!((state.hash.as_deref(), state.sub.as_deref()), (Some("\u{fffd}"), Some("x\u{fffd}")));
+
+        let machine = r#"{"machines":[{"id":"m\n","primaryIP":"\u001b","metadata":{"rack":"7\tleft,\nright"}}]}"#;
+        let machine: Machine = rows(machine).remove(0);
+        assert_eq!((&*machine.id, machine.ip.as_deref()), ("m\u{fffd}", Some("\u{fffd}")));
+        assert_eq!(machine.metadata.as_deref(), Some("rack=7\tleft,\u{fffd}right"));
     }
 
     #[test]

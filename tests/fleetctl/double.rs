@@ -13,6 +13,10 @@
 //! | `replay` | print their rows; so without a mode |
 //! | `warn` | the same, with the warning of an old fleetctl on a newer cluster on standard error |
 //! | `leave` | the same, but leave a child behind that holds the pipe open |
+//! | `hold-stdout`, `hold-stderr`, `hold-both` | the same, but the child is in a session of its own, as an ssh that stays is |
+//! | `orphan` | the same, but leave a process in a session of its own that ends a little later and holds nothing |
+//! | `terminal` | the same, on a terminal: `script(1)`; also its version |
+//! | `colour` | the same, but each line is coloured; also its version |
 //! | `fail` | fail, as if etcd did not answer |
 //! | `hang` | complain of an etcd that does not answer and never end, with a child that holds the pipe open |
 //! | `flood` | complain as well, and print rows without an end |
@@ -34,9 +38,22 @@ use std::process::{self, Child, Command, ExitCode, Stdio};
 
 use fixture::{Call, Fixture};
 
+/// Set for the fleetctl that a wrapper runs.
+const WRAPPED: &str = "FLEETCTL_DOUBLE_WRAPPED";
+
 fn main() -> ExitCode {
     let directory = directory();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let mode = fs::read_to_string(directory.join("mode")).unwrap_or_default();
+    let (mode, only) = mode.trim().split_once(' ').unwrap_or((mode.trim(), ""));
+    if std::env::var_os(WRAPPED).is_none() {
+        match mode {
+            "terminal" => return on_a_terminal(),
+            "colour" => return coloured(),
+            _ => {}
+        }
+    }
+
     append(&directory.join("calls"), &serde_json::to_string(&arguments).expect("strings are JSON"));
     let names: Vec<String> = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned()).collect();
     let environment = directory.join(format!("environment.{}", process::id()));
@@ -46,8 +63,6 @@ fn main() -> ExitCode {
 
     let version = fs::read_to_string(directory.join("version")).expect("the version is set");
     let version = version.trim();
-    let mode = fs::read_to_string(directory.join("mode")).unwrap_or_default();
-    let (mode, only) = mode.trim().split_once(' ').unwrap_or((mode.trim(), ""));
     if mode == "osquery" {
         print!("fleetctl - version 4.62.1\n  branch: \tHEAD\n  revision: \td5a2ab5\n  go version: \tgo1.23.4\n");
         return ExitCode::SUCCESS;
@@ -67,11 +82,20 @@ fn main() -> ExitCode {
     let list = || list(&asked, &fixture, rows.as_deref(), calls(&directory));
     let mode = if only.is_empty() || only == asked.command { mode } else { "" };
     match mode {
-        "" | "replay" => list().unwrap_or_else(|refusal| refusal).end(),
+        "" | "replay" | "terminal" | "colour" => list().unwrap_or_else(|refusal| refusal).end(),
         "warn" => Call { stderr: OLDER.to_owned(), ..list().unwrap_or_else(|refusal| refusal) }.end(),
         "leave" => {
             #[expect(clippy::zombie_processes, reason = "to be left behind is what it is for")]
             let _child = linger(&directory);
+            list().unwrap_or_else(|refusal| refusal).end()
+        }
+        "hold-stdout" | "hold-stderr" | "hold-both" => {
+            hold(&directory, mode != "hold-stderr", mode != "hold-stdout");
+            list().unwrap_or_else(|refusal| refusal).end()
+        }
+        "orphan" => {
+            in_a_session_of_its_own("0.05", Stdio::null(), Stdio::null());
+            append(&directory.join("orphans"), "one more");
             list().unwrap_or_else(|refusal| refusal).end()
         }
         "fail" => Call::failure(fixture.failures[&asked.command].clone()).end(),
@@ -124,6 +148,49 @@ fn linger(directory: &Path) -> Child {
     let child = Command::new("sleep").arg("1000").stdin(Stdio::null()).spawn().expect("there is a sleep");
     append(&directory.join("pids"), &format!("{} {}", process::id(), child.id()));
     child
+}
+
+/// Leaves a process behind that no longer belongs to this one's group, and holds what it is to hold.
+fn hold(directory: &Path, stdout: bool, stderr: bool) {
+    let held = |held: bool| if held { Stdio::inherit() } else { Stdio::null() };
+    let child = in_a_session_of_its_own("1000", held(stdout), held(stderr));
+    append(&directory.join("pids"), &format!("{} {child}", process::id()));
+}
+
+fn in_a_session_of_its_own(seconds: &str, stdout: Stdio, stderr: Stdio) -> u32 {
+    let mut command = Command::new("setsid");
+    command.args(["sleep", seconds]).stdin(Stdio::null()).stdout(stdout).stderr(stderr);
+    let child = command.spawn().expect("there is a setsid").id();
+    // Until it is a sleep, it is in this process's group and would be killed with it.
+    let program = format!("/proc/{child}/comm");
+    while fs::read_to_string(&program).is_ok_and(|name| name.trim() != "sleep") {
+        std::thread::yield_now();
+    }
+    child
+}
+
+/// This call once more, as a wrapper runs it.
+fn wrapped(mut wrapper: Command) -> Command {
+    wrapper.env(WRAPPED, "1").env("FLEETCTL_DOUBLE", directory());
+    wrapper
+}
+
+fn on_a_terminal() -> ExitCode {
+    let call: Vec<String> = std::env::args().map(|argument| format!("'{argument}'")).collect();
+    let mut script = wrapped(Command::new("script"));
+    let status = script.args(["-qec", &call.join(" "), "/dev/null"]).status().expect("there is a script");
+    ExitCode::from(u8::try_from(status.code().unwrap_or(1)).unwrap_or(1))
+}
+
+fn coloured() -> ExitCode {
+    let mut arguments = std::env::args_os();
+    let program = arguments.next().expect("a program has a name");
+    let output = wrapped(Command::new(program)).args(arguments).output().expect("this program runs");
+    let coloured = |text: &[u8]| -> String {
+        String::from_utf8_lossy(text).lines().map(|line| format!("\x1b[1;32m{line}\x1b(B\x1b[m\n")).collect()
+    };
+    let rc = u8::try_from(output.status.code().unwrap_or(1)).unwrap_or(1);
+    Call { rc, stdout: coloured(&output.stdout), stderr: coloured(&output.stderr) }.end()
 }
 
 fn directory() -> PathBuf {

@@ -460,6 +460,21 @@ async fn no_etcd() {
     }
 }
 
+/// docker makes a directory where a volume is to come from that is not there yet.
+#[tokio::test]
+async fn what_is_no_socket_is_said_to_be_that() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let file = directory.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    for (path, kind) in [(directory.path(), "a directory"), (&file, "a file")] {
+        let address: Address = format!("unix://{}", path.display()).parse().unwrap();
+        assert_eq!(address.absence().unwrap(), format!("{} is {kind}", path.display()));
+        let error = failure(&Api::new(address)).await;
+        assert!(matches!(error, ApiError::NotASocket { .. }), "{error:?}");
+        assert!(error.to_string().starts_with(&format!("{} is {kind}, not a socket: ", path.display())), "{error}");
+    }
+}
+
 #[tokio::test]
 async fn other_status() {
     let fleetd = Fleetd::unix(|_: &str| error(400, "token limit must be 100"));

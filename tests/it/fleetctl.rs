@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use fleet_monitor::cluster::{Machine, Reading, Topic, UnitFile, UnitState};
@@ -11,8 +12,11 @@ use fleet_monitor::source::fleetctl::{Connection, Fleetctl, FleetctlError, Setti
 use fleet_monitor::source::polled::{Polled, Schedule};
 use fleet_monitor::source::{Poll, Said, SourceError};
 use serde_json::Value;
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::{Context, SubscriberExt};
 
-use crate::support::{Double, VERSIONS, recorded};
+use crate::support::{Double, VERSIONS, cannot_run, recorded};
 
 /// A row as fleetctl prints it, by column.
 type Row = BTreeMap<&'static str, String>;
@@ -303,6 +307,98 @@ async fn a_poll_that_ends_leaves_nobody_behind() {
     let (reading, (_, child)) = tokio::join!(poll, processes.next());
     assert!(has_rows(&reading.expect("nobody holds the pipe").unwrap()));
     child.ended().await;
+}
+
+/// As an ssh that stays as the master of others (`ControlPersist`): nothing kills it, and it never lets go of the pipes.
+#[tokio::test]
+async fn what_left_the_group_and_holds_a_pipe_delays_no_answer() {
+    for mode in ["hold-stdout", "hold-stderr", "hold-both"] {
+        let double = Double::new("v1.0.0");
+        let expected = double.source(Connection::Default).poll(Topic::Units).await.unwrap();
+        double.mode(mode);
+        let mut processes = double.processes();
+        let source = double.source_within(Duration::from_secs(60), Connection::Default);
+        let (reading, (fleetctl, holder)) = tokio::join!(source.poll(Topic::Units), processes.next());
+        assert_eq!(reading.unwrap(), expected, "{mode}");
+        fleetctl.reaped().await;
+        holder.kill().await;
+    }
+}
+
+/// The deadline is shorter than the time that is left to whoever holds the pipe. Only where starting fleetctl takes as
+/// long is there no answer.
+#[tokio::test]
+async fn an_answer_counts_though_the_deadline_comes_while_a_pipe_is_held() {
+    let double = Double::new("v1.0.0");
+    double.mode("hold-both");
+    let mut processes = double.processes();
+    let source = double.source_within(Duration::from_millis(400), Connection::Default);
+    let mut outcomes = Vec::new();
+    while !outcomes.iter().any(Result::is_ok) {
+        let announced = tokio::time::timeout(Duration::from_secs(1), processes.next());
+        let (outcome, announced) = tokio::join!(source.poll(Topic::Units), announced);
+        if let Ok((_, holder)) = announced {
+            holder.kill().await;
+        }
+        outcomes.push(outcome);
+        assert!(outcomes.len() < 20, "{outcomes:?}");
+    }
+    assert!(has_rows(&outcomes.pop().unwrap().unwrap()));
+}
+
+#[tokio::test]
+async fn on_a_terminal_it_lists_the_same() {
+    if std::process::Command::new("script").arg("--version").output().is_err() {
+        return cannot_run("script is not there; it is in Debian's package bsdutils");
+    }
+    for version in ["v0.5.0", "v0.11.8", "v1.0.0"] {
+        let double = Double::new(version);
+        for topic in Topic::ALL {
+            double.mode("replay");
+            let expected = double.source(Connection::Default).poll(topic).await.unwrap();
+            double.mode("terminal");
+            let source = double.source(Connection::Default);
+            assert_eq!(source.poll(topic).await.unwrap(), expected, "{version} {topic}");
+            assert_eq!(source.name(), format!("fleetctl {version}"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn colours_are_passed_over_and_told_once() {
+    let warnings = Warnings::default();
+    let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(warnings.clone()));
+    let double = Double::new("v1.0.0");
+    let plain = double.source(Connection::Default);
+    double.mode("colour");
+    let coloured = double.source(Connection::Default);
+    for topic in Topic::ALL {
+        double.mode("replay");
+        let expected = plain.poll(topic).await.unwrap();
+        assert_eq!(warnings.count(), usize::from(topic != Topic::ALL[0]), "none was needed");
+        double.mode("colour");
+        assert_eq!(coloured.poll(topic).await.unwrap(), expected, "{topic}");
+    }
+    assert_eq!(coloured.name(), "fleetctl v1.0.0");
+    assert_eq!(warnings.count(), 1);
+}
+
+/// Counts the warnings of this thread.
+#[derive(Clone, Default)]
+struct Warnings(Arc<AtomicUsize>);
+
+impl Warnings {
+    fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl<S: Subscriber> Layer<S> for Warnings {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        if *event.metadata().level() == Level::WARN {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 }
 
 #[tokio::test]

@@ -96,7 +96,14 @@ impl Bench {
         let expected = Some(Expected { every: Duration::from_secs(2), within: Duration::from_secs(13) });
         self.health.topics = Topic::ALL.map(|_| TopicHealth { read, failure: None, expected });
         let now = Moment::now();
-        self.publisher.publish(News { view, health: &self.health, transitions: &[], read: &Topic::ALL, now });
+        self.publisher.publish(News {
+            view,
+            health: &self.health,
+            transitions: &[],
+            change: None,
+            read: &Topic::ALL,
+            now,
+        });
     }
 
     /// Publishes that everything was read.

@@ -5,12 +5,14 @@ use std::str::FromStr;
 
 use hyper::Uri;
 
+use crate::source::host;
+
 /// A member of etcd.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     /// Whether it is spoken to over TLS (`https://`).
     pub tls: bool,
-    /// A name or an IP address, an IPv6 address without its brackets.
+    /// A name or an IP address, an IPv6 address without its brackets, and with its zone, if any.
     pub host: String,
     /// The port.
     pub port: u16,
@@ -34,25 +36,27 @@ impl FromStr for Endpoint {
         if uri.path() != "/" || uri.query().is_some() || text.contains(['@', '#']) {
             return Err(EndpointError("only a host and a port may follow the scheme"));
         }
-        let host = uri.host().filter(|host| !host.is_empty()).ok_or(EndpointError("it needs a host"))?;
+        let host = uri.host().and_then(host::read_in_url).ok_or(EndpointError("it needs a host"))?;
         let port = uri.port_u16().ok_or(EndpointError("it needs a port, as in http://127.0.0.1:2379"))?;
-        Ok(Self { tls, host: host.trim_matches(['[', ']']).to_owned(), port })
+        Ok(Self { tls, host, port })
     }
 }
 
 impl Endpoint {
     /// What a request names as its host.
     pub fn authority(&self) -> String {
-        match self.host.contains(':') {
-            true => format!("[{}]:{}", self.host, self.port),
-            false => format!("{}:{}", self.host, self.port),
-        }
+        host::in_header(&self.host, self.port)
+    }
+
+    /// What its certificate is for.
+    pub fn name(&self) -> &str {
+        host::without_zone(&self.host)
     }
 }
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http{}://{}", if self.tls { "s" } else { "" }, self.authority())
+        write!(f, "http{}://{}", if self.tls { "s" } else { "" }, host::in_url(&self.host, self.port))
     }
 }
 
@@ -67,6 +71,16 @@ mod tests {
         }
         let endpoint: Endpoint = "https://[fd00::1]:2379/".parse().unwrap();
         assert_eq!(endpoint, Endpoint { tls: true, host: "fd00::1".into(), port: 2379 });
+    }
+
+    #[test]
+    fn a_zone_is_for_the_socket_alone() {
+        for text in ["http://[fe80::1%25eth0]:2379", "http://[fe80::1%eth0]:2379"] {
+            let endpoint: Endpoint = text.parse().unwrap();
+            assert_eq!(endpoint.host, "fe80::1%eth0");
+            assert_eq!((endpoint.authority().as_str(), endpoint.name()), ("[fe80::1]:2379", "fe80::1"));
+            assert_eq!(endpoint.to_string(), "http://[fe80::1%25eth0]:2379");
+        }
     }
 
     #[test]

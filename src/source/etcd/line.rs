@@ -149,7 +149,8 @@ impl Line {
             None => Connection::over(stream).await,
             Some(tls) => {
                 let failed = |error| EtcdError::Tls(self.endpoint.clone(), error);
-                let name = ServerName::try_from(host.clone()).map_err(|error| failed(io::Error::other(error)))?;
+                let name = self.endpoint.name().to_owned();
+                let name = ServerName::try_from(name).map_err(|error| failed(io::Error::other(error)))?;
                 Connection::over(TlsConnector::from(tls.clone()).connect(name, stream).await.map_err(failed)?).await
             }
         };

@@ -22,7 +22,7 @@ use serde::Deserialize;
 
 use super::keys::{Action, Event, Node};
 use crate::cluster::{Lease, Machine, MachineId, RegistrySnapshot as Reading, Text, UnitFile, UnitName, UnitState};
-use crate::source::rows::{filled, join, metadata};
+use crate::source::rows::{filled, join, metadata, printable};
 use crate::source::unit_file::{self, UnitOption};
 
 /// What is left of a state's time when its renewal is overdue. fleet renews it after half of its time (to v0.11) or four
@@ -401,7 +401,7 @@ fn state_meaning(unit: &str, machine: Option<&str>, state: &StateObject) -> Mean
     let reporting = state.machine_state.as_ref().map(|machine| machine.id.as_str());
     let Some(machine) = filled(machine.or(reporting)) else { return Meaning::Nonsense };
     Meaning::State(UnitState {
-        unit: unit.into(),
+        unit: printable(unit),
         machine: Some(machine),
         ip: None,
         load: filled(Some(&state.load_state)),
@@ -444,7 +444,7 @@ fn leader(value: &str) -> Option<MachineId> {
         #[serde(rename = "MachineID")]
         machine_id: String,
     }
-    serde_json::from_str(value).ok().map(|lease: Lease| lease.machine_id.as_str().into())
+    serde_json::from_str(value).ok().map(|lease: Lease| printable(&lease.machine_id))
 }
 
 impl Entry {
@@ -466,7 +466,7 @@ impl Entry {
     fn heartbeat(&self) -> Option<Lease> {
         match &self.meaning {
             Meaning::State(state) => Some(Lease::Unit(state.unit.clone(), state.machine.clone()?)),
-            Meaning::Machine(machine) => Some(Lease::Machine(machine.id.as_str().into())),
+            Meaning::Machine(machine) => Some(Lease::Machine(printable(&machine.id))),
             _ => None,
         }
     }
@@ -502,7 +502,7 @@ fn machines(entries: &BTreeMap<String, Entry>) -> Vec<Machine> {
             }
         }
         Machine {
-            id: object.id.as_str().into(),
+            id: printable(&object.id),
             ip: filled(Some(&object.public_ip)),
             metadata: metadata(&pairs),
             // With a `v` since 0.12.
@@ -517,7 +517,7 @@ fn files(entries: &BTreeMap<String, Entry>) -> Vec<UnitFile> {
     let file = |(key, entry): (&String, &Entry)| {
         let Meaning::Object(hash) = &entry.meaning else { return None };
         let folder = key.strip_suffix("object")?;
-        let unit: UnitName = folder.strip_prefix("job/")?.strip_suffix('/')?.into();
+        let unit: UnitName = printable(folder.strip_prefix("job/")?.strip_suffix('/')?);
         let value = |name: &str| entries.get(&format!("{folder}{name}")).map(|entry| &*entry.value);
         let file = hash.as_ref().and_then(|hash| match &entries.get(&format!("unit/{hash}"))?.meaning {
             Meaning::File(file) => Some(file),
@@ -681,6 +681,20 @@ mod tests {
         assert_eq!(clock.read(1).machines[0].metadata.as_deref(), Some("rack=7"));
         clock.happens(2, "delete", "machines/m1/metadata/role", None, None);
         assert_eq!(clock.read(2).machines[0].metadata.as_deref(), Some("rack=7,role=web"));
+    }
+
+    #[test]
+    fn no_key_and_no_value_brings_a_control_character_into_a_row() {
+        let mut clock = Clock::new();
+        clock.happens(1, "set", "machines/m1/metadata/rack", Some("7\tleft,\x1b[31mred"), None);
+        clock.happens(1, "set", "states/a\n.service/m1", Some(STATE), Some(30));
+        clock.happens(1, "set", "job/a\n.service/object", Some("{}"), None);
+        clock.happens(1, "set", "job/a\n.service/target-state", Some("launched\r\n"), None);
+        let read = clock.read(1);
+        assert_eq!(read.machines[0].metadata.as_deref(), Some("rack=7\tleft,\u{fffd}[31mred,role=web"));
+        assert_eq!(read.states[1].unit, "a\u{fffd}.service".into());
+        assert_eq!(read.files[0].unit, read.states[1].unit);
+        assert_eq!(read.files[0].desired.as_deref(), Some("launched\u{fffd}\u{fffd}"));
     }
 
     #[test]

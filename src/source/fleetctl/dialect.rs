@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use super::super::host;
 use super::super::table::{self, TableError};
 use crate::cluster::{Reading, Topic};
 
@@ -16,14 +17,14 @@ pub enum Connection {
     Default,
     /// Through an etcd.
     Etcd {
-        /// Its name or address.
+        /// Its name or address, an IPv6 address without brackets.
         host: String,
         /// Its port.
         port: u16,
     },
     /// Through an ssh tunnel.
     Tunnel {
-        /// The ssh server's name or address.
+        /// The ssh server's name or address, an IPv6 address without brackets.
         host: String,
         /// Its port.
         port: u16,
@@ -79,11 +80,11 @@ impl Version {
         let mut arguments = match connection {
             Connection::Default => vec![],
             Connection::Etcd { host, port } => {
-                let endpoint = format!("--endpoint=http://{}", authority(host, *port));
+                let endpoint = format!("--endpoint=http://{}", host::in_url(host, *port));
                 // From 0.13 on an endpoint is taken for fleet's API unless this says otherwise.
                 if self.number >= (0, 9, 0) { vec!["--driver=etcd".into(), endpoint] } else { vec![endpoint] }
             }
-            Connection::Tunnel { host, port } => vec![format!("--tunnel={}", authority(host, *port))],
+            Connection::Tunnel { host, port } => vec![format!("--tunnel={}", host::for_socket(host, *port))],
         };
         arguments.extend([self.command(topic), "--no-legend", "--full"].map(String::from));
         arguments.push(format!("--fields={}", self.columns(topic).join(",")));
@@ -143,11 +144,6 @@ impl fmt::Display for Version {
     }
 }
 
-/// `host:port` as in a URL (RFC 3986, section 3.2.2).
-fn authority(host: &str, port: u16) -> String {
-    if host.contains(':') && !host.starts_with('[') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -201,7 +197,10 @@ mod tests {
         let asks = |host: &str| version("1.0.0").arguments(&tunnel(host), Topic::Units).remove(0);
         assert_eq!(asks("core-01"), "--tunnel=core-01:22");
         assert_eq!(asks("fd00::1"), "--tunnel=[fd00::1]:22");
-        assert_eq!(asks("[fd00::1]"), "--tunnel=[fd00::1]:22");
+        assert_eq!(asks("fe80::1%eth0"), "--tunnel=[fe80::1%eth0]:22");
+        let etcd = Connection::Etcd { host: "fe80::1%eth0".into(), port: 4001 };
+        let asks = version("1.0.0").arguments(&etcd, Topic::Units).remove(1);
+        assert_eq!(asks, "--endpoint=http://[fe80::1%25eth0]:4001");
     }
 
     #[test]

@@ -162,8 +162,8 @@ fn without_tls(host: &str, port: u16) -> Endpoint {
 /// What was found where the options leave the source open; the default where they do not.
 #[derive(Debug, Default)]
 struct Facts {
-    /// Whether the socket of fleet's API exists.
-    api_socket_exists: bool,
+    /// Why fleet's API is not there, if its socket is not.
+    api_absence: Option<String>,
     /// What the etcd at the host of `endpoint` answered.
     etcd: Probe,
 }
@@ -208,7 +208,7 @@ enum Reason {
     /// It is fleetctl, because etcd cannot be watched at the host of `endpoint`: why.
     EtcdIsUnusable(String),
     ApiSocketExists,
-    NoApiSocket(Address),
+    NoApiSocket(String),
 }
 
 /// Which source is used. Pure.
@@ -233,8 +233,10 @@ fn decide(options: &Options, facts: Facts) -> Selection {
             Probe::NoAnswer => (etcd(vec![endpoint]), Reason::EtcdGaveNoAnswer),
             Probe::Unusable(why) => (fleetctl(), Reason::EtcdIsUnusable(why)),
         },
-        Request::Any if facts.api_socket_exists => (api(), Reason::ApiSocketExists),
-        Request::Any => (fleetctl(), Reason::NoApiSocket(options.api.clone())),
+        Request::Any => match facts.api_absence {
+            None => (api(), Reason::ApiSocketExists),
+            Some(absence) => (fleetctl(), Reason::NoApiSocket(absence)),
+        },
     };
     Selection { backend, reason, schedule: options.schedule() }
 }
@@ -287,7 +289,7 @@ impl fmt::Display for Reason {
                 write!(f, "as was asked for (-e), and not watching etcd itself: {why}")
             }
             Reason::ApiSocketExists => f.write_str("its socket is there, and nothing asks for fleetctl"),
-            Reason::NoApiSocket(address) => write!(f, "there is no {address}"),
+            Reason::NoApiSocket(absence) => f.write_str(absence),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Backend, Facts, Options, Probe, Reason, Request, Selection, decide};
 use crate::source::Source;
-use crate::source::api::{Address, Api};
+use crate::source::api::Api;
 use crate::source::etcd::error::TlsError;
 use crate::source::etcd::{self, Etcd};
 use crate::source::fleetctl::{self, Fleetctl, FleetctlError};
@@ -24,8 +24,8 @@ impl Facts {
                 Self { etcd: Probe::of(settings).await, ..Self::default() }
             }
             Request::Any => {
-                let api_socket_exists = matches!(&options.api, Address::Unix(path) if path.exists());
-                Self { api_socket_exists, ..Self::default() }
+                let api_absence = options.api.absence();
+                Self { api_absence, ..Self::default() }
             }
             Request::Demo
             | Request::Replay(_)
@@ -72,7 +72,9 @@ impl Selection {
             Backend::Fleetctl { command, connection } => {
                 let settings = fleetctl::Settings { command, connection, timeout: schedule.timeout };
                 let fleetctl = Fleetctl::new(settings).map_err(|error| match &self.reason {
-                    Reason::NoApiSocket(api) => OpenError::NothingToRead { api: api.clone(), error: error.into() },
+                    Reason::NoApiSocket(absence) => {
+                        OpenError::NothingToRead { absence: absence.clone(), error: error.into() }
+                    }
                     _ => OpenError::Fleetctl(error),
                 })?;
                 Opened::Fleetctl(Arc::new(fleetctl), schedule)
@@ -111,6 +113,6 @@ pub(crate) enum OpenError {
     #[error(transparent)]
     Fleetctl(FleetctlError),
     /// Nothing was asked for, and neither the API nor fleetctl is there.
-    #[error("nothing to read fleet from: there is no {api}, and {error}")]
-    NothingToRead { api: Address, error: Box<FleetctlError> },
+    #[error("nothing to read fleet from: {absence}, and {error}")]
+    NothingToRead { absence: String, error: Box<FleetctlError> },
 }

@@ -17,8 +17,12 @@ fn selected(arguments: &str) -> Selection {
     decide(&options(arguments), Facts::default())
 }
 
-fn with_socket(api_socket_exists: bool) -> Facts {
-    Facts { api_socket_exists, ..Facts::default() }
+fn absence() -> Option<String> {
+    Some("there is no unix:///var/run/fleet.sock".to_owned())
+}
+
+fn with_socket(exists: bool) -> Facts {
+    Facts { api_absence: absence().filter(|_| !exists), ..Facts::default() }
 }
 
 fn with_etcd(etcd: Probe) -> Facts {
@@ -53,9 +57,9 @@ fn a_source_that_is_asked_for_is_used_whatever_is_found() {
             "watching fleet's registry in etcd at http://127.0.0.1:2379, http://127.0.0.1:4001: as was asked for",
         ),
     ] {
-        for api_socket_exists in [false, true] {
+        for api_absence in [absence(), None] {
             let etcd = Probe::Unusable("it is no etcd".to_owned());
-            let selection = decide(&options(arguments), Facts { api_socket_exists, etcd });
+            let selection = decide(&options(arguments), Facts { api_absence, etcd });
             assert_eq!(selection.to_string(), expected, "{arguments}");
         }
     }

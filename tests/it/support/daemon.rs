@@ -39,8 +39,18 @@ pub struct Program {
 
 impl Program {
     pub fn new(arguments: &[&str]) -> Self {
+        Self::run(Command::new(env!("CARGO_BIN_EXE_fleet-monitor")), arguments)
+    }
+
+    /// The program, started by this command with its path and arguments.
+    pub fn under(wrapper: &[&str], arguments: &[&str]) -> Self {
+        let mut command = Command::new(wrapper[0]);
+        command.args(&wrapper[1..]).arg(env!("CARGO_BIN_EXE_fleet-monitor"));
+        Self::run(command, arguments)
+    }
+
+    fn run(mut command: Command, arguments: &[&str]) -> Self {
         let directory = TempDir::new().unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_fleet-monitor"));
         command.args(arguments).env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin").env(MARK, directory.path());
         command.env("FLEET_MONITOR_BIND", "127.0.0.1").env("FLEET_MONITOR_PORT", "0");
         command.env("FLEET_MONITOR_LOG_TO", "stderr").env("FLEET_MONITOR_CONFIG", directory.path().join(FILE));
@@ -179,9 +189,18 @@ impl Daemon {
             let environment = fs::read(format!("/proc/{process}/environ")).unwrap_or_default();
             environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes())
         };
-        let processes =
-            fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-        processes.filter(|process| Some(*process) != self.child.id()).filter(marked).collect()
+        processes().filter(|process| Some(*process) != self.child.id()).filter(marked).collect()
+    }
+
+    /// The children of this process that a program of this name was, whether they have ended or not.
+    pub fn children_of(parent: u32, name: &str) -> Vec<u32> {
+        let stat = |process: &u32| fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+        let is_such = |process: &u32| {
+            let stat = stat(process);
+            let parents = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1)?.parse().ok());
+            parents == Some(parent) && stat.contains(&format!("({name})"))
+        };
+        processes().filter(is_such).collect()
     }
 
     /// Its resident memory, in KiB.
@@ -208,13 +227,19 @@ impl Daemon {
 
     /// The status and the JSON at a path.
     pub async fn get(&self, path: &str) -> (u16, Value) {
+        let (status, body) = self.text(path).await;
+        (status, serde_json::from_str(&body).unwrap())
+    }
+
+    /// The status and the text at a path.
+    pub async fn text(&self, path: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.address);
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut response = String::new();
         patient(path, stream.read_to_string(&mut response)).await.unwrap();
         let (head, body) = response.split_once("\r\n\r\n").unwrap();
-        (head.split(' ').nth(1).unwrap().parse().unwrap(), serde_json::from_str(body).unwrap())
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
     }
 
     /// The state of the source, as `/v2/state` has it.
@@ -231,6 +256,10 @@ impl Drop for Daemon {
             let _ = kill_process(pid(child), Signal::KILL);
         }
     }
+}
+
+fn processes() -> impl Iterator<Item = u32> {
+    fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
 }
 
 fn pid(id: u32) -> Pid {

@@ -80,6 +80,11 @@ impl Double {
         serde_json::from_str(&fs::read_to_string(self.path("environment")).unwrap()).unwrap()
     }
 
+    /// How many processes it has left behind in the mode `orphan`.
+    pub fn orphans(&self) -> usize {
+        fs::read_to_string(self.path("orphans")).map_or(0, |orphans| orphans.lines().count())
+    }
+
     /// Announces the processes of the calls that have a child. To be called before the first of these.
     pub fn processes(&self) -> Processes {
         let fifo = self.path("pids");

@@ -1,6 +1,7 @@
 //! A fleetd that a test can make behave, or misbehave: its HTTP API on a real socket.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -65,7 +66,12 @@ impl Fleetd {
 
     /// Listens on a free TCP port of the loopback address.
     pub async fn tcp(respond: impl Respond) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        Self::tcp_at(([127, 0, 0, 1], 0).into(), respond).await
+    }
+
+    /// Listens on this address.
+    pub async fn tcp_at(address: SocketAddr, respond: impl Respond) -> Self {
+        let listener = TcpListener::bind(address).await.expect("a port");
         let address = format!("http://{}", listener.local_addr().expect("its address"));
         Self::start(listener, address, respond)
     }

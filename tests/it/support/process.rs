@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -34,6 +34,12 @@ impl Process {
         let Some(handle) = &self.handle else { return };
         let ended = tokio::time::timeout(Duration::from_secs(10), handle.readable()).await;
         let _ = ended.unwrap_or_else(|_| panic!("process {} is still running", self.id)).unwrap();
+    }
+
+    /// Ends it.
+    pub async fn kill(&self) {
+        kill_process(Pid::from_raw(i32::try_from(self.id).unwrap()).unwrap(), Signal::KILL).unwrap();
+        self.ended().await;
     }
 
     /// Waits until it has ended and its parent, this process, has taken note: no zombie is left.

@@ -33,7 +33,12 @@ enum Line {
 
 impl Proxy {
     pub async fn to(server: SocketAddr) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::at(([127, 0, 0, 1], 0).into(), server).await
+    }
+
+    /// The same, with an address of its own.
+    pub async fn at(address: SocketAddr, server: SocketAddr) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let asked = watch::Sender::<Vec<u8>>::default();
         let line = watch::Sender::new(Line::Whole);
