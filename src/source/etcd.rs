@@ -13,6 +13,7 @@ mod gathering;
 pub mod keys;
 mod line;
 pub mod registry;
+mod silence;
 mod tls;
 mod watch;
 
@@ -35,6 +36,7 @@ use error::{EtcdError, EtcdErrors, TlsError};
 use keys::Node;
 use line::Line;
 use registry::Registry;
+use silence::{Hearing, Silence};
 use watch::{Answer, End, Seen, Watch};
 
 /// The least time between two readings that differ: so much for each key, and at least so much. It bounds what a storm of
@@ -48,6 +50,8 @@ const CHECK: Duration = Duration::from_secs(300);
 const CATCH_UP: Duration = Duration::from_secs(2);
 /// How long the head of a stream is waited for, before the tree is read without one.
 const OPEN: Duration = Duration::from_secs(2);
+/// How long etcd is asked event by event where a stream has fallen silent, before streams are tried again.
+const STREAM_RETRY: Duration = Duration::from_secs(300);
 /// The first and the longest wait when no member can be read.
 const BACKOFF: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(10)];
 
@@ -81,6 +85,7 @@ pub struct Etcd {
     settings: Settings,
     tls: Option<Arc<ClientConfig>>,
     check_interval: Duration,
+    stream_retry: Duration,
 }
 
 impl Etcd {
@@ -92,13 +97,19 @@ impl Etcd {
     pub fn new(settings: Settings) -> Result<Self, TlsError> {
         let encrypted = settings.endpoints.iter().any(|endpoint| endpoint.tls);
         let tls = if encrypted { Some(tls::configuration(&settings.tls)?) } else { None };
-        Ok(Self { settings, tls, check_interval: CHECK })
+        Ok(Self { settings, tls, check_interval: CHECK, stream_retry: STREAM_RETRY })
     }
 
     /// With another time between two whole readings that compare.
     #[must_use]
     pub fn checked_each(self, check_interval: Duration) -> Self {
         Self { check_interval, ..self }
+    }
+
+    /// With another time until streams are tried again where they did not come through.
+    #[must_use]
+    pub fn streams_again_after(self, stream_retry: Duration) -> Self {
+        Self { stream_retry, ..self }
     }
 
     /// Whether it speaks as fleet needs it, by the first member that answers at all.
@@ -129,7 +140,7 @@ impl Etcd {
             etcd: self,
             cluster: None,
             cannot_catch_up: false,
-            streams: true,
+            streams_from: Instant::now(),
             said: sender,
             name: name.clone(),
             promise: promise.clone(),
@@ -186,8 +197,8 @@ struct Watching {
     cluster: Option<String>,
     /// Whether etcd forgot what came next before it was asked for.
     cannot_catch_up: bool,
-    /// Whether a watch may go on as a stream.
-    streams: bool,
+    /// From when on a watch may go on as a stream.
+    streams_from: Instant,
     said: mpsc::Sender<Said>,
     name: Arc<Mutex<Text>>,
     promise: Promise,
@@ -244,7 +255,7 @@ impl Watching {
         let begun = Instant::now();
         let prefix = self.etcd.settings.prefix.clone();
         let (mut line, mut watched) = (self.etcd.line(endpoint), self.etcd.line(endpoint));
-        let opens = std::mem::take(&mut self.cannot_catch_up) && self.streams;
+        let opens = std::mem::take(&mut self.cannot_catch_up) && Instant::now() >= self.streams_from;
         let answer =
             if opens { timeout(OPEN, watch::open(&mut watched, &prefix)).await.ok().transpose()? } else { None };
         let (tree, index, cluster) = watch::tree(&mut line, &prefix).await?;
@@ -280,15 +291,14 @@ impl Watching {
         let (endpoint, key) = (line.endpoint().clone(), self.etcd.settings.prefix.clone());
         let (sender, mut seen) = mpsc::channel(1);
         let mut looking = pin!(watch::look(self.etcd.line(&endpoint), &key, self.etcd.check_interval, sender));
-        let watch = Watch { line, key: &key, after: self.registry.index(), streams: self.streams, answer };
+        let watch = Watch { line, key: &key, after: self.registry.index(), streams_from: self.streams_from, answer };
         let mut watching = pin!(watch::watch(watch));
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut lives, mut is_due) = (true, false);
         // When the next reading may be said, if it differs.
         let mut earliest = Instant::now();
-        // The newest thing that etcd was known to have at the look before: the watch must have come as far by the next.
-        let mut known = 0;
+        let mut silence = Silence::new();
         let mut check = None;
         loop {
             tokio::select! {
@@ -326,20 +336,27 @@ impl Watching {
                     lives = true;
                     self.registry.hear(Instant::now().into_std());
                     match seen {
-                        Seen::Alive(_) if known > self.registry.index() => {
-                            info!("{}", EtcdError::Silent(endpoint));
-                            // What is between us and etcd may keep an answer until it is whole.
-                            self.streams = false;
-                            return false;
-                        }
-                        Seen::Alive(newest) => known = newest,
+                        Seen::Alive(newest) => match silence.look(newest, self.registry.index()) {
+                            Hearing::Complete => {}
+                            hearing => {
+                                info!("{}", EtcdError::Silent(endpoint));
+                                // What is between us and etcd may keep an answer until it is whole.
+                                if hearing == Hearing::Silent {
+                                    self.streams_from = Instant::now() + self.etcd.stream_retry;
+                                }
+                                return false;
+                            }
+                        },
                         Seen::CheckBegins => self.registry.begin_check(),
                         Seen::Tree(tree, index) => {
                             check = Some(Check { tree, index, until: Instant::now() + CATCH_UP });
                         }
                     }
                 }
-                _ = ticks.tick() => is_due |= std::mem::take(&mut lives),
+                _ = ticks.tick() => {
+                    silence.tick();
+                    is_due |= std::mem::take(&mut lives);
+                }
                 permit = async {
                     if self.registry.has_changed() {
                         sleep_until(earliest).await;

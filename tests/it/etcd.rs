@@ -3,6 +3,7 @@
 mod bed;
 mod daemon;
 mod misbehaving;
+mod standstill;
 mod tls;
 mod trouble;
 mod watched;

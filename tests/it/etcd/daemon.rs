@@ -34,7 +34,7 @@ fn with_endpoint(url: &str, fleetctl: &Fleetctl) -> Program {
     Program::new(&["-e", "127.0.0.1", "--endpoint-port", port(url)]).environment("PATH", path)
 }
 
-async fn until_ready(daemon: &Daemon) {
+pub async fn until_ready(daemon: &Daemon) {
     daemon.log.first("first reading: ").await;
     assert_eq!(daemon.get("/readyz").await.0, 200);
 }
