@@ -54,7 +54,7 @@ pub struct Cli {
     #[arg(long, value_name = "SOURCE", help_heading = WATCH)]
     pub source: Option<String>,
 
-    /// The fleet API, unix://PATH or http://HOST:PORT [default: unix:///var/run/fleet.sock]
+    /// Where the fleet HTTP API is, as unix://PATH or http://HOST:PORT [default: unix:///var/run/fleet.sock]
     #[arg(long, value_name = "ADDRESS", help_heading = WATCH)]
     pub api: Option<String>,
 
@@ -78,6 +78,14 @@ pub struct Cli {
     /// The private key (PEM) of that certificate
     #[arg(long, value_name = "FILE", help_heading = WATCH)]
     pub etcd_key: Option<String>,
+
+    /// etcd user to authenticate as; its password is in --etcd-password-file
+    #[arg(long, value_name = "NAME", help_heading = WATCH)]
+    pub etcd_user: Option<String>,
+
+    /// File with the password of that user
+    #[arg(long, value_name = "FILE", help_heading = WATCH)]
+    pub etcd_password_file: Option<String>,
 
     /// Seconds until a poll is given up and its children are killed [default: 10]
     #[arg(long, value_name = "SECONDS", help_heading = WATCH)]

@@ -23,6 +23,7 @@ use crate::feed::Publish;
 use crate::feed::fields::{MachineField, UnitField};
 use crate::source::api::Address;
 use crate::source::etcd::endpoint::Endpoint;
+use crate::source::etcd::login::Login;
 use crate::source::etcd::{self, Tls};
 use crate::source::fleetctl::Connection;
 use crate::telemetry;
@@ -55,6 +56,10 @@ pub struct Config {
     pub etcd_prefix: String,
     /// Files for the members with `https://`; certificate and key only together.
     pub etcd_tls: Tls,
+    /// The etcd user to authenticate as; without a colon.
+    pub etcd_user: Option<String>,
+    /// The file that holds that user's password.
+    pub etcd_password_file: Option<PathBuf>,
     /// Time until a poll is given up; more than zero.
     pub poll_timeout: Duration,
     /// Time for which a row is kept that fleet wants, but no longer reports. Zero: rows are passed through untouched.
@@ -101,8 +106,9 @@ impl Config {
     }
 
     /// What would be watched in etcd; `None` where the options ask for another source. With [`SourceChoice::Etcd`] it is
-    /// there; with [`SourceChoice::Auto`] it is where `endpoint` leads, unless a fleetctl was named.
-    pub fn etcd(&self) -> Option<etcd::Settings> {
+    /// there; with [`SourceChoice::Auto`] it is where `endpoint` leads, unless a fleetctl was named. `credentials` is
+    /// systemd's directory of credentials.
+    pub fn etcd(&self, credentials: Option<&Path>) -> Option<etcd::Settings> {
         let plain = |host: &str, port| Endpoint { tls: false, host: host.to_owned(), port };
         let endpoints = match (self.source, &self.connection) {
             (SourceChoice::Etcd, _) if !self.etcd_members.is_empty() => self.etcd_members.clone(),
@@ -113,7 +119,12 @@ impl Config {
             _ => return None,
         };
         let (prefix, tls) = (self.etcd_prefix.clone(), self.etcd_tls.clone());
-        Some(etcd::Settings { endpoints, prefix, tls, timeout: self.poll_timeout })
+        let login = self.etcd_user.clone().map(|user| Login {
+            user,
+            password_file: self.etcd_password_file.clone(),
+            credentials: credentials.map(Path::to_owned),
+        });
+        Some(etcd::Settings { endpoints, prefix, tls, login, timeout: self.poll_timeout })
     }
 }
 
@@ -259,6 +270,8 @@ fn load_over(
             cert: values.optional("etcd_cert", parse::path),
             key: values.optional("etcd_key", parse::path),
         },
+        etcd_user: values.optional("etcd_user", parse::user),
+        etcd_password_file: values.optional("etcd_password_file", parse::path),
         poll_timeout: values.take("poll_timeout", parse::seconds),
         grace: values.take("grace", parse::seconds_or_off),
         demo: values.take("demo", parse::switch),
@@ -333,6 +346,12 @@ fn refuse_conflicts(config: &Config, values: &mut Values) {
         (Some(_), None) => values.refuse("etcd_cert", "needs its private key: --etcd-key FILE"),
         (None, Some(_)) => values.refuse("etcd_key", "needs its certificate: --etcd-cert FILE"),
         _ => {}
+    }
+    if config.etcd_user.is_some() && config.etcd(None).is_none() {
+        values.refuse("etcd_user", "needs an etcd that is watched: --etcd http://HOST:PORT");
+    }
+    if config.etcd_password_file.is_some() && config.etcd_user.is_none() {
+        values.refuse("etcd_password_file", "needs the user whose password it is: --etcd-user NAME");
     }
 }
 

@@ -286,7 +286,8 @@ impl Daemon {
         let settings = server_settings(&config, self.files)?;
         let (choice, why) = Choice::of(&config).await;
         // What is in the files may have changed.
-        let same_choice = choice == self.choice && !matches!(&choice, Choice::Etcd(it) if it.tls != Tls::default());
+        let has_files = |it: &etcd::Settings| it.tls != Tls::default() || it.login.is_some();
+        let same_choice = choice == self.choice && !matches!(&choice, Choice::Etcd(it) if has_files(it));
         let same_source = same_choice && schedule(&config) == schedule(&self.config);
         let source = if same_source { None } else { Some((choice.open(&config)?, why)) };
         let recorder = open_recorder(config.record.as_deref())?;
@@ -378,7 +379,7 @@ impl Choice {
         }
         let asked = "as was asked for";
         let mut not_etcd = None;
-        if let Some(settings) = config.etcd() {
+        if let Some(settings) = config.etcd(credentials().as_deref()) {
             let members = settings.endpoints.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
             let speaks = if config.source == SourceChoice::Etcd { Ok(asked) } else { speaks_v2(&settings).await };
             match speaks {
@@ -458,7 +459,7 @@ async fn speaks_v2(settings: &etcd::Settings) -> Result<&'static str, EtcdErrors
             Err(_) => Ok("it has not answered yet (--source fleetctl goes through fleetctl)"),
         },
         // It is told when the source is opened.
-        Err(_) => Ok("its files for TLS cannot be used"),
+        Err(_) => Ok("its files cannot be used"),
     }
 }
 
@@ -482,9 +483,13 @@ fn feed_settings(config: &Config) -> feed::Settings {
     }
 }
 
+/// systemd's directory of credentials (`systemd.exec(5)`).
+fn credentials() -> Option<PathBuf> {
+    std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from)
+}
+
 fn server_settings(config: &Config, files: OpenFiles) -> Result<server::Settings, Failure> {
-    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
-    let token = Token::read(config.token_file.as_deref(), credentials.as_deref())
+    let token = Token::read(config.token_file.as_deref(), credentials().as_deref())
         .map_err(|error| Failure::Config(format!("token_file: {error}")))?;
     Ok(server::Settings {
         max_clients: config.max_clients,

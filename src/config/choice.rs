@@ -35,7 +35,7 @@ fn allowed(key: &str, value: &Value) -> u8 {
         ("api", _) | ("source", "api") => API,
         // An endpoint is asked without TLS.
         ("etcd" | "etcd_ca" | "etcd_cert" | "etcd_key", _) => ETCD_MEMBERS,
-        ("source", "etcd") => ETCD,
+        ("etcd_user" | "etcd_password_file", _) | ("source", "etcd") => ETCD,
         ("etcd_prefix", text) if text != ETCD_PREFIX => ETCD,
         ("source", "replay") => DEMO | REPLAY,
         _ => DEMO | REPLAY | LIVE,

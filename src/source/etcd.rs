@@ -7,11 +7,14 @@
 //!
 //! This is the shell around connections and time. What keys mean is [`registry`]'s part.
 
+mod certificate;
 pub mod endpoint;
 pub mod error;
 mod gathering;
 pub mod keys;
 mod line;
+pub mod login;
+mod redirect;
 pub mod registry;
 mod silence;
 mod tls;
@@ -26,17 +29,18 @@ use futures_util::StreamExt;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
-use tokio_rustls::rustls::ClientConfig;
 use tracing::{debug, info, warn};
 
 use super::{Promise, Report, Said};
 use crate::cluster::{Moment, Reading, Text, Topic};
 use endpoint::Endpoint;
-use error::{EtcdError, EtcdErrors, TlsError};
+use error::{EtcdError, EtcdErrors, FileError};
 use keys::Node;
-use line::Line;
+use line::{Access, Line};
+use login::Login;
 use registry::Registry;
 use silence::{Hearing, Silence};
+use tls::Encryption;
 use watch::{Answer, End, Seen, Watch};
 
 /// The least time between two readings that differ: so much for each key, and at least so much. It bounds what a storm of
@@ -64,6 +68,8 @@ pub struct Settings {
     pub prefix: String,
     /// For `https://`.
     pub tls: Tls,
+    /// The user to ask as, where etcd has users.
+    pub login: Option<Login>,
     /// How long an answer may take, or a member may say nothing.
     pub timeout: Duration,
 }
@@ -83,7 +89,7 @@ pub struct Tls {
 #[derive(Debug)]
 pub struct Etcd {
     settings: Settings,
-    tls: Option<Arc<ClientConfig>>,
+    access: Arc<Access>,
     check_interval: Duration,
     stream_retry: Duration,
 }
@@ -93,11 +99,14 @@ impl Etcd {
     ///
     /// # Errors
     ///
-    /// Files for TLS that cannot be used.
-    pub fn new(settings: Settings) -> Result<Self, TlsError> {
-        let encrypted = settings.endpoints.iter().any(|endpoint| endpoint.tls);
-        let tls = if encrypted { Some(tls::configuration(&settings.tls)?) } else { None };
-        Ok(Self { settings, tls, check_interval: CHECK, stream_retry: STREAM_RETRY })
+    /// Files that cannot be used.
+    pub fn new(settings: Settings) -> Result<Self, FileError> {
+        let is_encrypted = settings.endpoints.iter().any(|endpoint| endpoint.tls);
+        let encryption = is_encrypted.then(|| Encryption::new(&settings.tls)).transpose()?;
+        let authorization = settings.login.as_ref().map(Login::authorization).transpose()?;
+        let members = settings.endpoints.clone();
+        let access = Arc::new(Access { members, encryption, authorization, timeout: settings.timeout });
+        Ok(Self { settings, access, check_interval: CHECK, stream_retry: STREAM_RETRY })
     }
 
     /// With another time between two whole readings that compare.
@@ -131,6 +140,7 @@ impl Etcd {
 
     /// Begins to watch. Dropping what is returned ends it.
     pub fn start(self) -> Watched {
+        self.warn();
         let (sender, said) = mpsc::channel(1);
         let name = Arc::new(Mutex::new("etcd".into()));
         let promise = Promise::default();
@@ -149,9 +159,20 @@ impl Etcd {
         Watched { said, name, promise, task }
     }
 
+    /// What is to be known of the files and the options, though etcd can be watched with them.
+    fn warn(&self) {
+        for sentence in self.access.encryption.iter().flat_map(Encryption::left_out) {
+            warn!("{sentence}");
+        }
+        if let (Some(login), Some(plain)) =
+            (&self.settings.login, self.settings.endpoints.iter().find(|endpoint| !endpoint.is_confidential()))
+        {
+            warn!("the password of etcd_user = {:?} goes unencrypted to {plain}: use https://", login.user);
+        }
+    }
+
     fn line(&self, endpoint: &Endpoint) -> Line {
-        let tls = self.tls.clone().filter(|_| endpoint.tls);
-        Line::new(endpoint, tls, self.settings.timeout)
+        Line::new(endpoint, self.access.clone())
     }
 }
 
