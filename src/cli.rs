@@ -63,11 +63,11 @@ pub struct Cli {
     #[arg(long, value_name = "LIST", help_heading = WATCH)]
     pub etcd: Option<String>,
 
-    /// The directory in etcd where fleet's registry is [default: /_coreos.com/fleet]
+    /// etcd directory of fleet's registry [default: /_coreos.com/fleet]
     #[arg(long, value_name = "PATH", help_heading = WATCH)]
     pub etcd_prefix: Option<String>,
 
-    /// Certificates (PEM) of the authorities to believe etcd by [default: those of this host]
+    /// CA certificates (PEM) to verify etcd [default: those of this host]
     #[arg(long, value_name = "FILE", help_heading = WATCH)]
     pub etcd_ca: Option<String>,
 
@@ -87,7 +87,7 @@ pub struct Cli {
     #[arg(long, value_name = "FILE", help_heading = WATCH)]
     pub etcd_password_file: Option<String>,
 
-    /// Seconds until a poll is given up and its children are killed [default: 10]
+    /// Seconds until a poll is given up, its children killed [default: 10]
     #[arg(long, value_name = "SECONDS", help_heading = WATCH)]
     pub poll_timeout: Option<String>,
 
