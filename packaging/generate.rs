@@ -20,7 +20,7 @@ use fleet_monitor::config;
 const NOT_IN_THE_FILE: [&str; 4] = ["config", "check_config", "help", "version"];
 
 /// What is shown for an option that is not set by default.
-const EXAMPLES: [(&str, &str); 12] = [
+const EXAMPLES: [(&str, &str); 14] = [
     ("fleetctl", "/opt/bin/fleetctl"),
     ("endpoint", "172.17.8.101"),
     ("tunnel", "bastion.example.com"),
@@ -29,6 +29,8 @@ const EXAMPLES: [(&str, &str); 12] = [
     ("etcd_ca", "/etc/ssl/etcd/ca.pem"),
     ("etcd_cert", "/etc/ssl/etcd/fleet-monitor.pem"),
     ("etcd_key", "/etc/ssl/etcd/fleet-monitor-key.pem"),
+    ("etcd_user", "fleet-monitor"),
+    ("etcd_password_file", "/etc/fleet-monitor.etcd-password"),
     ("record", "/var/lib/fleet-monitor/record.jsonl"),
     ("replay", "/var/lib/fleet-monitor/record.jsonl"),
     ("bind", "127.0.0.1"),
@@ -36,9 +38,13 @@ const EXAMPLES: [(&str, &str); 12] = [
 ];
 
 /// What the service needs besides.
-const OF_THE_SERVICE: [(&str, &str); 6] = [
+const OF_THE_SERVICE: [(&str, &str); 7] = [
     ("port", "Where fleet-monitor.socket is active, that says where, and neither port nor bind does."),
     ("etcd_key", "The service's user must be able to read it."),
+    (
+        "etcd_password_file",
+        "The service's user must be able to read it; a credential named etcd-password is preferred.",
+    ),
     ("record", "The service may write where ReadWritePaths= of its unit says."),
     ("token_file", "The service's user must be able to read it."),
     ("max_clients", "LimitNOFILE= of the service must be larger."),

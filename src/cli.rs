@@ -54,7 +54,7 @@ pub struct Cli {
     #[arg(long, value_name = "SOURCE", help_heading = WATCH)]
     pub source: Option<String>,
 
-    /// The fleet API, unix://PATH or http://HOST:PORT [default: unix:///var/run/fleet.sock]
+    /// Where the fleet HTTP API is, as unix://PATH or http://HOST:PORT [default: unix:///var/run/fleet.sock]
     #[arg(long, value_name = "ADDRESS", help_heading = WATCH)]
     pub api: Option<String>,
 
@@ -63,11 +63,11 @@ pub struct Cli {
     #[arg(long, value_name = "LIST", help_heading = WATCH)]
     pub etcd: Option<String>,
 
-    /// The directory in etcd where fleet's registry is [default: /_coreos.com/fleet]
+    /// etcd directory of fleet's registry [default: /_coreos.com/fleet]
     #[arg(long, value_name = "PATH", help_heading = WATCH)]
     pub etcd_prefix: Option<String>,
 
-    /// Certificates (PEM) of the authorities to believe etcd by [default: those of this host]
+    /// CA certificates (PEM) to verify etcd [default: those of this host]
     #[arg(long, value_name = "FILE", help_heading = WATCH)]
     pub etcd_ca: Option<String>,
 
@@ -79,7 +79,15 @@ pub struct Cli {
     #[arg(long, value_name = "FILE", help_heading = WATCH)]
     pub etcd_key: Option<String>,
 
-    /// Seconds until a poll is given up and its children are killed [default: 10]
+    /// etcd user to authenticate as; its password is in --etcd-password-file
+    #[arg(long, value_name = "NAME", help_heading = WATCH)]
+    pub etcd_user: Option<String>,
+
+    /// File with the password of that user
+    #[arg(long, value_name = "FILE", help_heading = WATCH)]
+    pub etcd_password_file: Option<String>,
+
+    /// Seconds until a poll is given up, its children killed [default: 10]
     #[arg(long, value_name = "SECONDS", help_heading = WATCH)]
     pub poll_timeout: Option<String>,
 

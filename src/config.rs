@@ -22,7 +22,7 @@ use crate::feed::Publish;
 use crate::feed::fields::{MachineField, UnitField};
 use crate::source::etcd::Tls;
 use crate::source::fleetctl::Connection;
-use crate::source::selection::{self, SourceChoice};
+use crate::source::selection::{self, Request, SourceChoice};
 use crate::telemetry;
 use layers::Values;
 
@@ -180,6 +180,8 @@ fn load_over(
         cert: values.optional("etcd_cert", parse::path),
         key: values.optional("etcd_key", parse::path),
     };
+    let etcd_user = values.optional("etcd_user", parse::user);
+    let etcd_password_file = values.optional("etcd_password_file", parse::path);
     let poll_timeout = values.take("poll_timeout", parse::seconds);
     let grace = values.take("grace", parse::seconds_or_off);
     let demo = values.take("demo", parse::switch);
@@ -196,6 +198,9 @@ fn load_over(
             etcd_members,
             etcd_prefix,
             etcd_tls,
+            etcd_user,
+            etcd_password_file,
+            credentials: None,
             demo,
             replay,
             replay_speed,
@@ -264,6 +269,13 @@ fn refuse_conflicts(options: &selection::Options, values: &mut Values) {
         (Some(_), None) => values.refuse("etcd_cert", "needs its private key: --etcd-key FILE"),
         (None, Some(_)) => values.refuse("etcd_key", "needs its certificate: --etcd-cert FILE"),
         _ => {}
+    }
+    let is_etcd = matches!(options.request(), Request::Etcd(_) | Request::EtcdOrFleetctl(_));
+    if options.etcd_user.is_some() && !is_etcd {
+        values.refuse("etcd_user", "needs an etcd that is watched: --etcd http://HOST:PORT");
+    }
+    if options.etcd_password_file.is_some() && options.etcd_user.is_none() {
+        values.refuse("etcd_password_file", "needs the user whose password it is: --etcd-user NAME");
     }
 }
 

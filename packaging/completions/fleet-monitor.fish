@@ -6,13 +6,15 @@ complete -c fleet-monitor -l endpoint-port -d 'The port of that etcd [default: 4
 complete -c fleet-monitor -s t -l tunnel -d 'An ssh host for fleetctl to tunnel through; not with --endpoint' -r
 complete -c fleet-monitor -l tunnel-port -d 'The port of that ssh server [default: 22]' -r
 complete -c fleet-monitor -l source -d 'auto, fleetctl, api, etcd or replay; auto is etcd if --endpoint leads there, the API if its socket is there and nothing asks for fleetctl, or else fleetctl [default: auto]' -r
-complete -c fleet-monitor -l api -d 'The fleet API, unix://PATH or http://HOST:PORT [default: unix:///var/run/fleet.sock]' -r
+complete -c fleet-monitor -l api -d 'Where the fleet HTTP API is, as unix://PATH or http://HOST:PORT [default: unix:///var/run/fleet.sock]' -r
 complete -c fleet-monitor -l etcd -d 'Members of etcd, http://HOST:PORT or https://HOST:PORT, to watch; not with --endpoint [default: for --source etcd, ports 2379 and 4001 of this host]' -r
-complete -c fleet-monitor -l etcd-prefix -d 'The directory in etcd where fleet\'s registry is [default: /_coreos.com/fleet]' -r
-complete -c fleet-monitor -l etcd-ca -d 'Certificates (PEM) of the authorities to believe etcd by [default: those of this host]' -r
+complete -c fleet-monitor -l etcd-prefix -d 'etcd directory of fleet\'s registry [default: /_coreos.com/fleet]' -r
+complete -c fleet-monitor -l etcd-ca -d 'CA certificates (PEM) to verify etcd [default: those of this host]' -r
 complete -c fleet-monitor -l etcd-cert -d 'Certificate (PEM) to show to etcd; with --etcd-key' -r
 complete -c fleet-monitor -l etcd-key -d 'The private key (PEM) of that certificate' -r
-complete -c fleet-monitor -l poll-timeout -d 'Seconds until a poll is given up and its children are killed [default: 10]' -r
+complete -c fleet-monitor -l etcd-user -d 'etcd user to authenticate as; its password is in --etcd-password-file' -r
+complete -c fleet-monitor -l etcd-password-file -d 'File with the password of that user' -r
+complete -c fleet-monitor -l poll-timeout -d 'Seconds until a poll is given up, its children killed [default: 10]' -r
 complete -c fleet-monitor -l grace -d 'Seconds that a row stays as stale while fleet wants it but does not report it; 0: off [default: 30]' -r
 complete -c fleet-monitor -l record -d 'Append what the source says to FILE, as JSON lines' -r
 complete -c fleet-monitor -l replay -d 'Play such a file instead of watching a cluster' -r

@@ -19,6 +19,9 @@ pub(super) const PREFIX: &str = "FLEET_MONITOR_";
 const CONFIG_VARIABLE: &str = "FLEET_MONITOR_CONFIG";
 const DEFAULT: &str = "default";
 
+/// What is wrong with it may be that its password is there too, so no error shows its value.
+const USER: &str = "etcd_user";
+
 /// Every key, and what is in force where it is set nowhere.
 pub(super) const OPTIONS: &[(&str, Option<&str>)] = &[
     ("fleetctl", None),
@@ -35,6 +38,8 @@ pub(super) const OPTIONS: &[(&str, Option<&str>)] = &[
     ("etcd_ca", None),
     ("etcd_cert", None),
     ("etcd_key", None),
+    ("etcd_user", None),
+    ("etcd_password_file", None),
     ("poll_timeout", Some("10")),
     ("grace", Some("30")),
     ("demo", Some("false")),
@@ -294,7 +299,7 @@ impl Values {
     }
 
     fn fail(&mut self, key: &str, found: &Found, problem: String) {
-        let value = Some(without_credentials(&found.value));
+        let value = (key != USER).then(|| without_credentials(&found.value));
         self.errors.push(ConfigError { key: Some(key.into()), value, origin: found.origin.clone(), problem });
     }
 
@@ -316,7 +321,7 @@ impl Values {
     /// Notes an error if both keys are set anywhere but in the defaults.
     pub(super) fn exclude(&mut self, key: &str, other: &str) {
         if let (Some(found), Some(excluded)) = (self.given(key), self.given(other)) {
-            let value = without_credentials(&excluded.value);
+            let value = if other == USER { "…".to_owned() } else { without_credentials(&excluded.value) };
             let problem = format!("cannot be combined with {other} = {value} ({})", excluded.origin);
             self.fail(key, &found, problem);
         }
@@ -365,18 +370,16 @@ fn refuse_quotes(text: &str) -> Result<(), String> {
     if is_quoted { Err("has quotation marks around it; write it without them".into()) } else { Ok(()) }
 }
 
-/// As TOML, for people: whatever stands between `://` and `@` is nobody's business.
+/// As TOML, for people: whatever stands before an `@`, but for a scheme, is nobody's business.
 fn without_credentials(value: &Value) -> String {
     match value {
         Value::Array(_, values) => {
             format!("[{}]", values.iter().map(without_credentials).collect::<Vec<_>>().join(", "))
         }
-        value => scalar(value).map_or("{…}".into(), |text| match text.split_once("://") {
-            Some((scheme, rest)) => match rest.rsplit_once('@') {
-                Some((_, host)) => quoted(&format!("{scheme}://…@{host}")),
-                None => quoted(&text),
-            },
-            None => bare_or_quoted(&text),
+        value => scalar(value).map_or("{…}".into(), |text| match (text.rsplit_once('@'), text.split_once("://")) {
+            (Some((_, host)), Some((scheme, _))) if !scheme.contains('@') => quoted(&format!("{scheme}://…@{host}")),
+            (Some((user, host)), _) if user.contains(':') => quoted(&format!("…@{host}")),
+            _ => bare_or_quoted(&text),
         }),
     }
 }

@@ -111,6 +111,17 @@ pub(super) fn members(items: &[String]) -> Parsed<Vec<Endpoint>> {
     each(items, |item| item.parse().map_err(|error: EndpointError| error.to_string()))
 }
 
+/// A user of etcd. In HTTP's Basic authentication a colon ends the name (RFC 7617, section 2).
+pub(super) fn user(text: &str) -> Parsed<String> {
+    if text.contains(':') {
+        return Err("expected a user's name alone; its password is in --etcd-password-file FILE".into());
+    }
+    if text.is_empty() || text.chars().any(char::is_control) {
+        return Err("expected the name of a user of etcd".into());
+    }
+    Ok(text.into())
+}
+
 /// A directory in etcd, without a `/` at its end. etcd resolves `//`, `.` and `..`, so its keys would not begin with
 /// them; other characters than those of RFC 3986, section 3.3, would have to be encoded on the way.
 pub(super) fn prefix(text: &str) -> Parsed<String> {

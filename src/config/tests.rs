@@ -80,6 +80,9 @@ fn the_defaults_are_as_documented() {
             etcd_members: vec![],
             etcd_prefix: "/_coreos.com/fleet".into(),
             etcd_tls: Tls::default(),
+            etcd_user: None,
+            etcd_password_file: None,
+            credentials: None,
             demo: false,
             replay: None,
             replay_speed: 1.0,
@@ -259,6 +262,11 @@ fn impossible_values_are_refused() {
         ("etcd", "10.0.0.1:2379", "expected http://HOST:PORT or https://HOST:PORT"),
         ("etcd", "http://10.0.0.1:2379,", "expected http://HOST:PORT or https://HOST:PORT"),
         ("etcd", "http://10.0.0.1:2379,https://10.0.0.2", "it needs a port, as in http://127.0.0.1:2379"),
+        (
+            "etcd",
+            "http://10.0.0.1:2379,http://root:secret@10.0.0.2:2379",
+            "no user and password may be in it: --etcd-user NAME, with the password in --etcd-password-file FILE",
+        ),
         ("etcd", "http://10.0.0.1:2379/v2/keys", "only a host and a port may follow the scheme"),
         ("etcd_prefix", "", directory),
         ("etcd_prefix", "/", directory),
@@ -273,6 +281,7 @@ fn impossible_values_are_refused() {
         ("etcd_ca", "", path),
         ("etcd_cert", "", path),
         ("etcd_key", "", path),
+        ("etcd_password_file", "", path),
         ("max_clients", "0", "expected a number from 1 to 1000000"),
         ("max_clients", "18446744073709551615", "expected a number from 1 to 1000000"),
         ("allowed_origins", "ops.example.com", origins),
@@ -577,6 +586,45 @@ fn credentials_and_unknown_values_are_not_printed() {
 }
 
 #[test]
+fn a_user_of_etcd_has_no_password_in_its_name_and_no_error_shows_one() {
+    let alone = "etcd_user (--etcd-user): expected a user's name alone; its password is in --etcd-password-file FILE";
+    let with_password = ["--etcd", "http://a:1", "--etcd-user", "root:geheim"];
+    assert_eq!(Places::new().arguments(&with_password).errors(), [alone]);
+    let name = "etcd_user (--etcd-user): expected the name of a user of etcd";
+    assert_eq!(Places::new().arguments(&["--etcd", "http://a:1", "--etcd-user", ""]).errors(), [name]);
+
+    for places in [
+        Places::new().arguments(&["--source", "api", "--etcd-user", "root:geheim"]),
+        Places::new().arguments(&["--etcd", "root:geheim@etcd:2379"]),
+        Places::new().arguments(&["-e", "root:geheim@etcd"]),
+        Places::new().file("etcd_password = 'geheim'"),
+        Places::new().variable("ETCD_PASSWORD", "geheim"),
+    ] {
+        let errors = places.errors();
+        assert!(errors.iter().all(|error| !error.contains("geheim")), "{errors:?}");
+    }
+}
+
+#[test]
+fn a_user_of_etcd_needs_an_etcd_and_a_password_needs_a_user() {
+    let no_etcd = r"etcd_user (--etcd-user): needs an etcd that is watched: --etcd http://HOST:PORT";
+    assert_eq!(Places::new().arguments(&["--etcd-user", "u", "--etcd-password-file", "f"]).errors(), [no_etcd]);
+    let no_user =
+        r#"etcd_password_file = "f" (--etcd-password-file): needs the user whose password it is: --etcd-user NAME"#;
+    let lonely = ["--etcd", "http://a:1", "--etcd-password-file", "f"];
+    assert_eq!(Places::new().arguments(&lonely).errors(), [no_user]);
+
+    for etcd in [["--etcd", "http://a:1"], ["-e", "a"], ["--source", "etcd"]] {
+        assert!(Places::new().arguments(&[&etcd[..], &["--etcd-user", "u"]].concat()).load().is_ok());
+    }
+    // Another source that was asked for in a stronger place needs neither.
+    let file = "etcd = ['http://a:1']\netcd_user = 'u'\netcd_password_file = 'f'";
+    for other in [&["--demo"] as &[&str], &["-t", "ssh"], &["--api", "http://h:1"]] {
+        assert_eq!(Places::new().file(file).arguments(other).config().source.etcd_user, None, "{other:?}");
+    }
+}
+
+#[test]
 fn the_default_file_may_be_absent_but_a_named_one_not() {
     assert!(Places::new().load().is_ok());
     let named = [
@@ -710,6 +758,8 @@ fn the_options_of_etcd_are_the_same_in_each_place() {
         etcd_members: ["https://a:1", "https://b:2"].map(|text| text.parse().unwrap()).to_vec(),
         etcd_prefix: "/registry/fleet".into(),
         etcd_tls: Tls { ca: tls("ca.pem"), cert: tls("c.pem"), key: tls("k.pem") },
+        etcd_user: Some("monitor".into()),
+        etcd_password_file: Some("p".into()),
         poll_timeout: Duration::from_secs(3),
         ..defaults().source
     };
@@ -719,6 +769,8 @@ fn the_options_of_etcd_are_the_same_in_each_place() {
         ("etcd_ca", "ca.pem"),
         ("etcd_cert", "c.pem"),
         ("etcd_key", "k.pem"),
+        ("etcd_user", "monitor"),
+        ("etcd_password_file", "p"),
         ("poll_timeout", "3"),
     ];
     let flags = options.map(|(key, value)| format!("--{}={value}", key.replace('_', "-")));

@@ -59,11 +59,17 @@ impl From<OpenError> for Failure {
 /// # Errors
 ///
 /// When there is nothing to watch, nowhere to listen, or the source turns out to be unusable at the beginning.
-pub async fn run(cli: &Cli, environment: &BTreeMap<String, String>, config: Config, log: Log) -> Result<(), Failure> {
+pub async fn run(
+    cli: &Cli,
+    environment: &BTreeMap<String, String>,
+    mut config: Config,
+    log: Log,
+) -> Result<(), Failure> {
     let mut signals =
         Signals::listen().map_err(|error| Failure::System(format!("cannot listen to signals: {error}")))?;
     let mut service = ServiceManager::from_environment()
         .map_err(|error| Failure::System(format!("cannot start a thread: {error}")))?;
+    config.source.credentials = credentials();
     let selection = Selection::choose(&config.source).await;
     let source = selection.open()?;
     let files = OpenFiles::raise();
@@ -163,9 +169,13 @@ fn feed_settings(config: &Config) -> feed::Settings {
     }
 }
 
+/// systemd's directory of credentials (`systemd.exec(5)`).
+fn credentials() -> Option<PathBuf> {
+    std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from)
+}
+
 fn server_settings(config: &Config, files: OpenFiles) -> Result<server::Settings, Failure> {
-    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
-    let token = Token::read(config.token_file.as_deref(), credentials.as_deref())
+    let token = Token::read(config.token_file.as_deref(), credentials().as_deref())
         .map_err(|error| Failure::Config(format!("token_file: {error}")))?;
     Ok(server::Settings {
         max_clients: config.max_clients,

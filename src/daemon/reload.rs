@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tracing::{error, info, warn};
 
-use super::{Daemon, Failure, feed_settings, open_recorder, server_settings};
+use super::{Daemon, Failure, credentials, feed_settings, open_recorder, server_settings};
 use crate::cli::Cli;
 use crate::config::{self, Config};
 use crate::server;
@@ -104,8 +104,9 @@ async fn prepare(
     files: OpenFiles,
     running: &Selection,
 ) -> Result<Next, Failure> {
-    let (config, _) = config::load(cli, environment).map_err(|errors| Failure::Config(errors.to_string()))?;
+    let (mut config, _) = config::load(cli, environment).map_err(|errors| Failure::Config(errors.to_string()))?;
     let settings = server_settings(&config, files)?;
+    config.source.credentials = credentials();
     let selection = Selection::choose(&config.source).await;
     let source = if selection.keeps(running) { None } else { Some(selection.open()?) };
     let recorder = open_recorder(config.record.as_deref()).await?;

@@ -7,12 +7,16 @@
 //!
 //! This is the shell around connections and time. What keys mean is [`registry`]'s part.
 
+mod certificate;
 pub mod endpoint;
 pub mod error;
 mod gathering;
 pub mod keys;
 mod line;
+pub mod login;
+mod redirect;
 pub mod registry;
+mod silence;
 mod tls;
 mod watch;
 
@@ -25,16 +29,18 @@ use futures_util::StreamExt;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
-use tokio_rustls::rustls::ClientConfig;
 use tracing::{debug, info, warn};
 
 use super::{MARGIN, Promise, Report, Said};
 use crate::cluster::{Expected, Moment, Reading, Text, Topic};
 use endpoint::Endpoint;
-use error::{EtcdError, EtcdErrors, TlsError};
+use error::{EtcdError, EtcdErrors, FileError};
 use keys::Node;
-use line::Line;
+use line::{Access, Line};
+use login::Login;
 use registry::Registry;
+use silence::{Hearing, Silence};
+use tls::Encryption;
 use watch::{Answer, End, Seen, Watch};
 
 /// The least time between two readings that differ: so much for each key, and at least so much. It bounds what a storm of
@@ -48,6 +54,8 @@ const CHECK: Duration = Duration::from_secs(300);
 const CATCH_UP: Duration = Duration::from_secs(2);
 /// How long the head of a stream is waited for, before the tree is read without one.
 const OPEN: Duration = Duration::from_secs(2);
+/// How long etcd is asked event by event where a stream has fallen silent, before streams are tried again.
+const STREAM_RETRY: Duration = Duration::from_secs(300);
 /// The first and the longest wait when no member can be read.
 const BACKOFF: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(10)];
 
@@ -60,6 +68,8 @@ pub struct Settings {
     pub prefix: String,
     /// For `https://`.
     pub tls: Tls,
+    /// The user to ask as, where etcd has users.
+    pub login: Option<Login>,
     /// How long an answer may take, or a member may say nothing.
     pub timeout: Duration,
 }
@@ -79,8 +89,9 @@ pub struct Tls {
 #[derive(Debug)]
 pub struct Etcd {
     settings: Settings,
-    tls: Option<Arc<ClientConfig>>,
+    access: Arc<Access>,
     check_interval: Duration,
+    stream_retry: Duration,
 }
 
 impl Etcd {
@@ -88,17 +99,26 @@ impl Etcd {
     ///
     /// # Errors
     ///
-    /// Files for TLS that cannot be used.
-    pub fn new(settings: Settings) -> Result<Self, TlsError> {
-        let encrypted = settings.endpoints.iter().any(|endpoint| endpoint.tls);
-        let tls = if encrypted { Some(tls::configuration(&settings.tls)?) } else { None };
-        Ok(Self { settings, tls, check_interval: CHECK })
+    /// Files that cannot be used.
+    pub fn new(settings: Settings) -> Result<Self, FileError> {
+        let is_encrypted = settings.endpoints.iter().any(|endpoint| endpoint.tls);
+        let encryption = is_encrypted.then(|| Encryption::new(&settings.tls)).transpose()?;
+        let authorization = settings.login.as_ref().map(Login::authorization).transpose()?;
+        let members = settings.endpoints.clone();
+        let access = Arc::new(Access { members, encryption, authorization, timeout: settings.timeout });
+        Ok(Self { settings, access, check_interval: CHECK, stream_retry: STREAM_RETRY })
     }
 
     /// With another time between two whole readings that compare.
     #[must_use]
     pub fn checked_each(self, check_interval: Duration) -> Self {
         Self { check_interval, ..self }
+    }
+
+    /// With another time until streams are tried again where they did not come through.
+    #[must_use]
+    pub fn streams_again_after(self, stream_retry: Duration) -> Self {
+        Self { stream_retry, ..self }
     }
 
     /// Whether it speaks as fleet needs it, by the first member that answers at all.
@@ -120,6 +140,7 @@ impl Etcd {
 
     /// Begins to watch. Dropping what is returned ends it.
     pub fn start(self) -> Watched {
+        self.warn();
         let (sender, said) = mpsc::channel(1);
         let name = Arc::new(Mutex::new("etcd".into()));
         let promise = Promise::default();
@@ -129,7 +150,7 @@ impl Etcd {
             etcd: self,
             cluster: None,
             cannot_catch_up: false,
-            streams: true,
+            streams_from: Instant::now(),
             said: sender,
             name: name.clone(),
             promise: promise.clone(),
@@ -138,9 +159,20 @@ impl Etcd {
         Watched { said, name, promise, task }
     }
 
+    /// What is to be known of the files and the options, though etcd can be watched with them.
+    fn warn(&self) {
+        for sentence in self.access.encryption.iter().flat_map(Encryption::left_out) {
+            warn!("{sentence}");
+        }
+        if let (Some(login), Some(plain)) =
+            (&self.settings.login, self.settings.endpoints.iter().find(|endpoint| !endpoint.is_confidential()))
+        {
+            warn!("the password of etcd_user = {:?} goes unencrypted to {plain}: use https://", login.user);
+        }
+    }
+
     fn line(&self, endpoint: &Endpoint) -> Line {
-        let tls = self.tls.clone().filter(|_| endpoint.tls);
-        Line::new(endpoint, tls, self.settings.timeout)
+        Line::new(endpoint, self.access.clone())
     }
 }
 
@@ -186,8 +218,8 @@ struct Watching {
     cluster: Option<String>,
     /// Whether etcd forgot what came next before it was asked for.
     cannot_catch_up: bool,
-    /// Whether a watch may go on as a stream.
-    streams: bool,
+    /// From when on a watch may go on as a stream.
+    streams_from: Instant,
     said: mpsc::Sender<Said>,
     name: Arc<Mutex<Text>>,
     promise: Promise,
@@ -244,7 +276,7 @@ impl Watching {
         let begun = Instant::now();
         let prefix = self.etcd.settings.prefix.clone();
         let (mut line, mut watched) = (self.etcd.line(endpoint), self.etcd.line(endpoint));
-        let opens = std::mem::take(&mut self.cannot_catch_up) && self.streams;
+        let opens = std::mem::take(&mut self.cannot_catch_up) && Instant::now() >= self.streams_from;
         let answer =
             if opens { timeout(OPEN, watch::open(&mut watched, &prefix)).await.ok().transpose()? } else { None };
         let (tree, index, cluster) = watch::tree(&mut line, &prefix).await?;
@@ -280,15 +312,14 @@ impl Watching {
         let (endpoint, key) = (line.endpoint().clone(), self.etcd.settings.prefix.clone());
         let (sender, mut seen) = mpsc::channel(1);
         let mut looking = pin!(watch::look(self.etcd.line(&endpoint), &key, self.etcd.check_interval, sender));
-        let watch = Watch { line, key: &key, after: self.registry.index(), streams: self.streams, answer };
+        let watch = Watch { line, key: &key, after: self.registry.index(), streams_from: self.streams_from, answer };
         let mut watching = pin!(watch::watch(watch));
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut lives, mut is_due) = (true, false);
         // When the next reading may be said, if it differs.
         let mut earliest = Instant::now();
-        // The newest thing that etcd was known to have at the look before: the watch must have come as far by the next.
-        let mut known = 0;
+        let mut silence = Silence::new();
         let mut check = None;
         loop {
             tokio::select! {
@@ -326,20 +357,27 @@ impl Watching {
                     lives = true;
                     self.registry.hear(Instant::now().into_std());
                     match seen {
-                        Seen::Alive(_) if known > self.registry.index() => {
-                            info!("{}", EtcdError::Silent(endpoint));
-                            // What is between us and etcd may keep an answer until it is whole.
-                            self.streams = false;
-                            return false;
-                        }
-                        Seen::Alive(newest) => known = newest,
+                        Seen::Alive(newest) => match silence.look(newest, self.registry.index()) {
+                            Hearing::Complete => {}
+                            hearing => {
+                                info!("{}", EtcdError::Silent(endpoint));
+                                // What is between us and etcd may keep an answer until it is whole.
+                                if hearing == Hearing::Silent {
+                                    self.streams_from = Instant::now() + self.etcd.stream_retry;
+                                }
+                                return false;
+                            }
+                        },
                         Seen::CheckBegins => self.registry.begin_check(),
                         Seen::Tree(tree, index) => {
                             check = Some(Check { tree, index, until: Instant::now() + CATCH_UP });
                         }
                     }
                 }
-                _ = ticks.tick() => is_due |= std::mem::take(&mut lives),
+                _ = ticks.tick() => {
+                    silence.tick();
+                    is_due |= std::mem::take(&mut lives);
+                }
                 permit = async {
                     if self.registry.has_changed() {
                         sleep_until(earliest).await;

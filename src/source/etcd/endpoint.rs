@@ -1,6 +1,7 @@
 //! Where a member of etcd listens. It knows the spelling, and nothing of connections.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use hyper::Uri;
@@ -33,7 +34,12 @@ impl FromStr for Endpoint {
             _ => return Err(EndpointError("expected http://HOST:PORT or https://HOST:PORT")),
         };
         let uri: Uri = text.parse().map_err(|_| EndpointError("expected http://HOST:PORT or https://HOST:PORT"))?;
-        if uri.path() != "/" || uri.query().is_some() || text.contains(['@', '#']) {
+        if text.contains('@') {
+            return Err(EndpointError(
+                "no user and password may be in it: --etcd-user NAME, with the password in --etcd-password-file FILE",
+            ));
+        }
+        if uri.path() != "/" || uri.query().is_some() || text.contains('#') {
             return Err(EndpointError("only a host and a port may follow the scheme"));
         }
         let host = uri.host().and_then(host::read_in_url).ok_or(EndpointError("it needs a host"))?;
@@ -43,6 +49,12 @@ impl FromStr for Endpoint {
 }
 
 impl Endpoint {
+    /// Whether nobody but it can read what it is sent: over TLS, or on this machine.
+    pub(super) fn is_confidential(&self) -> bool {
+        let is_loopback = self.host.parse().is_ok_and(|address: IpAddr| address.is_loopback());
+        self.tls || is_loopback || self.host == "localhost"
+    }
+
     /// What a request names as its host.
     pub fn authority(&self) -> String {
         host::in_header(&self.host, self.port)
@@ -57,6 +69,18 @@ impl Endpoint {
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "http{}://{}", if self.tls { "s" } else { "" }, host::in_url(&self.host, self.port))
+    }
+}
+
+/// A URL for people, of whoever it is: without a user and a password, without control characters, and not too long.
+pub(super) fn without_credentials(url: &str) -> String {
+    const LONGEST: usize = 200;
+    let plain: String = url.chars().filter(|char| !char.is_control()).take(LONGEST).collect();
+    let Some((scheme, rest)) = plain.split_once("://") else { return plain };
+    let authority_end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    match rest[..authority_end].rsplit_once('@') {
+        Some((credentials, _)) => format!("{scheme}://…@{}", &rest[credentials.len() + 1..]),
+        None => plain,
     }
 }
 
@@ -90,12 +114,26 @@ mod tests {
             ("unix:///run/etcd.sock", "expected http://"),
             ("http://etcd", "it needs a port"),
             ("http://etcd:2379/v2/keys", "only a host and a port"),
-            ("http://root:secret@etcd:2379", "only a host and a port"),
+            ("http://root:secret@etcd:2379", "no user and password may be in it: --etcd-user NAME"),
+            ("https://root:se/cret@etcd:2379", "no user and password may be in it: --etcd-user NAME"),
             ("http://:2379", "it needs a host"),
         ] {
             let error = text.parse::<Endpoint>().unwrap_err().to_string();
             assert!(error.starts_with(problem), "{text}: {error}");
             assert!(!error.contains("secret"));
         }
+    }
+
+    #[test]
+    fn what_others_say_is_shown_without_credentials() {
+        for (url, shown) in [
+            ("http://10.0.0.2:4001/v2/keys", "http://10.0.0.2:4001/v2/keys"),
+            ("http://root:secret@10.0.0.2:4001/v2/keys?a=@", "http://…@10.0.0.2:4001/v2/keys?a=@"),
+            ("http://a@b:secret@c", "http://…@c"),
+            ("/login\u{1b}[31m", "/login[31m"),
+        ] {
+            assert_eq!(without_credentials(url), shown);
+        }
+        assert_eq!(without_credentials(&"ä".repeat(1000)).chars().count(), 200);
     }
 }

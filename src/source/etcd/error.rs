@@ -9,6 +9,8 @@ use std::time::Duration;
 use hyper::StatusCode;
 
 use super::endpoint::Endpoint;
+use super::login::LoginError;
+use super::redirect::NotFollowed;
 
 /// Why one member of etcd could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -19,9 +21,9 @@ pub enum EtcdError {
     /// There is no connection for another reason.
     #[error("cannot connect to etcd at {0}: {1}")]
     Unreachable(Endpoint, #[source] io::Error),
-    /// TLS could not be agreed on.
-    #[error("no TLS with etcd at {0}: {1} (--etcd-ca, --etcd-cert and --etcd-key say what to believe and to show)")]
-    Tls(Endpoint, #[source] io::Error),
+    /// TLS could not be agreed on, with the reason in words for people.
+    #[error("no TLS with etcd at {0}: {1}")]
+    Tls(Endpoint, String),
     /// The connection was closed, or what comes is not HTTP.
     #[error("etcd at {0} broke off: {because}", because = causes(.1))]
     BrokenOff(Endpoint, #[source] hyper::Error),
@@ -41,6 +43,53 @@ pub enum EtcdError {
         "there is no fleet in etcd at {0}: no key {1}; has fleetd ever run with this etcd, and is --etcd-prefix right?"
     )]
     NoFleet(Endpoint, String),
+    /// It does not let this client read.
+    #[error(
+        "etcd at {endpoint} lets nobody read {key} without a login (HTTP {status}{}): name a user that may with \
+         --etcd-user, and its password with --etcd-password-file",
+        told(message)
+    )]
+    NoLogin {
+        /// Who refused.
+        endpoint: Endpoint,
+        /// 401 or 403.
+        status: StatusCode,
+        /// etcd's words, if there were any.
+        message: String,
+        /// What was to be read.
+        key: String,
+    },
+    /// It does not let this user read.
+    #[error(
+        "etcd at {endpoint} does not let the user {user:?} read {key} (HTTP {status}{}): is the password right, and may \
+         the user read it? Try 'etcdctl -u {user} ls {key}', and give a role of that user read access to {key} and \
+         {key}/*",
+        told(message)
+    )]
+    Forbidden {
+        /// Who refused.
+        endpoint: Endpoint,
+        /// 401 or 403.
+        status: StatusCode,
+        /// etcd's words, if there were any.
+        message: String,
+        /// What was to be read.
+        key: String,
+        /// `--etcd-user`.
+        user: String,
+    },
+    /// It redirects to where it is not followed.
+    #[error("etcd at {endpoint} redirects to {to} (HTTP {status}), which is not followed: {why}")]
+    Redirect {
+        /// Who redirects.
+        endpoint: Endpoint,
+        /// With which status.
+        status: StatusCode,
+        /// Where it leads, without credentials.
+        to: String,
+        /// Why it is not followed.
+        why: NotFollowed,
+    },
     /// Another answer than was expected.
     #[error("etcd at {endpoint} answers HTTP {status}{}", told(message))]
     Status {
@@ -84,10 +133,22 @@ impl fmt::Display for EtcdErrors {
 }
 
 impl EtcdErrors {
-    /// Whether all of them answer, and none as a fleet needs it.
+    /// Whether all of them are etcd's own word that it is of no use to a fleet. Whatever else answers may be a proxy in
+    /// front of an etcd that is still to come.
     pub fn is_unusable(&self) -> bool {
-        self.0.iter().all(|error| matches!(error, EtcdError::NoV2(_) | EtcdError::NotEtcd(..)))
+        self.0.iter().all(|error| matches!(error, EtcdError::NoV2(_)))
     }
+}
+
+/// Why the files that the options name cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// Those for TLS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// That with the password.
+    #[error(transparent)]
+    Login(#[from] LoginError),
 }
 
 /// Why the files for TLS cannot be used.
@@ -104,14 +165,15 @@ pub enum TlsError {
         problem: String,
     },
     /// Certificate and key do not belong together.
-    #[error("etcd_key = {:?} does not belong to etcd_cert = {:?}: {problem}", .key.display(), .cert.display())]
+    #[error(
+        "etcd_key = {:?} does not belong to etcd_cert = {:?}: the first certificate there must be of that key",
+        .key.display(), .cert.display()
+    )]
     Pair {
         /// The file of the certificate.
         cert: PathBuf,
         /// The file of the key.
         key: PathBuf,
-        /// Why.
-        problem: String,
     },
     /// The host has no certificates of authorities.
     #[error("this host has no certificates of authorities to believe etcd's from: name them with --etcd-ca")]

@@ -5,32 +5,51 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http_body_util::Empty;
 use hyper::body::{Frame, Incoming};
-use hyper::{Response, StatusCode};
+use hyper::header::{AUTHORIZATION, LOCATION};
+use hyper::{Request, Response, StatusCode};
 use serde::Deserialize;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::ClientConfig;
-use tokio_rustls::rustls::pki_types::ServerName;
+use tracing::debug;
 
-use super::endpoint::Endpoint;
-use super::error::{EtcdError, causes};
+use super::endpoint::{self, Endpoint};
+use super::error::EtcdError;
 use super::gathering::{Gathering, Gathers};
 use super::keys::Refusal;
+use super::login::Authorization;
+use super::redirect::{self, NotFollowed};
+use super::tls::Encryption;
 use crate::source::http::{self, Connection};
 
 /// How long a member is waited for that does not even say that it is there.
 const CONNECT: Duration = Duration::from_secs(2);
+/// Headers of every answer of the v2 API; etcd 0.4 has no cluster ID.
+const INDEX: &str = "x-etcd-index";
+const CLUSTER_ID: &str = "x-etcd-cluster-id";
 /// Bytes of one answer.
 const MAX_BYTES: usize = 256 << 20;
 
-/// A line to one member: a connection that is kept, and made anew where the member has closed it.
+/// What all lines to the members of one etcd have in common.
+#[derive(Debug)]
+pub(super) struct Access {
+    /// The members that were named.
+    pub(super) members: Vec<Endpoint>,
+    /// There if one of them is `https://`.
+    pub(super) encryption: Option<Encryption>,
+    /// The user that requests are made as.
+    pub(super) authorization: Option<Authorization>,
+    /// How long a whole answer may take.
+    pub(super) timeout: Duration,
+}
+
+/// A line to one member: a connection that is kept, and made anew where the member has closed it. Where the member
+/// redirects to another one, the line leads to that from then on.
 #[derive(Debug)]
 pub(super) struct Line {
     endpoint: Endpoint,
-    tls: Option<Arc<ClientConfig>>,
-    timeout: Duration,
+    access: Arc<Access>,
     connection: Option<Connection>,
     gathers: Gathers,
 }
@@ -50,9 +69,9 @@ pub(super) struct Head {
 }
 
 impl Line {
-    /// Connects to nothing yet. `timeout` is how long a whole answer may take.
-    pub(super) fn new(endpoint: &Endpoint, tls: Option<Arc<ClientConfig>>, timeout: Duration) -> Self {
-        Self { endpoint: endpoint.clone(), tls, timeout, connection: None, gathers: Gathers::default() }
+    /// Connects to nothing yet.
+    pub(super) fn new(endpoint: &Endpoint, access: Arc<Access>) -> Self {
+        Self { endpoint: endpoint.clone(), access, connection: None, gathers: Gathers::default() }
     }
 
     pub(super) fn endpoint(&self) -> &Endpoint {
@@ -60,7 +79,7 @@ impl Line {
     }
 
     pub(super) fn timeout(&self) -> Duration {
-        self.timeout
+        self.access.timeout
     }
 
     /// Asks for a key or a directory, and takes the whole answer.
@@ -99,7 +118,7 @@ impl Line {
         &mut self,
         asked: impl AsyncFnOnce(&mut Self) -> Result<T, EtcdError>,
     ) -> Result<T, EtcdError> {
-        let time = self.timeout;
+        let time = self.timeout();
         match timeout(time, asked(self)).await {
             Ok(answer) => answer,
             Err(_) => {
@@ -109,33 +128,103 @@ impl Line {
         }
     }
 
+    /// Sends one request, and waits for the head of the answer. A redirect to another member is followed.
+    pub(super) async fn send(&mut self, path: &str) -> Result<Response<Incoming>, EtcdError> {
+        let mut redirects = 0;
+        loop {
+            let response = self.send_once(path).await?;
+            let status = response.status();
+            let Some(location) = response.headers().get(LOCATION).filter(|_| status.is_redirection()) else {
+                return Ok(response);
+            };
+            let location = String::from_utf8_lossy(location.as_bytes()).into_owned();
+            let endpoint = self.endpoint.clone();
+            let followed = match redirects {
+                redirect::MOST.. => Err(NotFollowed::TooMany),
+                _ => self.follow(path, status, &location).await,
+            };
+            followed.map_err(|why| {
+                let to = endpoint::without_credentials(&location);
+                EtcdError::Redirect { endpoint, status, to, why }
+            })?;
+            redirects += 1;
+        }
+    }
+
+    /// Lets the line lead where a redirect leads, if that is a member of the same etcd.
+    async fn follow(&mut self, path: &str, status: StatusCode, location: &str) -> Result<(), NotFollowed> {
+        let target = redirect::target(&self.endpoint, path, status.as_u16(), location)?;
+        let is_member = redirect::is_host_of(&target.host, &self.access.members)
+            || redirect::is_host_of(&target.host, &self.told_members().await);
+        if !is_member {
+            return Err(NotFollowed::Stranger);
+        }
+        debug!("etcd at {} redirects to {target}", self.endpoint);
+        self.endpoint = target;
+        self.connection = None;
+        Ok(())
+    }
+
+    /// The members that etcd itself tells.
+    async fn told_members(&mut self) -> Vec<Endpoint> {
+        for path in ["/v2/members", "/v2/machines"] {
+            // What the redirect came with is not read.
+            self.connection = None;
+            let list = self.in_time(async |line: &mut Self| {
+                let response = line.send_once(path).await?;
+                if response.status() == StatusCode::OK { line.body(path, response).await } else { Ok(Vec::new()) }
+            });
+            let members = list.await.map(|list| redirect::members(&list)).unwrap_or_default();
+            if !members.is_empty() {
+                return members;
+            }
+        }
+        Vec::new()
+    }
+
     /// Sends one request, over the kept connection if there is one, and waits for the head of the answer. etcd may close
     /// the connection at any time; as long as nothing came back, asking again is safe.
-    pub(super) async fn send(&mut self, path: &str) -> Result<Response<Incoming>, EtcdError> {
-        let request = || {
-            let request = http::get(&self.endpoint.authority(), path);
-            request
-                .map_err(|error| EtcdError::NotEtcd(self.endpoint.clone(), format!("{path} cannot be asked: {error}")))
-        };
+    async fn send_once(&mut self, path: &str) -> Result<Response<Incoming>, EtcdError> {
         self.gathers.set(false);
         if let Some(mut kept) = self.connection.take()
-            && let Ok(response) = kept.send(request()?).await
+            && let Ok(response) = kept.send(self.request(path)?).await
         {
             self.connection = Some(kept);
             return Ok(response);
         }
-        let request = request()?;
-        let time = self.timeout.min(CONNECT);
+
+        let request = self.request(path)?;
+        let time = self.timeout().min(CONNECT);
         let connected = timeout(time, self.connect()).await;
         let mut connection =
             connected.map_err(|_| EtcdError::Unreachable(self.endpoint.clone(), io::ErrorKind::TimedOut.into()))??;
-        let response = connection.send(request).await.map_err(|error| match self.tls {
-            // A client's certificate is judged after the handshake (TLS 1.3, RFC 8446, section 4.4.2.4).
-            Some(_) if !error.is_parse() => EtcdError::Tls(self.endpoint.clone(), io::Error::other(causes(&error))),
+        let response = connection.send(request).await.map_err(|error| match self.encryption() {
+            Some(encryption) if !error.is_parse() => {
+                EtcdError::Tls(self.endpoint.clone(), encryption.explain_ended(&error))
+            }
             _ => self.broken_off(error),
         })?;
         self.connection = Some(connection);
         Ok(response)
+    }
+
+    fn request(&self, path: &str) -> Result<Request<Empty<Bytes>>, EtcdError> {
+        let request = http::get(&self.endpoint.authority(), path);
+        let mut request = request
+            .map_err(|error| EtcdError::NotEtcd(self.endpoint.clone(), format!("{path} cannot be asked: {error}")))?;
+        if let Some(authorization) = self.authorization() {
+            request.headers_mut().insert(AUTHORIZATION, authorization.header.clone());
+        }
+        Ok(request)
+    }
+
+    /// The user that this member is asked as. A password goes to members that were named, and to nobody that others name.
+    fn authorization(&self) -> Option<&Authorization> {
+        self.access.authorization.as_ref().filter(|_| self.access.members.contains(&self.endpoint))
+    }
+
+    fn encryption(&self) -> Option<&Encryption> {
+        self.access.encryption.as_ref().filter(|_| self.endpoint.tls)
     }
 
     async fn connect(&self) -> Result<Connection, EtcdError> {
@@ -145,22 +234,22 @@ impl Line {
             _ => EtcdError::Unreachable(self.endpoint.clone(), error),
         })?;
         let stream = Gathering::new(stream, self.gathers.clone());
-        let connection = match &self.tls {
+        let connection = match self.encryption() {
             None => Connection::over(stream).await,
-            Some(tls) => {
-                let failed = |error| EtcdError::Tls(self.endpoint.clone(), error);
-                let name = self.endpoint.name().to_owned();
-                let name = ServerName::try_from(name).map_err(|error| failed(io::Error::other(error)))?;
-                Connection::over(TlsConnector::from(tls.clone()).connect(name, stream).await.map_err(failed)?).await
+            Some(encryption) => {
+                let encrypted = encryption.connect(host, stream).await;
+                Connection::over(encrypted.map_err(|problem| EtcdError::Tls(self.endpoint.clone(), problem))?).await
             }
         };
         connection.map_err(|error| self.broken_off(error))
     }
 
     pub(super) fn broken_off(&self, error: hyper::Error) -> EtcdError {
-        match error.is_parse() {
-            true => EtcdError::NotEtcd(self.endpoint.clone(), error.to_string()),
-            false => EtcdError::BrokenOff(self.endpoint.clone(), error),
+        let of_tls = self.encryption().and_then(|encryption| encryption.explain(&error));
+        match of_tls {
+            Some(problem) => EtcdError::Tls(self.endpoint.clone(), problem),
+            None if error.is_parse() => EtcdError::NotEtcd(self.endpoint.clone(), error.to_string()),
+            None => EtcdError::BrokenOff(self.endpoint.clone(), error),
         }
     }
 
@@ -170,10 +259,10 @@ impl Line {
 
     pub(super) fn head(&self, response: &Response<Incoming>) -> Result<Head, EtcdError> {
         let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
-        let index = header("x-etcd-index").and_then(|index| index.parse().ok());
+        let index = header(INDEX).and_then(|index| index.parse().ok());
         let index =
             index.ok_or_else(|| EtcdError::NotEtcd(self.endpoint.clone(), "it has no X-Etcd-Index".to_owned()))?;
-        Ok(Head { index, cluster: header("x-etcd-cluster-id").map(str::to_owned) })
+        Ok(Head { index, cluster: header(CLUSTER_ID).map(str::to_owned) })
     }
 
     /// The response, if it is what was asked for.
@@ -193,16 +282,38 @@ impl Line {
         let (endpoint, status) = (self.endpoint.clone(), response.status());
         let body = self.body(key, response).await?;
         let refusal: Option<Refusal> = serde_json::from_slice(&body).ok();
+        let message = match &refusal {
+            Some(Refusal { message, cause, .. }) if cause.is_empty() => message.clone(),
+            Some(Refusal { message, cause, .. }) => format!("{message} ({cause})"),
+            None => words(&body),
+        };
         let error = match &refusal {
-            Some(Refusal { error_code: Refusal::KEY_NOT_FOUND, .. }) => EtcdError::NoFleet(endpoint, key.to_owned()),
-            Some(Refusal { message, cause, .. }) => {
-                let message = if cause.is_empty() { message.clone() } else { format!("{message} ({cause})") };
-                EtcdError::Status { endpoint, status, message }
+            _ if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
+                let key = key.to_owned();
+                match self.authorization().map(|authorization| authorization.user.clone()) {
+                    Some(user) => EtcdError::Forbidden { endpoint, status, message, key, user },
+                    None => EtcdError::NoLogin { endpoint, status, message, key },
+                }
             }
-            None if status == StatusCode::NOT_FOUND => EtcdError::NoV2(endpoint),
-            None => EtcdError::Status { endpoint, status, message: words(&body) },
+            Some(Refusal { error_code: Refusal::KEY_NOT_FOUND, .. }) => EtcdError::NoFleet(endpoint, key.to_owned()),
+            None if status == StatusCode::NOT_FOUND && self.is_without_v2(key).await? => EtcdError::NoV2(endpoint),
+            None if status == StatusCode::NOT_FOUND => EtcdError::NotEtcd(endpoint, format!("HTTP {status}")),
+            _ => EtcdError::Status { endpoint, status, message },
         };
         Ok((refusal, error))
+    }
+
+    /// Whether it is an etcd that has no v2 API. Status 404 alone is not its own word: a proxy says so too while etcd is
+    /// not there yet. So it must tell its version, and still have nothing where that API would be.
+    async fn is_without_v2(&mut self, key: &str) -> Result<bool, EtcdError> {
+        if self.version().await.is_none() {
+            return Ok(false);
+        }
+        let response = self.send_once(&format!("/v2/keys{key}")).await?;
+        let is_v2 = response.headers().contains_key(CLUSTER_ID) || response.headers().contains_key(INDEX);
+        let is_missing = response.status() == StatusCode::NOT_FOUND && !is_v2;
+        self.body(key, response).await?;
+        Ok(is_missing)
     }
 
     /// The answer that came last is one without an end: what comes of it may gather.

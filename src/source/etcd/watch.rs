@@ -16,7 +16,7 @@ use futures_util::stream::{self, Stream};
 use hyper::StatusCode;
 use hyper::body::Incoming;
 use tokio::sync::mpsc::Sender;
-use tokio::time::{Instant, interval, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::error::EtcdError;
 use super::keys::{self, Event, Events, Node, Refusal};
@@ -64,8 +64,8 @@ pub(super) struct Watch<'a> {
     pub(super) line: Line,
     pub(super) key: &'a str,
     pub(super) after: u64,
-    /// Whether it may go on as a stream.
-    pub(super) streams: bool,
+    /// From when on it may go on as a stream.
+    pub(super) streams_from: Instant,
     /// The answer that is under way.
     pub(super) answer: Option<Answer>,
 }
@@ -110,7 +110,7 @@ impl Watch<'_> {
         loop {
             let mut answer = match self.answer.take() {
                 Some(answer) => answer,
-                None => self.ask(*has_caught_up && self.streams).await?,
+                None => self.ask(*has_caught_up && Instant::now() >= self.streams_from).await?,
             };
             let (mut happened, has_ended) = self.hear(&mut answer).await?;
             if happened.iter().any(|event| !is_below(self.key, &event.node.key)) {
@@ -211,10 +211,11 @@ fn is_below(directory: &str, key: &str) -> bool {
 
 /// Looks at etcd now and then: whether it lives, and, each `check_interval`, what it has.
 pub(super) async fn look(mut line: Line, key: &str, check_interval: Duration, sender: Sender<Seen>) -> EtcdError {
-    let mut ticks = interval(LOOK);
     let mut checked = Instant::now();
     loop {
-        ticks.tick().await;
+        // Not by an interval: after a standstill of this program that would ask twice at once, and what the first answer
+        // tells could not have been watched by the second.
+        sleep(LOOK).await;
         let seen = if checked.elapsed() < check_interval {
             is_alive(&mut line, key).await.map(Seen::Alive)
         } else {

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use super::api::Address;
 use super::etcd::endpoint::Endpoint;
+use super::etcd::login::Login;
 use super::etcd::{self, Tls};
 use super::fleetctl::Connection;
 use super::polled::Schedule;
@@ -69,6 +70,12 @@ pub(crate) struct Options {
     pub(crate) etcd_prefix: String,
     /// Only for members with `https://`.
     pub(crate) etcd_tls: Tls,
+    /// The etcd user to authenticate as; without a colon.
+    pub(crate) etcd_user: Option<String>,
+    /// The file that holds that user's password.
+    pub(crate) etcd_password_file: Option<PathBuf>,
+    /// systemd's directory of credentials (`systemd.exec(5)`), in which the password may be too.
+    pub(crate) credentials: Option<PathBuf>,
     pub(crate) demo: bool,
     pub(crate) replay: Option<PathBuf>,
     /// How many times faster than real time a recording is played.
@@ -146,6 +153,11 @@ impl Options {
             endpoints,
             prefix: self.etcd_prefix.clone(),
             tls: self.etcd_tls.clone(),
+            login: self.etcd_user.clone().map(|user| Login {
+                user,
+                password_file: self.etcd_password_file.clone(),
+                credentials: self.credentials.clone(),
+            }),
             timeout: self.poll_timeout,
         }
     }
@@ -245,8 +257,9 @@ impl Selection {
     /// Whether the source that was started by `running` can go on after a reload.
     pub(crate) fn keeps(&self, running: &Self) -> bool {
         // The content of the files may have changed.
-        let has_tls_files = matches!(&self.backend, Backend::Etcd(etcd) if etcd.tls != Tls::default());
-        self.backend == running.backend && self.schedule == running.schedule && !has_tls_files
+        let has_files =
+            matches!(&self.backend, Backend::Etcd(etcd) if etcd.tls != Tls::default() || etcd.login.is_some());
+        self.backend == running.backend && self.schedule == running.schedule && !has_files
     }
 
     /// Whether both read the same cluster in the same way.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Backend, Facts, Options, Probe, Reason, Request, Selection, decide};
 use crate::source::Source;
 use crate::source::api::Api;
-use crate::source::etcd::error::TlsError;
+use crate::source::etcd::error::FileError;
 use crate::source::etcd::{self, Etcd};
 use crate::source::fleetctl::{self, Fleetctl, FleetctlError};
 use crate::source::polled::{Polled, Schedule};
@@ -109,7 +109,7 @@ pub(crate) enum OpenError {
     #[error(transparent)]
     Replay(#[from] ReplayError),
     #[error(transparent)]
-    Etcd(#[from] TlsError),
+    Etcd(#[from] FileError),
     #[error(transparent)]
     Fleetctl(FleetctlError),
     /// Nothing was asked for, and neither the API nor fleetctl is there.

@@ -45,7 +45,7 @@ struct Rule {
 
 /// An option without a rule belongs to all sources. A conflict is reported for the option that comes first here, with
 /// `source` for `source`.
-const RULES: [Rule; 16] = [
+const RULES: [Rule; 18] = [
     rule("demo", Is("true"), DEMO, NONE),
     rule("replay", Any, REPLAY, NONE),
     rule("record", Any, LIVE, NONE),
@@ -59,6 +59,8 @@ const RULES: [Rule; 16] = [
     rule("etcd_ca", Any, ETCD_MEMBERS, ALL),
     rule("etcd_cert", Any, ETCD_MEMBERS, ALL),
     rule("etcd_key", Any, ETCD_MEMBERS, ALL),
+    rule("etcd_user", Any, ETCD, ALL),
+    rule("etcd_password_file", Any, ETCD, ALL),
     rule("source", Is("fleetctl"), FLEETCTL, NONE),
     rule("source", Is("api"), API, NONE),
     rule("source", Is("etcd"), ETCD, NONE),

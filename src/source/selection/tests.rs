@@ -112,7 +112,7 @@ fn a_source_gets_the_options_that_belong_to_it() {
     let tls = Tls { ca: Some("ca.pem".into()), ..Tls::default() };
     let endpoints = vec!["https://a:1".parse().unwrap()];
     let timeout = Duration::from_secs(3);
-    assert_eq!(etcd, Backend::Etcd(etcd::Settings { endpoints, prefix: "/p".to_owned(), tls, timeout }));
+    assert_eq!(etcd, Backend::Etcd(etcd::Settings { endpoints, prefix: "/p".to_owned(), tls, login: None, timeout }));
 
     let replay = selected("--replay f --replay-speed 4").backend;
     assert_eq!(replay, Backend::Replay { path: "f".into(), speed: 4.0 });

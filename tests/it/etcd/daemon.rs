@@ -4,7 +4,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::etcd::{Double, Etcd, Node, PREFIX, Reply, registry};
+use crate::support::etcd::{Etcd, Node, PREFIX, registry};
 use crate::support::{Daemon, Double as Fleetctl, Program};
 
 /// The registry of a fleet that does not expire while a test runs.
@@ -18,7 +18,7 @@ fn fleet() -> Node {
     fleet
 }
 
-async fn etcd() -> Option<Etcd> {
+pub async fn etcd() -> Option<Etcd> {
     let etcd = Etcd::start().await?;
     etcd.fill(&fleet()).await;
     Some(etcd)
@@ -34,13 +34,13 @@ fn with_endpoint(url: &str, fleetctl: &Fleetctl) -> Program {
     Program::new(&["-e", "127.0.0.1", "--endpoint-port", port(url)]).environment("PATH", path)
 }
 
-async fn until_ready(daemon: &Daemon) {
+pub async fn until_ready(daemon: &Daemon) {
     daemon.log.first("first reading: ").await;
     assert_eq!(daemon.get("/readyz").await.0, 200);
 }
 
 /// Why it is not ready.
-async fn reason(daemon: &Daemon) -> String {
+pub async fn reason(daemon: &Daemon) -> String {
     daemon.log.first("fleet cannot be read: ").await;
     let (status, ready) = daemon.get("/readyz").await;
     assert_eq!(status, 503);
@@ -70,17 +70,17 @@ async fn with_an_endpoint_etcd_is_watched_if_it_can_be_and_says_so() {
 
 #[tokio::test]
 async fn an_etcd_without_v2_is_no_source() {
-    let (server, fleetctl) = (Double::tcp(|_: &str| Reply::without_v2().whole()).await, Fleetctl::new("v1.0.0"));
-    let no_v2 = format!("etcd at {} has no v2 API (HTTP 404), which fleet needs: ", server.address());
-    let daemon = with_endpoint(server.address(), &fleetctl).start().await;
+    let Some(etcd) = Etcd::start_without_v2().await else { return };
+    let (url, fleetctl) = (etcd.url(), Fleetctl::new("v1.0.0"));
+    let no_v2 = format!("etcd at {url} has no v2 API (HTTP 404), which fleet needs: ");
+    let daemon = with_endpoint(&url, &fleetctl).start().await;
     let line = daemon.log.first("reading fleet through fleetctl: ").await;
     assert!(line.contains(&format!("as was asked for (-e), and not watching etcd itself: {no_v2}")), "{line}");
     until_ready(&daemon).await;
 
-    for arguments in [
-        ["--source", "etcd", "-e", "127.0.0.1", "--endpoint-port", port(server.address())].as_slice(),
-        &["--etcd", server.address()],
-    ] {
+    for arguments in
+        [["--source", "etcd", "-e", "127.0.0.1", "--endpoint-port", port(&url)].as_slice(), &["--etcd", &url]]
+    {
         let (code, said, _) = Program::new(arguments).end().await;
         assert_eq!(code, 78, "{said}");
         assert!(said.contains(&no_v2), "{said}");

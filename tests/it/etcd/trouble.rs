@@ -14,11 +14,11 @@ use crate::support::etcd::{Etcd, PREFIX};
 use crate::support::{Log, Proxy};
 
 /// How the source asks for all that there is.
-const WHOLE: &str = "GET /v2/keys/_coreos.com/fleet?recursive=true";
-const WATCH: &str = "GET /v2/keys/_coreos.com/fleet?wait=true";
+pub const WHOLE: &str = "GET /v2/keys/_coreos.com/fleet?recursive=true";
+pub const WATCH: &str = "GET /v2/keys/_coreos.com/fleet?wait=true";
 
 /// A fleet of one machine, and a unit that runs on it.
-async fn found(etcd: &Etcd) {
+pub async fn found(etcd: &Etcd) {
     appear(etcd, "m1", None).await;
     report(etcd, "a.service", "running", None).await;
 }
@@ -28,7 +28,7 @@ async fn appear(etcd: &Etcd, machine: &str, ttl: Option<u64>) -> u64 {
 }
 
 /// The machine reports a unit.
-async fn report(etcd: &Etcd, unit: &str, sub: &str, ttl: Option<u64>) -> u64 {
+pub async fn report(etcd: &Etcd, unit: &str, sub: &str, ttl: Option<u64>) -> u64 {
     let state = json!({"loadState": "loaded", "activeState": "active", "subState": sub, "machineState": {"ID": "m1"}});
     etcd.set(&format!("{PREFIX}/states/{unit}/m1"), &state.to_string(), ttl).await
 }
@@ -72,7 +72,7 @@ async fn readings(watched: &mut Watched, enough: impl Fn(&Told) -> bool) -> Vec<
     readings
 }
 
-async fn proxy(etcd: &Etcd) -> (Proxy, String) {
+pub async fn proxy(etcd: &Etcd) -> (Proxy, String) {
     let proxy = Proxy::to(etcd.url().strip_prefix("http://").unwrap().parse().unwrap()).await;
     let url = format!("http://{}", proxy.address);
     (proxy, url)

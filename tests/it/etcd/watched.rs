@@ -20,6 +20,7 @@ pub fn settings(urls: &[&str]) -> Settings {
         endpoints: urls.iter().map(|url| url.parse().unwrap()).collect(),
         prefix: PREFIX.into(),
         tls: Tls::default(),
+        login: None,
         timeout: Duration::from_secs(10),
     }
 }

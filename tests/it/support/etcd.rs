@@ -41,16 +41,18 @@ pub struct Etcd {
     directory: TempDir,
     client: Client<HttpConnector, Full<Bytes>>,
     encrypted: Option<Encrypted>,
+    has_v2: bool,
 }
 
-/// How an etcd is also spoken to over TLS, by clients that show a certificate.
+/// How an etcd is also spoken to over TLS.
 #[derive(Clone)]
 pub struct Encrypted {
     pub port: u16,
-    /// Its own certificate and key, and the authority of its clients', as files in PEM.
+    /// Its own certificate and key, as files in PEM.
     pub certificate: PathBuf,
     pub key: PathBuf,
-    pub authority: PathBuf,
+    /// The authority of its clients, who then have to show a certificate.
+    pub authority: Option<PathBuf>,
 }
 
 impl Etcd {
@@ -61,10 +63,20 @@ impl Etcd {
 
     /// The same, which listens for TLS too.
     pub async fn start_with(encrypted: Option<Encrypted>) -> Option<Self> {
+        Self::start_as(encrypted, true).await
+    }
+
+    /// One without the v2 keys API, as later ones are by default.
+    pub async fn start_without_v2() -> Option<Self> {
+        Self::start_as(None, false).await
+    }
+
+    async fn start_as(encrypted: Option<Encrypted>, has_v2: bool) -> Option<Self> {
         loop {
             let (directory, client) = (TempDir::new().unwrap(), client());
-            let mut etcd = Self { process: None, port: free_port(), directory, client, encrypted: encrypted.clone() };
-            match Running::start(etcd.port, etcd.directory.path(), etcd.encrypted.as_ref()) {
+            let encrypted = encrypted.clone();
+            let mut etcd = Self { process: None, port: free_port(), directory, client, encrypted, has_v2 };
+            match etcd.run() {
                 Ok(process) => etcd.process = Some(process),
                 Err(error) if error.kind() == ErrorKind::NotFound => {
                     cannot_run("etcd is not there; it is in Debian's package etcd-server");
@@ -77,6 +89,10 @@ impl Etcd {
             }
             assert!(etcd.log().contains("address already in use"), "etcd has ended: {}", etcd.log());
         }
+    }
+
+    fn run(&self) -> std::io::Result<Running> {
+        Running::start(self.port, self.directory.path(), self.encrypted.as_ref(), self.has_v2)
     }
 
     /// Where it listens, as `--etcd` takes it.
@@ -98,7 +114,7 @@ impl Etcd {
     pub async fn restart(&mut self) {
         self.stop_hard();
         self.client = client();
-        self.process = Some(Running::start(self.port, self.directory.path(), self.encrypted.as_ref()).unwrap());
+        self.process = Some(self.run().unwrap());
         assert!(self.answers().await, "etcd has ended: {}", self.log());
     }
 
@@ -244,10 +260,10 @@ impl Etcd {
         let url = format!("{}/v2/stats/self", self.url());
         let patience = Instant::now() + PATIENCE;
         loop {
-            // Whatever else listens there has another name.
+            // Whatever else listens there has another name; without the v2 API there is none to be told.
             if let Ok(said) = self.ask(Method::GET, &url, String::new()).await
-                && said.body["name"] == name(self.directory.path())
-                && said.body["state"] == "StateLeader"
+                && (said.body["name"] == name(self.directory.path()) || !self.has_v2)
+                && (said.body["state"] == "StateLeader" || !self.has_v2)
             {
                 return true;
             }
@@ -273,7 +289,7 @@ const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.')
 struct Running(Child);
 
 impl Running {
-    fn start(port: u16, directory: &Path, encrypted: Option<&Encrypted>) -> std::io::Result<Self> {
+    fn start(port: u16, directory: &Path, encrypted: Option<&Encrypted>, has_v2: bool) -> std::io::Result<Self> {
         let mut client = format!("http://{}:{port}", Ipv4Addr::LOCALHOST);
         // Nobody ever connects as a peer, so it may be any port; the announced one is a name.
         let (peer, announced) = (format!("http://{}:0", Ipv4Addr::LOCALHOST), "http://127.0.0.1:1");
@@ -282,13 +298,15 @@ impl Running {
         let mut command = Command::new("etcd");
         if let Some(Encrypted { port, certificate, key, authority }) = encrypted {
             client += &format!(",https://{}:{port}", Ipv4Addr::LOCALHOST);
-            command.arg("--client-cert-auth").arg("--cert-file").arg(certificate).arg("--key-file").arg(key);
-            command.arg("--trusted-ca-file").arg(authority);
+            command.arg("--cert-file").arg(certificate).arg("--key-file").arg(key);
+            if let Some(authority) = authority {
+                command.arg("--client-cert-auth").arg("--trusted-ca-file").arg(authority);
+            }
         }
         command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin").stdin(Stdio::null());
         command.stdout(log.try_clone()?).stderr(log).args(["--logger", "zap", "--log-level", "error"]);
-        command.args(["--enable-v2=true", "--enable-grpc-gateway=false", "--name", &name, "--data-dir"]);
-        command.arg(directory.join("data"));
+        command.arg(format!("--enable-v2={has_v2}")).arg("--enable-grpc-gateway=false");
+        command.args(["--name", &name, "--data-dir"]).arg(directory.join("data"));
         command.args(["--listen-client-urls", &client, "--advertise-client-urls", &client]);
         command.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", announced]);
         command.args(["--initial-cluster", &format!("{name}={announced}")]);

@@ -81,6 +81,13 @@ impl Proxy {
         asked.lines().filter(|line| line.starts_with(start)).map(ToOwned::to_owned).collect()
     }
 
+    /// Waits until clients have sent so many lines that start so.
+    pub async fn until_asked_times(&self, start: &str, count: usize) {
+        let mut asked = self.asked.subscribe();
+        let is_enough = asked.wait_for(|_| self.asked(start).len() >= count);
+        timeout(PATIENCE, is_enough).await.expect("it is asked so often").unwrap();
+    }
+
     /// Waits until clients have sent something with these words.
     pub async fn until_asked(&self, words: &str) {
         let mut asked = self.asked.subscribe();

@@ -1,0 +1,264 @@
+//! The source `etcd` with certificates as old clusters have them: made by openssl(1), and shown by a real etcd.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use fleet_monitor::source::etcd::{Etcd as Source, Settings, Tls};
+use tempfile::TempDir;
+
+use super::trouble::failure;
+use super::watched::{settings, until};
+use crate::support::etcd::{Encrypted, Etcd, free_port, registry};
+use crate::support::{Log, cannot_run};
+
+const EC: &[&str] = &["ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"];
+const RSA_1024: &[&str] = &["rsa:1024"];
+const NAMES: &str = "subjectAltName=DNS:localhost,IP:127.0.0.1\n";
+
+/// A directory of keys (NAME.key) and certificates (NAME.pem), with a CA named `ca`.
+struct Authority(TempDir);
+
+impl Authority {
+    /// None where there is no openssl.
+    fn new() -> Option<Self> {
+        if Command::new("openssl").arg("version").output().is_err() {
+            cannot_run("openssl is not there; it is in Debian's package openssl");
+            return None;
+        }
+        let authority = Self(TempDir::new().unwrap());
+        authority.ca("ca", EC);
+        Some(authority)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) -> PathBuf {
+        fs::write(self.path(name), text).unwrap();
+        self.path(name)
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap()
+    }
+
+    fn openssl(&self, arguments: &[&str]) {
+        let output = Command::new("openssl").args(arguments).current_dir(self.0.path()).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// A CA. All are of the same name.
+    fn ca(&self, name: &str, key: &[&str]) {
+        let (key_file, file) = (format!("{name}.key"), format!("{name}.pem"));
+        let request = ["req", "-x509", "-nodes", "-subj", "/CN=an old CA", "-days", "30", "-newkey"];
+        self.openssl(&[&request, key, &["-keyout", &key_file, "-out", &file]].concat());
+    }
+
+    /// A certificate for `CN=localhost` with these extensions; without any, it is of version 1.
+    fn issue(&self, name: &str, ca: &str, key: &[&str], hash: &str, extensions: &str) {
+        let [key_file, request, file, extension_file] =
+            ["key", "csr", "pem", "ext"].map(|kind| format!("{name}.{kind}"));
+        let asked = ["req", "-nodes", "-subj", "/CN=localhost", "-newkey"];
+        self.openssl(&[&asked, key, &["-keyout", &key_file, "-out", &request]].concat());
+
+        let (ca_file, ca_key) = (format!("{ca}.pem"), format!("{ca}.key"));
+        let signed = ["x509", "-req", "-CA", &ca_file, "-CAkey", &ca_key, "-CAcreateserial", "-days", "30", hash];
+        self.write(&extension_file, extensions);
+        let extended: &[&str] = if extensions.is_empty() { &[] } else { &["-extfile", &extension_file] };
+        self.openssl(&[signed.as_slice(), &["-in", &request, "-out", &file], extended].concat());
+    }
+
+    /// An etcd that shows the certificate of that name, and asks its clients for one of `clients`, if there is that.
+    async fn etcd(&self, name: &str, clients: Option<&str>) -> Option<(Etcd, String)> {
+        let port = free_port();
+        let (certificate, key) = (self.path(&format!("{name}.pem")), self.path(&format!("{name}.key")));
+        let authority = clients.map(|name| self.path(name));
+        let etcd = Etcd::start_with(Some(Encrypted { port, certificate, key, authority })).await?;
+        etcd.fill(&registry("v1.0.0")).await;
+        Some((etcd, format!("https://127.0.0.1:{port}")))
+    }
+
+    /// Trusting the CAs in that file.
+    fn settings(&self, url: &str, ca: &str) -> Settings {
+        Settings { tls: Tls { ca: Some(self.path(ca)), cert: None, key: None }, ..settings(&[url]) }
+    }
+
+    /// The error of these files for the client's certificate and key.
+    fn refusal(&self, cert: &str, key: &str) -> String {
+        let tls = Tls { ca: Some(self.path("ca.pem")), cert: Some(self.path(cert)), key: Some(self.path(key)) };
+        Source::new(Settings { tls, ..settings(&["https://127.0.0.1:2379"]) }).unwrap_err().to_string()
+    }
+}
+
+/// Why there is no TLS with it.
+async fn refused(settings: Settings, url: &str) -> String {
+    let said = failure(&mut Source::new(settings).unwrap().start()).await;
+    let problem = said.strip_prefix(&format!("no TLS with etcd at {url}: "));
+    problem.unwrap_or_else(|| panic!("{said}")).to_owned()
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_the_certificate_of_etcd_is_said_in_words() {
+    let Some(files) = Authority::new() else { return };
+    files.ca("weak", RSA_1024);
+    files.ca("anew", EC);
+    let sha_1 = "its certificate, or one between that and its CA, is signed with SHA-1, which can be forged: issue it \
+                 again, signed with SHA-256";
+    let plain = ("ca", EC, "-sha256");
+    let cases = [
+        (
+            "a common name alone",
+            plain,
+            "basicConstraints=CA:FALSE\n",
+            "its certificate has no subject alternative name, and a common name alone does not count: issue it again \
+             with subjectAltName = IP:127.0.0.1",
+        ),
+        (
+            "other names",
+            plain,
+            "subjectAltName=DNS:etcd-01,IP:10.0.0.1\n",
+            "its certificate is for etcd-01, 10.0.0.1, not for 127.0.0.1: issue it again with subjectAltName = \
+             IP:127.0.0.1, or call it so in --etcd",
+        ),
+        (
+            "version 1",
+            plain,
+            "",
+            "its certificate is of version 1 of X.509, which knows no extensions: issue it again as version 3",
+        ),
+        (
+            "a CA's own",
+            plain,
+            "subjectAltName=IP:127.0.0.1\nbasicConstraints=CA:TRUE\n",
+            "its certificate is that of a CA (basicConstraints = CA:TRUE), which must not be a server's own: let that \
+             CA issue one for etcd, with CA:FALSE",
+        ),
+        (
+            "a key of 1024 bits",
+            ("ca", RSA_1024, "-sha256"),
+            NAMES,
+            "its own key is RSA of 1024 bits, which is not safe: make one of 2048 or more, and a certificate for it",
+        ),
+        (
+            "a CA of 1024 bits",
+            ("weak", EC, "-sha256"),
+            NAMES,
+            "the CA of its certificate, in FILE, has an RSA key of 1024 bits, which is not safe: make a CA with 2048 \
+             or more, and let it issue etcd's certificate again",
+        ),
+        ("SHA-1 and ECDSA", ("ca", EC, "-sha1"), NAMES, sha_1),
+        ("SHA-1 and RSA", ("weak", RSA_1024, "-sha1"), NAMES, sha_1),
+        (
+            "for clients",
+            plain,
+            "subjectAltName=IP:127.0.0.1\nextendedKeyUsage=clientAuth\n",
+            "its certificate is not for servers: issue it again with extendedKeyUsage = serverAuth",
+        ),
+        (
+            "a CA that was made anew",
+            ("anew", EC, "-sha256"),
+            NAMES,
+            "its certificate is not signed by the CA of that name in FILE: has that CA been made anew? Name its \
+             present certificate in --etcd-ca",
+        ),
+    ];
+    for (case, (ca, key, hash), extensions, expected) in cases {
+        files.issue("etcd", ca, key, hash, extensions);
+        let Some((_etcd, url)) = files.etcd("etcd", None).await else { return };
+        let trusted = if ca == "weak" { "weak.pem" } else { "ca.pem" };
+        let expected = expected.replace("FILE", &format!("etcd_ca = {:?}", files.path(trusted)));
+        assert_eq!(refused(files.settings(&url, trusted), &url).await, expected, "{case}");
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_etcd_wants_and_does_not_get_is_named_with_its_options() {
+    let Some(files) = Authority::new() else { return };
+    files.issue("etcd", "ca", EC, "-sha256", NAMES);
+    let Some((_etcd, url)) = files.etcd("etcd", Some("ca.pem")).await else { return };
+    assert_eq!(
+        refused(files.settings(&url, "ca.pem"), &url).await,
+        "it wants a certificate of its clients: name one with --etcd-cert and --etcd-key"
+    );
+}
+
+#[tokio::test]
+async fn of_a_bundle_with_a_broken_certificate_the_rest_is_used() {
+    let Some(files) = Authority::new() else { return };
+    files.ca("another", EC);
+    files.issue("etcd", "ca", EC, "-sha256", NAMES);
+    let Some((_etcd, url)) = files.etcd("etcd", None).await else { return };
+
+    let (good, another) = (files.read("ca.pem"), files.read("another.pem"));
+    let cut_off = another.split_once("-----END").unwrap().0;
+    let typo = another.replacen("MII", "M!!", 1);
+    let short = another.replace(another.lines().nth(2).unwrap(), "");
+    for (name, broken) in [("cut-off", cut_off), ("typo", &typo), ("too-short", &short)] {
+        let log = Log::listen();
+        let bundle = files.write(name, &format!("# our CAs\n{broken}{good}{another}"));
+        let mut watched = Source::new(files.settings(&url, name)).unwrap().start();
+        until(&mut watched, |told| !told.states.is_empty()).await;
+        let left_out = format!("etcd_ca = {bundle:?}: the certificate at line 2 ");
+        assert_eq!(log.lines(&["WARN", &left_out, "it is left out"]).len(), 1, "{name}");
+
+        // Alone it is no bundle.
+        files.write(name, broken);
+        let error = Source::new(files.settings(&url, name)).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("etcd_ca = {bundle:?}: the certificate at line 1 ")), "{error}");
+    }
+}
+
+#[test]
+fn a_key_that_cannot_be_used_says_what_to_do() {
+    let Some(files) = Authority::new() else { return };
+    files.issue("client", "ca", EC, "-sha256", NAMES);
+    files.issue("weak", "ca", RSA_1024, "-sha256", NAMES);
+    files.openssl(&["pkcs8", "-topk8", "-in", "client.key", "-out", "pkcs8", "-passout", "pass:x"]);
+    files.openssl(&["rsa", "-in", "weak.key", "-traditional", "-aes128", "-out", "traditional", "-passout", "pass:x"]);
+    files.openssl(&["pkey", "-in", "client.key", "-outform", "DER", "-out", "der"]);
+    files.openssl(&["genrsa", "-out", "long.key", "2048"]);
+    files.openssl(&["rsa", "-in", "long.key", "-outform", "DER", "-out", "long-der"]);
+    let key = |name: &str| format!("etcd_key = {:?}: ", files.path(name));
+    for (name, words) in [("pkcs8", "is encrypted"), ("traditional", "is encrypted")] {
+        let error = files.refusal("client.pem", name);
+        assert!(error.starts_with(&key(name)) && error.contains(words), "{error}");
+        let command = format!("'openssl pkey -in {} -out NEW'", files.path(name).display());
+        assert!(error.contains(&command), "{error}");
+    }
+    for name in ["der", "long-der"] {
+        let error = files.refusal("client.pem", name);
+        let command = format!("'openssl pkey -inform DER -in {} -out NEW'", files.path(name).display());
+        assert!(error.starts_with(&format!("{}it is DER, not PEM", key(name))) && error.contains(&command), "{error}");
+    }
+    let error = files.refusal("weak.pem", "weak.key");
+    assert!(error.starts_with(&format!("{}it is an RSA key of 1024 bits", key("weak.key"))), "{error}");
+}
+
+#[test]
+fn a_certificate_of_ours_that_cannot_be_used_says_what_to_do() {
+    let Some(files) = Authority::new() else { return };
+    files.issue("client", "ca", EC, "-sha256", NAMES);
+    files.issue("old", "ca", EC, "-sha256", "");
+    files.openssl(&["x509", "-in", "client.pem", "-outform", "DER", "-out", "der"]);
+    let cert = |name: &str| format!("etcd_cert = {:?}: ", files.path(name));
+
+    let error = files.refusal("old.pem", "old.key");
+    assert!(
+        error.starts_with(&format!("{}the first certificate is of version 1 of X.509", cert("old.pem"))),
+        "{error}"
+    );
+    let error = files.refusal("der", "client.key");
+    assert!(error.starts_with(&format!("{}it is DER, not PEM", cert("der"))), "{error}");
+    let error = files.refusal("client.key", "client.key");
+    assert!(error.ends_with("there is no certificate in it, but a PRIVATE KEY"), "{error}");
+
+    // etcd would not know us without what leads to its CA.
+    let broken = files.read("ca.pem").replacen("MII", "M!!", 1);
+    let chain = files.read("client.pem") + &broken;
+    files.write("chain", &chain);
+    let line = files.read("client.pem").lines().count() + 1;
+    let error = files.refusal("chain", "client.key");
+    assert!(error.starts_with(&format!("{}the certificate at line {line} cannot be read (", cert("chain"))), "{error}");
+}

@@ -1,0 +1,68 @@
+//! The source `etcd` behind a proxy that answers in etcd's place while etcd is not there yet: a real nginx.
+
+use rustix::process::Signal;
+
+use super::daemon::{etcd, reason, until_ready};
+use crate::support::etcd::{Double, Reply};
+use crate::support::{Program, ReverseProxy};
+
+/// An nginx in front of a server, with what it answers while that is not there.
+fn in_front_of(server: &str, otherwise: &str) -> Option<(ReverseProxy, String)> {
+    let nginx = ReverseProxy::nginx(&format!(
+        "server {{
+             listen LISTEN;
+             default_type text/html;
+             location / {{
+                 proxy_pass {server};
+                 proxy_http_version 1.1;
+                 proxy_buffering off;
+                 error_page 502 504 = @otherwise;
+             }}
+             location @otherwise {{ return {otherwise}; }}
+         }}"
+    ))?;
+    let url = format!("http://{}", nginx.address);
+    Some((nginx, url))
+}
+
+#[tokio::test]
+async fn what_a_proxy_answers_before_etcd_is_there_is_waited_out() {
+    let Some(mut etcd) = etcd().await else { return };
+    for (otherwise, because) in [
+        ("404", "does not answer like etcd's v2 API: HTTP 404 Not Found"),
+        ("200 '<html>etcd will be here soon</html>'", "does not answer like etcd's v2 API: it has no X-Etcd-Index"),
+        ("200 '{}'", "does not answer like etcd's v2 API: it has no X-Etcd-Index"),
+        ("204", "HTTP 204 No Content"),
+        ("302 https://login.example.com/", "redirects to https://login.example.com/ (HTTP 302 Found)"),
+        ("403", "without a login (HTTP 403 Forbidden)"),
+        ("503", "HTTP 503 Service Unavailable"),
+    ] {
+        etcd.stop_hard();
+        let Some((_nginx, url)) = in_front_of(&etcd.url(), otherwise) else { return };
+        let mut daemon = Program::new(&["--etcd", &url]).start().await;
+        let reason = reason(&daemon).await;
+        assert!(reason.contains(because), "{reason}");
+        etcd.restart().await;
+        until_ready(&daemon).await;
+        daemon.stop(Signal::TERM).await;
+    }
+}
+
+/// Also where the proxy passes on everything but what is below `/v2`, etcd may be one that is being replaced.
+#[tokio::test]
+async fn a_404_ends_nothing_unless_etcd_itself_says_what_it_is() {
+    let mut is_there = false;
+    let proxy = Double::tcp(move |path: &str| match path {
+        // By the time that it is asked for its version, etcd is there.
+        "/version" => {
+            is_there = true;
+            Reply { status: 200, head: None, body: r#"{"etcdserver":"3.4.23","etcdcluster":"3.4.0"}"#.into() }.whole()
+        }
+        _ if is_there => Reply::error("1c45a069f3a1d796", 7, 100).whole(),
+        _ => Reply::without_v2().whole(),
+    })
+    .await;
+    let daemon = Program::new(&["--etcd", proxy.address()]).start().await;
+    assert!(reason(&daemon).await.contains("does not answer like etcd's v2 API: HTTP 404 Not Found"));
+    proxy.until(|seen| seen.requests.iter().filter(|request| request.contains("recursive=true")).count() > 1).await;
+}

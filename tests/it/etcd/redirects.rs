@@ -1,0 +1,162 @@
+//! The source `etcd` with etcd 0.4, whose followers redirect what only their leader can answer (`etcd/server/server.go`,
+//! `Dispatch`; `uhttp.Redirect`). No such etcd runs any more: doubles answer as it did.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use fleet_monitor::source::etcd::{Etcd as Source, Settings};
+use tempfile::TempDir;
+
+use super::misbehaving::{asked, leaf, state, tree};
+use super::trouble::failure;
+use super::watched::{settings, until, watch};
+use crate::support::etcd::{Double, Reply};
+use crate::support::fleetd::Answer;
+
+const CLUSTER: &str = "1c45a069f3a1d796";
+
+/// A status with a body and headers, over a connection that is kept.
+fn answer(status: &str, headers: &str, body: &str) -> Answer {
+    let length = body.len();
+    Answer::Whole(format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {length}\r\n\r\n{body}").into_bytes())
+}
+
+fn redirect(status: &str, to: &str) -> Answer {
+    answer(status, &format!("Location: {to}\r\n"), "<a>Temporary Redirect</a>.\n\n")
+}
+
+/// The leader: it answers everything.
+async fn leader() -> Double {
+    Double::tcp(|path: &str| match path {
+        _ if path.contains("wait=true") => Answer::Hang,
+        _ if path.contains("engine-leader") => {
+            Reply::of(CLUSTER, 7, &serde_json::json!({"node": leaf("lease/engine-leader", &serde_json::json!({}), 7)}))
+                .whole()
+        }
+        _ if path.contains("recursive=true") => {
+            Reply::of(CLUSTER, 7, &tree(&[state("a.service", "running", 5)])).whole()
+        }
+        _ => answer("200 OK", "", "etcd 0.4.9"),
+    })
+    .await
+}
+
+/// A follower: it redirects to the leader what asks for a quorum, and tells these members.
+async fn follower(leader: &str, members: &'static str) -> Double {
+    let leader = leader.to_owned();
+    Double::tcp(move |path: &str| match path {
+        _ if path.contains("quorum=true") => redirect("307 Temporary Redirect", &format!("{leader}{path}")),
+        "/v2/machines" => answer("200 OK", "", members),
+        _ if path.contains("wait=true") => Answer::Hang,
+        "/version" => answer("200 OK", "", "etcd 0.4.9"),
+        _ => answer("404 Not Found", "", "404 page not found\n"),
+    })
+    .await
+}
+
+/// The same address by another name of this host.
+fn by_name(url: &str) -> String {
+    url.replace("127.0.0.1", "localhost")
+}
+
+#[tokio::test]
+async fn a_redirect_to_a_named_member_is_followed() {
+    let leader = leader().await;
+    let follower = follower(leader.address(), "").await;
+    let mut watched = watch(&[follower.address(), leader.address()]);
+    until(&mut watched, |told| !told.states.is_empty()).await;
+    assert!(watched.name().starts_with("etcd v0.4.9"), "{}", watched.name());
+    leader.until(|seen| seen.requests.iter().filter(|request| request.contains("quorum=true")).count() >= 2).await;
+    assert_eq!(asked(&follower, "/v2/machines"), 0, "it need not be asked who is a member");
+}
+
+#[tokio::test]
+async fn a_redirect_to_a_member_that_etcd_tells_is_followed() {
+    let leader = leader().await;
+    let follower = follower(&by_name(leader.address()), "http://10.0.0.1:4001, http://localhost:4001").await;
+    until(&mut watch(&[follower.address()]), |told| !told.states.is_empty()).await;
+    assert_eq!((asked(&follower, "/v2/members"), asked(&follower, "/v2/machines")), (1, 1));
+}
+
+#[tokio::test]
+async fn a_redirect_to_elsewhere_is_an_error_that_says_where() {
+    let leader = leader().await;
+    let elsewhere = by_name(leader.address());
+    let follower = follower(&elsewhere, "http://10.0.0.1:4001").await;
+    let said = failure(&mut watch(&[follower.address()])).await;
+    let start = format!("etcd at {} redirects to {elsewhere}/v2/keys/_coreos.com/fleet?", follower.address());
+    assert!(said.starts_with(&start), "{said}");
+    assert!(said.contains("(HTTP 307 Temporary Redirect), which is not followed: neither --etcd nor"), "{said}");
+    assert_eq!(leader.seen().opened, 0, "nobody was asked there");
+}
+
+#[tokio::test]
+async fn a_redirect_that_is_not_of_etcd_is_an_error_that_says_where() {
+    let path = "/v2/keys/_coreos.com/fleet?recursive=true&quorum=true";
+    for (status, to, why) in [
+        ("307 Temporary Redirect", format!("https://127.0.0.1:1{path}"), "that is another scheme"),
+        ("301 Moved Permanently", format!("https://127.0.0.1:1{path}"), "etcd redirects with status 307 alone"),
+        ("302 Found", "http://127.0.0.1:1/login".to_owned(), "etcd redirects with status 307 alone"),
+        ("307 Temporary Redirect", "http://127.0.0.1:1/login".to_owned(), "that is another path"),
+        ("307 Temporary Redirect", "/login".to_owned(), "that is no address of etcd"),
+    ] {
+        let location = to.clone();
+        let double = Double::tcp(move |_: &str| redirect(status, &location)).await;
+        let said = failure(&mut watch(&[double.address()])).await;
+        let start =
+            format!("etcd at {} redirects to {to} (HTTP {status}), which is not followed: {why}", double.address());
+        assert!(said.starts_with(&start), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn redirects_without_an_end_are_given_up() {
+    let address = Arc::new(Mutex::new(String::new()));
+    let own = address.clone();
+    let double =
+        Double::tcp(move |path: &str| redirect("307 Temporary Redirect", &format!("{}{path}", own.lock().unwrap())))
+            .await;
+    double.address().clone_into(&mut address.lock().unwrap());
+    let said = failure(&mut watch(&[double.address()])).await;
+    assert!(said.contains("that is one redirect after another"), "{said}");
+    assert_eq!(asked(&double, "recursive=true"), 4);
+}
+
+/// The follower may have a new leader by the time that the old one is lost.
+#[tokio::test]
+async fn a_leader_that_is_lost_is_asked_for_anew() {
+    let (first, second) = (leader().await, leader().await);
+    let leaders = [first.address().to_owned(), second.address().to_owned()];
+    let is_lost = Arc::new(Mutex::new(false));
+    let lost = is_lost.clone();
+    let follower = Double::tcp(move |path: &str| {
+        redirect("307 Temporary Redirect", &format!("{}{path}", leaders[usize::from(*lost.lock().unwrap())]))
+    })
+    .await;
+    let within = Settings { timeout: Duration::from_secs(2), ..settings(&[follower.address()]) };
+    let mut watched = Source::new(within).unwrap().start();
+    until(&mut watched, |told| !told.states.is_empty()).await;
+    *is_lost.lock().unwrap() = true;
+    drop(first);
+    second.until(|seen| seen.requests.iter().any(|request| request.contains("recursive=true"))).await;
+    until(&mut watched, |told| !told.states.is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_password_does_not_follow_to_a_member_that_was_not_named() {
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("password");
+    std::fs::write(&file, "geheim").unwrap();
+    let leader = leader().await;
+    let follower = follower(&by_name(leader.address()), "http://localhost:4001").await;
+    let login = fleet_monitor::source::etcd::login::Login {
+        user: "monitor".into(),
+        password_file: Some(file),
+        credentials: None,
+    };
+    let source = Source::new(Settings { login: Some(login), ..settings(&[follower.address()]) }).unwrap();
+    until(&mut source.start(), |told| !told.states.is_empty()).await;
+    let has_password = |request: &String| request.to_lowercase().contains("\r\nauthorization: ");
+    assert!(follower.seen().requests.iter().all(has_password));
+    assert!(!leader.seen().requests.iter().any(has_password));
+}

@@ -1,0 +1,128 @@
+//! Watches that fall silent: by a proxy that keeps streams back, and by a standstill of this program itself.
+
+use std::time::Duration;
+
+use fleet_monitor::source::etcd::Etcd as Source;
+use rustix::process::Signal;
+use tokio::time::{Instant, sleep};
+
+use super::daemon::until_ready;
+use super::trouble::{WATCH, WHOLE, found, proxy, report};
+use super::watched::{settings, until};
+use crate::support::etcd::{Etcd, PREFIX};
+use crate::support::{Daemon, Program, Proxy};
+
+/// Longer than any gap between two ticks of a program that runs.
+const STANDSTILL: Duration = Duration::from_secs(6);
+
+/// So many events come with few requests over a stream, and with one request for each without.
+const EVENTS: usize = 40;
+
+/// Does what fleet's leader does, faster: without end.
+async fn lead(etcd: &Etcd) {
+    loop {
+        etcd.set(&format!("{PREFIX}/lease/engine-leader"), r#"{"MachineID":"m1"}"#, Some(10)).await;
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Writes more than connections hold to which nobody listens, but less events than etcd remembers. etcd ends the stream
+/// of a watch that has fallen back by 100 events (etcd 3.4, `v2store/watcher.go`).
+async fn overflow(etcd: &Etcd) {
+    let value = "x".repeat(60_000);
+    for _ in 0..600 {
+        etcd.set(&format!("{PREFIX}/large"), &value, None).await;
+    }
+}
+
+/// How many requests for events it takes until each of many events was published.
+async fn requests_for_events(etcd: &Etcd, proxy: &Proxy, daemon: &Daemon) -> usize {
+    let mut client = daemon.connect().await;
+    let before = proxy.asked(WATCH).len();
+    for number in 0..EVENTS {
+        let sub = format!("state-{number}");
+        report(etcd, "a.service", &sub, None).await;
+        while !client.next_of("unit").await["items"].to_string().contains(&sub) {}
+    }
+    proxy.asked(WATCH).len() - before
+}
+
+/// A program that is streamed to, and then stopped for a while.
+async fn stop_for_a_while(etcd: &Etcd, proxy: &Proxy, url: &str, meanwhile: impl Future<Output = ()>) -> Daemon {
+    let daemon = Program::new(&["--etcd", url]).start().await;
+    until_ready(&daemon).await;
+    proxy.until_asked("stream=true").await;
+    assert!(requests_for_events(etcd, proxy, &daemon).await <= 3, "it is streamed");
+
+    daemon.signal(Signal::STOP);
+    tokio::join!(meanwhile, sleep(STANDSTILL));
+    daemon.signal(Signal::CONT);
+    daemon
+}
+
+#[tokio::test]
+async fn a_program_that_was_stopped_goes_on_with_its_stream() {
+    let Some(etcd) = Etcd::start().await else { return };
+    found(&etcd).await;
+    let (proxy, url) = proxy(&etcd).await;
+    let test = async {
+        let daemon = stop_for_a_while(&etcd, &proxy, &url, overflow(&etcd)).await;
+        // A look says what etcd has, and the next one whether the watch has it too.
+        let looks = proxy.asked("GET /v2/keys/_coreos.com/fleet/lease").len();
+        proxy.until_asked_times("GET /v2/keys/_coreos.com/fleet/lease", looks + 3).await;
+        let requests = requests_for_events(&etcd, &proxy, &daemon).await;
+        assert!(requests <= 3, "{requests} requests for {EVENTS} events");
+    };
+    tokio::select! {
+        () = lead(&etcd) => unreachable!(),
+        () = test => {}
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_did_not_survive_a_standstill_is_followed_by_another() {
+    let Some(etcd) = Etcd::start().await else { return };
+    found(&etcd).await;
+    let (proxy, url) = proxy(&etcd).await;
+    let test = async {
+        let daemon = stop_for_a_while(&etcd, &proxy, &url, async { proxy.hold("stream=true") }).await;
+        proxy.until_asked_times(WHOLE, 2).await;
+        proxy.mend();
+        let requests = requests_for_events(&etcd, &proxy, &daemon).await;
+        assert!(requests <= 6, "{requests} requests for {EVENTS} events");
+    };
+    tokio::select! {
+        () = lead(&etcd) => unreachable!(),
+        () = test => {}
+    }
+}
+
+#[tokio::test]
+async fn where_streams_did_not_come_through_they_are_tried_again_after_a_while() {
+    let Some(etcd) = Etcd::start().await else { return };
+    found(&etcd).await;
+    let (proxy, url) = proxy(&etcd).await;
+    let again = Duration::from_secs(5);
+    let mut watched = Source::new(settings(&[&url])).unwrap().streams_again_after(again).start();
+    let streams = || proxy.asked(WATCH).iter().filter(|line| line.contains("stream=true")).count();
+    let test = async {
+        proxy.hold("stream=true");
+        until(&mut watched, |_| proxy.asked(WHOLE).len() == 2).await;
+        let (given_up, before) = (Instant::now(), streams());
+        proxy.mend();
+        assert_eq!(before, 1);
+        until(&mut watched, |_| streams() > before).await;
+        assert!(given_up.elapsed() > again - Duration::from_secs(1), "{:?}", given_up.elapsed());
+
+        let requests = proxy.asked(WATCH).len();
+        for number in 0..EVENTS {
+            let index = report(&etcd, "a.service", &format!("state-{number}"), None).await;
+            until(&mut watched, |told| told.index >= index).await;
+        }
+        assert!(proxy.asked(WATCH).len() <= requests + 3);
+    };
+    tokio::select! {
+        () = lead(&etcd) => unreachable!(),
+        () = test => {}
+    }
+}

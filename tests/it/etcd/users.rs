@@ -1,0 +1,174 @@
+//! The source `etcd` with an etcd that has users: a real one, whose users etcdctl makes.
+
+use std::fs;
+use std::io;
+use std::process::{Command, Output};
+
+use fleet_monitor::source::etcd::Etcd as Source;
+use fleet_monitor::source::etcd::Settings;
+use fleet_monitor::source::etcd::login::Login;
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use super::daemon::{etcd, reason, until_ready};
+use super::trouble::failure;
+use super::watched::{next, settings, until};
+use crate::support::etcd::{Double, Etcd, PREFIX, Reply};
+use crate::support::fleetd::Answer;
+use crate::support::{Program, cannot_run};
+
+const PASSWORD: &str = "correct horse: battery";
+
+const ROOT: &str = "root:root's own";
+
+/// Runs etcdctl for version 2 of etcd's API.
+fn etcdctl(etcd: &Etcd, arguments: &[&str]) -> io::Result<Output> {
+    let mut command = Command::new("etcdctl");
+    command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin").env("ETCDCTL_API", "2");
+    command.args(["--endpoints", &etcd.url()]).args(arguments).output()
+}
+
+/// Does something as root.
+fn as_root(etcd: &Etcd, arguments: &[&str]) {
+    let output = etcdctl(etcd, &[&["--username", ROOT], arguments].concat()).unwrap();
+    assert!(output.status.success(), "{arguments:?}: {output:?}");
+}
+
+/// An etcd that lets `monitor` read fleet's registry, `other` nothing, and nobody without a login anything.
+async fn guarded() -> Option<Etcd> {
+    let etcd = etcd().await?;
+    if etcdctl(&etcd, &["--version"]).is_err() {
+        cannot_run("etcdctl is not there; it is in Debian's package etcd-client");
+        return None;
+    }
+    for arguments in [["user", "add", ROOT].as_slice(), &["auth", "enable"]] {
+        let output = etcdctl(&etcd, arguments).unwrap();
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+    }
+    as_root(&etcd, &["role", "add", "fleet-reader"]);
+    as_root(&etcd, &["role", "grant", "fleet-reader", "--path", "/_coreos.com/fleet*", "--read"]);
+    as_root(&etcd, &["user", "add", &format!("monitor:{PASSWORD}")]);
+    as_root(&etcd, &["user", "grant", "monitor", "--roles", "fleet-reader"]);
+    as_root(&etcd, &["user", "add", &format!("other:{PASSWORD}")]);
+    as_root(&etcd, &["role", "revoke", "guest", "--path", "/*", "--readwrite"]);
+    Some(etcd)
+}
+
+/// A user with a password that a file holds.
+fn login(directory: &TempDir, user: &str, password: &str) -> Login {
+    let file = directory.path().join("password");
+    fs::write(&file, format!("{password}\n")).unwrap();
+    Login { user: user.into(), password_file: Some(file), credentials: None }
+}
+
+#[tokio::test]
+async fn with_the_right_user_it_is_watched() {
+    let Some(etcd) = guarded().await else { return };
+    let directory = TempDir::new().unwrap();
+    let login = login(&directory, "monitor", PASSWORD);
+    let source = Source::new(Settings { login: Some(login), ..settings(&[&etcd.url()]) }).unwrap();
+    source.probe().await.unwrap();
+    let mut watched = source.start();
+    let before = until(&mut watched, |told| !told.states.is_empty()).await.index;
+    as_root(&etcd, &["set", &format!("{PREFIX}/job/new.service/target-state"), "launched"]);
+    until(&mut watched, |told| told.index > before).await;
+}
+
+#[tokio::test]
+async fn a_refusal_says_what_to_do() {
+    let Some(etcd) = guarded().await else { return };
+    let (url, directory) = (etcd.url(), TempDir::new().unwrap());
+    let status = "(HTTP 401 Unauthorized: The request requires user authentication (Insufficient credentials))";
+    let nobody = format!(
+        "etcd at {url} lets nobody read {PREFIX} without a login {status}: name a user that may with --etcd-user, and \
+         its password with --etcd-password-file"
+    );
+    assert_eq!(failure(&mut Source::new(settings(&[&url])).unwrap().start()).await, nobody);
+
+    for (user, password) in [("monitor", "wrong"), ("nobody", PASSWORD), ("other", PASSWORD)] {
+        let login = Some(login(&directory, user, password));
+        let source = Source::new(Settings { login, ..settings(&[&url]) }).unwrap();
+        let expected = format!(
+            "etcd at {url} does not let the user {user:?} read {PREFIX} {status}: is the password right, and may the \
+             user read it? Try 'etcdctl -u {user} ls {PREFIX}', and give a role of that user read access to {PREFIX} \
+             and {PREFIX}/*"
+        );
+        assert_eq!(failure(&mut source.start()).await, expected);
+    }
+}
+
+/// A proxy may guard etcd in its own way.
+#[tokio::test]
+async fn a_status_403_is_a_refusal_too() {
+    let forbidden = || Reply { status: 403, head: None, body: "<html>Forbidden</html>".into() }.whole();
+    let double = Double::tcp(move |_: &str| forbidden()).await;
+    let directory = TempDir::new().unwrap();
+    let login = Some(login(&directory, "monitor", PASSWORD));
+    let source = Source::new(Settings { login, ..settings(&[double.address()]) }).unwrap();
+    let said = failure(&mut source.start()).await;
+    let start =
+        format!("etcd at {} does not let the user \"monitor\" read {PREFIX} (HTTP 403 Forbidden): ", double.address());
+    assert!(said.starts_with(&start), "{said}");
+}
+
+#[tokio::test]
+async fn without_a_user_no_login_is_sent() {
+    let double = Double::tcp(|_: &str| Answer::Close).await;
+    next(&mut Source::new(settings(&[double.address()])).unwrap().start()).await;
+    let requests = double.seen().requests;
+    assert!(!requests.iter().any(|request| request.to_lowercase().contains("authorization")), "{requests:?}");
+}
+
+#[tokio::test]
+async fn the_program_takes_the_password_from_the_credential_and_shows_it_nowhere() {
+    let Some(etcd) = guarded().await else { return };
+    let (url, directory) = (etcd.url(), TempDir::new().unwrap());
+    fs::write(directory.path().join("etcd-password"), PASSWORD).unwrap();
+    let recording = directory.path().join("recording.jsonl");
+    let arguments =
+        ["--etcd", &url, "--etcd-user", "monitor", "--record", recording.to_str().unwrap(), "--log", "trace"];
+    let program = || Program::new(&arguments).environment("CREDENTIALS_DIRECTORY", directory.path());
+    let mut daemon = program().start().await;
+    until_ready(&daemon).await;
+    let (_, state) = daemon.get("/v2/state").await;
+
+    // A wrong password at a reload: the watch is begun anew with it, and refused.
+    fs::write(directory.path().join("etcd-password"), "geheim").unwrap();
+    daemon.reload().await;
+    let reason = reason(&daemon).await;
+    assert!(reason.contains("does not let the user \"monitor\" read"), "{reason}");
+    daemon.stop(Signal::TERM).await;
+
+    let log = daemon.log.all().join("\n");
+    let recorded = fs::read_to_string(&recording).unwrap();
+    // In base64 as in the header, and as it is.
+    let secrets = [PASSWORD, "geheim", "bW9uaXRvcjpjb3JyZWN0IGhvcnNl", "bW9uaXRvcjpnZWhlaW0"];
+    for secret in secrets {
+        for (place, text) in
+            [("log", &log), ("recording", &recorded), ("state", &state.to_string()), ("reason", &reason)]
+        {
+            assert!(!text.contains(secret), "the {place} shows it");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_user_without_a_password_ends_with_78() {
+    let (code, said, _) = Program::new(&["--etcd", "http://127.0.0.1:1", "--etcd-user", "monitor"]).end().await;
+    assert_eq!(code, 78);
+    assert!(said.contains("etcd_user = \"monitor\" needs its password: --etcd-password-file FILE"), "{said}");
+}
+
+#[tokio::test]
+async fn a_password_on_the_command_line_is_refused_and_not_repeated() {
+    for arguments in [
+        &["--etcd", "http://monitor:geheim@127.0.0.1:1"] as &[&str],
+        &["--etcd", "http://127.0.0.1:1", "--etcd-user", "monitor:geheim"],
+        &["--etcd-password=geheim"],
+        &["--etcd-password", "geheim"],
+    ] {
+        let (code, said, _) = Program::new(arguments).end().await;
+        assert!(code == 78 || code == 2, "{code}: {said}");
+        assert!(said.contains("etcd-password-file") && !said.contains("geheim"), "{said}");
+    }
+}
