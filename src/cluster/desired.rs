@@ -118,8 +118,8 @@ impl Desired {
         machines_read.is_some_and(|machines| machines.is_since(since))
     }
 
-    /// The reading of an empty list that was not believed, and is to be now that there are machines that were read later.
-    pub(super) fn is_empty_after_all(&self, machines_read: Span) -> Option<Span> {
+    /// The reading of an empty list that was not believed, if machines that were read at this later time confirm it.
+    pub(super) fn empty_list_confirmed_by(&self, machines_read: Span) -> Option<Span> {
         let was_doubted = self.empty_since.is_some_and(|since| machines_read.is_since(since)) && !self.files.is_empty();
         self.read.filter(|_| was_doubted)
     }
@@ -321,8 +321,12 @@ mod tests {
         desired.list(vec![on(None, "launched")], read(start, 0), true);
 
         assert!(!desired.is_plausible(&[], read(start, 10), Some(read(start, 5))));
-        assert_eq!(desired.is_empty_after_all(read(start, 9)), None);
-        assert_eq!(desired.is_empty_after_all(read(start, 11)), Some(read(start, 0)), "with the machines themselves");
+        assert_eq!(desired.empty_list_confirmed_by(read(start, 9)), None);
+        assert_eq!(
+            desired.empty_list_confirmed_by(read(start, 11)),
+            Some(read(start, 0)),
+            "with the machines themselves"
+        );
         assert!(desired.is_plausible(&[], read(start, 20), Some(read(start, 11))), "or the next time");
 
         let files = [on(None, "launched")];

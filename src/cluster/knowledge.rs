@@ -212,7 +212,7 @@ impl Knowledge {
         }
         if !machines.is_empty() {
             self.machines_read = Some(batch.read);
-            if let Some(read) = self.desired.is_empty_after_all(batch.read) {
+            if let Some(read) = self.desired.empty_list_confirmed_by(batch.read) {
                 let changed = self.desired.list(Vec::new(), read, batch.settled);
                 changed.into_iter().for_each(|unit| self.wants_changed(unit, batch));
             }

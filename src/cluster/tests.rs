@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::{
     Cluster, Event, Lease, Machine, MachineId, Member, Moment, Reading, RegistrySnapshot, Topic, Transition, UnitFile,
-    UnitName, UnitState, Verdict,
+    UnitState, Verdict,
 };
 
 const GRACE: Duration = Duration::from_secs(30);
@@ -825,8 +825,11 @@ fn a_machine_none_of_whose_units_is_reported_is_silent_and_they_wait() {
 
 #[test]
 fn a_single_unit_that_is_not_reported_says_nothing_of_its_machine() {
-    let (states, files) = (vec![state("a.service", "m1", "active")], Watch::files()[..1].to_vec());
-    let whole = RegistrySnapshot { states: states.into(), files: files.into(), ..registry() };
+    let whole = RegistrySnapshot {
+        states: [state("a.service", "m1", "active")].into(),
+        files: Watch::files()[..1].into(),
+        ..registry()
+    };
     let mut watch = Watch { cluster: Cluster::new(GRACE), start: Moment::now(), events: vec![] };
     watch.told(0, &whole);
     let none = RegistrySnapshot { states: [].into(), ..whole };
@@ -847,8 +850,8 @@ fn who_leads_is_shown() {
 
 /// Without the states of m1, all of which have expired.
 fn without_states_of_m1() -> RegistrySnapshot {
-    let (unit, m1) = (UnitName::from("z.service"), MachineId::from("m1"));
-    RegistrySnapshot { states: on_m2().into(), expired: vec![a_on_m1(), Lease::Unit(unit, m1)], ..registry() }
+    let z_on_m1 = Lease::Unit("z.service".into(), "m1".into());
+    RegistrySnapshot { states: on_m2().into(), expired: vec![a_on_m1(), z_on_m1], ..registry() }
 }
 
 /// A cluster in which m1 and its states expired at 20 s, and m1 is back at 40 s and has reported nothing yet.

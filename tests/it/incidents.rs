@@ -164,6 +164,20 @@ fn a_machine_that_is_back_long_after_an_outage_of_etcd_has_lost_no_row() {
     }
 }
 
+#[test]
+fn a_fleetd_that_crashes_again_before_it_has_reported_takes_no_row_away() {
+    let watched = watch(&polls("6-etcd-fleetd-crashes-again.jsonl"), Duration::ZERO);
+    let pinned = key("pinned.service", LOST);
+
+    assert_eq!(watched.told("gone"), []);
+    assert_eq!((watched.count("machine_lost"), watched.count("machine_joined")), (2, 2));
+    // Renewed late at 28.5 s, expired at 58.5 s; its machine is lost at 80 s, and reports it again at 170 s.
+    assert_eq!(watched.verdicts(&pinned, 0.0, 58.4), ["ok", "stale", "ok", "stale"]);
+    assert_eq!(watched.told("stale"), [(61.5, "pinned.service".into())]);
+    assert_eq!(watched.verdicts(&pinned, 80.1, 169.9), ["machine_lost"]);
+    assert_eq!(watched.verdict(&pinned, 170.0), "ok");
+}
+
 /// `fleetctl unload` makes fleetd v1.0.0 delete a unit's states and set them again 4 ms later; they go for good seconds
 /// after.
 #[test]
