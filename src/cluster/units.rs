@@ -4,50 +4,24 @@
 //! made ([`super::verdict`]). The cost of a change is the cost of the change: a row is looked at when something was said of
 //! it, of its unit or of its machine, or when its time has come.
 
+mod row;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Instant;
 
-use super::crash_loop::RestartHistory;
 use super::desired::{Desired, Match, Wanted, matches};
-use super::machine_life::MachinePresence;
 use super::machines::Machines;
-use super::model::{MachineId, Moment, UnitFile, UnitName, UnitState};
+use super::model::{MachineId, Moment, UnitName, UnitState};
 use super::observation::{Absence, Report};
 use super::transition::{Event, Place};
-use super::unit_life::{Departure, Evidence, MachineStanding, News, Presence, Retention, SourceStanding, Step, step};
-use super::verdict::{Expectation, LASTING, Situation, Verdict, judge, judge_expected};
+use super::unit_life::{Departure, MachineStanding, News, Presence, Retention, SourceStanding, Step, step};
 use super::view::{RowKey, Unit};
-
-/// How long a unit may be without a report until that is trouble: `fleetctl start` to a running row takes 2.5 to 2.9 s
-/// (fleet v1.0.0).
-const LAUNCH: Duration = Duration::from_secs(10);
-/// How long fleet may take to choose a machine: 0.2 to 1.2 s.
-const SCHEDULE: Duration = Duration::from_secs(3);
+use row::{LAUNCH, Row, place};
 
 /// The state of a unit that no machine reports, in transitions.
 const SUBMITTED: &str = "submitted";
-
-#[derive(Debug)]
-struct Row {
-    state: UnitState,
-    report: Report,
-    presence: Presence,
-    /// When it was first reported, or expected.
-    appeared: Moment,
-    /// Since when its state is as it is.
-    changed: Moment,
-    since_seen: bool,
-    /// Whether a list had it without its machine's address, which that list's machines did not have.
-    without_address: bool,
-    /// Whether fleet's own list has it.
-    listed: bool,
-    restarts: Option<Box<RestartHistory>>,
-    came_back: Option<Moment>,
-    due: Option<Instant>,
-    shown: Option<Arc<Unit>>,
-}
 
 /// What else is known when a row is looked at.
 #[derive(Clone, Copy)]
@@ -481,230 +455,4 @@ impl Rows {
         self.unplaced = unplaced;
         changed
     }
-}
-
-impl Row {
-    fn reported(state: UnitState, without_address: bool, at: Moment, since_seen: bool) -> Self {
-        let history = RestartHistory::new(&state, at);
-        Self {
-            state,
-            report: Report::Current,
-            presence: Presence::Reported,
-            appeared: at,
-            changed: at,
-            since_seen,
-            without_address,
-            listed: true,
-            restarts: Some(Box::new(history)),
-            came_back: None,
-            due: None,
-            shown: None,
-        }
-    }
-
-    fn expected(state: UnitState, listed: bool, at: Moment, since_seen: bool) -> Self {
-        Self { presence: Presence::Expected, listed, restarts: None, ..Self::reported(state, false, at, since_seen) }
-    }
-
-    /// Whether a machine reports it, or did.
-    fn is_placed(&self) -> bool {
-        self.presence != Presence::Expected
-    }
-
-    fn take(
-        &mut self,
-        state: UnitState,
-        without_address: bool,
-        at: Moment,
-        machines: &Machines,
-        events: &mut Vec<Event>,
-    ) {
-        let before = std::mem::replace(&mut self.state, state);
-        self.report = Report::Current;
-        self.without_address = without_address;
-        if before.is_same_state(&self.state) {
-            return;
-        }
-
-        self.changed = at;
-        self.since_seen = true;
-        if let Some(restarts) = &mut self.restarts {
-            restarts.note(&self.state, at);
-        }
-        // That a stale row is back says its state too.
-        if self.presence != Presence::Stale {
-            let place = place(&self.state, machines);
-            events.push(Event::Changed { place, from: before.text(), to: self.state.text() });
-        }
-    }
-
-    fn wanted(&self, around: &Surroundings) -> Wanted {
-        let Some(machine) = &self.state.machine else { return Wanted::Unknown };
-        around.desired.wants(&self.state.unit, &around.machines.described(machine), self.appeared)
-    }
-
-    fn standing(&self, around: &Surroundings) -> MachineStanding {
-        let known = self.state.machine.as_ref().and_then(|id| around.machines.standing(id));
-        known.unwrap_or(MachineStanding::Speaking { since: self.appeared })
-    }
-
-    /// Whether its machine has left, by the newer of two witnesses: the row itself, which fleet lists without an address
-    /// when its machine is not in the list of machines, and the machine's own life.
-    fn is_on_lost_machine(&self, around: &Surroundings) -> bool {
-        let Some(machine) = &self.state.machine else { return false };
-        let has_known_address = around.machines.ip(machine).is_some();
-
-        match around.machines.presence(machine) {
-            None => self.without_address && !around.machines.is_empty(),
-            Some(MachinePresence::Lost { .. }) => true,
-            Some(MachinePresence::Missing { .. }) => false,
-            Some(_) => self.without_address && has_known_address && !self.report.is_absent(),
-        }
-    }
-
-    fn was_lost(&self) -> bool {
-        self.shown.as_ref().is_some_and(|shown| shown.verdict == Verdict::MachineLost)
-    }
-
-    fn evidence(&self, is_elsewhere: bool, around: &Surroundings) -> Evidence {
-        let machine = self.standing(around);
-        Evidence {
-            report: self.report,
-            wanted: self.wanted(around),
-            wanted_is_newer: match (self.report, machine) {
-                (Report::Absent { since, .. }, MachineStanding::Speaking { since: speaks }) => {
-                    around.desired.is_known_since(since) && around.desired.is_known_since(speaks)
-                }
-                _ => false,
-            },
-            is_elsewhere,
-            machine,
-            source: around.circumstances.source,
-            was_lost: self.presence == Presence::Lost || self.was_lost(),
-            came_back: self.came_back,
-        }
-    }
-
-    /// The row as it is shown, and when time alone may change that.
-    fn show(&mut self, evidence: &Evidence, moved_to: Option<&str>, around: &Surroundings) -> (Unit, Option<Instant>) {
-        let file = around.desired.get(&self.state.unit);
-        let is_passed_through = around.circumstances.retention.passes_through();
-        let settled = !matches!(around.circumstances.source, SourceStanding::Unsettled | SourceStanding::Failing);
-        let outlives_machine = self.is_on_lost_machine(around) && (settled || self.was_lost());
-        let target = file.and_then(|file| file.target.as_ref()).map(|id| around.machines.name(id));
-        let presence = self.state.machine.as_ref().and_then(|id| around.machines.presence(id));
-
-        let mut due = self.restarts.as_mut().and_then(|restarts| restarts.advance(around.circumstances.at));
-        let is_transitional = matches!(self.state.active.as_deref(), Some("activating" | "deactivating" | "reloading"));
-        let lasts_from = self.changed.instant + LASTING;
-        let is_lasting = is_transitional && around.circumstances.at.instant >= lasts_from;
-        if is_transitional && !is_lasting {
-            due = Some(due.map_or(lasts_from, |due| due.min(lasts_from)));
-        }
-
-        let (verdict, reason) = judge(&Situation {
-            state: &self.state,
-            presence: self.presence,
-            has_expired: matches!(self.report, Report::Absent { absence: Absence::Expired, .. }),
-            file: file.map(|file| &**file),
-            wanted: evidence.wanted,
-            machine: evidence.machine,
-            machine_is_there: !matches!(presence, Some(MachinePresence::Missing { .. }) | None),
-            outlives_machine,
-            moved_to,
-            target,
-            restarts: self.restarts.as_deref(),
-            is_lasting,
-        });
-        let mut state = self.state.clone();
-        if verdict == Verdict::MachineLost && !is_passed_through {
-            state.ip = None;
-        } else if state.ip.is_none() && (!is_passed_through || !self.without_address) {
-            state.ip = state.machine.as_ref().and_then(|id| around.machines.ip(id)).cloned();
-        }
-        let stale_since = match self.report {
-            Report::Current => None,
-            Report::Overdue { since } | Report::Absent { since, .. } => Some(since.wall),
-        };
-        (self.unit(state, stale_since, file, (verdict, reason), around), due)
-    }
-
-    fn show_expected(&mut self, around: &Surroundings) -> (Unit, Option<Instant>) {
-        let file = around.desired.get(&self.state.unit);
-        // Of another file than before, the wait begins anew.
-        if self.shown.as_ref().is_some_and(|shown| choice(shown.file.as_deref()) != choice(file.map(|it| &**it))) {
-            self.appeared = around.circumstances.at;
-        }
-        let place = self.state.machine.as_ref().or_else(|| file.and_then(|file| file.target.as_ref()));
-        let waits = if place.is_none() && file.is_some_and(|file| file.target_known && !file.global) {
-            SCHEDULE
-        } else {
-            LAUNCH
-        };
-        let is_wanted = file.is_some_and(|file| file.is_wanted());
-        let ends = self.appeared.instant + waits;
-        let is_open =
-            is_wanted && !around.circumstances.retention.passes_through() && around.circumstances.at.instant < ends;
-        let is_speaking = |id: &MachineId| {
-            !matches!(around.machines.presence(id), Some(MachinePresence::Returned | MachinePresence::Missing { .. }))
-        };
-        // What nobody reports may be what lists lack; that fleet has chosen no machine stands in the unit files.
-        let is_doubted = !matches!(around.circumstances.source, SourceStanding::Settled { .. });
-        let is_early = is_open
-            || (is_doubted && (place.is_some() || file.is_some_and(|file| file.global)))
-            || self.state.machine.as_ref().is_some_and(|id| !is_speaking(id));
-        let fits_nowhere = |file: &&Arc<UnitFile>| {
-            file.global
-                && !around.machines.is_empty()
-                && around.machines.present().all(|machine| matches(file, machine) == Match::No)
-        };
-
-        let judged = judge_expected(&Expectation {
-            file: file.map(|file| &**file),
-            machine: place.map(|id| around.machines.name(id)),
-            is_early,
-            fits_nowhere: file.as_ref().is_some_and(fits_nowhere),
-        });
-        let mut state = self.state.clone();
-        state.ip = state.machine.as_ref().and_then(|id| around.machines.ip(id)).cloned();
-        (self.unit(state, None, file, judged, around), is_open.then_some(ends))
-    }
-
-    fn unit(
-        &self,
-        state: UnitState,
-        stale_since: Option<SystemTime>,
-        file: Option<&Arc<UnitFile>>,
-        (verdict, reason): (Verdict, std::borrow::Cow<'static, str>),
-        around: &Surroundings,
-    ) -> Unit {
-        let (verdict_since, verdict_since_seen) = match &self.shown {
-            Some(before) if before.verdict == verdict => (before.verdict_since, before.verdict_since_seen),
-            Some(_) => (around.circumstances.at.wall, around.circumstances.is_complete),
-            None => (self.changed.wall, self.since_seen),
-        };
-        Unit {
-            state,
-            listed: self.listed,
-            stale_since,
-            file: file.cloned(),
-            verdict,
-            reason,
-            verdict_since,
-            verdict_since_seen,
-            since: self.changed.wall,
-            since_seen: self.since_seen,
-        }
-    }
-}
-
-/// What fleet wants of a unit, and where.
-fn choice(file: Option<&UnitFile>) -> (Option<&str>, Option<&str>) {
-    let desired = file.and_then(|file| file.desired.as_deref());
-    (desired, file.and_then(|file| file.target.as_deref()))
-}
-
-fn place(state: &UnitState, machines: &Machines) -> Place {
-    let known = || machines.ip(state.machine.as_ref()?).cloned();
-    Place { unit: state.unit.clone(), machine: state.machine.clone(), ip: state.ip.clone().or_else(known) }
 }
