@@ -95,6 +95,10 @@ pub struct Cli {
     #[arg(long, value_name = "SECONDS", help_heading = WATCH)]
     pub grace: Option<String>,
 
+    /// Seconds that the rows of a lost machine stay, unless fleet has its units elsewhere [default: 3600]
+    #[arg(long, value_name = "SECONDS", help_heading = WATCH)]
+    pub keep_lost: Option<String>,
+
     /// Show the built-in recording of a real cluster, in a loop
     #[arg(long, num_args = 0, default_missing_value = "true", help_heading = WATCH)]
     pub demo: Option<bool>,

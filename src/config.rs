@@ -36,6 +36,8 @@ pub struct Config {
     pub(crate) source: selection::Options,
     /// Time for which a row is kept that fleet wants, but no longer reports. Zero: rows are passed through untouched.
     pub grace: Duration,
+    /// Time for which the rows of a lost machine are kept.
+    pub keep_lost: Duration,
     /// The file that readings are appended to.
     pub record: Option<PathBuf>,
     /// The TCP port to listen on. 0: the kernel chooses.
@@ -184,6 +186,7 @@ fn load_over(
     let etcd_password_file = values.optional("etcd_password_file", parse::path);
     let poll_timeout = values.take("poll_timeout", parse::seconds);
     let grace = values.take("grace", parse::seconds_or_off);
+    let keep_lost = values.take("keep_lost", parse::seconds_or_off);
     let demo = values.take("demo", parse::switch);
     let record = values.optional("record", parse::path);
     let replay = values.optional("replay", parse::path);
@@ -209,6 +212,7 @@ fn load_over(
             poll_timeout,
         },
         grace,
+        keep_lost,
         record,
         port: values.take("port", parse::port),
         bind: values.optional("bind", parse::address),

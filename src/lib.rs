@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! fleetctl child ── source::table ┐
-//! fleet.sock HTTP ─ source::wire  ├─► Reading ─► cluster (merge, judge, diff) ─► feed (encode once) ─► watch ─► session ─► browser
+//! fleet.sock HTTP ─ source::wire  ├─► Reading ─► cluster (observe, step, judge) ─► feed (encode once) ─► watch ─► session ─► browser
 //! etcd's keys ─────── source::etcd┤                         └─► journal, metrics, history              (one per client)
 //! recording ─────── source::replay┘
 //! ```

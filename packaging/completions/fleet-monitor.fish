@@ -16,6 +16,7 @@ complete -c fleet-monitor -l etcd-user -d 'etcd user to authenticate as; its pas
 complete -c fleet-monitor -l etcd-password-file -d 'File with the password of that user' -r
 complete -c fleet-monitor -l poll-timeout -d 'Seconds until a poll is given up, its children killed [default: 10]' -r
 complete -c fleet-monitor -l grace -d 'Seconds that a row stays as stale while fleet wants it but does not report it; 0: off [default: 30]' -r
+complete -c fleet-monitor -l keep-lost -d 'Seconds that the rows of a lost machine stay, unless fleet has its units elsewhere [default: 3600]' -r
 complete -c fleet-monitor -l record -d 'Append what the source says to FILE, as JSON lines' -r
 complete -c fleet-monitor -l replay -d 'Play such a file instead of watching a cluster' -r
 complete -c fleet-monitor -l replay-speed -d 'How many times faster a recording is played [default: 1]' -r

@@ -42,6 +42,7 @@ pub(super) const OPTIONS: &[(&str, Option<&str>)] = &[
     ("etcd_password_file", None),
     ("poll_timeout", Some("10")),
     ("grace", Some("30")),
+    ("keep_lost", Some("3600")),
     ("demo", Some("false")),
     ("record", None),
     ("replay", None),

@@ -91,6 +91,7 @@ fn the_defaults_are_as_documented() {
             poll_timeout: Duration::from_secs(10),
         },
         grace: Duration::from_secs(30),
+        keep_lost: Duration::from_secs(3600),
         record: None,
         port: 8989,
         bind: None,

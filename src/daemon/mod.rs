@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::cli::Cli;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Retention};
 use crate::config::Config;
 use crate::feed::{self, Publisher, SourceInfo};
 use crate::lifecycle::{ServiceManager, Signals};
@@ -100,7 +100,7 @@ pub async fn run(
     }
 
     let mut daemon = Daemon {
-        cluster: Cluster::new(config.grace),
+        cluster: Cluster::new(retention(&config)),
         source: source.start(),
         selection,
         config,
@@ -167,6 +167,10 @@ fn feed_settings(config: &Config) -> feed::Settings {
         machine_fields: config.machine_fields.clone(),
         publish: config.publish,
     }
+}
+
+fn retention(config: &Config) -> Retention {
+    Retention { grace: config.grace, lost: config.keep_lost }
 }
 
 /// systemd's directory of credentials (`systemd.exec(5)`).

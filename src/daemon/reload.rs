@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tracing::{error, info, warn};
 
-use super::{Daemon, Failure, credentials, feed_settings, open_recorder, server_settings};
+use super::{Daemon, Failure, credentials, feed_settings, open_recorder, retention, server_settings};
 use crate::cli::Cli;
 use crate::config::{self, Config};
 use crate::server;
@@ -79,7 +79,7 @@ impl Daemon {
         self.proved = true;
         self.selection = next.selection;
         self.recorder = next.recorder;
-        self.cluster.set_retention(next.config.grace.into());
+        self.cluster.set_retention(retention(&next.config));
         self.publisher.set(feed_settings(&next.config));
         self.server.set(next.settings);
         self.name_source();

@@ -14,8 +14,7 @@ use crate::cli::Cli;
 use crate::cluster::{Moment, Topic, Transition, Verdict};
 use crate::feed::{self, News, SourceInfo};
 use crate::lifecycle::{ServiceManager, Signal, Signals};
-use crate::source::fleetctl;
-use crate::source::{Report, Said, SourceError};
+use crate::source::{Report, Said, SourceError, reap_orphans};
 use crate::telemetry;
 
 /// How often the status line is made anew.
@@ -48,7 +47,7 @@ impl Daemon {
                         // One that is under way has read what is older.
                         reload = Some(self.prepare_reload(cli, environment));
                     }
-                    Signal::Reap => fleetctl::reap_orphans(),
+                    Signal::Reap => reap_orphans(),
                 },
                 prepared = prepared(&mut reload) => {
                     self.finish_reload(prepared).await;

@@ -65,7 +65,7 @@ impl Bench {
             unit: (*unit).into(),
             hash: None,
             desired: Some("launched".into()),
-            target: None,
+            target: Some("m1".into()),
             target_known: true,
             global: false,
             description: None,

@@ -3,6 +3,7 @@
 /** The verdicts, the worst first, with the words for "3 units …" and the tone to show them in. */
 export const VERDICTS = {
   failed: { word: "failed", tone: "bad" },
+  crash_loop: { word: "crash loop", tone: "bad", said: "in a crash loop" },
   machine_lost: { word: "machine lost", tone: "bad", said: "on a lost machine" },
   unreported: { word: "unreported", tone: "bad", said: "not reported by any machine" },
   unscheduled: { word: "unscheduled", tone: "warn", said: "taken by no machine" },

@@ -17,6 +17,8 @@ pub mod table;
 mod unit_file;
 pub mod wire;
 
+pub use fleetctl::reap_orphans;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;

@@ -462,7 +462,7 @@ mod tests {
     fn bad_lines_say_what_is_wrong() {
         for (line, problem) in [
             ("{", "EOF"),
-            (r#"{"recording":2}"#, "version 2"),
+            (r#"{"recording":3}"#, "version 3"),
             (r#"{"topic":"units","same":true}"#, "`t`"),
             (r#"{"t":-1,"topic":"units","same":true}"#, "`t` is -1"),
             (r#"{"t":1,"topic":"units"}"#, "no rows of the units"),

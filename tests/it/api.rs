@@ -136,7 +136,10 @@ async fn both_sources_read_the_same_from_one_cluster() {
             let mut read = api.poll(topic).await.unwrap();
             if let Reading::UnitFiles { files } = &mut read {
                 // Only the API tells what a unit asks of a machine.
-                files.iter_mut().for_each(|file| file.requirements.clear());
+                files.iter_mut().for_each(|file| {
+                    file.requirements.clear();
+                    file.requirements_known = false;
+                });
             }
             assert_eq!(read, source.poll(topic).await.unwrap(), "{version}");
         }

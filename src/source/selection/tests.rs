@@ -125,7 +125,7 @@ fn only_where_nothing_is_asked_for_a_missing_fleetctl_means_that_there_is_nothin
     let named = missing("-c /nowhere/fleetctl");
     assert!(named.contains("/nowhere/fleetctl") && !named.contains("nothing to read fleet from"), "{named}");
 
-    let mut selection = selected("");
+    let mut selection = decide(&options(""), with_socket(false));
     selection.backend = selected("-c /nowhere/fleetctl").backend;
     let nothing = selection.open().expect_err("no such fleetctl").to_string();
     assert_eq!(nothing, format!("nothing to read fleet from: there is no unix:///var/run/fleet.sock, and {named}"));
