@@ -62,7 +62,8 @@ impl List {
     }
 
     /// Whether a newer list has to wait, for what this one costs those who take it.
-    pub(super) fn holds_back(&self, view: &View, now: Moment) -> bool {
+    pub(super) fn holds_back(&self, now: Moment) -> bool {
+        let view = &self.content.view;
         let rows = match self.content.columns {
             Columns::Units(_) => view.units.len(),
             Columns::Machines(_) => view.machines.len(),

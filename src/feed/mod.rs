@@ -236,7 +236,7 @@ impl Publisher {
 
         let is_polled = self.publish == Publish::Polls && news.read.contains(&topic);
         let has_changed = is_shown || *held_back;
-        *held_back = has_changed && !is_polled && last.holds_back(news.view, news.now);
+        *held_back = has_changed && !is_polled && last.holds_back(news.now);
         if is_polled || (has_changed && !*held_back) { list() } else { Some(last.clone()) }
     }
 }

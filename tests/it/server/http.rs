@@ -236,7 +236,7 @@ async fn large_answers_are_compressed_for_who_wants_that() {
     let mut bench = Bench::start().await;
     let gzip = [("Accept-Encoding", "gzip")];
     for (units, compressed) in [(1, false), (100, true), (2000, true)] {
-        let names: Vec<String> = (0..units).map(|number| format!("unit-{number}.service")).collect();
+        let names: Vec<String> = (0..units).map(|number| format!("unit-{number:05}.service")).collect();
         let units: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "active")).collect();
         bench.read(Topic::Units, &view(&units));
         let plain = bench.get("/v1/units").await;
@@ -272,7 +272,7 @@ async fn what_is_large_but_for_one_answer_alone_is_compressed_too() {
     let bench =
         Bench::with(Settings { metrics_units: vec!["*".into()], ..settings() }, Timing::default(), Publish::Changes);
     let mut bench = bench.await;
-    let names: Vec<String> = (0..2000).map(|number| format!("unit-{number}.service")).collect();
+    let names: Vec<String> = (0..2000).map(|number| format!("unit-{number:05}.service")).collect();
     let units: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "active")).collect();
     bench.read_all(&view(&units));
     let plain = bench.get("/metrics").await;
