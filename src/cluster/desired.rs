@@ -61,6 +61,10 @@ impl Desired {
         self.files.keys()
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
     pub(super) fn global_units(&self) -> impl Iterator<Item = &UnitName> {
         self.global.iter()
     }

@@ -358,6 +358,11 @@ impl Knowledge {
         }
     }
 
+    /// Whether nothing has been reported, though fleet has units.
+    pub(super) fn is_bare(&self) -> bool {
+        self.units_read.is_some() && !self.desired.is_empty() && self.rows.keys().all(|(_, machine)| machine.is_none())
+    }
+
     /// The rows that nothing explains, and of how many.
     pub(super) fn missing(&self, circumstances: Circumstances) -> (BTreeSet<RowKey>, usize) {
         let around = Surroundings { desired: &self.desired, machines: &self.machines, circumstances };

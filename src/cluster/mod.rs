@@ -145,7 +145,7 @@ impl Cluster {
         let source = Source { settled: batch.settled, suspect: self.trust.is_suspect(), passes_through };
         self.knowledge.step_machines(source, batch);
 
-        if !passes_through && (batch.has_absences() || batch.is_first || self.trust.is_watching()) {
+        if !passes_through && (batch.has_absences() || self.knowledge.is_bare() || self.trust.is_watching()) {
             self.look_for_what_is_missing(batch, at);
         }
         let trusted = (batch.settled, self.trust.is_suspect());

@@ -350,6 +350,22 @@ fn when_most_rows_vanish_since_fleet_let_go_of_them_they_are_gone() {
 }
 
 #[test]
+fn an_empty_first_answer_is_no_empty_cluster() {
+    let mut watch = Watch { cluster: Cluster::new(GRACE), start: Moment::now(), events: vec![] };
+    watch.at(0, machines(&["m1", "m2", "m3", "m4"]));
+    watch.at(0, files(&Watch::files()));
+    for second in (0..60).step_by(2) {
+        watch.at(second, units(&[]));
+    }
+
+    let verdicts = watch.cluster.view().units.iter().map(|unit| unit.verdict);
+    assert!(verdicts.into_iter().all(|verdict| verdict == Verdict::Ok), "nobody knows whether they are reported");
+    assert_eq!(watch.count("source_suspect"), 1, "which is told once");
+    watch.at(60, units(&Watch::states()));
+    assert!(watch.cluster.health().suspect_since.is_none());
+}
+
+#[test]
 fn an_etcd_that_knows_nothing_is_no_empty_cluster() {
     let mut watch = Watch::new();
     watch.at(2, units(&[]));
