@@ -78,6 +78,8 @@ pub(super) struct Knowledge {
     units_read: Option<Span>,
     /// When the machines were last read and there were some.
     machines_read: Option<Span>,
+    /// The last reading, if it was of the whole registry: a list that it shares with the next one says nothing new.
+    registry: Option<RegistrySnapshot>,
 }
 
 impl Knowledge {
@@ -97,6 +99,7 @@ impl Knowledge {
     /// Takes in a reading.
     pub(super) fn take(&mut self, reading: Reading, batch: &mut Batch) {
         let all = batch.is_first;
+        let registry_before = self.registry.take();
 
         match reading {
             Reading::Units { states, files } => {
@@ -107,7 +110,7 @@ impl Knowledge {
             }
             Reading::Machines { machines } => self.take_machines(machines, batch),
             Reading::UnitFiles { files } => self.take_files(files, batch),
-            Reading::Registry(snapshot) => self.take_registry(snapshot, batch),
+            Reading::Registry(snapshot) => self.take_registry(snapshot, registry_before.as_ref(), batch),
             Reading::Changes(observations) => {
                 self.confirm(batch.read);
                 // The events of units name their machines, which may have been seen at the same moment.
@@ -193,7 +196,11 @@ impl Knowledge {
         for unit in changed {
             self.wants_changed(unit, batch);
         }
-        // Of these it was not known what fleet wants, or wants since they are absent.
+        self.wants_are_newer(since, batch);
+    }
+
+    /// Of some rows it was not known what fleet wants, or wants since they are absent.
+    fn wants_are_newer(&self, since: Option<Moment>, batch: &mut Batch) {
         if let Some(since) = since {
             batch.rows.extend(self.rows.appeared_since(since));
         }
@@ -249,7 +256,11 @@ impl Knowledge {
     }
 
     /// Takes a whole registry. After an outage nobody knows whether a key was deleted.
-    fn take_registry(&mut self, snapshot: RegistrySnapshot, batch: &mut Batch) {
+    fn take_registry(&mut self, snapshot: RegistrySnapshot, before: Option<&RegistrySnapshot>, batch: &mut Batch) {
+        let same_machines = before.is_some_and(|before| Arc::ptr_eq(&before.machines, &snapshot.machines));
+        let same_files = before.is_some_and(|before| Arc::ptr_eq(&before.files, &snapshot.files));
+        let same_states = before.is_some_and(|before| Arc::ptr_eq(&before.states, &snapshot.states));
+        self.registry = Some(RegistrySnapshot { expired: Vec::new(), overdue: Vec::new(), ..snapshot.clone() });
         let expired: BTreeSet<Lease> = snapshot.expired.into_iter().collect();
         let otherwise = if batch.settled { Absence::Deleted } else { Absence::Unlisted };
         let absence = |lease: &Lease| if expired.contains(lease) { Absence::Expired } else { otherwise };
@@ -258,21 +269,35 @@ impl Knowledge {
             self.machines_read = Some(batch.read);
         }
         let of_machine = |id: &MachineId| absence(&Lease::Machine(id.clone()));
-        self.list_machines(snapshot.machines.to_vec(), of_machine, batch);
+        if !same_machines {
+            self.list_machines(snapshot.machines.to_vec(), of_machine, batch);
+        }
 
         // What fleet wants does not expire: it is whole also right after an outage.
-        let files = snapshot.files.to_vec();
-        let is_plausible = self.desired.is_plausible(&files, batch.read, self.machines_read);
-        self.list_files(files, is_plausible, batch);
+        if same_files && !snapshot.files.is_empty() {
+            let since = self.desired.read_at();
+            self.desired.confirm(batch.read);
+            self.wants_are_newer(since, batch);
+        } else {
+            let files = snapshot.files.to_vec();
+            let is_plausible = self.desired.is_plausible(&files, batch.read, self.machines_read);
+            self.list_files(files, is_plausible, batch);
+        }
 
         self.units_read = Some(batch.read);
         let of_row = |key: &RowKey| match key {
             (unit, Some(machine)) => absence(&Lease::Unit(unit.clone(), machine.clone())),
             (_, None) => otherwise,
         };
-        // The addresses are those of the machines here.
-        let states = snapshot.states.iter().cloned().map(|state| UnitState { ip: None, ..state });
-        self.list_states(states.collect(), of_row, false, batch);
+        if same_states {
+            for key in self.rows.absent().clone() {
+                self.vanish(&key, of_row(&key), batch);
+            }
+        } else {
+            // The addresses are those of the machines here.
+            let states = snapshot.states.iter().cloned().map(|state| UnitState { ip: None, ..state });
+            self.list_states(states.collect(), of_row, false, batch);
+        }
 
         self.machines.lead(snapshot.leader);
         self.list_overdue(snapshot.overdue.into_iter().collect(), batch);
