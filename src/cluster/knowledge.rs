@@ -111,17 +111,28 @@ impl Knowledge {
             Reading::Machines { machines } => self.take_machines(machines, batch),
             Reading::UnitFiles { files } => self.take_files(files, batch),
             Reading::Registry(snapshot) => self.take_registry(snapshot, registry_before.as_ref(), batch),
-            Reading::Changes(observations) => {
-                self.confirm(batch.read);
-                // The events of units name their machines, which may have been seen at the same moment.
-                let is_of_machine = |it: &Observation| matches!(it, Observation::MachineSeen(_));
-                let (machines, others): (Vec<_>, Vec<_>) = observations.into_iter().partition(is_of_machine);
-                machines.into_iter().chain(others).for_each(|observation| self.observe(observation, batch));
-            }
+            Reading::Changes { changes, .. } => self.take_changes(changes, registry_before.is_some(), batch),
         }
         if all {
             batch.units.extend(self.desired.units().cloned());
             batch.rows.extend(self.rows.keys().cloned());
+        }
+    }
+
+    /// Takes what has changed since the reading before, which `follows_registry` if that was of everything.
+    fn take_changes(&mut self, changes: Vec<Observation>, follows_registry: bool, batch: &mut Batch) {
+        let since = self.desired.read_at().filter(|_| follows_registry);
+        self.confirm(batch.read);
+        self.wants_are_newer(since, batch);
+        for key in self.rows.absent().clone() {
+            self.vanish(&key, Absence::Deleted, batch);
+        }
+
+        // The events of units name their machines, which may have been seen at the same moment.
+        let is_of_machine = |change: &Observation| matches!(change, Observation::MachineSeen(_));
+        let (machines, others): (Vec<_>, Vec<_>) = changes.into_iter().partition(is_of_machine);
+        for change in machines.into_iter().chain(others) {
+            self.observe(change, batch);
         }
     }
 

@@ -79,6 +79,9 @@ impl Daemon {
         self.proved = true;
         self.selection = next.selection;
         self.recorder = next.recorder;
+        if self.recorder.is_some() {
+            self.source.tell_all();
+        }
         self.cluster.set_retention(retention(&next.config));
         self.publisher.set(feed_settings(&next.config));
         self.server.set(next.settings);

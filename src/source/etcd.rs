@@ -5,23 +5,26 @@
 //! need be; nothing that is shown is given up for that. Every few minutes a whole reading shows whether what the watch made
 //! of the registry is right. It only reads: there is no request here but GET.
 //!
-//! This is the shell around connections and time. What keys mean is [`registry`]'s part.
+//! This is the shell around connections and time. What keys mean is [`key_tree`]'s part.
 
 mod certificate;
 pub mod endpoint;
 pub mod error;
 mod gathering;
+pub mod key_tree;
 pub mod keys;
 mod line;
 pub mod login;
 mod redirect;
-pub mod registry;
 mod silence;
 mod tls;
+mod value;
 mod watch;
+mod words;
 
 use std::path::PathBuf;
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -32,20 +35,21 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, tim
 use tracing::{debug, info, warn};
 
 use super::{MARGIN, Promise, Report, Said};
-use crate::cluster::{Expected, Moment, Reading, Text, Topic};
+use crate::cluster::{Expected, Moment, Observation, Reading, Text, Topic};
 use endpoint::Endpoint;
 use error::{EtcdError, EtcdErrors, FileError};
+use key_tree::KeyTree;
 use keys::Node;
 use line::{Access, Line};
 use login::Login;
-use registry::Registry;
 use silence::{Hearing, Silence};
 use tls::Encryption;
 use watch::{Answer, End, Seen, Watch};
 
-/// The least time between two readings that differ: so much for each key, and at least so much. It bounds what a storm of
-/// changes costs us, and those who get whole lists (5,000 units have some 30,000 keys, and a list of 300 KB).
-const GAP: [Duration; 2] = [Duration::from_micros(20), Duration::from_millis(20)];
+/// The least time between two readings that differ, which bounds what a storm of changes costs.
+const GAP: Duration = Duration::from_millis(10);
+/// A deletion is looked at again after this time though nothing else has changed: fleetd sets some keys again at once.
+const SETTLE: Duration = Duration::from_millis(600);
 /// How often a reading is said though nothing has changed: what follows from time alone is judged then.
 const TICK: Duration = Duration::from_secs(1);
 /// How often the whole registry is read to compare.
@@ -144,9 +148,11 @@ impl Etcd {
         let (sender, said) = mpsc::channel(1);
         let name = Arc::new(Mutex::new("etcd".into()));
         let promise = Promise::default();
+        let tells_all = Arc::new(AtomicBool::new(true));
         let mut task = JoinSet::new();
         let watching = Watching {
-            registry: Registry::new(&self.settings.prefix),
+            tree: KeyTree::new(&self.settings.prefix),
+            tells_all: tells_all.clone(),
             etcd: self,
             cluster: None,
             cannot_catch_up: false,
@@ -156,7 +162,7 @@ impl Etcd {
             promise: promise.clone(),
         };
         task.spawn(watching.run());
-        Watched { said, name, promise, task }
+        Watched { said, name, promise, tells_all, task }
     }
 
     /// What is to be known of the files and the options, though etcd can be watched with them.
@@ -182,6 +188,7 @@ pub struct Watched {
     said: mpsc::Receiver<Said>,
     name: Arc<Mutex<Text>>,
     promise: Promise,
+    tells_all: Arc<AtomicBool>,
     task: JoinSet<()>,
 }
 
@@ -194,6 +201,11 @@ impl Watched {
     /// When it will speak next.
     pub fn promise(&self) -> &Promise {
         &self.promise
+    }
+
+    /// Has the next reading be of the whole registry, for who begins to follow it in between.
+    pub fn tell_all(&self) {
+        self.tells_all.store(true, Relaxed);
     }
 
     /// Waits for the next thing that it says.
@@ -213,7 +225,9 @@ impl Watched {
 
 struct Watching {
     etcd: Etcd,
-    registry: Registry,
+    tree: KeyTree,
+    /// Whether the next reading is of the whole registry.
+    tells_all: Arc<AtomicBool>,
     /// The cluster of etcd that was read last.
     cluster: Option<String>,
     /// Whether etcd forgot what came next before it was asked for.
@@ -280,29 +294,30 @@ impl Watching {
         let answer =
             if opens { timeout(OPEN, watch::open(&mut watched, &prefix)).await.ok().transpose()? } else { None };
         let (tree, index, cluster) = watch::tree(&mut line, &prefix).await?;
-        if !registry::is_fleets(&tree) {
+        if !key_tree::is_fleets(&tree) {
             return Err(EtcdError::NoFleet(endpoint.clone(), format!("{prefix}/machines or {prefix}/job")));
         }
         let version = line.version().await;
         let name = version.map_or("etcd".to_owned(), |version| format!("etcd v{version}"));
         *self.name.lock().unwrap_or_else(PoisonError::into_inner) = name.as_str().into();
         let is_another = self.cluster.is_some() && self.cluster != cluster;
-        if is_another || index < self.registry.index() {
-            let before = self.registry.index();
+        if is_another || index < self.tree.index() {
+            let before = self.tree.index();
             warn!(
                 "etcd at {endpoint} is another cluster than before, or was put back (index {index}, it was {before}; \
                  cluster {}, it was {}): what was known is forgotten",
                 cluster.as_deref().unwrap_or("unknown"),
                 self.cluster.as_deref().unwrap_or("unknown"),
             );
-            self.registry = Registry::new(&prefix);
+            self.tree = KeyTree::new(&prefix);
             self.say(Said::Began).await;
         }
         self.cluster = cluster;
         // Their lives were told at the beginning of the answer; nobody is to be called late for what it took.
-        self.registry.load(tree, index, Instant::now().into_std());
-        info!("watching fleet's registry in {name} at {endpoint}: {} keys at index {index}", self.registry.keys());
-        let report = report(&mut self.registry, begun.elapsed(), self.etcd.settings.timeout);
+        self.tree.load(tree, index, Instant::now().into_std());
+        info!("watching fleet's registry in {name} at {endpoint}: {} keys at index {index}", self.tree.keys());
+        self.tells_all.store(true, Relaxed);
+        let report = report(&mut self.tree, &self.tells_all, begun.elapsed(), self.etcd.settings.timeout);
         self.say(Said::Report(report)).await;
         Ok((if answer.is_some() { watched } else { line }, answer))
     }
@@ -312,13 +327,15 @@ impl Watching {
         let (endpoint, key) = (line.endpoint().clone(), self.etcd.settings.prefix.clone());
         let (sender, mut seen) = mpsc::channel(1);
         let mut looking = pin!(watch::look(self.etcd.line(&endpoint), &key, self.etcd.check_interval, sender));
-        let watch = Watch { line, key: &key, after: self.registry.index(), streams_from: self.streams_from, answer };
+        let watch = Watch { line, key: &key, after: self.tree.index(), streams_from: self.streams_from, answer };
         let mut watching = pin!(watch::watch(watch));
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut lives, mut is_due) = (true, false);
         // When the next reading may be said, if it differs.
         let mut earliest = Instant::now();
+        // When what was deleted is looked at again.
+        let mut settles: Option<Instant> = None;
         let mut silence = Silence::new();
         let mut check = None;
         loop {
@@ -326,16 +343,16 @@ impl Watching {
                 Some(heard) = watching.next() => match heard {
                     Ok(events) => {
                         let now = Instant::now().into_std();
-                        self.registry.hear(now);
-                        events.into_iter().for_each(|event| self.registry.apply(event, now));
-                        (lives, is_due) = (true, is_due || self.registry.has_changed());
+                        self.tree.receive(now);
+                        events.into_iter().for_each(|event| self.tree.apply(event, now));
+                        (lives, is_due) = (true, is_due || self.tree.has_changed());
                     }
                     Err(End::Failed(error)) => {
                         info!("{error}");
                         return true;
                     }
                     Err(End::Cleared) => {
-                        let index = self.registry.index();
+                        let index = self.tree.index();
                         info!("etcd at {endpoint} has forgotten what came after index {index} (it keeps 1,000 events)");
                         self.cannot_catch_up = true;
                         return false;
@@ -355,9 +372,9 @@ impl Watching {
                 }
                 Some(seen) = seen.recv() => {
                     lives = true;
-                    self.registry.hear(Instant::now().into_std());
+                    self.tree.receive(Instant::now().into_std());
                     match seen {
-                        Seen::Alive(newest) => match silence.look(newest, self.registry.index()) {
+                        Seen::Alive(newest) => match silence.look(newest, self.tree.index()) {
                             Hearing::Complete => {}
                             hearing => {
                                 info!("{}", EtcdError::Silent(endpoint));
@@ -368,7 +385,7 @@ impl Watching {
                                 return false;
                             }
                         },
-                        Seen::CheckBegins => self.registry.begin_check(),
+                        Seen::CheckBegins => self.tree.begin_check(),
                         Seen::Tree(tree, index) => {
                             check = Some(Check { tree, index, until: Instant::now() + CATCH_UP });
                         }
@@ -378,27 +395,34 @@ impl Watching {
                     silence.tick();
                     is_due |= std::mem::take(&mut lives);
                 }
+                () = sleep_until(settles.unwrap_or(earliest)), if settles.is_some() => {
+                    settles = None;
+                    is_due = true;
+                }
                 permit = async {
-                    if self.registry.has_changed() {
+                    if self.tree.has_changed() {
                         sleep_until(earliest).await;
                     }
                     self.said.reserve().await
                 }, if is_due => {
                     let Ok(permit) = permit else { return false };
                     let now = Instant::now();
-                    if self.registry.has_changed() {
-                        let keys = u32::try_from(self.registry.keys()).unwrap_or(u32::MAX);
-                        earliest = now + GAP[1].max(GAP[0].saturating_mul(keys));
+                    if self.tree.has_changed() {
+                        earliest = now + GAP;
                     }
-                    let report = report(&mut self.registry, Duration::ZERO, self.etcd.settings.timeout);
+                    let report =
+                        report(&mut self.tree, &self.tells_all, Duration::ZERO, self.etcd.settings.timeout);
+                    if has_deletions(&report) {
+                        settles = Some(now + SETTLE);
+                    }
                     permit.send(Said::Report(report));
                     is_due = false;
                     self.promise.next_by(now + watch::LOOK + self.etcd.settings.timeout);
                 }
             }
-            let is_ripe = |check: &mut Check| self.registry.index() >= check.index || Instant::now() >= check.until;
+            let is_ripe = |check: &mut Check| self.tree.index() >= check.index || Instant::now() >= check.until;
             if let Some(Check { tree, index, .. }) = check.take_if(is_ripe) {
-                let count = self.registry.differences(tree, index, Instant::now().into_std());
+                let count = self.tree.differences(tree, index);
                 self.say(Said::Checked { differences: count }).await;
                 if count > 0 {
                     warn!("{count} keys of etcd at {endpoint} are not as the watch of them said: reading all anew");
@@ -414,11 +438,24 @@ impl Watching {
     }
 }
 
-/// What the registry means at this moment.
-fn report(registry: &mut Registry, took: Duration, timeout: Duration) -> Report {
-    let reading = Reading::Registry(registry.read(Instant::now().into_std()));
+/// What is new: the whole registry if it is to be told, else what has changed.
+fn report(tree: &mut KeyTree, tells_all: &AtomicBool, took: Duration, timeout: Duration) -> Report {
+    let at = Moment::now();
+    let reading = if tells_all.swap(false, Relaxed) {
+        Reading::Registry(tree.snapshot(at.instant))
+    } else {
+        let changes = tree.changes(at.instant);
+        Reading::Changes { index: tree.index(), changes }
+    };
+
     // A member that says nothing is given up after the timeout, and the next one has as long for a whole reading.
     let within = watch::LOOK + 2 * timeout + MARGIN;
     let expected = Some(Expected { every: watch::LOOK, within });
-    Report { topics: &Topic::ALL, at: Moment::now(), took, outcome: Ok(reading), expected }
+    Report { topics: &Topic::ALL, at, took, outcome: Ok(reading), expected }
+}
+
+/// Whether anything was deleted that fleetd may set again.
+fn has_deletions(report: &Report) -> bool {
+    let Ok(Reading::Changes { changes, .. }) = &report.outcome else { return false };
+    changes.iter().any(|change| matches!(change, Observation::Deleted(_) | Observation::Expired(_)))
 }

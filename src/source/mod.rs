@@ -84,6 +84,15 @@ impl Source {
         }
     }
 
+    /// Has the next reading be a whole one, for who begins to follow in between.
+    pub fn tell_all(&self) {
+        match self {
+            Source::Etcd(etcd) => etcd.tell_all(),
+            // What they say is whole, or refers to what they said before.
+            Source::Polled(_) | Source::Replay(_) => {}
+        }
+    }
+
     /// A name for people, such as `fleetctl v1.0.0`.
     pub fn name(&self) -> Text {
         match self {

@@ -95,7 +95,7 @@ impl Told {
 
     fn of(report: &Report) -> Self {
         match report.topics {
-            _ if matches!(report.outcome, Ok(Reading::Changes(_))) => Told::Changes,
+            _ if matches!(report.outcome, Ok(Reading::Changes { .. })) => Told::Changes,
             [Topic::Units] | [Topic::Units, Topic::UnitFiles] => Told::Units,
             [Topic::Machines] => Told::Machines,
             [Topic::UnitFiles] => Told::UnitFiles,
@@ -181,7 +181,9 @@ impl Reader {
             return last.cloned().ok_or_else(|| "it says `same`, but there was nothing before".to_owned());
         }
         match (told, line.states, line.machines, line.files) {
-            (Told::Changes, ..) => Ok(Reading::Changes(line.changes)),
+            (Told::Changes, ..) => {
+                Ok(Reading::Changes { index: line.index.unwrap_or_default(), changes: line.changes })
+            }
             (Told::Units, Some(states), _, files) => Ok(Reading::Units { states, files }),
             (Told::Machines, _, Some(machines), _) => Ok(Reading::Machines { machines }),
             (Told::UnitFiles, _, _, Some(files)) => Ok(Reading::UnitFiles { files }),
@@ -251,7 +253,17 @@ impl Recorder {
 
     /// Appends what came of one poll. `source` names the source where a recording begins. Returns false if the poll was
     /// dropped, as the disk is too slow; a recording that has ended in an error takes no more, and drops none.
+    ///
+    /// Changes follow on a whole registry: a recording does not begin with them, and after a gap they are dropped.
     pub fn write(&mut self, report: &Report, source: &Text) -> bool {
+        let is_change = matches!(report.outcome, Ok(Reading::Changes { .. }));
+        if is_change && self.has_gap {
+            return false;
+        }
+        if is_change && self.begun.is_none() {
+            return true;
+        }
+
         let begun = match self.begun {
             Some(begun) => begun,
             None => {
@@ -261,10 +273,6 @@ impl Recorder {
                 *self.begun.insert(begun)
             }
         };
-        if self.has_gap && matches!(report.outcome, Ok(Reading::Changes(_))) {
-            return false;
-        }
-
         let told = Told::of(report);
         let mut line = Line {
             t: Some(rounded(report.at.since(begun))),
@@ -291,7 +299,10 @@ impl Recorder {
                 let overdue = registry.overdue.iter();
                 line.overdue = overdue.map(|(heartbeat, age)| (heartbeat.clone(), rounded(*age))).collect();
             }
-            Ok(Reading::Changes(changes)) => line.changes.clone_from(changes),
+            Ok(Reading::Changes { index, changes }) => {
+                line.index = Some(*index);
+                line.changes.clone_from(changes);
+            }
             Ok(reading) if last.as_ref() == Some(reading) => line.same = true,
             Ok(reading) => {
                 *last = Some(reading.clone());
@@ -299,7 +310,7 @@ impl Recorder {
                     Reading::Units { states, files } => (line.states, line.files) = (Some(states), files),
                     Reading::Machines { machines } => line.machines = Some(machines),
                     Reading::UnitFiles { files } => line.files = Some(files),
-                    Reading::Registry(_) | Reading::Changes(_) => {}
+                    Reading::Registry(_) | Reading::Changes { .. } => {}
                 }
             }
             Err(error) => line.error = Some(error.to_string()),

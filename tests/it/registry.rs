@@ -9,11 +9,11 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use fleet_monitor::cluster::{
-    Cluster, Event as Transition, Machine, MachineId, Moment, Reading, RegistrySnapshot as Told, Text, Topic, UnitFile,
-    UnitName, UnitState, Verdict,
+    Cluster, Event as Transition, Machine, MachineId, Moment, Observation, Reading, RegistrySnapshot as Told, Text,
+    Topic, UnitFile, UnitName, UnitState, Verdict,
 };
+use fleet_monitor::source::etcd::key_tree::KeyTree;
 use fleet_monitor::source::etcd::keys::{self, Event, Node};
-use fleet_monitor::source::etcd::registry::Registry;
 use fleet_monitor::source::recording::{Entry, Poll, Reader};
 use fleet_monitor::source::table;
 use serde_json::Value;
@@ -68,35 +68,74 @@ fn polls(name: &str) -> Vec<Poll> {
     polls.collect()
 }
 
-/// An incident as the source tells it: after each event, and each second.
-fn told(name: &str) -> Vec<(Duration, Told)> {
+/// How long after a deletion the source looks at it again.
+const SETTLE: Duration = Duration::from_millis(600);
+
+/// An incident as the source tells it: what each event changes, and what time does, each second and after deletions.
+fn readings(name: &str) -> Vec<(Duration, Reading)> {
     let start = Instant::now();
-    let mut registry = Registry::new(PREFIX);
+    let mut key_tree = KeyTree::new(PREFIX);
     let (tree, index) = tree(&format!("{name}.start"));
-    registry.load(tree, index, start);
-    let mut told = vec![(Duration::ZERO, registry.read(start))];
+    key_tree.load(tree, index, start);
+    let mut readings = vec![(Duration::ZERO, Reading::Registry(key_tree.snapshot(start)))];
     let mut tick = Duration::from_secs(1);
+    let mut settles = None;
+
     for (t, event) in events(name) {
-        while tick < t {
-            told.push((tick, registry.read(start + tick)));
-            tick += Duration::from_secs(1);
+        while let due = settles.unwrap_or(tick).min(tick)
+            && due < t
+        {
+            readings.push((due, changes(&mut key_tree, start + due)));
+            if due == tick {
+                tick += Duration::from_secs(1);
+            } else {
+                settles = None;
+            }
         }
-        registry.apply(event, start + t);
-        if registry.has_changed() {
-            told.push((t, registry.read(start + t)));
+        key_tree.apply(event, start + t);
+        if key_tree.has_changed() {
+            let reading = changes(&mut key_tree, start + t);
+            if has_deletions(&reading) {
+                settles = Some(t + SETTLE);
+            }
+            readings.push((t, reading));
         }
     }
-    told
+    readings
+}
+
+fn changes(key_tree: &mut KeyTree, now: Instant) -> Reading {
+    let changes = key_tree.changes(now);
+    Reading::Changes { index: key_tree.index(), changes }
+}
+
+fn has_deletions(reading: &Reading) -> bool {
+    let Reading::Changes { changes, .. } = reading else { return false };
+    changes.iter().any(|change| matches!(change, Observation::Deleted(_) | Observation::Expired(_)))
+}
+
+/// What there was after each reading of an incident.
+fn told(name: &str) -> Vec<(Duration, Told)> {
+    let mut told = Told::default();
+    let follow = |(t, reading)| {
+        match reading {
+            Reading::Registry(registry) => told = registry,
+            Reading::Changes { index, changes } => told.follow(index, &changes),
+            other => panic!("{other:?}"),
+        }
+        (t, told.clone())
+    };
+    readings(name).into_iter().map(follow).collect()
 }
 
 #[test]
 fn the_rows_are_those_that_fleetctl_lists() {
     let fixture: Value = serde_json::from_str(&fixture("etcd/v1.0.0.tree.json")).unwrap();
-    let mut registry = Registry::new(PREFIX);
+    let mut key_tree = KeyTree::new(PREFIX);
     let now = Instant::now();
     let (tree, index) = tree("v1.0.0.tree");
-    registry.load(tree, index, now);
-    let told = registry.read(now);
+    key_tree.load(tree, index, now);
+    let told = key_tree.snapshot(now);
     let list = |name: &str| fixture["lists"][name].as_str().unwrap().as_bytes().to_vec();
     let columns = ["unit", "load", "active", "sub", "machine", "hash"];
     assert_eq!(*told.states, *table::units(&list("list-units"), &columns).unwrap());
@@ -153,7 +192,7 @@ fn the_rows_after_each_event_are_those_that_fleetctl_listed_then() {
                     all(&told.machines, &machines.iter().collect::<Vec<_>>(), is_same)
                 }
                 Reading::UnitFiles { files } => all(&told.files, &files.iter().collect::<Vec<_>>(), is_file_as_listed),
-                Reading::Registry(_) | Reading::Changes(_) => unreachable!("they were polled"),
+                Reading::Registry(_) | Reading::Changes { .. } => unreachable!("they were polled"),
             };
             // A fleetd was asked that was being restarted; or nobody, at the time of the old ones (see the README there).
             let nobody_asked = name.starts_with("filling-the-cluster.v0.") && poll.topics == [Topic::UnitFiles];
@@ -186,8 +225,8 @@ type Key = (UnitName, MachineId);
 fn watch(name: &str, told: &[(Duration, Told)]) -> Watched {
     let (start, mut cluster) = (Moment::now(), Cluster::new(GRACE));
     let mut watched = Watched { events: Vec::new(), verdicts: BTreeMap::new(), silent: None };
-    for (t, told) in told {
-        let happened = cluster.read(Reading::Registry(told.clone()), start + *t, Duration::ZERO);
+    for ((t, told), (_, reading)) in told.iter().zip(readings(name)) {
+        let happened = cluster.read(reading, start + *t, Duration::ZERO);
         watched.events.extend(happened.iter().map(|it| (*t, it.event.clone())));
         let view = cluster.view();
         for unit in &view.units {
@@ -321,8 +360,8 @@ fn a_state_that_is_overdue_is_stale_before_it_expires() {
 fn what_fleet_takes_away_is_gone_as_soon_as_it_is_not_set_again_at_once() {
     let watched = watch("start-stop-destroy", &told("start-stop-destroy"));
     // Unloaded at 29.1 s, destroyed at 50.2 s. Its machine lets go of it at 30.96 s and at 55.96 s: half a second later
-    // that stands, as the next reading tells, of which there is one each second.
-    assert_eq!(watched.times("gone"), [32.0, 57.0]);
+    // that stands.
+    assert_eq!(watched.times("gone"), [31.56, 56.56]);
     let ghost = watched.verdicts.values().flatten().filter(|(_, verdict)| *verdict == Verdict::Ghost);
     assert_eq!(ghost.map(|(t, _)| t.as_secs()).collect::<Vec<_>>(), [29, 50]);
     // Shut down at 2 s: its states go, then fleet moves its units.

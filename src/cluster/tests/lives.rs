@@ -14,9 +14,9 @@ use crate::cluster::desired::{NotWanted, Wanted};
 use crate::cluster::machine_life::{self, MachineEvidence, MachinePresence};
 use crate::cluster::observation::{Absence, Report};
 use crate::cluster::unit_life::{self, Evidence, MachineStanding, Presence, SourceStanding};
-use crate::cluster::{Cluster, Moment, Reading, RegistrySnapshot, Retention, Topic};
+use crate::cluster::{Cluster, Moment, Reading, Retention, Topic};
+use crate::source::etcd::key_tree::KeyTree;
 use crate::source::etcd::keys::{self, Event};
-use crate::source::etcd::registry::Registry;
 use crate::source::recording::{Entry, Poll, Reader};
 
 /// From a state to another one, by their names.
@@ -99,19 +99,15 @@ fn polls(path: &Path) -> Vec<Poll> {
 /// What etcd did during an incident, as its watch tells it: after each event, and each second.
 fn watched(name: &str) -> Vec<Poll> {
     let start = Instant::now();
-    let mut registry = Registry::new("/_coreos.com/fleet");
-    let tree: serde_json::Value =
+    let mut tree = KeyTree::new("/_coreos.com/fleet");
+    let recorded: serde_json::Value =
         serde_json::from_str(&text(&fixtures("etcd").join(format!("{name}.start.json")))).unwrap();
-    let index = tree["index"].as_u64().unwrap_or_default();
-    registry.load(keys::node(tree["tree"].to_string().as_bytes()).unwrap(), index, start);
+    let index = recorded["index"].as_u64().unwrap_or_default();
+    tree.load(keys::node(recorded["tree"].to_string().as_bytes()).unwrap(), index, start);
 
-    let poll = |at: Duration, registry: RegistrySnapshot| Poll {
-        at,
-        took: Duration::ZERO,
-        topics: &Topic::ALL,
-        outcome: Ok(Reading::Registry(registry)),
-    };
-    let mut polls = vec![poll(Duration::ZERO, registry.read(start))];
+    let poll = |at: Duration, reading| Poll { at, took: Duration::ZERO, topics: &Topic::ALL, outcome: Ok(reading) };
+    let changes = |tree: &mut KeyTree, at| Reading::Changes { index: 0, changes: tree.changes(start + at) };
+    let mut polls = vec![poll(Duration::ZERO, Reading::Registry(tree.snapshot(start)))];
     let mut tick = Duration::from_secs(1);
     for line in text(&fixtures("etcd").join(format!("{name}.watch.jsonl"))).lines() {
         let line: serde_json::Value = serde_json::from_str(line).unwrap();
@@ -119,12 +115,12 @@ fn watched(name: &str) -> Vec<Poll> {
         let event: Event = serde_json::from_value(line["event"].clone()).unwrap();
 
         while tick < at {
-            polls.push(poll(tick, registry.read(start + tick)));
+            polls.push(poll(tick, changes(&mut tree, tick)));
             tick += Duration::from_secs(1);
         }
-        registry.apply(event, start + at);
-        if registry.has_changed() {
-            polls.push(poll(at, registry.read(start + at)));
+        tree.apply(event, start + at);
+        if tree.has_changed() {
+            polls.push(poll(at, changes(&mut tree, at)));
         }
     }
     polls
@@ -186,7 +182,7 @@ fn recorded() -> Transitions {
         for entry in fs::read_dir(fixtures(folder)).unwrap() {
             let polls = polls(&entry.unwrap().path());
             // What has changed means nothing to who does not know the rest.
-            let has_changes = polls.iter().any(|poll| matches!(poll.outcome, Ok(Reading::Changes(_))));
+            let has_changes = polls.iter().any(|poll| matches!(poll.outcome, Ok(Reading::Changes { .. })));
             let starts: &[u64] = if has_changes { &[0] } else { &[0, 13, 20, 60, 95, 300] };
             for start in starts {
                 play(&polls, Duration::from_secs(*start), &mut transitions);

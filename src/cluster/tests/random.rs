@@ -108,7 +108,7 @@ fn polled() -> impl Strategy<Value = Vec<Said>> {
 /// What a source may say that watches a registry. It begins with the whole of it.
 fn watched() -> impl Strategy<Value = Vec<Said>> {
     let outcome = prop_oneof![
-        6 => prop::collection::vec(any_observation(), 0..6).prop_map(|changes| Ok(Reading::Changes(changes))),
+        6 => prop::collection::vec(any_observation(), 0..6).prop_map(|changes| Ok(Reading::Changes { index: 0, changes })),
         2 => any_registry().prop_map(|registry| Ok(Reading::Registry(registry))),
         1 => Just(Err(&Topic::ALL as &'static [Topic])),
     ];
@@ -146,7 +146,7 @@ impl Model {
             Reading::Units { states, .. } => self.report(states, at),
             Reading::Registry(registry) => self.report(&registry.states, at),
             Reading::Machines { .. } | Reading::UnitFiles { .. } => {}
-            Reading::Changes(observations) => observations.iter().for_each(|observation| self.observe(observation, at)),
+            Reading::Changes { changes, .. } => changes.iter().for_each(|observation| self.observe(observation, at)),
         }
     }
 
@@ -319,7 +319,7 @@ proptest! {
             let told = [one, other];
             let mut happened = Vec::new();
             for (cluster, changes) in clusters.iter_mut().zip(told) {
-                happened.push(text(&cluster.read(Reading::Changes(changes), at, Duration::ZERO)));
+                happened.push(text(&cluster.read(Reading::Changes { index: 0, changes }, at, Duration::ZERO)));
             }
             prop_assert_eq!(&happened[0], &happened[1]);
             prop_assert_eq!(clusters[0].view(), clusters[1].view());

@@ -8,7 +8,7 @@ use fleet_monitor::source::etcd::{Etcd as Source, Settings, Tls};
 use tempfile::TempDir;
 
 use super::trouble::failure;
-use super::watched::{settings, until};
+use super::watched::{follow, settings, until};
 use crate::support::etcd::{Encrypted, Etcd, free_port, registry};
 use crate::support::{Log, cannot_run};
 
@@ -94,7 +94,7 @@ impl Authority {
 
 /// Why there is no TLS with it.
 async fn refused(settings: Settings, url: &str) -> String {
-    let said = failure(&mut Source::new(settings).unwrap().start()).await;
+    let said = failure(&mut follow(Source::new(settings).unwrap())).await;
     let problem = said.strip_prefix(&format!("no TLS with etcd at {url}: "));
     problem.unwrap_or_else(|| panic!("{said}")).to_owned()
 }
@@ -198,7 +198,7 @@ async fn of_a_bundle_with_a_broken_certificate_the_rest_is_used() {
     for (name, broken) in [("cut-off", cut_off), ("typo", &typo), ("too-short", &short)] {
         let log = Log::listen();
         let bundle = files.write(name, &format!("# our CAs\n{broken}{good}{another}"));
-        let mut watched = Source::new(files.settings(&url, name)).unwrap().start();
+        let mut watched = follow(Source::new(files.settings(&url, name)).unwrap());
         until(&mut watched, |told| !told.states.is_empty()).await;
         let left_out = format!("etcd_ca = {bundle:?}: the certificate at line 2 ");
         assert_eq!(log.lines(&["WARN", &left_out, "it is left out"]).len(), 1, "{name}");

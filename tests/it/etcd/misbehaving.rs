@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::trouble::failure;
-use super::watched::{next, settings, until, watch};
+use super::watched::{follow, next, settings, until, watch};
 use crate::support::Log;
 use crate::support::etcd::{Double, PREFIX, Reply};
 use crate::support::fleetd::{Answer, Respond};
@@ -116,8 +116,8 @@ async fn what_is_no_registry_is_an_error_and_no_empty_cluster() {
         let mut answer = Some(answer);
         // The first decides; whatever comes later comes too late.
         let double = Double::tcp(move |_: &str| answer.take().unwrap_or(Answer::Hang)).await;
-        let mut watched = Source::new(within_a_second(&double)).unwrap().start();
-        let error = first_error(timeout(Duration::from_secs(5), watched.next()).await.expect("it is said in time"));
+        let mut watched = follow(Source::new(within_a_second(&double)).unwrap());
+        let error = first_error(timeout(Duration::from_secs(5), next(&mut watched)).await.expect("it is said in time"));
         let text = error.to_string();
         assert!(text.starts_with(&sentence.replace("URL", double.address())), "{sentence}: {text}");
         assert!(!error.is_unusable(), "none of these is for ever: {text}");
@@ -182,7 +182,7 @@ async fn a_watch_that_goes_wrong_is_told_in_the_log_and_followed_by_a_whole_read
         let mut answer = Some(answer);
         let whole = || Reply::of(CLUSTER, 7, &tree(&[state("a.service", "running", 5)])).whole();
         let double = Double::tcp(etcd(whole, move |_| answer.take().unwrap_or(Answer::Hang))).await;
-        let mut watched = Source::new(within_a_second(&double)).unwrap().start();
+        let mut watched = follow(Source::new(within_a_second(&double)).unwrap());
         let again = async {
             let is_whole = |request: &String| request.contains("?recursive=true");
             double.until(|seen| seen.requests.iter().filter(|request| is_whole(request)).count() == 2).await;
@@ -316,7 +316,7 @@ async fn what_the_watch_did_not_tell_is_counted_and_read() {
         Reply::of(CLUSTER, 10, &tree(&states)).whole()
     };
     let double = Double::tcp(etcd(whole, |_| Answer::Hang)).await;
-    let mut watched = Source::new(settings(&[double.address()])).unwrap().checked_each(Duration::from_secs(1)).start();
+    let mut watched = follow(Source::new(settings(&[double.address()])).unwrap().checked_each(Duration::from_secs(1)));
     let differences = loop {
         match next(&mut watched).await {
             Said::Report(report) => match report.outcome {
@@ -352,7 +352,7 @@ async fn a_member_that_is_cut_off_from_the_others_is_left() {
         }
     };
     let double = Double::tcp(member).await;
-    let mut watched = Source::new(within_a_second(&double)).unwrap().start();
+    let mut watched = follow(Source::new(within_a_second(&double)).unwrap());
     let said = timeout(Duration::from_secs(10), failure(&mut watched)).await.expect("it is found");
     assert_eq!(said, format!("etcd at {} gave no whole answer within 1 s (--poll-timeout)", double.address()));
 }

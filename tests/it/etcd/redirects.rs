@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::misbehaving::{asked, leaf, state, tree};
 use super::trouble::failure;
-use super::watched::{settings, until, watch};
+use super::watched::{follow, settings, until, watch};
 use crate::support::etcd::{Double, Reply};
 use crate::support::fleetd::Answer;
 
@@ -134,7 +134,7 @@ async fn a_leader_that_is_lost_is_asked_for_anew() {
     })
     .await;
     let within = Settings { timeout: Duration::from_secs(2), ..settings(&[follower.address()]) };
-    let mut watched = Source::new(within).unwrap().start();
+    let mut watched = follow(Source::new(within).unwrap());
     until(&mut watched, |told| !told.states.is_empty()).await;
     *is_lost.lock().unwrap() = true;
     drop(first);
@@ -155,7 +155,7 @@ async fn a_password_does_not_follow_to_a_member_that_was_not_named() {
         credentials: None,
     };
     let source = Source::new(Settings { login: Some(login), ..settings(&[follower.address()]) }).unwrap();
-    until(&mut source.start(), |told| !told.states.is_empty()).await;
+    until(&mut follow(source), |told| !told.states.is_empty()).await;
     let has_password = |request: &String| request.to_lowercase().contains("\r\nauthorization: ");
     assert!(follower.seen().requests.iter().all(has_password));
     assert!(!leader.seen().requests.iter().any(has_password));

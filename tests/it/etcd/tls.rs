@@ -9,7 +9,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 use tempfile::TempDir;
 
 use super::trouble::failure;
-use super::watched::{settings, until};
+use super::watched::{follow, settings, until};
 use crate::support::etcd::{Encrypted, Etcd, free_port, registry};
 
 /// The files of two authorities, and of those whom they have certified.
@@ -75,7 +75,7 @@ async fn with_the_right_files_it_is_watched() {
         let settings = files.settings(&format!("https://{host}:{port}"), RIGHT);
         let source = Source::new(settings).unwrap();
         source.probe().await.unwrap();
-        let mut watched = source.start();
+        let mut watched = follow(source);
         until(&mut watched, |told| !told.states.is_empty()).await;
         let index = etcd.set("/_coreos.com/fleet/job/new.service/target-state", "launched", None).await;
         until(&mut watched, |told| told.index >= index).await;
@@ -99,18 +99,18 @@ async fn what_it_does_not_agree_to_is_told_with_its_address() {
         (plain.replace("http", "https"), RIGHT, "tls handshake eof: does etcd speak TLS at that port? If not"),
     ];
     for (url, names, problem) in cases {
-        let said = failure(&mut Source::new(files.settings(&url, names)).unwrap().start()).await;
+        let said = failure(&mut follow(Source::new(files.settings(&url, names)).unwrap())).await;
         assert!(said.starts_with(&format!("no TLS with etcd at {url}: {problem}")), "{said}");
     }
     let url = url.replace("https", "http");
-    let said = failure(&mut Source::new(settings(&[&url])).unwrap().start()).await;
+    let said = failure(&mut follow(Source::new(settings(&[&url])).unwrap())).await;
     assert!(said.starts_with(&format!("etcd at {url} broke off: ")), "{said}");
     // Without an authority of its own, those of the host are believed, and none of them knows this etcd. A host may
     // have none.
     let url = url.replace("http", "https");
     match Source::new(files.settings(&url, ["", RIGHT[1], RIGHT[2]])) {
         Ok(source) => {
-            let said = failure(&mut source.start()).await;
+            let said = failure(&mut follow(source)).await;
             assert!(
                 said.starts_with(&format!(
                     "no TLS with etcd at {url}: its certificate is of no CA in this host's own: "
@@ -141,7 +141,7 @@ async fn a_certificate_out_of_its_time_is_told_by_how_much() {
         files.write("ours-server.key", &key.serialize_pem());
         let Some((_etcd, port)) = files.etcd().await else { return };
         let url = format!("https://127.0.0.1:{port}");
-        let said = failure(&mut Source::new(files.settings(&url, [RIGHT[0], "", ""])).unwrap().start()).await;
+        let said = failure(&mut follow(Source::new(files.settings(&url, [RIGHT[0], "", ""])).unwrap())).await;
         assert!(said.starts_with(&format!("no TLS with etcd at {url}: {problem}")), "{said}");
         assert!(said.contains(" days ") && said.contains("by this host's clock"), "{said}");
     }

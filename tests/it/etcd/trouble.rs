@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use fleet_monitor::cluster::{Lease, Reading, RegistrySnapshot as Told};
 use fleet_monitor::source::Said;
-use fleet_monitor::source::etcd::{Etcd as Source, Settings, Watched};
+use fleet_monitor::source::etcd::{Etcd as Source, Settings};
 use futures_util::future::join_all;
 use serde_json::json;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::watched::{next, settings, until, watch};
+use super::watched::{Followed, follow, next, settings, until, watch};
 use crate::support::etcd::{Etcd, PREFIX};
 use crate::support::{Log, Proxy};
 
@@ -42,7 +42,7 @@ fn within(timeout: Duration, urls: &[&str]) -> Settings {
 }
 
 /// The next failure. Only readings may come before it, and none without rows.
-pub async fn failure(watched: &mut Watched) -> String {
+pub async fn failure(watched: &mut Followed) -> String {
     loop {
         match next(watched).await {
             Said::Report(report) => match report.outcome {
@@ -56,7 +56,7 @@ pub async fn failure(watched: &mut Watched) -> String {
 }
 
 /// All readings up to the first that is enough, whatever failures come between. None may be without rows.
-async fn readings(watched: &mut Watched, enough: impl Fn(&Told) -> bool) -> Vec<Told> {
+async fn readings(watched: &mut Followed, enough: impl Fn(&Told) -> bool) -> Vec<Told> {
     let mut readings: Vec<Told> = Vec::new();
     while !readings.last().is_some_and(&enough) {
         match next(watched).await {
@@ -169,7 +169,7 @@ async fn stand_still(timeout: Duration) {
     found(&etcd).await;
     appear(&etcd, "m2", Some(8)).await;
     appear(&etcd, "m3", Some(16)).await;
-    let mut watched = Source::new(within(timeout, &[&etcd.url()])).unwrap().start();
+    let mut watched = follow(Source::new(within(timeout, &[&etcd.url()])).unwrap());
     until(&mut watched, |_| true).await;
     let paused = Instant::now();
     etcd.pause();
@@ -276,7 +276,7 @@ async fn a_registry_that_is_taken_away_as_a_whole_is_a_failure_and_no_empty_clus
 async fn a_watch_that_is_right_is_found_to_be_right_however_much_changes() {
     let Some(etcd) = Etcd::start().await else { return };
     found(&etcd).await;
-    let mut watched = Source::new(settings(&[&etcd.url()])).unwrap().checked_each(Duration::ZERO).start();
+    let mut watched = follow(Source::new(settings(&[&etcd.url()])).unwrap().checked_each(Duration::ZERO));
     let writes = async {
         for number in 0.. {
             let unit = format!("unit-{}.service", number % 50);

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use super::daemon::{etcd, reason, until_ready};
 use super::trouble::failure;
-use super::watched::{next, settings, until};
+use super::watched::{follow, next, settings, until};
 use crate::support::etcd::{Double, Etcd, PREFIX, Reply};
 use crate::support::fleetd::Answer;
 use crate::support::{Program, cannot_run};
@@ -68,7 +68,7 @@ async fn with_the_right_user_it_is_watched() {
     let login = login(&directory, "monitor", PASSWORD);
     let source = Source::new(Settings { login: Some(login), ..settings(&[&etcd.url()]) }).unwrap();
     source.probe().await.unwrap();
-    let mut watched = source.start();
+    let mut watched = follow(source);
     let before = until(&mut watched, |told| !told.states.is_empty()).await.index;
     as_root(&etcd, &["set", &format!("{PREFIX}/job/new.service/target-state"), "launched"]);
     until(&mut watched, |told| told.index > before).await;
@@ -83,7 +83,7 @@ async fn a_refusal_says_what_to_do() {
         "etcd at {url} lets nobody read {PREFIX} without a login {status}: name a user that may with --etcd-user, and \
          its password with --etcd-password-file"
     );
-    assert_eq!(failure(&mut Source::new(settings(&[&url])).unwrap().start()).await, nobody);
+    assert_eq!(failure(&mut follow(Source::new(settings(&[&url])).unwrap())).await, nobody);
 
     for (user, password) in [("monitor", "wrong"), ("nobody", PASSWORD), ("other", PASSWORD)] {
         let login = Some(login(&directory, user, password));
@@ -93,7 +93,7 @@ async fn a_refusal_says_what_to_do() {
              user read it? Try 'etcdctl -u {user} ls {PREFIX}', and give a role of that user read access to {PREFIX} \
              and {PREFIX}/*"
         );
-        assert_eq!(failure(&mut source.start()).await, expected);
+        assert_eq!(failure(&mut follow(source)).await, expected);
     }
 }
 
@@ -105,7 +105,7 @@ async fn a_status_403_is_a_refusal_too() {
     let directory = TempDir::new().unwrap();
     let login = Some(login(&directory, "monitor", PASSWORD));
     let source = Source::new(Settings { login, ..settings(&[double.address()]) }).unwrap();
-    let said = failure(&mut source.start()).await;
+    let said = failure(&mut follow(source)).await;
     let start =
         format!("etcd at {} does not let the user \"monitor\" read {PREFIX} (HTTP 403 Forbidden): ", double.address());
     assert!(said.starts_with(&start), "{said}");
@@ -114,7 +114,7 @@ async fn a_status_403_is_a_refusal_too() {
 #[tokio::test]
 async fn without_a_user_no_login_is_sent() {
     let double = Double::tcp(|_: &str| Answer::Close).await;
-    next(&mut Source::new(settings(&[double.address()])).unwrap().start()).await;
+    next(&mut follow(Source::new(settings(&[double.address()])).unwrap())).await;
     let requests = double.seen().requests;
     assert!(!requests.iter().any(|request| request.to_lowercase().contains("authorization")), "{requests:?}");
 }

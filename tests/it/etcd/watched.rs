@@ -1,10 +1,11 @@
 //! The source `etcd` against a real etcd, which does again what was recorded of others.
 
+use std::ops::Deref;
 use std::time::Duration;
 
 use fleet_monitor::cluster::{Reading, RegistrySnapshot as Told};
 use fleet_monitor::source::Said;
-use fleet_monitor::source::etcd::registry::Registry;
+use fleet_monitor::source::etcd::key_tree::KeyTree;
 use fleet_monitor::source::etcd::{Etcd as Source, Settings, Tls, Watched};
 use futures_util::future::join_all;
 use tokio::time::{Instant, timeout};
@@ -25,17 +26,52 @@ pub fn settings(urls: &[&str]) -> Settings {
     }
 }
 
-pub fn watch(urls: &[&str]) -> Watched {
-    Source::new(settings(urls)).unwrap().start()
+/// A source that is being watched, and all that it has told of so far.
+pub struct Followed {
+    watched: Watched,
+    told: Told,
 }
 
-/// What it says next, ticks and all.
-pub async fn next(watched: &mut Watched) -> Said {
-    timeout(PATIENCE, watched.next()).await.expect("it says something")
+pub fn follow(source: Source) -> Followed {
+    Followed { watched: source.start(), told: Told::default() }
+}
+
+impl Deref for Followed {
+    type Target = Watched;
+
+    fn deref(&self) -> &Watched {
+        &self.watched
+    }
+}
+
+impl Followed {
+    pub async fn stop(&mut self) {
+        self.watched.stop().await;
+    }
+}
+
+pub fn watch(urls: &[&str]) -> Followed {
+    follow(Source::new(settings(urls)).unwrap())
+}
+
+/// What it says next, ticks and all. What has changed is told with all that there is.
+pub async fn next(followed: &mut Followed) -> Said {
+    let mut said = timeout(PATIENCE, followed.watched.next()).await.expect("it says something");
+    if let Said::Report(report) = &mut said {
+        match &report.outcome {
+            Ok(Reading::Registry(registry)) => followed.told = registry.clone(),
+            Ok(Reading::Changes { index, changes }) => {
+                followed.told.follow(*index, changes);
+                report.outcome = Ok(Reading::Registry(followed.told.clone()));
+            }
+            _ => {}
+        }
+    }
+    said
 }
 
 /// The first reading that is enough. Nothing but readings may come before it.
-pub async fn until(watched: &mut Watched, enough: impl Fn(&Told) -> bool) -> Told {
+pub async fn until(watched: &mut Followed, enough: impl Fn(&Told) -> bool) -> Told {
     loop {
         match next(watched).await {
             Said::Report(report) => match report.outcome {
@@ -61,7 +97,7 @@ async fn replay(name: &str) {
     let mut watched = watch(&[&etcd.url()]);
     let mut told = until(&mut watched, |_| true).await;
     // What the same events mean by themselves: `registry` compares that with what fleetctl listed.
-    let mut expected = Registry::new(PREFIX);
+    let mut expected = KeyTree::new(PREFIX);
     let now = Instant::now().into_std();
     let (tree, _) = registry::tree(&format!("{name}.start"));
     expected.load(tree, 0, now);
@@ -75,7 +111,7 @@ async fn replay(name: &str) {
         if expected.has_changed() && told.index < index {
             told = until(&mut watched, |told| told.index >= index).await;
         }
-        let expected = expected.read(now);
+        let expected = expected.snapshot(now);
         let rows = |told: &Told| (told.states.clone(), told.machines.clone(), told.files.clone(), told.leader.clone());
         assert_eq!(rows(&told), rows(&expected), "{name} at {}", step[0].t);
     }
