@@ -340,86 +340,88 @@ impl Watching {
         let mut check = None;
         loop {
             tokio::select! {
-                Some(heard) = watching.next() => match heard {
-                    Ok(events) => {
-                        let now = Instant::now().into_std();
-                        self.tree.receive(now);
-                        events.into_iter().for_each(|event| self.tree.apply(event, now));
-                        (lives, is_due) = (true, is_due || self.tree.has_changed());
-                    }
-                    Err(End::Failed(error)) => {
-                        info!("{error}");
-                        return true;
-                    }
-                    Err(End::Cleared) => {
-                        let index = self.tree.index();
-                        info!("etcd at {endpoint} has forgotten what came after index {index} (it keeps 1,000 events)");
-                        self.cannot_catch_up = true;
-                        return false;
-                    }
-                    Err(End::Anew) => {
-                        info!("etcd at {endpoint} has a lower index than it had");
-                        return false;
-                    }
-                    Err(End::Replaced) => {
-                        info!("somebody has taken away {key} from etcd at {endpoint}");
-                        return false;
-                    }
-                },
-                error = &mut looking => {
-                    info!("{error}");
-                    return true;
-                }
-                Some(seen) = seen.recv() => {
-                    lives = true;
-                    self.tree.receive(Instant::now().into_std());
-                    match seen {
-                        Seen::Alive(newest) => match silence.look(newest, self.tree.index()) {
-                            Hearing::Complete => {}
-                            hearing => {
-                                info!("{}", EtcdError::Silent(endpoint));
-                                // What is between us and etcd may keep an answer until it is whole.
-                                if hearing == Hearing::Silent {
-                                    self.streams_from = Instant::now() + self.etcd.stream_retry;
-                                }
-                                return false;
-                            }
-                        },
-                        Seen::CheckBegins => self.tree.begin_check(),
-                        Seen::Tree(tree, index) => {
-                            check = Some(Check { tree, index, until: Instant::now() + CATCH_UP });
-                        }
-                    }
-                }
-                _ = ticks.tick() => {
-                    silence.tick();
-                    is_due |= std::mem::take(&mut lives);
-                }
-                () = sleep_until(settles.unwrap_or(earliest)), if settles.is_some() => {
-                    settles = None;
-                    is_due = true;
-                }
-                permit = async {
-                    if self.tree.has_changed() {
-                        sleep_until(earliest).await;
-                    }
-                    self.said.reserve().await
-                }, if is_due => {
-                    let Ok(permit) = permit else { return false };
-                    let now = Instant::now();
-                    if self.tree.has_changed() {
-                        earliest = now + GAP;
-                    }
-                    let report =
-                        report(&mut self.tree, &self.tells_all, Duration::ZERO, self.etcd.settings.timeout);
-                    if has_deletions(&report) {
-                        settles = Some(now + SETTLE);
-                    }
-                    permit.send(Said::Report(report));
-                    is_due = false;
-                    self.promise.next_by(now + watch::LOOK + self.etcd.settings.timeout);
-                }
+                            Some(heard) = watching.next() => match heard {
+                                Ok(events) => {
+                                    let now = Instant::now().into_std();
+                                    self.tree.receive(now);
+                                    for event in &events {
+             self.tree.apply(event, now);
             }
+                                    (lives, is_due) = (true, is_due || self.tree.has_changed());
+                                }
+                                Err(End::Failed(error)) => {
+                                    info!("{error}");
+                                    return true;
+                                }
+                                Err(End::Cleared) => {
+                                    let index = self.tree.index();
+                                    info!("etcd at {endpoint} has forgotten what came after index {index} (it keeps 1,000 events)");
+                                    self.cannot_catch_up = true;
+                                    return false;
+                                }
+                                Err(End::Anew) => {
+                                    info!("etcd at {endpoint} has a lower index than it had");
+                                    return false;
+                                }
+                                Err(End::Replaced) => {
+                                    info!("somebody has taken away {key} from etcd at {endpoint}");
+                                    return false;
+                                }
+                            },
+                            error = &mut looking => {
+                                info!("{error}");
+                                return true;
+                            }
+                            Some(seen) = seen.recv() => {
+                                lives = true;
+                                self.tree.receive(Instant::now().into_std());
+                                match seen {
+                                    Seen::Alive(newest) => match silence.look(newest, self.tree.index()) {
+                                        Hearing::Complete => {}
+                                        hearing => {
+                                            info!("{}", EtcdError::Silent(endpoint));
+                                            // What is between us and etcd may keep an answer until it is whole.
+                                            if hearing == Hearing::Silent {
+                                                self.streams_from = Instant::now() + self.etcd.stream_retry;
+                                            }
+                                            return false;
+                                        }
+                                    },
+                                    Seen::CheckBegins => self.tree.begin_check(),
+                                    Seen::Tree(tree, index) => {
+                                        check = Some(Check { tree, index, until: Instant::now() + CATCH_UP });
+                                    }
+                                }
+                            }
+                            _ = ticks.tick() => {
+                                silence.tick();
+                                is_due |= std::mem::take(&mut lives);
+                            }
+                            () = sleep_until(settles.unwrap_or(earliest)), if settles.is_some() => {
+                                settles = None;
+                                is_due = true;
+                            }
+                            permit = async {
+                                if self.tree.has_changed() {
+                                    sleep_until(earliest).await;
+                                }
+                                self.said.reserve().await
+                            }, if is_due => {
+                                let Ok(permit) = permit else { return false };
+                                let now = Instant::now();
+                                if self.tree.has_changed() {
+                                    earliest = now + GAP;
+                                }
+                                let report =
+                                    report(&mut self.tree, &self.tells_all, Duration::ZERO, self.etcd.settings.timeout);
+                                if has_deletions(&report) {
+                                    settles = Some(now + SETTLE);
+                                }
+                                permit.send(Said::Report(report));
+                                is_due = false;
+                                self.promise.next_by(now + watch::LOOK + self.etcd.settings.timeout);
+                            }
+                        }
             let is_ripe = |check: &mut Check| self.tree.index() >= check.index || Instant::now() >= check.until;
             if let Some(Check { tree, index, .. }) = check.take_if(is_ripe) {
                 let count = self.tree.differences(tree, index);

@@ -117,7 +117,7 @@ pub enum Entry {
 }
 
 /// One poll of a recording.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Poll {
     /// When its answer was complete, since the beginning.
     pub at: Duration,

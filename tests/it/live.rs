@@ -1,8 +1,8 @@
 //! Recordings of a live cluster, held against what the systemd of each machine said at the same time.
 //!
 //! During 560 s etcd was away, fleetd was killed four times, a machine was partitioned, and a fleetd hung. All three
-//! sources were recorded at once: `tests/fixtures/live/README.md`. What etcd said is played as lists, too, each monitor
-//! with polls at moments of its own.
+//! sources were recorded at once: `tests/fixtures/live/README.md`. What etcd said is played as changes, as the source tells
+//! it, as whole registries, and as lists, each monitor with polls at moments of its own.
 //!
 //! `FLEET_LIVE_TRACE=flap.service cargo test --test it -- live::trace --ignored --nocapture` prints all that was listed,
 //! shown and true of one unit, by a monitor that starts at `FLEET_LIVE_START` (seconds, 0 by default) with the source
@@ -15,13 +15,16 @@ pub mod truth;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use recording::{Watched, polled, polls, watch};
+use recording::{Watched, changes, polled, polls, watch};
 use truth::{FalselyGone, Fault, Truth, lost_turned_stale};
 
 pub const SOURCES: [&str; 3] = ["etcd", "api", "fleetctl"];
 
 /// What etcd said, as lists: each monitor has polled at moments of its own.
 const POLLED: &str = "lists";
+
+/// What etcd said, each time all of it.
+const WHOLE: &str = "registry";
 
 /// How long the recordings are.
 pub const END: Duration = Duration::from_secs(560);
@@ -93,7 +96,7 @@ static MEASURED: LazyLock<Vec<Measured>> = LazyLock::new(|| {
     let truth = Truth::read(END);
 
     std::thread::scope(|scope| {
-        let sources = SOURCES.into_iter().chain([POLLED]);
+        let sources = SOURCES.into_iter().chain([POLLED, WHOLE]);
         let threads: Vec<_> = sources.map(|source| scope.spawn(|| measure(source, &truth))).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     })
@@ -101,10 +104,15 @@ static MEASURED: LazyLock<Vec<Measured>> = LazyLock::new(|| {
 
 fn measure(source: &'static str, truth: &Truth) -> Measured {
     let mut measured = Measured { source, ..Measured::default() };
-    let recorded = polls(&format!("{}.jsonl.gz", if source == POLLED { "etcd" } else { source }));
+    let file = if [POLLED, WHOLE].contains(&source) { "etcd" } else { source };
+    let recorded = polls(&format!("{file}.jsonl.gz"));
 
     for start in starts() {
-        let watched = if source == POLLED { watch(&polled(&recorded, start), start) } else { watch(&recorded, start) };
+        let watched = match source {
+            "etcd" => watch(&changes(&recorded, start), start),
+            POLLED => watch(&polled(&recorded, start), start),
+            _ => watch(&recorded, start),
+        };
         measured.add(&watched, truth);
     }
     measured

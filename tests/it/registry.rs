@@ -92,7 +92,7 @@ fn readings(name: &str) -> Vec<(Duration, Reading)> {
                 settles = None;
             }
         }
-        key_tree.apply(event, start + t);
+        key_tree.apply(&event, start + t);
         if key_tree.has_changed() {
             let reading = changes(&mut key_tree, start + t);
             if has_deletions(&reading) {

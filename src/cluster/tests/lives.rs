@@ -118,7 +118,7 @@ fn watched(name: &str) -> Vec<Poll> {
             polls.push(poll(tick, changes(&mut tree, tick)));
             tick += Duration::from_secs(1);
         }
-        tree.apply(event, start + at);
+        tree.apply(&event, start + at);
         if tree.has_changed() {
             polls.push(poll(at, changes(&mut tree, at)));
         }

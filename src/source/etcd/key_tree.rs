@@ -175,7 +175,7 @@ impl KeyTree {
 
         let before = std::mem::take(&mut self.entries);
         for leaf in leaves(tree) {
-            self.write(leaf, now);
+            self.write(&leaf, now);
         }
         self.touched = Touched::default();
 
@@ -199,17 +199,17 @@ impl KeyTree {
     }
 
     /// Takes one event.
-    pub fn apply(&mut self, event: Event, now: Instant) {
+    pub fn apply(&mut self, event: &Event, now: Instant) {
         self.index = self.index.max(event.node.modified_index);
         match event.action {
-            Action::Set | Action::Create | Action::Update | Action::CompareAndSwap => self.write(event.node, now),
+            Action::Set | Action::Create | Action::Update | Action::CompareAndSwap => self.write(&event.node, now),
             Action::Delete | Action::CompareAndDelete => self.remove(&event.node, false),
             Action::Expire => self.remove(&event.node, true),
             Action::Other => {}
         }
     }
 
-    fn write(&mut self, node: Node, now: Instant) {
+    fn write(&mut self, node: &Node, now: Instant) {
         let Some(key) = below(&self.prefix, &node.key) else { return };
         let ttl = node.ttl();
         let Some(text) = node.value.as_deref().filter(|_| !node.dir) else { return };
@@ -482,13 +482,15 @@ impl KeyTree {
             }
         }
 
-        let is_wrong = |(key, (modified, fingerprint)): &(&Box<str>, &(u64, u64))| match self.entries.get(*key) {
+        let is_wrong = |key: &str, leaf: (u64, u64)| match self.entries.get(key) {
             Some(ours) if ours.modified > index => false,
-            Some(ours) => (ours.modified, ours.fingerprint) != (*modified, *fingerprint),
-            None => deleted.get(*key).is_none_or(|at| *at <= index),
+            Some(ours) => (ours.modified, ours.fingerprint) != leaf,
+            None => deleted.get(key).is_none_or(|at| *at <= index),
         };
-        let is_left = |(key, ours): &(&Box<str>, &Entry)| ours.modified <= index && !read.contains_key(*key);
-        read.iter().filter(is_wrong).count() + self.entries.iter().filter(is_left).count()
+        let is_left = |key: &str, ours: &Entry| ours.modified <= index && !read.contains_key(key);
+        let wrong = read.iter().filter(|(key, leaf)| is_wrong(key, **leaf)).count();
+        let left = self.entries.iter().filter(|(key, entry)| is_left(key, entry)).count();
+        wrong + left
     }
 }
 

@@ -105,7 +105,7 @@ async fn replay(name: &str) {
     for step in recording.steps() {
         let index = *etcd.apply_step(step).await.last().unwrap();
         for (_, event) in events.by_ref().take(step.len()) {
-            expected.apply(event, now);
+            expected.apply(&event, now);
         }
         // A renewal is told with the next tick; only what it means matters here.
         if expected.has_changed() && told.index < index {

@@ -9,12 +9,14 @@ use std::time::Duration;
 
 use flate2::read::GzDecoder;
 use fleet_monitor::cluster::{
-    Cluster, Event, MachineId, Moment, Reading, RegistrySnapshot, Text, Topic, Transition, Unit, UnitFile, UnitName,
-    UnitState, View,
+    Cluster, Event, Lease, MachineId, Moment, Observation, Reading, RegistrySnapshot, Text, Topic, Transition, Unit,
+    UnitFile, UnitName, UnitState, View,
 };
 use fleet_monitor::source::recording::{Entry, Poll, Reader};
 
 pub const GRACE: Duration = Duration::from_secs(30);
+/// How long after a deletion the source looks at it again.
+const SETTLE: Duration = Duration::from_millis(600);
 
 /// A unit on a machine.
 pub type Key = (UnitName, MachineId);
@@ -145,7 +147,19 @@ pub struct Watched {
 pub fn watch(polls: &[Poll], start: Duration) -> Watched {
     let mut watched = Watched { start, ..Watched::default() };
 
+    let mut registry = RegistrySnapshot::default();
+
     play(polls, start, |at, outcome, happened, cluster| {
+        let outcome = &match outcome {
+            Ok(Reading::Changes { index, changes }) => {
+                registry.follow(*index, changes);
+                Ok(Reading::Registry(registry.clone()))
+            }
+            other => other.clone(),
+        };
+        if let Ok(Reading::Registry(whole)) = outcome {
+            registry.clone_from(whole);
+        }
         if let Some(rows) = listed(outcome) {
             watched.listed.set(at, rows);
             watched.heard.push(at);
@@ -199,6 +213,84 @@ fn first(before: &Poll, start: Duration) -> Option<Poll> {
     let Ok(Reading::Registry(registry)) = &before.outcome else { return None };
     let registry = RegistrySnapshot { expired: Vec::new(), ..registry.clone() };
     Some(Poll { at: start, took: before.took, topics: before.topics, outcome: Ok(Reading::Registry(registry)) })
+}
+
+/// The recording of a registry as a monitor gets it that watches etcd from `start` on: a whole registry, also after a
+/// failure, and then what has changed.
+pub fn changes(registry: &[Poll], start: Duration) -> Vec<Poll> {
+    let begun = registry.iter().rfind(|poll| poll.at <= start).and_then(|before| first(before, start));
+    let mut known: Option<RegistrySnapshot> = None;
+
+    let after = registry.iter().filter(|poll| poll.at > start).cloned();
+    let polls = begun.into_iter().chain(after).map(|mut poll| {
+        let before = known.take();
+        if let Ok(Reading::Registry(registry)) = poll.outcome {
+            let reading = match &before {
+                Some(before) => Reading::Changes { index: registry.index, changes: difference(before, &registry) },
+                None => Reading::Registry(registry.clone()),
+            };
+            known = Some(registry);
+            poll.outcome = Ok(reading);
+        }
+        poll
+    });
+    let mut polls: Vec<Poll> = polls.collect();
+
+    // What was deleted is looked at again.
+    let settled = |poll: &Poll| match &poll.outcome {
+        Ok(Reading::Changes { index, changes }) if changes.iter().any(is_end) => {
+            let outcome = Ok(Reading::Changes { index: *index, changes: Vec::new() });
+            Some(Poll { at: poll.at + SETTLE, outcome, ..poll.clone() })
+        }
+        _ => None,
+    };
+    let looks: Vec<Poll> = polls.iter().filter_map(settled).collect();
+    polls.extend(looks);
+    polls.sort_by_key(|poll| poll.at);
+    polls
+}
+
+fn is_end(change: &Observation) -> bool {
+    matches!(change, Observation::Deleted(_) | Observation::Expired(_))
+}
+
+/// The changes that lead from one registry to another.
+fn difference(before: &RegistrySnapshot, after: &RegistrySnapshot) -> Vec<Observation> {
+    let mut changes = Vec::new();
+    let ended = |lease: Lease| {
+        if after.expired.contains(&lease) { Observation::Expired(lease) } else { Observation::Deleted(lease) }
+    };
+
+    let states = after.states.iter().filter(|state| !before.states.contains(state));
+    changes.extend(states.cloned().map(Observation::Reported));
+    let is_left =
+        |state: &&UnitState| !after.states.iter().any(|it| (&it.unit, &it.machine) == (&state.unit, &state.machine));
+    for state in before.states.iter().filter(is_left) {
+        let machine = state.machine.clone().expect("states are of machines");
+        changes.push(ended(Lease::Unit(state.unit.clone(), machine)));
+    }
+
+    let machines = after.machines.iter().filter(|machine| !before.machines.contains(machine));
+    changes.extend(machines.cloned().map(Observation::MachineSeen));
+    for machine in before.machines.iter().filter(|machine| !after.machines.iter().any(|it| it.id == machine.id)) {
+        changes.push(ended(Lease::Machine(machine.id.clone())));
+    }
+
+    let files = after.files.iter().filter(|file| !before.files.contains(file));
+    changes.extend(files.cloned().map(Observation::Wanted));
+    for file in before.files.iter().filter(|file| !after.files.iter().any(|it| it.unit == file.unit)) {
+        changes.push(Observation::NotWanted(file.unit.clone()));
+    }
+    if before.leader != after.leader {
+        changes.push(Observation::Leads(after.leader.clone()));
+    }
+
+    let is_overdue = |registry: &RegistrySnapshot, lease| registry.overdue.iter().any(|(it, _)| it == lease);
+    let overdue = after.overdue.iter().filter(|(lease, _)| !is_overdue(before, lease));
+    changes.extend(overdue.map(|(lease, age)| Observation::Overdue(lease.clone(), *age)));
+    let renewed = before.overdue.iter().filter(|(lease, _)| !is_overdue(after, lease));
+    changes.extend(renewed.map(|(lease, _)| Observation::Renewed(lease.clone())));
+    changes
 }
 
 /// The recording of a registry as a monitor would have got it that asks for lists: the units every 2 s, beginning at

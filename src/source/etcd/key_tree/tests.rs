@@ -47,7 +47,8 @@ impl Clock {
             node["expiration"] = "2026-11-23T08:07:17Z".into();
         }
         let event = serde_json::json!({"action": action, "node": node});
-        self.tree.apply(serde_json::from_value(event).unwrap(), self.at(second));
+        let event = serde_json::from_value(event).unwrap();
+        self.tree.apply(&event, self.at(second));
     }
 
     fn changes(&mut self, second: u64) -> Vec<Observation> {
