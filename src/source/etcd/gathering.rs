@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
 /// How long it rests.
-const REST: Duration = Duration::from_millis(10);
+const REST: Duration = Duration::from_millis(4);
 
 /// Whether a stream gathers.
 #[derive(Clone, Debug, Default)]
