@@ -22,6 +22,7 @@ mod readme;
 mod registry;
 mod server;
 mod sockets;
+mod ssh;
 mod support;
 mod system;
 mod timeline;

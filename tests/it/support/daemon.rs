@@ -246,6 +246,13 @@ impl Daemon {
     pub async fn health(&self) -> Value {
         self.get("/v2/state").await.1["health"].take()
     }
+
+    /// How many polls have failed so far, of all topics.
+    pub async fn failed_polls(&self) -> u64 {
+        let (_, metrics) = self.text("/metrics").await;
+        let failures = metrics.lines().filter(|line| line.starts_with("fleet_monitor_poll_failures_total{"));
+        failures.map(|line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap()).sum()
+    }
 }
 
 impl Drop for Daemon {
