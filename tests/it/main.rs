@@ -8,6 +8,7 @@ mod config;
 mod container;
 mod daemon;
 mod etcd;
+mod first_answers;
 mod fleetctl;
 mod hanging;
 mod incidents;
