@@ -39,7 +39,12 @@ pub struct Program {
 
 impl Program {
     pub fn new(arguments: &[&str]) -> Self {
-        Self::run(Command::new(env!("CARGO_BIN_EXE_fleet-monitor")), arguments)
+        Self::at(env!("CARGO_BIN_EXE_fleet-monitor"), arguments)
+    }
+
+    /// The build of the program at this path.
+    pub fn at(path: impl AsRef<OsStr>, arguments: &[&str]) -> Self {
+        Self::run(Command::new(path), arguments)
     }
 
     /// The program, started by this command with its path and arguments.
