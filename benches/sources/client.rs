@@ -21,15 +21,10 @@ pub struct Client {
 }
 
 impl Client {
-    pub async fn of_the_first_protocol(server: SocketAddr) -> Self {
-        Self::connect(server, None).await
-    }
+    /// Its subprotocol; the first protocol has none.
+    pub const SECOND_PROTOCOL: Option<&'static str> = Some("fleet-monitor.v2");
 
-    pub async fn of_the_second_protocol(server: SocketAddr) -> Self {
-        Self::connect(server, Some("fleet-monitor.v2")).await
-    }
-
-    async fn connect(server: SocketAddr, subprotocol: Option<&'static str>) -> Self {
+    pub async fn connect(server: SocketAddr, subprotocol: Option<&'static str>) -> Self {
         let mut request = format!("ws://{server}/").into_client_request().expect("a request");
         if let Some(subprotocol) = subprotocol {
             request.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static(subprotocol));

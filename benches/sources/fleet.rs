@@ -9,8 +9,8 @@ use sha1::{Digest, Sha1};
 use crate::support::etcd::PREFIX;
 use crate::support::fleetd::Registry;
 
-pub const UNITS: usize = 5_000;
-pub const MACHINES: usize = 50;
+/// How many units are on a machine.
+const ON_EACH: usize = 100;
 
 /// How long states and machines live without renewal (fleet's `agent_ttl`), in seconds, and how soon fleet v1.0.0 renews
 /// them; then the same for its leader.
@@ -31,8 +31,21 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    pub fn new() -> Self {
-        Self { substates: vec!["running".to_owned(); UNITS], renewed: 0 }
+    pub fn of(units: usize) -> Self {
+        Self { substates: vec!["running".to_owned(); units], renewed: 0 }
+    }
+
+    pub fn units(&self) -> usize {
+        self.substates.len()
+    }
+
+    pub fn machines(&self) -> usize {
+        self.units() / ON_EACH
+    }
+
+    /// The unit that is last in each list.
+    pub fn last(&self) -> String {
+        name(self.units() - 1)
     }
 
     pub fn change(&mut self, unit: usize, substate: &str) {
@@ -43,19 +56,21 @@ impl Fleet {
     /// under way undoes.
     pub fn renewed_long_since(&self) -> impl Iterator<Item = usize> + use<> {
         const MARGIN: usize = 1_000;
+        let units = self.units();
         let first = self.renewed + MARGIN;
-        (first..first + UNITS).map(|unit| unit % UNITS)
+
+        (first..first + units).map(move |unit| unit % units)
     }
 
     /// What stays until somebody changes it.
     pub fn lasting(&self) -> impl Iterator<Item = Entry> {
-        (0..UNITS).flat_map(|unit| {
+        (0..self.units()).flat_map(|unit| {
             let (job, hash) = (format!("{PREFIX}/job/{}", name(unit)), Sha1::digest(file(unit)));
             let object = json!({"Name": name(unit), "UnitHash": hash[..]});
             [
                 (format!("{PREFIX}/unit/{}", hash_of(unit)), json!({"Raw": file(unit)}).to_string()),
                 (format!("{job}/object"), object.to_string()),
-                (format!("{job}/target"), machine(unit)),
+                (format!("{job}/target"), self.machine(unit)),
                 (format!("{job}/target-state"), "launched".to_owned()),
             ]
         })
@@ -65,42 +80,42 @@ impl Fleet {
     pub fn leases(&self, unit: usize) -> [Entry; 3] {
         let state = json!({
             "loadState": "loaded", "activeState": "active", "subState": self.substates[unit],
-            "machineState": {"ID": machine(unit), "PublicIP": "", "Metadata": null, "Capabilities": null, "Version": ""},
+            "machineState": {"ID": self.machine(unit), "PublicIP": "", "Metadata": null, "Capabilities": null, "Version": ""},
             "unitHash": hash_of(unit),
         });
         [
-            (format!("{PREFIX}/job/{}/job-state", name(unit)), machine(unit)),
+            (format!("{PREFIX}/job/{}/job-state", name(unit)), self.machine(unit)),
             (format!("{PREFIX}/state/{}", name(unit)), state.to_string()),
-            (format!("{PREFIX}/states/{}/{}", name(unit), machine(unit)), state.to_string()),
+            (format!("{PREFIX}/states/{}/{}", name(unit), self.machine(unit)), state.to_string()),
         ]
     }
 
     pub fn machine_lease(&self, number: usize) -> Entry {
         let object = json!({
-            "ID": machine(number), "PublicIP": ip(number), "Metadata": {"region": "eu-west"},
+            "ID": self.machine(number), "PublicIP": self.ip(number), "Metadata": {"region": "eu-west"},
             "Capabilities": {"DISABLE_ENGINE": false, "GRPC": false}, "Version": "v1.0.0",
         });
-        (format!("{PREFIX}/machines/{}/object", machine(number)), object.to_string())
+        (format!("{PREFIX}/machines/{}/object", self.machine(number)), object.to_string())
     }
 
     pub fn leader_lease(&self) -> Entry {
-        (format!("{PREFIX}/lease/engine-leader"), json!({"MachineID": machine(0), "Version": 1}).to_string())
+        (format!("{PREFIX}/lease/engine-leader"), json!({"MachineID": self.machine(0), "Version": 1}).to_string())
     }
 
     /// What fleetd answers from.
     pub fn registry(&self) -> Registry {
         let states = self.substates.iter().enumerate().map(|(unit, substate)| {
             json!({
-                "name": name(unit), "hash": hash_of(unit), "machineID": machine(unit), "systemdLoadState": "loaded",
+                "name": name(unit), "hash": hash_of(unit), "machineID": self.machine(unit), "systemdLoadState": "loaded",
                 "systemdActiveState": "active", "systemdSubState": substate,
             })
         });
-        let machines = (0..MACHINES)
-            .map(|number| json!({"id": machine(number), "primaryIP": ip(number), "metadata": {"region": "eu-west"}}));
-        let units = (0..UNITS).map(|unit| {
+        let machines = (0..self.machines())
+            .map(|number| json!({"id": self.machine(number), "primaryIP": self.ip(number), "metadata": {"region": "eu-west"}}));
+        let units = (0..self.units()).map(|unit| {
             let [description, command] = options(unit);
             json!({
-                "name": name(unit), "currentState": "launched", "desiredState": "launched", "machineID": machine(unit),
+                "name": name(unit), "currentState": "launched", "desiredState": "launched", "machineID": self.machine(unit),
                 "options": [
                     {"section": "Unit", "name": "Description", "value": description},
                     {"section": "Service", "name": "ExecStart", "value": command},
@@ -114,7 +129,7 @@ impl Fleet {
     pub fn unit_table(&self) -> String {
         let row = |(unit, substate): (usize, &String)| {
             let (name, hash) = (name(unit), hash_of(unit));
-            format!("{name}\tloaded\tactive\t{substate}\t{}\t{hash}\n", place(unit))
+            format!("{name}\tloaded\tactive\t{substate}\t{}\t{hash}\n", self.place(unit))
         };
         self.substates.iter().enumerate().map(row).collect()
     }
@@ -123,14 +138,16 @@ impl Fleet {
     pub fn file_table(&self) -> String {
         let row = |unit| {
             let [description, _] = options(unit);
-            format!("{}\tfalse\tlaunched\t{}\t{}\t{description}\n", name(unit), place(unit), hash_of(unit))
+            format!("{}\tfalse\tlaunched\t{}\t{}\t{description}\n", name(unit), self.place(unit), hash_of(unit))
         };
-        (0..UNITS).map(row).collect()
+        (0..self.units()).map(row).collect()
     }
 
     /// What `fleetctl list-machines` prints.
     pub fn machine_table(&self) -> String {
-        (0..MACHINES).map(|number| format!("{}\t{}\tregion=eu-west\n", machine(number), ip(number))).collect()
+        (0..self.machines())
+            .map(|number| format!("{}\t{}\tregion=eu-west\n", self.machine(number), self.ip(number)))
+            .collect()
     }
 
     /// In how many units `/v2/state` is not as it.
@@ -140,24 +157,24 @@ impl Fleet {
         let is_shown = |(unit, substate): &(usize, &String)| {
             shown.get(&Some(name(*unit).as_str())).is_some_and(|shown| *shown == Some(substate.as_str()))
         };
-        UNITS.abs_diff(units.len()) + self.substates.iter().enumerate().filter(|row| !is_shown(row)).count()
+        self.units().abs_diff(units.len()) + self.substates.iter().enumerate().filter(|row| !is_shown(row)).count()
+    }
+
+    fn machine(&self, unit: usize) -> String {
+        format!("{:032x}", unit % self.machines())
+    }
+
+    fn ip(&self, unit: usize) -> String {
+        format!("172.17.8.{}", unit % self.machines())
+    }
+
+    fn place(&self, unit: usize) -> String {
+        format!("{}/{}", self.machine(unit), self.ip(unit))
     }
 }
 
 fn name(unit: usize) -> String {
     format!("web@{unit:05}.service")
-}
-
-fn machine(unit: usize) -> String {
-    format!("{:032x}", unit % MACHINES)
-}
-
-fn ip(unit: usize) -> String {
-    format!("172.17.8.{}", unit % MACHINES)
-}
-
-fn place(unit: usize) -> String {
-    format!("{}/{}", machine(unit), ip(unit))
 }
 
 fn options(unit: usize) -> [String; 2] {

@@ -7,11 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, stream};
+use rustix::process::Pid;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::fleet::{self, Entry, Fleet, MACHINES, UNITS};
+use crate::fleet::{self, Entry, Fleet};
 use crate::support::etcd::{Etcd, PREFIX};
 use crate::support::fleetd::{Fleetd, Registry};
 
@@ -24,6 +25,11 @@ pub trait Stand {
     fn arguments(&self) -> Vec<String>;
 
     fn fleet(&self) -> MutexGuard<'_, Fleet>;
+
+    /// The process that is asked, where that is not a double.
+    fn asked(&self) -> Option<Pid> {
+        None
+    }
 
     /// Changes a unit's state, and tells when whoever asks can see that at the earliest.
     async fn change(&self, unit: usize, substate: &str) -> Instant;
@@ -38,15 +44,16 @@ pub struct InEtcd {
 
 impl InEtcd {
     /// None where etcd is not installed.
-    pub async fn start() -> Option<Self> {
-        let (etcd, fleet) = (Arc::new(Etcd::start().await?), Fleet::new());
+    pub async fn start(fleet: Fleet) -> Option<Self> {
+        let etcd = Arc::new(Etcd::start().await?);
         let write = |(key, value): Entry, ttl| {
             let etcd = etcd.clone();
             async move { etcd.set(&key, &value, ttl).await }
         };
         let lasting = fleet.lasting().map(|entry| (entry, None));
-        let machines = (0..MACHINES).map(|number| fleet.machine_lease(number));
-        let leases = (0..UNITS).flat_map(|unit| fleet.leases(unit)).chain(machines).map(|it| (it, Some(fleet::TTL)));
+        let machines = (0..fleet.machines()).map(|number| fleet.machine_lease(number));
+        let leases =
+            (0..fleet.units()).flat_map(|unit| fleet.leases(unit)).chain(machines).map(|it| (it, Some(fleet::TTL)));
         let writes = lasting.chain(leases).map(|(entry, ttl)| write(entry, ttl));
         stream::iter(writes).buffer_unordered(AT_ONCE).for_each(async |_| {}).await;
         write(fleet.leader_lease(), Some(fleet::LEADER_TTL)).await;
@@ -77,6 +84,10 @@ impl Stand for InEtcd {
         locked(&self.fleet)
     }
 
+    fn asked(&self) -> Option<Pid> {
+        Some(self.etcd.pid())
+    }
+
     async fn change(&self, unit: usize, substate: &str) -> Instant {
         let [_, old, new] = {
             let mut fleet = self.fleet();
@@ -92,10 +103,18 @@ impl Stand for InEtcd {
 
 /// Renews all that would expire, at a steady pace.
 async fn renew(etcd: Arc<Etcd>, fleet: Arc<Mutex<Fleet>>) {
-    type Lease = fn(&Fleet, usize) -> Vec<Entry>;
+    type Lease = fn(&mut Fleet, usize) -> Vec<Entry>;
+    let renew_unit: Lease = |fleet, unit| {
+        fleet.renewed = unit;
+        fleet.leases(unit).into()
+    };
+    let (units, machines) = {
+        let fleet = locked(&fleet);
+        (fleet.units(), fleet.machines())
+    };
     let leases: [(Lease, usize, Duration, u64); 3] = [
-        (|fleet, unit| fleet.leases(unit).into(), UNITS, fleet::RENEWAL_OF_STATES, fleet::TTL),
-        (|fleet, machine| vec![fleet.machine_lease(machine)], MACHINES, fleet::RENEWAL_OF_MACHINES, fleet::TTL),
+        (renew_unit, units, fleet::RENEWAL_OF_STATES, fleet::TTL),
+        (|fleet, machine| vec![fleet.machine_lease(machine)], machines, fleet::RENEWAL_OF_MACHINES, fleet::TTL),
         (|fleet, _| vec![fleet.leader_lease()], 1, fleet::RENEWAL_OF_LEADER, fleet::LEADER_TTL),
     ];
     let (mut done, begun, mut writes) = ([0; 3], Instant::now(), JoinSet::new());
@@ -107,13 +126,7 @@ async fn renew(etcd: Arc<Etcd>, fleet: Arc<Mutex<Fleet>>) {
         for ((lease, count, every, ttl), done) in leases.iter().zip(&mut done) {
             let due = begun.elapsed().as_secs_f64() / every.as_secs_f64() * *count as f64;
             while (*done as f64) < due {
-                let entries = {
-                    let mut fleet = locked(&fleet);
-                    if *count == UNITS {
-                        fleet.renewed = *done % UNITS;
-                    }
-                    lease(&fleet, *done % count)
-                };
+                let entries = lease(&mut locked(&fleet), *done % count);
                 *done += 1;
                 let (etcd, ttl) = (etcd.clone(), *ttl);
                 writes.spawn(async move {
@@ -134,8 +147,7 @@ pub struct OverApi {
 }
 
 impl OverApi {
-    pub async fn start() -> Self {
-        let fleet = Fleet::new();
+    pub async fn start(fleet: Fleet) -> Self {
         let registry = Arc::new(Mutex::new(fleet.registry()));
         let answering = registry.clone();
         let fleetd = Fleetd::tcp(move |asked: &str| locked(&answering).answer(asked)).await;
@@ -170,11 +182,11 @@ pub struct ByFleetctl {
 }
 
 impl ByFleetctl {
-    pub fn start() -> Self {
+    pub fn start(fleet: Fleet) -> Self {
         const SCRIPT: &str = "#!/bin/sh\n\
              [ \"$1\" = --version ] && { echo fleetctl version v1.0.0; exit; }\n\
              exec cat \"${0%/*}/$1\"\n";
-        let (fleet, directory) = (Fleet::new(), TempDir::new().expect("a directory"));
+        let directory = TempDir::new().expect("a directory");
         let program = directory.path().join("fleetctl");
         write(&program, SCRIPT);
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("it is ours");

@@ -396,7 +396,7 @@ impl Knowledge {
 
     /// Whether nothing has been reported, though fleet has units.
     pub(super) fn is_bare(&self) -> bool {
-        self.units_read.is_some() && !self.desired.is_empty() && self.rows.keys().all(|(_, machine)| machine.is_none())
+        self.units_read.is_some() && !self.desired.is_empty() && self.rows.is_bare()
     }
 
     /// The rows that nothing explains, and of how many.

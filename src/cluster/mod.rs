@@ -145,7 +145,11 @@ impl Cluster {
         let source = Source { settled: batch.settled, suspect: self.trust.is_suspect(), passes_through };
         self.knowledge.step_machines(source, batch);
 
-        if !passes_through && (batch.has_absences() || self.knowledge.is_bare() || self.trust.is_watching()) {
+        let is_bare = self.knowledge.is_bare();
+        if is_bare {
+            self.trust.begins_bare();
+        }
+        if !passes_through && (batch.has_absences() || is_bare || self.trust.is_watching()) {
             self.look_for_what_is_missing(batch, at);
         }
         let trusted = (batch.settled, self.trust.is_suspect());

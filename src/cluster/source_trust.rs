@@ -14,7 +14,8 @@ use std::collections::BTreeSet;
 #[derive(Debug)]
 pub(super) struct SourceTrust {
     health: Health,
-    /// Since when the units and the machines can be read, or the source is believed, again.
+    /// Since when the units and the machines can be read, or the source is believed, again. Of one that began without any
+    /// unit, since it began.
     recovered: Option<Moment>,
     suspicion: Suspicion,
     began: Option<Moment>,
@@ -72,6 +73,11 @@ impl SourceTrust {
             let since = failure.as_ref().map_or(at, |failure| failure.since);
             *failure = Some(Failure { since, reason: reason.into() });
         }
+    }
+
+    /// Nothing has been reported, though fleet has units: so begins a source that has only come up itself.
+    pub(super) fn begins_bare(&mut self) {
+        self.recovered = self.recovered.or(self.began);
     }
 
     /// Whether what fleet lists cannot be read.

@@ -366,6 +366,37 @@ fn an_empty_first_answer_is_no_empty_cluster() {
 }
 
 #[test]
+fn an_empty_first_answer_is_doubted_for_the_grace_however_few_units_fleet_has() {
+    let global =
+        |requirements_known| UnitFile { global: true, requirements_known, ..file("a.service", "launched", None) };
+    for wanted in [file("a.service", "launched", Some("m1")), global(true), global(false)] {
+        let mut watch = Watch { cluster: Cluster::new(GRACE), start: Moment::now(), events: vec![] };
+        watch.at(0, units(&[]));
+        watch.at(0, machines(&["m1", "m2"]));
+        watch.at(0, files(&[wanted]));
+        for second in (2..30).step_by(2) {
+            watch.at(second, units(&[]));
+            assert_eq!(watch.verdict("a.service"), Some(Verdict::Ok), "{second} s: nobody knows");
+        }
+        watch.at(30, units(&[]));
+        assert_eq!(watch.verdict("a.service"), Some(Verdict::Unreported));
+        assert_eq!(watch.events, []);
+    }
+}
+
+#[test]
+fn a_first_answer_that_is_whole_after_a_while_is_believed_row_by_row() {
+    let mut watch = Watch { cluster: Cluster::new(GRACE), start: Moment::now(), events: vec![] };
+    watch.at(0, machines(&["m1"]));
+    watch.at(0, files(&["a", "b"].map(|unit| file(&format!("{unit}.service"), "launched", Some("m1")))));
+    watch.at(0, units(&[]));
+    watch.at(20, units(&[state("a.service", "m1", "active")]));
+    assert_eq!(watch.verdict("b.service"), Some(Verdict::Ok), "the list may become whole one by one");
+    watch.at(30, units(&[state("a.service", "m1", "active")]));
+    assert_eq!(watch.verdict("b.service"), Some(Verdict::Unreported));
+}
+
+#[test]
 fn an_etcd_that_knows_nothing_is_no_empty_cluster() {
     let mut watch = Watch::new();
     watch.at(2, units(&[]));

@@ -75,9 +75,14 @@ impl Rows {
         self.rows.iter().map(|(key, row)| (key.clone(), row.presence)).collect()
     }
 
-    /// How many rows are on machines.
+    /// How many rows are reported, or were.
     pub(super) fn placed(&self) -> usize {
-        self.rows.keys().filter(|(_, machine)| machine.is_some()).count()
+        self.rows.values().filter(|row| row.is_placed()).count()
+    }
+
+    /// Whether there is none that is reported, or was.
+    pub(super) fn is_bare(&self) -> bool {
+        !self.rows.values().any(Row::is_placed)
     }
 
     pub(super) fn absent(&self) -> &BTreeSet<RowKey> {

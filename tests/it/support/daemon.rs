@@ -39,7 +39,12 @@ pub struct Program {
 
 impl Program {
     pub fn new(arguments: &[&str]) -> Self {
-        Self::run(Command::new(env!("CARGO_BIN_EXE_fleet-monitor")), arguments)
+        Self::at(env!("CARGO_BIN_EXE_fleet-monitor"), arguments)
+    }
+
+    /// The build of the program at this path.
+    pub fn at(path: impl AsRef<OsStr>, arguments: &[&str]) -> Self {
+        Self::run(Command::new(path), arguments)
     }
 
     /// The program, started by this command with its path and arguments.
@@ -245,6 +250,13 @@ impl Daemon {
     /// The state of the source, as `/v2/state` has it.
     pub async fn health(&self) -> Value {
         self.get("/v2/state").await.1["health"].take()
+    }
+
+    /// How many polls have failed so far, of all topics.
+    pub async fn failed_polls(&self) -> u64 {
+        let (_, metrics) = self.text("/metrics").await;
+        let failures = metrics.lines().filter(|line| line.starts_with("fleet_monitor_poll_failures_total{"));
+        failures.map(|line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap()).sum()
     }
 }
 
