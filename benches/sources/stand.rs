@@ -125,7 +125,7 @@ async fn renew(etcd: Arc<Etcd>, fleet: Arc<Mutex<Fleet>>) {
         while writes.try_join_next().is_some() {}
         for ((lease, count, every, ttl), done) in leases.iter().zip(&mut done) {
             let due = begun.elapsed().as_secs_f64() / every.as_secs_f64() * *count as f64;
-            while (*done as f64) < due {
+            while (*done as f64) < due && writes.len() < AT_ONCE {
                 let entries = lease(&mut locked(&fleet), *done % count);
                 *done += 1;
                 let (etcd, ttl) = (etcd.clone(), *ttl);
