@@ -1,8 +1,10 @@
-//! `docs/journal.md` against the code.
+//! `docs/journal.md` against the code, and what the journal gets.
 
 use std::time::Duration;
 
 use fleet_monitor::cluster::{Event, Place, Severity};
+
+use crate::support::journal::Journal;
 
 #[test]
 fn the_document_has_every_kind_of_event_with_its_id_and_severity() {
@@ -15,6 +17,8 @@ fn the_document_has_every_kind_of_event_with_its_id_and_severity() {
         Event::Stale { place: place(), from: from() },
         Event::Back { place: place(), to: to() },
         Event::Gone { place: place(), from: from(), reason: "" },
+        Event::CrashLoop { place: place(), to: to(), reason: "".into() },
+        Event::CrashLoopOver { place: place(), to: None, reason: "".into() },
         Event::MachineJoined { machine: "1".into(), ip: None },
         Event::MachineSilent { machine: "1".into(), ip: None },
         Event::MachineHeard { machine: "1".into(), ip: None },
@@ -36,4 +40,29 @@ fn the_document_has_every_kind_of_event_with_its_id_and_severity() {
     }
     let failed = "failed/failed".to_owned();
     assert_eq!(Event::Changed { place: place(), from: from(), to: failed }.severity(), Severity::Warning);
+}
+
+#[tokio::test]
+async fn a_crash_loop_is_one_warning_with_how_often_it_restarted() {
+    let Some(journal) = Journal::new() else { return };
+    let recording = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/live/4-crash-loop.jsonl");
+    let _daemon = journal.of(&["--replay", recording, "--replay-speed", "100"]);
+
+    let entry = journal.next_with("FLEET_UNIT", "flap.service").await;
+    let event = Event::CrashLoop {
+        place: Place { unit: "flap.service".into(), machine: None, ip: None },
+        to: "activating/auto-restart".into(),
+        reason: "systemd has been about to start it again for more than 12 s".into(),
+    };
+    let expected = [
+        ("FLEET_EVENT", event.name()),
+        ("MESSAGE_ID", event.message_id()),
+        ("PRIORITY", "4"),
+        ("FLEET_IP", "10.0.0.1"),
+        ("FLEET_TO", event.to().unwrap()),
+        ("FLEET_REASON", event.reason().unwrap()),
+    ];
+    for (field, value) in expected {
+        assert_eq!(entry.get(field).map(String::as_str), Some(value), "{field} in {entry:?}");
+    }
 }
