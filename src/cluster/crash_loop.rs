@@ -4,6 +4,7 @@
 //! shorter than the time between two of them, and a unit that fails at once can be seen in nothing but the wait. It knows
 //! nothing of who reports, and time is passed in.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -53,20 +54,44 @@ enum Evidence {
     Inferred,
 }
 
+/// Whether a unit is in a crash loop, and whether that was told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Loop {
+    /// It is in none.
+    None,
+    /// It is in one that was not told yet.
+    Untold,
+    /// It is in one that was told.
+    Told,
+    /// One that was told is over, which was not told yet.
+    Over(Reason),
+}
+
+type Reason = Cow<'static, str>;
+
+/// What there is to tell of a crash loop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum LoopNews {
+    /// It has begun: how often the unit was restarted.
+    Begun(Reason),
+    /// It is over: how that is known.
+    Over(Reason),
+}
+
 /// The restarts of one unit on one machine.
 #[derive(Clone, Debug)]
 pub(super) struct RestartHistory {
     phase: Phase,
     phase_since: Moment,
     restarts: VecDeque<(Moment, Evidence)>,
-    is_looping: bool,
+    state: Loop,
 }
 
 impl RestartHistory {
     /// The history of a unit of which this is the first known state.
     pub(super) fn new(state: &UnitState, at: Moment) -> Self {
         let phase = Phase::of(state);
-        let mut history = Self { phase, phase_since: at, restarts: VecDeque::new(), is_looping: false };
+        let mut history = Self { phase, phase_since: at, restarts: VecDeque::new(), state: Loop::None };
 
         if phase == Phase::Waiting {
             history.restarts.push_back((at, Evidence::Seen));
@@ -102,25 +127,76 @@ impl RestartHistory {
         self.restarts.push_back((at, evidence));
 
         let seen = self.restarts.iter().filter(|(_, evidence)| *evidence == Evidence::Seen).count();
-        self.is_looping |= seen >= 2 || self.restarts.len() >= 3;
+        if seen >= 2 || self.restarts.len() >= 3 {
+            self.begin();
+        }
+    }
+
+    fn begin(&mut self) {
+        match self.state {
+            Loop::None => self.state = Loop::Untold,
+            // Nobody was told that it was over.
+            Loop::Over(_) => self.state = Loop::Told,
+            Loop::Untold | Loop::Told => {}
+        }
+    }
+
+    fn end(&mut self, reason: Reason) {
+        self.restarts.clear();
+        self.state = if self.is_told() { Loop::Over(reason) } else { Loop::None };
+    }
+
+    /// fleet does not want it to run any more: once it has stopped, nothing starts it again.
+    pub(super) fn not_wanted(&mut self) {
+        if self.is_looping() && self.phase == Phase::Stopped {
+            self.end("fleet does not want it to run any more".into());
+        }
     }
 
     /// Lets time pass. Returns when time alone will change something, if it will.
     pub(super) fn advance(&mut self, at: Moment) -> Option<Instant> {
-        let (change, becomes_looping) = match (self.phase, self.is_looping) {
-            (Phase::Waiting, false) => (ONLY_WAITING, true),
-            (Phase::Running | Phase::Stopped, true) => (self.longest_gap().max(RECOVERY), false),
+        let lasts = at.since(self.phase_since);
+        let change = match (self.phase, self.is_looping()) {
+            (Phase::Waiting, false) => ONLY_WAITING,
+            (Phase::Running | Phase::Stopped, true) => self.longest_gap().max(RECOVERY),
             _ => return None,
         };
-        if at.since(self.phase_since) < change {
+        if lasts < change {
             return Some(self.phase_since.instant + change);
         }
 
-        self.is_looping = becomes_looping;
-        if !becomes_looping {
-            self.restarts.clear();
+        match self.phase {
+            Phase::Waiting => self.begin(),
+            Phase::Running => self.end(format!("it has been running for {}", Seconds(lasts)).into()),
+            _ => self.end(format!("it has not been started again for {}", Seconds(lasts)).into()),
         }
         None
+    }
+
+    fn is_looping(&self) -> bool {
+        matches!(self.state, Loop::Untold | Loop::Told)
+    }
+
+    /// Whether it is in a loop that was told.
+    pub(super) fn is_told(&self) -> bool {
+        self.state == Loop::Told
+    }
+
+    /// What there is to tell. That a loop has begun is told as soon as it `is_shown`.
+    pub(super) fn news(&mut self, is_shown: bool) -> Option<LoopNews> {
+        match &self.state {
+            Loop::Untold if is_shown => {
+                let times = self.loop_in_words()?;
+                self.state = Loop::Told;
+                Some(LoopNews::Begun(times))
+            }
+            Loop::Over(reason) => {
+                let reason = reason.clone();
+                self.state = Loop::None;
+                Some(LoopNews::Over(reason))
+            }
+            _ => None,
+        }
     }
 
     /// How long one round of the loop took at most.
@@ -130,16 +206,17 @@ impl RestartHistory {
     }
 
     /// How often it was restarted, in words; none if it is in no loop.
-    pub(super) fn loop_in_words(&self) -> Option<String> {
-        if !self.is_looping {
+    pub(super) fn loop_in_words(&self) -> Option<Reason> {
+        if !self.is_looping() {
             return None;
         }
         let (first, last) = (self.restarts.front()?.0, self.restarts.back()?.0);
 
-        Some(match self.restarts.len() {
+        let times = match self.restarts.len() {
             1 => format!("systemd has been about to start it again for more than {}", Seconds(ONLY_WAITING)),
             count => format!("{count} restarts were seen within {}", Seconds(last.since(first))),
-        })
+        };
+        Some(times.into())
     }
 }
 
@@ -147,18 +224,19 @@ impl RestartHistory {
 mod tests {
     use super::*;
 
+    /// As `active/sub`.
+    fn state(text: &str) -> UnitState {
+        let (active, sub) = text.split_once('/').unwrap();
+        UnitState { active: Some(active.into()), sub: Some(sub.into()), ..UnitState::unreported("a.service".into()) }
+    }
+
     /// Feeds states at seconds, and returns whether it loops after each.
     fn looping(samples: &[(u64, &str)]) -> Vec<bool> {
         let start = Moment::now();
         let mut history: Option<RestartHistory> = None;
         let mut loops = Vec::new();
         for (second, text) in samples {
-            let (active, sub) = text.split_once('/').unwrap();
-            let state = UnitState {
-                active: Some(active.into()),
-                sub: Some(sub.into()),
-                ..UnitState::unreported("a.service".into())
-            };
+            let state = state(text);
             let at = start + Duration::from_secs(*second);
             let history = history.get_or_insert_with(|| RestartHistory::new(&state, at));
             history.note(&state, at);
@@ -166,6 +244,20 @@ mod tests {
             loops.push(history.loop_in_words().is_some());
         }
         loops
+    }
+
+    /// Feeds states at seconds, and returns what there is to tell, with when.
+    fn told(samples: &[(u64, &str)]) -> Vec<(u64, LoopNews)> {
+        let start = Moment::now();
+        let mut history = RestartHistory::new(&state(samples[0].1), start);
+        let mut told = Vec::new();
+        for (second, text) in samples {
+            let at = start + Duration::from_secs(*second);
+            history.note(&state(text), at);
+            history.advance(at);
+            told.extend(history.news(true).map(|news| (*second, news)));
+        }
+        told
     }
 
     const WAIT: &str = "activating/auto-restart";
@@ -214,5 +306,46 @@ mod tests {
         let start = "activating/start";
         let samples = [(0, RUN), (2, start), (4, RUN), (6, start), (8, RUN), (10, start)];
         assert_eq!(looping(&samples), [false, false, false, false, false, true]);
+    }
+
+    #[test]
+    fn a_loop_is_told_once_however_often_it_restarts_and_once_when_it_is_over() {
+        let begun = LoopNews::Begun("2 restarts were seen within 5 s".into());
+        let over = LoopNews::Over("it has been running for 60 s".into());
+        let samples =
+            [(0, RUN), (5, WAIT), (7, RUN), (10, WAIT), (12, RUN), (20, WAIT), (22, RUN), (82, RUN), (90, RUN)];
+        assert_eq!(told(&samples), [(10, begun), (82, over)]);
+    }
+
+    #[test]
+    fn a_loop_that_systemd_gives_up_is_over() {
+        let over = LoopNews::Over("it has not been started again for 60 s".into());
+        let samples =
+            [(0, WAIT), (2, RUN), (4, WAIT), (6, "failed/failed"), (65, "failed/failed"), (66, "failed/failed")];
+        assert_eq!(told(&samples).last(), Some(&(66, over)));
+    }
+
+    #[test]
+    fn a_loop_of_a_unit_that_fleet_stops_is_over_at_once() {
+        let mut history = RestartHistory::new(&state(WAIT), Moment::now());
+        history.advance(Moment::now() + ONLY_WAITING);
+        history.news(true);
+
+        history.not_wanted();
+        assert_eq!(history.news(true), None, "systemd goes on to start it");
+        history.note(&state("inactive/dead"), Moment::now());
+        history.not_wanted();
+        assert_eq!(history.news(true), Some(LoopNews::Over("fleet does not want it to run any more".into())));
+    }
+
+    #[test]
+    fn what_was_never_shown_to_loop_is_not_told_to_be_over() {
+        let mut history = RestartHistory::new(&state(WAIT), Moment::now());
+        history.advance(Moment::now() + ONLY_WAITING);
+        assert_eq!(history.news(false), None, "something worse is shown of it");
+
+        history.note(&state("inactive/dead"), Moment::now());
+        history.not_wanted();
+        assert_eq!(history.news(true), None);
     }
 }

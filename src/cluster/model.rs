@@ -272,6 +272,11 @@ impl UnitState {
         }
     }
 
+    /// Whether systemd says that it failed.
+    pub(super) fn has_failed(&self) -> bool {
+        self.active.as_deref() == Some("failed")
+    }
+
     /// Whether load, active and sub state are those of `other`.
     pub(super) fn is_same_state(&self, other: &Self) -> bool {
         (&self.load, &self.active, &self.sub) == (&other.load, &other.active, &other.sub)

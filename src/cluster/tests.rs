@@ -1,5 +1,6 @@
 //! The judgement, case by case.
 
+mod crash_loops;
 mod lives;
 mod random;
 

@@ -3,6 +3,7 @@
 //! The journal entry, the counter and the event for clients are all made from an [`Event`], so that they cannot
 //! disagree.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
@@ -72,6 +73,24 @@ pub enum Event {
         /// How we know.
         reason: &'static str,
     },
+    /// A unit fails, is started again, and fails again. Its restarts from then on are no events of their own.
+    CrashLoop {
+        /// Where.
+        place: Place,
+        /// Its state now.
+        to: String,
+        /// How often it was restarted.
+        reason: Cow<'static, str>,
+    },
+    /// A crash loop is over: the unit ran for long enough, or nothing starts it again.
+    CrashLoopOver {
+        /// Where.
+        place: Place,
+        /// Its state now; none if it is not there any more.
+        to: Option<String>,
+        /// How we know.
+        reason: Cow<'static, str>,
+    },
     /// A machine is in the cluster that was not before.
     MachineJoined {
         /// The machine.
@@ -140,12 +159,14 @@ impl Severity {
 
 impl Event {
     /// The names of all kinds of event, for counters that start at zero.
-    pub const NAMES: [&'static str; 12] = [
+    pub const NAMES: [&'static str; 14] = [
         "appeared",
         "changed",
         "stale",
         "back",
         "gone",
+        "crash_loop",
+        "crash_loop_over",
         "machine_joined",
         "machine_silent",
         "machine_heard",
@@ -168,6 +189,8 @@ impl Event {
             "c44405d18c9e4de18b047335bd29c7e2",
             "3c94fcb274d64ff0b74f2bfce9869635",
             "72ac2af9dc9644a1ba9d51a0747a0e4d",
+            "3fb464cd818a41348321dd95cf9c03bd",
+            "1e6d80866ed040bab8ea4dda1bed1bc5",
             "35c7a2c160a6465fb5dd1f2c31701062",
             "86defacc043c46feb4569259b02d2ade",
             "b36c3ebcefc148bf99770edc7badf472",
@@ -185,13 +208,15 @@ impl Event {
             Event::Stale { .. } => 2,
             Event::Back { .. } => 3,
             Event::Gone { .. } => 4,
-            Event::MachineJoined { .. } => 5,
-            Event::MachineSilent { .. } => 6,
-            Event::MachineHeard { .. } => 7,
-            Event::MachineLost { .. } => 8,
-            Event::SourceDown { .. } => 9,
-            Event::SourceBack { .. } => 10,
-            Event::SourceSuspect { .. } => 11,
+            Event::CrashLoop { .. } => 5,
+            Event::CrashLoopOver { .. } => 6,
+            Event::MachineJoined { .. } => 7,
+            Event::MachineSilent { .. } => 8,
+            Event::MachineHeard { .. } => 9,
+            Event::MachineLost { .. } => 10,
+            Event::SourceDown { .. } => 11,
+            Event::SourceBack { .. } => 12,
+            Event::SourceSuspect { .. } => 13,
         }
     }
 
@@ -201,7 +226,8 @@ impl Event {
             Event::Appeared { to, .. } | Event::Changed { to, .. } | Event::Back { to, .. } if is_failed(to) => {
                 Severity::Warning
             }
-            Event::MachineSilent { .. }
+            Event::CrashLoop { .. }
+            | Event::MachineSilent { .. }
             | Event::MachineLost { .. }
             | Event::SourceDown { .. }
             | Event::SourceSuspect { .. } => Severity::Warning,
@@ -216,7 +242,9 @@ impl Event {
             | Event::Changed { place, .. }
             | Event::Stale { place, .. }
             | Event::Back { place, .. }
-            | Event::Gone { place, .. } => Some(place),
+            | Event::Gone { place, .. }
+            | Event::CrashLoop { place, .. }
+            | Event::CrashLoopOver { place, .. } => Some(place),
             _ => None,
         }
     }
@@ -254,7 +282,11 @@ impl Event {
     /// The state now.
     pub fn to(&self) -> Option<&str> {
         match self {
-            Event::Appeared { to, .. } | Event::Changed { to, .. } | Event::Back { to, .. } => Some(to),
+            Event::Appeared { to, .. }
+            | Event::Changed { to, .. }
+            | Event::Back { to, .. }
+            | Event::CrashLoop { to, .. } => Some(to),
+            Event::CrashLoopOver { to, .. } => to.as_deref(),
             _ => None,
         }
     }
@@ -263,6 +295,7 @@ impl Event {
     pub fn reason(&self) -> Option<&str> {
         match self {
             Event::Gone { reason, .. } => Some(reason),
+            Event::CrashLoop { reason, .. } | Event::CrashLoopOver { reason, .. } => Some(reason),
             Event::SourceDown { reason } => Some(reason),
             _ => None,
         }
@@ -299,6 +332,14 @@ impl fmt::Display for Event {
             }
             Event::Back { place, to } => write!(f, "{place} is reported again: {to}"),
             Event::Gone { place, from, reason } => write!(f, "{place} is gone, last seen {from}: {reason}"),
+            Event::CrashLoop { place, reason, .. } => write!(f, "{place} is in a crash loop: {reason}"),
+            Event::CrashLoopOver { place, to, reason } => {
+                write!(f, "{place} is not in a crash loop any more")?;
+                if let Some(to) = to {
+                    write!(f, ", now {to}")?;
+                }
+                write!(f, ": {reason}")
+            }
             Event::MachineJoined { machine, ip } => {
                 write!(f, "machine {} joined the cluster", spot(machine, ip.as_ref()))
             }

@@ -313,7 +313,9 @@ impl Rows {
         let moved_to = target.map(|id| around.machines.name(&id).to_owned());
         let (unit, due_too) = row.show(&evidence, moved_to.as_deref(), around);
         self.schedule(key, due.into_iter().chain(due_too).min());
-        self.finish(key, unit)
+        let look = self.finish(key, unit);
+        events.extend(self.rows.get_mut(key).and_then(|row| row.tell_of_loop(around.machines)));
+        look
     }
 
     fn look_at_expected(&mut self, key: &RowKey, around: &Surroundings) -> Look {
@@ -375,7 +377,9 @@ impl Rows {
         let Some(row) = self.rows.remove(key) else { return };
 
         let from = row.state.text();
-        events.push(Event::Gone { place: place(&row.state, around.machines), from, reason: departure.reason() });
+        let reason = departure.reason();
+        events.extend(row.tell_end_of_loop(reason, around.machines));
+        events.push(Event::Gone { place: place(&row.state, around.machines), from, reason });
     }
 
     /// Brings the rows of what is expected of a unit in line with its file, after one of its rows may have `left`. Returns

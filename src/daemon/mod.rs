@@ -4,6 +4,7 @@
 //! systemd how things are, so that the watchdog sees it when any of that is stuck (`run_loop`, `reload`). The server's
 //! tasks run beside it and see publications alone. Here they are started, and stopped at the end.
 
+mod initial_problems;
 mod reload;
 mod run_loop;
 
@@ -30,6 +31,7 @@ use crate::source::Source;
 use crate::source::recording::Recorder;
 use crate::source::selection::{OpenError, Selection};
 use crate::telemetry::Log;
+use initial_problems::InitialProblems;
 
 /// How long children and clients are waited for at the end; together less than the 5 s that are promised.
 const STOP_SOURCE: Duration = Duration::from_secs(1);
@@ -111,7 +113,7 @@ pub async fn run(
         metrics,
         recorder,
         proved: false,
-        began: false,
+        problems: None,
     };
     daemon.name_source();
     service.status(&daemon.status());
@@ -149,8 +151,8 @@ struct Daemon {
     recorder: Option<Recorder>,
     /// Whether the source has shown that it can be used.
     proved: bool,
-    /// Whether everything has been read once.
-    began: bool,
+    /// What may come to be wrong without a transition; none until everything has been read once.
+    problems: Option<InitialProblems>,
 }
 
 async fn open_recorder(path: Option<&Path>) -> Result<Option<Recorder>, Failure> {

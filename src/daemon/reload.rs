@@ -74,7 +74,7 @@ impl Daemon {
         }
         if !next.selection.reads_same_cluster(&self.selection) {
             self.cluster.forget();
-            self.began = false;
+            self.problems = None;
         }
         self.proved = true;
         self.selection = next.selection;

@@ -8,10 +8,11 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{debug, error, info, warn};
 
+use super::initial_problems::InitialProblems;
 use super::reload::prepared;
 use super::{Daemon, Failure};
 use crate::cli::Cli;
-use crate::cluster::{Moment, Topic, Transition, Verdict};
+use crate::cluster::{Moment, Topic, Transition};
 use crate::feed::{self, News, SourceInfo};
 use crate::lifecycle::{ServiceManager, Signal, Signals};
 use crate::source::{Report, Said, SourceError, reap_orphans};
@@ -104,11 +105,7 @@ impl Daemon {
         };
         self.proved = true;
         self.publish(&transitions, read);
-        if !self.began && self.cluster.health().ready() {
-            self.began = true;
-            info!("first reading: {}", self.status());
-            self.tell_what_is_wrong();
-        }
+        self.tell_what_is_wrong();
         Ok(())
     }
 
@@ -129,9 +126,21 @@ impl Daemon {
         }
     }
 
-    /// What was wrong when watching began is no transition, but belongs in the journal.
-    fn tell_what_is_wrong(&self) {
-        for unit in self.cluster.view().units.iter().filter(|unit| unit.verdict != Verdict::Ok) {
+    /// What has been wrong since watching began is no transition, but belongs in the journal.
+    fn tell_what_is_wrong(&mut self) {
+        let view = self.cluster.view();
+        let wrong = match &mut self.problems {
+            Some(problems) => problems.missed(view),
+            None if self.cluster.health().ready() => {
+                info!("first reading: {}", self.status());
+                let (problems, wrong) = InitialProblems::of(view);
+                self.problems = Some(problems);
+                wrong
+            }
+            None => return,
+        };
+
+        for unit in wrong {
             let (machine, ip) = (unit.state.machine.as_deref(), unit.state.ip.as_deref());
             warn!(
                 fleet_unit = &*unit.state.unit,

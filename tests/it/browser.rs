@@ -470,6 +470,28 @@ async fn a_unit_that_fails_comes_to_the_top_and_into_headline_title_and_announce
 }
 
 #[tokio::test]
+async fn a_crash_loop_is_one_warning_in_the_timeline_and_none_of_its_restarts_is() {
+    let browser = browser!();
+    let with_web = |state| [("api.service", DB, "active/running"), ("web.service", WEB, state)];
+    let (runs, waits) = (with_web("active/running"), with_web("activating/auto-restart"));
+    let ended = [("api.service", DB, "inactive/dead"), runs[1]];
+    let restarts = (0..8).map(|turn| f64::from(turn) * 0.2 + 0.1);
+    let recording = restarts
+        .fold(Recording::of(&runs), |recording, time| recording.at(time, &waits).at(time + 0.1, &runs))
+        .at(CHANGE, &ended)
+        .at(600.0, &ended);
+    let server = Server::replay(&recording);
+    browser.open(&server.url("#tab=timeline")).await;
+    browser.until("texts('.event').some((text) => text.includes('api.service on 10.0.0.2: active/running →'))").await;
+    let told = "texts('.event').filter((text) => text.includes('web.service')).length";
+    assert_eq!(browser.value(told).await, 4, "three changes until it was a loop");
+    let warning = browser.value("$('.event[data-tone=bad]').textContent").await;
+    let warning = warning.as_str().unwrap();
+    assert!(warning.contains("web.service on 10.0.0.1 is in a crash loop: 2 restarts"), "{warning}");
+    browser.finish(&server, &[]).await;
+}
+
+#[tokio::test]
 async fn a_row_opens_to_its_reason_and_what_fleet_wants() {
     let browser = browser!();
     let server = Server::replay(&three_units());

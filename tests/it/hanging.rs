@@ -3,7 +3,6 @@
 //! In each case the cluster goes on being watched and published, systemd's watchdog is content, and the program ends when
 //! it is told to.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -22,7 +21,7 @@ use tokio::net::{TcpStream, UnixDatagram};
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
-use crate::support::{Double, cannot_run};
+use crate::support::{Double, cannot_run, journal};
 
 /// No test waits longer for what should come.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -319,17 +318,17 @@ async fn a_journal_that_hung_gets_whole_entries_when_it_reads_again() {
     }
     let directory = TempDir::new().unwrap();
     let socket = directory.path().join("socket");
-    let journal = full_socket(&socket);
+    let reader = full_socket(&socket);
     let daemon = with_journal(&socket).start();
     daemon.goes_on().await;
 
-    journal.set_nonblocking(true).unwrap();
-    let journal = UnixDatagram::from_std(journal).unwrap();
+    reader.set_nonblocking(true).unwrap();
+    let reader = UnixDatagram::from_std(reader).unwrap();
     let mut datagram = [0; 4096];
     let entry = async {
         loop {
-            let length = journal.recv(&mut datagram).await.unwrap();
-            let fields = fields(&datagram[..length]);
+            let length = reader.recv(&mut datagram).await.unwrap();
+            let fields = journal::entry(&datagram[..length]);
             if fields.contains_key("FLEET_UNIT") && fields.contains_key("MESSAGE_ID") {
                 return fields;
             }
@@ -342,33 +341,9 @@ async fn a_journal_that_hung_gets_whole_entries_when_it_reads_again() {
     daemon.stops().await;
 }
 
-/// The fields of an entry of the journal (systemd's "Journal Native Protocol"): each has its length before its value, or
-/// ends with its line.
-fn fields(mut entry: &[u8]) -> BTreeMap<String, String> {
-    let mut fields = BTreeMap::new();
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    while let Some(end) = entry.iter().position(|byte| *byte == b'\n') {
-        let (line, rest) = (&entry[..end], &entry[end + 1..]);
-        if let Some(equals) = line.iter().position(|byte| *byte == b'=') {
-            fields.insert(text(&line[..equals]), text(&line[equals + 1..]));
-            entry = rest;
-        } else if let Some((length, rest)) = rest.split_first_chunk() {
-            let length = usize::try_from(u64::from_le_bytes(*length)).unwrap();
-            fields.insert(text(line), text(&rest[..length]));
-            entry = &rest[length + 1..];
-        } else {
-            break;
-        }
-    }
-    fields
-}
-
 /// The program with a journal of its own, at this socket.
 fn with_journal(socket: &Path) -> Program {
-    let mount = "mount -t tmpfs none /run && mkdir -p /run/systemd/journal && \
-                 ln -s \"$0\" /run/systemd/journal/socket && exec \"$@\"";
-    let launcher = ["unshare", "--mount", "sh", "-c", mount, socket.to_str().unwrap()];
-    Program::launched_by(&launcher, &[&BUSY[..], &["--log-to", "journal"]].concat())
+    Program::launched_by(&journal::launcher(socket), &[&BUSY[..], &["--log-to", "journal"]].concat())
 }
 
 #[tokio::test]

@@ -5,10 +5,10 @@ mod storm;
 
 use std::time::Duration;
 
-use fleet_monitor::cluster::{Event, Machine, Reading, RegistrySnapshot, UnitFile, UnitName, UnitState};
+use fleet_monitor::cluster::{Event, Machine, Reading, RegistrySnapshot, Severity, UnitFile, UnitName, UnitState};
 use fleet_monitor::source::recording::Poll;
 
-use crate::live::recording::{Key, Shown, Watched, polls, watch};
+use crate::live::recording::{Key, Shown, Watched, polled, polls, watch};
 use crate::live::truth::lost_turned_stale;
 
 const LOST: &str = "cccccccccccccccccccccccccccccccc";
@@ -140,12 +140,56 @@ fn a_unit_that_restarts_for_ten_minutes_is_a_crash_loop_from_20_s_on() {
     let key = watched.shown.keys().find(|key| &*key.0 == "flap.service").unwrap();
 
     assert_eq!(watched.verdicts(key, 20.2, 598.0), ["crash_loop"]);
-    let events = watched.events.iter().filter(|(_, event)| event.place().is_some());
-    assert!(events.count() <= 2, "it is told, and not with each restart: {:?}", watched.events);
 }
 
 #[test]
-fn a_crash_loop_that_lasts_is_told_with_how_often() {
+fn a_crash_loop_is_one_event_within_20_s_and_none_of_its_restarts_is() {
+    let polls = polls("4-crash-loop.jsonl");
+    for start in 0..10 {
+        let watched = watch(&polls, Duration::from_secs(start));
+        let [(at, event)] = watched.events.as_slice() else { panic!("from {start} s on: {:?}", watched.events) };
+
+        assert!(*at <= seconds(start as f64 + 20.0), "{at:?}");
+        assert_eq!((event.name(), event.severity()), ("crash_loop", Severity::Warning));
+        let place = event.place().unwrap();
+        assert_eq!((&*place.unit, place.ip.as_deref()), ("flap.service", Some("10.0.0.1")));
+        assert!(event.reason().unwrap().chars().any(|it| it.is_ascii_digit()), "{event}");
+    }
+}
+
+/// A unit that fails every five seconds, and is told so by whoever looks each second, until it runs.
+#[test]
+fn a_crash_loop_of_which_every_restart_is_seen_is_told_once_and_once_when_it_is_over() {
+    let (there, elsewhere) = ("1", "2");
+    let registry = |at: u16| {
+        let mut unit = running("a.service", there);
+        if at < 300 && at % 5 < 3 {
+            unit.active = Some("activating".into());
+            unit.sub = Some("auto-restart".into());
+        }
+        RegistrySnapshot {
+            index: at.into(),
+            states: [unit, running("b.service", elsewhere)].into(),
+            machines: [machine(there), machine(elsewhere)].into(),
+            files: [wanted("a.service", there), wanted("b.service", elsewhere)].into(),
+            ..RegistrySnapshot::default()
+        }
+    };
+    let polls: Vec<Poll> = (0..420).map(|at| registry_at(at.into(), registry(at))).collect();
+    let lists = polled(&polls, Duration::ZERO);
+
+    for (source, watched) in [("etcd", watch(&polls, Duration::ZERO)), ("lists", watch(&lists, Duration::ZERO))] {
+        let count = |name| watched.count(name);
+        assert_eq!((count("crash_loop"), count("crash_loop_over")), (1, 1), "{source}: {:?}", watched.events);
+        assert!(count("changed") <= 4, "{source}: those before it was a loop: {:?}", watched.events);
+        let (at, over) = watched.events.last().unwrap();
+        assert_eq!((over.name(), over.to()), ("crash_loop_over", Some("active/running")), "{source}");
+        assert!((seconds(358.0)..seconds(366.0)).contains(at), "{source}: it ran for a minute: {at:?}");
+    }
+}
+
+#[test]
+fn a_crash_loop_that_lasts_says_how_often() {
     let watched = watch(&polls("4-crash-loop.jsonl"), Duration::ZERO);
     let key = watched.shown.keys().find(|key| &*key.0 == "flap.service").unwrap();
     let Some(Shown { reason, .. }) = watched.shown.at(key, seconds(598.0)) else { panic!("it is there") };

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::super::crash_loop::RestartHistory;
+use super::super::crash_loop::{LoopNews, RestartHistory};
 use super::super::desired::{Match, Wanted, matches};
 use super::super::machine_life::MachinePresence;
 use super::super::machines::Machines;
@@ -92,8 +92,10 @@ impl Row {
         if let Some(restarts) = &mut self.restarts {
             restarts.note(&self.state, at);
         }
-        // That a stale row is back says its state too.
-        if self.presence != Presence::Stale {
+        // That a stale row is back says its state too; and a crash loop is told once, not with each restart.
+        let is_in_told_loop = self.restarts.as_ref().is_some_and(|restarts| restarts.is_told());
+        let is_restart = is_in_told_loop && !before.has_failed() && !self.state.has_failed();
+        if self.presence != Presence::Stale && !is_restart {
             let place = place(&self.state, machines);
             events.push(Event::Changed { place, from: before.text(), to: self.state.text() });
         }
@@ -160,7 +162,7 @@ impl Row {
         let target = file.and_then(|file| file.target.as_ref()).map(|id| around.machines.name(id));
         let presence = self.state.machine.as_ref().and_then(|id| around.machines.presence(id));
 
-        let mut due = self.restarts.as_mut().and_then(|restarts| restarts.advance(around.circumstances.at));
+        let mut due = self.next_of_loop(evidence.wanted, file.map(|file| &**file), around.circumstances.at);
         let is_transitional = matches!(self.state.active.as_deref(), Some("activating" | "deactivating" | "reloading"));
         let lasts_from = self.changed.instant + LASTING;
         let is_lasting = is_transitional && around.circumstances.at.instant >= lasts_from;
@@ -193,6 +195,37 @@ impl Row {
             Report::Overdue { since } | Report::Absent { since, .. } => Some(since.wall),
         };
         (self.unit(state, stale_since, file, (verdict, reason), around), due)
+    }
+
+    /// Lets time pass for a crash loop. Returns when time alone may change something. What is not reported does not run
+    /// long enough, nor wait too long.
+    fn next_of_loop(&mut self, wanted: Wanted, file: Option<&UnitFile>, at: Moment) -> Option<Instant> {
+        let restarts = self.restarts.as_mut().filter(|_| !self.report.is_absent())?;
+        let is_loaded_only = file.is_some_and(|file| file.desired.as_deref() == Some("loaded"));
+
+        if is_loaded_only || matches!(wanted, Wanted::Not(_)) {
+            restarts.not_wanted();
+        }
+        restarts.advance(at)
+    }
+
+    /// What there is to tell of a crash loop once the row has been shown.
+    pub(super) fn tell_of_loop(&mut self, machines: &Machines) -> Option<Event> {
+        let is_shown = self.shown.as_ref().is_some_and(|shown| shown.verdict == Verdict::CrashLoop);
+        let news = self.restarts.as_mut()?.news(is_shown)?;
+        let place = place(&self.state, machines);
+        let to = self.state.text();
+
+        Some(match news {
+            LoopNews::Begun(reason) => Event::CrashLoop { place, to, reason },
+            LoopNews::Over(reason) => Event::CrashLoopOver { place, to: Some(to), reason },
+        })
+    }
+
+    /// Tells that a crash loop is over since the row is gone, if it was told.
+    pub(super) fn tell_end_of_loop(&self, reason: &'static str, machines: &Machines) -> Option<Event> {
+        self.restarts.as_ref().filter(|restarts| restarts.is_told())?;
+        Some(Event::CrashLoopOver { place: place(&self.state, machines), to: None, reason: reason.into() })
     }
 
     pub(super) fn show_expected(&mut self, around: &Surroundings) -> (Unit, Option<Instant>) {

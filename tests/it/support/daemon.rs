@@ -89,7 +89,7 @@ impl Program {
 
     /// Starts it and waits until it listens.
     pub async fn start(self) -> Daemon {
-        let mut daemon = self.spawn();
+        let mut daemon = self.launch();
         tokio::select! {
             line = daemon.log.first("listening on ") => {
                 daemon.address = line.rsplit_once(' ').unwrap().1.parse().unwrap();
@@ -101,7 +101,7 @@ impl Program {
 
     /// Starts it and waits until it has ended by itself: its exit status and what it said to a person and to systemd.
     pub async fn end(self) -> (i32, String, Vec<String>) {
-        let mut daemon = self.spawn();
+        let mut daemon = self.launch();
         let status = patient("the end of the program", daemon.child.wait()).await.unwrap();
         daemon.log.end().await;
         // What is sent last is heard last.
@@ -110,7 +110,8 @@ impl Program {
         (status.code().unwrap(), daemon.log.all().join("\n"), daemon.notices.all())
     }
 
-    fn spawn(mut self) -> Daemon {
+    /// Starts it and waits for nothing, so that nobody knows where it listens.
+    pub fn launch(mut self) -> Daemon {
         let socket = self.path(NOTIFY);
         let notices = Heard::notices(UnixDatagram::bind(&socket).unwrap());
         let mut child = self.command.env("NOTIFY_SOCKET", socket).spawn().unwrap();

@@ -4,6 +4,7 @@ mod daemon;
 mod double;
 pub mod etcd;
 pub mod fleetd;
+pub mod journal;
 mod log;
 mod process;
 mod proxy;

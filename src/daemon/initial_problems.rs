@@ -1,0 +1,138 @@
+//! What is wrong since watching began, which no transition tells of. How it is told is not known here.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::cluster::{RowKey, Unit, Verdict, View};
+
+/// The units of which it is not known yet whether something is wrong with them: fleet wanted them when watching began,
+/// and they were not reported, nor had to be yet.
+#[derive(Debug)]
+pub(super) struct InitialProblems {
+    pending: BTreeSet<RowKey>,
+}
+
+impl InitialProblems {
+    /// Takes the first view of a whole cluster. Returns with what something is wrong, too.
+    pub(super) fn of(view: &View) -> (Self, Vec<Arc<Unit>>) {
+        let pending = view.units.iter().filter(|unit| is_pending(unit)).map(|unit| unit.key()).collect();
+        let wrong = view.units.iter().filter(|unit| is_wrong(unit)).cloned().collect();
+        (Self { pending }, wrong)
+    }
+
+    /// Takes a later view. Returns the units that were awaited in vain, each once.
+    pub(super) fn missed(&mut self, view: &View) -> Vec<Arc<Unit>> {
+        let mut missed = Vec::new();
+
+        self.pending.retain(|key| {
+            let unit = view.units.get(key);
+            missed.extend(unit.filter(|unit| is_unreported(unit) && is_wrong(unit)).cloned());
+            unit.is_some_and(|unit| is_pending(unit))
+        });
+        missed
+    }
+}
+
+fn is_pending(unit: &Unit) -> bool {
+    is_unreported(unit) && unit.verdict == Verdict::Ok && unit.file.as_ref().is_some_and(|file| file.is_wanted())
+}
+
+fn is_unreported(unit: &Unit) -> bool {
+    unit.state.active.is_none()
+}
+
+/// A global unit that no machine fits waits for one that does, which may be what it is for.
+fn is_wrong(unit: &Unit) -> bool {
+    let is_global = unit.file.as_ref().is_some_and(|file| file.global);
+    unit.verdict != Verdict::Ok && !(unit.verdict == Verdict::Unscheduled && is_global)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::cluster::{Cluster, Machine, Moment, Reading, RegistrySnapshot, UnitFile, UnitState};
+
+    fn state(unit: &str, active: &str) -> UnitState {
+        UnitState {
+            unit: unit.into(),
+            machine: Some("m1".into()),
+            ip: None,
+            load: Some("loaded".into()),
+            active: Some(active.into()),
+            sub: Some("running".into()),
+            hash: None,
+        }
+    }
+
+    fn file(unit: &str, target: Option<&str>) -> UnitFile {
+        UnitFile {
+            unit: unit.into(),
+            hash: None,
+            desired: Some("launched".into()),
+            target: target.map(Into::into),
+            target_known: true,
+            global: false,
+            description: None,
+            requirements: Vec::new(),
+            requirements_known: true,
+        }
+    }
+
+    /// What is told of a cluster that is so from the start on until 60 s later, at each of these seconds. From 5 s on,
+    /// `late.service` is reported too.
+    fn told(seconds: &[u64], states: &[UnitState], files: &[UnitFile]) -> Vec<(u64, String)> {
+        let start = Moment::now();
+        let mut cluster = Cluster::new(Duration::from_secs(30));
+        let mut problems = None;
+        let mut told = Vec::new();
+
+        for second in seconds {
+            let late = (*second >= 5).then(|| state("late.service", "active"));
+            let registry = RegistrySnapshot {
+                states: states.iter().cloned().chain(late).collect(),
+                machines: [Machine { id: "m1".into(), ip: None, metadata: None, version: None }].into(),
+                files: files.iter().cloned().chain([file("late.service", Some("m1"))]).collect(),
+                ..RegistrySnapshot::default()
+            };
+            cluster.read(Reading::Registry(registry), start + Duration::from_secs(*second), Duration::ZERO);
+
+            let wrong = match &mut problems {
+                None => {
+                    let (initial, wrong) = InitialProblems::of(cluster.view());
+                    problems = Some(initial);
+                    wrong
+                }
+                Some(problems) => problems.missed(cluster.view()),
+            };
+            told.extend(wrong.iter().map(|unit| (*second, format!("{} {}", unit.state.unit, unit.verdict))));
+        }
+        told
+    }
+
+    fn at(second: u64, problem: &str) -> (u64, String) {
+        (second, problem.to_owned())
+    }
+
+    #[test]
+    fn what_is_missed_is_told_once_when_its_time_is_over_and_what_is_well_is_not() {
+        let states = [state("ok.service", "active"), state("bad.service", "failed")];
+        let mut files = ["ok.service", "bad.service", "missed.service"].map(|unit| file(unit, Some("m1"))).to_vec();
+        files.push(file("nowhere.service", None));
+        files.push(UnitFile { desired: Some("inactive".into()), ..file("submitted.service", None) });
+
+        assert_eq!(
+            told(&[0, 2, 4, 6, 8, 10, 12, 60], &states, &files),
+            [at(0, "bad.service failed"), at(4, "nowhere.service unscheduled"), at(10, "missed.service unreported")]
+        );
+    }
+
+    #[test]
+    fn a_global_unit_is_told_of_each_machine_that_fits_and_not_where_none_does() {
+        let global = |unit, requirements| UnitFile { global: true, requirements, ..file(unit, None) };
+        let files =
+            [global("agent.service", Vec::new()), global("gpu.service", vec!["MachineMetadata=role=gpu".into()])];
+        assert_eq!(told(&[0, 9, 10, 60], &[], &files), [at(10, "agent.service unreported")]);
+    }
+}
