@@ -131,8 +131,13 @@ mod tests {
     #[test]
     fn a_global_unit_is_told_of_each_machine_that_fits_and_not_where_none_does() {
         let global = |unit, requirements| UnitFile { global: true, requirements, ..file(unit, None) };
-        let files =
-            [global("agent.service", Vec::new()), global("gpu.service", vec!["MachineMetadata=role=gpu".into()])];
-        assert_eq!(told(&[0, 9, 10, 60], &[], &files), [at(10, "agent.service unreported")]);
+        let files = [
+            global("agent.service", Vec::new()),
+            global("gpu.service", vec!["MachineMetadata=role=gpu".into()]),
+            file("ok.service", Some("m1")),
+        ];
+        let states = [state("ok.service", "active")];
+
+        assert_eq!(told(&[0, 9, 10, 60], &states, &files), [at(10, "agent.service unreported")]);
     }
 }
