@@ -23,3 +23,13 @@ pub mod server;
 pub mod source;
 pub mod telemetry;
 mod write_queue;
+
+// What unit tests share with those of `tests/`, where the crate has a name.
+#[cfg(test)]
+extern crate self as fleet_monitor;
+#[cfg(test)]
+#[path = "../tests/it/support/builders.rs"]
+mod builders;
+#[cfg(test)]
+#[path = "../tests/it/support/snapshots.rs"]
+mod snapshots;

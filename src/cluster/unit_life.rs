@@ -319,6 +319,7 @@ fn worth_telling(evidence: &Evidence, missing: Missing, retention: Retention) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::snapshots::assert_catalogue;
 
     const GRACE: Duration = Duration::from_secs(30);
     const HOUR: Duration = Duration::from_secs(3600);
@@ -571,5 +572,19 @@ mod tests {
             assert_eq!(life.at(1.0), None);
             assert_eq!(life.presence, presence);
         }
+    }
+    #[test]
+    fn departures_have_these_reasons() {
+        let departures = [
+            Departure::NotWanted(NotWanted::NoFile),
+            Departure::NotWanted(NotWanted::Unloaded),
+            Departure::Moved { from_lost_machine: false },
+            Departure::Moved { from_lost_machine: true },
+            Departure::TakenAway,
+            Departure::GraceOver,
+            Departure::KeepTimeOver,
+            Departure::NotListed,
+        ];
+        assert_catalogue("departures", departures.map(|departure| (format!("{departure:?}"), departure.reason())));
     }
 }

@@ -294,6 +294,7 @@ mod tests {
     use super::*;
     use crate::cluster::Moment;
     use crate::cluster::model::UnitName;
+    use crate::snapshots::assert_catalogue;
 
     fn file() -> UnitFile {
         UnitFile {
@@ -355,18 +356,12 @@ mod tests {
 
     #[test]
     fn a_unit_that_runs_where_fleet_wants_it_is_ok() {
-        let ok = (Verdict::Ok, "It is as fleet wants it.".to_owned());
-        assert_eq!(judged("loaded/active/running", |_| {}), ok);
+        assert_eq!(judged("loaded/active/running", |_| {}).0, Verdict::Ok);
     }
 
     #[test]
     fn a_masked_unit_that_fleet_wants_launched_has_failed() {
-        let (verdict, reason) = judged("masked/inactive/dead", |_| {});
-        assert_eq!(verdict, Verdict::Failed);
-        assert_eq!(
-            reason,
-            "It is masked on its machine, so systemd does not start it, though fleet wants it launched."
-        );
+        assert_eq!(judged("masked/inactive/dead", |_| {}).0, Verdict::Failed);
 
         let loaded = UnitFile { desired: Some("loaded".into()), ..file() };
         assert_eq!(judged_with(&loaded, "masked/inactive/dead", |_| {}).0, Verdict::Ok);
@@ -376,44 +371,28 @@ mod tests {
     fn a_unit_that_has_been_starting_stopping_or_reloading_for_long_says_so() {
         for state in ["activating/start", "deactivating/stop-sigterm", "reloading/reload"] {
             let (verdict, reason) = judged(&format!("loaded/{state}"), |it| it.is_lasting = true);
-            assert_eq!((verdict, reason), (Verdict::Ok, format!("It has been {state} for more than 2 min.")));
+            assert!(verdict == Verdict::Ok && reason.contains(state) && reason.contains("2 min"), "{reason}");
         }
     }
 
     #[test]
-    fn a_row_that_is_missed_says_what_fleet_wants() {
-        let stale = |wanted, target, has_expired| {
+    fn a_row_that_is_missed_is_stale_whatever_fleet_wants() {
+        let machine = "10.0.0.2";
+        for (wanted, target) in [
+            (Wanted::Here { global: false }, None),
+            (Wanted::Elsewhere, Some(machine)),
+            (Wanted::Nowhere, None),
+            (Wanted::Not(NotWanted::NoFile), None),
+            (Wanted::Unknown, None),
+        ] {
             let (verdict, reason) = judged("loaded/active/running", |it| {
                 it.presence = Presence::Stale;
                 it.wanted = wanted;
                 it.target = target;
-                it.has_expired = has_expired;
             });
             assert_eq!(verdict, Verdict::Stale);
-            reason.strip_suffix("; this is its last known state.").unwrap().to_owned()
-        };
-        let here = Wanted::Here { global: false };
-
-        assert_eq!(stale(here, None, false), "fleet wants it but does not report it at the moment");
-        assert_eq!(stale(here, None, true), "fleet wants it, but its machine has let it expire");
-        assert_eq!(
-            stale(Wanted::Elsewhere, Some("10.0.0.2"), false),
-            "It is not reported any more; fleet wants it on 10.0.0.2"
-        );
-        assert_eq!(
-            stale(Wanted::Nowhere, None, false),
-            "It is not reported any more, and fleet has chosen no machine for it"
-        );
-    }
-
-    #[test]
-    fn a_row_that_waits_for_its_machine_says_so() {
-        let (verdict, reason) = judged("loaded/active/running", |it| {
-            it.presence = Presence::Absent;
-            it.machine = MachineStanding::Waiting { since: Moment::now() };
-        });
-        assert_eq!(verdict, Verdict::Stale);
-        assert!(reason.starts_with("Its machine reports none of its units at the moment"), "{reason}");
+            assert_eq!(reason.contains(machine), target.is_some(), "{reason}");
+        }
     }
 
     #[test]
@@ -430,10 +409,10 @@ mod tests {
         let since = Moment::now();
 
         let left = reason(MachineStanding::Lost { since }, true);
-        assert_eq!(left, "Its machine has left the cluster; this is its last known state.");
         assert_eq!(reason(MachineStanding::Waiting { since }, false), left);
-        assert!(reason(MachineStanding::Waiting { since }, true).contains("has not reported any unit yet"));
-        assert!(reason(MachineStanding::Speaking { since }, true).contains("has not reported this unit yet"));
+        let back = reason(MachineStanding::Waiting { since }, true);
+        assert_ne!(back, left);
+        assert_ne!(reason(MachineStanding::Speaking { since }, true), back);
     }
 
     #[test]
@@ -455,14 +434,14 @@ mod tests {
             it.is_early = true;
         });
         assert_eq!(verdict, Verdict::Ok);
-        assert_eq!(reason, "fleet wants it launched on 10.0.0.1; it has not been reported yet.");
+        assert!(reason.contains("10.0.0.1"), "{reason}");
     }
 
     #[test]
     fn what_is_not_reported_names_the_machine_by_its_address() {
         let (verdict, reason) = expected(&file(), |it| it.machine = Some("10.0.0.1"));
         assert_eq!(verdict, Verdict::Unreported);
-        assert_eq!(reason, "fleet wants it launched on 10.0.0.1, which does not report it.");
+        assert!(reason.contains("10.0.0.1"), "{reason}");
     }
 
     #[test]
@@ -481,10 +460,7 @@ mod tests {
             it.is_early = true;
         });
         assert_eq!(verdict, Verdict::Unscheduled);
-        assert_eq!(
-            reason,
-            "It is global and wanted launched, but no machine of the cluster fits; it asks for MachineMetadata=role=gpu."
-        );
+        assert!(reason.contains("MachineMetadata=role=gpu"), "{reason}");
     }
 
     #[test]
@@ -492,12 +468,116 @@ mod tests {
         let global = UnitFile { global: true, ..file() };
         let (verdict, reason) = expected(&global, |it| it.machine = Some("10.0.0.1"));
         assert_eq!(verdict, Verdict::Unreported);
-        assert_eq!(reason, "It is global and wanted launched, but 10.0.0.1 does not report it.");
+        assert!(reason.contains("10.0.0.1"), "{reason}");
     }
 
     #[test]
     fn what_fleet_does_not_want_is_only_submitted() {
         let submitted = UnitFile { desired: Some("inactive".into()), ..file() };
         assert_eq!(expected(&submitted, |_| {}).0, Verdict::Ok);
+    }
+    /// A unit that was restarted often, or, with `once`, that is about to be for long.
+    fn looping(once: bool) -> &'static RestartHistory {
+        let start = Moment::now();
+        let waiting = state("loaded/activating/auto-restart");
+        let mut history = RestartHistory::new(&waiting, start);
+        for second in if once { 0..0 } else { 1..3 } {
+            history.note(&state("loaded/active/running"), start + Duration::from_secs(20 * second - 10));
+            history.note(&waiting, start + Duration::from_secs(20 * second));
+        }
+        history.advance(start + Duration::from_secs(60));
+        Box::leak(Box::new(history))
+    }
+
+    #[test]
+    fn verdicts_have_these_reasons() {
+        let since = Moment::now();
+        let (often, once) = (looping(false), looping(true));
+        let run = "loaded/active/running";
+        let missed = |wanted, target| {
+            judged(run, |it| {
+                it.presence = Presence::Stale;
+                it.wanted = wanted;
+                it.target = target;
+            })
+        };
+        let ghost = |wanted, moved_to| {
+            judged(run, |it| {
+                it.wanted = wanted;
+                it.moved_to = moved_to;
+            })
+        };
+        let lost = |machine, is_there| {
+            judged(run, |it| {
+                it.presence = Presence::Lost;
+                it.machine = machine;
+                it.machine_is_there = is_there;
+            })
+        };
+        let waiting = MachineStanding::Waiting { since };
+        let here = Wanted::Here { global: false };
+        let reported = [
+            ("as fleet wants it", judged(run, |_| {})),
+            ("launched and inactive", judged("loaded/inactive/dead", |_| {})),
+            ("starting for long", judged("loaded/activating/start", |it| it.is_lasting = true)),
+            ("failed", judged("loaded/failed/failed", |_| {})),
+            ("failed, with another sub state", judged("loaded/failed/exited", |_| {})),
+            ("not loaded", judged("not-found/inactive/dead", |_| {})),
+            ("masked, and wanted", judged("masked/inactive/dead", |_| {})),
+            ("restarted often", judged(run, |it| it.restarts = Some(often))),
+            ("only ever seen waiting for a restart", judged(run, |it| it.restarts = Some(once))),
+            ("overdue", judged(run, |it| it.presence = Presence::Overdue)),
+            ("no unit file", ghost(Wanted::Not(NotWanted::NoFile), None)),
+            ("unloaded", ghost(Wanted::Not(NotWanted::Unloaded), None)),
+            ("moved, and reported there", ghost(Wanted::Elsewhere, Some("10.0.0.2"))),
+            ("moved", ghost(Wanted::Nowhere, None)),
+            ("reported of a machine that has left", judged(run, |it| it.outlives_machine = true)),
+            ("missing, and wanted", missed(here, None)),
+            ("missing, and moved", missed(Wanted::Elsewhere, Some("10.0.0.2"))),
+            ("missing, and wanted on no machine yet", missed(Wanted::Nowhere, None)),
+            ("missing, and not wanted", missed(Wanted::Not(NotWanted::NoFile), None)),
+            ("lost", lost(MachineStanding::Lost { since }, false)),
+            ("lost, and its machine is back", lost(waiting, true)),
+            ("lost, and its machine reports others", lost(MachineStanding::Speaking { since }, true)),
+        ];
+        let mut told = Vec::from(reported);
+        told.push(("missing, with all of its machine", {
+            judged(run, |it| {
+                it.presence = Presence::Absent;
+                it.machine = waiting;
+            })
+        }));
+        told.push(("expired", {
+            judged(run, |it| {
+                it.presence = Presence::Stale;
+                it.has_expired = true;
+            })
+        }));
+        let other: &UnitState = Box::leak(Box::new(UnitState { hash: Some("abcdef1234".into()), ..state(run) }));
+        told.push(("another version of the unit file", judged(run, |it| it.state = other)));
+
+        let machine = Some("10.0.0.1");
+        let global = || UnitFile { global: true, ..file() };
+        let asking = UnitFile { requirements: vec!["MachineMetadata=role=gpu".into()], ..global() };
+        let of = |desired: Option<&str>| UnitFile { desired: desired.map(Into::into), ..file() };
+        told.extend([
+            ("no machine, no unit file", expected(&file(), |it| it.file = None)),
+            ("no machine, and the desired state is not known", expected(&of(None), |_| {})),
+            ("submitted", expected(&of(Some("inactive")), |_| {})),
+            ("no machine chosen", expected(&file(), |_| {})),
+            ("chosen machines are not known", expected(&UnitFile { target_known: false, ..file() }, |_| {})),
+            ("not reported by the chosen machine", expected(&file(), |it| it.machine = machine)),
+            ("global, reported by no machine", expected(&global(), |_| {})),
+            ("global, not reported by one machine", expected(&global(), |it| it.machine = machine)),
+            ("global, and fits no machine", expected(&asking, |it| it.fits_nowhere = true)),
+            ("not reported yet", {
+                expected(&file(), |it| {
+                    it.machine = machine;
+                    it.is_early = true;
+                })
+            }),
+        ]);
+        let told = told.into_iter().map(|(given, (verdict, reason))| (format!("{given}: {verdict}"), reason));
+        assert_catalogue("verdict-reasons", told);
     }
 }

@@ -8,11 +8,13 @@ use tempfile::TempDir;
 
 use super::layers::OPTIONS;
 use super::*;
+use crate::snapshots::{assert_catalogue, assert_text};
 use crate::source::api::Address;
 use crate::source::selection::Request;
 
 /// The three places, and a directory in which no default file is.
 struct Places {
+    arguments: String,
     cli: Cli,
     variables: BTreeMap<String, String>,
     directory: TempDir,
@@ -20,10 +22,16 @@ struct Places {
 
 impl Places {
     fn new() -> Self {
-        Self { cli: Cli::default(), variables: BTreeMap::new(), directory: TempDir::new().unwrap() }
+        Self {
+            arguments: String::new(),
+            cli: Cli::default(),
+            variables: BTreeMap::new(),
+            directory: TempDir::new().unwrap(),
+        }
     }
 
     fn arguments(mut self, arguments: &[&str]) -> Self {
+        self.arguments = arguments.join(" ");
         self.cli = Cli::try_parse_from(["fleet-monitor"].iter().chain(arguments)).unwrap();
         self
     }
@@ -55,14 +63,46 @@ impl Places {
         self.named(&origin)
     }
 
-    /// The errors, with the file's path as `FILE`.
-    fn errors(&self) -> Vec<String> {
-        self.named(&self.load().unwrap_err().to_string()).lines().map(str::to_owned).collect()
+    /// All that is wrong, for people.
+    fn complaint(&self) -> String {
+        self.named(&self.load().unwrap_err().to_string())
     }
 
+    /// What is wrong: of each error the key and the origin.
+    fn refused(&self) -> Vec<(String, String)> {
+        let errors = self.load().unwrap_err().0.into_iter();
+        errors.map(|error| (error.key.unwrap_or_default(), self.named(&error.origin))).collect()
+    }
+
+    /// With the file's path as `FILE`.
     fn named(&self, text: &str) -> String {
         text.replace(self.path().to_str().unwrap(), "FILE")
     }
+}
+
+impl fmt::Display for Places {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let arguments = Some(self.arguments.clone()).filter(|arguments| !arguments.is_empty());
+        let variables = self.variables.iter().map(|(name, value)| format!("{name}={value}"));
+        let file = fs::read_to_string(self.path()).unwrap_or_default();
+        let lines = file.lines().map(|line| format!("FILE: {line}"));
+        let directory = self.path().is_dir().then(|| "FILE is a directory".to_owned());
+
+        let given: Vec<String> = arguments.into_iter().chain(variables).chain(lines).chain(directory).collect();
+        f.write_str(&given.join("\n"))
+    }
+}
+
+fn pair(key: &str, origin: &str) -> (String, String) {
+    (key.to_owned(), origin.to_owned())
+}
+
+fn flag(key: &str) -> String {
+    format!("--{}", key.replace('_', "-"))
+}
+
+fn variable(key: &str) -> String {
+    format!("FLEET_MONITOR_{}", key.to_uppercase())
 }
 
 fn defaults() -> Config {
@@ -187,150 +227,130 @@ fn an_empty_variable_is_not_set() {
     assert_eq!(places.config().port, 3);
 }
 
+/// The same wrong value in each place.
+fn in_each_place() -> [Places; 3] {
+    [
+        Places::new().arguments(&["--unit-freq", "fast"]),
+        Places::new().variable("UNIT_FREQ", "fast"),
+        Places::new().file("unit_freq = 'fast'"),
+    ]
+}
+
 #[test]
 fn an_error_names_key_value_and_origin_in_each_place() {
-    let expected = "expected seconds, such as 2 or 0.5 (more than 0, at most a day)";
-    let places = [
-        (Places::new().arguments(&["--unit-freq", "fast"]), "--unit-freq"),
-        (Places::new().variable("UNIT_FREQ", "fast"), "FLEET_MONITOR_UNIT_FREQ"),
-        (Places::new().file("unit_freq = 'fast'"), "FILE:1"),
-    ];
-    for (places, origin) in places {
-        assert_eq!(places.errors(), [format!("unit_freq = \"fast\" ({origin}): {expected}")]);
+    for (places, origin) in in_each_place().iter().zip(["--unit-freq", "FLEET_MONITOR_UNIT_FREQ", "FILE:1"]) {
+        assert_eq!(places.refused(), [pair("unit_freq", origin)]);
+        let complaint = places.complaint();
+        assert!(complaint.starts_with(&format!("unit_freq = \"fast\" ({origin}): ")), "{complaint}");
     }
+}
+
+/// Values that no option can have.
+const IMPOSSIBLE: [(&str, &str); 71] = [
+    ("fleetctl", ""),
+    ("machine_freq", "10s"),
+    ("unit_freq", "0"),
+    ("unit_freq", "-2"),
+    ("unit_freq", "NaN"),
+    ("unit_freq", "inf"),
+    ("unit_freq", "86401"),
+    ("unit_freq", "1e-12"),
+    ("endpoint", "http://etcd.example.com:4001"),
+    ("endpoint", "etcd.example.com:4001"),
+    ("endpoint", "-oProxyCommand"),
+    ("endpoint", "core-01%eth0"),
+    ("endpoint_port", "0"),
+    ("tunnel", ""),
+    ("tunnel", "[::1]:22"),
+    ("tunnel", "core@10.0.0.1"),
+    ("tunnel_port", "ssh"),
+    ("source", "docker"),
+    ("api", "http://10.0.0.1"),
+    ("api", "http://10.0.0.1:80/fleet/v1"),
+    ("api", "https://10.0.0.1"),
+    ("api", "unix://fleet.sock"),
+    ("api", "/var/run/fleet.sock"),
+    ("api", "http://"),
+    ("etcd", ""),
+    ("etcd", "10.0.0.1:2379"),
+    ("etcd", "http://10.0.0.1:2379,"),
+    ("etcd", "http://10.0.0.1:2379,https://10.0.0.2"),
+    ("etcd", "http://10.0.0.1:2379,http://root:secret@10.0.0.2:2379"),
+    ("etcd", "http://10.0.0.1:2379/v2/keys"),
+    ("etcd_prefix", ""),
+    ("etcd_prefix", "/"),
+    ("etcd_prefix", "_coreos.com/fleet"),
+    ("etcd_prefix", "/_coreos.com//fleet"),
+    ("etcd_prefix", "/_coreos.com/../fleet"),
+    ("etcd_prefix", "/fleet?quorum=true"),
+    ("etcd_prefix", "/fleet#"),
+    ("etcd_prefix", "/my fleet"),
+    ("etcd_prefix", "/fleet%20"),
+    ("etcd_prefix", "/fleet\u{7}"),
+    ("etcd_ca", ""),
+    ("etcd_cert", ""),
+    ("etcd_key", ""),
+    ("etcd_password_file", ""),
+    ("poll_timeout", "0"),
+    ("grace", "-1"),
+    ("grace", "NaN"),
+    ("demo", "maybe"),
+    ("record", ""),
+    ("replay_speed", "0"),
+    ("replay_speed", "inf"),
+    ("port", "70000"),
+    ("port", "-1"),
+    ("bind", "localhost"),
+    ("bind", "[10.0.0.1]"),
+    ("publish", "never"),
+    ("unit_fields", ""),
+    ("unit_fields", "unit,unit"),
+    ("unit_fields", "unit,colour"),
+    ("machine_fields", "id"),
+    ("metrics_units", "a.service b.service"),
+    ("allowed_origins", "ops.example.com"),
+    ("allowed_origins", "https://ops.example.com/"),
+    ("allowed_origins", "https://*,"),
+    ("allowed_hosts", "ops.example.com:8989"),
+    ("allowed_hosts", "a,,b"),
+    ("token_file", ""),
+    ("max_clients", "0"),
+    ("max_clients", "18446744073709551615"),
+    ("log", ""),
+    ("log_to", "syslog"),
+];
+
+/// A value in the file.
+fn in_file(key: &str, value: &str) -> Places {
+    Places::new().file(&format!("{key} = {}", serde_json::Value::from(value)))
 }
 
 #[test]
 fn impossible_values_are_refused() {
-    let port = "expected a port from 0 to 65535 (0: any that is free)";
-    let remote_port = "expected a port from 1 to 65535";
-    let seconds = "expected seconds, such as 2 or 0.5 (more than 0, at most a day)";
-    let or_off = "expected seconds, such as 30 or 0.5 (0: off, at most a day)";
-    let directory = "expected a directory in etcd, such as /_coreos.com/fleet";
-    let factor = "expected a factor, such as 10 or 0.5 (from 0.001 to 1000000)";
-    let path = "expected the path of a file";
-    let host = "expected the name or address of a host";
-    let alone = |flag| format!("expected a host alone, without scheme or port; {flag} sets the port");
-    let endpoint = alone("--endpoint-port");
-    let tunnel = alone("--tunnel-port");
-    let origins = "expected origins, such as https://ops.example.com or http://10.0.0.1:8000, or *";
-    let hosts = "expected names of hosts, without a port, or *";
-    let unit_fields = |name: &str| {
-        format!(
-            "\"{name}\" is not a field; expected unit, load, active, sub, machine, hash, dstate, target, global, desc, \
-             verdict"
-        )
-    };
-    let cases = [
-        ("port", "70000", port),
-        ("port", "-1", port),
-        ("endpoint_port", "0", remote_port),
-        ("tunnel_port", "ssh", remote_port),
-        ("bind", "localhost", "expected an IP address, such as 127.0.0.1 or ::"),
-        ("fleetctl", "", "expected a command, such as /usr/bin/fleetctl"),
-        ("unit_freq", "0", seconds),
-        ("unit_freq", "-2", seconds),
-        ("unit_freq", "NaN", seconds),
-        ("unit_freq", "inf", seconds),
-        ("unit_freq", "86401", seconds),
-        ("unit_freq", "1e-12", seconds),
-        ("machine_freq", "10s", seconds),
-        ("poll_timeout", "0", seconds),
-        ("grace", "-1", or_off),
-        ("grace", "NaN", or_off),
-        ("replay_speed", "0", factor),
-        ("replay_speed", "inf", factor),
-        ("demo", "maybe", "expected true or false"),
-        ("record", "", path),
-        ("token_file", "", path),
-        ("endpoint", "http://etcd.example.com:4001", endpoint.as_str()),
-        ("endpoint", "etcd.example.com:4001", endpoint.as_str()),
-        ("tunnel", "[::1]:22", tunnel.as_str()),
-        ("endpoint", "-oProxyCommand", host),
-        ("tunnel", "core@10.0.0.1", host),
-        ("endpoint", "core-01%eth0", host),
-        ("bind", "[10.0.0.1]", "expected an IP address, such as 127.0.0.1 or ::"),
-        ("tunnel", "", host),
-        ("source", "docker", "expected one of auto, fleetctl, api, etcd, replay"),
-        ("publish", "never", "expected one of changes, polls"),
-        ("log_to", "syslog", "expected one of auto, journal, stderr"),
-        ("api", "http://10.0.0.1", "it needs a port, as in http://127.0.0.1:49153"),
-        ("api", "http://10.0.0.1:80/fleet/v1", "only a host and a port may follow http://"),
-        ("api", "https://10.0.0.1", "fleet speaks no TLS; use http://HOST:PORT"),
-        ("api", "unix://fleet.sock", "the path must be absolute, as in unix:///var/run/fleet.sock"),
-        ("api", "/var/run/fleet.sock", "expected unix:///PATH or http://HOST:PORT"),
-        ("etcd", "", "expected at least one member, such as http://127.0.0.1:2379"),
-        ("etcd", "10.0.0.1:2379", "expected http://HOST:PORT or https://HOST:PORT"),
-        ("etcd", "http://10.0.0.1:2379,", "expected http://HOST:PORT or https://HOST:PORT"),
-        ("etcd", "http://10.0.0.1:2379,https://10.0.0.2", "it needs a port, as in http://127.0.0.1:2379"),
-        (
-            "etcd",
-            "http://10.0.0.1:2379,http://root:secret@10.0.0.2:2379",
-            "no user and password may be in it: --etcd-user NAME, with the password in --etcd-password-file FILE",
-        ),
-        ("etcd", "http://10.0.0.1:2379/v2/keys", "only a host and a port may follow the scheme"),
-        ("etcd_prefix", "", directory),
-        ("etcd_prefix", "/", directory),
-        ("etcd_prefix", "_coreos.com/fleet", directory),
-        ("etcd_prefix", "/_coreos.com//fleet", directory),
-        ("etcd_prefix", "/_coreos.com/../fleet", directory),
-        ("etcd_prefix", "/fleet?quorum=true", directory),
-        ("etcd_prefix", "/fleet#", directory),
-        ("etcd_prefix", "/my fleet", directory),
-        ("etcd_prefix", "/fleet%20", directory),
-        ("etcd_prefix", "/fleet\u{7}", directory),
-        ("etcd_ca", "", path),
-        ("etcd_cert", "", path),
-        ("etcd_key", "", path),
-        ("etcd_password_file", "", path),
-        ("max_clients", "0", "expected a number from 1 to 1000000"),
-        ("max_clients", "18446744073709551615", "expected a number from 1 to 1000000"),
-        ("allowed_origins", "ops.example.com", origins),
-        ("allowed_origins", "https://ops.example.com/", origins),
-        ("allowed_origins", "https://*,", origins),
-        ("allowed_hosts", "ops.example.com:8989", hosts),
-        ("allowed_hosts", "a,,b", hosts),
-        ("metrics_units", "a.service b.service", "expected names of units, such as web@*.service"),
-        ("unit_fields", "", "expected at least one field"),
-        ("unit_fields", "unit,unit", "\"unit\" is there twice"),
-        ("unit_fields", "unit,colour", &unit_fields("colour")),
-        ("machine_fields", "id", "\"id\" is not a field; expected machine, ip, metadata"),
-        ("log", "", "expected a filter, such as info or info,fleet_monitor=debug"),
-    ];
-    for (key, value, problem) in cases {
-        let flag = format!("--{}", key.replace('_', "-"));
-        let in_file = Places::new().file(&format!("{key} = {}", serde_json::Value::from(value)));
-        let errors = in_file.errors();
-        assert_eq!(errors.len(), 1, "{errors:?}");
-        assert!(
-            errors[0].starts_with(&format!("{key} = ")) && errors[0].ends_with(&format!(" (FILE:1): {problem}")),
-            "{errors:?}"
-        );
+    for (key, value) in IMPOSSIBLE {
+        assert_eq!(in_file(key, value).refused(), [pair(key, "FILE:1")], "{value}");
         if !value.is_empty() {
-            let variable = key.to_uppercase();
-            let errors = Places::new().variable(&variable, value).errors();
-            assert!(errors[0].ends_with(&format!(" (FLEET_MONITOR_{variable}): {problem}")), "{errors:?}");
+            let places = Places::new().variable(&key.to_uppercase(), value);
+            assert_eq!(places.refused(), [pair(key, &variable(key))], "{value}");
         }
+        // A switch has no value there.
         if key != "demo" {
-            let errors = Places::new().arguments(&[&format!("{flag}={value}")]).errors();
-            assert!(errors[0].ends_with(&format!(" ({flag}): {problem}")), "{errors:?}");
+            let places = Places::new().arguments(&[&format!("{}={value}", flag(key))]);
+            assert_eq!(places.refused(), [pair(key, &flag(key))], "{value}");
         }
     }
-    let filter = Places::new().variable("LOG", "info,fleet_monitor=loud").errors();
-    assert!(filter[0].contains("expected a filter"), "{filter:?}");
+    let places = Places::new().variable("LOG", "info,fleet_monitor=loud");
+    assert_eq!(places.refused(), [pair("log", "FLEET_MONITOR_LOG")]);
+}
+
+fn of_wrong_kinds() -> Places {
+    Places::new().file("port = [1, 2]\nunit_fields = { unit = true }\n[grace]\nseconds = 3\n")
 }
 
 #[test]
 fn wrong_kinds_are_refused() {
-    let file = "port = [1, 2]\nunit_fields = { unit = true }\n[grace]\nseconds = 3\n";
-    assert_eq!(
-        Places::new().file(file).errors(),
-        [
-            "grace = {…} (FILE:3): expected a single value",
-            "port = [1, 2] (FILE:1): expected a single value",
-            r#"unit_fields = {…} (FILE:2): expected a list, such as ["a", "b"] or "a,b""#,
-        ]
-    );
+    let refused = [pair("grace", "FILE:3"), pair("port", "FILE:1"), pair("unit_fields", "FILE:2")];
+    assert_eq!(of_wrong_kinds().refused(), refused);
 }
 
 #[test]
@@ -361,101 +381,69 @@ fn origins_and_host_names_are_compared_in_lower_case() {
     assert_eq!(config.allowed_hosts, ["monitor.example.com", "*"]);
 }
 
+/// Options that lead to different sources: which one is refused, for the sake of which other.
+fn conflicting() -> [(Places, [&'static str; 2]); 22] {
+    let arguments = |arguments: &[&str]| Places::new().arguments(arguments);
+    let file = |text: &str| Places::new().file(text);
+    let variables =
+        |one: (&str, &str), other: (&str, &str)| Places::new().variable(one.0, one.1).variable(other.0, other.1);
+    [
+        (file("endpoint = 'etcd'").arguments(&["-t", "ssh"]), ["endpoint (FILE:1)", "tunnel (--tunnel)"]),
+        (arguments(&["--demo", "--replay", "f"]), ["demo (--demo)", "replay (--replay)"]),
+        (arguments(&["--demo", "--record", "f"]), ["demo (--demo)", "record (--record)"]),
+        (arguments(&["--replay", "f", "--record", "g"]), ["replay (--replay)", "record (--record)"]),
+        (arguments(&["--replay", "f", "--source", "api"]), ["source (--source)", "replay (--replay)"]),
+        (arguments(&["--demo", "--source", "fleetctl"]), ["source (--source)", "demo (--demo)"]),
+        (arguments(&["--source", "api", "-c", "fleetctl"]), ["source (--source)", "fleetctl (--fleetctl)"]),
+        (
+            variables(("SOURCE", "api"), ("ENDPOINT", "etcd")),
+            ["source (FLEET_MONITOR_SOURCE)", "endpoint (FLEET_MONITOR_ENDPOINT)"],
+        ),
+        (file("source = 'api'\ntunnel = 'ssh'"), ["source (FILE:1)", "tunnel (FILE:2)"]),
+        (file("api = 'http://h:1'\nsource = 'fleetctl'"), ["source (FILE:2)", "api (FILE:1)"]),
+        (file("api = 'http://h:1'\nsource = 'etcd'"), ["source (FILE:2)", "api (FILE:1)"]),
+        (
+            arguments(&["--source", "etcd", "-c", "fleetctl", "-e", "etcd"]),
+            ["source (--source)", "fleetctl (--fleetctl)"],
+        ),
+        (
+            variables(("SOURCE", "etcd"), ("TUNNEL", "ssh")),
+            ["source (FLEET_MONITOR_SOURCE)", "tunnel (FLEET_MONITOR_TUNNEL)"],
+        ),
+        (arguments(&["--source", "etcd", "--demo"]), ["source (--source)", "demo (--demo)"]),
+        (arguments(&["--source", "etcd", "--replay", "f"]), ["source (--source)", "replay (--replay)"]),
+        (arguments(&["--source", "fleetctl", "--etcd", "http://h:1"]), ["source (--source)", "etcd (--etcd)"]),
+        (
+            variables(("SOURCE", "api"), ("ETCD_PREFIX", "/fleet")),
+            ["source (FLEET_MONITOR_SOURCE)", "etcd_prefix (FLEET_MONITOR_ETCD_PREFIX)"],
+        ),
+        (arguments(&["--etcd", "http://h:1", "-e", "etcd"]), ["etcd (--etcd)", "endpoint (--endpoint)"]),
+        (file("etcd = ['http://h:1', 'http://h:2']\ntunnel = 'ssh'"), ["etcd (FILE:1)", "tunnel (FILE:2)"]),
+        (
+            variables(("ETCD", "http://h:1"), ("FLEETCTL", "f")),
+            ["etcd (FLEET_MONITOR_ETCD)", "fleetctl (FLEET_MONITOR_FLEETCTL)"],
+        ),
+        (arguments(&["--etcd", "http://h:1", "--api", "http://h:2"]), ["etcd (--etcd)", "api (--api)"]),
+        // The user of etcd, who may have a password in its name, is named without it.
+        (arguments(&["--source", "api", "--etcd-user", "u"]), ["source (--source)", "etcd_user (--etcd-user)"]),
+    ]
+}
+
 #[test]
 fn conflicts_name_both_and_where_they_were_set() {
-    let cases = [
-        (
-            Places::new().file("endpoint = 'etcd'").arguments(&["-t", "ssh"]),
-            r#"endpoint = "etcd" (FILE:1): cannot be combined with tunnel = "ssh" (--tunnel)"#,
-        ),
-        (
-            Places::new().arguments(&["--demo", "--replay", "f"]),
-            r#"demo = true (--demo): cannot be combined with replay = "f" (--replay)"#,
-        ),
-        (
-            Places::new().arguments(&["--demo", "--record", "f"]),
-            r#"demo = true (--demo): cannot be combined with record = "f" (--record)"#,
-        ),
-        (
-            Places::new().arguments(&["--replay", "f", "--record", "g"]),
-            r#"replay = "f" (--replay): cannot be combined with record = "g" (--record)"#,
-        ),
-        (
-            Places::new().arguments(&["--replay", "f", "--source", "api"]),
-            r#"source = "api" (--source): cannot be combined with replay = "f" (--replay)"#,
-        ),
-        (
-            Places::new().arguments(&["--demo", "--source", "fleetctl"]),
-            r#"source = "fleetctl" (--source): cannot be combined with demo = true (--demo)"#,
-        ),
-        (
-            Places::new().arguments(&["--source", "replay"]),
-            r#"source = "replay" (--source): needs a recording: --replay FILE or --demo"#,
-        ),
-        (
-            Places::new().arguments(&["--source", "api", "-c", "fleetctl"]),
-            r#"source = "api" (--source): cannot be combined with fleetctl = "fleetctl" (--fleetctl)"#,
-        ),
-        (
-            Places::new().variable("SOURCE", "api").variable("ENDPOINT", "etcd"),
-            r#"source = "api" (FLEET_MONITOR_SOURCE): cannot be combined with endpoint = "etcd" (FLEET_MONITOR_ENDPOINT)"#,
-        ),
-        (
-            Places::new().file("source = 'api'\ntunnel = 'ssh'"),
-            r#"source = "api" (FILE:1): cannot be combined with tunnel = "ssh" (FILE:2)"#,
-        ),
-        (
-            Places::new().file("api = 'http://h:1'\nsource = 'fleetctl'"),
-            r#"source = "fleetctl" (FILE:2): cannot be combined with api = "http://h:1" (FILE:1)"#,
-        ),
-        (
-            Places::new().file("api = 'http://h:1'\nsource = 'etcd'"),
-            r#"source = "etcd" (FILE:2): cannot be combined with api = "http://h:1" (FILE:1)"#,
-        ),
-        (
-            Places::new().arguments(&["--source", "etcd", "-c", "fleetctl", "-e", "etcd"]),
-            r#"source = "etcd" (--source): cannot be combined with fleetctl = "fleetctl" (--fleetctl)"#,
-        ),
-        (
-            Places::new().variable("SOURCE", "etcd").variable("TUNNEL", "ssh"),
-            r#"source = "etcd" (FLEET_MONITOR_SOURCE): cannot be combined with tunnel = "ssh" (FLEET_MONITOR_TUNNEL)"#,
-        ),
-        (
-            Places::new().arguments(&["--source", "etcd", "--demo"]),
-            r#"source = "etcd" (--source): cannot be combined with demo = true (--demo)"#,
-        ),
-        (
-            Places::new().arguments(&["--source", "etcd", "--replay", "f"]),
-            r#"source = "etcd" (--source): cannot be combined with replay = "f" (--replay)"#,
-        ),
-        (
-            Places::new().arguments(&["--source", "fleetctl", "--etcd", "http://h:1"]),
-            r#"source = "fleetctl" (--source): cannot be combined with etcd = "http://h:1" (--etcd)"#,
-        ),
-        (
-            Places::new().variable("SOURCE", "api").variable("ETCD_PREFIX", "/fleet"),
-            r#"source = "api" (FLEET_MONITOR_SOURCE): cannot be combined with etcd_prefix = "/fleet" (FLEET_MONITOR_ETCD_PREFIX)"#,
-        ),
-        (
-            Places::new().arguments(&["--etcd", "http://h:1", "-e", "etcd"]),
-            r#"etcd = "http://h:1" (--etcd): cannot be combined with endpoint = "etcd" (--endpoint)"#,
-        ),
-        (
-            Places::new().file("etcd = ['http://h:1', 'http://h:2']\ntunnel = 'ssh'"),
-            r#"etcd = ["http://h:1", "http://h:2"] (FILE:1): cannot be combined with tunnel = "ssh" (FILE:2)"#,
-        ),
-        (
-            Places::new().variable("ETCD", "http://h:1").variable("FLEETCTL", "f"),
-            r#"etcd = "http://h:1" (FLEET_MONITOR_ETCD): cannot be combined with fleetctl = "f" (FLEET_MONITOR_FLEETCTL)"#,
-        ),
-        (
-            Places::new().arguments(&["--etcd", "http://h:1", "--api", "http://h:2"]),
-            r#"etcd = "http://h:1" (--etcd): cannot be combined with api = "http://h:2" (--api)"#,
-        ),
-    ];
-    for (places, error) in cases {
-        assert_eq!(places.errors(), [error]);
+    for (places, [refused, other]) in conflicting() {
+        let (key, origin) = refused.trim_end_matches(')').split_once(" (").unwrap();
+        assert_eq!(places.refused()[0], pair(key, origin), "{places}");
+
+        let problem = places.named(&places.load().unwrap_err().0[0].problem);
+        let (key, origin) = other.trim_end_matches(')').split_once(" (").unwrap();
+        assert!(problem.contains(&format!(" {key} = ")) && problem.contains(&format!(" ({origin})")), "{problem}");
     }
+}
+
+#[test]
+fn a_source_that_is_a_recording_needs_one() {
+    assert_eq!(Places::new().arguments(&["--source", "replay"]).refused(), [pair("source", "--source")]);
 }
 
 #[test]
@@ -536,25 +524,33 @@ fn what_is_no_conflict_is_let_through() {
     assert!(switched_off.load().is_ok());
 }
 
-#[test]
-fn unknown_keys_are_refused_with_what_may_have_been_meant() {
-    let places = Places::new()
+fn with_unknown_keys() -> Places {
+    Places::new()
         .file("prot = 1\n'unit-freq' = 2\ncolour = 'red'\n[server]\nport = 1\n")
         .variable("UNIT_FRQ", "1")
         .variable("FOO", "")
-        .variable("TOKEN", "geheim");
-    assert_eq!(
-        places.errors(),
-        [
-            "colour (FILE:3): unknown option",
-            "prot (FILE:1): unknown option; did you mean port?",
-            "server (FILE:4): unknown option",
-            "unit-freq (FILE:2): unknown option; did you mean unit_freq?",
-            "foo (FLEET_MONITOR_FOO): unknown option",
-            "token (FLEET_MONITOR_TOKEN): unknown option; did you mean FLEET_MONITOR_TOKEN_FILE?",
-            "unit_frq (FLEET_MONITOR_UNIT_FRQ): unknown option; did you mean FLEET_MONITOR_UNIT_FREQ?",
-        ]
-    );
+        .variable("TOKEN", "geheim")
+}
+
+#[test]
+fn unknown_keys_are_refused_with_what_may_have_been_meant() {
+    let errors = with_unknown_keys().load().unwrap_err().0;
+    let errors: Vec<_> = errors.iter().map(|error| (error.key.as_deref().unwrap(), &*error.problem)).collect();
+    let expected = [
+        ("colour", None),
+        ("prot", Some("port")),
+        ("server", None),
+        ("unit-freq", Some("unit_freq")),
+        ("foo", None),
+        ("token", Some("FLEET_MONITOR_TOKEN_FILE")),
+        ("unit_frq", Some("FLEET_MONITOR_UNIT_FREQ")),
+    ];
+    assert_eq!(errors.len(), expected.len(), "{errors:?}");
+    for ((key, problem), (unknown, meant)) in errors.into_iter().zip(expected) {
+        assert_eq!(key, unknown);
+        assert_eq!(problem.contains('?'), meant.is_some(), "{problem}");
+        assert!(problem.contains(meant.unwrap_or_default()), "{problem}");
+    }
 }
 
 #[test]
@@ -576,23 +572,29 @@ fn credentials_and_unknown_values_are_not_printed() {
         "token = 'geheim'\nendpoint = 'http://core:geheim@etcd'\nallowed_origins = ['https://a:geheim@b']\n\
          api = 'http://core:geheim@10.0.0.1'",
     );
-    let errors = places.errors();
-    assert_eq!(errors.len(), 4);
-    assert!(errors.iter().all(|error| !error.contains("geheim")), "{errors:?}");
+    assert_eq!(places.refused().len(), 4);
+    assert!(!places.complaint().contains("geheim"), "{}", places.complaint());
     for members in ["['http://a:1', 'http://root:geheim@b:1']", "'http://root:geheim@a:1,http://root:geheim@b:1'"] {
-        let errors = Places::new().file(&format!("etcd = {members}")).errors();
-        assert!(!errors[0].contains("geheim"), "{errors:?}");
+        let complaint = Places::new().file(&format!("etcd = {members}")).complaint();
+        assert!(!complaint.contains("geheim"), "{complaint}");
     }
-    assert!(!Places::new().file("token = 'geheim").errors()[0].contains("geheim"));
+    assert!(!Places::new().file("token = 'geheim").complaint().contains("geheim"));
+}
+
+/// Names that a user of etcd cannot have.
+const NO_USERS: [&str; 2] = ["root:geheim", ""];
+
+fn user_of_etcd(name: &str) -> Places {
+    Places::new().arguments(&["--etcd", "http://a:1", "--etcd-user", name])
 }
 
 #[test]
 fn a_user_of_etcd_has_no_password_in_its_name_and_no_error_shows_one() {
-    let alone = "etcd_user (--etcd-user): expected a user's name alone; its password is in --etcd-password-file FILE";
-    let with_password = ["--etcd", "http://a:1", "--etcd-user", "root:geheim"];
-    assert_eq!(Places::new().arguments(&with_password).errors(), [alone]);
-    let name = "etcd_user (--etcd-user): expected the name of a user of etcd";
-    assert_eq!(Places::new().arguments(&["--etcd", "http://a:1", "--etcd-user", ""]).errors(), [name]);
+    for name in NO_USERS {
+        let places = user_of_etcd(name);
+        assert_eq!(places.refused(), [pair("etcd_user", "--etcd-user")]);
+        assert_eq!(places.load().unwrap_err().0[0].value, None, "{name}");
+    }
 
     for places in [
         Places::new().arguments(&["--source", "api", "--etcd-user", "root:geheim"]),
@@ -601,19 +603,23 @@ fn a_user_of_etcd_has_no_password_in_its_name_and_no_error_shows_one() {
         Places::new().file("etcd_password = 'geheim'"),
         Places::new().variable("ETCD_PASSWORD", "geheim"),
     ] {
-        let errors = places.errors();
-        assert!(errors.iter().all(|error| !error.contains("geheim")), "{errors:?}");
+        assert!(!places.complaint().contains("geheim"), "{}", places.complaint());
     }
+}
+
+/// A user without an etcd, and a password without a user.
+fn lonely_users() -> [Places; 2] {
+    [
+        Places::new().arguments(&["--etcd-user", "u", "--etcd-password-file", "f"]),
+        Places::new().arguments(&["--etcd", "http://a:1", "--etcd-password-file", "f"]),
+    ]
 }
 
 #[test]
 fn a_user_of_etcd_needs_an_etcd_and_a_password_needs_a_user() {
-    let no_etcd = r"etcd_user (--etcd-user): needs an etcd that is watched: --etcd http://HOST:PORT";
-    assert_eq!(Places::new().arguments(&["--etcd-user", "u", "--etcd-password-file", "f"]).errors(), [no_etcd]);
-    let no_user =
-        r#"etcd_password_file = "f" (--etcd-password-file): needs the user whose password it is: --etcd-user NAME"#;
-    let lonely = ["--etcd", "http://a:1", "--etcd-password-file", "f"];
-    assert_eq!(Places::new().arguments(&lonely).errors(), [no_user]);
+    let [no_etcd, no_user] = lonely_users();
+    assert_eq!(no_etcd.refused(), [pair("etcd_user", "--etcd-user")]);
+    assert_eq!(no_user.refused(), [pair("etcd_password_file", "--etcd-password-file")]);
 
     for etcd in [["--etcd", "http://a:1"], ["-e", "a"], ["--source", "etcd"]] {
         assert!(Places::new().arguments(&[&etcd[..], &["--etcd-user", "u"]].concat()).load().is_ok());
@@ -625,21 +631,20 @@ fn a_user_of_etcd_needs_an_etcd_and_a_password_needs_a_user() {
     }
 }
 
+/// Files that are named and not there, and one that is a directory.
+fn without_a_file() -> [Places; 3] {
+    let directory = Places::new();
+    fs::create_dir(directory.path()).unwrap();
+    [Places::new().arguments(&["--config", "/nowhere/f"]), Places::new().variable("CONFIG", "/nowhere/f"), directory]
+}
+
 #[test]
 fn the_default_file_may_be_absent_but_a_named_one_not() {
     assert!(Places::new().load().is_ok());
-    let named = [
-        (Places::new().arguments(&["--config", "/nowhere/f"]), "--config"),
-        (Places::new().variable("CONFIG", "/nowhere/f"), "FLEET_MONITOR_CONFIG"),
-    ];
-    for (places, origin) in named {
-        let expected =
-            format!("config = \"/nowhere/f\" ({origin}): cannot be read: No such file or directory (os error 2)");
-        assert_eq!(places.errors(), [expected]);
+    let refused = [pair("config", "--config"), pair("config", "FLEET_MONITOR_CONFIG"), pair("", "FILE")];
+    for (places, refused) in without_a_file().iter().zip(refused) {
+        assert_eq!(places.refused(), [refused]);
     }
-    let places = Places::new();
-    fs::create_dir(places.path()).unwrap();
-    assert_eq!(places.errors(), ["FILE: cannot be read: Is a directory (os error 21)"]);
 }
 
 #[test]
@@ -654,43 +659,42 @@ fn a_named_file_is_read_instead_of_the_default_one() {
     assert_eq!(places.config().port, 4);
 }
 
+fn with_a_syntax_error() -> Places {
+    Places::new().file("port = 1\ngrace = = 2\n").variable("PORT", "http")
+}
+
 #[test]
-fn a_syntax_error_names_line_and_column() {
-    let places = Places::new().file("port = 1\ngrace = = 2\n").variable("PORT", "http");
-    let errors = places.errors();
-    assert!(errors[0].starts_with("FILE:2:9: "), "{errors:?}");
-    assert_eq!(errors.len(), 2, "the other places are still judged: {errors:?}");
+fn a_syntax_error_names_line_and_column_and_the_other_places_are_still_judged() {
+    assert_eq!(with_a_syntax_error().refused(), [pair("", "FILE:2:9"), pair("port", "FLEET_MONITOR_PORT")]);
+}
+
+fn not_utf_8() -> (OsString, OsString) {
+    ("FLEET_MONITOR_LOG".into(), OsString::from_vec(vec![0xff]))
 }
 
 #[test]
 fn a_variable_that_is_not_utf_8_is_refused_if_it_is_ours() {
-    let broken = || OsString::from_vec(vec![0xff]);
-    let variables = [("PATH".into(), broken()), ("FLEET_MONITOR_PORT".into(), "1".into())];
+    let variables = [("PATH".into(), not_utf_8().1), ("FLEET_MONITOR_PORT".into(), "1".into())];
     let expected = BTreeMap::from([("FLEET_MONITOR_PORT".into(), "1".into())]);
     assert_eq!(environment(variables).unwrap().variables, expected);
-    let errors = environment([("FLEET_MONITOR_LOG".into(), broken())]).unwrap_err();
-    assert_eq!(errors.to_string(), "FLEET_MONITOR_LOG: is not UTF-8");
+    assert_eq!(environment([not_utf_8()]).unwrap_err().0[0].origin, "FLEET_MONITOR_LOG");
 }
 
 #[test]
-fn the_report_tells_value_and_origin() {
+fn the_report_tells_value_and_origin_of_every_option() {
     let places = Places::new().file("machine_freq = 5").variable("UNIT_FREQ", "0.5").arguments(&["-e", "etcd"]);
-    let report = places.named(&report(&places.load().unwrap().1));
-    for line in [
-        "# fleetctl is not set",
-        r"machine_freq    = 5                             # FILE:1",
-        r"unit_freq       = 0.5                           # FLEET_MONITOR_UNIT_FREQ",
-        r#"endpoint        = "etcd"                        # --endpoint"#,
-        r#"machine_fields  = ["machine", "ip", "metadata"] # default"#,
-        r"demo            = false                         # default",
-    ] {
-        let squeezed = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
-        assert!(report.lines().any(|found| squeezed(found) == squeezed(line)), "no {line} in:\n{report}");
-    }
-    let comments: BTreeSet<_> =
-        report.lines().filter(|line| !line.contains("unit_fields")).filter_map(|line| line.find("  # ")).collect();
-    assert_eq!(comments.len(), 1, "not aligned:\n{report}");
-    let keys: BTreeSet<_> = places.load().unwrap().1.iter().map(|setting| setting.key).collect();
+    let settings = places.load().unwrap().1;
+    let of = |key: &str| {
+        let setting = settings.iter().find(|setting| setting.key == key).unwrap();
+        (setting.value.as_deref(), places.named(&setting.origin))
+    };
+    assert_eq!(of("fleetctl").0, None);
+    assert_eq!(of("machine_freq"), (Some("5"), "FILE:1".to_owned()));
+    assert_eq!(of("unit_freq"), (Some("0.5"), "FLEET_MONITOR_UNIT_FREQ".to_owned()));
+    assert_eq!(of("endpoint"), (Some("\"etcd\""), "--endpoint".to_owned()));
+    assert_eq!(of("demo"), (Some("false"), "default".to_owned()));
+
+    let keys: BTreeSet<_> = settings.iter().map(|setting| setting.key).collect();
     assert_eq!(keys, OPTIONS.iter().map(|(key, _)| *key).collect());
 }
 
@@ -792,29 +796,38 @@ fn the_options_of_etcd_are_the_same_in_each_place() {
     assert_eq!(array.config().source.etcd_members, expected.etcd_members);
 }
 
+/// A file for TLS where etcd is not asked over TLS, in each place; for each, its key and its origin.
+fn without_tls(key: &str) -> [(Places, String); 3] {
+    let endpoint = Places::new().variable("ENDPOINT", "etcd");
+    [
+        (Places::new().arguments(&["--etcd", "http://a:1,http://b:2", &flag(key), "f"]), flag(key)),
+        (endpoint.variable(&key.to_uppercase(), "f"), variable(key)),
+        (Places::new().file(&format!("source = 'etcd'\n{key} = 'f'")), "FILE:2".to_owned()),
+    ]
+}
+
+/// An etcd of which one member is asked over TLS.
+fn with_tls() -> Places {
+    Places::new().file("etcd = ['http://a:1', 'https://b:2']")
+}
+
+/// A certificate without its key, and the other way round.
+fn half_a_pair() -> [Places; 2] {
+    [with_tls().arguments(&["--etcd-cert", "f"]), with_tls().variable("ETCD_KEY", "f")]
+}
+
 #[test]
 fn files_for_tls_need_tls_and_one_another() {
-    let tls = "needs an etcd that is asked over TLS: --etcd https://HOST:PORT";
     for key in ["etcd_ca", "etcd_cert", "etcd_key"] {
-        let (flag, variable) = (format!("--{}", key.replace('_', "-")), key.to_uppercase());
-        for (places, origin) in [
-            (Places::new().arguments(&["--etcd", "http://a:1,http://b:2", &flag, "f"]), flag.clone()),
-            (Places::new().variable("ENDPOINT", "etcd").variable(&variable, "f"), format!("FLEET_MONITOR_{variable}")),
-            (Places::new().file(&format!("source = 'etcd'\n{key} = 'f'")), "FILE:2".into()),
-        ] {
-            assert_eq!(places.errors()[0], format!("{key} = \"f\" ({origin}): {tls}"));
+        for (places, origin) in without_tls(key) {
+            assert_eq!(places.refused()[0], pair(key, &origin));
         }
     }
-    let asked = || Places::new().file("etcd = ['http://a:1', 'https://b:2']");
-    assert!(asked().arguments(&["--etcd-ca", "f"]).load().is_ok(), "one of them is asked over TLS");
-    assert_eq!(
-        asked().arguments(&["--etcd-cert", "f"]).errors(),
-        [r#"etcd_cert = "f" (--etcd-cert): needs its private key: --etcd-key FILE"#]
-    );
-    assert_eq!(
-        asked().variable("ETCD_KEY", "f").errors(),
-        [r#"etcd_key = "f" (FLEET_MONITOR_ETCD_KEY): needs its certificate: --etcd-cert FILE"#]
-    );
+    assert!(with_tls().arguments(&["--etcd-ca", "f"]).load().is_ok(), "one of them is asked over TLS");
+
+    let [no_key, no_certificate] = half_a_pair();
+    assert_eq!(no_key.refused(), [pair("etcd_cert", "--etcd-cert")]);
+    assert_eq!(no_certificate.refused(), [pair("etcd_key", "FLEET_MONITOR_ETCD_KEY")]);
 }
 
 #[test]
@@ -827,38 +840,36 @@ fn a_services_variables_set_no_option_and_the_others_still_do() {
         ("FLEET_MONITOR_UNIT_FREQ".into(), "5".into()),
     ];
     let environment = environment(variables).unwrap();
-    let notice =
-        "ignored, since Kubernetes or docker sets them for a service: FLEET_MONITOR_ENV_BLOB, FLEET_MONITOR_PORT";
-    assert_eq!(environment.ignored().as_deref(), Some(notice));
+    assert_eq!(environment.service_links, ["FLEET_MONITOR_ENV_BLOB", "FLEET_MONITOR_PORT"]);
+    assert_text("ignored-variables", &environment.ignored().unwrap());
     assert_eq!(Environment::default().ignored(), None);
 
     let mut places = Places { variables: environment.variables, ..Places::new() };
-    assert_eq!(places.errors(), ["prt (FLEET_MONITOR_PRT): unknown option; did you mean FLEET_MONITOR_PORT?"]);
+    assert_eq!(places.refused(), [pair("prt", "FLEET_MONITOR_PRT")]);
     places.variables.remove("FLEET_MONITOR_PRT");
     assert_eq!((places.config().port, places.config().source.unit_freq), (8989, Duration::from_secs(5)));
 }
 
+/// Values in quotation marks, and where they were set.
+fn quoted_values() -> [(Places, [&'static str; 2]); 9] {
+    let variable = |name, value| Places::new().variable(name, value);
+    [
+        (variable("PORT", "\"8989\""), ["port", "FLEET_MONITOR_PORT"]),
+        (variable("FLEETCTL", "'/bin/fleetctl'"), ["fleetctl", "FLEET_MONITOR_FLEETCTL"]),
+        (variable("ENDPOINT", "\"\""), ["endpoint", "FLEET_MONITOR_ENDPOINT"]),
+        (variable("ALLOWED_HOSTS", "\"a,b\""), ["allowed_hosts", "FLEET_MONITOR_ALLOWED_HOSTS"]),
+        (Places::new().file("metrics_units = ['a', '\"b\"']"), ["metrics_units", "FILE:1"]),
+        (Places::new().file("record = \"'f'\""), ["record", "FILE:1"]),
+        (Places::new().arguments(&["--log", "'info'"]), ["log", "--log"]),
+        (variable("CONFIG", "'/etc/f'"), ["config", "FLEET_MONITOR_CONFIG"]),
+        (Places::new().arguments(&["--config", "\"f\""]), ["config", "--config"]),
+    ]
+}
+
 #[test]
-fn quotation_marks_around_a_value_are_named() {
-    let problem = "has quotation marks around it; write it without them";
-    for (places, shown) in [
-        (Places::new().variable("PORT", "\"8989\""), "port = \"\\\"8989\\\"\" (FLEET_MONITOR_PORT)"),
-        (
-            Places::new().variable("FLEETCTL", "'/bin/fleetctl'"),
-            "fleetctl = \"'/bin/fleetctl'\" (FLEET_MONITOR_FLEETCTL)",
-        ),
-        (Places::new().variable("ENDPOINT", "\"\""), "endpoint = \"\\\"\\\"\" (FLEET_MONITOR_ENDPOINT)"),
-        (
-            Places::new().variable("ALLOWED_HOSTS", "\"a,b\""),
-            "allowed_hosts = \"\\\"a,b\\\"\" (FLEET_MONITOR_ALLOWED_HOSTS)",
-        ),
-        (Places::new().file("metrics_units = ['a', '\"b\"']"), "metrics_units = [\"a\", \"\\\"b\\\"\"] (FILE:1)"),
-        (Places::new().file("record = \"'f'\""), "record = \"'f'\" (FILE:1)"),
-        (Places::new().arguments(&["--log", "'info'"]), "log = \"'info'\" (--log)"),
-        (Places::new().variable("CONFIG", "'/etc/f'"), "config = \"'/etc/f'\" (FLEET_MONITOR_CONFIG)"),
-        (Places::new().arguments(&["--config", "\"f\""]), "config = \"\\\"f\\\"\" (--config)"),
-    ] {
-        assert_eq!(places.errors(), [format!("{shown}: {problem}")]);
+fn quotation_marks_around_a_value_are_refused() {
+    for (places, [key, origin]) in quoted_values() {
+        assert_eq!(places.refused(), [pair(key, origin)], "{places}");
     }
 }
 
@@ -867,4 +878,42 @@ fn a_quotation_mark_at_one_end_is_part_of_the_value() {
     let places = Places::new().variable("TOKEN_FILE", "'").variable("RECORD", "\"a'");
     assert_eq!(places.config().token_file, Some("'".into()));
     assert_eq!(places.config().record, Some("\"a'".into()));
+}
+
+#[test]
+fn what_is_wrong_is_told_in_these_words() {
+    let mut told = Vec::new();
+    let mut tell = |places: Places| told.push((places.to_string(), places.complaint()));
+
+    in_each_place().into_iter().for_each(&mut tell);
+    let mut problems = BTreeSet::new();
+    for (key, value) in IMPOSSIBLE {
+        let places = in_file(key, value);
+        let problem = places.load().unwrap_err().0.remove(0).problem;
+        // Each once: the other values are refused in the same words.
+        if problems.insert(problem) {
+            tell(places);
+        }
+    }
+    tell(Places::new().variable("LOG", "info,fleet_monitor=loud"));
+    tell(of_wrong_kinds());
+    tell(with_unknown_keys());
+    tell(with_a_syntax_error());
+    let [(quoted, _), ..] = quoted_values();
+    tell(quoted);
+    without_a_file().into_iter().for_each(&mut tell);
+
+    let [(conflict, _), .., (conflict_of_a_user, _)] = conflicting();
+    tell(conflict);
+    tell(conflict_of_a_user);
+    tell(Places::new().arguments(&["--source", "replay"]));
+    let [(without_tls, _), ..] = without_tls("etcd_ca");
+    tell(without_tls);
+    half_a_pair().into_iter().for_each(&mut tell);
+    NO_USERS.iter().for_each(|name| tell(user_of_etcd(name)));
+    lonely_users().into_iter().for_each(&mut tell);
+
+    let not_utf_8 = environment([not_utf_8()]).unwrap_err().to_string();
+    told.push(("FLEET_MONITOR_LOG=\\xff".to_owned(), not_utf_8));
+    assert_catalogue("configuration-errors", told);
 }

@@ -61,7 +61,7 @@ pub fn count(number: u64, noun: &str) -> String {
 }
 
 /// A time of day. The line is shown next to the date, and by a machine whose clock is likely UTC: so is this.
-fn clock(time: SystemTime) -> String {
+pub(super) fn clock(time: SystemTime) -> String {
     let second = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() % 86_400;
     format!("{:02}:{:02}:{:02} UTC", second / 3600, second / 60 % 60, second % 60)
 }

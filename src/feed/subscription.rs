@@ -163,33 +163,19 @@ impl fmt::Display for Filter {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::time::SystemTime;
 
     use super::*;
+    use crate::builders;
     use crate::cluster::{Place, UnitFile, UnitState, Verdict};
 
     fn unit(name: &str, machine: Option<&str>, active: &str) -> Unit {
         let state = UnitState {
-            unit: name.into(),
             machine: machine.map(Into::into),
             ip: machine.map(|_| "10.0.0.1".into()),
-            load: Some("loaded".into()),
             active: Some(active.into()),
-            sub: Some("running".into()),
-            hash: None,
+            ..builders::unit_state(name, "m1", "active/running")
         };
-        Unit {
-            state,
-            listed: true,
-            stale_since: None,
-            file: None,
-            verdict: Verdict::Stale,
-            reason: "".into(),
-            verdict_since: SystemTime::UNIX_EPOCH,
-            verdict_since_seen: false,
-            since: SystemTime::UNIX_EPOCH,
-            since_seen: false,
-        }
+        Unit { verdict: Verdict::Stale, ..builders::unit(state) }
     }
 
     fn filter(text: &str) -> Filter {
@@ -226,17 +212,7 @@ mod tests {
     fn a_unit_on_no_machine_is_where_fleet_wants_it() {
         let mut nowhere = unit("web@1.service", None, "inactive");
         assert!(!filter("machine:m1").unit(&nowhere));
-        let file = UnitFile {
-            unit: "web@1.service".into(),
-            hash: None,
-            desired: None,
-            target: Some("m1".into()),
-            target_known: true,
-            global: false,
-            description: None,
-            requirements: vec![],
-            requirements_known: false,
-        };
+        let file = UnitFile { desired: None, ..builders::unit_file("web@1.service", Some("m1")) };
         nowhere.file = Some(Arc::new(file));
         assert!(filter("machine:m1").unit(&nowhere));
     }

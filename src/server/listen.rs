@@ -181,6 +181,7 @@ impl fmt::Display for OpenFiles {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::snapshots::assert_catalogue;
 
     #[tokio::test]
     async fn without_an_address_both_families_are_served() {
@@ -199,22 +200,20 @@ mod tests {
         let first = bind(Some(Ipv4Addr::LOCALHOST.into()), 0).expect("a free port");
         let port = first.local_addr().expect("an address").port();
         let error = bind(Some(Ipv4Addr::LOCALHOST.into()), port).expect_err("in use");
-        assert_eq!(error.to_string(), format!("cannot listen on 127.0.0.1:{port}: in use; choose another with --port"));
+        assert!(matches!(&error, ListenError::Bind { address, .. } if address.port() == port), "{error:?}");
+        assert!(error.to_string().contains("--port"), "{error}");
     }
 
     #[tokio::test]
     async fn an_address_of_another_machine_is_named_with_the_way_out() {
         let error = bind(Some(Ipv4Addr::new(192, 0, 2, 1).into()), 8989).expect_err("not ours");
-        assert_eq!(
-            error.to_string(),
-            "cannot listen on 192.0.2.1:8989: this machine has no such address; choose another with --bind"
-        );
+        assert!(error.to_string().contains("192.0.2.1:8989") && error.to_string().contains("--bind"), "{error}");
     }
 
     #[test]
     fn the_limit_of_open_files_is_told() {
         let files = OpenFiles { limit: 20000 };
-        assert_eq!(files.to_string(), "20000 open files: room for about 19900 clients");
+        assert!(files.to_string().contains("20000") && files.to_string().contains("19900"), "{files}");
         assert_eq!(files.shortage(19900), None);
         let shortage = files.shortage(19901).expect("a shortage");
         assert!(shortage.contains("19900") && shortage.contains("19901") && shortage.contains("LimitNOFILE"));
@@ -226,7 +225,7 @@ mod tests {
         assert_eq!(OpenFiles { limit: 64 }.connections(), 32);
         assert_eq!(OpenFiles { limit: 64 }.too_few(), None);
         let refusal = OpenFiles { limit: 63 }.too_few().expect("a refusal");
-        assert!(refusal.starts_with("only 63 files may be open at a time, and at least 64 are needed"), "{refusal}");
+        assert!(refusal.contains("63") && refusal.contains("64") && refusal.contains("LimitNOFILE"), "{refusal}");
     }
 
     #[test]
@@ -234,5 +233,25 @@ mod tests {
         OpenFiles::raise();
         let limit = getrlimit(Resource::Nofile);
         assert_eq!(limit.current, limit.maximum);
+    }
+    #[test]
+    fn what_is_wrong_with_addresses_and_open_files_is_told_in_these_words() {
+        let bind = |kind: io::ErrorKind| {
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 80));
+            ListenError::Bind { address, source: kind.into() }.to_string()
+        };
+        let problem = prepared(TcpSocket::new_v4().expect("a socket")).expect_err("it does not listen");
+        let passed = ListenError::Passed { descriptor: 3, problem };
+        let told = [
+            ("in use", bind(io::ErrorKind::AddrInUse)),
+            ("not permitted", bind(io::ErrorKind::PermissionDenied)),
+            ("another machine's address", bind(io::ErrorKind::AddrNotAvailable)),
+            ("another problem", bind(io::ErrorKind::OutOfMemory)),
+            ("a socket of systemd that does not listen", passed.to_string()),
+            ("20000 open files", OpenFiles { limit: 20_000 }.to_string()),
+            ("too few for all clients", OpenFiles { limit: 1024 }.shortage(10_000).expect("a shortage")),
+            ("too few for anything", OpenFiles { limit: 63 }.too_few().expect("a refusal")),
+        ];
+        assert_catalogue("listening", told);
     }
 }

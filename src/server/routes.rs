@@ -185,7 +185,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::cluster::{Failure, TopicHealth};
+    use crate::cluster::{Expected, Failure, TopicHealth};
+    use crate::snapshots::assert_catalogue;
 
     #[test]
     fn a_header_is_ascii_and_the_same_json() {
@@ -204,32 +205,44 @@ mod tests {
         let now = Moment::now();
         let read = TopicHealth { read: Some(now), ..TopicHealth::default() };
         let mut health = Health::default();
-        assert_eq!(unready(&health, now).as_deref(), Some("units, machines and unit files have not been read yet"));
+        let all = unready(&health, now).expect("a reason");
+        assert!(Topic::ALL.iter().all(|topic| all.contains(&topic.to_string())), "{all}");
         health.topics = [read.clone(), read.clone(), TopicHealth::default()];
-        assert_eq!(unready(&health, now).as_deref(), Some("unit files have not been read yet"));
+        let one = unready(&health, now).expect("a reason");
+        assert!(one.starts_with("unit files ") && !one.contains("machines"), "{one}");
         health.topics = [read.clone(), read.clone(), read];
         assert_eq!(unready(&health, now), None);
         health.topics[1].failure = Some(Failure { since: now, reason: "exit status 1".into() });
-        assert_eq!(unready(&health, now + Duration::from_secs(14)).as_deref(), Some("failing for 14 s: exit status 1"));
+        let failing = unready(&health, now + Duration::from_secs(14)).expect("a reason");
+        assert!(failing.contains("14 s") && failing.contains("exit status 1"), "{failing}");
     }
 
     #[test]
-    fn the_age_of_the_data_and_what_is_not_believed_are_told() {
-        let now = Moment::now();
-        let read = |second| TopicHealth { read: Some(now + Duration::from_secs(second)), ..TopicHealth::default() };
-        let mut health =
-            Health { topics: [read(9), read(6), TopicHealth::default()], held_back: 3, ..Health::default() };
-        assert_eq!(
-            summary(&health, now + Duration::from_secs(10)),
-            "units read 1 s ago, machines read 4 s ago, unit files not read yet; 3 disappearances held back"
-        );
-        health.topics[2] = read(6);
-        health.held_back = 1;
-        health.suspect_since = Some(now.wall);
-        assert_eq!(
-            summary(&health, now + Duration::from_secs(10)),
-            "units read 1 s ago, machines read 4 s ago, unit files read 4 s ago; 1 disappearance held back; many units \
-             have been missing from fleet's list for 10 s and are not believed gone"
-        );
+    fn readiness_and_the_age_of_the_data_are_told_in_these_words() {
+        let start = Moment::now();
+        let now = start + Duration::from_secs(10);
+        let read = |second| TopicHealth { read: Some(start + Duration::from_secs(second)), ..TopicHealth::default() };
+        let some = Health { topics: [read(9), read(6), TopicHealth::default()], held_back: 3, ..Health::default() };
+        let all = Health { topics: [read(9), read(6), read(6)], held_back: 1, ..Health::default() };
+        let suspect = Health { suspect_since: Some(start.wall), ..all.clone() };
+        let mut failing = all.clone();
+        failing.topics[1].failure = Some(Failure { since: start, reason: "exit status 1".into() });
+        let mut overdue = all.clone();
+        let expected = Expected { every: Duration::from_secs(1), within: Duration::from_secs(3) };
+        overdue.topics[1].expected = Some(expected);
+
+        let told = [
+            ("nothing read", Health::default()),
+            ("unit files not read", some),
+            ("all read", all),
+            ("many units missing at once", suspect),
+            ("machines cannot be read", failing),
+            ("machines not read in time", overdue),
+        ];
+        let told = told.map(|(given, health)| {
+            let reason = unready(&health, now).unwrap_or_else(|| "(ready)".to_owned());
+            (given, format!("{reason}\n{}", summary(&health, now)))
+        });
+        assert_catalogue("readiness", told);
     }
 }

@@ -331,6 +331,7 @@ mod tests {
     use super::*;
     use crate::feed::{self, Publish, Publisher, SourceInfo};
     use crate::metrics::Metrics;
+    use crate::snapshots::assert_catalogue;
 
     #[tokio::test]
     async fn a_session_is_small() {
@@ -350,5 +351,23 @@ mod tests {
         let session = Session::new(stream, &[], seat, None).await.expect("room");
         let size = size_of_val(&session.run());
         assert!(size <= 3072, "{size} bytes");
+    }
+    #[test]
+    fn clients_that_are_closed_are_told_why_in_these_words() {
+        let too_long = Error::Capacity(CapacityError::MessageTooLong { size: 5000, max_size: 4096 });
+        let ends = [
+            End::flood(),
+            End::shutdown(),
+            Crowded.into(),
+            too_long.into(),
+            Error::Protocol(ProtocolError::InvalidOpcode(3)).into(),
+            Error::Utf8(String::new()).into(),
+        ];
+        let told = ends.map(|end| match end.farewell {
+            Farewell::Close(code, text) => (format!("{}: {code}", end.reason.name()), text),
+            other => panic!("{other:?}"),
+        });
+        let refusal = ("crowded: 503".to_owned(), Crowded.to_string());
+        assert_catalogue("closes", told.map(|(given, text)| (given, text.to_owned())).into_iter().chain([refusal]));
     }
 }

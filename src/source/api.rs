@@ -465,12 +465,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn permission_names_the_group() {
+    fn a_socket_that_may_not_be_used_is_told_apart() {
         // A test that runs as root cannot be refused by a real socket.
         let denied = io::Error::from(io::ErrorKind::PermissionDenied);
         let error = not_connected(&Address::Unix("/var/run/fleet.sock".into()), denied);
-        let words = "no permission to use /var/run/fleet.sock: run as a user of the group fleet";
-        assert_eq!(error.to_string(), words);
-        assert!(matches!(error, ApiError::PermissionDenied(_)));
+        assert!(matches!(error, ApiError::PermissionDenied(_)), "{error:?}");
     }
 }

@@ -317,23 +317,31 @@ fn said(stderr: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
     use super::*;
+    use crate::snapshots::assert_catalogue;
+
+    /// What is quoted of a complaint.
+    fn quoted(stderr: &str) -> String {
+        said(stderr).split_once(": ").map(|(_, quoted)| quoted.to_owned()).unwrap_or_default()
+    }
 
     #[test]
     fn the_complaint_is_one_line() {
         assert_eq!(said(""), "");
         assert_eq!(
-            said("Error retrieving list of active machines (timed out)\nPossible issues:\n  etcd is unhealthy\n\n"),
-            " and said: Error retrieving list of active machines (timed out); Possible issues:; etcd is unhealthy"
+            quoted("Error retrieving list of active machines (timed out)\nPossible issues:\n  etcd is unhealthy\n\n"),
+            "Error retrieving list of active machines (timed out); Possible issues:; etcd is unhealthy"
         );
         assert_eq!(
-            said("flag provided but not defined: -x\nUsage of fleetctl:\n  -debug\n    \tMore"),
-            " and said: flag provided but not defined: -x"
+            quoted("flag provided but not defined: -x\nUsage of fleetctl:\n  -debug\n    \tMore"),
+            "flag provided but not defined: -x"
         );
-        assert_eq!(said("panic: nil\n\ngoroutine 1 [running]:\nmain.main()\n"), " and said: panic: nil");
-        assert_eq!(said("a\nb\nc\nd\ne\n"), " and said: b; c; d; e");
-        assert_eq!(said("ERROR retrying\nERROR retrying\nError: no\nWhy\n"), " and said: Error: no; Why");
-        assert!(said(&"ü".repeat(5000)).ends_with("üü…"));
+        assert_eq!(quoted("panic: nil\n\ngoroutine 1 [running]:\nmain.main()\n"), "panic: nil");
+        assert_eq!(quoted("a\nb\nc\nd\ne\n"), "b; c; d; e");
+        assert_eq!(quoted("ERROR retrying\nERROR retrying\nError: no\nWhy\n"), "Error: no; Why");
+        assert!(quoted(&"ü".repeat(5000)).ends_with("üü…"));
     }
 
     #[test]
@@ -341,15 +349,51 @@ mod tests {
         let looked = |command: &str, path: &str| find(command, Some(OsStr::new(path)));
         assert_eq!(looked("sh", "/nowhere:/bin").unwrap(), Path::new("/bin/sh"));
         assert_eq!(looked("/bin/sh", "/nowhere").unwrap(), Path::new("/bin/sh"));
+        let error = looked("sh", "/nowhere").unwrap_err();
         assert!(
-            looked("sh", "/nowhere")
-                .unwrap_err()
-                .to_string()
-                .starts_with("there is no fleetctl: looked for `sh` in $PATH (/nowhere); name one with --fleetctl, ")
+            matches!(&error, FleetctlError::Missing(at) if at.contains("`sh`") && at.contains("/nowhere")),
+            "{error:?}"
         );
         assert!(matches!(looked("", "/bin"), Err(FleetctlError::Missing(_))));
         assert!(matches!(looked("/nowhere/fleetctl", "/bin"), Err(FleetctlError::Missing(_))));
         assert!(matches!(looked("/etc/passwd", "/bin"), Err(FleetctlError::NotExecutable(_))));
         assert!(matches!(looked("/bin/", "/bin"), Err(FleetctlError::NotExecutable(_))));
+    }
+    #[test]
+    fn what_can_fail_is_told_in_these_words() {
+        let program = || PathBuf::from("/usr/bin/fleetctl");
+        let command = || "fleetctl list-units --no-legend".to_owned();
+        let stderr = || "Error: unable to initialize registry\n".to_owned();
+        let missing = |command: &str| find(command, Some(OsStr::new("/usr/bin:/bin"))).unwrap_err();
+        let error = || io::Error::from(Errno::NOEXEC);
+        let version = Version::parse("fleetctl version 0.4.0").unwrap();
+        let errors = [
+            ("no such command in $PATH", missing("no-fleetctl")),
+            ("no such file", missing("/nowhere/fleetctl")),
+            ("a file that cannot be executed", FleetctlError::NotExecutable(program())),
+            ("a file that the system does not start", FleetctlError::Spawn { program: program(), error: error() }),
+            ("the fleetctl of osquery", FleetctlError::Osquery(program())),
+            ("another program", FleetctlError::Unknown { program: program(), said: "true (GNU coreutils) 9.1".into() }),
+            ("too old a version", FleetctlError::TooOld { program: program(), version }),
+            ("exit status 1", {
+                let status = ExitStatus::from_raw(1 << 8);
+                FleetctlError::Failed { command: command(), status, stderr: stderr() }
+            }),
+            ("killed by a signal, without a word", {
+                let status = ExitStatus::from_raw(9);
+                FleetctlError::Failed { command: command(), status, stderr: String::new() }
+            }),
+            ("an answer that is no list", {
+                let error = TableError::Help;
+                FleetctlError::Answer { command: command(), error, stderr: String::new() }
+            }),
+            ("too large an answer", FleetctlError::TooMuch { command: command(), stderr: stderr() }),
+            ("no answer in time", {
+                let timeout = Duration::from_millis(2500);
+                FleetctlError::TooLate { command: command(), timeout, stderr: stderr() }
+            }),
+            ("pipes that cannot be read", FleetctlError::Read { command: command(), error: error() }),
+        ];
+        assert_catalogue("fleetctl-errors", errors);
     }
 }

@@ -386,6 +386,7 @@ fn rounded(time: Duration) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::builders;
     use crate::source::SourceError;
 
     fn report(topic: Topic, at: Moment, outcome: Result<Reading, SourceError>) -> Report {
@@ -397,7 +398,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("recording");
         let start = Moment::now();
-        let machine = Machine { id: "3f1a".into(), ip: Some("10.0.0.1".into()), metadata: None, version: None };
+        let machine = Machine { ip: Some("10.0.0.1".into()), ..builders::machine("3f1a") };
         let reading = Reading::Machines { machines: vec![machine] };
         let later = |seconds| start + Duration::from_secs(seconds);
         let reports = [
@@ -435,7 +436,7 @@ mod tests {
     async fn the_registry_is_read_as_it_was_written() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("recording");
-        let machine = |id: &str| Machine { id: id.into(), ip: None, metadata: None, version: Some("1.0.0".into()) };
+        let machine = |id: &str| Machine { version: Some("1.0.0".into()), ..builders::machine(id) };
         let first = RegistrySnapshot {
             index: 7,
             machines: [machine("1")].into(),
@@ -471,17 +472,17 @@ mod tests {
 
     #[test]
     fn bad_lines_say_what_is_wrong() {
-        for (line, problem) in [
-            ("{", "EOF"),
-            (r#"{"recording":3}"#, "version 3"),
+        for (line, culprit) in [
+            ("{", "column"),
+            (r#"{"recording":3}"#, "3"),
             (r#"{"topic":"units","same":true}"#, "`t`"),
-            (r#"{"t":-1,"topic":"units","same":true}"#, "`t` is -1"),
-            (r#"{"t":1,"topic":"units"}"#, "no rows of the units"),
-            (r#"{"t":1,"topic":"units","same":true}"#, "nothing before"),
+            (r#"{"t":-1,"topic":"units","same":true}"#, "`t`"),
+            (r#"{"t":1,"topic":"units"}"#, "units"),
+            (r#"{"t":1,"topic":"units","same":true}"#, "`same`"),
             (r#"{"t":1,"topic":"bogus"}"#, "bogus"),
         ] {
             let error = Reader::default().read(line).unwrap_err();
-            assert!(error.contains(problem), "{line}: {error}");
+            assert!(error.contains(culprit), "{line}: {error}");
         }
         assert_eq!(Reader::default().read("").unwrap(), None);
         assert_eq!(Reader::default().read(r#"{"t":2,"event":"a machine loses power"}"#).unwrap(), None);

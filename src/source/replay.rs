@@ -288,6 +288,7 @@ mod tests {
     use std::io::Write;
 
     use super::*;
+    use crate::snapshots::assert_catalogue;
 
     fn recording(lines: &[&str]) -> tempfile::NamedTempFile {
         let mut file = tempfile::NamedTempFile::new().unwrap();
@@ -377,16 +378,55 @@ mod tests {
         assert!(beginnings[2].abs_diff(2 * beginnings[1]) <= 1, "{beginnings:?}");
     }
 
+    /// Recordings that cannot be played.
+    fn unplayable() -> Vec<(String, ReplayError)> {
+        let lines = [
+            "nonsense",
+            r#"{"recording":3}"#,
+            r#"{"topic":"units","same":true}"#,
+            r#"{"t":-1,"topic":"units","same":true}"#,
+            r#"{"t":1,"took":-1,"topic":"units","same":true}"#,
+            r#"{"t":1,"topic":"units"}"#,
+            r#"{"t":1,"topic":"units","same":true}"#,
+            r#"{"t":1,"topic":"registry","overdue":[[{"machine":"m1"},-1]]}"#,
+            r#"{"t":1,"topic":"bogus"}"#,
+        ];
+        let mut unplayable: Vec<(String, ReplayError)> = Vec::new();
+        let mut open = |content: &[u8]| {
+            let mut file = tempfile::NamedTempFile::new().unwrap();
+            file.write_all(content).unwrap();
+            let error = Replay::open(file.path(), 1.0).unwrap_err();
+            unplayable.push((content.escape_ascii().to_string(), error));
+        };
+        lines.iter().for_each(|line| open(format!("{}\n{line}", LINES[0]).as_bytes()));
+        open(LINES[0].as_bytes());
+        open(b"{\"t\":1}\n\xff\xff\n");
+
+        let missing = Replay::open(Path::new("/nowhere/recording"), 1.0).unwrap_err();
+        unplayable.push(("no file".to_owned(), missing));
+        unplayable
+    }
+
     #[test]
-    fn what_cannot_be_played_says_why() {
-        let error = |lines: &[&str]| Replay::open(recording(lines).path(), 1.0).unwrap_err().to_string();
-        assert!(error(&[LINES[0], "nonsense"]).contains("line 2: expected"), "{}", error(&[LINES[0], "nonsense"]));
-        assert!(error(&[LINES[0]]).ends_with("there is no poll in it"));
-        let missing = Replay::open(Path::new("/nowhere/recording"), 1.0).unwrap_err().to_string();
-        assert!(missing.starts_with("the recording /nowhere/recording cannot be read: No such file"), "{missing}");
-        let mut file = tempfile::NamedTempFile::new().unwrap();
-        file.write_all(b"{\"t\":1}\n\xff\xff\n").unwrap();
-        let error = Replay::open(file.path(), 1.0).unwrap_err().to_string();
-        assert!(error.ends_with("line 2: it is not UTF-8"), "{error}");
+    fn what_cannot_be_played_is_told_with_its_line() {
+        for (content, error) in unplayable() {
+            let expected = match &*content {
+                "no file" => matches!(error, ReplayError::Unreadable { .. }),
+                content if content.ends_with("v1.0.0\\\"}") => matches!(error, ReplayError::Empty { .. }),
+                _ => matches!(error, ReplayError::Line { line: 2, .. }),
+            };
+            assert!(expected, "{content}: {error:?}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_played_is_told_in_these_words() {
+        let told = unplayable().into_iter().map(|(content, mut error)| {
+            let (ReplayError::Unreadable { path, .. } | ReplayError::Line { path, .. } | ReplayError::Empty { path }) =
+                &mut error;
+            *path = "FILE".into();
+            (content.replace("\\n", "\n").replace("\\\"", "\""), error)
+        });
+        assert_catalogue("recording-errors", told);
     }
 }

@@ -40,6 +40,7 @@ pub(super) fn join(states: &mut [UnitState], machines: &[Machine]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::builders;
 
     #[test]
     fn control_characters_are_replaced_and_a_tab_is_kept() {
@@ -58,8 +59,7 @@ mod tests {
             machine: machine.map(MachineId::from),
             ..UnitState::unreported("a.service".into())
         };
-        let machine =
-            |id: &str, ip: &str| Machine { id: id.into(), ip: Some(ip.into()), metadata: None, version: None };
+        let machine = |id: &str, ip: &str| Machine { ip: Some(ip.into()), ..builders::machine(id) };
         let mut states = [state(Some("1")), state(Some("2")), state(None)];
         join(&mut states, &[machine("1", "10.0.0.1"), machine("3", "10.0.0.3")]);
         let addresses: Vec<Option<&str>> = states.iter().map(|state| state.ip.as_deref()).collect();

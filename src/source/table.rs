@@ -327,6 +327,7 @@ mod tests {
     use super::tabwriter::render;
     use super::*;
     use crate::cluster::MachineId;
+    use crate::snapshots::assert_catalogue;
 
     const UNITS: [&str; 6] = ["unit", "load", "active", "sub", "machine", "hash"];
     const MACHINES: [&str; 3] = ["machine", "ip", "metadata"];
@@ -452,23 +453,60 @@ mod tests {
         assert_eq!(units(b"", &UNITS), Ok(Vec::new()));
     }
 
+    /// Outputs that are no tables of the columns asked for.
+    fn no_tables() -> Vec<(&'static [u8], TableError)> {
+        let machines = |output: &'static [u8]| (output, machines(output, &MACHINES).unwrap_err());
+        let files = |output: &'static [u8]| (output, unit_files(output, &["unit", "desc"]).unwrap_err());
+        let units = |output: &'static [u8]| (output, units(output, &["unit", "hash"]).unwrap_err());
+        vec![
+            machines(b"abcd\t\xff\t-\n"),
+            machines(b"NAME:\n\tfleetctl - \n"),
+            machines(b"Usage of fleetctl:\n"),
+            machines(b"a\t-\t-\nb\t-\tx"),
+            machines(b"a\t-\t-\nb\t-\n"),
+            machines(b"a\t-\t-\n\nb\t-\t-\n"),
+            machines(b"-\t-\t-\n"),
+            machines(b"/10.0.0.1\t-\t-\n"),
+            files(b"-\tx\n"),
+            files(b"a.service\tx\\\n"),
+            units(b"a\tb\tc\n"),
+            units(b"a\x1b[31m\tb\n"),
+        ]
+    }
+
     #[test]
-    fn what_is_no_table_says_why() {
-        let error = |output: &[u8]| machines(output, &MACHINES).unwrap_err().to_string();
-        assert_eq!(error(b"abcd\t\xff\t-\n"), "the output is not UTF-8 from byte 5 on");
-        assert_eq!(error(b"NAME:\n\tfleetctl - \n"), "the output is a help text, not a list");
-        assert_eq!(error(b"Usage of fleetctl:\n"), "the output is a help text, not a list");
-        assert_eq!(error(b"a\t-\t-\nb\t-\tx"), "the output is cut off in line 2: `b\t-\tx`");
-        assert_eq!(error(b"a\t-\t-\nb\t-\n"), "line 2 does not have the 3 columns asked for: `b\t-`");
-        assert_eq!(error(b"a\t-\t-\n\nb\t-\t-\n"), "line 2 does not have the 3 columns asked for: ``");
-        assert_eq!(error(b"-\t-\t-\n"), "line 1 names no machine: `-\t-\t-`");
-        assert_eq!(error(b"/10.0.0.1\t-\t-\n"), "line 1 names no machine: `/10.0.0.1\t-\t-`");
-        let error = |output: &[u8]| unit_files(output, &["unit", "desc"]).unwrap_err().to_string();
-        assert_eq!(error(b"-\tx\n"), "line 1 names no unit: `-\tx`");
-        assert_eq!(error(b"a.service\tx\\\n"), "the output is cut off in line 1: `a.service\tx\\`");
-        let error = |output: &[u8]| units(output, &["unit", "hash"]).unwrap_err().to_string();
-        assert_eq!(error(b"a\tb\tc\n"), "line 1 does not have the 2 columns asked for: `a\tb\tc`");
-        assert!(error("ü".repeat(1000).as_bytes()).ends_with("üü…`"));
+    fn what_is_no_table_says_where_it_is_none() {
+        use TableError::{Columns, CutOff, Help, Nameless, NotText};
+
+        let found: Vec<TableError> = no_tables().into_iter().map(|(_, error)| error).collect();
+        assert!(
+            matches!(
+                &found[..],
+                [
+                    NotText(5),
+                    Help,
+                    Help,
+                    CutOff { line: 2, .. },
+                    Columns { line: 2, expected: 3, .. },
+                    Columns { line: 2, expected: 3, .. },
+                    Nameless { line: 1, .. },
+                    Nameless { line: 1, .. },
+                    Nameless { line: 1, .. },
+                    CutOff { line: 1, .. },
+                    Columns { line: 1, expected: 2, .. },
+                    TableError::Control { line: 1, .. },
+                ]
+            ),
+            "{found:?}"
+        );
+        let long = units("ü".repeat(1000).as_bytes(), &["unit", "hash"]).unwrap_err();
+        assert!(long.to_string().ends_with("üü…`"), "{long}");
+    }
+
+    #[test]
+    fn what_is_no_table_is_told_in_these_words() {
+        let told = no_tables().into_iter().map(|(output, error)| (output.escape_ascii(), error));
+        assert_catalogue("table-errors", told);
     }
 
     fn cell() -> impl Strategy<Value = String> {

@@ -279,6 +279,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::builders;
 
     fn rows<R: Row>(body: &str) -> Vec<R> {
         page(body.as_bytes()).expect("a page").rows
@@ -312,7 +313,7 @@ mod tests {
             r#"{"machines":[{"id":"7b05","metadata":{"region":"eu-west","":"noval","empty":"","expr":"a=b=c","tags":"a,b=c d"},"primaryIP":"172.17.8.104"},{"id":"d2e8","primaryIP":""}]}"#,
         );
         assert_eq!(machines[0].metadata.as_deref(), Some("=noval,empty=,expr=a=b=c,region=eu-west,tags=a,b=c d"));
-        assert_eq!(machines[1], Machine { id: "d2e8".into(), ip: None, metadata: None, version: None });
+        assert_eq!(machines[1], builders::machine("d2e8"));
     }
 
     #[test]
@@ -421,9 +422,7 @@ mod tests {
     }
 
     fn machines(ids: &[u16]) -> Vec<Machine> {
-        ids.iter()
-            .map(|id| Machine { id: format!("{id:05}").as_str().into(), ip: None, metadata: None, version: None })
-            .collect()
+        ids.iter().map(|id| builders::machine(&format!("{id:05}"))).collect()
     }
 
     fn ids(rows: &[Machine]) -> Vec<u16> {
@@ -458,8 +457,7 @@ mod tests {
 
     #[test]
     fn torn_list_is_what_was_read_last_of_each_row() {
-        let machine =
-            |id: &str, ip: &str| Machine { id: id.into(), ip: Some(ip.into()), metadata: None, version: None };
+        let machine = |id: &str, ip: &str| Machine { ip: Some(ip.into()), ..builders::machine(id) };
         let pages = vec![vec![machine("1", "a"), machine("3", "a")], vec![machine("3", "b"), machine("2", "b")]];
         let expected = vec![machine("1", "a"), machine("2", "b"), machine("3", "b")];
         assert_eq!(Collation::default().collate(pages), Err(expected));

@@ -3,11 +3,14 @@
 
 #![no_main]
 
+#[expect(dead_code, reason = "the tests use the rest")]
+#[path = "../it/support/builders.rs"]
+mod builders;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::SystemTime;
 
-use fleet_monitor::cluster::{Change, Delta, MachineId, Unit, UnitName, UnitState, Verdict, View};
+use fleet_monitor::cluster::{Change, Delta, MachineId, Unit, UnitName, UnitState, View};
 use libfuzzer_sys::fuzz_target;
 
 type Key = (UnitName, Option<MachineId>);
@@ -18,26 +21,13 @@ fn row(unit: u8, machine: u8, state: u8) -> (Key, Arc<Unit>) {
     let unit = UnitName::from(format!("{unit}.service").as_str());
     let machine = (machine > 0).then(|| MachineId::from(format!("{machine:02x}").as_str()));
     let state = UnitState {
-        unit: unit.clone(),
         machine: machine.clone(),
-        ip: None,
         load: None,
         active: Some(state.to_string().into()),
         sub: None,
-        hash: None,
+        ..builders::unit_state(&unit, "01", "active/running")
     };
-    let row = Unit {
-        state,
-        listed: true,
-        stale_since: None,
-        file: None,
-        verdict: Verdict::Ok,
-        reason: "".into(),
-        verdict_since: SystemTime::UNIX_EPOCH,
-        verdict_since_seen: false,
-        since: SystemTime::UNIX_EPOCH,
-        since_seen: false,
-    };
+    let row = builders::unit(state);
     ((unit, machine), Arc::new(row))
 }
 

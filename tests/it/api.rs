@@ -1,16 +1,19 @@
 //! fleet's HTTP API as a source, against real sockets.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::{Arc, Mutex};
 
 use fleet_monitor::cluster::{Machine, Reading, Topic, UnitFile, UnitState};
 use fleet_monitor::source::api::{Address, Api, ApiError};
 use fleet_monitor::source::fleetctl::Connection;
 use fleet_monitor::source::{Poll, SourceError};
+use hyper::StatusCode;
 use serde_json::{Value, json};
 
 use crate::support::Double;
 use crate::support::fleetd::{Answer, Fleetd, Recording, Registry, error, http};
+use crate::support::snapshots::assert_catalogue;
 
 fn api(address: &str) -> Api {
     Api::new(address.parse().expect("an address"))
@@ -302,7 +305,6 @@ async fn unit_files_that_keep_going_are_a_failure_and_are_read_again_later() {
     let api = api(fleetd.address());
     let torn = api.poll(Topic::UnitFiles).await.expect_err("it changes before every page");
     assert!(matches!(torn, SourceError::Api(ApiError::Torn(..))), "{torn:?}");
-    assert!(torn.to_string().contains("kept changing between its pages"), "{torn}");
     *steady.lock().unwrap() = true;
     let names: Vec<String> = files(&api).await.iter().map(|file| file.unit.to_string()).collect();
     assert_eq!(names, expected(9..250), "a row went with each of three times three pages");
@@ -412,7 +414,6 @@ async fn absent_socket() {
     let path = dir.path().join("fleet.sock");
     let error = failure(&api(&format!("unix://{}", path.display()))).await;
     assert!(matches!(&error, ApiError::NoSocket(missing) if *missing == path), "{error:?}");
-    assert!(error.to_string().contains("fleet.socket"), "{error}");
 }
 
 #[tokio::test]
@@ -459,7 +460,6 @@ async fn no_etcd() {
     for (fleetd, code) in [(recorded, 500), (unavailable, 503)] {
         let error = failure(&api(fleetd.address())).await;
         assert!(matches!(&error, ApiError::NoEtcd { status, .. } if *status == code), "{error:?}");
-        assert!(error.to_string().contains("cannot reach etcd"), "{error}");
     }
 }
 
@@ -471,10 +471,11 @@ async fn what_is_no_socket_is_said_to_be_that() {
     std::fs::write(&file, "").unwrap();
     for (path, kind) in [(directory.path(), "a directory"), (&file, "a file")] {
         let address: Address = format!("unix://{}", path.display()).parse().unwrap();
-        assert_eq!(address.absence().unwrap(), format!("{} is {kind}", path.display()));
+        for told in [address.absence().unwrap(), failure(&Api::new(address.clone())).await.to_string()] {
+            assert!(told.contains(path.to_str().unwrap()) && told.contains(kind), "{told}");
+        }
         let error = failure(&Api::new(address)).await;
         assert!(matches!(error, ApiError::NotASocket { .. }), "{error:?}");
-        assert!(error.to_string().starts_with(&format!("{} is {kind}, not a socket: ", path.display())), "{error}");
     }
 }
 
@@ -483,7 +484,7 @@ async fn other_status() {
     let fleetd = Fleetd::unix(|_: &str| error(400, "token limit must be 100"));
     let error = failure(&api(fleetd.address())).await;
     assert!(matches!(error, ApiError::Status { .. }), "{error:?}");
-    assert!(error.to_string().ends_with("HTTP 400 Bad Request: token limit must be 100"), "{error}");
+    assert!(error.to_string().contains("400") && error.to_string().contains("token limit must be 100"), "{error}");
 }
 
 #[tokio::test]
@@ -513,6 +514,50 @@ async fn not_fleet() {
     assert_eq!(etcd.paths(), ["/fleet/v1/machines", "/v1-alpha/machines"]);
 }
 
+/// Each in its words, also those that no test can bring about.
+#[tokio::test]
+async fn failures_are_told_in_these_words() {
+    let address = || "unix:///var/run/fleet.sock".parse::<Address>().unwrap();
+    let socket = || "/var/run/fleet.sock".into();
+    let list = || "/fleet/v1/state".to_owned();
+    let status = |status, message: Option<&str>| {
+        let status = StatusCode::from_u16(status).unwrap();
+        ApiError::Status { address: address(), path: list(), status, message: message.map(Into::into) }
+    };
+    let unreachable = io::Error::from(io::ErrorKind::HostUnreachable);
+    let no_etcd = ApiError::NoEtcd { address: address(), status: StatusCode::SERVICE_UNAVAILABLE };
+    let mut errors = vec![
+        ("no socket", ApiError::NoSocket(socket())),
+        ("a directory where the socket should be", ApiError::NotASocket { path: "/var".into() }),
+        ("a file where the socket should be", ApiError::NotASocket { path: socket() }),
+        ("no permission", ApiError::PermissionDenied(socket())),
+        ("nobody listens", ApiError::Refused(address())),
+        ("no route", ApiError::Unreachable("http://10.0.0.1:49153".parse().unwrap(), unreachable)),
+        ("closed without an answer", ApiError::NoAnswer(address())),
+        ("503", no_etcd),
+        ("another status, with a message", status(400, Some("token limit must be 100"))),
+        ("another status, without one", status(404, None)),
+        ("no JSON", ApiError::NotJson(address(), list())),
+        ("other JSON", ApiError::NotFleet(address(), "/fleet/v1/state: JSON, but not fleet's: missing field".into())),
+        ("too large a list", ApiError::TooLarge(address(), list())),
+        ("too many pages", ApiError::TooManyPages(address(), list())),
+        ("a list that keeps changing", ApiError::Torn(address(), list())),
+    ];
+
+    let mut broken_off = http(200, "{}");
+    broken_off.pop();
+    for (given, answer) in [("broken off", broken_off), ("no HTTP", b"-ERR\r\n\r\n".to_vec())] {
+        let fleetd = Fleetd::tcp(move |_: &str| Answer::Raw(answer.clone())).await;
+        let error = match failure(&api(fleetd.address())).await {
+            ApiError::BrokenOff(_, error) => ApiError::BrokenOff(address(), error),
+            ApiError::NotHttp(_, error) => ApiError::NotHttp(address(), error),
+            other => panic!("{given}: {other:?}"),
+        };
+        errors.push((given, error));
+    }
+    assert_catalogue("api-errors", errors);
+}
+
 // Addresses.
 
 #[test]
@@ -530,21 +575,20 @@ fn address_is_read_and_written() {
 }
 
 #[test]
-fn wrong_address_is_refused_with_words() {
-    for (text, words) in [
-        ("", "expected unix:///PATH or http://HOST:PORT"),
-        ("/var/run/fleet.sock", "expected unix:///PATH or http://HOST:PORT"),
-        ("unix://", "absolute"),
-        ("unix://fleet.sock", "absolute"),
-        ("https://core-01:49153", "no TLS"),
-        ("http://", "expected http://HOST:PORT"),
-        ("http://core-01", "needs a port"),
-        ("http://core-01:70000", "needs a port"),
-        ("http://core-01:49153/fleet/v1", "only a host and a port"),
-        ("http://core-01:49153?x=y", "only a host and a port"),
-        ("http://me@core-01:49153", "only a host and a port"),
+fn wrong_address_is_refused() {
+    for text in [
+        "",
+        "/var/run/fleet.sock",
+        "unix://",
+        "unix://fleet.sock",
+        "https://core-01:49153",
+        "http://",
+        "http://core-01",
+        "http://core-01:70000",
+        "http://core-01:49153/fleet/v1",
+        "http://core-01:49153?x=y",
+        "http://me@core-01:49153",
     ] {
-        let error = text.parse::<Address>().expect_err(text).to_string();
-        assert!(error.contains(words), "{text:?}: {error}");
+        text.parse::<Address>().expect_err(text);
     }
 }

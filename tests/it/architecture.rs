@@ -205,3 +205,27 @@ fn the_compiler_refuses_unsafe_code() {
     let lints = manifest.split_once("\n[lints.rust]\n").unwrap().1.split("\n[").next().unwrap();
     assert!(lints.lines().any(|line| line == r#"unsafe_code = "forbid""#), "{lints}");
 }
+
+#[test]
+fn each_snapshot_belongs_to_a_test() {
+    let snapshots = fs::read_dir(root().join("tests/snapshots")).unwrap();
+    let snapshots: BTreeSet<PathBuf> = snapshots.map(|entry| entry.unwrap().path()).collect();
+    let mut sources = String::new();
+    let mut folders = vec![root().join("src"), root().join("tests/it")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                sources += &fs::read_to_string(path).unwrap();
+            }
+        }
+    }
+
+    for snapshot in snapshots {
+        let name = snapshot.file_name().unwrap().to_str().unwrap();
+        let is_compared = name.strip_suffix(".snap").is_some_and(|name| sources.contains(&format!("(\"{name}\", ")));
+        assert!(is_compared, "no test compares {name}: remove it");
+    }
+}

@@ -5,6 +5,8 @@ use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
+use crate::support::snapshots::assert_text;
+
 /// The binary, with a file of its own and none of the variables of whoever runs the tests.
 struct Program {
     command: Command,
@@ -32,23 +34,45 @@ impl Program {
     }
 }
 
+/// What `--check-config` tells, with blanks as one.
+fn squeezed(report: &str) -> Vec<String> {
+    report.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+}
+
 #[test]
 fn check_config_tells_each_value_and_where_it_came_from() {
     let mut program = Program::new("machine_freq = 5\nunit_freq = 5\nport = 5\n");
     program.command.env("FLEET_MONITOR_UNIT_FREQ", "0.5").env("FLEET_MONITOR_PORT", "6");
     let output = program.run(&["--check-config", "--port", "7"]);
-    let report = program.text(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
-    let words: Vec<Vec<_>> = report.lines().map(|line| line.split_whitespace().collect()).collect();
+
+    let report = squeezed(&program.text(&output.stdout));
     for expected in [
         "machine_freq = 5 # FILE:1",
         "unit_freq = 0.5 # FLEET_MONITOR_UNIT_FREQ",
         "port = 7 # --port",
         "grace = 30 # default",
-        "# endpoint is not set",
     ] {
-        assert!(words.contains(&expected.split(' ').collect()), "no {expected} in:\n{report}");
+        assert!(report.iter().any(|line| line == expected), "no {expected} in {report:#?}");
     }
+}
+
+#[test]
+fn check_config_reads_like_this() {
+    let output = Program::new("").run(&["--check-config"]);
+    assert_text("check-config-of-defaults", &String::from_utf8(output.stdout).unwrap());
+
+    let mut program = Program::new("etcd = ['https://10.0.0.1:2379', 'https://10.0.0.2:2379']\nmachine_freq = 5\n");
+    program.command.env("FLEET_MONITOR_UNIT_FREQ", "0.5").envs(OF_KUBERNETES);
+    let output = program.run(&["--check-config", "--etcd-prefix", "/registry"]);
+    assert_text("check-config-of-all-places", &program.text(&output.stdout));
+}
+
+#[test]
+fn the_version_reads_like_this() {
+    let output = Program::new("").run(&["--version"]);
+    let version = String::from_utf8(output.stdout).unwrap();
+    assert_text("version", &version.replace(env!("CARGO_PKG_VERSION"), "VERSION"));
 }
 
 #[test]
@@ -57,15 +81,12 @@ fn a_wrong_configuration_ends_with_78_and_all_that_is_wrong_on_stderr() {
     program.command.env("FLEET_MONITOR_UNIT_FREQ", "fast");
     let output = program.run(&["--port", "http"]);
     assert_eq!(output.status.code(), Some(78), "{output:?}");
-    assert_eq!(
-        program.text(&output.stderr).lines().collect::<Vec<_>>(),
-        [
-            "fleet-monitor: colour (FILE:1): unknown option",
-            "fleet-monitor: unit_freq = \"fast\" (FLEET_MONITOR_UNIT_FREQ): \
-             expected seconds, such as 2 or 0.5 (more than 0, at most a day)",
-            "fleet-monitor: port = \"http\" (--port): expected a port from 0 to 65535 (0: any that is free)",
-        ]
-    );
+    let said = program.text(&output.stderr);
+    let lines: Vec<_> = said.lines().collect();
+    for (line, origin) in lines.iter().zip(["colour (FILE:1)", "(FLEET_MONITOR_UNIT_FREQ)", "(--port)"]) {
+        assert!(line.starts_with("fleet-monitor: ") && line.contains(origin), "{said}");
+    }
+    assert_eq!(lines.len(), 3, "{said}");
     assert!(output.stdout.is_empty());
 }
 
@@ -75,10 +96,8 @@ fn check_config_refuses_what_a_start_would_refuse() {
     assert_eq!(output.status.code(), Some(78), "{output:?}");
     let output = Program::new("").run(&["--check-config", "--api", "http://10.0.0.1"]);
     assert_eq!(output.status.code(), Some(78), "{output:?}");
-    assert_eq!(
-        String::from_utf8(output.stderr).unwrap(),
-        "fleet-monitor: api = \"http://10.0.0.1\" (--api): it needs a port, as in http://127.0.0.1:49153\n"
-    );
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.starts_with("fleet-monitor: api = \"http://10.0.0.1\" (--api): "), "{said}");
 }
 
 #[test]
@@ -87,15 +106,13 @@ fn check_config_tells_the_options_of_etcd() {
     program.command.env("FLEET_MONITOR_ETCD_CA", "/etc/ca.pem");
     let output = program.run(&["--check-config", "--etcd-prefix", "/registry"]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
-    let report = program.text(&output.stdout);
-    let squeezed: Vec<_> = report.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    let report = squeezed(&program.text(&output.stdout));
     for expected in [
         r#"etcd = ["https://10.0.0.1:2379", "https://10.0.0.2:2379"] # FILE:1"#,
         r#"etcd_prefix = "/registry" # --etcd-prefix"#,
         r#"etcd_ca = "/etc/ca.pem" # FLEET_MONITOR_ETCD_CA"#,
-        "# etcd_cert is not set",
     ] {
-        assert!(squeezed.iter().any(|line| line == expected), "no {expected} in:\n{report}");
+        assert!(report.iter().any(|line| line == expected), "no {expected} in {report:#?}");
     }
 }
 
@@ -118,11 +135,10 @@ fn wrong_usage_ends_with_2() {
 
 #[test]
 fn help_and_version_end_with_0_whatever_the_configuration() {
-    for (argument, expected) in [("-h", "Usage: fleet-monitor"), ("--help", "unit_freq = 5"), ("-V", "fleet-monitor ")]
-    {
+    for argument in ["-h", "--help", "-V", "--version"] {
         let output = Program::new("colour = 'red'").run(&[argument]);
         assert_eq!(output.status.code(), Some(0), "{output:?}");
-        assert!(String::from_utf8(output.stdout).unwrap().contains(expected));
+        assert!(!output.stdout.is_empty());
     }
 }
 
@@ -160,14 +176,10 @@ fn variables_of_kubernetes_excuse_no_other_unknown_one() {
     program.command.envs(OF_KUBERNETES).env("FLEET_MONITOR_PROT", "8989").env("FLEET_MONITOR_UNIT_FREQ", "\"5\"");
     let output = program.run(&["--port", "8990"]);
     assert_eq!(output.status.code(), Some(78), "{output:?}");
-    assert_eq!(
-        program.text(&output.stderr).lines().collect::<Vec<_>>(),
-        [
-            "fleet-monitor: prot (FLEET_MONITOR_PROT): unknown option; did you mean FLEET_MONITOR_PORT?",
-            "fleet-monitor: unit_freq = \"\\\"5\\\"\" (FLEET_MONITOR_UNIT_FREQ): has quotation marks around it; \
-             write it without them",
-        ]
-    );
+    let said = program.text(&output.stderr);
+    let lines: Vec<_> = said.lines().collect();
+    assert!(lines[0].contains("(FLEET_MONITOR_PROT)") && lines[1].contains("(FLEET_MONITOR_UNIT_FREQ)"), "{said}");
+    assert_eq!(lines.len(), 2, "{said}");
 }
 
 const PRINTING: [&str; 3] = ["--check-config", "--help", "--version"];
@@ -180,8 +192,8 @@ fn what_cannot_be_printed_for_want_of_space_is_one_sentence_and_status_1() {
         let output = program.command.arg(option).stdout(full).output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{option}: {said}");
-        let sentence = "fleet-monitor: cannot write to standard output: No space left on device (os error 28)\n";
-        assert_eq!(said, sentence, "{option}");
+        assert_eq!(said.lines().count(), 1, "{option}: {said}");
+        assert!(said.contains("No space left on device"), "{option}: {said}");
     }
 }
 

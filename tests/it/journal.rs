@@ -8,28 +8,52 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::support::journal::Journal;
+use crate::support::snapshots::assert_catalogue;
 
-#[test]
-fn the_document_has_every_kind_of_event_with_its_id_and_severity() {
-    let document = include_str!("../../docs/journal.md");
-    let place = || Place { unit: "web.service".into(), machine: None, ip: None };
+fn place(machine: Option<&str>, ip: Option<&str>) -> Place {
+    Place { unit: "web.service".into(), machine: machine.map(Into::into), ip: ip.map(Into::into) }
+}
+
+/// One event of each kind.
+fn events() -> [Event; 14] {
+    let place = || place(Some("3f1a8c5e"), Some("10.0.0.1"));
     let (from, to) = (|| "active/running".to_owned(), || "inactive/dead".to_owned());
-    let events = [
+    let (machine, ip) = (|| "3f1a8c5e".into(), || Some("10.0.0.1".into()));
+    [
         Event::Appeared { place: place(), to: to() },
         Event::Changed { place: place(), from: from(), to: to() },
         Event::Stale { place: place(), from: from() },
         Event::Back { place: place(), to: to() },
-        Event::Gone { place: place(), from: from(), reason: "" },
-        Event::CrashLoop { place: place(), to: to(), reason: "".into() },
-        Event::CrashLoopOver { place: place(), to: None, reason: "".into() },
-        Event::MachineJoined { machine: "1".into(), ip: None },
-        Event::MachineSilent { machine: "1".into(), ip: None },
-        Event::MachineHeard { machine: "1".into(), ip: None },
-        Event::MachineLost { machine: "1".into(), ip: None },
-        Event::SourceDown { reason: String::new() },
-        Event::SourceBack { after: Duration::ZERO },
-        Event::SourceSuspect { missing: 1, of: 2 },
+        Event::Gone { place: place(), from: from(), reason: "REASON" },
+        Event::CrashLoop { place: place(), to: to(), reason: "REASON".into() },
+        Event::CrashLoopOver { place: place(), to: None, reason: "REASON".into() },
+        Event::MachineJoined { machine: machine(), ip: ip() },
+        Event::MachineSilent { machine: machine(), ip: ip() },
+        Event::MachineHeard { machine: machine(), ip: ip() },
+        Event::MachineLost { machine: machine(), ip: ip() },
+        Event::SourceDown { reason: "REASON".to_owned() },
+        Event::SourceBack { after: Duration::from_secs(14) },
+        Event::SourceSuspect { missing: 12, of: 30 },
+    ]
+}
+
+#[test]
+fn events_are_told_in_these_words() {
+    let of = |place| Event::Appeared { place, to: "active/running".to_owned() };
+    let told = [
+        of(place(Some("3f1a8c5e"), None)),
+        of(place(None, None)),
+        Event::MachineLost { machine: "3f1a8c5e".into(), ip: None },
+        Event::SourceBack { after: Duration::from_secs(200) },
+        Event::SourceBack { after: Duration::from_secs(8000) },
     ];
+    assert_catalogue("events", events().iter().chain(&told).map(|event| (event.name(), event)));
+}
+
+#[test]
+fn the_document_has_every_kind_of_event_with_its_id_and_severity() {
+    let document = include_str!("../../docs/journal.md");
+    let events = events();
     assert_eq!(events.each_ref().map(Event::name), Event::NAMES, "one of each kind");
     let rows: Vec<_> = document.lines().filter(|line| line.starts_with("| `") && !line.contains("FLEET_")).collect();
     assert_eq!(rows.len(), events.len());
@@ -42,7 +66,8 @@ fn the_document_has_every_kind_of_event_with_its_id_and_severity() {
         assert_eq!(warnings.contains(&format!("`{}`", event.name())), is_warning, "{}", event.name());
     }
     let failed = "failed/failed".to_owned();
-    assert_eq!(Event::Changed { place: place(), from: from(), to: failed }.severity(), Severity::Warning);
+    let from = "active/running".to_owned();
+    assert_eq!(Event::Changed { place: place(None, None), from, to: failed }.severity(), Severity::Warning);
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
 use crate::server::Bench;
-use crate::support::{Daemon, Double, Proxy, cannot_run, recorded};
+use crate::support::{Daemon, Double, Proxy, builders, cannot_run, recorded};
 
 const PAGE: &str = include_str!("../../docs/protocol.md");
 
@@ -56,33 +56,15 @@ const EAST: &str = "9c4b7a2e1d3f48568e0f1a2b3c4d5e6f";
 const NORTH: &str = "d2e8f4a10b6c4973b5d7e9f1a3c5b7d9";
 
 fn machine(id: &str, ip: &str, metadata: Option<&str>) -> Machine {
-    Machine { id: id.into(), ip: Some(ip.into()), metadata: metadata.map(Into::into), version: None }
+    Machine { ip: Some(ip.into()), metadata: metadata.map(Into::into), ..builders::machine(id) }
 }
 
-fn state(unit: &str, machine: (&str, &str), state: (&str, &str), hash: &str) -> UnitState {
-    UnitState {
-        unit: unit.into(),
-        machine: Some(machine.0.into()),
-        ip: Some(machine.1.into()),
-        load: Some("loaded".into()),
-        active: Some(state.0.into()),
-        sub: Some(state.1.into()),
-        hash: Some(hash.into()),
-    }
+fn state(unit: &str, (machine, ip): (&str, &str), state: &str, hash: &str) -> UnitState {
+    UnitState { ip: Some(ip.into()), hash: Some(hash.into()), ..builders::unit_state(unit, machine, state) }
 }
 
 fn file(unit: &str, hash: &str, target: Option<&str>) -> UnitFile {
-    UnitFile {
-        unit: unit.into(),
-        hash: Some(hash.into()),
-        desired: Some("launched".into()),
-        target: target.map(Into::into),
-        target_known: true,
-        global: false,
-        description: None,
-        requirements: vec![],
-        requirements_known: false,
-    }
+    UnitFile { hash: Some(hash.into()), requirements_known: false, ..builders::unit_file(unit, target) }
 }
 
 const AGENT: &str = "52fd8a40dd4c1b4e1f6c1f0a77a0f5c0d91a5c37";
@@ -118,10 +100,10 @@ fn publisher(begun: Moment) -> Publisher {
         UnitFile { description: Some("Web server".into()), ..file("web@1.service", WEB, Some(WEST)) },
     ];
     let mut states = vec![
-        state("agent.service", east, ("active", "running"), AGENT),
-        state("agent.service", west, ("active", "running"), AGENT),
-        state("db.service", east, ("active", "running"), DB),
-        state("web@1.service", west, ("active", "running"), WEB),
+        state("agent.service", east, "active/running", AGENT),
+        state("agent.service", west, "active/running", AGENT),
+        state("db.service", east, "active/running", DB),
+        state("web@1.service", west, "active/running", WEB),
     ];
     let units = |states: &Vec<UnitState>| Ok(Reading::Units { states: states.clone(), files: None });
     let mut polls = vec![
@@ -129,7 +111,7 @@ fn publisher(begun: Moment) -> Publisher {
         (0, Ok(Reading::Machines { machines: machines.clone() })),
         (0, Ok(Reading::UnitFiles { files: files.clone() })),
     ];
-    states[2] = state("db.service", east, ("failed", "failed"), DB);
+    states[2] = state("db.service", east, "failed/failed", DB);
     polls.push((20, units(&states)));
     states.remove(0);
     machines.pop();

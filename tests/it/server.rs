@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use fleet_monitor::cluster::{
-    Expected, Failure, Health, Machine, Member, Moment, Topic, TopicHealth, Unit, UnitState, Verdict, View,
+    Expected, Failure, Health, Machine, Member, Moment, Topic, TopicHealth, Unit, UnitState, View,
 };
 use fleet_monitor::feed::fields::{MachineField, UnitField};
 use fleet_monitor::feed::{self, News, Publish, Publisher, SourceInfo};
@@ -23,6 +23,8 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 use tokio_util::sync::CancellationToken;
+
+use crate::support::builders;
 
 type Client = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
@@ -243,26 +245,13 @@ impl Response {
 }
 
 pub fn unit(name: &str, active: &str) -> Arc<Unit> {
-    Arc::new(Unit {
-        state: UnitState {
-            unit: name.into(),
-            machine: Some("0123".into()),
-            ip: Some("10.0.0.1".into()),
-            load: Some("loaded".into()),
-            active: Some(active.into()),
-            sub: None,
-            hash: None,
-        },
-        listed: true,
-        stale_since: None,
-        file: None,
-        verdict: Verdict::Ok,
-        reason: "it runs".into(),
-        verdict_since: SystemTime::UNIX_EPOCH,
-        verdict_since_seen: false,
-        since: SystemTime::UNIX_EPOCH,
-        since_seen: false,
-    })
+    let state = UnitState {
+        ip: Some("10.0.0.1".into()),
+        active: Some(active.into()),
+        sub: None,
+        ..builders::unit_state(name, "0123", "active/running")
+    };
+    Arc::new(builders::unit(state))
 }
 
 pub fn view(units: &[(&str, &str)]) -> Arc<View> {
@@ -270,14 +259,8 @@ pub fn view(units: &[(&str, &str)]) -> Arc<View> {
 }
 
 pub fn member(id: &str, lost: bool) -> Arc<Member> {
-    Arc::new(Member {
-        machine: Machine { id: id.into(), ip: Some("10.0.0.1".into()), metadata: None, version: None },
-        leads: false,
-        silent_since: None,
-        lost_since: lost.then_some(SystemTime::UNIX_EPOCH),
-        since: SystemTime::UNIX_EPOCH,
-        since_seen: false,
-    })
+    let machine = Machine { ip: Some("10.0.0.1".into()), ..builders::machine(id) };
+    Arc::new(Member { lost_since: lost.then_some(SystemTime::UNIX_EPOCH), ..builders::member(machine) })
 }
 
 /// A list with so long names that no buffer of the kernel holds it.

@@ -7,8 +7,10 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::cluster::{Event, Health, Machine, Member, Place, Transition, Unit, UnitState, Verdict};
+use crate::builders;
+use crate::cluster::{Event, Health, Member, Place, Transition, Unit, UnitState};
 use crate::feed::{News, Publish, Publisher, Settings, SourceInfo};
+use crate::snapshots::assert_catalogue;
 
 const MACHINES: [&str; 2] = ["m1", "m2"];
 const STATES: [&str; 3] = ["active", "failed", "inactive"];
@@ -19,38 +21,17 @@ type Units = BTreeMap<u8, (u8, u8)>;
 fn unit(number: u8, machine: u8, state: u8) -> Arc<Unit> {
     let machine = (machine > 0).then(|| MACHINES[machine as usize - 1]);
     let state = UnitState {
-        unit: format!("unit{number}.service").as_str().into(),
         machine: machine.map(Into::into),
-        ip: None,
         load: None,
         active: Some(STATES[state as usize].into()),
         sub: None,
-        hash: None,
+        ..builders::unit_state(&format!("unit{number}.service"), MACHINES[0], "active/running")
     };
-    Arc::new(Unit {
-        state,
-        listed: true,
-        stale_since: None,
-        file: None,
-        verdict: Verdict::Ok,
-        reason: "".into(),
-        verdict_since: SystemTime::UNIX_EPOCH,
-        verdict_since_seen: false,
-        since: SystemTime::UNIX_EPOCH,
-        since_seen: false,
-    })
+    Arc::new(builders::unit(state))
 }
 
 fn member(id: &str) -> Arc<Member> {
-    let machine = Machine { id: id.into(), ip: None, metadata: None, version: None };
-    Arc::new(Member {
-        machine,
-        leads: false,
-        silent_since: None,
-        lost_since: None,
-        since: SystemTime::UNIX_EPOCH,
-        since_seen: false,
-    })
+    Arc::new(builders::member(builders::machine(id)))
 }
 
 fn view(units: &Units, machines: usize) -> Arc<View> {
@@ -345,15 +326,13 @@ fn who_comes_back_gets_what_was_missed_and_no_more() {
 fn who_cannot_go_on_is_told_so_and_gets_all() {
     let mut bench = Bench::new();
     bench.publish(&units(&[(1, 0)]), &[1]);
-    for (epoch, revision, reason) in
-        [("another", 1, "this is another run of the program"), ("e", 1_000, "this revision is still to come")]
-    {
+    for (epoch, revision, lost) in [("another", 1, Lost::OtherEpoch), ("e", 1_000, Lost::Ahead)] {
         let mut client = bench.client(Transport::EventStream, &Subscription::default());
         client.heard.clear();
         client.position = Some(Position { epoch: epoch.into(), revision });
         client.connect(&bench);
         assert_eq!(client.heard, ["hello", "resync", "snapshot", "snapshot", "snapshot", "status"]);
-        assert_eq!(client.resyncs, [reason]);
+        assert_eq!(client.resyncs, [lost.reason()]);
     }
     let mut absent = bench.client(Transport::WebSocket, &Subscription::default());
     absent.drop_after(&bench, 0);
@@ -362,7 +341,7 @@ fn who_cannot_go_on_is_told_so_and_gets_all() {
         bench.publish(&units(&[(1, 0)]), &[]);
     }
     absent.catch_up(&bench);
-    assert_eq!(absent.resyncs, ["what came since then is not known any more"]);
+    assert_eq!(absent.resyncs, [Lost::Forgotten.reason()]);
     absent.check(&bench);
 }
 
@@ -379,7 +358,7 @@ fn who_is_behind_by_more_than_all_there_is_gets_all_there_is() {
         quick.catch_up(&bench);
     }
     slow.catch_up(&bench);
-    assert_eq!(slow.resyncs, ["what came since then is more than all that there is"]);
+    assert_eq!(slow.resyncs, [Lost::Exceeding.reason()]);
     slow.check(&bench);
     bench.publish(&units(&[]), &[]);
     quick.catch_up(&bench);
@@ -446,7 +425,7 @@ fn who_lags_takes_room_and_begins_anew_where_there_is_none() {
     bench.publish(&many(1), &[]);
     let room = bench.channels.room.left.clone().try_acquire_many_owned(Room::BYTES as u32).unwrap();
     lagging.catch_up(&bench);
-    assert_eq!(lagging.resyncs, ["what came since then is more than all that there is"]);
+    assert_eq!(lagging.resyncs, [Lost::Exceeding.reason()]);
     lagging.check(&bench);
     drop(room);
 }
@@ -481,4 +460,10 @@ fn one_changed_row_is_short() {
     assert!(follower.news(&bench.last(), Moment::now()).unwrap().is_empty(), "nothing changed, nothing to say");
     let later = Moment::now() + Duration::from_secs(15);
     assert_eq!(follower.status(&bench.last(), later).messages(), 1);
+}
+
+#[test]
+fn who_has_to_begin_anew_is_told_why_in_these_words() {
+    let lost = [Lost::Forgotten, Lost::Exceeding, Lost::OtherEpoch, Lost::Ahead];
+    assert_catalogue("resyncs", lost.map(|lost| (format!("{lost:?}"), lost.reason())));
 }

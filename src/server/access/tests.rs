@@ -175,16 +175,10 @@ fn origins_that_are_allowed() {
 #[test]
 fn a_refusal_names_the_option_that_would_let_the_caller_in() {
     let refusal = |pairs: &[_]| policy().admit(&Uri::from_static("/"), &headers(pairs)).expect_err("refused").message;
-    assert_eq!(
-        refusal(&[("host", "Evil.example:8989")]),
-        "evil.example is not a name of this machine; allow it with --allowed-hosts evil.example"
-    );
+    assert!(refusal(&[("host", "Evil.example:8989")]).ends_with(" --allowed-hosts evil.example"));
     let origin = ("origin", "http://dash.example:8000");
-    assert_eq!(
-        refusal(&[("host", "core-01"), origin]),
-        "pages of http://dash.example:8000 are not let in; allow them with --allowed-origins http://dash.example:8000"
-    );
-    assert!(refusal(&[("host", "core-01"), ("origin", "null")]).contains("--allowed-origins null"));
+    assert!(refusal(&[("host", "core-01"), origin]).ends_with(" --allowed-origins http://dash.example:8000"));
+    assert!(refusal(&[("host", "core-01"), ("origin", "null")]).ends_with(" --allowed-origins null"));
 }
 
 #[test]
@@ -232,8 +226,8 @@ fn a_token_comes_from_the_credentials_or_else_the_file() {
 
     assert!(Token::read(None, None).expect("none").is_none());
     assert!(read(None).expect("none").is_none());
-    let missing = read(Some(&file)).expect_err("no file").to_string();
-    assert!(missing.starts_with(&format!("cannot read the token from {}: ", file.display())), "{missing}");
+    let missing = read(Some(&file)).expect_err("no file");
+    assert!(matches!(&missing, TokenError::Unreadable { path, .. } if *path == file), "{missing:?}");
 
     std::fs::write(&file, "of-the-file\r\n").expect("written");
     assert!(read(Some(&file)).expect("read").expect("a token").is(b"of-the-file"));
@@ -242,7 +236,7 @@ fn a_token_comes_from_the_credentials_or_else_the_file() {
 
     for useless in ["", "\n", "two words", "two\nlines\n", "größer", " x"] {
         std::fs::write(&file, useless).expect("written");
-        let error = Token::read(Some(&file), None).expect_err(useless).to_string();
-        assert!(error.contains(&file.display().to_string()), "{error}");
+        let error = Token::read(Some(&file), None).expect_err(useless);
+        assert!(matches!(&error, TokenError::Unusable(path) if *path == file), "{error:?}");
     }
 }

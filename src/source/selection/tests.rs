@@ -5,6 +5,7 @@ use clap::Parser;
 use super::*;
 use crate::cli::Cli;
 use crate::config;
+use crate::snapshots::assert_catalogue;
 
 /// As on a command line.
 fn options(arguments: &str) -> Options {
@@ -29,38 +30,60 @@ fn with_etcd(etcd: Probe) -> Facts {
     Facts { etcd, ..Facts::default() }
 }
 
+/// Why a source is used: as it was asked for.
+const REQUESTED: Reason = Reason::Requested;
+
+fn demo() -> Backend {
+    Backend::Demo { speed: 1.0 }
+}
+
+fn replay(path: &str) -> Backend {
+    Backend::Replay { path: path.into(), speed: 1.0 }
+}
+
+fn api(address: &str) -> Backend {
+    Backend::Api(address.parse().unwrap())
+}
+
+fn fleetctl(command: &str, connection: &Connection) -> Backend {
+    Backend::Fleetctl { command: command.to_owned(), connection: connection.clone() }
+}
+
+/// An etcd that is watched at these members, with all else by default.
+fn etcd(members: &[&str]) -> Backend {
+    let members = members.iter().map(|member| member.parse().unwrap()).collect();
+    Backend::Etcd(options("").etcd_settings(members))
+}
+
 #[test]
 fn a_source_that_is_asked_for_is_used_whatever_is_found() {
-    for (arguments, expected) in [
-        ("--demo", "playing the recording that is built in, again and again (--demo)"),
-        ("--demo --source replay -e etcd", "playing the recording that is built in, again and again (--demo)"),
-        ("--replay f", "playing the recording f"),
-        ("--replay f --source replay --api http://h:1", "playing the recording f"),
-        ("--source fleetctl", "reading fleet through fleetctl: as was asked for"),
-        ("--source fleetctl -c /f -e etcd", "reading fleet through /f: as was asked for"),
-        ("--source fleetctl -e etcd", "reading fleet through fleetctl: as was asked for"),
-        ("-c /f", "reading fleet through /f: as was asked for (-c, -e or -t)"),
-        ("-c /f -e etcd", "reading fleet through /f: as was asked for (-c, -e or -t)"),
-        ("-t ssh", "reading fleet through fleetctl: as was asked for (-c, -e or -t)"),
-        ("-t ssh --api http://h:1", "reading fleet through fleetctl: as was asked for (-c, -e or -t)"),
-        ("--source api", "reading fleet's HTTP API at unix:///var/run/fleet.sock: as was asked for"),
-        ("--api http://h:1", "reading fleet's HTTP API at http://h:1: as was asked for"),
-        (
-            "--etcd https://a:1,http://b:2",
-            "watching fleet's registry in etcd at https://a:1, http://b:2: as was asked for",
-        ),
-        ("--source etcd --etcd http://a:1", "watching fleet's registry in etcd at http://a:1: as was asked for"),
-        ("--source etcd -e etcd", "watching fleet's registry in etcd at http://etcd:4001: as was asked for"),
-        ("--source etcd -e ::1", "watching fleet's registry in etcd at http://[::1]:4001: as was asked for"),
-        (
-            "--source etcd",
-            "watching fleet's registry in etcd at http://127.0.0.1:2379, http://127.0.0.1:4001: as was asked for",
-        ),
+    let default = &Connection::Default;
+    let endpoint = &Connection::Etcd { host: "etcd".to_owned(), port: 4001 };
+    let tunnel = &Connection::Tunnel { host: "ssh".to_owned(), port: 22 };
+    for (arguments, backend, reason) in [
+        ("--demo", demo(), REQUESTED),
+        ("--demo --source replay -e etcd", demo(), REQUESTED),
+        ("--replay f", replay("f"), REQUESTED),
+        ("--replay f --source replay --api http://h:1", replay("f"), REQUESTED),
+        ("--source fleetctl", fleetctl("fleetctl", default), REQUESTED),
+        ("--source fleetctl -c /f -e etcd", fleetctl("/f", endpoint), REQUESTED),
+        ("--source fleetctl -e etcd", fleetctl("fleetctl", endpoint), REQUESTED),
+        ("-c /f", fleetctl("/f", default), Reason::FleetctlOption),
+        ("-c /f -e etcd", fleetctl("/f", endpoint), Reason::FleetctlOption),
+        ("-t ssh", fleetctl("fleetctl", tunnel), Reason::FleetctlOption),
+        ("-t ssh --api http://h:1", fleetctl("fleetctl", tunnel), Reason::FleetctlOption),
+        ("--source api", api("unix:///var/run/fleet.sock"), REQUESTED),
+        ("--api http://h:1", api("http://h:1"), REQUESTED),
+        ("--etcd https://a:1,http://b:2", etcd(&["https://a:1", "http://b:2"]), REQUESTED),
+        ("--source etcd --etcd http://a:1", etcd(&["http://a:1"]), REQUESTED),
+        ("--source etcd -e etcd", etcd(&["http://etcd:4001"]), REQUESTED),
+        ("--source etcd -e ::1", etcd(&["http://[::1]:4001"]), REQUESTED),
+        ("--source etcd", etcd(&["http://127.0.0.1:2379", "http://127.0.0.1:4001"]), REQUESTED),
     ] {
         for api_absence in [absence(), None] {
             let etcd = Probe::Unusable("it is no etcd".to_owned());
             let selection = decide(&options(arguments), Facts { api_absence, etcd });
-            assert_eq!(selection.to_string(), expected, "{arguments}");
+            assert_eq!((&selection.backend, &selection.reason), (&backend, &reason), "{arguments}");
         }
     }
 }
@@ -70,36 +93,48 @@ fn where_nothing_is_asked_for_the_socket_decides() {
     for arguments in ["", "--source auto", "--api unix:///var/run/fleet.sock", "--etcd-prefix /p"] {
         let options = options(arguments);
         assert_eq!(options.request(), Request::Any, "{arguments}");
-        assert_eq!(
-            decide(&options, with_socket(true)).to_string(),
-            "reading fleet's HTTP API at unix:///var/run/fleet.sock: its socket is there, and nothing asks for fleetctl"
-        );
-        assert_eq!(
-            decide(&options, with_socket(false)).to_string(),
-            "reading fleet through fleetctl: there is no unix:///var/run/fleet.sock"
-        );
+        let found = decide(&options, with_socket(true));
+        assert_eq!((found.backend, found.reason), (api("unix:///var/run/fleet.sock"), Reason::ApiSocketExists));
+        let not_found = decide(&options, with_socket(false));
+        assert_eq!(not_found.backend, fleetctl("fleetctl", &Connection::Default));
+        assert_eq!(not_found.reason, Reason::NoApiSocket(absence().unwrap()));
     }
 }
 
 #[test]
 fn at_an_endpoint_etcd_is_watched_unless_it_answers_that_it_cannot_be() {
+    let endpoint = Connection::Etcd { host: "etcd".to_owned(), port: 4001 };
+    let why = || "it has no v2 API".to_owned();
     for arguments in ["-e etcd", "-e etcd --api http://h:1"] {
-        let decided = |etcd| decide(&options(arguments), with_etcd(etcd)).to_string();
-        assert_eq!(
-            decided(Probe::SpeaksV2),
-            "watching fleet's registry in etcd at http://etcd:4001: it speaks version 2 of its API (--source fleetctl \
-             goes through fleetctl)"
-        );
-        assert_eq!(
-            decided(Probe::NoAnswer),
-            "watching fleet's registry in etcd at http://etcd:4001: it has not answered yet (--source fleetctl goes \
-             through fleetctl)"
-        );
-        assert_eq!(
-            decided(Probe::Unusable("it has no v2 API".to_owned())),
-            "reading fleet through fleetctl: as was asked for (-e), and not watching etcd itself: it has no v2 API"
-        );
+        for (probe, backend, reason) in [
+            (Probe::SpeaksV2, etcd(&["http://etcd:4001"]), Reason::EtcdSpeaksV2),
+            (Probe::NoAnswer, etcd(&["http://etcd:4001"]), Reason::EtcdGaveNoAnswer),
+            (Probe::Unusable(why()), fleetctl("fleetctl", &endpoint), Reason::EtcdIsUnusable(why())),
+        ] {
+            let selection = decide(&options(arguments), with_etcd(probe));
+            assert_eq!((selection.backend, selection.reason), (backend, reason), "{arguments}");
+        }
     }
+}
+
+#[test]
+fn what_is_selected_is_told_in_these_words() {
+    let unusable = Probe::Unusable("it has no v2 API".to_owned());
+    let selections = [
+        ("--demo", Facts::default()),
+        ("--replay f", Facts::default()),
+        ("--api http://h:1", Facts::default()),
+        ("--etcd https://a:1,http://b:2", Facts::default()),
+        ("--source fleetctl", Facts::default()),
+        ("-c /f", Facts::default()),
+        ("-e etcd", with_etcd(Probe::SpeaksV2)),
+        ("-e etcd", with_etcd(Probe::NoAnswer)),
+        ("-e etcd", with_etcd(unusable)),
+        ("--source auto", with_socket(true)),
+        ("--source auto", with_socket(false)),
+    ];
+    let told = selections.map(|(arguments, facts)| (arguments, decide(&options(arguments), facts)));
+    assert_catalogue("source-selections", told);
 }
 
 #[test]
@@ -123,12 +158,13 @@ fn a_source_gets_the_options_that_belong_to_it() {
 fn only_where_nothing_is_asked_for_a_missing_fleetctl_means_that_there_is_nothing_to_read() {
     let missing = |arguments| selected(arguments).open().expect_err("no such fleetctl").to_string();
     let named = missing("-c /nowhere/fleetctl");
-    assert!(named.contains("/nowhere/fleetctl") && !named.contains("nothing to read fleet from"), "{named}");
+    assert!(named.contains("/nowhere/fleetctl"), "{named}");
 
     let mut selection = decide(&options(""), with_socket(false));
     selection.backend = selected("-c /nowhere/fleetctl").backend;
-    let nothing = selection.open().expect_err("no such fleetctl").to_string();
-    assert_eq!(nothing, format!("nothing to read fleet from: there is no unix:///var/run/fleet.sock, and {named}"));
+    let nothing = selection.open().expect_err("no such fleetctl");
+    assert!(matches!(nothing, OpenError::NothingToRead { .. }), "{nothing:?}");
+    assert!(nothing.to_string().contains(&absence().unwrap()) && nothing.to_string().contains(&named), "{nothing}");
 }
 
 #[test]

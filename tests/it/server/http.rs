@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::support::snapshots::assert_catalogue;
 
 /// Undoes gzip with the program that everybody has, so that no code of ours is trusted twice.
 async fn gunzip(body: &[u8]) -> Vec<u8> {
@@ -53,8 +54,8 @@ async fn the_lists_of_the_first_protocol_are_there_once_they_have_been_read() {
     let mut bench = Bench::start().await;
     for (path, topic) in [("/v1/units", "units"), ("/v1/machines", "machines")] {
         let answer = bench.get(path).await;
-        assert_eq!(answer.status, 503);
-        assert_eq!(answer.text(), format!(r#"{{"error":{{"code":503,"message":"{topic} have not been read yet"}}}}"#));
+        assert_eq!((answer.status, &answer.json()["error"]["code"]), (503, &json!(503)));
+        assert!(answer.json()["error"]["message"].as_str().unwrap().contains(topic), "{}", answer.text());
     }
     let units = [("a.service", "active")];
     bench.read_all(&view(&units));
@@ -139,14 +140,13 @@ async fn the_process_lives_and_is_ready_when_all_has_been_read() {
     assert_eq!((alive.status, alive.text()), (200, r#"{"status":"ok"}"#));
     let answer = bench.get("/readyz").await;
     assert_eq!(answer.status, 503);
-    assert_eq!(answer.json()["reason"], "not ready: units, machines and unit files have not been read yet");
+    assert!(answer.json()["reason"].as_str().unwrap().contains("machines"), "{}", answer.text());
 
     bench.read_all(&view(&[]));
     let answer = bench.get("/readyz").await;
     assert_eq!(answer.status, 200);
     assert_eq!(answer.json()["status"], "ready");
-    let summary = "units read 0 s ago, machines read 0 s ago, unit files read 0 s ago; 0 disappearances held back";
-    assert_eq!(answer.json()["summary"], summary);
+    assert!(answer.json()["summary"].is_string());
     assert_eq!(answer.json()["health"]["source"], "test");
 
     bench.health.topics[1].failure = Some(Failure { since: Moment::now(), reason: "exit status 1".into() });
@@ -160,7 +160,7 @@ async fn the_process_lives_and_is_ready_when_all_has_been_read() {
     });
     let answer = bench.get("/readyz").await;
     assert_eq!(answer.status, 503);
-    assert_eq!(answer.json()["reason"], "not ready: failing for 0 s: exit status 1");
+    assert!(answer.json()["reason"].as_str().unwrap().contains("exit status 1"), "{}", answer.text());
     assert_eq!(answer.json()["health"]["state"], "failing");
     assert_eq!(bench.get("/healthz").await.status, 200);
 }
@@ -182,12 +182,13 @@ async fn data_older_than_the_schedule_allows_are_not_ready_though_nothing_failed
     while bench.get("/readyz").await.status == 200 {}
 
     bench.read_before(Duration::from_secs(32), &view(&[]));
-    let reason = "units were last read 32 s ago, expected every 2 s";
     let answer = bench.get("/readyz").await;
     assert_eq!(answer.status, 503);
-    assert_eq!(answer.json()["reason"], format!("not ready: {reason}"));
     let health = &bench.get("/v2/state").await.json()["health"];
-    assert_eq!((&health["state"], &health["reason"]), (&json!("overdue"), &json!(reason)));
+    assert_eq!(health["state"], "overdue");
+    let reason = health["reason"].as_str().unwrap();
+    assert!(reason.contains("units") && reason.contains("32 s") && reason.contains("2 s"), "{reason}");
+    assert!(answer.json()["reason"].as_str().unwrap().ends_with(reason), "{}", answer.text());
     assert_eq!(ready(&bench).await, "0");
 }
 
@@ -377,33 +378,63 @@ async fn a_slash_at_the_end_of_a_path_is_ignored() {
     assert_eq!(bench.get("/app.js/").await.status, 404);
 }
 
+/// Requests that are refused, but for the end of their head, and with which status.
+const REFUSED: [(&str, u16); 29] = [
+    ("GET /nothing HTTP/1.1\r\nHost: localhost", 404),
+    ("POST /v2/state HTTP/1.1\r\nHost: localhost", 405),
+    ("GET /v1/units HTTP/1.1\r\nHost: localhost", 503),
+    ("GET / HTTP/1.1\r\nAccept: */*", 400),
+    ("GET / HTTP/1.1\r\nHost: a\r\nHost: a", 400),
+    ("GET / HTTP/1.1\r\nHost: $host", 400),
+    ("GET / HTTP/1.1\r\nHost: gr\u{fc}n", 400),
+    ("GET http://localhost@evil.example/ HTTP/1.1\r\nHost: localhost", 400),
+    ("GET / HTTP/1.1\r\nHost: Evil.example:8989", 403),
+    ("GET / HTTP/1.1\r\nHost: localhost\r\nOrigin: http://dash.example:8000", 403),
+    ("GET / HTTP/1.1\r\nHost: localhost\r\nOrigin: null", 403),
+    ("GET / HTTP/1.1\r\nHost: localhost\r\nOrigin: here", 403),
+    ("GET / HTTP/1.1\r\nHost: localhost\r\nOrigin: null\r\nOrigin: null", 403),
+    ("GET /v2/events?topics=units,all HTTP/1.1\r\nHost: localhost", 400),
+    ("GET /v2/events?topics= HTTP/1.1\r\nHost: localhost", 400),
+    ("GET /v2/events?filter=verdict:ok HTTP/1.1\r\nHost: localhost", 400),
+    ("GET /v2/events?filter=unit: HTTP/1.1\r\nHost: localhost", 400),
+    ("GET /v2/events?epoch=e&revision=-1 HTTP/1.1\r\nHost: localhost", 400),
+    ("GET /v2/events?epoch=e HTTP/1.1\r\nHost: localhost", 400),
+    ("GET /v2/events?filters=a HTTP/1.1\r\nHost: localhost", 400),
+    ("GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 8", 426),
+    ("GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket", 400),
+    ("GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade", 400),
+    ("POST / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade", 400),
+    ("GET / HTTP/1.0\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade", 400),
+    (
+        "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13",
+        400,
+    ),
+    (
+        "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: short",
+        400,
+    ),
+    ("GET /v2/events HTTP/1.1\r\nHost: localhost", 503),
+    ("GET /v2/state HTTP/1.1\r\nHost: localhost", 401),
+];
+
 #[tokio::test]
-async fn a_bad_request_is_told_in_json_which_header_was_wrong() {
-    let bench = Bench::start().await;
-    let websocket = "Host: localhost\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-                     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
-    for (headers, message) in [
-        ("Accept: */*", "the request has no Host header"),
-        ("Host: a\r\nHost: a", "the request has more than one Host header"),
-        ("Host: $host", "the Host header is not HOST or HOST:PORT: \"$host\""),
-        ("Host: gr\u{fc}n", "the Host header has characters that are not ASCII"),
-        (
-            websocket,
-            "not a WebSocket handshake: the Connection header is not Upgrade; does a proxy in between leave it out?",
-        ),
-    ] {
-        let answer = bench.send(format!("GET / HTTP/1.1\r\nConnection: close\r\n{headers}\r\n\r\n").as_bytes()).await;
-        assert_eq!((answer.status, answer.header("content-type")), (400, "application/json"), "{headers}");
-        assert_eq!(answer.json()["error"]["message"], message);
+async fn refusals_are_in_json_and_in_these_words() {
+    let bench = Bench::with(Settings { max_clients: 0, ..settings() }, Timing::default(), Publish::Changes).await;
+    let with_token = Bench::with(with_token("s3cret"), Timing::default(), Publish::Changes).await;
+    let mut told = Vec::new();
+    for (head, status) in REFUSED {
+        let bench = if status == 401 { &with_token } else { &bench };
+        let answer = bench.send(format!("{head}\r\nConnection: close\r\n\r\n").as_bytes()).await;
+        assert_eq!((answer.status, answer.header("content-type")), (status, "application/json"), "{head}");
+        let answer = answer.json();
+        assert_eq!(answer["error"]["code"], status, "{head}");
+        told.push((head.replace('\r', ""), format!("{status}: {}", answer["error"]["message"].as_str().unwrap())));
     }
-    for (origins, message) in [
-        (&[("Origin", "here")][..], "the Origin header is not SCHEME://HOST: \"here\""),
-        (&[("Origin", "null"), ("Origin", "null")], "the request has more than one Origin header"),
-    ] {
-        let answer = bench.request("GET", "/", origins).await;
-        assert_eq!((answer.status, answer.header("content-type")), (403, "application/json"), "{origins:?}");
-        assert_eq!(answer.json()["error"]["message"], message);
-    }
+    let wrong = [("Authorization", "Bearer wrong")];
+    let wrong = with_token.request("GET", "/v2/state", &wrong).await.json()["error"]["message"].take();
+    told.push(("Authorization: Bearer wrong".to_owned(), format!("401: {}", wrong.as_str().unwrap())));
+    assert_catalogue("http-refusals", told);
 }
 
 #[tokio::test]

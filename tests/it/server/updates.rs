@@ -165,13 +165,12 @@ async fn an_idle_line_carries_the_state_of_the_source() {
 #[tokio::test]
 async fn what_cannot_be_understood_is_refused_with_a_reason() {
     let bench = Bench::start().await;
-    let reason = r#"filter="verdict:ok" in the query: expected unit:GLOB, machine:GLOB or state:NAME, not verdict:"#;
     let protocol = [("sec-websocket-protocol", SECOND)];
     for refused in
         [bench.refused("/?filter=verdict:ok", &protocol).await, bench.get("/v2/events?filter=verdict:ok").await]
     {
         assert_eq!(refused.status, 400);
-        assert_eq!(refused.json()["error"]["message"], reason);
+        assert!(refused.json()["error"]["message"].as_str().unwrap().contains("filter=\"verdict:ok\""));
     }
     let head = bench.request("HEAD", "/v2/events", &[]).await;
     assert_eq!((head.status, head.header("content-type"), head.text()), (200, "text/event-stream", ""));

@@ -1,5 +1,6 @@
 //! What the tests share.
 
+pub mod builders;
 mod daemon;
 mod double;
 pub mod etcd;
@@ -9,6 +10,7 @@ mod log;
 mod process;
 mod proxy;
 mod reverse_proxy;
+pub mod snapshots;
 
 use std::path::PathBuf;
 
