@@ -92,15 +92,22 @@ async fn what_it_does_not_agree_to_is_told_with_its_address() {
         "it does not accept the certificate in etcd_cert = {:?} (BadCertificate): that must be of a CA that etcd trusts",
         files.path("another-client.pem"),
     );
+    // Who is refused after the handshake (TLS 1.3) may not hear why: the connection is reset before the alert is read.
+    let unheard = "it ended the connection after the handshake (";
     let cases = [
-        (url.clone(), ["another.pem", RIGHT[1], RIGHT[2]], "its certificate is of no CA in etcd_ca = "),
-        (url.clone(), [RIGHT[0], "", ""], "it wants a certificate of its clients: name one with --etcd-cert"),
-        (url.clone(), [RIGHT[0], "another-client.pem", "another-client.key"], &not_ours),
-        (plain.replace("http", "https"), RIGHT, "tls handshake eof: does etcd speak TLS at that port? If not"),
+        (&url, ["another.pem", RIGHT[1], RIGHT[2]], ["its certificate is of no CA in etcd_ca = "; 2]),
+        (&url, [RIGHT[0], "", ""], ["it wants a certificate of its clients: name one with --etcd-cert", unheard]),
+        (&url, [RIGHT[0], "another-client.pem", "another-client.key"], [&not_ours, unheard]),
+        (
+            &plain.replace("http", "https"),
+            RIGHT,
+            ["tls handshake eof: does etcd speak TLS", "Connection reset by peer"],
+        ),
     ];
-    for (url, names, problem) in cases {
-        let said = failure(&mut follow(Source::new(files.settings(&url, names)).unwrap())).await;
-        assert!(said.starts_with(&format!("no TLS with etcd at {url}: {problem}")), "{said}");
+    for (url, names, problems) in cases {
+        let said = failure(&mut follow(Source::new(files.settings(url, names)).unwrap())).await;
+        let is_said = |problem| said.starts_with(&format!("no TLS with etcd at {url}: {problem}"));
+        assert!(problems.into_iter().any(is_said), "{said}");
     }
     let url = url.replace("https", "http");
     let said = failure(&mut follow(Source::new(settings(&[&url])).unwrap())).await;
