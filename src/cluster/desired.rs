@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::model::{Machine, MachineId, Moment, Span, Text, UnitFile, UnitName};
+use super::model::{Machine, Moment, Span, Text, UnitFile, UnitName};
 
 /// Whether fleet wants a unit on a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -215,16 +215,12 @@ fn pairs(metadata: Option<&Text>) -> Vec<(&str, &str)> {
     metadata.map_or(vec![], |text| text.split(',').filter_map(|pair| pair.split_once('=')).collect())
 }
 
-/// A machine of which nothing but its ID is known.
-pub(super) fn unknown_machine(id: &MachineId) -> Machine {
-    Machine { id: id.clone(), ip: None, metadata: None, version: None }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::cluster::MachineId;
 
     fn file(requirements: &[&str]) -> UnitFile {
         UnitFile {
@@ -241,7 +237,7 @@ mod tests {
     }
 
     fn machine(metadata: &str) -> Machine {
-        Machine { metadata: Some(metadata.into()), ..unknown_machine(&"m1".into()) }
+        Machine { id: "m1".into(), ip: None, metadata: Some(metadata.into()), version: None }
     }
 
     #[test]

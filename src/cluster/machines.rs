@@ -6,12 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::desired::unknown_machine;
 use super::machine_life::{MachineEvidence, MachineNews, MachinePresence, RESTART, step};
 use super::model::{Machine, MachineId, Moment, Text};
 use super::observation::{Absence, Report};
 use super::transition::Event;
-use super::unit_life::{MachineStanding, Retention};
+use super::unit_life::{MachineStanding, Retention, SourceStanding};
 use super::view::Member;
 
 /// How long a key may be away until it is shown that it is: when fleetd restarts, for 0.1 s.
@@ -62,9 +61,14 @@ pub(super) struct Machines {
 /// What the source is worth at the moment, as far as machines are concerned.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Source {
-    pub(super) settled: bool,
-    pub(super) suspect: bool,
-    pub(super) passes_through: bool,
+    standing: SourceStanding,
+    passes_through: bool,
+}
+
+impl Source {
+    pub(super) fn new(standing: SourceStanding, retention: Retention) -> Self {
+        Self { standing, passes_through: retention.passes_through() }
+    }
 }
 
 impl Machines {
@@ -208,8 +212,8 @@ impl Machines {
                 report: row.report,
                 rows: row.rows,
                 mute_since: row.mute_since(),
-                settled: source.settled || source.passes_through,
-                suspect: source.suspect,
+                settled: !source.standing.is_old() || source.passes_through,
+                suspect: source.standing == SourceStanding::Suspect,
                 has_company: has_company || source.passes_through,
             };
             let before = row.presence;
@@ -271,7 +275,8 @@ impl Machines {
 
     /// A machine, or what is known of one that was never listed.
     pub(super) fn described(&self, id: &MachineId) -> Machine {
-        self.get(id).cloned().unwrap_or_else(|| unknown_machine(id))
+        let unknown = || Machine { id: id.clone(), ip: None, metadata: None, version: None };
+        self.get(id).cloned().unwrap_or_else(unknown)
     }
 }
 

@@ -40,6 +40,7 @@ pub use observation::{Lease, Observation, Reading, RegistrySnapshot};
 use source_trust::SourceTrust;
 pub use transition::{Event, Place, Seconds, Severity, Transition};
 pub use unit_life::Retention;
+use unit_life::SourceStanding;
 use units::Circumstances;
 pub use verdict::Verdict;
 pub use view::{Member, RowKey, Tally, Unit, Units, View};
@@ -50,8 +51,8 @@ pub struct Cluster {
     retention: Retention,
     knowledge: Knowledge,
     trust: SourceTrust,
-    /// Whether the source was settled, and suspect, when it was last looked at.
-    trusted: (bool, bool),
+    /// How far the source was trusted when it was last looked at.
+    trusted: Option<SourceStanding>,
     view: Arc<View>,
     /// The view before the last reading, and what that changed.
     before: Arc<View>,
@@ -71,7 +72,7 @@ impl Cluster {
             retention: retention.into(),
             knowledge: Knowledge::default(),
             trust: SourceTrust::new(0),
-            trusted: (true, false),
+            trusted: None,
             view: Arc::default(),
             before: Arc::default(),
             delta: Delta::default(),
@@ -142,7 +143,7 @@ impl Cluster {
     fn conclude(&mut self, batch: &mut Batch, at: Moment) {
         let retention = self.retention;
         let passes_through = retention.passes_through();
-        let source = Source { settled: batch.settled, suspect: self.trust.is_suspect(), passes_through };
+        let source = Source::new(self.trust.standing(retention, at), retention);
         self.knowledge.step_machines(source, batch);
 
         let is_bare = self.knowledge.is_bare();
@@ -152,9 +153,8 @@ impl Cluster {
         if !passes_through && (batch.has_absences() || is_bare || self.trust.is_watching()) {
             self.look_for_what_is_missing(batch, at);
         }
-        let trusted = (batch.settled, self.trust.is_suspect());
-        if trusted != self.trusted {
-            self.trusted = trusted;
+        let standing = self.trust.standing(retention, at);
+        if self.trusted.replace(standing) != Some(standing) {
             self.knowledge.reconsider(batch);
         }
 

@@ -91,11 +91,6 @@ impl SourceTrust {
         !self.is_failing() && self.recovered.is_none_or(|recovered| at.since(recovered) >= retention.grace)
     }
 
-    /// Whether rows are held since too many are missing.
-    pub(super) fn is_suspect(&self) -> bool {
-        self.suspicion.holds()
-    }
-
     pub(super) fn standing(&self, retention: Retention, at: Moment) -> SourceStanding {
         if self.is_failing() {
             return SourceStanding::Failing;

@@ -108,6 +108,13 @@ pub(super) enum SourceStanding {
     Failing,
 }
 
+impl SourceStanding {
+    /// Whether its lists may be old, or short.
+    pub(super) fn is_old(self) -> bool {
+        matches!(self, SourceStanding::Unsettled | SourceStanding::Failing)
+    }
+}
+
 /// How long rows are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
@@ -240,12 +247,11 @@ fn gone(departure: Departure) -> Step {
 
 /// The evidence about this row that it is gone, if there is some.
 fn departure(evidence: &Evidence, missing: Missing) -> Option<Departure> {
-    let is_old = matches!(evidence.source, SourceStanding::Unsettled | SourceStanding::Failing);
     let is_deleted = missing.absence == Absence::Deleted;
 
     match evidence.wanted {
         Wanted::Not(reason) => Some(Departure::NotWanted(reason)),
-        _ if evidence.is_elsewhere && (is_deleted || !is_old) => {
+        _ if evidence.is_elsewhere && (is_deleted || !evidence.source.is_old()) => {
             Some(Departure::Moved { from_lost_machine: evidence.was_lost })
         }
         Wanted::Elsewhere | Wanted::Nowhere if is_deleted || is_let_go(evidence, missing) => Some(Departure::TakenAway),
@@ -256,7 +262,6 @@ fn departure(evidence: &Evidence, missing: Missing) -> Option<Departure> {
 /// Whether a list that lacks a row is as good as a deletion: its machine goes on to report others, and what fleet wants
 /// was read since. When fleetd dies, all that it reported goes at once.
 fn is_let_go(evidence: &Evidence, missing: Missing) -> bool {
-    let is_old = matches!(evidence.source, SourceStanding::Unsettled | SourceStanding::Failing);
     let speaks =
         matches!(evidence.machine, MachineStanding::Speaking { since } if since.instant < missing.since.instant);
 
@@ -264,7 +269,7 @@ fn is_let_go(evidence: &Evidence, missing: Missing) -> bool {
         && missing.confirmed
         && evidence.wanted_is_newer
         && speaks
-        && !is_old
+        && !evidence.source.is_old()
         && !evidence.was_lost
 }
 

@@ -1,24 +1,27 @@
-//! The rows: what is known of each unit on each machine, and the queue of what time makes due.
+//! The rows: what is known of each unit on each machine.
 //!
-//! It takes in what was said of a row, gathers the evidence for its next step ([`super::unit_life`]), and has the verdict
-//! made ([`super::verdict`]). The cost of a change is the cost of the change: a row is looked at when something was said of
-//! it, of its unit or of its machine, or when its time has come.
+//! It takes in what was said of a row, and has rows looked at ([`row`]), which it compares with the others of their unit. The
+//! cost of a change is the cost of the change: a row is looked at when something was said of it, of its unit or of its
+//! machine, or when its time has come.
 
+mod queue;
 mod row;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
-use std::time::Instant;
 
-use super::desired::{Desired, Match, Wanted, matches};
+use super::desired::{Desired, Match, matches};
 use super::machines::Machines;
 use super::model::{MachineId, Moment, UnitName, UnitState};
-use super::observation::{Absence, Report};
+use super::observation::Absence;
 use super::transition::{Event, Place};
-use super::unit_life::{Departure, MachineStanding, News, Presence, Retention, SourceStanding, Step, step};
+#[cfg(test)]
+use super::unit_life::Presence;
+use super::unit_life::{Departure, Retention, SourceStanding};
 use super::view::{RowKey, Unit};
-use row::{LAUNCH, Row, place};
+use queue::Queue;
+use row::Row;
 
 /// The state of a unit that no machine reports, in transitions.
 const SUBMITTED: &str = "submitted";
@@ -57,8 +60,7 @@ pub(super) struct Rows {
     rows: BTreeMap<RowKey, Row>,
     /// What is not reported any more.
     absent: BTreeSet<RowKey>,
-    /// What time makes due. An entry that is not that of its row any more means nothing.
-    queue: BTreeSet<(Instant, RowKey)>,
+    queue: Queue,
     /// The units that the last list had without a machine.
     unplaced: BTreeSet<UnitName>,
     /// How often a row was back that was absent, and had not gone.
@@ -72,7 +74,7 @@ impl Rows {
 
     #[cfg(test)]
     pub(super) fn presences(&self) -> BTreeMap<RowKey, Presence> {
-        self.rows.iter().map(|(key, row)| (key.clone(), row.presence)).collect()
+        self.rows.iter().map(|(key, row)| (key.clone(), row.presence())).collect()
     }
 
     /// How many rows are reported, or were.
@@ -106,26 +108,27 @@ impl Rows {
 
     /// The rows that are not reported, not reported in time, or not reported yet.
     pub(super) fn unreported(&self) -> Vec<RowKey> {
-        let is_open = |row: &Row| row.report != Report::Current || row.presence == Presence::Expected;
-        self.rows.iter().filter(|(_, row)| is_open(row)).map(|(key, _)| key.clone()).collect()
+        self.keys_of(|row| !row.is_reported_in_time())
     }
 
     /// The rows that appeared at or after a moment.
     pub(super) fn appeared_since(&self, moment: Moment) -> Vec<RowKey> {
-        let is_new = |row: &Row| row.appeared.instant >= moment.instant;
-        self.rows.iter().filter(|(_, row)| is_new(row)).map(|(key, _)| key.clone()).collect()
+        self.keys_of(|row| row.appeared().instant >= moment.instant)
     }
 
     /// The rows that a list of the units is to have: those that are reported, or were.
     pub(super) fn reported_keys(&self) -> Vec<RowKey> {
-        let is_reported = |row: &Row| row.presence != Presence::Expected;
-        self.rows.iter().filter(|(_, row)| is_reported(row)).map(|(key, _)| key.clone()).collect()
+        self.keys_of(Row::is_placed)
     }
 
     /// How many rows of a machine there are, and how many of them are reported.
     pub(super) fn count_of(&self, machine: &MachineId) -> (usize, usize) {
         let of = self.rows.iter().filter(|(key, row)| key.1.as_ref() == Some(machine) && row.is_placed());
-        of.fold((0, 0), |(rows, reported), (_, row)| (rows + 1, reported + usize::from(!row.report.is_absent())))
+        of.fold((0, 0), |(rows, reported), (_, row)| (rows + 1, reported + usize::from(!row.is_absent())))
+    }
+
+    fn keys_of(&self, is_such: impl Fn(&Row) -> bool) -> Vec<RowKey> {
+        self.rows.iter().filter(|(_, row)| is_such(row)).map(|(key, _)| key.clone()).collect()
     }
 
     fn range<'a>(&'a self, unit: &UnitName) -> impl Iterator<Item = (&'a RowKey, &'a Row)> + use<'a> {
@@ -136,20 +139,7 @@ impl Rows {
 
     /// What is due by now.
     pub(super) fn take_due(&mut self, at: Moment) -> Vec<RowKey> {
-        let mut due = Vec::new();
-
-        while let Some((instant, _)) = self.queue.first()
-            && *instant <= at.instant
-        {
-            let Some((instant, key)) = self.queue.pop_first() else { break };
-            if let Some(row) = self.rows.get_mut(&key)
-                && row.due == Some(instant)
-            {
-                row.due = None;
-                due.push(key);
-            }
-        }
-        due
+        self.queue.take(at.instant)
     }
 
     /// A machine reports a unit. Returns whether that says anything new.
@@ -168,10 +158,10 @@ impl Rows {
 
         match self.rows.get_mut(&key) {
             Some(row) if row.is_placed() => {
-                let was_absent = row.report.is_absent();
-                if !was_absent && row.report == Report::Current && row.state == state {
+                if row.is_reported_as(&state) {
                     return false;
                 }
+                let was_absent = row.is_absent();
                 if was_absent {
                     self.held_back += 1;
                     self.absent.remove(&key);
@@ -180,12 +170,12 @@ impl Rows {
                 row.take(state, without_address, at, machines, events);
             }
             _ => {
+                let row = Row::reported(state, without_address, at, !is_first);
                 if !is_first {
-                    let to = state.text();
-                    events.push(Event::Appeared { place: place(&state, machines), to });
+                    events.push(row.appearance(machines));
                 }
                 machines.count(&machine, 1, 1);
-                self.rows.insert(key, Row::reported(state, without_address, at, !is_first));
+                self.rows.insert(key, row);
             }
         }
         true
@@ -193,85 +183,44 @@ impl Rows {
 
     /// A row is not there any more. Returns whether that is new, or says more than before.
     pub(super) fn vanish(&mut self, key: &RowKey, absence: Absence, at: Moment, machines: &mut Machines) -> bool {
-        let Some(row) = self.rows.get_mut(key) else { return false };
-        if !row.is_placed() {
-            return false;
-        }
+        let Some(row) = self.rows.get_mut(key).filter(|row| row.is_placed()) else { return false };
+        let was_absent = row.is_absent();
+        let is_new = row.vanish(absence, at);
 
-        match &mut row.report {
-            Report::Absent { confirmed, absence: known, .. } => {
-                let is_new = !*confirmed || (absence == Absence::Expired && *known != absence);
-                *confirmed = true;
-                if absence == Absence::Expired {
-                    *known = absence;
-                }
-                is_new
+        if !was_absent {
+            self.absent.insert(key.clone());
+            if let Some(machine) = &key.1 {
+                machines.count(machine, 0, -1);
             }
-            report => {
-                // What is overdue is as old as it was when it expires.
-                let since = match *report {
-                    Report::Overdue { since } if absence == Absence::Expired => Moment { instant: at.instant, ..since },
-                    _ => at,
-                };
-                *report = Report::Absent { since, absence, confirmed: false };
-                self.absent.insert(key.clone());
-                if let Some(machine) = &key.1 {
-                    machines.count(machine, 0, -1);
-                }
-                true
-            }
-        }
-    }
-
-    /// A row should have been renewed by now. Returns whether that is new.
-    pub(super) fn overdue(&mut self, key: &RowKey, since: Moment) -> bool {
-        let Some(row) = self.rows.get_mut(key) else { return false };
-        let is_new = row.report == Report::Current;
-
-        if is_new {
-            row.report = Report::Overdue { since };
         }
         is_new
     }
 
+    /// A row should have been renewed by now. Returns whether that is new.
+    pub(super) fn overdue(&mut self, key: &RowKey, since: Moment) -> bool {
+        self.rows.get_mut(key).is_some_and(|row| row.overdue(since))
+    }
+
     /// An overdue row was renewed. Returns whether it was overdue.
     pub(super) fn renewed(&mut self, key: &RowKey) -> bool {
-        let Some(row) = self.rows.get_mut(key) else { return false };
-        let was_overdue = matches!(row.report, Report::Overdue { .. });
-
-        if was_overdue {
-            row.report = Report::Current;
-        }
-        was_overdue
+        self.rows.get_mut(key).is_some_and(Row::renewed)
     }
 
     /// The rows that should have been renewed by now.
     pub(super) fn overdue_keys(&self) -> Vec<RowKey> {
-        let is_overdue = |row: &Row| matches!(row.report, Report::Overdue { .. });
-        self.rows.iter().filter(|(_, row)| is_overdue(row)).map(|(key, _)| key.clone()).collect()
+        self.keys_of(Row::is_overdue)
     }
 
     /// Of the rows that are not reported, those that fleet wants where they were, as far as that is known, and whose
     /// machine is not lost: nothing explains them.
     pub(super) fn unexplained(&self, around: &Surroundings) -> BTreeSet<RowKey> {
-        let is_unexplained = |key: &&RowKey| {
-            let Some(row) = self.rows.get(*key) else { return false };
-            let Report::Absent { absence, .. } = row.report else { return false };
-            if row.presence == Presence::Lost || matches!(row.standing(around), MachineStanding::Lost { .. }) {
-                return false;
-            }
-            match row.wanted(around) {
-                Wanted::Here { global } => !(global && absence == Absence::Deleted),
-                Wanted::Unknown => true,
-                _ => false,
-            }
-        };
+        let is_unexplained = |key: &&RowKey| self.rows.get(*key).is_some_and(|row| row.is_unexplained(around));
         self.absent.iter().filter(is_unexplained).cloned().collect()
     }
 
     /// The units that fleet wants on a machine of its choice and of which nothing has been reported yet.
     pub(super) fn expected_on_machines(&self, desired: &Desired) -> BTreeSet<RowKey> {
-        let expected = self.rows.iter().filter(|(_, row)| row.presence == Presence::Expected);
+        let expected = self.rows.iter().filter(|(_, row)| !row.is_placed());
         let chosen = expected.filter_map(|(key, _)| {
             let file = desired.get(&key.0).filter(|file| file.is_wanted())?;
             Some((key.0.clone(), Some(file.target.clone()?)))
@@ -281,81 +230,25 @@ impl Rows {
 
     /// Looks at a row: lets it make its step and has its verdict made.
     pub(super) fn look(&mut self, key: &RowKey, around: &Surroundings, events: &mut Vec<Event>) -> Look {
-        let Some(row) = self.rows.get(key) else { return Look::Same };
-        if row.presence == Presence::Expected {
-            return self.look_at_expected(key, around);
-        }
-
         let replacement = self.replacement(key, around);
         let Some(row) = self.rows.get_mut(key) else { return Look::Same };
-        let evidence = row.evidence(replacement.is_some(), around);
-        let Step { presence, news, due } =
-            step(row.presence, &evidence, around.circumstances.retention, around.circumstances.at);
-        row.presence = presence;
-        match news {
-            Some(News::Gone(departure)) => {
-                self.remove(key, departure, around, events);
-                return Look::Gone(departure);
-            }
-            Some(News::Back) => {
-                row.came_back = Some(around.circumstances.at);
-                let to = row.state.text();
-                events.push(Event::Back { place: place(&row.state, around.machines), to });
-            }
-            Some(News::Stale) => {
-                let from = row.state.text();
-                events.push(Event::Stale { place: place(&row.state, around.machines), from });
-            }
-            None => {}
-        }
+        let (look, due) = row.look(replacement.as_ref(), around, events);
 
-        let target = replacement.filter(|_| !row.report.is_absent());
-        let moved_to = target.map(|id| around.machines.name(&id).to_owned());
-        let (unit, due_too) = row.show(&evidence, moved_to.as_deref(), around);
-        self.schedule(key, due.into_iter().chain(due_too).min());
-        let look = self.finish(key, unit);
-        events.extend(self.rows.get_mut(key).and_then(|row| row.tell_of_loop(around.machines)));
+        self.queue.schedule(key, due);
+        if let Look::Gone(_) = look {
+            self.absent.remove(key);
+            self.rows.remove(key);
+        }
         look
-    }
-
-    fn look_at_expected(&mut self, key: &RowKey, around: &Surroundings) -> Look {
-        let Some(row) = self.rows.get_mut(key) else { return Look::Same };
-        let (unit, due) = row.show_expected(around);
-
-        self.schedule(key, due);
-        self.finish(key, unit)
-    }
-
-    fn finish(&mut self, key: &RowKey, unit: Unit) -> Look {
-        let Some(row) = self.rows.get_mut(key) else { return Look::Same };
-        if row.shown.as_deref() == Some(&unit) {
-            return Look::Same;
-        }
-        Look::Shown(row.shown.insert(Arc::new(unit)).clone())
-    }
-
-    fn schedule(&mut self, key: &RowKey, due: Option<Instant>) {
-        let Some(row) = self.rows.get_mut(key) else { return };
-        if row.due == due {
-            return;
-        }
-
-        if let Some(before) = row.due.take() {
-            self.queue.remove(&(before, key.clone()));
-        }
-        row.due = due;
-        if let Some(due) = due {
-            self.queue.insert((due, key.clone()));
-        }
     }
 
     /// The machine that reports the unit in a row's place: the one that fleet has chosen, or, if the row is absent, one
     /// that began later. The target may have been read before fleet chose anew.
     fn replacement(&self, key: &RowKey, around: &Surroundings) -> Option<MachineId> {
-        let row = self.rows.get(key)?;
+        let row = self.rows.get(key).filter(|row| row.is_placed())?;
         let file = around.desired.get(&key.0)?;
         let is_here = file.target.as_ref() == key.1.as_ref();
-        let is_absent = row.report.is_absent();
+        let is_absent = row.is_absent();
         if file.global || (is_here && !is_absent) {
             return None;
         }
@@ -364,22 +257,11 @@ impl Rows {
             let is_target = file.target.is_some() && other.1 == file.target;
             other.1 != key.1
                 && it.is_placed()
-                && !it.report.is_absent()
+                && !it.is_absent()
                 && !it.is_on_lost_machine(around)
-                && (is_target || (is_absent && it.appeared.instant > row.appeared.instant))
+                && (is_target || (is_absent && it.appeared().instant > row.appeared().instant))
         };
         self.range(&key.0).find(replaces).and_then(|(other, _)| other.1.clone())
-    }
-
-    fn remove(&mut self, key: &RowKey, departure: Departure, around: &Surroundings, events: &mut Vec<Event>) {
-        self.schedule(key, None);
-        self.absent.remove(key);
-        let Some(row) = self.rows.remove(key) else { return };
-
-        let from = row.state.text();
-        let reason = departure.reason();
-        events.extend(row.tell_end_of_loop(reason, around.machines));
-        events.push(Event::Gone { place: place(&row.state, around.machines), from, reason });
     }
 
     /// Brings the rows of what is expected of a unit in line with its file, after one of its rows may have `left`. Returns
@@ -392,14 +274,11 @@ impl Rows {
         events: &mut Vec<Event>,
     ) -> (Vec<RowKey>, Vec<RowKey>) {
         let expected = self.expected_places(unit, around);
-        let known: Vec<RowKey> = self
-            .range(unit)
-            .filter(|(_, row)| row.presence == Presence::Expected)
-            .map(|(key, _)| key.clone())
-            .collect();
+        let known = self.range(unit).filter(|(_, row)| !row.is_placed());
+        let known: Vec<RowKey> = known.map(|(key, _)| key.clone()).collect();
         let mut removed = Vec::new();
         for key in known.into_iter().filter(|key| !expected.contains(&key.1)) {
-            self.schedule(&key, None);
+            self.queue.schedule(&key, None);
             self.rows.remove(&key);
             removed.push(key);
         }
@@ -425,7 +304,7 @@ impl Rows {
             let mut row = Row::expected(state, listed, at, is_complete);
             // What was waited for in vain is not waited for again.
             if left.is_some_and(Departure::ends_a_wait) {
-                row.appeared = at.before(LAUNCH);
+                row.give_up(at);
             }
             self.rows.insert(key.clone(), row);
             added.push(key);
@@ -455,9 +334,7 @@ impl Rows {
     pub(super) fn list_unplaced(&mut self, unplaced: BTreeSet<UnitName>) -> Vec<RowKey> {
         let mut changed = Vec::new();
         for (key, row) in self.rows.iter_mut().filter(|(key, _)| key.1.is_none()) {
-            let listed = unplaced.contains(&key.0);
-            if row.listed != listed {
-                row.listed = listed;
+            if row.list(unplaced.contains(&key.0)) {
                 changed.push(key.clone());
             }
         }

@@ -13,35 +13,34 @@ use super::super::machines::Machines;
 use super::super::model::{MachineId, Moment, UnitFile, UnitState};
 use super::super::observation::{Absence, Report};
 use super::super::transition::{Event, Place};
-use super::super::unit_life::{Evidence, MachineStanding, Presence, SourceStanding};
+use super::super::unit_life::{Evidence, MachineStanding, News, Presence, SourceStanding, Step, step};
 use super::super::verdict::{Expectation, LASTING, Situation, Verdict, judge, judge_expected};
 use super::super::view::Unit;
-use super::Surroundings;
+use super::{Circumstances, Look, Surroundings};
 
 /// How long a unit may be without a report until that is trouble: `fleetctl start` to a running row takes 2.5 to 2.9 s
 /// (fleet v1.0.0).
-pub(super) const LAUNCH: Duration = Duration::from_secs(10);
+const LAUNCH: Duration = Duration::from_secs(10);
 /// How long fleet may take to choose a machine: 0.2 to 1.2 s.
 const SCHEDULE: Duration = Duration::from_secs(3);
 
 #[derive(Debug)]
 pub(super) struct Row {
-    pub(super) state: UnitState,
-    pub(super) report: Report,
-    pub(super) presence: Presence,
+    state: UnitState,
+    report: Report,
+    presence: Presence,
     /// When it was first reported, or expected.
-    pub(super) appeared: Moment,
+    appeared: Moment,
     /// Since when its state is as it is.
-    pub(super) changed: Moment,
-    pub(super) since_seen: bool,
+    changed: Moment,
+    since_seen: bool,
     /// Whether a list had it without its machine's address, which that list's machines did not have.
-    pub(super) without_address: bool,
+    without_address: bool,
     /// Whether fleet's own list has it.
-    pub(super) listed: bool,
-    pub(super) restarts: Option<Box<RestartHistory>>,
-    pub(super) came_back: Option<Moment>,
-    pub(super) due: Option<Instant>,
-    pub(super) shown: Option<Arc<Unit>>,
+    listed: bool,
+    restarts: Option<Box<RestartHistory>>,
+    came_back: Option<Moment>,
+    shown: Option<Arc<Unit>>,
 }
 
 impl Row {
@@ -58,7 +57,6 @@ impl Row {
             listed: true,
             restarts: Some(Box::new(history)),
             came_back: None,
-            due: None,
             shown: None,
         }
     }
@@ -70,6 +68,50 @@ impl Row {
     /// Whether a machine reports it, or did.
     pub(super) fn is_placed(&self) -> bool {
         self.presence != Presence::Expected
+    }
+
+    /// Whether it is not reported any more.
+    pub(super) fn is_absent(&self) -> bool {
+        self.report.is_absent()
+    }
+
+    /// Whether it should have been renewed by now.
+    pub(super) fn is_overdue(&self) -> bool {
+        matches!(self.report, Report::Overdue { .. })
+    }
+
+    pub(super) fn is_reported_in_time(&self) -> bool {
+        self.is_placed() && self.report == Report::Current
+    }
+
+    /// Whether that it is reported in a state says nothing new.
+    pub(super) fn is_reported_as(&self, state: &UnitState) -> bool {
+        self.report == Report::Current && self.state == *state
+    }
+
+    #[cfg(test)]
+    pub(super) fn presence(&self) -> Presence {
+        self.presence
+    }
+
+    /// When it was first reported, or expected.
+    pub(super) fn appeared(&self) -> Moment {
+        self.appeared
+    }
+
+    /// What was waited for in vain is not waited for again.
+    pub(super) fn give_up(&mut self, at: Moment) {
+        self.appeared = at.before(LAUNCH);
+    }
+
+    /// Says whether fleet's own list has it. Returns whether that is new.
+    pub(super) fn list(&mut self, listed: bool) -> bool {
+        std::mem::replace(&mut self.listed, listed) != listed
+    }
+
+    /// That it is reported for the first time.
+    pub(super) fn appearance(&self, machines: &Machines) -> Event {
+        Event::Appeared { place: place(&self.state, machines), to: self.state.text() }
     }
 
     pub(super) fn take(
@@ -93,20 +135,134 @@ impl Row {
             restarts.note(&self.state, at);
         }
         // That a stale row is back says its state too; and a crash loop is told once, not with each restart.
-        let is_in_told_loop = self.restarts.as_ref().is_some_and(|restarts| restarts.is_told());
-        let is_restart = is_in_told_loop && !before.has_failed() && !self.state.has_failed();
+        let is_restart = self.is_in_told_loop() && !before.has_failed() && !self.state.has_failed();
         if self.presence != Presence::Stale && !is_restart {
             let place = place(&self.state, machines);
             events.push(Event::Changed { place, from: before.text(), to: self.state.text() });
         }
     }
 
-    pub(super) fn wanted(&self, around: &Surroundings) -> Wanted {
+    /// It is not there any more. Returns whether that is new, or says more than before.
+    pub(super) fn vanish(&mut self, absence: Absence, at: Moment) -> bool {
+        match &mut self.report {
+            Report::Absent { confirmed, absence: known, .. } => {
+                let is_new = !*confirmed || (absence == Absence::Expired && *known != absence);
+                *confirmed = true;
+                if absence == Absence::Expired {
+                    *known = absence;
+                }
+                is_new
+            }
+            report => {
+                // What is overdue is as old as it was when it expires.
+                let since = match *report {
+                    Report::Overdue { since } if absence == Absence::Expired => Moment { instant: at.instant, ..since },
+                    _ => at,
+                };
+                *report = Report::Absent { since, absence, confirmed: false };
+                true
+            }
+        }
+    }
+
+    /// It should have been renewed by now. Returns whether that is new.
+    pub(super) fn overdue(&mut self, since: Moment) -> bool {
+        let is_new = self.report == Report::Current;
+
+        if is_new {
+            self.report = Report::Overdue { since };
+        }
+        is_new
+    }
+
+    /// It was renewed. Returns whether it was overdue.
+    pub(super) fn renewed(&mut self) -> bool {
+        let was_overdue = self.is_overdue();
+
+        if was_overdue {
+            self.report = Report::Current;
+        }
+        was_overdue
+    }
+
+    /// Whether it is not reported although fleet wants it where it was, as far as that is known, and its machine is not
+    /// lost.
+    pub(super) fn is_unexplained(&self, around: &Surroundings) -> bool {
+        let Report::Absent { absence, .. } = self.report else { return false };
+        if self.presence == Presence::Lost || matches!(self.standing(around), MachineStanding::Lost { .. }) {
+            return false;
+        }
+
+        match self.wanted(around) {
+            Wanted::Here { global } => !(global && absence == Absence::Deleted),
+            Wanted::Unknown => true,
+            _ => false,
+        }
+    }
+
+    /// Lets it make its step and has its verdict made. `replacement` is the machine that reports the unit in its place, if
+    /// one does. Returns when time alone may change it, too.
+    pub(super) fn look(
+        &mut self,
+        replacement: Option<&MachineId>,
+        around: &Surroundings,
+        events: &mut Vec<Event>,
+    ) -> (Look, Option<Instant>) {
+        if !self.is_placed() {
+            let (unit, due) = self.show_expected(around);
+            return (self.shown_as(unit), due);
+        }
+
+        let Circumstances { retention, at, .. } = around.circumstances;
+        let evidence = self.evidence(replacement.is_some(), around);
+        let Step { presence, news, due } = step(self.presence, &evidence, retention, at);
+        self.presence = presence;
+        if let Some(news) = news {
+            self.tell(news, around.machines, events);
+        }
+        match news {
+            Some(News::Gone(departure)) => return (Look::Gone(departure), None),
+            Some(News::Back) => self.came_back = Some(at),
+            Some(News::Stale) | None => {}
+        }
+
+        let moved_to = replacement.filter(|_| !self.is_absent()).map(|id| around.machines.name(id));
+        let (unit, due_too) = self.show(&evidence, moved_to, around);
+        let look = self.shown_as(unit);
+        events.extend(self.tell_of_loop(around.machines));
+        (look, due.into_iter().chain(due_too).min())
+    }
+
+    fn tell(&self, news: News, machines: &Machines, events: &mut Vec<Event>) {
+        let place = place(&self.state, machines);
+        let state = self.state.text();
+
+        match news {
+            News::Stale => events.push(Event::Stale { place, from: state }),
+            News::Back => events.push(Event::Back { place, to: state }),
+            News::Gone(departure) => {
+                let reason = departure.reason();
+                if self.is_in_told_loop() {
+                    events.push(Event::CrashLoopOver { place: place.clone(), to: None, reason: reason.into() });
+                }
+                events.push(Event::Gone { place, from: state, reason });
+            }
+        }
+    }
+
+    fn shown_as(&mut self, unit: Unit) -> Look {
+        if self.shown.as_deref() == Some(&unit) {
+            return Look::Same;
+        }
+        Look::Shown(self.shown.insert(Arc::new(unit)).clone())
+    }
+
+    fn wanted(&self, around: &Surroundings) -> Wanted {
         let Some(machine) = &self.state.machine else { return Wanted::Unknown };
         around.desired.wants(&self.state.unit, &around.machines.described(machine), self.appeared)
     }
 
-    pub(super) fn standing(&self, around: &Surroundings) -> MachineStanding {
+    fn standing(&self, around: &Surroundings) -> MachineStanding {
         let known = self.state.machine.as_ref().and_then(|id| around.machines.standing(id));
         known.unwrap_or(MachineStanding::Speaking { since: self.appeared })
     }
@@ -125,11 +281,11 @@ impl Row {
         }
     }
 
-    pub(super) fn was_lost(&self) -> bool {
+    fn was_lost(&self) -> bool {
         self.shown.as_ref().is_some_and(|shown| shown.verdict == Verdict::MachineLost)
     }
 
-    pub(super) fn evidence(&self, is_elsewhere: bool, around: &Surroundings) -> Evidence {
+    fn evidence(&self, is_elsewhere: bool, around: &Surroundings) -> Evidence {
         let machine = self.standing(around);
         Evidence {
             report: self.report,
@@ -149,16 +305,11 @@ impl Row {
     }
 
     /// The row as it is shown, and when time alone may change that.
-    pub(super) fn show(
-        &mut self,
-        evidence: &Evidence,
-        moved_to: Option<&str>,
-        around: &Surroundings,
-    ) -> (Unit, Option<Instant>) {
+    fn show(&mut self, evidence: &Evidence, moved_to: Option<&str>, around: &Surroundings) -> (Unit, Option<Instant>) {
         let file = around.desired.get(&self.state.unit);
         let is_passed_through = around.circumstances.retention.passes_through();
-        let settled = !matches!(around.circumstances.source, SourceStanding::Unsettled | SourceStanding::Failing);
-        let outlives_machine = self.is_on_lost_machine(around) && (settled || self.was_lost());
+        let outlives_machine =
+            self.is_on_lost_machine(around) && (!around.circumstances.source.is_old() || self.was_lost());
         let target = file.and_then(|file| file.target.as_ref()).map(|id| around.machines.name(id));
         let presence = self.state.machine.as_ref().and_then(|id| around.machines.presence(id));
 
@@ -209,8 +360,12 @@ impl Row {
         restarts.advance(at)
     }
 
+    fn is_in_told_loop(&self) -> bool {
+        self.restarts.as_ref().is_some_and(|restarts| restarts.is_told())
+    }
+
     /// What there is to tell of a crash loop once the row has been shown.
-    pub(super) fn tell_of_loop(&mut self, machines: &Machines) -> Option<Event> {
+    fn tell_of_loop(&mut self, machines: &Machines) -> Option<Event> {
         let is_shown = self.shown.as_ref().is_some_and(|shown| shown.verdict == Verdict::CrashLoop);
         let news = self.restarts.as_mut()?.news(is_shown)?;
         let place = place(&self.state, machines);
@@ -222,13 +377,7 @@ impl Row {
         })
     }
 
-    /// Tells that a crash loop is over since the row is gone, if it was told.
-    pub(super) fn tell_end_of_loop(&self, reason: &'static str, machines: &Machines) -> Option<Event> {
-        self.restarts.as_ref().filter(|restarts| restarts.is_told())?;
-        Some(Event::CrashLoopOver { place: place(&self.state, machines), to: None, reason: reason.into() })
-    }
-
-    pub(super) fn show_expected(&mut self, around: &Surroundings) -> (Unit, Option<Instant>) {
+    fn show_expected(&mut self, around: &Surroundings) -> (Unit, Option<Instant>) {
         let file = around.desired.get(&self.state.unit);
         // Of another file than before, the wait begins anew.
         if self.shown.as_ref().is_some_and(|shown| choice(shown.file.as_deref()) != choice(file.map(|it| &**it))) {
@@ -269,7 +418,7 @@ impl Row {
         (self.unit(state, None, file, judged, around), is_open.then_some(ends))
     }
 
-    pub(super) fn unit(
+    fn unit(
         &self,
         state: UnitState,
         stale_since: Option<SystemTime>,
@@ -303,7 +452,7 @@ fn choice(file: Option<&UnitFile>) -> (Option<&str>, Option<&str>) {
     (desired, file.and_then(|file| file.target.as_deref()))
 }
 
-pub(super) fn place(state: &UnitState, machines: &Machines) -> Place {
+fn place(state: &UnitState, machines: &Machines) -> Place {
     let known = || machines.ip(state.machine.as_ref()?).cloned();
     Place { unit: state.unit.clone(), machine: state.machine.clone(), ip: state.ip.clone().or_else(known) }
 }
