@@ -66,8 +66,9 @@ async fn etcd_is_watched_at_an_address_with_a_zone_however_it_is_written() {
         &["-e", &bracketed, "--endpoint-port", &number],
     ] {
         let daemon = Program::new(arguments).start().await;
-        daemon.notices.first("STATUS=etcd v3.").await;
-        daemon.log.first(&format!("in etcd at {url}")).await;
+        daemon.source_is("ok").await;
+        assert!(daemon.health().await["source"].as_str().unwrap().starts_with("etcd v3."));
+        daemon.log.first(&url).await;
     }
 }
 
@@ -93,7 +94,7 @@ async fn fleetctl_gets_an_address_with_a_zone_as_it_takes_it() {
     ] {
         let fleetctl = Double::new("v1.0.0");
         let daemon = Daemon::asking(&fleetctl, &arguments).await;
-        daemon.notices.first("STATUS=fleetctl v1.0.0: 4 machines").await;
+        daemon.source_is("ok").await;
         assert!(fleetctl.calls().iter().any(|call| call.iter().any(|argument| argument == flag)), "{flag}");
     }
 }

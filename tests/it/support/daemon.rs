@@ -20,6 +20,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::handshake::client::Request;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 use super::{Double, Process};
@@ -91,9 +93,7 @@ impl Program {
     pub async fn start(self) -> Daemon {
         let mut daemon = self.launch();
         tokio::select! {
-            line = daemon.log.first("listening on ") => {
-                daemon.address = line.rsplit_once(' ').unwrap().1.parse().unwrap();
-            }
+            address = daemon.log.find(|line| line.rsplit(' ').next()?.parse().ok()) => daemon.address = address,
             status = daemon.child.wait() => panic!("it ended with {status:?}: {:#?}", daemon.log.all()),
         }
         daemon
@@ -226,9 +226,66 @@ impl Daemon {
     }
 
     pub async fn connect(&self) -> Client {
+        self.open(format!("ws://{}/", self.address).into_client_request().unwrap()).await
+    }
+
+    async fn open(&self, request: Request) -> Client {
         let stream = TcpStream::connect(self.address).await.unwrap();
-        let handshake = tokio_tungstenite::client_async(format!("ws://{}/", self.address), stream);
+        let handshake = tokio_tungstenite::client_async(request, stream);
         Client(patient("the handshake", handshake).await.unwrap().0)
+    }
+
+    /// A client of the second protocol that is told events and the state of the source.
+    async fn follow(&self) -> Client {
+        let mut request = format!("ws://{}/?topics=events", self.address).into_client_request().unwrap();
+        request.headers_mut().insert("Sec-WebSocket-Protocol", "fleet-monitor.v2".parse().unwrap());
+        self.open(request).await
+    }
+
+    /// Waits until so many events of this kind have happened, and returns the last of these.
+    pub async fn nth_event(&self, n: usize, kind: &str) -> Value {
+        let mut client = self.follow().await;
+        let mut happened = Vec::new();
+        loop {
+            let mut message = client.next().await;
+            match message["type"].as_str().unwrap() {
+                "snapshot" => happened = message["rows"].as_array().unwrap().clone(),
+                "event" => happened.push(message.take()),
+                _ => {}
+            }
+            if let Some(event) = happened.iter().filter(|event| event["event"] == kind).nth(n - 1) {
+                return event.clone();
+            }
+        }
+    }
+
+    /// Waits until an event of this kind has happened.
+    pub async fn event(&self, kind: &str) -> Value {
+        self.nth_event(1, kind).await
+    }
+
+    /// How many events of this kind have happened so far.
+    pub async fn events(&self, kind: &str) -> usize {
+        let state = self.get("/v2/state").await.1;
+        state["transitions"].as_array().unwrap().iter().filter(|event| event["event"] == kind).count()
+    }
+
+    /// Waits until the source is in this state, such as `ok` when everything has been read.
+    pub async fn source_is(&self, state: &str) {
+        let mut client = self.follow().await;
+        while client.next_of("status").await["health"]["state"] != state {}
+    }
+
+    /// The value of a counter, with its labels as `/metrics` has them.
+    pub async fn counter(&self, series: &str) -> u64 {
+        let text = self.text("/metrics").await.1;
+        text.lines().find_map(|line| line.strip_prefix(series)?.trim().parse().ok()).unwrap_or(0)
+    }
+
+    /// Waits until a counter has grown by so much.
+    pub async fn counts(&self, more: u64, series: &str) {
+        let enough = self.counter(series).await + more;
+        patient(series, async { while self.counter(series).await < enough {} }).await;
     }
 
     /// The status and the JSON at a path.
@@ -377,6 +434,16 @@ impl Heard {
         match timeout(PATIENCE, heard.wait_for(|said| nth(said).is_some())).await {
             Ok(Ok(said)) => nth(&said).unwrap(),
             _ => panic!("{what:?} was not said {n} times: {:#?}", self.all()),
+        }
+    }
+
+    /// Waits until something is said in which this is found.
+    pub async fn find<T>(&self, what: impl Fn(&str) -> Option<T>) -> T {
+        let first = |said: &Vec<(Instant, Arc<str>)>| said.iter().find_map(|(_, said)| what(said));
+        let mut heard = self.0.clone();
+        match timeout(PATIENCE, heard.wait_for(|said| first(said).is_some())).await {
+            Ok(Ok(said)) => first(&said).unwrap(),
+            _ => panic!("it was not said: {:#?}", self.all()),
         }
     }
 
