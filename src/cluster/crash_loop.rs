@@ -71,7 +71,7 @@ type Reason = Cow<'static, str>;
 
 /// What there is to tell of a crash loop.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum LoopNews {
+pub(crate) enum LoopNews {
     /// It has begun: how often the unit was restarted.
     Begun(Reason),
     /// It is over: how that is known.
@@ -80,7 +80,7 @@ pub(super) enum LoopNews {
 
 /// The restarts of one unit on one machine.
 #[derive(Clone, Debug)]
-pub(super) struct RestartHistory {
+pub(crate) struct RestartHistory {
     phase: Phase,
     phase_since: Moment,
     restarts: VecDeque<(Moment, Evidence)>,
@@ -89,7 +89,7 @@ pub(super) struct RestartHistory {
 
 impl RestartHistory {
     /// The history of a unit of which this is the first known state.
-    pub(super) fn new(state: &UnitState, at: Moment) -> Self {
+    pub(crate) fn new(state: &UnitState, at: Moment) -> Self {
         let phase = Phase::of(state);
         let mut history = Self { phase, phase_since: at, restarts: VecDeque::new(), state: Loop::None };
 
@@ -100,7 +100,7 @@ impl RestartHistory {
     }
 
     /// Takes another state.
-    pub(super) fn note(&mut self, state: &UnitState, at: Moment) {
+    pub(crate) fn note(&mut self, state: &UnitState, at: Moment) {
         let phase = Phase::of(state);
         if phase == self.phase {
             return;
@@ -147,14 +147,14 @@ impl RestartHistory {
     }
 
     /// fleet does not want it to run any more: once it has stopped, nothing starts it again.
-    pub(super) fn not_wanted(&mut self) {
+    pub(crate) fn not_wanted(&mut self) {
         if self.is_looping() && self.phase == Phase::Stopped {
             self.end("fleet does not want it to run any more".into());
         }
     }
 
     /// Lets time pass. Returns when time alone will change something, if it will.
-    pub(super) fn advance(&mut self, at: Moment) -> Option<Instant> {
+    pub(crate) fn advance(&mut self, at: Moment) -> Option<Instant> {
         let lasts = at.since(self.phase_since);
         let change = match (self.phase, self.is_looping()) {
             (Phase::Waiting, false) => ONLY_WAITING,
@@ -178,12 +178,12 @@ impl RestartHistory {
     }
 
     /// Whether it is in a loop that was told.
-    pub(super) fn is_told(&self) -> bool {
+    pub(crate) fn is_told(&self) -> bool {
         self.state == Loop::Told
     }
 
     /// What there is to tell. That a loop has begun is told as soon as it `is_shown`.
-    pub(super) fn news(&mut self, is_shown: bool) -> Option<LoopNews> {
+    pub(crate) fn news(&mut self, is_shown: bool) -> Option<LoopNews> {
         match &self.state {
             Loop::Untold if is_shown => {
                 let times = self.loop_in_words()?;
@@ -206,7 +206,7 @@ impl RestartHistory {
     }
 
     /// How often it was restarted, in words; none if it is in no loop.
-    pub(super) fn loop_in_words(&self) -> Option<Reason> {
+    pub(crate) fn loop_in_words(&self) -> Option<Reason> {
         if !self.is_looping() {
             return None;
         }

@@ -43,7 +43,7 @@ impl Delta {
     }
 
     /// The difference between two lists of machines, sorted by ID.
-    pub(super) fn of_machines(before: &[Arc<Member>], after: &[Arc<Member>]) -> Vec<Change<Member>> {
+    pub(crate) fn of_machines(before: &[Arc<Member>], after: &[Arc<Member>]) -> Vec<Change<Member>> {
         changes(before.iter(), after.iter(), |a, b| a.machine.id.cmp(&b.machine.id))
     }
 }

@@ -9,7 +9,7 @@ use super::model::{Machine, Moment, Span, Text, UnitFile, UnitName};
 
 /// Whether fleet wants a unit on a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wanted {
+pub(crate) enum Wanted {
     /// It does, or has not chosen another machine as far as the source tells.
     Here {
         /// Whether it wants it on all machines that meet its requirements.
@@ -27,14 +27,14 @@ pub(super) enum Wanted {
 
 /// Why fleet does not want a unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NotWanted {
+pub(crate) enum NotWanted {
     NoFile,
     Unloaded,
 }
 
 /// Whether a machine meets what a global unit requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Match {
+pub(crate) enum Match {
     Yes,
     No,
     /// What it requires is not known, or cannot be judged from here.
@@ -43,7 +43,7 @@ pub(super) enum Match {
 
 /// The unit files, as they were last read.
 #[derive(Debug, Default)]
-pub(super) struct Desired {
+pub(crate) struct Desired {
     files: BTreeMap<UnitName, Arc<UnitFile>>,
     /// The global ones.
     global: BTreeSet<UnitName>,
@@ -53,50 +53,50 @@ pub(super) struct Desired {
 }
 
 impl Desired {
-    pub(super) fn get(&self, unit: &UnitName) -> Option<&Arc<UnitFile>> {
+    pub(crate) fn get(&self, unit: &UnitName) -> Option<&Arc<UnitFile>> {
         self.files.get(unit)
     }
 
-    pub(super) fn units(&self) -> impl Iterator<Item = &UnitName> {
+    pub(crate) fn units(&self) -> impl Iterator<Item = &UnitName> {
         self.files.keys()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.files.is_empty()
     }
 
-    pub(super) fn global_units(&self) -> impl Iterator<Item = &UnitName> {
+    pub(crate) fn global_units(&self) -> impl Iterator<Item = &UnitName> {
         self.global.iter()
     }
 
     /// Whether they have been read at all.
-    pub(super) fn is_known(&self) -> bool {
+    pub(crate) fn is_known(&self) -> bool {
         self.read.is_some()
     }
 
     /// Whether they have been read since a moment, and whole.
-    pub(super) fn is_known_since(&self, moment: Moment) -> bool {
+    pub(crate) fn is_known_since(&self, moment: Moment) -> bool {
         self.read.is_some_and(|read| read.is_since(moment))
     }
 
     /// When the last reading of them began.
-    pub(super) fn read_at(&self) -> Option<Moment> {
+    pub(crate) fn read_at(&self) -> Option<Moment> {
         self.read.map(|read| read.begun)
     }
 
     /// Whether they were last read just then.
-    pub(super) fn is_known_at(&self, read: Option<Span>) -> bool {
+    pub(crate) fn is_known_at(&self, read: Option<Span>) -> bool {
         self.read == read
     }
 
     /// What is known is known to be so at this moment.
-    pub(super) fn confirm(&mut self, read: Span) {
+    pub(crate) fn confirm(&mut self, read: Span) {
         self.read = Some(read);
     }
 
     /// Takes a whole list. A file that it lacks stays where the list is not believed to be whole. Returns the units whose
     /// files changed.
-    pub(super) fn list(&mut self, files: Vec<UnitFile>, read: Span, is_whole: bool) -> Vec<UnitName> {
+    pub(crate) fn list(&mut self, files: Vec<UnitFile>, read: Span, is_whole: bool) -> Vec<UnitName> {
         self.read = Some(read);
         let mut lacking: BTreeSet<UnitName> = self.files.keys().cloned().collect();
         let mut changed = Vec::new();
@@ -113,7 +113,7 @@ impl Desired {
 
     /// Whether a list may be taken as the whole truth. An etcd without any fleet key answers with empty lists and no error:
     /// so an empty list is believed only when machines that were read after the first one show that it is fleet.
-    pub(super) fn is_plausible(&mut self, files: &[UnitFile], read: Span, machines_read: Option<Span>) -> bool {
+    pub(crate) fn is_plausible(&mut self, files: &[UnitFile], read: Span, machines_read: Option<Span>) -> bool {
         if !files.is_empty() {
             self.empty_since = None;
             return true;
@@ -123,13 +123,13 @@ impl Desired {
     }
 
     /// The reading of an empty list that was not believed, if machines that were read at this later time confirm it.
-    pub(super) fn empty_list_confirmed_by(&self, machines_read: Span) -> Option<Span> {
+    pub(crate) fn empty_list_confirmed_by(&self, machines_read: Span) -> Option<Span> {
         let was_doubted = self.empty_since.is_some_and(|since| machines_read.is_since(since)) && !self.files.is_empty();
         self.read.filter(|_| was_doubted)
     }
 
     /// Takes one unit file. Returns its unit if that is news.
-    pub(super) fn want(&mut self, file: UnitFile) -> Option<UnitName> {
+    pub(crate) fn want(&mut self, file: UnitFile) -> Option<UnitName> {
         let unit = file.unit.clone();
         if self.files.get(&unit).is_some_and(|known| **known == file) {
             return None;
@@ -145,13 +145,13 @@ impl Desired {
     }
 
     /// Takes a unit file away. Returns its unit if it was there.
-    pub(super) fn forget(&mut self, unit: &UnitName) -> Option<UnitName> {
+    pub(crate) fn forget(&mut self, unit: &UnitName) -> Option<UnitName> {
         self.global.remove(unit);
         self.files.remove(unit).map(|_| unit.clone())
     }
 
     /// Whether fleet wants a unit on a machine, on which a row of it appeared at a moment.
-    pub(super) fn wants(&self, unit: &UnitName, machine: &Machine, appeared: Moment) -> Wanted {
+    pub(crate) fn wants(&self, unit: &UnitName, machine: &Machine, appeared: Moment) -> Wanted {
         let Some(file) = self.files.get(unit) else {
             return if self.is_known_since(appeared) { Wanted::Not(NotWanted::NoFile) } else { Wanted::Unknown };
         };
@@ -174,7 +174,7 @@ impl Desired {
 
 /// Whether a machine meets what a global unit requires (fleet v1.0.0, `job/job.go` and `machine/machine.go`): of each key
 /// of its metadata that is named, one of the values.
-pub(super) fn matches(file: &UnitFile, machine: &Machine) -> Match {
+pub(crate) fn matches(file: &UnitFile, machine: &Machine) -> Match {
     if file.requirements.is_empty() && !file.requirements_known {
         return Match::Unknown;
     }

@@ -73,7 +73,7 @@ impl Health {
         &self.topics[topic as usize]
     }
 
-    pub(super) fn topic_mut(&mut self, topic: Topic) -> &mut TopicHealth {
+    pub(crate) fn topic_mut(&mut self, topic: Topic) -> &mut TopicHealth {
         &mut self.topics[topic as usize]
     }
 

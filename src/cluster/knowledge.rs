@@ -19,13 +19,13 @@ use super::view::{RowKey, Unit};
 
 /// What one reading brings about.
 #[derive(Debug)]
-pub(super) struct Batch {
-    pub(super) read: Span,
+pub(crate) struct Batch {
+    pub(crate) read: Span,
     /// Whether it is the first reading of one of its topics.
-    pub(super) is_first: bool,
+    pub(crate) is_first: bool,
     /// Whether an outage is not just over.
-    pub(super) settled: bool,
-    pub(super) events: Vec<Event>,
+    pub(crate) settled: bool,
+    pub(crate) events: Vec<Event>,
     /// The rows to be looked at.
     rows: BTreeSet<RowKey>,
     /// The units whose expected rows may be others.
@@ -41,7 +41,7 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    pub(super) fn new(read: Span, is_first: bool, settled: bool, events: Vec<Event>) -> Self {
+    pub(crate) fn new(read: Span, is_first: bool, settled: bool, events: Vec<Event>) -> Self {
         Self {
             read,
             is_first,
@@ -60,18 +60,18 @@ impl Batch {
         self.read.ended
     }
 
-    pub(super) fn returned(&self) -> &[RowKey] {
+    pub(crate) fn returned(&self) -> &[RowKey] {
         &self.returned
     }
 
-    pub(super) fn has_absences(&self) -> bool {
+    pub(crate) fn has_absences(&self) -> bool {
         self.absences
     }
 }
 
 /// All that is known.
 #[derive(Debug, Default)]
-pub(super) struct Knowledge {
+pub(crate) struct Knowledge {
     rows: Rows,
     desired: Desired,
     machines: Machines,
@@ -83,21 +83,21 @@ pub(super) struct Knowledge {
 }
 
 impl Knowledge {
-    pub(super) fn machines(&self) -> &Machines {
+    pub(crate) fn machines(&self) -> &Machines {
         &self.machines
     }
 
     #[cfg(test)]
-    pub(super) fn rows(&self) -> &Rows {
+    pub(crate) fn rows(&self) -> &Rows {
         &self.rows
     }
 
-    pub(super) fn held_back(&self) -> u64 {
+    pub(crate) fn held_back(&self) -> u64 {
         self.rows.held_back()
     }
 
     /// Takes in a reading.
-    pub(super) fn take(&mut self, reading: Reading, batch: &mut Batch) {
+    pub(crate) fn take(&mut self, reading: Reading, batch: &mut Batch) {
         let all = batch.is_first;
         let registry_before = self.registry.take();
 
@@ -377,12 +377,12 @@ impl Knowledge {
     }
 
     /// Everything that is open is to be looked at: the source is trusted more, or less, than before.
-    pub(super) fn reconsider(&self, batch: &mut Batch) {
+    pub(crate) fn reconsider(&self, batch: &mut Batch) {
         batch.rows.extend(self.rows.unreported());
     }
 
     /// Lets the machines make their steps.
-    pub(super) fn step_machines(&mut self, source: Source, batch: &mut Batch) {
+    pub(crate) fn step_machines(&mut self, source: Source, batch: &mut Batch) {
         let moved = self.machines.step(source, batch.at(), &mut batch.events);
 
         if !moved.is_empty() {
@@ -395,12 +395,12 @@ impl Knowledge {
     }
 
     /// Whether nothing has been reported, though fleet has units.
-    pub(super) fn is_bare(&self) -> bool {
+    pub(crate) fn is_bare(&self) -> bool {
         self.units_read.is_some() && !self.desired.is_empty() && self.rows.is_bare()
     }
 
     /// The rows that nothing explains, and of how many.
-    pub(super) fn missing(&self, circumstances: Circumstances) -> (BTreeSet<RowKey>, usize) {
+    pub(crate) fn missing(&self, circumstances: Circumstances) -> (BTreeSet<RowKey>, usize) {
         let around = Surroundings { desired: &self.desired, machines: &self.machines, circumstances };
         let missing = self.rows.unexplained(&around);
         let of = self.rows.placed();
@@ -416,7 +416,7 @@ impl Knowledge {
 
     /// Whether what explains rows that have been missing since a moment has been read: what fleet wants and who is there,
     /// or, where that takes long, the units once more.
-    pub(super) fn is_informed_since(&self, since: Moment, batch: &Batch) -> bool {
+    pub(crate) fn is_informed_since(&self, since: Moment, batch: &Batch) -> bool {
         let files = self.desired.is_known_since(since);
         let machines = self.machines_read.is_some_and(|read| read.is_since(since));
         let again = self.units_read.is_some_and(|read| read.ended.instant > since.instant);
@@ -432,7 +432,7 @@ impl Knowledge {
 
     /// Looks at all rows that the reading, or time, concerns. Calls `changed` with each row that is shown in another way
     /// from now on; with none if it is not there any more.
-    pub(super) fn look(
+    pub(crate) fn look(
         &mut self,
         circumstances: Circumstances,
         batch: &mut Batch,
@@ -485,7 +485,7 @@ impl Knowledge {
     }
 
     /// Forgets lost machines on which no row is.
-    pub(super) fn forget_lost(&mut self, retention: Retention, at: Moment) {
+    pub(crate) fn forget_lost(&mut self, retention: Retention, at: Moment) {
         self.machines.forget_lost(retention, at);
     }
 }

@@ -13,11 +13,11 @@ use super::observation::{Absence, Report};
 
 /// How long a fleetd that restarts may leave its keys deleted: its machine is back within 0.1 s, its states within 1.2 s
 /// (fleet v1.0.0). Nothing is told of a machine or a unit that is away for a shorter time.
-pub(super) const RESTART: Duration = Duration::from_secs(3);
+pub(crate) const RESTART: Duration = Duration::from_secs(3);
 
 /// Whether a machine is there.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum MachinePresence {
+pub(crate) enum MachinePresence {
     /// It is in the cluster.
     Present,
     /// It is in the cluster, but is not heard of.
@@ -42,24 +42,24 @@ pub(super) enum MachinePresence {
 
 /// What is known of a machine.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct MachineEvidence {
+pub(crate) struct MachineEvidence {
     /// Whether it is in the cluster.
-    pub(super) report: Report,
+    pub(crate) report: Report,
     /// How many rows are on it, whether or not they are reported.
-    pub(super) rows: usize,
+    pub(crate) rows: usize,
     /// Since when none of these has been reported, if none is.
-    pub(super) mute_since: Option<Moment>,
+    pub(crate) mute_since: Option<Moment>,
     /// Whether the source answers, and an outage is not just over.
-    pub(super) settled: bool,
+    pub(crate) settled: bool,
     /// Whether the source's lists are doubted.
-    pub(super) suspect: bool,
+    pub(crate) suspect: bool,
     /// Whether another machine is in the cluster: fleet without a machine is no fleet.
-    pub(super) has_company: bool,
+    pub(crate) has_company: bool,
 }
 
 /// What happened to a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum MachineNews {
+pub(crate) enum MachineNews {
     /// It left the cluster.
     Lost,
     /// It came back.
@@ -71,7 +71,7 @@ pub(super) enum MachineNews {
 }
 
 /// One step of the life of a machine.
-pub(super) fn step(
+pub(crate) fn step(
     presence: MachinePresence,
     evidence: &MachineEvidence,
     now: Moment,

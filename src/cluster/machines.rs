@@ -53,64 +53,64 @@ impl Row {
 
 /// All machines that are known.
 #[derive(Debug, Default)]
-pub(super) struct Machines {
+pub(crate) struct Machines {
     rows: BTreeMap<MachineId, Row>,
     leader: Option<MachineId>,
 }
 
 /// What the source is worth at the moment, as far as machines are concerned.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Source {
+pub(crate) struct Source {
     standing: SourceStanding,
     passes_through: bool,
 }
 
 impl Source {
-    pub(super) fn new(standing: SourceStanding, retention: Retention) -> Self {
+    pub(crate) fn new(standing: SourceStanding, retention: Retention) -> Self {
         Self { standing, passes_through: retention.passes_through() }
     }
 }
 
 impl Machines {
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
-    pub(super) fn get(&self, id: &MachineId) -> Option<&Machine> {
+    pub(crate) fn get(&self, id: &MachineId) -> Option<&Machine> {
         self.rows.get(id).map(|row| &row.machine)
     }
 
     /// A machine as people name it: by its address, where that is or was known.
-    pub(super) fn name<'a>(&'a self, id: &'a MachineId) -> &'a str {
+    pub(crate) fn name<'a>(&'a self, id: &'a MachineId) -> &'a str {
         self.ip(id).map_or(id, |ip| ip)
     }
 
-    pub(super) fn ip(&self, id: &MachineId) -> Option<&Text> {
+    pub(crate) fn ip(&self, id: &MachineId) -> Option<&Text> {
         self.rows.get(id)?.machine.ip.as_ref()
     }
 
     /// Where a machine stands; none for one that was never listed.
-    pub(super) fn standing(&self, id: &MachineId) -> Option<MachineStanding> {
+    pub(crate) fn standing(&self, id: &MachineId) -> Option<MachineStanding> {
         self.rows.get(id).map(Row::standing)
     }
 
     #[cfg(test)]
-    pub(super) fn presences(&self) -> BTreeMap<MachineId, MachinePresence> {
+    pub(crate) fn presences(&self) -> BTreeMap<MachineId, MachinePresence> {
         self.rows.iter().map(|(id, row)| (id.clone(), row.presence)).collect()
     }
 
-    pub(super) fn presence(&self, id: &MachineId) -> Option<MachinePresence> {
+    pub(crate) fn presence(&self, id: &MachineId) -> Option<MachinePresence> {
         self.rows.get(id).map(|row| row.presence)
     }
 
     /// The machines that are in the cluster and reported, or may report, units.
-    pub(super) fn present(&self) -> impl Iterator<Item = &Machine> {
+    pub(crate) fn present(&self) -> impl Iterator<Item = &Machine> {
         let is_there = |row: &&Row| matches!(row.presence, MachinePresence::Present | MachinePresence::Silent { .. });
         self.rows.values().filter(is_there).map(|row| &row.machine)
     }
 
     /// A machine is there. Returns whether it describes itself anew.
-    pub(super) fn seen(&mut self, machine: Machine, at: Moment, is_first: bool, events: &mut Vec<Event>) -> bool {
+    pub(crate) fn seen(&mut self, machine: Machine, at: Moment, is_first: bool, events: &mut Vec<Event>) -> bool {
         if let Some(row) = self.rows.get_mut(&machine.id) {
             if row.report.is_absent() {
                 row.report = Report::Current;
@@ -139,11 +139,11 @@ impl Machines {
     }
 
     /// The machines that are there now and were so before, to be told which of them a list lacks.
-    pub(super) fn listed(&self) -> BTreeSet<MachineId> {
+    pub(crate) fn listed(&self) -> BTreeSet<MachineId> {
         self.rows.iter().filter(|(_, row)| !row.report.is_absent()).map(|(id, _)| id.clone()).collect()
     }
 
-    pub(super) fn absent(&mut self, id: &MachineId, absence: Absence, at: Moment) {
+    pub(crate) fn absent(&mut self, id: &MachineId, absence: Absence, at: Moment) {
         let Some(row) = self.rows.get_mut(id) else { return };
 
         row.report = match row.report {
@@ -155,7 +155,7 @@ impl Machines {
         };
     }
 
-    pub(super) fn overdue(&mut self, id: &MachineId, since: Moment) {
+    pub(crate) fn overdue(&mut self, id: &MachineId, since: Moment) {
         if let Some(row) = self.rows.get_mut(id)
             && row.report == Report::Current
         {
@@ -163,7 +163,7 @@ impl Machines {
         }
     }
 
-    pub(super) fn renewed(&mut self, id: &MachineId) {
+    pub(crate) fn renewed(&mut self, id: &MachineId) {
         if let Some(row) = self.rows.get_mut(id)
             && matches!(row.report, Report::Overdue { .. })
         {
@@ -171,17 +171,17 @@ impl Machines {
         }
     }
 
-    pub(super) fn overdue_machines(&self) -> Vec<MachineId> {
+    pub(crate) fn overdue_machines(&self) -> Vec<MachineId> {
         let is_overdue = |(_, row): &(&MachineId, &Row)| matches!(row.report, Report::Overdue { .. });
         self.rows.iter().filter(is_overdue).map(|(id, _)| id.clone()).collect()
     }
 
-    pub(super) fn lead(&mut self, leader: Option<MachineId>) {
+    pub(crate) fn lead(&mut self, leader: Option<MachineId>) {
         self.leader = leader;
     }
 
     /// Counts a row that was added to a machine, or taken away from it, and whether it is reported.
-    pub(super) fn count(&mut self, id: &MachineId, rows: isize, reported: isize) {
+    pub(crate) fn count(&mut self, id: &MachineId, rows: isize, reported: isize) {
         let Some(row) = self.rows.get_mut(id) else { return };
 
         row.rows = row.rows.saturating_add_signed(rows);
@@ -189,7 +189,7 @@ impl Machines {
     }
 
     /// Sets the counts of a machine that was not known when its rows were.
-    pub(super) fn recount(&mut self, id: &MachineId, rows: usize, reported: usize) {
+    pub(crate) fn recount(&mut self, id: &MachineId, rows: usize, reported: usize) {
         if let Some(row) = self.rows.get_mut(id) {
             row.rows = rows;
             row.reported = reported;
@@ -197,7 +197,7 @@ impl Machines {
     }
 
     /// Lets each machine make its step. Returns those that stand elsewhere now.
-    pub(super) fn step(&mut self, source: Source, at: Moment, events: &mut Vec<Event>) -> BTreeSet<MachineId> {
+    pub(crate) fn step(&mut self, source: Source, at: Moment, events: &mut Vec<Event>) -> BTreeSet<MachineId> {
         let has_company = self.rows.values().any(|row| !row.report.is_absent());
         let mut moved = BTreeSet::new();
 
@@ -240,7 +240,7 @@ impl Machines {
     }
 
     /// Forgets machines that have been lost for long enough and on which no row is.
-    pub(super) fn forget_lost(&mut self, retention: Retention, at: Moment) {
+    pub(crate) fn forget_lost(&mut self, retention: Retention, at: Moment) {
         self.rows.retain(|_, row| match row.presence {
             MachinePresence::Lost { since } => {
                 let is_of_interest = at.since(since) < retention.grace || row.rows > 0;
@@ -251,7 +251,7 @@ impl Machines {
     }
 
     /// The machines as they are shown. What did not change stays the same in memory.
-    pub(super) fn members(&self, before: &[Arc<Member>], at: Moment) -> Vec<Arc<Member>> {
+    pub(crate) fn members(&self, before: &[Arc<Member>], at: Moment) -> Vec<Arc<Member>> {
         let member = |row: &Row| {
             let shown = Member {
                 machine: row.machine.clone(),
@@ -274,7 +274,7 @@ impl Machines {
     }
 
     /// A machine, or what is known of one that was never listed.
-    pub(super) fn described(&self, id: &MachineId) -> Machine {
+    pub(crate) fn described(&self, id: &MachineId) -> Machine {
         let unknown = || Machine { id: id.clone(), ip: None, metadata: None, version: None };
         self.get(id).cloned().unwrap_or_else(unknown)
     }

@@ -237,14 +237,14 @@ impl Moment {
 
 /// When something was read. Of what happened in between, the answer may tell or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Span {
-    pub(super) begun: Moment,
-    pub(super) ended: Moment,
+pub(crate) struct Span {
+    pub(crate) begun: Moment,
+    pub(crate) ended: Moment,
 }
 
 impl Span {
     /// Whether all of it was read at or after `moment`.
-    pub(super) fn is_since(self, moment: Moment) -> bool {
+    pub(crate) fn is_since(self, moment: Moment) -> bool {
         self.begun.instant >= moment.instant
     }
 }
@@ -263,7 +263,7 @@ impl UnitState {
     }
 
     /// The state in one word, as transitions show it: `active/running`, and the load state where that is odd.
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let column = |column: &Option<Text>| column.as_deref().unwrap_or("-").to_owned();
         let text = format!("{}/{}", column(&self.active), column(&self.sub));
         match self.load.as_deref() {
@@ -273,12 +273,12 @@ impl UnitState {
     }
 
     /// Whether systemd says that it failed.
-    pub(super) fn has_failed(&self) -> bool {
+    pub(crate) fn has_failed(&self) -> bool {
         self.active.as_deref() == Some("failed")
     }
 
     /// Whether load, active and sub state are those of `other`.
-    pub(super) fn is_same_state(&self, other: &Self) -> bool {
+    pub(crate) fn is_same_state(&self, other: &Self) -> bool {
         (&self.load, &self.active, &self.sub) == (&other.load, &other.active, &other.sub)
     }
 }

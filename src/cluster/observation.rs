@@ -165,7 +165,7 @@ pub enum Observation {
 
 /// Why a row is not there any more, as far as the source knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Absence {
+pub(crate) enum Absence {
     /// A list does not have it.
     Unlisted,
     /// Its key was deleted: by its own machine, or by another fleetd.
@@ -176,7 +176,7 @@ pub(super) enum Absence {
 
 /// What was last heard of a row.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Report {
+pub(crate) enum Report {
     /// It was there in the last reading.
     Current,
     /// It is there, but should have been renewed by now.
@@ -196,7 +196,7 @@ pub(super) enum Report {
 }
 
 impl Report {
-    pub(super) fn is_absent(&self) -> bool {
+    pub(crate) fn is_absent(&self) -> bool {
         matches!(self, Report::Absent { .. })
     }
 }

@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 
 /// The state of the source, as far as judging its answers is concerned.
 #[derive(Debug)]
-pub(super) struct SourceTrust {
+pub(crate) struct SourceTrust {
     health: Health,
     /// Since when the units and the machines can be read, or the source is believed, again. Of one that began without any
     /// unit, since it began.
@@ -23,28 +23,28 @@ pub(super) struct SourceTrust {
 
 impl SourceTrust {
     /// Of a source that has not answered yet, after so many disappearances were held back.
-    pub(super) fn new(held_back: u64) -> Self {
+    pub(crate) fn new(held_back: u64) -> Self {
         let health = Health { held_back, ..Health::default() };
         Self { health, recovered: None, suspicion: Suspicion::default(), began: None }
     }
 
-    pub(super) fn health(&self) -> &Health {
+    pub(crate) fn health(&self) -> &Health {
         &self.health
     }
 
-    pub(super) fn set_held_back(&mut self, held_back: u64) {
+    pub(crate) fn set_held_back(&mut self, held_back: u64) {
         self.health.held_back = held_back;
     }
 
     /// When the next reading of some topics has to come, if one has to.
-    pub(super) fn expect(&mut self, topics: &[Topic], expected: Option<Expected>) {
+    pub(crate) fn expect(&mut self, topics: &[Topic], expected: Option<Expected>) {
         for topic in topics {
             self.health.topic_mut(*topic).expected = expected;
         }
     }
 
     /// Some topics were read. Returns whether that is the first reading of one of them.
-    pub(super) fn succeed(&mut self, topics: &[Topic], at: Moment, events: &mut Vec<Event>) -> bool {
+    pub(crate) fn succeed(&mut self, topics: &[Topic], at: Moment, events: &mut Vec<Event>) -> bool {
         self.began.get_or_insert(at);
         let down_since = self.health.failure().map(|failure| failure.since);
         let mut is_first = false;
@@ -64,7 +64,7 @@ impl SourceTrust {
     }
 
     /// Some topics could not be read.
-    pub(super) fn fail(&mut self, topics: &[Topic], reason: &str, at: Moment, events: &mut Vec<Event>) {
+    pub(crate) fn fail(&mut self, topics: &[Topic], reason: &str, at: Moment, events: &mut Vec<Event>) {
         if self.health.failure().is_none() {
             events.push(Event::SourceDown { reason: reason.to_owned() });
         }
@@ -76,7 +76,7 @@ impl SourceTrust {
     }
 
     /// Nothing has been reported, though fleet has units: so begins a source that has only come up itself.
-    pub(super) fn begins_bare(&mut self) {
+    pub(crate) fn begins_bare(&mut self) {
         self.recovered = self.recovered.or(self.began);
     }
 
@@ -87,11 +87,11 @@ impl SourceTrust {
 
     /// Whether the source answers, and did not begin to so recently that its answers may be short: fleet needs 10 to 30 s
     /// after an outage of etcd until its lists are whole again.
-    pub(super) fn is_settled(&self, retention: Retention, at: Moment) -> bool {
+    pub(crate) fn is_settled(&self, retention: Retention, at: Moment) -> bool {
         !self.is_failing() && self.recovered.is_none_or(|recovered| at.since(recovered) >= retention.grace)
     }
 
-    pub(super) fn standing(&self, retention: Retention, at: Moment) -> SourceStanding {
+    pub(crate) fn standing(&self, retention: Retention, at: Moment) -> SourceStanding {
         if self.is_failing() {
             return SourceStanding::Failing;
         }
@@ -105,22 +105,22 @@ impl SourceTrust {
     }
 
     /// A row that was missing is back.
-    pub(super) fn returned(&mut self, key: &RowKey, at: Moment) {
+    pub(crate) fn returned(&mut self, key: &RowKey, at: Moment) {
         self.suspicion.returned(key, at);
     }
 
     /// Whether the missing rows are to be looked at, although none came or went.
-    pub(super) fn is_watching(&self) -> bool {
+    pub(crate) fn is_watching(&self) -> bool {
         self.suspicion.is_of_interest()
     }
 
     /// Since when too many rows have been missing of which it is not known yet why.
-    pub(super) fn pending_since(&self) -> Option<Moment> {
+    pub(crate) fn pending_since(&self) -> Option<Moment> {
         self.suspicion.pending_since()
     }
 
     /// Looks at the missing rows, of `of` rows in all.
-    pub(super) fn look(
+    pub(crate) fn look(
         &mut self,
         missing: &BTreeSet<RowKey>,
         of: usize,

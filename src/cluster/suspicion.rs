@@ -29,7 +29,7 @@ enum State {
 
 /// What a look at the missing rows comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Finding {
+pub(crate) enum Finding {
     Nothing,
     /// The source is doubted from now on: so many rows are missing.
     Begins {
@@ -40,7 +40,7 @@ pub(super) enum Finding {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Suspicion {
+pub(crate) struct Suspicion {
     state: State,
     /// Rows that came back, and when.
     returned: BTreeMap<RowKey, Moment>,
@@ -48,7 +48,7 @@ pub(super) struct Suspicion {
 
 impl Suspicion {
     /// Since when the source is doubted.
-    pub(super) fn since(&self) -> Option<SystemTime> {
+    pub(crate) fn since(&self) -> Option<SystemTime> {
         match self.state {
             State::Confirmed { since, .. } => Some(since.wall),
             _ => None,
@@ -56,12 +56,12 @@ impl Suspicion {
     }
 
     /// Whether rows are held for its sake, confirmed or not.
-    pub(super) fn holds(&self) -> bool {
+    pub(crate) fn holds(&self) -> bool {
         !matches!(self.state, State::None)
     }
 
     /// Since when too many rows have been missing.
-    pub(super) fn pending_since(&self) -> Option<Moment> {
+    pub(crate) fn pending_since(&self) -> Option<Moment> {
         match self.state {
             State::Unconfirmed { since } => Some(since),
             _ => None,
@@ -69,18 +69,18 @@ impl Suspicion {
     }
 
     /// A row that was missing is back.
-    pub(super) fn returned(&mut self, key: &RowKey, at: Moment) {
+    pub(crate) fn returned(&mut self, key: &RowKey, at: Moment) {
         self.returned.insert(key.clone(), at);
     }
 
     /// Whether a look at the missing rows is due.
-    pub(super) fn is_of_interest(&self) -> bool {
+    pub(crate) fn is_of_interest(&self) -> bool {
         self.holds() || !self.returned.is_empty()
     }
 
     /// Takes a look. `missing` are the rows that fleet wants where they were and that are not reported, `of` is how many
     /// rows there are, and `is_informed` whether what explains a missing row has been read since.
-    pub(super) fn look(
+    pub(crate) fn look(
         &mut self,
         missing: &BTreeSet<RowKey>,
         of: usize,

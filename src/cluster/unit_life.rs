@@ -22,7 +22,7 @@ const BLINK: Duration = Duration::from_secs(60);
 
 /// Whether a row is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Presence {
+pub(crate) enum Presence {
     /// fleet wants the unit here, and nothing has been reported of it yet.
     Expected,
     /// Its machine reports it.
@@ -41,7 +41,7 @@ pub(super) enum Presence {
 
 /// How we know that a row is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Departure {
+pub(crate) enum Departure {
     NotWanted(NotWanted),
     Moved { from_lost_machine: bool },
     TakenAway,
@@ -52,11 +52,11 @@ pub(super) enum Departure {
 
 impl Departure {
     /// Whether nothing is known of the row but that it was waited for long enough.
-    pub(super) fn ends_a_wait(self) -> bool {
+    pub(crate) fn ends_a_wait(self) -> bool {
         matches!(self, Departure::GraceOver | Departure::KeepTimeOver)
     }
 
-    pub(super) fn reason(self) -> &'static str {
+    pub(crate) fn reason(self) -> &'static str {
         match self {
             Departure::NotWanted(NotWanted::NoFile) => "its unit file is gone",
             Departure::NotWanted(NotWanted::Unloaded) => "fleet has unloaded it",
@@ -74,7 +74,7 @@ impl Departure {
 
 /// Where the machine of a row stands.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum MachineStanding {
+pub(crate) enum MachineStanding {
     /// It reports units.
     Speaking {
         /// Since when, without a break.
@@ -94,7 +94,7 @@ pub(super) enum MachineStanding {
 
 /// Whether the source is believed.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum SourceStanding {
+pub(crate) enum SourceStanding {
     /// It is.
     Settled {
         /// Since when, without a break.
@@ -110,7 +110,7 @@ pub(super) enum SourceStanding {
 
 impl SourceStanding {
     /// Whether its lists may be old, or short.
-    pub(super) fn is_old(self) -> bool {
+    pub(crate) fn is_old(self) -> bool {
         matches!(self, SourceStanding::Unsettled | SourceStanding::Failing)
     }
 }
@@ -130,7 +130,7 @@ impl Retention {
     pub const LOST: Duration = Duration::from_secs(3600);
 
     /// Whether every row is believed as it comes and goes.
-    pub(super) fn passes_through(self) -> bool {
+    pub(crate) fn passes_through(self) -> bool {
         self.grace.is_zero()
     }
 }
@@ -144,28 +144,28 @@ impl From<Duration> for Retention {
 
 /// What is known of a row.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Evidence {
+pub(crate) struct Evidence {
     /// What was last heard of it.
-    pub(super) report: Report,
+    pub(crate) report: Report,
     /// Whether fleet wants it here.
-    pub(super) wanted: Wanted,
+    pub(crate) wanted: Wanted,
     /// Whether what fleet wants was read since the row was not reported any more, and since its machine has reported others.
-    pub(super) wanted_is_newer: bool,
+    pub(crate) wanted_is_newer: bool,
     /// Whether another machine reports the unit: the one that fleet has chosen, or one that began later.
-    pub(super) is_elsewhere: bool,
+    pub(crate) is_elsewhere: bool,
     /// Its machine.
-    pub(super) machine: MachineStanding,
+    pub(crate) machine: MachineStanding,
     /// The source.
-    pub(super) source: SourceStanding,
+    pub(crate) source: SourceStanding,
     /// Whether it is, or was, shown to be on a lost machine.
-    pub(super) was_lost: bool,
+    pub(crate) was_lost: bool,
     /// When it came back after it was told to be stale.
-    pub(super) came_back: Option<Moment>,
+    pub(crate) came_back: Option<Moment>,
 }
 
 /// What happened to a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum News {
+pub(crate) enum News {
     Stale,
     Back,
     Gone(Departure),
@@ -173,15 +173,15 @@ pub(super) enum News {
 
 /// What a step comes to.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Step {
-    pub(super) presence: Presence,
-    pub(super) news: Option<News>,
+pub(crate) struct Step {
+    pub(crate) presence: Presence,
+    pub(crate) news: Option<News>,
     /// When time alone may change it.
-    pub(super) due: Option<Instant>,
+    pub(crate) due: Option<Instant>,
 }
 
 /// One step of the life of a row that has been reported.
-pub(super) fn step(presence: Presence, evidence: &Evidence, retention: Retention, now: Moment) -> Step {
+pub(crate) fn step(presence: Presence, evidence: &Evidence, retention: Retention, now: Moment) -> Step {
     let back = (presence == Presence::Stale).then_some(News::Back);
 
     match evidence.report {

@@ -28,24 +28,24 @@ const SUBMITTED: &str = "submitted";
 
 /// What else is known when a row is looked at.
 #[derive(Clone, Copy)]
-pub(super) struct Surroundings<'a> {
-    pub(super) desired: &'a Desired,
-    pub(super) machines: &'a Machines,
-    pub(super) circumstances: Circumstances,
+pub(crate) struct Surroundings<'a> {
+    pub(crate) desired: &'a Desired,
+    pub(crate) machines: &'a Machines,
+    pub(crate) circumstances: Circumstances,
 }
 
 /// What holds for all rows at a moment.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Circumstances {
-    pub(super) source: SourceStanding,
-    pub(super) retention: Retention,
+pub(crate) struct Circumstances {
+    pub(crate) source: SourceStanding,
+    pub(crate) retention: Retention,
     /// Whether everything has been read once, so that what changes now is a change of the cluster.
-    pub(super) is_complete: bool,
-    pub(super) at: Moment,
+    pub(crate) is_complete: bool,
+    pub(crate) at: Moment,
 }
 
 /// What became of a row that was looked at.
-pub(super) enum Look {
+pub(crate) enum Look {
     /// It is shown as it was.
     Same,
     /// It is shown in another way.
@@ -56,7 +56,7 @@ pub(super) enum Look {
 
 /// All rows.
 #[derive(Debug, Default)]
-pub(super) struct Rows {
+pub(crate) struct Rows {
     rows: BTreeMap<RowKey, Row>,
     /// What is not reported any more.
     absent: BTreeSet<RowKey>,
@@ -68,61 +68,61 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    pub(super) fn held_back(&self) -> u64 {
+    pub(crate) fn held_back(&self) -> u64 {
         self.held_back
     }
 
     #[cfg(test)]
-    pub(super) fn presences(&self) -> BTreeMap<RowKey, Presence> {
+    pub(crate) fn presences(&self) -> BTreeMap<RowKey, Presence> {
         self.rows.iter().map(|(key, row)| (key.clone(), row.presence())).collect()
     }
 
     /// How many rows are reported, or were.
-    pub(super) fn placed(&self) -> usize {
+    pub(crate) fn placed(&self) -> usize {
         self.rows.values().filter(|row| row.is_placed()).count()
     }
 
     /// Whether there is none that is reported, or was.
-    pub(super) fn is_bare(&self) -> bool {
+    pub(crate) fn is_bare(&self) -> bool {
         !self.rows.values().any(Row::is_placed)
     }
 
-    pub(super) fn absent(&self) -> &BTreeSet<RowKey> {
+    pub(crate) fn absent(&self) -> &BTreeSet<RowKey> {
         &self.absent
     }
 
-    pub(super) fn keys(&self) -> impl Iterator<Item = &RowKey> {
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &RowKey> {
         self.rows.keys()
     }
 
     /// The rows of a unit, the one without a machine first.
-    pub(super) fn of_unit<'a>(&'a self, unit: &UnitName) -> impl Iterator<Item = &'a RowKey> + use<'a> {
+    pub(crate) fn of_unit<'a>(&'a self, unit: &UnitName) -> impl Iterator<Item = &'a RowKey> + use<'a> {
         self.range(unit).map(|(key, _)| key)
     }
 
     /// The rows of a machine. It looks at all rows, so it is for what happens to machines.
-    pub(super) fn of_machines(&self, machines: &BTreeSet<MachineId>) -> Vec<RowKey> {
+    pub(crate) fn of_machines(&self, machines: &BTreeSet<MachineId>) -> Vec<RowKey> {
         let is_of = |key: &&RowKey| key.1.as_ref().is_some_and(|machine| machines.contains(machine));
         self.rows.keys().filter(is_of).cloned().collect()
     }
 
     /// The rows that are not reported, not reported in time, or not reported yet.
-    pub(super) fn unreported(&self) -> Vec<RowKey> {
+    pub(crate) fn unreported(&self) -> Vec<RowKey> {
         self.keys_of(|row| !row.is_reported_in_time())
     }
 
     /// The rows that appeared at or after a moment.
-    pub(super) fn appeared_since(&self, moment: Moment) -> Vec<RowKey> {
+    pub(crate) fn appeared_since(&self, moment: Moment) -> Vec<RowKey> {
         self.keys_of(|row| row.appeared().instant >= moment.instant)
     }
 
     /// The rows that a list of the units is to have: those that are reported, or were.
-    pub(super) fn reported_keys(&self) -> Vec<RowKey> {
+    pub(crate) fn reported_keys(&self) -> Vec<RowKey> {
         self.keys_of(Row::is_placed)
     }
 
     /// How many rows of a machine there are, and how many of them are reported.
-    pub(super) fn count_of(&self, machine: &MachineId) -> (usize, usize) {
+    pub(crate) fn count_of(&self, machine: &MachineId) -> (usize, usize) {
         let of = self.rows.iter().filter(|(key, row)| key.1.as_ref() == Some(machine) && row.is_placed());
         of.fold((0, 0), |(rows, reported), (_, row)| (rows + 1, reported + usize::from(!row.is_absent())))
     }
@@ -138,12 +138,12 @@ impl Rows {
     }
 
     /// What is due by now.
-    pub(super) fn take_due(&mut self, at: Moment) -> Vec<RowKey> {
+    pub(crate) fn take_due(&mut self, at: Moment) -> Vec<RowKey> {
         self.queue.take(at.instant)
     }
 
     /// A machine reports a unit. Returns whether that says anything new.
-    pub(super) fn report(
+    pub(crate) fn report(
         &mut self,
         state: UnitState,
         from_list: bool,
@@ -182,7 +182,7 @@ impl Rows {
     }
 
     /// A row is not there any more. Returns whether that is new, or says more than before.
-    pub(super) fn vanish(&mut self, key: &RowKey, absence: Absence, at: Moment, machines: &mut Machines) -> bool {
+    pub(crate) fn vanish(&mut self, key: &RowKey, absence: Absence, at: Moment, machines: &mut Machines) -> bool {
         let Some(row) = self.rows.get_mut(key).filter(|row| row.is_placed()) else { return false };
         let was_absent = row.is_absent();
         let is_new = row.vanish(absence, at);
@@ -197,29 +197,29 @@ impl Rows {
     }
 
     /// A row should have been renewed by now. Returns whether that is new.
-    pub(super) fn overdue(&mut self, key: &RowKey, since: Moment) -> bool {
+    pub(crate) fn overdue(&mut self, key: &RowKey, since: Moment) -> bool {
         self.rows.get_mut(key).is_some_and(|row| row.overdue(since))
     }
 
     /// An overdue row was renewed. Returns whether it was overdue.
-    pub(super) fn renewed(&mut self, key: &RowKey) -> bool {
+    pub(crate) fn renewed(&mut self, key: &RowKey) -> bool {
         self.rows.get_mut(key).is_some_and(Row::renewed)
     }
 
     /// The rows that should have been renewed by now.
-    pub(super) fn overdue_keys(&self) -> Vec<RowKey> {
+    pub(crate) fn overdue_keys(&self) -> Vec<RowKey> {
         self.keys_of(Row::is_overdue)
     }
 
     /// Of the rows that are not reported, those that fleet wants where they were, as far as that is known, and whose
     /// machine is not lost: nothing explains them.
-    pub(super) fn unexplained(&self, around: &Surroundings) -> BTreeSet<RowKey> {
+    pub(crate) fn unexplained(&self, around: &Surroundings) -> BTreeSet<RowKey> {
         let is_unexplained = |key: &&RowKey| self.rows.get(*key).is_some_and(|row| row.is_unexplained(around));
         self.absent.iter().filter(is_unexplained).cloned().collect()
     }
 
     /// The units that fleet wants on a machine of its choice and of which nothing has been reported yet.
-    pub(super) fn expected_on_machines(&self, desired: &Desired) -> BTreeSet<RowKey> {
+    pub(crate) fn expected_on_machines(&self, desired: &Desired) -> BTreeSet<RowKey> {
         let expected = self.rows.iter().filter(|(_, row)| !row.is_placed());
         let chosen = expected.filter_map(|(key, _)| {
             let file = desired.get(&key.0).filter(|file| file.is_wanted())?;
@@ -229,7 +229,7 @@ impl Rows {
     }
 
     /// Looks at a row: lets it make its step and has its verdict made.
-    pub(super) fn look(&mut self, key: &RowKey, around: &Surroundings, events: &mut Vec<Event>) -> Look {
+    pub(crate) fn look(&mut self, key: &RowKey, around: &Surroundings, events: &mut Vec<Event>) -> Look {
         let replacement = self.replacement(key, around);
         let Some(row) = self.rows.get_mut(key) else { return Look::Same };
         let (look, due) = row.look(replacement.as_ref(), around, events);
@@ -266,7 +266,7 @@ impl Rows {
 
     /// Brings the rows of what is expected of a unit in line with its file, after one of its rows may have `left`. Returns
     /// the names of those that were added, and of those that were taken away.
-    pub(super) fn expect(
+    pub(crate) fn expect(
         &mut self,
         unit: &UnitName,
         left: Option<Departure>,
@@ -331,7 +331,7 @@ impl Rows {
     }
 
     /// Says which units fleet's own list has without a machine (fleetctl before 0.7). Returns the rows of which that is new.
-    pub(super) fn list_unplaced(&mut self, unplaced: BTreeSet<UnitName>) -> Vec<RowKey> {
+    pub(crate) fn list_unplaced(&mut self, unplaced: BTreeSet<UnitName>) -> Vec<RowKey> {
         let mut changed = Vec::new();
         for (key, row) in self.rows.iter_mut().filter(|(key, _)| key.1.is_none()) {
             if row.list(unplaced.contains(&key.0)) {

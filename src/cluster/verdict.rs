@@ -82,37 +82,37 @@ impl fmt::Display for Verdict {
 }
 
 /// How long a unit may take to start, stop or reload before its reason says that it does.
-pub(super) const LASTING: Duration = Duration::from_secs(120);
+pub(crate) const LASTING: Duration = Duration::from_secs(120);
 
 type Reason = Cow<'static, str>;
 
 /// What is known of a row that has been reported.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Situation<'a> {
+pub(crate) struct Situation<'a> {
     /// What its machine reported last.
-    pub(super) state: &'a UnitState,
-    pub(super) presence: Presence,
+    pub(crate) state: &'a UnitState,
+    pub(crate) presence: Presence,
     /// Whether it expired, if it is not reported.
-    pub(super) has_expired: bool,
-    pub(super) file: Option<&'a UnitFile>,
-    pub(super) wanted: Wanted,
+    pub(crate) has_expired: bool,
+    pub(crate) file: Option<&'a UnitFile>,
+    pub(crate) wanted: Wanted,
     /// Its machine.
-    pub(super) machine: MachineStanding,
+    pub(crate) machine: MachineStanding,
     /// Whether its machine is in the cluster, as far as it is known.
-    pub(super) machine_is_there: bool,
+    pub(crate) machine_is_there: bool,
     /// Whether it is reported although its machine has left.
-    pub(super) outlives_machine: bool,
+    pub(crate) outlives_machine: bool,
     /// The machine that reports it in its place, as people name it.
-    pub(super) moved_to: Option<&'a str>,
+    pub(crate) moved_to: Option<&'a str>,
     /// The machine that fleet has chosen, as people name it.
-    pub(super) target: Option<&'a str>,
-    pub(super) restarts: Option<&'a RestartHistory>,
+    pub(crate) target: Option<&'a str>,
+    pub(crate) restarts: Option<&'a RestartHistory>,
     /// Whether it has been starting, stopping or reloading for longer than [`LASTING`].
-    pub(super) is_lasting: bool,
+    pub(crate) is_lasting: bool,
 }
 
 /// The verdict on a row that has been reported.
-pub(super) fn judge(situation: &Situation) -> (Verdict, Reason) {
+pub(crate) fn judge(situation: &Situation) -> (Verdict, Reason) {
     match situation.presence {
         Presence::Lost => (Verdict::MachineLost, lost(situation)),
         Presence::Absent | Presence::Stale => (Verdict::Stale, stale(situation)),
@@ -233,18 +233,18 @@ fn ghost(situation: &Situation, active: &str, sub: &str) -> Option<Reason> {
 
 /// What is known of a unit that fleet may want somewhere and no machine reports.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Expectation<'a> {
-    pub(super) file: Option<&'a UnitFile>,
+pub(crate) struct Expectation<'a> {
+    pub(crate) file: Option<&'a UnitFile>,
     /// The machine that it is expected on, or that fleet has chosen, as people name it.
-    pub(super) machine: Option<&'a str>,
+    pub(crate) machine: Option<&'a str>,
     /// Whether fleet wants it for so short a time that nothing need be reported yet, or it is not known whether it is.
-    pub(super) is_early: bool,
+    pub(crate) is_early: bool,
     /// Whether it is global, and no machine of the cluster meets what it requires.
-    pub(super) fits_nowhere: bool,
+    pub(crate) fits_nowhere: bool,
 }
 
 /// The verdict on a unit that no machine reports.
-pub(super) fn judge_expected(expectation: &Expectation) -> (Verdict, Reason) {
+pub(crate) fn judge_expected(expectation: &Expectation) -> (Verdict, Reason) {
     let Some(file) = expectation.file else {
         return (Verdict::Ok, "No machine reports it.".into());
     };

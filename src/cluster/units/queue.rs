@@ -7,14 +7,14 @@ use super::super::view::RowKey;
 
 /// The rows that are to be looked at when their time has come, each at one moment.
 #[derive(Debug, Default)]
-pub(super) struct Queue {
+pub(crate) struct Queue {
     by_time: BTreeSet<(Instant, RowKey)>,
     due: BTreeMap<RowKey, Instant>,
 }
 
 impl Queue {
     /// Sets when a row is due, in place of what was set before; with none, it is not.
-    pub(super) fn schedule(&mut self, key: &RowKey, due: Option<Instant>) {
+    pub(crate) fn schedule(&mut self, key: &RowKey, due: Option<Instant>) {
         if self.due.get(key).copied() == due {
             return;
         }
@@ -29,7 +29,7 @@ impl Queue {
     }
 
     /// Takes what is due by now, the earliest first.
-    pub(super) fn take(&mut self, now: Instant) -> Vec<RowKey> {
+    pub(crate) fn take(&mut self, now: Instant) -> Vec<RowKey> {
         let mut taken = Vec::new();
 
         while let Some((due, _)) = self.by_time.first()

@@ -25,7 +25,7 @@ const LAUNCH: Duration = Duration::from_secs(10);
 const SCHEDULE: Duration = Duration::from_secs(3);
 
 #[derive(Debug)]
-pub(super) struct Row {
+pub(crate) struct Row {
     state: UnitState,
     report: Report,
     presence: Presence,
@@ -44,7 +44,7 @@ pub(super) struct Row {
 }
 
 impl Row {
-    pub(super) fn reported(state: UnitState, without_address: bool, at: Moment, since_seen: bool) -> Self {
+    pub(crate) fn reported(state: UnitState, without_address: bool, at: Moment, since_seen: bool) -> Self {
         let history = RestartHistory::new(&state, at);
         Self {
             state,
@@ -61,60 +61,60 @@ impl Row {
         }
     }
 
-    pub(super) fn expected(state: UnitState, listed: bool, at: Moment, since_seen: bool) -> Self {
+    pub(crate) fn expected(state: UnitState, listed: bool, at: Moment, since_seen: bool) -> Self {
         Self { presence: Presence::Expected, listed, restarts: None, ..Self::reported(state, false, at, since_seen) }
     }
 
     /// Whether a machine reports it, or did.
-    pub(super) fn is_placed(&self) -> bool {
+    pub(crate) fn is_placed(&self) -> bool {
         self.presence != Presence::Expected
     }
 
     /// Whether it is not reported any more.
-    pub(super) fn is_absent(&self) -> bool {
+    pub(crate) fn is_absent(&self) -> bool {
         self.report.is_absent()
     }
 
     /// Whether it should have been renewed by now.
-    pub(super) fn is_overdue(&self) -> bool {
+    pub(crate) fn is_overdue(&self) -> bool {
         matches!(self.report, Report::Overdue { .. })
     }
 
-    pub(super) fn is_reported_in_time(&self) -> bool {
+    pub(crate) fn is_reported_in_time(&self) -> bool {
         self.is_placed() && self.report == Report::Current
     }
 
     /// Whether that it is reported in a state says nothing new.
-    pub(super) fn is_reported_as(&self, state: &UnitState) -> bool {
+    pub(crate) fn is_reported_as(&self, state: &UnitState) -> bool {
         self.report == Report::Current && self.state == *state
     }
 
     #[cfg(test)]
-    pub(super) fn presence(&self) -> Presence {
+    pub(crate) fn presence(&self) -> Presence {
         self.presence
     }
 
     /// When it was first reported, or expected.
-    pub(super) fn appeared(&self) -> Moment {
+    pub(crate) fn appeared(&self) -> Moment {
         self.appeared
     }
 
     /// What was waited for in vain is not waited for again.
-    pub(super) fn give_up(&mut self, at: Moment) {
+    pub(crate) fn give_up(&mut self, at: Moment) {
         self.appeared = at.before(LAUNCH);
     }
 
     /// Says whether fleet's own list has it. Returns whether that is new.
-    pub(super) fn list(&mut self, listed: bool) -> bool {
+    pub(crate) fn list(&mut self, listed: bool) -> bool {
         std::mem::replace(&mut self.listed, listed) != listed
     }
 
     /// That it is reported for the first time.
-    pub(super) fn appearance(&self, machines: &Machines) -> Event {
+    pub(crate) fn appearance(&self, machines: &Machines) -> Event {
         Event::Appeared { place: place(&self.state, machines), to: self.state.text() }
     }
 
-    pub(super) fn take(
+    pub(crate) fn take(
         &mut self,
         state: UnitState,
         without_address: bool,
@@ -143,7 +143,7 @@ impl Row {
     }
 
     /// It is not there any more. Returns whether that is new, or says more than before.
-    pub(super) fn vanish(&mut self, absence: Absence, at: Moment) -> bool {
+    pub(crate) fn vanish(&mut self, absence: Absence, at: Moment) -> bool {
         match &mut self.report {
             Report::Absent { confirmed, absence: known, .. } => {
                 let is_new = !*confirmed || (absence == Absence::Expired && *known != absence);
@@ -166,7 +166,7 @@ impl Row {
     }
 
     /// It should have been renewed by now. Returns whether that is new.
-    pub(super) fn overdue(&mut self, since: Moment) -> bool {
+    pub(crate) fn overdue(&mut self, since: Moment) -> bool {
         let is_new = self.report == Report::Current;
 
         if is_new {
@@ -176,7 +176,7 @@ impl Row {
     }
 
     /// It was renewed. Returns whether it was overdue.
-    pub(super) fn renewed(&mut self) -> bool {
+    pub(crate) fn renewed(&mut self) -> bool {
         let was_overdue = self.is_overdue();
 
         if was_overdue {
@@ -187,7 +187,7 @@ impl Row {
 
     /// Whether it is not reported although fleet wants it where it was, as far as that is known, and its machine is not
     /// lost.
-    pub(super) fn is_unexplained(&self, around: &Surroundings) -> bool {
+    pub(crate) fn is_unexplained(&self, around: &Surroundings) -> bool {
         let Report::Absent { absence, .. } = self.report else { return false };
         if self.presence == Presence::Lost || matches!(self.standing(around), MachineStanding::Lost { .. }) {
             return false;
@@ -202,7 +202,7 @@ impl Row {
 
     /// Lets it make its step and has its verdict made. `replacement` is the machine that reports the unit in its place, if
     /// one does. Returns when time alone may change it, too.
-    pub(super) fn look(
+    pub(crate) fn look(
         &mut self,
         replacement: Option<&MachineId>,
         around: &Surroundings,
@@ -269,7 +269,7 @@ impl Row {
 
     /// Whether its machine has left, by the newer of two witnesses: the row itself, which fleet lists without an address
     /// when its machine is not in the list of machines, and the machine's own life.
-    pub(super) fn is_on_lost_machine(&self, around: &Surroundings) -> bool {
+    pub(crate) fn is_on_lost_machine(&self, around: &Surroundings) -> bool {
         let Some(machine) = &self.state.machine else { return false };
         let has_known_address = around.machines.ip(machine).is_some();
 
