@@ -111,7 +111,8 @@ mod tests {
     #[test]
     fn another_name_is_answered_with_the_valid_ones() {
         let error = "uptime".parse::<MachineField>().unwrap_err();
-        assert_eq!(error.to_string(), r#""uptime" is not a field; expected machine, ip, metadata"#);
+        assert!(error.to_string().contains("\"uptime\""), "{error}");
+        assert!(MachineField::ALL.iter().all(|field| error.to_string().contains(field.name())), "{error}");
         assert!("Unit".parse::<UnitField>().is_err(), "names are in lower case");
     }
 }

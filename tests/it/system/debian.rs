@@ -65,7 +65,7 @@ fn once_installed_it_serves_and_reloads_and_tells_the_journal() {
 
     host.write(OPTIONS, "unit_freq = 'fast'\n");
     host.sh("systemctl reload fleet-monitor");
-    host.entry("--unit=fleet-monitor --grep='not taken into use, the old one stays: unit_freq'");
+    host.entry("--unit=fleet-monitor --priority=err --grep='unit_freq'");
     host.show_until("ActiveState", |state| state == "active");
     assert_eq!((host.show("StatusText"), host.show("MainPID")), (status, process));
 }
@@ -128,7 +128,7 @@ fn what_hangs_is_ended_and_leaves_no_process() {
     let hangs = || host.try_sh("test -s /opt/bin/pids").status.success();
     host.until("fleetctl hangs", hangs);
     host.until("only the program is left", || processes(&host) == [host.show("MainPID")]);
-    host.entry("--unit=fleet-monitor --grep='was killed: no answer within 0.5 s'");
+    host.entry("FLEET_EVENT=source_down --grep='0\\.5 s'");
 
     // Once more, and now the program is stuck as well, so that it cannot end what it has started.
     host.write("/opt/bin/pids", "");
