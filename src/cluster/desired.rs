@@ -84,11 +84,6 @@ impl Desired {
         self.read.map(|read| read.begun)
     }
 
-    /// Whether they were last read just then.
-    pub(crate) fn is_known_at(&self, read: Option<Span>) -> bool {
-        self.read == read
-    }
-
     /// What is known is known to be so at this moment.
     pub(crate) fn confirm(&mut self, read: Span) {
         self.read = Some(read);

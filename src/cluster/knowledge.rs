@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::desired::Desired;
 use super::machine_life::RESTART;
 use super::machines::{Machines, Source};
-use super::model::{Machine, MachineId, Moment, Span, UnitFile, UnitName, UnitState};
+use super::model::{Machine, MachineId, Moment, Span, Topic, UnitFile, UnitName, UnitState};
 use super::observation::{Absence, Lease, Observation, Reading, RegistrySnapshot};
 use super::transition::Event;
 use super::unit_life::{Departure, Retention};
@@ -78,6 +78,8 @@ pub(crate) struct Knowledge {
     units_read: Option<Span>,
     /// When the machines were last read and there were some.
     machines_read: Option<Span>,
+    /// Whether the last reading was of all topics at one moment.
+    reads_all_at_once: bool,
     /// The last reading, if it was of the whole registry: a list that it shares with the next one says nothing new.
     registry: Option<RegistrySnapshot>,
 }
@@ -100,6 +102,7 @@ impl Knowledge {
     pub(crate) fn take(&mut self, reading: Reading, batch: &mut Batch) {
         let all = batch.is_first;
         let registry_before = self.registry.take();
+        self.reads_all_at_once = reading.topics().len() == Topic::ALL.len();
 
         match reading {
             Reading::Units { states, files } => {
@@ -422,12 +425,7 @@ impl Knowledge {
         let again = self.units_read.is_some_and(|read| read.ended.instant > since.instant);
         let restarted = batch.at().since(since) >= RESTART;
 
-        if self.is_one_moment() { restarted } else { (files && machines) || again }
-    }
-
-    /// Whether all that is known is of one moment.
-    fn is_one_moment(&self) -> bool {
-        self.units_read.is_some() && self.units_read == self.machines_read && self.desired.is_known_at(self.units_read)
+        if self.reads_all_at_once { restarted } else { (files && machines) || again }
     }
 
     /// Looks at all rows that the reading, or time, concerns. Calls `changed` with each row that is shown in another way

@@ -944,3 +944,15 @@ fn what_fleet_has_taken_from_a_machine_that_was_lost_is_gone_soon_after_it_repor
     assert_eq!(watch.told(62, &targeted(without_a(), None)), [""; 0], "it sets one state after the other");
     assert_eq!(watch.told(63, &targeted(without_a(), None)), ["gone"]);
 }
+
+/// A fleetd that restarts takes 3 s to set its keys again: so long a registry without anything is no doubt yet.
+#[test]
+fn an_empty_registry_is_doubted_when_a_fleetd_would_have_restarted() {
+    let mut watch = Watch::registry();
+    let empty = RegistrySnapshot { states: [].into(), machines: [].into(), ..registry() };
+
+    for second in 10..13 {
+        assert_eq!(watch.told(second, &empty), [""; 0], "{second} s");
+    }
+    assert_eq!(watch.told(13, &empty), ["source_suspect"]);
+}

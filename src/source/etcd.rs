@@ -31,7 +31,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 use tracing::{debug, info, warn};
 
 use super::{MARGIN, Promise, Report, Said};
@@ -44,7 +44,7 @@ use line::{Access, Line};
 use login::Login;
 use silence::{Hearing, Silence};
 use tls::Encryption;
-use watch::{Answer, End, Seen, Watch};
+use watch::{Beginning, End, Seen, Watch};
 
 /// The least time between two readings that differ, which bounds what a storm of changes costs.
 const GAP: Duration = Duration::from_millis(10);
@@ -253,10 +253,10 @@ impl Watching {
         loop {
             self.promise.next_by(Instant::now() + self.etcd.settings.timeout * 2);
             let (has_failed, waits) = match self.begin(&members[member]).await {
-                Ok((line, answer)) => {
+                Ok(beginning) => {
                     errors.clear();
                     let begun = Instant::now();
-                    let has_failed = self.go_on(line, answer).await;
+                    let has_failed = self.go_on(beginning).await;
                     if begun.elapsed() >= TICK {
                         backoff = BACKOFF[0];
                     }
@@ -284,16 +284,19 @@ impl Watching {
         }
     }
 
-    /// Reads the whole registry from a member. What is returned is to be watched on, and the answer that does, if one is
-    /// under way already.
-    async fn begin(&mut self, endpoint: &Endpoint) -> Result<(Line, Option<Answer>), EtcdError> {
+    /// Reads the whole registry from a member, and returns what is to be watched on.
+    async fn begin(&mut self, endpoint: &Endpoint) -> Result<Beginning, EtcdError> {
         let begun = Instant::now();
         let prefix = self.etcd.settings.prefix.clone();
-        let (mut line, mut watched) = (self.etcd.line(endpoint), self.etcd.line(endpoint));
+        let mut line = self.etcd.line(endpoint);
         let opens = std::mem::take(&mut self.cannot_catch_up) && Instant::now() >= self.streams_from;
-        let answer =
-            if opens { timeout(OPEN, watch::open(&mut watched, &prefix)).await.ok().transpose()? } else { None };
-        let (tree, index, cluster) = watch::tree(&mut line, &prefix).await?;
+        let mut beginning = if opens {
+            Beginning::with_stream(self.etcd.line(endpoint), &prefix, OPEN).await?
+        } else {
+            Beginning::without_stream(self.etcd.line(endpoint))
+        };
+
+        let (tree, index, cluster) = beginning.tree(&mut line, &prefix).await?;
         if !key_tree::is_fleets(&tree) {
             return Err(EtcdError::NoFleet(endpoint.clone(), format!("{prefix}/machines or {prefix}/job")));
         }
@@ -319,15 +322,20 @@ impl Watching {
         self.tells_all.store(true, Relaxed);
         let report = report(&mut self.tree, &self.tells_all, begun.elapsed(), self.etcd.settings.timeout);
         self.say(Said::Report(report)).await;
-        Ok((if answer.is_some() { watched } else { line }, answer))
+        if beginning.answer.is_none() {
+            beginning.line = line;
+        }
+        Ok(beginning)
     }
 
     /// Watches until that is over, for whatever reason, and returns whether this member is to blame.
-    async fn go_on(&mut self, line: Line, answer: Option<Answer>) -> bool {
+    async fn go_on(&mut self, beginning: Beginning) -> bool {
+        let Beginning { line, answer, events } = beginning;
         let (endpoint, key) = (line.endpoint().clone(), self.etcd.settings.prefix.clone());
         let (sender, mut seen) = mpsc::channel(1);
         let mut looking = pin!(watch::look(self.etcd.line(&endpoint), &key, self.etcd.check_interval, sender));
-        let watch = Watch { line, key: &key, after: self.tree.index(), streams_from: self.streams_from, answer };
+        let watch =
+            Watch { line, key: &key, after: self.tree.index(), streams_from: self.streams_from, answer, events };
         let mut watching = pin!(watch::watch(watch));
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

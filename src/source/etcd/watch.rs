@@ -6,8 +6,11 @@
 //! as soon as a watch has caught up it goes on as a stream (`stream=true`), one answer without an end. A stream that begins
 //! behind gives the first event that it missed and then none at all (etcd 2.x and 3.x, `store/watcher_hub.go`): that event
 //! is not newer than the index in its head, and so it is left again. Where catching up is hopeless, since each event takes
-//! a round trip, a stream is opened before the tree is read ([`open`]); what it tells again is passed over.
+//! a round trip, a stream is opened before the tree is read ([`Beginning`]), and read meanwhile; what it tells again is passed
+//! over.
 
+use std::convert::Infallible;
+use std::future::pending;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,16 +19,19 @@ use futures_util::stream::{self, Stream};
 use hyper::StatusCode;
 use hyper::body::Incoming;
 use tokio::sync::mpsc::Sender;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::error::EtcdError;
 use super::keys::{self, Event, Events, Node, Refusal};
-use super::line::Line;
+use super::line::{Answer as Answered, Line};
 
 /// How often etcd is asked for a sign of life.
 pub(super) const LOOK: Duration = Duration::from_secs(2);
 /// How long a watch that ended without an event is left alone.
 const PAUSE: Duration = Duration::from_millis(100);
+/// How many events a stream may have while the tree is read: those of 20,000 units in half a minute.
+const MAX_EVENTS: usize = 100_000;
 /// Bytes of one event. A value in etcd has a MiB at most.
 const MAX_EVENT: usize = 16 << 20;
 
@@ -68,6 +74,50 @@ pub(super) struct Watch<'a> {
     pub(super) streams_from: Instant,
     /// The answer that is under way.
     pub(super) answer: Option<Answer>,
+    /// The events that it has had already.
+    pub(super) events: Vec<Event>,
+}
+
+/// Where a watch begins: with a stream that was opened before the tree is read, or with none.
+pub(super) struct Beginning {
+    pub(super) line: Line,
+    pub(super) answer: Option<Answer>,
+    /// What the stream has had until now.
+    pub(super) events: Vec<Event>,
+}
+
+impl Beginning {
+    pub(super) fn without_stream(line: Line) -> Self {
+        Self { line, answer: None, events: Vec::new() }
+    }
+
+    /// Opens a stream, if its head comes in time.
+    pub(super) async fn with_stream(mut line: Line, key: &str, time: Duration) -> Result<Self, EtcdError> {
+        let answer = timeout(time, open(&mut line, key)).await.ok().transpose()?;
+        Ok(Self { line, answer, events: Vec::new() })
+    }
+
+    /// Reads the whole tree, and meanwhile what the stream has: etcd drops a watcher that is 100 events behind (2.x and
+    /// 3.x, `store/watcher_hub.go`).
+    pub(super) async fn tree(&mut self, line: &mut Line, key: &str) -> Result<(Node, u64, Option<String>), EtcdError> {
+        tokio::select! {
+            tree = tree(line, key) => tree,
+            never = self.keep_up(key) => match never {},
+        }
+    }
+
+    /// May be given up at any time. That the stream is over is seen again when it is watched.
+    async fn keep_up(&mut self, key: &str) -> Infallible {
+        while let Some(answer) = &mut self.answer
+            && self.events.len() < MAX_EVENTS
+        {
+            match hear(&mut self.line, key, answer).await {
+                Ok((mut events, false)) => self.events.append(&mut events),
+                Ok((_, true)) | Err(_) => break,
+            }
+        }
+        pending().await
+    }
 }
 
 /// An answer that is under way.
@@ -84,7 +134,7 @@ pub(super) struct Answer {
 }
 
 /// Opens a stream of what happens from now on.
-pub(super) async fn open(line: &mut Line, key: &str) -> Result<Answer, EtcdError> {
+async fn open(line: &mut Line, key: &str) -> Result<Answer, EtcdError> {
     let response = line.send(&format!("/v2/keys{key}?wait=true&recursive=true&stream=true")).await?;
     if response.status() != StatusCode::OK {
         return Err(line.in_time(async |line: &mut Line| line.refusal(key, response).await).await?.1);
@@ -112,7 +162,10 @@ impl Watch<'_> {
                 Some(answer) => answer,
                 None => self.ask(*has_caught_up && Instant::now() >= self.streams_from).await?,
             };
-            let (mut happened, has_ended) = self.hear(&mut answer).await?;
+            let (mut happened, has_ended) = match std::mem::take(&mut self.events) {
+                events if events.is_empty() => hear(&mut self.line, self.key, &mut answer).await?,
+                events => (events, false),
+            };
             if happened.iter().any(|event| !is_below(self.key, &event.node.key)) {
                 return Err(End::Replaced);
             }
@@ -156,43 +209,42 @@ impl Watch<'_> {
         }
         Ok(Answer::new(response.into_body(), index, is_stream))
     }
+}
 
-    /// What an answer says next, as far as it has come, which may be nothing yet; and whether the answer is over.
-    async fn hear(&mut self, answer: &mut Answer) -> Result<(Vec<Event>, bool), End> {
-        let line = &mut self.line;
-        let mut frame = match answer.due {
-            None => line.frame(&mut answer.body).await,
-            Some(due) => timeout_at(due, line.frame(&mut answer.body)).await.map_err(|_| late(line))?,
+/// What an answer says next, as far as it has come, which may be nothing yet; and whether the answer is over.
+async fn hear(line: &mut Line, key: &str, answer: &mut Answer) -> Result<(Vec<Event>, bool), End> {
+    let mut frame = match answer.due {
+        None => line.frame(&mut answer.body).await,
+        Some(due) => timeout_at(due, line.frame(&mut answer.body)).await.map_err(|_| late(line))?,
+    };
+    let mut happened = Vec::new();
+    let has_ended = loop {
+        let has_ended = frame.is_none();
+        let data = match frame {
+            Some(frame) => frame.map_err(|error| line.broken_off(error))?.into_data().unwrap_or_default(),
+            // The last event need not end its line.
+            None => Bytes::from_static(b"\n"),
         };
-        let mut happened = Vec::new();
-        let has_ended = loop {
-            let has_ended = frame.is_none();
-            let data = match frame {
-                Some(frame) => frame.map_err(|error| line.broken_off(error))?.into_data().unwrap_or_default(),
-                // The last event need not end its line.
-                None => Bytes::from_static(b"\n"),
-            };
-            happened.append(&mut answer.events.take(&data).map_err(|error| line.nonsense(&error))?);
-            let pending = answer.events.pending();
-            if pending > MAX_EVENT {
-                return Err(EtcdError::TooLarge(line.endpoint().clone(), MAX_EVENT >> 20, self.key.to_owned()).into());
-            }
-            if has_ended && pending > 0 {
-                let problem = "it ends in the middle of an event".to_owned();
-                return Err(EtcdError::NotEtcd(line.endpoint().clone(), problem).into());
-            }
-            if has_ended {
-                break true;
-            }
-            let Some(next) = line.frame(&mut answer.body).now_or_never() else { break false };
-            frame = next;
-        };
-        answer.due = match answer.events.pending() {
-            0 => None,
-            _ => answer.due.filter(|_| happened.is_empty()).or_else(|| Some(Instant::now() + line.timeout())),
-        };
-        Ok((happened, has_ended))
-    }
+        happened.append(&mut answer.events.take(&data).map_err(|error| line.nonsense(&error))?);
+        let pending = answer.events.pending();
+        if pending > MAX_EVENT {
+            return Err(EtcdError::TooLarge(line.endpoint().clone(), MAX_EVENT >> 20, key.to_owned()).into());
+        }
+        if has_ended && pending > 0 {
+            let problem = "it ends in the middle of an event".to_owned();
+            return Err(EtcdError::NotEtcd(line.endpoint().clone(), problem).into());
+        }
+        if has_ended {
+            break true;
+        }
+        let Some(next) = line.frame(&mut answer.body).now_or_never() else { break false };
+        frame = next;
+    };
+    answer.due = match answer.events.pending() {
+        0 => None,
+        _ => answer.due.filter(|_| happened.is_empty()).or_else(|| Some(Instant::now() + line.timeout())),
+    };
+    Ok((happened, has_ended))
 }
 
 impl Answer {
@@ -243,7 +295,10 @@ async fn is_alive(line: &mut Line, key: &str) -> Result<u64, EtcdError> {
 
 /// The whole tree, its index, and etcd's cluster. By a quorum: a member that lags behind does not answer from its past.
 pub(super) async fn tree(line: &mut Line, key: &str) -> Result<(Node, u64, Option<String>), EtcdError> {
-    let answer = line.get(key, "?recursive=true&quorum=true").await?;
-    let node = keys::node(&answer.body).map_err(|error| line.nonsense(&error))?;
-    Ok((node, answer.head.index, answer.head.cluster))
+    let Answered { head, body } = line.get(key, "?recursive=true&quorum=true").await?;
+    // That takes half a second for 20,000 units.
+    let node = spawn_blocking(move || keys::node(&body)).await;
+    let node = node.map_err(|error| EtcdError::NotEtcd(line.endpoint().clone(), error.to_string()))?;
+    let node = node.map_err(|error| line.nonsense(&error))?;
+    Ok((node, head.index, head.cluster))
 }

@@ -304,6 +304,40 @@ async fn where_streams_do_not_come_through_it_is_asked_event_by_event() {
     assert_eq!((asked(&double, "?recursive=true"), asked(&double, "stream=true")), (2, 1));
 }
 
+/// etcd drops who does not keep up with a stream: while the tree is read, which takes as long as it is large, too.
+#[tokio::test]
+async fn a_stream_is_read_while_the_tree_is() {
+    const LAST: u64 = 420;
+    // More than the buffers of sockets hold.
+    let large = "x".repeat(100_000);
+    let event = |index: u64| {
+        let mut event = event(&format!("unit-{index}.service"), index);
+        event["padding"] = json!(large);
+        format!("{event}\n")
+    };
+    let events: String = (101..=LAST).map(event).collect();
+    let mut trees = [10, 100].into_iter();
+    let whole = move || match trees.next() {
+        Some(10) => Reply::of(CLUSTER, 10, &tree(&[])).whole(),
+        Some(index) => match Reply::of(CLUSTER, index, &tree(&[])).whole() {
+            Answer::Whole(bytes) => Answer::AfterStall(bytes),
+            other => other,
+        },
+        None => Answer::Hang,
+    };
+    let mut is_first = true;
+    let watches = move |_: &str| match std::mem::replace(&mut is_first, false) {
+        true => Reply::error(CLUSTER, 100, 401).whole(),
+        false => Answer::Stall(chunk(100, &events).into_bytes()),
+    };
+    let double = Double::tcp(etcd(whole, watches)).await;
+
+    let told = until(&mut watch(&[double.address()]), |told| told.index == LAST).await;
+
+    assert_eq!(told.states.len(), 320);
+    assert_eq!((asked(&double, "?recursive=true"), asked(&double, "stream=true")), (2, 1));
+}
+
 #[tokio::test]
 async fn what_the_watch_did_not_tell_is_counted_and_read() {
     let there = |unit, modified| state(unit, "running", modified);

@@ -24,6 +24,8 @@ pub enum Answer {
     Whole(Vec<u8>),
     /// Sends these bytes, and then says nothing until the client closes the connection.
     Stall(Vec<u8>),
+    /// Sends these bytes when a client has taken all of one that stalls, and keeps the connection.
+    AfterStall(Vec<u8>),
     /// Sends these bytes one by one, each after a while.
     Drip(Vec<u8>, Duration),
     /// Closes the connection without an answer.
@@ -43,6 +45,8 @@ pub struct Seen {
     pub requests: Vec<String>,
     /// Connections that were accepted.
     pub opened: usize,
+    /// Answers that were sent, and now stall.
+    pub stalled: usize,
     /// Connections that are over.
     pub closed: usize,
 }
@@ -143,6 +147,10 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, respond: Shared,
             Answer::Close => break,
             Answer::Hang => (Vec::new(), End::Silence),
             Answer::Stall(bytes) => (bytes, End::Silence),
+            Answer::AfterStall(bytes) => {
+                seen.subscribe().wait_for(|seen| seen.stalled > 0).await.expect("it runs");
+                (bytes, End::Keep)
+            }
             Answer::Drip(bytes, pause) => {
                 if drip(&mut stream, &bytes, pause).await.is_err() {
                     break;
@@ -157,6 +165,7 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, respond: Shared,
             End::Keep => {}
             End::Close => break,
             End::Silence => {
+                seen.send_modify(|seen| seen.stalled += 1);
                 // The client has nothing more to say: whatever ends this read is the end of the connection.
                 let _ = stream.read(&mut [0]).await;
                 break;
