@@ -89,6 +89,11 @@ impl Machines {
         self.rows.get(id)?.machine.ip.as_ref()
     }
 
+    /// Whether a machine has reported a unit, as far as any are known to be on it.
+    pub(crate) fn has_spoken(&self, id: &MachineId) -> bool {
+        self.rows.get(id).is_some_and(|row| row.rows > 0)
+    }
+
     /// Where a machine stands; none for one that was never listed.
     pub(crate) fn standing(&self, id: &MachineId) -> Option<MachineStanding> {
         self.rows.get(id).map(Row::standing)

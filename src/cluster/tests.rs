@@ -370,16 +370,17 @@ fn an_empty_first_answer_is_no_empty_cluster() {
 fn an_empty_first_answer_is_doubted_for_the_grace_however_few_units_fleet_has() {
     let global =
         |requirements_known| UnitFile { global: true, requirements_known, ..file("a.service", "launched", None) };
-    for wanted in [file("a.service", "launched", Some("m1")), global(true), global(false)] {
+    // What a machine has of global units that has not spoken yet is waited for longer.
+    for (wanted, until) in [(file("a.service", "launched", Some("m1")), 30), (global(true), 60), (global(false), 30)] {
         let mut watch = Watch { cluster: Cluster::new(GRACE), start: Moment::now(), events: vec![] };
         watch.at(0, units(&[]));
         watch.at(0, machines(&["m1", "m2"]));
         watch.at(0, files(&[wanted]));
-        for second in (2..30).step_by(2) {
+        for second in (2..until).step_by(2) {
             watch.at(second, units(&[]));
             assert_eq!(watch.verdict("a.service"), Some(Verdict::Ok), "{second} s: nobody knows");
         }
-        watch.at(30, units(&[]));
+        watch.at(until, units(&[]));
         assert_eq!(watch.verdict("a.service"), Some(Verdict::Unreported));
         assert_eq!(watch.events, []);
     }
@@ -955,4 +956,29 @@ fn an_empty_registry_is_doubted_when_a_fleetd_would_have_restarted() {
         assert_eq!(watch.told(second, &empty), [""; 0], "{second} s");
     }
     assert_eq!(watch.told(13, &empty), ["source_suspect"]);
+}
+
+/// A fleetd that was killed is back for up to 51 s before it publishes a state. Who begins to watch meanwhile does not know
+/// what it will report.
+#[test]
+fn a_machine_that_has_not_spoken_yet_is_waited_for_longer() {
+    let mut watch = Watch { cluster: Cluster::new(GRACE), start: Moment::now(), events: vec![] };
+    let global = UnitFile { global: true, requirements_known: true, ..file("agent.service", "launched", None) };
+    let registry = RegistrySnapshot {
+        states: [state("agent.service", "m1", "active")].into(),
+        machines: ["m1", "m2"].map(machine).into(),
+        files: [global].into(),
+        ..RegistrySnapshot::default()
+    };
+    let on_second = |watch: &Watch| {
+        let unit = watch.cluster.view().units.get(&("agent.service".into(), Some("m2".into()))).cloned();
+        unit.map(|unit| unit.verdict)
+    };
+
+    for second in [0, 11, 51, 59] {
+        watch.told(second, &registry);
+        assert_eq!(on_second(&watch), Some(Verdict::Ok), "{second} s");
+    }
+    watch.told(60, &registry);
+    assert_eq!(on_second(&watch), Some(Verdict::Unreported));
 }

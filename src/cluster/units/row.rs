@@ -21,6 +21,9 @@ use super::{Circumstances, Look, Surroundings};
 /// How long a unit may be without a report until that is trouble: `fleetctl start` to a running row takes 2.5 to 2.9 s
 /// (fleet v1.0.0).
 const LAUNCH: Duration = Duration::from_secs(10);
+/// How long a machine that has reported nothing yet may take to its first report: a fleetd that was killed is in the list of
+/// machines 27 to 51 s before that (fleet v1.0.0).
+const FIRST_REPORT: Duration = Duration::from_secs(60);
 /// How long fleet may take to choose a machine: 0.2 to 1.2 s.
 const SCHEDULE: Duration = Duration::from_secs(3);
 
@@ -384,8 +387,11 @@ impl Row {
             self.appeared = around.circumstances.at;
         }
         let place = self.state.machine.as_ref().or_else(|| file.and_then(|file| file.target.as_ref()));
+        let is_launched = around.circumstances.at.instant >= self.appeared.instant + LAUNCH;
         let waits = if place.is_none() && file.is_some_and(|file| file.target_known && !file.global) {
             SCHEDULE
+        } else if is_launched && self.state.machine.as_ref().is_some_and(|id| !around.machines.has_spoken(id)) {
+            FIRST_REPORT
         } else {
             LAUNCH
         };

@@ -11,7 +11,7 @@
 //! lease/engine-leader                     whose engine schedules (0.7 and later); expires
 //! ```
 //!
-//! Pure: time is passed in. It knows neither sockets nor who asks, and leaves what a value says to [`super::value`].
+//! Pure: time is passed in. It knows neither sockets nor who asks, and leaves what a value says to `value`.
 
 #[cfg(test)]
 mod tests;
