@@ -39,7 +39,7 @@ use crate::cluster::{Expected, Moment, Observation, Reading, Text, Topic};
 use endpoint::Endpoint;
 use error::{EtcdError, EtcdErrors, FileError};
 use key_tree::KeyTree;
-use keys::Node;
+use keys::{Event, Node};
 use line::{Access, Line};
 use login::Login;
 use silence::{Hearing, Silence};
@@ -331,105 +331,89 @@ impl Watching {
     /// Watches until that is over, for whatever reason, and returns whether this member is to blame.
     async fn go_on(&mut self, beginning: Beginning) -> bool {
         let Beginning { line, answer, events } = beginning;
-        let (endpoint, key) = (line.endpoint().clone(), self.etcd.settings.prefix.clone());
+        let endpoint = line.endpoint().clone();
+        let key = self.etcd.settings.prefix.clone();
+        let timeout = self.etcd.settings.timeout;
+
         let (sender, mut seen) = mpsc::channel(1);
         let mut looking = pin!(watch::look(self.etcd.line(&endpoint), &key, self.etcd.check_interval, sender));
-        let watch =
-            Watch { line, key: &key, after: self.tree.index(), streams_from: self.streams_from, answer, events };
+        let after = self.tree.index();
+        let watch = Watch { line, key: &key, after, streams_from: self.streams_from, answer, events };
         let mut watching = pin!(watch::watch(watch));
+        let mut silence = Silence::new();
+        let mut check = None;
+
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut lives, mut is_due) = (true, false);
+        let said = self.said.clone();
+        // Whether anything was received since the last tick, and whether a reading is to be said.
+        let mut lives = true;
+        let mut is_due = false;
         // When the next reading may be said, if it differs.
         let mut earliest = Instant::now();
         // When what was deleted is looked at again.
         let mut settles: Option<Instant> = None;
-        let mut silence = Silence::new();
-        let mut check = None;
+
         loop {
             tokio::select! {
-                            Some(heard) = watching.next() => match heard {
-                                Ok(events) => {
-                                    let now = Instant::now().into_std();
-                                    self.tree.receive(now);
-                                    for event in &events {
-             self.tree.apply(event, now);
-            }
-                                    (lives, is_due) = (true, is_due || self.tree.has_changed());
-                                }
-                                Err(End::Failed(error)) => {
-                                    info!("{error}");
-                                    return true;
-                                }
-                                Err(End::Cleared) => {
-                                    let index = self.tree.index();
-                                    info!("etcd at {endpoint} has forgotten what came after index {index} (it keeps 1,000 events)");
-                                    self.cannot_catch_up = true;
-                                    return false;
-                                }
-                                Err(End::Anew) => {
-                                    info!("etcd at {endpoint} has a lower index than it had");
-                                    return false;
-                                }
-                                Err(End::Replaced) => {
-                                    info!("somebody has taken away {key} from etcd at {endpoint}");
-                                    return false;
-                                }
-                            },
-                            error = &mut looking => {
-                                info!("{error}");
-                                return true;
-                            }
-                            Some(seen) = seen.recv() => {
-                                lives = true;
-                                self.tree.receive(Instant::now().into_std());
-                                match seen {
-                                    Seen::Alive(newest) => match silence.look(newest, self.tree.index()) {
-                                        Hearing::Complete => {}
-                                        hearing => {
-                                            info!("{}", EtcdError::Silent(endpoint));
-                                            // What is between us and etcd may keep an answer until it is whole.
-                                            if hearing == Hearing::Silent {
-                                                self.streams_from = Instant::now() + self.etcd.stream_retry;
-                                            }
-                                            return false;
-                                        }
-                                    },
-                                    Seen::CheckBegins => self.tree.begin_check(),
-                                    Seen::Tree(tree, index) => {
-                                        check = Some(Check { tree, index, until: Instant::now() + CATCH_UP });
-                                    }
-                                }
-                            }
-                            _ = ticks.tick() => {
-                                silence.tick();
-                                is_due |= std::mem::take(&mut lives);
-                            }
-                            () = sleep_until(settles.unwrap_or(earliest)), if settles.is_some() => {
-                                settles = None;
-                                is_due = true;
-                            }
-                            permit = async {
-                                if self.tree.has_changed() {
-                                    sleep_until(earliest).await;
-                                }
-                                self.said.reserve().await
-                            }, if is_due => {
-                                let Ok(permit) = permit else { return false };
-                                let now = Instant::now();
-                                if self.tree.has_changed() {
-                                    earliest = now + GAP;
-                                }
-                                let report =
-                                    report(&mut self.tree, &self.tells_all, Duration::ZERO, self.etcd.settings.timeout);
-                                if has_deletions(&report) {
-                                    settles = Some(now + SETTLE);
-                                }
-                                permit.send(Said::Report(report));
-                                is_due = false;
-                                self.promise.next_by(now + watch::LOOK + self.etcd.settings.timeout);
+                Some(heard) = watching.next() => match heard {
+                    Ok(events) => {
+                        self.apply(&events);
+                        lives = true;
+                        is_due |= self.tree.has_changed();
+                    }
+                    Err(end) => return self.end(end, &endpoint),
+                },
+                error = &mut looking => {
+                    info!("{error}");
+                    return true;
+                }
+                Some(seen) = seen.recv() => {
+                    lives = true;
+                    self.tree.receive(Instant::now().into_std());
+                    match seen {
+                        Seen::Alive(newest) => {
+                            let hearing = silence.look(newest, self.tree.index());
+                            if hearing != Hearing::Complete {
+                                self.fall_silent(hearing, endpoint);
+                                return false;
                             }
                         }
+                        Seen::CheckBegins => self.tree.begin_check(),
+                        Seen::Tree(tree, index) => {
+                            check = Some(Check { tree, index, until: Instant::now() + CATCH_UP });
+                        }
+                    }
+                }
+                _ = ticks.tick() => {
+                    silence.tick();
+                    is_due |= std::mem::take(&mut lives);
+                }
+                () = sleep_until(settles.unwrap_or(earliest)), if settles.is_some() => {
+                    settles = None;
+                    is_due = true;
+                }
+                permit = async {
+                    if self.tree.has_changed() {
+                        sleep_until(earliest).await;
+                    }
+                    said.reserve().await
+                }, if is_due => {
+                    let Ok(permit) = permit else { return false };
+                    let now = Instant::now();
+                    if self.tree.has_changed() {
+                        earliest = now + GAP;
+                    }
+                    let report = report(&mut self.tree, &self.tells_all, Duration::ZERO, timeout);
+                    if has_deletions(&report) {
+                        settles = Some(now + SETTLE);
+                    }
+                    permit.send(Said::Report(report));
+                    is_due = false;
+                    self.promise.next_by(now + watch::LOOK + timeout);
+                }
+            }
+
             let is_ripe = |check: &mut Check| self.tree.index() >= check.index || Instant::now() >= check.until;
             if let Some(Check { tree, index, .. }) = check.take_if(is_ripe) {
                 let count = self.tree.differences(tree, index);
@@ -439,6 +423,45 @@ impl Watching {
                     return false;
                 }
             }
+        }
+    }
+
+    fn apply(&mut self, events: &[Event]) {
+        let now = Instant::now().into_std();
+        self.tree.receive(now);
+        for event in events {
+            self.tree.apply(event, now);
+        }
+    }
+
+    /// Notes why a watch is over, and returns whether the member is to blame.
+    fn end(&mut self, end: End, endpoint: &Endpoint) -> bool {
+        match end {
+            End::Failed(error) => {
+                info!("{error}");
+                return true;
+            }
+            End::Cleared => {
+                let index = self.tree.index();
+                info!("etcd at {endpoint} has forgotten what came after index {index} (it keeps 1,000 events)");
+                // Event by event cannot keep up, whatever became of the last stream.
+                self.cannot_catch_up = true;
+                self.streams_from = Instant::now();
+            }
+            End::Anew => info!("etcd at {endpoint} has a lower index than it had"),
+            End::Replaced => {
+                info!("somebody has taken away {} from etcd at {endpoint}", self.etcd.settings.prefix);
+            }
+        }
+        false
+    }
+
+    /// The watch has not told what etcd has.
+    fn fall_silent(&mut self, hearing: Hearing, endpoint: Endpoint) {
+        info!("{}", EtcdError::Silent(endpoint));
+        // What is between us and etcd may keep an answer until it is whole.
+        if hearing == Hearing::Silent {
+            self.streams_from = Instant::now() + self.etcd.stream_retry;
         }
     }
 

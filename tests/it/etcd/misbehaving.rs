@@ -304,6 +304,33 @@ async fn where_streams_do_not_come_through_it_is_asked_event_by_event() {
     assert_eq!((asked(&double, "?recursive=true"), asked(&double, "stream=true")), (2, 1));
 }
 
+/// Whatever had become of a stream before.
+#[tokio::test]
+async fn who_cannot_keep_up_event_by_event_tries_a_stream_again() {
+    let mut indices = [10, 12, 2000].into_iter();
+    let mut respond = etcd(
+        move || indices.next().map_or(Answer::Hang, |index| Reply::of(CLUSTER, index, &tree(&[])).whole()),
+        move |path: &str| match path.rsplit_once("waitIndex=").map(|(_, index)| index.parse().unwrap()) {
+            Some(11) if !path.contains("stream=true") => {
+                let text = format!("{}\n", event("unit-11.service", 11));
+                Answer::Whole(format!("{}0\r\n\r\n", chunk(10, &text)).into_bytes())
+            }
+            Some(13) => Reply::error(CLUSTER, 2000, 401).whole(),
+            _ => Answer::Stall(chunk(12, "\n").into_bytes()),
+        },
+    );
+    let leader = move |path: &str| match path.contains("engine-leader") {
+        true => Reply::of(CLUSTER, 12, &json!({"node": leaf("lease/engine-leader", &json!({}), 12)})).whole(),
+        false => respond(path),
+    };
+    let double = Double::tcp(leader).await;
+    let mut watched = watch(&[double.address()]);
+
+    until(&mut watched, |told| told.index == 2000).await;
+
+    assert_eq!((asked(&double, "?recursive=true"), asked(&double, "stream=true")), (3, 2));
+}
+
 /// etcd drops who does not keep up with a stream: while the tree is read, which takes as long as it is large, too.
 #[tokio::test]
 async fn a_stream_is_read_while_the_tree_is() {
