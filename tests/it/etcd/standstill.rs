@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use super::daemon::until_ready;
 use super::trouble::{WATCH, WHOLE, found, proxy, report};
-use super::watched::{follow, settings, until};
+use super::watched::{settings, until};
 use crate::support::etcd::{Etcd, PREFIX};
 use crate::support::{Daemon, Program, Proxy};
 
@@ -17,6 +17,9 @@ const STANDSTILL: Duration = Duration::from_secs(6);
 
 /// So many events come with few requests over a stream, and with one request for each without.
 const EVENTS: usize = 40;
+
+/// How often it is tried whether events are streamed.
+const ROUNDS: usize = 5;
 
 /// Does what fleet's leader does, faster: without end.
 async fn lead(etcd: &Etcd) {
@@ -35,16 +38,29 @@ async fn overflow(etcd: &Etcd) {
     }
 }
 
-/// How many requests for events it takes until each of many events was published.
-async fn requests_for_events(etcd: &Etcd, proxy: &Proxy, daemon: &Daemon) -> usize {
-    let mut client = daemon.connect().await;
-    let before = proxy.asked(WATCH).len();
-    for number in 0..EVENTS {
-        let sub = format!("state-{number}");
-        report(etcd, "a.service", &sub, None).await;
-        while !client.next_of("unit").await["items"].to_string().contains(&sub) {}
+/// Whether many events come with few requests. `hears` publishes one and waits until it was heard. A stream that begins
+/// behind is left again, so on a busy machine some are needed until one stays.
+async fn is_streamed(proxy: &Proxy, mut hears: impl AsyncFnMut(&str)) -> bool {
+    for _ in 0..ROUNDS {
+        let before = proxy.asked(WATCH).len();
+        for number in 0..EVENTS {
+            hears(&format!("state-{number}")).await;
+        }
+        if proxy.asked(WATCH).len() <= before + 3 {
+            return true;
+        }
     }
-    proxy.asked(WATCH).len() - before
+    false
+}
+
+/// Whether the program is streamed to.
+async fn streams(etcd: &Etcd, proxy: &Proxy, daemon: &Daemon) -> bool {
+    let mut client = daemon.connect().await;
+    let hears = async |sub: &str| {
+        report(etcd, "a.service", sub, None).await;
+        while !client.next_of("unit").await["items"].to_string().contains(sub) {}
+    };
+    is_streamed(proxy, hears).await
 }
 
 /// A program that is streamed to, and then stopped for a while.
@@ -52,7 +68,7 @@ async fn stop_for_a_while(etcd: &Etcd, proxy: &Proxy, url: &str, meanwhile: impl
     let daemon = Program::new(&["--etcd", url]).start().await;
     until_ready(&daemon).await;
     proxy.until_asked("stream=true").await;
-    assert!(requests_for_events(etcd, proxy, &daemon).await < EVENTS / 2, "it is streamed");
+    assert!(streams(etcd, proxy, &daemon).await);
 
     daemon.signal(Signal::STOP);
     tokio::join!(meanwhile, sleep(STANDSTILL));
@@ -70,8 +86,7 @@ async fn a_program_that_was_stopped_goes_on_with_its_stream() {
         // A look says what etcd has, and the next one whether the watch has it too.
         let looks = proxy.asked("GET /v2/keys/_coreos.com/fleet/lease").len();
         proxy.until_asked_times("GET /v2/keys/_coreos.com/fleet/lease", looks + 3).await;
-        let requests = requests_for_events(&etcd, &proxy, &daemon).await;
-        assert!(requests < EVENTS / 2, "{requests} requests for {EVENTS} events");
+        assert!(streams(&etcd, &proxy, &daemon).await);
     };
     tokio::select! {
         () = lead(&etcd) => unreachable!(),
@@ -88,8 +103,7 @@ async fn a_stream_that_did_not_survive_a_standstill_is_followed_by_another() {
         let daemon = stop_for_a_while(&etcd, &proxy, &url, async { proxy.hold("stream=true") }).await;
         proxy.until_asked_times(WHOLE, 2).await;
         proxy.mend();
-        let requests = requests_for_events(&etcd, &proxy, &daemon).await;
-        assert!(requests < EVENTS / 2, "{requests} requests for {EVENTS} events");
+        assert!(streams(&etcd, &proxy, &daemon).await);
     };
     tokio::select! {
         () = lead(&etcd) => unreachable!(),
@@ -103,23 +117,22 @@ async fn where_streams_did_not_come_through_they_are_tried_again_after_a_while()
     found(&etcd).await;
     let (proxy, url) = proxy(&etcd).await;
     let again = Duration::from_secs(5);
-    let mut watched = follow(Source::new(settings(&[&url])).unwrap().streams_again_after(again));
+    let mut watched = Source::new(settings(&[&url])).unwrap().streams_again_after(again).start();
     let streams = || proxy.asked(WATCH).iter().filter(|line| line.contains("stream=true")).count();
     let test = async {
         proxy.hold("stream=true");
-        until(&mut watched, |_| proxy.asked(WHOLE).len() == 2).await;
-        let (given_up, before) = (Instant::now(), streams());
+        let held = Instant::now();
+        until(&mut watched, |_| proxy.asked(WHOLE).len() >= 2).await;
         proxy.mend();
-        assert_eq!(before, 1);
-        until(&mut watched, |_| streams() > before).await;
-        assert!(given_up.elapsed() > again - Duration::from_secs(1), "{:?}", given_up.elapsed());
+        until(&mut watched, |_| streams() >= 2).await;
+        // At once would be after two looks, each 2 s after what came before it.
+        assert!(held.elapsed() > again, "{:?}", held.elapsed());
 
-        let requests = proxy.asked(WATCH).len();
-        for number in 0..EVENTS {
-            let index = report(&etcd, "a.service", &format!("state-{number}"), None).await;
+        let hears = async |sub: &str| {
+            let index = report(&etcd, "a.service", sub, None).await;
             until(&mut watched, |told| told.index >= index).await;
-        }
-        assert!(proxy.asked(WATCH).len() < requests + EVENTS / 2);
+        };
+        assert!(is_streamed(&proxy, hears).await);
     };
     tokio::select! {
         () = lead(&etcd) => unreachable!(),
