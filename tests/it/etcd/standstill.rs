@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use super::daemon::until_ready;
 use super::trouble::{WATCH, WHOLE, found, proxy, report};
-use super::watched::{settings, until};
+use super::watched::{follow, settings, until};
 use crate::support::etcd::{Etcd, PREFIX};
 use crate::support::{Daemon, Program, Proxy};
 
@@ -117,7 +117,7 @@ async fn where_streams_did_not_come_through_they_are_tried_again_after_a_while()
     found(&etcd).await;
     let (proxy, url) = proxy(&etcd).await;
     let again = Duration::from_secs(5);
-    let mut watched = Source::new(settings(&[&url])).unwrap().streams_again_after(again).start();
+    let mut watched = follow(Source::new(settings(&[&url])).unwrap().streams_again_after(again));
     let streams = || proxy.asked(WATCH).iter().filter(|line| line.contains("stream=true")).count();
     let test = async {
         proxy.hold("stream=true");
