@@ -138,7 +138,7 @@ function noteHealth(next) {
   health = next;
   if (seen(before) === seen(next)) return null;
   stale.data = true;
-  if (!before || before.state === next.state) return null;
+  if (!before || (before.state === next.state && doubt(before) === doubt(next))) return null;
   if (doubt(next)) return `${capital(doubt(next))}.`;
   if (doubt(before)) return "fleet can be read again.";
   return next.state === "ended" ? "The recording has come to its end." : null;

@@ -146,6 +146,11 @@ const RETRY: &str =
 /// Starts a child that holds the pipes open.
 fn linger(directory: &Path) -> Child {
     let child = Command::new("sleep").arg("1000").stdin(Stdio::null()).spawn().expect("there is a sleep");
+    // Linux shows an empty environment for a moment after exec; tests find the process by what is in it.
+    let environment = format!("/proc/{}/environ", child.id());
+    while fs::read(&environment).is_ok_and(|environment| environment.is_empty()) {
+        std::thread::yield_now();
+    }
     append(&directory.join("pids"), &format!("{} {}", process::id(), child.id()));
     child
 }

@@ -33,8 +33,6 @@ const HASH: &str = "a54d85379efe04d9b798936c1f3b9cffedff1b74";
 
 /// How long something may take before a test fails: much, since the machine may be busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// When a recording changes, in seconds from its start: time enough for the page to have shown what was before.
-const CHANGE: f64 = 5.0;
 
 // --- the program
 
@@ -115,6 +113,29 @@ fn rows(units: &[(&str, &str, &str)]) -> (Vec<Value>, Vec<Value>) {
     (units.iter().map(file).collect(), units.iter().map(state).collect())
 }
 
+/// A fleetctl that lists these units, as [`list`] does.
+fn listing(units: &[(&str, &str, &str)]) -> Double {
+    let fleetctl = Double::new("v1.0.0");
+    list(&fleetctl, units);
+    fleetctl
+}
+
+/// From now on the fleetctl lists two machines, and these units as `(unit, machine, "active/sub")`, all of them wanted.
+fn list(fleetctl: &Double, units: &[(&str, &str, &str)]) {
+    let mut files = Vec::new();
+    let mut states = Vec::new();
+    for (unit, machine, state) in units {
+        let (active, sub) = state.split_once('/').unwrap();
+        let place = format!("{machine}/{}", if *machine == WEB { "10.0.0.1" } else { "10.0.0.2" });
+        files.push(json!([unit, "false", "launched", "launched", place, HASH, format!("What {unit} is for")]));
+        states.push(json!([unit, "loaded", active, sub, place, HASH]));
+    }
+
+    let machines = [[WEB, "10.0.0.1", "region=us-west,role=web"], [DB, "10.0.0.2", "role=db"]];
+    let lists = json!({"list-machines": machines, "list-unit-files": files, "list-units": states});
+    fleetctl.write("rows.json", &lists.to_string());
+}
+
 /// A running fleet-monitor; killed when dropped.
 struct Server {
     child: Child,
@@ -129,6 +150,13 @@ impl Server {
         let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
         let (child, port) = spawn(0, &arguments, &directory);
         Self { child, port, arguments, directory }
+    }
+
+    /// Asks this fleetctl, and soon again.
+    fn asking(fleetctl: &Double, arguments: &[&str]) -> Self {
+        let command = fleetctl.command();
+        let often = ["--fleetctl", command.to_str().unwrap(), "--unit-freq", "0.2", "--machine-freq", "0.2"];
+        Self::start(&[&often, arguments].concat())
     }
 
     fn replay(recording: &Recording) -> Self {
@@ -438,10 +466,13 @@ async fn rows_appear_and_change_without_a_reload() {
         ("new.service", DB, "active/running"),
         ("web.service", WEB, "active/running"),
     ];
-    let server = Server::replay(&Recording::of(&before).at(CHANGE, &after));
+    let fleetctl = listing(&before);
+    let server = Server::asking(&fleetctl, &[]);
     browser.open(&server.url("")).await;
     browser.until("live() && rows().includes('web.service|activating/start|ok|10.0.0.1') && rows().length === 2").await;
     browser.value("window.loadedOnce = true").await;
+
+    list(&fleetctl, &after);
     browser.until("rows().includes('web.service|active/running|ok|10.0.0.1')").await;
     browser.until("rows().includes('new.service|active/running|ok|10.0.0.2')").await;
     assert_eq!(browser.value("window.loadedOnce").await, true);
@@ -453,12 +484,14 @@ async fn a_unit_that_fails_comes_to_the_top_and_into_headline_title_and_announce
     let browser = browser!();
     let before = [("api.service", WEB, "active/running"), ("web.service", DB, "active/running")];
     let after = [("api.service", WEB, "active/running"), ("web.service", DB, "failed/failed")];
-    // It goes on, since its end would be announced too.
-    let server = Server::replay(&Recording::of(&before).at(CHANGE, &after).at(600.0, &after));
+    let fleetctl = listing(&before);
+    let server = Server::asking(&fleetctl, &[]);
     browser.open(&server.url("")).await;
     browser.until("names() === 'api.service web.service'").await;
     browser.until("$('#headline').textContent === 'All 2 units as fleet wants them'").await;
     assert_eq!(browser.client.title().await.unwrap(), "fleet-monitor");
+
+    list(&fleetctl, &after);
     browser.until("rows()[0] === 'web.service|failed/failed|failed|10.0.0.2'").await;
     browser.until("$('#headline').textContent === '1 unit failed'").await;
     browser.until("/web.service.*on 10.0.0.2.*failed.*for \\d+ s/.test($('.trouble').textContent)").await;
@@ -478,7 +511,7 @@ async fn a_crash_loop_is_one_warning_in_the_timeline_and_none_of_its_restarts_is
     let restarts = (0..8).map(|turn| f64::from(turn) * 0.2 + 0.1);
     let recording = restarts
         .fold(Recording::of(&runs), |recording, time| recording.at(time, &waits).at(time + 0.1, &runs))
-        .at(CHANGE, &ended)
+        .at(2.0, &ended)
         .at(600.0, &ended);
     let server = Server::replay(&recording);
     browser.open(&server.url("#tab=timeline")).await;
@@ -558,7 +591,7 @@ async fn a_machine_has_its_version_and_the_leader_a_badge() {
 async fn a_silent_machine_is_neither_there_nor_lost_and_its_units_are_as_old_as_they_are() {
     let browser = browser!();
     let recording =
-        Recording::of_etcd(&THREE_UNITS[..2]).silent(0.1, 24).silent(0.2, 0).silent(CHANGE, 7300).silent(600.0, 7900);
+        Recording::of_etcd(&THREE_UNITS[..2]).silent(0.1, 24).silent(0.2, 0).silent(15.0, 7300).silent(600.0, 7900);
     let server = Server::replay(&recording);
     browser.open(&server.url("#tab=machines")).await;
     browser.until("$('#headline').textContent === 'All 2 units as fleet wants them'").await;
@@ -630,18 +663,20 @@ async fn names_of_units_are_never_markup() {
 async fn an_outage_is_in_headline_title_icon_and_announcement() {
     let browser = browser!();
     let units = [("api.service", WEB, "active/running"), ("web.service", DB, "active/running")];
-    let recording = Recording::of(&units).failing(CHANGE, &["units", "machines", "unit_files"]);
-    let server = Server::replay(&recording);
+    let fleetctl = listing(&units);
+    let server = Server::asking(&fleetctl, &[]);
     browser.open(&server.url("")).await;
     browser.until("live() && $('#headline').textContent === 'All 2 units as fleet wants them'").await;
     assert_eq!(browser.value("$('.summary').dataset.tone").await, "good");
     let icon = browser.value("$('link[rel=icon]').href").await;
+
+    fleetctl.mode("fail");
     browser.until("/^fleet cannot be read for \\d+ s$/.test($('#headline').textContent)").await;
     browser.until("$('#subline').textContent.startsWith('as of then: all 2 units as fleet wants them')").await;
     browser.until("$('.summary').dataset.tone === 'warn' && document.title === '(?) fleet-monitor'").await;
     browser.until("$('#announcement').textContent === 'fleet cannot be read.'").await;
     browser
-        .until("texts('.banner').includes('Units, machines and unit files cannot be read: etcd has no leader')")
+        .until("texts('.banner b').join() === 'Units cannot be read,Machines cannot be read,Unit files cannot be read'")
         .await;
     assert_ne!(browser.value("$('link[rel=icon]').href").await, icon);
     assert_eq!(browser.value("rows().length").await, 2, "what was known is kept");
@@ -685,10 +720,14 @@ async fn one_topic_that_fails_is_named_and_the_others_go_on() {
     let browser = browser!();
     let before = [("web.service", DB, "active/running")];
     let after = [("web.service", DB, "active/exited")];
-    let recording = Recording::of(&before).failing(CHANGE, &["machines"]).at(CHANGE + 1.0, &after);
-    let server = Server::replay(&recording);
+    let fleetctl = listing(&before);
+    let server = Server::asking(&fleetctl, &[]);
     browser.open(&server.url("")).await;
-    browser.until("texts('.banner').includes('Machines cannot be read: etcd has no leader')").await;
+    browser.until("live() && $('#headline').textContent === 'The one unit is as fleet wants it'").await;
+
+    fleetctl.mode("fail list-machines");
+    browser.until("texts('.banner b').join() === 'Machines cannot be read'").await;
+    list(&fleetctl, &after);
     browser.until("rows().join() === 'web.service|active/exited|ok|10.0.0.2'").await;
     browser.until("$('#headline').textContent === 'The one unit is as fleet wants it'").await;
     browser.until("$('#subline').textContent.startsWith('the machines cannot be read')").await;
@@ -829,11 +868,14 @@ async fn ten_thousand_units_scroll_and_the_document_stays_small() {
 async fn a_row_that_vanishes_leaves_the_focus_in_its_table_and_the_address() {
     let browser = browser!();
     let (api, web) = (("api.service", WEB, "active/running"), ("web.service", WEB, "active/running"));
-    let server = Server::replay(&Recording::of(&[api, web]).at(CHANGE, &[api]));
+    let fleetctl = listing(&[api, web]);
+    let server = Server::asking(&fleetctl, &[]);
     browser.open(&server.url(&format!("#tab=units&open=api.service/{WEB},web.service/{WEB}"))).await;
     browser.until("rows().length === 2 && document.querySelectorAll('.opened').length === 2").await;
     browser.value("$('[data-key^=\"web.service/\"]').focus()").await;
     assert_eq!(browser.value("document.activeElement.dataset.key").await, format!("web.service/{WEB}"));
+
+    list(&fleetctl, &[api]);
     browser.until("names() === 'api.service'").await;
     assert_eq!(browser.value("document.activeElement.id").await, "units");
     browser.until(&format!("location.hash === '#tab=units&open=api.service/{WEB}'")).await;
@@ -894,12 +936,15 @@ async fn a_change_comes_over_the_socket_alone_and_is_drawn_once() {
     let browser = browser!();
     let before = [("web.service", WEB, "activating/start")];
     let after = [("web.service", WEB, "active/running")];
-    let server = Server::replay(&Recording::of(&before).at(CHANGE, &after).at(600.0, &after));
+    let fleetctl = listing(&before);
+    let server = Server::asking(&fleetctl, &[]);
     let proxy = Proxy::to(server.address()).await;
     browser.open(&format!("http://{}/", proxy.address)).await;
-    browser.until("live() && rows().join() === 'web.service|activating/start|ok|10.0.0.1'").await;
+    browser.until("live() && !$('.banner') && rows().join() === 'web.service|activating/start|ok|10.0.0.1'").await;
     let look = "window.drawn = 0, new MutationObserver(() => drawn++).observe($('#subline'), { childList: true })";
     browser.value(look).await;
+
+    list(&fleetctl, &after);
     browser.until("rows().join() === 'web.service|active/running|ok|10.0.0.1'").await;
     browser.until("$('#tab-timeline .count').textContent === '1'").await;
     assert_eq!(browser.value("drawn").await, 1, "it was told of the row, and of what happened");
@@ -1051,7 +1096,8 @@ async fn one_client_too_many_polls() {
     let browser = browser!();
     let before = [("web.service", WEB, "activating/start")];
     let after = [("web.service", WEB, "active/running")];
-    let server = Server::replay_with(&Recording::of(&before).at(CHANGE, &after), &["--max-clients", "1"]);
+    let fleetctl = listing(&before);
+    let server = Server::asking(&fleetctl, &["--max-clients", "1"]);
     let mut only = TcpStream::connect((Ipv4Addr::LOCALHOST, server.port)).unwrap();
     let handshake = "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
                      Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
@@ -1062,6 +1108,9 @@ async fn one_client_too_many_polls() {
     browser.open(&server.url("")).await;
     browser.value("window.said = new Set(), setInterval(() => said.add($('#link').textContent), 20), null").await;
     browser.until("$('#link').textContent === 'live (polling)'").await;
+    browser.until("rows().join() === 'web.service|activating/start|ok|10.0.0.1'").await;
+
+    list(&fleetctl, &after);
     browser.until("rows().join() === 'web.service|active/running|ok|10.0.0.1'").await;
     assert_eq!(browser.value("[...said].some((said) => said.includes('disconnected'))").await, false);
     drop(only);

@@ -473,8 +473,8 @@ async fn polls_of_one_kind_never_overlap() {
     for poll in 0..4 {
         polls.next().await;
         let children = daemon.children().len();
-        // With the first one, machines and unit files are asked for.
-        assert!(poll == 0 || children == 2, "{children} processes: a fleetctl and its child were to be there alone");
+        // With the first one, machines and unit files are asked for. On a busy machine this one has been killed by now.
+        assert!(poll == 0 || children <= 2, "{children} processes: a fleetctl and its child were to be there alone");
     }
 }
 
