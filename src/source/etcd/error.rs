@@ -10,7 +10,7 @@ use hyper::StatusCode;
 
 use super::endpoint::Endpoint;
 use super::login::LoginError;
-use super::redirect::NotFollowed;
+pub use super::redirect::NotFollowed;
 
 /// Why one member of etcd could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -178,4 +178,91 @@ pub enum TlsError {
     /// The host has no certificates of authorities.
     #[error("this host has no certificates of authorities to believe etcd's from: name them with --etcd-ca")]
     NoAuthorities,
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+    use crate::snapshots::assert_catalogue;
+    use crate::source::http::{self, Connection};
+
+    fn endpoint() -> Endpoint {
+        "http://10.0.0.1:2379".parse().unwrap()
+    }
+
+    /// What comes of a server that reads the request, and closes the connection without a word.
+    async fn closed() -> hyper::Error {
+        let (ours, mut theirs) = tokio::io::duplex(1024);
+        let mut connection = Connection::over(ours).await.unwrap();
+        let closes = async move { theirs.read(&mut [0; 1024]).await.unwrap() };
+        let answer = connection.send(http::get("10.0.0.1:2379", "/").unwrap());
+        tokio::join!(answer, closes).0.unwrap_err()
+    }
+
+    fn redirect(why: NotFollowed) -> EtcdError {
+        let to = "http://10.0.0.2:2379/v2/keys".to_owned();
+        EtcdError::Redirect { endpoint: endpoint(), status: StatusCode::TEMPORARY_REDIRECT, to, why }
+    }
+
+    #[tokio::test]
+    async fn why_etcd_cannot_be_read_is_told_in_these_words() {
+        let key = || "/_coreos.com/fleet".to_owned();
+        let (unauthorized, forbidden) = (StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN);
+        let message = || "Insufficient credentials".to_owned();
+        let user = || "monitor".to_owned();
+        let no_login = |status, message| EtcdError::NoLogin { endpoint: endpoint(), status, message, key: key() };
+        let denied =
+            |status, message| EtcdError::Forbidden { endpoint: endpoint(), status, message, key: key(), user: user() };
+        let status = |message: &str| {
+            let status = StatusCode::INTERNAL_SERVER_ERROR;
+            EtcdError::Status { endpoint: endpoint(), status, message: message.to_owned() }
+        };
+
+        let errors = [
+            ("nothing listens", EtcdError::Refused(endpoint())),
+            ("no connection in time", EtcdError::Unreachable(endpoint(), io::ErrorKind::TimedOut.into())),
+            ("no TLS", EtcdError::Tls(endpoint(), "PROBLEM".to_owned())),
+            ("closed without an answer", EtcdError::BrokenOff(endpoint(), closed().await)),
+            ("no answer in time", EtcdError::Timeout(endpoint(), Duration::from_millis(2500))),
+            ("a watch that misses what etcd has", EtcdError::Silent(endpoint())),
+            ("no v2 API", EtcdError::NoV2(endpoint())),
+            ("no key of fleet", EtcdError::NoFleet(endpoint(), key())),
+            ("no login, with etcd's words", no_login(unauthorized, message())),
+            ("no login, without words", no_login(forbidden, String::new())),
+            ("a user that may not, with etcd's words", denied(unauthorized, message())),
+            ("a user that may not, without words", denied(forbidden, String::new())),
+            ("a redirect of a proxy", redirect(NotFollowed::Status)),
+            ("a redirect to no address", redirect(NotFollowed::Address)),
+            ("a redirect to another scheme", redirect(NotFollowed::Scheme)),
+            ("a redirect to another path", redirect(NotFollowed::Path)),
+            ("a redirect to a stranger", redirect(NotFollowed::Stranger)),
+            ("a redirect without an end", redirect(NotFollowed::TooMany)),
+            ("another status, with etcd's words", status("Raft Internal Error")),
+            ("another status, without words", status("")),
+            ("another server", EtcdError::NotEtcd(endpoint(), "PROBLEM".to_owned())),
+            ("too much", EtcdError::TooLarge(endpoint(), 256, key())),
+        ];
+        let all = EtcdErrors(vec![EtcdError::Refused(endpoint()), EtcdError::NoV2(endpoint())]).to_string();
+        let told = errors.map(|(given, error)| (given, error.to_string()));
+        assert_catalogue("etcd-errors", told.into_iter().chain([("two members", all)]));
+    }
+
+    #[test]
+    fn why_files_for_etcd_cannot_be_used_is_told_in_these_words() {
+        let file = || PathBuf::from("/etc/FILE");
+        let user = || "monitor".to_owned();
+        let source = io::Error::from(io::ErrorKind::PermissionDenied);
+        let problem = "PROBLEM".to_owned();
+        let errors: [(&str, FileError); 6] = [
+            ("a file for TLS", TlsError::File { option: "etcd_ca", path: file(), problem }.into()),
+            ("a key of another certificate", TlsError::Pair { cert: file(), key: "/etc/KEY".into() }.into()),
+            ("no certificates of authorities", TlsError::NoAuthorities.into()),
+            ("no password", LoginError::NoPassword(user()).into()),
+            ("a password that cannot be read", LoginError::Unreadable { user: user(), path: file(), source }.into()),
+            ("no password in the file", LoginError::Unusable(file()).into()),
+        ];
+        assert_catalogue("etcd-file-errors", errors);
+    }
 }

@@ -114,9 +114,8 @@ mod tests {
             password_file: Some(file.clone()),
             credentials: Some(directory.path().to_owned()),
         };
-        let unreadable = login.authorization().unwrap_err().to_string();
-        let start = format!("cannot read the password of etcd_user = \"Aladdin\" from {}: ", file.display());
-        assert!(unreadable.starts_with(&start), "{unreadable}");
+        let unreadable = login.authorization().unwrap_err();
+        assert!(matches!(&unreadable, LoginError::Unreadable { path, .. } if *path == file), "{unreadable}");
 
         // The example of RFC 7617, section 2.
         std::fs::write(&file, "open sesame\r\n").unwrap();
@@ -127,8 +126,8 @@ mod tests {
 
         login.password_file = None;
         login.credentials = None;
-        let missing = login.authorization().unwrap_err().to_string();
-        assert!(missing.starts_with("etcd_user = \"Aladdin\" needs its password: --etcd-password-file"), "{missing}");
+        let missing = login.authorization().unwrap_err();
+        assert!(matches!(&missing, LoginError::NoPassword(user) if user == "Aladdin"), "{missing}");
     }
 
     #[test]
