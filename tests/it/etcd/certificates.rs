@@ -1,15 +1,17 @@
 //! The source `etcd` with certificates as old clusters have them: made by openssl(1), and shown by a real etcd.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use fleet_monitor::source::etcd::error::{FileError, TlsError};
 use fleet_monitor::source::etcd::{Etcd as Source, Settings, Tls};
 use tempfile::TempDir;
 
-use super::trouble::failure;
+use super::tls::no_tls;
 use super::watched::{follow, settings, until};
 use crate::support::etcd::{Encrypted, Etcd, free_port, registry};
+use crate::support::snapshots::assert_catalogue;
 use crate::support::{Log, cannot_run};
 
 const EC: &[&str] = &["ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"];
@@ -85,18 +87,26 @@ impl Authority {
         Settings { tls: Tls { ca: Some(self.path(ca)), cert: None, key: None }, ..settings(&[url]) }
     }
 
-    /// The error of these files for the client's certificate and key.
-    fn refusal(&self, cert: &str, key: &str) -> String {
+    /// What is said of these files for the client's certificate and key. It is of this option, and names its file.
+    fn refusal(&self, cert: &str, key: &str, option: &str) -> String {
         let tls = Tls { ca: Some(self.path("ca.pem")), cert: Some(self.path(cert)), key: Some(self.path(key)) };
-        Source::new(Settings { tls, ..settings(&["https://127.0.0.1:2379"]) }).unwrap_err().to_string()
+        let error = Source::new(Settings { tls, ..settings(&["https://127.0.0.1:2379"]) }).unwrap_err();
+        assert_is_of(&error, option, &self.path(if option == "etcd_key" { key } else { cert }));
+        self.without_directory(&error.to_string())
+    }
+
+    fn without_directory(&self, text: &str) -> String {
+        text.replace(self.0.path().to_str().unwrap(), "DIRECTORY")
     }
 }
 
-/// Why there is no TLS with it.
-async fn refused(settings: Settings, url: &str) -> String {
-    let said = failure(&mut follow(Source::new(settings).unwrap())).await;
-    let problem = said.strip_prefix(&format!("no TLS with etcd at {url}: "));
-    problem.unwrap_or_else(|| panic!("{said}")).to_owned()
+fn assert_is_of(error: &FileError, option: &str, file: &Path) {
+    match error {
+        FileError::Tls(TlsError::File { option: named, path, .. }) => {
+            assert_eq!((*named, path.as_path()), (option, file), "{error}");
+        }
+        other => panic!("{other}"),
+    }
 }
 
 #[tokio::test]
@@ -104,73 +114,28 @@ async fn what_is_wrong_with_the_certificate_of_etcd_is_said_in_words() {
     let Some(files) = Authority::new() else { return };
     files.ca("weak", RSA_1024);
     files.ca("anew", EC);
-    let sha_1 = "its certificate, or one between that and its CA, is signed with SHA-1, which can be forged: issue it \
-                 again, signed with SHA-256";
     let plain = ("ca", EC, "-sha256");
     let cases = [
-        (
-            "a common name alone",
-            plain,
-            "basicConstraints=CA:FALSE\n",
-            "its certificate has no subject alternative name, and a common name alone does not count: issue it again \
-             with subjectAltName = IP:127.0.0.1",
-        ),
-        (
-            "other names",
-            plain,
-            "subjectAltName=DNS:etcd-01,IP:10.0.0.1\n",
-            "its certificate is for etcd-01, 10.0.0.1, not for 127.0.0.1: issue it again with subjectAltName = \
-             IP:127.0.0.1, or call it so in --etcd",
-        ),
-        (
-            "version 1",
-            plain,
-            "",
-            "its certificate is of version 1 of X.509, which knows no extensions: issue it again as version 3",
-        ),
-        (
-            "a CA's own",
-            plain,
-            "subjectAltName=IP:127.0.0.1\nbasicConstraints=CA:TRUE\n",
-            "its certificate is that of a CA (basicConstraints = CA:TRUE), which must not be a server's own: let that \
-             CA issue one for etcd, with CA:FALSE",
-        ),
-        (
-            "a key of 1024 bits",
-            ("ca", RSA_1024, "-sha256"),
-            NAMES,
-            "its own key is RSA of 1024 bits, which is not safe: make one of 2048 or more, and a certificate for it",
-        ),
-        (
-            "a CA of 1024 bits",
-            ("weak", EC, "-sha256"),
-            NAMES,
-            "the CA of its certificate, in FILE, has an RSA key of 1024 bits, which is not safe: make a CA with 2048 \
-             or more, and let it issue etcd's certificate again",
-        ),
-        ("SHA-1 and ECDSA", ("ca", EC, "-sha1"), NAMES, sha_1),
-        ("SHA-1 and RSA", ("weak", RSA_1024, "-sha1"), NAMES, sha_1),
-        (
-            "for clients",
-            plain,
-            "subjectAltName=IP:127.0.0.1\nextendedKeyUsage=clientAuth\n",
-            "its certificate is not for servers: issue it again with extendedKeyUsage = serverAuth",
-        ),
-        (
-            "a CA that was made anew",
-            ("anew", EC, "-sha256"),
-            NAMES,
-            "its certificate is not signed by the CA of that name in FILE: has that CA been made anew? Name its \
-             present certificate in --etcd-ca",
-        ),
+        ("a common name alone", plain, "basicConstraints=CA:FALSE\n"),
+        ("other names", plain, "subjectAltName=DNS:etcd-01,IP:10.0.0.1\n"),
+        ("version 1", plain, ""),
+        ("a CA's own", plain, "subjectAltName=IP:127.0.0.1\nbasicConstraints=CA:TRUE\n"),
+        ("a key of 1024 bits", ("ca", RSA_1024, "-sha256"), NAMES),
+        ("a CA of 1024 bits", ("weak", EC, "-sha256"), NAMES),
+        ("SHA-1 and ECDSA", ("ca", EC, "-sha1"), NAMES),
+        ("SHA-1 and RSA", ("weak", RSA_1024, "-sha1"), NAMES),
+        ("for clients", plain, "subjectAltName=IP:127.0.0.1\nextendedKeyUsage=clientAuth\n"),
+        ("a CA that was made anew", ("anew", EC, "-sha256"), NAMES),
     ];
-    for (case, (ca, key, hash), extensions, expected) in cases {
+    let mut told = Vec::new();
+    for (case, (ca, key, hash), extensions) in cases {
         files.issue("etcd", ca, key, hash, extensions);
         let Some((_etcd, url)) = files.etcd("etcd", None).await else { return };
         let trusted = if ca == "weak" { "weak.pem" } else { "ca.pem" };
-        let expected = expected.replace("FILE", &format!("etcd_ca = {:?}", files.path(trusted)));
-        assert_eq!(refused(files.settings(&url, trusted), &url).await, expected, "{case}");
+        let problem = no_tls(files.settings(&url, trusted), &url).await;
+        told.push((case, files.without_directory(&problem)));
     }
+    assert_catalogue("etcd-certificates", told);
 }
 
 #[tokio::test]
@@ -178,10 +143,8 @@ async fn a_certificate_that_etcd_wants_and_does_not_get_is_named_with_its_option
     let Some(files) = Authority::new() else { return };
     files.issue("etcd", "ca", EC, "-sha256", NAMES);
     let Some((_etcd, url)) = files.etcd("etcd", Some("ca.pem")).await else { return };
-    assert_eq!(
-        refused(files.settings(&url, "ca.pem"), &url).await,
-        "it wants a certificate of its clients: name one with --etcd-cert and --etcd-key"
-    );
+    let problem = no_tls(files.settings(&url, "ca.pem"), &url).await;
+    assert!(problem.contains("--etcd-cert") && problem.contains("--etcd-key"), "{problem}");
 }
 
 #[tokio::test]
@@ -200,13 +163,13 @@ async fn of_a_bundle_with_a_broken_certificate_the_rest_is_used() {
         let bundle = files.write(name, &format!("# our CAs\n{broken}{good}{another}"));
         let mut watched = follow(Source::new(files.settings(&url, name)).unwrap());
         until(&mut watched, |told| !told.states.is_empty()).await;
-        let left_out = format!("etcd_ca = {bundle:?}: the certificate at line 2 ");
-        assert_eq!(log.lines(&["WARN", &left_out, "it is left out"]).len(), 1, "{name}");
+        assert_eq!(log.lines(&["WARN", &format!("etcd_ca = {bundle:?}"), " line 2 "]).len(), 1, "{name}");
 
         // Alone it is no bundle.
         files.write(name, broken);
-        let error = Source::new(files.settings(&url, name)).unwrap_err().to_string();
-        assert!(error.starts_with(&format!("etcd_ca = {bundle:?}: the certificate at line 1 ")), "{error}");
+        let error = Source::new(files.settings(&url, name)).unwrap_err();
+        assert_is_of(&error, "etcd_ca", &bundle);
+        assert!(error.to_string().contains(" line 1 "), "{error}");
     }
 }
 
@@ -220,20 +183,15 @@ fn a_key_that_cannot_be_used_says_what_to_do() {
     files.openssl(&["pkey", "-in", "client.key", "-outform", "DER", "-out", "der"]);
     files.openssl(&["genrsa", "-out", "long.key", "2048"]);
     files.openssl(&["rsa", "-in", "long.key", "-outform", "DER", "-out", "long-der"]);
-    let key = |name: &str| format!("etcd_key = {:?}: ", files.path(name));
-    for (name, words) in [("pkcs8", "is encrypted"), ("traditional", "is encrypted")] {
-        let error = files.refusal("client.pem", name);
-        assert!(error.starts_with(&key(name)) && error.contains(words), "{error}");
-        let command = format!("'openssl pkey -in {} -out NEW'", files.path(name).display());
-        assert!(error.contains(&command), "{error}");
-    }
-    for name in ["der", "long-der"] {
-        let error = files.refusal("client.pem", name);
-        let command = format!("'openssl pkey -inform DER -in {} -out NEW'", files.path(name).display());
-        assert!(error.starts_with(&format!("{}it is DER, not PEM", key(name))) && error.contains(&command), "{error}");
-    }
-    let error = files.refusal("weak.pem", "weak.key");
-    assert!(error.starts_with(&format!("{}it is an RSA key of 1024 bits", key("weak.key"))), "{error}");
+    let told = [
+        ("encrypted, PKCS #8", "client.pem", "pkcs8"),
+        ("encrypted, as OpenSSL did before", "client.pem", "traditional"),
+        ("DER", "client.pem", "der"),
+        ("DER of 2048 bits", "client.pem", "long-der"),
+        ("1024 bits", "weak.pem", "weak.key"),
+    ]
+    .map(|(given, cert, key)| (given, files.refusal(cert, key, "etcd_key")));
+    assert_catalogue("etcd-keys", told);
 }
 
 #[test]
@@ -242,23 +200,17 @@ fn a_certificate_of_ours_that_cannot_be_used_says_what_to_do() {
     files.issue("client", "ca", EC, "-sha256", NAMES);
     files.issue("old", "ca", EC, "-sha256", "");
     files.openssl(&["x509", "-in", "client.pem", "-outform", "DER", "-out", "der"]);
-    let cert = |name: &str| format!("etcd_cert = {:?}: ", files.path(name));
-
-    let error = files.refusal("old.pem", "old.key");
-    assert!(
-        error.starts_with(&format!("{}the first certificate is of version 1 of X.509", cert("old.pem"))),
-        "{error}"
-    );
-    let error = files.refusal("der", "client.key");
-    assert!(error.starts_with(&format!("{}it is DER, not PEM", cert("der"))), "{error}");
-    let error = files.refusal("client.key", "client.key");
-    assert!(error.ends_with("there is no certificate in it, but a PRIVATE KEY"), "{error}");
-
     // etcd would not know us without what leads to its CA.
     let broken = files.read("ca.pem").replacen("MII", "M!!", 1);
-    let chain = files.read("client.pem") + &broken;
-    files.write("chain", &chain);
-    let line = files.read("client.pem").lines().count() + 1;
-    let error = files.refusal("chain", "client.key");
-    assert!(error.starts_with(&format!("{}the certificate at line {line} cannot be read (", cert("chain"))), "{error}");
+    files.write("chain", &(files.read("client.pem") + &broken));
+    let line = format!(" line {} ", files.read("client.pem").lines().count() + 1);
+
+    let told = [
+        ("version 1", "old.pem", "old.key"),
+        ("DER", "der", "client.key"),
+        ("a key", "client.key", "client.key"),
+        ("a broken certificate after the first", "chain", "client.key"),
+    ]
+    .map(|(given, cert, key)| (given, files.refusal(cert, key, "etcd_cert").replace(&line, " line N ")));
+    assert_catalogue("etcd-client-certificates", told);
 }

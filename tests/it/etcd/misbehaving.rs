@@ -3,17 +3,19 @@
 use std::time::Duration;
 
 use fleet_monitor::cluster::{Reading, RegistrySnapshot as Told};
+use fleet_monitor::source::etcd::error::EtcdError;
 use fleet_monitor::source::etcd::{Etcd as Source, Settings};
 use fleet_monitor::source::{Said, SourceError};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::trouble::failure;
+use super::trouble::{failure, of_one};
 use super::watched::{follow, next, settings, until, watch};
 use crate::support::Log;
 use crate::support::etcd::{Double, PREFIX, Reply};
 use crate::support::fleetd::{Answer, Respond};
+use crate::support::snapshots::assert_catalogue;
 
 const CLUSTER: &str = "1c45a069f3a1d796";
 const ANOTHER_CLUSTER: &str = "cdf818194e3a8c32";
@@ -86,44 +88,64 @@ async fn what_is_no_registry_is_an_error_and_no_empty_cluster() {
     let raw = |head: &str, body: &str| {
         Answer::Raw(format!("HTTP/1.1 {head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes())
     };
-    let late = "etcd at URL gave no whole answer within 1 s (--poll-timeout)";
-    let no_fleet = "there is no fleet in etcd at URL: no key /_coreos.com/fleet";
-    let not_etcd = "what listens at URL does not answer like etcd's v2 API: ";
+    let is_no_fleet: Is = |error| matches!(error, EtcdError::NoFleet(..));
+    let has_no_object: Is = |error| matches!(error, EtcdError::NoFleet(_, keys) if keys.contains("/machines"));
+    let has_no_index: Is = |error| matches!(error, EtcdError::NotEtcd(_, problem) if problem.contains("X-Etcd-Index"));
     let deep = format!("{{\"node\":{}", "{\"nodes\":[".repeat(100_000));
     let somebody_elses =
         json!({"node": {"key": PREFIX, "dir": true, "nodes": [{"key": format!("{PREFIX}/pizza"), "value": "x"}]}});
-    let cases: Vec<(Answer, String)> = vec![
-        (reply().truncated(), "etcd at URL broke off: ".into()),
-        (Answer::Close, "etcd at URL broke off: ".into()),
-        (reply().dripping(Duration::from_millis(20)), late.into()),
-        (reply().silent(), late.into()),
-        (Answer::Hang, late.into()),
+    let cases: Vec<(Answer, Is)> = vec![
+        (reply().truncated(), is_broken_off),
+        (Answer::Close, is_broken_off),
+        (reply().dripping(Duration::from_millis(20)), is_late),
+        (reply().silent(), is_late),
+        (Answer::Hang, is_late),
+        (Reply::error(CLUSTER, 7, 300).whole(), has_failed),
         (
-            Reply::error(CLUSTER, 7, 300).whole(),
-            "etcd at URL answers HTTP 500 Internal Server Error: Raft Internal Error".into(),
+            raw("502 Bad Gateway", "<html>no</html>"),
+            |error| matches!(error, EtcdError::Status { status, message, .. } if *status == 502 && message.is_empty()),
         ),
-        (raw("502 Bad Gateway", "<html>no</html>"), "etcd at URL answers HTTP 502 Bad Gateway".into()),
-        (raw("200 OK\r\nX-Etcd-Index: 1", &deep), format!("{not_etcd}recursion limit exceeded")),
-        (json(&json!({"machines": []})), format!("{not_etcd}missing field `node`")),
-        (json(&json!({"node": "/"})), format!("{not_etcd}invalid type: string")),
-        (raw("200 OK", "<html>Welcome to nginx!</html>"), format!("{not_etcd}it has no X-Etcd-Index")),
-        (Answer::Raw(b"SSH-2.0-OpenSSH_9.2\r\n".to_vec()), not_etcd.into()),
-        (Reply::error(CLUSTER, 7, 100).whole(), no_fleet.into()),
-        (json(&somebody_elses), format!("{no_fleet}/machines or ")),
-        (json(&json!({"node": {"key": PREFIX, "value": "x"}})), format!("{no_fleet}/machines or ")),
+        (raw("200 OK\r\nX-Etcd-Index: 1", &deep), is_not_etcd),
+        (json(&json!({"machines": []})), is_not_etcd),
+        (json(&json!({"node": "/"})), is_not_etcd),
+        (raw("200 OK", "<html>Welcome to nginx!</html>"), has_no_index),
+        (Answer::Raw(b"SSH-2.0-OpenSSH_9.2\r\n".to_vec()), is_not_etcd),
+        (Reply::error(CLUSTER, 7, 100).whole(), is_no_fleet),
+        (json(&somebody_elses), has_no_object),
+        (json(&json!({"node": {"key": PREFIX, "value": "x"}})), has_no_object),
     ];
-    join_all(cases.into_iter().map(|(answer, sentence)| async move {
+    join_all(cases.into_iter().enumerate().map(|(case, (answer, is_expected))| async move {
         let mut answer = Some(answer);
         // The first decides; whatever comes later comes too late.
         let double = Double::tcp(move |_: &str| answer.take().unwrap_or(Answer::Hang)).await;
         let mut watched = follow(Source::new(within_a_second(&double)).unwrap());
         let error = first_error(timeout(Duration::from_secs(5), next(&mut watched)).await.expect("it is said in time"));
-        let text = error.to_string();
-        assert!(text.starts_with(&sentence.replace("URL", double.address())), "{sentence}: {text}");
-        assert!(!error.is_unusable(), "none of these is for ever: {text}");
+        assert!(!error.is_unusable(), "none of these is for ever: {error}");
+        let error = of_one(error, double.address());
+        assert!(is_expected(&error), "case {case}: {error}");
         assert_only_gets(&double);
     }))
     .await;
+}
+
+/// Whether an error is of a kind.
+type Is = fn(&EtcdError) -> bool;
+
+fn is_broken_off(error: &EtcdError) -> bool {
+    matches!(error, EtcdError::BrokenOff(..))
+}
+
+fn is_late(error: &EtcdError) -> bool {
+    matches!(error, EtcdError::Timeout(_, time) if *time == Duration::from_secs(1))
+}
+
+fn is_not_etcd(error: &EtcdError) -> bool {
+    matches!(error, EtcdError::NotEtcd(..))
+}
+
+/// Error 300 of etcd.
+fn has_failed(error: &EtcdError) -> bool {
+    matches!(error, EtcdError::Status { status, message, .. } if *status == 500 && message.starts_with("Raft"))
 }
 
 fn first_error(said: Said) -> SourceError {
@@ -138,11 +160,8 @@ async fn a_registry_that_has_no_end_is_given_up() {
     let head = format!("HTTP/1.1 200 OK\r\nX-Etcd-Index: 7\r\nContent-Length: {}\r\n\r\n", u64::MAX / 2);
     let flood = move |_: &str| Answer::Raw([head.as_bytes(), &vec![b' '; 257 << 20]].concat());
     let double = Double::tcp(flood).await;
-    let error = first_error(next(&mut watch(&[double.address()])).await);
-    assert_eq!(
-        error.to_string(),
-        format!("etcd at {} has more than 256 MiB below {PREFIX}: gave up", double.address())
-    );
+    let error = failure(&mut watch(&[double.address()]), double.address()).await;
+    assert!(matches!(&error, EtcdError::TooLarge(_, 256, key) if key == PREFIX), "{error}");
 }
 
 #[tokio::test]
@@ -150,46 +169,32 @@ async fn a_watch_that_goes_wrong_is_told_in_the_log_and_followed_by_a_whole_read
     let reply = || Reply::of(CLUSTER, 7, &event("b.service", 8));
     let text = event("b.service", 8).to_string();
     let half = &text[..text.len() / 2];
-    let late = "etcd at URL gave no whole answer within 1 s (--poll-timeout)";
-    let not_etcd = "what listens at URL does not answer like etcd's v2 API: ";
-    let cases: Vec<(Answer, String)> = vec![
-        (reply().truncated(), "etcd at URL broke off: ".into()),
-        (Answer::Raw(chunk(7, half).into_bytes()), "etcd at URL broke off: ".into()),
-        // Whole as an answer, and still not all of it.
-        (
-            Answer::Whole(format!("{}0\r\n\r\n", chunk(7, half)).into_bytes()),
-            format!("{not_etcd}it ends in the middle of an event"),
-        ),
-        (Answer::Stall(chunk(7, half).into_bytes()), late.into()),
-        (reply().dripping(Duration::from_millis(20)), late.into()),
-        (
-            Answer::Raw(chunk(7, &"x".repeat(17 << 20)).into_bytes()),
-            "etcd at URL has more than 16 MiB below /_coreos.com/fleet: gave up".into(),
-        ),
-        (
-            Answer::Whole(format!("{}0\r\n\r\n", chunk(7, "{\"action\":\"get\"}\n")).into_bytes()),
-            format!("{not_etcd}missing field `node`"),
-        ),
-        (Reply { head: None, ..reply() }.whole(), format!("{not_etcd}it has no X-Etcd-Index")),
-        (Reply::error(CLUSTER, 7, 300).whole(), "etcd at URL answers HTTP 500 Internal Server Error: Raft".into()),
-        (Reply::error(CLUSTER, 7, 300).silent(), late.into()),
-        (Reply::without_v2().whole(), format!("{not_etcd}HTTP 404 Not Found")),
-        (Reply::error(CLUSTER, 7, 401).whole(), "etcd at URL has forgotten what came after index 7".into()),
-        (Reply::of(CLUSTER, 3, &json!({})).whole(), "etcd at URL has a lower index than it had".into()),
+    let in_chunks = |text: &str| Answer::Whole(format!("{}0\r\n\r\n", chunk(7, text)).into_bytes());
+    let cases: Vec<(&str, Answer)> = vec![
+        ("an answer that is cut off", reply().truncated()),
+        ("an event that is cut off", Answer::Raw(chunk(7, half).into_bytes())),
+        ("half an event in a whole answer", in_chunks(half)),
+        ("half an event, and no more", Answer::Stall(chunk(7, half).into_bytes())),
+        ("an answer that drips", reply().dripping(Duration::from_millis(20))),
+        ("an event without an end", Answer::Raw(chunk(7, &"x".repeat(17 << 20)).into_bytes())),
+        ("what is no event", in_chunks("{\"action\":\"get\"}\n")),
+        ("an answer without an index", Reply { head: None, ..reply() }.whole()),
+        ("an error of etcd", Reply::error(CLUSTER, 7, 300).whole()),
+        ("an error of etcd without its words", Reply::error(CLUSTER, 7, 300).silent()),
+        ("status 404", Reply::without_v2().whole()),
+        ("an index that is forgotten", Reply::error(CLUSTER, 7, 401).whole()),
+        ("an index of the past", Reply::of(CLUSTER, 3, &json!({})).whole()),
     ];
     let log = &Log::listen();
-    join_all(cases.into_iter().map(|(answer, sentence)| async move {
+    let told = join_all(cases.into_iter().map(|(case, answer)| async move {
         let mut answer = Some(answer);
         let whole = || Reply::of(CLUSTER, 7, &tree(&[state("a.service", "running", 5)])).whole();
         let double = Double::tcp(etcd(whole, move |_| answer.take().unwrap_or(Answer::Hang))).await;
         let mut watched = follow(Source::new(within_a_second(&double)).unwrap());
-        let again = async {
-            let is_whole = |request: &String| request.contains("?recursive=true");
-            double.until(|seen| seen.requests.iter().filter(|request| is_whole(request)).count() == 2).await;
-            assert_eq!(log.lines(&[&sentence.replace("URL", double.address())]).len(), 1, "{sentence}");
-        };
+        let is_whole = |request: &String| request.contains("?recursive=true");
+        let again = double.until(|seen| seen.requests.iter().filter(|request| is_whole(request)).count() == 2);
         let readings = until(&mut watched, |told| {
-            assert_eq!(units(told), ["a.service"], "{sentence}");
+            assert_eq!(units(told), ["a.service"], "{case}");
             false
         });
         tokio::select! {
@@ -197,8 +202,15 @@ async fn a_watch_that_goes_wrong_is_told_in_the_log_and_followed_by_a_whole_read
             _ = readings => unreachable!(),
         }
         assert_only_gets(&double);
-    }))
-    .await;
+
+        // That the watch begins, why it ends, and maybe that it has begun anew.
+        let lines = log.lines(&["INFO", double.address()]);
+        let (_, said) = lines[1].split_once("source::etcd: ").expect("it is of the source");
+        // How a connection ends is not the same each time.
+        let said = said.split_once("broke off").map_or(said, |(whose, _)| &said[..whose.len() + "broke off".len()]);
+        (case, said.replace(double.address(), "URL"))
+    }));
+    assert_catalogue("etcd-watch-ends", told.await);
 }
 
 #[tokio::test]
@@ -228,8 +240,8 @@ async fn another_cluster_and_a_past_are_begun_anew() {
         }
         let told = until(&mut watched, |_| true).await;
         assert_eq!((units(&told), told.index), (vec!["new.service"], index));
-        let warning = "is another cluster than before, or was put back";
-        assert_eq!(log.lines(&["WARN", double.address(), warning, &format!("index {index}, it was 100")]).len(), 1);
+        let named = ["WARN", double.address(), cluster, CLUSTER, &index.to_string()];
+        assert_eq!(log.lines(&named).len(), 1);
     }
 }
 
@@ -353,6 +365,6 @@ async fn a_member_that_is_cut_off_from_the_others_is_left() {
     };
     let double = Double::tcp(member).await;
     let mut watched = follow(Source::new(within_a_second(&double)).unwrap());
-    let said = timeout(Duration::from_secs(10), failure(&mut watched)).await.expect("it is found");
-    assert_eq!(said, format!("etcd at {} gave no whole answer within 1 s (--poll-timeout)", double.address()));
+    let error = timeout(Duration::from_secs(10), failure(&mut watched, double.address())).await.expect("it is found");
+    assert!(is_late(&error), "{error}");
 }

@@ -28,20 +28,20 @@ fn in_front_of(server: &str, otherwise: &str) -> Option<(ReverseProxy, String)> 
 #[tokio::test]
 async fn what_a_proxy_answers_before_etcd_is_there_is_waited_out() {
     let Some(mut etcd) = etcd().await else { return };
-    for (otherwise, because) in [
-        ("404", "does not answer like etcd's v2 API: HTTP 404 Not Found"),
-        ("200 '<html>etcd will be here soon</html>'", "does not answer like etcd's v2 API: it has no X-Etcd-Index"),
-        ("200 '{}'", "does not answer like etcd's v2 API: it has no X-Etcd-Index"),
-        ("204", "HTTP 204 No Content"),
-        ("302 https://login.example.com/", "redirects to https://login.example.com/ (HTTP 302 Found)"),
-        ("403", "without a login (HTTP 403 Forbidden)"),
-        ("503", "HTTP 503 Service Unavailable"),
+    for (otherwise, named) in [
+        ("404", "HTTP 404"),
+        ("200 '<html>etcd will be here soon</html>'", "X-Etcd-Index"),
+        ("200 '{}'", "X-Etcd-Index"),
+        ("204", "HTTP 204"),
+        ("302 https://login.example.com/", "https://login.example.com/"),
+        ("403", "--etcd-user"),
+        ("503", "HTTP 503"),
     ] {
         etcd.stop_hard();
         let Some((_nginx, url)) = in_front_of(&etcd.url(), otherwise) else { return };
         let mut daemon = Program::new(&["--etcd", &url]).start().await;
         let reason = reason(&daemon).await;
-        assert!(reason.contains(because), "{reason}");
+        assert!(reason.contains(&url) && reason.contains(named), "{reason}");
         etcd.restart().await;
         until_ready(&daemon).await;
         daemon.stop(Signal::TERM).await;
@@ -63,6 +63,6 @@ async fn a_404_ends_nothing_unless_etcd_itself_says_what_it_is() {
     })
     .await;
     let daemon = Program::new(&["--etcd", proxy.address()]).start().await;
-    assert!(reason(&daemon).await.contains("does not answer like etcd's v2 API: HTTP 404 Not Found"));
+    assert!(reason(&daemon).await.contains("HTTP 404"));
     proxy.until(|seen| seen.requests.iter().filter(|request| request.contains("recursive=true")).count() > 1).await;
 }

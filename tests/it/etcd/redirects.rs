@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use fleet_monitor::source::etcd::error::{EtcdError, NotFollowed};
 use fleet_monitor::source::etcd::{Etcd as Source, Settings};
 use tempfile::TempDir;
 
@@ -59,6 +60,14 @@ fn by_name(url: &str) -> String {
     url.replace("127.0.0.1", "localhost")
 }
 
+/// Where it redirects to, with which status, and why it is not followed there.
+async fn not_followed(double: &Double) -> (String, u16, NotFollowed) {
+    match failure(&mut watch(&[double.address()]), double.address()).await {
+        EtcdError::Redirect { to, status, why, .. } => (to, status.as_u16(), why),
+        other => panic!("{other}"),
+    }
+}
+
 #[tokio::test]
 async fn a_redirect_to_a_named_member_is_followed() {
     let leader = leader().await;
@@ -83,10 +92,9 @@ async fn a_redirect_to_elsewhere_is_an_error_that_says_where() {
     let leader = leader().await;
     let elsewhere = by_name(leader.address());
     let follower = follower(&elsewhere, "http://10.0.0.1:4001").await;
-    let said = failure(&mut watch(&[follower.address()])).await;
-    let start = format!("etcd at {} redirects to {elsewhere}/v2/keys/_coreos.com/fleet?", follower.address());
-    assert!(said.starts_with(&start), "{said}");
-    assert!(said.contains("(HTTP 307 Temporary Redirect), which is not followed: neither --etcd nor"), "{said}");
+    let (to, status, why) = not_followed(&follower).await;
+    assert!(to.starts_with(&format!("{elsewhere}/v2/keys/_coreos.com/fleet?")), "{to}");
+    assert_eq!((status, why), (307, NotFollowed::Stranger));
     assert_eq!(leader.seen().opened, 0, "nobody was asked there");
 }
 
@@ -94,18 +102,15 @@ async fn a_redirect_to_elsewhere_is_an_error_that_says_where() {
 async fn a_redirect_that_is_not_of_etcd_is_an_error_that_says_where() {
     let path = "/v2/keys/_coreos.com/fleet?recursive=true&quorum=true";
     for (status, to, why) in [
-        ("307 Temporary Redirect", format!("https://127.0.0.1:1{path}"), "that is another scheme"),
-        ("301 Moved Permanently", format!("https://127.0.0.1:1{path}"), "etcd redirects with status 307 alone"),
-        ("302 Found", "http://127.0.0.1:1/login".to_owned(), "etcd redirects with status 307 alone"),
-        ("307 Temporary Redirect", "http://127.0.0.1:1/login".to_owned(), "that is another path"),
-        ("307 Temporary Redirect", "/login".to_owned(), "that is no address of etcd"),
+        (307, format!("https://127.0.0.1:1{path}"), NotFollowed::Scheme),
+        (301, format!("https://127.0.0.1:1{path}"), NotFollowed::Status),
+        (302, "http://127.0.0.1:1/login".to_owned(), NotFollowed::Status),
+        (307, "http://127.0.0.1:1/login".to_owned(), NotFollowed::Path),
+        (307, "/login".to_owned(), NotFollowed::Address),
     ] {
         let location = to.clone();
-        let double = Double::tcp(move |_: &str| redirect(status, &location)).await;
-        let said = failure(&mut watch(&[double.address()])).await;
-        let start =
-            format!("etcd at {} redirects to {to} (HTTP {status}), which is not followed: {why}", double.address());
-        assert!(said.starts_with(&start), "{said}");
+        let double = Double::tcp(move |_: &str| redirect(&format!("{status} Whatever"), &location)).await;
+        assert_eq!(not_followed(&double).await, (to, status, why));
     }
 }
 
@@ -117,8 +122,7 @@ async fn redirects_without_an_end_are_given_up() {
         Double::tcp(move |path: &str| redirect("307 Temporary Redirect", &format!("{}{path}", own.lock().unwrap())))
             .await;
     double.address().clone_into(&mut address.lock().unwrap());
-    let said = failure(&mut watch(&[double.address()])).await;
-    assert!(said.contains("that is one redirect after another"), "{said}");
+    assert_eq!(not_followed(&double).await.2, NotFollowed::TooMany);
     assert_eq!(asked(&double, "recursive=true"), 4);
 }
 

@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::SystemTime;
 
-use fleet_monitor::source::etcd::error::{FileError, TlsError};
+use fleet_monitor::source::etcd::error::{EtcdError, FileError, TlsError};
 use fleet_monitor::source::etcd::{Etcd as Source, Settings, Tls};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
 use tempfile::TempDir;
@@ -11,6 +12,7 @@ use tempfile::TempDir;
 use super::trouble::failure;
 use super::watched::{follow, settings, until};
 use crate::support::etcd::{Encrypted, Etcd, free_port, registry};
+use crate::support::snapshots::assert_catalogue;
 
 /// The files of two authorities, and of those whom they have certified.
 struct Files(TempDir);
@@ -67,6 +69,14 @@ impl Files {
 
 const RIGHT: [&str; 3] = ["ours.pem", "ours-client.pem", "ours-client.key"];
 
+/// Why there is no TLS with it.
+pub async fn no_tls(settings: Settings, url: &str) -> String {
+    match failure(&mut follow(Source::new(settings).unwrap()), url).await {
+        EtcdError::Tls(_, problem) => problem,
+        other => panic!("{other}"),
+    }
+}
+
 #[tokio::test]
 async fn with_the_right_files_it_is_watched() {
     let files = Files::new();
@@ -88,42 +98,28 @@ async fn what_it_does_not_agree_to_is_told_with_its_address() {
     let files = Files::new();
     let Some((etcd, port)) = files.etcd().await else { return };
     let (url, plain) = (format!("https://127.0.0.1:{port}"), etcd.url());
-    let not_ours = format!(
-        "it does not accept the certificate in etcd_cert = {:?} (BadCertificate): that must be of a CA that etcd trusts",
-        files.path("another-client.pem"),
-    );
+    let option = |name: &str, file: &str| format!("{name} = {:?}", files.path(file));
     // Who is refused after the handshake (TLS 1.3) may not hear why: the connection is reset before the alert is read.
-    let unheard = "it ended the connection after the handshake (";
     let cases = [
-        (&url, ["another.pem", RIGHT[1], RIGHT[2]], ["its certificate is of no CA in etcd_ca = "; 2]),
-        (&url, [RIGHT[0], "", ""], ["it wants a certificate of its clients: name one with --etcd-cert", unheard]),
-        (&url, [RIGHT[0], "another-client.pem", "another-client.key"], [&not_ours, unheard]),
-        (
-            &plain.replace("http", "https"),
-            RIGHT,
-            ["tls handshake eof: does etcd speak TLS", "Connection reset by peer"],
-        ),
+        (&url, ["another.pem", RIGHT[1], RIGHT[2]], option("etcd_ca", "another.pem")),
+        (&url, [RIGHT[0], "", ""], "--etcd-cert".to_owned()),
+        (&url, [RIGHT[0], "another-client.pem", "another-client.key"], option("etcd_cert", "another-client.pem")),
+        (&plain.replace("http", "https"), RIGHT, "http:// in --etcd".to_owned()),
     ];
-    for (url, names, problems) in cases {
-        let said = failure(&mut follow(Source::new(files.settings(url, names)).unwrap())).await;
-        let is_said = |problem| said.starts_with(&format!("no TLS with etcd at {url}: {problem}"));
-        assert!(problems.into_iter().any(is_said), "{said}");
+    for (url, names, named) in cases {
+        let problem = no_tls(files.settings(url, names), url).await;
+        assert!(problem.contains(&named), "{problem}");
     }
     let url = url.replace("https", "http");
-    let said = failure(&mut follow(Source::new(settings(&[&url])).unwrap())).await;
-    assert!(said.starts_with(&format!("etcd at {url} broke off: ")), "{said}");
+    let error = failure(&mut follow(Source::new(settings(&[&url])).unwrap()), &url).await;
+    assert!(matches!(error, EtcdError::BrokenOff(..)), "{error}");
     // Without an authority of its own, those of the host are believed, and none of them knows this etcd. A host may
     // have none.
     let url = url.replace("http", "https");
     match Source::new(files.settings(&url, ["", RIGHT[1], RIGHT[2]])) {
         Ok(source) => {
-            let said = failure(&mut follow(source)).await;
-            assert!(
-                said.starts_with(&format!(
-                    "no TLS with etcd at {url}: its certificate is of no CA in this host's own: "
-                )),
-                "{said}"
-            );
+            let error = failure(&mut follow(source), &url).await;
+            assert!(matches!(&error, EtcdError::Tls(_, problem) if problem.contains("--etcd-ca")), "{error}");
         }
         Err(error) => assert!(matches!(error, FileError::Tls(TlsError::NoAuthorities)), "{error}"),
     }
@@ -136,10 +132,8 @@ async fn a_certificate_out_of_its_time_is_told_by_how_much() {
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
     files.write("ours.pem", &authority.pem());
-    for (from, to, problem) in [
-        (2015, 2018, "its certificate, or that of its CA, expired "),
-        (2090, 2095, "its certificate, or that of its CA, is valid only in "),
-    ] {
+    let mut told = Vec::new();
+    for (given, from, to, nearest) in [("expired", 2015, 2018, 2018), ("not valid yet", 2090, 2095, 2090)] {
         let mut params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
         params.not_before = date_time_ymd(from, 1, 1);
         params.not_after = date_time_ymd(to, 1, 1);
@@ -148,31 +142,47 @@ async fn a_certificate_out_of_its_time_is_told_by_how_much() {
         files.write("ours-server.key", &key.serialize_pem());
         let Some((_etcd, port)) = files.etcd().await else { return };
         let url = format!("https://127.0.0.1:{port}");
-        let said = failure(&mut follow(Source::new(files.settings(&url, [RIGHT[0], "", ""])).unwrap())).await;
-        assert!(said.starts_with(&format!("no TLS with etcd at {url}: {problem}")), "{said}");
-        assert!(said.contains(" days ") && said.contains("by this host's clock"), "{said}");
+        let problem = no_tls(files.settings(&url, [RIGHT[0], "", ""]), &url).await;
+
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+        let distance = date_time_ymd(nearest, 1, 1).unix_timestamp().unsigned_abs().abs_diff(now);
+        let days = format!(" {} days ", distance / 86_400);
+        assert!(problem.contains(&days), "{days}: {problem}");
+        told.push((given, problem.replace(&days, " SOME days ")));
     }
+    assert_catalogue("etcd-certificate-times", told);
 }
 
 #[test]
 fn files_that_cannot_be_used_are_named() {
     let files = Files::new();
+    let mut told = Vec::new();
+    let mut refused = |names: [&str; 3]| {
+        let error = Source::new(files.settings("https://127.0.0.1:2379", names)).unwrap_err();
+        let text = error.to_string().replace(files.0.path().to_str().unwrap(), "DIRECTORY");
+        told.push((names.join(" "), text));
+        error
+    };
+
     for (option, position) in [("etcd_ca", 0), ("etcd_cert", 1), ("etcd_key", 2)] {
         // Each of these is not what the option asks for.
         let other = if position == 2 { RIGHT[1] } else { RIGHT[2] };
         for name in ["missing", "empty", "prose", other] {
             let mut names = RIGHT;
             names[position] = name;
-            let error = Source::new(files.settings("https://127.0.0.1:2379", names)).unwrap_err().to_string();
-            let (path, what) = (files.path(name), ["certificate", "certificate", "private key"][position]);
-            let problem =
-                if name == "missing" { "No such file or directory" } else { &format!("there is no {what} in it") };
-            assert!(error.starts_with(&format!("{option} = {path:?}: ")) && error.contains(problem), "{error}");
+            match refused(names) {
+                FileError::Tls(TlsError::File { option: named, path, .. }) => {
+                    assert_eq!((named, path), (option, files.path(name)));
+                }
+                other => panic!("{other}"),
+            }
         }
     }
-    let error = Source::new(files.settings("https://127.0.0.1:2379", [RIGHT[0], RIGHT[1], "another-client.key"]));
-    let error = error.unwrap_err().to_string();
-    for words in ["etcd_cert", "etcd_key", RIGHT[1], "another-client.key", "does not belong"] {
-        assert!(error.contains(words), "{error}");
+    match refused([RIGHT[0], RIGHT[1], "another-client.key"]) {
+        FileError::Tls(TlsError::Pair { cert, key }) => {
+            assert_eq!((cert, key), (files.path(RIGHT[1]), files.path("another-client.key")));
+        }
+        other => panic!("{other}"),
     }
+    assert_catalogue("etcd-tls-files", told);
 }

@@ -3,15 +3,16 @@
 use std::time::Duration;
 
 use fleet_monitor::cluster::{Lease, Reading, RegistrySnapshot as Told};
-use fleet_monitor::source::Said;
+use fleet_monitor::source::etcd::error::{EtcdError, EtcdErrors};
 use fleet_monitor::source::etcd::{Etcd as Source, Settings};
+use fleet_monitor::source::{Said, SourceError};
 use futures_util::future::join_all;
 use serde_json::json;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::watched::{Followed, follow, next, settings, until, watch};
+use crate::support::Proxy;
 use crate::support::etcd::{Etcd, PREFIX};
-use crate::support::{Log, Proxy};
 
 /// How the source asks for all that there is.
 pub const WHOLE: &str = "GET /v2/keys/_coreos.com/fleet?recursive=true";
@@ -41,18 +42,28 @@ fn within(timeout: Duration, urls: &[&str]) -> Settings {
     Settings { timeout, ..settings(urls) }
 }
 
-/// The next failure. Only readings may come before it, and none without rows.
-pub async fn failure(watched: &mut Followed) -> String {
+/// The next failure of the one member that is asked, which it names. Only readings may come before it, and none without
+/// rows.
+pub async fn failure(watched: &mut Followed, url: &str) -> EtcdError {
     loop {
         match next(watched).await {
             Said::Report(report) => match report.outcome {
                 Ok(Reading::Registry(told)) => assert!(!told.machines.is_empty()),
                 Ok(other) => panic!("{other:?}"),
-                Err(error) => return error.to_string(),
+                Err(error) => return of_one(error, url),
             },
             other => panic!("{other:?}"),
         }
     }
+}
+
+/// The error of the one member that is asked, which it names.
+pub fn of_one(error: SourceError, url: &str) -> EtcdError {
+    let SourceError::Etcd(EtcdErrors(mut errors)) = error else { panic!("{error:?}") };
+    let error = errors.pop().expect("it is of one member");
+    assert!(errors.is_empty(), "of one member alone: {errors:?}");
+    assert!(error.to_string().contains(&format!(" {url}")), "{error}");
+    error
 }
 
 /// All readings up to the first that is enough, whatever failures come between. None may be without rows.
@@ -85,8 +96,8 @@ async fn a_killed_one_is_a_failure_until_it_is_back() {
     let mut watched = watch(&[&etcd.url()]);
     until(&mut watched, |told| sub(told, "a.service") == Some("running")).await;
     etcd.stop_hard();
-    let refused = "refuses the connection: nothing listens there; see 'systemctl status etcd2 etcd'";
-    assert_eq!(failure(&mut watched).await, format!("etcd at {} {refused}", etcd.url()));
+    let error = failure(&mut watched, &etcd.url()).await;
+    assert!(matches!(error, EtcdError::Refused(_)), "{error}");
     etcd.restart().await;
     report(&etcd, "a.service", "exited", None).await;
     let readings = readings(&mut watched, |told| sub(told, "a.service") == Some("exited")).await;
@@ -100,7 +111,7 @@ async fn a_killed_one_is_a_failure_until_it_is_back() {
 async fn a_history_that_is_used_up_is_followed_by_a_whole_reading() {
     let Some(etcd) = Etcd::start().await else { return };
     found(&etcd).await;
-    let (log, (proxy, url)) = (Log::listen(), proxy(&etcd).await);
+    let (proxy, url) = proxy(&etcd).await;
     let mut watched = watch(&[&url]);
     until(&mut watched, |_| true).await;
     proxy.hold("stream=true");
@@ -111,8 +122,6 @@ async fn a_history_that_is_used_up_is_followed_by_a_whole_reading() {
     report(&etcd, "a.service", "exited", None).await;
     proxy.mend();
     until(&mut watched, |told| sub(told, "a.service") == Some("exited")).await;
-    let forgotten = format!("etcd at {url} has forgotten what came after index {index} (it keeps 1,000 events)");
-    assert_eq!(log.lines(&[&forgotten]).len(), 1);
     assert_eq!(proxy.asked(WHOLE).len(), 2);
     let requests = proxy.asked("").into_iter().filter(|line| line.ends_with(" HTTP/1.1"));
     assert!(requests.into_iter().all(|line| line.starts_with("GET ")));
@@ -174,9 +183,8 @@ async fn stand_still(timeout: Duration) {
     let paused = Instant::now();
     etcd.pause();
     if timeout < Duration::from_secs(6) {
-        let url = etcd.url();
-        let silent = format!("etcd at {url} gave no whole answer within 1 s (--poll-timeout)");
-        assert_eq!(failure(&mut watched).await, silent);
+        let error = failure(&mut watched, &etcd.url()).await;
+        assert!(matches!(error, EtcdError::Timeout(_, time) if time == timeout), "{error}");
     }
     sleep_until(paused + Duration::from_secs(6)).await;
     etcd.resume();
@@ -231,7 +239,7 @@ async fn a_member_that_is_lost_is_replaced_by_the_next() {
 async fn a_watch_that_is_dead_while_etcd_lives_is_found() {
     let Some(etcd) = Etcd::start().await else { return };
     found(&etcd).await;
-    let (log, (proxy, url)) = (Log::listen(), proxy(&etcd).await);
+    let (proxy, url) = proxy(&etcd).await;
     let mut watched = watch(&[&url]);
     until(&mut watched, |_| true).await;
     let lead = async {
@@ -253,7 +261,7 @@ async fn a_watch_that_is_dead_while_etcd_lives_is_found() {
         took = change => took,
     };
     assert!(took < Duration::from_secs(8), "{took:?}");
-    assert_eq!(log.lines(&[&format!("the watch of etcd at {url} has fallen silent: asking anew")]).len(), 1);
+    assert_eq!(proxy.asked(WHOLE).len(), 2, "it asks anew");
 }
 
 #[tokio::test]
@@ -264,9 +272,8 @@ async fn a_registry_that_is_taken_away_as_a_whole_is_a_failure_and_no_empty_clus
         let mut watched = watch(&[&etcd.url()]);
         until(&mut watched, |_| true).await;
         etcd.delete(directory).await;
-        let there_is_none = format!("there is no fleet in etcd at {}: no key {PREFIX}; has fleetd", etcd.url());
-        let said = failure(&mut watched).await;
-        assert!(said.starts_with(&there_is_none), "{said}");
+        let error = failure(&mut watched, &etcd.url()).await;
+        assert!(matches!(&error, EtcdError::NoFleet(_, key) if key == PREFIX), "{error}");
         found(&etcd).await;
         readings(&mut watched, |told| sub(told, "a.service") == Some("running")).await;
     }
