@@ -1,6 +1,7 @@
 //! The fleetctl source, with real child processes that speak the dialects of all versions.
 
 use std::collections::BTreeMap;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use fleet_monitor::cluster::{Machine, Reading, Topic, UnitFile, UnitState};
 use fleet_monitor::source::fleetctl::{Connection, Fleetctl, FleetctlError, Settings};
 use fleet_monitor::source::polled::{Polled, Schedule};
+use fleet_monitor::source::table::TableError;
 use fleet_monitor::source::{Poll, Said, SourceError};
 use serde_json::Value;
 use tracing::{Event, Level, Subscriber};
@@ -33,8 +35,15 @@ fn settings(command: &str) -> Settings {
     Settings { command: command.to_owned(), connection: Connection::Default, timeout: Duration::from_secs(60) }
 }
 
-async fn failure(double: &Double) -> SourceError {
-    double.source(Connection::Default).poll(Topic::Units).await.unwrap_err()
+async fn failure(double: &Double) -> FleetctlError {
+    of_fleetctl(double.source(Connection::Default).poll(Topic::Units).await.unwrap_err())
+}
+
+fn of_fleetctl(error: SourceError) -> FleetctlError {
+    match error {
+        SourceError::Fleetctl(error) => error,
+        other => panic!("{other:?}"),
+    }
 }
 
 fn or_dash(text: Option<&str>) -> String {
@@ -204,33 +213,33 @@ async fn the_version_is_asked_for_again_after_a_failure() {
 async fn a_failure_says_what_was_run_and_what_it_said() {
     let double = Double::new("v0.11.8");
     double.mode("fail");
-    let error = double.source(etcd()).poll(Topic::Units).await.unwrap_err();
+    let error = of_fleetctl(double.source(etcd()).poll(Topic::Units).await.unwrap_err());
     assert!(!error.is_unusable());
-    let command = double.command();
-    assert_eq!(
-        error.to_string(),
-        format!(
-            "`{} --driver=etcd --endpoint=http://127.0.0.1:4001 list-units --no-legend --full \
-             --fields=unit,load,active,sub,machine,hash` ended with exit status: 1 and said: Error retrieving list of \
-             units from repository: dial tcp 127.0.0.1:4001: connect: connection refused",
-            command.display()
-        )
-    );
+    let FleetctlError::Failed { command, status, stderr } = error else { panic!("{error}") };
+    let arguments = "--driver=etcd --endpoint=http://127.0.0.1:4001 list-units --no-legend --full \
+                     --fields=unit,load,active,sub,machine,hash";
+    assert_eq!(command, format!("{} {arguments}", double.command().display()));
+    assert_eq!(status.code(), Some(1));
+    assert!(stderr.contains("dial tcp 127.0.0.1:4001: connect: connection refused"), "{stderr}");
 }
 
 #[tokio::test]
 async fn nonsense_is_a_failure() {
-    for (mode, reason) in [
-        ("garbage", "the output is not UTF-8 from byte 10 on"),
-        ("cut", "the output is cut off in line 30: `with-dash"),
-        ("die", "ended with signal: 9 (SIGKILL)"),
-        ("usage", "ended with exit status: 0 and said: Error: unknown flag: --bogus; "),
-        ("flood", "was killed: it printed more than 64 MiB and said: ERROR client.go:200: Unable to get"),
-    ] {
+    for mode in ["garbage", "cut", "die", "usage", "flood"] {
         let double = Double::new("v1.0.0");
         double.mode(mode);
         let error = failure(&double).await;
-        assert!(error.to_string().contains(reason) && !error.is_unusable(), "{mode}: {error}");
+        assert!(!error.is_unusable(), "{mode}: {error}");
+
+        let is_expected = match (mode, &error) {
+            ("garbage", FleetctlError::Answer { error, .. }) => matches!(error, TableError::NotText(10)),
+            ("cut", FleetctlError::Answer { error, .. }) => matches!(error, TableError::CutOff { line: 30, .. }),
+            ("die", FleetctlError::Failed { status, .. }) => status.signal() == Some(9),
+            ("usage", FleetctlError::Failed { status, stderr, .. }) => status.success() && stderr.contains(" --bogus"),
+            ("flood", FleetctlError::TooMuch { stderr, .. }) => stderr.starts_with("ERROR client.go:200"),
+            _ => false,
+        };
+        assert!(is_expected, "{mode}: {error}");
     }
 }
 
@@ -241,17 +250,13 @@ async fn what_takes_too_long_is_killed_and_its_last_words_are_told() {
     let mut processes = double.processes();
     let source = double.source_within(Duration::from_secs(2), Connection::Default);
     let (outcome, (fleetctl, child)) = tokio::join!(source.poll(Topic::Machines), processes.next());
-    let error = outcome.unwrap_err();
+    let error = of_fleetctl(outcome.unwrap_err());
     assert!(!error.is_unusable());
-    assert_eq!(
-        error.to_string(),
-        format!(
-            "`{} list-machines --no-legend --full --fields=machine,ip,metadata` was killed: no answer within 2 s \
-             (--poll-timeout) and said: ERROR client.go:200: Unable to get result for {{Get /_coreos.com/fleet/machines}}, \
-             retrying in 100ms",
-            double.command().display()
-        )
-    );
+    let FleetctlError::TooLate { command, timeout, stderr } = error else { panic!("{error}") };
+    let arguments = "list-machines --no-legend --full --fields=machine,ip,metadata";
+    assert_eq!(command, format!("{} {arguments}", double.command().display()));
+    assert_eq!(timeout, Duration::from_secs(2));
+    assert!(stderr.starts_with("ERROR client.go:200"), "{stderr}");
     child.ended().await;
     fleetctl.reaped().await;
 }
@@ -266,8 +271,8 @@ async fn a_schedule_leaves_it_the_last_word() {
     let mut source = Polled::start(Arc::new(double.source_within(timeout, Connection::Default)), schedule);
     for _ in Topic::ALL {
         let Said::Report(report) = source.next().await else { panic!("no report") };
-        let error = report.outcome.unwrap_err().to_string();
-        assert!(error.contains("was killed: no answer within 1 s"), "{error}");
+        let error = of_fleetctl(report.outcome.unwrap_err());
+        assert!(matches!(error, FleetctlError::TooLate { .. }), "{error}");
     }
     source.stop().await;
 }
@@ -406,17 +411,15 @@ async fn what_is_not_coreos_fleetctl_is_refused_by_name() {
     let double = Double::new("v1.0.0");
     double.mode("osquery");
     let error = failure(&double).await;
-    assert!(
-        error.is_unusable() && error.to_string().contains("is the fleetctl of Fleet, the osquery product"),
-        "{error}"
-    );
+    assert!(matches!(error, FleetctlError::Osquery(_)) && error.is_unusable(), "{error}");
 
     let error = failure(&Double::new("v0.4.0")).await;
-    assert!(error.is_unusable() && error.to_string().contains("is fleetctl v0.4.0, which is too old"), "{error}");
+    assert!(matches!(error, FleetctlError::TooOld { .. }) && error.is_unusable(), "{error}");
+    assert!(error.to_string().contains("v0.4.0"), "{error}");
 
     let other = Fleetctl::new(settings("true")).unwrap();
-    let error = other.poll(Topic::Units).await.unwrap_err();
-    assert!(error.is_unusable() && error.to_string().contains("does not look like CoreOS fleet's"), "{error}");
+    let error = of_fleetctl(other.poll(Topic::Units).await.unwrap_err());
+    assert!(matches!(error, FleetctlError::Unknown { .. }) && error.is_unusable(), "{error}");
 }
 
 #[tokio::test]
@@ -425,13 +428,16 @@ async fn what_cannot_be_run_is_unusable() {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/fleetctl");
 
     let error = new("no-such-fleetctl").unwrap_err();
-    assert!(error.is_unusable() && error.to_string().contains("looked for `no-such-fleetctl` in $PATH ("), "{error}");
+    assert!(matches!(&error, FleetctlError::Missing(at) if at.contains("no-such-fleetctl")), "{error}");
+    assert!(error.is_unusable(), "{error}");
     let error = new(fixtures.join("v1.0.0.json").to_str().unwrap()).unwrap_err();
     assert!(matches!(error, FleetctlError::NotExecutable(_)) && error.is_unusable(), "{error}");
 
     let source = new(fixtures.join("not-a-program").to_str().unwrap()).unwrap();
-    let error = source.poll(Topic::Units).await.unwrap_err();
-    assert!(error.is_unusable() && error.to_string().contains("not-a-program: Exec format error"), "{error}");
+    let error = of_fleetctl(source.poll(Topic::Units).await.unwrap_err());
+    let is_of = |program: &Path| program == fixtures.join("not-a-program");
+    assert!(matches!(&error, FleetctlError::Spawn { program, .. } if is_of(program)), "{error}");
+    assert!(error.is_unusable(), "{error}");
 }
 
 /// What systemd tells the monitor is not for fleetctl: it would be taken for the monitor's own word.
