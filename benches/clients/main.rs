@@ -8,6 +8,9 @@
 //! The clients are in a process of their own, and each part is in a fresh one: this program again, with arguments.
 //! Nothing is asserted: a line ends with its budget, and with `OVER` where it is missed.
 
+#[expect(dead_code, reason = "the tests use the rest")]
+#[path = "../../tests/it/support/builders.rs"]
+mod builders;
 mod bytes;
 mod cpu;
 mod memory;

@@ -14,6 +14,7 @@ use fleet_monitor::server::{Server, Settings, Timing};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::builders;
 use crate::readers::{Kind, Listener, Readers};
 
 /// A real server, and two states of a cluster to publish in turn.
@@ -58,7 +59,7 @@ impl Bench {
         });
         let mut cluster = Cluster::new(Duration::ZERO);
         let mut read = |reading| cluster.read(reading, Moment::now(), Duration::ZERO);
-        let machine = Machine { id: MACHINE.into(), ip: Some(IP.into()), metadata: None, version: None };
+        let machine = Machine { ip: Some(IP.into()), ..builders::machine(MACHINE) };
         read(Reading::Machines { machines: vec![machine] });
         let state = |sub| Reading::Units {
             states: (0..units).map(|row| unit(row, if row == 0 { sub } else { "running" })).collect(),
@@ -127,28 +128,16 @@ fn name(row: usize) -> String {
 }
 
 fn unit(row: usize, sub: &str) -> UnitState {
-    UnitState {
-        unit: name(row).as_str().into(),
-        load: Some("loaded".into()),
-        active: Some("active".into()),
-        sub: Some(sub.into()),
-        machine: Some(MACHINE.into()),
-        ip: Some(IP.into()),
-        hash: Some(HASH.into()),
-    }
+    let state = builders::unit_state(&name(row), MACHINE, &format!("active/{sub}"));
+    UnitState { ip: Some(IP.into()), hash: Some(HASH.into()), ..state }
 }
 
 fn file(row: usize) -> UnitFile {
     UnitFile {
-        unit: name(row).as_str().into(),
         hash: Some(HASH.into()),
-        desired: Some("launched".into()),
-        target: Some(MACHINE.into()),
-        target_known: true,
-        global: false,
         description: Some("A web server".into()),
-        requirements: vec![],
         requirements_known: false,
+        ..builders::unit_file(&name(row), Some(MACHINE))
     }
 }
 

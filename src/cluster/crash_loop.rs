@@ -223,11 +223,11 @@ impl RestartHistory {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::builders;
 
     /// As `active/sub`.
     fn state(text: &str) -> UnitState {
-        let (active, sub) = text.split_once('/').unwrap();
-        UnitState { active: Some(active.into()), sub: Some(sub.into()), ..UnitState::unreported("a.service".into()) }
+        builders::unit_state("a.service", "m1", text)
     }
 
     /// Feeds states at seconds, and returns whether it loops after each.

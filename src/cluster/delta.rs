@@ -76,11 +76,11 @@ fn changes<'a, T: PartialEq + 'a>(
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
-    use std::time::SystemTime;
 
     use proptest::prelude::*;
 
     use super::*;
+    use crate::builders;
     use crate::cluster::{Machine, MachineId};
 
     type Members = BTreeMap<u8, u8>;
@@ -88,19 +88,8 @@ mod tests {
     fn view(members: &Members) -> View {
         let member = |(id, metadata): (&u8, &u8)| {
             let id = format!("{id:03}");
-            Arc::new(Member {
-                machine: Machine {
-                    id: id.as_str().into(),
-                    ip: None,
-                    metadata: Some(metadata.to_string().into()),
-                    version: None,
-                },
-                leads: false,
-                silent_since: None,
-                lost_since: None,
-                since: SystemTime::UNIX_EPOCH,
-                since_seen: false,
-            })
+            let machine = Machine { metadata: Some(metadata.to_string().into()), ..builders::machine(&id) };
+            Arc::new(builders::member(machine))
         };
         View { machines: members.iter().map(member).collect(), ..View::default() }
     }

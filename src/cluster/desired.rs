@@ -220,24 +220,15 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::cluster::MachineId;
+    use crate::builders;
 
     fn file(requirements: &[&str]) -> UnitFile {
-        UnitFile {
-            unit: "a.service".into(),
-            hash: None,
-            desired: Some("launched".into()),
-            target: None,
-            target_known: true,
-            global: true,
-            description: None,
-            requirements: requirements.iter().map(|text| (*text).into()).collect(),
-            requirements_known: true,
-        }
+        let requirements = requirements.iter().map(|text| (*text).into()).collect();
+        UnitFile { global: true, requirements, ..builders::unit_file("a.service", None) }
     }
 
     fn machine(metadata: &str) -> Machine {
-        Machine { id: "m1".into(), ip: None, metadata: Some(metadata.into()), version: None }
+        Machine { metadata: Some(metadata.into()), ..builders::machine("m1") }
     }
 
     #[test]
@@ -261,7 +252,7 @@ mod tests {
     }
 
     fn on(target: Option<&str>, desired: &str) -> UnitFile {
-        UnitFile { global: false, desired: Some(desired.into()), target: target.map(MachineId::from), ..file(&[]) }
+        UnitFile { desired: Some(desired.into()), ..builders::unit_file("a.service", target) }
     }
 
     /// Whether fleet wants `a.service` on m1, by a list that was read a second after its row appeared, or before that.

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    Cluster, Event, Lease, Machine, MachineId, Member, Moment, Reading, RegistrySnapshot, Topic, Transition, UnitFile,
-    UnitState, Verdict,
+    Cluster, Event, Lease, Machine, Member, Moment, Reading, RegistrySnapshot, Topic, Transition, UnitFile, UnitState,
+    Verdict,
 };
+use crate::builders;
 
 const GRACE: Duration = Duration::from_secs(30);
 
@@ -22,32 +23,16 @@ struct Watch {
 }
 
 fn state(unit: &str, machine: &str, active: &str) -> UnitState {
-    UnitState {
-        machine: Some(machine.into()),
-        ip: Some(format!("10.0.0.{}", &machine[1..]).as_str().into()),
-        load: Some("loaded".into()),
-        active: Some(active.into()),
-        sub: Some("running".into()),
-        ..UnitState::unreported(unit.into())
-    }
+    let ip = Some(format!("10.0.0.{}", &machine[1..]).into());
+    UnitState { ip, ..builders::unit_state(unit, machine, &format!("{active}/running")) }
 }
 
 fn machine(id: &str) -> Machine {
-    Machine { id: id.into(), ip: Some(format!("10.0.0.{}", &id[1..]).as_str().into()), metadata: None, version: None }
+    Machine { ip: Some(format!("10.0.0.{}", &id[1..]).into()), ..builders::machine(id) }
 }
 
 fn file(unit: &str, desired: &str, target: Option<&str>) -> UnitFile {
-    UnitFile {
-        unit: unit.into(),
-        hash: None,
-        desired: Some(desired.into()),
-        target: target.map(MachineId::from),
-        target_known: true,
-        global: false,
-        description: None,
-        requirements: vec![],
-        requirements_known: false,
-    }
+    UnitFile { desired: Some(desired.into()), requirements_known: false, ..builders::unit_file(unit, target) }
 }
 
 fn units(states: &[UnitState]) -> Reading {
@@ -445,8 +430,7 @@ fn what_no_machine_reports_says_why() {
 #[test]
 fn a_machine_without_an_address_is_not_lost() {
     let mut watch = Watch { cluster: Cluster::new(GRACE), start: Moment::now(), events: vec![] };
-    let bare = Machine { id: "m1".into(), ip: None, metadata: None, version: None };
-    watch.at(0, Reading::Machines { machines: vec![bare] });
+    watch.at(0, Reading::Machines { machines: vec![builders::machine("m1")] });
     let unit = UnitState { ip: None, ..state("a.service", "m1", "active") };
     watch.at(0, units(&[unit]));
     assert_eq!(watch.verdict("a.service"), Some(Verdict::Ok));

@@ -292,22 +292,12 @@ fn short(hash: &Text) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::builders;
     use crate::cluster::Moment;
-    use crate::cluster::model::UnitName;
     use crate::snapshots::assert_catalogue;
 
     fn file() -> UnitFile {
-        UnitFile {
-            unit: UnitName::from("a.service"),
-            hash: Some("1234567890".into()),
-            desired: Some("launched".into()),
-            target: None,
-            target_known: true,
-            global: false,
-            description: None,
-            requirements: vec![],
-            requirements_known: true,
-        }
+        UnitFile { hash: Some("1234567890".into()), ..builders::unit_file("a.service", None) }
     }
 
     /// As `load/active/sub`.

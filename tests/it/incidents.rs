@@ -10,6 +10,7 @@ use fleet_monitor::source::recording::Poll;
 
 use crate::live::recording::{Key, Shown, Watched, polled, polls, watch};
 use crate::live::truth::lost_turned_stale;
+use crate::support::builders;
 
 const LOST: &str = "cccccccccccccccccccccccccccccccc";
 
@@ -23,35 +24,17 @@ fn key(unit: &str, machine: &str) -> Key {
 
 /// A machine by its ID.
 fn machine(id: &str) -> Machine {
-    Machine { id: id.into(), ip: Some(format!("10.0.0.{id}").into()), metadata: None, version: None }
+    Machine { ip: Some(format!("10.0.0.{id}").into()), ..builders::machine(id) }
 }
 
 /// A unit that its machine reports as running.
 fn running(unit: &str, machine: &str) -> UnitState {
-    UnitState {
-        unit: unit.into(),
-        machine: Some(machine.into()),
-        ip: Some(format!("10.0.0.{machine}").into()),
-        load: Some("loaded".into()),
-        active: Some("active".into()),
-        sub: Some("running".into()),
-        hash: None,
-    }
+    UnitState { ip: Some(format!("10.0.0.{machine}").into()), ..builders::unit_state(unit, machine, "active/running") }
 }
 
 /// A unit that fleet wants launched on a machine.
 fn wanted(unit: &str, machine: &str) -> UnitFile {
-    UnitFile {
-        unit: unit.into(),
-        hash: None,
-        desired: Some("launched".into()),
-        target: Some(machine.into()),
-        target_known: true,
-        global: false,
-        description: None,
-        requirements: Vec::new(),
-        requirements_known: false,
-    }
+    UnitFile { requirements_known: false, ..builders::unit_file(unit, Some(machine)) }
 }
 
 fn registry_at(at: f64, registry: RegistrySnapshot) -> Poll {
