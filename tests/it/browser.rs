@@ -975,7 +975,7 @@ async fn after_a_cut_it_gets_what_it_missed_and_no_more() {
     browser.until("live() && rows().includes('web.service|failed/failed|failed|172.17.8.101')").await;
     browser.until("types.includes('status')").await;
     let types = browser.value("types.join(' ')").await;
-    assert!(types.as_str().unwrap().starts_with("hello delta event"), "{types}");
+    assert!(types.as_str().unwrap().starts_with("hello delta "), "{types}");
     assert!(!types.as_str().unwrap().contains("snapshot"), "{types}");
     let asked = format!("GET /?epoch={}&revision={} ", before["epoch"].as_str().unwrap(), before["revision"]);
     assert_eq!(proxy.asked(&asked).len(), 1, "{:?}", proxy.asked("GET"));

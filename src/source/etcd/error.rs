@@ -182,6 +182,8 @@ pub enum TlsError {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncReadExt;
+
     use super::*;
     use crate::snapshots::assert_catalogue;
     use crate::source::http::{self, Connection};
@@ -190,12 +192,13 @@ mod tests {
         "http://10.0.0.1:2379".parse().unwrap()
     }
 
-    /// What comes of a server that closes the connection without a word.
+    /// What comes of a server that reads the request, and closes the connection without a word.
     async fn closed() -> hyper::Error {
-        let (ours, theirs) = tokio::io::duplex(64);
+        let (ours, mut theirs) = tokio::io::duplex(1024);
         let mut connection = Connection::over(ours).await.unwrap();
-        drop(theirs);
-        connection.send(http::get("10.0.0.1:2379", "/").unwrap()).await.unwrap_err()
+        let closes = async move { theirs.read(&mut [0; 1024]).await.unwrap() };
+        let answer = connection.send(http::get("10.0.0.1:2379", "/").unwrap());
+        tokio::join!(answer, closes).0.unwrap_err()
     }
 
     fn redirect(why: NotFollowed) -> EtcdError {

@@ -101,8 +101,12 @@ impl Authority {
 }
 
 fn assert_is_of(error: &FileError, option: &str, file: &Path) {
-    let is_of = |error: &TlsError| matches!(error, TlsError::File { option: named, path, .. } if *named == option && path == file);
-    assert!(matches!(error, FileError::Tls(error) if is_of(error)), "{error}");
+    match error {
+        FileError::Tls(TlsError::File { option: named, path, .. }) => {
+            assert_eq!((*named, path.as_path()), (option, file), "{error}");
+        }
+        other => panic!("{other}"),
+    }
 }
 
 #[tokio::test]
