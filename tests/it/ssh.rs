@@ -96,7 +96,8 @@ async fn through_an_ssh_that_stays_as_a_master_each_poll_gets_the_whole_answer()
     let Some(ssh) = Ssh::start().await else { return };
     let fleetctl = Double::new("v1.0.0");
     let wrapper = ssh.wrapper_of(&fleetctl, "-v");
-    let mut daemon = Program::new(&["--fleetctl", wrapper.to_str().unwrap()]).start().await;
+    let arguments = ["--fleetctl", wrapper.to_str().unwrap(), "--poll-timeout", "60"];
+    let mut daemon = Program::new(&arguments).start().await;
     let direct = Daemon::asking(&fleetctl, &[]).await;
 
     // The master serves the call that asked for the version, which began it, and all lists.
