@@ -140,7 +140,7 @@ pub struct Cli {
     #[arg(long, value_name = "LIST", help_heading = PUBLISH)]
     pub metrics_units: Option<String>,
 
-    /// Web sites let in besides this host's own, such as https://ops.example.com, or * for all [default: none]
+    /// Browser origins to allow besides this host's own, such as https://ops.example.com, or * for all [default: none]
     #[arg(long, value_name = "LIST", help_heading = ACCESS)]
     pub allowed_origins: Option<String>,
 

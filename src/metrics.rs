@@ -41,7 +41,7 @@ pub enum Dropped {
     /// It answered no ping in time.
     Silent,
     /// It sent too many messages.
-    Flood,
+    RateLimitExceeded,
     /// It sent too large a message.
     Oversized,
     /// It broke the WebSocket protocol.
@@ -51,7 +51,7 @@ pub enum Dropped {
     /// It was refused, as there were as many clients as the options allow.
     Refused,
     /// Its connection was closed unheard, as there were too many connections of all kinds.
-    Crowded,
+    OverBudget,
 }
 
 impl Dropped {
@@ -60,12 +60,12 @@ impl Dropped {
         Dropped::Closed,
         Dropped::Slow,
         Dropped::Silent,
-        Dropped::Flood,
+        Dropped::RateLimitExceeded,
         Dropped::Oversized,
         Dropped::Protocol,
         Dropped::Shutdown,
         Dropped::Refused,
-        Dropped::Crowded,
+        Dropped::OverBudget,
     ];
 
     /// The name as a label.
@@ -74,12 +74,12 @@ impl Dropped {
             Dropped::Closed => "closed",
             Dropped::Slow => "slow",
             Dropped::Silent => "silent",
-            Dropped::Flood => "flood",
+            Dropped::RateLimitExceeded => "flood",
             Dropped::Oversized => "oversized",
             Dropped::Protocol => "protocol",
             Dropped::Shutdown => "shutdown",
             Dropped::Refused => "refused",
-            Dropped::Crowded => "crowded",
+            Dropped::OverBudget => "crowded",
         }
     }
 }

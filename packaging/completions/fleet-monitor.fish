@@ -26,7 +26,7 @@ complete -c fleet-monitor -l publish -d 'changes: send a list when it has change
 complete -c fleet-monitor -l unit-fields -d 'Columns of units, from unit, load, active, sub, machine, hash, dstate, target, global, desc, verdict [default: unit,load,active,sub,machine]' -r
 complete -c fleet-monitor -l machine-fields -d 'Columns of machines, from machine, ip, metadata [default: machine,ip,metadata]' -r
 complete -c fleet-monitor -l metrics-units -d 'Units with metrics of their own, as globs such as web@*.service [default: none]' -r
-complete -c fleet-monitor -l allowed-origins -d 'Web sites let in besides this host\'s own, such as https://ops.example.com, or * for all [default: none]' -r
+complete -c fleet-monitor -l allowed-origins -d 'Browser origins to allow besides this host\'s own, such as https://ops.example.com, or * for all [default: none]' -r
 complete -c fleet-monitor -l allowed-hosts -d 'Names that this host may be called by besides its own, or * for any [default: none]' -r
 complete -c fleet-monitor -l token-file -d 'File with the token that every request must carry' -r
 complete -c fleet-monitor -l max-clients -d 'Clients at a time; 503 for more [default: 10000]' -r

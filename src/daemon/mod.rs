@@ -120,7 +120,7 @@ pub async fn run(
     service.ready();
     let ended = tokio::select! {
         ended = daemon.watch(cli, environment, &mut signals, &mut service) => ended,
-        Some(Err(error)) = accepting.join_next() => Err(Failure::System(format!("no client can come any more: {error}"))),
+        Some(Err(error)) = accepting.join_next() => Err(Failure::System(format!("the accept loop failed: {error}"))),
     };
 
     service.stopping();

@@ -59,7 +59,7 @@ impl Daemon {
             Ok(next) => self.take_over(next).await,
             Err(error) => {
                 for line in error.to_string().lines() {
-                    error!("the configuration was not taken into use, the old one stays: {line}");
+                    error!("configuration rejected, keeping the current one: {line}");
                 }
             }
         }
@@ -93,7 +93,7 @@ impl Daemon {
             error!("{error}");
         }
         for option in fixed_options_that_differ(&self.config, &next.config) {
-            warn!("the new {option} is taken into use at the next start only");
+            warn!("the new {option} takes effect after a restart");
         }
         self.config = next.config;
         info!("the configuration was read again");

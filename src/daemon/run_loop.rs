@@ -15,7 +15,7 @@ use crate::cli::Cli;
 use crate::cluster::{Moment, Topic, Transition};
 use crate::feed::{self, News, SourceInfo};
 use crate::lifecycle::{ServiceManager, Signal, Signals};
-use crate::source::{Report, Said, SourceError, reap_orphans};
+use crate::source::{Report, SourceError, SourceEvent, reap_orphans};
 use crate::telemetry;
 
 /// How often the status line is made anew.
@@ -59,8 +59,8 @@ impl Daemon {
                     self.metrics.log_lines_dropped(self.log.dropped());
                 }
                 _ = watchdog.tick(), if service.watchdog_interval().is_some() => {
-                    // It watches us, not fleet: a source that fails keeps its word as well as one that succeeds.
-                    if self.source.promise().is_kept() {
+                    // The watchdog guards this process: a source that keeps reporting errors is alive.
+                    if self.source.liveness().is_alive() {
                         service.alive();
                     } else {
                         error!("the source is stuck: systemd's watchdog will act unless it moves again");
@@ -70,14 +70,14 @@ impl Daemon {
         }
     }
 
-    fn hear(&mut self, said: Said) -> Result<(), Failure> {
+    fn hear(&mut self, said: SourceEvent) -> Result<(), Failure> {
         self.name_source();
         match said {
-            Said::Report(report) => self.take(report)?,
+            SourceEvent::Report(report) => self.take(report)?,
             // What was there stays to be seen until the recording has said something.
-            Said::Began => self.cluster.forget(),
-            Said::Checked { differences } => self.metrics.checked(differences),
-            Said::Ended => {
+            SourceEvent::Began => self.cluster.forget(),
+            SourceEvent::Checked { differences } => self.metrics.checked(differences),
+            SourceEvent::Ended => {
                 info!("the recording is over; what it showed last stays");
                 self.cluster.expect(&Topic::ALL, None);
                 self.publish(&[], &[]);

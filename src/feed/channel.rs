@@ -1,6 +1,6 @@
 //! The second protocol: what a client is told, from its first message on.
 //!
-//! Clients that want the same get the same bytes: they share a [`Channel`]. A [`Follower`] is one client on it, of which
+//! Clients that want the same get the same bytes: they share a [`Channel`]. A [`ChannelSubscription`] is one client on it, of which
 //! nothing is kept but the revision that it has.
 //!
 //! What everybody may want (all rows, and what came last) there is once. What is made for some, since they filter or
@@ -71,13 +71,13 @@ impl Batch {
 /// There is no room for more that is made for some clients only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("too much is asked for with different filters; try again later, or without a filter")]
-pub struct Crowded;
+pub struct OverBudget;
 
 /// All channels that somebody follows.
 #[derive(Debug)]
 pub struct Channels {
     open: Mutex<HashMap<Key, Weak<Channel>>>,
-    room: Arc<Room>,
+    room: Arc<MemoryBudget>,
 }
 
 /// A wish, so that equal ones are equal.
@@ -85,8 +85,8 @@ type Key = (Transport, Vec<Topic>, String);
 
 impl Default for Channels {
     fn default() -> Self {
-        let left = Arc::new(Semaphore::new(Room::BYTES));
-        Self { open: Mutex::default(), room: Arc::new(Room { left, recent: Mutex::default() }) }
+        let left = Arc::new(Semaphore::new(MemoryBudget::BYTES));
+        Self { open: Mutex::default(), room: Arc::new(MemoryBudget { left, recent: Mutex::default() }) }
     }
 }
 
@@ -99,7 +99,7 @@ impl Channels {
     /// # Errors
     ///
     /// When there are too many different ones.
-    pub fn open(&self, transport: Transport, subscription: Subscription) -> Result<Arc<Channel>, Crowded> {
+    pub fn open(&self, transport: Transport, subscription: Subscription) -> Result<Arc<Channel>, OverBudget> {
         let topics = subscription.topics.iter().copied().collect();
         let key = (transport, topics, subscription.filter.to_string());
         let mut channels = lock(&self.open);
@@ -110,7 +110,7 @@ impl Channels {
             channels.retain(|_, channel| channel.strong_count() > 0);
         }
         if channels.len() >= Self::MAX && !subscription.filter.is_empty() {
-            return Err(Crowded);
+            return Err(OverBudget);
         }
         let room = self.room.clone();
         let channel = Arc::new(Channel { transport, subscription, room, made: Mutex::default() });
@@ -121,7 +121,7 @@ impl Channels {
 
 /// The room for what is made for some clients only.
 #[derive(Debug)]
-struct Room {
+struct MemoryBudget {
     left: Arc<Semaphore>,
     /// What was made last, so that it is there for the next who wants it.
     recent: Mutex<Recent>,
@@ -133,15 +133,15 @@ struct Recent {
     bytes: usize,
 }
 
-impl Room {
+impl MemoryBudget {
     /// All that there is.
     const BYTES: usize = 64 * 1024 * 1024;
     /// What nobody needs at the moment may take so much of it.
     const RECENT: usize = 8 * 1024 * 1024;
 
-    fn take(&self, bytes: Bytes, messages: usize) -> Result<Batch, Crowded> {
-        let size = u32::try_from(bytes.len()).map_err(|_| Crowded)?;
-        let room = self.left.clone().try_acquire_many_owned(size).map_err(|_| Crowded)?;
+    fn take(&self, bytes: Bytes, messages: usize) -> Result<Batch, OverBudget> {
+        let size = u32::try_from(bytes.len()).map_err(|_| OverBudget)?;
+        let room = self.left.clone().try_acquire_many_owned(size).map_err(|_| OverBudget)?;
         let batch = Batch(Arc::new(Encoded { bytes, messages, _room: Some(room) }));
         let mut recent = lock(&self.recent);
         recent.bytes += batch.bytes().len();
@@ -163,13 +163,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub struct Channel {
     transport: Transport,
     subscription: Subscription,
-    room: Arc<Room>,
-    made: Mutex<Made>,
+    room: Arc<MemoryBudget>,
+    made: Mutex<EncodedCache>,
 }
 
 /// What was made for one revision, so that it is made once for all.
 #[derive(Debug, Default)]
-struct Made {
+struct EncodedCache {
     revision: u64,
     /// What everybody has a right to.
     kept: Vec<Batch>,
@@ -180,36 +180,42 @@ struct Made {
 
 /// Why a client has to begin anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Lost {
+enum ResyncReason {
     Forgotten,
     Exceeding,
     OtherEpoch,
     Ahead,
 }
 
-impl Lost {
+impl ResyncReason {
     fn reason(self) -> &'static str {
         match self {
-            Lost::Forgotten => "what came since then is not known any more",
-            Lost::Exceeding => "what came since then is more than all that there is",
-            Lost::OtherEpoch => "this is another run of the program",
-            Lost::Ahead => "this revision is still to come",
+            ResyncReason::Forgotten => "what came since then is not known any more",
+            ResyncReason::Exceeding => "the missed updates are larger than a snapshot",
+            ResyncReason::OtherEpoch => "this is another run of the program",
+            ResyncReason::Ahead => "this revision is still to come",
         }
     }
 }
 
 impl Channel {
     /// What was made for this revision.
-    fn made(&self, publication: &Publication) -> MutexGuard<'_, Made> {
+    fn made(&self, publication: &Publication) -> MutexGuard<'_, EncodedCache> {
         let mut made = lock(&self.made);
         if made.revision != publication.revision {
-            *made = Made { revision: publication.revision, ..Made::default() };
+            *made = EncodedCache { revision: publication.revision, ..EncodedCache::default() };
         }
         made
     }
 
     /// Finds room for a batch, unless it is one that all may want.
-    fn settle(&self, bytes: Bytes, messages: usize, for_all: bool, kept: &mut Vec<Batch>) -> Result<Batch, Crowded> {
+    fn reserve(
+        &self,
+        bytes: Bytes,
+        messages: usize,
+        for_all: bool,
+        kept: &mut Vec<Batch>,
+    ) -> Result<Batch, OverBudget> {
         if for_all && self.subscription.filter.is_empty() {
             let batch = Batch::new(bytes, messages);
             kept.push(batch.clone());
@@ -220,7 +226,7 @@ impl Channel {
     }
 
     /// All that there is.
-    fn snapshots(&self, publication: &Publication) -> Result<Batch, Crowded> {
+    fn snapshots(&self, publication: &Publication) -> Result<Batch, OverBudget> {
         let Subscription { topics, filter } = &self.subscription;
         let mut made = self.made(publication);
         if let Some(snapshots) = made.snapshots.upgrade() {
@@ -228,7 +234,7 @@ impl Channel {
         }
         let snapshots = topics.iter().map(|topic| (update::snapshot(publication, *topic, filter), None));
         let (bytes, messages) = self.encode(publication, snapshots);
-        let batch = self.settle(bytes, messages, true, &mut made.kept)?;
+        let batch = self.reserve(bytes, messages, true, &mut made.kept)?;
         made.snapshots = Arc::downgrade(&batch.0);
         Ok(batch)
     }
@@ -250,16 +256,16 @@ impl Channel {
     }
 
     /// What came after `revision`; none where that is nothing to this channel.
-    fn missed(&self, publication: &Publication, revision: u64) -> Result<Option<Batch>, Lost> {
+    fn missed(&self, publication: &Publication, revision: u64) -> Result<Option<Batch>, ResyncReason> {
         let mut made = self.made(publication);
         if let Some(missed) = made.missed.get(&revision).and_then(Weak::upgrade) {
             return Ok(Some(Batch(missed)));
         }
-        let entries: Vec<&Entry> = publication.log.since(revision).ok_or(Lost::Forgotten)?.collect();
+        let entries: Vec<&Entry> = publication.log.since(revision).ok_or(ResyncReason::Forgotten)?.collect();
         // One that has seen all but the newest is told it, however much it is.
         let is_in_step = revision >= publication.previous;
         if !is_in_step && entries.iter().map(|entry| self.told(entry)).sum::<usize>() > self.rows(publication) {
-            return Err(Lost::Exceeding);
+            return Err(ResyncReason::Exceeding);
         }
         let messages = entries.into_iter().filter_map(|entry| Some((self.message(entry)?, Some(entry.revision))));
         let (bytes, messages) = self.encode(publication, messages);
@@ -267,7 +273,8 @@ impl Channel {
             return Ok(None);
         }
         let for_all = revision == publication.previous;
-        let batch = self.settle(bytes, messages, for_all, &mut made.kept).map_err(|Crowded| Lost::Exceeding)?;
+        let batch =
+            self.reserve(bytes, messages, for_all, &mut made.kept).map_err(|OverBudget| ResyncReason::Exceeding)?;
         made.missed.insert(revision, Arc::downgrade(&batch.0));
         Ok(Some(batch))
     }
@@ -338,12 +345,12 @@ impl Channel {
 
 /// One client of the second protocol.
 #[derive(Debug)]
-pub struct Follower {
+pub struct ChannelSubscription {
     channel: Arc<Channel>,
     revision: u64,
 }
 
-impl Follower {
+impl ChannelSubscription {
     /// A client that has just come, and what it gets: what it missed if it comes back, else all that there is.
     ///
     /// # Errors
@@ -354,7 +361,7 @@ impl Follower {
         position: Option<&Position>,
         publication: &Publication,
         now: Moment,
-    ) -> Result<(Self, Vec<Batch>), Crowded> {
+    ) -> Result<(Self, Vec<Batch>), OverBudget> {
         let mut batches = vec![];
         if channel.transport == Transport::EventStream {
             batches.push(Batch::new(Bytes::from_static(RETRY.as_bytes()), 0));
@@ -362,8 +369,8 @@ impl Follower {
         batches.push(channel.single(publication, update::hello(publication, &channel.subscription), None));
         let missed = match position {
             None => None,
-            Some(position) if position.epoch != *publication.epoch => Some(Err(Lost::OtherEpoch)),
-            Some(position) if position.revision > publication.revision => Some(Err(Lost::Ahead)),
+            Some(position) if position.epoch != *publication.epoch => Some(Err(ResyncReason::OtherEpoch)),
+            Some(position) if position.revision > publication.revision => Some(Err(ResyncReason::Ahead)),
             Some(position) => Some(channel.missed(publication, position.revision)),
         };
         let follower = Self { channel, revision: publication.revision };
@@ -381,7 +388,7 @@ impl Follower {
     /// # Errors
     ///
     /// When there is no room for that: the client has to go, and come again.
-    pub fn news(&mut self, publication: &Publication, now: Moment) -> Result<Vec<Batch>, Crowded> {
+    pub fn news(&mut self, publication: &Publication, now: Moment) -> Result<Vec<Batch>, OverBudget> {
         let before = std::mem::replace(&mut self.revision, publication.revision);
         if before == publication.revision {
             return Ok(vec![]);
@@ -403,7 +410,7 @@ impl Follower {
         self.channel.single(publication, status, Some(self.revision))
     }
 
-    fn resync(&self, publication: &Publication, lost: Lost) -> Result<Vec<Batch>, Crowded> {
+    fn resync(&self, publication: &Publication, lost: ResyncReason) -> Result<Vec<Batch>, OverBudget> {
         let resync = update::resync(publication.revision, lost.reason());
         Ok(vec![self.channel.single(publication, resync, None), self.channel.snapshots(publication)?])
     }

@@ -46,7 +46,7 @@ pub(super) struct Content {
     /// The beginning, made for this answer alone.
     pub(super) own: Bytes,
     /// The rest, which many answers have in common.
-    pub(super) common: Option<Arc<Common>>,
+    pub(super) common: Option<Arc<CachedBody>>,
     /// A validator. It is weak (`W/"…"`), since it is the same for all forms of the content (RFC 9110, section 8.8.1).
     pub(super) etag: Option<String>,
     /// A header that goes with it, whether or not the body has to be sent.
@@ -120,12 +120,12 @@ impl Content {
 
 /// Content that many answers have in common.
 #[derive(Debug, Default)]
-pub(super) struct Common {
+pub(super) struct CachedBody {
     plain: Bytes,
     deflated: OnceCell<Deflated>,
 }
 
-impl Common {
+impl CachedBody {
     pub(super) fn new(plain: Bytes) -> Self {
         Self { plain, deflated: OnceCell::new() }
     }
@@ -148,14 +148,14 @@ impl Common {
 
 /// The newest content of a kind, so that all answers that have it share what was made of it.
 #[derive(Debug, Default)]
-pub(super) struct Newest(Mutex<Arc<Common>>);
+pub(super) struct ResponseCache(Mutex<Arc<CachedBody>>);
 
-impl Newest {
+impl ResponseCache {
     /// What there is of these bytes, by their place in memory.
-    pub(super) fn of(&self, plain: Bytes) -> Arc<Common> {
+    pub(super) fn of(&self, plain: Bytes) -> Arc<CachedBody> {
         let mut newest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if newest.plain.as_ptr_range() != plain.as_ptr_range() {
-            *newest = Arc::new(Common::new(plain));
+            *newest = Arc::new(CachedBody::new(plain));
         }
         newest.clone()
     }
@@ -239,7 +239,7 @@ mod tests {
 
     #[test]
     fn the_same_bytes_are_the_same_content() {
-        let newest = Newest::default();
+        let newest = ResponseCache::default();
         let bytes = Bytes::from(vec![0; 10]);
         let first = newest.of(bytes.clone());
         assert!(Arc::ptr_eq(&first, &newest.of(bytes.clone())));
@@ -248,7 +248,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_one_client_asked_for_is_compressed_for_all_even_if_it_has_gone() {
-        let common = Arc::new(Common::new(Bytes::from(vec![b'x'; 1_000_000])));
+        let common = Arc::new(CachedBody::new(Bytes::from(vec![b'x'; 1_000_000])));
         tokio::select! {
             biased;
             _ = common.deflated() => panic!("at once"),

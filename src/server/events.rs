@@ -9,24 +9,24 @@ use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until};
 
-use super::Seat;
+use super::ClientPermit;
 use super::content::EVENT_STREAM;
-use super::meter::{Flood, Metered};
-use super::query::Wish;
+use super::meter::{RateLimitExceeded, RateLimited};
+use super::query::SubscriptionRequest;
 use super::session::under_deadline;
 use super::stream::{Stream, reset};
 use crate::cluster::Moment;
 use crate::feed::Subscriber;
-use crate::feed::channel::{Batch, Crowded, Follower};
+use crate::feed::channel::{Batch, ChannelSubscription, OverBudget};
 use crate::metrics::Dropped;
 
 const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// A request for a stream that was granted.
 #[derive(Debug)]
-pub(super) struct Grant {
-    pub(super) wish: Wish,
-    pub(super) seat: Seat,
+pub(super) struct EventStreamUpgrade {
+    pub(super) wish: SubscriptionRequest,
+    pub(super) seat: ClientPermit,
 }
 
 /// What the answer to a granted request begins with.
@@ -40,16 +40,17 @@ pub(super) fn announce<B: Default>() -> Response<B> {
 }
 
 /// Serves one client until one side ends it.
-pub(super) async fn serve(stream: Stream, answer: Response<impl Body>, grant: Grant) {
-    let Grant { wish: Wish { channel, position }, seat } = grant;
+pub(super) async fn serve(stream: Stream, answer: Response<impl Body>, grant: EventStreamUpgrade) {
+    let EventStreamUpgrade { wish: SubscriptionRequest { channel, position }, seat } = grant;
     let mut feed = seat.0.feed.clone();
     let publication = feed.borrow_and_update().clone();
     // Without a word, as there is no room for one: a browser comes back by itself.
-    let Ok((follower, first)) = Follower::begin(channel, position.as_ref(), &publication, Moment::now()) else {
-        return seat.0.metrics.client_dropped(Dropped::Crowded);
+    let Ok((follower, first)) = ChannelSubscription::begin(channel, position.as_ref(), &publication, Moment::now())
+    else {
+        return seat.0.metrics.client_dropped(Dropped::OverBudget);
     };
     drop(publication);
-    let stream = Metered::new(stream, seat.0.timing.flood);
+    let stream = RateLimited::new(stream, seat.0.timing.flood);
     let head = Batch::new(head(&answer).into(), 0);
     drop(answer);
     let mut events = Events { stream, feed, follower, spoke: Instant::now(), seat };
@@ -72,12 +73,12 @@ fn head<B>(answer: &Response<B>) -> Vec<u8> {
 
 /// One client.
 struct Events {
-    stream: Metered,
+    stream: RateLimited,
     feed: Subscriber,
-    follower: Follower,
+    follower: ChannelSubscription,
     /// When something was last sent.
     spoke: Instant,
-    seat: Seat,
+    seat: ClientPermit,
 }
 
 impl Events {
@@ -93,7 +94,7 @@ impl Events {
                 () = stop.cancelled() => Err(Dropped::Shutdown),
                 read = self.stream.read(&mut ignored) => match read {
                     Ok(1..) => Ok(()),
-                    Err(error) if Flood::is(&error) => Err(Dropped::Flood),
+                    Err(error) if RateLimitExceeded::is(&error) => Err(Dropped::RateLimitExceeded),
                     Ok(0) | Err(_) => Err(Dropped::Closed),
                 },
                 changed = self.feed.changed() => match changed {
@@ -103,7 +104,7 @@ impl Events {
                         drop(publication);
                         match news {
                             Ok(news) => self.send(news).await,
-                            Err(Crowded) => Err(Dropped::Crowded),
+                            Err(OverBudget) => Err(Dropped::OverBudget),
                         }
                     }
                     Err(_) => Err(Dropped::Shutdown),

@@ -26,8 +26,8 @@ use tokio::time::{sleep, timeout};
 
 use super::access::Refusal;
 use super::content::{Body, Content};
-use super::events::{self, Grant};
-use super::query::Wish;
+use super::events::{self, EventStreamUpgrade};
+use super::query::SubscriptionRequest;
 use super::routes::{self, Resource};
 use super::stream::Stream;
 use super::{Settings, Shared, upgrade};
@@ -60,7 +60,7 @@ pub(super) type Answer = Response<Body>;
 pub(super) async fn serve(shared: Arc<Shared>, stream: Stream) {
     let timing = shared.timing;
     let (stop, tasks) = (shared.stop.clone(), shared.tasks.clone());
-    let (granting, mut granted) = oneshot::channel::<(Answer, Grant)>();
+    let (granting, mut granted) = oneshot::channel::<(Answer, EventStreamUpgrade)>();
     let granting = Mutex::new(Some(granting));
     let answered = Notify::new();
     let service = service_fn(|request| {
@@ -118,7 +118,7 @@ fn take<T>(slot: &Mutex<Option<T>>) -> Option<T> {
 }
 
 /// The answer to a request; if it is one for an event stream that is granted, only its head.
-async fn answer(shared: &Arc<Shared>, request: Request<Incoming>, grant: &mut Option<Grant>) -> Answer {
+async fn answer(shared: &Arc<Shared>, request: Request<Incoming>, grant: &mut Option<EventStreamUpgrade>) -> Answer {
     let settings = shared.settings();
     let origin = request.headers().get(ORIGIN).cloned();
     let admission =
@@ -164,7 +164,7 @@ async fn admitted(
     shared: &Arc<Shared>,
     settings: &Settings,
     request: Request<Incoming>,
-    grant: &mut Option<Grant>,
+    grant: &mut Option<EventStreamUpgrade>,
 ) -> Result<Answer, (Refusal, HeaderMap)> {
     let access = &settings.access;
     let headers = request.headers();
@@ -189,7 +189,7 @@ async fn admitted(
         return Ok(Content::error(StatusCode::NOT_FOUND, message).answer(headers).await);
     };
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        let message = "this server only tells; it can be asked with GET and HEAD";
+        let message = "only GET and HEAD are supported";
         let mut answer = Content::error(StatusCode::METHOD_NOT_ALLOWED, message).answer(headers).await;
         answer.headers_mut().insert(ALLOW, METHODS);
         return Ok(answer);
@@ -201,13 +201,13 @@ async fn admitted(
 }
 
 /// The event stream, if there is room for one more client.
-async fn stream(shared: &Arc<Shared>, request: &Request<Incoming>, grant: &mut Option<Grant>) -> Answer {
+async fn stream(shared: &Arc<Shared>, request: &Request<Incoming>, grant: &mut Option<EventStreamUpgrade>) -> Answer {
     let headers = request.headers();
-    match Wish::of(request, Transport::EventStream, &shared.channels) {
+    match SubscriptionRequest::of(request, Transport::EventStream, &shared.channels) {
         Err((status, message)) => Content::error(status, &message).answer(headers).await,
         Ok(wish) => match shared.seat() {
             Some(seat) => {
-                *grant = Some(Grant { wish, seat });
+                *grant = Some(EventStreamUpgrade { wish, seat });
                 events::announce()
             }
             None => full(shared, headers).await,

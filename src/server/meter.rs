@@ -15,9 +15,9 @@ use tokio::time::Instant;
 use super::Timing;
 use super::stream::Stream;
 
-/// A connection whose reads fail with [`Flood`] when the client has sent more than it may.
+/// A connection whose reads fail with [`RateLimitExceeded`] when the client has sent more than it may.
 #[derive(Debug)]
-pub(super) struct Metered {
+pub(super) struct RateLimited {
     stream: Stream,
     allowance: Allowance,
 }
@@ -25,29 +25,29 @@ pub(super) struct Metered {
 /// What a message counts for, besides its bytes.
 const MESSAGE: usize = 100;
 
-/// The client has sent more than [`Timing::FLOOD`] bytes in one spell.
+/// The client has sent more than [`Timing::FLOOD`] bytes in one window.
 #[derive(Debug)]
-pub(super) struct Flood;
+pub(super) struct RateLimitExceeded;
 
-impl Flood {
+impl RateLimitExceeded {
     /// Whether this is what an error says.
     pub(super) fn is(error: &io::Error) -> bool {
         matches!(error.get_ref(), Some(error) if error.is::<Self>())
     }
 }
 
-impl fmt::Display for Flood {
+impl fmt::Display for RateLimitExceeded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the client sends too much")
     }
 }
 
-impl std::error::Error for Flood {}
+impl std::error::Error for RateLimitExceeded {}
 
-impl Metered {
-    /// A stream of which [`Timing::FLOOD`] bytes may be read in each `spell`.
-    pub(super) fn new(stream: Stream, spell: Duration) -> Self {
-        Self { stream, allowance: Allowance::new(spell, Instant::now()) }
+impl RateLimited {
+    /// A stream of which [`Timing::FLOOD`] bytes may be read in each `window`.
+    pub(super) fn new(stream: Stream, window: Duration) -> Self {
+        Self { stream, allowance: Allowance::new(window, Instant::now()) }
     }
 
     /// Counts a message, which costs us something however short it is. Whether there may be one more.
@@ -64,7 +64,7 @@ impl Metered {
     }
 }
 
-impl AsyncRead for Metered {
+impl AsyncRead for RateLimited {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -74,11 +74,11 @@ impl AsyncRead for Metered {
         ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
         let read = buffer.filled().len() - before;
         let allowed = self.allowance.take(read, Instant::now());
-        Poll::Ready(if allowed { Ok(()) } else { Err(io::Error::other(Flood)) })
+        Poll::Ready(if allowed { Ok(()) } else { Err(io::Error::other(RateLimitExceeded)) })
     }
 }
 
-impl AsyncWrite for Metered {
+impl AsyncWrite for RateLimited {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
@@ -95,20 +95,20 @@ impl AsyncWrite for Metered {
 /// Counts in spells.
 #[derive(Debug)]
 struct Allowance {
-    spell: Duration,
+    window: Duration,
     since: Instant,
     left: usize,
 }
 
 impl Allowance {
-    fn new(spell: Duration, now: Instant) -> Self {
-        Self { spell, since: now, left: Timing::FLOOD }
+    fn new(window: Duration, now: Instant) -> Self {
+        Self { window, since: now, left: Timing::FLOOD }
     }
 
     /// Whether there may be so many bytes more now.
     fn take(&mut self, bytes: usize, now: Instant) -> bool {
-        if now - self.since >= self.spell {
-            *self = Self::new(self.spell, now);
+        if now - self.since >= self.window {
+            *self = Self::new(self.window, now);
         }
         let left = self.left.checked_sub(bytes);
         self.left = left.unwrap_or(0);
@@ -123,11 +123,11 @@ mod tests {
     #[test]
     fn a_client_may_send_so_much_in_each_spell() {
         let start = Instant::now();
-        let spell = Duration::from_secs(10);
-        let mut allowance = Allowance::new(spell, start);
+        let window = Duration::from_secs(10);
+        let mut allowance = Allowance::new(window, start);
         assert!(allowance.take(Timing::FLOOD - 1, start));
         assert!(allowance.take(1, start));
-        assert!(!allowance.take(1, start + spell / 2));
-        assert!(allowance.take(Timing::FLOOD, start + spell));
+        assert!(!allowance.take(1, start + window / 2));
+        assert!(allowance.take(Timing::FLOOD, start + window));
     }
 }

@@ -31,7 +31,7 @@ use crate::feed::Subscriber;
 use crate::feed::channel::Channels;
 use crate::metrics::{Dropped, Metrics};
 use access::Policy;
-use routes::Told;
+use routes::ResponseCaches;
 use stream::{Listener, Stream};
 
 /// How many connections there may be besides the clients: HTTP requests and handshakes. Never more than half
@@ -107,7 +107,7 @@ struct Shared {
     stop: CancellationToken,
     tasks: TaskTracker,
     clients: AtomicUsize,
-    told: Told,
+    told: ResponseCaches,
     channels: Channels,
 }
 
@@ -128,7 +128,7 @@ impl Server {
             stop,
             tasks: TaskTracker::new(),
             clients: AtomicUsize::new(0),
-            told: Told::default(),
+            told: ResponseCaches::default(),
             channels: Channels::default(),
         }))
     }
@@ -193,27 +193,27 @@ impl Shared {
         let others = connections.saturating_sub(self.clients());
         let max = self.settings.borrow().max_connections;
         if connections >= max || others >= SPARE_CONNECTIONS.min(max / 2) {
-            self.metrics.client_dropped(Dropped::Crowded);
+            self.metrics.client_dropped(Dropped::OverBudget);
             return;
         }
         self.tasks.clone().spawn(http::serve(self, stream));
     }
 
     /// A place for one more client, if there is one.
-    fn seat(self: &Arc<Self>) -> Option<Seat> {
+    fn seat(self: &Arc<Self>) -> Option<ClientPermit> {
         let max = self.settings.borrow().max_clients;
         self.clients
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |clients| (clients < max).then_some(clients + 1))
             .ok()
-            .map(|_| Seat(self.clone()))
+            .map(|_| ClientPermit(self.clone()))
     }
 }
 
 /// A client's place among the clients; free again when dropped.
 #[derive(Debug)]
-struct Seat(Arc<Shared>);
+struct ClientPermit(Arc<Shared>);
 
-impl Drop for Seat {
+impl Drop for ClientPermit {
     fn drop(&mut self) {
         self.0.clients.fetch_sub(1, Ordering::Relaxed);
     }
@@ -225,7 +225,7 @@ fn concerns_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }
 
-/// A spell of errors from accept(2).
+/// A window of errors from accept(2).
 #[derive(Debug, Default)]
 struct Trouble {
     last: Option<Instant>,
@@ -235,10 +235,10 @@ struct Trouble {
 impl Trouble {
     const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
     const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-    /// After this time without an error, another one begins a new spell.
+    /// After this time without an error, another one begins a new window.
     const OVER: Duration = Duration::from_secs(10);
 
-    /// Says so once in a spell, and returns how long to wait before accepting again.
+    /// Says so once in a window, and returns how long to wait before accepting again.
     fn with(&mut self, error: &io::Error, now: Instant) -> Duration {
         if self.last.is_none_or(|last| now - last > Self::OVER) {
             warn!("no connection can be accepted at the moment: {error}; trying again until it works");

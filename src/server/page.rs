@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 
-use super::content::{Common, Content};
+use super::content::{CachedBody, Content};
 
 const HTML: &str = "text/html; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
@@ -29,7 +29,7 @@ const FILES: [(&str, &str, &[u8]); 10] = [
 /// A file of the page.
 pub(super) struct Asset {
     media_type: &'static str,
-    body: Arc<Common>,
+    body: Arc<CachedBody>,
     etag: String,
 }
 
@@ -47,7 +47,7 @@ impl Asset {
         hasher.write(body);
         Self {
             media_type,
-            body: Arc::new(Common::new(Bytes::from_static(body))),
+            body: Arc::new(CachedBody::new(Bytes::from_static(body))),
             etag: format!("W/\"{:x}\"", hasher.finish()),
         }
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use hyper::header::HeaderName;
 use hyper::{Request, StatusCode};
 
-use crate::feed::channel::{Channel, Channels, Crowded, Position, Transport};
+use crate::feed::channel::{Channel, Channels, OverBudget, Position, Transport};
 use crate::feed::subscription::Subscription;
 
 /// The keys that a query may have. The token is read by [`super::access`].
@@ -18,12 +18,12 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// What a client of the second protocol gets.
 #[derive(Debug)]
-pub(super) struct Wish {
+pub(super) struct SubscriptionRequest {
     pub(super) channel: Arc<Channel>,
     pub(super) position: Option<Position>,
 }
 
-impl Wish {
+impl SubscriptionRequest {
     /// What a request asks for: in its query, and in the header with which a browser comes back to an event stream.
     ///
     /// # Errors
@@ -41,7 +41,7 @@ impl Wish {
         {
             position = Some(last_event(id));
         }
-        let crowded = |error: Crowded| (StatusCode::SERVICE_UNAVAILABLE, error.to_string());
+        let crowded = |error: OverBudget| (StatusCode::SERVICE_UNAVAILABLE, error.to_string());
         Ok(Self { channel: channels.open(transport, subscription).map_err(crowded)?, position })
     }
 }

@@ -7,7 +7,7 @@ use hyper::StatusCode;
 use hyper::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue};
 use serde_json::json;
 
-use super::content::{Content, EVENT_STREAM, JSON, Newest};
+use super::content::{Content, EVENT_STREAM, JSON, ResponseCache};
 use super::page::{self, Asset};
 use super::{Settings, Shared};
 use crate::cluster::{Health, Moment, Seconds, Topic};
@@ -61,10 +61,10 @@ impl Resource {
 
 /// What is told to many, as it was told last.
 #[derive(Debug, Default)]
-pub(super) struct Told {
-    units: Newest,
-    machines: Newest,
-    state: Newest,
+pub(super) struct ResponseCaches {
+    units: ResponseCache,
+    machines: ResponseCache,
+    state: ResponseCache,
 }
 
 /// What a resource holds at this moment.
@@ -96,7 +96,7 @@ pub(super) fn content(shared: &Shared, settings: &Settings, resource: &Resource,
     }
 }
 
-fn list(publication: &Publication, list: Option<&List>, newest: &Newest, what: &str) -> Content {
+fn list(publication: &Publication, list: Option<&List>, newest: &ResponseCache, what: &str) -> Content {
     match list {
         Some(list) => Content {
             common: Some(newest.of(list.frame().payload())),

@@ -17,12 +17,12 @@ use tokio_tungstenite::tungstenite::error::{CapacityError, Error, ProtocolError}
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, Role, WebSocketConfig};
 
-use super::meter::{Flood, Metered};
-use super::query::Wish;
+use super::meter::{RateLimitExceeded, RateLimited};
+use super::query::SubscriptionRequest;
 use super::stream::{Stream, reset, try_write};
-use super::{Seat, Shared};
+use super::{ClientPermit, Shared};
 use crate::cluster::Moment;
-use crate::feed::channel::{Batch, Crowded, Follower};
+use crate::feed::channel::{Batch, ChannelSubscription, OverBudget};
 use crate::feed::{List, Subscriber};
 use crate::metrics::Dropped;
 
@@ -32,15 +32,15 @@ const MAX_MESSAGE: usize = 4096;
 /// Clients send next to nothing.
 const READ_BUFFER: usize = 512;
 
-/// Room for a few pongs and a close frame, which have 125 bytes of payload at most (RFC 6455, section 5.5).
+/// Space for a few pongs and a close frame, which have 125 bytes of payload at most (RFC 6455, section 5.5).
 const MAX_WRITE_BUFFER: usize = 512;
 
 /// A connected client.
 #[derive(Debug)]
 pub(super) struct Session {
-    socket: WebSocketStream<Metered>,
+    socket: WebSocketStream<RateLimited>,
     feed: Subscriber,
-    seat: Seat,
+    seat: ClientPermit,
     protocol: Protocol,
     /// What the client gets first.
     greeting: Vec<Batch>,
@@ -56,18 +56,18 @@ enum Protocol {
         machines: u64,
         units: u64,
     },
-    Second(Follower),
+    Second(ChannelSubscription),
 }
 
 /// Why a session ends, and what the client is told if it still listens.
 #[derive(Debug)]
 pub(super) struct End {
     pub(super) reason: Dropped,
-    farewell: Farewell,
+    farewell: CloseAction,
 }
 
 #[derive(Debug)]
-enum Farewell {
+enum CloseAction {
     /// The connection is cut: the client is not there, or in the middle of a frame.
     Cut,
     /// The client's own close frame is answered.
@@ -78,15 +78,15 @@ enum Farewell {
 
 impl End {
     fn cut(reason: Dropped) -> Self {
-        Self { reason, farewell: Farewell::Cut }
+        Self { reason, farewell: CloseAction::Cut }
     }
 
     fn close(reason: Dropped, code: CloseCode, text: &'static str) -> Self {
-        Self { reason, farewell: Farewell::Close(code, text) }
+        Self { reason, farewell: CloseAction::Close(code, text) }
     }
 
     fn flood() -> Self {
-        Self::close(Dropped::Flood, CloseCode::Policy, "too much in too short a time")
+        Self::close(Dropped::RateLimitExceeded, CloseCode::Policy, "too much in too short a time")
     }
 
     fn shutdown() -> Self {
@@ -94,9 +94,9 @@ impl End {
     }
 }
 
-impl From<Crowded> for End {
-    fn from(_: Crowded) -> Self {
-        Self::close(Dropped::Crowded, CloseCode::Again, "too much is asked for with different filters")
+impl From<OverBudget> for End {
+    fn from(_: OverBudget) -> Self {
+        Self::close(Dropped::OverBudget, CloseCode::Again, "too much is asked for with different filters")
     }
 }
 
@@ -111,7 +111,7 @@ impl From<Error> for End {
             Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Self::cut(Dropped::Closed),
             Error::Protocol(_) => Self::close(Dropped::Protocol, CloseCode::Protocol, "not a WebSocket frame"),
             Error::Utf8(_) => Self::close(Dropped::Protocol, CloseCode::Invalid, "text that is not UTF-8"),
-            Error::Io(error) if Flood::is(&error) => Self::flood(),
+            Error::Io(error) if RateLimitExceeded::is(&error) => Self::flood(),
             _ => Self::cut(Dropped::Closed),
         }
     }
@@ -120,14 +120,19 @@ impl From<Error> for End {
 impl Session {
     /// A session on a stream whose handshake is done. `leftover` is what was read of it after the handshake; it is
     /// copied, as the buffer behind it would otherwise stay for as long as the session.
-    pub(super) async fn new(stream: Stream, leftover: &[u8], seat: Seat, wish: Option<Wish>) -> Result<Self, Crowded> {
+    pub(super) async fn new(
+        stream: Stream,
+        leftover: &[u8],
+        seat: ClientPermit,
+        wish: Option<SubscriptionRequest>,
+    ) -> Result<Self, OverBudget> {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(0)
             .max_write_buffer_size(MAX_WRITE_BUFFER)
             .max_message_size(Some(MAX_MESSAGE))
             .max_frame_size(Some(MAX_MESSAGE));
-        let stream = Metered::new(stream, seat.0.timing.flood);
+        let stream = RateLimited::new(stream, seat.0.timing.flood);
         let socket = WebSocketStream::from_partially_read(stream, leftover.to_vec(), Role::Server, Some(config)).await;
         let mut feed = seat.0.feed.clone();
         let (protocol, greeting) = match wish {
@@ -135,9 +140,10 @@ impl Session {
                 feed.mark_changed();
                 (Protocol::First { machines: 0, units: 0 }, vec![])
             }
-            Some(Wish { channel, position }) => {
+            Some(SubscriptionRequest { channel, position }) => {
                 let publication = feed.borrow_and_update().clone();
-                let (follower, greeting) = Follower::begin(channel, position.as_ref(), &publication, Moment::now())?;
+                let (follower, greeting) =
+                    ChannelSubscription::begin(channel, position.as_ref(), &publication, Moment::now())?;
                 (Protocol::Second(follower), greeting)
             }
         };
@@ -149,7 +155,7 @@ impl Session {
         let end = self.converse().await;
         self.shared().metrics.client_dropped(end.reason);
         // A client that does not take its leave in time is cut off like one that takes none.
-        let _ = timeout(self.shared().timing.close, take_leave(&mut self.socket, end.farewell)).await;
+        let _ = timeout(self.shared().timing.close, close(&mut self.socket, end.farewell)).await;
     }
 
     fn shared(&self) -> &Shared {
@@ -181,7 +187,7 @@ impl Session {
                     pinged = None;
                     match message {
                         None => Err(End::cut(Dropped::Closed)),
-                        Some(Ok(Message::Close(_))) => Err(End { reason: Dropped::Closed, farewell: Farewell::Answer }),
+                        Some(Ok(Message::Close(_))) => Err(End { reason: Dropped::Closed, farewell: CloseAction::Answer }),
                         Some(Ok(_)) if self.socket.get_mut().message() => Ok(()),
                         Some(Ok(_)) => Err(End::flood()),
                         Some(Err(error)) => Err(error.into()),
@@ -208,7 +214,7 @@ impl Session {
         }
     }
 
-    /// When something is to be done although nothing happened.
+    /// The next timer: ping, pong timeout or heartbeat.
     fn alarm(&self, next_ping: Instant, pinged: Option<Instant>) -> Instant {
         let timing = self.shared().timing;
         let alarm = pinged.map_or(next_ping, |pinged| next_ping.min(pinged + timing.answer));
@@ -304,11 +310,11 @@ pub(super) async fn under_deadline(shared: &Shared, write: impl Future<Output = 
 
 /// Says farewell, and waits until the client has gone: closing a socket that has unread data resets the connection, and
 /// the client might not see the close frame (RFC 9293, section 3.10.4; RFC 6455, section 7.1.1).
-async fn take_leave(socket: &mut WebSocketStream<Metered>, farewell: Farewell) -> Result<(), Error> {
+async fn close(socket: &mut WebSocketStream<RateLimited>, farewell: CloseAction) -> Result<(), Error> {
     match farewell {
-        Farewell::Cut => Ok(reset(socket.get_ref().unmetered())?),
-        Farewell::Answer => socket.flush().await,
-        Farewell::Close(code, reason) => {
+        CloseAction::Cut => Ok(reset(socket.get_ref().unmetered())?),
+        CloseAction::Answer => socket.flush().await,
+        CloseAction::Close(code, reason) => {
             socket.close(Some(CloseFrame { code, reason: reason.into() })).await?;
             let stream = socket.get_mut().unmetered_mut();
             stream.shutdown().await?;
@@ -358,16 +364,16 @@ mod tests {
         let ends = [
             End::flood(),
             End::shutdown(),
-            Crowded.into(),
+            OverBudget.into(),
             too_long.into(),
             Error::Protocol(ProtocolError::InvalidOpcode(3)).into(),
             Error::Utf8(String::new()).into(),
         ];
         let told = ends.map(|end| match end.farewell {
-            Farewell::Close(code, text) => (format!("{}: {code}", end.reason.name()), text),
+            CloseAction::Close(code, text) => (format!("{}: {code}", end.reason.name()), text),
             other => panic!("{other:?}"),
         });
-        let refusal = ("crowded: 503".to_owned(), Crowded.to_string());
+        let refusal = ("crowded: 503".to_owned(), OverBudget.to_string());
         assert_catalogue("closes", told.map(|(given, text)| (given, text.to_owned())).into_iter().chain([refusal]));
     }
 }

@@ -17,11 +17,11 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::content::{Body, Content};
 use super::http::{Answer, full};
-use super::query::Wish;
+use super::query::SubscriptionRequest;
 use super::session::Session;
 use super::stream::Stream;
-use super::{Seat, Shared};
-use crate::feed::channel::{Crowded, Transport};
+use super::{ClientPermit, Shared};
+use crate::feed::channel::{OverBudget, Transport};
 use crate::metrics::Dropped;
 
 /// The subprotocol that is the second protocol. Without it a client gets the first.
@@ -51,7 +51,7 @@ pub(super) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> 
             return Content::error(StatusCode::BAD_REQUEST, &message).answer(headers).await;
         }
     };
-    let wish = || Wish::of(&request, Transport::WebSocket, &shared.channels);
+    let wish = || SubscriptionRequest::of(&request, Transport::WebSocket, &shared.channels);
     let wish = match speaks_second(headers).then(wish).transpose() {
         Ok(wish) => wish,
         Err((status, message)) => return Content::error(status, &message).answer(headers).await,
@@ -71,18 +71,18 @@ pub(super) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> 
     answer
 }
 
-async fn session(upgrade: OnUpgrade, seat: Seat, wish: Option<Wish>) {
+async fn session(upgrade: OnUpgrade, seat: ClientPermit, wish: Option<SubscriptionRequest>) {
     if let Some(session) = begin(upgrade, seat, wish).await {
         session.run().await;
     }
 }
 
-async fn begin(upgrade: OnUpgrade, seat: Seat, wish: Option<Wish>) -> Option<Session> {
+async fn begin(upgrade: OnUpgrade, seat: ClientPermit, wish: Option<SubscriptionRequest>) -> Option<Session> {
     // The client may have gone before it had its answer, and nothing else can fail: all connections are of this type.
     let parts = upgrade.await.ok()?.downcast::<TokioIo<Stream>>().ok()?;
     let metrics = seat.0.metrics.clone();
     let session = Session::new(parts.io.into_inner(), &parts.read_buf, seat, wish).await;
-    session.inspect_err(|Crowded| metrics.client_dropped(Dropped::Crowded)).ok()
+    session.inspect_err(|OverBudget| metrics.client_dropped(Dropped::OverBudget)).ok()
 }
 
 /// Whether the second protocol is among those that the client offers (RFC 6455, section 4.2.1).

@@ -13,8 +13,8 @@ pub mod error;
 mod gathering;
 pub mod key_tree;
 pub mod keys;
-mod line;
 pub mod login;
+mod member_client;
 mod redirect;
 mod silence;
 mod tls;
@@ -34,14 +34,14 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 use tracing::{debug, info, warn};
 
-use super::{MARGIN, Promise, Report, Said};
+use super::{Liveness, MARGIN, Report, SourceEvent};
 use crate::cluster::{Expected, Moment, Observation, Reading, Text, Topic};
 use endpoint::Endpoint;
 use error::{EtcdError, EtcdErrors, FileError};
 use key_tree::KeyTree;
 use keys::{Event, Node};
-use line::{Access, Line};
 use login::Login;
+use member_client::{Access, MemberClient};
 use silence::{Hearing, Silence};
 use tls::Encryption;
 use watch::{Beginning, End, Seen, Watch};
@@ -133,7 +133,7 @@ impl Etcd {
     pub async fn probe(&self) -> Result<(), EtcdErrors> {
         let mut errors = Vec::new();
         for endpoint in &self.settings.endpoints {
-            match self.line(endpoint).get(&self.settings.prefix, "").await {
+            match self.client(endpoint).get(&self.settings.prefix, "").await {
                 // It speaks so as to say that there is no fleet.
                 Ok(_) | Err(EtcdError::NoFleet(..)) => return Ok(()),
                 Err(error) => errors.push(error),
@@ -147,7 +147,7 @@ impl Etcd {
         self.warn();
         let (sender, said) = mpsc::channel(1);
         let name = Arc::new(Mutex::new("etcd".into()));
-        let promise = Promise::default();
+        let liveness = Liveness::default();
         let tells_all = Arc::new(AtomicBool::new(true));
         let mut task = JoinSet::new();
         let watching = Watching {
@@ -159,10 +159,10 @@ impl Etcd {
             streams_from: Instant::now(),
             said: sender,
             name: name.clone(),
-            promise: promise.clone(),
+            liveness: liveness.clone(),
         };
         task.spawn(watching.run());
-        Watched { said, name, promise, tells_all, task }
+        Watched { said, name, liveness, tells_all, task }
     }
 
     /// What is to be known of the files and the options, though etcd can be watched with them.
@@ -177,17 +177,17 @@ impl Etcd {
         }
     }
 
-    fn line(&self, endpoint: &Endpoint) -> Line {
-        Line::new(endpoint, self.access.clone())
+    fn client(&self, endpoint: &Endpoint) -> MemberClient {
+        MemberClient::new(endpoint, self.access.clone())
     }
 }
 
 /// An etcd that is being watched.
 #[derive(Debug)]
 pub struct Watched {
-    said: mpsc::Receiver<Said>,
+    said: mpsc::Receiver<SourceEvent>,
     name: Arc<Mutex<Text>>,
-    promise: Promise,
+    liveness: Liveness,
     tells_all: Arc<AtomicBool>,
     task: JoinSet<()>,
 }
@@ -199,8 +199,8 @@ impl Watched {
     }
 
     /// When it will speak next.
-    pub fn promise(&self) -> &Promise {
-        &self.promise
+    pub fn liveness(&self) -> &Liveness {
+        &self.liveness
     }
 
     /// Has the next reading be of the whole registry, for who begins to follow it in between.
@@ -209,7 +209,7 @@ impl Watched {
     }
 
     /// Waits for the next thing that it says.
-    pub async fn next(&mut self) -> Said {
+    pub async fn next(&mut self) -> SourceEvent {
         tokio::select! {
             Some(said) = self.said.recv() => said,
             // Nobody cancels the task as long as this is there: it ends by a panic alone, which is to be heard.
@@ -234,9 +234,9 @@ struct Watching {
     cannot_catch_up: bool,
     /// From when on a watch may go on as a stream.
     streams_from: Instant,
-    said: mpsc::Sender<Said>,
+    said: mpsc::Sender<SourceEvent>,
     name: Arc<Mutex<Text>>,
-    promise: Promise,
+    liveness: Liveness,
 }
 
 /// A whole reading that is to be compared when the watch has come as far.
@@ -251,7 +251,7 @@ impl Watching {
         let members = self.etcd.settings.endpoints.clone();
         let (mut member, mut backoff, mut errors) = (0, BACKOFF[0], Vec::new());
         loop {
-            self.promise.next_by(Instant::now() + self.etcd.settings.timeout * 2);
+            self.liveness.set_deadline(Instant::now() + self.etcd.settings.timeout * 2);
             let (has_failed, waits) = match self.begin(&members[member]).await {
                 Ok(beginning) => {
                     errors.clear();
@@ -274,10 +274,10 @@ impl Watching {
             if errors.len() == members.len() {
                 let outcome = Err(EtcdErrors(std::mem::take(&mut errors)).into());
                 let (topics, at, took) = (&Topic::ALL, Moment::now(), Duration::ZERO);
-                self.say(Said::Report(Report { topics, at, took, outcome, expected: None })).await;
+                self.say(SourceEvent::Report(Report { topics, at, took, outcome, expected: None })).await;
             }
             if waits {
-                self.promise.next_by(Instant::now() + backoff + self.etcd.settings.timeout * 2);
+                self.liveness.set_deadline(Instant::now() + backoff + self.etcd.settings.timeout * 2);
                 sleep(backoff.mul_f64(0.75 + fastrand::f64() / 4.0)).await;
                 backoff = (backoff * 2).min(BACKOFF[1]);
             }
@@ -288,19 +288,19 @@ impl Watching {
     async fn begin(&mut self, endpoint: &Endpoint) -> Result<Beginning, EtcdError> {
         let begun = Instant::now();
         let prefix = self.etcd.settings.prefix.clone();
-        let mut line = self.etcd.line(endpoint);
+        let mut client = self.etcd.client(endpoint);
         let opens = std::mem::take(&mut self.cannot_catch_up) && Instant::now() >= self.streams_from;
         let mut beginning = if opens {
-            Beginning::with_stream(self.etcd.line(endpoint), &prefix, OPEN).await?
+            Beginning::with_stream(self.etcd.client(endpoint), &prefix, OPEN).await?
         } else {
-            Beginning::without_stream(self.etcd.line(endpoint))
+            Beginning::without_stream(self.etcd.client(endpoint))
         };
 
-        let (tree, index, cluster) = beginning.tree(&mut line, &prefix).await?;
+        let (tree, index, cluster) = beginning.tree(&mut client, &prefix).await?;
         if !key_tree::is_fleets(&tree) {
             return Err(EtcdError::NoFleet(endpoint.clone(), format!("{prefix}/machines or {prefix}/job")));
         }
-        let version = line.version().await;
+        let version = client.version().await;
         let name = version.map_or("etcd".to_owned(), |version| format!("etcd v{version}"));
         *self.name.lock().unwrap_or_else(PoisonError::into_inner) = name.as_str().into();
         let is_another = self.cluster.is_some() && self.cluster != cluster;
@@ -313,32 +313,32 @@ impl Watching {
                 self.cluster.as_deref().unwrap_or("unknown"),
             );
             self.tree = KeyTree::new(&prefix);
-            self.say(Said::Began).await;
+            self.say(SourceEvent::Began).await;
         }
         self.cluster = cluster;
-        // Their lives were told at the beginning of the answer; nobody is to be called late for what it took.
+        // Leases are measured from when the response was complete, so that the time it took makes no key overdue.
         self.tree.load(tree, index, Instant::now().into_std());
         info!("watching fleet's registry in {name} at {endpoint}: {} keys at index {index}", self.tree.keys());
         self.tells_all.store(true, Relaxed);
         let report = report(&mut self.tree, &self.tells_all, begun.elapsed(), self.etcd.settings.timeout);
-        self.say(Said::Report(report)).await;
+        self.say(SourceEvent::Report(report)).await;
         if beginning.answer.is_none() {
-            beginning.line = line;
+            beginning.client = client;
         }
         Ok(beginning)
     }
 
     /// Watches until that is over, for whatever reason, and returns whether this member is to blame.
     async fn go_on(&mut self, beginning: Beginning) -> bool {
-        let Beginning { line, answer, events } = beginning;
-        let endpoint = line.endpoint().clone();
+        let Beginning { client, answer, events } = beginning;
+        let endpoint = client.endpoint().clone();
         let key = self.etcd.settings.prefix.clone();
         let timeout = self.etcd.settings.timeout;
 
         let (sender, mut seen) = mpsc::channel(1);
-        let mut looking = pin!(watch::look(self.etcd.line(&endpoint), &key, self.etcd.check_interval, sender));
+        let mut looking = pin!(watch::look(self.etcd.client(&endpoint), &key, self.etcd.check_interval, sender));
         let after = self.tree.index();
-        let watch = Watch { line, key: &key, after, streams_from: self.streams_from, answer, events };
+        let watch = Watch { client, key: &key, after, streams_from: self.streams_from, answer, events };
         let mut watching = pin!(watch::watch(watch));
         let mut silence = Silence::new();
         let mut check = None;
@@ -408,16 +408,16 @@ impl Watching {
                     if has_deletions(&report) {
                         settles = Some(now + SETTLE);
                     }
-                    permit.send(Said::Report(report));
+                    permit.send(SourceEvent::Report(report));
                     is_due = false;
-                    self.promise.next_by(now + watch::LOOK + timeout);
+                    self.liveness.set_deadline(now + watch::LOOK + timeout);
                 }
             }
 
             let is_ripe = |check: &mut Check| self.tree.index() >= check.index || Instant::now() >= check.until;
             if let Some(Check { tree, index, .. }) = check.take_if(is_ripe) {
                 let count = self.tree.differences(tree, index);
-                self.say(Said::Checked { differences: count }).await;
+                self.say(SourceEvent::Checked { differences: count }).await;
                 if count > 0 {
                     warn!("{count} keys of etcd at {endpoint} are not as the watch of them said: reading all anew");
                     return false;
@@ -450,7 +450,8 @@ impl Watching {
             }
             End::Anew => info!("etcd at {endpoint} has a lower index than it had"),
             End::Replaced => {
-                info!("somebody has taken away {} from etcd at {endpoint}", self.etcd.settings.prefix);
+                let key = &self.etcd.settings.prefix;
+                info!("the watched directory {key} of etcd at {endpoint} was deleted; reading the registry again");
             }
         }
         false
@@ -465,7 +466,7 @@ impl Watching {
         }
     }
 
-    async fn say(&self, said: Said) {
+    async fn say(&self, said: SourceEvent) {
         // Nobody listens who has gone: this task goes with him.
         let _ = self.said.send(said).await;
     }

@@ -33,7 +33,7 @@ use replay::Replay;
 /// What a source says.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "nearly all of them are reports")]
-pub enum Said {
+pub enum SourceEvent {
     /// What came of asking once.
     Report(Report),
     /// A recording begins, maybe not for the first time, or another cluster answers than before: nothing that was said
@@ -76,7 +76,7 @@ pub enum Source {
 
 impl Source {
     /// Waits for the next thing that it says. May be given up and called again: nothing is lost.
-    pub async fn next(&mut self) -> Said {
+    pub async fn next(&mut self) -> SourceEvent {
         match self {
             Source::Polled(polled) => polled.next().await,
             Source::Etcd(etcd) => etcd.next().await,
@@ -113,11 +113,11 @@ impl Source {
     }
 
     /// When it will speak next.
-    pub fn promise(&self) -> &Promise {
+    pub fn liveness(&self) -> &Liveness {
         match self {
-            Source::Polled(polled) => polled.promise(),
-            Source::Etcd(etcd) => etcd.promise(),
-            Source::Replay(replay) => replay.promise(),
+            Source::Polled(polled) => polled.liveness(),
+            Source::Etcd(etcd) => etcd.liveness(),
+            Source::Replay(replay) => replay.liveness(),
         }
     }
 
@@ -172,9 +172,9 @@ impl SourceError {
     }
 }
 
-/// A source's word when it will speak next, for the watchdog: a source that has broken it is stuck.
+/// By when a source yields its next event, for the watchdog: one that misses its deadline is stuck.
 #[derive(Clone, Debug)]
-pub struct Promise {
+pub struct Liveness {
     base: Instant,
     /// Milliseconds after `base`, for each topic.
     by: Arc<[AtomicU64; 3]>,
@@ -186,35 +186,35 @@ const MARGIN: Duration = Duration::from_secs(1);
 /// How late a source may be before it counts as stuck.
 const LATE: Duration = Duration::from_secs(5);
 
-impl Default for Promise {
+impl Default for Liveness {
     fn default() -> Self {
         Self { base: Instant::now(), by: Arc::new([const { AtomicU64::new(0) }; 3]) }
     }
 }
 
-impl Promise {
-    /// It will say something of `topic` by then.
-    fn topic_by(&self, topic: Topic, by: Instant) {
+impl Liveness {
+    /// The next event of `topic` comes by then.
+    fn set_deadline_of(&self, topic: Topic, by: Instant) {
         let by = u64::try_from((by - self.base).as_millis()).unwrap_or(u64::MAX);
         self.by[topic as usize].store(by, Ordering::Relaxed);
     }
 
-    /// It will say something by then.
-    fn next_by(&self, by: Instant) {
+    /// The next event comes by then.
+    fn set_deadline(&self, by: Instant) {
         for topic in Topic::ALL {
-            self.topic_by(topic, by);
+            self.set_deadline_of(topic, by);
         }
     }
 
-    /// It has said all that it will ever say.
-    fn nothing_more(&self) {
+    /// No event comes any more.
+    fn clear_deadline(&self) {
         for by in &*self.by {
             by.store(u64::MAX, Ordering::Relaxed);
         }
     }
 
-    /// Whether it has kept its word so far.
-    pub fn is_kept(&self) -> bool {
+    /// Whether no deadline has been missed.
+    pub fn is_alive(&self) -> bool {
         let late = u64::try_from(self.base.elapsed().saturating_sub(LATE).as_millis()).unwrap_or(u64::MAX);
         self.by.iter().all(|by| by.load(Ordering::Relaxed) >= late)
     }

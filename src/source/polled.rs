@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::info;
 
-use super::{MARGIN, Poll, Promise, Report, Said, SourceError};
+use super::{Liveness, MARGIN, Poll, Report, SourceError, SourceEvent};
 use crate::cluster::{Expected, Moment, Reading, Text, Topic};
 
 /// The longest wait after a failure, unless the interval itself is longer.
@@ -47,12 +47,12 @@ pub struct Polled {
     name: Box<dyn Fn() -> String + Send + Sync>,
     reports: mpsc::Receiver<Report>,
     lanes: JoinSet<()>,
-    promise: Promise,
+    liveness: Liveness,
 }
 
 impl fmt::Debug for Polled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Polled").field("name", &self.name()).field("promise", &self.promise).finish_non_exhaustive()
+        f.debug_struct("Polled").field("name", &self.name()).field("liveness", &self.liveness).finish_non_exhaustive()
     }
 }
 
@@ -63,7 +63,7 @@ impl Polled {
         let wake = Arc::new([Notify::new(), Notify::new()]);
         let recovered = watch::Sender::new(None);
         let mut lanes = JoinSet::new();
-        let promise = Promise::default();
+        let liveness = Liveness::default();
         for topic in Topic::ALL {
             let lane = Lane {
                 topic,
@@ -74,11 +74,11 @@ impl Polled {
                 recovered: recovered.clone(),
                 keys: None,
                 reports: sender.clone(),
-                promise: promise.clone(),
+                liveness: liveness.clone(),
             };
             lanes.spawn(lane.run());
         }
-        Self { name: Box::new(move || poll.name()), reports, lanes, promise }
+        Self { name: Box::new(move || poll.name()), reports, lanes, liveness }
     }
 
     /// What is asked, for people.
@@ -87,14 +87,14 @@ impl Polled {
     }
 
     /// When it will speak next.
-    pub fn promise(&self) -> &Promise {
-        &self.promise
+    pub fn liveness(&self) -> &Liveness {
+        &self.liveness
     }
 
     /// Waits for the next report.
-    pub async fn next(&mut self) -> Said {
+    pub async fn next(&mut self) -> SourceEvent {
         tokio::select! {
-            Some(report) = self.reports.recv() => Said::Report(report),
+            Some(report) = self.reports.recv() => SourceEvent::Report(report),
             // Nobody cancels a lane as long as this is there: it ends by a panic alone, which is to be heard.
             Some(Err(error)) = self.lanes.join_next() => std::panic::resume_unwind(error.into_panic()),
         }
@@ -118,14 +118,14 @@ struct Lane<P> {
     /// The keys of the last unit list, as a hash.
     keys: Option<u64>,
     reports: mpsc::Sender<Report>,
-    promise: Promise,
+    liveness: Liveness,
 }
 
 impl<P: Poll> Lane<P> {
     async fn run(mut self) {
         loop {
             let begun = Instant::now();
-            self.promise.topic_by(self.topic, begun + self.timeout);
+            self.liveness.set_deadline_of(self.topic, begun + self.timeout);
             let outcome = match timeout(self.timeout + LAST_WORD, self.poll.poll(self.topic)).await {
                 Ok(outcome) => outcome,
                 Err(_) => Err(SourceError::Timeout(self.timeout)),
@@ -150,7 +150,7 @@ impl<P: Poll> Lane<P> {
             }
             self.wake_others(&report);
             let ended = begun + took;
-            self.promise.topic_by(self.topic, ended + wait.regular + self.timeout);
+            self.liveness.set_deadline_of(self.topic, ended + wait.regular + self.timeout);
             if self.reports.send(report).await.is_err() {
                 return;
             }
@@ -347,7 +347,7 @@ mod tests {
     async fn run_until(source: &mut Polled, enough: Instant) -> Vec<Report> {
         let mut reports = Vec::new();
         while let Ok(said) = tokio::time::timeout_at(enough, source.next()).await {
-            let Said::Report(report) = said else { panic!("{said:?}") };
+            let SourceEvent::Report(report) = said else { panic!("{said:?}") };
             reports.push(report);
         }
         reports
@@ -445,7 +445,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_report_says_how_old_it_may_become() {
         let mut source = Polled::start(Arc::new(Growing::default()), schedule());
-        let Said::Report(report) = source.next().await else { panic!("no report") };
+        let SourceEvent::Report(report) = source.next().await else { panic!("no report") };
         let took = SECOND / 10;
         let interval = if report.topics == [Topic::Units] { 2 * SECOND } else { 100 * SECOND };
         let within = interval - took + 10 * SECOND + LAST_WORD + MARGIN;
@@ -492,7 +492,7 @@ mod tests {
         for second in 1..=120 {
             let reports = run_until(&mut source, start + second * SECOND).await;
             given_up += reports.iter().filter(|report| report.outcome.is_err()).count();
-            assert!(source.promise().is_kept(), "broken after {second} s");
+            assert!(source.liveness().is_alive(), "broken after {second} s");
         }
         assert_eq!(given_up, 3, "one every 10 s of waiting and 30 s of backoff");
     }
@@ -502,8 +502,8 @@ mod tests {
         // Nobody takes the reports, so that no lane gets on.
         let source = Polled::start(Arc::new(Growing::default()), schedule());
         tokio::time::sleep(10 * SECOND).await;
-        assert!(source.promise().is_kept());
+        assert!(source.liveness().is_alive());
         tokio::time::sleep(20 * SECOND).await;
-        assert!(!source.promise().is_kept());
+        assert!(!source.liveness().is_alive());
     }
 }

@@ -48,7 +48,7 @@ struct Line {
     #[serde(skip_serializing_if = "Option::is_none")]
     took: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    topic: Option<Told>,
+    topic: Option<RecordedTopic>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     same: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -75,7 +75,7 @@ struct Line {
 /// What a line tells of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Told {
+enum RecordedTopic {
     Units,
     Machines,
     UnitFiles,
@@ -83,23 +83,23 @@ enum Told {
     Changes,
 }
 
-impl Told {
+impl RecordedTopic {
     fn topics(self) -> &'static [Topic] {
         match self {
-            Told::Units => Topic::Units.alone(),
-            Told::Machines => Topic::Machines.alone(),
-            Told::UnitFiles => Topic::UnitFiles.alone(),
-            Told::Registry | Told::Changes => &Topic::ALL,
+            RecordedTopic::Units => Topic::Units.alone(),
+            RecordedTopic::Machines => Topic::Machines.alone(),
+            RecordedTopic::UnitFiles => Topic::UnitFiles.alone(),
+            RecordedTopic::Registry | RecordedTopic::Changes => &Topic::ALL,
         }
     }
 
     fn of(report: &Report) -> Self {
         match report.topics {
-            _ if matches!(report.outcome, Ok(Reading::Changes { .. })) => Told::Changes,
-            [Topic::Units] | [Topic::Units, Topic::UnitFiles] => Told::Units,
-            [Topic::Machines] => Told::Machines,
-            [Topic::UnitFiles] => Told::UnitFiles,
-            _ => Told::Registry,
+            _ if matches!(report.outcome, Ok(Reading::Changes { .. })) => RecordedTopic::Changes,
+            [Topic::Units] | [Topic::Units, Topic::UnitFiles] => RecordedTopic::Units,
+            [Topic::Machines] => RecordedTopic::Machines,
+            [Topic::UnitFiles] => RecordedTopic::UnitFiles,
+            _ => RecordedTopic::Registry,
         }
     }
 }
@@ -166,7 +166,7 @@ impl Reader {
             None => {
                 let same = line.same;
                 let reading = self.reading(told, Line { error: None, ..line })?;
-                if !same && told != Told::Changes {
+                if !same && told != RecordedTopic::Changes {
                     self.last[told as usize] = Some(reading.clone());
                 }
                 Ok(reading)
@@ -175,19 +175,19 @@ impl Reader {
         Ok(Some(Entry::Poll(Poll { at, took, topics: told.topics(), outcome })))
     }
 
-    fn reading(&self, told: Told, line: Line) -> Result<Reading, String> {
+    fn reading(&self, told: RecordedTopic, line: Line) -> Result<Reading, String> {
         let last = self.last[told as usize].as_ref();
         if line.same {
             return last.cloned().ok_or_else(|| "it says `same`, but there was nothing before".to_owned());
         }
         match (told, line.states, line.machines, line.files) {
-            (Told::Changes, ..) => {
+            (RecordedTopic::Changes, ..) => {
                 Ok(Reading::Changes { index: line.index.unwrap_or_default(), changes: line.changes })
             }
-            (Told::Units, Some(states), _, files) => Ok(Reading::Units { states, files }),
-            (Told::Machines, _, Some(machines), _) => Ok(Reading::Machines { machines }),
-            (Told::UnitFiles, _, _, Some(files)) => Ok(Reading::UnitFiles { files }),
-            (Told::Registry, states, machines, files) => {
+            (RecordedTopic::Units, Some(states), _, files) => Ok(Reading::Units { states, files }),
+            (RecordedTopic::Machines, _, Some(machines), _) => Ok(Reading::Machines { machines }),
+            (RecordedTopic::UnitFiles, _, _, Some(files)) => Ok(Reading::UnitFiles { files }),
+            (RecordedTopic::Registry, states, machines, files) => {
                 let last = match last {
                     Some(Reading::Registry(last)) => last.clone(),
                     _ => RegistrySnapshot::default(),
@@ -273,7 +273,7 @@ impl Recorder {
                 *self.begun.insert(begun)
             }
         };
-        let told = Told::of(report);
+        let told = RecordedTopic::of(report);
         let mut line = Line {
             t: Some(rounded(report.at.since(begun))),
             took: Some(rounded(report.took)),

@@ -14,7 +14,7 @@ use tokio::io::{AsyncBufReadExt, BufReader as AsyncBufReader, Lines as AsyncLine
 use tokio::time::{Instant, sleep_until};
 
 use super::recording::{Entry, Poll, Reader};
-use super::{LATE, Promise, Report, Said, SourceError};
+use super::{LATE, Liveness, Report, SourceError, SourceEvent};
 use crate::cluster::{Expected, Moment, Text, Topic};
 
 /// The built-in recording: a real cluster of four machines and 30 units under fleet v1.0.0, of which one machine loses
@@ -62,7 +62,7 @@ pub struct Replay {
     /// The next poll, until it is due.
     pending: Option<Poll>,
     source: Option<Text>,
-    promise: Promise,
+    liveness: Liveness,
     ended: bool,
 }
 
@@ -124,14 +124,14 @@ impl Replay {
             reader: Reader::default(),
             pending: None,
             source: None,
-            promise: Promise::default(),
+            liveness: Liveness::default(),
             ended: false,
         }
     }
 
     /// When it will speak next.
-    pub fn promise(&self) -> &Promise {
-        &self.promise
+    pub fn liveness(&self) -> &Liveness {
+        &self.liveness
     }
 
     /// What is being played, for people.
@@ -148,10 +148,10 @@ impl Replay {
     }
 
     /// Waits for the next thing that the recording says. After its end, for ever, unless it is looping.
-    pub async fn next(&mut self) -> Said {
+    pub async fn next(&mut self) -> SourceEvent {
         while self.pending.is_none() {
             if self.ended {
-                self.promise.nothing_more();
+                self.liveness.clear_deadline();
                 return std::future::pending().await;
             }
             match self.read().await {
@@ -159,11 +159,11 @@ impl Replay {
                 Some(Entry::Begin { source }) => {
                     self.start = None;
                     self.source = source;
-                    return Said::Began;
+                    return SourceEvent::Began;
                 }
                 None => {
                     self.ended = true;
-                    return Said::Ended;
+                    return SourceEvent::Ended;
                 }
             }
         }
@@ -171,11 +171,11 @@ impl Replay {
         let start = *self.start.get_or_insert_with(|| Start { ours: Instant::now(), theirs: Moment::now() });
         if let Some(poll) = &self.pending {
             let due = self.due(start, poll);
-            self.promise.next_by(due);
+            self.liveness.set_deadline(due);
             sleep_until(due).await;
         }
         match self.pending.take() {
-            Some(poll) => Said::Report(self.report(start, poll)),
+            Some(poll) => SourceEvent::Report(self.report(start, poll)),
             None => std::future::pending().await,
         }
     }
@@ -306,7 +306,7 @@ mod tests {
 
     async fn report(replay: &mut Replay) -> Report {
         match replay.next().await {
-            Said::Report(report) => report,
+            SourceEvent::Report(report) => report,
             other => panic!("{other:?}"),
         }
     }
@@ -316,7 +316,7 @@ mod tests {
         let file = recording(&LINES);
         let mut replay = Replay::open(file.path(), 2.0).unwrap();
         assert_eq!(&*replay.name(), "recording");
-        assert!(matches!(replay.next().await, Said::Began));
+        assert!(matches!(replay.next().await, SourceEvent::Began));
         assert_eq!(&*replay.name(), "recording of fleetctl v1.0.0");
         let start = Instant::now();
         let first = report(&mut replay).await;
@@ -326,10 +326,10 @@ mod tests {
         assert_eq!(second.at.since(first.at), Duration::from_secs(4), "judged by the recording's clock");
         assert_eq!(first.outcome.unwrap(), second.outcome.unwrap());
         assert_eq!(report(&mut replay).await.outcome.unwrap_err().to_string(), "no route");
-        assert!(matches!(replay.next().await, Said::Ended));
+        assert!(matches!(replay.next().await, SourceEvent::Ended));
         assert!(replay.has_ended());
         assert!(tokio::time::timeout(Duration::from_secs(1000), replay.next()).await.is_err());
-        assert!(replay.promise().is_kept());
+        assert!(replay.liveness().is_alive());
     }
 
     #[tokio::test(start_paused = true)]
@@ -354,7 +354,7 @@ mod tests {
         let mut replay = Replay::open(file.path(), 1.0).unwrap();
         let mut topics = 0;
         while !replay.has_ended() {
-            if let Ok(Said::Report(_)) = tokio::time::timeout(Duration::from_millis(100), replay.next()).await {
+            if let Ok(SourceEvent::Report(_)) = tokio::time::timeout(Duration::from_millis(100), replay.next()).await {
                 topics += 1;
             }
         }
@@ -368,8 +368,8 @@ mod tests {
         let mut beginnings = Vec::new();
         while beginnings.len() < 3 {
             match replay.next().await {
-                Said::Began => beginnings.push(start.elapsed().as_secs()),
-                Said::Report(report) => assert!(report.outcome.is_ok(), "{report:?}"),
+                SourceEvent::Began => beginnings.push(start.elapsed().as_secs()),
+                SourceEvent::Report(report) => assert!(report.outcome.is_ok(), "{report:?}"),
                 other => panic!("{other:?}"),
             }
         }

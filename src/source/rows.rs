@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use crate::cluster::{Machine, MachineId, Text, UnitState};
 
 /// An empty text and none are the same to fleet, and `-` to fleetctl.
-pub(super) fn filled<T: for<'a> From<&'a str>>(text: Option<&str>) -> Option<T> {
+pub(super) fn non_empty<T: for<'a> From<&'a str>>(text: Option<&str>) -> Option<T> {
     text.filter(|text| !text.is_empty()).map(printable)
 }
 
@@ -25,7 +25,7 @@ fn without_controls(text: &str) -> Cow<'_, str> {
 /// Metadata as fleetctl prints it: pairs sorted by key, between commas.
 pub(super) fn metadata(pairs: &BTreeMap<String, String>) -> Option<Text> {
     let pairs: Vec<String> = pairs.iter().map(|(key, value)| format!("{key}={value}")).collect();
-    filled(Some(&pairs.join(",")))
+    non_empty(Some(&pairs.join(",")))
 }
 
 /// Fills in each state's address from the list of machines, as fleetctl does.
@@ -44,7 +44,7 @@ mod tests {
 
     #[test]
     fn control_characters_are_replaced_and_a_tab_is_kept() {
-        let shown = |text: &str| filled::<Text>(Some(text));
+        let shown = |text: &str| non_empty::<Text>(Some(text));
         assert_eq!(shown("rack 7\tleft, Zoë").as_deref(), Some("rack 7\tleft, Zoë"));
         assert_eq!(
             shown("a\0b\x1b[31mc\r\nd\u{9b}e\x7f").as_deref(),

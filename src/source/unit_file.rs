@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde::Deserialize;
 use sha1::{Digest, Sha1};
 
-use super::rows::{filled, printable};
+use super::rows::{non_empty, printable};
 use crate::cluster::Text;
 
 /// A line of a unit file. fleetd leaves an empty value out.
@@ -85,7 +85,7 @@ pub(super) fn description(options: &[UnitOption]) -> Option<Text> {
         joined.push(' ');
         joined.push_str(line.trim_start());
     }
-    filled(Some(&joined))
+    non_empty(Some(&joined))
 }
 
 /// The SHA-1 by which fleet knows a unit file's content: of the file as go-systemd's `unit.Serialize` writes it, with

@@ -11,7 +11,7 @@ use std::marker::PhantomData;
 use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::rows::{filled, metadata, printable};
+use super::rows::{metadata, non_empty, printable};
 use super::unit_file::{UnitOption, description, hash, is_global, requirements};
 use crate::cluster::{Machine, MachineId, UnitFile, UnitName, UnitState};
 
@@ -233,12 +233,12 @@ impl From<State> for UnitState {
     fn from(state: State) -> Self {
         Self {
             unit: printable(&state.name),
-            machine: filled(state.machine_id.as_deref()),
+            machine: non_empty(state.machine_id.as_deref()),
             ip: None,
-            load: filled(state.systemd_load_state.as_deref()),
-            active: filled(state.systemd_active_state.as_deref()),
-            sub: filled(state.systemd_sub_state.as_deref()),
-            hash: filled(state.hash.as_deref()),
+            load: non_empty(state.systemd_load_state.as_deref()),
+            active: non_empty(state.systemd_active_state.as_deref()),
+            sub: non_empty(state.systemd_sub_state.as_deref()),
+            hash: non_empty(state.hash.as_deref()),
         }
     }
 }
@@ -247,7 +247,7 @@ impl From<WireMachine> for Machine {
     fn from(machine: WireMachine) -> Self {
         Self {
             id: printable(&machine.id),
-            ip: filled(machine.primary_ip.as_deref()),
+            ip: non_empty(machine.primary_ip.as_deref()),
             metadata: metadata(&machine.metadata.unwrap_or_default()),
             version: None,
         }
@@ -257,13 +257,13 @@ impl From<WireMachine> for Machine {
 impl From<Unit> for UnitFile {
     fn from(unit: Unit) -> Self {
         let options = unit.options.unwrap_or_default();
-        let target: Option<MachineId> = filled(unit.machine_id.as_deref());
+        let target: Option<MachineId> = non_empty(unit.machine_id.as_deref());
         // Before 0.13 fleetd knew `true` alone, and gave a unit with `Global=yes` to one machine like any other.
         let global = target.is_none() && is_global(&options);
         Self {
             unit: printable(&unit.name),
             hash: Some(hash(&options).into()),
-            desired: filled(unit.desired_state.as_deref()),
+            desired: non_empty(unit.desired_state.as_deref()),
             target,
             target_known: true,
             global,

@@ -12,7 +12,7 @@ use fleet_monitor::cluster::{Machine, Reading, Topic, UnitFile, UnitState};
 use fleet_monitor::source::fleetctl::{Connection, Fleetctl, FleetctlError, Settings};
 use fleet_monitor::source::polled::{Polled, Schedule};
 use fleet_monitor::source::table::TableError;
-use fleet_monitor::source::{Poll, Said, SourceError};
+use fleet_monitor::source::{Poll, SourceError, SourceEvent};
 use serde_json::Value;
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
@@ -270,7 +270,7 @@ async fn a_schedule_leaves_it_the_last_word() {
     let schedule = Schedule { units: timeout, machines: timeout, timeout };
     let mut source = Polled::start(Arc::new(double.source_within(timeout, Connection::Default)), schedule);
     for _ in Topic::ALL {
-        let Said::Report(report) = source.next().await else { panic!("no report") };
+        let SourceEvent::Report(report) = source.next().await else { panic!("no report") };
         let error = of_fleetctl(report.outcome.unwrap_err());
         assert!(matches!(error, FleetctlError::TooLate { .. }), "{error}");
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use fleet_monitor::cluster::{
     Cluster, Event, Lease, Machine, Moment, Reading, RegistrySnapshot, Topic, UnitFile, UnitState, Verdict,
 };
-use fleet_monitor::feed::channel::{Channels, Follower, Position, Transport};
+use fleet_monitor::feed::channel::{ChannelSubscription, Channels, Position, Transport};
 use fleet_monitor::feed::fields::{MachineField, UnitField};
 use fleet_monitor::feed::subscription::Subscription;
 use fleet_monitor::feed::{News, Publication, Publish, Publisher, Settings, SourceInfo};
@@ -238,7 +238,7 @@ fn sent(published: &Publication, filter: &str, position: Option<(&str, u64)>, no
     let subscription = Subscription { filter: filter.parse().unwrap(), ..Subscription::default() };
     let channel = Channels::default().open(Transport::EventStream, subscription).unwrap();
     let position = position.map(|(epoch, revision)| Position { epoch: epoch.into(), revision });
-    let (_, batches) = Follower::begin(channel, position.as_ref(), published, now).unwrap();
+    let (_, batches) = ChannelSubscription::begin(channel, position.as_ref(), published, now).unwrap();
     let stream: Vec<u8> = batches.iter().flat_map(|batch| batch.bytes().to_vec()).collect();
     let stream = String::from_utf8(stream).unwrap();
     stream.split_terminator("\n\n").skip(1).map(ToOwned::to_owned).collect()

@@ -13,7 +13,7 @@ use crate::cluster::{
 };
 
 /// A reading, or the topics that could not be read; how long after the one before it was complete, and how long it took.
-type Said = (Result<Reading, &'static [Topic]>, Duration, Duration);
+type SourceEvent = (Result<Reading, &'static [Topic]>, Duration, Duration);
 
 fn any_name() -> impl Strategy<Value = String> {
     (0..3_u8).prop_map(|number| format!("{number}.service"))
@@ -93,7 +93,7 @@ fn any_registry() -> impl Strategy<Value = RegistrySnapshot> {
 }
 
 /// What a source may say that is asked for lists.
-fn polled() -> impl Strategy<Value = Vec<Said>> {
+fn polled() -> impl Strategy<Value = Vec<SourceEvent>> {
     let outcome = prop_oneof![
         4 => prop::collection::vec(any_state(), 0..6)
             .prop_map(|states| Ok(Reading::Units { states: listed(states), files: None })),
@@ -106,7 +106,7 @@ fn polled() -> impl Strategy<Value = Vec<Said>> {
 }
 
 /// What a source may say that watches a registry. It begins with the whole of it.
-fn watched() -> impl Strategy<Value = Vec<Said>> {
+fn watched() -> impl Strategy<Value = Vec<SourceEvent>> {
     let outcome = prop_oneof![
         6 => prop::collection::vec(any_observation(), 0..6).prop_map(|changes| Ok(Reading::Changes { index: 0, changes })),
         2 => any_registry().prop_map(|registry| Ok(Reading::Registry(registry))),
@@ -222,7 +222,7 @@ fn assert_consistent(cluster: &Cluster) -> Result<(), TestCaseError> {
 
 /// Whatever a source says, and in whatever order: what is reported is shown, what failed changes nothing, each row is there
 /// once and in order, the events tell of each row on a machine that comes and goes, and no row goes before its time.
-fn assert_sound(said: Vec<Said>, grace: Duration) -> Result<(), TestCaseError> {
+fn assert_sound(said: Vec<SourceEvent>, grace: Duration) -> Result<(), TestCaseError> {
     let mut cluster = Cluster::new(grace);
     let mut model = Model::default();
     let mut at = Moment::now();

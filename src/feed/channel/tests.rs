@@ -98,7 +98,7 @@ impl Bench {
 struct Client {
     transport: Transport,
     subscription: Subscription,
-    follower: Option<Follower>,
+    follower: Option<ChannelSubscription>,
     topics: BTreeMap<String, BTreeMap<String, Value>>,
     position: Option<Position>,
     events: Vec<u64>,
@@ -145,7 +145,7 @@ fn key(row: &Value) -> String {
 impl Client {
     fn connect(&mut self, bench: &Bench) {
         let channel = bench.channels.open(self.transport, self.subscription.clone()).unwrap();
-        let begun = Follower::begin(channel, self.position.as_ref(), &bench.last(), Moment::now());
+        let begun = ChannelSubscription::begin(channel, self.position.as_ref(), &bench.last(), Moment::now());
         let (follower, batches) = begun.unwrap();
         self.follower = Some(follower);
         self.take(&batches, usize::MAX);
@@ -326,7 +326,7 @@ fn who_comes_back_gets_what_was_missed_and_no_more() {
 fn who_cannot_go_on_is_told_so_and_gets_all() {
     let mut bench = Bench::new();
     bench.publish(&units(&[(1, 0)]), &[1]);
-    for (epoch, revision, lost) in [("another", 1, Lost::OtherEpoch), ("e", 1_000, Lost::Ahead)] {
+    for (epoch, revision, lost) in [("another", 1, ResyncReason::OtherEpoch), ("e", 1_000, ResyncReason::Ahead)] {
         let mut client = bench.client(Transport::EventStream, &Subscription::default());
         client.heard.clear();
         client.position = Some(Position { epoch: epoch.into(), revision });
@@ -341,7 +341,7 @@ fn who_cannot_go_on_is_told_so_and_gets_all() {
         bench.publish(&units(&[(1, 0)]), &[]);
     }
     absent.catch_up(&bench);
-    assert_eq!(absent.resyncs, [Lost::Forgotten.reason()]);
+    assert_eq!(absent.resyncs, [ResyncReason::Forgotten.reason()]);
     absent.check(&bench);
 }
 
@@ -358,7 +358,7 @@ fn who_is_behind_by_more_than_all_there_is_gets_all_there_is() {
         quick.catch_up(&bench);
     }
     slow.catch_up(&bench);
-    assert_eq!(slow.resyncs, [Lost::Exceeding.reason()]);
+    assert_eq!(slow.resyncs, [ResyncReason::Exceeding.reason()]);
     slow.check(&bench);
     bench.publish(&units(&[]), &[]);
     quick.catch_up(&bench);
@@ -392,23 +392,23 @@ fn strangers_with_many_filters_get_only_so_much_room() {
         let subscription = Subscription { filter: terms.parse().unwrap(), ..Subscription::default() };
         shared.open(Transport::WebSocket, subscription)
     };
-    let taken = || Room::BYTES - room.left.available_permits();
+    let taken = || MemoryBudget::BYTES - room.left.available_permits();
     let mut channels = vec![];
     for number in 0..Channels::MAX {
         let channel = open(format!("unit* unit:{number}")).unwrap();
         drop(channel.snapshots(&bench.last()).unwrap());
         channels.push(channel);
     }
-    assert!((Room::RECENT / 2..=Room::RECENT).contains(&taken()), "{}", taken());
-    assert_eq!(open("unit* unit:more".to_owned()).unwrap_err(), Crowded);
+    assert!((MemoryBudget::RECENT / 2..=MemoryBudget::RECENT).contains(&taken()), "{}", taken());
+    assert_eq!(open("unit* unit:more".to_owned()).unwrap_err(), OverBudget);
     assert!(open(String::new()).is_ok(), "who wants all gets it");
-    let held: Result<Vec<Batch>, Crowded> =
+    let held: Result<Vec<Batch>, OverBudget> =
         channels.iter().chain(&channels).map(|channel| channel.snapshots(&bench.last())).collect();
     assert!(held.is_ok(), "equal wishes share what is on its way");
     let left = &room.left;
     let others = left.clone().try_acquire_many_owned(left.available_permits() as u32).unwrap();
     bench.publish(&many(1), &[]);
-    assert_eq!(channels[0].snapshots(&bench.last()).err(), Some(Crowded), "what is on its way counts, too");
+    assert_eq!(channels[0].snapshots(&bench.last()).err(), Some(OverBudget), "what is on its way counts, too");
     drop((held, others));
     channels.clear();
     assert!(open("unit* unit:more".to_owned()).is_ok());
@@ -423,9 +423,9 @@ fn who_lags_takes_room_and_begins_anew_where_there_is_none() {
     bench.publish(&many(1), &[]);
     bench.publish(&units(&[(1, 0), (2, 0)]), &[]);
     bench.publish(&many(1), &[]);
-    let room = bench.channels.room.left.clone().try_acquire_many_owned(Room::BYTES as u32).unwrap();
+    let room = bench.channels.room.left.clone().try_acquire_many_owned(MemoryBudget::BYTES as u32).unwrap();
     lagging.catch_up(&bench);
-    assert_eq!(lagging.resyncs, [Lost::Exceeding.reason()]);
+    assert_eq!(lagging.resyncs, [ResyncReason::Exceeding.reason()]);
     lagging.check(&bench);
     drop(room);
 }
@@ -452,7 +452,7 @@ fn one_changed_row_is_short() {
     let many = |state| view(&(0..=250).map(|number| (number, (1, if number == 7 { state } else { 0 }))).collect(), 1);
     bench.publish(&many(0), &[]);
     let channel = bench.channels.open(Transport::WebSocket, Subscription::default()).unwrap();
-    let (mut follower, _) = Follower::begin(channel, None, &bench.last(), Moment::now()).unwrap();
+    let (mut follower, _) = ChannelSubscription::begin(channel, None, &bench.last(), Moment::now()).unwrap();
     bench.publish(&many(1), &[7]);
     let news = follower.news(&bench.last(), Moment::now()).unwrap();
     let bytes: usize = news.iter().map(|batch| batch.bytes().len()).sum();
@@ -464,6 +464,6 @@ fn one_changed_row_is_short() {
 
 #[test]
 fn who_has_to_begin_anew_is_told_why_in_these_words() {
-    let lost = [Lost::Forgotten, Lost::Exceeding, Lost::OtherEpoch, Lost::Ahead];
+    let lost = [ResyncReason::Forgotten, ResyncReason::Exceeding, ResyncReason::OtherEpoch, ResyncReason::Ahead];
     assert_catalogue("resyncs", lost.map(|lost| (format!("{lost:?}"), lost.reason())));
 }

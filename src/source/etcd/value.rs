@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::words::Words;
 use crate::cluster::{Lease, Machine, MachineId, Text, UnitName, UnitState};
-use crate::source::rows::{filled, metadata, printable};
+use crate::source::rows::{metadata, non_empty, printable};
 use crate::source::unit_file::{self, UnitOption};
 
 /// What a key is for.
@@ -117,10 +117,10 @@ impl MachineObject {
 
         Machine {
             id: self.id(),
-            ip: filled(Some(&self.public_ip)),
+            ip: non_empty(Some(&self.public_ip)),
             metadata: metadata(&pairs),
             // With a `v` since 0.12.
-            version: filled(self.version.strip_prefix('v').or(Some(&self.version))),
+            version: non_empty(self.version.strip_prefix('v').or(Some(&self.version))),
         }
     }
 }
@@ -159,7 +159,7 @@ pub(super) fn fingerprint(text: &str) -> u64 {
 
 /// A column that many rows have, which is stored once.
 fn shared(text: &str, words: &mut Words) -> Option<Text> {
-    filled::<Text>(Some(text)).map(|text| words.share(&text))
+    non_empty::<Text>(Some(text)).map(|text| words.share(&text))
 }
 
 /// The value of `states/UNIT/MACHINE` (fleet's `registry/unit_state.go`).

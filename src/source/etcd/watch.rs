@@ -24,7 +24,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::error::EtcdError;
 use super::keys::{self, Event, Events, Node, Refusal};
-use super::line::{Answer as Answered, Line};
+use super::member_client::{Answer as Answered, MemberClient};
 
 /// How often etcd is asked for a sign of life.
 pub(super) const LOOK: Duration = Duration::from_secs(2);
@@ -67,7 +67,7 @@ impl From<EtcdError> for End {
 
 /// A watch of what happens below a key after an index.
 pub(super) struct Watch<'a> {
-    pub(super) line: Line,
+    pub(super) client: MemberClient,
     pub(super) key: &'a str,
     pub(super) after: u64,
     /// From when on it may go on as a stream.
@@ -80,28 +80,32 @@ pub(super) struct Watch<'a> {
 
 /// Where a watch begins: with a stream that was opened before the tree is read, or with none.
 pub(super) struct Beginning {
-    pub(super) line: Line,
+    pub(super) client: MemberClient,
     pub(super) answer: Option<Answer>,
     /// What the stream has had until now.
     pub(super) events: Vec<Event>,
 }
 
 impl Beginning {
-    pub(super) fn without_stream(line: Line) -> Self {
-        Self { line, answer: None, events: Vec::new() }
+    pub(super) fn without_stream(client: MemberClient) -> Self {
+        Self { client, answer: None, events: Vec::new() }
     }
 
     /// Opens a stream, if its head comes in time.
-    pub(super) async fn with_stream(mut line: Line, key: &str, time: Duration) -> Result<Self, EtcdError> {
-        let answer = timeout(time, open(&mut line, key)).await.ok().transpose()?;
-        Ok(Self { line, answer, events: Vec::new() })
+    pub(super) async fn with_stream(mut client: MemberClient, key: &str, time: Duration) -> Result<Self, EtcdError> {
+        let answer = timeout(time, open(&mut client, key)).await.ok().transpose()?;
+        Ok(Self { client, answer, events: Vec::new() })
     }
 
     /// Reads the whole tree, and meanwhile what the stream has: etcd drops a watcher that is 100 events behind (2.x and
     /// 3.x, `store/watcher_hub.go`).
-    pub(super) async fn tree(&mut self, line: &mut Line, key: &str) -> Result<(Node, u64, Option<String>), EtcdError> {
+    pub(super) async fn tree(
+        &mut self,
+        client: &mut MemberClient,
+        key: &str,
+    ) -> Result<(Node, u64, Option<String>), EtcdError> {
         tokio::select! {
-            tree = tree(line, key) => tree,
+            tree = tree(client, key) => tree,
             never = self.keep_up(key) => match never {},
         }
     }
@@ -111,7 +115,7 @@ impl Beginning {
         while let Some(answer) = &mut self.answer
             && self.events.len() < MAX_EVENTS
         {
-            match hear(&mut self.line, key, answer).await {
+            match hear(&mut self.client, key, answer).await {
                 Ok((mut events, false)) => self.events.append(&mut events),
                 Ok((_, true)) | Err(_) => break,
             }
@@ -134,13 +138,13 @@ pub(super) struct Answer {
 }
 
 /// Opens a stream of what happens from now on.
-async fn open(line: &mut Line, key: &str) -> Result<Answer, EtcdError> {
-    let response = line.send(&format!("/v2/keys{key}?wait=true&recursive=true&stream=true")).await?;
+async fn open(client: &mut MemberClient, key: &str) -> Result<Answer, EtcdError> {
+    let response = client.send(&format!("/v2/keys{key}?wait=true&recursive=true&stream=true")).await?;
     if response.status() != StatusCode::OK {
-        return Err(line.in_time(async |line: &mut Line| line.refusal(key, response).await).await?.1);
+        return Err(client.in_time(async |client: &mut MemberClient| client.refusal(key, response).await).await?.1);
     }
-    let index = line.head(&response)?.index;
-    line.gather();
+    let index = client.head(&response)?.index;
+    client.gather();
     Ok(Answer::new(response.into_body(), index, true))
 }
 
@@ -163,7 +167,7 @@ impl Watch<'_> {
                 None => self.ask(*has_caught_up && Instant::now() >= self.streams_from).await?,
             };
             let (mut happened, has_ended) = match std::mem::take(&mut self.events) {
-                events if events.is_empty() => hear(&mut self.line, self.key, &mut answer).await?,
+                events if events.is_empty() => hear(&mut self.client, self.key, &mut answer).await?,
                 events => (events, false),
             };
             if happened.iter().any(|event| !is_below(self.key, &event.node.key)) {
@@ -190,59 +194,61 @@ impl Watch<'_> {
 
     /// Asks for what comes next.
     async fn ask(&mut self, is_stream: bool) -> Result<Answer, End> {
-        let (line, key) = (&mut self.line, self.key);
+        let (client, key) = (&mut self.client, self.key);
         let stream_option = if is_stream { "&stream=true" } else { "" };
         let path = format!("/v2/keys{key}?wait=true&recursive=true{stream_option}&waitIndex={}", self.after + 1);
-        let response = line.send(&path).await?;
+        let response = client.send(&path).await?;
         if response.status() != StatusCode::OK {
-            return Err(match line.in_time(async |line: &mut Line| line.refusal(key, response).await).await? {
-                (Some(Refusal { error_code: Refusal::INDEX_CLEARED, .. }), _) => End::Cleared,
-                (_, error) => error.into(),
-            });
+            return Err(
+                match client.in_time(async |client: &mut MemberClient| client.refusal(key, response).await).await? {
+                    (Some(Refusal { error_code: Refusal::INDEX_CLEARED, .. }), _) => End::Cleared,
+                    (_, error) => error.into(),
+                },
+            );
         }
-        let index = line.head(&response)?.index;
+        let index = client.head(&response)?.index;
         if index < self.after {
             return Err(End::Anew);
         }
         if is_stream {
-            line.gather();
+            client.gather();
         }
         Ok(Answer::new(response.into_body(), index, is_stream))
     }
 }
 
 /// What an answer says next, as far as it has come, which may be nothing yet; and whether the answer is over.
-async fn hear(line: &mut Line, key: &str, answer: &mut Answer) -> Result<(Vec<Event>, bool), End> {
+async fn hear(client: &mut MemberClient, key: &str, answer: &mut Answer) -> Result<(Vec<Event>, bool), End> {
     let mut frame = match answer.due {
-        None => line.frame(&mut answer.body).await,
-        Some(due) => timeout_at(due, line.frame(&mut answer.body)).await.map_err(|_| late(line))?,
+        None => client.frame(&mut answer.body).await,
+        Some(due) => timeout_at(due, client.frame(&mut answer.body)).await.map_err(|_| late(client))?,
     };
     let mut happened = Vec::new();
     let has_ended = loop {
         let has_ended = frame.is_none();
         let data = match frame {
-            Some(frame) => frame.map_err(|error| line.broken_off(error))?.into_data().unwrap_or_default(),
-            // The last event need not end its line.
+            Some(frame) => frame.map_err(|error| client.broken_off(error))?.into_data().unwrap_or_default(),
+            // The last event need not end its client.
             None => Bytes::from_static(b"\n"),
         };
-        happened.append(&mut answer.events.take(&data).map_err(|error| line.nonsense(&error))?);
+        happened.append(&mut answer.events.take(&data).map_err(|error| client.nonsense(&error))?);
         let pending = answer.events.pending();
         if pending > MAX_EVENT {
-            return Err(EtcdError::TooLarge(line.endpoint().clone(), MAX_EVENT >> 20, key.to_owned()).into());
+            return Err(EtcdError::TooLarge(client.endpoint().clone(), MAX_EVENT >> 20, key.to_owned()).into());
         }
         if has_ended && pending > 0 {
             let problem = "it ends in the middle of an event".to_owned();
-            return Err(EtcdError::NotEtcd(line.endpoint().clone(), problem).into());
+            return Err(EtcdError::NotEtcd(client.endpoint().clone(), problem).into());
         }
         if has_ended {
             break true;
         }
-        let Some(next) = line.frame(&mut answer.body).now_or_never() else { break false };
+        let Some(next) = client.frame(&mut answer.body).now_or_never() else { break false };
         frame = next;
     };
     answer.due = match answer.events.pending() {
         0 => None,
-        _ => answer.due.filter(|_| happened.is_empty()).or_else(|| Some(Instant::now() + line.timeout())),
+        _ => answer.due.filter(|_| happened.is_empty()).or_else(|| Some(Instant::now() + client.timeout())),
     };
     Ok((happened, has_ended))
 }
@@ -253,8 +259,8 @@ impl Answer {
     }
 }
 
-fn late(line: &Line) -> EtcdError {
-    EtcdError::Timeout(line.endpoint().clone(), line.timeout())
+fn late(client: &MemberClient) -> EtcdError {
+    EtcdError::Timeout(client.endpoint().clone(), client.timeout())
 }
 
 fn is_below(directory: &str, key: &str) -> bool {
@@ -262,19 +268,24 @@ fn is_below(directory: &str, key: &str) -> bool {
 }
 
 /// Looks at etcd now and then: whether it lives, and, each `check_interval`, what it has.
-pub(super) async fn look(mut line: Line, key: &str, check_interval: Duration, sender: Sender<Seen>) -> EtcdError {
+pub(super) async fn look(
+    mut client: MemberClient,
+    key: &str,
+    check_interval: Duration,
+    sender: Sender<Seen>,
+) -> EtcdError {
     let mut checked = Instant::now();
     loop {
         // Not by an interval: after a standstill of this program that would ask twice at once, and what the first answer
         // tells could not have been watched by the second.
         sleep(LOOK).await;
         let seen = if checked.elapsed() < check_interval {
-            is_alive(&mut line, key).await.map(Seen::Alive)
+            is_alive(&mut client, key).await.map(Seen::Alive)
         } else {
             checked = Instant::now();
             // Nobody hears it who is gone: then this is dropped at its next step.
             let _ = sender.send(Seen::CheckBegins).await;
-            tree(&mut line, key).await.map(|(node, index, _)| Seen::Tree(node, index))
+            tree(&mut client, key).await.map(|(node, index, _)| Seen::Tree(node, index))
         };
         match seen {
             Ok(seen) => drop(sender.send(seen).await),
@@ -285,20 +296,20 @@ pub(super) async fn look(mut line: Line, key: &str, check_interval: Duration, se
 
 /// Asks for the one key that fleet writes every 2 seconds; a fleet without a leader has none. By a quorum: a member that is
 /// cut off from the others lives, but hears of nothing.
-async fn is_alive(line: &mut Line, key: &str) -> Result<u64, EtcdError> {
-    match line.get(&format!("{key}/lease/engine-leader"), "?quorum=true").await {
-        Ok(answer) => keys::node(&answer.body).map(|node| node.modified_index).map_err(|error| line.nonsense(&error)),
+async fn is_alive(client: &mut MemberClient, key: &str) -> Result<u64, EtcdError> {
+    match client.get(&format!("{key}/lease/engine-leader"), "?quorum=true").await {
+        Ok(answer) => keys::node(&answer.body).map(|node| node.modified_index).map_err(|error| client.nonsense(&error)),
         Err(EtcdError::NoFleet(..)) => Ok(0),
         Err(error) => Err(error),
     }
 }
 
 /// The whole tree, its index, and etcd's cluster. By a quorum: a member that lags behind does not answer from its past.
-pub(super) async fn tree(line: &mut Line, key: &str) -> Result<(Node, u64, Option<String>), EtcdError> {
-    let Answered { head, body } = line.get(key, "?recursive=true&quorum=true").await?;
+pub(super) async fn tree(client: &mut MemberClient, key: &str) -> Result<(Node, u64, Option<String>), EtcdError> {
+    let Answered { head, body } = client.get(key, "?recursive=true&quorum=true").await?;
     // That takes half a second for 20,000 units.
     let node = spawn_blocking(move || keys::node(&body)).await;
-    let node = node.map_err(|error| EtcdError::NotEtcd(line.endpoint().clone(), error.to_string()))?;
-    let node = node.map_err(|error| line.nonsense(&error))?;
+    let node = node.map_err(|error| EtcdError::NotEtcd(client.endpoint().clone(), error.to_string()))?;
+    let node = node.map_err(|error| client.nonsense(&error))?;
     Ok((node, head.index, head.cluster))
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use fleet_monitor::cluster::{Reading, RegistrySnapshot as Told};
 use fleet_monitor::source::etcd::error::EtcdError;
 use fleet_monitor::source::etcd::{Etcd as Source, Settings};
-use fleet_monitor::source::{Said, SourceError};
+use fleet_monitor::source::{SourceError, SourceEvent};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -148,9 +148,9 @@ fn has_failed(error: &EtcdError) -> bool {
     matches!(error, EtcdError::Status { status, message, .. } if *status == 500 && message.starts_with("Raft"))
 }
 
-fn first_error(said: Said) -> SourceError {
+fn first_error(said: SourceEvent) -> SourceError {
     match said {
-        Said::Report(report) => report.outcome.expect_err("no reading"),
+        SourceEvent::Report(report) => report.outcome.expect_err("no reading"),
         other => panic!("{other:?}"),
     }
 }
@@ -230,11 +230,11 @@ async fn another_cluster_and_a_past_are_begun_anew() {
         let mut watched = watch(&[double.address()]);
         loop {
             match next(&mut watched).await {
-                Said::Report(report) => match report.outcome {
+                SourceEvent::Report(report) => match report.outcome {
                     Ok(Reading::Registry(told)) => assert_eq!(units(&told), ["old.service"]),
                     other => panic!("{other:?}"),
                 },
-                Said::Began => break,
+                SourceEvent::Began => break,
                 other => panic!("{other:?}"),
             }
         }
@@ -392,13 +392,13 @@ async fn what_the_watch_did_not_tell_is_counted_and_read() {
     let mut watched = follow(Source::new(settings(&[double.address()])).unwrap().checked_each(Duration::from_secs(1)));
     let differences = loop {
         match next(&mut watched).await {
-            Said::Report(report) => match report.outcome {
+            SourceEvent::Report(report) => match report.outcome {
                 Ok(Reading::Registry(told)) => {
                     assert_eq!(units(&told), ["changed.service", "same.service", "went.service"]);
                 }
                 other => panic!("{other:?}"),
             },
-            Said::Checked { differences } => break differences,
+            SourceEvent::Checked { differences } => break differences,
             other => panic!("{other:?}"),
         }
     };

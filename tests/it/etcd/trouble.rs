@@ -5,7 +5,7 @@ use std::time::Duration;
 use fleet_monitor::cluster::{Lease, Reading, RegistrySnapshot as Told};
 use fleet_monitor::source::etcd::error::{EtcdError, EtcdErrors};
 use fleet_monitor::source::etcd::{Etcd as Source, Settings};
-use fleet_monitor::source::{Said, SourceError};
+use fleet_monitor::source::{SourceError, SourceEvent};
 use futures_util::future::join_all;
 use serde_json::json;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -47,7 +47,7 @@ fn within(timeout: Duration, urls: &[&str]) -> Settings {
 pub async fn failure(watched: &mut Followed, url: &str) -> EtcdError {
     loop {
         match next(watched).await {
-            Said::Report(report) => match report.outcome {
+            SourceEvent::Report(report) => match report.outcome {
                 Ok(Reading::Registry(told)) => assert!(!told.machines.is_empty()),
                 Ok(other) => panic!("{other:?}"),
                 Err(error) => return of_one(error, url),
@@ -71,7 +71,7 @@ async fn readings(watched: &mut Followed, enough: impl Fn(&Told) -> bool) -> Vec
     let mut readings: Vec<Told> = Vec::new();
     while !readings.last().is_some_and(&enough) {
         match next(watched).await {
-            Said::Report(report) => match report.outcome {
+            SourceEvent::Report(report) => match report.outcome {
                 Ok(Reading::Registry(told)) => readings.push(told),
                 Ok(other) => panic!("{other:?}"),
                 Err(_) => continue,
@@ -297,11 +297,11 @@ async fn a_watch_that_is_right_is_found_to_be_right_however_much_changes() {
         let (mut checks, mut first, mut last) = (0, None, 0);
         while checks < 4 {
             match next(&mut watched).await {
-                Said::Checked { differences } => {
+                SourceEvent::Checked { differences } => {
                     assert_eq!(differences, 0);
                     checks += 1;
                 }
-                Said::Report(report) => match report.outcome {
+                SourceEvent::Report(report) => match report.outcome {
                     Ok(Reading::Registry(told)) => {
                         last = told.index;
                         first.get_or_insert(last);

@@ -4,7 +4,7 @@ use std::ops::Deref;
 use std::time::Duration;
 
 use fleet_monitor::cluster::{Reading, RegistrySnapshot as Told};
-use fleet_monitor::source::Said;
+use fleet_monitor::source::SourceEvent;
 use fleet_monitor::source::etcd::key_tree::KeyTree;
 use fleet_monitor::source::etcd::{Etcd as Source, Settings, Tls, Watched};
 use futures_util::future::join_all;
@@ -55,9 +55,9 @@ pub fn watch(urls: &[&str]) -> Followed {
 }
 
 /// What it says next, ticks and all. What has changed is told with all that there is.
-pub async fn next(followed: &mut Followed) -> Said {
+pub async fn next(followed: &mut Followed) -> SourceEvent {
     let mut said = timeout(PATIENCE, followed.watched.next()).await.expect("it says something");
-    if let Said::Report(report) = &mut said {
+    if let SourceEvent::Report(report) = &mut said {
         match &report.outcome {
             Ok(Reading::Registry(registry)) => followed.told = registry.clone(),
             Ok(Reading::Changes { index, changes }) => {
@@ -74,12 +74,12 @@ pub async fn next(followed: &mut Followed) -> Said {
 pub async fn until(watched: &mut Followed, enough: impl Fn(&Told) -> bool) -> Told {
     loop {
         match next(watched).await {
-            Said::Report(report) => match report.outcome {
+            SourceEvent::Report(report) => match report.outcome {
                 Ok(Reading::Registry(told)) if enough(&told) => return told,
                 Ok(_) => {}
                 Err(error) => panic!("{error}"),
             },
-            Said::Checked { differences: 0 } => {}
+            SourceEvent::Checked { differences: 0 } => {}
             other => panic!("{other:?}"),
         }
     }

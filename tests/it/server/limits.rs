@@ -30,7 +30,7 @@ async fn run_out_of_files() {
     while let Ok(file) = std::fs::File::open("/dev/null") {
         files.push(file);
     }
-    // Room for our own end of the connection, none for the server's.
+    // MemoryBudget for our own end of the connection, none for the server's.
     files.pop();
     let mut stream = TcpStream::connect(bench.address).await.expect("a connection");
     stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.expect("written");

@@ -236,7 +236,7 @@ impl Etcd {
     }
 
     /// Its answer to a request for a key with these parameters.
-    pub async fn send(&self, method: Method, key: &str, parameters: &[(&str, &str)]) -> Said {
+    pub async fn send(&self, method: Method, key: &str, parameters: &[(&str, &str)]) -> SourceEvent {
         let parameters = form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
         let path = format!("{}/v2/keys{}", self.url(), utf8_percent_encode(key, PATH));
         let (url, form) =
@@ -245,14 +245,23 @@ impl Etcd {
         answer.unwrap_or_else(|_| panic!("no answer for {key}")).unwrap_or_else(|error| panic!("{key}: {error}"))
     }
 
-    async fn ask(&self, method: Method, url: &str, form: String) -> Result<Said, hyper_util::client::legacy::Error> {
+    async fn ask(
+        &self,
+        method: Method,
+        url: &str,
+        form: String,
+    ) -> Result<SourceEvent, hyper_util::client::legacy::Error> {
         let request = Request::builder().method(method).uri(url);
         let request = request.header("content-type", "application/x-www-form-urlencoded").body(form.into()).unwrap();
         let response = self.client.request(request).await?;
         let status = response.status().as_u16();
         let index = response.headers().get("x-etcd-index").and_then(|index| index.to_str().ok()?.parse().ok());
         let body = response.into_body().collect().await.expect("a whole body").to_bytes();
-        Ok(Said { status, index: index.unwrap_or_default(), body: serde_json::from_slice(&body).unwrap_or_default() })
+        Ok(SourceEvent {
+            status,
+            index: index.unwrap_or_default(),
+            body: serde_json::from_slice(&body).unwrap_or_default(),
+        })
     }
 
     /// Waits until it answers; false if it has ended.
@@ -347,7 +356,7 @@ pub fn free_port() -> u16 {
 
 /// An answer of etcd.
 #[derive(Debug)]
-pub struct Said {
+pub struct SourceEvent {
     pub status: u16,
     /// `X-Etcd-Index`.
     pub index: u64,
@@ -355,7 +364,7 @@ pub struct Said {
     pub body: Value,
 }
 
-impl Said {
+impl SourceEvent {
     /// The index of what was done.
     fn done(self) -> u64 {
         assert!(self.status == 200 || self.status == 201, "{}", self.body);

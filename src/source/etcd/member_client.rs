@@ -1,4 +1,4 @@
-//! A line to one member of etcd: what was asked, and what was answered. It does not know what fleet is.
+//! A client of one member of etcd: requests and responses. It does not know what fleet is.
 
 use std::io;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ const CLUSTER_ID: &str = "x-etcd-cluster-id";
 /// Bytes of one answer.
 const MAX_BYTES: usize = 256 << 20;
 
-/// What all lines to the members of one etcd have in common.
+/// What all clients of the members of one etcd share.
 #[derive(Debug)]
 pub(super) struct Access {
     /// The members that were named.
@@ -44,10 +44,10 @@ pub(super) struct Access {
     pub(super) timeout: Duration,
 }
 
-/// A line to one member: a connection that is kept, and made anew where the member has closed it. Where the member
-/// redirects to another one, the line leads to that from then on.
+/// A client of one member: a connection that is kept, and made anew where the member has closed it. Where the member
+/// redirects to another one, all further requests go there.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(super) struct MemberClient {
     endpoint: Endpoint,
     access: Arc<Access>,
     connection: Option<Connection>,
@@ -68,7 +68,7 @@ pub(super) struct Head {
     pub(super) cluster: Option<String>,
 }
 
-impl Line {
+impl MemberClient {
     /// Connects to nothing yet.
     pub(super) fn new(endpoint: &Endpoint, access: Arc<Access>) -> Self {
         Self { endpoint: endpoint.clone(), access, connection: None, gathers: Gathers::default() }
@@ -85,11 +85,11 @@ impl Line {
     /// Asks for a key or a directory, and takes the whole answer.
     pub(super) async fn get(&mut self, key: &str, query: &str) -> Result<Answer, EtcdError> {
         let path = format!("/v2/keys{key}{query}");
-        self.in_time(async |line: &mut Self| {
-            let response = line.send(&path).await?;
-            let response = line.good(key, response).await?;
-            let head = line.head(&response)?;
-            let body = line.body(key, response).await?;
+        self.in_time(async |client: &mut Self| {
+            let response = client.send(&path).await?;
+            let response = client.good(key, response).await?;
+            let head = client.head(&response)?;
+            let body = client.body(key, response).await?;
             Ok(Answer { head, body })
         })
         .await
@@ -97,9 +97,9 @@ impl Line {
 
     /// The member's version, such as `3.4.23`, if it tells it.
     pub(super) async fn version(&mut self) -> Option<String> {
-        let body = self.in_time(async |line: &mut Self| {
-            let response = line.send("/version").await?;
-            line.body("/version", response).await
+        let body = self.in_time(async |client: &mut Self| {
+            let response = client.send("/version").await?;
+            client.body("/version", response).await
         });
         let body = body.await.ok()?;
         #[derive(Deserialize)]
@@ -151,7 +151,7 @@ impl Line {
         }
     }
 
-    /// Lets the line lead where a redirect leads, if that is a member of the same etcd.
+    /// Sends all further requests where a redirect leads, if that is a member of the same etcd.
     async fn follow(&mut self, path: &str, status: StatusCode, location: &str) -> Result<(), NotFollowed> {
         let target = redirect::target(&self.endpoint, path, status.as_u16(), location)?;
         let is_member = redirect::is_host_of(&target.host, &self.access.members)
@@ -170,9 +170,9 @@ impl Line {
         for path in ["/v2/members", "/v2/machines"] {
             // What the redirect came with is not read.
             self.connection = None;
-            let list = self.in_time(async |line: &mut Self| {
-                let response = line.send_once(path).await?;
-                if response.status() == StatusCode::OK { line.body(path, response).await } else { Ok(Vec::new()) }
+            let list = self.in_time(async |client: &mut Self| {
+                let response = client.send_once(path).await?;
+                if response.status() == StatusCode::OK { client.body(path, response).await } else { Ok(Vec::new()) }
             });
             let members = list.await.map(|list| redirect::members(&list)).unwrap_or_default();
             if !members.is_empty() {
