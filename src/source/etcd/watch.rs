@@ -228,7 +228,7 @@ async fn hear(client: &mut MemberClient, key: &str, answer: &mut Answer) -> Resu
         let has_ended = frame.is_none();
         let data = match frame {
             Some(frame) => frame.map_err(|error| client.broken_off(error))?.into_data().unwrap_or_default(),
-            // The last event need not end its client.
+            // The last event need not end its line.
             None => Bytes::from_static(b"\n"),
         };
         happened.append(&mut answer.events.take(&data).map_err(|error| client.nonsense(&error))?);
