@@ -1,7 +1,7 @@
 //! The second protocol: what a client is told, from its first message on.
 //!
-//! Clients that want the same get the same bytes: they share a [`Channel`]. A [`ChannelSubscription`] is one client on it, of which
-//! nothing is kept but the revision that it has.
+//! Clients that want the same get the same bytes: they share a [`Channel`]. A [`ChannelSubscription`] is one client on it,
+//! of which nothing is kept but the revision that it has.
 //!
 //! What everybody may want (all rows, and what came last) there is once. What is made for some, since they filter or
 //! lag, has to find room: however many strangers want however many different things, memory is bounded. This module does
