@@ -102,15 +102,13 @@ impl Touched {
 
     /// A key with a lease is another one, or not there any more.
     fn lease(&mut self, key: &str, before: Option<&Value>, has_expired: bool) {
-        if !self.leases.contains_key(key) {
-            self.leases.insert(key.into(), None);
-        }
-        let Some(ended) = self.leases.get_mut(key) else { return };
+        let ended = || before.and_then(Value::lease).map(|lease| Ended { lease, has_expired });
 
-        match (ended, before.and_then(Value::lease)) {
+        match self.leases.get_mut(key) {
             // The first lease is the one that is known, and the last end is how it ended.
-            (Some(ended), _) => ended.has_expired = has_expired,
-            (ended, lease) => *ended = lease.map(|lease| Ended { lease, has_expired }),
+            Some(Some(known)) => known.has_expired = has_expired,
+            Some(unknown) => *unknown = ended(),
+            None => _ = self.leases.insert(key.into(), ended()),
         }
     }
 }
@@ -177,7 +175,6 @@ impl KeyTree {
         for leaf in leaves(tree) {
             self.write(&leaf, now);
         }
-        self.touched = Touched::default();
 
         // What is left of the time of each says how much time they were given at least.
         let is_state: fn(&Value) -> bool = |value| matches!(value, Value::State(_));
@@ -202,46 +199,58 @@ impl KeyTree {
     pub fn apply(&mut self, event: &Event, now: Instant) {
         self.index = self.index.max(event.node.modified_index);
         match event.action {
-            Action::Set | Action::Create | Action::Update | Action::CompareAndSwap => self.write(&event.node, now),
+            Action::Set | Action::Create | Action::Update | Action::CompareAndSwap => {
+                if let Some((key, kind, before)) = self.write(&event.node, now) {
+                    self.touch(key, kind, before.as_ref(), false);
+                }
+            }
             Action::Delete | Action::CompareAndDelete => self.remove(&event.node, false),
             Action::Expire => self.remove(&event.node, true),
             Action::Other => {}
         }
     }
 
-    fn write(&mut self, node: &Node, now: Instant) {
-        let Some(key) = below(&self.prefix, &node.key) else { return };
-        let ttl = node.ttl();
-        let Some(text) = node.value.as_deref().filter(|_| !node.dir) else { return };
+    /// Writes one key. If it says something else than before, returns it with what it said.
+    fn write<'a>(&mut self, node: &'a Node, now: Instant) -> Option<(&'a str, Kind<'a>, Option<Value>)> {
+        let key = below(&self.prefix, &node.key)?;
+        let text = node.value.as_deref().filter(|_| !node.dir)?;
         if key.starts_with("states/") && !self.has_states {
             self.leave_old_states();
         }
         if self.has_states && key.starts_with("state/") {
-            return;
+            return None;
         }
-        let Some(kind) = Kind::of(key) else { return };
+        let kind = Kind::of(key)?;
 
         let fingerprint = fingerprint(text);
-        let lease = ttl.map(|time| Granted { until: now + time, time });
-        match self.entries.get_mut(key).filter(|entry| entry.fingerprint == fingerprint) {
-            Some(same) => {
-                (same.modified, same.lease) = (node.modified_index, lease);
-                if self.overdue.remove(key) {
-                    self.touched.renewed.extend(same.value.lease());
-                }
+        let lease = node.ttl().map(|time| Granted { until: now + time, time });
+        if let Some(same) = self.entries.get_mut(key).filter(|entry| entry.fingerprint == fingerprint) {
+            same.modified = node.modified_index;
+            same.lease = lease;
+            if self.overdue.remove(key) {
+                self.touched.renewed.extend(same.value.lease());
             }
-            None => {
-                let value = Value::of(kind, text, &mut self.words);
-                let entry = Entry { value, fingerprint, modified: node.modified_index, lease };
-                let before = self.entries.insert(key.into(), entry);
-                self.overdue.remove(key);
-                self.touch(key, kind, before.as_ref().map(|entry| &entry.value), false);
-            }
+            let overdue_from = same.overdue_from();
+            self.expect_renewal(overdue_from);
+            return None;
         }
 
-        if let Some(overdue) = self.entries.get(key).and_then(Entry::overdue_from) {
-            self.next_overdue = Some(self.next_overdue.map_or(overdue, |next| next.min(overdue)));
+        let value = Value::of(kind, text, &mut self.words);
+        let entry = Entry { value, fingerprint, modified: node.modified_index, lease };
+        self.expect_renewal(entry.overdue_from());
+        self.overdue.remove(key);
+        let user = entry.value.user(kind);
+        let before = self.entries.insert(key.into(), entry).map(|entry| entry.value);
+        if let Some(no_longer) = before.as_ref().and_then(|value| value.user(kind)) {
+            self.users.remove(&no_longer);
         }
+        self.users.extend(user);
+        Some((key, kind, before))
+    }
+
+    /// A lease is overdue from then on, if it is one.
+    fn expect_renewal(&mut self, overdue_from: Option<Instant>) {
+        self.next_overdue = self.next_overdue.into_iter().chain(overdue_from).min();
     }
 
     /// The cluster has just been given a newer fleet.
@@ -270,9 +279,12 @@ impl KeyTree {
     fn remove_key(&mut self, key: &str, has_expired: bool) {
         let Some(entry) = self.entries.remove(key) else { return };
         self.overdue.remove(key);
-        if let Some(kind) = Kind::of(key) {
-            self.touch(key, kind, Some(&entry.value), has_expired);
+        let Some(kind) = Kind::of(key) else { return };
+
+        if let Some(user) = entry.value.user(kind) {
+            self.users.remove(&user);
         }
+        self.touch(key, kind, Some(&entry.value), has_expired);
     }
 
     /// Notes what the change of a key concerns. `before` is what it said until now.
@@ -280,15 +292,7 @@ impl KeyTree {
         match kind {
             Kind::State { .. } | Kind::Machine { .. } => self.touched.lease(key, before, has_expired),
             Kind::Metadata { id } => self.touched.lease(&format!("machines/{id}/object"), None, false),
-            Kind::TargetState { unit } | Kind::Target { unit } => _ = self.touched.units.insert(unit.into()),
-            Kind::Object { unit } => {
-                if let Some(Value::Object(Some(hash))) = before {
-                    self.users.remove(&(hash.clone(), unit.into()));
-                }
-                if let Some(Value::Object(Some(hash))) = self.value(key) {
-                    let user = (hash.clone(), unit.into());
-                    self.users.insert(user);
-                }
+            Kind::Object { unit } | Kind::TargetState { unit } | Kind::Target { unit } => {
                 self.touched.units.insert(unit.into());
             }
             Kind::File { hash } => {
@@ -349,11 +353,11 @@ impl KeyTree {
             return;
         }
 
-        self.next_overdue = None;
+        let mut next: Option<Instant> = None;
         for (key, entry) in LEASED.into_iter().flat_map(|folder| inside(&self.entries, folder)) {
             let Some(from) = entry.overdue_from() else { continue };
             if now <= from {
-                self.next_overdue = Some(self.next_overdue.map_or(from, |next| next.min(from)));
+                next = next.into_iter().chain([from]).min();
                 if self.overdue.remove(key) {
                     changes.extend(entry.value.lease().map(Observation::Renewed));
                 }
@@ -363,6 +367,7 @@ impl KeyTree {
                 changes.push(Observation::Overdue(lease, age));
             }
         }
+        self.next_overdue = next;
     }
 
     /// All that there is, in place of [`KeyTree::changes`].

@@ -140,6 +140,14 @@ impl Value {
         }
     }
 
+    /// Whom the file of a hash is for: the hash, and the unit.
+    pub(super) fn user(&self, kind: Kind) -> Option<(Text, Text)> {
+        match (self, kind) {
+            (Value::Object(Some(hash)), Kind::Object { unit }) => Some((hash.clone(), unit.into())),
+            _ => None,
+        }
+    }
+
     /// Whose lease the key is, if it is one that fleetd renews.
     pub(super) fn lease(&self) -> Option<Lease> {
         match self {
