@@ -52,32 +52,11 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::cluster::{Cluster, Machine, Moment, Reading, RegistrySnapshot, UnitFile, UnitState};
+    use crate::builders::{self, unit_file};
+    use crate::cluster::{Cluster, Moment, Reading, RegistrySnapshot, UnitFile, UnitState};
 
     fn state(unit: &str, active: &str) -> UnitState {
-        UnitState {
-            unit: unit.into(),
-            machine: Some("m1".into()),
-            ip: None,
-            load: Some("loaded".into()),
-            active: Some(active.into()),
-            sub: Some("running".into()),
-            hash: None,
-        }
-    }
-
-    fn file(unit: &str, target: Option<&str>) -> UnitFile {
-        UnitFile {
-            unit: unit.into(),
-            hash: None,
-            desired: Some("launched".into()),
-            target: target.map(Into::into),
-            target_known: true,
-            global: false,
-            description: None,
-            requirements: Vec::new(),
-            requirements_known: true,
-        }
+        builders::unit_state(unit, "m1", &format!("{active}/running"))
     }
 
     /// What is told of a cluster that is so from the start on until 60 s later, at each of these seconds. From 5 s on,
@@ -92,8 +71,8 @@ mod tests {
             let late = (*second >= 5).then(|| state("late.service", "active"));
             let registry = RegistrySnapshot {
                 states: states.iter().cloned().chain(late).collect(),
-                machines: [Machine { id: "m1".into(), ip: None, metadata: None, version: None }].into(),
-                files: files.iter().cloned().chain([file("late.service", Some("m1"))]).collect(),
+                machines: [builders::machine("m1")].into(),
+                files: files.iter().cloned().chain([unit_file("late.service", Some("m1"))]).collect(),
                 ..RegistrySnapshot::default()
             };
             cluster.read(Reading::Registry(registry), start + Duration::from_secs(*second), Duration::ZERO);
@@ -118,9 +97,10 @@ mod tests {
     #[test]
     fn what_is_missed_is_told_once_when_its_time_is_over_and_what_is_well_is_not() {
         let states = [state("ok.service", "active"), state("bad.service", "failed")];
-        let mut files = ["ok.service", "bad.service", "missed.service"].map(|unit| file(unit, Some("m1"))).to_vec();
-        files.push(file("nowhere.service", None));
-        files.push(UnitFile { desired: Some("inactive".into()), ..file("submitted.service", None) });
+        let mut files =
+            ["ok.service", "bad.service", "missed.service"].map(|unit| unit_file(unit, Some("m1"))).to_vec();
+        files.push(unit_file("nowhere.service", None));
+        files.push(UnitFile { desired: Some("inactive".into()), ..unit_file("submitted.service", None) });
 
         assert_eq!(
             told(&[0, 2, 4, 6, 8, 10, 12, 60], &states, &files),
@@ -130,11 +110,11 @@ mod tests {
 
     #[test]
     fn a_global_unit_is_told_of_each_machine_that_fits_and_not_where_none_does() {
-        let global = |unit, requirements| UnitFile { global: true, requirements, ..file(unit, None) };
+        let global = |unit, requirements| UnitFile { global: true, requirements, ..unit_file(unit, None) };
         let files = [
             global("agent.service", Vec::new()),
             global("gpu.service", vec!["MachineMetadata=role=gpu".into()]),
-            file("ok.service", Some("m1")),
+            unit_file("ok.service", Some("m1")),
         ];
         let states = [state("ok.service", "active")];
 

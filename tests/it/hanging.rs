@@ -301,27 +301,13 @@ fn storm() -> String {
 
 #[tokio::test]
 async fn a_journal_that_hangs_stops_nothing() {
-    if !geteuid().is_root() {
-        return cannot_run("a journal of its own, for one program, takes root");
-    }
-    let directory = TempDir::new().unwrap();
-    let socket = directory.path().join("socket");
-    let _unread = full_socket(&socket);
-    let daemon = with_journal(&socket).start();
-    daemon.goes_on().await;
+    let Some((_directory, _unread, daemon)) = with_hanging_journal().await else { return };
     daemon.stops().await;
 }
 
 #[tokio::test]
 async fn a_journal_that_hung_gets_whole_entries_when_it_reads_again() {
-    if !geteuid().is_root() {
-        return cannot_run("a journal of its own, for one program, takes root");
-    }
-    let directory = TempDir::new().unwrap();
-    let socket = directory.path().join("socket");
-    let reader = full_socket(&socket);
-    let daemon = with_journal(&socket).start();
-    daemon.goes_on().await;
+    let Some((_directory, reader, daemon)) = with_hanging_journal().await else { return };
 
     reader.set_nonblocking(true).unwrap();
     let reader = UnixDatagram::from_std(reader).unwrap();
@@ -342,31 +328,44 @@ async fn a_journal_that_hung_gets_whole_entries_when_it_reads_again() {
     daemon.stops().await;
 }
 
-/// The program with a journal of its own, at this socket.
-fn with_journal(socket: &Path) -> Program {
-    Program::launched_by(&journal::launcher(socket), &[&BUSY[..], &["--log-to", "journal"]].concat())
+/// The program, which goes on, with a journal of its own that nobody reads: its directory and its socket.
+async fn with_hanging_journal() -> Option<(TempDir, StdUnixDatagram, Daemon)> {
+    if !geteuid().is_root() {
+        cannot_run("a journal of its own, for one program, takes root");
+        return None;
+    }
+    let directory = TempDir::new().unwrap();
+    let socket = directory.path().join("socket");
+    let unread = full_socket(&socket);
+
+    let arguments = [&BUSY[..], &["--log-to", "journal"]].concat();
+    let daemon = Program::launched_by(&journal::launcher(&socket), &arguments).start();
+    daemon.goes_on().await;
+    Some((directory, unread, daemon))
 }
 
 #[tokio::test]
 async fn a_service_manager_that_hangs_stops_nothing_and_hears_the_newest_when_it_is_back() {
-    let program = Program::new(&BUSY);
-    let manager = full_socket(&program.path("notify"));
-    manager.set_nonblocking(true).unwrap();
-    let daemon = program.start_with(UnixDatagram::from_std(manager).unwrap());
-    daemon.goes_on_publishing().await;
+    let daemon = with_hanging_manager().await;
 
     daemon.notices("READY=1").await;
     daemon.notices("WATCHDOG=1").await;
     daemon.stops().await;
 }
 
-#[tokio::test]
-async fn a_service_manager_that_hangs_does_not_delay_the_end() {
+/// The program, which goes on publishing, with a service manager that reads nothing.
+async fn with_hanging_manager() -> Daemon {
     let program = Program::new(&BUSY);
     let manager = full_socket(&program.path("notify"));
     manager.set_nonblocking(true).unwrap();
     let daemon = program.start_with(UnixDatagram::from_std(manager).unwrap());
     daemon.goes_on_publishing().await;
+    daemon
+}
+
+#[tokio::test]
+async fn a_service_manager_that_hangs_does_not_delay_the_end() {
+    let daemon = with_hanging_manager().await;
     daemon.stops().await;
 }
 

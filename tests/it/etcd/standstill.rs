@@ -21,11 +21,17 @@ const EVENTS: usize = 40;
 /// How often it is tried whether events are streamed.
 const ROUNDS: usize = 5;
 
-/// Does what fleet's leader does, faster: without end.
-async fn lead(etcd: &Etcd) {
-    loop {
-        etcd.set(&format!("{PREFIX}/lease/engine-leader"), r#"{"MachineID":"m1"}"#, Some(10)).await;
-        sleep(Duration::from_millis(100)).await;
+/// Runs a test while fleet has a leader, who writes its key, and does so more often than a real one.
+async fn while_led(etcd: &Etcd, test: impl Future<Output = ()>) {
+    let lead = async {
+        loop {
+            etcd.set(&format!("{PREFIX}/lease/engine-leader"), r#"{"MachineID":"m1"}"#, Some(10)).await;
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::select! {
+        () = lead => unreachable!(),
+        () = test => {}
     }
 }
 
@@ -81,17 +87,14 @@ async fn a_program_that_was_stopped_goes_on_with_its_stream() {
     let Some(etcd) = Etcd::start().await else { return };
     found(&etcd).await;
     let (proxy, url) = proxy(&etcd).await;
-    let test = async {
+    while_led(&etcd, async {
         let daemon = stop_for_a_while(&etcd, &proxy, &url, overflow(&etcd)).await;
         // A look says what etcd has, and the next one whether the watch has it too.
         let looks = proxy.asked("GET /v2/keys/_coreos.com/fleet/lease").len();
         proxy.until_asked_times("GET /v2/keys/_coreos.com/fleet/lease", looks + 3).await;
         assert!(streams(&etcd, &proxy, &daemon).await);
-    };
-    tokio::select! {
-        () = lead(&etcd) => unreachable!(),
-        () = test => {}
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -99,16 +102,13 @@ async fn a_stream_that_did_not_survive_a_standstill_is_followed_by_another() {
     let Some(etcd) = Etcd::start().await else { return };
     found(&etcd).await;
     let (proxy, url) = proxy(&etcd).await;
-    let test = async {
+    while_led(&etcd, async {
         let daemon = stop_for_a_while(&etcd, &proxy, &url, async { proxy.hold("stream=true") }).await;
         proxy.until_asked_times(WHOLE, 2).await;
         proxy.mend();
         assert!(streams(&etcd, &proxy, &daemon).await);
-    };
-    tokio::select! {
-        () = lead(&etcd) => unreachable!(),
-        () = test => {}
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -119,7 +119,7 @@ async fn where_streams_did_not_come_through_they_are_tried_again_after_a_while()
     let again = Duration::from_secs(5);
     let mut watched = follow(Source::new(settings(&[&url])).unwrap().streams_again_after(again));
     let streams = || proxy.asked(WATCH).iter().filter(|line| line.contains("stream=true")).count();
-    let test = async {
+    while_led(&etcd, async {
         proxy.hold("stream=true");
         let held = Instant::now();
         until(&mut watched, |_| proxy.asked(WHOLE).len() >= 2).await;
@@ -133,9 +133,6 @@ async fn where_streams_did_not_come_through_they_are_tried_again_after_a_while()
             until(&mut watched, |told| told.index >= index).await;
         };
         assert!(is_streamed(&proxy, hears).await);
-    };
-    tokio::select! {
-        () = lead(&etcd) => unreachable!(),
-        () = test => {}
-    }
+    })
+    .await;
 }
