@@ -31,5 +31,8 @@ extern crate self as fleet_monitor;
 #[path = "../tests/it/support/builders.rs"]
 mod builders;
 #[cfg(test)]
+#[path = "../tests/it/support/changes.rs"]
+mod changes;
+#[cfg(test)]
 #[path = "../tests/it/support/snapshots.rs"]
 mod snapshots;

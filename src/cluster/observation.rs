@@ -3,7 +3,6 @@
 //! What a source knows is in its observations, not in who it is: a list says what is there and leaves open why something is
 //! not; an event of etcd says whether a key was deleted or has expired. It knows nothing of how that is judged.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,6 +54,12 @@ impl Reading {
             Reading::Registry(_) | Reading::Changes { .. } => &Topic::ALL,
         }
     }
+
+    /// Whether keys with leases have been deleted since the reading before, or have expired.
+    pub fn ends_leases(&self) -> bool {
+        let Reading::Changes { changes, .. } = self else { return false };
+        changes.iter().any(|change| matches!(change, Observation::Deleted(_) | Observation::Expired(_)))
+    }
 }
 
 /// What fleet's registry has, all of it at one moment. Unlike lists, it says whether something was deleted or has expired,
@@ -75,58 +80,6 @@ pub struct RegistrySnapshot {
     pub expired: Vec<Lease>,
     /// The leases that should have been renewed by now, and for how long they have not been.
     pub overdue: Vec<(Lease, Duration)>,
-}
-
-impl RegistrySnapshot {
-    /// Makes the changes that lead to `index`. What expired before them is of no interest any more.
-    pub fn follow(&mut self, index: u64, changes: &[Observation]) {
-        let key = |state: &UnitState| (state.unit.clone(), state.machine.clone());
-        let mut states: BTreeMap<_, _> = self.states.iter().map(|state| (key(state), state.clone())).collect();
-        let mut machines: BTreeMap<_, _> = self.machines.iter().map(|it| (it.id.clone(), it.clone())).collect();
-        let mut files: BTreeMap<_, _> = self.files.iter().map(|file| (file.unit.clone(), file.clone())).collect();
-        let mut overdue: BTreeMap<_, _> = self.overdue.drain(..).collect();
-        self.index = index;
-        self.expired.clear();
-
-        for change in changes {
-            match change.clone() {
-                Observation::Reported(state) => {
-                    overdue
-                        .remove(&Lease::Unit(state.unit.clone(), state.machine.clone().unwrap_or_else(|| "".into())));
-                    states.insert(key(&state), state);
-                }
-                Observation::MachineSeen(machine) => {
-                    overdue.remove(&Lease::Machine(machine.id.clone()));
-                    machines.insert(machine.id.clone(), machine);
-                }
-                Observation::Wanted(file) => _ = files.insert(file.unit.clone(), file),
-                Observation::NotWanted(unit) => _ = files.remove(&unit),
-                Observation::Deleted(lease) | Observation::Expired(lease) => {
-                    overdue.remove(&lease);
-                    match &lease {
-                        Lease::Machine(id) => _ = machines.remove(id),
-                        Lease::Unit(unit, id) => _ = states.remove(&(unit.clone(), Some(id.clone()))),
-                    }
-                    if matches!(change, Observation::Expired(_)) {
-                        self.expired.push(lease);
-                    }
-                }
-                Observation::Overdue(lease, age) => _ = overdue.insert(lease, age),
-                Observation::Renewed(lease) => _ = overdue.remove(&lease),
-                Observation::Leads(leader) => self.leader = leader,
-            }
-        }
-
-        // The addresses are those of the machines, as they are now.
-        for state in states.values_mut() {
-            let machine = state.machine.as_ref().and_then(|id| machines.get(id));
-            state.ip = machine.and_then(|machine| machine.ip.clone());
-        }
-        self.states = states.into_values().collect();
-        self.machines = machines.into_values().collect();
-        self.files = files.into_values().collect();
-        self.overdue = overdue.into_iter().collect();
-    }
 }
 
 /// A key of fleet's registry that fleetd renews again and again, or it expires.

@@ -35,7 +35,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 use tracing::{debug, info, warn};
 
 use super::{Liveness, MARGIN, Report, SourceEvent};
-use crate::cluster::{Expected, Moment, Observation, Reading, Text, Topic};
+use crate::cluster::{Expected, Moment, Reading, Text, Topic};
 use endpoint::Endpoint;
 use error::{EtcdError, EtcdErrors, FileError};
 use key_tree::KeyTree;
@@ -49,7 +49,7 @@ use watch::{Beginning, End, Seen, Watch};
 /// The least time between two readings that differ, which bounds what a storm of changes costs.
 const GAP: Duration = Duration::from_millis(10);
 /// A deletion is looked at again after this time though nothing else has changed: fleetd sets some keys again at once.
-const SETTLE: Duration = Duration::from_millis(600);
+pub const SETTLE: Duration = Duration::from_millis(600);
 /// How often a reading is said though nothing has changed: what follows from time alone is judged then.
 const TICK: Duration = Duration::from_secs(1);
 /// How often the whole registry is read to compare.
@@ -405,7 +405,7 @@ impl Watching {
                         earliest = now + GAP;
                     }
                     let report = report(&mut self.tree, &self.tells_all, Duration::ZERO, timeout);
-                    if has_deletions(&report) {
+                    if report.outcome.as_ref().is_ok_and(Reading::ends_leases) {
                         settles = Some(now + SETTLE);
                     }
                     permit.send(SourceEvent::Report(report));
@@ -486,10 +486,4 @@ fn report(tree: &mut KeyTree, tells_all: &AtomicBool, took: Duration, timeout: D
     let within = watch::LOOK + 2 * timeout + MARGIN;
     let expected = Some(Expected { every: watch::LOOK, within });
     Report { topics: &Topic::ALL, at, took, outcome: Ok(reading), expected }
-}
-
-/// Whether anything was deleted that fleetd may set again.
-fn has_deletions(report: &Report) -> bool {
-    let Ok(Reading::Changes { changes, .. }) = &report.outcome else { return false };
-    changes.iter().any(|change| matches!(change, Observation::Deleted(_) | Observation::Expired(_)))
 }

@@ -9,14 +9,17 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use fleet_monitor::cluster::{
-    Cluster, Event as Transition, Machine, MachineId, Moment, Observation, Reading, RegistrySnapshot as Told, Text,
-    Topic, UnitFile, UnitName, UnitState, Verdict,
+    Cluster, Event as Transition, Machine, MachineId, Moment, Reading, RegistrySnapshot as Told, Text, Topic, UnitFile,
+    UnitName, UnitState, Verdict,
 };
+use fleet_monitor::source::etcd::SETTLE;
 use fleet_monitor::source::etcd::key_tree::KeyTree;
 use fleet_monitor::source::etcd::keys::{self, Event, Node};
 use fleet_monitor::source::recording::{Entry, Poll, Reader};
 use fleet_monitor::source::table;
 use serde_json::Value;
+
+use crate::support::changes::follow;
 
 const PREFIX: &str = "/_coreos.com/fleet";
 /// How exactly the two clocks of an incident agree.
@@ -68,9 +71,6 @@ fn polls(name: &str) -> Vec<Poll> {
     polls.collect()
 }
 
-/// How long after a deletion the source looks at it again.
-const SETTLE: Duration = Duration::from_millis(600);
-
 /// An incident as the source tells it: what each event changes, and what time does, each second and after deletions.
 fn readings(name: &str) -> Vec<(Duration, Reading)> {
     let start = Instant::now();
@@ -95,7 +95,7 @@ fn readings(name: &str) -> Vec<(Duration, Reading)> {
         key_tree.apply(&event, start + t);
         if key_tree.has_changed() {
             let reading = changes(&mut key_tree, start + t);
-            if has_deletions(&reading) {
+            if reading.ends_leases() {
                 settles = Some(t + SETTLE);
             }
             readings.push((t, reading));
@@ -109,18 +109,13 @@ fn changes(key_tree: &mut KeyTree, now: Instant) -> Reading {
     Reading::Changes { index: key_tree.index(), changes }
 }
 
-fn has_deletions(reading: &Reading) -> bool {
-    let Reading::Changes { changes, .. } = reading else { return false };
-    changes.iter().any(|change| matches!(change, Observation::Deleted(_) | Observation::Expired(_)))
-}
-
 /// What there was after each reading of an incident.
 fn told(name: &str) -> Vec<(Duration, Told)> {
     let mut told = Told::default();
     let follow = |(t, reading)| {
         match reading {
             Reading::Registry(registry) => told = registry,
-            Reading::Changes { index, changes } => told.follow(index, &changes),
+            Reading::Changes { index, changes } => follow(&mut told, index, &changes),
             other => panic!("{other:?}"),
         }
         (t, told.clone())

@@ -11,6 +11,7 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, timeout};
 
 use crate::registry::{self, INCIDENTS};
+use crate::support::changes;
 use crate::support::etcd::{Etcd, PREFIX, Recording};
 
 /// No test waits longer for what should come.
@@ -61,7 +62,7 @@ pub async fn next(followed: &mut Followed) -> SourceEvent {
         match &report.outcome {
             Ok(Reading::Registry(registry)) => followed.told = registry.clone(),
             Ok(Reading::Changes { index, changes }) => {
-                followed.told.follow(*index, changes);
+                changes::follow(&mut followed.told, *index, changes);
                 report.outcome = Ok(Reading::Registry(followed.told.clone()));
             }
             _ => {}

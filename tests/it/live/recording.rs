@@ -12,11 +12,12 @@ use fleet_monitor::cluster::{
     Cluster, Event, Lease, MachineId, Moment, Observation, Reading, RegistrySnapshot, Text, Topic, Transition, Unit,
     UnitFile, UnitName, UnitState, View,
 };
+use fleet_monitor::source::etcd::SETTLE;
 use fleet_monitor::source::recording::{Entry, Poll, Reader};
 
+use crate::support::changes::follow;
+
 pub const GRACE: Duration = Duration::from_secs(30);
-/// How long after a deletion the source looks at it again.
-const SETTLE: Duration = Duration::from_millis(600);
 
 /// A unit on a machine.
 pub type Key = (UnitName, MachineId);
@@ -152,7 +153,7 @@ pub fn watch(polls: &[Poll], start: Duration) -> Watched {
     play(polls, start, |at, outcome, happened, cluster| {
         let outcome = &match outcome {
             Ok(Reading::Changes { index, changes }) => {
-                registry.follow(*index, changes);
+                follow(&mut registry, *index, changes);
                 Ok(Reading::Registry(registry.clone()))
             }
             other => other.clone(),
@@ -238,7 +239,7 @@ pub fn changes(registry: &[Poll], start: Duration) -> Vec<Poll> {
 
     // What was deleted is looked at again.
     let settled = |poll: &Poll| match &poll.outcome {
-        Ok(Reading::Changes { index, changes }) if changes.iter().any(is_end) => {
+        Ok(reading @ Reading::Changes { index, .. }) if reading.ends_leases() => {
             let outcome = Ok(Reading::Changes { index: *index, changes: Vec::new() });
             Some(Poll { at: poll.at + SETTLE, outcome, ..poll.clone() })
         }
@@ -248,10 +249,6 @@ pub fn changes(registry: &[Poll], start: Duration) -> Vec<Poll> {
     polls.extend(looks);
     polls.sort_by_key(|poll| poll.at);
     polls
-}
-
-fn is_end(change: &Observation) -> bool {
-    matches!(change, Observation::Deleted(_) | Observation::Expired(_))
 }
 
 /// The changes that lead from one registry to another.

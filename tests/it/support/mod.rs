@@ -1,6 +1,7 @@
 //! What the tests share.
 
 pub mod builders;
+pub mod changes;
 mod daemon;
 mod double;
 pub mod etcd;

@@ -1,6 +1,7 @@
 use proptest::prelude::{Just, Strategy, prop, prop_assert_eq, prop_oneof, proptest};
 
 use super::*;
+use crate::changes::follow;
 
 type Reading = RegistrySnapshot;
 
@@ -338,7 +339,7 @@ proptest! {
                 }Step::Time(seconds) => second += seconds,
                 Step::Read => {
                     let changes = clock.changes(second);
-                    followed.follow(clock.index, &changes);
+                    follow(&mut followed, clock.index, &changes);
                     let whole = witness.read(second);
                     let leases = |snapshot: &Reading| {
                         snapshot.overdue.iter().map(|(lease, _)| lease.clone()).collect::<BTreeSet<_>>()
