@@ -1,7 +1,8 @@
 //! From fleetctl's text to the frames that clients get, on one core: `cargo bench --bench rows`.
 //!
-//! Each step is printed in milliseconds and as a multiple of the floor, which is to validate the same text as UTF-8 and
-//! copy it once. The budget stands beside the whole. Nothing is asserted: compare two runs on the same machine.
+//! Each step is printed in milliseconds and as a multiple of the floor, which is to validate the
+//! same text as UTF-8 and copy it once. The budget stands beside the whole. Nothing is asserted:
+//! compare two runs on the same machine.
 
 use std::fmt::Write;
 use std::hint::black_box;
@@ -29,8 +30,16 @@ fn machine(number: usize) -> String {
 fn units(run: usize) -> String {
     let mut text = String::new();
     for unit in 0..UNITS {
-        let sub = if unit == UNITS / 2 && run % 2 == 1 { "exited" } else { "running" };
-        let _ = writeln!(text, "web@{unit:05}.service\tloaded\tactive\t{sub}\t{}\t{unit:040x}", machine(unit));
+        let sub = if unit == UNITS / 2 && run % 2 == 1 {
+            "exited"
+        } else {
+            "running"
+        };
+        let _ = writeln!(
+            text,
+            "web@{unit:05}.service\tloaded\tactive\t{sub}\t{}\t{unit:040x}",
+            machine(unit)
+        );
     }
     text
 }
@@ -81,17 +90,31 @@ impl Step {
 
 fn main() {
     let mut cluster = Cluster::new(Duration::from_secs(30));
-    let fields = [UnitField::Unit, UnitField::Load, UnitField::Active, UnitField::Sub, UnitField::Machine];
-    let settings =
-        Settings { unit_fields: fields.into(), machine_fields: MachineField::ALL.into(), publish: Publish::Changes };
+    let fields = [
+        UnitField::Unit,
+        UnitField::Load,
+        UnitField::Active,
+        UnitField::Sub,
+        UnitField::Machine,
+    ];
+    let settings = Settings {
+        unit_fields: fields.into(),
+        machine_fields: MachineField::ALL.into(),
+        publish: Publish::Changes,
+    };
     let mut publisher = Publisher::new(settings, "epoch", SourceInfo::default());
     let known = [
         table::machines(machines().as_bytes(), &["machine", "ip", "metadata"])
             .map(|machines| Reading::Machines { machines }),
-        table::unit_files(files().as_bytes(), &FILE_COLUMNS).map(|files| Reading::UnitFiles { files }),
+        table::unit_files(files().as_bytes(), &FILE_COLUMNS)
+            .map(|files| Reading::UnitFiles { files }),
     ];
     for reading in known {
-        cluster.read(reading.expect("a table as fleetctl prints it"), Moment::now(), Duration::ZERO);
+        cluster.read(
+            reading.expect("a table as fleetctl prints it"),
+            Moment::now(),
+            Duration::ZERO,
+        );
     }
 
     let mut floor = Step::new("validate and copy");
@@ -101,17 +124,31 @@ fn main() {
     for run in 0..RUNS {
         let text = texts[run % 2].as_bytes();
         let _ = floor.time(|| std::str::from_utf8(black_box(text)).map(str::to_owned));
-        let states = rows.time(|| table::units(text, &UNIT_COLUMNS)).expect("a table as fleetctl prints it");
+        let states = rows
+            .time(|| table::units(text, &UNIT_COLUMNS))
+            .expect("a table as fleetctl prints it");
         let reading = Reading::Units { states, files: None };
         let transitions = view.time(|| cluster.read(reading, Moment::now(), Duration::ZERO));
         let (shown, health) = (cluster.view(), cluster.health());
-        let news = News { view: shown, health, transitions: &transitions, change: None, read: &[], now: Moment::now() };
+        let news = News {
+            view: shown,
+            health,
+            transitions: &transitions,
+            change: None,
+            read: &[],
+            now: Moment::now(),
+        };
         frame.time(|| publisher.publish(news));
     }
 
-    println!("{UNITS} units, {} KiB of text, one of them changed; median of {RUNS} runs:", texts[0].len() / 1024);
+    println!(
+        "{UNITS} units, {} KiB of text, one of them changed; median of {RUNS} runs:",
+        texts[0].len() / 1024
+    );
     let whole: f64 = steps.iter().map(Step::median).sum();
-    let lines = std::iter::once(&floor).chain(&steps).map(|step| (step.name, step.median()));
+    let lines = std::iter::once(&floor)
+        .chain(&steps)
+        .map(|step| (step.name, step.median()));
     for (name, took) in lines.chain([("all steps", whole)]) {
         println!("  {name:<20} {took:8.2} ms {:8.1} × floor", took / floor.median());
     }

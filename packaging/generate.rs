@@ -1,7 +1,9 @@
-//! Writes what is installed and follows from the options: the configuration file, the man page and the completions of
-//! shells. `cargo run --example generate-packaging [DIRECTORY]`; without one it is `packaging`.
+//! Writes what is installed and follows from the options: the configuration file, the man page and
+//! the completions of shells. `cargo run --example generate-packaging [DIRECTORY]`; without one it
+//! is `packaging`.
 //!
-//! Names and help come from the command line's definition, values from what is in force when nothing is set.
+//! Names and help come from the command line's definition, values from what is in force when
+//! nothing is set.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -39,7 +41,10 @@ const EXAMPLES: [(&str, &str); 14] = [
 
 /// What the service needs besides.
 const OF_THE_SERVICE: [(&str, &str); 7] = [
-    ("port", "Where fleet-monitor.socket is active, that says where, and neither port nor bind does."),
+    (
+        "port",
+        "Where fleet-monitor.socket is active, that says where, and neither port nor bind does.",
+    ),
     ("etcd_key", "The service's user must be able to read it."),
     (
         "etcd_password_file",
@@ -65,17 +70,32 @@ const SECTIONS: [(&str, &[(&str, &str)]); 4] = [
     (
         "FILES",
         &[
-            (config::DEFAULT_FILE, "The configuration; it need not be there. Every option is in it, with its default."),
-            ("/etc/fleet-monitor.env", "Environment variables for fleet-monitor.service, one NAME=value on a line."),
+            (
+                config::DEFAULT_FILE,
+                "The configuration; it need not be there. Every option is in it, with its default.",
+            ),
+            (
+                "/etc/fleet-monitor.env",
+                "Environment variables for fleet-monitor.service, one NAME=value on a line.",
+            ),
         ],
     ),
     (
         "ENVIRONMENT",
         &[
-            ("FLEET_MONITOR_KEY", "Sets an option, such as FLEET_MONITOR_UNIT_FREQ=5 for --unit-freq 5."),
+            (
+                "FLEET_MONITOR_KEY",
+                "Sets an option, such as FLEET_MONITOR_UNIT_FREQ=5 for --unit-freq 5.",
+            ),
             ("FLEET_MONITOR_CONFIG", "Names the configuration file, as --config does."),
-            ("NOTIFY_SOCKET, WATCHDOG_USEC", "From systemd: where readiness and status are told, and how often."),
-            ("LISTEN_FDS, LISTEN_PID", "From systemd: the sockets to listen on, instead of port and bind."),
+            (
+                "NOTIFY_SOCKET, WATCHDOG_USEC",
+                "From systemd: where readiness and status are told, and how often.",
+            ),
+            (
+                "LISTEN_FDS, LISTEN_PID",
+                "From systemd: the sockets to listen on, instead of port and bind.",
+            ),
             ("JOURNAL_STREAM", "From systemd: whether standard error leads to the journal."),
         ],
     ),
@@ -85,13 +105,19 @@ const SECTIONS: [(&str, &[(&str, &str)]); 4] = [
             ("0", "It was asked to stop, or to tell its help, version or configuration."),
             ("1", "Something failed that is neither of these, such as a port that is in use."),
             ("2", "Wrong usage of the command line."),
-            ("78", "A wrong configuration, told on standard error. Trying again does not help."),
+            (
+                "78",
+                "A wrong configuration, told on standard error. Trying again does not help.",
+            ),
         ],
     ),
     (
         "SIGNALS",
         &[
-            ("SIGHUP", "Reads the configuration again. A wrong one is told, and the old one stays."),
+            (
+                "SIGHUP",
+                "Reads the configuration again. A wrong one is told, and the old one stays.",
+            ),
             ("SIGTERM, SIGINT", "Ends within five seconds, after telling all clients."),
         ],
     ),
@@ -104,9 +130,11 @@ fn main() -> io::Result<()> {
     command.build();
     put(&directory.join("etc/fleet-monitor.toml"), configuration(&command)?.as_bytes())?;
     put(&directory.join("man/fleet-monitor.1"), &man_page(&command)?)?;
-    for (shell, name) in
-        [(Shell::Bash, "fleet-monitor.bash"), (Shell::Zsh, "_fleet-monitor"), (Shell::Fish, "fleet-monitor.fish")]
-    {
+    for (shell, name) in [
+        (Shell::Bash, "fleet-monitor.bash"),
+        (Shell::Zsh, "_fleet-monitor"),
+        (Shell::Fish, "fleet-monitor.fish"),
+    ] {
         let mut script = Vec::new();
         clap_complete::generate(shell, &mut command.clone(), "fleet-monitor", &mut script);
         put(&directory.join("completions").join(name), &script)?;
@@ -115,8 +143,13 @@ fn main() -> io::Result<()> {
 }
 
 fn put(path: &Path, content: &[u8]) -> io::Result<()> {
-    let failed = |error: Error| Error::new(error.kind(), format!("cannot write {}: {error}", path.display()));
-    path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(path, content)).map_err(failed)
+    let failed = |error: Error| {
+        Error::new(error.kind(), format!("cannot write {}: {error}", path.display()))
+    };
+    path.parent()
+        .map_or(Ok(()), fs::create_dir_all)
+        .and_then(|()| fs::write(path, content))
+        .map_err(failed)
 }
 
 fn configuration(command: &Command) -> io::Result<String> {
@@ -124,10 +157,14 @@ fn configuration(command: &Command) -> io::Result<String> {
     let (_, settings) = config::load(&Cli::default(), &nothing).map_err(Error::other)?;
     let mut text = HEAD.to_owned();
     let mut heading = None;
-    for option in command.get_arguments().filter(|option| !NOT_IN_THE_FILE.contains(&option.get_id().as_str())) {
+    for option in command
+        .get_arguments()
+        .filter(|option| !NOT_IN_THE_FILE.contains(&option.get_id().as_str()))
+    {
         let key = option.get_id().as_str();
         let setting = settings.iter().find(|setting| setting.key == key);
-        let setting = setting.ok_or_else(|| Error::other(format!("--{key} is no option of the file")))?;
+        let setting =
+            setting.ok_or_else(|| Error::other(format!("--{key} is no option of the file")))?;
         if heading != option.get_help_heading() {
             heading = option.get_help_heading();
             text += &format!("\n\n# {}\n", heading.unwrap_or_default());
@@ -140,7 +177,9 @@ fn configuration(command: &Command) -> io::Result<String> {
         text += &match (&setting.value, EXAMPLES.iter().find(|(of, _)| *of == key)) {
             (Some(value), _) => format!("#{key} = {value}\n"),
             (None, Some((_, example))) => format!("# Example: {key} = \"{example}\"\n"),
-            (None, None) => return Err(Error::other(format!("{key} has neither a default nor an example"))),
+            (None, None) => {
+                return Err(Error::other(format!("{key} has neither a default nor an example")));
+            }
         };
     }
     Ok(text)
@@ -154,7 +193,11 @@ fn help(option: &Arg, shown: bool) -> String {
         None => (&*help, ""),
     };
     let what = what.trim_end_matches('.');
-    if shown || default.is_empty() { format!("{what}.") } else { format!("{what}. Without it: {default}.") }
+    if shown || default.is_empty() {
+        format!("{what}.")
+    } else {
+        format!("{what}. Without it: {default}.")
+    }
 }
 
 /// As lines of comment, 100 columns wide at most.
@@ -172,13 +215,17 @@ fn filled(text: &str) -> String {
 }
 
 fn man_page(command: &Command) -> io::Result<Vec<u8>> {
-    let man = Man::new(command.clone()).title("fleet-monitor").manual("fleet-monitor");
+    let man = Man::new(command.clone())
+        .title("fleet-monitor")
+        .manual("fleet-monitor");
     let mut page = Vec::new();
     man.render_title(&mut page)?;
     man.render_name_section(&mut page)?;
     // The whole list of options would come here, and once more below.
     let mut usage = Roff::new();
-    usage.control("SH", ["SYNOPSIS"]).text([bold("fleet-monitor"), roman(" [OPTIONS]")]);
+    usage
+        .control("SH", ["SYNOPSIS"])
+        .text([bold("fleet-monitor"), roman(" [OPTIONS]")]);
     usage.to_writer(&mut page)?;
     man.render_description_section(&mut page)?;
     man.render_options_section(&mut page)?;

@@ -1,7 +1,8 @@
 //! The command line: what may be written there, and its help.
 //!
-//! Nothing is judged here. Every value stays the text that was typed, and an option that was not given stays absent, so
-//! that [`crate::config`] can lay the command line over the other places and judge all of them in one way.
+//! Nothing is judged here. Every value stays the text that was typed, and an option that was not
+//! given stays absent, so that [`crate::config`] can lay the command line over the other places and
+//! judge all of them in one way.
 
 use std::path::PathBuf;
 
@@ -49,12 +50,13 @@ pub struct Cli {
     #[arg(long, value_name = "PORT", help_heading = WATCH)]
     pub tunnel_port: Option<String>,
 
-    /// auto, fleetctl, api, etcd or replay; auto is etcd if --endpoint leads there, the API if its socket is there and
-    /// nothing asks for fleetctl, or else fleetctl [default: auto]
+    /// auto, fleetctl, api, etcd or replay; auto is etcd if --endpoint leads there, the API if its
+    /// socket is there and nothing asks for fleetctl, or else fleetctl [default: auto]
     #[arg(long, value_name = "SOURCE", help_heading = WATCH)]
     pub source: Option<String>,
 
-    /// Where the fleet HTTP API is, as unix://PATH or http://HOST:PORT [default: unix:///var/run/fleet.sock]
+    /// Where the fleet HTTP API is, as unix://PATH or http://HOST:PORT [default:
+    /// unix:///var/run/fleet.sock]
     #[arg(long, value_name = "ADDRESS", help_heading = WATCH)]
     pub api: Option<String>,
 
@@ -91,11 +93,13 @@ pub struct Cli {
     #[arg(long, value_name = "SECONDS", help_heading = WATCH)]
     pub poll_timeout: Option<String>,
 
-    /// Seconds that a row stays as stale while fleet wants it but does not report it; 0: off [default: 30]
+    /// Seconds that a row stays as stale while fleet wants it but does not report it; 0: off
+    /// [default: 30]
     #[arg(long, value_name = "SECONDS", help_heading = WATCH)]
     pub grace: Option<String>,
 
-    /// Seconds that the rows of a lost machine stay, unless fleet has its units elsewhere [default: 3600]
+    /// Seconds that the rows of a lost machine stay, unless fleet has its units elsewhere [default:
+    /// 3600]
     #[arg(long, value_name = "SECONDS", help_heading = WATCH)]
     pub keep_lost: Option<String>,
 
@@ -127,8 +131,8 @@ pub struct Cli {
     #[arg(long, value_name = "WHEN", help_heading = PUBLISH)]
     pub publish: Option<String>,
 
-    /// Columns of units, from unit, load, active, sub, machine, hash, dstate, target, global, desc, verdict
-    /// [default: unit,load,active,sub,machine]
+    /// Columns of units, from unit, load, active, sub, machine, hash, dstate, target, global, desc,
+    /// verdict [default: unit,load,active,sub,machine]
     #[arg(long, value_name = "LIST", help_heading = PUBLISH)]
     pub unit_fields: Option<String>,
 
@@ -140,7 +144,8 @@ pub struct Cli {
     #[arg(long, value_name = "LIST", help_heading = PUBLISH)]
     pub metrics_units: Option<String>,
 
-    /// Browser origins to allow besides this host's own, such as https://ops.example.com, or * for all [default: none]
+    /// Browser origins to allow besides this host's own, such as https://ops.example.com, or * for
+    /// all [default: none]
     #[arg(long, value_name = "LIST", help_heading = ACCESS)]
     pub allowed_origins: Option<String>,
 
@@ -156,7 +161,8 @@ pub struct Cli {
     #[arg(long, value_name = "NUMBER", help_heading = ACCESS)]
     pub max_clients: Option<String>,
 
-    /// error, warn, info, debug, trace, or a filter such as warn,fleet_monitor=debug [default: info]
+    /// error, warn, info, debug, trace, or a filter such as warn,fleet_monitor=debug [default:
+    /// info]
     #[arg(long, value_name = "FILTER", help_heading = OWN)]
     pub log: Option<String>,
 
@@ -185,7 +191,8 @@ commas. A variable that is empty counts as not set.";
 /// What was given, by the option's key; an error about it names the flag.
 impl Provider for Cli {
     fn metadata(&self) -> Metadata {
-        Metadata::named("command line").interpolater(|_, keys| format!("--{}", keys.join(".").replace('_', "-")))
+        Metadata::named("command line")
+            .interpolater(|_, keys| format!("--{}", keys.join(".").replace('_', "-")))
     }
 
     fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
@@ -221,7 +228,8 @@ mod tests {
 
     #[test]
     fn the_flags_of_the_prototype_are_there() {
-        let cli = parse("-p 1 -c fctl -m 2 -u 3 -e host --endpoint-port 4 --tunnel-port 5").unwrap();
+        let cli =
+            parse("-p 1 -c fctl -m 2 -u 3 -e host --endpoint-port 4 --tunnel-port 5").unwrap();
         let expected = Cli {
             port: Some("1".into()),
             fleetctl: Some("fctl".into()),

@@ -1,8 +1,10 @@
-//! What the program was told to do: the options of the command line, the environment and the file, judged as a whole.
+//! What the program was told to do: the options of the command line, the environment and the file,
+//! judged as a whole.
 //!
-//! [`load`] lays the four layers over each other (command line, environment, file, defaults) and takes each option on
-//! its own, so that all that is wrong is told at once, each with its value and the place where it was set. Nothing here
-//! knows how the values are used; which options cannot be set together is known to `source::selection`.
+//! [`load`] lays the four layers over each other (command line, environment, file, defaults) and
+//! takes each option on its own, so that all that is wrong is told at once, each with its value and
+//! the place where it was set. Nothing here knows how the values are used; which options cannot be
+//! set together is known to `source::selection`.
 
 mod layers;
 mod links;
@@ -34,7 +36,8 @@ pub const DEFAULT_FILE: &str = "/etc/fleet-monitor.toml";
 pub struct Config {
     /// Which source is used, and how.
     pub(crate) source: selection::Options,
-    /// Time for which a row is kept that fleet wants, but no longer reports. Zero: rows are passed through untouched.
+    /// Time for which a row is kept that fleet wants, but no longer reports. Zero: rows are passed
+    /// through untouched.
     pub grace: Duration,
     /// Time for which the rows of a lost machine are kept.
     pub keep_lost: Duration,
@@ -52,7 +55,8 @@ pub struct Config {
     pub machine_fields: Vec<MachineField>,
     /// Names of units that have metrics of their own, as globs.
     pub metrics_units: Vec<String>,
-    /// Origins let in besides the default, as browsers send them (`https://ops.example.com`); `*` lets in all.
+    /// Origins let in besides the default, as browsers send them (`https://ops.example.com`); `*`
+    /// lets in all.
     pub allowed_origins: Vec<String>,
     /// Names in `Host` let in besides the default, in lower case and without port; `*` lets in all.
     pub allowed_hosts: Vec<String>,
@@ -111,7 +115,8 @@ pub struct Setting {
 pub struct Environment {
     /// Those that set options, known or not.
     pub variables: BTreeMap<String, String>,
-    /// The names of those that Kubernetes and docker set for services whose names begin with `fleet-monitor`.
+    /// The names of those that Kubernetes and docker set for services whose names begin with
+    /// `fleet-monitor`.
     pub service_links: Vec<String>,
 }
 
@@ -119,7 +124,9 @@ impl Environment {
     /// Which variables are ignored, and why; `None` if none is.
     pub fn ignored(&self) -> Option<String> {
         let names = self.service_links.join(", ");
-        (!names.is_empty()).then(|| format!("ignored, since Kubernetes or docker sets them for a service: {names}"))
+        (!names.is_empty()).then(|| {
+            format!("ignored, since Kubernetes or docker sets them for a service: {names}")
+        })
     }
 }
 
@@ -128,7 +135,9 @@ impl Environment {
 /// # Errors
 ///
 /// A value that is not UTF-8.
-pub fn environment(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Environment, ConfigErrors> {
+pub fn environment(
+    variables: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<Environment, ConfigErrors> {
     let mut found = Environment::default();
     let mut errors = Vec::new();
     for (name, value) in variables {
@@ -144,21 +153,34 @@ pub fn environment(variables: impl IntoIterator<Item = (OsString, OsString)>) ->
             Ok(value) => {
                 found.variables.insert(origin, value);
             }
-            Err(_) => errors.push(ConfigError { key: None, value: None, origin, problem: "is not UTF-8".into() }),
+            Err(_) => errors.push(ConfigError {
+                key: None,
+                value: None,
+                origin,
+                problem: "is not UTF-8".into(),
+            }),
         }
     }
     found.service_links.sort();
-    if errors.is_empty() { Ok(found) } else { Err(ConfigErrors(errors)) }
+    if errors.is_empty() {
+        Ok(found)
+    } else {
+        Err(ConfigErrors(errors))
+    }
 }
 
-/// The options in force, and where each came from. `environment` is [`Environment::variables`]; a variable that is
-/// empty counts as not set. A value that a stronger place overrides is not judged.
+/// The options in force, and where each came from. `environment` is [`Environment::variables`]; a
+/// variable that is empty counts as not set. A value that a stronger place overrides is not judged.
 ///
 /// # Errors
 ///
-/// All that is wrong, at once: a file that cannot be read, unknown keys, impossible values, and options that exclude
-/// each other, unless a stronger place simply asks for another source than a weaker one.
-pub fn load(cli: &Cli, environment: &BTreeMap<String, String>) -> Result<(Config, Vec<Setting>), ConfigErrors> {
+/// All that is wrong, at once: a file that cannot be read, unknown keys, impossible values, and
+/// options that exclude each other, unless a stronger place simply asks for another source than a
+/// weaker one.
+pub fn load(
+    cli: &Cli,
+    environment: &BTreeMap<String, String>,
+) -> Result<(Config, Vec<Setting>), ConfigErrors> {
     load_over(cli, environment, Path::new(DEFAULT_FILE))
 }
 
@@ -216,8 +238,9 @@ fn load_over(
         record,
         port: values.take("port", parse::port),
         bind: values.optional("bind", parse::address),
-        publish: values
-            .take("publish", |text| parse::choice(&[("changes", Publish::Changes), ("polls", Publish::Polls)], text)),
+        publish: values.take("publish", |text| {
+            parse::choice(&[("changes", Publish::Changes), ("polls", Publish::Polls)], text)
+        }),
         unit_fields: values.list("unit_fields", parse::fields),
         machine_fields: values.list("machine_fields", parse::fields),
         metrics_units: values.list("metrics_units", |items| parse::each(items, parse::glob)),
@@ -237,7 +260,11 @@ fn load_over(
     };
 
     refuse_conflicts(&config.source, &mut values);
-    if values.errors.is_empty() { Ok((config, values.settings)) } else { Err(ConfigErrors(values.errors)) }
+    if values.errors.is_empty() {
+        Ok((config, values.settings))
+    } else {
+        Err(ConfigErrors(values.errors))
+    }
 }
 
 fn connection(values: &mut Values) -> Connection {
@@ -265,7 +292,8 @@ fn refuse_conflicts(options: &selection::Options, values: &mut Values) {
     if !options.etcd_members.iter().any(|member| member.tls) {
         for (key, file) in [("etcd_ca", ca), ("etcd_cert", cert), ("etcd_key", key)] {
             if file.is_some() {
-                values.refuse(key, "needs an etcd that is asked over TLS: --etcd https://HOST:PORT");
+                values
+                    .refuse(key, "needs an etcd that is asked over TLS: --etcd https://HOST:PORT");
             }
         }
     }
@@ -279,18 +307,24 @@ fn refuse_conflicts(options: &selection::Options, values: &mut Values) {
         values.refuse("etcd_user", "needs an etcd that is watched: --etcd http://HOST:PORT");
     }
     if options.etcd_password_file.is_some() && options.etcd_user.is_none() {
-        values.refuse("etcd_password_file", "needs the user whose password it is: --etcd-user NAME");
+        values
+            .refuse("etcd_password_file", "needs the user whose password it is: --etcd-user NAME");
     }
 }
 
-/// The settings as a configuration file that would have the same effect, each with where it came from.
+/// The settings as a configuration file that would have the same effect, each with where it came
+/// from.
 pub fn report(settings: &[Setting]) -> String {
     // A long list does not push every comment to the right.
     const WIDEST: usize = 40;
     let width = |lengths: &mut dyn Iterator<Item = usize>| lengths.max().unwrap_or(0);
     let key_width = width(&mut settings.iter().map(|setting| setting.key.len()));
     let values = settings.iter().filter_map(|setting| setting.value.as_ref());
-    let value_width = width(&mut values.map(|value| value.chars().count()).filter(|&length| length <= WIDEST));
+    let value_width = width(
+        &mut values
+            .map(|value| value.chars().count())
+            .filter(|&length| length <= WIDEST),
+    );
     let line = |Setting { key, value, origin }: &Setting| match value {
         Some(value) => format!("{key:key_width$} = {value:value_width$}  # {origin}\n"),
         None => format!("# {key} is not set\n"),

@@ -9,8 +9,8 @@
 //! recording ─────── source::replay┘
 //! ```
 //!
-//! A session never asks a source for anything, and a source never knows a client. [`daemon`] is the only place where all
-//! parts meet.
+//! A session never asks a source for anything, and a source never knows a client. [`daemon`] is the
+//! only place where all parts meet.
 
 pub mod cli;
 pub mod cluster;

@@ -1,7 +1,7 @@
 //! The process and its service manager: signals in, notifications out.
 //!
-//! It knows systemd's protocols and nothing of fleet. Nothing here waits for systemd, and nothing that hangs keeps the
-//! process from ending when it is told to.
+//! It knows systemd's protocols and nothing of fleet. Nothing here waits for systemd, and nothing
+//! that hangs keeps the process from ending when it is told to.
 
 use std::time::Duration;
 use std::{io, mem, process, thread};
@@ -14,8 +14,8 @@ use tracing::debug;
 
 use crate::write_queue::{Work, WriteQueue};
 
-/// How long the process may take to end after a signal, if something hangs for which it would wait: less than the 5 s
-/// that are promised.
+/// How long the process may take to end after a signal, if something hangs for which it would wait:
+/// less than the 5 s that are promised.
 const TIME_TO_STOP: Duration = Duration::from_millis(4750);
 
 /// How long the last notifications are waited for at the end.
@@ -45,14 +45,19 @@ pub struct Signals {
 impl Signals {
     /// Begins to listen; from now on they do not end the process by themselves.
     ///
-    /// Where what has to be done at the end takes too long, as with a disk that hangs, the process ends without it.
+    /// Where what has to be done at the end takes too long, as with a disk that hangs, the process
+    /// ends without it.
     pub fn listen() -> io::Result<Self> {
         end_in_time()?;
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
-            child: if std::process::id() == 1 { Some(signal(SignalKind::child())?) } else { None },
+            child: if std::process::id() == 1 {
+                Some(signal(SignalKind::child())?)
+            } else {
+                None
+            },
         })
     }
 
@@ -67,8 +72,8 @@ impl Signals {
     }
 }
 
-/// Starts a thread that ends the process when its time to stop is over. It shares nothing with the rest of the program
-/// that could hang: it has a runtime of its own.
+/// Starts a thread that ends the process when its time to stop is over. It shares nothing with the
+/// rest of the program that could hang: it has a runtime of its own.
 fn end_in_time() -> io::Result<()> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let (mut terminate, mut interrupt) = {
@@ -96,8 +101,8 @@ async fn received(stream: &mut Option<Stream>) -> Option<()> {
 
 /// The service manager, if there is one (`sd_notify(3)`).
 ///
-/// Notifications are sent by a thread of their own, since the service manager may not read them. While one waits, a newer
-/// one of its kind takes its place.
+/// Notifications are sent by a thread of their own, since the service manager may not read them.
+/// While one waits, a newer one of its kind takes its place.
 #[derive(Debug)]
 pub struct ServiceManager {
     status: String,
@@ -124,11 +129,16 @@ impl ServiceManager {
     /// When the thread that sends notifications cannot be started.
     pub fn from_environment() -> io::Result<Self> {
         let watchdog = sd_notify::watchdog_enabled().filter(|timeout| !timeout.is_zero());
-        let notifications = if std::env::var_os("NOTIFY_SOCKET").is_some() { Some(start_sending()?) } else { None };
+        let notifications = if std::env::var_os("NOTIFY_SOCKET").is_some() {
+            Some(start_sending()?)
+        } else {
+            None
+        };
         Ok(Self { status: String::new(), watchdog, notifications })
     }
 
-    /// How often it wants to hear [`ServiceManager::alive`], if at all: twice in the time after which it would act.
+    /// How often it wants to hear [`ServiceManager::alive`], if at all: twice in the time after
+    /// which it would act.
     pub fn watchdog_interval(&self) -> Option<Duration> {
         self.watchdog.map(|timeout| timeout / 2)
     }

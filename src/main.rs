@@ -58,8 +58,9 @@ fn start(cli: &Cli) -> Result<ExitCode, Failure> {
     if let Some(ignored) = environment.ignored() {
         tracing::info!("{ignored}");
     }
-    let runtime = tokio::runtime::Runtime::new()
-        .map_err(|error| Failure::System(format!("cannot start the asynchronous runtime: {error}")))?;
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| {
+        Failure::System(format!("cannot start the asynchronous runtime: {error}"))
+    })?;
     let ended = runtime.block_on(daemon::run(cli, &environment.variables, config, log));
     runtime.shutdown_timeout(PATIENCE);
     ended.map(|()| ExitCode::SUCCESS)

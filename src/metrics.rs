@@ -1,7 +1,7 @@
 //! The metric families, all in one place.
 //!
-//! What happens is counted as it happens. What the cluster is, is computed from the publication when somebody asks, so
-//! that no poll pays for it and the numbers always fit together.
+//! What happens is counted as it happens. What the cluster is, is computed from the publication
+//! when somebody asks, so that no poll pays for it and the numbers always fit together.
 //!
 //! This module knows what is counted, not who counts or who asks.
 
@@ -21,11 +21,15 @@ use wildmatch::WildMatch;
 use crate::cluster::{Event, Moment, Topic, Verdict};
 use crate::feed::Publication;
 
-/// systemd's active states (`org.freedesktop.systemd1(5)`), which are there even while no unit has them.
-const ACTIVE_STATES: [&str; 6] = ["active", "reloading", "inactive", "failed", "activating", "deactivating"];
+/// systemd's active states (`org.freedesktop.systemd1(5)`), which are there even while no unit has
+/// them.
+const ACTIVE_STATES: [&str; 6] =
+    ["active", "reloading", "inactive", "failed", "activating", "deactivating"];
 
-/// The bounds of the poll durations, in seconds: from a fast answer over a socket to beyond the default deadline of 10 s.
-const DURATIONS: [f64; 13] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0];
+/// The bounds of the poll durations, in seconds: from a fast answer over a socket to beyond the
+/// default deadline of 10 s.
+const DURATIONS: [f64; 13] =
+    [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0];
 
 /// What may not be written as fast as there is something to write.
 const LOG: &str = "log";
@@ -159,7 +163,11 @@ impl Metrics {
         }
 
         let registry = &mut metrics.registry;
-        registry.register("transitions", "What happened in the cluster", metrics.transitions.clone());
+        registry.register(
+            "transitions",
+            "What happened in the cluster",
+            metrics.transitions.clone(),
+        );
         registry.register_with_unit(
             "poll_duration",
             "How long the source took to answer, or to fail",
@@ -189,7 +197,11 @@ impl Metrics {
             "Lines of the log and polls of a recording that were dropped, as whoever takes them did not",
             metrics.writes_dropped.clone(),
         );
-        registry.register("clients_dropped", "Clients that left or were refused", metrics.dropped.clone());
+        registry.register(
+            "clients_dropped",
+            "Clients that left or were refused",
+            metrics.dropped.clone(),
+        );
         let build = ByName::<Gauge>::new_with_constructor(Gauge::default);
         build.get_or_create(&[("version", env!("CARGO_PKG_VERSION"))]).set(1);
         registry.register("build_info", "The version of this program; always 1", build);
@@ -242,11 +254,19 @@ impl Metrics {
         self.dropped.get_or_create(&[("reason", reason.name())]).inc();
     }
 
-    /// All metrics as text. Units that match one of the globs `units` (`*`, `?`) have a series of their own.
-    pub fn encode(&self, format: Format, publication: &Publication, clients: usize, units: &[String]) -> String {
+    /// All metrics as text. Units that match one of the globs `units` (`*`, `?`) have a series of
+    /// their own.
+    pub fn encode(
+        &self,
+        format: Format,
+        publication: &Publication,
+        clients: usize,
+        units: &[String],
+    ) -> String {
         let openmetrics = self
             .encode_openmetrics(publication, clients, units)
-            // Writing to a String does not fail, and no other error is raised by the metrics used here.
+            // Writing to a String does not fail, and no other error is raised by the metrics used
+            // here.
             .expect("metrics are encoded to memory");
         match format {
             Format::OpenMetrics => openmetrics,
@@ -275,21 +295,25 @@ fn cluster(publication: &Publication, globs: &[String]) -> Registry {
     let mut registry = Registry::with_prefix("fleet");
     if publication.units.is_some() {
         let mut states: BTreeMap<&str, i64> = ACTIVE_STATES.map(|state| (state, 0)).into();
-        let mut verdicts: BTreeMap<&str, i64> = Verdict::ALL.map(|verdict| (verdict.name(), 0)).into();
+        let mut verdicts: BTreeMap<&str, i64> =
+            Verdict::ALL.map(|verdict| (verdict.name(), 0)).into();
         let single = Family::<Vec<(&'static str, String)>, Gauge>::default();
         for unit in publication.view.units.iter() {
             let state = &unit.state;
             *states.entry(state.active.as_deref().unwrap_or("none")).or_default() += 1;
             *verdicts.entry(unit.verdict.name()).or_default() += 1;
             if globs.iter().any(|glob| glob.matches(&state.unit)) {
-                // A series for each state, so that a unit that flaps has no more of them than one that does not.
+                // A series for each state, so that a unit that flaps has no more of them than one
+                // that does not.
                 for active in ACTIVE_STATES {
                     let labels = vec![
                         ("unit", state.unit.to_string()),
                         ("machine", state.machine.as_deref().unwrap_or("none").to_owned()),
                         ("active_state", active.to_owned()),
                     ];
-                    single.get_or_create(&labels).set((state.active.as_deref() == Some(active)).into());
+                    single
+                        .get_or_create(&labels)
+                        .set((state.active.as_deref() == Some(active)).into());
                 }
             }
         }
@@ -298,7 +322,11 @@ fn cluster(publication: &Publication, globs: &[String]) -> Registry {
             "Units by systemd's active state; none: not reported",
             gauges("active_state", states),
         );
-        registry.register("unit_verdicts", "Units by what is judged of them", gauges("verdict", verdicts));
+        registry.register(
+            "unit_verdicts",
+            "Units by what is judged of them",
+            gauges("verdict", verdicts),
+        );
         registry.register(
             "unit_state",
             "Whether each unit that --metrics-units selects is in each of systemd's active states",
@@ -309,7 +337,11 @@ fn cluster(publication: &Publication, globs: &[String]) -> Registry {
         let machines = &publication.view.machines;
         let lost = machines.iter().filter(|member| member.lost_since.is_some()).count();
         let machines = [("present", (machines.len() - lost) as i64), ("lost", lost as i64)];
-        registry.register("machines", "Machines in the cluster, and those that left it", gauges("state", machines));
+        registry.register(
+            "machines",
+            "Machines in the cluster, and those that left it",
+            gauges("state", machines),
+        );
     }
     registry
 }
@@ -330,11 +362,18 @@ fn state(publication: &Publication, clients: usize) -> Registry {
     registry.register("ready", "Whether the data can be relied on, as /readyz says", ready);
     let connected = Gauge::<i64>::default();
     connected.set(clients as i64);
-    registry.register("clients", "Clients that are connected: WebSockets and event streams", connected);
+    registry.register(
+        "clients",
+        "Clients that are connected: WebSockets and event streams",
+        connected,
+    );
     registry
 }
 
-fn gauges<'a>(label: &'static str, values: impl IntoIterator<Item = (&'a str, i64)>) -> impl Metric {
+fn gauges<'a>(
+    label: &'static str,
+    values: impl IntoIterator<Item = (&'a str, i64)>,
+) -> impl Metric {
     let family = Family::<Vec<(&'static str, String)>, Gauge>::default();
     for (name, value) in values {
         family.get_or_create(&vec![(label, name.to_owned())]).set(value);
@@ -342,16 +381,20 @@ fn gauges<'a>(label: &'static str, values: impl IntoIterator<Item = (&'a str, i6
     family
 }
 
-/// OpenMetrics in the older text format, where a counter's family is named with its `_total`, and which knows neither
-/// units nor an end mark.
+/// OpenMetrics in the older text format, where a counter's family is named with its `_total`, and
+/// which knows neither units nor an end mark.
 fn to_prometheus(openmetrics: &str) -> String {
-    let counters: Vec<&str> =
-        openmetrics.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter")).collect();
+    let counters: Vec<&str> = openmetrics
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter"))
+        .collect();
     let mut text = String::with_capacity(openmetrics.len());
     for line in openmetrics.lines() {
         let mut words = line.splitn(4, ' ');
         let line = match (words.next(), words.next(), words.next(), words.next()) {
-            (Some("#"), Some(keyword @ ("HELP" | "TYPE")), Some(name), Some(rest)) if counters.contains(&name) => {
+            (Some("#"), Some(keyword @ ("HELP" | "TYPE")), Some(name), Some(rest))
+                if counters.contains(&name) =>
+            {
                 &format!("# {keyword} {name}_total {rest}")
             }
             (Some("#"), Some("UNIT" | "EOF"), ..) => continue,

@@ -29,7 +29,8 @@ pub(crate) fn say(text: &str) {
     complain(move || io::stderr().write_all(lines.concat().as_bytes()));
 }
 
-/// Writes to stderr. If nobody reads that, it is not waited for, and if it fails, there is no other place to say so.
+/// Writes to stderr. If nobody reads that, it is not waited for, and if it fails, there is no other
+/// place to say so.
 pub(crate) fn complain(write: impl FnOnce() -> io::Result<()> + Send + 'static) {
     let (written, is_written) = mpsc::channel();
     let writing = thread::Builder::new().spawn(move || written.send(write().is_ok()));

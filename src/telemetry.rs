@@ -1,7 +1,7 @@
 //! The log: to the journal with fields, or to stderr as lines.
 //!
-//! Nobody who logs waits for either: a thread of its own writes what is queued. Nothing here knows what is logged, but
-//! for [`tell`], which makes the one journal entry of a transition.
+//! Nobody who logs waits for either: a thread of its own writes what is queued. Nothing here knows
+//! what is logged, but for [`tell`], which makes the one journal entry of a transition.
 
 mod writer;
 
@@ -48,7 +48,9 @@ impl Log {
     /// When that is no filter.
     pub fn set_filter(&self, filter: &str) -> Result<(), String> {
         let filter = parse(filter)?;
-        self.filter.reload(filter).map_err(|error| format!("the log filter cannot be changed: {error}"))
+        self.filter
+            .reload(filter)
+            .map_err(|error| format!("the log filter cannot be changed: {error}"))
     }
 
     /// How many lines were dropped so far because whoever reads them did not.
@@ -80,7 +82,8 @@ pub fn start(target: Target, filter: &str) -> Result<Log, String> {
         // With stderr being the journal's stream, lines written there are not lost either.
         Target::Auto => EventQueue::start().ok(),
         Target::Journal => {
-            let unreachable = |error| format!("log_to = journal: journald cannot be reached: {error}");
+            let unreachable =
+                |error| format!("log_to = journal: journald cannot be reached: {error}");
             Some(EventQueue::start().map_err(unreachable)?)
         }
     };
@@ -88,8 +91,8 @@ pub fn start(target: Target, filter: &str) -> Result<Log, String> {
     let (events, lines, queue) = match events {
         Some(events) => (Some(events.clone()), None, Queue::Events(events)),
         None => {
-            let lines =
-                LineQueue::start().map_err(|error| format!("cannot start the thread that writes the log: {error}"))?;
+            let lines = LineQueue::start()
+                .map_err(|error| format!("cannot start the thread that writes the log: {error}"))?;
             // A line is for a person: the fields of a transition say again what its message says.
             let fields = fmt::format::debug_fn(|line, field, value| match field.name() {
                 "message" => write!(Printable(line), "{value:?}"),
@@ -104,10 +107,15 @@ pub fn start(target: Target, filter: &str) -> Result<Log, String> {
     Ok(Log { filter: handle, queue })
 }
 
-/// Whether stderr is the stream that systemd connected to the journal (`systemd.exec(5)`, `$JOURNAL_STREAM`).
+/// Whether stderr is the stream that systemd connected to the journal (`systemd.exec(5)`,
+/// `$JOURNAL_STREAM`).
 fn stderr_is_the_journal() -> bool {
-    let Some(stream) = std::env::var("JOURNAL_STREAM").ok() else { return false };
-    let Ok(stderr) = std::fs::metadata("/proc/self/fd/2") else { return false };
+    let Some(stream) = std::env::var("JOURNAL_STREAM").ok() else {
+        return false;
+    };
+    let Ok(stderr) = std::fs::metadata("/proc/self/fd/2") else {
+        return false;
+    };
     stream == format!("{}:{}", stderr.st_dev(), stderr.st_ino())
 }
 
@@ -136,8 +144,8 @@ pub fn tell(transition: &Transition) {
     }
 }
 
-/// Writes out control characters, since a message may quote what somebody else said: it takes one line, and does nothing
-/// to the terminal that it is read on.
+/// Writes out control characters, since a message may quote what somebody else said: it takes one
+/// line, and does nothing to the terminal that it is read on.
 struct Printable<W>(W);
 
 impl<W: Write> Write for Printable<W> {

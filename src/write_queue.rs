@@ -1,7 +1,8 @@
 //! A bounded queue in front of something that may block: stderr, the journal, systemd, a disk.
 //!
-//! Whoever has something to write pushes it and never waits; a thread takes it from the queue and may wait as long as it
-//! likes. What does not fit is dropped and counted. This module does not know what is written, or where to.
+//! Whoever has something to write pushes it and never waits; a thread takes it from the queue and
+//! may wait as long as it likes. What does not fit is dropped and counted. This module does not
+//! know what is written, or where to.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -49,14 +50,22 @@ impl<T> Clone for WriteQueue<T> {
 }
 
 impl<T> WriteQueue<T> {
-    /// An empty queue in which up to `limit` bytes may wait. One entry may always wait, however large it is.
+    /// An empty queue in which up to `limit` bytes may wait. One entry may always wait, however
+    /// large it is.
     pub(crate) fn new(limit: usize) -> Self {
-        let state =
-            State { entries: VecDeque::new(), bytes: 0, is_writing: false, is_closed: false, dropped: 0, reported: 0 };
+        let state = State {
+            entries: VecDeque::new(),
+            bytes: 0,
+            is_writing: false,
+            is_closed: false,
+            dropped: 0,
+            reported: 0,
+        };
         Self(Arc::new(Shared { limit, state: Mutex::new(state), changed: Condvar::new() }))
     }
 
-    /// Appends an entry of `size` bytes, or drops it if it does not fit. Returns whether it will be written.
+    /// Appends an entry of `size` bytes, or drops it if it does not fit. Returns whether it will be
+    /// written.
     pub(crate) fn push(&self, entry: T, size: usize) -> bool {
         let mut state = self.lock();
 
@@ -73,8 +82,8 @@ impl<T> WriteQueue<T> {
         true
     }
 
-    /// Appends an entry in place of those that it supersedes. Only for entries of few kinds, each of which supersedes its
-    /// own: they are never dropped.
+    /// Appends an entry in place of those that it supersedes. Only for entries of few kinds, each
+    /// of which supersedes its own: they are never dropped.
     pub(crate) fn supersede(&self, entry: T, supersedes: impl Fn(&T) -> bool) {
         let mut state = self.lock();
 
@@ -93,8 +102,9 @@ impl<T> WriteQueue<T> {
         let state = self.lock();
 
         // What is not written by then is not waited for.
-        let _ =
-            self.0.changed.wait_timeout_while(state, patience, |state| state.is_writing || !state.entries.is_empty());
+        let _ = self.0.changed.wait_timeout_while(state, patience, |state| {
+            state.is_writing || !state.entries.is_empty()
+        });
     }
 
     /// Takes no more entries. Those that wait are still written.

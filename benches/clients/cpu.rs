@@ -8,10 +8,12 @@ use crate::server::{Bench, Floor};
 
 const CLIENTS: usize = 1_000;
 
-/// Another measurement of the same; the best of them counts, as what else runs on the machine only makes it worse.
+/// Another measurement of the same; the best of them counts, as what else runs on the machine only
+/// makes it worse.
 const ATTEMPTS: usize = 7;
 
-/// Prints it for frames of about 2 KB, 100 KB and 1 MB in the first protocol, and for a delta of one row in the second.
+/// Prints it for frames of about 2 KB, 100 KB and 1 MB in the first protocol, and for a delta of
+/// one row in the second.
 pub async fn of_a_frame() {
     println!("CPU time of a frame, {CLIENTS} clients:");
     for (kind, rows, rounds, budget) in [
@@ -55,7 +57,15 @@ pub async fn of_a_frame() {
 fn cpu_time() -> Duration {
     const TICK: Duration = Duration::from_millis(10);
     let stat = std::fs::read_to_string("/proc/self/stat").expect("procfs");
-    let fields = stat.rsplit_once(')').expect("a name in parentheses").1.split_whitespace();
-    let ticks: u32 = fields.skip(11).take(2).map(|ticks| ticks.parse::<u32>().expect("a number")).sum();
+    let fields = stat
+        .rsplit_once(')')
+        .expect("a name in parentheses")
+        .1
+        .split_whitespace();
+    let ticks: u32 = fields
+        .skip(11)
+        .take(2)
+        .map(|ticks| ticks.parse::<u32>().expect("a number"))
+        .sum();
     TICK * ticks
 }

@@ -9,7 +9,8 @@ const CLIENTS: usize = 1_000;
 /// In KiB.
 const BUDGET: f64 = 8.0;
 
-/// What the clients do. `Taken` and `Silent` are after messages of about 1 MB, of which the silent ones read none.
+/// What the clients do. `Taken` and `Silent` are after messages of about 1 MB, of which the silent
+/// ones read none.
 #[derive(Clone, Copy, Debug)]
 enum Case {
     Idle,
@@ -29,10 +30,13 @@ impl Case {
     }
 }
 
-/// The arguments for each measurement. Each is in a process of its own, where nothing is free that was used before.
+/// The arguments for each measurement. Each is in a process of its own, where nothing is free that
+/// was used before.
 pub fn measurements() -> impl Iterator<Item = [&'static str; 2]> {
     println!("Resident memory of a client, {CLIENTS} clients:");
-    Kind::ALL.into_iter().flat_map(|kind| Case::ALL.map(|case| [kind.name(), case.name()]))
+    Kind::ALL
+        .into_iter()
+        .flat_map(|kind| Case::ALL.map(|case| [kind.name(), case.name()]))
 }
 
 /// Prints it for one kind of client in one case.
@@ -72,6 +76,9 @@ pub async fn of_a_client(kind: &str, case: &str) {
 /// The resident memory of this process, in KiB.
 fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("procfs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a size");
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .expect("a size");
     line.trim().trim_end_matches(" kB").parse().expect("a number")
 }

@@ -1,4 +1,5 @@
-//! Clients, as cheap as they can be: what they are told is told apart and counted, and not looked at.
+//! Clients, as cheap as they can be: what they are told is told apart and counted, and not looked
+//! at.
 
 use std::cell::Cell;
 use std::fmt;
@@ -23,7 +24,10 @@ impl Kind {
     pub const ALL: [Self; 3] = [Self::First, Self::Second, Self::Events];
 
     pub fn of(name: &str) -> Self {
-        Self::ALL.into_iter().find(|kind| kind.name() == name).expect("a kind")
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.name() == name)
+            .expect("a kind")
     }
 
     pub fn name(self) -> &'static str {
@@ -83,13 +87,18 @@ impl Readers {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let control = listener.local_addr().expect("an address").to_string();
         let mut command = Command::new(std::env::current_exe().expect("a path"));
-        command.args(["readers", &server.to_string(), &control, &count.to_string()]).args(order);
+        command
+            .args(["readers", &server.to_string(), &control, &count.to_string()])
+            .args(order);
         let process = command.kill_on_drop(true).spawn().expect("this program");
-        Self { control: listener.accept().await.expect("a connection").0, _process: process }
+        Self {
+            control: listener.accept().await.expect("a connection").0,
+            _process: process,
+        }
     }
 
-    /// Waits until each has been told once more: at first the state, then a change each time. Silent ones: until they are
-    /// connected.
+    /// Waits until each has been told once more: at first the state, then a change each time.
+    /// Silent ones: until they are connected.
     pub async fn got_all(&mut self) {
         self.control.read_u8().await.expect("the readers are there");
     }
@@ -97,10 +106,15 @@ impl Readers {
 
 /// The other process: reports each time when all its connections have been told once more.
 pub fn read(order: &[&str]) {
-    let [server, control, count, ref order @ ..] = *order else { panic!("not an order: {order:?}") };
+    let [server, control, count, ref order @ ..] = *order else {
+        panic!("not an order: {order:?}")
+    };
     let count: usize = count.parse().expect("a number");
     OpenFiles::raise();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
     LocalSet::new().block_on(&runtime, async {
         let control = TcpStream::connect(control).await.expect("the bench");
         control.set_nodelay(true).expect("no delay");
@@ -121,7 +135,12 @@ pub fn read(order: &[&str]) {
                 }
                 [name] => {
                     let rest = shake_hands(&mut stream, server, Kind::of(name)).await;
-                    tokio::task::spawn_local(count_messages(stream, rest, Kind::of(name), told.clone()));
+                    tokio::task::spawn_local(count_messages(
+                        stream,
+                        rest,
+                        Kind::of(name),
+                        told.clone(),
+                    ));
                 }
                 _ => panic!("not an order: {order:?}"),
             }
@@ -164,7 +183,11 @@ async fn count_messages(mut stream: TcpStream, rest: Vec<u8>, kind: Kind, told: 
     let mut take = |bytes: &[u8]| {
         let mut times = 0;
         decoder.feed(bytes, |r#type| {
-            let awaited = if settled { kind.last_of_change() } else { kind.last_of_state() };
+            let awaited = if settled {
+                kind.last_of_change()
+            } else {
+                kind.last_of_state()
+            };
             if r#type == awaited {
                 settled = true;
                 times += 1;
@@ -225,7 +248,11 @@ impl Decoder {
     const BEGINNING: usize = 48;
 
     fn new(kind: Kind) -> Self {
-        Self { kind, beginning: Vec::with_capacity(Self::BEGINNING), read: 0 }
+        Self {
+            kind,
+            beginning: Vec::with_capacity(Self::BEGINNING),
+            read: 0,
+        }
     }
 
     /// Takes in what was read, and tells the type of each message that is complete.
@@ -275,7 +302,9 @@ async fn shake_hands(stream: &mut TcpStream, server: &str, kind: Kind) -> Vec<u8
                              Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     let (path, headers, subprotocol, status) = match kind {
         Kind::First => ("/", WEBSOCKET, "", "HTTP/1.1 101"),
-        Kind::Second => ("/", WEBSOCKET, "Sec-WebSocket-Protocol: fleet-monitor.v2\r\n", "HTTP/1.1 101"),
+        Kind::Second => {
+            ("/", WEBSOCKET, "Sec-WebSocket-Protocol: fleet-monitor.v2\r\n", "HTTP/1.1 101")
+        }
         Kind::Events => ("/v2/events", "Accept: text/event-stream\r\n", "", "HTTP/1.1 200"),
     };
     let request = format!("GET {path} HTTP/1.1\r\nHost: {server}\r\n{headers}{subprotocol}\r\n");

@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet_monitor::cluster::{Cluster, Health, Machine, Moment, Reading, Transition, UnitFile, UnitState, View};
+use fleet_monitor::cluster::{
+    Cluster, Health, Machine, Moment, Reading, Transition, UnitFile, UnitState, View,
+};
 use fleet_monitor::feed::fields::{MachineField, UnitField};
 use fleet_monitor::feed::{self, News, Publish, Publisher, SourceInfo};
 use fleet_monitor::metrics::Metrics;
@@ -32,13 +34,28 @@ impl Bench {
     /// With so many units. Pings and heartbeats are not counted among the frames: there are none.
     pub async fn start(units: usize) -> Self {
         const NEVER: Duration = Duration::from_secs(3600);
-        Self::with(units, Timing { ping: NEVER, answer: NEVER, heartbeat: NEVER, ..Timing::default() }).await
+        Self::with(
+            units,
+            Timing {
+                ping: NEVER,
+                answer: NEVER,
+                heartbeat: NEVER,
+                ..Timing::default()
+            },
+        )
+        .await
     }
 
     pub async fn with(units: usize, timing: Timing) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
-        let fields = [UnitField::Unit, UnitField::Load, UnitField::Active, UnitField::Sub, UnitField::Machine];
+        let fields = [
+            UnitField::Unit,
+            UnitField::Load,
+            UnitField::Active,
+            UnitField::Sub,
+            UnitField::Machine,
+        ];
         let settings = feed::Settings {
             unit_fields: fields.into(),
             machine_fields: MachineField::ALL.into(),
@@ -62,7 +79,9 @@ impl Bench {
         let machine = Machine { ip: Some(IP.into()), ..builders::machine(MACHINE) };
         read(Reading::Machines { machines: vec![machine] });
         let state = |sub| Reading::Units {
-            states: (0..units).map(|row| unit(row, if row == 0 { sub } else { "running" })).collect(),
+            states: (0..units)
+                .map(|row| unit(row, if row == 0 { sub } else { "running" }))
+                .collect(),
             files: Some((0..units).map(file).collect()),
         };
         read(state("running"));
@@ -71,7 +90,14 @@ impl Bench {
             assert_eq!(transitions.len(), 1, "one unit changes");
             (cluster.view().clone(), transitions)
         });
-        let mut bench = Self { address, server, publisher, states, health: cluster.health().clone(), stop };
+        let mut bench = Self {
+            address,
+            server,
+            publisher,
+            states,
+            health: cluster.health().clone(),
+            stop,
+        };
         bench.change();
         bench
     }
@@ -80,14 +106,28 @@ impl Bench {
     pub fn change(&mut self) {
         self.states.swap(0, 1);
         let (view, transitions) = &self.states[0];
-        let news = News { view, health: &self.health, transitions, change: None, read: &[], now: Moment::now() };
+        let news = News {
+            view,
+            health: &self.health,
+            transitions,
+            change: None,
+            read: &[],
+            now: Moment::now(),
+        };
         self.publisher.publish(news);
     }
 
     /// Publishes what was published last.
     pub fn publish_the_same(&mut self) {
         let view = &self.states[0].0;
-        let news = News { view, health: &self.health, transitions: &[], change: None, read: &[], now: Moment::now() };
+        let news = News {
+            view,
+            health: &self.health,
+            transitions: &[],
+            change: None,
+            read: &[],
+            now: Moment::now(),
+        };
         self.publisher.publish(news);
     }
 

@@ -27,7 +27,9 @@ impl Client {
     pub async fn connect(server: SocketAddr, subprotocol: Option<&'static str>) -> Self {
         let mut request = format!("ws://{server}/").into_client_request().expect("a request");
         if let Some(subprotocol) = subprotocol {
-            request.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static(subprotocol));
+            request
+                .headers_mut()
+                .insert("Sec-WebSocket-Protocol", HeaderValue::from_static(subprotocol));
         }
         let (mut socket, _) = connect_async(request).await.expect("a WebSocket");
         let (sender, come) = mpsc::unbounded_channel();
@@ -52,6 +54,8 @@ impl Client {
                 }
             }
         };
-        timeout(PATIENCE, message).await.unwrap_or_else(|_| panic!("{awaited} does not come"))
+        timeout(PATIENCE, message)
+            .await
+            .unwrap_or_else(|_| panic!("{awaited} does not come"))
     }
 }

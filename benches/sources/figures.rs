@@ -1,4 +1,5 @@
-//! What was measured of a build of the program, and how that is printed, beside the same of another.
+//! What was measured of a build of the program, and how that is printed, beside the same of
+//! another.
 
 /// Samples of each quantity; empty where it is not measured.
 #[derive(Default)]
@@ -36,12 +37,13 @@ pub struct Budgets {
 const MEDIAN: f64 = 0.5;
 const P95: f64 = 0.95;
 
-/// A line of the table: what it is, where its samples are, which of them it tells, and their budget.
+/// A line of the table: what it is, where its samples are, which of them it tells, and their
+/// budget.
 type Line = (&'static str, fn(&Figures) -> &[f64], f64, Option<f64>);
 
 impl Figures {
-    /// Prints the median or another quantile of each quantity; where there are two builds, those of the one before and
-    /// the ratio, too.
+    /// Prints the median or another quantile of each quantity; where there are two builds, those of
+    /// the one before and the ratio, too.
     pub fn print(&self, before: Option<&Self>, budgets: &Budgets) {
         let lines: [Line; 12] = [
             ("CPU at rest, %", |it| &it.at_rest, MEDIAN, budgets.at_rest),
@@ -59,10 +61,14 @@ impl Figures {
         ];
 
         for (name, samples, of, budget) in lines {
-            let Some(now) = quantile(samples(self), of) else { continue };
+            let Some(now) = quantile(samples(self), of) else {
+                continue;
+            };
             let compared = before
                 .and_then(|before| quantile(samples(before), of))
-                .map_or(String::new(), |before| format!("  before {before:8.2}  ratio {:5.2}", now / before));
+                .map_or(String::new(), |before| {
+                    format!("  before {before:8.2}  ratio {:5.2}", now / before)
+                });
             println!("  {name:26} {now:8.2}{compared}  {}", judged(now, budget));
         }
     }
@@ -76,5 +82,7 @@ fn quantile(samples: &[f64], of: f64) -> Option<f64> {
 
 /// What stands behind a number: its budget if it has one, and whether it is kept.
 fn judged(number: f64, budget: Option<f64>) -> String {
-    budget.map_or(String::new(), |budget| format!("(budget {budget}){}", if number > budget { " OVER" } else { "" }))
+    budget.map_or(String::new(), |budget| {
+        format!("(budget {budget}){}", if number > budget { " OVER" } else { "" })
+    })
 }

@@ -1,4 +1,5 @@
-//! The cluster that is watched, as fleet v1.0.0 keeps it in etcd, answers for it over its API, and prints it.
+//! The cluster that is watched, as fleet v1.0.0 keeps it in etcd, answers for it over its API, and
+//! prints it.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -12,8 +13,8 @@ use crate::support::fleetd::Registry;
 /// How many units are on a machine.
 const ON_EACH: usize = 100;
 
-/// How long states and machines live without renewal (fleet's `agent_ttl`), in seconds, and how soon fleet v1.0.0 renews
-/// them; then the same for its leader.
+/// How long states and machines live without renewal (fleet's `agent_ttl`), in seconds, and how
+/// soon fleet v1.0.0 renews them; then the same for its leader.
 pub const TTL: u64 = 30;
 pub const RENEWAL_OF_STATES: Duration = Duration::from_secs(24);
 pub const RENEWAL_OF_MACHINES: Duration = Duration::from_secs(15);
@@ -52,8 +53,8 @@ impl Fleet {
         substate.clone_into(&mut self.substates[unit]);
     }
 
-    /// The units, with those at last that are to be renewed next: what the bench writes to the first of them, no renewal
-    /// under way undoes.
+    /// The units, with those at last that are to be renewed next: what the bench writes to the
+    /// first of them, no renewal under way undoes.
     pub fn renewed_long_since(&self) -> impl Iterator<Item = usize> + use<> {
         const MARGIN: usize = 1_000;
         let units = self.units();
@@ -68,7 +69,10 @@ impl Fleet {
             let (job, hash) = (format!("{PREFIX}/job/{}", name(unit)), Sha1::digest(file(unit)));
             let object = json!({"Name": name(unit), "UnitHash": hash[..]});
             [
-                (format!("{PREFIX}/unit/{}", hash_of(unit)), json!({"Raw": file(unit)}).to_string()),
+                (
+                    format!("{PREFIX}/unit/{}", hash_of(unit)),
+                    json!({"Raw": file(unit)}).to_string(),
+                ),
                 (format!("{job}/object"), object.to_string()),
                 (format!("{job}/target"), self.machine(unit)),
                 (format!("{job}/target-state"), "launched".to_owned()),
@@ -86,7 +90,10 @@ impl Fleet {
         [
             (format!("{PREFIX}/job/{}/job-state", name(unit)), self.machine(unit)),
             (format!("{PREFIX}/state/{}", name(unit)), state.to_string()),
-            (format!("{PREFIX}/states/{}/{}", name(unit), self.machine(unit)), state.to_string()),
+            (
+                format!("{PREFIX}/states/{}/{}", name(unit), self.machine(unit)),
+                state.to_string(),
+            ),
         ]
     }
 
@@ -99,7 +106,10 @@ impl Fleet {
     }
 
     pub fn leader_lease(&self) -> Entry {
-        (format!("{PREFIX}/lease/engine-leader"), json!({"MachineID": self.machine(0), "Version": 1}).to_string())
+        (
+            format!("{PREFIX}/lease/engine-leader"),
+            json!({"MachineID": self.machine(0), "Version": 1}).to_string(),
+        )
     }
 
     /// What fleetd answers from.
@@ -122,7 +132,11 @@ impl Fleet {
                 ],
             })
         });
-        Registry { states: states.collect(), machines: machines.collect(), units: units.collect() }
+        Registry {
+            states: states.collect(),
+            machines: machines.collect(),
+            units: units.collect(),
+        }
     }
 
     /// What `fleetctl list-units` prints.
@@ -138,7 +152,12 @@ impl Fleet {
     pub fn file_table(&self) -> String {
         let row = |unit| {
             let [description, _] = options(unit);
-            format!("{}\tfalse\tlaunched\t{}\t{}\t{description}\n", name(unit), self.place(unit), hash_of(unit))
+            format!(
+                "{}\tfalse\tlaunched\t{}\t{}\t{description}\n",
+                name(unit),
+                self.place(unit),
+                hash_of(unit)
+            )
         };
         (0..self.units()).map(row).collect()
     }
@@ -146,18 +165,26 @@ impl Fleet {
     /// What `fleetctl list-machines` prints.
     pub fn machine_table(&self) -> String {
         (0..self.machines())
-            .map(|number| format!("{}\t{}\tregion=eu-west\n", self.machine(number), self.ip(number)))
+            .map(|number| {
+                format!("{}\t{}\tregion=eu-west\n", self.machine(number), self.ip(number))
+            })
             .collect()
     }
 
     /// In how many units `/v2/state` is not as it.
     pub fn differences(&self, state: &serde_json::Value) -> usize {
         let units = state["units"].as_array().expect("units");
-        let shown: HashMap<_, _> = units.iter().map(|row| (row["unit"].as_str(), row["sub"].as_str())).collect();
+        let shown: HashMap<_, _> = units
+            .iter()
+            .map(|row| (row["unit"].as_str(), row["sub"].as_str()))
+            .collect();
         let is_shown = |(unit, substate): &(usize, &String)| {
-            shown.get(&Some(name(*unit).as_str())).is_some_and(|shown| *shown == Some(substate.as_str()))
+            shown
+                .get(&Some(name(*unit).as_str()))
+                .is_some_and(|shown| *shown == Some(substate.as_str()))
         };
-        self.units().abs_diff(units.len()) + self.substates.iter().enumerate().filter(|row| !is_shown(row)).count()
+        self.units().abs_diff(units.len())
+            + self.substates.iter().enumerate().filter(|row| !is_shown(row)).count()
     }
 
     fn machine(&self, unit: usize) -> String {
@@ -187,5 +214,8 @@ fn file(unit: usize) -> String {
 }
 
 fn hash_of(unit: usize) -> String {
-    Sha1::digest(file(unit)).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha1::digest(file(unit))
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }

@@ -1,21 +1,22 @@
-//! What each source costs, and how soon a change is at a client: `cargo bench --bench sources`, or some of the parts:
-//! `cargo bench --bench sources -- etcd storm`.
+//! What each source costs, and how soon a change is at a client: `cargo bench --bench sources`, or
+//! some of the parts: `cargo bench --bench sources -- etcd storm`.
 //!
-//! The program itself, as it is released and with its default frequencies, watches a cluster of 5,000 units on 50
-//! machines, and has a client:
+//! The program itself, as it is released and with its default frequencies, watches a cluster of
+//! 5,000 units on 50 machines, and has a client:
 //!
-//! - `etcd`: in a real etcd (3.x, in `$PATH`), where the bench renews each key as often as fleet does;
+//! - `etcd`: in a real etcd (3.x, in `$PATH`), where the bench renews each key as often as fleet
+//!   does;
 //! - `etcd-20000`: the same of 20,000 units on 200 machines;
 //! - `storm`: the same of 5,000, while 2,000 units change as fast as etcd takes it;
 //! - `api`: over fleet's API, from a double;
 //! - `fleetctl`: by a script that prints lists.
 //!
-//! The doubles answer at once: what a real fleetd or fleetctl takes to read the registry comes on top, and is not told
-//! here. What etcd and this bench cost is not counted.
+//! The doubles answer at once: what a real fleetd or fleetctl takes to read the registry comes on
+//! top, and is not told here. What etcd and this bench cost is not counted.
 //!
-//! Where `FLEET_MONITOR_BEFORE` is the path of another build of the program, that is measured too: each round once the
-//! one, then the other, of the same fleet. Nothing is asserted: a line ends with its budget, and with `OVER` where it is
-//! missed.
+//! Where `FLEET_MONITOR_BEFORE` is the path of another build of the program, that is measured too:
+//! each round once the one, then the other, of the same fleet. Nothing is asserted: a line ends
+//! with its budget, and with `OVER` where it is missed.
 
 mod client;
 mod figures;
@@ -49,19 +50,31 @@ const FEW: usize = 5_000;
 const MANY: usize = 20_000;
 
 /// For etcd. The memory is what the first release took at most.
-const BUDGETS_OF_FEW: Budgets = Budgets { at_rest: Some(2.5), peak_memory: Some(46.0), second: Some(5.0) };
-const BUDGETS_OF_MANY: Budgets = Budgets { at_rest: Some(10.0), peak_memory: Some(284.0), second: Some(5.0) };
+const BUDGETS_OF_FEW: Budgets = Budgets {
+    at_rest: Some(2.5),
+    peak_memory: Some(46.0),
+    second: Some(5.0),
+};
+const BUDGETS_OF_MANY: Budgets = Budgets {
+    at_rest: Some(10.0),
+    peak_memory: Some(284.0),
+    second: Some(5.0),
+};
 
 #[tokio::main]
 async fn main() {
-    let chosen: Vec<String> = env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let chosen: Vec<String> =
+        env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let is_chosen = |part: &str| chosen.is_empty() || chosen.iter().any(|chosen| chosen == part);
     let load = fs::read_to_string("/proc/loadavg").expect("procfs");
     let load = load.split(' ').next().unwrap_or_default();
     println!("the load of this machine was {load}; {ROUNDS} rounds");
 
     let before = env::var("FLEET_MONITOR_BEFORE").ok();
-    let builds: Vec<Build> = [Build::Now].into_iter().chain(before.as_deref().map(Build::Before)).collect();
+    let builds: Vec<Build> = [Build::Now]
+        .into_iter()
+        .chain(before.as_deref().map(Build::Before))
+        .collect();
 
     if (is_chosen("etcd") || is_chosen("storm"))
         && let Some(stand) = InEtcd::start(Fleet::of(FEW)).await
@@ -93,7 +106,10 @@ async fn etcd(part: &str, stand: &InEtcd, builds: &[Build<'_>], budgets: &Budget
     let before = stand.index().await;
     let [alone] = Meter::share_of([stand.etcd.pid()], ALONE).await;
     let events = (stand.index().await - before) as f64 / begun.elapsed().as_secs_f64();
-    println!("{part}: {events:.0} events a second; etcd itself, with no watch, {:.1} %", alone.own);
+    println!(
+        "{part}: {events:.0} events a second; etcd itself, with no watch, {:.1} %",
+        alone.own
+    );
 
     measure(part, stand, builds, budgets).await;
 }
@@ -121,7 +137,8 @@ async fn storm(stand: &InEtcd, builds: &[Build<'_>]) {
         let mut first = watched.client(stand, None).await;
         let mut second = watched.client(stand, Client::SECOND_PROTOCOL).await;
         let units: Vec<usize> = stand.fleet().renewed_long_since().take(STORM).collect();
-        let [stormy, calm] = ["storm", "calm"].map(|substate| format!("{substate}-{:016x}", fastrand::u64(..)));
+        let [stormy, calm] =
+            ["storm", "calm"].map(|substate| format!("{substate}-{:016x}", fastrand::u64(..)));
 
         let begun = Instant::now();
         let meter = Meter::of(watched.daemon.pid());

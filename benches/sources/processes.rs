@@ -18,9 +18,20 @@ impl Cpu {
     pub fn of(process: Pid) -> Self {
         const TICK: Duration = Duration::from_millis(10);
         let stat = fs::read_to_string(format!("/proc/{process}/stat")).expect("it runs");
-        let fields = stat.rsplit_once(')').expect("a name in parentheses").1.split_whitespace();
-        let ticks: Vec<u32> = fields.skip(11).take(4).map(|ticks| ticks.parse().expect("a number")).collect();
-        Self { own: TICK * (ticks[0] + ticks[1]), children: TICK * (ticks[2] + ticks[3]) }
+        let fields = stat
+            .rsplit_once(')')
+            .expect("a name in parentheses")
+            .1
+            .split_whitespace();
+        let ticks: Vec<u32> = fields
+            .skip(11)
+            .take(4)
+            .map(|ticks| ticks.parse().expect("a number"))
+            .collect();
+        Self {
+            own: TICK * (ticks[0] + ticks[1]),
+            children: TICK * (ticks[2] + ticks[3]),
+        }
     }
 
     /// Its own, in milliseconds.
@@ -51,7 +62,10 @@ impl Meter {
     pub fn share(&self) -> Share {
         let (now, time) = (Cpu::of(self.process), self.begun.elapsed().as_secs_f64());
         let share = |now: Duration, before: Duration| (now - before).as_secs_f64() / time * 100.0;
-        Share { own: share(now.own, self.before.own), children: share(now.children, self.before.children) }
+        Share {
+            own: share(now.own, self.before.own),
+            children: share(now.children, self.before.children),
+        }
     }
 
     /// What it uses from now on for so long.

@@ -1,4 +1,5 @@
-//! What a fleet is watched through: a real etcd, or a double of its API or of fleetctl that answers at once.
+//! What a fleet is watched through: a real etcd, or a double of its API or of fleetctl that answers
+//! at once.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -52,10 +53,15 @@ impl InEtcd {
         };
         let lasting = fleet.lasting().map(|entry| (entry, None));
         let machines = (0..fleet.machines()).map(|number| fleet.machine_lease(number));
-        let leases =
-            (0..fleet.units()).flat_map(|unit| fleet.leases(unit)).chain(machines).map(|it| (it, Some(fleet::TTL)));
+        let leases = (0..fleet.units())
+            .flat_map(|unit| fleet.leases(unit))
+            .chain(machines)
+            .map(|it| (it, Some(fleet::TTL)));
         let writes = lasting.chain(leases).map(|(entry, ttl)| write(entry, ttl));
-        stream::iter(writes).buffer_unordered(AT_ONCE).for_each(async |_| {}).await;
+        stream::iter(writes)
+            .buffer_unordered(AT_ONCE)
+            .for_each(async |_| {})
+            .await;
         write(fleet.leader_lease(), Some(fleet::LEADER_TTL)).await;
         let fleet = Arc::new(Mutex::new(fleet));
         let mut renewals = JoinSet::new();
@@ -71,13 +77,18 @@ impl InEtcd {
     /// Changes many units as fast as etcd takes it.
     pub async fn change_all(&self, units: &[usize], substate: &str) {
         let changes = units.iter().map(|unit| self.change(*unit, substate));
-        stream::iter(changes).buffer_unordered(AT_ONCE).for_each(async |_| {}).await;
+        stream::iter(changes)
+            .buffer_unordered(AT_ONCE)
+            .for_each(async |_| {})
+            .await;
     }
 }
 
 impl Stand for InEtcd {
     fn arguments(&self) -> Vec<String> {
-        ["--source", "etcd", "--etcd", &self.etcd.url()].map(String::from).into()
+        ["--source", "etcd", "--etcd", &self.etcd.url()]
+            .map(String::from)
+            .into()
     }
 
     fn fleet(&self) -> MutexGuard<'_, Fleet> {
@@ -114,8 +125,18 @@ async fn renew(etcd: Arc<Etcd>, fleet: Arc<Mutex<Fleet>>) {
     };
     let leases: [(Lease, usize, Duration, u64); 3] = [
         (renew_unit, units, fleet::RENEWAL_OF_STATES, fleet::TTL),
-        (|fleet, machine| vec![fleet.machine_lease(machine)], machines, fleet::RENEWAL_OF_MACHINES, fleet::TTL),
-        (|fleet, _| vec![fleet.leader_lease()], 1, fleet::RENEWAL_OF_LEADER, fleet::LEADER_TTL),
+        (
+            |fleet, machine| vec![fleet.machine_lease(machine)],
+            machines,
+            fleet::RENEWAL_OF_MACHINES,
+            fleet::TTL,
+        ),
+        (
+            |fleet, _| vec![fleet.leader_lease()],
+            1,
+            fleet::RENEWAL_OF_LEADER,
+            fleet::LEADER_TTL,
+        ),
     ];
     let (mut done, begun, mut writes) = ([0; 3], Instant::now(), JoinSet::new());
     let mut ticks = interval(Duration::from_millis(5));
@@ -157,7 +178,9 @@ impl OverApi {
 
 impl Stand for OverApi {
     fn arguments(&self) -> Vec<String> {
-        ["--source", "api", "--api", self.fleetd.address()].map(String::from).into()
+        ["--source", "api", "--api", self.fleetd.address()]
+            .map(String::from)
+            .into()
     }
 
     fn fleet(&self) -> MutexGuard<'_, Fleet> {
@@ -200,7 +223,9 @@ impl ByFleetctl {
 impl Stand for ByFleetctl {
     fn arguments(&self) -> Vec<String> {
         let program = self.directory.path().join("fleetctl").display().to_string();
-        ["--source", "fleetctl", "--fleetctl", &program].map(String::from).into()
+        ["--source", "fleetctl", "--fleetctl", &program]
+            .map(String::from)
+            .into()
     }
 
     fn fleet(&self) -> MutexGuard<'_, Fleet> {
@@ -215,7 +240,8 @@ impl Stand for ByFleetctl {
         };
         write(&self.directory.path().join("new"), &table);
         let at = Instant::now();
-        fs::rename(self.directory.path().join("new"), self.directory.path().join("list-units")).expect("it is ours");
+        fs::rename(self.directory.path().join("new"), self.directory.path().join("list-units"))
+            .expect("it is ours");
         at
     }
 }

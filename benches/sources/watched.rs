@@ -76,7 +76,9 @@ impl Watched {
         sleep(WHILE).await;
         let share = meter.share();
         figures.at_rest.push(share.own);
-        figures.children_at_rest.extend(Some(share.children).filter(|children| *children > 0.0));
+        figures
+            .children_at_rest
+            .extend(Some(share.children).filter(|children| *children > 0.0));
         figures.asked_at_rest.extend(asked.map(|asked| asked.share().own));
         figures.memory.push(mebibytes(self.daemon.memory()));
 
@@ -98,7 +100,8 @@ impl Watched {
     }
 }
 
-/// Changes a unit after a pause, and tells how soon that is answered, and how soon it is at the client.
+/// Changes a unit after a pause, and tells how soon that is answered, and how soon it is at the
+/// client.
 async fn change(stand: &impl Stand, client: &mut Client) -> (Duration, Duration) {
     sleep(PAUSE.mul_f64(fastrand::f64())).await;
     let unit = stand.fleet().renewed_long_since().next().expect("a unit");

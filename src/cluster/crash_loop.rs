@@ -1,8 +1,8 @@
 //! Whether a unit fails, is started again, and fails again, as far as its reported states show it.
 //!
-//! systemd reports `activating/auto-restart` while it waits to start a unit again. Samples may miss that: a wait can be
-//! shorter than the time between two of them, and a unit that fails at once can be seen in nothing but the wait. It knows
-//! nothing of who reports, and time is passed in.
+//! systemd reports `activating/auto-restart` while it waits to start a unit again. Samples may miss
+//! that: a wait can be shorter than the time between two of them, and a unit that fails at once can
+//! be seen in nothing but the wait. It knows nothing of who reports, and time is passed in.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -13,8 +13,8 @@ use super::transition::Seconds;
 
 /// Restarts that are further apart than this are not one loop.
 const WINDOW: Duration = Duration::from_secs(600);
-/// A unit that is seen in nothing but the wait for so long fails again and again between the samples: systemd waits for
-/// 0.1 s by default (`systemd.service(5)`, `RestartSec=`).
+/// A unit that is seen in nothing but the wait for so long fails again and again between the
+/// samples: systemd waits for 0.1 s by default (`systemd.service(5)`, `RestartSec=`).
 const ONLY_WAITING: Duration = Duration::from_secs(12);
 /// How long a unit must have run at least until its loop is over.
 const RECOVERY: Duration = Duration::from_secs(60);
@@ -91,7 +91,12 @@ impl RestartHistory {
     /// The history of a unit of which this is the first known state.
     pub(crate) fn new(state: &UnitState, at: Moment) -> Self {
         let phase = Phase::of(state);
-        let mut history = Self { phase, phase_since: at, restarts: VecDeque::new(), state: Loop::None };
+        let mut history = Self {
+            phase,
+            phase_since: at,
+            restarts: VecDeque::new(),
+            state: Loop::None,
+        };
 
         if phase == Phase::Waiting {
             history.restarts.push_back((at, Evidence::Seen));
@@ -126,7 +131,11 @@ impl RestartHistory {
         }
         self.restarts.push_back((at, evidence));
 
-        let seen = self.restarts.iter().filter(|(_, evidence)| *evidence == Evidence::Seen).count();
+        let seen = self
+            .restarts
+            .iter()
+            .filter(|(_, evidence)| *evidence == Evidence::Seen)
+            .count();
         if seen >= 2 || self.restarts.len() >= 3 {
             self.begin();
         }
@@ -167,7 +176,9 @@ impl RestartHistory {
 
         match self.phase {
             Phase::Waiting => self.begin(),
-            Phase::Running => self.end(format!("it has been running for {}", Seconds(lasts)).into()),
+            Phase::Running => {
+                self.end(format!("it has been running for {}", Seconds(lasts)).into());
+            }
             _ => self.end(format!("it has not been started again for {}", Seconds(lasts)).into()),
         }
         None
@@ -202,7 +213,11 @@ impl RestartHistory {
     /// How long one round of the loop took at most.
     fn longest_gap(&self) -> Duration {
         let moments = || self.restarts.iter().map(|(moment, _)| *moment);
-        moments().zip(moments().skip(1)).map(|(one, next)| next.since(one)).max().unwrap_or_default()
+        moments()
+            .zip(moments().skip(1))
+            .map(|(one, next)| next.since(one))
+            .max()
+            .unwrap_or_default()
     }
 
     /// How often it was restarted, in words; none if it is in no loop.
@@ -213,7 +228,10 @@ impl RestartHistory {
         let (first, last) = (self.restarts.front()?.0, self.restarts.back()?.0);
 
         let times = match self.restarts.len() {
-            1 => format!("systemd has been about to start it again for more than {}", Seconds(ONLY_WAITING)),
+            1 => format!(
+                "systemd has been about to start it again for more than {}",
+                Seconds(ONLY_WAITING)
+            ),
             count => format!("{count} restarts were seen within {}", Seconds(last.since(first))),
         };
         Some(times.into())
@@ -265,7 +283,10 @@ mod tests {
 
     #[test]
     fn the_second_restart_makes_a_loop() {
-        assert_eq!(looping(&[(0, RUN), (10, WAIT), (12, RUN), (20, WAIT)]), [false, false, false, true]);
+        assert_eq!(
+            looping(&[(0, RUN), (10, WAIT), (12, RUN), (20, WAIT)]),
+            [false, false, false, true]
+        );
     }
 
     #[test]
@@ -275,12 +296,18 @@ mod tests {
 
     #[test]
     fn a_unit_that_is_only_ever_seen_waiting_is_in_a_loop() {
-        assert_eq!(looping(&[(0, WAIT), (10, WAIT), (12, WAIT), (14, RUN)]), [false, false, true, true]);
+        assert_eq!(
+            looping(&[(0, WAIT), (10, WAIT), (12, WAIT), (14, RUN)]),
+            [false, false, true, true]
+        );
     }
 
     #[test]
     fn restarts_far_apart_are_no_loop() {
-        assert_eq!(looping(&[(0, WAIT), (5, RUN), (700, WAIT), (705, RUN), (1500, WAIT)]), [false; 5]);
+        assert_eq!(
+            looping(&[(0, WAIT), (5, RUN), (700, WAIT), (705, RUN), (1500, WAIT)]),
+            [false; 5]
+        );
     }
 
     #[test]
@@ -297,7 +324,13 @@ mod tests {
 
     #[test]
     fn starting_for_long_does_not_end_a_loop() {
-        let samples = [(0, WAIT), (1, "activating/start"), (91, WAIT), (92, "activating/start"), (181, WAIT)];
+        let samples = [
+            (0, WAIT),
+            (1, "activating/start"),
+            (91, WAIT),
+            (92, "activating/start"),
+            (181, WAIT),
+        ];
         assert_eq!(looping(&samples), [false, false, true, true, true]);
     }
 
@@ -312,16 +345,31 @@ mod tests {
     fn a_loop_is_told_once_however_often_it_restarts_and_once_when_it_is_over() {
         let begun = LoopNews::Begun("2 restarts were seen within 5 s".into());
         let over = LoopNews::Over("it has been running for 60 s".into());
-        let samples =
-            [(0, RUN), (5, WAIT), (7, RUN), (10, WAIT), (12, RUN), (20, WAIT), (22, RUN), (82, RUN), (90, RUN)];
+        let samples = [
+            (0, RUN),
+            (5, WAIT),
+            (7, RUN),
+            (10, WAIT),
+            (12, RUN),
+            (20, WAIT),
+            (22, RUN),
+            (82, RUN),
+            (90, RUN),
+        ];
         assert_eq!(told(&samples), [(10, begun), (82, over)]);
     }
 
     #[test]
     fn a_loop_that_systemd_gives_up_is_over() {
         let over = LoopNews::Over("it has not been started again for 60 s".into());
-        let samples =
-            [(0, WAIT), (2, RUN), (4, WAIT), (6, "failed/failed"), (65, "failed/failed"), (66, "failed/failed")];
+        let samples = [
+            (0, WAIT),
+            (2, RUN),
+            (4, WAIT),
+            (6, "failed/failed"),
+            (65, "failed/failed"),
+            (66, "failed/failed"),
+        ];
         assert_eq!(told(&samples).last(), Some(&(66, over)));
     }
 
@@ -335,7 +383,10 @@ mod tests {
         assert_eq!(history.news(true), None, "systemd goes on to start it");
         history.note(&state("inactive/dead"), Moment::now());
         history.not_wanted();
-        assert_eq!(history.news(true), Some(LoopNews::Over("fleet does not want it to run any more".into())));
+        assert_eq!(
+            history.news(true),
+            Some(LoopNews::Over("fleet does not want it to run any more".into()))
+        );
     }
 
     #[test]

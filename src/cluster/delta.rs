@@ -35,7 +35,9 @@ pub struct Delta {
 impl Delta {
     /// The difference between two views.
     pub fn between(before: &View, after: &View) -> Self {
-        let by_place = |a: &Unit, b: &Unit| (&a.state.unit, &a.state.machine).cmp(&(&b.state.unit, &b.state.machine));
+        let by_place = |a: &Unit, b: &Unit| {
+            (&a.state.unit, &a.state.machine).cmp(&(&b.state.unit, &b.state.machine))
+        };
         Self {
             units: changes(before.units.iter(), after.units.iter(), by_place),
             machines: Self::of_machines(&before.machines, &after.machines),
@@ -43,12 +45,16 @@ impl Delta {
     }
 
     /// The difference between two lists of machines, sorted by ID.
-    pub(crate) fn of_machines(before: &[Arc<Member>], after: &[Arc<Member>]) -> Vec<Change<Member>> {
+    pub(crate) fn of_machines(
+        before: &[Arc<Member>],
+        after: &[Arc<Member>],
+    ) -> Vec<Change<Member>> {
         changes(before.iter(), after.iter(), |a, b| a.machine.id.cmp(&b.machine.id))
     }
 }
 
-/// Walks both lists at once. A row that did not change is the same in memory in most views, which is seen first.
+/// Walks both lists at once. A row that did not change is the same in memory in most views, which
+/// is seen first.
 fn changes<'a, T: PartialEq + 'a>(
     before: impl Iterator<Item = &'a Arc<T>>,
     after: impl Iterator<Item = &'a Arc<T>>,
@@ -67,7 +73,10 @@ fn changes<'a, T: PartialEq + 'a>(
         };
         let old = before.next_if(|_| first.is_le());
         let new = after.next_if(|_| first.is_ge());
-        if old.zip(new).is_none_or(|(old, new)| !Arc::ptr_eq(old, new) && old != new) {
+        if old
+            .zip(new)
+            .is_none_or(|(old, new)| !Arc::ptr_eq(old, new) && old != new)
+        {
             changes.push(Change { before: old.cloned(), after: new.cloned() });
         }
     }
@@ -88,14 +97,23 @@ mod tests {
     fn view(members: &Members) -> View {
         let member = |(id, metadata): (&u8, &u8)| {
             let id = format!("{id:03}");
-            let machine = Machine { metadata: Some(metadata.to_string().into()), ..builders::machine(&id) };
+            let machine = Machine {
+                metadata: Some(metadata.to_string().into()),
+                ..builders::machine(&id)
+            };
             Arc::new(builders::member(machine))
         };
-        View { machines: members.iter().map(member).collect(), ..View::default() }
+        View {
+            machines: members.iter().map(member).collect(),
+            ..View::default()
+        }
     }
 
     fn by_id(view: &View) -> BTreeMap<MachineId, Arc<Member>> {
-        view.machines.iter().map(|member| (member.machine.id.clone(), member.clone())).collect()
+        view.machines
+            .iter()
+            .map(|member| (member.machine.id.clone(), member.clone()))
+            .collect()
     }
 
     proptest! {

@@ -89,9 +89,14 @@ impl Desired {
         self.read = Some(read);
     }
 
-    /// Takes a whole list. A file that it lacks stays where the list is not believed to be whole. Returns the units whose
-    /// files changed.
-    pub(crate) fn list(&mut self, files: Vec<UnitFile>, read: Span, is_whole: bool) -> Vec<UnitName> {
+    /// Takes a whole list. A file that it lacks stays where the list is not believed to be whole.
+    /// Returns the units whose files changed.
+    pub(crate) fn list(
+        &mut self,
+        files: Vec<UnitFile>,
+        read: Span,
+        is_whole: bool,
+    ) -> Vec<UnitName> {
         self.read = Some(read);
         let mut lacking: BTreeSet<UnitName> = self.files.keys().cloned().collect();
         let mut changed = Vec::new();
@@ -106,9 +111,15 @@ impl Desired {
         changed
     }
 
-    /// Whether a list may be taken as the whole truth. An etcd without any fleet key answers with empty lists and no error:
-    /// so an empty list is believed only when machines that were read after the first one show that it is fleet.
-    pub(crate) fn is_plausible(&mut self, files: &[UnitFile], read: Span, machines_read: Option<Span>) -> bool {
+    /// Whether a list may be taken as the whole truth. An etcd without any fleet key answers with
+    /// empty lists and no error: so an empty list is believed only when machines that were read
+    /// after the first one show that it is fleet.
+    pub(crate) fn is_plausible(
+        &mut self,
+        files: &[UnitFile],
+        read: Span,
+        machines_read: Option<Span>,
+    ) -> bool {
         if !files.is_empty() {
             self.empty_since = None;
             return true;
@@ -117,9 +128,11 @@ impl Desired {
         machines_read.is_some_and(|machines| machines.is_since(since))
     }
 
-    /// The reading of an empty list that was not believed, if machines that were read at this later time confirm it.
+    /// The reading of an empty list that was not believed, if machines that were read at this later
+    /// time confirm it.
     pub(crate) fn empty_list_confirmed_by(&self, machines_read: Span) -> Option<Span> {
-        let was_doubted = self.empty_since.is_some_and(|since| machines_read.is_since(since)) && !self.files.is_empty();
+        let was_doubted = self.empty_since.is_some_and(|since| machines_read.is_since(since))
+            && !self.files.is_empty();
         self.read.filter(|_| was_doubted)
     }
 
@@ -148,13 +161,25 @@ impl Desired {
     /// Whether fleet wants a unit on a machine, on which a row of it appeared at a moment.
     pub(crate) fn wants(&self, unit: &UnitName, machine: &Machine, appeared: Moment) -> Wanted {
         let Some(file) = self.files.get(unit) else {
-            return if self.is_known_since(appeared) { Wanted::Not(NotWanted::NoFile) } else { Wanted::Unknown };
+            return if self.is_known_since(appeared) {
+                Wanted::Not(NotWanted::NoFile)
+            } else {
+                Wanted::Unknown
+            };
         };
         if file.desired.as_deref() == Some("inactive") {
-            return if self.is_known_since(appeared) { Wanted::Not(NotWanted::Unloaded) } else { Wanted::Unknown };
+            return if self.is_known_since(appeared) {
+                Wanted::Not(NotWanted::Unloaded)
+            } else {
+                Wanted::Unknown
+            };
         }
         if file.global {
-            return if matches(file, machine) == Match::No { Wanted::Elsewhere } else { Wanted::Here { global: true } };
+            return if matches(file, machine) == Match::No {
+                Wanted::Elsewhere
+            } else {
+                Wanted::Here { global: true }
+            };
         }
 
         match &file.target {
@@ -167,8 +192,8 @@ impl Desired {
     }
 }
 
-/// Whether a machine meets what a global unit requires (fleet v1.0.0, `job/job.go` and `machine/machine.go`): of each key
-/// of its metadata that is named, one of the values.
+/// Whether a machine meets what a global unit requires (fleet v1.0.0, `job/job.go` and
+/// `machine/machine.go`): of each key of its metadata that is named, one of the values.
 pub(crate) fn matches(file: &UnitFile, machine: &Machine) -> Match {
     if file.requirements.is_empty() && !file.requirements_known {
         return Match::Unknown;
@@ -176,11 +201,15 @@ pub(crate) fn matches(file: &UnitFile, machine: &Machine) -> Match {
     let mut wanted: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
 
     for requirement in &file.requirements {
-        let Some((name, value)) = requirement.split_once('=') else { return Match::Unknown };
+        let Some((name, value)) = requirement.split_once('=') else {
+            return Match::Unknown;
+        };
         match name.trim_start_matches("X-Condition") {
             "MachineMetadata" => {
                 for pair in quoted_words(value) {
-                    let Some((key, value)) = pair.split_once('=') else { continue };
+                    let Some((key, value)) = pair.split_once('=') else {
+                        continue;
+                    };
                     wanted.entry(key.trim()).or_default().push(value.trim());
                 }
             }
@@ -191,9 +220,16 @@ pub(crate) fn matches(file: &UnitFile, machine: &Machine) -> Match {
     }
 
     let metadata: Vec<(&str, &str)> = pairs(machine.metadata.as_ref());
-    let meets =
-        |(key, values): (&&str, &Vec<&str>)| metadata.iter().any(|(name, value)| name == key && values.contains(value));
-    if wanted.iter().all(meets) { Match::Yes } else { Match::No }
+    let meets = |(key, values): (&&str, &Vec<&str>)| {
+        metadata
+            .iter()
+            .any(|(name, value)| name == key && values.contains(value))
+    };
+    if wanted.iter().all(meets) {
+        Match::Yes
+    } else {
+        Match::No
+    }
 }
 
 /// The words of a value such as `"region=us-west" "region=us-east"`, or the one that it is.
@@ -205,9 +241,11 @@ fn quoted_words(value: &str) -> Vec<&str> {
     value.split('"').skip(1).step_by(2).collect()
 }
 
-/// Metadata as fleetctl prints it. A value that has a comma itself is cut, which makes it no value that is asked for.
+/// Metadata as fleetctl prints it. A value that has a comma itself is cut, which makes it no value
+/// that is asked for.
 fn pairs(metadata: Option<&Text>) -> Vec<(&str, &str)> {
-    metadata.map_or(vec![], |text| text.split(',').filter_map(|pair| pair.split_once('=')).collect())
+    metadata
+        .map_or(vec![], |text| text.split(',').filter_map(|pair| pair.split_once('=')).collect())
 }
 
 #[cfg(test)]
@@ -219,7 +257,11 @@ mod tests {
 
     fn file(requirements: &[&str]) -> UnitFile {
         let requirements = requirements.iter().map(|text| (*text).into()).collect();
-        UnitFile { global: true, requirements, ..builders::unit_file("a.service", None) }
+        UnitFile {
+            global: true,
+            requirements,
+            ..builders::unit_file("a.service", None)
+        }
     }
 
     fn machine(metadata: &str) -> Machine {
@@ -228,13 +270,17 @@ mod tests {
 
     #[test]
     fn of_each_metadata_key_one_value_must_be_met() {
-        let meets = |requirements: &[&str], metadata| matches(&file(requirements), &machine(metadata));
+        let meets =
+            |requirements: &[&str], metadata| matches(&file(requirements), &machine(metadata));
         let either = r#"MachineMetadata="region=us-west" "region=us-east""#;
 
         assert_eq!(meets(&[], ""), Match::Yes);
         assert_eq!(meets(&[either], "region=us-east,role=db"), Match::Yes);
         assert_eq!(meets(&[either], "region=eu"), Match::No);
-        assert_eq!(meets(&[either, "MachineMetadata=role=web"], "region=us-east,role=db"), Match::No);
+        assert_eq!(
+            meets(&[either, "MachineMetadata=role=web"], "region=us-east,role=db"),
+            Match::No
+        );
         assert_eq!(meets(&["X-ConditionMachineMetadata=role=web"], "role=web"), Match::Yes);
         assert_eq!(meets(&["MachineID=m1"], ""), Match::Yes);
         assert_eq!(meets(&["MachineID=m2"], ""), Match::No);
@@ -247,15 +293,23 @@ mod tests {
     }
 
     fn on(target: Option<&str>, desired: &str) -> UnitFile {
-        UnitFile { desired: Some(desired.into()), ..builders::unit_file("a.service", target) }
+        UnitFile {
+            desired: Some(desired.into()),
+            ..builders::unit_file("a.service", target)
+        }
     }
 
-    /// Whether fleet wants `a.service` on m1, by a list that was read a second after its row appeared, or before that.
+    /// Whether fleet wants `a.service` on m1, by a list that was read a second after its row
+    /// appeared, or before that.
     fn wants(files: Vec<UnitFile>, read_later: bool) -> Wanted {
         let start = Moment::now();
         let mut desired = Desired::default();
         desired.list(files, read(start, 1), true);
-        let appeared = if read_later { start } else { start + Duration::from_secs(2) };
+        let appeared = if read_later {
+            start
+        } else {
+            start + Duration::from_secs(2)
+        };
         desired.wants(&"a.service".into(), &machine("role=web"), appeared)
     }
 
@@ -271,8 +325,12 @@ mod tests {
     #[test]
     fn a_list_that_is_older_than_a_row_says_only_that_it_is_wanted_there() {
         assert_eq!(wants(vec![on(Some("m1"), "launched")], false), Wanted::Here { global: false });
-        for files in [vec![on(Some("m2"), "launched")], vec![on(None, "launched")], vec![on(None, "inactive")], vec![]]
-        {
+        for files in [
+            vec![on(Some("m2"), "launched")],
+            vec![on(None, "launched")],
+            vec![on(None, "inactive")],
+            vec![],
+        ] {
             assert_eq!(wants(files.clone(), false), Wanted::Unknown, "{files:?}");
         }
     }
@@ -285,16 +343,26 @@ mod tests {
 
     #[test]
     fn a_global_unit_is_wanted_where_its_requirements_are_met() {
-        assert_eq!(wants(vec![file(&["MachineMetadata=role=web"])], true), Wanted::Here { global: true });
+        assert_eq!(
+            wants(vec![file(&["MachineMetadata=role=web"])], true),
+            Wanted::Here { global: true }
+        );
         assert_eq!(wants(vec![file(&["MachineMetadata=role=db"])], true), Wanted::Elsewhere);
-        assert_eq!(wants(vec![file(&["Conflicts=b.service"])], true), Wanted::Here { global: true }, "who knows");
+        assert_eq!(
+            wants(vec![file(&["Conflicts=b.service"])], true),
+            Wanted::Here { global: true },
+            "who knows"
+        );
     }
 
     #[test]
     fn a_list_that_is_not_whole_takes_no_file_away() {
         let start = Moment::now();
         let mut desired = Desired::default();
-        assert_eq!(desired.list(vec![on(None, "launched")], read(start, 0), true), ["a.service".into()]);
+        assert_eq!(
+            desired.list(vec![on(None, "launched")], read(start, 0), true),
+            ["a.service".into()]
+        );
         assert_eq!(desired.list(vec![], read(start, 1), false), []);
         assert_eq!(desired.list(vec![], read(start, 2), true), ["a.service".into()]);
         assert!(desired.get(&"a.service".into()).is_none());
@@ -313,11 +381,17 @@ mod tests {
             Some(read(start, 0)),
             "with the machines themselves"
         );
-        assert!(desired.is_plausible(&[], read(start, 20), Some(read(start, 11))), "or the next time");
+        assert!(
+            desired.is_plausible(&[], read(start, 20), Some(read(start, 11))),
+            "or the next time"
+        );
 
         let files = [on(None, "launched")];
         assert!(desired.is_plausible(&files, read(start, 30), None));
-        assert!(!desired.is_plausible(&[], read(start, 40), Some(read(start, 31))), "it begins anew");
+        assert!(
+            !desired.is_plausible(&[], read(start, 40), Some(read(start, 31))),
+            "it begins anew"
+        );
     }
 
     #[test]

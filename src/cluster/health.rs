@@ -12,8 +12,8 @@ pub struct Health {
     pub topics: [TopicHealth; 3],
     /// Since when so many rows have been missing that the source is not believed.
     pub suspect_since: Option<SystemTime>,
-    /// How many disappearances have been held back so far: rows that fleet's list did not have although they had not
-    /// gone.
+    /// How many disappearances have been held back so far: rows that fleet's list did not have
+    /// although they had not gone.
     pub held_back: u64,
 }
 
@@ -33,8 +33,8 @@ pub struct TopicHealth {
 pub struct Expected {
     /// How often it is read as a rule.
     pub every: Duration,
-    /// How old the last reading is at most, as long as none fails: with the time that the next may take, and the pause
-    /// before it.
+    /// How old the last reading is at most, as long as none fails: with the time that the next may
+    /// take, and the pause before it.
     pub within: Duration,
 }
 
@@ -54,7 +54,12 @@ pub struct Overdue {
 impl fmt::Display for Overdue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let every = (self.every.as_secs_f64() * 10.0).round() / 10.0;
-        write!(f, "{} were last read {} ago, expected every {every} s", self.topic, Seconds(self.age))
+        write!(
+            f,
+            "{} were last read {} ago, expected every {every} s",
+            self.topic,
+            Seconds(self.age)
+        )
     }
 }
 
@@ -79,12 +84,17 @@ impl Health {
 
     /// The failure that has lasted longest.
     pub fn failure(&self) -> Option<&Failure> {
-        self.topics.iter().filter_map(|topic| topic.failure.as_ref()).min_by_key(|failure| failure.since.instant)
+        self.topics
+            .iter()
+            .filter_map(|topic| topic.failure.as_ref())
+            .min_by_key(|failure| failure.since.instant)
     }
 
     /// The topics that have never been read.
     pub fn unread(&self) -> impl Iterator<Item = Topic> {
-        Topic::ALL.into_iter().filter(|topic| self.topic(*topic).read.is_none())
+        Topic::ALL
+            .into_iter()
+            .filter(|topic| self.topic(*topic).read.is_none())
     }
 
     /// The first topic whose next reading is overdue by the clock, whatever is known of the source.
@@ -117,7 +127,8 @@ mod tests {
         let read = Moment::now();
         let expected = Some(Expected { every: 2 * SECOND, within: 13 * SECOND });
         let mut health = Health::default();
-        health.topics[Topic::Units as usize] = TopicHealth { read: Some(read), failure: None, expected };
+        health.topics[Topic::Units as usize] =
+            TopicHealth { read: Some(read), failure: None, expected };
 
         assert_eq!(health.overdue(read + 13 * SECOND), None);
         let overdue = health.overdue(read + 32 * SECOND).expect("overdue");
@@ -129,7 +140,8 @@ mod tests {
     fn nothing_is_overdue_that_is_not_expected() {
         let read = Moment::now();
         let mut health = Health::default();
-        health.topics[Topic::Units as usize] = TopicHealth { read: Some(read), ..TopicHealth::default() };
+        health.topics[Topic::Units as usize] =
+            TopicHealth { read: Some(read), ..TopicHealth::default() };
         assert_eq!(health.overdue(read + 3600 * SECOND), None);
     }
 }

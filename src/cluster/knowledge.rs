@@ -1,7 +1,7 @@
 //! All that is known of the cluster, and how a reading adds to it.
 //!
-//! It notes which rows a reading concerns; what follows for them is seen to afterwards, so that the order in which things
-//! are said within one reading does not matter. It knows nothing of the view.
+//! It notes which rows a reading concerns; what follows for them is seen to afterwards, so that the
+//! order in which things are said within one reading does not matter. It knows nothing of the view.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -80,7 +80,8 @@ pub(crate) struct Knowledge {
     machines_read: Option<Span>,
     /// Whether the last reading was of all topics at one moment.
     reads_all_at_once: bool,
-    /// The last reading, if it was of the whole registry: a list that it shares with the next one says nothing new.
+    /// The last reading, if it was of the whole registry: a list that it shares with the next one
+    /// says nothing new.
     registry: Option<RegistrySnapshot>,
 }
 
@@ -113,8 +114,12 @@ impl Knowledge {
             }
             Reading::Machines { machines } => self.take_machines(machines, batch),
             Reading::UnitFiles { files } => self.take_files(files, batch),
-            Reading::Registry(snapshot) => self.take_registry(snapshot, registry_before.as_ref(), batch),
-            Reading::Changes { changes, .. } => self.take_changes(changes, registry_before.is_some(), batch),
+            Reading::Registry(snapshot) => {
+                self.take_registry(snapshot, registry_before.as_ref(), batch);
+            }
+            Reading::Changes { changes, .. } => {
+                self.take_changes(changes, registry_before.is_some(), batch);
+            }
         }
         if all {
             batch.units.extend(self.desired.units().cloned());
@@ -122,8 +127,14 @@ impl Knowledge {
         }
     }
 
-    /// Takes what has changed since the reading before, which `follows_registry` if that was of everything.
-    fn take_changes(&mut self, changes: Vec<Observation>, follows_registry: bool, batch: &mut Batch) {
+    /// Takes what has changed since the reading before, which `follows_registry` if that was of
+    /// everything.
+    fn take_changes(
+        &mut self,
+        changes: Vec<Observation>,
+        follows_registry: bool,
+        batch: &mut Batch,
+    ) {
         let since = self.desired.read_at().filter(|_| follows_registry);
         self.confirm(batch.read);
         self.wants_are_newer(since, batch);
@@ -177,7 +188,14 @@ impl Knowledge {
         let key = (state.unit.clone(), state.machine.clone());
         let was_absent = self.rows.absent().contains(&key);
         let at = batch.at();
-        let is_new = self.rows.report(state, from_list, at, batch.is_first, &mut self.machines, &mut batch.events);
+        let is_new = self.rows.report(
+            state,
+            from_list,
+            at,
+            batch.is_first,
+            &mut self.machines,
+            &mut batch.events,
+        );
         if !is_new {
             return;
         }
@@ -241,7 +259,12 @@ impl Knowledge {
         self.list_machines(machines, |_| Absence::Unlisted, batch);
     }
 
-    fn list_machines(&mut self, machines: Vec<Machine>, absence: impl Fn(&MachineId) -> Absence, batch: &mut Batch) {
+    fn list_machines(
+        &mut self,
+        machines: Vec<Machine>,
+        absence: impl Fn(&MachineId) -> Absence,
+        batch: &mut Batch,
+    ) {
         let mut lacking = self.machines.listed();
 
         for machine in machines {
@@ -257,7 +280,9 @@ impl Knowledge {
     fn see_machine(&mut self, machine: Machine, batch: &mut Batch) {
         let id = machine.id.clone();
         let is_known = self.machines.get(&id).is_some();
-        let is_new = self.machines.seen(machine, batch.at(), batch.is_first, &mut batch.events);
+        let is_new = self
+            .machines
+            .seen(machine, batch.at(), batch.is_first, &mut batch.events);
 
         if !is_known {
             let (rows, reported) = self.rows.count_of(&id);
@@ -270,14 +295,32 @@ impl Knowledge {
     }
 
     /// Takes a whole registry. After an outage nobody knows whether a key was deleted.
-    fn take_registry(&mut self, snapshot: RegistrySnapshot, before: Option<&RegistrySnapshot>, batch: &mut Batch) {
-        let same_machines = before.is_some_and(|before| Arc::ptr_eq(&before.machines, &snapshot.machines));
+    fn take_registry(
+        &mut self,
+        snapshot: RegistrySnapshot,
+        before: Option<&RegistrySnapshot>,
+        batch: &mut Batch,
+    ) {
+        let same_machines =
+            before.is_some_and(|before| Arc::ptr_eq(&before.machines, &snapshot.machines));
         let same_files = before.is_some_and(|before| Arc::ptr_eq(&before.files, &snapshot.files));
-        let same_states = before.is_some_and(|before| Arc::ptr_eq(&before.states, &snapshot.states));
-        self.registry = Some(RegistrySnapshot { expired: Vec::new(), overdue: Vec::new(), ..snapshot.clone() });
+        let same_states =
+            before.is_some_and(|before| Arc::ptr_eq(&before.states, &snapshot.states));
+        self.registry =
+            Some(RegistrySnapshot { expired: Vec::new(), overdue: Vec::new(), ..snapshot.clone() });
         let expired: BTreeSet<Lease> = snapshot.expired.into_iter().collect();
-        let otherwise = if batch.settled { Absence::Deleted } else { Absence::Unlisted };
-        let absence = |lease: &Lease| if expired.contains(lease) { Absence::Expired } else { otherwise };
+        let otherwise = if batch.settled {
+            Absence::Deleted
+        } else {
+            Absence::Unlisted
+        };
+        let absence = |lease: &Lease| {
+            if expired.contains(lease) {
+                Absence::Expired
+            } else {
+                otherwise
+            }
+        };
 
         if !snapshot.machines.is_empty() {
             self.machines_read = Some(batch.read);
@@ -309,7 +352,11 @@ impl Knowledge {
             }
         } else {
             // The addresses are those of the machines here.
-            let states = snapshot.states.iter().cloned().map(|state| UnitState { ip: None, ..state });
+            let states = snapshot
+                .states
+                .iter()
+                .cloned()
+                .map(|state| UnitState { ip: None, ..state });
             self.list_states(states.collect(), of_row, false, batch);
         }
 
@@ -324,9 +371,14 @@ impl Knowledge {
             }
         }
         for key in self.rows.overdue_keys() {
-            let (unit, Some(machine)) = &key else { continue };
+            let (unit, Some(machine)) = &key else {
+                continue;
+            };
             if !overdue.contains_key(&Lease::Unit(unit.clone(), machine.clone())) {
-                self.observe(Observation::Renewed(Lease::Unit(unit.clone(), machine.clone())), batch);
+                self.observe(
+                    Observation::Renewed(Lease::Unit(unit.clone(), machine.clone())),
+                    batch,
+                );
             }
         }
         for (lease, age) in overdue {
@@ -337,7 +389,9 @@ impl Knowledge {
     /// Takes one change.
     fn observe(&mut self, observation: Observation, batch: &mut Batch) {
         match observation {
-            Observation::Reported(state) => self.report(UnitState { ip: None, ..state }, false, batch),
+            Observation::Reported(state) => {
+                self.report(UnitState { ip: None, ..state }, false, batch);
+            }
             Observation::MachineSeen(machine) => self.see_machine(machine, batch),
             Observation::Wanted(file) => {
                 if let Some(unit) = self.desired.want(file) {
@@ -351,7 +405,9 @@ impl Knowledge {
             }
             Observation::Deleted(lease) => self.end(lease, Absence::Deleted, batch),
             Observation::Expired(lease) => self.end(lease, Absence::Expired, batch),
-            Observation::Overdue(Lease::Machine(id), age) => self.machines.overdue(&id, batch.at().before(age)),
+            Observation::Overdue(Lease::Machine(id), age) => {
+                self.machines.overdue(&id, batch.at().before(age));
+            }
             Observation::Overdue(Lease::Unit(unit, machine), age) => {
                 let key = (unit, Some(machine));
                 if self.rows.overdue(&key, batch.at().before(age)) {
@@ -379,7 +435,8 @@ impl Knowledge {
         }
     }
 
-    /// Everything that is open is to be looked at: the source is trusted more, or less, than before.
+    /// Everything that is open is to be looked at: the source is trusted more, or less, than
+    /// before.
     pub(crate) fn reconsider(&self, batch: &mut Batch) {
         batch.rows.extend(self.rows.unreported());
     }
@@ -404,11 +461,16 @@ impl Knowledge {
 
     /// The rows that nothing explains, and of how many.
     pub(crate) fn missing(&self, circumstances: Circumstances) -> (BTreeSet<RowKey>, usize) {
-        let around = Surroundings { desired: &self.desired, machines: &self.machines, circumstances };
+        let around = Surroundings {
+            desired: &self.desired,
+            machines: &self.machines,
+            circumstances,
+        };
         let missing = self.rows.unexplained(&around);
         let of = self.rows.placed();
 
-        // An empty answer is not an empty cluster, the first one neither: fleet has chosen machines for units.
+        // An empty answer is not an empty cluster, the first one neither: fleet has chosen machines
+        // for units.
         if of == 0 && self.units_read.is_some() {
             let expected = self.rows.expected_on_machines(&self.desired);
             let count = expected.len();
@@ -417,19 +479,23 @@ impl Knowledge {
         (missing, of)
     }
 
-    /// Whether what explains rows that have been missing since a moment has been read: what fleet wants and who is there,
-    /// or, where that takes long, the units once more.
+    /// Whether what explains rows that have been missing since a moment has been read: what fleet
+    /// wants and who is there, or, where that takes long, the units once more.
     pub(crate) fn is_informed_since(&self, since: Moment, batch: &Batch) -> bool {
         let files = self.desired.is_known_since(since);
         let machines = self.machines_read.is_some_and(|read| read.is_since(since));
         let again = self.units_read.is_some_and(|read| read.ended.instant > since.instant);
         let restarted = batch.at().since(since) >= RESTART;
 
-        if self.reads_all_at_once { restarted } else { (files && machines) || again }
+        if self.reads_all_at_once {
+            restarted
+        } else {
+            (files && machines) || again
+        }
     }
 
-    /// Looks at all rows that the reading, or time, concerns. Calls `changed` with each row that is shown in another way
-    /// from now on; with none if it is not there any more.
+    /// Looks at all rows that the reading, or time, concerns. Calls `changed` with each row that is
+    /// shown in another way from now on; with none if it is not there any more.
     pub(crate) fn look(
         &mut self,
         circumstances: Circumstances,
@@ -448,7 +514,11 @@ impl Knowledge {
         }
         for unit in std::mem::take(&mut batch.units) {
             let left = batch.left.get(&unit).copied();
-            let around = Surroundings { desired: &self.desired, machines: &self.machines, circumstances };
+            let around = Surroundings {
+                desired: &self.desired,
+                machines: &self.machines,
+                circumstances,
+            };
             let (added, removed) = self.rows.expect(&unit, left, &around, &mut batch.events);
             for key in removed {
                 changed(key, None);
@@ -466,7 +536,11 @@ impl Knowledge {
         batch: &mut Batch,
         changed: &mut impl FnMut(RowKey, Option<Arc<Unit>>),
     ) {
-        let around = Surroundings { desired: &self.desired, machines: &self.machines, circumstances };
+        let around = Surroundings {
+            desired: &self.desired,
+            machines: &self.machines,
+            circumstances,
+        };
 
         match self.rows.look(&key, &around, &mut batch.events) {
             Look::Same => {}

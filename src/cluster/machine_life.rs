@@ -1,18 +1,20 @@
 //! The life of a machine, as one pure step.
 //!
-//! Its diagram is in `docs/development.md`. A machine is lost when its key has expired, when a list lacks it, or when its key
-//! was deleted for longer than a restart takes; never right after an outage.
+//! Its diagram is in `docs/development.md`. A machine is lost when its key has expired, when a list
+//! lacks it, or when its key was deleted for longer than a restart takes; never right after an
+//! outage.
 //!
-//! The order of what happens within one moment does not matter: a step looks at what is known, not at what came last. It
-//! knows nothing of units but how many of them are reported.
+//! The order of what happens within one moment does not matter: a step looks at what is known, not
+//! at what came last. It knows nothing of units but how many of them are reported.
 
 use std::time::Duration;
 
 use super::model::Moment;
 use super::observation::{Absence, Report};
 
-/// How long a fleetd that restarts may leave its keys deleted: its machine is back within 0.1 s, its states within 1.2 s
-/// (fleet v1.0.0). Nothing is told of a machine or a unit that is away for a shorter time.
+/// How long a fleetd that restarts may leave its keys deleted: its machine is back within 0.1 s,
+/// its states within 1.2 s (fleet v1.0.0). Nothing is told of a machine or a unit that is away for
+/// a shorter time.
 pub(crate) const RESTART: Duration = Duration::from_secs(3);
 
 /// Whether a machine is there.
@@ -35,8 +37,8 @@ pub(crate) enum MachinePresence {
         /// Since when.
         since: Moment,
     },
-    /// It is back in the cluster, and none of the units that were on it has been reported yet: after a crash, fleetd
-    /// v1.0.0 publishes its first state 27 to 51 s after its machine.
+    /// It is back in the cluster, and none of the units that were on it has been reported yet:
+    /// after a crash, fleetd v1.0.0 publishes its first state 27 to 51 s after its machine.
     Returned,
 }
 
@@ -80,7 +82,9 @@ pub(crate) fn step(
 
     match (presence, evidence.report) {
         (MachinePresence::Lost { .. }, Report::Absent { .. }) => (presence, None),
-        (MachinePresence::Lost { .. }, _) if is_mute => (MachinePresence::Returned, Some(MachineNews::Joined)),
+        (MachinePresence::Lost { .. }, _) if is_mute => {
+            (MachinePresence::Returned, Some(MachineNews::Joined))
+        }
         (MachinePresence::Lost { .. }, _) => (MachinePresence::Present, Some(MachineNews::Joined)),
 
         (_, Report::Absent { since, absence, .. }) => {
@@ -94,7 +98,9 @@ pub(crate) fn step(
         }
 
         (MachinePresence::Returned, _) if is_mute => (MachinePresence::Returned, None),
-        (MachinePresence::Returned | MachinePresence::Missing { .. }, _) => (MachinePresence::Present, None),
+        (MachinePresence::Returned | MachinePresence::Missing { .. }, _) => {
+            (MachinePresence::Present, None)
+        }
 
         (MachinePresence::Present, report) => match silent_since(report, evidence, now) {
             Some(since) => (MachinePresence::Silent { since }, Some(MachineNews::Silent)),
@@ -113,15 +119,16 @@ pub(crate) fn step(
     }
 }
 
-/// Whether a machine that is not there has left. One that restarts is back in no time, and right after an outage many are
-/// not there yet.
+/// Whether a machine that is not there has left. One that restarts is back in no time, and right
+/// after an outage many are not there yet.
 fn has_left(absence: Absence, since: Moment, evidence: &MachineEvidence, now: Moment) -> bool {
     let restarts = absence == Absence::Deleted && now.since(since) < RESTART;
     !restarts && evidence.settled && evidence.has_company
 }
 
-/// Since when a machine that is in the cluster has not been heard of. Right after an outage many are not, and not through
-/// their own fault; a single unit that is not reported says nothing of its machine.
+/// Since when a machine that is in the cluster has not been heard of. Right after an outage many
+/// are not, and not through their own fault; a single unit that is not reported says nothing of its
+/// machine.
 fn silent_since(report: Report, evidence: &MachineEvidence, now: Moment) -> Option<Moment> {
     if !evidence.settled || evidence.suspect {
         return None;
@@ -154,7 +161,11 @@ mod tests {
                 suspect: false,
                 has_company: true,
             };
-            Self { start: Moment::now(), presence: MachinePresence::Present, evidence }
+            Self {
+                start: Moment::now(),
+                presence: MachinePresence::Present,
+                evidence,
+            }
         }
 
         /// It is not in the cluster from the start on.
@@ -172,7 +183,8 @@ mod tests {
         }
 
         fn at(&mut self, seconds: u64) -> Option<MachineNews> {
-            let (presence, news) = step(self.presence, &self.evidence, self.start + Duration::from_secs(seconds));
+            let (presence, news) =
+                step(self.presence, &self.evidence, self.start + Duration::from_secs(seconds));
             self.presence = presence;
             news
         }
@@ -285,7 +297,11 @@ mod tests {
     fn a_machine_that_is_back_and_crashes_again_is_lost_again() {
         let mut life = Life::mute();
         life.presence = MachinePresence::Returned;
-        life.evidence.report = Report::Absent { since: life.start, absence: Absence::Expired, confirmed: false };
+        life.evidence.report = Report::Absent {
+            since: life.start,
+            absence: Absence::Expired,
+            confirmed: false,
+        };
         assert_eq!(life.at(0), Some(MachineNews::Lost));
     }
 }

@@ -110,12 +110,20 @@ impl Machines {
 
     /// The machines that are in the cluster and reported, or may report, units.
     pub(crate) fn present(&self) -> impl Iterator<Item = &Machine> {
-        let is_there = |row: &&Row| matches!(row.presence, MachinePresence::Present | MachinePresence::Silent { .. });
+        let is_there = |row: &&Row| {
+            matches!(row.presence, MachinePresence::Present | MachinePresence::Silent { .. })
+        };
         self.rows.values().filter(is_there).map(|row| &row.machine)
     }
 
     /// A machine is there. Returns whether it describes itself anew.
-    pub(crate) fn seen(&mut self, machine: Machine, at: Moment, is_first: bool, events: &mut Vec<Event>) -> bool {
+    pub(crate) fn seen(
+        &mut self,
+        machine: Machine,
+        at: Moment,
+        is_first: bool,
+        events: &mut Vec<Event>,
+    ) -> bool {
         if let Some(row) = self.rows.get_mut(&machine.id) {
             if row.report.is_absent() {
                 row.report = Report::Current;
@@ -126,7 +134,8 @@ impl Machines {
         }
 
         if !is_first {
-            events.push(Event::MachineJoined { machine: machine.id.clone(), ip: machine.ip.clone() });
+            events
+                .push(Event::MachineJoined { machine: machine.id.clone(), ip: machine.ip.clone() });
         }
         let row = Row {
             report: Report::Current,
@@ -145,11 +154,17 @@ impl Machines {
 
     /// The machines that are there now and were so before, to be told which of them a list lacks.
     pub(crate) fn listed(&self) -> BTreeSet<MachineId> {
-        self.rows.iter().filter(|(_, row)| !row.report.is_absent()).map(|(id, _)| id.clone()).collect()
+        self.rows
+            .iter()
+            .filter(|(_, row)| !row.report.is_absent())
+            .map(|(id, _)| id.clone())
+            .collect()
     }
 
     pub(crate) fn absent(&mut self, id: &MachineId, absence: Absence, at: Moment) {
-        let Some(row) = self.rows.get_mut(id) else { return };
+        let Some(row) = self.rows.get_mut(id) else {
+            return;
+        };
 
         row.report = match row.report {
             Report::Absent { since, confirmed, .. } if absence == Absence::Expired => {
@@ -177,8 +192,13 @@ impl Machines {
     }
 
     pub(crate) fn overdue_machines(&self) -> Vec<MachineId> {
-        let is_overdue = |(_, row): &(&MachineId, &Row)| matches!(row.report, Report::Overdue { .. });
-        self.rows.iter().filter(is_overdue).map(|(id, _)| id.clone()).collect()
+        let is_overdue =
+            |(_, row): &(&MachineId, &Row)| matches!(row.report, Report::Overdue { .. });
+        self.rows
+            .iter()
+            .filter(is_overdue)
+            .map(|(id, _)| id.clone())
+            .collect()
     }
 
     pub(crate) fn lead(&mut self, leader: Option<MachineId>) {
@@ -187,7 +207,9 @@ impl Machines {
 
     /// Counts a row that was added to a machine, or taken away from it, and whether it is reported.
     pub(crate) fn count(&mut self, id: &MachineId, rows: isize, reported: isize) {
-        let Some(row) = self.rows.get_mut(id) else { return };
+        let Some(row) = self.rows.get_mut(id) else {
+            return;
+        };
 
         row.rows = row.rows.saturating_add_signed(rows);
         row.reported = row.reported.saturating_add_signed(reported);
@@ -202,7 +224,12 @@ impl Machines {
     }
 
     /// Lets each machine make its step. Returns those that stand elsewhere now.
-    pub(crate) fn step(&mut self, source: Source, at: Moment, events: &mut Vec<Event>) -> BTreeSet<MachineId> {
+    pub(crate) fn step(
+        &mut self,
+        source: Source,
+        at: Moment,
+        events: &mut Vec<Event>,
+    ) -> BTreeSet<MachineId> {
         let has_company = self.rows.values().any(|row| !row.report.is_absent());
         let mut moved = BTreeSet::new();
 
@@ -269,7 +296,9 @@ impl Machines {
                 since: row.since,
                 since_seen: row.since_seen,
             };
-            let same = before.binary_search_by(|old| old.machine.id.cmp(&shown.machine.id)).ok();
+            let same = before
+                .binary_search_by(|old| old.machine.id.cmp(&shown.machine.id))
+                .ok();
             match same.map(|index| &before[index]) {
                 Some(same) if **same == shown => same.clone(),
                 _ => Arc::new(shown),

@@ -1,11 +1,12 @@
 //! The cluster as fleet describes it, and as we judge it to be.
 //!
-//! A [`Reading`] is what a source said at one moment, unjudged. The [`Cluster`] adds it to what is known, lets each row and
-//! each machine that it concerns make one step of its life, and holds the [`View`] that is published, with a
-//! [`Transition`] for each thing that happened and a [`Delta`] of what is shown in another way.
+//! A [`Reading`] is what a source said at one moment, unjudged. The [`Cluster`] adds it to what is
+//! known, lets each row and each machine that it concerns make one step of its life, and holds the
+//! [`View`] that is published, with a [`Transition`] for each thing that happened and a [`Delta`]
+//! of what is shown in another way.
 //!
-//! This module knows nothing of how a reading was obtained and nothing of who looks at the view: time is passed in, so that
-//! a test can replay an hour in a millisecond.
+//! This module knows nothing of how a reading was obtained and nothing of who looks at the view:
+//! time is passed in, so that a test can replay an hour in a millisecond.
 
 mod crash_loop;
 mod delta;
@@ -118,12 +119,14 @@ impl Cluster {
         };
     }
 
-    /// Takes what a source said: the answer was complete at `at`, and took `took`. Returns what happened, in order.
+    /// Takes what a source said: the answer was complete at `at`, and took `took`. Returns what
+    /// happened, in order.
     pub fn read(&mut self, reading: Reading, at: Moment, took: Duration) -> Vec<Arc<Transition>> {
         let mut events = Vec::new();
         let is_first = self.trust.succeed(reading.topics(), at, &mut events);
         let settled = self.trust.is_settled(self.retention, at);
-        let mut batch = Batch::new(Span { begun: at.before(took), ended: at }, is_first, settled, events);
+        let mut batch =
+            Batch::new(Span { begun: at.before(took), ended: at }, is_first, settled, events);
 
         self.knowledge.take(reading, &mut batch);
         self.conclude(&mut batch, at);
@@ -139,7 +142,8 @@ impl Cluster {
         self.number(events, at)
     }
 
-    /// Draws the conclusions: machines first, then the source, then the rows that any of this concerns.
+    /// Draws the conclusions: machines first, then the source, then the rows that any of this
+    /// concerns.
     fn conclude(&mut self, batch: &mut Batch, at: Moment) {
         let retention = self.retention;
         let passes_through = retention.passes_through();
@@ -171,7 +175,8 @@ impl Cluster {
         let (missing, of) = self.knowledge.missing(self.circumstances(at));
         let since = self.trust.pending_since();
         let is_informed = since.is_some_and(|since| self.knowledge.is_informed_since(since, batch));
-        self.trust.look(&missing, of, is_informed, self.retention, at, &mut batch.events);
+        self.trust
+            .look(&missing, of, is_informed, self.retention, at, &mut batch.events);
     }
 
     fn circumstances(&self, at: Moment) -> Circumstances {
@@ -188,7 +193,8 @@ impl Cluster {
         self.before = self.view.clone();
         let circumstances = self.circumstances(at);
         let mut changed = BTreeMap::new();
-        self.knowledge.look(circumstances, batch, |key, unit| _ = changed.insert(key, unit));
+        self.knowledge
+            .look(circumstances, batch, |key, unit| _ = changed.insert(key, unit));
 
         let mut delta = Delta::default();
         for (key, after) in changed {

@@ -1,4 +1,5 @@
-//! What fleet describes: units, machines, unit files, as rows; and the moments at which they were read.
+//! What fleet describes: units, machines, unit files, as rows; and the moments at which they were
+//! read.
 //!
 //! Plain data. It knows nothing of how rows are judged or shown.
 
@@ -112,7 +113,8 @@ impl fmt::Display for Topic {
 pub struct UnitState {
     /// The unit.
     pub unit: UnitName,
-    /// The machine that reports it; none where fleet lists a unit that no machine reports (before 0.7 only).
+    /// The machine that reports it; none where fleet lists a unit that no machine reports (before
+    /// 0.7 only).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machine: Option<MachineId>,
     /// The machine's address, if the source's own list of machines had the machine at that moment.
@@ -140,8 +142,8 @@ pub struct Machine {
     /// Its address, as fleetd publishes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ip: Option<Text>,
-    /// Its metadata as fleetctl prints it: `key=value` pairs sorted by key, between commas. A value may contain a
-    /// comma itself, so the text cannot be split again with certainty.
+    /// Its metadata as fleetctl prints it: `key=value` pairs sorted by key, between commas. A value
+    /// may contain a comma itself, so the text cannot be split again with certainty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Text>,
     /// The version of its fleetd, such as `1.0.0`, where the source tells it.
@@ -163,7 +165,8 @@ pub struct UnitFile {
     /// The machine that fleet has chosen. Always none for a global unit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<MachineId>,
-    /// Whether the source tells targets at all; without, a missing `target` means nothing (fleetctl 0.5).
+    /// Whether the source tells targets at all; without, a missing `target` means nothing (fleetctl
+    /// 0.5).
     #[serde(default = "yes", skip_serializing_if = "is_true")]
     pub target_known: bool,
     /// Whether the unit runs on every machine that meets its requirements.
@@ -172,10 +175,12 @@ pub struct UnitFile {
     /// `Description=` of the unit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<Text>,
-    /// The `[X-Fleet]` options that decide which machine may take it, as `Name=value`; empty where the source has none.
+    /// The `[X-Fleet]` options that decide which machine may take it, as `Name=value`; empty where
+    /// the source has none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requirements: Vec<Text>,
-    /// Whether the source tells requirements at all; without, an empty list of them means nothing (fleetctl).
+    /// Whether the source tells requirements at all; without, an empty list of them means nothing
+    /// (fleetctl).
     #[serde(default, skip_serializing_if = "is_false")]
     pub requirements_known: bool,
 }
@@ -224,7 +229,8 @@ impl Moment {
         }
     }
 
-    /// How long ago it was, as people count: the steady clock of a replay runs at the recording's pace.
+    /// How long ago it was, as people count: the steady clock of a replay runs at the recording's
+    /// pace.
     pub fn age(self, now: Moment) -> Duration {
         now.wall.duration_since(self.wall).unwrap_or_default()
     }
@@ -259,10 +265,19 @@ impl std::ops::Add<Duration> for Moment {
 impl UnitState {
     /// The row of a unit that no machine reports.
     pub(crate) fn unreported(unit: UnitName) -> Self {
-        Self { unit, machine: None, ip: None, load: None, active: None, sub: None, hash: None }
+        Self {
+            unit,
+            machine: None,
+            ip: None,
+            load: None,
+            active: None,
+            sub: None,
+            hash: None,
+        }
     }
 
-    /// The state in one word, as transitions show it: `active/running`, and the load state where that is odd.
+    /// The state in one word, as transitions show it: `active/running`, and the load state where
+    /// that is odd.
     pub(crate) fn text(&self) -> String {
         let column = |column: &Option<Text>| column.as_deref().unwrap_or("-").to_owned();
         let text = format!("{}/{}", column(&self.active), column(&self.sub));

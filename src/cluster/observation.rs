@@ -1,7 +1,8 @@
 //! What a source can say about the cluster: whole lists, a whole registry, or single changes.
 //!
-//! What a source knows is in its observations, not in who it is: a list says what is there and leaves open why something is
-//! not; an event of etcd says whether a key was deleted or has expired. It knows nothing of how that is judged.
+//! What a source knows is in its observations, not in who it is: a list says what is there and
+//! leaves open why something is not; an event of etcd says whether a key was deleted or has
+//! expired. It knows nothing of how that is judged.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,8 +14,9 @@ use super::model::{Machine, MachineId, Topic, UnitFile, UnitName, UnitState};
 /// What a source said at one moment, unjudged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reading {
-    /// The unit states. A fleetctl before 0.7 lists every submitted unit with what fleet wants of it, in one table:
-    /// then `files` is there too, and [`Topic::UnitFiles`] is never read on its own.
+    /// The unit states. A fleetctl before 0.7 lists every submitted unit with what fleet wants of
+    /// it, in one table: then `files` is there too, and [`Topic::UnitFiles`] is never read on its
+    /// own.
     Units {
         /// A row for each unit on each machine.
         states: Vec<UnitState>,
@@ -57,13 +59,17 @@ impl Reading {
 
     /// Whether keys with leases have been deleted since the reading before, or have expired.
     pub fn ends_leases(&self) -> bool {
-        let Reading::Changes { changes, .. } = self else { return false };
-        changes.iter().any(|change| matches!(change, Observation::Deleted(_) | Observation::Expired(_)))
+        let Reading::Changes { changes, .. } = self else {
+            return false;
+        };
+        changes
+            .iter()
+            .any(|change| matches!(change, Observation::Deleted(_) | Observation::Expired(_)))
     }
 }
 
-/// What fleet's registry has, all of it at one moment. Unlike lists, it says whether something was deleted or has expired,
-/// and what should have been renewed by now.
+/// What fleet's registry has, all of it at one moment. Unlike lists, it says whether something was
+/// deleted or has expired, and what should have been renewed by now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RegistrySnapshot {
     /// etcd's index at that moment.

@@ -1,4 +1,5 @@
-//! How far the source is to be trusted: whether it answers, whether an outage is just over, whether its lists lack too much.
+//! How far the source is to be trusted: whether it answers, whether an outage is just over, whether
+//! its lists lack too much.
 //!
 //! It knows nothing of rows but which are missing.
 
@@ -14,8 +15,8 @@ use std::collections::BTreeSet;
 #[derive(Debug)]
 pub(crate) struct SourceTrust {
     health: Health,
-    /// Since when the units and the machines can be read, or the source is believed, again. Of one that began without any
-    /// unit, since it began.
+    /// Since when the units and the machines can be read, or the source is believed, again. Of one
+    /// that began without any unit, since it began.
     recovered: Option<Moment>,
     suspicion: Suspicion,
     began: Option<Moment>,
@@ -25,7 +26,12 @@ impl SourceTrust {
     /// Of a source that has not answered yet, after so many disappearances were held back.
     pub(crate) fn new(held_back: u64) -> Self {
         let health = Health { held_back, ..Health::default() };
-        Self { health, recovered: None, suspicion: Suspicion::default(), began: None }
+        Self {
+            health,
+            recovered: None,
+            suspicion: Suspicion::default(),
+            began: None,
+        }
     }
 
     pub(crate) fn health(&self) -> &Health {
@@ -44,7 +50,12 @@ impl SourceTrust {
     }
 
     /// Some topics were read. Returns whether that is the first reading of one of them.
-    pub(crate) fn succeed(&mut self, topics: &[Topic], at: Moment, events: &mut Vec<Event>) -> bool {
+    pub(crate) fn succeed(
+        &mut self,
+        topics: &[Topic],
+        at: Moment,
+        events: &mut Vec<Event>,
+    ) -> bool {
         self.began.get_or_insert(at);
         let down_since = self.health.failure().map(|failure| failure.since);
         let mut is_first = false;
@@ -64,7 +75,13 @@ impl SourceTrust {
     }
 
     /// Some topics could not be read.
-    pub(crate) fn fail(&mut self, topics: &[Topic], reason: &str, at: Moment, events: &mut Vec<Event>) {
+    pub(crate) fn fail(
+        &mut self,
+        topics: &[Topic],
+        reason: &str,
+        at: Moment,
+        events: &mut Vec<Event>,
+    ) {
         if self.health.failure().is_none() {
             events.push(Event::SourceDown { reason: reason.to_owned() });
         }
@@ -75,20 +92,26 @@ impl SourceTrust {
         }
     }
 
-    /// Nothing has been reported, though fleet has units: so begins a source that has only come up itself.
+    /// Nothing has been reported, though fleet has units: so begins a source that has only come up
+    /// itself.
     pub(crate) fn begins_bare(&mut self) {
         self.recovered = self.recovered.or(self.began);
     }
 
     /// Whether what fleet lists cannot be read.
     fn is_failing(&self) -> bool {
-        [Topic::Units, Topic::Machines].iter().any(|topic| self.health.topic(*topic).failure.is_some())
+        [Topic::Units, Topic::Machines]
+            .iter()
+            .any(|topic| self.health.topic(*topic).failure.is_some())
     }
 
-    /// Whether the source answers, and did not begin to so recently that its answers may be short: fleet needs 10 to 30 s
-    /// after an outage of etcd until its lists are whole again.
+    /// Whether the source answers, and did not begin to so recently that its answers may be short:
+    /// fleet needs 10 to 30 s after an outage of etcd until its lists are whole again.
     pub(crate) fn is_settled(&self, retention: Retention, at: Moment) -> bool {
-        !self.is_failing() && self.recovered.is_none_or(|recovered| at.since(recovered) >= retention.grace)
+        !self.is_failing()
+            && self
+                .recovered
+                .is_none_or(|recovered| at.since(recovered) >= retention.grace)
     }
 
     pub(crate) fn standing(&self, retention: Retention, at: Moment) -> SourceStanding {

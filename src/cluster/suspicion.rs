@@ -1,8 +1,8 @@
 //! Whether the source's lists lack so much that it is the source that is doubted, and not each row.
 //!
-//! When a large part of all rows is missing at once, or in turn, though fleet wants them just there, one event says so
-//! instead of one for each row, and nothing is given up for its sake. The rows of one machine alone are that machine's
-//! matter. It knows rows by their names only.
+//! When a large part of all rows is missing at once, or in turn, though fleet wants them just
+//! there, one event says so instead of one for each row, and nothing is given up for its sake. The
+//! rows of one machine alone are that machine's matter. It knows rows by their names only.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
@@ -10,7 +10,8 @@ use std::time::{Duration, SystemTime};
 use super::model::{MachineId, Moment};
 use super::view::RowKey;
 
-/// How long a row that was missing and came back counts: lists that lack other rows each time are not whole either.
+/// How long a row that was missing and came back counts: lists that lack other rows each time are
+/// not whole either.
 const RECENT: Duration = Duration::from_secs(20);
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -78,8 +79,9 @@ impl Suspicion {
         self.holds() || !self.returned.is_empty()
     }
 
-    /// Takes a look. `missing` are the rows that fleet wants where they were and that are not reported, `of` is how many
-    /// rows there are, and `is_informed` whether what explains a missing row has been read since.
+    /// Takes a look. `missing` are the rows that fleet wants where they were and that are not
+    /// reported, `of` is how many rows there are, and `is_informed` whether what explains a missing
+    /// row has been read since.
     pub(crate) fn look(
         &mut self,
         missing: &BTreeSet<RowKey>,
@@ -90,10 +92,14 @@ impl Suspicion {
     ) -> Finding {
         self.returned.retain(|_, returned| at.since(*returned) < RECENT);
         let blinked = self.returned.keys().filter(|key| !missing.contains(*key));
-        let machines: BTreeSet<&Option<MachineId>> =
-            missing.iter().chain(self.returned.keys()).map(|(_, machine)| machine).collect();
+        let machines: BTreeSet<&Option<MachineId>> = missing
+            .iter()
+            .chain(self.returned.keys())
+            .map(|(_, machine)| machine)
+            .collect();
         let count = missing.len() + blinked.count();
-        // What is back counts only while more is missing: a fleetd that restarts is no reason for doubt.
+        // What is back counts only while more is missing: a fleetd that restarts is no reason for
+        // doubt.
         let still = missing.len() * 10 > of;
 
         let is_of_several = machines.len() > 1 || missing.len() == of;
@@ -165,7 +171,8 @@ mod tests {
         }
 
         fn look(&mut self, second: u64, missing: &BTreeSet<RowKey>) -> Finding {
-            self.suspicion.look(missing, 30, true, GRACE, self.start + Duration::from_secs(second))
+            self.suspicion
+                .look(missing, 30, true, GRACE, self.start + Duration::from_secs(second))
         }
 
         fn returned(&mut self, second: u64, rows: &BTreeSet<RowKey>) {
@@ -187,14 +194,21 @@ mod tests {
     fn the_rows_of_one_machine_are_that_machines_matter() {
         let of_one = rows((0..30).step_by(3));
         let suspicion = &mut Suspicion::default();
-        assert_eq!(suspicion.look(&of_one, 12, true, GRACE, Moment::now()), Finding::Nothing, "10 of 12");
+        assert_eq!(
+            suspicion.look(&of_one, 12, true, GRACE, Moment::now()),
+            Finding::Nothing,
+            "10 of 12"
+        );
     }
 
     #[test]
     fn all_rows_are_too_much_on_one_machine_too() {
         let of_one = rows((0..30).step_by(3));
         let suspicion = &mut Suspicion::default();
-        assert_eq!(suspicion.look(&of_one, 10, true, GRACE, Moment::now()), Finding::Begins { missing: 10 });
+        assert_eq!(
+            suspicion.look(&of_one, 10, true, GRACE, Moment::now()),
+            Finding::Begins { missing: 10 }
+        );
     }
 
     #[test]
@@ -207,9 +221,15 @@ mod tests {
     fn nothing_is_told_until_what_explains_it_was_read_but_all_is_held() {
         let mut source = Source::new();
         let missing = rows(0..20);
-        assert_eq!(source.suspicion.look(&missing, 30, false, GRACE, source.start), Finding::Nothing);
+        assert_eq!(
+            source.suspicion.look(&missing, 30, false, GRACE, source.start),
+            Finding::Nothing
+        );
         assert!(source.suspicion.holds());
-        assert_eq!((source.suspicion.since(), source.suspicion.pending_since()), (None, Some(source.start)));
+        assert_eq!(
+            (source.suspicion.since(), source.suspicion.pending_since()),
+            (None, Some(source.start))
+        );
 
         assert_eq!(source.look(1, &missing), Finding::Begins { missing: 20 });
         assert_eq!(source.suspicion.since(), Some(source.start.wall));

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    Cluster, Event, Lease, Machine, Member, Moment, Reading, RegistrySnapshot, Topic, Transition, UnitFile, UnitState,
-    Verdict,
+    Cluster, Event, Lease, Machine, Member, Moment, Reading, RegistrySnapshot, Topic, Transition,
+    UnitFile, UnitState, Verdict,
 };
 use crate::builders;
 
@@ -24,15 +24,25 @@ struct Watch {
 
 fn state(unit: &str, machine: &str, active: &str) -> UnitState {
     let ip = Some(format!("10.0.0.{}", &machine[1..]).into());
-    UnitState { ip, ..builders::unit_state(unit, machine, &format!("{active}/running")) }
+    UnitState {
+        ip,
+        ..builders::unit_state(unit, machine, &format!("{active}/running"))
+    }
 }
 
 fn machine(id: &str) -> Machine {
-    Machine { ip: Some(format!("10.0.0.{}", &id[1..]).into()), ..builders::machine(id) }
+    Machine {
+        ip: Some(format!("10.0.0.{}", &id[1..]).into()),
+        ..builders::machine(id)
+    }
 }
 
 fn file(unit: &str, desired: &str, target: Option<&str>) -> UnitFile {
-    UnitFile { desired: Some(desired.into()), requirements_known: false, ..builders::unit_file(unit, target) }
+    UnitFile {
+        desired: Some(desired.into()),
+        requirements_known: false,
+        ..builders::unit_file(unit, target)
+    }
 }
 
 fn units(states: &[UnitState]) -> Reading {
@@ -48,10 +58,14 @@ fn files(files: &[UnitFile]) -> Reading {
 }
 
 impl Watch {
-    /// A cluster of machines m1 to m4 with `a.service` and `z.service` on m1 and five more units on m2, all wanted there.
-    /// Without `a.service`, m1 still reports `z.service`.
+    /// A cluster of machines m1 to m4 with `a.service` and `z.service` on m1 and five more units on
+    /// m2, all wanted there. Without `a.service`, m1 still reports `z.service`.
     fn new() -> Self {
-        let mut watch = Self { cluster: Cluster::new(GRACE), start: Moment::now(), events: vec![] };
+        let mut watch = Self {
+            cluster: Cluster::new(GRACE),
+            start: Moment::now(),
+            events: vec![],
+        };
         watch.at(0, machines(&["m1", "m2", "m3", "m4"]));
         watch.at(0, files(&Self::files()));
         watch.at(0, units(&Self::states()));
@@ -68,7 +82,9 @@ impl Watch {
 
     fn files() -> Vec<UnitFile> {
         let mut files = vec![file("a.service", "launched", Some("m1"))];
-        files.extend((0..5).map(|number| file(&format!("b{number}.service"), "launched", Some("m2"))));
+        files.extend(
+            (0..5).map(|number| file(&format!("b{number}.service"), "launched", Some("m2"))),
+        );
         files.push(file("z.service", "launched", Some("m1")));
         files
     }
@@ -83,23 +99,40 @@ impl Watch {
     }
 
     fn fail(&mut self, second: u64, topic: Topic) -> Vec<&'static str> {
-        let transitions = self.cluster.fail(topic.alone(), "no answer", self.start + Duration::from_secs(second));
+        let transitions =
+            self.cluster
+                .fail(topic.alone(), "no answer", self.start + Duration::from_secs(second));
         self.keep(&transitions)
     }
 
     fn keep(&mut self, transitions: &[Arc<Transition>]) -> Vec<&'static str> {
-        let events: Vec<Event> = transitions.iter().map(|transition| transition.event.clone()).collect();
+        let events: Vec<Event> = transitions
+            .iter()
+            .map(|transition| transition.event.clone())
+            .collect();
         let names = events.iter().map(Event::name).collect();
         self.events.extend(events);
         names
     }
 
     fn verdict(&self, unit: &str) -> Option<Verdict> {
-        self.cluster.view().units.iter().find(|shown| &*shown.state.unit == unit).map(|shown| shown.verdict)
+        self.cluster
+            .view()
+            .units
+            .iter()
+            .find(|shown| &*shown.state.unit == unit)
+            .map(|shown| shown.verdict)
     }
 
     fn reason(&self, unit: &str) -> &str {
-        &self.cluster.view().units.iter().find(|shown| &*shown.state.unit == unit).unwrap().reason
+        &self
+            .cluster
+            .view()
+            .units
+            .iter()
+            .find(|shown| &*shown.state.unit == unit)
+            .unwrap()
+            .reason
     }
 }
 
@@ -146,7 +179,11 @@ fn an_outage_gives_up_nothing_and_the_grace_begins_anew() {
     assert_eq!(watch.cluster.view().units.len(), 7);
     watch.at(100, units(&Watch::states()[1..]));
     assert_eq!(watch.at(101, machines(&["m1", "m2", "m3", "m4"])), ["source_back"]);
-    assert_eq!(watch.at(129, units(&Watch::states()[1..])), [""; 0], "the grace had run while fleet did not answer");
+    assert_eq!(
+        watch.at(129, units(&Watch::states()[1..])),
+        [""; 0],
+        "the grace had run while fleet did not answer"
+    );
     assert_eq!(watch.at(131, units(&Watch::states()[1..])), ["gone"]);
 }
 
@@ -156,14 +193,25 @@ fn a_list_of_machines_that_is_short_after_an_outage_loses_nobody() {
     watch.fail(2, Topic::Machines);
     assert_eq!(watch.at(4, machines(&["m2"])), ["source_back"]);
     assert_eq!(watch.at(14, machines(&["m2", "m1"])), [""; 0]);
-    assert_eq!(watch.at(34, machines(&["m2", "m1"])), ["machine_lost", "machine_lost"], "m3 and m4 are away in truth");
+    assert_eq!(
+        watch.at(34, machines(&["m2", "m1"])),
+        ["machine_lost", "machine_lost"],
+        "m3 and m4 are away in truth"
+    );
 }
 
 #[test]
 fn an_empty_list_of_machines_is_not_believed() {
     let mut watch = Watch::new();
     assert_eq!(watch.at(2, machines(&[])), [""; 0]);
-    assert!(watch.cluster.view().machines.iter().all(|machine| machine.lost_since.is_none()));
+    assert!(
+        watch
+            .cluster
+            .view()
+            .machines
+            .iter()
+            .all(|machine| machine.lost_since.is_none())
+    );
 }
 
 #[test]
@@ -192,7 +240,11 @@ fn unit_files_that_are_older_than_a_row_prove_nothing_about_it() {
     let mut states = Watch::states();
     states.push(state("new.service", "m3", "active"));
     assert_eq!(watch.at(2, units(&states)), ["appeared"]);
-    assert_eq!(watch.verdict("new.service"), Some(Verdict::Ok), "its file has not been read yet");
+    assert_eq!(
+        watch.verdict("new.service"),
+        Some(Verdict::Ok),
+        "its file has not been read yet"
+    );
     assert_eq!(watch.at(4, units(&Watch::states())), [""; 0]);
     assert_eq!(watch.verdict("new.service"), Some(Verdict::Stale));
 }
@@ -206,7 +258,10 @@ fn a_unit_that_was_unloaded_is_gone_and_then_only_submitted() {
     assert_eq!(watch.verdict("a.service"), Some(Verdict::Ghost));
     assert_eq!(watch.at(4, units(&Watch::states()[1..])), ["gone"]);
     assert_eq!(watch.verdict("a.service"), Some(Verdict::Ok));
-    assert_eq!(watch.reason("a.service"), "It is only submitted: fleet does not want it anywhere.");
+    assert_eq!(
+        watch.reason("a.service"),
+        "It is only submitted: fleet does not want it anywhere."
+    );
     assert_eq!(watch.at(6, files(&wanted[1..])), ["gone"], "and its file went as well");
 }
 
@@ -234,7 +289,10 @@ fn the_old_row_of_a_unit_that_has_moved_is_a_ghost() {
     watch.at(2, files(&wanted));
     let verdict = |machine: &str| {
         let units = &watch.cluster.view().units;
-        units.iter().find(|unit| unit.state.machine.as_deref() == Some(machine)).map(|unit| unit.verdict)
+        units
+            .iter()
+            .find(|unit| unit.state.machine.as_deref() == Some(machine))
+            .map(|unit| unit.verdict)
     };
     assert_eq!(verdict("m1"), Some(Verdict::Ghost));
     assert_eq!(verdict("m3"), Some(Verdict::Ok));
@@ -244,7 +302,10 @@ fn the_old_row_of_a_unit_that_has_moved_is_a_ghost() {
 fn a_unit_on_a_machine_that_left_is_lost_however_active_it_claims_to_be() {
     let mut watch = Watch::new();
     let mut states = Watch::states();
-    for state in states.iter_mut().filter(|state| state.machine.as_deref() == Some("m1")) {
+    for state in states
+        .iter_mut()
+        .filter(|state| state.machine.as_deref() == Some("m1"))
+    {
         state.ip = None;
     }
     watch.at(2, units(&states));
@@ -262,7 +323,10 @@ fn without_m1() -> Watch {
 }
 
 fn on_m2() -> Vec<UnitState> {
-    Watch::states().into_iter().filter(|state| state.machine.as_deref() == Some("m2")).collect()
+    Watch::states()
+        .into_iter()
+        .filter(|state| state.machine.as_deref() == Some("m2"))
+        .collect()
 }
 
 #[test]
@@ -276,7 +340,9 @@ fn a_unit_of_a_lost_machine_is_gone_when_fleet_has_it_elsewhere() {
     let mut states = on_m2();
     states.push(state("a.service", "m3", "active"));
     assert_eq!(watch.at(8, units(&states)), ["appeared", "gone"]);
-    let Some(Event::Gone { reason, .. }) = watch.events.last() else { panic!("{:?}", watch.events) };
+    let Some(Event::Gone { reason, .. }) = watch.events.last() else {
+        panic!("{:?}", watch.events)
+    };
     assert_eq!(*reason, "its machine is lost, and fleet has moved it to another one");
     assert_eq!(watch.verdict("z.service"), Some(Verdict::MachineLost));
 }
@@ -296,7 +362,11 @@ fn the_units_of_a_lost_machine_are_gone_after_the_keep_time_and_the_machine_with
     assert!(watch.member("m1").lost_since.is_some(), "its units name it");
 
     assert_eq!(watch.at(3602, units(&on_m2())), ["gone"; 2]);
-    assert_eq!(watch.verdict("a.service"), Some(Verdict::Unreported), "fleet goes on to want it");
+    assert_eq!(
+        watch.verdict("a.service"),
+        Some(Verdict::Unreported),
+        "fleet goes on to want it"
+    );
     assert_eq!(watch.cluster.view().machines.len(), 3);
 }
 
@@ -304,7 +374,16 @@ fn the_units_of_a_lost_machine_are_gone_after_the_keep_time_and_the_machine_with
 fn a_machine_that_was_lost_is_remembered_for_the_grace() {
     let mut watch = Watch::new();
     watch.at(2, machines(&["m1", "m2", "m3"]));
-    assert_eq!(watch.cluster.view().machines.iter().filter(|machine| machine.lost_since.is_some()).count(), 1);
+    assert_eq!(
+        watch
+            .cluster
+            .view()
+            .machines
+            .iter()
+            .filter(|machine| machine.lost_since.is_some())
+            .count(),
+        1
+    );
     watch.at(31, machines(&["m1", "m2", "m3"]));
     assert_eq!(watch.cluster.view().machines.len(), 4);
     watch.at(32, machines(&["m1", "m2", "m3"]));
@@ -337,7 +416,11 @@ fn when_most_rows_vanish_since_fleet_let_go_of_them_they_are_gone() {
 
 #[test]
 fn an_empty_first_answer_is_no_empty_cluster() {
-    let mut watch = Watch { cluster: Cluster::new(GRACE), start: Moment::now(), events: vec![] };
+    let mut watch = Watch {
+        cluster: Cluster::new(GRACE),
+        start: Moment::now(),
+        events: vec![],
+    };
     watch.at(0, machines(&["m1", "m2", "m3", "m4"]));
     watch.at(0, files(&Watch::files()));
     for second in (0..60).step_by(2) {
@@ -345,7 +428,10 @@ fn an_empty_first_answer_is_no_empty_cluster() {
     }
 
     let verdicts = watch.cluster.view().units.iter().map(|unit| unit.verdict);
-    assert!(verdicts.into_iter().all(|verdict| verdict == Verdict::Ok), "nobody knows whether they are reported");
+    assert!(
+        verdicts.into_iter().all(|verdict| verdict == Verdict::Ok),
+        "nobody knows whether they are reported"
+    );
     assert_eq!(watch.count("source_suspect"), 1, "which is told once");
     watch.at(60, units(&Watch::states()));
     assert!(watch.cluster.health().suspect_since.is_none());
@@ -353,11 +439,22 @@ fn an_empty_first_answer_is_no_empty_cluster() {
 
 #[test]
 fn an_empty_first_answer_is_doubted_for_the_grace_however_few_units_fleet_has() {
-    let global =
-        |requirements_known| UnitFile { global: true, requirements_known, ..file("a.service", "launched", None) };
+    let global = |requirements_known| UnitFile {
+        global: true,
+        requirements_known,
+        ..file("a.service", "launched", None)
+    };
     // What a machine has of global units that has not spoken yet is waited for longer.
-    for (wanted, until) in [(file("a.service", "launched", Some("m1")), 30), (global(true), 60), (global(false), 30)] {
-        let mut watch = Watch { cluster: Cluster::new(GRACE), start: Moment::now(), events: vec![] };
+    for (wanted, until) in [
+        (file("a.service", "launched", Some("m1")), 30),
+        (global(true), 60),
+        (global(false), 30),
+    ] {
+        let mut watch = Watch {
+            cluster: Cluster::new(GRACE),
+            start: Moment::now(),
+            events: vec![],
+        };
         watch.at(0, units(&[]));
         watch.at(0, machines(&["m1", "m2"]));
         watch.at(0, files(&[wanted]));
@@ -373,12 +470,23 @@ fn an_empty_first_answer_is_doubted_for_the_grace_however_few_units_fleet_has() 
 
 #[test]
 fn a_first_answer_that_is_whole_after_a_while_is_believed_row_by_row() {
-    let mut watch = Watch { cluster: Cluster::new(GRACE), start: Moment::now(), events: vec![] };
+    let mut watch = Watch {
+        cluster: Cluster::new(GRACE),
+        start: Moment::now(),
+        events: vec![],
+    };
     watch.at(0, machines(&["m1"]));
-    watch.at(0, files(&["a", "b"].map(|unit| file(&format!("{unit}.service"), "launched", Some("m1")))));
+    watch.at(
+        0,
+        files(&["a", "b"].map(|unit| file(&format!("{unit}.service"), "launched", Some("m1")))),
+    );
     watch.at(0, units(&[]));
     watch.at(20, units(&[state("a.service", "m1", "active")]));
-    assert_eq!(watch.verdict("b.service"), Some(Verdict::Ok), "the list may become whole one by one");
+    assert_eq!(
+        watch.verdict("b.service"),
+        Some(Verdict::Ok),
+        "the list may become whole one by one"
+    );
     watch.at(30, units(&[state("a.service", "m1", "active")]));
     assert_eq!(watch.verdict("b.service"), Some(Verdict::Unreported));
 }
@@ -409,28 +517,51 @@ fn what_no_machine_reports_says_why() {
     wanted[7].requirements = vec!["MachineMetadata=role=gpu".into()];
     assert_eq!(watch.at(2, files(&wanted)), ["appeared"; 3]);
     for unit in ["nowhere.service", "soon.service", "everywhere.service"] {
-        assert_eq!(watch.verdict(unit), Some(Verdict::Ok), "{unit}: fleet has only just begun to want it");
-        assert!(watch.reason(unit).ends_with("it has not been reported yet."), "{}", watch.reason(unit));
+        assert_eq!(
+            watch.verdict(unit),
+            Some(Verdict::Ok),
+            "{unit}: fleet has only just begun to want it"
+        );
+        assert!(
+            watch.reason(unit).ends_with("it has not been reported yet."),
+            "{}",
+            watch.reason(unit)
+        );
     }
 
     watch.at(5, units(&Watch::states()));
-    assert_eq!(watch.verdict("nowhere.service"), Some(Verdict::Unscheduled), "fleet chooses within a second");
+    assert_eq!(
+        watch.verdict("nowhere.service"),
+        Some(Verdict::Unscheduled),
+        "fleet chooses within a second"
+    );
     assert_eq!(
         watch.reason("nowhere.service"),
         "fleet wants it launched, but no machine takes it; it asks for MachineMetadata=role=gpu."
     );
-    assert_eq!(watch.verdict("soon.service"), Some(Verdict::Ok), "a machine needs longer to start it");
+    assert_eq!(
+        watch.verdict("soon.service"),
+        Some(Verdict::Ok),
+        "a machine needs longer to start it"
+    );
 
     watch.at(12, units(&Watch::states()));
     assert_eq!(watch.verdict("soon.service"), Some(Verdict::Unreported));
-    assert_eq!(watch.reason("soon.service"), "fleet wants it launched on 10.0.0.3, which does not report it.");
+    assert_eq!(
+        watch.reason("soon.service"),
+        "fleet wants it launched on 10.0.0.3, which does not report it."
+    );
     assert_eq!(watch.verdict("everywhere.service"), Some(Verdict::Unreported));
     assert!(watch.cluster.view().units.iter().filter(|unit| !unit.listed).count() == 3);
 }
 
 #[test]
 fn a_machine_without_an_address_is_not_lost() {
-    let mut watch = Watch { cluster: Cluster::new(GRACE), start: Moment::now(), events: vec![] };
+    let mut watch = Watch {
+        cluster: Cluster::new(GRACE),
+        start: Moment::now(),
+        events: vec![],
+    };
     watch.at(0, Reading::Machines { machines: vec![builders::machine("m1")] });
     let unit = UnitState { ip: None, ..state("a.service", "m1", "active") };
     watch.at(0, units(&[unit]));
@@ -449,12 +580,19 @@ fn what_does_not_change_stays_the_same_in_memory() {
     states[0].active = Some("failed".into());
     assert_eq!(watch.at(12, units(&states)), ["changed"]);
     let b0 = ("b0.service".into(), Some("m2".into()));
-    assert!(Arc::ptr_eq(before.units.get(&b0).unwrap(), watch.cluster.view().units.get(&b0).unwrap()));
+    assert!(Arc::ptr_eq(
+        before.units.get(&b0).unwrap(),
+        watch.cluster.view().units.get(&b0).unwrap()
+    ));
 }
 
 /// A cluster of 30 units on three machines.
 fn thirty() -> Watch {
-    let mut watch = Watch { cluster: Cluster::new(GRACE), start: Moment::now(), events: vec![] };
+    let mut watch = Watch {
+        cluster: Cluster::new(GRACE),
+        start: Moment::now(),
+        events: vec![],
+    };
     watch.at(0, machines(&["m1", "m2", "m3"]));
     watch.at(0, files(&thirty_files()));
     watch.at(0, units(&thirty_states()));
@@ -462,11 +600,15 @@ fn thirty() -> Watch {
 }
 
 fn thirty_states() -> Vec<UnitState> {
-    (0..30).map(|n| state(&format!("u{n:02}.service"), &format!("m{}", n % 3 + 1), "active")).collect()
+    (0..30)
+        .map(|n| state(&format!("u{n:02}.service"), &format!("m{}", n % 3 + 1), "active"))
+        .collect()
 }
 
 fn thirty_files() -> Vec<UnitFile> {
-    (0..30).map(|n| file(&format!("u{n:02}.service"), "launched", Some(&format!("m{}", n % 3 + 1)))).collect()
+    (0..30)
+        .map(|n| file(&format!("u{n:02}.service"), "launched", Some(&format!("m{}", n % 3 + 1))))
+        .collect()
 }
 
 impl Watch {
@@ -487,7 +629,10 @@ fn rows_that_come_back_one_by_one_after_a_doubt_are_not_gone_when_it_ends() {
     let mut watch = thirty();
     (2..40).step_by(2).for_each(|second| watch.reads(second, 19));
     (40..120).step_by(2).for_each(|second| watch.reads(second, 22));
-    assert!(watch.cluster.health().suspect_since.is_none(), "the doubt is over, and eight are still away");
+    assert!(
+        watch.cluster.health().suspect_since.is_none(),
+        "the doubt is over, and eight are still away"
+    );
     assert_eq!(
         watch.events.iter().map(Event::name).collect::<Vec<_>>(),
         ["source_suspect"],
@@ -511,15 +656,24 @@ fn rows_that_stay_away_for_the_grace_after_a_doubt_are_gone() {
 #[test]
 fn a_list_that_wobbles_is_one_doubt() {
     let mut watch = thirty();
-    (2..20).step_by(2).for_each(|second| watch.reads(second, if second % 4 == 0 { 21 } else { 19 }));
+    (2..20)
+        .step_by(2)
+        .for_each(|second| watch.reads(second, if second % 4 == 0 { 21 } else { 19 }));
     watch.reads(20, 30);
-    assert_eq!((watch.count("source_suspect"), watch.count("stale"), watch.count("gone")), (1, 0, 0));
+    assert_eq!(
+        (watch.count("source_suspect"), watch.count("stale"), watch.count("gone")),
+        (1, 0, 0)
+    );
     assert!(watch.cluster.health().suspect_since.is_none());
 }
 
 #[test]
 fn unit_files_that_cannot_be_read_do_not_stop_the_judgement() {
-    let mut watch = Watch { cluster: Cluster::new(GRACE), start: Moment::now(), events: vec![] };
+    let mut watch = Watch {
+        cluster: Cluster::new(GRACE),
+        start: Moment::now(),
+        events: vec![],
+    };
     watch.at(0, machines(&["m1", "m2", "m3"]));
     watch.at(0, units(&thirty_states()));
     for second in (2..60).step_by(10) {
@@ -579,7 +733,9 @@ fn a_list_of_unit_files_that_was_begun_before_a_row_appeared_proves_nothing_abou
     states.push(state("new.service", "m3", "active"));
     watch.at(20, units(&states));
     let at = watch.start + Duration::from_secs(27);
-    watch.cluster.read(files(&Watch::files()), at, Duration::from_secs(25));
+    watch
+        .cluster
+        .read(files(&Watch::files()), at, Duration::from_secs(25));
     assert_eq!(watch.verdict("new.service"), Some(Verdict::Ok));
     watch.at(28, files(&Watch::files()));
     assert_eq!(watch.verdict("new.service"), Some(Verdict::Ghost));
@@ -587,7 +743,11 @@ fn a_list_of_unit_files_that_was_begun_before_a_row_appeared_proves_nothing_abou
 
 #[test]
 fn what_comes_first_into_an_empty_cluster_is_an_event() {
-    let mut watch = Watch { cluster: Cluster::new(GRACE), start: Moment::now(), events: vec![] };
+    let mut watch = Watch {
+        cluster: Cluster::new(GRACE),
+        start: Moment::now(),
+        events: vec![],
+    };
     watch.at(0, machines(&[]));
     watch.at(0, files(&[]));
     watch.at(0, units(&[]));
@@ -633,8 +793,16 @@ fn a_on_m1() -> Lease {
 
 impl Watch {
     fn registry() -> Self {
-        let mut watch = Self { cluster: Cluster::new(GRACE), start: Moment::now(), events: vec![] };
-        assert_eq!(watch.told(0, &registry()), [""; 0], "what is there at the beginning is no event");
+        let mut watch = Self {
+            cluster: Cluster::new(GRACE),
+            start: Moment::now(),
+            events: vec![],
+        };
+        assert_eq!(
+            watch.told(0, &registry()),
+            [""; 0],
+            "what is there at the beginning is no event"
+        );
         assert!(watch.cluster.health().ready());
         watch
     }
@@ -644,7 +812,12 @@ impl Watch {
     }
 
     fn member(&self, id: &str) -> &Member {
-        self.cluster.view().machines.iter().find(|member| &*member.machine.id == id).unwrap()
+        self.cluster
+            .view()
+            .machines
+            .iter()
+            .find(|member| &*member.machine.id == id)
+            .unwrap()
     }
 }
 
@@ -653,11 +826,21 @@ fn what_the_registry_has_taken_away_is_gone_unless_it_is_set_again_at_once() {
     for target in [Some("m3"), None] {
         let mut watch = Watch::registry();
         assert_eq!(watch.told(1, &targeted(registry(), target)), [""; 0]);
-        assert_eq!(watch.verdict("a.service"), Some(Verdict::Ghost), "its machine has not let go of it yet");
+        assert_eq!(
+            watch.verdict("a.service"),
+            Some(Verdict::Ghost),
+            "its machine has not let go of it yet"
+        );
 
-        let mut told = |millis, registry| watch.after(Duration::from_millis(millis), Reading::Registry(registry));
+        let mut told = |millis, registry| {
+            watch.after(Duration::from_millis(millis), Reading::Registry(registry))
+        };
         assert_eq!(told(2000, targeted(without_a(), target)), [""; 0]);
-        assert_eq!(told(2004, targeted(registry(), target)), [""; 0], "it is deleted and set again");
+        assert_eq!(
+            told(2004, targeted(registry(), target)),
+            [""; 0],
+            "it is deleted and set again"
+        );
         assert_eq!(told(3000, targeted(without_a(), target)), [""; 0]);
         assert_eq!(told(3499, targeted(without_a(), target)), [""; 0]);
         assert_eq!(told(3500, targeted(without_a(), target)), ["gone"]);
@@ -680,28 +863,49 @@ fn a_state_that_was_taken_away_though_fleet_wants_it_is_held() {
 #[test]
 fn what_has_expired_is_as_old_as_its_last_renewal_and_gone_after_the_grace() {
     let mut watch = Watch::registry();
-    let overdue = RegistrySnapshot { overdue: vec![(a_on_m1(), Duration::from_secs(26))], ..registry() };
+    let overdue = RegistrySnapshot {
+        overdue: vec![(a_on_m1(), Duration::from_secs(26))],
+        ..registry()
+    };
     assert_eq!(watch.told(26, &overdue), [""; 0]);
     assert_eq!(watch.verdict("a.service"), Some(Verdict::Stale));
     let since = watch.cluster.view().units.iter().next().unwrap().stale_since;
     assert_eq!(since, Some(watch.start.wall), "its age counts from its last renewal");
     assert_eq!(
-        watch.told(28, &RegistrySnapshot { overdue: vec![(a_on_m1(), Duration::from_secs(28))], ..registry() }),
+        watch.told(
+            28,
+            &RegistrySnapshot {
+                overdue: vec![(a_on_m1(), Duration::from_secs(28))],
+                ..registry()
+            }
+        ),
         [""; 0]
     );
-    assert_eq!(watch.told(30, &RegistrySnapshot { expired: vec![a_on_m1()], ..without_a() }), [""; 0]);
-    assert_eq!(watch.cluster.view().units.iter().next().unwrap().stale_since, since, "and goes on to");
+    assert_eq!(
+        watch.told(30, &RegistrySnapshot { expired: vec![a_on_m1()], ..without_a() }),
+        [""; 0]
+    );
+    assert_eq!(
+        watch.cluster.view().units.iter().next().unwrap().stale_since,
+        since,
+        "and goes on to"
+    );
     assert_eq!(watch.told(33, &without_a()), ["stale"]);
     assert!(watch.reason("a.service").contains("expire"), "{}", watch.reason("a.service"));
     assert_eq!(watch.told(59, &without_a()), [""; 0]);
-    assert_eq!(watch.told(60, &without_a()), ["gone"], "its machine reports others all the time");
+    assert_eq!(
+        watch.told(60, &without_a()),
+        ["gone"],
+        "its machine reports others all the time"
+    );
 }
 
 #[test]
 fn what_has_expired_is_not_gone_because_fleet_takes_its_target_away() {
     let mut watch = Watch::registry();
     watch.told(1, &RegistrySnapshot { expired: vec![a_on_m1()], ..without_a() });
-    // The engine does that 1.1 s after a machine is lost, and sets the same target again when it is back.
+    // The engine does that 1.1 s after a machine is lost, and sets the same target again when it is
+    // back.
     assert_eq!(watch.told(2, &targeted(without_a(), None)), [""; 0]);
     assert_eq!(watch.told(3, &targeted(without_a(), Some("m3"))), [""; 0]);
     assert_eq!(watch.verdict("a.service"), Some(Verdict::Stale));
@@ -715,7 +919,13 @@ fn what_has_expired_is_not_gone_because_fleet_takes_its_target_away() {
 #[test]
 fn a_state_that_is_renewed_late_is_no_event() {
     let mut watch = Watch::registry();
-    watch.told(26, &RegistrySnapshot { overdue: vec![(a_on_m1(), Duration::from_secs(26))], ..registry() });
+    watch.told(
+        26,
+        &RegistrySnapshot {
+            overdue: vec![(a_on_m1(), Duration::from_secs(26))],
+            ..registry()
+        },
+    );
     assert_eq!(watch.told(27, &registry()), [""; 0]);
     assert_eq!(watch.verdict("a.service"), Some(Verdict::Ok));
     assert_eq!(watch.cluster.view().units.iter().next().unwrap().stale_since, None);
@@ -787,7 +997,11 @@ fn global_states_that_one_fleetd_took_away_everywhere_are_no_news() {
     states.extend(everywhere.map(|id| state("global.service", id, "active")));
     files.push(UnitFile { global: true, ..file("global.service", "launched", None) });
     let whole = RegistrySnapshot { states: states.into(), files: files.into(), ..registry() };
-    let mut watch = Watch { cluster: Cluster::new(GRACE), start: Moment::now(), events: vec![] };
+    let mut watch = Watch {
+        cluster: Cluster::new(GRACE),
+        start: Moment::now(),
+        events: vec![],
+    };
     watch.told(0, &whole);
     let without = RegistrySnapshot { states: Watch::states().into(), ..whole.clone() };
     for second in 1..25 {
@@ -803,12 +1017,20 @@ fn a_global_state_that_has_expired_is_not_awaited_for_ever() {
     let mut files = Watch::files();
     files[0] = global();
     let whole = RegistrySnapshot { files: files.into(), ..registry() };
-    let mut watch = Watch { cluster: Cluster::new(GRACE), start: Moment::now(), events: vec![] };
+    let mut watch = Watch {
+        cluster: Cluster::new(GRACE),
+        start: Moment::now(),
+        events: vec![],
+    };
     watch.told(0, &whole);
     let without = RegistrySnapshot { states: Watch::states()[1..].into(), ..whole };
     watch.told(1, &RegistrySnapshot { expired: vec![a_on_m1()], ..without.clone() });
     assert_eq!(watch.told(4, &without), ["stale"]);
-    assert_eq!(watch.told(31, &without), ["gone"], "its machine is there, and may not be meant any more");
+    assert_eq!(
+        watch.told(31, &without),
+        ["gone"],
+        "its machine is there, and may not be meant any more"
+    );
 }
 
 #[test]
@@ -863,7 +1085,11 @@ fn a_single_unit_that_is_not_reported_says_nothing_of_its_machine() {
         files: Watch::files()[..1].into(),
         ..registry()
     };
-    let mut watch = Watch { cluster: Cluster::new(GRACE), start: Moment::now(), events: vec![] };
+    let mut watch = Watch {
+        cluster: Cluster::new(GRACE),
+        start: Moment::now(),
+        events: vec![],
+    };
     watch.told(0, &whole);
     let none = RegistrySnapshot { states: [].into(), ..whole };
     for second in 1..100 {
@@ -884,16 +1110,24 @@ fn who_leads_is_shown() {
 /// Without the states of m1, all of which have expired.
 fn without_states_of_m1() -> RegistrySnapshot {
     let z_on_m1 = Lease::Unit("z.service".into(), "m1".into());
-    RegistrySnapshot { states: on_m2().into(), expired: vec![a_on_m1(), z_on_m1], ..registry() }
+    RegistrySnapshot {
+        states: on_m2().into(),
+        expired: vec![a_on_m1(), z_on_m1],
+        ..registry()
+    }
 }
 
-/// A cluster in which m1 and its states expired at 20 s, and m1 is back at 40 s and has reported nothing yet.
+/// A cluster in which m1 and its states expired at 20 s, and m1 is back at 40 s and has reported
+/// nothing yet.
 fn with_m1_back() -> Watch {
     let mut watch = Watch::registry();
     let lost = without_states_of_m1();
     let machines = ["m2", "m3", "m4"].map(machine).into();
     let expired = [lost.expired.clone(), vec![Lease::Machine("m1".into())]].concat();
-    assert_eq!(watch.told(20, &RegistrySnapshot { machines, expired, ..lost }), ["machine_lost"]);
+    assert_eq!(
+        watch.told(20, &RegistrySnapshot { machines, expired, ..lost }),
+        ["machine_lost"]
+    );
     assert_eq!(watch.told(40, &without_states_of_m1()), ["machine_joined"]);
     watch
 }
@@ -904,7 +1138,9 @@ fn the_units_of_a_machine_that_is_back_wait_until_it_has_spoken() {
     assert_eq!(watch.told(1000, &without_states_of_m1()), [""; 0], "the grace does not run");
     assert_eq!(watch.verdict("a.service"), Some(Verdict::MachineLost));
     assert!(
-        watch.reason("a.service").starts_with("Its machine is back in the cluster and has not reported any unit yet")
+        watch
+            .reason("a.service")
+            .starts_with("Its machine is back in the cluster and has not reported any unit yet")
     );
 
     assert_eq!(watch.told(1001, &without_a()), [""; 0], "it reports z.service");
@@ -926,11 +1162,16 @@ fn what_fleet_has_taken_from_a_machine_that_was_lost_is_gone_soon_after_it_repor
     let mut watch = with_m1_back();
     assert_eq!(watch.told(50, &targeted(without_states_of_m1(), None)), [""; 0]);
     assert_eq!(watch.told(60, &targeted(without_a(), None)), [""; 0]);
-    assert_eq!(watch.told(62, &targeted(without_a(), None)), [""; 0], "it sets one state after the other");
+    assert_eq!(
+        watch.told(62, &targeted(without_a(), None)),
+        [""; 0],
+        "it sets one state after the other"
+    );
     assert_eq!(watch.told(63, &targeted(without_a(), None)), ["gone"]);
 }
 
-/// A fleetd that restarts takes 3 s to set its keys again: so long a registry without anything is no doubt yet.
+/// A fleetd that restarts takes 3 s to set its keys again: so long a registry without anything is
+/// no doubt yet.
 #[test]
 fn an_empty_registry_is_doubted_when_a_fleetd_would_have_restarted() {
     let mut watch = Watch::registry();
@@ -942,12 +1183,20 @@ fn an_empty_registry_is_doubted_when_a_fleetd_would_have_restarted() {
     assert_eq!(watch.told(13, &empty), ["source_suspect"]);
 }
 
-/// A fleetd that was killed is back for up to 51 s before it publishes a state. Who begins to watch meanwhile does not know
-/// what it will report.
+/// A fleetd that was killed is back for up to 51 s before it publishes a state. Who begins to watch
+/// meanwhile does not know what it will report.
 #[test]
 fn a_machine_that_has_not_spoken_yet_is_waited_for_longer() {
-    let mut watch = Watch { cluster: Cluster::new(GRACE), start: Moment::now(), events: vec![] };
-    let global = UnitFile { global: true, requirements_known: true, ..file("agent.service", "launched", None) };
+    let mut watch = Watch {
+        cluster: Cluster::new(GRACE),
+        start: Moment::now(),
+        events: vec![],
+    };
+    let global = UnitFile {
+        global: true,
+        requirements_known: true,
+        ..file("agent.service", "launched", None)
+    };
     let registry = RegistrySnapshot {
         states: [state("agent.service", "m1", "active")].into(),
         machines: ["m1", "m2"].map(machine).into(),
@@ -955,7 +1204,12 @@ fn a_machine_that_has_not_spoken_yet_is_waited_for_longer() {
         ..RegistrySnapshot::default()
     };
     let on_second = |watch: &Watch| {
-        let unit = watch.cluster.view().units.get(&("agent.service".into(), Some("m2".into()))).cloned();
+        let unit = watch
+            .cluster
+            .view()
+            .units
+            .get(&("agent.service".into(), Some("m2".into())))
+            .cloned();
         unit.map(|unit| unit.verdict)
     };
 

@@ -1,7 +1,7 @@
 //! What happens in a cluster, as one enum.
 //!
-//! The journal entry, the counter and the event for clients are all made from an [`Event`], so that they cannot
-//! disagree.
+//! The journal entry, the counter and the event for clients are all made from an [`Event`], so that
+//! they cannot disagree.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -73,7 +73,8 @@ pub enum Event {
         /// How we know.
         reason: &'static str,
     },
-    /// A unit fails, is started again, and fails again. Its restarts from then on are no events of their own.
+    /// A unit fails, is started again, and fails again. Its restarts from then on are no events of
+    /// their own.
     CrashLoop {
         /// Where.
         place: Place,
@@ -181,7 +182,8 @@ impl Event {
         Self::NAMES[self.index()]
     }
 
-    /// The journal's `MESSAGE_ID` of this kind of event (`systemd.journal-fields(7)`). These never change.
+    /// The journal's `MESSAGE_ID` of this kind of event (`systemd.journal-fields(7)`). These never
+    /// change.
     pub fn message_id(&self) -> &'static str {
         [
             "dbd5ff259b7e4b81b25532b8fd99290e",
@@ -223,7 +225,9 @@ impl Event {
     /// How much it matters.
     pub fn severity(&self) -> Severity {
         match self {
-            Event::Appeared { to, .. } | Event::Changed { to, .. } | Event::Back { to, .. } if is_failed(to) => {
+            Event::Appeared { to, .. } | Event::Changed { to, .. } | Event::Back { to, .. }
+                if is_failed(to) =>
+            {
                 Severity::Warning
             }
             Event::CrashLoop { .. }
@@ -274,7 +278,9 @@ impl Event {
     /// The state before.
     pub fn from(&self) -> Option<&str> {
         match self {
-            Event::Changed { from, .. } | Event::Stale { from, .. } | Event::Gone { from, .. } => Some(from),
+            Event::Changed { from, .. } | Event::Stale { from, .. } | Event::Gone { from, .. } => {
+                Some(from)
+            }
             _ => None,
         }
     }
@@ -328,11 +334,18 @@ impl fmt::Display for Event {
             Event::Appeared { place, to } => write!(f, "{place} appeared: {to}"),
             Event::Changed { place, from, to } => write!(f, "{place}: {from} → {to}"),
             Event::Stale { place, from } => {
-                write!(f, "{place} is not reported any more, though fleet wants it; last seen {from}")
+                write!(
+                    f,
+                    "{place} is not reported any more, though fleet wants it; last seen {from}"
+                )
             }
             Event::Back { place, to } => write!(f, "{place} is reported again: {to}"),
-            Event::Gone { place, from, reason } => write!(f, "{place} is gone, last seen {from}: {reason}"),
-            Event::CrashLoop { place, reason, .. } => write!(f, "{place} is in a crash loop: {reason}"),
+            Event::Gone { place, from, reason } => {
+                write!(f, "{place} is gone, last seen {from}: {reason}")
+            }
+            Event::CrashLoop { place, reason, .. } => {
+                write!(f, "{place} is in a crash loop: {reason}")
+            }
             Event::CrashLoopOver { place, to, reason } => {
                 write!(f, "{place} is not in a crash loop any more")?;
                 if let Some(to) = to {
@@ -345,14 +358,21 @@ impl fmt::Display for Event {
             }
             Event::MachineSilent { machine, ip } => {
                 let machine = spot(machine, ip.as_ref());
-                write!(f, "machine {machine} is silent: it leaves the cluster soon unless its fleetd is heard again")
+                write!(
+                    f,
+                    "machine {machine} is silent: it leaves the cluster soon unless its fleetd is heard again"
+                )
             }
             Event::MachineHeard { machine, ip } => {
                 write!(f, "machine {} is heard again", spot(machine, ip.as_ref()))
             }
-            Event::MachineLost { machine, ip } => write!(f, "machine {} left the cluster", spot(machine, ip.as_ref())),
+            Event::MachineLost { machine, ip } => {
+                write!(f, "machine {} left the cluster", spot(machine, ip.as_ref()))
+            }
             Event::SourceDown { reason } => write!(f, "fleet cannot be read: {reason}"),
-            Event::SourceBack { after } => write!(f, "fleet can be read again, after {}", Seconds(*after)),
+            Event::SourceBack { after } => {
+                write!(f, "fleet can be read again, after {}", Seconds(*after))
+            }
             Event::SourceSuspect { missing, of } => write!(
                 f,
                 "{missing} of {of} units vanished from fleet's list although fleet wants them: not believed, all are kept"

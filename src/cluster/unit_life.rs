@@ -2,10 +2,11 @@
 //!
 //! Its diagram is in `docs/development.md`.
 //!
-//! A row goes only by evidence about that row: fleet does not want the unit any more; or another machine reports it; or its
-//! machine took it away, and fleet does not want it there. What merely expired, or is missing from a list, waits: for the
-//! grace period, which runs only while its machine reports others and the source is believed, or for the keep time on a
-//! machine that is lost. It knows neither sources nor texts of people but the reason why a row went.
+//! A row goes only by evidence about that row: fleet does not want the unit any more; or another
+//! machine reports it; or its machine took it away, and fleet does not want it there. What merely
+//! expired, or is missing from a list, waits: for the grace period, which runs only while its
+//! machine reports others and the source is believed, or for the keep time on a machine that is
+//! lost. It knows neither sources nor texts of people but the reason why a row went.
 
 use std::time::{Duration, Instant};
 
@@ -14,8 +15,8 @@ use super::machine_life::RESTART;
 use super::model::Moment;
 use super::observation::{Absence, Report};
 
-/// A deleted key may be set again at once: `fleetctl unload` makes fleetd delete the states of a unit and set them again
-/// 4 ms later (v1.0.0).
+/// A deleted key may be set again at once: `fleetctl unload` makes fleetd delete the states of a
+/// unit and set them again 4 ms later (v1.0.0).
 const REWRITE: Duration = Duration::from_millis(500);
 /// How long after its return a row that is absent once more is no news.
 const BLINK: Duration = Duration::from_secs(60);
@@ -60,13 +61,19 @@ impl Departure {
         match self {
             Departure::NotWanted(NotWanted::NoFile) => "its unit file is gone",
             Departure::NotWanted(NotWanted::Unloaded) => "fleet has unloaded it",
-            Departure::Moved { from_lost_machine: false } => "fleet has moved it to another machine",
+            Departure::Moved { from_lost_machine: false } => {
+                "fleet has moved it to another machine"
+            }
             Departure::Moved { from_lost_machine: true } => {
                 "its machine is lost, and fleet has moved it to another one"
             }
             Departure::TakenAway => "fleet has taken it away from its machine",
-            Departure::GraceOver => "fleet has not reported it for longer than the grace period (--grace)",
-            Departure::KeepTimeOver => "its machine has been lost for longer than the keep time (--keep-lost)",
+            Departure::GraceOver => {
+                "fleet has not reported it for longer than the grace period (--grace)"
+            }
+            Departure::KeepTimeOver => {
+                "its machine has been lost for longer than the keep time (--keep-lost)"
+            }
             Departure::NotListed => "fleet does not list it any more",
         }
     }
@@ -80,7 +87,8 @@ pub(crate) enum MachineStanding {
         /// Since when, without a break.
         since: Moment,
     },
-    /// It reports none, or is not in the cluster for a moment: what it does not report proves nothing.
+    /// It reports none, or is not in the cluster for a moment: what it does not report proves
+    /// nothing.
     Waiting {
         /// Since when.
         since: Moment,
@@ -118,8 +126,8 @@ impl SourceStanding {
 /// How long rows are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
-    /// How long a row that fleet wants is kept after its machine has stopped reporting it; with zero, every row is believed
-    /// as it comes and goes.
+    /// How long a row that fleet wants is kept after its machine has stopped reporting it; with
+    /// zero, every row is believed as it comes and goes.
     pub grace: Duration,
     /// How long the rows of a lost machine are kept.
     pub lost: Duration,
@@ -149,9 +157,11 @@ pub(crate) struct Evidence {
     pub(crate) report: Report,
     /// Whether fleet wants it here.
     pub(crate) wanted: Wanted,
-    /// Whether what fleet wants was read since the row was not reported any more, and since its machine has reported others.
+    /// Whether what fleet wants was read since the row was not reported any more, and since its
+    /// machine has reported others.
     pub(crate) wanted_is_newer: bool,
-    /// Whether another machine reports the unit: the one that fleet has chosen, or one that began later.
+    /// Whether another machine reports the unit: the one that fleet has chosen, or one that began
+    /// later.
     pub(crate) is_elsewhere: bool,
     /// Its machine.
     pub(crate) machine: MachineStanding,
@@ -181,16 +191,26 @@ pub(crate) struct Step {
 }
 
 /// One step of the life of a row that has been reported.
-pub(crate) fn step(presence: Presence, evidence: &Evidence, retention: Retention, now: Moment) -> Step {
+pub(crate) fn step(
+    presence: Presence,
+    evidence: &Evidence,
+    retention: Retention,
+    now: Moment,
+) -> Step {
     let back = (presence == Presence::Stale).then_some(News::Back);
 
     match evidence.report {
         Report::Current => Step { presence: Presence::Reported, news: back, due: None },
         Report::Overdue { .. } => {
-            // Right after an outage many are, and not through their own fault. One that was absent has only just come back.
+            // Right after an outage many are, and not through their own fault. One that was absent
+            // has only just come back.
             let settled = matches!(evidence.source, SourceStanding::Settled { .. });
             let was_there = matches!(presence, Presence::Reported | Presence::Overdue);
-            let presence = if settled && was_there { Presence::Overdue } else { Presence::Reported };
+            let presence = if settled && was_there {
+                Presence::Overdue
+            } else {
+                Presence::Reported
+            };
             Step { presence, news: back, due: None }
         }
         Report::Absent { since, absence, confirmed } => {
@@ -209,7 +229,13 @@ struct Missing {
     confirmed: bool,
 }
 
-fn absent(presence: Presence, evidence: &Evidence, missing: Missing, retention: Retention, now: Moment) -> Step {
+fn absent(
+    presence: Presence,
+    evidence: &Evidence,
+    missing: Missing,
+    retention: Retention,
+    now: Moment,
+) -> Step {
     let mut due = None;
 
     if let Some(departure) = departure(evidence, missing) {
@@ -237,12 +263,20 @@ fn absent(presence: Presence, evidence: &Evidence, missing: Missing, retention: 
         Some(at) if presence == Presence::Absent && now.instant >= at => {
             Step { presence: Presence::Stale, news: Some(News::Stale), due }
         }
-        at => Step { presence: Presence::Absent, news: None, due: due.into_iter().chain(at).min() },
+        at => Step {
+            presence: Presence::Absent,
+            news: None,
+            due: due.into_iter().chain(at).min(),
+        },
     }
 }
 
 fn gone(departure: Departure) -> Step {
-    Step { presence: Presence::Gone(departure), news: Some(News::Gone(departure)), due: None }
+    Step {
+        presence: Presence::Gone(departure),
+        news: Some(News::Gone(departure)),
+        due: None,
+    }
 }
 
 /// The evidence about this row that it is gone, if there is some.
@@ -254,16 +288,17 @@ fn departure(evidence: &Evidence, missing: Missing) -> Option<Departure> {
         _ if evidence.is_elsewhere && (is_deleted || !evidence.source.is_old()) => {
             Some(Departure::Moved { from_lost_machine: evidence.was_lost })
         }
-        Wanted::Elsewhere | Wanted::Nowhere if is_deleted || is_let_go(evidence, missing) => Some(Departure::TakenAway),
+        Wanted::Elsewhere | Wanted::Nowhere if is_deleted || is_let_go(evidence, missing) => {
+            Some(Departure::TakenAway)
+        }
         _ => None,
     }
 }
 
-/// Whether a list that lacks a row is as good as a deletion: its machine goes on to report others, and what fleet wants
-/// was read since. When fleetd dies, all that it reported goes at once.
+/// Whether a list that lacks a row is as good as a deletion: its machine goes on to report others,
+/// and what fleet wants was read since. When fleetd dies, all that it reported goes at once.
 fn is_let_go(evidence: &Evidence, missing: Missing) -> bool {
-    let speaks =
-        matches!(evidence.machine, MachineStanding::Speaking { since } if since.instant < missing.since.instant);
+    let speaks = matches!(evidence.machine, MachineStanding::Speaking { since } if since.instant < missing.since.instant);
 
     missing.absence == Absence::Unlisted
         && missing.confirmed
@@ -273,15 +308,23 @@ fn is_let_go(evidence: &Evidence, missing: Missing) -> bool {
         && !evidence.was_lost
 }
 
-/// Whether a machine that was lost is back and reports its units, of which fleet does not want this one there any more. When
-/// it wants one there again, the engine sets its target before that.
+/// Whether a machine that was lost is back and reports its units, of which fleet does not want this
+/// one there any more. When it wants one there again, the engine sets its target before that.
 fn is_left_behind(evidence: &Evidence) -> bool {
-    evidence.was_lost && evidence.wanted_is_newer && matches!(evidence.wanted, Wanted::Elsewhere | Wanted::Nowhere)
+    evidence.was_lost
+        && evidence.wanted_is_newer
+        && matches!(evidence.wanted, Wanted::Elsewhere | Wanted::Nowhere)
 }
 
 /// When the wait for a row is over, as far as anything but evidence can end it.
-fn end_of_wait(evidence: &Evidence, missing: Missing, retention: Retention) -> Option<(Departure, Instant)> {
-    let SourceStanding::Settled { since: believed } = evidence.source else { return None };
+fn end_of_wait(
+    evidence: &Evidence,
+    missing: Missing,
+    retention: Retention,
+) -> Option<(Departure, Instant)> {
+    let SourceStanding::Settled { since: believed } = evidence.source else {
+        return None;
+    };
 
     match evidence.machine {
         MachineStanding::Lost { since } => {
@@ -306,9 +349,10 @@ fn worth_telling(evidence: &Evidence, missing: Missing, retention: Retention) ->
     let is_missed = matches!(evidence.wanted, Wanted::Here { .. } | Wanted::Unknown);
     let is_believed = matches!(evidence.source, SourceStanding::Settled { .. });
     let speaks = matches!(evidence.machine, MachineStanding::Speaking { .. });
-    // When one fleetd lets go of a global unit, it deletes the states of all machines, and each of these puts its own
-    // back when it renews it, up to 24 s later (fleet v1.0.0).
-    let is_quirk = matches!(evidence.wanted, Wanted::Here { global: true }) && missing.absence == Absence::Deleted;
+    // When one fleetd lets go of a global unit, it deletes the states of all machines, and each of
+    // these puts its own back when it renews it, up to 24 s later (fleet v1.0.0).
+    let is_quirk = matches!(evidence.wanted, Wanted::Here { global: true })
+        && missing.absence == Absence::Deleted;
     if !is_missed || !is_believed || !speaks || is_quirk {
         return None;
     }
@@ -317,8 +361,14 @@ fn worth_telling(evidence: &Evidence, missing: Missing, retention: Retention) ->
         Absence::Unlisted => missing.confirmed.then_some(missing.since.instant)?,
         Absence::Deleted | Absence::Expired => missing.since.instant + RESTART,
     };
-    let blinks = evidence.came_back.is_some_and(|back| missing.since.since(back) < BLINK);
-    Some(if blinks { earliest.max(missing.since.instant + retention.grace) } else { earliest })
+    let blinks = evidence
+        .came_back
+        .is_some_and(|back| missing.since.since(back) < BLINK);
+    Some(if blinks {
+        earliest.max(missing.since.instant + retention.grace)
+    } else {
+        earliest
+    })
 }
 
 #[cfg(test)]
@@ -329,7 +379,8 @@ mod tests {
     const GRACE: Duration = Duration::from_secs(30);
     const HOUR: Duration = Duration::from_secs(3600);
 
-    /// A row that is not reported any more from the start on; before, all had been well for an hour.
+    /// A row that is not reported any more from the start on; before, all had been well for an
+    /// hour.
     struct Life {
         start: Moment,
         presence: Presence,
@@ -359,8 +410,10 @@ mod tests {
         }
 
         fn at(&mut self, seconds: f64) -> Option<News> {
-            let evidence =
-                Evidence { was_lost: self.presence == Presence::Lost || self.evidence.was_lost, ..self.evidence };
+            let evidence = Evidence {
+                was_lost: self.presence == Presence::Lost || self.evidence.was_lost,
+                ..self.evidence
+            };
             let now = self.start + Duration::from_secs_f64(seconds);
             let step = step(self.presence, &evidence, Retention::from(GRACE), now);
 
@@ -396,8 +449,10 @@ mod tests {
 
     #[test]
     fn what_one_list_lacks_is_not_told() {
-        let mut life = Life::absent(Absence::Unlisted)
-            .but(|it, start| it.report = Report::Absent { since: start, absence: Absence::Unlisted, confirmed: false });
+        let mut life = Life::absent(Absence::Unlisted).but(|it, start| {
+            it.report =
+                Report::Absent { since: start, absence: Absence::Unlisted, confirmed: false }
+        });
         assert_eq!(life.at(0.0), None);
         assert_eq!(life.presence, Presence::Absent);
     }
@@ -406,7 +461,11 @@ mod tests {
     fn what_was_deleted_or_has_expired_is_told_when_a_restart_would_be_over() {
         for absence in [Absence::Deleted, Absence::Expired] {
             let told = Life::absent(absence).lives_on();
-            assert_eq!(told, [(3.0, News::Stale), (30.0, gone(Departure::GraceOver))], "{absence:?}");
+            assert_eq!(
+                told,
+                [(3.0, News::Stale), (30.0, gone(Departure::GraceOver))],
+                "{absence:?}"
+            );
         }
     }
 
@@ -417,7 +476,9 @@ mod tests {
             (Wanted::Nowhere, Departure::TakenAway),
             (Wanted::Elsewhere, Departure::TakenAway),
         ] {
-            let told = Life::absent(Absence::Deleted).but(|it, _| it.wanted = wanted).lives_on();
+            let told = Life::absent(Absence::Deleted)
+                .but(|it, _| it.wanted = wanted)
+                .lives_on();
             assert_eq!(told, [(0.5, gone(departure))]);
         }
     }
@@ -425,7 +486,9 @@ mod tests {
     #[test]
     fn what_expired_is_not_gone_because_its_target_was_taken_away() {
         for wanted in [Wanted::Nowhere, Wanted::Elsewhere] {
-            let told = Life::absent(Absence::Expired).but(|it, _| it.wanted = wanted).lives_on();
+            let told = Life::absent(Absence::Expired)
+                .but(|it, _| it.wanted = wanted)
+                .lives_on();
             assert_eq!(told, [(30.0, gone(Departure::GraceOver))]);
         }
     }
@@ -463,9 +526,11 @@ mod tests {
     #[test]
     fn right_after_an_outage_nothing_goes_on_the_word_of_lists_and_nothing_is_told() {
         for source in [SourceStanding::Unsettled, SourceStanding::Failing] {
-            for (wanted, is_elsewhere) in
-                [(Wanted::Here { global: false }, false), (Wanted::Nowhere, false), (Wanted::Elsewhere, true)]
-            {
+            for (wanted, is_elsewhere) in [
+                (Wanted::Here { global: false }, false),
+                (Wanted::Nowhere, false),
+                (Wanted::Elsewhere, true),
+            ] {
                 let mut life = Life::absent(Absence::Unlisted).but(|it, _| {
                     it.source = source;
                     it.wanted = wanted;
@@ -479,20 +544,26 @@ mod tests {
 
     #[test]
     fn while_the_source_is_suspect_nothing_is_told_and_the_grace_does_not_run() {
-        let mut life = Life::absent(Absence::Unlisted).but(|it, _| it.source = SourceStanding::Suspect);
+        let mut life =
+            Life::absent(Absence::Unlisted).but(|it, _| it.source = SourceStanding::Suspect);
         assert_eq!(life.at(7200.0), None);
         assert_eq!((life.presence, life.due), (Presence::Absent, None));
     }
 
     #[test]
-    fn the_grace_begins_anew_when_the_source_is_believed_again_and_when_the_machine_reports_others_again() {
+    fn the_grace_begins_anew_when_the_source_is_believed_again_and_when_the_machine_reports_others_again()
+     {
         let told = Life::absent(Absence::Expired)
-            .but(|it, start| it.source = SourceStanding::Settled { since: start + Duration::from_secs(100) })
+            .but(|it, start| {
+                it.source = SourceStanding::Settled { since: start + Duration::from_secs(100) }
+            })
             .lives_on();
         assert_eq!(told.last(), Some(&(130.0, gone(Departure::GraceOver))));
 
         let told = Life::absent(Absence::Expired)
-            .but(|it, start| it.machine = MachineStanding::Speaking { since: start + Duration::from_secs(100) })
+            .but(|it, start| {
+                it.machine = MachineStanding::Speaking { since: start + Duration::from_secs(100) }
+            })
             .lives_on();
         assert_eq!(told.last(), Some(&(130.0, gone(Departure::GraceOver))));
     }
@@ -507,13 +578,18 @@ mod tests {
 
     #[test]
     fn what_was_lost_does_not_turn_stale() {
-        let mut life =
-            Life::absent(Absence::Expired).but(|it, start| it.machine = MachineStanding::Lost { since: start });
+        let mut life = Life::absent(Absence::Expired)
+            .but(|it, start| it.machine = MachineStanding::Lost { since: start });
         life.at(0.0);
-        life.evidence.machine = MachineStanding::Speaking { since: life.start + Duration::from_secs(40) };
+        life.evidence.machine =
+            MachineStanding::Speaking { since: life.start + Duration::from_secs(40) };
         assert_eq!(life.at(69.0), None);
         assert_eq!(life.presence, Presence::Lost);
-        assert_eq!(life.at(70.0), Some(gone(Departure::GraceOver)), "the grace counts from when its machine spoke");
+        assert_eq!(
+            life.at(70.0),
+            Some(gone(Departure::GraceOver)),
+            "the grace counts from when its machine spoke"
+        );
     }
 
     #[test]
@@ -528,8 +604,11 @@ mod tests {
 
     #[test]
     fn only_what_was_told_is_told_to_be_back() {
-        for (presence, news) in [(Presence::Stale, Some(News::Back)), (Presence::Absent, None), (Presence::Lost, None)]
-        {
+        for (presence, news) in [
+            (Presence::Stale, Some(News::Back)),
+            (Presence::Absent, None),
+            (Presence::Lost, None),
+        ] {
             let mut life = Life::absent(Absence::Unlisted).but(|it, _| it.report = Report::Current);
             life.presence = presence;
             assert_eq!(life.at(5.0), news);
@@ -553,14 +632,17 @@ mod tests {
     #[test]
     fn a_global_state_that_was_deleted_is_not_told() {
         // One fleetd that lets go of a global unit deletes the states of all machines.
-        let told = Life::absent(Absence::Deleted).but(|it, _| it.wanted = Wanted::Here { global: true }).lives_on();
+        let told = Life::absent(Absence::Deleted)
+            .but(|it, _| it.wanted = Wanted::Here { global: true })
+            .lives_on();
         assert_eq!(told, [(30.0, gone(Departure::GraceOver))]);
     }
 
     #[test]
     fn without_a_grace_what_is_not_listed_is_gone() {
         let life = Life::absent(Absence::Unlisted);
-        let step = step(Presence::Reported, &life.evidence, Retention::from(Duration::ZERO), life.start);
+        let step =
+            step(Presence::Reported, &life.evidence, Retention::from(Duration::ZERO), life.start);
         assert_eq!(step.presence, Presence::Gone(Departure::NotListed));
     }
 
@@ -590,6 +672,9 @@ mod tests {
             Departure::KeepTimeOver,
             Departure::NotListed,
         ];
-        assert_catalogue("departures", departures.map(|departure| (format!("{departure:?}"), departure.reason())));
+        assert_catalogue(
+            "departures",
+            departures.map(|departure| (format!("{departure:?}"), departure.reason())),
+        );
     }
 }

@@ -1,8 +1,8 @@
 //! The rows: what is known of each unit on each machine.
 //!
-//! It takes in what was said of a row, and has rows looked at ([`row`]), which it compares with the others of their unit. The
-//! cost of a change is the cost of the change: a row is looked at when something was said of it, of its unit or of its
-//! machine, or when its time has come.
+//! It takes in what was said of a row, and has rows looked at ([`row`]), which it compares with the
+//! others of their unit. The cost of a change is the cost of the change: a row is looked at when
+//! something was said of it, of its unit or of its machine, or when its time has come.
 
 mod queue;
 mod row;
@@ -74,7 +74,10 @@ impl Rows {
 
     #[cfg(test)]
     pub(crate) fn presences(&self) -> BTreeMap<RowKey, Presence> {
-        self.rows.iter().map(|(key, row)| (key.clone(), row.presence())).collect()
+        self.rows
+            .iter()
+            .map(|(key, row)| (key.clone(), row.presence()))
+            .collect()
     }
 
     /// How many rows are reported, or were.
@@ -96,13 +99,17 @@ impl Rows {
     }
 
     /// The rows of a unit, the one without a machine first.
-    pub(crate) fn of_unit<'a>(&'a self, unit: &UnitName) -> impl Iterator<Item = &'a RowKey> + use<'a> {
+    pub(crate) fn of_unit<'a>(
+        &'a self,
+        unit: &UnitName,
+    ) -> impl Iterator<Item = &'a RowKey> + use<'a> {
         self.range(unit).map(|(key, _)| key)
     }
 
     /// The rows of a machine. It looks at all rows, so it is for what happens to machines.
     pub(crate) fn of_machines(&self, machines: &BTreeSet<MachineId>) -> Vec<RowKey> {
-        let is_of = |key: &&RowKey| key.1.as_ref().is_some_and(|machine| machines.contains(machine));
+        let is_of =
+            |key: &&RowKey| key.1.as_ref().is_some_and(|machine| machines.contains(machine));
         self.rows.keys().filter(is_of).cloned().collect()
     }
 
@@ -123,18 +130,32 @@ impl Rows {
 
     /// How many rows of a machine there are, and how many of them are reported.
     pub(crate) fn count_of(&self, machine: &MachineId) -> (usize, usize) {
-        let of = self.rows.iter().filter(|(key, row)| key.1.as_ref() == Some(machine) && row.is_placed());
-        of.fold((0, 0), |(rows, reported), (_, row)| (rows + 1, reported + usize::from(!row.is_absent())))
+        let of = self
+            .rows
+            .iter()
+            .filter(|(key, row)| key.1.as_ref() == Some(machine) && row.is_placed());
+        of.fold((0, 0), |(rows, reported), (_, row)| {
+            (rows + 1, reported + usize::from(!row.is_absent()))
+        })
     }
 
     fn keys_of(&self, is_such: impl Fn(&Row) -> bool) -> Vec<RowKey> {
-        self.rows.iter().filter(|(_, row)| is_such(row)).map(|(key, _)| key.clone()).collect()
+        self.rows
+            .iter()
+            .filter(|(_, row)| is_such(row))
+            .map(|(key, _)| key.clone())
+            .collect()
     }
 
-    fn range<'a>(&'a self, unit: &UnitName) -> impl Iterator<Item = (&'a RowKey, &'a Row)> + use<'a> {
+    fn range<'a>(
+        &'a self,
+        unit: &UnitName,
+    ) -> impl Iterator<Item = (&'a RowKey, &'a Row)> + use<'a> {
         let name = unit.clone();
         let from = (unit.clone(), None);
-        self.rows.range((Bound::Included(from), Bound::Unbounded)).take_while(move |(key, _)| key.0 == name)
+        self.rows
+            .range((Bound::Included(from), Bound::Unbounded))
+            .take_while(move |(key, _)| key.0 == name)
     }
 
     /// What is due by now.
@@ -152,7 +173,9 @@ impl Rows {
         machines: &mut Machines,
         events: &mut Vec<Event>,
     ) -> bool {
-        let Some(machine) = state.machine.clone() else { return false };
+        let Some(machine) = state.machine.clone() else {
+            return false;
+        };
         let key = (state.unit.clone(), Some(machine.clone()));
         let without_address = from_list && state.ip.is_none();
 
@@ -182,8 +205,16 @@ impl Rows {
     }
 
     /// A row is not there any more. Returns whether that is new, or says more than before.
-    pub(crate) fn vanish(&mut self, key: &RowKey, absence: Absence, at: Moment, machines: &mut Machines) -> bool {
-        let Some(row) = self.rows.get_mut(key).filter(|row| row.is_placed()) else { return false };
+    pub(crate) fn vanish(
+        &mut self,
+        key: &RowKey,
+        absence: Absence,
+        at: Moment,
+        machines: &mut Machines,
+    ) -> bool {
+        let Some(row) = self.rows.get_mut(key).filter(|row| row.is_placed()) else {
+            return false;
+        };
         let was_absent = row.is_absent();
         let is_new = row.vanish(absence, at);
 
@@ -211,14 +242,16 @@ impl Rows {
         self.keys_of(Row::is_overdue)
     }
 
-    /// Of the rows that are not reported, those that fleet wants where they were, as far as that is known, and whose
-    /// machine is not lost: nothing explains them.
+    /// Of the rows that are not reported, those that fleet wants where they were, as far as that is
+    /// known, and whose machine is not lost: nothing explains them.
     pub(crate) fn unexplained(&self, around: &Surroundings) -> BTreeSet<RowKey> {
-        let is_unexplained = |key: &&RowKey| self.rows.get(*key).is_some_and(|row| row.is_unexplained(around));
+        let is_unexplained =
+            |key: &&RowKey| self.rows.get(*key).is_some_and(|row| row.is_unexplained(around));
         self.absent.iter().filter(is_unexplained).cloned().collect()
     }
 
-    /// The units that fleet wants on a machine of its choice and of which nothing has been reported yet.
+    /// The units that fleet wants on a machine of its choice and of which nothing has been reported
+    /// yet.
     pub(crate) fn expected_on_machines(&self, desired: &Desired) -> BTreeSet<RowKey> {
         let expected = self.rows.iter().filter(|(_, row)| !row.is_placed());
         let chosen = expected.filter_map(|(key, _)| {
@@ -229,9 +262,16 @@ impl Rows {
     }
 
     /// Looks at a row: lets it make its step and has its verdict made.
-    pub(crate) fn look(&mut self, key: &RowKey, around: &Surroundings, events: &mut Vec<Event>) -> Look {
+    pub(crate) fn look(
+        &mut self,
+        key: &RowKey,
+        around: &Surroundings,
+        events: &mut Vec<Event>,
+    ) -> Look {
         let replacement = self.replacement(key, around);
-        let Some(row) = self.rows.get_mut(key) else { return Look::Same };
+        let Some(row) = self.rows.get_mut(key) else {
+            return Look::Same;
+        };
         let (look, due) = row.look(replacement.as_ref(), around, events);
 
         self.queue.schedule(key, due);
@@ -242,8 +282,9 @@ impl Rows {
         look
     }
 
-    /// The machine that reports the unit in a row's place: the one that fleet has chosen, or, if the row is absent, one
-    /// that began later. The target may have been read before fleet chose anew.
+    /// The machine that reports the unit in a row's place: the one that fleet has chosen, or, if
+    /// the row is absent, one that began later. The target may have been read before fleet chose
+    /// anew.
     fn replacement(&self, key: &RowKey, around: &Surroundings) -> Option<MachineId> {
         let row = self.rows.get(key).filter(|row| row.is_placed())?;
         let file = around.desired.get(&key.0)?;
@@ -261,11 +302,14 @@ impl Rows {
                 && !it.is_on_lost_machine(around)
                 && (is_target || (is_absent && it.appeared().instant > row.appeared().instant))
         };
-        self.range(&key.0).find(replaces).and_then(|(other, _)| other.1.clone())
+        self.range(&key.0)
+            .find(replaces)
+            .and_then(|(other, _)| other.1.clone())
     }
 
-    /// Brings the rows of what is expected of a unit in line with its file, after one of its rows may have `left`. Returns
-    /// the names of those that were added, and of those that were taken away.
+    /// Brings the rows of what is expected of a unit in line with its file, after one of its rows
+    /// may have `left`. Returns the names of those that were added, and of those that were taken
+    /// away.
     pub(crate) fn expect(
         &mut self,
         unit: &UnitName,
@@ -286,7 +330,11 @@ impl Rows {
         let is_left = self.range(unit).next().is_some() || !expected.is_empty();
         if removed.iter().any(|key| key.1.is_none()) && !is_left {
             let place = Place { unit: unit.clone(), machine: None, ip: None };
-            events.push(Event::Gone { place, from: SUBMITTED.to_owned(), reason: "its unit file is gone" });
+            events.push(Event::Gone {
+                place,
+                from: SUBMITTED.to_owned(),
+                reason: "its unit file is gone",
+            });
         }
         let mut added = Vec::new();
         for machine in expected {
@@ -312,15 +360,30 @@ impl Rows {
         (added, removed)
     }
 
-    /// Where a row is to be of what is expected of a unit: on machines that a global unit fits, else nowhere.
+    /// Where a row is to be of what is expected of a unit: on machines that a global unit fits,
+    /// else nowhere.
     fn expected_places(&self, unit: &UnitName, around: &Surroundings) -> Vec<Option<MachineId>> {
-        let Some(file) = around.desired.get(unit) else { return vec![] };
-        let placed: BTreeSet<&MachineId> =
-            self.range(unit).filter(|(_, row)| row.is_placed()).filter_map(|(key, _)| key.1.as_ref()).collect();
+        let Some(file) = around.desired.get(unit) else {
+            return vec![];
+        };
+        let placed: BTreeSet<&MachineId> = self
+            .range(unit)
+            .filter(|(_, row)| row.is_placed())
+            .filter_map(|(key, _)| key.1.as_ref())
+            .collect();
 
         if file.global && file.is_wanted() && !around.circumstances.retention.passes_through() {
-            let fits = |id: &MachineId| around.machines.get(id).is_some_and(|it| matches(file, it) == Match::Yes);
-            let fitting = around.machines.present().map(|machine| &machine.id).filter(|id| fits(id));
+            let fits = |id: &MachineId| {
+                around
+                    .machines
+                    .get(id)
+                    .is_some_and(|it| matches(file, it) == Match::Yes)
+            };
+            let fitting = around
+                .machines
+                .present()
+                .map(|machine| &machine.id)
+                .filter(|id| fits(id));
             let lacking: Vec<Option<MachineId>> =
                 fitting.filter(|id| !placed.contains(id)).cloned().map(Some).collect();
             if !lacking.is_empty() {
@@ -330,7 +393,8 @@ impl Rows {
         if placed.is_empty() { vec![None] } else { vec![] }
     }
 
-    /// Says which units fleet's own list has without a machine (fleetctl before 0.7). Returns the rows of which that is new.
+    /// Says which units fleet's own list has without a machine (fleetctl before 0.7). Returns the
+    /// rows of which that is new.
     pub(crate) fn list_unplaced(&mut self, unplaced: BTreeSet<UnitName>) -> Vec<RowKey> {
         let mut changed = Vec::new();
         for (key, row) in self.rows.iter_mut().filter(|(key, _)| key.1.is_none()) {

@@ -1,9 +1,10 @@
 //! The verdict on a row, and the reason for it, as pure functions of what is known.
 //!
-//! fleet's lists lack rows that are there and have rows that are not (measured for v1.0.0 and v0.11.8): a restart of
-//! fleetd takes away the rows of global units on all machines for up to 19 s, the first answers after an outage of etcd
-//! are short for 10 to 30 s, and the row of a destroyed unit lives on as `active/running` for seconds to minutes. It knows
-//! nothing of how a row came to be as it is.
+//! fleet's lists lack rows that are there and have rows that are not (measured for v1.0.0 and
+//! v0.11.8): a restart of fleetd takes away the rows of global units on all machines for up to 19
+//! s, the first answers after an outage of etcd are short for 10 to 30 s, and the row of a
+//! destroyed unit lives on as `active/running` for seconds to minutes. It knows nothing of how a
+//! row came to be as it is.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -149,7 +150,9 @@ fn stale(situation: &Situation) -> Reason {
         (Wanted::Elsewhere | Wanted::Nowhere, _) => {
             format!("It is not reported any more, and fleet has chosen no machine for it; {LAST}.")
         }
-        (Wanted::Not(_), _) => format!("It is not reported any more, and fleet does not want it; {LAST}."),
+        (Wanted::Not(_), _) => {
+            format!("It is not reported any more, and fleet does not want it; {LAST}.")
+        }
         (Wanted::Here { .. } | Wanted::Unknown, _) if situation.has_expired => {
             format!("fleet wants it, but its machine has let it expire; {LAST}.")
         }
@@ -166,34 +169,57 @@ fn reported(situation: &Situation) -> (Verdict, Reason) {
     let sub = state.sub.as_deref().unwrap_or("-");
 
     if let Some(reason) = ghost(situation, active, sub) {
-        return (if situation.outlives_machine { Verdict::MachineLost } else { Verdict::Ghost }, reason);
+        return (
+            if situation.outlives_machine {
+                Verdict::MachineLost
+            } else {
+                Verdict::Ghost
+            },
+            reason,
+        );
     }
     if active == "failed" {
-        let reason = if sub == "failed" { String::new() } else { format!(": {sub}") };
+        let reason = if sub == "failed" {
+            String::new()
+        } else {
+            format!(": {sub}")
+        };
         return (Verdict::Failed, format!("systemd says that it failed{reason}.").into());
     }
     if let Some(times) = situation.restarts.and_then(RestartHistory::loop_in_words) {
-        return (Verdict::CrashLoop, format!("It fails and is started again, over and over: {times}.").into());
+        return (
+            Verdict::CrashLoop,
+            format!("It fails and is started again, over and over: {times}.").into(),
+        );
     }
     match state.load.as_deref() {
         Some(load @ ("bad-setting" | "error" | "not-found")) => {
             return (Verdict::Failed, format!("systemd cannot load its unit file: {load}.").into());
         }
-        Some("masked") if situation.file.is_some_and(|file| file.desired.as_deref() == Some("launched")) => {
+        Some("masked")
+            if situation
+                .file
+                .is_some_and(|file| file.desired.as_deref() == Some("launched")) =>
+        {
             let reason = "It is masked on its machine, so systemd does not start it, though fleet wants it launched.";
             return (Verdict::Failed, reason.into());
         }
         _ => {}
     }
     if situation.presence == Presence::Overdue {
-        let reason = "Its machine should have reported it again by now, and it expires soon unless it does.";
+        let reason =
+            "Its machine should have reported it again by now, and it expires soon unless it does.";
         return (Verdict::Stale, reason.into());
     }
     let file_hash = situation.file.and_then(|file| file.hash.as_ref());
     if let (Some(here), Some(fleets)) = (&state.hash, file_hash)
         && here != fleets
     {
-        let reason = format!("The machine runs version {} of its unit file, fleet has {}.", short(here), short(fleets));
+        let reason = format!(
+            "The machine runs version {} of its unit file, fleet has {}.",
+            short(here),
+            short(fleets)
+        );
         return (Verdict::Outdated, reason.into());
     }
 
@@ -201,7 +227,9 @@ fn reported(situation: &Situation) -> (Verdict, Reason) {
         let time = Seconds(LASTING);
         return (Verdict::Ok, format!("It has been {active}/{sub} for more than {time}.").into());
     }
-    let launched = situation.file.is_some_and(|file| file.desired.as_deref() == Some("launched"));
+    let launched = situation
+        .file
+        .is_some_and(|file| file.desired.as_deref() == Some("launched"));
     let reason = if launched && active == "inactive" {
         "It is loaded but not running: it has finished, or was stopped on its machine."
     } else {
@@ -210,7 +238,8 @@ fn reported(situation: &Situation) -> (Verdict, Reason) {
     (Verdict::Ok, reason.into())
 }
 
-/// Why a reported row should not be there, if it should not. That its machine has left comes after what fleet wants.
+/// Why a reported row should not be there, if it should not. That its machine has left comes after
+/// what fleet wants.
 fn ghost(situation: &Situation, active: &str, sub: &str) -> Option<Reason> {
     let reason = match situation.wanted {
         Wanted::Not(NotWanted::NoFile) if !situation.outlives_machine => {
@@ -223,7 +252,9 @@ fn ghost(situation: &Situation, active: &str, sub: &str) -> Option<Reason> {
             format!("Its machine has left the cluster; fleet still lists it as {active}/{sub}.")
         }
         Wanted::Elsewhere | Wanted::Nowhere => match situation.moved_to {
-            Some(machine) => format!("fleet has moved it to {machine}; this machine still reports it."),
+            Some(machine) => {
+                format!("fleet has moved it to {machine}; this machine still reports it.")
+            }
             None => "fleet has taken it away from this machine, which still reports it.".to_owned(),
         },
         _ => return None,
@@ -237,7 +268,8 @@ pub(crate) struct Expectation<'a> {
     pub(crate) file: Option<&'a UnitFile>,
     /// The machine that it is expected on, or that fleet has chosen, as people name it.
     pub(crate) machine: Option<&'a str>,
-    /// Whether fleet wants it for so short a time that nothing need be reported yet, or it is not known whether it is.
+    /// Whether fleet wants it for so short a time that nothing need be reported yet, or it is not
+    /// known whether it is.
     pub(crate) is_early: bool,
     /// Whether it is global, and no machine of the cluster meets what it requires.
     pub(crate) fits_nowhere: bool,
@@ -249,8 +281,15 @@ pub(crate) fn judge_expected(expectation: &Expectation) -> (Verdict, Reason) {
         return (Verdict::Ok, "No machine reports it.".into());
     };
     let desired = match file.desired.as_deref() {
-        None => return (Verdict::Ok, "No machine reports it, and this fleet does not say what it wants.".into()),
-        Some("inactive") => return (Verdict::Ok, "It is only submitted: fleet does not want it anywhere.".into()),
+        None => {
+            return (
+                Verdict::Ok,
+                "No machine reports it, and this fleet does not say what it wants.".into(),
+            );
+        }
+        Some("inactive") => {
+            return (Verdict::Ok, "It is only submitted: fleet does not want it anywhere.".into());
+        }
         Some(desired) => desired,
     };
     let asks = match &*file.requirements {
@@ -259,27 +298,41 @@ pub(crate) fn judge_expected(expectation: &Expectation) -> (Verdict, Reason) {
     };
 
     if expectation.fits_nowhere {
-        let reason = format!("It is global and wanted {desired}, but no machine of the cluster fits{asks}.");
+        let reason =
+            format!("It is global and wanted {desired}, but no machine of the cluster fits{asks}.");
         return (Verdict::Unscheduled, reason.into());
     }
     let (verdict, reason) = match expectation.machine {
-        Some(machine) if file.global => {
-            (Verdict::Unreported, format!("It is global and wanted {desired}, but {machine} does not report it{asks}."))
-        }
-        Some(machine) => {
-            (Verdict::Unreported, format!("fleet wants it {desired} on {machine}, which does not report it."))
-        }
-        None if file.global => {
-            (Verdict::Unreported, format!("It is global and wanted {desired}, but no machine reports it{asks}."))
-        }
-        None if !file.target_known => {
-            (Verdict::Unreported, format!("fleet wants it {desired}, but no machine reports it."))
-        }
-        None => (Verdict::Unscheduled, format!("fleet wants it {desired}, but no machine takes it{asks}.")),
+        Some(machine) if file.global => (
+            Verdict::Unreported,
+            format!("It is global and wanted {desired}, but {machine} does not report it{asks}."),
+        ),
+        Some(machine) => (
+            Verdict::Unreported,
+            format!("fleet wants it {desired} on {machine}, which does not report it."),
+        ),
+        None if file.global => (
+            Verdict::Unreported,
+            format!("It is global and wanted {desired}, but no machine reports it{asks}."),
+        ),
+        None if !file.target_known => (
+            Verdict::Unreported,
+            format!("fleet wants it {desired}, but no machine reports it."),
+        ),
+        None => (
+            Verdict::Unscheduled,
+            format!("fleet wants it {desired}, but no machine takes it{asks}."),
+        ),
     };
     if expectation.is_early {
-        let place = expectation.machine.map(|machine| format!(" on {machine}")).unwrap_or_default();
-        return (Verdict::Ok, format!("fleet wants it {desired}{place}; it has not been reported yet.").into());
+        let place = expectation
+            .machine
+            .map(|machine| format!(" on {machine}"))
+            .unwrap_or_default();
+        return (
+            Verdict::Ok,
+            format!("fleet wants it {desired}{place}; it has not been reported yet.").into(),
+        );
     }
     (verdict, reason.into())
 }
@@ -297,7 +350,10 @@ mod tests {
     use crate::snapshots::assert_catalogue;
 
     fn file() -> UnitFile {
-        UnitFile { hash: Some("1234567890".into()), ..builders::unit_file("a.service", None) }
+        UnitFile {
+            hash: Some("1234567890".into()),
+            ..builders::unit_file("a.service", None)
+        }
     }
 
     /// As `load/active/sub`.
@@ -316,7 +372,11 @@ mod tests {
         judged_with(&file(), text, change)
     }
 
-    fn judged_with(file: &UnitFile, text: &str, change: impl FnOnce(&mut Situation)) -> (Verdict, String) {
+    fn judged_with(
+        file: &UnitFile,
+        text: &str,
+        change: impl FnOnce(&mut Situation),
+    ) -> (Verdict, String) {
         let state = state(text);
         let mut situation = Situation {
             state: &state,
@@ -338,7 +398,12 @@ mod tests {
     }
 
     fn expected(file: &UnitFile, change: impl FnOnce(&mut Expectation)) -> (Verdict, String) {
-        let mut expectation = Expectation { file: Some(file), machine: None, is_early: false, fits_nowhere: false };
+        let mut expectation = Expectation {
+            file: Some(file),
+            machine: None,
+            is_early: false,
+            fits_nowhere: false,
+        };
         change(&mut expectation);
         let (verdict, reason) = judge_expected(&expectation);
         (verdict, reason.into_owned())
@@ -361,7 +426,10 @@ mod tests {
     fn a_unit_that_has_been_starting_stopping_or_reloading_for_long_says_so() {
         for state in ["activating/start", "deactivating/stop-sigterm", "reloading/reload"] {
             let (verdict, reason) = judged(&format!("loaded/{state}"), |it| it.is_lasting = true);
-            assert!(verdict == Verdict::Ok && reason.contains(state) && reason.contains("2 min"), "{reason}");
+            assert!(
+                verdict == Verdict::Ok && reason.contains(state) && reason.contains("2 min"),
+                "{reason}"
+            );
         }
     }
 
@@ -472,7 +540,10 @@ mod tests {
         let waiting = state("loaded/activating/auto-restart");
         let mut history = RestartHistory::new(&waiting, start);
         for second in if once { 0..0 } else { 1..3 } {
-            history.note(&state("loaded/active/running"), start + Duration::from_secs(20 * second - 10));
+            history.note(
+                &state("loaded/active/running"),
+                start + Duration::from_secs(20 * second - 10),
+            );
             history.note(&waiting, start + Duration::from_secs(20 * second));
         }
         history.advance(start + Duration::from_secs(60));
@@ -509,26 +580,38 @@ mod tests {
         let reported = [
             ("as fleet wants it", judged(run, |_| {})),
             ("launched and inactive", judged("loaded/inactive/dead", |_| {})),
-            ("starting for long", judged("loaded/activating/start", |it| it.is_lasting = true)),
+            (
+                "starting for long",
+                judged("loaded/activating/start", |it| it.is_lasting = true),
+            ),
             ("failed", judged("loaded/failed/failed", |_| {})),
             ("failed, with another sub state", judged("loaded/failed/exited", |_| {})),
             ("not loaded", judged("not-found/inactive/dead", |_| {})),
             ("masked, and wanted", judged("masked/inactive/dead", |_| {})),
             ("restarted often", judged(run, |it| it.restarts = Some(often))),
-            ("only ever seen waiting for a restart", judged(run, |it| it.restarts = Some(once))),
+            (
+                "only ever seen waiting for a restart",
+                judged(run, |it| it.restarts = Some(once)),
+            ),
             ("overdue", judged(run, |it| it.presence = Presence::Overdue)),
             ("no unit file", ghost(Wanted::Not(NotWanted::NoFile), None)),
             ("unloaded", ghost(Wanted::Not(NotWanted::Unloaded), None)),
             ("moved, and reported there", ghost(Wanted::Elsewhere, Some("10.0.0.2"))),
             ("moved", ghost(Wanted::Nowhere, None)),
-            ("reported of a machine that has left", judged(run, |it| it.outlives_machine = true)),
+            (
+                "reported of a machine that has left",
+                judged(run, |it| it.outlives_machine = true),
+            ),
             ("missing, and wanted", missed(here, None)),
             ("missing, and moved", missed(Wanted::Elsewhere, Some("10.0.0.2"))),
             ("missing, and wanted on no machine yet", missed(Wanted::Nowhere, None)),
             ("missing, and not wanted", missed(Wanted::Not(NotWanted::NoFile), None)),
             ("lost", lost(MachineStanding::Lost { since }, false)),
             ("lost, and its machine is back", lost(waiting, true)),
-            ("lost, and its machine reports others", lost(MachineStanding::Speaking { since }, true)),
+            (
+                "lost, and its machine reports others",
+                lost(MachineStanding::Speaking { since }, true),
+            ),
         ];
         let mut told = Vec::from(reported);
         told.push(("missing, with all of its machine", {
@@ -543,22 +626,35 @@ mod tests {
                 it.has_expired = true;
             })
         }));
-        let other: &UnitState = Box::leak(Box::new(UnitState { hash: Some("abcdef1234".into()), ..state(run) }));
+        let other: &UnitState =
+            Box::leak(Box::new(UnitState { hash: Some("abcdef1234".into()), ..state(run) }));
         told.push(("another version of the unit file", judged(run, |it| it.state = other)));
 
         let machine = Some("10.0.0.1");
         let global = || UnitFile { global: true, ..file() };
-        let asking = UnitFile { requirements: vec!["MachineMetadata=role=gpu".into()], ..global() };
+        let asking = UnitFile {
+            requirements: vec!["MachineMetadata=role=gpu".into()],
+            ..global()
+        };
         let of = |desired: Option<&str>| UnitFile { desired: desired.map(Into::into), ..file() };
         told.extend([
             ("no machine, no unit file", expected(&file(), |it| it.file = None)),
             ("no machine, and the desired state is not known", expected(&of(None), |_| {})),
             ("submitted", expected(&of(Some("inactive")), |_| {})),
             ("no machine chosen", expected(&file(), |_| {})),
-            ("chosen machines are not known", expected(&UnitFile { target_known: false, ..file() }, |_| {})),
-            ("not reported by the chosen machine", expected(&file(), |it| it.machine = machine)),
+            (
+                "chosen machines are not known",
+                expected(&UnitFile { target_known: false, ..file() }, |_| {}),
+            ),
+            (
+                "not reported by the chosen machine",
+                expected(&file(), |it| it.machine = machine),
+            ),
             ("global, reported by no machine", expected(&global(), |_| {})),
-            ("global, not reported by one machine", expected(&global(), |it| it.machine = machine)),
+            (
+                "global, not reported by one machine",
+                expected(&global(), |it| it.machine = machine),
+            ),
             ("global, and fits no machine", expected(&asking, |it| it.fits_nowhere = true)),
             ("not reported yet", {
                 expected(&file(), |it| {
@@ -567,7 +663,9 @@ mod tests {
                 })
             }),
         ]);
-        let told = told.into_iter().map(|(given, (verdict, reason))| (format!("{given}: {verdict}"), reason));
+        let told = told
+            .into_iter()
+            .map(|(given, (verdict, reason))| (format!("{given}: {verdict}"), reason));
         assert_catalogue("verdict-reasons", told);
     }
 }

@@ -1,4 +1,5 @@
-//! What is shown: the judged rows, as an immutable view that shares with the one before all that did not change.
+//! What is shown: the judged rows, as an immutable view that shares with the one before all that
+//! did not change.
 //!
 //! It knows neither why a row is as it is nor who looks at it.
 
@@ -17,13 +18,14 @@ pub type RowKey = (UnitName, Option<MachineId>);
 /// A unit on one machine, or nowhere, as it is shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unit {
-    /// What was last reported of it. All but the name is `None` where fleet wants it but nobody reports it.
+    /// What was last reported of it. All but the name is `None` where fleet wants it but nobody
+    /// reports it.
     pub state: UnitState,
-    /// Whether fleet's unit list has, or as far as we judge should have, this row. A unit that is only submitted is in
-    /// the view and not in the list (from fleet 0.7 on).
+    /// Whether fleet's unit list has, or as far as we judge should have, this row. A unit that is
+    /// only submitted is in the view and not in the list (from fleet 0.7 on).
     pub listed: bool,
-    /// Since when it has not been reported, if it is held although fleet does not report it, or should have been
-    /// reported again by now.
+    /// Since when it has not been reported, if it is held although fleet does not report it, or
+    /// should have been reported again by now.
     pub stale_since: Option<SystemTime>,
     /// What fleet wants, if there is a unit file.
     pub file: Option<Arc<UnitFile>>,
@@ -48,7 +50,8 @@ pub struct Member {
     pub machine: Machine,
     /// Whether its engine decides where units go, where the source tells that.
     pub leads: bool,
-    /// Since when nothing was heard of it, if it should have been heard again by now and has not left yet.
+    /// Since when nothing was heard of it, if it should have been heard again by now and has not
+    /// left yet.
     pub silent_since: Option<SystemTime>,
     /// Since when it has been missing from fleet's list of machines, if it has.
     pub lost_since: Option<SystemTime>,
@@ -68,7 +71,8 @@ impl Unit {
 /// How many rows a chunk of a view has at most: so many are copied when one of them changes.
 const CHUNK: usize = 64;
 
-/// The units, sorted by name, then machine. Cloning it copies nothing, and changing a clone copies little.
+/// The units, sorted by name, then machine. Cloning it copies nothing, and changing a clone copies
+/// little.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Units {
     rows: Map<RowKey, Arc<Unit>, CHUNK>,

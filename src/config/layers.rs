@@ -1,7 +1,7 @@
 //! The places where an option can be set, laid over each other, and what is in force for each key.
 //!
-//! Values stay what they were where they were written, each with its origin; what they mean is not known here. Which
-//! of them lead to different sources is known to [`rules`].
+//! Values stay what they were where they were written, each with its origin; what they mean is not
+//! known here. Which of them lead to different sources is known to [`rules`].
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -70,11 +70,15 @@ struct Layer {
 impl Layer {
     /// Without the options that ask for another source than an option of a stronger place does.
     fn under(mut self, stronger: &Figment) -> Self {
-        let decided: Vec<(&str, String)> =
-            OPTIONS.iter().filter_map(|(key, _)| Some((*key, comparable(&stronger.find_value(key).ok()?)))).collect();
+        let decided: Vec<(&str, String)> = OPTIONS
+            .iter()
+            .filter_map(|(key, _)| Some((*key, comparable(&stronger.find_value(key).ok()?))))
+            .collect();
         self.values.retain(|key, value| {
             let value = comparable(value);
-            decided.iter().all(|(by, with)| rules::agree((key, &value), (by, with)))
+            decided
+                .iter()
+                .all(|(by, with)| rules::agree((key, &value), (by, with)))
         });
         self
     }
@@ -91,15 +95,24 @@ impl Provider for Layer {
 }
 
 fn defaults() -> Layer {
-    let values = OPTIONS.iter().filter_map(|&(key, default)| Some((key.to_owned(), default?.into()))).collect();
-    Layer { metadata: Metadata::named(DEFAULT).interpolater(|_, _| DEFAULT.into()), values }
+    let values = OPTIONS
+        .iter()
+        .filter_map(|&(key, default)| Some((key.to_owned(), default?.into())))
+        .collect();
+    Layer {
+        metadata: Metadata::named(DEFAULT).interpolater(|_, _| DEFAULT.into()),
+        values,
+    }
 }
 
-/// Values stay text, so that nothing is guessed from them. An empty one is not set: that is how a line of an
-/// `EnvironmentFile=` says nothing.
+/// Values stay text, so that nothing is guessed from them. An empty one is not set: that is how a
+/// line of an `EnvironmentFile=` says nothing.
 fn environment(variables: &BTreeMap<String, String>, errors: &mut Vec<ConfigError>) -> Layer {
     let mut values = Dict::new();
-    for (name, value) in variables.iter().filter(|(name, _)| name.starts_with(PREFIX) && *name != CONFIG_VARIABLE) {
+    for (name, value) in variables
+        .iter()
+        .filter(|(name, _)| name.starts_with(PREFIX) && *name != CONFIG_VARIABLE)
+    {
         match OPTIONS.iter().find(|(key, _)| variable(key) == *name) {
             Some(_) if value.is_empty() => {}
             Some((key, _)) => {
@@ -119,13 +132,17 @@ fn variable(key: &str) -> String {
     format!("{PREFIX}{}", key.to_uppercase())
 }
 
-/// Path and text of the file that was named, which must be there, or else of the default one, which need not be.
+/// Path and text of the file that was named, which must be there, or else of the default one, which
+/// need not be.
 fn read_file(
     cli: &Cli,
     variables: &BTreeMap<String, String>,
     default: &Path,
 ) -> Result<Option<(String, String)>, ConfigError> {
-    let from_environment = variables.get(CONFIG_VARIABLE).filter(|path| !path.is_empty()).map(Path::new);
+    let from_environment = variables
+        .get(CONFIG_VARIABLE)
+        .filter(|path| !path.is_empty())
+        .map(Path::new);
     let (path, named_by) = match (&cli.config, from_environment) {
         (Some(path), _) => (path.as_path(), Some("--config")),
         (None, Some(path)) => (path, Some(CONFIG_VARIABLE)),
@@ -139,9 +156,12 @@ fn read_file(
     match (std::fs::read_to_string(path), named_by) {
         (Ok(text), _) => Ok(Some((place, text))),
         (Err(error), None) if error.kind() == ErrorKind::NotFound => Ok(None),
-        (Err(error), None) => {
-            Err(ConfigError { key: None, value: None, origin: place, problem: format!("cannot be read: {error}") })
-        }
+        (Err(error), None) => Err(ConfigError {
+            key: None,
+            value: None,
+            origin: place,
+            problem: format!("cannot be read: {error}"),
+        }),
         (Err(error), Some(origin)) => Err(ConfigError {
             key: Some("config".into()),
             value: Some(quoted(&place)),
@@ -151,16 +171,25 @@ fn read_file(
     }
 }
 
-/// Not through figment's own provider for files: its error quotes the line, which may hold a secret.
+/// Not through figment's own provider for files: its error quotes the line, which may hold a
+/// secret.
 fn file(place: String, text: &str, errors: &mut Vec<ConfigError>) -> Result<Layer, ConfigError> {
     let mut values: Dict = Toml::from_str(text).map_err(|error| {
         let (line, column) = position(text, error.span().map_or(0, |span| span.start));
         let problem = error.message().trim_end().replace('\n', "; ");
-        ConfigError { key: None, value: None, origin: format!("{place}:{line}:{column}"), problem }
+        ConfigError {
+            key: None,
+            value: None,
+            origin: format!("{place}:{line}:{column}"),
+            problem,
+        }
     })?;
-    let lines: BTreeMap<String, usize> =
-        values.keys().filter_map(|key| Some((key.clone(), line(text, key)?))).collect();
-    let origin = move |key: &str| lines.get(key).map_or(place.clone(), |line| format!("{place}:{line}"));
+    let lines: BTreeMap<String, usize> = values
+        .keys()
+        .filter_map(|key| Some((key.clone(), line(text, key)?)))
+        .collect();
+    let origin =
+        move |key: &str| lines.get(key).map_or(place.clone(), |line| format!("{place}:{line}"));
     values.retain(|key, _| {
         let known = OPTIONS.iter().any(|(known, _)| known == key);
         if !known {
@@ -168,7 +197,10 @@ fn file(place: String, text: &str, errors: &mut Vec<ConfigError>) -> Result<Laye
         }
         known
     });
-    Ok(Layer { metadata: Metadata::named("file").interpolater(move |_, keys| origin(&keys.join("."))), values })
+    Ok(Layer {
+        metadata: Metadata::named("file").interpolater(move |_, keys| origin(&keys.join("."))),
+        values,
+    })
 }
 
 /// Line and column of a byte, both from 1; columns are characters.
@@ -181,8 +213,15 @@ fn position(text: &str, byte: usize) -> (usize, usize) {
 /// The line that sets a key or begins its table, if it is written in the usual way.
 fn line(text: &str, key: &str) -> Option<usize> {
     let sets_key = |line: &str| {
-        let rest = line.trim_start().trim_start_matches(['[', '"', '\'']).strip_prefix(key);
-        rest.is_some_and(|rest| rest.trim_start_matches(['"', '\'']).trim_start().starts_with(['=', '.', ']']))
+        let rest = line
+            .trim_start()
+            .trim_start_matches(['[', '"', '\''])
+            .strip_prefix(key);
+        rest.is_some_and(|rest| {
+            rest.trim_start_matches(['"', '\''])
+                .trim_start()
+                .starts_with(['=', '.', ']'])
+        })
     };
     text.lines().position(sets_key).map(|index| index + 1)
 }
@@ -190,14 +229,28 @@ fn line(text: &str, key: &str) -> Option<usize> {
 /// An unknown key is told without its value, which may be a secret in the wrong place.
 fn unknown(key: String, origin: String, spelled: impl Fn(&str) -> String) -> ConfigError {
     let wanted = key.replace('-', "_");
-    let closest = OPTIONS.iter().map(|(known, _)| (distance(&wanted, known), *known)).min();
-    let extended = OPTIONS.iter().find(|(known, _)| wanted.len() > 2 && known.starts_with(&wanted));
+    let closest = OPTIONS
+        .iter()
+        .map(|(known, _)| (distance(&wanted, known), *known))
+        .min();
+    let extended = OPTIONS
+        .iter()
+        .find(|(known, _)| wanted.len() > 2 && known.starts_with(&wanted));
     let meant = match (closest, extended) {
-        (Some((distance, known)), _) if distance <= wanted.chars().count().div_ceil(3) => Some(known),
+        (Some((distance, known)), _) if distance <= wanted.chars().count().div_ceil(3) => {
+            Some(known)
+        }
         (_, extended) => extended.map(|(known, _)| *known),
     };
-    let hint = meant.map(|known| format!("; did you mean {}?", spelled(known))).unwrap_or_default();
-    ConfigError { key: Some(key), value: None, origin, problem: format!("unknown option{hint}") }
+    let hint = meant
+        .map(|known| format!("; did you mean {}?", spelled(known)))
+        .unwrap_or_default();
+    ConfigError {
+        key: Some(key),
+        value: None,
+        origin,
+        problem: format!("unknown option{hint}"),
+    }
 }
 
 /// Levenshtein's distance: how many characters to insert, remove or replace.
@@ -229,12 +282,17 @@ pub(super) struct Values {
 }
 
 impl Values {
-    /// Lays the command line over the environment, over the file, over the defaults. A choice of the source counts as
-    /// not set if a stronger place has made another one.
-    pub(super) fn new(cli: &Cli, variables: &BTreeMap<String, String>, default_file: &Path) -> Self {
+    /// Lays the command line over the environment, over the file, over the defaults. A choice of
+    /// the source counts as not set if a stronger place has made another one.
+    pub(super) fn new(
+        cli: &Cli,
+        variables: &BTreeMap<String, String>,
+        default_file: &Path,
+    ) -> Self {
         let mut errors = Vec::new();
-        let file = read_file(cli, variables, default_file)
-            .and_then(|found| found.map(|(place, text)| file(place, &text, &mut errors)).transpose());
+        let file = read_file(cli, variables, default_file).and_then(|found| {
+            found.map(|(place, text)| file(place, &text, &mut errors)).transpose()
+        });
         let file = file.unwrap_or_else(|error| {
             errors.push(error);
             None
@@ -256,13 +314,22 @@ impl Values {
         Some(Found { given: metadata.name != DEFAULT, value, origin })
     }
 
-    /// The value of a key that has a default. Where it is wrong, an error is noted, and the value is a placeholder.
-    pub(super) fn take<T: Default>(&mut self, key: &'static str, parse: impl Fn(&str) -> Result<T, String>) -> T {
+    /// The value of a key that has a default. Where it is wrong, an error is noted, and the value
+    /// is a placeholder.
+    pub(super) fn take<T: Default>(
+        &mut self,
+        key: &'static str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> T {
         self.optional(key, parse).unwrap_or_default()
     }
 
     /// The value of a key, if it is set. Where it is wrong, an error is noted.
-    pub(super) fn optional<T>(&mut self, key: &'static str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+    pub(super) fn optional<T>(
+        &mut self,
+        key: &'static str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
         self.convert(key, |value| {
             let text = scalar(value).ok_or("expected a single value")?;
             refuse_quotes(&text)?;
@@ -271,7 +338,11 @@ impl Values {
     }
 
     /// The value of a key that is a list: an array in the file, text with commas anywhere.
-    pub(super) fn list<T>(&mut self, key: &'static str, parse: impl Fn(&[String]) -> Result<Vec<T>, String>) -> Vec<T> {
+    pub(super) fn list<T>(
+        &mut self,
+        key: &'static str,
+        parse: impl Fn(&[String]) -> Result<Vec<T>, String>,
+    ) -> Vec<T> {
         let converted = self.convert(key, |value| {
             scalar(value).iter().try_for_each(|text| refuse_quotes(text))?;
             let items = items(value).ok_or("expected a list, such as [\"a\", \"b\"] or \"a,b\"")?;
@@ -282,14 +353,20 @@ impl Values {
         converted.unwrap_or_default()
     }
 
-    fn convert<T>(&mut self, key: &'static str, convert: impl Fn(&Value) -> Result<(T, String), String>) -> Option<T> {
+    fn convert<T>(
+        &mut self,
+        key: &'static str,
+        convert: impl Fn(&Value) -> Result<(T, String), String>,
+    ) -> Option<T> {
         let Some(found) = self.find(key) else {
-            self.settings.push(Setting { key, value: None, origin: DEFAULT.into() });
+            self.settings
+                .push(Setting { key, value: None, origin: DEFAULT.into() });
             return None;
         };
         match convert(&found.value) {
             Ok((converted, shown)) => {
-                self.settings.push(Setting { key, value: Some(shown), origin: found.origin });
+                self.settings
+                    .push(Setting { key, value: Some(shown), origin: found.origin });
                 Some(converted)
             }
             Err(problem) => {
@@ -301,7 +378,12 @@ impl Values {
 
     fn fail(&mut self, key: &str, found: &Found, problem: String) {
         let value = (key != USER).then(|| without_credentials(&found.value));
-        self.errors.push(ConfigError { key: Some(key.into()), value, origin: found.origin.clone(), problem });
+        self.errors.push(ConfigError {
+            key: Some(key.into()),
+            value,
+            origin: found.origin.clone(),
+            problem,
+        });
     }
 
     /// Notes that what a key is set to needs something else.
@@ -313,17 +395,25 @@ impl Values {
 
     /// The pairs of keys, set anywhere but in the defaults, that lead to different sources.
     pub(super) fn conflicts(&self) -> Vec<(&'static str, &'static str)> {
-        let set: Vec<(&str, String)> =
-            OPTIONS.iter().filter_map(|(key, _)| Some((*key, comparable(&self.given(key)?.value)))).collect();
-        let set: Vec<(&str, &str)> = set.iter().map(|(key, value)| (*key, value.as_str())).collect();
+        let set: Vec<(&str, String)> = OPTIONS
+            .iter()
+            .filter_map(|(key, _)| Some((*key, comparable(&self.given(key)?.value))))
+            .collect();
+        let set: Vec<(&str, &str)> =
+            set.iter().map(|(key, value)| (*key, value.as_str())).collect();
         rules::conflicts(&set)
     }
 
     /// Notes an error if both keys are set anywhere but in the defaults.
     pub(super) fn exclude(&mut self, key: &str, other: &str) {
         if let (Some(found), Some(excluded)) = (self.given(key), self.given(other)) {
-            let value = if other == USER { "…".to_owned() } else { without_credentials(&excluded.value) };
-            let problem = format!("cannot be combined with {other} = {value} ({})", excluded.origin);
+            let value = if other == USER {
+                "…".to_owned()
+            } else {
+                without_credentials(&excluded.value)
+            };
+            let problem =
+                format!("cannot be combined with {other} = {value} ({})", excluded.origin);
             self.fail(key, &found, problem);
         }
     }
@@ -348,9 +438,10 @@ fn scalar(value: &Value) -> Option<String> {
         Value::String(_, text) => Some(text.clone()),
         Value::Char(_, char) => Some(char.to_string()),
         Value::Bool(_, bool) => Some(bool.to_string()),
-        Value::Num(_, number) => {
-            number.to_i128().map(|number| number.to_string()).or(number.to_f64().map(|number| number.to_string()))
-        }
+        Value::Num(_, number) => number
+            .to_i128()
+            .map(|number| number.to_string())
+            .or(number.to_f64().map(|number| number.to_string())),
         Value::Empty(..) | Value::Dict(..) | Value::Array(..) => None,
     }
 }
@@ -367,8 +458,14 @@ fn items(value: &Value) -> Option<Vec<String>> {
 
 /// Refuses a value in quotation marks. A shell takes them away, but `docker --env-file` keeps them.
 fn refuse_quotes(text: &str) -> Result<(), String> {
-    let is_quoted = ['"', '\''].iter().any(|&mark| text.len() > 1 && text.starts_with(mark) && text.ends_with(mark));
-    if is_quoted { Err("has quotation marks around it; write it without them".into()) } else { Ok(()) }
+    let is_quoted = ['"', '\'']
+        .iter()
+        .any(|&mark| text.len() > 1 && text.starts_with(mark) && text.ends_with(mark));
+    if is_quoted {
+        Err("has quotation marks around it; write it without them".into())
+    } else {
+        Ok(())
+    }
 }
 
 /// As TOML, for people: whatever stands before an `@`, but for a scheme, is nobody's business.
@@ -377,10 +474,14 @@ fn without_credentials(value: &Value) -> String {
         Value::Array(_, values) => {
             format!("[{}]", values.iter().map(without_credentials).collect::<Vec<_>>().join(", "))
         }
-        value => scalar(value).map_or("{…}".into(), |text| match (text.rsplit_once('@'), text.split_once("://")) {
-            (Some((_, host)), Some((scheme, _))) if !scheme.contains('@') => quoted(&format!("{scheme}://…@{host}")),
-            (Some((user, host)), _) if user.contains(':') => quoted(&format!("…@{host}")),
-            _ => bare_or_quoted(&text),
+        value => scalar(value).map_or("{…}".into(), |text| {
+            match (text.rsplit_once('@'), text.split_once("://")) {
+                (Some((_, host)), Some((scheme, _))) if !scheme.contains('@') => {
+                    quoted(&format!("{scheme}://…@{host}"))
+                }
+                (Some((user, host)), _) if user.contains(':') => quoted(&format!("…@{host}")),
+                _ => bare_or_quoted(&text),
+            }
         }),
     }
 }
@@ -388,11 +489,17 @@ fn without_credentials(value: &Value) -> String {
 /// As TOML; what reads the same as a number or a boolean needs no quotes.
 fn bare_or_quoted(text: &str) -> String {
     let is_integer = text.parse::<i64>().is_ok_and(|number| number.to_string() == text);
-    let is_fraction = text.contains('.') && text.parse::<f64>().is_ok_and(|number| number.to_string() == text);
-    if is_integer || is_fraction || matches!(text, "true" | "false") { text.into() } else { quoted(text) }
+    let is_fraction =
+        text.contains('.') && text.parse::<f64>().is_ok_and(|number| number.to_string() == text);
+    if is_integer || is_fraction || matches!(text, "true" | "false") {
+        text.into()
+    } else {
+        quoted(text)
+    }
 }
 
-/// A basic string of TOML: JSON's escapes are valid in it, and DEL is the one character that only TOML escapes.
+/// A basic string of TOML: JSON's escapes are valid in it, and DEL is the one character that only
+/// TOML escapes.
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string().replace('\u{7f}', "\\u007f")
 }

@@ -1,20 +1,26 @@
-//! The variables that Kubernetes and docker put into a container for each service or linked container it can reach.
+//! The variables that Kubernetes and docker put into a container for each service or linked
+//! container it can reach.
 //!
-//! Those of a service named `fleet-monitor`, or `fleet-monitor-canary`, begin as this program's own do. Which options
-//! there are is not known here.
+//! Those of a service named `fleet-monitor`, or `fleet-monitor-canary`, begin as this program's own
+//! do. Which options there are is not known here.
 
 /// What the value of `…_PORT` begins with. Kubernetes knows these three, docker the first two.
 const SCHEMES: [&str; 3] = ["tcp://", "udp://", "sctp://"];
 
 const PROTOCOLS: [&str; 3] = ["TCP", "UDP", "SCTP"];
 
-/// What may follow `…_PORT_8989_TCP`; those with `START` and `END` are docker's, for ranges of ports.
-const PORT_DETAILS: [&str; 8] = ["", "PROTO", "PORT", "ADDR", "START", "END", "PORT_START", "PORT_END"];
+/// What may follow `…_PORT_8989_TCP`; those with `START` and `END` are docker's, for ranges of
+/// ports.
+const PORT_DETAILS: [&str; 8] =
+    ["", "PROTO", "PORT", "ADDR", "START", "END", "PORT_START", "PORT_END"];
 
-/// Whether it is such a variable. Where the name alone does not tell, its value has to be of the form that they have.
+/// Whether it is such a variable. Where the name alone does not tell, its value has to be of the
+/// form that they have.
 pub(super) fn is_service_link(name: &str, value: &str) -> bool {
     // What is between the prefix and these patterns is the rest of the service's name.
-    let Some(rest) = name.strip_prefix("FLEET_MONITOR") else { return false };
+    let Some(rest) = name.strip_prefix("FLEET_MONITOR") else {
+        return false;
+    };
     let has_address = SCHEMES.iter().any(|scheme| value.starts_with(scheme));
 
     rest.ends_with("_SERVICE_HOST")
@@ -23,12 +29,16 @@ pub(super) fn is_service_link(name: &str, value: &str) -> bool {
         || (rest.ends_with("_PORT") && has_address)
         || (rest.ends_with("_NAME") && value.starts_with('/'))
         || rest.contains("_ENV_")
-        || rest.match_indices("_PORT_").any(|(at, mark)| is_numbered_port(&rest[at + mark.len()..]))
+        || rest
+            .match_indices("_PORT_")
+            .any(|(at, mark)| is_numbered_port(&rest[at + mark.len()..]))
 }
 
 /// Whether it is `8989_TCP`, or that with a detail, such as `8989_TCP_ADDR`.
 fn is_numbered_port(text: &str) -> bool {
-    let Some((number, rest)) = text.split_once('_') else { return false };
+    let Some((number, rest)) = text.split_once('_') else {
+        return false;
+    };
     let (protocol, detail) = rest.split_once('_').unwrap_or((rest, ""));
     number.parse::<u16>().is_ok() && PROTOCOLS.contains(&protocol) && PORT_DETAILS.contains(&detail)
 }
@@ -66,7 +76,10 @@ mod tests {
         ];
         for (name, value) in of_kubernetes.into_iter().chain(of_docker) {
             assert!(is_link(name, value), "{name}");
-            assert!(is_link(&format!("CANARY_2_{name}"), value), "{name} of fleet-monitor-canary-2");
+            assert!(
+                is_link(&format!("CANARY_2_{name}"), value),
+                "{name} of fleet-monitor-canary-2"
+            );
         }
     }
 

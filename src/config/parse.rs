@@ -1,6 +1,7 @@
 //! How the text of an option becomes a value: one function for each kind of value.
 //!
-//! An error is the part of the message that says what was expected. Key, value and origin are added by the caller.
+//! An error is the part of the message that says what was expected. Key, value and origin are added
+//! by the caller.
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -22,18 +23,27 @@ const DAY: f64 = 86_400.0;
 pub(super) type Parsed<T> = Result<T, String>;
 
 pub(super) fn port(text: &str) -> Parsed<u16> {
-    text.parse().map_err(|_| "expected a port from 0 to 65535 (0: any that is free)".into())
+    text.parse()
+        .map_err(|_| "expected a port from 0 to 65535 (0: any that is free)".into())
 }
 
 /// The port of another host; 0 is none.
 pub(super) fn remote_port(text: &str) -> Parsed<u16> {
-    text.parse().ok().filter(|&port| port > 0).ok_or_else(|| "expected a port from 1 to 65535".into())
+    text.parse()
+        .ok()
+        .filter(|&port| port > 0)
+        .ok_or_else(|| "expected a port from 1 to 65535".into())
 }
 
 /// With or without the brackets that an IPv6 address has in a URL.
 pub(super) fn address(text: &str) -> Parsed<IpAddr> {
-    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).filter(|bare| bare.contains(':'));
-    bare.unwrap_or(text).parse().map_err(|_| "expected an IP address, such as 127.0.0.1 or ::".into())
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .filter(|bare| bare.contains(':'));
+    bare.unwrap_or(text)
+        .parse()
+        .map_err(|_| "expected an IP address, such as 127.0.0.1 or ::".into())
 }
 
 pub(super) fn max_clients(text: &str) -> Parsed<usize> {
@@ -49,7 +59,8 @@ pub(super) fn seconds(text: &str) -> Parsed<Duration> {
 
 /// Seconds, where 0 means off.
 pub(super) fn seconds_or_off(text: &str) -> Parsed<Duration> {
-    duration(text).ok_or_else(|| "expected seconds, such as 30 or 0.5 (0: off, at most a day)".into())
+    duration(text)
+        .ok_or_else(|| "expected seconds, such as 30 or 0.5 (0: off, at most a day)".into())
 }
 
 fn duration(text: &str) -> Option<Duration> {
@@ -58,11 +69,15 @@ fn duration(text: &str) -> Option<Duration> {
 }
 
 pub(super) fn speed(text: &str) -> Parsed<f64> {
-    let factor = text.parse().ok().filter(|factor| (0.001..=1_000_000.0).contains(factor));
+    let factor = text
+        .parse()
+        .ok()
+        .filter(|factor| (0.001..=1_000_000.0).contains(factor));
     factor.ok_or_else(|| "expected a factor, such as 10 or 0.5 (from 0.001 to 1000000)".into())
 }
 
-/// The words of systemd's boolean settings (`systemd.syntax(7)`), since an `EnvironmentFile=` will have them.
+/// The words of systemd's boolean settings (`systemd.syntax(7)`), since an `EnvironmentFile=` will
+/// have them.
 pub(super) fn switch(text: &str) -> Parsed<bool> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "yes" | "on" | "1" => Ok(true),
@@ -73,18 +88,30 @@ pub(super) fn switch(text: &str) -> Parsed<bool> {
 
 /// One of a few words.
 pub(super) fn choice<T: Copy>(choices: &[(&str, T)], text: &str) -> Parsed<T> {
-    choices.iter().find(|(name, _)| *name == text).map(|&(_, value)| value).ok_or_else(|| {
-        let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
-        format!("expected one of {}", names.join(", "))
-    })
+    choices
+        .iter()
+        .find(|(name, _)| *name == text)
+        .map(|&(_, value)| value)
+        .ok_or_else(|| {
+            let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
+            format!("expected one of {}", names.join(", "))
+        })
 }
 
 pub(super) fn path(text: &str) -> Parsed<PathBuf> {
-    if text.is_empty() { Err("expected the path of a file".into()) } else { Ok(text.into()) }
+    if text.is_empty() {
+        Err("expected the path of a file".into())
+    } else {
+        Ok(text.into())
+    }
 }
 
 pub(super) fn command(text: &str) -> Parsed<String> {
-    if text.is_empty() { Err("expected a command, such as /usr/bin/fleetctl".into()) } else { Ok(text.into()) }
+    if text.is_empty() {
+        Err("expected a command, such as /usr/bin/fleetctl".into())
+    } else {
+        Ok(text.into())
+    }
 }
 
 /// A host that fleetctl is told to connect to; its port is an option of its own.
@@ -92,13 +119,20 @@ pub(super) fn host(port_flag: &str, text: &str) -> Parsed<String> {
     if let Some(host) = host::read(text) {
         return Ok(host);
     }
-    if text.contains("://") || text.rsplit_once(':').is_some_and(|(_, port)| remote_port(port).is_ok()) {
-        return Err(format!("expected a host alone, without scheme or port; {port_flag} sets the port"));
+    if text.contains("://")
+        || text
+            .rsplit_once(':')
+            .is_some_and(|(_, port)| remote_port(port).is_ok())
+    {
+        return Err(format!(
+            "expected a host alone, without scheme or port; {port_flag} sets the port"
+        ));
     }
     Err("expected the name or address of a host".into())
 }
 
-/// Where the fleet API is. Credentials in it are refused: fleet knows none, and they would end up in logs.
+/// Where the fleet API is. Credentials in it are refused: fleet knows none, and they would end up
+/// in logs.
 pub(super) fn api(text: &str) -> Parsed<Address> {
     text.parse().map_err(|error: AddressError| error.to_string())
 }
@@ -114,7 +148,9 @@ pub(super) fn members(items: &[String]) -> Parsed<Vec<Endpoint>> {
 /// A user of etcd. In HTTP's Basic authentication a colon ends the name (RFC 7617, section 2).
 pub(super) fn user(text: &str) -> Parsed<String> {
     if text.contains(':') {
-        return Err("expected a user's name alone; its password is in --etcd-password-file FILE".into());
+        return Err(
+            "expected a user's name alone; its password is in --etcd-password-file FILE".into()
+        );
     }
     if text.is_empty() || text.chars().any(char::is_control) {
         return Err("expected the name of a user of etcd".into());
@@ -122,8 +158,9 @@ pub(super) fn user(text: &str) -> Parsed<String> {
     Ok(text.into())
 }
 
-/// A directory in etcd, without a `/` at its end. etcd resolves `//`, `.` and `..`, so its keys would not begin with
-/// them; other characters than those of RFC 3986, section 3.3, would have to be encoded on the way.
+/// A directory in etcd, without a `/` at its end. etcd resolves `//`, `.` and `..`, so its keys
+/// would not begin with them; other characters than those of RFC 3986, section 3.3, would have to
+/// be encoded on the way.
 pub(super) fn prefix(text: &str) -> Parsed<String> {
     let is_plain = |char: char| char.is_ascii_alphanumeric() || "-._~!$&'()*+,;=:@".contains(char);
     let is_name = |name: &str| !matches!(name, "" | "." | "..") && name.chars().all(is_plain);
@@ -134,19 +171,26 @@ pub(super) fn prefix(text: &str) -> Parsed<String> {
     }
 }
 
-/// What a browser sends as `Origin` (RFC 6454, section 7): scheme, host and port, in lower case, nothing after them.
+/// What a browser sends as `Origin` (RFC 6454, section 7): scheme, host and port, in lower case,
+/// nothing after them.
 pub(super) fn origin(text: &str) -> Parsed<String> {
     let text = text.to_ascii_lowercase();
-    let is_origin = text.parse::<Uri>().ok().is_some_and(|uri| match (uri.scheme_str(), uri.authority()) {
-        (Some(scheme), Some(authority)) => {
-            !authority.as_str().contains('@') && format!("{scheme}://{authority}") == text
-        }
-        _ => false,
-    });
+    let is_origin =
+        text.parse::<Uri>()
+            .ok()
+            .is_some_and(|uri| match (uri.scheme_str(), uri.authority()) {
+                (Some(scheme), Some(authority)) => {
+                    !authority.as_str().contains('@') && format!("{scheme}://{authority}") == text
+                }
+                _ => false,
+            });
     if is_origin || text == "*" {
         Ok(text)
     } else {
-        Err("expected origins, such as https://ops.example.com or http://10.0.0.1:8000, or *".into())
+        Err(
+            "expected origins, such as https://ops.example.com or http://10.0.0.1:8000, or *"
+                .into(),
+        )
     }
 }
 
@@ -188,5 +232,7 @@ pub(super) fn log(text: &str) -> Parsed<String> {
     if text.is_empty() {
         return Err(expected.into());
     }
-    EnvFilter::try_new(text).map(|_| text.into()).map_err(|error| format!("{expected} ({error})"))
+    EnvFilter::try_new(text)
+        .map(|_| text.into())
+        .map_err(|error| format!("{expected} ({error})"))
 }

@@ -59,7 +59,14 @@ impl Places {
     }
 
     fn origin(&self, key: &str) -> String {
-        let origin = self.load().unwrap().1.into_iter().find(|setting| setting.key == key).unwrap().origin;
+        let origin = self
+            .load()
+            .unwrap()
+            .1
+            .into_iter()
+            .find(|setting| setting.key == key)
+            .unwrap()
+            .origin;
         self.named(&origin)
     }
 
@@ -71,7 +78,9 @@ impl Places {
     /// What is wrong: of each error the key and the origin.
     fn refused(&self) -> Vec<(String, String)> {
         let errors = self.load().unwrap_err().0.into_iter();
-        errors.map(|error| (error.key.unwrap_or_default(), self.named(&error.origin))).collect()
+        errors
+            .map(|error| (error.key.unwrap_or_default(), self.named(&error.origin)))
+            .collect()
     }
 
     /// With the file's path as `FILE`.
@@ -88,7 +97,12 @@ impl fmt::Display for Places {
         let lines = file.lines().map(|line| format!("FILE: {line}"));
         let directory = self.path().is_dir().then(|| "FILE is a directory".to_owned());
 
-        let given: Vec<String> = arguments.into_iter().chain(variables).chain(lines).chain(directory).collect();
+        let given: Vec<String> = arguments
+            .into_iter()
+            .chain(variables)
+            .chain(lines)
+            .chain(directory)
+            .collect();
         f.write_str(&given.join("\n"))
     }
 }
@@ -136,7 +150,13 @@ fn the_defaults_are_as_documented() {
         port: 8989,
         bind: None,
         publish: Publish::Changes,
-        unit_fields: vec![UnitField::Unit, UnitField::Load, UnitField::Active, UnitField::Sub, UnitField::Machine],
+        unit_fields: vec![
+            UnitField::Unit,
+            UnitField::Load,
+            UnitField::Active,
+            UnitField::Sub,
+            UnitField::Machine,
+        ],
         machine_fields: vec![MachineField::Machine, MachineField::Ip, MachineField::Metadata],
         metrics_units: vec![],
         allowed_origins: vec![],
@@ -152,17 +172,27 @@ fn the_defaults_are_as_documented() {
 #[test]
 fn every_option_is_a_flag_and_the_help_tells_its_default() {
     let command = Cli::command();
-    let flags: BTreeSet<_> = command.get_arguments().map(|argument| argument.get_id().as_str()).collect();
+    let flags: BTreeSet<_> = command
+        .get_arguments()
+        .map(|argument| argument.get_id().as_str())
+        .collect();
     let keys = OPTIONS.iter().map(|(key, _)| *key).chain(["config", "check_config"]);
     assert_eq!(flags, keys.collect());
     for &(key, default) in OPTIONS {
-        let argument = command.get_arguments().find(|argument| argument.get_id() == key).unwrap();
+        let argument = command
+            .get_arguments()
+            .find(|argument| argument.get_id() == key)
+            .unwrap();
         let help = argument.get_help().unwrap().to_string();
         match default {
             Some("false") => assert!(!help.contains("[default"), "{key}: {help}"),
             Some("") => assert!(help.ends_with("[default: none]"), "{key}: {help}"),
-            Some(default) => assert!(help.ends_with(&format!("[default: {default}]")), "{key}: {help}"),
-            None if key == "api" => assert!(help.ends_with(&format!("[default: {}]", Address::default())), "{help}"),
+            Some(default) => {
+                assert!(help.ends_with(&format!("[default: {default}]")), "{key}: {help}");
+            }
+            None if key == "api" => {
+                assert!(help.ends_with(&format!("[default: {}]", Address::default())), "{help}");
+            }
             None => {}
         }
     }
@@ -172,14 +202,22 @@ fn every_option_is_a_flag_and_the_help_tells_its_default() {
 fn the_help_lists_the_unit_fields() {
     let names: Vec<_> = UnitField::ALL.iter().map(|field| field.name()).collect();
     let command = Cli::command();
-    let argument = command.get_arguments().find(|argument| argument.get_id() == "unit_fields").unwrap();
+    let argument = command
+        .get_arguments()
+        .find(|argument| argument.get_id() == "unit_fields")
+        .unwrap();
     assert!(argument.get_help().unwrap().to_string().contains(&names.join(", ")));
 }
 
 #[test]
 fn a_stronger_place_wins() {
     let flag = ["--port", "1"];
-    let all = || Places::new().file("\nport = 3").variable("PORT", "2").arguments(&flag);
+    let all = || {
+        Places::new()
+            .file("\nport = 3")
+            .variable("PORT", "2")
+            .arguments(&flag)
+    };
     assert_eq!((all().config().port, all().origin("port").as_str()), (1, "--port"));
 
     let pairs = [
@@ -198,9 +236,15 @@ fn a_stronger_place_wins() {
 
 #[test]
 fn text_and_numbers_are_the_same_in_the_file() {
-    for file in ["port = 1\nunit_freq = 0.5\ndemo = true", "port = '1'\nunit_freq = '0.5'\ndemo = 'yes'"] {
+    for file in [
+        "port = 1\nunit_freq = 0.5\ndemo = true",
+        "port = '1'\nunit_freq = '0.5'\ndemo = 'yes'",
+    ] {
         let config = Places::new().file(file).config();
-        assert_eq!((config.port, config.source.unit_freq, config.source.demo), (1, Duration::from_millis(500), true));
+        assert_eq!(
+            (config.port, config.source.unit_freq, config.source.demo),
+            (1, Duration::from_millis(500), true)
+        );
     }
 }
 
@@ -215,13 +259,18 @@ fn lists_are_arrays_or_text_with_commas() {
     ] {
         assert_eq!(places.config().unit_fields, expected);
     }
-    let emptied = Places::new().file("allowed_hosts = ['a']").arguments(&["--allowed-hosts", ""]);
+    let emptied = Places::new()
+        .file("allowed_hosts = ['a']")
+        .arguments(&["--allowed-hosts", ""]);
     assert_eq!(emptied.config().allowed_hosts, Vec::<String>::new());
 }
 
 #[test]
 fn an_empty_variable_is_not_set() {
-    let places = Places::new().variable("PORT", "").variable("CONFIG", "").file("port = 3");
+    let places = Places::new()
+        .variable("PORT", "")
+        .variable("CONFIG", "")
+        .file("port = 3");
     assert_eq!(places.config().port, 3);
 }
 
@@ -236,10 +285,17 @@ fn in_each_place() -> [Places; 3] {
 
 #[test]
 fn an_error_names_key_value_and_origin_in_each_place() {
-    for (places, origin) in in_each_place().iter().zip(["--unit-freq", "FLEET_MONITOR_UNIT_FREQ", "FILE:1"]) {
+    for (places, origin) in
+        in_each_place()
+            .iter()
+            .zip(["--unit-freq", "FLEET_MONITOR_UNIT_FREQ", "FILE:1"])
+    {
         assert_eq!(places.refused(), [pair("unit_freq", origin)]);
         let complaint = places.complaint();
-        assert!(complaint.starts_with(&format!("unit_freq = \"fast\" ({origin}): ")), "{complaint}");
+        assert!(
+            complaint.starts_with(&format!("unit_freq = \"fast\" ({origin}): ")),
+            "{complaint}"
+        );
     }
 }
 
@@ -354,19 +410,37 @@ fn wrong_kinds_are_refused() {
 #[test]
 fn hosts_are_names_or_addresses() {
     for host in ["etcd.example.com", "10.0.0.1", "::1", "core-01"] {
-        let etcd = Places::new().arguments(&["-e", host, "--endpoint-port", "2379"]).config().source.connection;
+        let etcd = Places::new()
+            .arguments(&["-e", host, "--endpoint-port", "2379"])
+            .config()
+            .source
+            .connection;
         assert_eq!(etcd, Connection::Etcd { host: host.into(), port: 2379 });
         let tunnel = Places::new().arguments(&["-t", host]).config().source.connection;
         assert_eq!(tunnel, Connection::Tunnel { host: host.into(), port: 22 });
     }
-    for (text, host) in [("[::1]", "::1"), ("fe80::1%eth0", "fe80::1%eth0"), ("[fe80::1%eth0]", "fe80::1%eth0")] {
+    for (text, host) in [
+        ("[::1]", "::1"),
+        ("fe80::1%eth0", "fe80::1%eth0"),
+        ("[fe80::1%eth0]", "fe80::1%eth0"),
+    ] {
         let etcd = Places::new().arguments(&["-e", text]).config().source.connection;
         assert_eq!(etcd, Connection::Etcd { host: host.into(), port: 4001 });
         let tunnel = Places::new().arguments(&["-t", text]).config().source.connection;
         assert_eq!(tunnel, Connection::Tunnel { host: host.into(), port: 22 });
     }
-    assert_eq!(Places::new().arguments(&["--bind", "[::1]"]).config().bind, Some("::1".parse().unwrap()));
-    assert_eq!(Places::new().variable("ENDPOINT_PORT", "2379").config().source.connection, Connection::Default);
+    assert_eq!(
+        Places::new().arguments(&["--bind", "[::1]"]).config().bind,
+        Some("::1".parse().unwrap())
+    );
+    assert_eq!(
+        Places::new()
+            .variable("ENDPOINT_PORT", "2379")
+            .config()
+            .source
+            .connection,
+        Connection::Default
+    );
 }
 
 #[test]
@@ -383,22 +457,41 @@ fn origins_and_host_names_are_compared_in_lower_case() {
 fn conflicting() -> [(Places, [&'static str; 2]); 22] {
     let arguments = |arguments: &[&str]| Places::new().arguments(arguments);
     let file = |text: &str| Places::new().file(text);
-    let variables =
-        |one: (&str, &str), other: (&str, &str)| Places::new().variable(one.0, one.1).variable(other.0, other.1);
+    let variables = |one: (&str, &str), other: (&str, &str)| {
+        Places::new().variable(one.0, one.1).variable(other.0, other.1)
+    };
     [
-        (file("endpoint = 'etcd'").arguments(&["-t", "ssh"]), ["endpoint (FILE:1)", "tunnel (--tunnel)"]),
+        (
+            file("endpoint = 'etcd'").arguments(&["-t", "ssh"]),
+            ["endpoint (FILE:1)", "tunnel (--tunnel)"],
+        ),
         (arguments(&["--demo", "--replay", "f"]), ["demo (--demo)", "replay (--replay)"]),
         (arguments(&["--demo", "--record", "f"]), ["demo (--demo)", "record (--record)"]),
-        (arguments(&["--replay", "f", "--record", "g"]), ["replay (--replay)", "record (--record)"]),
-        (arguments(&["--replay", "f", "--source", "api"]), ["source (--source)", "replay (--replay)"]),
-        (arguments(&["--demo", "--source", "fleetctl"]), ["source (--source)", "demo (--demo)"]),
-        (arguments(&["--source", "api", "-c", "fleetctl"]), ["source (--source)", "fleetctl (--fleetctl)"]),
+        (
+            arguments(&["--replay", "f", "--record", "g"]),
+            ["replay (--replay)", "record (--record)"],
+        ),
+        (
+            arguments(&["--replay", "f", "--source", "api"]),
+            ["source (--source)", "replay (--replay)"],
+        ),
+        (
+            arguments(&["--demo", "--source", "fleetctl"]),
+            ["source (--source)", "demo (--demo)"],
+        ),
+        (
+            arguments(&["--source", "api", "-c", "fleetctl"]),
+            ["source (--source)", "fleetctl (--fleetctl)"],
+        ),
         (
             variables(("SOURCE", "api"), ("ENDPOINT", "etcd")),
             ["source (FLEET_MONITOR_SOURCE)", "endpoint (FLEET_MONITOR_ENDPOINT)"],
         ),
         (file("source = 'api'\ntunnel = 'ssh'"), ["source (FILE:1)", "tunnel (FILE:2)"]),
-        (file("api = 'http://h:1'\nsource = 'fleetctl'"), ["source (FILE:2)", "api (FILE:1)"]),
+        (
+            file("api = 'http://h:1'\nsource = 'fleetctl'"),
+            ["source (FILE:2)", "api (FILE:1)"],
+        ),
         (file("api = 'http://h:1'\nsource = 'etcd'"), ["source (FILE:2)", "api (FILE:1)"]),
         (
             arguments(&["--source", "etcd", "-c", "fleetctl", "-e", "etcd"]),
@@ -408,22 +501,43 @@ fn conflicting() -> [(Places, [&'static str; 2]); 22] {
             variables(("SOURCE", "etcd"), ("TUNNEL", "ssh")),
             ["source (FLEET_MONITOR_SOURCE)", "tunnel (FLEET_MONITOR_TUNNEL)"],
         ),
-        (arguments(&["--source", "etcd", "--demo"]), ["source (--source)", "demo (--demo)"]),
-        (arguments(&["--source", "etcd", "--replay", "f"]), ["source (--source)", "replay (--replay)"]),
-        (arguments(&["--source", "fleetctl", "--etcd", "http://h:1"]), ["source (--source)", "etcd (--etcd)"]),
+        (
+            arguments(&["--source", "etcd", "--demo"]),
+            ["source (--source)", "demo (--demo)"],
+        ),
+        (
+            arguments(&["--source", "etcd", "--replay", "f"]),
+            ["source (--source)", "replay (--replay)"],
+        ),
+        (
+            arguments(&["--source", "fleetctl", "--etcd", "http://h:1"]),
+            ["source (--source)", "etcd (--etcd)"],
+        ),
         (
             variables(("SOURCE", "api"), ("ETCD_PREFIX", "/fleet")),
             ["source (FLEET_MONITOR_SOURCE)", "etcd_prefix (FLEET_MONITOR_ETCD_PREFIX)"],
         ),
-        (arguments(&["--etcd", "http://h:1", "-e", "etcd"]), ["etcd (--etcd)", "endpoint (--endpoint)"]),
-        (file("etcd = ['http://h:1', 'http://h:2']\ntunnel = 'ssh'"), ["etcd (FILE:1)", "tunnel (FILE:2)"]),
+        (
+            arguments(&["--etcd", "http://h:1", "-e", "etcd"]),
+            ["etcd (--etcd)", "endpoint (--endpoint)"],
+        ),
+        (
+            file("etcd = ['http://h:1', 'http://h:2']\ntunnel = 'ssh'"),
+            ["etcd (FILE:1)", "tunnel (FILE:2)"],
+        ),
         (
             variables(("ETCD", "http://h:1"), ("FLEETCTL", "f")),
             ["etcd (FLEET_MONITOR_ETCD)", "fleetctl (FLEET_MONITOR_FLEETCTL)"],
         ),
-        (arguments(&["--etcd", "http://h:1", "--api", "http://h:2"]), ["etcd (--etcd)", "api (--api)"]),
+        (
+            arguments(&["--etcd", "http://h:1", "--api", "http://h:2"]),
+            ["etcd (--etcd)", "api (--api)"],
+        ),
         // The user of etcd, who may have a password in its name, is named without it.
-        (arguments(&["--source", "api", "--etcd-user", "u"]), ["source (--source)", "etcd_user (--etcd-user)"]),
+        (
+            arguments(&["--source", "api", "--etcd-user", "u"]),
+            ["source (--source)", "etcd_user (--etcd-user)"],
+        ),
     ]
 }
 
@@ -435,13 +549,19 @@ fn conflicts_name_both_and_where_they_were_set() {
 
         let problem = places.named(&places.load().unwrap_err().0[0].problem);
         let (key, origin) = other.trim_end_matches(')').split_once(" (").unwrap();
-        assert!(problem.contains(&format!(" {key} = ")) && problem.contains(&format!(" ({origin})")), "{problem}");
+        assert!(
+            problem.contains(&format!(" {key} = ")) && problem.contains(&format!(" ({origin})")),
+            "{problem}"
+        );
     }
 }
 
 #[test]
 fn a_source_that_is_a_recording_needs_one() {
-    assert_eq!(Places::new().arguments(&["--source", "replay"]).refused(), [pair("source", "--source")]);
+    assert_eq!(
+        Places::new().arguments(&["--source", "replay"]).refused(),
+        [pair("source", "--source")]
+    );
 }
 
 #[test]
@@ -452,7 +572,9 @@ fn a_stronger_choice_of_the_source_wins() {
         (options.request(), options.connection)
     }
     let endpoint = || Connection::Etcd { host: "etcd".into(), port: 4001 };
-    let etcd = |members: &[&str]| Request::Etcd(members.iter().map(|member| member.parse().unwrap()).collect());
+    let etcd = |members: &[&str]| {
+        Request::Etcd(members.iter().map(|member| member.parse().unwrap()).collect())
+    };
     let etcd_or_fleetctl = || Request::EtcdOrFleetctl("http://etcd:4001".parse().unwrap());
     let files = [
         "source = 'api'\napi = 'http://h:1'",
@@ -472,7 +594,11 @@ fn a_stronger_choice_of_the_source_wins() {
     ] {
         for file in files {
             let places = Places::new().file(file).arguments(arguments);
-            assert_eq!(left(&places), (expected.clone(), Connection::Default), "{arguments:?} over {file}");
+            assert_eq!(
+                left(&places),
+                (expected.clone(), Connection::Default),
+                "{arguments:?} over {file}"
+            );
             if let [option, value] = arguments {
                 let places = Places::new().file(file).variable(&option[2..].to_uppercase(), value);
                 let expected = (expected.clone(), Connection::Default);
@@ -487,18 +613,37 @@ fn a_stronger_choice_of_the_source_wins() {
         assert_eq!(over(&["-c", "f"]).0, Request::FleetctlOption, "{file}");
         assert_eq!(over(&["--source", "fleetctl"]).0, Request::Fleetctl, "{file}");
     }
-    for file in ["source = 'api'", "endpoint = 'etcd'", "tunnel = 'ssh'", "fleetctl = 'f'", "demo = true", members] {
+    for file in [
+        "source = 'api'",
+        "endpoint = 'etcd'",
+        "tunnel = 'ssh'",
+        "fleetctl = 'f'",
+        "demo = true",
+        members,
+    ] {
         let members = Places::new().file(file).arguments(&["--etcd", "https://g:1"]);
         assert_eq!(left(&members), (etcd(&["https://g:1"]), Connection::Default), "{file}");
         let (source, _) = left(&Places::new().file(file).variable("SOURCE", "etcd"));
         assert!(matches!(source, Request::Etcd(_)), "{file}: {source:?}");
     }
-    let kept = Places::new().file("source = 'etcd'\nrecord = 'r'\netcd_prefix = '/p'").arguments(&["-e", "etcd"]);
-    assert_eq!((left(&kept), kept.config().record), ((etcd(&["http://etcd:4001"]), endpoint()), Some("r".into())));
+    let kept = Places::new()
+        .file("source = 'etcd'\nrecord = 'r'\netcd_prefix = '/p'")
+        .arguments(&["-e", "etcd"]);
+    assert_eq!(
+        (left(&kept), kept.config().record),
+        ((etcd(&["http://etcd:4001"]), endpoint()), Some("r".into()))
+    );
     let told = Places::new().file("source = 'api'").arguments(&["--demo"]);
     assert_eq!(told.origin("source"), "default", "what does not count is not shown");
-    let overridden = Places::new().file("endpoint = 'etcd'").variable("SOURCE", "api").arguments(&["--source", "auto"]);
-    assert_eq!(left(&overridden), (etcd_or_fleetctl(), endpoint()), "an overridden choice decides nothing");
+    let overridden = Places::new()
+        .file("endpoint = 'etcd'")
+        .variable("SOURCE", "api")
+        .arguments(&["--source", "auto"]);
+    assert_eq!(
+        left(&overridden),
+        (etcd_or_fleetctl(), endpoint()),
+        "an overridden choice decides nothing"
+    );
 }
 
 #[test]
@@ -533,7 +678,10 @@ fn with_unknown_keys() -> Places {
 #[test]
 fn unknown_keys_are_refused_with_what_may_have_been_meant() {
     let errors = with_unknown_keys().load().unwrap_err().0;
-    let errors: Vec<_> = errors.iter().map(|error| (error.key.as_deref().unwrap(), &*error.problem)).collect();
+    let errors: Vec<_> = errors
+        .iter()
+        .map(|error| (error.key.as_deref().unwrap(), &*error.problem))
+        .collect();
     let expected = [
         ("colour", None),
         ("prot", Some("port")),
@@ -553,14 +701,17 @@ fn unknown_keys_are_refused_with_what_may_have_been_meant() {
 
 #[test]
 fn all_errors_are_told_at_once() {
-    let places = Places::new().file("machine_freq = 'slow'\nsorce = 'api'").variable("PORT", "http").arguments(&[
-        "--unit-freq",
-        "fast",
-        "--demo",
-        "--replay",
-        "f",
-    ]);
-    let keys: Vec<_> = places.load().unwrap_err().0.into_iter().map(|error| error.key.unwrap()).collect();
+    let places = Places::new()
+        .file("machine_freq = 'slow'\nsorce = 'api'")
+        .variable("PORT", "http")
+        .arguments(&["--unit-freq", "fast", "--demo", "--replay", "f"]);
+    let keys: Vec<_> = places
+        .load()
+        .unwrap_err()
+        .0
+        .into_iter()
+        .map(|error| error.key.unwrap())
+        .collect();
     assert_eq!(keys, ["sorce", "machine_freq", "unit_freq", "port", "demo"]);
 }
 
@@ -572,7 +723,10 @@ fn credentials_and_unknown_values_are_not_printed() {
     );
     assert_eq!(places.refused().len(), 4);
     assert!(!places.complaint().contains("geheim"), "{}", places.complaint());
-    for members in ["['http://a:1', 'http://root:geheim@b:1']", "'http://root:geheim@a:1,http://root:geheim@b:1'"] {
+    for members in [
+        "['http://a:1', 'http://root:geheim@b:1']",
+        "'http://root:geheim@a:1,http://root:geheim@b:1'",
+    ] {
         let complaint = Places::new().file(&format!("etcd = {members}")).complaint();
         assert!(!complaint.contains("geheim"), "{complaint}");
     }
@@ -620,12 +774,21 @@ fn a_user_of_etcd_needs_an_etcd_and_a_password_needs_a_user() {
     assert_eq!(no_user.refused(), [pair("etcd_password_file", "--etcd-password-file")]);
 
     for etcd in [["--etcd", "http://a:1"], ["-e", "a"], ["--source", "etcd"]] {
-        assert!(Places::new().arguments(&[&etcd[..], &["--etcd-user", "u"]].concat()).load().is_ok());
+        assert!(
+            Places::new()
+                .arguments(&[&etcd[..], &["--etcd-user", "u"]].concat())
+                .load()
+                .is_ok()
+        );
     }
     // Another source that was asked for in a stronger place needs neither.
     let file = "etcd = ['http://a:1']\netcd_user = 'u'\netcd_password_file = 'f'";
     for other in [&["--demo"] as &[&str], &["-t", "ssh"], &["--api", "http://h:1"]] {
-        assert_eq!(Places::new().file(file).arguments(other).config().source.etcd_user, None, "{other:?}");
+        assert_eq!(
+            Places::new().file(file).arguments(other).config().source.etcd_user,
+            None,
+            "{other:?}"
+        );
     }
 }
 
@@ -633,13 +796,21 @@ fn a_user_of_etcd_needs_an_etcd_and_a_password_needs_a_user() {
 fn without_a_file() -> [Places; 3] {
     let directory = Places::new();
     fs::create_dir(directory.path()).unwrap();
-    [Places::new().arguments(&["--config", "/nowhere/f"]), Places::new().variable("CONFIG", "/nowhere/f"), directory]
+    [
+        Places::new().arguments(&["--config", "/nowhere/f"]),
+        Places::new().variable("CONFIG", "/nowhere/f"),
+        directory,
+    ]
 }
 
 #[test]
 fn the_default_file_may_be_absent_but_a_named_one_not() {
     assert!(Places::new().load().is_ok());
-    let refused = [pair("config", "--config"), pair("config", "FLEET_MONITOR_CONFIG"), pair("", "FILE")];
+    let refused = [
+        pair("config", "--config"),
+        pair("config", "FLEET_MONITOR_CONFIG"),
+        pair("", "FILE"),
+    ];
     for (places, refused) in without_a_file().iter().zip(refused) {
         assert_eq!(places.refused(), [refused]);
     }
@@ -653,7 +824,9 @@ fn a_named_file_is_read_instead_of_the_default_one() {
     let other = other.to_str().unwrap().to_owned();
     let places = places.variable("CONFIG", &other);
     assert_eq!(places.config().port, 4);
-    let places = places.variable("CONFIG", "/nowhere/f").arguments(&["--config", &other]);
+    let places = places
+        .variable("CONFIG", "/nowhere/f")
+        .arguments(&["--config", &other]);
     assert_eq!(places.config().port, 4);
 }
 
@@ -663,7 +836,10 @@ fn with_a_syntax_error() -> Places {
 
 #[test]
 fn a_syntax_error_names_line_and_column_and_the_other_places_are_still_judged() {
-    assert_eq!(with_a_syntax_error().refused(), [pair("", "FILE:2:9"), pair("port", "FLEET_MONITOR_PORT")]);
+    assert_eq!(
+        with_a_syntax_error().refused(),
+        [pair("", "FILE:2:9"), pair("port", "FLEET_MONITOR_PORT")]
+    );
 }
 
 fn not_utf_8() -> (OsString, OsString) {
@@ -680,7 +856,10 @@ fn a_variable_that_is_not_utf_8_is_refused_if_it_is_ours() {
 
 #[test]
 fn the_report_tells_value_and_origin_of_every_option() {
-    let places = Places::new().file("machine_freq = 5").variable("UNIT_FREQ", "0.5").arguments(&["-e", "etcd"]);
+    let places = Places::new()
+        .file("machine_freq = 5")
+        .variable("UNIT_FREQ", "0.5")
+        .arguments(&["-e", "etcd"]);
     let settings = places.load().unwrap().1;
     let of = |key: &str| {
         let setting = settings.iter().find(|setting| setting.key == key).unwrap();
@@ -708,7 +887,14 @@ fn the_report_is_a_file_with_the_same_effect() {
     assert_round_trip(&Places::new());
     assert_round_trip(&Places::new().arguments(&["--source", "fleetctl"]));
     assert_round_trip(&Places::new().arguments(&["--api", "http://10.0.0.1:49153"]));
-    assert_round_trip(&Places::new().arguments(&["--source", "etcd", "-e", "etcd", "--etcd-prefix", "/fleet/"]));
+    assert_round_trip(&Places::new().arguments(&[
+        "--source",
+        "etcd",
+        "-e",
+        "etcd",
+        "--etcd-prefix",
+        "/fleet/",
+    ]));
     assert_round_trip(
         &Places::new()
             .variable("ETCD", "https://10.0.0.1:2379, http://[::1]:2379")
@@ -716,7 +902,15 @@ fn the_report_is_a_file_with_the_same_effect() {
             .variable("ETCD_CERT", "c.pem")
             .variable("ETCD_KEY", "k.pem"),
     );
-    assert_round_trip(&Places::new().arguments(&["--demo", "--unit-freq", ".5", "--grace", "1e1", "--port", "010"]));
+    assert_round_trip(&Places::new().arguments(&[
+        "--demo",
+        "--unit-freq",
+        ".5",
+        "--grace",
+        "1e1",
+        "--port",
+        "010",
+    ]));
     assert_round_trip(
         &Places::new()
             .variable("RECORD", "C:\\tab\t\"quoted\"\u{7f}\u{1}\nline # no comment")
@@ -758,7 +952,9 @@ proptest! {
 fn the_options_of_etcd_are_the_same_in_each_place() {
     let tls = |name: &str| Some(PathBuf::from(name));
     let expected = selection::Options {
-        etcd_members: ["https://a:1", "https://b:2"].map(|text| text.parse().unwrap()).to_vec(),
+        etcd_members: ["https://a:1", "https://b:2"]
+            .map(|text| text.parse().unwrap())
+            .to_vec(),
         etcd_prefix: "/registry/fleet".into(),
         etcd_tls: Tls { ca: tls("ca.pem"), cert: tls("c.pem"), key: tls("k.pem") },
         etcd_user: Some("monitor".into()),
@@ -778,29 +974,50 @@ fn the_options_of_etcd_are_the_same_in_each_place() {
     ];
     let flags = options.map(|(key, value)| format!("--{}={value}", key.replace('_', "-")));
     let places = [
-        (Places::new().arguments(&flags.each_ref().map(String::as_str)), "--etcd", "--etcd-prefix"),
         (
-            options.iter().fold(Places::new(), |places, (key, value)| places.variable(&key.to_uppercase(), value)),
+            Places::new().arguments(&flags.each_ref().map(String::as_str)),
+            "--etcd",
+            "--etcd-prefix",
+        ),
+        (
+            options.iter().fold(Places::new(), |places, (key, value)| {
+                places.variable(&key.to_uppercase(), value)
+            }),
             "FLEET_MONITOR_ETCD",
             "FLEET_MONITOR_ETCD_PREFIX",
         ),
-        (Places::new().file(&options.map(|(key, value)| format!("{key} = '{value}'\n")).concat()), "FILE:1", "FILE:2"),
+        (
+            Places::new()
+                .file(&options.map(|(key, value)| format!("{key} = '{value}'\n")).concat()),
+            "FILE:1",
+            "FILE:2",
+        ),
     ];
     for (places, etcd, prefix) in places {
         assert_eq!(places.config().source, expected, "{etcd}");
-        assert_eq!((places.origin("etcd").as_str(), places.origin("etcd_prefix").as_str()), (etcd, prefix));
+        assert_eq!(
+            (places.origin("etcd").as_str(), places.origin("etcd_prefix").as_str()),
+            (etcd, prefix)
+        );
     }
     let array = Places::new().file("etcd = ['https://a:1', 'https://b:2']");
     assert_eq!(array.config().source.etcd_members, expected.etcd_members);
 }
 
-/// A file for TLS where etcd is not asked over TLS, in each place; for each, its key and its origin.
+/// A file for TLS where etcd is not asked over TLS, in each place; for each, its key and its
+/// origin.
 fn without_tls(key: &str) -> [(Places, String); 3] {
     let endpoint = Places::new().variable("ENDPOINT", "etcd");
     [
-        (Places::new().arguments(&["--etcd", "http://a:1,http://b:2", &flag(key), "f"]), flag(key)),
+        (
+            Places::new().arguments(&["--etcd", "http://a:1,http://b:2", &flag(key), "f"]),
+            flag(key),
+        ),
         (endpoint.variable(&key.to_uppercase(), "f"), variable(key)),
-        (Places::new().file(&format!("source = 'etcd'\n{key} = 'f'")), "FILE:2".to_owned()),
+        (
+            Places::new().file(&format!("source = 'etcd'\n{key} = 'f'")),
+            "FILE:2".to_owned(),
+        ),
     ]
 }
 
@@ -811,7 +1028,10 @@ fn with_tls() -> Places {
 
 /// A certificate without its key, and the other way round.
 fn half_a_pair() -> [Places; 2] {
-    [with_tls().arguments(&["--etcd-cert", "f"]), with_tls().variable("ETCD_KEY", "f")]
+    [
+        with_tls().arguments(&["--etcd-cert", "f"]),
+        with_tls().variable("ETCD_KEY", "f"),
+    ]
 }
 
 #[test]
@@ -821,7 +1041,10 @@ fn files_for_tls_need_tls_and_one_another() {
             assert_eq!(places.refused()[0], pair(key, &origin));
         }
     }
-    assert!(with_tls().arguments(&["--etcd-ca", "f"]).load().is_ok(), "one of them is asked over TLS");
+    assert!(
+        with_tls().arguments(&["--etcd-ca", "f"]).load().is_ok(),
+        "one of them is asked over TLS"
+    );
 
     let [no_key, no_certificate] = half_a_pair();
     assert_eq!(no_key.refused(), [pair("etcd_cert", "--etcd-cert")]);
@@ -845,7 +1068,10 @@ fn a_services_variables_set_no_option_and_the_others_still_do() {
     let mut places = Places { variables: environment.variables, ..Places::new() };
     assert_eq!(places.refused(), [pair("prt", "FLEET_MONITOR_PRT")]);
     places.variables.remove("FLEET_MONITOR_PRT");
-    assert_eq!((places.config().port, places.config().source.unit_freq), (8989, Duration::from_secs(5)));
+    assert_eq!(
+        (places.config().port, places.config().source.unit_freq),
+        (8989, Duration::from_secs(5))
+    );
 }
 
 /// Values in quotation marks, and where they were set.
@@ -855,8 +1081,14 @@ fn quoted_values() -> [(Places, [&'static str; 2]); 9] {
         (variable("PORT", "\"8989\""), ["port", "FLEET_MONITOR_PORT"]),
         (variable("FLEETCTL", "'/bin/fleetctl'"), ["fleetctl", "FLEET_MONITOR_FLEETCTL"]),
         (variable("ENDPOINT", "\"\""), ["endpoint", "FLEET_MONITOR_ENDPOINT"]),
-        (variable("ALLOWED_HOSTS", "\"a,b\""), ["allowed_hosts", "FLEET_MONITOR_ALLOWED_HOSTS"]),
-        (Places::new().file("metrics_units = ['a', '\"b\"']"), ["metrics_units", "FILE:1"]),
+        (
+            variable("ALLOWED_HOSTS", "\"a,b\""),
+            ["allowed_hosts", "FLEET_MONITOR_ALLOWED_HOSTS"],
+        ),
+        (
+            Places::new().file("metrics_units = ['a', '\"b\"']"),
+            ["metrics_units", "FILE:1"],
+        ),
         (Places::new().file("record = \"'f'\""), ["record", "FILE:1"]),
         (Places::new().arguments(&["--log", "'info'"]), ["log", "--log"]),
         (variable("CONFIG", "'/etc/f'"), ["config", "FLEET_MONITOR_CONFIG"]),

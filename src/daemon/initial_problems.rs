@@ -1,12 +1,13 @@
-//! What is wrong since watching began, which no transition tells of. How it is told is not known here.
+//! What is wrong since watching began, which no transition tells of. How it is told is not known
+//! here.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::cluster::{RowKey, Unit, Verdict, View};
 
-/// The units of which it is not known yet whether something is wrong with them: fleet wanted them when watching began,
-/// and they were not reported, nor had to be yet.
+/// The units of which it is not known yet whether something is wrong with them: fleet wanted them
+/// when watching began, and they were not reported, nor had to be yet.
 #[derive(Debug)]
 pub(super) struct InitialProblems {
     pending: BTreeSet<RowKey>,
@@ -15,7 +16,12 @@ pub(super) struct InitialProblems {
 impl InitialProblems {
     /// Takes the first view of a whole cluster. Returns with what something is wrong, too.
     pub(super) fn of(view: &View) -> (Self, Vec<Arc<Unit>>) {
-        let pending = view.units.iter().filter(|unit| is_pending(unit)).map(|unit| unit.key()).collect();
+        let pending = view
+            .units
+            .iter()
+            .filter(|unit| is_pending(unit))
+            .map(|unit| unit.key())
+            .collect();
         let wrong = view.units.iter().filter(|unit| is_wrong(unit)).cloned().collect();
         (Self { pending }, wrong)
     }
@@ -34,7 +40,9 @@ impl InitialProblems {
 }
 
 fn is_pending(unit: &Unit) -> bool {
-    is_unreported(unit) && unit.verdict == Verdict::Ok && unit.file.as_ref().is_some_and(|file| file.is_wanted())
+    is_unreported(unit)
+        && unit.verdict == Verdict::Ok
+        && unit.file.as_ref().is_some_and(|file| file.is_wanted())
 }
 
 fn is_unreported(unit: &Unit) -> bool {
@@ -59,8 +67,8 @@ mod tests {
         builders::unit_state(unit, "m1", &format!("{active}/running"))
     }
 
-    /// What is told of a cluster that is so from the start on until 60 s later, at each of these seconds. From 5 s on,
-    /// `late.service` is reported too.
+    /// What is told of a cluster that is so from the start on until 60 s later, at each of these
+    /// seconds. From 5 s on, `late.service` is reported too.
     fn told(seconds: &[u64], states: &[UnitState], files: &[UnitFile]) -> Vec<(u64, String)> {
         let start = Moment::now();
         let mut cluster = Cluster::new(Duration::from_secs(30));
@@ -72,10 +80,18 @@ mod tests {
             let registry = RegistrySnapshot {
                 states: states.iter().cloned().chain(late).collect(),
                 machines: [builders::machine("m1")].into(),
-                files: files.iter().cloned().chain([unit_file("late.service", Some("m1"))]).collect(),
+                files: files
+                    .iter()
+                    .cloned()
+                    .chain([unit_file("late.service", Some("m1"))])
+                    .collect(),
                 ..RegistrySnapshot::default()
             };
-            cluster.read(Reading::Registry(registry), start + Duration::from_secs(*second), Duration::ZERO);
+            cluster.read(
+                Reading::Registry(registry),
+                start + Duration::from_secs(*second),
+                Duration::ZERO,
+            );
 
             let wrong = match &mut problems {
                 None => {
@@ -85,7 +101,11 @@ mod tests {
                 }
                 Some(problems) => problems.missed(cluster.view()),
             };
-            told.extend(wrong.iter().map(|unit| (*second, format!("{} {}", unit.state.unit, unit.verdict))));
+            told.extend(
+                wrong
+                    .iter()
+                    .map(|unit| (*second, format!("{} {}", unit.state.unit, unit.verdict))),
+            );
         }
         told
     }
@@ -97,20 +117,29 @@ mod tests {
     #[test]
     fn what_is_missed_is_told_once_when_its_time_is_over_and_what_is_well_is_not() {
         let states = [state("ok.service", "active"), state("bad.service", "failed")];
-        let mut files =
-            ["ok.service", "bad.service", "missed.service"].map(|unit| unit_file(unit, Some("m1"))).to_vec();
+        let mut files = ["ok.service", "bad.service", "missed.service"]
+            .map(|unit| unit_file(unit, Some("m1")))
+            .to_vec();
         files.push(unit_file("nowhere.service", None));
-        files.push(UnitFile { desired: Some("inactive".into()), ..unit_file("submitted.service", None) });
+        files.push(UnitFile {
+            desired: Some("inactive".into()),
+            ..unit_file("submitted.service", None)
+        });
 
         assert_eq!(
             told(&[0, 2, 4, 6, 8, 10, 12, 60], &states, &files),
-            [at(0, "bad.service failed"), at(4, "nowhere.service unscheduled"), at(10, "missed.service unreported")]
+            [
+                at(0, "bad.service failed"),
+                at(4, "nowhere.service unscheduled"),
+                at(10, "missed.service unreported")
+            ]
         );
     }
 
     #[test]
     fn a_global_unit_is_told_of_each_machine_that_fits_and_not_where_none_does() {
-        let global = |unit, requirements| UnitFile { global: true, requirements, ..unit_file(unit, None) };
+        let global =
+            |unit, requirements| UnitFile { global: true, requirements, ..unit_file(unit, None) };
         let files = [
             global("agent.service", Vec::new()),
             global("gpu.service", vec!["MachineMetadata=role=gpu".into()]),

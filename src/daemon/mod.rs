@@ -1,8 +1,9 @@
 //! The only place where all parts meet.
 //!
-//! One task reads the source, has the cluster judge what it says, and publishes; it also answers signals and tells
-//! systemd how things are, so that the watchdog sees it when any of that is stuck (`run_loop`, `reload`). The server's
-//! tasks run beside it and see publications alone. Here they are started, and stopped at the end.
+//! One task reads the source, has the cluster judge what it says, and publishes; it also answers
+//! signals and tells systemd how things are, so that the watchdog sees it when any of that is stuck
+//! (`run_loop`, `reload`). The server's tasks run beside it and see publications alone. Here they
+//! are started, and stopped at the end.
 
 mod initial_problems;
 mod reload;
@@ -33,7 +34,8 @@ use crate::source::selection::{OpenError, Selection};
 use crate::telemetry::Log;
 use initial_problems::InitialProblems;
 
-/// How long children and clients are waited for at the end; together less than the 5 s that are promised.
+/// How long children and clients are waited for at the end; together less than the 5 s that are
+/// promised.
 const STOP_SOURCE: Duration = Duration::from_secs(1);
 const DRAIN: Duration = Duration::from_millis(2500);
 /// How long the last lines of a recording are waited for.
@@ -60,15 +62,16 @@ impl From<OpenError> for Failure {
 ///
 /// # Errors
 ///
-/// When there is nothing to watch, nowhere to listen, or the source turns out to be unusable at the beginning.
+/// When there is nothing to watch, nowhere to listen, or the source turns out to be unusable at the
+/// beginning.
 pub async fn run(
     cli: &Cli,
     environment: &BTreeMap<String, String>,
     mut config: Config,
     log: Log,
 ) -> Result<(), Failure> {
-    let mut signals =
-        Signals::listen().map_err(|error| Failure::System(format!("cannot listen to signals: {error}")))?;
+    let mut signals = Signals::listen()
+        .map_err(|error| Failure::System(format!("cannot listen to signals: {error}")))?;
     let mut service = ServiceManager::from_environment()
         .map_err(|error| Failure::System(format!("cannot start a thread: {error}")))?;
     config.source.credentials = credentials();
@@ -87,7 +90,13 @@ pub async fn run(
     let metrics = Arc::new(Metrics::new());
     let epoch = format!("{:016x}", fastrand::u64(..));
     let publisher = Publisher::new(feed_settings(&config), &epoch, SourceInfo::default());
-    let server = Server::new(settings, Timing::default(), publisher.subscribe(), metrics.clone(), stop.clone());
+    let server = Server::new(
+        settings,
+        Timing::default(),
+        publisher.subscribe(),
+        metrics.clone(),
+        stop.clone(),
+    );
 
     info!("fleet-monitor {}: {selection}", env!("CARGO_PKG_VERSION"));
     match files.shortage(config.max_clients) {
@@ -159,7 +168,10 @@ async fn open_recorder(path: Option<&Path>) -> Result<Option<Recorder>, Failure>
     let Some(path) = path else { return Ok(None) };
     match Recorder::open(path).await {
         Ok(recorder) => Ok(Some(recorder)),
-        Err(error) => Err(Failure::Config(format!("record = {:?}: cannot be opened: {error}", path.display()))),
+        Err(error) => Err(Failure::Config(format!(
+            "record = {:?}: cannot be opened: {error}",
+            path.display()
+        ))),
     }
 }
 

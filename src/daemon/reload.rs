@@ -1,6 +1,8 @@
-//! Reads the configuration again: all that it will change is made first, and then either all of it is applied or none.
+//! Reads the configuration again: all that it will change is made first, and then either all of it
+//! is applied or none.
 //!
-//! What is made first may wait for a disk or for etcd. So that is done on a thread that may block, and the loop goes on.
+//! What is made first may wait for a disk or for etcd. So that is done on a thread that may block,
+//! and the loop goes on.
 
 use std::collections::BTreeMap;
 use std::future::pending;
@@ -10,7 +12,9 @@ use tokio::runtime::Handle;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tracing::{error, info, warn};
 
-use super::{Daemon, Failure, credentials, feed_settings, open_recorder, retention, server_settings};
+use super::{
+    Daemon, Failure, credentials, feed_settings, open_recorder, retention, server_settings,
+};
 use crate::cli::Cli;
 use crate::config::{self, Config};
 use crate::server;
@@ -33,7 +37,9 @@ pub(super) type Reload = JoinHandle<Result<Next, Failure>>;
 
 /// Waits for the reload that is under way, if there is one.
 pub(super) async fn prepared(reload: &mut Option<Reload>) -> Result<Next, Failure> {
-    let Some(under_way) = reload else { return pending().await };
+    let Some(under_way) = reload else {
+        return pending().await;
+    };
 
     let prepared = under_way.await;
     *reload = None;
@@ -43,7 +49,11 @@ pub(super) async fn prepared(reload: &mut Option<Reload>) -> Result<Next, Failur
 
 impl Daemon {
     /// Begins to read the configuration again.
-    pub(super) fn prepare_reload(&self, cli: &Cli, environment: &BTreeMap<String, String>) -> Reload {
+    pub(super) fn prepare_reload(
+        &self,
+        cli: &Cli,
+        environment: &BTreeMap<String, String>,
+    ) -> Reload {
         let cli = cli.clone();
         let environment = environment.clone();
         let files = self.files;
@@ -53,7 +63,8 @@ impl Daemon {
         spawn_blocking(move || runtime.block_on(prepare(&cli, &environment, files, &selection)))
     }
 
-    /// Takes over what was read. A bad configuration is refused as a whole, and the old one stays in force.
+    /// Takes over what was read. A bad configuration is refused as a whole, and the old one stays
+    /// in force.
     pub(super) async fn finish_reload(&mut self, prepared: Result<Next, Failure>) {
         match prepared {
             Ok(next) => self.take_over(next).await,
@@ -67,7 +78,8 @@ impl Daemon {
 
     async fn take_over(&mut self, next: Next) {
         if let Some(source) = next.source {
-            // The old source is stopped before the new one starts: polls of one topic never overlap.
+            // The old source is stopped before the new one starts: polls of one topic never
+            // overlap.
             self.source.stop().await;
             self.source = source.start();
             info!("{}", next.selection);
@@ -107,19 +119,31 @@ async fn prepare(
     files: OpenFiles,
     running: &Selection,
 ) -> Result<Next, Failure> {
-    let (mut config, _) = config::load(cli, environment).map_err(|errors| Failure::Config(errors.to_string()))?;
+    let (mut config, _) =
+        config::load(cli, environment).map_err(|errors| Failure::Config(errors.to_string()))?;
     let settings = server_settings(&config, files)?;
     config.source.credentials = credentials();
     let selection = Selection::choose(&config.source).await;
-    let source = if selection.keeps(running) { None } else { Some(selection.open()?) };
+    let source = if selection.keeps(running) {
+        None
+    } else {
+        Some(selection.open()?)
+    };
     let recorder = open_recorder(config.record.as_deref()).await?;
     Ok(Next { config, settings, selection, source, recorder })
 }
 
 /// What cannot be changed without a restart, and was.
 fn fixed_options_that_differ(old: &Config, new: &Config) -> impl Iterator<Item = &'static str> {
-    let differ = [("port", old.port != new.port), ("bind", old.bind != new.bind), ("log_to", old.log_to != new.log_to)];
-    differ.into_iter().filter(|(_, differs)| *differs).map(|(option, _)| option)
+    let differ = [
+        ("port", old.port != new.port),
+        ("bind", old.bind != new.bind),
+        ("log_to", old.log_to != new.log_to),
+    ];
+    differ
+        .into_iter()
+        .filter(|(_, differs)| *differs)
+        .map(|(option, _)| option)
 }
 
 #[cfg(test)]
@@ -130,7 +154,8 @@ mod tests {
 
     fn fixed_after(arguments: &[&str]) -> Vec<&'static str> {
         let config = |arguments: &[&str]| {
-            let cli = Cli::parse_from([&["fleet-monitor", "--config", "/dev/null"], arguments].concat());
+            let cli =
+                Cli::parse_from([&["fleet-monitor", "--config", "/dev/null"], arguments].concat());
             config::load(&cli, &BTreeMap::new()).expect("a configuration").0
         };
         fixed_options_that_differ(&config(&[]), &config(arguments)).collect()

@@ -1,5 +1,5 @@
-//! The daemon's loop: takes what the source yields, has the cluster judge it, and publishes; answers signals, systemd's
-//! watchdog and the status line.
+//! The daemon's loop: takes what the source yields, has the cluster judge it, and publishes;
+//! answers signals, systemd's watchdog and the status line.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,7 +30,8 @@ impl Daemon {
         service: &mut ServiceManager,
     ) -> Result<(), Failure> {
         let mut status = interval(STATUS_INTERVAL);
-        let mut watchdog = interval(service.watchdog_interval().unwrap_or(Duration::from_secs(86_400)));
+        let mut watchdog =
+            interval(service.watchdog_interval().unwrap_or(Duration::from_secs(86_400)));
         for ticks in [&mut status, &mut watchdog] {
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         }
@@ -59,7 +60,8 @@ impl Daemon {
                     self.metrics.log_lines_dropped(self.log.dropped());
                 }
                 _ = watchdog.tick(), if service.watchdog_interval().is_some() => {
-                    // The watchdog guards this process: a source that keeps reporting errors is alive.
+                    // The watchdog guards this process: a source that keeps reporting errors is
+                    // alive.
                     if self.source.liveness().is_alive() {
                         service.alive();
                     } else {
@@ -97,7 +99,9 @@ impl Daemon {
                 self.cluster.expect(topics, expected);
                 (self.cluster.read(reading, at, took), topics)
             }
-            Err(error) if error.is_unusable() && !self.proved => return Err(Failure::Config(error.to_string())),
+            Err(error) if error.is_unusable() && !self.proved => {
+                return Err(Failure::Config(error.to_string()));
+            }
             Err(error) => {
                 debug!("the {} cannot be read: {error}", listed(topics));
                 (self.cluster.fail(topics, &one_line(&error), at), &[][..])
@@ -118,7 +122,14 @@ impl Daemon {
         }
         let (view, health) = (self.cluster.view(), self.cluster.health());
         let change = Some(self.cluster.change());
-        self.publisher.publish(News { view, health, transitions, change, read, now: Moment::now() });
+        self.publisher.publish(News {
+            view,
+            health,
+            transitions,
+            change,
+            read,
+            now: Moment::now(),
+        });
         // Told last, so that whoever reads the journal and then looks sees what it says.
         for transition in transitions {
             self.metrics.transition(&transition.event);
@@ -166,7 +177,8 @@ impl Daemon {
 
     pub(super) fn name_source(&mut self) {
         let (recording, ended) = (self.source.is_recording(), self.source.has_ended());
-        self.publisher.name_source(SourceInfo { name: self.source.name(), recording, ended }, Moment::now());
+        self.publisher
+            .name_source(SourceInfo { name: self.source.name(), recording, ended }, Moment::now());
     }
 
     pub(super) fn status(&self) -> String {
@@ -178,9 +190,13 @@ fn listed(topics: &[Topic]) -> String {
     topics.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// An error as one line that is not too long for a status: part of it may be what somebody else said.
+/// An error as one line that is not too long for a status: part of it may be what somebody else
+/// said.
 fn one_line(error: &SourceError) -> String {
     const LONGEST: usize = 600;
     let text = error.to_string();
-    text.chars().map(|char| if char.is_control() { ' ' } else { char }).take(LONGEST).collect()
+    text.chars()
+        .map(|char| if char.is_control() { ' ' } else { char })
+        .take(LONGEST)
+        .collect()
 }

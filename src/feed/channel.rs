@@ -1,11 +1,12 @@
 //! The second protocol: what a client is told, from its first message on.
 //!
-//! Clients that want the same get the same bytes: they share a [`Channel`]. A [`ChannelSubscription`] is one client on it,
-//! of which nothing is kept but the revision that it has.
+//! Clients that want the same get the same bytes: they share a [`Channel`]. A
+//! [`ChannelSubscription`] is one client on it, of which nothing is kept but the revision that it
+//! has.
 //!
-//! What everybody may want (all rows, and what came last) there is once. What is made for some, since they filter or
-//! lag, has to find room: however many strangers want however many different things, memory is bounded. This module does
-//! not know sockets, and time is passed in.
+//! What everybody may want (all rows, and what came last) there is once. What is made for some,
+//! since they filter or lag, has to find room: however many strangers want however many different
+//! things, memory is bounded. This module does not know sockets, and time is passed in.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -27,7 +28,8 @@ pub enum Transport {
     EventStream,
 }
 
-/// What follows on an event stream: how long a client that lost it waits before it comes back, in milliseconds.
+/// What follows on an event stream: how long a client that lost it waits before it comes back, in
+/// milliseconds.
 const RETRY: &str = "retry: 2000\n\n";
 
 /// Where a client was when it was last here.
@@ -86,12 +88,16 @@ type Key = (Transport, Vec<Topic>, String);
 impl Default for Channels {
     fn default() -> Self {
         let left = Arc::new(Semaphore::new(MemoryBudget::BYTES));
-        Self { open: Mutex::default(), room: Arc::new(MemoryBudget { left, recent: Mutex::default() }) }
+        Self {
+            open: Mutex::default(),
+            room: Arc::new(MemoryBudget { left, recent: Mutex::default() }),
+        }
     }
 }
 
 impl Channels {
-    /// How many different wishes there may be at a time: each is judged anew for each row that changes.
+    /// How many different wishes there may be at a time: each is judged anew for each row that
+    /// changes.
     const MAX: usize = 1024;
 
     /// The one for this wish.
@@ -99,7 +105,11 @@ impl Channels {
     /// # Errors
     ///
     /// When there are too many different ones.
-    pub fn open(&self, transport: Transport, subscription: Subscription) -> Result<Arc<Channel>, OverBudget> {
+    pub fn open(
+        &self,
+        transport: Transport,
+        subscription: Subscription,
+    ) -> Result<Arc<Channel>, OverBudget> {
         let topics = subscription.topics.iter().copied().collect();
         let key = (transport, topics, subscription.filter.to_string());
         let mut channels = lock(&self.open);
@@ -141,13 +151,19 @@ impl MemoryBudget {
 
     fn take(&self, bytes: Bytes, messages: usize) -> Result<Batch, OverBudget> {
         let size = u32::try_from(bytes.len()).map_err(|_| OverBudget)?;
-        let room = self.left.clone().try_acquire_many_owned(size).map_err(|_| OverBudget)?;
+        let room = self
+            .left
+            .clone()
+            .try_acquire_many_owned(size)
+            .map_err(|_| OverBudget)?;
         let batch = Batch(Arc::new(Encoded { bytes, messages, _room: Some(room) }));
         let mut recent = lock(&self.recent);
         recent.bytes += batch.bytes().len();
         recent.batches.push_back(batch.clone());
         while recent.bytes > Self::RECENT {
-            let Some(oldest) = recent.batches.pop_front() else { break };
+            let Some(oldest) = recent.batches.pop_front() else {
+                break;
+            };
             recent.bytes -= oldest.bytes().len();
         }
         Ok(batch)
@@ -232,7 +248,9 @@ impl Channel {
         if let Some(snapshots) = made.snapshots.upgrade() {
             return Ok(Batch(snapshots));
         }
-        let snapshots = topics.iter().map(|topic| (update::snapshot(publication, *topic, filter), None));
+        let snapshots = topics
+            .iter()
+            .map(|topic| (update::snapshot(publication, *topic, filter), None));
         let (bytes, messages) = self.encode(publication, snapshots);
         let batch = self.reserve(bytes, messages, true, &mut made.kept)?;
         made.snapshots = Arc::downgrade(&batch.0);
@@ -250,31 +268,48 @@ impl Channel {
             Topic::Machines if all => machines.len(),
             Topic::Machines => machines.iter().filter(|member| filter.machine(member)).count(),
             Topic::Events if all => publication.history.len(),
-            Topic::Events => publication.history.iter().filter(|it| filter.event(&it.event)).count(),
+            Topic::Events => publication
+                .history
+                .iter()
+                .filter(|it| filter.event(&it.event))
+                .count(),
         };
         topics.iter().map(rows).sum()
     }
 
     /// What came after `revision`; none where that is nothing to this channel.
-    fn missed(&self, publication: &Publication, revision: u64) -> Result<Option<Batch>, ResyncReason> {
+    fn missed(
+        &self,
+        publication: &Publication,
+        revision: u64,
+    ) -> Result<Option<Batch>, ResyncReason> {
         let mut made = self.made(publication);
         if let Some(missed) = made.missed.get(&revision).and_then(Weak::upgrade) {
             return Ok(Some(Batch(missed)));
         }
-        let entries: Vec<&Entry> = publication.log.since(revision).ok_or(ResyncReason::Forgotten)?.collect();
+        let entries: Vec<&Entry> = publication
+            .log
+            .since(revision)
+            .ok_or(ResyncReason::Forgotten)?
+            .collect();
         // One that has seen all but the newest is told it, however much it is.
         let is_in_step = revision >= publication.previous;
-        if !is_in_step && entries.iter().map(|entry| self.told(entry)).sum::<usize>() > self.rows(publication) {
+        if !is_in_step
+            && entries.iter().map(|entry| self.told(entry)).sum::<usize>() > self.rows(publication)
+        {
             return Err(ResyncReason::Exceeding);
         }
-        let messages = entries.into_iter().filter_map(|entry| Some((self.message(entry)?, Some(entry.revision))));
+        let messages = entries
+            .into_iter()
+            .filter_map(|entry| Some((self.message(entry)?, Some(entry.revision))));
         let (bytes, messages) = self.encode(publication, messages);
         if messages == 0 {
             return Ok(None);
         }
         let for_all = revision == publication.previous;
-        let batch =
-            self.reserve(bytes, messages, for_all, &mut made.kept).map_err(|OverBudget| ResyncReason::Exceeding)?;
+        let batch = self
+            .reserve(bytes, messages, for_all, &mut made.kept)
+            .map_err(|OverBudget| ResyncReason::Exceeding)?;
         made.missed.insert(revision, Arc::downgrade(&batch.0));
         Ok(Some(batch))
     }
@@ -286,12 +321,14 @@ impl Channel {
             (Some(topic), _) if !self.subscription.has(topic) => 0,
             (_, Subject::Source) => 0,
             (_, Subject::Event(transition)) => filter.event(&transition.event).into(),
-            (_, Subject::Units(changes)) => {
-                changes.iter().filter(|change| change.any(|unit| filter.unit(unit))).count()
-            }
-            (_, Subject::Machines(changes)) => {
-                changes.iter().filter(|change| change.any(|member| filter.machine(member))).count()
-            }
+            (_, Subject::Units(changes)) => changes
+                .iter()
+                .filter(|change| change.any(|unit| filter.unit(unit)))
+                .count(),
+            (_, Subject::Machines(changes)) => changes
+                .iter()
+                .filter(|change| change.any(|member| filter.machine(member)))
+                .count(),
         }
     }
 
@@ -317,8 +354,8 @@ impl Channel {
         Batch::new(bytes, messages)
     }
 
-    /// Messages as they travel, and how many they are; each with the revision from which a client that has it can go on,
-    /// if it can.
+    /// Messages as they travel, and how many they are; each with the revision from which a client
+    /// that has it can go on, if it can.
     fn encode(
         &self,
         publication: &Publication,
@@ -331,7 +368,9 @@ impl Channel {
                 Transport::WebSocket => frame::put_text(&mut bytes, &message),
                 Transport::EventStream => {
                     if let Some(revision) = revision {
-                        bytes.extend_from_slice(format!("id: {}-{revision}\n", publication.epoch).as_bytes());
+                        bytes.extend_from_slice(
+                            format!("id: {}-{revision}\n", publication.epoch).as_bytes(),
+                        );
                     }
                     bytes.extend_from_slice(b"data: ");
                     bytes.extend_from_slice(&message);
@@ -351,7 +390,8 @@ pub struct ChannelSubscription {
 }
 
 impl ChannelSubscription {
-    /// A client that has just come, and what it gets: what it missed if it comes back, else all that there is.
+    /// A client that has just come, and what it gets: what it missed if it comes back, else all
+    /// that there is.
     ///
     /// # Errors
     ///
@@ -366,11 +406,19 @@ impl ChannelSubscription {
         if channel.transport == Transport::EventStream {
             batches.push(Batch::new(Bytes::from_static(RETRY.as_bytes()), 0));
         }
-        batches.push(channel.single(publication, update::hello(publication, &channel.subscription), None));
+        batches.push(channel.single(
+            publication,
+            update::hello(publication, &channel.subscription),
+            None,
+        ));
         let missed = match position {
             None => None,
-            Some(position) if position.epoch != *publication.epoch => Some(Err(ResyncReason::OtherEpoch)),
-            Some(position) if position.revision > publication.revision => Some(Err(ResyncReason::Ahead)),
+            Some(position) if position.epoch != *publication.epoch => {
+                Some(Err(ResyncReason::OtherEpoch))
+            }
+            Some(position) if position.revision > publication.revision => {
+                Some(Err(ResyncReason::Ahead))
+            }
             Some(position) => Some(channel.missed(publication, position.revision)),
         };
         let follower = Self { channel, revision: publication.revision };
@@ -388,7 +436,11 @@ impl ChannelSubscription {
     /// # Errors
     ///
     /// When there is no room for that: the client has to go, and come again.
-    pub fn news(&mut self, publication: &Publication, now: Moment) -> Result<Vec<Batch>, OverBudget> {
+    pub fn news(
+        &mut self,
+        publication: &Publication,
+        now: Moment,
+    ) -> Result<Vec<Batch>, OverBudget> {
         let before = std::mem::replace(&mut self.revision, publication.revision);
         if before == publication.revision {
             return Ok(vec![]);
@@ -410,9 +462,16 @@ impl ChannelSubscription {
         self.channel.single(publication, status, Some(self.revision))
     }
 
-    fn resync(&self, publication: &Publication, lost: ResyncReason) -> Result<Vec<Batch>, OverBudget> {
+    fn resync(
+        &self,
+        publication: &Publication,
+        lost: ResyncReason,
+    ) -> Result<Vec<Batch>, OverBudget> {
         let resync = update::resync(publication.revision, lost.reason());
-        Ok(vec![self.channel.single(publication, resync, None), self.channel.snapshots(publication)?])
+        Ok(vec![
+            self.channel.single(publication, resync, None),
+            self.channel.snapshots(publication)?,
+        ])
     }
 }
 

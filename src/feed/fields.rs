@@ -1,6 +1,7 @@
 //! The columns that the first protocol can publish of a unit and of a machine.
 //!
-//! Names only: what a column holds is decided where messages are made. Most names are those of fleetctl's `--fields`.
+//! Names only: what a column holds is decided where messages are made. Most names are those of
+//! fleetctl's `--fields`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -112,7 +113,12 @@ mod tests {
     fn another_name_is_answered_with_the_valid_ones() {
         let error = "uptime".parse::<MachineField>().unwrap_err();
         assert!(error.to_string().contains("\"uptime\""), "{error}");
-        assert!(MachineField::ALL.iter().all(|field| error.to_string().contains(field.name())), "{error}");
+        assert!(
+            MachineField::ALL
+                .iter()
+                .all(|field| error.to_string().contains(field.name())),
+            "{error}"
+        );
         assert!("Unit".parse::<UnitField>().is_err(), "names are in lower case");
     }
 }

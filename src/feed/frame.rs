@@ -2,8 +2,8 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-/// A whole WebSocket text frame, header and payload, unmasked: the same bytes for all clients (RFC 6455, section 5.2).
-/// Cloning it copies nothing.
+/// A whole WebSocket text frame, header and payload, unmasked: the same bytes for all clients (RFC
+/// 6455, section 5.2). Cloning it copies nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
     bytes: Bytes,
@@ -58,7 +58,15 @@ mod tests {
 
     #[test]
     fn the_length_takes_the_form_that_the_standard_asks_for() {
-        for (length, header) in [(0, 2), (125, 2), (126, 4), (127, 4), (0xffff, 4), (0x1_0000, 10), (0x10_0000, 10)] {
+        for (length, header) in [
+            (0, 2),
+            (125, 2),
+            (126, 4),
+            (127, 4),
+            (0xffff, 4),
+            (0x1_0000, 10),
+            (0x10_0000, 10),
+        ] {
             let payload = vec![b'x'; length];
             let frame = Frame::text(&payload);
             assert_eq!(frame.bytes().len(), header + length, "{length}");

@@ -1,6 +1,7 @@
 //! What was published lately, message by message.
 //!
-//! It holds what a client needs that was away, or slow, for a while; how a client is told is not its concern.
+//! It holds what a client needs that was away, or slow, for a while; how a client is told is not
+//! its concern.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,7 +11,8 @@ use bytes::Bytes;
 use super::subscription::Topic;
 use crate::cluster::{Change, Member, Transition, Unit};
 
-/// One message of the second protocol, and what it was made of, so that it can be made again for a filter.
+/// One message of the second protocol, and what it was made of, so that it can be made again for a
+/// filter.
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) revision: u64,
@@ -49,7 +51,8 @@ impl Subject {
     }
 }
 
-/// The newest entries, oldest first. A client that knows a revision before they begin has missed something.
+/// The newest entries, oldest first. A client that knows a revision before they begin has missed
+/// something.
 #[derive(Clone, Debug, Default)]
 pub(super) struct History {
     entries: VecDeque<Arc<Entry>>,
@@ -77,7 +80,9 @@ impl History {
         self.bytes += entry.message.len();
         self.entries.push_back(Arc::new(entry));
         while self.entries.len() > Self::MAX_ENTRIES || self.bytes > Self::MAX_BYTES {
-            let Some(oldest) = self.entries.pop_front() else { break };
+            let Some(oldest) = self.entries.pop_front() else {
+                break;
+            };
             self.bytes -= oldest.message.len();
             self.begin = oldest.revision;
         }
@@ -95,11 +100,17 @@ mod tests {
     use super::*;
 
     fn entry(revision: u64, bytes: usize) -> Entry {
-        Entry { revision, subject: Subject::Source, message: Bytes::from(vec![b' '; bytes]) }
+        Entry {
+            revision,
+            subject: Subject::Source,
+            message: Bytes::from(vec![b' '; bytes]),
+        }
     }
 
     fn since(history: &History, revision: u64) -> Option<Vec<u64>> {
-        history.since(revision).map(|entries| entries.map(|entry| entry.revision).collect())
+        history
+            .since(revision)
+            .map(|entries| entries.map(|entry| entry.revision).collect())
     }
 
     #[test]

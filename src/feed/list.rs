@@ -1,4 +1,5 @@
-//! The lists of the first protocol, which are whole: each is encoded once, and only when somebody takes it.
+//! The lists of the first protocol, which are whole: each is encoded once, and only when somebody
+//! takes it.
 //!
 //! It knows the columns that were chosen. It does not know who takes a list.
 
@@ -10,8 +11,8 @@ use super::frame::Frame;
 use super::message;
 use crate::cluster::{Change, Delta, Moment, Unit, View};
 
-/// The least time between two lists, for each row of them: whoever takes lists of many rows that change all the time would
-/// take nothing else. The list of a small cluster follows each change.
+/// The least time between two lists, for each row of them: whoever takes lists of many rows that
+/// change all the time would take nothing else. The list of a small cluster follows each change.
 const PER_ROW: Duration = Duration::from_micros(20);
 /// Up to so many rows a cluster is small.
 const SMALL: usize = 1000;
@@ -41,7 +42,11 @@ pub(super) enum Columns {
 
 impl List {
     pub(super) fn new(revision: u64, view: &Arc<View>, columns: &Columns, made: Moment) -> Self {
-        let content = Content { view: view.clone(), columns: columns.clone(), frame: OnceLock::new() };
+        let content = Content {
+            view: view.clone(),
+            columns: columns.clone(),
+            frame: OnceLock::new(),
+        };
         Self { revision, made, content: Arc::new(content) }
     }
 
@@ -68,7 +73,9 @@ impl List {
             Columns::Units(_) => view.units.len(),
             Columns::Machines(_) => view.machines.len(),
         };
-        rows > SMALL && now.since(self.made) < PER_ROW.saturating_mul(u32::try_from(rows).unwrap_or(u32::MAX))
+        rows > SMALL
+            && now.since(self.made)
+                < PER_ROW.saturating_mul(u32::try_from(rows).unwrap_or(u32::MAX))
     }
 }
 
@@ -77,7 +84,8 @@ impl Columns {
     pub(super) fn show(&self, delta: &Delta) -> bool {
         match self {
             Columns::Units(fields) => {
-                let names_targets = fields.contains(&UnitField::Target) && !delta.machines.is_empty();
+                let names_targets =
+                    fields.contains(&UnitField::Target) && !delta.machines.is_empty();
                 names_targets || delta.units.iter().any(|change| shows_unit(change, fields))
             }
             Columns::Machines(fields) => delta.machines.iter().any(|Change { before, after }| {

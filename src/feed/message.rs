@@ -17,7 +17,8 @@ use crate::cluster::{Health, MachineId, Member, Moment, Text, Topic, Transition,
 /// What stands for an empty column, as fleetctl prints it.
 const EMPTY: &str = "-";
 
-/// How many characters of a reason are told where space is short: in a header it is there up to four times, in ASCII.
+/// How many characters of a reason are told where space is short: in a header it is there up to
+/// four times, in ASCII.
 const SHORT_REASON: usize = 200;
 
 /// A list of the first protocol, written as its rows are made.
@@ -39,32 +40,57 @@ impl<I: Iterator<Item: Serialize> + Clone> Serialize for Array<I> {
 
 /// The unit list of the first protocol: only rows that fleet's own list has, or should have.
 pub fn units(view: &View, fields: &[UnitField]) -> Vec<u8> {
-    let ips: HashMap<&MachineId, &Text> =
-        view.machines.iter().filter_map(|member| Some((&member.machine.id, member.machine.ip.as_ref()?))).collect();
+    let ips: HashMap<&MachineId, &Text> = view
+        .machines
+        .iter()
+        .filter_map(|member| Some((&member.machine.id, member.machine.ip.as_ref()?)))
+        .collect();
     let listed: Vec<&Arc<Unit>> = view.units.iter().filter(|unit| unit.listed).collect();
-    let rows = listed.iter().map(|unit| Array(fields.iter().map(|field| unit_cell(unit, *field, &ips))));
-    to_json(&List { r#type: "unit", fields: fields.iter().map(|field| field.name()).collect(), items: Array(rows) })
+    let rows = listed
+        .iter()
+        .map(|unit| Array(fields.iter().map(|field| unit_cell(unit, *field, &ips))));
+    to_json(&List {
+        r#type: "unit",
+        fields: fields.iter().map(|field| field.name()).collect(),
+        items: Array(rows),
+    })
 }
 
 /// The machine list of the first protocol: only machines that are in the cluster.
 pub fn machines(view: &View, fields: &[MachineField]) -> Vec<u8> {
     let present = view.machines.iter().filter(|member| member.lost_since.is_none());
     let rows = present.map(|member| Array(fields.iter().map(|field| machine_cell(member, *field))));
-    to_json(&List { r#type: "machine", fields: fields.iter().map(|field| field.name()).collect(), items: Array(rows) })
+    to_json(&List {
+        r#type: "machine",
+        fields: fields.iter().map(|field| field.name()).collect(),
+        items: Array(rows),
+    })
 }
 
-/// A row of the unit list as it is in it, but for the addresses of targets; none where it is not in it.
+/// A row of the unit list as it is in it, but for the addresses of targets; none where it is not in
+/// it.
 pub(super) fn unit_row<'a>(unit: &'a Unit, fields: &[UnitField]) -> Option<Vec<Cow<'a, str>>> {
     let ips = HashMap::new();
-    unit.listed.then(|| fields.iter().map(|field| unit_cell(unit, *field, &ips)).collect())
+    unit.listed
+        .then(|| fields.iter().map(|field| unit_cell(unit, *field, &ips)).collect())
 }
 
 /// A row of the machine list as it is in it; none where it is not in it.
-pub(super) fn machine_row<'a>(member: &'a Member, fields: &[MachineField]) -> Option<Vec<Cow<'a, str>>> {
-    member.lost_since.is_none().then(|| fields.iter().map(|field| machine_cell(member, *field)).collect())
+pub(super) fn machine_row<'a>(
+    member: &'a Member,
+    fields: &[MachineField],
+) -> Option<Vec<Cow<'a, str>>> {
+    member
+        .lost_since
+        .is_none()
+        .then(|| fields.iter().map(|field| machine_cell(member, *field)).collect())
 }
 
-fn unit_cell<'a>(unit: &'a Unit, field: UnitField, ips: &HashMap<&MachineId, &Text>) -> Cow<'a, str> {
+fn unit_cell<'a>(
+    unit: &'a Unit,
+    field: UnitField,
+    ips: &HashMap<&MachineId, &Text>,
+) -> Cow<'a, str> {
     let file = unit.file.as_deref();
     match field {
         UnitField::Unit => Cow::Borrowed(&unit.state.unit),
@@ -79,7 +105,9 @@ fn unit_cell<'a>(unit: &'a Unit, field: UnitField, ips: &HashMap<&MachineId, &Te
             let target = file.and_then(|file| file.target.as_ref());
             place(target, target.and_then(|target| ips.get(target).copied()))
         }
-        UnitField::Global => file.map_or(EMPTY, |file| if file.global { "true" } else { "false" }).into(),
+        UnitField::Global => file
+            .map_or(EMPTY, |file| if file.global { "true" } else { "false" })
+            .into(),
         UnitField::Description => text(file.and_then(|file| file.description.as_ref())),
         UnitField::Verdict => unit.verdict.name().into(),
     }
@@ -117,7 +145,11 @@ pub fn content(publication: &Publication) -> Bytes {
     let view = &publication.view;
     let content = to_json(&Content {
         units: view.units.iter().map(|unit| UnitRow::from(unit.as_ref())).collect(),
-        machines: view.machines.iter().map(|member| MachineRow::from(member.as_ref())).collect(),
+        machines: view
+            .machines
+            .iter()
+            .map(|member| MachineRow::from(member.as_ref()))
+            .collect(),
         transitions: publication
             .history
             .iter()
@@ -159,14 +191,18 @@ pub(super) struct Software {
 }
 
 impl Software {
-    pub(super) const THIS: Self = Self { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION") };
+    pub(super) const THIS: Self = Self {
+        name: env!("CARGO_PKG_NAME"),
+        version: env!("CARGO_PKG_VERSION"),
+    };
 }
 
 /// The health alone, with short reasons.
 pub fn health(publication: &Publication, clients: usize, now: Moment) -> Vec<u8> {
     let mut row = HealthRow::new(&publication.health, &publication.source, Some(clients), now);
     let TopicRows { units, machines, unit_files } = &mut row.topics;
-    let reasons = [&mut row.reason, &mut units.reason, &mut machines.reason, &mut unit_files.reason];
+    let reasons =
+        [&mut row.reason, &mut units.reason, &mut machines.reason, &mut unit_files.reason];
     for reason in reasons.into_iter().flatten() {
         if let Some((end, _)) = reason.char_indices().nth(SHORT_REASON) {
             *reason = Cow::Owned(reason[..end].to_owned());
@@ -212,7 +248,12 @@ struct TopicRow<'a> {
 }
 
 impl<'a> HealthRow<'a> {
-    pub(super) fn new(health: &'a Health, source: &'a SourceInfo, clients: Option<usize>, now: Moment) -> Self {
+    pub(super) fn new(
+        health: &'a Health,
+        source: &'a SourceInfo,
+        clients: Option<usize>,
+        now: Moment,
+    ) -> Self {
         let topic = |topic: Topic| {
             let topic = health.topic(topic);
             let failure = topic.failure.as_ref();
@@ -408,7 +449,10 @@ fn milliseconds<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok
 }
 
 #[expect(clippy::ref_option, reason = "serde passes a reference to the field")]
-fn some_milliseconds<S: Serializer>(time: &Option<SystemTime>, serializer: S) -> Result<S::Ok, S::Error> {
+fn some_milliseconds<S: Serializer>(
+    time: &Option<SystemTime>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     match time {
         Some(time) => milliseconds(time, serializer),
         None => serializer.serialize_none(),
@@ -416,6 +460,7 @@ fn some_milliseconds<S: Serializer>(time: &Option<SystemTime>, serializer: S) ->
 }
 
 pub(super) fn to_json(value: &impl Serialize) -> Vec<u8> {
-    // Only a map with keys that are no strings, or a failing writer, makes serde_json fail: neither is here.
+    // Only a map with keys that are no strings, or a failing writer, makes serde_json fail: neither
+    // is here.
     serde_json::to_vec(value).expect("the public messages are plain structs")
 }

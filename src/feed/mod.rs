@@ -1,8 +1,9 @@
 //! From the judged view to what clients get: encoded once, shared by all.
 //!
-//! The [`Publisher`] is the one writer, a [`Subscriber`] one of many readers. Between them is a `watch` channel: memory
-//! does not grow with the clients, a new client has the current state at once, and one that is slow misses what was
-//! overwritten in the meantime. There is no queue per client, anywhere.
+//! The [`Publisher`] is the one writer, a [`Subscriber`] one of many readers. Between them is a
+//! `watch` channel: memory does not grow with the clients, a new client has the current state at
+//! once, and one that is slow misses what was overwritten in the meantime. There is no queue per
+//! client, anywhere.
 //!
 //! This module knows what clients read. It does not know sockets.
 
@@ -71,7 +72,8 @@ pub struct SourceInfo {
 pub struct Publication {
     /// Names this run of the program: revisions of another epoch mean nothing.
     pub epoch: Arc<str>,
-    /// Grows with each thing that is told: whenever the view, the history or the state of the source changes.
+    /// Grows with each thing that is told: whenever the view, the history or the state of the
+    /// source changes.
     pub revision: u64,
     /// The revision of the publication before this one.
     previous: u64,
@@ -92,14 +94,15 @@ pub struct Publication {
 }
 
 impl Publication {
-    /// Everything as one JSON object, for `/v2/state`, in two parts of which the large one is encoded once per revision
-    /// and shared.
+    /// Everything as one JSON object, for `/v2/state`, in two parts of which the large one is
+    /// encoded once per revision and shared.
     pub fn state(&self, clients: usize, now: Moment) -> [Bytes; 2] {
         let content = self.content.get_or_init(|| message::content(self));
         [message::head(self, clients, now), content.clone()]
     }
 
-    /// The state of the source as one JSON object, so short that it fits into a header: reasons end after 200 characters.
+    /// The state of the source as one JSON object, so short that it fits into a header: reasons end
+    /// after 200 characters.
     pub fn health(&self, clients: usize, now: Moment) -> Vec<u8> {
         message::health(self, clients, now)
     }
@@ -186,7 +189,13 @@ impl Publisher {
             let message = update::status(revision, &last.health, &source, now);
             let log = last.log.with([Entry { revision, subject: Subject::Source, message }]);
             let previous = last.revision;
-            self.sender.send_replace(Arc::new(Publication { source, revision, previous, log, ..(*last).clone() }));
+            self.sender.send_replace(Arc::new(Publication {
+                source,
+                revision,
+                previous,
+                log,
+                ..(*last).clone()
+            }));
         }
     }
 
@@ -203,7 +212,10 @@ impl Publisher {
         let units = self.list(Topic::Units, last.units.as_ref(), shown[0], next, &news);
         let machines = self.list(Topic::Machines, last.machines.as_ref(), shown[1], next, &news);
 
-        let new_list = [&units, &machines].into_iter().flatten().any(|list| list.revision == next);
+        let new_list = [&units, &machines]
+            .into_iter()
+            .flatten()
+            .any(|list| list.revision == next);
         let changed = new_list || !entries.is_empty();
         let publication = Publication {
             epoch: last.epoch.clone(),
@@ -215,7 +227,11 @@ impl Publisher {
             history: grow(&last.history, news.transitions),
             units,
             machines,
-            content: if same_content { last.content.clone() } else { Arc::default() },
+            content: if same_content {
+                last.content.clone()
+            } else {
+                Arc::default()
+            },
             log: last.log.with(entries),
         };
         self.sender.send_if_modified(|slot| {
@@ -225,19 +241,32 @@ impl Publisher {
     }
 
     /// The list of a topic as it is from now on; none until the topic has been read.
-    fn list(&mut self, topic: Topic, last: Option<&List>, is_shown: bool, next: u64, news: &News<'_>) -> Option<List> {
+    fn list(
+        &mut self,
+        topic: Topic,
+        last: Option<&List>,
+        is_shown: bool,
+        next: u64,
+        news: &News<'_>,
+    ) -> Option<List> {
         news.health.topic(topic).read?;
         let (columns, held_back) = match topic {
             Topic::Units => (&self.unit_columns, &mut self.held_back[0]),
             Topic::Machines | Topic::UnitFiles => (&self.machine_columns, &mut self.held_back[1]),
         };
         let list = || Some(List::new(next, news.view, columns, news.now));
-        let Some(last) = last.filter(|last| last.has(columns)) else { return list() };
+        let Some(last) = last.filter(|last| last.has(columns)) else {
+            return list();
+        };
 
         let is_polled = self.publish == Publish::Polls && news.read.contains(&topic);
         let has_changed = is_shown || *held_back;
         *held_back = has_changed && !is_polled && last.holds_back(news.now);
-        if is_polled || (has_changed && !*held_back) { list() } else { Some(last.clone()) }
+        if is_polled || (has_changed && !*held_back) {
+            list()
+        } else {
+            Some(last.clone())
+        }
     }
 }
 
@@ -279,7 +308,10 @@ fn entries(last: &Publication, news: &News<'_>, delta: Delta) -> Vec<Entry> {
 /// Whether two healths say the same, the age of the data aside.
 fn same_state(a: &Health, b: &Health) -> bool {
     let state = |health: &Health| {
-        let topics = health.topics.clone().map(|topic| (topic.read.is_some(), topic.failure.map(|it| it.reason)));
+        let topics = health
+            .topics
+            .clone()
+            .map(|topic| (topic.read.is_some(), topic.failure.map(|it| it.reason)));
         (topics, health.suspect_since, health.held_back)
     };
     state(a) == state(b)

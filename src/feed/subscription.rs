@@ -1,6 +1,7 @@
 //! What a client of the second protocol wants of all that is published.
 //!
-//! It judges rows and events, one at a time. It does not know how they are sent, nor from where a client's wish came.
+//! It judges rows and events, one at a time. It does not know how they are sent, nor from where a
+//! client's wish came.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -60,7 +61,9 @@ impl Subscription {
     pub fn topics(names: &str) -> Result<BTreeSet<Topic>, String> {
         let topic = |name: &str| {
             let topic = Topic::ALL.into_iter().find(|topic| topic.name() == name);
-            topic.ok_or_else(|| "expected some of units, machines and events, with commas between".to_owned())
+            topic.ok_or_else(|| {
+                "expected some of units, machines and events, with commas between".to_owned()
+            })
         };
         names.split(',').map(topic).collect()
     }
@@ -96,7 +99,8 @@ impl Filter {
         let target = || unit.file.as_ref().and_then(|file| file.target.as_ref());
         let is = |wanted: &String| {
             let states = [&state.load, &state.active, &state.sub];
-            states.into_iter().flatten().any(|state| **state == **wanted) || unit.verdict.name() == wanted
+            states.into_iter().flatten().any(|state| **state == **wanted)
+                || unit.verdict.name() == wanted
         };
         meets(&self.unit, &state.unit)
             && self.is_on(state.machine.as_ref().or_else(target), state.ip.as_ref())
@@ -108,13 +112,14 @@ impl Filter {
         self.is_on(Some(&member.machine.id), member.machine.ip.as_ref())
     }
 
-    /// Whether something that happened passes: by its unit and its machine, as far as it has them. What happens to the
-    /// source always does.
+    /// Whether something that happened passes: by its unit and its machine, as far as it has them.
+    /// What happens to the source always does.
     pub fn event(&self, event: &Event) -> bool {
         match (event.place(), event.machine()) {
             (None, None) => true,
             (place, machine) => {
-                place.is_none_or(|place| meets(&self.unit, &place.unit)) && self.is_on(machine, event.ip())
+                place.is_none_or(|place| meets(&self.unit, &place.unit))
+                    && self.is_on(machine, event.ip())
             }
         }
     }
@@ -134,9 +139,18 @@ impl FromStr for Filter {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let whole = |term: &str| if term.contains(':') { term.to_owned() } else { format!("unit:{term}") };
+        let whole = |term: &str| {
+            if term.contains(':') {
+                term.to_owned()
+            } else {
+                format!("unit:{term}")
+            }
+        };
         let terms: BTreeSet<String> = text.split_whitespace().map(whole).collect();
-        let mut filter = Self { text: Vec::from_iter(terms.iter().map(String::as_str)).join(" "), ..Self::default() };
+        let mut filter = Self {
+            text: Vec::from_iter(terms.iter().map(String::as_str)).join(" "),
+            ..Self::default()
+        };
         if filter.text.len() > Self::MAX {
             return Err(format!("expected {} bytes at most", Self::MAX));
         }
@@ -146,7 +160,11 @@ impl FromStr for Filter {
                 ("machine", glob) => filter.machine.push(WildMatch::new(glob)),
                 ("state", name) => filter.state.push(name.to_owned()),
                 ("unit", glob) => filter.unit.push(WildMatch::new(glob)),
-                (key, _) => return Err(format!("expected unit:GLOB, machine:GLOB or state:NAME, not {key}:")),
+                (key, _) => {
+                    return Err(format!(
+                        "expected unit:GLOB, machine:GLOB or state:NAME, not {key}:"
+                    ));
+                }
             }
         }
         Ok(filter)
@@ -212,15 +230,26 @@ mod tests {
     fn a_unit_on_no_machine_is_where_fleet_wants_it() {
         let mut nowhere = unit("web@1.service", None, "inactive");
         assert!(!filter("machine:m1").unit(&nowhere));
-        let file = UnitFile { desired: None, ..builders::unit_file("web@1.service", Some("m1")) };
+        let file = UnitFile {
+            desired: None,
+            ..builders::unit_file("web@1.service", Some("m1"))
+        };
         nowhere.file = Some(Arc::new(file));
         assert!(filter("machine:m1").unit(&nowhere));
     }
 
     #[test]
     fn events_are_met_by_unit_and_machine() {
-        let place = Place { unit: "web@1.service".into(), machine: Some("m1".into()), ip: Some("10.0.0.1".into()) };
-        let changed = Event::Changed { place, from: "active/running".into(), to: "failed/failed".into() };
+        let place = Place {
+            unit: "web@1.service".into(),
+            machine: Some("m1".into()),
+            ip: Some("10.0.0.1".into()),
+        };
+        let changed = Event::Changed {
+            place,
+            from: "active/running".into(),
+            to: "failed/failed".into(),
+        };
         let lost = Event::MachineLost { machine: "m1".into(), ip: None };
         let down = Event::SourceDown { reason: "no answer".into() };
         for (terms, expected) in [
@@ -231,7 +260,11 @@ mod tests {
             ("machine:10.0.0.1", [true, false, true]),
             ("state:inactive", [true, true, true]),
         ] {
-            assert_eq!([&changed, &lost, &down].map(|event| filter(terms).event(event)), expected, "{terms}");
+            assert_eq!(
+                [&changed, &lost, &down].map(|event| filter(terms).event(event)),
+                expected,
+                "{terms}"
+            );
         }
     }
 

@@ -19,7 +19,13 @@ struct Bench {
 
 fn settings(publish: Publish) -> Settings {
     Settings {
-        unit_fields: vec![UnitField::Unit, UnitField::Load, UnitField::Active, UnitField::Sub, UnitField::Machine],
+        unit_fields: vec![
+            UnitField::Unit,
+            UnitField::Load,
+            UnitField::Active,
+            UnitField::Sub,
+            UnitField::Machine,
+        ],
         machine_fields: MachineField::ALL.to_vec(),
         publish,
     }
@@ -38,17 +44,33 @@ fn unit(name: &str, machine: Option<&str>, active: &str) -> UnitState {
 
 impl Bench {
     fn new(publish: Publish) -> Self {
-        let source = SourceInfo { name: "fleetctl v1.0.0".into(), recording: false, ended: false };
+        let source = SourceInfo {
+            name: "fleetctl v1.0.0".into(),
+            recording: false,
+            ended: false,
+        };
         let publisher = Publisher::new(settings(publish), "e", source);
         let subscriber = publisher.subscribe();
-        Self { cluster: Cluster::new(Duration::from_secs(30)), publisher, subscriber, now: Moment::now() }
+        Self {
+            cluster: Cluster::new(Duration::from_secs(30)),
+            publisher,
+            subscriber,
+            now: Moment::now(),
+        }
     }
 
     fn read(&mut self, reading: Reading) {
         let read = reading.topics();
         let transitions = self.cluster.read(reading, self.now, Duration::ZERO);
         let (view, health) = (self.cluster.view(), self.cluster.health());
-        self.publisher.publish(News { view, health, transitions: &transitions, change: None, read, now: self.now });
+        self.publisher.publish(News {
+            view,
+            health,
+            transitions: &transitions,
+            change: None,
+            read,
+            now: self.now,
+        });
     }
 
     fn units(&mut self, units: &[UnitState]) {
@@ -92,7 +114,11 @@ fn a_list_is_there_once_it_was_read_and_new_when_it_changed() {
     bench.units(&[unit("a.service", Some("m1"), "active")]);
     assert_eq!(bench.revisions(), (4, 2, 4), "nothing has changed");
     bench.files(&["a.service", "b.service"]);
-    assert_eq!(bench.revisions(), (6, 2, 4), "what fleet wants is part of the view, but not of the lists");
+    assert_eq!(
+        bench.revisions(),
+        (6, 2, 4),
+        "what fleet wants is part of the view, but not of the lists"
+    );
     bench.units(&[unit("a.service", Some("m1"), "failed")]);
     assert_eq!(bench.revisions(), (8, 2, 8));
 }
@@ -106,7 +132,11 @@ fn readers_are_woken_by_news_alone() {
     bench.now = bench.now + Duration::from_secs(2);
     bench.units(&[unit("a.service", Some("m1"), "active")]);
     assert!(!bench.subscriber.has_changed().unwrap());
-    assert_eq!(bench.last().health.topic(Topic::Units).read, Some(bench.now), "though the data are newer");
+    assert_eq!(
+        bench.last().health.topic(Topic::Units).read,
+        Some(bench.now),
+        "though the data are newer"
+    );
 }
 
 #[test]
@@ -137,9 +167,10 @@ fn a_recording_that_begins_anew_is_sent_anew() {
 fn other_fields_are_published_with_the_next_reading() {
     let mut bench = Bench::new(Publish::Changes);
     bench.units(&[unit("a.service", Some("m1"), "active")]);
-    bench
-        .publisher
-        .set(Settings { unit_fields: vec![UnitField::Unit, UnitField::Verdict], ..settings(Publish::Changes) });
+    bench.publisher.set(Settings {
+        unit_fields: vec![UnitField::Unit, UnitField::Verdict],
+        ..settings(Publish::Changes)
+    });
     bench.units(&[unit("a.service", Some("m1"), "active")]);
     assert_eq!(
         text(&bench.last().units),
@@ -151,7 +182,8 @@ fn other_fields_are_published_with_the_next_reading() {
 fn the_first_protocol_is_as_it_always_was() {
     let mut bench = Bench::new(Publish::Changes);
     bench.machines();
-    bench.units(&[unit("b.service", Some("m1"), "active"), unit("a.service", Some("m1"), "failed")]);
+    bench
+        .units(&[unit("b.service", Some("m1"), "active"), unit("a.service", Some("m1"), "failed")]);
     bench.files(&["a.service", "b.service", "c.service"]);
     assert_eq!(
         text(&bench.last().machines),
@@ -175,9 +207,19 @@ fn the_state_has_everything() {
     bench.files(&["a.service", "c.service"]);
     bench.units(&[unit("a.service", Some("m1"), "failed")]);
     let state: Value =
-        serde_json::from_slice(&bench.last().state(3, bench.now + Duration::from_secs(2)).concat()).unwrap();
+        serde_json::from_slice(&bench.last().state(3, bench.now + Duration::from_secs(2)).concat())
+            .unwrap();
     let keys: BTreeSet<&str> = state.as_object().unwrap().keys().map(String::as_str).collect();
-    let all = ["epoch", "health", "machines", "revision", "software", "time", "transitions", "units"];
+    let all = [
+        "epoch",
+        "health",
+        "machines",
+        "revision",
+        "software",
+        "time",
+        "transitions",
+        "units",
+    ];
     assert_eq!(keys, BTreeSet::from(all));
     assert_eq!(state["health"]["state"], "ok");
     assert_eq!(state["health"]["clients"], 3);
@@ -193,8 +235,10 @@ fn the_state_has_everything() {
 fn a_machine_has_its_version_whether_it_leads_and_since_when_it_is_silent() {
     let mut bench = Bench::new(Publish::Changes);
     bench.now.wall = UNIX_EPOCH + Duration::from_secs(100);
-    let machine =
-        |id: &str, version: Option<&str>| Machine { version: version.map(Into::into), ..builders::machine(id) };
+    let machine = |id: &str, version: Option<&str>| Machine {
+        version: version.map(Into::into),
+        ..builders::machine(id)
+    };
     let registry = RegistrySnapshot {
         machines: [machine("m1", Some("1.0.0")), machine("m2", None)].into(),
         leader: Some("m1".into()),
@@ -218,7 +262,11 @@ fn a_machine_has_its_version_whether_it_leads_and_since_when_it_is_silent() {
 fn the_history_has_the_last_thousand() {
     let mut bench = Bench::new(Publish::Changes);
     for number in 0..1200 {
-        bench.units(&[unit("a.service", Some("m1"), if number % 2 == 0 { "active" } else { "failed" })]);
+        bench.units(&[unit(
+            "a.service",
+            Some("m1"),
+            if number % 2 == 0 { "active" } else { "failed" },
+        )]);
     }
     let history = bench.last().history.clone();
     assert_eq!(history.len(), 1000);
@@ -245,25 +293,42 @@ fn the_status_line_is_in_these_words() {
     bench.now.wall = UNIX_EPOCH + Duration::from_secs(50_531);
     let transitions = bench.cluster.fail(&[Topic::Units], "exit status 1", bench.now);
     let (view, health) = (bench.cluster.view(), bench.cluster.health());
-    bench.publisher.publish(News { view, health, transitions: &transitions, change: None, read: &[], now: bench.now });
+    bench.publisher.publish(News {
+        view,
+        health,
+        transitions: &transitions,
+        change: None,
+        read: &[],
+        now: bench.now,
+    });
     told.push(("units cannot be read", status_line(&bench.last(), 1)));
 
     let mut bench = Bench::new(Publish::Changes);
     bench.now = Moment::now().before(Duration::from_secs(32));
-    let expected = Expected { every: Duration::from_secs(2), within: Duration::from_secs(13) };
+    let expected = Expected {
+        every: Duration::from_secs(2),
+        within: Duration::from_secs(13),
+    };
     bench.cluster.expect(&[Topic::Units], Some(expected));
     bench.machines();
     bench.units(&both[1..]);
     let line = status_line(&bench.last(), 1);
-    told.push(("units not read in time", line.replace(&status::clock(bench.now.wall), "HH:MM:SS UTC")));
+    told.push((
+        "units not read in time",
+        line.replace(&status::clock(bench.now.wall), "HH:MM:SS UTC"),
+    ));
 
     let mut bench = Bench::new(Publish::Changes);
     bench.now.wall = UNIX_EPOCH + Duration::from_secs(50_525);
     let machine_of = |number| if number % 2 == 0 { "m1" } else { "m2" };
-    let many =
-        (0..9).map(|number| builders::unit_state(&format!("{number}.service"), machine_of(number), "active/running"));
+    let many = (0..9).map(|number| {
+        builders::unit_state(&format!("{number}.service"), machine_of(number), "active/running")
+    });
     let many: Vec<UnitState> = many.collect();
-    let files = many.iter().map(|state| builders::unit_file(&state.unit, state.machine.as_deref())).collect();
+    let files = many
+        .iter()
+        .map(|state| builders::unit_file(&state.unit, state.machine.as_deref()))
+        .collect();
     bench.read(Reading::Machines { machines: ["m1", "m2"].map(builders::machine).to_vec() });
     bench.units(&many);
     bench.read(Reading::UnitFiles { files });
@@ -272,7 +337,11 @@ fn the_status_line_is_in_these_words() {
     bench.units(&[]);
     told.push(("many units missing at once", status_line(&bench.last(), 1)));
 
-    let source = SourceInfo { name: "recording of fleetctl v1.0.0".into(), recording: true, ended: true };
+    let source = SourceInfo {
+        name: "recording of fleetctl v1.0.0".into(),
+        recording: true,
+        ended: true,
+    };
     bench.publisher.name_source(source, bench.now);
     told.push(("a recording that is over", status_line(&bench.last(), 1)));
     assert_catalogue("status-lines", told);

@@ -78,7 +78,13 @@ pub(super) fn snapshot(publication: &Publication, topic: Topic, filter: &Filter)
         rows: Vec<R>,
     }
     fn message<R: Serialize>(topic: Topic, revision: u64, rows: impl Iterator<Item = R>) -> Bytes {
-        to_json(&Snapshot { r#type: "snapshot", topic: topic.name(), revision, rows: rows.collect() }).into()
+        to_json(&Snapshot {
+            r#type: "snapshot",
+            topic: topic.name(),
+            revision,
+            rows: rows.collect(),
+        })
+        .into()
     }
     let revision = publication.revision;
     match topic {
@@ -88,7 +94,11 @@ pub(super) fn snapshot(publication: &Publication, topic: Topic, filter: &Filter)
         }
         Topic::Machines => {
             let members = publication.view.machines.iter().map(|member| &**member);
-            message(topic, revision, members.filter(|member| filter.machine(member)).map(MachineRow::from))
+            message(
+                topic,
+                revision,
+                members.filter(|member| filter.machine(member)).map(MachineRow::from),
+            )
         }
         Topic::Events => {
             let transitions = publication.history.iter().map(|transition| &**transition);
@@ -99,12 +109,20 @@ pub(super) fn snapshot(publication: &Publication, topic: Topic, filter: &Filter)
 }
 
 /// What changed of the units, for those to whom only such are there that `shown` selects.
-pub(super) fn units(revision: u64, changes: &[Change<Unit>], shown: impl Fn(&Unit) -> bool) -> Bytes {
+pub(super) fn units(
+    revision: u64,
+    changes: &[Change<Unit>],
+    shown: impl Fn(&Unit) -> bool,
+) -> Bytes {
     delta::<_, UnitRow, UnitKey>(Topic::Units, revision, changes, shown)
 }
 
 /// What changed of the machines, likewise.
-pub(super) fn machines(revision: u64, changes: &[Change<Member>], shown: impl Fn(&Member) -> bool) -> Bytes {
+pub(super) fn machines(
+    revision: u64,
+    changes: &[Change<Member>],
+    shown: impl Fn(&Member) -> bool,
+) -> Bytes {
     delta::<_, MachineRow, MachineKey>(Topic::Machines, revision, changes, shown)
 }
 
@@ -132,7 +150,12 @@ impl<'a> From<&'a Member> for MachineKey<'a> {
     }
 }
 
-fn delta<'a, T, R, K>(topic: Topic, revision: u64, changes: &'a [Change<T>], shown: impl Fn(&T) -> bool) -> Bytes
+fn delta<'a, T, R, K>(
+    topic: Topic,
+    revision: u64,
+    changes: &'a [Change<T>],
+    shown: impl Fn(&T) -> bool,
+) -> Bytes
 where
     R: Serialize + From<&'a T>,
     K: Serialize + From<&'a T>,
@@ -147,12 +170,21 @@ where
     }
     let (mut upsert, mut remove) = (vec![], vec![]);
     for Change { before, after } in changes {
-        match (before.as_deref().filter(|row| shown(row)), after.as_deref().filter(|row| shown(row))) {
+        match (
+            before.as_deref().filter(|row| shown(row)),
+            after.as_deref().filter(|row| shown(row)),
+        ) {
             (_, Some(after)) => upsert.push(R::from(after)),
             (Some(before), None) => remove.push(K::from(before)),
             (None, None) => {}
         }
     }
-    let delta = Delta { r#type: "delta", topic: topic.name(), revision, upsert, remove };
+    let delta = Delta {
+        r#type: "delta",
+        topic: topic.name(),
+        revision,
+        upsert,
+        remove,
+    };
     to_json(&delta).into()
 }

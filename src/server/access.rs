@@ -1,15 +1,17 @@
 //! Who may look.
 //!
-//! The agent is read-only, but what it tells is the operator's. Three rules keep it so; each request and each WebSocket
-//! goes through them, whatever its path.
+//! The agent is read-only, but what it tells is the operator's. Three rules keep it so; each
+//! request and each WebSocket goes through them, whatever its path.
 //!
-//! - **Host**: a page of a strange site can point its own name at our address and then count as of the same origin (DNS
-//!   rebinding). So the name that a request is for must be an IP address, localhost, this machine's, or allowed.
-//! - **Origin**: any page may open a WebSocket to any server, and its browser says in `Origin` whose page it is. It must
-//!   be of the same host as the request, on any port, or of the viewer's own machine, or allowed. What sends no `Origin`
-//!   is no page of another site, and passes.
-//! - **Token**: where there is one, each request must carry it. Two things are told without: that the process lives, and
-//!   the files of the page, which hold no data and are what asks the viewer for the token.
+//! - **Host**: a page of a strange site can point its own name at our address and then count as of
+//!   the same origin (DNS rebinding). So the name that a request is for must be an IP address,
+//!   localhost, this machine's, or allowed.
+//! - **Origin**: any page may open a WebSocket to any server, and its browser says in `Origin`
+//!   whose page it is. It must be of the same host as the request, on any port, or of the viewer's
+//!   own machine, or allowed. What sends no `Origin` is no page of another site, and passes.
+//! - **Token**: where there is one, each request must carry it. Two things are told without: that
+//!   the process lives, and the files of the page, which hold no data and are what asks the viewer
+//!   for the token.
 //!
 //! This module decides. It does not know what is asked for, nor how a refusal is sent.
 
@@ -26,7 +28,8 @@ use subtle::ConstantTimeEq;
 /// Who may look.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
-    /// Origins that are let in besides the default: `http://dashboard.example:8000`, `null`, or `*` for all.
+    /// Origins that are let in besides the default: `http://dashboard.example:8000`, `null`, or `*`
+    /// for all.
     pub allowed_origins: Vec<String>,
     /// Names by which this machine may be asked, besides the default; `*` for all.
     pub allowed_hosts: Vec<String>,
@@ -63,37 +66,48 @@ impl Policy {
         // The host in the request line is the one that counts (RFC 9112, section 3.2.2).
         let (place, host) = match uri.authority() {
             Some(host) => ("host in the request line", host.as_str()),
-            None => ("Host header", header.ok_or_else(|| bad_request("the request has no Host header".into()))?),
+            None => (
+                "Host header",
+                header.ok_or_else(|| bad_request("the request has no Host header".into()))?,
+            ),
         };
         let not_a_host = || bad_request(format!("the {place} is not HOST or HOST:PORT: {host:?}"));
         let (host, _) = authority(host).ok_or_else(not_a_host)?;
         if !self.is_ours(&host) {
-            let message = format!("{host} is not a name of this machine; allow it with --allowed-hosts {host}");
+            let message = format!(
+                "{host} is not a name of this machine; allow it with --allowed-hosts {host}"
+            );
             return Err(Refusal::new(StatusCode::FORBIDDEN, message));
         }
         let bad_origin = |message| Refusal::new(StatusCode::FORBIDDEN, message);
         match only(headers, "Origin").map_err(bad_origin)? {
             None => Ok(()),
             Some(text) => {
-                let not_an_origin = || bad_origin(format!("the Origin header is not SCHEME://HOST: {text:?}"));
+                let not_an_origin =
+                    || bad_origin(format!("the Origin header is not SCHEME://HOST: {text:?}"));
                 let origin = Origin::parse(text).ok_or_else(not_an_origin)?;
                 if self.is_welcome(&origin, &host) {
                     return Ok(());
                 }
-                let message = format!("pages of {origin} are not let in; allow them with --allowed-origins {origin}");
+                let message = format!(
+                    "pages of {origin} are not let in; allow them with --allowed-origins {origin}"
+                );
                 Err(Refusal::new(StatusCode::FORBIDDEN, message))
             }
         }
     }
 
-    /// Whether a request carries the token: in `Authorization: Bearer`, or in `query` as `token=`, percent-encoded. The
-    /// query is for WebSockets and event streams, to which a browser cannot add a header.
+    /// Whether a request carries the token: in `Authorization: Bearer`, or in `query` as `token=`,
+    /// percent-encoded. The query is for WebSockets and event streams, to which a browser cannot
+    /// add a header.
     ///
     /// # Errors
     ///
     /// 401 where the token is missing or wrong.
     pub fn authorize(&self, headers: &HeaderMap, query: Option<&str>) -> Result<(), Refusal> {
-        let Some(token) = &self.token else { return Ok(()) };
+        let Some(token) = &self.token else {
+            return Ok(());
+        };
         let unauthorized = |message| Err(Refusal::new(StatusCode::UNAUTHORIZED, message));
         match bearer(headers).or_else(|| query.and_then(query_token)) {
             Some(given) if token.is(&given) => Ok(()),
@@ -108,14 +122,13 @@ impl Policy {
         let Host::Name(name) = host else { return true };
         name == "localhost"
             || self.is_this_machine(name)
-            || self
-                .allowed_hosts
-                .iter()
-                .any(|allowed| allowed == "*" || authority(allowed).is_some_and(|(allowed, _)| allowed == *host))
+            || self.allowed_hosts.iter().any(|allowed| {
+                allowed == "*" || authority(allowed).is_some_and(|(allowed, _)| allowed == *host)
+            })
     }
 
-    /// A machine whose name has a domain goes by it with or without. No domain is added to a name that has none: it
-    /// could be anybody's.
+    /// A machine whose name has a domain goes by it with or without. No domain is added to a name
+    /// that has none: it could be anybody's.
     fn is_this_machine(&self, name: &str) -> bool {
         let ours = self.hostname.trim_end_matches('.').to_ascii_lowercase();
         name == ours || ours.split('.').next() == Some(name)
@@ -130,7 +143,9 @@ impl Policy {
         };
         by_default
             || self.allowed_origins.iter().any(|allowed| {
-                allowed == "*" || Origin::parse(allowed.trim_end_matches('/')).is_some_and(|allowed| allowed == *origin)
+                allowed == "*"
+                    || Origin::parse(allowed.trim_end_matches('/'))
+                        .is_some_and(|allowed| allowed == *origin)
             })
     }
 }
@@ -140,9 +155,10 @@ fn only<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Strin
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (None, _) => Ok(None),
-        (Some(value), None) => {
-            value.to_str().map(Some).map_err(|_| format!("the {name} header has characters that are not ASCII"))
-        }
+        (Some(value), None) => value
+            .to_str()
+            .map(Some)
+            .map_err(|_| format!("the {name} header has characters that are not ASCII")),
         (Some(_), Some(_)) => Err(format!("the request has more than one {name} header")),
     }
 }
@@ -188,7 +204,9 @@ fn authority(text: &str) -> Option<(Host, Option<u16>)> {
     };
     let port = match rest.strip_prefix(':').unwrap_or(rest) {
         "" => None,
-        port if rest.starts_with(':') && port.bytes().all(|digit| digit.is_ascii_digit()) => Some(port.parse().ok()?),
+        port if rest.starts_with(':') && port.bytes().all(|digit| digit.is_ascii_digit()) => {
+            Some(port.parse().ok()?)
+        }
         _ => return None,
     };
     Some((host, port))
@@ -201,7 +219,10 @@ fn name_or_ip(text: &str) -> Option<Host> {
     }
     let is_name = !name.is_empty()
         && name.split('.').all(|label| {
-            !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+            !label.is_empty()
+                && label
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
         });
     is_name.then(|| Host::Name(name.to_ascii_lowercase()))
 }
@@ -240,7 +261,9 @@ impl fmt::Display for Origin {
         match self {
             Origin::Null => f.write_str("null"),
             Origin::Page { scheme, host, port: None } => write!(f, "{scheme}://{host}"),
-            Origin::Page { scheme, host, port: Some(port) } => write!(f, "{scheme}://{host}:{port}"),
+            Origin::Page { scheme, host, port: Some(port) } => {
+                write!(f, "{scheme}://{host}:{port}")
+            }
         }
     }
 }
@@ -248,7 +271,9 @@ impl fmt::Display for Origin {
 /// The token in `Authorization: Bearer` (RFC 6750, section 2.1).
 fn bearer(headers: &HeaderMap) -> Option<Vec<u8>> {
     let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().as_bytes().to_vec())
+    scheme
+        .eq_ignore_ascii_case("bearer")
+        .then(|| token.trim().as_bytes().to_vec())
 }
 
 /// The token in a query (RFC 6750, section 2.3).
@@ -284,14 +309,18 @@ pub enum TokenError {
 }
 
 impl Token {
-    /// The token in the file `token` of `credentials`, systemd's `$CREDENTIALS_DIRECTORY` (`systemd.exec(5)`), or else
-    /// in `file`. None if neither is there to be read.
+    /// The token in the file `token` of `credentials`, systemd's `$CREDENTIALS_DIRECTORY`
+    /// (`systemd.exec(5)`), or else in `file`. None if neither is there to be read.
     ///
     /// # Errors
     ///
     /// When a file cannot be read, or holds no token.
-    pub fn read(file: Option<&Path>, credentials: Option<&Path>) -> Result<Option<Self>, TokenError> {
-        let unreadable = |path: &Path, source| TokenError::Unreadable { path: path.to_owned(), source };
+    pub fn read(
+        file: Option<&Path>,
+        credentials: Option<&Path>,
+    ) -> Result<Option<Self>, TokenError> {
+        let unreadable =
+            |path: &Path, source| TokenError::Unreadable { path: path.to_owned(), source };
         if let Some(path) = credentials.map(|directory| directory.join("token")) {
             match std::fs::read(&path) {
                 Ok(text) => return Self::parse(&text, &path).map(Some),

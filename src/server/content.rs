@@ -12,7 +12,8 @@ use flate2::write::DeflateEncoder;
 use flate2::{Compression, Crc};
 use http_body_util::Full;
 use hyper::header::{
-    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH,
+    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue,
+    IF_NONE_MATCH,
 };
 use hyper::{Response, StatusCode};
 use serde_json::json;
@@ -47,7 +48,8 @@ pub(super) struct Content {
     pub(super) own: Bytes,
     /// The rest, which many answers have in common.
     pub(super) common: Option<Arc<CachedBody>>,
-    /// A validator. It is weak (`W/"…"`), since it is the same for all forms of the content (RFC 9110, section 8.8.1).
+    /// A validator. It is weak (`W/"…"`), since it is the same for all forms of the content (RFC
+    /// 9110, section 8.8.1).
     pub(super) etag: Option<String>,
     /// A header that goes with it, whether or not the body has to be sent.
     pub(super) extra: Option<(HeaderName, HeaderValue)>,
@@ -55,7 +57,14 @@ pub(super) struct Content {
 
 impl Content {
     pub(super) fn new(media_type: &'static str, own: impl Into<Bytes>) -> Self {
-        Self { status: StatusCode::OK, media_type, own: own.into(), common: None, etag: None, extra: None }
+        Self {
+            status: StatusCode::OK,
+            media_type,
+            own: own.into(),
+            common: None,
+            etag: None,
+            extra: None,
+        }
     }
 
     /// An error, for people and programs.
@@ -81,10 +90,14 @@ impl Content {
             }
         }
         *answer.status_mut() = self.status;
-        answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(self.media_type));
+        answer
+            .headers_mut()
+            .insert(CONTENT_TYPE, HeaderValue::from_static(self.media_type));
         let compressed = if accepts_gzip(request) { self.gzip().await } else { None };
         if compressed.is_some() {
-            answer.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            answer
+                .headers_mut()
+                .insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
         let [first, second, third] = compressed.unwrap_or_else(|| self.plain());
         *answer.body_mut() = Full::new(first.chain(second).chain(third));
@@ -92,11 +105,18 @@ impl Content {
     }
 
     fn plain(&self) -> [Bytes; 3] {
-        [self.own.clone(), self.common.as_ref().map(|common| common.plain.clone()).unwrap_or_default(), Bytes::new()]
+        [
+            self.own.clone(),
+            self.common
+                .as_ref()
+                .map(|common| common.plain.clone())
+                .unwrap_or_default(),
+            Bytes::new(),
+        ]
     }
 
-    /// The content as one gzip member, which is all that browsers take, of two parts. None if it is not worth it, or was
-    /// lost at shutdown: uncompressed will do.
+    /// The content as one gzip member, which is all that browsers take, of two parts. None if it is
+    /// not worth it, or was lost at shutdown: uncompressed will do.
     async fn gzip(&self) -> Option<[Bytes; 3]> {
         if self.plain().iter().map(Bytes::len).sum::<usize>() <= WORTH_COMPRESSING {
             return None;
@@ -105,7 +125,9 @@ impl Content {
         let Deflated { bytes: first, mut checksum } = if own.len() < LARGE {
             Deflated::new(&GZIP, &own, is_all)
         } else {
-            spawn_blocking(move || Deflated::new(&GZIP, &own, is_all)).await.ok()?
+            spawn_blocking(move || Deflated::new(&GZIP, &own, is_all))
+                .await
+                .ok()?
         };
         let mut second = Bytes::new();
         if let Some(common) = &self.common {
@@ -130,8 +152,8 @@ impl CachedBody {
         Self { plain, deflated: OnceCell::new() }
     }
 
-    /// Compressed when it is first asked for, once for all. That is done in a task of its own, so that it is not begun
-    /// again and again for clients that do not wait for it.
+    /// Compressed when it is first asked for, once for all. That is done in a task of its own, so
+    /// that it is not begun again and again for clients that do not wait for it.
     async fn deflated(self: &Arc<Self>) -> Option<&Deflated> {
         if !self.deflated.initialized() {
             let common = self.clone();
@@ -161,8 +183,8 @@ impl ResponseCache {
     }
 }
 
-/// A part of a DEFLATE stream (RFC 1951). It refers to nothing before it, and ends with a byte: so a part that was made
-/// for one answer can be followed by one that was made for all.
+/// A part of a DEFLATE stream (RFC 1951). It refers to nothing before it, and ends with a byte: so
+/// a part that was made for one answer can be followed by one that was made for all.
 #[derive(Debug)]
 struct Deflated {
     bytes: Bytes,
@@ -181,17 +203,27 @@ impl Deflated {
             false => encoder.flush().map(|()| take(encoder.get_mut())),
         });
         // Writing to memory does not fail.
-        Self { bytes: deflated.expect("compressed to memory").into(), checksum }
+        Self {
+            bytes: deflated.expect("compressed to memory").into(),
+            checksum,
+        }
     }
 }
 
 /// The elements of a list in a header that may be there several times (RFC 9110, section 5.6.1).
 fn elements(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
-    let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).map(str::trim).filter(|element| !element.is_empty())
+    let values = headers
+        .get_all(name)
+        .into_iter()
+        .filter_map(|value| value.to_str().ok());
+    values
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .filter(|element| !element.is_empty())
 }
 
-/// Whether the client has the content with this tag already (RFC 9110, section 13.1.2). Our tags have no comma.
+/// Whether the client has the content with this tag already (RFC 9110, section 13.1.2). Our tags
+/// have no comma.
 fn is_known(etag: &str, headers: &HeaderMap) -> bool {
     let opaque = |tag: &'_ str| tag.strip_prefix("W/").unwrap_or(tag).to_owned();
     elements(headers, IF_NONE_MATCH).any(|known| known == "*" || opaque(known) == opaque(etag))
@@ -202,11 +234,19 @@ fn accepts_gzip(headers: &HeaderMap) -> bool {
     let weight = |wanted: &[&str]| {
         elements(headers, ACCEPT_ENCODING).find_map(|element| {
             let (coding, parameters) = element.split_once(';').unwrap_or((element, ""));
-            let weight = parameters.trim().strip_prefix("q=").map_or(Some(1.0), |weight| weight.trim().parse().ok());
-            wanted.iter().any(|wanted| coding.trim().eq_ignore_ascii_case(wanted)).then_some(weight.unwrap_or(0.0))
+            let weight = parameters
+                .trim()
+                .strip_prefix("q=")
+                .map_or(Some(1.0), |weight| weight.trim().parse().ok());
+            wanted
+                .iter()
+                .any(|wanted| coding.trim().eq_ignore_ascii_case(wanted))
+                .then_some(weight.unwrap_or(0.0))
         })
     };
-    weight(&["gzip", "x-gzip"]).or_else(|| weight(&["*"])).is_some_and(|weight: f32| weight > 0.0)
+    weight(&["gzip", "x-gzip"])
+        .or_else(|| weight(&["*"]))
+        .is_some_and(|weight: f32| weight > 0.0)
 }
 
 #[cfg(test)]
@@ -214,7 +254,10 @@ mod tests {
     use super::*;
 
     fn headers(name: &HeaderName, values: &[&'static str]) -> HeaderMap {
-        values.iter().map(|value| (name.clone(), HeaderValue::from_static(value))).collect()
+        values
+            .iter()
+            .map(|value| (name.clone(), HeaderValue::from_static(value)))
+            .collect()
     }
 
     #[test]
@@ -233,7 +276,11 @@ mod tests {
             (&[], false),
             (&["gzip;q=nonsense"], false),
         ] {
-            assert_eq!(accepts_gzip(&headers(&ACCEPT_ENCODING, accepted)), expected, "{accepted:?}");
+            assert_eq!(
+                accepts_gzip(&headers(&ACCEPT_ENCODING, accepted)),
+                expected,
+                "{accepted:?}"
+            );
         }
     }
 
@@ -258,7 +305,10 @@ mod tests {
             tokio::task::yield_now().await;
         }
         let deflated = common.deflated().await.expect("compressed");
-        assert_eq!(deflated.bytes.as_ptr(), common.deflated().await.expect("compressed").bytes.as_ptr());
+        assert_eq!(
+            deflated.bytes.as_ptr(),
+            common.deflated().await.expect("compressed").bytes.as_ptr()
+        );
     }
 
     #[test]
@@ -273,7 +323,11 @@ mod tests {
             (&["e-7"], false),
             (&[], false),
         ] {
-            assert_eq!(is_known(r#"W/"e-7""#, &headers(&IF_NONE_MATCH, known)), expected, "{known:?}");
+            assert_eq!(
+                is_known(r#"W/"e-7""#, &headers(&IF_NONE_MATCH, known)),
+                expected,
+                "{known:?}"
+            );
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The second protocol as server-sent events (HTML, section "Server-sent events").
 //!
-//! hyper reads the request and is done with the connection then: what it keeps for one is several times what a stream
-//! needs. The answer is as long as the connection (RFC 9112, section 6.3).
+//! hyper reads the request and is done with the connection then: what it keeps for one is several
+//! times what a stream needs. The answer is as long as the connection (RFC 9112, section 6.3).
 
 use hyper::Response;
 use hyper::body::Body;
@@ -32,8 +32,12 @@ pub(super) struct EventStreamUpgrade {
 /// What the answer to a granted request begins with.
 pub(super) fn announce<B: Default>() -> Response<B> {
     let mut answer = Response::new(B::default());
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(EVENT_STREAM));
-    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    answer
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(EVENT_STREAM));
+    answer
+        .headers_mut()
+        .insert(CONNECTION, HeaderValue::from_static("close"));
     // Else nginx would gather some kilobytes first.
     answer.headers_mut().insert(BUFFERING, HeaderValue::from_static("no"));
     answer
@@ -45,7 +49,8 @@ pub(super) async fn serve(stream: Stream, answer: Response<impl Body>, grant: Ev
     let mut feed = seat.0.feed.clone();
     let publication = feed.borrow_and_update().clone();
     // Without a word, as there is no room for one: a browser comes back by itself.
-    let Ok((follower, first)) = ChannelSubscription::begin(channel, position.as_ref(), &publication, Moment::now())
+    let Ok((follower, first)) =
+        ChannelSubscription::begin(channel, position.as_ref(), &publication, Moment::now())
     else {
         return seat.0.metrics.client_dropped(Dropped::OverBudget);
     };

@@ -1,8 +1,9 @@
 //! One connection that is not, or not yet, a WebSocket.
 //!
-//! hyper reads the head of a request under a deadline that begins when the connection does, so that a client that sends
-//! nothing, or a byte now and then, is cut off like one that is idle between two requests. A client that does not take
-//! its answer is cut off by the limit on the life of the whole connection.
+//! hyper reads the head of a request under a deadline that begins when the connection does, so that
+//! a client that sends nothing, or a byte now and then, is cut off like one that is idle between
+//! two requests. A client that does not take its answer is cut off by the limit on the life of the
+//! whole connection.
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -13,9 +14,9 @@ use std::time::Duration;
 use hyper::body::Incoming;
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, ALLOW, CACHE_CONTROL,
-    CONTENT_SECURITY_POLICY, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN, REFERRER_POLICY, RETRY_AFTER, VARY,
-    WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, ALLOW,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN,
+    REFERRER_POLICY, RETRY_AFTER, VARY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -56,7 +57,8 @@ const FIRST_REQUEST: Duration = Duration::from_secs(1);
 /// The answer to a request.
 pub(super) type Answer = Response<Body>;
 
-/// Serves one connection until it is closed, or is an event stream or a WebSocket and no more hyper's.
+/// Serves one connection until it is closed, or is an event stream or a WebSocket and no more
+/// hyper's.
 pub(super) async fn serve(shared: Arc<Shared>, stream: Stream) {
     let timing = shared.timing;
     let (stop, tasks) = (shared.stop.clone(), shared.tasks.clone());
@@ -88,8 +90,8 @@ pub(super) async fn serve(shared: Arc<Shared>, stream: Stream) {
         .with_upgrades();
     let over = async {
         tokio::select! {
-            // hyper would close a connection whose first request is still on its way, and a client takes that for a
-            // refusal.
+            // hyper would close a connection whose first request is still on its way, and a client
+            // takes that for a refusal.
             () = stop.cancelled() => drop(timeout(FIRST_REQUEST, answered.notified()).await),
             () = sleep(timing.connection) => {}
         }
@@ -118,11 +120,18 @@ fn take<T>(slot: &Mutex<Option<T>>) -> Option<T> {
 }
 
 /// The answer to a request; if it is one for an event stream that is granted, only its head.
-async fn answer(shared: &Arc<Shared>, request: Request<Incoming>, grant: &mut Option<EventStreamUpgrade>) -> Answer {
+async fn answer(
+    shared: &Arc<Shared>,
+    request: Request<Incoming>,
+    grant: &mut Option<EventStreamUpgrade>,
+) -> Answer {
     let settings = shared.settings();
     let origin = request.headers().get(ORIGIN).cloned();
-    let admission =
-        if is_old_probe(&request) { Ok(()) } else { settings.access.admit(request.uri(), request.headers()) };
+    let admission = if is_old_probe(&request) {
+        Ok(())
+    } else {
+        settings.access.admit(request.uri(), request.headers())
+    };
     let mut answer = match admission {
         Err(refusal) => refused(refusal, request.headers()).await,
         Ok(()) => {
@@ -148,8 +157,8 @@ async fn answer(shared: &Arc<Shared>, request: Request<Incoming>, grant: &mut Op
     answer
 }
 
-/// Whether this is a liveness probe in HTTP/1.0, which has no `Host` (RFC 1945): HAProxy's `option httpchk` sends such.
-/// A browser always sends `Host`, so no rebound name gets in by this.
+/// Whether this is a liveness probe in HTTP/1.0, which has no `Host` (RFC 1945): HAProxy's `option
+/// httpchk` sends such. A browser always sends `Host`, so no rebound name gets in by this.
 fn is_old_probe(request: &Request<Incoming>) -> bool {
     let headers = request.headers();
     request.version() == Version::HTTP_10
@@ -181,8 +190,13 @@ async fn admitted(
     let resource = Resource::at(request.uri().path());
     if !resource.as_ref().is_some_and(Resource::is_public) {
         // A browser can add no header to a request for an event stream either.
-        let query = request.uri().query().filter(|_| matches!(resource, Some(Resource::Events)));
-        access.authorize(headers, query).map_err(|refusal| (refusal, headers.clone()))?;
+        let query = request
+            .uri()
+            .query()
+            .filter(|_| matches!(resource, Some(Resource::Events)));
+        access
+            .authorize(headers, query)
+            .map_err(|refusal| (refusal, headers.clone()))?;
     }
     let Some(resource) = resource else {
         let message = "there is nothing here; see / for the page, /v2/state for the data, or open a WebSocket";
@@ -190,18 +204,26 @@ async fn admitted(
     };
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let message = "only GET and HEAD are supported";
-        let mut answer = Content::error(StatusCode::METHOD_NOT_ALLOWED, message).answer(headers).await;
+        let mut answer = Content::error(StatusCode::METHOD_NOT_ALLOWED, message)
+            .answer(headers)
+            .await;
         answer.headers_mut().insert(ALLOW, METHODS);
         return Ok(answer);
     }
     if matches!(resource, Resource::Events) && request.method() == Method::GET {
         return Ok(stream(shared, &request, grant).await);
     }
-    Ok(routes::content(shared, settings, &resource, headers).answer(headers).await)
+    Ok(routes::content(shared, settings, &resource, headers)
+        .answer(headers)
+        .await)
 }
 
 /// The event stream, if there is room for one more client.
-async fn stream(shared: &Arc<Shared>, request: &Request<Incoming>, grant: &mut Option<EventStreamUpgrade>) -> Answer {
+async fn stream(
+    shared: &Arc<Shared>,
+    request: &Request<Incoming>,
+    grant: &mut Option<EventStreamUpgrade>,
+) -> Answer {
     let headers = request.headers();
     match SubscriptionRequest::of(request, Transport::EventStream, &shared.channels) {
         Err((status, message)) => Content::error(status, &message).answer(headers).await,
@@ -219,16 +241,24 @@ async fn stream(shared: &Arc<Shared>, request: &Request<Incoming>, grant: &mut O
 pub(super) async fn full(shared: &Shared, headers: &HeaderMap) -> Answer {
     shared.metrics.client_dropped(Dropped::Refused);
     let clients = shared.clients();
-    let message = format!("there are {clients} clients already, as many as --max-clients allows; try again later");
-    let mut answer = Content::error(StatusCode::SERVICE_UNAVAILABLE, &message).answer(headers).await;
-    answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("10"));
+    let message = format!(
+        "there are {clients} clients already, as many as --max-clients allows; try again later"
+    );
+    let mut answer = Content::error(StatusCode::SERVICE_UNAVAILABLE, &message)
+        .answer(headers)
+        .await;
+    answer
+        .headers_mut()
+        .insert(RETRY_AFTER, HeaderValue::from_static("10"));
     answer
 }
 
 async fn refused(refusal: Refusal, headers: &HeaderMap) -> Answer {
     let mut answer = Content::error(refusal.status, &refusal.message).answer(headers).await;
     if refusal.status == StatusCode::UNAUTHORIZED {
-        answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        answer
+            .headers_mut()
+            .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     answer
 }
@@ -252,5 +282,8 @@ fn options(headers: &HeaderMap) -> Answer {
 /// Lets the page of an origin that was admitted read the answer.
 fn allow_origin(headers: &mut HeaderMap, origin: HeaderValue) {
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("ETag, Fleet-Monitor-Status"));
+    headers.insert(
+        ACCESS_CONTROL_EXPOSE_HEADERS,
+        HeaderValue::from_static("ETag, Fleet-Monitor-Status"),
+    );
 }

@@ -1,7 +1,7 @@
 //! A stream that a client may not flood.
 //!
-//! Bytes are what is counted, beneath the WebSocket protocol: whatever they are, each costs us something. It does not
-//! know what they mean, nor what is done about a flood.
+//! Bytes are what is counted, beneath the WebSocket protocol: whatever they are, each costs us
+//! something. It does not know what they mean, nor what is done about a flood.
 
 use std::fmt;
 use std::io;
@@ -15,7 +15,8 @@ use tokio::time::Instant;
 use super::Timing;
 use super::stream::Stream;
 
-/// A connection whose reads fail with [`RateLimitExceeded`] when the client has sent more than it may.
+/// A connection whose reads fail with [`RateLimitExceeded`] when the client has sent more than it
+/// may.
 #[derive(Debug)]
 pub(super) struct RateLimited {
     stream: Stream,
@@ -50,7 +51,8 @@ impl RateLimited {
         Self { stream, allowance: Allowance::new(window, Instant::now()) }
     }
 
-    /// Counts a message, which costs us something however short it is. Whether there may be one more.
+    /// Counts a message, which costs us something however short it is. Whether there may be one
+    /// more.
     pub(super) fn message(&mut self) -> bool {
         self.allowance.take(MESSAGE, Instant::now())
     }
@@ -74,12 +76,20 @@ impl AsyncRead for RateLimited {
         ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
         let read = buffer.filled().len() - before;
         let allowed = self.allowance.take(read, Instant::now());
-        Poll::Ready(if allowed { Ok(()) } else { Err(io::Error::other(RateLimitExceeded)) })
+        Poll::Ready(if allowed {
+            Ok(())
+        } else {
+            Err(io::Error::other(RateLimitExceeded))
+        })
     }
 }
 
 impl AsyncWrite for RateLimited {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 

@@ -1,7 +1,9 @@
-//! From the feed to the sockets: who may connect, what a request gets, and one session for each WebSocket client.
+//! From the feed to the sockets: who may connect, what a request gets, and one session for each
+//! WebSocket client.
 //!
-//! Everything here reads publications and nothing else: no client can make the agent ask fleet for anything. Each limit
-//! on what a stranger may send, hold or wait for is in [`Timing`], [`Settings`] or next to them.
+//! Everything here reads publications and nothing else: no client can make the agent ask fleet for
+//! anything. Each limit on what a stranger may send, hold or wait for is in [`Timing`],
+//! [`Settings`] or next to them.
 
 pub mod access;
 mod content;
@@ -34,8 +36,8 @@ use access::Policy;
 use routes::ResponseCaches;
 use stream::{Listener, Stream};
 
-/// How many connections there may be besides the clients: HTTP requests and handshakes. Never more than half
-/// of all, so that clients have room.
+/// How many connections there may be besides the clients: HTTP requests and handshakes. Never more
+/// than half of all, so that clients have room.
 const SPARE_CONNECTIONS: usize = 1024;
 
 /// What may change while the server runs.
@@ -74,7 +76,8 @@ pub struct Timing {
 }
 
 impl Timing {
-    /// How many bytes a WebSocket client may send in [`Timing::flood`]: far more than any that answers pings.
+    /// How many bytes a WebSocket client may send in [`Timing::flood`]: far more than any that
+    /// answers pings.
     pub const FLOOD: usize = 64 * 1024;
 }
 
@@ -143,8 +146,9 @@ impl Server {
         self.0.clients()
     }
 
-    /// Accepts connections until the server is stopped. No error ends it: what cannot be accepted now, such as when
-    /// the open files have run out, can be later. Several listeners may be served at once.
+    /// Accepts connections until the server is stopped. No error ends it: what cannot be accepted
+    /// now, such as when the open files have run out, can be later. Several listeners may be served
+    /// at once.
     pub async fn serve(&self, listener: impl Into<Listener>) {
         let listener = listener.into();
         let mut trouble = Trouble::default();
@@ -168,8 +172,8 @@ impl Server {
         }
     }
 
-    /// Waits until all connections are closed, at most `deadline`, and returns how many are left. To be called after
-    /// the server was told to stop.
+    /// Waits until all connections are closed, at most `deadline`, and returns how many are left.
+    /// To be called after the server was told to stop.
     pub async fn drain(&self, deadline: Duration) -> usize {
         self.0.tasks.close();
         // At the deadline the number of those that are left says enough.
@@ -203,7 +207,9 @@ impl Shared {
     fn seat(self: &Arc<Self>) -> Option<ClientPermit> {
         let max = self.settings.borrow().max_clients;
         self.clients
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |clients| (clients < max).then_some(clients + 1))
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |clients| {
+                (clients < max).then_some(clients + 1)
+            })
             .ok()
             .map(|_| ClientPermit(self.clone()))
     }
@@ -222,7 +228,10 @@ impl Drop for ClientPermit {
 /// Whether an error of accept(2) says only that this one connection has gone in the meantime.
 fn concerns_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted
+    )
 }
 
 /// A window of errors from accept(2).
@@ -241,7 +250,9 @@ impl Trouble {
     /// Says so once in a window, and returns how long to wait before accepting again.
     fn with(&mut self, error: &io::Error, now: Instant) -> Duration {
         if self.last.is_none_or(|last| now - last > Self::OVER) {
-            warn!("no connection can be accepted at the moment: {error}; trying again until it works");
+            warn!(
+                "no connection can be accepted at the moment: {error}; trying again until it works"
+            );
             self.pause = Self::SHORTEST_PAUSE;
         } else {
             self.pause = (self.pause * 2).min(Self::LONGEST_PAUSE);
@@ -260,7 +271,8 @@ mod tests {
         let error = io::Error::other("too many open files");
         let start = Instant::now();
         let mut trouble = Trouble::default();
-        let mut pause_at = |seconds| trouble.with(&error, start + Duration::from_secs(seconds)).as_millis();
+        let mut pause_at =
+            |seconds| trouble.with(&error, start + Duration::from_secs(seconds)).as_millis();
         assert_eq!([0; 7].map(&mut pause_at), [50, 100, 200, 400, 800, 1000, 1000]);
         assert_eq!(pause_at(9), 1000);
         assert_eq!(pause_at(20), 50);

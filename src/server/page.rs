@@ -36,7 +36,10 @@ pub(super) struct Asset {
 /// The file at a path.
 pub(super) fn asset(path: &str) -> Option<&'static Asset> {
     static ASSETS: LazyLock<HashMap<&str, Asset>> = LazyLock::new(|| {
-        FILES.into_iter().map(|(path, media_type, body)| (path, Asset::new(media_type, body))).collect()
+        FILES
+            .into_iter()
+            .map(|(path, media_type, body)| (path, Asset::new(media_type, body)))
+            .collect()
     });
     ASSETS.get(path)
 }

@@ -24,7 +24,8 @@ pub(super) struct SubscriptionRequest {
 }
 
 impl SubscriptionRequest {
-    /// What a request asks for: in its query, and in the header with which a browser comes back to an event stream.
+    /// What a request asks for: in its query, and in the header with which a browser comes back to
+    /// an event stream.
     ///
     /// # Errors
     ///
@@ -35,14 +36,18 @@ impl SubscriptionRequest {
         channels: &Channels,
     ) -> Result<Self, (StatusCode, String)> {
         let query = request.uri().query().unwrap_or_default();
-        let Query { subscription, mut position } = Query::parse(query).map_err(|it| (StatusCode::BAD_REQUEST, it))?;
+        let Query { subscription, mut position } =
+            Query::parse(query).map_err(|it| (StatusCode::BAD_REQUEST, it))?;
         if transport == Transport::EventStream
             && let Some(id) = request.headers().get(LAST_EVENT_ID).and_then(|id| id.to_str().ok())
         {
             position = Some(last_event(id));
         }
         let crowded = |error: OverBudget| (StatusCode::SERVICE_UNAVAILABLE, error.to_string());
-        Ok(Self { channel: channels.open(transport, subscription).map_err(crowded)?, position })
+        Ok(Self {
+            channel: channels.open(transport, subscription).map_err(crowded)?,
+            position,
+        })
     }
 }
 
@@ -61,10 +66,18 @@ impl Query {
         for (key, value) in form_urlencoded::parse(text.as_bytes()) {
             let wrong = |expected: String| format!("{key}={value:?} in the query: {expected}");
             match &*key {
-                "topics" => query.subscription.topics = Subscription::topics(&value).map_err(wrong)?,
+                "topics" => {
+                    query.subscription.topics = Subscription::topics(&value).map_err(wrong)?;
+                }
                 "filter" => query.subscription.filter = value.parse().map_err(wrong)?,
                 "epoch" => epoch = Some(value.into_owned()),
-                "revision" => revision = Some(value.parse().map_err(|_| wrong("expected a whole number".to_owned()))?),
+                "revision" => {
+                    revision = Some(
+                        value
+                            .parse()
+                            .map_err(|_| wrong("expected a whole number".to_owned()))?,
+                    );
+                }
                 "token" => {}
                 _ => return Err(format!("{key:?} in the query is not known; expected {KEYS}")),
             }
@@ -72,15 +85,21 @@ impl Query {
         query.position = match (epoch, revision) {
             (Some(epoch), Some(revision)) => Some(Position { epoch, revision }),
             (None, None) => None,
-            _ => return Err("epoch and revision in the query go together: one of them is missing".to_owned()),
+            _ => {
+                return Err("epoch and revision in the query go together: one of them is missing"
+                    .to_owned());
+            }
         };
         Ok(query)
     }
 }
 
-/// The position that an `id:` of ours tells: `EPOCH-REVISION`. Another is from another server, and so of another epoch.
+/// The position that an `id:` of ours tells: `EPOCH-REVISION`. Another is from another server, and
+/// so of another epoch.
 fn last_event(id: &str) -> Position {
-    let parts = id.rsplit_once('-').and_then(|(epoch, revision)| Some((epoch, revision.parse().ok()?)));
+    let parts = id
+        .rsplit_once('-')
+        .and_then(|(epoch, revision)| Some((epoch, revision.parse().ok()?)));
     let (epoch, revision) = parts.unwrap_or((id, 0));
     Position { epoch: epoch.to_owned(), revision }
 }
@@ -93,8 +112,9 @@ mod tests {
     #[test]
     fn a_query_says_what_is_wanted() {
         assert_eq!(Query::parse("").unwrap(), Query::default());
-        let query =
-            Query::parse("topics=units,events&filter=unit%3Aweb%40*+state:failed&epoch=e&revision=7&token=t%26");
+        let query = Query::parse(
+            "topics=units,events&filter=unit%3Aweb%40*+state:failed&epoch=e&revision=7&token=t%26",
+        );
         let query = query.unwrap();
         assert_eq!(query.subscription.topics, [Topic::Units, Topic::Events].into());
         assert_eq!(query.subscription.filter.to_string(), "state:failed unit:web@*");

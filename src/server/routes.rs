@@ -1,6 +1,7 @@
 //! What is at which path.
 //!
-//! From a publication to the content of an answer. It does not know who asks, or in what form the content travels.
+//! From a publication to the content of an answer. It does not know who asks, or in what form the
+//! content travels.
 
 use bytes::Bytes;
 use hyper::StatusCode;
@@ -14,8 +15,8 @@ use crate::cluster::{Health, Moment, Seconds, Topic};
 use crate::feed::{List, Publication, count};
 use crate::metrics::Format;
 
-/// The state of the source, with every answer about the state of the cluster: one that has not changed is not sent
-/// again, but its age has changed.
+/// The state of the source, with every answer about the state of the cluster: one that has not
+/// changed is not sent again, but its age has changed.
 const STATUS: HeaderName = HeaderName::from_static("fleet-monitor-status");
 
 /// What can be asked for.
@@ -39,7 +40,8 @@ pub(super) enum Resource {
 }
 
 impl Resource {
-    /// What is at a path. Whoever scrapes or probes may write it with a `/` at the end, and may follow no redirect.
+    /// What is at a path. Whoever scrapes or probes may write it with a `/` at the end, and may
+    /// follow no redirect.
     pub(super) fn at(path: &str) -> Option<Self> {
         Some(match path.strip_suffix('/').unwrap_or(path) {
             "/v1/units" => Self::Units,
@@ -68,19 +70,29 @@ pub(super) struct ResponseCaches {
 }
 
 /// What a resource holds at this moment.
-pub(super) fn content(shared: &Shared, settings: &Settings, resource: &Resource, headers: &HeaderMap) -> Content {
+pub(super) fn content(
+    shared: &Shared,
+    settings: &Settings,
+    resource: &Resource,
+    headers: &HeaderMap,
+) -> Content {
     let publication = shared.feed.borrow().clone();
     let now = Moment::now();
     match resource {
         Resource::Asset(asset) => asset.content(),
-        Resource::Units => list(&publication, publication.units.as_ref(), &shared.told.units, "units"),
-        Resource::Machines => list(&publication, publication.machines.as_ref(), &shared.told.machines, "machines"),
+        Resource::Units => {
+            list(&publication, publication.units.as_ref(), &shared.told.units, "units")
+        }
+        Resource::Machines => {
+            list(&publication, publication.machines.as_ref(), &shared.told.machines, "machines")
+        }
         Resource::State => {
             let [own, common] = publication.state(shared.clients(), now);
             Content {
                 common: Some(shared.told.state.of(common)),
                 etag: Some(format!("W/\"{}-{}\"", publication.epoch, publication.revision)),
-                extra: header(&publication.health(shared.clients(), now)).map(|health| (STATUS, health)),
+                extra: header(&publication.health(shared.clients(), now))
+                    .map(|health| (STATUS, health)),
                 ..Content::new(JSON, own)
             }
         }
@@ -89,21 +101,32 @@ pub(super) fn content(shared: &Shared, settings: &Settings, resource: &Resource,
         Resource::Metrics => {
             let format = format(headers);
             let globs = &settings.metrics_units;
-            Content::new(format.media_type(), shared.metrics.encode(format, &publication, shared.clients(), globs))
+            Content::new(
+                format.media_type(),
+                shared.metrics.encode(format, &publication, shared.clients(), globs),
+            )
         }
         Resource::Health => Content::new(JSON, json!({ "status": "ok" }).to_string()),
         Resource::Ready => ready(&publication, shared.clients(), now),
     }
 }
 
-fn list(publication: &Publication, list: Option<&List>, newest: &ResponseCache, what: &str) -> Content {
+fn list(
+    publication: &Publication,
+    list: Option<&List>,
+    newest: &ResponseCache,
+    what: &str,
+) -> Content {
     match list {
         Some(list) => Content {
             common: Some(newest.of(list.frame().payload())),
             etag: Some(format!("W/\"{}-{}\"", publication.epoch, list.revision)),
             ..Content::new(JSON, Bytes::new())
         },
-        None => Content::error(StatusCode::SERVICE_UNAVAILABLE, &format!("{what} have not been read yet")),
+        None => Content::error(
+            StatusCode::SERVICE_UNAVAILABLE,
+            &format!("{what} have not been read yet"),
+        ),
     }
 }
 
@@ -123,14 +146,22 @@ fn ready(publication: &Publication, clients: usize, now: Moment) -> Content {
     text.extend_from_slice(b",\"health\":");
     text.extend(health);
     text.push(b'}');
-    let status = if reason.is_some() { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+    let status = if reason.is_some() {
+        StatusCode::SERVICE_UNAVAILABLE
+    } else {
+        StatusCode::OK
+    };
     Content { status, ..Content::new(JSON, text) }
 }
 
 /// Why the data cannot be relied on, if they cannot.
 fn unready(health: &Health, now: Moment) -> Option<String> {
     if let Some(failure) = health.failure() {
-        return Some(format!("failing for {}: {}", Seconds(failure.since.age(now)), failure.reason));
+        return Some(format!(
+            "failing for {}: {}",
+            Seconds(failure.since.age(now)),
+            failure.reason
+        ));
     }
     if let Some(overdue) = health.overdue(now) {
         return Some(overdue.to_string());
@@ -156,10 +187,14 @@ fn summary(health: &Health, now: Moment) -> String {
     format!("{}; {held_back} held back{suspect}", topics.join(", "))
 }
 
-/// The form of the metrics that a client understands: Prometheus asks for OpenMetrics, a person with curl does not.
+/// The form of the metrics that a client understands: Prometheus asks for OpenMetrics, a person
+/// with curl does not.
 fn format(headers: &HeaderMap) -> Format {
     let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    if accepted.into_iter().any(|types| types.contains("application/openmetrics-text")) {
+    if accepted
+        .into_iter()
+        .any(|types| types.contains("application/openmetrics-text"))
+    {
         Format::OpenMetrics
     } else {
         Format::Prometheus
@@ -174,7 +209,12 @@ fn header(json: &[u8]) -> Option<HeaderValue> {
             ascii.push(character);
         } else {
             let mut units = [0; 2];
-            ascii.extend(character.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")));
+            ascii.extend(
+                character
+                    .encode_utf16(&mut units)
+                    .iter()
+                    .map(|unit| format!("\\u{unit:04x}")),
+            );
         }
     }
     HeaderValue::from_maybe_shared(Bytes::from(ascii)).ok()
@@ -193,7 +233,10 @@ mod tests {
         let json = json!({ "reason": "fleetctl: „größer“ 🚢\n\u{1}\u{7f}" }).to_string();
         let header = header(json.as_bytes()).expect("a header");
         let text = header.to_str().expect("ASCII");
-        assert_eq!(text, r#"{"reason":"fleetctl: \u201egr\u00f6\u00dfer\u201c \ud83d\udea2\n\u0001\u007f"}"#);
+        assert_eq!(
+            text,
+            r#"{"reason":"fleetctl: \u201egr\u00f6\u00dfer\u201c \ud83d\udea2\n\u0001\u007f"}"#
+        );
         assert_eq!(
             serde_json::from_str::<serde_json::Value>(text).expect("JSON"),
             serde_json::from_str::<serde_json::Value>(&json).expect("JSON"),
@@ -221,14 +264,28 @@ mod tests {
     fn readiness_and_the_age_of_the_data_are_told_in_these_words() {
         let start = Moment::now();
         let now = start + Duration::from_secs(10);
-        let read = |second| TopicHealth { read: Some(start + Duration::from_secs(second)), ..TopicHealth::default() };
-        let some = Health { topics: [read(9), read(6), TopicHealth::default()], held_back: 3, ..Health::default() };
-        let all = Health { topics: [read(9), read(6), read(6)], held_back: 1, ..Health::default() };
+        let read = |second| TopicHealth {
+            read: Some(start + Duration::from_secs(second)),
+            ..TopicHealth::default()
+        };
+        let some = Health {
+            topics: [read(9), read(6), TopicHealth::default()],
+            held_back: 3,
+            ..Health::default()
+        };
+        let all = Health {
+            topics: [read(9), read(6), read(6)],
+            held_back: 1,
+            ..Health::default()
+        };
         let suspect = Health { suspect_since: Some(start.wall), ..all.clone() };
         let mut failing = all.clone();
         failing.topics[1].failure = Some(Failure { since: start, reason: "exit status 1".into() });
         let mut overdue = all.clone();
-        let expected = Expected { every: Duration::from_secs(1), within: Duration::from_secs(3) };
+        let expected = Expected {
+            every: Duration::from_secs(1),
+            within: Duration::from_secs(3),
+        };
         overdue.topics[1].expected = Some(expected);
 
         let told = [

@@ -1,8 +1,8 @@
 //! One WebSocket client, from the handshake to its end.
 //!
-//! A session is one task that owns the unsplit stream. Ready frames go straight to the stream beneath tungstenite,
-//! after what tungstenite has under way was flushed: so a payload is never copied for one client. Of what a client was
-//! sent the session remembers a number or two.
+//! A session is one task that owns the unsplit stream. Ready frames go straight to the stream
+//! beneath tungstenite, after what tungstenite has under way was flushed: so a payload is never
+//! copied for one client. Of what a client was sent the session remembers a number or two.
 //!
 //! It knows the feed and the socket. It does not know HTTP, nor why the client was let in.
 
@@ -32,7 +32,8 @@ const MAX_MESSAGE: usize = 4096;
 /// Clients send next to nothing.
 const READ_BUFFER: usize = 512;
 
-/// Space for a few pongs and a close frame, which have 125 bytes of payload at most (RFC 6455, section 5.5).
+/// Space for a few pongs and a close frame, which have 125 bytes of payload at most (RFC 6455,
+/// section 5.5).
 const MAX_WRITE_BUFFER: usize = 512;
 
 /// A connected client.
@@ -96,21 +97,33 @@ impl End {
 
 impl From<OverBudget> for End {
     fn from(_: OverBudget) -> Self {
-        Self::close(Dropped::OverBudget, CloseCode::Again, "too much is asked for with different filters")
+        Self::close(
+            Dropped::OverBudget,
+            CloseCode::Again,
+            "too much is asked for with different filters",
+        )
     }
 }
 
 impl From<Error> for End {
     fn from(error: Error) -> Self {
         match error {
-            Error::Capacity(CapacityError::MessageTooLong { .. }) => {
-                Self::close(Dropped::Oversized, CloseCode::Size, "messages may have 4096 bytes at most")
-            }
+            Error::Capacity(CapacityError::MessageTooLong { .. }) => Self::close(
+                Dropped::Oversized,
+                CloseCode::Size,
+                "messages may have 4096 bytes at most",
+            ),
             // The queue of answers to pings is full: the client sends them and does not read.
             Error::WriteBufferFull(_) => Self::cut(Dropped::Slow),
-            Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Self::cut(Dropped::Closed),
-            Error::Protocol(_) => Self::close(Dropped::Protocol, CloseCode::Protocol, "not a WebSocket frame"),
-            Error::Utf8(_) => Self::close(Dropped::Protocol, CloseCode::Invalid, "text that is not UTF-8"),
+            Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
+                Self::cut(Dropped::Closed)
+            }
+            Error::Protocol(_) => {
+                Self::close(Dropped::Protocol, CloseCode::Protocol, "not a WebSocket frame")
+            }
+            Error::Utf8(_) => {
+                Self::close(Dropped::Protocol, CloseCode::Invalid, "text that is not UTF-8")
+            }
             Error::Io(error) if RateLimitExceeded::is(&error) => Self::flood(),
             _ => Self::cut(Dropped::Closed),
         }
@@ -118,8 +131,9 @@ impl From<Error> for End {
 }
 
 impl Session {
-    /// A session on a stream whose handshake is done. `leftover` is what was read of it after the handshake; it is
-    /// copied, as the buffer behind it would otherwise stay for as long as the session.
+    /// A session on a stream whose handshake is done. `leftover` is what was read of it after the
+    /// handshake; it is copied, as the buffer behind it would otherwise stay for as long as the
+    /// session.
     pub(super) async fn new(
         stream: Stream,
         leftover: &[u8],
@@ -133,7 +147,13 @@ impl Session {
             .max_message_size(Some(MAX_MESSAGE))
             .max_frame_size(Some(MAX_MESSAGE));
         let stream = RateLimited::new(stream, seat.0.timing.flood);
-        let socket = WebSocketStream::from_partially_read(stream, leftover.to_vec(), Role::Server, Some(config)).await;
+        let socket = WebSocketStream::from_partially_read(
+            stream,
+            leftover.to_vec(),
+            Role::Server,
+            Some(config),
+        )
+        .await;
         let mut feed = seat.0.feed.clone();
         let (protocol, greeting) = match wish {
             None => {
@@ -142,12 +162,23 @@ impl Session {
             }
             Some(SubscriptionRequest { channel, position }) => {
                 let publication = feed.borrow_and_update().clone();
-                let (follower, greeting) =
-                    ChannelSubscription::begin(channel, position.as_ref(), &publication, Moment::now())?;
+                let (follower, greeting) = ChannelSubscription::begin(
+                    channel,
+                    position.as_ref(),
+                    &publication,
+                    Moment::now(),
+                )?;
                 (Protocol::Second(follower), greeting)
             }
         };
-        Ok(Self { socket, feed, seat, protocol, greeting, spoke: Instant::now() })
+        Ok(Self {
+            socket,
+            feed,
+            seat,
+            protocol,
+            greeting,
+            spoke: Instant::now(),
+        })
     }
 
     /// Serves the client until one side ends it.
@@ -228,12 +259,13 @@ impl Session {
     async fn send_news(&mut self) -> Result<(), End> {
         let publication = self.feed.borrow_and_update().clone();
         let news = match &mut self.protocol {
-            Protocol::First { machines, units } => {
-                [newer(publication.machines.as_ref(), machines), newer(publication.units.as_ref(), units)]
-                    .into_iter()
-                    .flatten()
-                    .collect()
-            }
+            Protocol::First { machines, units } => [
+                newer(publication.machines.as_ref(), machines),
+                newer(publication.units.as_ref(), units),
+            ]
+            .into_iter()
+            .flatten()
+            .collect(),
             Protocol::Second(follower) => follower.news(&publication, Moment::now())?,
         };
         drop(publication);
@@ -272,7 +304,9 @@ impl Session {
 
     /// Writes what the kernel takes at once, which mostly is all: then there is no deadline to set.
     fn write_at_once(&mut self, bytes: &[u8]) -> Result<usize, Error> {
-        let Some(flushed) = self.socket.flush().now_or_never() else { return Ok(0) };
+        let Some(flushed) = self.socket.flush().now_or_never() else {
+            return Ok(0);
+        };
         flushed?;
         match try_write(self.socket.get_ref().unmetered(), bytes) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
@@ -292,9 +326,12 @@ fn newer(list: Option<&List>, sent: &mut u64) -> Option<Batch> {
     Some(Batch::new(list.frame().bytes().clone(), 1))
 }
 
-/// Writes, unless the client takes too long: for all, or for the little time that is left when the server is being
-/// stopped. Either leaves a frame cut in two, after which nothing more can be said.
-pub(super) async fn under_deadline(shared: &Shared, write: impl Future<Output = Result<(), Error>>) -> Result<(), End> {
+/// Writes, unless the client takes too long: for all, or for the little time that is left when the
+/// server is being stopped. Either leaves a frame cut in two, after which nothing more can be said.
+pub(super) async fn under_deadline(
+    shared: &Shared,
+    write: impl Future<Output = Result<(), Error>>,
+) -> Result<(), End> {
     let mut write = std::pin::pin!(write);
     tokio::select! {
         biased;
@@ -308,9 +345,13 @@ pub(super) async fn under_deadline(shared: &Shared, write: impl Future<Output = 
     }
 }
 
-/// Says farewell, and waits until the client has gone: closing a socket that has unread data resets the connection, and
-/// the client might not see the close frame (RFC 9293, section 3.10.4; RFC 6455, section 7.1.1).
-async fn close(socket: &mut WebSocketStream<RateLimited>, farewell: CloseAction) -> Result<(), Error> {
+/// Says farewell, and waits until the client has gone: closing a socket that has unread data resets
+/// the connection, and the client might not see the close frame (RFC 9293, section 3.10.4; RFC
+/// 6455, section 7.1.1).
+async fn close(
+    socket: &mut WebSocketStream<RateLimited>,
+    farewell: CloseAction,
+) -> Result<(), Error> {
     match farewell {
         CloseAction::Cut => Ok(reset(socket.get_ref().unmetered())?),
         CloseAction::Answer => socket.flush().await,
@@ -345,10 +386,18 @@ mod tests {
         let address = listener.local_addr().expect("an address");
         let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
         let _client = client.expect("a connection");
-        let settings = feed::Settings { unit_fields: vec![], machine_fields: vec![], publish: Publish::Changes };
+        let settings = feed::Settings {
+            unit_fields: vec![],
+            machine_fields: vec![],
+            publish: Publish::Changes,
+        };
         let publisher = Publisher::new(settings, "e", SourceInfo::default());
-        let settings =
-            Settings { max_clients: 1, max_connections: 1, access: Default::default(), metrics_units: vec![] };
+        let settings = Settings {
+            max_clients: 1,
+            max_connections: 1,
+            access: Default::default(),
+            metrics_units: vec![],
+        };
         let metrics = Arc::new(Metrics::new());
         let stop = CancellationToken::new();
         let server = Server::new(settings, Timing::default(), publisher.subscribe(), metrics, stop);
@@ -360,7 +409,8 @@ mod tests {
     }
     #[test]
     fn clients_that_are_closed_are_told_why_in_these_words() {
-        let too_long = Error::Capacity(CapacityError::MessageTooLong { size: 5000, max_size: 4096 });
+        let too_long =
+            Error::Capacity(CapacityError::MessageTooLong { size: 5000, max_size: 4096 });
         let ends = [
             End::flood(),
             End::shutdown(),
@@ -374,6 +424,11 @@ mod tests {
             other => panic!("{other:?}"),
         });
         let refusal = ("crowded: 503".to_owned(), OverBudget.to_string());
-        assert_catalogue("closes", told.map(|(given, text)| (given, text.to_owned())).into_iter().chain([refusal]));
+        assert_catalogue(
+            "closes",
+            told.map(|(given, text)| (given, text.to_owned()))
+                .into_iter()
+                .chain([refusal]),
+        );
     }
 }

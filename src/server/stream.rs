@@ -40,7 +40,8 @@ impl Listener {
     }
 }
 
-/// Where it listens: `[::]:8989`, `/run/fleet-monitor.sock`, or `@name` for an abstract name (`unix(7)`).
+/// Where it listens: `[::]:8989`, `/run/fleet-monitor.sock`, or `@name` for an abstract name
+/// (`unix(7)`).
 impl fmt::Display for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let unknown = "an unknown address";
@@ -71,8 +72,9 @@ pub(super) fn try_write(stream: &Stream, bytes: &[u8]) -> io::Result<usize> {
     }
 }
 
-/// Has the connection end by a reset when it is dropped, so that the kernel does not go on offering what the client does
-/// not take. Of a unix socket there is nothing to go on with: what was written is the client's already.
+/// Has the connection end by a reset when it is dropped, so that the kernel does not go on offering
+/// what the client does not take. Of a unix socket there is nothing to go on with: what was written
+/// is the client's already.
 pub(super) fn reset(stream: &Stream) -> io::Result<()> {
     match stream {
         Either::Left(stream) => stream.set_zero_linger(),

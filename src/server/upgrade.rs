@@ -1,14 +1,14 @@
 //! From an HTTP request to a WebSocket (RFC 6455, section 4.2).
 //!
-//! A WebSocket may be asked for on any path. No extension is agreed to, and of subprotocols the second protocol alone: the
-//! first has none.
+//! A WebSocket may be asked for on any path. No extension is agreed to, and of subprotocols the
+//! second protocol alone: the first has none.
 
 use std::sync::Arc;
 
 use hyper::body::Incoming;
 use hyper::header::{
-    CONNECTION, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
-    SEC_WEBSOCKET_VERSION, UPGRADE,
+    CONNECTION, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, Response, StatusCode, Version};
@@ -37,18 +37,27 @@ pub(super) fn is_asked_for(headers: &HeaderMap) -> bool {
 /// Answers a request for a WebSocket, and begins the session if it is granted.
 pub(super) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Answer {
     let headers = request.headers();
-    if headers.get(SEC_WEBSOCKET_VERSION).is_some_and(|version| version != VERSION) {
+    if headers
+        .get(SEC_WEBSOCKET_VERSION)
+        .is_some_and(|version| version != VERSION)
+    {
         let message = "only version 13 of the WebSocket protocol is spoken here";
-        let mut answer = Content::error(StatusCode::UPGRADE_REQUIRED, message).answer(headers).await;
+        let mut answer = Content::error(StatusCode::UPGRADE_REQUIRED, message)
+            .answer(headers)
+            .await;
         answer.headers_mut().insert(SEC_WEBSOCKET_VERSION, VERSION);
-        answer.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
+        answer
+            .headers_mut()
+            .insert(UPGRADE, HeaderValue::from_static("websocket"));
         return answer;
     }
     let accept = match accept(&request) {
         Ok(accept) => accept,
         Err(problem) => {
             let message = format!("not a WebSocket handshake: {problem}");
-            return Content::error(StatusCode::BAD_REQUEST, &message).answer(headers).await;
+            return Content::error(StatusCode::BAD_REQUEST, &message)
+                .answer(headers)
+                .await;
         }
     };
     let wish = || SubscriptionRequest::of(&request, Transport::WebSocket, &shared.channels);
@@ -56,7 +65,9 @@ pub(super) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> 
         Ok(wish) => wish,
         Err((status, message)) => return Content::error(status, &message).answer(headers).await,
     };
-    let Some(seat) = shared.seat() else { return full(shared, headers).await };
+    let Some(seat) = shared.seat() else {
+        return full(shared, headers).await;
+    };
     let mut answer = Response::new(Body::default());
     *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = answer.headers_mut();
@@ -77,18 +88,30 @@ async fn session(upgrade: OnUpgrade, seat: ClientPermit, wish: Option<Subscripti
     }
 }
 
-async fn begin(upgrade: OnUpgrade, seat: ClientPermit, wish: Option<SubscriptionRequest>) -> Option<Session> {
-    // The client may have gone before it had its answer, and nothing else can fail: all connections are of this type.
+async fn begin(
+    upgrade: OnUpgrade,
+    seat: ClientPermit,
+    wish: Option<SubscriptionRequest>,
+) -> Option<Session> {
+    // The client may have gone before it had its answer, and nothing else can fail: all connections
+    // are of this type.
     let parts = upgrade.await.ok()?.downcast::<TokioIo<Stream>>().ok()?;
     let metrics = seat.0.metrics.clone();
     let session = Session::new(parts.io.into_inner(), &parts.read_buf, seat, wish).await;
-    session.inspect_err(|OverBudget| metrics.client_dropped(Dropped::OverBudget)).ok()
+    session
+        .inspect_err(|OverBudget| metrics.client_dropped(Dropped::OverBudget))
+        .ok()
 }
 
 /// Whether the second protocol is among those that the client offers (RFC 6455, section 4.2.1).
 fn speaks_second(headers: &HeaderMap) -> bool {
-    let offers = headers.get_all(SEC_WEBSOCKET_PROTOCOL).into_iter().filter_map(|value| value.to_str().ok());
-    offers.flat_map(|offer| offer.split(',')).any(|protocol| protocol.trim() == SECOND)
+    let offers = headers
+        .get_all(SEC_WEBSOCKET_PROTOCOL)
+        .into_iter()
+        .filter_map(|value| value.to_str().ok());
+    offers
+        .flat_map(|offer| offer.split(','))
+        .any(|protocol| protocol.trim() == SECOND)
 }
 
 /// The answer to the client's key (RFC 6455, section 4.2.1), or what the handshake lacks.
@@ -104,10 +127,16 @@ fn accept<B>(request: &Request<B>) -> Result<HeaderValue, &'static str> {
     if !has_token(headers, CONNECTION, "upgrade") {
         return Err("the Connection header is not Upgrade; does a proxy in between leave it out?");
     }
-    if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != VERSION) {
+    if headers
+        .get(SEC_WEBSOCKET_VERSION)
+        .is_none_or(|version| version != VERSION)
+    {
         return Err("the Sec-WebSocket-Version header is not 13");
     }
-    let key = headers.get(SEC_WEBSOCKET_KEY).ok_or("the Sec-WebSocket-Key header is missing")?.as_bytes();
+    let key = headers
+        .get(SEC_WEBSOCKET_KEY)
+        .ok_or("the Sec-WebSocket-Key header is missing")?
+        .as_bytes();
     if !is_key(key) {
         return Err(BAD_KEY);
     }
@@ -117,13 +146,21 @@ fn accept<B>(request: &Request<B>) -> Result<HeaderValue, &'static str> {
 /// Whether it is 16 bytes in base64.
 fn is_key(key: &[u8]) -> bool {
     key.strip_suffix(b"==").is_some_and(|digits| {
-        digits.len() == 22 && digits.iter().all(|digit| digit.is_ascii_alphanumeric() || b"+/".contains(digit))
+        digits.len() == 22
+            && digits
+                .iter()
+                .all(|digit| digit.is_ascii_alphanumeric() || b"+/".contains(digit))
     })
 }
 
 fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
-    let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).any(|value| value.trim().eq_ignore_ascii_case(token))
+    let values = headers
+        .get_all(name)
+        .into_iter()
+        .filter_map(|value| value.to_str().ok());
+    values
+        .flat_map(|value| value.split(','))
+        .any(|value| value.trim().eq_ignore_ascii_case(token))
 }
 
 #[cfg(test)]
@@ -142,7 +179,11 @@ mod tests {
             headers.extend(value.map(|value| (*name, value)));
         }
         let request = Request::get("/");
-        headers.into_iter().fold(request, |request, (name, value)| request.header(name, value)).body(()).expect("valid")
+        headers
+            .into_iter()
+            .fold(request, |request, (name, value)| request.header(name, value))
+            .body(())
+            .expect("valid")
     }
 
     #[test]
@@ -165,7 +206,10 @@ mod tests {
         ] {
             let header = name.to_ascii_lowercase();
             let problem = accept(&request(&[(&header, value)])).expect_err("refused");
-            assert!(problem.contains(&format!("the {name} header")), "{name}: {value:?}: {problem}");
+            assert!(
+                problem.contains(&format!("the {name} header")),
+                "{name}: {value:?}: {problem}"
+            );
         }
         let mut post = request(&[]);
         *post.method_mut() = Method::POST;

@@ -1,7 +1,8 @@
 //! Reads fleet's HTTP API, over a unix socket or TCP.
 //!
-//! A thin shell around connections: what the answers mean is [`wire`]'s part, and when to ask and how long to wait is
-//! the caller's. Each topic has a connection of its own, kept as long as it answers well. Only GET is ever sent.
+//! A thin shell around connections: what the answers mean is [`wire`]'s part, and when to ask and
+//! how long to wait is the caller's. Each topic has a connection of its own, kept as long as it
+//! answers well. Only GET is ever sent.
 
 use std::fmt;
 use std::io;
@@ -39,7 +40,8 @@ pub enum Address {
     Unix(PathBuf),
     /// A TCP port.
     Tcp {
-        /// A name or an IP address, an IPv6 address without its brackets, and with its zone, if any.
+        /// A name or an IP address, an IPv6 address without its brackets, and with its zone, if
+        /// any.
         host: String,
         /// The port.
         port: u16,
@@ -79,8 +81,13 @@ impl FromStr for Address {
         if uri.path() != "/" || uri.query().is_some() || text.contains(['@', '#']) {
             return Err(AddressError("only a host and a port may follow http://"));
         }
-        let host = uri.host().and_then(host::read_in_url).ok_or(AddressError("it needs a host"))?;
-        let port = uri.port_u16().ok_or(AddressError("it needs a port, as in http://127.0.0.1:49153"))?;
+        let host = uri
+            .host()
+            .and_then(host::read_in_url)
+            .ok_or(AddressError("it needs a host"))?;
+        let port = uri
+            .port_u16()
+            .ok_or(AddressError("it needs a port, as in http://127.0.0.1:49153"))?;
         Ok(Address::Tcp { host, port })
     }
 }
@@ -103,9 +110,12 @@ impl Address {
         }
     }
 
-    /// Why nothing can listen there; `None` if something may, as far as can be seen without asking it.
+    /// Why nothing can listen there; `None` if something may, as far as can be seen without asking
+    /// it.
     pub fn absence(&self) -> Option<String> {
-        let Address::Unix(path) = self else { return None };
+        let Address::Unix(path) = self else {
+            return None;
+        };
         match path.metadata() {
             Ok(metadata) if metadata.file_type().is_socket() => None,
             Ok(_) => Some(format!("{} is {}", path.display(), kind(path))),
@@ -133,19 +143,24 @@ pub enum ApiError {
     #[error("no permission to use {}: run as a user of the group fleet", .0.display())]
     PermissionDenied(PathBuf),
     /// Nobody listens.
-    #[error("{0} refuses the connection: nothing listens there; see 'systemctl status fleet.socket fleet.service'")]
+    #[error(
+        "{0} refuses the connection: nothing listens there; see 'systemctl status fleet.socket fleet.service'"
+    )]
     Refused(Address),
     /// There is no connection for another reason.
     #[error("cannot connect to {0}: {1}")]
     Unreachable(Address, #[source] io::Error),
-    /// The connection was closed before an answer. fleetd does that while it starts, and when a request crashes it.
-    #[error("{0} closed the connection without an answer: is fleetd being restarted? See 'journalctl -u fleet'")]
+    /// The connection was closed before an answer. fleetd does that while it starts, and when a
+    /// request crashes it.
+    #[error(
+        "{0} closed the connection without an answer: is fleetd being restarted? See 'journalctl -u fleet'"
+    )]
     NoAnswer(Address),
     /// The connection was closed within an answer.
     #[error("{0} broke off in the middle of an answer: {1}")]
     BrokenOff(Address, #[source] hyper::Error),
-    /// fleetd answers, but has no registry: 503, or 500 without a message. It says 503 also for as long as it starts or
-    /// stops, up to 90 s, with an etcd that is well (fleet v1.0.0).
+    /// fleetd answers, but has no registry: 503, or 500 without a message. It says 503 also for as
+    /// long as it starts or stops, up to 90 s, with an etcd that is well (fleet v1.0.0).
     #[error(
         "fleet at {address} cannot reach etcd (HTTP {}): fleetd is being started or stopped, or etcd is down; see \
          'systemctl status fleet', and etcd's health if that lasts", .status.as_u16()
@@ -184,7 +199,9 @@ pub enum ApiError {
     #[error("the list {0}{1} has more than {MAX_PAGES} pages: gave up")]
     TooManyPages(Address, String),
     /// Each reading of a list of several pages lacked rows of the one before it.
-    #[error("the list {0}{1} kept changing between its pages, {MAX_READINGS} times: it will be read again")]
+    #[error(
+        "the list {0}{1} kept changing between its pages, {MAX_READINGS} times: it will be read again"
+    )]
     Torn(Address, String),
 }
 
@@ -223,7 +240,8 @@ impl Poll for Api {
 
     async fn poll(&self, topic: Topic) -> Result<Reading, SourceError> {
         let mut lane = self.lanes[topic as usize].lock().await;
-        // The connection is in this future's hands until the reading is complete: dropping the future closes it.
+        // The connection is in this future's hands until the reading is complete: dropping the
+        // future closes it.
         let mut connection = lane.connection.take();
         match self.read(topic, &mut connection, &mut lane).await {
             Ok(reading) => {
@@ -249,12 +267,14 @@ impl Api {
         &self.address
     }
 
-    /// The version of the fleetd that answered last, such as `1.0.0`; fleetd before 0.9 does not tell.
+    /// The version of the fleetd that answered last, such as `1.0.0`; fleetd before 0.9 does not
+    /// tell.
     pub fn version(&self) -> Option<String> {
         self.learnt().version.clone()
     }
 
-    /// Both facts are replaced in one step, so what a panicking thread left behind is as good as any.
+    /// Both facts are replaced in one step, so what a panicking thread left behind is as good as
+    /// any.
     fn learnt(&self) -> MutexGuard<'_, Learnt> {
         self.learnt.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -272,13 +292,18 @@ impl Api {
                 rows::join(&mut states, &machines);
                 Reading::Units { states, files: None }
             }
-            Topic::Machines => Reading::Machines { machines: self.list(connection, &mut lane.machines).await? },
-            Topic::UnitFiles => Reading::UnitFiles { files: self.list(connection, &mut lane.files).await? },
+            Topic::Machines => {
+                Reading::Machines { machines: self.list(connection, &mut lane.machines).await? }
+            }
+            Topic::UnitFiles => {
+                Reading::UnitFiles { files: self.list(connection, &mut lane.files).await? }
+            }
         })
     }
 
-    /// Reads a whole list, again if it was torn. While fleet lets go of rows one after the other, as when many units are
-    /// destroyed, every reading is torn; then the last one must do, if it may.
+    /// Reads a whole list, again if it was torn. While fleet lets go of rows one after the other,
+    /// as when many units are destroyed, every reading is torn; then the last one must do, if it
+    /// may.
     async fn list<R: Row>(
         &self,
         connection: &mut Option<Connection>,
@@ -299,7 +324,10 @@ impl Api {
     }
 
     /// Reads all pages of a list once.
-    async fn pages<R: Row>(&self, connection: &mut Option<Connection>) -> Result<Vec<Vec<R>>, ApiError> {
+    async fn pages<R: Row>(
+        &self,
+        connection: &mut Option<Connection>,
+    ) -> Result<Vec<Vec<R>>, ApiError> {
         let mut left = MAX_BYTES;
         let (path, mut page) = self.first_page(connection, &mut left).await?;
         let mut pages = Vec::new();
@@ -323,7 +351,10 @@ impl Api {
         left: &mut usize,
     ) -> Result<(String, Page<R>), ApiError> {
         let known = self.learnt().prefix;
-        for prefix in PREFIXES.into_iter().filter(|prefix| known.is_none_or(|known| known == *prefix)) {
+        for prefix in PREFIXES
+            .into_iter()
+            .filter(|prefix| known.is_none_or(|known| known == *prefix))
+        {
             let path = format!("{prefix}/{}", R::PATH);
             let answer = self.ask(connection, &path, left).await?;
             if answer.status != StatusCode::NOT_FOUND {
@@ -332,7 +363,8 @@ impl Api {
                 return Ok((path, page));
             }
         }
-        let problem = format!("it has no {} (HTTP 404)", known.unwrap_or("/fleet/v1 and no /v1-alpha"));
+        let problem =
+            format!("it has no {} (HTTP 404)", known.unwrap_or("/fleet/v1 and no /v1-alpha"));
         Err(ApiError::NotFleet(self.address.clone(), problem))
     }
 
@@ -342,28 +374,49 @@ impl Api {
         if status == StatusCode::OK {
             return wire::page(&answer.body).map_err(|error| match error {
                 WireError::NotJson => ApiError::NotJson(address, path),
-                WireError::NotFleet(problem) => ApiError::NotFleet(address, format!("{path}: {problem}")),
+                WireError::NotFleet(problem) => {
+                    ApiError::NotFleet(address, format!("{path}: {problem}"))
+                }
             });
         }
         let message = wire::error_message(&answer.body);
         let nothing_said = message.as_deref() == Some("");
-        if status == StatusCode::SERVICE_UNAVAILABLE || status == StatusCode::INTERNAL_SERVER_ERROR && nothing_said {
+        if status == StatusCode::SERVICE_UNAVAILABLE
+            || status == StatusCode::INTERNAL_SERVER_ERROR && nothing_said
+        {
             return Err(ApiError::NoEtcd { address, status });
         }
-        Err(ApiError::Status { address, path, status, message: message.filter(|message| !message.is_empty()) })
+        Err(ApiError::Status {
+            address,
+            path,
+            status,
+            message: message.filter(|message| !message.is_empty()),
+        })
     }
 
-    /// Sends one request over the kept connection, or over a new one if there is none or fleetd has closed it.
-    async fn ask(&self, kept: &mut Option<Connection>, path: &str, left: &mut usize) -> Result<Answer, ApiError> {
+    /// Sends one request over the kept connection, or over a new one if there is none or fleetd has
+    /// closed it.
+    async fn ask(
+        &self,
+        kept: &mut Option<Connection>,
+        path: &str,
+        left: &mut usize,
+    ) -> Result<Answer, ApiError> {
         let request = || {
-            http::get(&self.address.authority(), path)
-                .map_err(|error| ApiError::NotFleet(self.address.clone(), format!("cannot ask for its page: {error}")))
+            http::get(&self.address.authority(), path).map_err(|error| {
+                ApiError::NotFleet(
+                    self.address.clone(),
+                    format!("cannot ask for its page: {error}"),
+                )
+            })
         };
         let answered = match kept.take() {
             // fleetd may close it at any time; as long as nothing came back, asking again is safe.
             Some(mut connection) => match connection.send(request()?).await {
                 Ok(response) => Some((connection, response)),
-                Err(error) if error.is_parse() => return Err(ApiError::NotHttp(self.address.clone(), error)),
+                Err(error) if error.is_parse() => {
+                    return Err(ApiError::NotHttp(self.address.clone(), error));
+                }
                 Err(_) => None,
             },
             None => None,
@@ -372,10 +425,14 @@ impl Api {
             Some(answered) => answered,
             None => {
                 let mut connection = open(&self.address).await?;
-                let response = connection.send(request()?).await.map_err(|error| match error.is_parse() {
-                    true => ApiError::NotHttp(self.address.clone(), error),
-                    false => ApiError::NoAnswer(self.address.clone()),
-                })?;
+                let response =
+                    connection
+                        .send(request()?)
+                        .await
+                        .map_err(|error| match error.is_parse() {
+                            true => ApiError::NotHttp(self.address.clone(), error),
+                            false => ApiError::NoAnswer(self.address.clone()),
+                        })?;
                 (connection, response)
             }
         };
@@ -417,9 +474,12 @@ struct Answer {
 async fn open(address: &Address) -> Result<Connection, ApiError> {
     let failed = |error| not_connected(address, error);
     match address {
-        Address::Unix(path) => Connection::over(UnixStream::connect(path).await.map_err(failed)?).await,
+        Address::Unix(path) => {
+            Connection::over(UnixStream::connect(path).await.map_err(failed)?).await
+        }
         Address::Tcp { host, port } => {
-            Connection::over(TcpStream::connect((host.as_str(), *port)).await.map_err(failed)?).await
+            Connection::over(TcpStream::connect((host.as_str(), *port)).await.map_err(failed)?)
+                .await
         }
     }
     .map_err(|_| ApiError::NoAnswer(address.clone()))
@@ -428,7 +488,9 @@ async fn open(address: &Address) -> Result<Connection, ApiError> {
 fn not_connected(address: &Address, error: io::Error) -> ApiError {
     match (error.kind(), address) {
         (io::ErrorKind::NotFound, Address::Unix(path)) => ApiError::NoSocket(path.clone()),
-        (io::ErrorKind::PermissionDenied, Address::Unix(path)) => ApiError::PermissionDenied(path.clone()),
+        (io::ErrorKind::PermissionDenied, Address::Unix(path)) => {
+            ApiError::PermissionDenied(path.clone())
+        }
         // That is what connecting to anything else than a socket says, too (`connect(2)`).
         (io::ErrorKind::ConnectionRefused, Address::Unix(path)) if address.absence().is_some() => {
             ApiError::NotASocket { path: path.clone() }
@@ -445,7 +507,12 @@ fn kind(path: &Path) -> &'static str {
 
 /// fleetd says `fleetd/v1.0.0` since 0.12, and said `fleetd/0.11.8` before.
 fn version(response: &Response<Incoming>) -> Option<String> {
-    let version = response.headers().get(SERVER)?.to_str().ok()?.strip_prefix("fleetd/")?;
+    let version = response
+        .headers()
+        .get(SERVER)?
+        .to_str()
+        .ok()?
+        .strip_prefix("fleetd/")?;
     Some(version.strip_prefix('v').unwrap_or(version).to_owned())
 }
 
@@ -453,7 +520,9 @@ fn version(response: &Response<Incoming>) -> Option<String> {
 fn percent_encoded(text: &str) -> String {
     text.bytes().fold(String::new(), |mut encoded, byte| {
         match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => encoded.push(char::from(byte)),
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                encoded.push(char::from(byte));
+            }
             _ => encoded += &format!("%{byte:02X}"),
         }
         encoded

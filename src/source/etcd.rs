@@ -1,9 +1,10 @@
 //! Watches fleet's registry in etcd: each change as it happens, for the cost of the change.
 //!
-//! One whole reading for the start, and then a watch from its index on. Whatever interrupts the watch (an index that
-//! etcd has forgotten, an etcd that restarts, a member that is lost) is followed by a whole reading, of the next member if
-//! need be; nothing that is shown is given up for that. Every few minutes a whole reading shows whether what the watch made
-//! of the registry is right. It only reads: there is no request here but GET.
+//! One whole reading for the start, and then a watch from its index on. Whatever interrupts the
+//! watch (an index that etcd has forgotten, an etcd that restarts, a member that is lost) is
+//! followed by a whole reading, of the next member if need be; nothing that is shown is given up
+//! for that. Every few minutes a whole reading shows whether what the watch made of the registry is
+//! right. It only reads: there is no request here but GET.
 //!
 //! This is the shell around connections and time. What keys mean is [`key_tree`]'s part.
 
@@ -48,9 +49,11 @@ use watch::{Beginning, End, Seen, Watch};
 
 /// The least time between two readings that differ, which bounds what a storm of changes costs.
 const GAP: Duration = Duration::from_millis(10);
-/// A deletion is looked at again after this time though nothing else has changed: fleetd sets some keys again at once.
+/// A deletion is looked at again after this time though nothing else has changed: fleetd sets some
+/// keys again at once.
 pub const SETTLE: Duration = Duration::from_millis(600);
-/// How often a reading is said though nothing has changed: what follows from time alone is judged then.
+/// How often a reading is said though nothing has changed: what follows from time alone is judged
+/// then.
 const TICK: Duration = Duration::from_secs(1);
 /// How often the whole registry is read to compare.
 const CHECK: Duration = Duration::from_secs(300);
@@ -58,7 +61,8 @@ const CHECK: Duration = Duration::from_secs(300);
 const CATCH_UP: Duration = Duration::from_secs(2);
 /// How long the head of a stream is waited for, before the tree is read without one.
 const OPEN: Duration = Duration::from_secs(2);
-/// How long etcd is asked event by event where a stream has fallen silent, before streams are tried again.
+/// How long etcd is asked event by event where a stream has fallen silent, before streams are tried
+/// again.
 const STREAM_RETRY: Duration = Duration::from_secs(300);
 /// The first and the longest wait when no member can be read.
 const BACKOFF: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(10)];
@@ -81,7 +85,8 @@ pub struct Settings {
 /// Files in PEM for TLS.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tls {
-    /// The certificates of the authorities that etcd's are believed from; without, those of the host.
+    /// The certificates of the authorities that etcd's are believed from; without, those of the
+    /// host.
     pub ca: Option<PathBuf>,
     /// The certificate by which this client is known, with what leads to its authority.
     pub cert: Option<PathBuf>,
@@ -109,8 +114,18 @@ impl Etcd {
         let encryption = is_encrypted.then(|| Encryption::new(&settings.tls)).transpose()?;
         let authorization = settings.login.as_ref().map(Login::authorization).transpose()?;
         let members = settings.endpoints.clone();
-        let access = Arc::new(Access { members, encryption, authorization, timeout: settings.timeout });
-        Ok(Self { settings, access, check_interval: CHECK, stream_retry: STREAM_RETRY })
+        let access = Arc::new(Access {
+            members,
+            encryption,
+            authorization,
+            timeout: settings.timeout,
+        });
+        Ok(Self {
+            settings,
+            access,
+            check_interval: CHECK,
+            stream_retry: STREAM_RETRY,
+        })
     }
 
     /// With another time between two whole readings that compare.
@@ -170,10 +185,17 @@ impl Etcd {
         for sentence in self.access.encryption.iter().flat_map(Encryption::left_out) {
             warn!("{sentence}");
         }
-        if let (Some(login), Some(plain)) =
-            (&self.settings.login, self.settings.endpoints.iter().find(|endpoint| !endpoint.is_confidential()))
-        {
-            warn!("the password of etcd_user = {:?} goes unencrypted to {plain}: use https://", login.user);
+        if let (Some(login), Some(plain)) = (
+            &self.settings.login,
+            self.settings
+                .endpoints
+                .iter()
+                .find(|endpoint| !endpoint.is_confidential()),
+        ) {
+            warn!(
+                "the password of etcd_user = {:?} goes unencrypted to {plain}: use https://",
+                login.user
+            );
         }
     }
 
@@ -212,7 +234,8 @@ impl Watched {
     pub async fn next(&mut self) -> SourceEvent {
         tokio::select! {
             Some(said) = self.said.recv() => said,
-            // Nobody cancels the task as long as this is there: it ends by a panic alone, which is to be heard.
+            // Nobody cancels the task as long as this is there: it ends by a panic alone, which is
+            // to be heard.
             Some(Err(error)) = self.task.join_next() => std::panic::resume_unwind(error.into_panic()),
         }
     }
@@ -251,7 +274,8 @@ impl Watching {
         let members = self.etcd.settings.endpoints.clone();
         let (mut member, mut backoff, mut errors) = (0, BACKOFF[0], Vec::new());
         loop {
-            self.liveness.set_deadline(Instant::now() + self.etcd.settings.timeout * 2);
+            self.liveness
+                .set_deadline(Instant::now() + self.etcd.settings.timeout * 2);
             let (has_failed, waits) = match self.begin(&members[member]).await {
                 Ok(beginning) => {
                     errors.clear();
@@ -274,10 +298,12 @@ impl Watching {
             if errors.len() == members.len() {
                 let outcome = Err(EtcdErrors(std::mem::take(&mut errors)).into());
                 let (topics, at, took) = (&Topic::ALL, Moment::now(), Duration::ZERO);
-                self.say(SourceEvent::Report(Report { topics, at, took, outcome, expected: None })).await;
+                self.say(SourceEvent::Report(Report { topics, at, took, outcome, expected: None }))
+                    .await;
             }
             if waits {
-                self.liveness.set_deadline(Instant::now() + backoff + self.etcd.settings.timeout * 2);
+                self.liveness
+                    .set_deadline(Instant::now() + backoff + self.etcd.settings.timeout * 2);
                 sleep(backoff.mul_f64(0.75 + fastrand::f64() / 4.0)).await;
                 backoff = (backoff * 2).min(BACKOFF[1]);
             }
@@ -289,7 +315,8 @@ impl Watching {
         let begun = Instant::now();
         let prefix = self.etcd.settings.prefix.clone();
         let mut client = self.etcd.client(endpoint);
-        let opens = std::mem::take(&mut self.cannot_catch_up) && Instant::now() >= self.streams_from;
+        let opens =
+            std::mem::take(&mut self.cannot_catch_up) && Instant::now() >= self.streams_from;
         let mut beginning = if opens {
             Beginning::with_stream(self.etcd.client(endpoint), &prefix, OPEN).await?
         } else {
@@ -298,7 +325,10 @@ impl Watching {
 
         let (tree, index, cluster) = beginning.tree(&mut client, &prefix).await?;
         if !key_tree::is_fleets(&tree) {
-            return Err(EtcdError::NoFleet(endpoint.clone(), format!("{prefix}/machines or {prefix}/job")));
+            return Err(EtcdError::NoFleet(
+                endpoint.clone(),
+                format!("{prefix}/machines or {prefix}/job"),
+            ));
         }
         let version = client.version().await;
         let name = version.map_or("etcd".to_owned(), |version| format!("etcd v{version}"));
@@ -316,11 +346,16 @@ impl Watching {
             self.say(SourceEvent::Began).await;
         }
         self.cluster = cluster;
-        // Leases are measured from when the response was complete, so that the time it took makes no key overdue.
+        // Leases are measured from when the response was complete, so that the time it took makes
+        // no key overdue.
         self.tree.load(tree, index, Instant::now().into_std());
-        info!("watching fleet's registry in {name} at {endpoint}: {} keys at index {index}", self.tree.keys());
+        info!(
+            "watching fleet's registry in {name} at {endpoint}: {} keys at index {index}",
+            self.tree.keys()
+        );
         self.tells_all.store(true, Relaxed);
-        let report = report(&mut self.tree, &self.tells_all, begun.elapsed(), self.etcd.settings.timeout);
+        let report =
+            report(&mut self.tree, &self.tells_all, begun.elapsed(), self.etcd.settings.timeout);
         self.say(SourceEvent::Report(report)).await;
         if beginning.answer.is_none() {
             beginning.client = client;
@@ -328,7 +363,8 @@ impl Watching {
         Ok(beginning)
     }
 
-    /// Watches until that is over, for whatever reason, and returns whether this member is to blame.
+    /// Watches until that is over, for whatever reason, and returns whether this member is to
+    /// blame.
     async fn go_on(&mut self, beginning: Beginning) -> bool {
         let Beginning { client, answer, events } = beginning;
         let endpoint = client.endpoint().clone();
@@ -336,9 +372,17 @@ impl Watching {
         let timeout = self.etcd.settings.timeout;
 
         let (sender, mut seen) = mpsc::channel(1);
-        let mut looking = pin!(watch::look(self.etcd.client(&endpoint), &key, self.etcd.check_interval, sender));
+        let mut looking =
+            pin!(watch::look(self.etcd.client(&endpoint), &key, self.etcd.check_interval, sender));
         let after = self.tree.index();
-        let watch = Watch { client, key: &key, after, streams_from: self.streams_from, answer, events };
+        let watch = Watch {
+            client,
+            key: &key,
+            after,
+            streams_from: self.streams_from,
+            answer,
+            events,
+        };
         let mut watching = pin!(watch::watch(watch));
         let mut silence = Silence::new();
         let mut check = None;
@@ -414,12 +458,16 @@ impl Watching {
                 }
             }
 
-            let is_ripe = |check: &mut Check| self.tree.index() >= check.index || Instant::now() >= check.until;
+            let is_ripe = |check: &mut Check| {
+                self.tree.index() >= check.index || Instant::now() >= check.until
+            };
             if let Some(Check { tree, index, .. }) = check.take_if(is_ripe) {
                 let count = self.tree.differences(tree, index);
                 self.say(SourceEvent::Checked { differences: count }).await;
                 if count > 0 {
-                    warn!("{count} keys of etcd at {endpoint} are not as the watch of them said: reading all anew");
+                    warn!(
+                        "{count} keys of etcd at {endpoint} are not as the watch of them said: reading all anew"
+                    );
                     return false;
                 }
             }
@@ -443,7 +491,9 @@ impl Watching {
             }
             End::Cleared => {
                 let index = self.tree.index();
-                info!("etcd at {endpoint} has forgotten what came after index {index} (it keeps 1,000 events)");
+                info!(
+                    "etcd at {endpoint} has forgotten what came after index {index} (it keeps 1,000 events)"
+                );
                 // Event by event cannot keep up, whatever became of the last stream.
                 self.cannot_catch_up = true;
                 self.streams_from = Instant::now();
@@ -451,7 +501,9 @@ impl Watching {
             End::Anew => info!("etcd at {endpoint} has a lower index than it had"),
             End::Replaced => {
                 let key = &self.etcd.settings.prefix;
-                info!("the watched directory {key} of etcd at {endpoint} was deleted; reading the registry again");
+                info!(
+                    "the watched directory {key} of etcd at {endpoint} was deleted; reading the registry again"
+                );
             }
         }
         false
@@ -482,8 +534,15 @@ fn report(tree: &mut KeyTree, tells_all: &AtomicBool, took: Duration, timeout: D
         Reading::Changes { index: tree.index(), changes }
     };
 
-    // A member that says nothing is given up after the timeout, and the next one has as long for a whole reading.
+    // A member that says nothing is given up after the timeout, and the next one has as long for a
+    // whole reading.
     let within = watch::LOOK + 2 * timeout + MARGIN;
     let expected = Some(Expected { every: watch::LOOK, within });
-    Report { topics: &Topic::ALL, at, took, outcome: Ok(reading), expected }
+    Report {
+        topics: &Topic::ALL,
+        at,
+        took,
+        outcome: Ok(reading),
+        expected,
+    }
 }

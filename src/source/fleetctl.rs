@@ -1,9 +1,9 @@
 //! Asks a fleetctl: runs it once for each topic and reads the table that it prints.
 //!
-//! It asks the command for its version first, once, and from then on speaks that version's dialect. Nothing that fleetctl
-//! does is believed without a look: exit status 0 is no proof of an answer, a table is whole or it is none, and a call
-//! may never end. A poll ends by its own deadline, so that it can tell what fleetctl said until then; dropping one kills all
-//! that it started.
+//! It asks the command for its version first, once, and from then on speaks that version's dialect.
+//! Nothing that fleetctl does is believed without a look: exit status 0 is no proof of an answer, a
+//! table is whole or it is none, and a call may never end. A poll ends by its own deadline, so that
+//! it can tell what fleetctl said until then; dropping one kills all that it started.
 
 mod child;
 mod dialect;
@@ -94,7 +94,8 @@ pub enum FleetctlError {
         /// Its version.
         version: Version,
     },
-    /// It failed, or did not understand what it was asked (which is no failure to fleetctl 0.13 and later).
+    /// It failed, or did not understand what it was asked (which is no failure to fleetctl 0.13 and
+    /// later).
     #[error("`{command}` ended with {status}{}", said(stderr))]
     Failed {
         /// What was run.
@@ -142,8 +143,7 @@ pub enum FleetctlError {
     },
 }
 
-const ADVICE: &str =
-    "name one with --fleetctl, read fleet's API instead with --api, or look at a recorded cluster with --demo";
+const ADVICE: &str = "name one with --fleetctl, read fleet's API instead with --api, or look at a recorded cluster with --demo";
 
 impl FleetctlError {
     /// Whether no waiting will mend it: there is no command, or it is not CoreOS fleet's fleetctl.
@@ -175,7 +175,13 @@ impl Fleetctl {
     /// When there is no such command, or it is not an executable file.
     pub fn new(settings: Settings) -> Result<Self, FleetctlError> {
         let program = find(&settings.command, std::env::var_os("PATH").as_deref())?;
-        Ok(Self { settings, program, version: OnceCell::new(), escapes_told: Once::new(), held_told: Once::new() })
+        Ok(Self {
+            settings,
+            program,
+            version: OnceCell::new(),
+            escapes_told: Once::new(),
+            held_told: Once::new(),
+        })
     }
 
     /// Polls that begin at once share the question; after a failure the next one asks again.
@@ -186,11 +192,14 @@ impl Fleetctl {
                 let said = String::from_utf8_lossy(&stdout);
                 let program = self.program.clone();
                 match Version::parse(&said) {
-                    Ok(version) if version.is_too_old() => Err(FleetctlError::TooOld { program, version }),
+                    Ok(version) if version.is_too_old() => {
+                        Err(FleetctlError::TooOld { program, version })
+                    }
                     Ok(version) => Ok(version),
                     Err(Stranger::Osquery) => Err(FleetctlError::Osquery(program)),
                     Err(Stranger::Unknown) => {
-                        let said = said.lines().next().unwrap_or_default().chars().take(QUOTED).collect();
+                        let said =
+                            said.lines().next().unwrap_or_default().chars().take(QUOTED).collect();
                         Err(FleetctlError::Unknown { program, said })
                     }
                 }
@@ -199,9 +208,15 @@ impl Fleetctl {
     }
 
     /// What it prints, and what it says on standard error besides.
-    async fn run(&self, arguments: &[String], deadline: Instant) -> Result<(Vec<u8>, String), FleetctlError> {
+    async fn run(
+        &self,
+        arguments: &[String],
+        deadline: Instant,
+    ) -> Result<(Vec<u8>, String), FleetctlError> {
         let Run { ended, stderr } = child::run(&self.program, arguments, deadline).await;
-        let stderr = plain::plain(stderr.as_bytes()).and_then(|plain| String::from_utf8(plain).ok()).unwrap_or(stderr);
+        let stderr = plain::plain(stderr.as_bytes())
+            .and_then(|plain| String::from_utf8(plain).ok())
+            .unwrap_or(stderr);
         let command = self.command(arguments);
         let Ended { status, stdout, pipes_are_held } = match ended {
             Ok(ended) => ended,
@@ -210,7 +225,11 @@ impl Fleetctl {
             }
             Err(ChildError::TooMuch) => return Err(FleetctlError::TooMuch { command, stderr }),
             Err(ChildError::TooLate) => {
-                return Err(FleetctlError::TooLate { command, timeout: self.settings.timeout, stderr });
+                return Err(FleetctlError::TooLate {
+                    command,
+                    timeout: self.settings.timeout,
+                    stderr,
+                });
             }
             Err(ChildError::Read(error)) => return Err(FleetctlError::Read { command, error }),
         };
@@ -233,7 +252,9 @@ impl Fleetctl {
     }
 
     fn plain(&self, stdout: Vec<u8>) -> Vec<u8> {
-        let Some(plain) = plain::plain(&stdout) else { return stdout };
+        let Some(plain) = plain::plain(&stdout) else {
+            return stdout;
+        };
         self.escapes_told.call_once(|| {
             tracing::warn!(
                 "the output of {} has escape sequences or a byte order mark in it, which are passed over: \
@@ -293,11 +314,14 @@ fn is_executable(program: &Path) -> bool {
     program.is_file() && access(program, Access::EXEC_OK).is_ok()
 }
 
-/// What matters of fleetctl's complaint, in one line: the error without the log before it, the usage text or the stack
-/// trace below it.
+/// What matters of fleetctl's complaint, in one line: the error without the log before it, the
+/// usage text or the stack trace below it.
 fn said(stderr: &str) -> String {
-    let lines: Vec<&str> =
-        stderr.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("####")).collect();
+    let lines: Vec<&str> = stderr
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with("####"))
+        .collect();
     let error = lines.iter().rposition(|line| line.starts_with("Error"));
     let panic = lines.iter().position(|line| line.starts_with("panic:"));
     let usage = lines.iter().position(|line| line.starts_with("Usage"));
@@ -324,14 +348,19 @@ mod tests {
 
     /// What is quoted of a complaint.
     fn quoted(stderr: &str) -> String {
-        said(stderr).split_once(": ").map(|(_, quoted)| quoted.to_owned()).unwrap_or_default()
+        said(stderr)
+            .split_once(": ")
+            .map(|(_, quoted)| quoted.to_owned())
+            .unwrap_or_default()
     }
 
     #[test]
     fn the_complaint_is_one_line() {
         assert_eq!(said(""), "");
         assert_eq!(
-            quoted("Error retrieving list of active machines (timed out)\nPossible issues:\n  etcd is unhealthy\n\n"),
+            quoted(
+                "Error retrieving list of active machines (timed out)\nPossible issues:\n  etcd is unhealthy\n\n"
+            ),
             "Error retrieving list of active machines (timed out); Possible issues:; etcd is unhealthy"
         );
         assert_eq!(
@@ -371,9 +400,18 @@ mod tests {
             ("no such command in $PATH", missing("no-fleetctl")),
             ("no such file", missing("/nowhere/fleetctl")),
             ("a file that cannot be executed", FleetctlError::NotExecutable(program())),
-            ("a file that the system does not start", FleetctlError::Spawn { program: program(), error: error() }),
+            (
+                "a file that the system does not start",
+                FleetctlError::Spawn { program: program(), error: error() },
+            ),
             ("the fleetctl of osquery", FleetctlError::Osquery(program())),
-            ("another program", FleetctlError::Unknown { program: program(), said: "true (GNU coreutils) 9.1".into() }),
+            (
+                "another program",
+                FleetctlError::Unknown {
+                    program: program(),
+                    said: "true (GNU coreutils) 9.1".into(),
+                },
+            ),
             ("too old a version", FleetctlError::TooOld { program: program(), version }),
             ("exit status 1", {
                 let status = ExitStatus::from_raw(1 << 8);
@@ -387,12 +425,18 @@ mod tests {
                 let error = TableError::Help;
                 FleetctlError::Answer { command: command(), error, stderr: String::new() }
             }),
-            ("too large an answer", FleetctlError::TooMuch { command: command(), stderr: stderr() }),
+            (
+                "too large an answer",
+                FleetctlError::TooMuch { command: command(), stderr: stderr() },
+            ),
             ("no answer in time", {
                 let timeout = Duration::from_millis(2500);
                 FleetctlError::TooLate { command: command(), timeout, stderr: stderr() }
             }),
-            ("pipes that cannot be read", FleetctlError::Read { command: command(), error: error() }),
+            (
+                "pipes that cannot be read",
+                FleetctlError::Read { command: command(), error: error() },
+            ),
         ];
         assert_catalogue("fleetctl-errors", errors);
     }

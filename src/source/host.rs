@@ -1,21 +1,30 @@
-//! How a host is written: in an option, in a URL, in the header of a request, and for a socket. Pure.
+//! How a host is written: in an option, in a URL, in the header of a request, and for a socket.
+//! Pure.
 //!
-//! A host is kept as a socket takes it: a name, or an address without brackets. An IPv6 address may have a zone, the
-//! interface that leads to it: `fe80::1%eth0` (RFC 4007, section 11). Its `%` is `%25` in a URL (RFC 6874), and a server
-//! is not told the zone, which means nothing to it.
+//! A host is kept as a socket takes it: a name, or an address without brackets. An IPv6 address may
+//! have a zone, the interface that leads to it: `fe80::1%eth0` (RFC 4007, section 11). Its `%` is
+//! `%25` in a URL (RFC 6874), and a server is not told the zone, which means nothing to it.
 
 use std::net::{IpAddr, Ipv6Addr};
 
-/// The host that an option names, with or without brackets. `None`: it is neither a name nor an address.
+/// The host that an option names, with or without brackets. `None`: it is neither a name nor an
+/// address.
 pub fn read(text: &str) -> Option<String> {
     let address = match text.strip_prefix('[') {
-        Some(rest) => return rest.strip_suffix(']').filter(|address| is_ipv6(address)).map(str::to_owned),
+        Some(rest) => {
+            return rest
+                .strip_suffix(']')
+                .filter(|address| is_ipv6(address))
+                .map(str::to_owned);
+        }
         None => text,
     };
-    (is_name(address) || address.parse::<IpAddr>().is_ok() || is_ipv6(address)).then(|| address.to_owned())
+    (is_name(address) || address.parse::<IpAddr>().is_ok() || is_ipv6(address))
+        .then(|| address.to_owned())
 }
 
-/// The host of a URL, from what is between its scheme and its port. People copy a zone with a bare `%`, too.
+/// The host of a URL, from what is between its scheme and its port. People copy a zone with a bare
+/// `%`, too.
 pub(super) fn read_in_url(text: &str) -> Option<String> {
     let Some((address, zone)) = text.split_once('%') else {
         let host = text.trim_matches(['[', ']']);
@@ -37,7 +46,11 @@ pub(super) fn in_header(host: &str, port: u16) -> String {
 
 /// The same as programs take them that connect.
 pub(super) fn for_socket(host: &str, port: u16) -> String {
-    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    if host.contains(':') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    }
 }
 
 /// The name or address by which the host itself knows that it is meant.
@@ -49,7 +62,9 @@ pub(super) fn without_zone(host: &str) -> &str {
 fn is_name(text: &str) -> bool {
     !text.is_empty()
         && !text.starts_with(['-', '.'])
-        && text.chars().all(|char| char.is_ascii_alphanumeric() || matches!(char, '-' | '.' | '_'))
+        && text
+            .chars()
+            .all(|char| char.is_ascii_alphanumeric() || matches!(char, '-' | '.' | '_'))
 }
 
 /// The characters of a zone are those that need no encoding in a URL.

@@ -17,8 +17,8 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-/// A connection. Dropping it closes the socket. It moves only while somebody waits for what it brings: a task of its own
-/// would be woken for each piece, to wake who waits.
+/// A connection. Dropping it closes the socket. It moves only while somebody waits for what it
+/// brings: a task of its own would be woken for each piece, to wake who waits.
 pub(super) struct Connection {
     requests: SendRequest<Empty<Bytes>>,
     driver: Driver,
@@ -26,7 +26,9 @@ pub(super) struct Connection {
 
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection").field("requests", &self.requests).finish_non_exhaustive()
+        f.debug_struct("Connection")
+            .field("requests", &self.requests)
+            .finish_non_exhaustive()
     }
 }
 
@@ -39,11 +41,17 @@ impl Connection {
             // What ends it is told to the request under way too, and without one nobody need know.
             let _ = driver.await;
         };
-        Ok(Self { requests, driver: Driver { driven: Some(Box::pin(driver)), woken: Arc::default() } })
+        Ok(Self {
+            requests,
+            driver: Driver { driven: Some(Box::pin(driver)), woken: Arc::default() },
+        })
     }
 
     /// Sends a request, and waits for the head of its answer.
-    pub(super) async fn send(&mut self, request: Request<Empty<Bytes>>) -> hyper::Result<Response<Incoming>> {
+    pub(super) async fn send(
+        &mut self,
+        request: Request<Empty<Bytes>>,
+    ) -> hyper::Result<Response<Incoming>> {
         let requests = &mut self.requests;
         let asked = async {
             requests.ready().await?;
@@ -53,7 +61,10 @@ impl Connection {
     }
 
     /// The next piece of the body of the answer that came last.
-    pub(super) async fn frame(&mut self, body: &mut Incoming) -> Option<hyper::Result<Frame<Bytes>>> {
+    pub(super) async fn frame(
+        &mut self,
+        body: &mut Incoming,
+    ) -> Option<hyper::Result<Frame<Bytes>>> {
         self.driver.drive(body.frame()).await
     }
 }
@@ -66,8 +77,8 @@ struct Driver {
 }
 
 impl Driver {
-    /// Waits for what the connection brings, and moves it on meanwhile. The two wake each other for each piece: that is
-    /// seen to at once, and the task is woken only by what comes from without.
+    /// Waits for what the connection brings, and moves it on meanwhile. The two wake each other for
+    /// each piece: that is seen to at once, and the task is woken only by what comes from without.
     async fn drive<T>(&mut self, awaited: impl Future<Output = T>) -> T {
         let Self { driven, woken } = self;
         let (mut awaited, waker) = (pin!(awaited), Waker::from(woken.clone()));
@@ -109,7 +120,10 @@ impl Wake for Woken {
 }
 
 /// A request for a path, of the host that `authority` names.
-pub(super) fn get(authority: &str, path: &str) -> Result<Request<Empty<Bytes>>, hyper::http::Error> {
+pub(super) fn get(
+    authority: &str,
+    path: &str,
+) -> Result<Request<Empty<Bytes>>, hyper::http::Error> {
     Request::get(path)
         .header(HOST, authority)
         .header(USER_AGENT, concat!("fleet-monitor/", env!("CARGO_PKG_VERSION")))
@@ -163,7 +177,8 @@ mod tests {
         assert_eq!(brought, Ok(7));
     }
 
-    /// More than a task may do before it lets others: the wake for that must come from without, or it would ask for ever.
+    /// More than a task may do before it lets others: the wake for that must come from without, or
+    /// it would ask for ever.
     #[tokio::test]
     async fn what_has_much_to_do_lets_others() {
         let (brings, brought) = oneshot::channel();

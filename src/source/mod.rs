@@ -1,7 +1,8 @@
 //! Where readings come from: a fleetctl, fleet's HTTP API, etcd, or a recording.
 //!
-//! A source yields [`Report`]s at its own pace and is never asked for anything. Dropping it ends what it has under way
-//! and kills its children. It knows what a [`Reading`] is and nothing else: neither who judges it nor who looks.
+//! A source yields [`Report`]s at its own pace and is never asked for anything. Dropping it ends
+//! what it has under way and kills its children. It knows what a [`Reading`] is and nothing else:
+//! neither who judges it nor who looks.
 
 pub mod api;
 pub mod etcd;
@@ -36,8 +37,8 @@ use replay::Replay;
 pub enum SourceEvent {
     /// What came of asking once.
     Report(Report),
-    /// A recording begins, maybe not for the first time, or another cluster answers than before: nothing that was said
-    /// before belongs to it.
+    /// A recording begins, maybe not for the first time, or another cluster answers than before:
+    /// nothing that was said before belongs to it.
     Began,
     /// What was known was compared with all that there is.
     Checked {
@@ -121,7 +122,8 @@ impl Source {
         }
     }
 
-    /// Gives up what is under way, and returns when its children are gone. It says nothing after that.
+    /// Gives up what is under way, and returns when its children are gone. It says nothing after
+    /// that.
     pub async fn stop(&mut self) {
         match self {
             Source::Polled(polled) => polled.stop().await,
@@ -136,7 +138,8 @@ pub trait Poll: Send + Sync + 'static {
     /// What is asked, for people: `fleetctl v1.0.0`.
     fn name(&self) -> String;
 
-    /// Asks once. The caller gives up a poll that takes too long: dropping the future must end everything that was begun.
+    /// Asks once. The caller gives up a poll that takes too long: dropping the future must end
+    /// everything that was begun.
     fn poll(&self, topic: Topic) -> impl Future<Output = Result<Reading, SourceError>> + Send;
 }
 
@@ -161,8 +164,9 @@ pub enum SourceError {
 }
 
 impl SourceError {
-    /// Whether no waiting will mend it: the source is not there, or is not what it was taken for. At the start of the
-    /// program this is an error of the configuration; later it is a failure like any other.
+    /// Whether no waiting will mend it: the source is not there, or is not what it was taken for.
+    /// At the start of the program this is an error of the configuration; later it is a failure
+    /// like any other.
     pub fn is_unusable(&self) -> bool {
         match self {
             SourceError::Fleetctl(error) => error.is_unusable(),
@@ -180,7 +184,8 @@ pub struct Liveness {
     by: Arc<[AtomicU64; 3]>,
 }
 
-/// How much longer than its schedule says a reading may take until it is with the clients, on a host that is busy.
+/// How much longer than its schedule says a reading may take until it is with the clients, on a
+/// host that is busy.
 const MARGIN: Duration = Duration::from_secs(1);
 
 /// How late a source may be before it counts as stuck.
@@ -188,7 +193,10 @@ const LATE: Duration = Duration::from_secs(5);
 
 impl Default for Liveness {
     fn default() -> Self {
-        Self { base: Instant::now(), by: Arc::new([const { AtomicU64::new(0) }; 3]) }
+        Self {
+            base: Instant::now(),
+            by: Arc::new([const { AtomicU64::new(0) }; 3]),
+        }
     }
 }
 
@@ -215,7 +223,8 @@ impl Liveness {
 
     /// Whether no deadline has been missed.
     pub fn is_alive(&self) -> bool {
-        let late = u64::try_from(self.base.elapsed().saturating_sub(LATE).as_millis()).unwrap_or(u64::MAX);
+        let late =
+            u64::try_from(self.base.elapsed().saturating_sub(LATE).as_millis()).unwrap_or(u64::MAX);
         self.by.iter().all(|by| by.load(Ordering::Relaxed) >= late)
     }
 }

@@ -1,9 +1,10 @@
 //! A source that asks on a schedule: one lane for each topic, each with its own pace.
 //!
-//! Polls of one topic never overlap, polls of different topics may. A poll that takes too long is given up; after a
-//! failure the lane backs off, until another lane has an answer again after a failure of its own; after a slow answer it
-//! leaves fleet alone for a while. When a row of the unit list has appeared or vanished, and after the first list, the
-//! machines and unit files are asked for at once, since only they can tell why.
+//! Polls of one topic never overlap, polls of different topics may. A poll that takes too long is
+//! given up; after a failure the lane backs off, until another lane has an answer again after a
+//! failure of its own; after a slow answer it leaves fleet alone for a while. When a row of the
+//! unit list has appeared or vanished, and after the first list, the machines and unit files are
+//! asked for at once, since only they can tell why.
 //!
 //! It knows that something can be asked ([`Poll`]), not what.
 
@@ -23,12 +24,13 @@ use crate::cluster::{Expected, Moment, Reading, Text, Topic};
 /// The longest wait after a failure, unless the interval itself is longer.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
 
-/// After a poll that took `d`, fleet is left alone for this many times `d`. Each page of fleet's API makes it read
-/// its whole registry again, so that reading costs it the square of the units (5,000 units: 27 s for the unit files).
+/// After a poll that took `d`, fleet is left alone for this many times `d`. Each page of fleet's
+/// API makes it read its whole registry again, so that reading costs it the square of the units
+/// (5,000 units: 27 s for the unit files).
 const PAUSE: u32 = 4;
 
-/// How much longer than its timeout a poll is waited for. A source that gives up by itself can tell more than that time
-/// is over: it has the last word.
+/// How much longer than its timeout a poll is waited for. A source that gives up by itself can tell
+/// more than that time is over: it has the last word.
 const LAST_WORD: Duration = Duration::from_millis(500);
 
 /// When what is asked for.
@@ -52,7 +54,10 @@ pub struct Polled {
 
 impl fmt::Debug for Polled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Polled").field("name", &self.name()).field("liveness", &self.liveness).finish_non_exhaustive()
+        f.debug_struct("Polled")
+            .field("name", &self.name())
+            .field("liveness", &self.liveness)
+            .finish_non_exhaustive()
     }
 }
 
@@ -69,7 +74,11 @@ impl Polled {
                 topic,
                 poll: poll.clone(),
                 timeout: schedule.timeout,
-                pace: Pace::new(if topic == Topic::Units { schedule.units } else { schedule.machines }),
+                pace: Pace::new(if topic == Topic::Units {
+                    schedule.units
+                } else {
+                    schedule.machines
+                }),
                 wake: wake.clone(),
                 recovered: recovered.clone(),
                 keys: None,
@@ -78,7 +87,12 @@ impl Polled {
             };
             lanes.spawn(lane.run());
         }
-        Self { name: Box::new(move || poll.name()), reports, lanes, liveness }
+        Self {
+            name: Box::new(move || poll.name()),
+            reports,
+            lanes,
+            liveness,
+        }
     }
 
     /// What is asked, for people.
@@ -95,7 +109,8 @@ impl Polled {
     pub async fn next(&mut self) -> SourceEvent {
         tokio::select! {
             Some(report) = self.reports.recv() => SourceEvent::Report(report),
-            // Nobody cancels a lane as long as this is there: it ends by a panic alone, which is to be heard.
+            // Nobody cancels a lane as long as this is there: it ends by a panic alone, which is to
+            // be heard.
             Some(Err(error)) = self.lanes.join_next() => std::panic::resume_unwind(error.into_panic()),
         }
     }
@@ -126,7 +141,8 @@ impl<P: Poll> Lane<P> {
         loop {
             let begun = Instant::now();
             self.liveness.set_deadline_of(self.topic, begun + self.timeout);
-            let outcome = match timeout(self.timeout + LAST_WORD, self.poll.poll(self.topic)).await {
+            let outcome = match timeout(self.timeout + LAST_WORD, self.poll.poll(self.topic)).await
+            {
                 Ok(outcome) => outcome,
                 Err(_) => Err(SourceError::Timeout(self.timeout)),
             };
@@ -137,9 +153,17 @@ impl<P: Poll> Lane<P> {
                 self.recovered.send_replace(Some(Instant::now()));
             }
             let wait = self.pace.after(took, succeeded, fastrand::f64());
-            let expected =
-                Expected { every: wait.regular + took, within: wait.regular + self.timeout + LAST_WORD + MARGIN };
-            let report = Report { topics: self.topic.alone(), at, took, outcome, expected: Some(expected) };
+            let expected = Expected {
+                every: wait.regular + took,
+                within: wait.regular + self.timeout + LAST_WORD + MARGIN,
+            };
+            let report = Report {
+                topics: self.topic.alone(),
+                at,
+                took,
+                outcome,
+                expected: Some(expected),
+            };
             if wait.stretched {
                 info!(
                     "reading the {} took {:.1} s: the next one waits {:.1} s, to leave fleet time for its work",
@@ -150,7 +174,8 @@ impl<P: Poll> Lane<P> {
             }
             self.wake_others(&report);
             let ended = begun + took;
-            self.liveness.set_deadline_of(self.topic, ended + wait.regular + self.timeout);
+            self.liveness
+                .set_deadline_of(self.topic, ended + wait.regular + self.timeout);
             if self.reports.send(report).await.is_err() {
                 return;
             }
@@ -167,7 +192,8 @@ impl<P: Poll> Lane<P> {
                     sleep_until(ended + earliest).await;
                 }
                 (Some(_), None) => std::future::pending().await,
-                // A poll that failed, and was under way when another lane recovered, tells of the time before.
+                // A poll that failed, and was under way when another lane recovered, tells of the
+                // time before.
                 (None, _) => {
                     let since = |at: &Option<Instant>| at.is_some_and(|at| at >= begun);
                     // The sender is ours, so there always is one.
@@ -189,11 +215,13 @@ impl<P: Poll> Lane<P> {
         }
     }
 
-    /// Wakes the other lanes if a row of the unit list has appeared or vanished, and after the first list: what they
-    /// read before it may be older. It takes the report, not the reading, so that what they then read is never older than
-    /// it: the report's time is set before they begin.
+    /// Wakes the other lanes if a row of the unit list has appeared or vanished, and after the
+    /// first list: what they read before it may be older. It takes the report, not the reading, so
+    /// that what they then read is never older than it: the report's time is set before they begin.
     fn wake_others(&mut self, report: &Report) {
-        let Ok(Reading::Units { states, .. }) = &report.outcome else { return };
+        let Ok(Reading::Units { states, .. }) = &report.outcome else {
+            return;
+        };
         let mut hasher = DefaultHasher::new();
         for state in states {
             (&state.unit, &state.machine).hash(&mut hasher);
@@ -213,7 +241,8 @@ impl<P: Poll> Lane<P> {
 struct Wait {
     /// Until the next poll, if nothing happens.
     regular: Duration,
-    /// Until it may be woken by a list of units; `None` after a failure, when only a recovery wakes it.
+    /// Until it may be woken by a list of units; `None` after a failure, when only a recovery wakes
+    /// it.
     earliest: Option<Duration>,
     /// Whether the wait was stretched just now because the poll was slow.
     stretched: bool,
@@ -236,8 +265,8 @@ impl Pace {
         self.failures > 0
     }
 
-    /// The wait after a poll that `took` this long. `chance` is between 0 and 1, so that many monitors whose fleet fails
-    /// at the same moment do not come back at the same moment.
+    /// The wait after a poll that `took` this long. `chance` is between 0 and 1, so that many
+    /// monitors whose fleet fails at the same moment do not come back at the same moment.
     fn after(&mut self, took: Duration, succeeded: bool, chance: f64) -> Wait {
         let until_next = self.interval.saturating_sub(took);
         let pause = took * PAUSE;
@@ -246,10 +275,17 @@ impl Pace {
             let slow = pause > until_next;
             let stretched = slow && !self.slow;
             self.slow = slow;
-            return Wait { regular: until_next.max(pause), earliest: Some(pause), stretched };
+            return Wait {
+                regular: until_next.max(pause),
+                earliest: Some(pause),
+                stretched,
+            };
         }
         self.failures += 1;
-        let doubled = self.interval.saturating_mul(1 << self.failures.min(16)).min(LONGEST_BACKOFF);
+        let doubled = self
+            .interval
+            .saturating_mul(1 << self.failures.min(16))
+            .min(LONGEST_BACKOFF);
         let backoff = doubled.mul_f64(0.75 + chance.clamp(0.0, 1.0) / 4.0);
         let regular = backoff.max(until_next).max(pause.min(LONGEST_BACKOFF));
         Wait { regular, earliest: None, stretched: false }
@@ -279,7 +315,10 @@ mod tests {
     fn a_slow_answer_earns_a_pause_and_is_told_once() {
         let mut pace = Pace::new(2 * SECOND);
         let wait = pace.after(5 * SECOND, true, 0.5);
-        assert_eq!((wait.regular, wait.earliest, wait.stretched), (20 * SECOND, Some(20 * SECOND), true));
+        assert_eq!(
+            (wait.regular, wait.earliest, wait.stretched),
+            (20 * SECOND, Some(20 * SECOND), true)
+        );
         assert!(!pace.after(5 * SECOND, true, 0.5).stretched, "told twice");
         assert!(!pace.after(SECOND / 10, true, 0.5).stretched);
         assert!(pace.after(5 * SECOND, true, 0.5).stretched, "slow again, and not told");
@@ -288,12 +327,18 @@ mod tests {
     #[test]
     fn failures_back_off_to_30_seconds_and_one_success_ends_it() {
         let mut pace = Pace::new(2 * SECOND);
-        let waits: Vec<f64> = (0..6).map(|_| pace.after(SECOND / 10, false, 1.0).regular.as_secs_f64()).collect();
+        let waits: Vec<f64> = (0..6)
+            .map(|_| pace.after(SECOND / 10, false, 1.0).regular.as_secs_f64())
+            .collect();
         assert_eq!(waits, [4.0, 8.0, 16.0, 30.0, 30.0, 30.0]);
         assert_eq!(pace.after(SECOND / 10, true, 1.0).regular, 2 * SECOND - SECOND / 10);
         let low = pace.after(SECOND / 10, false, 0.0).regular;
         assert!(low >= 2 * SECOND - SECOND / 10 && low < 4 * SECOND, "no jitter: {low:?}");
-        assert_eq!(Pace::new(60 * SECOND).after(SECOND, false, 1.0).regular, 59 * SECOND, "faster than the interval");
+        assert_eq!(
+            Pace::new(60 * SECOND).after(SECOND, false, 1.0).regular,
+            59 * SECOND,
+            "faster than the interval"
+        );
         let mut pace = Pace::new(2 * SECOND);
         assert!((0..100_000).all(|_| pace.after(SECOND, false, 1.0).regular <= LONGEST_BACKOFF));
     }
@@ -305,7 +350,8 @@ mod tests {
         assert_eq!(wait(10 * SECOND), LONGEST_BACKOFF);
     }
 
-    /// Answers with one unit more each time; counts polls and checks that none of one topic overlap.
+    /// Answers with one unit more each time; counts polls and checks that none of one topic
+    /// overlap.
     #[derive(Default)]
     struct Growing {
         polls: Mutex<Vec<(Topic, Instant)>>,
@@ -319,7 +365,11 @@ mod tests {
         }
 
         async fn poll(&self, topic: Topic) -> Result<Reading, SourceError> {
-            assert_eq!(self.running[topic as usize].fetch_add(1, Ordering::SeqCst), 0, "{topic} overlap");
+            assert_eq!(
+                self.running[topic as usize].fetch_add(1, Ordering::SeqCst),
+                0,
+                "{topic} overlap"
+            );
             let count = {
                 let mut polls = self.polls.lock().unwrap();
                 polls.push((topic, Instant::now()));
@@ -331,9 +381,12 @@ mod tests {
             }
             tokio::time::sleep(SECOND / 10).await;
             self.running[topic as usize].fetch_sub(1, Ordering::SeqCst);
-            let unit = |number: usize| UnitState::unreported(format!("{number}.service").as_str().into());
+            let unit =
+                |number: usize| UnitState::unreported(format!("{number}.service").as_str().into());
             Ok(match topic {
-                Topic::Units => Reading::Units { states: (0..count.max(3)).map(unit).collect(), files: None },
+                Topic::Units => {
+                    Reading::Units { states: (0..count.max(3)).map(unit).collect(), files: None }
+                }
                 Topic::Machines => Reading::Machines { machines: vec![] },
                 Topic::UnitFiles => Reading::UnitFiles { files: vec![] },
             })
@@ -341,13 +394,19 @@ mod tests {
     }
 
     fn schedule() -> Schedule {
-        Schedule { units: 2 * SECOND, machines: 100 * SECOND, timeout: 10 * SECOND }
+        Schedule {
+            units: 2 * SECOND,
+            machines: 100 * SECOND,
+            timeout: 10 * SECOND,
+        }
     }
 
     async fn run_until(source: &mut Polled, enough: Instant) -> Vec<Report> {
         let mut reports = Vec::new();
         while let Ok(said) = tokio::time::timeout_at(enough, source.next()).await {
-            let SourceEvent::Report(report) = said else { panic!("{said:?}") };
+            let SourceEvent::Report(report) = said else {
+                panic!("{said:?}")
+            };
             reports.push(report);
         }
         reports
@@ -361,10 +420,14 @@ mod tests {
         run_until(&mut source, start + 9 * SECOND).await;
         let of = |topic: Topic| -> Vec<u64> {
             let polls = growing.polls.lock().unwrap();
-            polls.iter().filter(|(polled, _)| *polled == topic).map(|(_, at)| (*at - start).as_secs()).collect()
+            polls
+                .iter()
+                .filter(|(polled, _)| *polled == topic)
+                .map(|(_, at)| (*at - start).as_secs())
+                .collect()
         };
-        // Three rows are there in the first three answers; the fourth unit comes at 6 s, the fifth at 8 s. After the
-        // first list they are asked again as soon as the pause is over.
+        // Three rows are there in the first three answers; the fourth unit comes at 6 s, the fifth
+        // at 8 s. After the first list they are asked again as soon as the pause is over.
         assert_eq!(of(Topic::Units), [0, 2, 4, 6, 8]);
         assert_eq!(of(Topic::Machines), [0, 0, 6, 8]);
         assert_eq!(of(Topic::UnitFiles), [0, 0, 6, 8]);
@@ -413,7 +476,8 @@ mod tests {
         }
     }
 
-    /// When each topic was first read after an outage, and how often in the half minute from then on.
+    /// When each topic was first read after an outage, and how often in the half minute from then
+    /// on.
     async fn after_an_outage(lasts: Duration, takes: [Duration; 3]) -> [(Duration, usize); 3] {
         let start = Instant::now();
         let outage = Arc::new(Outage { polls: Mutex::default(), until: start + lasts, takes });
@@ -437,7 +501,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_poll_that_was_under_way_when_another_topic_recovered_is_made_again_at_once() {
-        let [units, _, files] = after_an_outage(3 * SECOND, [SECOND / 10, SECOND / 10, 9 * SECOND]).await;
+        let [units, _, files] =
+            after_an_outage(3 * SECOND, [SECOND / 10, SECOND / 10, 9 * SECOND]).await;
         assert!(units.0 < 9 * SECOND, "{units:?}");
         assert_eq!(files.0.as_secs(), 9);
     }
@@ -445,9 +510,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_report_says_how_old_it_may_become() {
         let mut source = Polled::start(Arc::new(Growing::default()), schedule());
-        let SourceEvent::Report(report) = source.next().await else { panic!("no report") };
+        let SourceEvent::Report(report) = source.next().await else {
+            panic!("no report")
+        };
         let took = SECOND / 10;
-        let interval = if report.topics == [Topic::Units] { 2 * SECOND } else { 100 * SECOND };
+        let interval = if report.topics == [Topic::Units] {
+            2 * SECOND
+        } else {
+            100 * SECOND
+        };
         let within = interval - took + 10 * SECOND + LAST_WORD + MARGIN;
         assert_eq!(report.expected, Some(Expected { every: interval, within }));
     }
@@ -464,7 +535,13 @@ mod tests {
             .map(|report| report.topics[0])
             .collect();
         assert_eq!(timeouts, [Topic::Machines]);
-        assert_eq!(reports.iter().filter(|report| report.topics == [Topic::Units]).count(), 6);
+        assert_eq!(
+            reports
+                .iter()
+                .filter(|report| report.topics == [Topic::Units])
+                .count(),
+            6
+        );
     }
 
     #[tokio::test]

@@ -1,7 +1,8 @@
 //! The format of a recording, and the writer of one.
 //!
-//! A recording is JSON lines. A line with `recording` begins one and names the source; then there is one line for each
-//! poll, with `t`, the seconds since the beginning at which its answer was complete, and `took`, how long it took:
+//! A recording is JSON lines. A line with `recording` begins one and names the source; then there
+//! is one line for each poll, with `t`, the seconds since the beginning at which its answer was
+//! complete, and `took`, how long it took:
 //!
 //! ```json
 //! {"recording":1,"source":"fleetctl v1.0.0"}
@@ -10,10 +11,10 @@
 //! {"t":4.062,"took":0.051,"topic":"units","error":"…"}
 //! ```
 //!
-//! `same` stands for the rows of the last good poll of that topic. Where a source tells all topics at one moment, the topic
-//! is `registry`, and each list that is not there is the same as before; what has changed since then follows in lines of
-//! the topic `changes`. Lines of other keys, such as the `event` notes in
-//! the built-in recording, are passed over.
+//! `same` stands for the rows of the last good poll of that topic. Where a source tells all topics
+//! at one moment, the topic is `registry`, and each list that is not there is the same as before;
+//! what has changed since then follows in lines of the topic `changes`. Lines of other keys, such
+//! as the `event` notes in the built-in recording, are passed over.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -28,11 +29,13 @@ use tracing::{error, warn};
 
 use super::Report;
 use crate::cluster::{
-    Lease, Machine, MachineId, Moment, Observation, Reading, RegistrySnapshot, Text, Topic, UnitFile, UnitState,
+    Lease, Machine, MachineId, Moment, Observation, Reading, RegistrySnapshot, Text, Topic,
+    UnitFile, UnitState,
 };
 use crate::write_queue::{Work, WriteQueue};
 
-/// The version of the format that this program writes. It reads all from 1 on; `changes` are there since 2.
+/// The version of the format that this program writes. It reads all from 1 on; `changes` are there
+/// since 2.
 const VERSION: u32 = 2;
 
 /// One line, as written and read.
@@ -152,13 +155,19 @@ impl Reader {
                 return Ok(Some(Entry::Begin { source: line.source }));
             }
             Some(version) => {
-                return Err(format!("it is of version {version}, and only versions up to {VERSION} are known"));
+                return Err(format!(
+                    "it is of version {version}, and only versions up to {VERSION} are known"
+                ));
             }
             None => {}
         }
-        let Some(told) = line.topic else { return Ok(None) };
-        let seconds =
-            |key, value| Duration::try_from_secs_f64(value).map_err(|error| format!("`{key}` is {value}: {error}"));
+        let Some(told) = line.topic else {
+            return Ok(None);
+        };
+        let seconds = |key, value| {
+            Duration::try_from_secs_f64(value)
+                .map_err(|error| format!("`{key}` is {value}: {error}"))
+        };
         let at = seconds("t", line.t.ok_or("`t` is missing")?)?;
         let took = seconds("took", line.took.unwrap_or_default())?;
         let outcome = match line.error {
@@ -178,12 +187,15 @@ impl Reader {
     fn reading(&self, told: RecordedTopic, line: Line) -> Result<Reading, String> {
         let last = self.last[told as usize].as_ref();
         if line.same {
-            return last.cloned().ok_or_else(|| "it says `same`, but there was nothing before".to_owned());
+            return last
+                .cloned()
+                .ok_or_else(|| "it says `same`, but there was nothing before".to_owned());
         }
         match (told, line.states, line.machines, line.files) {
-            (RecordedTopic::Changes, ..) => {
-                Ok(Reading::Changes { index: line.index.unwrap_or_default(), changes: line.changes })
-            }
+            (RecordedTopic::Changes, ..) => Ok(Reading::Changes {
+                index: line.index.unwrap_or_default(),
+                changes: line.changes,
+            }),
             (RecordedTopic::Units, Some(states), _, files) => Ok(Reading::Units { states, files }),
             (RecordedTopic::Machines, _, Some(machines), _) => Ok(Reading::Machines { machines }),
             (RecordedTopic::UnitFiles, _, _, Some(files)) => Ok(Reading::UnitFiles { files }),
@@ -193,8 +205,8 @@ impl Reader {
                     _ => RegistrySnapshot::default(),
                 };
                 let overdue = line.overdue.into_iter().map(|(heartbeat, age)| {
-                    let age =
-                        Duration::try_from_secs_f64(age).map_err(|error| format!("`overdue` has {age}: {error}"))?;
+                    let age = Duration::try_from_secs_f64(age)
+                        .map_err(|error| format!("`overdue` has {age}: {error}"))?;
                     Ok((heartbeat, age))
                 });
                 Ok(Reading::Registry(RegistrySnapshot {
@@ -207,7 +219,9 @@ impl Reader {
                     overdue: overdue.collect::<Result<_, String>>()?,
                 }))
             }
-            _ => Err(format!("it has no rows of the {}, no `same` and no `error`", told.topics()[0])),
+            _ => {
+                Err(format!("it has no rows of the {}, no `same` and no `error`", told.topics()[0]))
+            }
         }
     }
 }
@@ -224,7 +238,8 @@ pub struct Recorder {
     lines: WriteQueue<Vec<u8>>,
     begun: Option<Moment>,
     last: [Option<Reading>; 5],
-    /// Whether a poll was dropped since the last whole registry was written: changes do not follow on what is written.
+    /// Whether a poll was dropped since the last whole registry was written: changes do not follow
+    /// on what is written.
     has_gap: bool,
 }
 
@@ -234,16 +249,25 @@ impl Recorder {
         let lines = WriteQueue::new(LIMIT);
         let (opened, is_open) = oneshot::channel();
         let file = File { path: path.to_owned(), lines: lines.clone() };
-        thread::Builder::new().name("recorder".to_owned()).spawn(move || file.write(opened))?;
+        thread::Builder::new()
+            .name("recorder".to_owned())
+            .spawn(move || file.write(opened))?;
 
         match timeout(OPEN, is_open).await {
-            Ok(opened) => opened.unwrap_or_else(|_| Err(io::Error::other("its thread has ended")))?,
+            Ok(opened) => {
+                opened.unwrap_or_else(|_| Err(io::Error::other("its thread has ended")))?;
+            }
             Err(_) => warn!(
                 "the recording {} is not open after {OPEN:?}: its disk hangs, or it is a pipe that nobody reads",
                 path.display()
             ),
         }
-        Ok(Self { lines, begun: None, last: [const { None }; 5], has_gap: false })
+        Ok(Self {
+            lines,
+            begun: None,
+            last: [const { None }; 5],
+            has_gap: false,
+        })
     }
 
     /// Waits until all is written, but no longer than `patience`.
@@ -251,10 +275,12 @@ impl Recorder {
         self.lines.flush(patience);
     }
 
-    /// Appends what came of one poll. `source` names the source where a recording begins. Returns false if the poll was
-    /// dropped, as the disk is too slow; a recording that has ended in an error takes no more, and drops none.
+    /// Appends what came of one poll. `source` names the source where a recording begins. Returns
+    /// false if the poll was dropped, as the disk is too slow; a recording that has ended in an
+    /// error takes no more, and drops none.
     ///
-    /// Changes follow on a whole registry: a recording does not begin with them, and after a gap they are dropped.
+    /// Changes follow on a whole registry: a recording does not begin with them, and after a gap
+    /// they are dropped.
     pub fn write(&mut self, report: &Report, source: &Text) -> bool {
         let is_change = matches!(report.outcome, Ok(Reading::Changes { .. }));
         if is_change && self.has_gap {
@@ -267,7 +293,11 @@ impl Recorder {
         let begun = match self.begun {
             Some(begun) => begun,
             None => {
-                self.append(&Line { recording: Some(VERSION), source: Some(source.clone()), ..Line::default() });
+                self.append(&Line {
+                    recording: Some(VERSION),
+                    source: Some(source.clone()),
+                    ..Line::default()
+                });
                 // The first poll was under way when the recording began.
                 let begun = Moment { instant: report.at.instant - report.took, ..report.at };
                 *self.begun.insert(begun)
@@ -291,13 +321,17 @@ impl Recorder {
                     !before.as_ref().is_some_and(|before| is_same(before, registry))
                 };
                 line.index = Some(registry.index);
-                line.states = differs(|a, b| a.states == b.states).then(|| registry.states.to_vec());
-                line.machines = differs(|a, b| a.machines == b.machines).then(|| registry.machines.to_vec());
+                line.states =
+                    differs(|a, b| a.states == b.states).then(|| registry.states.to_vec());
+                line.machines =
+                    differs(|a, b| a.machines == b.machines).then(|| registry.machines.to_vec());
                 line.files = differs(|a, b| a.files == b.files).then(|| registry.files.to_vec());
                 line.leader.clone_from(&registry.leader);
                 line.expired.clone_from(&registry.expired);
                 let overdue = registry.overdue.iter();
-                line.overdue = overdue.map(|(heartbeat, age)| (heartbeat.clone(), rounded(*age))).collect();
+                line.overdue = overdue
+                    .map(|(heartbeat, age)| (heartbeat.clone(), rounded(*age)))
+                    .collect();
             }
             Ok(Reading::Changes { index, changes }) => {
                 line.index = Some(*index);
@@ -307,7 +341,9 @@ impl Recorder {
             Ok(reading) => {
                 *last = Some(reading.clone());
                 match reading.clone() {
-                    Reading::Units { states, files } => (line.states, line.files) = (Some(states), files),
+                    Reading::Units { states, files } => {
+                        (line.states, line.files) = (Some(states), files);
+                    }
                     Reading::Machines { machines } => line.machines = Some(machines),
                     Reading::UnitFiles { files } => line.files = Some(files),
                     Reading::Registry(_) | Reading::Changes { .. } => {}
@@ -328,7 +364,9 @@ impl Recorder {
 
     fn append(&mut self, line: &Line) -> bool {
         // A line is made of text and numbers under names, which JSON has for all.
-        let Ok(mut text) = serde_json::to_vec(line) else { return false };
+        let Ok(mut text) = serde_json::to_vec(line) else {
+            return false;
+        };
         text.push(b'\n');
         let size = text.len();
         self.lines.push(text, size) || self.lines.is_closed()
@@ -390,7 +428,13 @@ mod tests {
     use crate::source::SourceError;
 
     fn report(topic: Topic, at: Moment, outcome: Result<Reading, SourceError>) -> Report {
-        Report { topics: topic.alone(), at, took: Duration::from_millis(50), outcome, expected: None }
+        Report {
+            topics: topic.alone(),
+            at,
+            took: Duration::from_millis(50),
+            outcome,
+            expected: None,
+        }
     }
 
     #[tokio::test]
@@ -414,10 +458,16 @@ mod tests {
         recorder.flush(Duration::from_secs(60));
         let text = std::fs::read_to_string(&path).unwrap();
         let mut reader = Reader::default();
-        let entries: Vec<Entry> = text.lines().filter_map(|line| reader.read(line).unwrap()).collect();
+        let entries: Vec<Entry> =
+            text.lines().filter_map(|line| reader.read(line).unwrap()).collect();
         let poll = |at, outcome| {
             let took = Duration::from_millis(50);
-            Entry::Poll(Poll { at: Duration::from_secs(at) + took, took, topics: Topic::Machines.alone(), outcome })
+            Entry::Poll(Poll {
+                at: Duration::from_secs(at) + took,
+                took,
+                topics: Topic::Machines.alone(),
+                outcome,
+            })
         };
         assert_eq!(
             entries,
@@ -429,7 +479,11 @@ mod tests {
                 poll(6, Ok(reading)),
             ]
         );
-        assert_eq!(text.matches("\"machines\":[").count(), 1, "what is the same is not written again");
+        assert_eq!(
+            text.matches("\"machines\":[").count(),
+            1,
+            "what is the same is not written again"
+        );
     }
 
     #[tokio::test]
@@ -455,7 +509,13 @@ mod tests {
         let mut recorder = Recorder::open(&path).await.unwrap();
         for registry in [&first, &second, &third] {
             let (topics, outcome) = (&Topic::ALL, Ok(Reading::Registry(registry.clone())));
-            let report = Report { topics, at: Moment::now(), took: Duration::ZERO, outcome, expected: None };
+            let report = Report {
+                topics,
+                at: Moment::now(),
+                took: Duration::ZERO,
+                outcome,
+                expected: None,
+            };
             assert!(recorder.write(&report, &"etcd".into()));
         }
         recorder.flush(Duration::from_secs(60));
@@ -465,9 +525,14 @@ mod tests {
             Some(Entry::Poll(poll)) => Some((poll.topics, poll.outcome)),
             _ => None,
         });
-        let expected = [first, second, third].map(|it| (&Topic::ALL[..], Ok(Reading::Registry(it))));
+        let expected =
+            [first, second, third].map(|it| (&Topic::ALL[..], Ok(Reading::Registry(it))));
         assert_eq!(readings.collect::<Vec<_>>(), expected);
-        assert_eq!(text.matches("\"machines\":[").count(), 2, "what is the same is not written again: {text}");
+        assert_eq!(
+            text.matches("\"machines\":[").count(),
+            2,
+            "what is the same is not written again: {text}"
+        );
     }
 
     #[test]
@@ -485,6 +550,11 @@ mod tests {
             assert!(error.contains(culprit), "{line}: {error}");
         }
         assert_eq!(Reader::default().read("").unwrap(), None);
-        assert_eq!(Reader::default().read(r#"{"t":2,"event":"a machine loses power"}"#).unwrap(), None);
+        assert_eq!(
+            Reader::default()
+                .read(r#"{"t":2,"event":"a machine loses power"}"#)
+                .unwrap(),
+            None
+        );
     }
 }

@@ -1,7 +1,8 @@
 //! Plays a recording as if it were a live source.
 //!
-//! The readings come at the recording's own pace, or faster, and carry the recording's time, so that they are judged as
-//! they would have been. It knows the format of a line from [`super::recording`] and nothing of who listens.
+//! The readings come at the recording's own pace, or faster, and carry the recording's time, so
+//! that they are judged as they would have been. It knows the format of a line from
+//! [`super::recording`] and nothing of who listens.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Seek};
@@ -17,8 +18,8 @@ use super::recording::{Entry, Poll, Reader};
 use super::{LATE, Liveness, Report, SourceError, SourceEvent};
 use crate::cluster::{Expected, Moment, Text, Topic};
 
-/// The built-in recording: a real cluster of four machines and 30 units under fleet v1.0.0, of which one machine loses
-/// power and comes back, and then another is shut down and comes back.
+/// The built-in recording: a real cluster of four machines and 30 units under fleet v1.0.0, of
+/// which one machine loses power and comes back, and then another is shut down and comes back.
 const DEMO: &str = include_str!("demo.jsonl");
 
 /// A recording cannot be played.
@@ -83,7 +84,8 @@ impl Lines {
     /// The next line; none at the end. May be given up and called again.
     async fn next(&mut self) -> Option<String> {
         match self {
-            // Every line could be read when the recording was opened; what cannot be read now is its end.
+            // Every line could be read when the recording was opened; what cannot be read now is
+            // its end.
             Lines::File(lines) => lines.next_line().await.ok().flatten(),
             Lines::Demo(lines) => {
                 let line = lines.next().or_else(|| {
@@ -97,8 +99,8 @@ impl Lines {
 }
 
 impl Replay {
-    /// Opens a recording. The whole of it is checked first, so that a wrong line is known at the start and not an hour
-    /// later. `speed` is how many seconds of the recording pass in one.
+    /// Opens a recording. The whole of it is checked first, so that a wrong line is known at the
+    /// start and not an hour later. `speed` is how many seconds of the recording pass in one.
     pub fn open(path: &Path, speed: f64) -> Result<Self, ReplayError> {
         let unreadable = |error| ReplayError::Unreadable { path: path.to_owned(), error };
         let mut file = BufReader::new(File::open(path).map_err(unreadable)?);
@@ -147,7 +149,8 @@ impl Replay {
         self.ended
     }
 
-    /// Waits for the next thing that the recording says. After its end, for ever, unless it is looping.
+    /// Waits for the next thing that the recording says. After its end, for ever, unless it is
+    /// looping.
     pub async fn next(&mut self) -> SourceEvent {
         while self.pending.is_none() {
             if self.ended {
@@ -168,7 +171,9 @@ impl Replay {
             }
         }
         // A call that is given up while it waits leaves the poll where the next call finds it.
-        let start = *self.start.get_or_insert_with(|| Start { ours: Instant::now(), theirs: Moment::now() });
+        let start = *self
+            .start
+            .get_or_insert_with(|| Start { ours: Instant::now(), theirs: Moment::now() });
         if let Some(poll) = &self.pending {
             let due = self.due(start, poll);
             self.liveness.set_deadline(due);
@@ -246,7 +251,8 @@ impl Pace {
     /// When a poll is followed by the next, if there ever is one.
     fn expected(&self, topic: Topic, speed: f64) -> Option<Expected> {
         let TopicPace { gaps, sum, longest, .. } = self.0[topic as usize];
-        let ours = |theirs: Duration| Duration::try_from_secs_f64(theirs.as_secs_f64() / speed).ok();
+        let ours =
+            |theirs: Duration| Duration::try_from_secs_f64(theirs.as_secs_f64() / speed).ok();
 
         let every = ours(sum.checked_div(gaps)?)?;
         let within = ours(longest)?.checked_add(LATE)?;
@@ -280,7 +286,11 @@ fn check(lines: &mut impl BufRead, path: &Path) -> Result<Pace, ReplayError> {
             None => {}
         }
     }
-    if polls == 0 { Err(ReplayError::Empty { path: path.to_owned() }) } else { Ok(pace) }
+    if polls == 0 {
+        Err(ReplayError::Empty { path: path.to_owned() })
+    } else {
+        Ok(pace)
+    }
 }
 
 #[cfg(test)]
@@ -323,12 +333,20 @@ mod tests {
         assert_eq!(start.elapsed().as_millis(), 250, "twice as fast");
         let second = report(&mut replay).await;
         assert_eq!(start.elapsed().as_millis(), 2250);
-        assert_eq!(second.at.since(first.at), Duration::from_secs(4), "judged by the recording's clock");
+        assert_eq!(
+            second.at.since(first.at),
+            Duration::from_secs(4),
+            "judged by the recording's clock"
+        );
         assert_eq!(first.outcome.unwrap(), second.outcome.unwrap());
         assert_eq!(report(&mut replay).await.outcome.unwrap_err().to_string(), "no route");
         assert!(matches!(replay.next().await, SourceEvent::Ended));
         assert!(replay.has_ended());
-        assert!(tokio::time::timeout(Duration::from_secs(1000), replay.next()).await.is_err());
+        assert!(
+            tokio::time::timeout(Duration::from_secs(1000), replay.next())
+                .await
+                .is_err()
+        );
         assert!(replay.liveness().is_alive());
     }
 
@@ -354,7 +372,9 @@ mod tests {
         let mut replay = Replay::open(file.path(), 1.0).unwrap();
         let mut topics = 0;
         while !replay.has_ended() {
-            if let Ok(SourceEvent::Report(_)) = tokio::time::timeout(Duration::from_millis(100), replay.next()).await {
+            if let Ok(SourceEvent::Report(_)) =
+                tokio::time::timeout(Duration::from_millis(100), replay.next()).await
+            {
                 topics += 1;
             }
         }
@@ -398,7 +418,9 @@ mod tests {
             let error = Replay::open(file.path(), 1.0).unwrap_err();
             unplayable.push((content.escape_ascii().to_string(), error));
         };
-        lines.iter().for_each(|line| open(format!("{}\n{line}", LINES[0]).as_bytes()));
+        lines
+            .iter()
+            .for_each(|line| open(format!("{}\n{line}", LINES[0]).as_bytes()));
         open(LINES[0].as_bytes());
         open(b"{\"t\":1}\n\xff\xff\n");
 
@@ -412,7 +434,9 @@ mod tests {
         for (content, error) in unplayable() {
             let expected = match &*content {
                 "no file" => matches!(error, ReplayError::Unreadable { .. }),
-                content if content.ends_with("v1.0.0\\\"}") => matches!(error, ReplayError::Empty { .. }),
+                content if content.ends_with("v1.0.0\\\"}") => {
+                    matches!(error, ReplayError::Empty { .. })
+                }
                 _ => matches!(error, ReplayError::Line { line: 2, .. }),
             };
             assert!(expected, "{content}: {error:?}");
@@ -422,8 +446,9 @@ mod tests {
     #[test]
     fn what_cannot_be_played_is_told_in_these_words() {
         let told = unplayable().into_iter().map(|(content, mut error)| {
-            let (ReplayError::Unreadable { path, .. } | ReplayError::Line { path, .. } | ReplayError::Empty { path }) =
-                &mut error;
+            let (ReplayError::Unreadable { path, .. }
+            | ReplayError::Line { path, .. }
+            | ReplayError::Empty { path }) = &mut error;
             *path = "FILE".into();
             (content.replace("\\n", "\n").replace("\\\"", "\""), error)
         });

@@ -10,8 +10,9 @@ pub(super) fn non_empty<T: for<'a> From<&'a str>>(text: Option<&str>) -> Option<
     text.filter(|text| !text.is_empty()).map(printable)
 }
 
-/// A text that can be shown, logged and written to a terminal. fleet refuses control characters in names, but neither
-/// in metadata nor in unit files, and etcd has whatever was written to it: each is replaced by `U+FFFD`.
+/// A text that can be shown, logged and written to a terminal. fleet refuses control characters in
+/// names, but neither in metadata nor in unit files, and etcd has whatever was written to it: each
+/// is replaced by `U+FFFD`.
 pub(super) fn printable<T: for<'a> From<&'a str>>(text: &str) -> T {
     T::from(&without_controls(text))
 }
@@ -19,7 +20,11 @@ pub(super) fn printable<T: for<'a> From<&'a str>>(text: &str) -> T {
 /// A tab stays: metadata may contain it, and fleetctl prints it.
 fn without_controls(text: &str) -> Cow<'_, str> {
     let is_control = |character: char| character.is_control() && character != '\t';
-    if text.contains(is_control) { Cow::Owned(text.replace(is_control, "\u{fffd}")) } else { Cow::Borrowed(text) }
+    if text.contains(is_control) {
+        Cow::Owned(text.replace(is_control, "\u{fffd}"))
+    } else {
+        Cow::Borrowed(text)
+    }
 }
 
 /// Metadata as fleetctl prints it: pairs sorted by key, between commas.
@@ -30,10 +35,17 @@ pub(super) fn metadata(pairs: &BTreeMap<String, String>) -> Option<Text> {
 
 /// Fills in each state's address from the list of machines, as fleetctl does.
 pub(super) fn join(states: &mut [UnitState], machines: &[Machine]) {
-    let addresses: HashMap<&MachineId, &Text> =
-        machines.iter().filter_map(|machine| Some((&machine.id, machine.ip.as_ref()?))).collect();
+    let addresses: HashMap<&MachineId, &Text> = machines
+        .iter()
+        .filter_map(|machine| Some((&machine.id, machine.ip.as_ref()?)))
+        .collect();
     for state in states {
-        state.ip = state.machine.as_ref().and_then(|id| addresses.get(id)).copied().cloned();
+        state.ip = state
+            .machine
+            .as_ref()
+            .and_then(|id| addresses.get(id))
+            .copied()
+            .cloned();
     }
 }
 

@@ -1,13 +1,16 @@
 //! Reads the tables that fleetctl prints with `--no-legend --full --fields=…`.
 //!
-//! A table is read by the columns that were asked for, never by their widths: Go's `text/tabwriter` puts one tab or more
-//! between two cells, as many as the widest cell of that call needs. A missing value is `-`. A column that was not asked
-//! for reads as one without values, so that one reader serves all versions of fleetctl.
+//! A table is read by the columns that were asked for, never by their widths: Go's `text/tabwriter`
+//! puts one tab or more between two cells, as many as the widest cell of that call needs. A missing
+//! value is `-`. A column that was not asked for reads as one without values, so that one reader
+//! serves all versions of fleetctl.
 //!
-//! A terminal between fleetctl and us ends lines in CR LF: that is a line end too. Any other control character is no
-//! part of a column, except in a text that is anybody's: there it is replaced, as in the other sources.
+//! A terminal between fleetctl and us ends lines in CR LF: that is a line end too. Any other
+//! control character is no part of a column, except in a text that is anybody's: there it is
+//! replaced, as in the other sources.
 //!
-//! This module knows bytes and rows. It knows neither how the bytes were obtained nor which version prints what.
+//! This module knows bytes and rows. It knows neither how the bytes were obtained nor which version
+//! prints what.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -17,7 +20,8 @@ use std::str::SplitTerminator;
 use super::rows::printable;
 use crate::cluster::{Machine, Text, UnitFile, UnitName, UnitState};
 
-/// Columns whose text is anybody's: it may contain tabs, so it is read whole, and only in the last place.
+/// Columns whose text is anybody's: it may contain tabs, so it is read whole, and only in the last
+/// place.
 const FREE_TEXT: [&str; 2] = ["desc", "metadata"];
 
 /// How much of a line an error quotes, in characters.
@@ -51,7 +55,9 @@ pub enum TableError {
         text: String,
     },
     /// A column has a control character.
-    #[error("line {line} has control characters in its columns: `{text}`; does fleetctl write to a terminal?")]
+    #[error(
+        "line {line} has control characters in its columns: `{text}`; does fleetctl write to a terminal?"
+    )]
     Control {
         /// The line's number, from 1.
         line: usize,
@@ -116,13 +122,16 @@ pub fn machines(output: &[u8], columns: &[&str]) -> Result<Vec<Machine>, TableEr
 
 /// Reads `list-unit-files`, or what `list-units` says of the unit files in a fleetctl before 0.7.
 ///
-/// The target is in the column `target` (`tmachine` before 0.8). That of a global unit is `global` or, before 0.10, `-`.
+/// The target is in the column `target` (`tmachine` before 0.8). That of a global unit is `global`
+/// or, before 0.10, `-`.
 ///
 /// # Errors
 ///
 /// When any line is not a row of these columns.
 pub fn unit_files(output: &[u8], columns: &[&str]) -> Result<Vec<UnitFile>, TableError> {
-    let target = ["target", "tmachine"].into_iter().find(|column| columns.contains(column));
+    let target = ["target", "tmachine"]
+        .into_iter()
+        .find(|column| columns.contains(column));
     let [mut desired, mut targets] = <[Texts; 2]>::default();
     rows(output, columns)?
         .map(|row| {
@@ -147,8 +156,8 @@ pub fn unit_files(output: &[u8], columns: &[&str]) -> Result<Vec<UnitFile>, Tabl
         .collect()
 }
 
-/// Puts the pairs of each machine's metadata in order: fleetctl before 0.6 prints them in another one at each call. A value
-/// cannot contain a comma in these versions.
+/// Puts the pairs of each machine's metadata in order: fleetctl before 0.6 prints them in another
+/// one at each call. A value cannot contain a comma in these versions.
 pub fn sort_metadata(machines: &mut [Machine]) {
     for machine in machines {
         if let Some(metadata) = &machine.metadata {
@@ -203,9 +212,12 @@ impl Row<'_> {
         self.cell("unit").map(Into::into).ok_or_else(|| self.nameless("unit"))
     }
 
-    /// Reads a cell of the form `ID/IP`; without `/IP` when the machine is not in fleet's list of machines.
+    /// Reads a cell of the form `ID/IP`; without `/IP` when the machine is not in fleet's list of
+    /// machines.
     fn machine(&self, column: &'static str) -> Result<(Option<&str>, Option<&str>), TableError> {
-        let Some(cell) = self.cell(column) else { return Ok((None, None)) };
+        let Some(cell) = self.cell(column) else {
+            return Ok((None, None));
+        };
         let (id, ip) = cell.split_once('/').unwrap_or((cell, ""));
         if id.is_empty() {
             return Err(self.nameless(column));
@@ -225,8 +237,12 @@ struct Rows<'a> {
 }
 
 fn rows<'a>(output: &'a [u8], columns: &'a [&'a str]) -> Result<Rows<'a>, TableError> {
-    let text = std::str::from_utf8(output).map_err(|error| TableError::NotText(error.valid_up_to()))?;
-    if ["NAME:", "Usage", "USAGE"].iter().any(|title| text.starts_with(title)) {
+    let text =
+        std::str::from_utf8(output).map_err(|error| TableError::NotText(error.valid_up_to()))?;
+    if ["NAME:", "Usage", "USAGE"]
+        .iter()
+        .any(|title| text.starts_with(title))
+    {
         return Err(TableError::Help);
     }
     if !(text.is_empty() || text.ends_with('\n'))
@@ -249,19 +265,25 @@ impl<'a> Iterator for Rows<'a> {
 impl<'a> Rows<'a> {
     fn row(&mut self, number: usize, line: &'a str) -> Result<Row<'a>, TableError> {
         let columns = self.columns;
-        let wrong = || TableError::Columns { line: number, expected: columns.len(), text: quoted(line) };
+        let wrong =
+            || TableError::Columns { line: number, expected: columns.len(), text: quoted(line) };
         let mut cells = cells(line, columns).ok_or_else(wrong)?;
         if has_controls(line, &cells, columns) {
-            return Err(TableError::Control { line: number, text: quoted(&line.escape_debug().to_string()) });
+            return Err(TableError::Control {
+                line: number,
+                text: quoted(&line.escape_debug().to_string()),
+            });
         }
-        // fleetctl prints a description of several lines as it stands in the unit file. systemd reads the backslash at
-        // the end of a line as a space and skips the white space that the next begins with (`systemd.syntax(7)`).
+        // fleetctl prints a description of several lines as it stands in the unit file. systemd
+        // reads the backslash at the end of a line as a space and skips the white space that the
+        // next begins with (`systemd.syntax(7)`).
         if columns.last() == Some(&"desc")
             && let Some(description) = cells.last_mut()
         {
             while let Some(begun) = description.strip_suffix('\\') {
                 let (_, continued) = self.lines.next().ok_or_else(|| cut_off(number, line))?;
-                *description = Cow::Owned(format!("{begun} {}", without_line_end(continued).trim_start()));
+                *description =
+                    Cow::Owned(format!("{begun} {}", without_line_end(continued).trim_start()));
             }
         }
         Ok(Row { number, line, columns, cells })
@@ -333,7 +355,8 @@ mod tests {
     const MACHINES: [&str; 3] = ["machine", "ip", "metadata"];
     const FILES: [&str; 6] = ["unit", "global", "dstate", "target", "hash", "desc"];
 
-    /// As v0.11.8 prints it: the second machine has left fleet's list of machines, the third row has no hash.
+    /// As v0.11.8 prints it: the second machine has left fleet's list of machines, the third row
+    /// has no hash.
     const LISTED: &str = "conflict-a.service\tloaded\tactive\t\trunning\t\t5555eeee6666ffff7777000088881111/10.44.0.12\tb1eecd8638577595d5889f7bdf42f79d499331a4\n\
         crash.service\t\tloaded\tfailed\t\tfailed\t\t1111aaaa2222bbbb3333cccc4444dddd\t\t3854661799e66f56f11a25b36b834b49efb64735\n\
         flap.service\t\tloaded\tactivating\tauto-restart\t9999222233334444555566667777aaaa/10.44.0.13\t-\n";
@@ -354,17 +377,22 @@ mod tests {
                 hash: Some("b1eecd8638577595d5889f7bdf42f79d499331a4".into()),
             }
         );
-        assert_eq!((units[1].machine.as_deref(), &units[1].ip), (Some("1111aaaa2222bbbb3333cccc4444dddd"), &None));
+        assert_eq!(
+            (units[1].machine.as_deref(), &units[1].ip),
+            (Some("1111aaaa2222bbbb3333cccc4444dddd"), &None)
+        );
         assert_eq!((units[2].sub.as_deref(), &units[2].hash), (Some("auto-restart"), &None));
     }
 
     #[test]
     fn what_many_rows_say_is_once_in_memory() {
         let lines = ["a.service\tloaded\tm1/10.0.0.1\n", "b.service\tnot-found\tm2/10.0.0.2\n"];
-        let read = units(lines.repeat(2).concat().as_bytes(), &["unit", "load", "machine"]).unwrap();
+        let read =
+            units(lines.repeat(2).concat().as_bytes(), &["unit", "load", "machine"]).unwrap();
         let texts = |row: usize| {
             let UnitState { machine, ip, load, .. } = &read[row];
-            [machine.as_deref(), ip.as_deref(), load.as_deref()].map(|text: Option<&str>| text.unwrap().as_ptr())
+            [machine.as_deref(), ip.as_deref(), load.as_deref()]
+                .map(|text: Option<&str>| text.unwrap().as_ptr())
         };
         assert_eq!((texts(0), texts(1)), (texts(2), texts(3)));
         assert_eq!(read[3].ip.as_deref(), Some("10.0.0.2"));
@@ -372,8 +400,10 @@ mod tests {
 
     #[test]
     fn lays_out_as_fleetctl_does() {
-        let rows: Vec<Vec<&str>> =
-            LISTED.lines().map(|line| line.split('\t').filter(|s| !s.is_empty()).collect()).collect();
+        let rows: Vec<Vec<&str>> = LISTED
+            .lines()
+            .map(|line| line.split('\t').filter(|s| !s.is_empty()).collect())
+            .collect();
         assert_eq!(render(&rows), LISTED);
     }
 
@@ -388,7 +418,8 @@ mod tests {
 
     #[test]
     fn metadata_in_random_order_is_sorted() {
-        let mut machines = machines(b"a\t-\trole=db,disk=ssd,=noval\nb\t-\t-\n", &MACHINES).unwrap();
+        let mut machines =
+            machines(b"a\t-\trole=db,disk=ssd,=noval\nb\t-\t-\n", &MACHINES).unwrap();
         sort_metadata(&mut machines);
         assert_eq!(machines[0].metadata.as_deref(), Some("=noval,disk=ssd,role=db"));
     }
@@ -398,7 +429,10 @@ mod tests {
         let output = "a.service\tfalse\tlaunched\tabcd/10.0.0.1\tff\tA\nb.service\ttrue\tlaunched\tglobal\tff\tB\n\
             c.service\ttrue\tlaunched\t-\tff\t-\nd.service\tfalse\t-\t-\tff\tD\n";
         let files = unit_files(output.as_bytes(), &FILES).unwrap();
-        let targets: Vec<_> = files.iter().map(|file| (file.global, file.target.as_deref())).collect();
+        let targets: Vec<_> = files
+            .iter()
+            .map(|file| (file.global, file.target.as_deref()))
+            .collect();
         assert_eq!(targets, [(false, Some("abcd")), (true, None), (true, None), (false, None)]);
         assert_eq!((files[3].desired.as_deref(), files[2].description.as_deref()), (None, None));
         assert!(files.iter().all(|file| file.target_known));
@@ -423,10 +457,16 @@ mod tests {
         for end in ["\r\n", "\r\r\n"] {
             let behind_a_terminal = |output: &str| output.replace('\n', end).into_bytes();
             assert_eq!(units(&behind_a_terminal(LISTED), &UNITS), units(LISTED.as_bytes(), &UNITS));
-            let machines = machines(&behind_a_terminal("a\t-\trole=web,rack=7\n"), &MACHINES).unwrap();
+            let machines =
+                machines(&behind_a_terminal("a\t-\trole=web,rack=7\n"), &MACHINES).unwrap();
             assert_eq!(machines[0].metadata.as_deref(), Some("role=web,rack=7"));
-            let files = unit_files(&behind_a_terminal("a\tfirst \\\n  second\nb\t-\n"), &["unit", "desc"]).unwrap();
-            assert_eq!((files[0].description.as_deref(), &files[1].description), (Some("first  second"), &None));
+            let files =
+                unit_files(&behind_a_terminal("a\tfirst \\\n  second\nb\t-\n"), &["unit", "desc"])
+                    .unwrap();
+            assert_eq!(
+                (files[0].description.as_deref(), &files[1].description),
+                (Some("first  second"), &None)
+            );
         }
     }
 
@@ -456,7 +496,8 @@ mod tests {
     /// Outputs that are no tables of the columns asked for.
     fn no_tables() -> Vec<(&'static [u8], TableError)> {
         let machines = |output: &'static [u8]| (output, machines(output, &MACHINES).unwrap_err());
-        let files = |output: &'static [u8]| (output, unit_files(output, &["unit", "desc"]).unwrap_err());
+        let files =
+            |output: &'static [u8]| (output, unit_files(output, &["unit", "desc"]).unwrap_err());
         let units = |output: &'static [u8]| (output, units(output, &["unit", "hash"]).unwrap_err());
         vec![
             machines(b"abcd\t\xff\t-\n"),
@@ -505,12 +546,15 @@ mod tests {
 
     #[test]
     fn what_is_no_table_is_told_in_these_words() {
-        let told = no_tables().into_iter().map(|(output, error)| (output.escape_ascii(), error));
+        let told = no_tables()
+            .into_iter()
+            .map(|(output, error)| (output.escape_ascii(), error));
         assert_catalogue("table-errors", told);
     }
 
     fn cell() -> impl Strategy<Value = String> {
-        "[a-zA-Z0-9@:_.%-][a-zA-Z0-9@:_. %\u{e9}-]{0,20}".prop_filter("a dash alone is no value", |cell| cell != "-")
+        "[a-zA-Z0-9@:_.%-][a-zA-Z0-9@:_. %\u{e9}-]{0,20}"
+            .prop_filter("a dash alone is no value", |cell| cell != "-")
     }
 
     fn text() -> impl Strategy<Value = Option<Text>> {
@@ -518,7 +562,8 @@ mod tests {
     }
 
     fn place() -> impl Strategy<Value = (Option<MachineId>, Option<Text>)> {
-        option::of(("[0-9a-f]{1,32}", option::of("[0-9a-f.:]{1,20}"))).prop_map(|place| match place {
+        option::of(("[0-9a-f]{1,32}", option::of("[0-9a-f.:]{1,20}"))).prop_map(|place| match place
+        {
             Some((id, ip)) => (Some(id.as_str().into()), ip.map(|ip| ip.as_str().into())),
             None => (None, None),
         })

@@ -1,8 +1,9 @@
 //! The JSON of fleet's HTTP API, and the rows that it means.
 //!
-//! Rows are the same, column for column, as `fleetctl` lists for the same cluster. The shapes are those of fleet's
-//! `schema/v1.json`; fleetd leaves out what is empty, also whole lists, so that `{}` is an empty page. This module is
-//! pure: it knows neither sockets nor HTTP, and no bytes can make it panic.
+//! Rows are the same, column for column, as `fleetctl` lists for the same cluster. The shapes are
+//! those of fleet's `schema/v1.json`; fleetd leaves out what is empty, also whole lists, so that
+//! `{}` is an empty page. This module is pure: it knows neither sockets nor HTTP, and no bytes can
+//! make it panic.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -23,9 +24,11 @@ pub trait Row: Sized {
     const KEY: &'static str;
     /// The row as fleetd writes it.
     type Wire: DeserializeOwned + Into<Self>;
-    /// What makes a row the same row in a later reading. Lists are sorted by it, as fleetctl sorts them.
+    /// What makes a row the same row in a later reading. Lists are sorted by it, as fleetctl sorts
+    /// them.
     type Key: Ord;
-    /// Whether a reading that may lack rows is better than none: a row that is not in it is not yet taken for gone.
+    /// Whether a reading that may lack rows is better than none: a row that is not in it is not yet
+    /// taken for gone.
     const MAY_LACK_ROWS: bool;
 
     /// This row's key.
@@ -58,7 +61,10 @@ pub fn page<R: Row>(body: &[u8]) -> Result<Page<R>, WireError> {
         serde_json::error::Category::Data => WireError::NotFleet(error.to_string()),
         _ => WireError::NotJson,
     })?;
-    Ok(Page { rows: raw.rows.into_iter().map(Into::into).collect(), next: raw.next.filter(|token| !token.is_empty()) })
+    Ok(Page {
+        rows: raw.rows.into_iter().map(Into::into).collect(),
+        next: raw.next.filter(|token| !token.is_empty()),
+    })
 }
 
 /// The message of an error body, `{"error":{"code":N,"message":"…"}}`. It is often empty.
@@ -77,17 +83,19 @@ pub fn error_message(body: &[u8]) -> Option<String> {
 
 /// Puts the pages of one list together, and tells when they do not fit.
 ///
-/// fleetd reads its registry anew for each page, and a page is "rows 101 to 200 as of now". If a row before the border
-/// between two pages appears while they are read, the last row of the one page is also the first of the next: that can
-/// be seen. If such a row goes, the first row of the next page moves to the page that was already read, and is lost:
-/// that cannot be seen in the pages. But a reading that lost a row so always has another one, the one that went, which
-/// the reading after it cannot have. Hence the rule: a reading of several pages is good if it has **every row of the
-/// reading right before it**, good or not; if not, the list is read again. As long as no row goes, that costs nothing;
-/// when one has gone, it costs a second reading, which agrees. Reading each page twice would double every reading.
+/// fleetd reads its registry anew for each page, and a page is "rows 101 to 200 as of now". If a
+/// row before the border between two pages appears while they are read, the last row of the one
+/// page is also the first of the next: that can be seen. If such a row goes, the first row of the
+/// next page moves to the page that was already read, and is lost: that cannot be seen in the
+/// pages. But a reading that lost a row so always has another one, the one that went, which the
+/// reading after it cannot have. Hence the rule: a reading of several pages is good if it has
+/// **every row of the reading right before it**, good or not; if not, the list is read again. As
+/// long as no row goes, that costs nothing; when one has gone, it costs a second reading, which
+/// agrees. Reading each page twice would double every reading.
 ///
-/// So every row that has been there since the reading before is in a good reading. A row that is newer can still be
-/// lost at a border, and comes with the next reading: no row vanishes by that. Only a row that comes and goes within one
-/// reading can hide what its going lost.
+/// So every row that has been there since the reading before is in a good reading. A row that is
+/// newer can still be lost at a border, and comes with the next reading: no row vanishes by that.
+/// Only a row that comes and goes within one reading can hide what its going lost.
 #[derive(Debug)]
 pub struct Collation<R: Row> {
     before: Option<BTreeSet<R::Key>>,
@@ -100,17 +108,21 @@ impl<R: Row> Default for Collation<R> {
 }
 
 impl<R: Row> Collation<R> {
-    /// Takes the pages of one reading and gives the whole list, sorted, or, if it has to be read again, what there is
-    /// of it as the error. No row is there twice: the one that was read later counts.
+    /// Takes the pages of one reading and gives the whole list, sorted, or, if it has to be read
+    /// again, what there is of it as the error. No row is there twice: the one that was read later
+    /// counts.
     ///
-    /// One page alone is always whole. The first reading of several pages has none before it, and is read again.
+    /// One page alone is always whole. The first reading of several pages has none before it, and
+    /// is read again.
     pub fn collate(&mut self, pages: Vec<Vec<R>>) -> Result<Vec<R>, Vec<R>> {
         let whole = pages.len() <= 1;
         let count: usize = pages.iter().map(Vec::len).sum();
-        let rows: BTreeMap<R::Key, R> = pages.into_iter().flatten().map(|row| (row.key(), row)).collect();
+        let rows: BTreeMap<R::Key, R> =
+            pages.into_iter().flatten().map(|row| (row.key(), row)).collect();
         let twice = rows.len() < count;
         let keys: BTreeSet<R::Key> = rows.values().map(R::key).collect();
-        let good = whole || !twice && self.before.as_ref().is_some_and(|before| before.is_subset(&keys));
+        let good =
+            whole || !twice && self.before.as_ref().is_some_and(|before| before.is_subset(&keys));
         self.before = (whole || !twice).then_some(keys);
         let rows = rows.into_values().collect();
         if good { Ok(rows) } else { Err(rows) }
@@ -149,8 +161,11 @@ impl<'de, R: Row> Deserialize<'de> for RawPage<R> {
                     }
                 }
                 match stranger {
-                    // An empty object is an empty list; one that is full of other things is something else.
-                    Some(member) if !known => Err(serde::de::Error::unknown_field(&member, &[R::KEY, "nextPageToken"])),
+                    // An empty object is an empty list; one that is full of other things is
+                    // something else.
+                    Some(member) if !known => {
+                        Err(serde::de::Error::unknown_field(&member, &[R::KEY, "nextPageToken"]))
+                    }
                     _ => Ok(page),
                 }
             }
@@ -258,7 +273,8 @@ impl From<Unit> for UnitFile {
     fn from(unit: Unit) -> Self {
         let options = unit.options.unwrap_or_default();
         let target: Option<MachineId> = non_empty(unit.machine_id.as_deref());
-        // Before 0.13 fleetd knew `true` alone, and gave a unit with `Global=yes` to one machine like any other.
+        // Before 0.13 fleetd knew `true` alone, and gave a unit with `Global=yes` to one machine
+        // like any other.
         let global = target.is_none() && is_global(&options);
         Self {
             unit: printable(&unit.name),
@@ -312,19 +328,32 @@ mod tests {
         let machines: Vec<Machine> = rows(
             r#"{"machines":[{"id":"7b05","metadata":{"region":"eu-west","":"noval","empty":"","expr":"a=b=c","tags":"a,b=c d"},"primaryIP":"172.17.8.104"},{"id":"d2e8","primaryIP":""}]}"#,
         );
-        assert_eq!(machines[0].metadata.as_deref(), Some("=noval,empty=,expr=a=b=c,region=eu-west,tags=a,b=c d"));
+        assert_eq!(
+            machines[0].metadata.as_deref(),
+            Some("=noval,empty=,expr=a=b=c,region=eu-west,tags=a,b=c d")
+        );
         assert_eq!(machines[1], builders::machine("d2e8"));
     }
 
     #[test]
     fn hash_is_of_the_file_as_fleet_writes_it() {
-        let one_section = r#"{"name":"ExecStart","section":"Service","value":"/bin/sleep infinity"}"#;
-        assert_eq!(file(one_section).hash.as_deref(), Some("8385c9176f09a5ee3bbb88d45c6fc3f0b69d1f52"));
+        let one_section =
+            r#"{"name":"ExecStart","section":"Service","value":"/bin/sleep infinity"}"#;
+        assert_eq!(
+            file(one_section).hash.as_deref(),
+            Some("8385c9176f09a5ee3bbb88d45c6fc3f0b69d1f52")
+        );
         let three_sections = r#"{"name":"Description","section":"Unit","value":"Web front end"},{"name":"ExecStart","section":"Service","value":"/bin/sleep infinity"},{"name":"MachineMetadata","section":"X-Fleet","value":"role=web"}"#;
-        assert_eq!(file(three_sections).hash.as_deref(), Some("a54d85379efe04d9b798936c1f3b9cffedff1b74"));
+        assert_eq!(
+            file(three_sections).hash.as_deref(),
+            Some("a54d85379efe04d9b798936c1f3b9cffedff1b74")
+        );
         let scattered = r#"{"name":"MachineMetadata","section":"X-Fleet","value":"role=db"},{"name":"ExecStart","section":"Service","value":"x"},{"name":"Conflicts","section":"X-Fleet"}"#;
         // As fleet writes it: [X-Fleet], its two options, an empty line, [Service].
-        assert_eq!(file(scattered).hash.as_deref(), Some("d1426f68b075873cf1ee5f57989defcf393a3251"));
+        assert_eq!(
+            file(scattered).hash.as_deref(),
+            Some("d1426f68b075873cf1ee5f57989defcf393a3251")
+        );
     }
 
     #[test]
@@ -335,14 +364,16 @@ mod tests {
         assert_eq!(described(r#"{"name":"Description","section":"Service","value":"x"}"#), None);
         let two = r#"{"name":"Description","section":"Unit","value":"one"},{"name":"Description","section":"Unit","value":"two"}"#;
         assert_eq!(described(two).as_deref(), Some("one"));
-        let continued = r#"{"name":"Description","section":"Unit","value":"first line \\\n  second line"}"#;
+        let continued =
+            r#"{"name":"Description","section":"Unit","value":"first line \\\n  second line"}"#;
         assert_eq!(described(continued).as_deref(), Some("first line  second line"));
     }
 
     #[test]
     fn last_truthy_global_counts() {
-        let global =
-            |value: &str| file(&format!(r#"{{"name":"Global","section":"X-Fleet","value":{value:?}}}"#)).global;
+        let global = |value: &str| {
+            file(&format!(r#"{{"name":"Global","section":"X-Fleet","value":{value:?}}}"#)).global
+        };
         for value in ["true", "TRUE", "yes", "1", "on", "t", "\"true\""] {
             assert!(global(value), "{value}");
         }
@@ -359,8 +390,12 @@ mod tests {
     #[test]
     fn requirements_are_those_that_fleet_heeds() {
         let options = r#"{"name":"Description","section":"Unit","value":"x"},{"name":"Global","section":"X-Fleet","value":"true"},{"name":"MachineMetadata","section":"X-Fleet","value":"\"region=us-west\" \"region=us-east\""},{"name":"X-ConditionMachineOf","section":"X-Fleet","value":"web.service"},{"name":"machineof","section":"X-Fleet","value":"web.service"},{"name":"Conflicts","section":"Unit","value":"b.service"}"#;
-        let requirements: Vec<String> = file(options).requirements.iter().map(ToString::to_string).collect();
-        let expected = ["MachineMetadata=\"region=us-west\" \"region=us-east\"", "X-ConditionMachineOf=web.service"];
+        let requirements: Vec<String> =
+            file(options).requirements.iter().map(ToString::to_string).collect();
+        let expected = [
+            "MachineMetadata=\"region=us-west\" \"region=us-east\"",
+            "X-ConditionMachineOf=web.service",
+        ];
         assert_eq!(requirements, expected);
     }
 
@@ -368,15 +403,26 @@ mod tests {
     fn no_value_brings_a_control_character_into_a_row() {
         let unit = r#"{"units":[{"name":"a\u001b[31m.service","desiredState":"x\n","machineID":"m\u0000","options":[{"name":"Description","section":"Unit","value":"a\u0007b"},{"name":"Conflicts","section":"X-Fleet","value":"b\r"}]}]}"#;
         let file: UnitFile = rows(unit).remove(0);
-        assert_eq!((&*file.unit, file.desired.as_deref()), ("a\u{fffd}[31m.service", Some("x\u{fffd}")));
-        assert_eq!((file.target.as_deref(), file.description.as_deref()), (Some("m\u{fffd}"), Some("a\u{fffd}b")));
+        assert_eq!(
+            (&*file.unit, file.desired.as_deref()),
+            ("a\u{fffd}[31m.service", Some("x\u{fffd}"))
+        );
+        assert_eq!(
+            (file.target.as_deref(), file.description.as_deref()),
+            (Some("m\u{fffd}"), Some("a\u{fffd}b"))
+        );
         assert_eq!(&*file.requirements[0], "Conflicts=b\u{fffd}");
 
-        let state =
-            r#"{"states":[{"name":"a\n.service","hash":"\u007f","machineID":"m\r","systemdSubState":"x\u009b"}]}"#;
+        let state = r#"{"states":[{"name":"a\n.service","hash":"\u007f","machineID":"m\r","systemdSubState":"x\u009b"}]}"#;
         let state: UnitState = rows(state).remove(0);
-        assert_eq!((&*state.unit, state.machine.as_deref()), ("a\u{fffd}.service", Some("m\u{fffd}")));
-        assert_eq!((state.hash.as_deref(), state.sub.as_deref()), (Some("\u{fffd}"), Some("x\u{fffd}")));
+        assert_eq!(
+            (&*state.unit, state.machine.as_deref()),
+            ("a\u{fffd}.service", Some("m\u{fffd}"))
+        );
+        assert_eq!(
+            (state.hash.as_deref(), state.sub.as_deref()),
+            (Some("\u{fffd}"), Some("x\u{fffd}"))
+        );
 
         let machine = r#"{"machines":[{"id":"m\n","primaryIP":"\u001b","metadata":{"rack":"7\tleft,\nright"}}]}"#;
         let machine: Machine = rows(machine).remove(0);
@@ -386,10 +432,17 @@ mod tests {
 
     #[test]
     fn missing_or_null_list_is_an_empty_one() {
-        for body in
-            ["{}", r#"{"machines":null}"#, r#"{"machines":[]}"#, r#"{"machines":[],"kind":"x","nextPageToken":""}"#]
-        {
-            assert_eq!(page::<Machine>(body.as_bytes()).expect(body), Page { rows: Vec::new(), next: None }, "{body}");
+        for body in [
+            "{}",
+            r#"{"machines":null}"#,
+            r#"{"machines":[]}"#,
+            r#"{"machines":[],"kind":"x","nextPageToken":""}"#,
+        ] {
+            assert_eq!(
+                page::<Machine>(body.as_bytes()).expect(body),
+                Page { rows: Vec::new(), next: None },
+                "{body}"
+            );
         }
     }
 
@@ -404,7 +457,10 @@ mod tests {
             r#"{"machines":{}}"#,
             r#"{"error":{}}"#,
         ] {
-            assert!(matches!(page::<Machine>(body.as_bytes()), Err(WireError::NotFleet(_))), "{body}");
+            assert!(
+                matches!(page::<Machine>(body.as_bytes()), Err(WireError::NotFleet(_))),
+                "{body}"
+            );
         }
         for body in ["", "<html>", "{", r#"{"machines":["#, "{}{}"] {
             assert!(matches!(page::<Machine>(body.as_bytes()), Err(WireError::NotJson)), "{body}");
@@ -415,7 +471,8 @@ mod tests {
     fn error_body_has_a_message_that_may_be_empty() {
         assert_eq!(error_message(br#"{"error":{"code":500,"message":""}}"#).as_deref(), Some(""));
         assert_eq!(
-            error_message(br#"{"error":{"code":400,"message":"token limit must be 100"}}"#).as_deref(),
+            error_message(br#"{"error":{"code":400,"message":"token limit must be 100"}}"#)
+                .as_deref(),
             Some("token limit must be 100")
         );
         assert_eq!(error_message(b"404 page not found"), None);
@@ -426,11 +483,16 @@ mod tests {
     }
 
     fn ids(rows: &[Machine]) -> Vec<u16> {
-        rows.iter().map(|row| row.id.parse().expect("an ID made by machines()")).collect()
+        rows.iter()
+            .map(|row| row.id.parse().expect("an ID made by machines()"))
+            .collect()
     }
 
     fn collated(collation: &mut Collation<Machine>, pages: &[&[u16]]) -> Option<Vec<u16>> {
-        collation.collate(pages.iter().map(|page| machines(page)).collect()).ok().map(|rows| ids(&rows))
+        collation
+            .collate(pages.iter().map(|page| machines(page)).collect())
+            .ok()
+            .map(|rows| ids(&rows))
     }
 
     #[test]
@@ -446,19 +508,34 @@ mod tests {
         let mut collation = Collation::default();
         assert_eq!(collated(&mut collation, &[&[1, 2], &[3, 4]]), None, "nothing to compare with");
         assert_eq!(collated(&mut collation, &[&[1, 2], &[3, 4]]), Some(vec![1, 2, 3, 4]));
-        assert_eq!(collated(&mut collation, &[&[1, 2], &[3, 4], &[5]]), Some(vec![1, 2, 3, 4, 5]), "5 has come");
-        assert_eq!(collated(&mut collation, &[&[1, 2], &[4, 5]]), None, "1 went after the first page, 3 was lost");
+        assert_eq!(
+            collated(&mut collation, &[&[1, 2], &[3, 4], &[5]]),
+            Some(vec![1, 2, 3, 4, 5]),
+            "5 has come"
+        );
+        assert_eq!(
+            collated(&mut collation, &[&[1, 2], &[4, 5]]),
+            None,
+            "1 went after the first page, 3 was lost"
+        );
         assert_eq!(collated(&mut collation, &[&[2, 3], &[4, 5]]), None, "1 went");
         assert_eq!(collated(&mut collation, &[&[2, 3], &[4, 5]]), Some(vec![2, 3, 4, 5]));
         assert_eq!(collated(&mut collation, &[&[2, 3], &[3, 4], &[5]]), None, "3 is there twice");
-        assert_eq!(collated(&mut collation, &[&[1, 2], &[3, 4], &[5]]), None, "what has a row twice proves nothing");
+        assert_eq!(
+            collated(&mut collation, &[&[1, 2], &[3, 4], &[5]]),
+            None,
+            "what has a row twice proves nothing"
+        );
         assert_eq!(collated(&mut collation, &[&[1, 2], &[3, 4], &[5]]), Some(vec![1, 2, 3, 4, 5]));
     }
 
     #[test]
     fn torn_list_is_what_was_read_last_of_each_row() {
         let machine = |id: &str, ip: &str| Machine { ip: Some(ip.into()), ..builders::machine(id) };
-        let pages = vec![vec![machine("1", "a"), machine("3", "a")], vec![machine("3", "b"), machine("2", "b")]];
+        let pages = vec![
+            vec![machine("1", "a"), machine("3", "a")],
+            vec![machine("3", "b"), machine("2", "b")],
+        ];
         let expected = vec![machine("1", "a"), machine("2", "b"), machine("3", "b")];
         assert_eq!(Collation::default().collate(pages), Err(expected));
     }
@@ -475,8 +552,8 @@ mod tests {
             let _ = UnitFile::from(Unit { name: String::new(), desired_state: None, machine_id: None, options: Some(vec![option]) });
         }
 
-        /// Rows come and go (for good) before any page; what is accepted has every row that has been there since the
-        /// reading before.
+        /// Rows come and go (for good) before any page; what is accepted has every row that has
+        /// been there since the reading before.
         #[test]
         fn accepted_list_has_every_row_since_the_reading_before(
             first in prop::collection::btree_set(0u16..200, 0..30),

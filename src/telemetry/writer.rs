@@ -1,6 +1,7 @@
 //! The threads that write the log, and the queues in front of them.
 //!
-//! journald and whoever reads stderr may stop reading at any time. Only the writing thread waits for them then.
+//! journald and whoever reads stderr may stop reading at any time. Only the writing thread waits
+//! for them then.
 
 use std::fmt::Debug;
 use std::fs::File;
@@ -20,7 +21,8 @@ use tracing_subscriber::{Layer, registry};
 
 use crate::write_queue::{Work, WriteQueue};
 
-/// How much of the log may wait, in bytes: all that happens when every unit of a large cluster changes at once.
+/// How much of the log may wait, in bytes: all that happens when every unit of a large cluster
+/// changes at once.
 const LIMIT: usize = 8 * 1024 * 1024;
 
 /// How long the journal is waited for at the start.
@@ -64,7 +66,8 @@ pub(super) struct LineQueue(WriteQueue<Vec<u8>>);
 impl LineQueue {
     /// Starts the thread that writes them.
     pub(super) fn start() -> io::Result<Self> {
-        // Its own handle: whoever else writes to stderr does not have to wait for this thread's lock.
+        // Its own handle: whoever else writes to stderr does not have to wait for this thread's
+        // lock.
         let mut stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
         let queue = WriteQueue::new(LIMIT);
         let lines = queue.clone();
@@ -133,15 +136,18 @@ impl EventQueue {
     }
 }
 
-/// The journal, as a subscriber that nobody has for a default: it gets what is dispatched to it, and no callsite is enabled
-/// for its sake. Making it sends a datagram.
+/// The journal, as a subscriber that nobody has for a default: it gets what is dispatched to it,
+/// and no callsite is enabled for its sake. Making it sends a datagram.
 fn journal() -> io::Result<Dispatch> {
-    // Our fields carry their own prefix, FLEET_, so that they are what docs/journal.md says they are.
-    let journal = tracing_journald::layer()?.with_field_prefix(None).with_priority_mappings(PriorityMappings {
-        info: Priority::Informational,
-        debug: Priority::Debug,
-        ..PriorityMappings::new()
-    });
+    // Our fields carry their own prefix, FLEET_, so that they are what docs/journal.md says they
+    // are.
+    let journal = tracing_journald::layer()?
+        .with_field_prefix(None)
+        .with_priority_mappings(PriorityMappings {
+            info: Priority::Informational,
+            debug: Priority::Debug,
+            ..PriorityMappings::new()
+        });
     Ok(Dispatch::new(registry().with(journal).with(LevelFilter::OFF)))
 }
 
@@ -167,7 +173,9 @@ impl Visit for OwnedEvent {
 
 impl OwnedEvent {
     fn dispatch(&self, subscriber: &Dispatch) {
-        let Some((unused, _)) = self.fields.first() else { return };
+        let Some((unused, _)) = self.fields.first() else {
+            return;
+        };
 
         let mut values: [(&Field, Option<&dyn Value>); MAX_FIELDS] = [(unused, None); MAX_FIELDS];
         for (slot, (field, text)) in values.iter_mut().zip(&self.fields) {
@@ -189,7 +197,9 @@ fn serve<T>(queue: &WriteQueue<T>, reader: &str, mut write: impl FnMut(T)) {
         match work {
             Work::Write(entry) => write(entry),
             Work::Recovered(lines) => {
-                warn!("{lines} lines of the log were dropped, as {reader} was not read for a while");
+                warn!(
+                    "{lines} lines of the log were dropped, as {reader} was not read for a while"
+                );
             }
         }
     }

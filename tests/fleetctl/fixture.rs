@@ -44,8 +44,7 @@ impl Fixture {
                 }
             };
         }
-        let text =
-            fixtures!("v0.5.0" "v0.6.2" "v0.7.1" "v0.8.3" "v0.9.2" "v0.10.2" "v0.11.8" "v0.12.0" "v0.13.0" "v1.0.0");
+        let text = fixtures!("v0.5.0" "v0.6.2" "v0.7.1" "v0.8.3" "v0.9.2" "v0.10.2" "v0.11.8" "v0.12.0" "v0.13.0" "v1.0.0");
         serde_json::from_str(text).expect("the fixtures are as this type says")
     }
 
@@ -62,7 +61,9 @@ impl Fixture {
     /// The refusal of a long flag with a single dash, from 0.13 on.
     pub fn shorthand(&self, place: &str, flag: &str) -> Call {
         let first = &flag[..flag.chars().next().map_or(0, char::len_utf8)];
-        self.refusals[place].clone().with("flag: --bogus", &format!("shorthand flag: '{first}' in -{flag}"))
+        self.refusals[place]
+            .clone()
+            .with("flag: --bogus", &format!("shorthand flag: '{first}' in -{flag}"))
     }
 }
 
@@ -73,7 +74,11 @@ impl Call {
     }
 
     fn with(self, from: &str, to: &str) -> Self {
-        Self { rc: self.rc, stdout: self.stdout.replace(from, to), stderr: self.stderr.replace(from, to) }
+        Self {
+            rc: self.rc,
+            stdout: self.stdout.replace(from, to),
+            stderr: self.stderr.replace(from, to),
+        }
     }
 
     /// Prints what it printed and ends as it ended. A reader that is gone is not an error.

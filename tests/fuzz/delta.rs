@@ -1,5 +1,5 @@
-//! A delta must tell what the two sets of rows do not have in common, and nothing else; and applied to the older view, it
-//! must make the newer one.
+//! A delta must tell what the two sets of rows do not have in common, and nothing else; and applied
+//! to the older view, it must make the newer one.
 
 #![no_main]
 

@@ -86,14 +86,20 @@ async fn rows_are_those_of_fleetctl() {
         let machines = machines(&api).await;
         let listed: Vec<Vec<String>> = machines
             .iter()
-            .map(|row| vec![row.id.to_string(), cell(row.ip.as_deref()), cell(row.metadata.as_deref())])
+            .map(|row| {
+                vec![row.id.to_string(), cell(row.ip.as_deref()), cell(row.metadata.as_deref())]
+            })
             .collect();
         assert_eq!(listed, recording.fleetctl("list-machines"), "{version}");
 
         let address = |id: &str| machines.iter().find(|machine| &*machine.id == id)?.ip.as_deref();
-        // fleetctl prints `-` as the target of a global unit before 0.10, and what fleet does with a unit in the
-        // column STATE, which is not read.
-        let global_target = if ["v0.8.3", "v0.9.2"].contains(&version) { "-" } else { "global" };
+        // fleetctl prints `-` as the target of a global unit before 0.10, and what fleet does with
+        // a unit in the column STATE, which is not read.
+        let global_target = if ["v0.8.3", "v0.9.2"].contains(&version) {
+            "-"
+        } else {
+            "global"
+        };
         let files: Vec<Vec<String>> = files(&api)
             .await
             .iter()
@@ -124,13 +130,15 @@ async fn rows_are_those_of_fleetctl() {
     }
 }
 
-/// One captured cluster of each version, read through its fleetd and through its fleetctl: the same readings.
+/// One captured cluster of each version, read through its fleetd and through its fleetctl: the same
+/// readings.
 #[tokio::test]
 async fn both_sources_read_the_same_from_one_cluster() {
     for version in ["v0.8.3", "v0.9.2", "v0.11.8", "v1.0.0"] {
         let recording = Recording::load(&format!("fleetd-{version}"));
         let fleetctl = Double::new(version);
-        let lists = ["list-units", "list-machines", "list-unit-files"].map(|list| (list, recording.fleetctl(list)));
+        let lists = ["list-units", "list-machines", "list-unit-files"]
+            .map(|list| (list, recording.fleetctl(list)));
         fleetctl.write("rows.json", &json!(BTreeMap::from(lists)).to_string());
         let source = fleetctl.source(Connection::Default);
         let fleetd = Fleetd::unix(recording.respond());
@@ -165,7 +173,10 @@ fn state(unit: usize) -> Value {
 }
 
 fn registry(units: usize) -> Registry {
-    Registry { states: (0..units).map(state).collect(), ..Registry::default() }
+    Registry {
+        states: (0..units).map(state).collect(),
+        ..Registry::default()
+    }
 }
 
 fn names(states: &[UnitState]) -> Vec<String> {
@@ -173,14 +184,19 @@ fn names(states: &[UnitState]) -> Vec<String> {
 }
 
 fn expected(units: impl IntoIterator<Item = usize>) -> Vec<String> {
-    units.into_iter().map(|unit| format!("unit-{unit:04}.service")).collect()
+    units
+        .into_iter()
+        .map(|unit| format!("unit-{unit:04}.service"))
+        .collect()
 }
 
 #[tokio::test]
 async fn recorded_pages_make_one_list() {
-    for (recording, states_listed, files_listed) in
-        [("many", Some(255), 255), ("exactly-100", Some(100), 100), ("101-units", None, 101)]
-    {
+    for (recording, states_listed, files_listed) in [
+        ("many", Some(255), 255),
+        ("exactly-100", Some(100), 100),
+        ("101-units", None, 101),
+    ] {
         let fleetd = Fleetd::unix(Recording::load(recording).respond());
         let api = api(fleetd.address());
         if let Some(listed) = states_listed {
@@ -202,7 +218,11 @@ async fn one_page_costs_one_request() {
     assert!(request.starts_with("GET /fleet/v1/state HTTP/1.1\r\n"), "{request}");
     assert!(request.contains("\r\nhost: fleet\r\n"), "{request}");
     assert!(
-        request.contains(concat!("\r\nuser-agent: fleet-monitor/", env!("CARGO_PKG_VERSION"), "\r\n")),
+        request.contains(concat!(
+            "\r\nuser-agent: fleet-monitor/",
+            env!("CARGO_PKG_VERSION"),
+            "\r\n"
+        )),
         "{request}"
     );
 }
@@ -221,8 +241,12 @@ async fn unchanged_pages_are_read_once_after_the_first_time() {
     );
 }
 
-/// A fleetd whose registry is changed by `change` after it has answered the request of that number, from 1.
-fn changing(start: Registry, mut change: impl FnMut(usize, &mut Registry) + Send + 'static) -> Fleetd {
+/// A fleetd whose registry is changed by `change` after it has answered the request of that number,
+/// from 1.
+fn changing(
+    start: Registry,
+    mut change: impl FnMut(usize, &mut Registry) + Send + 'static,
+) -> Fleetd {
     let (mut registry, mut asked) = (start, 0);
     Fleetd::unix(move |path: &str| {
         let answer = registry.answer(path);
@@ -236,8 +260,8 @@ fn changing(start: Registry, mut change: impl FnMut(usize, &mut Registry) + Send
 
 #[tokio::test]
 async fn row_lost_between_two_pages_is_found() {
-    // Three pages are six requests for the first list. After the seventh, on page 1 of the second poll, a row of
-    // page 1 goes, so that unit-0100 moves to page 1 and is not on page 2.
+    // Three pages are six requests for the first list. After the seventh, on page 1 of the second
+    // poll, a row of page 1 goes, so that unit-0100 moves to page 1 and is not on page 2.
     let fleetd = changing(registry(250), |asked, registry| {
         if asked == 7 {
             registry.states.remove(3);
@@ -246,7 +270,14 @@ async fn row_lost_between_two_pages_is_found() {
     let api = api(fleetd.address());
     assert_eq!(names(&states(&api).await), expected(0..250));
     assert_eq!(names(&states(&api).await), expected((0..250).filter(|unit| *unit != 3)));
-    assert_eq!(fleetd.paths().iter().filter(|path| path.starts_with("/fleet/v1/state")).count(), 6 + 9);
+    assert_eq!(
+        fleetd
+            .paths()
+            .iter()
+            .filter(|path| path.starts_with("/fleet/v1/state"))
+            .count(),
+        6 + 9
+    );
 }
 
 #[tokio::test]
@@ -256,14 +287,19 @@ async fn row_lost_in_the_very_first_reading_is_found() {
             registry.states.remove(3);
         }
     });
-    assert_eq!(names(&states(&api(fleetd.address())).await), expected((0..250).filter(|unit| *unit != 3)));
+    assert_eq!(
+        names(&states(&api(fleetd.address())).await),
+        expected((0..250).filter(|unit| *unit != 3))
+    );
 }
 
 #[tokio::test]
 async fn row_on_two_pages_is_listed_once() {
     let fleetd = changing(registry(250), |asked, registry| {
         if asked == 7 {
-            registry.states.insert(0, json!({"name": "a.service", "machineID": "1"}));
+            registry
+                .states
+                .insert(0, json!({"name": "a.service", "machineID": "1"}));
         }
     });
     let api = api(fleetd.address());
@@ -278,7 +314,8 @@ async fn row_on_two_pages_is_listed_once() {
 async fn states_that_keep_going_are_told_as_they_were_read_last() {
     let fleetd = changing(registry(290), |_, registry| drop(registry.states.remove(0)));
     let api = api(fleetd.address());
-    // Of its last reading, the first page was read when 6 rows had gone, the second when 7, the third when 8.
+    // Of its last reading, the first page was read when 6 rows had gone, the second when 7, the
+    // third when 8.
     let torn = (6..106).chain(107..207).chain(208..290);
     assert_eq!(names(&states(&api).await), expected(torn));
     assert_eq!(states(&api).await.len(), 282 - 9);
@@ -286,7 +323,8 @@ async fn states_that_keep_going_are_told_as_they_were_read_last() {
 
 #[tokio::test]
 async fn row_twice_is_told_once_also_by_states_that_keep_changing() {
-    let fleetd = changing(registry(250), |asked, registry| registry.states.insert(0, state(1_000 + asked)));
+    let fleetd =
+        changing(registry(250), |asked, registry| registry.states.insert(0, state(1_000 + asked)));
     let names = names(&states(&api(fleetd.address())).await);
     assert!(names.is_sorted_by(|a, b| a < b), "{names:?}");
     assert_eq!(names[..250], expected(0..250));
@@ -297,13 +335,19 @@ async fn row_twice_is_told_once_also_by_states_that_keep_changing() {
 async fn unit_files_that_keep_going_are_a_failure_and_are_read_again_later() {
     let steady = Arc::new(Mutex::new(false));
     let calm = steady.clone();
-    let fleetd = changing(Registry { units: registry(250).states, ..Registry::default() }, move |_, registry| {
-        if !*calm.lock().unwrap() {
-            registry.units.remove(0);
-        }
-    });
+    let fleetd = changing(
+        Registry { units: registry(250).states, ..Registry::default() },
+        move |_, registry| {
+            if !*calm.lock().unwrap() {
+                registry.units.remove(0);
+            }
+        },
+    );
     let api = api(fleetd.address());
-    let torn = api.poll(Topic::UnitFiles).await.expect_err("it changes before every page");
+    let torn = api
+        .poll(Topic::UnitFiles)
+        .await
+        .expect_err("it changes before every page");
     assert!(matches!(torn, SourceError::Api(ApiError::Torn(..))), "{torn:?}");
     *steady.lock().unwrap() = true;
     let names: Vec<String> = files(&api).await.iter().map(|file| file.unit.to_string()).collect();
@@ -336,13 +380,19 @@ async fn connection_is_kept_for_each_topic() {
     let fleetd = Fleetd::tcp(|path: &str| registry(5).answer(path)).await;
     let api = api(fleetd.address());
     for _ in 0..3 {
-        let (units, machines, files) =
-            tokio::join!(api.poll(Topic::Units), api.poll(Topic::Machines), api.poll(Topic::UnitFiles));
+        let (units, machines, files) = tokio::join!(
+            api.poll(Topic::Units),
+            api.poll(Topic::Machines),
+            api.poll(Topic::UnitFiles)
+        );
         assert!(units.is_ok() && machines.is_ok() && files.is_ok());
     }
     let seen = fleetd.seen();
     assert_eq!((seen.opened, seen.requests.len()), (3, 12));
-    assert!(seen.requests[0].contains(&format!("\r\nhost: {}\r\n", fleetd.address().trim_start_matches("http://"))));
+    assert!(
+        seen.requests[0]
+            .contains(&format!("\r\nhost: {}\r\n", fleetd.address().trim_start_matches("http://")))
+    );
 }
 
 #[tokio::test]
@@ -351,7 +401,11 @@ async fn connection_closed_meanwhile_is_opened_again() {
     let fleetd = Fleetd::unix(move |path: &str| {
         asked += 1;
         // The second request on the first connection finds it closed, before any byte of an answer.
-        if asked == 2 { Answer::Close } else { registry(0).answer(path) }
+        if asked == 2 {
+            Answer::Close
+        } else {
+            registry(0).answer(path)
+        }
     });
     let api = api(fleetd.address());
     machines(&api).await;
@@ -387,16 +441,21 @@ async fn older_prefix_is_found_once() {
     let api = api(fleetd.address());
     machines(&api).await;
     machines(&api).await;
-    assert_eq!(fleetd.paths(), ["/fleet/v1/machines", "/v1-alpha/machines", "/v1-alpha/machines"]);
+    assert_eq!(
+        fleetd.paths(),
+        ["/fleet/v1/machines", "/v1-alpha/machines", "/v1-alpha/machines"]
+    );
 }
 
 #[tokio::test]
 async fn prefix_is_looked_for_again_after_a_failure() {
     let upgraded = Arc::new(Mutex::new(false));
     let now = upgraded.clone();
-    let fleetd = Fleetd::unix(move |path: &str| match (path.starts_with("/v1-alpha"), *now.lock().unwrap()) {
-        (true, false) | (false, true) => Answer::Json(200, json!({})),
-        _ => error(404, ""),
+    let fleetd = Fleetd::unix(move |path: &str| {
+        match (path.starts_with("/v1-alpha"), *now.lock().unwrap()) {
+            (true, false) | (false, true) => Answer::Json(200, json!({})),
+            _ => error(404, ""),
+        }
     });
     let api = api(fleetd.address());
     machines(&api).await;
@@ -421,7 +480,10 @@ async fn refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("fleet.sock");
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
     for address in [format!("unix://{}", path.display()), format!("http://{closed}")] {
         let error = failure(&api(&address)).await;
         assert!(matches!(error, ApiError::Refused(_)), "{error:?}");
@@ -456,10 +518,14 @@ async fn broken_off_in_the_middle() {
 #[tokio::test]
 async fn no_etcd() {
     let recorded = Fleetd::unix(Recording::load("etcd-down").respond());
-    let unavailable = Fleetd::unix(|_: &str| error(503, "fleet server unable to communicate with etcd"));
+    let unavailable =
+        Fleetd::unix(|_: &str| error(503, "fleet server unable to communicate with etcd"));
     for (fleetd, code) in [(recorded, 500), (unavailable, 503)] {
         let error = failure(&api(fleetd.address())).await;
-        assert!(matches!(&error, ApiError::NoEtcd { status, .. } if *status == code), "{error:?}");
+        assert!(
+            matches!(&error, ApiError::NoEtcd { status, .. } if *status == code),
+            "{error:?}"
+        );
     }
 }
 
@@ -471,7 +537,10 @@ async fn what_is_no_socket_is_said_to_be_that() {
     std::fs::write(&file, "").unwrap();
     for (path, kind) in [(directory.path(), "a directory"), (&file, "a file")] {
         let address: Address = format!("unix://{}", path.display()).parse().unwrap();
-        for told in [address.absence().unwrap(), failure(&Api::new(address.clone())).await.to_string()] {
+        for told in [
+            address.absence().unwrap(),
+            failure(&Api::new(address.clone())).await.to_string(),
+        ] {
             assert!(told.contains(path.to_str().unwrap()) && told.contains(kind), "{told}");
         }
         let error = failure(&Api::new(address)).await;
@@ -484,19 +553,26 @@ async fn other_status() {
     let fleetd = Fleetd::unix(|_: &str| error(400, "token limit must be 100"));
     let error = failure(&api(fleetd.address())).await;
     assert!(matches!(error, ApiError::Status { .. }), "{error:?}");
-    assert!(error.to_string().contains("400") && error.to_string().contains("token limit must be 100"), "{error}");
+    assert!(
+        error.to_string().contains("400") && error.to_string().contains("token limit must be 100"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
 async fn not_http() {
-    let fleetd = Fleetd::tcp(|_: &str| Answer::Raw(b"-ERR wrong number of arguments\r\n\r\n".to_vec())).await;
+    let fleetd =
+        Fleetd::tcp(|_: &str| Answer::Raw(b"-ERR wrong number of arguments\r\n\r\n".to_vec()))
+            .await;
     let error = failure(&api(fleetd.address())).await;
     assert!(matches!(error, ApiError::NotHttp(..)), "{error:?}");
 }
 
 #[tokio::test]
 async fn not_json() {
-    let fleetd = Fleetd::unix(|_: &str| Answer::Raw(http(200, "<html><title>Welcome to nginx!</title></html>")));
+    let fleetd = Fleetd::unix(|_: &str| {
+        Answer::Raw(http(200, "<html><title>Welcome to nginx!</title></html>"))
+    });
     let error = failure(&api(fleetd.address())).await;
     assert!(matches!(error, ApiError::NotJson(..)), "{error:?}");
 }
@@ -522,23 +598,40 @@ async fn failures_are_told_in_these_words() {
     let list = || "/fleet/v1/state".to_owned();
     let status = |status, message: Option<&str>| {
         let status = StatusCode::from_u16(status).unwrap();
-        ApiError::Status { address: address(), path: list(), status, message: message.map(Into::into) }
+        ApiError::Status {
+            address: address(),
+            path: list(),
+            status,
+            message: message.map(Into::into),
+        }
     };
     let unreachable = io::Error::from(io::ErrorKind::HostUnreachable);
     let no_etcd = ApiError::NoEtcd { address: address(), status: StatusCode::SERVICE_UNAVAILABLE };
     let mut errors = vec![
         ("no socket", ApiError::NoSocket(socket())),
-        ("a directory where the socket should be", ApiError::NotASocket { path: "/var".into() }),
+        (
+            "a directory where the socket should be",
+            ApiError::NotASocket { path: "/var".into() },
+        ),
         ("a file where the socket should be", ApiError::NotASocket { path: socket() }),
         ("no permission", ApiError::PermissionDenied(socket())),
         ("nobody listens", ApiError::Refused(address())),
-        ("no route", ApiError::Unreachable("http://10.0.0.1:49153".parse().unwrap(), unreachable)),
+        (
+            "no route",
+            ApiError::Unreachable("http://10.0.0.1:49153".parse().unwrap(), unreachable),
+        ),
         ("closed without an answer", ApiError::NoAnswer(address())),
         ("503", no_etcd),
         ("another status, with a message", status(400, Some("token limit must be 100"))),
         ("another status, without one", status(404, None)),
         ("no JSON", ApiError::NotJson(address(), list())),
-        ("other JSON", ApiError::NotFleet(address(), "/fleet/v1/state: JSON, but not fleet's: missing field".into())),
+        (
+            "other JSON",
+            ApiError::NotFleet(
+                address(),
+                "/fleet/v1/state: JSON, but not fleet's: missing field".into(),
+            ),
+        ),
         ("too large a list", ApiError::TooLarge(address(), list())),
         ("too many pages", ApiError::TooManyPages(address(), list())),
         ("a list that keeps changing", ApiError::Torn(address(), list())),

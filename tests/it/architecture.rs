@@ -1,12 +1,14 @@
 //! What may depend on what, read from the source: `docs/development.md` says why.
 //!
-//! Paths are read as text, comments and unit tests aside. So each module of the crate is named in a `use` of its own.
+//! Paths are read as text, comments and unit tests aside. So each module of the crate is named in a
+//! `use` of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// For each module of the crate, the others that it may use. [`daemon`](fleet_monitor::daemon) may use all.
+/// For each module of the crate, the others that it may use. [`daemon`](fleet_monitor::daemon) may
+/// use all.
 const MAY_USE: [(&str, &[&str]); 11] = [
     ("cli", &[]),
     ("cluster", &[]),
@@ -36,7 +38,8 @@ const STAY_IN: [(&str, &[&str]); 11] = [
     ("tracing_journald", &["telemetry"]),
 ];
 
-/// Modules of sources, which `source::selection` alone opens. Their options are parsed by `config` into types of theirs.
+/// Modules of sources, which `source::selection` alone opens. Their options are parsed by `config`
+/// into types of theirs.
 const SOURCES: [&str; 5] = ["api", "etcd", "fleetctl", "polled", "replay"];
 
 /// All that the cluster is made of. The map shares with the one before it all that did not change.
@@ -66,7 +69,9 @@ fn files() -> Vec<File> {
             let path = entry.unwrap().path();
             if path.is_dir() && !path.ends_with("tests") {
                 folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") && !path.ends_with("tests.rs") {
+            } else if path.extension().is_some_and(|extension| extension == "rs")
+                && !path.ends_with("tests.rs")
+            {
                 files.push(file(&path));
             }
         }
@@ -80,7 +85,9 @@ fn file(path: &Path) -> File {
     let module = path.strip_prefix(root().join("src")).unwrap().with_extension("");
     let module = module.to_str().unwrap();
     let mut code = String::new();
-    let mut lines = text.lines().map(|line| line.split("//").next().unwrap_or_default().trim_end());
+    let mut lines = text
+        .lines()
+        .map(|line| line.split("//").next().unwrap_or_default().trim_end());
     while let Some(line) = lines.next() {
         if line == "#[cfg(test)]" {
             // `mod tests;` or `mod tests { … }`.
@@ -92,7 +99,10 @@ fn file(path: &Path) -> File {
             code.push('\n');
         }
     }
-    File { module: module.strip_suffix("/mod").unwrap_or(module).to_owned(), code }
+    File {
+        module: module.strip_suffix("/mod").unwrap_or(module).to_owned(),
+        code,
+    }
 }
 
 impl File {
@@ -102,14 +112,22 @@ impl File {
     }
 
     fn is_in(&self, module: &str) -> bool {
-        self.module == module || self.module.strip_prefix(module).is_some_and(|rest| rest.starts_with('/'))
+        self.module == module
+            || self
+                .module
+                .strip_prefix(module)
+                .is_some_and(|rest| rest.starts_with('/'))
     }
 
-    /// All paths of two names or more, such as `tokio::signal::unix`; of `super::{…}` and `super::*`, the beginning.
+    /// All paths of two names or more, such as `tokio::signal::unix`; of `super::{…}` and
+    /// `super::*`, the beginning.
     fn paths(&self) -> impl Iterator<Item = Vec<&str>> {
-        let is_path = |character: char| character.is_alphanumeric() || character == '_' || character == ':';
+        let is_path =
+            |character: char| character.is_alphanumeric() || character == '_' || character == ':';
         let words = self.code.split(move |character| !is_path(character));
-        words.filter(|word| word.contains("::")).map(|word| word.split("::").filter(|name| !name.is_empty()).collect())
+        words
+            .filter(|word| word.contains("::"))
+            .map(|word| word.split("::").filter(|name| !name.is_empty()).collect())
     }
 
     /// The modules of the crate that it uses, its own aside.
@@ -123,7 +141,9 @@ impl File {
                 Some(&"super") => own[..own.len() - ups].iter().chain(&path[ups..]).next(),
                 _ => continue,
             };
-            let top = target.unwrap_or_else(|| panic!("{}: name each module in a `use` of its own", self.module));
+            let top = target.unwrap_or_else(|| {
+                panic!("{}: name each module in a `use` of its own", self.module)
+            });
             used.insert(*top);
         }
         used.remove(self.top());
@@ -134,14 +154,26 @@ impl File {
 /// The libraries in Cargo.toml, as paths name them.
 fn libraries() -> BTreeSet<String> {
     let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
-    let section = manifest.split_once("\n[dependencies]\n").unwrap().1.split("\n[").next().unwrap();
-    section.lines().filter_map(|line| Some(line.split_once(" = ")?.0.replace('-', "_"))).collect()
+    let section = manifest
+        .split_once("\n[dependencies]\n")
+        .unwrap()
+        .1
+        .split("\n[")
+        .next()
+        .unwrap();
+    section
+        .lines()
+        .filter_map(|line| Some(line.split_once(" = ")?.0.replace('-', "_")))
+        .collect()
 }
 
 #[test]
 fn modules_use_only_what_they_may() {
     let may_use: BTreeMap<&str, &[&str]> = MAY_USE.into();
-    for file in files().iter().filter(|file| !["daemon", "lib", "main"].contains(&file.top())) {
+    for file in files()
+        .iter()
+        .filter(|file| !["daemon", "lib", "main"].contains(&file.top()))
+    {
         let may = may_use
             .get(file.top())
             .unwrap_or_else(|| panic!("src/{} is a new module: say what it may use", file.top()));
@@ -165,10 +197,19 @@ fn the_cluster_is_made_of_little_more_than_the_standard_library() {
 
 #[test]
 fn only_the_selection_opens_a_source() {
-    for file in files().iter().filter(|file| !["config", "source"].contains(&file.top())) {
+    for file in files()
+        .iter()
+        .filter(|file| !["config", "source"].contains(&file.top()))
+    {
         for path in file.paths() {
-            let names_a_source = matches!(path[..], ["crate", "source", module, ..] if SOURCES.contains(&module));
-            assert!(!names_a_source, "src/{}: {} belongs in source::selection", file.module, path.join("::"));
+            let names_a_source =
+                matches!(path[..], ["crate", "source", module, ..] if SOURCES.contains(&module));
+            assert!(
+                !names_a_source,
+                "src/{}: {} belongs in source::selection",
+                file.module,
+                path.join("::")
+            );
         }
     }
 }
@@ -182,7 +223,12 @@ fn libraries_stay_in_their_place() {
             let uses = file.paths().any(|path| path.starts_with(&library));
             seen |= uses;
             let allowed = places.iter().any(|place| file.is_in(place));
-            assert!(!uses || allowed, "src/{}: {} belongs in {places:?}", file.module, library.join("::"));
+            assert!(
+                !uses || allowed,
+                "src/{}: {} belongs in {places:?}",
+                file.module,
+                library.join("::")
+            );
         }
         assert!(seen, "nothing uses {library:?} any more");
     }
@@ -202,7 +248,13 @@ fn files_are_short() {
 #[test]
 fn the_compiler_refuses_unsafe_code() {
     let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
-    let lints = manifest.split_once("\n[lints.rust]\n").unwrap().1.split("\n[").next().unwrap();
+    let lints = manifest
+        .split_once("\n[lints.rust]\n")
+        .unwrap()
+        .1
+        .split("\n[")
+        .next()
+        .unwrap();
     assert!(lints.lines().any(|line| line == r#"unsafe_code = "forbid""#), "{lints}");
 }
 
@@ -225,7 +277,9 @@ fn each_snapshot_belongs_to_a_test() {
 
     for snapshot in snapshots {
         let name = snapshot.file_name().unwrap().to_str().unwrap();
-        let is_compared = name.strip_suffix(".snap").is_some_and(|name| sources.contains(&format!("(\"{name}\", ")));
+        let is_compared = name
+            .strip_suffix(".snap")
+            .is_some_and(|name| sources.contains(&format!("(\"{name}\", ")));
         assert!(is_compared, "no test compares {name}: remove it");
     }
 }

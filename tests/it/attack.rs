@@ -1,8 +1,9 @@
 //! Ten thousand clients, of which four thousand mean no good, against the program itself.
 //!
-//! 6,000 behave, in three protocols, and must be told everything: each revision once. Meanwhile 2,000 never read, 1,000 go
-//! away and come back all at once, again and again, 500 send their request a byte at a time, and 500 send what nobody
-//! should. The program must stay small and quiet, and each of them must get what it deserves.
+//! 6,000 behave, in three protocols, and must be told everything: each revision once. Meanwhile
+//! 2,000 never read, 1,000 go away and come back all at once, again and again, 500 send their
+//! request a byte at a time, and 500 send what nobody should. The program must stay small and
+//! quiet, and each of them must get what it deserves.
 
 mod follower;
 mod strangers;
@@ -33,14 +34,15 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The resident memory that a client may cost, in KiB.
 const MEMORY: f64 = 8.0;
 
-/// How many units the cluster has: enough for a list that the kernel does not keep for long for one who does not read.
+/// How many units the cluster has: enough for a list that the kernel does not keep for long for one
+/// who does not read.
 const UNITS: usize = 150;
 
 /// The changes of the cluster during the attack, about one a second, at least.
 const CHANGES: u32 = 8;
 
-/// So many may be shaking hands at a time, besides those who ask for trouble: fewer than the server's limit for all,
-/// which is half of its connections, and 1,024 at most.
+/// So many may be shaking hands at a time, besides those who ask for trouble: fewer than the
+/// server's limit for all, which is half of its connections, and 1,024 at most.
 const DOORS: usize = 256;
 
 /// How many there are of each kind.
@@ -54,10 +56,16 @@ struct Crowd {
 }
 
 impl Crowd {
-    const WHOLE: Self = Self { behaved: 6_000, silent: 2_000, storming: 1_000, dribbling: 500, nuisances: 500 };
+    const WHOLE: Self = Self {
+        behaved: 6_000,
+        silent: 2_000,
+        storming: 1_000,
+        dribbling: 500,
+        nuisances: 500,
+    };
 
-    /// The share of it that there are files for, in this process and in the program, with some for who comes back before
-    /// he is known to be gone.
+    /// The share of it that there are files for, in this process and in the program, with some for
+    /// who comes back before he is known to be gone.
     fn within(files: OpenFiles) -> Self {
         let room = files.connections() * 9 / 10;
         let whole = Self::WHOLE;
@@ -85,7 +93,10 @@ impl Crowd {
 #[test]
 fn ten_thousand_clients_of_whom_some_mean_no_good() {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    let output = command.args(["--ignored", "--exact", "--nocapture", "attack::attack"]).output().unwrap();
+    let output = command
+        .args(["--ignored", "--exact", "--nocapture", "attack::attack"])
+        .output()
+        .unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     let complained = String::from_utf8_lossy(&output.stderr);
     println!("{said}");
@@ -117,7 +128,8 @@ impl Attack {
         let crowd = Crowd::within(OpenFiles::raise());
         let fleetctl = Double::new("v1.0.0");
         change(&fleetctl, 0);
-        let mut daemon = Daemon::asking(&fleetctl, &["--unit-freq", "0.5", "--poll-timeout", "60"]).await;
+        let mut daemon =
+            Daemon::asking(&fleetctl, &["--unit-freq", "0.5", "--poll-timeout", "60"]).await;
         daemon.source_is("ok").await;
         let mut attack = Self {
             server: daemon.address,
@@ -138,14 +150,21 @@ impl Attack {
         attack.until("all that behave are settled", Self::are_settled).await;
         let silent = attack.fall_silent(crowd.silent).await;
         let took = begun.elapsed();
-        println!("{} that behave and {} that never read are there after {took:.1?}", crowd.behaved, silent.len());
+        println!(
+            "{} that behave and {} that never read are there after {took:.1?}",
+            crowd.behaved,
+            silent.len()
+        );
 
         let changes = attack.endure(&crowd, &fleetctl).await;
 
         attack.know(&fleetctl, changes + 1).await;
         attack.all_know_all(&daemon).await;
         let each = daemon.peak_memory().saturating_sub(before) as f64 / crowd.all() as f64;
-        println!("memory: {before} KiB before, {} KiB at most: {each:.2} KiB for each", daemon.peak_memory());
+        println!(
+            "memory: {before} KiB before, {} KiB at most: {each:.2} KiB for each",
+            daemon.peak_memory()
+        );
         assert!(each < MEMORY, "{each:.2} KiB for each client");
         assert_quiet(&daemon, begun);
 
@@ -183,44 +202,69 @@ impl Attack {
             self.know(fleetctl, changes).await;
         }
         over.set(true);
-        println!("{changes} changes and {} gusts in {:.1?}", *self.storm.borrow(), begun.elapsed());
+        println!(
+            "{changes} changes and {} gusts in {:.1?}",
+            *self.storm.borrow(),
+            begun.elapsed()
+        );
         println!("turned away by the storm, and back again: {}", self.record.refusals.get());
 
-        timeout(PATIENCE, nuisances.join_all()).await.expect("the nuisances end in time");
+        timeout(PATIENCE, nuisances.join_all())
+            .await
+            .expect("the nuisances end in time");
         for nuisance in Nuisance::ALL.iter().take(crowd.nuisances) {
             let fates = fates.borrow();
             let fates: Vec<_> = fates.iter().filter(|((other, _), _)| other == nuisance).collect();
             let told = fates.iter().any(|((_, fate), _)| matches!(fate, Fate::Told(_)));
             println!(
                 "{nuisance:?}: {}",
-                fates.iter().map(|((_, fate), times)| format!("{fate:?} {times} ×")).collect::<Vec<_>>().join(", ")
+                fates
+                    .iter()
+                    .map(|((_, fate), times)| format!("{fate:?} {times} ×"))
+                    .collect::<Vec<_>>()
+                    .join(", ")
             );
             assert!(told, "{nuisance:?} was never told why it was shown out");
         }
-        let cut = dribbling.await.expect("no dribble was granted").expect("those that dribble are cut off in time");
+        let cut = dribbling
+            .await
+            .expect("no dribble was granted")
+            .expect("those that dribble are cut off in time");
         let (first, last) = (cut.iter().min().unwrap(), cut.iter().max().unwrap());
         println!("{} that dribble were cut off after {first:.1?} to {last:.1?}", cut.len());
         // The server's 10 s, and what it takes to notice in a crowd, at either end.
-        assert!(first.as_secs() >= 5 && last.as_secs() < 20, "cut off after {first:.1?} to {last:.1?}");
+        assert!(
+            first.as_secs() >= 5 && last.as_secs() < 20,
+            "cut off after {first:.1?} to {last:.1?}"
+        );
         changes
     }
 
     /// The cluster changes, and somebody in each protocol has heard of it.
     async fn know(&mut self, fleetctl: &Double, number: u32) {
         change(fleetctl, number);
-        self.until("the change is known", |attack| attack.record.has_heard(&sub(number))).await;
+        self.until("the change is known", |attack| attack.record.has_heard(&sub(number)))
+            .await;
     }
 
     /// Waits until everyone knows everything, and that is what is.
     async fn all_know_all(&mut self, daemon: &Daemon) {
         let (_, state) = daemon.get("/v2/state").await;
-        self.until("what was told amounts to what is", |attack| attack.record.amounts_to(&state)).await;
-        let [machines, units] = [daemon.get("/v1/machines").await.1, daemon.get("/v1/units").await.1]
-            .map(|list| self.record.same(&list).expect("the newest list was told"));
+        self.until("what was told amounts to what is", |attack| attack.record.amounts_to(&state))
+            .await;
+        let [machines, units] =
+            [daemon.get("/v1/machines").await.1, daemon.get("/v1/units").await.1]
+                .map(|list| self.record.same(&list).expect("the newest list was told"));
         let last = self.record.last().unwrap_or_default();
         let has_all = |follower: &Rc<Follower>| follower.has_all(last, [&machines, &units]);
-        self.until("everyone has been told everything", |attack| attack.followers.iter().rev().all(has_all)).await;
-        println!("all have the newest lists, or all of {} deltas and events", self.record.messages.borrow().len());
+        self.until("everyone has been told everything", |attack| {
+            attack.followers.iter().rev().all(has_all)
+        })
+        .await;
+        println!(
+            "all have the newest lists, or all of {} deltas and events",
+            self.record.messages.borrow().len()
+        );
     }
 
     async fn fall_silent(&self, count: usize) -> Vec<Connection> {
@@ -228,14 +272,18 @@ impl Attack {
         for number in 0..count {
             silent.spawn_local(fall_silent(self.server, protocol(number), self.doors.clone()));
         }
-        timeout(PATIENCE, silent.join_all()).await.expect("all are there in time")
+        timeout(PATIENCE, silent.join_all())
+            .await
+            .expect("all are there in time")
     }
 
-    /// So many more that must be told everything. Those in the storm do not wait until there is room.
+    /// So many more that must be told everything. Those in the storm do not wait until there is
+    /// room.
     fn follow(&mut self, count: usize, stormy: bool) {
         let weather = if stormy { &self.storm } else { &self.calm };
         for number in 0..count {
-            let follower = Rc::new(Follower::new(self.server, protocol(number), self.record.clone()));
+            let follower =
+                Rc::new(Follower::new(self.server, protocol(number), self.record.clone()));
             self.followers.push(follower.clone());
             let doors = (!stormy).then(|| self.doors.clone());
             self.running.spawn_local(follower.run(weather.subscribe(), doors));
@@ -265,15 +313,18 @@ fn protocol(number: usize) -> Protocol {
     Protocol::ALL[number % Protocol::ALL.len()]
 }
 
-/// Nothing that strangers do is logged more than once a second. The source has its own to say: what changed, and that
-/// one of its topics is slow.
+/// Nothing that strangers do is logged more than once a second. The source has its own to say: what
+/// changed, and that one of its topics is slow.
 fn assert_quiet(daemon: &Daemon, since: Instant) {
     let lines = daemon.log.all().into_iter().zip(daemon.log.times(""));
     let of_a_topic = |line: &str| Topic::ALL.iter().any(|topic| line.contains(&topic.to_string()));
     let of_strangers = |line: &str| !line.contains(UNIT) && !of_a_topic(line);
-    let (lines, times): (Vec<_>, Vec<_>) = lines.filter(|(line, at)| *at > since && of_strangers(line)).unzip();
+    let (lines, times): (Vec<_>, Vec<_>) =
+        lines.filter(|(line, at)| *at > since && of_strangers(line)).unzip();
     println!("said of strangers: {lines:?}");
-    let seldom = times.windows(2).all(|pair| pair[1] - pair[0] > Duration::from_millis(950));
+    let seldom = times
+        .windows(2)
+        .all(|pair| pair[1] - pair[0] > Duration::from_millis(950));
     assert!(seldom, "more than one line in a second: {lines:#?}");
 }
 
@@ -290,12 +341,26 @@ fn change(fleetctl: &Double, number: u32) {
     let hash = "5e2b6d0a475534e522e2f579fa06ae1ab3f32707";
     let sub = |unit| if unit == 0 { sub(number) } else { "running".to_owned() };
     let name = |unit| format!("web@{unit:04}.service");
-    let units: Vec<Value> =
-        (0..UNITS).map(|unit| json!([name(unit), "loaded", "active", sub(unit), machine(unit), hash])).collect();
-    let files: Vec<Value> = (0..UNITS)
-        .map(|unit| json!([name(unit), "false", "launched", "launched", machine(unit), hash, "A web server"]))
+    let units: Vec<Value> = (0..UNITS)
+        .map(|unit| json!([name(unit), "loaded", "active", sub(unit), machine(unit), hash]))
         .collect();
-    fleetctl.write("rows.json", &json!({ "list-units": units, "list-unit-files": files }).to_string());
+    let files: Vec<Value> = (0..UNITS)
+        .map(|unit| {
+            json!([
+                name(unit),
+                "false",
+                "launched",
+                "launched",
+                machine(unit),
+                hash,
+                "A web server"
+            ])
+        })
+        .collect();
+    fleetctl.write(
+        "rows.json",
+        &json!({ "list-units": units, "list-unit-files": files }).to_string(),
+    );
 }
 
 /// The state that names a change.

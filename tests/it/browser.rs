@@ -1,10 +1,10 @@
 //! The page in a real headless Chromium, driven through chromedriver, against the real program.
 //!
-//! Every test ends in [`Browser::finish`], which fails when the browser's console has an error that the test did not
-//! expect, or when the page asked another host for anything.
+//! Every test ends in [`Browser::finish`], which fails when the browser's console has an error that
+//! the test did not expect, or when the page asked another host for anything.
 //!
-//! Without chromedriver these tests say so and pass, unless `CI=true`: there they fail. The accessibility check needs
-//! axe-core, whose `axe.min.js` is named by `AXE_CORE`.
+//! Without chromedriver these tests say so and pass, unless `CI=true`: there they fail. The
+//! accessibility check needs axe-core, whose `axe.min.js` is named by `AXE_CORE`.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -31,7 +31,8 @@ const DB: &str = "9c4b7a2e1d3f48568e0f1a2b3c4d5e6f";
 const OLD: &str = "d2e8f4a10b6c4973b5d7e9f1a3c5b7d9";
 const HASH: &str = "a54d85379efe04d9b798936c1f3b9cffedff1b74";
 
-/// How long something may take before a test fails: much, since the machine may be busy with other tests.
+/// How long something may take before a test fails: much, since the machine may be busy with other
+/// tests.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 // --- the program
@@ -52,7 +53,8 @@ impl Recording {
         recording.at(0.0, units)
     }
 
-    /// These units and three machines, as etcd tells of them: the first is the leader, and the last has an older fleet.
+    /// These units and three machines, as etcd tells of them: the first is the leader, and the last
+    /// has an older fleet.
     fn of_etcd(units: &[(&str, &str, &str)]) -> Self {
         let mut recording = Self::default();
         recording.line(&json!({"recording": 1, "source": "etcd"}));
@@ -67,7 +69,8 @@ impl Recording {
         recording
     }
 
-    /// At `time` the second machine and its unit have not been heard of for so many seconds; none for 0.
+    /// At `time` the second machine and its unit have not been heard of for so many seconds; none
+    /// for 0.
     fn silent(mut self, time: f64, seconds: u32) -> Self {
         let overdue = json!([[{"machine": DB}, seconds], [{"unit": ["cron.timer", DB]}, seconds]]);
         let overdue = if seconds > 0 { overdue } else { json!([]) };
@@ -120,14 +123,23 @@ fn listing(units: &[(&str, &str, &str)]) -> Double {
     fleetctl
 }
 
-/// From now on the fleetctl lists two machines, and these units as `(unit, machine, "active/sub")`, all of them wanted.
+/// From now on the fleetctl lists two machines, and these units as `(unit, machine, "active/sub")`,
+/// all of them wanted.
 fn list(fleetctl: &Double, units: &[(&str, &str, &str)]) {
     let mut files = Vec::new();
     let mut states = Vec::new();
     for (unit, machine, state) in units {
         let (active, sub) = state.split_once('/').unwrap();
         let place = format!("{machine}/{}", if *machine == WEB { "10.0.0.1" } else { "10.0.0.2" });
-        files.push(json!([unit, "false", "launched", "launched", place, HASH, format!("What {unit} is for")]));
+        files.push(json!([
+            unit,
+            "false",
+            "launched",
+            "launched",
+            place,
+            HASH,
+            format!("What {unit} is for")
+        ]));
         states.push(json!([unit, "loaded", active, sub, place, HASH]));
     }
 
@@ -155,7 +167,14 @@ impl Server {
     /// Asks this fleetctl, and soon again.
     fn asking(fleetctl: &Double, arguments: &[&str]) -> Self {
         let command = fleetctl.command();
-        let often = ["--fleetctl", command.to_str().unwrap(), "--unit-freq", "0.2", "--machine-freq", "0.2"];
+        let often = [
+            "--fleetctl",
+            command.to_str().unwrap(),
+            "--unit-freq",
+            "0.2",
+            "--machine-freq",
+            "0.2",
+        ];
         Self::start(&[&often, arguments].concat())
     }
 
@@ -217,16 +236,19 @@ fn spawn(port: u16, arguments: &[String], directory: &TempDir) -> (Child, u16) {
     (child, port)
 }
 
-/// The port at the end of the first number after `words` in what a child writes, or all that it wrote instead. The rest
-/// is read on and thrown away, lest the child blocks.
+/// The port at the end of the first number after `words` in what a child writes, or all that it
+/// wrote instead. The rest is read on and thrown away, lest the child blocks.
 fn line_with(output: impl Read + Send + 'static, words: &'static str) -> Result<u16, String> {
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {
         let mut said = String::new();
         for line in BufReader::new(output).lines().map_while(Result::ok) {
             if let Some((_, rest)) = line.split_once(words) {
-                let word =
-                    rest.split_whitespace().next().unwrap_or_default().trim_end_matches(|c: char| !c.is_ascii_digit());
+                let word = rest
+                    .split_whitespace()
+                    .next()
+                    .unwrap_or_default()
+                    .trim_end_matches(|c: char| !c.is_ascii_digit());
                 if let Some(port) = word.rsplit(':').next().and_then(|port| port.parse().ok()) {
                     let _ = sender.send(Ok(port));
                 }
@@ -236,7 +258,9 @@ fn line_with(output: impl Read + Send + 'static, words: &'static str) -> Result<
         }
         let _ = sender.send(Err(said));
     });
-    receiver.recv_timeout(PATIENCE).unwrap_or_else(|_| Err(format!("nothing with '{words}' in {PATIENCE:?}")))
+    receiver
+        .recv_timeout(PATIENCE)
+        .unwrap_or_else(|_| Err(format!("nothing with '{words}' in {PATIENCE:?}")))
 }
 
 // --- the browser
@@ -279,12 +303,16 @@ impl WebDriverCompatibleCommand for DevTools {
 impl Browser {
     /// None, with the reason on stderr, where there is no chromedriver.
     async fn start() -> Option<Self> {
-        // It takes any port of IPv6, and ends if a connection of another test has the same one of IPv4.
+        // It takes any port of IPv6, and ends if a connection of another test has the same one of
+        // IPv4.
         let mut attempts = 0;
         let (driver, port) = loop {
             attempts += 1;
-            let driver =
-                Command::new("chromedriver").arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+            let driver = Command::new("chromedriver")
+                .arg("--port=0")
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null())
+                .spawn();
             let mut driver = match driver {
                 Ok(driver) => driver,
                 Err(error) => {
@@ -334,9 +362,13 @@ impl Browser {
         self.client.goto(address).await.unwrap();
     }
 
-    /// The value of a piece of JavaScript that may use `rows()`, `texts(selector)` and `$(selector)`.
+    /// The value of a piece of JavaScript that may use `rows()`, `texts(selector)` and
+    /// `$(selector)`.
     async fn value(&self, expression: &str) -> Value {
-        self.client.execute(&format!("{PRELUDE} return ({expression});"), vec![]).await.unwrap()
+        self.client
+            .execute(&format!("{PRELUDE} return ({expression});"), vec![])
+            .await
+            .unwrap()
     }
 
     /// Waits until a piece of JavaScript is true, or says what the page showed instead.
@@ -348,17 +380,32 @@ impl Browser {
         );
         if let Err(error) = self.client.execute_async(&script, vec![]).await {
             let shown = self.value("document.body.innerText").await;
-            panic!("never true: {condition}\n{error}\nThe page showed:\n{}", shown.as_str().unwrap_or_default());
+            panic!(
+                "never true: {condition}\n{error}\nThe page showed:\n{}",
+                shown.as_str().unwrap_or_default()
+            );
         }
     }
 
     async fn click(&self, selector: &str) {
-        self.client.find(Locator::Css(selector)).await.unwrap().click().await.unwrap();
+        self.client
+            .find(Locator::Css(selector))
+            .await
+            .unwrap()
+            .click()
+            .await
+            .unwrap();
     }
 
     /// Presses keys wherever the focus is.
     async fn press(&self, keys: &str) {
-        self.client.active_element().await.unwrap().send_keys(keys).await.unwrap();
+        self.client
+            .active_element()
+            .await
+            .unwrap()
+            .send_keys(keys)
+            .await
+            .unwrap();
     }
 
     /// Has the page shown `light` or `dark`.
@@ -369,11 +416,17 @@ impl Browser {
     }
 
     async fn log(&self, name: &'static str) -> Vec<Value> {
-        self.client.issue_cmd(ReadLog(name)).await.unwrap().as_array().cloned().unwrap_or_default()
+        self.client
+            .issue_cmd(ReadLog(name))
+            .await
+            .unwrap()
+            .as_array()
+            .cloned()
+            .unwrap_or_default()
     }
 
-    /// Ends the browser, after a look at the console and at where requests went. Console errors with one of the texts
-    /// in `expected` are passed over.
+    /// Ends the browser, after a look at the console and at where requests went. Console errors
+    /// with one of the texts in `expected` are passed over.
     async fn finish(self, server: &Server, expected: &[&str]) {
         self.finish_on(server.port, expected).await;
     }
@@ -396,7 +449,10 @@ impl Browser {
             let event: Value = serde_json::from_str(entry["message"].as_str().unwrap()).unwrap();
             let parameters = &event["message"]["params"];
             // Chromium's own pages ask for things before the test opens the page.
-            if parameters["documentURL"].as_str().is_some_and(|document| document.starts_with("chrome")) {
+            if parameters["documentURL"]
+                .as_str()
+                .is_some_and(|document| document.starts_with("chrome"))
+            {
                 continue;
             }
             let address = match event["message"]["method"].as_str() {
@@ -425,7 +481,8 @@ impl Drop for Browser {
     }
 }
 
-/// For the scripts: the rows of the table as `unit|state|verdict|machine`, and short names for looking around.
+/// For the scripts: the rows of the table as `unit|state|verdict|machine`, and short names for
+/// looking around.
 const PRELUDE: &str = "
     const $ = (selector) => document.querySelector(selector);
     const texts = (selector) => [...document.querySelectorAll(selector)].map((node) => node.textContent.trim());
@@ -473,8 +530,12 @@ async fn rows_appear_and_change_without_a_reload() {
     browser.value("window.loadedOnce = true").await;
 
     list(&fleetctl, &after);
-    browser.until("rows().includes('web.service|active/running|ok|10.0.0.1')").await;
-    browser.until("rows().includes('new.service|active/running|ok|10.0.0.2')").await;
+    browser
+        .until("rows().includes('web.service|active/running|ok|10.0.0.1')")
+        .await;
+    browser
+        .until("rows().includes('new.service|active/running|ok|10.0.0.2')")
+        .await;
     assert_eq!(browser.value("window.loadedOnce").await, true);
     browser.finish(&server, &[]).await;
 }
@@ -488,17 +549,27 @@ async fn a_unit_that_fails_comes_to_the_top_and_into_headline_title_and_announce
     let server = Server::asking(&fleetctl, &[]);
     browser.open(&server.url("")).await;
     browser.until("names() === 'api.service web.service'").await;
-    browser.until("$('#headline').textContent === 'All 2 units as fleet wants them'").await;
+    browser
+        .until("$('#headline').textContent === 'All 2 units as fleet wants them'")
+        .await;
     assert_eq!(browser.client.title().await.unwrap(), "fleet-monitor");
 
     list(&fleetctl, &after);
-    browser.until("rows()[0] === 'web.service|failed/failed|failed|10.0.0.2'").await;
+    browser
+        .until("rows()[0] === 'web.service|failed/failed|failed|10.0.0.2'")
+        .await;
     browser.until("$('#headline').textContent === '1 unit failed'").await;
-    browser.until("/web.service.*on 10.0.0.2.*failed.*for \\d+ s/.test($('.trouble').textContent)").await;
+    browser
+        .until("/web.service.*on 10.0.0.2.*failed.*for \\d+ s/.test($('.trouble').textContent)")
+        .await;
     browser.until("document.title === '(1) fleet-monitor'").await;
-    browser.until("$('#announcement').textContent === 'web.service on 10.0.0.2: failed.'").await;
+    browser
+        .until("$('#announcement').textContent === 'web.service on 10.0.0.2: failed.'")
+        .await;
     browser.click("#tab-timeline").await;
-    browser.until("texts('.event').some((text) => text.includes('active/running → failed/failed'))").await;
+    browser
+        .until("texts('.event').some((text) => text.includes('active/running → failed/failed'))")
+        .await;
     browser.finish(&server, &[]).await;
 }
 
@@ -510,7 +581,9 @@ async fn a_crash_loop_is_one_warning_in_the_timeline_and_none_of_its_restarts_is
     let ended = [("api.service", DB, "inactive/dead"), runs[1]];
     let restarts = (0..8).map(|turn| f64::from(turn) * 0.2 + 0.1);
     let recording = restarts
-        .fold(Recording::of(&runs), |recording, time| recording.at(time, &waits).at(time + 0.1, &runs))
+        .fold(Recording::of(&runs), |recording, time| {
+            recording.at(time, &waits).at(time + 0.1, &runs)
+        })
         .at(2.0, &ended)
         .at(600.0, &ended);
     let server = Server::replay(&recording);
@@ -520,7 +593,10 @@ async fn a_crash_loop_is_one_warning_in_the_timeline_and_none_of_its_restarts_is
     assert_eq!(browser.value(told).await, 4, "three changes until it was a loop");
     let warning = browser.value("$('.event[data-tone=bad]').textContent").await;
     let warning = warning.as_str().unwrap();
-    assert!(warning.contains("web.service on 10.0.0.1 is in a crash loop: 2 restarts"), "{warning}");
+    assert!(
+        warning.contains("web.service on 10.0.0.1 is in a crash loop: 2 restarts"),
+        "{warning}"
+    );
     browser.finish(&server, &[]).await;
 }
 
@@ -532,7 +608,9 @@ async fn a_row_opens_to_its_reason_and_what_fleet_wants() {
     browser.until("live() && names().startsWith('web.service')").await;
     browser.click("[data-key^='web.service/']").await;
     browser.until("$('.opened .reason').textContent.length > 10").await;
-    browser.until("$('.opened').textContent.includes('What web.service is for')").await;
+    browser
+        .until("$('.opened').textContent.includes('What web.service is for')")
+        .await;
     browser.until("$('.opened').textContent.includes('launched') && $('.opened code').textContent === 'a54d853'").await;
     browser.press("\u{e00c}").await; // Escape
     browser.until("!$('.opened')").await;
@@ -552,7 +630,11 @@ async fn a_global_unit_is_one_row_with_its_count_that_opens_to_its_machines() {
     browser.open(&server.url("")).await;
     browser.until("rows().join() === 'agent.service|2 of 2 machines running|ok|2 machines,web.service|active/running|ok|10.0.0.1'").await;
     browser.click("[data-key='agent.service/*']").await;
-    browser.until("rows().filter((row) => row.startsWith('agent.service|active/running')).length === 2").await;
+    browser
+        .until(
+            "rows().filter((row) => row.startsWith('agent.service|active/running')).length === 2",
+        )
+        .await;
     browser.finish(&server, &[]).await;
 }
 
@@ -561,12 +643,24 @@ async fn machines_are_cards_with_their_units() {
     let browser = browser!();
     let server = Server::replay(&three_units());
     browser.open(&server.url("#tab=machines")).await;
-    browser.until("texts('.card h3').join() === '10.0.0.1,10.0.0.2'").await;
-    browser.until("texts('.card:first-child .unit-name .name').join() === 'web.service,api.service'").await;
-    browser.until("$('.card').textContent.includes('region=us-west, role=web')").await;
-    assert_eq!(browser.value("texts('.card .tag')").await, json!([]), "this source tells of no version and no leader");
+    browser
+        .until("texts('.card h3').join() === '10.0.0.1,10.0.0.2'")
+        .await;
+    browser
+        .until("texts('.card:first-child .unit-name .name').join() === 'web.service,api.service'")
+        .await;
+    browser
+        .until("$('.card').textContent.includes('region=us-west, role=web')")
+        .await;
+    assert_eq!(
+        browser.value("texts('.card .tag')").await,
+        json!([]),
+        "this source tells of no version and no leader"
+    );
     browser.click(".card .unit-name").await;
-    browser.until("$('.opened') && location.hash.startsWith('#tab=units&open=web.service/')").await;
+    browser
+        .until("$('.opened') && location.hash.startsWith('#tab=units&open=web.service/')")
+        .await;
     browser.finish(&server, &[]).await;
 }
 
@@ -575,13 +669,17 @@ async fn a_machine_has_its_version_and_the_leader_a_badge() {
     let browser = browser!();
     let server = Server::replay(&Recording::of_etcd(&THREE_UNITS[..2]));
     browser.open(&server.url("#tab=machines")).await;
-    browser.until("texts('.card h3').join() === '10.0.0.1,10.0.0.2,10.0.0.3'").await;
+    browser
+        .until("texts('.card h3').join() === '10.0.0.1,10.0.0.2,10.0.0.3'")
+        .await;
     assert_eq!(
         browser.value("texts('.card .tag')").await,
         json!(["engine leader", "fleet 1.0.0", "fleet 1.0.0", "fleet 0.11.8, not 1.0.0"])
     );
     assert_eq!(browser.value("texts('.card [data-tone=warn].tag').length").await, 1);
-    browser.until("texts('#subline span').includes('2 versions of fleet')").await;
+    browser
+        .until("texts('#subline span').includes('2 versions of fleet')")
+        .await;
     browser.open(&server.url("#tab=machines&q=0.11.8")).await;
     browser.until("texts('.card h3').join() === '10.0.0.3'").await;
     browser.finish(&server, &[]).await;
@@ -590,22 +688,37 @@ async fn a_machine_has_its_version_and_the_leader_a_badge() {
 #[tokio::test]
 async fn a_silent_machine_is_neither_there_nor_lost_and_its_units_are_as_old_as_they_are() {
     let browser = browser!();
-    let recording =
-        Recording::of_etcd(&THREE_UNITS[..2]).silent(0.1, 24).silent(0.2, 0).silent(15.0, 7300).silent(600.0, 7900);
+    let recording = Recording::of_etcd(&THREE_UNITS[..2])
+        .silent(0.1, 24)
+        .silent(0.2, 0)
+        .silent(15.0, 7300)
+        .silent(600.0, 7900);
     let server = Server::replay(&recording);
     browser.open(&server.url("#tab=machines")).await;
-    browser.until("$('#headline').textContent === 'All 2 units as fleet wants them'").await;
+    browser
+        .until("$('#headline').textContent === 'All 2 units as fleet wants them'")
+        .await;
     assert_eq!(browser.value("texts('.card .away:not([hidden])')").await, json!([]));
-    browser.until("texts('.card h3').join() === '10.0.0.2,10.0.0.1,10.0.0.3'").await;
+    browser
+        .until("texts('.card h3').join() === '10.0.0.2,10.0.0.1,10.0.0.3'")
+        .await;
     assert_eq!(browser.value("$('.card').dataset.away").await, "silent");
-    assert_eq!(browser.value("texts('.card .away:not([hidden])')").await, json!(["silent for 2 h"]));
-    assert_eq!(browser.value("$('#headline').textContent").await, "1 unit is not reported any more");
+    assert_eq!(
+        browser.value("texts('.card .away:not([hidden])')").await,
+        json!(["silent for 2 h"])
+    );
+    assert_eq!(
+        browser.value("$('#headline').textContent").await,
+        "1 unit is not reported any more"
+    );
     browser
         .until("texts('#subline span').includes('1 machine silent') && texts('#subline span').includes('3 machines')")
         .await;
     browser.until("$('.summary').dataset.tone === 'warn'").await;
     browser.click("#tab-units").await;
-    browser.until("rows()[0] === 'cron.timer|active/waiting|stale|10.0.0.2'").await;
+    browser
+        .until("rows()[0] === 'cron.timer|active/waiting|stale|10.0.0.2'")
+        .await;
     assert_eq!(browser.value("$('.line.unit .since time').textContent").await, "2 h");
     browser.click("#tab-timeline").await;
     browser.until("texts('.event .said').filter((said) => said.startsWith('machine 10.0.0.2 is ')).length === 3").await;
@@ -626,12 +739,20 @@ async fn a_silent_machine_without_units_is_the_headline() {
     recording.line(&json!({"t": 0.1, "topic": "registry", "leader": WEB, "overdue": [[{"machine": OLD}, 23.0]]}));
     let server = Server::replay(&recording);
     browser.open(&server.url("#tab=machines")).await;
-    browser.until("$('#headline').textContent === '1 machine silent'").await;
-    browser.until("$('#subline').textContent.startsWith('all 2 units as fleet wants them')").await;
+    browser
+        .until("$('#headline').textContent === '1 machine silent'")
+        .await;
+    browser
+        .until("$('#subline').textContent.startsWith('all 2 units as fleet wants them')")
+        .await;
     assert_eq!(browser.value("$('.summary').dataset.tone").await, "warn");
-    browser.until("/^silent for \\d+ s$/.test($('.card .away').textContent)").await;
+    browser
+        .until("/^silent for \\d+ s$/.test($('.card .away').textContent)")
+        .await;
     let first = browser.value("$('.card .away').textContent").await;
-    browser.until(&format!("$('.card .away').textContent !== {first}")).await;
+    browser
+        .until(&format!("$('.card .away').textContent !== {first}"))
+        .await;
     browser.finish(&server, &[]).await;
 }
 
@@ -650,7 +771,9 @@ async fn names_of_units_are_never_markup() {
     let name = "<img src=x onerror=alert(1)>.service";
     let server = Server::replay(&Recording::of(&[(name, WEB, "failed/failed")]));
     browser.open(&server.url("")).await;
-    browser.until("names().includes('<img src=x onerror=alert(1)>.service')").await;
+    browser
+        .until("names().includes('<img src=x onerror=alert(1)>.service')")
+        .await;
     browser.click(".line.unit").await;
     browser.until("$('.opened')").await;
     assert_eq!(browser.value("document.images.length").await, 0);
@@ -666,15 +789,27 @@ async fn an_outage_is_in_headline_title_icon_and_announcement() {
     let fleetctl = listing(&units);
     let server = Server::asking(&fleetctl, &[]);
     browser.open(&server.url("")).await;
-    browser.until("live() && $('#headline').textContent === 'All 2 units as fleet wants them'").await;
+    browser
+        .until("live() && $('#headline').textContent === 'All 2 units as fleet wants them'")
+        .await;
     assert_eq!(browser.value("$('.summary').dataset.tone").await, "good");
     let icon = browser.value("$('link[rel=icon]').href").await;
 
     fleetctl.mode("fail");
-    browser.until("/^fleet cannot be read for \\d+ s$/.test($('#headline').textContent)").await;
-    browser.until("$('#subline').textContent.startsWith('as of then: all 2 units as fleet wants them')").await;
-    browser.until("$('.summary').dataset.tone === 'warn' && document.title === '(?) fleet-monitor'").await;
-    browser.until("$('#announcement').textContent === 'fleet cannot be read.'").await;
+    browser
+        .until("/^fleet cannot be read for \\d+ s$/.test($('#headline').textContent)")
+        .await;
+    browser
+        .until(
+            "$('#subline').textContent.startsWith('as of then: all 2 units as fleet wants them')",
+        )
+        .await;
+    browser
+        .until("$('.summary').dataset.tone === 'warn' && document.title === '(?) fleet-monitor'")
+        .await;
+    browser
+        .until("$('#announcement').textContent === 'fleet cannot be read.'")
+        .await;
     browser
         .until("texts('.banner b').join() === 'Units cannot be read,Machines cannot be read,Unit files cannot be read'")
         .await;
@@ -690,27 +825,42 @@ async fn data_that_are_overdue_are_doubted_though_nothing_new_is_published() {
     let mut bench = Bench::with(settings(), timing, Publish::Changes).await;
     bench.read_before(Duration::from_secs(8), &view(&[("web.service", "active")]));
     browser.open(&format!("http://{}/", bench.address)).await;
-    browser.until("live() && $('#headline').textContent === 'The one unit is as fleet wants it'").await;
-    browser.until("/^fleet is not being read for \\d+ s$/.test($('#headline').textContent)").await;
-    browser.until("$('.summary').dataset.tone === 'warn' && document.title === '(?) fleet-monitor'").await;
+    browser
+        .until("live() && $('#headline').textContent === 'The one unit is as fleet wants it'")
+        .await;
+    browser
+        .until("/^fleet is not being read for \\d+ s$/.test($('#headline').textContent)")
+        .await;
+    browser
+        .until("$('.summary').dataset.tone === 'warn' && document.title === '(?) fleet-monitor'")
+        .await;
     let reason = "The monitor does not read fleet as it should: units were last read";
-    browser.until(&format!("texts('.banner').some((text) => text.startsWith('{reason}'))")).await;
+    browser
+        .until(&format!("texts('.banner').some((text) => text.startsWith('{reason}'))"))
+        .await;
     browser.finish_on(bench.address.port(), &[]).await;
 }
 
 #[tokio::test]
 async fn a_list_that_is_not_believed_is_doubted_in_the_headline() {
     let browser = browser!();
-    let units = ["a.service", "b.service", "c.service", "d.service"].map(|unit| (unit, WEB, "active/running"));
+    let units = ["a.service", "b.service", "c.service", "d.service"]
+        .map(|unit| (unit, WEB, "active/running"));
     let mut recording = Recording::of(&units);
     recording.line(&json!({"t": 0.5, "topic": "units", "states": []}));
     recording.line(&json!({"t": 0.6, "topic": "machines", "same": true}));
     recording.line(&json!({"t": 0.6, "topic": "unit_files", "same": true}));
     let server = Server::replay(&recording);
     browser.open(&server.url("")).await;
-    browser.until("/^fleet's list is not believed for \\d+ s$/.test($('#headline').textContent)").await;
-    browser.until("$('#subline').textContent.startsWith('4 units are not reported any more')").await;
-    browser.until("$('.summary').dataset.tone === 'warn' && document.title === '(?) fleet-monitor'").await;
+    browser
+        .until("/^fleet's list is not believed for \\d+ s$/.test($('#headline').textContent)")
+        .await;
+    browser
+        .until("$('#subline').textContent.startsWith('4 units are not reported any more')")
+        .await;
+    browser
+        .until("$('.summary').dataset.tone === 'warn' && document.title === '(?) fleet-monitor'")
+        .await;
     assert_eq!(browser.value("rows().length").await, 4);
     browser.finish(&server, &[]).await;
 }
@@ -723,17 +873,33 @@ async fn one_topic_that_fails_is_named_and_the_others_go_on() {
     let fleetctl = listing(&before);
     let server = Server::asking(&fleetctl, &[]);
     browser.open(&server.url("")).await;
-    browser.until("live() && $('#headline').textContent === 'The one unit is as fleet wants it'").await;
+    browser
+        .until("live() && $('#headline').textContent === 'The one unit is as fleet wants it'")
+        .await;
 
     fleetctl.mode("fail list-machines");
-    browser.until("texts('.banner b').join() === 'Machines cannot be read'").await;
+    browser
+        .until("texts('.banner b').join() === 'Machines cannot be read'")
+        .await;
     list(&fleetctl, &after);
-    browser.until("rows().join() === 'web.service|active/exited|ok|10.0.0.2'").await;
-    browser.until("$('#headline').textContent === 'The one unit is as fleet wants it'").await;
-    browser.until("$('#subline').textContent.startsWith('the machines cannot be read')").await;
-    browser.until("$('.summary').dataset.tone === 'warn' && document.title === '(?) fleet-monitor'").await;
-    browser.until("$('#announcement').textContent === 'The machines cannot be read.'").await;
-    browser.until("/· units up to date, machines \\d+ s old$/.test($('#source').textContent)").await;
+    browser
+        .until("rows().join() === 'web.service|active/exited|ok|10.0.0.2'")
+        .await;
+    browser
+        .until("$('#headline').textContent === 'The one unit is as fleet wants it'")
+        .await;
+    browser
+        .until("$('#subline').textContent.startsWith('the machines cannot be read')")
+        .await;
+    browser
+        .until("$('.summary').dataset.tone === 'warn' && document.title === '(?) fleet-monitor'")
+        .await;
+    browser
+        .until("$('#announcement').textContent === 'The machines cannot be read.'")
+        .await;
+    browser
+        .until("/· units up to date, machines \\d+ s old$/.test($('#source').textContent)")
+        .await;
     browser.finish(&server, &[]).await;
 }
 
@@ -744,14 +910,24 @@ async fn an_outage_from_the_start_is_no_empty_cluster() {
     let server = Server::start(&["--api", &format!("http://127.0.0.1:{fleet}")]);
     for tab in ["units", "machines", "timeline"] {
         browser.open(&server.url(&format!("#tab={tab}"))).await;
-        browser.until("live() && /^fleet cannot be read for \\d+ s$/.test($('#headline').textContent)").await;
+        browser
+            .until("live() && /^fleet cannot be read for \\d+ s$/.test($('#headline').textContent)")
+            .await;
         let shown = browser.value("document.body.innerText").await;
         let shown = shown.as_str().unwrap();
-        assert!(shown.contains("nothing has been read yet") && shown.contains("no data yet"), "{shown}");
+        assert!(
+            shown.contains("nothing has been read yet") && shown.contains("no data yet"),
+            "{shown}"
+        );
         assert!(shown.contains("503"), "{shown}");
         assert!(!shown.contains("There are no") && !shown.contains("No units"), "{shown}");
         assert_eq!(browser.value("$('#subline').textContent").await, "nothing has been read yet");
-        assert_eq!(browser.value("texts('[role=tab] .count:not([hidden])').includes('0')").await, false);
+        assert_eq!(
+            browser
+                .value("texts('[role=tab] .count:not([hidden])').includes('0')")
+                .await,
+            false
+        );
     }
     browser.finish(&server, &[]).await;
 }
@@ -763,9 +939,16 @@ async fn before_the_first_answer_nothing_is_said_of_the_cluster() {
     recording.line(&json!({"recording": 1, "source": "fleetctl v1.0.0"}));
     let server = Server::replay(&recording.at(600.0, &[("web.service", WEB, "active/running")]));
     browser.open(&server.url("")).await;
-    browser.until("live() && $('#headline').textContent === 'Nothing has been read yet'").await;
+    browser
+        .until("live() && $('#headline').textContent === 'Nothing has been read yet'")
+        .await;
     assert_eq!(browser.value("$('#subline').textContent").await, "");
-    assert_eq!(browser.value("texts('.empty:not([hidden]), [role=tab] .count:not([hidden])')").await, json!([]));
+    assert_eq!(
+        browser
+            .value("texts('.empty:not([hidden]), [role=tab] .count:not([hidden])')")
+            .await,
+        json!([])
+    );
     browser.finish(&server, &[]).await;
 }
 
@@ -788,8 +971,22 @@ async fn filters_find_by_text_state_machine_and_verdict() {
     ] {
         browser.press("/").await;
         browser.until("document.activeElement.id === 'filter'").await;
-        browser.client.find(Locator::Css("#filter")).await.unwrap().clear().await.unwrap();
-        browser.client.find(Locator::Css("#filter")).await.unwrap().send_keys(filter).await.unwrap();
+        browser
+            .client
+            .find(Locator::Css("#filter"))
+            .await
+            .unwrap()
+            .clear()
+            .await
+            .unwrap();
+        browser
+            .client
+            .find(Locator::Css("#filter"))
+            .await
+            .unwrap()
+            .send_keys(filter)
+            .await
+            .unwrap();
         browser.until(&format!("names() === '{expected}'")).await;
         browser.press("\u{e007}").await; // Enter leaves the box
     }
@@ -800,9 +997,15 @@ async fn filters_find_by_text_state_machine_and_verdict() {
 async fn a_view_is_its_address_and_back_and_forward_work() {
     let browser = browser!();
     let server = Server::replay(&three_units());
-    browser.open(&server.url("#tab=units&q=machine:10.0.0.1&sort=-unit")).await;
-    browser.until("names() === 'web.service api.service' && $('#filter').value === 'machine:10.0.0.1'").await;
-    browser.until("$('.columnheader, [aria-sort=descending]').textContent === 'Unit'").await;
+    browser
+        .open(&server.url("#tab=units&q=machine:10.0.0.1&sort=-unit"))
+        .await;
+    browser
+        .until("names() === 'web.service api.service' && $('#filter').value === 'machine:10.0.0.1'")
+        .await;
+    browser
+        .until("$('.columnheader, [aria-sort=descending]').textContent === 'Unit'")
+        .await;
     browser.click("[data-term='verdict:failed']").await;
     browser.until("names() === 'web.service' && location.hash.includes('q=machine:10.0.0.1+verdict:failed')").await;
     browser.click("#tab-machines").await;
@@ -810,9 +1013,13 @@ async fn a_view_is_its_address_and_back_and_forward_work() {
         .until("location.hash.startsWith('#tab=machines') && texts('.unit-name .name').join() === 'web.service'")
         .await;
     browser.client.back().await.unwrap();
-    browser.until("location.hash.startsWith('#tab=units') && names() === 'web.service'").await;
+    browser
+        .until("location.hash.startsWith('#tab=units') && names() === 'web.service'")
+        .await;
     browser.client.back().await.unwrap();
-    browser.until("names() === 'web.service api.service' && $('#filter').value === 'machine:10.0.0.1'").await;
+    browser
+        .until("names() === 'web.service api.service' && $('#filter').value === 'machine:10.0.0.1'")
+        .await;
     browser.client.forward().await.unwrap();
     browser.until("names() === 'web.service'").await;
     browser.finish(&server, &[]).await;
@@ -823,7 +1030,9 @@ async fn columns_sort_by_click_and_by_keyboard() {
     let browser = browser!();
     let server = Server::replay(&three_units());
     browser.open(&server.url("")).await;
-    browser.until("names() === 'web.service api.service cron.timer'").await;
+    browser
+        .until("names() === 'web.service api.service cron.timer'")
+        .await;
     browser.click("[role=columnheader] button").await;
     browser
         .until("names() === 'api.service cron.timer web.service' && $('[aria-sort=ascending]').textContent === 'Unit'")
@@ -837,11 +1046,19 @@ async fn columns_sort_by_click_and_by_keyboard() {
 async fn ten_thousand_units_scroll_and_the_document_stays_small() {
     let browser = browser!();
     let names: Vec<String> = (0..10_000).map(|number| format!("app-{number:05}.service")).collect();
-    let units: Vec<_> = names.iter().map(|name| (name.as_str(), WEB, "active/running")).collect();
+    let units: Vec<_> = names
+        .iter()
+        .map(|name| (name.as_str(), WEB, "active/running"))
+        .collect();
     let server = Server::replay(&Recording::of(&units));
     browser.open(&server.url("")).await;
     browser.until("names().startsWith('app-00000.service')").await;
-    assert_eq!(browser.value("$('[role=treegrid]').getAttribute('aria-rowcount')").await, "10001");
+    assert_eq!(
+        browser
+            .value("$('[role=treegrid]').getAttribute('aria-rowcount')")
+            .await,
+        "10001"
+    );
     let most = browser
         .client
         .execute_async(
@@ -867,18 +1084,28 @@ async fn ten_thousand_units_scroll_and_the_document_stays_small() {
 #[tokio::test]
 async fn a_row_that_vanishes_leaves_the_focus_in_its_table_and_the_address() {
     let browser = browser!();
-    let (api, web) = (("api.service", WEB, "active/running"), ("web.service", WEB, "active/running"));
+    let (api, web) =
+        (("api.service", WEB, "active/running"), ("web.service", WEB, "active/running"));
     let fleetctl = listing(&[api, web]);
     let server = Server::asking(&fleetctl, &[]);
-    browser.open(&server.url(&format!("#tab=units&open=api.service/{WEB},web.service/{WEB}"))).await;
-    browser.until("rows().length === 2 && document.querySelectorAll('.opened').length === 2").await;
+    browser
+        .open(&server.url(&format!("#tab=units&open=api.service/{WEB},web.service/{WEB}")))
+        .await;
+    browser
+        .until("rows().length === 2 && document.querySelectorAll('.opened').length === 2")
+        .await;
     browser.value("$('[data-key^=\"web.service/\"]').focus()").await;
-    assert_eq!(browser.value("document.activeElement.dataset.key").await, format!("web.service/{WEB}"));
+    assert_eq!(
+        browser.value("document.activeElement.dataset.key").await,
+        format!("web.service/{WEB}")
+    );
 
     list(&fleetctl, &[api]);
     browser.until("names() === 'api.service'").await;
     assert_eq!(browser.value("document.activeElement.id").await, "units");
-    browser.until(&format!("location.hash === '#tab=units&open=api.service/{WEB}'")).await;
+    browser
+        .until(&format!("location.hash === '#tab=units&open=api.service/{WEB}'"))
+        .await;
     browser.finish(&server, &[]).await;
 }
 
@@ -893,7 +1120,13 @@ async fn a_phone_needs_no_horizontal_scrolling() {
         browser.until("live()").await;
         browser.value("document.body.style.width = '360px'").await;
         assert_eq!(browser.value("document.body.scrollWidth <= 360").await, true, "{tab}");
-        assert_eq!(browser.value("document.documentElement.scrollWidth <= innerWidth").await, true, "{tab}");
+        assert_eq!(
+            browser
+                .value("document.documentElement.scrollWidth <= innerWidth")
+                .await,
+            true,
+            "{tab}"
+        );
     }
     browser.finish(&server, &[]).await;
 }
@@ -908,7 +1141,9 @@ async fn it_says_that_the_server_is_away_and_recovers_by_itself() {
     browser.until("live() && rows().length === 3").await;
     browser.value("window.loadedOnce = true").await;
     server.kill();
-    browser.until("/^disconnected, data \\d+ s old$/.test($('#link').textContent)").await;
+    browser
+        .until("/^disconnected, data \\d+ s old$/.test($('#link').textContent)")
+        .await;
     let first = browser.value("$('#link').textContent").await;
     browser
         .until(&format!("$('#link').textContent.startsWith('disconnected') && $('#link').textContent !== {first}"))
@@ -917,7 +1152,9 @@ async fn it_says_that_the_server_is_away_and_recovers_by_itself() {
     server.start_again();
     browser.until("live() && rows().length === 3").await;
     assert_eq!(browser.value("window.loadedOnce").await, true);
-    browser.finish(&server, &["net::ERR_", "WebSocket connection to"]).await;
+    browser
+        .finish(&server, &["net::ERR_", "WebSocket connection to"])
+        .await;
 }
 
 /// Has the page keep the types of all messages on the sockets that it opens from now on.
@@ -945,10 +1182,15 @@ async fn a_change_comes_over_the_socket_alone_and_is_drawn_once() {
     browser.value(look).await;
 
     list(&fleetctl, &after);
-    browser.until("rows().join() === 'web.service|active/running|ok|10.0.0.1'").await;
+    browser
+        .until("rows().join() === 'web.service|active/running|ok|10.0.0.1'")
+        .await;
     browser.until("$('#tab-timeline .count').textContent === '1'").await;
     assert_eq!(browser.value("drawn").await, 1, "it was told of the row, and of what happened");
-    assert_eq!(proxy.asked("Sec-WebSocket-Protocol:"), ["Sec-WebSocket-Protocol: fleet-monitor.v2"]);
+    assert_eq!(
+        proxy.asked("Sec-WebSocket-Protocol:"),
+        ["Sec-WebSocket-Protocol: fleet-monitor.v2"]
+    );
     assert_eq!(proxy.asked("GET /v2/"), [""; 0]);
     browser.finish_on(proxy.address.port(), &[]).await;
 }
@@ -959,30 +1201,51 @@ async fn after_a_cut_it_gets_what_it_missed_and_no_more() {
     let fleetctl = Double::new("v1.0.0");
     let daemon = Daemon::asking(&fleetctl, &["--unit-freq", "0.1", "--machine-freq", "0.1"]).await;
     let proxy = Proxy::to(daemon.address).await;
-    browser.open(&format!("http://{}/#q=web.service", proxy.address)).await;
-    browser.until("live() && rows().includes('web.service|active/running|ok|172.17.8.101')").await;
+    browser
+        .open(&format!("http://{}/#q=web.service", proxy.address))
+        .await;
+    browser
+        .until("live() && rows().includes('web.service|active/running|ok|172.17.8.101')")
+        .await;
     browser.value(LISTEN).await;
     proxy.cut();
-    browser.until("$('#link').textContent.startsWith('disconnected')").await;
+    browser
+        .until("$('#link').textContent.startsWith('disconnected')")
+        .await;
     let (_, before) = daemon.get("/v2/state").await;
     let mut rows = recorded("v1.0.0")["lists"]["list-units"]["rows"].take();
-    for row in rows.as_array_mut().unwrap().iter_mut().filter(|row| row[0] == "web.service") {
+    for row in rows
+        .as_array_mut()
+        .unwrap()
+        .iter_mut()
+        .filter(|row| row[0] == "web.service")
+    {
         (row[2], row[3]) = ("failed".into(), "failed".into());
     }
     fleetctl.write("rows.json", &json!({ "list-units": rows }).to_string());
     while daemon.get("/v2/state").await.1["revision"] == before["revision"] {}
     proxy.mend_for_websockets();
-    browser.until("live() && rows().includes('web.service|failed/failed|failed|172.17.8.101')").await;
+    browser
+        .until("live() && rows().includes('web.service|failed/failed|failed|172.17.8.101')")
+        .await;
     browser.until("types.includes('status')").await;
     let types = browser.value("types.join(' ')").await;
     assert!(types.as_str().unwrap().starts_with("hello delta "), "{types}");
     assert!(!types.as_str().unwrap().contains("snapshot"), "{types}");
-    let asked = format!("GET /?epoch={}&revision={} ", before["epoch"].as_str().unwrap(), before["revision"]);
+    let asked = format!(
+        "GET /?epoch={}&revision={} ",
+        before["epoch"].as_str().unwrap(),
+        before["revision"]
+    );
     assert_eq!(proxy.asked(&asked).len(), 1, "{:?}", proxy.asked("GET"));
     // And from there it goes on.
     fleetctl.write("rows.json", "{}");
-    browser.until("rows().includes('web.service|active/running|ok|172.17.8.101')").await;
-    browser.finish_on(proxy.address.port(), &["net::ERR_", "WebSocket connection to"]).await;
+    browser
+        .until("rows().includes('web.service|active/running|ok|172.17.8.101')")
+        .await;
+    browser
+        .finish_on(proxy.address.port(), &["net::ERR_", "WebSocket connection to"])
+        .await;
 }
 
 #[tokio::test]
@@ -993,16 +1256,29 @@ async fn after_a_restart_it_shows_what_is_there_then() {
     browser.until("live() && rows().length === 3 && $('.opened')").await;
     browser.value(LISTEN).await;
     server.kill();
-    let other = Recording::of(&[("other.service", DB, "active/running"), ("web.service", WEB, "active/running")]);
+    let other = Recording::of(&[
+        ("other.service", DB, "active/running"),
+        ("web.service", WEB, "active/running"),
+    ]);
     std::fs::write(server.directory.path().join("recording.jsonl"), other.0).unwrap();
     server.start_again();
-    browser.until("live() && names() === 'other.service web.service'").await;
+    browser
+        .until("live() && names() === 'other.service web.service'")
+        .await;
     browser
         .until("location.hash === '#tab=units' && $('#headline').textContent === 'All 2 units as fleet wants them'")
         .await;
     let types = browser.value("types.join(' ')").await;
-    assert!(types.as_str().unwrap().starts_with("hello resync snapshot snapshot snapshot status"), "{types}");
-    browser.finish(&server, &["net::ERR_", "WebSocket connection to"]).await;
+    assert!(
+        types
+            .as_str()
+            .unwrap()
+            .starts_with("hello resync snapshot snapshot snapshot status"),
+        "{types}"
+    );
+    browser
+        .finish(&server, &["net::ERR_", "WebSocket connection to"])
+        .await;
 }
 
 #[tokio::test]
@@ -1010,9 +1286,15 @@ async fn data_are_up_to_date_until_nothing_has_been_heard_for_long() {
     let browser = browser!();
     let server = Server::replay(&three_units().at(600.0, &[]));
     browser.open(&server.url("")).await;
-    browser.until("live() && $('#source').textContent === 'recording of fleetctl v1.0.0 · up to date'").await;
-    browser.value("(() => { const now = Date.now; Date.now = () => now() + 900_000; })()").await;
-    browser.until("/ · data 15 min old$/.test($('#source').textContent)").await;
+    browser
+        .until("live() && $('#source').textContent === 'recording of fleetctl v1.0.0 · up to date'")
+        .await;
+    browser
+        .value("(() => { const now = Date.now; Date.now = () => now() + 900_000; })()")
+        .await;
+    browser
+        .until("/ · data 15 min old$/.test($('#source').textContent)")
+        .await;
     browser.finish(&server, &[]).await;
 }
 
@@ -1062,7 +1344,10 @@ async fn what_is_folded_in_bit_by_bit_is_what_is_read_at_once() {
         }).catch((error) => done(String(error.stack)));";
     let folded = browser.client.execute_async(script, vec![]).await.unwrap();
     assert_eq!(folded["wrong"], json!([]), "{folded}");
-    assert!(folded["rows"].as_u64() > Some(20) && folded["events"].as_u64() > Some(1000), "{folded}");
+    assert!(
+        folded["rows"].as_u64() > Some(20) && folded["events"].as_u64() > Some(1000),
+        "{folded}"
+    );
     browser.finish(&server, &[]).await;
 }
 
@@ -1073,7 +1358,9 @@ async fn however_often_it_connects_it_has_one_socket() {
     browser.open(&server.url("")).await;
     browser.until("live()").await;
     server.kill();
-    browser.until("$('#link').textContent.startsWith('disconnected')").await;
+    browser
+        .until("$('#link').textContent.startsWith('disconnected')")
+        .await;
     // Each new socket has the page told to hurry before it is open.
     let hurried = "window.made = [];
         window.WebSocket = class extends WebSocket {
@@ -1085,10 +1372,19 @@ async fn however_often_it_connects_it_has_one_socket() {
     browser.value(&format!("(() => {{ {hurried} }})()")).await;
     server.start_again();
     browser.until("live() && made.length === 5").await;
-    assert_eq!(browser.value("made.filter((socket) => socket.readyState <= 1).length").await, 1);
+    assert_eq!(
+        browser
+            .value("made.filter((socket) => socket.readyState <= 1).length")
+            .await,
+        1
+    );
     browser.value("setInterval(() => fetch('/metrics').then((answer) => answer.text()).then((said) => (window.metrics = said)), 100)").await;
-    browser.until("/^fleet_monitor_clients 1$/m.test(window.metrics)").await;
-    browser.finish(&server, &["net::ERR_", "WebSocket connection to"]).await;
+    browser
+        .until("/^fleet_monitor_clients 1$/m.test(window.metrics)")
+        .await;
+    browser
+        .finish(&server, &["net::ERR_", "WebSocket connection to"])
+        .await;
 }
 
 #[tokio::test]
@@ -1108,11 +1404,20 @@ async fn one_client_too_many_polls() {
     browser.open(&server.url("")).await;
     browser.value("window.said = new Set(), setInterval(() => said.add($('#link').textContent), 20), null").await;
     browser.until("$('#link').textContent === 'live (polling)'").await;
-    browser.until("rows().join() === 'web.service|activating/start|ok|10.0.0.1'").await;
+    browser
+        .until("rows().join() === 'web.service|activating/start|ok|10.0.0.1'")
+        .await;
 
     list(&fleetctl, &after);
-    browser.until("rows().join() === 'web.service|active/running|ok|10.0.0.1'").await;
-    assert_eq!(browser.value("[...said].some((said) => said.includes('disconnected'))").await, false);
+    browser
+        .until("rows().join() === 'web.service|active/running|ok|10.0.0.1'")
+        .await;
+    assert_eq!(
+        browser
+            .value("[...said].some((said) => said.includes('disconnected'))")
+            .await,
+        false
+    );
     drop(only);
     browser.until("live()").await;
     browser.finish(&server, &["WebSocket connection to"]).await;
@@ -1140,8 +1445,12 @@ async fn a_page_that_was_refused_is_let_in_again() {
     browser.until("live()").await;
     server.kill();
     server.start_again(); // with an empty configuration
-    browser.until("$('#gate-title').textContent === 'Access refused' && !$('#gate').hidden").await;
-    browser.until("$('#gate-text').textContent.includes('--allowed-hosts')").await;
+    browser
+        .until("$('#gate-title').textContent === 'Access refused' && !$('#gate').hidden")
+        .await;
+    browser
+        .until("$('#gate-text').textContent.includes('--allowed-hosts')")
+        .await;
     allow(&server);
     browser.until("live() && $('#gate').hidden").await;
     browser.client.clone().close().await.unwrap();
@@ -1155,10 +1464,14 @@ async fn a_token_is_asked_for_and_kept_in_the_tab_only() {
     std::fs::write(&file, "open-sesame-0123456789\n").unwrap();
     let server = Server::replay_with(&three_units(), &["--token-file", file.to_str().unwrap()]);
     browser.open(&server.url("#tab=units&q=state:failed")).await;
-    browser.until("!$('#token-form').hidden && document.activeElement.id === 'token'").await;
+    browser
+        .until("!$('#token-form').hidden && document.activeElement.id === 'token'")
+        .await;
     assert_eq!(browser.value("rows().length").await, 0);
     browser.press("wrong\u{e007}").await;
-    browser.until("$('#gate-text').textContent === 'The token was not accepted.'").await;
+    browser
+        .until("$('#gate-text').textContent === 'The token was not accepted.'")
+        .await;
     browser.press("open-sesame-0123456789\u{e007}").await;
     browser.until("live() && names() === 'web.service'").await;
     assert_eq!(browser.value("localStorage.length").await, 0);
@@ -1198,7 +1511,9 @@ fn serve(mut stream: TcpStream, status: &str, page: &str) {
         "HTTP/1.1 {status}\r\nContent-Type: text/html\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
     );
     // A browser that has gone away again needs no answer.
-    let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(page.as_bytes()));
+    let _ = stream
+        .write_all(head.as_bytes())
+        .and_then(|()| stream.write_all(page.as_bytes()));
 }
 
 #[tokio::test]
@@ -1214,14 +1529,26 @@ async fn another_site_and_a_rebound_name_are_refused_and_this_machine_is_let_in(
              .then((state) => (window.fetchSaid = state.units.length + ' units'), () => (window.fetchSaid = 'refused'));
          </script>",
     );
-    browser.open(&format!("http://strange.example:{port}/#{}", server.port)).await;
+    browser
+        .open(&format!("http://strange.example:{port}/#{}", server.port))
+        .await;
     browser.until("window.socketSaid && window.fetchSaid").await;
-    assert_eq!(browser.value("[window.socketSaid, window.fetchSaid]").await, json!(["refused", "refused"]));
-    browser.open(&format!("http://localhost:{port}/#{}", server.port)).await;
+    assert_eq!(
+        browser.value("[window.socketSaid, window.fetchSaid]").await,
+        json!(["refused", "refused"])
+    );
+    browser
+        .open(&format!("http://localhost:{port}/#{}", server.port))
+        .await;
     browser.until("window.socketSaid && window.fetchSaid").await;
-    assert_eq!(browser.value("[window.socketSaid, window.fetchSaid]").await, json!(["a message", "3 units"]));
+    assert_eq!(
+        browser.value("[window.socketSaid, window.fetchSaid]").await,
+        json!(["a message", "3 units"])
+    );
     // A name that now points here is not this machine's name, whatever it points to.
-    browser.open(&format!("http://strange.example:{}/", server.port)).await;
+    browser
+        .open(&format!("http://strange.example:{}/", server.port))
+        .await;
     let said = browser.value("document.body.innerText").await;
     assert!(said.as_str().unwrap().contains("allowed"), "{said}");
     assert_eq!(browser.value("document.querySelectorAll('.line').length").await, 0);
@@ -1247,7 +1574,9 @@ async fn below_a_path_of_nginx_all_that_it_asks_for_is_below_that_path() {
     let example = documented("nginx below a path").replace("listen 80", "listen LISTEN");
     let nginx = nginx!(&example.replace("127.0.0.1:8989", &server.address().to_string()));
     let place = format!("{}/fleet/", nginx.address);
-    browser.open(&format!("http://{place}#tab=units&q=state:failed")).await;
+    browser
+        .open(&format!("http://{place}#tab=units&q=state:failed"))
+        .await;
     browser.until("live() && names() === 'web.service'").await;
 
     browser
@@ -1263,9 +1592,14 @@ async fn the_path_without_its_slash_redirects_to_the_page() {
     let server = Server::replay(&three_units());
     let example = documented("nginx below a path").replace("listen 80", "listen LISTEN");
     let nginx = nginx!(&example.replace("127.0.0.1:8989", &server.address().to_string()));
-    browser.open(&format!("http://{}/fleet#tab=units&q=state:failed", nginx.address)).await;
+    browser
+        .open(&format!("http://{}/fleet#tab=units&q=state:failed", nginx.address))
+        .await;
     browser.until("live() && names() === 'web.service'").await;
-    assert_eq!(browser.value("location.pathname + location.hash").await, "/fleet/#tab=units&q=state:failed");
+    assert_eq!(
+        browser.value("location.pathname + location.hash").await,
+        "/fleet/#tab=units&q=state:failed"
+    );
     browser.finish_below(&format!("{}/fleet", nginx.address), &[]).await;
 }
 
@@ -1277,7 +1611,9 @@ async fn below_a_path_that_lets_no_websocket_through_it_polls() {
     let nginx = nginx!(&format!("server {{ listen LISTEN; {location} }}"));
     let place = format!("{}/fleet/", nginx.address);
     browser.open(&format!("http://{place}")).await;
-    browser.until("$('#link').textContent === 'live (polling)' && rows().length === 3").await;
+    browser
+        .until("$('#link').textContent === 'live (polling)' && rows().length === 3")
+        .await;
     browser.finish_below(&place, &["WebSocket connection to"]).await;
 }
 
@@ -1288,11 +1624,13 @@ async fn a_token_typed_below_one_path_is_not_sent_to_a_monitor_below_another() {
     let file = directory.path().join("token");
     std::fs::write(&file, "open-sesame-0123456789\n").unwrap();
     let server = Server::replay_with(&three_units(), &["--token-file", file.to_str().unwrap()]);
-    let locations =
-        ["one", "other"].map(|path| format!("location /{path}/ {{ proxy_pass http://{}/; }}", server.address()));
+    let locations = ["one", "other"]
+        .map(|path| format!("location /{path}/ {{ proxy_pass http://{}/; }}", server.address()));
     let nginx = nginx!(&format!("server {{ listen LISTEN; {} }}", locations.join(" ")));
     browser.open(&format!("http://{}/one/", nginx.address)).await;
-    browser.until("!$('#token-form').hidden && document.activeElement.id === 'token'").await;
+    browser
+        .until("!$('#token-form').hidden && document.activeElement.id === 'token'")
+        .await;
     browser.press("open-sesame-0123456789\u{e007}").await;
     browser.until("rows().length === 3").await;
 
@@ -1301,7 +1639,9 @@ async fn a_token_typed_below_one_path_is_not_sent_to_a_monitor_below_another() {
     assert_eq!(browser.value("rows().length").await, 0);
     browser.open(&format!("http://{}/one/", nginx.address)).await;
     browser.until("rows().length === 3").await;
-    browser.finish_below(&format!("{}/", nginx.address), &["401", "WebSocket connection to"]).await;
+    browser
+        .finish_below(&format!("{}/", nginx.address), &["401", "WebSocket connection to"])
+        .await;
 }
 
 // --- for everybody
@@ -1312,14 +1652,28 @@ async fn axe_finds_nothing_serious_on_any_tab() {
         cannot_run("AXE_CORE does not name axe-core's axe.min.js: get it with `npm pack axe-core`");
         return;
     };
-    let axe = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let axe = std::fs::read_to_string(&path)
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let browser = browser!();
-    let server = Server::replay(&Recording::of_etcd(&THREE_UNITS).silent(0.1, 24).failing(0.2, &["registry"]));
-    let views = ["#tab=units&open=cron.timer/9c4b7a2e1d3f48568e0f1a2b3c4d5e6f", "#tab=machines", "#tab=timeline"];
-    for (scheme, view) in ["light", "dark"].into_iter().flat_map(|scheme| views.map(|view| (scheme, view))) {
+    let server = Server::replay(
+        &Recording::of_etcd(&THREE_UNITS)
+            .silent(0.1, 24)
+            .failing(0.2, &["registry"]),
+    );
+    let views = [
+        "#tab=units&open=cron.timer/9c4b7a2e1d3f48568e0f1a2b3c4d5e6f",
+        "#tab=machines",
+        "#tab=timeline",
+    ];
+    for (scheme, view) in ["light", "dark"]
+        .into_iter()
+        .flat_map(|scheme| views.map(|view| (scheme, view)))
+    {
         browser.prefer(scheme).await;
         browser.open(&server.url(view)).await;
-        browser.until(&format!("live() && matchMedia('(prefers-color-scheme: {scheme})').matches")).await;
+        browser
+            .until(&format!("live() && matchMedia('(prefers-color-scheme: {scheme})').matches"))
+            .await;
         browser.until("texts('.banner').length === 2").await;
         browser.client.execute(&axe, vec![]).await.unwrap();
         let run = "const done = arguments[arguments.length - 1];

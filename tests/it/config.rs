@@ -30,19 +30,27 @@ impl Program {
     /// What was printed, with the file's path as `FILE`.
     fn text(&self, bytes: &[u8]) -> String {
         let path = self.directory.path().join("fleet-monitor.toml");
-        String::from_utf8(bytes.to_vec()).unwrap().replace(path.to_str().unwrap(), "FILE")
+        String::from_utf8(bytes.to_vec())
+            .unwrap()
+            .replace(path.to_str().unwrap(), "FILE")
     }
 }
 
 /// What `--check-config` tells, with blanks as one.
 fn squeezed(report: &str) -> Vec<String> {
-    report.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+    report
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect()
 }
 
 #[test]
 fn check_config_tells_each_value_and_where_it_came_from() {
     let mut program = Program::new("machine_freq = 5\nunit_freq = 5\nport = 5\n");
-    program.command.env("FLEET_MONITOR_UNIT_FREQ", "0.5").env("FLEET_MONITOR_PORT", "6");
+    program
+        .command
+        .env("FLEET_MONITOR_UNIT_FREQ", "0.5")
+        .env("FLEET_MONITOR_PORT", "6");
     let output = program.run(&["--check-config", "--port", "7"]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
 
@@ -62,8 +70,13 @@ fn check_config_reads_like_this() {
     let output = Program::new("").run(&["--check-config"]);
     assert_text("check-config-of-defaults", &String::from_utf8(output.stdout).unwrap());
 
-    let mut program = Program::new("etcd = ['https://10.0.0.1:2379', 'https://10.0.0.2:2379']\nmachine_freq = 5\n");
-    program.command.env("FLEET_MONITOR_UNIT_FREQ", "0.5").envs(OF_KUBERNETES);
+    let mut program = Program::new(
+        "etcd = ['https://10.0.0.1:2379', 'https://10.0.0.2:2379']\nmachine_freq = 5\n",
+    );
+    program
+        .command
+        .env("FLEET_MONITOR_UNIT_FREQ", "0.5")
+        .envs(OF_KUBERNETES);
     let output = program.run(&["--check-config", "--etcd-prefix", "/registry"]);
     assert_text("check-config-of-all-places", &program.text(&output.stdout));
 }
@@ -83,7 +96,11 @@ fn a_wrong_configuration_ends_with_78_and_all_that_is_wrong_on_stderr() {
     assert_eq!(output.status.code(), Some(78), "{output:?}");
     let said = program.text(&output.stderr);
     let lines: Vec<_> = said.lines().collect();
-    for (line, origin) in lines.iter().zip(["colour (FILE:1)", "(FLEET_MONITOR_UNIT_FREQ)", "(--port)"]) {
+    for (line, origin) in
+        lines
+            .iter()
+            .zip(["colour (FILE:1)", "(FLEET_MONITOR_UNIT_FREQ)", "(--port)"])
+    {
         assert!(line.starts_with("fleet-monitor: ") && line.contains(origin), "{said}");
     }
     assert_eq!(lines.len(), 3, "{said}");
@@ -118,10 +135,14 @@ fn check_config_tells_the_options_of_etcd() {
 
 #[test]
 fn a_named_file_that_is_absent_ends_with_78() {
-    let output = Program::new("").run(&["--check-config", "--config", "/nowhere/fleet-monitor.toml"]);
+    let output =
+        Program::new("").run(&["--check-config", "--config", "/nowhere/fleet-monitor.toml"]);
     assert_eq!(output.status.code(), Some(78), "{output:?}");
     let error = String::from_utf8(output.stderr).unwrap();
-    assert!(error.contains("/nowhere/fleet-monitor.toml") && error.contains("--config"), "{error}");
+    assert!(
+        error.contains("/nowhere/fleet-monitor.toml") && error.contains("--config"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -142,7 +163,8 @@ fn help_and_version_end_with_0_whatever_the_configuration() {
     }
 }
 
-/// What Kubernetes sets in each pod of a namespace that has a service `fleet-monitor` and one `fleet-monitor-canary`.
+/// What Kubernetes sets in each pod of a namespace that has a service `fleet-monitor` and one
+/// `fleet-monitor-canary`.
 const OF_KUBERNETES: [(&str, &str); 8] = [
     ("FLEET_MONITOR_SERVICE_HOST", "10.96.0.7"),
     ("FLEET_MONITOR_SERVICE_PORT", "8989"),
@@ -163,22 +185,35 @@ fn variables_of_kubernetes_are_ignored_and_check_config_names_them() {
 
     let report = program.text(&output.stdout);
     let port = report.lines().find(|line| line.starts_with("port ")).unwrap();
-    assert_eq!(port.split_whitespace().collect::<Vec<_>>(), ["port", "=", "8989", "#", "default"]);
+    assert_eq!(
+        port.split_whitespace().collect::<Vec<_>>(),
+        ["port", "=", "8989", "#", "default"]
+    );
     let last = report.lines().last().unwrap();
     for (name, _) in OF_KUBERNETES {
-        assert!(last.starts_with("# ") && last.split([' ', ',']).any(|word| word == name), "{last}");
+        assert!(
+            last.starts_with("# ") && last.split([' ', ',']).any(|word| word == name),
+            "{last}"
+        );
     }
 }
 
 #[test]
 fn variables_of_kubernetes_excuse_no_other_unknown_one() {
     let mut program = Program::new("");
-    program.command.envs(OF_KUBERNETES).env("FLEET_MONITOR_PROT", "8989").env("FLEET_MONITOR_UNIT_FREQ", "\"5\"");
+    program
+        .command
+        .envs(OF_KUBERNETES)
+        .env("FLEET_MONITOR_PROT", "8989")
+        .env("FLEET_MONITOR_UNIT_FREQ", "\"5\"");
     let output = program.run(&["--port", "8990"]);
     assert_eq!(output.status.code(), Some(78), "{output:?}");
     let said = program.text(&output.stderr);
     let lines: Vec<_> = said.lines().collect();
-    assert!(lines[0].contains("(FLEET_MONITOR_PROT)") && lines[1].contains("(FLEET_MONITOR_UNIT_FREQ)"), "{said}");
+    assert!(
+        lines[0].contains("(FLEET_MONITOR_PROT)") && lines[1].contains("(FLEET_MONITOR_UNIT_FREQ)"),
+        "{said}"
+    );
     assert_eq!(lines.len(), 2, "{said}");
 }
 
@@ -212,7 +247,12 @@ fn a_closed_pipe_ends_what_is_printed_without_a_word() {
 fn what_cannot_be_said_does_not_change_the_exit_status() {
     for (arguments, status) in [(["--no-such-option"], 2), (["--unit-freq=fast"], 78)] {
         let full = fs::File::options().write(true).open("/dev/full").unwrap();
-        let ended = Program::new("").command.args(arguments).stderr(full).status().unwrap();
+        let ended = Program::new("")
+            .command
+            .args(arguments)
+            .stderr(full)
+            .status()
+            .unwrap();
         assert_eq!(ended.code(), Some(status), "{arguments:?}");
     }
 }

@@ -1,4 +1,5 @@
-//! What is different for the program in a container, in namespaces of Linux: it is PID 1, and what is mounted is odd.
+//! What is different for the program in a container, in namespaces of Linux: it is PID 1, and what
+//! is mounted is odd.
 
 use std::fs;
 use std::process::Command;
@@ -28,14 +29,25 @@ fn unshare<'a>(options: &[&'a str]) -> Option<Vec<&'a str>> {
 
 #[tokio::test]
 async fn as_pid_1_it_reaps_orphans_and_keeps_the_status_of_its_own_children() {
-    let Some(wrapper) = unshare(&["--pid", "--fork", "--kill-child", "--mount-proc"]) else { return };
+    let Some(wrapper) = unshare(&["--pid", "--fork", "--kill-child", "--mount-proc"]) else {
+        return;
+    };
     let fleetctl = Double::new("v1.0.0");
     fleetctl.mode("orphan");
     let command = fleetctl.command();
-    let arguments = ["--unit-freq", "0.1", "--machine-freq", "0.1", "--fleetctl", command.to_str().unwrap()];
+    let arguments = [
+        "--unit-freq",
+        "0.1",
+        "--machine-freq",
+        "0.1",
+        "--fleetctl",
+        command.to_str().unwrap(),
+    ];
     let daemon = Program::under(&wrapper, &arguments).start().await;
     let unshare = daemon.pid().as_raw_nonzero().get().cast_unsigned();
-    let [init] = Daemon::children_of(unshare, "fleet-monitor")[..] else { panic!("it is no child of unshare") };
+    let [init] = Daemon::children_of(unshare, "fleet-monitor")[..] else {
+        panic!("it is no child of unshare")
+    };
 
     let orphans = async {
         while fleetctl.orphans() < 30 {
@@ -56,10 +68,15 @@ async fn as_pid_1_it_reaps_orphans_and_keeps_the_status_of_its_own_children() {
 /// docker makes a directory where a volume is to come from that is not there yet.
 #[tokio::test]
 async fn a_directory_where_fleets_socket_should_be_is_not_chosen() {
-    let Some(wrapper) = unshare(&["--mount"]) else { return };
+    let Some(wrapper) = unshare(&["--mount"]) else {
+        return;
+    };
     let script = "mount -t tmpfs none /run && mkdir /run/fleet.sock && exec \"$@\"";
     let wrapper = [&wrapper[..], &["sh", "-c", script, "sh"]].concat();
-    if fs::canonicalize("/var/run").ok().is_none_or(|run| run != std::path::Path::new("/run")) {
+    if fs::canonicalize("/var/run")
+        .ok()
+        .is_none_or(|run| run != std::path::Path::new("/run"))
+    {
         return cannot_run("/var/run is not /run");
     }
 

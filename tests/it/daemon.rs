@@ -46,7 +46,9 @@ fn message(version: &str, list: &str, r#type: &str, fields: &[&str]) -> Value {
         pairs.join(",").into()
     };
     let rows = recorded["rows"].as_array().unwrap().iter();
-    let items: Vec<Vec<Value>> = rows.map(|row| fields.iter().map(|field| cell(row, field)).collect()).collect();
+    let items: Vec<Vec<Value>> = rows
+        .map(|row| fields.iter().map(|field| cell(row, field)).collect())
+        .collect();
     json!({ "type": r#type, "fields": fields, "items": items })
 }
 
@@ -58,7 +60,8 @@ fn units(version: &str) -> Value {
     message(version, "list-units", "unit", &["unit", "load", "active", "sub", "machine"])
 }
 
-/// From now on the fleetctl, a v1.0.0, lists its first unit in another state. Returns the message that this makes.
+/// From now on the fleetctl, a v1.0.0, lists its first unit in another state. Returns the message
+/// that this makes.
 fn change(fleetctl: &Double, sub: &str) -> Value {
     let mut rows = recorded("v1.0.0")["lists"]["list-units"]["rows"].take();
     rows[0][3] = sub.into();
@@ -111,7 +114,10 @@ async fn with_changes_a_poll_without_one_sends_nothing() {
     let mut polls = fleetctl.processes();
     let daemon = watching(&fleetctl, &[]).await;
     let mut client = daemon.connect().await;
-    assert_eq!((client.next().await, client.next().await), (machines("v1.0.0"), units("v1.0.0")));
+    assert_eq!(
+        (client.next().await, client.next().await),
+        (machines("v1.0.0"), units("v1.0.0"))
+    );
     for _ in 0..5 {
         polls.next().await;
     }
@@ -155,17 +161,25 @@ async fn systemd_is_told_when_it_listens_and_how_things_are() {
     let status = notices.first("exit status: 1").await;
     assert!(status.starts_with("STATUS=fleetctl v1.0.0: "), "{status}");
     let numbers = numbers(&status);
-    assert!(numbers.windows(2).any(|pair| pair == [4, 30]) && numbers.ends_with(&[0]), "{status}");
+    assert!(
+        numbers.windows(2).any(|pair| pair == [4, 30]) && numbers.ends_with(&[0]),
+        "{status}"
+    );
 }
 
 fn numbers(text: &str) -> Vec<usize> {
-    text.split(|char: char| !char.is_ascii_digit()).filter_map(|digits| digits.parse().ok()).collect()
+    text.split(|char: char| !char.is_ascii_digit())
+        .filter_map(|digits| digits.parse().ok())
+        .collect()
 }
 
 #[tokio::test]
 async fn the_watchdog_is_content_whatever_fleetctl_does() {
     let fleetctl = Double::new("v1.0.0");
-    let program = Program::asking(&fleetctl, &arguments(&["--log", "fleet_monitor=debug", "--poll-timeout", "2"]));
+    let program = Program::asking(
+        &fleetctl,
+        &arguments(&["--log", "fleet_monitor=debug", "--poll-timeout", "2"]),
+    );
     let daemon = program.environment("WATCHDOG_USEC", "300000").start().await;
     daemon.notices.nth(4, "WATCHDOG=1").await;
     for mode in ["fail", "hang"] {
@@ -209,7 +223,11 @@ async fn a_fleetctl_that_hangs_does_not_delay_the_end_and_does_not_outlive_it() 
     for _ in 0..3 {
         processes.push(polls.next().await);
     }
-    assert_eq!(daemon.children().len(), 6, "one fleetctl with a child for each of units, machines and unit files");
+    assert_eq!(
+        daemon.children().len(),
+        6,
+        "one fleetctl with a child for each of units, machines and unit files"
+    );
     assert_eq!(daemon.stop(Signal::TERM).await.code(), Some(0));
     for (fleetctl, child) in processes {
         fleetctl.ended().await;
@@ -221,7 +239,14 @@ async fn a_fleetctl_that_hangs_does_not_delay_the_end_and_does_not_outlive_it() 
 fn enlarge(fleetctl: &Double) {
     let rows: Vec<Value> = (0..20_000)
         .map(|number| {
-            json!([format!("a-service-of-many@{number:05}.service"), "loaded", "active", "running", "-", "-"])
+            json!([
+                format!("a-service-of-many@{number:05}.service"),
+                "loaded",
+                "active",
+                "running",
+                "-",
+                "-"
+            ])
         })
         .map(|mut row| {
             row[4] = "3f1a8c5e9b2d4f60a7c1d2e3b4f50617/172.17.8.101".into();
@@ -256,13 +281,22 @@ async fn a_reload_is_announced_and_takes_effect_for_who_is_connected() {
     let fleetctl = Double::new("v1.0.0");
     let daemon = watching(&fleetctl, &[]).await;
     let mut client = daemon.connect().await;
-    assert_eq!((client.next().await, client.next().await), (machines("v1.0.0"), units("v1.0.0")));
+    assert_eq!(
+        (client.next().await, client.next().await),
+        (machines("v1.0.0"), units("v1.0.0"))
+    );
 
     daemon.configure("unit_fields = 'unit,active'\n");
     daemon.reload().await;
-    assert_eq!(client.next().await, message("v1.0.0", "list-units", "unit", &["unit", "active"]));
+    assert_eq!(
+        client.next().await,
+        message("v1.0.0", "list-units", "unit", &["unit", "active"])
+    );
     let notices = daemon.notices.all();
-    let reloading = notices.iter().position(|notice| notice.starts_with("RELOADING=1\nMONOTONIC_USEC=")).unwrap();
+    let reloading = notices
+        .iter()
+        .position(|notice| notice.starts_with("RELOADING=1\nMONOTONIC_USEC="))
+        .unwrap();
     assert!(notices[..reloading].contains(&"READY=1".to_owned()), "{notices:?}");
     assert!(notices[reloading..].contains(&"READY=1".to_owned()), "{notices:?}");
 }
@@ -285,14 +319,21 @@ async fn a_reload_changes_what_is_logged() {
 
 #[tokio::test]
 async fn a_reload_names_what_needs_a_restart_and_nothing_else() {
-    let daemon = Program::new(&["--demo"]).environment("FLEET_MONITOR_LOG_TO", "").start().await;
+    let daemon = Program::new(&["--demo"])
+        .environment("FLEET_MONITOR_LOG_TO", "")
+        .start()
+        .await;
     for configuration in ["grace = 5\n", "grace = 5\nlog_to = 'journal'\n"] {
         daemon.configure(configuration);
         daemon.reload().await;
     }
     let warns_of = |line: &str, option| line.contains(WARN) && line.contains(option);
     daemon.log.find(|line| warns_of(line, "log_to").then_some(())).await;
-    assert!(!daemon.log.all().iter().any(|line| warns_of(line, "grace")), "{:#?}", daemon.log.all());
+    assert!(
+        !daemon.log.all().iter().any(|line| warns_of(line, "grace")),
+        "{:#?}",
+        daemon.log.all()
+    );
 }
 
 #[tokio::test]
@@ -331,7 +372,9 @@ async fn the_status_is_told_once_in_a_second_at_most() {
     let daemon = watching(&fleetctl, &[]).await;
     for _ in 0..30 {
         let client = daemon.connect().await;
-        tokio::time::timeout(Duration::from_millis(100), std::future::pending::<()>()).await.unwrap_err();
+        tokio::time::timeout(Duration::from_millis(100), std::future::pending::<()>())
+            .await
+            .unwrap_err();
         drop(client);
     }
     let told = daemon.notices.times("STATUS=");
@@ -362,12 +405,16 @@ async fn a_reload_of_a_bad_file_is_refused_and_the_old_one_stays() {
         daemon.configure(bad);
         daemon.reload().await;
         let refusal = daemon.log.nth(errors + 1, ERROR).await;
-        let complaint = complaint.replace("FILE", daemon.path("fleet-monitor.toml").to_str().unwrap());
+        let complaint =
+            complaint.replace("FILE", daemon.path("fleet-monitor.toml").to_str().unwrap());
         assert!(refusal.contains(&complaint), "no {complaint:?} in {refusal}");
     }
     change(&fleetctl, "exited");
     let next = client.next().await;
-    assert_eq!((&next["fields"], &next["items"][0][1]), (&json!(["unit", "sub"]), &json!("exited")));
+    assert_eq!(
+        (&next["fields"], &next["items"][0][1]),
+        (&json!(["unit", "sub"]), &json!("exited"))
+    );
 }
 
 #[tokio::test]
@@ -421,13 +468,20 @@ async fn whatever_goes_wrong_the_last_good_rows_stay() {
         let line = daemon.log.first(event["text"].as_str().unwrap()).await;
         assert!(line.contains(WARN), "{mode}: {line}");
         let (status, ready) = daemon.get("/readyz").await;
-        assert!(status == 503 && ready["reason"].as_str().unwrap().contains(reason), "{mode}: {status} {ready}");
+        assert!(
+            status == 503 && ready["reason"].as_str().unwrap().contains(reason),
+            "{mode}: {status} {ready}"
+        );
         let health = daemon.health().await;
         assert_eq!(health["state"], "failing", "{mode}: {health}");
         assert!(health["reason"].as_str().unwrap().contains(reason), "{mode}: {health}");
         assert_eq!(daemon.get("/healthz").await.0, 200, "{mode}");
         let mut late = daemon.connect().await;
-        assert_eq!((late.next().await, late.next().await), (machines("v1.0.0"), units("v1.0.0")), "{mode}");
+        assert_eq!(
+            (late.next().await, late.next().await),
+            (machines("v1.0.0"), units("v1.0.0")),
+            "{mode}"
+        );
 
         fleetctl.mode("replay");
         daemon.nth_event(round + 1, "source_back").await;
@@ -451,7 +505,11 @@ async fn failures_back_off_and_one_success_ends_that() {
     for (failed, times) in failures.windows(2).enumerate() {
         // At least three quarters of the interval, doubled each time; at most is up to the machine.
         let at_least = Duration::from_millis(100).mul_f64(0.74 * 2_f64.powi(failed as i32 + 1));
-        assert!(times[1] - times[0] >= at_least, "{failed}: {:?} < {at_least:?}", times[1] - times[0]);
+        assert!(
+            times[1] - times[0] >= at_least,
+            "{failed}: {:?} < {at_least:?}",
+            times[1] - times[0]
+        );
     }
     fleetctl.mode("replay");
     daemon.event("source_back").await;
@@ -460,7 +518,10 @@ async fn failures_back_off_and_one_success_ends_that() {
     for _ in 0..8 {
         client.next_of("unit").await;
     }
-    assert!(back.elapsed() < Duration::from_secs(15), "it still polls as slowly as while it failed");
+    assert!(
+        back.elapsed() < Duration::from_secs(15),
+        "it still polls as slowly as while it failed"
+    );
 }
 
 #[tokio::test]
@@ -473,8 +534,12 @@ async fn polls_of_one_kind_never_overlap() {
     for poll in 0..4 {
         polls.next().await;
         let children = daemon.children().len();
-        // With the first one, machines and unit files are asked for. On a busy machine this one has been killed by now.
-        assert!(poll == 0 || children <= 2, "{children} processes: a fleetctl and its child were to be there alone");
+        // With the first one, machines and unit files are asked for. On a busy machine this one has
+        // been killed by now.
+        assert!(
+            poll == 0 || children <= 2,
+            "{children} processes: a fleetctl and its child were to be there alone"
+        );
     }
 }
 
@@ -490,10 +555,15 @@ async fn refused(program: Program, words: &[&str]) {
 #[tokio::test]
 async fn a_fleetctl_that_cannot_be_used_ends_it_with_78() {
     let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/fleetctl");
-    let (data, not_a_program) = (format!("{fixtures}/v1.0.0.json"), format!("{fixtures}/not-a-program"));
+    let (data, not_a_program) =
+        (format!("{fixtures}/v1.0.0.json"), format!("{fixtures}/not-a-program"));
     let advice = "--fleetctl";
     refused(Program::new(&["-c", "/no/fleetctl"]), &["/no/fleetctl", "No such file", advice]).await;
-    refused(Program::new(&["-c", "no-such-fleetctl"]), &["no-such-fleetctl", "/usr/bin", advice]).await;
+    refused(
+        Program::new(&["-c", "no-such-fleetctl"]),
+        &["no-such-fleetctl", "/usr/bin", advice],
+    )
+    .await;
     refused(Program::new(&["-c", &data]), &[&data, advice]).await;
     refused(Program::new(&["-c", &not_a_program]), &[&not_a_program, "Exec format error"]).await;
 
@@ -553,7 +623,11 @@ async fn an_api_makes_the_messages_that_fleetctl_makes() {
     daemon.source_is("ok").await;
     let mut client = daemon.connect().await;
     assert_eq!(client.next().await["items"], json!(recording.fleetctl("list-machines")));
-    let rows: Vec<_> = recording.fleetctl("list-units").into_iter().map(|row| row[..5].to_vec()).collect();
+    let rows: Vec<_> = recording
+        .fleetctl("list-units")
+        .into_iter()
+        .map(|row| row[..5].to_vec())
+        .collect();
     assert_eq!(client.next().await["items"], json!(rows));
     drop((fleetd, client));
     daemon.event("source_down").await;
@@ -577,21 +651,33 @@ async fn why_it_does_not_start_is_told_in_these_words() {
     let token = directory.path().join("token");
     fs::write(&token, "two words").unwrap();
 
-    let (demo, token) = (|more: &[&str]| Program::new(&[&["--demo"], more].concat()), token.to_str().unwrap());
+    let (demo, token) = (
+        |more: &[&str]| Program::new(&[&["--demo"], more].concat()),
+        token.to_str().unwrap(),
+    );
     let programs = [
         ("a port in use", demo(&["--port", &port])),
         ("an address of another machine", demo(&["--bind", "192.0.2.1", "--port", "1"])),
         ("no token file", demo(&["--token-file", "/nowhere/token"])),
         ("no token in the file", demo(&["--token-file", token])),
-        ("a recording that cannot be written", Program::new(&["-c", "/bin/true", "--record", "/nowhere/recording"])),
+        (
+            "a recording that cannot be written",
+            Program::new(&["-c", "/bin/true", "--record", "/nowhere/recording"]),
+        ),
         ("nothing to read from", Program::new(&[]).environment("PATH", empty.path())),
     ];
     let mut told = Vec::new();
     for (given, program) in programs {
         let (code, said, _) = program.end().await;
-        let said = said.replace(&port, "PORT").replace(token, "FILE").replace(empty.path().to_str().unwrap(), "PATH");
+        let said = said
+            .replace(&port, "PORT")
+            .replace(token, "FILE")
+            .replace(empty.path().to_str().unwrap(), "PATH");
         // What was logged before has a time in front of it.
-        let notices: Vec<&str> = said.lines().filter(|line| line.starts_with("fleet-monitor: ")).collect();
+        let notices: Vec<&str> = said
+            .lines()
+            .filter(|line| line.starts_with("fleet-monitor: "))
+            .collect();
         told.push((format!("{given}: exit status {code}"), notices.join("\n")));
     }
     assert_catalogue("start-failures", told);
@@ -602,7 +688,12 @@ async fn messages_until(client: &mut Client, last: &Value) -> (Vec<Value>, Vec<V
     let (mut machines, mut units) = (Vec::new(), Vec::new());
     while units.last() != Some(last) {
         let message = client.next().await;
-        if message["type"] == "unit" { &mut units } else { &mut machines }.push(message);
+        if message["type"] == "unit" {
+            &mut units
+        } else {
+            &mut machines
+        }
+        .push(message);
     }
     (machines, units)
 }
@@ -629,13 +720,18 @@ async fn what_was_recorded_is_replayed() {
     daemon.stop(Signal::TERM).await;
 
     // Slowly, so that the client is there before the change.
-    let mut daemon = Program::new(&["--replay", recording, "--replay-speed", "0.3"]).start().await;
+    let mut daemon = Program::new(&["--replay", recording, "--replay-speed", "0.3"])
+        .start()
+        .await;
     let mut client = daemon.connect().await;
     assert_eq!(messages_until(&mut client, &last).await, live);
     daemon.event("source_down").await;
     daemon.source_is("ended").await;
     let health = daemon.health().await;
-    assert_eq!((&health["recording"], &health["source"]), (&json!(true), &json!("recording of fleetctl v1.0.0")));
+    assert_eq!(
+        (&health["recording"], &health["source"]),
+        (&json!(true), &json!("recording of fleetctl v1.0.0"))
+    );
     let mut late = daemon.connect().await;
     assert_eq!((late.next().await, late.next().await), (machines("v1.0.0"), last));
     assert_eq!(daemon.stop(Signal::TERM).await.code(), Some(0));
@@ -645,8 +741,11 @@ async fn what_was_recorded_is_replayed() {
 async fn a_wrong_line_in_a_recording_ends_it_with_78_and_is_named() {
     let directory = TempDir::new().unwrap();
     let recording = directory.path().join("recording.jsonl");
-    fs::write(&recording, "{\"recording\":1}\n{\"t\":0,\"topic\":\"units\",\"states\":[]}\n{\"t\":1,\"topic\":\"un\n")
-        .unwrap();
+    fs::write(
+        &recording,
+        "{\"recording\":1}\n{\"t\":0,\"topic\":\"units\",\"states\":[]}\n{\"t\":1,\"topic\":\"un\n",
+    )
+    .unwrap();
     let program = Program::new(&["--replay", recording.to_str().unwrap()]);
     refused(program, &[recording.to_str().unwrap(), "line 3: "]).await;
     refused(Program::new(&["--replay", "/no/recording"]), &["/no/recording", "No such file"]).await;
@@ -664,11 +763,17 @@ async fn the_demo_moves_and_says_that_it_is_a_recording() {
     }
     let health = daemon.health().await;
     assert_eq!(health["recording"], true, "{health}");
-    assert!(health["source"].as_str().unwrap().starts_with("recording of fleetctl v1.0.0"), "{health}");
+    assert!(
+        health["source"]
+            .as_str()
+            .unwrap()
+            .starts_with("recording of fleetctl v1.0.0"),
+        "{health}"
+    );
 }
 
-/// In short what the program is promised to bear for hours: polls that fail in every way while many look on.
-/// A recording of one machine and one unit, `sub` in its end.
+/// In short what the program is promised to bear for hours: polls that fail in every way while many
+/// look on. A recording of one machine and one unit, `sub` in its end.
 fn recorded_part(source: &str, unit: &str, sub: &str) -> String {
     let state = |sub: &str| json!({"unit": unit, "machine": "m1", "ip": "10.0.0.1", "load": "loaded", "active": "active", "sub": sub});
     let lines = [
@@ -685,7 +790,8 @@ fn recorded_part(source: &str, unit: &str, sub: &str) -> String {
 async fn a_client_goes_on_when_a_recording_begins_anew() {
     let directory = tempfile::tempdir().unwrap();
     let recording = directory.path().join("recording.jsonl");
-    let parts = ["running", "exited", "dead"].map(|sub| recorded_part("fleetctl v1.0.0", "a.service", sub));
+    let parts =
+        ["running", "exited", "dead"].map(|sub| recorded_part("fleetctl v1.0.0", "a.service", sub));
     std::fs::write(&recording, parts.concat()).unwrap();
     let mut daemon = Program::new(&["--replay", recording.to_str().unwrap()]).start().await;
     let mut client = daemon.connect().await;
@@ -699,7 +805,11 @@ async fn a_reload_to_another_cluster_forgets_the_old_one() {
     let mut daemon = {
         let program = Program::new(&[]);
         for name in ["a", "b"] {
-            std::fs::write(program.path(name), recorded_part(name, &format!("{name}.service"), "running")).unwrap();
+            std::fs::write(
+                program.path(name),
+                recorded_part(name, &format!("{name}.service"), "running"),
+            )
+            .unwrap();
         }
         program.configure(&format!("replay = {:?}", program.path("a")));
         program.start().await
@@ -720,11 +830,17 @@ async fn what_others_say_cannot_speak_to_systemd() {
     let directory = tempfile::tempdir().unwrap();
     let recording = directory.path().join("recording.jsonl");
     let error = format!("no\nWATCHDOG=trigger\n{}", "x".repeat(100_000));
-    let lines = [json!({"recording": 1, "source": "a\nSTOPPING=1"}), json!({"t": 0, "topic": "units", "error": error})];
+    let lines = [
+        json!({"recording": 1, "source": "a\nSTOPPING=1"}),
+        json!({"t": 0, "topic": "units", "error": error}),
+    ];
     std::fs::write(&recording, lines.map(|line| format!("{line}\n")).concat()).unwrap();
     let mut daemon = Program::new(&["--replay", recording.to_str().unwrap()]).start().await;
     let status = daemon.notices.first("no WATCHDOG=trigger xxx").await;
-    assert!(status.starts_with("STATUS=recording of a STOPPING=1: ") && status.len() < 1000, "{status}");
+    assert!(
+        status.starts_with("STATUS=recording of a STOPPING=1: ") && status.len() < 1000,
+        "{status}"
+    );
     daemon.stop(Signal::TERM).await;
 }
 
@@ -768,7 +884,10 @@ async fn a_thousand_clients_stay_whatever_goes_wrong_and_nothing_grows() {
         let mut client = daemon.connect().await;
         let (connected, last) = (connected.clone(), last.clone());
         clients.spawn(async move {
-            assert_eq!((client.next().await, client.next().await), (machines("v1.0.0"), units("v1.0.0")));
+            assert_eq!(
+                (client.next().await, client.next().await),
+                (machines("v1.0.0"), units("v1.0.0"))
+            );
             connected.send(()).await.unwrap();
             // Whoever is dropped does not get this far.
             assert_eq!(client.next().await, last);
@@ -792,7 +911,9 @@ async fn a_thousand_clients_stay_whatever_goes_wrong_and_nothing_grows() {
     }
     // The one that waited for the events may not have gone yet.
     let clients_are_there = async { while daemon.health().await["clients"] != CLIENTS {} };
-    tokio::time::timeout(Duration::from_secs(60), clients_are_there).await.expect("all clients, and no others");
+    tokio::time::timeout(Duration::from_secs(60), clients_are_there)
+        .await
+        .expect("all clients, and no others");
     assert!(memory[2] < memory[0] + 16 * 1024, "memory grows, in KiB: {memory:?}");
     assert_eq!(change(&fleetctl, "exited"), last);
     let mut clients = clients.join_all().await;

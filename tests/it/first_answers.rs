@@ -1,5 +1,5 @@
-//! The whole program whose source lists no unit at first, though fleet has some: an etcd that comes up, a fleetd that has
-//! only just begun.
+//! The whole program whose source lists no unit at first, though fleet has some: an etcd that comes
+//! up, a fleetd that has only just begun.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,7 +26,10 @@ struct Events(Lines<BufReader<TcpStream>>);
 impl Events {
     async fn of(daemon: &Daemon) -> Self {
         let mut stream = TcpStream::connect(daemon.address).await.unwrap();
-        stream.write_all(b"GET /v2/events HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+        stream
+            .write_all(b"GET /v2/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            .await
+            .unwrap();
         Self(BufReader::new(stream).lines())
     }
 
@@ -42,7 +45,8 @@ impl Events {
     }
 }
 
-/// The program is started, and its source lists no unit until it is told to list them all: as many as these.
+/// The program is started, and its source lists no unit until it is told to list them all: as many
+/// as these.
 async fn doubts_what_it_reads(program: Program, list: impl FnOnce(), count: usize) {
     let mut daemon = program.start().await;
     let mut events = Events::of(&daemon).await;
@@ -66,12 +70,15 @@ async fn doubts_what_it_reads(program: Program, list: impl FnOnce(), count: usiz
     daemon.stop(Signal::TERM).await;
 }
 
-/// A fleetd v1.0.0 that answers with this when it is asked for states, until it is told to list them.
+/// A fleetd v1.0.0 that answers with this when it is asked for states, until it is told to list
+/// them.
 fn fleetd(empty: Value) -> (impl Respond, impl FnOnce()) {
     let lists = Arc::new(AtomicBool::new(false));
     let mut recorded = Recording::load("fleetd-v1.0.0").respond();
     let is_listing = lists.clone();
-    let respond = move |path: &str| match path.starts_with("/fleet/v1/state") && !is_listing.load(Ordering::Relaxed) {
+    let respond = move |path: &str| match path.starts_with("/fleet/v1/state")
+        && !is_listing.load(Ordering::Relaxed)
+    {
         true => Answer::Json(200, empty.clone()),
         false => recorded(path),
     };

@@ -32,11 +32,21 @@ fn tunnel() -> Connection {
 }
 
 fn settings(command: &str) -> Settings {
-    Settings { command: command.to_owned(), connection: Connection::Default, timeout: Duration::from_secs(60) }
+    Settings {
+        command: command.to_owned(),
+        connection: Connection::Default,
+        timeout: Duration::from_secs(60),
+    }
 }
 
 async fn failure(double: &Double) -> FleetctlError {
-    of_fleetctl(double.source(Connection::Default).poll(Topic::Units).await.unwrap_err())
+    of_fleetctl(
+        double
+            .source(Connection::Default)
+            .poll(Topic::Units)
+            .await
+            .unwrap_err(),
+    )
 }
 
 fn of_fleetctl(error: SourceError) -> FleetctlError {
@@ -87,18 +97,33 @@ fn unit_file(file: &UnitFile) -> Row {
 /// The recorded rows of a list, in these columns; one that the version does not have has no values.
 fn listed(recorded: &Value, list: &str, columns: &[&'static str]) -> Vec<Row> {
     let list = &recorded["lists"][list];
-    let index = |name: &str| list["columns"].as_array().unwrap().iter().position(|column| column == name);
+    let index = |name: &str| {
+        list["columns"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .position(|column| column == name)
+    };
     let cell = |row: &Value, column: &str| match column {
         // Only the machine is kept of the target, and a global unit has none.
-        "target" => match index("target").or(index("tmachine")).map_or("-", |index| row[index].as_str().unwrap()) {
+        "target" => match index("target")
+            .or(index("tmachine"))
+            .map_or("-", |index| row[index].as_str().unwrap())
+        {
             "global" => "-".to_owned(),
             target => target.split('/').next().unwrap().to_owned(),
         },
-        "global" => index("global").map_or("false", |index| row[index].as_str().unwrap()).to_owned(),
-        column => index(column).map_or("-", |index| row[index].as_str().unwrap()).to_owned(),
+        "global" => index("global")
+            .map_or("false", |index| row[index].as_str().unwrap())
+            .to_owned(),
+        column => index(column)
+            .map_or("-", |index| row[index].as_str().unwrap())
+            .to_owned(),
     };
     let rows = list["rows"].as_array().unwrap();
-    rows.iter().map(|row| columns.iter().map(|&column| (column, cell(row, column))).collect()).collect()
+    rows.iter()
+        .map(|row| columns.iter().map(|&column| (column, cell(row, column))).collect())
+        .collect()
 }
 
 #[tokio::test]
@@ -108,12 +133,20 @@ async fn every_version_is_read_column_for_column() {
         let source = double.source(Connection::Default);
         let recorded = recorded(version);
 
-        let Reading::Units { states, files } = source.poll(Topic::Units).await.unwrap() else { panic!("no units") };
+        let Reading::Units { states, files } = source.poll(Topic::Units).await.unwrap() else {
+            panic!("no units")
+        };
         let columns = ["unit", "load", "active", "sub", "machine", "hash"];
-        assert_eq!(states.iter().map(unit).collect::<Vec<_>>(), listed(&recorded, "list-units", &columns), "{version}");
+        assert_eq!(
+            states.iter().map(unit).collect::<Vec<_>>(),
+            listed(&recorded, "list-units", &columns),
+            "{version}"
+        );
         assert_eq!(source.name(), format!("fleetctl {version}"));
 
-        let Reading::Machines { machines } = source.poll(Topic::Machines).await.unwrap() else { panic!("no machines") };
+        let Reading::Machines { machines } = source.poll(Topic::Machines).await.unwrap() else {
+            panic!("no machines")
+        };
         let mut expected = listed(&recorded, "list-machines", &["machine", "ip", "metadata"]);
         if version == "v0.5.0" {
             sort_metadata(&mut expected);
@@ -125,10 +158,16 @@ async fn every_version_is_read_column_for_column() {
         let columns = ["unit", "global", "dstate", "target", "hash", "desc"];
         let expected = listed(&recorded, list, &columns);
         let read = source.poll(Topic::UnitFiles).await.unwrap();
-        let Reading::UnitFiles { files: asked } = read else { panic!("no unit files") };
+        let Reading::UnitFiles { files: asked } = read else {
+            panic!("no unit files")
+        };
         assert_eq!(asked.iter().map(unit_file).collect::<Vec<_>>(), expected, "{version}");
         assert!(asked.iter().all(|file| file.target_known == (version != "v0.5.0")), "{version}");
-        assert_eq!(files, old.then_some(asked), "{version}: old versions tell the files with the units");
+        assert_eq!(
+            files,
+            old.then_some(asked),
+            "{version}: old versions tell the files with the units"
+        );
     }
 }
 
@@ -157,7 +196,10 @@ async fn every_version_takes_its_flags() {
             let double = Double::new(version);
             let source = double.source(connection);
             for topic in Topic::ALL {
-                source.poll(topic).await.unwrap_or_else(|error| panic!("{version}: {error}"));
+                source
+                    .poll(topic)
+                    .await
+                    .unwrap_or_else(|error| panic!("{version}: {error}"));
             }
         }
     }
@@ -167,21 +209,42 @@ async fn every_version_takes_its_flags() {
 async fn the_double_refuses_what_the_real_one_refuses() {
     let said = async |version: &str, arguments: &[&str]| {
         let double = Double::new(version);
-        let output = tokio::process::Command::new(double.command()).args(arguments).output().await.unwrap();
+        let output = tokio::process::Command::new(double.command())
+            .args(arguments)
+            .output()
+            .await
+            .unwrap();
         let code = output.status.code().unwrap();
-        (code, String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+        (
+            code,
+            String::from_utf8(output.stdout).unwrap(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
     };
     let fields = "--fields=unit";
     let (code, _, stderr) = said("v0.8.3", &["--driver=etcd", "list-units", fields]).await;
-    assert!(code == 2 && stderr.starts_with("flag provided but not defined: -driver\n"), "{stderr}");
+    assert!(
+        code == 2 && stderr.starts_with("flag provided but not defined: -driver\n"),
+        "{stderr}"
+    );
     let (code, stdout, _) = said("v0.5.0", &["list-unit-files"]).await;
-    assert!(code == 2 && stdout.starts_with("fleetctl: unknown subcommand: \"list-unit-files\"\n"), "{stdout}");
+    assert!(
+        code == 2 && stdout.starts_with("fleetctl: unknown subcommand: \"list-unit-files\"\n"),
+        "{stdout}"
+    );
     let (code, stdout, stderr) = said("v1.0.0", &["list-units", "-no-legend"]).await;
     assert!(code == 0 && stdout.starts_with("NAME:\n"), "{stdout}");
-    assert!(stderr.starts_with("Error: unknown shorthand flag: 'n' in -no-legend\n"), "{stderr}");
+    assert!(
+        stderr.starts_with("Error: unknown shorthand flag: 'n' in -no-legend\n"),
+        "{stderr}"
+    );
     for version in ["v0.13.0", "v1.0.0"] {
-        let (code, _, stderr) = said(version, &["--endpoint=http://127.0.0.1:4001", "list-units", fields]).await;
-        assert!(code == 1 && stderr.contains("googleapi: got HTTP response code 404"), "{stderr}");
+        let (code, _, stderr) =
+            said(version, &["--endpoint=http://127.0.0.1:4001", "list-units", fields]).await;
+        assert!(
+            code == 1 && stderr.contains("googleapi: got HTTP response code 404"),
+            "{stderr}"
+        );
     }
     let (code, _, stderr) = said("v0.11.8", &["list-units", "--fields=unit,bogus"]).await;
     assert_eq!((code, stderr.as_str()), (1, "Invalid key in output format: \"bogus\"\n"));
@@ -215,12 +278,17 @@ async fn a_failure_says_what_was_run_and_what_it_said() {
     double.mode("fail");
     let error = of_fleetctl(double.source(etcd()).poll(Topic::Units).await.unwrap_err());
     assert!(!error.is_unusable());
-    let FleetctlError::Failed { command, status, stderr } = error else { panic!("{error}") };
+    let FleetctlError::Failed { command, status, stderr } = error else {
+        panic!("{error}")
+    };
     let arguments = "--driver=etcd --endpoint=http://127.0.0.1:4001 list-units --no-legend --full \
                      --fields=unit,load,active,sub,machine,hash";
     assert_eq!(command, format!("{} {arguments}", double.command().display()));
     assert_eq!(status.code(), Some(1));
-    assert!(stderr.contains("dial tcp 127.0.0.1:4001: connect: connection refused"), "{stderr}");
+    assert!(
+        stderr.contains("dial tcp 127.0.0.1:4001: connect: connection refused"),
+        "{stderr}"
+    );
 }
 
 #[tokio::test]
@@ -232,11 +300,19 @@ async fn nonsense_is_a_failure() {
         assert!(!error.is_unusable(), "{mode}: {error}");
 
         let is_expected = match (mode, &error) {
-            ("garbage", FleetctlError::Answer { error, .. }) => matches!(error, TableError::NotText(10)),
-            ("cut", FleetctlError::Answer { error, .. }) => matches!(error, TableError::CutOff { line: 30, .. }),
+            ("garbage", FleetctlError::Answer { error, .. }) => {
+                matches!(error, TableError::NotText(10))
+            }
+            ("cut", FleetctlError::Answer { error, .. }) => {
+                matches!(error, TableError::CutOff { line: 30, .. })
+            }
             ("die", FleetctlError::Failed { status, .. }) => status.signal() == Some(9),
-            ("usage", FleetctlError::Failed { status, stderr, .. }) => status.success() && stderr.contains(" --bogus"),
-            ("flood", FleetctlError::TooMuch { stderr, .. }) => stderr.starts_with("ERROR client.go:200"),
+            ("usage", FleetctlError::Failed { status, stderr, .. }) => {
+                status.success() && stderr.contains(" --bogus")
+            }
+            ("flood", FleetctlError::TooMuch { stderr, .. }) => {
+                stderr.starts_with("ERROR client.go:200")
+            }
             _ => false,
         };
         assert!(is_expected, "{mode}: {error}");
@@ -252,7 +328,9 @@ async fn what_takes_too_long_is_killed_and_its_last_words_are_told() {
     let (outcome, (fleetctl, child)) = tokio::join!(source.poll(Topic::Machines), processes.next());
     let error = of_fleetctl(outcome.unwrap_err());
     assert!(!error.is_unusable());
-    let FleetctlError::TooLate { command, timeout, stderr } = error else { panic!("{error}") };
+    let FleetctlError::TooLate { command, timeout, stderr } = error else {
+        panic!("{error}")
+    };
     let arguments = "list-machines --no-legend --full --fields=machine,ip,metadata";
     assert_eq!(command, format!("{} {arguments}", double.command().display()));
     assert_eq!(timeout, Duration::from_secs(2));
@@ -268,9 +346,12 @@ async fn a_schedule_leaves_it_the_last_word() {
     double.mode("hang");
     let timeout = Duration::from_secs(1);
     let schedule = Schedule { units: timeout, machines: timeout, timeout };
-    let mut source = Polled::start(Arc::new(double.source_within(timeout, Connection::Default)), schedule);
+    let mut source =
+        Polled::start(Arc::new(double.source_within(timeout, Connection::Default)), schedule);
     for _ in Topic::ALL {
-        let SourceEvent::Report(report) = source.next().await else { panic!("no report") };
+        let SourceEvent::Report(report) = source.next().await else {
+            panic!("no report")
+        };
         let error = of_fleetctl(report.outcome.unwrap_err());
         assert!(matches!(error, FleetctlError::TooLate { .. }), "{error}");
     }
@@ -314,7 +395,8 @@ async fn a_poll_that_ends_leaves_nobody_behind() {
     child.ended().await;
 }
 
-/// As an ssh that stays as the master of others (`ControlPersist`): nothing kills it, and it never lets go of the pipes.
+/// As an ssh that stays as the master of others (`ControlPersist`): nothing kills it, and it never
+/// lets go of the pipes.
 #[tokio::test]
 async fn what_left_the_group_and_holds_a_pipe_delays_no_answer() {
     for mode in ["hold-stdout", "hold-stderr", "hold-both"] {
@@ -323,15 +405,16 @@ async fn what_left_the_group_and_holds_a_pipe_delays_no_answer() {
         double.mode(mode);
         let mut processes = double.processes();
         let source = double.source_within(Duration::from_secs(60), Connection::Default);
-        let (reading, (fleetctl, holder)) = tokio::join!(source.poll(Topic::Units), processes.next());
+        let (reading, (fleetctl, holder)) =
+            tokio::join!(source.poll(Topic::Units), processes.next());
         assert_eq!(reading.unwrap(), expected, "{mode}");
         fleetctl.reaped().await;
         holder.kill().await;
     }
 }
 
-/// The deadline is shorter than the time that is left to whoever holds the pipe. Only where starting fleetctl takes as
-/// long is there no answer.
+/// The deadline is shorter than the time that is left to whoever holds the pipe. Only where
+/// starting fleetctl takes as long is there no answer.
 #[tokio::test]
 async fn an_answer_counts_though_the_deadline_comes_while_a_pipe_is_held() {
     let double = Double::new("v1.0.0");
@@ -353,7 +436,11 @@ async fn an_answer_counts_though_the_deadline_comes_while_a_pipe_is_held() {
 
 #[tokio::test]
 async fn on_a_terminal_it_lists_the_same() {
-    if std::process::Command::new("script").arg("--version").output().is_err() {
+    if std::process::Command::new("script")
+        .arg("--version")
+        .output()
+        .is_err()
+    {
         return cannot_run("script is not there; it is in Debian's package bsdutils");
     }
     for version in ["v0.5.0", "v0.11.8", "v1.0.0"] {
@@ -372,7 +459,8 @@ async fn on_a_terminal_it_lists_the_same() {
 #[tokio::test]
 async fn colours_are_passed_over_and_told_once() {
     let warnings = Warnings::default();
-    let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(warnings.clone()));
+    let _guard =
+        tracing::subscriber::set_default(tracing_subscriber::registry().with(warnings.clone()));
     let double = Double::new("v1.0.0");
     let plain = double.source(Connection::Default);
     double.mode("colour");
@@ -428,27 +516,47 @@ async fn what_cannot_be_run_is_unusable() {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/fleetctl");
 
     let error = new("no-such-fleetctl").unwrap_err();
-    assert!(matches!(&error, FleetctlError::Missing(at) if at.contains("no-such-fleetctl")), "{error}");
+    assert!(
+        matches!(&error, FleetctlError::Missing(at) if at.contains("no-such-fleetctl")),
+        "{error}"
+    );
     assert!(error.is_unusable(), "{error}");
     let error = new(fixtures.join("v1.0.0.json").to_str().unwrap()).unwrap_err();
-    assert!(matches!(error, FleetctlError::NotExecutable(_)) && error.is_unusable(), "{error}");
+    assert!(
+        matches!(error, FleetctlError::NotExecutable(_)) && error.is_unusable(),
+        "{error}"
+    );
 
     let source = new(fixtures.join("not-a-program").to_str().unwrap()).unwrap();
     let error = of_fleetctl(source.poll(Topic::Units).await.unwrap_err());
     let is_of = |program: &Path| program == fixtures.join("not-a-program");
-    assert!(matches!(&error, FleetctlError::Spawn { program, .. } if is_of(program)), "{error}");
+    assert!(
+        matches!(&error, FleetctlError::Spawn { program, .. } if is_of(program)),
+        "{error}"
+    );
     assert!(error.is_unusable(), "{error}");
 }
 
-/// What systemd tells the monitor is not for fleetctl: it would be taken for the monitor's own word.
+/// What systemd tells the monitor is not for fleetctl: it would be taken for the monitor's own
+/// word.
 #[tokio::test]
 async fn systemd_is_not_inherited() {
     const INNER: &str = "FLEET_MONITOR_TEST_SYSTEMD";
-    let variables = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"];
+    let variables = [
+        "NOTIFY_SOCKET",
+        "WATCHDOG_USEC",
+        "WATCHDOG_PID",
+        "LISTEN_FDS",
+        "LISTEN_PID",
+        "LISTEN_FDNAMES",
+    ];
     if std::env::var_os(INNER).is_none() {
         // A test cannot change its own environment, but that of another run of itself.
         let mut inner = tokio::process::Command::new(std::env::current_exe().unwrap());
-        inner.args(["--exact", "fleetctl::systemd_is_not_inherited"]).env(INNER, "1").stdout(Stdio::null());
+        inner
+            .args(["--exact", "fleetctl::systemd_is_not_inherited"])
+            .env(INNER, "1")
+            .stdout(Stdio::null());
         inner.envs(variables.map(|name| (name, "1")));
         assert!(inner.status().await.unwrap().success());
         return;
@@ -457,5 +565,10 @@ async fn systemd_is_not_inherited() {
     double.source(Connection::Default).poll(Topic::Units).await.unwrap();
     let inherited = double.environment();
     assert!(inherited.iter().any(|name| name == INNER));
-    assert!(variables.iter().all(|variable| !inherited.iter().any(|name| name == variable)), "{inherited:?}");
+    assert!(
+        variables
+            .iter()
+            .all(|variable| !inherited.iter().any(|name| name == variable)),
+        "{inherited:?}"
+    );
 }

@@ -1,7 +1,8 @@
-//! The program while something that it writes to, or reads from, hangs, or while it has few open files.
+//! The program while something that it writes to, or reads from, hangs, or while it has few open
+//! files.
 //!
-//! In each case the cluster goes on being watched and published, systemd's watchdog is content, and the program ends when
-//! it is told to.
+//! In each case the cluster goes on being watched and published, systemd's watchdog is content, and
+//! the program ends when it is told to.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
@@ -38,7 +39,8 @@ const BUSY: [&str; 5] = ["--demo", "--replay-speed", "200", "--log", "debug"];
 /// Polls that follow each other closely.
 const FAST: [&str; 4] = ["--unit-freq", "0.05", "--machine-freq", "0.1"];
 
-/// The program, which listens on a socket that was passed to it: where that is does not have to be read from its log.
+/// The program, which listens on a socket that was passed to it: where that is does not have to be
+/// read from its log.
 struct Program {
     command: Command,
     directory: TempDir,
@@ -104,13 +106,16 @@ impl Daemon {
     async fn get(&self, path: &str) -> (u16, String) {
         let exchange = async {
             let mut stream = TcpStream::connect(self.address).await.unwrap();
-            let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+            let request =
+                format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
             stream.write_all(request.as_bytes()).await.unwrap();
             let mut response = String::new();
             stream.read_to_string(&mut response).await.unwrap();
             response
         };
-        let response = timeout(PATIENCE, exchange).await.unwrap_or_else(|_| panic!("{path} is not answered"));
+        let response = timeout(PATIENCE, exchange)
+            .await
+            .unwrap_or_else(|_| panic!("{path} is not answered"));
         let (head, body) = response.split_once("\r\n\r\n").unwrap();
         (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
     }
@@ -121,7 +126,8 @@ impl Daemon {
     }
 
     async fn dropped(&self, to: &str) -> u64 {
-        self.metric(&format!("fleet_monitor_writes_dropped_total{{to=\"{to}\"}}")).await
+        self.metric(&format!("fleet_monitor_writes_dropped_total{{to=\"{to}\"}}"))
+            .await
     }
 
     async fn metric(&self, series: &str) -> u64 {
@@ -137,25 +143,32 @@ impl Daemon {
                 sleep(PERIOD).await;
             }
         };
-        timeout(PATIENCE, so).await.unwrap_or_else(|_| panic!("not in time: {what}"));
+        timeout(PATIENCE, so)
+            .await
+            .unwrap_or_else(|_| panic!("not in time: {what}"));
     }
 
     /// Checks that the cluster is watched and published.
     async fn goes_on_publishing(&self) {
-        self.until("the cluster is ready", async |it| it.get("/readyz").await.0 == 200).await;
+        self.until("the cluster is ready", async |it| it.get("/readyz").await.0 == 200)
+            .await;
         let before = self.revision().await;
-        self.until("more is published", async |it| it.revision().await > before + 100).await;
+        self.until("more is published", async |it| it.revision().await > before + 100)
+            .await;
     }
 
     /// Checks that fleetctl is asked again and again, and believed.
     async fn goes_on_polling(&self) {
-        self.until("the cluster is ready", async |it| it.get("/readyz").await.0 == 200).await;
+        self.until("the cluster is ready", async |it| it.get("/readyz").await.0 == 200)
+            .await;
         let before = self.polls().await;
-        self.until("more is read", async |it| it.polls().await > before + 10).await;
+        self.until("more is read", async |it| it.polls().await > before + 10)
+            .await;
     }
 
     async fn polls(&self) -> u64 {
-        self.metric("fleet_monitor_poll_duration_seconds_count{topic=\"units\"}").await
+        self.metric("fleet_monitor_poll_duration_seconds_count{topic=\"units\"}")
+            .await
     }
 
     /// Waits for a message to the service manager.
@@ -169,7 +182,9 @@ impl Daemon {
                 }
             }
         };
-        timeout(PATIENCE, heard).await.unwrap_or_else(|_| panic!("no {message}"));
+        timeout(PATIENCE, heard)
+            .await
+            .unwrap_or_else(|_| panic!("no {message}"));
     }
 
     /// Checks that it goes on in every way.
@@ -186,13 +201,17 @@ impl Daemon {
     /// Tells it to end, and checks that it does so in time.
     async fn stops(mut self) {
         self.signal(Signal::TERM);
-        let status = timeout(TIME_TO_STOP, self.child.wait()).await.expect("it does not stop in time").unwrap();
+        let status = timeout(TIME_TO_STOP, self.child.wait())
+            .await
+            .expect("it does not stop in time")
+            .unwrap();
         assert_eq!(status.code(), Some(0), "{status}");
     }
 
     fn has_thread(&self, name: &str) -> bool {
         let threads = fs::read_dir(format!("/proc/{}/task", self.child.id().unwrap())).unwrap();
-        let names = threads.filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("comm")).ok());
+        let names =
+            threads.filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("comm")).ok());
         names.into_iter().any(|it| it.trim_end() == name)
     }
 
@@ -258,17 +277,25 @@ async fn lines_that_do_not_fit_are_counted_and_said_once_they_flow_again() {
     fs::write(&recording, storm()).unwrap();
     program.command.arg("--replay").arg(&recording).stderr(stderr);
     let daemon = program.start();
-    daemon.until("lines are dropped", async |it| it.dropped("log").await > 0).await;
+    daemon
+        .until("lines are dropped", async |it| it.dropped("log").await > 0)
+        .await;
 
     let reader = tokio::task::spawn_blocking(move || {
         let mut text = String::new();
         unread.read_to_string(&mut text).unwrap();
         text
     });
-    daemon.until("the recording is over", async |it| it.get("/readyz").await.1.contains(r#""state":"ended""#)).await;
+    daemon
+        .until("the recording is over", async |it| {
+            it.get("/readyz").await.1.contains(r#""state":"ended""#)
+        })
+        .await;
     daemon.stops().await;
     let log = reader.await.unwrap();
-    let is_told = log.lines().any(|line| line.contains("WARN") && line.contains(" stderr "));
+    let is_told = log
+        .lines()
+        .any(|line| line.contains("WARN") && line.contains(" stderr "));
     assert!(is_told, "nothing was said of what was dropped");
 }
 
@@ -301,13 +328,17 @@ fn storm() -> String {
 
 #[tokio::test]
 async fn a_journal_that_hangs_stops_nothing() {
-    let Some((_directory, _unread, daemon)) = with_hanging_journal().await else { return };
+    let Some((_directory, _unread, daemon)) = with_hanging_journal().await else {
+        return;
+    };
     daemon.stops().await;
 }
 
 #[tokio::test]
 async fn a_journal_that_hung_gets_whole_entries_when_it_reads_again() {
-    let Some((_directory, reader, daemon)) = with_hanging_journal().await else { return };
+    let Some((_directory, reader, daemon)) = with_hanging_journal().await else {
+        return;
+    };
 
     reader.set_nonblocking(true).unwrap();
     let reader = UnixDatagram::from_std(reader).unwrap();
@@ -328,7 +359,8 @@ async fn a_journal_that_hung_gets_whole_entries_when_it_reads_again() {
     daemon.stops().await;
 }
 
-/// The program, which goes on, with a journal of its own that nobody reads: its directory and its socket.
+/// The program, which goes on, with a journal of its own that nobody reads: its directory and its
+/// socket.
 async fn with_hanging_journal() -> Option<(TempDir, StdUnixDatagram, Daemon)> {
     if !geteuid().is_root() {
         cannot_run("a journal of its own, for one program, takes root");
@@ -375,7 +407,12 @@ async fn a_recording_that_cannot_be_opened_yet_stops_nothing() {
     let mut program = Program::new(&FAST);
     let recording = program.path("recording");
     fifo(&recording);
-    program.command.arg("--fleetctl").arg(fleetctl.command()).arg("--record").arg(&recording);
+    program
+        .command
+        .arg("--fleetctl")
+        .arg(fleetctl.command())
+        .arg("--record")
+        .arg(&recording);
     let daemon = program.start();
     daemon.notices("READY=1").await;
     daemon.goes_on_polling().await;
@@ -391,7 +428,12 @@ async fn a_recording_that_cannot_be_written_stops_nothing() {
     // Open at both ends, full, and never read.
     let mut unread = File::options().read(true).write(true).open(&recording).unwrap();
     fill(&mut unread);
-    program.command.arg("--fleetctl").arg(fleetctl.command()).arg("--record").arg(&recording);
+    program
+        .command
+        .arg("--fleetctl")
+        .arg(fleetctl.command())
+        .arg("--record")
+        .arg(&recording);
     let daemon = program.start();
     daemon.notices("READY=1").await;
     daemon.goes_on_polling().await;
@@ -406,7 +448,9 @@ async fn a_recording_that_hangs_while_it_is_opened_does_not_delay_the_end() {
     program.command.arg("--replay").arg(&recording);
     let daemon = program.start();
     // Nobody is told that it listens until it does, but it listens to signals before.
-    daemon.until("signals are listened to", async |it| it.has_thread("time-to-stop")).await;
+    daemon
+        .until("signals are listened to", async |it| it.has_thread("time-to-stop"))
+        .await;
     daemon.stops().await;
 }
 
@@ -432,7 +476,12 @@ async fn with_few_open_files_fleet_is_polled_and_clients_are_answered() {
     let fleetctl = Double::new("v1.0.0");
     let mut program = Program::launched_by(&["sh", "-c", "ulimit -n 64; exec \"$@\"", "sh"], &FAST);
     let recording = program.path("recording");
-    program.command.arg("--fleetctl").arg(fleetctl.command()).arg("--record").arg(&recording);
+    program
+        .command
+        .arg("--fleetctl")
+        .arg(fleetctl.command())
+        .arg("--record")
+        .arg(&recording);
     let daemon = program.start();
     daemon.notices("READY=1").await;
     let connect = || TcpStream::connect(daemon.address);
@@ -449,7 +498,11 @@ async fn with_few_open_files_fleet_is_polled_and_clients_are_answered() {
 async fn with_too_few_open_files_it_ends_with_78_and_names_the_number_that_is_needed() {
     let mut command = Command::new("sh");
     command.args(["-c", "ulimit -n 63; exec \"$0\" --demo", env!("CARGO_BIN_EXE_fleet-monitor")]);
-    let output = command.env("FLEET_MONITOR_CONFIG", "/dev/null").output().await.unwrap();
+    let output = command
+        .env("FLEET_MONITOR_CONFIG", "/dev/null")
+        .output()
+        .await
+        .unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(78), "{said}");
     assert!(said.contains(" 64 ") && said.contains("LimitNOFILE"), "{said}");
@@ -459,7 +512,13 @@ async fn with_too_few_open_files_it_ends_with_78_and_names_the_number_that_is_ne
 async fn a_wrong_configuration_is_not_told_to_a_stderr_that_nobody_reads_for_ever() {
     let (_unread, stderr) = full_pipe();
     let mut command = Command::new(env!("CARGO_BIN_EXE_fleet-monitor"));
-    let command = command.args(["--config", "/no/such/file"]).stderr(stderr).kill_on_drop(true);
-    let status = timeout(TIME_TO_STOP, command.status()).await.expect("it does not end").unwrap();
+    let command = command
+        .args(["--config", "/no/such/file"])
+        .stderr(stderr)
+        .kill_on_drop(true);
+    let status = timeout(TIME_TO_STOP, command.status())
+        .await
+        .expect("it does not end")
+        .unwrap();
     assert_eq!(status.code(), Some(78));
 }

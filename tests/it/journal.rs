@@ -11,7 +11,11 @@ use crate::support::journal::Journal;
 use crate::support::snapshots::assert_catalogue;
 
 fn place(machine: Option<&str>, ip: Option<&str>) -> Place {
-    Place { unit: "web.service".into(), machine: machine.map(Into::into), ip: ip.map(Into::into) }
+    Place {
+        unit: "web.service".into(),
+        machine: machine.map(Into::into),
+        ip: ip.map(Into::into),
+    }
 }
 
 /// One event of each kind.
@@ -55,7 +59,10 @@ fn the_document_has_every_kind_of_event_with_its_id_and_severity() {
     let document = include_str!("../../docs/journal.md");
     let events = events();
     assert_eq!(events.each_ref().map(Event::name), Event::NAMES, "one of each kind");
-    let rows: Vec<_> = document.lines().filter(|line| line.starts_with("| `") && !line.contains("FLEET_")).collect();
+    let rows: Vec<_> = document
+        .lines()
+        .filter(|line| line.starts_with("| `") && !line.contains("FLEET_"))
+        .collect();
     assert_eq!(rows.len(), events.len());
     let (_, severities) = document.split_once("`PRIORITY` is 4").unwrap();
     let (warnings, _) = severities.split_once('.').unwrap();
@@ -63,16 +70,26 @@ fn the_document_has_every_kind_of_event_with_its_id_and_severity() {
         let cells = format!("| `{}` | `{}` | ", event.name(), event.message_id());
         assert!(row.starts_with(&cells), "{row}: not {cells}");
         let is_warning = event.severity() == Severity::Warning;
-        assert_eq!(warnings.contains(&format!("`{}`", event.name())), is_warning, "{}", event.name());
+        assert_eq!(
+            warnings.contains(&format!("`{}`", event.name())),
+            is_warning,
+            "{}",
+            event.name()
+        );
     }
     let failed = "failed/failed".to_owned();
     let from = "active/running".to_owned();
-    assert_eq!(Event::Changed { place: place(None, None), from, to: failed }.severity(), Severity::Warning);
+    assert_eq!(
+        Event::Changed { place: place(None, None), from, to: failed }.severity(),
+        Severity::Warning
+    );
 }
 
 #[tokio::test]
 async fn a_crash_loop_is_one_warning_with_how_often_it_restarted() {
-    let Some(journal) = Journal::new() else { return };
+    let Some(journal) = Journal::new() else {
+        return;
+    };
     let recording = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/live/4-crash-loop.jsonl");
     let _daemon = journal.of(&["--replay", recording, "--replay-speed", "100"]);
 
@@ -96,8 +113,11 @@ async fn a_crash_loop_is_one_warning_with_how_often_it_restarted() {
 }
 
 #[tokio::test]
-async fn what_was_wrong_when_watching_began_is_told_once_and_what_is_missed_when_its_time_is_over() {
-    let Some(journal) = Journal::new() else { return };
+async fn what_was_wrong_when_watching_began_is_told_once_and_what_is_missed_when_its_time_is_over()
+{
+    let Some(journal) = Journal::new() else {
+        return;
+    };
     let file = |unit: &str| json!({"unit": unit, "desired": "launched", "target": "m1", "requirements_known": true});
     let mut files = ["bad.service", "missed.service", "ok.service"].map(file).to_vec();
     files.push(json!({"unit": "gpu.service", "desired": "launched", "global": true,
@@ -117,12 +137,18 @@ async fn what_was_wrong_when_watching_began_is_told_once_and_what_is_missed_when
     let mut told = Vec::new();
     loop {
         let entry = journal.next().await;
-        let Some(unit) = entry.get("FLEET_UNIT") else { continue };
+        let Some(unit) = entry.get("FLEET_UNIT") else {
+            continue;
+        };
         if entry.contains_key("FLEET_EVENT") {
             assert_eq!(unit, "ok.service", "the last poll: {entry:?}");
             break;
         }
-        assert_eq!((entry["PRIORITY"].as_str(), entry.contains_key("MESSAGE_ID")), ("4", false), "{entry:?}");
+        assert_eq!(
+            (entry["PRIORITY"].as_str(), entry.contains_key("MESSAGE_ID")),
+            ("4", false),
+            "{entry:?}"
+        );
         told.push(unit.clone());
     }
     assert_eq!(told, ["bad.service", "missed.service"]);

@@ -1,12 +1,15 @@
-//! Recordings of a live cluster, held against what the systemd of each machine said at the same time.
+//! Recordings of a live cluster, held against what the systemd of each machine said at the same
+//! time.
 //!
-//! During 560 s etcd was away, fleetd was killed four times, a machine was partitioned, and a fleetd hung. All three
-//! sources were recorded at once: `tests/fixtures/live/README.md`. What etcd said is played as changes, as the source tells
-//! it, as whole registries, and as lists, each monitor with polls at moments of its own.
+//! During 560 s etcd was away, fleetd was killed four times, a machine was partitioned, and a
+//! fleetd hung. All three sources were recorded at once: `tests/fixtures/live/README.md`. What etcd
+//! said is played as changes, as the source tells it, as whole registries, and as lists, each
+//! monitor with polls at moments of its own.
 //!
-//! `FLEET_LIVE_TRACE=flap.service cargo test --test it -- live::trace --ignored --nocapture` prints all that was listed,
-//! shown and true of one unit, by a monitor that starts at `FLEET_LIVE_START` (seconds, 0 by default) with the source
-//! `FLEET_LIVE_SOURCE` (`etcd`, `api`, `fleetctl` or `lists`; the three by default).
+//! `FLEET_LIVE_TRACE=flap.service cargo test --test it -- live::trace --ignored --nocapture` prints
+//! all that was listed, shown and true of one unit, by a monitor that starts at `FLEET_LIVE_START`
+//! (seconds, 0 by default) with the source `FLEET_LIVE_SOURCE` (`etcd`, `api`, `fleetctl` or
+//! `lists`; the three by default).
 
 pub mod recording;
 mod trace;
@@ -59,7 +62,11 @@ struct Ghosts {
 
 impl Ghosts {
     fn longest(&self) -> Duration {
-        self.times.iter().map(|(_, from, to)| *to - *from).max().unwrap_or_default()
+        self.times
+            .iter()
+            .map(|(_, from, to)| *to - *from)
+            .max()
+            .unwrap_or_default()
     }
 
     fn total(&self) -> Duration {
@@ -97,14 +104,20 @@ static MEASURED: LazyLock<Vec<Measured>> = LazyLock::new(|| {
 
     std::thread::scope(|scope| {
         let sources = SOURCES.into_iter().chain([POLLED, WHOLE]);
-        let threads: Vec<_> = sources.map(|source| scope.spawn(|| measure(source, &truth))).collect();
+        let threads: Vec<_> = sources
+            .map(|source| scope.spawn(|| measure(source, &truth)))
+            .collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     })
 });
 
 fn measure(source: &'static str, truth: &Truth) -> Measured {
     let mut measured = Measured { source, ..Measured::default() };
-    let file = if [POLLED, WHOLE].contains(&source) { "etcd" } else { source };
+    let file = if [POLLED, WHOLE].contains(&source) {
+        "etcd"
+    } else {
+        source
+    };
     let recorded = polls(&format!("{file}.jsonl.gz"));
 
     for start in starts() {
@@ -121,8 +134,10 @@ fn measure(source: &'static str, truth: &Truth) -> Measured {
 impl Measured {
     fn add(&mut self, watched: &Watched, truth: &Truth) {
         self.falsely_gone.extend(truth.falsely_gone(&watched.shown, watched));
-        self.falsely_gone_in_lists.extend(truth.falsely_gone(&watched.listed, watched));
-        self.crash_loops_called_ok.extend(truth.crash_loops_called_ok(watched));
+        self.falsely_gone_in_lists
+            .extend(truth.falsely_gone(&watched.listed, watched));
+        self.crash_loops_called_ok
+            .extend(truth.crash_loops_called_ok(watched));
         self.lost_turned_stale.extend(lost_turned_stale(&watched.shown));
         self.ghosts.times.extend(truth.ghosts(&watched.shown));
         self.ghosts_in_lists.times.extend(truth.ghosts(&watched.listed));
@@ -137,7 +152,10 @@ impl Measured {
     }
 
     fn crash_loop_called_ok_for(&self) -> Duration {
-        self.crash_loops_called_ok.iter().map(|(_, from, to)| *to - *from).sum()
+        self.crash_loops_called_ok
+            .iter()
+            .map(|(_, from, to)| *to - *from)
+            .sum()
     }
 }
 
@@ -145,8 +163,10 @@ fn print_table() {
     println!("Counted over {} monitors each", starts().count());
     for it in &*MEASURED {
         println!("{}", it.source);
-        for (what, gone) in [("rows falsely gone", &it.falsely_gone), ("  in fleet's lists", &it.falsely_gone_in_lists)]
-        {
+        for (what, gone) in [
+            ("rows falsely gone", &it.falsely_gone),
+            ("  in fleet's lists", &it.falsely_gone_in_lists),
+        ] {
             println!(
                 "  {what:28} {:5}, {} more while fleet had the unit elsewhere, {} never came back",
                 gone.back.len(),
@@ -161,7 +181,10 @@ fn print_table() {
         );
         println!("  machine lost turned stale    {:5}", it.lost_turned_stale.len());
 
-        for (what, ghosts) in [("ok though it did not run", &it.ghosts), ("  in fleet's lists", &it.ghosts_in_lists)] {
+        for (what, ghosts) in [
+            ("ok though it did not run", &it.ghosts),
+            ("  in fleet's lists", &it.ghosts_in_lists),
+        ] {
             println!(
                 "  {what:28} {:5} times, the longest {:.1} s, in all {:.0} s",
                 ghosts.times.len(),
@@ -186,7 +209,8 @@ fn print_table() {
     }
 }
 
-/// What was found of each source, one a line, with how many monitors found the same at about the same time.
+/// What was found of each source, one a line, with how many monitors found the same at about the
+/// same time.
 fn found<'a>(of: impl Fn(&'a Measured) -> &'a [Fault]) -> String {
     const ABOUT: Duration = Duration::from_secs(5);
     let mut lines = String::new();
@@ -200,7 +224,9 @@ fn found<'a>(of: impl Fn(&'a Measured) -> &'a [Fault]) -> String {
             let ((unit, machine), from, to) = &same[0];
             let (from, to) = (from.as_secs_f64(), to.as_secs_f64());
             let (source, machine, monitors) = (it.source, &machine[..4], same.len());
-            lines += &format!("{source:8} {unit} on {machine}, from {from:.1} to {to:.1} s: {monitors} times\n");
+            lines += &format!(
+                "{source:8} {unit} on {machine}, from {from:.1} to {to:.1} s: {monitors} times\n"
+            );
         }
     }
     lines
@@ -211,7 +237,10 @@ fn no_row_that_ran_all_the_time_is_reported_gone() {
     print_table();
 
     let in_lists: usize = MEASURED.iter().map(|it| it.falsely_gone_in_lists.back.len()).sum();
-    assert!(in_lists > 500, "the recordings are not what they were: fleet's lists have only {in_lists} in them");
+    assert!(
+        in_lists > 500,
+        "the recordings are not what they were: fleet's lists have only {in_lists} in them"
+    );
 
     let found = found(|it| &it.falsely_gone.back);
     assert!(found.is_empty(), "rows were reported gone and came back:\n{found}");
@@ -240,8 +269,20 @@ fn a_row_whose_machine_is_lost_does_not_turn_stale() {
 fn what_does_not_run_is_ok_for_no_longer_than_fleet_says_so() {
     for it in &*MEASURED {
         let (ours, fleets) = (&it.ghosts, &it.ghosts_in_lists);
-        assert!(ours.longest() <= fleets.longest(), "{}: {:?} > {:?}", it.source, ours.longest(), fleets.longest());
-        assert!(ours.total() <= fleets.total(), "{}: {:?} > {:?}", it.source, ours.total(), fleets.total());
+        assert!(
+            ours.longest() <= fleets.longest(),
+            "{}: {:?} > {:?}",
+            it.source,
+            ours.longest(),
+            fleets.longest()
+        );
+        assert!(
+            ours.total() <= fleets.total(),
+            "{}: {:?} > {:?}",
+            it.source,
+            ours.total(),
+            fleets.total()
+        );
     }
 }
 
@@ -249,7 +290,19 @@ fn what_does_not_run_is_ok_for_no_longer_than_fleet_says_so() {
 fn a_change_is_shown_as_soon_as_fleet_lists_it() {
     for it in &*MEASURED {
         let (ours, fleets) = (&it.changed, &it.changed_in_lists);
-        assert!(ours.median() <= fleets.median(), "{}: {:?} > {:?}", it.source, ours.median(), fleets.median());
-        assert!(ours.never() <= fleets.never(), "{}: {} > {}", it.source, ours.never(), fleets.never());
+        assert!(
+            ours.median() <= fleets.median(),
+            "{}: {:?} > {:?}",
+            it.source,
+            ours.median(),
+            fleets.median()
+        );
+        assert!(
+            ours.never() <= fleets.never(),
+            "{}: {} > {}",
+            it.source,
+            ours.never(),
+            fleets.never()
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! The program as others meet it: real child processes, sockets, signals, browsers and service managers, in one binary.
+//! The program as others meet it: real child processes, sockets, signals, browsers and service
+//! managers, in one binary.
 
 mod api;
 mod architecture;

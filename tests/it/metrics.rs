@@ -15,23 +15,43 @@ const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=
 
 /// A cluster with something of everything.
 async fn bench() -> Bench {
-    let settings = Settings { metrics_units: vec!["web@*.service".into(), r"x\*".into()], ..settings() };
+    let settings = Settings {
+        metrics_units: vec!["web@*.service".into(), r"x\*".into()],
+        ..settings()
+    };
     let mut bench = Bench::with(settings, Timing::default(), Publish::Changes).await;
-    let failed = Unit { verdict: Verdict::Failed, ..(*unit("web@2.service", "failed")).clone() };
-    let mut nowhere = Unit { verdict: Verdict::Unscheduled, ..(*unit(r"x\x2d1.service", "active")).clone() };
+    let failed = Unit {
+        verdict: Verdict::Failed,
+        ..(*unit("web@2.service", "failed")).clone()
+    };
+    let mut nowhere = Unit {
+        verdict: Verdict::Unscheduled,
+        ..(*unit(r"x\x2d1.service", "active")).clone()
+    };
     nowhere.state.machine = None;
     nowhere.state.active = None;
     let view = Arc::new(View {
-        units: vec![unit("db.service", "active"), unit("web@1.service", "active"), failed.into(), nowhere.into()]
-            .into(),
+        units: vec![
+            unit("db.service", "active"),
+            unit("web@1.service", "active"),
+            failed.into(),
+            nowhere.into(),
+        ]
+        .into(),
         machines: vec![member("0123", false), member("4567", false), member("89ab", true)],
     });
     bench.health.held_back = 7;
     bench.read_all(&view);
     let at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_500);
-    bench.metrics.polled(Topic::Units, Duration::from_millis(30), true, at);
-    bench.metrics.polled(Topic::Machines, Duration::from_millis(10_002), false, at);
-    bench.metrics.transition(&Event::MachineLost { machine: "89ab".into(), ip: None });
+    bench
+        .metrics
+        .polled(Topic::Units, Duration::from_millis(30), true, at);
+    bench
+        .metrics
+        .polled(Topic::Machines, Duration::from_millis(10_002), false, at);
+    bench
+        .metrics
+        .transition(&Event::MachineLost { machine: "89ab".into(), ip: None });
     bench
 }
 
@@ -44,7 +64,8 @@ async fn scrape(bench: &Bench, accept: &str) -> Response {
 #[tokio::test]
 async fn every_family_is_there_with_its_values() {
     let bench = bench().await;
-    let answer = scrape(&bench, "application/openmetrics-text;version=1.0.0,text/plain;q=0.5").await;
+    let answer =
+        scrape(&bench, "application/openmetrics-text;version=1.0.0,text/plain;q=0.5").await;
     assert_eq!(answer.header("content-type"), OPENMETRICS);
     assert!(answer.text().ends_with("\n# EOF\n"));
     let lines: Vec<&str> = answer.text().lines().collect();
@@ -83,8 +104,14 @@ async fn every_family_is_there_with_its_values() {
     ] {
         assert!(lines.contains(&expected), "{expected} is not in\n{}", answer.text());
     }
-    assert!(!answer.text().contains("db.service"), "only units that are asked for have a series");
-    assert!(!answer.text().contains(r#"timestamp_seconds{topic="machines"}"#), "it never succeeded");
+    assert!(
+        !answer.text().contains("db.service"),
+        "only units that are asked for have a series"
+    );
+    assert!(
+        !answer.text().contains(r#"timestamp_seconds{topic="machines"}"#),
+        "it never succeeded"
+    );
 }
 
 #[tokio::test]
@@ -94,8 +121,13 @@ async fn a_unit_that_flaps_has_no_more_series_than_one_that_does_not() {
     for active in ["active", "failed", "activating"] {
         bench.read(Topic::Units, &view(&[("web@1.service", active)]));
         let answer = scrape(&bench, "*/*").await;
-        let of_units = answer.text().lines().filter(|line| line.starts_with("fleet_unit_state{"));
-        let mut names: Vec<String> = of_units.filter_map(|line| Some(line.rsplit_once(' ')?.0.to_owned())).collect();
+        let of_units = answer
+            .text()
+            .lines()
+            .filter(|line| line.starts_with("fleet_unit_state{"));
+        let mut names: Vec<String> = of_units
+            .filter_map(|line| Some(line.rsplit_once(' ')?.0.to_owned()))
+            .collect();
         names.sort();
         series.push(names);
     }
@@ -118,8 +150,9 @@ async fn clients_and_what_they_are_sent_are_counted() {
     use futures_util::StreamExt;
 
     let bench = bench().await;
-    let (mut client, _) =
-        tokio_tungstenite::connect_async(format!("ws://{}", bench.address)).await.expect("a WebSocket");
+    let (mut client, _) = tokio_tungstenite::connect_async(format!("ws://{}", bench.address))
+        .await
+        .expect("a WebSocket");
     let mut bytes = 0;
     for _ in 0..2 {
         let message = client.next().await.expect("no end").expect("a message");
@@ -148,10 +181,14 @@ async fn promtool_finds_nothing_to_say() {
     let mut promtool = match promtool {
         Ok(promtool) => promtool,
         Err(error) if std::env::var_os("CI").is_none() => {
-            eprintln!("not checked: promtool cannot be run ({error}); it is in Debian's package prometheus");
+            eprintln!(
+                "not checked: promtool cannot be run ({error}); it is in Debian's package prometheus"
+            );
             return;
         }
-        Err(error) => panic!("promtool cannot be run: {error}; it is in Debian's package prometheus"),
+        Err(error) => {
+            panic!("promtool cannot be run: {error}; it is in Debian's package prometheus")
+        }
     };
     let mut stdin = promtool.stdin.take().expect("a pipe");
     stdin.write_all(&answer.body).await.expect("written");

@@ -15,7 +15,8 @@ use crate::support::packages;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// The newest glibc of which the released binary may want something: CoreOS of 2015 and RHEL 7 have it.
+/// The newest glibc of which the released binary may want something: CoreOS of 2015 and RHEL 7 have
+/// it.
 const GLIBC: (u32, u32) = (2, 17);
 
 fn repository(path: &str) -> PathBuf {
@@ -24,8 +25,14 @@ fn repository(path: &str) -> PathBuf {
 
 /// What a command prints; it has to succeed.
 fn output(command: &mut Command) -> String {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    let output = command
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(
+        output.status.success(),
+        "{command:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8(output.stdout).unwrap()
 }
 
@@ -46,19 +53,24 @@ fn files(directory: &Path) -> BTreeSet<PathBuf> {
     found
 }
 
-/// The settings in force with a configuration file, without the column that says where they came from.
+/// The settings in force with a configuration file, without the column that says where they came
+/// from.
 fn settings(file: &str) -> Vec<String> {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("fleet-monitor.toml");
     fs::write(&path, file).unwrap();
     let mut program = Command::new(env!("CARGO_BIN_EXE_fleet-monitor"));
     let report = output(program.env_clear().arg("--check-config").arg("--config").arg(path));
-    report.lines().map(|line| line.split("  # ").next().unwrap().trim_end().to_owned()).collect()
+    report
+        .lines()
+        .map(|line| line.split("  # ").next().unwrap().trim_end().to_owned())
+        .collect()
 }
 
 #[test]
 fn what_follows_from_the_options_is_as_they_are() {
-    let generator = Path::new(env!("CARGO_BIN_EXE_fleet-monitor")).with_file_name("examples/generate-packaging");
+    let generator = Path::new(env!("CARGO_BIN_EXE_fleet-monitor"))
+        .with_file_name("examples/generate-packaging");
     assert!(generator.is_file(), "build it first: cargo build --example generate-packaging");
     let directory = TempDir::new().unwrap();
     output(Command::new(generator).arg(directory.path()));
@@ -67,7 +79,10 @@ fn what_follows_from_the_options_is_as_they_are() {
     for path in written {
         let committed = fs::read_to_string(repository("packaging").join(&path)).unwrap_or_default();
         let generated = fs::read_to_string(directory.path().join(&path)).unwrap();
-        assert!(committed == generated, "{path:?} is not up to date; write it: cargo run --example generate-packaging");
+        assert!(
+            committed == generated,
+            "{path:?} is not up to date; write it: cargo run --example generate-packaging"
+        );
     }
 }
 
@@ -85,17 +100,30 @@ fn the_configuration_file_shows_every_option_as_it_is_by_default() {
     assert_eq!(settings(&shown.join("\n")), by_default);
     let key = |line: &str| line.split([' ', '=']).next().unwrap().to_owned();
     let shown: BTreeSet<String> = shown.into_iter().map(key).collect();
-    let set: BTreeSet<String> = by_default.iter().filter(|line| !line.starts_with('#')).map(|line| key(line)).collect();
+    let set: BTreeSet<String> = by_default
+        .iter()
+        .filter(|line| !line.starts_with('#'))
+        .map(|line| key(line))
+        .collect();
     assert_eq!(shown, set);
 
     // The others have an example that is in order.
-    let examples: BTreeSet<&str> = file.lines().filter_map(|line| line.strip_prefix("# Example: ")).collect();
+    let examples: BTreeSet<&str> = file
+        .lines()
+        .filter_map(|line| line.strip_prefix("# Example: "))
+        .collect();
     assert_eq!(shown.len() + examples.len(), by_default.len());
     // Those for TLS to etcd are of use only together.
-    let (etcd, others): (Vec<&str>, Vec<&str>) = examples.into_iter().partition(|line| line.starts_with("etcd"));
+    let (etcd, others): (Vec<&str>, Vec<&str>) =
+        examples.into_iter().partition(|line| line.starts_with("etcd"));
     for example in others.iter().map(|line| (*line).to_owned()).chain([etcd.join("\n")]) {
         let set = settings(&example);
-        assert!(example.lines().all(|line| set.iter().any(|set| key(set) == key(line))), "{example}");
+        assert!(
+            example
+                .lines()
+                .all(|line| set.iter().any(|set| key(set) == key(line))),
+            "{example}"
+        );
     }
 }
 
@@ -103,8 +131,15 @@ fn the_configuration_file_shows_every_option_as_it_is_by_default() {
 fn all_that_was_built_is_in_the_list_of_checksums() {
     let Some(packages) = packages() else { return };
     let list = fs::read_to_string(packages.join("SHA256SUMS")).unwrap();
-    output(Command::new("sha256sum").args(["--check", "--strict", "SHA256SUMS"]).current_dir(&packages));
-    let mut listed: BTreeSet<PathBuf> = list.lines().map(|line| line.split_once("  ").unwrap().1.into()).collect();
+    output(
+        Command::new("sha256sum")
+            .args(["--check", "--strict", "SHA256SUMS"])
+            .current_dir(&packages),
+    );
+    let mut listed: BTreeSet<PathBuf> = list
+        .lines()
+        .map(|line| line.split_once("  ").unwrap().1.into())
+        .collect();
     listed.insert("SHA256SUMS".into());
     assert_eq!(listed, files(&packages));
 }
@@ -113,7 +148,11 @@ fn all_that_was_built_is_in_the_list_of_checksums() {
 fn the_binary_starts_with_glibc_2_17() {
     let Some(packages) = packages() else { return };
     let binary = packages.join("fleet-monitor");
-    let versions = output(Command::new("readelf").args(["--version-info", "--wide"]).arg(&binary));
+    let versions = output(
+        Command::new("readelf")
+            .args(["--version-info", "--wide"])
+            .arg(&binary),
+    );
     let wanted: BTreeSet<(u32, u32)> = versions
         .split_whitespace()
         .filter_map(|word| word.strip_prefix("GLIBC_"))
@@ -127,20 +166,39 @@ fn the_binary_starts_with_glibc_2_17() {
     let libraries = output(Command::new("readelf").args(["--dynamic", "--wide"]).arg(&binary));
     for line in libraries.lines().filter(|line| line.contains("(NEEDED)")) {
         let library = line.split(['[', ']']).nth(1).unwrap();
-        let of_glibc =
-            ["libc.so.6", "libm.so.6", "libpthread.so.0", "libdl.so.2", "librt.so.1", "ld-linux-x86-64.so.2"];
+        let of_glibc = [
+            "libc.so.6",
+            "libm.so.6",
+            "libpthread.so.0",
+            "libdl.so.2",
+            "librt.so.1",
+            "ld-linux-x86-64.so.2",
+        ];
         assert!(of_glibc.contains(&library), "{library} is not of glibc");
     }
-    assert_eq!(output(Command::new(binary).arg("--version")), format!("fleet-monitor {VERSION}\n"));
+    assert_eq!(
+        output(Command::new(binary).arg("--version")),
+        format!("fleet-monitor {VERSION}\n")
+    );
 }
 
 #[test]
 fn the_static_binary_starts_without_any_library() {
     let Some(packages) = packages() else { return };
     let binary = packages.join("fleet-monitor-static");
-    let headers = output(Command::new("readelf").args(["--program-headers", "--dynamic", "--wide"]).arg(&binary));
-    assert!(headers.contains("LOAD") && !headers.contains("INTERP") && !headers.contains("(NEEDED)"), "{headers}");
-    assert_eq!(output(Command::new(binary).arg("--version")), format!("fleet-monitor {VERSION}\n"));
+    let headers = output(
+        Command::new("readelf")
+            .args(["--program-headers", "--dynamic", "--wide"])
+            .arg(&binary),
+    );
+    assert!(
+        headers.contains("LOAD") && !headers.contains("INTERP") && !headers.contains("(NEEDED)"),
+        "{headers}"
+    );
+    assert_eq!(
+        output(Command::new(binary).arg("--version")),
+        format!("fleet-monitor {VERSION}\n")
+    );
 }
 
 #[test]
@@ -148,14 +206,28 @@ fn the_debian_package_holds_the_binary_and_what_belongs_to_it() {
     let Some(packages) = packages() else { return };
     let package = packages.join(format!("fleet-monitor_{VERSION}-1_amd64.deb"));
     let root = TempDir::new().unwrap();
-    output(Command::new("dpkg-deb").arg("--raw-extract").arg(&package).arg(root.path()));
+    output(
+        Command::new("dpkg-deb")
+            .arg("--raw-extract")
+            .arg(&package)
+            .arg(root.path()),
+    );
     let at = |path: &str| root.path().join(path);
     for (installed, is) in [
         ("usr/bin/fleet-monitor", packages.join("fleet-monitor")),
         ("etc/fleet-monitor.toml", repository("packaging/etc/fleet-monitor.toml")),
-        ("lib/systemd/system/fleet-monitor.service", repository("packaging/lib/systemd/system/fleet-monitor.service")),
-        ("lib/systemd/system/fleet-monitor.socket", repository("packaging/lib/systemd/system/fleet-monitor.socket")),
-        ("usr/lib/sysusers.d/fleet-monitor.conf", repository("packaging/lib/sysusers.d/fleet-monitor.conf")),
+        (
+            "lib/systemd/system/fleet-monitor.service",
+            repository("packaging/lib/systemd/system/fleet-monitor.service"),
+        ),
+        (
+            "lib/systemd/system/fleet-monitor.socket",
+            repository("packaging/lib/systemd/system/fleet-monitor.socket"),
+        ),
+        (
+            "usr/lib/sysusers.d/fleet-monitor.conf",
+            repository("packaging/lib/sysusers.d/fleet-monitor.conf"),
+        ),
     ] {
         assert!(fs::read(at(installed)).unwrap() == fs::read(is).unwrap(), "{installed}");
     }
@@ -169,7 +241,10 @@ fn the_debian_package_holds_the_binary_and_what_belongs_to_it() {
     ] {
         assert!(at(installed).is_file(), "{installed}");
     }
-    assert_eq!(fs::read_to_string(at("DEBIAN/conffiles")).unwrap().trim(), "/etc/fleet-monitor.toml");
+    assert_eq!(
+        fs::read_to_string(at("DEBIAN/conffiles")).unwrap().trim(),
+        "/etc/fleet-monitor.toml"
+    );
     for script in ["postinst", "prerm", "postrm"] {
         assert_eq!(
             fs::read(at("DEBIAN").join(script)).unwrap(),
@@ -185,8 +260,16 @@ fn the_archive_for_coreos_installs_itself() {
     let Some(packages) = packages() else { return };
     let directory = TempDir::new().unwrap();
     let archive = packages.join(format!("fleet-monitor-{VERSION}-coreos.tar.gz"));
-    output(Command::new("tar").args(["--extract", "--gzip", "--file"]).arg(archive).arg("-C").arg(directory.path()));
-    let script = directory.path().join(format!("fleet-monitor-{VERSION}-coreos/install-coreos"));
+    output(
+        Command::new("tar")
+            .args(["--extract", "--gzip", "--file"])
+            .arg(archive)
+            .arg("-C")
+            .arg(directory.path()),
+    );
+    let script = directory
+        .path()
+        .join(format!("fleet-monitor-{VERSION}-coreos/install-coreos"));
     let root = directory.path().join("root");
     output(Command::new(script).arg("--root").arg(&root));
     let installed = fs::read(root.join("opt/bin/fleet-monitor")).unwrap();
@@ -200,7 +283,9 @@ struct Containers(TempDir);
 impl Containers {
     fn buildah(&self) -> Command {
         let mut buildah = Command::new("buildah");
-        buildah.args(["--storage-driver", "vfs", "--root"]).arg(self.0.path().join("root"));
+        buildah
+            .args(["--storage-driver", "vfs", "--root"])
+            .arg(self.0.path().join("root"));
         buildah.arg("--runroot").arg(self.0.path().join("run"));
         buildah
     }
@@ -222,8 +307,18 @@ fn the_container_runs_without_power_and_answers() {
     let Some(packages) = packages() else { return };
     let containers = Containers(TempDir::new().unwrap());
     let image = packages.join(format!("fleet-monitor-{VERSION}-container.tar"));
-    let name = output(containers.buildah().args(["from", "--quiet"]).arg(format!("oci-archive:{}", image.display())));
-    let config = output(containers.buildah().args(["inspect", "--format", "{{.Config}}", name.trim()]));
+    let name = output(
+        containers
+            .buildah()
+            .args(["from", "--quiet"])
+            .arg(format!("oci-archive:{}", image.display())),
+    );
+    let config =
+        output(
+            containers
+                .buildah()
+                .args(["inspect", "--format", "{{.Config}}", name.trim()]),
+        );
     let config: serde_json::Value = serde_json::from_str(&config).unwrap();
     let config = &config["config"];
     assert_eq!(config["User"], "65534:65534");
@@ -231,14 +326,31 @@ fn the_container_runs_without_power_and_answers() {
     assert!(config["ExposedPorts"].get("8989/tcp").is_some(), "{config}");
 
     let mut run = containers.buildah();
-    run.args(["run", "--isolation", "chroot", name.trim(), "--", config["Entrypoint"][0].as_str().unwrap()]);
-    run.args(["--demo", "--bind", "127.0.0.1", "--port", "0"]).process_group(0);
-    let child = run.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    run.args([
+        "run",
+        "--isolation",
+        "chroot",
+        name.trim(),
+        "--",
+        config["Entrypoint"][0].as_str().unwrap(),
+    ]);
+    run.args(["--demo", "--bind", "127.0.0.1", "--port", "0"])
+        .process_group(0);
+    let child = run
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut child = Group(child);
-    let mut lines = BufReader::new(child.0.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let mut lines = BufReader::new(child.0.stderr.take().unwrap())
+        .lines()
+        .map(Result::unwrap);
     let listening = lines.find(|line| line.contains("listening on ")).expect("it listens");
     let mut client = TcpStream::connect(listening.rsplit(' ').next().unwrap()).unwrap();
-    client.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    client
+        .write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        .unwrap();
     let mut answer = String::new();
     client.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");

@@ -1,4 +1,5 @@
-//! `docs/protocol.md` says what the program does: its examples are made again here, and its tables are complete.
+//! `docs/protocol.md` says what the program does: its examples are made again here, and its tables
+//! are complete.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -7,7 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use fleet_monitor::cluster::{
-    Cluster, Event, Lease, Machine, Moment, Reading, RegistrySnapshot, Topic, UnitFile, UnitState, Verdict,
+    Cluster, Event, Lease, Machine, Moment, Reading, RegistrySnapshot, Topic, UnitFile, UnitState,
+    Verdict,
 };
 use fleet_monitor::feed::channel::{ChannelSubscription, Channels, Position, Transport};
 use fleet_monitor::feed::fields::{MachineField, UnitField};
@@ -44,11 +46,19 @@ fn blocks(kind: &str) -> BTreeMap<&'static str, &'static str> {
 fn table(name: &str) -> BTreeSet<&'static str> {
     let (_, rest) = PAGE.split_once(&format!("<!-- table: {name} -->\n")).expect(name);
     let rows = rest.lines().take_while(|line| line.starts_with('|')).skip(2);
-    rows.map(|row| row.split('`').nth(1).unwrap_or_else(|| panic!("{name}: no name in {row}"))).collect()
+    rows.map(|row| {
+        row.split('`')
+            .nth(1)
+            .unwrap_or_else(|| panic!("{name}: no name in {row}"))
+    })
+    .collect()
 }
 
 fn start() -> Moment {
-    Moment { instant: Instant::now(), wall: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000) }
+    Moment {
+        instant: Instant::now(),
+        wall: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
+    }
 }
 
 const WEST: &str = "3f1a8c5e9b2d4f60a7c1d2e3b4f50617";
@@ -56,15 +66,27 @@ const EAST: &str = "9c4b7a2e1d3f48568e0f1a2b3c4d5e6f";
 const NORTH: &str = "d2e8f4a10b6c4973b5d7e9f1a3c5b7d9";
 
 fn machine(id: &str, ip: &str, metadata: Option<&str>) -> Machine {
-    Machine { ip: Some(ip.into()), metadata: metadata.map(Into::into), ..builders::machine(id) }
+    Machine {
+        ip: Some(ip.into()),
+        metadata: metadata.map(Into::into),
+        ..builders::machine(id)
+    }
 }
 
 fn state(unit: &str, (machine, ip): (&str, &str), state: &str, hash: &str) -> UnitState {
-    UnitState { ip: Some(ip.into()), hash: Some(hash.into()), ..builders::unit_state(unit, machine, state) }
+    UnitState {
+        ip: Some(ip.into()),
+        hash: Some(hash.into()),
+        ..builders::unit_state(unit, machine, state)
+    }
 }
 
 fn file(unit: &str, hash: &str, target: Option<&str>) -> UnitFile {
-    UnitFile { hash: Some(hash.into()), requirements_known: false, ..builders::unit_file(unit, target) }
+    UnitFile {
+        hash: Some(hash.into()),
+        requirements_known: false,
+        ..builders::unit_file(unit, target)
+    }
 }
 
 const AGENT: &str = "52fd8a40dd4c1b4e1f6c1f0a77a0f5c0d91a5c37";
@@ -74,7 +96,9 @@ const WEB: &str = "a54d853eb6e2db9d6c91b2ed5a5d3a3f4d8c6f02";
 
 fn unread(source: &str) -> Publisher {
     let settings = Settings {
-        unit_fields: ["unit", "load", "active", "sub", "machine"].map(|field| field.parse().unwrap()).into(),
+        unit_fields: ["unit", "load", "active", "sub", "machine"]
+            .map(|field| field.parse().unwrap())
+            .into(),
         machine_fields: MachineField::ALL.into(),
         publish: Publish::Changes,
     };
@@ -87,7 +111,8 @@ fn publisher(begun: Moment) -> Publisher {
     let mut publisher = unread("fleet API v1.0.0");
     let mut cluster = Cluster::new(Duration::from_secs(30));
 
-    let (west, east, north) = ((WEST, "172.17.8.101"), (EAST, "172.17.8.102"), (NORTH, "172.17.8.103"));
+    let (west, east, north) =
+        ((WEST, "172.17.8.101"), (EAST, "172.17.8.102"), (NORTH, "172.17.8.103"));
     let mut machines = vec![
         machine(west.0, west.1, Some("region=us-west,role=web")),
         machine(east.0, east.1, None),
@@ -96,8 +121,14 @@ fn publisher(begun: Moment) -> Publisher {
     let files = vec![
         UnitFile { global: true, ..file("agent.service", AGENT, None) },
         file("db.service", DB, Some(EAST)),
-        UnitFile { requirements: vec!["MachineMetadata=gpu=true".into()], ..file("gpu.service", GPU, None) },
-        UnitFile { description: Some("Web server".into()), ..file("web@1.service", WEB, Some(WEST)) },
+        UnitFile {
+            requirements: vec!["MachineMetadata=gpu=true".into()],
+            ..file("gpu.service", GPU, None)
+        },
+        UnitFile {
+            description: Some("Web server".into()),
+            ..file("web@1.service", WEB, Some(WEST))
+        },
     ];
     let mut states = vec![
         state("agent.service", east, "active/running", AGENT),
@@ -105,7 +136,8 @@ fn publisher(begun: Moment) -> Publisher {
         state("db.service", east, "active/running", DB),
         state("web@1.service", west, "active/running", WEB),
     ];
-    let units = |states: &Vec<UnitState>| Ok(Reading::Units { states: states.clone(), files: None });
+    let units =
+        |states: &Vec<UnitState>| Ok(Reading::Units { states: states.clone(), files: None });
     let mut polls = vec![
         (0, units(&states)),
         (0, Ok(Reading::Machines { machines: machines.clone() })),
@@ -146,10 +178,16 @@ fn publisher(begun: Moment) -> Publisher {
 /// Two machines as etcd tells of them: one leads, and one was not heard for long.
 fn machines_of_etcd(begun: Moment) -> Value {
     let version = || Some("1.0.0".into());
-    let west = Machine { version: version(), ..machine(WEST, "172.17.8.101", Some("region=us-west,role=web")) };
+    let west = Machine {
+        version: version(),
+        ..machine(WEST, "172.17.8.101", Some("region=us-west,role=web"))
+    };
     let east = Machine { version: version(), ..machine(EAST, "172.17.8.102", None) };
-    let registry =
-        RegistrySnapshot { machines: [west, east].into(), leader: Some(WEST.into()), ..RegistrySnapshot::default() };
+    let registry = RegistrySnapshot {
+        machines: [west, east].into(),
+        leader: Some(WEST.into()),
+        ..RegistrySnapshot::default()
+    };
     let silent = (Lease::Machine(EAST.into()), Duration::from_millis(22_500));
     let later = RegistrySnapshot { overdue: vec![silent], ..registry.clone() };
     let (mut publisher, mut cluster) = (unread("etcd"), Cluster::new(Duration::from_secs(30)));
@@ -157,7 +195,14 @@ fn machines_of_etcd(begun: Moment) -> Value {
         let now = begun + Duration::from_secs(second);
         let transitions = cluster.read(Reading::Registry(registry), now, Duration::ZERO);
         let (view, health) = (cluster.view(), cluster.health());
-        publisher.publish(News { view, health, transitions: &transitions, change: None, read: &Topic::ALL, now });
+        publisher.publish(News {
+            view,
+            health,
+            transitions: &transitions,
+            change: None,
+            read: &Topic::ALL,
+            now,
+        });
     }
     let state = publication(&publisher).state(0, begun).concat();
     serde_json::from_slice::<Value>(&state).unwrap()["machines"].take()
@@ -170,7 +215,10 @@ fn publication(publisher: &Publisher) -> Arc<Publication> {
 /// A value with the type of each thing in place of that thing.
 fn shape(value: &Value) -> Value {
     match value {
-        Value::Object(members) => members.iter().map(|(key, value)| (key.clone(), shape(value))).collect(),
+        Value::Object(members) => members
+            .iter()
+            .map(|(key, value)| (key.clone(), shape(value)))
+            .collect(),
         Value::Array(items) => items.iter().map(shape).collect(),
         Value::String(_) => "string".into(),
         Value::Number(_) => "number".into(),
@@ -193,7 +241,14 @@ async fn the_examples_are_what_the_program_says() {
         publish: Publish::Changes,
     });
     let health = published.health.clone();
-    publisher.publish(News { view: &published.view, health: &health, transitions: &[], change: None, read: &[], now });
+    publisher.publish(News {
+        view: &published.view,
+        health: &health,
+        transitions: &[],
+        change: None,
+        read: &[],
+        now,
+    });
     let chosen = publication(&publisher);
 
     let bench = Bench::start().await;
@@ -214,19 +269,32 @@ async fn the_examples_are_what_the_program_says() {
         ("bad query", bad_query),
     ];
     for (name, made) in &exact {
-        let example = examples.get(name).unwrap_or_else(|| panic!("no example {name} of\n{made}"));
+        let example = examples
+            .get(name)
+            .unwrap_or_else(|| panic!("no example {name} of\n{made}"));
         assert_eq!(example, made, "{name}");
     }
-    let example = |name| serde_json::from_str::<Value>(examples.get(name).expect(name)).expect(name);
+    let example =
+        |name| serde_json::from_str::<Value>(examples.get(name).expect(name)).expect(name);
     assert_eq!(example("state"), state, "state:\n{state}");
-    assert_eq!(shape(&example("not ready")), shape(&serde_json::from_str(&unready).unwrap()), "not ready:\n{unready}");
+    assert_eq!(
+        shape(&example("not ready")),
+        shape(&serde_json::from_str(&unready).unwrap()),
+        "not ready:\n{unready}"
+    );
     let of_etcd = machines_of_etcd(begun);
     assert_eq!(example("machines of etcd"), of_etcd, "machines of etcd:\n{of_etcd}");
     let second = second(&published, now);
     for (name, made) in &second {
-        let example = examples.get(name).unwrap_or_else(|| panic!("no example {name} of\n{made}"));
+        let example = examples
+            .get(name)
+            .unwrap_or_else(|| panic!("no example {name} of\n{made}"));
         match serde_json::from_str::<Value>(made) {
-            Ok(made) => assert_eq!(serde_json::from_str::<Value>(example).expect(name), made, "{name}:\n{made}"),
+            Ok(made) => assert_eq!(
+                serde_json::from_str::<Value>(example).expect(name),
+                made,
+                "{name}:\n{made}"
+            ),
             Err(_) => assert_eq!(example, made, "{name}"),
         }
     }
@@ -234,14 +302,26 @@ async fn the_examples_are_what_the_program_says() {
 }
 
 /// What a client of the second protocol is sent, message by message, as an event stream has it.
-fn sent(published: &Publication, filter: &str, position: Option<(&str, u64)>, now: Moment) -> Vec<String> {
+fn sent(
+    published: &Publication,
+    filter: &str,
+    position: Option<(&str, u64)>,
+    now: Moment,
+) -> Vec<String> {
     let subscription = Subscription { filter: filter.parse().unwrap(), ..Subscription::default() };
-    let channel = Channels::default().open(Transport::EventStream, subscription).unwrap();
+    let channel = Channels::default()
+        .open(Transport::EventStream, subscription)
+        .unwrap();
     let position = position.map(|(epoch, revision)| Position { epoch: epoch.into(), revision });
-    let (_, batches) = ChannelSubscription::begin(channel, position.as_ref(), published, now).unwrap();
+    let (_, batches) =
+        ChannelSubscription::begin(channel, position.as_ref(), published, now).unwrap();
     let stream: Vec<u8> = batches.iter().flat_map(|batch| batch.bytes().to_vec()).collect();
     let stream = String::from_utf8(stream).unwrap();
-    stream.split_terminator("\n\n").skip(1).map(ToOwned::to_owned).collect()
+    stream
+        .split_terminator("\n\n")
+        .skip(1)
+        .map(ToOwned::to_owned)
+        .collect()
 }
 
 /// One of each message of the second protocol.
@@ -257,7 +337,8 @@ fn second(published: &Publication, now: Moment) -> Vec<(&'static str, String)> {
         let found = sent.iter().find(|event| event.contains(&format!("data: {start}")));
         found.unwrap_or_else(|| panic!("no {start} in {sent:#?}")).clone()
     };
-    let message = |sent: &[String], start| event(sent, start).split_once("data: ").unwrap().1.to_owned();
+    let message =
+        |sent: &[String], start| event(sent, start).split_once("data: ").unwrap().1.to_owned();
     vec![
         ("hello", message(&everything, r#"{"type":"hello""#)),
         ("resync", message(&elsewhere, r#"{"type":"resync""#)),
@@ -277,7 +358,10 @@ fn the_tables_of_keys_are_complete() {
     let published = publication(&publisher(begun));
     let state: Value = serde_json::from_slice(&published.state(2, begun).concat()).unwrap();
     let keys = |values: &[&Value]| -> BTreeSet<String> {
-        values.iter().flat_map(|value| value.as_object().unwrap().keys().cloned()).collect()
+        values
+            .iter()
+            .flat_map(|value| value.as_object().unwrap().keys().cloned())
+            .collect()
     };
     let rows = |key: &str| state[key].as_array().unwrap().iter().collect::<Vec<_>>();
     let health = &state["health"];
@@ -312,14 +396,25 @@ fn the_tables_of_names_are_complete() {
 #[tokio::test]
 async fn the_tables_of_the_second_protocol_are_complete() {
     let begun = start();
-    let types = second(&publication(&publisher(begun)), begun).into_iter().filter_map(|(_, message)| {
-        let message: Value = serde_json::from_str(&message).ok()?;
-        Some(message["type"].as_str().unwrap().to_owned())
-    });
-    assert_eq!(table("messages"), types.collect::<BTreeSet<_>>().iter().map(String::as_str).collect());
+    let types =
+        second(&publication(&publisher(begun)), begun)
+            .into_iter()
+            .filter_map(|(_, message)| {
+                let message: Value = serde_json::from_str(&message).ok()?;
+                Some(message["type"].as_str().unwrap().to_owned())
+            });
+    assert_eq!(
+        table("messages"),
+        types.collect::<BTreeSet<_>>().iter().map(String::as_str).collect()
+    );
     let bench = Bench::start().await;
-    let answer: Value = serde_json::from_slice(&bench.get("/v2/events?key=value").await.body).unwrap();
-    let (_, known) = answer["error"]["message"].as_str().unwrap().split_once("expected ").unwrap();
+    let answer: Value =
+        serde_json::from_slice(&bench.get("/v2/events?key=value").await.body).unwrap();
+    let (_, known) = answer["error"]["message"]
+        .as_str()
+        .unwrap()
+        .split_once("expected ")
+        .unwrap();
     assert_eq!(table("query"), known.split(", ").flat_map(|keys| keys.split(" and ")).collect());
 }
 
@@ -329,7 +424,10 @@ fn the_table_of_metrics_is_complete() {
     let metrics = Metrics::new();
     metrics.polled(Topic::Units, Duration::from_millis(30), true, SystemTime::now());
     let text = metrics.encode(Format::Prometheus, &published, 0, &["*".to_owned()]);
-    let families = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+    let families = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
+        .collect();
     assert_eq!(table("metrics"), families);
 }
 
@@ -345,7 +443,8 @@ async fn each_path_is_there() {
         assert!([200, 503].contains(&status), "{path}: {status}");
     }
 }
-/// The client that is on the page, running; it says each message that it gets, and the rows that it then has.
+/// The client that is on the page, running; it says each message that it gets, and the rows that it
+/// then has.
 struct PageClient {
     _child: Child,
     said: Lines<BufReader<ChildStdout>>,
@@ -367,7 +466,9 @@ for message in follow(sys.argv[1]):
         let directory = TempDir::new().unwrap();
         std::fs::write(directory.path().join("follow.py"), blocks("client")["follow.py"]).unwrap();
         let mut command = Command::new("python3");
-        command.args(["-c", Self::USE, &format!("http://{address}")]).current_dir(&directory);
+        command
+            .args(["-c", Self::USE, &format!("http://{address}")])
+            .current_dir(&directory);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
         match command.spawn() {
             Ok(mut child) => {
@@ -392,7 +493,10 @@ for message in follow(sys.argv[1]):
             let same = |topic| by_key(&said["rows"][topic]) == by_key(&state[topic]);
             let last = messages.last().unwrap();
             // More snapshots may come after the one that makes the rows the same.
-            if last["type"] != "snapshot" && last["revision"] == state["revision"] && same("units") && same("machines")
+            if last["type"] != "snapshot"
+                && last["revision"] == state["revision"]
+                && same("units")
+                && same("machines")
             {
                 return messages;
             }
@@ -402,7 +506,11 @@ for message in follow(sys.argv[1]):
 
 /// Rows in the order of their keys.
 fn by_key(rows: &Value) -> BTreeMap<String, &Value> {
-    rows.as_array().unwrap().iter().map(|row| (format!("{} {}", row["unit"], row["machine"]), row)).collect()
+    rows.as_array()
+        .unwrap()
+        .iter()
+        .map(|row| (format!("{} {}", row["unit"], row["machine"]), row))
+        .collect()
 }
 
 /// The state, once it is as it should be.
@@ -423,7 +531,9 @@ async fn the_client_on_the_page_goes_on_after_a_lost_connection() {
     let daemon = Daemon::asking(&fleetctl, &["--unit-freq", "0.1", "--machine-freq", "0.1"]).await;
     let before = state_when(&daemon, |state| state["health"]["state"] == "ok").await;
     let proxy = Proxy::to(daemon.address).await;
-    let Some(mut client) = PageClient::start(proxy.address) else { return };
+    let Some(mut client) = PageClient::start(proxy.address) else {
+        return;
+    };
     client.catch_up(&before).await;
 
     proxy.cut();
@@ -435,17 +545,25 @@ async fn the_client_on_the_page_goes_on_after_a_lost_connection() {
     let mut units = rows("list-units", "web.service");
     units[0][2] = "failed".into();
     let files = rows("list-unit-files", "web.service");
-    fleetctl.write("rows.json", &json!({"list-units": units, "list-unit-files": files}).to_string());
-    let is_there = |state: &Value, unit: &str| by_key(&state["units"]).values().any(|row| row["unit"] == unit);
-    let away = state_when(&daemon, |state| !is_there(state, "web.service") && state["units"][0]["active"] == "failed");
+    fleetctl
+        .write("rows.json", &json!({"list-units": units, "list-unit-files": files}).to_string());
+    let is_there =
+        |state: &Value, unit: &str| by_key(&state["units"]).values().any(|row| row["unit"] == unit);
+    let away = state_when(&daemon, |state| {
+        !is_there(state, "web.service") && state["units"][0]["active"] == "failed"
+    });
     let away = away.await;
     assert_ne!(away["revision"], before["revision"]);
     proxy.mend();
     let missed = client.catch_up(&away).await;
-    let types: Vec<_> = missed.iter().map(|message| message["type"].as_str().unwrap()).collect();
+    let types: Vec<_> = missed
+        .iter()
+        .map(|message| message["type"].as_str().unwrap())
+        .collect();
     assert_eq!((types[0], types.contains(&"delta")), ("hello", true), "{types:?}");
     assert!(!types.contains(&"snapshot") && !types.contains(&"resync"), "{types:?}");
-    let position = |state: &Value| format!("{}-{}", state["epoch"].as_str().unwrap(), state["revision"]);
+    let position =
+        |state: &Value| format!("{}-{}", state["epoch"].as_str().unwrap(), state["revision"]);
     assert_eq!(proxy.asked("Last-Event-"), [format!("Last-Event-Id: {}", position(&before))]);
 
     fleetctl.write("rows.json", "{}");

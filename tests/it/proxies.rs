@@ -1,5 +1,5 @@
-//! The program behind real reverse proxies, set up as `docs/operations.md` says. What the page makes of them is in
-//! `browser.rs`.
+//! The program behind real reverse proxies, set up as `docs/operations.md` says. What the page
+//! makes of them is in `browser.rs`.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -31,12 +31,20 @@ async fn monitor() -> Daemon {
 
 fn documented_nginx(monitor: SocketAddr) -> Option<ReverseProxy> {
     let example = documented("nginx below a path");
-    ReverseProxy::nginx(&example.replace("listen 80", "listen LISTEN").replace("127.0.0.1:8989", &monitor.to_string()))
+    ReverseProxy::nginx(
+        &example
+            .replace("listen 80", "listen LISTEN")
+            .replace("127.0.0.1:8989", &monitor.to_string()),
+    )
 }
 
 fn documented_haproxy(monitor: SocketAddr) -> Option<ReverseProxy> {
     let example = documented("HAProxy below a path");
-    ReverseProxy::haproxy(&example.replace("bind :80", "bind LISTEN").replace("127.0.0.1:8989", &monitor.to_string()))
+    ReverseProxy::haproxy(
+        &example
+            .replace("bind :80", "bind LISTEN")
+            .replace("127.0.0.1:8989", &monitor.to_string()),
+    )
 }
 
 /// The whole answer to a request for a path.
@@ -45,29 +53,50 @@ async fn get(address: SocketAddr, path: &str) -> String {
     let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
-    timeout(PATIENCE, stream.read_to_string(&mut answer)).await.expect(path).unwrap();
+    timeout(PATIENCE, stream.read_to_string(&mut answer))
+        .await
+        .expect(path)
+        .unwrap();
     answer
 }
 
-/// Everything that the program serves is there below `/fleet/`, and who asks for `/fleet` is sent there.
+/// Everything that the program serves is there below `/fleet/`, and who asks for `/fleet` is sent
+/// there.
 async fn assert_serves_below_fleet(proxy: &ReverseProxy) {
     let redirect = get(proxy.address, "/fleet").await;
     assert!(redirect.starts_with("HTTP/1.1 301 "), "{redirect}");
-    let location = redirect.lines().find_map(|line| line.to_lowercase().strip_prefix("location: ").map(str::to_owned));
+    let location = redirect
+        .lines()
+        .find_map(|line| line.to_lowercase().strip_prefix("location: ").map(str::to_owned));
     assert_eq!(location.as_deref(), Some("/fleet/"));
 
-    for (path, content) in [("", "<!doctype html>"), ("app.js", "import "), ("v2/state", "\"units\"")] {
+    for (path, content) in
+        [("", "<!doctype html>"), ("app.js", "import "), ("v2/state", "\"units\"")]
+    {
         let answer = get(proxy.address, &format!("/fleet/{path}")).await;
-        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains(content), "{path}: {answer}");
+        assert!(
+            answer.starts_with("HTTP/1.1 200 ") && answer.contains(content),
+            "{path}: {answer}"
+        );
     }
 
-    let mut websocket = connect_async(format!("ws://{}/fleet/", proxy.address)).await.expect("a WebSocket").0;
-    let message = timeout(PATIENCE, websocket.next()).await.expect("in time").expect("no end").unwrap();
+    let mut websocket = connect_async(format!("ws://{}/fleet/", proxy.address))
+        .await
+        .expect("a WebSocket")
+        .0;
+    let message = timeout(PATIENCE, websocket.next())
+        .await
+        .expect("in time")
+        .expect("no end")
+        .unwrap();
     assert!(message.to_text().unwrap().starts_with("{\"type\":\"machine\""), "{message}");
 
     // The first events come although the answer has no end.
     let mut stream = TcpStream::connect(proxy.address).await.unwrap();
-    stream.write_all(b"GET /fleet/v2/events HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    stream
+        .write_all(b"GET /fleet/v2/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .await
+        .unwrap();
     let mut lines = BufReader::new(stream).lines();
     let data = async {
         while let Some(line) = lines.next_line().await.unwrap() {
@@ -95,14 +124,15 @@ async fn the_documented_haproxy_serves_everything_below_a_path() {
     assert_serves_below_fleet(&proxy).await;
 }
 
-/// Of each backend its name, how HAProxy's check of `monitor` went, and with which status of HTTP; once all have been
-/// checked.
+/// Of each backend its name, how HAProxy's check of `monitor` went, and with which status of HTTP;
+/// once all have been checked.
 async fn checks(proxy: &ReverseProxy) -> Vec<[String; 3]> {
     let all_done = async {
         loop {
             let answer = get(proxy.address, "/stats;csv").await;
             let table = answer.lines().skip_while(|line| !line.starts_with("# "));
-            let mut rows = table.map(|line| line.trim_start_matches("# ").split(',').collect::<Vec<_>>());
+            let mut rows =
+                table.map(|line| line.trim_start_matches("# ").split(',').collect::<Vec<_>>());
 
             let titles = rows.next().unwrap();
             let column = |title| titles.iter().position(|other| *other == title).unwrap();
@@ -110,7 +140,9 @@ async fn checks(proxy: &ReverseProxy) -> Vec<[String; 3]> {
             let server = column("svname");
 
             let servers = rows.filter(|row| row.get(server) == Some(&"monitor"));
-            let checks: Vec<[String; 3]> = servers.map(|row| columns.map(|column| row[column].to_owned())).collect();
+            let checks: Vec<[String; 3]> = servers
+                .map(|row| columns.map(|column| row[column].to_owned()))
+                .collect();
             // Before it is `INI`, and while a check is under way there is a star in front.
             if checks.iter().all(|[_, status, _]| status.starts_with("L7")) {
                 return checks;
@@ -140,7 +172,8 @@ async fn haproxy_finds_it_alive_however_old_its_check_is() {
         ("ready", "option httpchk GET /readyz", "L7STS", "400"),
     ];
     let mut configuration =
-        "frontend web\n    mode http\n    bind LISTEN\n    stats enable\n    stats uri /stats\n".to_owned();
+        "frontend web\n    mode http\n    bind LISTEN\n    stats enable\n    stats uri /stats\n"
+            .to_owned();
     for (name, check, ..) in backends {
         let address = monitor.address;
         configuration += &format!(

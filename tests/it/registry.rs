@@ -1,7 +1,8 @@
-//! The registry of recorded clusters, and what happened to it, as the source `etcd` takes it in; etcd aside.
+//! The registry of recorded clusters, and what happened to it, as the source `etcd` takes it in;
+//! etcd aside.
 //!
-//! Each incident was recorded in two ways at the same time: what fleetctl listed every 0.2 s, and every event of etcd.
-//! Where they come from: `tests/fixtures/etcd/README.md`.
+//! Each incident was recorded in two ways at the same time: what fleetctl listed every 0.2 s, and
+//! every event of etcd. Where they come from: `tests/fixtures/etcd/README.md`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,8 +10,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use fleet_monitor::cluster::{
-    Cluster, Event as Transition, Machine, MachineId, Moment, Reading, RegistrySnapshot as Told, Text, Topic, UnitFile,
-    UnitName, UnitState, Verdict,
+    Cluster, Event as Transition, Machine, MachineId, Moment, Reading, RegistrySnapshot as Told,
+    Text, Topic, UnitFile, UnitName, UnitState, Verdict,
 };
 use fleet_monitor::source::etcd::SETTLE;
 use fleet_monitor::source::etcd::key_tree::KeyTree;
@@ -39,7 +40,9 @@ pub const INCIDENTS: [&str; 9] = [
 ];
 
 fn fixture(name: &str) -> String {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures")
+        .join(name);
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
@@ -57,7 +60,10 @@ pub fn events(name: &str) -> Vec<(Duration, Event)> {
         let t = Duration::from_secs_f64(line["t"].as_f64().unwrap());
         (t, serde_json::from_value(line["event"].take()).unwrap())
     };
-    fixture(&format!("etcd/{name}.watch.jsonl")).lines().map(event).collect()
+    fixture(&format!("etcd/{name}.watch.jsonl"))
+        .lines()
+        .map(event)
+        .collect()
 }
 
 fn polls(name: &str) -> Vec<Poll> {
@@ -71,7 +77,8 @@ fn polls(name: &str) -> Vec<Poll> {
     polls.collect()
 }
 
-/// An incident as the source tells it: what each event changes, and what time does, each second and after deletions.
+/// An incident as the source tells it: what each event changes, and what time does, each second and
+/// after deletions.
 fn readings(name: &str) -> Vec<(Duration, Reading)> {
     let start = Instant::now();
     let mut key_tree = KeyTree::new(PREFIX);
@@ -135,8 +142,15 @@ fn the_rows_are_those_that_fleetctl_lists() {
     let columns = ["unit", "load", "active", "sub", "machine", "hash"];
     assert_eq!(*told.states, *table::units(&list("list-units"), &columns).unwrap());
     let mut machines = told.machines.to_vec();
-    assert!(machines.iter_mut().all(|machine| machine.version.take().as_deref() == Some("1.0.0")));
-    assert_eq!(machines, table::machines(&list("list-machines"), &["machine", "ip", "metadata"]).unwrap());
+    assert!(
+        machines
+            .iter_mut()
+            .all(|machine| machine.version.take().as_deref() == Some("1.0.0"))
+    );
+    assert_eq!(
+        machines,
+        table::machines(&list("list-machines"), &["machine", "ip", "metadata"]).unwrap()
+    );
     let columns = ["unit", "global", "state", "dstate", "target", "hash", "desc"];
     let mut files = told.files.to_vec();
     // fleetctl does not tell them.
@@ -146,15 +160,31 @@ fn the_rows_are_those_that_fleetctl_lists() {
         file.requirements.clear();
     }
     assert_eq!(files, table::unit_files(&list("list-unit-files"), &columns).unwrap());
-    let global = told.files.iter().find(|file| &*file.unit == "global-west.service").unwrap();
-    assert_eq!(global.requirements, [r#"MachineMetadata="region=us-west" "region=us-east""#.into()]);
+    let global = told
+        .files
+        .iter()
+        .find(|file| &*file.unit == "global-west.service")
+        .unwrap();
+    assert_eq!(
+        global.requirements,
+        [r#"MachineMetadata="region=us-west" "region=us-east""#.into()]
+    );
     assert_eq!(told.leader.as_deref(), Some("3f1a8c5e9b2d4f60a7c1d2e3b4f50617"));
     assert_eq!(told.overdue, []);
 }
 
-/// Whether a row is what fleetctl listed, as far as it did: not every fleetctl was asked for every column.
+/// Whether a row is what fleetctl listed, as far as it did: not every fleetctl was asked for every
+/// column.
 fn is_as_listed(ours: &UnitState, listed: &UnitState) -> bool {
-    let row = |it: &UnitState| (it.unit.clone(), it.machine.clone(), it.ip.clone(), it.active.clone(), it.sub.clone());
+    let row = |it: &UnitState| {
+        (
+            it.unit.clone(),
+            it.machine.clone(),
+            it.ip.clone(),
+            it.active.clone(),
+            it.sub.clone(),
+        )
+    };
     let told = |ours: &Option<Text>, listed: &Option<Text>| listed.is_none() || ours == listed;
     row(ours) == row(listed) && told(&ours.load, &listed.load) && told(&ours.hash, &listed.hash)
 }
@@ -165,7 +195,8 @@ fn is_file_as_listed(ours: &UnitFile, listed: &UnitFile) -> bool {
 }
 
 fn all<T>(ours: &[T], listed: &[&T], is_same: fn(&T, &T) -> bool) -> bool {
-    ours.len() == listed.len() && ours.iter().zip(listed).all(|(ours, listed)| is_same(ours, listed))
+    ours.len() == listed.len()
+        && ours.iter().zip(listed).all(|(ours, listed)| is_same(ours, listed))
 }
 
 #[test]
@@ -177,28 +208,41 @@ fn the_rows_after_each_event_are_those_that_fleetctl_listed_then() {
             let is_so = |told: &Told| match poll.outcome.as_ref().unwrap() {
                 Reading::Units { states, .. } => {
                     // Before 0.7 fleetctl lists units that nobody reports, too.
-                    let listed: Vec<_> = states.iter().filter(|state| state.machine.is_some()).collect();
+                    let listed: Vec<_> =
+                        states.iter().filter(|state| state.machine.is_some()).collect();
                     all(&told.states, &listed, is_as_listed)
                 }
                 Reading::Machines { machines } => {
                     let is_same = |ours: &Machine, listed: &Machine| {
-                        (&ours.id, &ours.ip, &ours.metadata) == (&listed.id, &listed.ip, &listed.metadata)
+                        (&ours.id, &ours.ip, &ours.metadata)
+                            == (&listed.id, &listed.ip, &listed.metadata)
                     };
                     all(&told.machines, &machines.iter().collect::<Vec<_>>(), is_same)
                 }
-                Reading::UnitFiles { files } => all(&told.files, &files.iter().collect::<Vec<_>>(), is_file_as_listed),
+                Reading::UnitFiles { files } => {
+                    all(&told.files, &files.iter().collect::<Vec<_>>(), is_file_as_listed)
+                }
                 Reading::Registry(_) | Reading::Changes { .. } => unreachable!("they were polled"),
             };
-            // A fleetd was asked that was being restarted; or nobody, at the time of the old ones (see the README there).
-            let nobody_asked = name.starts_with("filling-the-cluster.v0.") && poll.topics == [Topic::UnitFiles];
+            // A fleetd was asked that was being restarted; or nobody, at the time of the old ones
+            // (see the README there).
+            let nobody_asked =
+                name.starts_with("filling-the-cluster.v0.") && poll.topics == [Topic::UnitFiles];
             if poll.outcome.is_err() || nobody_asked {
                 continue;
             }
             // At some moment while fleetctl asked.
             let (from, to) = (poll.at.saturating_sub(poll.took + SLACK), poll.at + SLACK);
             let first = told.iter().rposition(|(t, _)| *t <= from).unwrap_or(0);
-            let found = told[first..].iter().take_while(|(t, _)| *t <= to).any(|(_, told)| is_so(told));
-            assert!(found, "{name} at {:?}: this was listed, and is not so: {:#?}", poll.at, poll.outcome);
+            let found = told[first..]
+                .iter()
+                .take_while(|(t, _)| *t <= to)
+                .any(|(_, told)| is_so(told));
+            assert!(
+                found,
+                "{name} at {:?}: this was listed, and is not so: {:#?}",
+                poll.at, poll.outcome
+            );
             compared += 1;
         }
         println!("{name}: {compared} lists are the same");
@@ -222,20 +266,33 @@ fn watch(name: &str, told: &[(Duration, Told)]) -> Watched {
     let mut watched = Watched { events: Vec::new(), verdicts: BTreeMap::new(), silent: None };
     for ((t, told), (_, reading)) in told.iter().zip(readings(name)) {
         let happened = cluster.read(reading, start + *t, Duration::ZERO);
-        watched.events.extend(happened.iter().map(|it| (*t, it.event.clone())));
+        watched
+            .events
+            .extend(happened.iter().map(|it| (*t, it.event.clone())));
         let view = cluster.view();
         for unit in &view.units {
-            let Some(machine) = unit.state.machine.clone() else { continue };
-            let verdicts = watched.verdicts.entry((unit.state.unit.clone(), machine)).or_default();
+            let Some(machine) = unit.state.machine.clone() else {
+                continue;
+            };
+            let verdicts = watched
+                .verdicts
+                .entry((unit.state.unit.clone(), machine))
+                .or_default();
             if verdicts.last().is_none_or(|last| last.1 != unit.verdict) {
                 verdicts.push((*t, unit.verdict));
             }
         }
         for state in told.states.iter() {
-            let shown =
-                view.units.iter().find(|it| (&it.state.unit, &it.state.machine) == (&state.unit, &state.machine));
+            let shown = view
+                .units
+                .iter()
+                .find(|it| (&it.state.unit, &it.state.machine) == (&state.unit, &state.machine));
             let row = |it: &UnitState| (it.load.clone(), it.active.clone(), it.sub.clone());
-            assert_eq!(shown.map(|it| row(&it.state)), Some(row(state)), "{name} at {t:?}: shown at once");
+            assert_eq!(
+                shown.map(|it| row(&it.state)),
+                Some(row(state)),
+                "{name} at {t:?}: shown at once"
+            );
         }
         if view.machines.iter().any(|member| member.silent_since.is_some()) {
             watched.silent.get_or_insert(*t);
@@ -247,7 +304,9 @@ fn watch(name: &str, told: &[(Duration, Told)]) -> Watched {
 impl Watched {
     fn times(&self, kind: &str) -> Vec<f64> {
         let of_kind = self.events.iter().filter(|(_, event)| event.name() == kind);
-        of_kind.map(|(t, _)| (t.as_secs_f64() * 100.0).round() / 100.0).collect()
+        of_kind
+            .map(|(t, _)| (t.as_secs_f64() * 100.0).round() / 100.0)
+            .collect()
     }
 
     fn count(&self, kind: &str) -> usize {
@@ -255,9 +314,14 @@ impl Watched {
     }
 }
 
-/// Whether fleet did not want a row there any more, or did not have the machine for longer than a fleetd takes to
-/// restart, at some moment between two.
-fn truly_gone(told: &[(Duration, Told)], (unit, machine): &Key, from: Duration, to: Duration) -> bool {
+/// Whether fleet did not want a row there any more, or did not have the machine for longer than a
+/// fleetd takes to restart, at some moment between two.
+fn truly_gone(
+    told: &[(Duration, Told)],
+    (unit, machine): &Key,
+    from: Duration,
+    to: Duration,
+) -> bool {
     let mut away_since = None;
     told.iter().filter(|(t, _)| (from..=to).contains(t)).any(|(t, told)| {
         let wanted = told.files.iter().any(|file| {
@@ -279,13 +343,18 @@ fn no_row_that_was_there_is_ever_reported_gone() {
         let mut gone = BTreeMap::new();
         for (t, event) in watch(name, &told).events {
             let Some(place) = event.place() else { continue };
-            let Some(machine) = place.machine.clone() else { continue };
+            let Some(machine) = place.machine.clone() else {
+                continue;
+            };
             let key = (place.unit.clone(), machine);
             match event {
                 Transition::Gone { .. } => _ = gone.insert(key, t),
                 Transition::Appeared { .. } => {
                     if let Some(from) = gone.remove(&key) {
-                        assert!(truly_gone(&told, &key, from, t), "{name}: {key:?} was gone from {from:?} to {t:?}");
+                        assert!(
+                            truly_gone(&told, &key, from, t),
+                            "{name}: {key:?} was gone from {from:?} to {t:?}"
+                        );
                     }
                 }
                 _ => {}
@@ -298,19 +367,30 @@ fn no_row_that_was_there_is_ever_reported_gone() {
 fn a_fleetd_that_restarts_is_no_event() {
     let told = told("fleetd-restart");
     let watched = watch("fleetd-restart", &told);
-    // Its states go at 9.1 s, its key is away for 0.1 s, and its states are back at 10.2 s; those of the global units of
-    // other machines as late as 27.7 s.
-    // Before that, it is told only of flap.service, which was in a crash loop all the time.
+    // Its states go at 9.1 s, its key is away for 0.1 s, and its states are back at 10.2 s; those
+    // of the global units of other machines as late as 27.7 s. Before that, it is told only of
+    // flap.service, which was in a crash loop all the time.
     assert_eq!(watched.times("crash_loop"), [12.0]);
-    let first = watched.events.iter().find(|(_, event)| event.name() != "crash_loop").unwrap();
-    assert!(first.0 > Duration::from_secs(40), "told before anything had happened: {first:?}");
-    // At 29 s it is killed. Its states expire at 40.4 s, and so it is silent 3 s later; its key expires at 54.4 s, and it
-    // joins at 64.3 s.
+    let first = watched
+        .events
+        .iter()
+        .find(|(_, event)| event.name() != "crash_loop")
+        .unwrap();
+    assert!(
+        first.0 > Duration::from_secs(40),
+        "told before anything had happened: {first:?}"
+    );
+    // At 29 s it is killed. Its states expire at 40.4 s, and so it is silent 3 s later; its key
+    // expires at 54.4 s, and it joins at 64.3 s.
     assert_eq!(watched.times("machine_silent"), [44.0]);
     assert_eq!(watched.silent, Some(Duration::from_secs(44)));
     assert_eq!(watched.times("machine_lost"), [54.36]);
     assert_eq!(watched.times("machine_joined"), [64.31]);
-    assert_eq!(watched.count("stale"), 0, "that the machine is silent says it of its nine units");
+    assert_eq!(
+        watched.count("stale"),
+        0,
+        "that the machine is silent says it of its nine units"
+    );
     // fleet takes its units away when the machine has left, and seven come up elsewhere.
     let gone = watched.times("gone");
     assert_eq!(gone.len(), 7);
@@ -333,14 +413,22 @@ fn a_machine_without_power_is_silent_before_it_is_lost() {
     assert_eq!(watched.times("machine_lost"), [21.3]);
     assert_eq!(watched.times("machine_joined"), [59.08]);
     assert_eq!(watched.times("machine_heard"), [0.0; 0]);
-    let verdicts = &watched.verdicts[&("hello@2.service".into(), "7b05e6c4a9f84d21932c1e0f8d7a6b54".into())];
-    assert_eq!(verdicts.iter().map(|it| it.1).collect::<Vec<_>>(), [Verdict::Ok, Verdict::MachineLost]);
+    let verdicts =
+        &watched.verdicts[&("hello@2.service".into(), "7b05e6c4a9f84d21932c1e0f8d7a6b54".into())];
+    assert_eq!(
+        verdicts.iter().map(|it| it.1).collect::<Vec<_>>(),
+        [Verdict::Ok, Verdict::MachineLost]
+    );
     // fleet moves what was on it at once; the old states expire at 27.3 s.
     assert_eq!(watched.count("gone"), 6);
     assert!(watched.times("gone").iter().all(|t| *t == 27.3));
     // The global one is nowhere else, and is reported again when the machine is back.
-    let verdicts = &watched.verdicts[&("node-agent.service".into(), "7b05e6c4a9f84d21932c1e0f8d7a6b54".into())];
-    assert_eq!(verdicts.iter().map(|it| it.1).collect::<Vec<_>>(), [Verdict::Ok, Verdict::MachineLost, Verdict::Ok]);
+    let verdicts = &watched.verdicts
+        [&("node-agent.service".into(), "7b05e6c4a9f84d21932c1e0f8d7a6b54".into())];
+    assert_eq!(
+        verdicts.iter().map(|it| it.1).collect::<Vec<_>>(),
+        [Verdict::Ok, Verdict::MachineLost, Verdict::Ok]
+    );
     assert_eq!((watched.count("stale"), watched.count("source_suspect")), (0, 0));
 }
 
@@ -356,10 +444,14 @@ fn a_state_that_is_overdue_is_stale_before_it_expires() {
 #[test]
 fn what_fleet_takes_away_is_gone_as_soon_as_it_is_not_set_again_at_once() {
     let watched = watch("start-stop-destroy", &told("start-stop-destroy"));
-    // Unloaded at 29.1 s, destroyed at 50.2 s. Its machine lets go of it at 30.96 s and at 55.96 s: half a second later
-    // that stands.
+    // Unloaded at 29.1 s, destroyed at 50.2 s. Its machine lets go of it at 30.96 s and at 55.96 s:
+    // half a second later that stands.
     assert_eq!(watched.times("gone"), [31.56, 56.56]);
-    let ghost = watched.verdicts.values().flatten().filter(|(_, verdict)| *verdict == Verdict::Ghost);
+    let ghost = watched
+        .verdicts
+        .values()
+        .flatten()
+        .filter(|(_, verdict)| *verdict == Verdict::Ghost);
     assert_eq!(ghost.map(|(t, _)| t.as_secs()).collect::<Vec<_>>(), [29, 50]);
     // Shut down at 2 s: its states go, then fleet moves its units.
     let watched = watch("shutdown-machine-and-return", &told("shutdown-machine-and-return"));
@@ -369,10 +461,17 @@ fn what_fleet_takes_away_is_gone_as_soon_as_it_is_not_set_again_at_once() {
 
 #[test]
 fn who_leads_and_which_fleet_runs_is_known() {
-    for (name, version) in [("filling-the-cluster.v0.5.0", "0.5.0"), ("kill-machine-and-return", "1.0.0")] {
+    for (name, version) in
+        [("filling-the-cluster.v0.5.0", "0.5.0"), ("kill-machine-and-return", "1.0.0")]
+    {
         let told = told(name);
         let (_, last) = told.last().unwrap();
-        assert!(last.machines.iter().all(|machine| machine.version.as_deref() == Some(version)), "{name}");
+        assert!(
+            last.machines
+                .iter()
+                .all(|machine| machine.version.as_deref() == Some(version)),
+            "{name}"
+        );
         // Before 0.7 no engine leads.
         assert_eq!(last.leader.is_some(), version != "0.5.0", "{name}");
     }

@@ -45,7 +45,12 @@ pub struct Bench {
 
 pub fn settings() -> Settings {
     let access = Policy { hostname: "core-01".into(), ..Policy::default() };
-    Settings { max_clients: 10_000, max_connections: 20_000, access, metrics_units: vec![] }
+    Settings {
+        max_clients: 10_000,
+        max_connections: 20_000,
+        access,
+        metrics_units: vec![],
+    }
 }
 
 /// The settings with a token.
@@ -66,22 +71,45 @@ impl Bench {
     pub async fn with(settings: Settings, timing: Timing, publish: Publish) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
-        let fields = [UnitField::Unit, UnitField::Load, UnitField::Active, UnitField::Sub, UnitField::Machine];
-        let feed = feed::Settings { unit_fields: fields.into(), machine_fields: MachineField::ALL.into(), publish };
-        let publisher = Publisher::new(feed, "epoch", SourceInfo { name: "test".into(), ..SourceInfo::default() });
+        let fields = [
+            UnitField::Unit,
+            UnitField::Load,
+            UnitField::Active,
+            UnitField::Sub,
+            UnitField::Machine,
+        ];
+        let feed = feed::Settings {
+            unit_fields: fields.into(),
+            machine_fields: MachineField::ALL.into(),
+            publish,
+        };
+        let publisher = Publisher::new(
+            feed,
+            "epoch",
+            SourceInfo { name: "test".into(), ..SourceInfo::default() },
+        );
         let metrics = Arc::new(Metrics::new());
         let stop = CancellationToken::new();
-        let server = Server::new(settings, timing, publisher.subscribe(), metrics.clone(), stop.clone());
+        let server =
+            Server::new(settings, timing, publisher.subscribe(), metrics.clone(), stop.clone());
         tokio::spawn({
             let server = server.clone();
             async move { server.serve(listener).await }
         });
-        Self { server, publisher, address, metrics, stop, health: Health::default() }
+        Self {
+            server,
+            publisher,
+            address,
+            metrics,
+            stop,
+            health: Health::default(),
+        }
     }
 
     /// Publishes that this topic was read.
     pub fn read(&mut self, topic: Topic, view: &Arc<View>) {
-        self.health.topics[topic as usize] = TopicHealth { read: Some(Moment::now()), ..TopicHealth::default() };
+        self.health.topics[topic as usize] =
+            TopicHealth { read: Some(Moment::now()), ..TopicHealth::default() };
         self.publisher.publish(News {
             view,
             health: &self.health,
@@ -92,10 +120,14 @@ impl Bench {
         });
     }
 
-    /// Publishes that everything was read this long ago, and is to be read every 2 s, 13 s later at the latest.
+    /// Publishes that everything was read this long ago, and is to be read every 2 s, 13 s later at
+    /// the latest.
     pub fn read_before(&mut self, age: Duration, view: &Arc<View>) {
         let read = Some(Moment::now().before(age));
-        let expected = Some(Expected { every: Duration::from_secs(2), within: Duration::from_secs(13) });
+        let expected = Some(Expected {
+            every: Duration::from_secs(2),
+            within: Duration::from_secs(13),
+        });
         self.health.topics = Topic::ALL.map(|_| TopicHealth { read, failure: None, expected });
         let now = Moment::now();
         self.publisher.publish(News {
@@ -120,12 +152,17 @@ impl Bench {
     }
 
     async fn client_at(&self, path: &str) -> Client {
-        connect_async(format!("ws://{}{path}", self.address)).await.expect("a WebSocket").0
+        connect_async(format!("ws://{}{path}", self.address))
+            .await
+            .expect("a WebSocket")
+            .0
     }
 
     /// The status and the reason with which a WebSocket is refused.
     async fn refused(&self, path: &str, headers: &[(&'static str, &str)]) -> Response {
-        let mut request = format!("ws://{}{path}", self.address).into_client_request().expect("a request");
+        let mut request = format!("ws://{}{path}", self.address)
+            .into_client_request()
+            .expect("a request");
         for (name, value) in headers {
             request.headers_mut().insert(*name, value.parse().expect("a value"));
         }
@@ -135,7 +172,9 @@ impl Bench {
                 headers: response
                     .headers()
                     .iter()
-                    .map(|(name, value)| (name.to_string(), value.to_str().expect("ASCII").to_owned()))
+                    .map(|(name, value)| {
+                        (name.to_string(), value.to_str().expect("ASCII").to_owned())
+                    })
                     .collect(),
                 body: response.into_body().unwrap_or_default(),
             },
@@ -189,7 +228,10 @@ impl Bench {
         let mut stream = TcpStream::connect(self.address).await.expect("a connection");
         stream.write_all(request).await.expect("written");
         let mut answer = Vec::new();
-        timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("in time").expect("an answer");
+        timeout(PATIENCE, stream.read_to_end(&mut answer))
+            .await
+            .expect("in time")
+            .expect("an answer");
         Response::parse(&answer)
     }
 
@@ -197,7 +239,10 @@ impl Bench {
         let publication = self.publisher.subscribe().borrow().clone();
         let text = self.metrics.encode(Format::Prometheus, &publication, 0, &[]);
         let series = format!("fleet_monitor_clients_dropped_total{{reason=\"{reason}\"}} ");
-        let line = text.lines().find_map(|line| line.strip_prefix(&series)).expect("a series");
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(&series))
+            .expect("a series");
         line.parse().expect("a number")
     }
 
@@ -223,7 +268,10 @@ impl Response {
         let end = answer.windows(4).position(|end| end == b"\r\n\r\n").expect("a head");
         let head = std::str::from_utf8(&answer[..end]).expect("ASCII");
         let mut lines = head.lines();
-        let status = lines.next().and_then(|line| line.split(' ').nth(1)?.parse().ok()).expect("a status");
+        let status = lines
+            .next()
+            .and_then(|line| line.split(' ').nth(1)?.parse().ok())
+            .expect("a status");
         let headers = lines
             .filter_map(|line| line.split_once(": "))
             .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
@@ -255,33 +303,50 @@ pub fn unit(name: &str, active: &str) -> Arc<Unit> {
 }
 
 pub fn view(units: &[(&str, &str)]) -> Arc<View> {
-    Arc::new(View { units: units.iter().map(|(name, active)| unit(name, active)).collect(), machines: vec![] })
+    Arc::new(View {
+        units: units.iter().map(|(name, active)| unit(name, active)).collect(),
+        machines: vec![],
+    })
 }
 
 pub fn member(id: &str, lost: bool) -> Arc<Member> {
     let machine = Machine { ip: Some("10.0.0.1".into()), ..builders::machine(id) };
-    Arc::new(Member { lost_since: lost.then_some(SystemTime::UNIX_EPOCH), ..builders::member(machine) })
+    Arc::new(Member {
+        lost_since: lost.then_some(SystemTime::UNIX_EPOCH),
+        ..builders::member(machine)
+    })
 }
 
 /// A list with so long names that no buffer of the kernel holds it.
 fn huge(mark: &str) -> Arc<View> {
     let name = format!("{mark}{}", "x".repeat(16_000));
     Arc::new(View {
-        units: (0..400).map(|number| unit(&format!("{number}-{name}"), "active")).collect(),
+        units: (0..400)
+            .map(|number| unit(&format!("{number}-{name}"), "active"))
+            .collect(),
         machines: vec![],
     })
 }
 
 fn list(units: &[(&str, &str)]) -> String {
-    let items: Vec<String> =
-        units.iter().map(|(name, active)| format!(r#"["{name}","loaded","{active}","-","0123/10.0.0.1"]"#)).collect();
-    format!(r#"{{"type":"unit","fields":["unit","load","active","sub","machine"],"items":[{}]}}"#, items.join(","))
+    let items: Vec<String> = units
+        .iter()
+        .map(|(name, active)| format!(r#"["{name}","loaded","{active}","-","0123/10.0.0.1"]"#))
+        .collect();
+    format!(
+        r#"{{"type":"unit","fields":["unit","load","active","sub","machine"],"items":[{}]}}"#,
+        items.join(",")
+    )
 }
 
 /// The next message; pings are answered on the way.
 async fn next(client: &mut Client) -> Result<Message, Error> {
     loop {
-        match timeout(PATIENCE, client.next()).await.expect("a message in time").expect("no end") {
+        match timeout(PATIENCE, client.next())
+            .await
+            .expect("a message in time")
+            .expect("no end")
+        {
             Ok(Message::Ping(_)) => {}
             other => return other,
         }
@@ -289,7 +354,12 @@ async fn next(client: &mut Client) -> Result<Message, Error> {
 }
 
 async fn text(client: &mut Client) -> String {
-    next(client).await.expect("a message").into_text().expect("text").to_string()
+    next(client)
+        .await
+        .expect("a message")
+        .into_text()
+        .expect("text")
+        .to_string()
 }
 
 /// The code of the close frame that comes next, after which the server must end the connection.
@@ -310,7 +380,10 @@ async fn close_code(client: &mut Client) -> CloseCode {
 async fn a_client_gets_machines_and_units_on_any_path_and_then_what_changes() {
     let mut bench = Bench::start().await;
     let units = [("a.service", "active"), ("b@1.service", "failed")];
-    let first = Arc::new(View { machines: vec![member("0123", false)], ..(*view(&units)).clone() });
+    let first = Arc::new(View {
+        machines: vec![member("0123", false)],
+        ..(*view(&units)).clone()
+    });
     bench.read_all(&first);
     let machines = r#"{"type":"machine","fields":["machine","ip","metadata"],"items":[["0123","10.0.0.1","-"]]}"#;
     for path in ["/", "/ws", "/v1/units", "/no/such%20path?query"] {
@@ -324,7 +397,10 @@ async fn a_client_gets_machines_and_units_on_any_path_and_then_what_changes() {
 
     // The same again is not sent, nor are the machines when the units change.
     bench.read_all(&first);
-    let second = Arc::new(View { machines: first.machines.clone(), ..(*view(&[("a.service", "failed")])).clone() });
+    let second = Arc::new(View {
+        machines: first.machines.clone(),
+        ..(*view(&[("a.service", "failed")])).clone()
+    });
     bench.read(Topic::Units, &second);
     assert_eq!(text(&mut client).await, list(&[("a.service", "failed")]));
     let third = Arc::new(View { machines: vec![], ..(*second).clone() });
@@ -378,19 +454,29 @@ async fn a_client_of_a_subprotocol_is_taken_without_one() {
 async fn a_handshake_that_is_none_is_refused() {
     let bench = Bench::start().await;
     let upgrade = [("Upgrade", "websocket"), ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")];
-    let answer = bench.request("GET", "/", &[upgrade[0], upgrade[1], ("Sec-WebSocket-Version", "8")]).await;
+    let answer = bench
+        .request("GET", "/", &[upgrade[0], upgrade[1], ("Sec-WebSocket-Version", "8")])
+        .await;
     assert_eq!((answer.status, answer.header("sec-websocket-version")), (426, "13"));
     let answer = bench.request("GET", "/", &upgrade).await;
     assert_eq!(answer.status, 400);
     assert_eq!(answer.json()["error"]["code"], 400);
     let version = ("Sec-WebSocket-Version", "13");
-    assert_eq!(bench.request("POST", "/", &[upgrade[0], upgrade[1], version]).await.status, 400);
+    assert_eq!(
+        bench
+            .request("POST", "/", &[upgrade[0], upgrade[1], version])
+            .await
+            .status,
+        400
+    );
     assert_eq!(bench.server.clients(), 0);
 }
 
 #[tokio::test]
 async fn more_clients_than_allowed_are_told_to_come_again() {
-    let bench = Bench::with(Settings { max_clients: 2, ..settings() }, Timing::default(), Publish::Changes).await;
+    let bench =
+        Bench::with(Settings { max_clients: 2, ..settings() }, Timing::default(), Publish::Changes)
+            .await;
     let first = bench.client().await;
     let _second = bench.client().await;
     let answer = bench.refused("/", &[]).await;
@@ -446,7 +532,9 @@ async fn a_slow_client_delays_nobody_and_is_dropped() {
     bench.read(Topic::Units, &view(&[("second.service", "active")]));
     assert_eq!(text(&mut quick).await, list(&[("second.service", "active")]));
     assert_eq!(bench.server.clients(), 2, "the slow one has time");
-    bench.until("the end of the slow one", |bench| bench.server.clients() == 1).await;
+    bench
+        .until("the end of the slow one", |bench| bench.server.clients() == 1)
+        .await;
     assert_eq!(bench.dropped("slow"), 1);
     bench.read(Topic::Units, &view(&[("third.service", "active")]));
     assert_eq!(text(&mut quick).await, list(&[("third.service", "active")]));
@@ -475,7 +563,11 @@ async fn a_client_that_takes_a_large_message_slowly_gets_it_whole_and_then_the_l
 
 #[tokio::test]
 async fn a_client_that_answers_no_ping_is_dropped_and_one_that_does_is_not() {
-    let timing = Timing { ping: Duration::from_millis(100), answer: Duration::from_millis(300), ..Timing::default() };
+    let timing = Timing {
+        ping: Duration::from_millis(100),
+        answer: Duration::from_millis(300),
+        ..Timing::default()
+    };
     let bench = Bench::with(settings(), timing, Publish::Changes).await;
     let mut lively = bench.client().await;
     let mut silent = bench.raw_client().await;
@@ -497,7 +589,11 @@ async fn a_client_that_answers_no_ping_is_dropped_and_one_that_does_is_not() {
 
 #[tokio::test]
 async fn a_client_that_takes_long_is_asked_whether_it_is_there_before_it_is_dropped() {
-    let timing = Timing { ping: Duration::from_millis(100), answer: Duration::from_secs(10), ..Timing::default() };
+    let timing = Timing {
+        ping: Duration::from_millis(100),
+        answer: Duration::from_secs(10),
+        ..Timing::default()
+    };
     let mut bench = Bench::with(settings(), timing, Publish::Changes).await;
     let mut slow = bench.raw_client().await;
     bench.until("the client", |bench| bench.server.clients() == 1).await;
@@ -526,7 +622,11 @@ async fn a_client_that_takes_long_is_asked_whether_it_is_there_before_it_is_drop
 async fn messages_of_clients_are_ignored_up_to_4_kib() {
     let mut bench = Bench::start().await;
     let mut client = bench.client().await;
-    for message in [Message::text("x".repeat(4096)), Message::binary(vec![0; 4096]), Message::Ping("?".into())] {
+    for message in [
+        Message::text("x".repeat(4096)),
+        Message::binary(vec![0; 4096]),
+        Message::Ping("?".into()),
+    ] {
         client.send(message).await.expect("sent");
     }
     assert_eq!(next(&mut client).await.expect("a pong"), Message::Pong("?".into()));
@@ -542,7 +642,8 @@ async fn messages_of_clients_are_ignored_up_to_4_kib() {
 async fn a_large_message_in_small_pieces_is_too_large_all_the_same() {
     let bench = Bench::start().await;
     let mut stream = bench.raw_client().await;
-    // A text frame that is not the last, and continuations of it, with a mask of zeros (RFC 6455, section 5.2).
+    // A text frame that is not the last, and continuations of it, with a mask of zeros (RFC 6455,
+    // section 5.2).
     for opcode in [0x01, 0x00, 0x00] {
         let mut frame = vec![opcode, 0x80 | 126, 0x08, 0x00, 0, 0, 0, 0];
         frame.extend([b'x'; 2048]);
@@ -556,7 +657,8 @@ async fn a_large_message_in_small_pieces_is_too_large_all_the_same() {
 #[tokio::test]
 async fn a_flood_is_refused() {
     let bench = Bench::start().await;
-    // With masks of zeros: messages, empty ones, pongs, and empty parts of a message that never ends.
+    // With masks of zeros: messages, empty ones, pongs, and empty parts of a message that never
+    // ends.
     let frames: [(&[u8], &[u8]); 4] = [
         (&[], &[0x81, 0x81, 0, 0, 0, 0, b'x']),
         (&[], &[0x82, 0x80, 0, 0, 0, 0]),
@@ -582,7 +684,9 @@ async fn a_flood_is_refused() {
 async fn what_is_no_websocket_is_told_so() {
     let bench = Bench::start().await;
     // A frame without a mask, and text that is not UTF-8.
-    for (frame, code) in [(&[0x81, 0x01, b'x'][..], 1002_u16), (&[0x81, 0x81, 0, 0, 0, 0, 0xff], 1007)] {
+    for (frame, code) in
+        [(&[0x81, 0x01, b'x'][..], 1002_u16), (&[0x81, 0x81, 0, 0, 0, 0, 0xff], 1007)]
+    {
         let mut stream = bench.raw_client().await;
         stream.write_all(frame).await.expect("written");
         let mut answer = Vec::new();
@@ -614,11 +718,17 @@ async fn what_is_sent_right_after_the_handshake_is_not_lost() {
     stream.write_all(&request).await.expect("written");
     let mut answer = Vec::new();
     while !answer.ends_with(b"\r\n\r\n\x8a\x01?") {
-        answer.push(timeout(PATIENCE, stream.read_u8()).await.expect("in time").expect("a byte"));
+        answer.push(
+            timeout(PATIENCE, stream.read_u8())
+                .await
+                .expect("in time")
+                .expect("a byte"),
+        );
     }
 }
 
-/// How long until the server ends a connection that sends `bytes` and then one more byte each time `drip` passes.
+/// How long until the server ends a connection that sends `bytes` and then one more byte each time
+/// `drip` passes.
 async fn cut_off(bench: &Bench, bytes: &[u8], drip: Option<Duration>) -> (Vec<u8>, Duration) {
     let start = Instant::now();
     let stream = TcpStream::connect(bench.address).await.expect("a connection");
@@ -636,7 +746,9 @@ async fn cut_off(bench: &Bench, bytes: &[u8], drip: Option<Duration>) -> (Vec<u8
     });
     let mut answer = Vec::new();
     // A reset is an end too.
-    let _ = timeout(PATIENCE, reader.read_to_end(&mut answer)).await.expect("an end in time");
+    let _ = timeout(PATIENCE, reader.read_to_end(&mut answer))
+        .await
+        .expect("an end in time");
     writing.abort();
     (answer, start.elapsed())
 }
@@ -644,7 +756,9 @@ async fn cut_off(bench: &Bench, bytes: &[u8], drip: Option<Duration>) -> (Vec<u8
 #[tokio::test]
 async fn half_open_and_slow_handshakes_are_cut_off() {
     let limit = Duration::from_millis(500);
-    let bench = Bench::with(settings(), Timing { handshake: limit, ..Timing::default() }, Publish::Changes).await;
+    let bench =
+        Bench::with(settings(), Timing { handshake: limit, ..Timing::default() }, Publish::Changes)
+            .await;
     let cases: [(&[u8], Option<Duration>); 4] = [
         (b"", None),
         (b"GET / HTTP/1.1\r\nHost: localhost\r\n", None),
@@ -654,7 +768,11 @@ async fn half_open_and_slow_handshakes_are_cut_off() {
     ];
     for (bytes, drip) in cases {
         let (_, took) = cut_off(&bench, bytes, drip).await;
-        assert!(took >= limit && took < limit * 6, "{took:?} after {:?}", String::from_utf8_lossy(bytes));
+        assert!(
+            took >= limit && took < limit * 6,
+            "{took:?} after {:?}",
+            String::from_utf8_lossy(bytes)
+        );
     }
 }
 
@@ -667,10 +785,17 @@ async fn a_handshake_of_17_kib_is_refused_and_one_of_15_kib_is_not() {
             .to_owned();
         head += &"x".repeat(size * 1024 - head.len() - 4);
         let mut stream = TcpStream::connect(bench.address).await.expect("a connection");
-        stream.write_all((head + "\r\n\r\n").as_bytes()).await.expect("written");
+        stream
+            .write_all((head + "\r\n\r\n").as_bytes())
+            .await
+            .expect("written");
         let mut answer = [0; 12];
         stream.read_exact(&mut answer).await.expect("an answer");
-        assert_eq!(std::str::from_utf8(&answer).expect("ASCII"), format!("HTTP/1.1 {status}"), "{size} KiB");
+        assert_eq!(
+            std::str::from_utf8(&answer).expect("ASCII"),
+            format!("HTTP/1.1 {status}"),
+            "{size} KiB"
+        );
     }
 }
 
@@ -683,8 +808,18 @@ async fn an_oversized_handshake_is_cut_off() {
     };
     let (answer, took) = cut_off(&bench, head(40_000).as_bytes(), None).await;
     assert!(took < Timing::default().handshake / 2, "{took:?}");
-    assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 431 "), "{}", String::from_utf8_lossy(&answer));
-    assert_eq!(bench.send(format!("{}\r\n\r\n", head(16_000)).as_bytes()).await.status, 200);
+    assert!(
+        answer.is_empty() || answer.starts_with(b"HTTP/1.1 431 "),
+        "{}",
+        String::from_utf8_lossy(&answer)
+    );
+    assert_eq!(
+        bench
+            .send(format!("{}\r\n\r\n", head(16_000)).as_bytes())
+            .await
+            .status,
+        200
+    );
 }
 
 #[tokio::test]
@@ -694,7 +829,10 @@ async fn a_client_that_does_not_take_its_answer_is_cut_off() {
     let mut bench = Bench::with(settings(), timing, Publish::Changes).await;
     bench.read_all(&huge("x"));
     let mut stream = bench.narrow_connection().await;
-    stream.write_all(b"GET /v1/units HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("written");
+    stream
+        .write_all(b"GET /v1/units HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .await
+        .expect("written");
     stream.readable().await.expect("an answer");
     assert_eq!(bench.server.drain(PATIENCE).await, 0);
 }
@@ -730,7 +868,10 @@ async fn at_shutdown_a_request_that_is_still_under_way_is_answered() {
     bench.stop.cancel();
     assert_eq!(close_code(&mut client).await, CloseCode::Away);
     for (request, mut connection) in connections {
-        connection.write_all(format!("{request}Host: localhost\r\n\r\n").as_bytes()).await.expect("written");
+        connection
+            .write_all(format!("{request}Host: localhost\r\n\r\n").as_bytes())
+            .await
+            .expect("written");
         let mut answer = String::new();
         connection.read_to_string(&mut answer).await.expect("an end");
         assert!(answer.starts_with("HTTP/1.1 200 "), "{request}: {answer:?}");
@@ -740,7 +881,9 @@ async fn at_shutdown_a_request_that_is_still_under_way_is_answered() {
 
 #[tokio::test]
 async fn at_shutdown_a_message_under_way_is_finished_if_the_client_takes_it() {
-    let mut bench = Bench::with(settings(), Timing { close: PATIENCE, ..Timing::default() }, Publish::Changes).await;
+    let mut bench =
+        Bench::with(settings(), Timing { close: PATIENCE, ..Timing::default() }, Publish::Changes)
+            .await;
     let mut slow = bench.raw_client().await;
     bench.until("the client", |bench| bench.server.clients() == 1).await;
     bench.read(Topic::Units, &huge("x"));

@@ -20,7 +20,8 @@ use tokio_tungstenite::tungstenite::Message;
 /// No test waits longer for what should come.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The program with up to three sockets as its file descriptors from 3 on, and the file that it logs to.
+/// The program with up to three sockets as its file descriptors from 3 on, and the file that it
+/// logs to.
 fn program(directory: &Path, sockets: Vec<OwnedFd>) -> (Command, PathBuf) {
     let log = directory.join("log");
     let count = sockets.len();
@@ -46,7 +47,10 @@ async fn healthy(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> bool {
     let request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     stream.write_all(request).await.unwrap();
     let mut answer = String::new();
-    timeout(PATIENCE, stream.read_to_string(&mut answer)).await.expect("in time").unwrap();
+    timeout(PATIENCE, stream.read_to_string(&mut answer))
+        .await
+        .expect("in time")
+        .unwrap();
     answer.starts_with("HTTP/1.1 200 ")
 }
 
@@ -74,7 +78,13 @@ async fn sockets_of_all_kinds_are_served_at_once() {
 
     let stream = UnixStream::connect(&path).await.unwrap();
     let (mut client, _) = client_async("ws://localhost/", stream).await.unwrap();
-    let mut next = async || timeout(PATIENCE, client.next()).await.expect("in time").unwrap().unwrap();
+    let mut next = async || {
+        timeout(PATIENCE, client.next())
+            .await
+            .expect("in time")
+            .unwrap()
+            .unwrap()
+    };
     let first = next().await.into_text().unwrap();
     assert!(first.starts_with(r#"{"type":"machine""#), "{first}");
     client.send(Message::Close(None)).await.unwrap();
@@ -82,11 +92,17 @@ async fn sockets_of_all_kinds_are_served_at_once() {
 
     // An event stream, and the end of all.
     let mut stream = UnixStream::connect(&path).await.unwrap();
-    stream.write_all(b"GET /v2/events HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    stream
+        .write_all(b"GET /v2/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .await
+        .unwrap();
     let mut events = String::new();
     let mut part = [0; 4096];
     while !events.contains(r#""type":"hello""#) {
-        let read = timeout(PATIENCE, stream.read(&mut part)).await.expect("in time").unwrap();
+        let read = timeout(PATIENCE, stream.read(&mut part))
+            .await
+            .expect("in time")
+            .unwrap();
         assert!(read > 0, "{events}");
         events += &String::from_utf8_lossy(&part[..read]);
     }
@@ -110,7 +126,10 @@ async fn over_a_unix_socket_the_rules_of_access_hold() {
         let request = format!("GET /v2/state HTTP/1.1\r\n{headers}\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
-        timeout(PATIENCE, stream.read_to_string(&mut answer)).await.expect("in time").unwrap();
+        timeout(PATIENCE, stream.read_to_string(&mut answer))
+            .await
+            .expect("in time")
+            .unwrap();
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{headers}: {answer}");
     }
 }
@@ -136,11 +155,15 @@ async fn what_cannot_be_listened_on_is_refused_with_its_number() {
         let (mut command, log) = program(directory.path(), vec![good(), wrong]);
         let status = timeout(PATIENCE, command.status()).await.expect("in time").unwrap();
         let log = fs::read_to_string(log).unwrap();
-        let notice = log.lines().find(|line| line.starts_with("fleet-monitor: ")).expect(&log);
+        let notice = log
+            .lines()
+            .find(|line| line.starts_with("fleet-monitor: "))
+            .expect(&log);
         for words in [" 4", "LISTEN_FDS", problem] {
             assert!(notice.contains(words), "no {words:?} in {notice}");
         }
-        // What is passed again at the next start is no better: the service is not to be tried again.
+        // What is passed again at the next start is no better: the service is not to be tried
+        // again.
         assert_eq!(status.code(), Some(78), "{log}");
     }
 }

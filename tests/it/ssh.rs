@@ -1,4 +1,5 @@
-//! The whole program where `--fleetctl` is a wrapper that runs ssh, with a real OpenSSH at both ends.
+//! The whole program where `--fleetctl` is a wrapper that runs ssh, with a real OpenSSH at both
+//! ends.
 
 use std::fs::{self, Permissions};
 use std::os::fd::OwnedFd;
@@ -17,7 +18,8 @@ use crate::support::{Daemon, Double, Process, Program, cannot_run};
 /// It insists on being called by its path.
 const SSHD: &str = "/usr/sbin/sshd";
 
-/// An sshd that this user can log in to, with keys, a port and a file of configuration of its own; and the ssh that does.
+/// An sshd that this user can log in to, with keys, a port and a file of configuration of its own;
+/// and the ssh that does.
 struct Ssh {
     directory: TempDir,
     ssh: String,
@@ -38,7 +40,10 @@ impl Ssh {
         let directory = TempDir::new().unwrap();
         let path = directory.path().display();
         let key = directory.path().join("key");
-        let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key).status();
+        let made = Command::new("ssh-keygen")
+            .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+            .arg(&key)
+            .status();
         assert!(made.unwrap().success());
         let configuration = format!(
             "HostKey {path}/key\nAuthorizedKeysFile {path}/key.pub\nPermitRootLogin yes\nStrictModes no\nUsePAM no\n"
@@ -60,7 +65,11 @@ impl Ssh {
     fn wrapper_of(&self, fleetctl: &Double, options: &str) -> PathBuf {
         let wrapper = self.directory.path().join("fleetctl");
         let command = fleetctl.command();
-        let script = format!("#!/bin/sh\nexec {} {options} 127.0.0.1 {} \"$@\"\n", self.ssh, command.display());
+        let script = format!(
+            "#!/bin/sh\nexec {} {options} 127.0.0.1 {} \"$@\"\n",
+            self.ssh,
+            command.display()
+        );
         fs::write(&wrapper, script).unwrap();
         fs::set_permissions(&wrapper, Permissions::from_mode(0o755)).unwrap();
         wrapper
@@ -68,7 +77,10 @@ impl Ssh {
 
     /// What the master says to this command (`-O`).
     fn master(&self, command: &str) -> Output {
-        Command::new("sh").args(["-c", &format!("{} -O {command} 127.0.0.1", self.ssh)]).output().unwrap()
+        Command::new("sh")
+            .args(["-c", &format!("{} -O {command} 127.0.0.1", self.ssh)])
+            .output()
+            .unwrap()
     }
 }
 
@@ -83,17 +95,22 @@ async fn serve(listener: TcpListener, configuration: PathBuf, connections: Arc<A
         // sshd wants this directory, which its service makes.
         let script = "mount -t tmpfs none /run && mkdir /run/sshd && exec \"$@\"";
         let mut sshd = tokio::process::Command::new("unshare");
-        sshd.args(["--mount", "sh", "-c", script, "sh", SSHD, "-i", "-f"]).arg(&configuration);
-        sshd.stdin(stream.try_clone().unwrap()).stdout(stream).kill_on_drop(true);
+        sshd.args(["--mount", "sh", "-c", script, "sh", SSHD, "-i", "-f"])
+            .arg(&configuration);
+        sshd.stdin(stream.try_clone().unwrap())
+            .stdout(stream)
+            .kill_on_drop(true);
         servers.push(sshd.spawn().unwrap());
     }
 }
 
-/// The master is in a session of its own. With `-v`, and in old versions always, it keeps the standard error of the
-/// call that began it.
+/// The master is in a session of its own. With `-v`, and in old versions always, it keeps the
+/// standard error of the call that began it.
 #[tokio::test]
 async fn through_an_ssh_that_stays_as_a_master_each_poll_gets_the_whole_answer() {
-    let Some(ssh) = Ssh::start().await else { return };
+    let Some(ssh) = Ssh::start().await else {
+        return;
+    };
     let fleetctl = Double::new("v1.0.0");
     let wrapper = ssh.wrapper_of(&fleetctl, "-v");
     let arguments = ["--fleetctl", wrapper.to_str().unwrap(), "--poll-timeout", "60"];
@@ -114,7 +131,10 @@ async fn through_an_ssh_that_stays_as_a_master_each_poll_gets_the_whole_answer()
     let (_, master) = said.split_once("(pid=").expect(&said);
     let master: u32 = master.split_once(')').unwrap().0.parse().unwrap();
     let stderr = fs::read_link(format!("/proc/{master}/fd/2")).unwrap();
-    assert!(stderr.to_str().unwrap().starts_with("pipe:"), "the master keeps nothing: {stderr:?}");
+    assert!(
+        stderr.to_str().unwrap().starts_with("pipe:"),
+        "the master keeps nothing: {stderr:?}"
+    );
 
     // Nothing of its own outlives the program; the master is left alone, and was the only one.
     let master = Process::new(master);

@@ -35,8 +35,15 @@ fn start_returns_when_the_port_is_open_and_status_says_what_is_there() {
     host.show_until("StatusText", |status| status.contains("4 machines, "));
     let status = host.sh("systemctl status fleet-monitor");
     let line = status.lines().find(|line| line.contains("Status: ")).unwrap();
-    assert!(line.contains("fleetctl v1.0.0: 4 machines, ") && line.contains(" failed"), "{status}");
-    assert!(host.processes_of("daemon").contains(&format!("/proc/{}", host.show("MainPID"))), "the unit's user");
+    assert!(
+        line.contains("fleetctl v1.0.0: 4 machines, ") && line.contains(" failed"),
+        "{status}"
+    );
+    assert!(
+        host.processes_of("daemon")
+            .contains(&format!("/proc/{}", host.show("MainPID"))),
+        "the unit's user"
+    );
 }
 
 #[test]
@@ -65,7 +72,8 @@ fn a_reload_takes_a_changed_file_into_use_and_refuses_a_wrong_one() {
     host.write(RECORDING, FAILS);
     host.write(OPTIONS, &format!("replay = '{RECORDING}'\n"));
     host.sh("systemctl reload fleet-monitor");
-    let status = host.show_until("StatusText", |status| status.contains("1 machine, 1 unit (1 failed)"));
+    let status =
+        host.show_until("StatusText", |status| status.contains("1 machine, 1 unit (1 failed)"));
 
     host.write(OPTIONS, "unit_freq = 'fast'\n");
     host.sh("systemctl reload fleet-monitor");
@@ -82,7 +90,11 @@ fn the_history_of_a_unit_is_in_the_journal() {
     host.sh("systemctl start fleet-monitor");
     let entry = host.entry("FLEET_UNIT=crash.service");
     let place = Place { unit: "crash.service".into(), machine: None, ip: None };
-    let event = Event::Changed { place, from: "active/running".to_owned(), to: "failed/failed".to_owned() };
+    let event = Event::Changed {
+        place,
+        from: "active/running".to_owned(),
+        to: "failed/failed".to_owned(),
+    };
     for (field, expected) in [
         ("MESSAGE_ID", event.message_id()),
         ("MESSAGE", "crash.service on 172.17.8.101: active/running → failed/failed"),
@@ -113,9 +125,17 @@ fn stop_takes_less_than_5_s_and_leaves_no_process() {
     host.until("fleetctl hangs", || host.try_sh("test -s /opt/bin/pids").status.success());
     let began = Instant::now();
     host.sh("systemctl stop fleet-monitor");
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}\n{}", began.elapsed(), host.journal());
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "{:?}\n{}",
+        began.elapsed(),
+        host.journal()
+    );
     assert_eq!(host.show("ActiveState"), "inactive");
-    assert_eq!((host.show("Result"), host.show("ExecMainStatus")), ("success".to_owned(), "0".to_owned()));
+    assert_eq!(
+        (host.show("Result"), host.show("ExecMainStatus")),
+        ("success".to_owned(), "0".to_owned())
+    );
     assert_eq!(host.processes_of("daemon"), Vec::<String>::new());
     assert!(!host.journal().contains("SIGKILL"), "systemd had to help:\n{}", host.journal());
     assert!(client.wait().unwrap().success());
@@ -128,7 +148,10 @@ fn a_wrong_configuration_is_not_tried_again_but_a_crash_is() {
     host.write("/etc/fleet-monitor.env", "FLEET_MONITOR_UNIT_FREQ=fast\n");
     assert!(!host.try_sh("systemctl start fleet-monitor").status.success());
     host.show_until("ActiveState", |state| state == "failed");
-    assert_eq!((host.show("ExecMainStatus"), host.show("NRestarts")), ("78".to_owned(), "0".to_owned()));
+    assert_eq!(
+        (host.show("ExecMainStatus"), host.show("NRestarts")),
+        ("78".to_owned(), "0".to_owned())
+    );
     host.entry("--unit=fleet-monitor --grep='unit_freq = \"fast\" .FLEET_MONITOR_UNIT_FREQ.: '");
 
     host.write("/etc/fleet-monitor.env", "FLEET_MONITOR_DEMO=true\n");
@@ -147,8 +170,9 @@ fn with_its_socket_a_restart_refuses_no_connection() {
     host.sh(HEALTHZ);
     assert_eq!(host.show("ActiveState"), "active", "the first client starts it");
 
-    let mut clients =
-        host.spawn(&format!("while test ! -e /run/enough; do ({HEALTHZ}) || echo refused; echo asked; done"));
+    let mut clients = host.spawn(&format!(
+        "while test ! -e /run/enough; do ({HEALTHZ}) || echo refused; echo asked; done"
+    ));
     let mut first = [0; 6];
     clients.stdout.as_mut().unwrap().read_exact(&mut first).unwrap();
     let process = host.show("MainPID");
@@ -156,7 +180,12 @@ fn with_its_socket_a_restart_refuses_no_connection() {
     assert_ne!(host.show("MainPID"), process);
     host.write("/run/enough", "");
     let answers = String::from_utf8(clients.wait_with_output().unwrap().stdout).unwrap();
-    assert_eq!((&first, answers.contains("refused")), (b"asked\n", false), "{answers}\n{}", host.journal());
+    assert_eq!(
+        (&first, answers.contains("refused")),
+        (b"asked\n", false),
+        "{answers}\n{}",
+        host.journal()
+    );
 }
 
 #[test]
@@ -169,7 +198,10 @@ fn a_wrong_configuration_fails_once_for_each_client_and_leaves_the_socket_open()
     host.show_until("ActiveState", |state| state == "failed");
     let failures = host.journal().matches("status=78/").count();
     assert!((1..=20).contains(&failures), "{failures} failures\n{}", host.journal());
-    assert_eq!(host.sh("systemctl show --value --property=SubState fleet-monitor.socket"), "listening");
+    assert_eq!(
+        host.sh("systemctl show --value --property=SubState fleet-monitor.socket"),
+        "listening"
+    );
 
     host.write("/etc/fleet-monitor.env", "FLEET_MONITOR_DEMO=true\n");
     host.sh(HEALTHZ);

@@ -1,8 +1,10 @@
-//! The recorded timelines of real clusters, replayed: no row that was there all the time is ever reported gone.
+//! The recorded timelines of real clusters, replayed: no row that was there all the time is ever
+//! reported gone.
 //!
-//! Each recording was made with a poll every 0.2 s. Here it is read as the agent reads a cluster, every 2 s (units) and
-//! every 10 s (machines and unit files, and at once when a row has appeared or vanished), beginning at each of ten
-//! different moments. Where they come from: `tests/fixtures/timeline/README.md`.
+//! Each recording was made with a poll every 0.2 s. Here it is read as the agent reads a cluster,
+//! every 2 s (units) and every 10 s (machines and unit files, and at once when a row has appeared
+//! or vanished), beginning at each of ten different moments. Where they come from:
+//! `tests/fixtures/timeline/README.md`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -36,7 +38,8 @@ const RECORDINGS: [&str; 13] = [
 ];
 
 pub fn polls(name: &str) -> Vec<Poll> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/timeline/{name}.jsonl"));
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join(format!("tests/fixtures/timeline/{name}.jsonl"));
     let text = std::fs::read_to_string(path).unwrap();
     let mut reader = Reader::default();
     let entries = text.lines().filter_map(|line| reader.read(line).unwrap());
@@ -49,8 +52,15 @@ pub fn polls(name: &str) -> Vec<Poll> {
 
 /// The rows of a good reading of the units.
 fn rows(poll: &Poll) -> Option<BTreeSet<Key>> {
-    let Ok(Reading::Units { states, .. }) = &poll.outcome else { return None };
-    Some(states.iter().filter_map(|state| Some((state.unit.clone(), state.machine.clone()?))).collect())
+    let Ok(Reading::Units { states, .. }) = &poll.outcome else {
+        return None;
+    };
+    Some(
+        states
+            .iter()
+            .filter_map(|state| Some((state.unit.clone(), state.machine.clone()?)))
+            .collect(),
+    )
 }
 
 /// The polls that an agent which starts at `offset` would have made.
@@ -76,18 +86,25 @@ pub fn sampled(polls: &[Poll], offset: Duration) -> Vec<&Poll> {
     taken
 }
 
-/// Whether a row that was gone between two moments was so in truth: fleet did not want the unit, or did not have the
-/// machine.
+/// Whether a row that was gone between two moments was so in truth: fleet did not want the unit, or
+/// did not have the machine.
 fn truly_gone(polls: &[Poll], (unit, machine): &Key, from: Duration, to: Duration) -> bool {
-    polls.iter().filter(|poll| poll.at >= from && poll.at <= to).any(|poll| match &poll.outcome {
-        Ok(Reading::Machines { machines }) => machines.iter().all(|there| there.id != *machine),
-        Ok(Reading::UnitFiles { files } | Reading::Units { files: Some(files), .. }) => !files.iter().any(|file| {
-            file.unit == *unit
-                && file.desired.as_deref() != Some("inactive")
-                && (file.global || !file.target_known || file.target.as_ref() == Some(machine))
-        }),
-        _ => false,
-    })
+    polls
+        .iter()
+        .filter(|poll| poll.at >= from && poll.at <= to)
+        .any(|poll| match &poll.outcome {
+            Ok(Reading::Machines { machines }) => machines.iter().all(|there| there.id != *machine),
+            Ok(Reading::UnitFiles { files } | Reading::Units { files: Some(files), .. }) => {
+                !files.iter().any(|file| {
+                    file.unit == *unit
+                        && file.desired.as_deref() != Some("inactive")
+                        && (file.global
+                            || !file.target_known
+                            || file.target.as_ref() == Some(machine))
+                })
+            }
+            _ => false,
+        })
 }
 
 /// How often a row was taken for gone although it was not.
@@ -133,14 +150,18 @@ fn no_row_that_was_there_is_ever_reported_gone() {
                 (BTreeSet::new(), Disappearances::default(), Disappearances::default());
             for poll in sampled(&polls, offset) {
                 if let Some(rows) = rows(poll) {
-                    rows.difference(&seen).for_each(|key| in_lists.returns(key, poll.at, &polls));
-                    seen.difference(&rows).for_each(|key| in_lists.leaves(key.clone(), poll.at));
+                    rows.difference(&seen)
+                        .for_each(|key| in_lists.returns(key, poll.at, &polls));
+                    seen.difference(&rows)
+                        .for_each(|key| in_lists.leaves(key.clone(), poll.at));
                     seen = rows;
                 }
                 for transition in feed(&mut cluster, poll, start) {
                     match (&transition.event, key(&transition.event)) {
                         (Event::Gone { .. }, Some(key)) => in_events.leaves(key, poll.at),
-                        (Event::Appeared { .. }, Some(key)) => in_events.returns(&key, poll.at, &polls),
+                        (Event::Appeared { .. }, Some(key)) => {
+                            in_events.returns(&key, poll.at, &polls);
+                        }
                         _ => {}
                     }
                 }
@@ -151,9 +172,16 @@ fn no_row_that_was_there_is_ever_reported_gone() {
         println!("{name:40} false disappearances: {raw:4} in fleet's lists, {ours} in ours");
         total = (total.0 + raw, total.1 + ours);
     }
-    println!("{:40} false disappearances: {:4} in fleet's lists, {} in ours", "all", total.0, total.1);
+    println!(
+        "{:40} false disappearances: {:4} in fleet's lists, {} in ours",
+        "all", total.0, total.1
+    );
     assert_eq!(total.1, 0, "a row that was there was reported gone");
-    assert!(total.0 > 100, "the recordings are not what they were: fleet's lists have only {} in them", total.0);
+    assert!(
+        total.0 > 100,
+        "the recordings are not what they were: fleet's lists have only {} in them",
+        total.0
+    );
 }
 
 /// What an agent that starts at 0.6 s sees, with its time.
@@ -168,16 +196,26 @@ struct Watched {
 fn watch(name: &str, grace: Duration) -> Watched {
     let polls = polls(name);
     let (start, mut cluster) = (Moment::now(), Cluster::new(grace));
-    let mut watched = Watched { events: vec![], verdicts: BTreeMap::new(), fewest: usize::MAX };
+    let mut watched = Watched {
+        events: vec![],
+        verdicts: BTreeMap::new(),
+        fewest: usize::MAX,
+    };
     for poll in sampled(&polls, Duration::from_millis(600)) {
         let at = poll.at.as_secs_f64();
-        watched.events.extend(feed(&mut cluster, poll, start).into_iter().map(|it| (at, it.event.clone())));
+        watched.events.extend(
+            feed(&mut cluster, poll, start)
+                .into_iter()
+                .map(|it| (at, it.event.clone())),
+        );
         for unit in &cluster.view().units {
             let units = watched.verdicts.entry(unit.verdict).or_default();
             units.entry(unit.state.unit.to_string()).or_insert(at);
         }
         if cluster.health().topic(Topic::Units).read.is_some() {
-            watched.fewest = watched.fewest.min(cluster.view().units.iter().filter(|unit| unit.listed).count());
+            watched.fewest = watched
+                .fewest
+                .min(cluster.view().units.iter().filter(|unit| unit.listed).count());
         }
     }
     watched
@@ -187,7 +225,8 @@ impl Watched {
     fn first(&self, kind: &str, unit: &str, ip: &str) -> Option<f64> {
         let matches = |event: &&(f64, Event)| {
             let place = event.1.place();
-            event.1.name() == kind && place.is_some_and(|it| &*it.unit == unit && it.ip.as_deref() == Some(ip))
+            event.1.name() == kind
+                && place.is_some_and(|it| &*it.unit == unit && it.ip.as_deref() == Some(ip))
         };
         self.events.iter().find(matches).map(|event| event.0)
     }
@@ -197,7 +236,9 @@ impl Watched {
     }
 
     fn has(&self, verdict: Verdict, unit: &str) -> bool {
-        self.verdicts.get(&verdict).is_some_and(|units| units.contains_key(unit))
+        self.verdicts
+            .get(&verdict)
+            .is_some_and(|units| units.contains_key(unit))
     }
 }
 
@@ -213,7 +254,8 @@ fn the_units_of_a_killed_machine_are_lost_and_then_gone() {
     assert_eq!(watched.count("machine_lost"), 1);
     assert_eq!(watched.count("machine_joined"), 1);
     let appearances = watched.events.iter().filter(|event| {
-        event.1.name() == "appeared" && event.1.place().is_some_and(|place| &*place.unit == "hello@2.service")
+        event.1.name() == "appeared"
+            && event.1.place().is_some_and(|place| &*place.unit == "hello@2.service")
     });
     assert_eq!(appearances.count(), 1, "a unit that is moved appears once");
 }
@@ -223,7 +265,12 @@ fn a_destroyed_unit_is_a_ghost_until_its_row_goes_and_gone_with_that() {
     // Destroyed at 50.2 s; its row stays active/running for 5 to 6 s.
     let watched = watch("start-stop-destroy", GRACE);
     let ghost = watched.verdicts[&Verdict::Ghost].get("tl.service").copied().unwrap();
-    let gone: Vec<f64> = watched.events.iter().filter(|event| event.1.name() == "gone").map(|event| event.0).collect();
+    let gone: Vec<f64> = watched
+        .events
+        .iter()
+        .filter(|event| event.1.name() == "gone")
+        .map(|event| event.0)
+        .collect();
     assert!(ghost > 28.9, "a ghost before it was unloaded: {ghost}");
     assert!(gone.last().is_some_and(|gone| (55.0..59.0).contains(gone)), "{gone:?}");
     assert_eq!(watched.count("stale"), 0, "{:?}", watched.events);
@@ -231,7 +278,12 @@ fn a_destroyed_unit_is_a_ghost_until_its_row_goes_and_gone_with_that() {
 
 #[test]
 fn a_restart_or_an_outage_never_empties_the_view() {
-    for name in ["fleetd-restart", "fleetd-restart-of-the-polled-machine", "etcd-down-10s", "etcd-down-70s"] {
+    for name in [
+        "fleetd-restart",
+        "fleetd-restart-of-the-polled-machine",
+        "etcd-down-10s",
+        "etcd-down-70s",
+    ] {
         let watched = watch(name, GRACE);
         assert!(watched.fewest >= 28, "{name}: {}", watched.fewest);
     }
@@ -241,8 +293,8 @@ fn a_restart_or_an_outage_never_empties_the_view() {
     assert_eq!(watched.count("source_suspect"), 1, "one entry tells that all rows are missing");
 }
 
-/// But `outdated`, of which the next test makes one, and `unreported`: in no recorded cluster does a machine that speaks
-/// lack a unit for long.
+/// But `outdated`, of which the next test makes one, and `unreported`: in no recorded cluster does
+/// a machine that speaks lack a unit for long.
 #[test]
 fn every_verdict_has_a_recorded_case() {
     let kill = watch("kill-machine-and-return", GRACE);
@@ -250,7 +302,10 @@ fn every_verdict_has_a_recorded_case() {
     assert!(kill.has(Verdict::Failed, "crash.service"), "failed/failed");
     assert!(kill.has(Verdict::Failed, "badsetting.service"), "bad-setting");
     assert!(kill.has(Verdict::MachineLost, "node-agent.service"));
-    assert!(kill.has(Verdict::Unscheduled, "nowhere.service"), "no machine meets its requirements");
+    assert!(
+        kill.has(Verdict::Unscheduled, "nowhere.service"),
+        "no machine meets its requirements"
+    );
     assert!(watch("shutdown-machine-and-return", GRACE).has(Verdict::Stale, "global-west.service"));
     assert!(watch("start-stop-destroy", GRACE).has(Verdict::Ghost, "tl.service"));
     assert!(kill.has(Verdict::CrashLoop, "flap.service"));
@@ -261,8 +316,16 @@ fn every_verdict_has_a_recorded_case() {
 fn a_machine_that_takes_long_to_its_first_report_is_waited_for() {
     let live = recording::watch(&recording::polls("etcd.jsonl.gz"), Duration::from_secs(13));
     let unreported = ("global-west.service".into(), "3f1a8c5e9b2d4f60a7c1d2e3b4f50617".into());
-    let verdicts = live.shown.changes(&unreported).iter().filter_map(|(_, shown)| Some(shown.as_ref()?.verdict));
-    assert!(verdicts.into_iter().all(|verdict| verdict != Verdict::Unreported.name()));
+    let verdicts = live
+        .shown
+        .changes(&unreported)
+        .iter()
+        .filter_map(|(_, shown)| Some(shown.as_ref()?.verdict));
+    assert!(
+        verdicts
+            .into_iter()
+            .all(|verdict| verdict != Verdict::Unreported.name())
+    );
 }
 
 /// Here, fleet has got another file for one of a recorded cluster.
@@ -270,7 +333,10 @@ fn a_machine_that_takes_long_to_its_first_report_is_waited_for() {
 fn a_unit_whose_file_was_replaced_is_outdated() {
     let mut cluster = Cluster::new(GRACE);
     let start = Moment::now();
-    for poll in sampled(&polls("kill-machine-and-return"), Duration::ZERO).into_iter().take(6) {
+    for poll in sampled(&polls("kill-machine-and-return"), Duration::ZERO)
+        .into_iter()
+        .take(6)
+    {
         let mut reading = poll.outcome.clone().unwrap();
         if let Reading::UnitFiles { files } = &mut reading {
             let file = files.iter_mut().find(|file| &*file.unit == "web.service").unwrap();
@@ -278,9 +344,17 @@ fn a_unit_whose_file_was_replaced_is_outdated() {
         }
         cluster.read(reading, start + poll.at, poll.took);
     }
-    let unit = cluster.view().units.iter().find(|unit| &*unit.state.unit == "web.service").unwrap();
+    let unit = cluster
+        .view()
+        .units
+        .iter()
+        .find(|unit| &*unit.state.unit == "web.service")
+        .unwrap();
     assert_eq!(unit.verdict, Verdict::Outdated);
-    assert_eq!(unit.reason, "The machine runs version a54d853 of its unit file, fleet has 0123456.");
+    assert_eq!(
+        unit.reason,
+        "The machine runs version a54d853 of its unit file, fleet has 0123456."
+    );
 }
 
 #[test]
@@ -289,13 +363,28 @@ fn without_grace_the_rows_of_fleet_are_passed_through() {
         let (start, mut cluster) = (Moment::now(), Cluster::new(Duration::ZERO));
         for poll in sampled(&polls(name), Duration::ZERO) {
             feed(&mut cluster, poll, start);
-            let Ok(Reading::Units { states, .. }) = &poll.outcome else { continue };
-            let listed = cluster.view().units.iter().filter(|unit| unit.listed).map(|unit| &unit.state);
+            let Ok(Reading::Units { states, .. }) = &poll.outcome else {
+                continue;
+            };
+            let listed = cluster
+                .view()
+                .units
+                .iter()
+                .filter(|unit| unit.listed)
+                .map(|unit| &unit.state);
             // A row that fleetctl before 0.7 prints without a machine has nothing but its name.
             let named = |state: &UnitState| (state.unit.clone(), state.machine.clone());
             let listed: Vec<&UnitState> = listed.collect();
-            assert!(listed.iter().copied().map(named).eq(states.iter().map(named)), "{name} at {:?}", poll.at);
-            for (ours, theirs) in listed.into_iter().zip(states).filter(|(_, theirs)| theirs.machine.is_some()) {
+            assert!(
+                listed.iter().copied().map(named).eq(states.iter().map(named)),
+                "{name} at {:?}",
+                poll.at
+            );
+            for (ours, theirs) in listed
+                .into_iter()
+                .zip(states)
+                .filter(|(_, theirs)| theirs.machine.is_some())
+            {
                 assert_eq!(ours, theirs, "{name} at {:?}", poll.at);
             }
         }

@@ -1,4 +1,5 @@
-//! What is installed: units, configuration, the script that puts them onto CoreOS machines, and the samples.
+//! What is installed: units, configuration, the script that puts them onto CoreOS machines, and the
+//! samples.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,7 +10,8 @@ use std::process::{Command, Output};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// What `[X-Fleet]` may hold since fleet v0.8, by the documentation and the behaviour of v0.8.3 to v1.0.0.
+/// What `[X-Fleet]` may hold since fleet v0.8, by the documentation and the behaviour of v0.8.3 to
+/// v1.0.0.
 const X_FLEET: [&str; 5] = ["MachineID", "MachineOf", "MachineMetadata", "Conflicts", "Global"];
 
 const HOST: &str = "packaging/lib/systemd/system/fleet-monitor.service";
@@ -41,11 +43,15 @@ fn settings(unit: &str) -> Vec<Setting> {
     let mut section = "";
     let mut settings = Vec::new();
     let unit = unit.replace("\\\n", " ");
-    for line in unit.lines().filter(|line| !line.is_empty() && !line.starts_with(['#', ';'])) {
+    for line in unit
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with(['#', ';']))
+    {
         match line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
             Some(name) => section = name,
             None => {
-                let (key, value) = line.split_once('=').unwrap_or_else(|| panic!("no setting: {line}"));
+                let (key, value) =
+                    line.split_once('=').unwrap_or_else(|| panic!("no setting: {line}"));
                 settings.push((section.to_owned(), key.to_owned(), value.to_owned()));
             }
         }
@@ -55,17 +61,25 @@ fn settings(unit: &str) -> Vec<Setting> {
 
 fn values(unit: &str, section: &str, key: &str) -> Vec<String> {
     let all = settings(&read(unit));
-    all.into_iter().filter(|(s, k, _)| (&**s, &**k) == (section, key)).map(|(_, _, value)| value).collect()
+    all.into_iter()
+        .filter(|(s, k, _)| (&**s, &**k) == (section, key))
+        .map(|(_, _, value)| value)
+        .collect()
 }
 
-/// Copies of all units in one directory, made from templates where they are such, with a program that is there.
+/// Copies of all units in one directory, made from templates where they are such, with a program
+/// that is there.
 fn units() -> (TempDir, Vec<PathBuf>) {
     let root = TempDir::new().unwrap();
     let binary = env!("CARGO_BIN_EXE_fleet-monitor");
     let mut files = Vec::new();
     for path in [HOST, SOCKET].into_iter().chain(OF_FLEET) {
         // The host's unit and fleet's single one have the same name.
-        let directory = root.path().join(if [HOST, SOCKET].contains(&path) { "host" } else { "fleet" });
+        let directory = root.path().join(if [HOST, SOCKET].contains(&path) {
+            "host"
+        } else {
+            "fleet"
+        });
         fs::create_dir_all(&directory).unwrap();
         let file = directory.join(name(path).replace('@', "@1"));
         let run = |of: &str| format!("ExecStart={of}/bin/fleet-monitor\n");
@@ -81,10 +95,14 @@ fn analyze(arguments: &[&str], files: &[&Path]) -> Option<Output> {
     match Command::new("systemd-analyze").args(arguments).args(files).output() {
         Ok(output) => Some(output),
         Err(error) if std::env::var_os("CI").is_none_or(|ci| ci != "true") => {
-            eprintln!("not checked: systemd-analyze cannot be run ({error}); it is in Debian's package systemd");
+            eprintln!(
+                "not checked: systemd-analyze cannot be run ({error}); it is in Debian's package systemd"
+            );
             None
         }
-        Err(error) => panic!("systemd-analyze cannot be run: {error}; it is in Debian's package systemd"),
+        Err(error) => {
+            panic!("systemd-analyze cannot be run: {error}; it is in Debian's package systemd")
+        }
     }
 }
 
@@ -102,7 +120,11 @@ fn matches(glob: &str, name: &str) -> bool {
 #[test]
 fn every_unit_of_the_monitor_is_a_notifying_watched_and_restarted_service() {
     for unit in MONITORS {
-        let binary = if unit == HOST { "/usr/bin/fleet-monitor" } else { "/opt/bin/fleet-monitor" };
+        let binary = if unit == HOST {
+            "/usr/bin/fleet-monitor"
+        } else {
+            "/opt/bin/fleet-monitor"
+        };
         for (key, expected) in [
             ("Type", &["notify"][..]),
             ("ExecStart", &[binary]),
@@ -117,14 +139,25 @@ fn every_unit_of_the_monitor_is_a_notifying_watched_and_restarted_service() {
             assert_eq!(values(unit, "Service", key), expected, "{key} of {unit}");
         }
         let environment = values(unit, "Service", "Environment");
-        let path = environment.iter().find_map(|value| value.strip_prefix("PATH=")).unwrap();
-        assert!(path.split(':').any(|directory| directory == "/usr/bin"), "CoreOS has fleetctl in /usr/bin: {path}");
-        // Longer than the program takes (5 s), and with pauses that let systemd start it without an end.
+        let path = environment
+            .iter()
+            .find_map(|value| value.strip_prefix("PATH="))
+            .unwrap();
+        assert!(
+            path.split(':').any(|directory| directory == "/usr/bin"),
+            "CoreOS has fleetctl in /usr/bin: {path}"
+        );
+        // Longer than the program takes (5 s), and with pauses that let systemd start it without an
+        // end.
         assert!(values(unit, "Service", "TimeoutStopSec")[0].parse::<u32>().unwrap() > 5);
         assert!(values(unit, "Service", "RestartSec")[0].parse::<u32>().unwrap() > 2);
-        // systemd 219 would let nothing run that is not on a list of what is allowed, and would know no group on it.
+        // systemd 219 would let nothing run that is not on a list of what is allowed, and would
+        // know no group on it.
         let filters = values(unit, "Service", "SystemCallFilter");
-        assert!(!filters.is_empty() && filters.iter().all(|filter| filter.starts_with("~@")), "{filters:?}");
+        assert!(
+            !filters.is_empty() && filters.iter().all(|filter| filter.starts_with("~@")),
+            "{filters:?}"
+        );
     }
 }
 
@@ -140,10 +173,17 @@ fn the_units_of_fleet_run_it_as_the_hosts_does() {
     for unit in [SINGLE, INSTANCE, GLOBAL] {
         assert_eq!(service(unit), service(HOST), "{unit}");
         assert_eq!(values(unit, "Unit", "After"), values(HOST, "Unit", "After"), "{unit}");
-        assert_eq!(values(unit, "Service", "User"), ["daemon"], "{unit}: every CoreOS has that user");
+        assert_eq!(
+            values(unit, "Service", "User"),
+            ["daemon"],
+            "{unit}: every CoreOS has that user"
+        );
     }
     let user = read("packaging/lib/sysusers.d/fleet-monitor.conf");
-    assert!(user.lines().any(|line| line.starts_with(&format!("u {} ", values(HOST, "Service", "User")[0]))));
+    assert!(
+        user.lines()
+            .any(|line| line.starts_with(&format!("u {} ", values(HOST, "Service", "User")[0])))
+    );
 }
 
 #[test]
@@ -159,14 +199,28 @@ fn fleet_accepts_its_units() {
         }
         assert!(!requirements.is_empty(), "{unit}");
         let has = |key: &str| requirements.contains_key(key);
-        let refused =
-            [("MachineID", "MachineOf"), ("MachineID", "Conflicts"), ("MachineID", "Global"), ("Global", "MachineOf")];
-        assert!(refused.iter().all(|(one, other)| !(has(one) && has(other))), "{unit}: {requirements:?}");
+        let refused = [
+            ("MachineID", "MachineOf"),
+            ("MachineID", "Conflicts"),
+            ("MachineID", "Global"),
+            ("Global", "MachineOf"),
+        ];
+        assert!(
+            refused.iter().all(|(one, other)| !(has(one) && has(other))),
+            "{unit}: {requirements:?}"
+        );
         let of = requirements.get("MachineOf").into_iter().flatten();
         let conflicts = requirements.get("Conflicts").cloned().unwrap_or_default();
-        assert!(of.clone().all(|of| !conflicts.iter().any(|glob| matches(glob, of))), "{unit}: {requirements:?}");
-        assert!(text.lines().all(|line| line.len() <= 2048), "{unit}: fleet refuses lines of more than 2048 bytes");
-        let plain = |character: char| character.is_ascii_alphanumeric() || "-@.".contains(character);
+        assert!(
+            of.clone().all(|of| !conflicts.iter().any(|glob| matches(glob, of))),
+            "{unit}: {requirements:?}"
+        );
+        assert!(
+            text.lines().all(|line| line.len() <= 2048),
+            "{unit}: fleet refuses lines of more than 2048 bytes"
+        );
+        let plain =
+            |character: char| character.is_ascii_alphanumeric() || "-@.".contains(character);
         assert!(name(unit).chars().all(plain), "fleet refuses the name {unit}");
     }
     assert_eq!(values(GLOBAL, "X-Fleet", "Global"), ["true"]);
@@ -175,7 +229,11 @@ fn fleet_accepts_its_units() {
 #[test]
 fn fleet_never_runs_two_monitors_on_a_machine() {
     let names = |unit: &str| name(unit).replace('@', "@1");
-    let conflict = |unit: &str, with: &str| values(unit, "X-Fleet", "Conflicts").iter().any(|glob| matches(glob, with));
+    let conflict = |unit: &str, with: &str| {
+        values(unit, "X-Fleet", "Conflicts")
+            .iter()
+            .any(|glob| matches(glob, with))
+    };
     for unit in [SINGLE, INSTANCE, GLOBAL] {
         for other in [SINGLE, INSTANCE, GLOBAL] {
             assert!(unit == other || conflict(unit, &names(other)), "{unit} and {other}");
@@ -190,33 +248,60 @@ fn systemd_has_nothing_to_say_about_the_units() {
     let (root, files) = units();
     for directory in ["host", "fleet"] {
         let directory = root.path().join(directory);
-        let files: Vec<&Path> =
-            files.iter().map(PathBuf::as_path).filter(|file| file.starts_with(&directory)).collect();
-        let Some(output) = analyze(&["verify"], &files) else { return };
+        let files: Vec<&Path> = files
+            .iter()
+            .map(PathBuf::as_path)
+            .filter(|file| file.starts_with(&directory))
+            .collect();
+        let Some(output) = analyze(&["verify"], &files) else {
+            return;
+        };
         assert!(output.status.success(), "{output:?}");
-        assert_eq!(String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr), "");
+        assert_eq!(
+            String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr),
+            ""
+        );
     }
 }
 
-/// At most 1.5, where 10 is no guard at all. About 1 is left for what the program is there for: the network.
+/// At most 1.5, where 10 is no guard at all. About 1 is left for what the program is there for: the
+/// network.
 #[test]
 fn systemd_finds_the_units_of_the_monitor_hard_to_misuse() {
     let (_root, files) = units();
-    for file in files.iter().filter(|file| file.extension().is_some_and(|kind| kind == "service")) {
+    for file in files
+        .iter()
+        .filter(|file| file.extension().is_some_and(|kind| kind == "service"))
+    {
         if file.to_string_lossy().contains("discovery") {
             continue;
         }
-        let Some(output) = analyze(&["security", "--offline=yes", "--threshold=15"], &[file]) else { return };
-        assert!(output.status.success(), "{}: {}", file.display(), String::from_utf8_lossy(&output.stdout));
+        let Some(output) = analyze(&["security", "--offline=yes", "--threshold=15"], &[file])
+        else {
+            return;
+        };
+        assert!(
+            output.status.success(),
+            "{}: {}",
+            file.display(),
+            String::from_utf8_lossy(&output.stdout)
+        );
     }
 }
 
 /// The script of a setting such as `ExecStart=/bin/sh -c '…'`, as systemd would start it.
 fn script(key: &str) -> String {
     let line = values(DISCOVERY, "Service", key).remove(0);
-    let script = line.trim_start_matches('-').strip_prefix("/bin/sh -c '").and_then(|line| line.strip_suffix('\''));
+    let script = line
+        .trim_start_matches('-')
+        .strip_prefix("/bin/sh -c '")
+        .and_then(|line| line.strip_suffix('\''));
     let script = script.unwrap_or_else(|| panic!("{key}={line}"));
-    script.replace("$$", "$").replace("%i", "1").replace("%H", "core-01").replace("\\\\", "\\")
+    script
+        .replace("$$", "$")
+        .replace("%i", "1")
+        .replace("%H", "core-01")
+        .replace("\\\\", "\\")
 }
 
 #[test]
@@ -230,7 +315,10 @@ fn the_sidekick_announces_an_instance_for_as_long_as_it_answers() {
     let path = directory.path();
     let log = path.join("log");
     // The instance answers two times.
-    double("curl", "for url; do :; done; echo $url >>$LOG; [ $(grep -c healthz $LOG) -le 2 ]");
+    double(
+        "curl",
+        "for url; do :; done; echo $url >>$LOG; [ $(grep -c healthz $LOG) -le 2 ]",
+    );
     double("etcdctl", "printf '%s\\n' \"$*\" >>$LOG");
     double("sleep", ":");
     let run = |key: &str| {
@@ -240,25 +328,43 @@ fn the_sidekick_announces_an_instance_for_as_long_as_it_answers() {
         shell
     };
     let announced = |log: &str| -> Vec<Value> {
-        let values = log.lines().filter_map(|line| line.strip_prefix("set --ttl 60 /services/fleet-monitor/1 "));
+        let values = log
+            .lines()
+            .filter_map(|line| line.strip_prefix("set --ttl 60 /services/fleet-monitor/1 "));
         values.map(|value| serde_json::from_str(value).unwrap()).collect()
     };
-    let ended = run("ExecStart").env("COREOS_PRIVATE_IPV4", "172.17.8.101").env("FLEET_MONITOR_PORT", "8990").output();
+    let ended = run("ExecStart")
+        .env("COREOS_PRIVATE_IPV4", "172.17.8.101")
+        .env("FLEET_MONITOR_PORT", "8990")
+        .output();
     assert_eq!(ended.unwrap().status.code(), Some(1), "systemd tries again");
     let text = fs::read_to_string(&log).unwrap();
-    assert_eq!(announced(&text), vec![serde_json::json!({"host": "172.17.8.101", "port": 8990}); 2], "{text}");
+    assert_eq!(
+        announced(&text),
+        vec![serde_json::json!({"host": "172.17.8.101", "port": 8990}); 2],
+        "{text}"
+    );
     assert_eq!(text.matches("http://127.0.0.1:8990/healthz").count(), 3, "{text}");
 
     fs::remove_file(&log).unwrap();
     run("ExecStart").output().unwrap();
     let text = fs::read_to_string(&log).unwrap();
-    assert_eq!(announced(&text)[0], serde_json::json!({"host": "core-01", "port": 8989}), "{text}");
+    assert_eq!(
+        announced(&text)[0],
+        serde_json::json!({"host": "core-01", "port": 8989}),
+        "{text}"
+    );
 
     assert!(run("ExecStop").output().unwrap().status.success());
-    assert!(fs::read_to_string(&log).unwrap().ends_with("rm /services/fleet-monitor/1\n"));
+    assert!(
+        fs::read_to_string(&log)
+            .unwrap()
+            .ends_with("rm /services/fleet-monitor/1\n")
+    );
 }
 
-/// Runs the script that installs, with a `sudo` and an `ssh` in `$PATH` for which each machine is a directory.
+/// Runs the script that installs, with a `sudo` and an `ssh` in `$PATH` for which each machine is a
+/// directory.
 fn install(directory: &Path, arguments: &[&str]) -> Output {
     let doubles = directory.join("doubles");
     fs::create_dir_all(&doubles).unwrap();
@@ -268,7 +374,10 @@ fn install(directory: &Path, arguments: &[&str]) -> Output {
         fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
     };
     double("sudo", "[ $1 = -n ] && shift && exec \"$@\"");
-    double("ssh", "[ $1 = -- ] && cd \"$MACHINES/$2\" || exit 255; shift 2; exec sh -c \"$*\"");
+    double(
+        "ssh",
+        "[ $1 = -- ] && cd \"$MACHINES/$2\" || exit 255; shift 2; exec sh -c \"$*\"",
+    );
     let mut script = Command::new(repository("packaging/install-coreos"));
     script.args(arguments).env("MACHINES", directory);
     script.env("PATH", format!("{}:{}", doubles.display(), std::env::var("PATH").unwrap()));
@@ -307,9 +416,22 @@ fn the_script_installs_again_without_touching_what_was_configured() {
         said(&output).0
     };
     install(&["--no-units"]);
-    assert_eq!(fs::metadata(at("opt/bin/fleet-monitor")).unwrap().permissions().mode() & 0o777, 0o755);
-    assert_eq!(fs::read_to_string(at("etc/fleet-monitor.toml")).unwrap(), read("packaging/etc/fleet-monitor.toml"));
-    assert!(!at("etc/systemd").exists(), "fleet brings the units, and there is no group fleet");
+    assert_eq!(
+        fs::metadata(at("opt/bin/fleet-monitor"))
+            .unwrap()
+            .permissions()
+            .mode()
+            & 0o777,
+        0o755
+    );
+    assert_eq!(
+        fs::read_to_string(at("etc/fleet-monitor.toml")).unwrap(),
+        read("packaging/etc/fleet-monitor.toml")
+    );
+    assert!(
+        !at("etc/systemd").exists(),
+        "fleet brings the units, and there is no group fleet"
+    );
 
     fs::write(&binary, "2").unwrap();
     fs::write(at("etc/fleet-monitor.toml"), "port = 1\n").unwrap();
@@ -317,20 +439,34 @@ fn the_script_installs_again_without_touching_what_was_configured() {
     let told = install(&[]);
     assert_eq!(fs::read_to_string(at("opt/bin/fleet-monitor")).unwrap(), "2");
     assert_eq!(fs::read_to_string(at("etc/fleet-monitor.toml")).unwrap(), "port = 1\n");
-    assert!(told.contains("/opt/bin/fleet-monitor\n") && !told.contains("fleet-monitor.toml"), "{told}");
+    assert!(
+        told.contains("/opt/bin/fleet-monitor\n") && !told.contains("fleet-monitor.toml"),
+        "{told}"
+    );
     let units = at("etc/systemd/system");
     assert_eq!(fs::read_to_string(units.join("fleet-monitor.socket")).unwrap(), read(SOCKET));
-    for unit in ["fleet-monitor.service", "fleet-monitor@.service", "fleet-monitor-global.service"] {
+    for unit in [
+        "fleet-monitor.service",
+        "fleet-monitor@.service",
+        "fleet-monitor-global.service",
+    ] {
         let drop_in = units.join(format!("{unit}.d/10-group-fleet.conf"));
         assert_eq!(fs::read_to_string(drop_in).unwrap(), "[Service]\nSupplementaryGroups=fleet\n");
     }
 
     let before = files(&root);
-    assert_eq!((install(&[]), files(&root)), (String::new(), before), "a second run changes nothing");
+    assert_eq!(
+        (install(&[]), files(&root)),
+        (String::new(), before),
+        "a second run changes nothing"
+    );
 
     fs::write(at("etc/group"), "root:x:0:\n").unwrap();
     install(&[]);
-    assert!(!units.join("fleet-monitor.service.d/10-group-fleet.conf").exists(), "a service could not start with it");
+    assert!(
+        !units.join("fleet-monitor.service.d/10-group-fleet.conf").exists(),
+        "a service could not start with it"
+    );
 }
 
 /// The host's unit as it is on CoreOS.
@@ -367,12 +503,19 @@ fn the_script_installs_on_one_machine_after_the_other_until_one_fails() {
     fs::write(&binary, "1").unwrap();
     // Below the directory that a machine is, with a name that a shell would take apart.
     let arguments = ["--root", "it's a root", "--binary", binary.to_str().unwrap()];
-    let install = || install(directory.path(), &[&arguments[..], &["core-01", "core-02", "root@core-03"]].concat());
+    let install = || {
+        install(
+            directory.path(),
+            &[&arguments[..], &["core-01", "core-02", "root@core-03"]].concat(),
+        )
+    };
     let output = install();
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(
         said(&output).1.lines().last(),
-        Some("install-coreos: core-02 failed. Done: core-01. Not tried: root@core-03. It can be run again for all.")
+        Some(
+            "install-coreos: core-02 failed. Done: core-01. Not tried: root@core-03. It can be run again for all."
+        )
     );
     assert!(at("core@core-01/it's a root/opt/bin/fleet-monitor").is_file());
     assert_eq!(files(&at("root@core-03")), BTreeMap::new());
@@ -383,7 +526,10 @@ fn the_script_installs_on_one_machine_after_the_other_until_one_fails() {
     assert!(output.status.success(), "{output:?}");
     assert_eq!(files(&at("core@core-01")), first, "a second run changes nothing");
     let installed = |machine: &str| -> Vec<PathBuf> {
-        files(&at(machine)).into_keys().map(|file| file.strip_prefix(at(machine)).unwrap().to_owned()).collect()
+        files(&at(machine))
+            .into_keys()
+            .map(|file| file.strip_prefix(at(machine)).unwrap().to_owned())
+            .collect()
     };
     assert_eq!(installed("core@core-01").len(), 4);
     assert_eq!(installed("core@core-02"), installed("core@core-01"));
@@ -399,15 +545,23 @@ fn the_script_says_what_is_missing() {
     let output = install(directory.path(), &["--root", root, "--binary", "/nowhere/fleet-monitor"]);
     assert_eq!(output.status.code(), Some(1));
     let (_, message) = said(&output);
-    assert!(message.contains("there is no /nowhere/fleet-monitor") && message.contains("cargo build --release"));
+    assert!(
+        message.contains("there is no /nowhere/fleet-monitor")
+            && message.contains("cargo build --release")
+    );
     assert_eq!(install(directory.path(), &["--colour"]).status.code(), Some(2));
     assert!(fs::read_dir(root).unwrap().next().is_none());
 }
 
-/// A document of YAML, which Python reads. None where that has no PyYAML; under `CI` that is a failure.
+/// A document of YAML, which Python reads. None where that has no PyYAML; under `CI` that is a
+/// failure.
 fn yaml(path: &str) -> Option<Value> {
-    let program = "import json, sys, yaml; json.dump(yaml.safe_load(open(sys.argv[1])), sys.stdout)";
-    let output = Command::new("python3").args(["-c", program]).arg(repository(path)).output();
+    let program =
+        "import json, sys, yaml; json.dump(yaml.safe_load(open(sys.argv[1])), sys.stdout)";
+    let output = Command::new("python3")
+        .args(["-c", program])
+        .arg(repository(path))
+        .output();
     let missing = match &output {
         Ok(output) => String::from_utf8_lossy(&output.stderr).contains("No module named 'yaml'"),
         Err(_) => true,
@@ -429,15 +583,28 @@ fn named<'a>(list: &'a Value, key: &str, name: &str) -> &'a Value {
 #[test]
 fn the_cloud_config_downloads_what_it_knows_and_starts_the_hosts_unit() {
     let path = "packaging/samples/cloud-config.yaml";
-    assert!(read(path).starts_with("#cloud-config\n"), "CoreOS tells by the first line what it is");
+    assert!(
+        read(path).starts_with("#cloud-config\n"),
+        "CoreOS tells by the first line what it is"
+    );
     let Some(config) = yaml(path) else { return };
     let units = &config["coreos"]["units"];
     let service = named(units, "name", "fleet-monitor.service");
     assert_eq!(settings(service["content"].as_str().unwrap()), on_coreos());
-    assert_eq!((&service["enable"], &service["command"]), (&Value::Bool(true), &Value::from("start")));
-    let needs = named(&service["drop-ins"], "name", "10-download.conf")["content"].as_str().unwrap();
+    assert_eq!(
+        (&service["enable"], &service["command"]),
+        (&Value::Bool(true), &Value::from("start"))
+    );
+    let needs = named(&service["drop-ins"], "name", "10-download.conf")["content"]
+        .as_str()
+        .unwrap();
     let download = named(units, "name", "fleet-monitor-download.service");
-    assert!(settings(needs).iter().all(|(_, _, value)| download["name"] == **value), "{needs}");
+    assert!(
+        settings(needs)
+            .iter()
+            .all(|(_, _, value)| download["name"] == **value),
+        "{needs}"
+    );
     let written = &config["write_files"];
     let options = named(written, "path", "/etc/fleet-monitor.toml");
     assert!(options["content"].as_str().unwrap().starts_with("allowed_hosts = "));
@@ -447,10 +614,15 @@ fn the_cloud_config_downloads_what_it_knows_and_starts_the_hosts_unit() {
     let at = |path: &str| directory.path().join(path);
     let script = named(written, "path", "/opt/bin/fleet-monitor-download");
     assert_eq!(script["permissions"], "0755");
-    let exec = settings(download["content"].as_str().unwrap()).into_iter().find(|(_, key, _)| key == "ExecStart");
+    let exec = settings(download["content"].as_str().unwrap())
+        .into_iter()
+        .find(|(_, key, _)| key == "ExecStart");
     assert_eq!(script["path"], exec.unwrap().2);
-    fs::write(at("curl"), "#!/bin/sh\nwhile [ $1 != --output ]; do shift; done; echo program >$2; echo $3 >url\n")
-        .unwrap();
+    fs::write(
+        at("curl"),
+        "#!/bin/sh\nwhile [ $1 != --output ]; do shift; done; echo program >$2; echo $3 >url\n",
+    )
+    .unwrap();
     fs::set_permissions(at("curl"), fs::Permissions::from_mode(0o755)).unwrap();
     let run = |hash: &str| {
         let text = script["content"].as_str().unwrap();
@@ -458,16 +630,31 @@ fn the_cloud_config_downloads_what_it_knows_and_starts_the_hosts_unit() {
         assert!(text.contains(&zeros));
         fs::write(at("download"), text.replace(&zeros, hash)).unwrap();
         let path = format!("{}:{}", directory.path().display(), std::env::var("PATH").unwrap());
-        Command::new("/bin/sh").arg(at("download")).env("PATH", path).output().unwrap()
+        Command::new("/bin/sh")
+            .arg(at("download"))
+            .env("PATH", path)
+            .output()
+            .unwrap()
     };
     let output = run(&"1".repeat(64));
-    assert_eq!((output.status.code(), at("fleet-monitor").exists()), (Some(1), false), "{output:?}");
-    assert!(said(&output).1.contains("https://example.com/fleet-monitor has another hash than 1"));
+    assert_eq!(
+        (output.status.code(), at("fleet-monitor").exists()),
+        (Some(1), false),
+        "{output:?}"
+    );
+    assert!(
+        said(&output)
+            .1
+            .contains("https://example.com/fleet-monitor has another hash than 1")
+    );
     let right = "fba13a37a73d657dc0f1e671f0dc714f9891dd4da15ec45bd2a6f83e0434648e";
     assert!(run(right).status.success());
     assert_eq!(fs::metadata(at("fleet-monitor")).unwrap().permissions().mode() & 0o777, 0o755);
     fs::remove_file(at("url")).unwrap();
-    assert!(run(right).status.success() && !at("url").exists(), "what is there already is not fetched again");
+    assert!(
+        run(right).status.success() && !at("url").exists(),
+        "what is there already is not fetched again"
+    );
 }
 
 #[test]
@@ -477,16 +664,29 @@ fn the_ignition_sample_verifies_what_it_fetches_and_enables_the_hosts_unit() {
     let files = &config["storage"]["files"];
     for (path, mode) in [("/opt/bin/fleet-monitor", 0o755), ("/etc/fleet-monitor.toml", 0o644)] {
         let file = named(files, "path", path);
-        assert_eq!((&file["filesystem"], &file["mode"]), (&Value::from("root"), &Value::from(mode)), "{path}");
+        assert_eq!(
+            (&file["filesystem"], &file["mode"]),
+            (&Value::from("root"), &Value::from(mode)),
+            "{path}"
+        );
     }
     let contents = &named(files, "path", "/opt/bin/fleet-monitor")["contents"];
     assert!(contents["source"].as_str().unwrap().starts_with("https://"));
     // Version 2 of the specification knows no other function.
-    let hash = contents["verification"]["hash"].as_str().unwrap().strip_prefix("sha512-").unwrap();
+    let hash = contents["verification"]["hash"]
+        .as_str()
+        .unwrap()
+        .strip_prefix("sha512-")
+        .unwrap();
     assert!(hash.len() == 128 && hash.bytes().all(|digit| digit.is_ascii_hexdigit()));
     let service = named(&config["systemd"]["units"], "name", "fleet-monitor.service");
     assert_eq!(service["enable"], true);
     assert_eq!(settings(service["contents"].as_str().unwrap()), on_coreos());
-    let group = named(&service["dropins"], "name", "10-group-fleet.conf")["contents"].as_str().unwrap();
-    assert_eq!(settings(group), [("Service".to_owned(), "SupplementaryGroups".to_owned(), "fleet".to_owned())]);
+    let group = named(&service["dropins"], "name", "10-group-fleet.conf")["contents"]
+        .as_str()
+        .unwrap();
+    assert_eq!(
+        settings(group),
+        [("Service".to_owned(), "SupplementaryGroups".to_owned(), "fleet".to_owned())]
+    );
 }

@@ -11,7 +11,8 @@ use crate::support::etcd::{Etcd, registry};
 use crate::support::fleetd::{Fleetd, Recording};
 use crate::support::{Daemon, Double, Program, Proxy, cannot_run};
 
-/// An address with a zone: one that is valid on an interface alone, or else that of the loopback interface, by its number.
+/// An address with a zone: one that is valid on an interface alone, or else that of the loopback
+/// interface, by its number.
 struct Zoned {
     address: SocketAddrV6,
     zone: String,
@@ -20,12 +21,18 @@ struct Zoned {
 impl Zoned {
     fn of_this_host() -> Option<Self> {
         let interfaces = fs::read_to_string("/proc/net/if_inet6").unwrap_or_default();
-        let lines = interfaces.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let lines = interfaces
+            .lines()
+            .map(|line| line.split_whitespace().collect::<Vec<_>>());
         let mut found: Vec<Self> = lines
             .filter_map(|fields| {
                 let ip = Ipv6Addr::from(u128::from_str_radix(fields[0], 16).ok()?);
                 let index = u32::from_str_radix(fields[1], 16).ok()?;
-                let zone = if ip == Ipv6Addr::LOCALHOST { index.to_string() } else { fields[5].to_owned() };
+                let zone = if ip == Ipv6Addr::LOCALHOST {
+                    index.to_string()
+                } else {
+                    fields[5].to_owned()
+                };
                 let is_such = ip == Ipv6Addr::LOCALHOST || ip.is_unicast_link_local();
                 is_such.then(|| Self { address: SocketAddrV6::new(ip, 0, 0, index), zone })
             })
@@ -49,8 +56,12 @@ impl Zoned {
 
 #[tokio::test]
 async fn etcd_is_watched_at_an_address_with_a_zone_however_it_is_written() {
-    let Some(zoned) = Zoned::of_this_host() else { return };
-    let Some(etcd) = Etcd::start().await else { return };
+    let Some(zoned) = Zoned::of_this_host() else {
+        return;
+    };
+    let Some(etcd) = Etcd::start().await else {
+        return;
+    };
     etcd.fill(&registry("v1.0.0")).await;
     let server = etcd.url().trim_start_matches("http://").parse().unwrap();
     let proxy = Proxy::at(SocketAddr::V6(zoned.address), server).await;
@@ -67,21 +78,35 @@ async fn etcd_is_watched_at_an_address_with_a_zone_however_it_is_written() {
     ] {
         let daemon = Program::new(arguments).start().await;
         daemon.source_is("ok").await;
-        assert!(daemon.health().await["source"].as_str().unwrap().starts_with("etcd v3."));
+        assert!(
+            daemon.health().await["source"]
+                .as_str()
+                .unwrap()
+                .starts_with("etcd v3.")
+        );
         daemon.log.first(&url).await;
     }
 }
 
 #[tokio::test]
 async fn the_api_is_read_at_an_address_with_a_zone_and_is_not_told_the_zone() {
-    let Some(zoned) = Zoned::of_this_host() else { return };
-    let fleetd = Fleetd::tcp_at(SocketAddr::V6(zoned.address), Recording::load("fleetd-v1.0.0").respond()).await;
+    let Some(zoned) = Zoned::of_this_host() else {
+        return;
+    };
+    let fleetd =
+        Fleetd::tcp_at(SocketAddr::V6(zoned.address), Recording::load("fleetd-v1.0.0").respond())
+            .await;
     let port: u16 = fleetd.address().rsplit_once(':').unwrap().1.parse().unwrap();
     let api = Api::new(zoned.url(port).parse().unwrap());
-    assert!(matches!(api.poll(Topic::Machines).await.unwrap(), Reading::Machines { machines } if !machines.is_empty()));
+    assert!(
+        matches!(api.poll(Topic::Machines).await.unwrap(), Reading::Machines { machines } if !machines.is_empty())
+    );
     assert_eq!(api.address().to_string(), zoned.url(port));
     let request = fleetd.seen().requests.remove(0).to_lowercase();
-    assert!(request.contains(&format!("host: [{}]:{port}\r\n", zoned.address.ip())), "{request}");
+    assert!(
+        request.contains(&format!("host: [{}]:{port}\r\n", zoned.address.ip())),
+        "{request}"
+    );
 }
 
 #[tokio::test]
@@ -95,7 +120,13 @@ async fn fleetctl_gets_an_address_with_a_zone_as_it_takes_it() {
         let fleetctl = Double::new("v1.0.0");
         let daemon = Daemon::asking(&fleetctl, &arguments).await;
         daemon.source_is("ok").await;
-        assert!(fleetctl.calls().iter().any(|call| call.iter().any(|argument| argument == flag)), "{flag}");
+        assert!(
+            fleetctl
+                .calls()
+                .iter()
+                .any(|call| call.iter().any(|argument| argument == flag)),
+            "{flag}"
+        );
     }
 }
 

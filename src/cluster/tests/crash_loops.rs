@@ -12,7 +12,10 @@ const RUNS: &str = "active/running";
 fn states(text: &str) -> Vec<UnitState> {
     let (active, sub) = text.split_once('/').unwrap();
     let a = UnitState { sub: Some(sub.into()), ..state("a.service", "m1", active) };
-    Watch::states().into_iter().map(|state| if *state.unit == *a.unit { a.clone() } else { state }).collect()
+    Watch::states()
+        .into_iter()
+        .map(|state| if *state.unit == *a.unit { a.clone() } else { state })
+        .collect()
 }
 
 fn loops(text: &str) -> Reading {
@@ -32,7 +35,10 @@ fn looping() -> Watch {
 fn a_crash_loop_is_told_with_how_often_and_then_none_of_its_restarts() {
     let mut watch = looping();
     let told = watch.events.last().unwrap();
-    assert_eq!(told.to_string(), "a.service on 10.0.0.1 is in a crash loop: 2 restarts were seen within 10 s");
+    assert_eq!(
+        told.to_string(),
+        "a.service on 10.0.0.1 is in a crash loop: 2 restarts were seen within 10 s"
+    );
     assert_eq!((told.to(), told.severity().name()), (Some(WAITS), "warning"));
 
     for second in (22..600).step_by(4) {
@@ -77,7 +83,9 @@ fn a_crash_loop_is_over_when_its_row_is_gone() {
     assert_eq!(watch.at(30, files(&Watch::files()[1..])), [""; 0]);
     assert_eq!(watch.at(32, units(&Watch::states()[1..])), ["crash_loop_over", "gone"]);
 
-    let [.., over, gone] = watch.events.as_slice() else { panic!("{:?}", watch.events) };
+    let [.., over, gone] = watch.events.as_slice() else {
+        panic!("{:?}", watch.events)
+    };
     assert_eq!((over.reason(), over.to()), (gone.reason(), None));
 }
 
@@ -134,7 +142,9 @@ fn a_unit_that_was_waiting_when_watching_began_is_told_after_12_s() {
 
         assert_eq!(watch.at(10, loops(WAITS)), [""; 0]);
         assert_eq!(watch.at(12, loops(WAITS)), ["crash_loop"]);
-        let Some(Event::CrashLoop { reason, .. }) = watch.events.last() else { panic!("{:?}", watch.events) };
+        let Some(Event::CrashLoop { reason, .. }) = watch.events.last() else {
+            panic!("{:?}", watch.events)
+        };
         assert_eq!(reason, "systemd has been about to start it again for more than 12 s");
         assert_eq!(watch.at(600, loops(WAITS)), [""; 0], "grace {grace:?}");
     }

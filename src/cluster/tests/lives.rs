@@ -1,5 +1,5 @@
-//! The two diagrams of `docs/development.md`: each of their transitions occurs in the code and in a recorded cluster, and
-//! none besides.
+//! The two diagrams of `docs/development.md`: each of their transitions occurs in the code and in a
+//! recorded cluster, and none besides.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -25,9 +25,14 @@ type Transition = (String, String);
 /// Where a life begins, and where one ends that has no state of its own for that.
 const NOTHING: &str = "[*]";
 
-/// What happens to a row other than by a step: it is added, and what is only expected is taken away again.
-const BESIDE_THE_STEPS: [(&str, &str); 4] =
-    [(NOTHING, "Expected"), (NOTHING, "Reported"), ("Expected", "Reported"), ("Expected", NOTHING)];
+/// What happens to a row other than by a step: it is added, and what is only expected is taken away
+/// again.
+const BESIDE_THE_STEPS: [(&str, &str); 4] = [
+    (NOTHING, "Expected"),
+    (NOTHING, "Reported"),
+    ("Expected", "Reported"),
+    ("Expected", NOTHING),
+];
 
 /// The same of a machine.
 const BESIDE_THE_STEPS_OF_A_MACHINE: [(&str, &str); 2] = [(NOTHING, "Present"), ("Lost", NOTHING)];
@@ -68,7 +73,9 @@ fn machine_state(presence: MachinePresence) -> &'static str {
 }
 
 fn fixtures(folder: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(folder)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures")
+        .join(folder)
 }
 
 /// A recording; one that ends in `.gz` is unpacked.
@@ -87,7 +94,10 @@ fn text(path: &Path) -> String {
 /// All polls of a file; none if it is no recording.
 fn polls(path: &Path) -> Vec<Poll> {
     let mut reader = Reader::default();
-    let entries: Vec<Entry> = text(path).lines().filter_map(|line| reader.read(line).ok().flatten()).collect();
+    let entries: Vec<Entry> = text(path)
+        .lines()
+        .filter_map(|line| reader.read(line).ok().flatten())
+        .collect();
 
     let polls = entries.into_iter().filter_map(|entry| match entry {
         Entry::Poll(poll) => Some(poll),
@@ -105,8 +115,14 @@ fn watched(name: &str) -> Vec<Poll> {
     let index = recorded["index"].as_u64().unwrap_or_default();
     tree.load(keys::node(recorded["tree"].to_string().as_bytes()).unwrap(), index, start);
 
-    let poll = |at: Duration, reading| Poll { at, took: Duration::ZERO, topics: &Topic::ALL, outcome: Ok(reading) };
-    let changes = |tree: &mut KeyTree, at| Reading::Changes { index: 0, changes: tree.changes(start + at) };
+    let poll = |at: Duration, reading| Poll {
+        at,
+        took: Duration::ZERO,
+        topics: &Topic::ALL,
+        outcome: Ok(reading),
+    };
+    let changes =
+        |tree: &mut KeyTree, at| Reading::Changes { index: 0, changes: tree.changes(start + at) };
     let mut polls = vec![poll(Duration::ZERO, Reading::Registry(tree.snapshot(start)))];
     let mut tick = Duration::from_secs(1);
     for line in text(&fixtures("etcd").join(format!("{name}.watch.jsonl"))).lines() {
@@ -126,8 +142,8 @@ fn watched(name: &str) -> Vec<Poll> {
     polls
 }
 
-/// Notes what one reading changed in lives of one kind. A life that is new began as `begins`; one that is over ended as
-/// `ends` says.
+/// Notes what one reading changed in lives of one kind. A life that is new began as `begins`; one
+/// that is over ended as `ends` says.
 fn note<K: Ord>(
     transitions: &mut BTreeSet<Transition>,
     before: &BTreeMap<K, &'static str>,
@@ -168,7 +184,9 @@ fn play(polls: &[Poll], start: Duration, transitions: &mut Transitions) {
         units = after;
 
         let presences = cluster.knowledge.machines().presences().into_iter();
-        let after = presences.map(|(id, presence)| (id, machine_state(presence))).collect();
+        let after = presences
+            .map(|(id, presence)| (id, machine_state(presence)))
+            .collect();
         note(&mut transitions.machines, &machines, &after, |_| "Present", |_| NOTHING);
         machines = after;
     }
@@ -182,14 +200,21 @@ fn recorded() -> Transitions {
         for entry in fs::read_dir(fixtures(folder)).unwrap() {
             let polls = polls(&entry.unwrap().path());
             // What has changed means nothing to who does not know the rest.
-            let has_changes = polls.iter().any(|poll| matches!(poll.outcome, Ok(Reading::Changes { .. })));
+            let has_changes = polls
+                .iter()
+                .any(|poll| matches!(poll.outcome, Ok(Reading::Changes { .. })));
             let starts: &[u64] = if has_changes { &[0] } else { &[0, 13, 20, 60, 95, 300] };
             for start in starts {
                 play(&polls, Duration::from_secs(*start), &mut transitions);
             }
         }
     }
-    for name in ["fleetd-restart", "kill-machine-and-return", "shutdown-machine-and-return", "start-stop-destroy"] {
+    for name in [
+        "fleetd-restart",
+        "kill-machine-and-return",
+        "shutdown-machine-and-return",
+        "start-stop-destroy",
+    ] {
         play(&watched(name), Duration::ZERO, &mut transitions);
     }
     transitions
@@ -204,14 +229,24 @@ const BOTH: [bool; 2] = [false, true];
 const ABSENCES: [Absence; 3] = [Absence::Unlisted, Absence::Deleted, Absence::Expired];
 
 /// How long a row or a machine may have been as it is.
-const AGES: [Duration; 4] =
-    [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(30), Duration::from_secs(2 * 3600)];
+const AGES: [Duration; 4] = [
+    Duration::ZERO,
+    Duration::from_secs(1),
+    Duration::from_secs(30),
+    Duration::from_secs(2 * 3600),
+];
 
 /// The transitions that the step of a row makes, by whatever evidence.
 fn of_the_steps_of_a_row() -> BTreeSet<Transition> {
     let mut transitions = BTreeSet::new();
     let since = Moment::now();
-    let presences = [Presence::Reported, Presence::Overdue, Presence::Absent, Presence::Stale, Presence::Lost];
+    let presences = [
+        Presence::Reported,
+        Presence::Overdue,
+        Presence::Absent,
+        Presence::Stale,
+        Presence::Lost,
+    ];
     let mut reports = vec![Report::Current, Report::Overdue { since }];
     let absent = |(absence, confirmed)| Report::Absent { since, absence, confirmed };
     reports.extend(each(&ABSENCES, &BOTH).into_iter().map(absent));
@@ -236,7 +271,9 @@ fn of_the_steps_of_a_row() -> BTreeSet<Transition> {
         SourceStanding::Failing,
     ];
 
-    for ((presence, report), (wanted, machine)) in each(&each(&presences, &reports), &each(&wanted, &machines)) {
+    for ((presence, report), (wanted, machine)) in
+        each(&each(&presences, &reports), &each(&wanted, &machines))
+    {
         for ((source, age), (is_elsewhere, (wanted_is_newer, was_lost))) in
             each(&each(&sources, &AGES), &each(&BOTH, &each(&BOTH, &BOTH)))
         {
@@ -251,7 +288,8 @@ fn of_the_steps_of_a_row() -> BTreeSet<Transition> {
                 came_back: None,
             };
             for grace in [GRACE, Duration::ZERO] {
-                let step = unit_life::step(presence, &evidence, Retention::from(grace), since + age);
+                let step =
+                    unit_life::step(presence, &evidence, Retention::from(grace), since + age);
                 push(&mut transitions, unit_state(presence), unit_state(step.presence));
             }
         }
@@ -274,9 +312,12 @@ fn of_the_steps_of_a_machine() -> BTreeSet<Transition> {
     reports.extend(ABSENCES.map(|absence| Report::Absent { since, absence, confirmed: false }));
     let rows = [(0, None), (1, None), (1, Some(since)), (2, None), (2, Some(since))];
 
-    for ((presence, report), ((rows, mute_since), age)) in each(&each(&presences, &reports), &each(&rows, &AGES)) {
+    for ((presence, report), ((rows, mute_since), age)) in
+        each(&each(&presences, &reports), &each(&rows, &AGES))
+    {
         for (settled, (suspect, has_company)) in each(&BOTH, &each(&BOTH, &BOTH)) {
-            let evidence = MachineEvidence { report, rows, mute_since, settled, suspect, has_company };
+            let evidence =
+                MachineEvidence { report, rows, mute_since, settled, suspect, has_company };
             let (after, _) = machine_life::step(presence, &evidence, since + age);
             push(&mut transitions, machine_state(presence), machine_state(after));
         }
@@ -286,7 +327,10 @@ fn of_the_steps_of_a_machine() -> BTreeSet<Transition> {
 
 /// The transitions that the code makes.
 fn of_the_code() -> Transitions {
-    let mut transitions = Transitions { units: of_the_steps_of_a_row(), machines: of_the_steps_of_a_machine() };
+    let mut transitions = Transitions {
+        units: of_the_steps_of_a_row(),
+        machines: of_the_steps_of_a_machine(),
+    };
 
     for (from, to) in BESIDE_THE_STEPS {
         push(&mut transitions.units, from, to);
@@ -299,14 +343,24 @@ fn of_the_code() -> Transitions {
 
 /// The transitions of the diagram under a heading of `docs/development.md`.
 fn of_the_diagram(heading: &str) -> BTreeSet<Transition> {
-    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/development.md")).unwrap();
-    let (_, section) = page.split_once(heading).unwrap_or_else(|| panic!("there is no {heading:?}"));
-    let (_, diagram) = section.split_once("```mermaid\nstateDiagram-v2\n").expect("a diagram");
+    let page =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/development.md"))
+            .unwrap();
+    let (_, section) = page
+        .split_once(heading)
+        .unwrap_or_else(|| panic!("there is no {heading:?}"));
+    let (_, diagram) = section
+        .split_once("```mermaid\nstateDiagram-v2\n")
+        .expect("a diagram");
     let (diagram, _) = diagram.split_once("```").expect("the end of the diagram");
 
     let transition = |line: &str| {
-        let (states, _) = line.split_once(": ").unwrap_or_else(|| panic!("{line:?} does not say why"));
-        let (from, to) = states.split_once(" --> ").unwrap_or_else(|| panic!("{line:?} is no transition"));
+        let (states, _) = line
+            .split_once(": ")
+            .unwrap_or_else(|| panic!("{line:?} does not say why"));
+        let (from, to) = states
+            .split_once(" --> ")
+            .unwrap_or_else(|| panic!("{line:?} is no transition"));
         (from.trim().to_owned(), to.trim().to_owned())
     };
     let lines: Vec<&str> = diagram.lines().collect();

@@ -1,4 +1,5 @@
-//! The judgement under arbitrary readings: lists that lack rows, come late and in any order, registries and their changes.
+//! The judgement under arbitrary readings: lists that lack rows, come late and in any order,
+//! registries and their changes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,11 +9,12 @@ use proptest::prelude::*;
 
 use super::{GRACE, Watch, file, machine, machines, state, units};
 use crate::cluster::{
-    Cluster, Delta, Event, Lease, Machine, Moment, Observation, Reading, RegistrySnapshot, RowKey, Topic, Transition,
-    UnitFile, UnitState, Units, Verdict,
+    Cluster, Delta, Event, Lease, Machine, Moment, Observation, Reading, RegistrySnapshot, RowKey,
+    Topic, Transition, UnitFile, UnitState, Units, Verdict,
 };
 
-/// A reading, or the topics that could not be read; how long after the one before it was complete, and how long it took.
+/// A reading, or the topics that could not be read; how long after the one before it was complete,
+/// and how long it took.
 type SourceEvent = (Result<Reading, &'static [Topic]>, Duration, Duration);
 
 fn any_name() -> impl Strategy<Value = String> {
@@ -24,12 +26,16 @@ fn any_id() -> impl Strategy<Value = String> {
 }
 
 fn any_state() -> impl Strategy<Value = UnitState> {
-    (any_name(), any_id(), prop::sample::select(vec!["active", "failed", "activating"]), any::<bool>()).prop_map(
-        |(unit, id, active, has_address)| {
+    (
+        any_name(),
+        any_id(),
+        prop::sample::select(vec!["active", "failed", "activating"]),
+        any::<bool>(),
+    )
+        .prop_map(|(unit, id, active, has_address)| {
             let state = state(&unit, &id, active);
             UnitState { ip: state.ip.clone().filter(|_| has_address), ..state }
-        },
-    )
+        })
 }
 
 fn any_file() -> impl Strategy<Value = UnitFile> {
@@ -37,7 +43,11 @@ fn any_file() -> impl Strategy<Value = UnitFile> {
     (any_name(), desired, prop::option::of(any_id()), any::<bool>(), any::<bool>()).prop_map(
         |(unit, desired, target, global, requirements_known)| {
             let target = target.filter(|_| !global);
-            UnitFile { global, requirements_known, ..file(&unit, desired, target.as_deref()) }
+            UnitFile {
+                global,
+                requirements_known,
+                ..file(&unit, desired, target.as_deref())
+            }
         },
     )
 }
@@ -66,30 +76,48 @@ fn any_observation() -> impl Strategy<Value = Observation> {
 /// Rows in the order of a list, each once.
 fn listed(states: Vec<UnitState>) -> Vec<UnitState> {
     let by_key = |state: UnitState| ((state.unit.clone(), state.machine.clone()), state);
-    states.into_iter().map(by_key).collect::<BTreeMap<_, _>>().into_values().collect()
+    states
+        .into_iter()
+        .map(by_key)
+        .collect::<BTreeMap<_, _>>()
+        .into_values()
+        .collect()
 }
 
 fn listed_files(files: Vec<UnitFile>) -> Vec<UnitFile> {
-    files.into_iter().map(|file| (file.unit.clone(), file)).collect::<BTreeMap<_, _>>().into_values().collect()
+    files
+        .into_iter()
+        .map(|file| (file.unit.clone(), file))
+        .collect::<BTreeMap<_, _>>()
+        .into_values()
+        .collect()
 }
 
 fn any_machines() -> impl Strategy<Value = Vec<Machine>> {
-    prop::collection::btree_set(any_id(), 0..4).prop_map(|ids| ids.iter().map(|id| machine(id)).collect())
+    prop::collection::btree_set(any_id(), 0..4)
+        .prop_map(|ids| ids.iter().map(|id| machine(id)).collect())
 }
 
 fn any_registry() -> impl Strategy<Value = RegistrySnapshot> {
     let leases = || prop::collection::vec(any_lease(), 0..3);
-    let rows = (prop::collection::vec(any_state(), 0..6), any_machines(), prop::collection::vec(any_file(), 0..4));
-    (rows, leases(), leases(), 0..30_u64).prop_map(|((states, machines, files), expired, overdue, age)| {
-        RegistrySnapshot {
+    let rows = (
+        prop::collection::vec(any_state(), 0..6),
+        any_machines(),
+        prop::collection::vec(any_file(), 0..4),
+    );
+    (rows, leases(), leases(), 0..30_u64).prop_map(
+        |((states, machines, files), expired, overdue, age)| RegistrySnapshot {
             states: listed(states).into(),
             machines: machines.into(),
             files: listed_files(files).into(),
             expired,
-            overdue: overdue.into_iter().map(|lease| (lease, Duration::from_secs(age))).collect(),
+            overdue: overdue
+                .into_iter()
+                .map(|lease| (lease, Duration::from_secs(age)))
+                .collect(),
             ..RegistrySnapshot::default()
-        }
-    })
+        },
+    )
 }
 
 /// What a source may say that is asked for lists.
@@ -130,13 +158,17 @@ struct Model {
     reported: BTreeMap<RowKey, Moment>,
     /// The rows that were, with when that was.
     left: BTreeMap<RowKey, Moment>,
-    /// The rows that are there for who reads the events alone, from the first reading of the units on.
+    /// The rows that are there for who reads the events alone, from the first reading of the units
+    /// on.
     told: Option<BTreeSet<RowKey>>,
 }
 
 impl Model {
     fn report(&mut self, states: &[UnitState], at: Moment) {
-        let reported = states.iter().map(|state| ((state.unit.clone(), state.machine.clone()), at)).collect();
+        let reported = states
+            .iter()
+            .map(|state| ((state.unit.clone(), state.machine.clone()), at))
+            .collect();
         let before = std::mem::replace(&mut self.reported, reported);
         self.left.extend(before.into_keys().map(|key| (key, at)));
     }
@@ -146,7 +178,9 @@ impl Model {
             Reading::Units { states, .. } => self.report(states, at),
             Reading::Registry(registry) => self.report(&registry.states, at),
             Reading::Machines { .. } | Reading::UnitFiles { .. } => {}
-            Reading::Changes { changes, .. } => changes.iter().for_each(|observation| self.observe(observation, at)),
+            Reading::Changes { changes, .. } => {
+                changes.iter().for_each(|observation| self.observe(observation, at));
+            }
         }
     }
 
@@ -155,7 +189,8 @@ impl Model {
             Observation::Reported(state) => {
                 self.reported.insert((state.unit.clone(), state.machine.clone()), at);
             }
-            Observation::Deleted(Lease::Unit(unit, machine)) | Observation::Expired(Lease::Unit(unit, machine)) => {
+            Observation::Deleted(Lease::Unit(unit, machine))
+            | Observation::Expired(Lease::Unit(unit, machine)) => {
                 let key = (unit.clone(), Some(machine.clone()));
                 if self.reported.remove(&key).is_some() {
                     self.left.insert(key, at);
@@ -173,9 +208,13 @@ impl Model {
         at: Moment,
     ) -> Result<(), TestCaseError> {
         for transition in transitions {
-            let Some(place) = transition.event.place() else { continue };
+            let Some(place) = transition.event.place() else {
+                continue;
+            };
             let key = (place.unit.clone(), place.machine.clone());
-            let Some(told) = self.told.as_mut().filter(|_| key.1.is_some()) else { continue };
+            let Some(told) = self.told.as_mut().filter(|_| key.1.is_some()) else {
+                continue;
+            };
             match &transition.event {
                 Event::Appeared { .. } => prop_assert!(told.insert(key), "it appeared twice"),
                 Event::Gone { reason, .. } => {
@@ -188,7 +227,11 @@ impl Model {
                 _ => prop_assert!(told.contains(&key), "it was not there"),
             }
         }
-        prop_assert!(self.told.as_ref().is_none_or(|told| told == shown), "{:?}, and not {shown:?}", self.told);
+        prop_assert!(
+            self.told.as_ref().is_none_or(|told| told == shown),
+            "{:?}, and not {shown:?}",
+            self.told
+        );
         Ok(())
     }
 }
@@ -196,7 +239,10 @@ impl Model {
 /// The rows that are shown because a machine reports them, or did.
 fn reported(cluster: &Cluster) -> BTreeSet<RowKey> {
     let units = cluster.view().units.iter();
-    units.filter(|unit| unit.state.active.is_some()).map(|unit| unit.key()).collect()
+    units
+        .filter(|unit| unit.state.active.is_some())
+        .map(|unit| unit.key())
+        .collect()
 }
 
 /// The view is in order, and all that is kept beside it says the same.
@@ -213,15 +259,19 @@ fn assert_consistent(cluster: &Cluster) -> Result<(), TestCaseError> {
         let count = view.units.iter().filter(|unit| unit.verdict == verdict).count();
         prop_assert_eq!(view.units.tally().of(verdict), count);
     }
-    prop_assert_eq!(view.units.tally().listed(), view.units.iter().filter(|unit| unit.listed).count());
+    prop_assert_eq!(
+        view.units.tally().listed(),
+        view.units.iter().filter(|unit| unit.listed).count()
+    );
 
     let (before, delta) = cluster.change();
     prop_assert_eq!(delta, &Delta::between(before, view));
     Ok(())
 }
 
-/// Whatever a source says, and in whatever order: what is reported is shown, what failed changes nothing, each row is there
-/// once and in order, the events tell of each row on a machine that comes and goes, and no row goes before its time.
+/// Whatever a source says, and in whatever order: what is reported is shown, what failed changes
+/// nothing, each row is there once and in order, the events tell of each row on a machine that
+/// comes and goes, and no row goes before its time.
 fn assert_sound(said: Vec<SourceEvent>, grace: Duration) -> Result<(), TestCaseError> {
     let mut cluster = Cluster::new(grace);
     let mut model = Model::default();
@@ -235,7 +285,11 @@ fn assert_sound(said: Vec<SourceEvent>, grace: Duration) -> Result<(), TestCaseE
             Err(topics) => {
                 let transitions = cluster.fail(topics, "no answer", at);
                 prop_assert!(Arc::ptr_eq(&before, cluster.view()));
-                prop_assert!(transitions.iter().all(|transition| transition.event.place().is_none()));
+                prop_assert!(
+                    transitions
+                        .iter()
+                        .all(|transition| transition.event.place().is_none())
+                );
                 assert_consistent(&cluster)?;
                 continue;
             }
@@ -248,7 +302,11 @@ fn assert_sound(said: Vec<SourceEvent>, grace: Duration) -> Result<(), TestCaseE
         prop_assert!(Arc::ptr_eq(&before, cluster.change().0));
 
         let shown = reported(&cluster);
-        prop_assert!(model.reported.keys().all(|key| shown.contains(key)), "{:?} in {shown:?}", model.reported);
+        prop_assert!(
+            model.reported.keys().all(|key| shown.contains(key)),
+            "{:?} in {shown:?}",
+            model.reported
+        );
         if grace.is_zero() {
             prop_assert!(shown.iter().eq(model.reported.keys()));
         } else {
@@ -267,7 +325,9 @@ fn any_changes_in_two_orders() -> impl Strategy<Value = (Vec<Observation>, Vec<O
         let subject = |observation: &Observation| match observation {
             Observation::Reported(state) => format!("state {} {:?}", state.unit, state.machine),
             Observation::MachineSeen(machine) => format!("machine {}", machine.id),
-            Observation::Wanted(UnitFile { unit, .. }) | Observation::NotWanted(unit) => format!("file {unit}"),
+            Observation::Wanted(UnitFile { unit, .. }) | Observation::NotWanted(unit) => {
+                format!("file {unit}")
+            }
             Observation::Deleted(lease)
             | Observation::Expired(lease)
             | Observation::Overdue(lease, _)
@@ -277,14 +337,22 @@ fn any_changes_in_two_orders() -> impl Strategy<Value = (Vec<Observation>, Vec<O
             },
             Observation::Leads(_) => "leader".to_owned(),
         };
-        let by_subject = observations.into_iter().map(|observation| (subject(&observation), observation));
-        by_subject.collect::<BTreeMap<_, _>>().into_values().collect::<Vec<_>>()
+        let by_subject = observations
+            .into_iter()
+            .map(|observation| (subject(&observation), observation));
+        by_subject
+            .collect::<BTreeMap<_, _>>()
+            .into_values()
+            .collect::<Vec<_>>()
     });
     changes.prop_flat_map(|changes| (Just(changes.clone()), Just(changes).prop_shuffle()))
 }
 
 fn text(transitions: &[Arc<Transition>]) -> Vec<String> {
-    let mut text: Vec<String> = transitions.iter().map(|transition| format!("{:?}", transition.event)).collect();
+    let mut text: Vec<String> = transitions
+        .iter()
+        .map(|transition| format!("{:?}", transition.event))
+        .collect();
     text.sort();
     text
 }
@@ -302,7 +370,8 @@ proptest! {
         assert_sound(said, grace)?;
     }
 
-    /// What is said of different things at one moment comes to the same in any order: the same view, and the same events.
+    /// What is said of different things at one moment comes to the same in any order: the same
+    /// view, and the same events.
     #[test]
     fn the_order_within_one_moment_does_not_matter(
         start in any_registry(),

@@ -35,7 +35,9 @@ impl Queue {
         while let Some((due, _)) = self.by_time.first()
             && *due <= now
         {
-            let Some((_, key)) = self.by_time.pop_first() else { break };
+            let Some((_, key)) = self.by_time.pop_first() else {
+                break;
+            };
             self.due.remove(&key);
             taken.push(key);
         }

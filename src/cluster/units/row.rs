@@ -1,6 +1,7 @@
 //! One row: what was last heard of it, and how it is shown.
 //!
-//! It gathers the evidence for the next step of its life, and has its verdict made. It knows no other row.
+//! It gathers the evidence for the next step of its life, and has its verdict made. It knows no
+//! other row.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -13,16 +14,18 @@ use super::super::machines::Machines;
 use super::super::model::{MachineId, Moment, UnitFile, UnitState};
 use super::super::observation::{Absence, Report};
 use super::super::transition::{Event, Place};
-use super::super::unit_life::{Evidence, MachineStanding, News, Presence, SourceStanding, Step, step};
+use super::super::unit_life::{
+    Evidence, MachineStanding, News, Presence, SourceStanding, Step, step,
+};
 use super::super::verdict::{Expectation, LASTING, Situation, Verdict, judge, judge_expected};
 use super::super::view::Unit;
 use super::{Circumstances, Look, Surroundings};
 
-/// How long a unit may be without a report until that is trouble: `fleetctl start` to a running row takes 2.5 to 2.9 s
-/// (fleet v1.0.0).
+/// How long a unit may be without a report until that is trouble: `fleetctl start` to a running row
+/// takes 2.5 to 2.9 s (fleet v1.0.0).
 const LAUNCH: Duration = Duration::from_secs(10);
-/// How long a machine that has reported nothing yet may take to its first report: a fleetd that was killed is in the list of
-/// machines 27 to 51 s before that (fleet v1.0.0).
+/// How long a machine that has reported nothing yet may take to its first report: a fleetd that was
+/// killed is in the list of machines 27 to 51 s before that (fleet v1.0.0).
 const FIRST_REPORT: Duration = Duration::from_secs(60);
 /// How long fleet may take to choose a machine: 0.2 to 1.2 s.
 const SCHEDULE: Duration = Duration::from_secs(3);
@@ -37,7 +40,8 @@ pub(crate) struct Row {
     /// Since when its state is as it is.
     changed: Moment,
     since_seen: bool,
-    /// Whether a list had it without its machine's address, which that list's machines did not have.
+    /// Whether a list had it without its machine's address, which that list's machines did not
+    /// have.
     without_address: bool,
     /// Whether fleet's own list has it.
     listed: bool,
@@ -47,7 +51,12 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    pub(crate) fn reported(state: UnitState, without_address: bool, at: Moment, since_seen: bool) -> Self {
+    pub(crate) fn reported(
+        state: UnitState,
+        without_address: bool,
+        at: Moment,
+        since_seen: bool,
+    ) -> Self {
         let history = RestartHistory::new(&state, at);
         Self {
             state,
@@ -65,7 +74,12 @@ impl Row {
     }
 
     pub(crate) fn expected(state: UnitState, listed: bool, at: Moment, since_seen: bool) -> Self {
-        Self { presence: Presence::Expected, listed, restarts: None, ..Self::reported(state, false, at, since_seen) }
+        Self {
+            presence: Presence::Expected,
+            listed,
+            restarts: None,
+            ..Self::reported(state, false, at, since_seen)
+        }
     }
 
     /// Whether a machine reports it, or did.
@@ -137,7 +151,8 @@ impl Row {
         if let Some(restarts) = &mut self.restarts {
             restarts.note(&self.state, at);
         }
-        // That a stale row is back says its state too; and a crash loop is told once, not with each restart.
+        // That a stale row is back says its state too; and a crash loop is told once, not with each
+        // restart.
         let is_restart = self.is_in_told_loop() && !before.has_failed() && !self.state.has_failed();
         if self.presence != Presence::Stale && !is_restart {
             let place = place(&self.state, machines);
@@ -159,7 +174,9 @@ impl Row {
             report => {
                 // What is overdue is as old as it was when it expires.
                 let since = match *report {
-                    Report::Overdue { since } if absence == Absence::Expired => Moment { instant: at.instant, ..since },
+                    Report::Overdue { since } if absence == Absence::Expired => {
+                        Moment { instant: at.instant, ..since }
+                    }
                     _ => at,
                 };
                 *report = Report::Absent { since, absence, confirmed: false };
@@ -188,11 +205,15 @@ impl Row {
         was_overdue
     }
 
-    /// Whether it is not reported although fleet wants it where it was, as far as that is known, and its machine is not
-    /// lost.
+    /// Whether it is not reported although fleet wants it where it was, as far as that is known,
+    /// and its machine is not lost.
     pub(crate) fn is_unexplained(&self, around: &Surroundings) -> bool {
-        let Report::Absent { absence, .. } = self.report else { return false };
-        if self.presence == Presence::Lost || matches!(self.standing(around), MachineStanding::Lost { .. }) {
+        let Report::Absent { absence, .. } = self.report else {
+            return false;
+        };
+        if self.presence == Presence::Lost
+            || matches!(self.standing(around), MachineStanding::Lost { .. })
+        {
             return false;
         }
 
@@ -203,8 +224,8 @@ impl Row {
         }
     }
 
-    /// Lets it make its step and has its verdict made. `replacement` is the machine that reports the unit in its place, if
-    /// one does. Returns when time alone may change it, too.
+    /// Lets it make its step and has its verdict made. `replacement` is the machine that reports
+    /// the unit in its place, if one does. Returns when time alone may change it, too.
     pub(crate) fn look(
         &mut self,
         replacement: Option<&MachineId>,
@@ -229,7 +250,9 @@ impl Row {
             Some(News::Stale) | None => {}
         }
 
-        let moved_to = replacement.filter(|_| !self.is_absent()).map(|id| around.machines.name(id));
+        let moved_to = replacement
+            .filter(|_| !self.is_absent())
+            .map(|id| around.machines.name(id));
         let (unit, due_too) = self.show(&evidence, moved_to, around);
         let look = self.shown_as(unit);
         events.extend(self.tell_of_loop(around.machines));
@@ -246,7 +269,11 @@ impl Row {
             News::Gone(departure) => {
                 let reason = departure.reason();
                 if self.is_in_told_loop() {
-                    events.push(Event::CrashLoopOver { place: place.clone(), to: None, reason: reason.into() });
+                    events.push(Event::CrashLoopOver {
+                        place: place.clone(),
+                        to: None,
+                        reason: reason.into(),
+                    });
                 }
                 events.push(Event::Gone { place, from: state, reason });
             }
@@ -261,19 +288,30 @@ impl Row {
     }
 
     fn wanted(&self, around: &Surroundings) -> Wanted {
-        let Some(machine) = &self.state.machine else { return Wanted::Unknown };
-        around.desired.wants(&self.state.unit, &around.machines.described(machine), self.appeared)
+        let Some(machine) = &self.state.machine else {
+            return Wanted::Unknown;
+        };
+        around
+            .desired
+            .wants(&self.state.unit, &around.machines.described(machine), self.appeared)
     }
 
     fn standing(&self, around: &Surroundings) -> MachineStanding {
-        let known = self.state.machine.as_ref().and_then(|id| around.machines.standing(id));
+        let known = self
+            .state
+            .machine
+            .as_ref()
+            .and_then(|id| around.machines.standing(id));
         known.unwrap_or(MachineStanding::Speaking { since: self.appeared })
     }
 
-    /// Whether its machine has left, by the newer of two witnesses: the row itself, which fleet lists without an address
-    /// when its machine is not in the list of machines, and the machine's own life.
+    /// Whether its machine has left, by the newer of two witnesses: the row itself, which fleet
+    /// lists without an address when its machine is not in the list of machines, and the machine's
+    /// own life.
     pub(crate) fn is_on_lost_machine(&self, around: &Surroundings) -> bool {
-        let Some(machine) = &self.state.machine else { return false };
+        let Some(machine) = &self.state.machine else {
+            return false;
+        };
         let has_known_address = around.machines.ip(machine).is_some();
 
         match around.machines.presence(machine) {
@@ -285,7 +323,9 @@ impl Row {
     }
 
     fn was_lost(&self) -> bool {
-        self.shown.as_ref().is_some_and(|shown| shown.verdict == Verdict::MachineLost)
+        self.shown
+            .as_ref()
+            .is_some_and(|shown| shown.verdict == Verdict::MachineLost)
     }
 
     fn evidence(&self, is_elsewhere: bool, around: &Surroundings) -> Evidence {
@@ -308,16 +348,31 @@ impl Row {
     }
 
     /// The row as it is shown, and when time alone may change that.
-    fn show(&mut self, evidence: &Evidence, moved_to: Option<&str>, around: &Surroundings) -> (Unit, Option<Instant>) {
+    fn show(
+        &mut self,
+        evidence: &Evidence,
+        moved_to: Option<&str>,
+        around: &Surroundings,
+    ) -> (Unit, Option<Instant>) {
         let file = around.desired.get(&self.state.unit);
         let is_passed_through = around.circumstances.retention.passes_through();
-        let outlives_machine =
-            self.is_on_lost_machine(around) && (!around.circumstances.source.is_old() || self.was_lost());
-        let target = file.and_then(|file| file.target.as_ref()).map(|id| around.machines.name(id));
-        let presence = self.state.machine.as_ref().and_then(|id| around.machines.presence(id));
+        let outlives_machine = self.is_on_lost_machine(around)
+            && (!around.circumstances.source.is_old() || self.was_lost());
+        let target = file
+            .and_then(|file| file.target.as_ref())
+            .map(|id| around.machines.name(id));
+        let presence = self
+            .state
+            .machine
+            .as_ref()
+            .and_then(|id| around.machines.presence(id));
 
-        let mut due = self.next_of_loop(evidence.wanted, file.map(|file| &**file), around.circumstances.at);
-        let is_transitional = matches!(self.state.active.as_deref(), Some("activating" | "deactivating" | "reloading"));
+        let mut due =
+            self.next_of_loop(evidence.wanted, file.map(|file| &**file), around.circumstances.at);
+        let is_transitional = matches!(
+            self.state.active.as_deref(),
+            Some("activating" | "deactivating" | "reloading")
+        );
         let lasts_from = self.changed.instant + LASTING;
         let is_lasting = is_transitional && around.circumstances.at.instant >= lasts_from;
         if is_transitional && !is_lasting {
@@ -351,9 +406,14 @@ impl Row {
         (self.unit(state, stale_since, file, (verdict, reason), around), due)
     }
 
-    /// Lets time pass for a crash loop. Returns when time alone may change something. What is not reported does not run
-    /// long enough, nor wait too long.
-    fn next_of_loop(&mut self, wanted: Wanted, file: Option<&UnitFile>, at: Moment) -> Option<Instant> {
+    /// Lets time pass for a crash loop. Returns when time alone may change something. What is not
+    /// reported does not run long enough, nor wait too long.
+    fn next_of_loop(
+        &mut self,
+        wanted: Wanted,
+        file: Option<&UnitFile>,
+        at: Moment,
+    ) -> Option<Instant> {
         let restarts = self.restarts.as_mut().filter(|_| !self.report.is_absent())?;
         let is_loaded_only = file.is_some_and(|file| file.desired.as_deref() == Some("loaded"));
 
@@ -369,7 +429,10 @@ impl Row {
 
     /// What there is to tell of a crash loop once the row has been shown.
     fn tell_of_loop(&mut self, machines: &Machines) -> Option<Event> {
-        let is_shown = self.shown.as_ref().is_some_and(|shown| shown.verdict == Verdict::CrashLoop);
+        let is_shown = self
+            .shown
+            .as_ref()
+            .is_some_and(|shown| shown.verdict == Verdict::CrashLoop);
         let news = self.restarts.as_mut()?.news(is_shown)?;
         let place = place(&self.state, machines);
         let to = self.state.text();
@@ -383,26 +446,46 @@ impl Row {
     fn show_expected(&mut self, around: &Surroundings) -> (Unit, Option<Instant>) {
         let file = around.desired.get(&self.state.unit);
         // Of another file than before, the wait begins anew.
-        if self.shown.as_ref().is_some_and(|shown| choice(shown.file.as_deref()) != choice(file.map(|it| &**it))) {
+        if self
+            .shown
+            .as_ref()
+            .is_some_and(|shown| choice(shown.file.as_deref()) != choice(file.map(|it| &**it)))
+        {
             self.appeared = around.circumstances.at;
         }
-        let place = self.state.machine.as_ref().or_else(|| file.and_then(|file| file.target.as_ref()));
+        let place = self
+            .state
+            .machine
+            .as_ref()
+            .or_else(|| file.and_then(|file| file.target.as_ref()));
         let is_launched = around.circumstances.at.instant >= self.appeared.instant + LAUNCH;
-        let waits = if place.is_none() && file.is_some_and(|file| file.target_known && !file.global) {
+        let waits = if place.is_none() && file.is_some_and(|file| file.target_known && !file.global)
+        {
             SCHEDULE
-        } else if is_launched && self.state.machine.as_ref().is_some_and(|id| !around.machines.has_spoken(id)) {
+        } else if is_launched
+            && self
+                .state
+                .machine
+                .as_ref()
+                .is_some_and(|id| !around.machines.has_spoken(id))
+        {
             FIRST_REPORT
         } else {
             LAUNCH
         };
         let is_wanted = file.is_some_and(|file| file.is_wanted());
         let ends = self.appeared.instant + waits;
-        let is_open =
-            is_wanted && !around.circumstances.retention.passes_through() && around.circumstances.at.instant < ends;
+        let is_open = is_wanted
+            && !around.circumstances.retention.passes_through()
+            && around.circumstances.at.instant < ends;
         let is_speaking = |id: &MachineId| {
-            !matches!(around.machines.presence(id), Some(MachinePresence::Returned | MachinePresence::Missing { .. }))
+            !matches!(
+                around.machines.presence(id),
+                Some(MachinePresence::Returned | MachinePresence::Missing { .. })
+            )
         };
-        // What nobody reports may be what lists lack; that fleet has chosen no machine stands in the unit files.
+        // What nobody reports may be what lists lack; that fleet has chosen no machine stands in
+        // the unit files.
         let is_doubted = !matches!(around.circumstances.source, SourceStanding::Settled { .. });
         let is_early = is_open
             || (is_doubted && (place.is_some() || file.is_some_and(|file| file.global)))
@@ -410,7 +493,10 @@ impl Row {
         let fits_nowhere = |file: &&Arc<UnitFile>| {
             file.global
                 && !around.machines.is_empty()
-                && around.machines.present().all(|machine| matches(file, machine) == Match::No)
+                && around
+                    .machines
+                    .present()
+                    .all(|machine| matches(file, machine) == Match::No)
         };
 
         let judged = judge_expected(&Expectation {
@@ -433,7 +519,9 @@ impl Row {
         around: &Surroundings,
     ) -> Unit {
         let (verdict_since, verdict_since_seen) = match &self.shown {
-            Some(before) if before.verdict == verdict => (before.verdict_since, before.verdict_since_seen),
+            Some(before) if before.verdict == verdict => {
+                (before.verdict_since, before.verdict_since_seen)
+            }
             Some(_) => (around.circumstances.at.wall, around.circumstances.is_complete),
             None => (self.changed.wall, self.since_seen),
         };
@@ -460,5 +548,9 @@ fn choice(file: Option<&UnitFile>) -> (Option<&str>, Option<&str>) {
 
 fn place(state: &UnitState, machines: &Machines) -> Place {
     let known = || machines.ip(state.machine.as_ref()?).cloned();
-    Place { unit: state.unit.clone(), machine: state.machine.clone(), ip: state.ip.clone().or_else(known) }
+    Place {
+        unit: state.unit.clone(),
+        machine: state.machine.clone(),
+        ip: state.ip.clone().or_else(known),
+    }
 }

@@ -1,4 +1,5 @@
-//! Whatever is published, and however slow or absent a client is: what it has in the end is what there is.
+//! Whatever is published, and however slow or absent a client is: what it has in the end is what
+//! there is.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -35,9 +36,15 @@ fn member(id: &str) -> Arc<Member> {
 }
 
 fn view(units: &Units, machines: usize) -> Arc<View> {
-    let mut units: Vec<_> = units.iter().map(|(number, (machine, state))| unit(*number, *machine, *state)).collect();
+    let mut units: Vec<_> = units
+        .iter()
+        .map(|(number, (machine, state))| unit(*number, *machine, *state))
+        .collect();
     units.sort_by(|a, b| (&a.state.unit, &a.state.machine).cmp(&(&b.state.unit, &b.state.machine)));
-    Arc::new(View { units: units.into(), machines: MACHINES[..machines].iter().map(|id| member(id)).collect() })
+    Arc::new(View {
+        units: units.into(),
+        machines: MACHINES[..machines].iter().map(|id| member(id)).collect(),
+    })
 }
 
 struct Bench {
@@ -49,7 +56,11 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let settings = Settings { unit_fields: vec![], machine_fields: vec![], publish: Publish::Changes };
+        let settings = Settings {
+            unit_fields: vec![],
+            machine_fields: vec![],
+            publish: Publish::Changes,
+        };
         Self {
             publisher: Publisher::new(settings, "e", SourceInfo::default()),
             channels: Channels::default(),
@@ -68,12 +79,25 @@ impl Bench {
             self.transitions += 1;
             let unit = format!("unit{number}.service").as_str().into();
             let machine = MACHINES.get(*number as usize % 3).map(|id| (*id).into());
-            let event = Event::Appeared { place: Place { unit, machine, ip: None }, to: "active".into() };
-            Arc::new(Transition { number: self.transitions, time: SystemTime::UNIX_EPOCH, event })
+            let event = Event::Appeared {
+                place: Place { unit, machine, ip: None },
+                to: "active".into(),
+            };
+            Arc::new(Transition {
+                number: self.transitions,
+                time: SystemTime::UNIX_EPOCH,
+                event,
+            })
         };
         let transitions: Vec<_> = events.iter().map(event).collect();
-        let news =
-            News { view, health: &self.health, transitions: &transitions, change: None, read: &[], now: Moment::now() };
+        let news = News {
+            view,
+            health: &self.health,
+            transitions: &transitions,
+            change: None,
+            read: &[],
+            now: Moment::now(),
+        };
         self.publisher.publish(news);
     }
 
@@ -129,7 +153,10 @@ fn messages(transport: Transport, batch: &Batch) -> Vec<(Value, Option<String>)>
             for event in std::str::from_utf8(batch.bytes()).unwrap().split_terminator("\n\n") {
                 let field = |name: &str| event.lines().find_map(|line| line.strip_prefix(name));
                 if let Some(data) = field("data: ") {
-                    messages.push((serde_json::from_str(data).unwrap(), field("id: ").map(str::to_owned)));
+                    messages.push((
+                        serde_json::from_str(data).unwrap(),
+                        field("id: ").map(str::to_owned),
+                    ));
                 }
             }
         }
@@ -144,8 +171,16 @@ fn key(row: &Value) -> String {
 
 impl Client {
     fn connect(&mut self, bench: &Bench) {
-        let channel = bench.channels.open(self.transport, self.subscription.clone()).unwrap();
-        let begun = ChannelSubscription::begin(channel, self.position.as_ref(), &bench.last(), Moment::now());
+        let channel = bench
+            .channels
+            .open(self.transport, self.subscription.clone())
+            .unwrap();
+        let begun = ChannelSubscription::begin(
+            channel,
+            self.position.as_ref(),
+            &bench.last(),
+            Moment::now(),
+        );
         let (follower, batches) = begun.unwrap();
         self.follower = Some(follower);
         self.take(&batches, usize::MAX);
@@ -191,10 +226,16 @@ impl Client {
                 self.resyncs.push(message["reason"].as_str().unwrap().to_owned());
             }
             "snapshot" if topic == "events" => {
-                self.events = rows(&message["rows"]).iter().map(|row| row["number"].as_u64().unwrap()).collect();
+                self.events = rows(&message["rows"])
+                    .iter()
+                    .map(|row| row["number"].as_u64().unwrap())
+                    .collect();
             }
             "snapshot" => {
-                let rows = rows(&message["rows"]).into_iter().map(|row| (key(&row), row)).collect();
+                let rows = rows(&message["rows"])
+                    .into_iter()
+                    .map(|row| (key(&row), row))
+                    .collect();
                 self.topics.insert(topic.to_owned(), rows);
             }
             "delta" => {
@@ -216,7 +257,10 @@ impl Client {
         }
         if goes_on {
             let before = self.position.as_ref().map_or(0, |position| position.revision);
-            assert!(revision > before || (kind == "status" && revision == before), "{revision} after {before}");
+            assert!(
+                revision > before || (kind == "status" && revision == before),
+                "{revision} after {before}"
+            );
             self.position = Some(Position { epoch: "e".into(), revision });
         }
     }
@@ -226,25 +270,37 @@ impl Client {
         let publication = bench.last();
         let Subscription { topics, filter } = &self.subscription;
         for topic in topics {
-            let snapshot: Value = serde_json::from_slice(&update::snapshot(&publication, *topic, filter)).unwrap();
+            let snapshot: Value =
+                serde_json::from_slice(&update::snapshot(&publication, *topic, filter)).unwrap();
             let rows = snapshot["rows"].as_array().unwrap();
             if *topic == Topic::Events {
-                let expected: Vec<u64> = rows.iter().map(|row| row["number"].as_u64().unwrap()).collect();
+                let expected: Vec<u64> =
+                    rows.iter().map(|row| row["number"].as_u64().unwrap()).collect();
                 assert!(self.events.ends_with(&expected), "{:?} {expected:?}", self.events);
                 assert!(self.events.is_sorted_by(|a, b| a < b), "none twice: {:?}", self.events);
             } else {
-                let expected: BTreeMap<String, Value> = rows.iter().map(|row| (key(row), row.clone())).collect();
+                let expected: BTreeMap<String, Value> =
+                    rows.iter().map(|row| (key(row), row.clone())).collect();
                 assert_eq!(self.topics[topic.name()], expected);
             }
         }
-        assert!(self.topics.keys().all(|topic| topics.iter().any(|wanted| wanted.name() == topic)));
+        assert!(
+            self.topics
+                .keys()
+                .all(|topic| topics.iter().any(|wanted| wanted.name() == topic))
+        );
         assert_eq!(self.health["held_back"], json!(publication.health.held_back));
     }
 }
 
 #[derive(Clone, Debug)]
 enum Step {
-    Publish { units: Units, machines: usize, events: Vec<u8>, held_back: bool },
+    Publish {
+        units: Units,
+        machines: usize,
+        events: Vec<u8>,
+        held_back: bool,
+    },
     CatchUp(usize),
     Drop(usize, usize),
 }
@@ -265,7 +321,10 @@ const CLIENTS: usize = 6;
 
 fn subscriptions() -> [Subscription; 3] {
     let all = Subscription::default();
-    let filtered = Subscription { filter: "machine:m1 state:failed state:active".parse().unwrap(), ..all.clone() };
+    let filtered = Subscription {
+        filter: "machine:m1 state:failed state:active".parse().unwrap(),
+        ..all.clone()
+    };
     let some = Subscription {
         topics: [Topic::Units, Topic::Events].into(),
         filter: "unit:unit[0] unit:*1.service *2*".parse().unwrap(),
@@ -326,7 +385,9 @@ fn who_comes_back_gets_what_was_missed_and_no_more() {
 fn who_cannot_go_on_is_told_so_and_gets_all() {
     let mut bench = Bench::new();
     bench.publish(&units(&[(1, 0)]), &[1]);
-    for (epoch, revision, lost) in [("another", 1, ResyncReason::OtherEpoch), ("e", 1_000, ResyncReason::Ahead)] {
+    for (epoch, revision, lost) in
+        [("another", 1, ResyncReason::OtherEpoch), ("e", 1_000, ResyncReason::Ahead)]
+    {
         let mut client = bench.client(Transport::EventStream, &Subscription::default());
         client.heard.clear();
         client.position = Some(Position { epoch: epoch.into(), revision });
@@ -362,7 +423,10 @@ fn who_is_behind_by_more_than_all_there_is_gets_all_there_is() {
     slow.check(&bench);
     bench.publish(&units(&[]), &[]);
     quick.catch_up(&bench);
-    assert!(quick.resyncs.is_empty(), "who has seen all but the newest is told it, however much it is");
+    assert!(
+        quick.resyncs.is_empty(),
+        "who has seen all but the newest is told it, however much it is"
+    );
     quick.check(&bench);
 }
 
@@ -371,13 +435,16 @@ fn clients_with_equal_wishes_share_their_bytes() {
     let mut bench = Bench::new();
     bench.publish(&units(&[(1, 0)]), &[]);
     let open = |filter: &str| {
-        let subscription = Subscription { filter: filter.parse().unwrap(), ..Subscription::default() };
+        let subscription =
+            Subscription { filter: filter.parse().unwrap(), ..Subscription::default() };
         bench.channels.open(Transport::WebSocket, subscription).unwrap()
     };
-    let (one, same, other) = (open("unit:a* state:failed"), open("state:failed a*"), open("unit:b*"));
+    let (one, same, other) =
+        (open("unit:a* state:failed"), open("state:failed a*"), open("unit:b*"));
     assert!(Arc::ptr_eq(&one, &same) && !Arc::ptr_eq(&one, &other));
     let last = bench.last();
-    let [first, second] = [one, same].map(|channel| channel.snapshots(&last).unwrap().bytes().as_ptr());
+    let [first, second] =
+        [one, same].map(|channel| channel.snapshots(&last).unwrap().bytes().as_ptr());
     assert_eq!(first, second);
 }
 
@@ -389,7 +456,8 @@ fn strangers_with_many_filters_get_only_so_much_room() {
     let room = bench.channels.room.clone();
     let shared = std::mem::take(&mut bench.channels);
     let open = |terms: String| {
-        let subscription = Subscription { filter: terms.parse().unwrap(), ..Subscription::default() };
+        let subscription =
+            Subscription { filter: terms.parse().unwrap(), ..Subscription::default() };
         shared.open(Transport::WebSocket, subscription)
     };
     let taken = || MemoryBudget::BYTES - room.left.available_permits();
@@ -399,16 +467,30 @@ fn strangers_with_many_filters_get_only_so_much_room() {
         drop(channel.snapshots(&bench.last()).unwrap());
         channels.push(channel);
     }
-    assert!((MemoryBudget::RECENT / 2..=MemoryBudget::RECENT).contains(&taken()), "{}", taken());
+    assert!(
+        (MemoryBudget::RECENT / 2..=MemoryBudget::RECENT).contains(&taken()),
+        "{}",
+        taken()
+    );
     assert_eq!(open("unit* unit:more".to_owned()).unwrap_err(), OverBudget);
     assert!(open(String::new()).is_ok(), "who wants all gets it");
-    let held: Result<Vec<Batch>, OverBudget> =
-        channels.iter().chain(&channels).map(|channel| channel.snapshots(&bench.last())).collect();
+    let held: Result<Vec<Batch>, OverBudget> = channels
+        .iter()
+        .chain(&channels)
+        .map(|channel| channel.snapshots(&bench.last()))
+        .collect();
     assert!(held.is_ok(), "equal wishes share what is on its way");
     let left = &room.left;
-    let others = left.clone().try_acquire_many_owned(left.available_permits() as u32).unwrap();
+    let others = left
+        .clone()
+        .try_acquire_many_owned(left.available_permits() as u32)
+        .unwrap();
     bench.publish(&many(1), &[]);
-    assert_eq!(channels[0].snapshots(&bench.last()).err(), Some(OverBudget), "what is on its way counts, too");
+    assert_eq!(
+        channels[0].snapshots(&bench.last()).err(),
+        Some(OverBudget),
+        "what is on its way counts, too"
+    );
     drop((held, others));
     channels.clear();
     assert!(open("unit* unit:more".to_owned()).is_ok());
@@ -423,7 +505,13 @@ fn who_lags_takes_room_and_begins_anew_where_there_is_none() {
     bench.publish(&many(1), &[]);
     bench.publish(&units(&[(1, 0), (2, 0)]), &[]);
     bench.publish(&many(1), &[]);
-    let room = bench.channels.room.left.clone().try_acquire_many_owned(MemoryBudget::BYTES as u32).unwrap();
+    let room = bench
+        .channels
+        .room
+        .left
+        .clone()
+        .try_acquire_many_owned(MemoryBudget::BYTES as u32)
+        .unwrap();
     lagging.catch_up(&bench);
     assert_eq!(lagging.resyncs, [ResyncReason::Exceeding.reason()]);
     lagging.check(&bench);
@@ -434,7 +522,10 @@ fn who_lags_takes_room_and_begins_anew_where_there_is_none() {
 fn a_change_that_leaves_the_filter_is_a_removal() {
     let mut bench = Bench::new();
     bench.publish(&units(&[(1, 1), (2, 0)]), &[]);
-    let failed = Subscription { filter: "state:failed".parse().unwrap(), ..Subscription::default() };
+    let failed = Subscription {
+        filter: "state:failed".parse().unwrap(),
+        ..Subscription::default()
+    };
     let mut client = bench.client(Transport::WebSocket, &failed);
     assert_eq!(client.topics["units"].len(), 1);
     bench.publish(&units(&[(1, 0), (2, 0)]), &[]);
@@ -449,21 +540,40 @@ fn a_change_that_leaves_the_filter_is_a_removal() {
 #[test]
 fn one_changed_row_is_short() {
     let mut bench = Bench::new();
-    let many = |state| view(&(0..=250).map(|number| (number, (1, if number == 7 { state } else { 0 }))).collect(), 1);
+    let many = |state| {
+        view(
+            &(0..=250)
+                .map(|number| (number, (1, if number == 7 { state } else { 0 })))
+                .collect(),
+            1,
+        )
+    };
     bench.publish(&many(0), &[]);
-    let channel = bench.channels.open(Transport::WebSocket, Subscription::default()).unwrap();
-    let (mut follower, _) = ChannelSubscription::begin(channel, None, &bench.last(), Moment::now()).unwrap();
+    let channel = bench
+        .channels
+        .open(Transport::WebSocket, Subscription::default())
+        .unwrap();
+    let (mut follower, _) =
+        ChannelSubscription::begin(channel, None, &bench.last(), Moment::now()).unwrap();
     bench.publish(&many(1), &[7]);
     let news = follower.news(&bench.last(), Moment::now()).unwrap();
     let bytes: usize = news.iter().map(|batch| batch.bytes().len()).sum();
     assert!(bytes < 1000, "{bytes}");
-    assert!(follower.news(&bench.last(), Moment::now()).unwrap().is_empty(), "nothing changed, nothing to say");
+    assert!(
+        follower.news(&bench.last(), Moment::now()).unwrap().is_empty(),
+        "nothing changed, nothing to say"
+    );
     let later = Moment::now() + Duration::from_secs(15);
     assert_eq!(follower.status(&bench.last(), later).messages(), 1);
 }
 
 #[test]
 fn who_has_to_begin_anew_is_told_why_in_these_words() {
-    let lost = [ResyncReason::Forgotten, ResyncReason::Exceeding, ResyncReason::OtherEpoch, ResyncReason::Ahead];
+    let lost = [
+        ResyncReason::Forgotten,
+        ResyncReason::Exceeding,
+        ResyncReason::OtherEpoch,
+        ResyncReason::Ahead,
+    ];
     assert_catalogue("resyncs", lost.map(|lost| (format!("{lost:?}"), lost.reason())));
 }

@@ -19,7 +19,9 @@ fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
 
 /// The status for a request with these headers; 200 stands for being let in.
 fn status(policy: &Policy, pairs: &[(&str, &str)]) -> u16 {
-    policy.admit(&Uri::from_static("/"), &headers(pairs)).map_or_else(|refusal| refusal.status.as_u16(), |()| 200)
+    policy
+        .admit(&Uri::from_static("/"), &headers(pairs))
+        .map_or_else(|refusal| refusal.status.as_u16(), |()| 200)
 }
 
 #[test]
@@ -104,7 +106,9 @@ fn hosts_that_are_allowed() {
 
 #[test]
 fn the_host_in_the_request_line_counts() {
-    let admit = |uri: &'static str| policy().admit(&Uri::from_static(uri), &headers(&[("host", "localhost")]));
+    let admit = |uri: &'static str| {
+        policy().admit(&Uri::from_static(uri), &headers(&[("host", "localhost")]))
+    };
     assert!(admit("http://core-01:8989/").is_ok());
     assert_eq!(admit("http://evil.example/").expect_err("refused").status, 403);
     assert_eq!(admit("http://localhost@evil.example/").expect_err("refused").status, 400);
@@ -149,9 +153,17 @@ fn origins() {
         ("core-01:8989", "http://evil.example, http://core-01", 403),
         ("core-01:8989", "http://[::1", 403),
     ] {
-        assert_eq!(status(&policy(), &[("host", host), ("origin", origin)]), expected, "{origin:?} to {host}");
+        assert_eq!(
+            status(&policy(), &[("host", host), ("origin", origin)]),
+            expected,
+            "{origin:?} to {host}"
+        );
     }
-    let twice = [("host", "core-01"), ("origin", "http://core-01"), ("origin", "http://evil.example")];
+    let twice = [
+        ("host", "core-01"),
+        ("origin", "http://core-01"),
+        ("origin", "http://evil.example"),
+    ];
     assert_eq!(status(&policy(), &twice), 403);
 }
 
@@ -159,7 +171,10 @@ fn origins() {
 fn origins_that_are_allowed() {
     let allowed = |origins: &[&str], origin: &str| {
         let allowed_origins = origins.iter().map(|origin| (*origin).to_owned()).collect();
-        status(&Policy { allowed_origins, ..policy() }, &[("host", "core-01:8989"), ("origin", origin)])
+        status(
+            &Policy { allowed_origins, ..policy() },
+            &[("host", "core-01:8989"), ("origin", origin)],
+        )
     };
     assert_eq!(allowed(&["http://dash.example:8000"], "http://dash.example:8000"), 200);
     assert_eq!(allowed(&["HTTP://Dash.example:80/"], "http://dash.example"), 200);
@@ -174,11 +189,21 @@ fn origins_that_are_allowed() {
 
 #[test]
 fn a_refusal_names_the_option_that_would_let_the_caller_in() {
-    let refusal = |pairs: &[_]| policy().admit(&Uri::from_static("/"), &headers(pairs)).expect_err("refused").message;
+    let refusal = |pairs: &[_]| {
+        policy()
+            .admit(&Uri::from_static("/"), &headers(pairs))
+            .expect_err("refused")
+            .message
+    };
     assert!(refusal(&[("host", "Evil.example:8989")]).ends_with(" --allowed-hosts evil.example"));
     let origin = ("origin", "http://dash.example:8000");
-    assert!(refusal(&[("host", "core-01"), origin]).ends_with(" --allowed-origins http://dash.example:8000"));
-    assert!(refusal(&[("host", "core-01"), ("origin", "null")]).ends_with(" --allowed-origins null"));
+    assert!(
+        refusal(&[("host", "core-01"), origin])
+            .ends_with(" --allowed-origins http://dash.example:8000")
+    );
+    assert!(
+        refusal(&[("host", "core-01"), ("origin", "null")]).ends_with(" --allowed-origins null")
+    );
 }
 
 #[test]
@@ -190,13 +215,32 @@ fn tokens() {
     for value in ["Bearer s3cr%t+/=&x", "bearer  s3cr%t+/=&x "] {
         assert_eq!(bearer(value), Ok(()), "{value}");
     }
-    for value in ["Bearer s3cr%t+/=&", "Bearer s3cr%t+/=&xx", "Bearer ", "Basic s3cr%t+/=&x", "s3cr%t+/=&x", "Bearer"] {
+    for value in [
+        "Bearer s3cr%t+/=&",
+        "Bearer s3cr%t+/=&xx",
+        "Bearer ",
+        "Basic s3cr%t+/=&x",
+        "s3cr%t+/=&x",
+        "Bearer",
+    ] {
         assert_eq!(bearer(value).expect_err("refused").status, 401, "{value}");
     }
-    for text in ["token=s3cr%25t%2B%2F%3D%26x", "a=b&token=s3cr%25t+%2f=%26x", "token=s3cr%t+/=%26x"] {
+    for text in [
+        "token=s3cr%25t%2B%2F%3D%26x",
+        "a=b&token=s3cr%25t+%2f=%26x",
+        "token=s3cr%t+/=%26x",
+    ] {
         assert_eq!(query(text), Ok(()), "{text}");
     }
-    for text in ["", "token", "token=", "atoken=s3cr%25t%2B%2F%3D%26x", "token=%", "token=%2", "token=wrong"] {
+    for text in [
+        "",
+        "token",
+        "token=",
+        "atoken=s3cr%25t%2B%2F%3D%26x",
+        "token=%",
+        "token=%2",
+        "token=wrong",
+    ] {
         assert_eq!(query(text).expect_err("refused").status, 401, "{text}");
     }
     // A wrong header is not mended by the query.
@@ -227,7 +271,10 @@ fn a_token_comes_from_the_credentials_or_else_the_file() {
     assert!(Token::read(None, None).expect("none").is_none());
     assert!(read(None).expect("none").is_none());
     let missing = read(Some(&file)).expect_err("no file");
-    assert!(matches!(&missing, TokenError::Unreadable { path, .. } if *path == file), "{missing:?}");
+    assert!(
+        matches!(&missing, TokenError::Unreadable { path, .. } if *path == file),
+        "{missing:?}"
+    );
 
     std::fs::write(&file, "of-the-file\r\n").expect("written");
     assert!(read(Some(&file)).expect("read").expect("a token").is(b"of-the-file"));

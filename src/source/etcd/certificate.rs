@@ -1,14 +1,19 @@
-//! Whether etcd's certificate is to be believed, as rustls judges it, and what is wrong with it in words for people.
+//! Whether etcd's certificate is to be believed, as rustls judges it, and what is wrong with it in
+//! words for people.
 
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
 use tokio_rustls::rustls::client::WebPkiServerVerifier;
-use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use tokio_rustls::rustls::client::danger::{
+    HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
+};
 use tokio_rustls::rustls::crypto::CryptoProvider;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use tokio_rustls::rustls::{self, CertificateError, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme};
+use tokio_rustls::rustls::{
+    self, CertificateError, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme,
+};
 use webpki::EndEntityCert;
 
 /// No RSA key with fewer bits is accepted.
@@ -16,7 +21,8 @@ pub(super) const LEAST_BITS: usize = 2048;
 
 const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
 
-/// Signature algorithms that are broken, by the contents of their identifier (RFC 3279, section 2.2; RFC 5758).
+/// Signature algorithms that are broken, by the contents of their identifier (RFC 3279, section
+/// 2.2; RFC 5758).
 const BROKEN: [(&[u8], &str); 4] = [
     (&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x05], "SHA-1"),
     (&[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x01], "SHA-1"),
@@ -24,7 +30,8 @@ const BROKEN: [(&[u8], &str); 4] = [
     (&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x04], "MD5"),
 ];
 
-/// Asks rustls's own verifier, and puts its refusals into words. It accepts what that accepts, and nothing else.
+/// Asks rustls's own verifier, and puts its refusals into words. It accepts what that accepts, and
+/// nothing else.
 #[derive(Debug)]
 pub(super) struct Verifier {
     inner: Arc<WebPkiServerVerifier>,
@@ -35,14 +42,27 @@ pub(super) struct Verifier {
 
 impl Verifier {
     /// `roots` are not empty; `authority` says where they are from.
-    pub(super) fn new(roots: RootCertStore, provider: Arc<CryptoProvider>, authority: String) -> Self {
+    pub(super) fn new(
+        roots: RootCertStore,
+        provider: Arc<CryptoProvider>,
+        authority: String,
+    ) -> Self {
         let roots = Arc::new(roots);
         let inner = WebPkiServerVerifier::builder_with_provider(roots.clone(), provider).build();
-        Self { inner: inner.expect("there are roots, and no revocation lists"), roots, authority }
+        Self {
+            inner: inner.expect("there are roots, and no revocation lists"),
+            roots,
+            authority,
+        }
     }
 
     /// What is wrong with a certificate that was refused for that.
-    fn words(&self, error: &CertificateError, certificate: &CertificateDer<'_>, name: &ServerName<'_>) -> String {
+    fn words(
+        &self,
+        error: &CertificateError,
+        certificate: &CertificateDer<'_>,
+        name: &ServerName<'_>,
+    ) -> String {
         let ours = "(by this host's clock: 'timedatectl')";
         match error {
             CertificateError::NotValidForNameContext { presented, .. } => {
@@ -104,13 +124,20 @@ impl Verifier {
         }
     }
 
-    /// A signature that does not fit is one by a key that is too short to be checked, or by another key.
+    /// A signature that does not fit is one by a key that is too short to be checked, or by another
+    /// key.
     fn bad_signature(&self, certificate: &CertificateDer<'_>) -> String {
         let Ok(parsed) = EndEntityCert::try_from(certificate) else {
             return "the signature of its certificate is wrong".to_owned();
         };
-        let issuers = self.roots.roots.iter().filter(|root| *root.subject == *parsed.issuer());
-        let bits = issuers.filter_map(|root| rsa_bits(&root.subject_public_key_info)).min();
+        let issuers = self
+            .roots
+            .roots
+            .iter()
+            .filter(|root| *root.subject == *parsed.issuer());
+        let bits = issuers
+            .filter_map(|root| rsa_bits(&root.subject_public_key_info))
+            .min();
         match bits {
             Some(bits) if bits < LEAST_BITS => format!(
                 "the CA of its certificate, in {}, has an RSA key of {bits} bits, which is not safe: make a CA with \
@@ -146,9 +173,17 @@ impl ServerCertVerifier for Verifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let verified = self.inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        let verified = self.inner.verify_server_cert(
+            end_entity,
+            intermediates,
+            server_name,
+            ocsp_response,
+            now,
+        );
         verified.map_err(|error| match error {
-            rustls::Error::InvalidCertificate(error) => refusal(self.words(&error, end_entity, server_name)),
+            rustls::Error::InvalidCertificate(error) => {
+                refusal(self.words(&error, end_entity, server_name))
+            }
             error => error,
         })
     }
@@ -193,7 +228,9 @@ impl fmt::Display for Refused {
 impl Refused {
     /// The words that were put into this error, if it is one of [`Verifier`].
     pub(super) fn words(error: &CertificateError) -> Option<String> {
-        let CertificateError::Other(OtherError(inner)) = error else { return None };
+        let CertificateError::Other(OtherError(inner)) = error else {
+            return None;
+        };
         inner.downcast_ref().map(|Self(words)| words.clone())
     }
 }
@@ -203,11 +240,14 @@ fn refusal(words: String) -> rustls::Error {
 }
 
 fn webpki_error(error: &CertificateError) -> Option<&webpki::Error> {
-    let CertificateError::Other(OtherError(inner)) = error else { return None };
+    let CertificateError::Other(OtherError(inner)) = error else {
+        return None;
+    };
     inner.downcast_ref()
 }
 
-const VERSION_1: &str = "is of version 1 of X.509, which knows no extensions: issue it again as version 3";
+const VERSION_1: &str =
+    "is of version 1 of X.509, which knows no extensions: issue it again as version 3";
 
 /// What is wrong with a certificate in a file that cannot even be taken apart.
 pub(super) fn unreadable(error: &rustls::Error) -> String {
@@ -228,7 +268,8 @@ pub(super) fn rsa_bits_of(certificate: &CertificateDer<'_>) -> Option<usize> {
     rsa_bits(element(&info)?.0)
 }
 
-/// How many bits an RSA key has, from what is in its SubjectPublicKeyInfo (RFC 3279, section 2.3.1).
+/// How many bits an RSA key has, from what is in its SubjectPublicKeyInfo (RFC 3279, section
+/// 2.3.1).
 fn rsa_bits(info: &[u8]) -> Option<usize> {
     let (algorithm, rest) = element(info)?;
     if !contains(algorithm, RSA) {
@@ -267,7 +308,10 @@ fn contains(bytes: &[u8], part: &[u8]) -> bool {
 
 /// A name as `DnsName("core-01")` or `IpAddress(10.0.0.1)` has it.
 fn plain(name: &str) -> String {
-    let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')')).unwrap_or(name);
+    let inner = name
+        .split_once('(')
+        .and_then(|(_, rest)| rest.strip_suffix(')'))
+        .unwrap_or(name);
     inner.trim_matches('"').to_owned()
 }
 
@@ -289,8 +333,10 @@ mod tests {
     #[test]
     fn the_bits_of_an_rsa_key_are_counted() {
         let key = |modulus: &[u8]| {
-            let length = |contents: &[u8]| vec![0x82, (contents.len() >> 8) as u8, contents.len() as u8];
-            let wrap = |tag: u8, contents: &[u8]| [&[tag], length(contents).as_slice(), contents].concat();
+            let length =
+                |contents: &[u8]| vec![0x82, (contents.len() >> 8) as u8, contents.len() as u8];
+            let wrap =
+                |tag: u8, contents: &[u8]| [&[tag], length(contents).as_slice(), contents].concat();
             let numbers = [wrap(0x02, modulus), vec![0x02, 0x03, 1, 0, 1]].concat();
             let bits = [&[0], wrap(0x30, &numbers).as_slice()].concat();
             [wrap(0x30, &[&[0x06, 0x09], RSA, &[0x05, 0x00]].concat()), wrap(0x03, &bits)].concat()

@@ -33,7 +33,9 @@ impl FromStr for Endpoint {
             Some(("https", _)) => true,
             _ => return Err(EndpointError("expected http://HOST:PORT or https://HOST:PORT")),
         };
-        let uri: Uri = text.parse().map_err(|_| EndpointError("expected http://HOST:PORT or https://HOST:PORT"))?;
+        let uri: Uri = text
+            .parse()
+            .map_err(|_| EndpointError("expected http://HOST:PORT or https://HOST:PORT"))?;
         if text.contains('@') {
             return Err(EndpointError(
                 "no user and password may be in it: --etcd-user NAME, with the password in --etcd-password-file FILE",
@@ -42,8 +44,13 @@ impl FromStr for Endpoint {
         if uri.path() != "/" || uri.query().is_some() || text.contains('#') {
             return Err(EndpointError("only a host and a port may follow the scheme"));
         }
-        let host = uri.host().and_then(host::read_in_url).ok_or(EndpointError("it needs a host"))?;
-        let port = uri.port_u16().ok_or(EndpointError("it needs a port, as in http://127.0.0.1:2379"))?;
+        let host = uri
+            .host()
+            .and_then(host::read_in_url)
+            .ok_or(EndpointError("it needs a host"))?;
+        let port = uri
+            .port_u16()
+            .ok_or(EndpointError("it needs a port, as in http://127.0.0.1:2379"))?;
         Ok(Self { tls, host, port })
     }
 }
@@ -68,15 +75,23 @@ impl Endpoint {
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http{}://{}", if self.tls { "s" } else { "" }, host::in_url(&self.host, self.port))
+        write!(
+            f,
+            "http{}://{}",
+            if self.tls { "s" } else { "" },
+            host::in_url(&self.host, self.port)
+        )
     }
 }
 
-/// A URL for people, of whoever it is: without a user and a password, without control characters, and not too long.
+/// A URL for people, of whoever it is: without a user and a password, without control characters,
+/// and not too long.
 pub(super) fn without_credentials(url: &str) -> String {
     const LONGEST: usize = 200;
     let plain: String = url.chars().filter(|char| !char.is_control()).take(LONGEST).collect();
-    let Some((scheme, rest)) = plain.split_once("://") else { return plain };
+    let Some((scheme, rest)) = plain.split_once("://") else {
+        return plain;
+    };
     let authority_end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     match rest[..authority_end].rsplit_once('@') {
         Some((credentials, _)) => format!("{scheme}://…@{}", &rest[credentials.len() + 1..]),
@@ -91,7 +106,11 @@ mod tests {
 
     #[test]
     fn what_is_read_is_what_is_shown() {
-        for text in ["http://10.0.0.1:4001", "https://etcd-01.example.com:2379", "http://[fd00::1]:2379"] {
+        for text in [
+            "http://10.0.0.1:4001",
+            "https://etcd-01.example.com:2379",
+            "http://[fd00::1]:2379",
+        ] {
             assert_eq!(text.parse::<Endpoint>().map(|it| it.to_string()).as_deref(), Ok(text));
         }
         let endpoint: Endpoint = "https://[fd00::1]:2379/".parse().unwrap();
@@ -103,7 +122,10 @@ mod tests {
         for text in ["http://[fe80::1%25eth0]:2379", "http://[fe80::1%eth0]:2379"] {
             let endpoint: Endpoint = text.parse().unwrap();
             assert_eq!(endpoint.host, "fe80::1%eth0");
-            assert_eq!((endpoint.authority().as_str(), endpoint.name()), ("[fe80::1]:2379", "fe80::1"));
+            assert_eq!(
+                (endpoint.authority().as_str(), endpoint.name()),
+                ("[fe80::1]:2379", "fe80::1")
+            );
             assert_eq!(endpoint.to_string(), "http://[fe80::1%25eth0]:2379");
         }
     }
@@ -120,7 +142,10 @@ mod tests {
             "http://:2379",
         ]
         .map(|text| (text, text.parse::<Endpoint>().unwrap_err()));
-        assert!(told.iter().all(|(_, error)| !error.to_string().contains("cret")), "credentials are not repeated");
+        assert!(
+            told.iter().all(|(_, error)| !error.to_string().contains("cret")),
+            "credentials are not repeated"
+        );
         assert_catalogue("etcd-address-errors", told);
     }
 
@@ -128,7 +153,10 @@ mod tests {
     fn what_others_say_is_shown_without_credentials() {
         for (url, shown) in [
             ("http://10.0.0.2:4001/v2/keys", "http://10.0.0.2:4001/v2/keys"),
-            ("http://root:secret@10.0.0.2:4001/v2/keys?a=@", "http://…@10.0.0.2:4001/v2/keys?a=@"),
+            (
+                "http://root:secret@10.0.0.2:4001/v2/keys?a=@",
+                "http://…@10.0.0.2:4001/v2/keys?a=@",
+            ),
             ("http://a@b:secret@c", "http://…@c"),
             ("/login\u{1b}[31m", "/login[31m"),
         ] {

@@ -16,7 +16,9 @@ pub use super::redirect::NotFollowed;
 #[derive(Debug, thiserror::Error)]
 pub enum EtcdError {
     /// Nobody listens.
-    #[error("etcd at {0} refuses the connection: nothing listens there; see 'systemctl status etcd2 etcd'")]
+    #[error(
+        "etcd at {0} refuses the connection: nothing listens there; see 'systemctl status etcd2 etcd'"
+    )]
     Refused(Endpoint),
     /// There is no connection for another reason.
     #[error("cannot connect to etcd at {0}: {1}")]
@@ -110,11 +112,17 @@ pub enum EtcdError {
 
 /// An error with all that has led to it: those of hyper do not say that by themselves.
 pub(super) fn causes(error: &dyn Error) -> String {
-    error.source().map_or_else(|| error.to_string(), |cause| format!("{error}: {}", causes(cause)))
+    error
+        .source()
+        .map_or_else(|| error.to_string(), |cause| format!("{error}: {}", causes(cause)))
 }
 
 fn told(message: &str) -> String {
-    if message.is_empty() { String::new() } else { format!(": {message}") }
+    if message.is_empty() {
+        String::new()
+    } else {
+        format!(": {message}")
+    }
 }
 
 /// Why no member of etcd could be read: one error for each.
@@ -133,8 +141,8 @@ impl fmt::Display for EtcdErrors {
 }
 
 impl EtcdErrors {
-    /// Whether all of them are etcd's own word that it is of no use to a fleet. Whatever else answers may be a proxy in
-    /// front of an etcd that is still to come.
+    /// Whether all of them are etcd's own word that it is of no use to a fleet. Whatever else
+    /// answers may be a proxy in front of an etcd that is still to come.
     pub fn is_unusable(&self) -> bool {
         self.0.iter().all(|error| matches!(error, EtcdError::NoV2(_)))
     }
@@ -176,7 +184,9 @@ pub enum TlsError {
         key: PathBuf,
     },
     /// The host has no certificates of authorities.
-    #[error("this host has no certificates of authorities to believe etcd's from: name them with --etcd-ca")]
+    #[error(
+        "this host has no certificates of authorities to believe etcd's from: name them with --etcd-ca"
+    )]
     NoAuthorities,
 }
 
@@ -203,7 +213,12 @@ mod tests {
 
     fn redirect(why: NotFollowed) -> EtcdError {
         let to = "http://10.0.0.2:2379/v2/keys".to_owned();
-        EtcdError::Redirect { endpoint: endpoint(), status: StatusCode::TEMPORARY_REDIRECT, to, why }
+        EtcdError::Redirect {
+            endpoint: endpoint(),
+            status: StatusCode::TEMPORARY_REDIRECT,
+            to,
+            why,
+        }
     }
 
     #[tokio::test]
@@ -212,9 +227,19 @@ mod tests {
         let (unauthorized, forbidden) = (StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN);
         let message = || "Insufficient credentials".to_owned();
         let user = || "monitor".to_owned();
-        let no_login = |status, message| EtcdError::NoLogin { endpoint: endpoint(), status, message, key: key() };
-        let denied =
-            |status, message| EtcdError::Forbidden { endpoint: endpoint(), status, message, key: key(), user: user() };
+        let no_login = |status, message| EtcdError::NoLogin {
+            endpoint: endpoint(),
+            status,
+            message,
+            key: key(),
+        };
+        let denied = |status, message| EtcdError::Forbidden {
+            endpoint: endpoint(),
+            status,
+            message,
+            key: key(),
+            user: user(),
+        };
         let status = |message: &str| {
             let status = StatusCode::INTERNAL_SERVER_ERROR;
             EtcdError::Status { endpoint: endpoint(), status, message: message.to_owned() }
@@ -222,7 +247,10 @@ mod tests {
 
         let errors = [
             ("nothing listens", EtcdError::Refused(endpoint())),
-            ("no connection in time", EtcdError::Unreachable(endpoint(), io::ErrorKind::TimedOut.into())),
+            (
+                "no connection in time",
+                EtcdError::Unreachable(endpoint(), io::ErrorKind::TimedOut.into()),
+            ),
             ("no TLS", EtcdError::Tls(endpoint(), "PROBLEM".to_owned())),
             ("closed without an answer", EtcdError::BrokenOff(endpoint(), closed().await)),
             ("no answer in time", EtcdError::Timeout(endpoint(), Duration::from_millis(2500))),
@@ -244,7 +272,8 @@ mod tests {
             ("another server", EtcdError::NotEtcd(endpoint(), "PROBLEM".to_owned())),
             ("too much", EtcdError::TooLarge(endpoint(), 256, key())),
         ];
-        let all = EtcdErrors(vec![EtcdError::Refused(endpoint()), EtcdError::NoV2(endpoint())]).to_string();
+        let all = EtcdErrors(vec![EtcdError::Refused(endpoint()), EtcdError::NoV2(endpoint())])
+            .to_string();
         let told = errors.map(|(given, error)| (given, error.to_string()));
         assert_catalogue("etcd-errors", told.into_iter().chain([("two members", all)]));
     }
@@ -256,11 +285,20 @@ mod tests {
         let source = io::Error::from(io::ErrorKind::PermissionDenied);
         let problem = "PROBLEM".to_owned();
         let errors: [(&str, FileError); 6] = [
-            ("a file for TLS", TlsError::File { option: "etcd_ca", path: file(), problem }.into()),
-            ("a key of another certificate", TlsError::Pair { cert: file(), key: "/etc/KEY".into() }.into()),
+            (
+                "a file for TLS",
+                TlsError::File { option: "etcd_ca", path: file(), problem }.into(),
+            ),
+            (
+                "a key of another certificate",
+                TlsError::Pair { cert: file(), key: "/etc/KEY".into() }.into(),
+            ),
             ("no certificates of authorities", TlsError::NoAuthorities.into()),
             ("no password", LoginError::NoPassword(user()).into()),
-            ("a password that cannot be read", LoginError::Unreadable { user: user(), path: file(), source }.into()),
+            (
+                "a password that cannot be read",
+                LoginError::Unreadable { user: user(), path: file(), source }.into(),
+            ),
             ("no password in the file", LoginError::Unusable(file()).into()),
         ];
         assert_catalogue("etcd-file-errors", errors);

@@ -1,8 +1,8 @@
 //! A TCP stream that lets what comes gather before it is read. It knows nothing of what comes.
 //!
-//! etcd sends each event of a stream by itself, and to be woken for each costs several times as much as to read it. So
-//! while this [gathers](Gathers), it rests after each reading, and for so long takes the socket away from the runtime: what
-//! arrives then wakes nobody.
+//! etcd sends each event of a stream by itself, and to be woken for each costs several times as
+//! much as to read it. So while this [gathers](Gathers), it rests after each reading, and for so
+//! long takes the socket away from the runtime: what arrives then wakes nobody.
 
 use std::io::{self, ErrorKind, Read};
 use std::pin::Pin;
@@ -42,14 +42,22 @@ pub(super) struct Gathering {
 
 impl Gathering {
     pub(super) fn new(stream: TcpStream, gathers: Gathers) -> Self {
-        Self { watched: Some(stream), resting: None, rest: Box::pin(sleep(Duration::ZERO)), gathers }
+        Self {
+            watched: Some(stream),
+            resting: None,
+            rest: Box::pin(sleep(Duration::ZERO)),
+            gathers,
+        }
     }
 
     fn watched(&mut self) -> io::Result<Pin<&mut TcpStream>> {
         if let Some(stream) = self.resting.take() {
             self.watched = Some(TcpStream::from_std(stream)?);
         }
-        self.watched.as_mut().map(Pin::new).ok_or_else(|| ErrorKind::NotConnected.into())
+        self.watched
+            .as_mut()
+            .map(Pin::new)
+            .ok_or_else(|| ErrorKind::NotConnected.into())
     }
 
     fn rest(&mut self) -> io::Result<()> {
@@ -71,15 +79,22 @@ impl AsyncRead for Gathering {
         if self.resting.is_some() {
             ready!(self.rest.as_mut().poll(context));
         }
-        match self.resting.as_mut().map(|stream| stream.read(buffer.initialize_unfilled())) {
+        match self
+            .resting
+            .as_mut()
+            .map(|stream| stream.read(buffer.initialize_unfilled()))
+        {
             Some(Ok(count)) => buffer.advance(count),
-            Some(Err(error)) if !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+            Some(Err(error))
+                if !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) =>
+            {
                 return Poll::Ready(Err(error));
             }
             _ => ready!(self.watched()?.poll_read(context, buffer))?,
         }
         // What fills the buffer may have left something behind.
-        if self.gathers.0.load(Relaxed) && buffer.filled().len() > filled && buffer.remaining() > 0 {
+        if self.gathers.0.load(Relaxed) && buffer.filled().len() > filled && buffer.remaining() > 0
+        {
             self.rest()?;
         }
         Poll::Ready(Ok(()))
@@ -87,7 +102,11 @@ impl AsyncRead for Gathering {
 }
 
 impl AsyncWrite for Gathering {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         self.watched()?.poll_write(context, bytes)
     }
 

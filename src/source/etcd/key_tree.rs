@@ -1,4 +1,5 @@
-//! fleet's registry as a tree of keys: what an event of etcd changes in it, and what is due by its leases.
+//! fleet's registry as a tree of keys: what an event of etcd changes in it, and what is due by its
+//! leases.
 //!
 //! Where fleet keeps what:
 //!
@@ -11,7 +12,8 @@
 //! lease/engine-leader                     whose engine schedules (0.7 and later); expires
 //! ```
 //!
-//! Pure: time is passed in. It knows neither sockets nor who asks, and leaves what a value says to `value`.
+//! Pure: time is passed in. It knows neither sockets nor who asks, and leaves what a value says to
+//! `value`.
 
 #[cfg(test)]
 mod tests;
@@ -23,15 +25,18 @@ use std::time::{Duration, Instant};
 use super::keys::{Action, Event, Node};
 use super::value::{File, Kind, Value, fingerprint};
 use super::words::Words;
-use crate::cluster::{Lease, Machine, MachineId, Observation, RegistrySnapshot, Text, UnitFile, UnitName, UnitState};
+use crate::cluster::{
+    Lease, Machine, MachineId, Observation, RegistrySnapshot, Text, UnitFile, UnitName, UnitState,
+};
 use crate::source::rows::{join, printable};
 
-/// What is left of a state's time when its renewal is overdue. fleet renews it after half of its time (to v0.11) or four
-/// fifths (v1.0.0).
+/// What is left of a state's time when its renewal is overdue. fleet renews it after half of its
+/// time (to v0.11) or four fifths (v1.0.0).
 const STATE_OVERDUE: f64 = 0.1;
 /// The same for a machine, which fleet renews after half of its time.
 const MACHINE_OVERDUE: f64 = 0.25;
-/// An etcd from which nothing was received for so long stands still, as far as anybody knows. It is asked every 2 s.
+/// An etcd from which nothing was received for so long stands still, as far as anybody knows. It is
+/// asked every 2 s.
 const STILL: Duration = Duration::from_millis(2500);
 /// etcd gives the time that is left in whole seconds, rounded up.
 const ROUNDED: Duration = Duration::from_secs(1);
@@ -102,7 +107,11 @@ impl Touched {
 
     /// A key with a lease is another one, or not there any more.
     fn lease(&mut self, key: &str, before: Option<&Value>, has_expired: bool) {
-        let ended = || before.and_then(Value::lease).map(|lease| Ended { lease, has_expired });
+        let ended = || {
+            before
+                .and_then(Value::lease)
+                .map(|lease| Ended { lease, has_expired })
+        };
 
         match self.leases.get_mut(key) {
             // The first lease is the one that is known, and the last end is how it ended.
@@ -142,7 +151,8 @@ impl KeyTree {
         self.entries.len()
     }
 
-    /// Something was received from etcd. As long as nothing was, nobody could renew anything: that time is nobody's delay.
+    /// Something was received from etcd. As long as nothing was, nobody could renew anything: that
+    /// time is nobody's delay.
     pub fn receive(&mut self, now: Instant) {
         let stood_still = self.stood_still(now);
         if stood_still.is_zero() {
@@ -184,13 +194,19 @@ impl KeyTree {
             let leases: Vec<_> = entries.filter_map(|entry| entry.lease.as_mut()).collect();
             let longest = leases.iter().map(|lease| lease.time).max().unwrap_or_default();
             for lease in leases {
-                *lease = Granted { until: lease.until + stood_still, time: longest + stood_still };
+                *lease = Granted {
+                    until: lease.until + stood_still,
+                    time: longest + stood_still,
+                };
             }
         }
 
-        // Nobody said what became of what is not there any more: it has expired if its time may be over.
+        // Nobody said what became of what is not there any more: it has expired if its time may be
+        // over.
         let is_over = |entry: &Entry| entry.lease.is_some_and(|lease| lease.until <= now + ROUNDED);
-        let gone = before.iter().filter(|(key, entry)| !self.entries.contains_key(*key) && is_over(entry));
+        let gone = before
+            .iter()
+            .filter(|(key, entry)| !self.entries.contains_key(*key) && is_over(entry));
         self.expired.extend(gone.filter_map(|(_, entry)| entry.value.lease()));
         self.index = index;
     }
@@ -211,7 +227,11 @@ impl KeyTree {
     }
 
     /// Writes one key. If it says something else than before, returns it with what it said.
-    fn write<'a>(&mut self, node: &'a Node, now: Instant) -> Option<(&'a str, Kind<'a>, Option<Value>)> {
+    fn write<'a>(
+        &mut self,
+        node: &'a Node,
+        now: Instant,
+    ) -> Option<(&'a str, Kind<'a>, Option<Value>)> {
         let key = below(&self.prefix, &node.key)?;
         let text = node.value.as_deref().filter(|_| !node.dir)?;
         if key.starts_with("states/") && !self.has_states {
@@ -224,7 +244,11 @@ impl KeyTree {
 
         let fingerprint = fingerprint(text);
         let lease = node.ttl().map(|time| Granted { until: now + time, time });
-        if let Some(same) = self.entries.get_mut(key).filter(|entry| entry.fingerprint == fingerprint) {
+        if let Some(same) = self
+            .entries
+            .get_mut(key)
+            .filter(|entry| entry.fingerprint == fingerprint)
+        {
             same.modified = node.modified_index;
             same.lease = lease;
             if self.overdue.remove(key) {
@@ -256,14 +280,17 @@ impl KeyTree {
     /// The cluster has just been given a newer fleet.
     fn leave_old_states(&mut self) {
         self.has_states = true;
-        let keys: Vec<Box<str>> = inside(&self.entries, "state/").map(|(key, _)| key.into()).collect();
+        let keys: Vec<Box<str>> =
+            inside(&self.entries, "state/").map(|(key, _)| key.into()).collect();
         for key in keys {
             self.remove_key(&key, false);
         }
     }
 
     fn remove(&mut self, node: &Node, has_expired: bool) {
-        let Some(key) = below(&self.prefix, &node.key) else { return };
+        let Some(key) = below(&self.prefix, &node.key) else {
+            return;
+        };
         let own = self.entries.contains_key(key).then(|| key.into());
         let within = inside(&self.entries, &format!("{key}/")).map(|(key, _)| key.into());
         let keys: Vec<Box<str>> = own.into_iter().chain(within).collect();
@@ -277,7 +304,9 @@ impl KeyTree {
     }
 
     fn remove_key(&mut self, key: &str, has_expired: bool) {
-        let Some(entry) = self.entries.remove(key) else { return };
+        let Some(entry) = self.entries.remove(key) else {
+            return;
+        };
         self.overdue.remove(key);
         let Some(kind) = Kind::of(key) else { return };
 
@@ -290,8 +319,12 @@ impl KeyTree {
     /// Notes what the change of a key concerns. `before` is what it said until now.
     fn touch(&mut self, key: &str, kind: Kind, before: Option<&Value>, has_expired: bool) {
         match kind {
-            Kind::State { .. } | Kind::Machine { .. } => self.touched.lease(key, before, has_expired),
-            Kind::Metadata { id } => self.touched.lease(&format!("machines/{id}/object"), None, false),
+            Kind::State { .. } | Kind::Machine { .. } => {
+                self.touched.lease(key, before, has_expired);
+            }
+            Kind::Metadata { id } => {
+                self.touched.lease(&format!("machines/{id}/object"), None, false);
+            }
             Kind::Object { unit } | Kind::TargetState { unit } | Kind::Target { unit } => {
                 self.touched.units.insert(unit.into());
             }
@@ -304,7 +337,8 @@ impl KeyTree {
         }
     }
 
-    /// Whether anything has changed since [`KeyTree::changes`] or [`KeyTree::snapshot`], time aside.
+    /// Whether anything has changed since [`KeyTree::changes`] or [`KeyTree::snapshot`], time
+    /// aside.
     pub fn has_changed(&self) -> bool {
         !self.touched.is_empty()
     }
@@ -319,7 +353,11 @@ impl KeyTree {
             if let Some(Ended { lease, has_expired }) = ended
                 && value.and_then(Value::lease).as_ref() != Some(&lease)
             {
-                changes.push(if has_expired { Observation::Expired(lease) } else { Observation::Deleted(lease) });
+                changes.push(if has_expired {
+                    Observation::Expired(lease)
+                } else {
+                    Observation::Deleted(lease)
+                });
             }
             match value {
                 Some(Value::State(state)) => changes.push(Observation::Reported((**state).clone())),
@@ -355,7 +393,9 @@ impl KeyTree {
 
         let mut next: Option<Instant> = None;
         for (key, entry) in LEASED.into_iter().flat_map(|folder| inside(&self.entries, folder)) {
-            let Some(from) = entry.overdue_from() else { continue };
+            let Some(from) = entry.overdue_from() else {
+                continue;
+            };
             if now <= from {
                 next = next.into_iter().chain([from]).min();
                 if self.overdue.remove(key) {
@@ -372,9 +412,11 @@ impl KeyTree {
 
     /// All that there is, in place of [`KeyTree::changes`].
     pub fn snapshot(&mut self, now: Instant) -> RegistrySnapshot {
-        let machines: Vec<Machine> =
-            inside(&self.entries, "machines/").filter_map(|(key, _)| self.machine(key)).collect();
-        let mut states: Vec<UnitState> = self.entries.values().filter_map(Entry::state).cloned().collect();
+        let machines: Vec<Machine> = inside(&self.entries, "machines/")
+            .filter_map(|(key, _)| self.machine(key))
+            .collect();
+        let mut states: Vec<UnitState> =
+            self.entries.values().filter_map(Entry::state).cloned().collect();
         join(&mut states, &machines);
         states.sort_by(|a, b| (&a.unit, &a.machine).cmp(&(&b.unit, &b.machine)));
         let units = inside(&self.entries, "job/").filter_map(|(key, _)| match Kind::of(key)? {
@@ -384,8 +426,15 @@ impl KeyTree {
         let files: Vec<UnitFile> = units.collect();
 
         self.keep_expired();
-        let leases: BTreeSet<Lease> = self.entries.values().filter_map(|entry| entry.value.lease()).collect();
-        let expired = std::mem::take(&mut self.expired).into_iter().filter(|lease| !leases.contains(lease)).collect();
+        let leases: BTreeSet<Lease> = self
+            .entries
+            .values()
+            .filter_map(|entry| entry.value.lease())
+            .collect();
+        let expired = std::mem::take(&mut self.expired)
+            .into_iter()
+            .filter(|lease| !leases.contains(lease))
+            .collect();
 
         self.overdue.clear();
         self.next_overdue = Some(now).filter(|_| !leases.is_empty());
@@ -408,10 +457,12 @@ impl KeyTree {
         }
     }
 
-    /// Of what has changed, only which leases expired is still to be said: all else is in a whole tree.
+    /// Of what has changed, only which leases expired is still to be said: all else is in a whole
+    /// tree.
     fn keep_expired(&mut self) {
         let ended = std::mem::take(&mut self.touched).leases.into_values().flatten();
-        self.expired.extend(ended.filter(|ended| ended.has_expired).map(|ended| ended.lease));
+        self.expired
+            .extend(ended.filter(|ended| ended.has_expired).map(|ended| ended.lease));
     }
 
     fn value(&self, key: &str) -> Option<&Value> {
@@ -427,7 +478,9 @@ impl KeyTree {
 
     /// The machine of `machines/ID/object`, with its own metadata and what was added since.
     fn machine(&self, key: &str) -> Option<Machine> {
-        let Value::Machine(object) = self.value(key)? else { return None };
+        let Value::Machine(object) = self.value(key)? else {
+            return None;
+        };
         let folder = format!("{}metadata/", key.strip_suffix("object")?);
 
         let added = inside(&self.entries, &folder).filter_map(|(key, entry)| match &entry.value {
@@ -437,14 +490,19 @@ impl KeyTree {
         Some(object.machine(added))
     }
 
-    /// What fleet wants of a unit. One without an object is none: what is left of one that was destroyed.
+    /// What fleet wants of a unit. One without an object is none: what is left of one that was
+    /// destroyed.
     fn file(&self, unit: &str) -> Option<UnitFile> {
         let value = |name: &str| self.value(&format!("job/{unit}/{name}"));
-        let Value::Object(hash) = value("object")? else { return None };
-        let file: Option<&File> = hash.as_ref().and_then(|hash| match self.value(&format!("unit/{hash}"))? {
-            Value::File(file) => Some(&**file),
-            _ => None,
-        });
+        let Value::Object(hash) = value("object")? else {
+            return None;
+        };
+        let file: Option<&File> =
+            hash.as_ref()
+                .and_then(|hash| match self.value(&format!("unit/{hash}"))? {
+                    Value::File(file) => Some(&**file),
+                    _ => None,
+                });
         let target = match value("target") {
             Some(Value::Target(target)) => target.clone(),
             _ => None,
@@ -459,7 +517,8 @@ impl KeyTree {
             unit,
             hash: hash.clone(),
             desired,
-            // Before 0.13 fleet knew `true` alone, and gave a unit with `Global=yes` to one machine like any other.
+            // Before 0.13 fleet knew `true` alone, and gave a unit with `Global=yes` to one machine
+            // like any other.
             global: target.is_none() && file.is_some_and(|file| file.global),
             target,
             target_known: true,
@@ -474,13 +533,15 @@ impl KeyTree {
         self.deleted = Some(BTreeMap::new());
     }
 
-    /// In how many keys a tree that was read at an index differs from what it has, where neither is newer than the
-    /// other.
+    /// In how many keys a tree that was read at an index differs from what it has, where neither is
+    /// newer than the other.
     pub fn differences(&mut self, tree: Node, index: u64) -> usize {
         let deleted = self.deleted.take().unwrap_or_default();
         let mut read: BTreeMap<Box<str>, (u64, u64)> = BTreeMap::new();
         for leaf in leaves(tree) {
-            let Some(key) = below(&self.prefix, &leaf.key) else { continue };
+            let Some(key) = below(&self.prefix, &leaf.key) else {
+                continue;
+            };
             let is_ignored = self.has_states && key.starts_with("state/");
             if let (Some(_), Some(text), false) = (Kind::of(key), &leaf.value, is_ignored) {
                 read.insert(key.into(), (leaf.modified_index, fingerprint(text)));
@@ -520,7 +581,9 @@ impl Entry {
 
     /// For how long it has not been renewed, if it should have been by now.
     fn overdue(&self, now: Instant) -> Option<(Lease, Duration)> {
-        let lease = self.lease.filter(|_| self.overdue_from().is_some_and(|from| now > from))?;
+        let lease = self
+            .lease
+            .filter(|_| self.overdue_from().is_some_and(|from| now > from))?;
         Some((self.value.lease()?, lease.time - lease.until.saturating_duration_since(now)))
     }
 }
@@ -528,7 +591,9 @@ impl Entry {
 /// Whether a tree has anything that fleet puts there: if not, it may be anybody's.
 pub fn is_fleets(tree: &Node) -> bool {
     let folders = tree.nodes.iter().filter_map(|node| node.key.rsplit('/').next());
-    folders.filter(|_| tree.dir).any(|name| ["machines", "job", "engine", "lease"].contains(&name))
+    folders
+        .filter(|_| tree.dir)
+        .any(|name| ["machines", "job", "engine", "lease"].contains(&name))
 }
 
 /// The keys of a tree, without its directories.
@@ -553,7 +618,8 @@ fn inside<'a>(
     let folder: Box<str> = folder.into();
     let from = (Bound::Included(&*folder), Bound::Unbounded);
     let keys = entries.range::<str, _>(from);
-    keys.map(|(key, entry)| (&**key, entry)).take_while(move |(key, _)| key.starts_with(&*folder))
+    keys.map(|(key, entry)| (&**key, entry))
+        .take_while(move |(key, _)| key.starts_with(&*folder))
 }
 
 /// The part of a key below a directory.

@@ -26,7 +26,8 @@ pub struct Node {
     pub modified_index: u64,
     /// Seconds until it expires, rounded up; less than 0 if it is over.
     ttl: Option<i64>,
-    /// When it expires, by etcd's clock. A key whose time is over and which etcd has not taken away yet has no `ttl`.
+    /// When it expires, by etcd's clock. A key whose time is over and which etcd has not taken away
+    /// yet has no `ttl`.
     expiration: Option<IgnoredAny>,
 }
 
@@ -34,7 +35,9 @@ impl Node {
     /// How much time is left to it, if it expires at all.
     pub fn ttl(&self) -> Option<Duration> {
         let seconds = u64::try_from(self.ttl.unwrap_or(0)).unwrap_or(0);
-        self.expiration.as_ref().map(|_| Duration::from_secs(seconds).min(LONGEST))
+        self.expiration
+            .as_ref()
+            .map(|_| Duration::from_secs(seconds).min(LONGEST))
     }
 }
 
@@ -104,7 +107,8 @@ pub fn node(body: &[u8]) -> Result<Node, serde_json::Error> {
     serde_json::from_slice(body).map(|answer: Answer| answer.node)
 }
 
-/// Cuts what a watch says into events. Bytes may come in any pieces; etcd since 2.0 ends an event with a newline.
+/// Cuts what a watch says into events. Bytes may come in any pieces; etcd since 2.0 ends an event
+/// with a newline.
 #[derive(Debug, Default)]
 pub struct Events {
     rest: Vec<u8>,
@@ -168,7 +172,13 @@ mod tests {
             expiration: Some(IgnoredAny),
             ..Node::default()
         };
-        let tree = Node { key: "/a".into(), dir: true, nodes: vec![leaf], modified_index: 2, ..Node::default() };
+        let tree = Node {
+            key: "/a".into(),
+            dir: true,
+            nodes: vec![leaf],
+            modified_index: 2,
+            ..Node::default()
+        };
         assert_eq!(node(body.as_bytes()).unwrap(), tree);
         assert_eq!(tree.ttl(), None);
         assert_eq!(tree.nodes[0].ttl(), Some(Duration::from_secs(12)));
@@ -176,7 +186,8 @@ mod tests {
         let over = r#"{"node":{"key":"/a/b","value":"1","expiration":"2026-11-23T08:07:17Z","modifiedIndex":7}}"#;
         assert_eq!(node(over.as_bytes()).unwrap().ttl(), Some(Duration::ZERO));
         for (ttl, expected) in [("-4", Duration::ZERO), ("9223372036854775807", LONGEST)] {
-            let odd = over.replace("\"modifiedIndex\"", &format!("\"ttl\":{ttl},\"modifiedIndex\""));
+            let odd =
+                over.replace("\"modifiedIndex\"", &format!("\"ttl\":{ttl},\"modifiedIndex\""));
             assert_eq!(node(odd.as_bytes()).unwrap().ttl(), Some(expected));
         }
         assert!(node(b"{}").is_err());
@@ -188,10 +199,17 @@ mod tests {
         let text = format!("{EXPIRE}\n{EXPIRE}\n");
         for size in 1..text.len() {
             let mut events = Events::default();
-            let taken: Vec<Event> =
-                text.as_bytes().chunks(size).flat_map(|bytes| events.take(bytes).unwrap()).collect();
+            let taken: Vec<Event> = text
+                .as_bytes()
+                .chunks(size)
+                .flat_map(|bytes| events.take(bytes).unwrap())
+                .collect();
             assert_eq!(taken.len(), 2, "{size}");
-            assert!(taken.iter().all(|it| it.action == Action::Expire && it.node.key == "/a/b"));
+            assert!(
+                taken
+                    .iter()
+                    .all(|it| it.action == Action::Expire && it.node.key == "/a/b")
+            );
             assert_eq!(events.pending(), 0);
         }
         let mut events = Events::default();
@@ -206,7 +224,8 @@ mod tests {
 
     #[test]
     fn an_action_of_the_future_is_no_error() {
-        let event: Event = serde_json::from_str(r#"{"action":"bless","node":{"key":"/a"}}"#).unwrap();
+        let event: Event =
+            serde_json::from_str(r#"{"action":"bless","node":{"key":"/a"}}"#).unwrap();
         assert_eq!(event.action, Action::Other);
     }
 

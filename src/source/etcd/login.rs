@@ -1,6 +1,8 @@
-//! The user that etcd's requests are made as: its name, its password, and the header that carries both.
+//! The user that etcd's requests are made as: its name, its password, and the header that carries
+//! both.
 //!
-//! The password leaves this module in that header alone, which is marked as sensitive: no `Debug` shows it.
+//! The password leaves this module in that header alone, which is marked as sensitive: no `Debug`
+//! shows it.
 
 use std::fmt;
 use std::io;
@@ -10,7 +12,8 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use hyper::header::HeaderValue;
 
-/// The name of the credential that holds the password, in systemd's `$CREDENTIALS_DIRECTORY` (`systemd.exec(5)`).
+/// The name of the credential that holds the password, in systemd's `$CREDENTIALS_DIRECTORY`
+/// (`systemd.exec(5)`).
 const CREDENTIAL: &str = "etcd-password";
 
 /// Where the user of etcd and its password are configured.
@@ -57,7 +60,9 @@ pub(super) struct Authorization {
 
 impl fmt::Debug for Authorization {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Authorization").field("user", &self.user).finish_non_exhaustive()
+        f.debug_struct("Authorization")
+            .field("user", &self.user)
+            .finish_non_exhaustive()
     }
 }
 
@@ -72,7 +77,8 @@ impl Login {
         }
 
         let encoded = BASE64_STANDARD.encode(format!("{}:{password}", self.user));
-        let mut header = HeaderValue::try_from(format!("Basic {encoded}")).expect("base64 is ASCII");
+        let mut header =
+            HeaderValue::try_from(format!("Basic {encoded}")).expect("base64 is ASCII");
         header.set_sensitive(true);
         Ok(Authorization { user: self.user.clone(), header })
     }
@@ -93,8 +99,16 @@ impl Login {
         }
     }
 
-    fn readable(&self, path: &Path, read: io::Result<String>) -> Result<(String, PathBuf), LoginError> {
-        let unreadable = |source| LoginError::Unreadable { user: self.user.clone(), path: path.to_owned(), source };
+    fn readable(
+        &self,
+        path: &Path,
+        read: io::Result<String>,
+    ) -> Result<(String, PathBuf), LoginError> {
+        let unreadable = |source| LoginError::Unreadable {
+            user: self.user.clone(),
+            path: path.to_owned(),
+            source,
+        };
         Ok((read.map_err(unreadable)?, path.to_owned()))
     }
 }
@@ -115,7 +129,10 @@ mod tests {
             credentials: Some(directory.path().to_owned()),
         };
         let unreadable = login.authorization().unwrap_err();
-        assert!(matches!(&unreadable, LoginError::Unreadable { path, .. } if *path == file), "{unreadable}");
+        assert!(
+            matches!(&unreadable, LoginError::Unreadable { path, .. } if *path == file),
+            "{unreadable}"
+        );
 
         // The example of RFC 7617, section 2.
         std::fs::write(&file, "open sesame\r\n").unwrap();
@@ -127,18 +144,28 @@ mod tests {
         login.password_file = None;
         login.credentials = None;
         let missing = login.authorization().unwrap_err();
-        assert!(matches!(&missing, LoginError::NoPassword(user) if user == "Aladdin"), "{missing}");
+        assert!(
+            matches!(&missing, LoginError::NoPassword(user) if user == "Aladdin"),
+            "{missing}"
+        );
     }
 
     #[test]
     fn what_is_no_password_is_refused() {
         let directory = TempDir::new().unwrap();
         let file = directory.path().join("file");
-        let login = Login { user: "root".into(), password_file: Some(file.clone()), credentials: None };
+        let login = Login {
+            user: "root".into(),
+            password_file: Some(file.clone()),
+            credentials: None,
+        };
         for text in ["", "\n", "one\ntwo\n", "tab\tbed"] {
             std::fs::write(&file, text).unwrap();
             let error = login.authorization().unwrap_err();
-            assert!(matches!(&error, LoginError::Unusable(path) if *path == file), "{text:?}: {error}");
+            assert!(
+                matches!(&error, LoginError::Unusable(path) if *path == file),
+                "{text:?}: {error}"
+            );
         }
     }
 
@@ -147,9 +174,16 @@ mod tests {
         let directory = TempDir::new().unwrap();
         let file = directory.path().join("file");
         std::fs::write(&file, "geheim").unwrap();
-        let login = Login { user: "root".into(), password_file: Some(file), credentials: None };
+        let login = Login {
+            user: "root".into(),
+            password_file: Some(file),
+            credentials: None,
+        };
         let authorization = login.authorization().unwrap();
         let shown = format!("{authorization:?} {:?}", authorization.header);
-        assert!(!shown.contains("geheim") && !shown.contains(authorization.header.to_str().unwrap()), "{shown}");
+        assert!(
+            !shown.contains("geheim") && !shown.contains(authorization.header.to_str().unwrap()),
+            "{shown}"
+        );
     }
 }

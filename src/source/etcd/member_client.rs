@@ -44,8 +44,8 @@ pub(super) struct Access {
     pub(super) timeout: Duration,
 }
 
-/// A client of one member: a connection that is kept, and made anew where the member has closed it. Where the member
-/// redirects to another one, all further requests go there.
+/// A client of one member: a connection that is kept, and made anew where the member has closed it.
+/// Where the member redirects to another one, all further requests go there.
 #[derive(Debug)]
 pub(super) struct MemberClient {
     endpoint: Endpoint,
@@ -71,7 +71,12 @@ pub(super) struct Head {
 impl MemberClient {
     /// Connects to nothing yet.
     pub(super) fn new(endpoint: &Endpoint, access: Arc<Access>) -> Self {
-        Self { endpoint: endpoint.clone(), access, connection: None, gathers: Gathers::default() }
+        Self {
+            endpoint: endpoint.clone(),
+            access,
+            connection: None,
+            gathers: Gathers::default(),
+        }
     }
 
     pub(super) fn endpoint(&self) -> &Endpoint {
@@ -109,7 +114,13 @@ impl MemberClient {
         match serde_json::from_slice(&body) {
             Ok(Version { etcdserver }) => Some(etcdserver),
             // etcd 0.4 and 2.0
-            Err(_) => Some(std::str::from_utf8(&body).ok()?.strip_prefix("etcd ")?.trim().to_owned()),
+            Err(_) => Some(
+                std::str::from_utf8(&body)
+                    .ok()?
+                    .strip_prefix("etcd ")?
+                    .trim()
+                    .to_owned(),
+            ),
         }
     }
 
@@ -128,13 +139,16 @@ impl MemberClient {
         }
     }
 
-    /// Sends one request, and waits for the head of the answer. A redirect to another member is followed.
+    /// Sends one request, and waits for the head of the answer. A redirect to another member is
+    /// followed.
     pub(super) async fn send(&mut self, path: &str) -> Result<Response<Incoming>, EtcdError> {
         let mut redirects = 0;
         loop {
             let response = self.send_once(path).await?;
             let status = response.status();
-            let Some(location) = response.headers().get(LOCATION).filter(|_| status.is_redirection()) else {
+            let Some(location) =
+                response.headers().get(LOCATION).filter(|_| status.is_redirection())
+            else {
                 return Ok(response);
             };
             let location = String::from_utf8_lossy(location.as_bytes()).into_owned();
@@ -152,7 +166,12 @@ impl MemberClient {
     }
 
     /// Sends all further requests where a redirect leads, if that is a member of the same etcd.
-    async fn follow(&mut self, path: &str, status: StatusCode, location: &str) -> Result<(), NotFollowed> {
+    async fn follow(
+        &mut self,
+        path: &str,
+        status: StatusCode,
+        location: &str,
+    ) -> Result<(), NotFollowed> {
         let target = redirect::target(&self.endpoint, path, status.as_u16(), location)?;
         let is_member = redirect::is_host_of(&target.host, &self.access.members)
             || redirect::is_host_of(&target.host, &self.told_members().await);
@@ -172,7 +191,11 @@ impl MemberClient {
             self.connection = None;
             let list = self.in_time(async |client: &mut Self| {
                 let response = client.send_once(path).await?;
-                if response.status() == StatusCode::OK { client.body(path, response).await } else { Ok(Vec::new()) }
+                if response.status() == StatusCode::OK {
+                    client.body(path, response).await
+                } else {
+                    Ok(Vec::new())
+                }
             });
             let members = list.await.map(|list| redirect::members(&list)).unwrap_or_default();
             if !members.is_empty() {
@@ -182,8 +205,9 @@ impl MemberClient {
         Vec::new()
     }
 
-    /// Sends one request, over the kept connection if there is one, and waits for the head of the answer. etcd may close
-    /// the connection at any time; as long as nothing came back, asking again is safe.
+    /// Sends one request, over the kept connection if there is one, and waits for the head of the
+    /// answer. etcd may close the connection at any time; as long as nothing came back, asking
+    /// again is safe.
     async fn send_once(&mut self, path: &str) -> Result<Response<Incoming>, EtcdError> {
         self.gathers.set(false);
         if let Some(mut kept) = self.connection.take()
@@ -196,31 +220,42 @@ impl MemberClient {
         let request = self.request(path)?;
         let time = self.timeout().min(CONNECT);
         let connected = timeout(time, self.connect()).await;
-        let mut connection =
-            connected.map_err(|_| EtcdError::Unreachable(self.endpoint.clone(), io::ErrorKind::TimedOut.into()))??;
-        let response = connection.send(request).await.map_err(|error| match self.encryption() {
-            Some(encryption) if !error.is_parse() => {
-                EtcdError::Tls(self.endpoint.clone(), encryption.explain_ended(&error))
-            }
-            _ => self.broken_off(error),
-        })?;
+        let mut connection = connected.map_err(|_| {
+            EtcdError::Unreachable(self.endpoint.clone(), io::ErrorKind::TimedOut.into())
+        })??;
+        let response = connection
+            .send(request)
+            .await
+            .map_err(|error| match self.encryption() {
+                Some(encryption) if !error.is_parse() => {
+                    EtcdError::Tls(self.endpoint.clone(), encryption.explain_ended(&error))
+                }
+                _ => self.broken_off(error),
+            })?;
         self.connection = Some(connection);
         Ok(response)
     }
 
     fn request(&self, path: &str) -> Result<Request<Empty<Bytes>>, EtcdError> {
         let request = http::get(&self.endpoint.authority(), path);
-        let mut request = request
-            .map_err(|error| EtcdError::NotEtcd(self.endpoint.clone(), format!("{path} cannot be asked: {error}")))?;
+        let mut request = request.map_err(|error| {
+            EtcdError::NotEtcd(self.endpoint.clone(), format!("{path} cannot be asked: {error}"))
+        })?;
         if let Some(authorization) = self.authorization() {
-            request.headers_mut().insert(AUTHORIZATION, authorization.header.clone());
+            request
+                .headers_mut()
+                .insert(AUTHORIZATION, authorization.header.clone());
         }
         Ok(request)
     }
 
-    /// The user that this member is asked as. A password goes to members that were named, and to nobody that others name.
+    /// The user that this member is asked as. A password goes to members that were named, and to
+    /// nobody that others name.
     fn authorization(&self) -> Option<&Authorization> {
-        self.access.authorization.as_ref().filter(|_| self.access.members.contains(&self.endpoint))
+        self.access
+            .authorization
+            .as_ref()
+            .filter(|_| self.access.members.contains(&self.endpoint))
     }
 
     fn encryption(&self) -> Option<&Encryption> {
@@ -229,16 +264,22 @@ impl MemberClient {
 
     async fn connect(&self) -> Result<Connection, EtcdError> {
         let Endpoint { host, port, .. } = &self.endpoint;
-        let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(|error| match error.kind() {
-            io::ErrorKind::ConnectionRefused => EtcdError::Refused(self.endpoint.clone()),
-            _ => EtcdError::Unreachable(self.endpoint.clone(), error),
-        })?;
+        let stream =
+            TcpStream::connect((host.as_str(), *port)).await.map_err(|error| {
+                match error.kind() {
+                    io::ErrorKind::ConnectionRefused => EtcdError::Refused(self.endpoint.clone()),
+                    _ => EtcdError::Unreachable(self.endpoint.clone(), error),
+                }
+            })?;
         let stream = Gathering::new(stream, self.gathers.clone());
         let connection = match self.encryption() {
             None => Connection::over(stream).await,
             Some(encryption) => {
                 let encrypted = encryption.connect(host, stream).await;
-                Connection::over(encrypted.map_err(|problem| EtcdError::Tls(self.endpoint.clone(), problem))?).await
+                Connection::over(
+                    encrypted.map_err(|problem| EtcdError::Tls(self.endpoint.clone(), problem))?,
+                )
+                .await
             }
         };
         connection.map_err(|error| self.broken_off(error))
@@ -248,7 +289,9 @@ impl MemberClient {
         let of_tls = self.encryption().and_then(|encryption| encryption.explain(&error));
         match of_tls {
             Some(problem) => EtcdError::Tls(self.endpoint.clone(), problem),
-            None if error.is_parse() => EtcdError::NotEtcd(self.endpoint.clone(), error.to_string()),
+            None if error.is_parse() => {
+                EtcdError::NotEtcd(self.endpoint.clone(), error.to_string())
+            }
             None => EtcdError::BrokenOff(self.endpoint.clone(), error),
         }
     }
@@ -260,13 +303,18 @@ impl MemberClient {
     pub(super) fn head(&self, response: &Response<Incoming>) -> Result<Head, EtcdError> {
         let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
         let index = header(INDEX).and_then(|index| index.parse().ok());
-        let index =
-            index.ok_or_else(|| EtcdError::NotEtcd(self.endpoint.clone(), "it has no X-Etcd-Index".to_owned()))?;
+        let index = index.ok_or_else(|| {
+            EtcdError::NotEtcd(self.endpoint.clone(), "it has no X-Etcd-Index".to_owned())
+        })?;
         Ok(Head { index, cluster: header(CLUSTER_ID).map(str::to_owned) })
     }
 
     /// The response, if it is what was asked for.
-    async fn good(&mut self, key: &str, response: Response<Incoming>) -> Result<Response<Incoming>, EtcdError> {
+    async fn good(
+        &mut self,
+        key: &str,
+        response: Response<Incoming>,
+    ) -> Result<Response<Incoming>, EtcdError> {
         if response.status() == StatusCode::OK {
             return Ok(response);
         }
@@ -295,22 +343,30 @@ impl MemberClient {
                     None => EtcdError::NoLogin { endpoint, status, message, key },
                 }
             }
-            Some(Refusal { error_code: Refusal::KEY_NOT_FOUND, .. }) => EtcdError::NoFleet(endpoint, key.to_owned()),
-            None if status == StatusCode::NOT_FOUND && self.is_without_v2(key).await? => EtcdError::NoV2(endpoint),
-            None if status == StatusCode::NOT_FOUND => EtcdError::NotEtcd(endpoint, format!("HTTP {status}")),
+            Some(Refusal { error_code: Refusal::KEY_NOT_FOUND, .. }) => {
+                EtcdError::NoFleet(endpoint, key.to_owned())
+            }
+            None if status == StatusCode::NOT_FOUND && self.is_without_v2(key).await? => {
+                EtcdError::NoV2(endpoint)
+            }
+            None if status == StatusCode::NOT_FOUND => {
+                EtcdError::NotEtcd(endpoint, format!("HTTP {status}"))
+            }
             _ => EtcdError::Status { endpoint, status, message },
         };
         Ok((refusal, error))
     }
 
-    /// Whether it is an etcd that has no v2 API. Status 404 alone is not its own word: a proxy says so too while etcd is
-    /// not there yet. So it must tell its version, and still have nothing where that API would be.
+    /// Whether it is an etcd that has no v2 API. Status 404 alone is not its own word: a proxy says
+    /// so too while etcd is not there yet. So it must tell its version, and still have nothing
+    /// where that API would be.
     async fn is_without_v2(&mut self, key: &str) -> Result<bool, EtcdError> {
         if self.version().await.is_none() {
             return Ok(false);
         }
         let response = self.send_once(&format!("/v2/keys{key}")).await?;
-        let is_v2 = response.headers().contains_key(CLUSTER_ID) || response.headers().contains_key(INDEX);
+        let is_v2 =
+            response.headers().contains_key(CLUSTER_ID) || response.headers().contains_key(INDEX);
         let is_missing = response.status() == StatusCode::NOT_FOUND && !is_v2;
         self.body(key, response).await?;
         Ok(is_missing)
@@ -322,18 +378,29 @@ impl MemberClient {
     }
 
     /// The next piece of the answer that came last.
-    pub(super) async fn frame(&mut self, body: &mut Incoming) -> Option<hyper::Result<Frame<Bytes>>> {
+    pub(super) async fn frame(
+        &mut self,
+        body: &mut Incoming,
+    ) -> Option<hyper::Result<Frame<Bytes>>> {
         self.connection.as_mut()?.frame(body).await
     }
 
-    async fn body(&mut self, key: &str, response: Response<Incoming>) -> Result<Vec<u8>, EtcdError> {
+    async fn body(
+        &mut self,
+        key: &str,
+        response: Response<Incoming>,
+    ) -> Result<Vec<u8>, EtcdError> {
         let mut incoming = response.into_body();
         let mut body = Vec::new();
         while let Some(frame) = self.frame(&mut incoming).await {
             let frame = frame.map_err(|error| self.broken_off(error))?;
             if let Some(data) = frame.data_ref() {
                 if body.len() + data.len() > MAX_BYTES {
-                    return Err(EtcdError::TooLarge(self.endpoint.clone(), MAX_BYTES >> 20, key.to_owned()));
+                    return Err(EtcdError::TooLarge(
+                        self.endpoint.clone(),
+                        MAX_BYTES >> 20,
+                        key.to_owned(),
+                    ));
                 }
                 body.extend_from_slice(data);
             }

@@ -1,14 +1,16 @@
 //! Redirects of etcd: where one leads, and whether it may be followed.
 //!
-//! A follower of etcd 0.4 answers what only its leader can answer, such as `quorum=true`, with status 307 and the leader's
-//! address (`etcd/server/server.go`, `Dispatch`). Pure: it knows no connection.
+//! A follower of etcd 0.4 answers what only its leader can answer, such as `quorum=true`, with
+//! status 307 and the leader's address (`etcd/server/server.go`, `Dispatch`). Pure: it knows no
+//! connection.
 
 use hyper::Uri;
 use serde::Deserialize;
 
 use super::endpoint::Endpoint;
 
-/// How many redirects one request may take. An election may add one to the one that leads to the leader.
+/// How many redirects one request may take. An election may add one to the one that leads to the
+/// leader.
 pub(super) const MOST: usize = 3;
 
 /// Why a redirect is not followed.
@@ -27,7 +29,9 @@ pub enum NotFollowed {
     #[error("that is another path than was asked for; is a proxy in front of it?")]
     Path,
     /// Neither the options nor etcd itself name that host.
-    #[error("neither --etcd nor etcd's own list of members names that host; if etcd is there, name it in --etcd")]
+    #[error(
+        "neither --etcd nor etcd's own list of members names that host; if etcd is there, name it in --etcd"
+    )]
     Stranger,
     /// One redirect follows another.
     #[error("that is one redirect after another; have etcd's members a leader?")]
@@ -39,7 +43,12 @@ pub enum NotFollowed {
 /// # Errors
 ///
 /// Why it does not lead to a member that could be followed to.
-pub(super) fn target(asked: &Endpoint, path: &str, status: u16, location: &str) -> Result<Endpoint, NotFollowed> {
+pub(super) fn target(
+    asked: &Endpoint,
+    path: &str,
+    status: u16,
+    location: &str,
+) -> Result<Endpoint, NotFollowed> {
     if status != 307 {
         return Err(NotFollowed::Status);
     }
@@ -63,8 +72,8 @@ pub(super) fn is_host_of(host: &str, members: &[Endpoint]) -> bool {
     members.iter().any(|member| member.host.eq_ignore_ascii_case(host))
 }
 
-/// The addresses in etcd's own list of its members: `/v2/members` (JSON, since etcd 2.0) or `/v2/machines` (text with
-/// commas, of all).
+/// The addresses in etcd's own list of its members: `/v2/members` (JSON, since etcd 2.0) or
+/// `/v2/machines` (text with commas, of all).
 pub(super) fn members(list: &[u8]) -> Vec<Endpoint> {
     #[derive(Deserialize)]
     struct Members {
@@ -103,7 +112,10 @@ mod tests {
             assert_eq!(lead(asked, 307, &format!("{there}{PATH}")).as_deref(), Ok(there));
         }
         let without_port = format!("http://etcd.example.com{PATH}");
-        assert_eq!(lead("http://10.0.0.1:4001", 307, &without_port).as_deref(), Ok("http://etcd.example.com:80"));
+        assert_eq!(
+            lead("http://10.0.0.1:4001", 307, &without_port).as_deref(),
+            Ok("http://etcd.example.com:80")
+        );
     }
 
     #[test]
@@ -120,7 +132,11 @@ mod tests {
             (307, "http://10.0.0.2:4001/login", NotFollowed::Path),
             (307, "http://10.0.0.2:4001/", NotFollowed::Path),
         ] {
-            assert_eq!(lead("http://10.0.0.1:4001", status, location), Err(why), "{status} {location}");
+            assert_eq!(
+                lead("http://10.0.0.1:4001", status, location),
+                Err(why),
+                "{status} {location}"
+            );
         }
         let plain = lead("https://10.0.0.1:4001", 307, there);
         assert_eq!(plain, Err(NotFollowed::Scheme), "encryption is not given up");

@@ -1,7 +1,9 @@
-//! Finds that a watch has fallen silent: etcd has something that the watch should have told by now, and did not.
+//! Finds that a watch has fallen silent: etcd has something that the watch should have told by now,
+//! and did not.
 //!
-//! Whose fault that is depends on whether this program ran all the time. If its process was stopped (SIGSTOP) or its
-//! machine was suspended, connections may have ended meanwhile, and nothing is wrong with what is between it and etcd.
+//! Whose fault that is depends on whether this program ran all the time. If its process was stopped
+//! (SIGSTOP) or its machine was suspended, connections may have ended meanwhile, and nothing is
+//! wrong with what is between it and etcd.
 
 use std::time::Duration;
 
@@ -24,8 +26,8 @@ pub(super) enum Hearing {
 /// Compares what a watch has told with what etcd is known to have.
 #[derive(Debug)]
 pub(super) struct Silence {
-    /// The newest index that etcd was known to have at the look before; 0 if it was none. The watch must have come as far
-    /// by the next look.
+    /// The newest index that etcd was known to have at the look before; 0 if it was none. The watch
+    /// must have come as far by the next look.
     known: u64,
     /// Whether this program stood still, and the watch has not been found to be complete since.
     stood_still: bool,
@@ -60,7 +62,11 @@ impl Silence {
     fn look_at(&mut self, newest: u64, watched: u64, now: Duration) -> Hearing {
         self.tick_at(now);
         if self.known > watched {
-            return if self.stood_still { Hearing::SilentAfterStandstill } else { Hearing::Silent };
+            return if self.stood_still {
+                Hearing::SilentAfterStandstill
+            } else {
+                Hearing::Silent
+            };
         }
         if self.known > 0 {
             self.stood_still = false;
@@ -70,7 +76,8 @@ impl Silence {
     }
 }
 
-/// Time that the machine was suspended counts on this clock; on that of `Instant` it does not (`clock_gettime(2)`).
+/// Time that the machine was suspended counts on this clock; on that of `Instant` it does not
+/// (`clock_gettime(2)`).
 fn now() -> Duration {
     let time = clock_gettime(ClockId::Boottime);
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or_default())
@@ -80,7 +87,8 @@ fn now() -> Duration {
 mod tests {
     use super::*;
 
-    /// A look at each of these seconds: etcd's newest index, how far the watch has come, and what follows.
+    /// A look at each of these seconds: etcd's newest index, how far the watch has come, and what
+    /// follows.
     fn assert_looks(looks: &[(u64, u64, u64, Hearing)]) {
         let mut silence = Silence::new();
         let start = silence.ticked;
@@ -92,13 +100,25 @@ mod tests {
 
     #[test]
     fn a_watch_is_silent_if_it_misses_what_was_known_at_the_look_before() {
-        assert_looks(&[(2, 5, 4, Hearing::Complete), (4, 7, 5, Hearing::Complete), (6, 8, 6, Hearing::Silent)]);
-        assert_looks(&[(2, 0, 4, Hearing::Complete), (4, 7, 5, Hearing::Complete), (6, 8, 7, Hearing::Complete)]);
+        assert_looks(&[
+            (2, 5, 4, Hearing::Complete),
+            (4, 7, 5, Hearing::Complete),
+            (6, 8, 6, Hearing::Silent),
+        ]);
+        assert_looks(&[
+            (2, 0, 4, Hearing::Complete),
+            (4, 7, 5, Hearing::Complete),
+            (6, 8, 7, Hearing::Complete),
+        ]);
     }
 
     #[test]
     fn what_was_known_before_a_standstill_is_no_proof() {
-        assert_looks(&[(2, 5, 4, Hearing::Complete), (20, 50, 4, Hearing::Complete), (22, 51, 50, Hearing::Complete)]);
+        assert_looks(&[
+            (2, 5, 4, Hearing::Complete),
+            (20, 50, 4, Hearing::Complete),
+            (22, 51, 50, Hearing::Complete),
+        ]);
     }
 
     #[test]
@@ -112,7 +132,11 @@ mod tests {
 
     #[test]
     fn a_watch_that_was_complete_after_a_standstill_is_judged_as_any_other() {
-        assert_looks(&[(20, 50, 5, Hearing::Complete), (22, 51, 50, Hearing::Complete), (24, 52, 50, Hearing::Silent)]);
+        assert_looks(&[
+            (20, 50, 5, Hearing::Complete),
+            (22, 51, 50, Hearing::Complete),
+            (24, 52, 50, Hearing::Silent),
+        ]);
     }
 
     #[test]

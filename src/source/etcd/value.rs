@@ -1,7 +1,7 @@
 //! What the value of one key of fleet's registry says.
 //!
-//! The columns are the same, character for character, as fleetctl makes of the same keys. Pure: it knows no other key and no
-//! lease.
+//! The columns are the same, character for character, as fleetctl makes of the same keys. Pure: it
+//! knows no other key and no lease.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hasher};
@@ -41,12 +41,18 @@ impl<'a> Kind<'a> {
         let parts = [parts.next(), parts.next(), parts.next(), parts.next(), parts.next()];
 
         match parts {
-            [Some("states"), Some(unit), Some(machine), None, _] => Some(Kind::State { unit, machine: Some(machine) }),
+            [Some("states"), Some(unit), Some(machine), None, _] => {
+                Some(Kind::State { unit, machine: Some(machine) })
+            }
             [Some("state"), Some(unit), None, ..] => Some(Kind::State { unit, machine: None }),
             [Some("machines"), Some(id), Some("object"), None, _] => Some(Kind::Machine { id }),
-            [Some("machines"), Some(id), Some("metadata"), Some(_), None] => Some(Kind::Metadata { id }),
+            [Some("machines"), Some(id), Some("metadata"), Some(_), None] => {
+                Some(Kind::Metadata { id })
+            }
             [Some("job"), Some(unit), Some("object"), None, _] => Some(Kind::Object { unit }),
-            [Some("job"), Some(unit), Some("target-state"), None, _] => Some(Kind::TargetState { unit }),
+            [Some("job"), Some(unit), Some("target-state"), None, _] => {
+                Some(Kind::TargetState { unit })
+            }
             [Some("job"), Some(unit), Some("target"), None, _] => Some(Kind::Target { unit }),
             [Some("unit"), Some(hash), None, ..] => Some(Kind::File { hash }),
             [Some("lease"), Some("engine-leader"), None, ..] => Some(Kind::Leader),
@@ -105,8 +111,12 @@ impl MachineObject {
         printable(&self.id)
     }
 
-    /// The machine, with what was `added` to its metadata since (fleet v1.0.0, `registry/machine.go`).
-    pub(super) fn machine<'a>(&self, added: impl Iterator<Item = (&'a str, Option<&'a str>)>) -> Machine {
+    /// The machine, with what was `added` to its metadata since (fleet v1.0.0,
+    /// `registry/machine.go`).
+    pub(super) fn machine<'a>(
+        &self,
+        added: impl Iterator<Item = (&'a str, Option<&'a str>)>,
+    ) -> Machine {
         let mut pairs = self.metadata.clone().unwrap_or_default();
         for (name, value) in added {
             match value {
@@ -129,9 +139,15 @@ impl Value {
     /// What a text says at a key of this kind. Words that many values share are shared.
     pub(super) fn of(kind: Kind, text: &str, words: &mut Words) -> Self {
         match kind {
-            Kind::State { unit, machine } => state(unit, machine, text, words).unwrap_or(Value::Invalid),
-            Kind::Machine { .. } => serde_json::from_str(text).map_or(Value::Invalid, Value::Machine),
-            Kind::Metadata { .. } => Value::Metadata(Some(text).filter(|text| !text.is_empty()).map(Into::into)),
+            Kind::State { unit, machine } => {
+                state(unit, machine, text, words).unwrap_or(Value::Invalid)
+            }
+            Kind::Machine { .. } => {
+                serde_json::from_str(text).map_or(Value::Invalid, Value::Machine)
+            }
+            Kind::Metadata { .. } => {
+                Value::Metadata(Some(text).filter(|text| !text.is_empty()).map(Into::into))
+            }
             Kind::Object { .. } => Value::Object(unit_hash(text).map(|hash| words.share(&hash))),
             Kind::TargetState { .. } => Value::TargetState(shared(text, words)),
             Kind::Target { .. } => Value::Target(shared(text, words).map(Into::into)),
@@ -220,8 +236,9 @@ fn file(text: &str) -> File {
     struct Object {
         raw: String,
     }
-    let options: Vec<UnitOption> =
-        serde_json::from_str(text).map(|object: Object| unit_file::options(&object.raw)).unwrap_or_default();
+    let options: Vec<UnitOption> = serde_json::from_str(text)
+        .map(|object: Object| unit_file::options(&object.raw))
+        .unwrap_or_default();
 
     File {
         description: unit_file::description(&options),
@@ -237,5 +254,7 @@ fn leader(text: &str) -> Option<MachineId> {
         #[serde(rename = "MachineID")]
         machine_id: String,
     }
-    serde_json::from_str(text).ok().map(|object: Object| printable(&object.machine_id))
+    serde_json::from_str(text)
+        .ok()
+        .map(|object: Object| printable(&object.machine_id))
 }

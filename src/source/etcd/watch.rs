@@ -1,13 +1,14 @@
-//! What is heard of one member of etcd from an index on: a watch, and beside it a look now and then at whether the
-//! watch can be believed.
+//! What is heard of one member of etcd from an index on: a watch, and beside it a look now and then
+//! at whether the watch can be believed.
 //!
-//! A plain watch (`wait=true`) answers with one event, and the next one is asked for with the next index: what happened in
-//! between, etcd remembers, as far as its last 1,000 events go. With 5,000 units fleet writes some 600 times a second, so
-//! as soon as a watch has caught up it goes on as a stream (`stream=true`), one answer without an end. A stream that begins
-//! behind gives the first event that it missed and then none at all (etcd 2.x and 3.x, `store/watcher_hub.go`): that event
-//! is not newer than the index in its head, and so it is left again. Where catching up is hopeless, since each event takes
-//! a round trip, a stream is opened before the tree is read ([`Beginning`]), and read meanwhile; what it tells again is passed
-//! over.
+//! A plain watch (`wait=true`) answers with one event, and the next one is asked for with the next
+//! index: what happened in between, etcd remembers, as far as its last 1,000 events go. With 5,000
+//! units fleet writes some 600 times a second, so as soon as a watch has caught up it goes on as a
+//! stream (`stream=true`), one answer without an end. A stream that begins behind gives the first
+//! event that it missed and then none at all (etcd 2.x and 3.x, `store/watcher_hub.go`): that event
+//! is not newer than the index in its head, and so it is left again. Where catching up is hopeless,
+//! since each event takes a round trip, a stream is opened before the tree is read ([`Beginning`]),
+//! and read meanwhile; what it tells again is passed over.
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -30,7 +31,8 @@ use super::member_client::{Answer as Answered, MemberClient};
 pub(super) const LOOK: Duration = Duration::from_secs(2);
 /// How long a watch that ended without an event is left alone.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How many events a stream may have while the tree is read: those of 20,000 units in half a minute.
+/// How many events a stream may have while the tree is read: those of 20,000 units in half a
+/// minute.
 const MAX_EVENTS: usize = 100_000;
 /// Bytes of one event. A value in etcd has a MiB at most.
 const MAX_EVENT: usize = 16 << 20;
@@ -92,13 +94,17 @@ impl Beginning {
     }
 
     /// Opens a stream, if its head comes in time.
-    pub(super) async fn with_stream(mut client: MemberClient, key: &str, time: Duration) -> Result<Self, EtcdError> {
+    pub(super) async fn with_stream(
+        mut client: MemberClient,
+        key: &str,
+        time: Duration,
+    ) -> Result<Self, EtcdError> {
         let answer = timeout(time, open(&mut client, key)).await.ok().transpose()?;
         Ok(Self { client, answer, events: Vec::new() })
     }
 
-    /// Reads the whole tree, and meanwhile what the stream has: etcd drops a watcher that is 100 events behind (2.x and
-    /// 3.x, `store/watcher_hub.go`).
+    /// Reads the whole tree, and meanwhile what the stream has: etcd drops a watcher that is 100
+    /// events behind (2.x and 3.x, `store/watcher_hub.go`).
     pub(super) async fn tree(
         &mut self,
         client: &mut MemberClient,
@@ -139,17 +145,23 @@ pub(super) struct Answer {
 
 /// Opens a stream of what happens from now on.
 async fn open(client: &mut MemberClient, key: &str) -> Result<Answer, EtcdError> {
-    let response = client.send(&format!("/v2/keys{key}?wait=true&recursive=true&stream=true")).await?;
+    let response = client
+        .send(&format!("/v2/keys{key}?wait=true&recursive=true&stream=true"))
+        .await?;
     if response.status() != StatusCode::OK {
-        return Err(client.in_time(async |client: &mut MemberClient| client.refusal(key, response).await).await?.1);
+        return Err(client
+            .in_time(async |client: &mut MemberClient| client.refusal(key, response).await)
+            .await?
+            .1);
     }
     let index = client.head(&response)?.index;
     client.gather();
     Ok(Answer::new(response.into_body(), index, true))
 }
 
-/// What happens, as it is heard, until there is an end. It is polled by who listens, with no channel between: to wake
-/// somebody for each of hundreds of events a second costs more than to read them.
+/// What happens, as it is heard, until there is an end. It is polled by who listens, with no
+/// channel between: to wake somebody for each of hundreds of events a second costs more than to
+/// read them.
 pub(super) fn watch(watch: Watch<'_>) -> impl Stream<Item = Result<Vec<Event>, End>> {
     // A stream only follows on an answer that began with nothing to tell.
     stream::try_unfold((watch, false), async |(mut watch, mut has_caught_up)| {
@@ -164,17 +176,24 @@ impl Watch<'_> {
         loop {
             let mut answer = match self.answer.take() {
                 Some(answer) => answer,
-                None => self.ask(*has_caught_up && Instant::now() >= self.streams_from).await?,
+                None => {
+                    self.ask(*has_caught_up && Instant::now() >= self.streams_from)
+                        .await?
+                }
             };
             let (mut happened, has_ended) = match std::mem::take(&mut self.events) {
-                events if events.is_empty() => hear(&mut self.client, self.key, &mut answer).await?,
+                events if events.is_empty() => {
+                    hear(&mut self.client, self.key, &mut answer).await?
+                }
                 events => (events, false),
             };
             if happened.iter().any(|event| !is_below(self.key, &event.node.key)) {
                 return Err(End::Replaced);
             }
             if let Some(first) = happened.first() {
-                answer.is_behind.get_or_insert(first.node.modified_index <= answer.index);
+                answer
+                    .is_behind
+                    .get_or_insert(first.node.modified_index <= answer.index);
             }
             *has_caught_up = answer.is_behind != Some(true);
             if has_ended && answer.is_behind.is_none() {
@@ -196,11 +215,17 @@ impl Watch<'_> {
     async fn ask(&mut self, is_stream: bool) -> Result<Answer, End> {
         let (client, key) = (&mut self.client, self.key);
         let stream_option = if is_stream { "&stream=true" } else { "" };
-        let path = format!("/v2/keys{key}?wait=true&recursive=true{stream_option}&waitIndex={}", self.after + 1);
+        let path = format!(
+            "/v2/keys{key}?wait=true&recursive=true{stream_option}&waitIndex={}",
+            self.after + 1
+        );
         let response = client.send(&path).await?;
         if response.status() != StatusCode::OK {
             return Err(
-                match client.in_time(async |client: &mut MemberClient| client.refusal(key, response).await).await? {
+                match client
+                    .in_time(async |client: &mut MemberClient| client.refusal(key, response).await)
+                    .await?
+                {
                     (Some(Refusal { error_code: Refusal::INDEX_CLEARED, .. }), _) => End::Cleared,
                     (_, error) => error.into(),
                 },
@@ -217,24 +242,39 @@ impl Watch<'_> {
     }
 }
 
-/// What an answer says next, as far as it has come, which may be nothing yet; and whether the answer is over.
-async fn hear(client: &mut MemberClient, key: &str, answer: &mut Answer) -> Result<(Vec<Event>, bool), End> {
+/// What an answer says next, as far as it has come, which may be nothing yet; and whether the
+/// answer is over.
+async fn hear(
+    client: &mut MemberClient,
+    key: &str,
+    answer: &mut Answer,
+) -> Result<(Vec<Event>, bool), End> {
     let mut frame = match answer.due {
         None => client.frame(&mut answer.body).await,
-        Some(due) => timeout_at(due, client.frame(&mut answer.body)).await.map_err(|_| late(client))?,
+        Some(due) => timeout_at(due, client.frame(&mut answer.body))
+            .await
+            .map_err(|_| late(client))?,
     };
     let mut happened = Vec::new();
     let has_ended = loop {
         let has_ended = frame.is_none();
         let data = match frame {
-            Some(frame) => frame.map_err(|error| client.broken_off(error))?.into_data().unwrap_or_default(),
+            Some(frame) => frame
+                .map_err(|error| client.broken_off(error))?
+                .into_data()
+                .unwrap_or_default(),
             // The last event need not end its line.
             None => Bytes::from_static(b"\n"),
         };
         happened.append(&mut answer.events.take(&data).map_err(|error| client.nonsense(&error))?);
         let pending = answer.events.pending();
         if pending > MAX_EVENT {
-            return Err(EtcdError::TooLarge(client.endpoint().clone(), MAX_EVENT >> 20, key.to_owned()).into());
+            return Err(EtcdError::TooLarge(
+                client.endpoint().clone(),
+                MAX_EVENT >> 20,
+                key.to_owned(),
+            )
+            .into());
         }
         if has_ended && pending > 0 {
             let problem = "it ends in the middle of an event".to_owned();
@@ -243,19 +283,31 @@ async fn hear(client: &mut MemberClient, key: &str, answer: &mut Answer) -> Resu
         if has_ended {
             break true;
         }
-        let Some(next) = client.frame(&mut answer.body).now_or_never() else { break false };
+        let Some(next) = client.frame(&mut answer.body).now_or_never() else {
+            break false;
+        };
         frame = next;
     };
     answer.due = match answer.events.pending() {
         0 => None,
-        _ => answer.due.filter(|_| happened.is_empty()).or_else(|| Some(Instant::now() + client.timeout())),
+        _ => answer
+            .due
+            .filter(|_| happened.is_empty())
+            .or_else(|| Some(Instant::now() + client.timeout())),
     };
     Ok((happened, has_ended))
 }
 
 impl Answer {
     fn new(body: Incoming, index: u64, is_stream: bool) -> Self {
-        Self { body, events: Events::default(), is_stream, index, is_behind: None, due: None }
+        Self {
+            body,
+            events: Events::default(),
+            is_stream,
+            index,
+            is_behind: None,
+            due: None,
+        }
     }
 }
 
@@ -276,8 +328,8 @@ pub(super) async fn look(
 ) -> EtcdError {
     let mut checked = Instant::now();
     loop {
-        // Not by an interval: after a standstill of this program that would ask twice at once, and what the first answer
-        // tells could not have been watched by the second.
+        // Not by an interval: after a standstill of this program that would ask twice at once, and
+        // what the first answer tells could not have been watched by the second.
         sleep(LOOK).await;
         let seen = if checked.elapsed() < check_interval {
             is_alive(&mut client, key).await.map(Seen::Alive)
@@ -285,7 +337,9 @@ pub(super) async fn look(
             checked = Instant::now();
             // Nobody hears it who is gone: then this is dropped at its next step.
             let _ = sender.send(Seen::CheckBegins).await;
-            tree(&mut client, key).await.map(|(node, index, _)| Seen::Tree(node, index))
+            tree(&mut client, key)
+                .await
+                .map(|(node, index, _)| Seen::Tree(node, index))
         };
         match seen {
             Ok(seen) => drop(sender.send(seen).await),
@@ -294,22 +348,32 @@ pub(super) async fn look(
     }
 }
 
-/// Asks for the one key that fleet writes every 2 seconds; a fleet without a leader has none. By a quorum: a member that is
-/// cut off from the others lives, but hears of nothing.
+/// Asks for the one key that fleet writes every 2 seconds; a fleet without a leader has none. By a
+/// quorum: a member that is cut off from the others lives, but hears of nothing.
 async fn is_alive(client: &mut MemberClient, key: &str) -> Result<u64, EtcdError> {
-    match client.get(&format!("{key}/lease/engine-leader"), "?quorum=true").await {
-        Ok(answer) => keys::node(&answer.body).map(|node| node.modified_index).map_err(|error| client.nonsense(&error)),
+    match client
+        .get(&format!("{key}/lease/engine-leader"), "?quorum=true")
+        .await
+    {
+        Ok(answer) => keys::node(&answer.body)
+            .map(|node| node.modified_index)
+            .map_err(|error| client.nonsense(&error)),
         Err(EtcdError::NoFleet(..)) => Ok(0),
         Err(error) => Err(error),
     }
 }
 
-/// The whole tree, its index, and etcd's cluster. By a quorum: a member that lags behind does not answer from its past.
-pub(super) async fn tree(client: &mut MemberClient, key: &str) -> Result<(Node, u64, Option<String>), EtcdError> {
+/// The whole tree, its index, and etcd's cluster. By a quorum: a member that lags behind does not
+/// answer from its past.
+pub(super) async fn tree(
+    client: &mut MemberClient,
+    key: &str,
+) -> Result<(Node, u64, Option<String>), EtcdError> {
     let Answered { head, body } = client.get(key, "?recursive=true&quorum=true").await?;
     // That takes half a second for 20,000 units.
     let node = spawn_blocking(move || keys::node(&body)).await;
-    let node = node.map_err(|error| EtcdError::NotEtcd(client.endpoint().clone(), error.to_string()))?;
+    let node =
+        node.map_err(|error| EtcdError::NotEtcd(client.endpoint().clone(), error.to_string()))?;
     let node = node.map_err(|error| client.nonsense(&error))?;
     Ok((node, head.index, head.cluster))
 }

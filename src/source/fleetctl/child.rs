@@ -1,9 +1,10 @@
 //! Runs a command once and reads what it says: without a shell, without input, and with an end.
 //!
-//! The child leads a process group of its own. Whatever happens (the child ends, talks too much or too long, or the caller
-//! drops the future), that group is killed, so that neither the child nor one of its children outlives the call; tokio reaps the
-//! child. What has left the group, such as an ssh that stays as the master of others, is left alone: when the child has
-//! ended, what was written until then is the answer, whoever still holds the pipes. This module does not know which
+//! The child leads a process group of its own. Whatever happens (the child ends, talks too much or
+//! too long, or the caller drops the future), that group is killed, so that neither the child nor
+//! one of its children outlives the call; tokio reaps the child. What has left the group, such as
+//! an ssh that stays as the master of others, is left alone: when the child has ended, what was
+//! written until then is the answer, whoever still holds the pipes. This module does not know which
 //! command it is.
 
 use std::io;
@@ -30,13 +31,19 @@ const TAIL: usize = 4 * 1024;
 /// How long the pipes are read on when the child has ended, and something else still holds them.
 const HELD: Duration = Duration::from_millis(500);
 
-/// What systemd tells a service about itself, which must not be taken for a message to the child (`sd_notify(3)`,
-/// `sd_watchdog_enabled(3)`, `sd_listen_fds(3)`).
-const NOT_INHERITED: [&str; 6] =
-    ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"];
+/// What systemd tells a service about itself, which must not be taken for a message to the child
+/// (`sd_notify(3)`, `sd_watchdog_enabled(3)`, `sd_listen_fds(3)`).
+const NOT_INHERITED: [&str; 6] = [
+    "NOTIFY_SOCKET",
+    "WATCHDOG_USEC",
+    "WATCHDOG_PID",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "LISTEN_FDNAMES",
+];
 
-/// How many children may be about to start, so that a disk that hangs does not take all threads: one for each topic, and
-/// one to spare.
+/// How many children may be about to start, so that a disk that hangs does not take all threads:
+/// one for each topic, and one to spare.
 static SPAWNING: Semaphore = Semaphore::const_new(4);
 
 /// What came of running a command.
@@ -81,7 +88,12 @@ async fn talk(
     complaint: &mut Vec<u8>,
 ) -> Result<Ended, ChildError> {
     let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    command
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0);
     for name in NOT_INHERITED {
         command.env_remove(name);
     }
@@ -90,12 +102,14 @@ async fn talk(
 
     let mut stdout = Vec::new();
     let (out, err) = (child.stdout.take(), child.stderr.take());
-    let reading = async { tokio::try_join!(whole(out, &mut stdout), tail(err, complaint)).map(drop) };
+    let reading =
+        async { tokio::try_join!(whole(out, &mut stdout), tail(err, complaint)).map(drop) };
     let (status, pipes_are_held) = end(&mut child, &mut group, reading, deadline).await?;
     Ok(Ended { status, stdout, pipes_are_held })
 }
 
-/// Waits for the end of the child, and for the end of what it says: how it ended, and whether the pipes are still held.
+/// Waits for the end of the child, and for the end of what it says: how it ended, and whether the
+/// pipes are still held.
 async fn end(
     child: &mut Child,
     group: &mut Group,
@@ -127,8 +141,8 @@ async fn end(
     }
 }
 
-/// Starts a child. This waits until the kernel has read the program, from a disk that may hang: so a thread does it that
-/// may wait.
+/// Starts a child. This waits until the kernel has read the program, from a disk that may hang: so
+/// a thread does it that may wait.
 async fn spawn(mut command: Command) -> io::Result<(Own, Child)> {
     let permit = SPAWNING.acquire().await.map_err(io::Error::other)?;
     // One that comes when nobody waits for it any more does not stay.

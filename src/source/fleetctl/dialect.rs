@@ -1,7 +1,7 @@
 //! What each version of fleetctl understands, and which columns it prints.
 //!
-//! All versions take double-dash flags, the global ones before the command; single-dash ones ended with 0.13. The columns
-//! are those that fleet's source has at each tag.
+//! All versions take double-dash flags, the global ones before the command; single-dash ones ended
+//! with 0.13. The columns are those that fleet's source has at each tag.
 
 use std::fmt;
 
@@ -12,7 +12,8 @@ use crate::cluster::{Reading, Topic};
 /// How fleetctl reaches the cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Connection {
-    /// As it does by itself: etcd on this machine, from 0.10 on fleet's API; or by `FLEETCTL_*` in the environment.
+    /// As it does by itself: etcd on this machine, from 0.10 on fleet's API; or by `FLEETCTL_*` in
+    /// the environment.
     #[default]
     Default,
     /// Through an etcd.
@@ -51,7 +52,8 @@ impl Version {
     /// The oldest one whose output is known.
     const OLDEST: (u32, u32, u32) = (0, 5, 0);
 
-    /// Reads what `fleetctl --version` prints: `fleetctl version 0.11.8`, from 0.12 on `fleetctl version v0.12.0`.
+    /// Reads what `fleetctl --version` prints: `fleetctl version 0.11.8`, from 0.12 on `fleetctl
+    /// version v0.12.0`.
     pub(super) fn parse(output: &str) -> Result<Self, Stranger> {
         let line = output.lines().next().unwrap_or_default().trim_end();
         if line.starts_with("fleetctl - version ") {
@@ -82,9 +84,15 @@ impl Version {
             Connection::Etcd { host, port } => {
                 let endpoint = format!("--endpoint=http://{}", host::in_url(host, *port));
                 // From 0.13 on an endpoint is taken for fleet's API unless this says otherwise.
-                if self.number >= (0, 9, 0) { vec!["--driver=etcd".into(), endpoint] } else { vec![endpoint] }
+                if self.number >= (0, 9, 0) {
+                    vec!["--driver=etcd".into(), endpoint]
+                } else {
+                    vec![endpoint]
+                }
             }
-            Connection::Tunnel { host, port } => vec![format!("--tunnel={}", host::for_socket(host, *port))],
+            Connection::Tunnel { host, port } => {
+                vec![format!("--tunnel={}", host::for_socket(host, *port))]
+            }
         };
         arguments.extend([self.command(topic), "--no-legend", "--full"].map(String::from));
         arguments.push(format!("--fields={}", self.columns(topic).join(",")));
@@ -97,7 +105,11 @@ impl Version {
         Ok(match topic {
             Topic::Units => Reading::Units {
                 states: table::units(output, columns)?,
-                files: if self.lists_files_with_units() { Some(table::unit_files(output, columns)?) } else { None },
+                files: if self.lists_files_with_units() {
+                    Some(table::unit_files(output, columns)?)
+                } else {
+                    None
+                },
             },
             Topic::Machines => {
                 let mut machines = table::machines(output, columns)?;
@@ -110,7 +122,8 @@ impl Version {
         })
     }
 
-    /// Before 0.7, `list-units` lists every submitted unit; `list-unit-files` is missing (0.5) or says less (0.6).
+    /// Before 0.7, `list-units` lists every submitted unit; `list-unit-files` is missing (0.5) or
+    /// says less (0.6).
     fn lists_files_with_units(&self) -> bool {
         self.number < (0, 7, 0)
     }
@@ -127,12 +140,17 @@ impl Version {
     fn columns(&self, topic: Topic) -> &'static [&'static str] {
         match (topic, self.number) {
             (Topic::Machines, _) => &["machine", "ip", "metadata"],
-            // `state` is what a unit's state is, not what it should be: nothing that the other columns do not say.
+            // `state` is what a unit's state is, not what it should be: nothing that the other
+            // columns do not say.
             (_, (0, ..=5, _)) => &["unit", "load", "active", "sub", "machine", "hash", "desc"],
-            (_, (0, 6, _)) => &["unit", "dstate", "tmachine", "load", "active", "sub", "machine", "hash", "desc"],
+            (_, (0, 6, _)) => {
+                &["unit", "dstate", "tmachine", "load", "active", "sub", "machine", "hash", "desc"]
+            }
             (Topic::Units, _) => &["unit", "load", "active", "sub", "machine", "hash"],
             (Topic::UnitFiles, (0, 7, 0)) => &["unit", "dstate", "tmachine", "hash", "desc"],
-            (Topic::UnitFiles, (0, 7, _)) => &["unit", "global", "dstate", "tmachine", "hash", "desc"],
+            (Topic::UnitFiles, (0, 7, _)) => {
+                &["unit", "global", "dstate", "tmachine", "hash", "desc"]
+            }
             (Topic::UnitFiles, _) => &["unit", "global", "dstate", "target", "hash", "desc"],
         }
     }
@@ -210,9 +228,15 @@ mod tests {
             format!("{} {}", asks[0], asks[3])
         };
         assert_eq!(fields("0.5.4"), "list-units --fields=unit,load,active,sub,machine,hash,desc");
-        assert_eq!(fields("0.6.0"), "list-units --fields=unit,dstate,tmachine,load,active,sub,machine,hash,desc");
+        assert_eq!(
+            fields("0.6.0"),
+            "list-units --fields=unit,dstate,tmachine,load,active,sub,machine,hash,desc"
+        );
         assert_eq!(fields("0.7.0"), "list-unit-files --fields=unit,dstate,tmachine,hash,desc");
-        assert_eq!(fields("0.7.1"), "list-unit-files --fields=unit,global,dstate,tmachine,hash,desc");
+        assert_eq!(
+            fields("0.7.1"),
+            "list-unit-files --fields=unit,global,dstate,tmachine,hash,desc"
+        );
         assert_eq!(fields("0.8.0"), "list-unit-files --fields=unit,global,dstate,target,hash,desc");
         assert_eq!(fields("1.0.0"), "list-unit-files --fields=unit,global,dstate,target,hash,desc");
     }

@@ -1,5 +1,6 @@
-//! Orphans: processes that were given to this one when their parent ended, because it is PID 1 of a container. Nobody
-//! else can reap them: what is left of them would fill the container's table of processes.
+//! Orphans: processes that were given to this one when their parent ended, because it is PID 1 of a
+//! container. Nobody else can reap them: what is left of them would fill the container's table of
+//! processes.
 //!
 //! Children of our own are not touched, so that whoever started one gets its exit status.
 
@@ -15,7 +16,8 @@ static CHILDREN: Mutex<Children> = Mutex::new(Children { starting: 0, own: BTree
 
 /// The children of this process that are being waited for.
 struct Children {
-    /// How many are being started, which are not yet among `own`. That may take long, so nobody else waits for it.
+    /// How many are being started, which are not yet among `own`. That may take long, so nobody
+    /// else waits for it.
     starting: usize,
     own: BTreeSet<u32>,
 }
@@ -42,17 +44,23 @@ impl Drop for Own {
     }
 }
 
-/// Reaps the orphans that have ended. To be called when a child has ended (SIGCHLD), by PID 1. While a child is being
-/// started, nothing is done: what is left is reaped when the next one has ended.
+/// Reaps the orphans that have ended. To be called when a child has ended (SIGCHLD), by PID 1.
+/// While a child is being started, nothing is done: what is left is reaped when the next one has
+/// ended.
 pub fn reap_orphans() {
     let ended: Vec<u32> = processes().filter(|id| has_ended(*id)).collect();
 
-    // A child of our own that is among them was being started before, and so is known to `children` now.
+    // A child of our own that is among them was being started before, and so is known to `children`
+    // now.
     let children = children();
     if children.starting > 0 {
         return;
     }
-    for orphan in ended.into_iter().filter(|id| !children.own.contains(id)).filter_map(pid) {
+    for orphan in ended
+        .into_iter()
+        .filter(|id| !children.own.contains(id))
+        .filter_map(pid)
+    {
         // If that fails, another process is its parent.
         let _ = waitpid(Some(orphan), WaitOptions::NOHANG);
     }
@@ -63,7 +71,8 @@ fn processes() -> impl Iterator<Item = u32> {
     entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
 }
 
-/// Whether a process has ended, but has not been reaped (`proc_pid_stat(5)`). Its name may contain anything.
+/// Whether a process has ended, but has not been reaped (`proc_pid_stat(5)`). Its name may contain
+/// anything.
 fn has_ended(id: u32) -> bool {
     let stat = fs::read(format!("/proc/{id}/stat")).unwrap_or_default();
     let after_name = stat.rsplit(|byte| *byte == b')').next().unwrap_or_default();

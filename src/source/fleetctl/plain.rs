@@ -1,5 +1,5 @@
-//! Takes out of an output what was meant for a terminal, or says how to read it: escape sequences (ECMA-48), such as a
-//! wrapper that colours its output puts into it, and a byte order mark. Pure.
+//! Takes out of an output what was meant for a terminal, or says how to read it: escape sequences
+//! (ECMA-48), such as a wrapper that colours its output puts into it, and a byte order mark. Pure.
 
 use anstyle_parse::{DefaultCharAccumulator, Parser, Perform};
 
@@ -8,8 +8,8 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 const ESCAPE: u8 = 0x1b;
 
-/// The output without escape sequences and byte order mark; `None` if it has neither, or is no text, or if a sequence
-/// would take lines with it.
+/// The output without escape sequences and byte order mark; `None` if it has neither, or is no
+/// text, or if a sequence would take lines with it.
 pub(super) fn plain(output: &[u8]) -> Option<Vec<u8>> {
     let marked = output.starts_with(BYTE_ORDER_MARK);
     if !marked && !output.contains(&ESCAPE) || std::str::from_utf8(output).is_err() {
@@ -26,7 +26,8 @@ pub(super) fn plain(output: &[u8]) -> Option<Vec<u8>> {
     (lines(&text) == lines(output)).then_some(text)
 }
 
-/// All but the sequences. Other control characters stay: whether they have a place is for the reader to say.
+/// All but the sequences. Other control characters stay: whether they have a place is for the
+/// reader to say.
 struct Text(String);
 
 impl Perform for Text {
@@ -81,12 +82,16 @@ mod tests {
 
     #[test]
     fn other_control_characters_stay() {
-        assert_eq!(plain("\x1b[1m\0\x07\x7f\u{9b}\n".as_bytes()).as_deref(), Some("\0\x07\x7f\u{9b}\n".as_bytes()));
+        assert_eq!(
+            plain("\x1b[1m\0\x07\x7f\u{9b}\n".as_bytes()).as_deref(),
+            Some("\0\x07\x7f\u{9b}\n".as_bytes())
+        );
     }
 
     #[test]
     fn a_sequence_takes_no_line_with_it() {
-        for output in [&b"a\tb\n\x1b]0;title\nc\td\n"[..], b"a\tb\n\x1b]0;title\nc\td\n\x07e\tf\n"] {
+        for output in [&b"a\tb\n\x1b]0;title\nc\td\n"[..], b"a\tb\n\x1b]0;title\nc\td\n\x07e\tf\n"]
+        {
             assert_eq!(plain(output), None, "{output:?}");
         }
     }

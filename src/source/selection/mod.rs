@@ -1,10 +1,11 @@
 //! Which source is used, and why: from the options to a source that is started.
 //!
 //! 1. The table of [`rules`] says which options belong to which source.
-//! 2. [`Options::request`] says what the options ask for. Where they leave it open, [`Facts`] are needed.
+//! 2. [`Options::request`] says what the options ask for. Where they leave it open, [`Facts`] are
+//!    needed.
 //! 3. [`decide`] makes a [`Selection`] of both. It is pure.
-//! 4. [`Selection::choose`] looks for the facts, and [`Selection::open`] finds what the source needs, such as a program
-//!    or a file. Both are in [`open`].
+//! 4. [`Selection::choose`] looks for the facts, and [`Selection::open`] finds what the source
+//!    needs, such as a program or a file. Both are in [`open`].
 //!
 //! It does not know where an option was set, or who reads the source.
 
@@ -26,7 +27,8 @@ use super::polled::Schedule;
 
 pub(crate) use open::{OpenError, Opened};
 
-/// The ports at which an etcd on this host is looked for: etcd's own, and the one that it had before 2.0, as fleetctl does.
+/// The ports at which an etcd on this host is looked for: etcd's own, and the one that it had
+/// before 2.0, as fleetctl does.
 const LOCAL_ETCD_PORTS: [u16; 2] = [2379, 4001];
 
 /// The command that is looked for in `$PATH` where none is named.
@@ -54,14 +56,15 @@ impl SourceChoice {
     ];
 }
 
-/// The options that say which source is used and how: valid, and without [`conflicts`](rules::conflicts).
+/// The options that say which source is used and how: valid, and without
+/// [`conflicts`](rules::conflicts).
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Options {
     pub(crate) choice: SourceChoice,
     /// The fleetctl command: a path, or a name to look for in `$PATH`. `None`: not set.
     pub(crate) fleetctl: Option<String>,
-    /// How fleetctl connects to the cluster. [`Connection::Etcd`] is the option `endpoint`, at which etcd may be watched
-    /// without fleetctl.
+    /// How fleetctl connects to the cluster. [`Connection::Etcd`] is the option `endpoint`, at
+    /// which etcd may be watched without fleetctl.
     pub(crate) connection: Connection,
     pub(crate) api: Address,
     /// Empty: not set.
@@ -107,8 +110,8 @@ pub(crate) enum Request {
 }
 
 impl Options {
-    /// What the options ask for. To name members of etcd, or another API than the default one, is to ask for it, also
-    /// while nothing answers there.
+    /// What the options ask for. To name members of etcd, or another API than the default one, is
+    /// to ask for it, also while nothing answers there.
     pub(crate) fn request(&self) -> Request {
         if self.demo {
             return Request::Demo;
@@ -121,7 +124,9 @@ impl Options {
             (SourceChoice::Fleetctl, _) => Request::Fleetctl,
             (SourceChoice::Api, _) => Request::Api,
             (SourceChoice::Etcd, connection) => Request::Etcd(self.etcd_endpoints(connection)),
-            (SourceChoice::Auto | SourceChoice::Replay, Connection::Etcd { host, port }) if self.fleetctl.is_none() => {
+            (SourceChoice::Auto | SourceChoice::Replay, Connection::Etcd { host, port })
+                if self.fleetctl.is_none() =>
+            {
                 Request::EtcdOrFleetctl(without_tls(host, *port))
             }
             (SourceChoice::Auto | SourceChoice::Replay, connection) => {
@@ -163,7 +168,11 @@ impl Options {
     }
 
     fn schedule(&self) -> Schedule {
-        Schedule { units: self.unit_freq, machines: self.machine_freq, timeout: self.poll_timeout }
+        Schedule {
+            units: self.unit_freq,
+            machines: self.machine_freq,
+            timeout: self.poll_timeout,
+        }
     }
 }
 
@@ -185,7 +194,8 @@ struct Facts {
 enum Probe {
     /// It has the v2 API.
     SpeaksV2,
-    /// It did not answer in time. It counts as one that can be watched: fleetctl would have to wait for the same one.
+    /// It did not answer in time. It counts as one that can be watched: fleetctl would have to wait
+    /// for the same one.
     #[default]
     NoAnswer,
     /// It answers, and cannot be watched: why.
@@ -257,8 +267,7 @@ impl Selection {
     /// Whether the source that was started by `running` can go on after a reload.
     pub(crate) fn keeps(&self, running: &Self) -> bool {
         // The content of the files may have changed.
-        let has_files =
-            matches!(&self.backend, Backend::Etcd(etcd) if etcd.tls != Tls::default() || etcd.login.is_some());
+        let has_files = matches!(&self.backend, Backend::Etcd(etcd) if etcd.tls != Tls::default() || etcd.login.is_some());
         self.backend == running.backend && self.schedule == running.schedule && !has_files
     }
 
@@ -266,7 +275,8 @@ impl Selection {
     pub(crate) fn reads_same_cluster(&self, other: &Self) -> bool {
         match (&self.backend, &other.backend) {
             (Backend::Etcd(one), Backend::Etcd(other)) => {
-                one.prefix == other.prefix && one.endpoints.iter().any(|member| other.endpoints.contains(member))
+                one.prefix == other.prefix
+                    && one.endpoints.iter().any(|member| other.endpoints.contains(member))
             }
             (one, other) => one == other,
         }
@@ -278,14 +288,18 @@ impl fmt::Display for Selection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let reason = &self.reason;
         match &self.backend {
-            Backend::Demo { .. } => f.write_str("playing the recording that is built in, again and again (--demo)"),
+            Backend::Demo { .. } => {
+                f.write_str("playing the recording that is built in, again and again (--demo)")
+            }
             Backend::Replay { path, .. } => write!(f, "playing the recording {}", path.display()),
             Backend::Api(address) => write!(f, "reading fleet's HTTP API at {address}: {reason}"),
             Backend::Etcd(etcd) => {
                 let members: Vec<_> = etcd.endpoints.iter().map(ToString::to_string).collect();
                 write!(f, "watching fleet's registry in etcd at {}: {reason}", members.join(", "))
             }
-            Backend::Fleetctl { command, .. } => write!(f, "reading fleet through {command}: {reason}"),
+            Backend::Fleetctl { command, .. } => {
+                write!(f, "reading fleet through {command}: {reason}")
+            }
         }
     }
 }
@@ -296,12 +310,16 @@ impl fmt::Display for Reason {
         match self {
             Reason::Requested => f.write_str("as was asked for"),
             Reason::FleetctlOption => f.write_str("as was asked for (-c, -e or -t)"),
-            Reason::EtcdSpeaksV2 => write!(f, "it speaks version 2 of its API {HOW_TO_GET_FLEETCTL}"),
+            Reason::EtcdSpeaksV2 => {
+                write!(f, "it speaks version 2 of its API {HOW_TO_GET_FLEETCTL}")
+            }
             Reason::EtcdGaveNoAnswer => write!(f, "it has not answered yet {HOW_TO_GET_FLEETCTL}"),
             Reason::EtcdIsUnusable(why) => {
                 write!(f, "as was asked for (-e), and not watching etcd itself: {why}")
             }
-            Reason::ApiSocketExists => f.write_str("its socket is there, and nothing asks for fleetctl"),
+            Reason::ApiSocketExists => {
+                f.write_str("its socket is there, and nothing asks for fleetctl")
+            }
             Reason::NoApiSocket(absence) => f.write_str(absence),
         }
     }

@@ -41,7 +41,9 @@ impl Probe {
     async fn of(settings: etcd::Settings) -> Self {
         let timeout = settings.timeout.min(PROBE_TIMEOUT);
         // Files for TLS that cannot be used are an error when the source is opened.
-        let Ok(etcd) = Etcd::new(etcd::Settings { timeout, ..settings }) else { return Probe::NoAnswer };
+        let Ok(etcd) = Etcd::new(etcd::Settings { timeout, ..settings }) else {
+            return Probe::NoAnswer;
+        };
 
         match etcd.probe().await {
             Ok(()) => Probe::SpeaksV2,
@@ -52,7 +54,8 @@ impl Probe {
 }
 
 impl Selection {
-    /// Selects a source by the options, and by what is found on this host and in etcd where they leave it open.
+    /// Selects a source by the options, and by what is found on this host and in etcd where they
+    /// leave it open.
     pub(crate) async fn choose(options: &Options) -> Self {
         decide(options, Facts::gather(options).await)
     }
@@ -66,11 +69,14 @@ impl Selection {
         let schedule = self.schedule;
         Ok(match self.backend.clone() {
             Backend::Demo { speed } => Opened::Replay(Box::new(Replay::demo(speed))),
-            Backend::Replay { path, speed } => Opened::Replay(Box::new(Replay::open(&path, speed)?)),
+            Backend::Replay { path, speed } => {
+                Opened::Replay(Box::new(Replay::open(&path, speed)?))
+            }
             Backend::Api(address) => Opened::Api(Arc::new(Api::new(address)), schedule),
             Backend::Etcd(settings) => Opened::Etcd(Etcd::new(settings)?),
             Backend::Fleetctl { command, connection } => {
-                let settings = fleetctl::Settings { command, connection, timeout: schedule.timeout };
+                let settings =
+                    fleetctl::Settings { command, connection, timeout: schedule.timeout };
                 let fleetctl = Fleetctl::new(settings).map_err(|error| match &self.reason {
                     Reason::NoApiSocket(absence) => {
                         OpenError::NothingToRead { absence: absence.clone(), error: error.into() }
@@ -98,7 +104,9 @@ impl Opened {
             Opened::Replay(replay) => Source::Replay(replay),
             Opened::Api(api, schedule) => Source::Polled(Polled::start(api, schedule)),
             Opened::Etcd(etcd) => Source::Etcd(etcd.start()),
-            Opened::Fleetctl(fleetctl, schedule) => Source::Polled(Polled::start(fleetctl, schedule)),
+            Opened::Fleetctl(fleetctl, schedule) => {
+                Source::Polled(Polled::start(fleetctl, schedule))
+            }
         }
     }
 }

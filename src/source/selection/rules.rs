@@ -1,7 +1,9 @@
-//! Which option belongs to which source: one table. It knows options by their keys and values as text.
+//! Which option belongs to which source: one table. It knows options by their keys and values as
+//! text.
 //!
-//! Two things follow from it: which options cannot be set together ([`conflicts`]), and which options of a weaker place
-//! (a file, say) are discarded because a stronger one (the command line) leads to another source ([`agree`]).
+//! Two things follow from it: which options cannot be set together ([`conflicts`]), and which
+//! options of a weaker place (a file, say) are discarded because a stronger one (the command line)
+//! leads to another source ([`agree`]).
 
 /// A set of sources, as bits.
 type Sources = u8;
@@ -38,13 +40,13 @@ struct Rule {
     when: When,
     /// The sources that use the option.
     used_by: Sources,
-    /// The sources beside which the option may be set although they do not use it. With a live `--source`, this does
-    /// not count: whoever names the source means the options that are set.
+    /// The sources beside which the option may be set although they do not use it. With a live
+    /// `--source`, this does not count: whoever names the source means the options that are set.
     unused_with: Sources,
 }
 
-/// An option without a rule belongs to all sources. A conflict is reported for the option that comes first here, with
-/// `source` for `source`.
+/// An option without a rule belongs to all sources. A conflict is reported for the option that
+/// comes first here, with `source` for `source`.
 const RULES: [Rule; 18] = [
     rule("demo", Is("true"), DEMO, NONE),
     rule("replay", Any, REPLAY, NONE),
@@ -92,11 +94,14 @@ impl Rule {
     }
 
     fn excludes(&self, other: &Self) -> bool {
-        !self.shares_a_source_with(other) && !self.may_be_unused_beside(other) && !other.may_be_unused_beside(self)
+        !self.shares_a_source_with(other)
+            && !self.may_be_unused_beside(other)
+            && !other.may_be_unused_beside(self)
     }
 }
 
-/// Whether there is a source that both options, with these values, belong to. A switch is `true` or `false`.
+/// Whether there is a source that both options, with these values, belong to. A switch is `true` or
+/// `false`.
 pub(crate) fn agree(one: (&str, &str), other: (&str, &str)) -> bool {
     match (Rule::of(one), Rule::of(other)) {
         (Some(one), Some(other)) => one.shares_a_source_with(other),
@@ -104,10 +109,12 @@ pub(crate) fn agree(one: (&str, &str), other: (&str, &str)) -> bool {
     }
 }
 
-/// The pairs of options that cannot be set together, among those that are set. A switch is `true` or `false`.
+/// The pairs of options that cannot be set together, among those that are set. A switch is `true`
+/// or `false`.
 pub(crate) fn conflicts(set: &[(&str, &str)]) -> Vec<(&'static str, &'static str)> {
     let rules: Vec<&Rule> = set.iter().filter_map(|option| Rule::of(*option)).collect();
-    let (choices, mut others): (Vec<&Rule>, Vec<&Rule>) = rules.into_iter().partition(|rule| rule.option == "source");
+    let (choices, mut others): (Vec<&Rule>, Vec<&Rule>) =
+        rules.into_iter().partition(|rule| rule.option == "source");
 
     // Whether `--source replay` has a recording to play is another question than what it excludes.
     let choice = choices.into_iter().find(|choice| choice.used_by & LIVE != NONE);
@@ -133,11 +140,17 @@ mod tests {
 
     /// `demo=true replay=f` as options and values.
     fn set(options: &str) -> Vec<(&str, &str)> {
-        options.split_whitespace().map(|option| option.split_once('=').unwrap()).collect()
+        options
+            .split_whitespace()
+            .map(|option| option.split_once('=').unwrap())
+            .collect()
     }
 
     fn conflicting(options: &str) -> Vec<String> {
-        conflicts(&set(options)).into_iter().map(|(one, other)| format!("{one} {other}")).collect()
+        conflicts(&set(options))
+            .into_iter()
+            .map(|(one, other)| format!("{one} {other}"))
+            .collect()
     }
 
     #[test]
@@ -176,7 +189,9 @@ mod tests {
     #[test]
     fn where_a_recording_is_played_options_of_live_sources_may_be_set() {
         let live = "fleetctl=f endpoint=h api=http://h:1 etcd_prefix=/p etcd_ca=f";
-        for recording in ["demo=true", "replay=f", "source=replay demo=true", "source=replay replay=f"] {
+        for recording in
+            ["demo=true", "replay=f", "source=replay demo=true", "source=replay replay=f"]
+        {
             assert_eq!(conflicting(&format!("{live} {recording}")), [""; 0], "{recording}");
         }
         assert_eq!(conflicting("demo=true etcd=http://h:1"), [""; 0]);

@@ -9,8 +9,11 @@ use crate::snapshots::assert_catalogue;
 
 /// As on a command line.
 fn options(arguments: &str) -> Options {
-    let arguments = ["fleet-monitor", "--config", "/dev/null"].into_iter().chain(arguments.split_whitespace());
-    let (config, _) = config::load(&Cli::parse_from(arguments), &BTreeMap::new()).expect("a configuration");
+    let arguments = ["fleet-monitor", "--config", "/dev/null"]
+        .into_iter()
+        .chain(arguments.split_whitespace());
+    let (config, _) =
+        config::load(&Cli::parse_from(arguments), &BTreeMap::new()).expect("a configuration");
     config.source
 }
 
@@ -23,7 +26,10 @@ fn absence() -> Option<String> {
 }
 
 fn with_socket(exists: bool) -> Facts {
-    Facts { api_absence: absence().filter(|_| !exists), ..Facts::default() }
+    Facts {
+        api_absence: absence().filter(|_| !exists),
+        ..Facts::default()
+    }
 }
 
 fn with_etcd(etcd: Probe) -> Facts {
@@ -78,7 +84,11 @@ fn a_source_that_is_asked_for_is_used_whatever_is_found() {
         ("--source etcd --etcd http://a:1", etcd(&["http://a:1"]), REQUESTED),
         ("--source etcd -e etcd", etcd(&["http://etcd:4001"]), REQUESTED),
         ("--source etcd -e ::1", etcd(&["http://[::1]:4001"]), REQUESTED),
-        ("--source etcd", etcd(&["http://127.0.0.1:2379", "http://127.0.0.1:4001"]), REQUESTED),
+        (
+            "--source etcd",
+            etcd(&["http://127.0.0.1:2379", "http://127.0.0.1:4001"]),
+            REQUESTED,
+        ),
     ] {
         for api_absence in [absence(), None] {
             let etcd = Probe::Unusable("it is no etcd".to_owned());
@@ -94,7 +104,10 @@ fn where_nothing_is_asked_for_the_socket_decides() {
         let options = options(arguments);
         assert_eq!(options.request(), Request::Any, "{arguments}");
         let found = decide(&options, with_socket(true));
-        assert_eq!((found.backend, found.reason), (api("unix:///var/run/fleet.sock"), Reason::ApiSocketExists));
+        assert_eq!(
+            (found.backend, found.reason),
+            (api("unix:///var/run/fleet.sock"), Reason::ApiSocketExists)
+        );
         let not_found = decide(&options, with_socket(false));
         assert_eq!(not_found.backend, fleetctl("fleetctl", &Connection::Default));
         assert_eq!(not_found.reason, Reason::NoApiSocket(absence().unwrap()));
@@ -109,7 +122,11 @@ fn at_an_endpoint_etcd_is_watched_unless_it_answers_that_it_cannot_be() {
         for (probe, backend, reason) in [
             (Probe::SpeaksV2, etcd(&["http://etcd:4001"]), Reason::EtcdSpeaksV2),
             (Probe::NoAnswer, etcd(&["http://etcd:4001"]), Reason::EtcdGaveNoAnswer),
-            (Probe::Unusable(why()), fleetctl("fleetctl", &endpoint), Reason::EtcdIsUnusable(why())),
+            (
+                Probe::Unusable(why()),
+                fleetctl("fleetctl", &endpoint),
+                Reason::EtcdIsUnusable(why()),
+            ),
         ] {
             let selection = decide(&options(arguments), with_etcd(probe));
             assert_eq!((selection.backend, selection.reason), (backend, reason), "{arguments}");
@@ -143,11 +160,21 @@ fn a_source_gets_the_options_that_belong_to_it() {
     let tunnel = Connection::Tunnel { host: "ssh".to_owned(), port: 22 };
     assert_eq!(fleetctl, Backend::Fleetctl { command: "/f".to_owned(), connection: tunnel });
 
-    let etcd = selected("--etcd https://a:1 --etcd-ca ca.pem --etcd-prefix /p --poll-timeout 3").backend;
+    let etcd =
+        selected("--etcd https://a:1 --etcd-ca ca.pem --etcd-prefix /p --poll-timeout 3").backend;
     let tls = Tls { ca: Some("ca.pem".into()), ..Tls::default() };
     let endpoints = vec!["https://a:1".parse().unwrap()];
     let timeout = Duration::from_secs(3);
-    assert_eq!(etcd, Backend::Etcd(etcd::Settings { endpoints, prefix: "/p".to_owned(), tls, login: None, timeout }));
+    assert_eq!(
+        etcd,
+        Backend::Etcd(etcd::Settings {
+            endpoints,
+            prefix: "/p".to_owned(),
+            tls,
+            login: None,
+            timeout
+        })
+    );
 
     let replay = selected("--replay f --replay-speed 4").backend;
     assert_eq!(replay, Backend::Replay { path: "f".into(), speed: 4.0 });
@@ -164,7 +191,10 @@ fn only_where_nothing_is_asked_for_a_missing_fleetctl_means_that_there_is_nothin
     selection.backend = selected("-c /nowhere/fleetctl").backend;
     let nothing = selection.open().expect_err("no such fleetctl");
     assert!(matches!(nothing, OpenError::NothingToRead { .. }), "{nothing:?}");
-    assert!(nothing.to_string().contains(&absence().unwrap()) && nothing.to_string().contains(&named), "{nothing}");
+    assert!(
+        nothing.to_string().contains(&absence().unwrap()) && nothing.to_string().contains(&named),
+        "{nothing}"
+    );
 }
 
 #[test]
@@ -196,7 +226,11 @@ fn the_cluster_is_the_same_if_the_source_is_or_one_member_of_etcd_is() {
         ("-c /f", "-c /f -t ssh", false),
         ("--source api", "--api http://h:1", false),
         ("--source api", "--source fleetctl", false),
-        ("--etcd http://a:1,http://b:1", "--etcd http://b:1,http://c:1 --poll-timeout 1", true),
+        (
+            "--etcd http://a:1,http://b:1",
+            "--etcd http://b:1,http://c:1 --poll-timeout 1",
+            true,
+        ),
         ("--etcd http://a:1", "--etcd http://b:1", false),
         ("--etcd http://a:1", "--etcd http://a:1 --etcd-prefix /p", false),
         ("--etcd https://a:1", "--etcd https://a:1 --etcd-ca f", true),

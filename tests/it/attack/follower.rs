@@ -36,8 +36,11 @@ impl Record {
     /// What the snapshot of a topic and the deltas after it amount to: the rows, in order.
     fn rows(&self, topic: &str) -> Option<Vec<Value>> {
         let snapshot = self.snapshots.borrow().get(topic)?.clone();
-        let mut rows: BTreeMap<_, Value> =
-            snapshot["rows"].as_array()?.iter().map(|row| (key(row), row.clone())).collect();
+        let mut rows: BTreeMap<_, Value> = snapshot["rows"]
+            .as_array()?
+            .iter()
+            .map(|row| (key(row), row.clone()))
+            .collect();
         let from = snapshot["revision"].as_u64()?;
         for (_, message) in self.messages.borrow().range(from + 1..) {
             let delta: Value = serde_json::from_slice(message).unwrap();
@@ -56,29 +59,49 @@ impl Record {
     /// The numbers of the events, in order.
     fn events(&self) -> Vec<u64> {
         let messages = self.messages.borrow();
-        let messages = messages.values().map(|message| serde_json::from_slice::<Value>(message).unwrap());
-        messages.filter(|message| message["type"] == "event").map(|event| event["number"].as_u64().unwrap()).collect()
+        let messages = messages
+            .values()
+            .map(|message| serde_json::from_slice::<Value>(message).unwrap());
+        messages
+            .filter(|message| message["type"] == "event")
+            .map(|event| event["number"].as_u64().unwrap())
+            .collect()
     }
 
     /// Whether this was said of late.
     pub fn has_heard(&self, what: &str) -> bool {
         let contains = |text: &[u8]| str::from_utf8(text).unwrap().contains(what);
-        self.messages.borrow().values().rev().take(8).any(|message| contains(message))
+        self.messages
+            .borrow()
+            .values()
+            .rev()
+            .take(8)
+            .any(|message| contains(message))
             && self.lists.borrow().iter().rev().take(2).any(|list| contains(list))
     }
 
-    /// Whether a client that has taken every delta has the rows of this state (`/v2/state`), and every event its last.
+    /// Whether a client that has taken every delta has the rows of this state (`/v2/state`), and
+    /// every event its last.
     pub fn amounts_to(&self, state: &Value) -> bool {
         let events = self.events();
-        assert!(events.windows(2).all(|pair| pair[1] == pair[0] + 1), "events are missing: {events:?}");
+        assert!(
+            events.windows(2).all(|pair| pair[1] == pair[0] + 1),
+            "events are missing: {events:?}"
+        );
         events.last() == state["transitions"][0]["number"].as_u64().as_ref()
-            && ["units", "machines"].iter().all(|topic| self.rows(topic).as_ref() == state[topic].as_array())
+            && ["units", "machines"]
+                .iter()
+                .all(|topic| self.rows(topic).as_ref() == state[topic].as_array())
     }
 
     /// The list that says the same as this one, if it was told.
     pub fn same(&self, list: &Value) -> Option<Rc<[u8]>> {
         let lists = self.lists.borrow();
-        lists.iter().rev().find(|told| serde_json::from_slice::<Value>(told).unwrap() == *list).cloned()
+        lists
+            .iter()
+            .rev()
+            .find(|told| serde_json::from_slice::<Value>(told).unwrap() == *list)
+            .cloned()
     }
 
     /// How many deltas and events there were after one revision, up to and with another.
@@ -133,9 +156,13 @@ impl Follower {
         Self { server, protocol, record, heard: RefCell::default() }
     }
 
-    /// Listens for ever, and at each `storm` goes away and comes back. `doors` is how many may be connecting at a time;
-    /// without, whoever is turned away tries again.
-    pub async fn run(self: Rc<Self>, mut storm: watch::Receiver<u32>, doors: Option<Rc<Semaphore>>) {
+    /// Listens for ever, and at each `storm` goes away and comes back. `doors` is how many may be
+    /// connecting at a time; without, whoever is turned away tries again.
+    pub async fn run(
+        self: Rc<Self>,
+        mut storm: watch::Receiver<u32>,
+        doors: Option<Rc<Semaphore>>,
+    ) {
         loop {
             let mut connection = self.connect(doors.as_deref()).await;
             tokio::select! {
@@ -143,7 +170,10 @@ impl Follower {
                 changed = storm.changed() => changed.expect("the storm outlives its clients"),
             }
             if storm.borrow().is_multiple_of(2) {
-                connection.stream().set_zero_linger().expect("a reset instead of an end");
+                connection
+                    .stream()
+                    .set_zero_linger()
+                    .expect("a reset instead of an end");
             }
         }
     }
@@ -156,7 +186,11 @@ impl Follower {
         let request = {
             let mut heard = self.heard.borrow_mut();
             (heard.machines, heard.units) = (None, None);
-            request(self.server, self.protocol, heard.point.map(|revision| (heard.epoch.as_str(), revision)))
+            request(
+                self.server,
+                self.protocol,
+                heard.point.map(|revision| (heard.epoch.as_str(), revision)),
+            )
         };
         loop {
             let answer = match TcpStream::connect(self.server).await {
@@ -165,9 +199,14 @@ impl Follower {
             };
             match answer {
                 Ok(connection) => return connection,
-                Err(refusal) if permit.is_some() => panic!("turned away from a place that is free: {refusal:?}"),
+                Err(refusal) if permit.is_some() => {
+                    panic!("turned away from a place that is free: {refusal:?}")
+                }
                 Err(refusal) => {
-                    assert!(refusal.is_empty() || refusal.contains(" 503 "), "turned away: {refusal}");
+                    assert!(
+                        refusal.is_empty() || refusal.contains(" 503 "),
+                        "turned away: {refusal}"
+                    );
                     self.record.refusals.update(|count| count + 1);
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
@@ -182,7 +221,9 @@ impl Follower {
                 Message::Text(text) => self.hear(text),
                 Message::Ping => ping = true,
                 Message::Pong => panic!("nobody asked"),
-                Message::Close(code) => panic!("{:?}: a client that behaves was closed with {code}", self.protocol),
+                Message::Close(code) => {
+                    panic!("{:?}: a client that behaves was closed with {code}", self.protocol)
+                }
             });
             if ping {
                 connection.pong();
@@ -230,13 +271,21 @@ impl Follower {
     pub fn has_all(&self, last: u64, [machines, units]: [&[u8]; 2]) -> bool {
         let heard = self.heard.borrow();
         match self.protocol {
-            Protocol::First => heard.machines.as_deref() == Some(machines) && heard.units.as_deref() == Some(units),
+            Protocol::First => {
+                heard.machines.as_deref() == Some(machines) && heard.units.as_deref() == Some(units)
+            }
             Protocol::Second | Protocol::Events => {
-                let Some(start) = heard.start else { return false };
+                let Some(start) = heard.start else {
+                    return false;
+                };
                 if heard.last < last && start < last {
                     return false;
                 }
-                assert_eq!(heard.count, self.record.count(start, last), "since {start}: something is missing");
+                assert_eq!(
+                    heard.count,
+                    self.record.count(start, last),
+                    "since {start}: something is missing"
+                );
                 true
             }
         }
@@ -247,7 +296,9 @@ impl Record {
     fn keep(&self, snapshot: &[u8]) {
         let topic = String::from_utf8_lossy(between(snapshot, b"\"topic\":\"", b'"')).into_owned();
         let mut snapshots = self.snapshots.borrow_mut();
-        snapshots.entry(topic).or_insert_with(|| serde_json::from_slice(snapshot).unwrap());
+        snapshots
+            .entry(topic)
+            .or_insert_with(|| serde_json::from_slice(snapshot).unwrap());
     }
 }
 
@@ -277,10 +328,14 @@ impl Heard {
 /// What stands between the first `before` and the next `end`. It is near the beginning.
 fn between<'a>(text: &'a [u8], before: &[u8], end: u8) -> &'a [u8] {
     let start = text.windows(before.len()).position(|window| window == before);
-    let rest = &text[start.unwrap_or_else(|| panic!("{}", String::from_utf8_lossy(text))) + before.len()..];
+    let rest = &text
+        [start.unwrap_or_else(|| panic!("{}", String::from_utf8_lossy(text))) + before.len()..];
     rest.split(|byte| *byte == end).next().unwrap_or_default()
 }
 
 fn revision(text: &[u8]) -> u64 {
-    str::from_utf8(between(text, b"\"revision\":", b',')).unwrap().parse().unwrap()
+    str::from_utf8(between(text, b"\"revision\":", b','))
+        .unwrap()
+        .parse()
+        .unwrap()
 }

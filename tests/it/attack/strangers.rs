@@ -15,10 +15,16 @@ use super::PATIENCE;
 use super::wire::{Connection, Message, Protocol, frame, request};
 
 /// Connects with so little room in the kernel that it is full at once, and never reads.
-pub async fn fall_silent(server: SocketAddr, protocol: Protocol, doors: Rc<Semaphore>) -> Connection {
+pub async fn fall_silent(
+    server: SocketAddr,
+    protocol: Protocol,
+    doors: Rc<Semaphore>,
+) -> Connection {
     let _permit = doors.acquire().await.expect("they are never closed");
     let stream = narrow(server).await;
-    Connection::open(stream, &request(server, protocol, None)).await.expect("a place that is free")
+    Connection::open(stream, &request(server, protocol, None))
+        .await
+        .expect("a place that is free")
 }
 
 async fn narrow(server: SocketAddr) -> TcpStream {
@@ -97,7 +103,9 @@ impl Nuisance {
         const LAST: u8 = 0x80;
         match self {
             Self::Noise => b"\x16\x03\x01 not HTTP\r\n\r\n".to_vec(),
-            Self::LongHead => format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(64 * 1024)).into_bytes(),
+            Self::LongHead => {
+                format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(64 * 1024)).into_bytes()
+            }
             Self::Garbage => vec![0xff; 64],
             Self::Unmasked => vec![LAST | TEXT, 2, b'h', b'i'],
             Self::NoText => frame(LAST | TEXT, &[0xc3, 0x28]),
@@ -150,7 +158,12 @@ pub enum Fate {
 const PAUSE: Duration = Duration::from_secs(2);
 
 /// Is a nuisance again and again until it is `over`.
-pub async fn pester(server: SocketAddr, nuisance: Nuisance, fates: Rc<Fates>, over: Rc<Cell<bool>>) {
+pub async fn pester(
+    server: SocketAddr,
+    nuisance: Nuisance,
+    fates: Rc<Fates>,
+    over: Rc<Cell<bool>>,
+) {
     let bytes = nuisance.bytes();
     while !over.get() {
         let fate = timeout(PATIENCE, once(server, nuisance, &bytes)).await;
@@ -175,16 +188,21 @@ async fn once(server: SocketAddr, nuisance: Nuisance, bytes: &[u8]) -> Fate {
         let mut answer = Vec::new();
         let (mut reader, mut writer) = stream.split();
         let _ = tokio::join!(writer.write_all(bytes), reader.read_to_end(&mut answer));
-        let status = String::from_utf8_lossy(&answer).split(' ').nth(1).and_then(|status| status.parse().ok());
-        return status.map_or(if answer.is_empty() { Fate::TurnedAway } else { Fate::Cut }, Fate::Told);
+        let status = String::from_utf8_lossy(&answer)
+            .split(' ')
+            .nth(1)
+            .and_then(|status| status.parse().ok());
+        return status
+            .map_or(if answer.is_empty() { Fate::TurnedAway } else { Fate::Cut }, Fate::Told);
     }
-    let mut connection = match Connection::open(stream, &request(server, Protocol::First, None)).await {
-        Ok(connection) => connection,
-        Err(refusal) => {
-            assert!(refusal.is_empty() || refusal.contains(" 503 "), "{nuisance:?}: {refusal}");
-            return Fate::TurnedAway;
-        }
-    };
+    let mut connection =
+        match Connection::open(stream, &request(server, Protocol::First, None)).await {
+            Ok(connection) => connection,
+            Err(refusal) => {
+                assert!(refusal.is_empty() || refusal.contains(" 503 "), "{nuisance:?}: {refusal}");
+                return Fate::TurnedAway;
+            }
+        };
     let mut unsent = bytes;
     if nuisance == Nuisance::DeafPings {
         let deaf = async {

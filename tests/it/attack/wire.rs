@@ -1,4 +1,5 @@
-//! A client's end of a connection, as small as it can be: thousands of them share one thread and one buffer.
+//! A client's end of a connection, as small as it can be: thousands of them share one thread and
+//! one buffer.
 
 use std::cell::RefCell;
 use std::io::{self, BufRead};
@@ -30,19 +31,25 @@ pub fn request(server: SocketAddr, protocol: Protocol, point: Point<'_>) -> Stri
     let (path, headers) = match (protocol, point) {
         (Protocol::First, _) => ("/".to_owned(), WEBSOCKET.to_owned()),
         (Protocol::Second, point) => {
-            let query = point.map(|(epoch, revision)| format!("?epoch={epoch}&revision={revision}"));
+            let query =
+                point.map(|(epoch, revision)| format!("?epoch={epoch}&revision={revision}"));
             let subprotocol = "Sec-WebSocket-Protocol: fleet-monitor.v2\r\n";
             (format!("/{}", query.unwrap_or_default()), format!("{WEBSOCKET}{subprotocol}"))
         }
         (Protocol::Events, point) => {
-            let last = point.map(|(epoch, revision)| format!("Last-Event-ID: {epoch}-{revision}\r\n"));
-            ("/v2/events".to_owned(), format!("Accept: text/event-stream\r\n{}", last.unwrap_or_default()))
+            let last =
+                point.map(|(epoch, revision)| format!("Last-Event-ID: {epoch}-{revision}\r\n"));
+            (
+                "/v2/events".to_owned(),
+                format!("Accept: text/event-stream\r\n{}", last.unwrap_or_default()),
+            )
         }
     };
     format!("GET {path} HTTP/1.1\r\nHost: {server}\r\n{headers}\r\n")
 }
 
-/// A frame as a client sends it, masked with zeros (RFC 6455, section 5.2). `first` is its first byte.
+/// A frame as a client sends it, masked with zeros (RFC 6455, section 5.2). `first` is its first
+/// byte.
 pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     const MASKED: u8 = 0x80;
     let mut frame = vec![first];
@@ -90,8 +97,8 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Sends a request and reads the head of its answer. The error is that head if the request was not granted, or
-    /// nothing where there was no answer.
+    /// Sends a request and reads the head of its answer. The error is that head if the request was
+    /// not granted, or nothing where there was no answer.
     pub async fn open(mut stream: TcpStream, request: &str) -> Result<Self, String> {
         let mut unread = Vec::new();
         let sent = stream.write_all(request.as_bytes()).await;
@@ -99,7 +106,9 @@ impl Connection {
             if read(&stream, &mut unread).await.is_err() {
                 break;
             }
-            let Some(end) = unread.windows(4).position(|window| window == b"\r\n\r\n") else { continue };
+            let Some(end) = unread.windows(4).position(|window| window == b"\r\n\r\n") else {
+                continue;
+            };
             let head = String::from_utf8_lossy(&unread[..end]).to_ascii_lowercase();
             unread.drain(..end + 4);
             let coding = match head.split(' ').nth(1) {
@@ -118,7 +127,8 @@ impl Connection {
         read(&self.stream, &mut self.unread).await
     }
 
-    /// Reads what there is, or sends of these bytes what can be sent. What can no more be sent is given up.
+    /// Reads what there is, or sends of these bytes what can be sent. What can no more be sent is
+    /// given up.
     pub async fn exchange(&mut self, bytes: &mut &[u8]) -> io::Result<()> {
         tokio::select! {
             read = read(&self.stream, &mut self.unread) => read?,
@@ -200,8 +210,12 @@ async fn read(stream: &TcpStream, to: &mut Vec<u8>) -> io::Result<()> {
 fn parse_frame(bytes: &[u8]) -> Option<(Message<'_>, usize)> {
     let (&[first, length], rest) = bytes.split_first_chunk()?;
     let (length, rest) = match length {
-        126 => rest.split_first_chunk().map(|(length, rest)| (u16::from_be_bytes(*length).into(), rest))?,
-        127 => rest.split_first_chunk().map(|(length, rest)| (u64::from_be_bytes(*length) as usize, rest))?,
+        126 => rest
+            .split_first_chunk()
+            .map(|(length, rest)| (u16::from_be_bytes(*length).into(), rest))?,
+        127 => rest
+            .split_first_chunk()
+            .map(|(length, rest)| (u64::from_be_bytes(*length) as usize, rest))?,
         length => (usize::from(length), rest),
     };
     let payload = rest.get(..length)?;
@@ -223,8 +237,8 @@ fn parse_chunk(bytes: &[u8]) -> Option<(&[u8], usize)> {
     Some((chunk.get(..length)?, size.len() + 1 + length + 2)).filter(|(_, all)| *all <= bytes.len())
 }
 
-/// The first line, if it is complete, without its end. The search is the standard library's, which is fast in a debug
-/// build too.
+/// The first line, if it is complete, without its end. The search is the standard library's, which
+/// is fast in a debug build too.
 fn line(bytes: &[u8]) -> Option<&[u8]> {
     let length = { bytes }.skip_until(b'\n').ok()?;
     bytes[..length].strip_suffix(b"\n")

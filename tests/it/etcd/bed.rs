@@ -1,4 +1,5 @@
-//! The etcd that tests start does to its keys what was recorded of others, and fails as it is told to.
+//! The etcd that tests start does to its keys what was recorded of others, and fails as it is told
+//! to.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,7 +11,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::support::etcd::{Double, Etcd, Event, Node, PREFIX, Recorded, Recording, Reply, registry};
+use crate::support::etcd::{
+    Double, Etcd, Event, Node, PREFIX, Recorded, Recording, Reply, registry,
+};
 
 const RECORDINGS: [&str; 10] = [
     "filling-the-cluster.v0.5.0",
@@ -42,13 +45,17 @@ fn change(values: &mut BTreeMap<String, String>, event: &Event) {
         Some(value) => {
             values.insert(node.key.clone(), value.clone());
         }
-        None => values.retain(|key, _| *key != node.key && !key.starts_with(&format!("{}/", node.key))),
+        None => {
+            values.retain(|key, _| *key != node.key && !key.starts_with(&format!("{}/", node.key)));
+        }
     }
 }
 
 fn values(tree: &Node) -> BTreeMap<String, String> {
     let values = tree.values().into_iter();
-    values.filter_map(|(key, value)| Some((key.to_owned(), value?.to_owned()))).collect()
+    values
+        .filter_map(|(key, value)| Some((key.to_owned(), value?.to_owned())))
+        .collect()
 }
 
 #[test]
@@ -69,7 +76,9 @@ fn recorded_events_follow_from_each_other() {
 #[tokio::test]
 async fn what_was_filled_in_is_there() {
     for version in ["v0.5.0", "v0.8.3", "v0.9.2", "v0.11.8", "v1.0.0"] {
-        let Some(etcd) = Etcd::start().await else { return };
+        let Some(etcd) = Etcd::start().await else {
+            return;
+        };
         let tree = registry(version);
         etcd.fill(&tree).await;
         let (there, index) = etcd.tree(PREFIX).await;
@@ -85,15 +94,17 @@ async fn what_was_filled_in_is_there() {
 
 #[tokio::test]
 async fn what_happened_then_happens_again() {
-    for replay in
-        ["filling-the-cluster.v0.5.0", "fleetd-restart", "start-stop-destroy"].map(|name| tokio::spawn(replay(name)))
+    for replay in ["filling-the-cluster.v0.5.0", "fleetd-restart", "start-stop-destroy"]
+        .map(|name| tokio::spawn(replay(name)))
     {
         replay.await.unwrap();
     }
 }
 
 async fn replay(name: &str) {
-    let Some(etcd) = Etcd::start().await else { return };
+    let Some(etcd) = Etcd::start().await else {
+        return;
+    };
     let recording = Recording::load(name);
     etcd.fill(&recording.start).await;
     let mut expected = values(&recording.start);
@@ -102,10 +113,18 @@ async fn replay(name: &str) {
         for (Recorded { event, .. }, index) in step.iter().zip(indices) {
             change(&mut expected, event);
             let seen = etcd.event(PREFIX, index).await;
-            let told = |event: &Event| (event.action.clone(), event.node.key.clone(), event.node.value.clone());
+            let told = |event: &Event| {
+                (event.action.clone(), event.node.key.clone(), event.node.value.clone())
+            };
             assert_eq!(told(&seen), told(event), "{name}");
-            assert_eq!((seen.node.modified, seen.node.ttl), (index, event.node.ttl), "{name} {}", event.node.key);
-            let before = |event: &Event| event.previous.as_ref().map(|node| (node.dir, node.value.clone()));
+            assert_eq!(
+                (seen.node.modified, seen.node.ttl),
+                (index, event.node.ttl),
+                "{name} {}",
+                event.node.key
+            );
+            let before =
+                |event: &Event| event.previous.as_ref().map(|node| (node.dir, node.value.clone()));
             assert_eq!(before(&seen), before(event), "{name} {}", event.node.key);
         }
     }
@@ -114,7 +133,9 @@ async fn replay(name: &str) {
 
 #[tokio::test]
 async fn a_key_expires_by_itself() {
-    let Some(etcd) = Etcd::start().await else { return };
+    let Some(etcd) = Etcd::start().await else {
+        return;
+    };
     let set = etcd.set("/key", "value", Some(100)).await;
     let expired = etcd.expire(&["/key"]).await[0];
     assert!(expired > set);
@@ -129,7 +150,9 @@ async fn a_key_expires_by_itself() {
 
 #[tokio::test]
 async fn what_is_forgotten_is_an_error() {
-    let Some(etcd) = Etcd::start().await else { return };
+    let Some(etcd) = Etcd::start().await else {
+        return;
+    };
     let first = etcd.set(&format!("{PREFIX}/key"), "value", None).await;
     let from = first.to_string();
     let watch = [("wait", "true"), ("recursive", "true"), ("waitIndex", from.as_str())];
@@ -137,15 +160,22 @@ async fn what_is_forgotten_is_an_error() {
     assert_eq!(etcd.event(PREFIX, first).await.node.modified, first);
     etcd.churn(1).await;
     let said = etcd.send(Method::GET, PREFIX, &watch).await;
-    assert_eq!((said.status, &said.body["errorCode"], said.index), (400, &json!(401), first + 1000));
+    assert_eq!(
+        (said.status, &said.body["errorCode"], said.index),
+        (400, &json!(401), first + 1000)
+    );
 }
 
 #[tokio::test]
 async fn a_killed_one_comes_back_with_what_it_had() {
-    let Some(mut etcd) = Etcd::start().await else { return };
+    let Some(mut etcd) = Etcd::start().await else {
+        return;
+    };
     let (url, set) = (etcd.url(), etcd.set("/key", "value", None).await);
     etcd.stop_hard();
-    TcpStream::connect(url.strip_prefix("http://").unwrap()).await.unwrap_err();
+    TcpStream::connect(url.strip_prefix("http://").unwrap())
+        .await
+        .unwrap_err();
     etcd.restart().await;
     assert_eq!(etcd.url(), url);
     let (node, index) = etcd.tree("/key").await;
@@ -155,7 +185,9 @@ async fn a_killed_one_comes_back_with_what_it_had() {
 
 #[tokio::test]
 async fn a_paused_one_says_nothing_until_it_goes_on() {
-    let Some(etcd) = Etcd::start().await else { return };
+    let Some(etcd) = Etcd::start().await else {
+        return;
+    };
     etcd.pause();
     let asked = etcd.set("/key", "value", None);
     let mut asked = std::pin::pin!(asked);
@@ -167,7 +199,9 @@ async fn a_paused_one_says_nothing_until_it_goes_on() {
 
 #[tokio::test]
 async fn a_dropped_one_is_gone() {
-    let Some(etcd) = Etcd::start().await else { return };
+    let Some(etcd) = Etcd::start().await else {
+        return;
+    };
     let process = format!("/proc/{}", etcd.pid());
     assert!(Path::new(&process).exists());
     etcd.pause();
@@ -175,12 +209,20 @@ async fn a_dropped_one_is_gone() {
     assert!(!Path::new(&process).exists());
 }
 
-/// All that a server says to a request for a path, until it ends the connection or says nothing more.
+/// All that a server says to a request for a path, until it ends the connection or says nothing
+/// more.
 async fn said(double: &Double, path: &str) -> (String, bool) {
-    let mut stream = TcpStream::connect(double.address().strip_prefix("http://").unwrap()).await.unwrap();
-    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: etcd\r\n\r\n").as_bytes()).await.unwrap();
+    let mut stream = TcpStream::connect(double.address().strip_prefix("http://").unwrap())
+        .await
+        .unwrap();
+    stream
+        .write_all(format!("GET {path} HTTP/1.1\r\nHost: etcd\r\n\r\n").as_bytes())
+        .await
+        .unwrap();
     let mut bytes = Vec::new();
-    let ended = timeout(Duration::from_millis(300), stream.read_to_end(&mut bytes)).await.is_ok();
+    let ended = timeout(Duration::from_millis(300), stream.read_to_end(&mut bytes))
+        .await
+        .is_ok();
     (String::from_utf8(bytes).unwrap(), ended)
 }
 
@@ -196,15 +238,20 @@ async fn the_double_misbehaves_as_it_is_told_to() {
         _ => Reply::without_v2().whole(),
     })
     .await;
-    let head =
-        "HTTP/1.1 200 Whatever\r\nX-Etcd-Cluster-Id: 1c45a069f3a1d796\r\nX-Etcd-Index: 7\r\nContent-Length: 16\r\n\r\n";
+    let head = "HTTP/1.1 200 Whatever\r\nX-Etcd-Cluster-Id: 1c45a069f3a1d796\r\nX-Etcd-Index: 7\r\nContent-Length: 16\r\n\r\n";
     assert_eq!(said(&double, "/whole").await, (format!("{head}{{\"action\":\"get\"}}"), false));
     assert_eq!(said(&double, "/truncated").await, (format!("{head}{{\"action"), true));
     assert_eq!(said(&double, "/silent").await, (head.to_owned(), false));
     let (dripped, ended) = said(&double, "/dripping").await;
-    assert!(head.starts_with(&dripped) && (1..10).contains(&dripped.len()) && !ended, "{dripped}");
+    assert!(
+        head.starts_with(&dripped) && (1..10).contains(&dripped.len()) && !ended,
+        "{dripped}"
+    );
     let (forgotten, _) = said(&double, "/forgotten").await;
-    assert!(forgotten.starts_with("HTTP/1.1 400 ") && forgotten.contains("\"errorCode\":401"), "{forgotten}");
+    assert!(
+        forgotten.starts_with("HTTP/1.1 400 ") && forgotten.contains("\"errorCode\":401"),
+        "{forgotten}"
+    );
     assert!(said(&double, "/v2/keys").await.0.starts_with("HTTP/1.1 404 "));
     assert_eq!(double.paths().len(), 6);
 }

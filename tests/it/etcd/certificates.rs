@@ -1,4 +1,5 @@
-//! The source `etcd` with certificates as old clusters have them: made by openssl(1), and shown by a real etcd.
+//! The source `etcd` with certificates as old clusters have them: made by openssl(1), and shown by
+//! a real etcd.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -47,14 +48,23 @@ impl Authority {
     }
 
     fn openssl(&self, arguments: &[&str]) {
-        let output = Command::new("openssl").args(arguments).current_dir(self.0.path()).output().unwrap();
-        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        let output = Command::new("openssl")
+            .args(arguments)
+            .current_dir(self.0.path())
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
 
     /// A CA. All are of the same name.
     fn ca(&self, name: &str, key: &[&str]) {
         let (key_file, file) = (format!("{name}.key"), format!("{name}.pem"));
-        let request = ["req", "-x509", "-nodes", "-subj", "/CN=an old CA", "-days", "30", "-newkey"];
+        let request =
+            ["req", "-x509", "-nodes", "-subj", "/CN=an old CA", "-days", "30", "-newkey"];
         self.openssl(&[&request, key, &["-keyout", &key_file, "-out", &file]].concat());
     }
 
@@ -66,16 +76,33 @@ impl Authority {
         self.openssl(&[&asked, key, &["-keyout", &key_file, "-out", &request]].concat());
 
         let (ca_file, ca_key) = (format!("{ca}.pem"), format!("{ca}.key"));
-        let signed = ["x509", "-req", "-CA", &ca_file, "-CAkey", &ca_key, "-CAcreateserial", "-days", "30", hash];
+        let signed = [
+            "x509",
+            "-req",
+            "-CA",
+            &ca_file,
+            "-CAkey",
+            &ca_key,
+            "-CAcreateserial",
+            "-days",
+            "30",
+            hash,
+        ];
         self.write(&extension_file, extensions);
-        let extended: &[&str] = if extensions.is_empty() { &[] } else { &["-extfile", &extension_file] };
+        let extended: &[&str] = if extensions.is_empty() {
+            &[]
+        } else {
+            &["-extfile", &extension_file]
+        };
         self.openssl(&[signed.as_slice(), &["-in", &request, "-out", &file], extended].concat());
     }
 
-    /// An etcd that shows the certificate of that name, and asks its clients for one of `clients`, if there is that.
+    /// An etcd that shows the certificate of that name, and asks its clients for one of `clients`,
+    /// if there is that.
     async fn etcd(&self, name: &str, clients: Option<&str>) -> Option<(Etcd, String)> {
         let port = free_port();
-        let (certificate, key) = (self.path(&format!("{name}.pem")), self.path(&format!("{name}.key")));
+        let (certificate, key) =
+            (self.path(&format!("{name}.pem")), self.path(&format!("{name}.key")));
         let authority = clients.map(|name| self.path(name));
         let etcd = Etcd::start_with(Some(Encrypted { port, certificate, key, authority })).await?;
         etcd.fill(&registry("v1.0.0")).await;
@@ -84,13 +111,22 @@ impl Authority {
 
     /// Trusting the CAs in that file.
     fn settings(&self, url: &str, ca: &str) -> Settings {
-        Settings { tls: Tls { ca: Some(self.path(ca)), cert: None, key: None }, ..settings(&[url]) }
+        Settings {
+            tls: Tls { ca: Some(self.path(ca)), cert: None, key: None },
+            ..settings(&[url])
+        }
     }
 
-    /// What is said of these files for the client's certificate and key. It is of this option, and names its file.
+    /// What is said of these files for the client's certificate and key. It is of this option, and
+    /// names its file.
     fn refusal(&self, cert: &str, key: &str, option: &str) -> String {
-        let tls = Tls { ca: Some(self.path("ca.pem")), cert: Some(self.path(cert)), key: Some(self.path(key)) };
-        let error = Source::new(Settings { tls, ..settings(&["https://127.0.0.1:2379"]) }).unwrap_err();
+        let tls = Tls {
+            ca: Some(self.path("ca.pem")),
+            cert: Some(self.path(cert)),
+            key: Some(self.path(key)),
+        };
+        let error =
+            Source::new(Settings { tls, ..settings(&["https://127.0.0.1:2379"]) }).unwrap_err();
         assert_is_of(&error, option, &self.path(if option == "etcd_key" { key } else { cert }));
         self.without_directory(&error.to_string())
     }
@@ -111,7 +147,9 @@ fn assert_is_of(error: &FileError, option: &str, file: &Path) {
 
 #[tokio::test]
 async fn what_is_wrong_with_the_certificate_of_etcd_is_said_in_words() {
-    let Some(files) = Authority::new() else { return };
+    let Some(files) = Authority::new() else {
+        return;
+    };
     files.ca("weak", RSA_1024);
     files.ca("anew", EC);
     let plain = ("ca", EC, "-sha256");
@@ -124,13 +162,19 @@ async fn what_is_wrong_with_the_certificate_of_etcd_is_said_in_words() {
         ("a CA of 1024 bits", ("weak", EC, "-sha256"), NAMES),
         ("SHA-1 and ECDSA", ("ca", EC, "-sha1"), NAMES),
         ("SHA-1 and RSA", ("weak", RSA_1024, "-sha1"), NAMES),
-        ("for clients", plain, "subjectAltName=IP:127.0.0.1\nextendedKeyUsage=clientAuth\n"),
+        (
+            "for clients",
+            plain,
+            "subjectAltName=IP:127.0.0.1\nextendedKeyUsage=clientAuth\n",
+        ),
         ("a CA that was made anew", ("anew", EC, "-sha256"), NAMES),
     ];
     let mut told = Vec::new();
     for (case, (ca, key, hash), extensions) in cases {
         files.issue("etcd", ca, key, hash, extensions);
-        let Some((_etcd, url)) = files.etcd("etcd", None).await else { return };
+        let Some((_etcd, url)) = files.etcd("etcd", None).await else {
+            return;
+        };
         let trusted = if ca == "weak" { "weak.pem" } else { "ca.pem" };
         let problem = no_tls(files.settings(&url, trusted), &url).await;
         told.push((case, files.without_directory(&problem)));
@@ -140,19 +184,27 @@ async fn what_is_wrong_with_the_certificate_of_etcd_is_said_in_words() {
 
 #[tokio::test]
 async fn a_certificate_that_etcd_wants_and_does_not_get_is_named_with_its_options() {
-    let Some(files) = Authority::new() else { return };
+    let Some(files) = Authority::new() else {
+        return;
+    };
     files.issue("etcd", "ca", EC, "-sha256", NAMES);
-    let Some((_etcd, url)) = files.etcd("etcd", Some("ca.pem")).await else { return };
+    let Some((_etcd, url)) = files.etcd("etcd", Some("ca.pem")).await else {
+        return;
+    };
     let problem = no_tls(files.settings(&url, "ca.pem"), &url).await;
     assert!(problem.contains("--etcd-cert") && problem.contains("--etcd-key"), "{problem}");
 }
 
 #[tokio::test]
 async fn of_a_bundle_with_a_broken_certificate_the_rest_is_used() {
-    let Some(files) = Authority::new() else { return };
+    let Some(files) = Authority::new() else {
+        return;
+    };
     files.ca("another", EC);
     files.issue("etcd", "ca", EC, "-sha256", NAMES);
-    let Some((_etcd, url)) = files.etcd("etcd", None).await else { return };
+    let Some((_etcd, url)) = files.etcd("etcd", None).await else {
+        return;
+    };
 
     let (good, another) = (files.read("ca.pem"), files.read("another.pem"));
     let cut_off = another.split_once("-----END").unwrap().0;
@@ -163,7 +215,12 @@ async fn of_a_bundle_with_a_broken_certificate_the_rest_is_used() {
         let bundle = files.write(name, &format!("# our CAs\n{broken}{good}{another}"));
         let mut watched = follow(Source::new(files.settings(&url, name)).unwrap());
         until(&mut watched, |told| !told.states.is_empty()).await;
-        assert_eq!(log.lines(&["WARN", &format!("etcd_ca = {bundle:?}"), " line 2 "]).len(), 1, "{name}");
+        assert_eq!(
+            log.lines(&["WARN", &format!("etcd_ca = {bundle:?}"), " line 2 "])
+                .len(),
+            1,
+            "{name}"
+        );
 
         // Alone it is no bundle.
         files.write(name, broken);
@@ -175,11 +232,23 @@ async fn of_a_bundle_with_a_broken_certificate_the_rest_is_used() {
 
 #[test]
 fn a_key_that_cannot_be_used_says_what_to_do() {
-    let Some(files) = Authority::new() else { return };
+    let Some(files) = Authority::new() else {
+        return;
+    };
     files.issue("client", "ca", EC, "-sha256", NAMES);
     files.issue("weak", "ca", RSA_1024, "-sha256", NAMES);
     files.openssl(&["pkcs8", "-topk8", "-in", "client.key", "-out", "pkcs8", "-passout", "pass:x"]);
-    files.openssl(&["rsa", "-in", "weak.key", "-traditional", "-aes128", "-out", "traditional", "-passout", "pass:x"]);
+    files.openssl(&[
+        "rsa",
+        "-in",
+        "weak.key",
+        "-traditional",
+        "-aes128",
+        "-out",
+        "traditional",
+        "-passout",
+        "pass:x",
+    ]);
     files.openssl(&["pkey", "-in", "client.key", "-outform", "DER", "-out", "der"]);
     files.openssl(&["genrsa", "-out", "long.key", "2048"]);
     files.openssl(&["rsa", "-in", "long.key", "-outform", "DER", "-out", "long-der"]);
@@ -196,7 +265,9 @@ fn a_key_that_cannot_be_used_says_what_to_do() {
 
 #[test]
 fn a_certificate_of_ours_that_cannot_be_used_says_what_to_do() {
-    let Some(files) = Authority::new() else { return };
+    let Some(files) = Authority::new() else {
+        return;
+    };
     files.issue("client", "ca", EC, "-sha256", NAMES);
     files.issue("old", "ca", EC, "-sha256", "");
     files.openssl(&["x509", "-in", "client.pem", "-outform", "DER", "-out", "der"]);
@@ -211,6 +282,8 @@ fn a_certificate_of_ours_that_cannot_be_used_says_what_to_do() {
         ("a key", "client.key", "client.key"),
         ("a broken certificate after the first", "chain", "client.key"),
     ]
-    .map(|(given, cert, key)| (given, files.refusal(cert, key, "etcd_cert").replace(&line, " line N ")));
+    .map(|(given, cert, key)| {
+        (given, files.refusal(cert, key, "etcd_cert").replace(&line, " line N "))
+    });
     assert_catalogue("etcd-client-certificates", told);
 }

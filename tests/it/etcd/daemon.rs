@@ -66,7 +66,9 @@ async fn with_an_endpoint_etcd_is_watched_if_it_can_be_and_named() {
     assert!(fleetctl.calls().is_empty(), "fleetctl was asked too");
     daemon.stop(Signal::TERM).await;
 
-    let daemon = Program::asking(&fleetctl, &["-e", "127.0.0.1", "--endpoint-port", port(&url)]).start().await;
+    let daemon = Program::asking(&fleetctl, &["-e", "127.0.0.1", "--endpoint-port", port(&url)])
+        .start()
+        .await;
     until_ready(&daemon).await;
     daemon.notices.first("STATUS=fleetctl v1.0.0").await;
     assert_eq!(daemon.log.count("etcd"), 0, "{:?}", daemon.log.all());
@@ -74,7 +76,9 @@ async fn with_an_endpoint_etcd_is_watched_if_it_can_be_and_named() {
 
 #[tokio::test]
 async fn an_etcd_without_v2_is_no_source() {
-    let Some(etcd) = Etcd::start_without_v2().await else { return };
+    let Some(etcd) = Etcd::start_without_v2().await else {
+        return;
+    };
     let (url, fleetctl) = (etcd.url(), Fleetctl::new("v1.0.0"));
     let names_both = |text: &str| text.contains(&url) && text.contains("--enable-v2");
     let daemon = with_endpoint(&url, &fleetctl).start().await;
@@ -82,9 +86,10 @@ async fn an_etcd_without_v2_is_no_source() {
     assert_eq!(source(&daemon).await, "fleetctl v1.0.0");
     daemon.log.find(|line| names_both(line).then_some(())).await;
 
-    for arguments in
-        [["--source", "etcd", "-e", "127.0.0.1", "--endpoint-port", port(&url)].as_slice(), &["--etcd", &url]]
-    {
+    for arguments in [
+        ["--source", "etcd", "-e", "127.0.0.1", "--endpoint-port", port(&url)].as_slice(),
+        &["--etcd", &url],
+    ] {
         let (code, said, _) = Program::new(arguments).end().await;
         assert_eq!(code, 78, "{said}");
         assert!(names_both(&said), "{said}");
@@ -106,7 +111,9 @@ async fn it_starts_without_etcd_and_is_ready_when_etcd_is() {
 
 #[tokio::test]
 async fn an_etcd_without_a_fleet_is_waited_for() {
-    let Some(etcd) = Etcd::start().await else { return };
+    let Some(etcd) = Etcd::start().await else {
+        return;
+    };
     let (url, fleetctl) = (etcd.url(), Fleetctl::new("v1.0.0"));
     let daemon = with_endpoint(&url, &fleetctl).start().await;
     let reason = reason(&daemon).await;
@@ -175,13 +182,20 @@ async fn a_reload_that_does_not_concern_etcd_leaves_the_watch_alone() {
 async fn the_watchdog_is_content_whatever_etcd_does() {
     let Some(mut etcd) = etcd().await else { return };
     let url = etcd.url();
-    let program = Program::new(&["--etcd", &url, "--poll-timeout", "1"]).environment("WATCHDOG_USEC", "300000");
+    let program = Program::new(&["--etcd", &url, "--poll-timeout", "1"])
+        .environment("WATCHDOG_USEC", "300000");
     let daemon = program.start().await;
     until_ready(&daemon).await;
     etcd.pause();
     daemon.source_is("failing").await;
-    daemon.notices.nth(daemon.notices.count("WATCHDOG=1") + 30, "WATCHDOG=1").await;
+    daemon
+        .notices
+        .nth(daemon.notices.count("WATCHDOG=1") + 30, "WATCHDOG=1")
+        .await;
     etcd.restart().await;
     daemon.event("source_back").await;
-    daemon.notices.nth(daemon.notices.count("WATCHDOG=1") + 4, "WATCHDOG=1").await;
+    daemon
+        .notices
+        .nth(daemon.notices.count("WATCHDOG=1") + 4, "WATCHDOG=1")
+        .await;
 }

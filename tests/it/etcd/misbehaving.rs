@@ -33,9 +33,14 @@ pub fn state(unit: &str, sub: &str, modified: u64) -> Value {
 /// A registry with a machine and these states.
 pub fn tree(states: &[Value]) -> Value {
     let directory = |key: &str, nodes: &[Value]| json!({"key": key, "dir": true, "nodes": nodes, "modifiedIndex": 1});
-    let machines =
-        [directory(&format!("{PREFIX}/machines/m1"), &[leaf("machines/m1/object", &json!({"ID": "m1"}), 2)])];
-    let folders = [directory(&format!("{PREFIX}/machines"), &machines), directory(&format!("{PREFIX}/states"), states)];
+    let machines = [directory(
+        &format!("{PREFIX}/machines/m1"),
+        &[leaf("machines/m1/object", &json!({"ID": "m1"}), 2)],
+    )];
+    let folders = [
+        directory(&format!("{PREFIX}/machines"), &machines),
+        directory(&format!("{PREFIX}/states"), states),
+    ];
     json!({"action": "get", "node": directory(PREFIX, &folders)})
 }
 
@@ -51,7 +56,9 @@ fn etcd(
     move |path: &str| match path {
         _ if path.contains("wait=true") => watch(path),
         _ if path.contains("recursive=true") => whole(),
-        "/version" => Answer::Whole(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\netcd 0.4.9".to_vec()),
+        "/version" => {
+            Answer::Whole(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\netcd 0.4.9".to_vec())
+        }
         _ => Reply::error(CLUSTER, 1, 100).whole(),
     }
 }
@@ -65,7 +72,10 @@ fn chunk(index: u64, text: &str) -> String {
 }
 
 fn within_a_second(double: &Double) -> Settings {
-    Settings { timeout: Duration::from_secs(1), ..settings(&[double.address()]) }
+    Settings {
+        timeout: Duration::from_secs(1),
+        ..settings(&[double.address()])
+    }
 }
 
 fn units(told: &Told) -> Vec<&str> {
@@ -86,14 +96,17 @@ async fn what_is_no_registry_is_an_error_and_no_empty_cluster() {
     let reply = || Reply::of(CLUSTER, 7, &tree(&[state("a.service", "running", 5)]));
     let json = |body: &Value| Reply::of(CLUSTER, 7, body).whole();
     let raw = |head: &str, body: &str| {
-        Answer::Raw(format!("HTTP/1.1 {head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes())
+        Answer::Raw(
+            format!("HTTP/1.1 {head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes(),
+        )
     };
     let is_no_fleet: Is = |error| matches!(error, EtcdError::NoFleet(..));
-    let has_no_object: Is = |error| matches!(error, EtcdError::NoFleet(_, keys) if keys.contains("/machines"));
-    let has_no_index: Is = |error| matches!(error, EtcdError::NotEtcd(_, problem) if problem.contains("X-Etcd-Index"));
+    let has_no_object: Is =
+        |error| matches!(error, EtcdError::NoFleet(_, keys) if keys.contains("/machines"));
+    let has_no_index: Is =
+        |error| matches!(error, EtcdError::NotEtcd(_, problem) if problem.contains("X-Etcd-Index"));
     let deep = format!("{{\"node\":{}", "{\"nodes\":[".repeat(100_000));
-    let somebody_elses =
-        json!({"node": {"key": PREFIX, "dir": true, "nodes": [{"key": format!("{PREFIX}/pizza"), "value": "x"}]}});
+    let somebody_elses = json!({"node": {"key": PREFIX, "dir": true, "nodes": [{"key": format!("{PREFIX}/pizza"), "value": "x"}]}});
     let cases: Vec<(Answer, Is)> = vec![
         (reply().truncated(), is_broken_off),
         (Answer::Close, is_broken_off),
@@ -114,17 +127,27 @@ async fn what_is_no_registry_is_an_error_and_no_empty_cluster() {
         (json(&somebody_elses), has_no_object),
         (json(&json!({"node": {"key": PREFIX, "value": "x"}})), has_no_object),
     ];
-    join_all(cases.into_iter().enumerate().map(|(case, (answer, is_expected))| async move {
-        let mut answer = Some(answer);
-        // The first decides; whatever comes later comes too late.
-        let double = Double::tcp(move |_: &str| answer.take().unwrap_or(Answer::Hang)).await;
-        let mut watched = follow(Source::new(within_a_second(&double)).unwrap());
-        let error = first_error(timeout(Duration::from_secs(5), next(&mut watched)).await.expect("it is said in time"));
-        assert!(!error.is_unusable(), "none of these is for ever: {error}");
-        let error = of_one(error, double.address());
-        assert!(is_expected(&error), "case {case}: {error}");
-        assert_only_gets(&double);
-    }))
+    join_all(
+        cases
+            .into_iter()
+            .enumerate()
+            .map(|(case, (answer, is_expected))| async move {
+                let mut answer = Some(answer);
+                // The first decides; whatever comes later comes too late.
+                let double =
+                    Double::tcp(move |_: &str| answer.take().unwrap_or(Answer::Hang)).await;
+                let mut watched = follow(Source::new(within_a_second(&double)).unwrap());
+                let error = first_error(
+                    timeout(Duration::from_secs(5), next(&mut watched))
+                        .await
+                        .expect("it is said in time"),
+                );
+                assert!(!error.is_unusable(), "none of these is for ever: {error}");
+                let error = of_one(error, double.address());
+                assert!(is_expected(&error), "case {case}: {error}");
+                assert_only_gets(&double);
+            }),
+    )
     .await;
 }
 
@@ -157,7 +180,8 @@ fn first_error(said: SourceEvent) -> SourceError {
 
 #[tokio::test]
 async fn a_registry_that_has_no_end_is_given_up() {
-    let head = format!("HTTP/1.1 200 OK\r\nX-Etcd-Index: 7\r\nContent-Length: {}\r\n\r\n", u64::MAX / 2);
+    let head =
+        format!("HTTP/1.1 200 OK\r\nX-Etcd-Index: 7\r\nContent-Length: {}\r\n\r\n", u64::MAX / 2);
     let flood = move |_: &str| Answer::Raw([head.as_bytes(), &vec![b' '; 257 << 20]].concat());
     let double = Double::tcp(flood).await;
     let error = failure(&mut watch(&[double.address()]), double.address()).await;
@@ -176,7 +200,10 @@ async fn a_watch_that_goes_wrong_is_told_in_the_log_and_followed_by_a_whole_read
         ("half an event in a whole answer", in_chunks(half)),
         ("half an event, and no more", Answer::Stall(chunk(7, half).into_bytes())),
         ("an answer that drips", reply().dripping(Duration::from_millis(20))),
-        ("an event without an end", Answer::Raw(chunk(7, &"x".repeat(17 << 20)).into_bytes())),
+        (
+            "an event without an end",
+            Answer::Raw(chunk(7, &"x".repeat(17 << 20)).into_bytes()),
+        ),
         ("what is no event", in_chunks("{\"action\":\"get\"}\n")),
         ("an answer without an index", Reply { head: None, ..reply() }.whole()),
         ("an error of etcd", Reply::error(CLUSTER, 7, 300).whole()),
@@ -192,7 +219,8 @@ async fn a_watch_that_goes_wrong_is_told_in_the_log_and_followed_by_a_whole_read
         let double = Double::tcp(etcd(whole, move |_| answer.take().unwrap_or(Answer::Hang))).await;
         let mut watched = follow(Source::new(within_a_second(&double)).unwrap());
         let is_whole = |request: &String| request.contains("?recursive=true");
-        let again = double.until(|seen| seen.requests.iter().filter(|request| is_whole(request)).count() == 2);
+        let again = double
+            .until(|seen| seen.requests.iter().filter(|request| is_whole(request)).count() == 2);
         let readings = until(&mut watched, |told| {
             assert_eq!(units(told), ["a.service"], "{case}");
             false
@@ -207,7 +235,9 @@ async fn a_watch_that_goes_wrong_is_told_in_the_log_and_followed_by_a_whole_read
         let lines = log.lines(&["INFO", double.address()]);
         let (_, said) = lines[1].split_once("source::etcd: ").expect("it is of the source");
         // How a connection ends is not the same each time.
-        let said = said.split_once("broke off").map_or(said, |(whose, _)| &said[..whose.len() + "broke off".len()]);
+        let said = said
+            .split_once("broke off")
+            .map_or(said, |(whose, _)| &said[..whose.len() + "broke off".len()]);
         (case, said.replace(double.address(), "URL"))
     }));
     assert_catalogue("etcd-watch-ends", told.await);
@@ -216,9 +246,12 @@ async fn a_watch_that_goes_wrong_is_told_in_the_log_and_followed_by_a_whole_read
 #[tokio::test]
 async fn another_cluster_and_a_past_are_begun_anew() {
     for (cluster, index) in [(ANOTHER_CLUSTER, 900), (CLUSTER, 50)] {
-        let mut trees = [(CLUSTER, 100, "old.service"), (cluster, index, "new.service")].into_iter();
+        let mut trees =
+            [(CLUSTER, 100, "old.service"), (cluster, index, "new.service")].into_iter();
         let whole = move || match trees.next() {
-            Some((cluster, index, unit)) => Reply::of(cluster, index, &tree(&[state(unit, "running", 5)])).whole(),
+            Some((cluster, index, unit)) => {
+                Reply::of(cluster, index, &tree(&[state(unit, "running", 5)])).whole()
+            }
             None => Answer::Hang,
         };
         let mut ended = false;
@@ -255,16 +288,28 @@ async fn watches_that_end_after_each_event_tell_each_event_once() {
                 return Answer::Hang;
             }
             let text = format!("{}\n", event(&format!("unit-{index}.service"), index));
-            let answer = format!("{}0\r\n\r\n", chunk(if is_live { index - 1 } else { LAST }, &text)).into_bytes();
-            if keeps { Answer::Whole(answer) } else { Answer::Raw(answer) }
+            let answer =
+                format!("{}0\r\n\r\n", chunk(if is_live { index - 1 } else { LAST }, &text))
+                    .into_bytes();
+            if keeps {
+                Answer::Whole(answer)
+            } else {
+                Answer::Raw(answer)
+            }
         };
         let whole = || Reply::of(CLUSTER, 10, &tree(&[])).whole();
         let double = Double::tcp(etcd(whole, watches)).await;
         let mut watched = watch(&[double.address()]);
         let told = until(&mut watched, |told| told.index == LAST).await;
         assert_eq!(told.states.len(), 50);
-        double.until(|seen| seen.requests.iter().any(|request| request.contains("waitIndex=61"))).await;
-        assert_eq!((asked(&double, "?recursive=true"), asked(&double, "wait=true")), (1, 51), "{keeps} {is_live}");
+        double
+            .until(|seen| seen.requests.iter().any(|request| request.contains("waitIndex=61")))
+            .await;
+        assert_eq!(
+            (asked(&double, "?recursive=true"), asked(&double, "wait=true")),
+            (1, 51),
+            "{keeps} {is_live}"
+        );
         assert_eq!(asked(&double, "stream=true") > 0, is_live);
     }
 }
@@ -278,15 +323,22 @@ async fn a_stream_is_left_whose_first_event_is_not_new() {
         let text = format!("{}\n", event(&format!("unit-{index}.service"), index));
         match path.contains("stream=true") {
             // The first has just happened, and by the time of the next request so have all others.
-            false if index == 11 => Answer::Whole(format!("{}0\r\n\r\n", chunk(10, &text)).into_bytes()),
-            false if index <= LAST => Answer::Whole(format!("{}0\r\n\r\n", chunk(LAST, &text)).into_bytes()),
+            false if index == 11 => {
+                Answer::Whole(format!("{}0\r\n\r\n", chunk(10, &text)).into_bytes())
+            }
+            false if index <= LAST => {
+                Answer::Whole(format!("{}0\r\n\r\n", chunk(LAST, &text)).into_bytes())
+            }
             true if index <= LAST => Answer::Stall(chunk(LAST, &text).into_bytes()),
             _ => Answer::Hang,
         }
     };
     let double = Double::tcp(etcd(|| Reply::of(CLUSTER, 10, &tree(&[])).whole(), watches)).await;
     let told = until(&mut watch(&[double.address()]), |told| told.index == LAST).await;
-    assert_eq!(units(&told), ["unit-11.service", "unit-12.service", "unit-13.service", "unit-14.service"]);
+    assert_eq!(
+        units(&told),
+        ["unit-11.service", "unit-12.service", "unit-13.service", "unit-14.service"]
+    );
     assert_eq!((asked(&double, "?recursive=true"), asked(&double, "stream=true")), (1, 1));
 }
 
@@ -299,7 +351,11 @@ async fn where_streams_do_not_come_through_it_is_asked_event_by_event() {
     };
     let mut indices = [10, 12].into_iter();
     let mut respond = etcd(
-        move || indices.next().map_or(Answer::Hang, |index| Reply::of(CLUSTER, index, &tree(&[])).whole()),
+        move || {
+            indices
+                .next()
+                .map_or(Answer::Hang, |index| Reply::of(CLUSTER, index, &tree(&[])).whole())
+        },
         move |path: &str| match path.rsplit_once("waitIndex=").unwrap().1.parse().unwrap() {
             _ if path.contains("stream=true") => Answer::Stall(chunk(12, "\n").into_bytes()),
             index @ (11 | 13 | 14) => live(index),
@@ -308,7 +364,10 @@ async fn where_streams_do_not_come_through_it_is_asked_event_by_event() {
     );
     // fleet goes on to write, as the look at its leader shows.
     let leader = move |path: &str| match path.contains("engine-leader") {
-        true => Reply::of(CLUSTER, 12, &json!({"node": leaf("lease/engine-leader", &json!({}), 12)})).whole(),
+        true => {
+            Reply::of(CLUSTER, 12, &json!({"node": leaf("lease/engine-leader", &json!({}), 12)}))
+                .whole()
+        }
         false => respond(path),
     };
     let double = Double::tcp(leader).await;
@@ -321,8 +380,15 @@ async fn where_streams_do_not_come_through_it_is_asked_event_by_event() {
 async fn who_cannot_keep_up_event_by_event_tries_a_stream_again() {
     let mut indices = [10, 12, 2000].into_iter();
     let mut respond = etcd(
-        move || indices.next().map_or(Answer::Hang, |index| Reply::of(CLUSTER, index, &tree(&[])).whole()),
-        move |path: &str| match path.rsplit_once("waitIndex=").map(|(_, index)| index.parse().unwrap()) {
+        move || {
+            indices
+                .next()
+                .map_or(Answer::Hang, |index| Reply::of(CLUSTER, index, &tree(&[])).whole())
+        },
+        move |path: &str| match path
+            .rsplit_once("waitIndex=")
+            .map(|(_, index)| index.parse().unwrap())
+        {
             Some(11) if !path.contains("stream=true") => {
                 let text = format!("{}\n", event("unit-11.service", 11));
                 Answer::Whole(format!("{}0\r\n\r\n", chunk(10, &text)).into_bytes())
@@ -332,7 +398,10 @@ async fn who_cannot_keep_up_event_by_event_tries_a_stream_again() {
         },
     );
     let leader = move |path: &str| match path.contains("engine-leader") {
-        true => Reply::of(CLUSTER, 12, &json!({"node": leaf("lease/engine-leader", &json!({}), 12)})).whole(),
+        true => {
+            Reply::of(CLUSTER, 12, &json!({"node": leaf("lease/engine-leader", &json!({}), 12)}))
+                .whole()
+        }
         false => respond(path),
     };
     let double = Double::tcp(leader).await;
@@ -343,7 +412,8 @@ async fn who_cannot_keep_up_event_by_event_tries_a_stream_again() {
     assert_eq!((asked(&double, "?recursive=true"), asked(&double, "stream=true")), (3, 2));
 }
 
-/// etcd drops who does not keep up with a stream: while the tree is read, which takes as long as it is large, too.
+/// etcd drops who does not keep up with a stream: while the tree is read, which takes as long as it
+/// is large, too.
 #[tokio::test]
 async fn a_stream_is_read_while_the_tree_is() {
     const LAST: u64 = 420;
@@ -383,13 +453,21 @@ async fn what_the_watch_did_not_tell_is_counted_and_read() {
     let mut first = true;
     let whole = move || {
         let states = match std::mem::replace(&mut first, false) {
-            true => [there("changed.service", 5), there("same.service", 6), there("went.service", 7)],
-            false => [there("changed.service", 8), there("came.service", 9), there("same.service", 6)],
+            true => {
+                [there("changed.service", 5), there("same.service", 6), there("went.service", 7)]
+            }
+            false => {
+                [there("changed.service", 8), there("came.service", 9), there("same.service", 6)]
+            }
         };
         Reply::of(CLUSTER, 10, &tree(&states)).whole()
     };
     let double = Double::tcp(etcd(whole, |_| Answer::Hang)).await;
-    let mut watched = follow(Source::new(settings(&[double.address()])).unwrap().checked_each(Duration::from_secs(1)));
+    let mut watched = follow(
+        Source::new(settings(&[double.address()]))
+            .unwrap()
+            .checked_each(Duration::from_secs(1)),
+    );
     let differences = loop {
         match next(&mut watched).await {
             SourceEvent::Report(report) => match report.outcome {
@@ -403,29 +481,40 @@ async fn what_the_watch_did_not_tell_is_counted_and_read() {
         }
     };
     assert_eq!(differences, 3);
-    until(&mut watched, |told| units(told) == ["came.service", "changed.service", "same.service"]).await;
+    until(&mut watched, |told| {
+        units(told) == ["came.service", "changed.service", "same.service"]
+    })
+    .await;
     until(&mut watched, |_| asked(&double, "?recursive=true") == 4).await;
     assert_only_gets(&double);
 }
 
-/// A member that is cut off from the others answers from its past, but for what a quorum has to confirm.
+/// A member that is cut off from the others answers from its past, but for what a quorum has to
+/// confirm.
 #[tokio::test]
 async fn a_member_that_is_cut_off_from_the_others_is_left() {
     let mut is_cut_off = false;
     let member = move |path: &str| match path {
         _ if path.contains("wait=true") => Answer::Hang,
-        "/version" => Answer::Whole(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\netcd 2.3.8".to_vec()),
+        "/version" => {
+            Answer::Whole(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\netcd 2.3.8".to_vec())
+        }
         _ if path.contains("quorum=true") && is_cut_off => Answer::Hang,
         _ if path.contains("recursive=true") => {
             is_cut_off = true;
             Reply::of(CLUSTER, 7, &tree(&[state("a.service", "running", 5)])).whole()
         }
-        _ => {
-            Reply::of(CLUSTER, 7, &json!({"node": leaf("lease/engine-leader", &json!({"MachineID": "m1"}), 7)})).whole()
-        }
+        _ => Reply::of(
+            CLUSTER,
+            7,
+            &json!({"node": leaf("lease/engine-leader", &json!({"MachineID": "m1"}), 7)}),
+        )
+        .whole(),
     };
     let double = Double::tcp(member).await;
     let mut watched = follow(Source::new(within_a_second(&double)).unwrap());
-    let error = timeout(Duration::from_secs(10), failure(&mut watched, double.address())).await.expect("it is found");
+    let error = timeout(Duration::from_secs(10), failure(&mut watched, double.address()))
+        .await
+        .expect("it is found");
     assert!(is_late(&error), "{error}");
 }

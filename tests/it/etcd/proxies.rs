@@ -1,4 +1,5 @@
-//! The source `etcd` behind a proxy that answers in etcd's place while etcd is not there yet: a real nginx.
+//! The source `etcd` behind a proxy that answers in etcd's place while etcd is not there yet: a
+//! real nginx.
 
 use rustix::process::Signal;
 
@@ -38,7 +39,9 @@ async fn what_a_proxy_answers_before_etcd_is_there_is_waited_out() {
         ("503", "HTTP 503"),
     ] {
         etcd.stop_hard();
-        let Some((_nginx, url)) = in_front_of(&etcd.url(), otherwise) else { return };
+        let Some((_nginx, url)) = in_front_of(&etcd.url(), otherwise) else {
+            return;
+        };
         let mut daemon = Program::new(&["--etcd", &url]).start().await;
         let reason = reason(&daemon).await;
         assert!(reason.contains(&url) && reason.contains(named), "{reason}");
@@ -48,7 +51,8 @@ async fn what_a_proxy_answers_before_etcd_is_there_is_waited_out() {
     }
 }
 
-/// Also where the proxy passes on everything but what is below `/v2`, etcd may be one that is being replaced.
+/// Also where the proxy passes on everything but what is below `/v2`, etcd may be one that is being
+/// replaced.
 #[tokio::test]
 async fn a_404_ends_nothing_unless_etcd_itself_says_what_it_is() {
     let mut is_there = false;
@@ -56,7 +60,12 @@ async fn a_404_ends_nothing_unless_etcd_itself_says_what_it_is() {
         // By the time that it is asked for its version, etcd is there.
         "/version" => {
             is_there = true;
-            Reply { status: 200, head: None, body: r#"{"etcdserver":"3.4.23","etcdcluster":"3.4.0"}"#.into() }.whole()
+            Reply {
+                status: 200,
+                head: None,
+                body: r#"{"etcdserver":"3.4.23","etcdcluster":"3.4.0"}"#.into(),
+            }
+            .whole()
         }
         _ if is_there => Reply::error("1c45a069f3a1d796", 7, 100).whole(),
         _ => Reply::without_v2().whole(),
@@ -64,5 +73,13 @@ async fn a_404_ends_nothing_unless_etcd_itself_says_what_it_is() {
     .await;
     let daemon = Program::new(&["--etcd", proxy.address()]).start().await;
     assert!(reason(&daemon).await.contains("HTTP 404"));
-    proxy.until(|seen| seen.requests.iter().filter(|request| request.contains("recursive=true")).count() > 1).await;
+    proxy
+        .until(|seen| {
+            seen.requests
+                .iter()
+                .filter(|request| request.contains("recursive=true"))
+                .count()
+                > 1
+        })
+        .await;
 }

@@ -1,5 +1,6 @@
-//! The source `etcd` with etcd 0.4, whose followers redirect what only their leader can answer (`etcd/server/server.go`,
-//! `Dispatch`; `uhttp.Redirect`). No such etcd runs any more: doubles answer as it did.
+//! The source `etcd` with etcd 0.4, whose followers redirect what only their leader can answer
+//! (`etcd/server/server.go`, `Dispatch`; `uhttp.Redirect`). No such etcd runs any more: doubles
+//! answer as it did.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -19,7 +20,10 @@ const CLUSTER: &str = "1c45a069f3a1d796";
 /// A status with a body and headers, over a connection that is kept.
 fn answer(status: &str, headers: &str, body: &str) -> Answer {
     let length = body.len();
-    Answer::Whole(format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {length}\r\n\r\n{body}").into_bytes())
+    Answer::Whole(
+        format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {length}\r\n\r\n{body}")
+            .into_bytes(),
+    )
 }
 
 fn redirect(status: &str, to: &str) -> Answer {
@@ -30,10 +34,12 @@ fn redirect(status: &str, to: &str) -> Answer {
 async fn leader() -> Double {
     Double::tcp(|path: &str| match path {
         _ if path.contains("wait=true") => Answer::Hang,
-        _ if path.contains("engine-leader") => {
-            Reply::of(CLUSTER, 7, &serde_json::json!({"node": leaf("lease/engine-leader", &serde_json::json!({}), 7)}))
-                .whole()
-        }
+        _ if path.contains("engine-leader") => Reply::of(
+            CLUSTER,
+            7,
+            &serde_json::json!({"node": leaf("lease/engine-leader", &serde_json::json!({}), 7)}),
+        )
+        .whole(),
         _ if path.contains("recursive=true") => {
             Reply::of(CLUSTER, 7, &tree(&[state("a.service", "running", 5)])).whole()
         }
@@ -46,7 +52,9 @@ async fn leader() -> Double {
 async fn follower(leader: &str, members: &'static str) -> Double {
     let leader = leader.to_owned();
     Double::tcp(move |path: &str| match path {
-        _ if path.contains("quorum=true") => redirect("307 Temporary Redirect", &format!("{leader}{path}")),
+        _ if path.contains("quorum=true") => {
+            redirect("307 Temporary Redirect", &format!("{leader}{path}"))
+        }
         "/v2/machines" => answer("200 OK", "", members),
         _ if path.contains("wait=true") => Answer::Hang,
         "/version" => answer("200 OK", "", "etcd 0.4.9"),
@@ -75,14 +83,23 @@ async fn a_redirect_to_a_named_member_is_followed() {
     let mut watched = watch(&[follower.address(), leader.address()]);
     until(&mut watched, |told| !told.states.is_empty()).await;
     assert!(watched.name().starts_with("etcd v0.4.9"), "{}", watched.name());
-    leader.until(|seen| seen.requests.iter().filter(|request| request.contains("quorum=true")).count() >= 2).await;
+    leader
+        .until(|seen| {
+            seen.requests
+                .iter()
+                .filter(|request| request.contains("quorum=true"))
+                .count()
+                >= 2
+        })
+        .await;
     assert_eq!(asked(&follower, "/v2/machines"), 0, "it need not be asked who is a member");
 }
 
 #[tokio::test]
 async fn a_redirect_to_a_member_that_etcd_tells_is_followed() {
     let leader = leader().await;
-    let follower = follower(&by_name(leader.address()), "http://10.0.0.1:4001, http://localhost:4001").await;
+    let follower =
+        follower(&by_name(leader.address()), "http://10.0.0.1:4001, http://localhost:4001").await;
     until(&mut watch(&[follower.address()]), |told| !told.states.is_empty()).await;
     assert_eq!((asked(&follower, "/v2/members"), asked(&follower, "/v2/machines")), (1, 1));
 }
@@ -109,7 +126,8 @@ async fn a_redirect_that_is_not_of_etcd_is_an_error_that_says_where() {
         (307, "/login".to_owned(), NotFollowed::Address),
     ] {
         let location = to.clone();
-        let double = Double::tcp(move |_: &str| redirect(&format!("{status} Whatever"), &location)).await;
+        let double =
+            Double::tcp(move |_: &str| redirect(&format!("{status} Whatever"), &location)).await;
         assert_eq!(not_followed(&double).await, (to, status, why));
     }
 }
@@ -118,9 +136,10 @@ async fn a_redirect_that_is_not_of_etcd_is_an_error_that_says_where() {
 async fn redirects_without_an_end_are_given_up() {
     let address = Arc::new(Mutex::new(String::new()));
     let own = address.clone();
-    let double =
-        Double::tcp(move |path: &str| redirect("307 Temporary Redirect", &format!("{}{path}", own.lock().unwrap())))
-            .await;
+    let double = Double::tcp(move |path: &str| {
+        redirect("307 Temporary Redirect", &format!("{}{path}", own.lock().unwrap()))
+    })
+    .await;
     double.address().clone_into(&mut address.lock().unwrap());
     assert_eq!(not_followed(&double).await.2, NotFollowed::TooMany);
     assert_eq!(asked(&double, "recursive=true"), 4);
@@ -134,15 +153,23 @@ async fn a_leader_that_is_lost_is_asked_for_anew() {
     let is_lost = Arc::new(Mutex::new(false));
     let lost = is_lost.clone();
     let follower = Double::tcp(move |path: &str| {
-        redirect("307 Temporary Redirect", &format!("{}{path}", leaders[usize::from(*lost.lock().unwrap())]))
+        redirect(
+            "307 Temporary Redirect",
+            &format!("{}{path}", leaders[usize::from(*lost.lock().unwrap())]),
+        )
     })
     .await;
-    let within = Settings { timeout: Duration::from_secs(2), ..settings(&[follower.address()]) };
+    let within = Settings {
+        timeout: Duration::from_secs(2),
+        ..settings(&[follower.address()])
+    };
     let mut watched = follow(Source::new(within).unwrap());
     until(&mut watched, |told| !told.states.is_empty()).await;
     *is_lost.lock().unwrap() = true;
     drop(first);
-    second.until(|seen| seen.requests.iter().any(|request| request.contains("recursive=true"))).await;
+    second
+        .until(|seen| seen.requests.iter().any(|request| request.contains("recursive=true")))
+        .await;
     until(&mut watched, |told| !told.states.is_empty()).await;
 }
 
@@ -158,7 +185,8 @@ async fn a_password_does_not_follow_to_a_member_that_was_not_named() {
         password_file: Some(file),
         credentials: None,
     };
-    let source = Source::new(Settings { login: Some(login), ..settings(&[follower.address()]) }).unwrap();
+    let source =
+        Source::new(Settings { login: Some(login), ..settings(&[follower.address()]) }).unwrap();
     until(&mut follow(source), |told| !told.states.is_empty()).await;
     let has_password = |request: &String| request.to_lowercase().contains("\r\nauthorization: ");
     assert!(follower.seen().requests.iter().all(has_password));

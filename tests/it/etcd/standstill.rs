@@ -1,4 +1,5 @@
-//! Watches that fall silent: by a proxy that keeps streams back, and by a standstill of this program itself.
+//! Watches that fall silent: by a proxy that keeps streams back, and by a standstill of this
+//! program itself.
 
 use std::time::Duration;
 
@@ -21,11 +22,13 @@ const EVENTS: usize = 40;
 /// How often it is tried whether events are streamed.
 const ROUNDS: usize = 5;
 
-/// Runs a test while fleet has a leader, who writes its key, and does so more often than a real one.
+/// Runs a test while fleet has a leader, who writes its key, and does so more often than a real
+/// one.
 async fn while_led(etcd: &Etcd, test: impl Future<Output = ()>) {
     let lead = async {
         loop {
-            etcd.set(&format!("{PREFIX}/lease/engine-leader"), r#"{"MachineID":"m1"}"#, Some(10)).await;
+            etcd.set(&format!("{PREFIX}/lease/engine-leader"), r#"{"MachineID":"m1"}"#, Some(10))
+                .await;
             sleep(Duration::from_millis(100)).await;
         }
     };
@@ -35,8 +38,9 @@ async fn while_led(etcd: &Etcd, test: impl Future<Output = ()>) {
     }
 }
 
-/// Writes more than connections hold to which nobody listens, but less events than etcd remembers. etcd ends the stream
-/// of a watch that has fallen back by 100 events (etcd 3.4, `v2store/watcher.go`).
+/// Writes more than connections hold to which nobody listens, but less events than etcd remembers.
+/// etcd ends the stream of a watch that has fallen back by 100 events (etcd 3.4,
+/// `v2store/watcher.go`).
 async fn overflow(etcd: &Etcd) {
     let value = "x".repeat(60_000);
     for _ in 0..600 {
@@ -44,8 +48,8 @@ async fn overflow(etcd: &Etcd) {
     }
 }
 
-/// Whether many events come with few requests. `hears` publishes one and waits until it was heard. A stream that begins
-/// behind is left again, so on a busy machine some are needed until one stays.
+/// Whether many events come with few requests. `hears` publishes one and waits until it was heard.
+/// A stream that begins behind is left again, so on a busy machine some are needed until one stays.
 async fn is_streamed(proxy: &Proxy, mut hears: impl AsyncFnMut(&str)) -> bool {
     for _ in 0..ROUNDS {
         let before = proxy.asked(WATCH).len();
@@ -70,7 +74,12 @@ async fn streams(etcd: &Etcd, proxy: &Proxy, daemon: &Daemon) -> bool {
 }
 
 /// A program that is streamed to, and then stopped for a while.
-async fn stop_for_a_while(etcd: &Etcd, proxy: &Proxy, url: &str, meanwhile: impl Future<Output = ()>) -> Daemon {
+async fn stop_for_a_while(
+    etcd: &Etcd,
+    proxy: &Proxy,
+    url: &str,
+    meanwhile: impl Future<Output = ()>,
+) -> Daemon {
     let daemon = Program::new(&["--etcd", url]).start().await;
     until_ready(&daemon).await;
     proxy.until_asked("stream=true").await;
@@ -84,14 +93,18 @@ async fn stop_for_a_while(etcd: &Etcd, proxy: &Proxy, url: &str, meanwhile: impl
 
 #[tokio::test]
 async fn a_program_that_was_stopped_goes_on_with_its_stream() {
-    let Some(etcd) = Etcd::start().await else { return };
+    let Some(etcd) = Etcd::start().await else {
+        return;
+    };
     found(&etcd).await;
     let (proxy, url) = proxy(&etcd).await;
     while_led(&etcd, async {
         let daemon = stop_for_a_while(&etcd, &proxy, &url, overflow(&etcd)).await;
         // A look says what etcd has, and the next one whether the watch has it too.
         let looks = proxy.asked("GET /v2/keys/_coreos.com/fleet/lease").len();
-        proxy.until_asked_times("GET /v2/keys/_coreos.com/fleet/lease", looks + 3).await;
+        proxy
+            .until_asked_times("GET /v2/keys/_coreos.com/fleet/lease", looks + 3)
+            .await;
         assert!(streams(&etcd, &proxy, &daemon).await);
     })
     .await;
@@ -99,11 +112,14 @@ async fn a_program_that_was_stopped_goes_on_with_its_stream() {
 
 #[tokio::test]
 async fn a_stream_that_did_not_survive_a_standstill_is_followed_by_another() {
-    let Some(etcd) = Etcd::start().await else { return };
+    let Some(etcd) = Etcd::start().await else {
+        return;
+    };
     found(&etcd).await;
     let (proxy, url) = proxy(&etcd).await;
     while_led(&etcd, async {
-        let daemon = stop_for_a_while(&etcd, &proxy, &url, async { proxy.hold("stream=true") }).await;
+        let daemon =
+            stop_for_a_while(&etcd, &proxy, &url, async { proxy.hold("stream=true") }).await;
         proxy.until_asked_times(WHOLE, 2).await;
         proxy.mend();
         assert!(streams(&etcd, &proxy, &daemon).await);
@@ -113,12 +129,20 @@ async fn a_stream_that_did_not_survive_a_standstill_is_followed_by_another() {
 
 #[tokio::test]
 async fn where_streams_did_not_come_through_they_are_tried_again_after_a_while() {
-    let Some(etcd) = Etcd::start().await else { return };
+    let Some(etcd) = Etcd::start().await else {
+        return;
+    };
     found(&etcd).await;
     let (proxy, url) = proxy(&etcd).await;
     let again = Duration::from_secs(5);
     let mut watched = follow(Source::new(settings(&[&url])).unwrap().streams_again_after(again));
-    let streams = || proxy.asked(WATCH).iter().filter(|line| line.contains("stream=true")).count();
+    let streams = || {
+        proxy
+            .asked(WATCH)
+            .iter()
+            .filter(|line| line.contains("stream=true"))
+            .count()
+    };
     while_led(&etcd, async {
         proxy.hold("stream=true");
         let held = Instant::now();

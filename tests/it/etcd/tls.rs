@@ -6,7 +6,9 @@ use std::time::SystemTime;
 
 use fleet_monitor::source::etcd::error::{EtcdError, FileError, TlsError};
 use fleet_monitor::source::etcd::{Etcd as Source, Settings, Tls};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
+};
 use tempfile::TempDir;
 
 use super::trouble::failure;
@@ -24,12 +26,18 @@ impl Files {
             let mut params = CertificateParams::default();
             params.distinguished_name.push(DnType::CommonName, name);
             params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-            let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+            let authority =
+                CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
             files.write(&format!("{name}.pem"), &authority.pem());
-            for (whose, names) in [("server", vec!["127.0.0.1".to_owned(), "localhost".to_owned()]), ("client", vec![])]
-            {
+            for (whose, names) in [
+                ("server", vec!["127.0.0.1".to_owned(), "localhost".to_owned()]),
+                ("client", vec![]),
+            ] {
                 let key = KeyPair::generate().unwrap();
-                let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &authority).unwrap();
+                let certificate = CertificateParams::new(names)
+                    .unwrap()
+                    .signed_by(&key, &authority)
+                    .unwrap();
                 files.write(&format!("{name}-{whose}.pem"), &certificate.pem());
                 files.write(&format!("{name}-{whose}.key"), &key.serialize_pem());
             }
@@ -60,8 +68,13 @@ impl Files {
     async fn etcd(&self) -> Option<(Etcd, u16)> {
         let port = free_port();
         let (certificate, key) = (self.path("ours-server.pem"), self.path("ours-server.key"));
-        let etcd = Etcd::start_with(Some(Encrypted { port, certificate, key, authority: Some(self.path("ours.pem")) }))
-            .await?;
+        let etcd = Etcd::start_with(Some(Encrypted {
+            port,
+            certificate,
+            key,
+            authority: Some(self.path("ours.pem")),
+        }))
+        .await?;
         etcd.fill(&registry("v1.0.0")).await;
         Some((etcd, port))
     }
@@ -80,14 +93,18 @@ pub async fn no_tls(settings: Settings, url: &str) -> String {
 #[tokio::test]
 async fn with_the_right_files_it_is_watched() {
     let files = Files::new();
-    let Some((etcd, port)) = files.etcd().await else { return };
+    let Some((etcd, port)) = files.etcd().await else {
+        return;
+    };
     for host in ["127.0.0.1", "localhost"] {
         let settings = files.settings(&format!("https://{host}:{port}"), RIGHT);
         let source = Source::new(settings).unwrap();
         source.probe().await.unwrap();
         let mut watched = follow(source);
         until(&mut watched, |told| !told.states.is_empty()).await;
-        let index = etcd.set("/_coreos.com/fleet/job/new.service/target-state", "launched", None).await;
+        let index = etcd
+            .set("/_coreos.com/fleet/job/new.service/target-state", "launched", None)
+            .await;
         until(&mut watched, |told| told.index >= index).await;
         assert!(watched.name().starts_with("etcd v3."), "{}", watched.name());
     }
@@ -96,14 +113,21 @@ async fn with_the_right_files_it_is_watched() {
 #[tokio::test]
 async fn what_it_does_not_agree_to_is_told_with_its_address() {
     let files = Files::new();
-    let Some((etcd, port)) = files.etcd().await else { return };
+    let Some((etcd, port)) = files.etcd().await else {
+        return;
+    };
     let (url, plain) = (format!("https://127.0.0.1:{port}"), etcd.url());
     let option = |name: &str, file: &str| format!("{name} = {:?}", files.path(file));
-    // Who is refused after the handshake (TLS 1.3) may not hear why: the connection is reset before the alert is read.
+    // Who is refused after the handshake (TLS 1.3) may not hear why: the connection is reset before
+    // the alert is read.
     let cases = [
         (&url, ["another.pem", RIGHT[1], RIGHT[2]], option("etcd_ca", "another.pem")),
         (&url, [RIGHT[0], "", ""], "--etcd-cert".to_owned()),
-        (&url, [RIGHT[0], "another-client.pem", "another-client.key"], option("etcd_cert", "another-client.pem")),
+        (
+            &url,
+            [RIGHT[0], "another-client.pem", "another-client.key"],
+            option("etcd_cert", "another-client.pem"),
+        ),
         (&plain.replace("http", "https"), RIGHT, "http:// in --etcd".to_owned()),
     ];
     for (url, names, named) in cases {
@@ -113,13 +137,16 @@ async fn what_it_does_not_agree_to_is_told_with_its_address() {
     let url = url.replace("https", "http");
     let error = failure(&mut follow(Source::new(settings(&[&url])).unwrap()), &url).await;
     assert!(matches!(error, EtcdError::BrokenOff(..)), "{error}");
-    // Without an authority of its own, those of the host are believed, and none of them knows this etcd. A host may
-    // have none.
+    // Without an authority of its own, those of the host are believed, and none of them knows this
+    // etcd. A host may have none.
     let url = url.replace("http", "https");
     match Source::new(files.settings(&url, ["", RIGHT[1], RIGHT[2]])) {
         Ok(source) => {
             let error = failure(&mut follow(source), &url).await;
-            assert!(matches!(&error, EtcdError::Tls(_, problem) if problem.contains("--etcd-ca")), "{error}");
+            assert!(
+                matches!(&error, EtcdError::Tls(_, problem) if problem.contains("--etcd-ca")),
+                "{error}"
+            );
         }
         Err(error) => assert!(matches!(error, FileError::Tls(TlsError::NoAuthorities)), "{error}"),
     }
@@ -133,19 +160,29 @@ async fn a_certificate_out_of_its_time_is_told_by_how_much() {
     let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
     files.write("ours.pem", &authority.pem());
     let mut told = Vec::new();
-    for (given, from, to, nearest) in [("expired", 2015, 2018, 2018), ("not valid yet", 2090, 2095, 2090)] {
+    for (given, from, to, nearest) in
+        [("expired", 2015, 2018, 2018), ("not valid yet", 2090, 2095, 2090)]
+    {
         let mut params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
         params.not_before = date_time_ymd(from, 1, 1);
         params.not_after = date_time_ymd(to, 1, 1);
         let key = KeyPair::generate().unwrap();
         files.write("ours-server.pem", &params.signed_by(&key, &authority).unwrap().pem());
         files.write("ours-server.key", &key.serialize_pem());
-        let Some((_etcd, port)) = files.etcd().await else { return };
+        let Some((_etcd, port)) = files.etcd().await else {
+            return;
+        };
         let url = format!("https://127.0.0.1:{port}");
         let problem = no_tls(files.settings(&url, [RIGHT[0], "", ""]), &url).await;
 
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
-        let distance = date_time_ymd(nearest, 1, 1).unix_timestamp().unsigned_abs().abs_diff(now);
+        let now = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap()
+            .as_secs();
+        let distance = date_time_ymd(nearest, 1, 1)
+            .unix_timestamp()
+            .unsigned_abs()
+            .abs_diff(now);
         let days = format!(" {} days ", distance / 86_400);
         assert!(problem.contains(&days), "{days}: {problem}");
         told.push((given, problem.replace(&days, " SOME days ")));
@@ -159,7 +196,9 @@ fn files_that_cannot_be_used_are_named() {
     let mut told = Vec::new();
     let mut refused = |names: [&str; 3]| {
         let error = Source::new(files.settings("https://127.0.0.1:2379", names)).unwrap_err();
-        let text = error.to_string().replace(files.0.path().to_str().unwrap(), "DIRECTORY");
+        let text = error
+            .to_string()
+            .replace(files.0.path().to_str().unwrap(), "DIRECTORY");
         told.push((names.join(" "), text));
         error
     };

@@ -25,13 +25,19 @@ pub async fn found(etcd: &Etcd) {
 }
 
 async fn appear(etcd: &Etcd, machine: &str, ttl: Option<u64>) -> u64 {
-    etcd.set(&format!("{PREFIX}/machines/{machine}/object"), &json!({"ID": machine}).to_string(), ttl).await
+    etcd.set(
+        &format!("{PREFIX}/machines/{machine}/object"),
+        &json!({"ID": machine}).to_string(),
+        ttl,
+    )
+    .await
 }
 
 /// The machine reports a unit.
 pub async fn report(etcd: &Etcd, unit: &str, sub: &str, ttl: Option<u64>) -> u64 {
     let state = json!({"loadState": "loaded", "activeState": "active", "subState": sub, "machineState": {"ID": "m1"}});
-    etcd.set(&format!("{PREFIX}/states/{unit}/m1"), &state.to_string(), ttl).await
+    etcd.set(&format!("{PREFIX}/states/{unit}/m1"), &state.to_string(), ttl)
+        .await
 }
 
 fn sub<'a>(told: &'a Told, unit: &str) -> Option<&'a str> {
@@ -42,8 +48,8 @@ fn within(timeout: Duration, urls: &[&str]) -> Settings {
     Settings { timeout, ..settings(urls) }
 }
 
-/// The next failure of the one member that is asked, which it names. Only readings may come before it, and none without
-/// rows.
+/// The next failure of the one member that is asked, which it names. Only readings may come before
+/// it, and none without rows.
 pub async fn failure(watched: &mut Followed, url: &str) -> EtcdError {
     loop {
         match next(watched).await {
@@ -59,14 +65,17 @@ pub async fn failure(watched: &mut Followed, url: &str) -> EtcdError {
 
 /// The error of the one member that is asked, which it names.
 pub fn of_one(error: SourceError, url: &str) -> EtcdError {
-    let SourceError::Etcd(EtcdErrors(mut errors)) = error else { panic!("{error:?}") };
+    let SourceError::Etcd(EtcdErrors(mut errors)) = error else {
+        panic!("{error:?}")
+    };
     let error = errors.pop().expect("it is of one member");
     assert!(errors.is_empty(), "of one member alone: {errors:?}");
     assert!(error.to_string().contains(&format!(" {url}")), "{error}");
     error
 }
 
-/// All readings up to the first that is enough, whatever failures come between. None may be without rows.
+/// All readings up to the first that is enough, whatever failures come between. None may be without
+/// rows.
 async fn readings(watched: &mut Followed, enough: impl Fn(&Told) -> bool) -> Vec<Told> {
     let mut readings: Vec<Told> = Vec::new();
     while !readings.last().is_some_and(&enough) {
@@ -91,7 +100,9 @@ pub async fn proxy(etcd: &Etcd) -> (Proxy, String) {
 
 #[tokio::test]
 async fn a_killed_one_is_a_failure_until_it_is_back() {
-    let Some(mut etcd) = Etcd::start().await else { return };
+    let Some(mut etcd) = Etcd::start().await else {
+        return;
+    };
     found(&etcd).await;
     let mut watched = watch(&[&etcd.url()]);
     until(&mut watched, |told| sub(told, "a.service") == Some("running")).await;
@@ -109,7 +120,9 @@ async fn a_killed_one_is_a_failure_until_it_is_back() {
 
 #[tokio::test]
 async fn a_history_that_is_used_up_is_followed_by_a_whole_reading() {
-    let Some(etcd) = Etcd::start().await else { return };
+    let Some(etcd) = Etcd::start().await else {
+        return;
+    };
     found(&etcd).await;
     let (proxy, url) = proxy(&etcd).await;
     let mut watched = watch(&[&url]);
@@ -129,7 +142,9 @@ async fn a_history_that_is_used_up_is_followed_by_a_whole_reading() {
 
 #[tokio::test]
 async fn a_stream_that_begins_behind_loses_nothing() {
-    let Some(etcd) = Etcd::start().await else { return };
+    let Some(etcd) = Etcd::start().await else {
+        return;
+    };
     found(&etcd).await;
     let (proxy, url) = proxy(&etcd).await;
     let mut watched = watch(&[&url]);
@@ -154,7 +169,9 @@ async fn a_stream_that_begins_behind_loses_nothing() {
 
 #[tokio::test]
 async fn what_others_write_does_not_keep_it_from_streaming() {
-    let Some(etcd) = Etcd::start().await else { return };
+    let Some(etcd) = Etcd::start().await else {
+        return;
+    };
     found(&etcd).await;
     let (proxy, url) = proxy(&etcd).await;
     let mut watched = watch(&[&url]);
@@ -167,14 +184,17 @@ async fn what_others_write_does_not_keep_it_from_streaming() {
     assert!(proxy.asked(WATCH).len() <= 3, "{:?}", proxy.asked(WATCH));
 }
 
-/// Two machines are half-way to their expiry when etcd stands still for most of what one of them has left.
+/// Two machines are half-way to their expiry when etcd stands still for most of what one of them
+/// has left.
 #[tokio::test]
 async fn while_it_stands_still_nobody_is_late() {
     join_all([Duration::from_secs(1), Duration::from_secs(20)].map(stand_still)).await;
 }
 
 async fn stand_still(timeout: Duration) {
-    let Some(etcd) = Etcd::start().await else { return };
+    let Some(etcd) = Etcd::start().await else {
+        return;
+    };
     found(&etcd).await;
     appear(&etcd, "m2", Some(8)).await;
     appear(&etcd, "m3", Some(16)).await;
@@ -195,13 +215,19 @@ async fn stand_still(timeout: Duration) {
     }
     let then = readings(&mut watched, |told| told.index >= renewed).await;
     for told in heard.into_iter().chain(then) {
-        assert_eq!((told.machines.len(), told.overdue, told.expired), (3, vec![], vec![]), "{timeout:?}");
+        assert_eq!(
+            (told.machines.len(), told.overdue, told.expired),
+            (3, vec![], vec![]),
+            "{timeout:?}"
+        );
     }
 }
 
 #[tokio::test]
 async fn what_went_while_nothing_was_heard_has_expired_if_its_time_was_over() {
-    let Some(etcd) = Etcd::start().await else { return };
+    let Some(etcd) = Etcd::start().await else {
+        return;
+    };
     found(&etcd).await;
     report(&etcd, "deleted.service", "running", Some(600)).await;
     let set = report(&etcd, "expired.service", "running", Some(2)).await;
@@ -209,7 +235,9 @@ async fn what_went_while_nothing_was_heard_has_expired_if_its_time_was_over() {
     let mut watched = watch(&[&url]);
     until(&mut watched, |told| told.states.len() == 3).await;
     proxy.cut();
-    let gone = etcd.event(&format!("{PREFIX}/states/expired.service/m1"), set + 1).await;
+    let gone = etcd
+        .event(&format!("{PREFIX}/states/expired.service/m1"), set + 1)
+        .await;
     assert_eq!(gone.action, "expire");
     etcd.delete(&format!("{PREFIX}/states/deleted.service")).await;
     proxy.mend();
@@ -220,7 +248,9 @@ async fn what_went_while_nothing_was_heard_has_expired_if_its_time_was_over() {
 
 #[tokio::test]
 async fn a_member_that_is_lost_is_replaced_by_the_next() {
-    let Some(etcd) = Etcd::start().await else { return };
+    let Some(etcd) = Etcd::start().await else {
+        return;
+    };
     found(&etcd).await;
     let ((first, first_url), (second, second_url)) = (proxy(&etcd).await, proxy(&etcd).await);
     let mut watched = watch(&[&first_url, &second_url]);
@@ -237,14 +267,17 @@ async fn a_member_that_is_lost_is_replaced_by_the_next() {
 
 #[tokio::test]
 async fn a_watch_that_is_dead_while_etcd_lives_is_found() {
-    let Some(etcd) = Etcd::start().await else { return };
+    let Some(etcd) = Etcd::start().await else {
+        return;
+    };
     found(&etcd).await;
     let (proxy, url) = proxy(&etcd).await;
     let mut watched = watch(&[&url]);
     until(&mut watched, |_| true).await;
     let lead = async {
         loop {
-            etcd.set(&format!("{PREFIX}/lease/engine-leader"), r#"{"MachineID":"m1"}"#, Some(10)).await;
+            etcd.set(&format!("{PREFIX}/lease/engine-leader"), r#"{"MachineID":"m1"}"#, Some(10))
+                .await;
             sleep(Duration::from_millis(200)).await;
         }
     };
@@ -266,7 +299,9 @@ async fn a_watch_that_is_dead_while_etcd_lives_is_found() {
 
 #[tokio::test]
 async fn a_registry_that_is_taken_away_as_a_whole_is_a_failure_and_no_empty_cluster() {
-    let Some(etcd) = Etcd::start().await else { return };
+    let Some(etcd) = Etcd::start().await else {
+        return;
+    };
     found(&etcd).await;
     for directory in [PREFIX, "/_coreos.com"] {
         let mut watched = watch(&[&etcd.url()]);
@@ -281,14 +316,23 @@ async fn a_registry_that_is_taken_away_as_a_whole_is_a_failure_and_no_empty_clus
 
 #[tokio::test]
 async fn a_watch_that_is_right_is_found_to_be_right_however_much_changes() {
-    let Some(etcd) = Etcd::start().await else { return };
+    let Some(etcd) = Etcd::start().await else {
+        return;
+    };
     found(&etcd).await;
-    let mut watched = follow(Source::new(settings(&[&etcd.url()])).unwrap().checked_each(Duration::ZERO));
+    let mut watched = follow(
+        Source::new(settings(&[&etcd.url()]))
+            .unwrap()
+            .checked_each(Duration::ZERO),
+    );
     let writes = async {
         for number in 0.. {
             let unit = format!("unit-{}.service", number % 50);
             match number % 7 {
-                6 => drop(etcd.delete(&format!("{PREFIX}/states/unit-{}.service", (number - 1) % 50)).await),
+                6 => drop(
+                    etcd.delete(&format!("{PREFIX}/states/unit-{}.service", (number - 1) % 50))
+                        .await,
+                ),
                 number => drop(report(&etcd, &unit, "running", (number == 3).then_some(1)).await),
             }
         }

@@ -24,7 +24,10 @@ const ROOT: &str = "root:root's own";
 /// Runs etcdctl for version 2 of etcd's API.
 fn etcdctl(etcd: &Etcd, arguments: &[&str]) -> io::Result<Output> {
     let mut command = Command::new("etcdctl");
-    command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin").env("ETCDCTL_API", "2");
+    command
+        .env_clear()
+        .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+        .env("ETCDCTL_API", "2");
     command.args(["--endpoints", &etcd.url()]).args(arguments).output()
 }
 
@@ -34,7 +37,8 @@ fn as_root(etcd: &Etcd, arguments: &[&str]) {
     assert!(output.status.success(), "{arguments:?}: {output:?}");
 }
 
-/// An etcd that lets `monitor` read fleet's registry, `other` nothing, and nobody without a login anything.
+/// An etcd that lets `monitor` read fleet's registry, `other` nothing, and nobody without a login
+/// anything.
 async fn guarded() -> Option<Etcd> {
     let etcd = etcd().await?;
     if etcdctl(&etcd, &["--version"]).is_err() {
@@ -46,7 +50,10 @@ async fn guarded() -> Option<Etcd> {
         assert!(output.status.success(), "{arguments:?}: {output:?}");
     }
     as_root(&etcd, &["role", "add", "fleet-reader"]);
-    as_root(&etcd, &["role", "grant", "fleet-reader", "--path", "/_coreos.com/fleet*", "--read"]);
+    as_root(
+        &etcd,
+        &["role", "grant", "fleet-reader", "--path", "/_coreos.com/fleet*", "--read"],
+    );
     as_root(&etcd, &["user", "add", &format!("monitor:{PASSWORD}")]);
     as_root(&etcd, &["user", "grant", "monitor", "--roles", "fleet-reader"]);
     as_root(&etcd, &["user", "add", &format!("other:{PASSWORD}")]);
@@ -58,7 +65,11 @@ async fn guarded() -> Option<Etcd> {
 fn login(directory: &TempDir, user: &str, password: &str) -> Login {
     let file = directory.path().join("password");
     fs::write(&file, format!("{password}\n")).unwrap();
-    Login { user: user.into(), password_file: Some(file), credentials: None }
+    Login {
+        user: user.into(),
+        password_file: Some(file),
+        credentials: None,
+    }
 }
 
 #[tokio::test]
@@ -97,7 +108,9 @@ async fn a_refusal_names_who_was_refused_what() {
 /// The user that was refused, with which status and words, and what it was to read.
 async fn forbidden(source: Source, url: &str) -> (String, u16, String, String) {
     match failure(&mut follow(source), url).await {
-        EtcdError::Forbidden { user, status, message, key, .. } => (user, status.as_u16(), message, key),
+        EtcdError::Forbidden { user, status, message, key, .. } => {
+            (user, status.as_u16(), message, key)
+        }
         other => panic!("{other}"),
     }
 }
@@ -105,7 +118,14 @@ async fn forbidden(source: Source, url: &str) -> (String, u16, String, String) {
 /// A proxy may guard etcd in its own way.
 #[tokio::test]
 async fn a_status_403_is_a_refusal_too() {
-    let reply = || Reply { status: 403, head: None, body: "<html>Forbidden</html>".into() }.whole();
+    let reply = || {
+        Reply {
+            status: 403,
+            head: None,
+            body: "<html>Forbidden</html>".into(),
+        }
+        .whole()
+    };
     let double = Double::tcp(move |_: &str| reply()).await;
     let directory = TempDir::new().unwrap();
     let login = Some(login(&directory, "monitor", PASSWORD));
@@ -119,7 +139,12 @@ async fn without_a_user_no_login_is_sent() {
     let double = Double::tcp(|_: &str| Answer::Close).await;
     next(&mut follow(Source::new(settings(&[double.address()])).unwrap())).await;
     let requests = double.seen().requests;
-    assert!(!requests.iter().any(|request| request.to_lowercase().contains("authorization")), "{requests:?}");
+    assert!(
+        !requests
+            .iter()
+            .any(|request| request.to_lowercase().contains("authorization")),
+        "{requests:?}"
+    );
 }
 
 #[tokio::test]
@@ -128,9 +153,18 @@ async fn the_program_takes_the_password_from_the_credential_and_shows_it_nowhere
     let (url, directory) = (etcd.url(), TempDir::new().unwrap());
     fs::write(directory.path().join("etcd-password"), PASSWORD).unwrap();
     let recording = directory.path().join("recording.jsonl");
-    let arguments =
-        ["--etcd", &url, "--etcd-user", "monitor", "--record", recording.to_str().unwrap(), "--log", "trace"];
-    let program = || Program::new(&arguments).environment("CREDENTIALS_DIRECTORY", directory.path());
+    let arguments = [
+        "--etcd",
+        &url,
+        "--etcd-user",
+        "monitor",
+        "--record",
+        recording.to_str().unwrap(),
+        "--log",
+        "trace",
+    ];
+    let program =
+        || Program::new(&arguments).environment("CREDENTIALS_DIRECTORY", directory.path());
     let mut daemon = program().start().await;
     until_ready(&daemon).await;
     let (_, state) = daemon.get("/v2/state").await;
@@ -147,9 +181,12 @@ async fn the_program_takes_the_password_from_the_credential_and_shows_it_nowhere
     // In base64 as in the header, and as it is.
     let secrets = [PASSWORD, "geheim", "bW9uaXRvcjpjb3JyZWN0IGhvcnNl", "bW9uaXRvcjpnZWhlaW0"];
     for secret in secrets {
-        for (place, text) in
-            [("log", &log), ("recording", &recorded), ("state", &state.to_string()), ("reason", &reason)]
-        {
+        for (place, text) in [
+            ("log", &log),
+            ("recording", &recorded),
+            ("state", &state.to_string()),
+            ("reason", &reason),
+        ] {
             assert!(!text.contains(secret), "the {place} shows it");
         }
     }
@@ -157,9 +194,14 @@ async fn the_program_takes_the_password_from_the_credential_and_shows_it_nowhere
 
 #[tokio::test]
 async fn a_user_without_a_password_ends_with_78() {
-    let (code, said, _) = Program::new(&["--etcd", "http://127.0.0.1:1", "--etcd-user", "monitor"]).end().await;
+    let (code, said, _) = Program::new(&["--etcd", "http://127.0.0.1:1", "--etcd-user", "monitor"])
+        .end()
+        .await;
     assert_eq!(code, 78);
-    assert!(said.contains("etcd_user = \"monitor\"") && said.contains("--etcd-password-file"), "{said}");
+    assert!(
+        said.contains("etcd_user = \"monitor\"") && said.contains("--etcd-password-file"),
+        "{said}"
+    );
 }
 
 #[tokio::test]

@@ -57,7 +57,9 @@ pub fn watch(urls: &[&str]) -> Followed {
 
 /// What it says next, ticks and all. What has changed is told with all that there is.
 pub async fn next(followed: &mut Followed) -> SourceEvent {
-    let mut said = timeout(PATIENCE, followed.watched.next()).await.expect("it says something");
+    let mut said = timeout(PATIENCE, followed.watched.next())
+        .await
+        .expect("it says something");
     if let SourceEvent::Report(report) = &mut said {
         match &report.outcome {
             Ok(Reading::Registry(registry)) => followed.told = registry.clone(),
@@ -92,7 +94,9 @@ async fn what_happens_in_etcd_is_told_as_it_happens() {
 }
 
 async fn replay(name: &str) {
-    let Some(etcd) = Etcd::start().await else { return };
+    let Some(etcd) = Etcd::start().await else {
+        return;
+    };
     let recording = Recording::load(name);
     etcd.fill(&recording.start).await;
     let mut watched = watch(&[&etcd.url()]);
@@ -113,7 +117,14 @@ async fn replay(name: &str) {
             told = until(&mut watched, |told| told.index >= index).await;
         }
         let expected = expected.snapshot(now);
-        let rows = |told: &Told| (told.states.clone(), told.machines.clone(), told.files.clone(), told.leader.clone());
+        let rows = |told: &Told| {
+            (
+                told.states.clone(),
+                told.machines.clone(),
+                told.files.clone(),
+                told.leader.clone(),
+            )
+        };
         assert_eq!(rows(&told), rows(&expected), "{name} at {}", step[0].t);
     }
     watched.stop().await;

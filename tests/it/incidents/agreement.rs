@@ -1,4 +1,5 @@
-//! Monitors that started at different moments, or use different sources, come to the same view after an incident.
+//! Monitors that started at different moments, or use different sources, come to the same view
+//! after an incident.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
@@ -15,23 +16,30 @@ use crate::timeline;
 #[derive(Clone, Copy)]
 struct Moment {
     at: Duration,
-    /// Who started later did not watch for long enough, or does not know what was there before the incident.
+    /// Who started later did not watch for long enough, or does not know what was there before the
+    /// incident.
     started_by: Duration,
-    /// A machine that had left the cluster for 3 s only, by the beginning of its ID. A monitor that asks for the machines
-    /// every 10 s may have missed that, and one that had not read everything since an outage was not to believe it.
+    /// A machine that had left the cluster for 3 s only, by the beginning of its ID. A monitor that
+    /// asks for the machines every 10 s may have missed that, and one that had not read everything
+    /// since an outage was not to believe it.
     brief_loss: Option<&'static str>,
 }
 
 const fn moment(at: u64, started_by: u64) -> Moment {
-    Moment { at: Duration::from_secs(at), started_by: Duration::from_secs(started_by), brief_loss: None }
+    Moment {
+        at: Duration::from_secs(at),
+        started_by: Duration::from_secs(started_by),
+        brief_loss: None,
+    }
 }
 
-/// When all was quiet: each machine had been reporting its units for at least 18 s, and nothing was done yet. Every
-/// monitor is asked that has watched two polls of each topic, and for as long as a crash loop takes to tell.
+/// When all was quiet: each machine had been reporting its units for at least 18 s, and nothing was
+/// done yet. Every monitor is asked that has watched two polls of each topic, and for as long as a
+/// crash loop takes to tell.
 const QUIET: [Moment; 4] = [moment(238, 208), moment(310, 280), moment(382, 352), moment(502, 472)];
 
-/// When an incident was not over, and nothing had changed for 20 s: a fleetd had come back without states, or a machine
-/// was partitioned. Only those are asked that had started before.
+/// When an incident was not over, and nothing had changed for 20 s: a fleetd had come back without
+/// states, or a machine was partitioned. Only those are asked that had started before.
 const STANDING: [Moment; 3] = [AFTER_A_BRIEF_LOSS, moment(360, 300), moment(470, 370)];
 const AFTER_A_BRIEF_LOSS: Moment = Moment { brief_loss: Some("9c4b"), ..moment(165, 10) };
 
@@ -40,7 +48,11 @@ type Rows = BTreeMap<String, String>;
 
 fn rows(view: &View) -> Rows {
     let units = view.units.iter().map(|unit| {
-        let machine = unit.state.machine.as_ref().map_or("no machine", |machine| &machine[..4]);
+        let machine = unit
+            .state
+            .machine
+            .as_ref()
+            .map_or("no machine", |machine| &machine[..4]);
         (format!("{} on {machine}", unit.state.unit), unit.verdict.name().to_owned())
     });
     let machines = view.machines.iter().map(|member| {
@@ -73,7 +85,11 @@ fn watch<'a>(
     views: &mut Views,
 ) {
     let name = format!("{name} from {:.1} s on", start.as_secs_f64());
-    let mut moments: Vec<Moment> = moments.iter().filter(|moment| start <= moment.started_by).copied().collect();
+    let mut moments: Vec<Moment> = moments
+        .iter()
+        .filter(|moment| start <= moment.started_by)
+        .copied()
+        .collect();
     moments.sort_by_key(|moment| moment.at);
     let mut moments = moments.into_iter().peekable();
     let mut last = None;
@@ -97,13 +113,17 @@ fn watch<'a>(
     assert!(moments.next().is_none(), "{name}: the recording is shorter");
 }
 
-/// Who does not know that a machine was lost shows that it reports nothing, and takes none of its rows for gone or well.
+/// Who does not know that a machine was lost shows that it reports nothing, and takes none of its
+/// rows for gone or well.
 fn assert_waits_for(machine: &str, rows: &Rows, name: &str) {
     let place = format!(" on {machine}");
     let of_machine: Vec<_> = rows.iter().filter(|(row, _)| row.ends_with(&place)).collect();
 
     assert_eq!(of_machine.len(), 4, "{name}: {of_machine:?}");
-    assert!(of_machine.iter().all(|(_, verdict)| *verdict == "stale"), "{name}: {of_machine:?}");
+    assert!(
+        of_machine.iter().all(|(_, verdict)| *verdict == "stale"),
+        "{name}: {of_machine:?}"
+    );
 }
 
 /// What most monitors showed.
@@ -112,7 +132,11 @@ fn most(views: &BTreeMap<String, Rows>) -> &Rows {
     for rows in views.values() {
         *counts.entry(rows).or_default() += 1;
     }
-    counts.into_iter().max_by_key(|(_, count)| *count).expect("there are monitors").0
+    counts
+        .into_iter()
+        .max_by_key(|(_, count)| *count)
+        .expect("there are monitors")
+        .0
 }
 
 /// What differs, one row a line, with the monitors that see it so.
@@ -125,13 +149,23 @@ fn differences(views: &Views) -> String {
         for (name, rows) in views {
             let all: BTreeSet<&String> = most.keys().chain(rows.keys()).collect();
             for row in all.into_iter().filter(|row| most.get(*row) != rows.get(*row)) {
-                let is = |rows: &Rows| rows.get(row).cloned().unwrap_or_else(|| "not there".to_owned());
-                let line = format!("at {} s: {row} is {}, for most {}", quiet.as_secs(), is(rows), is(most));
+                let is =
+                    |rows: &Rows| rows.get(row).cloned().unwrap_or_else(|| "not there".to_owned());
+                let line = format!(
+                    "at {} s: {row} is {}, for most {}",
+                    quiet.as_secs(),
+                    is(rows),
+                    is(most)
+                );
                 different.entry(line).or_default().push(name);
             }
         }
         for (line, names) in different {
-            let more = if names.len() > 3 { format!(" and {} more", names.len() - 3) } else { String::new() };
+            let more = if names.len() > 3 {
+                format!(" and {} more", names.len() - 3)
+            } else {
+                String::new()
+            };
             lines.push(format!("{line}: {}{more}", names[..names.len().min(3)].join(", ")));
         }
     }
@@ -140,14 +174,19 @@ fn differences(views: &Views) -> String {
 
 fn assert_agree(what: &str, views: &Views) {
     for (at, views) in views {
-        println!("{what} at {} s: {} monitors, {} rows", at.as_secs(), views.len(), most(views).len());
+        println!(
+            "{what} at {} s: {} monitors, {} rows",
+            at.as_secs(),
+            views.len(),
+            most(views).len()
+        );
     }
     let differences = differences(views);
     assert!(differences.is_empty(), "{what}: monitors disagree:\n{differences}");
 }
 
-/// What the monitors of each recorded source showed, and of `lists`: monitors that asked for lists of what etcd said, each
-/// at moments of its own.
+/// What the monitors of each recorded source showed, and of `lists`: monitors that asked for lists
+/// of what etcd said, each at moments of its own.
 static SEEN: LazyLock<Vec<(&str, Views)>> = LazyLock::new(|| {
     std::thread::scope(|scope| {
         let sources = SOURCES.into_iter().chain(["lists"]);
@@ -175,7 +214,9 @@ fn seen(name: &str) -> Views {
 /// Whether the monitors of each source agree among themselves.
 fn assert_each_agrees(moments: &[Moment]) {
     for (name, views) in &*SEEN {
-        let views = views.iter().filter(|(at, _)| moments.iter().any(|moment| moment.at == **at));
+        let views = views
+            .iter()
+            .filter(|(at, _)| moments.iter().any(|moment| moment.at == **at));
         assert_agree(name, &views.map(|(at, views)| (*at, views.clone())).collect());
     }
 }
@@ -185,7 +226,13 @@ fn assert_all_agree(moments: &[Moment]) {
     let mut all = Views::new();
     for moment in moments {
         let views = SEEN.iter().filter_map(|(_, views)| views.get(&moment.at));
-        all.insert(moment.at, views.flatten().map(|(name, rows)| (name.clone(), rows.clone())).collect());
+        all.insert(
+            moment.at,
+            views
+                .flatten()
+                .map(|(name, rows)| (name.clone(), rows.clone()))
+                .collect(),
+        );
     }
     assert_agree("all sources", &all);
 }
@@ -212,7 +259,10 @@ fn monitors_of_all_sources_agree_while_an_incident_lasts() {
 
 #[test]
 fn a_monitor_that_watches_etcd_misses_no_loss_however_brief() {
-    let (_, views) = SEEN.iter().find(|(name, _)| *name == "etcd").expect("it is one of the sources");
+    let (_, views) = SEEN
+        .iter()
+        .find(|(name, _)| *name == "etcd")
+        .expect("it is one of the sources");
     let Moment { at, started_by, .. } = AFTER_A_BRIEF_LOSS;
     assert_eq!(views[&at].len(), starts().filter(|start| *start <= started_by).count());
 }
@@ -220,7 +270,8 @@ fn a_monitor_that_watches_etcd_misses_no_loss_however_brief() {
 /// Of these recordings a poll was made every 0.2 s, so that monitors can poll at different moments.
 #[test]
 fn monitors_of_a_recorded_timeline_agree_whatever_the_moments_of_their_polls() {
-    // At 2 s a machine loses power, is shut down, loses its network; it is back at 59 s, at 39 s, and not again.
+    // At 2 s a machine loses power, is shut down, loses its network; it is back at 59 s, at 39 s,
+    // and not again.
     let moments: [(&str, [Moment; 2]); 3] = [
         ("kill-machine-and-return", [moment(57, 2), moment(76, 46)]),
         ("shutdown-machine-and-return", [moment(37, 2), moment(56, 26)]),

@@ -1,4 +1,5 @@
-//! Lists that lack other rows each time, as a fleetd gives them that cannot keep up: what blinks is told once.
+//! Lists that lack other rows each time, as a fleetd gives them that cannot keep up: what blinks is
+//! told once.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -22,11 +23,15 @@ fn unit(row: usize) -> String {
 }
 
 fn states() -> Vec<UnitState> {
-    (0..ROWS).map(|row| running(&unit(row), MACHINES[row % MACHINES.len()])).collect()
+    (0..ROWS)
+        .map(|row| running(&unit(row), MACHINES[row % MACHINES.len()]))
+        .collect()
 }
 
 fn files() -> Vec<UnitFile> {
-    (0..ROWS).map(|row| wanted(&unit(row), MACHINES[row % MACHINES.len()])).collect()
+    (0..ROWS)
+        .map(|row| wanted(&unit(row), MACHINES[row % MACHINES.len()]))
+        .collect()
 }
 
 /// The list at a moment: in the storm 77 to 83 of all rows, and every `pace` seconds others.
@@ -51,12 +56,25 @@ fn polled() -> Watched {
     let mut polls = Vec::new();
     let mut push = |at: f64, topic: Topic, reading| {
         let took = Duration::from_millis(10);
-        polls.push(Poll { at: seconds(at), took, topics: topic.alone(), outcome: Ok(reading) });
+        polls.push(Poll {
+            at: seconds(at),
+            took,
+            topics: topic.alone(),
+            outcome: Ok(reading),
+        });
     };
 
     for at in (0..END).step_by(2) {
-        push(at as f64 + 0.02, Topic::Units, Reading::Units { states: list(at, 2), files: None });
-        push(at as f64 + 0.04, Topic::Machines, Reading::Machines { machines: MACHINES.map(machine).into() });
+        push(
+            at as f64 + 0.02,
+            Topic::Units,
+            Reading::Units { states: list(at, 2), files: None },
+        );
+        push(
+            at as f64 + 0.04,
+            Topic::Machines,
+            Reading::Machines { machines: MACHINES.map(machine).into() },
+        );
         push(at as f64 + 0.06, Topic::UnitFiles, Reading::UnitFiles { files: files() });
     }
     watch(&polls, Duration::ZERO)
@@ -101,7 +119,11 @@ fn assert_is_over(watched: &Watched) {
     for key in watched.shown.keys() {
         let (since, _, shown) = watched.shown.spans(key, end).last().unwrap();
         assert_eq!(shown.map(|shown| shown.verdict), Some("ok"), "{} at the end", key.0);
-        assert!(since < seconds(STORM.1 as f64 + 60.0), "{} was not well before {since:?}", key.0);
+        assert!(
+            since < seconds(STORM.1 as f64 + 60.0),
+            "{} was not well before {since:?}",
+            key.0
+        );
     }
     assert_eq!(watched.shown.keys().count(), ROWS);
 }

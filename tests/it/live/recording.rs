@@ -1,4 +1,5 @@
-//! Plays a recording to a cluster, as a monitor that starts at some moment of it would have read it.
+//! Plays a recording to a cluster, as a monitor that starts at some moment of it would have read
+//! it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -9,8 +10,8 @@ use std::time::Duration;
 
 use flate2::read::GzDecoder;
 use fleet_monitor::cluster::{
-    Cluster, Event, Lease, MachineId, Moment, Observation, Reading, RegistrySnapshot, Text, Topic, Transition, Unit,
-    UnitFile, UnitName, UnitState, View,
+    Cluster, Event, Lease, MachineId, Moment, Observation, Reading, RegistrySnapshot, Text, Topic,
+    Transition, Unit, UnitFile, UnitName, UnitState, View,
 };
 use fleet_monitor::source::etcd::SETTLE;
 use fleet_monitor::source::recording::{Entry, Poll, Reader};
@@ -24,7 +25,9 @@ pub type Key = (UnitName, MachineId);
 
 /// A file of `tests/fixtures/live`; one that ends in `.gz` is unpacked.
 pub fn fixture(name: &str) -> String {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/live").join(name);
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures/live")
+        .join(name);
     let mut file = File::open(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let mut text = String::new();
 
@@ -66,7 +69,11 @@ impl Shown {
     }
 
     fn judged(unit: &Unit) -> Self {
-        Self { state: text(&unit.state), verdict: unit.verdict.name(), reason: (&*unit.reason).into() }
+        Self {
+            state: text(&unit.state),
+            verdict: unit.verdict.name(),
+            reason: (&*unit.reason).into(),
+        }
     }
 
     pub fn is_active(&self) -> bool {
@@ -86,7 +93,8 @@ pub struct History(BTreeMap<Key, Vec<(Duration, Option<Shown>)>>);
 impl History {
     /// From `at` on, these are the rows, and no others.
     pub fn set(&mut self, at: Duration, rows: BTreeMap<Key, Shown>) {
-        let missing: Vec<Key> = self.0.keys().filter(|key| !rows.contains_key(key)).cloned().collect();
+        let missing: Vec<Key> =
+            self.0.keys().filter(|key| !rows.contains_key(key)).cloned().collect();
 
         for key in missing {
             self.push(key, at, None);
@@ -118,14 +126,26 @@ impl History {
     }
 
     pub fn at(&self, key: &Key, at: Duration) -> Option<&Shown> {
-        self.changes(key).iter().take_while(|(since, _)| *since <= at).last()?.1.as_ref()
+        self.changes(key)
+            .iter()
+            .take_while(|(since, _)| *since <= at)
+            .last()?
+            .1
+            .as_ref()
     }
 
     /// The times for which the row was as it was: from, to, how. The last one ends at `end`.
-    pub fn spans(&self, key: &Key, end: Duration) -> impl Iterator<Item = (Duration, Duration, Option<&Shown>)> {
+    pub fn spans(
+        &self,
+        key: &Key,
+        end: Duration,
+    ) -> impl Iterator<Item = (Duration, Duration, Option<&Shown>)> {
         let changes = self.changes(key);
         let ends = changes.iter().skip(1).map(|(at, _)| *at).chain([end]);
-        changes.iter().zip(ends).map(|((from, shown), to)| (*from, to, shown.as_ref()))
+        changes
+            .iter()
+            .zip(ends)
+            .map(|((from, shown), to)| (*from, to, shown.as_ref()))
     }
 }
 
@@ -179,8 +199,8 @@ pub fn watch(polls: &[Poll], start: Duration) -> Watched {
     watched
 }
 
-/// Plays to one cluster all polls from `start` on. After each, `observe` gets when it was, what came of it, what
-/// happened, and the cluster.
+/// Plays to one cluster all polls from `start` on. After each, `observe` gets when it was, what
+/// came of it, what happened, and the cluster.
 pub fn play<'a>(
     polls: impl IntoIterator<Item = &'a Poll>,
     start: Duration,
@@ -208,18 +228,29 @@ pub fn play<'a>(
     polls.for_each(hear);
 }
 
-/// What a monitor reads first that starts at `start`, after the poll before. Where all topics are read at one moment, it is
-/// what was so by then; elsewhere it hears of each topic for the first time when it was polled next.
+/// What a monitor reads first that starts at `start`, after the poll before. Where all topics are
+/// read at one moment, it is what was so by then; elsewhere it hears of each topic for the first
+/// time when it was polled next.
 fn first(before: &Poll, start: Duration) -> Option<Poll> {
-    let Ok(Reading::Registry(registry)) = &before.outcome else { return None };
+    let Ok(Reading::Registry(registry)) = &before.outcome else {
+        return None;
+    };
     let registry = RegistrySnapshot { expired: Vec::new(), ..registry.clone() };
-    Some(Poll { at: start, took: before.took, topics: before.topics, outcome: Ok(Reading::Registry(registry)) })
+    Some(Poll {
+        at: start,
+        took: before.took,
+        topics: before.topics,
+        outcome: Ok(Reading::Registry(registry)),
+    })
 }
 
-/// The recording of a registry as a monitor gets it that watches etcd from `start` on: a whole registry, also after a
-/// failure, and then what has changed.
+/// The recording of a registry as a monitor gets it that watches etcd from `start` on: a whole
+/// registry, also after a failure, and then what has changed.
 pub fn changes(registry: &[Poll], start: Duration) -> Vec<Poll> {
-    let begun = registry.iter().rfind(|poll| poll.at <= start).and_then(|before| first(before, start));
+    let begun = registry
+        .iter()
+        .rfind(|poll| poll.at <= start)
+        .and_then(|before| first(before, start));
     let mut known: Option<RegistrySnapshot> = None;
 
     let after = registry.iter().filter(|poll| poll.at > start).cloned();
@@ -227,7 +258,10 @@ pub fn changes(registry: &[Poll], start: Duration) -> Vec<Poll> {
         let before = known.take();
         if let Ok(Reading::Registry(registry)) = poll.outcome {
             let reading = match &before {
-                Some(before) => Reading::Changes { index: registry.index, changes: difference(before, &registry) },
+                Some(before) => Reading::Changes {
+                    index: registry.index,
+                    changes: difference(before, &registry),
+                },
                 None => Reading::Registry(registry.clone()),
             };
             known = Some(registry);
@@ -255,34 +289,54 @@ pub fn changes(registry: &[Poll], start: Duration) -> Vec<Poll> {
 fn difference(before: &RegistrySnapshot, after: &RegistrySnapshot) -> Vec<Observation> {
     let mut changes = Vec::new();
     let ended = |lease: Lease| {
-        if after.expired.contains(&lease) { Observation::Expired(lease) } else { Observation::Deleted(lease) }
+        if after.expired.contains(&lease) {
+            Observation::Expired(lease)
+        } else {
+            Observation::Deleted(lease)
+        }
     };
 
     let states = after.states.iter().filter(|state| !before.states.contains(state));
     changes.extend(states.cloned().map(Observation::Reported));
-    let is_left =
-        |state: &&UnitState| !after.states.iter().any(|it| (&it.unit, &it.machine) == (&state.unit, &state.machine));
+    let is_left = |state: &&UnitState| {
+        !after
+            .states
+            .iter()
+            .any(|it| (&it.unit, &it.machine) == (&state.unit, &state.machine))
+    };
     for state in before.states.iter().filter(is_left) {
         let machine = state.machine.clone().expect("states are of machines");
         changes.push(ended(Lease::Unit(state.unit.clone(), machine)));
     }
 
-    let machines = after.machines.iter().filter(|machine| !before.machines.contains(machine));
+    let machines = after
+        .machines
+        .iter()
+        .filter(|machine| !before.machines.contains(machine));
     changes.extend(machines.cloned().map(Observation::MachineSeen));
-    for machine in before.machines.iter().filter(|machine| !after.machines.iter().any(|it| it.id == machine.id)) {
+    for machine in before
+        .machines
+        .iter()
+        .filter(|machine| !after.machines.iter().any(|it| it.id == machine.id))
+    {
         changes.push(ended(Lease::Machine(machine.id.clone())));
     }
 
     let files = after.files.iter().filter(|file| !before.files.contains(file));
     changes.extend(files.cloned().map(Observation::Wanted));
-    for file in before.files.iter().filter(|file| !after.files.iter().any(|it| it.unit == file.unit)) {
+    for file in before
+        .files
+        .iter()
+        .filter(|file| !after.files.iter().any(|it| it.unit == file.unit))
+    {
         changes.push(Observation::NotWanted(file.unit.clone()));
     }
     if before.leader != after.leader {
         changes.push(Observation::Leads(after.leader.clone()));
     }
 
-    let is_overdue = |registry: &RegistrySnapshot, lease| registry.overdue.iter().any(|(it, _)| it == lease);
+    let is_overdue =
+        |registry: &RegistrySnapshot, lease| registry.overdue.iter().any(|(it, _)| it == lease);
     let overdue = after.overdue.iter().filter(|(lease, _)| !is_overdue(before, lease));
     changes.extend(overdue.map(|(lease, age)| Observation::Overdue(lease.clone(), *age)));
     let renewed = before.overdue.iter().filter(|(lease, _)| !is_overdue(after, lease));
@@ -290,8 +344,9 @@ fn difference(before: &RegistrySnapshot, after: &RegistrySnapshot) -> Vec<Observ
     changes
 }
 
-/// The recording of a registry as a monitor would have got it that asks for lists: the units every 2 s, beginning at
-/// `start`, machines and unit files every 10 s and whenever a row has appeared or vanished.
+/// The recording of a registry as a monitor would have got it that asks for lists: the units every
+/// 2 s, beginning at `start`, machines and unit files every 10 s and whenever a row has appeared or
+/// vanished.
 pub fn polled(registry: &[Poll], start: Duration) -> Vec<Poll> {
     let took = Duration::from_millis(10);
     let end = registry.last().map_or(Duration::ZERO, |poll| poll.at);
@@ -307,7 +362,11 @@ pub fn polled(registry: &[Poll], start: Duration) -> Vec<Poll> {
         }
         next.0 = at + Duration::from_secs(if topic == Topic::Units { 2 } else { 10 });
 
-        let then = registry.iter().rfind(|poll| poll.at <= at).or(registry.first()).expect("the recording has polls");
+        let then = registry
+            .iter()
+            .rfind(|poll| poll.at <= at)
+            .or(registry.first())
+            .expect("the recording has polls");
         let outcome = match &then.outcome {
             Ok(Reading::Registry(registry)) => Ok(list(registry, topic)),
             Ok(_) => unreachable!("it is the recording of a registry"),

@@ -17,8 +17,9 @@ const UNHEARD: Duration = Duration::from_secs(10);
 /// How long a unit in a crash loop may seem to run, or to start, between two restarts.
 const BETWEEN_RESTARTS: Duration = Duration::from_secs(3);
 
-/// How long after the first sight of a crash loop its second restart is, at most. systemd waits for less before it
-/// restarts any of the recorded units; most restarts fall between two samples of the truth.
+/// How long after the first sight of a crash loop its second restart is, at most. systemd waits for
+/// less before it restarts any of the recorded units; most restarts fall between two samples of the
+/// truth.
 const SECOND_RESTART: Duration = Duration::from_secs(5);
 
 /// How long after its second restart a crash loop must be told.
@@ -48,7 +49,8 @@ pub type Fault = (Key, Duration, Duration);
 pub struct FalselyGone {
     /// They came back later.
     pub back: Vec<Fault>,
-    /// They came back later; when they went, another machine reported the unit, which is what fleet then wanted.
+    /// They came back later; when they went, another machine reported the unit, which is what fleet
+    /// then wanted.
     pub while_elsewhere: Vec<Fault>,
     /// They did not come back, although they ran until the end.
     pub for_good: Vec<Fault>,
@@ -73,14 +75,17 @@ impl Truth {
             machines.insert(sample.machine, sample.units);
 
             let rows = machines.iter().flat_map(|(machine, units)| {
-                units.iter().map(|(unit, state)| ((unit.clone(), machine.clone()), Shown::raw(state.clone())))
+                units.iter().map(|(unit, state)| {
+                    ((unit.clone(), machine.clone()), Shown::raw(state.clone()))
+                })
             });
             history.set(Duration::from_secs_f64(sample.t), rows.collect());
         }
         Self { history, end }
     }
 
-    /// Whether the unit was known to any systemd; one that never was loaded (`bad-setting`) was not.
+    /// Whether the unit was known to any systemd; one that never was loaded (`bad-setting`) was
+    /// not.
     fn knows(&self, unit: &UnitName) -> bool {
         self.history.keys().any(|key| key.0 == *unit)
     }
@@ -89,7 +94,9 @@ impl Truth {
     fn ran_throughout(&self, key: &Key, from: Duration, to: Duration) -> bool {
         let runs = |shown: Option<&Shown>| {
             shown.is_some_and(|shown| {
-                ["active/", "activating/", "reloading/"].iter().any(|state| shown.state.starts_with(state))
+                ["active/", "activating/", "reloading/"]
+                    .iter()
+                    .any(|state| shown.state.starts_with(state))
             })
         };
 
@@ -104,13 +111,16 @@ impl Truth {
                 .all(|(_, shown)| runs(shown.as_ref()))
     }
 
-    /// Which of the rows went and came back, and should not have gone. `watched` says where else they were listed.
+    /// Which of the rows went and came back, and should not have gone. `watched` says where else
+    /// they were listed.
     pub fn falsely_gone(&self, rows: &History, watched: &Watched) -> FalselyGone {
         let mut found = FalselyGone::default();
 
         for key in rows.keys() {
             let changes = rows.changes(key);
-            for (index, (gone, _)) in changes.iter().enumerate().filter(|(_, (_, shown))| shown.is_none()) {
+            for (index, (gone, _)) in
+                changes.iter().enumerate().filter(|(_, (_, shown))| shown.is_none())
+            {
                 let back = changes.get(index + 1).map(|(back, _)| *back);
                 let until = back.unwrap_or(self.end);
                 if !self.ran_throughout(key, *gone, until) {
@@ -119,7 +129,9 @@ impl Truth {
 
                 let faults = match back {
                     None => &mut found.for_good,
-                    Some(_) if watched.is_listed_elsewhere(key, *gone) => &mut found.while_elsewhere,
+                    Some(_) if watched.is_listed_elsewhere(key, *gone) => {
+                        &mut found.while_elsewhere
+                    }
                     Some(_) => &mut found.back,
                 };
                 faults.push((key.clone(), *gone, until));
@@ -131,9 +143,12 @@ impl Truth {
     /// The times for which a unit was in a crash loop.
     fn crash_loops(&self, key: &Key) -> Vec<(Duration, Duration)> {
         let mut loops: Vec<(Duration, Duration)> = Vec::new();
-        let waits = |shown: &Option<&Shown>| shown.is_some_and(|shown| &*shown.state == "activating/auto-restart");
+        let waits = |shown: &Option<&Shown>| {
+            shown.is_some_and(|shown| &*shown.state == "activating/auto-restart")
+        };
 
-        for (from, to, _) in self.history.spans(key, self.end).filter(|(_, _, shown)| waits(shown)) {
+        for (from, to, _) in self.history.spans(key, self.end).filter(|(_, _, shown)| waits(shown))
+        {
             match loops.last_mut() {
                 Some(last) if from <= last.1 + BETWEEN_RESTARTS => last.1 = to,
                 _ => loops.push((from, to)),
@@ -142,17 +157,25 @@ impl Truth {
         loops
     }
 
-    /// The times for which a row was shown as `ok` though its unit was in a crash loop, and the monitor had watched that
-    /// for longer than it may take to tell.
+    /// The times for which a row was shown as `ok` though its unit was in a crash loop, and the
+    /// monitor had watched that for longer than it may take to tell.
     pub fn crash_loops_called_ok(&self, watched: &Watched) -> Vec<Fault> {
         let mut found = Vec::new();
 
         for key in self.history.keys() {
             for (begun, ended) in self.crash_loops(key) {
-                let Some(due) = watched.has_watched(key, begun, SECOND_RESTART + TOLD_WITHIN) else { continue };
-                let is_ok = |shown: Option<&Shown>| shown.is_some_and(|shown| shown.verdict == "ok");
+                let Some(due) = watched.has_watched(key, begun, SECOND_RESTART + TOLD_WITHIN)
+                else {
+                    continue;
+                };
+                let is_ok =
+                    |shown: Option<&Shown>| shown.is_some_and(|shown| shown.verdict == "ok");
 
-                for (from, to, _) in watched.shown.spans(key, self.end).filter(|(_, _, shown)| is_ok(*shown)) {
+                for (from, to, _) in watched
+                    .shown
+                    .spans(key, self.end)
+                    .filter(|(_, _, shown)| is_ok(*shown))
+                {
                     let from = from.max(due);
                     let to = to.min(ended);
                     if to > from + CLOCKS {
@@ -167,8 +190,9 @@ impl Truth {
     /// The times for which a row was shown as running although its unit did not run.
     pub fn ghosts(&self, rows: &History) -> Vec<Fault> {
         let mut found: Vec<Fault> = Vec::new();
-        let seems_to_run =
-            |shown: Option<&Shown>| shown.is_some_and(|it| it.is_active() && matches!(it.verdict, "ok" | ""));
+        let seems_to_run = |shown: Option<&Shown>| {
+            shown.is_some_and(|it| it.is_active() && matches!(it.verdict, "ok" | ""))
+        };
 
         for key in rows.keys().filter(|key| self.knows(&key.0)) {
             let mut moments: Vec<Duration> = rows.changes(key).iter().map(|(at, _)| *at).collect();
@@ -192,9 +216,13 @@ impl Truth {
         found
     }
 
-    /// How long it took until each lasting change after `start` was shown; `None` where it never was while it was so.
-    /// A unit that stopped for good is shown so when its row is gone.
-    pub fn delays(&self, rows: &History, start: Duration) -> (Vec<Option<Duration>>, Vec<Option<Duration>>) {
+    /// How long it took until each lasting change after `start` was shown; `None` where it never
+    /// was while it was so. A unit that stopped for good is shown so when its row is gone.
+    pub fn delays(
+        &self,
+        rows: &History,
+        start: Duration,
+    ) -> (Vec<Option<Duration>>, Vec<Option<Duration>>) {
         let mut changed = Vec::new();
         let mut gone = Vec::new();
 
@@ -209,7 +237,10 @@ impl Truth {
                 let since = if is_so(rows.at(key, from)) {
                     Some(from)
                 } else {
-                    let mut changes = rows.changes(key).iter().filter(|(at, _)| (from..to + CLOCKS).contains(at));
+                    let mut changes = rows
+                        .changes(key)
+                        .iter()
+                        .filter(|(at, _)| (from..to + CLOCKS).contains(at));
                     changes.find(|(_, shown)| is_so(shown.as_ref())).map(|(at, _)| *at)
                 };
                 let delay = since.map(|since| since - from);
@@ -226,9 +257,13 @@ impl Truth {
 }
 
 impl Watched {
-    /// Whether another machine was listed with the unit at that moment, and fleet wants it on one alone.
+    /// Whether another machine was listed with the unit at that moment, and fleet wants it on one
+    /// alone.
     fn is_listed_elsewhere(&self, key: &Key, at: Duration) -> bool {
-        let mut others = self.listed.keys().filter(|other| other.0 == key.0 && other.1 != key.1);
+        let mut others = self
+            .listed
+            .keys()
+            .filter(|other| other.0 == key.0 && other.1 != key.1);
         !self.global.contains(&key.0) && others.any(|other| self.listed.at(other, at).is_some())
     }
 
@@ -259,7 +294,9 @@ pub fn lost_turned_stale(shown: &History) -> Vec<Fault> {
 
     for key in shown.keys() {
         for pair in shown.changes(key).windows(2) {
-            let [(_, Some(before)), (at, Some(after))] = pair else { continue };
+            let [(_, Some(before)), (at, Some(after))] = pair else {
+                continue;
+            };
             if before.verdict == "machine_lost" && after.verdict == "stale" {
                 found.push((key.clone(), *at, *at));
             }

@@ -44,7 +44,9 @@ async fn the_page_and_its_files_are_served_with_a_strict_policy() {
         assert_eq!(answer.header("referrer-policy"), "no-referrer");
         assert_eq!(answer.header("cache-control"), "no-cache");
         assert_eq!(answer.header("cross-origin-resource-policy"), "same-origin");
-        let again = bench.request("GET", path, &[("If-None-Match", answer.header("etag"))]).await;
+        let again = bench
+            .request("GET", path, &[("If-None-Match", answer.header("etag"))])
+            .await;
         assert_eq!((again.status, again.text()), (304, ""), "{path}");
     }
 }
@@ -55,7 +57,11 @@ async fn the_lists_of_the_first_protocol_are_there_once_they_have_been_read() {
     for (path, topic) in [("/v1/units", "units"), ("/v1/machines", "machines")] {
         let answer = bench.get(path).await;
         assert_eq!((answer.status, &answer.json()["error"]["code"]), (503, &json!(503)));
-        assert!(answer.json()["error"]["message"].as_str().unwrap().contains(topic), "{}", answer.text());
+        assert!(
+            answer.json()["error"]["message"].as_str().unwrap().contains(topic),
+            "{}",
+            answer.text()
+        );
     }
     let units = [("a.service", "active")];
     bench.read_all(&view(&units));
@@ -100,10 +106,13 @@ async fn the_state_is_everything_and_its_status_comes_even_when_nothing_changed(
     });
     let answer = bench.get("/v2/state").await;
     for method in ["GET", "HEAD"] {
-        let again = bench.request(method, "/v2/state", &[("If-None-Match", answer.header("etag"))]).await;
+        let again = bench
+            .request(method, "/v2/state", &[("If-None-Match", answer.header("etag"))])
+            .await;
         assert_eq!((again.status, again.text()), (304, ""));
         assert!(again.header("fleet-monitor-status").is_ascii());
-        let status: serde_json::Value = serde_json::from_str(again.header("fleet-monitor-status")).expect("JSON");
+        let status: serde_json::Value =
+            serde_json::from_str(again.header("fleet-monitor-status")).expect("JSON");
         assert_eq!(status["state"], "failing");
         assert_eq!(status["reason"], reason);
         assert_eq!(status["clients"], 1);
@@ -140,7 +149,11 @@ async fn the_process_lives_and_is_ready_when_all_has_been_read() {
     assert_eq!((alive.status, alive.text()), (200, r#"{"status":"ok"}"#));
     let answer = bench.get("/readyz").await;
     assert_eq!(answer.status, 503);
-    assert!(answer.json()["reason"].as_str().unwrap().contains("machines"), "{}", answer.text());
+    assert!(
+        answer.json()["reason"].as_str().unwrap().contains("machines"),
+        "{}",
+        answer.text()
+    );
 
     bench.read_all(&view(&[]));
     let answer = bench.get("/readyz").await;
@@ -149,7 +162,8 @@ async fn the_process_lives_and_is_ready_when_all_has_been_read() {
     assert!(answer.json()["summary"].is_string());
     assert_eq!(answer.json()["health"]["source"], "test");
 
-    bench.health.topics[1].failure = Some(Failure { since: Moment::now(), reason: "exit status 1".into() });
+    bench.health.topics[1].failure =
+        Some(Failure { since: Moment::now(), reason: "exit status 1".into() });
     bench.publisher.publish(News {
         view: &view(&[]),
         health: &bench.health,
@@ -160,7 +174,11 @@ async fn the_process_lives_and_is_ready_when_all_has_been_read() {
     });
     let answer = bench.get("/readyz").await;
     assert_eq!(answer.status, 503);
-    assert!(answer.json()["reason"].as_str().unwrap().contains("exit status 1"), "{}", answer.text());
+    assert!(
+        answer.json()["reason"].as_str().unwrap().contains("exit status 1"),
+        "{}",
+        answer.text()
+    );
     assert_eq!(answer.json()["health"]["state"], "failing");
     assert_eq!(bench.get("/healthz").await.status, 200);
 }
@@ -170,7 +188,10 @@ async fn data_older_than_the_schedule_allows_are_not_ready_though_nothing_failed
     let mut bench = Bench::start().await;
     let ready = async |bench: &Bench| {
         let metrics = bench.get("/metrics").await;
-        let line = metrics.text().lines().find_map(|line| line.strip_prefix("fleet_monitor_ready "));
+        let line = metrics
+            .text()
+            .lines()
+            .find_map(|line| line.strip_prefix("fleet_monitor_ready "));
         line.expect("the metric").to_owned()
     };
     bench.read_before(Duration::from_secs(12), &view(&[]));
@@ -187,7 +208,10 @@ async fn data_older_than_the_schedule_allows_are_not_ready_though_nothing_failed
     let health = &bench.get("/v2/state").await.json()["health"];
     assert_eq!(health["state"], "overdue");
     let reason = health["reason"].as_str().unwrap();
-    assert!(reason.contains("units") && reason.contains("32 s") && reason.contains("2 s"), "{reason}");
+    assert!(
+        reason.contains("units") && reason.contains("32 s") && reason.contains("2 s"),
+        "{reason}"
+    );
     assert!(answer.json()["reason"].as_str().unwrap().ends_with(reason), "{}", answer.text());
     assert_eq!(ready(&bench).await, "0");
 }
@@ -205,7 +229,11 @@ async fn what_is_not_there_is_said_in_json() {
         ("PUT", "/v2/state", 405),
     ] {
         let answer = bench.request(method, path, &[]).await;
-        assert_eq!((answer.status, answer.header("content-type")), (code, "application/json"), "{method} {path}");
+        assert_eq!(
+            (answer.status, answer.header("content-type")),
+            (code, "application/json"),
+            "{method} {path}"
+        );
         assert_eq!(answer.json()["error"]["code"], code);
         assert!(answer.json()["error"]["message"].is_string());
         let allow = if code == 405 { "GET, HEAD, OPTIONS" } else { "" };
@@ -219,7 +247,16 @@ async fn what_is_not_there_is_said_in_json() {
 async fn head_is_get_without_the_body() {
     let mut bench = Bench::start().await;
     bench.read_all(&view(&[("a.service", "active")]));
-    for path in ["/", "/v1/units", "/v1/machines", "/v2/state", "/healthz", "/readyz", "/metrics", "/nothing"] {
+    for path in [
+        "/",
+        "/v1/units",
+        "/v1/machines",
+        "/v2/state",
+        "/healthz",
+        "/readyz",
+        "/metrics",
+        "/nothing",
+    ] {
         let (get, head) = (bench.get(path).await, bench.request("HEAD", path, &[]).await);
         assert_eq!(head.status, get.status, "{path}");
         assert!(head.body.is_empty(), "{path}");
@@ -227,8 +264,18 @@ async fn head_is_get_without_the_body() {
             assert_eq!(head.header(name), get.header(name), "{path} {name}");
         }
         // Some have ages in them, whose length differs.
-        let (told, is) = (head.header("content-length").parse::<usize>().expect("a length"), get.body.len());
-        assert!(if matches!(path, "/readyz" | "/v2/state") { told > 100 } else { told == is }, "{path}: {told}, {is}");
+        let (told, is) = (
+            head.header("content-length").parse::<usize>().expect("a length"),
+            get.body.len(),
+        );
+        assert!(
+            if matches!(path, "/readyz" | "/v2/state") {
+                told > 100
+            } else {
+                told == is
+            },
+            "{path}: {told}, {is}"
+        );
     }
 }
 
@@ -237,7 +284,8 @@ async fn large_answers_are_compressed_for_who_wants_that() {
     let mut bench = Bench::start().await;
     let gzip = [("Accept-Encoding", "gzip")];
     for (units, compressed) in [(1, false), (100, true), (2000, true)] {
-        let names: Vec<String> = (0..units).map(|number| format!("unit-{number:05}.service")).collect();
+        let names: Vec<String> =
+            (0..units).map(|number| format!("unit-{number:05}.service")).collect();
         let units: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "active")).collect();
         bench.read(Topic::Units, &view(&units));
         let plain = bench.get("/v1/units").await;
@@ -257,7 +305,11 @@ async fn large_answers_are_compressed_for_who_wants_that() {
         let [mut plain, mut unpacked] = [bench.get("/v2/state").await.json(), {
             let answer = bench.request("GET", "/v2/state", &gzip).await;
             assert_eq!(answer.header("content-encoding"), if compressed { "gzip" } else { "" });
-            let body = if compressed { gunzip(&answer.body).await } else { answer.body };
+            let body = if compressed {
+                gunzip(&answer.body).await
+            } else {
+                answer.body
+            };
             serde_json::from_slice(&body).expect("JSON")
         }];
         for state in [&mut plain, &mut unpacked] {
@@ -270,8 +322,11 @@ async fn large_answers_are_compressed_for_who_wants_that() {
 
 #[tokio::test]
 async fn what_is_large_but_for_one_answer_alone_is_compressed_too() {
-    let bench =
-        Bench::with(Settings { metrics_units: vec!["*".into()], ..settings() }, Timing::default(), Publish::Changes);
+    let bench = Bench::with(
+        Settings { metrics_units: vec!["*".into()], ..settings() },
+        Timing::default(),
+        Publish::Changes,
+    );
     let mut bench = bench.await;
     let names: Vec<String> = (0..2000).map(|number| format!("unit-{number:05}.service")).collect();
     let units: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "active")).collect();
@@ -308,7 +363,11 @@ async fn strangers_are_refused_on_every_path_and_told_how_to_get_in() {
         for method in ["GET", "OPTIONS"] {
             let answer = bench.request(method, path, &foreign).await;
             assert_eq!(answer.status, 403, "{path}");
-            assert!(answer.text().contains("--allowed-origins http://evil.example"), "{}", answer.text());
+            assert!(
+                answer.text().contains("--allowed-origins http://evil.example"),
+                "{}",
+                answer.text()
+            );
             assert!(!answer.headers.contains_key("access-control-allow-origin"));
             assert_eq!(answer.header("cross-origin-resource-policy"), "same-origin");
         }
@@ -343,7 +402,9 @@ async fn only_healthz_answers_http_1_0_without_a_host() {
         ("GET", "/v2/state", 400),
         ("GET", "/nothing", 400),
     ] {
-        let answer = bench.send(format!("{method} {path} HTTP/1.0\r\n\r\n").as_bytes()).await;
+        let answer = bench
+            .send(format!("{method} {path} HTTP/1.0\r\n\r\n").as_bytes())
+            .await;
         assert_eq!(answer.status, status, "{method} {path}");
         if (method, status) == ("GET", 200) {
             assert_eq!(answer.json()["status"], "ok");
@@ -367,7 +428,15 @@ async fn only_healthz_answers_http_1_0_without_a_host() {
 async fn a_slash_at_the_end_of_a_path_is_ignored() {
     let mut bench = Bench::start().await;
     bench.read_all(&view(&[("a.service", "active")]));
-    for path in ["/v1/units", "/v1/machines", "/v2/state", "/healthz", "/readyz", "/metrics", "/v2/events"] {
+    for path in [
+        "/v1/units",
+        "/v1/machines",
+        "/v2/state",
+        "/healthz",
+        "/readyz",
+        "/metrics",
+        "/v2/events",
+    ] {
         let without = bench.request("HEAD", path, &[]).await;
         let with = bench.request("HEAD", &format!("{path}/"), &[]).await;
         assert_eq!((with.status, without.status), (200, 200), "{path}");
@@ -400,11 +469,23 @@ const REFUSED: [(&str, u16); 29] = [
     ("GET /v2/events?epoch=e&revision=-1 HTTP/1.1\r\nHost: localhost", 400),
     ("GET /v2/events?epoch=e HTTP/1.1\r\nHost: localhost", 400),
     ("GET /v2/events?filters=a HTTP/1.1\r\nHost: localhost", 400),
-    ("GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 8", 426),
+    (
+        "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 8",
+        426,
+    ),
     ("GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket", 400),
-    ("GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade", 400),
-    ("POST / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade", 400),
-    ("GET / HTTP/1.0\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade", 400),
+    (
+        "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade",
+        400,
+    ),
+    (
+        "POST / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade",
+        400,
+    ),
+    (
+        "GET / HTTP/1.0\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade",
+        400,
+    ),
     (
         "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13",
         400,
@@ -420,20 +501,35 @@ const REFUSED: [(&str, u16); 29] = [
 
 #[tokio::test]
 async fn refusals_are_in_json_and_in_these_words() {
-    let bench = Bench::with(Settings { max_clients: 0, ..settings() }, Timing::default(), Publish::Changes).await;
+    let bench =
+        Bench::with(Settings { max_clients: 0, ..settings() }, Timing::default(), Publish::Changes)
+            .await;
     let with_token = Bench::with(with_token("s3cret"), Timing::default(), Publish::Changes).await;
     let mut told = Vec::new();
     for (head, status) in REFUSED {
         let bench = if status == 401 { &with_token } else { &bench };
-        let answer = bench.send(format!("{head}\r\nConnection: close\r\n\r\n").as_bytes()).await;
-        assert_eq!((answer.status, answer.header("content-type")), (status, "application/json"), "{head}");
+        let answer = bench
+            .send(format!("{head}\r\nConnection: close\r\n\r\n").as_bytes())
+            .await;
+        assert_eq!(
+            (answer.status, answer.header("content-type")),
+            (status, "application/json"),
+            "{head}"
+        );
         let answer = answer.json();
         assert_eq!(answer["error"]["code"], status, "{head}");
-        told.push((head.replace('\r', ""), format!("{status}: {}", answer["error"]["message"].as_str().unwrap())));
+        told.push((
+            head.replace('\r', ""),
+            format!("{status}: {}", answer["error"]["message"].as_str().unwrap()),
+        ));
     }
     let wrong = [("Authorization", "Bearer wrong")];
-    let wrong = with_token.request("GET", "/v2/state", &wrong).await.json()["error"]["message"].take();
-    told.push(("Authorization: Bearer wrong".to_owned(), format!("401: {}", wrong.as_str().unwrap())));
+    let wrong =
+        with_token.request("GET", "/v2/state", &wrong).await.json()["error"]["message"].take();
+    told.push((
+        "Authorization: Bearer wrong".to_owned(),
+        format!("401: {}", wrong.as_str().unwrap()),
+    ));
     assert_catalogue("http-refusals", told);
 }
 
@@ -442,8 +538,12 @@ async fn a_dashboard_on_the_same_host_or_the_viewers_machine_is_let_in() {
     let mut bench = Bench::start().await;
     bench.read_all(&view(&[]));
     for origin in [format!("http://{}:8000", bench.address.ip()), "http://localhost:8000".into()] {
-        let mut request = format!("ws://{}/", bench.address).into_client_request().expect("a request");
-        request.headers_mut().insert("origin", origin.parse().expect("a value"));
+        let mut request = format!("ws://{}/", bench.address)
+            .into_client_request()
+            .expect("a request");
+        request
+            .headers_mut()
+            .insert("origin", origin.parse().expect("a value"));
         let mut client = connect_async(request).await.expect("let in").0;
         assert_eq!(text(&mut client).await, NO_MACHINES);
 
@@ -459,21 +559,29 @@ async fn a_dashboard_on_the_same_host_or_the_viewers_machine_is_let_in() {
         let preflight = [("Origin", &*origin), ("Access-Control-Request-Method", "GET")];
         let answer = bench.request("OPTIONS", "/v2/state", &preflight).await;
         assert_eq!((answer.status, answer.header("access-control-allow-origin")), (204, &*origin));
-        assert_eq!(answer.header("access-control-allow-headers"), "Authorization, If-None-Match, Last-Event-ID");
+        assert_eq!(
+            answer.header("access-control-allow-headers"),
+            "Authorization, If-None-Match, Last-Event-ID"
+        );
         assert_eq!(answer.header("access-control-allow-methods"), "GET, HEAD, OPTIONS");
     }
 }
 
 #[tokio::test]
 async fn with_a_token_only_the_page_and_the_sign_of_life_are_free() {
-    let mut bench = Bench::with(with_token("s3cret/=\n"), Timing::default(), Publish::Changes).await;
+    let mut bench =
+        Bench::with(with_token("s3cret/=\n"), Timing::default(), Publish::Changes).await;
     bench.read_all(&view(&[]));
     let right = [("Authorization", "Bearer s3cret/=")];
     let wrong = [("Authorization", "Bearer s3cret")];
     for path in ["/readyz", "/metrics", "/v1/units", "/v1/machines", "/v2/state", "/nothing"] {
         for headers in [&[][..], &wrong] {
             let answer = bench.request("GET", path, headers).await;
-            assert_eq!((answer.status, answer.header("www-authenticate")), (401, "Bearer"), "{path}");
+            assert_eq!(
+                (answer.status, answer.header("www-authenticate")),
+                (401, "Bearer"),
+                "{path}"
+            );
             assert_eq!(answer.json()["error"]["code"], 401);
         }
         let answer = bench.request("GET", path, &right).await;

@@ -5,7 +5,11 @@ use std::process::{Command, Stdio};
 use super::*;
 
 fn assert_passes(mut command: Command) {
-    let output = command.stdout(Stdio::piped()).stderr(Stdio::piped()).output().expect("run");
+    let output = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .output()
+        .expect("run");
     let said = String::from_utf8_lossy(&output.stdout);
     let complained = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && said.contains("1 passed"), "{said}\n{complained}");
@@ -33,12 +37,18 @@ async fn run_out_of_files() {
     // MemoryBudget for our own end of the connection, none for the server's.
     files.pop();
     let mut stream = TcpStream::connect(bench.address).await.expect("a connection");
-    stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.expect("written");
+    stream
+        .write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        .await
+        .expect("written");
     let mut answer = Vec::new();
     let early = timeout(Duration::from_millis(300), stream.read_to_end(&mut answer)).await;
     assert!(early.is_err(), "answered without a file descriptor");
     drop(files);
-    timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("in time").expect("an answer");
+    timeout(PATIENCE, stream.read_to_end(&mut answer))
+        .await
+        .expect("in time")
+        .expect("an answer");
     assert!(answer.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&answer));
 }
 
@@ -59,7 +69,8 @@ async fn connections_that_are_no_clients_are_limited_too() {
 
     // There is room for clients when those have gone.
     drop(idle);
-    let another = async { while connect_async(format!("ws://{}", bench.address)).await.is_err() {} };
+    let another =
+        async { while connect_async(format!("ws://{}", bench.address)).await.is_err() {} };
     timeout(PATIENCE, another).await.expect("room");
 }
 
@@ -109,7 +120,9 @@ async fn measure_the_memory_of_clients() {
     let mut bench = Bench::start().await;
     let name = "x".repeat(10_000);
     bench.read_all(&Arc::new(View {
-        units: (0..110).map(|number| unit(&format!("{number}-{name}"), "active")).collect(),
+        units: (0..110)
+            .map(|number| unit(&format!("{number}-{name}"), "active"))
+            .collect(),
         machines: vec![],
     }));
     let mut scrap = vec![0; 64 * 1024];
@@ -117,10 +130,16 @@ async fn measure_the_memory_of_clients() {
     let before = resident();
     for number in 0..CLIENTS {
         // Most do not read.
-        let client = if number % 4 == 0 { taking_client(&bench, &mut scrap).await } else { bench.raw_client().await };
+        let client = if number % 4 == 0 {
+            taking_client(&bench, &mut scrap).await
+        } else {
+            bench.raw_client().await
+        };
         clients.push(client);
     }
-    bench.until("all", |bench| bench.server.clients() == clients.len()).await;
+    bench
+        .until("all", |bench| bench.server.clients() == clients.len())
+        .await;
     // Our own end of each connection is counted in; what was free before and is used now is not.
     let each = resident().saturating_sub(before) / CLIENTS;
     assert!(each <= 6 * 1024, "{each} bytes for each client");
@@ -139,10 +158,14 @@ async fn measure_the_memory_of_answers() {
     const ANSWERS: usize = 100;
     let mut bench = Bench::start().await;
     // So that no buffer of the kernel holds it, compressed neither.
-    let name: String = std::iter::repeat_with(fastrand::alphanumeric).take(8_000_000).collect();
+    let name: String = std::iter::repeat_with(fastrand::alphanumeric)
+        .take(8_000_000)
+        .collect();
     bench.read_all(&view(&[(&name, "active")]));
-    for (path, coding) in [("/v2/state", "identity"), ("/v2/state", "gzip"), ("/v1/units", "gzip")] {
-        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: {coding}\r\n\r\n");
+    for (path, coding) in [("/v2/state", "identity"), ("/v2/state", "gzip"), ("/v1/units", "gzip")]
+    {
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: {coding}\r\n\r\n");
         let mut before = 0;
         let mut waiting = Vec::new();
         for number in 0..=ANSWERS {
@@ -161,7 +184,9 @@ async fn measure_the_memory_of_answers() {
 
 /// A client that has taken a message of 1 MiB.
 async fn taking_client(bench: &Bench, scrap: &mut [u8]) -> TcpStream {
-    let mut client = bench.handshake(TcpStream::connect(bench.address).await.expect("a connection")).await;
+    let mut client = bench
+        .handshake(TcpStream::connect(bench.address).await.expect("a connection"))
+        .await;
     let mut taken = 0;
     while taken < 1024 * 1024 {
         taken += client.read(scrap).await.expect("a message");
@@ -172,6 +197,10 @@ async fn taking_client(bench: &Bench, scrap: &mut [u8]) -> TcpStream {
 /// The memory that this process has, in bytes (`proc_pid_status(5)`).
 fn resident() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.strip_suffix(" kB"));
-    line.and_then(|kibibytes| kibibytes.trim().parse::<usize>().ok()).expect("a number") * 1024
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:")?.strip_suffix(" kB"));
+    line.and_then(|kibibytes| kibibytes.trim().parse::<usize>().ok())
+        .expect("a number")
+        * 1024
 }

@@ -10,8 +10,12 @@ const SECOND: &str = "fleet-monitor.v2";
 
 impl Bench {
     async fn second(&self, query: &str) -> Client {
-        let mut request = format!("ws://{}/any?{query}", self.address).into_client_request().expect("a request");
-        request.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static("other, fleet-monitor.v2"));
+        let mut request = format!("ws://{}/any?{query}", self.address)
+            .into_client_request()
+            .expect("a request");
+        request
+            .headers_mut()
+            .insert("Sec-WebSocket-Protocol", HeaderValue::from_static("other, fleet-monitor.v2"));
         let (client, answer) = connect_async(request).await.expect("a WebSocket");
         assert_eq!(answer.headers()["Sec-WebSocket-Protocol"], SECOND);
         client
@@ -27,12 +31,20 @@ impl Bench {
 struct Events(BufReader<TcpStream>);
 
 impl Events {
-    async fn begin(mut stream: TcpStream, host: SocketAddr, query: &str, headers: &[(&str, &str)]) -> Self {
+    async fn begin(
+        mut stream: TcpStream,
+        host: SocketAddr,
+        query: &str,
+        headers: &[(&str, &str)],
+    ) -> Self {
         let mut request = format!("GET /v2/events?{query} HTTP/1.1\r\nHost: {host}\r\n");
         for (name, value) in headers {
             request += &format!("{name}: {value}\r\n");
         }
-        stream.write_all((request + "\r\n").as_bytes()).await.expect("written");
+        stream
+            .write_all((request + "\r\n").as_bytes())
+            .await
+            .expect("written");
         let mut events = Self(BufReader::new(stream));
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
@@ -40,17 +52,22 @@ impl Events {
         }
         let head = head.to_ascii_lowercase();
         assert!(
-            head.starts_with("http/1.1 200 ") && head.contains("\r\ncontent-type: text/event-stream\r\n"),
+            head.starts_with("http/1.1 200 ")
+                && head.contains("\r\ncontent-type: text/event-stream\r\n"),
             "{head}"
         );
         events
     }
 
-    /// The next line of the stream that says something; none at its end. Each chunk has whole lines.
+    /// The next line of the stream that says something; none at its end. Each chunk has whole
+    /// lines.
     async fn line(&mut self) -> Option<String> {
         loop {
             let mut line = String::new();
-            let read = timeout(PATIENCE, self.0.read_line(&mut line)).await.expect("in time").expect("a line");
+            let read = timeout(PATIENCE, self.0.read_line(&mut line))
+                .await
+                .expect("in time")
+                .expect("a line");
             let line = line.trim_end();
             if read == 0 || line == "0" {
                 return None;
@@ -86,7 +103,11 @@ impl Events {
 }
 
 fn kind(message: &Value) -> String {
-    [&message["type"], &message["topic"]].into_iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" ")
+    [&message["type"], &message["topic"]]
+        .into_iter()
+        .filter_map(Value::as_str)
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 async fn message(client: &mut Client) -> Value {
@@ -101,7 +122,8 @@ async fn kinds(client: &mut Client, count: usize) -> Vec<String> {
     kinds
 }
 
-const BEGINNING: [&str; 5] = ["hello", "snapshot units", "snapshot machines", "snapshot events", "status"];
+const BEGINNING: [&str; 5] =
+    ["hello", "snapshot units", "snapshot machines", "snapshot events", "status"];
 
 #[tokio::test]
 async fn a_websocket_gets_all_that_there_is_and_then_what_changes() {
@@ -121,7 +143,10 @@ async fn a_websocket_gets_all_that_there_is_and_then_what_changes() {
     let mut again = bench.second(&position).await;
     assert_eq!(kinds(&mut again, 3).await, ["hello", "delta units", "status"]);
     let mut stranger = bench.second("epoch=another&revision=3&topics=machines").await;
-    assert_eq!(kinds(&mut stranger, 4).await, ["hello", "resync", "snapshot machines", "status"]);
+    assert_eq!(
+        kinds(&mut stranger, 4).await,
+        ["hello", "resync", "snapshot machines", "status"]
+    );
 }
 
 #[tokio::test]
@@ -159,28 +184,44 @@ async fn an_idle_line_carries_the_state_of_the_source() {
     let mut first = bench.client().await;
     assert_eq!(text(&mut first).await, NO_MACHINES);
     assert_eq!(text(&mut first).await, list(&[("a.service", "active")]));
-    assert!(timeout(3 * timing.heartbeat, first.next()).await.is_err(), "nothing else is ever sent on the first");
+    assert!(
+        timeout(3 * timing.heartbeat, first.next()).await.is_err(),
+        "nothing else is ever sent on the first"
+    );
 }
 
 #[tokio::test]
 async fn what_cannot_be_understood_is_refused_with_a_reason() {
     let bench = Bench::start().await;
     let protocol = [("sec-websocket-protocol", SECOND)];
-    for refused in
-        [bench.refused("/?filter=verdict:ok", &protocol).await, bench.get("/v2/events?filter=verdict:ok").await]
-    {
+    for refused in [
+        bench.refused("/?filter=verdict:ok", &protocol).await,
+        bench.get("/v2/events?filter=verdict:ok").await,
+    ] {
         assert_eq!(refused.status, 400);
-        assert!(refused.json()["error"]["message"].as_str().unwrap().contains("filter=\"verdict:ok\""));
+        assert!(
+            refused.json()["error"]["message"]
+                .as_str()
+                .unwrap()
+                .contains("filter=\"verdict:ok\"")
+        );
     }
     let head = bench.request("HEAD", "/v2/events", &[]).await;
-    assert_eq!((head.status, head.header("content-type"), head.text()), (200, "text/event-stream", ""));
+    assert_eq!(
+        (head.status, head.header("content-type"), head.text()),
+        (200, "text/event-stream", "")
+    );
     assert_eq!(bench.request("POST", "/v2/events", &[]).await.status, 405);
 }
 
 #[tokio::test]
 async fn an_event_stream_takes_a_place_and_a_token() {
-    let bench =
-        Bench::with(Settings { max_clients: 1, ..with_token("s3cret") }, Timing::default(), Publish::Changes).await;
+    let bench = Bench::with(
+        Settings { max_clients: 1, ..with_token("s3cret") },
+        Timing::default(),
+        Publish::Changes,
+    )
+    .await;
     assert_eq!(bench.get("/v2/events").await.status, 401);
     let mut events = bench.events("token=s3cret", &[]).await;
     assert_eq!(events.kinds(5).await, BEGINNING);
@@ -188,7 +229,9 @@ async fn an_event_stream_takes_a_place_and_a_token() {
     let refused = bench.get("/v2/events?token=s3cret").await;
     assert_eq!((refused.status, refused.header("retry-after")), (503, "10"));
     drop(events);
-    bench.until("the free place", |bench| bench.server.clients() == 0).await;
+    bench
+        .until("the free place", |bench| bench.server.clients() == 0)
+        .await;
     assert_eq!(bench.dropped("closed"), 1);
 }
 
@@ -201,7 +244,10 @@ async fn an_event_stream_that_is_not_taken_is_cut_and_others_do_not_wait() {
     assert_eq!(kinds(&mut quick, 5).await, BEGINNING);
     bench.read(Topic::Units, &huge("x"));
     // More than the history keeps.
-    assert_eq!(kinds(&mut quick, 5).await, ["resync", BEGINNING[1], BEGINNING[2], BEGINNING[3], BEGINNING[4]]);
+    assert_eq!(
+        kinds(&mut quick, 5).await,
+        ["resync", BEGINNING[1], BEGINNING[2], BEGINNING[3], BEGINNING[4]]
+    );
     bench.until("the cut", |bench| bench.dropped("slow") == 1).await;
     assert_eq!(bench.server.clients(), 1);
     drop(slow);

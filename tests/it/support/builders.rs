@@ -1,4 +1,5 @@
-//! Rows as fleet lists them, for all tests: a test changes what matters to it, `Machine { ip, ..machine("m1") }`.
+//! Rows as fleet lists them, for all tests: a test changes what matters to it, `Machine { ip,
+//! ..machine("m1") }`.
 //!
 //! The unit tests of the crate, and its benches, include this file too.
 
@@ -6,7 +7,8 @@ use std::time::SystemTime;
 
 use fleet_monitor::cluster::{Machine, Member, Unit, UnitFile, UnitState, Verdict};
 
-/// A unit that a machine reports: loaded, and in this active and sub state, such as `active/running`.
+/// A unit that a machine reports: loaded, and in this active and sub state, such as
+/// `active/running`.
 pub fn unit_state(unit: &str, machine: &str, state: &str) -> UnitState {
     let (active, sub) = state.split_once('/').expect("active/sub");
     UnitState {
@@ -20,7 +22,8 @@ pub fn unit_state(unit: &str, machine: &str, state: &str) -> UnitState {
     }
 }
 
-/// A unit that fleet wants launched, and has chosen this machine for, if any. It asks for nothing of a machine.
+/// A unit that fleet wants launched, and has chosen this machine for, if any. It asks for nothing
+/// of a machine.
 pub fn unit_file(unit: &str, target: Option<&str>) -> UnitFile {
     UnitFile {
         unit: unit.into(),

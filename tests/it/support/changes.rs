@@ -1,4 +1,5 @@
-//! What a whole registry is after the changes that the source `etcd` yields, for tests that compare the two.
+//! What a whole registry is after the changes that the source `etcd` yields, for tests that compare
+//! the two.
 //!
 //! The unit tests of the crate include this file too.
 
@@ -6,12 +7,25 @@ use std::collections::BTreeMap;
 
 use fleet_monitor::cluster::{Lease, Observation, RegistrySnapshot, UnitState};
 
-/// Makes the changes that lead a registry to `index`. What expired before them is of no interest any more.
+/// Makes the changes that lead a registry to `index`. What expired before them is of no interest
+/// any more.
 pub fn follow(registry: &mut RegistrySnapshot, index: u64, changes: &[Observation]) {
     let key = |state: &UnitState| (state.unit.clone(), state.machine.clone());
-    let mut states: BTreeMap<_, _> = registry.states.iter().map(|state| (key(state), state.clone())).collect();
-    let mut machines: BTreeMap<_, _> = registry.machines.iter().map(|it| (it.id.clone(), it.clone())).collect();
-    let mut files: BTreeMap<_, _> = registry.files.iter().map(|file| (file.unit.clone(), file.clone())).collect();
+    let mut states: BTreeMap<_, _> = registry
+        .states
+        .iter()
+        .map(|state| (key(state), state.clone()))
+        .collect();
+    let mut machines: BTreeMap<_, _> = registry
+        .machines
+        .iter()
+        .map(|it| (it.id.clone(), it.clone()))
+        .collect();
+    let mut files: BTreeMap<_, _> = registry
+        .files
+        .iter()
+        .map(|file| (file.unit.clone(), file.clone()))
+        .collect();
     let mut overdue: BTreeMap<_, _> = registry.overdue.drain(..).collect();
     registry.index = index;
     registry.expired.clear();
@@ -19,7 +33,10 @@ pub fn follow(registry: &mut RegistrySnapshot, index: u64, changes: &[Observatio
     for change in changes {
         match change.clone() {
             Observation::Reported(state) => {
-                overdue.remove(&Lease::Unit(state.unit.clone(), state.machine.clone().unwrap_or_else(|| "".into())));
+                overdue.remove(&Lease::Unit(
+                    state.unit.clone(),
+                    state.machine.clone().unwrap_or_else(|| "".into()),
+                ));
                 states.insert(key(&state), state);
             }
             Observation::MachineSeen(machine) => {

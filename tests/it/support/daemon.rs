@@ -32,8 +32,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// How long the program may take to end when it is told to.
 const TIME_TO_STOP: Duration = Duration::from_secs(5);
 
-/// The program and what it is to be started with: a configuration file of its own, and no variable of whoever runs the
-/// tests.
+/// The program and what it is to be started with: a configuration file of its own, and no variable
+/// of whoever runs the tests.
 pub struct Program {
     command: Command,
     directory: TempDir,
@@ -58,10 +58,22 @@ impl Program {
 
     fn run(mut command: Command, arguments: &[&str]) -> Self {
         let directory = TempDir::new().unwrap();
-        command.args(arguments).env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin").env(MARK, directory.path());
-        command.env("FLEET_MONITOR_BIND", "127.0.0.1").env("FLEET_MONITOR_PORT", "0");
-        command.env("FLEET_MONITOR_LOG_TO", "stderr").env("FLEET_MONITOR_CONFIG", directory.path().join(FILE));
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+        command
+            .args(arguments)
+            .env_clear()
+            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+            .env(MARK, directory.path());
+        command
+            .env("FLEET_MONITOR_BIND", "127.0.0.1")
+            .env("FLEET_MONITOR_PORT", "0");
+        command
+            .env("FLEET_MONITOR_LOG_TO", "stderr")
+            .env("FLEET_MONITOR_CONFIG", directory.path().join(FILE));
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
         let program = Self { command, directory };
         program.configure("");
         program
@@ -99,13 +111,18 @@ impl Program {
         daemon
     }
 
-    /// Starts it and waits until it has ended by itself: its exit status and what it said to a person and to systemd.
+    /// Starts it and waits until it has ended by itself: its exit status and what it said to a
+    /// person and to systemd.
     pub async fn end(self) -> (i32, String, Vec<String>) {
         let mut daemon = self.launch();
         let status = patient("the end of the program", daemon.child.wait()).await.unwrap();
         daemon.log.end().await;
         // What is sent last is heard last.
-        UnixDatagram::unbound().unwrap().send_to(b"THE END", daemon.directory.path().join(NOTIFY)).await.unwrap();
+        UnixDatagram::unbound()
+            .unwrap()
+            .send_to(b"THE END", daemon.directory.path().join(NOTIFY))
+            .await
+            .unwrap();
         daemon.notices.first("THE END").await;
         (status.code().unwrap(), daemon.log.all().join("\n"), daemon.notices.all())
     }
@@ -173,7 +190,9 @@ impl Daemon {
         let children: Vec<Process> = self.children().into_iter().map(Process::new).collect();
         self.signal(signal);
         let status = timeout(TIME_TO_STOP, self.child.wait()).await;
-        let status = status.unwrap_or_else(|_| panic!("it does not stop: {:#?}", self.log.all())).unwrap();
+        let status = status
+            .unwrap_or_else(|_| panic!("it does not stop: {:#?}", self.log.all()))
+            .unwrap();
         for child in children {
             child.ended().await;
         }
@@ -193,17 +212,26 @@ impl Daemon {
         let mark = format!("{MARK}={}", self.directory.path().display());
         let marked = |process: &u32| {
             let environment = fs::read(format!("/proc/{process}/environ")).unwrap_or_default();
-            environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes())
+            environment
+                .split(|byte| *byte == 0)
+                .any(|variable| variable == mark.as_bytes())
         };
-        processes().filter(|process| Some(*process) != self.child.id()).filter(marked).collect()
+        processes()
+            .filter(|process| Some(*process) != self.child.id())
+            .filter(marked)
+            .collect()
     }
 
-    /// The children of this process that a program of this name was, whether they have ended or not.
+    /// The children of this process that a program of this name was, whether they have ended or
+    /// not.
     pub fn children_of(parent: u32, name: &str) -> Vec<u32> {
-        let stat = |process: &u32| fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+        let stat =
+            |process: &u32| fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
         let is_such = |process: &u32| {
             let stat = stat(process);
-            let parents = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1)?.parse().ok());
+            let parents = stat
+                .rsplit_once(") ")
+                .and_then(|(_, rest)| rest.split(' ').nth(1)?.parse().ok());
             parents == Some(parent) && stat.contains(&format!("({name})"))
         };
         processes().filter(is_such).collect()
@@ -226,7 +254,8 @@ impl Daemon {
     }
 
     pub async fn connect(&self) -> Client {
-        self.open(format!("ws://{}/", self.address).into_client_request().unwrap()).await
+        self.open(format!("ws://{}/", self.address).into_client_request().unwrap())
+            .await
     }
 
     async fn open(&self, request: Request) -> Client {
@@ -237,8 +266,12 @@ impl Daemon {
 
     /// A client of the second protocol that is told events and the state of the source.
     async fn follow(&self) -> Client {
-        let mut request = format!("ws://{}/?topics=events", self.address).into_client_request().unwrap();
-        request.headers_mut().insert("Sec-WebSocket-Protocol", "fleet-monitor.v2".parse().unwrap());
+        let mut request = format!("ws://{}/?topics=events", self.address)
+            .into_client_request()
+            .unwrap();
+        request
+            .headers_mut()
+            .insert("Sec-WebSocket-Protocol", "fleet-monitor.v2".parse().unwrap());
         self.open(request).await
     }
 
@@ -267,7 +300,12 @@ impl Daemon {
     /// How many events of this kind have happened so far.
     pub async fn events(&self, kind: &str) -> usize {
         let state = self.get("/v2/state").await.1;
-        state["transitions"].as_array().unwrap().iter().filter(|event| event["event"] == kind).count()
+        state["transitions"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|event| event["event"] == kind)
+            .count()
     }
 
     /// Waits until the source is in this state, such as `ok` when everything has been read.
@@ -279,7 +317,9 @@ impl Daemon {
     /// The value of a counter, with its labels as `/metrics` has them.
     pub async fn counter(&self, series: &str) -> u64 {
         let text = self.text("/metrics").await.1;
-        text.lines().find_map(|line| line.strip_prefix(series)?.trim().parse().ok()).unwrap_or(0)
+        text.lines()
+            .find_map(|line| line.strip_prefix(series)?.trim().parse().ok())
+            .unwrap_or(0)
     }
 
     /// Waits until a counter has grown by so much.
@@ -297,7 +337,8 @@ impl Daemon {
     /// The status and the text at a path.
     pub async fn text(&self, path: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.address);
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.address);
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut response = String::new();
         patient(path, stream.read_to_string(&mut response)).await.unwrap();
@@ -313,8 +354,12 @@ impl Daemon {
     /// How many polls have failed so far, of all topics.
     pub async fn failed_polls(&self) -> u64 {
         let (_, metrics) = self.text("/metrics").await;
-        let failures = metrics.lines().filter(|line| line.starts_with("fleet_monitor_poll_failures_total{"));
-        failures.map(|line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap()).sum()
+        let failures = metrics
+            .lines()
+            .filter(|line| line.starts_with("fleet_monitor_poll_failures_total{"));
+        failures
+            .map(|line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap())
+            .sum()
     }
 }
 
@@ -329,7 +374,9 @@ impl Drop for Daemon {
 }
 
 fn processes() -> impl Iterator<Item = u32> {
-    fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+    fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
 }
 
 fn pid(id: u32) -> Pid {
@@ -417,7 +464,12 @@ impl Heard {
 
     /// When something with `what` in it was said.
     pub fn times(&self, what: &str) -> Vec<Instant> {
-        self.0.borrow().iter().filter(|(_, said)| said.contains(what)).map(|(at, _)| *at).collect()
+        self.0
+            .borrow()
+            .iter()
+            .filter(|(_, said)| said.contains(what))
+            .map(|(at, _)| *at)
+            .collect()
     }
 
     /// Waits until something with `what` in it has been said.
@@ -425,10 +477,14 @@ impl Heard {
         self.nth(1, what).await
     }
 
-    /// Waits until something with `what` in it has been said so many times, and returns the last of these.
+    /// Waits until something with `what` in it has been said so many times, and returns the last of
+    /// these.
     pub async fn nth(&self, n: usize, what: &str) -> String {
         let nth = |said: &Vec<(Instant, Arc<str>)>| {
-            said.iter().filter(|(_, said)| said.contains(what)).nth(n - 1).map(|(_, said)| said.to_string())
+            said.iter()
+                .filter(|(_, said)| said.contains(what))
+                .nth(n - 1)
+                .map(|(_, said)| said.to_string())
         };
         let mut heard = self.0.clone();
         match timeout(PATIENCE, heard.wait_for(|said| nth(said).is_some())).await {
@@ -455,5 +511,7 @@ impl Heard {
 }
 
 async fn patient<T>(what: impl Debug, future: impl Future<Output = T>) -> T {
-    timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("waited too long for {what:?}"))
+    timeout(PATIENCE, future)
+        .await
+        .unwrap_or_else(|_| panic!("waited too long for {what:?}"))
 }

@@ -14,12 +14,15 @@ use tokio::net::unix::pipe;
 use super::Process;
 
 /// The versions that it can be.
-pub const VERSIONS: [&str; 10] =
-    ["v0.5.0", "v0.6.2", "v0.7.1", "v0.8.3", "v0.9.2", "v0.10.2", "v0.11.8", "v0.12.0", "v0.13.0", "v1.0.0"];
+pub const VERSIONS: [&str; 10] = [
+    "v0.5.0", "v0.6.2", "v0.7.1", "v0.8.3", "v0.9.2", "v0.10.2", "v0.11.8", "v0.12.0", "v0.13.0",
+    "v1.0.0",
+];
 
 /// What was recorded of a version: `tests/fixtures/fleetctl/VERSION.json`.
 pub fn recorded(version: &str) -> Value {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/fleetctl/{version}.json"));
+    let file = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join(format!("tests/fixtures/fleetctl/{version}.json"));
     serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap()
 }
 
@@ -33,7 +36,12 @@ impl Double {
     pub fn new(version: &str) -> Self {
         let directory = TempDir::new().unwrap();
         // target/PROFILE/deps/it-… → target/PROFILE/examples/fleetctl-double
-        let program = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join("examples/fleetctl-double");
+        let program = std::env::current_exe()
+            .unwrap()
+            .ancestors()
+            .nth(2)
+            .unwrap()
+            .join("examples/fleetctl-double");
         assert!(program.is_file(), "build it first: cargo build --example fleetctl-double");
         std::os::unix::fs::symlink(program, directory.path().join("fleetctl")).unwrap();
         let double = Self { directory };
@@ -72,7 +80,10 @@ impl Double {
     /// The arguments of each call so far.
     pub fn calls(&self) -> Vec<Vec<String>> {
         let calls = fs::read_to_string(self.path("calls")).unwrap_or_default();
-        calls.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        calls
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
     }
 
     /// The names of the environment variables that the last call had.
@@ -85,12 +96,15 @@ impl Double {
         fs::read_to_string(self.path("orphans")).map_or(0, |orphans| orphans.lines().count())
     }
 
-    /// Announces the processes of the calls that have a child. To be called before the first of these.
+    /// Announces the processes of the calls that have a child. To be called before the first of
+    /// these.
     pub fn processes(&self) -> Processes {
         let fifo = self.path("pids");
         mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
         // With a writer of our own it does not end when the first call has closed it.
-        Processes(BufReader::new(pipe::OpenOptions::new().read_write(true).open_receiver(fifo).unwrap()))
+        Processes(BufReader::new(
+            pipe::OpenOptions::new().read_write(true).open_receiver(fifo).unwrap(),
+        ))
     }
 
     fn path(&self, file: &str) -> PathBuf {

@@ -1,4 +1,5 @@
-//! A real etcd that a test can fill, drive, stop and kill; what was recorded of others; and a double that misbehaves.
+//! A real etcd that a test can fill, drive, stop and kill; what was recorded of others; and a
+//! double that misbehaves.
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
@@ -34,7 +35,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How many writes may be under way at a time.
 const AT_ONCE: usize = 32;
 
-/// An etcd of one member with its v2 keys API, on the loopback address. When dropped, it is killed and gone.
+/// An etcd of one member with its v2 keys API, on the loopback address. When dropped, it is killed
+/// and gone.
 pub struct Etcd {
     process: Option<Running>,
     port: u16,
@@ -56,7 +58,8 @@ pub struct Encrypted {
 }
 
 impl Etcd {
-    /// Starts one and waits until it answers. None where etcd is not installed; under CI that is a failure.
+    /// Starts one and waits until it answers. None where etcd is not installed; under CI that is a
+    /// failure.
     pub async fn start() -> Option<Self> {
         Self::start_with(None).await
     }
@@ -75,7 +78,14 @@ impl Etcd {
         loop {
             let (directory, client) = (TempDir::new().unwrap(), client());
             let encrypted = encrypted.clone();
-            let mut etcd = Self { process: None, port: free_port(), directory, client, encrypted, has_v2 };
+            let mut etcd = Self {
+                process: None,
+                port: free_port(),
+                directory,
+                client,
+                encrypted,
+                has_v2,
+            };
             match etcd.run() {
                 Ok(process) => etcd.process = Some(process),
                 Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -87,7 +97,11 @@ impl Etcd {
             if etcd.answers().await {
                 return Some(etcd);
             }
-            assert!(etcd.log().contains("address already in use"), "etcd has ended: {}", etcd.log());
+            assert!(
+                etcd.log().contains("address already in use"),
+                "etcd has ended: {}",
+                etcd.log()
+            );
         }
     }
 
@@ -130,13 +144,17 @@ impl Etcd {
         kill_process(self.pid(), Signal::CONT).unwrap();
     }
 
-    /// Puts what is in a tree of keys into it: each value, with the life that it had left, and each empty directory.
+    /// Puts what is in a tree of keys into it: each value, with the life that it had left, and each
+    /// empty directory.
     pub async fn fill(&self, tree: &Node) {
         let mut writes = Vec::new();
         for node in tree.flat().into_values() {
             writes.push(self.put(node));
         }
-        stream::iter(writes).buffer_unordered(AT_ONCE).collect::<Vec<_>>().await;
+        stream::iter(writes)
+            .buffer_unordered(AT_ONCE)
+            .collect::<Vec<_>>()
+            .await;
     }
 
     async fn put(&self, node: &Node) -> u64 {
@@ -149,7 +167,9 @@ impl Etcd {
     /// Sets a key, with seconds to live if it is to expire, and tells the index of that.
     pub async fn set(&self, key: &str, value: &str, ttl: Option<u64>) -> u64 {
         let ttl = ttl.map(|ttl| ttl.to_string());
-        let form = [("value", value)].into_iter().chain(ttl.as_deref().map(|ttl| ("ttl", ttl)));
+        let form = [("value", value)]
+            .into_iter()
+            .chain(ttl.as_deref().map(|ttl| ("ttl", ttl)));
         self.send(Method::PUT, key, &form.collect::<Vec<_>>()).await.done()
     }
 
@@ -158,11 +178,17 @@ impl Etcd {
         self.send(Method::DELETE, key, &[("recursive", "true")]).await.done()
     }
 
-    /// Does what was done in a recorded event, and tells the index of that. What expired then expires now.
+    /// Does what was done in a recorded event, and tells the index of that. What expired then
+    /// expires now.
     pub async fn apply(&self, event: &Event) -> u64 {
         let Event { action, node, previous } = event;
         let ttl = node.ttl.map(|ttl| ttl.to_string());
-        let before = || previous.as_ref().and_then(|node| node.value.as_deref()).expect("a value before");
+        let before = || {
+            previous
+                .as_ref()
+                .and_then(|node| node.value.as_deref())
+                .expect("a value before")
+        };
         let mut form = Vec::new();
         form.extend(node.value.as_deref().map(|value| ("value", value)));
         form.extend(ttl.as_deref().map(|ttl| ("ttl", ttl)));
@@ -173,7 +199,10 @@ impl Etcd {
             "compareAndSwap" => form.push(("prevValue", before())),
             "delete" => return self.delete(&node.key).await,
             "compareAndDelete" => {
-                return self.send(Method::DELETE, &node.key, &[("prevValue", before())]).await.done();
+                return self
+                    .send(Method::DELETE, &node.key, &[("prevValue", before())])
+                    .await
+                    .done();
             }
             "expire" => return self.expire(&[&node.key]).await[0],
             other => panic!("{other} is no action"),
@@ -209,20 +238,25 @@ impl Etcd {
         expired
     }
 
-    /// Writes so many times, in turn to a key below fleet's that fleet does not know, and to one elsewhere. etcd
-    /// remembers 1,000 events, of all keys.
+    /// Writes so many times, in turn to a key below fleet's that fleet does not know, and to one
+    /// elsewhere. etcd remembers 1,000 events, of all keys.
     pub async fn churn(&self, writes: usize) {
         let keys = [format!("{PREFIX}/churn"), "/churn".to_owned()];
         let mut under_way = Vec::new();
         for key in keys.iter().cycle().take(writes) {
             under_way.push(self.set(key, "x", None));
         }
-        stream::iter(under_way).buffer_unordered(AT_ONCE).collect::<Vec<_>>().await;
+        stream::iter(under_way)
+            .buffer_unordered(AT_ONCE)
+            .collect::<Vec<_>>()
+            .await;
     }
 
     /// What it has below a key, and its index.
     pub async fn tree(&self, key: &str) -> (Node, u64) {
-        let answer = self.send(Method::GET, key, &[("recursive", "true"), ("sorted", "true")]).await;
+        let answer = self
+            .send(Method::GET, key, &[("recursive", "true"), ("sorted", "true")])
+            .await;
         assert_eq!(answer.status, 200, "{key}: {}", answer.body);
         (Node::deserialize(&answer.body["node"]).unwrap(), answer.index)
     }
@@ -236,13 +270,25 @@ impl Etcd {
     }
 
     /// Its answer to a request for a key with these parameters.
-    pub async fn send(&self, method: Method, key: &str, parameters: &[(&str, &str)]) -> SourceEvent {
-        let parameters = form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
+    pub async fn send(
+        &self,
+        method: Method,
+        key: &str,
+        parameters: &[(&str, &str)],
+    ) -> SourceEvent {
+        let parameters = form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(parameters)
+            .finish();
         let path = format!("{}/v2/keys{}", self.url(), utf8_percent_encode(key, PATH));
-        let (url, form) =
-            if method == Method::PUT { (path, parameters) } else { (format!("{path}?{parameters}"), String::new()) };
+        let (url, form) = if method == Method::PUT {
+            (path, parameters)
+        } else {
+            (format!("{path}?{parameters}"), String::new())
+        };
         let answer = timeout(PATIENCE, self.ask(method, &url, form)).await;
-        answer.unwrap_or_else(|_| panic!("no answer for {key}")).unwrap_or_else(|error| panic!("{key}: {error}"))
+        answer
+            .unwrap_or_else(|_| panic!("no answer for {key}"))
+            .unwrap_or_else(|error| panic!("{key}: {error}"))
     }
 
     async fn ask(
@@ -252,10 +298,16 @@ impl Etcd {
         form: String,
     ) -> Result<SourceEvent, hyper_util::client::legacy::Error> {
         let request = Request::builder().method(method).uri(url);
-        let request = request.header("content-type", "application/x-www-form-urlencoded").body(form.into()).unwrap();
+        let request = request
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(form.into())
+            .unwrap();
         let response = self.client.request(request).await?;
         let status = response.status().as_u16();
-        let index = response.headers().get("x-etcd-index").and_then(|index| index.to_str().ok()?.parse().ok());
+        let index = response
+            .headers()
+            .get("x-etcd-index")
+            .and_then(|index| index.to_str().ok()?.parse().ok());
         let body = response.into_body().collect().await.expect("a whole body").to_bytes();
         Ok(SourceEvent {
             status,
@@ -269,14 +321,23 @@ impl Etcd {
         let url = format!("{}/v2/stats/self", self.url());
         let patience = Instant::now() + PATIENCE;
         loop {
-            // Whatever else listens there has another name; without the v2 API there is none to be told.
+            // Whatever else listens there has another name; without the v2 API there is none to be
+            // told.
             if let Ok(said) = self.ask(Method::GET, &url, String::new()).await
                 && (said.body["name"] == name(self.directory.path()) || !self.has_v2)
                 && (said.body["state"] == "StateLeader" || !self.has_v2)
             {
                 return true;
             }
-            if self.process.as_mut().expect("it was started").0.try_wait().unwrap().is_some() {
+            if self
+                .process
+                .as_mut()
+                .expect("it was started")
+                .0
+                .try_wait()
+                .unwrap()
+                .is_some()
+            {
                 return false;
             }
             assert!(Instant::now() < patience, "etcd does not answer: {}", self.log());
@@ -298,24 +359,47 @@ const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.')
 struct Running(Child);
 
 impl Running {
-    fn start(port: u16, directory: &Path, encrypted: Option<&Encrypted>, has_v2: bool) -> std::io::Result<Self> {
+    fn start(
+        port: u16,
+        directory: &Path,
+        encrypted: Option<&Encrypted>,
+        has_v2: bool,
+    ) -> std::io::Result<Self> {
         let mut client = format!("http://{}:{port}", Ipv4Addr::LOCALHOST);
         // Nobody ever connects as a peer, so it may be any port; the announced one is a name.
         let (peer, announced) = (format!("http://{}:0", Ipv4Addr::LOCALHOST), "http://127.0.0.1:1");
         let name = name(directory);
-        let log = OpenOptions::new().create(true).append(true).open(directory.join(LOG))?;
+        let log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(directory.join(LOG))?;
         let mut command = Command::new("etcd");
         if let Some(Encrypted { port, certificate, key, authority }) = encrypted {
             client += &format!(",https://{}:{port}", Ipv4Addr::LOCALHOST);
             command.arg("--cert-file").arg(certificate).arg("--key-file").arg(key);
             if let Some(authority) = authority {
-                command.arg("--client-cert-auth").arg("--trusted-ca-file").arg(authority);
+                command
+                    .arg("--client-cert-auth")
+                    .arg("--trusted-ca-file")
+                    .arg(authority);
             }
         }
-        command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin").stdin(Stdio::null());
-        command.stdout(log.try_clone()?).stderr(log).args(["--logger", "zap", "--log-level", "error"]);
-        command.arg(format!("--enable-v2={has_v2}")).arg("--enable-grpc-gateway=false");
-        command.args(["--name", &name, "--data-dir"]).arg(directory.join("data"));
+        command
+            .env_clear()
+            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+            .stdin(Stdio::null());
+        command.stdout(log.try_clone()?).stderr(log).args([
+            "--logger",
+            "zap",
+            "--log-level",
+            "error",
+        ]);
+        command
+            .arg(format!("--enable-v2={has_v2}"))
+            .arg("--enable-grpc-gateway=false");
+        command
+            .args(["--name", &name, "--data-dir"])
+            .arg(directory.join("data"));
         command.args(["--listen-client-urls", &client, "--advertise-client-urls", &client]);
         command.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", announced]);
         command.args(["--initial-cluster", &format!("{name}={announced}")]);
@@ -334,7 +418,11 @@ impl Drop for Running {
 }
 
 fn name(directory: &Path) -> String {
-    directory.file_name().expect("a temporary directory").to_string_lossy().into_owned()
+    directory
+        .file_name()
+        .expect("a temporary directory")
+        .to_string_lossy()
+        .into_owned()
 }
 
 fn client() -> Client<HttpConnector, Full<Bytes>> {
@@ -343,8 +431,8 @@ fn client() -> Client<HttpConnector, Full<Bytes>> {
     Client::builder(TokioExecutor::new()).build(connector)
 }
 
-/// A port that is free now. It is below those that Linux gives away by itself, so nobody gets it by chance while etcd
-/// starts, or is down for a restart.
+/// A port that is free now. It is below those that Linux gives away by itself, so nobody gets it by
+/// chance while etcd starts, or is down for a restart.
 pub fn free_port() -> u16 {
     loop {
         let port = fastrand::u16(15_000..32_000);
@@ -399,7 +487,10 @@ impl Node {
 
     /// The keys with their values; none for an empty directory.
     pub fn values(&self) -> BTreeMap<&str, Option<&str>> {
-        self.flat().into_iter().map(|(key, node)| (key, node.value.as_deref())).collect()
+        self.flat()
+            .into_iter()
+            .map(|(key, node)| (key, node.value.as_deref()))
+            .collect()
     }
 }
 
@@ -437,15 +528,21 @@ impl Recording {
         Self {
             index: start["index"].as_u64().unwrap(),
             start: Node::deserialize(&start["tree"]["node"]).unwrap(),
-            events: events.lines().map(|line| serde_json::from_str(line).unwrap()).collect(),
+            events: events
+                .lines()
+                .map(|line| serde_json::from_str(line).unwrap())
+                .collect(),
         }
     }
 
-    /// The events, in their order, one at a time, except that those which expired one after another are together: they have to
-    /// expire together again, or what is renewed meanwhile would expire too.
+    /// The events, in their order, one at a time, except that those which expired one after another
+    /// are together: they have to expire together again, or what is renewed meanwhile would expire
+    /// too.
     pub fn steps(&self) -> Vec<&[Recorded]> {
         let expired = |recorded: &Recorded| recorded.event.action == "expire";
-        self.events.chunk_by(|one, next| expired(one) && expired(next)).collect()
+        self.events
+            .chunk_by(|one, next| expired(one) && expired(next))
+            .collect()
     }
 }
 
@@ -456,7 +553,12 @@ pub fn registry(version: &str) -> Node {
 }
 
 fn fixture(name: &str) -> String {
-    fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/etcd").join(name)).unwrap()
+    fs::read_to_string(
+        PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/fixtures/etcd")
+            .join(name),
+    )
+    .unwrap()
 }
 
 /// A server that answers as a test says. Nothing but the name of it is fleetd's.
@@ -473,7 +575,11 @@ pub struct Reply {
 impl Reply {
     /// A tree or an event, as JSON.
     pub fn of(cluster: &'static str, index: u64, body: &Value) -> Self {
-        Self { status: 200, head: Some((cluster, index)), body: body.to_string() }
+        Self {
+            status: 200,
+            head: Some((cluster, index)),
+            body: body.to_string(),
+        }
     }
 
     /// An error of etcd's: 100, there is no such key; 401, the event is forgotten.
@@ -489,7 +595,11 @@ impl Reply {
 
     /// What an etcd without the v2 API says.
     pub fn without_v2() -> Self {
-        Self { status: 404, head: None, body: "404 page not found\n".to_owned() }
+        Self {
+            status: 404,
+            head: None,
+            body: "404 page not found\n".to_owned(),
+        }
     }
 
     /// As it should be.
@@ -518,8 +628,11 @@ impl Reply {
 
     fn bytes(&self) -> Vec<u8> {
         let Self { status, head, body } = self;
-        let head = head.map(|(cluster, index)| format!("X-Etcd-Cluster-Id: {cluster}\r\nX-Etcd-Index: {index}\r\n"));
+        let head = head.map(|(cluster, index)| {
+            format!("X-Etcd-Cluster-Id: {cluster}\r\nX-Etcd-Index: {index}\r\n")
+        });
         let (head, length) = (head.unwrap_or_default(), body.len());
-        format!("HTTP/1.1 {status} Whatever\r\n{head}Content-Length: {length}\r\n\r\n{body}").into_bytes()
+        format!("HTTP/1.1 {status} Whatever\r\n{head}Content-Length: {length}\r\n\r\n{body}")
+            .into_bytes()
     }
 }

@@ -65,7 +65,10 @@ impl Fleetd {
         let dir = TempDir::new().expect("a directory");
         let path = dir.path().join("fleet.sock");
         let listener = UnixListener::bind(&path).expect("a socket");
-        Self { _dir: Some(dir), ..Self::start(listener, format!("unix://{}", path.display()), respond) }
+        Self {
+            _dir: Some(dir),
+            ..Self::start(listener, format!("unix://{}", path.display()), respond)
+        }
     }
 
     /// Listens on a free TCP port of the loopback address.
@@ -105,7 +108,11 @@ impl Fleetd {
 
     /// The paths that were asked for, with their queries.
     pub fn paths(&self) -> Vec<String> {
-        self.seen().requests.iter().map(|request| target(request).to_owned()).collect()
+        self.seen()
+            .requests
+            .iter()
+            .map(|request| target(request).to_owned())
+            .collect()
     }
 
     /// Waits until what has happened is enough.
@@ -135,7 +142,11 @@ impl Accept for TcpListener {
 
 type Shared = Arc<Mutex<dyn FnMut(&str) -> Answer + Send>>;
 
-async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, respond: Shared, seen: watch::Sender<Seen>) {
+async fn serve(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    respond: Shared,
+    seen: watch::Sender<Seen>,
+) {
     seen.send_modify(|seen| seen.opened += 1);
     while let Some(request) = receive(&mut stream).await {
         seen.send_modify(|seen| seen.requests.push(request.clone()));
@@ -148,7 +159,10 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, respond: Shared,
             Answer::Hang => (Vec::new(), End::Silence),
             Answer::Stall(bytes) => (bytes, End::Silence),
             Answer::AfterStall(bytes) => {
-                seen.subscribe().wait_for(|seen| seen.stalled > 0).await.expect("it runs");
+                seen.subscribe()
+                    .wait_for(|seen| seen.stalled > 0)
+                    .await
+                    .expect("it runs");
                 (bytes, End::Keep)
             }
             Answer::Drip(bytes, pause) => {
@@ -166,7 +180,8 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin, respond: Shared,
             End::Close => break,
             End::Silence => {
                 seen.send_modify(|seen| seen.stalled += 1);
-                // The client has nothing more to say: whatever ends this read is the end of the connection.
+                // The client has nothing more to say: whatever ends this read is the end of the
+                // connection.
                 let _ = stream.read(&mut [0]).await;
                 break;
             }
@@ -183,7 +198,11 @@ enum End {
     Silence,
 }
 
-async fn drip(stream: &mut (impl AsyncWrite + Unpin), bytes: &[u8], pause: Duration) -> io::Result<()> {
+async fn drip(
+    stream: &mut (impl AsyncWrite + Unpin),
+    bytes: &[u8],
+    pause: Duration,
+) -> io::Result<()> {
     for byte in bytes {
         stream.write_u8(*byte).await?;
         tokio::time::sleep(pause).await;
@@ -217,7 +236,8 @@ pub fn error(status: u16, message: &str) -> Answer {
     Answer::Json(status, json!({"error": {"code": status, "message": message}}))
 }
 
-/// A line of a recording: what the API answered for a path, or what fleetctl printed of the same cluster.
+/// A line of a recording: what the API answered for a path, or what fleetctl printed of the same
+/// cluster.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Line {
@@ -231,19 +251,27 @@ pub struct Recording(Vec<Line>);
 impl Recording {
     /// Reads `tests/fixtures/api/NAME.jsonl`.
     pub fn load(name: &str) -> Self {
-        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/api/{name}.jsonl"));
+        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+            .join(format!("tests/fixtures/api/{name}.jsonl"));
         let text = std::fs::read_to_string(&path).expect("the recording");
-        Self(text.lines().map(|line| serde_json::from_str(line).expect("a line of a recording")).collect())
+        Self(
+            text.lines()
+                .map(|line| serde_json::from_str(line).expect("a line of a recording"))
+                .collect(),
+        )
     }
 
-    /// The cells of each line that `fleetctl COMMAND --full --no-legend` printed, with all its fields.
+    /// The cells of each line that `fleetctl COMMAND --full --no-legend` printed, with all its
+    /// fields.
     pub fn fleetctl(&self, command: &str) -> Vec<Vec<&str>> {
         let stdout = self.0.iter().find_map(|line| match line {
             Line::Output { fleetctl, stdout } if fleetctl == command => Some(stdout),
             _ => None,
         });
         let lines = stdout.expect("the command's output").lines();
-        lines.map(|line| line.split('\t').filter(|cell| !cell.is_empty()).collect()).collect()
+        lines
+            .map(|line| line.split('\t').filter(|cell| !cell.is_empty()).collect())
+            .collect()
     }
 
     /// Answers as the recorded fleetd did, byte for byte.
@@ -254,7 +282,10 @@ impl Recording {
                 Line::Response { path, response } if *path == asked => Some(response),
                 _ => None,
             });
-            recorded.map_or_else(|| error(404, ""), |response| Answer::Raw(response.clone().into_bytes()))
+            recorded.map_or_else(
+                || error(404, ""),
+                |response| Answer::Raw(response.clone().into_bytes()),
+            )
         }
     }
 }
@@ -280,10 +311,14 @@ impl Registry {
             "/fleet/v1/units" => ("units", &self.units),
             _ => return error(404, ""),
         };
-        // A real token is opaque; this one has a character that has to be encoded, as real ones have.
+        // A real token is opaque; this one has a character that has to be encoded, as real ones
+        // have.
         let page = match query.strip_prefix("nextPageToken=") {
             None => 0,
-            Some(token) => token.strip_suffix("%3D").and_then(|page| page.parse().ok()).expect("an encoded token"),
+            Some(token) => token
+                .strip_suffix("%3D")
+                .and_then(|page| page.parse().ok())
+                .expect("an encoded token"),
         };
         let start = entries.len().min(page * 100);
         let end = entries.len().min(start + 100);

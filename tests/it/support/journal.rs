@@ -1,4 +1,5 @@
-//! A journal of its own for one program: a socket at which it hears systemd's "Journal Native Protocol".
+//! A journal of its own for one program: a socket at which it hears systemd's "Journal Native
+//! Protocol".
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -43,8 +44,10 @@ impl Journal {
 
     pub async fn next(&self) -> Entry {
         let mut datagram = [0; 4096];
-        let length =
-            timeout(PATIENCE, self.socket.recv(&mut datagram)).await.expect("an entry of the journal").unwrap();
+        let length = timeout(PATIENCE, self.socket.recv(&mut datagram))
+            .await
+            .expect("an entry of the journal")
+            .unwrap();
         entry(&datagram[..length])
     }
 
@@ -66,7 +69,8 @@ pub fn launcher(socket: &Path) -> [&str; 6] {
     ["unshare", "--mount", "sh", "-c", mount, socket.to_str().unwrap()]
 }
 
-/// The fields of an entry as it is sent: each has its length before its value, or ends with its line.
+/// The fields of an entry as it is sent: each has its length before its value, or ends with its
+/// line.
 pub fn entry(mut sent: &[u8]) -> Entry {
     let mut fields = Entry::new();
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use tracing::Level;
 use tracing::subscriber::DefaultGuard;
 
-/// What is logged on the thread that made it. A test's tasks are all on one, unless it asks for more.
+/// What is logged on the thread that made it. A test's tasks are all on one, unless it asks for
+/// more.
 pub struct Log {
     text: Text,
     _guard: DefaultGuard,
@@ -16,8 +17,12 @@ impl Log {
     pub fn listen() -> Self {
         let text = Text::default();
         let writer = text.clone();
-        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_max_level(Level::DEBUG);
-        let guard = tracing::subscriber::set_default(subscriber.with_writer(move || writer.clone()).finish());
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_max_level(Level::DEBUG);
+        let guard = tracing::subscriber::set_default(
+            subscriber.with_writer(move || writer.clone()).finish(),
+        );
         Self { text, _guard: guard }
     }
 

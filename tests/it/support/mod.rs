@@ -26,7 +26,9 @@ pub use reverse_proxy::{ReverseProxy, documented};
 pub fn packages() -> Option<PathBuf> {
     let packages = std::env::var_os("FLEET_MONITOR_PACKAGES").map(PathBuf::from);
     if packages.is_none() {
-        cannot_run("FLEET_MONITOR_PACKAGES names no directory with packages; `tests/run --system` builds them");
+        cannot_run(
+            "FLEET_MONITOR_PACKAGES names no directory with packages; `tests/run --system` builds them",
+        );
     }
     packages
 }

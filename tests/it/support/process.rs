@@ -24,7 +24,10 @@ impl Process {
             Err(Errno::SRCH) => return Self { id, handle: None },
             Err(error) => panic!("process {id}: {error}"),
         };
-        #[expect(deprecated, reason = "the other one is unsafe; the handle is owned, so it outlives its registration")]
+        #[expect(
+            deprecated,
+            reason = "the other one is unsafe; the handle is owned, so it outlives its registration"
+        )]
         let handle = AsyncFd::with_interest(handle, Interest::READABLE).unwrap();
         Self { id, handle: Some(handle) }
     }
@@ -33,12 +36,15 @@ impl Process {
     pub async fn ended(&self) {
         let Some(handle) = &self.handle else { return };
         let ended = tokio::time::timeout(Duration::from_secs(10), handle.readable()).await;
-        let _ = ended.unwrap_or_else(|_| panic!("process {} is still running", self.id)).unwrap();
+        let _ = ended
+            .unwrap_or_else(|_| panic!("process {} is still running", self.id))
+            .unwrap();
     }
 
     /// Ends it.
     pub async fn kill(&self) {
-        kill_process(Pid::from_raw(i32::try_from(self.id).unwrap()).unwrap(), Signal::KILL).unwrap();
+        kill_process(Pid::from_raw(i32::try_from(self.id).unwrap()).unwrap(), Signal::KILL)
+            .unwrap();
         self.ended().await;
     }
 

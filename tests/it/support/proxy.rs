@@ -58,7 +58,8 @@ impl Proxy {
         self.line.send_replace(Line::Cut);
     }
 
-    /// Keeps what is asked with these words, and what is answered to such, until the line is mended.
+    /// Keeps what is asked with these words, and what is answered to such, until the line is
+    /// mended.
     pub fn hold(&self, words: &'static str) {
         self.line.send_replace(Line::Held(words));
     }
@@ -68,8 +69,8 @@ impl Proxy {
         self.line.send_replace(Line::Whole);
     }
 
-    /// Lets WebSockets through again. Of other requests one may be on its way already that asks what happened to a
-    /// WebSocket before.
+    /// Lets WebSockets through again. Of other requests one may be on its way already that asks
+    /// what happened to a WebSocket before.
     pub fn mend_for_websockets(&self) {
         self.line.send_replace(Line::ForWebSockets);
     }
@@ -78,14 +79,21 @@ impl Proxy {
     pub fn asked(&self, start: &str) -> Vec<String> {
         let asked = self.asked.borrow();
         let asked = String::from_utf8_lossy(&asked);
-        asked.lines().filter(|line| line.starts_with(start)).map(ToOwned::to_owned).collect()
+        asked
+            .lines()
+            .filter(|line| line.starts_with(start))
+            .map(ToOwned::to_owned)
+            .collect()
     }
 
     /// Waits until clients have sent so many lines that start so.
     pub async fn until_asked_times(&self, start: &str, count: usize) {
         let mut asked = self.asked.subscribe();
         let is_enough = asked.wait_for(|_| self.asked(start).len() >= count);
-        timeout(PATIENCE, is_enough).await.expect("it is asked so often").unwrap();
+        timeout(PATIENCE, is_enough)
+            .await
+            .expect("it is asked so often")
+            .unwrap();
     }
 
     /// Waits until clients have sent something with these words.
@@ -96,13 +104,20 @@ impl Proxy {
     }
 }
 
-async fn pass(client: TcpStream, server: SocketAddr, asked: watch::Sender<Vec<u8>>, mut line: watch::Receiver<Line>) {
+async fn pass(
+    client: TcpStream,
+    server: SocketAddr,
+    asked: watch::Sender<Vec<u8>>,
+    mut line: watch::Receiver<Line>,
+) {
     let now = *line.borrow();
     if now == Line::Cut {
         return;
     }
     // A server that is not there, like one that goes away, ends the connection.
-    let Ok(server) = TcpStream::connect(server).await else { return };
+    let Ok(server) = TcpStream::connect(server).await else {
+        return;
+    };
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     let hold = Hold { last: Arc::default(), line: line.clone() };
@@ -151,7 +166,10 @@ async fn listen(
     while let Ok(length @ 1..) = client.read(&mut said).await {
         // Only WebSockets say so, and what they say later is masked.
         let head = String::from_utf8_lossy(&said[..length]);
-        if line == Line::ForWebSockets && head.starts_with("GET ") && !head.contains("Upgrade: websocket") {
+        if line == Line::ForWebSockets
+            && head.starts_with("GET ")
+            && !head.contains("Upgrade: websocket")
+        {
             break;
         }
         *hold.last.lock().unwrap() = head.into_owned();

@@ -15,7 +15,9 @@ const OPERATIONS: &str = include_str!("../../../docs/operations.md");
 
 /// The example with this name in `docs/operations.md`.
 pub fn documented(example: &str) -> &'static str {
-    let (_, rest) = OPERATIONS.split_once(&format!("<!-- example: {example} -->\n```")).expect("an example");
+    let (_, rest) = OPERATIONS
+        .split_once(&format!("<!-- example: {example} -->\n```"))
+        .expect("an example");
     let (_, text) = rest.split_once('\n').unwrap();
     text.split_once("```").unwrap().0
 }
@@ -28,8 +30,8 @@ pub struct ReverseProxy {
 }
 
 impl ReverseProxy {
-    /// An nginx with this in its block `http`, in which `LISTEN` is where it listens. None where nginx is not
-    /// installed; under CI that is a failure.
+    /// An nginx with this in its block `http`, in which `LISTEN` is where it listens. None where
+    /// nginx is not installed; under CI that is a failure.
     pub fn nginx(http: &str) -> Option<Self> {
         let (listener, address) = listener();
         let directory = TempDir::new().unwrap();
@@ -46,25 +48,34 @@ impl ReverseProxy {
         fs::write(&file, configuration).unwrap();
 
         let mut command = Command::new("nginx");
-        command.arg("-p").arg(directory.path()).arg("-e").arg("stderr").arg("-c").arg(&file);
+        command
+            .arg("-p")
+            .arg(directory.path())
+            .arg("-e")
+            .arg("stderr")
+            .arg("-c")
+            .arg(&file);
         Self::start(&command, listener, address, directory, "nginx-light")
     }
 
-    /// An HAProxy with this configuration, in which `LISTEN` is where it listens. None where HAProxy is not installed;
-    /// under CI that is a failure.
+    /// An HAProxy with this configuration, in which `LISTEN` is where it listens. None where
+    /// HAProxy is not installed; under CI that is a failure.
     pub fn haproxy(configuration: &str) -> Option<Self> {
         let (listener, address) = listener();
         let directory = TempDir::new().unwrap();
-        let defaults = "defaults\n    timeout connect 5s\n    timeout client 50s\n    timeout server 50s\n";
+        let defaults =
+            "defaults\n    timeout connect 5s\n    timeout client 50s\n    timeout server 50s\n";
         let file = directory.path().join("haproxy.cfg");
-        fs::write(&file, format!("{defaults}\n{}", configuration.replace("LISTEN", "fd@3"))).unwrap();
+        fs::write(&file, format!("{defaults}\n{}", configuration.replace("LISTEN", "fd@3")))
+            .unwrap();
 
         let mut command = Command::new("haproxy");
         command.arg("-db").arg("-f").arg(&file);
         Self::start(&command, listener, address, directory, "haproxy")
     }
 
-    /// Starts it with its socket as file descriptor 3, on which connections wait until it takes them.
+    /// Starts it with its socket as file descriptor 3, on which connections wait until it takes
+    /// them.
     fn start(
         command: &Command,
         listener: OwnedFd,
@@ -76,10 +87,17 @@ impl ReverseProxy {
         // Outside of the PATH of those who are not root.
         let path = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin";
         let mut version = Command::new(&program);
-        version.arg("-v").env("PATH", path).stdout(Stdio::null()).stderr(Stdio::null());
+        version
+            .arg("-v")
+            .env("PATH", path)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         if let Err(error) = version.status() {
             assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
-            cannot_run(&format!("{} is not there; it is in Debian's package {package}", program.display()));
+            cannot_run(&format!(
+                "{} is not there; it is in Debian's package {package}",
+                program.display()
+            ));
             return None;
         }
         let child = Command::new("sh")

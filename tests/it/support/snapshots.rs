@@ -1,4 +1,5 @@
-//! What users read, as snapshots: files in `tests/snapshots/`, and the only place where tests know a wording.
+//! What users read, as snapshots: files in `tests/snapshots/`, and the only place where tests know
+//! a wording.
 //!
 //! The unit tests of the crate include this file too.
 
@@ -13,8 +14,12 @@ pub fn assert_text(name: &str, text: &str) {
     }, { insta::assert_snapshot!(name, text) });
 }
 
-/// Compares entries with their snapshot, a catalogue: what was given, and below it what users read then.
-pub fn assert_catalogue<G: Display, S: Display>(name: &str, entries: impl IntoIterator<Item = (G, S)>) {
+/// Compares entries with their snapshot, a catalogue: what was given, and below it what users read
+/// then.
+pub fn assert_catalogue<G: Display, S: Display>(
+    name: &str,
+    entries: impl IntoIterator<Item = (G, S)>,
+) {
     let mut catalogue = String::new();
     for (given, said) in entries {
         let said = said.to_string().replace('\n', "\n    ");

@@ -1,4 +1,5 @@
-//! Clients who come to a host all the time, from before something happens to the service until after it.
+//! Clients who come to a host all the time, from before something happens to the service until
+//! after it.
 
 use std::cell::{Cell, RefCell};
 use std::fmt::Debug;
@@ -57,7 +58,9 @@ impl Crowd {
 
     fn until(&mut self, what: &str) -> String {
         let mut lines = self.says.by_ref().map(Result::unwrap);
-        lines.find(|line| line.starts_with(what)).unwrap_or_else(|| panic!("the crowd ended before: {what}"))
+        lines
+            .find(|line| line.starts_with(what))
+            .unwrap_or_else(|| panic!("the crowd ended before: {what}"))
     }
 }
 
@@ -87,7 +90,11 @@ async fn crowd() {
         }
     };
     LocalSet::new().run_until(until_sent_away).await;
-    println!("came: {}; unwelcome: {}", guests.came.get(), guests.unwelcome.borrow().join(", "));
+    println!(
+        "came: {}; unwelcome: {}",
+        guests.came.get(),
+        guests.unwelcome.borrow().join(", ")
+    );
 }
 
 /// What they have seen.
@@ -123,7 +130,10 @@ impl Guests {
     async fn come(&self) -> Option<WebSocketStream<TcpStream>> {
         self.came.set(self.came.get() + 1);
         let granted = async {
-            let stream = TcpStream::connect(SERVER).await.map_err(|error| self.complain("connect", &error)).ok()?;
+            let stream = TcpStream::connect(SERVER)
+                .await
+                .map_err(|error| self.complain("connect", &error))
+                .ok()?;
             let granted = client_async(format!("ws://{SERVER}/"), stream).await;
             Some(granted.map_err(|error| self.complain("handshake", &error)).ok()?.0)
         };
@@ -144,7 +154,10 @@ impl Guests {
     }
 
     async fn patient<T>(&self, what: impl Future<Output = T>) -> Option<T> {
-        timeout(DEADLINE, what).await.map_err(|late| self.complain("waits", &late)).ok()
+        timeout(DEADLINE, what)
+            .await
+            .map_err(|late| self.complain("waits", &late))
+            .ok()
     }
 
     fn complain(&self, what: &str, of: &dyn Debug) {

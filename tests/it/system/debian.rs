@@ -8,8 +8,8 @@ use super::{FAILS, HEALTHZ, OPTIONS, RECORDING};
 
 const ENVIRONMENT: &str = "/etc/fleet-monitor.env";
 
-/// A fleetctl that tries what none has to do, and some of what it has to, before it lists. What came of it is in a file
-/// beside it.
+/// A fleetctl that tries what none has to do, and some of what it has to, before it lists. What
+/// came of it is in a file beside it.
 const CURIOUS: &str = r#"#!/usr/bin/perl
 use Fcntl;
 use Socket;
@@ -46,7 +46,9 @@ fn processes(host: &Host) -> Vec<String> {
 
 #[test]
 fn once_installed_it_serves_and_reloads_and_tells_the_journal() {
-    let Some(host) = Host::boot_debian() else { return };
+    let Some(host) = Host::boot_debian() else {
+        return;
+    };
     install(&host);
     assert_eq!(host.show("ActiveState"), "active");
     host.sh(HEALTHZ);
@@ -55,13 +57,21 @@ fn once_installed_it_serves_and_reloads_and_tells_the_journal() {
     let status = host.sh("systemctl status fleet-monitor");
     assert!(status.contains("Status: \"fleetctl v1.0.0: 4 machines, "), "{status}");
     let process = host.show("MainPID");
-    assert!(host.processes_of("fleet-monitor").contains(&format!("/proc/{process}")), "the package's user");
+    assert!(
+        host.processes_of("fleet-monitor")
+            .contains(&format!("/proc/{process}")),
+        "the package's user"
+    );
 
     host.write(RECORDING, FAILS);
     host.write(OPTIONS, &format!("replay = '{RECORDING}'\n"));
     host.sh("systemctl reload fleet-monitor");
-    let status = host.show_until("StatusText", |status| status.contains("1 machine, 1 unit (1 failed)"));
-    assert_eq!(host.entry("FLEET_UNIT=crash.service FLEET_EVENT=changed")["FLEET_TO"], "failed/failed");
+    let status =
+        host.show_until("StatusText", |status| status.contains("1 machine, 1 unit (1 failed)"));
+    assert_eq!(
+        host.entry("FLEET_UNIT=crash.service FLEET_EVENT=changed")["FLEET_TO"],
+        "failed/failed"
+    );
 
     host.write(OPTIONS, "unit_freq = 'fast'\n");
     host.sh("systemctl reload fleet-monitor");
@@ -72,7 +82,9 @@ fn once_installed_it_serves_and_reloads_and_tells_the_journal() {
 
 #[test]
 fn it_is_active_only_when_it_has_its_port() {
-    let Some(host) = Host::boot_debian() else { return };
+    let Some(host) = Host::boot_debian() else {
+        return;
+    };
     host.drop_in("at-once", "RestartSec=100ms\n[Unit]\nStartLimitIntervalSec=0");
     // Started by hand and not by its socket, which would hold the port for it.
     host.sh("systemctl mask fleet-monitor.socket");
@@ -93,7 +105,9 @@ fn it_is_active_only_when_it_has_its_port() {
 
 #[test]
 fn neither_a_restart_nor_an_upgrade_refuses_a_client() {
-    let Some(host) = Host::boot_debian() else { return };
+    let Some(host) = Host::boot_debian() else {
+        return;
+    };
     host.write(ENVIRONMENT, "FLEET_MONITOR_DEMO=true\n");
     install(&host);
     host.sh(&format!("dpkg-deb --raw-extract {PACKAGE} /tmp/next"));
@@ -119,7 +133,9 @@ fn neither_a_restart_nor_an_upgrade_refuses_a_client() {
 
 #[test]
 fn what_hangs_is_ended_and_leaves_no_process() {
-    let Some(host) = Host::boot_debian() else { return };
+    let Some(host) = Host::boot_debian() else {
+        return;
+    };
     host.drop_in("watchdog", "WatchdogSec=2\nRestartSec=0");
     host.write(ENVIRONMENT, "FLEET_MONITOR_POLL_TIMEOUT=0.5\n");
     // With a child that holds its pipe.
@@ -149,7 +165,9 @@ fn what_hangs_is_ended_and_leaves_no_process() {
 
 #[test]
 fn the_sandbox_denies_what_is_not_needed() {
-    let Some(host) = Host::boot_debian() else { return };
+    let Some(host) = Host::boot_debian() else {
+        return;
+    };
     host.sh("rm /opt/bin/fleetctl");
     host.write("/opt/bin/fleetctl", CURIOUS);
     // Open for all, so that it is the sandbox alone that denies.
@@ -174,20 +192,31 @@ fn the_sandbox_denies_what_is_not_needed() {
     // Nothing else keeps it from that.
     host.sh("cp /opt/bin/fleetctl /opt/bin/control && /opt/bin/control --version");
     let outside = host.sh("cat /opt/bin/control.report");
-    assert!(outside.lines().count() == 9 && outside.lines().all(|line| line.ends_with(": works")), "{outside}");
+    assert!(
+        outside.lines().count() == 9 && outside.lines().all(|line| line.ends_with(": works")),
+        "{outside}"
+    );
 }
 
 #[test]
 fn a_wrong_configuration_ends_it_once_and_only_a_purge_removes_the_configuration() {
-    let Some(host) = Host::boot_debian() else { return };
+    let Some(host) = Host::boot_debian() else {
+        return;
+    };
     host.drop_in("at-once", "RestartSec=0");
     install(&host);
     // Without the socket, for a client to start it would be another start.
     host.sh("systemctl disable --now fleet-monitor.socket");
     host.write(OPTIONS, "unit_freq = 'fast'\n");
     assert!(!host.try_sh("systemctl restart fleet-monitor").status.success());
-    assert_eq!((host.show("ActiveState"), host.show("SubState")), ("failed".to_owned(), "failed".to_owned()));
-    assert_eq!((host.show("ExecMainStatus"), host.show("NRestarts")), ("78".to_owned(), "0".to_owned()));
+    assert_eq!(
+        (host.show("ActiveState"), host.show("SubState")),
+        ("failed".to_owned(), "failed".to_owned())
+    );
+    assert_eq!(
+        (host.show("ExecMainStatus"), host.show("NRestarts")),
+        ("78".to_owned(), "0".to_owned())
+    );
     host.entry("--unit=fleet-monitor --grep='unit_freq'");
 
     host.write(OPTIONS, "demo = true\n");

@@ -1,7 +1,8 @@
 //! A host with a real systemd: a Debian booted by systemd-nspawn, as this machine's root.
 //!
-//! Its root directory is made once, by debootstrap, and kept in `target/system-root`. Every boot has it as the lower
-//! layer of its own memory file system, and a network of its own, so that hosts know nothing of each other.
+//! Its root directory is made once, by debootstrap, and kept in `target/system-root`. Every boot
+//! has it as the lower layer of its own memory file system, and a network of its own, so that hosts
+//! know nothing of each other.
 
 use std::fs::{self, File};
 use std::io::{Read, Seek};
@@ -18,7 +19,8 @@ const PERIOD: Duration = Duration::from_millis(20);
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
 /// The Debian package, on a host that was booted for it.
-pub const PACKAGE: &str = concat!("/mnt/packages/fleet-monitor_", env!("CARGO_PKG_VERSION"), "-1_amd64.deb");
+pub const PACKAGE: &str =
+    concat!("/mnt/packages/fleet-monitor_", env!("CARGO_PKG_VERSION"), "-1_amd64.deb");
 
 /// A running host.
 pub struct Host {
@@ -29,7 +31,8 @@ pub struct Host {
 }
 
 impl Host {
-    /// A host on which fleet-monitor and its units are installed, and a `fleetctl` of v1.0.0 beside it.
+    /// A host on which fleet-monitor and its units are installed, and a `fleetctl` of v1.0.0 beside
+    /// it.
     ///
     /// None on a machine that cannot have one; under `CI` that is a failure.
     pub fn boot() -> Option<Self> {
@@ -44,7 +47,8 @@ impl Host {
         Some(host)
     }
 
-    /// A host with such a `fleetctl` on which the Debian package can be installed, from [`PACKAGE`].
+    /// A host with such a `fleetctl` on which the Debian package can be installed, from
+    /// [`PACKAGE`].
     pub fn boot_debian() -> Option<Self> {
         let host = Self::with(&[format!("{}:/mnt/packages", packages()?.display())])?;
         // The user that fleetctl keeps its notes as comes with the package.
@@ -56,11 +60,15 @@ impl Host {
     /// A host that sees these files of this machine, each as `FROM:TO`.
     fn with(files: &[String]) -> Option<Self> {
         if let Err(reason) = preconditions() {
-            assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "no host with systemd: {reason}");
+            assert!(
+                std::env::var_os("CI").is_none_or(|ci| ci != "true"),
+                "no host with systemd: {reason}"
+            );
             eprintln!("not checked, for want of a host with systemd: {reason}");
             return None;
         }
-        let double = Path::new(env!("CARGO_BIN_EXE_fleet-monitor")).with_file_name("examples/fleetctl-double");
+        let double = Path::new(env!("CARGO_BIN_EXE_fleet-monitor"))
+            .with_file_name("examples/fleetctl-double");
         assert!(double.is_file(), "build it first: cargo build --example fleetctl-double");
         // The hierarchy of control groups that this machine has.
         let unified = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
@@ -70,8 +78,21 @@ impl Host {
             .env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", if unified { "1" } else { "0" })
             // The root is only read, so that many hosts may have it at a time.
             .env("SYSTEMD_NSPAWN_LOCK", "0")
-            .args(["--quiet", "--boot", "--volatile=overlay", "--register=no", "--keep-unit", "--capability=all"])
-            .args(["--private-network", "--resolv-conf=off", "--timezone=off", "--link-journal=no", "--console=pipe"])
+            .args([
+                "--quiet",
+                "--boot",
+                "--volatile=overlay",
+                "--register=no",
+                "--keep-unit",
+                "--capability=all",
+            ])
+            .args([
+                "--private-network",
+                "--resolv-conf=off",
+                "--timezone=off",
+                "--link-journal=no",
+                "--console=pipe",
+            ])
             .arg(format!("--directory={}", root().display()))
             .arg(format!("--machine={name}"))
             .arg(format!("--bind-ro={}:/mnt/fleetctl", double.display()))
@@ -88,7 +109,9 @@ impl Host {
             let up = enter(&init, "systemctl is-system-running").output().unwrap();
             matches!(up.stdout.trim_ascii(), b"running" | b"degraded").then_some(init)
         });
-        let Some(init) = init else { panic!("systemd is not up after {DEADLINE:?}: {}", text(&mut messages)) };
+        let Some(init) = init else {
+            panic!("systemd is not up after {DEADLINE:?}: {}", text(&mut messages))
+        };
         let host = Self { nspawn, name, init };
         // In /opt/bin the unit's $PATH finds it, and it keeps its notes where it lies.
         host.sh("mkdir -p /opt/bin && ln -s /mnt/fleetctl /opt/bin/fleetctl && echo v1.0.0 > /opt/bin/version");
@@ -116,7 +139,11 @@ impl Host {
 
     /// Runs a command beside the test.
     pub fn spawn(&self, command: &str) -> Child {
-        enter(&self.init, command).stdout(Stdio::piped()).stdin(Stdio::piped()).spawn().unwrap()
+        enter(&self.init, command)
+            .stdout(Stdio::piped())
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap()
     }
 
     /// Writes one of the host's files.
@@ -149,7 +176,9 @@ impl Host {
         let value = || Some(self.show(property)).filter(|value| wanted(value));
         match wait(value) {
             Some(value) => value,
-            None => panic!("{property}={} for {DEADLINE:?}\n{}", self.show(property), self.journal()),
+            None => {
+                panic!("{property}={} for {DEADLINE:?}\n{}", self.show(property), self.journal())
+            }
         }
     }
 
@@ -214,7 +243,10 @@ fn enter(init: &str, command: &str) -> Command {
     let mut nsenter = Command::new("nsenter");
     nsenter.args(["--target", init, "--all", "--root", "--wd", "/bin/bash", "-c", command]);
     // Nothing of this machine: neither its $PATH nor its language.
-    nsenter.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").stdin(Stdio::null());
+    nsenter
+        .env_clear()
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .stdin(Stdio::null());
     nsenter
 }
 
@@ -222,9 +254,11 @@ fn preconditions() -> Result<(), String> {
     if !rustix::process::geteuid().is_root() {
         return Err("systemd-nspawn needs root".to_owned());
     }
-    for (program, package) in
-        [("systemd-nspawn", "systemd-container"), ("debootstrap", "debootstrap"), ("nsenter", "util-linux")]
-    {
+    for (program, package) in [
+        ("systemd-nspawn", "systemd-container"),
+        ("debootstrap", "debootstrap"),
+        ("nsenter", "util-linux"),
+    ] {
         if Command::new(program).arg("--version").output().is_err() {
             return Err(format!("there is no {program}; it is in Debian's package {package}"));
         }
@@ -232,14 +266,18 @@ fn preconditions() -> Result<(), String> {
     Ok(())
 }
 
-/// The root directory of all hosts. It is the same Debian as this machine, so that what was built here runs there.
+/// The root directory of all hosts. It is the same Debian as this machine, so that what was built
+/// here runs there.
 fn root() -> PathBuf {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _guard = ONE_AT_A_TIME.lock();
     let root = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("system-root");
     if !root.exists() {
         let release = fs::read_to_string("/etc/os-release").unwrap();
-        let suite = release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME=")).expect("a Debian");
+        let suite = release
+            .lines()
+            .find_map(|line| line.strip_prefix("VERSION_CODENAME="))
+            .expect("a Debian");
         let unfinished = root.with_extension("unfinished");
         let _ = fs::remove_dir_all(&unfinished);
         let debootstrap = Command::new("debootstrap")

@@ -7,7 +7,8 @@ type Reading = RegistrySnapshot;
 
 const FLEET: &str = "/_coreos.com/fleet";
 const STATE: &str = r#"{"loadState":"loaded","activeState":"active","subState":"running","machineState":{"ID":"m1","PublicIP":"","Metadata":null},"unitHash":"5e2b"}"#;
-const MACHINE: &str = r#"{"ID":"m1","PublicIP":"10.0.0.1","Metadata":{"role":"web"},"Version":"1.0.0"}"#;
+const MACHINE: &str =
+    r#"{"ID":"m1","PublicIP":"10.0.0.1","Metadata":{"role":"web"},"Version":"1.0.0"}"#;
 
 fn nothing() -> Node {
     serde_json::from_value(serde_json::json!({"key": FLEET, "dir": true})).unwrap()
@@ -37,9 +38,17 @@ impl Clock {
         self.start + Duration::from_secs(second)
     }
 
-    fn happens(&mut self, second: u64, action: &str, key: &str, value: Option<&str>, ttl: Option<u64>) {
+    fn happens(
+        &mut self,
+        second: u64,
+        action: &str,
+        key: &str,
+        value: Option<&str>,
+        ttl: Option<u64>,
+    ) {
         self.index += 1;
-        let mut node = serde_json::json!({"key": format!("{FLEET}/{key}"), "modifiedIndex": self.index});
+        let mut node =
+            serde_json::json!({"key": format!("{FLEET}/{key}"), "modifiedIndex": self.index});
         if let Some(value) = value {
             node["value"] = value.into();
         }
@@ -135,7 +144,8 @@ fn states_of_an_old_fleet_count_until_a_new_one_writes_its_own() {
     assert_eq!(told.states[0].machine.as_deref(), Some("m1"));
     clock.happens(1, "set", "states/b.service/m2", Some(STATE), Some(30));
     clock.happens(1, "set", "state/b.service", Some(STATE), Some(30));
-    let units: Vec<UnitName> = clock.read(1).states.iter().map(|state| state.unit.clone()).collect();
+    let units: Vec<UnitName> =
+        clock.read(1).states.iter().map(|state| state.unit.clone()).collect();
     assert_eq!(units, ["b.service".into()]);
 }
 
@@ -157,7 +167,10 @@ fn no_key_and_no_value_brings_a_control_character_into_a_row() {
     clock.happens(1, "set", "job/a\n.service/object", Some("{}"), None);
     clock.happens(1, "set", "job/a\n.service/target-state", Some("launched\r\n"), None);
     let read = clock.read(1);
-    assert_eq!(read.machines[0].metadata.as_deref(), Some("rack=7\tleft,\u{fffd}[31mred,role=web"));
+    assert_eq!(
+        read.machines[0].metadata.as_deref(),
+        Some("rack=7\tleft,\u{fffd}[31mred,role=web")
+    );
     assert_eq!(read.states[1].unit, "a\u{fffd}.service".into());
     assert_eq!(read.files[0].unit, read.states[1].unit);
     assert_eq!(read.files[0].desired.as_deref(), Some("launched\u{fffd}\u{fffd}"));
@@ -166,7 +179,12 @@ fn no_key_and_no_value_brings_a_control_character_into_a_row() {
 #[test]
 fn nonsense_is_passed_over() {
     let mut clock = Clock::new();
-    for key in ["machines/m2/object", "states/b.service/m1", "lease/engine-leader", "job/b.service/object"] {
+    for key in [
+        "machines/m2/object",
+        "states/b.service/m1",
+        "lease/engine-leader",
+        "job/b.service/object",
+    ] {
         clock.happens(1, "set", key, Some("nonsense"), None);
     }
     let told = clock.read(1);
@@ -179,7 +197,8 @@ fn a_check_finds_what_the_watch_was_never_told() {
     let tree = |nodes: &[(&str, &str, u64)]| {
         let leaf = |(key, value, index): &(&str, &str, u64)| serde_json::json!({"key": format!("{FLEET}/{key}"), "value": value, "modifiedIndex": index});
         let nodes: Vec<_> = nodes.iter().map(leaf).collect();
-        let states = serde_json::json!({"key": format!("{FLEET}/states"), "dir": true, "nodes": nodes});
+        let states =
+            serde_json::json!({"key": format!("{FLEET}/states"), "dir": true, "nodes": nodes});
         let tree = serde_json::json!({"key": FLEET, "dir": true, "nodes": [states]});
         serde_json::from_value::<Node>(tree).unwrap()
     };
@@ -194,13 +213,25 @@ fn a_check_finds_what_the_watch_was_never_told() {
     };
     assert_eq!(differences(&[], 12, &[machine, a]), 0);
     assert_eq!(differences(&[], 12, &[machine]), 1, "we have it, and it is not there");
-    assert_eq!(differences(&[], 13, &[machine, a, ("states/b.service/m1", STATE, 13)]), 1, "we lack it");
-    assert_eq!(differences(&[], 13, &[machine, ("states/a.service/m1", "{}", 13)]), 1, "ours is older");
+    assert_eq!(
+        differences(&[], 13, &[machine, a, ("states/b.service/m1", STATE, 13)]),
+        1,
+        "we lack it"
+    );
+    assert_eq!(
+        differences(&[], 13, &[machine, ("states/a.service/m1", "{}", 13)]),
+        1,
+        "ours is older"
+    );
     // What happened after the tree was read is no difference.
     assert_eq!(differences(&[("set", "states/b.service/m1")], 12, &[machine, a]), 0);
     assert_eq!(differences(&[("set", "states/a.service/m1")], 12, &[machine, a]), 0);
     assert_eq!(differences(&[("delete", "states/a.service")], 12, &[machine, a]), 0);
-    assert_eq!(differences(&[("delete", "states/a.service")], 13, &[machine, a]), 1, "it was there after that");
+    assert_eq!(
+        differences(&[("delete", "states/a.service")], 13, &[machine, a]),
+        1,
+        "it was there after that"
+    );
 }
 
 #[test]
@@ -212,19 +243,31 @@ fn an_event_yields_its_own_change_and_no_other() {
 
     clock.happens(1, "set", "states/a.service/m1", Some(&state("exited")), Some(30));
     let changes = clock.changes(1);
-    let [Observation::Reported(reported)] = &changes[..] else { panic!("{changes:?}") };
+    let [Observation::Reported(reported)] = &changes[..] else {
+        panic!("{changes:?}")
+    };
     assert_eq!(reported.sub.as_deref(), Some("exited"));
 
     clock.happens(2, "set", "job/a.service/object", Some(job), None);
     clock.happens(2, "set", "job/a.service/target-state", Some("launched"), None);
     let changes = clock.changes(2);
-    let [Observation::Wanted(file)] = &changes[..] else { panic!("{changes:?}") };
+    let [Observation::Wanted(file)] = &changes[..] else {
+        panic!("{changes:?}")
+    };
     assert_eq!((file.desired.as_deref(), file.hash.as_deref()), (Some("launched"), Some(hash)));
 
     // The unit file comes after the job that names it.
-    clock.happens(3, "set", &format!("unit/{hash}"), Some(r#"{"Raw":"[Unit]\nDescription=A"}"#), None);
+    clock.happens(
+        3,
+        "set",
+        &format!("unit/{hash}"),
+        Some(r#"{"Raw":"[Unit]\nDescription=A"}"#),
+        None,
+    );
     let changes = clock.changes(3);
-    let [Observation::Wanted(file)] = &changes[..] else { panic!("{changes:?}") };
+    let [Observation::Wanted(file)] = &changes[..] else {
+        panic!("{changes:?}")
+    };
     assert_eq!(file.description.as_deref(), Some("A"));
 
     clock.happens(4, "set", "lease/engine-leader", Some(r#"{"MachineID":"m1"}"#), Some(10));
@@ -279,25 +322,43 @@ fn what_was_overdue_while_etcd_stood_still_is_not_any_more() {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Event { action: &'static str, key: String, value: Option<String>, ttl: Option<u64> },
+    Event {
+        action: &'static str,
+        key: String,
+        value: Option<String>,
+        ttl: Option<u64>,
+    },
     Time(u64),
     Read,
 }
 
 fn any_step() -> impl Strategy<Value = Step> {
-    let state = (0..3, 0..2, 0..3_usize, "states|state").prop_map(|(unit, machine, sub, folder)| {
-        let key = if folder == "state" { format!("state/u{unit}") } else { format!("states/u{unit}/m{machine}") };
-        let value =
-            STATE.replace("running", ["running", "exited", "failed"][sub]).replace("m1", &format!("m{machine}"));
-        (key, Some(value), Some(30))
-    });
+    let state =
+        (0..3, 0..2, 0..3_usize, "states|state").prop_map(|(unit, machine, sub, folder)| {
+            let key = if folder == "state" {
+                format!("state/u{unit}")
+            } else {
+                format!("states/u{unit}/m{machine}")
+            };
+            let value = STATE
+                .replace("running", ["running", "exited", "failed"][sub])
+                .replace("m1", &format!("m{machine}"));
+            (key, Some(value), Some(30))
+        });
     let machine = (0..2, 0..2).prop_map(|(id, ip)| {
-        let value = MACHINE.replace("m1", &format!("m{id}")).replace("0.0.1", &format!("0.0.{ip}"));
+        let value = MACHINE
+            .replace("m1", &format!("m{id}"))
+            .replace("0.0.1", &format!("0.0.{ip}"));
         (format!("machines/m{id}/object"), Some(value), Some(30))
     });
-    let metadata = (0..2, "|7|8").prop_map(|(id, value)| (format!("machines/m{id}/metadata/rack"), Some(value), None));
+    let metadata = (0..2, "|7|8")
+        .prop_map(|(id, value)| (format!("machines/m{id}/metadata/rack"), Some(value), None));
     let object = (0..3, 0..2).prop_map(|(unit, hash)| {
-        (format!("job/u{unit}/object"), Some(format!(r#"{{"UnitHash":{:?}}}"#, [hash; 20])), None)
+        (
+            format!("job/u{unit}/object"),
+            Some(format!(r#"{{"UnitHash":{:?}}}"#, [hash; 20])),
+            None,
+        )
     });
     let target = (0..3, "target|target-state", "m0|m1|launched|")
         .prop_map(|(unit, name, value)| (format!("job/u{unit}/{name}"), Some(value), None));
@@ -305,11 +366,12 @@ fn any_step() -> impl Strategy<Value = Step> {
         let key = format!("unit/{}", format!("{hash:02x}").repeat(20));
         (key, Some(format!(r#"{{"Raw":"[Unit]\nDescription={description}"}}"#)), None)
     });
-    let leader =
-        "m0|m1".prop_map(|id| ("lease/engine-leader".into(), Some(format!(r#"{{"MachineID":"{id}"}}"#)), None));
-    let written =
-        prop_oneof![4 => state, 1 => machine, 1 => metadata, 2 => object, 2 => target, 1 => file, 1 => leader];
-    let folder = prop_oneof!["states|state|machines", "states/u[0-2]", "job/u[0-2]", "machines/m[01]"];
+    let leader = "m0|m1".prop_map(|id| {
+        ("lease/engine-leader".into(), Some(format!(r#"{{"MachineID":"{id}"}}"#)), None)
+    });
+    let written = prop_oneof![4 => state, 1 => machine, 1 => metadata, 2 => object, 2 => target, 1 => file, 1 => leader];
+    let folder =
+        prop_oneof!["states|state|machines", "states/u[0-2]", "job/u[0-2]", "machines/m[01]"];
     let removed = prop_oneof![written.clone().prop_map(|(key, ..)| key), folder];
 
     prop_oneof![
