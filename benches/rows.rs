@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use fleet_monitor::cluster::{Cluster, Moment, Reading};
 use fleet_monitor::feed::fields::{MachineField, UnitField};
-use fleet_monitor::feed::{News, Publish, Publisher, Settings, SourceInfo};
+use fleet_monitor::feed::{FeedInput, FeedSettings, Publish, Publisher, SourceInfo};
 use fleet_monitor::source::table;
 
 const UNITS: usize = 10_000;
@@ -97,7 +97,7 @@ fn main() {
         UnitField::Sub,
         UnitField::Machine,
     ];
-    let settings = Settings {
+    let settings = FeedSettings {
         unit_fields: fields.into(),
         machine_fields: MachineField::ALL.into(),
         publish: Publish::Changes,
@@ -130,7 +130,7 @@ fn main() {
         let reading = Reading::Units { states, files: None };
         let transitions = view.time(|| cluster.read(reading, Moment::now(), Duration::ZERO));
         let (shown, health) = (cluster.view(), cluster.health());
-        let news = News {
+        let news = FeedInput {
             view: shown,
             health,
             transitions: &transitions,

@@ -67,7 +67,7 @@ pub struct Config {
     /// What is logged: directives of `tracing_subscriber::EnvFilter`.
     pub log: String,
     /// Where the log goes.
-    pub log_to: telemetry::Target,
+    pub log_to: telemetry::LogTarget,
 }
 
 /// Something wrong in the options.
@@ -251,9 +251,9 @@ fn load_over(
         log: values.take("log", parse::log),
         log_to: values.take("log_to", |text| {
             let choices = [
-                ("auto", telemetry::Target::Auto),
-                ("journal", telemetry::Target::Journal),
-                ("stderr", telemetry::Target::Stderr),
+                ("auto", telemetry::LogTarget::Auto),
+                ("journal", telemetry::LogTarget::Journal),
+                ("stderr", telemetry::LogTarget::Stderr),
             ];
             parse::choice(&choices, text)
         }),

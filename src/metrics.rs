@@ -18,7 +18,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric, Registry, Unit};
 use wildmatch::WildMatch;
 
-use crate::cluster::{Event, Moment, Topic, Verdict};
+use crate::cluster::{Event, FleetList, Moment, Verdict};
 use crate::feed::Publication;
 
 /// systemd's active states (`org.freedesktop.systemd1(5)`), which are there even while no unit has
@@ -151,7 +151,7 @@ impl Metrics {
         for event in Event::NAMES {
             drop(metrics.transitions.get_or_create(&[("event", event)]));
         }
-        for topic in Topic::ALL {
+        for topic in FleetList::ALL {
             drop(metrics.poll_duration.get_or_create(&[("topic", topic.name())]));
             drop(metrics.poll_failures.get_or_create(&[("topic", topic.name())]));
         }
@@ -209,7 +209,7 @@ impl Metrics {
     }
 
     /// Counts a poll. What was told without being asked for took no time, and has no duration.
-    pub fn polled(&self, topic: Topic, took: Duration, succeeded: bool, at: SystemTime) {
+    pub fn polled(&self, topic: FleetList, took: Duration, succeeded: bool, at: SystemTime) {
         let topic = [("topic", topic.name())];
         if !took.is_zero() {
             self.poll_duration.get_or_create(&topic).observe(took.as_secs_f64());

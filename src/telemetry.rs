@@ -23,7 +23,7 @@ const FLUSH: Duration = Duration::from_millis(250);
 
 /// Where the log goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Target {
+pub enum LogTarget {
     /// To the journal if stderr is the journal's stream, else to stderr.
     #[default]
     Auto,
@@ -74,14 +74,14 @@ fn parse(filter: &str) -> Result<EnvFilter, String> {
 /// # Errors
 ///
 /// When that is no filter, or the journal was asked for and is not there.
-pub fn start(target: Target, filter: &str) -> Result<Log, String> {
+pub fn start(target: LogTarget, filter: &str) -> Result<Log, String> {
     let (filter, handle) = reload::Layer::new(parse(filter)?);
     let events = match target {
-        Target::Stderr => None,
-        Target::Auto if !stderr_is_the_journal() => None,
+        LogTarget::Stderr => None,
+        LogTarget::Auto if !stderr_is_the_journal() => None,
         // With stderr being the journal's stream, lines written there are not lost either.
-        Target::Auto => EventQueue::start().ok(),
-        Target::Journal => {
+        LogTarget::Auto => EventQueue::start().ok(),
+        LogTarget::Journal => {
             let unreachable =
                 |error| format!("log_to = journal: journald cannot be reached: {error}");
             Some(EventQueue::start().map_err(unreachable)?)

@@ -9,10 +9,10 @@ use fleet_monitor::cluster::{
     Cluster, Health, Machine, Moment, Reading, Transition, UnitFile, UnitState, View,
 };
 use fleet_monitor::feed::fields::{MachineField, UnitField};
-use fleet_monitor::feed::{self, News, Publish, Publisher, SourceInfo};
+use fleet_monitor::feed::{self, FeedInput, Publish, Publisher, SourceInfo};
 use fleet_monitor::metrics::Metrics;
 use fleet_monitor::server::access::Policy;
-use fleet_monitor::server::{Server, Settings, Timing};
+use fleet_monitor::server::{Server, ServerSettings, Timing};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -56,13 +56,13 @@ impl Bench {
             UnitField::Sub,
             UnitField::Machine,
         ];
-        let settings = feed::Settings {
+        let settings = feed::FeedSettings {
             unit_fields: fields.into(),
             machine_fields: MachineField::ALL.into(),
             publish: Publish::Changes,
         };
         let publisher = Publisher::new(settings, "epoch", SourceInfo::default());
-        let settings = Settings {
+        let settings = ServerSettings {
             max_clients: 20_000,
             max_connections: usize::MAX,
             access: Policy::default(),
@@ -106,7 +106,7 @@ impl Bench {
     pub fn change(&mut self) {
         self.states.swap(0, 1);
         let (view, transitions) = &self.states[0];
-        let news = News {
+        let news = FeedInput {
             view,
             health: &self.health,
             transitions,
@@ -120,7 +120,7 @@ impl Bench {
     /// Publishes what was published last.
     pub fn publish_the_same(&mut self) {
         let view = &self.states[0].0;
-        let news = News {
+        let news = FeedInput {
             view,
             health: &self.health,
             transitions: &[],

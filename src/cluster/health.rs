@@ -3,13 +3,13 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use super::{Moment, Seconds, Text, Topic};
+use super::{FleetList, Moment, Seconds, Text};
 
 /// The state of the source, as it is published.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Health {
-    /// The topics, in the order of [`Topic::ALL`].
-    pub topics: [TopicHealth; 3],
+    /// The topics, in the order of [`FleetList::ALL`].
+    pub topics: [ListHealth; 3],
     /// Since when so many rows have been missing that the source is not believed.
     pub suspect_since: Option<SystemTime>,
     /// How many disappearances have been held back so far: rows that fleet's list did not have
@@ -19,11 +19,11 @@ pub struct Health {
 
 /// The state of one topic.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TopicHealth {
+pub struct ListHealth {
     /// When it was last read with success.
     pub read: Option<Moment>,
     /// Why its last reading failed, if it did.
-    pub failure: Option<Failure>,
+    pub failure: Option<ReadFailure>,
     /// When the next reading has to come, if one has to.
     pub expected: Option<Expected>,
 }
@@ -42,7 +42,7 @@ pub struct Expected {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Overdue {
     /// Which one.
-    pub topic: Topic,
+    pub topic: FleetList,
     /// How old its last reading is.
     pub age: Duration,
     /// How often it is to be read.
@@ -65,7 +65,7 @@ impl fmt::Display for Overdue {
 
 /// A topic that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
+pub struct ReadFailure {
     /// Since when.
     pub since: Moment,
     /// What failed last, with what.
@@ -74,16 +74,16 @@ pub struct Failure {
 
 impl Health {
     /// The state of one topic.
-    pub fn topic(&self, topic: Topic) -> &TopicHealth {
+    pub fn topic(&self, topic: FleetList) -> &ListHealth {
         &self.topics[topic as usize]
     }
 
-    pub(crate) fn topic_mut(&mut self, topic: Topic) -> &mut TopicHealth {
+    pub(crate) fn topic_mut(&mut self, topic: FleetList) -> &mut ListHealth {
         &mut self.topics[topic as usize]
     }
 
     /// The failure that has lasted longest.
-    pub fn failure(&self) -> Option<&Failure> {
+    pub fn failure(&self) -> Option<&ReadFailure> {
         self.topics
             .iter()
             .filter_map(|topic| topic.failure.as_ref())
@@ -91,15 +91,15 @@ impl Health {
     }
 
     /// The topics that have never been read.
-    pub fn unread(&self) -> impl Iterator<Item = Topic> {
-        Topic::ALL
+    pub fn unread(&self) -> impl Iterator<Item = FleetList> {
+        FleetList::ALL
             .into_iter()
             .filter(|topic| self.topic(*topic).read.is_none())
     }
 
     /// The first topic whose next reading is overdue by the clock, whatever is known of the source.
     pub fn overdue(&self, now: Moment) -> Option<Overdue> {
-        Topic::ALL.into_iter().find_map(|topic| {
+        FleetList::ALL.into_iter().find_map(|topic| {
             let health = self.topic(topic);
             let read = health.read?;
             let Expected { every, within } = health.expected?;
@@ -127,8 +127,8 @@ mod tests {
         let read = Moment::now();
         let expected = Some(Expected { every: 2 * SECOND, within: 13 * SECOND });
         let mut health = Health::default();
-        health.topics[Topic::Units as usize] =
-            TopicHealth { read: Some(read), failure: None, expected };
+        health.topics[FleetList::Units as usize] =
+            ListHealth { read: Some(read), failure: None, expected };
 
         assert_eq!(health.overdue(read + 13 * SECOND), None);
         let overdue = health.overdue(read + 32 * SECOND).expect("overdue");
@@ -140,8 +140,8 @@ mod tests {
     fn nothing_is_overdue_that_is_not_expected() {
         let read = Moment::now();
         let mut health = Health::default();
-        health.topics[Topic::Units as usize] =
-            TopicHealth { read: Some(read), ..TopicHealth::default() };
+        health.topics[FleetList::Units as usize] =
+            ListHealth { read: Some(read), ..ListHealth::default() };
         assert_eq!(health.overdue(read + 3600 * SECOND), None);
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::desired::Desired;
 use super::machine_life::RESTART;
 use super::machines::{Machines, Source};
-use super::model::{Machine, MachineId, Moment, Span, Topic, UnitFile, UnitName, UnitState};
+use super::model::{FleetList, Machine, MachineId, Moment, Span, UnitFile, UnitName, UnitState};
 use super::observation::{Absence, Lease, Observation, Reading, RegistrySnapshot};
 use super::transition::Event;
 use super::unit_life::{Departure, Retention};
@@ -103,7 +103,7 @@ impl Knowledge {
     pub(crate) fn take(&mut self, reading: Reading, batch: &mut Batch) {
         let all = batch.is_first;
         let registry_before = self.registry.take();
-        self.reads_all_at_once = reading.topics().len() == Topic::ALL.len();
+        self.reads_all_at_once = reading.topics().len() == FleetList::ALL.len();
 
         match reading {
             Reading::Units { states, files } => {

@@ -32,11 +32,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use delta::{Change, Delta};
-pub use health::{Expected, Failure, Health, Overdue, TopicHealth};
+pub use health::{Expected, Health, ListHealth, Overdue, ReadFailure};
 use knowledge::{Batch, Knowledge};
 use machines::Source;
 use model::Span;
-pub use model::{Machine, MachineId, Moment, Text, Topic, UnitFile, UnitName, UnitState};
+pub use model::{FleetList, Machine, MachineId, Moment, Text, UnitFile, UnitName, UnitState};
 pub use observation::{Lease, Observation, Reading, RegistrySnapshot};
 use source_trust::SourceTrust;
 pub use transition::{Event, Place, Seconds, Severity, Transition};
@@ -99,7 +99,7 @@ impl Cluster {
     }
 
     /// Sets when the next reading of some topics has to come, if one has to.
-    pub fn expect(&mut self, topics: &[Topic], expected: Option<Expected>) {
+    pub fn expect(&mut self, topics: &[FleetList], expected: Option<Expected>) {
         self.trust.expect(topics, expected);
     }
 
@@ -134,7 +134,7 @@ impl Cluster {
     }
 
     /// Takes note that some topics could not be read. Nothing that is known is given up for that.
-    pub fn fail(&mut self, topics: &[Topic], reason: &str, at: Moment) -> Vec<Arc<Transition>> {
+    pub fn fail(&mut self, topics: &[FleetList], reason: &str, at: Moment) -> Vec<Arc<Transition>> {
         let mut events = Vec::new();
         self.trust.fail(topics, reason, at, &mut events);
         self.before = self.view.clone();

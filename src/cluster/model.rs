@@ -66,7 +66,7 @@ name! {
 /// One thing that a source is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Topic {
+pub enum FleetList {
     /// What the machines report of the units: `fleetctl list-units`, `/fleet/v1/state`.
     Units,
     /// Who is in the cluster: `fleetctl list-machines`, `/fleet/v1/machines`.
@@ -75,35 +75,35 @@ pub enum Topic {
     UnitFiles,
 }
 
-impl Topic {
+impl FleetList {
     /// All topics, in the order in which a source is first asked for them.
-    pub const ALL: [Topic; 3] = [Topic::Units, Topic::Machines, Topic::UnitFiles];
+    pub const ALL: [FleetList; 3] = [FleetList::Units, FleetList::Machines, FleetList::UnitFiles];
 
     /// Only this one, as a list.
-    pub fn alone(self) -> &'static [Topic] {
+    pub fn alone(self) -> &'static [FleetList] {
         match self {
-            Topic::Units => &[Topic::Units],
-            Topic::Machines => &[Topic::Machines],
-            Topic::UnitFiles => &[Topic::UnitFiles],
+            FleetList::Units => &[FleetList::Units],
+            FleetList::Machines => &[FleetList::Machines],
+            FleetList::UnitFiles => &[FleetList::UnitFiles],
         }
     }
 
     /// The name in messages, metrics and recordings.
     pub fn name(self) -> &'static str {
         match self {
-            Topic::Units => "units",
-            Topic::Machines => "machines",
-            Topic::UnitFiles => "unit_files",
+            FleetList::Units => "units",
+            FleetList::Machines => "machines",
+            FleetList::UnitFiles => "unit_files",
         }
     }
 }
 
-impl fmt::Display for Topic {
+impl fmt::Display for FleetList {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Topic::Units => "units",
-            Topic::Machines => "machines",
-            Topic::UnitFiles => "unit files",
+            FleetList::Units => "units",
+            FleetList::Machines => "machines",
+            FleetList::UnitFiles => "unit files",
         })
     }
 }

@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::model::{Machine, MachineId, Topic, UnitFile, UnitName, UnitState};
+use super::model::{FleetList, Machine, MachineId, UnitFile, UnitName, UnitState};
 
 /// What a source said at one moment, unjudged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reading {
     /// The unit states. A fleetctl before 0.7 lists every submitted unit with what fleet wants of
-    /// it, in one table: then `files` is there too, and [`Topic::UnitFiles`] is never read on its
+    /// it, in one table: then `files` is there too, and [`FleetList::UnitFiles`] is never read on its
     /// own.
     Units {
         /// A row for each unit on each machine.
@@ -47,13 +47,13 @@ pub enum Reading {
 
 impl Reading {
     /// The topics that it covers.
-    pub fn topics(&self) -> &'static [Topic] {
+    pub fn topics(&self) -> &'static [FleetList] {
         match self {
-            Reading::Units { files: None, .. } => Topic::Units.alone(),
-            Reading::Units { files: Some(_), .. } => &[Topic::Units, Topic::UnitFiles],
-            Reading::Machines { .. } => Topic::Machines.alone(),
-            Reading::UnitFiles { .. } => Topic::UnitFiles.alone(),
-            Reading::Registry(_) | Reading::Changes { .. } => &Topic::ALL,
+            Reading::Units { files: None, .. } => FleetList::Units.alone(),
+            Reading::Units { files: Some(_), .. } => &[FleetList::Units, FleetList::UnitFiles],
+            Reading::Machines { .. } => FleetList::Machines.alone(),
+            Reading::UnitFiles { .. } => FleetList::UnitFiles.alone(),
+            Reading::Registry(_) | Reading::Changes { .. } => &FleetList::ALL,
         }
     }
 

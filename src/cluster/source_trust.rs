@@ -3,8 +3,8 @@
 //!
 //! It knows nothing of rows but which are missing.
 
-use super::health::{Expected, Failure, Health};
-use super::model::{Moment, Topic};
+use super::health::{Expected, Health, ReadFailure};
+use super::model::{FleetList, Moment};
 use super::suspicion::{Finding, Suspicion};
 use super::transition::Event;
 use super::unit_life::{Retention, SourceStanding};
@@ -43,7 +43,7 @@ impl SourceTrust {
     }
 
     /// When the next reading of some topics has to come, if one has to.
-    pub(crate) fn expect(&mut self, topics: &[Topic], expected: Option<Expected>) {
+    pub(crate) fn expect(&mut self, topics: &[FleetList], expected: Option<Expected>) {
         for topic in topics {
             self.health.topic_mut(*topic).expected = expected;
         }
@@ -52,7 +52,7 @@ impl SourceTrust {
     /// Some topics were read. Returns whether that is the first reading of one of them.
     pub(crate) fn succeed(
         &mut self,
-        topics: &[Topic],
+        topics: &[FleetList],
         at: Moment,
         events: &mut Vec<Event>,
     ) -> bool {
@@ -64,7 +64,7 @@ impl SourceTrust {
             let health = self.health.topic_mut(*topic);
             is_first |= health.read.replace(at).is_none();
             // Unit files that cannot be read say nothing of the rows.
-            if health.failure.take().is_some() && *topic != Topic::UnitFiles {
+            if health.failure.take().is_some() && *topic != FleetList::UnitFiles {
                 self.recovered = Some(at);
             }
         }
@@ -77,7 +77,7 @@ impl SourceTrust {
     /// Some topics could not be read.
     pub(crate) fn fail(
         &mut self,
-        topics: &[Topic],
+        topics: &[FleetList],
         reason: &str,
         at: Moment,
         events: &mut Vec<Event>,
@@ -88,7 +88,7 @@ impl SourceTrust {
         for topic in topics {
             let failure = &mut self.health.topic_mut(*topic).failure;
             let since = failure.as_ref().map_or(at, |failure| failure.since);
-            *failure = Some(Failure { since, reason: reason.into() });
+            *failure = Some(ReadFailure { since, reason: reason.into() });
         }
     }
 
@@ -100,7 +100,7 @@ impl SourceTrust {
 
     /// Whether what fleet lists cannot be read.
     fn is_failing(&self) -> bool {
-        [Topic::Units, Topic::Machines]
+        [FleetList::Units, FleetList::Machines]
             .iter()
             .any(|topic| self.health.topic(*topic).failure.is_some())
     }

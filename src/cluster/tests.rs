@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    Cluster, Event, Lease, Machine, Member, Moment, Reading, RegistrySnapshot, Topic, Transition,
-    UnitFile, UnitState, Verdict,
+    Cluster, Event, FleetList, Lease, Machine, Member, Moment, Reading, RegistrySnapshot,
+    Transition, UnitFile, UnitState, Verdict,
 };
 use crate::builders;
 
@@ -98,7 +98,7 @@ impl Watch {
         self.keep(&transitions)
     }
 
-    fn fail(&mut self, second: u64, topic: Topic) -> Vec<&'static str> {
+    fn fail(&mut self, second: u64, topic: FleetList) -> Vec<&'static str> {
         let transitions =
             self.cluster
                 .fail(topic.alone(), "no answer", self.start + Duration::from_secs(second));
@@ -174,8 +174,8 @@ fn a_stale_row_that_returns_is_back_with_its_state() {
 fn an_outage_gives_up_nothing_and_the_grace_begins_anew() {
     let mut watch = Watch::new();
     watch.at(2, units(&Watch::states()[1..]));
-    assert_eq!(watch.fail(4, Topic::Units), ["source_down"]);
-    assert_eq!(watch.fail(5, Topic::Machines), [""; 0], "told once");
+    assert_eq!(watch.fail(4, FleetList::Units), ["source_down"]);
+    assert_eq!(watch.fail(5, FleetList::Machines), [""; 0], "told once");
     assert_eq!(watch.cluster.view().units.len(), 7);
     watch.at(100, units(&Watch::states()[1..]));
     assert_eq!(watch.at(101, machines(&["m1", "m2", "m3", "m4"])), ["source_back"]);
@@ -190,7 +190,7 @@ fn an_outage_gives_up_nothing_and_the_grace_begins_anew() {
 #[test]
 fn a_list_of_machines_that_is_short_after_an_outage_loses_nobody() {
     let mut watch = Watch::new();
-    watch.fail(2, Topic::Machines);
+    watch.fail(2, FleetList::Machines);
     assert_eq!(watch.at(4, machines(&["m2"])), ["source_back"]);
     assert_eq!(watch.at(14, machines(&["m2", "m1"])), [""; 0]);
     assert_eq!(
@@ -677,7 +677,7 @@ fn unit_files_that_cannot_be_read_do_not_stop_the_judgement() {
     watch.at(0, machines(&["m1", "m2", "m3"]));
     watch.at(0, units(&thirty_states()));
     for second in (2..60).step_by(10) {
-        watch.fail(second, Topic::UnitFiles);
+        watch.fail(second, FleetList::UnitFiles);
         watch.at(second, units(&thirty_states()[1..]));
         watch.at(second, machines(&["m1", "m2"]));
     }
@@ -717,8 +717,8 @@ fn an_etcd_that_knows_nothing_is_no_empty_cluster_in_whatever_order_it_is_asked(
 #[test]
 fn unit_files_that_are_short_after_an_outage_take_no_row_away() {
     let mut watch = thirty();
-    watch.fail(10, Topic::Units);
-    watch.fail(10, Topic::UnitFiles);
+    watch.fail(10, FleetList::Units);
+    watch.fail(10, FleetList::UnitFiles);
     watch.at(20, units(&thirty_states()[..11]));
     watch.at(20, files(&thirty_files()[..11]));
     assert_eq!(watch.count("gone"), 0);
@@ -971,7 +971,7 @@ fn a_machine_whose_key_was_taken_away_may_be_back_in_no_time() {
 fn an_etcd_that_was_away_makes_no_machine_lost() {
     let mut watch = Watch::registry();
     let all = |ids: &[&str]| ids.iter().map(|id| Lease::Machine((*id).into())).collect();
-    for topic in Topic::ALL {
+    for topic in FleetList::ALL {
         watch.fail(10, topic);
     }
     // Whatever expired while it was away is gone at its return.
@@ -1041,7 +1041,7 @@ fn a_machine_that_is_silent_through_an_outage_is_not_heard_by_that() {
         ..registry()
     };
     assert_eq!(watch.told(23, &silent(23)), ["machine_silent"]);
-    watch.fail(24, Topic::Units);
+    watch.fail(24, FleetList::Units);
     assert_eq!(watch.told(25, &silent(25)), ["source_back"]);
     assert!(watch.member("m2").silent_since.is_some());
     assert_eq!(watch.told(26, &registry()), ["machine_heard"]);

@@ -164,7 +164,7 @@ fn the_defaults_are_as_documented() {
         token_file: None,
         max_clients: 10_000,
         log: "info".into(),
-        log_to: crate::telemetry::Target::Auto,
+        log_to: crate::telemetry::LogTarget::Auto,
     };
     assert_eq!(defaults(), expected);
 }

@@ -175,8 +175,8 @@ async fn open_recorder(path: Option<&Path>) -> Result<Option<Recorder>, Failure>
     }
 }
 
-fn feed_settings(config: &Config) -> feed::Settings {
-    feed::Settings {
+fn feed_settings(config: &Config) -> feed::FeedSettings {
+    feed::FeedSettings {
         unit_fields: config.unit_fields.clone(),
         machine_fields: config.machine_fields.clone(),
         publish: config.publish,
@@ -192,10 +192,10 @@ fn credentials() -> Option<PathBuf> {
     std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from)
 }
 
-fn server_settings(config: &Config, files: OpenFiles) -> Result<server::Settings, Failure> {
+fn server_settings(config: &Config, files: OpenFiles) -> Result<server::ServerSettings, Failure> {
     let token = Token::read(config.token_file.as_deref(), credentials().as_deref())
         .map_err(|error| Failure::Config(format!("token_file: {error}")))?;
-    Ok(server::Settings {
+    Ok(server::ServerSettings {
         max_clients: config.max_clients,
         max_connections: files.connections(),
         metrics_units: config.metrics_units.clone(),

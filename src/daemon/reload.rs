@@ -25,7 +25,7 @@ use crate::source::selection::{Opened, Selection};
 /// All that a reload will change, made before anything is changed.
 pub(super) struct Next {
     config: Config,
-    settings: server::Settings,
+    settings: server::ServerSettings,
     selection: Selection,
     /// The source that replaces the running one; `None`: that one goes on.
     source: Option<Opened>,

@@ -12,8 +12,8 @@ use super::initial_problems::InitialProblems;
 use super::reload::prepared;
 use super::{Daemon, Failure};
 use crate::cli::Cli;
-use crate::cluster::{Moment, Topic, Transition};
-use crate::feed::{self, News, SourceInfo};
+use crate::cluster::{FleetList, Moment, Transition};
+use crate::feed::{self, FeedInput, SourceInfo};
 use crate::lifecycle::{ServiceManager, Signal, Signals};
 use crate::source::{Report, SourceError, SourceEvent, reap_orphans};
 use crate::telemetry;
@@ -81,7 +81,7 @@ impl Daemon {
             SourceEvent::Checked { differences } => self.metrics.checked(differences),
             SourceEvent::Ended => {
                 info!("the recording is over; what it showed last stays");
-                self.cluster.expect(&Topic::ALL, None);
+                self.cluster.expect(&FleetList::ALL, None);
                 self.publish(&[], &[]);
             }
         }
@@ -113,16 +113,16 @@ impl Daemon {
         Ok(())
     }
 
-    pub(super) fn publish(&mut self, transitions: &[Arc<Transition>], read: &[Topic]) {
+    pub(super) fn publish(&mut self, transitions: &[Arc<Transition>], read: &[FleetList]) {
         if self.source.is_recording()
-            && self.cluster.health().topic(Topic::Units).read.is_none()
+            && self.cluster.health().topic(FleetList::Units).read.is_none()
             && transitions.is_empty()
         {
             return;
         }
         let (view, health) = (self.cluster.view(), self.cluster.health());
         let change = Some(self.cluster.change());
-        self.publisher.publish(News {
+        self.publisher.publish(FeedInput {
             view,
             health,
             transitions,
@@ -186,7 +186,7 @@ impl Daemon {
     }
 }
 
-fn listed(topics: &[Topic]) -> String {
+fn listed(topics: &[FleetList]) -> String {
     topics.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 

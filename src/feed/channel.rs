@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use bytes::{Bytes, BytesMut};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::history::{Entry, Subject};
+use super::history::{HistoryEntry, Subject};
 use super::subscription::{Subscription, Topic};
 use super::{Publication, frame, update};
 use crate::cluster::{Moment, View};
@@ -287,7 +287,7 @@ impl Channel {
         if let Some(missed) = made.missed.get(&revision).and_then(Weak::upgrade) {
             return Ok(Some(Batch(missed)));
         }
-        let entries: Vec<&Entry> = publication
+        let entries: Vec<&HistoryEntry> = publication
             .log
             .since(revision)
             .ok_or(ResyncReason::Forgotten)?
@@ -315,7 +315,7 @@ impl Channel {
     }
 
     /// How many rows or events an entry tells to those who follow this channel.
-    fn told(&self, entry: &Entry) -> usize {
+    fn told(&self, entry: &HistoryEntry) -> usize {
         let Subscription { filter, .. } = &self.subscription;
         match (entry.subject.topic(), &entry.subject) {
             (Some(topic), _) if !self.subscription.has(topic) => 0,
@@ -333,8 +333,8 @@ impl Channel {
     }
 
     /// An entry for those who follow this channel, if it is anything to them.
-    fn message(&self, entry: &Entry) -> Option<Bytes> {
-        let Entry { revision, subject, message } = entry;
+    fn message(&self, entry: &HistoryEntry) -> Option<Bytes> {
+        let HistoryEntry { revision, subject, message } = entry;
         let filter = &self.subscription.filter;
         let is_told = matches!(subject, Subject::Source) || self.told(entry) > 0;
         is_told.then(|| match subject {

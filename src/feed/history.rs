@@ -14,7 +14,7 @@ use crate::cluster::{Change, Member, Transition, Unit};
 /// One message of the second protocol, and what it was made of, so that it can be made again for a
 /// filter.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(super) struct HistoryEntry {
     pub(super) revision: u64,
     pub(super) subject: Subject,
     /// The message to a client that wants everything.
@@ -55,7 +55,7 @@ impl Subject {
 /// something.
 #[derive(Clone, Debug, Default)]
 pub(super) struct History {
-    entries: VecDeque<Arc<Entry>>,
+    entries: VecDeque<Arc<HistoryEntry>>,
     bytes: usize,
     /// The revision before the first entry.
     begin: u64,
@@ -68,7 +68,10 @@ impl History {
     pub(super) const MAX_BYTES: usize = 4 * 1024 * 1024;
 
     /// A history that goes on with these.
-    pub(super) fn with(self: &Arc<Self>, entries: impl IntoIterator<Item = Entry>) -> Arc<Self> {
+    pub(super) fn with(
+        self: &Arc<Self>,
+        entries: impl IntoIterator<Item = HistoryEntry>,
+    ) -> Arc<Self> {
         let mut history = self.clone();
         for entry in entries {
             Arc::make_mut(&mut history).push(entry);
@@ -76,7 +79,7 @@ impl History {
         history
     }
 
-    fn push(&mut self, entry: Entry) {
+    fn push(&mut self, entry: HistoryEntry) {
         self.bytes += entry.message.len();
         self.entries.push_back(Arc::new(entry));
         while self.entries.len() > Self::MAX_ENTRIES || self.bytes > Self::MAX_BYTES {
@@ -89,7 +92,7 @@ impl History {
     }
 
     /// All that is newer than `revision`; none if some of it is not known any more.
-    pub(super) fn since(&self, revision: u64) -> Option<impl Iterator<Item = &Entry>> {
+    pub(super) fn since(&self, revision: u64) -> Option<impl Iterator<Item = &HistoryEntry>> {
         let first = self.entries.partition_point(|entry| entry.revision <= revision);
         (revision >= self.begin).then(|| self.entries.range(first..).map(|entry| &**entry))
     }
@@ -99,8 +102,8 @@ impl History {
 mod tests {
     use super::*;
 
-    fn entry(revision: u64, bytes: usize) -> Entry {
-        Entry {
+    fn entry(revision: u64, bytes: usize) -> HistoryEntry {
+        HistoryEntry {
             revision,
             subject: Subject::Source,
             message: Bytes::from(vec![b' '; bytes]),

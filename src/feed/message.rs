@@ -12,7 +12,7 @@ use serde::{Serialize, Serializer};
 
 use super::fields::{MachineField, UnitField};
 use super::{Publication, SourceInfo};
-use crate::cluster::{Health, MachineId, Member, Moment, Text, Topic, Transition, Unit, View};
+use crate::cluster::{FleetList, Health, MachineId, Member, Moment, Text, Transition, Unit, View};
 
 /// What stands for an empty column, as fleetctl prints it.
 const EMPTY: &str = "-";
@@ -254,7 +254,7 @@ impl<'a> HealthRow<'a> {
         clients: Option<usize>,
         now: Moment,
     ) -> Self {
-        let topic = |topic: Topic| {
+        let topic = |topic: FleetList| {
             let topic = health.topic(topic);
             let failure = topic.failure.as_ref();
             TopicRow {
@@ -284,9 +284,9 @@ impl<'a> HealthRow<'a> {
             reason,
             time: now.wall,
             topics: TopicRows {
-                units: topic(Topic::Units),
-                machines: topic(Topic::Machines),
-                unit_files: topic(Topic::UnitFiles),
+                units: topic(FleetList::Units),
+                machines: topic(FleetList::Machines),
+                unit_files: topic(FleetList::UnitFiles),
             },
             held_back: health.held_back,
             clients,

@@ -24,10 +24,10 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use tokio::sync::watch;
 
-use crate::cluster::{Delta, Health, Moment, Text, Topic, Transition, View};
+use crate::cluster::{Delta, FleetList, Health, Moment, Text, Transition, View};
 use fields::{MachineField, UnitField};
 pub use frame::Frame;
-use history::{Entry, History, Subject};
+use history::{History, HistoryEntry, Subject};
 use list::Columns;
 pub use list::List;
 pub use status::{count, line as status_line};
@@ -47,7 +47,7 @@ pub enum Publish {
 
 /// What the first protocol sends, and when.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct FeedSettings {
     /// The columns of the unit list.
     pub unit_fields: Vec<UnitField>,
     /// The columns of the machine list.
@@ -124,7 +124,7 @@ pub struct Publisher {
 
 /// What is new since the last publication.
 #[derive(Clone, Copy, Debug)]
-pub struct News<'a> {
+pub struct FeedInput<'a> {
     /// The cluster as it is now.
     pub view: &'a Arc<View>,
     /// The source as it is now.
@@ -134,14 +134,14 @@ pub struct News<'a> {
     /// The view before, and what differs from it now, where that is known already.
     pub change: Option<(&'a Arc<View>, &'a Delta)>,
     /// The topics that were just read with success.
-    pub read: &'a [Topic],
+    pub read: &'a [FleetList],
     /// When this is published.
     pub now: Moment,
 }
 
 impl Publisher {
     /// A publisher that has published nothing yet. `epoch` names this run of the program.
-    pub fn new(settings: Settings, epoch: &str, source: SourceInfo) -> Self {
+    pub fn new(settings: FeedSettings, epoch: &str, source: SourceInfo) -> Self {
         let first = Publication {
             epoch: epoch.into(),
             revision: 0,
@@ -175,7 +175,7 @@ impl Publisher {
     }
 
     /// Takes other settings into use. The lists follow with the next publication.
-    pub fn set(&mut self, settings: Settings) {
+    pub fn set(&mut self, settings: FeedSettings) {
         self.publish = settings.publish;
         self.unit_columns = Columns::Units(settings.unit_fields.into());
         self.machine_columns = Columns::Machines(settings.machine_fields.into());
@@ -187,7 +187,9 @@ impl Publisher {
         if last.source != source {
             let revision = last.revision + 1;
             let message = update::status(revision, &last.health, &source, now);
-            let log = last.log.with([Entry { revision, subject: Subject::Source, message }]);
+            let log = last
+                .log
+                .with([HistoryEntry { revision, subject: Subject::Source, message }]);
             let previous = last.revision;
             self.sender.send_replace(Arc::new(Publication {
                 source,
@@ -200,7 +202,7 @@ impl Publisher {
     }
 
     /// Publishes. Wakes the readers only if there is news.
-    pub fn publish(&mut self, news: News<'_>) {
+    pub fn publish(&mut self, news: FeedInput<'_>) {
         let last = self.last();
         let same_content = Arc::ptr_eq(&last.view, news.view) && news.transitions.is_empty();
         let delta = delta(&last, &news);
@@ -209,8 +211,9 @@ impl Publisher {
 
         let entries = entries(&last, &news, delta);
         let next = entries.last().map_or(last.revision + 1, |entry| entry.revision);
-        let units = self.list(Topic::Units, last.units.as_ref(), shown[0], next, &news);
-        let machines = self.list(Topic::Machines, last.machines.as_ref(), shown[1], next, &news);
+        let units = self.list(FleetList::Units, last.units.as_ref(), shown[0], next, &news);
+        let machines =
+            self.list(FleetList::Machines, last.machines.as_ref(), shown[1], next, &news);
 
         let new_list = [&units, &machines]
             .into_iter()
@@ -243,16 +246,18 @@ impl Publisher {
     /// The list of a topic as it is from now on; none until the topic has been read.
     fn list(
         &mut self,
-        topic: Topic,
+        topic: FleetList,
         last: Option<&List>,
         is_shown: bool,
         next: u64,
-        news: &News<'_>,
+        news: &FeedInput<'_>,
     ) -> Option<List> {
         news.health.topic(topic).read?;
         let (columns, held_back) = match topic {
-            Topic::Units => (&self.unit_columns, &mut self.held_back[0]),
-            Topic::Machines | Topic::UnitFiles => (&self.machine_columns, &mut self.held_back[1]),
+            FleetList::Units => (&self.unit_columns, &mut self.held_back[0]),
+            FleetList::Machines | FleetList::UnitFiles => {
+                (&self.machine_columns, &mut self.held_back[1])
+            }
         };
         let list = || Some(List::new(next, news.view, columns, news.now));
         let Some(last) = last.filter(|last| last.has(columns)) else {
@@ -271,7 +276,7 @@ impl Publisher {
 }
 
 /// What differs from what was published last.
-fn delta(last: &Publication, news: &News<'_>) -> Delta {
+fn delta(last: &Publication, news: &FeedInput<'_>) -> Delta {
     match news.change {
         _ if Arc::ptr_eq(&last.view, news.view) => Delta::default(),
         Some((before, delta)) if Arc::ptr_eq(&last.view, before) => delta.clone(),
@@ -280,7 +285,7 @@ fn delta(last: &Publication, news: &News<'_>) -> Delta {
 }
 
 /// What the second protocol has to tell, each with a revision of its own.
-fn entries(last: &Publication, news: &News<'_>, delta: Delta) -> Vec<Entry> {
+fn entries(last: &Publication, news: &FeedInput<'_>, delta: Delta) -> Vec<HistoryEntry> {
     let Delta { units, machines } = delta;
     let (health, source, now) = (news.health, &last.source, news.now);
     let lists = [Subject::Units(units), Subject::Machines(machines)];
@@ -292,7 +297,7 @@ fn entries(last: &Publication, news: &News<'_>, delta: Delta) -> Vec<Entry> {
         .chain(events)
         .chain(status)
         .zip(last.revision + 1..)
-        .map(|(subject, revision)| Entry {
+        .map(|(subject, revision)| HistoryEntry {
             revision,
             message: match &subject {
                 Subject::Units(changes) => update::units(revision, changes, |_| true),

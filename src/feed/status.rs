@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Publication;
-use crate::cluster::{Moment, Topic, Verdict};
+use crate::cluster::{FleetList, Moment, Verdict};
 
 /// The line: what is wrong first, else what is there.
 pub fn line(publication: &Publication, clients: usize) -> String {
@@ -22,8 +22,8 @@ pub fn line(publication: &Publication, clients: usize) -> String {
         (None, Some(overdue)) => format!("{}: {overdue}; ", source.name),
         (None, None) => format!("{}: ", source.name),
     };
-    let read = health.topic(Topic::Units).read;
-    if read.is_none() && health.topic(Topic::Machines).read.is_none() {
+    let read = health.topic(FleetList::Units).read;
+    if read.is_none() && health.topic(FleetList::Machines).read.is_none() {
         line.push_str("nothing has been read yet");
     } else {
         if let Some(read) = read

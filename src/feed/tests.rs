@@ -17,8 +17,8 @@ struct Bench {
     now: Moment,
 }
 
-fn settings(publish: Publish) -> Settings {
-    Settings {
+fn settings(publish: Publish) -> FeedSettings {
+    FeedSettings {
         unit_fields: vec![
             UnitField::Unit,
             UnitField::Load,
@@ -63,7 +63,7 @@ impl Bench {
         let read = reading.topics();
         let transitions = self.cluster.read(reading, self.now, Duration::ZERO);
         let (view, health) = (self.cluster.view(), self.cluster.health());
-        self.publisher.publish(News {
+        self.publisher.publish(FeedInput {
             view,
             health,
             transitions: &transitions,
@@ -133,7 +133,7 @@ fn readers_are_woken_by_news_alone() {
     bench.units(&[unit("a.service", Some("m1"), "active")]);
     assert!(!bench.subscriber.has_changed().unwrap());
     assert_eq!(
-        bench.last().health.topic(Topic::Units).read,
+        bench.last().health.topic(FleetList::Units).read,
         Some(bench.now),
         "though the data are newer"
     );
@@ -167,7 +167,7 @@ fn a_recording_that_begins_anew_is_sent_anew() {
 fn other_fields_are_published_with_the_next_reading() {
     let mut bench = Bench::new(Publish::Changes);
     bench.units(&[unit("a.service", Some("m1"), "active")]);
-    bench.publisher.set(Settings {
+    bench.publisher.set(FeedSettings {
         unit_fields: vec![UnitField::Unit, UnitField::Verdict],
         ..settings(Publish::Changes)
     });
@@ -291,9 +291,9 @@ fn the_status_line_is_in_these_words() {
     told.push(("a row that was missing for a moment", status_line(&bench.last(), 2)));
 
     bench.now.wall = UNIX_EPOCH + Duration::from_secs(50_531);
-    let transitions = bench.cluster.fail(&[Topic::Units], "exit status 1", bench.now);
+    let transitions = bench.cluster.fail(&[FleetList::Units], "exit status 1", bench.now);
     let (view, health) = (bench.cluster.view(), bench.cluster.health());
-    bench.publisher.publish(News {
+    bench.publisher.publish(FeedInput {
         view,
         health,
         transitions: &transitions,
@@ -309,7 +309,7 @@ fn the_status_line_is_in_these_words() {
         every: Duration::from_secs(2),
         within: Duration::from_secs(13),
     };
-    bench.cluster.expect(&[Topic::Units], Some(expected));
+    bench.cluster.expect(&[FleetList::Units], Some(expected));
     bench.machines();
     bench.units(&both[1..]);
     let line = status_line(&bench.last(), 1);

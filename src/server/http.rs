@@ -31,7 +31,7 @@ use super::events::{self, EventStreamUpgrade};
 use super::query::SubscriptionRequest;
 use super::routes::{self, Resource};
 use super::stream::Stream;
-use super::{Settings, Shared, upgrade};
+use super::{ServerSettings, Shared, upgrade};
 use crate::feed::channel::Transport;
 use crate::metrics::Dropped;
 
@@ -171,7 +171,7 @@ fn is_old_probe(request: &Request<Incoming>) -> bool {
 /// The answer to a request whose host and origin are good.
 async fn admitted(
     shared: &Arc<Shared>,
-    settings: &Settings,
+    settings: &ServerSettings,
     request: Request<Incoming>,
     grant: &mut Option<EventStreamUpgrade>,
 ) -> Result<Answer, (Refusal, HeaderMap)> {

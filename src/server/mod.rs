@@ -3,7 +3,7 @@
 //!
 //! Everything here reads publications and nothing else: no client can make the agent ask fleet for
 //! anything. Each limit on what a stranger may send, hold or wait for is in [`Timing`],
-//! [`Settings`] or next to them.
+//! [`ServerSettings`] or next to them.
 
 pub mod access;
 mod content;
@@ -42,7 +42,7 @@ const SPARE_CONNECTIONS: usize = 1024;
 
 /// What may change while the server runs.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct ServerSettings {
     /// How many clients there may be: WebSockets and event streams.
     pub max_clients: usize,
     /// How many connections of all kinds there may be, so that files are left for the source: see
@@ -103,7 +103,7 @@ pub struct Server(Arc<Shared>);
 /// What all connections share.
 #[derive(Debug)]
 struct Shared {
-    settings: watch::Sender<Arc<Settings>>,
+    settings: watch::Sender<Arc<ServerSettings>>,
     timing: Timing,
     feed: Subscriber,
     metrics: Arc<Metrics>,
@@ -117,7 +117,7 @@ struct Shared {
 impl Server {
     /// A server of what `feed` has, until `stop` is cancelled.
     pub fn new(
-        settings: Settings,
+        settings: ServerSettings,
         timing: Timing,
         feed: Subscriber,
         metrics: Arc<Metrics>,
@@ -137,7 +137,7 @@ impl Server {
     }
 
     /// Takes other settings into use. Who is connected stays connected.
-    pub fn set(&self, settings: Settings) {
+    pub fn set(&self, settings: ServerSettings) {
         self.0.settings.send_replace(Arc::new(settings));
     }
 
@@ -183,7 +183,7 @@ impl Server {
 }
 
 impl Shared {
-    fn settings(&self) -> Arc<Settings> {
+    fn settings(&self) -> Arc<ServerSettings> {
         self.settings.borrow().clone()
     }
 

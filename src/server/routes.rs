@@ -10,8 +10,8 @@ use serde_json::json;
 
 use super::content::{Content, EVENT_STREAM, JSON, ResponseCache};
 use super::page::{self, Asset};
-use super::{Settings, Shared};
-use crate::cluster::{Health, Moment, Seconds, Topic};
+use super::{ServerSettings, Shared};
+use crate::cluster::{FleetList, Health, Moment, Seconds};
 use crate::feed::{List, Publication, count};
 use crate::metrics::Format;
 
@@ -72,7 +72,7 @@ pub(super) struct ResponseCaches {
 /// What a resource holds at this moment.
 pub(super) fn content(
     shared: &Shared,
-    settings: &Settings,
+    settings: &ServerSettings,
     resource: &Resource,
     headers: &HeaderMap,
 ) -> Content {
@@ -175,7 +175,7 @@ fn unready(health: &Health, now: Moment) -> Option<String> {
 
 /// How old the data are, and how far fleet is believed, for people.
 fn summary(health: &Health, now: Moment) -> String {
-    let topics = Topic::ALL.map(|topic| match health.topic(topic).read {
+    let topics = FleetList::ALL.map(|topic| match health.topic(topic).read {
         Some(read) => format!("{topic} read {} ago", Seconds(read.age(now))),
         None => format!("{topic} not read yet"),
     });
@@ -225,7 +225,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::cluster::{Expected, Failure, TopicHealth};
+    use crate::cluster::{Expected, ListHealth, ReadFailure};
     use crate::snapshots::assert_catalogue;
 
     #[test]
@@ -246,16 +246,16 @@ mod tests {
     #[test]
     fn what_is_missing_is_named() {
         let now = Moment::now();
-        let read = TopicHealth { read: Some(now), ..TopicHealth::default() };
+        let read = ListHealth { read: Some(now), ..ListHealth::default() };
         let mut health = Health::default();
         let all = unready(&health, now).expect("a reason");
-        assert!(Topic::ALL.iter().all(|topic| all.contains(&topic.to_string())), "{all}");
-        health.topics = [read.clone(), read.clone(), TopicHealth::default()];
+        assert!(FleetList::ALL.iter().all(|topic| all.contains(&topic.to_string())), "{all}");
+        health.topics = [read.clone(), read.clone(), ListHealth::default()];
         let one = unready(&health, now).expect("a reason");
         assert!(one.starts_with("unit files ") && !one.contains("machines"), "{one}");
         health.topics = [read.clone(), read.clone(), read];
         assert_eq!(unready(&health, now), None);
-        health.topics[1].failure = Some(Failure { since: now, reason: "exit status 1".into() });
+        health.topics[1].failure = Some(ReadFailure { since: now, reason: "exit status 1".into() });
         let failing = unready(&health, now + Duration::from_secs(14)).expect("a reason");
         assert!(failing.contains("14 s") && failing.contains("exit status 1"), "{failing}");
     }
@@ -264,12 +264,12 @@ mod tests {
     fn readiness_and_the_age_of_the_data_are_told_in_these_words() {
         let start = Moment::now();
         let now = start + Duration::from_secs(10);
-        let read = |second| TopicHealth {
+        let read = |second| ListHealth {
             read: Some(start + Duration::from_secs(second)),
-            ..TopicHealth::default()
+            ..ListHealth::default()
         };
         let some = Health {
-            topics: [read(9), read(6), TopicHealth::default()],
+            topics: [read(9), read(6), ListHealth::default()],
             held_back: 3,
             ..Health::default()
         };
@@ -280,7 +280,8 @@ mod tests {
         };
         let suspect = Health { suspect_since: Some(start.wall), ..all.clone() };
         let mut failing = all.clone();
-        failing.topics[1].failure = Some(Failure { since: start, reason: "exit status 1".into() });
+        failing.topics[1].failure =
+            Some(ReadFailure { since: start, reason: "exit status 1".into() });
         let mut overdue = all.clone();
         let expected = Expected {
             every: Duration::from_secs(1),

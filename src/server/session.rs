@@ -374,7 +374,7 @@ mod tests {
     use tokio_util::either::Either;
     use tokio_util::sync::CancellationToken;
 
-    use super::super::{Server, Settings, Timing};
+    use super::super::{Server, ServerSettings, Timing};
     use super::*;
     use crate::feed::{self, Publish, Publisher, SourceInfo};
     use crate::metrics::Metrics;
@@ -386,13 +386,13 @@ mod tests {
         let address = listener.local_addr().expect("an address");
         let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
         let _client = client.expect("a connection");
-        let settings = feed::Settings {
+        let settings = feed::FeedSettings {
             unit_fields: vec![],
             machine_fields: vec![],
             publish: Publish::Changes,
         };
         let publisher = Publisher::new(settings, "e", SourceInfo::default());
-        let settings = Settings {
+        let settings = ServerSettings {
             max_clients: 1,
             max_connections: 1,
             access: Default::default(),

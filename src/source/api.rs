@@ -22,7 +22,7 @@ use super::http::{self, Connection};
 use super::rows;
 use super::wire::{self, Collation, Page, Row, WireError};
 use super::{Poll, SourceError};
-use crate::cluster::{Machine, Reading, Topic, UnitFile, UnitState};
+use crate::cluster::{FleetList, Machine, Reading, UnitFile, UnitState};
 
 /// fleetd has the first from 0.9 on, and before that the second alone.
 const PREFIXES: [&str; 2] = ["/fleet/v1", "/v1-alpha"];
@@ -209,7 +209,7 @@ pub enum ApiError {
 #[derive(Debug)]
 pub struct Api {
     address: Address,
-    lanes: [Mutex<Lane>; Topic::ALL.len()],
+    lanes: [Mutex<Lane>; FleetList::ALL.len()],
     learnt: Plain<Learnt>,
 }
 
@@ -238,7 +238,7 @@ impl Poll for Api {
         }
     }
 
-    async fn poll(&self, topic: Topic) -> Result<Reading, SourceError> {
+    async fn poll(&self, topic: FleetList) -> Result<Reading, SourceError> {
         let mut lane = self.lanes[topic as usize].lock().await;
         // The connection is in this future's hands until the reading is complete: dropping the
         // future closes it.
@@ -281,21 +281,21 @@ impl Api {
 
     async fn read(
         &self,
-        topic: Topic,
+        topic: FleetList,
         connection: &mut Option<Connection>,
         lane: &mut Lane,
     ) -> Result<Reading, ApiError> {
         Ok(match topic {
-            Topic::Units => {
+            FleetList::Units => {
                 let mut states = self.list(connection, &mut lane.states).await?;
                 let machines = self.list(connection, &mut lane.machines).await?;
                 rows::join(&mut states, &machines);
                 Reading::Units { states, files: None }
             }
-            Topic::Machines => {
+            FleetList::Machines => {
                 Reading::Machines { machines: self.list(connection, &mut lane.machines).await? }
             }
-            Topic::UnitFiles => {
+            FleetList::UnitFiles => {
                 Reading::UnitFiles { files: self.list(connection, &mut lane.files).await? }
             }
         })

@@ -36,11 +36,11 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 use tracing::{debug, info, warn};
 
 use super::{Liveness, MARGIN, Report, SourceEvent};
-use crate::cluster::{Expected, Moment, Reading, Text, Topic};
+use crate::cluster::{Expected, FleetList, Moment, Reading, Text};
 use endpoint::Endpoint;
 use error::{EtcdError, EtcdErrors, FileError};
 use key_tree::KeyTree;
-use keys::{Event, Node};
+use keys::{KeyEvent, Node};
 use login::Login;
 use member_client::{Access, MemberClient};
 use silence::{Hearing, Silence};
@@ -69,7 +69,7 @@ const BACKOFF: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(
 
 /// What is watched.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
+pub struct EtcdSettings {
     /// The members of etcd; the next one is asked where one fails.
     pub endpoints: Vec<Endpoint>,
     /// Where fleet keeps its registry, such as `/_coreos.com/fleet`.
@@ -97,7 +97,7 @@ pub struct Tls {
 /// An etcd that can be watched.
 #[derive(Debug)]
 pub struct Etcd {
-    settings: Settings,
+    settings: EtcdSettings,
     access: Arc<Access>,
     check_interval: Duration,
     stream_retry: Duration,
@@ -109,7 +109,7 @@ impl Etcd {
     /// # Errors
     ///
     /// Files that cannot be used.
-    pub fn new(settings: Settings) -> Result<Self, FileError> {
+    pub fn new(settings: EtcdSettings) -> Result<Self, FileError> {
         let is_encrypted = settings.endpoints.iter().any(|endpoint| endpoint.tls);
         let encryption = is_encrypted.then(|| Encryption::new(&settings.tls)).transpose()?;
         let authorization = settings.login.as_ref().map(Login::authorization).transpose()?;
@@ -297,7 +297,7 @@ impl Watching {
             }
             if errors.len() == members.len() {
                 let outcome = Err(EtcdErrors(std::mem::take(&mut errors)).into());
-                let (topics, at, took) = (&Topic::ALL, Moment::now(), Duration::ZERO);
+                let (topics, at, took) = (&FleetList::ALL, Moment::now(), Duration::ZERO);
                 self.say(SourceEvent::Report(Report { topics, at, took, outcome, expected: None }))
                     .await;
             }
@@ -474,7 +474,7 @@ impl Watching {
         }
     }
 
-    fn apply(&mut self, events: &[Event]) {
+    fn apply(&mut self, events: &[KeyEvent]) {
         let now = Instant::now().into_std();
         self.tree.receive(now);
         for event in events {
@@ -539,7 +539,7 @@ fn report(tree: &mut KeyTree, tells_all: &AtomicBool, took: Duration, timeout: D
     let within = watch::LOOK + 2 * timeout + MARGIN;
     let expected = Some(Expected { every: watch::LOOK, within });
     Report {
-        topics: &Topic::ALL,
+        topics: &FleetList::ALL,
         at,
         took,
         outcome: Ok(reading),

@@ -29,7 +29,7 @@ use self::child::{ChildError, Ended, Run};
 use self::dialect::Stranger;
 use super::table::TableError;
 use super::{Poll, SourceError};
-use crate::cluster::{Reading, Topic};
+use crate::cluster::{FleetList, Reading};
 
 /// How much of what fleetctl complained about an error quotes, in lines and in characters.
 const QUOTED_LINES: usize = 4;
@@ -37,7 +37,7 @@ const QUOTED: usize = 600;
 
 /// Which fleetctl to ask, and how it is to reach the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
+pub struct FleetctlSettings {
     /// A name to look for in `$PATH`, or, with a slash in it, the path of a file.
     pub command: String,
     /// How it reaches the cluster.
@@ -49,7 +49,7 @@ pub struct Settings {
 /// A fleetctl that can be asked.
 #[derive(Debug)]
 pub struct Fleetctl {
-    settings: Settings,
+    settings: FleetctlSettings,
     program: PathBuf,
     version: OnceCell<Version>,
     /// Whether it was said that escape sequences are taken out of its output.
@@ -173,7 +173,7 @@ impl Fleetctl {
     /// # Errors
     ///
     /// When there is no such command, or it is not an executable file.
-    pub fn new(settings: Settings) -> Result<Self, FleetctlError> {
+    pub fn new(settings: FleetctlSettings) -> Result<Self, FleetctlError> {
         let program = find(&settings.command, std::env::var_os("PATH").as_deref())?;
         Ok(Self {
             settings,
@@ -279,7 +279,7 @@ impl Poll for Fleetctl {
         }
     }
 
-    async fn poll(&self, topic: Topic) -> Result<Reading, SourceError> {
+    async fn poll(&self, topic: FleetList) -> Result<Reading, SourceError> {
         let deadline = Instant::now() + self.settings.timeout;
         let version = self.version(deadline).await?;
         let arguments = version.arguments(&self.settings.connection, topic);

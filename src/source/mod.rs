@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::cluster::{Expected, Moment, Reading, Text, Topic};
+use crate::cluster::{Expected, FleetList, Moment, Reading, Text};
 use etcd::Watched;
 use polled::Polled;
 use replay::Replay;
@@ -53,7 +53,7 @@ pub enum SourceEvent {
 #[derive(Debug)]
 pub struct Report {
     /// What was asked for.
-    pub topics: &'static [Topic],
+    pub topics: &'static [FleetList],
     /// When the answer was complete.
     pub at: Moment,
     /// How long it took.
@@ -140,7 +140,7 @@ pub trait Poll: Send + Sync + 'static {
 
     /// Asks once. The caller gives up a poll that takes too long: dropping the future must end
     /// everything that was begun.
-    fn poll(&self, topic: Topic) -> impl Future<Output = Result<Reading, SourceError>> + Send;
+    fn poll(&self, topic: FleetList) -> impl Future<Output = Result<Reading, SourceError>> + Send;
 }
 
 /// Why a topic could not be read.
@@ -202,14 +202,14 @@ impl Default for Liveness {
 
 impl Liveness {
     /// The next event of `topic` comes by then.
-    fn set_deadline_of(&self, topic: Topic, by: Instant) {
+    fn set_deadline_of(&self, topic: FleetList, by: Instant) {
         let by = u64::try_from((by - self.base).as_millis()).unwrap_or(u64::MAX);
         self.by[topic as usize].store(by, Ordering::Relaxed);
     }
 
     /// The next event comes by then.
     fn set_deadline(&self, by: Instant) {
-        for topic in Topic::ALL {
+        for topic in FleetList::ALL {
             self.set_deadline_of(topic, by);
         }
     }

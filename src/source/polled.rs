@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::info;
 
 use super::{Liveness, MARGIN, Poll, Report, SourceError, SourceEvent};
-use crate::cluster::{Expected, Moment, Reading, Text, Topic};
+use crate::cluster::{Expected, FleetList, Moment, Reading, Text};
 
 /// The longest wait after a failure, unless the interval itself is longer.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
@@ -69,12 +69,12 @@ impl Polled {
         let recovered = watch::Sender::new(None);
         let mut lanes = JoinSet::new();
         let liveness = Liveness::default();
-        for topic in Topic::ALL {
+        for topic in FleetList::ALL {
             let lane = Lane {
                 topic,
                 poll: poll.clone(),
                 timeout: schedule.timeout,
-                pace: Pace::new(if topic == Topic::Units {
+                pace: Pace::new(if topic == FleetList::Units {
                     schedule.units
                 } else {
                     schedule.machines
@@ -122,7 +122,7 @@ impl Polled {
 }
 
 struct Lane<P> {
-    topic: Topic,
+    topic: FleetList,
     poll: Arc<P>,
     timeout: Duration,
     pace: Pace,
@@ -209,9 +209,9 @@ impl<P: Poll> Lane<P> {
 
     fn own_bell(&self) -> Option<&Notify> {
         match self.topic {
-            Topic::Units => None,
-            Topic::Machines => Some(&self.wake[0]),
-            Topic::UnitFiles => Some(&self.wake[1]),
+            FleetList::Units => None,
+            FleetList::Machines => Some(&self.wake[0]),
+            FleetList::UnitFiles => Some(&self.wake[1]),
         }
     }
 
@@ -354,9 +354,9 @@ mod tests {
     /// overlap.
     #[derive(Default)]
     struct Growing {
-        polls: Mutex<Vec<(Topic, Instant)>>,
+        polls: Mutex<Vec<(FleetList, Instant)>>,
         running: [AtomicUsize; 3],
-        hang: Option<Topic>,
+        hang: Option<FleetList>,
     }
 
     impl Poll for Growing {
@@ -364,7 +364,7 @@ mod tests {
             "growing".to_owned()
         }
 
-        async fn poll(&self, topic: Topic) -> Result<Reading, SourceError> {
+        async fn poll(&self, topic: FleetList) -> Result<Reading, SourceError> {
             assert_eq!(
                 self.running[topic as usize].fetch_add(1, Ordering::SeqCst),
                 0,
@@ -384,11 +384,11 @@ mod tests {
             let unit =
                 |number: usize| UnitState::unreported(format!("{number}.service").as_str().into());
             Ok(match topic {
-                Topic::Units => {
+                FleetList::Units => {
                     Reading::Units { states: (0..count.max(3)).map(unit).collect(), files: None }
                 }
-                Topic::Machines => Reading::Machines { machines: vec![] },
-                Topic::UnitFiles => Reading::UnitFiles { files: vec![] },
+                FleetList::Machines => Reading::Machines { machines: vec![] },
+                FleetList::UnitFiles => Reading::UnitFiles { files: vec![] },
             })
         }
     }
@@ -418,7 +418,7 @@ mod tests {
         let start = Instant::now();
         let mut source = Polled::start(growing.clone(), schedule());
         run_until(&mut source, start + 9 * SECOND).await;
-        let of = |topic: Topic| -> Vec<u64> {
+        let of = |topic: FleetList| -> Vec<u64> {
             let polls = growing.polls.lock().unwrap();
             polls
                 .iter()
@@ -428,9 +428,9 @@ mod tests {
         };
         // Three rows are there in the first three answers; the fourth unit comes at 6 s, the fifth
         // at 8 s. After the first list they are asked again as soon as the pause is over.
-        assert_eq!(of(Topic::Units), [0, 2, 4, 6, 8]);
-        assert_eq!(of(Topic::Machines), [0, 0, 6, 8]);
-        assert_eq!(of(Topic::UnitFiles), [0, 0, 6, 8]);
+        assert_eq!(of(FleetList::Units), [0, 2, 4, 6, 8]);
+        assert_eq!(of(FleetList::Machines), [0, 0, 6, 8]);
+        assert_eq!(of(FleetList::UnitFiles), [0, 0, 6, 8]);
     }
 
     #[tokio::test(start_paused = true)]
@@ -440,7 +440,7 @@ mod tests {
         let mut source = Polled::start(growing.clone(), schedule());
         run_until(&mut source, start + SECOND).await;
         let polls = growing.polls.lock().unwrap();
-        for topic in [Topic::Machines, Topic::UnitFiles] {
+        for topic in [FleetList::Machines, FleetList::UnitFiles] {
             let of = polls.iter().filter(|(polled, _)| *polled == topic);
             let begun: Vec<Duration> = of.map(|(_, at)| *at - start).collect();
             // Each poll takes 0.1 s, and four times that is left for fleet.
@@ -451,7 +451,7 @@ mod tests {
 
     /// Fails until a moment, each topic after a time of its own, and answers at once from then on.
     struct Outage {
-        polls: Mutex<Vec<(Topic, Instant)>>,
+        polls: Mutex<Vec<(FleetList, Instant)>>,
         until: Instant,
         takes: [Duration; 3],
     }
@@ -461,7 +461,7 @@ mod tests {
             "outage".to_owned()
         }
 
-        async fn poll(&self, topic: Topic) -> Result<Reading, SourceError> {
+        async fn poll(&self, topic: FleetList) -> Result<Reading, SourceError> {
             let begun = Instant::now();
             self.polls.lock().unwrap().push((topic, begun));
             if begun < self.until {
@@ -469,9 +469,9 @@ mod tests {
                 return Err(SourceError::Recorded("an outage".to_owned()));
             }
             Ok(match topic {
-                Topic::Units => Reading::Units { states: vec![], files: None },
-                Topic::Machines => Reading::Machines { machines: vec![] },
-                Topic::UnitFiles => Reading::UnitFiles { files: vec![] },
+                FleetList::Units => Reading::Units { states: vec![], files: None },
+                FleetList::Machines => Reading::Machines { machines: vec![] },
+                FleetList::UnitFiles => Reading::UnitFiles { files: vec![] },
             })
         }
     }
@@ -484,7 +484,7 @@ mod tests {
         let mut source = Polled::start(outage.clone(), schedule());
         run_until(&mut source, outage.until + 30 * SECOND).await;
         let polls = outage.polls.lock().unwrap();
-        Topic::ALL.map(|topic| {
+        FleetList::ALL.map(|topic| {
             let good = polls.iter().filter(|(of, at)| *of == topic && *at >= outage.until);
             let good: Vec<Duration> = good.map(|(_, at)| *at - start).collect();
             (good[0], good.len())
@@ -514,7 +514,7 @@ mod tests {
             panic!("no report")
         };
         let took = SECOND / 10;
-        let interval = if report.topics == [Topic::Units] {
+        let interval = if report.topics == [FleetList::Units] {
             2 * SECOND
         } else {
             100 * SECOND
@@ -525,20 +525,20 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_poll_that_hangs_is_given_up_and_delays_no_other() {
-        let hanging = Arc::new(Growing { hang: Some(Topic::Machines), ..Growing::default() });
+        let hanging = Arc::new(Growing { hang: Some(FleetList::Machines), ..Growing::default() });
         let start = Instant::now();
         let mut source = Polled::start(hanging, schedule());
         let reports = run_until(&mut source, start + 11 * SECOND).await;
-        let timeouts: Vec<Topic> = reports
+        let timeouts: Vec<FleetList> = reports
             .iter()
             .filter(|report| matches!(report.outcome, Err(SourceError::Timeout(_))))
             .map(|report| report.topics[0])
             .collect();
-        assert_eq!(timeouts, [Topic::Machines]);
+        assert_eq!(timeouts, [FleetList::Machines]);
         assert_eq!(
             reports
                 .iter()
-                .filter(|report| report.topics == [Topic::Units])
+                .filter(|report| report.topics == [FleetList::Units])
                 .count(),
             6
         );
@@ -553,7 +553,7 @@ mod tests {
                 "panicking".to_owned()
             }
 
-            async fn poll(&self, _: Topic) -> Result<Reading, SourceError> {
+            async fn poll(&self, _: FleetList) -> Result<Reading, SourceError> {
                 panic!("a poll that panics")
             }
         }
@@ -562,7 +562,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_promise_is_kept_also_by_a_source_that_hangs() {
-        let hanging = Arc::new(Growing { hang: Some(Topic::Units), ..Growing::default() });
+        let hanging = Arc::new(Growing { hang: Some(FleetList::Units), ..Growing::default() });
         let start = Instant::now();
         let mut source = Polled::start(hanging, schedule());
         let mut given_up = 0;

@@ -29,7 +29,7 @@ use tracing::{error, warn};
 
 use super::Report;
 use crate::cluster::{
-    Lease, Machine, MachineId, Moment, Observation, Reading, RegistrySnapshot, Text, Topic,
+    FleetList, Lease, Machine, MachineId, Moment, Observation, Reading, RegistrySnapshot, Text,
     UnitFile, UnitState,
 };
 use crate::write_queue::{Work, WriteQueue};
@@ -41,7 +41,7 @@ const VERSION: u32 = 2;
 /// One line, as written and read.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
-struct Line {
+struct RecordingLine {
     #[serde(skip_serializing_if = "Option::is_none")]
     recording: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -51,7 +51,7 @@ struct Line {
     #[serde(skip_serializing_if = "Option::is_none")]
     took: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    topic: Option<RecordedTopic>,
+    topic: Option<RecordedList>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     same: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -78,7 +78,7 @@ struct Line {
 /// What a line tells of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum RecordedTopic {
+enum RecordedList {
     Units,
     Machines,
     UnitFiles,
@@ -86,30 +86,30 @@ enum RecordedTopic {
     Changes,
 }
 
-impl RecordedTopic {
-    fn topics(self) -> &'static [Topic] {
+impl RecordedList {
+    fn topics(self) -> &'static [FleetList] {
         match self {
-            RecordedTopic::Units => Topic::Units.alone(),
-            RecordedTopic::Machines => Topic::Machines.alone(),
-            RecordedTopic::UnitFiles => Topic::UnitFiles.alone(),
-            RecordedTopic::Registry | RecordedTopic::Changes => &Topic::ALL,
+            RecordedList::Units => FleetList::Units.alone(),
+            RecordedList::Machines => FleetList::Machines.alone(),
+            RecordedList::UnitFiles => FleetList::UnitFiles.alone(),
+            RecordedList::Registry | RecordedList::Changes => &FleetList::ALL,
         }
     }
 
     fn of(report: &Report) -> Self {
         match report.topics {
-            _ if matches!(report.outcome, Ok(Reading::Changes { .. })) => RecordedTopic::Changes,
-            [Topic::Units] | [Topic::Units, Topic::UnitFiles] => RecordedTopic::Units,
-            [Topic::Machines] => RecordedTopic::Machines,
-            [Topic::UnitFiles] => RecordedTopic::UnitFiles,
-            _ => RecordedTopic::Registry,
+            _ if matches!(report.outcome, Ok(Reading::Changes { .. })) => RecordedList::Changes,
+            [FleetList::Units] | [FleetList::Units, FleetList::UnitFiles] => RecordedList::Units,
+            [FleetList::Machines] => RecordedList::Machines,
+            [FleetList::UnitFiles] => RecordedList::UnitFiles,
+            _ => RecordedList::Registry,
         }
     }
 }
 
 /// What one line says.
 #[derive(Debug, PartialEq)]
-pub enum Entry {
+pub enum RecordingEntry {
     /// A recording begins.
     Begin {
         /// What was recorded.
@@ -127,7 +127,7 @@ pub struct Poll {
     /// How long it took.
     pub took: Duration,
     /// What was asked for.
-    pub topics: &'static [Topic],
+    pub topics: &'static [FleetList],
     /// What came of it.
     pub outcome: Result<Reading, String>,
 }
@@ -144,15 +144,15 @@ impl Reader {
     /// # Errors
     ///
     /// What is wrong with the line.
-    pub fn read(&mut self, line: &str) -> Result<Option<Entry>, String> {
+    pub fn read(&mut self, line: &str) -> Result<Option<RecordingEntry>, String> {
         if line.trim().is_empty() {
             return Ok(None);
         }
-        let line: Line = serde_json::from_str(line).map_err(|error| error.to_string())?;
+        let line: RecordingLine = serde_json::from_str(line).map_err(|error| error.to_string())?;
         match line.recording {
             Some(1..=VERSION) => {
                 *self = Self::default();
-                return Ok(Some(Entry::Begin { source: line.source }));
+                return Ok(Some(RecordingEntry::Begin { source: line.source }));
             }
             Some(version) => {
                 return Err(format!(
@@ -174,17 +174,17 @@ impl Reader {
             Some(error) => Err(error),
             None => {
                 let same = line.same;
-                let reading = self.reading(told, Line { error: None, ..line })?;
-                if !same && told != RecordedTopic::Changes {
+                let reading = self.reading(told, RecordingLine { error: None, ..line })?;
+                if !same && told != RecordedList::Changes {
                     self.last[told as usize] = Some(reading.clone());
                 }
                 Ok(reading)
             }
         };
-        Ok(Some(Entry::Poll(Poll { at, took, topics: told.topics(), outcome })))
+        Ok(Some(RecordingEntry::Poll(Poll { at, took, topics: told.topics(), outcome })))
     }
 
-    fn reading(&self, told: RecordedTopic, line: Line) -> Result<Reading, String> {
+    fn reading(&self, told: RecordedList, line: RecordingLine) -> Result<Reading, String> {
         let last = self.last[told as usize].as_ref();
         if line.same {
             return last
@@ -192,14 +192,14 @@ impl Reader {
                 .ok_or_else(|| "it says `same`, but there was nothing before".to_owned());
         }
         match (told, line.states, line.machines, line.files) {
-            (RecordedTopic::Changes, ..) => Ok(Reading::Changes {
+            (RecordedList::Changes, ..) => Ok(Reading::Changes {
                 index: line.index.unwrap_or_default(),
                 changes: line.changes,
             }),
-            (RecordedTopic::Units, Some(states), _, files) => Ok(Reading::Units { states, files }),
-            (RecordedTopic::Machines, _, Some(machines), _) => Ok(Reading::Machines { machines }),
-            (RecordedTopic::UnitFiles, _, _, Some(files)) => Ok(Reading::UnitFiles { files }),
-            (RecordedTopic::Registry, states, machines, files) => {
+            (RecordedList::Units, Some(states), _, files) => Ok(Reading::Units { states, files }),
+            (RecordedList::Machines, _, Some(machines), _) => Ok(Reading::Machines { machines }),
+            (RecordedList::UnitFiles, _, _, Some(files)) => Ok(Reading::UnitFiles { files }),
+            (RecordedList::Registry, states, machines, files) => {
                 let last = match last {
                     Some(Reading::Registry(last)) => last.clone(),
                     _ => RegistrySnapshot::default(),
@@ -248,7 +248,7 @@ impl Recorder {
     pub async fn open(path: &Path) -> io::Result<Self> {
         let lines = WriteQueue::new(LIMIT);
         let (opened, is_open) = oneshot::channel();
-        let file = File { path: path.to_owned(), lines: lines.clone() };
+        let file = RecordingFile { path: path.to_owned(), lines: lines.clone() };
         thread::Builder::new()
             .name("recorder".to_owned())
             .spawn(move || file.write(opened))?;
@@ -293,22 +293,22 @@ impl Recorder {
         let begun = match self.begun {
             Some(begun) => begun,
             None => {
-                self.append(&Line {
+                self.append(&RecordingLine {
                     recording: Some(VERSION),
                     source: Some(source.clone()),
-                    ..Line::default()
+                    ..RecordingLine::default()
                 });
                 // The first poll was under way when the recording began.
                 let begun = Moment { instant: report.at.instant - report.took, ..report.at };
                 *self.begun.insert(begun)
             }
         };
-        let told = RecordedTopic::of(report);
-        let mut line = Line {
+        let told = RecordedList::of(report);
+        let mut line = RecordingLine {
             t: Some(rounded(report.at.since(begun))),
             took: Some(rounded(report.took)),
             topic: Some(told),
-            ..Line::default()
+            ..RecordingLine::default()
         };
         let last = &mut self.last[told as usize];
         match &report.outcome {
@@ -362,7 +362,7 @@ impl Recorder {
         fits
     }
 
-    fn append(&mut self, line: &Line) -> bool {
+    fn append(&mut self, line: &RecordingLine) -> bool {
         // A line is made of text and numbers under names, which JSON has for all.
         let Ok(mut text) = serde_json::to_vec(line) else {
             return false;
@@ -380,12 +380,12 @@ impl Drop for Recorder {
 }
 
 /// The file of a recording, for the thread that waits for it.
-struct File {
+struct RecordingFile {
     path: PathBuf,
     lines: WriteQueue<Vec<u8>>,
 }
 
-impl File {
+impl RecordingFile {
     fn write(&self, opened: oneshot::Sender<io::Result<()>>) {
         let result = self.write_until_closed(opened);
         self.lines.abandon();
@@ -427,7 +427,7 @@ mod tests {
     use crate::builders;
     use crate::source::SourceError;
 
-    fn report(topic: Topic, at: Moment, outcome: Result<Reading, SourceError>) -> Report {
+    fn report(topic: FleetList, at: Moment, outcome: Result<Reading, SourceError>) -> Report {
         Report {
             topics: topic.alone(),
             at,
@@ -446,10 +446,10 @@ mod tests {
         let reading = Reading::Machines { machines: vec![machine] };
         let later = |seconds| start + Duration::from_secs(seconds);
         let reports = [
-            report(Topic::Machines, later(0), Ok(reading.clone())),
-            report(Topic::Machines, later(2), Ok(reading.clone())),
-            report(Topic::Machines, later(4), Err(SourceError::Recorded("no route".into()))),
-            report(Topic::Machines, later(6), Ok(reading.clone())),
+            report(FleetList::Machines, later(0), Ok(reading.clone())),
+            report(FleetList::Machines, later(2), Ok(reading.clone())),
+            report(FleetList::Machines, later(4), Err(SourceError::Recorded("no route".into()))),
+            report(FleetList::Machines, later(6), Ok(reading.clone())),
         ];
         let mut recorder = Recorder::open(&path).await.unwrap();
         for report in &reports {
@@ -458,21 +458,21 @@ mod tests {
         recorder.flush(Duration::from_secs(60));
         let text = std::fs::read_to_string(&path).unwrap();
         let mut reader = Reader::default();
-        let entries: Vec<Entry> =
+        let entries: Vec<RecordingEntry> =
             text.lines().filter_map(|line| reader.read(line).unwrap()).collect();
         let poll = |at, outcome| {
             let took = Duration::from_millis(50);
-            Entry::Poll(Poll {
+            RecordingEntry::Poll(Poll {
                 at: Duration::from_secs(at) + took,
                 took,
-                topics: Topic::Machines.alone(),
+                topics: FleetList::Machines.alone(),
                 outcome,
             })
         };
         assert_eq!(
             entries,
             [
-                Entry::Begin { source: Some("fleetctl v1.0.0".into()) },
+                RecordingEntry::Begin { source: Some("fleetctl v1.0.0".into()) },
                 poll(0, Ok(reading.clone())),
                 poll(2, Ok(reading.clone())),
                 poll(4, Err("no route".to_owned())),
@@ -508,7 +508,7 @@ mod tests {
         let third = RegistrySnapshot { machines: [].into(), ..second.clone() };
         let mut recorder = Recorder::open(&path).await.unwrap();
         for registry in [&first, &second, &third] {
-            let (topics, outcome) = (&Topic::ALL, Ok(Reading::Registry(registry.clone())));
+            let (topics, outcome) = (&FleetList::ALL, Ok(Reading::Registry(registry.clone())));
             let report = Report {
                 topics,
                 at: Moment::now(),
@@ -522,11 +522,11 @@ mod tests {
         let text = std::fs::read_to_string(&path).unwrap();
         let mut reader = Reader::default();
         let readings = text.lines().filter_map(|line| match reader.read(line).unwrap() {
-            Some(Entry::Poll(poll)) => Some((poll.topics, poll.outcome)),
+            Some(RecordingEntry::Poll(poll)) => Some((poll.topics, poll.outcome)),
             _ => None,
         });
         let expected =
-            [first, second, third].map(|it| (&Topic::ALL[..], Ok(Reading::Registry(it))));
+            [first, second, third].map(|it| (&FleetList::ALL[..], Ok(Reading::Registry(it))));
         assert_eq!(readings.collect::<Vec<_>>(), expected);
         assert_eq!(
             text.matches("\"machines\":[").count(),

@@ -14,9 +14,9 @@ use tokio::fs;
 use tokio::io::{AsyncBufReadExt, BufReader as AsyncBufReader, Lines as AsyncLines};
 use tokio::time::{Instant, sleep_until};
 
-use super::recording::{Entry, Poll, Reader};
+use super::recording::{Poll, Reader, RecordingEntry};
 use super::{LATE, Liveness, Report, SourceError, SourceEvent};
-use crate::cluster::{Expected, Moment, Text, Topic};
+use crate::cluster::{Expected, FleetList, Moment, Text};
 
 /// The built-in recording: a real cluster of four machines and 30 units under fleet v1.0.0, of
 /// which one machine loses power and comes back, and then another is shut down and comes back.
@@ -158,8 +158,8 @@ impl Replay {
                 return std::future::pending().await;
             }
             match self.read().await {
-                Some(Entry::Poll(poll)) => self.pending = Some(poll),
-                Some(Entry::Begin { source }) => {
+                Some(RecordingEntry::Poll(poll)) => self.pending = Some(poll),
+                Some(RecordingEntry::Begin { source }) => {
                     self.start = None;
                     self.source = source;
                     return SourceEvent::Began;
@@ -186,7 +186,7 @@ impl Replay {
     }
 
     /// The next entry; `None` at the end.
-    async fn read(&mut self) -> Option<Entry> {
+    async fn read(&mut self) -> Option<RecordingEntry> {
         loop {
             let line = self.lines.next().await?;
             // Every line was checked when the recording was opened.
@@ -213,10 +213,10 @@ impl Replay {
 
 /// How often each topic was polled in a recording.
 #[derive(Debug, Default)]
-struct Pace([TopicPace; 3]);
+struct Pace([ListPace; 3]);
 
 #[derive(Debug, Default)]
-struct TopicPace {
+struct ListPace {
     /// When it was last polled in the part of the recording that is being read.
     last: Option<Duration>,
     gaps: u32,
@@ -249,8 +249,8 @@ impl Pace {
     }
 
     /// When a poll is followed by the next, if there ever is one.
-    fn expected(&self, topic: Topic, speed: f64) -> Option<Expected> {
-        let TopicPace { gaps, sum, longest, .. } = self.0[topic as usize];
+    fn expected(&self, topic: FleetList, speed: f64) -> Option<Expected> {
+        let ListPace { gaps, sum, longest, .. } = self.0[topic as usize];
         let ours =
             |theirs: Duration| Duration::try_from_secs_f64(theirs.as_secs_f64() / speed).ok();
 
@@ -278,8 +278,8 @@ fn check(lines: &mut impl BufRead, path: &Path) -> Result<Pace, ReplayError> {
             Err(error) => return Err(ReplayError::Unreadable { path: path.to_owned(), error }),
         }
         match reader.read(&text).map_err(wrong)? {
-            Some(Entry::Begin { .. }) => pace.begin(),
-            Some(Entry::Poll(poll)) => {
+            Some(RecordingEntry::Begin { .. }) => pace.begin(),
+            Some(RecordingEntry::Poll(poll)) => {
                 polls += 1;
                 pace.poll(&poll);
             }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use fleet_monitor::cluster::{Machine, Reading, Topic, UnitFile, UnitState};
+use fleet_monitor::cluster::{FleetList, Machine, Reading, UnitFile, UnitState};
 use fleet_monitor::source::api::{Address, Api, ApiError};
 use fleet_monitor::source::fleetctl::Connection;
 use fleet_monitor::source::{Poll, SourceError};
@@ -20,28 +20,28 @@ fn api(address: &str) -> Api {
 }
 
 async fn failure(api: &Api) -> ApiError {
-    match api.poll(Topic::Machines).await {
+    match api.poll(FleetList::Machines).await {
         Err(SourceError::Api(error)) => error,
         other => panic!("expected an error of the API, got {other:?}"),
     }
 }
 
 async fn states(api: &Api) -> Vec<UnitState> {
-    match api.poll(Topic::Units).await {
+    match api.poll(FleetList::Units).await {
         Ok(Reading::Units { states, files: None }) => states,
         other => panic!("expected unit states, got {other:?}"),
     }
 }
 
 async fn machines(api: &Api) -> Vec<Machine> {
-    match api.poll(Topic::Machines).await {
+    match api.poll(FleetList::Machines).await {
         Ok(Reading::Machines { machines }) => machines,
         other => panic!("expected machines, got {other:?}"),
     }
 }
 
 async fn files(api: &Api) -> Vec<UnitFile> {
-    match api.poll(Topic::UnitFiles).await {
+    match api.poll(FleetList::UnitFiles).await {
         Ok(Reading::UnitFiles { files }) => files,
         other => panic!("expected unit files, got {other:?}"),
     }
@@ -143,7 +143,7 @@ async fn both_sources_read_the_same_from_one_cluster() {
         let source = fleetctl.source(Connection::Default);
         let fleetd = Fleetd::unix(recording.respond());
         let api = api(fleetd.address());
-        for topic in Topic::ALL {
+        for topic in FleetList::ALL {
             let mut read = api.poll(topic).await.unwrap();
             if let Reading::UnitFiles { files } = &mut read {
                 // Only the API tells what a unit asks of a machine.
@@ -345,7 +345,7 @@ async fn unit_files_that_keep_going_are_a_failure_and_are_read_again_later() {
     );
     let api = api(fleetd.address());
     let torn = api
-        .poll(Topic::UnitFiles)
+        .poll(FleetList::UnitFiles)
         .await
         .expect_err("it changes before every page");
     assert!(matches!(torn, SourceError::Api(ApiError::Torn(..))), "{torn:?}");
@@ -381,9 +381,9 @@ async fn connection_is_kept_for_each_topic() {
     let api = api(fleetd.address());
     for _ in 0..3 {
         let (units, machines, files) = tokio::join!(
-            api.poll(Topic::Units),
-            api.poll(Topic::Machines),
-            api.poll(Topic::UnitFiles)
+            api.poll(FleetList::Units),
+            api.poll(FleetList::Machines),
+            api.poll(FleetList::UnitFiles)
         );
         assert!(units.is_ok() && machines.is_ok() && files.is_ok());
     }
@@ -429,7 +429,7 @@ async fn dropped_poll_closes_its_connection() {
     let fleetd = Fleetd::unix(|_: &str| Answer::Hang);
     let api = api(fleetd.address());
     tokio::select! {
-        answer = api.poll(Topic::Machines) => panic!("it never answers: {answer:?}"),
+        answer = api.poll(FleetList::Machines) => panic!("it never answers: {answer:?}"),
         () = fleetd.until(|seen| seen.requests.len() == 1) => {}
     }
     fleetd.until(|seen| seen.closed == 1).await;

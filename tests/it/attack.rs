@@ -15,7 +15,7 @@ use std::process::Command;
 use std::rc::Rc;
 use std::time::Duration;
 
-use fleet_monitor::cluster::Topic;
+use fleet_monitor::cluster::FleetList;
 use fleet_monitor::server::listen::OpenFiles;
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -317,7 +317,8 @@ fn protocol(number: usize) -> Protocol {
 /// changed, and that one of its topics is slow.
 fn assert_quiet(daemon: &Daemon, since: Instant) {
     let lines = daemon.log.all().into_iter().zip(daemon.log.times(""));
-    let of_a_topic = |line: &str| Topic::ALL.iter().any(|topic| line.contains(&topic.to_string()));
+    let of_a_topic =
+        |line: &str| FleetList::ALL.iter().any(|topic| line.contains(&topic.to_string()));
     let of_strangers = |line: &str| !line.contains(UNIT) && !of_a_topic(line);
     let (lines, times): (Vec<_>, Vec<_>) =
         lines.filter(|(line, at)| *at > since && of_strangers(line)).unzip();

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use fleet_monitor::cluster::{Machine, Reading, Topic, UnitFile, UnitState};
-use fleet_monitor::source::fleetctl::{Connection, Fleetctl, FleetctlError, Settings};
+use fleet_monitor::cluster::{FleetList, Machine, Reading, UnitFile, UnitState};
+use fleet_monitor::source::fleetctl::{Connection, Fleetctl, FleetctlError, FleetctlSettings};
 use fleet_monitor::source::polled::{Polled, Schedule};
 use fleet_monitor::source::table::TableError;
 use fleet_monitor::source::{Poll, SourceError, SourceEvent};
@@ -31,8 +31,8 @@ fn tunnel() -> Connection {
     Connection::Tunnel { host: "core-01".into(), port: 22 }
 }
 
-fn settings(command: &str) -> Settings {
-    Settings {
+fn settings(command: &str) -> FleetctlSettings {
+    FleetctlSettings {
         command: command.to_owned(),
         connection: Connection::Default,
         timeout: Duration::from_secs(60),
@@ -43,7 +43,7 @@ async fn failure(double: &Double) -> FleetctlError {
     of_fleetctl(
         double
             .source(Connection::Default)
-            .poll(Topic::Units)
+            .poll(FleetList::Units)
             .await
             .unwrap_err(),
     )
@@ -133,7 +133,7 @@ async fn every_version_is_read_column_for_column() {
         let source = double.source(Connection::Default);
         let recorded = recorded(version);
 
-        let Reading::Units { states, files } = source.poll(Topic::Units).await.unwrap() else {
+        let Reading::Units { states, files } = source.poll(FleetList::Units).await.unwrap() else {
             panic!("no units")
         };
         let columns = ["unit", "load", "active", "sub", "machine", "hash"];
@@ -144,7 +144,7 @@ async fn every_version_is_read_column_for_column() {
         );
         assert_eq!(source.name(), format!("fleetctl {version}"));
 
-        let Reading::Machines { machines } = source.poll(Topic::Machines).await.unwrap() else {
+        let Reading::Machines { machines } = source.poll(FleetList::Machines).await.unwrap() else {
             panic!("no machines")
         };
         let mut expected = listed(&recorded, "list-machines", &["machine", "ip", "metadata"]);
@@ -157,7 +157,7 @@ async fn every_version_is_read_column_for_column() {
         let list = if old { "list-units" } else { "list-unit-files" };
         let columns = ["unit", "global", "dstate", "target", "hash", "desc"];
         let expected = listed(&recorded, list, &columns);
-        let read = source.poll(Topic::UnitFiles).await.unwrap();
+        let read = source.poll(FleetList::UnitFiles).await.unwrap();
         let Reading::UnitFiles { files: asked } = read else {
             panic!("no unit files")
         };
@@ -184,8 +184,8 @@ fn sort_metadata(machines: &mut [Row]) {
 async fn metadata_in_another_order_is_no_change() {
     let double = Double::new("v0.5.0");
     let source = double.source(Connection::Default);
-    let first = source.poll(Topic::Machines).await.unwrap();
-    let second = source.poll(Topic::Machines).await.unwrap();
+    let first = source.poll(FleetList::Machines).await.unwrap();
+    let second = source.poll(FleetList::Machines).await.unwrap();
     assert_eq!(first, second);
 }
 
@@ -195,7 +195,7 @@ async fn every_version_takes_its_flags() {
         for connection in [etcd(), tunnel()] {
             let double = Double::new(version);
             let source = double.source(connection);
-            for topic in Topic::ALL {
+            for topic in FleetList::ALL {
                 source
                     .poll(topic)
                     .await
@@ -254,8 +254,12 @@ async fn the_double_refuses_what_the_real_one_refuses() {
 async fn the_version_is_asked_for_once() {
     let double = Double::new("v1.0.0");
     let source = double.source(Connection::Default);
-    let (units, machines) = tokio::join!(source.poll(Topic::Units), source.poll(Topic::Machines));
-    units.and(machines).and(source.poll(Topic::UnitFiles).await).unwrap();
+    let (units, machines) =
+        tokio::join!(source.poll(FleetList::Units), source.poll(FleetList::Machines));
+    units
+        .and(machines)
+        .and(source.poll(FleetList::UnitFiles).await)
+        .unwrap();
     assert_eq!(double.calls().iter().filter(|call| *call == &["--version"]).count(), 1);
     assert_eq!(double.calls().len(), 4);
 }
@@ -265,10 +269,10 @@ async fn the_version_is_asked_for_again_after_a_failure() {
     let double = Double::new("v0.11.8");
     let source = double.source(Connection::Default);
     double.mode("osquery");
-    source.poll(Topic::Units).await.unwrap_err();
+    source.poll(FleetList::Units).await.unwrap_err();
     assert_eq!(source.name(), "fleetctl");
     double.mode("replay");
-    source.poll(Topic::Units).await.unwrap();
+    source.poll(FleetList::Units).await.unwrap();
     assert_eq!(source.name(), "fleetctl v0.11.8");
 }
 
@@ -276,7 +280,7 @@ async fn the_version_is_asked_for_again_after_a_failure() {
 async fn a_failure_says_what_was_run_and_what_it_said() {
     let double = Double::new("v0.11.8");
     double.mode("fail");
-    let error = of_fleetctl(double.source(etcd()).poll(Topic::Units).await.unwrap_err());
+    let error = of_fleetctl(double.source(etcd()).poll(FleetList::Units).await.unwrap_err());
     assert!(!error.is_unusable());
     let FleetctlError::Failed { command, status, stderr } = error else {
         panic!("{error}")
@@ -325,7 +329,8 @@ async fn what_takes_too_long_is_killed_and_its_last_words_are_told() {
     double.mode("hang list-machines");
     let mut processes = double.processes();
     let source = double.source_within(Duration::from_secs(2), Connection::Default);
-    let (outcome, (fleetctl, child)) = tokio::join!(source.poll(Topic::Machines), processes.next());
+    let (outcome, (fleetctl, child)) =
+        tokio::join!(source.poll(FleetList::Machines), processes.next());
     let error = of_fleetctl(outcome.unwrap_err());
     assert!(!error.is_unusable());
     let FleetctlError::TooLate { command, timeout, stderr } = error else {
@@ -348,7 +353,7 @@ async fn a_schedule_leaves_it_the_last_word() {
     let schedule = Schedule { units: timeout, machines: timeout, timeout };
     let mut source =
         Polled::start(Arc::new(double.source_within(timeout, Connection::Default)), schedule);
-    for _ in Topic::ALL {
+    for _ in FleetList::ALL {
         let SourceEvent::Report(report) = source.next().await else {
             panic!("no report")
         };
@@ -366,7 +371,13 @@ fn has_rows(reading: &Reading) -> bool {
 async fn a_warning_is_no_failure() {
     let double = Double::new("v0.9.2");
     double.mode("warn");
-    assert!(has_rows(&double.source(Connection::Default).poll(Topic::Units).await.unwrap()));
+    assert!(has_rows(
+        &double
+            .source(Connection::Default)
+            .poll(FleetList::Units)
+            .await
+            .unwrap()
+    ));
 }
 
 #[tokio::test]
@@ -377,7 +388,7 @@ async fn a_poll_that_is_dropped_leaves_nobody_behind() {
     let source = double.source(Connection::Default);
     let (fleetctl, child) = tokio::select! {
         processes = processes.next() => processes,
-        outcome = source.poll(Topic::Units) => panic!("{outcome:?}"),
+        outcome = source.poll(FleetList::Units) => panic!("{outcome:?}"),
     };
     child.ended().await;
     fleetctl.reaped().await;
@@ -389,7 +400,7 @@ async fn a_poll_that_ends_leaves_nobody_behind() {
     double.mode("leave");
     let mut processes = double.processes();
     let source = double.source(Connection::Default);
-    let poll = tokio::time::timeout(Duration::from_secs(10), source.poll(Topic::Units));
+    let poll = tokio::time::timeout(Duration::from_secs(10), source.poll(FleetList::Units));
     let (reading, (_, child)) = tokio::join!(poll, processes.next());
     assert!(has_rows(&reading.expect("nobody holds the pipe").unwrap()));
     child.ended().await;
@@ -401,12 +412,16 @@ async fn a_poll_that_ends_leaves_nobody_behind() {
 async fn what_left_the_group_and_holds_a_pipe_delays_no_answer() {
     for mode in ["hold-stdout", "hold-stderr", "hold-both"] {
         let double = Double::new("v1.0.0");
-        let expected = double.source(Connection::Default).poll(Topic::Units).await.unwrap();
+        let expected = double
+            .source(Connection::Default)
+            .poll(FleetList::Units)
+            .await
+            .unwrap();
         double.mode(mode);
         let mut processes = double.processes();
         let source = double.source_within(Duration::from_secs(60), Connection::Default);
         let (reading, (fleetctl, holder)) =
-            tokio::join!(source.poll(Topic::Units), processes.next());
+            tokio::join!(source.poll(FleetList::Units), processes.next());
         assert_eq!(reading.unwrap(), expected, "{mode}");
         fleetctl.reaped().await;
         holder.kill().await;
@@ -424,7 +439,7 @@ async fn an_answer_counts_though_the_deadline_comes_while_a_pipe_is_held() {
     let mut outcomes = Vec::new();
     while !outcomes.iter().any(Result::is_ok) {
         let announced = tokio::time::timeout(Duration::from_secs(1), processes.next());
-        let (outcome, announced) = tokio::join!(source.poll(Topic::Units), announced);
+        let (outcome, announced) = tokio::join!(source.poll(FleetList::Units), announced);
         if let Ok((_, holder)) = announced {
             holder.kill().await;
         }
@@ -445,7 +460,7 @@ async fn on_a_terminal_it_lists_the_same() {
     }
     for version in ["v0.5.0", "v0.11.8", "v1.0.0"] {
         let double = Double::new(version);
-        for topic in Topic::ALL {
+        for topic in FleetList::ALL {
             double.mode("replay");
             let expected = double.source(Connection::Default).poll(topic).await.unwrap();
             double.mode("terminal");
@@ -465,10 +480,10 @@ async fn colours_are_passed_over_and_told_once() {
     let plain = double.source(Connection::Default);
     double.mode("colour");
     let coloured = double.source(Connection::Default);
-    for topic in Topic::ALL {
+    for topic in FleetList::ALL {
         double.mode("replay");
         let expected = plain.poll(topic).await.unwrap();
-        assert_eq!(warnings.count(), usize::from(topic != Topic::ALL[0]), "none was needed");
+        assert_eq!(warnings.count(), usize::from(topic != FleetList::ALL[0]), "none was needed");
         double.mode("colour");
         assert_eq!(coloured.poll(topic).await.unwrap(), expected, "{topic}");
     }
@@ -506,7 +521,7 @@ async fn what_is_not_coreos_fleetctl_is_refused_by_name() {
     assert!(error.to_string().contains("v0.4.0"), "{error}");
 
     let other = Fleetctl::new(settings("true")).unwrap();
-    let error = of_fleetctl(other.poll(Topic::Units).await.unwrap_err());
+    let error = of_fleetctl(other.poll(FleetList::Units).await.unwrap_err());
     assert!(matches!(error, FleetctlError::Unknown { .. }) && error.is_unusable(), "{error}");
 }
 
@@ -528,7 +543,7 @@ async fn what_cannot_be_run_is_unusable() {
     );
 
     let source = new(fixtures.join("not-a-program").to_str().unwrap()).unwrap();
-    let error = of_fleetctl(source.poll(Topic::Units).await.unwrap_err());
+    let error = of_fleetctl(source.poll(FleetList::Units).await.unwrap_err());
     let is_of = |program: &Path| program == fixtures.join("not-a-program");
     assert!(
         matches!(&error, FleetctlError::Spawn { program, .. } if is_of(program)),
@@ -562,7 +577,11 @@ async fn systemd_is_not_inherited() {
         return;
     }
     let double = Double::new("v1.0.0");
-    double.source(Connection::Default).poll(Topic::Units).await.unwrap();
+    double
+        .source(Connection::Default)
+        .poll(FleetList::Units)
+        .await
+        .unwrap();
     let inherited = double.environment();
     assert!(inherited.iter().any(|name| name == INNER));
     assert!(

@@ -50,7 +50,7 @@ fn wanted(unit: &str, machine: &str) -> UnitFile {
 }
 
 fn registry_at(at: f64, registry: RegistrySnapshot) -> Poll {
-    let topics = &fleet_monitor::cluster::Topic::ALL;
+    let topics = &fleet_monitor::cluster::FleetList::ALL;
     Poll {
         at: seconds(at),
         took: Duration::ZERO,

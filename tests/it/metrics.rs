@@ -4,9 +4,9 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use fleet_monitor::cluster::{Event, Topic, Unit, Verdict, View};
+use fleet_monitor::cluster::{Event, FleetList, Unit, Verdict, View};
 use fleet_monitor::feed::Publish;
-use fleet_monitor::server::{Settings, Timing};
+use fleet_monitor::server::{ServerSettings, Timing};
 use tokio::io::AsyncWriteExt;
 
 use crate::server::{Bench, Response, member, settings, unit, view};
@@ -15,7 +15,7 @@ const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=
 
 /// A cluster with something of everything.
 async fn bench() -> Bench {
-    let settings = Settings {
+    let settings = ServerSettings {
         metrics_units: vec!["web@*.service".into(), r"x\*".into()],
         ..settings()
     };
@@ -45,10 +45,10 @@ async fn bench() -> Bench {
     let at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_500);
     bench
         .metrics
-        .polled(Topic::Units, Duration::from_millis(30), true, at);
+        .polled(FleetList::Units, Duration::from_millis(30), true, at);
     bench
         .metrics
-        .polled(Topic::Machines, Duration::from_millis(10_002), false, at);
+        .polled(FleetList::Machines, Duration::from_millis(10_002), false, at);
     bench
         .metrics
         .transition(&Event::MachineLost { machine: "89ab".into(), ip: None });
@@ -119,7 +119,7 @@ async fn a_unit_that_flaps_has_no_more_series_than_one_that_does_not() {
     let mut bench = bench().await;
     let mut series: Vec<Vec<String>> = vec![];
     for active in ["active", "failed", "activating"] {
-        bench.read(Topic::Units, &view(&[("web@1.service", active)]));
+        bench.read(FleetList::Units, &view(&[("web@1.service", active)]));
         let answer = scrape(&bench, "*/*").await;
         let of_units = answer
             .text()

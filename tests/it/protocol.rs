@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use fleet_monitor::cluster::{
-    Cluster, Event, Lease, Machine, Moment, Reading, RegistrySnapshot, Topic, UnitFile, UnitState,
-    Verdict,
+    Cluster, Event, FleetList, Lease, Machine, Moment, Reading, RegistrySnapshot, UnitFile,
+    UnitState, Verdict,
 };
 use fleet_monitor::feed::channel::{ChannelSubscription, Channels, Position, Transport};
 use fleet_monitor::feed::fields::{MachineField, UnitField};
 use fleet_monitor::feed::subscription::Subscription;
-use fleet_monitor::feed::{News, Publication, Publish, Publisher, Settings, SourceInfo};
+use fleet_monitor::feed::{FeedInput, FeedSettings, Publication, Publish, Publisher, SourceInfo};
 use fleet_monitor::metrics::{Format, Metrics};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -95,7 +95,7 @@ const GPU: &str = "b1eecd8638577595d5889f7bdf42f79d499331a4";
 const WEB: &str = "a54d853eb6e2db9d6c91b2ed5a5d3a3f4d8c6f02";
 
 fn unread(source: &str) -> Publisher {
-    let settings = Settings {
+    let settings = FeedSettings {
         unit_fields: ["unit", "load", "active", "sub", "machine"]
             .map(|field| field.parse().unwrap())
             .into(),
@@ -152,7 +152,7 @@ fn publisher(begun: Moment) -> Publisher {
         (40, Ok(Reading::Machines { machines })),
         (40, Ok(Reading::UnitFiles { files })),
         (42, units(&states)),
-        (50, Err((Topic::UnitFiles, "no answer within 10 s (--poll-timeout)"))),
+        (50, Err((FleetList::UnitFiles, "no answer within 10 s (--poll-timeout)"))),
     ]);
     for (second, outcome) in polls {
         let at = begun + Duration::from_secs(second);
@@ -163,7 +163,7 @@ fn publisher(begun: Moment) -> Publisher {
             }
             Err((topic, reason)) => (cluster.fail(topic.alone(), reason, at), &[][..]),
         };
-        publisher.publish(News {
+        publisher.publish(FeedInput {
             view: cluster.view(),
             health: cluster.health(),
             transitions: &transitions,
@@ -195,12 +195,12 @@ fn machines_of_etcd(begun: Moment) -> Value {
         let now = begun + Duration::from_secs(second);
         let transitions = cluster.read(Reading::Registry(registry), now, Duration::ZERO);
         let (view, health) = (cluster.view(), cluster.health());
-        publisher.publish(News {
+        publisher.publish(FeedInput {
             view,
             health,
             transitions: &transitions,
             change: None,
-            read: &Topic::ALL,
+            read: &FleetList::ALL,
             now,
         });
     }
@@ -235,13 +235,13 @@ async fn the_examples_are_what_the_program_says() {
     let now = begun + Duration::from_millis(53_500);
     let state: Value = serde_json::from_slice(&published.state(2, now).concat()).unwrap();
 
-    publisher.set(Settings {
+    publisher.set(FeedSettings {
         unit_fields: UnitField::ALL.into(),
         machine_fields: vec![MachineField::Ip],
         publish: Publish::Changes,
     });
     let health = published.health.clone();
-    publisher.publish(News {
+    publisher.publish(FeedInput {
         view: &published.view,
         health: &health,
         transitions: &[],
@@ -367,7 +367,7 @@ fn the_tables_of_keys_are_complete() {
     let health = &state["health"];
     let of_etcd = machines_of_etcd(begun);
     let machines = [rows("machines"), of_etcd.as_array().unwrap().iter().collect()].concat();
-    let topics = Topic::ALL.map(|topic| &health["topics"][topic.name()]);
+    let topics = FleetList::ALL.map(|topic| &health["topics"][topic.name()]);
     for (name, keys) in [
         ("state", keys(&[&state])),
         ("health", keys(&[health])),
@@ -422,7 +422,7 @@ async fn the_tables_of_the_second_protocol_are_complete() {
 fn the_table_of_metrics_is_complete() {
     let published = publication(&publisher(start()));
     let metrics = Metrics::new();
-    metrics.polled(Topic::Units, Duration::from_millis(30), true, SystemTime::now());
+    metrics.polled(FleetList::Units, Duration::from_millis(30), true, SystemTime::now());
     let text = metrics.encode(Format::Prometheus, &published, 0, &["*".to_owned()]);
     let families = text
         .lines()

@@ -10,13 +10,13 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use fleet_monitor::cluster::{
-    Cluster, Event as Transition, Machine, MachineId, Moment, Reading, RegistrySnapshot as Told,
-    Text, Topic, UnitFile, UnitName, UnitState, Verdict,
+    Cluster, Event, FleetList, Machine, MachineId, Moment, Reading, RegistrySnapshot as Told, Text,
+    UnitFile, UnitName, UnitState, Verdict,
 };
 use fleet_monitor::source::etcd::SETTLE;
 use fleet_monitor::source::etcd::key_tree::KeyTree;
-use fleet_monitor::source::etcd::keys::{self, Event, Node};
-use fleet_monitor::source::recording::{Entry, Poll, Reader};
+use fleet_monitor::source::etcd::keys::{self, KeyEvent, Node};
+use fleet_monitor::source::recording::{Poll, Reader, RecordingEntry};
 use fleet_monitor::source::table;
 use serde_json::Value;
 
@@ -54,7 +54,7 @@ pub fn tree(name: &str) -> (Node, u64) {
 }
 
 /// The events of an incident, with their time.
-pub fn events(name: &str) -> Vec<(Duration, Event)> {
+pub fn events(name: &str) -> Vec<(Duration, KeyEvent)> {
     let event = |line: &str| {
         let mut line: Value = serde_json::from_str(line).unwrap();
         let t = Duration::from_secs_f64(line["t"].as_f64().unwrap());
@@ -71,8 +71,8 @@ fn polls(name: &str) -> Vec<Poll> {
     let text = fixture(&format!("timeline/{name}.jsonl"));
     let entries = text.lines().filter_map(|line| reader.read(line).unwrap());
     let polls = entries.filter_map(|entry| match entry {
-        Entry::Poll(poll) => Some(poll),
-        Entry::Begin { .. } => None,
+        RecordingEntry::Poll(poll) => Some(poll),
+        RecordingEntry::Begin { .. } => None,
     });
     polls.collect()
 }
@@ -226,8 +226,8 @@ fn the_rows_after_each_event_are_those_that_fleetctl_listed_then() {
             };
             // A fleetd was asked that was being restarted; or nobody, at the time of the old ones
             // (see the README there).
-            let nobody_asked =
-                name.starts_with("filling-the-cluster.v0.") && poll.topics == [Topic::UnitFiles];
+            let nobody_asked = name.starts_with("filling-the-cluster.v0.")
+                && poll.topics == [FleetList::UnitFiles];
             if poll.outcome.is_err() || nobody_asked {
                 continue;
             }
@@ -252,7 +252,7 @@ fn the_rows_after_each_event_are_those_that_fleetctl_listed_then() {
 
 /// What the judgement makes of an incident.
 struct Watched {
-    events: Vec<(Duration, Transition)>,
+    events: Vec<(Duration, Event)>,
     /// For each unit on a machine, its verdicts, each with when it began.
     verdicts: BTreeMap<Key, Vec<(Duration, Verdict)>>,
     /// When a machine was first shown as silent.
@@ -348,8 +348,8 @@ fn no_row_that_was_there_is_ever_reported_gone() {
             };
             let key = (place.unit.clone(), machine);
             match event {
-                Transition::Gone { .. } => _ = gone.insert(key, t),
-                Transition::Appeared { .. } => {
+                Event::Gone { .. } => _ = gone.insert(key, t),
+                Event::Appeared { .. } => {
                     if let Some(from) = gone.remove(&key) {
                         assert!(
                             truly_gone(&told, &key, from, t),

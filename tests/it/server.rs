@@ -6,14 +6,15 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use fleet_monitor::cluster::{
-    Expected, Failure, Health, Machine, Member, Moment, Topic, TopicHealth, Unit, UnitState, View,
+    Expected, FleetList, Health, ListHealth, Machine, Member, Moment, ReadFailure, Unit, UnitState,
+    View,
 };
 use fleet_monitor::feed::fields::{MachineField, UnitField};
-use fleet_monitor::feed::{self, News, Publish, Publisher, SourceInfo};
+use fleet_monitor::feed::{self, FeedInput, Publish, Publisher, SourceInfo};
 use fleet_monitor::metrics::{Format, Metrics};
 use fleet_monitor::server::access::{Policy, Token};
 use fleet_monitor::server::listen::OpenFiles;
-use fleet_monitor::server::{Server, Settings, Timing};
+use fleet_monitor::server::{Server, ServerSettings, Timing};
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -43,9 +44,9 @@ pub struct Bench {
     pub health: Health,
 }
 
-pub fn settings() -> Settings {
+pub fn settings() -> ServerSettings {
     let access = Policy { hostname: "core-01".into(), ..Policy::default() };
-    Settings {
+    ServerSettings {
         max_clients: 10_000,
         max_connections: 20_000,
         access,
@@ -54,7 +55,7 @@ pub fn settings() -> Settings {
 }
 
 /// The settings with a token.
-fn with_token(token: &str) -> Settings {
+fn with_token(token: &str) -> ServerSettings {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("token");
     std::fs::write(&file, token).expect("written");
@@ -68,7 +69,7 @@ impl Bench {
         Self::with(settings(), Timing::default(), Publish::Changes).await
     }
 
-    pub async fn with(settings: Settings, timing: Timing, publish: Publish) -> Self {
+    pub async fn with(settings: ServerSettings, timing: Timing, publish: Publish) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let fields = [
@@ -78,7 +79,7 @@ impl Bench {
             UnitField::Sub,
             UnitField::Machine,
         ];
-        let feed = feed::Settings {
+        let feed = feed::FeedSettings {
             unit_fields: fields.into(),
             machine_fields: MachineField::ALL.into(),
             publish,
@@ -107,10 +108,10 @@ impl Bench {
     }
 
     /// Publishes that this topic was read.
-    pub fn read(&mut self, topic: Topic, view: &Arc<View>) {
+    pub fn read(&mut self, topic: FleetList, view: &Arc<View>) {
         self.health.topics[topic as usize] =
-            TopicHealth { read: Some(Moment::now()), ..TopicHealth::default() };
-        self.publisher.publish(News {
+            ListHealth { read: Some(Moment::now()), ..ListHealth::default() };
+        self.publisher.publish(FeedInput {
             view,
             health: &self.health,
             transitions: &[],
@@ -128,21 +129,21 @@ impl Bench {
             every: Duration::from_secs(2),
             within: Duration::from_secs(13),
         });
-        self.health.topics = Topic::ALL.map(|_| TopicHealth { read, failure: None, expected });
+        self.health.topics = FleetList::ALL.map(|_| ListHealth { read, failure: None, expected });
         let now = Moment::now();
-        self.publisher.publish(News {
+        self.publisher.publish(FeedInput {
             view,
             health: &self.health,
             transitions: &[],
             change: None,
-            read: &Topic::ALL,
+            read: &FleetList::ALL,
             now,
         });
     }
 
     /// Publishes that everything was read.
     pub fn read_all(&mut self, view: &Arc<View>) {
-        for topic in Topic::ALL {
+        for topic in FleetList::ALL {
             self.read(topic, view);
         }
     }
@@ -401,10 +402,10 @@ async fn a_client_gets_machines_and_units_on_any_path_and_then_what_changes() {
         machines: first.machines.clone(),
         ..(*view(&[("a.service", "failed")])).clone()
     });
-    bench.read(Topic::Units, &second);
+    bench.read(FleetList::Units, &second);
     assert_eq!(text(&mut client).await, list(&[("a.service", "failed")]));
     let third = Arc::new(View { machines: vec![], ..(*second).clone() });
-    bench.read(Topic::Machines, &third);
+    bench.read(FleetList::Machines, &third);
     assert_eq!(text(&mut client).await, NO_MACHINES);
 }
 
@@ -412,9 +413,9 @@ async fn a_client_gets_machines_and_units_on_any_path_and_then_what_changes() {
 async fn what_has_not_been_read_is_not_sent() {
     let mut bench = Bench::start().await;
     let mut client = bench.client().await;
-    bench.read(Topic::Units, &view(&[]));
+    bench.read(FleetList::Units, &view(&[]));
     assert_eq!(text(&mut client).await, list(&[]));
-    bench.read(Topic::Machines, &view(&[]));
+    bench.read(FleetList::Machines, &view(&[]));
     assert_eq!(text(&mut client).await, NO_MACHINES);
 }
 
@@ -427,7 +428,7 @@ async fn every_poll_is_sent_when_asked_for() {
     assert_eq!(text(&mut client).await, NO_MACHINES);
     for _ in 0..3 {
         assert_eq!(text(&mut client).await, list(&[("a.service", "active")]));
-        bench.read(Topic::Units, &view);
+        bench.read(FleetList::Units, &view);
     }
 }
 
@@ -474,9 +475,12 @@ async fn a_handshake_that_is_none_is_refused() {
 
 #[tokio::test]
 async fn more_clients_than_allowed_are_told_to_come_again() {
-    let bench =
-        Bench::with(Settings { max_clients: 2, ..settings() }, Timing::default(), Publish::Changes)
-            .await;
+    let bench = Bench::with(
+        ServerSettings { max_clients: 2, ..settings() },
+        Timing::default(),
+        Publish::Changes,
+    )
+    .await;
     let first = bench.client().await;
     let _second = bench.client().await;
     let answer = bench.refused("/", &[]).await;
@@ -490,7 +494,7 @@ async fn more_clients_than_allowed_are_told_to_come_again() {
     drop(first);
     bench.until("room", |bench| bench.server.clients() == 1).await;
     let _third = bench.client().await;
-    bench.server.set(Settings { max_clients: 3, ..settings() });
+    bench.server.set(ServerSettings { max_clients: 3, ..settings() });
     let _fourth = bench.client().await;
 }
 
@@ -508,7 +512,7 @@ async fn a_thousand_clients_get_a_change() {
         assert_eq!(text(client).await, list(&[]));
     }
     assert_eq!(bench.server.clients(), 1000);
-    bench.read(Topic::Units, &view(&[("a.service", "active")]));
+    bench.read(FleetList::Units, &view(&[("a.service", "active")]));
     for client in &mut clients {
         assert_eq!(text(client).await, list(&[("a.service", "active")]));
     }
@@ -527,16 +531,16 @@ async fn a_slow_client_delays_nobody_and_is_dropped() {
     let _slow = bench.raw_client().await;
     let mut quick = bench.client().await;
     bench.until("both", |bench| bench.server.clients() == 2).await;
-    bench.read(Topic::Units, &huge("first"));
+    bench.read(FleetList::Units, &huge("first"));
     assert!(text(&mut quick).await.contains("first"));
-    bench.read(Topic::Units, &view(&[("second.service", "active")]));
+    bench.read(FleetList::Units, &view(&[("second.service", "active")]));
     assert_eq!(text(&mut quick).await, list(&[("second.service", "active")]));
     assert_eq!(bench.server.clients(), 2, "the slow one has time");
     bench
         .until("the end of the slow one", |bench| bench.server.clients() == 1)
         .await;
     assert_eq!(bench.dropped("slow"), 1);
-    bench.read(Topic::Units, &view(&[("third.service", "active")]));
+    bench.read(FleetList::Units, &view(&[("third.service", "active")]));
     assert_eq!(text(&mut quick).await, list(&[("third.service", "active")]));
 }
 
@@ -545,11 +549,11 @@ async fn a_client_that_takes_a_large_message_slowly_gets_it_whole_and_then_the_l
     let mut bench = Bench::start().await;
     let mut slow = bench.raw_client().await;
     bench.until("the client", |bench| bench.server.clients() == 1).await;
-    bench.read(Topic::Units, &huge("first"));
+    bench.read(FleetList::Units, &huge("first"));
     let mut header = [0; 10];
     slow.read_exact(&mut header).await.expect("a header");
     for name in ["skipped.service", "last.service"] {
-        bench.read(Topic::Units, &view(&[(name, "active")]));
+        bench.read(FleetList::Units, &view(&[(name, "active")]));
     }
     let length = u64::from_be_bytes(header[2..].try_into().expect("eight bytes"));
     let mut payload = vec![0; length as usize];
@@ -597,7 +601,7 @@ async fn a_client_that_takes_long_is_asked_whether_it_is_there_before_it_is_drop
     let mut bench = Bench::with(settings(), timing, Publish::Changes).await;
     let mut slow = bench.raw_client().await;
     bench.until("the client", |bench| bench.server.clients() == 1).await;
-    bench.read(Topic::Units, &huge("x"));
+    bench.read(FleetList::Units, &huge("x"));
     // No ping goes out in the middle of a message, and it takes longer than several pings.
     let mut header = [0; 10];
     loop {
@@ -630,7 +634,7 @@ async fn messages_of_clients_are_ignored_up_to_4_kib() {
         client.send(message).await.expect("sent");
     }
     assert_eq!(next(&mut client).await.expect("a pong"), Message::Pong("?".into()));
-    bench.read(Topic::Units, &view(&[]));
+    bench.read(FleetList::Units, &view(&[]));
     assert_eq!(text(&mut client).await, list(&[]));
 
     client.send(Message::text("x".repeat(4097))).await.expect("sent");
@@ -846,7 +850,7 @@ async fn at_shutdown_everybody_is_told_and_nobody_waited_for_for_long() {
     // Browsers open connections that they may need later.
     let _unused = TcpStream::connect(bench.address).await.expect("a connection");
     bench.get("/healthz").await;
-    bench.read(Topic::Units, &view(&[]));
+    bench.read(FleetList::Units, &view(&[]));
     assert_eq!(text(&mut polite).await, list(&[]));
     bench.stop.cancel();
     assert_eq!(close_code(&mut polite).await, CloseCode::Away);
@@ -886,7 +890,7 @@ async fn at_shutdown_a_message_under_way_is_finished_if_the_client_takes_it() {
             .await;
     let mut slow = bench.raw_client().await;
     bench.until("the client", |bench| bench.server.clients() == 1).await;
-    bench.read(Topic::Units, &huge("x"));
+    bench.read(FleetList::Units, &huge("x"));
     let mut header = [0; 10];
     slow.read_exact(&mut header).await.expect("a header");
     bench.stop.cancel();
@@ -908,7 +912,7 @@ async fn at_shutdown_a_message_that_the_client_does_not_take_is_cut() {
     let mut bench = Bench::with(settings(), timing, Publish::Changes).await;
     let mut slow = bench.raw_client().await;
     bench.until("the client", |bench| bench.server.clients() == 1).await;
-    bench.read(Topic::Units, &huge("x"));
+    bench.read(FleetList::Units, &huge("x"));
     slow.read_u8().await.expect("a message");
     bench.stop.cancel();
     assert_eq!(bench.server.drain(Duration::from_secs(5)).await, 0);

@@ -11,9 +11,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use fleet_monitor::cluster::{
-    Cluster, Event, MachineId, Moment, Reading, Topic, Transition, UnitName, UnitState, Verdict,
+    Cluster, Event, FleetList, MachineId, Moment, Reading, Transition, UnitName, UnitState, Verdict,
 };
-use fleet_monitor::source::recording::{Entry, Poll, Reader};
+use fleet_monitor::source::recording::{Poll, Reader, RecordingEntry};
 
 use crate::live::recording;
 
@@ -44,8 +44,8 @@ pub fn polls(name: &str) -> Vec<Poll> {
     let mut reader = Reader::default();
     let entries = text.lines().filter_map(|line| reader.read(line).unwrap());
     let polls = entries.filter_map(|entry| match entry {
-        Entry::Poll(poll) => Some(poll),
-        Entry::Begin { .. } => None,
+        RecordingEntry::Poll(poll) => Some(poll),
+        RecordingEntry::Begin { .. } => None,
     });
     polls.collect()
 }
@@ -73,11 +73,11 @@ pub fn sampled(polls: &[Poll], offset: Duration) -> Vec<&Poll> {
             continue;
         }
         due[poll.topics[0] as usize] =
-            poll.at + Duration::from_secs(if poll.topics[0] == Topic::Units { 2 } else { 10 });
+            poll.at + Duration::from_secs(if poll.topics[0] == FleetList::Units { 2 } else { 10 });
         if let Some(rows) = rows(poll) {
             if last.as_ref().is_some_and(|last| *last != rows) {
-                due[Topic::Machines as usize] = poll.at;
-                due[Topic::UnitFiles as usize] = poll.at;
+                due[FleetList::Machines as usize] = poll.at;
+                due[FleetList::UnitFiles as usize] = poll.at;
             }
             last = Some(rows);
         }
@@ -212,7 +212,7 @@ fn watch(name: &str, grace: Duration) -> Watched {
             let units = watched.verdicts.entry(unit.verdict).or_default();
             units.entry(unit.state.unit.to_string()).or_insert(at);
         }
-        if cluster.health().topic(Topic::Units).read.is_some() {
+        if cluster.health().topic(FleetList::Units).read.is_some() {
             watched.fewest = watched
                 .fewest
                 .min(cluster.view().units.iter().filter(|unit| unit.listed).count());

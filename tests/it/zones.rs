@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
 
-use fleet_monitor::cluster::{Reading, Topic};
+use fleet_monitor::cluster::{FleetList, Reading};
 use fleet_monitor::source::Poll;
 use fleet_monitor::source::api::Api;
 
@@ -99,7 +99,7 @@ async fn the_api_is_read_at_an_address_with_a_zone_and_is_not_told_the_zone() {
     let port: u16 = fleetd.address().rsplit_once(':').unwrap().1.parse().unwrap();
     let api = Api::new(zoned.url(port).parse().unwrap());
     assert!(
-        matches!(api.poll(Topic::Machines).await.unwrap(), Reading::Machines { machines } if !machines.is_empty())
+        matches!(api.poll(FleetList::Machines).await.unwrap(), Reading::Machines { machines } if !machines.is_empty())
     );
     assert_eq!(api.address().to_string(), zoned.url(port));
     let request = fleetd.seen().requests.remove(0).to_lowercase();

@@ -116,7 +116,7 @@ fn a_unit_that_is_not_reported_is_not_told_to_loop_nor_to_have_recovered() {
     let mut watch = looping();
     watch.at(22, loops(RUNS));
     assert_eq!(watch.at(24, units(&Watch::states()[1..])), [""; 0]);
-    assert_eq!(watch.fail(26, crate::cluster::Topic::Units), ["source_down"]);
+    assert_eq!(watch.fail(26, crate::cluster::FleetList::Units), ["source_down"]);
     assert_eq!(watch.at(100, units(&Watch::states()[1..])), ["source_back"]);
 }
 

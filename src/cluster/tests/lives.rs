@@ -14,10 +14,10 @@ use crate::cluster::desired::{NotWanted, Wanted};
 use crate::cluster::machine_life::{self, MachineEvidence, MachinePresence};
 use crate::cluster::observation::{Absence, Report};
 use crate::cluster::unit_life::{self, Evidence, MachineStanding, Presence, SourceStanding};
-use crate::cluster::{Cluster, Moment, Reading, Retention, Topic};
+use crate::cluster::{Cluster, FleetList, Moment, Reading, Retention};
 use crate::source::etcd::key_tree::KeyTree;
-use crate::source::etcd::keys::{self, Event};
-use crate::source::recording::{Entry, Poll, Reader};
+use crate::source::etcd::keys::{self, KeyEvent};
+use crate::source::recording::{Poll, Reader, RecordingEntry};
 
 /// From a state to another one, by their names.
 type Transition = (String, String);
@@ -94,14 +94,14 @@ fn text(path: &Path) -> String {
 /// All polls of a file; none if it is no recording.
 fn polls(path: &Path) -> Vec<Poll> {
     let mut reader = Reader::default();
-    let entries: Vec<Entry> = text(path)
+    let entries: Vec<RecordingEntry> = text(path)
         .lines()
         .filter_map(|line| reader.read(line).ok().flatten())
         .collect();
 
     let polls = entries.into_iter().filter_map(|entry| match entry {
-        Entry::Poll(poll) => Some(poll),
-        Entry::Begin { .. } => None,
+        RecordingEntry::Poll(poll) => Some(poll),
+        RecordingEntry::Begin { .. } => None,
     });
     polls.collect()
 }
@@ -118,7 +118,7 @@ fn watched(name: &str) -> Vec<Poll> {
     let poll = |at: Duration, reading| Poll {
         at,
         took: Duration::ZERO,
-        topics: &Topic::ALL,
+        topics: &FleetList::ALL,
         outcome: Ok(reading),
     };
     let changes =
@@ -128,7 +128,7 @@ fn watched(name: &str) -> Vec<Poll> {
     for line in text(&fixtures("etcd").join(format!("{name}.watch.jsonl"))).lines() {
         let line: serde_json::Value = serde_json::from_str(line).unwrap();
         let at = Duration::from_secs_f64(line["t"].as_f64().unwrap());
-        let event: Event = serde_json::from_value(line["event"].clone()).unwrap();
+        let event: KeyEvent = serde_json::from_value(line["event"].clone()).unwrap();
 
         while tick < at {
             polls.push(poll(tick, changes(&mut tree, tick)));

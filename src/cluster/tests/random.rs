@@ -9,13 +9,13 @@ use proptest::prelude::*;
 
 use super::{GRACE, Watch, file, machine, machines, state, units};
 use crate::cluster::{
-    Cluster, Delta, Event, Lease, Machine, Moment, Observation, Reading, RegistrySnapshot, RowKey,
-    Topic, Transition, UnitFile, UnitState, Units, Verdict,
+    Cluster, Delta, Event, FleetList, Lease, Machine, Moment, Observation, Reading,
+    RegistrySnapshot, RowKey, Transition, UnitFile, UnitState, Units, Verdict,
 };
 
 /// A reading, or the topics that could not be read; how long after the one before it was complete,
 /// and how long it took.
-type SourceEvent = (Result<Reading, &'static [Topic]>, Duration, Duration);
+type SourceEvent = (Result<Reading, &'static [FleetList]>, Duration, Duration);
 
 fn any_name() -> impl Strategy<Value = String> {
     (0..3_u8).prop_map(|number| format!("{number}.service"))
@@ -128,7 +128,7 @@ fn polled() -> impl Strategy<Value = Vec<SourceEvent>> {
         2 => any_machines().prop_map(|machines| Ok(Reading::Machines { machines })),
         2 => prop::collection::vec(any_file(), 0..4)
             .prop_map(|files| Ok(Reading::UnitFiles { files: listed_files(files) })),
-        1 => prop::sample::select(Topic::ALL.to_vec()).prop_map(|topic| Err(topic.alone())),
+        1 => prop::sample::select(FleetList::ALL.to_vec()).prop_map(|topic| Err(topic.alone())),
     ];
     prop::collection::vec((outcome, seconds(0..20), seconds(0..5)), 1..40)
 }
@@ -138,7 +138,7 @@ fn watched() -> impl Strategy<Value = Vec<SourceEvent>> {
     let outcome = prop_oneof![
         6 => prop::collection::vec(any_observation(), 0..6).prop_map(|changes| Ok(Reading::Changes { index: 0, changes })),
         2 => any_registry().prop_map(|registry| Ok(Reading::Registry(registry))),
-        1 => Just(Err(&Topic::ALL as &'static [Topic])),
+        1 => Just(Err(&FleetList::ALL as &'static [FleetList])),
     ];
     let later = prop::collection::vec((outcome, seconds(0..20), Just(Duration::ZERO)), 0..40);
     (any_registry(), later).prop_map(|(registry, later)| {
@@ -296,7 +296,7 @@ fn assert_sound(said: Vec<SourceEvent>, grace: Duration) -> Result<(), TestCaseE
         };
 
         model.take(&reading, at);
-        let has_units = reading.topics().contains(&Topic::Units);
+        let has_units = reading.topics().contains(&FleetList::Units);
         let transitions = cluster.read(reading, at, took);
         assert_consistent(&cluster)?;
         prop_assert!(Arc::ptr_eq(&before, cluster.change().0));

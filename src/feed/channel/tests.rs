@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::builders;
 use crate::cluster::{Event, Health, Member, Place, Transition, Unit, UnitState};
-use crate::feed::{News, Publish, Publisher, Settings, SourceInfo};
+use crate::feed::{FeedInput, FeedSettings, Publish, Publisher, SourceInfo};
 use crate::snapshots::assert_catalogue;
 
 const MACHINES: [&str; 2] = ["m1", "m2"];
@@ -56,7 +56,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let settings = Settings {
+        let settings = FeedSettings {
             unit_fields: vec![],
             machine_fields: vec![],
             publish: Publish::Changes,
@@ -90,7 +90,7 @@ impl Bench {
             })
         };
         let transitions: Vec<_> = events.iter().map(event).collect();
-        let news = News {
+        let news = FeedInput {
             view,
             health: &self.health,
             transitions: &transitions,

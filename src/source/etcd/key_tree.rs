@@ -22,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::time::{Duration, Instant};
 
-use super::keys::{Action, Event, Node};
+use super::keys::{Action, KeyEvent, Node};
 use super::value::{File, Kind, Value, fingerprint};
 use super::words::Words;
 use crate::cluster::{
@@ -48,7 +48,7 @@ const LEASED: [&str; 3] = ["machines/", "state/", "states/"];
 pub struct KeyTree {
     prefix: String,
     index: u64,
-    entries: BTreeMap<Box<str>, Entry>,
+    entries: BTreeMap<Box<str>, KeyEntry>,
     /// Whether states are in `states/`, and those in `state/` are the same once more.
     has_states: bool,
     /// The hash of each unit's file with the unit: whom a unit file is for.
@@ -68,7 +68,7 @@ pub struct KeyTree {
 }
 
 #[derive(Debug)]
-struct Entry {
+struct KeyEntry {
     value: Value,
     /// Of the text that the value was made of.
     fingerprint: u64,
@@ -203,7 +203,8 @@ impl KeyTree {
 
         // Nobody said what became of what is not there any more: it has expired if its time may be
         // over.
-        let is_over = |entry: &Entry| entry.lease.is_some_and(|lease| lease.until <= now + ROUNDED);
+        let is_over =
+            |entry: &KeyEntry| entry.lease.is_some_and(|lease| lease.until <= now + ROUNDED);
         let gone = before
             .iter()
             .filter(|(key, entry)| !self.entries.contains_key(*key) && is_over(entry));
@@ -212,7 +213,7 @@ impl KeyTree {
     }
 
     /// Takes one event.
-    pub fn apply(&mut self, event: &Event, now: Instant) {
+    pub fn apply(&mut self, event: &KeyEvent, now: Instant) {
         self.index = self.index.max(event.node.modified_index);
         match event.action {
             Action::Set | Action::Create | Action::Update | Action::CompareAndSwap => {
@@ -260,7 +261,7 @@ impl KeyTree {
         }
 
         let value = Value::of(kind, text, &mut self.words);
-        let entry = Entry { value, fingerprint, modified: node.modified_index, lease };
+        let entry = KeyEntry { value, fingerprint, modified: node.modified_index, lease };
         self.expect_renewal(entry.overdue_from());
         self.overdue.remove(key);
         let user = entry.value.user(kind);
@@ -416,7 +417,7 @@ impl KeyTree {
             .filter_map(|(key, _)| self.machine(key))
             .collect();
         let mut states: Vec<UnitState> =
-            self.entries.values().filter_map(Entry::state).cloned().collect();
+            self.entries.values().filter_map(KeyEntry::state).cloned().collect();
         join(&mut states, &machines);
         states.sort_by(|a, b| (&a.unit, &a.machine).cmp(&(&b.unit, &b.machine)));
         let units = inside(&self.entries, "job/").filter_map(|(key, _)| match Kind::of(key)? {
@@ -553,14 +554,15 @@ impl KeyTree {
             Some(ours) => (ours.modified, ours.fingerprint) != leaf,
             None => deleted.get(key).is_none_or(|at| *at <= index),
         };
-        let is_left = |key: &str, ours: &Entry| ours.modified <= index && !read.contains_key(key);
+        let is_left =
+            |key: &str, ours: &KeyEntry| ours.modified <= index && !read.contains_key(key);
         let wrong = read.iter().filter(|(key, leaf)| is_wrong(key, **leaf)).count();
         let left = self.entries.iter().filter(|(key, entry)| is_left(key, entry)).count();
         wrong + left
     }
 }
 
-impl Entry {
+impl KeyEntry {
     fn state(&self) -> Option<&UnitState> {
         match &self.value {
             Value::State(state) => Some(state),
@@ -612,9 +614,9 @@ fn leaves(tree: Node) -> impl Iterator<Item = Node> {
 
 /// What is in a directory, which is named with its last `/`.
 fn inside<'a>(
-    entries: &'a BTreeMap<Box<str>, Entry>,
+    entries: &'a BTreeMap<Box<str>, KeyEntry>,
     folder: &str,
-) -> impl Iterator<Item = (&'a str, &'a Entry)> + use<'a> {
+) -> impl Iterator<Item = (&'a str, &'a KeyEntry)> + use<'a> {
     let folder: Box<str> = folder.into();
     let from = (Bound::Included(&*folder), Bound::Unbounded);
     let keys = entries.range::<str, _>(from);

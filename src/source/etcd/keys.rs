@@ -43,7 +43,7 @@ impl Node {
 
 /// What was done to a key or a directory.
 #[derive(Debug, Deserialize)]
-pub struct Event {
+pub struct KeyEvent {
     /// What was done.
     pub action: Action,
     /// What there is now.
@@ -110,17 +110,17 @@ pub fn node(body: &[u8]) -> Result<Node, serde_json::Error> {
 /// Cuts what a watch says into events. Bytes may come in any pieces; etcd since 2.0 ends an event
 /// with a newline.
 #[derive(Debug, Default)]
-pub struct Events {
+pub struct EventDecoder {
     rest: Vec<u8>,
 }
 
-impl Events {
+impl EventDecoder {
     /// The events that are complete with these bytes.
     ///
     /// # Errors
     ///
     /// What is wrong with an event.
-    pub fn take(&mut self, bytes: &[u8]) -> Result<Vec<Event>, serde_json::Error> {
+    pub fn take(&mut self, bytes: &[u8]) -> Result<Vec<KeyEvent>, serde_json::Error> {
         self.rest.extend_from_slice(bytes);
         // Else nothing has come to its end.
         if !bytes.contains(&b'\n') && !bytes.ends_with(b"}") {
@@ -198,8 +198,8 @@ mod tests {
     fn events_come_in_any_pieces() {
         let text = format!("{EXPIRE}\n{EXPIRE}\n");
         for size in 1..text.len() {
-            let mut events = Events::default();
-            let taken: Vec<Event> = text
+            let mut events = EventDecoder::default();
+            let taken: Vec<KeyEvent> = text
                 .as_bytes()
                 .chunks(size)
                 .flat_map(|bytes| events.take(bytes).unwrap())
@@ -212,19 +212,19 @@ mod tests {
             );
             assert_eq!(events.pending(), 0);
         }
-        let mut events = Events::default();
+        let mut events = EventDecoder::default();
         assert!(events.take(&EXPIRE.as_bytes()[..50]).unwrap().is_empty());
         assert_eq!(events.pending(), 50);
         assert!(events.take(b"\n").is_err(), "in the middle of a text");
         // etcd 0.4 writes no newlines.
-        let mut events = Events::default();
+        let mut events = EventDecoder::default();
         assert_eq!(events.take(format!("{EXPIRE}{EXPIRE}").as_bytes()).unwrap().len(), 2);
         assert_eq!(events.take(EXPIRE.as_bytes()).unwrap().len(), 1);
     }
 
     #[test]
     fn an_action_of_the_future_is_no_error() {
-        let event: Event =
+        let event: KeyEvent =
             serde_json::from_str(r#"{"action":"bless","node":{"key":"/a"}}"#).unwrap();
         assert_eq!(event.action, Action::Other);
     }
@@ -232,7 +232,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_make_it_panic(pieces: Vec<Vec<u8>>) {
-            let mut events = Events::default();
+            let mut events = EventDecoder::default();
             for piece in pieces {
                 let _ = (events.take(&piece), node(&piece));
             }

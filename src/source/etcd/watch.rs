@@ -24,7 +24,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::error::EtcdError;
-use super::keys::{self, Event, Events, Node, Refusal};
+use super::keys::{self, EventDecoder, KeyEvent, Node, Refusal};
 use super::member_client::{Answer as Answered, MemberClient};
 
 /// How often etcd is asked for a sign of life.
@@ -77,7 +77,7 @@ pub(super) struct Watch<'a> {
     /// The answer that is under way.
     pub(super) answer: Option<Answer>,
     /// The events that it has had already.
-    pub(super) events: Vec<Event>,
+    pub(super) events: Vec<KeyEvent>,
 }
 
 /// Where a watch begins: with a stream that was opened before the tree is read, or with none.
@@ -85,7 +85,7 @@ pub(super) struct Beginning {
     pub(super) client: MemberClient,
     pub(super) answer: Option<Answer>,
     /// What the stream has had until now.
-    pub(super) events: Vec<Event>,
+    pub(super) events: Vec<KeyEvent>,
 }
 
 impl Beginning {
@@ -133,7 +133,7 @@ impl Beginning {
 /// An answer that is under way.
 pub(super) struct Answer {
     body: Incoming,
-    events: Events,
+    events: EventDecoder,
     is_stream: bool,
     /// etcd's index when it began.
     index: u64,
@@ -162,7 +162,7 @@ async fn open(client: &mut MemberClient, key: &str) -> Result<Answer, EtcdError>
 /// What happens, as it is heard, until there is an end. It is polled by who listens, with no
 /// channel between: to wake somebody for each of hundreds of events a second costs more than to
 /// read them.
-pub(super) fn watch(watch: Watch<'_>) -> impl Stream<Item = Result<Vec<Event>, End>> {
+pub(super) fn watch(watch: Watch<'_>) -> impl Stream<Item = Result<Vec<KeyEvent>, End>> {
     // A stream only follows on an answer that began with nothing to tell.
     stream::try_unfold((watch, false), async |(mut watch, mut has_caught_up)| {
         let happened = watch.next(&mut has_caught_up).await?;
@@ -172,7 +172,7 @@ pub(super) fn watch(watch: Watch<'_>) -> impl Stream<Item = Result<Vec<Event>, E
 
 impl Watch<'_> {
     /// What happened next, at least one event.
-    async fn next(&mut self, has_caught_up: &mut bool) -> Result<Vec<Event>, End> {
+    async fn next(&mut self, has_caught_up: &mut bool) -> Result<Vec<KeyEvent>, End> {
         loop {
             let mut answer = match self.answer.take() {
                 Some(answer) => answer,
@@ -248,7 +248,7 @@ async fn hear(
     client: &mut MemberClient,
     key: &str,
     answer: &mut Answer,
-) -> Result<(Vec<Event>, bool), End> {
+) -> Result<(Vec<KeyEvent>, bool), End> {
     let mut frame = match answer.due {
         None => client.frame(&mut answer.body).await,
         Some(due) => timeout_at(due, client.frame(&mut answer.body))
@@ -302,7 +302,7 @@ impl Answer {
     fn new(body: Incoming, index: u64, is_stream: bool) -> Self {
         Self {
             body,
-            events: Events::default(),
+            events: EventDecoder::default(),
             is_stream,
             index,
             is_behind: None,

@@ -7,7 +7,7 @@ use std::fmt;
 
 use super::super::host;
 use super::super::table::{self, TableError};
-use crate::cluster::{Reading, Topic};
+use crate::cluster::{FleetList, Reading};
 
 /// How fleetctl reaches the cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -78,7 +78,7 @@ impl Version {
     }
 
     /// The arguments that ask for a topic.
-    pub(super) fn arguments(&self, connection: &Connection, topic: Topic) -> Vec<String> {
+    pub(super) fn arguments(&self, connection: &Connection, topic: FleetList) -> Vec<String> {
         let mut arguments = match connection {
             Connection::Default => vec![],
             Connection::Etcd { host, port } => {
@@ -100,10 +100,10 @@ impl Version {
     }
 
     /// Reads the answer to [`arguments`](Self::arguments).
-    pub(super) fn read(&self, topic: Topic, output: &[u8]) -> Result<Reading, TableError> {
+    pub(super) fn read(&self, topic: FleetList, output: &[u8]) -> Result<Reading, TableError> {
         let columns = self.columns(topic);
         Ok(match topic {
-            Topic::Units => Reading::Units {
+            FleetList::Units => Reading::Units {
                 states: table::units(output, columns)?,
                 files: if self.lists_files_with_units() {
                     Some(table::unit_files(output, columns)?)
@@ -111,14 +111,16 @@ impl Version {
                     None
                 },
             },
-            Topic::Machines => {
+            FleetList::Machines => {
                 let mut machines = table::machines(output, columns)?;
                 if self.number < (0, 6, 0) {
                     table::sort_metadata(&mut machines);
                 }
                 Reading::Machines { machines }
             }
-            Topic::UnitFiles => Reading::UnitFiles { files: table::unit_files(output, columns)? },
+            FleetList::UnitFiles => {
+                Reading::UnitFiles { files: table::unit_files(output, columns)? }
+            }
         })
     }
 
@@ -128,30 +130,30 @@ impl Version {
         self.number < (0, 7, 0)
     }
 
-    fn command(&self, topic: Topic) -> &'static str {
+    fn command(&self, topic: FleetList) -> &'static str {
         match topic {
-            Topic::Machines => "list-machines",
-            Topic::UnitFiles if !self.lists_files_with_units() => "list-unit-files",
-            Topic::Units | Topic::UnitFiles => "list-units",
+            FleetList::Machines => "list-machines",
+            FleetList::UnitFiles if !self.lists_files_with_units() => "list-unit-files",
+            FleetList::Units | FleetList::UnitFiles => "list-units",
         }
     }
 
     /// The description comes last, where it may contain anything.
-    fn columns(&self, topic: Topic) -> &'static [&'static str] {
+    fn columns(&self, topic: FleetList) -> &'static [&'static str] {
         match (topic, self.number) {
-            (Topic::Machines, _) => &["machine", "ip", "metadata"],
+            (FleetList::Machines, _) => &["machine", "ip", "metadata"],
             // `state` is what a unit's state is, not what it should be: nothing that the other
             // columns do not say.
             (_, (0, ..=5, _)) => &["unit", "load", "active", "sub", "machine", "hash", "desc"],
             (_, (0, 6, _)) => {
                 &["unit", "dstate", "tmachine", "load", "active", "sub", "machine", "hash", "desc"]
             }
-            (Topic::Units, _) => &["unit", "load", "active", "sub", "machine", "hash"],
-            (Topic::UnitFiles, (0, 7, 0)) => &["unit", "dstate", "tmachine", "hash", "desc"],
-            (Topic::UnitFiles, (0, 7, _)) => {
+            (FleetList::Units, _) => &["unit", "load", "active", "sub", "machine", "hash"],
+            (FleetList::UnitFiles, (0, 7, 0)) => &["unit", "dstate", "tmachine", "hash", "desc"],
+            (FleetList::UnitFiles, (0, 7, _)) => {
                 &["unit", "global", "dstate", "tmachine", "hash", "desc"]
             }
-            (Topic::UnitFiles, _) => &["unit", "global", "dstate", "target", "hash", "desc"],
+            (FleetList::UnitFiles, _) => &["unit", "global", "dstate", "target", "hash", "desc"],
         }
     }
 }
@@ -202,7 +204,7 @@ mod tests {
     #[test]
     fn says_driver_from_0_9_on_and_never_before() {
         let etcd = Connection::Etcd { host: "core-01".into(), port: 4001 };
-        let asks = |text: &str| version(text).arguments(&etcd, Topic::Machines).join(" ");
+        let asks = |text: &str| version(text).arguments(&etcd, FleetList::Machines).join(" ");
         let list = "--endpoint=http://core-01:4001 list-machines --no-legend --full --fields=machine,ip,metadata";
         assert_eq!(asks("0.8.3"), list);
         assert_eq!(asks("0.9.0"), format!("--driver=etcd {list}"));
@@ -212,19 +214,20 @@ mod tests {
     #[test]
     fn brackets_an_ipv6_address() {
         let tunnel = |host: &str| Connection::Tunnel { host: host.into(), port: 22 };
-        let asks = |host: &str| version("1.0.0").arguments(&tunnel(host), Topic::Units).remove(0);
+        let asks =
+            |host: &str| version("1.0.0").arguments(&tunnel(host), FleetList::Units).remove(0);
         assert_eq!(asks("core-01"), "--tunnel=core-01:22");
         assert_eq!(asks("fd00::1"), "--tunnel=[fd00::1]:22");
         assert_eq!(asks("fe80::1%eth0"), "--tunnel=[fe80::1%eth0]:22");
         let etcd = Connection::Etcd { host: "fe80::1%eth0".into(), port: 4001 };
-        let asks = version("1.0.0").arguments(&etcd, Topic::Units).remove(1);
+        let asks = version("1.0.0").arguments(&etcd, FleetList::Units).remove(1);
         assert_eq!(asks, "--endpoint=http://[fe80::1%25eth0]:4001");
     }
 
     #[test]
     fn asks_for_the_columns_that_a_version_has() {
         let fields = |text: &str| {
-            let asks = version(text).arguments(&Connection::Default, Topic::UnitFiles);
+            let asks = version(text).arguments(&Connection::Default, FleetList::UnitFiles);
             format!("{} {}", asks[0], asks[3])
         };
         assert_eq!(fields("0.5.4"), "list-units --fields=unit,load,active,sub,machine,hash,desc");

@@ -153,8 +153,8 @@ impl Options {
         }
     }
 
-    fn etcd_settings(&self, endpoints: Vec<Endpoint>) -> etcd::Settings {
-        etcd::Settings {
+    fn etcd_settings(&self, endpoints: Vec<Endpoint>) -> etcd::EtcdSettings {
+        etcd::EtcdSettings {
             endpoints,
             prefix: self.etcd_prefix.clone(),
             tls: self.etcd_tls.clone(),
@@ -215,7 +215,7 @@ enum Backend {
     Demo { speed: f64 },
     Replay { path: PathBuf, speed: f64 },
     Api(Address),
-    Etcd(etcd::Settings),
+    Etcd(etcd::EtcdSettings),
     Fleetctl { command: String, connection: Connection },
 }
 

@@ -38,10 +38,10 @@ impl Facts {
 }
 
 impl Probe {
-    async fn of(settings: etcd::Settings) -> Self {
+    async fn of(settings: etcd::EtcdSettings) -> Self {
         let timeout = settings.timeout.min(PROBE_TIMEOUT);
         // Files for TLS that cannot be used are an error when the source is opened.
-        let Ok(etcd) = Etcd::new(etcd::Settings { timeout, ..settings }) else {
+        let Ok(etcd) = Etcd::new(etcd::EtcdSettings { timeout, ..settings }) else {
             return Probe::NoAnswer;
         };
 
@@ -76,7 +76,7 @@ impl Selection {
             Backend::Etcd(settings) => Opened::Etcd(Etcd::new(settings)?),
             Backend::Fleetctl { command, connection } => {
                 let settings =
-                    fleetctl::Settings { command, connection, timeout: schedule.timeout };
+                    fleetctl::FleetctlSettings { command, connection, timeout: schedule.timeout };
                 let fleetctl = Fleetctl::new(settings).map_err(|error| match &self.reason {
                     Reason::NoApiSocket(absence) => {
                         OpenError::NothingToRead { absence: absence.clone(), error: error.into() }

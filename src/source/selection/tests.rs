@@ -167,7 +167,7 @@ fn a_source_gets_the_options_that_belong_to_it() {
     let timeout = Duration::from_secs(3);
     assert_eq!(
         etcd,
-        Backend::Etcd(etcd::Settings {
+        Backend::Etcd(etcd::EtcdSettings {
             endpoints,
             prefix: "/p".to_owned(),
             tls,

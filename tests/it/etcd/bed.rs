@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::support::etcd::{
-    Double, Etcd, Event, Node, PREFIX, Recorded, Recording, Reply, registry,
+    Double, Etcd, KeyEvent, Node, PREFIX, Recorded, Recording, Reply, registry,
 };
 
 const RECORDINGS: [&str; 10] = [
@@ -29,8 +29,8 @@ const RECORDINGS: [&str; 10] = [
 ];
 
 /// What an event leaves of the values: applied to the start, all events have to fit to each other.
-fn change(values: &mut BTreeMap<String, String>, event: &Event) {
-    let Event { action, node, previous } = event;
+fn change(values: &mut BTreeMap<String, String>, event: &KeyEvent) {
+    let KeyEvent { action, node, previous } = event;
     let directory = node.dir || previous.as_ref().is_some_and(|node| node.dir);
     if !directory {
         assert_eq!(
@@ -113,7 +113,7 @@ async fn replay(name: &str) {
         for (Recorded { event, .. }, index) in step.iter().zip(indices) {
             change(&mut expected, event);
             let seen = etcd.event(PREFIX, index).await;
-            let told = |event: &Event| {
+            let told = |event: &KeyEvent| {
                 (event.action.clone(), event.node.key.clone(), event.node.value.clone())
             };
             assert_eq!(told(&seen), told(event), "{name}");
@@ -123,8 +123,9 @@ async fn replay(name: &str) {
                 "{name} {}",
                 event.node.key
             );
-            let before =
-                |event: &Event| event.previous.as_ref().map(|node| (node.dir, node.value.clone()));
+            let before = |event: &KeyEvent| {
+                event.previous.as_ref().map(|node| (node.dir, node.value.clone()))
+            };
             assert_eq!(before(&seen), before(event), "{name} {}", event.node.key);
         }
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use fleet_monitor::source::etcd::error::{FileError, TlsError};
-use fleet_monitor::source::etcd::{Etcd as Source, Settings, Tls};
+use fleet_monitor::source::etcd::{Etcd as Source, EtcdSettings, Tls};
 use tempfile::TempDir;
 
 use super::tls::no_tls;
@@ -110,8 +110,8 @@ impl Authority {
     }
 
     /// Trusting the CAs in that file.
-    fn settings(&self, url: &str, ca: &str) -> Settings {
-        Settings {
+    fn settings(&self, url: &str, ca: &str) -> EtcdSettings {
+        EtcdSettings {
             tls: Tls { ca: Some(self.path(ca)), cert: None, key: None },
             ..settings(&[url])
         }
@@ -126,7 +126,7 @@ impl Authority {
             key: Some(self.path(key)),
         };
         let error =
-            Source::new(Settings { tls, ..settings(&["https://127.0.0.1:2379"]) }).unwrap_err();
+            Source::new(EtcdSettings { tls, ..settings(&["https://127.0.0.1:2379"]) }).unwrap_err();
         assert_is_of(&error, option, &self.path(if option == "etcd_key" { key } else { cert }));
         self.without_directory(&error.to_string())
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fleet_monitor::cluster::{Reading, RegistrySnapshot as Told};
 use fleet_monitor::source::etcd::error::EtcdError;
-use fleet_monitor::source::etcd::{Etcd as Source, Settings};
+use fleet_monitor::source::etcd::{Etcd as Source, EtcdSettings};
 use fleet_monitor::source::{SourceError, SourceEvent};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -71,8 +71,8 @@ fn chunk(index: u64, text: &str) -> String {
     format!("{head}\r\n\r\n{:x}\r\n{text}\r\n", text.len())
 }
 
-fn within_a_second(double: &Double) -> Settings {
-    Settings {
+fn within_a_second(double: &Double) -> EtcdSettings {
+    EtcdSettings {
         timeout: Duration::from_secs(1),
         ..settings(&[double.address()])
     }

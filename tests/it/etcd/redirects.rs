@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fleet_monitor::source::etcd::error::{EtcdError, NotFollowed};
-use fleet_monitor::source::etcd::{Etcd as Source, Settings};
+use fleet_monitor::source::etcd::{Etcd as Source, EtcdSettings};
 use tempfile::TempDir;
 
 use super::misbehaving::{asked, leaf, state, tree};
@@ -159,7 +159,7 @@ async fn a_leader_that_is_lost_is_asked_for_anew() {
         )
     })
     .await;
-    let within = Settings {
+    let within = EtcdSettings {
         timeout: Duration::from_secs(2),
         ..settings(&[follower.address()])
     };
@@ -186,7 +186,8 @@ async fn a_password_does_not_follow_to_a_member_that_was_not_named() {
         credentials: None,
     };
     let source =
-        Source::new(Settings { login: Some(login), ..settings(&[follower.address()]) }).unwrap();
+        Source::new(EtcdSettings { login: Some(login), ..settings(&[follower.address()]) })
+            .unwrap();
     until(&mut follow(source), |told| !told.states.is_empty()).await;
     let has_password = |request: &String| request.to_lowercase().contains("\r\nauthorization: ");
     assert!(follower.seen().requests.iter().all(has_password));

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use fleet_monitor::source::etcd::error::{EtcdError, FileError, TlsError};
-use fleet_monitor::source::etcd::{Etcd as Source, Settings, Tls};
+use fleet_monitor::source::etcd::{Etcd as Source, EtcdSettings, Tls};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
 };
@@ -61,8 +61,8 @@ impl Files {
         Tls { ca: path(ca), cert: path(cert), key: path(key) }
     }
 
-    fn settings(&self, url: &str, files: [&str; 3]) -> Settings {
-        Settings { tls: self.tls(files), ..settings(&[url]) }
+    fn settings(&self, url: &str, files: [&str; 3]) -> EtcdSettings {
+        EtcdSettings { tls: self.tls(files), ..settings(&[url]) }
     }
 
     async fn etcd(&self) -> Option<(Etcd, u16)> {
@@ -83,7 +83,7 @@ impl Files {
 const RIGHT: [&str; 3] = ["ours.pem", "ours-client.pem", "ours-client.key"];
 
 /// Why there is no TLS with it.
-pub async fn no_tls(settings: Settings, url: &str) -> String {
+pub async fn no_tls(settings: EtcdSettings, url: &str) -> String {
     match failure(&mut follow(Source::new(settings).unwrap()), url).await {
         EtcdError::Tls(_, problem) => problem,
         other => panic!("{other}"),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fleet_monitor::cluster::{Lease, Reading, RegistrySnapshot as Told};
 use fleet_monitor::source::etcd::error::{EtcdError, EtcdErrors};
-use fleet_monitor::source::etcd::{Etcd as Source, Settings};
+use fleet_monitor::source::etcd::{Etcd as Source, EtcdSettings};
 use fleet_monitor::source::{SourceError, SourceEvent};
 use futures_util::future::join_all;
 use serde_json::json;
@@ -44,8 +44,8 @@ fn sub<'a>(told: &'a Told, unit: &str) -> Option<&'a str> {
     told.states.iter().find(|state| &*state.unit == unit)?.sub.as_deref()
 }
 
-fn within(timeout: Duration, urls: &[&str]) -> Settings {
-    Settings { timeout, ..settings(urls) }
+fn within(timeout: Duration, urls: &[&str]) -> EtcdSettings {
+    EtcdSettings { timeout, ..settings(urls) }
 }
 
 /// The next failure of the one member that is asked, which it names. Only readings may come before

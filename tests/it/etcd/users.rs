@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 
 use fleet_monitor::source::etcd::error::EtcdError;
 use fleet_monitor::source::etcd::login::Login;
-use fleet_monitor::source::etcd::{Etcd as Source, Settings};
+use fleet_monitor::source::etcd::{Etcd as Source, EtcdSettings};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
@@ -77,7 +77,8 @@ async fn with_the_right_user_it_is_watched() {
     let Some(etcd) = guarded().await else { return };
     let directory = TempDir::new().unwrap();
     let login = login(&directory, "monitor", PASSWORD);
-    let source = Source::new(Settings { login: Some(login), ..settings(&[&etcd.url()]) }).unwrap();
+    let source =
+        Source::new(EtcdSettings { login: Some(login), ..settings(&[&etcd.url()]) }).unwrap();
     source.probe().await.unwrap();
     let mut watched = follow(source);
     let before = until(&mut watched, |told| !told.states.is_empty()).await.index;
@@ -99,7 +100,7 @@ async fn a_refusal_names_who_was_refused_what() {
 
     for (user, password) in [("monitor", "wrong"), ("nobody", PASSWORD), ("other", PASSWORD)] {
         let login = Some(login(&directory, user, password));
-        let source = Source::new(Settings { login, ..settings(&[&url]) }).unwrap();
+        let source = Source::new(EtcdSettings { login, ..settings(&[&url]) }).unwrap();
         let refused = forbidden(source, &url).await;
         assert_eq!(refused, (user.to_owned(), 401, etcds_words.to_owned(), PREFIX.to_owned()));
     }
@@ -129,7 +130,7 @@ async fn a_status_403_is_a_refusal_too() {
     let double = Double::tcp(move |_: &str| reply()).await;
     let directory = TempDir::new().unwrap();
     let login = Some(login(&directory, "monitor", PASSWORD));
-    let source = Source::new(Settings { login, ..settings(&[double.address()]) }).unwrap();
+    let source = Source::new(EtcdSettings { login, ..settings(&[double.address()]) }).unwrap();
     let refused = forbidden(source, double.address()).await;
     assert_eq!(refused, ("monitor".to_owned(), 403, String::new(), PREFIX.to_owned()));
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use fleet_monitor::cluster::{Reading, RegistrySnapshot as Told};
 use fleet_monitor::source::SourceEvent;
 use fleet_monitor::source::etcd::key_tree::KeyTree;
-use fleet_monitor::source::etcd::{Etcd as Source, Settings, Tls, Watched};
+use fleet_monitor::source::etcd::{Etcd as Source, EtcdSettings, Tls, Watched};
 use futures_util::future::join_all;
 use tokio::time::{Instant, timeout};
 
@@ -17,8 +17,8 @@ use crate::support::etcd::{Etcd, PREFIX, Recording};
 /// No test waits longer for what should come.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-pub fn settings(urls: &[&str]) -> Settings {
-    Settings {
+pub fn settings(urls: &[&str]) -> EtcdSettings {
+    EtcdSettings {
         endpoints: urls.iter().map(|url| url.parse().unwrap()).collect(),
         prefix: PREFIX.into(),
         tls: Tls::default(),

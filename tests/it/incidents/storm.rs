@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use fleet_monitor::cluster::{Event, Reading, RegistrySnapshot, Topic, UnitFile, UnitState};
+use fleet_monitor::cluster::{Event, FleetList, Reading, RegistrySnapshot, UnitFile, UnitState};
 use fleet_monitor::source::recording::Poll;
 
 use super::{machine, registry_at, running, seconds, wanted};
@@ -54,7 +54,7 @@ fn list(at: usize, pace: usize) -> Vec<UnitState> {
 
 fn polled() -> Watched {
     let mut polls = Vec::new();
-    let mut push = |at: f64, topic: Topic, reading| {
+    let mut push = |at: f64, topic: FleetList, reading| {
         let took = Duration::from_millis(10);
         polls.push(Poll {
             at: seconds(at),
@@ -67,15 +67,15 @@ fn polled() -> Watched {
     for at in (0..END).step_by(2) {
         push(
             at as f64 + 0.02,
-            Topic::Units,
+            FleetList::Units,
             Reading::Units { states: list(at, 2), files: None },
         );
         push(
             at as f64 + 0.04,
-            Topic::Machines,
+            FleetList::Machines,
             Reading::Machines { machines: MACHINES.map(machine).into() },
         );
-        push(at as f64 + 0.06, Topic::UnitFiles, Reading::UnitFiles { files: files() });
+        push(at as f64 + 0.06, FleetList::UnitFiles, Reading::UnitFiles { files: files() });
     }
     watch(&polls, Duration::ZERO)
 }

@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use flate2::read::GzDecoder;
 use fleet_monitor::cluster::{
-    Cluster, Event, Lease, MachineId, Moment, Observation, Reading, RegistrySnapshot, Text, Topic,
-    Transition, Unit, UnitFile, UnitName, UnitState, View,
+    Cluster, Event, FleetList, Lease, MachineId, Moment, Observation, Reading, RegistrySnapshot,
+    Text, Transition, Unit, UnitFile, UnitName, UnitState, View,
 };
 use fleet_monitor::source::etcd::SETTLE;
-use fleet_monitor::source::recording::{Entry, Poll, Reader};
+use fleet_monitor::source::recording::{Poll, Reader, RecordingEntry};
 
 use crate::support::changes::follow;
 
@@ -46,8 +46,8 @@ pub fn polls(name: &str) -> Vec<Poll> {
     let entries = text.lines().filter_map(|line| reader.read(line).unwrap());
 
     let polls = entries.filter_map(|entry| match entry {
-        Entry::Poll(poll) => Some(poll),
-        Entry::Begin { .. } => None,
+        RecordingEntry::Poll(poll) => Some(poll),
+        RecordingEntry::Begin { .. } => None,
     });
     polls.collect()
 }
@@ -350,7 +350,7 @@ fn difference(before: &RegistrySnapshot, after: &RegistrySnapshot) -> Vec<Observ
 pub fn polled(registry: &[Poll], start: Duration) -> Vec<Poll> {
     let took = Duration::from_millis(10);
     let end = registry.last().map_or(Duration::ZERO, |poll| poll.at);
-    let mut due = Topic::ALL.map(|topic| (start + took * (1 + topic as u32), topic));
+    let mut due = FleetList::ALL.map(|topic| (start + took * (1 + topic as u32), topic));
     let mut rows: Option<BTreeSet<Key>> = None;
     let mut polls = Vec::new();
 
@@ -360,7 +360,7 @@ pub fn polled(registry: &[Poll], start: Duration) -> Vec<Poll> {
         if at > end {
             return polls;
         }
-        next.0 = at + Duration::from_secs(if topic == Topic::Units { 2 } else { 10 });
+        next.0 = at + Duration::from_secs(if topic == FleetList::Units { 2 } else { 10 });
 
         let then = registry
             .iter()
@@ -373,12 +373,16 @@ pub fn polled(registry: &[Poll], start: Duration) -> Vec<Poll> {
             Err(error) => Err(error.clone()),
         };
 
-        let listed = if topic == Topic::Units { listed(&outcome) } else { None };
+        let listed = if topic == FleetList::Units {
+            listed(&outcome)
+        } else {
+            None
+        };
         if let Some(listed) = listed {
             let listed = listed.into_keys().collect();
             if rows.as_ref().is_some_and(|rows| *rows != listed) {
-                due[Topic::Machines as usize].0 = at + took;
-                due[Topic::UnitFiles as usize].0 = at + took * 2;
+                due[FleetList::Machines as usize].0 = at + took;
+                due[FleetList::UnitFiles as usize].0 = at + took * 2;
             }
             rows = Some(listed);
         }
@@ -386,11 +390,11 @@ pub fn polled(registry: &[Poll], start: Duration) -> Vec<Poll> {
     }
 }
 
-fn list(registry: &RegistrySnapshot, topic: Topic) -> Reading {
+fn list(registry: &RegistrySnapshot, topic: FleetList) -> Reading {
     match topic {
-        Topic::Units => Reading::Units { states: registry.states.to_vec(), files: None },
-        Topic::Machines => Reading::Machines { machines: registry.machines.to_vec() },
-        Topic::UnitFiles => Reading::UnitFiles { files: registry.files.to_vec() },
+        FleetList::Units => Reading::Units { states: registry.states.to_vec(), files: None },
+        FleetList::Machines => Reading::Machines { machines: registry.machines.to_vec() },
+        FleetList::UnitFiles => Reading::UnitFiles { files: registry.files.to_vec() },
     }
 }
 

@@ -77,7 +77,7 @@ async fn the_lists_of_the_first_protocol_are_there_once_they_have_been_read() {
         let again = bench.request("GET", "/v1/units", &[("If-None-Match", known)]).await;
         assert_eq!((again.status, again.header("etag"), again.text()), (304, tag, ""), "{known}");
     }
-    bench.read(Topic::Units, &view(&[("a.service", "failed")]));
+    bench.read(FleetList::Units, &view(&[("a.service", "failed")]));
     let changed = bench.request("GET", "/v1/units", &[("If-None-Match", tag)]).await;
     assert_eq!((changed.status, changed.header("etag")), (200, r#"W/"epoch-5""#));
 }
@@ -94,9 +94,9 @@ async fn the_state_is_everything_and_its_status_comes_even_when_nothing_changed(
     assert_eq!(answer.header("etag"), format!("W/\"epoch-{revision}\""));
     let _client = bench.client().await;
     let reason = "fleetctl: größer";
-    let failure = Some(Failure { since: Moment::now(), reason: reason.into() });
+    let failure = Some(ReadFailure { since: Moment::now(), reason: reason.into() });
     bench.health.topics[0].failure = failure;
-    bench.publisher.publish(News {
+    bench.publisher.publish(FeedInput {
         view: &view(&[]),
         health: &bench.health,
         transitions: &[],
@@ -124,9 +124,9 @@ async fn the_status_is_short_however_long_its_reasons_are() {
     let mut bench = Bench::start().await;
     let reason = "\u{7f}".repeat(10_000);
     for topic in &mut bench.health.topics {
-        topic.failure = Some(Failure { since: Moment::now(), reason: reason.as_str().into() });
+        topic.failure = Some(ReadFailure { since: Moment::now(), reason: reason.as_str().into() });
     }
-    bench.publisher.publish(News {
+    bench.publisher.publish(FeedInput {
         view: &view(&[]),
         health: &bench.health,
         transitions: &[],
@@ -163,8 +163,8 @@ async fn the_process_lives_and_is_ready_when_all_has_been_read() {
     assert_eq!(answer.json()["health"]["source"], "test");
 
     bench.health.topics[1].failure =
-        Some(Failure { since: Moment::now(), reason: "exit status 1".into() });
-    bench.publisher.publish(News {
+        Some(ReadFailure { since: Moment::now(), reason: "exit status 1".into() });
+    bench.publisher.publish(FeedInput {
         view: &view(&[]),
         health: &bench.health,
         transitions: &[],
@@ -287,7 +287,7 @@ async fn large_answers_are_compressed_for_who_wants_that() {
         let names: Vec<String> =
             (0..units).map(|number| format!("unit-{number:05}.service")).collect();
         let units: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "active")).collect();
-        bench.read(Topic::Units, &view(&units));
+        bench.read(FleetList::Units, &view(&units));
         let plain = bench.get("/v1/units").await;
         assert_eq!((plain.header("content-encoding"), plain.text()), ("", list(&units).as_str()));
         assert!(plain.header("vary").contains("Accept-Encoding"));
@@ -323,7 +323,7 @@ async fn large_answers_are_compressed_for_who_wants_that() {
 #[tokio::test]
 async fn what_is_large_but_for_one_answer_alone_is_compressed_too() {
     let bench = Bench::with(
-        Settings { metrics_units: vec!["*".into()], ..settings() },
+        ServerSettings { metrics_units: vec!["*".into()], ..settings() },
         Timing::default(),
         Publish::Changes,
     );
@@ -501,9 +501,12 @@ const REFUSED: [(&str, u16); 29] = [
 
 #[tokio::test]
 async fn refusals_are_in_json_and_in_these_words() {
-    let bench =
-        Bench::with(Settings { max_clients: 0, ..settings() }, Timing::default(), Publish::Changes)
-            .await;
+    let bench = Bench::with(
+        ServerSettings { max_clients: 0, ..settings() },
+        Timing::default(),
+        Publish::Changes,
+    )
+    .await;
     let with_token = Bench::with(with_token("s3cret"), Timing::default(), Publish::Changes).await;
     let mut told = Vec::new();
     for (head, status) in REFUSED {

@@ -76,7 +76,7 @@ async fn connections_that_are_no_clients_are_limited_too() {
 
 #[tokio::test]
 async fn connections_of_all_kinds_leave_files_for_the_source() {
-    let settings = Settings { max_connections: 10, ..settings() };
+    let settings = ServerSettings { max_connections: 10, ..settings() };
     let mut bench = Bench::with(settings, Timing::default(), Publish::Changes).await;
     bench.read_all(&view(&[]));
     let mut clients = Vec::new();

@@ -131,7 +131,7 @@ async fn a_websocket_gets_all_that_there_is_and_then_what_changes() {
     bench.read_all(&view(&[("a.service", "active"), ("b.service", "active")]));
     let mut client = bench.second("").await;
     assert_eq!(kinds(&mut client, 5).await, BEGINNING);
-    bench.read(Topic::Units, &view(&[("a.service", "failed")]));
+    bench.read(FleetList::Units, &view(&[("a.service", "failed")]));
     let delta = message(&mut client).await;
     assert_eq!(kind(&delta), "delta units");
     assert_eq!(delta["upsert"][0]["active"], "failed");
@@ -139,7 +139,7 @@ async fn a_websocket_gets_all_that_there_is_and_then_what_changes() {
 
     let position = format!("epoch=epoch&revision={}", delta["revision"]);
     drop(client);
-    bench.read(Topic::Units, &view(&[]));
+    bench.read(FleetList::Units, &view(&[]));
     let mut again = bench.second(&position).await;
     assert_eq!(kinds(&mut again, 3).await, ["hello", "delta units", "status"]);
     let mut stranger = bench.second("epoch=another&revision=3&topics=machines").await;
@@ -156,14 +156,14 @@ async fn an_event_stream_says_the_same() {
     let mut events = bench.events("filter=unit:a.*", &[]).await;
     assert_eq!(events.line().await.expect("a line"), "retry: 2000");
     assert_eq!(events.kinds(5).await, BEGINNING);
-    bench.read(Topic::Units, &view(&[("a.service", "active"), ("b.service", "failed")]));
-    bench.read(Topic::Units, &view(&[("a.service", "failed"), ("b.service", "failed")]));
+    bench.read(FleetList::Units, &view(&[("a.service", "active"), ("b.service", "failed")]));
+    bench.read(FleetList::Units, &view(&[("a.service", "failed"), ("b.service", "failed")]));
     let (delta, id) = events.next().await.expect("a message");
     assert_eq!(delta["upsert"].as_array().map(Vec::len), Some(1));
     let id = id.expect("an ID");
     assert_eq!(id, format!("epoch-{}", delta["revision"]));
     drop(events);
-    bench.read(Topic::Units, &view(&[]));
+    bench.read(FleetList::Units, &view(&[]));
     let mut again = bench.events("filter=unit:a.*", &[("Last-Event-ID", &id)]).await;
     assert_eq!(again.kinds(3).await, ["hello", "delta units", "status"]);
     bench.stop.cancel();
@@ -217,7 +217,7 @@ async fn what_cannot_be_understood_is_refused_with_a_reason() {
 #[tokio::test]
 async fn an_event_stream_takes_a_place_and_a_token() {
     let bench = Bench::with(
-        Settings { max_clients: 1, ..with_token("s3cret") },
+        ServerSettings { max_clients: 1, ..with_token("s3cret") },
         Timing::default(),
         Publish::Changes,
     )
@@ -242,7 +242,7 @@ async fn an_event_stream_that_is_not_taken_is_cut_and_others_do_not_wait() {
     let slow = bench.events("", &[]).await;
     let mut quick = bench.second("").await;
     assert_eq!(kinds(&mut quick, 5).await, BEGINNING);
-    bench.read(Topic::Units, &huge("x"));
+    bench.read(FleetList::Units, &huge("x"));
     // More than the history keeps.
     assert_eq!(
         kinds(&mut quick, 5).await,
@@ -272,7 +272,7 @@ async fn at_shutdown_a_stream_that_is_not_taken_is_cut() {
     let mut bench = Bench::with(settings(), timing, Publish::Changes).await;
     let slow = bench.events("", &[]).await;
     bench.until("the client", |bench| bench.server.clients() == 1).await;
-    bench.read(Topic::Units, &huge("x"));
+    bench.read(FleetList::Units, &huge("x"));
     bench.stop.cancel();
     assert_eq!(bench.server.drain(Duration::from_secs(5)).await, 0);
     assert_eq!(bench.dropped("shutdown"), 1);

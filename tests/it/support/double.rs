@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use fleet_monitor::source::fleetctl::{Connection, Fleetctl, Settings};
+use fleet_monitor::source::fleetctl::{Connection, Fleetctl, FleetctlSettings};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -62,7 +62,7 @@ impl Double {
     /// The same, with another deadline for each poll.
     pub fn source_within(&self, timeout: Duration, connection: Connection) -> Fleetctl {
         let command = self.command().to_str().unwrap().to_owned();
-        Fleetctl::new(Settings { command, connection, timeout }).unwrap()
+        Fleetctl::new(FleetctlSettings { command, connection, timeout }).unwrap()
     }
 
     /// What it does from now on.

@@ -180,8 +180,8 @@ impl Etcd {
 
     /// Does what was done in a recorded event, and tells the index of that. What expired then
     /// expires now.
-    pub async fn apply(&self, event: &Event) -> u64 {
-        let Event { action, node, previous } = event;
+    pub async fn apply(&self, event: &KeyEvent) -> u64 {
+        let KeyEvent { action, node, previous } = event;
         let ttl = node.ttl.map(|ttl| ttl.to_string());
         let before = || {
             previous
@@ -262,11 +262,11 @@ impl Etcd {
     }
 
     /// Waits for the first event below a key that is not before an index.
-    pub async fn event(&self, key: &str, from: u64) -> Event {
+    pub async fn event(&self, key: &str, from: u64) -> KeyEvent {
         let query = [("wait", "true"), ("recursive", "true"), ("waitIndex", &from.to_string())];
         let answer = self.send(Method::GET, key, &query).await;
         assert_eq!(answer.status, 200, "{key}: {}", answer.body);
-        Event::deserialize(answer.body).unwrap()
+        KeyEvent::deserialize(answer.body).unwrap()
     }
 
     /// Its answer to a request for a key with these parameters.
@@ -496,7 +496,7 @@ impl Node {
 
 /// A change, as a watch tells it.
 #[derive(Clone, Debug, Deserialize)]
-pub struct Event {
+pub struct KeyEvent {
     pub action: String,
     pub node: Node,
     #[serde(rename = "prevNode")]
@@ -517,7 +517,7 @@ pub struct Recording {
 pub struct Recorded {
     /// When it was heard, in seconds on the clock of the timeline of that name.
     pub t: f64,
-    pub event: Event,
+    pub event: KeyEvent,
 }
 
 impl Recording {
