@@ -8,9 +8,12 @@
 
 mod layers;
 mod links;
+mod literal;
+mod options;
 mod parse;
 #[cfg(test)]
 mod tests;
+mod values;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -26,7 +29,7 @@ use crate::source::etcd::Tls;
 use crate::source::fleetctl::Connection;
 use crate::source::selection::{self, Request, SourceChoice};
 use crate::telemetry;
-use layers::Values;
+use values::Values;
 
 /// The file that is read when no other is named.
 pub const DEFAULT_FILE: &str = "/etc/fleet-monitor.toml";
@@ -142,7 +145,7 @@ pub fn environment(
     let mut errors = Vec::new();
     for (name, value) in variables {
         let origin = name.to_string_lossy().into_owned();
-        if !origin.starts_with(layers::PREFIX) {
+        if !origin.starts_with(options::PREFIX) {
             continue;
         }
         if links::is_service_link(&origin, &value.to_string_lossy()) {
@@ -192,13 +195,13 @@ fn load_over(
     let mut values = Values::new(cli, environment, default_file);
     // In the order of the options, in which values and errors are reported.
     let fleetctl = values.optional("fleetctl", parse::command);
-    let machine_freq = values.take("machine_freq", parse::seconds);
-    let unit_freq = values.take("unit_freq", parse::seconds);
+    let machine_freq = values.required("machine_freq", parse::seconds);
+    let unit_freq = values.required("unit_freq", parse::seconds);
     let connection = connection(&mut values);
-    let choice = values.take("source", |text| parse::choice(&SourceChoice::NAMES, text));
+    let choice = values.required("source", |text| parse::choice(&SourceChoice::NAMES, text));
     let api = values.optional("api", parse::api).unwrap_or_default();
     let etcd_members = values.list("etcd", parse::members);
-    let etcd_prefix = values.take("etcd_prefix", parse::prefix);
+    let etcd_prefix = values.required("etcd_prefix", parse::prefix);
     let etcd_tls = Tls {
         ca: values.optional("etcd_ca", parse::path),
         cert: values.optional("etcd_cert", parse::path),
@@ -206,13 +209,13 @@ fn load_over(
     };
     let etcd_user = values.optional("etcd_user", parse::user);
     let etcd_password_file = values.optional("etcd_password_file", parse::path);
-    let poll_timeout = values.take("poll_timeout", parse::seconds);
-    let grace = values.take("grace", parse::seconds_or_off);
-    let keep_lost = values.take("keep_lost", parse::seconds_or_off);
-    let demo = values.take("demo", parse::switch);
+    let poll_timeout = values.required("poll_timeout", parse::seconds);
+    let grace = values.required("grace", parse::seconds_or_off);
+    let keep_lost = values.required("keep_lost", parse::seconds_or_off);
+    let demo = values.required("demo", parse::switch);
     let record = values.optional("record", parse::path);
     let replay = values.optional("replay", parse::path);
-    let replay_speed = values.take("replay_speed", parse::speed);
+    let replay_speed = values.required("replay_speed", parse::speed);
 
     let config = Config {
         source: selection::Options {
@@ -236,9 +239,9 @@ fn load_over(
         grace,
         keep_lost,
         record,
-        port: values.take("port", parse::port),
+        port: values.required("port", parse::port),
         bind: values.optional("bind", parse::address),
-        publish: values.take("publish", |text| {
+        publish: values.required("publish", |text| {
             parse::choice(&[("changes", Publish::Changes), ("polls", Publish::Polls)], text)
         }),
         unit_fields: values.list("unit_fields", parse::fields),
@@ -247,9 +250,9 @@ fn load_over(
         allowed_origins: values.list("allowed_origins", |items| parse::each(items, parse::origin)),
         allowed_hosts: values.list("allowed_hosts", |items| parse::each(items, parse::host_name)),
         token_file: values.optional("token_file", parse::path),
-        max_clients: values.take("max_clients", parse::max_clients),
-        log: values.take("log", parse::log),
-        log_to: values.take("log_to", |text| {
+        max_clients: values.required("max_clients", parse::max_clients),
+        log: values.required("log", parse::log),
+        log_to: values.required("log_to", |text| {
             let choices = [
                 ("auto", telemetry::LogTarget::Auto),
                 ("journal", telemetry::LogTarget::Journal),
@@ -269,10 +272,10 @@ fn load_over(
 
 fn connection(values: &mut Values) -> Connection {
     let endpoint = values.optional("endpoint", |text| parse::host("--endpoint-port", text));
-    let endpoint_port = values.take("endpoint_port", parse::remote_port);
+    let endpoint_port = values.required("endpoint_port", parse::remote_port);
     let tunnel = values.optional("tunnel", |text| parse::host("--tunnel-port", text));
-    let tunnel_port = values.take("tunnel_port", parse::remote_port);
-    values.exclude("endpoint", "tunnel");
+    let tunnel_port = values.required("tunnel_port", parse::remote_port);
+    values.refuse_both("endpoint", "tunnel");
     match (endpoint, tunnel) {
         (Some(host), _) => Connection::Etcd { host, port: endpoint_port },
         (None, Some(host)) => Connection::Tunnel { host, port: tunnel_port },
@@ -282,7 +285,7 @@ fn connection(values: &mut Values) -> Connection {
 
 fn refuse_conflicts(options: &selection::Options, values: &mut Values) {
     for (option, other) in values.conflicts() {
-        values.exclude(option, other);
+        values.refuse_both(option, other);
     }
     if options.choice == SourceChoice::Replay && !options.demo && options.replay.is_none() {
         values.refuse("source", "needs a recording: --replay FILE or --demo");

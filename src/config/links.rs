@@ -46,7 +46,7 @@ fn is_numbered_port(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::layers::OPTIONS;
+    use crate::config::options::OPTIONS;
 
     /// The same for a variable that begins with `FLEET_MONITOR_`.
     fn is_link(name: &str, value: &str) -> bool {

@@ -6,7 +6,7 @@ use clap::{CommandFactory, Parser};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use super::layers::OPTIONS;
+use super::options::OPTIONS;
 use super::*;
 use crate::snapshots::{assert_catalogue, assert_text};
 use crate::source::api::Address;

@@ -47,6 +47,9 @@ use silence::{Hearing, Silence};
 use tls::Encryption;
 use watch::{Beginning, End, Seen, Watch};
 
+/// The directory of fleet's registry, unless `etcd_key_prefix` of fleet names another one.
+pub(crate) const DEFAULT_PREFIX: &str = "/_coreos.com/fleet";
+
 /// The least time between two readings that differ, which bounds what a storm of changes costs.
 const GAP: Duration = Duration::from_millis(10);
 /// A deletion is looked at again after this time though nothing else has changed: fleetd sets some

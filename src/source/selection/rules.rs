@@ -5,6 +5,8 @@
 //! options of a weaker place (a file, say) are discarded because a stronger one (the command line)
 //! leads to another source ([`agree`]).
 
+use crate::source::etcd;
+
 /// A set of sources, as bits.
 type Sources = u8;
 
@@ -22,9 +24,6 @@ const RECORDING: Sources = DEMO | REPLAY;
 const ETCD: Sources = ETCD_HOST | ETCD_MEMBERS;
 const LIVE: Sources = FLEETCTL | API | ETCD;
 const ALL: Sources = RECORDING | LIVE;
-
-/// The directory of fleet's registry in etcd, unless fleet's `etcd_key_prefix` names another.
-pub(crate) const DEFAULT_ETCD_PREFIX: &str = "/_coreos.com/fleet";
 
 /// The values with which an option restricts the source.
 enum When {
@@ -56,7 +55,7 @@ const RULES: [Rule; 18] = [
     rule("endpoint", Any, FLEETCTL | ETCD_HOST, RECORDING),
     rule("tunnel", Any, FLEETCTL, RECORDING),
     rule("api", Any, API, RECORDING | FLEETCTL | ETCD_HOST),
-    rule("etcd_prefix", IsNot(DEFAULT_ETCD_PREFIX), ETCD, ALL),
+    rule("etcd_prefix", IsNot(etcd::DEFAULT_PREFIX), ETCD, ALL),
     // The host of `endpoint` is asked without TLS.
     rule("etcd_ca", Any, ETCD_MEMBERS, ALL),
     rule("etcd_cert", Any, ETCD_MEMBERS, ALL),

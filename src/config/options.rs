@@ -1,0 +1,99 @@
+//! The options by their keys: which there are, their defaults, and their spelling.
+//!
+//! What a value means is not known here, nor where it was set.
+
+use super::ConfigError;
+use crate::source::etcd::DEFAULT_PREFIX;
+
+/// What the names of all variables of ours begin with.
+pub(super) const PREFIX: &str = "FLEET_MONITOR_";
+
+/// The option whose value is never shown in an error: it may contain a password by mistake.
+pub(super) const USER: &str = "etcd_user";
+
+/// Most edits between a key and the known one that was meant, as a part of its length.
+const SIMILAR: f64 = 0.6;
+
+/// Every key, and its default as text; `None`: not set by default.
+pub(super) const OPTIONS: &[(&str, Option<&str>)] = &[
+    ("fleetctl", None),
+    ("machine_freq", Some("10")),
+    ("unit_freq", Some("2")),
+    ("endpoint", None),
+    ("endpoint_port", Some("4001")),
+    ("tunnel", None),
+    ("tunnel_port", Some("22")),
+    ("source", Some("auto")),
+    ("api", None),
+    ("etcd", None),
+    ("etcd_prefix", Some(DEFAULT_PREFIX)),
+    ("etcd_ca", None),
+    ("etcd_cert", None),
+    ("etcd_key", None),
+    ("etcd_user", None),
+    ("etcd_password_file", None),
+    ("poll_timeout", Some("10")),
+    ("grace", Some("30")),
+    ("keep_lost", Some("3600")),
+    ("demo", Some("false")),
+    ("record", None),
+    ("replay", None),
+    ("replay_speed", Some("1")),
+    ("port", Some("8989")),
+    ("bind", None),
+    ("publish", Some("changes")),
+    ("unit_fields", Some("unit,load,active,sub,machine")),
+    ("machine_fields", Some("machine,ip,metadata")),
+    ("metrics_units", Some("")),
+    ("allowed_origins", Some("")),
+    ("allowed_hosts", Some("")),
+    ("token_file", None),
+    ("max_clients", Some("10000")),
+    ("log", Some("info")),
+    ("log_to", Some("auto")),
+];
+
+/// Whether there is an option with this key.
+pub(super) fn is_known(key: &str) -> bool {
+    OPTIONS.iter().any(|(known, _)| *known == key)
+}
+
+/// The environment variable that sets an option.
+pub(super) fn variable(key: &str) -> String {
+    format!("{PREFIX}{}", key.to_uppercase())
+}
+
+/// The error for an unknown key. It does not show the value, which may be a secret in the wrong
+/// place. `spelling` writes a key as it is written in that place.
+pub(super) fn unknown(
+    key: String,
+    origin: String,
+    spelling: impl Fn(&str) -> String,
+) -> ConfigError {
+    let hint = similar(&key.replace('-', "_"))
+        .map(|known| format!("; did you mean {}?", spelling(known)))
+        .unwrap_or_default();
+
+    ConfigError {
+        key: Some(key),
+        value: None,
+        origin,
+        problem: format!("unknown option{hint}"),
+    }
+}
+
+/// The option that was probably meant: the most similar one, or one that begins like that.
+fn similar(key: &str) -> Option<&'static str> {
+    let keys = OPTIONS.iter().map(|(known, _)| *known);
+
+    let closest = keys
+        .clone()
+        .max_by(|one, other| similarity(key, one).total_cmp(&similarity(key, other)))
+        .filter(|known| similarity(key, known) >= SIMILAR);
+    closest.or_else(|| keys.clone().find(|known| key.len() > 2 && known.starts_with(key)))
+}
+
+/// 1 for equal texts, 0 for texts that have nothing in common.
+fn similarity(one: &str, other: &str) -> f64 {
+    strsim::normalized_damerau_levenshtein(one, other)
+}

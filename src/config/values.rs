@@ -1,0 +1,167 @@
+//! The values that are in force, taken key by key, while errors and settings add up.
+//!
+//! It does not know what a value means: a function of [`parse`](super::parse) does.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use figment::Figment;
+use figment::value::Value;
+
+use super::layers::{self, DEFAULT, comparable};
+use super::literal::{bare_or_quoted, items, quoted, refuse_quotes, scalar, without_credentials};
+use super::options::{OPTIONS, USER};
+use super::{ConfigError, Setting};
+use crate::cli::Cli;
+use crate::source::selection::rules;
+
+/// The value of a key, from the strongest place that sets it.
+struct FoundValue {
+    value: Value,
+    /// A flag, an environment variable, a file with line, or `default`.
+    origin: String,
+    is_default: bool,
+}
+
+/// All values in force. Reading one adds it to `settings`, or an error to `errors`.
+pub(super) struct Values {
+    figment: Figment,
+    pub(super) errors: Vec<ConfigError>,
+    pub(super) settings: Vec<Setting>,
+}
+
+impl Values {
+    /// Reads all places. `default_file` is used if no other file is named.
+    pub(super) fn new(
+        cli: &Cli,
+        variables: &BTreeMap<String, String>,
+        default_file: &Path,
+    ) -> Self {
+        let mut errors = Vec::new();
+        let figment = layers::merged(cli, variables, default_file, &mut errors);
+
+        Self { figment, errors, settings: Vec::new() }
+    }
+
+    /// The value of a key that has a default. If it is wrong, the result is a placeholder.
+    pub(super) fn required<T: Default>(
+        &mut self,
+        key: &'static str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> T {
+        self.optional(key, parse).unwrap_or_default()
+    }
+
+    /// The value of a key. `None` if it is not set, or wrong.
+    pub(super) fn optional<T>(
+        &mut self,
+        key: &'static str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        self.read(key, |value| {
+            let text = scalar(value).ok_or("expected a single value")?;
+            refuse_quotes(&text)?;
+
+            Ok((parse(&text)?, bare_or_quoted(&text)))
+        })
+    }
+
+    /// The value of a key that is a list: an array in the file, or text with commas in any place.
+    pub(super) fn list<T>(
+        &mut self,
+        key: &'static str,
+        parse: impl Fn(&[String]) -> Result<Vec<T>, String>,
+    ) -> Vec<T> {
+        let list = self.read(key, |value| {
+            scalar(value).iter().try_for_each(|text| refuse_quotes(text))?;
+            let items = items(value).ok_or("expected a list, such as [\"a\", \"b\"] or \"a,b\"")?;
+            items.iter().try_for_each(|item| refuse_quotes(item))?;
+
+            let shown: Vec<_> = items.iter().map(|item| quoted(item)).collect();
+            Ok((parse(&items)?, format!("[{}]", shown.join(", "))))
+        });
+        list.unwrap_or_default()
+    }
+
+    /// Reads a key with a function that returns the value, and its TOML for the settings.
+    fn read<T>(
+        &mut self,
+        key: &'static str,
+        convert: impl Fn(&Value) -> Result<(T, String), String>,
+    ) -> Option<T> {
+        let Some(found) = self.find(key) else {
+            let origin = DEFAULT.into();
+            self.settings.push(Setting { key, value: None, origin });
+            return None;
+        };
+
+        match convert(&found.value) {
+            Ok((converted, shown)) => {
+                self.settings
+                    .push(Setting { key, value: Some(shown), origin: found.origin });
+                Some(converted)
+            }
+            Err(problem) => {
+                self.add_error(key, &found, problem);
+                None
+            }
+        }
+    }
+
+    /// Adds an error about the value of a key, if the key is set.
+    pub(super) fn refuse(&mut self, key: &str, problem: &str) {
+        if let Some(found) = self.find(key) {
+            self.add_error(key, &found, problem.into());
+        }
+    }
+
+    /// Adds an error if both keys are set, defaults aside.
+    pub(super) fn refuse_both(&mut self, key: &str, other: &str) {
+        let (Some(found), Some(excluded)) = (self.find_set(key), self.find_set(other)) else {
+            return;
+        };
+        let value = if other == USER {
+            "…".to_owned()
+        } else {
+            without_credentials(&excluded.value)
+        };
+
+        let problem = format!("cannot be combined with {other} = {value} ({})", excluded.origin);
+        self.add_error(key, &found, problem);
+    }
+
+    /// The pairs of keys that are set, defaults aside, and that belong to different sources.
+    pub(super) fn conflicts(&self) -> Vec<(&'static str, &'static str)> {
+        let set: Vec<(&str, String)> = OPTIONS
+            .iter()
+            .filter_map(|(key, _)| Some((*key, comparable(&self.find_set(key)?.value))))
+            .collect();
+        let set: Vec<(&str, &str)> =
+            set.iter().map(|(key, value)| (*key, value.as_str())).collect();
+
+        rules::conflicts(&set)
+    }
+
+    fn add_error(&mut self, key: &str, found: &FoundValue, problem: String) {
+        let value = (key != USER).then(|| without_credentials(&found.value));
+
+        self.errors.push(ConfigError {
+            key: Some(key.into()),
+            value,
+            origin: found.origin.clone(),
+            problem,
+        });
+    }
+
+    fn find_set(&self, key: &str) -> Option<FoundValue> {
+        self.find(key).filter(|found| !found.is_default)
+    }
+
+    fn find(&self, key: &str) -> Option<FoundValue> {
+        let value = self.figment.find_value(key).ok()?;
+        let metadata = self.figment.get_metadata(value.tag())?;
+        let origin = metadata.interpolate(self.figment.profile(), &[key]);
+
+        Some(FoundValue { is_default: metadata.name == DEFAULT, value, origin })
+    }
+}
