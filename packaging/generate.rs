@@ -1,9 +1,9 @@
-//! Writes what is installed and follows from the options: the configuration file, the man page and
-//! the completions of shells. `cargo run --example generate-packaging [DIRECTORY]`; without one it
-//! is `packaging`.
+//! Generates the installed files that depend on the options: the configuration file, the man page
+//! and the shell completions. `cargo run --example generate-packaging [DIRECTORY]`; the default
+//! directory is `packaging`.
 //!
-//! Names and help come from the command line's definition, values from what is in force when
-//! nothing is set.
+//! Names and help come from the definition of the command line, default values from the
+//! configuration.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -18,10 +18,10 @@ use clap_mangen::roff::{Roff, bold, roman};
 use fleet_monitor::cli::Cli;
 use fleet_monitor::config;
 
-/// Options that are not in the file.
+/// Options that cannot be set in the file.
 const NOT_IN_THE_FILE: [&str; 4] = ["config", "check_config", "help", "version"];
 
-/// What is shown for an option that is not set by default.
+/// Examples for options without a default.
 const EXAMPLES: [(&str, &str); 14] = [
     ("fleetctl", "/opt/bin/fleetctl"),
     ("endpoint", "172.17.8.101"),
@@ -39,44 +39,44 @@ const EXAMPLES: [(&str, &str); 14] = [
     ("token_file", "/etc/fleet-monitor.token"),
 ];
 
-/// What the service needs besides.
+/// What an option needs if it is set for the service.
 const OF_THE_SERVICE: [(&str, &str); 7] = [
     (
         "port",
-        "Where fleet-monitor.socket is active, that says where, and neither port nor bind does.",
+        "If fleet-monitor.socket is active, it sets the address, and port and bind are ignored.",
     ),
     ("etcd_key", "The service's user must be able to read it."),
     (
         "etcd_password_file",
         "The service's user must be able to read it; a credential named etcd-password is preferred.",
     ),
-    ("record", "The service may write where ReadWritePaths= of its unit says."),
+    ("record", "The directory must be in ReadWritePaths= of the service."),
     ("token_file", "The service's user must be able to read it."),
     ("max_clients", "LimitNOFILE= of the service must be larger."),
-    ("log_to", "fleet-monitor.service says journal."),
+    ("log_to", "fleet-monitor.service sets it to journal."),
 ];
 
 const HEAD: &str = "\
-# The configuration of fleet-monitor. Each line that begins with #key shows a default; an option that is not set by
-# default has an example.
+# The configuration of fleet-monitor. Each line that begins with #key shows a default. Options without a default have
+# an example.
 #
-# An option can also be set as FLEET_MONITOR_KEY in the environment, or as --key on the command line (with - for _);
-# both are stronger than this file. `fleet-monitor --check-config` says what is in force and where it came from.
-# `systemctl reload fleet-monitor` takes changes into use; the log names what needs a restart.
+# An option can also be set as FLEET_MONITOR_KEY in the environment, or as --key on the command line (with - for _).
+# Both override this file. `fleet-monitor --check-config` prints every value that is in force and where it comes from.
+# After a change: `systemctl reload fleet-monitor`. The log names the options that take effect after a restart.
 ";
 
-/// The sections of the man page that are not in the help, as paragraphs: what, and what it is for.
+/// Sections of the man page that are not in the help, each with pairs of a term and its meaning.
 const SECTIONS: [(&str, &[(&str, &str)]); 4] = [
     (
         "FILES",
         &[
             (
                 config::DEFAULT_FILE,
-                "The configuration; it need not be there. Every option is in it, with its default.",
+                "The configuration file, with every option and its default. It is optional.",
             ),
             (
                 "/etc/fleet-monitor.env",
-                "Environment variables for fleet-monitor.service, one NAME=value on a line.",
+                "Environment variables for fleet-monitor.service, one NAME=value per line.",
             ),
         ],
     ),
@@ -87,27 +87,33 @@ const SECTIONS: [(&str, &[(&str, &str)]); 4] = [
                 "FLEET_MONITOR_KEY",
                 "Sets an option, such as FLEET_MONITOR_UNIT_FREQ=5 for --unit-freq 5.",
             ),
-            ("FLEET_MONITOR_CONFIG", "Names the configuration file, as --config does."),
+            ("FLEET_MONITOR_CONFIG", "The configuration file, like --config."),
             (
                 "NOTIFY_SOCKET, WATCHDOG_USEC",
-                "From systemd: where readiness and status are told, and how often.",
+                "From systemd: the socket for readiness and status, and the interval of the watchdog.",
             ),
             (
                 "LISTEN_FDS, LISTEN_PID",
                 "From systemd: the sockets to listen on, instead of port and bind.",
             ),
-            ("JOURNAL_STREAM", "From systemd: whether standard error leads to the journal."),
+            (
+                "JOURNAL_STREAM",
+                "From systemd: whether standard error is connected to the journal.",
+            ),
         ],
     ),
     (
         "EXIT STATUS",
         &[
-            ("0", "It was asked to stop, or to tell its help, version or configuration."),
-            ("1", "Something failed that is neither of these, such as a port that is in use."),
+            (
+                "0",
+                "It was stopped by a signal, or it printed its help, version or configuration.",
+            ),
+            ("1", "Any other error, such as a port that is in use."),
             ("2", "Wrong usage of the command line."),
             (
                 "78",
-                "A wrong configuration, told on standard error. Trying again does not help.",
+                "The configuration is wrong; standard error says why. A restart does not help.",
             ),
         ],
     ),
@@ -116,9 +122,9 @@ const SECTIONS: [(&str, &[(&str, &str)]); 4] = [
         &[
             (
                 "SIGHUP",
-                "Reads the configuration again. A wrong one is told, and the old one stays.",
+                "Reads the configuration again. A wrong one is rejected, and the current one is kept.",
             ),
-            ("SIGTERM, SIGINT", "Ends within five seconds, after telling all clients."),
+            ("SIGTERM, SIGINT", "Closes all connections and exits within five seconds."),
         ],
     ),
 ];
@@ -128,6 +134,7 @@ fn main() -> io::Result<()> {
     let directory = env::args_os().nth(1).map_or_else(here, PathBuf::from);
     let mut command = Cli::command();
     command.build();
+
     put(&directory.join("etc/fleet-monitor.toml"), configuration(&command)?.as_bytes())?;
     put(&directory.join("man/fleet-monitor.1"), &man_page(&command)?)?;
     for (shell, name) in [
@@ -157,6 +164,7 @@ fn configuration(command: &Command) -> io::Result<String> {
     let (_, settings) = config::load(&Cli::default(), &nothing).map_err(Error::other)?;
     let mut text = HEAD.to_owned();
     let mut heading = None;
+
     for option in command
         .get_arguments()
         .filter(|option| !NOT_IN_THE_FILE.contains(&option.get_id().as_str()))
@@ -169,10 +177,12 @@ fn configuration(command: &Command) -> io::Result<String> {
             heading = option.get_help_heading();
             text += &format!("\n\n# {}\n", heading.unwrap_or_default());
         }
+
         let mut comment = help(option, setting.value.is_some());
         if let Some((_, note)) = OF_THE_SERVICE.iter().find(|(of, _)| *of == key) {
             comment += &format!(" {note}");
         }
+
         text += &format!("\n{}", filled(&comment));
         text += &match (&setting.value, EXAMPLES.iter().find(|(of, _)| *of == key)) {
             (Some(value), _) => format!("#{key} = {value}\n"),
@@ -185,7 +195,7 @@ fn configuration(command: &Command) -> io::Result<String> {
     Ok(text)
 }
 
-/// The help of an option as a sentence, with what is so without it unless the next line shows that.
+/// The help of an option as a sentence, with its default unless the next line shows that.
 fn help(option: &Arg, shown: bool) -> String {
     let help = option.get_help().map(ToString::to_string).unwrap_or_default();
     let (what, default) = match help.split_once(" [default: ") {

@@ -1,8 +1,8 @@
-//! The command line: what may be written there, and its help.
+//! The command line: its options and its help.
 //!
-//! Nothing is judged here. Every value stays the text that was typed, and an option that was not
-//! given stays absent, so that [`crate::config`] can lay the command line over the other places and
-//! judge all of them in one way.
+//! It does not validate values. Every value stays the text that was typed, and an option that was
+//! not given stays absent, so that [`crate::config`] can merge the command line with the other
+//! places and validate all of them in the same way.
 
 use std::path::PathBuf;
 
@@ -12,144 +12,144 @@ use figment::value::{Dict, Map, Value};
 use figment::{Metadata, Profile, Provider};
 use serde::Serialize;
 
-const WATCH: &str = "What to watch";
-const PUBLISH: &str = "How to publish";
-const ACCESS: &str = "Who may look";
-const OWN: &str = "Logging and configuration";
+const SOURCE: &str = "Source";
+const SERVER: &str = "Server";
+const ACCESS: &str = "Access";
+const GENERAL: &str = "Logging and configuration";
 
 /// Watches a CoreOS fleet cluster and publishes it live over WebSockets.
 #[allow(rustdoc::bare_urls, reason = "these docs are the text of --help")]
 #[derive(Parser, Serialize, Clone, Debug, Default, PartialEq, Eq)]
-#[command(name = "fleet-monitor", version, max_term_width = 80, after_help = SPELLINGS)]
+#[command(name = "fleet-monitor", version, max_term_width = 80, after_help = PLACES)]
 pub struct Cli {
     /// fleetctl command [default: fleetctl in $PATH]
-    #[arg(short = 'c', long, value_name = "COMMAND", help_heading = WATCH)]
+    #[arg(short = 'c', long, value_name = "COMMAND", help_heading = SOURCE)]
     pub fleetctl: Option<String>,
 
     /// Seconds between polls of machines, such as 0.5 or 30 [default: 10]
-    #[arg(short = 'm', long, value_name = "SECONDS", help_heading = WATCH)]
+    #[arg(short = 'm', long, value_name = "SECONDS", help_heading = SOURCE)]
     pub machine_freq: Option<String>,
 
     /// Seconds between polls of units [default: 2]
-    #[arg(short = 'u', long, value_name = "SECONDS", help_heading = WATCH)]
+    #[arg(short = 'u', long, value_name = "SECONDS", help_heading = SOURCE)]
     pub unit_freq: Option<String>,
 
-    /// An etcd host, to watch or for fleetctl to connect to
-    #[arg(short = 'e', long, value_name = "HOST", conflicts_with = "tunnel", help_heading = WATCH)]
+    /// etcd host, to watch or for fleetctl to connect to
+    #[arg(short = 'e', long, value_name = "HOST", conflicts_with = "tunnel", help_heading = SOURCE)]
     pub endpoint: Option<String>,
 
-    /// The port of that etcd [default: 4001]
-    #[arg(long, value_name = "PORT", help_heading = WATCH)]
+    /// Port of that etcd [default: 4001]
+    #[arg(long, value_name = "PORT", help_heading = SOURCE)]
     pub endpoint_port: Option<String>,
 
-    /// An ssh host for fleetctl to tunnel through; not with --endpoint
-    #[arg(short = 't', long, value_name = "HOST", help_heading = WATCH)]
+    /// ssh host for the tunnel of fleetctl; not with --endpoint
+    #[arg(short = 't', long, value_name = "HOST", help_heading = SOURCE)]
     pub tunnel: Option<String>,
 
-    /// The port of that ssh server [default: 22]
-    #[arg(long, value_name = "PORT", help_heading = WATCH)]
+    /// Port of that ssh server [default: 22]
+    #[arg(long, value_name = "PORT", help_heading = SOURCE)]
     pub tunnel_port: Option<String>,
 
-    /// auto, fleetctl, api, etcd or replay; auto is etcd if --endpoint leads there, the API if its
-    /// socket is there and nothing asks for fleetctl, or else fleetctl [default: auto]
-    #[arg(long, value_name = "SOURCE", help_heading = WATCH)]
+    /// auto, fleetctl, api, etcd or replay; auto selects fleetctl if --fleetctl or --tunnel is set,
+    /// etcd if --etcd or --endpoint leads to one, the API if its socket exists, or else fleetctl
+    /// [default: auto]
+    #[arg(long, value_name = "SOURCE", help_heading = SOURCE)]
     pub source: Option<String>,
 
-    /// Where the fleet HTTP API is, as unix://PATH or http://HOST:PORT [default:
+    /// Address of fleet's HTTP API, as unix://PATH or http://HOST:PORT [default:
     /// unix:///var/run/fleet.sock]
-    #[arg(long, value_name = "ADDRESS", help_heading = WATCH)]
+    #[arg(long, value_name = "ADDRESS", help_heading = SOURCE)]
     pub api: Option<String>,
 
-    /// Members of etcd, http://HOST:PORT or https://HOST:PORT, to watch; not with --endpoint
+    /// etcd members to watch, as http://HOST:PORT or https://HOST:PORT; not with --endpoint
     /// [default: for --source etcd, ports 2379 and 4001 of this host]
-    #[arg(long, value_name = "LIST", help_heading = WATCH)]
+    #[arg(long, value_name = "LIST", help_heading = SOURCE)]
     pub etcd: Option<String>,
 
-    /// etcd directory of fleet's registry [default: /_coreos.com/fleet]
-    #[arg(long, value_name = "PATH", help_heading = WATCH)]
+    /// Directory of fleet's registry in etcd [default: /_coreos.com/fleet]
+    #[arg(long, value_name = "PATH", help_heading = SOURCE)]
     pub etcd_prefix: Option<String>,
 
-    /// CA certificates (PEM) to verify etcd [default: those of this host]
-    #[arg(long, value_name = "FILE", help_heading = WATCH)]
+    /// CA certificates (PEM) used to verify etcd [default: those of this host]
+    #[arg(long, value_name = "FILE", help_heading = SOURCE)]
     pub etcd_ca: Option<String>,
 
-    /// Certificate (PEM) to show to etcd; with --etcd-key
-    #[arg(long, value_name = "FILE", help_heading = WATCH)]
+    /// TLS client certificate (PEM) for etcd; with --etcd-key
+    #[arg(long, value_name = "FILE", help_heading = SOURCE)]
     pub etcd_cert: Option<String>,
 
-    /// The private key (PEM) of that certificate
-    #[arg(long, value_name = "FILE", help_heading = WATCH)]
+    /// Private key (PEM) of that certificate
+    #[arg(long, value_name = "FILE", help_heading = SOURCE)]
     pub etcd_key: Option<String>,
 
-    /// etcd user to authenticate as; its password is in --etcd-password-file
-    #[arg(long, value_name = "NAME", help_heading = WATCH)]
+    /// etcd user; the password is in --etcd-password-file
+    #[arg(long, value_name = "NAME", help_heading = SOURCE)]
     pub etcd_user: Option<String>,
 
     /// File with the password of that user
-    #[arg(long, value_name = "FILE", help_heading = WATCH)]
+    #[arg(long, value_name = "FILE", help_heading = SOURCE)]
     pub etcd_password_file: Option<String>,
 
-    /// Seconds until a poll is given up, its children killed [default: 10]
-    #[arg(long, value_name = "SECONDS", help_heading = WATCH)]
+    /// Seconds until a poll times out and its child processes are killed [default: 10]
+    #[arg(long, value_name = "SECONDS", help_heading = SOURCE)]
     pub poll_timeout: Option<String>,
 
-    /// Seconds that a row stays as stale while fleet wants it but does not report it; 0: off
-    /// [default: 30]
-    #[arg(long, value_name = "SECONDS", help_heading = WATCH)]
+    /// Seconds that a unit is kept as stale if fleet wants it but does not report it; 0: show
+    /// fleet's lists as they are [default: 30]
+    #[arg(long, value_name = "SECONDS", help_heading = SOURCE)]
     pub grace: Option<String>,
 
-    /// Seconds that the rows of a lost machine stay, unless fleet has its units elsewhere [default:
-    /// 3600]
-    #[arg(long, value_name = "SECONDS", help_heading = WATCH)]
+    /// Seconds that the units of a lost machine are kept, unless fleet schedules them elsewhere
+    /// [default: 3600]
+    #[arg(long, value_name = "SECONDS", help_heading = SOURCE)]
     pub keep_lost: Option<String>,
 
-    /// Show the built-in recording of a real cluster, in a loop
-    #[arg(long, num_args = 0, default_missing_value = "true", help_heading = WATCH)]
+    /// Play the built-in recording of a real cluster, in a loop
+    #[arg(long, num_args = 0, default_missing_value = "true", help_heading = SOURCE)]
     pub demo: Option<bool>,
 
-    /// Append what the source says to FILE, as JSON lines
-    #[arg(long, value_name = "FILE", help_heading = WATCH)]
+    /// Append all readings to FILE, as JSON lines
+    #[arg(long, value_name = "FILE", help_heading = SOURCE)]
     pub record: Option<String>,
 
-    /// Play such a file instead of watching a cluster
-    #[arg(long, value_name = "FILE", help_heading = WATCH)]
+    /// Play a recording instead of watching a cluster
+    #[arg(long, value_name = "FILE", help_heading = SOURCE)]
     pub replay: Option<String>,
 
-    /// How many times faster a recording is played [default: 1]
-    #[arg(long, value_name = "FACTOR", help_heading = WATCH)]
+    /// Factor by which a recording is played faster [default: 1]
+    #[arg(long, value_name = "FACTOR", help_heading = SOURCE)]
     pub replay_speed: Option<String>,
 
     /// Port to listen on [default: 8989]
-    #[arg(short = 'p', long, value_name = "PORT", help_heading = PUBLISH)]
+    #[arg(short = 'p', long, value_name = "PORT", help_heading = SERVER)]
     pub port: Option<String>,
 
-    /// Address to listen on [default: all, which is :: or, where there is no IPv6, 0.0.0.0]
-    #[arg(long, value_name = "ADDRESS", help_heading = PUBLISH)]
+    /// Address to listen on [default: all addresses]
+    #[arg(long, value_name = "ADDRESS", help_heading = SERVER)]
     pub bind: Option<String>,
 
     /// changes: send a list when it has changed; polls: after every poll [default: changes]
-    #[arg(long, value_name = "WHEN", help_heading = PUBLISH)]
+    #[arg(long, value_name = "WHEN", help_heading = SERVER)]
     pub publish: Option<String>,
 
-    /// Columns of units, from unit, load, active, sub, machine, hash, dstate, target, global, desc,
+    /// Columns of units: unit, load, active, sub, machine, hash, dstate, target, global, desc,
     /// verdict [default: unit,load,active,sub,machine]
-    #[arg(long, value_name = "LIST", help_heading = PUBLISH)]
+    #[arg(long, value_name = "LIST", help_heading = SERVER)]
     pub unit_fields: Option<String>,
 
-    /// Columns of machines, from machine, ip, metadata [default: machine,ip,metadata]
-    #[arg(long, value_name = "LIST", help_heading = PUBLISH)]
+    /// Columns of machines: machine, ip, metadata [default: machine,ip,metadata]
+    #[arg(long, value_name = "LIST", help_heading = SERVER)]
     pub machine_fields: Option<String>,
 
-    /// Units with metrics of their own, as globs such as web@*.service [default: none]
-    #[arg(long, value_name = "LIST", help_heading = PUBLISH)]
+    /// Units with their own metrics, as globs such as web@*.service [default: none]
+    #[arg(long, value_name = "LIST", help_heading = SERVER)]
     pub metrics_units: Option<String>,
 
-    /// Browser origins to allow besides this host's own, such as https://ops.example.com, or * for
-    /// all [default: none]
+    /// Additional browser origins to allow, such as https://ops.example.com; *: all [default: none]
     #[arg(long, value_name = "LIST", help_heading = ACCESS)]
     pub allowed_origins: Option<String>,
 
-    /// Names that this host may be called by besides its own, or * for any [default: none]
+    /// Additional host names to accept in requests; *: all [default: none]
     #[arg(long, value_name = "LIST", help_heading = ACCESS)]
     pub allowed_hosts: Option<String>,
 
@@ -157,38 +157,39 @@ pub struct Cli {
     #[arg(long, value_name = "FILE", help_heading = ACCESS)]
     pub token_file: Option<String>,
 
-    /// Clients at a time; 503 for more [default: 10000]
+    /// Maximum number of clients; more get status 503 [default: 10000]
     #[arg(long, value_name = "NUMBER", help_heading = ACCESS)]
     pub max_clients: Option<String>,
 
     /// error, warn, info, debug, trace, or a filter such as warn,fleet_monitor=debug [default:
     /// info]
-    #[arg(long, value_name = "FILTER", help_heading = OWN)]
+    #[arg(long, value_name = "FILTER", help_heading = GENERAL)]
     pub log: Option<String>,
 
-    /// journal, stderr, or auto: the journal if stderr leads there [default: auto]
-    #[arg(long, value_name = "WHERE", help_heading = OWN)]
+    /// journal, stderr, or auto: the journal if stderr is connected to it [default: auto]
+    #[arg(long, value_name = "WHERE", help_heading = GENERAL)]
     pub log_to: Option<String>,
 
     /// Configuration file [default: /etc/fleet-monitor.toml]
-    #[arg(long, value_name = "FILE", help_heading = OWN)]
+    #[arg(long, value_name = "FILE", help_heading = GENERAL)]
     #[serde(skip)]
     pub config: Option<PathBuf>,
 
-    /// Say what is in force and where each value came from, then exit
-    #[arg(long, help_heading = OWN)]
+    /// Print every value that is in force and where it comes from, then exit
+    #[arg(long, help_heading = GENERAL)]
     #[serde(skip)]
     pub check_config: bool,
 }
 
-const SPELLINGS: &str = "\
-Options have three spellings: --unit-freq 5 here, FLEET_MONITOR_UNIT_FREQ=5 in
-the environment, unit_freq = 5 in the configuration file; but --config is not
-in the file, and --check-config only here. The command line is stronger than
-the environment, and the environment than the file. Lists are written with
-commas. A variable that is empty counts as not set.";
+const PLACES: &str = "\
+Every option can be set in three places: --unit-freq 5 on the command line,
+FLEET_MONITOR_UNIT_FREQ=5 in the environment, unit_freq = 5 in the
+configuration file. --config cannot be set in the file, and --check-config only
+on the command line. The command line overrides the environment, and the
+environment overrides the file. Lists are separated by commas. An empty variable
+counts as not set.";
 
-/// What was given, by the option's key; an error about it names the flag.
+/// The options that were given. In errors, the place of an option is its flag.
 impl Provider for Cli {
     fn metadata(&self) -> Metadata {
         Metadata::named("command line")

@@ -1,10 +1,8 @@
-//! What the program was told to do: the options of the command line, the environment and the file,
-//! judged as a whole.
+//! The configuration: the options of the command line, the environment and the file, validated.
 //!
-//! [`load`] lays the four layers over each other (command line, environment, file, defaults) and
-//! takes each option on its own, so that all that is wrong is told at once, each with its value and
-//! the place where it was set. Nothing here knows how the values are used; which options cannot be
-//! set together is known to `source::selection`.
+//! [`load`] merges the four layers (command line, environment, file, defaults) and parses each
+//! option. It reports all errors at once, each with its value and the place where it was set. It
+//! does not know how a value is used. `source::selection` knows which options exclude each other.
 
 mod layers;
 mod links;
@@ -31,22 +29,22 @@ use crate::source::selection::{self, Request, SourceChoice};
 use crate::telemetry;
 use values::Values;
 
-/// The file that is read when no other is named.
+/// The configuration file, unless `--config` names another one.
 pub const DEFAULT_FILE: &str = "/etc/fleet-monitor.toml";
 
-/// The options, valid and consistent.
+/// All options, valid and consistent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// Which source is used, and how.
+    /// The options that select and configure the source.
     pub(crate) source: selection::Options,
-    /// Time for which a row is kept that fleet wants, but no longer reports. Zero: rows are passed
-    /// through untouched.
+    /// How long a row is kept that fleet wants but does not report any more. Zero: rows are shown
+    /// exactly as fleet lists them.
     pub grace: Duration,
-    /// Time for which the rows of a lost machine are kept.
+    /// How long the rows of a lost machine are kept.
     pub keep_lost: Duration,
-    /// The file that readings are appended to.
+    /// The file to which readings are appended; `None`: no recording.
     pub record: Option<PathBuf>,
-    /// The TCP port to listen on. 0: the kernel chooses.
+    /// The TCP port to listen on. 0: any free port.
     pub port: u16,
     /// The address to listen on. `None`: all, `::` or `0.0.0.0` where there is no IPv6.
     pub bind: Option<IpAddr>,
@@ -58,31 +56,32 @@ pub struct Config {
     pub machine_fields: Vec<MachineField>,
     /// Names of units that have metrics of their own, as globs.
     pub metrics_units: Vec<String>,
-    /// Origins let in besides the default, as browsers send them (`https://ops.example.com`); `*`
-    /// lets in all.
+    /// Origins that are allowed besides the default, as browsers send them
+    /// (`https://ops.example.com`); `*` allows all.
     pub allowed_origins: Vec<String>,
-    /// Names in `Host` let in besides the default, in lower case and without port; `*` lets in all.
+    /// Names in `Host` that are allowed besides the default, in lower case and without a port; `*`
+    /// allows all.
     pub allowed_hosts: Vec<String>,
-    /// The file that holds the token which requests must carry.
+    /// The file with the token that every request must carry; `None`: no token is needed.
     pub token_file: Option<PathBuf>,
-    /// How many clients may be connected at a time; at least one.
+    /// The most clients at a time; at least one.
     pub max_clients: usize,
-    /// What is logged: directives of `tracing_subscriber::EnvFilter`.
+    /// The log filter, as directives of `tracing_subscriber::EnvFilter`.
     pub log: String,
-    /// Where the log goes.
+    /// The destination of the log.
     pub log_to: telemetry::LogTarget,
 }
 
-/// Something wrong in the options.
+/// An error in the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
-    /// The option's key, as in the file; none if a whole place cannot be read.
+    /// The option's key, as in the file; `None` if a whole place cannot be read.
     pub key: Option<String>,
-    /// What it is set to, as TOML; none if that is not fit to be shown.
+    /// Its value as TOML; `None` if it may contain a secret.
     pub value: Option<String>,
     /// Where it was set: a flag, an environment variable, or a file with line.
     pub origin: String,
-    /// What is wrong with it.
+    /// What is wrong, and what was expected.
     pub problem: String,
 }
 
@@ -97,17 +96,17 @@ impl fmt::Display for ConfigError {
     }
 }
 
-/// All that is wrong in the options; one line for each.
+/// All errors in the configuration; one line for each.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
 pub struct ConfigErrors(pub Vec<ConfigError>);
 
-/// An option in force.
+/// The value of an option that is in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting {
-    /// Its key.
+    /// The option's key, as in the file.
     pub key: &'static str,
-    /// Its value as TOML; none if it is not set.
+    /// Its value as TOML; `None` if it is not set.
     pub value: Option<String>,
     /// Where the value came from: a flag, an environment variable, a file with line, or `default`.
     pub origin: String,
@@ -116,15 +115,15 @@ pub struct Setting {
 /// The `FLEET_MONITOR_*` variables.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Environment {
-    /// Those that set options, known or not.
+    /// Variables that set options, known or unknown ones.
     pub variables: BTreeMap<String, String>,
-    /// The names of those that Kubernetes and docker set for services whose names begin with
-    /// `fleet-monitor`.
+    /// The names of variables that Kubernetes and docker set for services whose names begin with
+    /// `fleet-monitor`. They are no options.
     pub service_links: Vec<String>,
 }
 
 impl Environment {
-    /// Which variables are ignored, and why; `None` if none is.
+    /// A sentence that lists the ignored variables; `None` if there are none.
     pub fn ignored(&self) -> Option<String> {
         let names = self.service_links.join(", ");
         (!names.is_empty()).then(|| {
@@ -133,7 +132,7 @@ impl Environment {
     }
 }
 
-/// The `FLEET_MONITOR_*` variables among all of them.
+/// Selects the `FLEET_MONITOR_*` variables.
 ///
 /// # Errors
 ///
@@ -143,15 +142,18 @@ pub fn environment(
 ) -> Result<Environment, ConfigErrors> {
     let mut found = Environment::default();
     let mut errors = Vec::new();
+
     for (name, value) in variables {
         let origin = name.to_string_lossy().into_owned();
         if !origin.starts_with(options::PREFIX) {
             continue;
         }
+
         if links::is_service_link(&origin, &value.to_string_lossy()) {
             found.service_links.push(origin);
             continue;
         }
+
         match value.into_string() {
             Ok(value) => {
                 found.variables.insert(origin, value);
@@ -164,6 +166,7 @@ pub fn environment(
             }),
         }
     }
+
     found.service_links.sort();
     if errors.is_empty() {
         Ok(found)
@@ -172,14 +175,14 @@ pub fn environment(
     }
 }
 
-/// The options in force, and where each came from. `environment` is [`Environment::variables`]; a
-/// variable that is empty counts as not set. A value that a stronger place overrides is not judged.
+/// Reads the options, and where each value comes from. `environment` is [`Environment::variables`];
+/// an empty variable counts as not set. A value that a stronger place overrides is not validated.
 ///
 /// # Errors
 ///
-/// All that is wrong, at once: a file that cannot be read, unknown keys, impossible values, and
-/// options that exclude each other, unless a stronger place simply asks for another source than a
-/// weaker one.
+/// All errors at once: a file that cannot be read, unknown keys, invalid values, and options that
+/// exclude each other. If a stronger place selects another source, the source options of weaker
+/// places are ignored instead.
 pub fn load(
     cli: &Cli,
     environment: &BTreeMap<String, String>,
@@ -193,7 +196,8 @@ fn load_over(
     default_file: &Path,
 ) -> Result<(Config, Vec<Setting>), ConfigErrors> {
     let mut values = Values::new(cli, environment, default_file);
-    // In the order of the options, in which values and errors are reported.
+
+    // In the order of the help, which is also the order of settings and errors.
     let fleetctl = values.optional("fleetctl", parse::command);
     let machine_freq = values.required("machine_freq", parse::seconds);
     let unit_freq = values.required("unit_freq", parse::seconds);
@@ -263,6 +267,7 @@ fn load_over(
     };
 
     refuse_conflicts(&config.source, &mut values);
+
     if values.errors.is_empty() {
         Ok((config, values.settings))
     } else {
@@ -276,6 +281,7 @@ fn connection(values: &mut Values) -> Connection {
     let tunnel = values.optional("tunnel", |text| parse::host("--tunnel-port", text));
     let tunnel_port = values.required("tunnel_port", parse::remote_port);
     values.refuse_both("endpoint", "tunnel");
+
     match (endpoint, tunnel) {
         (Some(host), _) => Connection::Etcd { host, port: endpoint_port },
         (None, Some(host)) => Connection::Tunnel { host, port: tunnel_port },

@@ -10,12 +10,12 @@ use fleet_monitor::cli::Cli;
 use fleet_monitor::daemon::{self, Failure};
 use fleet_monitor::server::listen::OpenFiles;
 use fleet_monitor::{config, telemetry};
-use output::{PATIENCE, complain, printed, say};
+use output::{PATIENCE, complain, print_error, printed};
 
 /// Wrong configuration, `EX_CONFIG` of `sysexits(3)`; the unit's `RestartPreventExitStatus=`.
 const EX_CONFIG: u8 = 78;
 
-/// Wrong usage, as clap has it.
+/// Wrong usage of the command line, the same status as clap's own.
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
@@ -27,10 +27,12 @@ fn main() -> ExitCode {
         }
         Err(help) => return printed(help.print()),
     };
+
     match start(&cli) {
         Ok(status) => status,
         Err(failure) => {
-            say(&failure.to_string());
+            print_error(&failure.to_string());
+
             match failure {
                 Failure::Config(_) => ExitCode::from(EX_CONFIG),
                 Failure::System(_) => ExitCode::FAILURE,
@@ -43,6 +45,7 @@ fn start(cli: &Cli) -> Result<ExitCode, Failure> {
     let wrong = |errors: config::ConfigErrors| Failure::Config(errors.to_string());
     let environment = config::environment(std::env::vars_os()).map_err(wrong)?;
     let (config, settings) = config::load(cli, &environment.variables).map_err(wrong)?;
+
     if cli.check_config {
         let mut report = config::report(&settings);
         if let Some(ignored) = environment.ignored() {
@@ -54,10 +57,12 @@ fn start(cli: &Cli) -> Result<ExitCode, Failure> {
     if let Some(too_few) = OpenFiles::raise().too_few() {
         return Err(Failure::Config(too_few));
     }
+
     let log = telemetry::start(config.log_to, &config.log).map_err(Failure::System)?;
     if let Some(ignored) = environment.ignored() {
         tracing::info!("{ignored}");
     }
+
     let runtime = tokio::runtime::Runtime::new().map_err(|error| {
         Failure::System(format!("cannot start the asynchronous runtime: {error}"))
     })?;

@@ -1,23 +1,22 @@
-//! The variables that Kubernetes and docker put into a container for each service or linked
-//! container it can reach.
+//! Recognises the variables that Kubernetes and docker set in a container for each service or
+//! linked container.
 //!
-//! Those of a service named `fleet-monitor`, or `fleet-monitor-canary`, begin as this program's own
-//! do. Which options there are is not known here.
+//! For a service named `fleet-monitor`, or `fleet-monitor-canary`, their names begin like our own
+//! variables. This module does not know which options exist.
 
-/// What the value of `…_PORT` begins with. Kubernetes knows these three, docker the first two.
+/// How the value of `…_PORT` begins. Kubernetes has all three, docker the first two.
 const SCHEMES: [&str; 3] = ["tcp://", "udp://", "sctp://"];
 
 const PROTOCOLS: [&str; 3] = ["TCP", "UDP", "SCTP"];
 
-/// What may follow `…_PORT_8989_TCP`; those with `START` and `END` are docker's, for ranges of
-/// ports.
+/// What may follow `…_PORT_8989_TCP`. docker uses `START` and `END` for ranges of ports.
 const PORT_DETAILS: [&str; 8] =
     ["", "PROTO", "PORT", "ADDR", "START", "END", "PORT_START", "PORT_END"];
 
-/// Whether it is such a variable. Where the name alone does not tell, its value has to be of the
-/// form that they have.
+/// Whether a variable was set by Kubernetes or docker. If the name alone is ambiguous, the value
+/// decides.
 pub(super) fn is_service_link(name: &str, value: &str) -> bool {
-    // What is between the prefix and these patterns is the rest of the service's name.
+    // Between the prefix and these patterns may be the rest of the service's name.
     let Some(rest) = name.strip_prefix("FLEET_MONITOR") else {
         return false;
     };
@@ -34,12 +33,13 @@ pub(super) fn is_service_link(name: &str, value: &str) -> bool {
             .any(|(at, mark)| is_numbered_port(&rest[at + mark.len()..]))
 }
 
-/// Whether it is `8989_TCP`, or that with a detail, such as `8989_TCP_ADDR`.
+/// Whether the text is `8989_TCP`, alone or with a detail, as in `8989_TCP_ADDR`.
 fn is_numbered_port(text: &str) -> bool {
     let Some((number, rest)) = text.split_once('_') else {
         return false;
     };
     let (protocol, detail) = rest.split_once('_').unwrap_or((rest, ""));
+
     number.parse::<u16>().is_ok() && PROTOCOLS.contains(&protocol) && PORT_DETAILS.contains(&detail)
 }
 

@@ -1,7 +1,7 @@
-//! How the text of an option becomes a value: one function for each kind of value.
+//! Parses the text of an option: one function for each kind of value.
 //!
-//! An error is the part of the message that says what was expected. Key, value and origin are added
-//! by the caller.
+//! An error says what was expected. It does not know the key, the value and the place, which the
+//! caller adds.
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -17,9 +17,10 @@ use crate::source::api::{Address, AddressError};
 use crate::source::etcd::endpoint::{Endpoint, EndpointError};
 use crate::source::host;
 
-/// No time in the options makes sense beyond a day, and none overflows a clock below it.
+/// The longest time in seconds. Longer ones make no sense, and shorter ones overflow no clock.
 const DAY: f64 = 86_400.0;
 
+/// A value, or what was expected instead.
 pub(super) type Parsed<T> = Result<T, String>;
 
 pub(super) fn port(text: &str) -> Parsed<u16> {
@@ -27,7 +28,7 @@ pub(super) fn port(text: &str) -> Parsed<u16> {
         .map_err(|_| "expected a port from 0 to 65535 (0: any that is free)".into())
 }
 
-/// The port of another host; 0 is none.
+/// The port of another host. 0 is not allowed.
 pub(super) fn remote_port(text: &str) -> Parsed<u16> {
     text.parse()
         .ok()
@@ -35,7 +36,7 @@ pub(super) fn remote_port(text: &str) -> Parsed<u16> {
         .ok_or_else(|| "expected a port from 1 to 65535".into())
 }
 
-/// With or without the brackets that an IPv6 address has in a URL.
+/// An IP address, with or without the brackets that IPv6 has in a URL.
 pub(super) fn address(text: &str) -> Parsed<IpAddr> {
     let bare = text
         .strip_prefix('[')
@@ -76,8 +77,8 @@ pub(super) fn speed(text: &str) -> Parsed<f64> {
     factor.ok_or_else(|| "expected a factor, such as 10 or 0.5 (from 0.001 to 1000000)".into())
 }
 
-/// The words of systemd's boolean settings (`systemd.syntax(7)`), since an `EnvironmentFile=` will
-/// have them.
+/// A boolean, in the words of systemd's settings (`systemd.syntax(7)`): people use them in an
+/// `EnvironmentFile=`.
 pub(super) fn switch(text: &str) -> Parsed<bool> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "yes" | "on" | "1" => Ok(true),
@@ -114,7 +115,7 @@ pub(super) fn command(text: &str) -> Parsed<String> {
     }
 }
 
-/// A host that fleetctl is told to connect to; its port is an option of its own.
+/// A host for fleetctl to connect to. The port is set by `port_flag`.
 pub(super) fn host(port_flag: &str, text: &str) -> Parsed<String> {
     if let Some(host) = host::read(text) {
         return Ok(host);
@@ -131,13 +132,13 @@ pub(super) fn host(port_flag: &str, text: &str) -> Parsed<String> {
     Err("expected the name or address of a host".into())
 }
 
-/// Where the fleet API is. Credentials in it are refused: fleet knows none, and they would end up
-/// in logs.
+/// The address of fleet's API. A user or password in it is refused: fleet has none, and they would
+/// appear in logs.
 pub(super) fn api(text: &str) -> Parsed<Address> {
     text.parse().map_err(|error: AddressError| error.to_string())
 }
 
-/// Members of etcd: at least one.
+/// Addresses of etcd's members, at least one.
 pub(super) fn members(items: &[String]) -> Parsed<Vec<Endpoint>> {
     if items.is_empty() {
         return Err("expected at least one member, such as http://127.0.0.1:2379".into());
@@ -145,7 +146,8 @@ pub(super) fn members(items: &[String]) -> Parsed<Vec<Endpoint>> {
     each(items, |item| item.parse().map_err(|error: EndpointError| error.to_string()))
 }
 
-/// A user of etcd. In HTTP's Basic authentication a colon ends the name (RFC 7617, section 2).
+/// A user name for etcd. It has no colon, which ends the name in HTTP Basic authentication (RFC
+/// 7617, section 2).
 pub(super) fn user(text: &str) -> Parsed<String> {
     if text.contains(':') {
         return Err(
@@ -158,12 +160,13 @@ pub(super) fn user(text: &str) -> Parsed<String> {
     Ok(text.into())
 }
 
-/// A directory in etcd, without a `/` at its end. etcd resolves `//`, `.` and `..`, so its keys
-/// would not begin with them; other characters than those of RFC 3986, section 3.3, would have to
-/// be encoded on the way.
+/// A directory in etcd, without a `/` at its end. `//`, `.` and `..` are refused, because etcd
+/// resolves them. Only characters that a path may contain (RFC 3986, section 3.3) are allowed, so
+/// that nothing has to be encoded.
 pub(super) fn prefix(text: &str) -> Parsed<String> {
     let is_plain = |char: char| char.is_ascii_alphanumeric() || "-._~!$&'()*+,;=:@".contains(char);
     let is_name = |name: &str| !matches!(name, "" | "." | "..") && name.chars().all(is_plain);
+
     let path = text.trim_end_matches('/');
     match path.strip_prefix('/') {
         Some(names) if names.split('/').all(is_name) => Ok(path.into()),
@@ -171,8 +174,8 @@ pub(super) fn prefix(text: &str) -> Parsed<String> {
     }
 }
 
-/// What a browser sends as `Origin` (RFC 6454, section 7): scheme, host and port, in lower case,
-/// nothing after them.
+/// An origin as browsers send it in `Origin` (RFC 6454, section 7): scheme, host and port, in lower
+/// case. Or `*`.
 pub(super) fn origin(text: &str) -> Parsed<String> {
     let text = text.to_ascii_lowercase();
     let is_origin =
@@ -184,6 +187,7 @@ pub(super) fn origin(text: &str) -> Parsed<String> {
                 }
                 _ => false,
             });
+
     if is_origin || text == "*" {
         Ok(text)
     } else {
@@ -210,19 +214,21 @@ pub(super) fn glob(text: &str) -> Parsed<String> {
     }
 }
 
-/// Columns: at least one, none of them twice.
+/// Columns, at least one, and none of them twice.
 pub(super) fn fields<F: FromStr<Err: Display>>(names: &[String]) -> Parsed<Vec<F>> {
     if names.is_empty() {
         return Err("expected at least one field".into());
     }
+
     let mut seen = BTreeSet::new();
     if let Some(twice) = names.iter().find(|name| !seen.insert(*name)) {
         return Err(format!("{twice:?} is there twice"));
     }
+
     each(names, |name| name.parse().map_err(|error: F::Err| error.to_string()))
 }
 
-/// Every item of a list in one way; the first wrong one is the error.
+/// Parses every item of a list. The error is that of the first wrong item.
 pub(super) fn each<T>(items: &[String], parse: impl Fn(&str) -> Parsed<T>) -> Parsed<Vec<T>> {
     items.iter().map(|item| parse(item)).collect()
 }
@@ -232,6 +238,7 @@ pub(super) fn log(text: &str) -> Parsed<String> {
     if text.is_empty() {
         return Err(expected.into());
     }
+
     EnvFilter::try_new(text)
         .map(|_| text.into())
         .map_err(|error| format!("{expected} ({error})"))

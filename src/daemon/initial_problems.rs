@@ -1,20 +1,20 @@
-//! What is wrong since watching began, which no transition tells of. How it is told is not known
-//! here.
+//! Units that are unhealthy since the program started. No event reports them, so they are logged
+//! once. This module only decides which ones; it does not log.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::cluster::{RowKey, Unit, Verdict, View};
 
-/// The units of which it is not known yet whether something is wrong with them: fleet wanted them
-/// when watching began, and they were not reported, nor had to be yet.
+/// The units that are not known to be healthy or unhealthy yet: fleet wants them, and they were not
+/// reported at the start, but do not have to be reported yet either.
 #[derive(Debug)]
 pub(super) struct InitialProblems {
     pending: BTreeSet<RowKey>,
 }
 
 impl InitialProblems {
-    /// Takes the first view of a whole cluster. Returns with what something is wrong, too.
+    /// Begins with the first complete view. Returns the units that are unhealthy in it, too.
     pub(super) fn of(view: &View) -> (Self, Vec<Arc<Unit>>) {
         let pending = view
             .units
@@ -26,7 +26,7 @@ impl InitialProblems {
         (Self { pending }, wrong)
     }
 
-    /// Takes a later view. Returns the units that were awaited in vain, each once.
+    /// Applies a later view. Returns the units that should have been reported by now, each once.
     pub(super) fn missed(&mut self, view: &View) -> Vec<Arc<Unit>> {
         let mut missed = Vec::new();
 
@@ -49,7 +49,7 @@ fn is_unreported(unit: &Unit) -> bool {
     unit.state.active.is_none()
 }
 
-/// A global unit that no machine fits waits for one that does, which may be what it is for.
+/// A global unit that fits no machine may wait for one on purpose, so that is not a problem.
 fn is_wrong(unit: &Unit) -> bool {
     let is_global = unit.file.as_ref().is_some_and(|file| file.global);
     unit.verdict != Verdict::Ok && !(unit.verdict == Verdict::Unscheduled && is_global)
@@ -67,13 +67,13 @@ mod tests {
         builders::unit_state(unit, "m1", &format!("{active}/running"))
     }
 
-    /// What is told of a cluster that is so from the start on until 60 s later, at each of these
-    /// seconds. From 5 s on, `late.service` is reported too.
-    fn told(seconds: &[u64], states: &[UnitState], files: &[UnitFile]) -> Vec<(u64, String)> {
+    /// The problems that are returned for a cluster that does not change, at each of these seconds.
+    /// From 5 s on, `late.service` is reported too.
+    fn problems(seconds: &[u64], states: &[UnitState], files: &[UnitFile]) -> Vec<(u64, String)> {
         let start = Moment::now();
         let mut cluster = Cluster::new(Duration::from_secs(30));
-        let mut problems = None;
-        let mut told = Vec::new();
+        let mut initial_problems = None;
+        let mut found = Vec::new();
 
         for second in seconds {
             let late = (*second >= 5).then(|| state("late.service", "active"));
@@ -93,21 +93,21 @@ mod tests {
                 Duration::ZERO,
             );
 
-            let wrong = match &mut problems {
+            let wrong = match &mut initial_problems {
                 None => {
                     let (initial, wrong) = InitialProblems::of(cluster.view());
-                    problems = Some(initial);
+                    initial_problems = Some(initial);
                     wrong
                 }
                 Some(problems) => problems.missed(cluster.view()),
             };
-            told.extend(
+            found.extend(
                 wrong
                     .iter()
                     .map(|unit| (*second, format!("{} {}", unit.state.unit, unit.verdict))),
             );
         }
-        told
+        found
     }
 
     fn at(second: u64, problem: &str) -> (u64, String) {
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missed_is_told_once_when_its_time_is_over_and_what_is_well_is_not() {
+    fn a_unit_that_is_not_reported_in_time_is_a_problem_once_and_a_healthy_one_is_not() {
         let states = [state("ok.service", "active"), state("bad.service", "failed")];
         let mut files = ["ok.service", "bad.service", "missed.service"]
             .map(|unit| unit_file(unit, Some("m1")))
@@ -127,7 +127,7 @@ mod tests {
         });
 
         assert_eq!(
-            told(&[0, 2, 4, 6, 8, 10, 12, 60], &states, &files),
+            problems(&[0, 2, 4, 6, 8, 10, 12, 60], &states, &files),
             [
                 at(0, "bad.service failed"),
                 at(4, "nowhere.service unscheduled"),
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_global_unit_is_told_of_each_machine_that_fits_and_not_where_none_does() {
+    fn a_global_unit_is_a_problem_on_each_machine_that_fits_and_not_if_none_does() {
         let global =
             |unit, requirements| UnitFile { global: true, requirements, ..unit_file(unit, None) };
         let files = [
@@ -147,6 +147,9 @@ mod tests {
         ];
         let states = [state("ok.service", "active")];
 
-        assert_eq!(told(&[0, 9, 10, 60], &states, &files), [at(10, "agent.service unreported")]);
+        assert_eq!(
+            problems(&[0, 9, 10, 60], &states, &files),
+            [at(10, "agent.service unreported")]
+        );
     }
 }

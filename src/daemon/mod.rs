@@ -1,9 +1,8 @@
-//! The only place where all parts meet.
+//! The daemon: it connects all parts, starts them, and stops them at the end.
 //!
-//! One task reads the source, has the cluster judge what it says, and publishes; it also answers
-//! signals and tells systemd how things are, so that the watchdog sees it when any of that is stuck
-//! (`run_loop`, `reload`). The server's tasks run beside it and see publications alone. Here they
-//! are started, and stopped at the end.
+//! One task runs the loop (`run_loop`): it takes events from the source, passes readings to the
+//! cluster, publishes the results, handles signals, and reports to systemd. So the watchdog notices
+//! when any of that is stuck. The tasks of the server run beside it, and know only publications.
 
 mod initial_problems;
 mod reload;
@@ -34,20 +33,21 @@ use crate::source::selection::{OpenError, Selection};
 use crate::telemetry::Log;
 use initial_problems::InitialProblems;
 
-/// How long children and clients are waited for at the end; together less than the 5 s that are
-/// promised.
+/// The time that the source gets to stop its child processes. All of these times together are less
+/// than the 5 s after which the program promises to have ended.
 const STOP_SOURCE: Duration = Duration::from_secs(1);
+/// The time that clients get to close their connections.
 const DRAIN: Duration = Duration::from_millis(2500);
-/// How long the last lines of a recording are waited for.
+/// The time that the last lines of a recording get to be written.
 const FLUSH_RECORDING: Duration = Duration::from_millis(250);
 
-/// Why the program ends, other than being told to.
+/// Why the program ends by itself.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// What it was told to do cannot be done.
+    /// The configuration cannot be used. A restart does not help.
     #[error("{0}")]
     Config(String),
-    /// The system does not let it.
+    /// The system refuses something, such as a port that is in use.
     #[error("{0}")]
     System(String),
 }
@@ -62,8 +62,8 @@ impl From<OpenError> for Failure {
 ///
 /// # Errors
 ///
-/// When there is nothing to watch, nowhere to listen, or the source turns out to be unusable at the
-/// beginning.
+/// If there is no source, if the address to listen on cannot be used, or if the first answers show
+/// that the source can never work.
 pub async fn run(
     cli: &Cli,
     environment: &BTreeMap<String, String>,
@@ -74,15 +74,17 @@ pub async fn run(
         .map_err(|error| Failure::System(format!("cannot listen to signals: {error}")))?;
     let mut service = ServiceManager::from_environment()
         .map_err(|error| Failure::System(format!("cannot start a thread: {error}")))?;
+
     config.source.credentials = credentials();
     let selection = Selection::choose(&config.source).await;
     let source = selection.open()?;
+
     let files = OpenFiles::raise();
     let settings = server_settings(&config, files)?;
     let recorder = open_recorder(config.record.as_deref()).await?;
     let listeners = listen(config.bind, config.port).map_err(|error| match error {
         ListenError::Bind { .. } => Failure::System(error.to_string()),
-        // As wrong as it is now, it is passed again at the next start.
+        // systemd passes the same socket again at the next start.
         ListenError::Passed { .. } => Failure::Config(error.to_string()),
     })?;
 
@@ -103,6 +105,7 @@ pub async fn run(
         Some(shortage) => warn!("{shortage}"),
         None => info!("{files}"),
     }
+
     let mut accepting = JoinSet::new();
     for listener in listeners {
         info!("listening on {listener}");
@@ -127,9 +130,12 @@ pub async fn run(
     daemon.name_source();
     service.status(&daemon.status());
     service.ready();
+
     let ended = tokio::select! {
         ended = daemon.watch(cli, environment, &mut signals, &mut service) => ended,
-        Some(Err(error)) = accepting.join_next() => Err(Failure::System(format!("the accept loop failed: {error}"))),
+        Some(Err(error)) = accepting.join_next() => {
+            Err(Failure::System(format!("the accept loop failed: {error}")))
+        }
     };
 
     service.stopping();
@@ -137,10 +143,12 @@ pub async fn run(
     if timeout(STOP_SOURCE, daemon.source.stop()).await.is_err() {
         warn!("the source did not stop in time");
     }
+
     let left = daemon.server.drain(DRAIN).await;
     if left > 0 {
         warn!("{left} connections did not close in time");
     }
+
     if let Some(recorder) = &daemon.recorder {
         recorder.flush(FLUSH_RECORDING);
     }
@@ -158,9 +166,11 @@ struct Daemon {
     source: Source,
     selection: Selection,
     recorder: Option<Recorder>,
-    /// Whether the source has shown that it can be used.
+    /// Whether the source has delivered a first reading. Before that, an error that can never go
+    /// away ends the program.
     proved: bool,
-    /// What may come to be wrong without a transition; none until everything has been read once.
+    /// Units that may turn out to be unhealthy without an event; `None` until all lists have been
+    /// read once.
     problems: Option<InitialProblems>,
 }
 

@@ -1,8 +1,7 @@
-//! Reads the configuration again: all that it will change is made first, and then either all of it
-//! is applied or none.
+//! Reloads the configuration: everything is prepared first, and then all of it is applied, or none.
 //!
-//! What is made first may wait for a disk or for etcd. So that is done on a thread that may block,
-//! and the loop goes on.
+//! Preparing may wait for a disk or for etcd. So it runs on a thread that may block, and the loop
+//! goes on. How the configuration is read and validated is not known here.
 
 use std::collections::BTreeMap;
 use std::future::pending;
@@ -22,38 +21,40 @@ use crate::server::listen::OpenFiles;
 use crate::source::recording::Recorder;
 use crate::source::selection::{Opened, Selection};
 
-/// All that a reload will change, made before anything is changed.
-pub(super) struct Next {
+/// The new state that a reload has prepared and that has not been applied yet.
+pub(super) struct PreparedReload {
     config: Config,
     settings: server::ServerSettings,
     selection: Selection,
-    /// The source that replaces the running one; `None`: that one goes on.
+    /// The source that replaces the running one; `None`: the running one is kept.
     source: Option<Opened>,
     recorder: Option<Recorder>,
 }
 
-/// A configuration that is being read again.
-pub(super) type Reload = JoinHandle<Result<Next, Failure>>;
+/// A reload that is being prepared.
+pub(super) type PendingReload = JoinHandle<Result<PreparedReload, Failure>>;
 
-/// Waits for the reload that is under way, if there is one.
-pub(super) async fn prepared(reload: &mut Option<Reload>) -> Result<Next, Failure> {
-    let Some(under_way) = reload else {
+/// Waits until the pending reload is prepared. Without one it never returns.
+pub(super) async fn prepared(
+    reload: &mut Option<PendingReload>,
+) -> Result<PreparedReload, Failure> {
+    let Some(task) = reload else {
         return pending().await;
     };
 
-    let prepared = under_way.await;
+    let prepared = task.await;
     *reload = None;
-    // Nobody cancels it: it ends by a panic alone, which is to be heard.
+    // The task is never cancelled, so the only error is a panic. It must not be lost.
     prepared.unwrap_or_else(|error| resume_unwind(error.into_panic()))
 }
 
 impl Daemon {
-    /// Begins to read the configuration again.
+    /// Starts to read the configuration again.
     pub(super) fn prepare_reload(
         &self,
         cli: &Cli,
         environment: &BTreeMap<String, String>,
-    ) -> Reload {
+    ) -> PendingReload {
         let cli = cli.clone();
         let environment = environment.clone();
         let files = self.files;
@@ -63,11 +64,11 @@ impl Daemon {
         spawn_blocking(move || runtime.block_on(prepare(&cli, &environment, files, &selection)))
     }
 
-    /// Takes over what was read. A bad configuration is refused as a whole, and the old one stays
-    /// in force.
-    pub(super) async fn finish_reload(&mut self, prepared: Result<Next, Failure>) {
+    /// Applies a prepared reload. If the configuration is wrong, it is rejected as a whole, and the
+    /// current one is kept.
+    pub(super) async fn finish_reload(&mut self, prepared: Result<PreparedReload, Failure>) {
         match prepared {
-            Ok(next) => self.take_over(next).await,
+            Ok(next) => self.apply_reload(next).await,
             Err(error) => {
                 for line in error.to_string().lines() {
                     error!("configuration rejected, keeping the current one: {line}");
@@ -76,29 +77,32 @@ impl Daemon {
         }
     }
 
-    async fn take_over(&mut self, next: Next) {
+    async fn apply_reload(&mut self, next: PreparedReload) {
         if let Some(source) = next.source {
-            // The old source is stopped before the new one starts: polls of one topic never
-            // overlap.
+            // The old source is stopped first, so that two polls of one list never overlap.
             self.source.stop().await;
             self.source = source.start();
             info!("{}", next.selection);
         }
+
         if !next.selection.reads_same_cluster(&self.selection) {
             self.cluster.forget();
             self.problems = None;
         }
         self.proved = true;
         self.selection = next.selection;
+
         self.recorder = next.recorder;
         if self.recorder.is_some() {
             self.source.tell_all();
         }
+
         self.cluster.set_retention(retention(&next.config));
         self.publisher.set(feed_settings(&next.config));
         self.server.set(next.settings);
         self.name_source();
         self.publish(&[], &[]);
+
         if next.config.log != self.config.log
             && let Err(error) = self.log.set_filter(&next.config.log)
         {
@@ -112,16 +116,17 @@ impl Daemon {
     }
 }
 
-/// Reads the configuration, and makes what it asks for other than what `running` is.
+/// Reads the configuration, and opens everything that differs from the `running` selection.
 async fn prepare(
     cli: &Cli,
     environment: &BTreeMap<String, String>,
     files: OpenFiles,
     running: &Selection,
-) -> Result<Next, Failure> {
+) -> Result<PreparedReload, Failure> {
     let (mut config, _) =
         config::load(cli, environment).map_err(|errors| Failure::Config(errors.to_string()))?;
     let settings = server_settings(&config, files)?;
+
     config.source.credentials = credentials();
     let selection = Selection::choose(&config.source).await;
     let source = if selection.keeps(running) {
@@ -129,11 +134,12 @@ async fn prepare(
     } else {
         Some(selection.open()?)
     };
+
     let recorder = open_recorder(config.record.as_deref()).await?;
-    Ok(Next { config, settings, selection, source, recorder })
+    Ok(PreparedReload { config, settings, selection, source, recorder })
 }
 
-/// What cannot be changed without a restart, and was.
+/// The options that have changed and that only take effect after a restart.
 fn fixed_options_that_differ(old: &Config, new: &Config) -> impl Iterator<Item = &'static str> {
     let differ = [
         ("port", old.port != new.port),

@@ -1,5 +1,7 @@
-//! The daemon's loop: takes what the source yields, has the cluster judge it, and publishes;
-//! answers signals, systemd's watchdog and the status line.
+//! The daemon's loop: it passes events of the source to the cluster, and publishes the results. It
+//! also handles signals, and reports status and liveness to systemd.
+//!
+//! It does not know how anything is read, decided, encoded or sent.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +20,7 @@ use crate::lifecycle::{ServiceManager, Signal, Signals};
 use crate::source::{Report, SourceError, SourceEvent, reap_orphans};
 use crate::telemetry;
 
-/// How often the status line is made anew.
+/// How often the status line is sent to systemd.
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Daemon {
@@ -35,10 +37,11 @@ impl Daemon {
         for ticks in [&mut status, &mut watchdog] {
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         }
+
         let mut reload = None;
         loop {
             tokio::select! {
-                said = self.source.next() => self.hear(said)?,
+                event = self.source.next() => self.handle(event)?,
                 signal = signals.next() => match signal {
                     Signal::Stop(name) => {
                         info!("{name}: stopping");
@@ -46,7 +49,7 @@ impl Daemon {
                     }
                     Signal::Reload => {
                         service.reloading();
-                        // One that is under way has read what is older.
+                        // This replaces a pending one, which may have read an older file.
                         reload = Some(self.prepare_reload(cli, environment));
                     }
                     Signal::Reap => reap_orphans(),
@@ -72,11 +75,12 @@ impl Daemon {
         }
     }
 
-    fn hear(&mut self, said: SourceEvent) -> Result<(), Failure> {
+    fn handle(&mut self, event: SourceEvent) -> Result<(), Failure> {
         self.name_source();
-        match said {
-            SourceEvent::Report(report) => self.take(report)?,
-            // What was there stays to be seen until the recording has said something.
+
+        match event {
+            SourceEvent::Report(report) => self.apply_report(report)?,
+            // The last view stays until the recording has its first reading.
             SourceEvent::Began => self.cluster.forget(),
             SourceEvent::Checked { differences } => self.metrics.checked(differences),
             SourceEvent::Ended => {
@@ -88,8 +92,9 @@ impl Daemon {
         Ok(())
     }
 
-    fn take(&mut self, report: Report) -> Result<(), Failure> {
+    fn apply_report(&mut self, report: Report) -> Result<(), Failure> {
         self.record(&report);
+
         let Report { topics, at, took, outcome, expected } = report;
         for topic in topics {
             self.metrics.polled(*topic, took, outcome.is_ok(), at.wall);
@@ -107,9 +112,10 @@ impl Daemon {
                 (self.cluster.fail(topics, &one_line(&error), at), &[][..])
             }
         };
+
         self.proved = true;
         self.publish(&transitions, read);
-        self.tell_what_is_wrong();
+        self.log_initial_problems();
         Ok(())
     }
 
@@ -120,46 +126,49 @@ impl Daemon {
         {
             return;
         }
-        let (view, health) = (self.cluster.view(), self.cluster.health());
-        let change = Some(self.cluster.change());
+
         self.publisher.publish(FeedInput {
-            view,
-            health,
+            view: self.cluster.view(),
+            health: self.cluster.health(),
             transitions,
-            change,
+            change: Some(self.cluster.change()),
             read,
             now: Moment::now(),
         });
-        // Told last, so that whoever reads the journal and then looks sees what it says.
+
+        // After publishing: who reads an event in the journal finds it on the page.
         for transition in transitions {
             self.metrics.transition(&transition.event);
             telemetry::tell(transition);
         }
     }
 
-    /// What has been wrong since watching began is no transition, but belongs in the journal.
-    fn tell_what_is_wrong(&mut self) {
+    /// Logs units that are unhealthy since the start, which no event reports.
+    fn log_initial_problems(&mut self) {
         let view = self.cluster.view();
-        let wrong = match &mut self.problems {
+        let unhealthy = match &mut self.problems {
             Some(problems) => problems.missed(view),
             None if self.cluster.health().ready() => {
                 info!("first reading: {}", self.status());
-                let (problems, wrong) = InitialProblems::of(view);
+                let (problems, unhealthy) = InitialProblems::of(view);
                 self.problems = Some(problems);
-                wrong
+                unhealthy
             }
             None => return,
         };
 
-        for unit in wrong {
-            let (machine, ip) = (unit.state.machine.as_deref(), unit.state.ip.as_deref());
+        for unit in unhealthy {
+            let machine = unit.state.machine.as_deref();
+            let ip = unit.state.ip.as_deref();
+            let place = ip.or(machine).map(|place| format!(" on {place}"));
+
             warn!(
                 fleet_unit = &*unit.state.unit,
                 fleet_machine = machine,
                 fleet_ip = ip,
                 "{}{} is {}: {}",
                 unit.state.unit,
-                ip.or(machine).map(|place| format!(" on {place}")).unwrap_or_default(),
+                place.unwrap_or_default(),
                 unit.verdict,
                 unit.reason
             );
@@ -176,9 +185,13 @@ impl Daemon {
     }
 
     pub(super) fn name_source(&mut self) {
-        let (recording, ended) = (self.source.is_recording(), self.source.has_ended());
-        self.publisher
-            .name_source(SourceInfo { name: self.source.name(), recording, ended }, Moment::now());
+        let source = SourceInfo {
+            name: self.source.name(),
+            recording: self.source.is_recording(),
+            ended: self.source.has_ended(),
+        };
+
+        self.publisher.name_source(source, Moment::now());
     }
 
     pub(super) fn status(&self) -> String {
@@ -190,8 +203,8 @@ fn listed(topics: &[FleetList]) -> String {
     topics.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// An error as one line that is not too long for a status: part of it may be what somebody else
-/// said.
+/// An error as one line that is short enough for a status. It may contain output of fleetctl, or a
+/// response of any length.
 fn one_line(error: &SourceError) -> String {
     const LONGEST: usize = 600;
     let text = error.to_string();
