@@ -1,0 +1,192 @@
+//! Which place wins, and which file is read.
+
+use super::*;
+
+#[test]
+fn a_stronger_place_wins() {
+    let flag = ["--port", "1"];
+    let all = || {
+        Places::new()
+            .file("\nport = 3")
+            .variable("PORT", "2")
+            .arguments(&flag)
+    };
+    assert_eq!((all().config().port, all().origin("port").as_str()), (1, "--port"));
+
+    let pairs = [
+        (Places::new().arguments(&flag).variable("PORT", "2"), 1, "--port"),
+        (Places::new().arguments(&flag).file("port = 3"), 1, "--port"),
+        (Places::new().arguments(&flag), 1, "--port"),
+        (Places::new().variable("PORT", "2").file("port = 3"), 2, "FLEET_MONITOR_PORT"),
+        (Places::new().variable("PORT", "2"), 2, "FLEET_MONITOR_PORT"),
+        (Places::new().file("\nport = 3"), 3, "FILE:2"),
+        (Places::new(), 8989, "default"),
+    ];
+    for (places, port, origin) in pairs {
+        assert_eq!((places.config().port, places.origin("port").as_str()), (port, origin));
+    }
+}
+
+#[test]
+fn an_empty_variable_is_not_set() {
+    let places = Places::new()
+        .variable("PORT", "")
+        .variable("CONFIG", "")
+        .file("port = 3");
+    assert_eq!(places.config().port, 3);
+}
+
+#[test]
+fn a_source_in_a_stronger_place_overrides_source_options_of_weaker_ones() {
+    /// What is asked for, and what fleetctl is told.
+    fn left(places: &Places) -> (Request, Connection) {
+        let options = places.config().source;
+        (options.request(), options.connection)
+    }
+    let endpoint = || Connection::Etcd { host: "etcd".into(), port: 4001 };
+    let etcd = |members: &[&str]| {
+        Request::Etcd(members.iter().map(|member| member.parse().unwrap()).collect())
+    };
+    let etcd_or_fleetctl = || Request::EtcdOrFleetctl("http://etcd:4001".parse().unwrap());
+    let files = [
+        "source = 'api'\napi = 'http://h:1'",
+        "source = 'fleetctl'\nendpoint = 'etcd'",
+        "tunnel = 'ssh'",
+        "fleetctl = 'f'\nrecord = 'r'",
+        "demo = true",
+        "replay = 'f'",
+        "etcd = ['https://h:1']\netcd_ca = 'c'\netcd_prefix = '/p'",
+        "source = 'etcd'",
+    ];
+    for (arguments, expected) in [
+        (&["--demo"] as &[&str], Request::Demo),
+        (&["--replay", "g"], Request::Replay("g".into())),
+        (&["--source", "api"], Request::Api),
+        (&["--api", "http://g:1"], Request::Api),
+    ] {
+        for file in files {
+            let places = Places::new().file(file).arguments(arguments);
+            assert_eq!(
+                left(&places),
+                (expected.clone(), Connection::Default),
+                "{arguments:?} over {file}"
+            );
+            if let [option, value] = arguments {
+                let places = Places::new().file(file).variable(&option[2..].to_uppercase(), value);
+                let expected = (expected.clone(), Connection::Default);
+                assert_eq!(left(&places), expected, "{option} in the environment over {file}");
+            }
+        }
+    }
+    let members = "etcd = 'https://h:1'\netcd_cert = 'c'\netcd_key = 'k'";
+    for file in ["source = 'api'\napi = 'http://h:1'", "demo = true", "replay = 'f'", members] {
+        let over = |arguments: &[&str]| left(&Places::new().file(file).arguments(arguments));
+        assert_eq!(over(&["-e", "etcd"]), (etcd_or_fleetctl(), endpoint()), "{file}");
+        assert_eq!(over(&["-c", "f"]).0, Request::FleetctlOption, "{file}");
+        assert_eq!(over(&["--source", "fleetctl"]).0, Request::Fleetctl, "{file}");
+    }
+    for file in [
+        "source = 'api'",
+        "endpoint = 'etcd'",
+        "tunnel = 'ssh'",
+        "fleetctl = 'f'",
+        "demo = true",
+        members,
+    ] {
+        let members = Places::new().file(file).arguments(&["--etcd", "https://g:1"]);
+        assert_eq!(left(&members), (etcd(&["https://g:1"]), Connection::Default), "{file}");
+        let (source, _) = left(&Places::new().file(file).variable("SOURCE", "etcd"));
+        assert!(matches!(source, Request::Etcd(_)), "{file}: {source:?}");
+    }
+    let kept = Places::new()
+        .file("source = 'etcd'\nrecord = 'r'\netcd_prefix = '/p'")
+        .arguments(&["-e", "etcd"]);
+    assert_eq!(
+        (left(&kept), kept.config().record),
+        ((etcd(&["http://etcd:4001"]), endpoint()), Some("r".into()))
+    );
+    let told = Places::new().file("source = 'api'").arguments(&["--demo"]);
+    assert_eq!(told.origin("source"), "default", "what does not count is not shown");
+    let overridden = Places::new()
+        .file("endpoint = 'etcd'")
+        .variable("SOURCE", "api")
+        .arguments(&["--source", "auto"]);
+    assert_eq!(
+        left(&overridden),
+        (etcd_or_fleetctl(), endpoint()),
+        "an overridden choice decides nothing"
+    );
+}
+
+/// Files that are named and not there, and one that is a directory.
+pub(super) fn without_a_file() -> [Places; 3] {
+    let directory = Places::new();
+    fs::create_dir(directory.path()).unwrap();
+    [
+        Places::new().arguments(&["--config", "/nowhere/f"]),
+        Places::new().variable("CONFIG", "/nowhere/f"),
+        directory,
+    ]
+}
+
+#[test]
+fn the_default_file_may_be_absent_but_a_named_one_not() {
+    assert!(Places::new().load().is_ok());
+    let refused = [
+        pair("config", "--config"),
+        pair("config", "FLEET_MONITOR_CONFIG"),
+        pair("", "FILE"),
+    ];
+    for (places, refused) in without_a_file().iter().zip(refused) {
+        assert_eq!(places.refused(), [refused]);
+    }
+}
+
+#[test]
+fn a_named_file_is_read_instead_of_the_default_one() {
+    let places = Places::new().file("port = 3");
+    let other = places.directory.path().join("other.toml");
+    fs::write(&other, "port = 4").unwrap();
+    let other = other.to_str().unwrap().to_owned();
+    let places = places.variable("CONFIG", &other);
+    assert_eq!(places.config().port, 4);
+    let places = places
+        .variable("CONFIG", "/nowhere/f")
+        .arguments(&["--config", &other]);
+    assert_eq!(places.config().port, 4);
+}
+
+pub(super) fn not_utf_8() -> (OsString, OsString) {
+    ("FLEET_MONITOR_LOG".into(), OsString::from_vec(vec![0xff]))
+}
+
+#[test]
+fn a_variable_that_is_not_utf_8_is_refused_if_it_is_ours() {
+    let variables = [("PATH".into(), not_utf_8().1), ("FLEET_MONITOR_PORT".into(), "1".into())];
+    let expected = BTreeMap::from([("FLEET_MONITOR_PORT".into(), "1".into())]);
+    assert_eq!(environment(variables).unwrap().variables, expected);
+    assert_eq!(environment([not_utf_8()]).unwrap_err().0[0].origin, "FLEET_MONITOR_LOG");
+}
+
+#[test]
+fn a_services_variables_set_no_option_and_the_others_still_do() {
+    let address = || OsString::from("tcp://10.0.0.1:8989");
+    let variables = [
+        ("FLEET_MONITOR_PORT".into(), address()),
+        ("FLEET_MONITOR_ENV_BLOB".into(), OsString::from_vec(vec![0xff])),
+        ("FLEET_MONITOR_PRT".into(), address()),
+        ("FLEET_MONITOR_UNIT_FREQ".into(), "5".into()),
+    ];
+    let environment = environment(variables).unwrap();
+    assert_eq!(environment.service_links, ["FLEET_MONITOR_ENV_BLOB", "FLEET_MONITOR_PORT"]);
+    assert_text("ignored-variables", &environment.ignored().unwrap());
+    assert_eq!(Environment::default().ignored(), None);
+
+    let mut places = Places { variables: environment.variables, ..Places::new() };
+    assert_eq!(places.refused(), [pair("prt", "FLEET_MONITOR_PRT")]);
+    places.variables.remove("FLEET_MONITOR_PRT");
+    assert_eq!(
+        (places.config().port, places.config().source.unit_freq),
+        (8989, Duration::from_secs(5))
+    );
+}

@@ -1,0 +1,97 @@
+//! What `--check-config` prints.
+
+use super::*;
+
+#[test]
+fn the_report_tells_value_and_origin_of_every_option() {
+    let places = Places::new()
+        .file("machine_freq = 5")
+        .variable("UNIT_FREQ", "0.5")
+        .arguments(&["-e", "etcd"]);
+    let settings = places.load().unwrap().1;
+    let of = |key: &str| {
+        let setting = settings.iter().find(|setting| setting.key == key).unwrap();
+        (setting.value.as_deref(), places.named(&setting.origin))
+    };
+    assert_eq!(of("fleetctl").0, None);
+    assert_eq!(of("machine_freq"), (Some("5"), "FILE:1".to_owned()));
+    assert_eq!(of("unit_freq"), (Some("0.5"), "FLEET_MONITOR_UNIT_FREQ".to_owned()));
+    assert_eq!(of("endpoint"), (Some("\"etcd\""), "--endpoint".to_owned()));
+    assert_eq!(of("demo"), (Some("false"), "default".to_owned()));
+
+    let keys: BTreeSet<_> = settings.iter().map(|setting| setting.key).collect();
+    assert_eq!(keys, OPTIONS.iter().map(|(key, _)| *key).collect());
+}
+
+/// What [`report`] prints is a file with the same effect.
+pub(super) fn assert_round_trip(places: &Places) {
+    let (config, settings) = places.load().unwrap();
+    let again = Places::new().file(&report(&settings));
+    assert_eq!(again.config(), config, "{}", report(&settings));
+}
+
+#[test]
+fn the_report_is_a_file_with_the_same_effect() {
+    assert_round_trip(&Places::new());
+    assert_round_trip(&Places::new().arguments(&["--source", "fleetctl"]));
+    assert_round_trip(&Places::new().arguments(&["--api", "http://10.0.0.1:49153"]));
+    assert_round_trip(&Places::new().arguments(&[
+        "--source",
+        "etcd",
+        "-e",
+        "etcd",
+        "--etcd-prefix",
+        "/fleet/",
+    ]));
+    assert_round_trip(
+        &Places::new()
+            .variable("ETCD", "https://10.0.0.1:2379, http://[::1]:2379")
+            .variable("ETCD_CA", "ca.pem")
+            .variable("ETCD_CERT", "c.pem")
+            .variable("ETCD_KEY", "k.pem"),
+    );
+    assert_round_trip(&Places::new().arguments(&[
+        "--demo",
+        "--unit-freq",
+        ".5",
+        "--grace",
+        "1e1",
+        "--port",
+        "010",
+    ]));
+    assert_round_trip(
+        &Places::new()
+            .variable("RECORD", "C:\\tab\t\"quoted\"\u{7f}\u{1}\nline # no comment")
+            .variable("TOKEN_FILE", "9223372036854775808")
+            .variable("FLEETCTL", "NaN")
+            .variable("METRICS_UNITS", "web@*.service, \"odd\".service")
+            .variable("ALLOWED_ORIGINS", "*")
+            .variable("LOG", "info,fleet_monitor=debug")
+            .variable("TUNNEL", "::1")
+            .variable("BIND", "::1")
+            .variable("UNIT_FIELDS", "verdict,unit"),
+    );
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_any_option_panic(index in 0..OPTIONS.len(), text in "\\PC*|[-+0-9.eE]*|[a-z,=:/@*\\[\\]{}]*") {
+        let key = OPTIONS[index].0;
+        let places = Places::new().variable(&key.to_uppercase(), &text);
+        match places.load() {
+            Ok(_) => assert_round_trip(&places),
+            Err(errors) => prop_assert!(errors.0.iter().any(|error| error.key.as_deref() == Some(key))),
+        }
+    }
+
+    #[test]
+    fn no_file_makes_it_panic(text in "\\PC*|([a-z_]{1,8} = [-'\"\\[\\]{}0-9a-z,.]{0,8}\n){0,4}") {
+        // Whether it is right is judged by the other tests.
+        let _ = Places::new().file(&text).load();
+    }
+
+    #[test]
+    fn any_time_is_reported_as_it_is(seconds in 1e-9..86_400.0f64) {
+        assert_round_trip(&Places::new().variable("UNIT_FREQ", &seconds.to_string()));
+    }
+}

@@ -1,0 +1,314 @@
+//! What each kind of value accepts, and what not.
+
+use super::*;
+
+pub(super) fn defaults() -> Config {
+    Places::new().config()
+}
+
+#[test]
+fn the_defaults_are_as_documented() {
+    let expected = Config {
+        source: selection::Options {
+            choice: SourceChoice::Auto,
+            fleetctl: None,
+            connection: Connection::Default,
+            api: Address::Unix("/var/run/fleet.sock".into()),
+            etcd_members: vec![],
+            etcd_prefix: "/_coreos.com/fleet".into(),
+            etcd_tls: Tls::default(),
+            etcd_user: None,
+            etcd_password_file: None,
+            credentials: None,
+            demo: false,
+            replay: None,
+            replay_speed: 1.0,
+            machine_freq: Duration::from_secs(10),
+            unit_freq: Duration::from_secs(2),
+            poll_timeout: Duration::from_secs(10),
+        },
+        grace: Duration::from_secs(30),
+        keep_lost: Duration::from_secs(3600),
+        record: None,
+        port: 8989,
+        bind: None,
+        publish: Publish::Changes,
+        unit_fields: vec![
+            UnitField::Unit,
+            UnitField::Load,
+            UnitField::Active,
+            UnitField::Sub,
+            UnitField::Machine,
+        ],
+        machine_fields: vec![MachineField::Machine, MachineField::Ip, MachineField::Metadata],
+        metrics_units: vec![],
+        allowed_origins: vec![],
+        allowed_hosts: vec![],
+        token_file: None,
+        max_clients: 10_000,
+        log: "info".into(),
+        log_to: crate::telemetry::LogTarget::Auto,
+    };
+    assert_eq!(defaults(), expected);
+}
+
+#[test]
+fn every_option_is_a_flag_and_the_help_tells_its_default() {
+    let command = Cli::command();
+    let flags: BTreeSet<_> = command
+        .get_arguments()
+        .map(|argument| argument.get_id().as_str())
+        .collect();
+    let keys = OPTIONS.iter().map(|(key, _)| *key).chain(["config", "check_config"]);
+    assert_eq!(flags, keys.collect());
+    for &(key, default) in OPTIONS {
+        let argument = command
+            .get_arguments()
+            .find(|argument| argument.get_id() == key)
+            .unwrap();
+        let help = argument.get_help().unwrap().to_string();
+        match default {
+            Some("false") => assert!(!help.contains("[default"), "{key}: {help}"),
+            Some("") => assert!(help.ends_with("[default: none]"), "{key}: {help}"),
+            Some(default) => {
+                assert!(help.ends_with(&format!("[default: {default}]")), "{key}: {help}");
+            }
+            None if key == "api" => {
+                assert!(help.ends_with(&format!("[default: {}]", Address::default())), "{help}");
+            }
+            None => {}
+        }
+    }
+}
+
+#[test]
+fn the_help_lists_the_unit_fields() {
+    let names: Vec<_> = UnitField::ALL.iter().map(|field| field.name()).collect();
+    let command = Cli::command();
+    let argument = command
+        .get_arguments()
+        .find(|argument| argument.get_id() == "unit_fields")
+        .unwrap();
+    assert!(argument.get_help().unwrap().to_string().contains(&names.join(", ")));
+}
+
+#[test]
+fn text_and_numbers_are_the_same_in_the_file() {
+    for file in [
+        "port = 1\nunit_freq = 0.5\ndemo = true",
+        "port = '1'\nunit_freq = '0.5'\ndemo = 'yes'",
+    ] {
+        let config = Places::new().file(file).config();
+        assert_eq!(
+            (config.port, config.source.unit_freq, config.source.demo),
+            (1, Duration::from_millis(500), true)
+        );
+    }
+}
+
+#[test]
+fn lists_are_arrays_or_text_with_commas() {
+    let expected = vec![UnitField::Unit, UnitField::Verdict];
+    for places in [
+        Places::new().file("unit_fields = ['unit', 'verdict']"),
+        Places::new().file("unit_fields = 'unit, verdict'"),
+        Places::new().variable("UNIT_FIELDS", "unit,verdict"),
+        Places::new().arguments(&["--unit-fields", "unit,verdict"]),
+    ] {
+        assert_eq!(places.config().unit_fields, expected);
+    }
+    let emptied = Places::new()
+        .file("allowed_hosts = ['a']")
+        .arguments(&["--allowed-hosts", ""]);
+    assert_eq!(emptied.config().allowed_hosts, Vec::<String>::new());
+}
+
+/// Values that no option can have.
+pub(super) const IMPOSSIBLE: [(&str, &str); 71] = [
+    ("fleetctl", ""),
+    ("machine_freq", "10s"),
+    ("unit_freq", "0"),
+    ("unit_freq", "-2"),
+    ("unit_freq", "NaN"),
+    ("unit_freq", "inf"),
+    ("unit_freq", "86401"),
+    ("unit_freq", "1e-12"),
+    ("endpoint", "http://etcd.example.com:4001"),
+    ("endpoint", "etcd.example.com:4001"),
+    ("endpoint", "-oProxyCommand"),
+    ("endpoint", "core-01%eth0"),
+    ("endpoint_port", "0"),
+    ("tunnel", ""),
+    ("tunnel", "[::1]:22"),
+    ("tunnel", "core@10.0.0.1"),
+    ("tunnel_port", "ssh"),
+    ("source", "docker"),
+    ("api", "http://10.0.0.1"),
+    ("api", "http://10.0.0.1:80/fleet/v1"),
+    ("api", "https://10.0.0.1"),
+    ("api", "unix://fleet.sock"),
+    ("api", "/var/run/fleet.sock"),
+    ("api", "http://"),
+    ("etcd", ""),
+    ("etcd", "10.0.0.1:2379"),
+    ("etcd", "http://10.0.0.1:2379,"),
+    ("etcd", "http://10.0.0.1:2379,https://10.0.0.2"),
+    ("etcd", "http://10.0.0.1:2379,http://root:secret@10.0.0.2:2379"),
+    ("etcd", "http://10.0.0.1:2379/v2/keys"),
+    ("etcd_prefix", ""),
+    ("etcd_prefix", "/"),
+    ("etcd_prefix", "_coreos.com/fleet"),
+    ("etcd_prefix", "/_coreos.com//fleet"),
+    ("etcd_prefix", "/_coreos.com/../fleet"),
+    ("etcd_prefix", "/fleet?quorum=true"),
+    ("etcd_prefix", "/fleet#"),
+    ("etcd_prefix", "/my fleet"),
+    ("etcd_prefix", "/fleet%20"),
+    ("etcd_prefix", "/fleet\u{7}"),
+    ("etcd_ca", ""),
+    ("etcd_cert", ""),
+    ("etcd_key", ""),
+    ("etcd_password_file", ""),
+    ("poll_timeout", "0"),
+    ("grace", "-1"),
+    ("grace", "NaN"),
+    ("demo", "maybe"),
+    ("record", ""),
+    ("replay_speed", "0"),
+    ("replay_speed", "inf"),
+    ("port", "70000"),
+    ("port", "-1"),
+    ("bind", "localhost"),
+    ("bind", "[10.0.0.1]"),
+    ("publish", "never"),
+    ("unit_fields", ""),
+    ("unit_fields", "unit,unit"),
+    ("unit_fields", "unit,colour"),
+    ("machine_fields", "id"),
+    ("metrics_units", "a.service b.service"),
+    ("allowed_origins", "ops.example.com"),
+    ("allowed_origins", "https://ops.example.com/"),
+    ("allowed_origins", "https://*,"),
+    ("allowed_hosts", "ops.example.com:8989"),
+    ("allowed_hosts", "a,,b"),
+    ("token_file", ""),
+    ("max_clients", "0"),
+    ("max_clients", "18446744073709551615"),
+    ("log", ""),
+    ("log_to", "syslog"),
+];
+
+/// A value in the file.
+pub(super) fn in_file(key: &str, value: &str) -> Places {
+    Places::new().file(&format!("{key} = {}", serde_json::Value::from(value)))
+}
+
+#[test]
+fn impossible_values_are_refused() {
+    for (key, value) in IMPOSSIBLE {
+        assert_eq!(in_file(key, value).refused(), [pair(key, "FILE:1")], "{value}");
+        if !value.is_empty() {
+            let places = Places::new().variable(&key.to_uppercase(), value);
+            assert_eq!(places.refused(), [pair(key, &variable(key))], "{value}");
+        }
+        // A switch has no value there.
+        if key != "demo" {
+            let places = Places::new().arguments(&[&format!("{}={value}", flag(key))]);
+            assert_eq!(places.refused(), [pair(key, &flag(key))], "{value}");
+        }
+    }
+    let places = Places::new().variable("LOG", "info,fleet_monitor=loud");
+    assert_eq!(places.refused(), [pair("log", "FLEET_MONITOR_LOG")]);
+}
+
+pub(super) fn of_wrong_kinds() -> Places {
+    Places::new().file("port = [1, 2]\nunit_fields = { unit = true }\n[grace]\nseconds = 3\n")
+}
+
+#[test]
+fn wrong_kinds_are_refused() {
+    let refused = [pair("grace", "FILE:3"), pair("port", "FILE:1"), pair("unit_fields", "FILE:2")];
+    assert_eq!(of_wrong_kinds().refused(), refused);
+}
+
+#[test]
+fn hosts_are_names_or_addresses() {
+    for host in ["etcd.example.com", "10.0.0.1", "::1", "core-01"] {
+        let etcd = Places::new()
+            .arguments(&["-e", host, "--endpoint-port", "2379"])
+            .config()
+            .source
+            .connection;
+        assert_eq!(etcd, Connection::Etcd { host: host.into(), port: 2379 });
+        let tunnel = Places::new().arguments(&["-t", host]).config().source.connection;
+        assert_eq!(tunnel, Connection::Tunnel { host: host.into(), port: 22 });
+    }
+    for (text, host) in [
+        ("[::1]", "::1"),
+        ("fe80::1%eth0", "fe80::1%eth0"),
+        ("[fe80::1%eth0]", "fe80::1%eth0"),
+    ] {
+        let etcd = Places::new().arguments(&["-e", text]).config().source.connection;
+        assert_eq!(etcd, Connection::Etcd { host: host.into(), port: 4001 });
+        let tunnel = Places::new().arguments(&["-t", text]).config().source.connection;
+        assert_eq!(tunnel, Connection::Tunnel { host: host.into(), port: 22 });
+    }
+    assert_eq!(
+        Places::new().arguments(&["--bind", "[::1]"]).config().bind,
+        Some("::1".parse().unwrap())
+    );
+    assert_eq!(
+        Places::new()
+            .variable("ENDPOINT_PORT", "2379")
+            .config()
+            .source
+            .connection,
+        Connection::Default
+    );
+}
+
+#[test]
+fn origins_and_host_names_are_compared_in_lower_case() {
+    let places = Places::new()
+        .variable("ALLOWED_ORIGINS", "https://Ops.example.com,http://[::1]:8000, *")
+        .variable("ALLOWED_HOSTS", "Monitor.example.com,*");
+    let config = places.config();
+    assert_eq!(config.allowed_origins, ["https://ops.example.com", "http://[::1]:8000", "*"]);
+    assert_eq!(config.allowed_hosts, ["monitor.example.com", "*"]);
+}
+
+/// Values in quotation marks, and where they were set.
+pub(super) fn quoted_values() -> [(Places, [&'static str; 2]); 9] {
+    let variable = |name, value| Places::new().variable(name, value);
+    [
+        (variable("PORT", "\"8989\""), ["port", "FLEET_MONITOR_PORT"]),
+        (variable("FLEETCTL", "'/bin/fleetctl'"), ["fleetctl", "FLEET_MONITOR_FLEETCTL"]),
+        (variable("ENDPOINT", "\"\""), ["endpoint", "FLEET_MONITOR_ENDPOINT"]),
+        (
+            variable("ALLOWED_HOSTS", "\"a,b\""),
+            ["allowed_hosts", "FLEET_MONITOR_ALLOWED_HOSTS"],
+        ),
+        (
+            Places::new().file("metrics_units = ['a', '\"b\"']"),
+            ["metrics_units", "FILE:1"],
+        ),
+        (Places::new().file("record = \"'f'\""), ["record", "FILE:1"]),
+        (Places::new().arguments(&["--log", "'info'"]), ["log", "--log"]),
+        (variable("CONFIG", "'/etc/f'"), ["config", "FLEET_MONITOR_CONFIG"]),
+        (Places::new().arguments(&["--config", "\"f\""]), ["config", "--config"]),
+    ]
+}
+
+#[test]
+fn quotation_marks_around_a_value_are_refused() {
+    for (places, [key, origin]) in quoted_values() {
+        assert_eq!(places.refused(), [pair(key, origin)], "{places}");
+    }
+}
+
+#[test]
+fn a_quotation_mark_at_one_end_is_part_of_the_value() {
+    let places = Places::new().variable("TOKEN_FILE", "'").variable("RECORD", "\"a'");
+    assert_eq!(places.config().token_file, Some("'".into()));
+    assert_eq!(places.config().record, Some("\"a'".into()));
+}
