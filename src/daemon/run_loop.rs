@@ -178,7 +178,7 @@ impl Daemon {
     pub(super) fn name_source(&mut self) {
         let (recording, ended) = (self.source.is_recording(), self.source.has_ended());
         self.publisher
-            .name_source(SourceInfo { name: self.source.name(), recording, ended }, Moment::now());
+            .set_source(SourceInfo { name: self.source.name(), recording, ended }, Moment::now());
     }
 
     pub(super) fn status(&self) -> String {
