@@ -7,8 +7,8 @@
 //! that is kept for it.
 //!
 //! Each channel caches what clients without a filter need: the snapshots and the newest updates.
-//! Messages for clients that have a filter, or are slow, take their memory from a
-//! [`MemoryBudget`] that all channels share. So the memory has a limit, whatever clients ask for.
+//! Messages for clients that have a filter, or are slow, take their memory from a budget that all
+//! channels share. So the memory has a limit, whatever clients ask for.
 
 mod batch;
 mod budget;

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// The name of a column was expected, and this is none.
+/// A name that is not the name of a column.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{name:?} is not a field; expected {valid}")]
 pub struct UnknownField {

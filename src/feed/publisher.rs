@@ -3,8 +3,9 @@
 //!
 //! It does not know how many readers there are.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::fields::{MachineField, UnitField};
@@ -125,8 +126,6 @@ impl Publisher {
     /// Publishes. Wakes the readers only if something has changed that they read.
     pub fn publish(&mut self, input: FeedInput<'_>) {
         let last = self.last();
-        let has_same_body = Arc::ptr_eq(&last.view, input.view) && input.transitions.is_empty();
-
         let delta = delta_since(&last, &input);
         self.units.apply(&delta);
         self.machines.apply(&delta);
@@ -162,13 +161,10 @@ impl Publisher {
             transitions: append_transitions(&last.transitions, input.transitions),
             unit_list,
             machine_list,
-            state_body: if has_same_body {
-                last.state_body.clone()
-            } else {
-                Arc::default()
-            },
+            state_body: next_state_body(&last, &input),
             updates: last.updates.with(entries),
         };
+
         self.sender.send_if_modified(|slot| {
             *slot = Arc::new(publication);
             has_changed
@@ -185,6 +181,15 @@ fn delta_since(last: &Publication, input: &FeedInput<'_>) -> Delta {
     match input.change {
         Some((before, delta)) if Arc::ptr_eq(&last.view, before) => delta.clone(),
         _ => Delta::between(&last.view, input.view),
+    }
+}
+
+/// The body of `/v2/state`: the encoded one if it is still the same.
+fn next_state_body(last: &Publication, input: &FeedInput<'_>) -> Arc<OnceLock<Bytes>> {
+    if Arc::ptr_eq(&last.view, input.view) && input.transitions.is_empty() {
+        last.state_body.clone()
+    } else {
+        Arc::default()
     }
 }
 

@@ -57,6 +57,7 @@ impl PublishBench {
         };
         let publisher = Publisher::new(settings(publish), "e", source);
         let subscriber = publisher.subscribe();
+
         Self {
             cluster: Cluster::new(Duration::from_secs(30)),
             publisher,
@@ -113,7 +114,8 @@ impl PublishBench {
     /// list that is not there.
     fn revisions(&self) -> (u64, u64, u64) {
         let last = self.last();
-        let of_list = |list: &Option<PublishedList>| list.as_ref().map_or(0, |it| it.revision());
+        let of_list =
+            |list: &Option<PublishedList>| list.as_ref().map_or(0, PublishedList::revision);
 
         (last.revision, of_list(&last.machine_list), of_list(&last.unit_list))
     }

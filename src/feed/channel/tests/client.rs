@@ -107,6 +107,7 @@ impl ProtocolClient {
             resyncs: vec![],
             received: vec![],
         };
+
         client.connect(bench);
         client
     }
