@@ -65,6 +65,7 @@ impl Subscription {
                 "expected some of units, machines and events, with commas between".to_owned()
             })
         };
+
         names.split(',').map(topic).collect()
     }
 
