@@ -1,8 +1,8 @@
 //! From fleetctl's text to the frames that clients get, on one core: `cargo bench --bench rows`.
 //!
-//! Each step is printed in milliseconds and as a multiple of the floor, which is to validate the
-//! same text as UTF-8 and copy it once. The budget stands beside the whole. Nothing is asserted:
-//! compare two runs on the same machine.
+//! Each step is printed in milliseconds and as a multiple of the floor, which is the time to
+//! validate the same text as UTF-8 and to copy it once. The last line is the budget of all steps
+//! together. Nothing is asserted: compare two runs on the same machine.
 
 use std::fmt::Write;
 use std::hint::black_box;
@@ -16,25 +16,25 @@ use fleet_monitor::source::table;
 const UNITS: usize = 10_000;
 const MACHINES: usize = 50;
 const RUNS: usize = 30;
-/// What all steps together may take, in milliseconds.
+/// For all steps together, in milliseconds.
 const BUDGET: f64 = 20.0;
+
 const UNIT_COLUMNS: [&str; 6] = ["unit", "load", "active", "sub", "machine", "hash"];
 const FILE_COLUMNS: [&str; 6] = ["unit", "hash", "dstate", "target", "desc", "global"];
+const MACHINE_COLUMNS: [&str; 3] = ["machine", "ip", "metadata"];
 
+/// The machine of a unit with this number, as `ID/IP`.
 fn machine(number: usize) -> String {
     let number = number % MACHINES;
     format!("{number:032x}/172.17.8.{number}")
 }
 
-/// What `list-units` prints. In every other text one unit is in another state.
-fn units(run: usize) -> String {
+/// The output of `list-units`. One unit has another state in every second run.
+fn unit_table(run: usize) -> String {
     let mut text = String::new();
     for unit in 0..UNITS {
-        let sub = if unit == UNITS / 2 && run % 2 == 1 {
-            "exited"
-        } else {
-            "running"
-        };
+        let has_exited = unit == UNITS / 2 && run % 2 == 1;
+        let sub = if has_exited { "exited" } else { "running" };
         let _ = writeln!(
             text,
             "web@{unit:05}.service\tloaded\tactive\t{sub}\t{}\t{unit:040x}",
@@ -44,7 +44,8 @@ fn units(run: usize) -> String {
     text
 }
 
-fn files() -> String {
+/// The output of `list-unit-files`.
+fn file_table() -> String {
     let mut text = String::new();
     for unit in 0..UNITS {
         let _ = writeln!(
@@ -56,41 +57,57 @@ fn files() -> String {
     text
 }
 
-fn machines() -> String {
-    (0..MACHINES).fold(String::new(), |mut text, number| {
+/// The output of `list-machines`.
+fn machine_table() -> String {
+    let mut text = String::new();
+    for number in 0..MACHINES {
         let _ = writeln!(text, "{}\tregion=eu", machine(number).replace('/', "\t"));
-        text
-    })
+    }
+    text
 }
 
-/// The median of what a step took.
-struct Step {
+/// The times that one step took.
+struct TimedStep {
     name: &'static str,
-    took: Vec<Duration>,
+    times: Vec<Duration>,
 }
 
-impl Step {
+impl TimedStep {
     fn new(name: &'static str) -> Self {
-        Self { name, took: Vec::new() }
+        Self { name, times: Vec::new() }
     }
 
-    fn time<T>(&mut self, step: impl FnOnce() -> T) -> T {
-        let begun = Instant::now();
-        let done = black_box(step());
-        self.took.push(begun.elapsed());
-        done
+    fn run<T>(&mut self, step: impl FnOnce() -> T) -> T {
+        let start = Instant::now();
+        let result = black_box(step());
+        self.times.push(start.elapsed());
+        result
     }
 
+    /// In milliseconds.
     fn median(&self) -> f64 {
-        let mut took = self.took.clone();
-        took.sort_unstable();
-        took[took.len() / 2].as_secs_f64() * 1000.0
+        let mut times = self.times.clone();
+        times.sort_unstable();
+        times[times.len() / 2].as_secs_f64() * 1000.0
     }
 }
 
-fn main() {
+/// A cluster that knows all machines and unit files, but no state of a unit yet.
+fn cluster() -> Cluster {
+    let machines = table::machines(machine_table().as_bytes(), &MACHINE_COLUMNS)
+        .expect("a table as fleetctl prints it");
+    let files = table::unit_files(file_table().as_bytes(), &FILE_COLUMNS)
+        .expect("a table as fleetctl prints it");
+
     let mut cluster = Cluster::new(Duration::from_secs(30));
-    let fields = [
+    for reading in [Reading::Machines { machines }, Reading::UnitFiles { files }] {
+        cluster.read(reading, Moment::now(), Duration::ZERO);
+    }
+    cluster
+}
+
+fn publisher() -> Publisher {
+    let unit_fields = vec![
         UnitField::Unit,
         UnitField::Load,
         UnitField::Active,
@@ -98,59 +115,62 @@ fn main() {
         UnitField::Machine,
     ];
     let settings = FeedSettings {
-        unit_fields: fields.into(),
+        unit_fields,
         machine_fields: MachineField::ALL.into(),
         publish: Publish::Changes,
     };
-    let mut publisher = Publisher::new(settings, "epoch", SourceInfo::default());
-    let known = [
-        table::machines(machines().as_bytes(), &["machine", "ip", "metadata"])
-            .map(|machines| Reading::Machines { machines }),
-        table::unit_files(files().as_bytes(), &FILE_COLUMNS)
-            .map(|files| Reading::UnitFiles { files }),
-    ];
-    for reading in known {
-        cluster.read(
-            reading.expect("a table as fleetctl prints it"),
-            Moment::now(),
-            Duration::ZERO,
-        );
-    }
 
-    let mut floor = Step::new("validate and copy");
-    let mut steps = ["text → rows", "rows → judged view", "view → delta, frames"].map(Step::new);
-    let [rows, view, frame] = &mut steps;
-    let texts = [units(0), units(1)];
+    Publisher::new(settings, "epoch", SourceInfo::default())
+}
+
+fn main() {
+    let mut cluster = cluster();
+    let mut publisher = publisher();
+    let texts = [unit_table(0), unit_table(1)];
+
+    let mut floor = TimedStep::new("validate and copy");
+    let mut parse = TimedStep::new("text → rows");
+    let mut apply = TimedStep::new("rows → judged view");
+    let mut publish = TimedStep::new("view → delta, frames");
+
     for run in 0..RUNS {
         let text = texts[run % 2].as_bytes();
-        let _ = floor.time(|| std::str::from_utf8(black_box(text)).map(str::to_owned));
-        let states = rows
-            .time(|| table::units(text, &UNIT_COLUMNS))
+        let _ = floor.run(|| std::str::from_utf8(black_box(text)).map(str::to_owned));
+
+        let states = parse
+            .run(|| table::units(text, &UNIT_COLUMNS))
             .expect("a table as fleetctl prints it");
+
         let reading = Reading::Units { states, files: None };
-        let transitions = view.time(|| cluster.read(reading, Moment::now(), Duration::ZERO));
-        let (shown, health) = (cluster.view(), cluster.health());
-        let news = FeedInput {
-            view: shown,
-            health,
+        let transitions = apply.run(|| cluster.read(reading, Moment::now(), Duration::ZERO));
+
+        let input = FeedInput {
+            view: cluster.view(),
+            health: cluster.health(),
             transitions: &transitions,
             change: None,
             read: &[],
             now: Moment::now(),
         };
-        frame.time(|| publisher.publish(news));
+        publish.run(|| publisher.publish(input));
     }
 
     println!(
         "{UNITS} units, {} KiB of text, one of them changed; median of {RUNS} runs:",
         texts[0].len() / 1024
     );
-    let whole: f64 = steps.iter().map(Step::median).sum();
-    let lines = std::iter::once(&floor)
-        .chain(&steps)
-        .map(|step| (step.name, step.median()));
-    for (name, took) in lines.chain([("all steps", whole)]) {
-        println!("  {name:<20} {took:8.2} ms {:8.1} × floor", took / floor.median());
+    print_times(&floor, &[parse, apply, publish]);
+}
+
+fn print_times(floor: &TimedStep, steps: &[TimedStep]) {
+    let print = |name: &str, time: f64| {
+        println!("  {name:<20} {time:8.2} ms {:8.1} × floor", time / floor.median());
+    };
+
+    print(floor.name, floor.median());
+    for step in steps {
+        print(step.name, step.median());
     }
+    print("all steps", steps.iter().map(TimedStep::median).sum());
     println!("  {:<20} {BUDGET:8.2} ms", "budget");
 }

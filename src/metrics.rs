@@ -293,7 +293,7 @@ impl Metrics {
 fn cluster(publication: &Publication, globs: &[String]) -> Registry {
     let globs: Vec<WildMatch> = globs.iter().map(|glob| WildMatch::new(glob)).collect();
     let mut registry = Registry::with_prefix("fleet");
-    if publication.units.is_some() {
+    if publication.unit_list.is_some() {
         let mut states: BTreeMap<&str, i64> = ACTIVE_STATES.map(|state| (state, 0)).into();
         let mut verdicts: BTreeMap<&str, i64> =
             Verdict::ALL.map(|verdict| (verdict.name(), 0)).into();
@@ -333,7 +333,7 @@ fn cluster(publication: &Publication, globs: &[String]) -> Registry {
             single,
         );
     }
-    if publication.machines.is_some() {
+    if publication.machine_list.is_some() {
         let machines = &publication.view.machines;
         let lost = machines.iter().filter(|member| member.lost_since.is_some()).count();
         let machines = [("present", (machines.len() - lost) as i64), ("lost", lost as i64)];

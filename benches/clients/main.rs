@@ -1,30 +1,33 @@
 //! What many clients cost the server: `cargo bench --bench clients`, or one part: `cargo bench
 //! --bench clients -- cpu`.
 //!
-//! - `cpu`: the CPU time of a frame, beside a loop that only writes the same bytes to the same
-//!   number of sockets;
-//! - `memory`: the resident memory of a client: idle, after a message of 1 MB, and one that does
-//!   not read;
-//! - `bytes`: what one changed row, and none, put on the wire;
-//! - `time`: how long a changed row takes to the last of many clients, beside the same loop.
+//! - `cpu`: the CPU time of a frame, beside a loop that only writes the same bytes to as many
+//!   sockets;
+//! - `memory`: the resident memory for each client: idle, after messages of 1 MB, and for one that
+//!   does not read;
+//! - `bytes`: the bytes on the wire for one changed row, and for none;
+//! - `time`: the time until the last of many clients has a changed row, beside the same loop.
 //!
-//! The clients are in a process of their own, and each part is in a fresh one: this program again,
-//! with arguments. Nothing is asserted: a line ends with its budget, and with `OVER` where it is
-//! missed.
+//! Each part is measured in a new process: this program starts itself again, with arguments. The
+//! clients are in another process. Nothing is asserted: a line ends with its budget, and with
+//! `OVER` if that is exceeded.
 
+mod bench_server;
 #[expect(dead_code, reason = "the tests use the rest")]
 #[path = "../../tests/it/support/builders.rs"]
 mod builders;
 mod bytes;
+mod client;
+mod client_process;
 mod cpu;
 mod memory;
-mod readers;
-mod server;
+mod message_reader;
 mod time;
+mod write_loop;
 
 use fleet_monitor::server::listen::OpenFiles;
 
-/// The parts, in the order in which they are run.
+/// In the order in which they are measured.
 const PARTS: [&str; 4] = ["cpu", "memory", "bytes", "time"];
 
 fn main() {
@@ -32,42 +35,51 @@ fn main() {
         .skip(1)
         .filter(|argument| argument != "--bench")
         .collect();
+
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["run", "cpu"] => on_one_core(cpu::of_a_frame()),
+        ["run", "cpu"] => block_on(cpu::measure()),
         ["run", "memory"] => {
-            memory::measurements().for_each(|[kind, case]| this(&["run", "memory", kind, case]));
+            for [kind, case] in memory::arguments() {
+                run_again(&["run", "memory", kind, case]);
+            }
         }
-        ["run", "memory", kind, case] => on_one_core(memory::of_a_client(kind, case)),
-        ["run", "bytes"] => on_one_core(bytes::on_the_wire()),
-        ["run", "time"] => on_one_core(time::to_the_last_client()),
-        ["readers", ref order @ ..] => readers::read(order),
+        ["run", "memory", kind, case] => block_on(memory::measure(kind, case)),
+        ["run", "bytes"] => block_on(bytes::measure()),
+        ["run", "time"] => block_on(time::measure()),
+        ["clients", ref arguments @ ..] => client_process::run(arguments),
         ref chosen => {
-            let chosen = |part: &&str| chosen.is_empty() || chosen.contains(part);
-            PARTS.into_iter().filter(chosen).for_each(|part| this(&["run", part]));
+            let is_chosen = |part: &&str| chosen.is_empty() || chosen.contains(part);
+            for part in PARTS.into_iter().filter(is_chosen) {
+                run_again(&["run", part]);
+            }
         }
     }
 }
 
-/// Runs this program again.
-fn this(arguments: &[&str]) {
+/// Runs this program with other arguments, and waits for its end.
+fn run_again(arguments: &[&str]) {
     let program = std::env::current_exe().expect("a path");
     let status = std::process::Command::new(program)
         .args(arguments)
         .status()
         .expect("this program");
+
     assert!(status.success(), "{arguments:?}: {status}");
 }
 
-fn on_one_core(part: impl Future<Output = ()>) {
+/// Runs a part with one worker thread.
+fn block_on(part: impl Future<Output = ()>) {
     OpenFiles::raise();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
         .build();
+
     runtime.expect("a runtime").block_on(part);
 }
 
-/// What stands behind a number: its budget, and whether it is kept.
-fn judged(number: f64, budget: f64, unit: &str) -> String {
-    format!("(budget {budget} {unit}){}", if number > budget { " OVER" } else { "" })
+/// The end of a line: the budget, and `OVER` if the result exceeds it.
+fn with_budget(result: f64, budget: f64, unit: &str) -> String {
+    let over = if result > budget { " OVER" } else { "" };
+    format!("(budget {budget} {unit}){over}")
 }

@@ -1,58 +1,76 @@
-//! The time from a change to the last client.
+//! The time until the last client has a change.
 
 use std::time::{Duration, Instant};
 
 use fleet_monitor::server::listen::OpenFiles;
 
-use crate::judged;
-use crate::readers::{Kind, Readers};
-use crate::server::{Bench, Floor};
+use crate::bench_server::BenchServer;
+use crate::client::ClientKind;
+use crate::client_process::ClientProcess;
+use crate::with_budget;
+use crate::write_loop::WriteLoop;
 
 const ROUNDS: usize = 9;
 
-/// In milliseconds, for the larger number.
+/// For the larger number of clients, in milliseconds.
 const BUDGET: f64 = 500.0;
 
-/// Prints the median for a thousand and for ten thousand clients.
-pub async fn to_the_last_client() {
+/// Prints the median for a thousand and for ten thousand clients, beside that of the write loop.
+pub async fn measure() {
     println!("Time until a changed row has reached the last client:");
+
     for clients in [1_000, 10_000] {
         let clients = clients.min(OpenFiles::raise().connections());
-        for kind in [Kind::First, Kind::Second, Kind::Events] {
-            let mut bench = Bench::start(20).await;
-            let mut readers = Readers::start(bench.address, clients, kind).await;
-            readers.got_all().await;
-            let mut took = Vec::new();
-            for _ in 0..ROUNDS {
-                let begun = Instant::now();
-                bench.change();
-                readers.got_all().await;
-                took.push(begun.elapsed());
-            }
-            let server = median(took);
-            drop(readers);
-            bench.empty().await;
-            let message = bench.change_on_the_wire(kind).await;
+        for kind in ClientKind::ALL {
+            let mut server = BenchServer::start(20).await;
+            let server_time = time_to_clients(&mut server, clients, kind).await;
+
+            let message = server.change_on_the_wire(kind).await;
             let bytes = message.len();
-            let mut floor = Floor::start(clients, message).await;
-            let mut took = Vec::new();
-            for _ in 0..ROUNDS {
-                let begun = Instant::now();
-                floor.round().await;
-                took.push(begun.elapsed());
-            }
-            let floor = median(took);
+            let write_time = time_to_write(clients, message).await;
+
             println!(
-                "  {clients:>6} clients, {kind:6} {bytes:>5} bytes: server {server:6.1} ms, write() {floor:6.1} ms: \
-                 {:.2} × {}",
-                server / floor,
-                judged(server, BUDGET, "ms")
+                "  {clients:>6} clients, {kind:6} {bytes:>5} bytes: server {server_time:6.1} ms, \
+                 write() {write_time:6.1} ms: {:.2} × {}",
+                server_time / write_time,
+                with_budget(server_time, BUDGET, "ms")
             );
         }
     }
 }
 
-fn median(mut took: Vec<Duration>) -> f64 {
-    took.sort_unstable();
-    took[took.len() / 2].as_secs_f64() * 1e3
+/// In milliseconds. All clients have left when this returns.
+async fn time_to_clients(server: &mut BenchServer, clients: usize, kind: ClientKind) -> f64 {
+    let mut clients = ClientProcess::start(server.address, clients, kind).await;
+    clients.all_received().await;
+
+    let mut times = Vec::new();
+    for _ in 0..ROUNDS {
+        let start = Instant::now();
+        server.publish_change();
+        clients.all_received().await;
+        times.push(start.elapsed());
+    }
+
+    drop(clients);
+    server.all_clients_left().await;
+    median(times)
+}
+
+/// In milliseconds.
+async fn time_to_write(sockets: usize, message: Vec<u8>) -> f64 {
+    let mut write_loop = WriteLoop::start(sockets, message).await;
+
+    let mut times = Vec::new();
+    for _ in 0..ROUNDS {
+        let start = Instant::now();
+        write_loop.round().await;
+        times.push(start.elapsed());
+    }
+    median(times)
+}
+
+fn median(mut times: Vec<Duration>) -> f64 {
+    times.sort_unstable();
+    times[times.len() / 2].as_secs_f64() * 1e3
 }

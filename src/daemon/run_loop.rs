@@ -191,7 +191,7 @@ impl Daemon {
             ended: self.source.has_ended(),
         };
 
-        self.publisher.name_source(source, Moment::now());
+        self.publisher.set_source(source, Moment::now());
     }
 
     pub(super) fn status(&self) -> String {

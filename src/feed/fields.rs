@@ -1,19 +1,18 @@
 //! The columns that the first protocol can publish of a unit and of a machine.
 //!
-//! Names only: what a column holds is decided where messages are made. Most names are those of
-//! fleetctl's `--fields`.
+//! It has only their names, most of which are those of fleetctl's `--fields`. It does not know how
+//! a column is computed.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// A name that is no column.
+/// A name that is not the name of a column.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{name:?} is not a field; expected {valid}")]
 pub struct UnknownField {
-    /// What was asked for.
-    pub name: String,
-    /// What could have been asked for, between commas.
-    pub valid: String,
+    name: String,
+    /// All columns, separated by commas.
+    valid: String,
 }
 
 macro_rules! fields {
@@ -25,7 +24,7 @@ macro_rules! fields {
         }
 
         impl $type {
-            /// All of them.
+            /// All columns, in the order of the documentation.
             pub const ALL: &[$type] = &[$($type::$field,)+];
 
             /// The name in options and messages.
@@ -48,7 +47,10 @@ macro_rules! fields {
             fn from_str(name: &str) -> Result<Self, UnknownField> {
                 match name {
                     $($name => Ok($type::$field),)+
-                    _ => Err(UnknownField { name: name.into(), valid: [$($name,)+].join(", ") }),
+                    _ => Err(UnknownField {
+                        name: name.into(),
+                        valid: [$($name,)+].join(", "),
+                    }),
                 }
             }
         }
@@ -74,11 +76,11 @@ fields! {
         DesiredState = "dstate",
         /// The machine that fleet has chosen, as `ID/IP`.
         Target = "target",
-        /// Whether the unit runs on every machine that meets its requirements.
+        /// `true` if the unit runs on every machine that meets its requirements.
         Global = "global",
         /// `Description=` of the unit.
         Description = "desc",
-        /// The judgement over the unit.
+        /// What is wrong with the unit, or `ok`.
         Verdict = "verdict",
     }
 }
@@ -88,9 +90,9 @@ fields! {
     MachineField {
         /// The machine's ID.
         Machine = "machine",
-        /// Its address.
+        /// The machine's address.
         Ip = "ip",
-        /// Its metadata, as `key=value` pairs between commas.
+        /// The machine's metadata, as `key=value` pairs separated by commas.
         Metadata = "metadata",
     }
 }
@@ -100,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_name_is_read_back() {
+    fn every_name_can_be_parsed() {
         for &field in UnitField::ALL {
             assert_eq!(field.name().parse(), Ok(field));
         }
@@ -110,15 +112,11 @@ mod tests {
     }
 
     #[test]
-    fn another_name_is_answered_with_the_valid_ones() {
-        let error = "uptime".parse::<MachineField>().unwrap_err();
-        assert!(error.to_string().contains("\"uptime\""), "{error}");
-        assert!(
-            MachineField::ALL
-                .iter()
-                .all(|field| error.to_string().contains(field.name())),
-            "{error}"
-        );
+    fn the_error_for_another_name_lists_the_valid_names() {
+        let error = "uptime".parse::<MachineField>().unwrap_err().to_string();
+        assert!(error.contains("\"uptime\""), "{error}");
+        assert!(MachineField::ALL.iter().all(|field| error.contains(field.name())), "{error}");
+
         assert!("Unit".parse::<UnitField>().is_err(), "names are in lower case");
     }
 }

@@ -1,30 +1,34 @@
-//! A message as the bytes that go to every client.
+//! WebSocket frames.
+//!
+//! It does not know what is in a message.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-/// A whole WebSocket text frame, header and payload, unmasked: the same bytes for all clients (RFC
-/// 6455, section 5.2). Cloning it copies nothing.
+/// A WebSocket text frame, header and payload. A server does not mask its frames, so all clients
+/// get the same bytes (RFC 6455, section 5.2). Cloning it copies nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
     bytes: Bytes,
+    /// The length of the header.
     header: usize,
 }
 
 impl Frame {
     /// The frame of one text message.
-    pub fn text(payload: &[u8]) -> Self {
+    pub(super) fn text(payload: &[u8]) -> Self {
         let mut bytes = BytesMut::with_capacity(MAX_HEADER + payload.len());
         put_text(&mut bytes, payload);
+
         let header = bytes.len() - payload.len();
         Self { bytes: bytes.freeze(), header }
     }
 
-    /// The bytes for the wire.
-    pub fn bytes(&self) -> &Bytes {
+    /// Header and payload.
+    pub(crate) fn bytes(&self) -> &Bytes {
         &self.bytes
     }
 
-    /// The message alone.
+    /// The message without the header.
     pub fn payload(&self) -> Bytes {
         self.bytes.slice(self.header..)
     }
@@ -33,10 +37,11 @@ impl Frame {
 /// The longest header of a frame without a mask, in bytes.
 const MAX_HEADER: usize = 10;
 
-/// Adds the frame of one text message to `bytes`.
+/// Appends the frame of one text message to `bytes`.
 pub(super) fn put_text(bytes: &mut BytesMut, payload: &[u8]) {
     const FIN_TEXT: u8 = 0x81;
     bytes.reserve(MAX_HEADER + payload.len());
+
     bytes.put_u8(FIN_TEXT);
     match payload.len() {
         length @ 0..126 => bytes.put_u8(length as u8),
@@ -49,6 +54,7 @@ pub(super) fn put_text(bytes: &mut BytesMut, payload: &[u8]) {
             bytes.put_u64(length as u64);
         }
     }
+
     bytes.put_slice(payload);
 }
 
@@ -57,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_length_takes_the_form_that_the_standard_asks_for() {
+    fn the_length_is_encoded_as_in_rfc_6455() {
         for (length, header) in [
             (0, 2),
             (125, 2),
@@ -69,9 +75,11 @@ mod tests {
         ] {
             let payload = vec![b'x'; length];
             let frame = Frame::text(&payload);
+
             assert_eq!(frame.bytes().len(), header + length, "{length}");
             assert_eq!(frame.payload(), payload, "{length}");
         }
+
         assert_eq!(Frame::text(b"hi").bytes().as_ref(), b"\x81\x02hi");
         assert_eq!(Frame::text(&[0; 126]).bytes()[..4], [0x81, 126, 0, 126]);
         assert_eq!(Frame::text(&[0; 0x1_0000]).bytes()[..10], [0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]);

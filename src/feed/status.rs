@@ -1,4 +1,6 @@
-//! The state of everything in one line for a person, as `systemctl status` shows it.
+//! The state of everything in one line for people, as `systemctl status` shows it.
+//!
+//! It does not know how the line gets there.
 
 use std::fmt::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -6,33 +8,32 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::Publication;
 use crate::cluster::{FleetList, Moment, Verdict};
 
-/// The line: what is wrong first, else what is there.
-pub fn line(publication: &Publication, clients: usize) -> String {
-    let (source, health) = (&publication.source, &publication.health);
+/// The line. A problem of the source comes first, then what is in the cluster.
+pub(crate) fn status_line(publication: &Publication, clients: usize) -> String {
+    let source = &publication.source;
+    let health = &publication.health;
+    let mut line = format!("{}: ", source.name);
+
     let overdue = health.overdue(Moment::now());
-    let mut line = match (health.failure(), &overdue) {
-        (Some(failure), _) => {
-            format!(
-                "{}: failing since {}: {}; ",
-                source.name,
-                clock(failure.since.wall),
-                failure.reason
-            )
-        }
-        (None, Some(overdue)) => format!("{}: {overdue}; ", source.name),
-        (None, None) => format!("{}: ", source.name),
-    };
-    let read = health.topic(FleetList::Units).read;
-    if read.is_none() && health.topic(FleetList::Machines).read.is_none() {
+    if let Some(failure) = health.failure() {
+        let since = clock(failure.since.wall);
+        let _ = write!(line, "failing since {since}: {}; ", failure.reason);
+    } else if let Some(overdue) = &overdue {
+        let _ = write!(line, "{overdue}; ");
+    }
+
+    let units_read = health.topic(FleetList::Units).read;
+    if units_read.is_none() && health.topic(FleetList::Machines).read.is_none() {
         line.push_str("nothing has been read yet");
     } else {
-        if let Some(read) = read
+        if let Some(read) = units_read
             && (health.failure().is_some() || overdue.is_some())
         {
             let _ = write!(line, "as of {}: ", clock(read.wall));
         }
-        line.push_str(&contents(publication));
+        line.push_str(&cluster_summary(publication));
     }
+
     if let Some(since) = health.suspect_since {
         let _ = write!(
             line,
@@ -46,11 +47,13 @@ pub fn line(publication: &Publication, clients: usize) -> String {
     if source.ended {
         line.push_str(", the recording is over");
     }
+
     let _ = write!(line, ", {}", count(clients as u64, "client"));
     line
 }
 
-fn contents(publication: &Publication) -> String {
+/// `2 machines, 9 units (1 failed, 2 stale)`.
+fn cluster_summary(publication: &Publication) -> String {
     let view = &publication.view;
     let machines = view
         .machines
@@ -58,24 +61,28 @@ fn contents(publication: &Publication) -> String {
         .filter(|machine| machine.lost_since.is_none())
         .count();
     let tally = view.units.tally();
-    let wrong = Verdict::ALL.into_iter().filter(|verdict| *verdict != Verdict::Ok);
-    let wrong = wrong
+
+    let problems: Vec<String> = Verdict::ALL
+        .into_iter()
+        .filter(|verdict| *verdict != Verdict::Ok)
         .map(|verdict| (verdict, tally.of(verdict)))
-        .filter(|(_, count)| *count > 0);
-    let wrong: Vec<String> = wrong.map(|(verdict, count)| format!("{count} {verdict}")).collect();
-    let mut contents = format!(
+        .filter(|(_, count)| *count > 0)
+        .map(|(verdict, count)| format!("{count} {verdict}"))
+        .collect();
+
+    let mut summary = format!(
         "{}, {}",
         count(machines as u64, "machine"),
         count(tally.listed() as u64, "unit")
     );
-    if !wrong.is_empty() {
-        let _ = write!(contents, " ({})", wrong.join(", "));
+    if !problems.is_empty() {
+        let _ = write!(summary, " ({})", problems.join(", "));
     }
-    contents
+    summary
 }
 
 /// `1 unit`, `2 units`.
-pub fn count(number: u64, noun: &str) -> String {
+pub(crate) fn count(number: u64, noun: &str) -> String {
     if number == 1 {
         format!("1 {noun}")
     } else {
@@ -83,8 +90,8 @@ pub fn count(number: u64, noun: &str) -> String {
     }
 }
 
-/// A time of day. The line is shown next to the date, and by a machine whose clock is likely UTC:
-/// so is this.
+/// A time of day in UTC. The line is shown next to a date, and the clocks of servers are usually
+/// UTC.
 pub(super) fn clock(time: SystemTime) -> String {
     let second = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() % 86_400;
     format!("{:02}:{:02}:{:02} UTC", second / 3600, second / 60 % 60, second % 60)

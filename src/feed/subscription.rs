@@ -1,7 +1,7 @@
-//! What a client of the second protocol wants of all that is published.
+//! What a client of the second protocol subscribes to: topics, and a filter for their rows.
 //!
-//! It judges rows and events, one at a time. It does not know how they are sent, nor from where a
-//! client's wish came.
+//! It decides about one row or event at a time. It does not know how rows are sent, nor how a
+//! client subscribes.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -11,14 +11,14 @@ use wildmatch::WildMatch;
 
 use crate::cluster::{Event, MachineId, Member, Text, Unit};
 
-/// A stream of messages that a client may want or not. Messages about the source are for all.
+/// A kind of messages that a client can subscribe to. Messages about the source go to all clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Topic {
-    /// The units.
+    /// Units on machines.
     Units,
-    /// The machines.
+    /// Machines of the cluster.
     Machines,
-    /// What happens.
+    /// What happens to units, machines and the source.
     Events,
 }
 
@@ -36,48 +36,50 @@ impl Topic {
     }
 }
 
-/// What a client wants. Equal ones get the same bytes.
+/// What a client subscribes to. Clients with equal subscriptions get the same messages.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Subscription {
-    /// The topics, at least one.
+    /// At least one topic.
     pub topics: BTreeSet<Topic>,
-    /// Which rows and events of them.
+    /// Selects rows and events of the topics.
     pub filter: Filter,
 }
 
 impl Default for Subscription {
-    /// Everything.
+    /// All topics, without a filter.
     fn default() -> Self {
         Self { topics: Topic::ALL.into(), filter: Filter::default() }
     }
 }
 
 impl Subscription {
-    /// Reads the names of topics, with commas between.
+    /// Parses names of topics, separated by commas.
     ///
     /// # Errors
     ///
-    /// What was expected, where it is something else.
-    pub fn topics(names: &str) -> Result<BTreeSet<Topic>, String> {
+    /// Says what was expected, if a name is not that of a topic.
+    pub(crate) fn parse_topics(names: &str) -> Result<BTreeSet<Topic>, String> {
         let topic = |name: &str| {
             let topic = Topic::ALL.into_iter().find(|topic| topic.name() == name);
             topic.ok_or_else(|| {
                 "expected some of units, machines and events, with commas between".to_owned()
             })
         };
+
         names.split(',').map(topic).collect()
     }
 
-    /// Whether it has a topic.
-    pub fn has(&self, topic: Topic) -> bool {
+    /// Whether the client subscribes to a topic.
+    pub(super) fn has(&self, topic: Topic) -> bool {
         self.topics.contains(&topic)
     }
 }
 
-/// Terms that a row must meet: of each key that is there, one.
+/// Terms that a row must match. Terms with the same key are alternatives; of each key that has
+/// terms, one must match.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Filter {
-    /// All terms, in one order.
+    /// All terms, sorted, so that filters with the same terms are equal.
     text: String,
     unit: Vec<WildMatch>,
     machine: Vec<WildMatch>,
@@ -85,53 +87,54 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// How long it may be, in bytes: what it costs is spent on each row.
-    const MAX: usize = 256;
+    /// The longest filter, in bytes. A longer one takes more time for every row.
+    const MAX_LENGTH: usize = 256;
 
-    /// Whether it lets everything pass.
-    pub fn is_empty(&self) -> bool {
+    /// Whether everything passes, because it has no terms.
+    pub(super) fn is_empty(&self) -> bool {
         self.text.is_empty()
     }
 
-    /// Whether a unit passes. One that no machine reports is on the machine where fleet wants it.
-    pub fn unit(&self, unit: &Unit) -> bool {
+    /// Whether a unit passes. For a unit that no machine reports, `machine:` looks at its target.
+    pub(super) fn unit(&self, unit: &Unit) -> bool {
         let state = &unit.state;
         let target = || unit.file.as_ref().and_then(|file| file.target.as_ref());
-        let is = |wanted: &String| {
+        let has_state = |wanted: &String| {
             let states = [&state.load, &state.active, &state.sub];
             states.into_iter().flatten().any(|state| **state == **wanted)
                 || unit.verdict.name() == wanted
         };
-        meets(&self.unit, &state.unit)
-            && self.is_on(state.machine.as_ref().or_else(target), state.ip.as_ref())
-            && (self.state.is_empty() || self.state.iter().any(is))
+
+        matches_any(&self.unit, &state.unit)
+            && self.matches_machine(state.machine.as_ref().or_else(target), state.ip.as_ref())
+            && (self.state.is_empty() || self.state.iter().any(has_state))
     }
 
-    /// Whether a machine passes.
-    pub fn machine(&self, member: &Member) -> bool {
-        self.is_on(Some(&member.machine.id), member.machine.ip.as_ref())
+    /// Whether a machine passes. Only `machine:` is applied to it.
+    pub(super) fn machine(&self, member: &Member) -> bool {
+        self.matches_machine(Some(&member.machine.id), member.machine.ip.as_ref())
     }
 
-    /// Whether something that happened passes: by its unit and its machine, as far as it has them.
-    /// What happens to the source always does.
-    pub fn event(&self, event: &Event) -> bool {
+    /// Whether an event passes. `unit:` and `machine:` are applied to events that have a unit or a
+    /// machine. Events of the source always pass.
+    pub(super) fn event(&self, event: &Event) -> bool {
         match (event.place(), event.machine()) {
             (None, None) => true,
             (place, machine) => {
-                place.is_none_or(|place| meets(&self.unit, &place.unit))
-                    && self.is_on(machine, event.ip())
+                place.is_none_or(|place| matches_any(&self.unit, &place.unit))
+                    && self.matches_machine(machine, event.ip())
             }
         }
     }
 
-    fn is_on(&self, machine: Option<&MachineId>, ip: Option<&Text>) -> bool {
+    fn matches_machine(&self, machine: Option<&MachineId>, ip: Option<&Text>) -> bool {
         self.machine.is_empty()
-            || machine.is_some_and(|machine| meets(&self.machine, machine))
-            || ip.is_some_and(|ip| meets(&self.machine, ip))
+            || machine.is_some_and(|machine| matches_any(&self.machine, machine))
+            || ip.is_some_and(|ip| matches_any(&self.machine, ip))
     }
 }
 
-fn meets(globs: &[WildMatch], name: &str) -> bool {
+fn matches_any(globs: &[WildMatch], name: &str) -> bool {
     globs.is_empty() || globs.iter().any(|glob| glob.matches(name))
 }
 
@@ -139,21 +142,23 @@ impl FromStr for Filter {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let whole = |term: &str| {
+        let with_key = |term: &str| {
             if term.contains(':') {
                 term.to_owned()
             } else {
                 format!("unit:{term}")
             }
         };
-        let terms: BTreeSet<String> = text.split_whitespace().map(whole).collect();
+        let terms: BTreeSet<String> = text.split_whitespace().map(with_key).collect();
+
         let mut filter = Self {
             text: Vec::from_iter(terms.iter().map(String::as_str)).join(" "),
             ..Self::default()
         };
-        if filter.text.len() > Self::MAX {
-            return Err(format!("expected {} bytes at most", Self::MAX));
+        if filter.text.len() > Self::MAX_LENGTH {
+            return Err(format!("expected {} bytes at most", Self::MAX_LENGTH));
         }
+
         for term in &terms {
             match term.split_once(':').unwrap_or_default() {
                 (_, "") => return Err(format!("expected something after {term}")),
@@ -172,7 +177,7 @@ impl FromStr for Filter {
 }
 
 impl fmt::Display for Filter {
-    /// The same for all filters that have the same terms.
+    /// The same text for all filters with the same terms.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
@@ -201,8 +206,9 @@ mod tests {
     }
 
     #[test]
-    fn of_each_key_one_term_must_be_met() {
+    fn one_term_of_each_key_must_match() {
         let web = unit("web@1.service", Some("m1"), "active");
+
         for (terms, expected) in [
             ("", true),
             ("web@*", true),
@@ -227,9 +233,10 @@ mod tests {
     }
 
     #[test]
-    fn a_unit_on_no_machine_is_where_fleet_wants_it() {
+    fn a_unit_on_no_machine_is_matched_by_its_target() {
         let mut nowhere = unit("web@1.service", None, "inactive");
         assert!(!filter("machine:m1").unit(&nowhere));
+
         let file = UnitFile {
             desired: None,
             ..builders::unit_file("web@1.service", Some("m1"))
@@ -239,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn events_are_met_by_unit_and_machine() {
+    fn events_are_matched_by_unit_and_machine() {
         let place = Place {
             unit: "web@1.service".into(),
             machine: Some("m1".into()),
@@ -252,6 +259,7 @@ mod tests {
         };
         let lost = Event::MachineLost { machine: "m1".into(), ip: None };
         let down = Event::SourceDown { reason: "no answer".into() };
+
         for (terms, expected) in [
             ("", [true, true, true]),
             ("web*", [true, true, true]),
@@ -269,11 +277,14 @@ mod tests {
     }
 
     #[test]
-    fn equal_filters_have_one_form_which_can_be_read_again() {
-        let one = filter("state:failed web*   machine:m1 unit:web*");
-        assert_eq!(one, filter("unit:web* machine:m1 state:failed"));
-        assert_eq!(one.to_string(), "machine:m1 state:failed unit:web*");
-        assert_eq!(filter(&one.to_string()), one);
-        assert!(filter("  ").is_empty() && !one.is_empty());
+    fn filters_with_the_same_terms_are_equal_and_have_the_same_text() {
+        let messy = filter("state:failed web*   machine:m1 unit:web*");
+
+        assert_eq!(messy, filter("unit:web* machine:m1 state:failed"));
+        assert_eq!(messy.to_string(), "machine:m1 state:failed unit:web*");
+        assert_eq!(filter(&messy.to_string()), messy);
+
+        assert!(filter("  ").is_empty());
+        assert!(!messy.is_empty());
     }
 }

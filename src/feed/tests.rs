@@ -1,16 +1,22 @@
-//! What is published, when, and in which words.
+//! What is published, and when; and the wording of the status line.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::Value;
 
+use super::fields::{MachineField, UnitField};
 use super::*;
 use crate::builders;
-use crate::cluster::{Cluster, Expected, Lease, Machine, Reading, RegistrySnapshot, UnitState};
+use crate::cluster::{
+    Cluster, Expected, FleetList, Lease, Machine, Moment, Reading, RegistrySnapshot, Transition,
+    UnitState,
+};
 use crate::snapshots::assert_catalogue;
 
-struct Bench {
+/// A cluster whose readings are published.
+struct PublishBench {
     cluster: Cluster,
     publisher: Publisher,
     subscriber: Subscriber,
@@ -42,7 +48,7 @@ fn unit(name: &str, machine: Option<&str>, active: &str) -> UnitState {
     }
 }
 
-impl Bench {
+impl PublishBench {
     fn new(publish: Publish) -> Self {
         let source = SourceInfo {
             name: "fleetctl v1.0.0".into(),
@@ -51,6 +57,7 @@ impl Bench {
         };
         let publisher = Publisher::new(settings(publish), "e", source);
         let subscriber = publisher.subscribe();
+
         Self {
             cluster: Cluster::new(Duration::from_secs(30)),
             publisher,
@@ -62,11 +69,19 @@ impl Bench {
     fn read(&mut self, reading: Reading) {
         let read = reading.topics();
         let transitions = self.cluster.read(reading, self.now, Duration::ZERO);
-        let (view, health) = (self.cluster.view(), self.cluster.health());
+        self.publish(&transitions, read);
+    }
+
+    fn fail_units(&mut self, error: &str) {
+        let transitions = self.cluster.fail(&[FleetList::Units], error, self.now);
+        self.publish(&transitions, &[]);
+    }
+
+    fn publish(&mut self, transitions: &[Arc<Transition>], read: &[FleetList]) {
         self.publisher.publish(FeedInput {
-            view,
-            health,
-            transitions: &transitions,
+            view: self.cluster.view(),
+            health: self.cluster.health(),
+            transitions,
             change: None,
             read,
             now: self.now,
@@ -78,8 +93,11 @@ impl Bench {
     }
 
     fn machines(&mut self) {
-        let (ip, metadata) = (Some("10.0.0.1".into()), Some("a=b".into()));
-        let machine = Machine { ip, metadata, ..builders::machine("m1") };
+        let machine = Machine {
+            ip: Some("10.0.0.1".into()),
+            metadata: Some("a=b".into()),
+            ..builders::machine("m1")
+        };
         self.read(Reading::Machines { machines: vec![machine] });
     }
 
@@ -92,42 +110,56 @@ impl Bench {
         self.subscriber.borrow().clone()
     }
 
+    /// The revisions of the last publication, of its machine list and of its unit list; 0 for a
+    /// list that is not there.
     fn revisions(&self) -> (u64, u64, u64) {
         let last = self.last();
-        let list = |list: &Option<List>| list.as_ref().map_or(0, |list| list.revision);
-        (last.revision, list(&last.machines), list(&last.units))
+        let of_list =
+            |list: &Option<PublishedList>| list.as_ref().map_or(0, PublishedList::revision);
+
+        (last.revision, of_list(&last.machine_list), of_list(&last.unit_list))
+    }
+
+    /// `/v2/state` as it is `after` the last reading.
+    fn state(&self, clients: usize, after: Duration) -> Value {
+        let [head, body] = self.last().state(clients, self.now + after);
+        serde_json::from_slice(&[head, body].concat()).unwrap()
     }
 }
 
-fn text(list: &Option<List>) -> String {
-    String::from_utf8(list.as_ref().unwrap().frame().payload().to_vec()).unwrap()
+fn json_of(list: &Option<PublishedList>) -> String {
+    let payload = list.as_ref().unwrap().frame().payload();
+    String::from_utf8(payload.to_vec()).unwrap()
 }
 
 #[test]
-fn a_list_is_there_once_it_was_read_and_new_when_it_changed() {
-    let mut bench = Bench::new(Publish::Changes);
+fn a_list_is_published_once_it_has_been_read_and_whenever_it_changes() {
+    let mut bench = PublishBench::new(Publish::Changes);
     assert_eq!(bench.revisions(), (0, 0, 0));
+
     bench.machines();
     assert_eq!(bench.revisions(), (2, 2, 0), "no empty unit list before the units were read");
+
     bench.units(&[unit("a.service", Some("m1"), "active")]);
     assert_eq!(bench.revisions(), (4, 2, 4));
+
     bench.units(&[unit("a.service", Some("m1"), "active")]);
     assert_eq!(bench.revisions(), (4, 2, 4), "nothing has changed");
+
     bench.files(&["a.service", "b.service"]);
-    assert_eq!(
-        bench.revisions(),
-        (6, 2, 4),
-        "what fleet wants is part of the view, but not of the lists"
-    );
+    let why = "the desired state is part of the view, but not of these lists";
+    assert_eq!(bench.revisions(), (6, 2, 4), "{why}");
+
     bench.units(&[unit("a.service", Some("m1"), "failed")]);
     assert_eq!(bench.revisions(), (8, 2, 8));
 }
 
 #[test]
-fn readers_are_woken_by_news_alone() {
-    let mut bench = Bench::new(Publish::Changes);
+fn readers_are_woken_only_by_changes() {
+    let mut bench = PublishBench::new(Publish::Changes);
     bench.units(&[unit("a.service", Some("m1"), "active")]);
     assert!(bench.subscriber.has_changed().unwrap());
+
     bench.subscriber.mark_unchanged();
     bench.now = bench.now + Duration::from_secs(2);
     bench.units(&[unit("a.service", Some("m1"), "active")]);
@@ -135,13 +167,13 @@ fn readers_are_woken_by_news_alone() {
     assert_eq!(
         bench.last().health.topic(FleetList::Units).read,
         Some(bench.now),
-        "though the data are newer"
+        "the age of the data is published nevertheless"
     );
 }
 
 #[test]
-fn with_polls_a_list_is_new_after_each_reading_of_it() {
-    let mut bench = Bench::new(Publish::Polls);
+fn with_polls_a_list_is_published_after_each_reading() {
+    let mut bench = PublishBench::new(Publish::Polls);
     for _ in 0..2 {
         bench.machines();
         bench.units(&[unit("a.service", Some("m1"), "active")]);
@@ -150,9 +182,10 @@ fn with_polls_a_list_is_new_after_each_reading_of_it() {
 }
 
 #[test]
-fn a_recording_that_begins_anew_is_sent_anew() {
-    let mut bench = Bench::new(Publish::Changes);
+fn lists_are_published_again_when_a_recording_starts_again() {
+    let mut bench = PublishBench::new(Publish::Changes);
     let mut last = 0;
+
     for _ in 0..3 {
         bench.cluster.forget();
         bench.units(&[unit("a.service", Some("m1"), "active")]);
@@ -164,51 +197,58 @@ fn a_recording_that_begins_anew_is_sent_anew() {
 }
 
 #[test]
-fn other_fields_are_published_with_the_next_reading() {
-    let mut bench = Bench::new(Publish::Changes);
+fn other_columns_take_effect_with_the_next_reading() {
+    let mut bench = PublishBench::new(Publish::Changes);
     bench.units(&[unit("a.service", Some("m1"), "active")]);
+
     bench.publisher.set(FeedSettings {
         unit_fields: vec![UnitField::Unit, UnitField::Verdict],
         ..settings(Publish::Changes)
     });
     bench.units(&[unit("a.service", Some("m1"), "active")]);
+
     assert_eq!(
-        text(&bench.last().units),
+        json_of(&bench.last().unit_list),
         r#"{"type":"unit","fields":["unit","verdict"],"items":[["a.service","ok"]]}"#
     );
 }
 
 #[test]
-fn the_first_protocol_is_as_it_always_was() {
-    let mut bench = Bench::new(Publish::Changes);
+fn the_first_protocol_is_that_of_the_prototype() {
+    let active = unit("b.service", Some("m1"), "active");
+    let failed = unit("a.service", Some("m1"), "failed");
+    let mut bench = PublishBench::new(Publish::Changes);
     bench.machines();
-    bench
-        .units(&[unit("b.service", Some("m1"), "active"), unit("a.service", Some("m1"), "failed")]);
+    bench.units(&[active, failed]);
     bench.files(&["a.service", "b.service", "c.service"]);
+
     assert_eq!(
-        text(&bench.last().machines),
-        r#"{"type":"machine","fields":["machine","ip","metadata"],"items":[["m1","10.0.0.1","a=b"]]}"#
+        json_of(&bench.last().machine_list),
+        concat!(
+            r#"{"type":"machine","fields":["machine","ip","metadata"],"#,
+            r#""items":[["m1","10.0.0.1","a=b"]]}"#
+        )
     );
     assert_eq!(
-        text(&bench.last().units),
+        json_of(&bench.last().unit_list),
         concat!(
             r#"{"type":"unit","fields":["unit","load","active","sub","machine"],"items":["#,
-            r#"["a.service","loaded","failed","-","m1/10.0.0.1"],["b.service","loaded","active","-","m1/10.0.0.1"]]}"#
+            r#"["a.service","loaded","failed","-","m1/10.0.0.1"],"#,
+            r#"["b.service","loaded","active","-","m1/10.0.0.1"]]}"#
         ),
-        "sorted, and without what no machine reports"
+        "sorted, and without units that no machine reports"
     );
 }
 
 #[test]
 fn the_state_has_everything() {
-    let mut bench = Bench::new(Publish::Changes);
+    let mut bench = PublishBench::new(Publish::Changes);
     bench.machines();
     bench.units(&[unit("a.service", Some("m1"), "active")]);
     bench.files(&["a.service", "c.service"]);
     bench.units(&[unit("a.service", Some("m1"), "failed")]);
-    let state: Value =
-        serde_json::from_slice(&bench.last().state(3, bench.now + Duration::from_secs(2)).concat())
-            .unwrap();
+
+    let state = bench.state(3, Duration::from_secs(2));
     let keys: BTreeSet<&str> = state.as_object().unwrap().keys().map(String::as_str).collect();
     let all = [
         "epoch",
@@ -221,6 +261,7 @@ fn the_state_has_everything() {
         "units",
     ];
     assert_eq!(keys, BTreeSet::from(all));
+
     assert_eq!(state["health"]["state"], "ok");
     assert_eq!(state["health"]["clients"], 3);
     assert_eq!(state["health"]["topics"]["units"]["age"], 2.0);
@@ -232,8 +273,8 @@ fn the_state_has_everything() {
 }
 
 #[test]
-fn a_machine_has_its_version_whether_it_leads_and_since_when_it_is_silent() {
-    let mut bench = Bench::new(Publish::Changes);
+fn a_machine_of_etcd_has_version_leader_and_silent_since() {
+    let mut bench = PublishBench::new(Publish::Changes);
     bench.now.wall = UNIX_EPOCH + Duration::from_secs(100);
     let machine = |id: &str, version: Option<&str>| Machine {
         version: version.map(Into::into),
@@ -246,64 +287,72 @@ fn a_machine_has_its_version_whether_it_leads_and_since_when_it_is_silent() {
         ..RegistrySnapshot::default()
     };
     bench.read(Reading::Registry(registry));
-    let state: Value = serde_json::from_slice(&bench.last().state(0, bench.now).concat()).unwrap();
+
+    let state = bench.state(0, Duration::ZERO);
     let expected = serde_json::json!([
-        {"machine": "m1", "version": "1.0.0", "leader": true, "since": 100_000, "since_seen": false},
+        {
+            "machine": "m1", "version": "1.0.0", "leader": true,
+            "since": 100_000, "since_seen": false,
+        },
         {"machine": "m2", "silent_since": 77_000, "since": 100_000, "since_seen": false},
     ]);
     assert_eq!(state["machines"], expected);
+
     assert_eq!(
-        text(&bench.last().machines),
-        r#"{"type":"machine","fields":["machine","ip","metadata"],"items":[["m1","-","-"],["m2","-","-"]]}"#
+        json_of(&bench.last().machine_list),
+        concat!(
+            r#"{"type":"machine","fields":["machine","ip","metadata"],"#,
+            r#""items":[["m1","-","-"],["m2","-","-"]]}"#
+        )
     );
 }
 
 #[test]
-fn the_history_has_the_last_thousand() {
-    let mut bench = Bench::new(Publish::Changes);
+fn the_newest_thousand_transitions_are_kept() {
+    let mut bench = PublishBench::new(Publish::Changes);
     for number in 0..1200 {
-        bench.units(&[unit(
-            "a.service",
-            Some("m1"),
-            if number % 2 == 0 { "active" } else { "failed" },
-        )]);
+        let active = if number % 2 == 0 { "active" } else { "failed" };
+        bench.units(&[unit("a.service", Some("m1"), active)]);
     }
-    let history = bench.last().history.clone();
-    assert_eq!(history.len(), 1000);
-    assert_eq!(history[0].number, 200);
-    assert_eq!(history[999].number, 1199);
+
+    let transitions = bench.last().transitions.clone();
+    assert_eq!(transitions.len(), 1000);
+    assert_eq!(transitions[0].number, 200);
+    assert_eq!(transitions[999].number, 1199);
 }
 
-#[test]
-fn the_status_line_is_in_these_words() {
-    let mut bench = Bench::new(Publish::Changes);
-    let mut told = Vec::new();
-    bench.now.wall = UNIX_EPOCH + Duration::from_secs(50_525);
-    told.push(("nothing read", status_line(&bench.last(), 0)));
+const START_OF_STATUS_LINES: Duration = Duration::from_secs(50_525);
 
+/// A bench whose clock is at [`START_OF_STATUS_LINES`], so that the line has known times.
+fn bench_with_clock() -> PublishBench {
+    let mut bench = PublishBench::new(Publish::Changes);
+    bench.now.wall = UNIX_EPOCH + START_OF_STATUS_LINES;
+    bench
+}
+
+type NamedLines = Vec<(&'static str, String)>;
+
+fn lines_of_a_source_that_fails(lines: &mut NamedLines) {
     let both = [unit("a.service", Some("m1"), "failed"), unit("b.service", Some("m1"), "active")];
+    let mut bench = bench_with_clock();
+    lines.push(("nothing read", status_line(&bench.last(), 0)));
+
     bench.machines();
     bench.units(&both);
     bench.files(&["a.service", "b.service"]);
-    told.push(("all read", status_line(&bench.last(), 1)));
+    lines.push(("all read", status_line(&bench.last(), 1)));
+
     bench.units(&both[..1]);
     bench.units(&both);
-    told.push(("a row that was missing for a moment", status_line(&bench.last(), 2)));
+    lines.push(("a row that was missing for a moment", status_line(&bench.last(), 2)));
 
-    bench.now.wall = UNIX_EPOCH + Duration::from_secs(50_531);
-    let transitions = bench.cluster.fail(&[FleetList::Units], "exit status 1", bench.now);
-    let (view, health) = (bench.cluster.view(), bench.cluster.health());
-    bench.publisher.publish(FeedInput {
-        view,
-        health,
-        transitions: &transitions,
-        change: None,
-        read: &[],
-        now: bench.now,
-    });
-    told.push(("units cannot be read", status_line(&bench.last(), 1)));
+    bench.now.wall = UNIX_EPOCH + START_OF_STATUS_LINES + Duration::from_secs(6);
+    bench.fail_units("exit status 1");
+    lines.push(("units cannot be read", status_line(&bench.last(), 1)));
+}
 
-    let mut bench = Bench::new(Publish::Changes);
+fn lines_of_a_source_that_is_overdue(lines: &mut NamedLines) {
+    let mut bench = PublishBench::new(Publish::Changes);
     bench.now = Moment::now().before(Duration::from_secs(32));
     let expected = Expected {
         every: Duration::from_secs(2),
@@ -311,38 +360,50 @@ fn the_status_line_is_in_these_words() {
     };
     bench.cluster.expect(&[FleetList::Units], Some(expected));
     bench.machines();
-    bench.units(&both[1..]);
-    let line = status_line(&bench.last(), 1);
-    told.push((
-        "units not read in time",
-        line.replace(&status::clock(bench.now.wall), "HH:MM:SS UTC"),
-    ));
+    bench.units(&[unit("b.service", Some("m1"), "active")]);
 
-    let mut bench = Bench::new(Publish::Changes);
-    bench.now.wall = UNIX_EPOCH + Duration::from_secs(50_525);
+    let line = status_line(&bench.last(), 1);
+    let line = line.replace(&status::clock(bench.now.wall), "HH:MM:SS UTC");
+    lines.push(("units not read in time", line));
+}
+
+fn lines_of_a_source_that_is_suspect(lines: &mut NamedLines) {
     let machine_of = |number| if number % 2 == 0 { "m1" } else { "m2" };
-    let many = (0..9).map(|number| {
-        builders::unit_state(&format!("{number}.service"), machine_of(number), "active/running")
-    });
-    let many: Vec<UnitState> = many.collect();
-    let files = many
+    let states: Vec<UnitState> = (0..9)
+        .map(|number| {
+            let name = format!("{number}.service");
+            builders::unit_state(&name, machine_of(number), "active/running")
+        })
+        .collect();
+    let files = states
         .iter()
         .map(|state| builders::unit_file(&state.unit, state.machine.as_deref()))
         .collect();
+
+    let mut bench = bench_with_clock();
     bench.read(Reading::Machines { machines: ["m1", "m2"].map(builders::machine).to_vec() });
-    bench.units(&many);
+    bench.units(&states);
     bench.read(Reading::UnitFiles { files });
     bench.units(&[]);
     bench.now = bench.now + Duration::from_secs(4);
     bench.units(&[]);
-    told.push(("many units missing at once", status_line(&bench.last(), 1)));
+    lines.push(("many units missing at once", status_line(&bench.last(), 1)));
 
     let source = SourceInfo {
         name: "recording of fleetctl v1.0.0".into(),
         recording: true,
         ended: true,
     };
-    bench.publisher.name_source(source, bench.now);
-    told.push(("a recording that is over", status_line(&bench.last(), 1)));
-    assert_catalogue("status-lines", told);
+    bench.publisher.set_source(source, bench.now);
+    lines.push(("a recording that is over", status_line(&bench.last(), 1)));
+}
+
+#[test]
+fn the_wording_of_the_status_line() {
+    let mut lines = Vec::new();
+    lines_of_a_source_that_fails(&mut lines);
+    lines_of_a_source_that_is_overdue(&mut lines);
+    lines_of_a_source_that_is_suspect(&mut lines);
+
+    assert_catalogue("status-lines", lines);
 }

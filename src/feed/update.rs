@@ -1,20 +1,23 @@
-//! The messages of the second protocol, exactly as `docs/protocol.md` writes them down.
+//! The messages of the second protocol, as `docs/protocol.md` defines them.
+//!
+//! It does not know which client gets a message, nor how it is framed.
 
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::message::{HealthRow, MachineRow, Software, TransitionRow, UnitRow, to_json};
+use super::message::{EventJson, HealthJson, MachineJson, SoftwareJson, UnitJson, to_json};
 use super::subscription::{Filter, Subscription, Topic};
 use super::{Publication, SourceInfo};
 use crate::cluster::{Change, Health, MachineId, Member, Moment, Transition, Unit};
 
+/// The messages that are not about a topic's rows.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-enum Update<'a> {
+enum MessageJson<'a> {
     Hello {
         revision: u64,
         epoch: &'a str,
-        software: Software,
+        software: SoftwareJson,
         source: &'a str,
         recording: bool,
         topics: Vec<&'static str>,
@@ -28,24 +31,63 @@ enum Update<'a> {
     Event {
         revision: u64,
         #[serde(flatten)]
-        transition: TransitionRow<'a>,
+        event: EventJson<'a>,
     },
     Status {
         revision: u64,
-        health: HealthRow<'a>,
+        health: HealthJson<'a>,
     },
 }
 
-fn message(update: &Update) -> Bytes {
-    to_json(update).into()
+#[derive(Serialize)]
+struct SnapshotJson<R> {
+    r#type: &'static str,
+    topic: &'static str,
+    revision: u64,
+    rows: Vec<R>,
 }
 
-/// What a session begins with.
+#[derive(Serialize)]
+struct DeltaJson<R, K> {
+    r#type: &'static str,
+    topic: &'static str,
+    revision: u64,
+    upsert: Vec<R>,
+    remove: Vec<K>,
+}
+
+/// What identifies the row of a unit.
+#[derive(Serialize)]
+struct UnitKeyJson<'a> {
+    unit: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    machine: Option<&'a MachineId>,
+}
+
+/// What identifies the row of a machine.
+#[derive(Serialize)]
+struct MachineKeyJson<'a> {
+    machine: &'a str,
+}
+
+impl<'a> From<&'a Unit> for UnitKeyJson<'a> {
+    fn from(unit: &'a Unit) -> Self {
+        Self { unit: &unit.state.unit, machine: unit.state.machine.as_ref() }
+    }
+}
+
+impl<'a> From<&'a Member> for MachineKeyJson<'a> {
+    fn from(member: &'a Member) -> Self {
+        Self { machine: &member.machine.id }
+    }
+}
+
+/// The first message of a connection.
 pub(super) fn hello(publication: &Publication, subscription: &Subscription) -> Bytes {
-    message(&Update::Hello {
+    encode(&MessageJson::Hello {
         revision: publication.revision,
         epoch: &publication.epoch,
-        software: Software::THIS,
+        software: SoftwareJson::THIS,
         source: &publication.source.name,
         recording: publication.source.recording,
         topics: subscription.topics.iter().map(|topic| topic.name()).collect(),
@@ -53,133 +95,105 @@ pub(super) fn hello(publication: &Publication, subscription: &Subscription) -> B
     })
 }
 
-/// What a client knows is to be forgotten: snapshots follow.
+/// Announces snapshots that replace everything the client has.
 pub(super) fn resync(revision: u64, reason: &str) -> Bytes {
-    message(&Update::Resync { revision, reason })
+    encode(&MessageJson::Resync { revision, reason })
 }
 
-/// Something happened.
+/// Something has happened.
 pub(super) fn event(revision: u64, transition: &Transition) -> Bytes {
-    message(&Update::Event { revision, transition: transition.into() })
+    encode(&MessageJson::Event { revision, event: transition.into() })
 }
 
 /// The state of the source.
 pub(super) fn status(revision: u64, health: &Health, source: &SourceInfo, now: Moment) -> Bytes {
-    message(&Update::Status { revision, health: HealthRow::new(health, source, None, now) })
+    encode(&MessageJson::Status { revision, health: HealthJson::new(health, source, None, now) })
 }
 
-/// All of a topic that passes the filter.
+fn encode(message: &MessageJson) -> Bytes {
+    to_json(message).into()
+}
+
+/// All rows of a topic that pass the filter.
 pub(super) fn snapshot(publication: &Publication, topic: Topic, filter: &Filter) -> Bytes {
-    #[derive(Serialize)]
-    struct Snapshot<R> {
-        r#type: &'static str,
-        topic: &'static str,
-        revision: u64,
-        rows: Vec<R>,
-    }
-    fn message<R: Serialize>(topic: Topic, revision: u64, rows: impl Iterator<Item = R>) -> Bytes {
-        to_json(&Snapshot {
-            r#type: "snapshot",
-            topic: topic.name(),
-            revision,
-            rows: rows.collect(),
-        })
-        .into()
-    }
     let revision = publication.revision;
+
     match topic {
         Topic::Units => {
             let units = publication.view.units.iter().map(|unit| &**unit);
-            message(topic, revision, units.filter(|unit| filter.unit(unit)).map(UnitRow::from))
+            let passing = units.filter(|unit| filter.unit(unit));
+            encode_snapshot(topic, revision, passing.map(UnitJson::from))
         }
         Topic::Machines => {
             let members = publication.view.machines.iter().map(|member| &**member);
-            message(
-                topic,
-                revision,
-                members.filter(|member| filter.machine(member)).map(MachineRow::from),
-            )
+            let passing = members.filter(|member| filter.machine(member));
+            encode_snapshot(topic, revision, passing.map(MachineJson::from))
         }
         Topic::Events => {
-            let transitions = publication.history.iter().map(|transition| &**transition);
+            let transitions = publication.transitions.iter().map(|transition| &**transition);
             let passing = transitions.filter(|transition| filter.event(&transition.event));
-            message(topic, revision, passing.map(TransitionRow::from))
+            encode_snapshot(topic, revision, passing.map(EventJson::from))
         }
     }
 }
 
-/// What changed of the units, for those to whom only such are there that `shown` selects.
-pub(super) fn units(
+fn encode_snapshot<R: Serialize>(
+    topic: Topic,
+    revision: u64,
+    rows: impl Iterator<Item = R>,
+) -> Bytes {
+    let snapshot = SnapshotJson {
+        r#type: "snapshot",
+        topic: topic.name(),
+        revision,
+        rows: rows.collect(),
+    };
+
+    to_json(&snapshot).into()
+}
+
+/// The changes of units, for clients that have only the rows for which `passes` is true.
+pub(super) fn unit_delta(
     revision: u64,
     changes: &[Change<Unit>],
-    shown: impl Fn(&Unit) -> bool,
+    passes: impl Fn(&Unit) -> bool,
 ) -> Bytes {
-    delta::<_, UnitRow, UnitKey>(Topic::Units, revision, changes, shown)
+    encode_delta::<_, UnitJson, UnitKeyJson>(Topic::Units, revision, changes, passes)
 }
 
-/// What changed of the machines, likewise.
-pub(super) fn machines(
+/// The changes of machines, for clients that have only the rows for which `passes` is true.
+pub(super) fn machine_delta(
     revision: u64,
     changes: &[Change<Member>],
-    shown: impl Fn(&Member) -> bool,
+    passes: impl Fn(&Member) -> bool,
 ) -> Bytes {
-    delta::<_, MachineRow, MachineKey>(Topic::Machines, revision, changes, shown)
+    encode_delta::<_, MachineJson, MachineKeyJson>(Topic::Machines, revision, changes, passes)
 }
 
-#[derive(Serialize)]
-struct UnitKey<'a> {
-    unit: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    machine: Option<&'a MachineId>,
-}
-
-impl<'a> From<&'a Unit> for UnitKey<'a> {
-    fn from(unit: &'a Unit) -> Self {
-        Self { unit: &unit.state.unit, machine: unit.state.machine.as_ref() }
-    }
-}
-
-#[derive(Serialize)]
-struct MachineKey<'a> {
-    machine: &'a str,
-}
-
-impl<'a> From<&'a Member> for MachineKey<'a> {
-    fn from(member: &'a Member) -> Self {
-        Self { machine: &member.machine.id }
-    }
-}
-
-fn delta<'a, T, R, K>(
+fn encode_delta<'a, T, R, K>(
     topic: Topic,
     revision: u64,
     changes: &'a [Change<T>],
-    shown: impl Fn(&T) -> bool,
+    passes: impl Fn(&T) -> bool,
 ) -> Bytes
 where
     R: Serialize + From<&'a T>,
     K: Serialize + From<&'a T>,
 {
-    #[derive(Serialize)]
-    struct Delta<R, K> {
-        r#type: &'static str,
-        topic: &'static str,
-        revision: u64,
-        upsert: Vec<R>,
-        remove: Vec<K>,
-    }
-    let (mut upsert, mut remove) = (vec![], vec![]);
+    let mut upsert = vec![];
+    let mut remove = vec![];
+
     for Change { before, after } in changes {
-        match (
-            before.as_deref().filter(|row| shown(row)),
-            after.as_deref().filter(|row| shown(row)),
-        ) {
+        let before = before.as_deref().filter(|row| passes(row));
+        let after = after.as_deref().filter(|row| passes(row));
+        match (before, after) {
             (_, Some(after)) => upsert.push(R::from(after)),
             (Some(before), None) => remove.push(K::from(before)),
             (None, None) => {}
         }
     }
-    let delta = Delta {
+
+    let delta = DeltaJson {
         r#type: "delta",
         topic: topic.name(),
         revision,

@@ -17,7 +17,7 @@ use super::session::under_deadline;
 use super::stream::{Stream, reset};
 use crate::cluster::Moment;
 use crate::feed::Subscriber;
-use crate::feed::channel::{Batch, ChannelSubscription, OverBudget};
+use crate::feed::channel::{ChannelCursor, MessageBatch, OverBudget};
 use crate::metrics::Dropped;
 
 const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
@@ -50,13 +50,13 @@ pub(super) async fn serve(stream: Stream, answer: Response<impl Body>, grant: Ev
     let publication = feed.borrow_and_update().clone();
     // Without a word, as there is no room for one: a browser comes back by itself.
     let Ok((follower, first)) =
-        ChannelSubscription::begin(channel, position.as_ref(), &publication, Moment::now())
+        ChannelCursor::begin(channel, position.as_ref(), &publication, Moment::now())
     else {
         return seat.0.metrics.client_dropped(Dropped::OverBudget);
     };
     drop(publication);
     let stream = RateLimited::new(stream, seat.0.timing.flood);
-    let head = Batch::new(head(&answer).into(), 0);
+    let head = MessageBatch::new(head(&answer).into(), 0);
     drop(answer);
     let mut events = Events { stream, feed, follower, spoke: Instant::now(), seat };
     let reason = events.tell([vec![head], first].concat()).await;
@@ -80,7 +80,7 @@ fn head<B>(answer: &Response<B>) -> Vec<u8> {
 struct Events {
     stream: RateLimited,
     feed: Subscriber,
-    follower: ChannelSubscription,
+    follower: ChannelCursor,
     /// When something was last sent.
     spoke: Instant,
     seat: ClientPermit,
@@ -88,7 +88,7 @@ struct Events {
 
 impl Events {
     /// Sends these, and what comes after, until the client is dropped.
-    async fn tell(&mut self, first: Vec<Batch>) -> Dropped {
+    async fn tell(&mut self, first: Vec<MessageBatch>) -> Dropped {
         let (timing, stop) = (self.seat.0.timing, self.seat.0.stop.clone());
         let mut ignored = [0; 64];
         let mut alarm = std::pin::pin!(sleep_until(self.spoke + timing.heartbeat));
@@ -105,7 +105,7 @@ impl Events {
                 changed = self.feed.changed() => match changed {
                     Ok(()) => {
                         let publication = self.feed.borrow_and_update().clone();
-                        let news = self.follower.news(&publication, Moment::now());
+                        let news = self.follower.updates(&publication, Moment::now());
                         drop(publication);
                         match news {
                             Ok(news) => self.send(news).await,
@@ -130,7 +130,7 @@ impl Events {
         sent.err().unwrap_or(Dropped::Closed)
     }
 
-    async fn send(&mut self, batches: Vec<Batch>) -> Result<(), Dropped> {
+    async fn send(&mut self, batches: Vec<MessageBatch>) -> Result<(), Dropped> {
         for batch in batches {
             let Self { stream, seat, .. } = self;
             let write = async { Ok(stream.write_all(batch.bytes()).await?) };

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use hyper::header::HeaderName;
 use hyper::{Request, StatusCode};
 
-use crate::feed::channel::{Channel, Channels, OverBudget, Position, Transport};
+use crate::feed::channel::{Channel, Channels, OverBudget, ResumePosition, Transport};
 use crate::feed::subscription::Subscription;
 
 /// The keys that a query may have. The token is read by [`super::access`].
@@ -20,7 +20,7 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 #[derive(Debug)]
 pub(super) struct SubscriptionRequest {
     pub(super) channel: Arc<Channel>,
-    pub(super) position: Option<Position>,
+    pub(super) position: Option<ResumePosition>,
 }
 
 impl SubscriptionRequest {
@@ -55,7 +55,7 @@ impl SubscriptionRequest {
 #[derive(Debug, Default, PartialEq)]
 struct Query {
     subscription: Subscription,
-    position: Option<Position>,
+    position: Option<ResumePosition>,
 }
 
 impl Query {
@@ -67,7 +67,8 @@ impl Query {
             let wrong = |expected: String| format!("{key}={value:?} in the query: {expected}");
             match &*key {
                 "topics" => {
-                    query.subscription.topics = Subscription::topics(&value).map_err(wrong)?;
+                    query.subscription.topics =
+                        Subscription::parse_topics(&value).map_err(wrong)?;
                 }
                 "filter" => query.subscription.filter = value.parse().map_err(wrong)?,
                 "epoch" => epoch = Some(value.into_owned()),
@@ -83,7 +84,7 @@ impl Query {
             }
         }
         query.position = match (epoch, revision) {
-            (Some(epoch), Some(revision)) => Some(Position { epoch, revision }),
+            (Some(epoch), Some(revision)) => Some(ResumePosition { epoch, revision }),
             (None, None) => None,
             _ => {
                 return Err("epoch and revision in the query go together: one of them is missing"
@@ -96,12 +97,12 @@ impl Query {
 
 /// The position that an `id:` of ours tells: `EPOCH-REVISION`. Another is from another server, and
 /// so of another epoch.
-fn last_event(id: &str) -> Position {
+fn last_event(id: &str) -> ResumePosition {
     let parts = id
         .rsplit_once('-')
         .and_then(|(epoch, revision)| Some((epoch, revision.parse().ok()?)));
     let (epoch, revision) = parts.unwrap_or((id, 0));
-    Position { epoch: epoch.to_owned(), revision }
+    ResumePosition { epoch: epoch.to_owned(), revision }
 }
 
 #[cfg(test)]
@@ -118,7 +119,7 @@ mod tests {
         let query = query.unwrap();
         assert_eq!(query.subscription.topics, [Topic::Units, Topic::Events].into());
         assert_eq!(query.subscription.filter.to_string(), "state:failed unit:web@*");
-        assert_eq!(query.position, Some(Position { epoch: "e".into(), revision: 7 }));
+        assert_eq!(query.position, Some(ResumePosition { epoch: "e".into(), revision: 7 }));
     }
 
     #[test]
@@ -142,7 +143,7 @@ mod tests {
 
     #[test]
     fn the_id_of_an_event_is_a_position() {
-        let position = |epoch: &str, revision| Position { epoch: epoch.into(), revision };
+        let position = |epoch: &str, revision| ResumePosition { epoch: epoch.into(), revision };
         assert_eq!(last_event("6c0b-17"), position("6c0b", 17));
         assert_eq!(last_event("a-b-17"), position("a-b", 17));
         assert_eq!(last_event("something"), position("something", 0));

@@ -12,7 +12,7 @@ use super::content::{Content, EVENT_STREAM, JSON, ResponseCache};
 use super::page::{self, Asset};
 use super::{ServerSettings, Shared};
 use crate::cluster::{FleetList, Health, Moment, Seconds};
-use crate::feed::{List, Publication, count};
+use crate::feed::{Publication, PublishedList, count};
 use crate::metrics::Format;
 
 /// The state of the source, with every answer about the state of the cluster: one that has not
@@ -81,17 +81,20 @@ pub(super) fn content(
     match resource {
         Resource::Asset(asset) => asset.content(),
         Resource::Units => {
-            list(&publication, publication.units.as_ref(), &shared.told.units, "units")
+            list(&publication, publication.unit_list.as_ref(), &shared.told.units, "units")
         }
-        Resource::Machines => {
-            list(&publication, publication.machines.as_ref(), &shared.told.machines, "machines")
-        }
+        Resource::Machines => list(
+            &publication,
+            publication.machine_list.as_ref(),
+            &shared.told.machines,
+            "machines",
+        ),
         Resource::State => {
             let [own, common] = publication.state(shared.clients(), now);
             Content {
                 common: Some(shared.told.state.of(common)),
                 etag: Some(format!("W/\"{}-{}\"", publication.epoch, publication.revision)),
-                extra: header(&publication.health(shared.clients(), now))
+                extra: header(&publication.short_health(shared.clients(), now))
                     .map(|health| (STATUS, health)),
                 ..Content::new(JSON, own)
             }
@@ -113,14 +116,14 @@ pub(super) fn content(
 
 fn list(
     publication: &Publication,
-    list: Option<&List>,
+    list: Option<&PublishedList>,
     newest: &ResponseCache,
     what: &str,
 ) -> Content {
     match list {
         Some(list) => Content {
             common: Some(newest.of(list.frame().payload())),
-            etag: Some(format!("W/\"{}-{}\"", publication.epoch, list.revision)),
+            etag: Some(format!("W/\"{}-{}\"", publication.epoch, list.revision())),
             ..Content::new(JSON, Bytes::new())
         },
         None => Content::error(
@@ -131,7 +134,7 @@ fn list(
 }
 
 fn ready(publication: &Publication, clients: usize, now: Moment) -> Content {
-    let health = publication.health(clients, now);
+    let health = publication.short_health(clients, now);
     let reason = unready(&publication.health, now);
     let summary = summary(&publication.health, now);
     let mut text = match &reason {

@@ -22,8 +22,8 @@ use super::query::SubscriptionRequest;
 use super::stream::{Stream, reset, try_write};
 use super::{ClientPermit, Shared};
 use crate::cluster::Moment;
-use crate::feed::channel::{Batch, ChannelSubscription, OverBudget};
-use crate::feed::{List, Subscriber};
+use crate::feed::channel::{ChannelCursor, MessageBatch, OverBudget};
+use crate::feed::{PublishedList, Subscriber};
 use crate::metrics::Dropped;
 
 /// The most that a client may send in one message, in bytes.
@@ -44,7 +44,7 @@ pub(super) struct Session {
     seat: ClientPermit,
     protocol: Protocol,
     /// What the client gets first.
-    greeting: Vec<Batch>,
+    greeting: Vec<MessageBatch>,
     /// When the client was last sent something.
     spoke: Instant,
 }
@@ -57,7 +57,7 @@ enum Protocol {
         machines: u64,
         units: u64,
     },
-    Second(ChannelSubscription),
+    Second(ChannelCursor),
 }
 
 /// Why a session ends, and what the client is told if it still listens.
@@ -162,12 +162,8 @@ impl Session {
             }
             Some(SubscriptionRequest { channel, position }) => {
                 let publication = feed.borrow_and_update().clone();
-                let (follower, greeting) = ChannelSubscription::begin(
-                    channel,
-                    position.as_ref(),
-                    &publication,
-                    Moment::now(),
-                )?;
+                let (follower, greeting) =
+                    ChannelCursor::begin(channel, position.as_ref(), &publication, Moment::now())?;
                 (Protocol::Second(follower), greeting)
             }
         };
@@ -260,13 +256,13 @@ impl Session {
         let publication = self.feed.borrow_and_update().clone();
         let news = match &mut self.protocol {
             Protocol::First { machines, units } => [
-                newer(publication.machines.as_ref(), machines),
-                newer(publication.units.as_ref(), units),
+                newer(publication.machine_list.as_ref(), machines),
+                newer(publication.unit_list.as_ref(), units),
             ]
             .into_iter()
             .flatten()
             .collect(),
-            Protocol::Second(follower) => follower.news(&publication, Moment::now())?,
+            Protocol::Second(follower) => follower.updates(&publication, Moment::now())?,
         };
         drop(publication);
         self.send(news).await
@@ -282,7 +278,7 @@ impl Session {
         }
     }
 
-    async fn send(&mut self, batches: Vec<Batch>) -> Result<(), End> {
+    async fn send(&mut self, batches: Vec<MessageBatch>) -> Result<(), End> {
         for batch in batches {
             let written = self.write_at_once(batch.bytes())?;
             let Self { socket, seat, .. } = self;
@@ -320,10 +316,10 @@ impl Session {
 }
 
 /// The list, if it is newer than the one with the revision `sent`.
-fn newer(list: Option<&List>, sent: &mut u64) -> Option<Batch> {
-    let list = list.filter(|list| list.revision > *sent)?;
-    *sent = list.revision;
-    Some(Batch::new(list.frame().bytes().clone(), 1))
+fn newer(list: Option<&PublishedList>, sent: &mut u64) -> Option<MessageBatch> {
+    let list = list.filter(|list| list.revision() > *sent)?;
+    *sent = list.revision();
+    Some(MessageBatch::new(list.frame().bytes().clone(), 1))
 }
 
 /// Writes, unless the client takes too long: for all, or for the little time that is left when the

@@ -1,7 +1,8 @@
-//! What is different for the program in a container, in namespaces of Linux: it is PID 1, and what
-//! is mounted is odd.
+//! The whole program as PID 1, and with unusual mounts, as in a container. The tests use namespaces
+//! of Linux, and no container engine.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -9,20 +10,22 @@ use tokio::time::timeout;
 
 use crate::support::{Daemon, Double, Program, cannot_run};
 
-/// No test waits longer for what should come.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// The longest wait for one condition.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// `unshare(1)` with these options. `None`: nobody lets this user do that here.
+/// `unshare(1)` with these options. `None` if this user is not allowed to do that here.
 fn unshare<'a>(options: &[&'a str]) -> Option<Vec<&'a str>> {
     let mut wrapper = vec!["unshare"];
     if !rustix::process::geteuid().is_root() {
         wrapper.push("--map-root-user");
     }
     wrapper.extend(options);
-    let tried = Command::new(wrapper[0]).args(&wrapper[1..]).arg("true").output();
-    if tried.is_ok_and(|output| output.status.success()) {
+
+    let trial = Command::new(wrapper[0]).args(&wrapper[1..]).arg("true").output();
+    if trial.is_ok_and(|output| output.status.success()) {
         return Some(wrapper);
     }
+
     cannot_run(&format!("{wrapper:?} is not allowed"));
     None
 }
@@ -32,6 +35,7 @@ async fn as_pid_1_it_reaps_orphans_and_keeps_the_status_of_its_own_children() {
     let Some(wrapper) = unshare(&["--pid", "--fork", "--kill-child", "--mount-proc"]) else {
         return;
     };
+
     let fleetctl = Double::new("v1.0.0");
     fleetctl.mode("orphan");
     let command = fleetctl.command();
@@ -46,39 +50,39 @@ async fn as_pid_1_it_reaps_orphans_and_keeps_the_status_of_its_own_children() {
     let daemon = Program::under(&wrapper, &arguments).start().await;
     let unshare = daemon.pid().as_raw_nonzero().get().cast_unsigned();
     let [init] = Daemon::children_of(unshare, "fleet-monitor")[..] else {
-        panic!("it is no child of unshare")
+        panic!("it is not a child of unshare")
     };
 
-    let orphans = async {
+    let all_reaped = async {
         while fleetctl.orphans() < 30 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         fleetctl.mode("replay");
-        // None is left, neither alive nor as a zombie, which keeps its name.
+        // None is left, neither running nor as a zombie, which would keep its name.
         while !Daemon::children_of(init, "sleep").is_empty() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    let reaped = timeout(PATIENCE, orphans).await;
+    let reaped = timeout(TIMEOUT, all_reaped).await;
     reaped.unwrap_or_else(|_| panic!("left: {:?}", Daemon::children_of(init, "sleep")));
+
     assert_eq!(daemon.get("/readyz").await.0, 200);
     assert_eq!(daemon.failed_polls().await, 0);
 }
 
-/// docker makes a directory where a volume is to come from that is not there yet.
+/// If the source path of a volume does not exist, docker creates a directory there.
 #[tokio::test]
-async fn a_directory_where_fleets_socket_should_be_is_not_chosen() {
+async fn a_directory_at_the_path_of_fleets_socket_is_not_used() {
     let Some(wrapper) = unshare(&["--mount"]) else {
         return;
     };
-    let script = "mount -t tmpfs none /run && mkdir /run/fleet.sock && exec \"$@\"";
-    let wrapper = [&wrapper[..], &["sh", "-c", script, "sh"]].concat();
-    if fs::canonicalize("/var/run")
-        .ok()
-        .is_none_or(|run| run != std::path::Path::new("/run"))
-    {
+    let var_run = fs::canonicalize("/var/run").ok();
+    if var_run.is_none_or(|path| path != Path::new("/run")) {
         return cannot_run("/var/run is not /run");
     }
+
+    let script = "mount -t tmpfs none /run && mkdir /run/fleet.sock && exec \"$@\"";
+    let wrapper = [&wrapper[..], &["sh", "-c", script, "sh"]].concat();
 
     let (status, log, _) = Program::under(&wrapper, &[]).end().await;
     assert_eq!(status, 78, "{log}");

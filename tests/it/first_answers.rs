@@ -1,5 +1,5 @@
-//! The whole program whose source lists no unit at first, though fleet has some: an etcd that comes
-//! up, a fleetd that has only just begun.
+//! The whole program, while its source lists no units although fleet has some: etcd or fleetd have
+//! just started.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,26 +14,29 @@ use tokio::time::timeout;
 use crate::support::fleetd::{Answer, Fleetd, Recording, Respond};
 use crate::support::{Daemon, Double, Program};
 
-/// Longer than a unit may take from `fleetctl start` to its first report, which is 10 s.
-const LONG: Duration = Duration::from_secs(12);
+/// How long the list stays empty. A unit becomes `unreported` if its machine does not report it
+/// within 10 s.
+const EMPTY_FOR: Duration = Duration::from_secs(12);
 
-/// No test waits longer for what should come.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// The longest wait for one event.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A client of the event stream.
-struct Events(Lines<BufReader<TcpStream>>);
+struct EventStreamClient(Lines<BufReader<TcpStream>>);
 
-impl Events {
-    async fn of(daemon: &Daemon) -> Self {
+impl EventStreamClient {
+    async fn connect(daemon: &Daemon) -> Self {
         let mut stream = TcpStream::connect(daemon.address).await.unwrap();
+
         stream
             .write_all(b"GET /v2/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
             .await
             .unwrap();
+
         Self(BufReader::new(stream).lines())
     }
 
-    /// The next message; none may show a unit as unreported.
+    /// The next message. It must not have a unit that is `unreported`.
     async fn next(&mut self) -> Value {
         loop {
             let line = self.0.next_line().await.unwrap().expect("no end");
@@ -45,44 +48,52 @@ impl Events {
     }
 }
 
-/// The program is started, and its source lists no unit until it is told to list them all: as many
-/// as these.
-async fn doubts_what_it_reads(program: Program, list: impl FnOnce(), count: usize) {
+/// Starts the program with a source that lists no units. After a while, `list` makes the source
+/// list all `count` units.
+async fn suspects_the_empty_list(program: Program, list: impl FnOnce(), count: usize) {
     let mut daemon = program.start().await;
-    let mut events = Events::of(&daemon).await;
-    let doubted = async { while events.next().await["event"] != "source_suspect" {} };
-    timeout(PATIENCE, doubted).await.expect("the empty list is doubted");
-    let shown = async {
+    let mut events = EventStreamClient::connect(&daemon).await;
+
+    let suspect = async { while events.next().await["event"] != "source_suspect" {} };
+    timeout(TIMEOUT, suspect)
+        .await
+        .expect("the empty list makes the source suspect");
+
+    let no_unit_unreported = async {
         loop {
             events.next().await;
         }
     };
-    let _: Result<(), _> = timeout(LONG, shown).await;
+    let _: Result<(), _> = timeout(EMPTY_FOR, no_unit_unreported).await;
 
     list();
-    // Not by the health: on a busy machine it may be failing or overdue in between.
+    // The health would be no proof: on a busy machine it may be failing or overdue in between.
     let listed = async {
         while daemon.get("/v1/units").await.1["items"].as_array().map(Vec::len) != Some(count) {
             events.next().await;
         }
     };
-    timeout(PATIENCE, listed).await.expect("the whole list is shown");
+    timeout(TIMEOUT, listed).await.expect("all units are listed");
+
     daemon.stop(Signal::TERM).await;
 }
 
-/// A fleetd v1.0.0 that answers with this when it is asked for states, until it is told to list
-/// them.
+/// A fleetd v1.0.0 that answers requests for states with `empty`. The function makes it list them.
 fn fleetd(empty: Value) -> (impl Respond, impl FnOnce()) {
-    let lists = Arc::new(AtomicBool::new(false));
+    let lists_states = Arc::new(AtomicBool::new(false));
     let mut recorded = Recording::load("fleetd-v1.0.0").respond();
-    let is_listing = lists.clone();
-    let respond = move |path: &str| match path.starts_with("/fleet/v1/state")
-        && !is_listing.load(Ordering::Relaxed)
-    {
-        true => Answer::Json(200, empty.clone()),
-        false => recorded(path),
+
+    let shared = lists_states.clone();
+    let respond = move |path: &str| {
+        let is_listing = shared.load(Ordering::Relaxed);
+        if path.starts_with("/fleet/v1/state") && !is_listing {
+            Answer::Json(200, empty.clone())
+        } else {
+            recorded(path)
+        }
     };
-    (respond, move || lists.store(true, Ordering::Relaxed))
+
+    (respond, move || lists_states.store(true, Ordering::Relaxed))
 }
 
 #[tokio::test]
@@ -90,14 +101,15 @@ async fn units_that_the_first_answers_lack_are_not_unreported() {
     let fleetctl = Double::new("v1.0.0");
     fleetctl.write("rows.json", r#"{"list-units": []}"#);
     let program = Program::asking(&fleetctl, &[]);
-    let of_fleetctl = doubts_what_it_reads(program, || fleetctl.write("rows.json", "{}"), 30);
+    let with_fleetctl = suspects_the_empty_list(program, || fleetctl.write("rows.json", "{}"), 30);
 
-    let of_api = async |empty| {
+    let with_api = async |empty| {
         let (respond, list) = fleetd(empty);
         let fleetd = Fleetd::unix(respond);
         let program = Program::new(&["--api", fleetd.address()]);
         let count = Recording::load("fleetd-v1.0.0").fleetctl("list-units").len();
-        doubts_what_it_reads(program, list, count).await;
+        suspects_the_empty_list(program, list, count).await;
     };
-    tokio::join!(of_fleetctl, of_api(json!({ "states": null })), of_api(json!({})));
+
+    tokio::join!(with_fleetctl, with_api(json!({ "states": null })), with_api(json!({})));
 }

@@ -1,5 +1,5 @@
-//! The program as others meet it: real child processes, sockets, signals, browsers and service
-//! managers, in one binary.
+//! Tests of the program from outside, with real child processes, sockets, signals, browsers and
+//! service managers. All are in one binary.
 
 mod api;
 mod architecture;

@@ -11,7 +11,7 @@ use fleet_monitor::cluster::{
     Cluster, Event, FleetList, Lease, Machine, Moment, Reading, RegistrySnapshot, UnitFile,
     UnitState, Verdict,
 };
-use fleet_monitor::feed::channel::{ChannelSubscription, Channels, Position, Transport};
+use fleet_monitor::feed::channel::{ChannelCursor, Channels, ResumePosition, Transport};
 use fleet_monitor::feed::fields::{MachineField, UnitField};
 use fleet_monitor::feed::subscription::Subscription;
 use fleet_monitor::feed::{FeedInput, FeedSettings, Publication, Publish, Publisher, SourceInfo};
@@ -256,15 +256,15 @@ async fn the_examples_are_what_the_program_says() {
     let (missing, unready) = (text("/nothing").await, text("/readyz").await);
     let bad_query = text("/v2/events?topics=all").await;
 
-    let frame = |list: &Option<fleet_monitor::feed::List>| {
+    let frame = |list: &Option<fleet_monitor::feed::PublishedList>| {
         String::from_utf8(list.as_ref().unwrap().frame().payload().to_vec()).unwrap()
     };
     let examples = blocks("example");
     let exact = [
-        ("units", frame(&published.units)),
-        ("machines", frame(&published.machines)),
-        ("chosen unit fields", frame(&chosen.units)),
-        ("chosen machine fields", frame(&chosen.machines)),
+        ("units", frame(&published.unit_list)),
+        ("machines", frame(&published.machine_list)),
+        ("chosen unit fields", frame(&chosen.unit_list)),
+        ("chosen machine fields", frame(&chosen.machine_list)),
         ("error", missing),
         ("bad query", bad_query),
     ];
@@ -312,9 +312,9 @@ fn sent(
     let channel = Channels::default()
         .open(Transport::EventStream, subscription)
         .unwrap();
-    let position = position.map(|(epoch, revision)| Position { epoch: epoch.into(), revision });
-    let (_, batches) =
-        ChannelSubscription::begin(channel, position.as_ref(), published, now).unwrap();
+    let position =
+        position.map(|(epoch, revision)| ResumePosition { epoch: epoch.into(), revision });
+    let (_, batches) = ChannelCursor::begin(channel, position.as_ref(), published, now).unwrap();
     let stream: Vec<u8> = batches.iter().flat_map(|batch| batch.bytes().to_vec()).collect();
     let stream = String::from_utf8(stream).unwrap();
     stream

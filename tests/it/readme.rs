@@ -1,60 +1,61 @@
-//! The README's table of options is that of the program.
+//! The README's table of options against the program.
 
 use std::collections::BTreeMap;
 use std::process::Command;
 
 const README: &str = include_str!("../../README.md");
 
-/// Each key of the configuration with its default; without one it is `none`.
-fn options() -> BTreeMap<String, String> {
+/// Each key of the configuration and its default, or `none`.
+fn options_of_the_program() -> BTreeMap<String, String> {
+    let empty_file = tempfile::NamedTempFile::new().unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_fleet-monitor"));
-    let empty = tempfile::NamedTempFile::new().unwrap();
     let output = command
         .env_clear()
         .arg("--check-config")
         .arg("--config")
-        .arg(empty.path())
+        .arg(empty_file.path())
         .output()
         .unwrap();
     let report = String::from_utf8(output.stdout).unwrap();
-    let plain = |value: &str| value.replace(['"', '[', ']', ' '], "");
-    let option = |line: &str| match line.split_once(" = ") {
-        Some((key, rest)) => {
-            let value = plain(
-                rest.rsplit_once("  # default")
-                    .unwrap_or_else(|| panic!("not a default: {line}"))
-                    .0,
-            );
-            (key.trim().to_owned(), if value.is_empty() { "none".to_owned() } else { value })
-        }
-        None => {
-            let key = line
-                .strip_prefix("# ")
-                .and_then(|line| line.strip_suffix(" is not set"));
-            (
-                key.unwrap_or_else(|| panic!("not understood: {line}")).to_owned(),
-                "none".to_owned(),
-            )
-        }
+
+    report.lines().map(option_of_report).collect()
+}
+
+/// The key and the default in a line of the report: `KEY = VALUE  # default`, or `# KEY is not
+/// set`.
+fn option_of_report(line: &str) -> (String, String) {
+    let Some((key, rest)) = line.split_once(" = ") else {
+        let key = line
+            .strip_prefix("# ")
+            .and_then(|line| line.strip_suffix(" is not set"))
+            .unwrap_or_else(|| panic!("unknown line: {line}"));
+        return (key.to_owned(), "none".to_owned());
     };
-    report.lines().map(option).collect()
+
+    let (value, _) = rest
+        .rsplit_once("  # default")
+        .unwrap_or_else(|| panic!("not a default: {line}"));
+    let value = value.replace(['"', '[', ']', ' '], "");
+    let value = if value.is_empty() { "none".to_owned() } else { value };
+    (key.trim().to_owned(), value)
 }
 
 /// The cells of each row of the table of options.
-fn table() -> Vec<Vec<&'static str>> {
+fn table_of_options() -> Vec<Vec<&'static str>> {
     let (_, rest) = README
         .split_once("<!-- table: options -->\n")
         .expect("a table of options");
     let rows = rest.lines().take_while(|line| line.starts_with('|')).skip(2);
+
     rows.map(|row| row.trim_matches('|').split(" | ").map(str::trim).collect())
         .collect()
 }
 
 #[test]
-fn every_option_is_there_with_its_default() {
-    // These two belong to the command line alone, or are words of the program.
+fn the_readme_has_every_option_with_its_default() {
+    // These are options of the command line only.
     let not_in_a_file = ["config", "check_config"];
-    let listed: BTreeMap<String, String> = table()
+    let listed: BTreeMap<String, String> = table_of_options()
         .into_iter()
         .map(|row| {
             let name = row[0]
@@ -65,24 +66,26 @@ fn every_option_is_there_with_its_default() {
         })
         .filter(|(key, _)| !not_in_a_file.contains(&&**key))
         .collect();
-    assert_eq!(listed, options());
+
+    assert_eq!(listed, options_of_the_program());
 }
 
 #[test]
-fn every_option_has_the_short_name_that_the_help_tells() {
+fn the_readme_has_the_short_names_of_the_help() {
     let output = Command::new(env!("CARGO_BIN_EXE_fleet-monitor"))
         .arg("--help")
         .output()
         .unwrap();
     let help = String::from_utf8(output.stdout).unwrap();
-    for row in table() {
+
+    for row in table_of_options() {
         let names: Vec<&str> = row[0].split('`').filter(|name| name.starts_with('-')).collect();
         let expected = names.join(", ");
-        let is_it = |line: &str| {
+        let has_exactly_these = |line: &str| {
             line.trim()
                 .strip_prefix(&*expected)
                 .is_some_and(|rest| !rest.starts_with('-'))
         };
-        assert!(help.lines().any(is_it), "{expected} in\n{help}");
+        assert!(help.lines().any(has_exactly_these), "{expected} in\n{help}");
     }
 }

@@ -1,23 +1,27 @@
-//! Whatever is published, and however slow or absent a client is: what it has in the end is what
-//! there is.
+//! A client has what is published once it has caught up, whatever is published, and however slow
+//! or disconnected the client was.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use proptest::prelude::*;
-use serde_json::{Value, json};
+use tokio::sync::OwnedSemaphorePermit;
 
+use self::client::ProtocolClient;
 use super::*;
 use crate::builders;
-use crate::cluster::{Event, Health, Member, Place, Transition, Unit, UnitState};
+use crate::cluster::{Event, Health, Member, Moment, Place, Transition, Unit, UnitState};
 use crate::feed::{FeedInput, FeedSettings, Publish, Publisher, SourceInfo};
 use crate::snapshots::assert_catalogue;
+
+mod client;
 
 const MACHINES: [&str; 2] = ["m1", "m2"];
 const STATES: [&str; 3] = ["active", "failed", "inactive"];
 
-/// Units by their number, as the number of their machine (0 for none) and of their state.
-type Units = BTreeMap<u8, (u8, u8)>;
+/// Units by their number. Each has the number of its machine, counted from 1 (0 for none), and an
+/// index of [`STATES`].
+type NumberedUnits = BTreeMap<u8, (u8, u8)>;
 
 fn unit(number: u8, machine: u8, state: u8) -> Arc<Unit> {
     let machine = (machine > 0).then(|| MACHINES[machine as usize - 1]);
@@ -28,6 +32,7 @@ fn unit(number: u8, machine: u8, state: u8) -> Arc<Unit> {
         sub: None,
         ..builders::unit_state(&format!("unit{number}.service"), MACHINES[0], "active/running")
     };
+
     Arc::new(builders::unit(state))
 }
 
@@ -35,32 +40,51 @@ fn member(id: &str) -> Arc<Member> {
     Arc::new(builders::member(builders::machine(id)))
 }
 
-fn view(units: &Units, machines: usize) -> Arc<View> {
+fn view(units: &NumberedUnits, machines: usize) -> Arc<View> {
     let mut units: Vec<_> = units
         .iter()
         .map(|(number, (machine, state))| unit(*number, *machine, *state))
         .collect();
     units.sort_by(|a, b| (&a.state.unit, &a.state.machine).cmp(&(&b.state.unit, &b.state.machine)));
+
     Arc::new(View {
         units: units.into(),
         machines: MACHINES[..machines].iter().map(|id| member(id)).collect(),
     })
 }
 
-struct Bench {
+/// A view of units, by their number and state, that are all on one machine.
+fn view_of(states: &[(u8, u8)]) -> Arc<View> {
+    let units = states.iter().map(|(number, state)| (*number, (1, *state)));
+    view(&units.collect(), 1)
+}
+
+/// A view of 256 units, all in this state.
+fn many_units(state: u8) -> Arc<View> {
+    view(&(0..=255).map(|number| (number, (1, state))).collect(), 1)
+}
+
+fn with_filter(filter: &str) -> Subscription {
+    Subscription { filter: filter.parse().unwrap(), ..Subscription::default() }
+}
+
+/// A publisher and the channels of its clients.
+struct ChannelBench {
     publisher: Publisher,
     channels: Channels,
     health: Health,
+    /// How many transitions there have been.
     transitions: u64,
 }
 
-impl Bench {
+impl ChannelBench {
     fn new() -> Self {
         let settings = FeedSettings {
             unit_fields: vec![],
             machine_fields: vec![],
             publish: Publish::Changes,
         };
+
         Self {
             publisher: Publisher::new(settings, "e", SourceInfo::default()),
             channels: Channels::default(),
@@ -73,507 +97,345 @@ impl Bench {
         self.publisher.last()
     }
 
-    /// Publishes a view, with an event about each of these units.
+    /// Publishes a view, with one event for each of these units.
     fn publish(&mut self, view: &Arc<View>, events: &[u8]) {
-        let event = |number: &u8| {
-            self.transitions += 1;
-            let unit = format!("unit{number}.service").as_str().into();
-            let machine = MACHINES.get(*number as usize % 3).map(|id| (*id).into());
-            let event = Event::Appeared {
-                place: Place { unit, machine, ip: None },
-                to: "active".into(),
-            };
-            Arc::new(Transition {
-                number: self.transitions,
-                time: SystemTime::UNIX_EPOCH,
-                event,
-            })
-        };
-        let transitions: Vec<_> = events.iter().map(event).collect();
-        let news = FeedInput {
+        let transitions: Vec<_> = events.iter().map(|unit| self.transition(*unit)).collect();
+
+        self.publisher.publish(FeedInput {
             view,
             health: &self.health,
             transitions: &transitions,
             change: None,
             read: &[],
             now: Moment::now(),
+        });
+    }
+
+    fn transition(&mut self, unit: u8) -> Arc<Transition> {
+        self.transitions += 1;
+        let place = Place {
+            unit: format!("unit{unit}.service").as_str().into(),
+            machine: MACHINES.get(unit as usize % 3).map(|id| (*id).into()),
+            ip: None,
         };
-        self.publisher.publish(news);
+
+        Arc::new(Transition {
+            number: self.transitions,
+            time: SystemTime::UNIX_EPOCH,
+            event: Event::Appeared { place, to: "active".into() },
+        })
     }
 
-    fn client(&self, transport: Transport, subscription: &Subscription) -> Client {
-        let mut client = Client {
-            transport,
-            subscription: subscription.clone(),
-            follower: None,
-            topics: BTreeMap::new(),
-            position: None,
-            events: vec![],
-            health: Value::Null,
-            resyncs: vec![],
-            heard: vec![],
-        };
-        client.connect(self);
-        client
-    }
-}
-
-/// A client as the protocol's description has it.
-struct Client {
-    transport: Transport,
-    subscription: Subscription,
-    follower: Option<ChannelSubscription>,
-    topics: BTreeMap<String, BTreeMap<String, Value>>,
-    position: Option<Position>,
-    events: Vec<u64>,
-    health: Value,
-    resyncs: Vec<String>,
-    /// The types of all messages.
-    heard: Vec<String>,
-}
-
-/// The messages of a batch, and where each lets a client go on.
-fn messages(transport: Transport, batch: &Batch) -> Vec<(Value, Option<String>)> {
-    let mut messages = vec![];
-    match transport {
-        Transport::WebSocket => {
-            let mut bytes = &batch.bytes()[..];
-            while let [0x81, length, rest @ ..] = bytes {
-                let (length, rest) = match length {
-                    126 => (u16::from_be_bytes([rest[0], rest[1]]) as usize, &rest[2..]),
-                    127 => (u64::from_be_bytes(rest[..8].try_into().unwrap()) as usize, &rest[8..]),
-                    length => (*length as usize, rest),
-                };
-                messages.push((serde_json::from_slice(&rest[..length]).unwrap(), None));
-                bytes = &rest[length..];
-            }
-            assert!(bytes.is_empty());
-        }
-        Transport::EventStream => {
-            for event in std::str::from_utf8(batch.bytes()).unwrap().split_terminator("\n\n") {
-                let field = |name: &str| event.lines().find_map(|line| line.strip_prefix(name));
-                if let Some(data) = field("data: ") {
-                    messages.push((
-                        serde_json::from_str(data).unwrap(),
-                        field("id: ").map(str::to_owned),
-                    ));
-                }
-            }
-        }
-    }
-    assert_eq!(messages.len(), batch.messages());
-    messages
-}
-
-fn key(row: &Value) -> String {
-    format!("{} {}", row["unit"], row["machine"])
-}
-
-impl Client {
-    fn connect(&mut self, bench: &Bench) {
-        let channel = bench
-            .channels
-            .open(self.transport, self.subscription.clone())
-            .unwrap();
-        let begun = ChannelSubscription::begin(
-            channel,
-            self.position.as_ref(),
-            &bench.last(),
-            Moment::now(),
-        );
-        let (follower, batches) = begun.unwrap();
-        self.follower = Some(follower);
-        self.take(&batches, usize::MAX);
+    fn client(&self, transport: Transport, subscription: &Subscription) -> ProtocolClient {
+        ProtocolClient::connected(self, transport, subscription)
     }
 
-    fn catch_up(&mut self, bench: &Bench) {
-        match &mut self.follower {
-            Some(follower) => {
-                let batches = follower.news(&bench.last(), Moment::now()).unwrap();
-                self.take(&batches, usize::MAX);
-            }
-            None => self.connect(bench),
-        }
+    fn open(&self, subscription: Subscription) -> Result<Arc<Channel>, OverBudget> {
+        self.channels.open(Transport::WebSocket, subscription)
     }
 
-    /// Loses the line after so many of the messages that are on their way.
-    fn drop_after(&mut self, bench: &Bench, messages: usize) {
-        if let Some(mut follower) = self.follower.take() {
-            let batches = follower.news(&bench.last(), Moment::now()).unwrap();
-            self.take(&batches, messages);
-        }
+    /// How many bytes of the memory budget are in use.
+    fn used_budget(&self) -> usize {
+        MemoryBudget::BYTES - self.channels.budget.available.available_permits()
     }
 
-    fn take(&mut self, batches: &[Batch], most: usize) {
-        let messages = batches.iter().flat_map(|batch| messages(self.transport, batch));
-        for (message, id) in messages.take(most).collect::<Vec<_>>() {
-            self.hear(&message, id.as_deref());
-        }
-    }
-
-    fn hear(&mut self, message: &Value, id: Option<&str>) {
-        let kind = message["type"].as_str().unwrap();
-        let topic = message["topic"].as_str().unwrap_or_default();
-        let revision = message["revision"].as_u64().unwrap();
-        self.heard.push(kind.to_owned());
-        let rows = |of: &Value| of.as_array().unwrap().clone();
-        match kind {
-            "hello" => {}
-            "resync" => {
-                self.topics.clear();
-                self.events.clear();
-                self.position = None;
-                self.resyncs.push(message["reason"].as_str().unwrap().to_owned());
-            }
-            "snapshot" if topic == "events" => {
-                self.events = rows(&message["rows"])
-                    .iter()
-                    .map(|row| row["number"].as_u64().unwrap())
-                    .collect();
-            }
-            "snapshot" => {
-                let rows = rows(&message["rows"])
-                    .into_iter()
-                    .map(|row| (key(&row), row))
-                    .collect();
-                self.topics.insert(topic.to_owned(), rows);
-            }
-            "delta" => {
-                let known = self.topics.get_mut(topic).expect("a snapshot before");
-                for row in rows(&message["upsert"]) {
-                    known.insert(key(&row), row);
-                }
-                for row in rows(&message["remove"]) {
-                    known.remove(&key(&row)).expect("only what is there is removed");
-                }
-            }
-            "event" => self.events.push(message["number"].as_u64().unwrap()),
-            "status" => self.health = message["health"].clone(),
-            other => panic!("{other}"),
-        }
-        let goes_on = matches!(kind, "delta" | "event" | "status");
-        if self.transport == Transport::EventStream {
-            assert_eq!(id.map(str::to_owned), goes_on.then(|| format!("e-{revision}")));
-        }
-        if goes_on {
-            let before = self.position.as_ref().map_or(0, |position| position.revision);
-            assert!(
-                revision > before || (kind == "status" && revision == before),
-                "{revision} after {before}"
-            );
-            self.position = Some(Position { epoch: "e".into(), revision });
-        }
-    }
-
-    /// Has caught up: what it has is what there is.
-    fn check(&self, bench: &Bench) {
-        let publication = bench.last();
-        let Subscription { topics, filter } = &self.subscription;
-        for topic in topics {
-            let snapshot: Value =
-                serde_json::from_slice(&update::snapshot(&publication, *topic, filter)).unwrap();
-            let rows = snapshot["rows"].as_array().unwrap();
-            if *topic == Topic::Events {
-                let expected: Vec<u64> =
-                    rows.iter().map(|row| row["number"].as_u64().unwrap()).collect();
-                assert!(self.events.ends_with(&expected), "{:?} {expected:?}", self.events);
-                assert!(self.events.is_sorted_by(|a, b| a < b), "none twice: {:?}", self.events);
-            } else {
-                let expected: BTreeMap<String, Value> =
-                    rows.iter().map(|row| (key(row), row.clone())).collect();
-                assert_eq!(self.topics[topic.name()], expected);
-            }
-        }
-        assert!(
-            self.topics
-                .keys()
-                .all(|topic| topics.iter().any(|wanted| wanted.name() == topic))
-        );
-        assert_eq!(self.health["held_back"], json!(publication.health.held_back));
+    /// Takes the rest of the memory budget until the permit is dropped.
+    fn exhaust_budget(&self) -> OwnedSemaphorePermit {
+        let available = self.channels.budget.available.clone();
+        let rest = available.available_permits();
+        available.try_acquire_many_owned(rest as u32).unwrap()
     }
 }
 
 #[derive(Clone, Debug)]
-enum Step {
+enum TestStep {
     Publish {
-        units: Units,
+        units: NumberedUnits,
         machines: usize,
         events: Vec<u8>,
+        /// Whether one more disappearance was held back.
         held_back: bool,
     },
-    CatchUp(usize),
-    Drop(usize, usize),
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    let units = prop::collection::btree_map(0..6u8, (0..3u8, 0..3u8), 0..6);
-    let events = prop::collection::vec(0..6u8, 0..4);
-    prop_oneof![
-        3 => (units, 0..3usize, events, any::<bool>()).prop_map(|(units, machines, events, held_back)| {
-            Step::Publish { units, machines, events, held_back }
-        }),
-        2 => (0..CLIENTS).prop_map(Step::CatchUp),
-        1 => (0..CLIENTS, 0..6usize).prop_map(|(client, messages)| Step::Drop(client, messages)),
-    ]
+    CatchUp {
+        client: usize,
+    },
+    Disconnect {
+        client: usize,
+        after_messages: usize,
+    },
 }
 
 const CLIENTS: usize = 6;
 
+fn test_step() -> impl Strategy<Value = TestStep> {
+    let units = prop::collection::btree_map(0..6u8, (0..3u8, 0..3u8), 0..6);
+    let events = prop::collection::vec(0..6u8, 0..4);
+    let publish = (units, 0..3usize, events, any::<bool>());
+
+    prop_oneof![
+        3 => publish.prop_map(|(units, machines, events, held_back)| {
+            TestStep::Publish { units, machines, events, held_back }
+        }),
+        2 => (0..CLIENTS).prop_map(|client| TestStep::CatchUp { client }),
+        1 => (0..CLIENTS, 0..6usize).prop_map(|(client, after_messages)| {
+            TestStep::Disconnect { client, after_messages }
+        }),
+    ]
+}
+
 fn subscriptions() -> [Subscription; 3] {
-    let all = Subscription::default();
-    let filtered = Subscription {
-        filter: "machine:m1 state:failed state:active".parse().unwrap(),
-        ..all.clone()
-    };
-    let some = Subscription {
+    let some_topics = Subscription {
         topics: [Topic::Units, Topic::Events].into(),
-        filter: "unit:unit[0] unit:*1.service *2*".parse().unwrap(),
+        ..with_filter("unit:unit[0] unit:*1.service *2*")
     };
-    [all, filtered, some]
+
+    [
+        Subscription::default(),
+        with_filter("machine:m1 state:failed state:active"),
+        some_topics,
+    ]
+}
+
+/// One for each transport and subscription.
+fn all_kinds_of_clients(bench: &ChannelBench) -> Vec<ProtocolClient> {
+    let mut clients = vec![];
+    for transport in [Transport::WebSocket, Transport::EventStream] {
+        for subscription in subscriptions() {
+            clients.push(bench.client(transport, &subscription));
+        }
+    }
+    clients
 }
 
 proptest! {
     #[test]
-    fn a_client_that_has_caught_up_has_what_there_is(steps in prop::collection::vec(step(), 0..40)) {
-        let mut bench = Bench::new();
-        let transports = [Transport::WebSocket, Transport::EventStream];
-        let mut clients: Vec<Client> = transports
-            .into_iter()
-            .flat_map(|transport| subscriptions().map(|subscription| bench.client(transport, &subscription)))
-            .collect();
+    fn a_client_that_has_caught_up_has_what_is_published(
+        steps in prop::collection::vec(test_step(), 0..40)
+    ) {
+        let mut bench = ChannelBench::new();
+        let mut clients = all_kinds_of_clients(&bench);
+
         for step in steps {
             match step {
-                Step::Publish { units, machines, events, held_back } => {
+                TestStep::Publish { units, machines, events, held_back } => {
                     bench.health.held_back += u64::from(held_back);
                     bench.publish(&view(&units, machines), &events);
                 }
-                Step::CatchUp(client) => clients[client].catch_up(&bench),
-                Step::Drop(client, messages) => clients[client].drop_after(&bench, messages),
+                TestStep::CatchUp { client } => clients[client].catch_up(&bench),
+                TestStep::Disconnect { client, after_messages } => {
+                    clients[client].disconnect_after(&bench, after_messages);
+                }
             }
         }
+
         for client in &mut clients {
             client.catch_up(&bench);
-            client.check(&bench);
+            client.assert_up_to_date(&bench);
         }
     }
 }
 
-fn units(states: &[(u8, u8)]) -> Arc<View> {
-    view(&states.iter().map(|(number, state)| (*number, (1, *state))).collect(), 1)
-}
-
 #[test]
-fn who_comes_back_gets_what_was_missed_and_no_more() {
-    let mut bench = Bench::new();
-    bench.publish(&units(&[(1, 0), (2, 0), (3, 0)]), &[1, 2, 3]);
+fn a_client_that_reconnects_gets_only_what_it_has_missed() {
+    let mut bench = ChannelBench::new();
+    bench.publish(&view_of(&[(1, 0), (2, 0), (3, 0)]), &[1, 2, 3]);
     let mut client = bench.client(Transport::WebSocket, &Subscription::default());
-    assert_eq!(client.heard, ["hello", "snapshot", "snapshot", "snapshot", "status"]);
-    client.heard.clear();
-    client.drop_after(&bench, 0);
-    bench.publish(&units(&[(1, 0), (2, 1), (3, 0)]), &[2]);
-    bench.publish(&units(&[(1, 0), (3, 0)]), &[]);
+    assert_eq!(client.received, ["hello", "snapshot", "snapshot", "snapshot", "status"]);
+
+    client.received.clear();
+    client.disconnect_after(&bench, 0);
+    bench.publish(&view_of(&[(1, 0), (2, 1), (3, 0)]), &[2]);
+    bench.publish(&view_of(&[(1, 0), (3, 0)]), &[]);
     client.catch_up(&bench);
-    assert_eq!(client.heard, ["hello", "delta", "event", "delta", "status"]);
-    client.check(&bench);
-    client.heard.clear();
-    client.drop_after(&bench, 0);
+    assert_eq!(client.received, ["hello", "delta", "event", "delta", "status"]);
+    client.assert_up_to_date(&bench);
+
+    client.received.clear();
+    client.disconnect_after(&bench, 0);
     client.catch_up(&bench);
-    assert_eq!(client.heard, ["hello", "status"], "nothing was missed");
+    assert_eq!(client.received, ["hello", "status"], "nothing was missed");
 }
 
 #[test]
-fn who_cannot_go_on_is_told_so_and_gets_all() {
-    let mut bench = Bench::new();
-    bench.publish(&units(&[(1, 0)]), &[1]);
-    for (epoch, revision, lost) in
-        [("another", 1, ResyncReason::OtherEpoch), ("e", 1_000, ResyncReason::Ahead)]
-    {
+fn a_client_that_cannot_resume_gets_snapshots_and_the_reason() {
+    let mut bench = ChannelBench::new();
+    bench.publish(&view_of(&[(1, 0)]), &[1]);
+
+    for (epoch, revision, reason) in [
+        ("another", 1, ResyncReason::OtherEpoch),
+        ("e", 1_000, ResyncReason::FutureRevision),
+    ] {
         let mut client = bench.client(Transport::EventStream, &Subscription::default());
-        client.heard.clear();
-        client.position = Some(Position { epoch: epoch.into(), revision });
+        client.received.clear();
+        client.position = Some(ResumePosition { epoch: epoch.into(), revision });
         client.connect(&bench);
-        assert_eq!(client.heard, ["hello", "resync", "snapshot", "snapshot", "snapshot", "status"]);
-        assert_eq!(client.resyncs, [lost.reason()]);
+
+        let expected = ["hello", "resync", "snapshot", "snapshot", "snapshot", "status"];
+        assert_eq!(client.received, expected);
+        assert_eq!(client.resyncs, [reason.text()]);
     }
-    let mut absent = bench.client(Transport::WebSocket, &Subscription::default());
-    absent.drop_after(&bench, 0);
-    for _ in 0..3000 {
-        bench.publish(&units(&[(1, 1)]), &[]);
-        bench.publish(&units(&[(1, 0)]), &[]);
-    }
-    absent.catch_up(&bench);
-    assert_eq!(absent.resyncs, [ResyncReason::Forgotten.reason()]);
-    absent.check(&bench);
 }
 
 #[test]
-fn who_is_behind_by_more_than_all_there_is_gets_all_there_is() {
-    let mut bench = Bench::new();
-    bench.publish(&units(&[(1, 0), (2, 0)]), &[]);
-    let topics = Subscription::topics("units").unwrap();
+fn a_client_whose_updates_are_no_longer_kept_gets_snapshots() {
+    let mut bench = ChannelBench::new();
+    bench.publish(&view_of(&[(1, 0)]), &[1]);
+    let mut client = bench.client(Transport::WebSocket, &Subscription::default());
+
+    client.disconnect_after(&bench, 0);
+    for _ in 0..3000 {
+        bench.publish(&view_of(&[(1, 1)]), &[]);
+        bench.publish(&view_of(&[(1, 0)]), &[]);
+    }
+    client.catch_up(&bench);
+
+    assert_eq!(client.resyncs, [ResyncReason::TooOld.text()]);
+    client.assert_up_to_date(&bench);
+}
+
+#[test]
+fn a_client_whose_missed_updates_are_larger_than_a_snapshot_gets_snapshots() {
+    let mut bench = ChannelBench::new();
+    bench.publish(&view_of(&[(1, 0), (2, 0)]), &[]);
+    let topics = Subscription::parse_topics("units").unwrap();
     let units_only = Subscription { topics, ..Subscription::default() };
     let mut slow = bench.client(Transport::WebSocket, &units_only);
     let mut quick = bench.client(Transport::WebSocket, &units_only);
+
     for state in [1, 2, 0] {
-        bench.publish(&units(&[(1, state), (2, 0)]), &[]);
+        bench.publish(&view_of(&[(1, state), (2, 0)]), &[]);
         quick.catch_up(&bench);
     }
     slow.catch_up(&bench);
-    assert_eq!(slow.resyncs, [ResyncReason::Exceeding.reason()]);
-    slow.check(&bench);
-    bench.publish(&units(&[]), &[]);
+    assert_eq!(slow.resyncs, [ResyncReason::LargerThanSnapshot.text()]);
+    slow.assert_up_to_date(&bench);
+
+    bench.publish(&view_of(&[]), &[]);
     quick.catch_up(&bench);
-    assert!(
-        quick.resyncs.is_empty(),
-        "who has seen all but the newest is told it, however much it is"
-    );
-    quick.check(&bench);
+    let why = "a client that lacks only the newest publication gets updates, however many";
+    assert!(quick.resyncs.is_empty(), "{why}");
+    quick.assert_up_to_date(&bench);
 }
 
 #[test]
-fn clients_with_equal_wishes_share_their_bytes() {
-    let mut bench = Bench::new();
-    bench.publish(&units(&[(1, 0)]), &[]);
-    let open = |filter: &str| {
-        let subscription =
-            Subscription { filter: filter.parse().unwrap(), ..Subscription::default() };
-        bench.channels.open(Transport::WebSocket, subscription).unwrap()
-    };
-    let (one, same, other) =
-        (open("unit:a* state:failed"), open("state:failed a*"), open("unit:b*"));
-    assert!(Arc::ptr_eq(&one, &same) && !Arc::ptr_eq(&one, &other));
+fn clients_with_equal_subscriptions_share_their_messages() {
+    let mut bench = ChannelBench::new();
+    bench.publish(&view_of(&[(1, 0)]), &[]);
+
+    let channel = bench.open(with_filter("unit:a* state:failed")).unwrap();
+    let same = bench.open(with_filter("state:failed a*")).unwrap();
+    let other = bench.open(with_filter("unit:b*")).unwrap();
+    assert!(Arc::ptr_eq(&channel, &same));
+    assert!(!Arc::ptr_eq(&channel, &other));
+
     let last = bench.last();
-    let [first, second] =
-        [one, same].map(|channel| channel.snapshots(&last).unwrap().bytes().as_ptr());
-    assert_eq!(first, second);
+    let address_of_bytes = |channel: &Channel| channel.snapshots(&last).unwrap().bytes().as_ptr();
+    assert_eq!(address_of_bytes(&channel), address_of_bytes(&same));
 }
 
 #[test]
-fn strangers_with_many_filters_get_only_so_much_room() {
-    let mut bench = Bench::new();
-    let many = |state| view(&(0..=255).map(|number| (number, (1, state))).collect(), 1);
-    bench.publish(&many(0), &[]);
-    let room = bench.channels.room.clone();
-    let shared = std::mem::take(&mut bench.channels);
-    let open = |terms: String| {
-        let subscription =
-            Subscription { filter: terms.parse().unwrap(), ..Subscription::default() };
-        shared.open(Transport::WebSocket, subscription)
-    };
-    let taken = || MemoryBudget::BYTES - room.left.available_permits();
+fn channels_and_messages_with_filters_are_limited() {
+    let mut bench = ChannelBench::new();
+    bench.publish(&many_units(0), &[]);
+
     let mut channels = vec![];
     for number in 0..Channels::MAX {
-        let channel = open(format!("unit* unit:{number}")).unwrap();
+        let channel = bench.open(with_filter(&format!("unit* unit:{number}"))).unwrap();
         drop(channel.snapshots(&bench.last()).unwrap());
         channels.push(channel);
     }
-    assert!(
-        (MemoryBudget::RECENT / 2..=MemoryBudget::RECENT).contains(&taken()),
-        "{}",
-        taken()
-    );
-    assert_eq!(open("unit* unit:more".to_owned()).unwrap_err(), OverBudget);
-    assert!(open(String::new()).is_ok(), "who wants all gets it");
-    let held: Result<Vec<Batch>, OverBudget> = channels
+    let recent = MemoryBudget::RECENT_BYTES / 2..=MemoryBudget::RECENT_BYTES;
+    assert!(recent.contains(&bench.used_budget()), "{}", bench.used_budget());
+
+    assert_eq!(bench.open(with_filter("unit* unit:more")).unwrap_err(), OverBudget);
+    assert!(bench.open(Subscription::default()).is_ok(), "no limit without a filter");
+
+    let being_sent: Result<Vec<MessageBatch>, OverBudget> = channels
         .iter()
         .chain(&channels)
         .map(|channel| channel.snapshots(&bench.last()))
         .collect();
-    assert!(held.is_ok(), "equal wishes share what is on its way");
-    let left = &room.left;
-    let others = left
-        .clone()
-        .try_acquire_many_owned(left.available_permits() as u32)
-        .unwrap();
-    bench.publish(&many(1), &[]);
-    assert_eq!(
-        channels[0].snapshots(&bench.last()).err(),
-        Some(OverBudget),
-        "what is on its way counts, too"
-    );
-    drop((held, others));
+    assert!(being_sent.is_ok(), "clients of one channel share what they are being sent");
+
+    let rest = bench.exhaust_budget();
+    bench.publish(&many_units(1), &[]);
+    let why = "messages that are being sent count";
+    assert_eq!(channels[0].snapshots(&bench.last()).err(), Some(OverBudget), "{why}");
+
+    drop((being_sent, rest));
     channels.clear();
-    assert!(open("unit* unit:more".to_owned()).is_ok());
+    assert!(bench.open(with_filter("unit* unit:more")).is_ok());
 }
 
 #[test]
-fn who_lags_takes_room_and_begins_anew_where_there_is_none() {
-    let mut bench = Bench::new();
-    let many = |state| view(&(0..=255).map(|number| (number, (1, state))).collect(), 1);
-    bench.publish(&many(0), &[]);
-    let mut lagging = bench.client(Transport::WebSocket, &Subscription::default());
-    bench.publish(&many(1), &[]);
-    bench.publish(&units(&[(1, 0), (2, 0)]), &[]);
-    bench.publish(&many(1), &[]);
-    let room = bench
-        .channels
-        .room
-        .left
-        .clone()
-        .try_acquire_many_owned(MemoryBudget::BYTES as u32)
-        .unwrap();
-    lagging.catch_up(&bench);
-    assert_eq!(lagging.resyncs, [ResyncReason::Exceeding.reason()]);
-    lagging.check(&bench);
-    drop(room);
+fn a_slow_client_gets_snapshots_if_the_budget_is_exhausted() {
+    let mut bench = ChannelBench::new();
+    bench.publish(&many_units(0), &[]);
+    let mut slow = bench.client(Transport::WebSocket, &Subscription::default());
+
+    bench.publish(&many_units(1), &[]);
+    bench.publish(&view_of(&[(1, 0), (2, 0)]), &[]);
+    bench.publish(&many_units(1), &[]);
+    let all = bench.exhaust_budget();
+    assert_eq!(bench.used_budget(), MemoryBudget::BYTES);
+    slow.catch_up(&bench);
+
+    assert_eq!(slow.resyncs, [ResyncReason::LargerThanSnapshot.text()]);
+    slow.assert_up_to_date(&bench);
+    drop(all);
 }
 
 #[test]
-fn a_change_that_leaves_the_filter_is_a_removal() {
-    let mut bench = Bench::new();
-    bench.publish(&units(&[(1, 1), (2, 0)]), &[]);
-    let failed = Subscription {
-        filter: "state:failed".parse().unwrap(),
-        ..Subscription::default()
-    };
-    let mut client = bench.client(Transport::WebSocket, &failed);
+fn a_row_that_no_longer_passes_the_filter_is_removed() {
+    let mut bench = ChannelBench::new();
+    bench.publish(&view_of(&[(1, 1), (2, 0)]), &[]);
+    let mut client = bench.client(Transport::WebSocket, &with_filter("state:failed"));
     assert_eq!(client.topics["units"].len(), 1);
-    bench.publish(&units(&[(1, 0), (2, 0)]), &[]);
+
+    bench.publish(&view_of(&[(1, 0), (2, 0)]), &[]);
     client.catch_up(&bench);
     assert_eq!(client.topics["units"].len(), 0);
-    client.heard.clear();
-    bench.publish(&units(&[(1, 0), (2, 2)]), &[]);
+
+    client.received.clear();
+    bench.publish(&view_of(&[(1, 0), (2, 2)]), &[]);
     client.catch_up(&bench);
-    assert!(client.heard.is_empty(), "what is of no concern is not told: {:?}", client.heard);
+    let why = "a row that neither passed before nor passes now is not sent";
+    assert!(client.received.is_empty(), "{why}: {:?}", client.received);
 }
 
 #[test]
-fn one_changed_row_is_short() {
-    let mut bench = Bench::new();
-    let many = |state| {
-        view(
-            &(0..=250)
-                .map(|number| (number, (1, if number == 7 { state } else { 0 })))
-                .collect(),
-            1,
-        )
+fn the_delta_of_one_row_is_short() {
+    let with_unit_7 = |state| {
+        let units = (0..=250).map(|number| (number, if number == 7 { state } else { 0 }));
+        view_of(&units.collect::<Vec<_>>())
     };
-    bench.publish(&many(0), &[]);
-    let channel = bench
-        .channels
-        .open(Transport::WebSocket, Subscription::default())
-        .unwrap();
-    let (mut follower, _) =
-        ChannelSubscription::begin(channel, None, &bench.last(), Moment::now()).unwrap();
-    bench.publish(&many(1), &[7]);
-    let news = follower.news(&bench.last(), Moment::now()).unwrap();
-    let bytes: usize = news.iter().map(|batch| batch.bytes().len()).sum();
+    let mut bench = ChannelBench::new();
+    bench.publish(&with_unit_7(0), &[]);
+    let channel = bench.open(Subscription::default()).unwrap();
+    let (mut cursor, _) =
+        ChannelCursor::begin(channel, None, &bench.last(), Moment::now()).unwrap();
+
+    bench.publish(&with_unit_7(1), &[7]);
+    let updates = cursor.updates(&bench.last(), Moment::now()).unwrap();
+    let bytes: usize = updates.iter().map(|batch| batch.bytes().len()).sum();
     assert!(bytes < 1000, "{bytes}");
-    assert!(
-        follower.news(&bench.last(), Moment::now()).unwrap().is_empty(),
-        "nothing changed, nothing to say"
-    );
+
+    let updates = cursor.updates(&bench.last(), Moment::now()).unwrap();
+    assert!(updates.is_empty(), "nothing has changed since");
+
     let later = Moment::now() + Duration::from_secs(15);
-    assert_eq!(follower.status(&bench.last(), later).messages(), 1);
+    assert_eq!(cursor.status(&bench.last(), later).messages(), 1);
 }
 
 #[test]
-fn who_has_to_begin_anew_is_told_why_in_these_words() {
-    let lost = [
-        ResyncReason::Forgotten,
-        ResyncReason::Exceeding,
+fn the_wording_of_resyncs() {
+    let reasons = [
+        ResyncReason::TooOld,
+        ResyncReason::LargerThanSnapshot,
         ResyncReason::OtherEpoch,
-        ResyncReason::Ahead,
+        ResyncReason::FutureRevision,
     ];
-    assert_catalogue("resyncs", lost.map(|lost| (format!("{lost:?}"), lost.reason())));
+    let texts = reasons.map(|reason| (format!("{reason:?}"), reason.text()));
+
+    assert_catalogue("resyncs", texts);
 }

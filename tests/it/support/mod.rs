@@ -1,4 +1,4 @@
-//! What the tests share.
+//! Doubles, processes and builders that the tests share.
 
 pub mod builders;
 pub mod changes;
@@ -22,18 +22,20 @@ pub use process::Process;
 pub use proxy::Proxy;
 pub use reverse_proxy::{ReverseProxy, documented};
 
-/// Where `packaging/build` has put what it made; none if that is not to be tested. Under CI it is.
+/// The directory with the packages that `packaging/build` has built; `None` if they are not to be
+/// tested. In CI that is a failure.
 pub fn packages() -> Option<PathBuf> {
     let packages = std::env::var_os("FLEET_MONITOR_PACKAGES").map(PathBuf::from);
     if packages.is_none() {
         cannot_run(
-            "FLEET_MONITOR_PACKAGES names no directory with packages; `tests/run --system` builds them",
+            "FLEET_MONITOR_PACKAGES names no directory with packages; \
+             `tests/run --system` builds them",
         );
     }
     packages
 }
 
-/// Says why a test cannot run; that fails it under CI.
+/// Prints why a test cannot run. In CI the test fails.
 pub fn cannot_run(why: &str) {
     assert!(!std::env::var("CI").is_ok_and(|value| value == "true"), "{why}");
     eprintln!("not run: {why}");

@@ -1,4 +1,4 @@
-//! Watching the end of a process that is not a child of the test.
+//! Waits for the end of a process that is not a child of the test.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,10 +9,10 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// A process that is running, or was.
+/// A process that is running, or has ended.
 pub struct Process {
     id: u32,
-    /// Readable when it has ended; none if it had before.
+    /// Readable once the process has ended. `None` if it had ended before.
     handle: Option<AsyncFd<OwnedFd>>,
 }
 
@@ -34,30 +34,34 @@ impl Process {
 
     /// Waits until it has ended.
     pub async fn ended(&self) {
-        let Some(handle) = &self.handle else { return };
+        let Some(handle) = &self.handle else {
+            return;
+        };
+
         let ended = tokio::time::timeout(Duration::from_secs(10), handle.readable()).await;
         let _ = ended
             .unwrap_or_else(|_| panic!("process {} is still running", self.id))
             .unwrap();
     }
 
-    /// Ends it.
+    /// Kills it, and waits until it has ended.
     pub async fn kill(&self) {
-        kill_process(Pid::from_raw(i32::try_from(self.id).unwrap()).unwrap(), Signal::KILL)
-            .unwrap();
+        let pid = Pid::from_raw(i32::try_from(self.id).unwrap()).unwrap();
+        kill_process(pid, Signal::KILL).unwrap();
         self.ended().await;
     }
 
-    /// Waits until it has ended and its parent, this process, has taken note: no zombie is left.
+    /// Waits until it has ended and its parent has reaped it, so that no zombie is left.
     pub async fn reaped(&self) {
         self.ended().await;
         let entry = PathBuf::from(format!("/proc/{}", self.id));
-        let gone = async {
+        let is_gone = async {
             while entry.exists() {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
-        let reaped = tokio::time::timeout(Duration::from_secs(10), gone).await;
+
+        let reaped = tokio::time::timeout(Duration::from_secs(10), is_gone).await;
         reaped.unwrap_or_else(|_| panic!("process {} is a zombie", self.id));
     }
 }

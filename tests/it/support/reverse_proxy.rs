@@ -1,4 +1,4 @@
-//! Real reverse proxies, nginx and HAProxy, in front of the program.
+//! Real reverse proxies: nginx and HAProxy.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -18,11 +18,12 @@ pub fn documented(example: &str) -> &'static str {
     let (_, rest) = OPERATIONS
         .split_once(&format!("<!-- example: {example} -->\n```"))
         .expect("an example");
+
     let (_, text) = rest.split_once('\n').unwrap();
     text.split_once("```").unwrap().0
 }
 
-/// A running proxy; ended when dropped.
+/// A running proxy. It is terminated when dropped.
 pub struct ReverseProxy {
     pub address: SocketAddr,
     child: Child,
@@ -30,8 +31,8 @@ pub struct ReverseProxy {
 }
 
 impl ReverseProxy {
-    /// An nginx with this in its block `http`, in which `LISTEN` is where it listens. None where
-    /// nginx is not installed; under CI that is a failure.
+    /// An nginx with this content of its block `http`, in which `LISTEN` stands for its address.
+    /// `None` if nginx is not installed. In CI that is a failure.
     pub fn nginx(http: &str) -> Option<Self> {
         let (listener, address) = listener();
         let directory = TempDir::new().unwrap();
@@ -40,6 +41,7 @@ impl ReverseProxy {
             .map(|kind| format!("{kind}_temp_path {path}/{kind};"))
             .join("\n");
         let http = http.replace("LISTEN", &address.to_string());
+
         let configuration = format!(
             "daemon off;\npid {path}/pid;\nerror_log stderr;\nevents {{}}\n\
              http {{\naccess_log off;\nproxy_max_temp_file_size 0;\n{temporary}\n{http}\n}}\n"
@@ -58,24 +60,24 @@ impl ReverseProxy {
         Self::start(&command, listener, address, directory, "nginx-light")
     }
 
-    /// An HAProxy with this configuration, in which `LISTEN` is where it listens. None where
-    /// HAProxy is not installed; under CI that is a failure.
+    /// An HAProxy with this configuration, in which `LISTEN` stands for its address. `None` if
+    /// HAProxy is not installed. In CI that is a failure.
     pub fn haproxy(configuration: &str) -> Option<Self> {
         let (listener, address) = listener();
         let directory = TempDir::new().unwrap();
         let defaults =
             "defaults\n    timeout connect 5s\n    timeout client 50s\n    timeout server 50s\n";
+        let configuration = configuration.replace("LISTEN", "fd@3");
         let file = directory.path().join("haproxy.cfg");
-        fs::write(&file, format!("{defaults}\n{}", configuration.replace("LISTEN", "fd@3")))
-            .unwrap();
+        fs::write(&file, format!("{defaults}\n{configuration}")).unwrap();
 
         let mut command = Command::new("haproxy");
         command.arg("-db").arg("-f").arg(&file);
         Self::start(&command, listener, address, directory, "haproxy")
     }
 
-    /// Starts it with its socket as file descriptor 3, on which connections wait until it takes
-    /// them.
+    /// Starts the proxy with its listening socket as file descriptor 3. A client can connect at
+    /// once; it waits until the proxy accepts it.
     fn start(
         command: &Command,
         listener: OwnedFd,
@@ -84,7 +86,8 @@ impl ReverseProxy {
         package: &str,
     ) -> Option<Self> {
         let program = command.get_program().to_owned();
-        // Outside of the PATH of those who are not root.
+
+        // The directories in `sbin` are not in the PATH of a user who is not root.
         let path = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin";
         let mut version = Command::new(&program);
         version
@@ -100,6 +103,7 @@ impl ReverseProxy {
             ));
             return None;
         }
+
         let child = Command::new("sh")
             .args(["-c", "exec 3<&0 </dev/null; exec \"$0\" \"$@\""])
             .arg(program)
@@ -116,7 +120,7 @@ impl ReverseProxy {
 
 impl Drop for ReverseProxy {
     fn drop(&mut self) {
-        // nginx ends its workers when it is asked to end, not when it is killed.
+        // nginx stops its workers on SIGTERM. If it were killed, they would stay.
         let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
         let _ = self.child.wait();
     }

@@ -1,4 +1,4 @@
-//! The cluster that is watched, as fleet v1.0.0 keeps it in etcd, answers for it over its API, and
+//! A cluster, in the forms in which fleet v1.0.0 stores it in etcd, sends it over its API, and
 //! prints it.
 
 use std::collections::HashMap;
@@ -10,29 +10,31 @@ use sha1::{Digest, Sha1};
 use crate::support::etcd::PREFIX;
 use crate::support::fleetd::Registry;
 
-/// How many units are on a machine.
-const ON_EACH: usize = 100;
+const UNITS_PER_MACHINE: usize = 100;
 
-/// How long states and machines live without renewal (fleet's `agent_ttl`), in seconds, and how
-/// soon fleet v1.0.0 renews them; then the same for its leader.
+/// The TTL of states and machines, in seconds (fleet's `agent_ttl`).
 pub const TTL: u64 = 30;
+/// How often fleet v1.0.0 renews them.
 pub const RENEWAL_OF_STATES: Duration = Duration::from_secs(24);
 pub const RENEWAL_OF_MACHINES: Duration = Duration::from_secs(15);
+/// The TTL of the leader, in seconds.
 pub const LEADER_TTL: u64 = 10;
+/// How often fleet v1.0.0 renews it.
 pub const RENEWAL_OF_LEADER: Duration = Duration::from_secs(2);
 
-/// A key and its value.
-pub type Entry = (String, String);
+/// A key of etcd and its value.
+pub type KeyValue = (String, String);
 
-/// All units are active; what changes is their substate.
-pub struct Fleet {
+/// A cluster in which all units are active. Only their substates change.
+pub struct SimulatedFleet {
+    /// By the number of the unit.
     substates: Vec<String>,
     /// The unit whose state was renewed last.
     pub renewed: usize,
 }
 
-impl Fleet {
-    pub fn of(units: usize) -> Self {
+impl SimulatedFleet {
+    pub fn with_units(units: usize) -> Self {
         Self { substates: vec!["running".to_owned(); units], renewed: 0 }
     }
 
@@ -41,11 +43,11 @@ impl Fleet {
     }
 
     pub fn machines(&self) -> usize {
-        self.units() / ON_EACH
+        self.units() / UNITS_PER_MACHINE
     }
 
-    /// The unit that is last in each list.
-    pub fn last(&self) -> String {
+    /// The name of the unit that is last in each list.
+    pub fn last_unit(&self) -> String {
         name(self.units() - 1)
     }
 
@@ -53,9 +55,9 @@ impl Fleet {
         substate.clone_into(&mut self.substates[unit]);
     }
 
-    /// The units, with those at last that are to be renewed next: what the bench writes to the
-    /// first of them, no renewal under way undoes.
-    pub fn renewed_long_since(&self) -> impl Iterator<Item = usize> + use<> {
+    /// All units, beginning with those that are not renewed soon. A change of the first ones cannot
+    /// be overwritten by a renewal that is pending.
+    pub fn units_by_renewal(&self) -> impl Iterator<Item = usize> + use<> {
         const MARGIN: usize = 1_000;
         let units = self.units();
         let first = self.renewed + MARGIN;
@@ -63,10 +65,11 @@ impl Fleet {
         (first..first + units).map(move |unit| unit % units)
     }
 
-    /// What stays until somebody changes it.
-    pub fn lasting(&self) -> impl Iterator<Item = Entry> {
+    /// The keys without a TTL.
+    pub fn lasting_keys(&self) -> impl Iterator<Item = KeyValue> {
         (0..self.units()).flat_map(|unit| {
-            let (job, hash) = (format!("{PREFIX}/job/{}", name(unit)), Sha1::digest(file(unit)));
+            let job = format!("{PREFIX}/job/{}", name(unit));
+            let hash = Sha1::digest(file(unit));
             let object = json!({"Name": name(unit), "UnitHash": hash[..]});
             [
                 (
@@ -80,13 +83,18 @@ impl Fleet {
         })
     }
 
-    /// What a unit's machine renews, in fleet's order; the last is the one that counts.
-    pub fn leases(&self, unit: usize) -> [Entry; 3] {
+    /// The keys that a unit's machine renews, in the order in which fleet does it. fleet-monitor
+    /// reads the last one.
+    pub fn leases(&self, unit: usize) -> [KeyValue; 3] {
         let state = json!({
             "loadState": "loaded", "activeState": "active", "subState": self.substates[unit],
-            "machineState": {"ID": self.machine(unit), "PublicIP": "", "Metadata": null, "Capabilities": null, "Version": ""},
+            "machineState": {
+                "ID": self.machine(unit), "PublicIP": "", "Metadata": null, "Capabilities": null,
+                "Version": "",
+            },
             "unitHash": hash_of(unit),
         });
+
         [
             (format!("{PREFIX}/job/{}/job-state", name(unit)), self.machine(unit)),
             (format!("{PREFIX}/state/{}", name(unit)), state.to_string()),
@@ -97,41 +105,50 @@ impl Fleet {
         ]
     }
 
-    pub fn machine_lease(&self, number: usize) -> Entry {
+    pub fn machine_lease(&self, number: usize) -> KeyValue {
         let object = json!({
-            "ID": self.machine(number), "PublicIP": self.ip(number), "Metadata": {"region": "eu-west"},
+            "ID": self.machine(number), "PublicIP": self.ip(number),
+            "Metadata": {"region": "eu-west"},
             "Capabilities": {"DISABLE_ENGINE": false, "GRPC": false}, "Version": "v1.0.0",
         });
+
         (format!("{PREFIX}/machines/{}/object", self.machine(number)), object.to_string())
     }
 
-    pub fn leader_lease(&self) -> Entry {
+    pub fn leader_lease(&self) -> KeyValue {
         (
             format!("{PREFIX}/lease/engine-leader"),
             json!({"MachineID": self.machine(0), "Version": 1}).to_string(),
         )
     }
 
-    /// What fleetd answers from.
+    /// The registry for a double of fleet's API.
     pub fn registry(&self) -> Registry {
         let states = self.substates.iter().enumerate().map(|(unit, substate)| {
             json!({
-                "name": name(unit), "hash": hash_of(unit), "machineID": self.machine(unit), "systemdLoadState": "loaded",
-                "systemdActiveState": "active", "systemdSubState": substate,
+                "name": name(unit), "hash": hash_of(unit), "machineID": self.machine(unit),
+                "systemdLoadState": "loaded", "systemdActiveState": "active",
+                "systemdSubState": substate,
             })
         });
-        let machines = (0..self.machines())
-            .map(|number| json!({"id": self.machine(number), "primaryIP": self.ip(number), "metadata": {"region": "eu-west"}}));
+        let machines = (0..self.machines()).map(|number| {
+            json!({
+                "id": self.machine(number), "primaryIP": self.ip(number),
+                "metadata": {"region": "eu-west"},
+            })
+        });
         let units = (0..self.units()).map(|unit| {
             let [description, command] = options(unit);
             json!({
-                "name": name(unit), "currentState": "launched", "desiredState": "launched", "machineID": self.machine(unit),
+                "name": name(unit), "currentState": "launched", "desiredState": "launched",
+                "machineID": self.machine(unit),
                 "options": [
                     {"section": "Unit", "name": "Description", "value": description},
                     {"section": "Service", "name": "ExecStart", "value": command},
                 ],
             })
         });
+
         Registry {
             states: states.collect(),
             machines: machines.collect(),
@@ -139,30 +156,34 @@ impl Fleet {
         }
     }
 
-    /// What `fleetctl list-units` prints.
+    /// The output of `fleetctl list-units`.
     pub fn unit_table(&self) -> String {
         let row = |(unit, substate): (usize, &String)| {
-            let (name, hash) = (name(unit), hash_of(unit));
-            format!("{name}\tloaded\tactive\t{substate}\t{}\t{hash}\n", self.place(unit))
+            format!(
+                "{}\tloaded\tactive\t{substate}\t{}\t{}\n",
+                name(unit),
+                self.machine_with_ip(unit),
+                hash_of(unit)
+            )
         };
         self.substates.iter().enumerate().map(row).collect()
     }
 
-    /// What `fleetctl list-unit-files` prints.
+    /// The output of `fleetctl list-unit-files`.
     pub fn file_table(&self) -> String {
         let row = |unit| {
             let [description, _] = options(unit);
             format!(
                 "{}\tfalse\tlaunched\t{}\t{}\t{description}\n",
                 name(unit),
-                self.place(unit),
+                self.machine_with_ip(unit),
                 hash_of(unit)
             )
         };
         (0..self.units()).map(row).collect()
     }
 
-    /// What `fleetctl list-machines` prints.
+    /// The output of `fleetctl list-machines`.
     pub fn machine_table(&self) -> String {
         (0..self.machines())
             .map(|number| {
@@ -171,20 +192,20 @@ impl Fleet {
             .collect()
     }
 
-    /// In how many units `/v2/state` is not as it.
+    /// In how many units `/v2/state` differs from this fleet.
     pub fn differences(&self, state: &serde_json::Value) -> usize {
         let units = state["units"].as_array().expect("units");
         let shown: HashMap<_, _> = units
             .iter()
             .map(|row| (row["unit"].as_str(), row["sub"].as_str()))
             .collect();
-        let is_shown = |(unit, substate): &(usize, &String)| {
-            shown
-                .get(&Some(name(*unit).as_str()))
-                .is_some_and(|shown| *shown == Some(substate.as_str()))
+
+        let is_wrong = |(unit, substate): &(usize, &String)| {
+            let name = name(*unit);
+            shown.get(&Some(name.as_str())) != Some(&Some(substate.as_str()))
         };
-        self.units().abs_diff(units.len())
-            + self.substates.iter().enumerate().filter(|row| !is_shown(row)).count()
+        let wrong = self.substates.iter().enumerate().filter(is_wrong).count();
+        wrong + self.units().abs_diff(units.len())
     }
 
     fn machine(&self, unit: usize) -> String {
@@ -195,7 +216,7 @@ impl Fleet {
         format!("172.17.8.{}", unit % self.machines())
     }
 
-    fn place(&self, unit: usize) -> String {
+    fn machine_with_ip(&self, unit: usize) -> String {
         format!("{}/{}", self.machine(unit), self.ip(unit))
     }
 }

@@ -1,4 +1,4 @@
-//! A WebSocket client that notes when each message came.
+//! A WebSocket client that records when each message arrives.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -12,16 +12,16 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
-/// No client waits longer for a change.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// The longest wait for one change.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-pub struct Client {
-    come: mpsc::UnboundedReceiver<(Instant, Utf8Bytes)>,
+pub struct TimingClient {
+    received: mpsc::UnboundedReceiver<(Instant, Utf8Bytes)>,
     _reader: JoinSet<()>,
 }
 
-impl Client {
-    /// Its subprotocol; the first protocol has none.
+impl TimingClient {
+    /// The subprotocol of the second protocol. The first one has none.
     pub const SECOND_PROTOCOL: Option<&'static str> = Some("fleet-monitor.v2");
 
     pub async fn connect(server: SocketAddr, subprotocol: Option<&'static str>) -> Self {
@@ -31,8 +31,9 @@ impl Client {
                 .headers_mut()
                 .insert("Sec-WebSocket-Protocol", HeaderValue::from_static(subprotocol));
         }
+
         let (mut socket, _) = connect_async(request).await.expect("a WebSocket");
-        let (sender, come) = mpsc::unbounded_channel();
+        let (sender, received) = mpsc::unbounded_channel();
         let mut reader = JoinSet::new();
         reader.spawn(async move {
             while let Some(Ok(message)) = socket.next().await {
@@ -41,21 +42,23 @@ impl Client {
                 }
             }
         });
-        Self { come, _reader: reader }
+
+        Self { received, _reader: reader }
     }
 
-    /// Waits for a message with this text in it, and tells when it came.
-    pub async fn until(&mut self, awaited: &str) -> Instant {
+    /// Waits for a message that contains this text. Returns when it arrived.
+    pub async fn wait_for(&mut self, text: &str) -> Instant {
         let message = async {
             loop {
-                let (at, text) = self.come.recv().await.expect("the server is there");
-                if text.contains(awaited) {
-                    return at;
+                let (arrived, message) = self.received.recv().await.expect("the server is running");
+                if message.contains(text) {
+                    return arrived;
                 }
             }
         };
-        timeout(PATIENCE, message)
+
+        timeout(TIMEOUT, message)
             .await
-            .unwrap_or_else(|_| panic!("{awaited} does not come"))
+            .unwrap_or_else(|_| panic!("no message with {text}"))
     }
 }

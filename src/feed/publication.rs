@@ -1,0 +1,89 @@
+//! What clients can read at one moment: the cluster, the source, and what has happened.
+//!
+//! A publication never changes. It does not know how the next one is made, nor who reads it.
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use super::list::PublishedList;
+use super::message;
+use super::update_history::UpdateHistory;
+use crate::cluster::{Health, Moment, Text, Transition, View};
+
+/// A reader of publications.
+pub type Subscriber = watch::Receiver<Arc<Publication>>;
+
+/// The source of the data.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SourceInfo {
+    /// A name for people, such as `fleetctl v1.0.0`.
+    pub name: Text,
+    /// True for a recording, false for a live cluster.
+    pub recording: bool,
+    /// True once a recording has been played to its end.
+    pub ended: bool,
+}
+
+/// Everything that clients may read, at one moment. Immutable and shared.
+#[derive(Clone, Debug)]
+pub struct Publication {
+    /// Identifies this process. A revision of another epoch cannot be compared with one of this.
+    pub(crate) epoch: Arc<str>,
+    /// Grows whenever the view, the transitions or the state of the source change.
+    pub(crate) revision: u64,
+    /// The revision of the publication before this one.
+    pub(super) previous_revision: u64,
+    pub(super) source: SourceInfo,
+    /// The cluster.
+    pub view: Arc<View>,
+    /// The state of the source.
+    pub health: Health,
+    /// What has happened, oldest first, at most [`MAX_TRANSITIONS`](Self::MAX_TRANSITIONS).
+    pub(super) transitions: Arc<[Arc<Transition>]>,
+    /// The unit list of the first protocol; `None` until units have been read.
+    pub unit_list: Option<PublishedList>,
+    /// The machine list of the first protocol; `None` until machines have been read.
+    pub machine_list: Option<PublishedList>,
+    /// The large part of `/v2/state`, encoded on the first request. It depends on the view and the
+    /// transitions alone, so publications in which these are equal share it.
+    pub(super) state_body: Arc<OnceLock<Bytes>>,
+    /// The latest messages of the second protocol.
+    pub(super) updates: Arc<UpdateHistory>,
+}
+
+impl Publication {
+    /// How many transitions are kept.
+    pub(super) const MAX_TRANSITIONS: usize = 1000;
+
+    /// The publication before anything has been read.
+    pub(super) fn empty(epoch: &str, source: SourceInfo) -> Self {
+        Self {
+            epoch: epoch.into(),
+            revision: 0,
+            previous_revision: 0,
+            source,
+            view: Arc::default(),
+            health: Health::default(),
+            transitions: Arc::new([]),
+            unit_list: None,
+            machine_list: None,
+            state_body: Arc::default(),
+            updates: Arc::default(),
+        }
+    }
+
+    /// The JSON object of `/v2/state`, in two parts. The large one is encoded once and shared by
+    /// all clients.
+    pub fn state(&self, clients: usize, now: Moment) -> [Bytes; 2] {
+        let body = self.state_body.get_or_init(|| message::state_body(self));
+        [message::state_head(self, clients, now), body.clone()]
+    }
+
+    /// The state of the source as a JSON object that fits into an HTTP header: reasons are cut
+    /// after 200 characters.
+    pub(crate) fn short_health(&self, clients: usize, now: Moment) -> Vec<u8> {
+        message::short_health(self, clients, now)
+    }
+}

@@ -1,0 +1,249 @@
+//! The writer of publications: it compares the newest view with the last publication, and encodes
+//! what has changed.
+//!
+//! It does not know how many readers there are.
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use super::fields::{MachineField, UnitField};
+use super::list::{Columns, ListPublisher};
+use super::publication::{Publication, SourceInfo, Subscriber};
+use super::update;
+use super::update_history::{HistoryEntry, UpdateContent};
+use crate::cluster::{Delta, FleetList, Health, Moment, Transition, View};
+
+/// When a list of the first protocol is sent again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Publish {
+    /// When it has changed.
+    #[default]
+    Changes,
+    /// After every poll, as the prototype of 2014 did.
+    Polls,
+}
+
+/// What the first protocol sends, and when.
+#[derive(Clone, Debug)]
+pub struct FeedSettings {
+    /// The columns of the unit list, in the order in which they are sent.
+    pub unit_fields: Vec<UnitField>,
+    /// The columns of the machine list, in the order in which they are sent.
+    pub machine_fields: Vec<MachineField>,
+    /// When a list is sent again.
+    pub publish: Publish,
+}
+
+/// The state that is to be published.
+#[derive(Clone, Copy, Debug)]
+pub struct FeedInput<'a> {
+    /// The cluster.
+    pub view: &'a Arc<View>,
+    /// The state of the source.
+    pub health: &'a Health,
+    /// What has happened since the last publication, oldest first.
+    pub transitions: &'a [Arc<Transition>],
+    /// An older view and what differs from it in `view`, if the caller knows that already. If the
+    /// older view is the one that was published last, the publisher need not compare all rows.
+    pub change: Option<(&'a Arc<View>, &'a Delta)>,
+    /// The lists that have just been read with success.
+    pub read: &'a [FleetList],
+    /// The time of this publication.
+    pub now: Moment,
+}
+
+/// The only writer of publications.
+#[derive(Debug)]
+pub struct Publisher {
+    publish: Publish,
+    units: ListPublisher,
+    machines: ListPublisher,
+    sender: watch::Sender<Arc<Publication>>,
+}
+
+impl Publisher {
+    /// A publisher that has published nothing yet. `epoch` identifies this process.
+    pub fn new(settings: FeedSettings, epoch: &str, source: SourceInfo) -> Self {
+        let empty = Publication::empty(epoch, source);
+
+        Self {
+            publish: settings.publish,
+            units: ListPublisher::new(
+                FleetList::Units,
+                Columns::Units(settings.unit_fields.into()),
+            ),
+            machines: ListPublisher::new(
+                FleetList::Machines,
+                Columns::Machines(settings.machine_fields.into()),
+            ),
+            sender: watch::Sender::new(Arc::new(empty)),
+        }
+    }
+
+    /// A new reader.
+    pub fn subscribe(&self) -> Subscriber {
+        self.sender.subscribe()
+    }
+
+    /// The newest publication.
+    pub(crate) fn last(&self) -> Arc<Publication> {
+        self.sender.borrow().clone()
+    }
+
+    /// Applies other settings. They take effect with the next publication.
+    pub fn set(&mut self, settings: FeedSettings) {
+        self.publish = settings.publish;
+        self.units.set_columns(Columns::Units(settings.unit_fields.into()));
+        self.machines
+            .set_columns(Columns::Machines(settings.machine_fields.into()));
+    }
+
+    /// Publishes another source, unless it is the same as before.
+    pub(crate) fn set_source(&mut self, source: SourceInfo, now: Moment) {
+        let last = self.last();
+        if last.source == source {
+            return;
+        }
+
+        let revision = last.revision + 1;
+        let entry = HistoryEntry {
+            revision,
+            message: update::status(revision, &last.health, &source, now),
+            content: UpdateContent::Status,
+        };
+
+        self.sender.send_replace(Arc::new(Publication {
+            source,
+            revision,
+            previous_revision: last.revision,
+            updates: last.updates.with([entry]),
+            ..(*last).clone()
+        }));
+    }
+
+    /// Publishes. Wakes the readers only if something has changed that they read.
+    pub fn publish(&mut self, input: FeedInput<'_>) {
+        let last = self.last();
+        let delta = delta_since(&last, &input);
+        self.units.apply(&delta);
+        self.machines.apply(&delta);
+
+        let entries = encode_updates(&last, &input, delta);
+        let next = entries.last().map_or(last.revision + 1, |entry| entry.revision);
+
+        let unit_list = self
+            .units
+            .next_list(last.unit_list.as_ref(), self.publish, next, &input);
+        let machine_list =
+            self.machines
+                .next_list(last.machine_list.as_ref(), self.publish, next, &input);
+
+        let has_new_list = [&unit_list, &machine_list]
+            .into_iter()
+            .flatten()
+            .any(|list| list.revision() == next);
+        let has_changed = has_new_list || !entries.is_empty();
+        let (revision, previous_revision) = if has_changed {
+            (next, last.revision)
+        } else {
+            (last.revision, last.previous_revision)
+        };
+
+        let publication = Publication {
+            epoch: last.epoch.clone(),
+            revision,
+            previous_revision,
+            source: last.source.clone(),
+            view: input.view.clone(),
+            health: input.health.clone(),
+            transitions: append_transitions(&last.transitions, input.transitions),
+            unit_list,
+            machine_list,
+            state_body: next_state_body(&last, &input),
+            updates: last.updates.with(entries),
+        };
+
+        self.sender.send_if_modified(|slot| {
+            *slot = Arc::new(publication);
+            has_changed
+        });
+    }
+}
+
+/// What differs from the last publication.
+fn delta_since(last: &Publication, input: &FeedInput<'_>) -> Delta {
+    if Arc::ptr_eq(&last.view, input.view) {
+        return Delta::default();
+    }
+
+    match input.change {
+        Some((before, delta)) if Arc::ptr_eq(&last.view, before) => delta.clone(),
+        _ => Delta::between(&last.view, input.view),
+    }
+}
+
+/// The body of `/v2/state`: the encoded one if it is still the same.
+fn next_state_body(last: &Publication, input: &FeedInput<'_>) -> Arc<OnceLock<Bytes>> {
+    if Arc::ptr_eq(&last.view, input.view) && input.transitions.is_empty() {
+        last.state_body.clone()
+    } else {
+        Arc::default()
+    }
+}
+
+/// The new messages of the second protocol, each with a revision of its own.
+fn encode_updates(last: &Publication, input: &FeedInput<'_>, delta: Delta) -> Vec<HistoryEntry> {
+    let Delta { units, machines } = delta;
+    let lists = [UpdateContent::Units(units), UpdateContent::Machines(machines)];
+    let events = input.transitions.iter().cloned().map(UpdateContent::Event);
+    let has_other_status = !is_same_status(&last.health, input.health);
+    let status = has_other_status.then_some(UpdateContent::Status);
+
+    let encode = |revision, content: &UpdateContent| match content {
+        UpdateContent::Units(changes) => update::unit_delta(revision, changes, |_| true),
+        UpdateContent::Machines(changes) => update::machine_delta(revision, changes, |_| true),
+        UpdateContent::Event(transition) => update::event(revision, transition),
+        UpdateContent::Status => update::status(revision, input.health, &last.source, input.now),
+    };
+
+    lists
+        .into_iter()
+        .filter(|list| !list.is_empty())
+        .chain(events)
+        .chain(status)
+        .zip(last.revision + 1..)
+        .map(|(content, revision)| HistoryEntry {
+            revision,
+            message: encode(revision, &content),
+            content,
+        })
+        .collect()
+}
+
+/// Whether both are equal, apart from the age of the data.
+fn is_same_status(a: &Health, b: &Health) -> bool {
+    let status = |health: &Health| {
+        let lists = health
+            .topics
+            .clone()
+            .map(|list| (list.read.is_some(), list.failure.map(|failure| failure.reason)));
+        (lists, health.suspect_since, health.held_back)
+    };
+
+    status(a) == status(b)
+}
+
+/// The transitions with new ones behind them, without the oldest if there are too many.
+fn append_transitions(
+    known: &Arc<[Arc<Transition>]>,
+    new: &[Arc<Transition>],
+) -> Arc<[Arc<Transition>]> {
+    if new.is_empty() {
+        return known.clone();
+    }
+
+    let excess = (known.len() + new.len()).saturating_sub(Publication::MAX_TRANSITIONS);
+    known.iter().chain(new).skip(excess).cloned().collect()
+}
