@@ -1,4 +1,4 @@
-//! The options of the real binary: what it prints, and with which status it ends.
+//! The options of the real binary: its output and its exit status.
 
 use std::fs;
 use std::process::{Command, Output};
@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use crate::support::snapshots::assert_text;
 
-/// The binary, with a file of its own and none of the variables of whoever runs the tests.
+/// The binary with its own configuration file, and without the environment of the tests.
 struct Program {
     command: Command,
     directory: TempDir,
@@ -27,7 +27,7 @@ impl Program {
         self.command.args(arguments).output().unwrap()
     }
 
-    /// What was printed, with the file's path as `FILE`.
+    /// The output, with the path of the file as `FILE`.
     fn text(&self, bytes: &[u8]) -> String {
         let path = self.directory.path().join("fleet-monitor.toml");
         String::from_utf8(bytes.to_vec())
@@ -36,7 +36,7 @@ impl Program {
     }
 }
 
-/// What `--check-config` tells, with blanks as one.
+/// The output of `--check-config`, with each run of blanks as one.
 fn squeezed(report: &str) -> Vec<String> {
     report
         .lines()
@@ -45,7 +45,7 @@ fn squeezed(report: &str) -> Vec<String> {
 }
 
 #[test]
-fn check_config_tells_each_value_and_where_it_came_from() {
+fn check_config_prints_each_value_and_where_it_comes_from() {
     let mut program = Program::new("machine_freq = 5\nunit_freq = 5\nport = 5\n");
     program
         .command
@@ -118,7 +118,7 @@ fn check_config_refuses_what_a_start_would_refuse() {
 }
 
 #[test]
-fn check_config_tells_the_options_of_etcd() {
+fn check_config_prints_the_options_of_etcd() {
     let mut program = Program::new("etcd = ['https://10.0.0.1:2379', 'https://10.0.0.2:2379']\n");
     program.command.env("FLEET_MONITOR_ETCD_CA", "/etc/ca.pem");
     let output = program.run(&["--check-config", "--etcd-prefix", "/registry"]);
@@ -244,7 +244,7 @@ fn a_closed_pipe_ends_what_is_printed_without_a_word() {
 }
 
 #[test]
-fn what_cannot_be_said_does_not_change_the_exit_status() {
+fn an_error_that_cannot_be_written_does_not_change_the_exit_status() {
     for (arguments, status) in [(["--no-such-option"], 2), (["--unit-freq=fast"], 78)] {
         let full = fs::File::options().write(true).open("/dev/full").unwrap();
         let ended = Program::new("")

@@ -1,4 +1,4 @@
-//! The whole program: real fleetctl processes, sockets, signals and a service manager's socket.
+//! The whole program with real fleetctl processes, sockets, signals and a real `NOTIFY_SOCKET`.
 
 use std::fs;
 use std::time::Duration;
@@ -16,22 +16,22 @@ use crate::support::fleetd::{Fleetd, Recording};
 use crate::support::snapshots::assert_catalogue;
 use crate::support::{Client, Daemon, Double, Program, VERSIONS, recorded};
 
-/// How many polls of units failed.
+/// The number of failed polls of units.
 const FAILURES: &str = r#"fleet_monitor_poll_failures_total{topic="units"}"#;
 
-/// What a line of the log has after its time.
+/// A line of the log without its time.
 const ERROR: &str = "Z ERROR ";
 const WARN: &str = "Z  WARN ";
 const DEBUG: &str = "Z DEBUG ";
 
-/// Polls that follow each other closely.
+/// Options for short poll intervals.
 const FAST: [&str; 4] = ["--unit-freq", "0.1", "--machine-freq", "0.2"];
 
 fn arguments<'a>(more: &[&'a str]) -> Vec<&'a str> {
     [&FAST, more].concat()
 }
 
-/// The message that is to be made of a recorded list.
+/// The message that is expected for a recorded list.
 fn message(version: &str, list: &str, r#type: &str, fields: &[&str]) -> Value {
     let recorded = &recorded(version)["lists"][list];
     let columns = recorded["columns"].as_array().unwrap();
@@ -40,7 +40,7 @@ fn message(version: &str, list: &str, r#type: &str, fields: &[&str]) -> Value {
         if (version, field) != ("v0.5.0", "metadata") {
             return text.clone();
         }
-        // This version alone prints the pairs in another order at each call.
+        // Only this version prints the pairs in another order at each call.
         let mut pairs: Vec<_> = text.as_str().unwrap().split(',').collect();
         pairs.sort_unstable();
         pairs.join(",").into()
@@ -60,8 +60,8 @@ fn units(version: &str) -> Value {
     message(version, "list-units", "unit", &["unit", "load", "active", "sub", "machine"])
 }
 
-/// From now on the fleetctl, a v1.0.0, lists its first unit in another state. Returns the message
-/// that this makes.
+/// Makes the fleetctl, a v1.0.0, list its first unit in another state. Returns the message that is
+/// expected then.
 fn change(fleetctl: &Double, sub: &str) -> Value {
     let mut rows = recorded("v1.0.0")["lists"]["list-units"]["rows"].take();
     rows[0][3] = sub.into();
@@ -71,7 +71,7 @@ fn change(fleetctl: &Double, sub: &str) -> Value {
     units
 }
 
-/// A program that has read everything from a fleetctl v1.0.0.
+/// A program that has read all lists from a fleetctl v1.0.0.
 async fn watching(fleetctl: &Double, more: &[&str]) -> Daemon {
     let daemon = Daemon::asking(fleetctl, &arguments(more)).await;
     daemon.source_is("ok").await;
@@ -137,14 +137,14 @@ async fn with_polls_each_poll_sends_its_list() {
 }
 
 #[tokio::test]
-async fn systemd_is_told_when_it_listens_and_how_things_are() {
+async fn systemd_gets_readiness_when_it_listens_and_a_status_line() {
     let fleetctl = Double::new("v1.0.0");
     let daemon = Daemon::asking(&fleetctl, &arguments(&[])).await;
     let notices = &daemon.notices;
     notices.first("READY=1").await;
     let mut client = daemon.connect().await;
     client.next_of("unit").await;
-    // Machines, units, and, at the end, clients.
+    // It begins with machines and units, and ends with clients.
     let counts = |clients| {
         move |notice: &str| {
             let numbers = numbers(notice.strip_prefix("STATUS=fleetctl v1.0.0: ")?);
@@ -192,7 +192,7 @@ async fn the_watchdog_is_content_whatever_fleetctl_does() {
 }
 
 #[tokio::test]
-async fn without_a_watchdog_nobody_is_told_that_it_lives() {
+async fn without_a_watchdog_no_keep_alive_is_sent() {
     let fleetctl = Double::new("v1.0.0");
     let mut daemon = watching(&fleetctl, &[]).await;
     daemon.stop(Signal::TERM).await;
@@ -235,7 +235,7 @@ async fn a_fleetctl_that_hangs_does_not_delay_the_end_and_does_not_outlive_it() 
     }
 }
 
-/// Makes the unit list too large for what the kernel keeps for a client that does not read.
+/// Makes the unit list larger than the kernel's buffers for a client that does not read.
 fn enlarge(fleetctl: &Double) {
     let rows: Vec<Value> = (0..20_000)
         .map(|number| {
@@ -272,7 +272,7 @@ async fn a_client_that_does_not_read_delays_neither_the_others_nor_the_end() {
     }
     let (status, farewell) = tokio::join!(daemon.stop(Signal::TERM), reader.close());
     assert_eq!((status.code(), farewell.code), (Some(0), CloseCode::Away));
-    // It was connected until the end.
+    // It stayed connected until the end.
     let _ = silent.close(None).await;
 }
 
@@ -367,7 +367,7 @@ async fn a_reload_changes_frequencies_timeouts_fields_and_access() {
 }
 
 #[tokio::test]
-async fn the_status_is_told_once_in_a_second_at_most() {
+async fn the_status_is_sent_at_most_once_a_second() {
     let fleetctl = Double::new("v1.0.0");
     let daemon = watching(&fleetctl, &[]).await;
     for _ in 0..30 {
@@ -378,7 +378,7 @@ async fn the_status_is_told_once_in_a_second_at_most() {
         drop(client);
     }
     let told = daemon.notices.times("STATUS=");
-    // The first is of the beginning.
+    // The first status is from the start.
     for pair in told[1..].windows(2) {
         assert!(pair[1] - pair[0] >= Duration::from_millis(700), "{told:?}");
     }
@@ -499,7 +499,7 @@ async fn failures_back_off_and_one_success_ends_that() {
     let options = ["--publish", "polls", "--log", "fleet_monitor=debug"];
     let daemon = watching(&fleetctl, &options).await;
     fleetctl.mode("fail list-units");
-    // Each failure is one line of this level, and nothing else is.
+    // Each failure is one line of this level, and nothing else has this level.
     daemon.log.nth(6, DEBUG).await;
     let failures = daemon.log.times(DEBUG);
     for (failed, times) in failures.windows(2).enumerate() {
@@ -543,7 +543,7 @@ async fn polls_of_one_kind_never_overlap() {
     }
 }
 
-/// It ends with `EX_CONFIG`, and says all of this.
+/// It exits with `EX_CONFIG`, and its message contains all of these words.
 async fn refused(program: Program, words: &[&str]) {
     let (code, said, _) = program.end().await;
     assert_eq!(code, 78, "{said}");
@@ -574,7 +574,7 @@ async fn a_fleetctl_that_cannot_be_used_ends_it_with_78() {
     refused(Program::asking(&old, &[]), &["v0.4.0", "v0.5.0", advice]).await;
 }
 
-/// It was there at the beginning: that it is replaced later is a failure like any other.
+/// It worked at the start: a later replacement is a failure that is retried.
 #[tokio::test]
 async fn a_fleetctl_that_goes_away_later_does_not_end_it() {
     let fleetctl = Double::new("v1.0.0");
@@ -591,7 +591,7 @@ async fn a_fleetctl_that_goes_away_later_does_not_end_it() {
 }
 
 #[tokio::test]
-async fn a_port_in_use_ends_it_with_1_and_systemd_is_not_told_that_it_is_ready() {
+async fn a_port_in_use_ends_it_with_status_1_and_systemd_gets_no_readiness() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     let fleetctl = Double::new("v1.0.0");
@@ -643,7 +643,7 @@ async fn auto_with_nothing_to_read_from_ends_with_78_and_says_what_to_try() {
 }
 
 #[tokio::test]
-async fn why_it_does_not_start_is_told_in_these_words() {
+async fn errors_at_the_start_have_these_words() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     let empty = TempDir::new().unwrap();
@@ -673,7 +673,7 @@ async fn why_it_does_not_start_is_told_in_these_words() {
             .replace(&port, "PORT")
             .replace(token, "FILE")
             .replace(empty.path().to_str().unwrap(), "PATH");
-        // What was logged before has a time in front of it.
+        // Lines of the log begin with a time.
         let notices: Vec<&str> = said
             .lines()
             .filter(|line| line.starts_with("fleet-monitor: "))
@@ -683,7 +683,7 @@ async fn why_it_does_not_start_is_told_in_these_words() {
     assert_catalogue("start-failures", told);
 }
 
-/// Both lists of messages, one for each type, up to and with the last one that is waited for.
+/// The messages of both types, up to the last one that the test waits for.
 async fn messages_until(client: &mut Client, last: &Value) -> (Vec<Value>, Vec<Value>) {
     let (mut machines, mut units) = (Vec::new(), Vec::new());
     while units.last() != Some(last) {
@@ -719,7 +719,7 @@ async fn what_was_recorded_is_replayed() {
     assert_eq!(live, (vec![machines("v1.0.0")], vec![units("v1.0.0"), last.clone()]));
     daemon.stop(Signal::TERM).await;
 
-    // Slowly, so that the client is there before the change.
+    // Slow polls, so that the client is connected before the change.
     let mut daemon = Program::new(&["--replay", recording, "--replay-speed", "0.3"])
         .start()
         .await;
@@ -772,8 +772,8 @@ async fn the_demo_moves_and_says_that_it_is_a_recording() {
     );
 }
 
-/// In short what the program is promised to bear for hours: polls that fail in every way while many
-/// look on. A recording of one machine and one unit, `sub` in its end.
+/// A recording of one machine and one unit, which ends in the state `sub`. With it a short test
+/// shows what the program has to survive for hours: polls that fail in every way, with many clients.
 fn recorded_part(source: &str, unit: &str, sub: &str) -> String {
     let state = |sub: &str| json!({"unit": unit, "machine": "m1", "ip": "10.0.0.1", "load": "loaded", "active": "active", "sub": sub});
     let lines = [
@@ -795,7 +795,7 @@ async fn a_client_goes_on_when_a_recording_begins_anew() {
     std::fs::write(&recording, parts.concat()).unwrap();
     let mut daemon = Program::new(&["--replay", recording.to_str().unwrap()]).start().await;
     let mut client = daemon.connect().await;
-    // What is overwritten at once by the next part may be missed; the last part's end is not.
+    // A state that the next part overwrites at once may be missed; the end of the last part is not.
     while client.next_of("unit").await["items"][0][3] != "dead" {}
     daemon.stop(Signal::TERM).await;
 }
@@ -826,7 +826,7 @@ async fn a_reload_to_another_cluster_forgets_the_old_one() {
 }
 
 #[tokio::test]
-async fn what_others_say_cannot_speak_to_systemd() {
+async fn output_of_fleetctl_cannot_forge_a_notification_to_systemd() {
     let directory = tempfile::tempdir().unwrap();
     let recording = directory.path().join("recording.jsonl");
     let error = format!("no\nWATCHDOG=trigger\n{}", "x".repeat(100_000));
@@ -889,7 +889,7 @@ async fn a_thousand_clients_stay_whatever_goes_wrong_and_nothing_grows() {
                 (machines("v1.0.0"), units("v1.0.0"))
             );
             connected.send(()).await.unwrap();
-            // Whoever is dropped does not get this far.
+            // A client that is dropped does not get this far.
             assert_eq!(client.next().await, last);
             client
         });
@@ -909,7 +909,7 @@ async fn a_thousand_clients_stay_whatever_goes_wrong_and_nothing_grows() {
         }
         memory.push(daemon.memory());
     }
-    // The one that waited for the events may not have gone yet.
+    // The client that waited for the events may still be connected.
     let clients_are_there = async { while daemon.health().await["clients"] != CLIENTS {} };
     tokio::time::timeout(Duration::from_secs(60), clients_are_there)
         .await

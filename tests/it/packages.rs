@@ -1,4 +1,4 @@
-//! What is released: the files that follow from the options, and what `packaging/build` has made.
+//! The release: files that are generated from the options, and the result of `packaging/build`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,15 +15,15 @@ use crate::support::packages;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// The newest glibc of which the released binary may want something: CoreOS of 2015 and RHEL 7 have
-/// it.
+/// The newest version of glibc whose symbols the released binary may use. CoreOS of 2015 and RHEL 7
+/// have it.
 const GLIBC: (u32, u32) = (2, 17);
 
 fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// What a command prints; it has to succeed.
+/// The output of a command, which has to succeed.
 fn output(command: &mut Command) -> String {
     let output = command
         .output()
@@ -53,8 +53,7 @@ fn files(directory: &Path) -> BTreeSet<PathBuf> {
     found
 }
 
-/// The settings in force with a configuration file, without the column that says where they came
-/// from.
+/// The values in force with a configuration file, without the column of their places.
 fn settings(file: &str) -> Vec<String> {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("fleet-monitor.toml");
@@ -107,13 +106,13 @@ fn the_configuration_file_shows_every_option_as_it_is_by_default() {
         .collect();
     assert_eq!(shown, set);
 
-    // The others have an example that is in order.
+    // All other options have a valid example.
     let examples: BTreeSet<&str> = file
         .lines()
         .filter_map(|line| line.strip_prefix("# Example: "))
         .collect();
     assert_eq!(shown.len() + examples.len(), by_default.len());
-    // Those for TLS to etcd are of use only together.
+    // The options for TLS to etcd are only valid together.
     let (etcd, others): (Vec<&str>, Vec<&str>) =
         examples.into_iter().partition(|line| line.starts_with("etcd"));
     for example in others.iter().map(|line| (*line).to_owned()).chain([etcd.join("\n")]) {
@@ -277,7 +276,7 @@ fn the_archive_for_coreos_installs_itself() {
     assert!(root.join("etc/systemd/system/fleet-monitor.socket").is_file());
 }
 
-/// Containers of the image, in a store of their own.
+/// Containers of the image, in a separate storage.
 struct Containers(TempDir);
 
 impl Containers {
@@ -291,7 +290,7 @@ impl Containers {
     }
 }
 
-/// A command that is ended with all that it started.
+/// A command that is killed with all its child processes.
 struct Group(Child);
 
 impl Drop for Group {
@@ -355,6 +354,6 @@ fn the_container_runs_without_power_and_answers() {
     client.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     drop(child);
-    // Its standard error is closed when the last of its processes has ended.
+    // Its standard error is closed when the last of its processes has exited.
     lines.for_each(drop);
 }

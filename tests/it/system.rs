@@ -22,7 +22,7 @@ const FAILS: &str = r#"{"recording":1,"source":"fleetctl v1.0.0"}
 {"t":0.1,"took":0,"topic":"units","states":[{"unit":"crash.service","machine":"3f1a8c5e9b2d4f60a7c1d2e3b4f50617","ip":"172.17.8.101","load":"loaded","active":"failed","sub":"failed","hash":"3854661"}]}
 "#;
 
-/// Asks the port for what `/healthz` says; its status is 0 only if that could be asked.
+/// Requests `/healthz`. The exit status is 0 only if there was a response.
 const HEALTHZ: &str = r"exec 3<>/dev/tcp/127.0.0.1/8989 &&
     printf 'GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n' >&3 && grep --quiet '^HTTP/1.1 200' <&3";
 
@@ -110,14 +110,14 @@ fn the_history_of_a_unit_is_in_the_journal() {
         assert_eq!(entry[field], Value::from(expected), "{field} in {entry:#}");
     }
     assert_eq!(entry.get("FLEET_REASON"), None);
-    // The program's own messages are entries of their own severity too.
+    // The program's own messages are entries with their own priority, too.
     assert_eq!(host.entry("--unit=fleet-monitor --grep=':8989$'")["PRIORITY"], "6");
 }
 
 #[test]
 fn stop_takes_less_than_5_s_and_leaves_no_process() {
     let Some(host) = Host::boot() else { return };
-    // With clients that wait, and fleetctl hanging, with a child that holds its pipe.
+    // Clients are waiting, and fleetctl hangs with a child that keeps its pipe open.
     host.write("/opt/bin/mode", "hang");
     host.sh("systemctl start fleet-monitor");
     let mut client = host.spawn("exec 3<>/dev/tcp/127.0.0.1/8989 && echo connected && cat <&3");
@@ -193,7 +193,7 @@ fn a_wrong_configuration_fails_once_for_each_client_and_leaves_the_socket_open()
     let Some(host) = Host::boot() else { return };
     host.write("/etc/fleet-monitor.env", "FLEET_MONITOR_UNIT_FREQ=fast\n");
     host.sh("systemctl start fleet-monitor.socket");
-    // Each waits until it is turned away.
+    // Each client waits until its connection is closed.
     host.sh("for attempt in {1..20}; do exec 3<>/dev/tcp/127.0.0.1/8989; cat <&3 || true; exec 3<&-; done");
     host.show_until("ActiveState", |state| state == "failed");
     let failures = host.journal().matches("status=78/").count();

@@ -1,5 +1,4 @@
-//! Clients who come to a host all the time, from before something happens to the service until
-//! after it.
+//! Many clients that connect to a host all the time, while the service is restarted or upgraded.
 
 use std::cell::{Cell, RefCell};
 use std::fmt::Debug;
@@ -19,20 +18,20 @@ use super::host::{DEADLINE, Host};
 
 const SERVER: &str = "127.0.0.1:8989";
 
-/// So many are connected all the time, and connect again when they are told to go away.
+/// The number of clients that stay connected, and reconnect when they are disconnected.
 const FAITHFUL: usize = 200;
 
-/// Another comes this often, and leaves when it has been told something: 50 a second.
+/// The interval of clients that disconnect after the first message: 50 a second.
 const PACE: Duration = Duration::from_millis(20);
 
-/// The crowd, in a process of its own, for its network is the host's.
+/// All clients, in a process of their own, because they run in the host's network namespace.
 pub struct Crowd {
     process: Child,
     says: Lines<BufReader<ChildStdout>>,
 }
 
 impl Crowd {
-    /// Lets it come, and waits until all who stay are there.
+    /// Starts the clients, and waits until all lasting ones are connected.
     pub fn at(host: &Host) -> Self {
         let mut command = host.in_network(&std::env::current_exe().unwrap());
         command.args(["--ignored", "--exact", "--nocapture", "system::crowd::crowd"]);
@@ -43,12 +42,12 @@ impl Crowd {
         crowd
     }
 
-    /// Waits until those who stay have all been there once more than before.
+    /// Waits until each lasting client has reconnected once more.
     pub fn all_are_there(&mut self) {
         self.until("all are there");
     }
 
-    /// Sends it away. Returns how many came, and what befell those who were not welcome.
+    /// Stops the clients. Returns the number of connections, and the errors of refused ones.
     pub fn end(mut self) -> (usize, String) {
         drop(self.process.stdin.take());
         let report = self.until("came: ");
@@ -80,7 +79,7 @@ async fn crowd() {
             spawn_local(guests.clone().stay());
         }
         let mut pace = interval(PACE);
-        // Until then it waits for input, and there is none.
+        // Until then it waits for input, which never comes.
         let mut away = spawn_blocking(|| std::io::stdin().lines().count());
         loop {
             tokio::select! {
@@ -97,7 +96,7 @@ async fn crowd() {
     );
 }
 
-/// What they have seen.
+/// The results of all clients.
 #[derive(Default)]
 struct Guests {
     came: Cell<usize>,
@@ -106,7 +105,7 @@ struct Guests {
 }
 
 impl Guests {
-    /// Is there whenever it can be, until nobody welcomes it.
+    /// Stays connected, and reconnects until it is stopped.
     async fn stay(self: Rc<Self>) {
         while let Some(mut client) = self.come().await {
             if self.is_told(&mut client).await {
@@ -126,7 +125,7 @@ impl Guests {
         }
     }
 
-    /// A connection that was granted.
+    /// A connection that was accepted.
     async fn come(&self) -> Option<WebSocketStream<TcpStream>> {
         self.came.set(self.came.get() + 1);
         let granted = async {
@@ -140,11 +139,11 @@ impl Guests {
         self.patient(granted).await.flatten()
     }
 
-    /// Waits for a message: whether it is told something, or else, in due form, to come again.
+    /// Waits for a message. `false`: the server closed the connection properly instead.
     async fn is_told(&self, client: &mut WebSocketStream<TcpStream>) -> bool {
         match self.patient(client.next()).await {
             Some(Some(Ok(Message::Text(_) | Message::Ping(_)))) => true,
-            // That it waited too long was noted.
+            // The timeout has been counted already.
             Some(Some(Ok(Message::Close(Some(_))))) | None => false,
             Some(other) => {
                 self.complain("message", &other);

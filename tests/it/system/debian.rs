@@ -1,4 +1,4 @@
-//! The Debian package, from its installation to its end.
+//! The Debian package, from its installation to its removal.
 
 use std::io::Read;
 
@@ -8,8 +8,8 @@ use super::{FAILS, HEALTHZ, OPTIONS, RECORDING};
 
 const ENVIRONMENT: &str = "/etc/fleet-monitor.env";
 
-/// A fleetctl that tries what none has to do, and some of what it has to, before it lists. What
-/// came of it is in a file beside it.
+/// A fleetctl that tries things that the sandbox forbids, and some that it allows, before it prints
+/// a list. It writes the results to a file beside it.
 const CURIOUS: &str = r#"#!/usr/bin/perl
 use Fcntl;
 use Socket;
@@ -45,7 +45,7 @@ fn processes(host: &Host) -> Vec<String> {
 }
 
 #[test]
-fn once_installed_it_serves_and_reloads_and_tells_the_journal() {
+fn once_installed_it_serves_and_reloads_and_writes_to_the_journal() {
     let Some(host) = Host::boot_debian() else {
         return;
     };
@@ -86,7 +86,7 @@ fn it_is_active_only_when_it_has_its_port() {
         return;
     };
     host.drop_in("at-once", "RestartSec=100ms\n[Unit]\nStartLimitIntervalSec=0");
-    // Started by hand and not by its socket, which would hold the port for it.
+    // Started without its socket unit, which would keep the port open.
     host.sh("systemctl mask fleet-monitor.socket");
     let mut other = host.spawn(
         "exec perl -MSocket -e 'socket S, PF_INET, SOCK_STREAM, 0; setsockopt S, SOL_SOCKET, SO_REUSEADDR, 1;
@@ -125,7 +125,7 @@ fn neither_a_restart_nor_an_upgrade_refuses_a_client() {
     }
     let (came, unwelcome) = crowd.end();
     assert_eq!(unwelcome, "", "of {came} clients\n{}", host.journal());
-    // Those who stay came three times, and others in between.
+    // Lasting clients connected three times, and others in between.
     assert!(came > 3 * 200, "{came} clients");
     assert!(host.sh("dpkg-query --show fleet-monitor").ends_with("+next"));
     assert_eq!(host.show("ActiveState"), "active");
@@ -138,7 +138,7 @@ fn what_hangs_is_ended_and_leaves_no_process() {
     };
     host.drop_in("watchdog", "WatchdogSec=2\nRestartSec=0");
     host.write(ENVIRONMENT, "FLEET_MONITOR_POLL_TIMEOUT=0.5\n");
-    // With a child that holds its pipe.
+    // With a child that keeps its pipe open.
     host.write("/opt/bin/mode", "hang");
     install(&host);
     let hangs = || host.try_sh("test -s /opt/bin/pids").status.success();
@@ -146,7 +146,7 @@ fn what_hangs_is_ended_and_leaves_no_process() {
     host.until("only the program is left", || processes(&host) == [host.show("MainPID")]);
     host.entry("FLEET_EVENT=source_down --grep='0\\.5 s'");
 
-    // Once more, and now the program is stuck as well, so that it cannot end what it has started.
+    // Again, and now the program hangs as well, so that it cannot kill its children.
     host.write("/opt/bin/pids", "");
     host.sh("systemctl restart fleet-monitor");
     let first = host.show("MainPID");
@@ -159,7 +159,7 @@ fn what_hangs_is_ended_and_leaves_no_process() {
     assert_ne!(second, first);
     host.sh(HEALTHZ);
     host.show_until("StatusText", |status| status.contains("4 machines, "));
-    // A fleetctl that lists is there for a moment only.
+    // A fleetctl that succeeds only runs for a moment.
     host.until("only the new program is left", || processes(&host) == [second.as_str()]);
 }
 
@@ -170,10 +170,10 @@ fn the_sandbox_denies_what_is_not_needed() {
     };
     host.sh("rm /opt/bin/fleetctl");
     host.write("/opt/bin/fleetctl", CURIOUS);
-    // Open for all, so that it is the sandbox alone that denies.
+    // Permissions allow everything, so that only the sandbox can deny it.
     host.sh("mkdir -m 777 /etc/open /usr/open /home/open && chmod +x /opt/bin/fleetctl");
     install(&host);
-    // It gets what it needs to list.
+    // It has everything that it needs for a list.
     host.show_until("StatusText", |status| status.contains("4 machines, "));
     assert_eq!(
         host.sh("cat /opt/bin/fleetctl.report"),
@@ -189,7 +189,7 @@ fn the_sandbox_denies_what_is_not_needed() {
     );
     host.sh("test ! -e /tmp/curious");
 
-    // Nothing else keeps it from that.
+    // Only the sandbox prevents that.
     host.sh("cp /opt/bin/fleetctl /opt/bin/control && /opt/bin/control --version");
     let outside = host.sh("cat /opt/bin/control.report");
     assert!(
@@ -205,7 +205,7 @@ fn a_wrong_configuration_ends_it_once_and_only_a_purge_removes_the_configuration
     };
     host.drop_in("at-once", "RestartSec=0");
     install(&host);
-    // Without the socket, for a client to start it would be another start.
+    // Without the socket unit, because a client would start the service again.
     host.sh("systemctl disable --now fleet-monitor.socket");
     host.write(OPTIONS, "unit_freq = 'fast'\n");
     assert!(!host.try_sh("systemctl restart fleet-monitor").status.success());
@@ -227,7 +227,7 @@ fn a_wrong_configuration_ends_it_once_and_only_a_purge_removes_the_configuration
     assert_eq!(host.processes_of("fleet-monitor"), Vec::<String>::new());
     host.sh("test ! -e /usr/bin/fleet-monitor && test -e /etc/systemd/system/fleet-monitor.service.d/at-once.conf");
     assert_eq!(host.sh(&format!("cat {OPTIONS}")), "demo = true");
-    // What an administrator decided holds for the next installation.
+    // A decision of the administrator survives the next installation.
     install(&host);
     assert_eq!(host.sh("systemctl is-active fleet-monitor.service"), "active");
     assert_eq!(host.try_sh("systemctl is-enabled fleet-monitor.socket").stdout, b"disabled\n");

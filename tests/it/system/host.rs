@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::packages;
 
-/// For what has no event that could be awaited from outside of the host.
+/// The interval for polling states that send no event to the outside of the host.
 const PERIOD: Duration = Duration::from_millis(20);
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -26,7 +26,7 @@ pub const PACKAGE: &str =
 pub struct Host {
     nspawn: Child,
     name: String,
-    /// Its process 1, by the ID that it has here.
+    /// The ID of its process 1 in this machine's namespace.
     init: String,
 }
 
@@ -34,7 +34,7 @@ impl Host {
     /// A host on which fleet-monitor and its units are installed, and a `fleetctl` of v1.0.0 beside
     /// it.
     ///
-    /// None on a machine that cannot have one; under `CI` that is a failure.
+    /// `None` if this machine cannot run one; with `CI` that is a failure.
     pub fn boot() -> Option<Self> {
         let repository = env!("CARGO_MANIFEST_DIR");
         let host = Self::with(&[
@@ -47,11 +47,10 @@ impl Host {
         Some(host)
     }
 
-    /// A host with such a `fleetctl` on which the Debian package can be installed, from
-    /// [`PACKAGE`].
+    /// A host with such a `fleetctl`, on which the Debian package [`PACKAGE`] can be installed.
     pub fn boot_debian() -> Option<Self> {
         let host = Self::with(&[format!("{}:/mnt/packages", packages()?.display())])?;
-        // The user that fleetctl keeps its notes as comes with the package.
+        // The package creates the user as which fleetctl writes its files.
         host.sh("chmod 777 /opt/bin");
         host.drop_in("fleetctl", "ReadWritePaths=/opt/bin");
         Some(host)
@@ -70,13 +69,13 @@ impl Host {
         let double = Path::new(env!("CARGO_BIN_EXE_fleet-monitor"))
             .with_file_name("examples/fleetctl-double");
         assert!(double.is_file(), "build it first: cargo build --example fleetctl-double");
-        // The hierarchy of control groups that this machine has.
+        // The same hierarchy of control groups as on this machine.
         let unified = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
         let name = format!("host-{}", fastrand::u32(..));
         let mut messages = tempfile::tempfile().unwrap();
         let mut nspawn = Command::new("systemd-nspawn")
             .env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", if unified { "1" } else { "0" })
-            // The root is only read, so that many hosts may have it at a time.
+            // The root is read-only, so that several hosts can use it at a time.
             .env("SYSTEMD_NSPAWN_LOCK", "0")
             .args([
                 "--quiet",
@@ -113,7 +112,7 @@ impl Host {
             panic!("systemd is not up after {DEADLINE:?}: {}", text(&mut messages))
         };
         let host = Self { nspawn, name, init };
-        // In /opt/bin the unit's $PATH finds it, and it keeps its notes where it lies.
+        // /opt/bin is in the unit's $PATH, and fleetctl writes its files there.
         host.sh("mkdir -p /opt/bin && ln -s /mnt/fleetctl /opt/bin/fleetctl && echo v1.0.0 > /opt/bin/version");
         Some(host)
     }
@@ -130,14 +129,14 @@ impl Host {
         enter(&self.init, command).output().unwrap()
     }
 
-    /// What a command that succeeds prints.
+    /// The output of a command, which has to succeed.
     pub fn sh(&self, command: &str) -> String {
         let output = self.try_sh(command);
         assert!(output.status.success(), "{command}: {output:?}\n{}", self.journal());
         String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
     }
 
-    /// Runs a command beside the test.
+    /// Starts a command that runs beside the test.
     pub fn spawn(&self, command: &str) -> Child {
         enter(&self.init, command)
             .stdout(Stdio::piped())
@@ -153,7 +152,7 @@ impl Host {
         fs::write(path, text).unwrap();
     }
 
-    /// Changes what the unit says in `[Service]`.
+    /// Adds a drop-in with these lines in `[Service]`.
     pub fn drop_in(&self, name: &str, lines: &str) {
         let file = format!("/etc/systemd/system/fleet-monitor.service.d/{name}.conf");
         self.write(&file, &format!("[Service]\n{lines}\n"));
@@ -165,13 +164,13 @@ impl Host {
         self.sh(&format!("systemctl show --value --property={property} fleet-monitor.service"))
     }
 
-    /// Waits until something is so.
+    /// Waits until a condition is true.
     pub fn until(&self, what: &str, mut is_so: impl FnMut() -> bool) {
         let so = wait(|| is_so().then_some(()));
         assert!(so.is_some(), "{what}: not after {DEADLINE:?}\n{}", self.journal());
     }
 
-    /// Waits until a property of the service is as wanted, and returns it.
+    /// Waits until a property of the service has an accepted value, and returns it.
     pub fn show_until(&self, property: &str, wanted: impl Fn(&str) -> bool) -> String {
         let value = || Some(self.show(property)).filter(|value| wanted(value));
         match wait(value) {
@@ -189,7 +188,7 @@ impl Host {
         found.unwrap_or_else(|| panic!("no entry for {matches} in:\n{}", self.journal()))
     }
 
-    /// What the service and systemd wrote of it.
+    /// The journal of the service.
     pub fn journal(&self) -> String {
         let output = self.try_sh("journalctl --no-pager --unit=fleet-monitor.service");
         String::from_utf8_lossy(&output.stdout).into_owned()
@@ -204,24 +203,24 @@ impl Host {
 
 impl Drop for Host {
     fn drop(&mut self) {
-        // Without its process 1 all others of the host end, and then nspawn cleans up.
+        // When process 1 exits, the kernel kills all others of the host, and nspawn cleans up.
         if let Some(init) = self.init.parse().ok().and_then(rustix::process::Pid::from_raw) {
             let _ = rustix::process::kill_process(init, rustix::process::Signal::KILL);
         }
         let _ = self.nspawn.wait();
-        // It leaves this where /run is no memory file system.
+        // nspawn leaves this behind if /run is not a tmpfs.
         let _ = fs::remove_dir(format!("/run/systemd/nspawn/propagate/{}", self.name));
     }
 }
 
-/// All that is in a file, for a message.
+/// The content of a file, for a message.
 fn text(file: &mut File) -> String {
     let mut text = String::new();
     let read = file.rewind().and_then(|()| file.read_to_string(&mut text));
     read.map_or_else(|error| error.to_string(), |_| text)
 }
 
-/// Asks again until there is an answer.
+/// Retries until there is a result.
 fn wait<T>(mut ask: impl FnMut() -> Option<T>) -> Option<T> {
     let end = Instant::now() + DEADLINE;
     loop {
@@ -242,7 +241,7 @@ fn child_of(process: u32) -> Option<String> {
 fn enter(init: &str, command: &str) -> Command {
     let mut nsenter = Command::new("nsenter");
     nsenter.args(["--target", init, "--all", "--root", "--wd", "/bin/bash", "-c", command]);
-    // Nothing of this machine: neither its $PATH nor its language.
+    // Without this machine's $PATH and language.
     nsenter
         .env_clear()
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
