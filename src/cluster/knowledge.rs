@@ -1,87 +1,42 @@
-//! All that is known of the cluster, and how a reading adds to it.
+//! All that is known of the cluster, and how a reading changes it.
 //!
-//! It notes which rows a reading concerns; what follows for them is seen to afterwards, so that the
-//! order in which things are said within one reading does not matter. It knows nothing of the view.
+//! It does not know the view.
+//!
+//! Applying a reading only records what it affects, in a [`ReadingImpact`]. The rows are refreshed
+//! afterwards, so that the order of entries within one reading does not matter.
+
+mod impact;
+mod read_times;
+mod registry_diff;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::context::EvaluationContext;
 use super::desired::Desired;
 use super::machine_life::RESTART;
-use super::machines::{Machines, Source};
-use super::model::{FleetList, Machine, MachineId, Moment, Span, UnitFile, UnitName, UnitState};
-use super::observation::{Absence, Lease, Observation, Reading, RegistrySnapshot};
-use super::transition::Event;
-use super::unit_life::{Departure, Retention};
-use super::units::{Circumstances, Look, Rows, Surroundings};
+use super::machines::Machines;
+use super::model::{FleetList, Machine, MachineId, Moment, UnitFile, UnitName, UnitState};
+use super::observation::{Lease, Observation, Reading, RegistrySnapshot};
+use super::report::Absence;
+use super::retention::Retention;
+use super::source_trust::SourceStanding;
+use super::units::{AddressColumn, RefreshedRow, UnitRecords};
 use super::view::{RowKey, Unit};
+pub(crate) use impact::ReadingImpact;
+use read_times::ReadTimes;
+use registry_diff::RegistryDiff;
 
-/// What one reading brings about.
-#[derive(Debug)]
-pub(crate) struct Batch {
-    pub(crate) read: Span,
-    /// Whether it is the first reading of one of its topics.
-    pub(crate) is_first: bool,
-    /// Whether an outage is not just over.
-    pub(crate) settled: bool,
-    pub(crate) events: Vec<Event>,
-    /// The rows to be looked at.
-    rows: BTreeSet<RowKey>,
-    /// The units whose expected rows may be others.
-    units: BTreeSet<UnitName>,
-    /// The units that have lost a row, and how.
-    left: BTreeMap<UnitName, Departure>,
-    /// The rows that came back after they had been missing.
-    returned: Vec<RowKey>,
-    /// Whether rows went missing or came back, or missing ones were confirmed.
-    absences: bool,
-    /// Whether machines came, went, or describe themselves anew.
-    machines: bool,
-}
-
-impl Batch {
-    pub(crate) fn new(read: Span, is_first: bool, settled: bool, events: Vec<Event>) -> Self {
-        Self {
-            read,
-            is_first,
-            settled,
-            events,
-            rows: BTreeSet::new(),
-            units: BTreeSet::new(),
-            left: BTreeMap::new(),
-            returned: Vec::new(),
-            absences: false,
-            machines: false,
-        }
-    }
-
-    fn at(&self) -> Moment {
-        self.read.ended
-    }
-
-    pub(crate) fn returned(&self) -> &[RowKey] {
-        &self.returned
-    }
-
-    pub(crate) fn has_absences(&self) -> bool {
-        self.absences
-    }
-}
-
-/// All that is known.
 #[derive(Debug, Default)]
 pub(crate) struct Knowledge {
-    rows: Rows,
+    rows: UnitRecords,
     desired: Desired,
     machines: Machines,
-    units_read: Option<Span>,
-    /// When the machines were last read and there were some.
-    machines_read: Option<Span>,
-    /// Whether the last reading was of all topics at one moment.
-    reads_all_at_once: bool,
-    /// The last reading, if it was of the whole registry: a list that it shares with the next one
-    /// says nothing new.
+    read_times: ReadTimes,
+    /// Whether the last reading covered all lists at one moment.
+    reads_all_lists: bool,
+    /// The last reading, if it was a whole registry. The next one is compared with it.
     registry: Option<RegistrySnapshot>,
 }
 
@@ -91,7 +46,7 @@ impl Knowledge {
     }
 
     #[cfg(test)]
-    pub(crate) fn rows(&self) -> &Rows {
+    pub(crate) fn rows(&self) -> &UnitRecords {
         &self.rows
     }
 
@@ -99,465 +54,472 @@ impl Knowledge {
         self.rows.held_back()
     }
 
-    /// Takes in a reading.
-    pub(crate) fn take(&mut self, reading: Reading, batch: &mut Batch) {
-        let all = batch.is_first;
+    /// Applies a reading.
+    pub(crate) fn apply(&mut self, reading: Reading, impact: &mut ReadingImpact) {
         let registry_before = self.registry.take();
-        self.reads_all_at_once = reading.topics().len() == FleetList::ALL.len();
+        self.reads_all_lists = reading.lists().len() == FleetList::ALL.len();
 
         match reading {
             Reading::Units { states, files } => {
                 if let Some(files) = files {
-                    self.take_files(files, batch);
+                    self.apply_unit_files(files, impact);
                 }
-                self.take_units(states, batch);
+                self.apply_units(states, impact);
             }
-            Reading::Machines { machines } => self.take_machines(machines, batch),
-            Reading::UnitFiles { files } => self.take_files(files, batch),
+            Reading::Machines { machines } => self.apply_machines(machines, impact),
+            Reading::UnitFiles { files } => self.apply_unit_files(files, impact),
             Reading::Registry(snapshot) => {
-                self.take_registry(snapshot, registry_before.as_ref(), batch);
+                self.apply_registry(snapshot, registry_before.as_ref(), impact);
             }
             Reading::Changes { changes, .. } => {
-                self.take_changes(changes, registry_before.is_some(), batch);
+                self.apply_changes(changes, registry_before.is_some(), impact);
             }
         }
-        if all {
-            batch.units.extend(self.desired.units().cloned());
-            batch.rows.extend(self.rows.keys().cloned());
+
+        if impact.is_first() {
+            impact.update_expected(self.desired.units().cloned());
+            impact.refresh_rows(self.rows.keys().cloned());
         }
     }
 
-    /// Takes what has changed since the reading before, which `follows_registry` if that was of
-    /// everything.
-    fn take_changes(
-        &mut self,
-        changes: Vec<Observation>,
-        follows_registry: bool,
-        batch: &mut Batch,
-    ) {
-        let since = self.desired.read_at().filter(|_| follows_registry);
-        self.confirm(batch.read);
-        self.wants_are_newer(since, batch);
-        for key in self.rows.absent().clone() {
-            self.vanish(&key, Absence::Deleted, batch);
-        }
+    /// Applies a list of units. Units without a machine are only listed (fleetctl before 0.7).
+    fn apply_units(&mut self, mut states: Vec<UnitState>, impact: &mut ReadingImpact) {
+        self.read_times.record_units(impact.read());
+        let without_machine: BTreeSet<UnitName> = states
+            .extract_if(.., |state| state.machine.is_none())
+            .map(|state| state.unit)
+            .collect();
 
-        // The events of units name their machines, which may have been seen at the same moment.
-        let is_of_machine = |change: &Observation| matches!(change, Observation::MachineSeen(_));
-        let (machines, others): (Vec<_>, Vec<_>) = changes.into_iter().partition(is_of_machine);
-        for change in machines.into_iter().chain(others) {
-            self.observe(change, batch);
-        }
+        self.apply_states(states, AddressColumn::Listed, |_| Absence::Unlisted, impact);
+        impact.refresh_rows(self.rows.set_listed_without_machine(without_machine));
     }
 
-    /// What is known is known to be so at this moment.
-    fn confirm(&mut self, read: Span) {
-        self.units_read = Some(read);
-        self.machines_read = self.machines_read.and(Some(read));
-        self.desired.confirm(read);
-    }
-
-    fn take_units(&mut self, mut states: Vec<UnitState>, batch: &mut Batch) {
-        self.units_read = Some(batch.read);
-        let unplaced = states.extract_if(.., |state| state.machine.is_none());
-        let unplaced: BTreeSet<UnitName> = unplaced.map(|state| state.unit).collect();
-
-        self.list_states(states, |_| Absence::Unlisted, true, batch);
-        batch.rows.extend(self.rows.list_unplaced(unplaced));
-    }
-
-    fn list_states(
+    /// Applies all unit states. `absence` tells why a row is missing that they do not contain.
+    fn apply_states(
         &mut self,
         states: Vec<UnitState>,
+        addresses: AddressColumn,
         absence: impl Fn(&RowKey) -> Absence,
-        with_addresses: bool,
-        batch: &mut Batch,
+        impact: &mut ReadingImpact,
     ) {
-        let mut lacking: BTreeSet<RowKey> = self.rows.reported_keys().into_iter().collect();
+        let mut missing: BTreeSet<RowKey> = self.rows.reported().into_iter().collect();
 
         for state in states {
-            lacking.remove(&(state.unit.clone(), state.machine.clone()));
-            self.report(state, with_addresses, batch);
+            missing.remove(&(state.unit.clone(), state.machine.clone()));
+            self.record_report(state, addresses, impact);
         }
-        for key in lacking {
-            self.vanish(&key, absence(&key), batch);
+        for key in missing {
+            self.mark_absent(&key, absence(&key), impact);
         }
     }
 
-    fn report(&mut self, state: UnitState, from_list: bool, batch: &mut Batch) {
+    fn record_report(
+        &mut self,
+        state: UnitState,
+        addresses: AddressColumn,
+        impact: &mut ReadingImpact,
+    ) {
         let key = (state.unit.clone(), state.machine.clone());
         let was_absent = self.rows.absent().contains(&key);
-        let at = batch.at();
-        let is_new = self.rows.report(
+        let is_news = self.rows.record_report(
             state,
-            from_list,
-            at,
-            batch.is_first,
+            addresses,
+            impact.at(),
+            impact.is_first(),
             &mut self.machines,
-            &mut batch.events,
+            impact.events(),
         );
-        if !is_new {
+        if !is_news {
             return;
         }
 
         if was_absent {
-            batch.absences = true;
-            batch.returned.push(key.clone());
+            impact.record_return(key.clone());
         }
-        // It may be why another row of the unit is gone.
-        batch.rows.extend(self.rows.of_unit(&key.0).cloned());
-        batch.units.insert(key.0);
+        // It may replace another row of the unit.
+        impact.refresh_rows(self.rows.keys_of_unit(&key.0).cloned());
+        impact.update_expected([key.0]);
     }
 
-    fn vanish(&mut self, key: &RowKey, absence: Absence, batch: &mut Batch) {
-        if self.rows.vanish(key, absence, batch.at(), &mut self.machines) {
-            batch.absences = true;
-            batch.rows.insert(key.clone());
+    fn mark_absent(&mut self, key: &RowKey, absence: Absence, impact: &mut ReadingImpact) {
+        if self.rows.mark_absent(key, absence, impact.at(), &mut self.machines) {
+            impact.record_absence(key.clone());
         }
     }
 
-    fn take_files(&mut self, files: Vec<UnitFile>, batch: &mut Batch) {
-        let is_plausible = self.desired.is_plausible(&files, batch.read, self.machines_read);
-        self.list_files(files, is_plausible && batch.settled, batch);
+    fn apply_unit_files(&mut self, files: Vec<UnitFile>, impact: &mut ReadingImpact) {
+        let is_plausible =
+            self.desired
+                .is_plausible(&files, impact.read(), self.read_times.machines());
+
+        self.apply_file_list(files, is_plausible && impact.is_settled(), impact);
     }
 
-    fn list_files(&mut self, files: Vec<UnitFile>, is_whole: bool, batch: &mut Batch) {
-        let since = self.desired.read_at();
-        let changed = self.desired.list(files, batch.read, is_whole);
+    fn apply_file_list(
+        &mut self,
+        files: Vec<UnitFile>,
+        is_complete: bool,
+        impact: &mut ReadingImpact,
+    ) {
+        let known_since = self.desired.read_began();
+        let changed = self.desired.apply_list(files, impact.read(), is_complete);
 
         for unit in changed {
-            self.wants_changed(unit, batch);
+            self.refresh_unit(unit, impact);
         }
-        self.wants_are_newer(since, batch);
+        self.refresh_undecided(known_since, impact);
     }
 
-    /// Of some rows it was not known what fleet wants, or wants since they are absent.
-    fn wants_are_newer(&self, since: Option<Moment>, batch: &mut Batch) {
-        if let Some(since) = since {
-            batch.rows.extend(self.rows.appeared_since(since));
+    /// Schedules a refresh of the rows for which the unit files were too old so far: those that
+    /// appeared later, and those that are absent.
+    fn refresh_undecided(&self, known_since: Option<Moment>, impact: &mut ReadingImpact) {
+        if let Some(since) = known_since {
+            impact.refresh_rows(self.rows.appeared_since(since));
         }
-        batch.rows.extend(self.rows.absent().iter().cloned());
+        impact.refresh_rows(self.rows.absent().iter().cloned());
     }
 
-    fn wants_changed(&mut self, unit: UnitName, batch: &mut Batch) {
-        batch.rows.extend(self.rows.of_unit(&unit).cloned());
-        batch.units.insert(unit);
+    fn refresh_unit(&self, unit: UnitName, impact: &mut ReadingImpact) {
+        impact.refresh_rows(self.rows.keys_of_unit(&unit).cloned());
+        impact.update_expected([unit]);
     }
 
-    fn take_machines(&mut self, machines: Vec<Machine>, batch: &mut Batch) {
-        // fleet without a machine is no fleet.
-        if machines.is_empty() && self.machines_read.is_some() {
+    /// Applies a list of machines. A cluster without any machine is a fault of the source, unless
+    /// there has never been one.
+    fn apply_machines(&mut self, machines: Vec<Machine>, impact: &mut ReadingImpact) {
+        if machines.is_empty() && self.read_times.machines().is_some() {
             return;
         }
+
         if !machines.is_empty() {
-            self.machines_read = Some(batch.read);
-            if let Some(read) = self.desired.empty_list_confirmed_by(batch.read) {
-                let changed = self.desired.list(Vec::new(), read, batch.settled);
-                changed.into_iter().for_each(|unit| self.wants_changed(unit, batch));
-            }
+            self.read_times.record_machines(impact.read());
+            self.accept_confirmed_empty_list(impact);
         }
-        self.list_machines(machines, |_| Absence::Unlisted, batch);
+        self.apply_machine_list(machines, |_| Absence::Unlisted, impact);
     }
 
-    fn list_machines(
+    /// Applies an empty list of unit files that was read before, if this reading confirms it.
+    fn accept_confirmed_empty_list(&mut self, impact: &mut ReadingImpact) {
+        let Some(read) = self.desired.empty_list_confirmed_by(impact.read()) else {
+            return;
+        };
+        let changed = self.desired.apply_list(Vec::new(), read, impact.is_settled());
+
+        for unit in changed {
+            self.refresh_unit(unit, impact);
+        }
+    }
+
+    /// Applies all machines. `absence` tells why one is missing that they do not contain.
+    fn apply_machine_list(
         &mut self,
         machines: Vec<Machine>,
         absence: impl Fn(&MachineId) -> Absence,
-        batch: &mut Batch,
+        impact: &mut ReadingImpact,
     ) {
-        let mut lacking = self.machines.listed();
+        let mut missing = self.machines.reported();
 
         for machine in machines {
-            lacking.remove(&machine.id);
-            self.see_machine(machine, batch);
+            missing.remove(&machine.id);
+            self.upsert_machine(machine, impact);
         }
-        for id in lacking {
-            self.machines.absent(&id, absence(&id), batch.at());
-            batch.machines = true;
+        for id in missing {
+            self.machines.mark_absent(&id, absence(&id), impact.at());
+            impact.record_machine_change();
         }
     }
 
-    fn see_machine(&mut self, machine: Machine, batch: &mut Batch) {
+    fn upsert_machine(&mut self, machine: Machine, impact: &mut ReadingImpact) {
         let id = machine.id.clone();
         let is_known = self.machines.get(&id).is_some();
-        let is_new = self
-            .machines
-            .seen(machine, batch.at(), batch.is_first, &mut batch.events);
+        let is_news =
+            self.machines
+                .upsert(machine, impact.at(), impact.is_first(), impact.events());
 
         if !is_known {
-            let (rows, reported) = self.rows.count_of(&id);
-            self.machines.recount(&id, rows, reported);
+            let (rows, reported) = self.rows.count_on_machine(&id);
+            self.machines.set_counts(&id, rows, reported);
         }
-        if is_new {
-            batch.machines = true;
-            batch.rows.extend(self.rows.of_machines(&BTreeSet::from([id])));
+        if is_news {
+            impact.record_machine_change();
+            impact.refresh_rows(self.rows.keys_of_machines(&BTreeSet::from([id])));
         }
     }
 
-    /// Takes a whole registry. After an outage nobody knows whether a key was deleted.
-    fn take_registry(
+    /// Applies a whole registry.
+    fn apply_registry(
         &mut self,
         snapshot: RegistrySnapshot,
         before: Option<&RegistrySnapshot>,
-        batch: &mut Batch,
+        impact: &mut ReadingImpact,
     ) {
-        let same_machines =
-            before.is_some_and(|before| Arc::ptr_eq(&before.machines, &snapshot.machines));
-        let same_files = before.is_some_and(|before| Arc::ptr_eq(&before.files, &snapshot.files));
-        let same_states =
-            before.is_some_and(|before| Arc::ptr_eq(&before.states, &snapshot.states));
-        self.registry =
-            Some(RegistrySnapshot { expired: Vec::new(), overdue: Vec::new(), ..snapshot.clone() });
-        let expired: BTreeSet<Lease> = snapshot.expired.into_iter().collect();
-        let otherwise = if batch.settled {
-            Absence::Deleted
-        } else {
-            Absence::Unlisted
-        };
-        let absence = |lease: &Lease| {
-            if expired.contains(lease) {
-                Absence::Expired
-            } else {
-                otherwise
+        let diff = RegistryDiff::new(snapshot, before, impact.is_settled());
+
+        if diff.has_machines() {
+            self.read_times.record_machines(impact.read());
+        }
+        if let Some(machines) = diff.changed_machines() {
+            self.apply_machine_list(machines, |id| diff.absence_of_machine(id), impact);
+        }
+
+        self.apply_registry_files(&diff, impact);
+
+        self.read_times.record_units(impact.read());
+        match diff.changed_states() {
+            Some(states) => {
+                let absence = |key: &RowKey| diff.absence_of_row(key);
+                self.apply_states(states, AddressColumn::NotListed, absence, impact);
             }
-        };
-
-        if !snapshot.machines.is_empty() {
-            self.machines_read = Some(batch.read);
-        }
-        let of_machine = |id: &MachineId| absence(&Lease::Machine(id.clone()));
-        if !same_machines {
-            self.list_machines(snapshot.machines.to_vec(), of_machine, batch);
-        }
-
-        // What fleet wants does not expire: it is whole also right after an outage.
-        if same_files && !snapshot.files.is_empty() {
-            let since = self.desired.read_at();
-            self.desired.confirm(batch.read);
-            self.wants_are_newer(since, batch);
-        } else {
-            let files = snapshot.files.to_vec();
-            let is_plausible = self.desired.is_plausible(&files, batch.read, self.machines_read);
-            self.list_files(files, is_plausible, batch);
-        }
-
-        self.units_read = Some(batch.read);
-        let of_row = |key: &RowKey| match key {
-            (unit, Some(machine)) => absence(&Lease::Unit(unit.clone(), machine.clone())),
-            (_, None) => otherwise,
-        };
-        if same_states {
-            for key in self.rows.absent().clone() {
-                self.vanish(&key, of_row(&key), batch);
+            None => {
+                for key in self.rows.absent().clone() {
+                    self.mark_absent(&key, diff.absence_of_row(&key), impact);
+                }
             }
-        } else {
-            // The addresses are those of the machines here.
-            let states = snapshot
-                .states
-                .iter()
-                .cloned()
-                .map(|state| UnitState { ip: None, ..state });
-            self.list_states(states.collect(), of_row, false, batch);
         }
 
-        self.machines.lead(snapshot.leader);
-        self.list_overdue(snapshot.overdue.into_iter().collect(), batch);
+        self.machines.set_leader(diff.leader());
+        self.apply_overdue(&diff.overdue(), impact);
+        self.registry = Some(diff.into_snapshot());
     }
 
-    fn list_overdue(&mut self, overdue: BTreeMap<Lease, Duration>, batch: &mut Batch) {
-        for id in self.machines.overdue_machines() {
-            if !overdue.contains_key(&Lease::Machine(id.clone())) {
-                self.machines.renewed(&id);
-            }
-        }
-        for key in self.rows.overdue_keys() {
-            let (unit, Some(machine)) = &key else {
-                continue;
-            };
-            if !overdue.contains_key(&Lease::Unit(unit.clone(), machine.clone())) {
-                self.observe(
-                    Observation::Renewed(Lease::Unit(unit.clone(), machine.clone())),
-                    batch,
-                );
-            }
+    /// Applies the unit files of a registry. They have no leases, so that they are complete also
+    /// right after an outage.
+    fn apply_registry_files(&mut self, diff: &RegistryDiff, impact: &mut ReadingImpact) {
+        let Some(files) = diff.changed_files() else {
+            let known_since = self.desired.read_began();
+            self.desired.confirm(impact.read());
+            self.refresh_undecided(known_since, impact);
+            return;
+        };
+
+        let is_plausible =
+            self.desired
+                .is_plausible(&files, impact.read(), self.read_times.machines());
+        self.apply_file_list(files, is_plausible, impact);
+    }
+
+    /// Applies the complete list of overdue leases.
+    fn apply_overdue(&mut self, overdue: &BTreeMap<Lease, Duration>, impact: &mut ReadingImpact) {
+        let machines = self.machines.overdue().into_iter().map(Lease::Machine);
+        let units = self
+            .rows
+            .overdue()
+            .into_iter()
+            .filter_map(|(unit, machine)| Some(Lease::Unit(unit, machine?)));
+        let renewed: Vec<Lease> = machines
+            .chain(units)
+            .filter(|lease| !overdue.contains_key(lease))
+            .collect();
+
+        for lease in renewed {
+            self.mark_renewed(lease, impact);
         }
         for (lease, age) in overdue {
-            self.observe(Observation::Overdue(lease, age), batch);
+            self.mark_overdue(lease.clone(), *age, impact);
         }
     }
 
-    /// Takes one change.
-    fn observe(&mut self, observation: Observation, batch: &mut Batch) {
-        match observation {
+    /// Applies what has changed since the previous reading. `follows_registry` tells whether that
+    /// was a whole registry.
+    fn apply_changes(
+        &mut self,
+        changes: Vec<Observation>,
+        follows_registry: bool,
+        impact: &mut ReadingImpact,
+    ) {
+        let known_since = self.desired.read_began().filter(|_| follows_registry);
+        self.read_times.confirm(impact.read());
+        self.desired.confirm(impact.read());
+        self.refresh_undecided(known_since, impact);
+        for key in self.rows.absent().clone() {
+            self.mark_absent(&key, Absence::Deleted, impact);
+        }
+
+        // The events of units contain the addresses of machines that may be in the same reading.
+        let is_machine = |change: &Observation| matches!(change, Observation::MachineSeen(_));
+        let (machines, others): (Vec<_>, Vec<_>) = changes.into_iter().partition(is_machine);
+        for change in machines.into_iter().chain(others) {
+            self.apply_change(change, impact);
+        }
+    }
+
+    fn apply_change(&mut self, change: Observation, impact: &mut ReadingImpact) {
+        match change {
             Observation::Reported(state) => {
-                self.report(UnitState { ip: None, ..state }, false, batch);
+                let state = UnitState { ip: None, ..state };
+                self.record_report(state, AddressColumn::NotListed, impact);
             }
-            Observation::MachineSeen(machine) => self.see_machine(machine, batch),
+            Observation::MachineSeen(machine) => self.upsert_machine(machine, impact),
             Observation::Wanted(file) => {
-                if let Some(unit) = self.desired.want(file) {
-                    self.wants_changed(unit, batch);
+                if let Some(unit) = self.desired.insert(file) {
+                    self.refresh_unit(unit, impact);
                 }
             }
             Observation::NotWanted(unit) => {
-                if let Some(unit) = self.desired.forget(&unit) {
-                    self.wants_changed(unit, batch);
+                if let Some(unit) = self.desired.remove(&unit) {
+                    self.refresh_unit(unit, impact);
                 }
             }
-            Observation::Deleted(lease) => self.end(lease, Absence::Deleted, batch),
-            Observation::Expired(lease) => self.end(lease, Absence::Expired, batch),
-            Observation::Overdue(Lease::Machine(id), age) => {
-                self.machines.overdue(&id, batch.at().before(age));
-            }
-            Observation::Overdue(Lease::Unit(unit, machine), age) => {
-                let key = (unit, Some(machine));
-                if self.rows.overdue(&key, batch.at().before(age)) {
-                    batch.rows.insert(key);
-                }
-            }
-            Observation::Renewed(Lease::Machine(id)) => self.machines.renewed(&id),
-            Observation::Renewed(Lease::Unit(unit, machine)) => {
-                let key = (unit, Some(machine));
-                if self.rows.renewed(&key) {
-                    batch.rows.insert(key);
-                }
-            }
-            Observation::Leads(leader) => self.machines.lead(leader),
+            Observation::Deleted(lease) => self.end_lease(lease, Absence::Deleted, impact),
+            Observation::Expired(lease) => self.end_lease(lease, Absence::Expired, impact),
+            Observation::Overdue(lease, age) => self.mark_overdue(lease, age, impact),
+            Observation::Renewed(lease) => self.mark_renewed(lease, impact),
+            Observation::Leads(leader) => self.machines.set_leader(leader),
         }
     }
 
-    fn end(&mut self, lease: Lease, absence: Absence, batch: &mut Batch) {
+    fn mark_overdue(&mut self, lease: Lease, age: Duration, impact: &mut ReadingImpact) {
+        let since = impact.at().before(age);
+
+        match lease {
+            Lease::Machine(id) => self.machines.mark_overdue(&id, since),
+            Lease::Unit(unit, machine) => {
+                let key = (unit, Some(machine));
+                if self.rows.mark_overdue(&key, since) {
+                    impact.refresh_rows([key]);
+                }
+            }
+        }
+    }
+
+    fn mark_renewed(&mut self, lease: Lease, impact: &mut ReadingImpact) {
+        match lease {
+            Lease::Machine(id) => self.machines.mark_renewed(&id),
+            Lease::Unit(unit, machine) => {
+                let key = (unit, Some(machine));
+                if self.rows.mark_renewed(&key) {
+                    impact.refresh_rows([key]);
+                }
+            }
+        }
+    }
+
+    fn end_lease(&mut self, lease: Lease, absence: Absence, impact: &mut ReadingImpact) {
         match lease {
             Lease::Machine(id) => {
-                self.machines.absent(&id, absence, batch.at());
-                batch.machines = true;
+                self.machines.mark_absent(&id, absence, impact.at());
+                impact.record_machine_change();
             }
-            Lease::Unit(unit, machine) => self.vanish(&(unit, Some(machine)), absence, batch),
+            Lease::Unit(unit, machine) => {
+                self.mark_absent(&(unit, Some(machine)), absence, impact);
+            }
         }
     }
 
-    /// Everything that is open is to be looked at: the source is trusted more, or less, than
-    /// before.
-    pub(crate) fn reconsider(&self, batch: &mut Batch) {
-        batch.rows.extend(self.rows.unreported());
+    /// Schedules a refresh of all rows that depend on how far the source is trusted.
+    pub(crate) fn refresh_not_current(&self, impact: &mut ReadingImpact) {
+        impact.refresh_rows(self.rows.not_current());
     }
 
-    /// Lets the machines make their steps.
-    pub(crate) fn step_machines(&mut self, source: Source, batch: &mut Batch) {
-        let moved = self.machines.step(source, batch.at(), &mut batch.events);
+    /// Makes one step of each machine's life.
+    pub(crate) fn step_machines(
+        &mut self,
+        source: SourceStanding,
+        retention: Retention,
+        impact: &mut ReadingImpact,
+    ) {
+        let at = impact.at();
+        let changed = self.machines.step(source, retention, at, impact.events());
 
-        if !moved.is_empty() {
-            batch.machines = true;
-            batch.rows.extend(self.rows.of_machines(&moved));
+        if !changed.is_empty() {
+            impact.record_machine_change();
+            impact.refresh_rows(self.rows.keys_of_machines(&changed));
         }
-        if batch.machines {
-            batch.units.extend(self.desired.global_units().cloned());
+        if impact.machines_changed() {
+            impact.update_expected(self.desired.global_units().cloned());
         }
     }
 
-    /// Whether nothing has been reported, though fleet has units.
-    pub(crate) fn is_bare(&self) -> bool {
-        self.units_read.is_some() && !self.desired.is_empty() && self.rows.is_bare()
+    /// Whether the units have been read and none is reported, although fleet has unit files.
+    pub(crate) fn lacks_all_units(&self) -> bool {
+        self.read_times.has_units() && !self.desired.is_empty() && self.rows.none_reported()
     }
 
-    /// The rows that nothing explains, and of how many.
-    pub(crate) fn missing(&self, circumstances: Circumstances) -> (BTreeSet<RowKey>, usize) {
-        let around = Surroundings {
-            desired: &self.desired,
-            machines: &self.machines,
-            circumstances,
-        };
-        let missing = self.rows.unexplained(&around);
-        let of = self.rows.placed();
+    /// The missing rows that nothing explains, and the number of rows there should be.
+    pub(crate) fn unexplained(&self, context: EvaluationContext) -> (BTreeSet<RowKey>, usize) {
+        let count = self.rows.count_reported();
 
-        // An empty answer is not an empty cluster, the first one neither: fleet has chosen machines
-        // for units.
-        if of == 0 && self.units_read.is_some() {
-            let expected = self.rows.expected_on_machines(&self.desired);
+        // If no unit was ever reported, an empty list is compared with the targets that fleet has
+        // chosen.
+        if count == 0 && self.read_times.has_units() {
+            let expected = self.rows.expected_by_target(&self.desired);
             let count = expected.len();
             return (expected, count);
         }
-        (missing, of)
+        let context = context.with(&self.desired, &self.machines);
+        (self.rows.unexplained(&context), count)
     }
 
-    /// Whether what explains rows that have been missing since a moment has been read: what fleet
-    /// wants and who is there, or, where that takes long, the units once more.
-    pub(crate) fn is_informed_since(&self, since: Moment, batch: &Batch) -> bool {
-        let files = self.desired.is_known_since(since);
-        let machines = self.machines_read.is_some_and(|read| read.is_since(since));
-        let again = self.units_read.is_some_and(|read| read.ended.instant > since.instant);
-        let restarted = batch.at().since(since) >= RESTART;
-
-        if self.reads_all_at_once {
-            restarted
-        } else {
-            (files && machines) || again
+    /// Whether the lists that could explain rows which have been missing since a moment were read
+    /// since: the unit files and the machines, or, if that takes long, the units once more.
+    pub(crate) fn is_informed_since(&self, since: Moment, now: Moment) -> bool {
+        if self.reads_all_lists {
+            let restart_is_over = now.since(since) >= RESTART;
+            return restart_is_over;
         }
+
+        let has_files = self.desired.is_known_since(since);
+        let has_machines = self.read_times.has_machines_since(since);
+        (has_files && has_machines) || self.read_times.has_units_after(since)
     }
 
-    /// Looks at all rows that the reading, or time, concerns. Calls `changed` with each row that is
-    /// shown in another way from now on; with none if it is not there any more.
-    pub(crate) fn look(
+    /// Refreshes all rows that the reading affects, or whose timers have expired. Calls `changed`
+    /// with each row that is shown differently, and with `None` for each that was removed.
+    pub(crate) fn refresh(
         &mut self,
-        circumstances: Circumstances,
-        batch: &mut Batch,
+        context: EvaluationContext,
+        impact: &mut ReadingImpact,
         mut changed: impl FnMut(RowKey, Option<Arc<Unit>>),
     ) {
-        let mut keys = std::mem::take(&mut batch.rows);
-        keys.extend(self.rows.take_due(batch.at()));
+        let mut keys = impact.take_rows();
+        keys.extend(self.rows.take_due(context.at));
         for key in keys {
-            self.look_at(key, circumstances, batch, &mut changed);
+            self.refresh_row(key, context, impact, &mut changed);
         }
 
         // Before the units have been read it is not known that no machine reports them.
-        if !self.desired.is_known() || self.units_read.is_none() {
+        if !self.desired.is_known() || !self.read_times.has_units() {
             return;
         }
-        for unit in std::mem::take(&mut batch.units) {
-            let left = batch.left.get(&unit).copied();
-            let around = Surroundings {
-                desired: &self.desired,
-                machines: &self.machines,
-                circumstances,
-            };
-            let (added, removed) = self.rows.expect(&unit, left, &around, &mut batch.events);
+        for unit in impact.take_units() {
+            let left = impact.departure(&unit);
+            let row_context = context.with(&self.desired, &self.machines);
+            let (added, removed) =
+                self.rows.update_expected(&unit, left, &row_context, impact.events());
+
             for key in removed {
                 changed(key, None);
             }
             for key in added {
-                self.look_at(key, circumstances, batch, &mut changed);
+                self.refresh_row(key, context, impact, &mut changed);
             }
         }
     }
 
-    fn look_at(
+    fn refresh_row(
         &mut self,
         key: RowKey,
-        circumstances: Circumstances,
-        batch: &mut Batch,
+        context: EvaluationContext,
+        impact: &mut ReadingImpact,
         changed: &mut impl FnMut(RowKey, Option<Arc<Unit>>),
     ) {
-        let around = Surroundings {
-            desired: &self.desired,
-            machines: &self.machines,
-            circumstances,
-        };
+        let row_context = context.with(&self.desired, &self.machines);
 
-        match self.rows.look(&key, &around, &mut batch.events) {
-            Look::Same => {}
-            Look::Shown(unit) => changed(key, Some(unit)),
-            Look::Gone(departure) => {
+        match self.rows.refresh(&key, &row_context, impact.events()) {
+            RefreshedRow::Unchanged => {}
+            RefreshedRow::Changed(unit) => changed(key, Some(unit)),
+            RefreshedRow::Gone(departure) => {
                 if let Some(machine) = &key.1 {
-                    self.machines.count(machine, -1, 0);
+                    self.machines.adjust_counts(machine, -1, 0);
                 }
-                batch.left.insert(key.0.clone(), departure);
-                batch.units.insert(key.0.clone());
+                impact.record_departure(&key.0, departure);
                 changed(key, None);
             }
         }
     }
 
-    /// Forgets lost machines on which no row is.
-    pub(crate) fn forget_lost(&mut self, retention: Retention, at: Moment) {
-        self.machines.forget_lost(retention, at);
+    /// Removes machines that have been lost for the grace period and have no row any more.
+    pub(crate) fn remove_lost_machines(&mut self, retention: Retention, at: Moment) {
+        self.machines.remove_lost(retention, at);
     }
 }

@@ -255,7 +255,7 @@ impl<'a> HealthRow<'a> {
         now: Moment,
     ) -> Self {
         let topic = |topic: FleetList| {
-            let topic = health.topic(topic);
+            let topic = health.list(topic);
             let failure = topic.failure.as_ref();
             TopicRow {
                 age: topic.read.map(|read| seconds(read.age(now))),

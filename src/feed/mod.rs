@@ -252,7 +252,7 @@ impl Publisher {
         next: u64,
         news: &FeedInput<'_>,
     ) -> Option<List> {
-        news.health.topic(topic).read?;
+        news.health.list(topic).read?;
         let (columns, held_back) = match topic {
             FleetList::Units => (&self.unit_columns, &mut self.held_back[0]),
             FleetList::Machines | FleetList::UnitFiles => {
@@ -314,7 +314,7 @@ fn entries(last: &Publication, news: &FeedInput<'_>, delta: Delta) -> Vec<Histor
 fn same_state(a: &Health, b: &Health) -> bool {
     let state = |health: &Health| {
         let topics = health
-            .topics
+            .lists
             .clone()
             .map(|topic| (topic.read.is_some(), topic.failure.map(|it| it.reason)));
         (topics, health.suspect_since, health.held_back)

@@ -22,8 +22,8 @@ pub fn line(publication: &Publication, clients: usize) -> String {
         (None, Some(overdue)) => format!("{}: {overdue}; ", source.name),
         (None, None) => format!("{}: ", source.name),
     };
-    let read = health.topic(FleetList::Units).read;
-    if read.is_none() && health.topic(FleetList::Machines).read.is_none() {
+    let read = health.list(FleetList::Units).read;
+    if read.is_none() && health.list(FleetList::Machines).read.is_none() {
         line.push_str("nothing has been read yet");
     } else {
         if let Some(read) = read

@@ -60,7 +60,7 @@ impl Bench {
     }
 
     fn read(&mut self, reading: Reading) {
-        let read = reading.topics();
+        let read = reading.lists();
         let transitions = self.cluster.read(reading, self.now, Duration::ZERO);
         let (view, health) = (self.cluster.view(), self.cluster.health());
         self.publisher.publish(FeedInput {
@@ -133,7 +133,7 @@ fn readers_are_woken_by_news_alone() {
     bench.units(&[unit("a.service", Some("m1"), "active")]);
     assert!(!bench.subscriber.has_changed().unwrap());
     assert_eq!(
-        bench.last().health.topic(FleetList::Units).read,
+        bench.last().health.list(FleetList::Units).read,
         Some(bench.now),
         "though the data are newer"
     );

@@ -212,7 +212,7 @@ fn watch(name: &str, grace: Duration) -> Watched {
             let units = watched.verdicts.entry(unit.verdict).or_default();
             units.entry(unit.state.unit.to_string()).or_insert(at);
         }
-        if cluster.health().topic(FleetList::Units).read.is_some() {
+        if cluster.health().list(FleetList::Units).read.is_some() {
             watched.fewest = watched
                 .fewest
                 .min(cluster.view().units.iter().filter(|unit| unit.listed).count());

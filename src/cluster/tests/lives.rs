@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 use flate2::read::GzDecoder;
 
 use super::GRACE;
-use crate::cluster::desired::{NotWanted, Wanted};
-use crate::cluster::machine_life::{self, MachineEvidence, MachinePresence};
-use crate::cluster::observation::{Absence, Report};
-use crate::cluster::unit_life::{self, Evidence, MachineStanding, Presence, SourceStanding};
+use crate::cluster::desired::{DesiredPlacement, NotWanted};
+use crate::cluster::machine_life::{self, MachineEvidence, MachinePresence, MachineStanding};
+use crate::cluster::report::{Absence, ReportStatus};
+use crate::cluster::source_trust::SourceStanding;
+use crate::cluster::unit_life::{self, UnitEvidence, UnitPresence};
 use crate::cluster::{Cluster, FleetList, Moment, Reading, Retention};
 use crate::source::etcd::key_tree::KeyTree;
 use crate::source::etcd::keys::{self, KeyEvent};
@@ -50,15 +51,19 @@ fn push(transitions: &mut BTreeSet<Transition>, from: &str, to: &str) {
     }
 }
 
-fn unit_state(presence: Presence) -> &'static str {
+/// The name of a row's state. A row without presence is only expected.
+fn unit_state(presence: Option<UnitPresence>) -> &'static str {
+    let Some(presence) = presence else {
+        return "Expected";
+    };
+
     match presence {
-        Presence::Expected => "Expected",
-        Presence::Reported => "Reported",
-        Presence::Overdue => "Overdue",
-        Presence::Absent => "Absent",
-        Presence::Stale => "Stale",
-        Presence::Lost => "Lost",
-        Presence::Gone(_) => "Gone",
+        UnitPresence::Reported => "Reported",
+        UnitPresence::Overdue => "Overdue",
+        UnitPresence::Absent => "Absent",
+        UnitPresence::Stale => "Stale",
+        UnitPresence::Lost => "Lost",
+        UnitPresence::Gone(_) => "Gone",
     }
 }
 
@@ -241,27 +246,27 @@ fn of_the_steps_of_a_row() -> BTreeSet<Transition> {
     let mut transitions = BTreeSet::new();
     let since = Moment::now();
     let presences = [
-        Presence::Reported,
-        Presence::Overdue,
-        Presence::Absent,
-        Presence::Stale,
-        Presence::Lost,
+        UnitPresence::Reported,
+        UnitPresence::Overdue,
+        UnitPresence::Absent,
+        UnitPresence::Stale,
+        UnitPresence::Lost,
     ];
-    let mut reports = vec![Report::Current, Report::Overdue { since }];
-    let absent = |(absence, confirmed)| Report::Absent { since, absence, confirmed };
+    let mut reports = vec![ReportStatus::Current, ReportStatus::Overdue { since }];
+    let absent = |(absence, confirmed)| ReportStatus::Absent { since, absence, confirmed };
     reports.extend(each(&ABSENCES, &BOTH).into_iter().map(absent));
-    let wanted = [
-        Wanted::Here { global: false },
-        Wanted::Here { global: true },
-        Wanted::Elsewhere,
-        Wanted::Nowhere,
-        Wanted::Not(NotWanted::NoFile),
-        Wanted::Unknown,
+    let placements = [
+        DesiredPlacement::Here { global: false },
+        DesiredPlacement::Here { global: true },
+        DesiredPlacement::Elsewhere,
+        DesiredPlacement::Unassigned,
+        DesiredPlacement::NotWanted(NotWanted::NoFile),
+        DesiredPlacement::Unknown,
     ];
     let machines = [
-        MachineStanding::Speaking { since: since.before(GRACE) },
-        MachineStanding::Speaking { since },
-        MachineStanding::Waiting { since },
+        MachineStanding::Reporting { since: since.before(GRACE) },
+        MachineStanding::Reporting { since },
+        MachineStanding::NotReporting { since },
         MachineStanding::Lost { since },
     ];
     let sources = [
@@ -271,26 +276,26 @@ fn of_the_steps_of_a_row() -> BTreeSet<Transition> {
         SourceStanding::Failing,
     ];
 
-    for ((presence, report), (wanted, machine)) in
-        each(&each(&presences, &reports), &each(&wanted, &machines))
+    for ((presence, report), (desired, machine)) in
+        each(&each(&presences, &reports), &each(&placements, &machines))
     {
-        for ((source, age), (is_elsewhere, (wanted_is_newer, was_lost))) in
+        for ((source, age), (is_elsewhere, (desired_is_newer, was_lost))) in
             each(&each(&sources, &AGES), &each(&BOTH, &each(&BOTH, &BOTH)))
         {
-            let evidence = Evidence {
+            let evidence = UnitEvidence {
                 report,
-                wanted,
-                wanted_is_newer,
+                desired,
+                desired_is_newer,
                 is_elsewhere,
                 machine,
                 source,
-                was_lost: was_lost || presence == Presence::Lost,
+                was_lost: was_lost || presence == UnitPresence::Lost,
                 came_back: None,
             };
             for grace in [GRACE, Duration::ZERO] {
                 let step =
                     unit_life::step(presence, &evidence, Retention::from(grace), since + age);
-                push(&mut transitions, unit_state(presence), unit_state(step.presence));
+                push(&mut transitions, unit_state(Some(presence)), unit_state(Some(step.presence)));
             }
         }
     }
@@ -308,8 +313,12 @@ fn of_the_steps_of_a_machine() -> BTreeSet<Transition> {
         MachinePresence::Lost { since },
         MachinePresence::Returned,
     ];
-    let mut reports = vec![Report::Current, Report::Overdue { since }];
-    reports.extend(ABSENCES.map(|absence| Report::Absent { since, absence, confirmed: false }));
+    let mut reports = vec![ReportStatus::Current, ReportStatus::Overdue { since }];
+    reports.extend(ABSENCES.map(|absence| ReportStatus::Absent {
+        since,
+        absence,
+        confirmed: false,
+    }));
     let rows = [(0, None), (1, None), (1, Some(since)), (2, None), (2, Some(since))];
 
     for ((presence, report), ((rows, mute_since), age)) in

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::{GRACE, Watch, file, machine, machines, state, units};
+use super::{
+    GRACE, TestCluster, file, files, machine, machines, seven_files, seven_states, state, units,
+};
 use crate::cluster::{
     Cluster, Delta, Event, FleetList, Lease, Machine, Moment, Observation, Reading,
     RegistrySnapshot, RowKey, Transition, UnitFile, UnitState, Units, Verdict,
@@ -296,7 +298,7 @@ fn assert_sound(said: Vec<SourceEvent>, grace: Duration) -> Result<(), TestCaseE
         };
 
         model.take(&reading, at);
-        let has_units = reading.topics().contains(&FleetList::Units);
+        let has_units = reading.lists().contains(&FleetList::Units);
         let transitions = cluster.read(reading, at, took);
         assert_consistent(&cluster)?;
         prop_assert!(Arc::ptr_eq(&before, cluster.change().0));
@@ -402,31 +404,31 @@ proptest! {
         rows in prop::collection::vec(any_state(), 0..6).prop_map(listed)
             .prop_flat_map(|rows| (Just(rows.clone()), Just(rows).prop_shuffle())),
     ) {
-        let mut one = Watch::new();
-        let mut other = Watch { cluster: Cluster::new(GRACE), start: one.start, events: vec![] };
-        for reading in [machines(&["m1", "m2", "m3", "m4"]), super::files(&Watch::files()), units(&Watch::states())] {
-            other.at(0, reading);
+        let mut one = TestCluster::new();
+        let mut other = TestCluster { start: one.start, ..TestCluster::empty() };
+        for reading in [machines(&["m1", "m2", "m3", "m4"]), files(&seven_files()), units(&seven_states())] {
+            other.read(0, reading);
         }
 
-        let mut told = [one.at(2, units(&rows.0)), other.at(2, units(&rows.1))];
+        let mut told = [one.read(2, units(&rows.0)), other.read(2, units(&rows.1))];
         told.iter_mut().for_each(|told| told.sort_unstable());
         prop_assert_eq!(&told[0], &told[1]);
-        prop_assert_eq!(one.cluster.view(), other.cluster.view());
+        prop_assert_eq!(one.view(), other.view());
     }
 
     /// A row that is away for one reading while its unit file stays is never reported gone.
     #[test]
     fn a_row_that_blinks_is_never_gone(missing in prop::collection::vec(any::<bool>(), 7), pause in 1..1000_u64) {
-        let mut watch = Watch::new();
-        let is_there = Watch::states().into_iter().zip(&missing).filter(|(_, gone)| !**gone);
+        let mut cluster = TestCluster::new();
+        let is_there = seven_states().into_iter().zip(&missing).filter(|(_, gone)| !**gone);
         let there: Vec<UnitState> = is_there.map(|(state, _)| state).collect();
 
-        watch.at(pause, units(&there));
-        watch.at(pause, super::files(&Watch::files()));
-        watch.at(pause, machines(&["m1", "m2", "m3", "m4"]));
-        watch.at(2 * pause, units(&Watch::states()));
+        cluster.read(pause, units(&there));
+        cluster.read(pause, files(&seven_files()));
+        cluster.read(pause, machines(&["m1", "m2", "m3", "m4"]));
+        cluster.read(2 * pause, units(&seven_states()));
 
-        prop_assert_eq!(watch.count("gone"), 0, "{:?}", watch.events);
-        prop_assert_eq!(watch.cluster.health().held_back, missing.iter().filter(|gone| **gone).count() as u64);
+        prop_assert_eq!(cluster.count("gone"), 0, "{:?}", cluster.events);
+        prop_assert_eq!(cluster.health().held_back, missing.iter().filter(|gone| **gone).count() as u64);
     }
 }
