@@ -1,5 +1,5 @@
-//! Whether a unit is in a crash loop: whether it fails, is restarted, and fails again, as far as its
-//! reported states show it.
+//! Whether a unit is in a crash loop: whether it fails, is restarted, and fails again, as far as
+//! its reported states show it.
 //!
 //! It does not know which machine reports the states, and time is passed in.
 //!
@@ -21,8 +21,8 @@ const WINDOW: Duration = Duration::from_secs(600);
 /// A unit that is seen only waiting for a restart for so long fails between the polls: systemd
 /// waits for 0.1 s by default (`systemd.service(5)`, `RestartSec=`).
 const ONLY_WAITING: Duration = Duration::from_secs(12);
-/// A loop is over when the unit has run, or has been stopped, for this time, or for the longest time
-/// between two restarts if that is longer.
+/// A loop is over when the unit has run, or has been stopped, for this time, or for the longest
+/// time between two restarts if that is longer.
 const RECOVERY: Duration = Duration::from_secs(60);
 /// How many restarts are kept.
 const MAX_RESTARTS: usize = 32;

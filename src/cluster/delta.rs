@@ -106,6 +106,7 @@ mod tests {
             };
             Arc::new(builders::member(machine))
         };
+
         View {
             machines: members.iter().map(member).collect(),
             ..View::default()

@@ -106,8 +106,8 @@ impl Desired {
     }
 
     /// Whether a list can be complete. An etcd without any key of fleet yields empty lists and no
-    /// error. An empty list is therefore accepted only after machines were read later than the first
-    /// empty list, which shows that fleet's keys are there.
+    /// error. An empty list is therefore accepted only after machines were read later than the
+    /// first empty list, which shows that fleet's keys are there.
     pub(crate) fn is_plausible(
         &mut self,
         files: &[UnitFile],
@@ -154,8 +154,8 @@ impl Desired {
         self.files.remove(unit).map(|_| unit.clone())
     }
 
-    /// Whether fleet wants a unit on a machine, where its row appeared at a given moment. Unit files
-    /// that were read before that cannot tell that the row is wrong.
+    /// Whether fleet wants a unit on a machine, where its row appeared at a given moment. Unit
+    /// files that were read before that cannot tell that the row is wrong.
     pub(crate) fn placement(
         &self,
         unit: &UnitName,

@@ -35,8 +35,8 @@ pub struct ListHealth {
 pub struct Expected {
     /// The regular interval.
     pub every: Duration,
-    /// The maximal age of the last reading while no reading fails: the pause before the next one and
-    /// the time that it may take.
+    /// The maximal age of the last reading while no reading fails: the pause before the next one
+    /// and the time that it may take.
     pub within: Duration,
 }
 

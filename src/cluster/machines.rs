@@ -203,8 +203,8 @@ impl Machines {
         self.records.values().filter(is_present).map(|record| &record.machine)
     }
 
-    /// Adds a machine, or updates its description. Returns whether the machine or its description is
-    /// new. In the `is_first` reading, a new machine is no event.
+    /// Adds a machine, or updates its description. Returns whether the machine or its description
+    /// is new. In the `is_first` reading, a new machine is no event.
     pub(crate) fn upsert(
         &mut self,
         machine: Machine,

@@ -5,8 +5,8 @@
 //!
 //! A [`Reading`] is what a source has read at one moment. The [`Cluster`] applies it to what is
 //! known, makes one step in the life of each row and machine that it affects, and updates the
-//! [`View`] that is published. It returns a [`Transition`] for each thing that happened, and keeps a
-//! [`Delta`] of what is shown differently.
+//! [`View`] that is published. It returns a [`Transition`] for each thing that happened, and keeps
+//! a [`Delta`] of what is shown differently.
 
 mod context;
 mod crash_loop;

@@ -183,8 +183,8 @@ pub struct UnitFile {
     /// The `[X-Fleet]` options that decide on which machines it may run, as `Name=value`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requirements: Vec<Text>,
-    /// Whether the source provides requirements. If not, `requirements` is empty also for a unit that
-    /// has some (fleetctl).
+    /// Whether the source provides requirements. If not, `requirements` is empty also for a unit
+    /// that has some (fleetctl).
     #[serde(default, skip_serializing_if = "is_false")]
     pub requirements_known: bool,
 }

@@ -68,8 +68,8 @@ impl Reading {
     }
 }
 
-/// The whole content of fleet's registry at one moment. Unlike lists, it tells what has expired, and
-/// what should have been renewed by now.
+/// The whole content of fleet's registry at one moment. Unlike lists, it tells what has expired,
+/// and what should have been renewed by now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RegistrySnapshot {
     /// etcd's index at that moment.
@@ -82,7 +82,8 @@ pub struct RegistrySnapshot {
     pub files: Arc<[UnitFile]>,
     /// The machine whose engine schedules units; `None` if no engine leads.
     pub leader: Option<MachineId>,
-    /// The leases that have expired since the previous reading, as opposed to keys that were deleted.
+    /// The leases that have expired since the previous reading, as opposed to keys that were
+    /// deleted.
     pub expired: Vec<Lease>,
     /// The leases that should have been renewed by now, each with the age of its last renewal.
     pub overdue: Vec<(Lease, Duration)>,

@@ -70,8 +70,8 @@ fn quoted_words(value: &str) -> Vec<&str> {
     value.split('"').skip(1).step_by(2).collect()
 }
 
-/// Splits metadata as fleetctl prints it. A value that contains a comma is cut there; it then equals
-/// no required value.
+/// Splits metadata as fleetctl prints it. A value that contains a comma is cut there; it then
+/// equals no required value.
 fn metadata_pairs(metadata: Option<&Text>) -> Vec<(&str, &str)> {
     metadata
         .map_or(vec![], |text| text.split(',').filter_map(|pair| pair.split_once('=')).collect())

@@ -146,6 +146,7 @@ impl SourceTrust {
         if self.is_failing() {
             return SourceStanding::Failing;
         }
+
         if !self.is_settled(retention, at) {
             return SourceStanding::Unsettled;
         }

@@ -2,9 +2,10 @@
 //!
 //! It does not know which readings the rows come from.
 //!
-//! A row alone is in [`reported`] and [`expected`]; here it is compared with the others of its unit.
-//! The cost of a change depends on the change, not on the size of the cluster: a row is refreshed
-//! when something was received for it, its unit or its machine, or when its timer has expired.
+//! A row alone is in [`reported`] and [`expected`]; here it is compared with the others of its
+//! unit. The cost of a change depends on the change, not on the size of the cluster: a row is
+//! refreshed when something was received for it, its unit or its machine, or when its timer has
+//! expired.
 
 mod display;
 mod expected;
@@ -287,8 +288,8 @@ impl UnitRecords {
         refreshed
     }
 
-    /// The machine that reports the unit instead of the row's: the one that fleet has chosen, or, if
-    /// the row is absent, one that began later. The target may have been read before fleet chose
+    /// The machine that reports the unit instead of the row's: the one that fleet has chosen, or,
+    /// if the row is absent, one that began later. The target may have been read before fleet chose
     /// another machine.
     fn replacement(&self, key: &RowKey, context: &RowContext) -> Option<MachineId> {
         let row = self.records.get(key)?.reported()?;

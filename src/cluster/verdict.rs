@@ -206,6 +206,7 @@ fn judge_present(facts: &ReportedFacts) -> (Verdict, ReasonText) {
         };
         return (verdict, reason);
     }
+
     if facts.active() == "failed" {
         return (Verdict::Failed, failed_reason(facts.sub()));
     }

@@ -18,8 +18,8 @@ pub type RowKey = (UnitName, Option<MachineId>);
 /// A unit on one machine, or nowhere, as it is shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unit {
-    /// The last reported state. For a unit that no machine has reported, everything is `None` except
-    /// the name, and the machine and its address where the unit is expected on one.
+    /// The last reported state. For a unit that no machine has reported, everything is `None`
+    /// except the name, and the machine and its address where the unit is expected on one.
     pub state: UnitState,
     /// Whether fleet's own list contains this row, or should contain it. A unit that is only
     /// submitted is in the view, but not in the list (from fleet 0.7 on).

@@ -60,6 +60,7 @@ pub fn events(name: &str) -> Vec<(Duration, KeyEvent)> {
         let t = Duration::from_secs_f64(line["t"].as_f64().unwrap());
         (t, serde_json::from_value(line["event"].take()).unwrap())
     };
+
     fixture(&format!("etcd/{name}.watch.jsonl"))
         .lines()
         .map(event)
@@ -127,6 +128,7 @@ fn told(name: &str) -> Vec<(Duration, Told)> {
         }
         (t, told.clone())
     };
+
     readings(name).into_iter().map(follow).collect()
 }
 
@@ -137,10 +139,12 @@ fn the_rows_are_those_that_fleetctl_lists() {
     let now = Instant::now();
     let (tree, index) = tree("v1.0.0.tree");
     key_tree.load(tree, index, now);
+
     let told = key_tree.snapshot(now);
     let list = |name: &str| fixture["lists"][name].as_str().unwrap().as_bytes().to_vec();
     let columns = ["unit", "load", "active", "sub", "machine", "hash"];
     assert_eq!(*told.states, *table::units(&list("list-units"), &columns).unwrap());
+
     let mut machines = told.machines.to_vec();
     assert!(
         machines
@@ -151,6 +155,7 @@ fn the_rows_are_those_that_fleetctl_lists() {
         machines,
         table::machines(&list("list-machines"), &["machine", "ip", "metadata"]).unwrap()
     );
+
     let columns = ["unit", "global", "state", "dstate", "target", "hash", "desc"];
     let mut files = told.files.to_vec();
     // fleetctl does not tell them.
@@ -160,6 +165,7 @@ fn the_rows_are_those_that_fleetctl_lists() {
         file.requirements.clear();
     }
     assert_eq!(files, table::unit_files(&list("list-unit-files"), &columns).unwrap());
+
     let global = told
         .files
         .iter()
@@ -186,6 +192,7 @@ fn is_as_listed(ours: &UnitState, listed: &UnitState) -> bool {
         )
     };
     let told = |ours: &Option<Text>, listed: &Option<Text>| listed.is_none() || ours == listed;
+
     row(ours) == row(listed) && told(&ours.load, &listed.load) && told(&ours.hash, &listed.hash)
 }
 
@@ -264,6 +271,7 @@ type Key = (UnitName, MachineId);
 fn watch(name: &str, told: &[(Duration, Told)]) -> Watched {
     let (start, mut cluster) = (Moment::now(), Cluster::new(GRACE));
     let mut watched = Watched { events: Vec::new(), verdicts: BTreeMap::new(), silent: None };
+
     for ((t, told), (_, reading)) in told.iter().zip(readings(name)) {
         let happened = cluster.read(reading, start + *t, Duration::ZERO);
         watched
@@ -323,6 +331,7 @@ fn truly_gone(
     to: Duration,
 ) -> bool {
     let mut away_since = None;
+
     told.iter().filter(|(t, _)| (from..=to).contains(t)).any(|(t, told)| {
         let wanted = told.files.iter().any(|file| {
             let here = file.global || file.target.as_ref() == Some(machine);
@@ -371,6 +380,7 @@ fn a_fleetd_that_restarts_is_no_event() {
     // of the global units of other machines as late as 27.7 s. Before that, it is told only of
     // flap.service, which was in a crash loop all the time.
     assert_eq!(watched.times("crash_loop"), [12.0]);
+
     let first = watched
         .events
         .iter()
@@ -391,6 +401,7 @@ fn a_fleetd_that_restarts_is_no_event() {
         0,
         "that the machine is silent says it of its nine units"
     );
+
     // fleet takes its units away when the machine has left, and seven come up elsewhere.
     let gone = watched.times("gone");
     assert_eq!(gone.len(), 7);
@@ -413,6 +424,7 @@ fn a_machine_without_power_is_silent_before_it_is_lost() {
     assert_eq!(watched.times("machine_lost"), [21.3]);
     assert_eq!(watched.times("machine_joined"), [59.08]);
     assert_eq!(watched.times("machine_heard"), [0.0; 0]);
+
     let verdicts =
         &watched.verdicts[&("hello@2.service".into(), "7b05e6c4a9f84d21932c1e0f8d7a6b54".into())];
     assert_eq!(
@@ -422,6 +434,7 @@ fn a_machine_without_power_is_silent_before_it_is_lost() {
     // fleet moves what was on it at once; the old states expire at 27.3 s.
     assert_eq!(watched.count("gone"), 6);
     assert!(watched.times("gone").iter().all(|t| *t == 27.3));
+
     // The global one is nowhere else, and is reported again when the machine is back.
     let verdicts = &watched.verdicts
         [&("node-agent.service".into(), "7b05e6c4a9f84d21932c1e0f8d7a6b54".into())];
@@ -447,12 +460,14 @@ fn what_fleet_takes_away_is_gone_as_soon_as_it_is_not_set_again_at_once() {
     // Unloaded at 29.1 s, destroyed at 50.2 s. Its machine lets go of it at 30.96 s and at 55.96 s:
     // half a second later that stands.
     assert_eq!(watched.times("gone"), [31.56, 56.56]);
+
     let ghost = watched
         .verdicts
         .values()
         .flatten()
         .filter(|(_, verdict)| *verdict == Verdict::Ghost);
     assert_eq!(ghost.map(|(t, _)| t.as_secs()).collect::<Vec<_>>(), [29, 50]);
+
     // Shut down at 2 s: its states go, then fleet moves its units.
     let watched = watch("shutdown-machine-and-return", &told("shutdown-machine-and-return"));
     assert!(watched.times("gone")[..8].iter().all(|t| (3.45..3.5).contains(t)));

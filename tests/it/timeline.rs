@@ -47,6 +47,7 @@ pub fn polls(name: &str) -> Vec<Poll> {
         RecordingEntry::Poll(poll) => Some(poll),
         RecordingEntry::Begin { .. } => None,
     });
+
     polls.collect()
 }
 
@@ -55,6 +56,7 @@ fn rows(poll: &Poll) -> Option<BTreeSet<Key>> {
     let Ok(Reading::Units { states, .. }) = &poll.outcome else {
         return None;
     };
+
     Some(
         states
             .iter()
@@ -68,6 +70,7 @@ pub fn sampled(polls: &[Poll], offset: Duration) -> Vec<&Poll> {
     let mut due = [offset; 3];
     let mut last = None;
     let mut taken = Vec::new();
+
     for poll in polls {
         if poll.at < due[poll.topics[0] as usize] {
             continue;
@@ -141,6 +144,7 @@ fn key(event: &Event) -> Option<Key> {
 #[test]
 fn no_row_that_was_there_is_ever_reported_gone() {
     let mut total = (0, 0);
+
     for name in RECORDINGS {
         let polls = polls(name);
         let (mut raw, mut ours) = (0, 0);
@@ -201,6 +205,7 @@ fn watch(name: &str, grace: Duration) -> Watched {
         verdicts: BTreeMap::new(),
         fewest: usize::MAX,
     };
+
     for poll in sampled(&polls, Duration::from_millis(600)) {
         let at = poll.at.as_secs_f64();
         watched.events.extend(
@@ -248,11 +253,13 @@ fn the_units_of_a_killed_machine_are_lost_and_then_gone() {
     let lost = watched.verdicts[&Verdict::MachineLost]["hello@2.service"];
     // fleet lists the rows without an address from 21.4 s on, and drops them at 27.5 s.
     assert!((21.4..24.0).contains(&lost), "machine lost at {lost}");
+
     let arrived = watched.first("appeared", "hello@2.service", "172.17.8.101").unwrap();
     let gone = watched.first("gone", "hello@2.service", "172.17.8.104").unwrap();
     assert!(lost < arrived && arrived < gone && gone < 30.0, "{lost}, {arrived}, {gone}");
     assert_eq!(watched.count("machine_lost"), 1);
     assert_eq!(watched.count("machine_joined"), 1);
+
     let appearances = watched.events.iter().filter(|event| {
         event.1.name() == "appeared"
             && event.1.place().is_some_and(|place| &*place.unit == "hello@2.service")
@@ -271,6 +278,7 @@ fn a_destroyed_unit_is_a_ghost_until_its_row_goes_and_gone_with_that() {
         .filter(|event| event.1.name() == "gone")
         .map(|event| event.0)
         .collect();
+
     assert!(ghost > 28.9, "a ghost before it was unloaded: {ghost}");
     assert!(gone.last().is_some_and(|gone| (55.0..59.0).contains(gone)), "{gone:?}");
     assert_eq!(watched.count("stale"), 0, "{:?}", watched.events);
@@ -287,6 +295,7 @@ fn a_restart_or_an_outage_never_empties_the_view() {
         let watched = watch(name, GRACE);
         assert!(watched.fewest >= 28, "{name}: {}", watched.fewest);
     }
+
     let watched = watch("etcd-down-70s", GRACE);
     assert_eq!(watched.count("source_down"), 1);
     assert_eq!(watched.count("source_back"), 1);
@@ -298,6 +307,7 @@ fn a_restart_or_an_outage_never_empties_the_view() {
 #[test]
 fn every_verdict_has_a_recorded_case() {
     let kill = watch("kill-machine-and-return", GRACE);
+
     assert!(kill.has(Verdict::Ok, "web.service"));
     assert!(kill.has(Verdict::Failed, "crash.service"), "failed/failed");
     assert!(kill.has(Verdict::Failed, "badsetting.service"), "bad-setting");
@@ -321,6 +331,7 @@ fn a_machine_that_takes_long_to_its_first_report_is_waited_for() {
         .changes(&unreported)
         .iter()
         .filter_map(|(_, shown)| Some(shown.as_ref()?.verdict));
+
     assert!(
         verdicts
             .into_iter()
@@ -333,6 +344,7 @@ fn a_machine_that_takes_long_to_its_first_report_is_waited_for() {
 fn a_unit_whose_file_was_replaced_is_outdated() {
     let mut cluster = Cluster::new(GRACE);
     let start = Moment::now();
+
     for poll in sampled(&polls("kill-machine-and-return"), Duration::ZERO)
         .into_iter()
         .take(6)
@@ -344,6 +356,7 @@ fn a_unit_whose_file_was_replaced_is_outdated() {
         }
         cluster.read(reading, start + poll.at, poll.took);
     }
+
     let unit = cluster
         .view()
         .units

@@ -43,6 +43,7 @@ fn settings(unit: &str) -> Vec<Setting> {
     let mut section = "";
     let mut settings = Vec::new();
     let unit = unit.replace("\\\n", " ");
+
     for line in unit
         .lines()
         .filter(|line| !line.is_empty() && !line.starts_with(['#', ';']))
@@ -73,6 +74,7 @@ fn units() -> (TempDir, Vec<PathBuf>) {
     let root = TempDir::new().unwrap();
     let binary = env!("CARGO_BIN_EXE_fleet-monitor");
     let mut files = Vec::new();
+
     for path in [HOST, SOCKET].into_iter().chain(OF_FLEET) {
         // The host's unit and fleet's single one have the same name.
         let directory = root.path().join(if [HOST, SOCKET].contains(&path) {
@@ -170,6 +172,7 @@ fn the_units_of_fleet_run_it_as_the_hosts_does() {
         all.retain(|(section, key, _)| section == "Service" && !own.contains(&&**key));
         all
     };
+
     for unit in [SINGLE, INSTANCE, GLOBAL] {
         assert_eq!(service(unit), service(HOST), "{unit}");
         assert_eq!(values(unit, "Unit", "After"), values(HOST, "Unit", "After"), "{unit}");
@@ -179,6 +182,7 @@ fn the_units_of_fleet_run_it_as_the_hosts_does() {
             "{unit}: every CoreOS has that user"
         );
     }
+
     let user = read("packaging/lib/sysusers.d/fleet-monitor.conf");
     assert!(
         user.lines()
@@ -234,6 +238,7 @@ fn fleet_never_runs_two_monitors_on_a_machine() {
             .iter()
             .any(|glob| matches(glob, with))
     };
+
     for unit in [SINGLE, INSTANCE, GLOBAL] {
         for other in [SINGLE, INSTANCE, GLOBAL] {
             assert!(unit == other || conflict(unit, &names(other)), "{unit} and {other}");
@@ -246,6 +251,7 @@ fn fleet_never_runs_two_monitors_on_a_machine() {
 #[test]
 fn systemd_has_nothing_to_say_about_the_units() {
     let (root, files) = units();
+
     for directory in ["host", "fleet"] {
         let directory = root.path().join(directory);
         let files: Vec<&Path> = files
@@ -269,6 +275,7 @@ fn systemd_has_nothing_to_say_about_the_units() {
 #[test]
 fn systemd_finds_the_units_of_the_monitor_hard_to_misuse() {
     let (_root, files) = units();
+
     for file in files
         .iter()
         .filter(|file| file.extension().is_some_and(|kind| kind == "service"))
@@ -297,6 +304,7 @@ fn script(key: &str) -> String {
         .strip_prefix("/bin/sh -c '")
         .and_then(|line| line.strip_suffix('\''));
     let script = script.unwrap_or_else(|| panic!("{key}={line}"));
+
     script
         .replace("$$", "$")
         .replace("%i", "1")
@@ -368,6 +376,7 @@ fn the_sidekick_announces_an_instance_for_as_long_as_it_answers() {
 fn install(directory: &Path, arguments: &[&str]) -> Output {
     let doubles = directory.join("doubles");
     fs::create_dir_all(&doubles).unwrap();
+
     let double = |name: &str, script: &str| {
         let file = doubles.join(name);
         fs::write(&file, format!("#!/bin/sh\n{script}\n")).unwrap();
@@ -378,6 +387,7 @@ fn install(directory: &Path, arguments: &[&str]) -> Output {
         "ssh",
         "[ $1 = -- ] && cd \"$MACHINES/$2\" || exit 255; shift 2; exec sh -c \"$*\"",
     );
+
     let mut script = Command::new(repository("packaging/install-coreos"));
     script.args(arguments).env("MACHINES", directory);
     script.env("PATH", format!("{}:{}", doubles.display(), std::env::var("PATH").unwrap()));
@@ -482,6 +492,7 @@ fn on_coreos() -> Vec<Setting> {
 #[test]
 fn on_coreos_the_hosts_unit_runs_what_is_in_opt_as_a_user_that_is_there() {
     let mut expected = settings(&read(HOST));
+
     for (_, key, value) in &mut expected {
         match &**key {
             "ExecStart" => *value = values(SINGLE, "Service", "ExecStart").remove(0),
@@ -541,9 +552,11 @@ fn the_script_says_what_is_missing() {
     let directory = TempDir::new().unwrap();
     let root = directory.path().join("root");
     fs::create_dir(&root).unwrap();
+
     let root = root.to_str().unwrap();
     let output = install(directory.path(), &["--root", root, "--binary", "/nowhere/fleet-monitor"]);
     assert_eq!(output.status.code(), Some(1));
+
     let (_, message) = said(&output);
     assert!(
         message.contains("there is no /nowhere/fleet-monitor")
@@ -566,10 +579,12 @@ fn yaml(path: &str) -> Option<Value> {
         Ok(output) => String::from_utf8_lossy(&output.stderr).contains("No module named 'yaml'"),
         Err(_) => true,
     };
+
     if missing && std::env::var_os("CI").is_none_or(|ci| ci != "true") {
         eprintln!("not checked: no PyYAML; it is in Debian's package python3-yaml");
         return None;
     }
+
     let output = output.unwrap();
     assert!(output.status.success(), "{path}: {}", String::from_utf8_lossy(&output.stderr));
     Some(serde_json::from_slice(&output.stdout).unwrap())
@@ -661,6 +676,7 @@ fn the_cloud_config_downloads_what_it_knows_and_starts_the_hosts_unit() {
 fn the_ignition_sample_verifies_what_it_fetches_and_enables_the_hosts_unit() {
     let config: Value = serde_json::from_str(&read("packaging/samples/ignition.json")).unwrap();
     assert_eq!(config["ignition"]["version"], "2.0.0");
+
     let files = &config["storage"]["files"];
     for (path, mode) in [("/opt/bin/fleet-monitor", 0o755), ("/etc/fleet-monitor.toml", 0o644)] {
         let file = named(files, "path", path);
@@ -670,8 +686,10 @@ fn the_ignition_sample_verifies_what_it_fetches_and_enables_the_hosts_unit() {
             "{path}"
         );
     }
+
     let contents = &named(files, "path", "/opt/bin/fleet-monitor")["contents"];
     assert!(contents["source"].as_str().unwrap().starts_with("https://"));
+
     // Version 2 of the specification knows no other function.
     let hash = contents["verification"]["hash"]
         .as_str()
@@ -679,9 +697,11 @@ fn the_ignition_sample_verifies_what_it_fetches_and_enables_the_hosts_unit() {
         .strip_prefix("sha512-")
         .unwrap();
     assert!(hash.len() == 128 && hash.bytes().all(|digit| digit.is_ascii_hexdigit()));
+
     let service = named(&config["systemd"]["units"], "name", "fleet-monitor.service");
     assert_eq!(service["enable"], true);
     assert_eq!(settings(service["contents"].as_str().unwrap()), on_coreos());
+
     let group = named(&service["dropins"], "name", "10-group-fleet.conf")["contents"]
         .as_str()
         .unwrap();

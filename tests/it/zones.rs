@@ -37,6 +37,7 @@ impl Zoned {
                 is_such.then(|| Self { address: SocketAddrV6::new(ip, 0, 0, index), zone })
             })
             .collect();
+
         found.sort_by_key(|zoned| zoned.address.ip().is_loopback());
         if found.is_empty() {
             cannot_run("there is no IPv6");
@@ -63,6 +64,7 @@ async fn etcd_is_watched_at_an_address_with_a_zone_however_it_is_written() {
         return;
     };
     etcd.fill(&registry("v1.0.0")).await;
+
     let server = etcd.url().trim_start_matches("http://").parse().unwrap();
     let proxy = Proxy::at(SocketAddr::V6(zoned.address), server).await;
     let port = proxy.address.port();
@@ -102,6 +104,7 @@ async fn the_api_is_read_at_an_address_with_a_zone_and_is_not_told_the_zone() {
         matches!(api.poll(FleetList::Machines).await.unwrap(), Reading::Machines { machines } if !machines.is_empty())
     );
     assert_eq!(api.address().to_string(), zoned.url(port));
+
     let request = fleetd.seen().requests.remove(0).to_lowercase();
     assert!(
         request.contains(&format!("host: [{}]:{port}\r\n", zoned.address.ip())),

@@ -120,6 +120,7 @@ fn a_loop_has_one_notice_when_it_begins_and_one_when_it_is_over() {
         (82, RUN),
         (90, RUN),
     ];
+
     assert_eq!(notices(&samples), [(10, begun), (82, over)]);
 }
 
@@ -134,6 +135,7 @@ fn a_loop_is_over_when_systemd_gives_up() {
         (65, "failed/failed"),
         (66, "failed/failed"),
     ];
+
     assert_eq!(notices(&samples).last(), Some(&(66, over)));
 }
 

@@ -24,9 +24,9 @@ pub(crate) struct ReadingImpact {
 }
 
 impl ReadingImpact {
-    /// The impact of a reading, before anything is applied. `is_first` tells whether it is the first
-    /// reading of one of its lists, `is_settled` whether the source has recovered from its last
-    /// outage.
+    /// The impact of a reading, before anything is applied. `is_first` tells whether it is the
+    /// first reading of one of its lists, `is_settled` whether the source has recovered from its
+    /// last outage.
     pub(crate) fn new(
         read: ReadSpan,
         is_first: bool,

@@ -19,6 +19,7 @@ impl MachineScenario {
             suspect: false,
             has_company: true,
         };
+
         Self {
             start: Moment::now(),
             presence: MachinePresence::Present,

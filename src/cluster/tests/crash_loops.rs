@@ -1,4 +1,5 @@
-//! Crash loops: when each of their two events is emitted, and which events are not emitted meanwhile.
+//! Crash loops: when each of their two events is emitted, and which events are not emitted
+//! meanwhile.
 
 use std::time::Duration;
 

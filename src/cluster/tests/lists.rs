@@ -20,6 +20,7 @@ fn a_row_that_one_list_lacks_is_no_event_but_counted_as_held_back() {
 fn an_absent_row_is_stale_and_gone_after_the_grace() {
     let mut cluster = TestCluster::new();
     let others = || units(&seven_states()[1..]);
+
     cluster.read(2, others());
     assert_eq!(cluster.read(4, others()), ["stale"]);
     assert_eq!(cluster.read(31, others()), [""; 0]);
@@ -64,6 +65,7 @@ fn a_row_without_a_unit_file_is_a_ghost_and_then_gone_at_once() {
 fn unit_files_that_were_read_before_a_row_appeared_do_not_make_it_a_ghost() {
     let mut cluster = TestCluster::new();
     let mut states = seven_states();
+
     states.push(state("new.service", "m3", "active"));
     assert_eq!(cluster.read(2, units(&states)), ["appeared"]);
     assert_eq!(
@@ -79,6 +81,7 @@ fn unit_files_that_were_read_before_a_row_appeared_do_not_make_it_a_ghost() {
 fn a_unit_that_was_unloaded_is_gone_and_then_only_submitted() {
     let mut cluster = TestCluster::new();
     let mut wanted = seven_files();
+
     wanted[0] = file("a.service", "inactive", None);
     cluster.read(2, files(&wanted));
     assert_eq!(cluster.verdict("a.service"), Some(Verdict::Ghost));
@@ -99,6 +102,7 @@ fn a_unit_that_moves_is_on_both_machines_until_the_new_one_has_it() {
     cluster.read(2, units(&seven_states()[1..]));
     cluster.read(2, files(&wanted));
     assert_eq!(cluster.verdict("a.service"), Some(Verdict::Stale));
+
     let mut states = seven_states();
     states[0] = state("a.service", "m3", "active");
     assert_eq!(cluster.read(4, units(&states)), ["appeared", "gone"]);
@@ -109,10 +113,12 @@ fn the_old_row_of_a_unit_that_has_moved_is_a_ghost() {
     let mut cluster = TestCluster::new();
     let mut wanted = seven_files();
     wanted[0].target = Some("m3".into());
+
     let mut states = seven_states();
     states.push(state("a.service", "m3", "active"));
     cluster.read(2, units(&states));
     cluster.read(2, files(&wanted));
+
     let verdict = |machine: &str| {
         let units = &cluster.view().units;
         units
@@ -181,9 +187,11 @@ fn unchanged_rows_are_shared_between_views() {
     cluster.read(10, files(&seven_files()));
     cluster.read(10, machines(&["m1", "m2", "m3", "m4"]));
     assert!(Arc::ptr_eq(&before, cluster.view()));
+
     let mut states = seven_states();
     states[0].active = Some("failed".into());
     assert_eq!(cluster.read(12, units(&states)), ["changed"]);
+
     let b0 = ("b0.service".into(), Some("m2".into()));
     assert!(Arc::ptr_eq(
         before.units.get(&b0).unwrap(),
@@ -196,11 +204,13 @@ fn a_moved_unit_may_be_absent_on_the_new_machine_while_the_old_one_still_lists_i
     let mut cluster = TestCluster::new();
     let mut wanted = seven_files();
     wanted[0].target = Some("m3".into());
+
     let mut old = seven_states();
     old[0].ip = None;
     cluster.read(2, units(&old));
     cluster.read(2, machines(&["m2", "m3", "m4"]));
     cluster.read(3, files(&wanted));
+
     let mut both = old.clone();
     both.push(state("a.service", "m3", "active"));
     cluster.read(4, units(&both));
@@ -214,6 +224,7 @@ fn unit_files_whose_reading_began_before_a_row_appeared_do_not_make_it_a_ghost()
     let mut states = seven_states();
     states.push(state("new.service", "m3", "active"));
     cluster.read(20, units(&states));
+
     let at = cluster.start + Duration::from_secs(27);
     cluster.read_taking(Duration::from_secs(25), files(&seven_files()), at);
     assert_eq!(cluster.verdict("new.service"), Some(Verdict::Ok));
@@ -224,6 +235,7 @@ fn unit_files_whose_reading_began_before_a_row_appeared_do_not_make_it_a_ghost()
 #[test]
 fn the_first_machine_and_unit_of_an_empty_cluster_are_events() {
     let mut cluster = TestCluster::empty();
+
     cluster.read(0, machines(&[]));
     cluster.read(0, files(&[]));
     cluster.read(0, units(&[]));

@@ -163,6 +163,7 @@ fn note<K: Ord>(
         });
         push(transitions, from, to);
     }
+
     for (_, from) in before.iter().filter(|(key, _)| !after.contains_key(*key)) {
         push(transitions, from, ends(from));
     }

@@ -15,6 +15,7 @@ fn without_m1() -> TestCluster {
 #[test]
 fn an_incomplete_list_of_machines_after_an_outage_loses_no_machine() {
     let mut cluster = TestCluster::new();
+
     cluster.fail(2, FleetList::Machines);
     assert_eq!(cluster.read(4, machines(&["m2"])), ["source_back"]);
     assert_eq!(cluster.read(14, machines(&["m2", "m1"])), [""; 0]);
@@ -28,6 +29,7 @@ fn an_incomplete_list_of_machines_after_an_outage_loses_no_machine() {
 #[test]
 fn an_empty_list_of_machines_is_ignored() {
     let mut cluster = TestCluster::new();
+
     assert_eq!(cluster.read(2, machines(&[])), [""; 0]);
     assert!(
         cluster
@@ -42,6 +44,7 @@ fn an_empty_list_of_machines_is_ignored() {
 fn an_active_unit_on_a_machine_that_left_is_lost() {
     let mut cluster = TestCluster::new();
     let mut states = seven_states();
+
     for state in states
         .iter_mut()
         .filter(|state| state.machine.as_deref() == Some("m1"))
@@ -94,6 +97,7 @@ fn the_units_of_a_lost_machine_are_gone_after_the_keep_time_and_the_machine_with
 #[test]
 fn a_lost_machine_is_kept_for_the_grace() {
     let mut cluster = TestCluster::new();
+
     cluster.read(2, machines(&["m1", "m2", "m3"]));
     assert_eq!(
         cluster

@@ -19,13 +19,14 @@ fn without_states_of_m1() -> RegistrySnapshot {
     }
 }
 
-/// A cluster in which m1 and its states expired at 20 s, and m1 rejoined at 40 s and has not reported
-/// anything yet.
+/// A cluster in which m1 and its states expired at 20 s, and m1 rejoined at 40 s and has not
+/// reported anything yet.
 fn with_m1_back() -> TestCluster {
     let mut cluster = TestCluster::from_registry();
     let lost = without_states_of_m1();
     let machines = ["m2", "m3", "m4"].map(machine).into();
     let expired = [lost.expired.clone(), vec![Lease::Machine("m1".into())]].concat();
+
     assert_eq!(
         cluster.read_registry(20, &RegistrySnapshot { machines, expired, ..lost }),
         ["machine_lost"]
@@ -44,9 +45,11 @@ fn a_machine_is_silent_before_it_is_lost() {
     assert_eq!(cluster.read_registry(24, &silent), [""; 0], "one event only");
     assert_eq!(cluster.read_registry(25, &registry()), ["machine_heard"]);
     cluster.read_registry(48, &silent);
+
     let machines: Arc<[Machine]> = ["m1", "m3", "m4"].map(machine).into();
     let lost = RegistrySnapshot { machines, expired: vec![m2()], ..registry() };
     assert_eq!(cluster.read_registry(55, &lost), ["machine_lost"]);
+
     let member = cluster.member("m2");
     assert!(member.lost_since.is_some() && member.silent_since.is_none());
 }
@@ -56,6 +59,7 @@ fn a_machine_whose_key_was_deleted_may_be_restarting() {
     let mut cluster = TestCluster::from_registry();
     let mut states = seven_states();
     states[1..].iter_mut().for_each(|state| state.ip = None);
+
     let machines = ["m1", "m3", "m4"].map(machine).into();
     let without = RegistrySnapshot { states: states.into(), machines, ..registry() };
     assert_eq!(cluster.read_registry(1, &without), [""; 0]);
@@ -80,6 +84,7 @@ fn no_machine_is_lost_because_etcd_was_down() {
     for topic in FleetList::ALL {
         cluster.fail(10, topic);
     }
+
     // All keys that expired during the outage are missing afterwards.
     let bare = RegistrySnapshot {
         states: [].into(),
@@ -103,6 +108,7 @@ fn a_silent_machine_stays_silent_through_an_outage() {
         overdue: vec![(Lease::Machine("m2".into()), Duration::from_secs(seconds))],
         ..registry()
     };
+
     assert_eq!(cluster.read_registry(23, &silent(23)), ["machine_silent"]);
     cluster.fail(24, FleetList::Units);
     assert_eq!(cluster.read_registry(25, &silent(25)), ["source_back"]);
@@ -137,6 +143,7 @@ fn a_machine_is_not_silent_because_its_only_unit_is_not_reported() {
     };
     let mut cluster = TestCluster::empty();
     cluster.read_registry(0, &whole);
+
     let none = RegistrySnapshot { states: [].into(), ..whole };
     for second in 1..100 {
         assert_eq!(cluster.read_registry(second, &none), [""; 0]);
@@ -192,6 +199,7 @@ fn a_returned_machine_that_reports_all_its_units_has_lost_none() {
 #[test]
 fn a_unit_that_fleet_removed_from_a_lost_machine_is_gone_soon_after_that_reports_others() {
     let mut cluster = with_m1_back();
+
     assert_eq!(cluster.read_registry(50, &targeted(without_states_of_m1(), None)), [""; 0]);
     assert_eq!(cluster.read_registry(60, &targeted(without_a(), None)), [""; 0]);
     assert_eq!(
@@ -202,7 +210,7 @@ fn a_unit_that_fleet_removed_from_a_lost_machine_is_gone_soon_after_that_reports
     assert_eq!(cluster.read_registry(63, &targeted(without_a(), None)), ["gone"]);
 }
 
-/// A fleetd that was killed is back for up to 51 s before it publishes a state. Who begins to cluster
+/// A fleetd that was killed joins up to 51 s before it publishes a state. A monitor that starts
 /// meanwhile does not know what it will report.
 #[test]
 fn a_machine_that_has_not_reported_yet_has_more_time_for_a_unit() {

@@ -37,6 +37,7 @@ fn a_deleted_state_is_gone_unless_it_is_set_again_at_once() {
 #[test]
 fn a_deleted_state_that_fleet_wants_is_kept_for_the_grace() {
     let mut cluster = TestCluster::from_registry();
+
     assert_eq!(cluster.read_registry(1, &without_a()), [""; 0]);
     assert_eq!(cluster.verdict("a.service"), Some(Verdict::Stale));
     assert_eq!(
@@ -60,6 +61,7 @@ fn the_age_of_an_expired_state_counts_from_its_last_renewal() {
     };
     assert_eq!(cluster.read_registry(26, &overdue), [""; 0]);
     assert_eq!(cluster.verdict("a.service"), Some(Verdict::Stale));
+
     let since = cluster.view().units.iter().next().unwrap().stale_since;
     assert_eq!(since, Some(cluster.start.wall), "its age counts from its last renewal");
     assert_eq!(
@@ -114,6 +116,7 @@ fn an_expired_state_is_not_gone_because_fleet_removes_its_target() {
 #[test]
 fn a_state_that_is_renewed_late_is_no_event() {
     let mut cluster = TestCluster::from_registry();
+
     cluster.read_registry(
         26,
         &RegistrySnapshot {
@@ -132,9 +135,11 @@ fn states_of_a_global_unit_that_one_fleetd_deleted_on_all_machines_are_no_event(
     let everywhere = ["m1", "m2", "m3", "m4"];
     states.extend(everywhere.map(|id| state("global.service", id, "active")));
     files.push(UnitFile { global: true, ..file("global.service", "launched", None) });
+
     let whole = RegistrySnapshot { states: states.into(), files: files.into(), ..registry() };
     let mut cluster = TestCluster::empty();
     cluster.read_registry(0, &whole);
+
     let without = RegistrySnapshot { states: seven_states().into(), ..whole.clone() };
     for second in 1..25 {
         assert_eq!(cluster.read_registry(second, &without), [""; 0]);
@@ -148,9 +153,11 @@ fn an_expired_state_of_a_global_unit_is_gone_after_the_grace() {
     let global = || UnitFile { global: true, ..file("a.service", "launched", None) };
     let mut files = seven_files();
     files[0] = global();
+
     let whole = RegistrySnapshot { files: files.into(), ..registry() };
     let mut cluster = TestCluster::empty();
     cluster.read_registry(0, &whole);
+
     let without = RegistrySnapshot { states: seven_states()[1..].into(), ..whole };
     cluster.read_registry(1, &RegistrySnapshot { expired: vec![a_on_m1()], ..without.clone() });
     assert_eq!(cluster.read_registry(4, &without), ["stale"]);
@@ -181,8 +188,8 @@ fn states_that_expire_on_one_machine_do_not_make_the_source_suspect() {
     assert_eq!(cluster.read_registry(130, &one_each), ["gone"]);
 }
 
-/// A restarting fleetd sets its keys again within 3 s. Until then, an empty registry is no reason for
-/// a suspicion.
+/// A restarting fleetd sets its keys again within 3 s. Until then, an empty registry is no reason
+/// for a suspicion.
 #[test]
 fn an_empty_registry_makes_the_source_suspect_once_a_restart_would_be_over() {
     let mut cluster = TestCluster::from_registry();

@@ -36,6 +36,7 @@ impl TestCluster {
 #[test]
 fn an_outage_removes_no_row_and_restarts_the_grace() {
     let mut cluster = TestCluster::new();
+
     cluster.read(2, units(&seven_states()[1..]));
     assert_eq!(cluster.fail(4, FleetList::Units), ["source_down"]);
     assert_eq!(cluster.fail(5, FleetList::Machines), [""; 0], "one event only");
@@ -54,6 +55,7 @@ fn an_outage_removes_no_row_and_restarts_the_grace() {
 fn when_most_rows_vanish_the_source_is_suspect_and_all_rows_are_kept() {
     let mut cluster = TestCluster::new();
     let few = || units(&seven_states()[..3]);
+
     assert_eq!(cluster.read(2, few()), [""; 0], "the other lists may explain it");
     cluster.read(3, machines(&["m1", "m2", "m3", "m4"]));
     assert_eq!(cluster.read(3, files(&seven_files())), ["source_suspect"]);
@@ -103,6 +105,7 @@ fn after_an_empty_first_list_of_units_no_unit_is_unreported_for_the_grace() {
         requirements_known,
         ..file("a.service", "launched", None)
     };
+
     // A machine that has not reported any unit yet has more time for a global one.
     for (wanted, until) in [
         (file("a.service", "launched", Some("m1")), 30),
@@ -130,6 +133,7 @@ fn after_an_empty_first_list_of_units_no_unit_is_unreported_for_the_grace() {
 #[test]
 fn after_an_empty_first_list_of_units_the_rows_may_appear_one_by_one() {
     let mut cluster = TestCluster::empty();
+
     cluster.read(0, machines(&["m1"]));
     cluster.read(
         0,
@@ -149,6 +153,7 @@ fn after_an_empty_first_list_of_units_the_rows_may_appear_one_by_one() {
 #[test]
 fn an_etcd_without_keys_is_not_an_empty_cluster() {
     let mut cluster = TestCluster::new();
+
     cluster.read(2, units(&[]));
     cluster.read(2, files(&[]));
     cluster.read(2, machines(&[]));
@@ -176,6 +181,7 @@ fn an_etcd_without_keys_is_not_an_empty_cluster_in_any_order_of_lists() {
 #[test]
 fn rows_that_come_back_one_by_one_after_a_suspicion_are_not_gone_when_it_ends() {
     let mut cluster = thirty();
+
     (2..40).step_by(2).for_each(|second| cluster.read_all(second, 19));
     (40..120).step_by(2).for_each(|second| cluster.read_all(second, 22));
     assert!(
@@ -205,6 +211,7 @@ fn rows_that_are_absent_for_the_grace_after_a_suspicion_are_gone() {
 #[test]
 fn a_list_of_varying_length_raises_one_suspicion() {
     let mut cluster = thirty();
+
     (2..20)
         .step_by(2)
         .for_each(|second| cluster.read_all(second, if second % 4 == 0 { 21 } else { 19 }));
@@ -219,6 +226,7 @@ fn a_list_of_varying_length_raises_one_suspicion() {
 #[test]
 fn verdicts_are_found_while_the_unit_files_cannot_be_read() {
     let mut cluster = TestCluster::empty();
+
     cluster.read(0, machines(&["m1", "m2", "m3"]));
     cluster.read(0, units(&thirty_states()));
     for second in (2..60).step_by(10) {

@@ -28,6 +28,7 @@ impl UnitScenario {
             was_lost: false,
             came_back: None,
         };
+
         Self { start, presence: UnitPresence::Reported, evidence, due: None }
     }
 
@@ -213,6 +214,7 @@ fn the_rows_of_a_lost_machine_are_kept_for_the_keep_time_and_then_gone() {
 fn a_lost_row_does_not_become_stale() {
     let mut unit = UnitScenario::absent(Absence::Expired)
         .with(|it, start| it.machine = MachineStanding::Lost { since: start });
+
     unit.step_at(0.0);
     unit.evidence.machine =
         MachineStanding::Reporting { since: unit.start + Duration::from_secs(40) };
@@ -311,6 +313,7 @@ fn departures_have_these_reasons() {
         Departure::KeepTimeOver,
         Departure::NotListed,
     ];
+
     assert_catalogue(
         "departures",
         departures.map(|departure| (format!("{departure:?}"), departure.reason())),

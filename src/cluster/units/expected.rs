@@ -15,8 +15,8 @@ use super::display::{JudgedRow, RefreshedRow, RowDisplay};
 /// How long a unit may take to its first report. `fleetctl start` to a running row takes 2.5 to
 /// 2.9 s (fleet v1.0.0).
 const LAUNCH: Duration = Duration::from_secs(10);
-/// How long a machine that has not reported any unit may take to its first report. A fleetd that was
-/// killed is in the list of machines 27 to 51 s before that (fleet v1.0.0).
+/// How long a machine that has not reported any unit may take to its first report. A fleetd that
+/// was killed is in the list of machines 27 to 51 s before that (fleet v1.0.0).
 const FIRST_REPORT: Duration = Duration::from_secs(60);
 /// How long fleet may take to choose a machine. It takes 0.2 to 1.2 s.
 const SCHEDULE: Duration = Duration::from_secs(3);

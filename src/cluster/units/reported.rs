@@ -119,7 +119,8 @@ impl ReportedRow {
 
     /// Marks the row as absent. Returns whether that adds any information.
     pub(crate) fn mark_absent(&mut self, absence: Absence, at: Moment) -> bool {
-        // The shown age of a row that expires counts from its last renewal, as while it was overdue.
+        // The shown age of a row that expires counts from its last renewal, as while it was
+        // overdue.
         let since = match self.report {
             ReportStatus::Overdue { since } if absence == Absence::Expired => {
                 Moment { instant: at.instant, ..since }

@@ -50,6 +50,7 @@ fn judge_state_with(
         is_long_transition: false,
     };
     change(&mut facts);
+
     let (verdict, reason) = judge_reported(&facts);
     (verdict, reason.into_owned())
 }
@@ -62,6 +63,7 @@ fn expected(file: &UnitFile, change: impl FnOnce(&mut ExpectedFacts)) -> (Verdic
         fits_no_machine: false,
     };
     change(&mut facts);
+
     let (verdict, reason) = judge_expected(&facts);
     (verdict, reason.into_owned())
 }
@@ -94,6 +96,7 @@ fn the_reason_tells_that_a_unit_has_been_starting_stopping_or_reloading_for_long
 #[test]
 fn an_absent_row_is_stale_whatever_fleet_wants() {
     let machine = "10.0.0.2";
+
     for (desired, target) in [
         (DesiredPlacement::Here { global: false }, None),
         (DesiredPlacement::Elsewhere, Some(machine)),
@@ -193,12 +196,13 @@ fn a_unit_that_fleet_does_not_want_is_ok() {
     assert_eq!(expected(&submitted, |_| {}).0, Verdict::Ok);
 }
 
-/// The history of a unit that was restarted often, or, with `once`, of one that has been waiting for
-/// its first restart for long.
+/// The history of a unit that was restarted often, or, with `once`, of one that has been waiting
+/// for its first restart for long.
 fn looping(once: bool) -> &'static RestartHistory {
     let start = Moment::now();
     let waiting = state("loaded/activating/auto-restart");
     let mut history = RestartHistory::new(&waiting, start);
+
     for second in if once { 0..0 } else { 1..3 } {
         history.record_state(
             &state("loaded/active/running"),

@@ -63,6 +63,7 @@ fn rows(view: &View) -> Rows {
         };
         (format!("machine {}", &member.machine.id[..4]), is.to_owned())
     });
+
     units.chain(machines).collect()
 }
 
@@ -129,6 +130,7 @@ fn assert_waits_for(machine: &str, rows: &Rows, name: &str) {
 /// What most monitors showed.
 fn most(views: &BTreeMap<String, Rows>) -> &Rows {
     let mut counts: BTreeMap<&Rows, usize> = BTreeMap::new();
+
     for rows in views.values() {
         *counts.entry(rows).or_default() += 1;
     }
@@ -181,6 +183,7 @@ fn assert_agree(what: &str, views: &Views) {
             most(views).len()
         );
     }
+
     let differences = differences(views);
     assert!(differences.is_empty(), "{what}: monitors disagree:\n{differences}");
 }
@@ -224,6 +227,7 @@ fn assert_each_agrees(moments: &[Moment]) {
 /// Whether the monitors of all sources agree.
 fn assert_all_agree(moments: &[Moment]) {
     let mut all = Views::new();
+
     for moment in moments {
         let views = SEEN.iter().filter_map(|(_, views)| views.get(&moment.at));
         all.insert(

@@ -90,6 +90,7 @@ fn by_etcd() -> Watched {
         ..RegistrySnapshot::default()
     };
     let polls: Vec<Poll> = (0..END).map(|at| registry_at(at as f64, registry(at))).collect();
+
     watch(&polls, Duration::ZERO)
 }
 
@@ -116,6 +117,7 @@ fn assert_told_once(watched: &Watched) {
 
 fn assert_is_over(watched: &Watched) {
     let end = seconds(END as f64);
+
     for key in watched.shown.keys() {
         let (since, _, shown) = watched.shown.spans(key, end).last().unwrap();
         assert_eq!(shown.map(|shown| shown.verdict), Some("ok"), "{} at the end", key.0);

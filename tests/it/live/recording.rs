@@ -236,6 +236,7 @@ fn first(before: &Poll, start: Duration) -> Option<Poll> {
         return None;
     };
     let registry = RegistrySnapshot { expired: Vec::new(), ..registry.clone() };
+
     Some(Poll {
         at: start,
         took: before.took,

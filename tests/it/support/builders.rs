@@ -11,6 +11,7 @@ use fleet_monitor::cluster::{Machine, Member, Unit, UnitFile, UnitState, Verdict
 /// `active/running`.
 pub fn unit_state(unit: &str, machine: &str, state: &str) -> UnitState {
     let (active, sub) = state.split_once('/').expect("active/sub");
+
     UnitState {
         unit: unit.into(),
         machine: Some(machine.into()),
