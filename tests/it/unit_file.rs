@@ -1,5 +1,4 @@
-//! What is installed: units, configuration, the script that puts them onto CoreOS machines, and the
-//! samples.
+//! What is installed: units, configuration, the installer for CoreOS machines, and the samples.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,8 +9,8 @@ use std::process::{Command, Output};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// What `[X-Fleet]` may hold since fleet v0.8, by the documentation and the behaviour of v0.8.3 to
-/// v1.0.0.
+/// The options that `[X-Fleet]` may contain since fleet v0.8, by the documentation and the
+/// behaviour of v0.8.3 to v1.0.0.
 const X_FLEET: [&str; 5] = ["MachineID", "MachineOf", "MachineMetadata", "Conflicts", "Global"];
 
 const HOST: &str = "packaging/lib/systemd/system/fleet-monitor.service";
@@ -20,7 +19,7 @@ const SINGLE: &str = "fleet-monitor.service";
 const INSTANCE: &str = "packaging/fleet/fleet-monitor@.service";
 const GLOBAL: &str = "packaging/fleet/fleet-monitor-global.service";
 const DISCOVERY: &str = "packaging/fleet/fleet-monitor-discovery@.service";
-/// All that run the program.
+/// The units that run the program.
 const MONITORS: [&str; 4] = [HOST, SINGLE, INSTANCE, GLOBAL];
 const OF_FLEET: [&str; 4] = [SINGLE, INSTANCE, GLOBAL, DISCOVERY];
 
@@ -32,13 +31,14 @@ fn read(path: &str) -> String {
     fs::read_to_string(repository(path)).unwrap()
 }
 
-fn name(path: &str) -> &str {
+fn file_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap()
 }
 
+/// The section, key and value of a line.
 type Setting = (String, String, String);
 
-/// The unit as fleet and systemd read it: section, key and value of each line.
+/// The settings of a unit, as fleet and systemd read them.
 fn settings(unit: &str) -> Vec<Setting> {
     let mut section = "";
     let mut settings = Vec::new();
@@ -68,8 +68,8 @@ fn values(unit: &str, section: &str, key: &str) -> Vec<String> {
         .collect()
 }
 
-/// Copies of all units in one directory, made from templates where they are such, with a program
-/// that is there.
+/// Copies of all units in one directory, instantiated if they are templates, with a program that
+/// exists.
 fn units() -> (TempDir, Vec<PathBuf>) {
     let root = TempDir::new().unwrap();
     let binary = env!("CARGO_BIN_EXE_fleet-monitor");
@@ -83,8 +83,8 @@ fn units() -> (TempDir, Vec<PathBuf>) {
             "fleet"
         });
         fs::create_dir_all(&directory).unwrap();
-        let file = directory.join(name(path).replace('@', "@1"));
-        let run = |of: &str| format!("ExecStart={of}/bin/fleet-monitor\n");
+        let file = directory.join(file_name(path).replace('@', "@1"));
+        let run = |prefix: &str| format!("ExecStart={prefix}/bin/fleet-monitor\n");
         let text = read(path).replace(&run("/opt"), &format!("ExecStart={binary}\n"));
         fs::write(&file, text.replace(&run("/usr"), &format!("ExecStart={binary}\n"))).unwrap();
         files.push(file);
@@ -92,13 +92,14 @@ fn units() -> (TempDir, Vec<PathBuf>) {
     (root, files)
 }
 
-/// A run of `systemd-analyze`. None where it cannot be run; under `CI` that is a failure.
+/// Runs `systemd-analyze`. `None` if it cannot be run; with `CI=true` that is a failure.
 fn analyze(arguments: &[&str], files: &[&Path]) -> Option<Output> {
     match Command::new("systemd-analyze").args(arguments).args(files).output() {
         Ok(output) => Some(output),
         Err(error) if std::env::var_os("CI").is_none_or(|ci| ci != "true") => {
             eprintln!(
-                "not checked: systemd-analyze cannot be run ({error}); it is in Debian's package systemd"
+                "not checked: systemd-analyze cannot be run ({error}); \
+                 it is in Debian's package systemd"
             );
             None
         }
@@ -108,7 +109,7 @@ fn analyze(arguments: &[&str], files: &[&Path]) -> Option<Output> {
     }
 }
 
-/// As fleet matches the names in `Conflicts=`: `*` is any characters.
+/// Matches a name as fleet does in `Conflicts=`: `*` stands for any characters.
 fn matches(glob: &str, name: &str) -> bool {
     match glob.split_once('*') {
         None => glob == name,
@@ -149,12 +150,12 @@ fn every_unit_of_the_monitor_is_a_notifying_watched_and_restarted_service() {
             path.split(':').any(|directory| directory == "/usr/bin"),
             "CoreOS has fleetctl in /usr/bin: {path}"
         );
-        // Longer than the program takes (5 s), and with pauses that let systemd start it without an
-        // end.
+        // Longer than the program takes to stop (5 s); and with pauses that are long enough for
+        // systemd to restart it any number of times.
         assert!(values(unit, "Service", "TimeoutStopSec")[0].parse::<u32>().unwrap() > 5);
         assert!(values(unit, "Service", "RestartSec")[0].parse::<u32>().unwrap() > 2);
-        // systemd 219 would let nothing run that is not on a list of what is allowed, and would
-        // know no group on it.
+        // systemd 219 does not know the groups of system calls: with a list of allowed ones it
+        // would let nothing run.
         let filters = values(unit, "Service", "SystemCallFilter");
         assert!(
             !filters.is_empty() && filters.iter().all(|filter| filter.starts_with("~@")),
@@ -164,10 +165,11 @@ fn every_unit_of_the_monitor_is_a_notifying_watched_and_restarted_service() {
 }
 
 #[test]
-fn the_units_of_fleet_run_it_as_the_hosts_does() {
+fn the_units_for_fleet_run_the_program_like_the_unit_of_the_host() {
     let service = |unit: &str| -> Vec<Setting> {
         let mut all = settings(&read(unit));
-        // The pause after a failure is for the host's socket, which fleet's units have none of.
+        // `ExecStopPost` is for the socket of the host's unit, which the units for fleet do not
+        // have.
         let own = ["ExecStart", "ExecStopPost", "User"];
         all.retain(|(section, key, _)| section == "Service" && !own.contains(&&**key));
         all
@@ -179,7 +181,7 @@ fn the_units_of_fleet_run_it_as_the_hosts_does() {
         assert_eq!(
             values(unit, "Service", "User"),
             ["daemon"],
-            "{unit}: every CoreOS has that user"
+            "{unit}: every CoreOS has this user"
         );
     }
 
@@ -225,14 +227,14 @@ fn fleet_accepts_its_units() {
         );
         let plain =
             |character: char| character.is_ascii_alphanumeric() || "-@.".contains(character);
-        assert!(name(unit).chars().all(plain), "fleet refuses the name {unit}");
+        assert!(file_name(unit).chars().all(plain), "fleet refuses the name {unit}");
     }
     assert_eq!(values(GLOBAL, "X-Fleet", "Global"), ["true"]);
 }
 
 #[test]
 fn fleet_never_runs_two_monitors_on_a_machine() {
-    let names = |unit: &str| name(unit).replace('@', "@1");
+    let names = |unit: &str| file_name(unit).replace('@', "@1");
     let conflict = |unit: &str, with: &str| {
         values(unit, "X-Fleet", "Conflicts")
             .iter()
@@ -249,7 +251,7 @@ fn fleet_never_runs_two_monitors_on_a_machine() {
 }
 
 #[test]
-fn systemd_has_nothing_to_say_about_the_units() {
+fn systemd_finds_no_fault_in_the_units() {
     let (root, files) = units();
 
     for directory in ["host", "fleet"] {
@@ -270,10 +272,10 @@ fn systemd_has_nothing_to_say_about_the_units() {
     }
 }
 
-/// At most 1.5, where 10 is no guard at all. About 1 is left for what the program is there for: the
-/// network.
+/// An exposure of 1.5 at most, where 10 is no protection at all. About 1 is for the network, which
+/// the program needs.
 #[test]
-fn systemd_finds_the_units_of_the_monitor_hard_to_misuse() {
+fn the_units_of_the_monitor_have_a_low_exposure() {
     let (_root, files) = units();
 
     for file in files
@@ -296,7 +298,7 @@ fn systemd_finds_the_units_of_the_monitor_hard_to_misuse() {
     }
 }
 
-/// The script of a setting such as `ExecStart=/bin/sh -c '…'`, as systemd would start it.
+/// The script of a setting such as `ExecStart=/bin/sh -c '…'`, as systemd would run it.
 fn script(key: &str) -> String {
     let line = values(DISCOVERY, "Service", key).remove(0);
     let script = line
@@ -322,7 +324,7 @@ fn the_sidekick_announces_an_instance_for_as_long_as_it_answers() {
     };
     let path = directory.path();
     let log = path.join("log");
-    // The instance answers two times.
+    // The instance answers twice.
     double(
         "curl",
         "for url; do :; done; echo $url >>$LOG; [ $(grep -c healthz $LOG) -le 2 ]",
@@ -345,7 +347,7 @@ fn the_sidekick_announces_an_instance_for_as_long_as_it_answers() {
         .env("COREOS_PRIVATE_IPV4", "172.17.8.101")
         .env("FLEET_MONITOR_PORT", "8990")
         .output();
-    assert_eq!(ended.unwrap().status.code(), Some(1), "systemd tries again");
+    assert_eq!(ended.unwrap().status.code(), Some(1), "systemd restarts it");
     let text = fs::read_to_string(&log).unwrap();
     assert_eq!(
         announced(&text),
@@ -371,7 +373,7 @@ fn the_sidekick_announces_an_instance_for_as_long_as_it_answers() {
     );
 }
 
-/// Runs the script that installs, with a `sudo` and an `ssh` in `$PATH` for which each machine is a
+/// Runs the installer with doubles of `sudo` and `ssh` in `$PATH`. For these, each machine is a
 /// directory.
 fn install(directory: &Path, arguments: &[&str]) -> Output {
     let doubles = directory.join("doubles");
@@ -394,25 +396,27 @@ fn install(directory: &Path, arguments: &[&str]) -> Output {
     script.output().unwrap()
 }
 
-/// The files below a directory, with their inodes: one that was replaced has another.
+/// The files below a directory with their inodes. A file that was replaced has another inode.
 fn files(below: &Path) -> BTreeMap<PathBuf, u64> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(below).unwrap().map(Result::unwrap) {
-        match entry.file_type().unwrap().is_dir() {
-            true => found.extend(files(&entry.path())),
-            false => drop(found.insert(entry.path(), entry.metadata().unwrap().ino())),
+        if entry.file_type().unwrap().is_dir() {
+            found.extend(files(&entry.path()));
+        } else {
+            found.insert(entry.path(), entry.metadata().unwrap().ino());
         }
     }
     found
 }
 
-fn said(output: &Output) -> (String, String) {
+/// The standard output and the standard error of a program.
+fn outputs(output: &Output) -> (String, String) {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     (text(&output.stdout), text(&output.stderr))
 }
 
 #[test]
-fn the_script_installs_again_without_touching_what_was_configured() {
+fn the_installer_can_be_repeated_and_keeps_the_configuration() {
     let directory = TempDir::new().unwrap();
     let root = directory.path().join("root");
     let at = |path: &str| root.join(path);
@@ -423,7 +427,7 @@ fn the_script_installs_again_without_touching_what_was_configured() {
         let arguments = ["--root", root.to_str().unwrap(), "--binary", binary.to_str().unwrap()];
         let output = install(directory.path(), &[&arguments, more].concat());
         assert!(output.status.success(), "{output:?}");
-        said(&output).0
+        outputs(&output).0
     };
     install(&["--no-units"]);
     assert_eq!(
@@ -440,18 +444,18 @@ fn the_script_installs_again_without_touching_what_was_configured() {
     );
     assert!(
         !at("etc/systemd").exists(),
-        "fleet brings the units, and there is no group fleet"
+        "fleet provides the units, and there is no group fleet"
     );
 
     fs::write(&binary, "2").unwrap();
     fs::write(at("etc/fleet-monitor.toml"), "port = 1\n").unwrap();
     fs::write(at("etc/group"), "root:x:0:\nfleet:x:253:\n").unwrap();
-    let told = install(&[]);
+    let output = install(&[]);
     assert_eq!(fs::read_to_string(at("opt/bin/fleet-monitor")).unwrap(), "2");
     assert_eq!(fs::read_to_string(at("etc/fleet-monitor.toml")).unwrap(), "port = 1\n");
     assert!(
-        told.contains("/opt/bin/fleet-monitor\n") && !told.contains("fleet-monitor.toml"),
-        "{told}"
+        output.contains("/opt/bin/fleet-monitor\n") && !output.contains("fleet-monitor.toml"),
+        "{output}"
     );
     let units = at("etc/systemd/system");
     assert_eq!(fs::read_to_string(units.join("fleet-monitor.socket")).unwrap(), read(SOCKET));
@@ -479,8 +483,8 @@ fn the_script_installs_again_without_touching_what_was_configured() {
     );
 }
 
-/// The host's unit as it is on CoreOS.
-fn on_coreos() -> Vec<Setting> {
+/// The settings of the host's unit as it is installed on CoreOS.
+fn settings_on_coreos() -> Vec<Setting> {
     let directory = TempDir::new().unwrap();
     let binary = env!("CARGO_BIN_EXE_fleet-monitor");
     let root = directory.path().join("root");
@@ -490,7 +494,7 @@ fn on_coreos() -> Vec<Setting> {
 }
 
 #[test]
-fn on_coreos_the_hosts_unit_runs_what_is_in_opt_as_a_user_that_is_there() {
+fn on_coreos_the_unit_of_the_host_runs_the_program_in_opt_as_an_existing_user() {
     let mut expected = settings(&read(HOST));
 
     for (_, key, value) in &mut expected {
@@ -500,11 +504,11 @@ fn on_coreos_the_hosts_unit_runs_what_is_in_opt_as_a_user_that_is_there() {
             _ => {}
         }
     }
-    assert_eq!(on_coreos(), expected);
+    assert_eq!(settings_on_coreos(), expected);
 }
 
 #[test]
-fn the_script_installs_on_one_machine_after_the_other_until_one_fails() {
+fn the_installer_installs_on_one_machine_after_the_other_until_one_fails() {
     let directory = TempDir::new().unwrap();
     let at = |path: &str| directory.path().join(path);
     for machine in ["core@core-01", "root@core-03"] {
@@ -512,7 +516,7 @@ fn the_script_installs_on_one_machine_after_the_other_until_one_fails() {
     }
     let binary = at("built");
     fs::write(&binary, "1").unwrap();
-    // Below the directory that a machine is, with a name that a shell would take apart.
+    // A root below the directory of the machine, with a name that a shell would split.
     let arguments = ["--root", "it's a root", "--binary", binary.to_str().unwrap()];
     let install = || {
         install(
@@ -523,9 +527,10 @@ fn the_script_installs_on_one_machine_after_the_other_until_one_fails() {
     let output = install();
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(
-        said(&output).1.lines().last(),
+        outputs(&output).1.lines().last(),
         Some(
-            "install-coreos: core-02 failed. Done: core-01. Not tried: root@core-03. It can be run again for all."
+            "install-coreos: core-02 failed. Done: core-01. Not tried: root@core-03. \
+             It can be run again for all."
         )
     );
     assert!(at("core@core-01/it's a root/opt/bin/fleet-monitor").is_file());
@@ -548,7 +553,7 @@ fn the_script_installs_on_one_machine_after_the_other_until_one_fails() {
 }
 
 #[test]
-fn the_script_says_what_is_missing() {
+fn the_installer_reports_what_is_missing() {
     let directory = TempDir::new().unwrap();
     let root = directory.path().join("root");
     fs::create_dir(&root).unwrap();
@@ -557,7 +562,7 @@ fn the_script_says_what_is_missing() {
     let output = install(directory.path(), &["--root", root, "--binary", "/nowhere/fleet-monitor"]);
     assert_eq!(output.status.code(), Some(1));
 
-    let (_, message) = said(&output);
+    let (_, message) = outputs(&output);
     assert!(
         message.contains("there is no /nowhere/fleet-monitor")
             && message.contains("cargo build --release")
@@ -566,7 +571,7 @@ fn the_script_says_what_is_missing() {
     assert!(fs::read_dir(root).unwrap().next().is_none());
 }
 
-/// A document of YAML, which Python reads. None where that has no PyYAML; under `CI` that is a
+/// Parses a YAML document with Python. `None` if that has no PyYAML; with `CI=true` that is a
 /// failure.
 fn yaml(path: &str) -> Option<Value> {
     let program =
@@ -590,30 +595,30 @@ fn yaml(path: &str) -> Option<Value> {
     Some(serde_json::from_slice(&output.stdout).unwrap())
 }
 
-fn named<'a>(list: &'a Value, key: &str, name: &str) -> &'a Value {
+fn entry_named<'a>(list: &'a Value, key: &str, name: &str) -> &'a Value {
     let mut found = list.as_array().unwrap().iter().filter(|entry| entry[key] == name);
     found.next().unwrap_or_else(|| panic!("no {name} in {list:#}"))
 }
 
 #[test]
-fn the_cloud_config_downloads_what_it_knows_and_starts_the_hosts_unit() {
+fn the_cloud_config_downloads_the_program_by_its_hash_and_starts_the_unit_of_the_host() {
     let path = "packaging/samples/cloud-config.yaml";
     assert!(
         read(path).starts_with("#cloud-config\n"),
-        "CoreOS tells by the first line what it is"
+        "CoreOS recognizes the format by the first line"
     );
     let Some(config) = yaml(path) else { return };
     let units = &config["coreos"]["units"];
-    let service = named(units, "name", "fleet-monitor.service");
-    assert_eq!(settings(service["content"].as_str().unwrap()), on_coreos());
+    let service = entry_named(units, "name", "fleet-monitor.service");
+    assert_eq!(settings(service["content"].as_str().unwrap()), settings_on_coreos());
     assert_eq!(
         (&service["enable"], &service["command"]),
         (&Value::Bool(true), &Value::from("start"))
     );
-    let needs = named(&service["drop-ins"], "name", "10-download.conf")["content"]
+    let needs = entry_named(&service["drop-ins"], "name", "10-download.conf")["content"]
         .as_str()
         .unwrap();
-    let download = named(units, "name", "fleet-monitor-download.service");
+    let download = entry_named(units, "name", "fleet-monitor-download.service");
     assert!(
         settings(needs)
             .iter()
@@ -621,13 +626,13 @@ fn the_cloud_config_downloads_what_it_knows_and_starts_the_hosts_unit() {
         "{needs}"
     );
     let written = &config["write_files"];
-    let options = named(written, "path", "/etc/fleet-monitor.toml");
+    let options = entry_named(written, "path", "/etc/fleet-monitor.toml");
     assert!(options["content"].as_str().unwrap().starts_with("allowed_hosts = "));
 
-    // The download, from a file, with a right and with a wrong hash.
+    // The download with a wrong and with the right hash.
     let directory = TempDir::new().unwrap();
     let at = |path: &str| directory.path().join(path);
-    let script = named(written, "path", "/opt/bin/fleet-monitor-download");
+    let script = entry_named(written, "path", "/opt/bin/fleet-monitor-download");
     assert_eq!(script["permissions"], "0755");
     let exec = settings(download["content"].as_str().unwrap())
         .into_iter()
@@ -658,7 +663,7 @@ fn the_cloud_config_downloads_what_it_knows_and_starts_the_hosts_unit() {
         "{output:?}"
     );
     assert!(
-        said(&output)
+        outputs(&output)
             .1
             .contains("https://example.com/fleet-monitor has another hash than 1")
     );
@@ -668,18 +673,18 @@ fn the_cloud_config_downloads_what_it_knows_and_starts_the_hosts_unit() {
     fs::remove_file(at("url")).unwrap();
     assert!(
         run(right).status.success() && !at("url").exists(),
-        "what is there already is not fetched again"
+        "an existing file is not downloaded again"
     );
 }
 
 #[test]
-fn the_ignition_sample_verifies_what_it_fetches_and_enables_the_hosts_unit() {
+fn the_ignition_sample_verifies_the_download_and_enables_the_unit_of_the_host() {
     let config: Value = serde_json::from_str(&read("packaging/samples/ignition.json")).unwrap();
     assert_eq!(config["ignition"]["version"], "2.0.0");
 
     let files = &config["storage"]["files"];
     for (path, mode) in [("/opt/bin/fleet-monitor", 0o755), ("/etc/fleet-monitor.toml", 0o644)] {
-        let file = named(files, "path", path);
+        let file = entry_named(files, "path", path);
         assert_eq!(
             (&file["filesystem"], &file["mode"]),
             (&Value::from("root"), &Value::from(mode)),
@@ -687,10 +692,10 @@ fn the_ignition_sample_verifies_what_it_fetches_and_enables_the_hosts_unit() {
         );
     }
 
-    let contents = &named(files, "path", "/opt/bin/fleet-monitor")["contents"];
+    let contents = &entry_named(files, "path", "/opt/bin/fleet-monitor")["contents"];
     assert!(contents["source"].as_str().unwrap().starts_with("https://"));
 
-    // Version 2 of the specification knows no other function.
+    // Version 2 of the specification supports no other hash function.
     let hash = contents["verification"]["hash"]
         .as_str()
         .unwrap()
@@ -698,11 +703,11 @@ fn the_ignition_sample_verifies_what_it_fetches_and_enables_the_hosts_unit() {
         .unwrap();
     assert!(hash.len() == 128 && hash.bytes().all(|digit| digit.is_ascii_hexdigit()));
 
-    let service = named(&config["systemd"]["units"], "name", "fleet-monitor.service");
+    let service = entry_named(&config["systemd"]["units"], "name", "fleet-monitor.service");
     assert_eq!(service["enable"], true);
-    assert_eq!(settings(service["contents"].as_str().unwrap()), on_coreos());
+    assert_eq!(settings(service["contents"].as_str().unwrap()), settings_on_coreos());
 
-    let group = named(&service["dropins"], "name", "10-group-fleet.conf")["contents"]
+    let group = entry_named(&service["dropins"], "name", "10-group-fleet.conf")["contents"]
         .as_str()
         .unwrap();
     assert_eq!(

@@ -314,8 +314,6 @@ fn departures_have_these_reasons() {
         Departure::NotListed,
     ];
 
-    assert_catalogue(
-        "departures",
-        departures.map(|departure| (format!("{departure:?}"), departure.reason())),
-    );
+    let reasons = departures.map(|departure| (format!("{departure:?}"), departure.reason()));
+    assert_catalogue("departures", reasons);
 }

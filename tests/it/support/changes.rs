@@ -1,5 +1,5 @@
-//! What a whole registry is after the changes that the source `etcd` yields, for tests that compare
-//! the two.
+//! Applies the changes that the source `etcd` yields to a whole registry, for tests that compare
+//! both.
 //!
 //! The unit tests of the crate include this file too.
 
@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 
 use fleet_monitor::cluster::{Lease, Observation, RegistrySnapshot, UnitState};
 
-/// Makes the changes that lead a registry to `index`. What expired before them is of no interest
-/// any more.
-pub fn follow(registry: &mut RegistrySnapshot, index: u64, changes: &[Observation]) {
+/// Applies the changes up to `index`. Only leases that expire in these changes are in `expired`
+/// afterwards.
+pub fn apply_changes(registry: &mut RegistrySnapshot, index: u64, changes: &[Observation]) {
     let key = |state: &UnitState| (state.unit.clone(), state.machine.clone());
     let mut states: BTreeMap<_, _> = registry
         .states
@@ -61,7 +61,7 @@ pub fn follow(registry: &mut RegistrySnapshot, index: u64, changes: &[Observatio
         }
     }
 
-    // The addresses are those of the machines, as they are now.
+    // The addresses of states are those of their machines.
     for state in states.values_mut() {
         let machine = state.machine.as_ref().and_then(|id| machines.get(id));
         state.ip = machine.and_then(|machine| machine.ip.clone());
