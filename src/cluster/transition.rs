@@ -332,12 +332,10 @@ impl fmt::Display for Event {
         match self {
             Event::Appeared { place, to } => write!(f, "{place} appeared: {to}"),
             Event::Changed { place, from, to } => write!(f, "{place}: {from} → {to}"),
-            Event::Stale { place, from } => {
-                write!(
-                    f,
-                    "{place} is not reported any more, though fleet wants it; last seen {from}"
-                )
-            }
+            Event::Stale { place, from } => write!(
+                f,
+                "{place} is not reported any more, though fleet wants it; last seen {from}"
+            ),
             Event::Back { place, to } => write!(f, "{place} is reported again: {to}"),
             Event::Gone { place, from, reason } => {
                 write!(f, "{place} is gone, last seen {from}: {reason}")
@@ -357,14 +355,11 @@ impl fmt::Display for Event {
             Event::MachineJoined { machine, ip } => {
                 write!(f, "machine {} joined the cluster", address_or_id(machine, ip.as_ref()))
             }
-            Event::MachineSilent { machine, ip } => {
-                write!(
-                    f,
-                    "machine {} is silent: it leaves the cluster soon unless its fleetd is heard \
-                     again",
-                    address_or_id(machine, ip.as_ref())
-                )
-            }
+            Event::MachineSilent { machine, ip } => write!(
+                f,
+                "machine {} is silent: it leaves the cluster soon unless its fleetd is heard again",
+                address_or_id(machine, ip.as_ref())
+            ),
             Event::MachineHeard { machine, ip } => {
                 write!(f, "machine {} is heard again", address_or_id(machine, ip.as_ref()))
             }

@@ -131,7 +131,8 @@ fn a_state_that_is_renewed_late_is_no_event() {
 
 #[test]
 fn states_of_a_global_unit_that_one_fleetd_deleted_on_all_machines_are_no_event() {
-    let (mut states, mut files) = (seven_states(), seven_files());
+    let mut states = seven_states();
+    let mut files = seven_files();
     let everywhere = ["m1", "m2", "m3", "m4"];
     states.extend(everywhere.map(|id| state("global.service", id, "active")));
     files.push(UnitFile { global: true, ..file("global.service", "launched", None) });

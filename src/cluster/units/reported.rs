@@ -319,11 +319,6 @@ impl ReportedRow {
         let target = file
             .and_then(|file| file.target.as_ref())
             .map(|id| context.machines.display_name(id));
-        let machine_presence = self
-            .state
-            .machine
-            .as_ref()
-            .and_then(|id| context.machines.presence(id));
         let outlives_machine = self.is_on_lost_machine(context)
             && (!context.source.may_be_outdated() || self.is_shown_as_lost());
 
@@ -337,10 +332,7 @@ impl ReportedRow {
             file: file.map(|file| &**file),
             desired: evidence.desired,
             machine: evidence.machine,
-            machine_is_present: !matches!(
-                machine_presence,
-                Some(MachinePresence::Missing { .. }) | None
-            ),
+            machine_is_present: self.machine_is_present(context),
             outlives_machine,
             moved_to,
             target,
@@ -348,20 +340,32 @@ impl ReportedRow {
             is_long_transition,
         });
 
+        let stale_since = match self.report {
+            ReportStatus::Current => None,
+            ReportStatus::Overdue { since } | ReportStatus::Absent { since, .. } => {
+                Some(since.wall)
+            }
+        };
         let row = JudgedRow {
             state: self.shown_state(verdict, context),
             listed: true,
-            stale_since: match self.report {
-                ReportStatus::Current => None,
-                ReportStatus::Overdue { since } | ReportStatus::Absent { since, .. } => {
-                    Some(since.wall)
-                }
-            },
+            stale_since,
             file,
             verdict,
             reason,
         };
         self.display.update(row, context)
+    }
+
+    /// Whether its machine is known and not missing from the cluster.
+    fn machine_is_present(&self, context: &RowContext) -> bool {
+        let presence = self
+            .state
+            .machine
+            .as_ref()
+            .and_then(|id| context.machines.presence(id));
+
+        !matches!(presence, Some(MachinePresence::Missing { .. }) | None)
     }
 
     /// The last reported state, with the address of its machine unless the machine is lost.

@@ -1,4 +1,4 @@
-//! Monitors that started at different checkpoints, or use different sources, show the same after an
+//! Monitors that started at different times, or use different sources, show the same after an
 //! incident.
 
 use std::collections::{BTreeMap, BTreeSet};

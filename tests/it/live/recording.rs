@@ -289,61 +289,78 @@ pub fn changes(registry: &[Poll], start: Duration) -> Vec<Poll> {
 
 /// The changes that lead from one registry to another.
 fn difference(before: &RegistrySnapshot, after: &RegistrySnapshot) -> Vec<Observation> {
-    let mut changes = Vec::new();
-    let ended = |lease: Lease| {
-        if after.expired.contains(&lease) {
-            Observation::Expired(lease)
-        } else {
-            Observation::Deleted(lease)
-        }
-    };
+    let mut changes = state_changes(before, after);
+    changes.extend(machine_changes(before, after));
+    changes.extend(file_changes(before, after));
 
-    let states = after.states.iter().filter(|state| !before.states.contains(state));
-    changes.extend(states.cloned().map(Observation::Reported));
-    let is_missing = |state: &&UnitState| {
-        !after
-            .states
-            .iter()
-            .any(|it| (&it.unit, &it.machine) == (&state.unit, &state.machine))
-    };
-    for state in before.states.iter().filter(is_missing) {
-        let machine = state.machine.clone().expect("a state has a machine");
-        changes.push(ended(Lease::Unit(state.unit.clone(), machine)));
-    }
-
-    let machines = after
-        .machines
-        .iter()
-        .filter(|machine| !before.machines.contains(machine));
-    changes.extend(machines.cloned().map(Observation::MachineSeen));
-    for machine in before
-        .machines
-        .iter()
-        .filter(|machine| !after.machines.iter().any(|it| it.id == machine.id))
-    {
-        changes.push(ended(Lease::Machine(machine.id.clone())));
-    }
-
-    let files = after.files.iter().filter(|file| !before.files.contains(file));
-    changes.extend(files.cloned().map(Observation::Wanted));
-    for file in before
-        .files
-        .iter()
-        .filter(|file| !after.files.iter().any(|it| it.unit == file.unit))
-    {
-        changes.push(Observation::NotWanted(file.unit.clone()));
-    }
     if before.leader != after.leader {
         changes.push(Observation::Leads(after.leader.clone()));
     }
+    changes.extend(overdue_changes(before, after));
+    changes
+}
 
+/// That a key with a lease is not in the registry any more.
+fn end_of(lease: Lease, after: &RegistrySnapshot) -> Observation {
+    if after.expired.contains(&lease) {
+        Observation::Expired(lease)
+    } else {
+        Observation::Deleted(lease)
+    }
+}
+
+fn state_changes(before: &RegistrySnapshot, after: &RegistrySnapshot) -> Vec<Observation> {
+    let is_same_row = |a: &UnitState, b: &UnitState| (&a.unit, &a.machine) == (&b.unit, &b.machine);
+    let changed = after.states.iter().filter(|state| !before.states.contains(state));
+    let removed = before
+        .states
+        .iter()
+        .filter(|state| !after.states.iter().any(|it| is_same_row(it, state)));
+
+    let mut changes: Vec<_> = changed.cloned().map(Observation::Reported).collect();
+    for state in removed {
+        let machine = state.machine.clone().expect("a state has a machine");
+        changes.push(end_of(Lease::Unit(state.unit.clone(), machine), after));
+    }
+    changes
+}
+
+fn machine_changes(before: &RegistrySnapshot, after: &RegistrySnapshot) -> Vec<Observation> {
+    let changed = after
+        .machines
+        .iter()
+        .filter(|machine| !before.machines.contains(machine));
+    let removed = before
+        .machines
+        .iter()
+        .filter(|machine| !after.machines.iter().any(|it| it.id == machine.id));
+
+    let changed = changed.cloned().map(Observation::MachineSeen);
+    let removed = removed.map(|machine| end_of(Lease::Machine(machine.id.clone()), after));
+    changed.chain(removed).collect()
+}
+
+fn file_changes(before: &RegistrySnapshot, after: &RegistrySnapshot) -> Vec<Observation> {
+    let changed = after.files.iter().filter(|file| !before.files.contains(file));
+    let removed = before
+        .files
+        .iter()
+        .filter(|file| !after.files.iter().any(|it| it.unit == file.unit));
+
+    let changed = changed.cloned().map(Observation::Wanted);
+    let removed = removed.map(|file| Observation::NotWanted(file.unit.clone()));
+    changed.chain(removed).collect()
+}
+
+fn overdue_changes(before: &RegistrySnapshot, after: &RegistrySnapshot) -> Vec<Observation> {
     let is_overdue =
         |registry: &RegistrySnapshot, lease| registry.overdue.iter().any(|(it, _)| it == lease);
     let overdue = after.overdue.iter().filter(|(lease, _)| !is_overdue(before, lease));
-    changes.extend(overdue.map(|(lease, age)| Observation::Overdue(lease.clone(), *age)));
     let renewed = before.overdue.iter().filter(|(lease, _)| !is_overdue(after, lease));
-    changes.extend(renewed.map(|(lease, _)| Observation::Renewed(lease.clone())));
-    changes
+
+    let overdue = overdue.map(|(lease, age)| Observation::Overdue(lease.clone(), *age));
+    let renewed = renewed.map(|(lease, _)| Observation::Renewed(lease.clone()));
+    overdue.chain(renewed).collect()
 }
 
 /// The recording of a registry as a monitor reads it that polls lists: the units every 2 s from

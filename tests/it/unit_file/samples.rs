@@ -1,0 +1,156 @@
+//! The samples that install the program on new CoreOS machines.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::installer::{outputs, settings_on_coreos};
+use super::{read, repository, settings};
+
+/// Parses a YAML document with Python. `None` if that has no PyYAML; with `CI=true` that is a
+/// failure.
+fn yaml(path: &str) -> Option<Value> {
+    let program =
+        "import json, sys, yaml; json.dump(yaml.safe_load(open(sys.argv[1])), sys.stdout)";
+    let output = Command::new("python3")
+        .args(["-c", program])
+        .arg(repository(path))
+        .output();
+    let missing = match &output {
+        Ok(output) => String::from_utf8_lossy(&output.stderr).contains("No module named 'yaml'"),
+        Err(_) => true,
+    };
+
+    if missing && std::env::var_os("CI").is_none_or(|ci| ci != "true") {
+        eprintln!("not checked: no PyYAML; it is in Debian's package python3-yaml");
+        return None;
+    }
+
+    let output = output.unwrap();
+    assert!(output.status.success(), "{path}: {}", String::from_utf8_lossy(&output.stderr));
+    Some(serde_json::from_slice(&output.stdout).unwrap())
+}
+
+fn entry_named<'a>(list: &'a Value, key: &str, name: &str) -> &'a Value {
+    let mut found = list.as_array().unwrap().iter().filter(|entry| entry[key] == name);
+    found.next().unwrap_or_else(|| panic!("no {name} in {list:#}"))
+}
+
+#[test]
+fn the_cloud_config_downloads_the_program_by_its_hash_and_starts_the_unit_of_the_host() {
+    let path = "packaging/samples/cloud-config.yaml";
+    assert!(
+        read(path).starts_with("#cloud-config\n"),
+        "CoreOS recognizes the format by the first line"
+    );
+    let Some(config) = yaml(path) else { return };
+    let units = &config["coreos"]["units"];
+    let service = entry_named(units, "name", "fleet-monitor.service");
+    assert_eq!(settings(service["content"].as_str().unwrap()), settings_on_coreos());
+    assert_eq!(
+        (&service["enable"], &service["command"]),
+        (&Value::Bool(true), &Value::from("start"))
+    );
+    let needs = entry_named(&service["drop-ins"], "name", "10-download.conf")["content"]
+        .as_str()
+        .unwrap();
+    let download = entry_named(units, "name", "fleet-monitor-download.service");
+    assert!(
+        settings(needs)
+            .iter()
+            .all(|(_, _, value)| download["name"] == **value),
+        "{needs}"
+    );
+    let written = &config["write_files"];
+    let options = entry_named(written, "path", "/etc/fleet-monitor.toml");
+    assert!(options["content"].as_str().unwrap().starts_with("allowed_hosts = "));
+
+    // The download with a wrong and with the right hash.
+    let directory = TempDir::new().unwrap();
+    let at = |path: &str| directory.path().join(path);
+    let script = entry_named(written, "path", "/opt/bin/fleet-monitor-download");
+    assert_eq!(script["permissions"], "0755");
+    let exec = settings(download["content"].as_str().unwrap())
+        .into_iter()
+        .find(|(_, key, _)| key == "ExecStart");
+    assert_eq!(script["path"], exec.unwrap().2);
+    fs::write(
+        at("curl"),
+        "#!/bin/sh\nwhile [ $1 != --output ]; do shift; done; echo program >$2; echo $3 >url\n",
+    )
+    .unwrap();
+    fs::set_permissions(at("curl"), fs::Permissions::from_mode(0o755)).unwrap();
+    let run = |hash: &str| {
+        let text = script["content"].as_str().unwrap();
+        let zeros = "0".repeat(64);
+        assert!(text.contains(&zeros));
+        fs::write(at("download"), text.replace(&zeros, hash)).unwrap();
+        let path = format!("{}:{}", directory.path().display(), std::env::var("PATH").unwrap());
+        Command::new("/bin/sh")
+            .arg(at("download"))
+            .env("PATH", path)
+            .output()
+            .unwrap()
+    };
+    let output = run(&"1".repeat(64));
+    assert_eq!(
+        (output.status.code(), at("fleet-monitor").exists()),
+        (Some(1), false),
+        "{output:?}"
+    );
+    assert!(
+        outputs(&output)
+            .1
+            .contains("https://example.com/fleet-monitor has another hash than 1")
+    );
+    let right = "fba13a37a73d657dc0f1e671f0dc714f9891dd4da15ec45bd2a6f83e0434648e";
+    assert!(run(right).status.success());
+    assert_eq!(fs::metadata(at("fleet-monitor")).unwrap().permissions().mode() & 0o777, 0o755);
+    fs::remove_file(at("url")).unwrap();
+    assert!(
+        run(right).status.success() && !at("url").exists(),
+        "an existing file is not downloaded again"
+    );
+}
+
+#[test]
+fn the_ignition_sample_verifies_the_download_and_enables_the_unit_of_the_host() {
+    let config: Value = serde_json::from_str(&read("packaging/samples/ignition.json")).unwrap();
+    assert_eq!(config["ignition"]["version"], "2.0.0");
+
+    let files = &config["storage"]["files"];
+    for (path, mode) in [("/opt/bin/fleet-monitor", 0o755), ("/etc/fleet-monitor.toml", 0o644)] {
+        let file = entry_named(files, "path", path);
+        assert_eq!(
+            (&file["filesystem"], &file["mode"]),
+            (&Value::from("root"), &Value::from(mode)),
+            "{path}"
+        );
+    }
+
+    let contents = &entry_named(files, "path", "/opt/bin/fleet-monitor")["contents"];
+    assert!(contents["source"].as_str().unwrap().starts_with("https://"));
+
+    // Version 2 of the specification supports no other hash function.
+    let hash = contents["verification"]["hash"]
+        .as_str()
+        .unwrap()
+        .strip_prefix("sha512-")
+        .unwrap();
+    assert!(hash.len() == 128 && hash.bytes().all(|digit| digit.is_ascii_hexdigit()));
+
+    let service = entry_named(&config["systemd"]["units"], "name", "fleet-monitor.service");
+    assert_eq!(service["enable"], true);
+    assert_eq!(settings(service["contents"].as_str().unwrap()), settings_on_coreos());
+
+    let group = entry_named(&service["dropins"], "name", "10-group-fleet.conf")["contents"]
+        .as_str()
+        .unwrap();
+    assert_eq!(
+        settings(group),
+        [("Service".to_owned(), "SupplementaryGroups".to_owned(), "fleet".to_owned())]
+    );
+}
