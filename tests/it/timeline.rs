@@ -405,6 +405,7 @@ fn without_a_grace_the_listed_rows_are_those_of_fleet() {
         let mut cluster = Cluster::new(Duration::ZERO);
         for poll in sampled(&polls(name), Duration::ZERO) {
             apply(&mut cluster, poll, start);
+
             let Ok(Reading::Units { states, .. }) = &poll.outcome else {
                 continue;
             };
@@ -414,6 +415,7 @@ fn without_a_grace_the_listed_rows_are_those_of_fleet() {
                 .iter()
                 .filter(|unit| unit.listed)
                 .map(|unit| &unit.state);
+
             // A row that fleetctl before 0.7 prints without a machine has only a name.
             let named = |state: &UnitState| (state.unit.clone(), state.machine.clone());
             let listed: Vec<&UnitState> = listed.collect();
@@ -422,6 +424,7 @@ fn without_a_grace_the_listed_rows_are_those_of_fleet() {
                 "{name} at {:?}",
                 poll.at
             );
+
             for (ours, theirs) in listed
                 .into_iter()
                 .zip(states)

@@ -145,6 +145,7 @@ fn every_unit_of_the_monitor_is_a_notifying_watched_and_restarted_service() {
         ] {
             assert_eq!(values(unit, "Service", key), expected, "{key} of {unit}");
         }
+
         let environment = values(unit, "Service", "Environment");
         let path = environment
             .iter()
@@ -154,10 +155,12 @@ fn every_unit_of_the_monitor_is_a_notifying_watched_and_restarted_service() {
             path.split(':').any(|directory| directory == "/usr/bin"),
             "CoreOS has fleetctl in /usr/bin: {path}"
         );
+
         // Longer than the program takes to stop (5 s); and with pauses that are long enough for
         // systemd to restart it any number of times.
         assert!(values(unit, "Service", "TimeoutStopSec")[0].parse::<u32>().unwrap() > 5);
         assert!(values(unit, "Service", "RestartSec")[0].parse::<u32>().unwrap() > 2);
+
         // systemd 219 does not know the groups of system calls: with a list of allowed ones it
         // would let nothing run.
         let filters = values(unit, "Service", "SystemCallFilter");
@@ -172,8 +175,8 @@ fn every_unit_of_the_monitor_is_a_notifying_watched_and_restarted_service() {
 fn the_units_for_fleet_run_the_program_like_the_unit_of_the_host() {
     let service = |unit: &str| -> Vec<Setting> {
         let mut all = settings(&read(unit));
-        // `ExecStopPost` is for the socket of the host's unit, which the units for fleet do not
-        // have.
+        // `ExecStopPost` is a pause after a failure for the socket of the host's unit, which the
+        // units for fleet do not have.
         let own = ["ExecStart", "ExecStopPost", "User"];
         all.retain(|(section, key, _)| section == "Service" && !own.contains(&&**key));
         all
@@ -208,6 +211,7 @@ fn fleet_accepts_its_units() {
             }
         }
         assert!(!requirements.is_empty(), "{unit}");
+
         let has = |key: &str| requirements.contains_key(key);
         let refused = [
             ("MachineID", "MachineOf"),
@@ -219,12 +223,14 @@ fn fleet_accepts_its_units() {
             refused.iter().all(|(one, other)| !(has(one) && has(other))),
             "{unit}: {requirements:?}"
         );
+
         let of = requirements.get("MachineOf").into_iter().flatten();
         let conflicts = requirements.get("Conflicts").cloned().unwrap_or_default();
         assert!(
             of.clone().all(|of| !conflicts.iter().any(|glob| matches(glob, of))),
             "{unit}: {requirements:?}"
         );
+
         assert!(
             text.lines().all(|line| line.len() <= 2048),
             "{unit}: fleet refuses lines of more than 2048 bytes"
@@ -318,61 +324,100 @@ fn script(key: &str) -> String {
         .replace("\\\\", "\\")
 }
 
-#[test]
-fn the_sidekick_announces_an_instance_for_as_long_as_it_answers() {
-    let directory = TempDir::new().unwrap();
-    let double = |name: &str, script: &str| {
-        let file = directory.path().join(name);
-        fs::write(&file, format!("#!/bin/sh\n{script}\n")).unwrap();
+/// A run of the sidekick with doubles of `curl`, `etcdctl` and `sleep`.
+struct Sidekick {
+    directory: TempDir,
+}
+
+impl Sidekick {
+    /// The instance answers twice.
+    fn new() -> Self {
+        let sidekick = Self { directory: TempDir::new().unwrap() };
+
+        sidekick.double(
+            "curl",
+            "for url; do :; done; echo $url >>$LOG; [ $(grep -c healthz $LOG) -le 2 ]",
+        );
+        sidekick.double("etcdctl", "printf '%s\n' \"$*\" >>$LOG");
+        sidekick.double("sleep", ":");
+        sidekick
+    }
+
+    fn double(&self, name: &str, script: &str) {
+        let file = self.directory.path().join(name);
+        fs::write(
+            &file,
+            format!(
+                "#!/bin/sh
+{script}
+"
+            ),
+        )
+        .unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
-    };
-    let path = directory.path();
-    let log = path.join("log");
-    // The instance answers twice.
-    double(
-        "curl",
-        "for url; do :; done; echo $url >>$LOG; [ $(grep -c healthz $LOG) -le 2 ]",
-    );
-    double("etcdctl", "printf '%s\\n' \"$*\" >>$LOG");
-    double("sleep", ":");
-    let run = |key: &str| {
+    }
+
+    /// The script of this setting, ready to run.
+    fn command(&self, key: &str) -> Command {
         let mut shell = Command::new("/bin/sh");
-        shell.args(["-c", &script(key)]).env_clear().env("LOG", &log);
-        shell.env("PATH", format!("{}:/usr/bin:/bin", path.display()));
+        let path = format!("{}:/usr/bin:/bin", self.directory.path().display());
+
+        shell.args(["-c", &script(key)]).env_clear();
+        shell.env("LOG", self.log_file()).env("PATH", path);
         shell
-    };
-    let announced = |log: &str| -> Vec<Value> {
-        let values = log
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.directory.path().join("log")
+    }
+
+    /// The calls of the doubles so far.
+    fn log(&self) -> String {
+        fs::read_to_string(self.log_file()).unwrap()
+    }
+
+    /// The values that were announced in etcd so far.
+    fn announced(&self) -> Vec<Value> {
+        self.log()
             .lines()
-            .filter_map(|line| line.strip_prefix("set --ttl 60 /services/fleet-monitor/1 "));
-        values.map(|value| serde_json::from_str(value).unwrap()).collect()
-    };
-    let ended = run("ExecStart")
+            .filter_map(|line| line.strip_prefix("set --ttl 60 /services/fleet-monitor/1 "))
+            .map(|value| serde_json::from_str(value).unwrap())
+            .collect()
+    }
+}
+
+#[test]
+fn the_sidekick_announces_an_instance_while_it_answers() {
+    let sidekick = Sidekick::new();
+    let output = sidekick
+        .command("ExecStart")
         .env("COREOS_PRIVATE_IPV4", "172.17.8.101")
         .env("FLEET_MONITOR_PORT", "8990")
         .output();
-    assert_eq!(ended.unwrap().status.code(), Some(1), "systemd restarts it");
-    let text = fs::read_to_string(&log).unwrap();
-    assert_eq!(
-        announced(&text),
-        vec![serde_json::json!({"host": "172.17.8.101", "port": 8990}); 2],
-        "{text}"
-    );
-    assert_eq!(text.matches("http://127.0.0.1:8990/healthz").count(), 3, "{text}");
 
-    fs::remove_file(&log).unwrap();
-    run("ExecStart").output().unwrap();
-    let text = fs::read_to_string(&log).unwrap();
-    assert_eq!(
-        announced(&text)[0],
-        serde_json::json!({"host": "core-01", "port": 8989}),
-        "{text}"
-    );
+    let value = serde_json::json!({"host": "172.17.8.101", "port": 8990});
+    let log = sidekick.log();
+    assert_eq!(output.unwrap().status.code(), Some(1), "systemd restarts it");
+    assert_eq!(sidekick.announced(), vec![value; 2], "{log}");
+    assert_eq!(log.matches("http://127.0.0.1:8990/healthz").count(), 3, "{log}");
+}
 
-    assert!(run("ExecStop").output().unwrap().status.success());
-    assert!(
-        fs::read_to_string(&log)
-            .unwrap()
-            .ends_with("rm /services/fleet-monitor/1\n")
-    );
+#[test]
+fn the_sidekick_announces_the_host_name_and_the_default_port_without_settings() {
+    let sidekick = Sidekick::new();
+    sidekick.command("ExecStart").output().unwrap();
+
+    let value = serde_json::json!({"host": "core-01", "port": 8989});
+    assert_eq!(sidekick.announced()[0], value, "{}", sidekick.log());
+}
+
+#[test]
+fn a_sidekick_that_is_stopped_removes_the_instance() {
+    let sidekick = Sidekick::new();
+
+    assert!(sidekick.command("ExecStop").output().unwrap().status.success());
+    assert!(sidekick.log().ends_with(
+        "rm /services/fleet-monitor/1
+"
+    ));
 }

@@ -52,70 +52,112 @@ pub fn outputs(output: &Output) -> (String, String) {
     (text(&output.stdout), text(&output.stderr))
 }
 
-#[test]
-fn the_installer_can_be_repeated_and_keeps_the_configuration() {
-    let directory = TempDir::new().unwrap();
-    let root = directory.path().join("root");
-    let at = |path: &str| root.join(path);
-    let binary = directory.path().join("built");
-    fs::create_dir(&root).unwrap();
-    fs::write(&binary, "1").unwrap();
-    let install = |more: &[&str]| {
+/// An installation below a directory of this machine.
+struct Installation {
+    directory: TempDir,
+}
+
+impl Installation {
+    fn new() -> Self {
+        let installation = Self { directory: TempDir::new().unwrap() };
+
+        fs::create_dir(installation.root()).unwrap();
+        installation.build("1");
+        installation
+    }
+
+    fn root(&self) -> PathBuf {
+        self.directory.path().join("root")
+    }
+
+    fn at(&self, path: &str) -> PathBuf {
+        self.root().join(path)
+    }
+
+    fn read(&self, path: &str) -> String {
+        fs::read_to_string(self.at(path)).unwrap()
+    }
+
+    /// Creates a new version of the program.
+    fn build(&self, content: &str) {
+        fs::write(self.directory.path().join("built"), content).unwrap();
+    }
+
+    /// Runs the installer, and returns what it prints.
+    fn install(&self, more: &[&str]) -> String {
+        let root = self.root();
+        let binary = self.directory.path().join("built");
         let arguments = ["--root", root.to_str().unwrap(), "--binary", binary.to_str().unwrap()];
-        let output = install(directory.path(), &[&arguments, more].concat());
+
+        let output = install(self.directory.path(), &[&arguments, more].concat());
         assert!(output.status.success(), "{output:?}");
         outputs(&output).0
-    };
-    install(&["--no-units"]);
+    }
+}
+
+const DROP_IN: &str = "10-group-fleet.conf";
+
+#[test]
+fn the_installer_installs_the_program_and_its_configuration() {
+    let installation = Installation::new();
+    installation.install(&["--no-units"]);
+
+    let program = fs::metadata(installation.at("opt/bin/fleet-monitor")).unwrap();
+    assert_eq!(program.permissions().mode() & 0o777, 0o755);
     assert_eq!(
-        fs::metadata(at("opt/bin/fleet-monitor"))
-            .unwrap()
-            .permissions()
-            .mode()
-            & 0o777,
-        0o755
-    );
-    assert_eq!(
-        fs::read_to_string(at("etc/fleet-monitor.toml")).unwrap(),
+        installation.read("etc/fleet-monitor.toml"),
         read("packaging/etc/fleet-monitor.toml")
     );
     assert!(
-        !at("etc/systemd").exists(),
+        !installation.at("etc/systemd").exists(),
         "fleet provides the units, and there is no group fleet"
     );
+}
 
-    fs::write(&binary, "2").unwrap();
-    fs::write(at("etc/fleet-monitor.toml"), "port = 1\n").unwrap();
-    fs::write(at("etc/group"), "root:x:0:\nfleet:x:253:\n").unwrap();
-    let output = install(&[]);
-    assert_eq!(fs::read_to_string(at("opt/bin/fleet-monitor")).unwrap(), "2");
-    assert_eq!(fs::read_to_string(at("etc/fleet-monitor.toml")).unwrap(), "port = 1\n");
+#[test]
+fn the_installer_can_be_repeated_and_keeps_the_configuration() {
+    let installation = Installation::new();
+    installation.install(&["--no-units"]);
+
+    installation.build("2");
+    fs::write(installation.at("etc/fleet-monitor.toml"), "port = 1\n").unwrap();
+    fs::write(installation.at("etc/group"), "root:x:0:\nfleet:x:253:\n").unwrap();
+    let output = installation.install(&[]);
+    assert_eq!(installation.read("opt/bin/fleet-monitor"), "2");
+    assert_eq!(installation.read("etc/fleet-monitor.toml"), "port = 1\n");
     assert!(
         output.contains("/opt/bin/fleet-monitor\n") && !output.contains("fleet-monitor.toml"),
         "{output}"
     );
-    let units = at("etc/systemd/system");
-    assert_eq!(fs::read_to_string(units.join("fleet-monitor.socket")).unwrap(), read(SOCKET));
+
+    let before = files(&installation.root());
+    assert_eq!(installation.install(&[]), "");
+    assert_eq!(files(&installation.root()), before, "a second run changes nothing");
+}
+
+#[test]
+fn the_units_are_in_the_group_fleet_if_it_exists() {
+    let installation = Installation::new();
+    fs::create_dir(installation.at("etc")).unwrap();
+    fs::write(installation.at("etc/group"), "root:x:0:\nfleet:x:253:\n").unwrap();
+    installation.install(&[]);
+
+    assert_eq!(installation.read("etc/systemd/system/fleet-monitor.socket"), read(SOCKET));
     for unit in [
         "fleet-monitor.service",
         "fleet-monitor@.service",
         "fleet-monitor-global.service",
     ] {
-        let drop_in = units.join(format!("{unit}.d/10-group-fleet.conf"));
-        assert_eq!(fs::read_to_string(drop_in).unwrap(), "[Service]\nSupplementaryGroups=fleet\n");
+        let drop_in = installation.read(&format!("etc/systemd/system/{unit}.d/{DROP_IN}"));
+        assert_eq!(drop_in, "[Service]\nSupplementaryGroups=fleet\n");
     }
 
-    let before = files(&root);
-    assert_eq!(
-        (install(&[]), files(&root)),
-        (String::new(), before),
-        "a second run changes nothing"
-    );
-
-    fs::write(at("etc/group"), "root:x:0:\n").unwrap();
-    install(&[]);
+    fs::write(installation.at("etc/group"), "root:x:0:\n").unwrap();
+    installation.install(&[]);
     assert!(
-        !units.join("fleet-monitor.service.d/10-group-fleet.conf").exists(),
+        !installation
+            .at(&format!("etc/systemd/system/fleet-monitor.service.d/{DROP_IN}"))
+            .exists(),
         "a service could not start with it"
     );
 }

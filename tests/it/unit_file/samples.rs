@@ -2,7 +2,8 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::process::Command;
+use std::path::PathBuf;
+use std::process::{Command, Output};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -39,81 +40,106 @@ fn entry_named<'a>(list: &'a Value, key: &str, name: &str) -> &'a Value {
     found.next().unwrap_or_else(|| panic!("no {name} in {list:#}"))
 }
 
+/// The sample; `None` if it cannot be parsed here.
+fn cloud_config() -> Option<Value> {
+    yaml("packaging/samples/cloud-config.yaml")
+}
+
 #[test]
-fn the_cloud_config_downloads_the_program_by_its_hash_and_starts_the_unit_of_the_host() {
-    let path = "packaging/samples/cloud-config.yaml";
+fn the_cloud_config_starts_the_unit_of_the_host_after_the_download() {
     assert!(
-        read(path).starts_with("#cloud-config\n"),
+        read("packaging/samples/cloud-config.yaml").starts_with("#cloud-config\n"),
         "CoreOS recognizes the format by the first line"
     );
-    let Some(config) = yaml(path) else { return };
+    let Some(config) = cloud_config() else { return };
     let units = &config["coreos"]["units"];
+
     let service = entry_named(units, "name", "fleet-monitor.service");
     assert_eq!(settings(service["content"].as_str().unwrap()), settings_on_coreos());
-    assert_eq!(
-        (&service["enable"], &service["command"]),
-        (&Value::Bool(true), &Value::from("start"))
-    );
-    let needs = entry_named(&service["drop-ins"], "name", "10-download.conf")["content"]
-        .as_str()
-        .unwrap();
+    assert_eq!(service["enable"], true);
+    assert_eq!(service["command"], "start");
+
+    let drop_in = entry_named(&service["drop-ins"], "name", "10-download.conf");
+    let needed = settings(drop_in["content"].as_str().unwrap());
     let download = entry_named(units, "name", "fleet-monitor-download.service");
-    assert!(
-        settings(needs)
-            .iter()
-            .all(|(_, _, value)| download["name"] == **value),
-        "{needs}"
-    );
+    assert!(needed.iter().all(|(_, _, value)| download["name"] == **value), "{needed:?}");
+
     let written = &config["write_files"];
     let options = entry_named(written, "path", "/etc/fleet-monitor.toml");
     assert!(options["content"].as_str().unwrap().starts_with("allowed_hosts = "));
 
-    // The download with a wrong and with the right hash.
-    let directory = TempDir::new().unwrap();
-    let at = |path: &str| directory.path().join(path);
     let script = entry_named(written, "path", "/opt/bin/fleet-monitor-download");
     assert_eq!(script["permissions"], "0755");
-    let exec = settings(download["content"].as_str().unwrap())
+    let (_, _, command) = settings(download["content"].as_str().unwrap())
         .into_iter()
-        .find(|(_, key, _)| key == "ExecStart");
-    assert_eq!(script["path"], exec.unwrap().2);
-    fs::write(
-        at("curl"),
-        "#!/bin/sh\nwhile [ $1 != --output ]; do shift; done; echo program >$2; echo $3 >url\n",
-    )
-    .unwrap();
-    fs::set_permissions(at("curl"), fs::Permissions::from_mode(0o755)).unwrap();
-    let run = |hash: &str| {
-        let text = script["content"].as_str().unwrap();
+        .find(|(_, key, _)| key == "ExecStart")
+        .unwrap();
+    assert_eq!(script["path"], command);
+}
+
+/// The script that downloads the program, with a double of `curl`.
+struct Download {
+    directory: TempDir,
+    script: String,
+}
+
+impl Download {
+    fn new(config: &Value) -> Self {
+        let script = entry_named(&config["write_files"], "path", "/opt/bin/fleet-monitor-download");
+        let download = Self {
+            directory: TempDir::new().unwrap(),
+            script: script["content"].as_str().unwrap().to_owned(),
+        };
+
+        let curl = download.at("curl");
+        let double = "while [ $1 != --output ]; do shift; done; echo program >$2; echo $3 >url";
+        fs::write(&curl, format!("#!/bin/sh\n{double}\n")).unwrap();
+        fs::set_permissions(&curl, fs::Permissions::from_mode(0o755)).unwrap();
+        download
+    }
+
+    fn at(&self, path: &str) -> PathBuf {
+        self.directory.path().join(path)
+    }
+
+    /// Runs the script with the expected hash of the program.
+    fn run(&self, hash: &str) -> Output {
         let zeros = "0".repeat(64);
-        assert!(text.contains(&zeros));
-        fs::write(at("download"), text.replace(&zeros, hash)).unwrap();
-        let path = format!("{}:{}", directory.path().display(), std::env::var("PATH").unwrap());
+        assert!(self.script.contains(&zeros));
+        fs::write(self.at("download"), self.script.replace(&zeros, hash)).unwrap();
+
+        let directory = self.directory.path().display();
+        let path = format!("{directory}:{}", std::env::var("PATH").unwrap());
         Command::new("/bin/sh")
-            .arg(at("download"))
+            .arg(self.at("download"))
             .env("PATH", path)
             .output()
             .unwrap()
-    };
-    let output = run(&"1".repeat(64));
-    assert_eq!(
-        (output.status.code(), at("fleet-monitor").exists()),
-        (Some(1), false),
-        "{output:?}"
-    );
+    }
+}
+
+#[test]
+fn the_cloud_config_downloads_the_program_only_with_the_right_hash() {
+    let Some(config) = cloud_config() else { return };
+    let download = Download::new(&config);
+    let program = download.at("fleet-monitor");
+
+    let output = download.run(&"1".repeat(64));
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(!program.exists());
+    let (_, message) = outputs(&output);
     assert!(
-        outputs(&output)
-            .1
-            .contains("https://example.com/fleet-monitor has another hash than 1")
+        message.contains("https://example.com/fleet-monitor has another hash than 1"),
+        "{message}"
     );
+
     let right = "fba13a37a73d657dc0f1e671f0dc714f9891dd4da15ec45bd2a6f83e0434648e";
-    assert!(run(right).status.success());
-    assert_eq!(fs::metadata(at("fleet-monitor")).unwrap().permissions().mode() & 0o777, 0o755);
-    fs::remove_file(at("url")).unwrap();
-    assert!(
-        run(right).status.success() && !at("url").exists(),
-        "an existing file is not downloaded again"
-    );
+    assert!(download.run(right).status.success());
+    assert_eq!(fs::metadata(&program).unwrap().permissions().mode() & 0o777, 0o755);
+
+    fs::remove_file(download.at("url")).unwrap();
+    assert!(download.run(right).status.success());
+    assert!(!download.at("url").exists(), "an existing file is not downloaded again");
 }
 
 #[test]
