@@ -1,45 +1,45 @@
 //! What differs between two views.
 //!
-//! It knows neither why something changed nor who wants to know.
+//! It knows neither why something changed nor who uses the difference.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
 
 use super::{Member, Unit, View};
 
-/// A row as it was and as it is: without `before` it is new, without `after` it is gone.
+/// A row in two views. Without `before` it was added, without `after` it was removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change<T> {
-    /// The row in the older view.
+    /// The row in the older view; `None` if it was not there.
     pub before: Option<Arc<T>>,
-    /// The row in the newer view.
+    /// The row in the newer view; `None` if it is not there.
     pub after: Option<Arc<T>>,
 }
 
 impl<T> Change<T> {
-    /// Whether the row as it was, or as it is, is such a one.
-    pub fn any(&self, is: impl Fn(&T) -> bool) -> bool {
-        self.before.iter().chain(&self.after).any(|row| is(row))
+    /// Whether the older or the newer row meets a condition.
+    pub fn any(&self, condition: impl Fn(&T) -> bool) -> bool {
+        self.before.iter().chain(&self.after).any(|row| condition(row))
     }
 }
 
-/// What changed of each list, in the order of the lists.
+/// The changes of both lists, each in the order of its list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Delta {
-    /// Of the units; a row is one unit on one machine.
+    /// The changed rows; a row is one unit on one machine.
     pub units: Vec<Change<Unit>>,
-    /// Of the machines.
+    /// The changed machines.
     pub machines: Vec<Change<Member>>,
 }
 
 impl Delta {
     /// The difference between two views.
     pub fn between(before: &View, after: &View) -> Self {
-        let by_place = |a: &Unit, b: &Unit| {
+        let by_key = |a: &Unit, b: &Unit| {
             (&a.state.unit, &a.state.machine).cmp(&(&b.state.unit, &b.state.machine))
         };
         Self {
-            units: changes(before.units.iter(), after.units.iter(), by_place),
+            units: changes(before.units.iter(), after.units.iter(), by_key),
             machines: Self::of_machines(&before.machines, &after.machines),
         }
     }
@@ -53,8 +53,8 @@ impl Delta {
     }
 }
 
-/// Walks both lists at once. A row that did not change is the same in memory in most views, which
-/// is seen first.
+/// Merges both sorted lists. Most unchanged rows are shared by both views, so that pointers are
+/// compared first.
 fn changes<'a, T: PartialEq + 'a>(
     before: impl Iterator<Item = &'a Arc<T>>,
     after: impl Iterator<Item = &'a Arc<T>>,
@@ -63,20 +63,22 @@ fn changes<'a, T: PartialEq + 'a>(
     let mut before = before.peekable();
     let mut after = after.peekable();
     let mut changes = Vec::new();
+
     loop {
-        let first = match (before.peek(), after.peek()) {
+        let order_of_heads = match (before.peek(), after.peek()) {
             (None, None) => return changes,
             (Some(_), None) => Ordering::Less,
             (None, Some(_)) => Ordering::Greater,
             (Some(old), Some(new)) if Arc::ptr_eq(old, new) => Ordering::Equal,
             (Some(old), Some(new)) => order(old, new),
         };
-        let old = before.next_if(|_| first.is_le());
-        let new = after.next_if(|_| first.is_ge());
-        if old
+
+        let old = before.next_if(|_| order_of_heads.is_le());
+        let new = after.next_if(|_| order_of_heads.is_ge());
+        let is_changed = old
             .zip(new)
-            .is_none_or(|(old, new)| !Arc::ptr_eq(old, new) && old != new)
-        {
+            .is_none_or(|(old, new)| !Arc::ptr_eq(old, new) && old != new);
+        if is_changed {
             changes.push(Change { before: old.cloned(), after: new.cloned() });
         }
     }
@@ -84,7 +86,7 @@ fn changes<'a, T: PartialEq + 'a>(
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use proptest::prelude::*;
 
@@ -92,9 +94,10 @@ mod tests {
     use crate::builders;
     use crate::cluster::{Machine, MachineId};
 
-    type Members = BTreeMap<u8, u8>;
+    /// Machines by ID, each with its metadata.
+    type MetadataById = BTreeMap<u8, u8>;
 
-    fn view(members: &Members) -> View {
+    fn view(members: &MetadataById) -> View {
         let member = |(id, metadata): (&u8, &u8)| {
             let id = format!("{id:03}");
             let machine = Machine {
@@ -103,6 +106,7 @@ mod tests {
             };
             Arc::new(builders::member(machine))
         };
+
         View {
             machines: members.iter().map(member).collect(),
             ..View::default()
@@ -117,13 +121,16 @@ mod tests {
     }
 
     proptest! {
-        /// The oracle is the difference of the two sets.
+        /// It is compared with the difference of the two sets.
         #[test]
-        fn a_delta_has_what_differs_and_nothing_else(before: Members, after: Members) {
-            let (before, after) = (view(&before), view(&after));
+        fn a_delta_contains_exactly_what_differs(before: MetadataById, after: MetadataById) {
+            let before = view(&before);
+            let after = view(&after);
             let changes = Delta::between(&before, &after).machines;
-            let (old, new) = (by_id(&before), by_id(&after));
-            let ids: std::collections::BTreeSet<_> = old.keys().chain(new.keys()).cloned().collect();
+
+            let old = by_id(&before);
+            let new = by_id(&after);
+            let ids: BTreeSet<_> = old.keys().chain(new.keys()).cloned().collect();
             let expected: Vec<Change<Member>> = ids
                 .iter()
                 .map(|id| Change { before: old.get(id).cloned(), after: new.get(id).cloned() })

@@ -1,54 +1,48 @@
-//! What fleet wants: the unit files, and where their units belong.
+//! What fleet wants: the unit files, and on which machines their units belong.
 //!
 //! It knows nothing of what machines report.
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::model::{Machine, Moment, Span, Text, UnitFile, UnitName};
+use super::model::{Machine, Moment, ReadSpan, UnitFile, UnitName};
+use super::requirements::{RequirementsMatch, match_requirements};
 
-/// Whether fleet wants a unit on a machine.
+/// Whether fleet wants a unit on a given machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wanted {
-    /// It does, or has not chosen another machine as far as the source tells.
+pub(crate) enum DesiredPlacement {
+    /// On this machine, or at least on no other one, as far as the source tells.
     Here {
-        /// Whether it wants it on all machines that meet its requirements.
+        /// Whether the unit is global: wanted on all machines that meet its requirements.
         global: bool,
     },
-    /// It wants it on another machine.
+    /// On another machine, or, for a global unit, on machines that this one does not resemble.
     Elsewhere,
-    /// It wants it, and has not chosen a machine.
-    Nowhere,
-    /// It does not want it.
-    Not(NotWanted),
+    /// On some machine, which fleet has not chosen yet.
+    Unassigned,
+    NotWanted(NotWanted),
     /// The unit files have not been read since the row appeared.
     Unknown,
 }
 
-/// Why fleet does not want a unit.
+/// Why fleet does not want a unit on any machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NotWanted {
     NoFile,
     Unloaded,
 }
 
-/// Whether a machine meets what a global unit requires.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Match {
-    Yes,
-    No,
-    /// What it requires is not known, or cannot be judged from here.
-    Unknown,
-}
-
-/// The unit files, as they were last read.
+/// The unit files as last read.
 #[derive(Debug, Default)]
 pub(crate) struct Desired {
     files: BTreeMap<UnitName, Arc<UnitFile>>,
-    /// The global ones.
+    /// The global ones of `files`.
     global: BTreeSet<UnitName>,
-    read: Option<Span>,
-    /// Since when lists have been empty that were not before.
+    read: Option<ReadSpan>,
+    /// When the first of the most recent empty lists was read; `None` after a list with files.
     empty_since: Option<Moment>,
 }
 
@@ -69,75 +63,77 @@ impl Desired {
         self.global.iter()
     }
 
-    /// Whether they have been read at all.
+    /// Whether the unit files have ever been read.
     pub(crate) fn is_known(&self) -> bool {
         self.read.is_some()
     }
 
-    /// Whether they have been read since a moment, and whole.
+    /// Whether the last reading of the unit files began at or after a moment.
     pub(crate) fn is_known_since(&self, moment: Moment) -> bool {
         self.read.is_some_and(|read| read.is_since(moment))
     }
 
-    /// When the last reading of them began.
-    pub(crate) fn read_at(&self) -> Option<Moment> {
+    /// When the last reading of the unit files began.
+    pub(crate) fn read_began(&self) -> Option<Moment> {
         self.read.map(|read| read.begun)
     }
 
-    /// What is known is known to be so at this moment.
-    pub(crate) fn confirm(&mut self, read: Span) {
+    /// Records that the unit files were read again and have not changed.
+    pub(crate) fn confirm(&mut self, read: ReadSpan) {
         self.read = Some(read);
     }
 
-    /// Takes a whole list. A file that it lacks stays where the list is not believed to be whole.
+    /// Applies a whole list. Files that it does not contain are removed only if it `is_complete`.
     /// Returns the units whose files changed.
-    pub(crate) fn list(
+    pub(crate) fn apply_list(
         &mut self,
         files: Vec<UnitFile>,
-        read: Span,
-        is_whole: bool,
+        read: ReadSpan,
+        is_complete: bool,
     ) -> Vec<UnitName> {
         self.read = Some(read);
-        let mut lacking: BTreeSet<UnitName> = self.files.keys().cloned().collect();
+        let mut unlisted: BTreeSet<UnitName> = self.files.keys().cloned().collect();
         let mut changed = Vec::new();
 
         for file in files {
-            lacking.remove(&file.unit);
-            changed.extend(self.want(file));
+            unlisted.remove(&file.unit);
+            changed.extend(self.insert(file));
         }
-        if is_whole {
-            changed.extend(lacking.into_iter().filter_map(|unit| self.forget(&unit)));
+        if is_complete {
+            changed.extend(unlisted.into_iter().filter_map(|unit| self.remove(&unit)));
         }
         changed
     }
 
-    /// Whether a list may be taken as the whole truth. An etcd without any fleet key answers with
-    /// empty lists and no error: so an empty list is believed only when machines that were read
-    /// after the first one show that it is fleet.
+    /// Whether a list can be complete. An etcd without any key of fleet yields empty lists and no
+    /// error. An empty list is therefore accepted only after machines were read later than the
+    /// first empty list, which shows that fleet's keys are there.
     pub(crate) fn is_plausible(
         &mut self,
         files: &[UnitFile],
-        read: Span,
-        machines_read: Option<Span>,
+        read: ReadSpan,
+        machines_read: Option<ReadSpan>,
     ) -> bool {
         if !files.is_empty() {
             self.empty_since = None;
             return true;
         }
-        let since = *self.empty_since.get_or_insert(read.begun);
-        machines_read.is_some_and(|machines| machines.is_since(since))
+
+        let empty_since = *self.empty_since.get_or_insert(read.begun);
+        machines_read.is_some_and(|machines| machines.is_since(empty_since))
     }
 
-    /// The reading of an empty list that was not believed, if machines that were read at this later
+    /// The reading of an empty list that was not accepted, if machines that were read at this later
     /// time confirm it.
-    pub(crate) fn empty_list_confirmed_by(&self, machines_read: Span) -> Option<Span> {
-        let was_doubted = self.empty_since.is_some_and(|since| machines_read.is_since(since))
-            && !self.files.is_empty();
-        self.read.filter(|_| was_doubted)
+    pub(crate) fn empty_list_confirmed_by(&self, machines_read: ReadSpan) -> Option<ReadSpan> {
+        let is_confirmed = self.empty_since.is_some_and(|since| machines_read.is_since(since));
+        let was_rejected = !self.files.is_empty();
+
+        self.read.filter(|_| is_confirmed && was_rejected)
     }
 
-    /// Takes one unit file. Returns its unit if that is news.
-    pub(crate) fn want(&mut self, file: UnitFile) -> Option<UnitName> {
+    /// Inserts one unit file. Returns its unit if the file is new or has changed.
+    pub(crate) fn insert(&mut self, file: UnitFile) -> Option<UnitName> {
         let unit = file.unit.clone();
         if self.files.get(&unit).is_some_and(|known| **known == file) {
             return None;
@@ -152,252 +148,48 @@ impl Desired {
         Some(unit)
     }
 
-    /// Takes a unit file away. Returns its unit if it was there.
-    pub(crate) fn forget(&mut self, unit: &UnitName) -> Option<UnitName> {
+    /// Removes a unit file. Returns its unit if there was one.
+    pub(crate) fn remove(&mut self, unit: &UnitName) -> Option<UnitName> {
         self.global.remove(unit);
         self.files.remove(unit).map(|_| unit.clone())
     }
 
-    /// Whether fleet wants a unit on a machine, on which a row of it appeared at a moment.
-    pub(crate) fn wants(&self, unit: &UnitName, machine: &Machine, appeared: Moment) -> Wanted {
-        let Some(file) = self.files.get(unit) else {
-            return if self.is_known_since(appeared) {
-                Wanted::Not(NotWanted::NoFile)
+    /// Whether fleet wants a unit on a machine, where its row appeared at a given moment. Unit
+    /// files that were read before that cannot tell that the row is wrong.
+    pub(crate) fn placement(
+        &self,
+        unit: &UnitName,
+        machine: &Machine,
+        appeared: Moment,
+    ) -> DesiredPlacement {
+        let if_known = |placement| {
+            if self.is_known_since(appeared) {
+                placement
             } else {
-                Wanted::Unknown
-            };
+                DesiredPlacement::Unknown
+            }
         };
+        let Some(file) = self.files.get(unit) else {
+            return if_known(DesiredPlacement::NotWanted(NotWanted::NoFile));
+        };
+
         if file.desired.as_deref() == Some("inactive") {
-            return if self.is_known_since(appeared) {
-                Wanted::Not(NotWanted::Unloaded)
-            } else {
-                Wanted::Unknown
-            };
+            return if_known(DesiredPlacement::NotWanted(NotWanted::Unloaded));
         }
         if file.global {
-            return if matches(file, machine) == Match::No {
-                Wanted::Elsewhere
-            } else {
-                Wanted::Here { global: true }
+            return match match_requirements(file, machine) {
+                RequirementsMatch::No => DesiredPlacement::Elsewhere,
+                RequirementsMatch::Yes | RequirementsMatch::Unknown => {
+                    DesiredPlacement::Here { global: true }
+                }
             };
         }
 
         match &file.target {
-            _ if !file.target_known => Wanted::Here { global: false },
-            Some(target) if *target == machine.id => Wanted::Here { global: false },
-            _ if !self.is_known_since(appeared) => Wanted::Unknown,
-            Some(_) => Wanted::Elsewhere,
-            None => Wanted::Nowhere,
+            _ if !file.target_known => DesiredPlacement::Here { global: false },
+            Some(target) if *target == machine.id => DesiredPlacement::Here { global: false },
+            Some(_) => if_known(DesiredPlacement::Elsewhere),
+            None => if_known(DesiredPlacement::Unassigned),
         }
-    }
-}
-
-/// Whether a machine meets what a global unit requires (fleet v1.0.0, `job/job.go` and
-/// `machine/machine.go`): of each key of its metadata that is named, one of the values.
-pub(crate) fn matches(file: &UnitFile, machine: &Machine) -> Match {
-    if file.requirements.is_empty() && !file.requirements_known {
-        return Match::Unknown;
-    }
-    let mut wanted: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-
-    for requirement in &file.requirements {
-        let Some((name, value)) = requirement.split_once('=') else {
-            return Match::Unknown;
-        };
-        match name.trim_start_matches("X-Condition") {
-            "MachineMetadata" => {
-                for pair in quoted_words(value) {
-                    let Some((key, value)) = pair.split_once('=') else {
-                        continue;
-                    };
-                    wanted.entry(key.trim()).or_default().push(value.trim());
-                }
-            }
-            "MachineID" if value.trim_matches('"') != &*machine.id => return Match::No,
-            "MachineID" => {}
-            _ => return Match::Unknown,
-        }
-    }
-
-    let metadata: Vec<(&str, &str)> = pairs(machine.metadata.as_ref());
-    let meets = |(key, values): (&&str, &Vec<&str>)| {
-        metadata
-            .iter()
-            .any(|(name, value)| name == key && values.contains(value))
-    };
-    if wanted.iter().all(meets) {
-        Match::Yes
-    } else {
-        Match::No
-    }
-}
-
-/// The words of a value such as `"region=us-west" "region=us-east"`, or the one that it is.
-fn quoted_words(value: &str) -> Vec<&str> {
-    let value = value.trim();
-    if !value.starts_with('"') {
-        return vec![value];
-    }
-    value.split('"').skip(1).step_by(2).collect()
-}
-
-/// Metadata as fleetctl prints it. A value that has a comma itself is cut, which makes it no value
-/// that is asked for.
-fn pairs(metadata: Option<&Text>) -> Vec<(&str, &str)> {
-    metadata
-        .map_or(vec![], |text| text.split(',').filter_map(|pair| pair.split_once('=')).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::builders;
-
-    fn file(requirements: &[&str]) -> UnitFile {
-        let requirements = requirements.iter().map(|text| (*text).into()).collect();
-        UnitFile {
-            global: true,
-            requirements,
-            ..builders::unit_file("a.service", None)
-        }
-    }
-
-    fn machine(metadata: &str) -> Machine {
-        Machine { metadata: Some(metadata.into()), ..builders::machine("m1") }
-    }
-
-    #[test]
-    fn of_each_metadata_key_one_value_must_be_met() {
-        let meets =
-            |requirements: &[&str], metadata| matches(&file(requirements), &machine(metadata));
-        let either = r#"MachineMetadata="region=us-west" "region=us-east""#;
-
-        assert_eq!(meets(&[], ""), Match::Yes);
-        assert_eq!(meets(&[either], "region=us-east,role=db"), Match::Yes);
-        assert_eq!(meets(&[either], "region=eu"), Match::No);
-        assert_eq!(
-            meets(&[either, "MachineMetadata=role=web"], "region=us-east,role=db"),
-            Match::No
-        );
-        assert_eq!(meets(&["X-ConditionMachineMetadata=role=web"], "role=web"), Match::Yes);
-        assert_eq!(meets(&["MachineID=m1"], ""), Match::Yes);
-        assert_eq!(meets(&["MachineID=m2"], ""), Match::No);
-    }
-
-    /// A reading that took no time, so many seconds after the start.
-    fn read(start: Moment, second: u64) -> Span {
-        let at = start + Duration::from_secs(second);
-        Span { begun: at, ended: at }
-    }
-
-    fn on(target: Option<&str>, desired: &str) -> UnitFile {
-        UnitFile {
-            desired: Some(desired.into()),
-            ..builders::unit_file("a.service", target)
-        }
-    }
-
-    /// Whether fleet wants `a.service` on m1, by a list that was read a second after its row
-    /// appeared, or before that.
-    fn wants(files: Vec<UnitFile>, read_later: bool) -> Wanted {
-        let start = Moment::now();
-        let mut desired = Desired::default();
-        desired.list(files, read(start, 1), true);
-        let appeared = if read_later {
-            start
-        } else {
-            start + Duration::from_secs(2)
-        };
-        desired.wants(&"a.service".into(), &machine("role=web"), appeared)
-    }
-
-    #[test]
-    fn a_unit_is_wanted_where_its_file_says() {
-        assert_eq!(wants(vec![on(Some("m1"), "launched")], true), Wanted::Here { global: false });
-        assert_eq!(wants(vec![on(Some("m2"), "launched")], true), Wanted::Elsewhere);
-        assert_eq!(wants(vec![on(None, "launched")], true), Wanted::Nowhere);
-        assert_eq!(wants(vec![on(None, "inactive")], true), Wanted::Not(NotWanted::Unloaded));
-        assert_eq!(wants(vec![], true), Wanted::Not(NotWanted::NoFile));
-    }
-
-    #[test]
-    fn a_list_that_is_older_than_a_row_says_only_that_it_is_wanted_there() {
-        assert_eq!(wants(vec![on(Some("m1"), "launched")], false), Wanted::Here { global: false });
-        for files in [
-            vec![on(Some("m2"), "launched")],
-            vec![on(None, "launched")],
-            vec![on(None, "inactive")],
-            vec![],
-        ] {
-            assert_eq!(wants(files.clone(), false), Wanted::Unknown, "{files:?}");
-        }
-    }
-
-    #[test]
-    fn without_targets_a_unit_is_wanted_wherever_it_is() {
-        let untold = UnitFile { target_known: false, ..on(None, "launched") };
-        assert_eq!(wants(vec![untold], true), Wanted::Here { global: false });
-    }
-
-    #[test]
-    fn a_global_unit_is_wanted_where_its_requirements_are_met() {
-        assert_eq!(
-            wants(vec![file(&["MachineMetadata=role=web"])], true),
-            Wanted::Here { global: true }
-        );
-        assert_eq!(wants(vec![file(&["MachineMetadata=role=db"])], true), Wanted::Elsewhere);
-        assert_eq!(
-            wants(vec![file(&["Conflicts=b.service"])], true),
-            Wanted::Here { global: true },
-            "who knows"
-        );
-    }
-
-    #[test]
-    fn a_list_that_is_not_whole_takes_no_file_away() {
-        let start = Moment::now();
-        let mut desired = Desired::default();
-        assert_eq!(
-            desired.list(vec![on(None, "launched")], read(start, 0), true),
-            ["a.service".into()]
-        );
-        assert_eq!(desired.list(vec![], read(start, 1), false), []);
-        assert_eq!(desired.list(vec![], read(start, 2), true), ["a.service".into()]);
-        assert!(desired.get(&"a.service".into()).is_none());
-    }
-
-    #[test]
-    fn an_empty_list_is_believed_when_machines_were_read_after_the_first_one() {
-        let start = Moment::now();
-        let mut desired = Desired::default();
-        desired.list(vec![on(None, "launched")], read(start, 0), true);
-
-        assert!(!desired.is_plausible(&[], read(start, 10), Some(read(start, 5))));
-        assert_eq!(desired.empty_list_confirmed_by(read(start, 9)), None);
-        assert_eq!(
-            desired.empty_list_confirmed_by(read(start, 11)),
-            Some(read(start, 0)),
-            "with the machines themselves"
-        );
-        assert!(
-            desired.is_plausible(&[], read(start, 20), Some(read(start, 11))),
-            "or the next time"
-        );
-
-        let files = [on(None, "launched")];
-        assert!(desired.is_plausible(&files, read(start, 30), None));
-        assert!(
-            !desired.is_plausible(&[], read(start, 40), Some(read(start, 31))),
-            "it begins anew"
-        );
-    }
-
-    #[test]
-    fn what_cannot_be_judged_is_unknown() {
-        assert_eq!(matches(&file(&["Conflicts=b.service"]), &machine("")), Match::Unknown);
-        let untold = UnitFile { requirements_known: false, ..file(&[]) };
-        assert_eq!(matches(&untold, &machine("")), Match::Unknown);
     }
 }

@@ -1,4 +1,6 @@
-//! Whether the source answers, and how old what it said is.
+//! Whether the source answers, and how old its last answers are.
+//!
+//! It does not know what the answers contained.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -8,46 +10,46 @@ use super::{FleetList, Moment, Seconds, Text};
 /// The state of the source, as it is published.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Health {
-    /// The topics, in the order of [`FleetList::ALL`].
-    pub topics: [ListHealth; 3],
-    /// Since when so many rows have been missing that the source is not believed.
+    /// The lists, in the order of [`FleetList::ALL`].
+    pub lists: [ListHealth; 3],
+    /// Since when so many rows have been missing that the source is suspect; `None` if it is not.
     pub suspect_since: Option<SystemTime>,
-    /// How many disappearances have been held back so far: rows that fleet's list did not have
-    /// although they had not gone.
+    /// How many disappearances have been held back so far: how often a row was missing from fleet's
+    /// list and came back without having been gone.
     pub held_back: u64,
 }
 
-/// The state of one topic.
+/// The health of one list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ListHealth {
-    /// When it was last read with success.
+    /// When it was last read successfully; `None` before the first time.
     pub read: Option<Moment>,
-    /// Why its last reading failed, if it did.
+    /// The failure of its last reading; `None` if that succeeded.
     pub failure: Option<ReadFailure>,
-    /// When the next reading has to come, if one has to.
+    /// When the next reading is expected; `None` if none is.
     pub expected: Option<Expected>,
 }
 
-/// When the reading of a topic is followed by the next.
+/// The schedule by which a list is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Expected {
-    /// How often it is read as a rule.
+    /// The regular interval.
     pub every: Duration,
-    /// How old the last reading is at most, as long as none fails: with the time that the next may
-    /// take, and the pause before it.
+    /// The maximal age of the last reading while no reading fails: the pause before the next one
+    /// and the time that it may take.
     pub within: Duration,
 }
 
-/// A topic that is not read as its schedule promises, though no reading of it has failed.
+/// A list that is not read as scheduled, although no reading has failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Overdue {
-    /// Which one.
-    pub topic: FleetList,
-    /// How old its last reading is.
+    /// The list that is overdue.
+    pub list: FleetList,
+    /// The age of its last reading.
     pub age: Duration,
-    /// How often it is to be read.
+    /// The interval at which it should be read.
     pub every: Duration,
-    /// Since when the next reading is overdue.
+    /// Since when the next reading has been overdue.
     pub since: SystemTime,
 }
 
@@ -57,60 +59,60 @@ impl fmt::Display for Overdue {
         write!(
             f,
             "{} were last read {} ago, expected every {every} s",
-            self.topic,
+            self.list,
             Seconds(self.age)
         )
     }
 }
 
-/// A topic that cannot be read.
+/// Why a list cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReadFailure {
-    /// Since when.
+    /// When the first reading failed.
     pub since: Moment,
-    /// What failed last, with what.
+    /// What failed last, with what error.
     pub reason: Text,
 }
 
 impl Health {
-    /// The state of one topic.
-    pub fn topic(&self, topic: FleetList) -> &ListHealth {
-        &self.topics[topic as usize]
+    /// The health of one list.
+    pub fn list(&self, list: FleetList) -> &ListHealth {
+        &self.lists[list as usize]
     }
 
-    pub(crate) fn topic_mut(&mut self, topic: FleetList) -> &mut ListHealth {
-        &mut self.topics[topic as usize]
+    pub(crate) fn list_mut(&mut self, list: FleetList) -> &mut ListHealth {
+        &mut self.lists[list as usize]
     }
 
     /// The failure that has lasted longest.
     pub fn failure(&self) -> Option<&ReadFailure> {
-        self.topics
+        self.lists
             .iter()
-            .filter_map(|topic| topic.failure.as_ref())
+            .filter_map(|list| list.failure.as_ref())
             .min_by_key(|failure| failure.since.instant)
     }
 
-    /// The topics that have never been read.
+    /// The lists that have never been read.
     pub fn unread(&self) -> impl Iterator<Item = FleetList> {
         FleetList::ALL
             .into_iter()
-            .filter(|topic| self.topic(*topic).read.is_none())
+            .filter(|list| self.list(*list).read.is_none())
     }
 
-    /// The first topic whose next reading is overdue by the clock, whatever is known of the source.
+    /// The first list whose next reading is overdue.
     pub fn overdue(&self, now: Moment) -> Option<Overdue> {
-        FleetList::ALL.into_iter().find_map(|topic| {
-            let health = self.topic(topic);
+        FleetList::ALL.into_iter().find_map(|list| {
+            let health = self.list(list);
             let read = health.read?;
             let Expected { every, within } = health.expected?;
             let age = read.age(now);
 
-            (age > within).then(|| Overdue { topic, age, every, since: read.wall + within })
+            (age > within).then(|| Overdue { list, age, every, since: read.wall + within })
         })
     }
 
-    /// Whether every topic has been read, and its last reading succeeded. Whether that was lately,
-    /// [`Health::overdue`] says.
+    /// Whether every list has been read, and its last reading succeeded. It does not matter how old
+    /// that reading is; see [`Health::overdue`].
     pub fn ready(&self) -> bool {
         self.failure().is_none() && self.unread().next().is_none()
     }
@@ -123,11 +125,11 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn a_topic_is_overdue_once_its_last_reading_is_older_than_its_schedule_allows() {
+    fn a_list_is_overdue_once_its_last_reading_is_older_than_its_schedule_allows() {
         let read = Moment::now();
         let expected = Some(Expected { every: 2 * SECOND, within: 13 * SECOND });
         let mut health = Health::default();
-        health.topics[FleetList::Units as usize] =
+        health.lists[FleetList::Units as usize] =
             ListHealth { read: Some(read), failure: None, expected };
 
         assert_eq!(health.overdue(read + 13 * SECOND), None);
@@ -137,10 +139,10 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_overdue_that_is_not_expected() {
+    fn a_list_that_is_not_expected_is_never_overdue() {
         let read = Moment::now();
         let mut health = Health::default();
-        health.topics[FleetList::Units as usize] =
+        health.lists[FleetList::Units as usize] =
             ListHealth { read: Some(read), ..ListHealth::default() };
         assert_eq!(health.overdue(read + 3600 * SECOND), None);
     }

@@ -1,563 +1,266 @@
-//! All that is known of the cluster, and how a reading adds to it.
+//! All that is known of the cluster, and how a reading changes it.
 //!
-//! It notes which rows a reading concerns; what follows for them is seen to afterwards, so that the
-//! order in which things are said within one reading does not matter. It knows nothing of the view.
+//! It does not know the view.
+//!
+//! It keeps when each list was last read, which decides how far a list can be trusted. The lists
+//! themselves are in the [`Inventory`].
 
-use std::collections::{BTreeMap, BTreeSet};
+mod impact;
+mod inventory;
+mod read_times;
+mod registry_diff;
+
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::desired::Desired;
+use super::context::EvaluationContext;
 use super::machine_life::RESTART;
-use super::machines::{Machines, Source};
-use super::model::{FleetList, Machine, MachineId, Moment, Span, UnitFile, UnitName, UnitState};
-use super::observation::{Absence, Lease, Observation, Reading, RegistrySnapshot};
-use super::transition::Event;
-use super::unit_life::{Departure, Retention};
-use super::units::{Circumstances, Look, Rows, Surroundings};
+use super::machines::Machines;
+use super::model::{FleetList, Machine, Moment, UnitFile, UnitName, UnitState};
+use super::observation::{Observation, Reading, RegistrySnapshot};
+use super::report::Absence;
+use super::retention::Retention;
+use super::source_trust::SourceStanding;
+use super::units::AddressColumn;
+#[cfg(test)]
+use super::units::UnitRecords;
 use super::view::{RowKey, Unit};
+pub(crate) use impact::ReadingImpact;
+use inventory::Inventory;
+use read_times::ReadTimes;
+use registry_diff::RegistryDiff;
 
-/// What one reading brings about.
-#[derive(Debug)]
-pub(crate) struct Batch {
-    pub(crate) read: Span,
-    /// Whether it is the first reading of one of its topics.
-    pub(crate) is_first: bool,
-    /// Whether an outage is not just over.
-    pub(crate) settled: bool,
-    pub(crate) events: Vec<Event>,
-    /// The rows to be looked at.
-    rows: BTreeSet<RowKey>,
-    /// The units whose expected rows may be others.
-    units: BTreeSet<UnitName>,
-    /// The units that have lost a row, and how.
-    left: BTreeMap<UnitName, Departure>,
-    /// The rows that came back after they had been missing.
-    returned: Vec<RowKey>,
-    /// Whether rows went missing or came back, or missing ones were confirmed.
-    absences: bool,
-    /// Whether machines came, went, or describe themselves anew.
-    machines: bool,
-}
-
-impl Batch {
-    pub(crate) fn new(read: Span, is_first: bool, settled: bool, events: Vec<Event>) -> Self {
-        Self {
-            read,
-            is_first,
-            settled,
-            events,
-            rows: BTreeSet::new(),
-            units: BTreeSet::new(),
-            left: BTreeMap::new(),
-            returned: Vec::new(),
-            absences: false,
-            machines: false,
-        }
-    }
-
-    fn at(&self) -> Moment {
-        self.read.ended
-    }
-
-    pub(crate) fn returned(&self) -> &[RowKey] {
-        &self.returned
-    }
-
-    pub(crate) fn has_absences(&self) -> bool {
-        self.absences
-    }
-}
-
-/// All that is known.
 #[derive(Debug, Default)]
 pub(crate) struct Knowledge {
-    rows: Rows,
-    desired: Desired,
-    machines: Machines,
-    units_read: Option<Span>,
-    /// When the machines were last read and there were some.
-    machines_read: Option<Span>,
-    /// Whether the last reading was of all topics at one moment.
-    reads_all_at_once: bool,
-    /// The last reading, if it was of the whole registry: a list that it shares with the next one
-    /// says nothing new.
+    inventory: Inventory,
+    read_times: ReadTimes,
+    /// Whether the last reading covered all lists at one moment.
+    reads_all_lists: bool,
+    /// The last reading, if it was a whole registry. The next one is compared with it.
     registry: Option<RegistrySnapshot>,
 }
 
 impl Knowledge {
     pub(crate) fn machines(&self) -> &Machines {
-        &self.machines
+        self.inventory.machines()
     }
 
     #[cfg(test)]
-    pub(crate) fn rows(&self) -> &Rows {
-        &self.rows
+    pub(crate) fn rows(&self) -> &UnitRecords {
+        self.inventory.rows()
     }
 
     pub(crate) fn held_back(&self) -> u64 {
-        self.rows.held_back()
+        self.inventory.rows().held_back()
     }
 
-    /// Takes in a reading.
-    pub(crate) fn take(&mut self, reading: Reading, batch: &mut Batch) {
-        let all = batch.is_first;
+    /// Applies a reading.
+    pub(crate) fn apply(&mut self, reading: Reading, impact: &mut ReadingImpact) {
         let registry_before = self.registry.take();
-        self.reads_all_at_once = reading.topics().len() == FleetList::ALL.len();
+        self.reads_all_lists = reading.lists().len() == FleetList::ALL.len();
 
         match reading {
             Reading::Units { states, files } => {
                 if let Some(files) = files {
-                    self.take_files(files, batch);
+                    self.apply_unit_files(files, impact);
                 }
-                self.take_units(states, batch);
+                self.apply_units(states, impact);
             }
-            Reading::Machines { machines } => self.take_machines(machines, batch),
-            Reading::UnitFiles { files } => self.take_files(files, batch),
+            Reading::Machines { machines } => self.apply_machines(machines, impact),
+            Reading::UnitFiles { files } => self.apply_unit_files(files, impact),
             Reading::Registry(snapshot) => {
-                self.take_registry(snapshot, registry_before.as_ref(), batch);
+                self.apply_registry(snapshot, registry_before.as_ref(), impact);
             }
             Reading::Changes { changes, .. } => {
-                self.take_changes(changes, registry_before.is_some(), batch);
+                self.apply_changes(changes, registry_before.is_some(), impact);
             }
         }
-        if all {
-            batch.units.extend(self.desired.units().cloned());
-            batch.rows.extend(self.rows.keys().cloned());
+
+        if impact.is_first() {
+            self.inventory.refresh_everything(impact);
         }
     }
 
-    /// Takes what has changed since the reading before, which `follows_registry` if that was of
-    /// everything.
-    fn take_changes(
-        &mut self,
-        changes: Vec<Observation>,
-        follows_registry: bool,
-        batch: &mut Batch,
-    ) {
-        let since = self.desired.read_at().filter(|_| follows_registry);
-        self.confirm(batch.read);
-        self.wants_are_newer(since, batch);
-        for key in self.rows.absent().clone() {
-            self.vanish(&key, Absence::Deleted, batch);
-        }
+    /// Applies a list of units. A fleetctl before 0.7 lists also units without a machine.
+    fn apply_units(&mut self, mut states: Vec<UnitState>, impact: &mut ReadingImpact) {
+        self.read_times.record_units(impact.read());
+        let without_machine: BTreeSet<UnitName> = states
+            .extract_if(.., |state| state.machine.is_none())
+            .map(|state| state.unit)
+            .collect();
 
-        // The events of units name their machines, which may have been seen at the same moment.
-        let is_of_machine = |change: &Observation| matches!(change, Observation::MachineSeen(_));
-        let (machines, others): (Vec<_>, Vec<_>) = changes.into_iter().partition(is_of_machine);
-        for change in machines.into_iter().chain(others) {
-            self.observe(change, batch);
-        }
+        let absence = |_: &RowKey| Absence::Unlisted;
+        self.inventory
+            .apply_states(states, AddressColumn::Listed, absence, impact);
+        self.inventory.set_listed_without_machine(without_machine, impact);
     }
 
-    /// What is known is known to be so at this moment.
-    fn confirm(&mut self, read: Span) {
-        self.units_read = Some(read);
-        self.machines_read = self.machines_read.and(Some(read));
-        self.desired.confirm(read);
+    fn apply_unit_files(&mut self, files: Vec<UnitFile>, impact: &mut ReadingImpact) {
+        let is_complete = self.is_plausible(&files, impact) && impact.is_settled();
+
+        self.inventory.apply_files(files, is_complete, impact);
     }
 
-    fn take_units(&mut self, mut states: Vec<UnitState>, batch: &mut Batch) {
-        self.units_read = Some(batch.read);
-        let unplaced = states.extract_if(.., |state| state.machine.is_none());
-        let unplaced: BTreeSet<UnitName> = unplaced.map(|state| state.unit).collect();
+    fn is_plausible(&mut self, files: &[UnitFile], impact: &ReadingImpact) -> bool {
+        let machines_read = self.read_times.machines();
 
-        self.list_states(states, |_| Absence::Unlisted, true, batch);
-        batch.rows.extend(self.rows.list_unplaced(unplaced));
+        self.inventory.is_plausible(files, impact.read(), machines_read)
     }
 
-    fn list_states(
-        &mut self,
-        states: Vec<UnitState>,
-        absence: impl Fn(&RowKey) -> Absence,
-        with_addresses: bool,
-        batch: &mut Batch,
-    ) {
-        let mut lacking: BTreeSet<RowKey> = self.rows.reported_keys().into_iter().collect();
-
-        for state in states {
-            lacking.remove(&(state.unit.clone(), state.machine.clone()));
-            self.report(state, with_addresses, batch);
-        }
-        for key in lacking {
-            self.vanish(&key, absence(&key), batch);
-        }
-    }
-
-    fn report(&mut self, state: UnitState, from_list: bool, batch: &mut Batch) {
-        let key = (state.unit.clone(), state.machine.clone());
-        let was_absent = self.rows.absent().contains(&key);
-        let at = batch.at();
-        let is_new = self.rows.report(
-            state,
-            from_list,
-            at,
-            batch.is_first,
-            &mut self.machines,
-            &mut batch.events,
-        );
-        if !is_new {
+    /// Applies a list of machines. An empty one is a fault of the source, unless there has never
+    /// been a machine.
+    fn apply_machines(&mut self, machines: Vec<Machine>, impact: &mut ReadingImpact) {
+        if machines.is_empty() && self.read_times.machines().is_some() {
             return;
         }
 
-        if was_absent {
-            batch.absences = true;
-            batch.returned.push(key.clone());
-        }
-        // It may be why another row of the unit is gone.
-        batch.rows.extend(self.rows.of_unit(&key.0).cloned());
-        batch.units.insert(key.0);
-    }
-
-    fn vanish(&mut self, key: &RowKey, absence: Absence, batch: &mut Batch) {
-        if self.rows.vanish(key, absence, batch.at(), &mut self.machines) {
-            batch.absences = true;
-            batch.rows.insert(key.clone());
-        }
-    }
-
-    fn take_files(&mut self, files: Vec<UnitFile>, batch: &mut Batch) {
-        let is_plausible = self.desired.is_plausible(&files, batch.read, self.machines_read);
-        self.list_files(files, is_plausible && batch.settled, batch);
-    }
-
-    fn list_files(&mut self, files: Vec<UnitFile>, is_whole: bool, batch: &mut Batch) {
-        let since = self.desired.read_at();
-        let changed = self.desired.list(files, batch.read, is_whole);
-
-        for unit in changed {
-            self.wants_changed(unit, batch);
-        }
-        self.wants_are_newer(since, batch);
-    }
-
-    /// Of some rows it was not known what fleet wants, or wants since they are absent.
-    fn wants_are_newer(&self, since: Option<Moment>, batch: &mut Batch) {
-        if let Some(since) = since {
-            batch.rows.extend(self.rows.appeared_since(since));
-        }
-        batch.rows.extend(self.rows.absent().iter().cloned());
-    }
-
-    fn wants_changed(&mut self, unit: UnitName, batch: &mut Batch) {
-        batch.rows.extend(self.rows.of_unit(&unit).cloned());
-        batch.units.insert(unit);
-    }
-
-    fn take_machines(&mut self, machines: Vec<Machine>, batch: &mut Batch) {
-        // fleet without a machine is no fleet.
-        if machines.is_empty() && self.machines_read.is_some() {
-            return;
-        }
         if !machines.is_empty() {
-            self.machines_read = Some(batch.read);
-            if let Some(read) = self.desired.empty_list_confirmed_by(batch.read) {
-                let changed = self.desired.list(Vec::new(), read, batch.settled);
-                changed.into_iter().for_each(|unit| self.wants_changed(unit, batch));
-            }
+            self.read_times.record_machines(impact.read());
+            self.inventory.apply_confirmed_empty_list(impact);
         }
-        self.list_machines(machines, |_| Absence::Unlisted, batch);
+        self.inventory.apply_machines(machines, |_| Absence::Unlisted, impact);
     }
 
-    fn list_machines(
-        &mut self,
-        machines: Vec<Machine>,
-        absence: impl Fn(&MachineId) -> Absence,
-        batch: &mut Batch,
-    ) {
-        let mut lacking = self.machines.listed();
-
-        for machine in machines {
-            lacking.remove(&machine.id);
-            self.see_machine(machine, batch);
-        }
-        for id in lacking {
-            self.machines.absent(&id, absence(&id), batch.at());
-            batch.machines = true;
-        }
-    }
-
-    fn see_machine(&mut self, machine: Machine, batch: &mut Batch) {
-        let id = machine.id.clone();
-        let is_known = self.machines.get(&id).is_some();
-        let is_new = self
-            .machines
-            .seen(machine, batch.at(), batch.is_first, &mut batch.events);
-
-        if !is_known {
-            let (rows, reported) = self.rows.count_of(&id);
-            self.machines.recount(&id, rows, reported);
-        }
-        if is_new {
-            batch.machines = true;
-            batch.rows.extend(self.rows.of_machines(&BTreeSet::from([id])));
-        }
-    }
-
-    /// Takes a whole registry. After an outage nobody knows whether a key was deleted.
-    fn take_registry(
+    /// Applies a whole registry.
+    fn apply_registry(
         &mut self,
         snapshot: RegistrySnapshot,
         before: Option<&RegistrySnapshot>,
-        batch: &mut Batch,
+        impact: &mut ReadingImpact,
     ) {
-        let same_machines =
-            before.is_some_and(|before| Arc::ptr_eq(&before.machines, &snapshot.machines));
-        let same_files = before.is_some_and(|before| Arc::ptr_eq(&before.files, &snapshot.files));
-        let same_states =
-            before.is_some_and(|before| Arc::ptr_eq(&before.states, &snapshot.states));
-        self.registry =
-            Some(RegistrySnapshot { expired: Vec::new(), overdue: Vec::new(), ..snapshot.clone() });
-        let expired: BTreeSet<Lease> = snapshot.expired.into_iter().collect();
-        let otherwise = if batch.settled {
-            Absence::Deleted
-        } else {
-            Absence::Unlisted
-        };
-        let absence = |lease: &Lease| {
-            if expired.contains(lease) {
-                Absence::Expired
-            } else {
-                otherwise
+        let diff = RegistryDiff::new(snapshot, before, impact.is_settled());
+
+        if diff.has_machines() {
+            self.read_times.record_machines(impact.read());
+        }
+        if let Some(machines) = diff.changed_machines() {
+            self.inventory
+                .apply_machines(machines, |id| diff.absence_of_machine(id), impact);
+        }
+
+        self.apply_registry_files(&diff, impact);
+
+        self.read_times.record_units(impact.read());
+        let absence = |key: &RowKey| diff.absence_of_row(key);
+        match diff.changed_states() {
+            Some(states) => {
+                self.inventory
+                    .apply_states(states, AddressColumn::NotListed, absence, impact);
             }
-        };
-
-        if !snapshot.machines.is_empty() {
-            self.machines_read = Some(batch.read);
-        }
-        let of_machine = |id: &MachineId| absence(&Lease::Machine(id.clone()));
-        if !same_machines {
-            self.list_machines(snapshot.machines.to_vec(), of_machine, batch);
+            None => self.inventory.confirm_absences(absence, impact),
         }
 
-        // What fleet wants does not expire: it is whole also right after an outage.
-        if same_files && !snapshot.files.is_empty() {
-            let since = self.desired.read_at();
-            self.desired.confirm(batch.read);
-            self.wants_are_newer(since, batch);
-        } else {
-            let files = snapshot.files.to_vec();
-            let is_plausible = self.desired.is_plausible(&files, batch.read, self.machines_read);
-            self.list_files(files, is_plausible, batch);
-        }
-
-        self.units_read = Some(batch.read);
-        let of_row = |key: &RowKey| match key {
-            (unit, Some(machine)) => absence(&Lease::Unit(unit.clone(), machine.clone())),
-            (_, None) => otherwise,
-        };
-        if same_states {
-            for key in self.rows.absent().clone() {
-                self.vanish(&key, of_row(&key), batch);
-            }
-        } else {
-            // The addresses are those of the machines here.
-            let states = snapshot
-                .states
-                .iter()
-                .cloned()
-                .map(|state| UnitState { ip: None, ..state });
-            self.list_states(states.collect(), of_row, false, batch);
-        }
-
-        self.machines.lead(snapshot.leader);
-        self.list_overdue(snapshot.overdue.into_iter().collect(), batch);
+        self.inventory.set_leader(diff.leader());
+        self.inventory.apply_overdue(&diff.overdue(), impact);
+        self.registry = Some(diff.into_snapshot());
     }
 
-    fn list_overdue(&mut self, overdue: BTreeMap<Lease, Duration>, batch: &mut Batch) {
-        for id in self.machines.overdue_machines() {
-            if !overdue.contains_key(&Lease::Machine(id.clone())) {
-                self.machines.renewed(&id);
+    /// Applies the unit files of a registry. They have no leases, so that they are complete also
+    /// right after an outage.
+    fn apply_registry_files(&mut self, diff: &RegistryDiff, impact: &mut ReadingImpact) {
+        match diff.changed_files() {
+            Some(files) => {
+                let is_complete = self.is_plausible(&files, impact);
+                self.inventory.apply_files(files, is_complete, impact);
             }
-        }
-        for key in self.rows.overdue_keys() {
-            let (unit, Some(machine)) = &key else {
-                continue;
-            };
-            if !overdue.contains_key(&Lease::Unit(unit.clone(), machine.clone())) {
-                self.observe(
-                    Observation::Renewed(Lease::Unit(unit.clone(), machine.clone())),
-                    batch,
-                );
+            None => {
+                let known_since = self.inventory.desired().read_began();
+                self.inventory.confirm_files(known_since, impact);
             }
-        }
-        for (lease, age) in overdue {
-            self.observe(Observation::Overdue(lease, age), batch);
         }
     }
 
-    /// Takes one change.
-    fn observe(&mut self, observation: Observation, batch: &mut Batch) {
-        match observation {
-            Observation::Reported(state) => {
-                self.report(UnitState { ip: None, ..state }, false, batch);
-            }
-            Observation::MachineSeen(machine) => self.see_machine(machine, batch),
-            Observation::Wanted(file) => {
-                if let Some(unit) = self.desired.want(file) {
-                    self.wants_changed(unit, batch);
-                }
-            }
-            Observation::NotWanted(unit) => {
-                if let Some(unit) = self.desired.forget(&unit) {
-                    self.wants_changed(unit, batch);
-                }
-            }
-            Observation::Deleted(lease) => self.end(lease, Absence::Deleted, batch),
-            Observation::Expired(lease) => self.end(lease, Absence::Expired, batch),
-            Observation::Overdue(Lease::Machine(id), age) => {
-                self.machines.overdue(&id, batch.at().before(age));
-            }
-            Observation::Overdue(Lease::Unit(unit, machine), age) => {
-                let key = (unit, Some(machine));
-                if self.rows.overdue(&key, batch.at().before(age)) {
-                    batch.rows.insert(key);
-                }
-            }
-            Observation::Renewed(Lease::Machine(id)) => self.machines.renewed(&id),
-            Observation::Renewed(Lease::Unit(unit, machine)) => {
-                let key = (unit, Some(machine));
-                if self.rows.renewed(&key) {
-                    batch.rows.insert(key);
-                }
-            }
-            Observation::Leads(leader) => self.machines.lead(leader),
+    /// Applies what has changed since the previous reading. `follows_registry` tells whether that
+    /// was a whole registry.
+    fn apply_changes(
+        &mut self,
+        changes: Vec<Observation>,
+        follows_registry: bool,
+        impact: &mut ReadingImpact,
+    ) {
+        let known_since = self.inventory.desired().read_began().filter(|_| follows_registry);
+        self.read_times.confirm(impact.read());
+        self.inventory.confirm_files(known_since, impact);
+        self.inventory.confirm_absences(|_| Absence::Deleted, impact);
+
+        // The events of units contain the addresses of machines that may be in the same reading.
+        let is_machine = |change: &Observation| matches!(change, Observation::MachineSeen(_));
+        let (machines, others): (Vec<_>, Vec<_>) = changes.into_iter().partition(is_machine);
+        for change in machines.into_iter().chain(others) {
+            self.inventory.apply_change(change, impact);
         }
     }
 
-    fn end(&mut self, lease: Lease, absence: Absence, batch: &mut Batch) {
-        match lease {
-            Lease::Machine(id) => {
-                self.machines.absent(&id, absence, batch.at());
-                batch.machines = true;
-            }
-            Lease::Unit(unit, machine) => self.vanish(&(unit, Some(machine)), absence, batch),
-        }
+    /// Makes one step of each machine's life.
+    pub(crate) fn step_machines(
+        &mut self,
+        source: SourceStanding,
+        retention: Retention,
+        impact: &mut ReadingImpact,
+    ) {
+        self.inventory.step_machines(source, retention, impact);
     }
 
-    /// Everything that is open is to be looked at: the source is trusted more, or less, than
-    /// before.
-    pub(crate) fn reconsider(&self, batch: &mut Batch) {
-        batch.rows.extend(self.rows.unreported());
+    /// Schedules a refresh of all rows that depend on how far the source is trusted.
+    pub(crate) fn refresh_not_current(&self, impact: &mut ReadingImpact) {
+        self.inventory.refresh_not_current(impact);
     }
 
-    /// Lets the machines make their steps.
-    pub(crate) fn step_machines(&mut self, source: Source, batch: &mut Batch) {
-        let moved = self.machines.step(source, batch.at(), &mut batch.events);
-
-        if !moved.is_empty() {
-            batch.machines = true;
-            batch.rows.extend(self.rows.of_machines(&moved));
-        }
-        if batch.machines {
-            batch.units.extend(self.desired.global_units().cloned());
-        }
+    /// Whether the units have been read and none is reported, although fleet has unit files.
+    pub(crate) fn lacks_all_units(&self) -> bool {
+        self.read_times.has_units()
+            && !self.inventory.desired().is_empty()
+            && self.inventory.rows().none_reported()
     }
 
-    /// Whether nothing has been reported, though fleet has units.
-    pub(crate) fn is_bare(&self) -> bool {
-        self.units_read.is_some() && !self.desired.is_empty() && self.rows.is_bare()
-    }
+    /// The missing rows that nothing explains, and the number of rows there should be.
+    pub(crate) fn unexplained(&self, context: EvaluationContext) -> (BTreeSet<RowKey>, usize) {
+        let rows = self.inventory.rows();
+        let desired = self.inventory.desired();
+        let count = rows.count_reported();
 
-    /// The rows that nothing explains, and of how many.
-    pub(crate) fn missing(&self, circumstances: Circumstances) -> (BTreeSet<RowKey>, usize) {
-        let around = Surroundings {
-            desired: &self.desired,
-            machines: &self.machines,
-            circumstances,
-        };
-        let missing = self.rows.unexplained(&around);
-        let of = self.rows.placed();
-
-        // An empty answer is not an empty cluster, the first one neither: fleet has chosen machines
-        // for units.
-        if of == 0 && self.units_read.is_some() {
-            let expected = self.rows.expected_on_machines(&self.desired);
+        // If no unit was ever reported, an empty list is compared with the targets that fleet has
+        // chosen.
+        if count == 0 && self.read_times.has_units() {
+            let expected = rows.expected_by_target(desired);
             let count = expected.len();
             return (expected, count);
         }
-        (missing, of)
+        (rows.unexplained(&context.with(desired, self.machines())), count)
     }
 
-    /// Whether what explains rows that have been missing since a moment has been read: what fleet
-    /// wants and who is there, or, where that takes long, the units once more.
-    pub(crate) fn is_informed_since(&self, since: Moment, batch: &Batch) -> bool {
-        let files = self.desired.is_known_since(since);
-        let machines = self.machines_read.is_some_and(|read| read.is_since(since));
-        let again = self.units_read.is_some_and(|read| read.ended.instant > since.instant);
-        let restarted = batch.at().since(since) >= RESTART;
-
-        if self.reads_all_at_once {
-            restarted
-        } else {
-            (files && machines) || again
+    /// Whether the lists that could explain rows which have been missing since a moment were read
+    /// since: the unit files and the machines, or, if that takes long, the units once more. A
+    /// watched registry explains them at once, unless a fleetd is restarting.
+    pub(crate) fn is_informed_since(&self, since: Moment, now: Moment) -> bool {
+        if self.reads_all_lists {
+            return now.since(since) >= RESTART;
         }
+
+        let has_files = self.inventory.desired().is_known_since(since);
+        let has_machines = self.read_times.has_machines_since(since);
+        (has_files && has_machines) || self.read_times.has_units_after(since)
     }
 
-    /// Looks at all rows that the reading, or time, concerns. Calls `changed` with each row that is
-    /// shown in another way from now on; with none if it is not there any more.
-    pub(crate) fn look(
+    /// Brings all rows up to date that the reading affects, or whose timers have expired. Calls
+    /// `changed` with each row that is shown differently, and with `None` for each that was
+    /// removed.
+    pub(crate) fn refresh(
         &mut self,
-        circumstances: Circumstances,
-        batch: &mut Batch,
+        context: EvaluationContext,
+        impact: &mut ReadingImpact,
         mut changed: impl FnMut(RowKey, Option<Arc<Unit>>),
     ) {
-        let mut keys = std::mem::take(&mut batch.rows);
-        keys.extend(self.rows.take_due(batch.at()));
-        for key in keys {
-            self.look_at(key, circumstances, batch, &mut changed);
-        }
+        self.inventory.refresh_rows(context, impact, &mut changed);
 
         // Before the units have been read it is not known that no machine reports them.
-        if !self.desired.is_known() || self.units_read.is_none() {
-            return;
-        }
-        for unit in std::mem::take(&mut batch.units) {
-            let left = batch.left.get(&unit).copied();
-            let around = Surroundings {
-                desired: &self.desired,
-                machines: &self.machines,
-                circumstances,
-            };
-            let (added, removed) = self.rows.expect(&unit, left, &around, &mut batch.events);
-            for key in removed {
-                changed(key, None);
-            }
-            for key in added {
-                self.look_at(key, circumstances, batch, &mut changed);
-            }
+        if self.inventory.desired().is_known() && self.read_times.has_units() {
+            self.inventory.update_expected_rows(context, impact, &mut changed);
         }
     }
 
-    fn look_at(
-        &mut self,
-        key: RowKey,
-        circumstances: Circumstances,
-        batch: &mut Batch,
-        changed: &mut impl FnMut(RowKey, Option<Arc<Unit>>),
-    ) {
-        let around = Surroundings {
-            desired: &self.desired,
-            machines: &self.machines,
-            circumstances,
-        };
-
-        match self.rows.look(&key, &around, &mut batch.events) {
-            Look::Same => {}
-            Look::Shown(unit) => changed(key, Some(unit)),
-            Look::Gone(departure) => {
-                if let Some(machine) = &key.1 {
-                    self.machines.count(machine, -1, 0);
-                }
-                batch.left.insert(key.0.clone(), departure);
-                batch.units.insert(key.0.clone());
-                changed(key, None);
-            }
-        }
-    }
-
-    /// Forgets lost machines on which no row is.
-    pub(crate) fn forget_lost(&mut self, retention: Retention, at: Moment) {
-        self.machines.forget_lost(retention, at);
+    /// Removes machines that have been lost for the grace period and have no row any more.
+    pub(crate) fn remove_lost_machines(&mut self, retention: Retention, at: Moment) {
+        self.inventory.remove_lost_machines(retention, at);
     }
 }

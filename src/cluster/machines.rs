@@ -1,325 +1,351 @@
-//! The machines, and where each of them stands in its life.
+//! The machines of the cluster, with the state of each.
 //!
-//! It counts the rows of each machine, and knows nothing else of units.
+//! It knows nothing of units except how many rows each machine has, and how many of these are
+//! reported.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::machine_life::{MachineEvidence, MachineNews, MachinePresence, RESTART, step};
+use super::machine_life::{
+    MachineEvidence, MachineNotice, MachinePresence, MachineStanding, RESTART, step,
+};
 use super::model::{Machine, MachineId, Moment, Text};
-use super::observation::{Absence, Report};
+use super::report::{Absence, ReportStatus};
+use super::retention::Retention;
+use super::source_trust::SourceStanding;
 use super::transition::Event;
-use super::unit_life::{MachineStanding, Retention, SourceStanding};
 use super::view::Member;
 
-/// How long a key may be away until it is shown that it is: when fleetd restarts, for 0.1 s.
-const SHOWN_AWAY: Duration = Duration::from_secs(1);
+/// How long a machine may be missing before it is shown as silent. A restarting fleetd is missing
+/// for 0.1 s.
+const SHOWN_AS_SILENT: Duration = Duration::from_secs(1);
 
+const _: () = assert!(SHOWN_AS_SILENT.as_millis() < RESTART.as_millis());
+
+/// What is known of one machine.
 #[derive(Debug)]
-struct Row {
+struct MachineRecord {
     machine: Machine,
-    report: Report,
+    report: ReportStatus,
     presence: MachinePresence,
+    /// When it joined, or when it was first read.
     since: SystemTime,
+    /// Whether this process saw it join.
     since_seen: bool,
+    /// The number of rows on it.
     rows: usize,
+    /// How many of these rows are reported.
     reported: usize,
-    /// Whether any of its rows was reported at the last step.
-    speaks: bool,
-    /// Since when that has been so.
-    turned: Moment,
+    /// Whether any row was reported at the last step.
+    is_reporting: bool,
+    /// When `is_reporting` last changed.
+    reporting_changed: Moment,
 }
 
-impl Row {
+impl MachineRecord {
+    fn new(machine: Machine, at: Moment, since_seen: bool) -> Self {
+        Self {
+            machine,
+            report: ReportStatus::Current,
+            presence: MachinePresence::Present,
+            since: at.wall,
+            since_seen,
+            rows: 0,
+            reported: 0,
+            is_reporting: false,
+            reporting_changed: at,
+        }
+    }
+
+    /// Since when none of its rows has been reported; `None` if one is, or if it has none.
     fn mute_since(&self) -> Option<Moment> {
-        (self.rows > 0 && self.reported == 0).then_some(self.turned)
+        (self.rows > 0 && self.reported == 0).then_some(self.reporting_changed)
     }
 
     fn standing(&self) -> MachineStanding {
         match self.presence {
             MachinePresence::Lost { since } => MachineStanding::Lost { since },
             MachinePresence::Missing { since } | MachinePresence::Silent { since } => {
-                MachineStanding::Waiting { since }
+                MachineStanding::NotReporting { since }
             }
-            MachinePresence::Returned => MachineStanding::Waiting { since: self.turned },
+            MachinePresence::Returned => {
+                MachineStanding::NotReporting { since: self.reporting_changed }
+            }
             MachinePresence::Present => match self.mute_since() {
-                Some(since) => MachineStanding::Waiting { since },
-                None => MachineStanding::Speaking { since: self.turned },
+                Some(since) => MachineStanding::NotReporting { since },
+                None => MachineStanding::Reporting { since: self.reporting_changed },
             },
+        }
+    }
+
+    /// Makes one step of its life. Returns the notice to emit, if there is one.
+    fn step(
+        &mut self,
+        source: SourceStanding,
+        passes_through: bool,
+        has_company: bool,
+        at: Moment,
+    ) -> Option<MachineNotice> {
+        let is_reporting = self.reported > 0;
+        if is_reporting != self.is_reporting {
+            self.is_reporting = is_reporting;
+            self.reporting_changed = at;
+        }
+
+        let evidence = MachineEvidence {
+            report: self.report,
+            rows: self.rows,
+            mute_since: self.mute_since(),
+            settled: !source.may_be_outdated() || passes_through,
+            suspect: source == SourceStanding::Suspect,
+            has_company: has_company || passes_through,
+        };
+        let (presence, notice) = step(self.presence, &evidence, at);
+        self.presence = presence;
+
+        if notice == Some(MachineNotice::Joined) {
+            self.since = at.wall;
+            self.since_seen = true;
+        }
+        notice
+    }
+
+    fn event(&self, notice: MachineNotice) -> Event {
+        let machine = self.machine.id.clone();
+        let ip = self.machine.ip.clone();
+
+        match notice {
+            MachineNotice::Lost => Event::MachineLost { machine, ip },
+            MachineNotice::Silent => Event::MachineSilent { machine, ip },
+            MachineNotice::Heard => Event::MachineHeard { machine, ip },
+            MachineNotice::Joined => Event::MachineJoined { machine, ip },
+        }
+    }
+
+    /// The machine as it is shown.
+    fn member(&self, leads: bool, at: Moment) -> Member {
+        let silent_since = match self.presence {
+            MachinePresence::Silent { since } => Some(since.wall),
+            MachinePresence::Missing { since } if at.since(since) >= SHOWN_AS_SILENT => {
+                Some(since.wall)
+            }
+            _ => None,
+        };
+        let lost_since = match self.presence {
+            MachinePresence::Lost { since } => Some(since.wall),
+            _ => None,
+        };
+
+        Member {
+            machine: self.machine.clone(),
+            leads,
+            silent_since,
+            lost_since,
+            since: self.since,
+            since_seen: self.since_seen,
         }
     }
 }
 
-/// All machines that are known.
+/// All known machines, present or lost.
 #[derive(Debug, Default)]
 pub(crate) struct Machines {
-    rows: BTreeMap<MachineId, Row>,
+    records: BTreeMap<MachineId, MachineRecord>,
     leader: Option<MachineId>,
-}
-
-/// What the source is worth at the moment, as far as machines are concerned.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Source {
-    standing: SourceStanding,
-    passes_through: bool,
-}
-
-impl Source {
-    pub(crate) fn new(standing: SourceStanding, retention: Retention) -> Self {
-        Self { standing, passes_through: retention.passes_through() }
-    }
 }
 
 impl Machines {
     pub(crate) fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+        self.records.is_empty()
     }
 
     pub(crate) fn get(&self, id: &MachineId) -> Option<&Machine> {
-        self.rows.get(id).map(|row| &row.machine)
+        self.records.get(id).map(|record| &record.machine)
     }
 
-    /// A machine as people name it: by its address, where that is or was known.
-    pub(crate) fn name<'a>(&'a self, id: &'a MachineId) -> &'a str {
+    /// A machine for messages: its address, or its ID if no address is known.
+    pub(crate) fn display_name<'a>(&'a self, id: &'a MachineId) -> &'a str {
         self.ip(id).map_or(id, |ip| ip)
     }
 
     pub(crate) fn ip(&self, id: &MachineId) -> Option<&Text> {
-        self.rows.get(id)?.machine.ip.as_ref()
+        self.records.get(id)?.machine.ip.as_ref()
     }
 
-    /// Whether a machine has reported a unit, as far as any are known to be on it.
-    pub(crate) fn has_spoken(&self, id: &MachineId) -> bool {
-        self.rows.get(id).is_some_and(|row| row.rows > 0)
+    /// Whether a machine has, or had, a reported row that is still kept.
+    pub(crate) fn has_rows(&self, id: &MachineId) -> bool {
+        self.records.get(id).is_some_and(|record| record.rows > 0)
     }
 
-    /// Where a machine stands; none for one that was never listed.
+    /// The standing of a machine; `None` if it was never listed.
     pub(crate) fn standing(&self, id: &MachineId) -> Option<MachineStanding> {
-        self.rows.get(id).map(Row::standing)
+        self.records.get(id).map(MachineRecord::standing)
+    }
+
+    pub(crate) fn presence(&self, id: &MachineId) -> Option<MachinePresence> {
+        self.records.get(id).map(|record| record.presence)
     }
 
     #[cfg(test)]
     pub(crate) fn presences(&self) -> BTreeMap<MachineId, MachinePresence> {
-        self.rows.iter().map(|(id, row)| (id.clone(), row.presence)).collect()
+        self.records
+            .iter()
+            .map(|(id, record)| (id.clone(), record.presence))
+            .collect()
     }
 
-    pub(crate) fn presence(&self, id: &MachineId) -> Option<MachinePresence> {
-        self.rows.get(id).map(|row| row.presence)
-    }
-
-    /// The machines that are in the cluster and reported, or may report, units.
+    /// The machines that are in the cluster, without those of which no report is expected yet.
     pub(crate) fn present(&self) -> impl Iterator<Item = &Machine> {
-        let is_there = |row: &&Row| {
-            matches!(row.presence, MachinePresence::Present | MachinePresence::Silent { .. })
+        let is_present = |record: &&MachineRecord| {
+            matches!(record.presence, MachinePresence::Present | MachinePresence::Silent { .. })
         };
-        self.rows.values().filter(is_there).map(|row| &row.machine)
+        self.records.values().filter(is_present).map(|record| &record.machine)
     }
 
-    /// A machine is there. Returns whether it describes itself anew.
-    pub(crate) fn seen(
+    /// Adds a machine, or updates its description. Returns whether the machine or its description
+    /// is new. In the `is_first` reading, a new machine is no event.
+    pub(crate) fn upsert(
         &mut self,
         machine: Machine,
         at: Moment,
         is_first: bool,
         events: &mut Vec<Event>,
     ) -> bool {
-        if let Some(row) = self.rows.get_mut(&machine.id) {
-            if row.report.is_absent() {
-                row.report = Report::Current;
+        if let Some(record) = self.records.get_mut(&machine.id) {
+            if record.report.is_absent() {
+                record.report = ReportStatus::Current;
             }
-            let is_new = row.machine != machine;
-            row.machine = machine;
-            return is_new;
+
+            let is_changed = record.machine != machine;
+            record.machine = machine;
+            return is_changed;
         }
 
+        let record = MachineRecord::new(machine, at, !is_first);
         if !is_first {
-            events
-                .push(Event::MachineJoined { machine: machine.id.clone(), ip: machine.ip.clone() });
+            events.push(record.event(MachineNotice::Joined));
         }
-        let row = Row {
-            report: Report::Current,
-            presence: MachinePresence::Present,
-            since: at.wall,
-            since_seen: !is_first,
-            rows: 0,
-            reported: 0,
-            speaks: false,
-            turned: at,
-            machine,
-        };
-        self.rows.insert(row.machine.id.clone(), row);
+        self.records.insert(record.machine.id.clone(), record);
         true
     }
 
-    /// The machines that are there now and were so before, to be told which of them a list lacks.
-    pub(crate) fn listed(&self) -> BTreeSet<MachineId> {
-        self.rows
+    /// The machines that the source reports, overdue ones included.
+    pub(crate) fn reported(&self) -> BTreeSet<MachineId> {
+        self.ids_of(|record| !record.report.is_absent()).collect()
+    }
+
+    /// The machines whose keys should have been renewed by now.
+    pub(crate) fn overdue(&self) -> Vec<MachineId> {
+        self.ids_of(|record| record.report.is_overdue()).collect()
+    }
+
+    fn ids_of(
+        &self,
+        predicate: impl Fn(&MachineRecord) -> bool,
+    ) -> impl Iterator<Item = MachineId> {
+        self.records
             .iter()
-            .filter(|(_, row)| !row.report.is_absent())
+            .filter(move |(_, record)| predicate(record))
             .map(|(id, _)| id.clone())
-            .collect()
     }
 
-    pub(crate) fn absent(&mut self, id: &MachineId, absence: Absence, at: Moment) {
-        let Some(row) = self.rows.get_mut(id) else {
-            return;
-        };
-
-        row.report = match row.report {
-            Report::Absent { since, confirmed, .. } if absence == Absence::Expired => {
-                Report::Absent { since, absence, confirmed }
-            }
-            Report::Absent { .. } => return,
-            _ => Report::Absent { since: at, absence, confirmed: false },
-        };
-    }
-
-    pub(crate) fn overdue(&mut self, id: &MachineId, since: Moment) {
-        if let Some(row) = self.rows.get_mut(id)
-            && row.report == Report::Current
-        {
-            row.report = Report::Overdue { since };
+    pub(crate) fn mark_absent(&mut self, id: &MachineId, absence: Absence, at: Moment) {
+        if let Some(record) = self.records.get_mut(id) {
+            record.report.mark_absent(absence, at);
         }
     }
 
-    pub(crate) fn renewed(&mut self, id: &MachineId) {
-        if let Some(row) = self.rows.get_mut(id)
-            && matches!(row.report, Report::Overdue { .. })
-        {
-            row.report = Report::Current;
+    pub(crate) fn mark_overdue(&mut self, id: &MachineId, since: Moment) {
+        if let Some(record) = self.records.get_mut(id) {
+            record.report.mark_overdue(since);
         }
     }
 
-    pub(crate) fn overdue_machines(&self) -> Vec<MachineId> {
-        let is_overdue =
-            |(_, row): &(&MachineId, &Row)| matches!(row.report, Report::Overdue { .. });
-        self.rows
-            .iter()
-            .filter(is_overdue)
-            .map(|(id, _)| id.clone())
-            .collect()
+    pub(crate) fn mark_renewed(&mut self, id: &MachineId) {
+        if let Some(record) = self.records.get_mut(id) {
+            record.report.mark_renewed();
+        }
     }
 
-    pub(crate) fn lead(&mut self, leader: Option<MachineId>) {
+    pub(crate) fn set_leader(&mut self, leader: Option<MachineId>) {
         self.leader = leader;
     }
 
-    /// Counts a row that was added to a machine, or taken away from it, and whether it is reported.
-    pub(crate) fn count(&mut self, id: &MachineId, rows: isize, reported: isize) {
-        let Some(row) = self.rows.get_mut(id) else {
+    /// Adjusts the number of rows of a machine, and the number of those that are reported.
+    pub(crate) fn adjust_counts(&mut self, id: &MachineId, rows: isize, reported: isize) {
+        let Some(record) = self.records.get_mut(id) else {
             return;
         };
 
-        row.rows = row.rows.saturating_add_signed(rows);
-        row.reported = row.reported.saturating_add_signed(reported);
+        record.rows = record.rows.saturating_add_signed(rows);
+        record.reported = record.reported.saturating_add_signed(reported);
     }
 
-    /// Sets the counts of a machine that was not known when its rows were.
-    pub(crate) fn recount(&mut self, id: &MachineId, rows: usize, reported: usize) {
-        if let Some(row) = self.rows.get_mut(id) {
-            row.rows = rows;
-            row.reported = reported;
+    /// Sets the counts of a machine whose rows were known before the machine itself.
+    pub(crate) fn set_counts(&mut self, id: &MachineId, rows: usize, reported: usize) {
+        if let Some(record) = self.records.get_mut(id) {
+            record.rows = rows;
+            record.reported = reported;
         }
     }
 
-    /// Lets each machine make its step. Returns those that stand elsewhere now.
+    /// Makes one step of each machine's life. Returns the machines that are in another state now.
     pub(crate) fn step(
         &mut self,
-        source: Source,
+        source: SourceStanding,
+        retention: Retention,
         at: Moment,
         events: &mut Vec<Event>,
     ) -> BTreeSet<MachineId> {
-        let has_company = self.rows.values().any(|row| !row.report.is_absent());
-        let mut moved = BTreeSet::new();
+        let passes_through = retention.passes_through();
+        let has_company = self.records.values().any(|record| !record.report.is_absent());
+        let mut changed = BTreeSet::new();
 
-        for (id, row) in &mut self.rows {
-            let speaks = row.reported > 0;
-            if speaks != row.speaks {
-                row.speaks = speaks;
-                row.turned = at;
+        for (id, record) in &mut self.records {
+            let before = std::mem::discriminant(&record.presence);
+            let notice = record.step(source, passes_through, has_company, at);
+
+            if std::mem::discriminant(&record.presence) != before {
+                changed.insert(id.clone());
             }
-
-            let evidence = MachineEvidence {
-                report: row.report,
-                rows: row.rows,
-                mute_since: row.mute_since(),
-                settled: !source.standing.is_old() || source.passes_through,
-                suspect: source.standing == SourceStanding::Suspect,
-                has_company: has_company || source.passes_through,
-            };
-            let before = row.presence;
-            let (presence, news) = step(before, &evidence, at);
-            row.presence = presence;
-            if std::mem::discriminant(&before) != std::mem::discriminant(&presence) {
-                moved.insert(id.clone());
-            }
-
-            let Some(news) = news else { continue };
-            let (machine, ip) = (id.clone(), row.machine.ip.clone());
-            events.push(match news {
-                MachineNews::Lost => Event::MachineLost { machine, ip },
-                MachineNews::Silent => Event::MachineSilent { machine, ip },
-                MachineNews::Heard => Event::MachineHeard { machine, ip },
-                MachineNews::Joined => {
-                    row.since = at.wall;
-                    row.since_seen = true;
-                    Event::MachineJoined { machine, ip }
-                }
-            });
+            events.extend(notice.map(|notice| record.event(notice)));
         }
-        moved
+        changed
     }
 
-    /// Forgets machines that have been lost for long enough and on which no row is.
-    pub(crate) fn forget_lost(&mut self, retention: Retention, at: Moment) {
-        self.rows.retain(|_, row| match row.presence {
+    /// Removes machines that have been lost for the grace period and have no row any more.
+    pub(crate) fn remove_lost(&mut self, retention: Retention, at: Moment) {
+        self.records.retain(|_, record| match record.presence {
             MachinePresence::Lost { since } => {
-                let is_of_interest = at.since(since) < retention.grace || row.rows > 0;
+                let is_of_interest = at.since(since) < retention.grace || record.rows > 0;
                 is_of_interest && !retention.passes_through()
             }
             _ => true,
         });
     }
 
-    /// The machines as they are shown. What did not change stays the same in memory.
+    /// The machines as they are shown. One that is shown as before is shared with `before`.
     pub(crate) fn members(&self, before: &[Arc<Member>], at: Moment) -> Vec<Arc<Member>> {
-        let member = |row: &Row| {
-            let shown = Member {
-                machine: row.machine.clone(),
-                leads: self.leader.as_ref() == Some(&row.machine.id),
-                silent_since: silent_since(row, at),
-                lost_since: match row.presence {
-                    MachinePresence::Lost { since } => Some(since.wall),
-                    _ => None,
-                },
-                since: row.since,
-                since_seen: row.since_seen,
-            };
-            let same = before
-                .binary_search_by(|old| old.machine.id.cmp(&shown.machine.id))
-                .ok();
-            match same.map(|index| &before[index]) {
-                Some(same) if **same == shown => same.clone(),
-                _ => Arc::new(shown),
+        let member = |record: &MachineRecord| {
+            let leads = self.leader.as_ref() == Some(&record.machine.id);
+            let member = record.member(leads, at);
+
+            let known = before
+                .binary_search_by(|known| known.machine.id.cmp(&member.machine.id))
+                .map(|index| &before[index]);
+            match known {
+                Ok(known) if **known == member => known.clone(),
+                _ => Arc::new(member),
             }
         };
-        self.rows.values().map(member).collect()
+        self.records.values().map(member).collect()
     }
 
-    /// A machine, or what is known of one that was never listed.
-    pub(crate) fn described(&self, id: &MachineId) -> Machine {
+    /// A machine, or one with only its ID if it was never listed.
+    pub(crate) fn get_or_unknown(&self, id: &MachineId) -> Machine {
         let unknown = || Machine { id: id.clone(), ip: None, metadata: None, version: None };
+
         self.get(id).cloned().unwrap_or_else(unknown)
     }
 }
-
-fn silent_since(row: &Row, at: Moment) -> Option<SystemTime> {
-    match row.presence {
-        MachinePresence::Silent { since } => Some(since.wall),
-        MachinePresence::Missing { since } if at.since(since) >= SHOWN_AWAY => Some(since.wall),
-        _ => None,
-    }
-}
-
-const _: () = assert!(SHOWN_AWAY.as_millis() < RESTART.as_millis());

@@ -1,13 +1,14 @@
-//! The cluster as fleet describes it, and as we judge it to be.
+//! The cluster as fleet describes it, with a verdict on each unit.
 //!
-//! A [`Reading`] is what a source said at one moment, unjudged. The [`Cluster`] adds it to what is
-//! known, lets each row and each machine that it concerns make one step of its life, and holds the
-//! [`View`] that is published, with a [`Transition`] for each thing that happened and a [`Delta`]
-//! of what is shown in another way.
+//! It knows nothing of how a reading was obtained, and nothing of who looks at the view. Time is
+//! passed in, so that a test can replay an hour in a millisecond.
 //!
-//! This module knows nothing of how a reading was obtained and nothing of who looks at the view:
-//! time is passed in, so that a test can replay an hour in a millisecond.
+//! A [`Reading`] is what a source has read at one moment. The [`Cluster`] applies it to what is
+//! known, makes one step in the life of each row and machine that it affects, and updates the
+//! [`View`] that is published. It returns a [`Transition`] for each thing that happened, and keeps
+//! a [`Delta`] of what is shown differently.
 
+mod context;
 mod crash_loop;
 mod delta;
 mod desired;
@@ -17,6 +18,9 @@ mod machine_life;
 mod machines;
 mod model;
 mod observation;
+mod report;
+mod requirements;
+mod retention;
 mod source_trust;
 mod suspicion;
 #[cfg(test)]
@@ -31,18 +35,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use context::EvaluationContext;
 pub use delta::{Change, Delta};
 pub use health::{Expected, Health, ListHealth, Overdue, ReadFailure};
-use knowledge::{Batch, Knowledge};
-use machines::Source;
-use model::Span;
+use knowledge::{Knowledge, ReadingImpact};
+use model::ReadSpan;
 pub use model::{FleetList, Machine, MachineId, Moment, Text, UnitFile, UnitName, UnitState};
 pub use observation::{Lease, Observation, Reading, RegistrySnapshot};
-use source_trust::SourceTrust;
+pub use retention::Retention;
+use source_trust::{SourceStanding, SourceTrust};
+use suspicion::MissingRows;
 pub use transition::{Event, Place, Seconds, Severity, Transition};
-pub use unit_life::Retention;
-use unit_life::SourceStanding;
-use units::Circumstances;
 pub use verdict::Verdict;
 pub use view::{Member, RowKey, Tally, Unit, Units, View};
 
@@ -52,18 +55,20 @@ pub struct Cluster {
     retention: Retention,
     knowledge: Knowledge,
     trust: SourceTrust,
-    /// How far the source was trusted when it was last looked at.
-    trusted: Option<SourceStanding>,
+    /// The standing of the source after the last reading; `None` before the first.
+    last_standing: Option<SourceStanding>,
     view: Arc<View>,
-    /// The view before the last reading, and what that changed.
-    before: Arc<View>,
+    /// The view before the last reading.
+    view_before: Arc<View>,
+    /// The difference between `view_before` and `view`.
     delta: Delta,
-    /// Whether every topic has been read once, so that what changes now is a change of the cluster.
-    complete: bool,
-    /// How many transitions there have been.
+    /// Whether every list has been read at least once, so that a change in the lists is a change of
+    /// the cluster.
+    is_complete: bool,
+    /// The number of transitions so far.
     transitions: u64,
-    /// How many disappearances were held back before the cluster was forgotten.
-    held_back: u64,
+    /// The value of [`Health::held_back`] when the cluster was last reset.
+    held_back_before_reset: u64,
 }
 
 impl Cluster {
@@ -73,24 +78,24 @@ impl Cluster {
             retention: retention.into(),
             knowledge: Knowledge::default(),
             trust: SourceTrust::new(0),
-            trusted: None,
+            last_standing: None,
             view: Arc::default(),
-            before: Arc::default(),
+            view_before: Arc::default(),
             delta: Delta::default(),
-            complete: false,
+            is_complete: false,
             transitions: 0,
-            held_back: 0,
+            held_back_before_reset: 0,
         }
     }
 
-    /// The cluster as it is to be shown. The same `Arc` as long as nothing in it changes.
+    /// The cluster as it is to be shown. It is the same `Arc` as long as nothing in it changes.
     pub fn view(&self) -> &Arc<View> {
         &self.view
     }
 
-    /// The view before the last reading, and what differs from it in the view now.
+    /// The view before the last reading, and how the current view differs from it.
     pub fn change(&self) -> (&Arc<View>, &Delta) {
-        (&self.before, &self.delta)
+        (&self.view_before, &self.delta)
     }
 
     /// The state of the source.
@@ -98,9 +103,9 @@ impl Cluster {
         self.trust.health()
     }
 
-    /// Sets when the next reading of some topics has to come, if one has to.
-    pub fn expect(&mut self, topics: &[FleetList], expected: Option<Expected>) {
-        self.trust.expect(topics, expected);
+    /// Sets when the next reading of some lists is expected; `None` if none is.
+    pub fn expect(&mut self, lists: &[FleetList], expected: Option<Expected>) {
+        self.trust.expect(lists, expected);
     }
 
     /// Sets how long rows are kept from now on.
@@ -108,115 +113,132 @@ impl Cluster {
         self.retention = retention;
     }
 
-    /// Forgets the cluster, as when a recording begins anew. No transition tells of it.
+    /// Forgets everything about the cluster without any transition, as when a recording restarts.
+    /// The counters continue.
     pub fn forget(&mut self) {
         let held_back = self.health().held_back;
+
         *self = Self {
             transitions: self.transitions,
-            held_back,
+            held_back_before_reset: held_back,
             trust: SourceTrust::new(held_back),
             ..Self::new(self.retention)
         };
     }
 
-    /// Takes what a source said: the answer was complete at `at`, and took `took`. Returns what
+    /// Applies a reading that was complete at `at`, after it had taken `took`. Returns what
     /// happened, in order.
     pub fn read(&mut self, reading: Reading, at: Moment, took: Duration) -> Vec<Arc<Transition>> {
         let mut events = Vec::new();
-        let is_first = self.trust.succeed(reading.topics(), at, &mut events);
-        let settled = self.trust.is_settled(self.retention, at);
-        let mut batch =
-            Batch::new(Span { begun: at.before(took), ended: at }, is_first, settled, events);
+        let is_first = self.trust.record_success(reading.lists(), at, &mut events);
+        let is_settled = self.trust.is_settled(self.retention, at);
+        let span = ReadSpan { begun: at.before(took), ended: at };
+        let mut impact = ReadingImpact::new(span, is_first, is_settled, events);
 
-        self.knowledge.take(reading, &mut batch);
-        self.conclude(&mut batch, at);
-        self.number(batch.events, at)
+        self.knowledge.apply(reading, &mut impact);
+        self.evaluate(&mut impact, at);
+        self.update_view(&mut impact, at);
+
+        self.trust
+            .set_held_back(self.held_back_before_reset + self.knowledge.held_back());
+        let has_unread = self.health().unread().next().is_some();
+        self.is_complete |= !has_unread;
+        self.number(impact.into_events(), at)
     }
 
-    /// Takes note that some topics could not be read. Nothing that is known is given up for that.
-    pub fn fail(&mut self, topics: &[FleetList], reason: &str, at: Moment) -> Vec<Arc<Transition>> {
+    /// Records that some lists could not be read. What is known stays as it is.
+    pub fn fail(&mut self, lists: &[FleetList], reason: &str, at: Moment) -> Vec<Arc<Transition>> {
         let mut events = Vec::new();
-        self.trust.fail(topics, reason, at, &mut events);
-        self.before = self.view.clone();
+        self.trust.record_failure(lists, reason, at, &mut events);
+
+        self.view_before = self.view.clone();
         self.delta = Delta::default();
         self.number(events, at)
     }
 
-    /// Draws the conclusions: machines first, then the source, then the rows that any of this
-    /// concerns.
-    fn conclude(&mut self, batch: &mut Batch, at: Moment) {
+    /// Evaluates the machines first, then the source. The rows depend on both.
+    fn evaluate(&mut self, impact: &mut ReadingImpact, at: Moment) {
         let retention = self.retention;
-        let passes_through = retention.passes_through();
-        let source = Source::new(self.trust.standing(retention, at), retention);
-        self.knowledge.step_machines(source, batch);
-
-        let is_bare = self.knowledge.is_bare();
-        if is_bare {
-            self.trust.begins_bare();
-        }
-        if !passes_through && (batch.has_absences() || is_bare || self.trust.is_watching()) {
-            self.look_for_what_is_missing(batch, at);
-        }
         let standing = self.trust.standing(retention, at);
-        if self.trusted.replace(standing) != Some(standing) {
-            self.knowledge.reconsider(batch);
+        self.knowledge.step_machines(standing, retention, impact);
+
+        let lacks_all_units = self.knowledge.lacks_all_units();
+        if lacks_all_units {
+            self.trust.record_no_units();
+        }
+        let may_be_suspect =
+            impact.absences_changed() || lacks_all_units || self.trust.needs_check();
+        if may_be_suspect && !retention.passes_through() {
+            self.check_missing_rows(impact, at);
         }
 
-        self.show(batch, at);
-        self.trust.set_held_back(self.held_back + self.knowledge.held_back());
-        let has_unread = self.health().unread().next().is_some();
-        self.complete |= !has_unread;
-    }
-
-    fn look_for_what_is_missing(&mut self, batch: &mut Batch, at: Moment) {
-        for key in batch.returned() {
-            self.trust.returned(key, at);
+        let standing = self.trust.standing(retention, at);
+        if self.last_standing.replace(standing) != Some(standing) {
+            self.knowledge.refresh_not_current(impact);
         }
-        let (missing, of) = self.knowledge.missing(self.circumstances(at));
-        let since = self.trust.pending_since();
-        let is_informed = since.is_some_and(|since| self.knowledge.is_informed_since(since, batch));
-        self.trust
-            .look(&missing, of, is_informed, self.retention, at, &mut batch.events);
     }
 
-    fn circumstances(&self, at: Moment) -> Circumstances {
-        Circumstances {
+    /// Checks whether so many rows are missing that the source is suspect.
+    fn check_missing_rows(&mut self, impact: &mut ReadingImpact, at: Moment) {
+        for key in impact.returned() {
+            self.trust.record_return(key, at);
+        }
+
+        let (keys, of) = self.knowledge.unexplained(self.evaluation_context(at));
+        let is_informed = self
+            .trust
+            .unconfirmed_since()
+            .is_some_and(|since| self.knowledge.is_informed_since(since, at));
+        let missing = MissingRows { keys: &keys, of, is_informed };
+        self.trust.check_missing(missing, self.retention, at, impact.events());
+    }
+
+    fn evaluation_context(&self, at: Moment) -> EvaluationContext {
+        EvaluationContext {
             source: self.trust.standing(self.retention, at),
             retention: self.retention,
-            is_complete: self.complete,
+            is_complete: self.is_complete,
             at,
         }
     }
 
-    /// Brings the view up to date. What is as it was before stays the same in memory.
-    fn show(&mut self, batch: &mut Batch, at: Moment) {
-        self.before = self.view.clone();
-        let circumstances = self.circumstances(at);
+    /// Refreshes the rows, and updates the view and the delta. What does not change is shared with
+    /// the view before.
+    fn update_view(&mut self, impact: &mut ReadingImpact, at: Moment) {
+        self.view_before = self.view.clone();
+        let mut delta = Delta::default();
+
+        let context = self.evaluation_context(at);
         let mut changed = BTreeMap::new();
         self.knowledge
-            .look(circumstances, batch, |key, unit| _ = changed.insert(key, unit));
-
-        let mut delta = Delta::default();
+            .refresh(context, impact, |key, unit| _ = changed.insert(key, unit));
         for (key, after) in changed {
-            let before = self.before.units.get(&key).cloned();
-            if before == after {
-                continue;
-            }
-            let units = &mut Arc::make_mut(&mut self.view).units;
-            match &after {
-                Some(unit) => units.insert(unit.clone()),
-                None => units.remove(&key),
-            }
-            delta.units.push(Change { before, after });
+            delta.units.extend(self.update_row(&key, after));
         }
 
-        self.knowledge.forget_lost(self.retention, at);
-        let machines = self.knowledge.machines().members(&self.before.machines, at);
-        if machines != self.before.machines {
-            delta.machines = Delta::of_machines(&self.before.machines, &machines);
+        self.knowledge.remove_lost_machines(self.retention, at);
+        let before = &self.view_before.machines;
+        let machines = self.knowledge.machines().members(before, at);
+        if machines != *before {
+            delta.machines = Delta::of_machines(before, &machines);
             Arc::make_mut(&mut self.view).machines = machines;
         }
         self.delta = delta;
+    }
+
+    /// Updates one row of the view. Returns the change, if it is one.
+    fn update_row(&mut self, key: &RowKey, after: Option<Arc<Unit>>) -> Option<Change<Unit>> {
+        let before = self.view_before.units.get(key).cloned();
+        if before == after {
+            return None;
+        }
+
+        let units = &mut Arc::make_mut(&mut self.view).units;
+        match &after {
+            Some(unit) => units.insert(unit.clone()),
+            None => units.remove(key),
+        }
+        Some(Change { before, after })
     }
 
     fn number(&mut self, events: Vec<Event>, at: Moment) -> Vec<Arc<Transition>> {

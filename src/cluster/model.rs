@@ -1,9 +1,9 @@
-//! What fleet describes: units, machines, unit files, as rows; and the moments at which they were
-//! read.
+//! What fleet lists: units, machines and unit files as plain data, and the moments at which they
+//! were read.
 //!
-//! Plain data. It knows nothing of how rows are judged or shown.
+//! It knows nothing of verdicts, and nothing of how rows are shown.
 
-use std::borrow::Borrow;
+use std::borrow::{Borrow, Cow};
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -13,6 +13,9 @@ use serde::{Deserialize, Serialize};
 
 /// A short text that many rows share.
 pub type Text = Arc<str>;
+
+/// A reason as people read it.
+pub(crate) type ReasonText = Cow<'static, str>;
 
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident) => {
@@ -35,6 +38,7 @@ macro_rules! name {
 
         impl Deref for $name {
             type Target = str;
+
             fn deref(&self) -> &str {
                 &self.0
             }
@@ -63,23 +67,23 @@ name! {
     MachineId
 }
 
-/// One thing that a source is asked for.
+/// One of the three lists that fleet offers, each of which is read on its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FleetList {
-    /// What the machines report of the units: `fleetctl list-units`, `/fleet/v1/state`.
+    /// The unit states that machines report: `fleetctl list-units`, `/fleet/v1/state`.
     Units,
-    /// Who is in the cluster: `fleetctl list-machines`, `/fleet/v1/machines`.
+    /// The machines in the cluster: `fleetctl list-machines`, `/fleet/v1/machines`.
     Machines,
     /// What fleet wants: `fleetctl list-unit-files`, `/fleet/v1/units`.
     UnitFiles,
 }
 
 impl FleetList {
-    /// All topics, in the order in which a source is first asked for them.
+    /// All lists, in the order in which they are first read.
     pub const ALL: [FleetList; 3] = [FleetList::Units, FleetList::Machines, FleetList::UnitFiles];
 
-    /// Only this one, as a list.
+    /// This list only, as a slice.
     pub fn alone(self) -> &'static [FleetList] {
         match self {
             FleetList::Units => &[FleetList::Units],
@@ -111,10 +115,10 @@ impl fmt::Display for FleetList {
 /// One row of `fleetctl list-units`. `None` stands for the `-` that fleetctl prints.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnitState {
-    /// The unit.
+    /// The unit's full name.
     pub unit: UnitName,
-    /// The machine that reports it; none where fleet lists a unit that no machine reports (before
-    /// 0.7 only).
+    /// The machine that reports it; `None` for a unit that no machine reports (fleet before 0.7
+    /// lists these, too).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machine: Option<MachineId>,
     /// The machine's address, if the source's own list of machines had the machine at that moment.
@@ -137,7 +141,7 @@ pub struct UnitState {
 /// One row of `fleetctl list-machines`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Machine {
-    /// The machine.
+    /// The machine's ID.
     pub id: MachineId,
     /// Its address, as fleetd publishes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -146,7 +150,7 @@ pub struct Machine {
     /// may contain a comma itself, so the text cannot be split again with certainty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Text>,
-    /// The version of its fleetd, such as `1.0.0`, where the source tells it.
+    /// The version of its fleetd, such as `1.0.0`; `None` if the source does not provide it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<Text>,
 }
@@ -154,19 +158,20 @@ pub struct Machine {
 /// One row of `fleetctl list-unit-files`: what fleet wants of a unit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnitFile {
-    /// The unit.
+    /// The unit's full name.
     pub unit: UnitName,
     /// SHA-1 of the unit file in fleet's registry, as 40 hexadecimal digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hash: Option<Text>,
-    /// The desired state: `inactive`, `loaded` or `launched`; none where fleet does not say.
+    /// The desired state: `inactive`, `loaded` or `launched`; `None` if the source does not provide
+    /// it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub desired: Option<Text>,
-    /// The machine that fleet has chosen. Always none for a global unit.
+    /// The machine that fleet has chosen. Always `None` for a global unit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<MachineId>,
-    /// Whether the source tells targets at all; without, a missing `target` means nothing (fleetctl
-    /// 0.5).
+    /// Whether the source provides targets. If not, `target` is `None` also for a scheduled unit
+    /// (fleetctl 0.5).
     #[serde(default = "yes", skip_serializing_if = "is_true")]
     pub target_known: bool,
     /// Whether the unit runs on every machine that meets its requirements.
@@ -175,12 +180,11 @@ pub struct UnitFile {
     /// `Description=` of the unit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<Text>,
-    /// The `[X-Fleet]` options that decide which machine may take it, as `Name=value`; empty where
-    /// the source has none.
+    /// The `[X-Fleet]` options that decide on which machines it may run, as `Name=value`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requirements: Vec<Text>,
-    /// Whether the source tells requirements at all; without, an empty list of them means nothing
-    /// (fleetctl).
+    /// Whether the source provides requirements. If not, `requirements` is empty also for a unit
+    /// that has some (fleetctl).
     #[serde(default, skip_serializing_if = "is_false")]
     pub requirements_known: bool,
 }
@@ -206,50 +210,50 @@ fn is_false(value: &bool) -> bool {
     !*value
 }
 
-/// When something was read: the steady clock for durations, the wall clock for people.
+/// A moment on both clocks: the steady one for durations, the wall clock for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {
-    /// For durations. In a replay it runs at the recording's pace.
+    /// The steady clock. In a replay it runs at the recording's pace.
     pub instant: Instant,
-    /// For people.
+    /// The wall clock.
     pub wall: SystemTime,
 }
 
 impl Moment {
-    /// This moment.
+    /// The current moment.
     pub fn now() -> Self {
         Self { instant: Instant::now(), wall: SystemTime::now() }
     }
 
-    /// The moment `time` before this one, as far as the clocks go back.
-    pub fn before(self, time: Duration) -> Self {
+    /// The moment `duration` earlier; a clock that cannot go back so far stays.
+    pub fn before(self, duration: Duration) -> Self {
         Self {
-            instant: self.instant.checked_sub(time).unwrap_or(self.instant),
-            wall: self.wall.checked_sub(time).unwrap_or(self.wall),
+            instant: self.instant.checked_sub(duration).unwrap_or(self.instant),
+            wall: self.wall.checked_sub(duration).unwrap_or(self.wall),
         }
     }
 
-    /// How long ago it was, as people count: the steady clock of a replay runs at the recording's
-    /// pace.
+    /// How long ago it was by the wall clock. (The steady clock of a replay runs at the recording's
+    /// pace.)
     pub fn age(self, now: Moment) -> Duration {
         now.wall.duration_since(self.wall).unwrap_or_default()
     }
 
-    /// The time from `earlier` until this moment; zero if that is later.
+    /// The time from `earlier` to this moment; zero if `earlier` is later.
     pub fn since(self, earlier: Moment) -> Duration {
         self.instant.saturating_duration_since(earlier.instant)
     }
 }
 
-/// When something was read. Of what happened in between, the answer may tell or not.
+/// The time that a reading took. It may or may not include what happened during that time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Span {
+pub(crate) struct ReadSpan {
     pub(crate) begun: Moment,
     pub(crate) ended: Moment,
 }
 
-impl Span {
-    /// Whether all of it was read at or after `moment`.
+impl ReadSpan {
+    /// Whether the reading began at or after `moment`.
     pub(crate) fn is_since(self, moment: Moment) -> bool {
         self.begun.instant >= moment.instant
     }
@@ -257,13 +261,14 @@ impl Span {
 
 impl std::ops::Add<Duration> for Moment {
     type Output = Moment;
-    fn add(self, time: Duration) -> Moment {
-        Moment { instant: self.instant + time, wall: self.wall + time }
+
+    fn add(self, duration: Duration) -> Moment {
+        Moment { instant: self.instant + duration, wall: self.wall + duration }
     }
 }
 
 impl UnitState {
-    /// The row of a unit that no machine reports.
+    /// The state of a unit that no machine reports.
     pub(crate) fn unreported(unit: UnitName) -> Self {
         Self {
             unit,
@@ -276,23 +281,23 @@ impl UnitState {
         }
     }
 
-    /// The state in one word, as transitions show it: `active/running`, and the load state where
-    /// that is odd.
+    /// The state as events show it: `active/running`, with the load state unless that is `loaded`.
     pub(crate) fn text(&self) -> String {
         let column = |column: &Option<Text>| column.as_deref().unwrap_or("-").to_owned();
         let text = format!("{}/{}", column(&self.active), column(&self.sub));
+
         match self.load.as_deref() {
             None | Some("loaded") => text,
             Some(load) => format!("{text} ({load})"),
         }
     }
 
-    /// Whether systemd says that it failed.
+    /// Whether systemd reports it as failed.
     pub(crate) fn has_failed(&self) -> bool {
         self.active.as_deref() == Some("failed")
     }
 
-    /// Whether load, active and sub state are those of `other`.
+    /// Whether load, active and sub state are the same as those of `other`.
     pub(crate) fn is_same_state(&self, other: &Self) -> bool {
         (&self.load, &self.active, &self.sub) == (&other.load, &other.active, &other.sub)
     }

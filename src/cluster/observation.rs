@@ -1,8 +1,8 @@
-//! What a source can say about the cluster: whole lists, a whole registry, or single changes.
+//! What a source can read: whole lists, a whole registry, or single changes of it.
 //!
-//! What a source knows is in its observations, not in who it is: a list says what is there and
-//! leaves open why something is not; an event of etcd says whether a key was deleted or has
-//! expired. It knows nothing of how that is judged.
+//! It knows nothing of verdicts, and it does not name sources: what a source can tell is in the
+//! kind of its readings. A list contains what is there and does not tell why something is missing;
+//! an event of etcd tells whether a key was deleted or has expired.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,16 +11,15 @@ use serde::{Deserialize, Serialize};
 
 use super::model::{FleetList, Machine, MachineId, UnitFile, UnitName, UnitState};
 
-/// What a source said at one moment, unjudged.
+/// What a source has read at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reading {
-    /// The unit states. A fleetctl before 0.7 lists every submitted unit with what fleet wants of
-    /// it, in one table: then `files` is there too, and [`FleetList::UnitFiles`] is never read on its
-    /// own.
+    /// The unit states. A fleetctl before 0.7 lists units and their desired states in one table:
+    /// then `files` is present, and [`FleetList::UnitFiles`] is never read on its own.
     Units {
         /// A row for each unit on each machine.
         states: Vec<UnitState>,
-        /// The unit files, where the same answer had them.
+        /// The unit files, if the same answer contained them.
         files: Option<Vec<UnitFile>>,
     },
     /// The machines.
@@ -33,21 +32,21 @@ pub enum Reading {
         /// A row for each unit file.
         files: Vec<UnitFile>,
     },
-    /// All topics at one moment.
+    /// All lists at one moment.
     Registry(RegistrySnapshot),
-    /// What has changed since the reading before, in order; empty if nothing has. It follows on a
-    /// [`Reading::Registry`].
+    /// The changes since the previous reading, in order; it follows a [`Reading::Registry`], or
+    /// other changes.
     Changes {
-        /// etcd's index now.
+        /// etcd's index after the changes.
         index: u64,
-        /// What has changed.
+        /// Empty if nothing has changed.
         changes: Vec<Observation>,
     },
 }
 
 impl Reading {
-    /// The topics that it covers.
-    pub fn topics(&self) -> &'static [FleetList] {
+    /// The lists that it covers.
+    pub fn lists(&self) -> &'static [FleetList] {
         match self {
             Reading::Units { files: None, .. } => FleetList::Units.alone(),
             Reading::Units { files: Some(_), .. } => &[FleetList::Units, FleetList::UnitFiles],
@@ -57,19 +56,20 @@ impl Reading {
         }
     }
 
-    /// Whether keys with leases have been deleted since the reading before, or have expired.
+    /// Whether it contains the deletion or expiry of a key with a lease.
     pub fn ends_leases(&self) -> bool {
         let Reading::Changes { changes, .. } = self else {
             return false;
         };
+
         changes
             .iter()
             .any(|change| matches!(change, Observation::Deleted(_) | Observation::Expired(_)))
     }
 }
 
-/// What fleet's registry has, all of it at one moment. Unlike lists, it says whether something was
-/// deleted or has expired, and what should have been renewed by now.
+/// The whole content of fleet's registry at one moment. Unlike lists, it tells what has expired,
+/// and what should have been renewed by now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RegistrySnapshot {
     /// etcd's index at that moment.
@@ -80,19 +80,20 @@ pub struct RegistrySnapshot {
     pub machines: Arc<[Machine]>,
     /// A row for each unit file.
     pub files: Arc<[UnitFile]>,
-    /// The machine whose engine decides where units go.
+    /// The machine whose engine schedules units; `None` if no engine leads.
     pub leader: Option<MachineId>,
-    /// The leases that have expired since the reading before, as opposed to keys that were deleted.
+    /// The leases that have expired since the previous reading, as opposed to keys that were
+    /// deleted.
     pub expired: Vec<Lease>,
-    /// The leases that should have been renewed by now, and for how long they have not been.
+    /// The leases that should have been renewed by now, each with the age of its last renewal.
     pub overdue: Vec<(Lease, Duration)>,
 }
 
-/// A key of fleet's registry that fleetd renews again and again, or it expires.
+/// A key of fleet's registry with a TTL, which fleetd renews regularly.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Lease {
-    /// That a machine is there.
+    /// The presence of a machine.
     Machine(MachineId),
     /// The state of a unit on a machine.
     Unit(UnitName, MachineId),
@@ -102,60 +103,22 @@ pub enum Lease {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Observation {
-    /// A machine reports a state of a unit that is new.
+    /// A machine reports a new state of a unit.
     Reported(UnitState),
-    /// A machine is there, or describes itself anew.
+    /// A machine is new, or its description has changed.
     MachineSeen(Machine),
-    /// A unit file is there, or fleet wants something else of its unit.
+    /// A unit file is new, or the desired state or target of its unit has changed.
     Wanted(UnitFile),
     /// A unit file was deleted.
     NotWanted(UnitName),
-    /// A key was deleted.
+    /// A key with a lease was deleted.
     Deleted(Lease),
-    /// A key was not renewed in time.
+    /// A key with a lease was not renewed in time.
     Expired(Lease),
-    /// A key should have been renewed by now, and has not been for so long.
+    /// A key should have been renewed by now; the duration is the age of its last renewal.
     Overdue(Lease, Duration),
-    /// An overdue key was renewed after all.
+    /// An overdue key was renewed.
     Renewed(Lease),
-    /// Another engine decides where units go, or none.
+    /// The engine of another machine schedules units now, or none does.
     Leads(Option<MachineId>),
-}
-
-/// Why a row is not there any more, as far as the source knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Absence {
-    /// A list does not have it.
-    Unlisted,
-    /// Its key was deleted: by its own machine, or by another fleetd.
-    Deleted,
-    /// Its key was not renewed in time.
-    Expired,
-}
-
-/// What was last heard of a row.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Report {
-    /// It was there in the last reading.
-    Current,
-    /// It is there, but should have been renewed by now.
-    Overdue {
-        /// When it was renewed last.
-        since: super::Moment,
-    },
-    /// It is not there.
-    Absent {
-        /// Since when.
-        since: super::Moment,
-        /// Why.
-        absence: Absence,
-        /// Whether a later reading of the units confirmed it.
-        confirmed: bool,
-    },
-}
-
-impl Report {
-    pub(crate) fn is_absent(&self) -> bool {
-        matches!(self, Report::Absent { .. })
-    }
 }

@@ -1,36 +1,60 @@
-//! How far the source is to be trusted: whether it answers, whether an outage is just over, whether
-//! its lists lack too much.
+//! How far the source is trusted: whether it answers, whether an outage has just ended, and whether
+//! its lists are suspect.
 //!
-//! It knows nothing of rows but which are missing.
+//! It knows nothing of rows except the keys of those that are missing.
 
 use super::health::{Expected, Health, ReadFailure};
 use super::model::{FleetList, Moment};
-use super::suspicion::{Finding, Suspicion};
+use super::retention::Retention;
+use super::suspicion::{MissingRows, Suspicion, SuspicionChange};
 use super::transition::Event;
-use super::unit_life::{Retention, SourceStanding};
 use super::view::RowKey;
-use std::collections::BTreeSet;
 
-/// The state of the source, as far as judging its answers is concerned.
+/// Whether the source can be trusted at a moment.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum SourceStanding {
+    /// It is trusted, without interruption since then.
+    Settled { since: Moment },
+    /// An outage has just ended: its lists may be incomplete and outdated.
+    Unsettled,
+    /// Its lists are suspected to be incomplete.
+    Suspect,
+    /// It cannot be read.
+    Failing,
+}
+
+impl SourceStanding {
+    pub(crate) fn is_settled(self) -> bool {
+        matches!(self, SourceStanding::Settled { .. })
+    }
+
+    /// Whether its lists may still show the state before an outage.
+    pub(crate) fn may_be_outdated(self) -> bool {
+        matches!(self, SourceStanding::Unsettled | SourceStanding::Failing)
+    }
+}
+
+/// The health of the source, and what else determines its [`SourceStanding`].
 #[derive(Debug)]
 pub(crate) struct SourceTrust {
     health: Health,
-    /// Since when the units and the machines can be read, or the source is believed, again. Of one
-    /// that began without any unit, since it began.
-    recovered: Option<Moment>,
     suspicion: Suspicion,
+    /// When the first list was read.
     began: Option<Moment>,
+    /// When the units and machines could be read again after an outage, or a suspicion ended. For a
+    /// source that listed no unit at first, when it began.
+    recovered: Option<Moment>,
 }
 
 impl SourceTrust {
-    /// Of a source that has not answered yet, after so many disappearances were held back.
+    /// The trust in a source that has not been read yet. `held_back` is the initial value of
+    /// [`Health::held_back`].
     pub(crate) fn new(held_back: u64) -> Self {
-        let health = Health { held_back, ..Health::default() };
         Self {
-            health,
-            recovered: None,
+            health: Health { held_back, ..Health::default() },
             suspicion: Suspicion::default(),
             began: None,
+            recovered: None,
         }
     }
 
@@ -42,17 +66,17 @@ impl SourceTrust {
         self.health.held_back = held_back;
     }
 
-    /// When the next reading of some topics has to come, if one has to.
-    pub(crate) fn expect(&mut self, topics: &[FleetList], expected: Option<Expected>) {
-        for topic in topics {
-            self.health.topic_mut(*topic).expected = expected;
+    /// Sets when the next reading of some lists is expected; `None` if none is.
+    pub(crate) fn expect(&mut self, lists: &[FleetList], expected: Option<Expected>) {
+        for list in lists {
+            self.health.list_mut(*list).expected = expected;
         }
     }
 
-    /// Some topics were read. Returns whether that is the first reading of one of them.
-    pub(crate) fn succeed(
+    /// Records that some lists were read. Returns whether one of them was read for the first time.
+    pub(crate) fn record_success(
         &mut self,
-        topics: &[FleetList],
+        lists: &[FleetList],
         at: Moment,
         events: &mut Vec<Event>,
     ) -> bool {
@@ -60,24 +84,26 @@ impl SourceTrust {
         let down_since = self.health.failure().map(|failure| failure.since);
         let mut is_first = false;
 
-        for topic in topics {
-            let health = self.health.topic_mut(*topic);
+        for list in lists {
+            let health = self.health.list_mut(*list);
             is_first |= health.read.replace(at).is_none();
-            // Unit files that cannot be read say nothing of the rows.
-            if health.failure.take().is_some() && *topic != FleetList::UnitFiles {
+
+            // A failure to read the unit files does not affect the rows.
+            if health.failure.take().is_some() && *list != FleetList::UnitFiles {
                 self.recovered = Some(at);
             }
         }
+
         if let (Some(since), None) = (down_since, self.health.failure()) {
             events.push(Event::SourceBack { after: at.since(since) });
         }
         is_first
     }
 
-    /// Some topics could not be read.
-    pub(crate) fn fail(
+    /// Records that some lists could not be read.
+    pub(crate) fn record_failure(
         &mut self,
-        topics: &[FleetList],
+        lists: &[FleetList],
         reason: &str,
         at: Moment,
         events: &mut Vec<Event>,
@@ -85,77 +111,83 @@ impl SourceTrust {
         if self.health.failure().is_none() {
             events.push(Event::SourceDown { reason: reason.to_owned() });
         }
-        for topic in topics {
-            let failure = &mut self.health.topic_mut(*topic).failure;
+
+        for list in lists {
+            let failure = &mut self.health.list_mut(*list).failure;
             let since = failure.as_ref().map_or(at, |failure| failure.since);
             *failure = Some(ReadFailure { since, reason: reason.into() });
         }
     }
 
-    /// Nothing has been reported, though fleet has units: so begins a source that has only come up
-    /// itself.
-    pub(crate) fn begins_bare(&mut self) {
+    /// Records that no unit is reported although fleet has unit files, as after a restart of etcd
+    /// or fleet. A source that begins like this is not settled yet.
+    pub(crate) fn record_no_units(&mut self) {
         self.recovered = self.recovered.or(self.began);
     }
 
-    /// Whether what fleet lists cannot be read.
+    /// Whether the units or the machines cannot be read.
     fn is_failing(&self) -> bool {
         [FleetList::Units, FleetList::Machines]
             .iter()
-            .any(|topic| self.health.topic(*topic).failure.is_some())
+            .any(|list| self.health.list(*list).failure.is_some())
     }
 
-    /// Whether the source answers, and did not begin to so recently that its answers may be short:
-    /// fleet needs 10 to 30 s after an outage of etcd until its lists are whole again.
+    /// Whether the source answers, and has done so for the grace period since its last outage:
+    /// fleet needs 10 to 30 s after an outage of etcd until its lists are complete again.
     pub(crate) fn is_settled(&self, retention: Retention, at: Moment) -> bool {
-        !self.is_failing()
-            && self
-                .recovered
-                .is_none_or(|recovered| at.since(recovered) >= retention.grace)
+        let has_settled = self
+            .recovered
+            .is_none_or(|recovered| at.since(recovered) >= retention.grace);
+
+        has_settled && !self.is_failing()
     }
 
     pub(crate) fn standing(&self, retention: Retention, at: Moment) -> SourceStanding {
         if self.is_failing() {
             return SourceStanding::Failing;
         }
+
         if !self.is_settled(retention, at) {
             return SourceStanding::Unsettled;
         }
-        if self.suspicion.holds() {
+        if self.suspicion.holds_rows() {
             return SourceStanding::Suspect;
         }
         SourceStanding::Settled { since: self.recovered.or(self.began).unwrap_or(at) }
     }
 
-    /// A row that was missing is back.
-    pub(crate) fn returned(&mut self, key: &RowKey, at: Moment) {
-        self.suspicion.returned(key, at);
+    /// Records that a missing row is back.
+    pub(crate) fn record_return(&mut self, key: &RowKey, at: Moment) {
+        self.suspicion.record_return(key, at);
     }
 
-    /// Whether the missing rows are to be looked at, although none came or went.
-    pub(crate) fn is_watching(&self) -> bool {
-        self.suspicion.is_of_interest()
+    /// Whether [`SourceTrust::check_missing`] is to be called although no row went missing or came
+    /// back.
+    pub(crate) fn needs_check(&self) -> bool {
+        self.suspicion.needs_update()
     }
 
-    /// Since when too many rows have been missing of which it is not known yet why.
-    pub(crate) fn pending_since(&self) -> Option<Moment> {
-        self.suspicion.pending_since()
+    /// Since when too many rows have been missing, if that is not confirmed yet.
+    pub(crate) fn unconfirmed_since(&self) -> Option<Moment> {
+        self.suspicion.unconfirmed_since()
     }
 
-    /// Looks at the missing rows, of `of` rows in all.
-    pub(crate) fn look(
+    /// Updates the suspicion by the rows that are missing now.
+    pub(crate) fn check_missing(
         &mut self,
-        missing: &BTreeSet<RowKey>,
-        of: usize,
-        is_informed: bool,
+        missing: MissingRows,
         retention: Retention,
         at: Moment,
         events: &mut Vec<Event>,
     ) {
-        match self.suspicion.look(missing, of, is_informed, retention.grace, at) {
-            Finding::Nothing => {}
-            Finding::Begins { missing } => events.push(Event::SourceSuspect { missing, of }),
-            Finding::Ends => self.recovered = Some(at),
+        let of = missing.of;
+
+        match self.suspicion.update(missing, retention.grace, at) {
+            Some(SuspicionChange::Raised { missing }) => {
+                events.push(Event::SourceSuspect { missing, of });
+            }
+            Some(SuspicionChange::Cleared) => self.recovered = Some(at),
+            None => {}
         }
         self.health.suspect_since = self.suspicion.since();
     }

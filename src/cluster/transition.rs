@@ -1,155 +1,156 @@
-//! What happens in a cluster, as one enum.
+//! What can happen in a cluster: the kinds of events, and one [`Event`] with its details.
 //!
-//! The journal entry, the counter and the event for clients are all made from an [`Event`], so that
-//! they cannot disagree.
+//! The journal entry, the counter and the event for clients are all derived from an [`Event`], so
+//! that they cannot disagree. It does not know who reads them.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
+use super::model::ReasonText;
 use super::{MachineId, Text, UnitName};
 
-/// Something that happened, when it did, and its place in the order of all that happened.
+/// An event with its time and its number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transition {
     /// Counts up from 1 since the start of the process.
     pub number: u64,
-    /// When we learned of it.
+    /// When this process learned of it.
     pub time: SystemTime,
-    /// What happened.
+    /// The event itself.
     pub event: Event,
 }
 
-/// A unit on a machine, as an event names it.
+/// The unit and the machine that an event is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// The unit.
+    /// The unit's full name.
     pub unit: UnitName,
-    /// The machine; none for a unit that is on no machine.
+    /// The machine; `None` for a unit that is on no machine.
     pub machine: Option<MachineId>,
-    /// The machine's address, where it is known.
+    /// The machine's address; `None` if it is not known.
     pub ip: Option<Text>,
 }
 
-/// What happened.
+/// Something that happened in the cluster, or to the source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// A unit is reported for the first time on this machine.
+    /// A machine reports a unit for the first time.
     Appeared {
-        /// Where.
+        /// The unit and the machine.
         place: Place,
-        /// Its state, as `active/sub`.
+        /// The unit's state, as `active/sub`.
         to: String,
     },
-    /// A unit's load, active or sub state is another one.
+    /// A unit's load, active or sub state has changed.
     Changed {
-        /// Where.
+        /// The unit and the machine.
         place: Place,
-        /// The state before.
+        /// The previous state, as `active/sub`.
         from: String,
-        /// The state now.
+        /// The new state, as `active/sub`.
         to: String,
     },
     /// A unit that fleet wants is not reported any more; its last row is kept.
     Stale {
-        /// Where.
+        /// The unit and the machine that used to report it.
         place: Place,
-        /// Its last state.
+        /// The last reported state, as `active/sub`.
         from: String,
     },
     /// A stale unit is reported again.
     Back {
-        /// Where.
+        /// The unit and the machine.
         place: Place,
-        /// Its state now.
+        /// The state in which it is reported, as `active/sub`.
         to: String,
     },
     /// A unit is not on this machine any more.
     Gone {
-        /// Where it was.
+        /// The unit and the machine that used to report it.
         place: Place,
-        /// Its last state.
+        /// The last reported state, as `active/sub`.
         from: String,
-        /// How we know.
+        /// The evidence for it.
         reason: &'static str,
     },
-    /// A unit fails, is started again, and fails again. Its restarts from then on are no events of
-    /// their own.
+    /// A unit fails, is restarted, and fails again. No further restart is an event until the loop
+    /// is over.
     CrashLoop {
-        /// Where.
+        /// The unit and the machine.
         place: Place,
-        /// Its state now.
+        /// The current state, as `active/sub`.
         to: String,
         /// How often it was restarted.
-        reason: Cow<'static, str>,
+        reason: ReasonText,
     },
-    /// A crash loop is over: the unit ran for long enough, or nothing starts it again.
+    /// A crash loop is over: the unit has run for long enough, or nothing restarts it.
     CrashLoopOver {
-        /// Where.
+        /// The unit and the machine.
         place: Place,
-        /// Its state now; none if it is not there any more.
+        /// The current state, as `active/sub`; `None` if the unit is gone.
         to: Option<String>,
-        /// How we know.
-        reason: Cow<'static, str>,
+        /// The evidence for it.
+        reason: ReasonText,
     },
-    /// A machine is in the cluster that was not before.
+    /// A machine has joined the cluster.
     MachineJoined {
-        /// The machine.
+        /// The machine's ID.
         machine: MachineId,
-        /// Its address.
+        /// The machine's address; `None` if it is not known.
         ip: Option<Text>,
     },
-    /// A machine does not say any more that it is there; it leaves the cluster soon unless it does.
+    /// A machine has stopped renewing its keys. It leaves the cluster soon unless it resumes.
     MachineSilent {
-        /// The machine.
+        /// The machine's ID.
         machine: MachineId,
-        /// Its address.
+        /// The machine's address; `None` if it is not known.
         ip: Option<Text>,
     },
-    /// A silent machine is heard again.
+    /// A silent machine renews its keys, or reports a unit, again.
     MachineHeard {
-        /// The machine.
+        /// The machine's ID.
         machine: MachineId,
-        /// Its address.
+        /// The machine's address; `None` if it is not known.
         ip: Option<Text>,
     },
     /// A machine has left the cluster.
     MachineLost {
-        /// The machine.
+        /// The machine's ID.
         machine: MachineId,
-        /// Its last address.
+        /// The machine's last address; `None` if it was never known.
         ip: Option<Text>,
     },
-    /// The source does not answer, or with nonsense.
+    /// The source does not answer, or its answers are invalid.
     SourceDown {
-        /// What failed, with what.
+        /// What failed, with what error.
         reason: String,
     },
-    /// Every topic of the source can be read again.
+    /// Every list can be read again.
     SourceBack {
-        /// How long it could not.
+        /// How long at least one list could not be read.
         after: Duration,
     },
-    /// So many rows vanished at once, although fleet wants them, that the source is not believed.
+    /// So many rows vanished at once, although fleet wants them, that the source's lists are
+    /// considered incomplete.
     SourceSuspect {
-        /// How many rows are missing.
+        /// The number of missing rows.
         missing: usize,
-        /// Of how many.
+        /// The number of rows there should be.
         of: usize,
     },
 }
 
-/// How much an event matters, in the words of `syslog(3)`.
+/// How much an event matters, in the terms of `syslog(3)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
-    /// It should be looked at.
+    /// An operator should look at it.
     Warning,
-    /// Good to know.
+    /// No action is needed.
     Info,
 }
 
 impl Severity {
-    /// The word, as in JSON.
+    /// The name in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Severity::Warning => "warning",
@@ -158,88 +159,85 @@ impl Severity {
     }
 }
 
-impl Event {
-    /// The names of all kinds of event, for counters that start at zero.
-    pub const NAMES: [&'static str; 14] = [
-        "appeared",
-        "changed",
-        "stale",
-        "back",
-        "gone",
-        "crash_loop",
-        "crash_loop_over",
-        "machine_joined",
-        "machine_silent",
-        "machine_heard",
-        "machine_lost",
-        "source_down",
-        "source_back",
-        "source_suspect",
-    ];
+/// How the severity of an event is determined.
+#[derive(Clone, Copy)]
+enum SeverityRule {
+    Info,
+    Warning,
+    /// A warning if the unit's new state is `failed`.
+    WarningIfFailed,
+}
 
+/// What all events of one kind have in common.
+struct EventKind {
+    name: &'static str,
+    severity: SeverityRule,
+    message_id: &'static str,
+}
+
+/// Builds [`Event::NAMES`] and [`Event::kind`] from one table, which the compiler checks to be
+/// complete.
+macro_rules! event_kinds {
+    ($($variant:ident, $name:literal, $severity:ident, $message_id:literal;)*) => {
+        impl Event {
+            /// The names of all kinds of events, so that counters can start at zero.
+            pub const NAMES: [&'static str; [$($name),*].len()] = [$($name),*];
+
+            fn kind(&self) -> &'static EventKind {
+                match self {
+                    $(Event::$variant { .. } => &EventKind {
+                        name: $name,
+                        severity: SeverityRule::$severity,
+                        message_id: $message_id,
+                    },)*
+                }
+            }
+        }
+    };
+}
+
+// The variant, its name in JSON and metrics, its severity, and its `MESSAGE_ID` in the journal. A
+// MESSAGE_ID never changes.
+event_kinds! {
+    Appeared,      "appeared",        WarningIfFailed, "dbd5ff259b7e4b81b25532b8fd99290e";
+    Changed,       "changed",         WarningIfFailed, "64344823e5174888ac26b5ae7a4fe888";
+    Stale,         "stale",           Info,            "c44405d18c9e4de18b047335bd29c7e2";
+    Back,          "back",            WarningIfFailed, "3c94fcb274d64ff0b74f2bfce9869635";
+    Gone,          "gone",            Info,            "72ac2af9dc9644a1ba9d51a0747a0e4d";
+    CrashLoop,     "crash_loop",      Warning,         "3fb464cd818a41348321dd95cf9c03bd";
+    CrashLoopOver, "crash_loop_over", Info,            "1e6d80866ed040bab8ea4dda1bed1bc5";
+    MachineJoined, "machine_joined",  Info,            "35c7a2c160a6465fb5dd1f2c31701062";
+    MachineSilent, "machine_silent",  Warning,         "86defacc043c46feb4569259b02d2ade";
+    MachineHeard,  "machine_heard",   Info,            "b36c3ebcefc148bf99770edc7badf472";
+    MachineLost,   "machine_lost",    Warning,         "835238efa5ff49d6a888435cf7864b05";
+    SourceDown,    "source_down",     Warning,         "95493dfc38fc450cbb18f95e97352e01";
+    SourceBack,    "source_back",     Info,            "01e6dae57d3c481b9b4f2d6a394fd024";
+    SourceSuspect, "source_suspect",  Warning,         "c0afe0ebe3264cac9f493d714f2e3043";
+}
+
+impl Event {
     /// The name of this kind of event, in JSON and metrics.
     pub fn name(&self) -> &'static str {
-        Self::NAMES[self.index()]
+        self.kind().name
     }
 
-    /// The journal's `MESSAGE_ID` of this kind of event (`systemd.journal-fields(7)`). These never
-    /// change.
+    /// The journal's `MESSAGE_ID` of this kind of event (`systemd.journal-fields(7)`).
     pub fn message_id(&self) -> &'static str {
-        [
-            "dbd5ff259b7e4b81b25532b8fd99290e",
-            "64344823e5174888ac26b5ae7a4fe888",
-            "c44405d18c9e4de18b047335bd29c7e2",
-            "3c94fcb274d64ff0b74f2bfce9869635",
-            "72ac2af9dc9644a1ba9d51a0747a0e4d",
-            "3fb464cd818a41348321dd95cf9c03bd",
-            "1e6d80866ed040bab8ea4dda1bed1bc5",
-            "35c7a2c160a6465fb5dd1f2c31701062",
-            "86defacc043c46feb4569259b02d2ade",
-            "b36c3ebcefc148bf99770edc7badf472",
-            "835238efa5ff49d6a888435cf7864b05",
-            "95493dfc38fc450cbb18f95e97352e01",
-            "01e6dae57d3c481b9b4f2d6a394fd024",
-            "c0afe0ebe3264cac9f493d714f2e3043",
-        ][self.index()]
+        self.kind().message_id
     }
 
-    fn index(&self) -> usize {
-        match self {
-            Event::Appeared { .. } => 0,
-            Event::Changed { .. } => 1,
-            Event::Stale { .. } => 2,
-            Event::Back { .. } => 3,
-            Event::Gone { .. } => 4,
-            Event::CrashLoop { .. } => 5,
-            Event::CrashLoopOver { .. } => 6,
-            Event::MachineJoined { .. } => 7,
-            Event::MachineSilent { .. } => 8,
-            Event::MachineHeard { .. } => 9,
-            Event::MachineLost { .. } => 10,
-            Event::SourceDown { .. } => 11,
-            Event::SourceBack { .. } => 12,
-            Event::SourceSuspect { .. } => 13,
-        }
-    }
-
-    /// How much it matters.
+    /// How much this event matters.
     pub fn severity(&self) -> Severity {
-        match self {
-            Event::Appeared { to, .. } | Event::Changed { to, .. } | Event::Back { to, .. }
-                if is_failed(to) =>
-            {
-                Severity::Warning
-            }
-            Event::CrashLoop { .. }
-            | Event::MachineSilent { .. }
-            | Event::MachineLost { .. }
-            | Event::SourceDown { .. }
-            | Event::SourceSuspect { .. } => Severity::Warning,
-            _ => Severity::Info,
-        }
+        let is_warning = match self.kind().severity {
+            SeverityRule::Info => false,
+            SeverityRule::Warning => true,
+            SeverityRule::WarningIfFailed => self.to().is_some_and(is_failed),
+        };
+
+        if is_warning { Severity::Warning } else { Severity::Info }
     }
 
-    /// The unit and where it is, for an event about a unit.
+    /// The unit and its machine, for an event about a unit.
     pub fn place(&self) -> Option<&Place> {
         match self {
             Event::Appeared { place, .. }
@@ -253,7 +251,7 @@ impl Event {
         }
     }
 
-    /// The machine that it is about, by ID.
+    /// The ID of the machine that the event, or its unit, belongs to.
     pub fn machine(&self) -> Option<&MachineId> {
         match self {
             Event::MachineJoined { machine, .. }
@@ -264,7 +262,7 @@ impl Event {
         }
     }
 
-    /// The machine's address, where it is known.
+    /// The address of [`Event::machine`]; `None` if it is not known.
     pub fn ip(&self) -> Option<&Text> {
         match self {
             Event::MachineJoined { ip, .. }
@@ -275,7 +273,7 @@ impl Event {
         }
     }
 
-    /// The state before.
+    /// The unit's state before the event.
     pub fn from(&self) -> Option<&str> {
         match self {
             Event::Changed { from, .. } | Event::Stale { from, .. } | Event::Gone { from, .. } => {
@@ -285,7 +283,7 @@ impl Event {
         }
     }
 
-    /// The state now.
+    /// The unit's state after the event.
     pub fn to(&self) -> Option<&str> {
         match self {
             Event::Appeared { to, .. }
@@ -297,7 +295,7 @@ impl Event {
         }
     }
 
-    /// Why, where that is not the event itself.
+    /// The reason, for events that have one.
     pub fn reason(&self) -> Option<&str> {
         match self {
             Event::Gone { reason, .. } => Some(reason),
@@ -315,6 +313,7 @@ fn is_failed(state: &str) -> bool {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.unit)?;
+
         match (&self.ip, &self.machine) {
             (Some(ip), _) => write!(f, " on {ip}"),
             (None, Some(machine)) => write!(f, " on {machine}"),
@@ -323,8 +322,8 @@ impl fmt::Display for Place {
     }
 }
 
-/// A machine for people: its address, or its ID where it has none.
-fn spot<'a>(machine: &'a MachineId, ip: Option<&'a Text>) -> &'a str {
+/// A machine's address, or its ID if it has none.
+fn address_or_id<'a>(machine: &'a MachineId, ip: Option<&'a Text>) -> &'a str {
     ip.map_or(machine, |ip| ip)
 }
 
@@ -333,16 +332,15 @@ impl fmt::Display for Event {
         match self {
             Event::Appeared { place, to } => write!(f, "{place} appeared: {to}"),
             Event::Changed { place, from, to } => write!(f, "{place}: {from} → {to}"),
-            Event::Stale { place, from } => {
-                write!(
-                    f,
-                    "{place} is not reported any more, though fleet wants it; last seen {from}"
-                )
-            }
+            Event::Stale { place, from } => write!(
+                f,
+                "{place} is not reported any more, though fleet wants it; last seen {from}"
+            ),
             Event::Back { place, to } => write!(f, "{place} is reported again: {to}"),
             Event::Gone { place, from, reason } => {
                 write!(f, "{place} is gone, last seen {from}: {reason}")
             }
+
             Event::CrashLoop { place, reason, .. } => {
                 write!(f, "{place} is in a crash loop: {reason}")
             }
@@ -353,35 +351,36 @@ impl fmt::Display for Event {
                 }
                 write!(f, ": {reason}")
             }
+
             Event::MachineJoined { machine, ip } => {
-                write!(f, "machine {} joined the cluster", spot(machine, ip.as_ref()))
+                write!(f, "machine {} joined the cluster", address_or_id(machine, ip.as_ref()))
             }
-            Event::MachineSilent { machine, ip } => {
-                let machine = spot(machine, ip.as_ref());
-                write!(
-                    f,
-                    "machine {machine} is silent: it leaves the cluster soon unless its fleetd is heard again"
-                )
-            }
+            Event::MachineSilent { machine, ip } => write!(
+                f,
+                "machine {} is silent: it leaves the cluster soon unless its fleetd is heard again",
+                address_or_id(machine, ip.as_ref())
+            ),
             Event::MachineHeard { machine, ip } => {
-                write!(f, "machine {} is heard again", spot(machine, ip.as_ref()))
+                write!(f, "machine {} is heard again", address_or_id(machine, ip.as_ref()))
             }
             Event::MachineLost { machine, ip } => {
-                write!(f, "machine {} left the cluster", spot(machine, ip.as_ref()))
+                write!(f, "machine {} left the cluster", address_or_id(machine, ip.as_ref()))
             }
+
             Event::SourceDown { reason } => write!(f, "fleet cannot be read: {reason}"),
             Event::SourceBack { after } => {
                 write!(f, "fleet can be read again, after {}", Seconds(*after))
             }
             Event::SourceSuspect { missing, of } => write!(
                 f,
-                "{missing} of {of} units vanished from fleet's list although fleet wants them: not believed, all are kept"
+                "{missing} of {of} units vanished from fleet's list although fleet wants them: \
+                 the list is suspect, all are kept"
             ),
         }
     }
 }
 
-/// A duration for people: `14 s`, `3 min`, `2 h`.
+/// Formats a duration for people: `14 s`, `3 min`, `2 h`.
 pub struct Seconds(pub Duration);
 
 impl fmt::Display for Seconds {

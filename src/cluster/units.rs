@@ -1,93 +1,84 @@
-//! The rows: what is known of each unit on each machine.
+//! All rows: what is known of each unit on each machine.
 //!
-//! It takes in what was said of a row, and has rows looked at ([`row`]), which it compares with the
-//! others of their unit. The cost of a change is the cost of the change: a row is looked at when
-//! something was said of it, of its unit or of its machine, or when its time has come.
+//! It does not know which readings the rows come from.
+//!
+//! A row alone is in [`reported`] and [`expected`]; here it is compared with the others of its
+//! unit. The cost of a change depends on the change, not on the size of the cluster: a row is
+//! refreshed when something was received for it, its unit or its machine, or when its timer has
+//! expired.
 
-mod queue;
-mod row;
+mod display;
+mod expected;
+mod record;
+mod reported;
+mod timers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
-use std::sync::Arc;
 
-use super::desired::{Desired, Match, matches};
+use super::context::RowContext;
+use super::desired::Desired;
 use super::machines::Machines;
 use super::model::{MachineId, Moment, UnitName, UnitState};
-use super::observation::Absence;
+use super::report::Absence;
+use super::requirements::{RequirementsMatch, match_requirements};
 use super::transition::{Event, Place};
+use super::unit_life::Departure;
 #[cfg(test)]
-use super::unit_life::Presence;
-use super::unit_life::{Departure, Retention, SourceStanding};
-use super::view::{RowKey, Unit};
-use queue::Queue;
-use row::Row;
+use super::unit_life::UnitPresence;
+use super::view::RowKey;
+pub(crate) use display::RefreshedRow;
+use expected::ExpectedRow;
+use record::UnitRecord;
+use reported::ReportedRow;
+use timers::RowTimers;
 
-/// The state of a unit that no machine reports, in transitions.
+/// The state of a unit that no machine reports, in events.
 const SUBMITTED: &str = "submitted";
 
-/// What else is known when a row is looked at.
-#[derive(Clone, Copy)]
-pub(crate) struct Surroundings<'a> {
-    pub(crate) desired: &'a Desired,
-    pub(crate) machines: &'a Machines,
-    pub(crate) circumstances: Circumstances,
-}
-
-/// What holds for all rows at a moment.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Circumstances {
-    pub(crate) source: SourceStanding,
-    pub(crate) retention: Retention,
-    /// Whether everything has been read once, so that what changes now is a change of the cluster.
-    pub(crate) is_complete: bool,
-    pub(crate) at: Moment,
-}
-
-/// What became of a row that was looked at.
-pub(crate) enum Look {
-    /// It is shown as it was.
-    Same,
-    /// It is shown in another way.
-    Shown(Arc<Unit>),
-    /// It is not there any more.
-    Gone(Departure),
+/// Whether a state was read from a list that contains the addresses of machines. In such a list, a
+/// missing address shows that the machine is missing from fleet's list of machines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AddressColumn {
+    Listed,
+    NotListed,
 }
 
 /// All rows.
 #[derive(Debug, Default)]
-pub(crate) struct Rows {
-    rows: BTreeMap<RowKey, Row>,
-    /// What is not reported any more.
+pub(crate) struct UnitRecords {
+    records: BTreeMap<RowKey, UnitRecord>,
+    /// The rows that are absent.
     absent: BTreeSet<RowKey>,
-    queue: Queue,
-    /// The units that the last list had without a machine.
-    unplaced: BTreeSet<UnitName>,
-    /// How often a row was back that was absent, and had not gone.
+    timers: RowTimers,
+    /// The units that the last list contained without a machine.
+    listed_without_machine: BTreeSet<UnitName>,
+    /// See [`super::Health::held_back`].
     held_back: u64,
 }
 
-impl Rows {
+impl UnitRecords {
     pub(crate) fn held_back(&self) -> u64 {
         self.held_back
     }
 
+    /// The presence of each row; `None` for one that is only expected.
     #[cfg(test)]
-    pub(crate) fn presences(&self) -> BTreeMap<RowKey, Presence> {
-        self.rows
+    pub(crate) fn presences(&self) -> BTreeMap<RowKey, Option<UnitPresence>> {
+        self.records
             .iter()
-            .map(|(key, row)| (key.clone(), row.presence()))
+            .map(|(key, record)| (key.clone(), record.reported().map(ReportedRow::presence)))
             .collect()
     }
 
-    /// How many rows are reported, or were.
-    pub(crate) fn placed(&self) -> usize {
-        self.rows.values().filter(|row| row.is_placed()).count()
+    /// The number of rows that are, or were, reported.
+    pub(crate) fn count_reported(&self) -> usize {
+        self.records.values().filter(|record| record.is_reported()).count()
     }
 
-    /// Whether there is none that is reported, or was.
-    pub(crate) fn is_bare(&self) -> bool {
-        !self.rows.values().any(Row::is_placed)
+    /// Whether no row is, or was, reported.
+    pub(crate) fn none_reported(&self) -> bool {
+        !self.records.values().any(UnitRecord::is_reported)
     }
 
     pub(crate) fn absent(&self) -> &BTreeSet<RowKey> {
@@ -95,79 +86,89 @@ impl Rows {
     }
 
     pub(crate) fn keys(&self) -> impl Iterator<Item = &RowKey> {
-        self.rows.keys()
+        self.records.keys()
     }
 
     /// The rows of a unit, the one without a machine first.
-    pub(crate) fn of_unit<'a>(
+    pub(crate) fn keys_of_unit<'a>(
         &'a self,
         unit: &UnitName,
     ) -> impl Iterator<Item = &'a RowKey> + use<'a> {
-        self.range(unit).map(|(key, _)| key)
+        self.records_of_unit(unit).map(|(key, _)| key)
     }
 
-    /// The rows of a machine. It looks at all rows, so it is for what happens to machines.
-    pub(crate) fn of_machines(&self, machines: &BTreeSet<MachineId>) -> Vec<RowKey> {
-        let is_of =
+    /// The rows of some machines. This scans all rows, and is meant for events of machines.
+    pub(crate) fn keys_of_machines(&self, machines: &BTreeSet<MachineId>) -> Vec<RowKey> {
+        let is_on_machine =
             |key: &&RowKey| key.1.as_ref().is_some_and(|machine| machines.contains(machine));
-        self.rows.keys().filter(is_of).cloned().collect()
+
+        self.records.keys().filter(is_on_machine).cloned().collect()
     }
 
-    /// The rows that are not reported, not reported in time, or not reported yet.
-    pub(crate) fn unreported(&self) -> Vec<RowKey> {
-        self.keys_of(|row| !row.is_reported_in_time())
+    /// The rows that are expected, overdue or absent.
+    pub(crate) fn not_current(&self) -> Vec<RowKey> {
+        self.keys_where(|record| !record.reported().is_some_and(ReportedRow::is_current))
     }
 
     /// The rows that appeared at or after a moment.
     pub(crate) fn appeared_since(&self, moment: Moment) -> Vec<RowKey> {
-        self.keys_of(|row| row.appeared().instant >= moment.instant)
+        self.keys_where(|record| record.appeared().instant >= moment.instant)
     }
 
-    /// The rows that a list of the units is to have: those that are reported, or were.
-    pub(crate) fn reported_keys(&self) -> Vec<RowKey> {
-        self.keys_of(Row::is_placed)
+    /// The rows that are, or were, reported.
+    pub(crate) fn reported(&self) -> Vec<RowKey> {
+        self.keys_where(UnitRecord::is_reported)
     }
 
-    /// How many rows of a machine there are, and how many of them are reported.
-    pub(crate) fn count_of(&self, machine: &MachineId) -> (usize, usize) {
-        let of = self
-            .rows
+    /// The rows that should have been renewed by now.
+    pub(crate) fn overdue(&self) -> Vec<RowKey> {
+        self.keys_where(|record| record.reported().is_some_and(ReportedRow::is_overdue))
+    }
+
+    fn keys_where(&self, predicate: impl Fn(&UnitRecord) -> bool) -> Vec<RowKey> {
+        self.records
             .iter()
-            .filter(|(key, row)| key.1.as_ref() == Some(machine) && row.is_placed());
-        of.fold((0, 0), |(rows, reported), (_, row)| {
-            (rows + 1, reported + usize::from(!row.is_absent()))
-        })
-    }
-
-    fn keys_of(&self, is_such: impl Fn(&Row) -> bool) -> Vec<RowKey> {
-        self.rows
-            .iter()
-            .filter(|(_, row)| is_such(row))
+            .filter(|(_, record)| predicate(record))
             .map(|(key, _)| key.clone())
             .collect()
     }
 
-    fn range<'a>(
+    /// The number of rows on a machine that are, or were, reported, and of those that are.
+    pub(crate) fn count_on_machine(&self, machine: &MachineId) -> (usize, usize) {
+        let on_machine = self
+            .records
+            .iter()
+            .filter(|(key, _)| key.1.as_ref() == Some(machine))
+            .filter_map(|(_, record)| record.reported());
+
+        on_machine.fold((0, 0), |(rows, reported), row| {
+            (rows + 1, reported + usize::from(!row.is_absent()))
+        })
+    }
+
+    fn records_of_unit<'a>(
         &'a self,
         unit: &UnitName,
-    ) -> impl Iterator<Item = (&'a RowKey, &'a Row)> + use<'a> {
+    ) -> impl Iterator<Item = (&'a RowKey, &'a UnitRecord)> + use<'a> {
         let name = unit.clone();
-        let from = (unit.clone(), None);
-        self.rows
-            .range((Bound::Included(from), Bound::Unbounded))
+        let first = (unit.clone(), None);
+
+        self.records
+            .range((Bound::Included(first), Bound::Unbounded))
             .take_while(move |(key, _)| key.0 == name)
     }
 
-    /// What is due by now.
+    /// The rows whose timers have expired.
     pub(crate) fn take_due(&mut self, at: Moment) -> Vec<RowKey> {
-        self.queue.take(at.instant)
+        self.timers.take_expired(at.instant)
     }
 
-    /// A machine reports a unit. Returns whether that says anything new.
-    pub(crate) fn report(
+    /// Records that a machine reports a unit. Returns whether that adds any information. In the
+    /// `is_first` reading, a new row is no event.
+    pub(crate) fn record_report(
         &mut self,
         state: UnitState,
-        from_list: bool,
+        addresses: AddressColumn,
         at: Moment,
         is_first: bool,
         machines: &mut Machines,
@@ -177,232 +178,256 @@ impl Rows {
             return false;
         };
         let key = (state.unit.clone(), Some(machine.clone()));
-        let without_address = from_list && state.ip.is_none();
+        let without_address = addresses == AddressColumn::Listed && state.ip.is_none();
 
-        match self.rows.get_mut(&key) {
-            Some(row) if row.is_placed() => {
-                if row.is_reported_as(&state) {
-                    return false;
-                }
-                let was_absent = row.is_absent();
-                if was_absent {
-                    self.held_back += 1;
-                    self.absent.remove(&key);
-                    machines.count(&machine, 0, 1);
-                }
-                row.take(state, without_address, at, machines, events);
+        let known = self.records.get_mut(&key).and_then(UnitRecord::reported_mut);
+        let Some(row) = known else {
+            let row = ReportedRow::new(state, without_address, at, !is_first);
+            if !is_first {
+                events.push(row.appeared_event(machines));
             }
-            _ => {
-                let row = Row::reported(state, without_address, at, !is_first);
-                if !is_first {
-                    events.push(row.appearance(machines));
-                }
-                machines.count(&machine, 1, 1);
-                self.rows.insert(key, row);
-            }
+            machines.adjust_counts(&machine, 1, 1);
+            self.records.insert(key, UnitRecord::Reported(row));
+            return true;
+        };
+
+        if row.is_reported_as(&state) {
+            return false;
         }
+        if row.is_absent() {
+            self.held_back += 1;
+            self.absent.remove(&key);
+            machines.adjust_counts(&machine, 0, 1);
+        }
+        row.record_report(state, without_address, at, machines, events);
         true
     }
 
-    /// A row is not there any more. Returns whether that is new, or says more than before.
-    pub(crate) fn vanish(
+    /// Marks a row as absent. Returns whether that adds any information.
+    pub(crate) fn mark_absent(
         &mut self,
         key: &RowKey,
         absence: Absence,
         at: Moment,
         machines: &mut Machines,
     ) -> bool {
-        let Some(row) = self.rows.get_mut(key).filter(|row| row.is_placed()) else {
+        let Some(row) = self.records.get_mut(key).and_then(UnitRecord::reported_mut) else {
             return false;
         };
         let was_absent = row.is_absent();
-        let is_new = row.vanish(absence, at);
+        let is_news = row.mark_absent(absence, at);
 
         if !was_absent {
             self.absent.insert(key.clone());
             if let Some(machine) = &key.1 {
-                machines.count(machine, 0, -1);
+                machines.adjust_counts(machine, 0, -1);
             }
         }
-        is_new
+        is_news
     }
 
-    /// A row should have been renewed by now. Returns whether that is new.
-    pub(crate) fn overdue(&mut self, key: &RowKey, since: Moment) -> bool {
-        self.rows.get_mut(key).is_some_and(|row| row.overdue(since))
+    /// Marks a row as overdue. Returns whether it was current.
+    pub(crate) fn mark_overdue(&mut self, key: &RowKey, since: Moment) -> bool {
+        self.records
+            .get_mut(key)
+            .and_then(UnitRecord::reported_mut)
+            .is_some_and(|row| row.mark_overdue(since))
     }
 
-    /// An overdue row was renewed. Returns whether it was overdue.
-    pub(crate) fn renewed(&mut self, key: &RowKey) -> bool {
-        self.rows.get_mut(key).is_some_and(Row::renewed)
+    /// Ends being overdue. Returns whether the row was overdue.
+    pub(crate) fn mark_renewed(&mut self, key: &RowKey) -> bool {
+        self.records
+            .get_mut(key)
+            .and_then(UnitRecord::reported_mut)
+            .is_some_and(ReportedRow::mark_renewed)
     }
 
-    /// The rows that should have been renewed by now.
-    pub(crate) fn overdue_keys(&self) -> Vec<RowKey> {
-        self.keys_of(Row::is_overdue)
-    }
+    /// The absent rows that nothing explains: fleet wants them where they were, as far as that is
+    /// known, and their machines are not lost.
+    pub(crate) fn unexplained(&self, context: &RowContext) -> BTreeSet<RowKey> {
+        let is_unexplained = |key: &&RowKey| {
+            self.records
+                .get(*key)
+                .and_then(UnitRecord::reported)
+                .is_some_and(|row| row.is_unexplained(context))
+        };
 
-    /// Of the rows that are not reported, those that fleet wants where they were, as far as that is
-    /// known, and whose machine is not lost: nothing explains them.
-    pub(crate) fn unexplained(&self, around: &Surroundings) -> BTreeSet<RowKey> {
-        let is_unexplained =
-            |key: &&RowKey| self.rows.get(*key).is_some_and(|row| row.is_unexplained(around));
         self.absent.iter().filter(is_unexplained).cloned().collect()
     }
 
-    /// The units that fleet wants on a machine of its choice and of which nothing has been reported
-    /// yet.
-    pub(crate) fn expected_on_machines(&self, desired: &Desired) -> BTreeSet<RowKey> {
-        let expected = self.rows.iter().filter(|(_, row)| !row.is_placed());
-        let chosen = expected.filter_map(|(key, _)| {
-            let file = desired.get(&key.0).filter(|file| file.is_wanted())?;
-            Some((key.0.clone(), Some(file.target.clone()?)))
+    /// The rows there should be by the targets that fleet has chosen, of units that were never
+    /// reported.
+    pub(crate) fn expected_by_target(&self, desired: &Desired) -> BTreeSet<RowKey> {
+        let expected = self.records.iter().filter(|(_, record)| !record.is_reported());
+
+        let targets = expected.filter_map(|((unit, _), _)| {
+            let file = desired.get(unit).filter(|file| file.is_wanted())?;
+            Some((unit.clone(), Some(file.target.clone()?)))
         });
-        chosen.collect()
+        targets.collect()
     }
 
-    /// Looks at a row: lets it make its step and has its verdict made.
-    pub(crate) fn look(
+    /// Brings a row up to date, and sets its timer.
+    pub(crate) fn refresh(
         &mut self,
         key: &RowKey,
-        around: &Surroundings,
+        context: &RowContext,
         events: &mut Vec<Event>,
-    ) -> Look {
-        let replacement = self.replacement(key, around);
-        let Some(row) = self.rows.get_mut(key) else {
-            return Look::Same;
+    ) -> RefreshedRow {
+        let replacement = self.replacement(key, context);
+        let Some(record) = self.records.get_mut(key) else {
+            return RefreshedRow::Unchanged;
         };
-        let (look, due) = row.look(replacement.as_ref(), around, events);
+        let (refreshed, due) = record.refresh(replacement.as_ref(), context, events);
 
-        self.queue.schedule(key, due);
-        if let Look::Gone(_) = look {
+        self.timers.set(key, due);
+        if let RefreshedRow::Gone(_) = refreshed {
             self.absent.remove(key);
-            self.rows.remove(key);
+            self.records.remove(key);
         }
-        look
+        refreshed
     }
 
-    /// The machine that reports the unit in a row's place: the one that fleet has chosen, or, if
-    /// the row is absent, one that began later. The target may have been read before fleet chose
-    /// anew.
-    fn replacement(&self, key: &RowKey, around: &Surroundings) -> Option<MachineId> {
-        let row = self.rows.get(key).filter(|row| row.is_placed())?;
-        let file = around.desired.get(&key.0)?;
-        let is_here = file.target.as_ref() == key.1.as_ref();
-        let is_absent = row.is_absent();
-        if file.global || (is_here && !is_absent) {
+    /// The machine that reports the unit instead of the row's: the one that fleet has chosen, or,
+    /// if the row is absent, one that began later. The target may have been read before fleet chose
+    /// another machine.
+    fn replacement(&self, key: &RowKey, context: &RowContext) -> Option<MachineId> {
+        let row = self.records.get(key)?.reported()?;
+        let file = context.desired.get(&key.0)?;
+        let is_target = file.target.as_ref() == key.1.as_ref();
+        if file.global || (is_target && !row.is_absent()) {
             return None;
         }
 
-        let replaces = |(other, it): &(&RowKey, &Row)| {
-            let is_target = file.target.is_some() && other.1 == file.target;
-            other.1 != key.1
-                && it.is_placed()
-                && !it.is_absent()
-                && !it.is_on_lost_machine(around)
-                && (is_target || (is_absent && it.appeared().instant > row.appeared().instant))
+        let replaces = |other_key: &RowKey, other: &ReportedRow| {
+            let is_target = file.target.is_some() && other_key.1 == file.target;
+            let began_later = other.appeared().instant > row.appeared().instant;
+
+            other_key.1 != key.1
+                && !other.is_absent()
+                && !other.is_on_lost_machine(context)
+                && (is_target || (row.is_absent() && began_later))
         };
-        self.range(&key.0)
-            .find(replaces)
-            .and_then(|(other, _)| other.1.clone())
+        self.records_of_unit(&key.0)
+            .filter_map(|(other_key, record)| Some((other_key, record.reported()?)))
+            .find(|(other_key, other)| replaces(other_key, other))
+            .and_then(|(other_key, _)| other_key.1.clone())
     }
 
-    /// Brings the rows of what is expected of a unit in line with its file, after one of its rows
-    /// may have `left`. Returns the names of those that were added, and of those that were taken
-    /// away.
-    pub(crate) fn expect(
+    /// Adds and removes the expected rows of a unit so that they agree with its file. `left` tells
+    /// how a row of the unit is gone, if one is. Returns the rows that were added, and those that
+    /// were removed.
+    pub(crate) fn update_expected(
         &mut self,
         unit: &UnitName,
         left: Option<Departure>,
-        around: &Surroundings,
+        context: &RowContext,
         events: &mut Vec<Event>,
     ) -> (Vec<RowKey>, Vec<RowKey>) {
-        let expected = self.expected_places(unit, around);
-        let known = self.range(unit).filter(|(_, row)| !row.is_placed());
-        let known: Vec<RowKey> = known.map(|(key, _)| key.clone()).collect();
-        let mut removed = Vec::new();
-        for key in known.into_iter().filter(|key| !expected.contains(&key.1)) {
-            self.queue.schedule(&key, None);
-            self.rows.remove(&key);
-            removed.push(key);
-        }
+        let expected = self.expected_machines(unit, context);
 
-        let is_left = self.range(unit).next().is_some() || !expected.is_empty();
-        if removed.iter().any(|key| key.1.is_none()) && !is_left {
-            let place = Place { unit: unit.clone(), machine: None, ip: None };
+        let removed = self.remove_expected_except(unit, &expected);
+        let has_row = self.records_of_unit(unit).next().is_some() || !expected.is_empty();
+        if removed.iter().any(|key| key.1.is_none()) && !has_row {
             events.push(Event::Gone {
-                place,
+                place: place_without_machine(unit),
                 from: SUBMITTED.to_owned(),
-                reason: "its unit file is gone",
+                reason: "its unit file was deleted",
             });
         }
+
         let mut added = Vec::new();
         for machine in expected {
-            let key = (unit.clone(), machine.clone());
-            if self.rows.contains_key(&key) {
+            let key = (unit.clone(), machine);
+            if self.records.contains_key(&key) {
                 continue;
             }
-            if machine.is_none() && around.circumstances.is_complete && left.is_none() {
-                let place = Place { unit: unit.clone(), machine: None, ip: None };
+
+            if key.1.is_none() && context.is_complete && left.is_none() {
+                let place = place_without_machine(unit);
                 events.push(Event::Appeared { place, to: SUBMITTED.to_owned() });
             }
-            let state = UnitState { machine, ..UnitState::unreported(unit.clone()) };
-            let listed = key.1.is_none() && self.unplaced.contains(unit);
-            let Circumstances { at, is_complete, .. } = around.circumstances;
-            let mut row = Row::expected(state, listed, at, is_complete);
-            // What was waited for in vain is not waited for again.
-            if left.is_some_and(Departure::ends_a_wait) {
-                row.give_up(at);
-            }
-            self.rows.insert(key.clone(), row);
+            self.insert_expected(key.clone(), left, context);
             added.push(key);
         }
         (added, removed)
     }
 
-    /// Where a row is to be of what is expected of a unit: on machines that a global unit fits,
-    /// else nowhere.
-    fn expected_places(&self, unit: &UnitName, around: &Surroundings) -> Vec<Option<MachineId>> {
-        let Some(file) = around.desired.get(unit) else {
+    /// Removes the expected rows of a unit on other machines than these.
+    fn remove_expected_except(
+        &mut self,
+        unit: &UnitName,
+        machines: &[Option<MachineId>],
+    ) -> Vec<RowKey> {
+        let removed: Vec<RowKey> = self
+            .records_of_unit(unit)
+            .filter(|(key, record)| !record.is_reported() && !machines.contains(&key.1))
+            .map(|(key, _)| key.clone())
+            .collect();
+
+        for key in &removed {
+            self.timers.set(key, None);
+            self.records.remove(key);
+        }
+        removed
+    }
+
+    fn insert_expected(&mut self, key: RowKey, left: Option<Departure>, context: &RowContext) {
+        let (unit, machine) = key.clone();
+        let is_listed = machine.is_none() && self.listed_without_machine.contains(&unit);
+        let mut row = ExpectedRow::new(unit, machine, is_listed, context.at, context.is_complete);
+
+        if left.is_some_and(Departure::is_timeout) {
+            row.skip_wait(context.at);
+        }
+        self.records.insert(key, UnitRecord::Expected(row));
+    }
+
+    /// The machines on which a unit is expected to be reported and is not: for a global unit, those
+    /// that meet its requirements. If there is none and the unit has no row, `None` stands for no
+    /// machine.
+    fn expected_machines(&self, unit: &UnitName, context: &RowContext) -> Vec<Option<MachineId>> {
+        let Some(file) = context.desired.get(unit) else {
             return vec![];
         };
-        let placed: BTreeSet<&MachineId> = self
-            .range(unit)
-            .filter(|(_, row)| row.is_placed())
+        let reported: BTreeSet<&MachineId> = self
+            .records_of_unit(unit)
+            .filter(|(_, record)| record.is_reported())
             .filter_map(|(key, _)| key.1.as_ref())
             .collect();
 
-        if file.global && file.is_wanted() && !around.circumstances.retention.passes_through() {
-            let fits = |id: &MachineId| {
-                around
-                    .machines
-                    .get(id)
-                    .is_some_and(|it| matches(file, it) == Match::Yes)
-            };
-            let fitting = around
+        if file.global && file.is_wanted() && !context.retention.passes_through() {
+            let missing: Vec<Option<MachineId>> = context
                 .machines
                 .present()
-                .map(|machine| &machine.id)
-                .filter(|id| fits(id));
-            let lacking: Vec<Option<MachineId>> =
-                fitting.filter(|id| !placed.contains(id)).cloned().map(Some).collect();
-            if !lacking.is_empty() {
-                return lacking;
+                .filter(|machine| !reported.contains(&machine.id))
+                .filter(|machine| match_requirements(file, machine) == RequirementsMatch::Yes)
+                .map(|machine| Some(machine.id.clone()))
+                .collect();
+            if !missing.is_empty() {
+                return missing;
             }
         }
-        if placed.is_empty() { vec![None] } else { vec![] }
+
+        if reported.is_empty() { vec![None] } else { vec![] }
     }
 
-    /// Says which units fleet's own list has without a machine (fleetctl before 0.7). Returns the
-    /// rows of which that is new.
-    pub(crate) fn list_unplaced(&mut self, unplaced: BTreeSet<UnitName>) -> Vec<RowKey> {
+    /// Records which units fleet's own list contains without a machine (fleetctl before 0.7).
+    /// Returns the rows for which that has changed.
+    pub(crate) fn set_listed_without_machine(&mut self, units: BTreeSet<UnitName>) -> Vec<RowKey> {
         let mut changed = Vec::new();
-        for (key, row) in self.rows.iter_mut().filter(|(key, _)| key.1.is_none()) {
-            if row.list(unplaced.contains(&key.0)) {
+
+        for (key, record) in self.records.iter_mut().filter(|(key, _)| key.1.is_none()) {
+            let is_listed = units.contains(&key.0);
+            if record.expected().is_some_and(|row| row.set_listed(is_listed)) {
                 changed.push(key.clone());
             }
         }
-        self.unplaced = unplaced;
+        self.listed_without_machine = units;
         changed
     }
+}
+
+fn place_without_machine(unit: &UnitName) -> Place {
+    Place { unit: unit.clone(), machine: None, ip: None }
 }

@@ -1,85 +1,85 @@
-//! What is shown: the judged rows, as an immutable view that shares with the one before all that
-//! did not change.
+//! What is shown: all rows with their verdicts, as an immutable view that shares all unchanged rows
+//! with the view before.
 //!
-//! It knows neither why a row is as it is nor who looks at it.
+//! It knows neither how a verdict was found nor who looks at it.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use immutable_chunkmap::map::Map;
 
-use super::model::{Machine, MachineId, UnitFile, UnitName, UnitState};
+use super::model::{Machine, MachineId, ReasonText, UnitFile, UnitName, UnitState};
 use super::verdict::Verdict;
 
-/// Names a row: a unit, and the machine that it is on; none for a unit that no machine reports.
+/// The key of a row: a unit, and the machine that it is on; `None` for a unit that no machine
+/// reports.
 pub type RowKey = (UnitName, Option<MachineId>);
 
 /// A unit on one machine, or nowhere, as it is shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unit {
-    /// What was last reported of it. All but the name is `None` where fleet wants it but nobody
-    /// reports it.
+    /// The last reported state. For a unit that no machine has reported, everything is `None`
+    /// except the name, and the machine and its address where the unit is expected on one.
     pub state: UnitState,
-    /// Whether fleet's unit list has, or as far as we judge should have, this row. A unit that is
-    /// only submitted is in the view and not in the list (from fleet 0.7 on).
+    /// Whether fleet's own list contains this row, or should contain it. A unit that is only
+    /// submitted is in the view, but not in the list (from fleet 0.7 on).
     pub listed: bool,
-    /// Since when it has not been reported, if it is held although fleet does not report it, or
-    /// should have been reported again by now.
+    /// Since when it has not been reported, or not been renewed; `None` if it is up to date.
     pub stale_since: Option<SystemTime>,
-    /// What fleet wants, if there is a unit file.
+    /// The unit file; `None` if there is none, or it has not been read.
     pub file: Option<Arc<UnitFile>>,
-    /// The judgement.
+    /// What is wrong with it, if anything is.
     pub verdict: Verdict,
-    /// Why, in one sentence.
-    pub reason: Cow<'static, str>,
-    /// Since when that has been the judgement.
+    /// The reason for the verdict, in one sentence.
+    pub reason: ReasonText,
+    /// Since when the verdict has been the same.
     pub verdict_since: SystemTime,
-    /// Whether we saw it begin; if not, it was so when watching began, at `verdict_since`.
+    /// Whether this process saw the verdict begin. If not, it was already the case at
+    /// `verdict_since`.
     pub verdict_since_seen: bool,
-    /// Since when its load, active and sub state have been as they are.
+    /// Since when its load, active and sub state have been the same.
     pub since: SystemTime,
-    /// Whether we saw that change ourselves; if not, it was so when watching began, at `since`.
+    /// Whether this process saw the state change. If not, it was already the case at `since`.
     pub since_seen: bool,
 }
 
 /// A machine as it is shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
-    /// What fleet last said of it.
+    /// Its description as last read.
     pub machine: Machine,
-    /// Whether its engine decides where units go, where the source tells that.
+    /// Whether its engine schedules units; `false` if the source does not tell.
     pub leads: bool,
-    /// Since when nothing was heard of it, if it should have been heard again by now and has not
-    /// left yet.
+    /// Since when it has been silent, if it is: it should have renewed its keys by now, or reports
+    /// none of its units.
     pub silent_since: Option<SystemTime>,
-    /// Since when it has been missing from fleet's list of machines, if it has.
+    /// When it left the cluster, if it has.
     pub lost_since: Option<SystemTime>,
-    /// Since when it has been there, as far as we saw.
+    /// When it joined, or when this process first read it.
     pub since: SystemTime,
-    /// Whether we saw it join; if not, it was there when watching began.
+    /// Whether this process saw it join. If not, it was already there at `since`.
     pub since_seen: bool,
 }
 
 impl Unit {
-    /// The name of its row.
+    /// The key of its row.
     pub fn key(&self) -> RowKey {
         (self.state.unit.clone(), self.state.machine.clone())
     }
 }
 
-/// How many rows a chunk of a view has at most: so many are copied when one of them changes.
+/// The maximal number of rows in a chunk of the map. A change of one row copies its chunk.
 const CHUNK: usize = 64;
 
-/// The units, sorted by name, then machine. Cloning it copies nothing, and changing a clone copies
-/// little.
+/// The units, sorted by name, then machine. A clone shares all rows, and a change of a clone copies
+/// few of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Units {
     rows: Map<RowKey, Arc<Unit>, CHUNK>,
     tally: Tally,
 }
 
-/// How many units there are of a kind, kept as they change.
+/// The number of units of each kind, updated with each change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     listed: usize,
@@ -87,12 +87,12 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// How many rows fleet's own list has, or as far as we judge should have.
+    /// The number of rows that fleet's own list contains, or should contain.
     pub fn listed(&self) -> usize {
         self.listed
     }
 
-    /// How many rows have a verdict.
+    /// The number of rows with this verdict.
     pub fn of(&self, verdict: Verdict) -> usize {
         self.verdicts[verdict as usize]
     }
@@ -114,27 +114,27 @@ impl Units {
         (&self.rows).into_iter().map(|(_, unit)| unit)
     }
 
-    /// One row.
+    /// The row with this key.
     pub fn get(&self, key: &RowKey) -> Option<&Arc<Unit>> {
         self.rows.get(key)
     }
 
-    /// How many rows there are.
+    /// The number of rows.
     pub fn len(&self) -> usize {
         self.rows.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no rows.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// How many rows there are of a kind.
+    /// The number of rows of each kind.
     pub fn tally(&self) -> &Tally {
         &self.tally
     }
 
-    /// Adds a row, in place of the one with its name.
+    /// Inserts a row, and replaces the one with the same key.
     pub fn insert(&mut self, unit: Arc<Unit>) {
         self.tally.add(&unit);
 
@@ -143,7 +143,7 @@ impl Units {
         }
     }
 
-    /// Takes a row away.
+    /// Removes a row, if it is there.
     pub fn remove(&mut self, key: &RowKey) {
         if let Some(before) = self.rows.remove_cow(key) {
             self.tally.subtract(&before);
@@ -162,9 +162,12 @@ impl<'a> IntoIterator for &'a Units {
 
 impl FromIterator<Arc<Unit>> for Units {
     fn from_iter<I: IntoIterator<Item = Arc<Unit>>>(units: I) -> Self {
-        let mut all = Self::default();
-        units.into_iter().for_each(|unit| all.insert(unit));
-        all
+        let mut collected = Self::default();
+
+        for unit in units {
+            collected.insert(unit);
+        }
+        collected
     }
 }
 
@@ -174,10 +177,10 @@ impl From<Vec<Arc<Unit>>> for Units {
     }
 }
 
-/// The cluster at one moment, judged. Immutable and shared.
+/// The cluster at one moment. Immutable and shared.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct View {
-    /// The units.
+    /// All rows.
     pub units: Units,
     /// The machines, sorted by ID.
     pub machines: Vec<Arc<Member>>,

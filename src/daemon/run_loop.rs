@@ -121,7 +121,7 @@ impl Daemon {
 
     pub(super) fn publish(&mut self, transitions: &[Arc<Transition>], read: &[FleetList]) {
         if self.source.is_recording()
-            && self.cluster.health().topic(FleetList::Units).read.is_none()
+            && self.cluster.health().list(FleetList::Units).read.is_none()
             && transitions.is_empty()
         {
             return;

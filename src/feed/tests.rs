@@ -67,7 +67,7 @@ impl PublishBench {
     }
 
     fn read(&mut self, reading: Reading) {
-        let read = reading.topics();
+        let read = reading.lists();
         let transitions = self.cluster.read(reading, self.now, Duration::ZERO);
         self.publish(&transitions, read);
     }
@@ -165,7 +165,7 @@ fn readers_are_woken_only_by_changes() {
     bench.units(&[unit("a.service", Some("m1"), "active")]);
     assert!(!bench.subscriber.has_changed().unwrap());
     assert_eq!(
-        bench.last().health.topic(FleetList::Units).read,
+        bench.last().health.list(FleetList::Units).read,
         Some(bench.now),
         "the age of the data is published nevertheless"
     );

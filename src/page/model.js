@@ -66,7 +66,7 @@ export function failures(health) {
 
 /** Why what is shown may not be what is: null while there is no reason. It begins a sentence that ends in an age. */
 export function doubt(health) {
-  if (health.state === "suspect") return "fleet's list is not believed";
+  if (health.state === "suspect") return "fleet's list is suspect";
   if (health.state === "overdue") return "fleet is not being read";
   if (health.state !== "failing") return null;
   const failing = Object.keys(health.topics).filter((topic) => health.topics[topic].failing_for != null);

@@ -178,7 +178,7 @@ fn unready(health: &Health, now: Moment) -> Option<String> {
 
 /// How old the data are, and how far fleet is believed, for people.
 fn summary(health: &Health, now: Moment) -> String {
-    let topics = FleetList::ALL.map(|topic| match health.topic(topic).read {
+    let topics = FleetList::ALL.map(|topic| match health.list(topic).read {
         Some(read) => format!("{topic} read {} ago", Seconds(read.age(now))),
         None => format!("{topic} not read yet"),
     });
@@ -253,12 +253,12 @@ mod tests {
         let mut health = Health::default();
         let all = unready(&health, now).expect("a reason");
         assert!(FleetList::ALL.iter().all(|topic| all.contains(&topic.to_string())), "{all}");
-        health.topics = [read.clone(), read.clone(), ListHealth::default()];
+        health.lists = [read.clone(), read.clone(), ListHealth::default()];
         let one = unready(&health, now).expect("a reason");
         assert!(one.starts_with("unit files ") && !one.contains("machines"), "{one}");
-        health.topics = [read.clone(), read.clone(), read];
+        health.lists = [read.clone(), read.clone(), read];
         assert_eq!(unready(&health, now), None);
-        health.topics[1].failure = Some(ReadFailure { since: now, reason: "exit status 1".into() });
+        health.lists[1].failure = Some(ReadFailure { since: now, reason: "exit status 1".into() });
         let failing = unready(&health, now + Duration::from_secs(14)).expect("a reason");
         assert!(failing.contains("14 s") && failing.contains("exit status 1"), "{failing}");
     }
@@ -272,25 +272,25 @@ mod tests {
             ..ListHealth::default()
         };
         let some = Health {
-            topics: [read(9), read(6), ListHealth::default()],
+            lists: [read(9), read(6), ListHealth::default()],
             held_back: 3,
             ..Health::default()
         };
         let all = Health {
-            topics: [read(9), read(6), read(6)],
+            lists: [read(9), read(6), read(6)],
             held_back: 1,
             ..Health::default()
         };
         let suspect = Health { suspect_since: Some(start.wall), ..all.clone() };
         let mut failing = all.clone();
-        failing.topics[1].failure =
+        failing.lists[1].failure =
             Some(ReadFailure { since: start, reason: "exit status 1".into() });
         let mut overdue = all.clone();
         let expected = Expected {
             every: Duration::from_secs(1),
             within: Duration::from_secs(3),
         };
-        overdue.topics[1].expected = Some(expected);
+        overdue.lists[1].expected = Some(expected);
 
         let told = [
             ("nothing read", Health::default()),

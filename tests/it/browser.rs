@@ -853,7 +853,7 @@ async fn a_list_that_is_not_believed_is_doubted_in_the_headline() {
     let server = Server::replay(&recording);
     browser.open(&server.url("")).await;
     browser
-        .until("/^fleet's list is not believed for \\d+ s$/.test($('#headline').textContent)")
+        .until("/^fleet's list is suspect for \\d+ s$/.test($('#headline').textContent)")
         .await;
     browser
         .until("$('#subline').textContent.startsWith('4 units are not reported any more')")

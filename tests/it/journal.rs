@@ -97,7 +97,7 @@ async fn a_crash_loop_is_one_warning_with_how_often_it_restarted() {
     let event = Event::CrashLoop {
         place: Place { unit: "flap.service".into(), machine: None, ip: None },
         to: "activating/auto-restart".into(),
-        reason: "systemd has been about to start it again for more than 12 s".into(),
+        reason: "systemd has been waiting to restart it for more than 12 s".into(),
     };
     let expected = [
         ("FLEET_EVENT", event.name()),

@@ -1,15 +1,15 @@
-//! Recordings of a live cluster, held against what the systemd of each machine said at the same
+//! Compares recordings of a live cluster with what the systemd of each machine reported at the same
 //! time.
 //!
-//! During 560 s etcd was away, fleetd was killed four times, a machine was partitioned, and a
-//! fleetd hung. All three sources were recorded at once: `tests/fixtures/live/README.md`. What etcd
-//! said is played as changes, as the source tells it, as whole registries, and as lists, each
-//! monitor with polls at moments of its own.
+//! During 560 s etcd was down, fleetd was killed four times, a machine was partitioned, and a
+//! fleetd hung. All three sources were recorded at once (`tests/fixtures/live/README.md`). The
+//! recording of etcd is replayed in three ways: as changes, as the source yields it; as whole
+//! registries; and as lists, which each monitor polls at different moments.
 //!
 //! `FLEET_LIVE_TRACE=flap.service cargo test --test it -- live::trace --ignored --nocapture` prints
-//! all that was listed, shown and true of one unit, by a monitor that starts at `FLEET_LIVE_START`
-//! (seconds, 0 by default) with the source `FLEET_LIVE_SOURCE` (`etcd`, `api`, `fleetctl` or
-//! `lists`; the three by default).
+//! everything that was listed, shown and true of one unit, by a monitor that starts at
+//! `FLEET_LIVE_START` (seconds, 0 by default) with the source `FLEET_LIVE_SOURCE` (`etcd`, `api`,
+//! `fleetctl` or `lists`; by default the first three, one after the other).
 
 pub mod recording;
 mod trace;
@@ -18,35 +18,35 @@ pub mod truth;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use recording::{Watched, changes, polled, polls, watch};
-use truth::{FalselyGone, Fault, Truth, lost_turned_stale};
+use recording::{MonitorReplay, changes, polled, polls, replay};
+use truth::{FalselyGone, Fault, Truth, lost_then_stale};
 
 pub const SOURCES: [&str; 3] = ["etcd", "api", "fleetctl"];
 
-/// What etcd said, as lists: each monitor has polled at moments of its own.
+/// The recording of etcd as lists, which each monitor polls at different moments.
 const POLLED: &str = "lists";
 
-/// What etcd said, each time all of it.
-const WHOLE: &str = "registry";
+/// The recording of etcd as whole registries.
+const REGISTRIES: &str = "registry";
 
-/// How long the recordings are.
+/// The duration of the recordings.
 pub const END: Duration = Duration::from_secs(560);
 
-/// When the monitors start: ten before anything happens, and ten while it does.
+/// The starts of the monitors: ten before the first incident, and ten during the incidents.
 fn starts() -> impl Iterator<Item = Duration> {
     let before = (0..10).map(|step| Duration::from_millis(step * 1100));
     let during = (0..10).map(|step| Duration::from_secs(20 + step * 53));
     before.chain(during)
 }
 
-/// What twenty monitors with one source did, counted over all of them.
+/// The faults and delays of twenty monitors with one source.
 #[derive(Default)]
-struct Measured {
+struct SourceResult {
     source: &'static str,
     falsely_gone: FalselyGone,
     falsely_gone_in_lists: FalselyGone,
     crash_loops_called_ok: Vec<Fault>,
-    lost_turned_stale: Vec<Fault>,
+    lost_then_stale: Vec<Fault>,
     ghosts: Ghosts,
     ghosts_in_lists: Ghosts,
     changed: Delays,
@@ -74,7 +74,7 @@ impl Ghosts {
     }
 }
 
-/// Times until a change was shown; `None` where it never was.
+/// The times until changes were shown; `None` for a change that never was.
 #[derive(Default)]
 struct Delays(Vec<Option<Duration>>);
 
@@ -99,11 +99,11 @@ impl Delays {
     }
 }
 
-static MEASURED: LazyLock<Vec<Measured>> = LazyLock::new(|| {
+static RESULTS: LazyLock<Vec<SourceResult>> = LazyLock::new(|| {
     let truth = Truth::read(END);
 
     std::thread::scope(|scope| {
-        let sources = SOURCES.into_iter().chain([POLLED, WHOLE]);
+        let sources = SOURCES.into_iter().chain([POLLED, REGISTRIES]);
         let threads: Vec<_> = sources
             .map(|source| scope.spawn(|| measure(source, &truth)))
             .collect();
@@ -111,9 +111,9 @@ static MEASURED: LazyLock<Vec<Measured>> = LazyLock::new(|| {
     })
 });
 
-fn measure(source: &'static str, truth: &Truth) -> Measured {
-    let mut measured = Measured { source, ..Measured::default() };
-    let file = if [POLLED, WHOLE].contains(&source) {
+fn measure(source: &'static str, truth: &Truth) -> SourceResult {
+    let mut result = SourceResult { source, ..SourceResult::default() };
+    let file = if [POLLED, REGISTRIES].contains(&source) {
         "etcd"
     } else {
         source
@@ -121,32 +121,31 @@ fn measure(source: &'static str, truth: &Truth) -> Measured {
     let recorded = polls(&format!("{file}.jsonl.gz"));
 
     for start in starts() {
-        let watched = match source {
-            "etcd" => watch(&changes(&recorded, start), start),
-            POLLED => watch(&polled(&recorded, start), start),
-            _ => watch(&recorded, start),
+        let replay = match source {
+            "etcd" => replay(&changes(&recorded, start), start),
+            POLLED => replay(&polled(&recorded, start), start),
+            _ => replay(&recorded, start),
         };
-        measured.add(&watched, truth);
+        result.add(&replay, truth);
     }
-    measured
+    result
 }
 
-impl Measured {
-    fn add(&mut self, watched: &Watched, truth: &Truth) {
-        self.falsely_gone.extend(truth.falsely_gone(&watched.shown, watched));
+impl SourceResult {
+    fn add(&mut self, replay: &MonitorReplay, truth: &Truth) {
+        self.falsely_gone.extend(truth.falsely_gone(&replay.shown, replay));
         self.falsely_gone_in_lists
-            .extend(truth.falsely_gone(&watched.listed, watched));
-        self.crash_loops_called_ok
-            .extend(truth.crash_loops_called_ok(watched));
-        self.lost_turned_stale.extend(lost_turned_stale(&watched.shown));
-        self.ghosts.times.extend(truth.ghosts(&watched.shown));
-        self.ghosts_in_lists.times.extend(truth.ghosts(&watched.listed));
+            .extend(truth.falsely_gone(&replay.listed, replay));
+        self.crash_loops_called_ok.extend(truth.crash_loops_called_ok(replay));
+        self.lost_then_stale.extend(lost_then_stale(&replay.shown));
+        self.ghosts.times.extend(truth.ghosts(&replay.shown));
+        self.ghosts_in_lists.times.extend(truth.ghosts(&replay.listed));
 
-        let (changed, gone) = truth.delays(&watched.shown, watched.start);
+        let (changed, gone) = truth.delays(&replay.shown, replay.start);
         self.changed.0.extend(changed);
         self.gone.0.extend(gone);
 
-        let (changed, gone) = truth.delays(&watched.listed, watched.start);
+        let (changed, gone) = truth.delays(&replay.listed, replay.start);
         self.changed_in_lists.0.extend(changed);
         self.gone_in_lists.0.extend(gone);
     }
@@ -161,7 +160,7 @@ impl Measured {
 
 fn print_table() {
     println!("Counted over {} monitors each", starts().count());
-    for it in &*MEASURED {
+    for it in &*RESULTS {
         println!("{}", it.source);
         for (what, gone) in [
             ("rows falsely gone", &it.falsely_gone),
@@ -179,7 +178,7 @@ fn print_table() {
             it.crash_loops_called_ok.len(),
             it.crash_loop_called_ok_for().as_secs_f64()
         );
-        println!("  machine lost turned stale    {:5}", it.lost_turned_stale.len());
+        println!("  machine lost, then stale     {:5}", it.lost_then_stale.len());
 
         for (what, ghosts) in [
             ("ok though it did not run", &it.ghosts),
@@ -209,21 +208,24 @@ fn print_table() {
     }
 }
 
-/// What was found of each source, one a line, with how many monitors found the same at about the
-/// same time.
-fn found<'a>(of: impl Fn(&'a Measured) -> &'a [Fault]) -> String {
+/// The faults of each source, one a line, with the number of monitors that had the same fault at
+/// about the same time.
+fn describe<'a>(faults_of: impl Fn(&'a SourceResult) -> &'a [Fault]) -> String {
     const ABOUT: Duration = Duration::from_secs(5);
     let mut lines = String::new();
 
-    for it in &*MEASURED {
-        let mut faults = of(it).to_vec();
+    for it in &*RESULTS {
+        let mut faults = faults_of(it).to_vec();
         faults.sort();
         let is_same = |a: &Fault, b: &Fault| a.0 == b.0 && b.1 < a.1 + ABOUT;
 
         for same in faults.chunk_by(is_same) {
             let ((unit, machine), from, to) = &same[0];
-            let (from, to) = (from.as_secs_f64(), to.as_secs_f64());
-            let (source, machine, monitors) = (it.source, &machine[..4], same.len());
+            let from = from.as_secs_f64();
+            let to = to.as_secs_f64();
+            let source = it.source;
+            let machine = &machine[..4];
+            let monitors = same.len();
             lines += &format!(
                 "{source:8} {unit} on {machine}, from {from:.1} to {to:.1} s: {monitors} times\n"
             );
@@ -236,39 +238,40 @@ fn found<'a>(of: impl Fn(&'a Measured) -> &'a [Fault]) -> String {
 fn no_row_that_ran_all_the_time_is_reported_gone() {
     print_table();
 
-    let in_lists: usize = MEASURED.iter().map(|it| it.falsely_gone_in_lists.back.len()).sum();
+    let in_lists: usize = RESULTS.iter().map(|it| it.falsely_gone_in_lists.back.len()).sum();
     assert!(
         in_lists > 500,
-        "the recordings are not what they were: fleet's lists have only {in_lists} in them"
+        "the recordings have changed: fleet's lists have only {in_lists} in them"
     );
 
-    let found = found(|it| &it.falsely_gone.back);
-    assert!(found.is_empty(), "rows were reported gone and came back:\n{found}");
+    let faults = describe(|it| &it.falsely_gone.back);
+    assert!(faults.is_empty(), "rows were reported gone and came back:\n{faults}");
 }
 
 #[test]
 fn no_row_that_runs_until_the_end_is_missing_there() {
-    let found = found(|it| &it.falsely_gone.for_good);
-    assert!(found.is_empty(), "rows were reported gone:\n{found}");
+    let faults = describe(|it| &it.falsely_gone.for_good);
+    assert!(faults.is_empty(), "rows were reported gone:\n{faults}");
 }
 
 #[test]
 fn no_crash_loop_is_called_ok() {
-    let found = found(|it| &it.crash_loops_called_ok);
-    assert!(found.is_empty(), "crash loops were `ok`:\n{found}");
+    let faults = describe(|it| &it.crash_loops_called_ok);
+    assert!(faults.is_empty(), "crash loops were `ok`:\n{faults}");
 }
 
 #[test]
-fn a_row_whose_machine_is_lost_does_not_turn_stale() {
-    let found = found(|it| &it.lost_turned_stale);
-    assert!(found.is_empty(), "rows turned from machine lost to stale:\n{found}");
+fn a_row_on_a_lost_machine_does_not_become_stale() {
+    let faults = describe(|it| &it.lost_then_stale);
+    assert!(faults.is_empty(), "rows turned from machine lost to stale:\n{faults}");
 }
 
-/// A ghost that fleet itself lists as running is `ok` for no longer than in fleet's list.
 #[test]
-fn what_does_not_run_is_ok_for_no_longer_than_fleet_says_so() {
-    for it in &*MEASURED {
-        let (ours, fleets) = (&it.ghosts, &it.ghosts_in_lists);
+fn a_unit_that_does_not_run_is_ok_for_no_longer_than_fleet_lists_it_as_running() {
+    for it in &*RESULTS {
+        let ours = &it.ghosts;
+        let fleets = &it.ghosts_in_lists;
+
         assert!(
             ours.longest() <= fleets.longest(),
             "{}: {:?} > {:?}",
@@ -288,8 +291,10 @@ fn what_does_not_run_is_ok_for_no_longer_than_fleet_says_so() {
 
 #[test]
 fn a_change_is_shown_as_soon_as_fleet_lists_it() {
-    for it in &*MEASURED {
-        let (ours, fleets) = (&it.changed, &it.changed_in_lists);
+    for it in &*RESULTS {
+        let ours = &it.changed;
+        let fleets = &it.changed_in_lists;
+
         assert!(
             ours.median() <= fleets.median(),
             "{}: {:?} > {:?}",

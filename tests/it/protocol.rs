@@ -158,7 +158,7 @@ fn publisher(begun: Moment) -> Publisher {
         let at = begun + Duration::from_secs(second);
         let (transitions, read) = match outcome {
             Ok(reading) => {
-                let topics = reading.topics();
+                let topics = reading.lists();
                 (cluster.read(reading, at, Duration::ZERO), topics)
             }
             Err((topic, reason)) => (cluster.fail(topic.alone(), reason, at), &[][..]),

@@ -109,7 +109,7 @@ impl Bench {
 
     /// Publishes that this topic was read.
     pub fn read(&mut self, topic: FleetList, view: &Arc<View>) {
-        self.health.topics[topic as usize] =
+        self.health.lists[topic as usize] =
             ListHealth { read: Some(Moment::now()), ..ListHealth::default() };
         self.publisher.publish(FeedInput {
             view,
@@ -129,7 +129,7 @@ impl Bench {
             every: Duration::from_secs(2),
             within: Duration::from_secs(13),
         });
-        self.health.topics = FleetList::ALL.map(|_| ListHealth { read, failure: None, expected });
+        self.health.lists = FleetList::ALL.map(|_| ListHealth { read, failure: None, expected });
         let now = Moment::now();
         self.publisher.publish(FeedInput {
             view,

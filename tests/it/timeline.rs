@@ -1,9 +1,9 @@
-//! The recorded timelines of real clusters, replayed: no row that was there all the time is ever
+//! Replays the recorded timelines of real clusters: no row that was there all the time is ever
 //! reported gone.
 //!
-//! Each recording was made with a poll every 0.2 s. Here it is read as the agent reads a cluster,
-//! every 2 s (units) and every 10 s (machines and unit files, and at once when a row has appeared
-//! or vanished), beginning at each of ten different moments. Where they come from:
+//! The recordings have a poll every 0.2 s. Here they are polled as the program polls a cluster: the
+//! units every 2 s, machines and unit files every 10 s and whenever a row has appeared or vanished.
+//! This is repeated with ten different starts. The origin of the recordings is described in
 //! `tests/fixtures/timeline/README.md`.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,13 +11,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use fleet_monitor::cluster::{
-    Cluster, Event, FleetList, MachineId, Moment, Reading, Transition, UnitName, UnitState, Verdict,
+    Cluster, Event, FleetList, Moment, Reading, Transition, UnitState, Verdict,
 };
 use fleet_monitor::source::recording::{Poll, Reader, RecordingEntry};
 
-use crate::live::recording;
-
-type Key = (UnitName, MachineId);
+use crate::live::recording::{self, UnitOnMachine};
 
 const GRACE: Duration = Duration::from_secs(30);
 
@@ -47,14 +45,16 @@ pub fn polls(name: &str) -> Vec<Poll> {
         RecordingEntry::Poll(poll) => Some(poll),
         RecordingEntry::Begin { .. } => None,
     });
+
     polls.collect()
 }
 
-/// The rows of a good reading of the units.
-fn rows(poll: &Poll) -> Option<BTreeSet<Key>> {
+/// The rows of a list of units; `None` for another list or a failure.
+fn rows(poll: &Poll) -> Option<BTreeSet<UnitOnMachine>> {
     let Ok(Reading::Units { states, .. }) = &poll.outcome else {
         return None;
     };
+
     Some(
         states
             .iter()
@@ -63,17 +63,20 @@ fn rows(poll: &Poll) -> Option<BTreeSet<Key>> {
     )
 }
 
-/// The polls that an agent which starts at `offset` would have made.
+/// The polls that a monitor with a start at `offset` would have made.
 pub fn sampled(polls: &[Poll], offset: Duration) -> Vec<&Poll> {
     let mut due = [offset; 3];
     let mut last = None;
     let mut taken = Vec::new();
+
     for poll in polls {
-        if poll.at < due[poll.topics[0] as usize] {
+        let list = poll.topics[0];
+        if poll.at < due[list as usize] {
             continue;
         }
-        due[poll.topics[0] as usize] =
-            poll.at + Duration::from_secs(if poll.topics[0] == FleetList::Units { 2 } else { 10 });
+        let interval = if list == FleetList::Units { 2 } else { 10 };
+        due[list as usize] = poll.at + Duration::from_secs(interval);
+
         if let Some(rows) = rows(poll) {
             if last.as_ref().is_some_and(|last| *last != rows) {
                 due[FleetList::Machines as usize] = poll.at;
@@ -86,14 +89,21 @@ pub fn sampled(polls: &[Poll], offset: Duration) -> Vec<&Poll> {
     taken
 }
 
-/// Whether a row that was gone between two moments was so in truth: fleet did not want the unit, or
-/// did not have the machine.
-fn truly_gone(polls: &[Poll], (unit, machine): &Key, from: Duration, to: Duration) -> bool {
+/// Whether a row could really be gone at some time between two moments: fleet did not want the unit
+/// there, or the machine was not in the cluster.
+fn truly_gone(
+    polls: &[Poll],
+    (unit, machine): &UnitOnMachine,
+    from: Duration,
+    to: Duration,
+) -> bool {
     polls
         .iter()
         .filter(|poll| poll.at >= from && poll.at <= to)
         .any(|poll| match &poll.outcome {
-            Ok(Reading::Machines { machines }) => machines.iter().all(|there| there.id != *machine),
+            Ok(Reading::Machines { machines }) => {
+                machines.iter().all(|listed| listed.id != *machine)
+            }
             Ok(Reading::UnitFiles { files } | Reading::Units { files: Some(files), .. }) => {
                 !files.iter().any(|file| {
                     file.unit == *unit
@@ -107,121 +117,141 @@ fn truly_gone(polls: &[Poll], (unit, machine): &Key, from: Duration, to: Duratio
         })
 }
 
-/// How often a row was taken for gone although it was not.
+/// Counts rows that disappeared and came back although they had never been gone.
 #[derive(Debug, Default)]
 struct Disappearances {
-    left: BTreeMap<Key, Duration>,
-    wrong: usize,
+    missing_since: BTreeMap<UnitOnMachine, Duration>,
+    false_ones: usize,
 }
 
 impl Disappearances {
-    fn leaves(&mut self, key: Key, at: Duration) {
-        self.left.insert(key, at);
+    fn record_missing(&mut self, key: UnitOnMachine, at: Duration) {
+        self.missing_since.insert(key, at);
     }
 
-    fn returns(&mut self, key: &Key, at: Duration, polls: &[Poll]) {
-        if let Some(from) = self.left.remove(key) {
-            self.wrong += usize::from(!truly_gone(polls, key, from, at));
+    fn record_back(&mut self, key: &UnitOnMachine, at: Duration, polls: &[Poll]) {
+        if let Some(from) = self.missing_since.remove(key) {
+            self.false_ones += usize::from(!truly_gone(polls, key, from, at));
         }
     }
 }
 
-fn feed(cluster: &mut Cluster, poll: &Poll, start: Moment) -> Vec<std::sync::Arc<Transition>> {
+fn apply(cluster: &mut Cluster, poll: &Poll, start: Moment) -> Vec<std::sync::Arc<Transition>> {
     match &poll.outcome {
         Ok(reading) => cluster.read(reading.clone(), start + poll.at, poll.took),
         Err(error) => cluster.fail(poll.topics, error, start + poll.at),
     }
 }
 
-fn key(event: &Event) -> Option<Key> {
+fn key(event: &Event) -> Option<UnitOnMachine> {
     let place = event.place()?;
     Some((place.unit.clone(), place.machine.clone()?))
 }
 
 #[test]
 fn no_row_that_was_there_is_ever_reported_gone() {
-    let mut total = (0, 0);
+    let mut total_in_lists = 0;
+    let mut total_in_events = 0;
+
     for name in RECORDINGS {
         let polls = polls(name);
-        let (mut raw, mut ours) = (0, 0);
+        let mut in_lists = 0;
+        let mut in_events = 0;
         for offset in (0..10).map(|step| Duration::from_millis(step * 200)) {
-            let (start, mut cluster) = (Moment::now(), Cluster::new(GRACE));
-            let (mut seen, mut in_lists, mut in_events) =
-                (BTreeSet::new(), Disappearances::default(), Disappearances::default());
-            for poll in sampled(&polls, offset) {
-                if let Some(rows) = rows(poll) {
-                    rows.difference(&seen)
-                        .for_each(|key| in_lists.returns(key, poll.at, &polls));
-                    seen.difference(&rows)
-                        .for_each(|key| in_lists.leaves(key.clone(), poll.at));
-                    seen = rows;
-                }
-                for transition in feed(&mut cluster, poll, start) {
-                    match (&transition.event, key(&transition.event)) {
-                        (Event::Gone { .. }, Some(key)) => in_events.leaves(key, poll.at),
-                        (Event::Appeared { .. }, Some(key)) => {
-                            in_events.returns(&key, poll.at, &polls);
-                        }
-                        _ => {}
-                    }
-                }
-            }
-            raw += in_lists.wrong;
-            ours += in_events.wrong;
+            let (lists, events) = count_false_disappearances(&polls, offset);
+            in_lists += lists;
+            in_events += events;
         }
-        println!("{name:40} false disappearances: {raw:4} in fleet's lists, {ours} in ours");
-        total = (total.0 + raw, total.1 + ours);
+
+        print_count(name, in_lists, in_events);
+        total_in_lists += in_lists;
+        total_in_events += in_events;
     }
-    println!(
-        "{:40} false disappearances: {:4} in fleet's lists, {} in ours",
-        "all", total.0, total.1
-    );
-    assert_eq!(total.1, 0, "a row that was there was reported gone");
+
+    print_count("all", total_in_lists, total_in_events);
+    assert_eq!(total_in_events, 0, "a row that was there was reported gone");
     assert!(
-        total.0 > 100,
-        "the recordings are not what they were: fleet's lists have only {} in them",
-        total.0
+        total_in_lists > 100,
+        "the recordings have changed: fleet's lists have only {total_in_lists} in them"
     );
 }
 
-/// What an agent that starts at 0.6 s sees, with its time.
-struct Watched {
+fn print_count(name: &str, in_lists: usize, in_events: usize) {
+    println!("{name:40} false disappearances: {in_lists:4} in fleet's lists, {in_events} in ours");
+}
+
+/// The number of false disappearances in fleet's lists and in the events of a monitor.
+fn count_false_disappearances(polls: &[Poll], offset: Duration) -> (usize, usize) {
+    let start = Moment::now();
+    let mut cluster = Cluster::new(GRACE);
+    let mut last_rows = BTreeSet::new();
+    let mut in_lists = Disappearances::default();
+    let mut in_events = Disappearances::default();
+
+    for poll in sampled(polls, offset) {
+        if let Some(rows) = rows(poll) {
+            for key in rows.difference(&last_rows) {
+                in_lists.record_back(key, poll.at, polls);
+            }
+            for key in last_rows.difference(&rows) {
+                in_lists.record_missing(key.clone(), poll.at);
+            }
+            last_rows = rows;
+        }
+
+        for transition in apply(&mut cluster, poll, start) {
+            match (&transition.event, key(&transition.event)) {
+                (Event::Gone { .. }, Some(key)) => in_events.record_missing(key, poll.at),
+                (Event::Appeared { .. }, Some(key)) => {
+                    in_events.record_back(&key, poll.at, polls);
+                }
+                _ => {}
+            }
+        }
+    }
+    (in_lists.false_ones, in_events.false_ones)
+}
+
+/// What a monitor with a start at 0.6 s shows, with the time of each event.
+struct TimelineReplay {
     events: Vec<(f64, Event)>,
-    /// For each verdict, the units that ever had it, and when first.
+    /// For each verdict, the units that ever had it, and the second when they first did.
     verdicts: BTreeMap<Verdict, BTreeMap<String, f64>>,
-    /// The fewest rows that were ever listed after the first reading.
+    /// The smallest number of listed rows after the first reading.
     fewest: usize,
 }
 
-fn watch(name: &str, grace: Duration) -> Watched {
+fn replay(name: &str, grace: Duration) -> TimelineReplay {
     let polls = polls(name);
-    let (start, mut cluster) = (Moment::now(), Cluster::new(grace));
-    let mut watched = Watched {
+    let start = Moment::now();
+    let mut cluster = Cluster::new(grace);
+    let mut replay = TimelineReplay {
         events: vec![],
         verdicts: BTreeMap::new(),
         fewest: usize::MAX,
     };
+
     for poll in sampled(&polls, Duration::from_millis(600)) {
         let at = poll.at.as_secs_f64();
-        watched.events.extend(
-            feed(&mut cluster, poll, start)
+        replay.events.extend(
+            apply(&mut cluster, poll, start)
                 .into_iter()
                 .map(|it| (at, it.event.clone())),
         );
         for unit in &cluster.view().units {
-            let units = watched.verdicts.entry(unit.verdict).or_default();
+            let units = replay.verdicts.entry(unit.verdict).or_default();
             units.entry(unit.state.unit.to_string()).or_insert(at);
         }
-        if cluster.health().topic(FleetList::Units).read.is_some() {
-            watched.fewest = watched
+        if cluster.health().list(FleetList::Units).read.is_some() {
+            replay.fewest = replay
                 .fewest
                 .min(cluster.view().units.iter().filter(|unit| unit.listed).count());
         }
     }
-    watched
+    replay
 }
 
-impl Watched {
+impl TimelineReplay {
     fn first(&self, kind: &str, unit: &str, ip: &str) -> Option<f64> {
         let matches = |event: &&(f64, Event)| {
             let place = event.1.place();
@@ -244,16 +274,19 @@ impl Watched {
 
 #[test]
 fn the_units_of_a_killed_machine_are_lost_and_then_gone() {
-    let watched = watch("kill-machine-and-return", GRACE);
-    let lost = watched.verdicts[&Verdict::MachineLost]["hello@2.service"];
-    // fleet lists the rows without an address from 21.4 s on, and drops them at 27.5 s.
+    let replay = replay("kill-machine-and-return", GRACE);
+    let lost = replay.verdicts[&Verdict::MachineLost]["hello@2.service"];
+    // fleet lists the rows without an address from 21.4 s on, and does not list them from 27.5 s
+    // on.
     assert!((21.4..24.0).contains(&lost), "machine lost at {lost}");
-    let arrived = watched.first("appeared", "hello@2.service", "172.17.8.101").unwrap();
-    let gone = watched.first("gone", "hello@2.service", "172.17.8.104").unwrap();
+
+    let arrived = replay.first("appeared", "hello@2.service", "172.17.8.101").unwrap();
+    let gone = replay.first("gone", "hello@2.service", "172.17.8.104").unwrap();
     assert!(lost < arrived && arrived < gone && gone < 30.0, "{lost}, {arrived}, {gone}");
-    assert_eq!(watched.count("machine_lost"), 1);
-    assert_eq!(watched.count("machine_joined"), 1);
-    let appearances = watched.events.iter().filter(|event| {
+    assert_eq!(replay.count("machine_lost"), 1);
+    assert_eq!(replay.count("machine_joined"), 1);
+
+    let appearances = replay.events.iter().filter(|event| {
         event.1.name() == "appeared"
             && event.1.place().is_some_and(|place| &*place.unit == "hello@2.service")
     });
@@ -261,19 +294,20 @@ fn the_units_of_a_killed_machine_are_lost_and_then_gone() {
 }
 
 #[test]
-fn a_destroyed_unit_is_a_ghost_until_its_row_goes_and_gone_with_that() {
+fn a_destroyed_unit_is_a_ghost_while_it_is_listed_and_then_gone() {
     // Destroyed at 50.2 s; its row stays active/running for 5 to 6 s.
-    let watched = watch("start-stop-destroy", GRACE);
-    let ghost = watched.verdicts[&Verdict::Ghost].get("tl.service").copied().unwrap();
-    let gone: Vec<f64> = watched
+    let replay = replay("start-stop-destroy", GRACE);
+    let ghost = replay.verdicts[&Verdict::Ghost].get("tl.service").copied().unwrap();
+    let gone: Vec<f64> = replay
         .events
         .iter()
         .filter(|event| event.1.name() == "gone")
         .map(|event| event.0)
         .collect();
+
     assert!(ghost > 28.9, "a ghost before it was unloaded: {ghost}");
     assert!(gone.last().is_some_and(|gone| (55.0..59.0).contains(gone)), "{gone:?}");
-    assert_eq!(watched.count("stale"), 0, "{:?}", watched.events);
+    assert_eq!(replay.count("stale"), 0, "{:?}", replay.events);
 }
 
 #[test]
@@ -284,20 +318,22 @@ fn a_restart_or_an_outage_never_empties_the_view() {
         "etcd-down-10s",
         "etcd-down-70s",
     ] {
-        let watched = watch(name, GRACE);
-        assert!(watched.fewest >= 28, "{name}: {}", watched.fewest);
+        let replay = replay(name, GRACE);
+        assert!(replay.fewest >= 28, "{name}: {}", replay.fewest);
     }
-    let watched = watch("etcd-down-70s", GRACE);
-    assert_eq!(watched.count("source_down"), 1);
-    assert_eq!(watched.count("source_back"), 1);
-    assert_eq!(watched.count("source_suspect"), 1, "one entry tells that all rows are missing");
+
+    let replay = replay("etcd-down-70s", GRACE);
+    assert_eq!(replay.count("source_down"), 1);
+    assert_eq!(replay.count("source_back"), 1);
+    assert_eq!(replay.count("source_suspect"), 1, "one event for all missing rows");
 }
 
-/// But `outdated`, of which the next test makes one, and `unreported`: in no recorded cluster does
-/// a machine that speaks lack a unit for long.
+/// Except `outdated`, which a test below produces, and `unreported`: in no recorded cluster does a
+/// machine report other units and lack one for long.
 #[test]
 fn every_verdict_has_a_recorded_case() {
-    let kill = watch("kill-machine-and-return", GRACE);
+    let kill = replay("kill-machine-and-return", GRACE);
+
     assert!(kill.has(Verdict::Ok, "web.service"));
     assert!(kill.has(Verdict::Failed, "crash.service"), "failed/failed");
     assert!(kill.has(Verdict::Failed, "badsetting.service"), "bad-setting");
@@ -306,21 +342,24 @@ fn every_verdict_has_a_recorded_case() {
         kill.has(Verdict::Unscheduled, "nowhere.service"),
         "no machine meets its requirements"
     );
-    assert!(watch("shutdown-machine-and-return", GRACE).has(Verdict::Stale, "global-west.service"));
-    assert!(watch("start-stop-destroy", GRACE).has(Verdict::Ghost, "tl.service"));
+    assert!(
+        replay("shutdown-machine-and-return", GRACE).has(Verdict::Stale, "global-west.service")
+    );
+    assert!(replay("start-stop-destroy", GRACE).has(Verdict::Ghost, "tl.service"));
     assert!(kill.has(Verdict::CrashLoop, "flap.service"));
 }
 
-/// Its machine is in the cluster at 95 s, after an outage of etcd, and reports it at 124 s.
+/// The machine joins at 95 s, after an outage of etcd, and first reports the unit at 124 s.
 #[test]
-fn a_machine_that_takes_long_to_its_first_report_is_waited_for() {
-    let live = recording::watch(&recording::polls("etcd.jsonl.gz"), Duration::from_secs(13));
+fn a_unit_is_not_unreported_while_its_machine_has_not_reported_anything() {
+    let live = recording::replay(&recording::polls("etcd.jsonl.gz"), Duration::from_secs(13));
     let unreported = ("global-west.service".into(), "3f1a8c5e9b2d4f60a7c1d2e3b4f50617".into());
     let verdicts = live
         .shown
         .changes(&unreported)
         .iter()
         .filter_map(|(_, shown)| Some(shown.as_ref()?.verdict));
+
     assert!(
         verdicts
             .into_iter()
@@ -328,11 +367,12 @@ fn a_machine_that_takes_long_to_its_first_report_is_waited_for() {
     );
 }
 
-/// Here, fleet has got another file for one of a recorded cluster.
+/// The recording is changed so that fleet has another unit file.
 #[test]
 fn a_unit_whose_file_was_replaced_is_outdated() {
     let mut cluster = Cluster::new(GRACE);
     let start = Moment::now();
+
     for poll in sampled(&polls("kill-machine-and-return"), Duration::ZERO)
         .into_iter()
         .take(6)
@@ -344,6 +384,7 @@ fn a_unit_whose_file_was_replaced_is_outdated() {
         }
         cluster.read(reading, start + poll.at, poll.took);
     }
+
     let unit = cluster
         .view()
         .units
@@ -358,11 +399,13 @@ fn a_unit_whose_file_was_replaced_is_outdated() {
 }
 
 #[test]
-fn without_grace_the_rows_of_fleet_are_passed_through() {
+fn without_a_grace_the_listed_rows_are_those_of_fleet() {
     for name in RECORDINGS {
-        let (start, mut cluster) = (Moment::now(), Cluster::new(Duration::ZERO));
+        let start = Moment::now();
+        let mut cluster = Cluster::new(Duration::ZERO);
         for poll in sampled(&polls(name), Duration::ZERO) {
-            feed(&mut cluster, poll, start);
+            apply(&mut cluster, poll, start);
+
             let Ok(Reading::Units { states, .. }) = &poll.outcome else {
                 continue;
             };
@@ -372,7 +415,8 @@ fn without_grace_the_rows_of_fleet_are_passed_through() {
                 .iter()
                 .filter(|unit| unit.listed)
                 .map(|unit| &unit.state);
-            // A row that fleetctl before 0.7 prints without a machine has nothing but its name.
+
+            // A row that fleetctl before 0.7 prints without a machine has only a name.
             let named = |state: &UnitState| (state.unit.clone(), state.machine.clone());
             let listed: Vec<&UnitState> = listed.collect();
             assert!(
@@ -380,6 +424,7 @@ fn without_grace_the_rows_of_fleet_are_passed_through() {
                 "{name} at {:?}",
                 poll.at
             );
+
             for (ours, theirs) in listed
                 .into_iter()
                 .zip(states)

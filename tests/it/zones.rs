@@ -1,4 +1,4 @@
-//! Addresses of IPv6 as people copy them: in brackets, and with the zone that leads to them.
+//! IPv6 addresses in brackets and with a zone, as people copy them.
 
 use std::fs;
 use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
@@ -11,8 +11,8 @@ use crate::support::etcd::{Etcd, registry};
 use crate::support::fleetd::{Fleetd, Recording};
 use crate::support::{Daemon, Double, Program, Proxy, cannot_run};
 
-/// An address with a zone: one that is valid on an interface alone, or else that of the loopback
-/// interface, by its number.
+/// An IPv6 address with a zone: a link-local one, or else the loopback address with the number of
+/// its interface.
 struct Zoned {
     address: SocketAddrV6,
     zone: String,
@@ -33,10 +33,11 @@ impl Zoned {
                 } else {
                     fields[5].to_owned()
                 };
-                let is_such = ip == Ipv6Addr::LOCALHOST || ip.is_unicast_link_local();
-                is_such.then(|| Self { address: SocketAddrV6::new(ip, 0, 0, index), zone })
+                let has_zone = ip == Ipv6Addr::LOCALHOST || ip.is_unicast_link_local();
+                has_zone.then(|| Self { address: SocketAddrV6::new(ip, 0, 0, index), zone })
             })
             .collect();
+
         found.sort_by_key(|zoned| zoned.address.ip().is_loopback());
         if found.is_empty() {
             cannot_run("there is no IPv6");
@@ -44,7 +45,7 @@ impl Zoned {
         found.into_iter().next()
     }
 
-    /// As an option takes it that is for a host alone.
+    /// The form for options that take only a host.
     fn host(&self) -> String {
         format!("{}%{}", self.address.ip(), self.zone)
     }
@@ -55,7 +56,7 @@ impl Zoned {
 }
 
 #[tokio::test]
-async fn etcd_is_watched_at_an_address_with_a_zone_however_it_is_written() {
+async fn etcd_is_watched_at_an_address_with_a_zone_in_each_notation() {
     let Some(zoned) = Zoned::of_this_host() else {
         return;
     };
@@ -63,18 +64,20 @@ async fn etcd_is_watched_at_an_address_with_a_zone_however_it_is_written() {
         return;
     };
     etcd.fill(&registry("v1.0.0")).await;
+
     let server = etcd.url().trim_start_matches("http://").parse().unwrap();
     let proxy = Proxy::at(SocketAddr::V6(zoned.address), server).await;
     let port = proxy.address.port();
     let url = zoned.url(port);
     let bare = url.replace("%25", "%");
-    let (host, number) = (zoned.host(), port.to_string());
+    let host = zoned.host();
+    let port = port.to_string();
     let bracketed = format!("[{host}]");
     for arguments in [
         &["--etcd", &url][..],
         &["--etcd", &bare],
-        &["-e", &host, "--endpoint-port", &number],
-        &["-e", &bracketed, "--endpoint-port", &number],
+        &["-e", &host, "--endpoint-port", &port],
+        &["-e", &bracketed, "--endpoint-port", &port],
     ] {
         let daemon = Program::new(arguments).start().await;
         daemon.source_is("ok").await;
@@ -89,7 +92,7 @@ async fn etcd_is_watched_at_an_address_with_a_zone_however_it_is_written() {
 }
 
 #[tokio::test]
-async fn the_api_is_read_at_an_address_with_a_zone_and_is_not_told_the_zone() {
+async fn the_api_is_read_at_an_address_with_a_zone_which_is_not_sent() {
     let Some(zoned) = Zoned::of_this_host() else {
         return;
     };
@@ -98,10 +101,12 @@ async fn the_api_is_read_at_an_address_with_a_zone_and_is_not_told_the_zone() {
             .await;
     let port: u16 = fleetd.address().rsplit_once(':').unwrap().1.parse().unwrap();
     let api = Api::new(zoned.url(port).parse().unwrap());
-    assert!(
-        matches!(api.poll(FleetList::Machines).await.unwrap(), Reading::Machines { machines } if !machines.is_empty())
-    );
+    let Reading::Machines { machines } = api.poll(FleetList::Machines).await.unwrap() else {
+        panic!("these are no machines");
+    };
+    assert!(!machines.is_empty());
     assert_eq!(api.address().to_string(), zoned.url(port));
+
     let request = fleetd.seen().requests.remove(0).to_lowercase();
     assert!(
         request.contains(&format!("host: [{}]:{port}\r\n", zoned.address.ip())),
@@ -110,7 +115,7 @@ async fn the_api_is_read_at_an_address_with_a_zone_and_is_not_told_the_zone() {
 }
 
 #[tokio::test]
-async fn fleetctl_gets_an_address_with_a_zone_as_it_takes_it() {
+async fn fleetctl_gets_an_address_with_a_zone_in_its_own_notation() {
     for (arguments, flag) in [
         (["-t", "[fe80::1%eth0]"], "--tunnel=[fe80::1%eth0]:22"),
         (["-t", "::1"], "--tunnel=[::1]:22"),

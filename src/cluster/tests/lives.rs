@@ -1,5 +1,5 @@
-//! The two diagrams of `docs/development.md`: each of their transitions occurs in the code and in a
-//! recorded cluster, and none besides.
+//! Compares the two state diagrams of `docs/development.md` with the code and with recorded
+//! clusters: both make exactly the transitions of the diagrams.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -10,55 +10,60 @@ use std::time::{Duration, Instant};
 use flate2::read::GzDecoder;
 
 use super::GRACE;
-use crate::cluster::desired::{NotWanted, Wanted};
-use crate::cluster::machine_life::{self, MachineEvidence, MachinePresence};
-use crate::cluster::observation::{Absence, Report};
-use crate::cluster::unit_life::{self, Evidence, MachineStanding, Presence, SourceStanding};
+use crate::cluster::desired::{DesiredPlacement, NotWanted};
+use crate::cluster::machine_life::{self, MachineEvidence, MachinePresence, MachineStanding};
+use crate::cluster::report::{Absence, ReportStatus};
+use crate::cluster::source_trust::SourceStanding;
+use crate::cluster::unit_life::{self, UnitEvidence, UnitPresence};
 use crate::cluster::{Cluster, FleetList, Moment, Reading, Retention};
 use crate::source::etcd::key_tree::KeyTree;
 use crate::source::etcd::keys::{self, KeyEvent};
 use crate::source::recording::{Poll, Reader, RecordingEntry};
 
-/// From a state to another one, by their names.
-type Transition = (String, String);
+/// A transition from one state to another, by their names.
+type StateChange = (String, String);
 
-/// Where a life begins, and where one ends that has no state of its own for that.
-const NOTHING: &str = "[*]";
+/// The state before the first one, and after the last one if that is not a state of its own.
+const NO_STATE: &str = "[*]";
 
-/// What happens to a row other than by a step: it is added, and what is only expected is taken away
-/// again.
-const BESIDE_THE_STEPS: [(&str, &str); 4] = [
-    (NOTHING, "Expected"),
-    (NOTHING, "Reported"),
+/// The transitions of rows that are made without a step: rows are added, and expected ones are
+/// replaced or removed.
+const UNIT_CHANGES_WITHOUT_STEP: [(&str, &str); 4] = [
+    (NO_STATE, "Expected"),
+    (NO_STATE, "Reported"),
     ("Expected", "Reported"),
-    ("Expected", NOTHING),
+    ("Expected", NO_STATE),
 ];
 
-/// The same of a machine.
-const BESIDE_THE_STEPS_OF_A_MACHINE: [(&str, &str); 2] = [(NOTHING, "Present"), ("Lost", NOTHING)];
+/// The same for machines.
+const MACHINE_CHANGES_WITHOUT_STEP: [(&str, &str); 2] = [(NO_STATE, "Present"), ("Lost", NO_STATE)];
 
-/// The transitions of both lives.
+/// All transitions of rows and of machines.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Transitions {
-    units: BTreeSet<Transition>,
-    machines: BTreeSet<Transition>,
+struct StateChanges {
+    units: BTreeSet<StateChange>,
+    machines: BTreeSet<StateChange>,
 }
 
-fn push(transitions: &mut BTreeSet<Transition>, from: &str, to: &str) {
+fn push(transitions: &mut BTreeSet<StateChange>, from: &str, to: &str) {
     if from != to {
         transitions.insert((from.to_owned(), to.to_owned()));
     }
 }
 
-fn unit_state(presence: Presence) -> &'static str {
+/// The name of a row's state. A row without presence is only expected.
+fn unit_state(presence: Option<UnitPresence>) -> &'static str {
+    let Some(presence) = presence else {
+        return "Expected";
+    };
+
     match presence {
-        Presence::Expected => "Expected",
-        Presence::Reported => "Reported",
-        Presence::Overdue => "Overdue",
-        Presence::Absent => "Absent",
-        Presence::Stale => "Stale",
-        Presence::Lost => "Lost",
-        Presence::Gone(_) => "Gone",
+        UnitPresence::Reported => "Reported",
+        UnitPresence::Overdue => "Overdue",
+        UnitPresence::Absent => "Absent",
+        UnitPresence::Stale => "Stale",
+        UnitPresence::Lost => "Lost",
+        UnitPresence::Gone(_) => "Gone",
     }
 }
 
@@ -78,8 +83,8 @@ fn fixtures(folder: &str) -> PathBuf {
         .join(folder)
 }
 
-/// A recording; one that ends in `.gz` is unpacked.
-fn text(path: &Path) -> String {
+/// The content of a recording, which is decompressed if its name ends in `.gz`.
+fn read_text(path: &Path) -> String {
     let mut file = File::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let mut text = String::new();
 
@@ -91,10 +96,10 @@ fn text(path: &Path) -> String {
     text
 }
 
-/// All polls of a file; none if it is no recording.
+/// All polls of a file; empty if it is no recording.
 fn polls(path: &Path) -> Vec<Poll> {
     let mut reader = Reader::default();
-    let entries: Vec<RecordingEntry> = text(path)
+    let entries: Vec<RecordingEntry> = read_text(path)
         .lines()
         .filter_map(|line| reader.read(line).ok().flatten())
         .collect();
@@ -106,12 +111,13 @@ fn polls(path: &Path) -> Vec<Poll> {
     polls.collect()
 }
 
-/// What etcd did during an incident, as its watch tells it: after each event, and each second.
-fn watched(name: &str) -> Vec<Poll> {
+/// An incident as the source `etcd` yields it: a reading after each event, and each second.
+fn polls_of_watch(name: &str) -> Vec<Poll> {
     let start = Instant::now();
     let mut tree = KeyTree::new("/_coreos.com/fleet");
     let recorded: serde_json::Value =
-        serde_json::from_str(&text(&fixtures("etcd").join(format!("{name}.start.json")))).unwrap();
+        serde_json::from_str(&read_text(&fixtures("etcd").join(format!("{name}.start.json"))))
+            .unwrap();
     let index = recorded["index"].as_u64().unwrap_or_default();
     tree.load(keys::node(recorded["tree"].to_string().as_bytes()).unwrap(), index, start);
 
@@ -125,7 +131,7 @@ fn watched(name: &str) -> Vec<Poll> {
         |tree: &mut KeyTree, at| Reading::Changes { index: 0, changes: tree.changes(start + at) };
     let mut polls = vec![poll(Duration::ZERO, Reading::Registry(tree.snapshot(start)))];
     let mut tick = Duration::from_secs(1);
-    for line in text(&fixtures("etcd").join(format!("{name}.watch.jsonl"))).lines() {
+    for line in read_text(&fixtures("etcd").join(format!("{name}.watch.jsonl"))).lines() {
         let line: serde_json::Value = serde_json::from_str(line).unwrap();
         let at = Duration::from_secs_f64(line["t"].as_f64().unwrap());
         let event: KeyEvent = serde_json::from_value(line["event"].clone()).unwrap();
@@ -142,10 +148,10 @@ fn watched(name: &str) -> Vec<Poll> {
     polls
 }
 
-/// Notes what one reading changed in lives of one kind. A life that is new began as `begins`; one
-/// that is over ended as `ends` says.
-fn note<K: Ord>(
-    transitions: &mut BTreeSet<Transition>,
+/// Records the transitions that one reading made. `begins` is the first state of a new row or
+/// machine, `ends` the last state of a removed one.
+fn record<K: Ord>(
+    transitions: &mut BTreeSet<StateChange>,
     before: &BTreeMap<K, &'static str>,
     after: &BTreeMap<K, &'static str>,
     begins: impl Fn(&str) -> &'static str,
@@ -153,18 +159,19 @@ fn note<K: Ord>(
 ) {
     for (key, to) in after {
         let from = before.get(key).copied().unwrap_or_else(|| {
-            push(transitions, NOTHING, begins(to));
+            push(transitions, NO_STATE, begins(to));
             begins(to)
         });
         push(transitions, from, to);
     }
+
     for (_, from) in before.iter().filter(|(key, _)| !after.contains_key(*key)) {
         push(transitions, from, ends(from));
     }
 }
 
-/// Plays all polls from `start` on to a cluster, and notes which transitions occur.
-fn play(polls: &[Poll], start: Duration, transitions: &mut Transitions) {
+/// Replays all polls from `start` on to a cluster, and records the transitions.
+fn replay(polls: &[Poll], start: Duration, transitions: &mut StateChanges) {
     let zero = Moment::now();
     let mut cluster = Cluster::new(GRACE);
     let mut units = BTreeMap::new();
@@ -179,33 +186,33 @@ fn play(polls: &[Poll], start: Duration, transitions: &mut Transitions) {
         let presences = cluster.knowledge.rows().presences().into_iter();
         let after = presences.map(|(key, presence)| (key, unit_state(presence))).collect();
         let begins = |state: &str| if state == "Expected" { "Expected" } else { "Reported" };
-        let ends = |state: &str| if state == "Expected" { NOTHING } else { "Gone" };
-        note(&mut transitions.units, &units, &after, begins, ends);
+        let ends = |state: &str| if state == "Expected" { NO_STATE } else { "Gone" };
+        record(&mut transitions.units, &units, &after, begins, ends);
         units = after;
 
         let presences = cluster.knowledge.machines().presences().into_iter();
         let after = presences
             .map(|(id, presence)| (id, machine_state(presence)))
             .collect();
-        note(&mut transitions.machines, &machines, &after, |_| "Present", |_| NOTHING);
+        record(&mut transitions.machines, &machines, &after, |_| "Present", |_| NO_STATE);
         machines = after;
     }
 }
 
-/// The transitions that occur in recorded clusters, whose monitors start at different moments.
-fn recorded() -> Transitions {
-    let mut transitions = Transitions::default();
+/// The transitions in recorded clusters, by monitors that start at different moments.
+fn recorded() -> StateChanges {
+    let mut transitions = StateChanges::default();
 
     for folder in ["timeline", "live"] {
         for entry in fs::read_dir(fixtures(folder)).unwrap() {
             let polls = polls(&entry.unwrap().path());
-            // What has changed means nothing to who does not know the rest.
+            // A recording of changes can only be replayed from its beginning.
             let has_changes = polls
                 .iter()
                 .any(|poll| matches!(poll.outcome, Ok(Reading::Changes { .. })));
             let starts: &[u64] = if has_changes { &[0] } else { &[0, 13, 20, 60, 95, 300] };
             for start in starts {
-                play(&polls, Duration::from_secs(*start), &mut transitions);
+                replay(&polls, Duration::from_secs(*start), &mut transitions);
             }
         }
     }
@@ -215,7 +222,7 @@ fn recorded() -> Transitions {
         "shutdown-machine-and-return",
         "start-stop-destroy",
     ] {
-        play(&watched(name), Duration::ZERO, &mut transitions);
+        replay(&polls_of_watch(name), Duration::ZERO, &mut transitions);
     }
     transitions
 }
@@ -228,7 +235,7 @@ fn each<A: Copy, B: Copy>(one: &[A], other: &[B]) -> Vec<(A, B)> {
 const BOTH: [bool; 2] = [false, true];
 const ABSENCES: [Absence; 3] = [Absence::Unlisted, Absence::Deleted, Absence::Expired];
 
-/// How long a row or a machine may have been as it is.
+/// The times for which a row or a machine has been in its state.
 const AGES: [Duration; 4] = [
     Duration::ZERO,
     Duration::from_secs(1),
@@ -236,32 +243,49 @@ const AGES: [Duration; 4] = [
     Duration::from_secs(2 * 3600),
 ];
 
-/// The transitions that the step of a row makes, by whatever evidence.
-fn of_the_steps_of_a_row() -> BTreeSet<Transition> {
+/// The transitions that the step of a row makes, with all combinations of evidence.
+fn unit_steps() -> BTreeSet<StateChange> {
     let mut transitions = BTreeSet::new();
     let since = Moment::now();
     let presences = [
-        Presence::Reported,
-        Presence::Overdue,
-        Presence::Absent,
-        Presence::Stale,
-        Presence::Lost,
+        UnitPresence::Reported,
+        UnitPresence::Overdue,
+        UnitPresence::Absent,
+        UnitPresence::Stale,
+        UnitPresence::Lost,
     ];
-    let mut reports = vec![Report::Current, Report::Overdue { since }];
-    let absent = |(absence, confirmed)| Report::Absent { since, absence, confirmed };
+
+    for (presence, (evidence, age)) in each(&presences, &each(&unit_evidence(since), &AGES)) {
+        let evidence = UnitEvidence {
+            was_lost: evidence.was_lost || presence == UnitPresence::Lost,
+            ..evidence
+        };
+        for grace in [GRACE, Duration::ZERO] {
+            let step = unit_life::step(presence, &evidence, Retention::from(grace), since + age);
+            push(&mut transitions, unit_state(Some(presence)), unit_state(Some(step.presence)));
+        }
+    }
+    transitions
+}
+
+/// All combinations of evidence about a row.
+fn unit_evidence(since: Moment) -> Vec<UnitEvidence> {
+    let absent = |(absence, confirmed)| ReportStatus::Absent { since, absence, confirmed };
+    let mut reports = vec![ReportStatus::Current, ReportStatus::Overdue { since }];
     reports.extend(each(&ABSENCES, &BOTH).into_iter().map(absent));
-    let wanted = [
-        Wanted::Here { global: false },
-        Wanted::Here { global: true },
-        Wanted::Elsewhere,
-        Wanted::Nowhere,
-        Wanted::Not(NotWanted::NoFile),
-        Wanted::Unknown,
+
+    let placements = [
+        DesiredPlacement::Here { global: false },
+        DesiredPlacement::Here { global: true },
+        DesiredPlacement::Elsewhere,
+        DesiredPlacement::Unassigned,
+        DesiredPlacement::NotWanted(NotWanted::NoFile),
+        DesiredPlacement::Unknown,
     ];
     let machines = [
-        MachineStanding::Speaking { since: since.before(GRACE) },
-        MachineStanding::Speaking { since },
-        MachineStanding::Waiting { since },
+        MachineStanding::Reporting { since: since.before(GRACE) },
+        MachineStanding::Reporting { since },
+        MachineStanding::NotReporting { since },
         MachineStanding::Lost { since },
     ];
     let sources = [
@@ -271,34 +295,28 @@ fn of_the_steps_of_a_row() -> BTreeSet<Transition> {
         SourceStanding::Failing,
     ];
 
-    for ((presence, report), (wanted, machine)) in
-        each(&each(&presences, &reports), &each(&wanted, &machines))
-    {
-        for ((source, age), (is_elsewhere, (wanted_is_newer, was_lost))) in
-            each(&each(&sources, &AGES), &each(&BOTH, &each(&BOTH, &BOTH)))
-        {
-            let evidence = Evidence {
+    let standings = each(&machines, &sources);
+    let flags = each(&BOTH, &each(&BOTH, &BOTH));
+    each(&each(&reports, &placements), &each(&standings, &flags))
+        .into_iter()
+        .map(|((report, desired), ((machine, source), flags))| {
+            let (is_elsewhere, (desired_is_newer, was_lost)) = flags;
+            UnitEvidence {
                 report,
-                wanted,
-                wanted_is_newer,
+                desired,
+                desired_is_newer,
                 is_elsewhere,
                 machine,
                 source,
-                was_lost: was_lost || presence == Presence::Lost,
+                was_lost,
                 came_back: None,
-            };
-            for grace in [GRACE, Duration::ZERO] {
-                let step =
-                    unit_life::step(presence, &evidence, Retention::from(grace), since + age);
-                push(&mut transitions, unit_state(presence), unit_state(step.presence));
             }
-        }
-    }
-    transitions
+        })
+        .collect()
 }
 
-/// The transitions that the step of a machine makes, by whatever evidence.
-fn of_the_steps_of_a_machine() -> BTreeSet<Transition> {
+/// The transitions that the step of a machine makes, with all combinations of evidence.
+fn machine_steps() -> BTreeSet<StateChange> {
     let mut transitions = BTreeSet::new();
     let since = Moment::now();
     let presences = [
@@ -308,8 +326,12 @@ fn of_the_steps_of_a_machine() -> BTreeSet<Transition> {
         MachinePresence::Lost { since },
         MachinePresence::Returned,
     ];
-    let mut reports = vec![Report::Current, Report::Overdue { since }];
-    reports.extend(ABSENCES.map(|absence| Report::Absent { since, absence, confirmed: false }));
+    let mut reports = vec![ReportStatus::Current, ReportStatus::Overdue { since }];
+    reports.extend(ABSENCES.map(|absence| ReportStatus::Absent {
+        since,
+        absence,
+        confirmed: false,
+    }));
     let rows = [(0, None), (1, None), (1, Some(since)), (2, None), (2, Some(since))];
 
     for ((presence, report), ((rows, mute_since), age)) in
@@ -326,23 +348,20 @@ fn of_the_steps_of_a_machine() -> BTreeSet<Transition> {
 }
 
 /// The transitions that the code makes.
-fn of_the_code() -> Transitions {
-    let mut transitions = Transitions {
-        units: of_the_steps_of_a_row(),
-        machines: of_the_steps_of_a_machine(),
-    };
+fn made_by_code() -> StateChanges {
+    let mut transitions = StateChanges { units: unit_steps(), machines: machine_steps() };
 
-    for (from, to) in BESIDE_THE_STEPS {
+    for (from, to) in UNIT_CHANGES_WITHOUT_STEP {
         push(&mut transitions.units, from, to);
     }
-    for (from, to) in BESIDE_THE_STEPS_OF_A_MACHINE {
+    for (from, to) in MACHINE_CHANGES_WITHOUT_STEP {
         push(&mut transitions.machines, from, to);
     }
     transitions
 }
 
 /// The transitions of the diagram under a heading of `docs/development.md`.
-fn of_the_diagram(heading: &str) -> BTreeSet<Transition> {
+fn diagram(heading: &str) -> BTreeSet<StateChange> {
     let page =
         fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/development.md"))
             .unwrap();
@@ -364,22 +383,22 @@ fn of_the_diagram(heading: &str) -> BTreeSet<Transition> {
         (from.trim().to_owned(), to.trim().to_owned())
     };
     let lines: Vec<&str> = diagram.lines().collect();
-    let transitions: BTreeSet<Transition> = lines.iter().copied().map(transition).collect();
+    let transitions: BTreeSet<StateChange> = lines.iter().copied().map(transition).collect();
     assert_eq!(transitions.len(), lines.len(), "under {heading:?} a transition is there twice");
     transitions
 }
 
-fn drawn() -> Transitions {
-    Transitions {
-        units: of_the_diagram("\n### The life of a row\n"),
-        machines: of_the_diagram("\n### The life of a machine\n"),
+fn drawn() -> StateChanges {
+    StateChanges {
+        units: diagram("\n### The life of a row\n"),
+        machines: diagram("\n### The life of a machine\n"),
     }
 }
 
-/// What only one of two has, one transition a line.
-fn differences(drawn: &Transitions, others: &Transitions) -> String {
-    let only = |what: &str, one: &BTreeSet<Transition>, other: &BTreeSet<Transition>| -> String {
-        let line = |(from, to): &Transition| format!("{what}: {from} --> {to}\n");
+/// The transitions that only one of two contains, one a line.
+fn differences(drawn: &StateChanges, others: &StateChanges) -> String {
+    let only = |what: &str, one: &BTreeSet<StateChange>, other: &BTreeSet<StateChange>| -> String {
+        let line = |(from, to): &StateChange| format!("{what}: {from} --> {to}\n");
         one.difference(other).map(line).collect()
     };
     only("a row, only drawn", &drawn.units, &others.units)
@@ -390,7 +409,7 @@ fn differences(drawn: &Transitions, others: &Transitions) -> String {
 
 #[test]
 fn the_diagrams_have_the_transitions_that_the_code_makes() {
-    assert_eq!(differences(&drawn(), &of_the_code()), "");
+    assert_eq!(differences(&drawn(), &made_by_code()), "");
 }
 
 #[test]

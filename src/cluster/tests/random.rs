@@ -1,5 +1,5 @@
-//! The judgement under arbitrary readings: lists that lack rows, come late and in any order,
-//! registries and their changes.
+//! Properties that hold for any readings: incomplete lists, late lists in any order, registries and
+//! their changes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -7,15 +7,24 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::{GRACE, Watch, file, machine, machines, state, units};
+use super::{
+    GRACE, TestCluster, file, files, machine, machines, seven_files, seven_states, state, units,
+};
 use crate::cluster::{
     Cluster, Delta, Event, FleetList, Lease, Machine, Moment, Observation, Reading,
     RegistrySnapshot, RowKey, Transition, UnitFile, UnitState, Units, Verdict,
 };
 
-/// A reading, or the topics that could not be read; how long after the one before it was complete,
-/// and how long it took.
-type SourceEvent = (Result<Reading, &'static [FleetList]>, Duration, Duration);
+/// One attempt to read.
+#[derive(Clone, Debug)]
+struct Attempt {
+    /// The reading, or the lists that could not be read.
+    outcome: Result<Reading, &'static [FleetList]>,
+    /// The time since the previous attempt ended.
+    pause: Duration,
+    /// The time that the reading took.
+    took: Duration,
+}
 
 fn any_name() -> impl Strategy<Value = String> {
     (0..3_u8).prop_map(|number| format!("{number}.service"))
@@ -40,6 +49,7 @@ fn any_state() -> impl Strategy<Value = UnitState> {
 
 fn any_file() -> impl Strategy<Value = UnitFile> {
     let desired = prop::sample::select(vec!["launched", "inactive"]);
+
     (any_name(), desired, prop::option::of(any_id()), any::<bool>(), any::<bool>()).prop_map(
         |(unit, desired, target, global, requirements_known)| {
             let target = target.filter(|_| !global);
@@ -55,7 +65,8 @@ fn any_file() -> impl Strategy<Value = UnitFile> {
 fn any_lease() -> impl Strategy<Value = Lease> {
     prop_oneof![
         1 => any_id().prop_map(|id| Lease::Machine(id.as_str().into())),
-        3 => (any_name(), any_id()).prop_map(|(unit, id)| Lease::Unit(unit.as_str().into(), id.as_str().into())),
+        3 => (any_name(), any_id())
+            .prop_map(|(unit, id)| Lease::Unit(unit.as_str().into(), id.as_str().into())),
     ]
 }
 
@@ -67,30 +78,27 @@ fn any_observation() -> impl Strategy<Value = Observation> {
         1 => any_name().prop_map(|unit| Observation::NotWanted(unit.as_str().into())),
         2 => any_lease().prop_map(Observation::Deleted),
         2 => any_lease().prop_map(Observation::Expired),
-        1 => (any_lease(), 0..30_u64).prop_map(|(lease, age)| Observation::Overdue(lease, Duration::from_secs(age))),
+        1 => (any_lease(), seconds(0..30))
+            .prop_map(|(lease, age)| Observation::Overdue(lease, age)),
         1 => any_lease().prop_map(Observation::Renewed),
-        1 => prop::option::of(any_id()).prop_map(|id| Observation::Leads(id.map(|id| id.as_str().into()))),
+        1 => prop::option::of(any_id())
+            .prop_map(|id| Observation::Leads(id.map(|id| id.as_str().into()))),
     ]
 }
 
-/// Rows in the order of a list, each once.
-fn listed(states: Vec<UnitState>) -> Vec<UnitState> {
-    let by_key = |state: UnitState| ((state.unit.clone(), state.machine.clone()), state);
-    states
+/// The states sorted as in a list, the last one of each row.
+fn sorted_states(states: Vec<UnitState>) -> Vec<UnitState> {
+    let by_key: BTreeMap<RowKey, UnitState> = states
         .into_iter()
-        .map(by_key)
-        .collect::<BTreeMap<_, _>>()
-        .into_values()
-        .collect()
+        .map(|state| ((state.unit.clone(), state.machine.clone()), state))
+        .collect();
+    by_key.into_values().collect()
 }
 
-fn listed_files(files: Vec<UnitFile>) -> Vec<UnitFile> {
-    files
-        .into_iter()
-        .map(|file| (file.unit.clone(), file))
-        .collect::<BTreeMap<_, _>>()
-        .into_values()
-        .collect()
+/// The files sorted as in a list, the last one of each unit.
+fn sorted_files(files: Vec<UnitFile>) -> Vec<UnitFile> {
+    let by_unit: BTreeMap<_, _> = files.into_iter().map(|file| (file.unit.clone(), file)).collect();
+    by_unit.into_values().collect()
 }
 
 fn any_machines() -> impl Strategy<Value = Vec<Machine>> {
@@ -105,11 +113,12 @@ fn any_registry() -> impl Strategy<Value = RegistrySnapshot> {
         any_machines(),
         prop::collection::vec(any_file(), 0..4),
     );
+
     (rows, leases(), leases(), 0..30_u64).prop_map(
         |((states, machines, files), expired, overdue, age)| RegistrySnapshot {
-            states: listed(states).into(),
+            states: sorted_states(states).into(),
             machines: machines.into(),
-            files: listed_files(files).into(),
+            files: sorted_files(files).into(),
             expired,
             overdue: overdue
                 .into_iter()
@@ -120,29 +129,35 @@ fn any_registry() -> impl Strategy<Value = RegistrySnapshot> {
     )
 }
 
-/// What a source may say that is asked for lists.
-fn polled() -> impl Strategy<Value = Vec<SourceEvent>> {
+/// Any attempts of a source that is polled.
+fn polled() -> impl Strategy<Value = Vec<Attempt>> {
     let outcome = prop_oneof![
         4 => prop::collection::vec(any_state(), 0..6)
-            .prop_map(|states| Ok(Reading::Units { states: listed(states), files: None })),
+            .prop_map(|states| Ok(Reading::Units { states: sorted_states(states), files: None })),
         2 => any_machines().prop_map(|machines| Ok(Reading::Machines { machines })),
         2 => prop::collection::vec(any_file(), 0..4)
-            .prop_map(|files| Ok(Reading::UnitFiles { files: listed_files(files) })),
-        1 => prop::sample::select(FleetList::ALL.to_vec()).prop_map(|topic| Err(topic.alone())),
+            .prop_map(|files| Ok(Reading::UnitFiles { files: sorted_files(files) })),
+        1 => prop::sample::select(FleetList::ALL.to_vec()).prop_map(|list| Err(list.alone())),
     ];
-    prop::collection::vec((outcome, seconds(0..20), seconds(0..5)), 1..40)
+    let attempt = (outcome, seconds(0..20), seconds(0..5))
+        .prop_map(|(outcome, pause, took)| Attempt { outcome, pause, took });
+
+    prop::collection::vec(attempt, 1..40)
 }
 
-/// What a source may say that watches a registry. It begins with the whole of it.
-fn watched() -> impl Strategy<Value = Vec<SourceEvent>> {
+/// Any attempts of a source that watches a registry. The first one reads the whole registry.
+fn watched() -> impl Strategy<Value = Vec<Attempt>> {
+    let attempt = |outcome, pause| Attempt { outcome, pause, took: Duration::ZERO };
     let outcome = prop_oneof![
-        6 => prop::collection::vec(any_observation(), 0..6).prop_map(|changes| Ok(Reading::Changes { index: 0, changes })),
+        6 => prop::collection::vec(any_observation(), 0..6)
+            .prop_map(|changes| Ok(Reading::Changes { index: 0, changes })),
         2 => any_registry().prop_map(|registry| Ok(Reading::Registry(registry))),
         1 => Just(Err(&FleetList::ALL as &'static [FleetList])),
     ];
-    let later = prop::collection::vec((outcome, seconds(0..20), Just(Duration::ZERO)), 0..40);
-    (any_registry(), later).prop_map(|(registry, later)| {
-        let first = (Ok(Reading::Registry(registry)), Duration::ZERO, Duration::ZERO);
+    let later = (outcome, seconds(0..20)).prop_map(move |(outcome, pause)| attempt(outcome, pause));
+
+    (any_registry(), prop::collection::vec(later, 0..40)).prop_map(move |(registry, later)| {
+        let first = attempt(Ok(Reading::Registry(registry)), Duration::ZERO);
         std::iter::once(first).chain(later).collect()
     })
 }
@@ -151,92 +166,97 @@ fn seconds(range: std::ops::Range<u64>) -> impl Strategy<Value = Duration> {
     range.prop_map(Duration::from_secs)
 }
 
-/// What the source reports at the moment, and what was told of it.
+/// A second, simpler account of the rows, with which the cluster is compared.
 #[derive(Default)]
-struct Model {
-    /// The rows, with when each was reported last.
+struct ReferenceModel {
+    /// The rows that the source reports, each with the time of its last report.
     reported: BTreeMap<RowKey, Moment>,
-    /// The rows that were, with when that was.
-    left: BTreeMap<RowKey, Moment>,
-    /// The rows that are there for who reads the events alone, from the first reading of the units
-    /// on.
-    told: Option<BTreeSet<RowKey>>,
+    /// The rows that it reported before, each with the time when it was first missing.
+    missing_since: BTreeMap<RowKey, Moment>,
+    /// The rows according to the events alone; `None` until the units were first read.
+    by_events: Option<BTreeSet<RowKey>>,
 }
 
-impl Model {
-    fn report(&mut self, states: &[UnitState], at: Moment) {
-        let reported = states
-            .iter()
-            .map(|state| ((state.unit.clone(), state.machine.clone()), at))
-            .collect();
-        let before = std::mem::replace(&mut self.reported, reported);
-        self.left.extend(before.into_keys().map(|key| (key, at)));
-    }
-
-    fn take(&mut self, reading: &Reading, at: Moment) {
+impl ReferenceModel {
+    fn apply(&mut self, reading: &Reading, at: Moment) {
         match reading {
-            Reading::Units { states, .. } => self.report(states, at),
-            Reading::Registry(registry) => self.report(&registry.states, at),
+            Reading::Units { states, .. } => self.apply_states(states, at),
+            Reading::Registry(registry) => self.apply_states(&registry.states, at),
             Reading::Machines { .. } | Reading::UnitFiles { .. } => {}
             Reading::Changes { changes, .. } => {
-                changes.iter().for_each(|observation| self.observe(observation, at));
+                for change in changes {
+                    self.apply_change(change, at);
+                }
             }
         }
     }
 
-    fn observe(&mut self, observation: &Observation, at: Moment) {
-        match observation {
+    fn apply_states(&mut self, states: &[UnitState], at: Moment) {
+        let reported = states
+            .iter()
+            .map(|state| ((state.unit.clone(), state.machine.clone()), at))
+            .collect();
+
+        let before = std::mem::replace(&mut self.reported, reported);
+        self.missing_since.extend(before.into_keys().map(|key| (key, at)));
+    }
+
+    fn apply_change(&mut self, change: &Observation, at: Moment) {
+        match change {
             Observation::Reported(state) => {
-                self.reported.insert((state.unit.clone(), state.machine.clone()), at);
+                let key = (state.unit.clone(), state.machine.clone());
+                self.reported.insert(key, at);
             }
             Observation::Deleted(Lease::Unit(unit, machine))
             | Observation::Expired(Lease::Unit(unit, machine)) => {
                 let key = (unit.clone(), Some(machine.clone()));
                 if self.reported.remove(&key).is_some() {
-                    self.left.insert(key, at);
+                    self.missing_since.insert(key, at);
                 }
             }
             _ => {}
         }
     }
 
-    /// Takes what was told, and holds it against the rows that are shown now.
-    fn hear(
+    /// Applies the events, and compares the result with the rows that are shown.
+    fn check_events(
         &mut self,
         transitions: &[Arc<Transition>],
         shown: &BTreeSet<RowKey>,
         at: Moment,
     ) -> Result<(), TestCaseError> {
+        let Some(rows) = &mut self.by_events else {
+            return Ok(());
+        };
+
         for transition in transitions {
             let Some(place) = transition.event.place() else {
                 continue;
             };
             let key = (place.unit.clone(), place.machine.clone());
-            let Some(told) = self.told.as_mut().filter(|_| key.1.is_some()) else {
+            if key.1.is_none() {
                 continue;
-            };
+            }
+
             match &transition.event {
-                Event::Appeared { .. } => prop_assert!(told.insert(key), "it appeared twice"),
+                Event::Appeared { .. } => prop_assert!(rows.insert(key), "it appeared twice"),
                 Event::Gone { reason, .. } => {
-                    prop_assert!(told.remove(&key), "it went twice");
+                    prop_assert!(rows.remove(&key), "it was gone twice");
                     if reason.contains("--grace") {
-                        prop_assert!(at.since(self.left[&key]) >= GRACE, "it had its grace");
+                        let missing_for = at.since(self.missing_since[&key]);
+                        prop_assert!(missing_for >= GRACE, "it was kept for the grace period");
                     }
-                    prop_assert!(!reason.contains("--keep-lost"), "an hour is not over");
+                    prop_assert!(!reason.contains("--keep-lost"), "no test lasts an hour");
                 }
-                _ => prop_assert!(told.contains(&key), "it was not there"),
+                _ => prop_assert!(rows.contains(&key), "it had not appeared"),
             }
         }
-        prop_assert!(
-            self.told.as_ref().is_none_or(|told| told == shown),
-            "{:?}, and not {shown:?}",
-            self.told
-        );
+        prop_assert_eq!(&*rows, shown);
         Ok(())
     }
 }
 
-/// The rows that are shown because a machine reports them, or did.
+/// The rows that are shown because a machine reports them, or reported them before.
 fn reported(cluster: &Cluster) -> BTreeSet<RowKey> {
     let units = cluster.view().units.iter();
     units
@@ -245,7 +265,7 @@ fn reported(cluster: &Cluster) -> BTreeSet<RowKey> {
         .collect()
 }
 
-/// The view is in order, and all that is kept beside it says the same.
+/// The view is sorted, and the tally and the delta agree with it.
 fn assert_consistent(cluster: &Cluster) -> Result<(), TestCaseError> {
     let view = cluster.view();
     let keys: BTreeSet<RowKey> = view.units.iter().map(|unit| unit.key()).collect();
@@ -269,34 +289,33 @@ fn assert_consistent(cluster: &Cluster) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// Whatever a source says, and in whatever order: what is reported is shown, what failed changes
-/// nothing, each row is there once and in order, the events tell of each row on a machine that
-/// comes and goes, and no row goes before its time.
-fn assert_sound(said: Vec<SourceEvent>, grace: Duration) -> Result<(), TestCaseError> {
+/// Whatever is read, in any order: what is reported is shown, a failure changes nothing, the view
+/// is consistent, the events agree with the rows on machines, and no row is gone before its time.
+fn assert_sound(attempts: Vec<Attempt>, grace: Duration) -> Result<(), TestCaseError> {
     let mut cluster = Cluster::new(grace);
-    let mut model = Model::default();
+    let mut model = ReferenceModel::default();
     let mut at = Moment::now();
 
-    for (outcome, pause, took) in said {
+    for Attempt { outcome, pause, took } in attempts {
         at = at + pause;
         let before = cluster.view().clone();
+
         let reading = match outcome {
             Ok(reading) => reading,
-            Err(topics) => {
-                let transitions = cluster.fail(topics, "no answer", at);
+            Err(lists) => {
+                let transitions = cluster.fail(lists, "no answer", at);
+                let is_about_source =
+                    |transition: &Arc<Transition>| transition.event.place().is_none();
+
                 prop_assert!(Arc::ptr_eq(&before, cluster.view()));
-                prop_assert!(
-                    transitions
-                        .iter()
-                        .all(|transition| transition.event.place().is_none())
-                );
+                prop_assert!(transitions.iter().all(is_about_source));
                 assert_consistent(&cluster)?;
                 continue;
             }
         };
 
-        model.take(&reading, at);
-        let has_units = reading.topics().contains(&FleetList::Units);
+        model.apply(&reading, at);
+        let has_units = reading.lists().contains(&FleetList::Units);
         let transitions = cluster.read(reading, at, took);
         assert_consistent(&cluster)?;
         prop_assert!(Arc::ptr_eq(&before, cluster.change().0));
@@ -310,16 +329,16 @@ fn assert_sound(said: Vec<SourceEvent>, grace: Duration) -> Result<(), TestCaseE
         if grace.is_zero() {
             prop_assert!(shown.iter().eq(model.reported.keys()));
         } else {
-            model.hear(&transitions, &shown, at)?;
+            model.check_events(&transitions, &shown, at)?;
         }
         if has_units {
-            model.told.get_or_insert(shown);
+            model.by_events.get_or_insert(shown);
         }
     }
     Ok(())
 }
 
-/// A change of each thing in the registry at most, in any two orders.
+/// At most one change of each key in the registry, in any two orders.
 fn any_changes_in_two_orders() -> impl Strategy<Value = (Vec<Observation>, Vec<Observation>)> {
     let changes = prop::collection::vec(any_observation(), 0..10).prop_map(|observations| {
         let subject = |observation: &Observation| match observation {
@@ -345,35 +364,42 @@ fn any_changes_in_two_orders() -> impl Strategy<Value = (Vec<Observation>, Vec<O
             .into_values()
             .collect::<Vec<_>>()
     });
+
     changes.prop_flat_map(|changes| (Just(changes.clone()), Just(changes).prop_shuffle()))
 }
 
-fn text(transitions: &[Arc<Transition>]) -> Vec<String> {
-    let mut text: Vec<String> = transitions
+/// The events as text, sorted: those of one reading have no order.
+fn sorted_events(transitions: &[Arc<Transition>]) -> Vec<String> {
+    let mut events: Vec<String> = transitions
         .iter()
         .map(|transition| format!("{:?}", transition.event))
         .collect();
-    text.sort();
-    text
+
+    events.sort();
+    events
+}
+
+fn zero_or_grace() -> impl Strategy<Value = Duration> {
+    prop::sample::select(vec![Duration::ZERO, GRACE])
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
-    fn the_view_of_lists_is_sound(said in polled(), grace in prop::sample::select(vec![Duration::ZERO, GRACE])) {
-        assert_sound(said, grace)?;
+    fn the_view_of_lists_is_sound(attempts in polled(), grace in zero_or_grace()) {
+        assert_sound(attempts, grace)?;
     }
 
     #[test]
-    fn the_view_of_a_registry_is_sound(said in watched(), grace in prop::sample::select(vec![Duration::ZERO, GRACE])) {
-        assert_sound(said, grace)?;
+    fn the_view_of_a_registry_is_sound(attempts in watched(), grace in zero_or_grace()) {
+        assert_sound(attempts, grace)?;
     }
 
-    /// What is said of different things at one moment comes to the same in any order: the same
-    /// view, and the same events.
+    /// Changes of different keys in one reading lead to the same view and the same events in any
+    /// order.
     #[test]
-    fn the_order_within_one_moment_does_not_matter(
+    fn the_order_of_changes_within_one_reading_does_not_matter(
         start in any_registry(),
         changes in prop::collection::vec((any_changes_in_two_orders(), seconds(0..20)), 1..12),
     ) {
@@ -385,48 +411,58 @@ proptest! {
 
         for ((one, other), pause) in changes {
             at = at + pause;
-            let told = [one, other];
-            let mut happened = Vec::new();
-            for (cluster, changes) in clusters.iter_mut().zip(told) {
-                happened.push(text(&cluster.read(Reading::Changes { index: 0, changes }, at, Duration::ZERO)));
+            let mut events = Vec::new();
+            for (cluster, changes) in clusters.iter_mut().zip([one, other]) {
+                let reading = Reading::Changes { index: 0, changes };
+                events.push(sorted_events(&cluster.read(reading, at, Duration::ZERO)));
             }
-            prop_assert_eq!(&happened[0], &happened[1]);
+
+            prop_assert_eq!(&events[0], &events[1]);
             prop_assert_eq!(clusters[0].view(), clusters[1].view());
             prop_assert_eq!(clusters[0].health(), clusters[1].health());
         }
     }
 
-    /// The rows of a list come to the same in any order.
     #[test]
-    fn the_order_of_a_list_does_not_matter(
-        rows in prop::collection::vec(any_state(), 0..6).prop_map(listed)
+    fn the_order_of_rows_in_a_list_does_not_matter(
+        rows in prop::collection::vec(any_state(), 0..6)
+            .prop_map(sorted_states)
             .prop_flat_map(|rows| (Just(rows.clone()), Just(rows).prop_shuffle())),
     ) {
-        let mut one = Watch::new();
-        let mut other = Watch { cluster: Cluster::new(GRACE), start: one.start, events: vec![] };
-        for reading in [machines(&["m1", "m2", "m3", "m4"]), super::files(&Watch::files()), units(&Watch::states())] {
-            other.at(0, reading);
-        }
+        let mut one = TestCluster::new();
+        let mut other = TestCluster { start: one.start, ..TestCluster::empty() };
+        other.read(0, machines(&["m1", "m2", "m3", "m4"]));
+        other.read(0, files(&seven_files()));
+        other.read(0, units(&seven_states()));
 
-        let mut told = [one.at(2, units(&rows.0)), other.at(2, units(&rows.1))];
-        told.iter_mut().for_each(|told| told.sort_unstable());
-        prop_assert_eq!(&told[0], &told[1]);
-        prop_assert_eq!(one.cluster.view(), other.cluster.view());
+        let mut events = [one.read(2, units(&rows.0)), other.read(2, units(&rows.1))];
+        for names in &mut events {
+            names.sort_unstable();
+        }
+        prop_assert_eq!(&events[0], &events[1]);
+        prop_assert_eq!(one.view(), other.view());
     }
 
-    /// A row that is away for one reading while its unit file stays is never reported gone.
     #[test]
-    fn a_row_that_blinks_is_never_gone(missing in prop::collection::vec(any::<bool>(), 7), pause in 1..1000_u64) {
-        let mut watch = Watch::new();
-        let is_there = Watch::states().into_iter().zip(&missing).filter(|(_, gone)| !**gone);
-        let there: Vec<UnitState> = is_there.map(|(state, _)| state).collect();
+    fn a_row_that_one_list_lacks_is_not_gone_while_its_unit_file_is_there(
+        is_missing in prop::collection::vec(any::<bool>(), 7),
+        pause in 1..1000_u64,
+    ) {
+        let mut cluster = TestCluster::new();
+        let present: Vec<UnitState> = seven_states()
+            .into_iter()
+            .zip(&is_missing)
+            .filter(|(_, is_missing)| !**is_missing)
+            .map(|(state, _)| state)
+            .collect();
 
-        watch.at(pause, units(&there));
-        watch.at(pause, super::files(&Watch::files()));
-        watch.at(pause, machines(&["m1", "m2", "m3", "m4"]));
-        watch.at(2 * pause, units(&Watch::states()));
+        cluster.read(pause, units(&present));
+        cluster.read(pause, files(&seven_files()));
+        cluster.read(pause, machines(&["m1", "m2", "m3", "m4"]));
+        cluster.read(2 * pause, units(&seven_states()));
 
-        prop_assert_eq!(watch.count("gone"), 0, "{:?}", watch.events);
-        prop_assert_eq!(watch.cluster.health().held_back, missing.iter().filter(|gone| **gone).count() as u64);
+        prop_assert_eq!(cluster.count("gone"), 0, "{:?}", cluster.events);
+        let missing = is_missing.iter().filter(|is_missing| **is_missing).count() as u64;
+        prop_assert_eq!(cluster.health().held_back, missing);
     }
 }

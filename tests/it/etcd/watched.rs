@@ -64,7 +64,7 @@ pub async fn next(followed: &mut Followed) -> SourceEvent {
         match &report.outcome {
             Ok(Reading::Registry(registry)) => followed.told = registry.clone(),
             Ok(Reading::Changes { index, changes }) => {
-                changes::follow(&mut followed.told, *index, changes);
+                changes::apply_changes(&mut followed.told, *index, changes);
                 report.outcome = Ok(Reading::Registry(followed.told.clone()));
             }
             _ => {}

@@ -1,5 +1,5 @@
-//! Lists that lack other rows each time, as a fleetd gives them that cannot keep up: what blinks is
-//! told once.
+//! Lists that lack different rows each time, as an overloaded fleetd yields them: a flapping row is
+//! not an event each time.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,14 +8,14 @@ use fleet_monitor::cluster::{Event, FleetList, Reading, RegistrySnapshot, UnitFi
 use fleet_monitor::source::recording::Poll;
 
 use super::{machine, registry_at, running, seconds, wanted};
-use crate::live::recording::{Watched, watch};
+use crate::live::recording::{MonitorReplay, replay};
 
 const ROWS: usize = 102;
 const MACHINES: [&str; 4] = ["1", "2", "3", "4"];
 
-/// When the storm begins and ends.
+/// The seconds at which the storm begins and ends.
 const STORM: (usize, usize) = (20, 60);
-/// When the last list is read.
+/// The second at which the last list is read.
 const END: usize = 180;
 
 fn unit(row: usize) -> String {
@@ -34,32 +34,33 @@ fn files() -> Vec<UnitFile> {
         .collect()
 }
 
-/// The list at a moment: in the storm 77 to 83 of all rows, and every `pace` seconds others.
-fn list(at: usize, pace: usize) -> Vec<UnitState> {
+/// The list at a second: in the storm 77 to 83 of all rows, different ones every `interval`
+/// seconds.
+fn list(at: usize, interval: usize) -> Vec<UnitState> {
     if !(STORM.0..STORM.1).contains(&at) {
         return states();
     }
 
-    // 37 and 102 have no common divisor, so that `row * 37` meets every row once.
-    let turn = at / pace;
-    let lacks = ROWS - (77 + turn * 5 % 7);
+    // 37 and 102 have no common divisor, so that `row * 37 % 102` is every row once.
+    let turn = at / interval;
+    let missing = ROWS - (77 + turn * 5 % 7);
     let first = turn * 23;
     let mut states: BTreeMap<usize, UnitState> = states().into_iter().enumerate().collect();
-    for row in first..first + lacks {
+    for row in first..first + missing {
         states.remove(&(row * 37 % ROWS));
     }
     assert!((77..=83).contains(&states.len()));
     states.into_values().collect()
 }
 
-fn polled() -> Watched {
+fn polled() -> MonitorReplay {
     let mut polls = Vec::new();
-    let mut push = |at: f64, topic: FleetList, reading| {
+    let mut push = |at: f64, list: FleetList, reading| {
         let took = Duration::from_millis(10);
         polls.push(Poll {
             at: seconds(at),
             took,
-            topics: topic.alone(),
+            topics: list.alone(),
             outcome: Ok(reading),
         });
     };
@@ -77,11 +78,11 @@ fn polled() -> Watched {
         );
         push(at as f64 + 0.06, FleetList::UnitFiles, Reading::UnitFiles { files: files() });
     }
-    watch(&polls, Duration::ZERO)
+    replay(&polls, Duration::ZERO)
 }
 
-/// What is set again within 3 s is nothing by etcd, so there the storm is slower.
-fn by_etcd() -> Watched {
+/// With etcd, an absence of less than 3 s is no event. There the storm is slower.
+fn watched() -> MonitorReplay {
     let registry = |at| RegistrySnapshot {
         index: at as u64,
         states: list(at, 5).into(),
@@ -90,13 +91,14 @@ fn by_etcd() -> Watched {
         ..RegistrySnapshot::default()
     };
     let polls: Vec<Poll> = (0..END).map(|at| registry_at(at as f64, registry(at))).collect();
-    watch(&polls, Duration::ZERO)
+
+    replay(&polls, Duration::ZERO)
 }
 
-fn assert_told_once(watched: &Watched) {
+fn assert_at_most_two_events(replay: &MonitorReplay) {
     let mut rows: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut source = Vec::new();
-    for (at, event) in &watched.events {
+    for (at, event) in &replay.events {
         let line = format!("{:.1} s: {event}", at.as_secs_f64());
         assert!(!matches!(event, Event::Gone { .. } | Event::Appeared { .. }), "{line}");
         match event.place() {
@@ -105,41 +107,38 @@ fn assert_told_once(watched: &Watched) {
         }
     }
 
-    for (unit, told) in &rows {
-        assert!(told.len() <= 2, "{unit}:\n{}", told.join("\n"));
+    for (unit, events) in &rows {
+        assert!(events.len() <= 2, "{unit}:\n{}", events.join("\n"));
     }
     assert!(source.len() <= 2, "of the source:\n{}", source.join("\n"));
 
-    let told: usize = rows.values().map(Vec::len).sum();
-    println!("{told} events of rows in all, {} of the source", source.len());
+    let count: usize = rows.values().map(Vec::len).sum();
+    println!("{count} events of rows in all, {} of the source", source.len());
 }
 
-fn assert_is_over(watched: &Watched) {
+fn assert_all_ok(replay: &MonitorReplay) {
     let end = seconds(END as f64);
-    for key in watched.shown.keys() {
-        let (since, _, shown) = watched.shown.spans(key, end).last().unwrap();
+
+    for key in replay.shown.keys() {
+        let (since, _, shown) = replay.shown.spans(key, end).last().unwrap();
         assert_eq!(shown.map(|shown| shown.verdict), Some("ok"), "{} at the end", key.0);
-        assert!(
-            since < seconds(STORM.1 as f64 + 60.0),
-            "{} was not well before {since:?}",
-            key.0
-        );
+        assert!(since < seconds(STORM.1 as f64 + 60.0), "{} was not ok before {since:?}", key.0);
     }
-    assert_eq!(watched.shown.keys().count(), ROWS);
+    assert_eq!(replay.shown.keys().count(), ROWS);
 }
 
 #[test]
-fn rows_that_blink_in_lists_are_told_once_and_once_when_it_is_over() {
-    assert_told_once(&polled());
+fn a_row_that_flaps_in_lists_has_at_most_two_events() {
+    assert_at_most_two_events(&polled());
 }
 
 #[test]
-fn rows_that_blink_in_etcd_are_told_once_and_once_when_it_is_over() {
-    assert_told_once(&by_etcd());
+fn a_row_that_flaps_in_etcd_has_at_most_two_events() {
+    assert_at_most_two_events(&watched());
 }
 
 #[test]
-fn after_a_storm_of_lists_all_rows_are_well() {
-    assert_is_over(&polled());
-    assert_is_over(&by_etcd());
+fn after_the_storm_all_rows_are_ok() {
+    assert_all_ok(&polled());
+    assert_all_ok(&watched());
 }

@@ -1,5 +1,6 @@
-//! Plays a recording to a cluster, as a monitor that starts at some moment of it would have read
-//! it.
+//! Replays a recording to a cluster, as a monitor that starts at some moment of it would read it.
+//!
+//! It does not judge what the cluster shows.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -16,12 +17,12 @@ use fleet_monitor::cluster::{
 use fleet_monitor::source::etcd::SETTLE;
 use fleet_monitor::source::recording::{Poll, Reader, RecordingEntry};
 
-use crate::support::changes::follow;
+use crate::support::changes::apply_changes;
 
 pub const GRACE: Duration = Duration::from_secs(30);
 
-/// A unit on a machine.
-pub type Key = (UnitName, MachineId);
+/// A row of the replays: a unit on a machine.
+pub type UnitOnMachine = (UnitName, MachineId);
 
 /// A file of `tests/fixtures/live`; one that ends in `.gz` is unpacked.
 pub fn fixture(name: &str) -> String {
@@ -52,23 +53,23 @@ pub fn polls(name: &str) -> Vec<Poll> {
     polls.collect()
 }
 
-/// How a row is, at one moment.
+/// How a row is shown at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shown {
-    /// As `active/sub`.
+    /// The state as `active/sub`.
     pub state: Text,
-    /// The name of the verdict; empty where nobody judges.
+    /// The name of the verdict; empty for a row of the source itself.
     pub verdict: &'static str,
     pub reason: Text,
 }
 
 impl Shown {
-    /// A state that nobody has judged.
+    /// A row of the source itself.
     pub fn raw(state: Text) -> Self {
         Self { state, verdict: "", reason: "".into() }
     }
 
-    fn judged(unit: &Unit) -> Self {
+    fn with_verdict(unit: &Unit) -> Self {
         Self {
             state: text(&unit.state),
             verdict: unit.verdict.name(),
@@ -82,18 +83,18 @@ impl Shown {
 }
 
 fn text(state: &UnitState) -> Text {
-    let word = |word: &Option<Text>| word.clone().unwrap_or_else(|| "-".into());
-    format!("{}/{}", word(&state.active), word(&state.sub)).into()
+    let column = |text: &Option<Text>| text.clone().unwrap_or_else(|| "-".into());
+    format!("{}/{}", column(&state.active), column(&state.sub)).into()
 }
 
-/// What each row was, and since when; `None` where it was not there.
+/// The changes of each row, each with its time; `None` when the row was removed.
 #[derive(Clone, Debug, Default)]
-pub struct History(BTreeMap<Key, Vec<(Duration, Option<Shown>)>>);
+pub struct History(BTreeMap<UnitOnMachine, Vec<(Duration, Option<Shown>)>>);
 
 impl History {
-    /// From `at` on, these are the rows, and no others.
-    pub fn set(&mut self, at: Duration, rows: BTreeMap<Key, Shown>) {
-        let missing: Vec<Key> =
+    /// Sets all rows from `at` on.
+    pub fn set(&mut self, at: Duration, rows: BTreeMap<UnitOnMachine, Shown>) {
+        let missing: Vec<UnitOnMachine> =
             self.0.keys().filter(|key| !rows.contains_key(key)).cloned().collect();
 
         for key in missing {
@@ -104,8 +105,8 @@ impl History {
         }
     }
 
-    /// From `at` on, the row is so.
-    pub fn push(&mut self, key: Key, at: Duration, shown: Option<Shown>) {
+    /// Sets one row from `at` on.
+    pub fn push(&mut self, key: UnitOnMachine, at: Duration, shown: Option<Shown>) {
         let changes = self.0.entry(key).or_default();
         let is_news = match changes.last() {
             Some((_, last)) => *last != shown,
@@ -117,15 +118,15 @@ impl History {
         }
     }
 
-    pub fn keys(&self) -> impl Iterator<Item = &Key> {
+    pub fn keys(&self) -> impl Iterator<Item = &UnitOnMachine> {
         self.0.keys()
     }
 
-    pub fn changes(&self, key: &Key) -> &[(Duration, Option<Shown>)] {
+    pub fn changes(&self, key: &UnitOnMachine) -> &[(Duration, Option<Shown>)] {
         self.0.get(key).map_or(&[], Vec::as_slice)
     }
 
-    pub fn at(&self, key: &Key, at: Duration) -> Option<&Shown> {
+    pub fn at(&self, key: &UnitOnMachine, at: Duration) -> Option<&Shown> {
         self.changes(key)
             .iter()
             .take_while(|(since, _)| *since <= at)
@@ -134,10 +135,11 @@ impl History {
             .as_ref()
     }
 
-    /// The times for which the row was as it was: from, to, how. The last one ends at `end`.
+    /// The periods between the changes of a row: beginning, end, and the row in between. The last
+    /// one ends at `end`.
     pub fn spans(
         &self,
-        key: &Key,
+        key: &UnitOnMachine,
         end: Duration,
     ) -> impl Iterator<Item = (Duration, Duration, Option<&Shown>)> {
         let changes = self.changes(key);
@@ -149,31 +151,30 @@ impl History {
     }
 }
 
-/// What a monitor saw that started at some moment of a recording.
+/// What a monitor read and showed that started at some moment of a recording.
 #[derive(Default)]
-pub struct Watched {
+pub struct MonitorReplay {
     pub start: Duration,
     /// The rows as they were shown.
     pub shown: History,
     /// The rows of the source's last list of units.
     pub listed: History,
-    /// When a list of units was read.
-    pub heard: Vec<Duration>,
-    /// Units that run on several machines.
+    /// The times when a list of units was read.
+    pub list_reads: Vec<Duration>,
+    /// The global units.
     pub global: BTreeSet<UnitName>,
     pub events: Vec<(Duration, Event)>,
 }
 
-/// Plays to one cluster all polls from `start` on, and keeps what it showed.
-pub fn watch(polls: &[Poll], start: Duration) -> Watched {
-    let mut watched = Watched { start, ..Watched::default() };
-
+/// Replays all polls from `start` on to one cluster, and records what it shows.
+pub fn replay(polls: &[Poll], start: Duration) -> MonitorReplay {
+    let mut replay = MonitorReplay { start, ..MonitorReplay::default() };
     let mut registry = RegistrySnapshot::default();
 
-    play(polls, start, |at, outcome, happened, cluster| {
+    play(polls, start, |at, outcome, transitions, cluster| {
         let outcome = &match outcome {
             Ok(Reading::Changes { index, changes }) => {
-                follow(&mut registry, *index, changes);
+                apply_changes(&mut registry, *index, changes);
                 Ok(Reading::Registry(registry.clone()))
             }
             other => other.clone(),
@@ -182,25 +183,25 @@ pub fn watch(polls: &[Poll], start: Duration) -> Watched {
             registry.clone_from(whole);
         }
         if let Some(rows) = listed(outcome) {
-            watched.listed.set(at, rows);
-            watched.heard.push(at);
+            replay.listed.set(at, rows);
+            replay.list_reads.push(at);
         }
-        watched.global.extend(global(outcome));
+        replay.global.extend(global(outcome));
 
-        for transition in happened {
-            // What was told as gone was so for an observer, even if it is back in the same view.
+        for transition in transitions {
+            // For whoever reads the events the row was gone, even if it is back in the same view.
             if let (Event::Gone { .. }, Some(key)) = (&transition.event, key(&transition.event)) {
-                watched.shown.push(key, at, None);
+                replay.shown.push(key, at, None);
             }
-            watched.events.push((at, transition.event.clone()));
+            replay.events.push((at, transition.event.clone()));
         }
-        watched.shown.set(at, shown(cluster.view()));
+        replay.shown.set(at, shown(cluster.view()));
     });
-    watched
+    replay
 }
 
-/// Plays to one cluster all polls from `start` on. After each, `observe` gets when it was, what
-/// came of it, what happened, and the cluster.
+/// Replays all polls from `start` on to one cluster. Calls `observe` after each with its time, its
+/// outcome, the transitions, and the cluster.
 pub fn play<'a>(
     polls: impl IntoIterator<Item = &'a Poll>,
     start: Duration,
@@ -215,27 +216,28 @@ pub fn play<'a>(
         before = Some(poll);
     }
 
-    let mut hear = |poll: &Poll| {
-        let happened = match &poll.outcome {
+    let mut apply = |poll: &Poll| {
+        let transitions = match &poll.outcome {
             Ok(reading) => cluster.read(reading.clone(), zero + poll.at, poll.took),
             Err(error) => cluster.fail(poll.topics, error, zero + poll.at),
         };
-        observe(poll.at, &poll.outcome, &happened, &cluster);
+        observe(poll.at, &poll.outcome, &transitions, &cluster);
     };
-    if let Some(first) = before.and_then(|before| first(before, start)) {
-        hear(&first);
+    if let Some(first) = before.and_then(|before| first_poll(before, start)) {
+        apply(&first);
     }
-    polls.for_each(hear);
+    polls.for_each(apply);
 }
 
-/// What a monitor reads first that starts at `start`, after the poll before. Where all topics are
-/// read at one moment, it is what was so by then; elsewhere it hears of each topic for the first
-/// time when it was polled next.
-fn first(before: &Poll, start: Duration) -> Option<Poll> {
+/// The first poll of a monitor that starts at `start`, after the recorded poll `before`. If that
+/// was a whole registry, the monitor reads the same one. Otherwise it reads each list with the next
+/// poll of that list.
+fn first_poll(before: &Poll, start: Duration) -> Option<Poll> {
     let Ok(Reading::Registry(registry)) = &before.outcome else {
         return None;
     };
     let registry = RegistrySnapshot { expired: Vec::new(), ..registry.clone() };
+
     Some(Poll {
         at: start,
         took: before.took,
@@ -244,13 +246,13 @@ fn first(before: &Poll, start: Duration) -> Option<Poll> {
     })
 }
 
-/// The recording of a registry as a monitor gets it that watches etcd from `start` on: a whole
-/// registry, also after a failure, and then what has changed.
+/// The recording of a registry as a monitor reads it that watches etcd from `start` on: a whole
+/// registry at first and after each failure, and then the changes.
 pub fn changes(registry: &[Poll], start: Duration) -> Vec<Poll> {
     let begun = registry
         .iter()
         .rfind(|poll| poll.at <= start)
-        .and_then(|before| first(before, start));
+        .and_then(|before| first_poll(before, start));
     let mut known: Option<RegistrySnapshot> = None;
 
     let after = registry.iter().filter(|poll| poll.at > start).cloned();
@@ -271,109 +273,125 @@ pub fn changes(registry: &[Poll], start: Duration) -> Vec<Poll> {
     });
     let mut polls: Vec<Poll> = polls.collect();
 
-    // What was deleted is looked at again.
-    let settled = |poll: &Poll| match &poll.outcome {
+    // After a deletion, the source yields another reading.
+    let second_reading = |poll: &Poll| match &poll.outcome {
         Ok(reading @ Reading::Changes { index, .. }) if reading.ends_leases() => {
             let outcome = Ok(Reading::Changes { index: *index, changes: Vec::new() });
             Some(Poll { at: poll.at + SETTLE, outcome, ..poll.clone() })
         }
         _ => None,
     };
-    let looks: Vec<Poll> = polls.iter().filter_map(settled).collect();
-    polls.extend(looks);
+    let second_readings: Vec<Poll> = polls.iter().filter_map(second_reading).collect();
+    polls.extend(second_readings);
     polls.sort_by_key(|poll| poll.at);
     polls
 }
 
 /// The changes that lead from one registry to another.
 fn difference(before: &RegistrySnapshot, after: &RegistrySnapshot) -> Vec<Observation> {
-    let mut changes = Vec::new();
-    let ended = |lease: Lease| {
-        if after.expired.contains(&lease) {
-            Observation::Expired(lease)
-        } else {
-            Observation::Deleted(lease)
-        }
-    };
+    let mut changes = state_changes(before, after);
+    changes.extend(machine_changes(before, after));
+    changes.extend(file_changes(before, after));
 
-    let states = after.states.iter().filter(|state| !before.states.contains(state));
-    changes.extend(states.cloned().map(Observation::Reported));
-    let is_left = |state: &&UnitState| {
-        !after
-            .states
-            .iter()
-            .any(|it| (&it.unit, &it.machine) == (&state.unit, &state.machine))
-    };
-    for state in before.states.iter().filter(is_left) {
-        let machine = state.machine.clone().expect("states are of machines");
-        changes.push(ended(Lease::Unit(state.unit.clone(), machine)));
-    }
-
-    let machines = after
-        .machines
-        .iter()
-        .filter(|machine| !before.machines.contains(machine));
-    changes.extend(machines.cloned().map(Observation::MachineSeen));
-    for machine in before
-        .machines
-        .iter()
-        .filter(|machine| !after.machines.iter().any(|it| it.id == machine.id))
-    {
-        changes.push(ended(Lease::Machine(machine.id.clone())));
-    }
-
-    let files = after.files.iter().filter(|file| !before.files.contains(file));
-    changes.extend(files.cloned().map(Observation::Wanted));
-    for file in before
-        .files
-        .iter()
-        .filter(|file| !after.files.iter().any(|it| it.unit == file.unit))
-    {
-        changes.push(Observation::NotWanted(file.unit.clone()));
-    }
     if before.leader != after.leader {
         changes.push(Observation::Leads(after.leader.clone()));
     }
-
-    let is_overdue =
-        |registry: &RegistrySnapshot, lease| registry.overdue.iter().any(|(it, _)| it == lease);
-    let overdue = after.overdue.iter().filter(|(lease, _)| !is_overdue(before, lease));
-    changes.extend(overdue.map(|(lease, age)| Observation::Overdue(lease.clone(), *age)));
-    let renewed = before.overdue.iter().filter(|(lease, _)| !is_overdue(after, lease));
-    changes.extend(renewed.map(|(lease, _)| Observation::Renewed(lease.clone())));
+    changes.extend(overdue_changes(before, after));
     changes
 }
 
-/// The recording of a registry as a monitor would have got it that asks for lists: the units every
-/// 2 s, beginning at `start`, machines and unit files every 10 s and whenever a row has appeared or
-/// vanished.
+/// That a key with a lease is not in the registry any more.
+fn end_of(lease: Lease, after: &RegistrySnapshot) -> Observation {
+    if after.expired.contains(&lease) {
+        Observation::Expired(lease)
+    } else {
+        Observation::Deleted(lease)
+    }
+}
+
+fn state_changes(before: &RegistrySnapshot, after: &RegistrySnapshot) -> Vec<Observation> {
+    let is_same_row = |a: &UnitState, b: &UnitState| (&a.unit, &a.machine) == (&b.unit, &b.machine);
+    let changed = after.states.iter().filter(|state| !before.states.contains(state));
+    let removed = before
+        .states
+        .iter()
+        .filter(|state| !after.states.iter().any(|it| is_same_row(it, state)));
+
+    let mut changes: Vec<_> = changed.cloned().map(Observation::Reported).collect();
+    for state in removed {
+        let machine = state.machine.clone().expect("a state has a machine");
+        changes.push(end_of(Lease::Unit(state.unit.clone(), machine), after));
+    }
+    changes
+}
+
+fn machine_changes(before: &RegistrySnapshot, after: &RegistrySnapshot) -> Vec<Observation> {
+    let changed = after
+        .machines
+        .iter()
+        .filter(|machine| !before.machines.contains(machine));
+    let removed = before
+        .machines
+        .iter()
+        .filter(|machine| !after.machines.iter().any(|it| it.id == machine.id));
+
+    let changed = changed.cloned().map(Observation::MachineSeen);
+    let removed = removed.map(|machine| end_of(Lease::Machine(machine.id.clone()), after));
+    changed.chain(removed).collect()
+}
+
+fn file_changes(before: &RegistrySnapshot, after: &RegistrySnapshot) -> Vec<Observation> {
+    let changed = after.files.iter().filter(|file| !before.files.contains(file));
+    let removed = before
+        .files
+        .iter()
+        .filter(|file| !after.files.iter().any(|it| it.unit == file.unit));
+
+    let changed = changed.cloned().map(Observation::Wanted);
+    let removed = removed.map(|file| Observation::NotWanted(file.unit.clone()));
+    changed.chain(removed).collect()
+}
+
+fn overdue_changes(before: &RegistrySnapshot, after: &RegistrySnapshot) -> Vec<Observation> {
+    let is_overdue =
+        |registry: &RegistrySnapshot, lease| registry.overdue.iter().any(|(it, _)| it == lease);
+    let overdue = after.overdue.iter().filter(|(lease, _)| !is_overdue(before, lease));
+    let renewed = before.overdue.iter().filter(|(lease, _)| !is_overdue(after, lease));
+
+    let overdue = overdue.map(|(lease, age)| Observation::Overdue(lease.clone(), *age));
+    let renewed = renewed.map(|(lease, _)| Observation::Renewed(lease.clone()));
+    overdue.chain(renewed).collect()
+}
+
+/// The recording of a registry as a monitor reads it that polls lists: the units every 2 s from
+/// `start` on, machines and unit files every 10 s and whenever a row has appeared or vanished.
 pub fn polled(registry: &[Poll], start: Duration) -> Vec<Poll> {
     let took = Duration::from_millis(10);
     let end = registry.last().map_or(Duration::ZERO, |poll| poll.at);
-    let mut due = FleetList::ALL.map(|topic| (start + took * (1 + topic as u32), topic));
-    let mut rows: Option<BTreeSet<Key>> = None;
+    let mut due = FleetList::ALL.map(|list| (start + took * (1 + list as u32), list));
+    let mut rows: Option<BTreeSet<UnitOnMachine>> = None;
     let mut polls = Vec::new();
 
     loop {
-        let next = due.iter_mut().min().expect("there are topics");
-        let (at, topic) = *next;
+        let next = due.iter_mut().min().expect("there are lists");
+        let (at, list) = *next;
         if at > end {
             return polls;
         }
-        next.0 = at + Duration::from_secs(if topic == FleetList::Units { 2 } else { 10 });
+        next.0 = at + Duration::from_secs(if list == FleetList::Units { 2 } else { 10 });
 
-        let then = registry
+        let recorded = registry
             .iter()
             .rfind(|poll| poll.at <= at)
             .or(registry.first())
             .expect("the recording has polls");
-        let outcome = match &then.outcome {
-            Ok(Reading::Registry(registry)) => Ok(list(registry, topic)),
+        let outcome = match &recorded.outcome {
+            Ok(Reading::Registry(registry)) => Ok(reading(registry, list)),
             Ok(_) => unreachable!("it is the recording of a registry"),
             Err(error) => Err(error.clone()),
         };
 
-        let listed = if topic == FleetList::Units {
+        let listed = if list == FleetList::Units {
             listed(&outcome)
         } else {
             None
@@ -386,19 +404,20 @@ pub fn polled(registry: &[Poll], start: Duration) -> Vec<Poll> {
             }
             rows = Some(listed);
         }
-        polls.push(Poll { at, took, topics: topic.alone(), outcome });
+        polls.push(Poll { at, took, topics: list.alone(), outcome });
     }
 }
 
-fn list(registry: &RegistrySnapshot, topic: FleetList) -> Reading {
-    match topic {
+/// The list as read from this registry.
+fn reading(registry: &RegistrySnapshot, list: FleetList) -> Reading {
+    match list {
         FleetList::Units => Reading::Units { states: registry.states.to_vec(), files: None },
         FleetList::Machines => Reading::Machines { machines: registry.machines.to_vec() },
         FleetList::UnitFiles => Reading::UnitFiles { files: registry.files.to_vec() },
     }
 }
 
-fn listed(outcome: &Result<Reading, String>) -> Option<BTreeMap<Key, Shown>> {
+fn listed(outcome: &Result<Reading, String>) -> Option<BTreeMap<UnitOnMachine, Shown>> {
     let states: &[UnitState] = match outcome {
         Ok(Reading::Units { states, .. }) => states,
         Ok(Reading::Registry(registry)) => &registry.states,
@@ -421,15 +440,15 @@ fn global(outcome: &Result<Reading, String>) -> impl Iterator<Item = UnitName> {
     files.iter().filter(|file| file.global).map(|file| file.unit.clone())
 }
 
-fn shown(view: &View) -> BTreeMap<Key, Shown> {
+fn shown(view: &View) -> BTreeMap<UnitOnMachine, Shown> {
     let rows = view.units.iter().filter_map(|unit| {
         let key = (unit.state.unit.clone(), unit.state.machine.clone()?);
-        Some((key, Shown::judged(unit)))
+        Some((key, Shown::with_verdict(unit)))
     });
     rows.collect()
 }
 
-fn key(event: &Event) -> Option<Key> {
+fn key(event: &Event) -> Option<UnitOnMachine> {
     let place = event.place()?;
     Some((place.unit.clone(), place.machine.clone()?))
 }

@@ -1,31 +1,33 @@
-//! Prints all that is known of one unit, for whoever has to find out why it was shown as it was.
+//! Prints everything that is known of one unit, to find out why it was shown as it was.
+//!
+//! It asserts nothing.
 
 use std::env;
 use std::time::Duration;
 
-use super::recording::{History, fixture, polled, polls, watch};
+use super::recording::{History, fixture, polled, polls, replay};
 use super::truth::Truth;
 use super::{END, POLLED, SOURCES};
 
-/// A history's lines: when, on which machine, whose word, what.
-fn lines(history: &History, whose: &str, unit: &str) -> Vec<(Duration, String)> {
+/// One line for each change of a unit's rows: its time, the machine, the origin, and the row.
+fn lines(history: &History, origin: &str, unit: &str) -> Vec<(Duration, String)> {
     let mut lines = Vec::new();
 
     for key in history.keys().filter(|key| &*key.0 == unit) {
         for (at, shown) in history.changes(key) {
-            let what = match shown {
+            let row = match shown {
                 Some(shown) => format!("{:28} {:13} {}", shown.state, shown.verdict, shown.reason),
                 None => "-".to_owned(),
             };
             let machine = &key.1[..4.min(key.1.len())];
-            lines.push((*at, format!("{machine} {whose:7} {what}")));
+            lines.push((*at, format!("{machine} {origin:7} {row}")));
         }
     }
     lines
 }
 
 #[test]
-#[ignore = "it proves nothing: it prints what FLEET_LIVE_TRACE asks for"]
+#[ignore = "it asserts nothing: it prints the trace of the unit FLEET_LIVE_TRACE"]
 fn trace() {
     let unit = env::var("FLEET_LIVE_TRACE").expect("FLEET_LIVE_TRACE names a unit");
     let start = env::var("FLEET_LIVE_START").map_or(0.0, |start| start.parse().unwrap());
@@ -36,17 +38,17 @@ fn trace() {
     };
 
     for source in sources {
-        let watched = match &*source {
-            POLLED => watch(&polled(&polls("etcd.jsonl.gz"), start), start),
-            _ => watch(&polls(&format!("{source}.jsonl.gz")), start),
+        let replay = match &*source {
+            POLLED => replay(&polled(&polls("etcd.jsonl.gz"), start), start),
+            _ => replay(&polls(&format!("{source}.jsonl.gz")), start),
         };
 
-        let mut timeline = lines(&watched.shown, "shown", &unit);
-        timeline.extend(lines(&watched.listed, "listed", &unit));
+        let mut timeline = lines(&replay.shown, "shown", &unit);
+        timeline.extend(lines(&replay.listed, "listed", &unit));
         timeline.extend(lines(&Truth::read(END).history, "true", &unit));
-        for (at, event) in &watched.events {
-            let concerns = event.place().is_none_or(|place| *place.unit == *unit);
-            if concerns {
+        for (at, event) in &replay.events {
+            let is_related = event.place().is_none_or(|place| *place.unit == *unit);
+            if is_related {
                 timeline.push((*at, format!("     event   {event}")));
             }
         }

@@ -1,4 +1,7 @@
-//! What the systemd of each machine said of its units, and how far from it a history of rows is.
+//! The unit states that the systemd of each machine reported, and how far the rows of a replay
+//! differ from them.
+//!
+//! It does not know how the rows were obtained.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,34 +9,34 @@ use std::time::Duration;
 use fleet_monitor::cluster::{MachineId, Text, UnitName};
 use serde::Deserialize;
 
-use super::recording::{History, Key, Shown, Watched, fixture};
+use super::recording::{History, MonitorReplay, Shown, UnitOnMachine, fixture};
 
-/// How exactly the clocks of the truth and of the recordings agree.
-const CLOCKS: Duration = Duration::from_secs(1);
+/// The maximal difference of the clocks of the truth and of the recordings.
+const CLOCK_ERROR: Duration = Duration::from_secs(1);
 
-/// A monitor that heard nothing for so long has not watched a crash loop meanwhile.
-const UNHEARD: Duration = Duration::from_secs(10);
+/// A monitor that read no list for longer than this has not observed a crash loop meanwhile.
+const MAX_READ_GAP: Duration = Duration::from_secs(10);
 
-/// How long a unit in a crash loop may seem to run, or to start, between two restarts.
+/// How long a unit in a crash loop may be running or starting between two restarts.
 const BETWEEN_RESTARTS: Duration = Duration::from_secs(3);
 
-/// How long after the first sight of a crash loop its second restart is, at most. systemd waits for
-/// less before it restarts any of the recorded units; most restarts fall between two samples of the
-/// truth.
+/// The maximal time from the first observation of a crash loop to its second restart. systemd waits
+/// for less than that before it restarts any of the recorded units; most restarts fall between two
+/// samples of the truth.
 const SECOND_RESTART: Duration = Duration::from_secs(5);
 
-/// How long after its second restart a crash loop must be told.
-const TOLD_WITHIN: Duration = Duration::from_secs(15);
+/// The maximal time from its second restart until a crash loop must be shown.
+const SHOWN_WITHIN: Duration = Duration::from_secs(15);
 
-/// A state that did not last so long is not waited for: a poll may not have met it.
-const LASTING: Duration = Duration::from_secs(5);
+/// A state that lasted for less than this need not be shown: it may fall between two polls.
+const MIN_DURATION: Duration = Duration::from_secs(5);
 
 pub struct Truth {
     pub history: History,
     pub end: Duration,
 }
 
-/// A line of the truth: from then on, these are the units of one machine.
+/// A line of the truth: the states of all units of one machine from `t` (in seconds) on.
 #[derive(Deserialize)]
 struct Sample {
     t: f64,
@@ -41,16 +44,16 @@ struct Sample {
     units: BTreeMap<UnitName, Text>,
 }
 
-/// A row, from when until when something was wrong with it.
-pub type Fault = (Key, Duration, Duration);
+/// A row that was wrong, and the beginning and end of that.
+pub type Fault = (UnitOnMachine, Duration, Duration);
 
 /// Rows that were shown as gone although they ran all the time.
 #[derive(Default)]
 pub struct FalselyGone {
     /// They came back later.
     pub back: Vec<Fault>,
-    /// They came back later; when they went, another machine reported the unit, which is what fleet
-    /// then wanted.
+    /// They came back later, but while they were gone fleet wanted the unit on another machine,
+    /// which reported it.
     pub while_elsewhere: Vec<Fault>,
     /// They did not come back, although they ran until the end.
     pub for_good: Vec<Fault>,
@@ -84,14 +87,14 @@ impl Truth {
         Self { history, end }
     }
 
-    /// Whether the unit was known to any systemd; one that never was loaded (`bad-setting`) was
-    /// not.
+    /// Whether any systemd knew the unit. It does not know a unit that it could not load
+    /// (`bad-setting`).
     fn knows(&self, unit: &UnitName) -> bool {
         self.history.keys().any(|key| key.0 == *unit)
     }
 
-    /// Whether the unit ran, started or reloaded all the time, as far as the clocks can say.
-    fn ran_throughout(&self, key: &Key, from: Duration, to: Duration) -> bool {
+    /// Whether the unit was running, starting or reloading all the time, within the clock error.
+    fn ran_throughout(&self, key: &UnitOnMachine, from: Duration, to: Duration) -> bool {
         let runs = |shown: Option<&Shown>| {
             shown.is_some_and(|shown| {
                 ["active/", "activating/", "reloading/"]
@@ -100,8 +103,8 @@ impl Truth {
             })
         };
 
-        let from = from.saturating_sub(CLOCKS);
-        let to = (to + CLOCKS).min(self.end);
+        let from = from.saturating_sub(CLOCK_ERROR);
+        let to = (to + CLOCK_ERROR).min(self.end);
         runs(self.history.at(key, from))
             && self
                 .history
@@ -111,9 +114,9 @@ impl Truth {
                 .all(|(_, shown)| runs(shown.as_ref()))
     }
 
-    /// Which of the rows went and came back, and should not have gone. `watched` says where else
+    /// The rows that disappeared although their units ran all the time. `replay` tells where else
     /// they were listed.
-    pub fn falsely_gone(&self, rows: &History, watched: &Watched) -> FalselyGone {
+    pub fn falsely_gone(&self, rows: &History, replay: &MonitorReplay) -> FalselyGone {
         let mut found = FalselyGone::default();
 
         for key in rows.keys() {
@@ -129,9 +132,7 @@ impl Truth {
 
                 let faults = match back {
                     None => &mut found.for_good,
-                    Some(_) if watched.is_listed_elsewhere(key, *gone) => {
-                        &mut found.while_elsewhere
-                    }
+                    Some(_) if replay.is_listed_elsewhere(key, *gone) => &mut found.while_elsewhere,
                     Some(_) => &mut found.back,
                 };
                 faults.push((key.clone(), *gone, until));
@@ -140,8 +141,8 @@ impl Truth {
         found
     }
 
-    /// The times for which a unit was in a crash loop.
-    fn crash_loops(&self, key: &Key) -> Vec<(Duration, Duration)> {
+    /// The periods in which a unit was in a crash loop.
+    fn crash_loops(&self, key: &UnitOnMachine) -> Vec<(Duration, Duration)> {
         let mut loops: Vec<(Duration, Duration)> = Vec::new();
         let waits = |shown: &Option<&Shown>| {
             shown.is_some_and(|shown| &*shown.state == "activating/auto-restart")
@@ -157,28 +158,28 @@ impl Truth {
         loops
     }
 
-    /// The times for which a row was shown as `ok` though its unit was in a crash loop, and the
-    /// monitor had watched that for longer than it may take to tell.
-    pub fn crash_loops_called_ok(&self, watched: &Watched) -> Vec<Fault> {
+    /// The periods in which a row was shown as `ok` although its unit was in a crash loop which the
+    /// monitor had observed for long enough.
+    pub fn crash_loops_called_ok(&self, replay: &MonitorReplay) -> Vec<Fault> {
         let mut found = Vec::new();
 
         for key in self.history.keys() {
             for (begun, ended) in self.crash_loops(key) {
-                let Some(due) = watched.has_watched(key, begun, SECOND_RESTART + TOLD_WITHIN)
+                let Some(due) = replay.observed_for(key, begun, SECOND_RESTART + SHOWN_WITHIN)
                 else {
                     continue;
                 };
                 let is_ok =
                     |shown: Option<&Shown>| shown.is_some_and(|shown| shown.verdict == "ok");
 
-                for (from, to, _) in watched
+                for (from, to, _) in replay
                     .shown
                     .spans(key, self.end)
                     .filter(|(_, _, shown)| is_ok(*shown))
                 {
                     let from = from.max(due);
                     let to = to.min(ended);
-                    if to > from + CLOCKS {
+                    if to > from + CLOCK_ERROR {
                         found.push((key.clone(), from, to));
                     }
                 }
@@ -187,10 +188,10 @@ impl Truth {
         found
     }
 
-    /// The times for which a row was shown as running although its unit did not run.
+    /// The periods in which a row was shown as running although its unit did not run.
     pub fn ghosts(&self, rows: &History) -> Vec<Fault> {
         let mut found: Vec<Fault> = Vec::new();
-        let seems_to_run = |shown: Option<&Shown>| {
+        let is_shown_running = |shown: Option<&Shown>| {
             shown.is_some_and(|it| it.is_active() && matches!(it.verdict, "ok" | ""))
         };
 
@@ -203,7 +204,7 @@ impl Truth {
             for pair in moments.windows(2) {
                 let [from, to] = *pair else { continue };
                 let runs = self.history.at(key, from).is_some_and(Shown::is_active);
-                if runs || !seems_to_run(rows.at(key, from)) {
+                if runs || !is_shown_running(rows.at(key, from)) {
                     continue;
                 }
                 match found.last_mut() {
@@ -212,12 +213,13 @@ impl Truth {
                 }
             }
         }
-        found.retain(|(_, from, to)| *to > *from + CLOCKS);
+        found.retain(|(_, from, to)| *to > *from + CLOCK_ERROR);
         found
     }
 
-    /// How long it took until each lasting change after `start` was shown; `None` where it never
-    /// was while it was so. A unit that stopped for good is shown so when its row is gone.
+    /// The time until each lasting change after `start` was shown, first for changes of state, then
+    /// for units that stopped for good, whose rows must be removed. `None` for a change that was
+    /// never shown while it lasted.
     pub fn delays(
         &self,
         rows: &History,
@@ -229,19 +231,19 @@ impl Truth {
         for key in self.history.keys() {
             for (from, to, state) in self.history.spans(key, self.end) {
                 let state = state.map(|shown| &shown.state);
-                if from <= start || to < from + LASTING {
+                if from <= start || to < from + MIN_DURATION {
                     continue;
                 }
 
-                let is_so = |shown: Option<&Shown>| shown.map(|shown| &shown.state) == state;
-                let since = if is_so(rows.at(key, from)) {
+                let is_equal = |shown: Option<&Shown>| shown.map(|shown| &shown.state) == state;
+                let since = if is_equal(rows.at(key, from)) {
                     Some(from)
                 } else {
                     let mut changes = rows
                         .changes(key)
                         .iter()
-                        .filter(|(at, _)| (from..to + CLOCKS).contains(at));
-                    changes.find(|(_, shown)| is_so(shown.as_ref())).map(|(at, _)| *at)
+                        .filter(|(at, _)| (from..to + CLOCK_ERROR).contains(at));
+                    changes.find(|(_, shown)| is_equal(shown.as_ref())).map(|(at, _)| *at)
                 };
                 let delay = since.map(|since| since - from);
 
@@ -256,10 +258,9 @@ impl Truth {
     }
 }
 
-impl Watched {
-    /// Whether another machine was listed with the unit at that moment, and fleet wants it on one
-    /// alone.
-    fn is_listed_elsewhere(&self, key: &Key, at: Duration) -> bool {
+impl MonitorReplay {
+    /// Whether the unit is not global, and was listed on another machine at that moment.
+    fn is_listed_elsewhere(&self, key: &UnitOnMachine, at: Duration) -> bool {
         let mut others = self
             .listed
             .keys()
@@ -267,13 +268,18 @@ impl Watched {
         !self.global.contains(&key.0) && others.any(|other| self.listed.at(other, at).is_some())
     }
 
-    /// When the row had been listed for `time` since `begun`, without a break.
-    fn has_watched(&self, key: &Key, begun: Duration, time: Duration) -> Option<Duration> {
+    /// When the row had been listed for `time` since `begun` without interruption.
+    fn observed_for(
+        &self,
+        key: &UnitOnMachine,
+        begun: Duration,
+        time: Duration,
+    ) -> Option<Duration> {
         let mut since = None;
         let mut last = Duration::ZERO;
 
-        for at in self.heard.iter().copied().filter(|at| *at >= begun) {
-            if at > last + UNHEARD || self.listed.at(key, at).is_none() {
+        for at in self.list_reads.iter().copied().filter(|at| *at >= begun) {
+            if at > last + MAX_READ_GAP || self.listed.at(key, at).is_none() {
                 since = None;
             }
             if self.listed.at(key, at).is_some() {
@@ -288,8 +294,8 @@ impl Watched {
     }
 }
 
-/// The rows that turned from `machine_lost` to `stale`, and when.
-pub fn lost_turned_stale(shown: &History) -> Vec<Fault> {
+/// The rows whose verdict changed from `machine_lost` to `stale`, and when.
+pub fn lost_then_stale(shown: &History) -> Vec<Fault> {
     let mut found = Vec::new();
 
     for key in shown.keys() {

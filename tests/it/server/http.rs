@@ -95,7 +95,7 @@ async fn the_state_is_everything_and_its_status_comes_even_when_nothing_changed(
     let _client = bench.client().await;
     let reason = "fleetctl: größer";
     let failure = Some(ReadFailure { since: Moment::now(), reason: reason.into() });
-    bench.health.topics[0].failure = failure;
+    bench.health.lists[0].failure = failure;
     bench.publisher.publish(FeedInput {
         view: &view(&[]),
         health: &bench.health,
@@ -123,7 +123,7 @@ async fn the_state_is_everything_and_its_status_comes_even_when_nothing_changed(
 async fn the_status_is_short_however_long_its_reasons_are() {
     let mut bench = Bench::start().await;
     let reason = "\u{7f}".repeat(10_000);
-    for topic in &mut bench.health.topics {
+    for topic in &mut bench.health.lists {
         topic.failure = Some(ReadFailure { since: Moment::now(), reason: reason.as_str().into() });
     }
     bench.publisher.publish(FeedInput {
@@ -162,7 +162,7 @@ async fn the_process_lives_and_is_ready_when_all_has_been_read() {
     assert!(answer.json()["summary"].is_string());
     assert_eq!(answer.json()["health"]["source"], "test");
 
-    bench.health.topics[1].failure =
+    bench.health.lists[1].failure =
         Some(ReadFailure { since: Moment::now(), reason: "exit status 1".into() });
     bench.publisher.publish(FeedInput {
         view: &view(&[]),

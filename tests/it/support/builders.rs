@@ -1,5 +1,5 @@
-//! Rows as fleet lists them, for all tests: a test changes what matters to it, `Machine { ip,
-//! ..machine("m1") }`.
+//! Builds units, unit files and machines for all tests. A test changes only what matters to it:
+//! `Machine { ip, ..machine("m1") }`.
 //!
 //! The unit tests of the crate, and its benches, include this file too.
 
@@ -7,10 +7,11 @@ use std::time::SystemTime;
 
 use fleet_monitor::cluster::{Machine, Member, Unit, UnitFile, UnitState, Verdict};
 
-/// A unit that a machine reports: loaded, and in this active and sub state, such as
+/// The state of a unit that a machine reports: loaded, with this active and sub state, such as
 /// `active/running`.
 pub fn unit_state(unit: &str, machine: &str, state: &str) -> UnitState {
     let (active, sub) = state.split_once('/').expect("active/sub");
+
     UnitState {
         unit: unit.into(),
         machine: Some(machine.into()),
@@ -22,8 +23,7 @@ pub fn unit_state(unit: &str, machine: &str, state: &str) -> UnitState {
     }
 }
 
-/// A unit that fleet wants launched, and has chosen this machine for, if any. It asks for nothing
-/// of a machine.
+/// The file of a unit that fleet wants launched, with this target. It has no requirements.
 pub fn unit_file(unit: &str, target: Option<&str>) -> UnitFile {
     UnitFile {
         unit: unit.into(),
@@ -38,12 +38,12 @@ pub fn unit_file(unit: &str, target: Option<&str>) -> UnitFile {
     }
 }
 
-/// A machine of which nothing but its ID is known.
+/// A machine of which only the ID is known.
 pub fn machine(id: &str) -> Machine {
     Machine { id: id.into(), ip: None, metadata: None, version: None }
 }
 
-/// A unit as it is shown: listed, and all is as fleet wants it.
+/// A unit as it is shown: listed, with the verdict `ok`.
 pub fn unit(state: UnitState) -> Unit {
     Unit {
         state,

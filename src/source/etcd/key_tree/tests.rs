@@ -1,7 +1,7 @@
 use proptest::prelude::{Just, Strategy, prop, prop_assert_eq, prop_oneof, proptest};
 
 use super::*;
-use crate::changes::follow;
+use crate::changes::apply_changes;
 
 type Reading = RegistrySnapshot;
 
@@ -401,7 +401,7 @@ proptest! {
                 }Step::Time(seconds) => second += seconds,
                 Step::Read => {
                     let changes = clock.changes(second);
-                    follow(&mut followed, clock.index, &changes);
+                    apply_changes(&mut followed, clock.index, &changes);
                     let whole = witness.read(second);
                     let leases = |snapshot: &Reading| {
                         snapshot.overdue.iter().map(|(lease, _)| lease.clone()).collect::<BTreeSet<_>>()
