@@ -114,7 +114,7 @@ impl ListPublisher {
         revision: u64,
         input: &FeedInput<'_>,
     ) -> Option<PublishedList> {
-        input.health.topic(self.list).read?;
+        input.health.list(self.list).read?;
 
         let is_polled = publish == Publish::Polls && input.read.contains(&self.list);
         let last = last.filter(|last| last.content.columns == self.columns);

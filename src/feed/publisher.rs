@@ -226,7 +226,7 @@ fn encode_updates(last: &Publication, input: &FeedInput<'_>, delta: Delta) -> Ve
 fn is_same_status(a: &Health, b: &Health) -> bool {
     let status = |health: &Health| {
         let lists = health
-            .topics
+            .lists
             .clone()
             .map(|list| (list.read.is_some(), list.failure.map(|failure| failure.reason)));
         (lists, health.suspect_since, health.held_back)

@@ -22,8 +22,8 @@ pub(crate) fn status_line(publication: &Publication, clients: usize) -> String {
         let _ = write!(line, "{overdue}; ");
     }
 
-    let units_read = health.topic(FleetList::Units).read;
-    if units_read.is_none() && health.topic(FleetList::Machines).read.is_none() {
+    let units_read = health.list(FleetList::Units).read;
+    if units_read.is_none() && health.list(FleetList::Machines).read.is_none() {
         line.push_str("nothing has been read yet");
     } else {
         if let Some(read) = units_read

@@ -87,7 +87,7 @@ impl<'a> HealthJson<'a> {
         now: Moment,
     ) -> Self {
         let (state, since, reason) = state(health, source, now);
-        let list = |list| ListHealthJson::new(health.topic(list), now);
+        let list = |list| ListHealthJson::new(health.list(list), now);
 
         Self {
             source: &source.name,
