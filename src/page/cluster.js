@@ -150,7 +150,7 @@ export class Cluster {
     if (!row) return null;
 
     this.units.delete(key);
-    if (!many) this.rows.splice(this.#find((other) => byName(other, row)), 1);
+    if (!many) this.rows.splice(this.#placeOf(row), 1);
     this.#count(row, -1);
     if (row.name.rows === 0) this.#names.delete(row.unit);
     return row;
@@ -166,7 +166,7 @@ export class Cluster {
     const row = readRow(unit, key, this.machines.get(unit.machine ?? unit.target), name);
     this.#count(row, 1);
     this.units.set(key, row);
-    if (!many) this.rows.splice(this.#find((other) => byName(other, row)), 0, row);
+    if (!many) this.rows.splice(this.#placeOf(row), 0, row);
   }
 
   #count(row, change) {
@@ -174,6 +174,10 @@ export class Cluster {
     if (!row.submitted) this.wanted += change;
     this.#verdicts[row.verdict] = (this.#verdicts[row.verdict] ?? 0) + change;
     if (row.state) this.#states[row.state] = (this.#states[row.state] ?? 0) + change;
+  }
+
+  #placeOf(row) {
+    return this.#find((other) => byName(other, row));
   }
 
   /** The index of the first row for which `order` is not negative. */

@@ -94,11 +94,7 @@ function absence(card) {
 }
 
 function byAbsence(a, b) {
-  return (
-    absence(a) - absence(b) ||
-    ipNumber(a.ip) - ipNumber(b.ip) ||
-    a.key.localeCompare(b.key)
-  );
+  return absence(a) - absence(b) || ipNumber(a.ip) - ipNumber(b.ip) || a.key.localeCompare(b.key);
 }
 
 /** How many units have each tone, the worst first. */

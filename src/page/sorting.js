@@ -22,8 +22,7 @@ export const byVerdict = (a, b) => a.rank - b.rank;
 const byState = (a, b) =>
   a.stateText === b.stateText ? 0 : compareNames(a.stateText, b.stateText);
 
-const byMachine = (a, b) =>
-  a.ipRank - b.ipRank || compareTexts(a.place ?? "~", b.place ?? "~");
+const byMachine = (a, b) => a.ipRank - b.ipRank || compareTexts(a.place ?? "~", b.place ?? "~");
 
 const bySince = (a, b) => (a.since ?? 0) - (b.since ?? 0);
 

@@ -1,7 +1,7 @@
 // The summary above the tabs: the headline, the worst units, and chips to filter by.
 
 import { age } from "./age.js";
-import { attribute, button, byId, drawGlyph, element, glyph, hide, text } from "./dom.js";
+import { attribute, button, byId, drawGlyph, element, glyph, hide } from "./dom.js";
 import { failures, isRead, unitsFail } from "./health.js";
 import { headline } from "./headline.js";
 import { fleetVersions } from "./machines.js";

@@ -47,9 +47,7 @@ export class UnitDetail {
     const facts = element("dl", { class: "facts" });
     for (const [name, ...values] of this.factsOf(row)) {
       if (values.every((value) => value == null)) continue;
-      facts.append(
-        element("div", {}, element("dt", {}, name), element("dd", {}, ...values)),
-      );
+      facts.append(element("div", {}, element("dt", {}, name), element("dd", {}, ...values)));
     }
     return facts;
   }

@@ -40,7 +40,7 @@ export const AGES = {
 
 export const verdictWord = (verdict) => VERDICTS[verdict]?.word ?? verdict;
 
-export const listName = (list) => LISTS[list] ?? list;
+const listName = (list) => LISTS[list] ?? list;
 
 /** "units, machines and unit files" */
 export const listNames = (lists) => enumerate(lists.map(listName));
@@ -200,8 +200,7 @@ export const MACHINES = {
   leaderNote: "Its engine schedules the units",
   version: (version) => `fleet ${version}`,
   otherVersion: (version, usual) => `fleet ${version}, most have ${usual}`,
-  units: (count, wrong) =>
-    plural(count, "unit") + (wrong ? `, ${plural(wrong, "problem")}` : ""),
+  units: (count, wrong) => plural(count, "unit") + (wrong ? `, ${plural(wrong, "problem")}` : ""),
 };
 
 // --- the timeline
