@@ -15,7 +15,7 @@ import { AGE_OF_DATA, PROBLEMS, duration } from "./words.js";
  * @typedef {object} Health
  * @property {"starting" | "ok" | "failing" | "overdue" | "suspect" | "ended"} state
  * @property {number} time
- * @property {number} since
+ * @property {?number} since
  * @property {?string} reason
  * @property {string} source
  * @property {boolean} recording

@@ -188,7 +188,7 @@ export const DETAIL = {
 
 export const MACHINES = {
   label: "Machines",
-  noMatch: "No machine matches the filter, and none has a unit that does.",
+  noMatch: "No machine and no unit matches the filter.",
   noMachines: "There are no machines in the cluster.",
   nowhere: "On no machine",
   nowhereNote: "Only submitted, or not scheduled to any machine",
@@ -217,8 +217,7 @@ export const TIMELINE = {
 export const CONNECTION = {
   live: "live",
   polling: "live (polling)",
-  pollingNote:
-    "There is no WebSocket connection. The page asks the server for news every 5 seconds.",
+  pollingNote: "There is no WebSocket connection. The page polls the server every 5 seconds.",
   connecting: "connecting",
   disconnected: "disconnected",
   token: "token required",
