@@ -1,10 +1,14 @@
-// Making and changing elements. All text goes in as text, never as HTML: names and descriptions come from strangers.
-
-import { AGES, duration } from "./model.js";
+// Making and changing elements. All text is inserted as text, never as HTML: names and descriptions
+// of units come from strangers.
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** An element with attributes (`on…` are listeners) and children: nodes, strings, or null for nothing. */
+export const byId = (id) => document.getElementById(id);
+
+/**
+ * An element with attributes and children: nodes, strings, or null for nothing. An attribute whose
+ * name starts with `on` is a listener.
+ */
 export function element(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -15,66 +19,38 @@ export function element(tag, attributes = {}, ...children) {
   return node;
 }
 
-/** Sets an attribute, or removes it where the value is null, undefined or false; touches nothing that is so already. */
+/** A button that is no form's. */
+export const button = (attributes, ...children) =>
+  element("button", { type: "button", ...attributes }, ...children);
+
+/** Sets an attribute unless it has this value, or removes it if the value is null or undefined. */
 export function attribute(node, name, value) {
-  if (value == null || value === false) {
+  if (value == null) {
     if (node.hasAttribute(name)) node.removeAttribute(name);
   } else if (node.getAttribute(name) !== String(value)) {
     node.setAttribute(name, value);
   }
 }
 
-/** Sets the text, unless it is so already. */
+/** Hides an element, or shows it. */
+export const hide = (node, isHidden) => node.toggleAttribute("hidden", Boolean(isHidden));
+
+/** Sets the text unless it is so already. */
 export function text(node, value) {
   if (node.textContent !== value) node.textContent = value;
 }
 
-/** One of the symbols of the page, in the colour of the text around it. */
+/** One of the symbols in index.html, in the colour of the text around it. */
 export function glyph(name) {
   const svg = document.createElementNS(SVG, "svg");
   svg.setAttribute("class", "glyph");
   svg.setAttribute("aria-hidden", "true");
   svg.append(document.createElementNS(SVG, "use"));
-  return drawGlyph(svg, name);
-}
-
-/** Makes a glyph another one. */
-export function drawGlyph(svg, name) {
-  attribute(svg.firstElementChild, "href", `#${name}`);
+  drawGlyph(svg, name);
   return svg;
 }
 
-/** What ages are counted by: set once, to the server's clock. */
-export const clock = { now: () => Date.now() };
-
-/** An element whose text is an age that `tick` lets go on; `wording` is a key of `AGES`. */
-export function age(since, wording, seen = true) {
-  const node = element("time");
-  setAge(node, since, wording, seen);
-  return node;
-}
-
-/** Makes an age another one. */
-export function setAge(node, since, wording, seen = true) {
-  attribute(node, "data-since", since);
-  attribute(node, "data-wording", wording);
-  attribute(node, "data-unseen", !seen && "");
-  if (since == null) text(node, "");
-  else writeAge(node);
-}
-
-/** Lets all ages that are in the document go on. */
-export function tick() {
-  for (const node of document.querySelectorAll("[data-since]")) writeAge(node);
-}
-
-function writeAge(node) {
-  const since = Number(node.dataset.since);
-  const seen = !("unseen" in node.dataset);
-  text(node, AGES[node.dataset.wording](duration(clock.now() - since), seen));
-  if (node.absolute === since) return;
-  node.absolute = since;
-  const date = new Date(since);
-  node.dateTime = date.toISOString();
-  node.title = (seen ? "" : "Already so when watching began, ") + date.toLocaleString();
+/** Changes a glyph into this one. */
+export function drawGlyph(svg, name) {
+  attribute(svg.firstElementChild, "href", `#${name}`);
 }

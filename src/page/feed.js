@@ -1,207 +1,284 @@
-// How the data arrives. The only file that knows: no other sees a URL, a socket or how a connection is taken up again.
-//
-// The second protocol over a WebSocket, or, while there is none, /v2/state every few seconds, turned into its messages.
+// How the data arrives: the second protocol over a WebSocket, or, while there is none, /v2/state
+// every few seconds, turned into its messages. No other file knows a URL, a socket or a retry.
+
+import { DISCONNECTS } from "./words.js";
 
 const PROTOCOL = "fleet-monitor.v2";
-const SILENCE = 40_000; // until a socket on which nothing comes is given up: something comes every 15 s
-const ANSWER = 10_000; // until a socket that does not open, or a reading that is not answered, is
-const POLL = 5_000; // between readings while there is no socket
-const TICK = 16; // in which messages are gathered
-const BACKOFF = { first: 500, most: 15_000 };
-const BASE = new URL("./", import.meta.url); // where this file is, which may be below a path of a proxy
-const TOKEN = `fleet-monitor-token ${BASE.pathname}`; // monitors below several paths have one storage
+// All in milliseconds. The server sends something every 15 s.
+const SILENCE_TIMEOUT = 40_000;
+const ANSWER_TIMEOUT = 10_000; // of the WebSocket handshake, and of a request
+const POLL_INTERVAL = 5_000;
+const BATCH = 16; // messages that arrive within this time are delivered together
+const MIN_BACKOFF = 500;
+const MAX_BACKOFF = 15_000;
+// The place of this file, which may be below a path of a proxy.
+const BASE = new URL("./", import.meta.url);
+// Monitors below different paths of one host share the storage.
+const TOKEN = `fleet-monitor-token ${BASE.pathname}`;
 
 /**
- * Keeps `listener` informed until the page is left:
- * `messages(messages)` with those of the second protocol, in order: the first have all that is known, with a `status`
- * at the end; and `link({kind, reason})` with the kinds `live` (`polling` tells whether without a WebSocket),
- * `disconnected`, `token` (one is needed; `rejected` tells whether one was wrong) and `refused` (with the server's text).
+ * The state of the connection.
+ * @typedef {object} Link
+ * @property {"connecting" | "live" | "disconnected" | "token" | "refused"} kind
+ * @property {string} reason why it is disconnected or refused, or ""
+ * @property {boolean} [polling] whether it is live without a WebSocket
+ * @property {boolean} [rejected] whether a token was wrong
  */
-export function openFeed(listener) {
-  let attempt = 0; // counts connections, so that the end of an old one is not taken for the end of the new
-  let failures = 0;
-  let socket = null;
-  let sought = 0; // when a socket was last tried
-  let complete = false; // whether on this socket all that there was at the beginning has come
-  let pending = []; // messages that the listener does not have yet
-  let epoch = null;
-  let point = null; // what the listener has, as {epoch, revision}: from there on it goes on
-  let asking = new AbortController();
-  let etag = null;
-  let timer = null;
-  let tick = null;
-  let kind = null;
-  let skew = 0;
-  let heard = 0;
 
-  const link = (next) => {
-    kind = next.kind;
-    listener.link({ reason: "", ...next });
-  };
-  const later = (action, delay) => {
-    clearTimeout(timer);
-    timer = setTimeout(action, delay);
-  };
+/**
+ * @typedef {object} Listener
+ * @property {(messages: object[]) => void} messages with messages of the second protocol, in order.
+ *   The first call has the whole state, with a `status` at the end.
+ * @property {(link: Link) => void} link
+ */
 
-  function connect() {
-    drop();
-    listen(attempt);
+/** The connection to the server, which is kept up until the page is left. */
+export class Feed {
+  /** @type {Listener} */
+  #listener;
+  /** Counts connections, so that callbacks of an old one are ignored. */
+  #attempt = 0;
+  /** Attempts in a row that failed. */
+  #failures = 0;
+  /** @type {?WebSocket} */
+  #socket = null;
+  /** When a socket was last opened. */
+  #socketTried = 0;
+  /** Whether the whole state has arrived over this socket. */
+  #isComplete = false;
+  /** Messages that the listener does not have yet. */
+  #pending = [];
+  #epoch = null;
+  /** What the listener has, as {epoch, revision}. The server resumes from there. */
+  #position = null;
+  #request = new AbortController();
+  #etag = null;
+  #timer = null;
+  #batchTimer = null;
+  #kind = null;
+  /** What the server's clock is ahead of this one. */
+  #skew = 0;
+  /** When something last arrived. */
+  #received = 0;
+
+  /** @param {Listener} listener */
+  constructor(listener) {
+    this.#listener = listener;
+    document.addEventListener("visibilitychange", () => this.#hurry());
+    addEventListener("online", () => this.#hurry());
+    this.#connect();
   }
 
-  /** Ends whatever is under way. What the listener does not have yet will be sent again. */
-  function drop() {
-    attempt++;
-    clearTimeout(timer);
-    clearTimeout(tick);
-    tick = null;
-    pending = [];
-    complete = false;
-    asking.abort();
-    asking = new AbortController();
-    socket?.close();
-    socket = null;
+  /** The server's clock, in milliseconds since 1970. */
+  now() {
+    return Date.now() + this.#skew;
   }
 
-  function disconnect(reason) {
-    drop();
-    link({ kind: "disconnected", reason });
-    const longest = Math.min(BACKOFF.most, BACKOFF.first * 2 ** failures++);
-    later(connect, longest * (0.5 + Math.random() / 2));
+  /** For how many milliseconds the server has been silent. */
+  silence() {
+    return Date.now() - this.#received;
   }
 
-  function listen(mine) {
-    const opening = new WebSocket(socketAddress(point), PROTOCOL);
-    let opened = false;
-    socket = opening;
-    sought = Date.now();
-    later(() => opening.close(), ANSWER);
-    const hear = () => {
-      heard = Date.now();
-      later(() => disconnect("nothing has come for too long"), SILENCE);
-    };
-    opening.onopen = () => {
-      if (mine !== attempt) return;
-      opened = true;
-      hear();
-    };
-    opening.onmessage = ({ data }) => {
-      if (mine !== attempt) return;
-      hear();
-      receive(JSON.parse(data));
-    };
-    opening.onclose = () => {
-      if (mine !== attempt) return;
-      socket = null;
-      if (opened) disconnect("the connection was closed");
-      else ask(mine);
-    };
+  /** Connects with this token, and keeps it in the tab. */
+  offerToken(token) {
+    sessionStorage.setItem(TOKEN, token);
+    this.#connect();
   }
 
-  // The listener gets what there was at the beginning all at once, and later what comes in one tick together.
-  function receive(message) {
-    pending.push(message);
-    if (complete) {
-      tick ??= setTimeout(deliver, TICK);
-    } else if (message.type === "status" && message.revision >= pending[0].revision) {
-      complete = true; // an older one is among what was missed
-      failures = 0;
-      etag = null;
-      deliver();
-      link({ kind: "live" });
+  #connect() {
+    this.#drop();
+    this.#open(this.#attempt);
+  }
+
+  /** Cancels everything. What the listener does not have yet will be sent again. */
+  #drop() {
+    this.#attempt++;
+    clearTimeout(this.#timer);
+    clearTimeout(this.#batchTimer);
+    this.#batchTimer = null;
+    this.#pending = [];
+    this.#isComplete = false;
+    this.#request.abort();
+    this.#request = new AbortController();
+    this.#socket?.close();
+    this.#socket = null;
+  }
+
+  #disconnect(reason) {
+    this.#drop();
+    this.#report({ kind: "disconnected", reason });
+
+    const backoff = Math.min(MAX_BACKOFF, MIN_BACKOFF * 2 ** this.#failures);
+    this.#failures++;
+    const jitter = 0.5 + Math.random() / 2;
+    this.#after(backoff * jitter, () => this.#connect());
+  }
+
+  // An operator may allow this page at any time.
+  #refuse(reason) {
+    this.#drop();
+    this.#report({ kind: "refused", reason });
+    this.#after(MAX_BACKOFF, () => this.#connect());
+  }
+
+  #report(link) {
+    this.#kind = link.kind;
+    this.#listener.link({ reason: "", ...link });
+  }
+
+  /** Does something later. Only one thing waits at a time. */
+  #after(delay, action) {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(action, delay);
+  }
+
+  /** Reconnects at once when a user looks at the page, or the computer is online again. */
+  #hurry() {
+    // No timer runs while a computer sleeps: the connection may be dead all the same.
+    const isDead = this.#kind === "live" && this.silence() > SILENCE_TIMEOUT;
+    const isWaiting = ["disconnected", "refused"].includes(this.#kind);
+    if ((isDead || isWaiting) && document.visibilityState === "visible") {
+      this.#failures = 0;
+      this.#connect();
     }
   }
 
-  function deliver() {
-    clearTimeout(tick);
-    tick = null;
-    const messages = pending;
-    pending = [];
+  // --- with a WebSocket
+
+  #open(attempt) {
+    const socket = new WebSocket(socketAddress(this.#position), PROTOCOL);
+    const isCurrent = () => attempt === this.#attempt;
+    let wasOpen = false;
+
+    this.#socket = socket;
+    this.#socketTried = Date.now();
+    this.#after(ANSWER_TIMEOUT, () => socket.close());
+
+    socket.onopen = () => {
+      if (!isCurrent()) return;
+      wasOpen = true;
+      this.#noteReceived();
+    };
+    socket.onmessage = ({ data }) => {
+      if (!isCurrent()) return;
+      this.#noteReceived();
+      this.#receive(JSON.parse(data));
+    };
+    socket.onclose = () => {
+      if (!isCurrent()) return;
+      this.#socket = null;
+      if (wasOpen) this.#disconnect(DISCONNECTS.closed);
+      else this.#poll(attempt);
+    };
+  }
+
+  #noteReceived() {
+    this.#received = Date.now();
+    this.#after(SILENCE_TIMEOUT, () => this.#disconnect(DISCONNECTS.silent));
+  }
+
+  // The listener gets the whole state at once, and later what arrives at nearly the same time.
+  #receive(message) {
+    this.#pending.push(message);
+    if (this.#isComplete) {
+      this.#batchTimer ??= setTimeout(() => this.#deliver(), BATCH);
+      return;
+    }
+
+    // An older status is one of the missed messages, not the end of them.
+    const isEnd = message.type === "status" && message.revision >= this.#pending[0].revision;
+    if (!isEnd) return;
+    this.#isComplete = true;
+    this.#failures = 0;
+    this.#etag = null;
+    this.#deliver();
+    this.#report({ kind: "live" });
+  }
+
+  #deliver() {
+    clearTimeout(this.#batchTimer);
+    this.#batchTimer = null;
+    const messages = this.#pending;
+    this.#pending = [];
+
     for (const { type, revision, ...message } of messages) {
-      if (type === "hello") epoch = message.epoch;
-      else if (type === "resync") point = null;
-      else if (type !== "snapshot") point = { epoch, revision };
-      if (type === "status") skew = message.health.time - heard;
+      if (type === "hello") this.#epoch = message.epoch;
+      else if (type === "resync") this.#position = null;
+      else if (type !== "snapshot") this.#position = { epoch: this.#epoch, revision };
+      if (type === "status") this.#skew = message.health.time - this.#received;
     }
-    listener.messages(messages);
+    this.#listener.messages(messages);
   }
 
-  // A browser does not say why a socket does not open, so it is asked here. If the server has as many clients as it may
-  // have, or a proxy lets no socket through, this goes on as long as there is none.
-  async function ask(mine) {
-    later(() => disconnect("no answer"), ANSWER);
+  // --- without
+
+  // A browser does not say why a socket does not open: the answer to this request does. If the
+  // server has too many clients, or a proxy lets no WebSocket through, polling goes on.
+  async #poll(attempt) {
+    this.#after(ANSWER_TIMEOUT, () => this.#disconnect(DISCONNECTS.unanswered));
     const token = sessionStorage.getItem(TOKEN);
-    const answer = await read(token).catch(() => null);
-    if (mine !== attempt) return;
-    if (!answer) return disconnect("the server cannot be reached");
+    const answer = await this.#fetchState(token).catch(() => null);
+    if (attempt !== this.#attempt) return;
+    if (!answer) return this.#disconnect(DISCONNECTS.unreachable);
+
     const { response, body } = answer;
-    if (response.status === 401) {
-      drop();
-      return link({ kind: "token", rejected: token != null });
+    switch (response.status) {
+      case 200:
+      case 304:
+        return this.#polled(attempt, response, body);
+      case 401:
+        this.#drop();
+        return this.#report({ kind: "token", rejected: token != null });
+      case 403:
+        return this.#refuse(explanation(body));
+      default:
+        this.#disconnect(DISCONNECTS.status(response.status, response.statusText));
     }
-    if (response.status === 403) return refuse(explanation(body));
-    if (response.status !== 200 && response.status !== 304) {
-      return disconnect(`the server answers ${response.status} ${response.statusText}`.trim());
-    }
-    heard = Date.now();
-    failures = 0;
-    etag = response.headers.get("ETag");
-    if (response.status === 200) pending = asMessages(JSON.parse(body));
-    const { revision } = pending[0] ?? point;
-    pending.push({ type: "status", revision, health: JSON.parse(response.headers.get("Fleet-Monitor-Status")) });
-    deliver();
-    link({ kind: "live", polling: true });
-    later(() => (Date.now() - sought > BACKOFF.most ? listen(mine) : ask(mine)), POLL);
   }
 
-  async function read(token) {
+  async #fetchState(token) {
     const headers = {};
     if (token) headers.Authorization = `Bearer ${token}`;
-    if (etag) headers["If-None-Match"] = etag;
-    const response = await fetch(new URL("v2/state", BASE), { headers, cache: "no-store", signal: asking.signal });
+    if (this.#etag) headers["If-None-Match"] = this.#etag;
+
+    const { signal } = this.#request;
+    const response = await fetch(new URL("v2/state", BASE), { headers, cache: "no-store", signal });
     return { response, body: await response.text() };
   }
 
-  // Whoever runs the server may let this page in: it is asked again.
-  function refuse(reason) {
-    drop();
-    link({ kind: "refused", reason });
-    later(connect, BACKOFF.most);
+  #polled(attempt, response, body) {
+    this.#received = Date.now();
+    this.#failures = 0;
+    this.#etag = response.headers.get("ETag");
+
+    if (response.status === 200) this.#pending = asMessages(JSON.parse(body));
+    const { revision } = this.#pending[0] ?? this.#position;
+    const health = JSON.parse(response.headers.get("Fleet-Monitor-Status"));
+    this.#pending.push({ type: "status", revision, health });
+    this.#deliver();
+    this.#report({ kind: "live", polling: true });
+
+    this.#after(POLL_INTERVAL, () => {
+      const isSocketDue = Date.now() - this.#socketTried > MAX_BACKOFF;
+      if (isSocketDue) this.#open(attempt);
+      else this.#poll(attempt);
+    });
   }
-
-  // A line that has been silent for too long is dead, though no timer ran while the machine slept.
-  const hurry = () => {
-    const dead = kind === "live" && Date.now() - heard > SILENCE;
-    if ((dead || ["disconnected", "refused"].includes(kind)) && document.visibilityState === "visible") {
-      failures = 0;
-      connect();
-    }
-  };
-  document.addEventListener("visibilitychange", hurry);
-  addEventListener("online", hurry);
-  connect();
-
-  return {
-    /** The server's clock, in milliseconds since the epoch. */
-    now: () => Date.now() + skew,
-    /** For how many milliseconds nothing has been heard of the server. */
-    silence: () => Date.now() - heard,
-    /** Tries again with this token, and keeps it in the tab. */
-    offerToken(token) {
-      sessionStorage.setItem(TOKEN, token);
-      connect();
-    },
-  };
 }
 
-function socketAddress(point) {
+/** @param {?{epoch: string, revision: number}} position */
+function socketAddress(position) {
   const address = new URL(BASE);
   address.protocol = location.protocol === "https:" ? "wss:" : "ws:";
   const token = sessionStorage.getItem(TOKEN);
   if (token) address.searchParams.set("token", token);
-  for (const [name, value] of Object.entries(point ?? {})) address.searchParams.set(name, value);
+  for (const [name, value] of Object.entries(position ?? {})) {
+    address.searchParams.set(name, value);
+  }
   return address;
 }
 
+/** The answer of /v2/state as messages of the second protocol. */
 const asMessages = ({ epoch, revision, software, units, machines, transitions }) => [
   { type: "hello", revision, epoch, software },
   { type: "snapshot", topic: "units", revision, rows: units },
@@ -209,6 +286,7 @@ const asMessages = ({ epoch, revision, software, units, machines, transitions })
   { type: "snapshot", topic: "events", revision, rows: transitions.reverse() },
 ];
 
+/** The message in the body of an error. */
 function explanation(body) {
   try {
     const answer = JSON.parse(body);

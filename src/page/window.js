@@ -1,15 +1,27 @@
-// A long list of which only the visible part is in the document. Lines have one height, from `--row` in the style sheet,
-// but for those that say `measured`: their height is what their content needs.
+// A long list of which only the visible part is in the document. It must not know what its lines
+// show.
+//
+// All lines have one height, `--row` in the style sheet, except those that are measured: they have
+// the height of their content.
 
 import { attribute } from "./dom.js";
 
-const OVERSCAN = 6; // lines beyond each edge, so that a small scroll shows no gap
+/** Lines beyond each edge, so that a small scroll shows no gap. */
+const OVERSCAN = 6;
+/** The height of a measured line until it is in the document. */
 const UNMEASURED = 240;
+
+/**
+ * @typedef {object} Drawing
+ * @property {(line: object) => HTMLElement} create makes a line's element
+ * @property {(node: HTMLElement, line: object, index: number) => void} update brings it up to date
+ * @property {(line: object) => boolean} [measured] whether the line has its own height
+ */
 
 export class WindowedList {
   /**
-   * `body` is the element that the lines go into; it scrolls with the page. `create(line)` makes a line's element and
-   * `update(node, line, index)` brings it up to date. Lines have a `key` of their own and may be `measured`.
+   * @param {HTMLElement} body what the lines are put into; it scrolls with the page
+   * @param {Drawing} drawing
    */
   constructor(body, { create, update, measured = () => false }) {
     Object.assign(this, { body, create, update, measured });
@@ -17,62 +29,86 @@ export class WindowedList {
     this.tops = [0];
     this.nodes = new Map();
     this.heights = new Map();
-    this.found = null;
+    this.indexCache = null;
     this.request = 0;
+
     this.sizes = new ResizeObserver((entries) => this.resized(entries));
     addEventListener("scroll", () => this.schedule(), { passive: true });
     new ResizeObserver(() => this.layout()).observe(body);
   }
 
-  /** Shows these lines. If the one with the focus is not among them, the tab panel gets it, or it would be lost. */
+  /** Shows these lines. Each has a `key` of its own. */
   show(lines) {
-    const focused = this.body.contains(document.activeElement);
+    const hadFocus = this.hasFocus();
     this.lines = lines;
-    this.found = null;
-    for (const key of this.heights.keys()) if (!this.indexes.has(key)) this.heights.delete(key);
+    this.indexCache = null;
+    for (const key of this.heights.keys()) {
+      if (!this.indexes.has(key)) this.heights.delete(key);
+    }
     this.layout();
-    if (focused && (!lines.length || !this.body.contains(document.activeElement))) this.body.closest("[role=tabpanel]").focus({ preventScroll: true });
+
+    // If the line with the focus is gone, the focus would be lost.
+    if (hadFocus && (!lines.length || !this.hasFocus())) {
+      this.body.closest("[role=tabpanel]").focus({ preventScroll: true });
+    }
   }
 
-  /** The index of each line by its key; made when it is asked for, which for most changes of the lines it never is. */
+  hasFocus() {
+    return this.body.contains(document.activeElement);
+  }
+
+  /** The index of each line by its key. Made when needed: most changes of the lines do not. */
   get indexes() {
-    return (this.found ??= new Map(this.lines.map((line, index) => [line.key, index])));
+    return (this.indexCache ??= new Map(this.lines.map((line, index) => [line.key, index])));
   }
 
-  /** Scrolls as little as needed to have a line in sight, `above` pixels of it being covered by what is sticky. */
+  /**
+   * Scrolls as little as needed to make a line visible.
+   * @param {number} above pixels at the top of the window that are covered
+   * @returns {?HTMLElement} the line's element
+   */
   reveal(key, above) {
     const index = this.indexes.get(key);
     if (index === undefined) return null;
+
     const top = this.body.getBoundingClientRect().top + this.tops[index];
-    const height = this.tops[index + 1] - this.tops[index];
+    const bottom = top + this.tops[index + 1] - this.tops[index];
     if (top < above) scrollBy({ top: top - above, behavior: "instant" });
-    else if (top + height > innerHeight) scrollBy({ top: top + height - innerHeight, behavior: "instant" });
+    else if (bottom > innerHeight) scrollBy({ top: bottom - innerHeight, behavior: "instant" });
+
     this.render();
     return this.nodes.get(key);
   }
 
+  /** Computes where each line is. */
   layout() {
     if (!this.body.isConnected || this.body.closest("[hidden]")) return;
     this.row = parseFloat(getComputedStyle(this.body).getPropertyValue("--row"));
+
     const tops = new Float64Array(this.lines.length + 1);
     this.lines.forEach((line, index) => {
-      tops[index + 1] = tops[index] + (this.measured(line) ? (this.heights.get(line.key) ?? UNMEASURED) : this.row);
+      tops[index + 1] = tops[index] + this.heightOf(line);
     });
     this.tops = tops;
     this.body.style.height = `${tops[this.lines.length]}px`;
     this.render();
   }
 
+  heightOf(line) {
+    if (!this.measured(line)) return this.row;
+    return this.heights.get(line.key) ?? UNMEASURED;
+  }
+
   resized(entries) {
-    let changed = false;
+    let hasChanged = false;
     for (const { target } of entries) {
       const height = target.offsetHeight;
       if (height && this.heights.get(target.lineKey) !== height) {
         this.heights.set(target.lineKey, height);
-        changed = true;
+        hasChanged = true;
       }
     }
-    if (changed) requestAnimationFrame(() => this.layout());
+    if (hasChanged) requestAnimationFrame(() => this.layout());
   }
 
   schedule() {
@@ -82,29 +118,43 @@ export class WindowedList {
     });
   }
 
+  /** Puts the visible lines into the document, in order, and takes the others out. */
   render() {
     if (this.body.closest("[hidden]")) return;
-    const offset = -this.body.getBoundingClientRect().top;
-    const first = Math.max(0, this.indexAt(offset) - OVERSCAN);
-    const end = Math.min(this.lines.length, this.indexAt(offset + innerHeight) + 1 + OVERSCAN);
-    const shown = [];
-    for (let index = first; index < end; index++) shown.push(index);
-    // The line with the focus stays, or the focus would fall back to the top of the page.
-    const focused = document.activeElement?.closest?.(".line");
-    const kept = focused && this.body.contains(focused) ? this.indexes.get(focused.lineKey) : undefined;
-    if (kept !== undefined && kept < first) shown.unshift(kept);
-    if (kept !== undefined && kept >= end) shown.push(kept);
-    const keys = new Set(shown.map((index) => this.lines[index].key));
-    for (const [key, node] of this.nodes) if (!keys.has(key)) this.remove(key, node);
+    const visible = this.visibleIndexes();
+
+    const keys = new Set(visible.map((index) => this.lines[index].key));
+    for (const [key, node] of this.nodes) {
+      if (!keys.has(key)) this.remove(key, node);
+    }
+
     let position = this.body.firstElementChild;
-    for (const index of shown) {
-      const node = this.nodeOf(this.lines[index]);
-      this.update(node, this.lines[index], index);
+    for (const index of visible) {
+      const line = this.lines[index];
+      const node = this.nodeOf(line);
+      this.update(node, line, index);
       node.style.transform = `translateY(${this.tops[index]}px)`;
       if (node === position) position = position.nextElementSibling;
       else this.body.insertBefore(node, position);
-      if (this.measured(this.lines[index])) this.sizes.observe(node);
+      if (this.measured(line)) this.sizes.observe(node);
     }
+  }
+
+  visibleIndexes() {
+    const offset = -this.body.getBoundingClientRect().top;
+    const first = Math.max(0, this.indexAt(offset) - OVERSCAN);
+    const last = this.indexAt(offset + innerHeight) + OVERSCAN;
+    const end = Math.min(this.lines.length, last + 1);
+    const visible = [];
+    for (let index = first; index < end; index++) visible.push(index);
+
+    // The line with the focus stays, or the focus would fall back to the top of the page.
+    const focused = document.activeElement?.closest?.(".line");
+    const isOurs = focused && this.body.contains(focused);
+    const kept = isOurs ? this.indexes.get(focused.lineKey) : undefined;
+    if (kept < first) visible.unshift(kept);
+    if (kept >= end) visible.push(kept);
+    return visible;
   }
 
   nodeOf(line) {
@@ -125,8 +175,10 @@ export class WindowedList {
     this.nodes.delete(key);
   }
 
+  /** The index of the line at this distance from the list's top. */
   indexAt(offset) {
-    let [low, high] = [0, this.lines.length];
+    let low = 0;
+    let high = this.lines.length;
     while (low < high) {
       const middle = (low + high) >> 1;
       if (this.tops[middle + 1] <= offset) low = middle + 1;

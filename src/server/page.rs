@@ -13,17 +13,40 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
 
 /// Path, media type, and content of each file.
-const FILES: [(&str, &str, &[u8]); 10] = [
+const FILES: [(&str, &str, &[u8]); 33] = [
     ("/", HTML, include_bytes!("../page/index.html")),
+    ("/address.js", SCRIPT, include_bytes!("../page/address.js")),
+    ("/age.js", SCRIPT, include_bytes!("../page/age.js")),
+    ("/announcement.js", SCRIPT, include_bytes!("../page/announcement.js")),
     ("/app.js", SCRIPT, include_bytes!("../page/app.js")),
+    ("/cards.js", SCRIPT, include_bytes!("../page/cards.js")),
     ("/cluster.js", SCRIPT, include_bytes!("../page/cluster.js")),
     ("/dom.js", SCRIPT, include_bytes!("../page/dom.js")),
     ("/feed.js", SCRIPT, include_bytes!("../page/feed.js")),
-    ("/model.js", SCRIPT, include_bytes!("../page/model.js")),
-    ("/panels.js", SCRIPT, include_bytes!("../page/panels.js")),
+    ("/filter.js", SCRIPT, include_bytes!("../page/filter.js")),
+    ("/gate.js", SCRIPT, include_bytes!("../page/gate.js")),
+    ("/headline.js", SCRIPT, include_bytes!("../page/headline.js")),
+    ("/health.js", SCRIPT, include_bytes!("../page/health.js")),
+    ("/keys.js", SCRIPT, include_bytes!("../page/keys.js")),
+    ("/lines.js", SCRIPT, include_bytes!("../page/lines.js")),
+    ("/machines.js", SCRIPT, include_bytes!("../page/machines.js")),
+    ("/row.js", SCRIPT, include_bytes!("../page/row.js")),
+    ("/sorting.js", SCRIPT, include_bytes!("../page/sorting.js")),
+    ("/status.js", SCRIPT, include_bytes!("../page/status.js")),
+    ("/summary.js", SCRIPT, include_bytes!("../page/summary.js")),
+    ("/tab.js", SCRIPT, include_bytes!("../page/tab.js")),
+    ("/timeline.js", SCRIPT, include_bytes!("../page/timeline.js")),
+    ("/transitions.js", SCRIPT, include_bytes!("../page/transitions.js")),
+    ("/unit-detail.js", SCRIPT, include_bytes!("../page/unit-detail.js")),
+    ("/unit-row.js", SCRIPT, include_bytes!("../page/unit-row.js")),
     ("/units.js", SCRIPT, include_bytes!("../page/units.js")),
+    ("/verdicts.js", SCRIPT, include_bytes!("../page/verdicts.js")),
     ("/window.js", SCRIPT, include_bytes!("../page/window.js")),
+    ("/words.js", SCRIPT, include_bytes!("../page/words.js")),
+    ("/panels.css", STYLE, include_bytes!("../page/panels.css")),
     ("/style.css", STYLE, include_bytes!("../page/style.css")),
+    ("/summary.css", STYLE, include_bytes!("../page/summary.css")),
+    ("/units.css", STYLE, include_bytes!("../page/units.css")),
 ];
 
 /// A file of the page.

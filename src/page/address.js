@@ -1,0 +1,45 @@
+// What the page shows of the cluster, as the part of its address behind the `#`:
+// #tab=units&q=state:failed&sort=-since&open=web.service/3f1a…
+// It must not know the document.
+
+import { DEFAULT_SORT } from "./sorting.js";
+
+/**
+ * What the page shows.
+ * @typedef {object} View
+ * @property {"units" | "machines" | "timeline"} tab
+ * @property {string} query the filter
+ * @property {string} sort a column, maybe with a `-` before it
+ * @property {Set<string>} open keys of rows and groups
+ */
+
+export const TABS = ["units", "machines", "timeline"];
+
+const CHARACTERS = { "%3A": ":", "%2F": "/", "%40": "@", "%2C": ",", "%3D": "=", "%20": "+" };
+
+/** @returns {View} */
+export function parseAddress(hash) {
+  const fields = new URLSearchParams(hash.slice(1));
+  const tab = fields.get("tab");
+  const open = (fields.get("open") ?? "").split(",").filter(Boolean);
+  return {
+    tab: TABS.includes(tab) ? tab : TABS[0],
+    query: fields.get("q") ?? "",
+    sort: fields.get("sort") ?? DEFAULT_SORT,
+    open: new Set(open),
+  };
+}
+
+/** @param {View} view */
+export function formatAddress({ tab, query, sort, open }) {
+  const fields = [["tab", tab]];
+  if (query.trim()) fields.push(["q", query.trim()]);
+  if (sort !== DEFAULT_SORT) fields.push(["sort", sort]);
+  if (open.size) fields.push(["open", [...open].join(",")]);
+  return "#" + fields.map(([name, value]) => `${name}=${encode(value)}`).join("&");
+}
+
+// People read and type addresses: what is allowed behind a `#` stays as it is.
+function encode(value) {
+  return encodeURIComponent(value).replace(/%(3A|2F|40|2C|3D|20)/g, (code) => CHARACTERS[code]);
+}

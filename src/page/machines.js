@@ -1,0 +1,105 @@
+// The cards of the machines: their order, and which units they show. It must not know the document.
+
+import { machineMatches, parseFilter, rowMatches } from "./filter.js";
+import { byVerdict, compareNames, ipNumber } from "./sorting.js";
+
+/**
+ * A machine with its units, or, with the key "", the units that are on no machine. It has all
+ * fields of the machine as the server sent it, if it sent one.
+ * @typedef {object} Card
+ * @property {string} key the machine's ID, or ""
+ * @property {boolean} [isUnknown] units are on it, but it is not in the cluster
+ * @property {import("./row.js").Row[]} units
+ * @property {import("./row.js").Row[]} found those that pass the filter
+ * @property {string} [usual] the version of fleet that most machines have
+ * @property {number} share of units, from 0 to 1, compared with the machine that has most
+ * @property {{tone: import("./verdicts.js").Tone, count: number}[]} tones of its units
+ */
+
+const TONES = ["bad", "warn", "busy", "good", "idle"];
+
+/** How often each value occurs. */
+export function tally(values) {
+  const counts = new Map();
+  for (const value of values) counts.set(value, (counts.get(value) ?? 0) + 1);
+  return counts;
+}
+
+/**
+ * The versions of fleet and how many machines have them, the most frequent first. If two are equal,
+ * the newest is first.
+ * @returns {[string, number][]}
+ */
+export function fleetVersions(machines) {
+  const present = [...machines.values()].filter((machine) => !machine.lost_since);
+  const versions = present.map((machine) => machine.version).filter(Boolean);
+  const counts = [...tally(versions)];
+  return counts.sort(([a, aCount], [b, bCount]) => bCount - aCount || compareNames(b, a));
+}
+
+/**
+ * The cards that pass the filter: lost machines, then silent ones, then the others by address. The
+ * units that are on no machine come last.
+ * @returns {Card[]}
+ */
+export function machineCards(cluster, query) {
+  const terms = parseFilter(query);
+  const { cards, nowhere } = distribute(cluster, terms);
+  const busiest = Math.max(1, ...cards.map((card) => card.units.length));
+  const [[usual] = []] = fleetVersions(cluster.machines);
+
+  const sorted = cards.sort(byAbsence);
+  if (nowhere.units.length) sorted.push(nowhere);
+  const isShown = (card) => !terms.length || card.found.length || machineMatches(terms, card);
+  const shown = sorted.filter(isShown);
+
+  for (const card of shown) {
+    card.found.sort(byVerdict);
+    card.usual = usual;
+    card.share = card.units.length / busiest;
+    card.tones = tonesOf(card.units);
+  }
+  return shown;
+}
+
+/** Puts each row on its card. */
+function distribute(cluster, terms) {
+  const cards = new Map();
+  for (const [key, machine] of cluster.machines) {
+    cards.set(key, { ...machine, key, units: [], found: [] });
+  }
+  const nowhere = { key: "", units: [], found: [] };
+
+  for (const row of cluster.rows) {
+    if (row.place && !cards.has(row.place)) cards.set(row.place, unknownMachine(row));
+    const card = row.place ? cards.get(row.place) : nowhere;
+    card.units.push(row);
+    if (rowMatches(terms, row)) card.found.push(row);
+  }
+  return { cards: [...cards.values()], nowhere };
+}
+
+const unknownMachine = ({ place, ip }) => ({
+  key: place,
+  machine: place,
+  ip,
+  isUnknown: true,
+  units: [],
+  found: [],
+});
+
+function absence(card) {
+  if (card.lost_since || card.isUnknown) return 0;
+  return card.silent_since ? 1 : 2;
+}
+
+function byAbsence(a, b) {
+  return absence(a) - absence(b) || ipNumber(a.ip) - ipNumber(b.ip) || a.key.localeCompare(b.key);
+}
+
+/** How many units have each tone, the worst first. */
+function tonesOf(units) {
+  const counts = tally(units.map((row) => row.tone));
+  const present = TONES.filter((tone) => counts.has(tone));
+  return present.map((tone) => ({ tone, count: counts.get(tone) }));
+}

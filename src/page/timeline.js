@@ -1,0 +1,90 @@
+// The timeline: what happened in the cluster, newest first.
+
+import { setAge } from "./age.js";
+import { attribute, button, drawGlyph, element, glyph, hide, text } from "./dom.js";
+import { eventMatches, parseFilter } from "./filter.js";
+import { rowKey } from "./row.js";
+import { WindowedList } from "./window.js";
+import { TIMELINE } from "./words.js";
+
+/** Events whose colour is not the one of their severity. */
+const EVENT_TONES = { stale: "warn", machine_silent: "warn" };
+
+export class Timeline {
+  /** @param {HTMLElement} panel @param {import("./units.js").Actions} actions */
+  constructor(panel, actions) {
+    const label = { "aria-label": TIMELINE.label };
+    this.body = element("div", { role: "list", class: "lines timeline", ...label });
+    this.empty = element("p", { class: "empty", hidden: "" });
+    panel.append(this.body, this.empty);
+
+    this.list = new WindowedList(this.body, {
+      create: (line) => createEvent(line.event, actions),
+      update: (node, line, index) => this.update(node, line.event, index),
+    });
+  }
+
+  /**
+   * @param {import("./cluster.js").Cluster} cluster
+   * @param {import("./address.js").View} view
+   * @param {boolean} isRead whether the units were ever read
+   */
+  show(cluster, view, isRead) {
+    const terms = parseFilter(view.query);
+    const { all } = cluster.transitions;
+    const isFound = (event) => eventMatches(terms, event, cluster);
+    const found = terms.length ? all.filter(isFound) : all;
+
+    hide(this.body, !found.length);
+    hide(this.empty, found.length || !isRead);
+    text(this.empty, all.length ? TIMELINE.noMatch : TIMELINE.noEvents);
+    this.list.show(found.map((event) => ({ key: String(event.number), event })));
+  }
+
+  /** @param {import("./transitions.js").Transition} event */
+  update(node, event, index) {
+    const { parts } = node;
+    const isWarning = event.severity === "warning";
+
+    attribute(node, "aria-posinset", index + 1);
+    attribute(node, "aria-setsize", this.list.lines.length);
+    attribute(node, "data-tone", EVENT_TONES[event.event] ?? (isWarning ? "bad" : "idle"));
+    attribute(node, "title", event.text);
+
+    drawGlyph(parts.glyph, isWarning ? "warning" : "info");
+    text(parts.severity, isWarning ? TIMELINE.warning : "");
+    updateText(node, event);
+    setAge(parts.time, event.time, "ago");
+  }
+}
+
+function createEvent(event, actions) {
+  const parts = {
+    time: element("time"),
+    glyph: glyph("info"),
+    severity: element("span", { class: "visually-hidden" }),
+    unit: button({ class: "name link-like" }),
+    rest: element("span", { class: "rest" }),
+  };
+  const node = element(
+    "div",
+    { role: "listitem", class: "event", "data-event": event.event },
+    parts.glyph,
+    parts.severity,
+    element("p", {}, parts.unit, parts.rest),
+    parts.time,
+  );
+  parts.unit.addEventListener("click", () => actions.reveal(node.unitKey));
+  return Object.assign(node, { parts });
+}
+
+/** The text. A unit at its beginning is a button that shows the unit. */
+function updateText(node, { unit, machine, text: words }) {
+  const { parts } = node;
+  const startsWithUnit = unit != null && words.startsWith(unit);
+
+  hide(parts.unit, !startsWithUnit);
+  text(parts.unit, startsWithUnit ? unit : "");
+  text(parts.rest, startsWithUnit ? words.slice(unit.length) : words);
+  if (startsWithUnit) node.unitKey = rowKey(unit, machine);
+}

@@ -1,0 +1,73 @@
+// The element of a row in the table of units.
+
+import { setAge } from "./age.js";
+import { attribute, drawGlyph, element, glyph, text } from "./dom.js";
+import { TABLE, shortId, verdictWord } from "./words.js";
+
+export const cellClass = (column) => `cell ${column === "unit" ? "name-cell" : column}`;
+
+export function createRow() {
+  const parts = {
+    unit: element("span", { class: "name" }),
+    tag: element("span", { class: "tag" }),
+    stateGlyph: glyph("active"),
+    state: element("span"),
+    verdictGlyph: glyph("ok"),
+    verdict: element("span"),
+    machine: element("span", { class: "ip" }),
+    note: element("span", { class: "id" }),
+    since: element("time"),
+  };
+
+  const cell = (column, ...children) =>
+    element("div", { role: "gridcell", class: cellClass(column) }, ...children);
+  const row = element(
+    "div",
+    { role: "row", class: "unit" },
+    cell("unit", glyph("open"), parts.unit, parts.tag),
+    cell("state", parts.stateGlyph, parts.state),
+    cell("verdict", parts.verdictGlyph, parts.verdict),
+    cell("machine", parts.machine, parts.note),
+    cell("since", parts.since),
+  );
+  return Object.assign(row, { parts });
+}
+
+/** @param {import("./lines.js").Line} line @param {boolean} isActive whether Tab moves to it */
+export function updateRow(node, line, isActive) {
+  const { row, level, opened } = line;
+  const { parts } = node;
+
+  attribute(node, "tabindex", isActive ? 0 : -1);
+  attribute(node, "aria-expanded", opened);
+  attribute(node, "data-tone", row.tone);
+  attribute(node, "data-level", level);
+  node.toggleAttribute("data-wrong", row.verdict !== "ok");
+  node.toggleAttribute("data-submitted", Boolean(row.submitted));
+
+  text(parts.unit, row.unit);
+  attribute(parts.unit, "title", row.description ?? row.unit);
+  text(parts.tag, tagOf(line));
+
+  drawGlyph(parts.stateGlyph, row.glyph);
+  text(parts.state, row.stateText);
+  drawGlyph(parts.verdictGlyph, row.submitted ? "submitted" : row.verdict);
+  text(parts.verdict, row.submitted ? TABLE.notStarted : verdictWord(row.verdict));
+
+  text(parts.machine, row.where ?? TABLE.noMachine);
+  parts.machine.toggleAttribute("data-none", row.where == null);
+  text(parts.note, noteOf(row));
+  setAge(parts.since, row.submitted ? null : row.since, "short", row.since_seen);
+}
+
+/** Rows in a group need no tag: the group has it. */
+function tagOf({ kind, level, row }) {
+  const isGlobal = kind === "group" || (row.global && level !== 2);
+  return isGlobal ? TABLE.global : "";
+}
+
+/** What stands behind the address of the machine. */
+function noteOf({ onlyTarget, ip, place }) {
+  if (onlyTarget) return TABLE.target;
+  return ip && place ? shortId(place) : "";
+}

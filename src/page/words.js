@@ -1,0 +1,272 @@
+// The texts of the page: words, and the sentences made of them. Fixed labels are in index.html, and
+// reasons come from the server. It must not know the document, nor where a text is shown.
+
+// `word` stands alone, `predicate` completes "2 units are …".
+const VERDICTS = {
+  failed: { word: "failed", predicate: "failed" },
+  crash_loop: { word: "crash loop", predicate: "in a crash loop" },
+  machine_lost: { word: "machine lost", predicate: "on a lost machine" },
+  unreported: { word: "unreported", predicate: "not reported by any machine" },
+  unscheduled: { word: "unscheduled", predicate: "not scheduled to any machine" },
+  ghost: { word: "ghost", predicate: "running without a unit file" },
+  stale: { word: "stale", predicate: "no longer reported" },
+  outdated: { word: "outdated", predicate: "running an old version" },
+  ok: { word: "ok", predicate: "ok" },
+};
+
+// The lists that the monitor reads from fleet, by their names in the JSON.
+const LISTS = { units: "units", machines: "machines", unit_files: "unit files" };
+
+/** The columns of the table of units. */
+export const COLUMN_TITLES = {
+  unit: "Unit",
+  state: "State",
+  verdict: "Verdict",
+  machine: "Machine",
+  since: "Since",
+};
+
+/**
+ * An age in a sentence, by its wording. If `isExact` is false, what it describes was already so
+ * when the monitor started, and has lasted longer.
+ */
+export const AGES = {
+  short: (age, isExact) => (isExact ? age : `> ${age}`),
+  for: (age, isExact) => (isExact ? `for ${age}` : `for more than ${age}`),
+  ago: (age) => `${age} ago`,
+};
+
+// --- words
+
+export const verdictWord = (verdict) => VERDICTS[verdict]?.word ?? verdict;
+
+const listName = (list) => LISTS[list] ?? list;
+
+/** "units, machines and unit files" */
+export const listNames = (lists) => enumerate(lists.map(listName));
+
+/** A count with separators: "10,000". */
+export const inFull = (count) => count.toLocaleString("en");
+
+export const plural = (count, noun) => `${inFull(count)} ${noun}${count === 1 ? "" : "s"}`;
+
+export const shortId = (id) => id?.slice(0, 8);
+
+export const shortHash = (hash) => hash?.slice(0, 7);
+
+/** The same with a capital at its beginning. "fleet" is written small there too. */
+export function capitalize(sentence) {
+  if (sentence.startsWith("fleet")) return sentence;
+  return sentence.charAt(0).toUpperCase() + sentence.slice(1);
+}
+
+/** The same, to go on with within a sentence. */
+export const uncapitalize = (sentence) => sentence.charAt(0).toLowerCase() + sentence.slice(1);
+
+/** The parts that are not empty, separated by commas. */
+export const joinParts = (...parts) => parts.filter(Boolean).join(", ");
+
+export function duration(milliseconds) {
+  const seconds = Math.max(0, Math.round(milliseconds / 1000));
+  if (seconds < 120) return `${seconds} s`;
+  if (seconds < 7200) return `${Math.floor(seconds / 60)} min`;
+  if (seconds < 172800) return `${Math.floor(seconds / 3600)} h`;
+  return `${Math.floor(seconds / 86400)} d`;
+}
+
+function enumerate(words) {
+  return words.join(", ").replace(/, ([^,]*)$/, " and $1");
+}
+
+/** The title of an age that has lasted for longer. */
+export const alreadySo = (date) => `Already so when fleet-monitor started, ${date}`;
+
+export const andMore = (count) => `and ${inFull(count)} more`;
+
+// --- the headline, and what stands below it
+
+export const HEADLINE = {
+  noData: "No data from fleet yet",
+  neverRead: "nothing read since fleet-monitor started",
+  noUnits: "No units in the cluster",
+  lastKnown: (before) => `last known: ${before}`,
+  machines: (count) => plural(count, "machine"),
+  machinesLost: (count) => `${plural(count, "machine")} lost`,
+  machinesSilent: (count) => `${plural(count, "machine")} silent`,
+  fleetVersions: (count) => `${count} versions of fleet`,
+  lastChange: "last change ",
+  noChange: "no change since fleet-monitor started",
+};
+
+/** "2 units are in a crash loop" */
+export function unitsWithVerdict(count, verdict) {
+  const predicate = VERDICTS[verdict]?.predicate ?? verdict;
+  if (verdict === "failed") return `${plural(count, "unit")} ${predicate}`;
+  return `${plural(count, "unit")} ${count === 1 ? "is" : "are"} ${predicate}`;
+}
+
+/** "2 stale". A unit on a lost machine must not be taken for a lost machine. */
+export function verdictCount(count, verdict) {
+  const { word, predicate } = VERDICTS[verdict] ?? { word: verdict };
+  return `${count} ${verdict === "machine_lost" ? predicate : word}`;
+}
+
+export function allAsDesired(count) {
+  if (count === 1) return "The only unit is in its desired state";
+  return `All ${plural(count, "unit")} are in their desired state`;
+}
+
+/** Why the data of fleet may be wrong. An age may follow: "No data from fleet for 6 s". */
+export const PROBLEMS = {
+  suspect: () => "incomplete list of units from fleet",
+  overdue: () => "no new data from fleet",
+  failing: (lists) => {
+    if (lists.length === Object.keys(LISTS).length) return "no data from fleet";
+    return `no data about ${listNames(lists)}`;
+  },
+};
+
+// --- the boxes above the headline
+
+export const BANNERS = {
+  recording: "This is a recording of a cluster, not a live cluster.",
+  recordingEnded: "The recording has ended.",
+  failing: (lists) => `${capitalize(listNames(lists))} cannot be read`,
+  suspect:
+    "More than a third of the units disappeared from fleet's list at once, so the list is " +
+    "probably incomplete. All units are shown as they were.",
+  overdue: "No new data from fleet",
+  starting: "Waiting for the first complete data from fleet.",
+};
+
+// --- a unit with a problem
+
+export const TROUBLE = {
+  on: (machine) => `on ${machine}`,
+  target: (machine) => `target ${machine}`,
+  nowhere: "on no machine",
+};
+
+// --- the table of units
+
+export const TABLE = {
+  label: "Units",
+  noMatch: "No unit matches the filter.",
+  noUnits: "There are no units in the cluster.",
+  global: "global",
+  noState: "no state",
+  submitted: "submitted",
+  notStarted: "not started",
+  noMachine: "no machine",
+  target: "target",
+  machines: (count) => plural(count, "machine"),
+  someMachines: (count, all) => `${count} of ${plural(all, "machine")}`,
+  groupState: (count, all, word) => `${count} of ${plural(all, "machine")} ${word}`,
+};
+
+export const DETAIL = {
+  desired: "Desired state",
+  noUnitFile: "none: there is no unit file",
+  state: "State",
+  notReported: "Not reported",
+  machine: "Machine",
+  target: "Target",
+  everyMachine: "every machine that meets the requirements",
+  noTarget: "none",
+  version: "Version",
+  machineHas: "the machine has ",
+  fleetHas: ", fleet has ",
+  description: "Description",
+  requirements: "Requirements",
+  events: "Events",
+  noEvents: "No events since fleet-monitor started.",
+  toTimeline: "Show in timeline",
+  toMachine: (machine) => `All units on ${machine}`,
+};
+
+// --- the machines
+
+export const MACHINES = {
+  label: "Machines",
+  noMatch: "No machine and no unit matches the filter.",
+  noMachines: "There are no machines in the cluster.",
+  nowhere: "On no machine",
+  nowhereNote: "Only submitted, or not scheduled to any machine",
+  noMetadata: "no metadata",
+  leftCluster: "left the cluster ",
+  notInCluster: "not in the cluster",
+  silent: "silent ",
+  leader: "engine leader",
+  leaderNote: "Its engine schedules the units",
+  version: (version) => `fleet ${version}`,
+  otherVersion: (version, usual) => `fleet ${version}, most have ${usual}`,
+  units: (count, wrong) => plural(count, "unit") + (wrong ? `, ${plural(wrong, "problem")}` : ""),
+};
+
+// --- the timeline
+
+export const TIMELINE = {
+  label: "Events, newest first",
+  noMatch: "No event matches the filter.",
+  noEvents: "No events since fleet-monitor started.",
+  warning: "Warning: ",
+};
+
+// --- the connection to the server, and the age of the data
+
+export const CONNECTION = {
+  live: "live",
+  polling: "live (polling)",
+  pollingNote: "There is no WebSocket connection. The page polls the server every 5 seconds.",
+  connecting: "connecting",
+  disconnected: "disconnected",
+  token: "token required",
+  refused: "access denied",
+};
+
+/** Why there is no connection. */
+export const DISCONNECTS = {
+  silent: "the server has sent nothing for 40 s",
+  closed: "the connection was closed",
+  unanswered: "the server did not answer within 10 s",
+  unreachable: "the server cannot be reached",
+  status: (status, text) => `the server answered ${status} ${text}`.trim(),
+};
+
+export const reconnecting = (reason) => `${capitalize(reason)}. Reconnecting.`;
+
+export const AGE_OF_DATA = {
+  none: "no data yet",
+  current: "up to date",
+  unitsCurrent: "units up to date",
+  old: (age) => `data ${age} old`,
+  listOld: (list, age) => `${listName(list)} ${age} old`,
+};
+
+/** What is shown in place of the cluster, as `[title, text]`. */
+export const GATE = {
+  connecting: ["Connecting", "Loading the state of the cluster."],
+  live: ["Connected", "Waiting for the state of the cluster."],
+  disconnected: ["Disconnected"],
+  token: [
+    "Token required",
+    "Access to this fleet-monitor is protected. Enter its token to see the cluster.",
+  ],
+  wrongToken: ["Token required", "This token is wrong. Enter the token of this fleet-monitor."],
+  refused: ["Access denied"],
+};
+
+// --- what screen readers announce
+
+export const ANNOUNCEMENTS = {
+  disconnected: "Disconnected from fleet-monitor.",
+  reconnected: "Reconnected.",
+  problem: (problem) => `${capitalize(problem)}.`,
+  problemOver: "fleet can be read again.",
+  recordingEnded: "The recording has ended.",
+  unitOn: (unit, machine) => unit + (machine ? ` on ${machine}` : ""),
+  wrong: (unit, verdict) => `${unit}: ${verdictWord(verdict)}.`,
+  manyWrong: (count) => `${inFull(count)} more units have problems.`,
+  recovered: (unit) => `${unit} has recovered.`,
+  manyRecovered: (count) => `${inFull(count)} units have recovered.`,
+};

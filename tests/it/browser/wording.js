@@ -1,0 +1,82 @@
+// What the page says, for the snapshots of its wording.
+
+// What the texts of words.js are made with, by the names of their parameters.
+const SAMPLES = {
+  after: "…",
+  age: "5 min",
+  all: 3,
+  before: "…",
+  count: 2,
+  date: "DATE",
+  isExact: false,
+  list: "machines",
+  lists: ["units", "machines"],
+  machine: "10.0.0.1",
+  problem: "no data from fleet",
+  reason: "the reason",
+  status: 502,
+  text: "Bad Gateway",
+  unit: "web.service",
+  usual: "1.0.0",
+  verdict: "failed",
+  version: "0.11.8",
+  word: "running",
+  wrong: 1,
+};
+
+function sample(name) {
+  if (!(name in SAMPLES)) throw new Error(`no sample for the parameter ${name}`);
+  return SAMPLES[name];
+}
+
+// The names of the parameters of a function, from its source.
+function parametersOf(make) {
+  const [, arrow, other] = make.toString().match(/^\(?([^)=]*)\)? =>|\(([^)]*)\)/);
+  return (arrow ?? other).match(/\w+/g) ?? [];
+}
+
+function textOf(text) {
+  if (typeof text === "function") return String(text(...parametersOf(text).map(sample)));
+  return Array.isArray(text) ? text.join("\n") : text;
+}
+
+// All texts of words.js, as [name, text].
+function catalogue(words, verdicts) {
+  const texts = [];
+  for (const [group, entries] of Object.entries(words)) {
+    if (typeof entries !== "object") continue;
+    for (const [name, text] of Object.entries(entries)) {
+      texts.push([`${group}.${name}`, textOf(text)]);
+    }
+  }
+  for (const name of ["allAsDesired", "alreadySo", "andMore", "reconnecting"]) {
+    texts.push([name, textOf(words[name])]);
+  }
+  texts.push(["allAsDesired, one", words.allAsDesired(1)]);
+  for (const verdict of Object.keys(verdicts)) {
+    const forms = [1, 2].map((count) => words.unitsWithVerdict(count, verdict));
+    forms.push(words.verdictCount(2, verdict), words.verdictWord(verdict));
+    texts.push([verdict, forms.join("\n")]);
+  }
+  return texts;
+}
+
+// The visible text and the labels of a part of the page. What the server says is left out, and so
+// are ages.
+function shownTexts(selector) {
+  const part = document.querySelector(selector);
+  for (const node of part.querySelectorAll(".reason span, .event .rest, .history span")) {
+    node.textContent = "…";
+  }
+
+  const labels = [...part.querySelectorAll("[aria-label], [placeholder]")]
+    .filter((node) => node.checkVisibility())
+    .flatMap((node) => [node.ariaLabel, node.placeholder])
+    .filter(Boolean);
+  const lines = part.innerText
+    .split("\n")
+    .map((line) => line.trim())
+    .filter(Boolean);
+  const text = [...lines, "", "labels:", ...labels].join("\n");
+  return text.replace(/\b\d+ (s|min|h|d)\b/g, "N s");
+}

@@ -1,0 +1,65 @@
+// What the page makes of the state of the source.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { ageOfData, failures, healthSignature, problem } from "../../src/page/health.js";
+import { failing, health } from "./clusters.mjs";
+
+const connection = { isLive: true, now: 103_000, silence: 3_000 };
+
+test("lists that fail for the same reason are one failure", () => {
+  const some = health("failing", {
+    units: failing("a"),
+    machines: failing("b"),
+    unit_files: failing("a"),
+  });
+  assert.deepEqual(failures(some), [
+    { lists: ["units", "unit_files"], reason: "a" },
+    { lists: ["machines"], reason: "b" },
+  ]);
+  assert.deepEqual(failures(health()), []);
+});
+
+test("only a source that fails, lags or is suspect is a problem", () => {
+  for (const state of ["starting", "ok", "ended"])
+    assert.equal(problem(health(state)), null, state);
+  const problems = [
+    health("suspect"),
+    health("overdue"),
+    health("failing", { machines: failing() }),
+    health("failing", { units: failing(), machines: failing(), unit_files: failing() }),
+  ].map(problem);
+  assert.ok(problems.every(Boolean));
+  assert.equal(new Set(problems).size, problems.length);
+});
+
+test("the signature changes with what is drawn, and not with ages", () => {
+  const older = health("ok", { units: { age: 5 } });
+  assert.equal(healthSignature(older), healthSignature(health()));
+  const others = [health("suspect"), health("ok", { units: { age: null } })];
+  for (const other of others) assert.notEqual(healthSignature(other), healthSignature(health()));
+  assert.equal(healthSignature(null), null);
+});
+
+test("data are up to date until the server has been silent for long", () => {
+  assert.deepEqual(ageOfData(health(), connection).old, []);
+  const silent = ageOfData(health(), { ...connection, silence: 900_000 });
+  assert.deepEqual(silent.old, ["units"]);
+  assert.match(silent.words, /\b15 min\b/);
+  assert.deepEqual(ageOfData(health(), { ...connection, isLive: false }).old, ["units"]);
+});
+
+test("a list that fails while the units are read has an age of its own", () => {
+  const some = health("failing", { machines: { ...failing(), age: 7 } });
+  const { words, old } = ageOfData(some, connection);
+  assert.deepEqual(old, ["machines"]);
+  assert.match(words, /\b10 s\b/);
+});
+
+test("a list that was never read has no age", () => {
+  const some = health("failing", { machines: { ...failing(), age: null } });
+  assert.deepEqual(ageOfData(some, connection).old, []);
+  assert.deepEqual(ageOfData(health("failing", { units: { age: null } }), connection).old, []);
+  assert.deepEqual(ageOfData(null, connection).old, []);
+});

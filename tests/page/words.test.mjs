@@ -1,0 +1,63 @@
+// Numbers and lists in words.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { VERDICTS } from "../../src/page/verdicts.js";
+import {
+  AGES,
+  capitalize,
+  duration,
+  listNames,
+  plural,
+  uncapitalize,
+  unitsWithVerdict,
+  verdictWord,
+} from "../../src/page/words.js";
+
+test("an age has one unit of time, rounded down", () => {
+  const ages = {
+    0: "0 s",
+    119: "119 s",
+    120: "2 min",
+    7199: "119 min",
+    7200: "2 h",
+    172800: "2 d",
+  };
+  for (const [seconds, words] of Object.entries(ages))
+    assert.equal(duration(seconds * 1000), words);
+  assert.equal(duration(-5000), "0 s");
+});
+
+test("an age that began before the monitor started differs from one that did not", () => {
+  for (const wording of ["short", "for"])
+    assert.notEqual(AGES[wording]("5 s", true), AGES[wording]("5 s", false));
+});
+
+test("counts have a plural and separators", () => {
+  assert.deepEqual(
+    [0, 1, 10_000].map((count) => plural(count, "unit")),
+    ["0 units", "1 unit", "10,000 units"],
+  );
+});
+
+test("lists are enumerated", () => {
+  assert.equal(listNames(["units"]), "units");
+  assert.equal(listNames(["units", "machines"]), "units and machines");
+  assert.equal(listNames(["units", "machines", "unit_files"]), "units, machines and unit files");
+});
+
+test("fleet is written small at the beginning of a sentence too", () => {
+  assert.equal(capitalize("fleet is there"), "fleet is there");
+  assert.equal(capitalize("all is well"), "All is well");
+  assert.equal(uncapitalize("All is well"), "all is well");
+});
+
+test("each verdict has a word and a sentence, and one that is unknown is its own", () => {
+  for (const verdict of Object.keys(VERDICTS)) {
+    assert.doesNotMatch(verdictWord(verdict), /_|undefined/);
+    assert.doesNotMatch(unitsWithVerdict(2, verdict), /_|undefined/);
+  }
+  assert.equal(verdictWord("new_one"), "new_one");
+  assert.match(unitsWithVerdict(1, "new_one"), /^1 unit .*new_one$/);
+});
