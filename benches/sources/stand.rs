@@ -171,7 +171,7 @@ impl OverApi {
     pub async fn start(fleet: Fleet) -> Self {
         let registry = Arc::new(Mutex::new(fleet.registry()));
         let answering = registry.clone();
-        let fleetd = Fleetd::tcp(move |asked: &str| locked(&answering).answer(asked)).await;
+        let fleetd = Fleetd::tcp(move |asked: &str| locked(&answering).reply(asked)).await;
         Self { fleet: Mutex::new(fleet), registry, fleetd }
     }
 }

@@ -12,7 +12,7 @@ use hyper::StatusCode;
 use serde_json::{Value, json};
 
 use crate::support::Double;
-use crate::support::fleetd::{Answer, Fleetd, Recording, Registry, error, http};
+use crate::support::fleetd::{ApiRecording, Fleetd, Registry, Reply, error, http};
 use crate::support::snapshots::assert_catalogue;
 
 fn api(address: &str) -> Api {
@@ -63,8 +63,8 @@ fn place(machine: Option<&str>, ip: Option<&str>) -> String {
 #[tokio::test]
 async fn rows_are_those_of_fleetctl() {
     for version in ["v0.8.3", "v0.9.2", "v0.11.8", "v1.0.0"] {
-        let recording = Recording::load(&format!("fleetd-{version}"));
-        let fleetd = Fleetd::unix(Recording::load(&format!("fleetd-{version}")).respond());
+        let recording = ApiRecording::load(&format!("fleetd-{version}"));
+        let fleetd = Fleetd::unix(ApiRecording::load(&format!("fleetd-{version}")).respond());
         let api = api(fleetd.address());
 
         let states: Vec<Vec<String>> = states(&api)
@@ -135,7 +135,7 @@ async fn rows_are_those_of_fleetctl() {
 #[tokio::test]
 async fn both_sources_read_the_same_from_one_cluster() {
     for version in ["v0.8.3", "v0.9.2", "v0.11.8", "v1.0.0"] {
-        let recording = Recording::load(&format!("fleetd-{version}"));
+        let recording = ApiRecording::load(&format!("fleetd-{version}"));
         let fleetctl = Double::new(version);
         let lists = ["list-units", "list-machines", "list-unit-files"]
             .map(|list| (list, recording.fleetctl(list)));
@@ -159,7 +159,7 @@ async fn both_sources_read_the_same_from_one_cluster() {
 
 #[tokio::test]
 async fn empty_cluster_is_no_failure() {
-    let fleetd = Fleetd::tcp(Recording::load("no-units").respond()).await;
+    let fleetd = Fleetd::tcp(ApiRecording::load("no-units").respond()).await;
     let api = api(fleetd.address());
     assert_eq!(states(&api).await, []);
     assert_eq!(files(&api).await, []);
@@ -197,7 +197,7 @@ async fn recorded_pages_make_one_list() {
         ("exactly-100", Some(100), 100),
         ("101-units", None, 101),
     ] {
-        let fleetd = Fleetd::unix(Recording::load(recording).respond());
+        let fleetd = Fleetd::unix(ApiRecording::load(recording).respond());
         let api = api(fleetd.address());
         if let Some(listed) = states_listed {
             assert_eq!(states(&api).await.len(), listed, "{recording}");
@@ -210,11 +210,11 @@ async fn recorded_pages_make_one_list() {
 
 #[tokio::test]
 async fn one_page_costs_one_request() {
-    let fleetd = Fleetd::unix(|path: &str| registry(99).answer(path));
+    let fleetd = Fleetd::unix(|path: &str| registry(99).reply(path));
     let api = api(fleetd.address());
     assert_eq!(names(&states(&api).await), expected(0..99));
     assert_eq!(fleetd.paths(), ["/fleet/v1/state", "/fleet/v1/machines"]);
-    let request = &fleetd.seen().requests[0];
+    let request = &fleetd.traffic().requests[0];
     assert!(request.starts_with("GET /fleet/v1/state HTTP/1.1\r\n"), "{request}");
     assert!(request.contains("\r\nhost: fleet\r\n"), "{request}");
     assert!(
@@ -229,10 +229,10 @@ async fn one_page_costs_one_request() {
 
 #[tokio::test]
 async fn unchanged_pages_are_read_once_after_the_first_time() {
-    let fleetd = Fleetd::unix(|path: &str| registry(100).answer(path));
+    let fleetd = Fleetd::unix(|path: &str| registry(100).reply(path));
     let api = api(fleetd.address());
     assert_eq!(names(&states(&api).await), expected(0..100));
-    let before = fleetd.seen().requests.len();
+    let before = fleetd.traffic().requests.len();
     assert_eq!(names(&states(&api).await), expected(0..100));
     assert_eq!(
         fleetd.paths()[before..],
@@ -249,12 +249,12 @@ fn changing(
 ) -> Fleetd {
     let (mut registry, mut asked) = (start, 0);
     Fleetd::unix(move |path: &str| {
-        let answer = registry.answer(path);
+        let reply = registry.reply(path);
         if path.starts_with("/fleet/v1/state") || path.starts_with("/fleet/v1/units") {
             asked += 1;
             change(asked, &mut registry);
         }
-        answer
+        reply
     })
 }
 
@@ -356,10 +356,10 @@ async fn unit_files_that_keep_going_are_a_failure_and_are_read_again_later() {
 
 #[tokio::test]
 async fn endless_pages_are_given_up() {
-    let fleetd = Fleetd::unix(|_: &str| Answer::Json(200, json!({"nextPageToken": "again"})));
+    let fleetd = Fleetd::unix(|_: &str| Reply::Json(200, json!({"nextPageToken": "again"})));
     let error = failure(&api(fleetd.address())).await;
     assert!(matches!(error, ApiError::TooManyPages(..)), "{error:?}");
-    assert_eq!(fleetd.seen().requests.len(), 1_000);
+    assert_eq!(fleetd.traffic().requests.len(), 1_000);
 }
 
 #[tokio::test]
@@ -367,7 +367,7 @@ async fn endless_body_is_given_up() {
     let fleetd = Fleetd::unix(|_: &str| {
         let mut response = http(200, &" ".repeat(65 << 20));
         response.extend_from_slice(b"{}");
-        Answer::Raw(response)
+        Reply::Raw(response)
     });
     let error = failure(&api(fleetd.address())).await;
     assert!(matches!(error, ApiError::TooLarge(..)), "{error:?}");
@@ -377,7 +377,7 @@ async fn endless_body_is_given_up() {
 
 #[tokio::test]
 async fn connection_is_kept_for_each_topic() {
-    let fleetd = Fleetd::tcp(|path: &str| registry(5).answer(path)).await;
+    let fleetd = Fleetd::tcp(|path: &str| registry(5).reply(path)).await;
     let api = api(fleetd.address());
     for _ in 0..3 {
         let (units, machines, files) = tokio::join!(
@@ -387,10 +387,10 @@ async fn connection_is_kept_for_each_topic() {
         );
         assert!(units.is_ok() && machines.is_ok() && files.is_ok());
     }
-    let seen = fleetd.seen();
-    assert_eq!((seen.opened, seen.requests.len()), (3, 12));
+    let traffic = fleetd.traffic();
+    assert_eq!((traffic.opened, traffic.requests.len()), (3, 12));
     assert!(
-        seen.requests[0]
+        traffic.requests[0]
             .contains(&format!("\r\nhost: {}\r\n", fleetd.address().trim_start_matches("http://")))
     );
 }
@@ -402,42 +402,42 @@ async fn connection_closed_meanwhile_is_opened_again() {
         asked += 1;
         // The second request on the first connection finds it closed, before any byte of an answer.
         if asked == 2 {
-            Answer::Close
+            Reply::Close
         } else {
-            registry(0).answer(path)
+            registry(0).reply(path)
         }
     });
     let api = api(fleetd.address());
     machines(&api).await;
     machines(&api).await;
-    let seen = fleetd.seen();
-    assert_eq!((seen.opened, seen.requests.len()), (2, 3));
+    let traffic = fleetd.traffic();
+    assert_eq!((traffic.opened, traffic.requests.len()), (2, 3));
 }
 
 #[tokio::test]
 async fn connection_closed_after_an_answer_is_opened_again() {
-    let fleetd = Fleetd::unix(|_: &str| Answer::Raw(http(200, "{}")));
+    let fleetd = Fleetd::unix(|_: &str| Reply::Raw(http(200, "{}")));
     let api = api(fleetd.address());
     machines(&api).await;
-    fleetd.until(|seen| seen.closed == 1).await;
+    fleetd.until(|traffic| traffic.closed == 1).await;
     machines(&api).await;
-    assert_eq!(fleetd.seen().opened, 2);
+    assert_eq!(fleetd.traffic().opened, 2);
 }
 
 #[tokio::test]
 async fn dropped_poll_closes_its_connection() {
-    let fleetd = Fleetd::unix(|_: &str| Answer::Hang);
+    let fleetd = Fleetd::unix(|_: &str| Reply::Hang);
     let api = api(fleetd.address());
     tokio::select! {
         answer = api.poll(FleetList::Machines) => panic!("it never answers: {answer:?}"),
-        () = fleetd.until(|seen| seen.requests.len() == 1) => {}
+        () = fleetd.until(|traffic| traffic.requests.len() == 1) => {}
     }
-    fleetd.until(|seen| seen.closed == 1).await;
+    fleetd.until(|traffic| traffic.closed == 1).await;
 }
 
 #[tokio::test]
 async fn older_prefix_is_found_once() {
-    let fleetd = Fleetd::unix(Recording::load("fleetd-v0.8.3").respond());
+    let fleetd = Fleetd::unix(ApiRecording::load("fleetd-v0.8.3").respond());
     let api = api(fleetd.address());
     machines(&api).await;
     machines(&api).await;
@@ -453,7 +453,7 @@ async fn prefix_is_looked_for_again_after_a_failure() {
     let now = upgraded.clone();
     let fleetd = Fleetd::unix(move |path: &str| {
         match (path.starts_with("/v1-alpha"), *now.lock().unwrap()) {
-            (true, false) | (false, true) => Answer::Json(200, json!({})),
+            (true, false) | (false, true) => Reply::Json(200, json!({})),
             _ => error(404, ""),
         }
     });
@@ -499,7 +499,7 @@ async fn unreachable() {
 
 #[tokio::test]
 async fn closed_without_an_answer() {
-    let fleetd = Fleetd::unix(|_: &str| Answer::Close);
+    let fleetd = Fleetd::unix(|_: &str| Reply::Close);
     let error = failure(&api(fleetd.address())).await;
     assert!(matches!(error, ApiError::NoAnswer(_)), "{error:?}");
 }
@@ -509,7 +509,7 @@ async fn broken_off_in_the_middle() {
     let fleetd = Fleetd::unix(|_: &str| {
         let mut response = http(200, r#"{"machines":[{"id":"1"}]}"#);
         response.truncate(response.len() - 4);
-        Answer::Raw(response)
+        Reply::Raw(response)
     });
     let error = failure(&api(fleetd.address())).await;
     assert!(matches!(error, ApiError::BrokenOff(..)), "{error:?}");
@@ -517,7 +517,7 @@ async fn broken_off_in_the_middle() {
 
 #[tokio::test]
 async fn no_etcd() {
-    let recorded = Fleetd::unix(Recording::load("etcd-down").respond());
+    let recorded = Fleetd::unix(ApiRecording::load("etcd-down").respond());
     let unavailable =
         Fleetd::unix(|_: &str| error(503, "fleet server unable to communicate with etcd"));
     for (fleetd, code) in [(recorded, 500), (unavailable, 503)] {
@@ -562,8 +562,7 @@ async fn other_status() {
 #[tokio::test]
 async fn not_http() {
     let fleetd =
-        Fleetd::tcp(|_: &str| Answer::Raw(b"-ERR wrong number of arguments\r\n\r\n".to_vec()))
-            .await;
+        Fleetd::tcp(|_: &str| Reply::Raw(b"-ERR wrong number of arguments\r\n\r\n".to_vec())).await;
     let error = failure(&api(fleetd.address())).await;
     assert!(matches!(error, ApiError::NotHttp(..)), "{error:?}");
 }
@@ -571,7 +570,7 @@ async fn not_http() {
 #[tokio::test]
 async fn not_json() {
     let fleetd = Fleetd::unix(|_: &str| {
-        Answer::Raw(http(200, "<html><title>Welcome to nginx!</title></html>"))
+        Reply::Raw(http(200, "<html><title>Welcome to nginx!</title></html>"))
     });
     let error = failure(&api(fleetd.address())).await;
     assert!(matches!(error, ApiError::NotJson(..)), "{error:?}");
@@ -580,11 +579,11 @@ async fn not_json() {
 #[tokio::test]
 async fn not_fleet() {
     for body in ["null", "[]", r#"{"action":"get","node":{"dir":true}}"#] {
-        let fleetd = Fleetd::unix(move |_: &str| Answer::Raw(http(200, body)));
+        let fleetd = Fleetd::unix(move |_: &str| Reply::Raw(http(200, body)));
         let error = failure(&api(fleetd.address())).await;
         assert!(matches!(error, ApiError::NotFleet(..)), "{body}: {error:?}");
     }
-    let etcd = Fleetd::tcp(|_: &str| Answer::Raw(http(404, "404 page not found\n"))).await;
+    let etcd = Fleetd::tcp(|_: &str| Reply::Raw(http(404, "404 page not found\n"))).await;
     let error = failure(&api(etcd.address())).await;
     assert!(matches!(error, ApiError::NotFleet(..)), "{error:?}");
     assert_eq!(etcd.paths(), ["/fleet/v1/machines", "/v1-alpha/machines"]);
@@ -640,7 +639,7 @@ async fn failures_are_told_in_these_words() {
     let mut broken_off = http(200, "{}");
     broken_off.pop();
     for (given, answer) in [("broken off", broken_off), ("no HTTP", b"-ERR\r\n\r\n".to_vec())] {
-        let fleetd = Fleetd::tcp(move |_: &str| Answer::Raw(answer.clone())).await;
+        let fleetd = Fleetd::tcp(move |_: &str| Reply::Raw(answer.clone())).await;
         let error = match failure(&api(fleetd.address())).await {
             ApiError::BrokenOff(_, error) => ApiError::BrokenOff(address(), error),
             ApiError::NotHttp(_, error) => ApiError::NotHttp(address(), error),

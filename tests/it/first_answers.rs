@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::support::fleetd::{Answer, Fleetd, Recording, Respond};
+use crate::support::fleetd::{ApiRecording, Fleetd, Reply, Respond};
 use crate::support::{Daemon, Double, Program};
 
 /// Longer than a unit may take from `fleetctl start` to its first report, which is 10 s.
@@ -74,12 +74,12 @@ async fn doubts_what_it_reads(program: Program, list: impl FnOnce(), count: usiz
 /// them.
 fn fleetd(empty: Value) -> (impl Respond, impl FnOnce()) {
     let lists = Arc::new(AtomicBool::new(false));
-    let mut recorded = Recording::load("fleetd-v1.0.0").respond();
+    let mut recorded = ApiRecording::load("fleetd-v1.0.0").respond();
     let is_listing = lists.clone();
     let respond = move |path: &str| match path.starts_with("/fleet/v1/state")
         && !is_listing.load(Ordering::Relaxed)
     {
-        true => Answer::Json(200, empty.clone()),
+        true => Reply::Json(200, empty.clone()),
         false => recorded(path),
     };
     (respond, move || lists.store(true, Ordering::Relaxed))
@@ -96,7 +96,7 @@ async fn units_that_the_first_answers_lack_are_not_unreported() {
         let (respond, list) = fleetd(empty);
         let fleetd = Fleetd::unix(respond);
         let program = Program::new(&["--api", fleetd.address()]);
-        let count = Recording::load("fleetd-v1.0.0").fleetctl("list-units").len();
+        let count = ApiRecording::load("fleetd-v1.0.0").fleetctl("list-units").len();
         doubts_what_it_reads(program, list, count).await;
     };
     tokio::join!(of_fleetctl, of_api(json!({ "states": null })), of_api(json!({})));

@@ -13,7 +13,7 @@ use fleet_monitor::cluster::{
     Cluster, Event, FleetList, Machine, MachineId, Moment, Reading, RegistrySnapshot as Told, Text,
     UnitFile, UnitName, UnitState, Verdict,
 };
-use fleet_monitor::source::etcd::SETTLE;
+use fleet_monitor::source::etcd::RECHECK_DELAY;
 use fleet_monitor::source::etcd::key_tree::KeyTree;
 use fleet_monitor::source::etcd::keys::{self, KeyEvent, Node};
 use fleet_monitor::source::recording::{Poll, Reader, RecordingEntry};
@@ -50,7 +50,10 @@ fn fixture(name: &str) -> String {
 pub fn tree(name: &str) -> (Node, u64) {
     let mut recorded: Value = serde_json::from_str(&fixture(&format!("etcd/{name}.json"))).unwrap();
     let index = recorded["index"].as_u64().unwrap_or_default();
-    (keys::node(recorded["tree"].take().to_string().as_bytes()).unwrap(), index)
+    (
+        keys::decode_node(recorded["tree"].take().to_string().as_bytes()).unwrap(),
+        index,
+    )
 }
 
 /// The events of an incident, with their time.
@@ -103,7 +106,7 @@ fn readings(name: &str) -> Vec<(Duration, Reading)> {
         if key_tree.has_changed() {
             let reading = changes(&mut key_tree, start + t);
             if reading.ends_leases() {
-                settles = Some(t + SETTLE);
+                settles = Some(t + RECHECK_DELAY);
             }
             readings.push((t, reading));
         }

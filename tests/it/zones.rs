@@ -8,7 +8,7 @@ use fleet_monitor::source::Poll;
 use fleet_monitor::source::api::Api;
 
 use crate::support::etcd::{Etcd, registry};
-use crate::support::fleetd::{Fleetd, Recording};
+use crate::support::fleetd::{ApiRecording, Fleetd};
 use crate::support::{Daemon, Double, Program, Proxy, cannot_run};
 
 /// An address with a zone: one that is valid on an interface alone, or else that of the loopback
@@ -93,16 +93,18 @@ async fn the_api_is_read_at_an_address_with_a_zone_and_is_not_told_the_zone() {
     let Some(zoned) = Zoned::of_this_host() else {
         return;
     };
-    let fleetd =
-        Fleetd::tcp_at(SocketAddr::V6(zoned.address), Recording::load("fleetd-v1.0.0").respond())
-            .await;
+    let fleetd = Fleetd::tcp_at(
+        SocketAddr::V6(zoned.address),
+        ApiRecording::load("fleetd-v1.0.0").respond(),
+    )
+    .await;
     let port: u16 = fleetd.address().rsplit_once(':').unwrap().1.parse().unwrap();
     let api = Api::new(zoned.url(port).parse().unwrap());
     assert!(
         matches!(api.poll(FleetList::Machines).await.unwrap(), Reading::Machines { machines } if !machines.is_empty())
     );
     assert_eq!(api.address().to_string(), zoned.url(port));
-    let request = fleetd.seen().requests.remove(0).to_lowercase();
+    let request = fleetd.traffic().requests.remove(0).to_lowercase();
     assert!(
         request.contains(&format!("host: [{}]:{port}\r\n", zoned.address.ip())),
         "{request}"

@@ -113,7 +113,11 @@ fn watched(name: &str) -> Vec<Poll> {
     let recorded: serde_json::Value =
         serde_json::from_str(&text(&fixtures("etcd").join(format!("{name}.start.json")))).unwrap();
     let index = recorded["index"].as_u64().unwrap_or_default();
-    tree.load(keys::node(recorded["tree"].to_string().as_bytes()).unwrap(), index, start);
+    tree.load(
+        keys::decode_node(recorded["tree"].to_string().as_bytes()).unwrap(),
+        index,
+        start,
+    );
 
     let poll = |at: Duration, reading| Poll {
         at,

@@ -5,13 +5,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use fleet_monitor::source::etcd::error::{FileError, TlsError};
-use fleet_monitor::source::etcd::{Etcd as Source, EtcdSettings, Tls};
+use fleet_monitor::source::etcd::error::{FileError, TlsFileError};
+use fleet_monitor::source::etcd::{EtcdSettings, EtcdSource, Tls};
 use tempfile::TempDir;
 
 use super::tls::no_tls;
 use super::watched::{follow, settings, until};
-use crate::support::etcd::{Encrypted, Etcd, free_port, registry};
+use crate::support::etcd::{Etcd, TlsListener, free_port, registry};
 use crate::support::snapshots::assert_catalogue;
 use crate::support::{Log, cannot_run};
 
@@ -104,7 +104,8 @@ impl Authority {
         let (certificate, key) =
             (self.path(&format!("{name}.pem")), self.path(&format!("{name}.key")));
         let authority = clients.map(|name| self.path(name));
-        let etcd = Etcd::start_with(Some(Encrypted { port, certificate, key, authority })).await?;
+        let etcd =
+            Etcd::start_with(Some(TlsListener { port, certificate, key, authority })).await?;
         etcd.fill(&registry("v1.0.0")).await;
         Some((etcd, format!("https://127.0.0.1:{port}")))
     }
@@ -125,8 +126,8 @@ impl Authority {
             cert: Some(self.path(cert)),
             key: Some(self.path(key)),
         };
-        let error =
-            Source::new(EtcdSettings { tls, ..settings(&["https://127.0.0.1:2379"]) }).unwrap_err();
+        let error = EtcdSource::new(EtcdSettings { tls, ..settings(&["https://127.0.0.1:2379"]) })
+            .unwrap_err();
         assert_is_of(&error, option, &self.path(if option == "etcd_key" { key } else { cert }));
         self.without_directory(&error.to_string())
     }
@@ -138,7 +139,7 @@ impl Authority {
 
 fn assert_is_of(error: &FileError, option: &str, file: &Path) {
     match error {
-        FileError::Tls(TlsError::File { option: named, path, .. }) => {
+        FileError::Tls(TlsFileError::File { option: named, path, .. }) => {
             assert_eq!((*named, path.as_path()), (option, file), "{error}");
         }
         other => panic!("{other}"),
@@ -213,7 +214,7 @@ async fn of_a_bundle_with_a_broken_certificate_the_rest_is_used() {
     for (name, broken) in [("cut-off", cut_off), ("typo", &typo), ("too-short", &short)] {
         let log = Log::listen();
         let bundle = files.write(name, &format!("# our CAs\n{broken}{good}{another}"));
-        let mut watched = follow(Source::new(files.settings(&url, name)).unwrap());
+        let mut watched = follow(EtcdSource::new(files.settings(&url, name)).unwrap());
         until(&mut watched, |told| !told.states.is_empty()).await;
         assert_eq!(
             log.lines(&["WARN", &format!("etcd_ca = {bundle:?}"), " line 2 "])
@@ -224,7 +225,7 @@ async fn of_a_bundle_with_a_broken_certificate_the_rest_is_used() {
 
         // Alone it is no bundle.
         files.write(name, broken);
-        let error = Source::new(files.settings(&url, name)).unwrap_err();
+        let error = EtcdSource::new(files.settings(&url, name)).unwrap_err();
         assert_is_of(&error, "etcd_ca", &bundle);
         assert!(error.to_string().contains(" line 1 "), "{error}");
     }

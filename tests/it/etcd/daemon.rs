@@ -5,12 +5,12 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::trouble::{WHOLE, proxy};
-use crate::support::etcd::{Etcd, Node, PREFIX, registry};
+use crate::support::etcd::{Etcd, PREFIX, RecordedNode, registry};
 use crate::support::{Daemon, Double as Fleetctl, Program};
 
 /// The registry of a fleet that does not expire while a test runs.
-fn fleet() -> Node {
-    fn prolong(node: &mut Node) {
+fn fleet() -> RecordedNode {
+    fn prolong(node: &mut RecordedNode) {
         node.ttl = node.ttl.map(|_| 600);
         node.nodes.iter_mut().for_each(prolong);
     }

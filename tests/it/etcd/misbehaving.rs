@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use fleet_monitor::cluster::{Reading, RegistrySnapshot as Told};
+use fleet_monitor::cluster::{Reading, RegistrySnapshot};
 use fleet_monitor::source::etcd::error::EtcdError;
-use fleet_monitor::source::etcd::{Etcd as Source, EtcdSettings};
+use fleet_monitor::source::etcd::{EtcdSettings, EtcdSource};
 use fleet_monitor::source::{SourceError, SourceEvent};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -13,8 +13,8 @@ use tokio::time::timeout;
 use super::trouble::{failure, of_one};
 use super::watched::{follow, next, settings, until, watch};
 use crate::support::Log;
-use crate::support::etcd::{Double, PREFIX, Reply};
-use crate::support::fleetd::{Answer, Respond};
+use crate::support::etcd::{EtcdDouble, EtcdReply, PREFIX};
+use crate::support::fleetd::{Reply, Respond};
 use crate::support::snapshots::assert_catalogue;
 
 const CLUSTER: &str = "1c45a069f3a1d796";
@@ -50,16 +50,16 @@ fn event(unit: &str, index: u64) -> Value {
 
 /// A server that says this of the whole tree and of a watch, and knows no leader.
 fn etcd(
-    mut whole: impl FnMut() -> Answer + Send + 'static,
-    mut watch: impl FnMut(&str) -> Answer + Send + 'static,
+    mut whole: impl FnMut() -> Reply + Send + 'static,
+    mut watch: impl FnMut(&str) -> Reply + Send + 'static,
 ) -> impl Respond {
     move |path: &str| match path {
         _ if path.contains("wait=true") => watch(path),
         _ if path.contains("recursive=true") => whole(),
         "/version" => {
-            Answer::Whole(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\netcd 0.4.9".to_vec())
+            Reply::Whole(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\netcd 0.4.9".to_vec())
         }
-        _ => Reply::error(CLUSTER, 1, 100).whole(),
+        _ => EtcdReply::error(CLUSTER, 1, 100).whole(),
     }
 }
 
@@ -71,32 +71,32 @@ fn chunk(index: u64, text: &str) -> String {
     format!("{head}\r\n\r\n{:x}\r\n{text}\r\n", text.len())
 }
 
-fn within_a_second(double: &Double) -> EtcdSettings {
+fn within_a_second(double: &EtcdDouble) -> EtcdSettings {
     EtcdSettings {
         timeout: Duration::from_secs(1),
         ..settings(&[double.address()])
     }
 }
 
-fn units(told: &Told) -> Vec<&str> {
+fn units(told: &RegistrySnapshot) -> Vec<&str> {
     told.states.iter().map(|state| &*state.unit).collect()
 }
 
-pub fn asked(double: &Double, words: &str) -> usize {
+pub fn asked(double: &EtcdDouble, words: &str) -> usize {
     double.paths().iter().filter(|path| path.contains(words)).count()
 }
 
-fn assert_only_gets(double: &Double) {
-    let requests = double.seen().requests;
+fn assert_only_gets(double: &EtcdDouble) {
+    let requests = double.traffic().requests;
     assert!(requests.iter().all(|request| request.starts_with("GET ")), "{requests:?}");
 }
 
 #[tokio::test]
 async fn what_is_no_registry_is_an_error_and_no_empty_cluster() {
-    let reply = || Reply::of(CLUSTER, 7, &tree(&[state("a.service", "running", 5)]));
-    let json = |body: &Value| Reply::of(CLUSTER, 7, body).whole();
+    let reply = || EtcdReply::of(CLUSTER, 7, &tree(&[state("a.service", "running", 5)]));
+    let json = |body: &Value| EtcdReply::of(CLUSTER, 7, body).whole();
     let raw = |head: &str, body: &str| {
-        Answer::Raw(
+        Reply::Raw(
             format!("HTTP/1.1 {head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes(),
         )
     };
@@ -107,13 +107,13 @@ async fn what_is_no_registry_is_an_error_and_no_empty_cluster() {
         |error| matches!(error, EtcdError::NotEtcd(_, problem) if problem.contains("X-Etcd-Index"));
     let deep = format!("{{\"node\":{}", "{\"nodes\":[".repeat(100_000));
     let somebody_elses = json!({"node": {"key": PREFIX, "dir": true, "nodes": [{"key": format!("{PREFIX}/pizza"), "value": "x"}]}});
-    let cases: Vec<(Answer, Is)> = vec![
+    let cases: Vec<(Reply, Is)> = vec![
         (reply().truncated(), is_broken_off),
-        (Answer::Close, is_broken_off),
+        (Reply::Close, is_broken_off),
         (reply().dripping(Duration::from_millis(20)), is_late),
         (reply().silent(), is_late),
-        (Answer::Hang, is_late),
-        (Reply::error(CLUSTER, 7, 300).whole(), has_failed),
+        (Reply::Hang, is_late),
+        (EtcdReply::error(CLUSTER, 7, 300).whole(), has_failed),
         (
             raw("502 Bad Gateway", "<html>no</html>"),
             |error| matches!(error, EtcdError::Status { status, message, .. } if *status == 502 && message.is_empty()),
@@ -122,8 +122,8 @@ async fn what_is_no_registry_is_an_error_and_no_empty_cluster() {
         (json(&json!({"machines": []})), is_not_etcd),
         (json(&json!({"node": "/"})), is_not_etcd),
         (raw("200 OK", "<html>Welcome to nginx!</html>"), has_no_index),
-        (Answer::Raw(b"SSH-2.0-OpenSSH_9.2\r\n".to_vec()), is_not_etcd),
-        (Reply::error(CLUSTER, 7, 100).whole(), is_no_fleet),
+        (Reply::Raw(b"SSH-2.0-OpenSSH_9.2\r\n".to_vec()), is_not_etcd),
+        (EtcdReply::error(CLUSTER, 7, 100).whole(), is_no_fleet),
         (json(&somebody_elses), has_no_object),
         (json(&json!({"node": {"key": PREFIX, "value": "x"}})), has_no_object),
     ];
@@ -135,8 +135,8 @@ async fn what_is_no_registry_is_an_error_and_no_empty_cluster() {
                 let mut answer = Some(answer);
                 // The first decides; whatever comes later comes too late.
                 let double =
-                    Double::tcp(move |_: &str| answer.take().unwrap_or(Answer::Hang)).await;
-                let mut watched = follow(Source::new(within_a_second(&double)).unwrap());
+                    EtcdDouble::tcp(move |_: &str| answer.take().unwrap_or(Reply::Hang)).await;
+                let mut watched = follow(EtcdSource::new(within_a_second(&double)).unwrap());
                 let error = first_error(
                     timeout(Duration::from_secs(5), next(&mut watched))
                         .await
@@ -182,45 +182,48 @@ fn first_error(said: SourceEvent) -> SourceError {
 async fn a_registry_that_has_no_end_is_given_up() {
     let head =
         format!("HTTP/1.1 200 OK\r\nX-Etcd-Index: 7\r\nContent-Length: {}\r\n\r\n", u64::MAX / 2);
-    let flood = move |_: &str| Answer::Raw([head.as_bytes(), &vec![b' '; 257 << 20]].concat());
-    let double = Double::tcp(flood).await;
+    let flood = move |_: &str| Reply::Raw([head.as_bytes(), &vec![b' '; 257 << 20]].concat());
+    let double = EtcdDouble::tcp(flood).await;
     let error = failure(&mut watch(&[double.address()]), double.address()).await;
     assert!(matches!(&error, EtcdError::TooLarge(_, 256, key) if key == PREFIX), "{error}");
 }
 
 #[tokio::test]
 async fn a_watch_that_goes_wrong_is_told_in_the_log_and_followed_by_a_whole_reading() {
-    let reply = || Reply::of(CLUSTER, 7, &event("b.service", 8));
+    let reply = || EtcdReply::of(CLUSTER, 7, &event("b.service", 8));
     let text = event("b.service", 8).to_string();
     let half = &text[..text.len() / 2];
-    let in_chunks = |text: &str| Answer::Whole(format!("{}0\r\n\r\n", chunk(7, text)).into_bytes());
-    let cases: Vec<(&str, Answer)> = vec![
+    let in_chunks = |text: &str| Reply::Whole(format!("{}0\r\n\r\n", chunk(7, text)).into_bytes());
+    let cases: Vec<(&str, Reply)> = vec![
         ("an answer that is cut off", reply().truncated()),
-        ("an event that is cut off", Answer::Raw(chunk(7, half).into_bytes())),
+        ("an event that is cut off", Reply::Raw(chunk(7, half).into_bytes())),
         ("half an event in a whole answer", in_chunks(half)),
-        ("half an event, and no more", Answer::Stall(chunk(7, half).into_bytes())),
+        ("half an event, and no more", Reply::Stall(chunk(7, half).into_bytes())),
         ("an answer that drips", reply().dripping(Duration::from_millis(20))),
         (
             "an event without an end",
-            Answer::Raw(chunk(7, &"x".repeat(17 << 20)).into_bytes()),
+            Reply::Raw(chunk(7, &"x".repeat(17 << 20)).into_bytes()),
         ),
         ("what is no event", in_chunks("{\"action\":\"get\"}\n")),
-        ("an answer without an index", Reply { head: None, ..reply() }.whole()),
-        ("an error of etcd", Reply::error(CLUSTER, 7, 300).whole()),
-        ("an error of etcd without its words", Reply::error(CLUSTER, 7, 300).silent()),
-        ("status 404", Reply::without_v2().whole()),
-        ("an index that is forgotten", Reply::error(CLUSTER, 7, 401).whole()),
-        ("an index of the past", Reply::of(CLUSTER, 3, &json!({})).whole()),
+        ("an answer without an index", EtcdReply { head: None, ..reply() }.whole()),
+        ("an error of etcd", EtcdReply::error(CLUSTER, 7, 300).whole()),
+        ("an error of etcd without its words", EtcdReply::error(CLUSTER, 7, 300).silent()),
+        ("status 404", EtcdReply::without_v2().whole()),
+        ("an index that is forgotten", EtcdReply::error(CLUSTER, 7, 401).whole()),
+        ("an index of the past", EtcdReply::of(CLUSTER, 3, &json!({})).whole()),
     ];
     let log = &Log::listen();
     let told = join_all(cases.into_iter().map(|(case, answer)| async move {
         let mut answer = Some(answer);
-        let whole = || Reply::of(CLUSTER, 7, &tree(&[state("a.service", "running", 5)])).whole();
-        let double = Double::tcp(etcd(whole, move |_| answer.take().unwrap_or(Answer::Hang))).await;
-        let mut watched = follow(Source::new(within_a_second(&double)).unwrap());
+        let whole =
+            || EtcdReply::of(CLUSTER, 7, &tree(&[state("a.service", "running", 5)])).whole();
+        let double =
+            EtcdDouble::tcp(etcd(whole, move |_| answer.take().unwrap_or(Reply::Hang))).await;
+        let mut watched = follow(EtcdSource::new(within_a_second(&double)).unwrap());
         let is_whole = |request: &String| request.contains("?recursive=true");
-        let again = double
-            .until(|seen| seen.requests.iter().filter(|request| is_whole(request)).count() == 2);
+        let again = double.until(|traffic| {
+            traffic.requests.iter().filter(|request| is_whole(request)).count() == 2
+        });
         let readings = until(&mut watched, |told| {
             assert_eq!(units(told), ["a.service"], "{case}");
             false
@@ -250,16 +253,16 @@ async fn another_cluster_and_a_past_are_begun_anew() {
             [(CLUSTER, 100, "old.service"), (cluster, index, "new.service")].into_iter();
         let whole = move || match trees.next() {
             Some((cluster, index, unit)) => {
-                Reply::of(cluster, index, &tree(&[state(unit, "running", 5)])).whole()
+                EtcdReply::of(cluster, index, &tree(&[state(unit, "running", 5)])).whole()
             }
-            None => Answer::Hang,
+            None => Reply::Hang,
         };
         let mut ended = false;
         let watches = move |_: &str| match std::mem::replace(&mut ended, true) {
-            false => Reply::error(CLUSTER, 100, 401).whole(),
-            true => Answer::Hang,
+            false => EtcdReply::error(CLUSTER, 100, 401).whole(),
+            true => Reply::Hang,
         };
-        let (log, double) = (Log::listen(), Double::tcp(etcd(whole, watches)).await);
+        let (log, double) = (Log::listen(), EtcdDouble::tcp(etcd(whole, watches)).await);
         let mut watched = watch(&[double.address()]);
         loop {
             match next(&mut watched).await {
@@ -285,25 +288,30 @@ async fn watches_that_end_after_each_event_tell_each_event_once() {
         let watches = move |path: &str| {
             let index: u64 = path.rsplit_once("waitIndex=").unwrap().1.parse().unwrap();
             if index > LAST {
-                return Answer::Hang;
+                return Reply::Hang;
             }
             let text = format!("{}\n", event(&format!("unit-{index}.service"), index));
             let answer =
                 format!("{}0\r\n\r\n", chunk(if is_live { index - 1 } else { LAST }, &text))
                     .into_bytes();
             if keeps {
-                Answer::Whole(answer)
+                Reply::Whole(answer)
             } else {
-                Answer::Raw(answer)
+                Reply::Raw(answer)
             }
         };
-        let whole = || Reply::of(CLUSTER, 10, &tree(&[])).whole();
-        let double = Double::tcp(etcd(whole, watches)).await;
+        let whole = || EtcdReply::of(CLUSTER, 10, &tree(&[])).whole();
+        let double = EtcdDouble::tcp(etcd(whole, watches)).await;
         let mut watched = watch(&[double.address()]);
         let told = until(&mut watched, |told| told.index == LAST).await;
         assert_eq!(told.states.len(), 50);
         double
-            .until(|seen| seen.requests.iter().any(|request| request.contains("waitIndex=61")))
+            .until(|traffic| {
+                traffic
+                    .requests
+                    .iter()
+                    .any(|request| request.contains("waitIndex=61"))
+            })
             .await;
         assert_eq!(
             (asked(&double, "?recursive=true"), asked(&double, "wait=true")),
@@ -324,16 +332,17 @@ async fn a_stream_is_left_whose_first_event_is_not_new() {
         match path.contains("stream=true") {
             // The first has just happened, and by the time of the next request so have all others.
             false if index == 11 => {
-                Answer::Whole(format!("{}0\r\n\r\n", chunk(10, &text)).into_bytes())
+                Reply::Whole(format!("{}0\r\n\r\n", chunk(10, &text)).into_bytes())
             }
             false if index <= LAST => {
-                Answer::Whole(format!("{}0\r\n\r\n", chunk(LAST, &text)).into_bytes())
+                Reply::Whole(format!("{}0\r\n\r\n", chunk(LAST, &text)).into_bytes())
             }
-            true if index <= LAST => Answer::Stall(chunk(LAST, &text).into_bytes()),
-            _ => Answer::Hang,
+            true if index <= LAST => Reply::Stall(chunk(LAST, &text).into_bytes()),
+            _ => Reply::Hang,
         }
     };
-    let double = Double::tcp(etcd(|| Reply::of(CLUSTER, 10, &tree(&[])).whole(), watches)).await;
+    let double =
+        EtcdDouble::tcp(etcd(|| EtcdReply::of(CLUSTER, 10, &tree(&[])).whole(), watches)).await;
     let told = until(&mut watch(&[double.address()]), |told| told.index == LAST).await;
     assert_eq!(
         units(&told),
@@ -347,30 +356,32 @@ async fn a_stream_is_left_whose_first_event_is_not_new() {
 async fn where_streams_do_not_come_through_it_is_asked_event_by_event() {
     let live = |index: u64| {
         let text = format!("{}\n", event(&format!("unit-{index}.service"), index));
-        Answer::Whole(format!("{}0\r\n\r\n", chunk(index - 1, &text)).into_bytes())
+        Reply::Whole(format!("{}0\r\n\r\n", chunk(index - 1, &text)).into_bytes())
     };
     let mut indices = [10, 12].into_iter();
     let mut respond = etcd(
         move || {
             indices
                 .next()
-                .map_or(Answer::Hang, |index| Reply::of(CLUSTER, index, &tree(&[])).whole())
+                .map_or(Reply::Hang, |index| EtcdReply::of(CLUSTER, index, &tree(&[])).whole())
         },
         move |path: &str| match path.rsplit_once("waitIndex=").unwrap().1.parse().unwrap() {
-            _ if path.contains("stream=true") => Answer::Stall(chunk(12, "\n").into_bytes()),
+            _ if path.contains("stream=true") => Reply::Stall(chunk(12, "\n").into_bytes()),
             index @ (11 | 13 | 14) => live(index),
-            _ => Answer::Hang,
+            _ => Reply::Hang,
         },
     );
     // fleet goes on to write, as the look at its leader shows.
     let leader = move |path: &str| match path.contains("engine-leader") {
-        true => {
-            Reply::of(CLUSTER, 12, &json!({"node": leaf("lease/engine-leader", &json!({}), 12)}))
-                .whole()
-        }
+        true => EtcdReply::of(
+            CLUSTER,
+            12,
+            &json!({"node": leaf("lease/engine-leader", &json!({}), 12)}),
+        )
+        .whole(),
         false => respond(path),
     };
-    let double = Double::tcp(leader).await;
+    let double = EtcdDouble::tcp(leader).await;
     until(&mut watch(&[double.address()]), |told| told.index == 14).await;
     assert_eq!((asked(&double, "?recursive=true"), asked(&double, "stream=true")), (2, 1));
 }
@@ -383,7 +394,7 @@ async fn who_cannot_keep_up_event_by_event_tries_a_stream_again() {
         move || {
             indices
                 .next()
-                .map_or(Answer::Hang, |index| Reply::of(CLUSTER, index, &tree(&[])).whole())
+                .map_or(Reply::Hang, |index| EtcdReply::of(CLUSTER, index, &tree(&[])).whole())
         },
         move |path: &str| match path
             .rsplit_once("waitIndex=")
@@ -391,20 +402,22 @@ async fn who_cannot_keep_up_event_by_event_tries_a_stream_again() {
         {
             Some(11) if !path.contains("stream=true") => {
                 let text = format!("{}\n", event("unit-11.service", 11));
-                Answer::Whole(format!("{}0\r\n\r\n", chunk(10, &text)).into_bytes())
+                Reply::Whole(format!("{}0\r\n\r\n", chunk(10, &text)).into_bytes())
             }
-            Some(13) => Reply::error(CLUSTER, 2000, 401).whole(),
-            _ => Answer::Stall(chunk(12, "\n").into_bytes()),
+            Some(13) => EtcdReply::error(CLUSTER, 2000, 401).whole(),
+            _ => Reply::Stall(chunk(12, "\n").into_bytes()),
         },
     );
     let leader = move |path: &str| match path.contains("engine-leader") {
-        true => {
-            Reply::of(CLUSTER, 12, &json!({"node": leaf("lease/engine-leader", &json!({}), 12)}))
-                .whole()
-        }
+        true => EtcdReply::of(
+            CLUSTER,
+            12,
+            &json!({"node": leaf("lease/engine-leader", &json!({}), 12)}),
+        )
+        .whole(),
         false => respond(path),
     };
-    let double = Double::tcp(leader).await;
+    let double = EtcdDouble::tcp(leader).await;
     let mut watched = watch(&[double.address()]);
 
     until(&mut watched, |told| told.index == 2000).await;
@@ -427,19 +440,19 @@ async fn a_stream_is_read_while_the_tree_is() {
     let events: String = (101..=LAST).map(event).collect();
     let mut trees = [10, 100].into_iter();
     let whole = move || match trees.next() {
-        Some(10) => Reply::of(CLUSTER, 10, &tree(&[])).whole(),
-        Some(index) => match Reply::of(CLUSTER, index, &tree(&[])).whole() {
-            Answer::Whole(bytes) => Answer::AfterStall(bytes),
+        Some(10) => EtcdReply::of(CLUSTER, 10, &tree(&[])).whole(),
+        Some(index) => match EtcdReply::of(CLUSTER, index, &tree(&[])).whole() {
+            Reply::Whole(bytes) => Reply::AfterStall(bytes),
             other => other,
         },
-        None => Answer::Hang,
+        None => Reply::Hang,
     };
     let mut is_first = true;
     let watches = move |_: &str| match std::mem::replace(&mut is_first, false) {
-        true => Reply::error(CLUSTER, 100, 401).whole(),
-        false => Answer::Stall(chunk(100, &events).into_bytes()),
+        true => EtcdReply::error(CLUSTER, 100, 401).whole(),
+        false => Reply::Stall(chunk(100, &events).into_bytes()),
     };
-    let double = Double::tcp(etcd(whole, watches)).await;
+    let double = EtcdDouble::tcp(etcd(whole, watches)).await;
 
     let told = until(&mut watch(&[double.address()]), |told| told.index == LAST).await;
 
@@ -460,13 +473,13 @@ async fn what_the_watch_did_not_tell_is_counted_and_read() {
                 [there("changed.service", 8), there("came.service", 9), there("same.service", 6)]
             }
         };
-        Reply::of(CLUSTER, 10, &tree(&states)).whole()
+        EtcdReply::of(CLUSTER, 10, &tree(&states)).whole()
     };
-    let double = Double::tcp(etcd(whole, |_| Answer::Hang)).await;
+    let double = EtcdDouble::tcp(etcd(whole, |_| Reply::Hang)).await;
     let mut watched = follow(
-        Source::new(settings(&[double.address()]))
+        EtcdSource::new(settings(&[double.address()]))
             .unwrap()
-            .checked_each(Duration::from_secs(1)),
+            .with_comparison_interval(Duration::from_secs(1)),
     );
     let differences = loop {
         match next(&mut watched).await {
@@ -495,24 +508,24 @@ async fn what_the_watch_did_not_tell_is_counted_and_read() {
 async fn a_member_that_is_cut_off_from_the_others_is_left() {
     let mut is_cut_off = false;
     let member = move |path: &str| match path {
-        _ if path.contains("wait=true") => Answer::Hang,
+        _ if path.contains("wait=true") => Reply::Hang,
         "/version" => {
-            Answer::Whole(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\netcd 2.3.8".to_vec())
+            Reply::Whole(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\netcd 2.3.8".to_vec())
         }
-        _ if path.contains("quorum=true") && is_cut_off => Answer::Hang,
+        _ if path.contains("quorum=true") && is_cut_off => Reply::Hang,
         _ if path.contains("recursive=true") => {
             is_cut_off = true;
-            Reply::of(CLUSTER, 7, &tree(&[state("a.service", "running", 5)])).whole()
+            EtcdReply::of(CLUSTER, 7, &tree(&[state("a.service", "running", 5)])).whole()
         }
-        _ => Reply::of(
+        _ => EtcdReply::of(
             CLUSTER,
             7,
             &json!({"node": leaf("lease/engine-leader", &json!({"MachineID": "m1"}), 7)}),
         )
         .whole(),
     };
-    let double = Double::tcp(member).await;
-    let mut watched = follow(Source::new(within_a_second(&double)).unwrap());
+    let double = EtcdDouble::tcp(member).await;
+    let mut watched = follow(EtcdSource::new(within_a_second(&double)).unwrap());
     let error = timeout(Duration::from_secs(10), failure(&mut watched, double.address()))
         .await
         .expect("it is found");

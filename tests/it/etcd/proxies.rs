@@ -4,7 +4,7 @@
 use rustix::process::Signal;
 
 use super::daemon::{etcd, reason, until_ready};
-use crate::support::etcd::{Double, Reply};
+use crate::support::etcd::{EtcdDouble, EtcdReply};
 use crate::support::{Program, ReverseProxy};
 
 /// An nginx in front of a server, with what it answers while that is not there.
@@ -56,26 +56,27 @@ async fn what_a_proxy_answers_before_etcd_is_there_is_waited_out() {
 #[tokio::test]
 async fn a_404_ends_nothing_unless_etcd_itself_says_what_it_is() {
     let mut is_there = false;
-    let proxy = Double::tcp(move |path: &str| match path {
+    let proxy = EtcdDouble::tcp(move |path: &str| match path {
         // By the time that it is asked for its version, etcd is there.
         "/version" => {
             is_there = true;
-            Reply {
+            EtcdReply {
                 status: 200,
                 head: None,
                 body: r#"{"etcdserver":"3.4.23","etcdcluster":"3.4.0"}"#.into(),
             }
             .whole()
         }
-        _ if is_there => Reply::error("1c45a069f3a1d796", 7, 100).whole(),
-        _ => Reply::without_v2().whole(),
+        _ if is_there => EtcdReply::error("1c45a069f3a1d796", 7, 100).whole(),
+        _ => EtcdReply::without_v2().whole(),
     })
     .await;
     let daemon = Program::new(&["--etcd", proxy.address()]).start().await;
     assert!(reason(&daemon).await.contains("HTTP 404"));
     proxy
-        .until(|seen| {
-            seen.requests
+        .until(|traffic| {
+            traffic
+                .requests
                 .iter()
                 .filter(|request| request.contains("recursive=true"))
                 .count()

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use fleet_monitor::source::etcd::error::{EtcdError, FileError, TlsError};
-use fleet_monitor::source::etcd::{Etcd as Source, EtcdSettings, Tls};
+use fleet_monitor::source::etcd::error::{EtcdError, FileError, TlsFileError};
+use fleet_monitor::source::etcd::{EtcdSettings, EtcdSource, Tls};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
 };
@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use super::trouble::failure;
 use super::watched::{follow, settings, until};
-use crate::support::etcd::{Encrypted, Etcd, free_port, registry};
+use crate::support::etcd::{Etcd, TlsListener, free_port, registry};
 use crate::support::snapshots::assert_catalogue;
 
 /// The files of two authorities, and of those whom they have certified.
@@ -68,7 +68,7 @@ impl Files {
     async fn etcd(&self) -> Option<(Etcd, u16)> {
         let port = free_port();
         let (certificate, key) = (self.path("ours-server.pem"), self.path("ours-server.key"));
-        let etcd = Etcd::start_with(Some(Encrypted {
+        let etcd = Etcd::start_with(Some(TlsListener {
             port,
             certificate,
             key,
@@ -84,8 +84,8 @@ const RIGHT: [&str; 3] = ["ours.pem", "ours-client.pem", "ours-client.key"];
 
 /// Why there is no TLS with it.
 pub async fn no_tls(settings: EtcdSettings, url: &str) -> String {
-    match failure(&mut follow(Source::new(settings).unwrap()), url).await {
-        EtcdError::Tls(_, problem) => problem,
+    match failure(&mut follow(EtcdSource::new(settings).unwrap()), url).await {
+        EtcdError::Tls(_, problem) => problem.to_string(),
         other => panic!("{other}"),
     }
 }
@@ -98,7 +98,7 @@ async fn with_the_right_files_it_is_watched() {
     };
     for host in ["127.0.0.1", "localhost"] {
         let settings = files.settings(&format!("https://{host}:{port}"), RIGHT);
-        let source = Source::new(settings).unwrap();
+        let source = EtcdSource::new(settings).unwrap();
         source.probe().await.unwrap();
         let mut watched = follow(source);
         until(&mut watched, |told| !told.states.is_empty()).await;
@@ -135,20 +135,22 @@ async fn what_it_does_not_agree_to_is_told_with_its_address() {
         assert!(problem.contains(&named), "{problem}");
     }
     let url = url.replace("https", "http");
-    let error = failure(&mut follow(Source::new(settings(&[&url])).unwrap()), &url).await;
+    let error = failure(&mut follow(EtcdSource::new(settings(&[&url])).unwrap()), &url).await;
     assert!(matches!(error, EtcdError::BrokenOff(..)), "{error}");
     // Without an authority of its own, those of the host are believed, and none of them knows this
     // etcd. A host may have none.
     let url = url.replace("http", "https");
-    match Source::new(files.settings(&url, ["", RIGHT[1], RIGHT[2]])) {
+    match EtcdSource::new(files.settings(&url, ["", RIGHT[1], RIGHT[2]])) {
         Ok(source) => {
             let error = failure(&mut follow(source), &url).await;
             assert!(
-                matches!(&error, EtcdError::Tls(_, problem) if problem.contains("--etcd-ca")),
+                matches!(&error, EtcdError::Tls(_, problem) if problem.to_string().contains("--etcd-ca")),
                 "{error}"
             );
         }
-        Err(error) => assert!(matches!(error, FileError::Tls(TlsError::NoAuthorities)), "{error}"),
+        Err(error) => {
+            assert!(matches!(error, FileError::Tls(TlsFileError::NoAuthorities)), "{error}")
+        }
     }
 }
 
@@ -195,7 +197,7 @@ fn files_that_cannot_be_used_are_named() {
     let files = Files::new();
     let mut told = Vec::new();
     let mut refused = |names: [&str; 3]| {
-        let error = Source::new(files.settings("https://127.0.0.1:2379", names)).unwrap_err();
+        let error = EtcdSource::new(files.settings("https://127.0.0.1:2379", names)).unwrap_err();
         let text = error
             .to_string()
             .replace(files.0.path().to_str().unwrap(), "DIRECTORY");
@@ -210,7 +212,7 @@ fn files_that_cannot_be_used_are_named() {
             let mut names = RIGHT;
             names[position] = name;
             match refused(names) {
-                FileError::Tls(TlsError::File { option: named, path, .. }) => {
+                FileError::Tls(TlsFileError::File { option: named, path, .. }) => {
                     assert_eq!((named, path), (option, files.path(name)));
                 }
                 other => panic!("{other}"),
@@ -218,7 +220,7 @@ fn files_that_cannot_be_used_are_named() {
         }
     }
     match refused([RIGHT[0], RIGHT[1], "another-client.key"]) {
-        FileError::Tls(TlsError::Pair { cert, key }) => {
+        FileError::Tls(TlsFileError::Pair { cert, key }) => {
             assert_eq!((cert, key), (files.path(RIGHT[1]), files.path("another-client.key")));
         }
         other => panic!("{other}"),

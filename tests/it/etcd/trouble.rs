@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use fleet_monitor::cluster::{Lease, Reading, RegistrySnapshot as Told};
+use fleet_monitor::cluster::{Lease, Reading, RegistrySnapshot};
 use fleet_monitor::source::etcd::error::{EtcdError, EtcdErrors};
-use fleet_monitor::source::etcd::{Etcd as Source, EtcdSettings};
+use fleet_monitor::source::etcd::{EtcdSettings, EtcdSource};
 use fleet_monitor::source::{SourceError, SourceEvent};
 use futures_util::future::join_all;
 use serde_json::json;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::watched::{Followed, follow, next, settings, until, watch};
+use super::watched::{FollowedSource, follow, next, settings, until, watch};
 use crate::support::Proxy;
 use crate::support::etcd::{Etcd, PREFIX};
 
@@ -40,7 +40,7 @@ pub async fn report(etcd: &Etcd, unit: &str, sub: &str, ttl: Option<u64>) -> u64
         .await
 }
 
-fn sub<'a>(told: &'a Told, unit: &str) -> Option<&'a str> {
+fn sub<'a>(told: &'a RegistrySnapshot, unit: &str) -> Option<&'a str> {
     told.states.iter().find(|state| &*state.unit == unit)?.sub.as_deref()
 }
 
@@ -50,7 +50,7 @@ fn within(timeout: Duration, urls: &[&str]) -> EtcdSettings {
 
 /// The next failure of the one member that is asked, which it names. Only readings may come before
 /// it, and none without rows.
-pub async fn failure(watched: &mut Followed, url: &str) -> EtcdError {
+pub async fn failure(watched: &mut FollowedSource, url: &str) -> EtcdError {
     loop {
         match next(watched).await {
             SourceEvent::Report(report) => match report.outcome {
@@ -76,8 +76,11 @@ pub fn of_one(error: SourceError, url: &str) -> EtcdError {
 
 /// All readings up to the first that is enough, whatever failures come between. None may be without
 /// rows.
-async fn readings(watched: &mut Followed, enough: impl Fn(&Told) -> bool) -> Vec<Told> {
-    let mut readings: Vec<Told> = Vec::new();
+async fn readings(
+    watched: &mut FollowedSource,
+    enough: impl Fn(&RegistrySnapshot) -> bool,
+) -> Vec<RegistrySnapshot> {
+    let mut readings: Vec<RegistrySnapshot> = Vec::new();
     while !readings.last().is_some_and(&enough) {
         match next(watched).await {
             SourceEvent::Report(report) => match report.outcome {
@@ -198,7 +201,7 @@ async fn stand_still(timeout: Duration) {
     found(&etcd).await;
     appear(&etcd, "m2", Some(8)).await;
     appear(&etcd, "m3", Some(16)).await;
-    let mut watched = follow(Source::new(within(timeout, &[&etcd.url()])).unwrap());
+    let mut watched = follow(EtcdSource::new(within(timeout, &[&etcd.url()])).unwrap());
     until(&mut watched, |_| true).await;
     let paused = Instant::now();
     etcd.pause();
@@ -260,7 +263,8 @@ async fn a_member_that_is_lost_is_replaced_by_the_next() {
         second.mend();
         lost.cut();
         report(&etcd, "a.service", sub_state, None).await;
-        let has_rows = |told: &Told| sub(told, "a.service").expect("a row") == sub_state;
+        let has_rows =
+            |told: &RegistrySnapshot| sub(told, "a.service").expect("a row") == sub_state;
         until(&mut watched, has_rows).await;
     }
 }
@@ -321,9 +325,9 @@ async fn a_watch_that_is_right_is_found_to_be_right_however_much_changes() {
     };
     found(&etcd).await;
     let mut watched = follow(
-        Source::new(settings(&[&etcd.url()]))
+        EtcdSource::new(settings(&[&etcd.url()]))
             .unwrap()
-            .checked_each(Duration::ZERO),
+            .with_comparison_interval(Duration::ZERO),
     );
     let writes = async {
         for number in 0.. {

@@ -6,15 +6,15 @@ use std::process::{Command, Output};
 
 use fleet_monitor::source::etcd::error::EtcdError;
 use fleet_monitor::source::etcd::login::Login;
-use fleet_monitor::source::etcd::{Etcd as Source, EtcdSettings};
+use fleet_monitor::source::etcd::{EtcdSettings, EtcdSource};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
 use super::daemon::{etcd, reason, until_ready};
 use super::trouble::failure;
 use super::watched::{follow, next, settings, until};
-use crate::support::etcd::{Double, Etcd, PREFIX, Reply};
-use crate::support::fleetd::Answer;
+use crate::support::etcd::{Etcd, EtcdDouble, EtcdReply, PREFIX};
+use crate::support::fleetd::Reply;
 use crate::support::{Program, cannot_run};
 
 const PASSWORD: &str = "correct horse: battery";
@@ -78,7 +78,7 @@ async fn with_the_right_user_it_is_watched() {
     let directory = TempDir::new().unwrap();
     let login = login(&directory, "monitor", PASSWORD);
     let source =
-        Source::new(EtcdSettings { login: Some(login), ..settings(&[&etcd.url()]) }).unwrap();
+        EtcdSource::new(EtcdSettings { login: Some(login), ..settings(&[&etcd.url()]) }).unwrap();
     source.probe().await.unwrap();
     let mut watched = follow(source);
     let before = until(&mut watched, |told| !told.states.is_empty()).await.index;
@@ -91,7 +91,7 @@ async fn a_refusal_names_who_was_refused_what() {
     let Some(etcd) = guarded().await else { return };
     let (url, directory) = (etcd.url(), TempDir::new().unwrap());
     let etcds_words = "The request requires user authentication (Insufficient credentials)";
-    match failure(&mut follow(Source::new(settings(&[&url])).unwrap()), &url).await {
+    match failure(&mut follow(EtcdSource::new(settings(&[&url])).unwrap()), &url).await {
         EtcdError::NoLogin { status, message, key, .. } => {
             assert_eq!((status.as_u16(), &*message, &*key), (401, etcds_words, PREFIX));
         }
@@ -100,14 +100,14 @@ async fn a_refusal_names_who_was_refused_what() {
 
     for (user, password) in [("monitor", "wrong"), ("nobody", PASSWORD), ("other", PASSWORD)] {
         let login = Some(login(&directory, user, password));
-        let source = Source::new(EtcdSettings { login, ..settings(&[&url]) }).unwrap();
+        let source = EtcdSource::new(EtcdSettings { login, ..settings(&[&url]) }).unwrap();
         let refused = forbidden(source, &url).await;
         assert_eq!(refused, (user.to_owned(), 401, etcds_words.to_owned(), PREFIX.to_owned()));
     }
 }
 
 /// The user that was refused, with which status and words, and what it was to read.
-async fn forbidden(source: Source, url: &str) -> (String, u16, String, String) {
+async fn forbidden(source: EtcdSource, url: &str) -> (String, u16, String, String) {
     match failure(&mut follow(source), url).await {
         EtcdError::Forbidden { user, status, message, key, .. } => {
             (user, status.as_u16(), message, key)
@@ -120,26 +120,26 @@ async fn forbidden(source: Source, url: &str) -> (String, u16, String, String) {
 #[tokio::test]
 async fn a_status_403_is_a_refusal_too() {
     let reply = || {
-        Reply {
+        EtcdReply {
             status: 403,
             head: None,
             body: "<html>Forbidden</html>".into(),
         }
         .whole()
     };
-    let double = Double::tcp(move |_: &str| reply()).await;
+    let double = EtcdDouble::tcp(move |_: &str| reply()).await;
     let directory = TempDir::new().unwrap();
     let login = Some(login(&directory, "monitor", PASSWORD));
-    let source = Source::new(EtcdSettings { login, ..settings(&[double.address()]) }).unwrap();
+    let source = EtcdSource::new(EtcdSettings { login, ..settings(&[double.address()]) }).unwrap();
     let refused = forbidden(source, double.address()).await;
     assert_eq!(refused, ("monitor".to_owned(), 403, String::new(), PREFIX.to_owned()));
 }
 
 #[tokio::test]
 async fn without_a_user_no_login_is_sent() {
-    let double = Double::tcp(|_: &str| Answer::Close).await;
-    next(&mut follow(Source::new(settings(&[double.address()])).unwrap())).await;
-    let requests = double.seen().requests;
+    let double = EtcdDouble::tcp(|_: &str| Reply::Close).await;
+    next(&mut follow(EtcdSource::new(settings(&[double.address()])).unwrap())).await;
+    let requests = double.traffic().requests;
     assert!(
         !requests
             .iter()

@@ -3,16 +3,16 @@
 use std::ops::Deref;
 use std::time::Duration;
 
-use fleet_monitor::cluster::{Reading, RegistrySnapshot as Told};
+use fleet_monitor::cluster::{Reading, RegistrySnapshot};
 use fleet_monitor::source::SourceEvent;
 use fleet_monitor::source::etcd::key_tree::KeyTree;
-use fleet_monitor::source::etcd::{Etcd as Source, EtcdSettings, Tls, Watched};
+use fleet_monitor::source::etcd::{EtcdSettings, EtcdSource, EtcdWatcher, Tls};
 use futures_util::future::join_all;
 use tokio::time::{Instant, timeout};
 
 use crate::registry::{self, INCIDENTS};
 use crate::support::changes;
-use crate::support::etcd::{Etcd, PREFIX, Recording};
+use crate::support::etcd::{Etcd, EtcdRecording, PREFIX};
 
 /// No test waits longer for what should come.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -28,35 +28,35 @@ pub fn settings(urls: &[&str]) -> EtcdSettings {
 }
 
 /// A source that is being watched, and all that it has told of so far.
-pub struct Followed {
-    watched: Watched,
-    told: Told,
+pub struct FollowedSource {
+    watched: EtcdWatcher,
+    told: RegistrySnapshot,
 }
 
-pub fn follow(source: Source) -> Followed {
-    Followed { watched: source.start(), told: Told::default() }
+pub fn follow(source: EtcdSource) -> FollowedSource {
+    FollowedSource { watched: source.start(), told: RegistrySnapshot::default() }
 }
 
-impl Deref for Followed {
-    type Target = Watched;
+impl Deref for FollowedSource {
+    type Target = EtcdWatcher;
 
-    fn deref(&self) -> &Watched {
+    fn deref(&self) -> &EtcdWatcher {
         &self.watched
     }
 }
 
-impl Followed {
+impl FollowedSource {
     pub async fn stop(&mut self) {
         self.watched.stop().await;
     }
 }
 
-pub fn watch(urls: &[&str]) -> Followed {
-    follow(Source::new(settings(urls)).unwrap())
+pub fn watch(urls: &[&str]) -> FollowedSource {
+    follow(EtcdSource::new(settings(urls)).unwrap())
 }
 
 /// What it says next, ticks and all. What has changed is told with all that there is.
-pub async fn next(followed: &mut Followed) -> SourceEvent {
+pub async fn next(followed: &mut FollowedSource) -> SourceEvent {
     let mut said = timeout(PATIENCE, followed.watched.next())
         .await
         .expect("it says something");
@@ -74,7 +74,10 @@ pub async fn next(followed: &mut Followed) -> SourceEvent {
 }
 
 /// The first reading that is enough. Nothing but readings may come before it.
-pub async fn until(watched: &mut Followed, enough: impl Fn(&Told) -> bool) -> Told {
+pub async fn until(
+    watched: &mut FollowedSource,
+    enough: impl Fn(&RegistrySnapshot) -> bool,
+) -> RegistrySnapshot {
     loop {
         match next(watched).await {
             SourceEvent::Report(report) => match report.outcome {
@@ -97,7 +100,7 @@ async fn replay(name: &str) {
     let Some(etcd) = Etcd::start().await else {
         return;
     };
-    let recording = Recording::load(name);
+    let recording = EtcdRecording::load(name);
     etcd.fill(&recording.start).await;
     let mut watched = watch(&[&etcd.url()]);
     let mut told = until(&mut watched, |_| true).await;
@@ -117,7 +120,7 @@ async fn replay(name: &str) {
             told = until(&mut watched, |told| told.index >= index).await;
         }
         let expected = expected.snapshot(now);
-        let rows = |told: &Told| {
+        let rows = |told: &RegistrySnapshot| {
             (
                 told.states.clone(),
                 told.machines.clone(),

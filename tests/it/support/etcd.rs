@@ -24,7 +24,7 @@ use tempfile::TempDir;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::cannot_run;
-use super::fleetd::Answer;
+use super::fleetd::Reply;
 
 /// Where fleet keeps its registry.
 pub const PREFIX: &str = "/_coreos.com/fleet";
@@ -38,17 +38,17 @@ const AT_ONCE: usize = 32;
 /// An etcd of one member with its v2 keys API, on the loopback address. When dropped, it is killed
 /// and gone.
 pub struct Etcd {
-    process: Option<Running>,
+    process: Option<EtcdProcess>,
     port: u16,
     directory: TempDir,
     client: Client<HttpConnector, Full<Bytes>>,
-    encrypted: Option<Encrypted>,
+    encrypted: Option<TlsListener>,
     has_v2: bool,
 }
 
 /// How an etcd is also spoken to over TLS.
 #[derive(Clone)]
-pub struct Encrypted {
+pub struct TlsListener {
     pub port: u16,
     /// Its own certificate and key, as files in PEM.
     pub certificate: PathBuf,
@@ -65,7 +65,7 @@ impl Etcd {
     }
 
     /// The same, which listens for TLS too.
-    pub async fn start_with(encrypted: Option<Encrypted>) -> Option<Self> {
+    pub async fn start_with(encrypted: Option<TlsListener>) -> Option<Self> {
         Self::start_as(encrypted, true).await
     }
 
@@ -74,7 +74,7 @@ impl Etcd {
         Self::start_as(None, false).await
     }
 
-    async fn start_as(encrypted: Option<Encrypted>, has_v2: bool) -> Option<Self> {
+    async fn start_as(encrypted: Option<TlsListener>, has_v2: bool) -> Option<Self> {
         loop {
             let (directory, client) = (TempDir::new().unwrap(), client());
             let encrypted = encrypted.clone();
@@ -105,8 +105,8 @@ impl Etcd {
         }
     }
 
-    fn run(&self) -> std::io::Result<Running> {
-        Running::start(self.port, self.directory.path(), self.encrypted.as_ref(), self.has_v2)
+    fn run(&self) -> std::io::Result<EtcdProcess> {
+        EtcdProcess::start(self.port, self.directory.path(), self.encrypted.as_ref(), self.has_v2)
     }
 
     /// Where it listens, as `--etcd` takes it.
@@ -146,7 +146,7 @@ impl Etcd {
 
     /// Puts what is in a tree of keys into it: each value, with the life that it had left, and each
     /// empty directory.
-    pub async fn fill(&self, tree: &Node) {
+    pub async fn fill(&self, tree: &RecordedNode) {
         let mut writes = Vec::new();
         for node in tree.flat().into_values() {
             writes.push(self.put(node));
@@ -157,7 +157,7 @@ impl Etcd {
             .await;
     }
 
-    async fn put(&self, node: &Node) -> u64 {
+    async fn put(&self, node: &RecordedNode) -> u64 {
         match &node.value {
             Some(value) => self.set(&node.key, value, node.ttl).await,
             None => self.send(Method::PUT, &node.key, &[("dir", "true")]).await.done(),
@@ -180,8 +180,8 @@ impl Etcd {
 
     /// Does what was done in a recorded event, and tells the index of that. What expired then
     /// expires now.
-    pub async fn apply(&self, event: &KeyEvent) -> u64 {
-        let KeyEvent { action, node, previous } = event;
+    pub async fn apply(&self, event: &RecordedEvent) -> u64 {
+        let RecordedEvent { action, node, previous } = event;
         let ttl = node.ttl.map(|ttl| ttl.to_string());
         let before = || {
             previous
@@ -210,8 +210,8 @@ impl Etcd {
         self.send(Method::PUT, &node.key, &form).await.done()
     }
 
-    /// Does what was done in [`Recording::steps`], and tells the index of each event.
-    pub async fn apply_step(&self, step: &[Recorded]) -> Vec<u64> {
+    /// Does what was done in [`EtcdRecording::steps`], and tells the index of each event.
+    pub async fn apply_step(&self, step: &[TimedEvent]) -> Vec<u64> {
         match step {
             [recorded] => vec![self.apply(&recorded.event).await],
             expired => {
@@ -253,20 +253,20 @@ impl Etcd {
     }
 
     /// What it has below a key, and its index.
-    pub async fn tree(&self, key: &str) -> (Node, u64) {
+    pub async fn tree(&self, key: &str) -> (RecordedNode, u64) {
         let answer = self
             .send(Method::GET, key, &[("recursive", "true"), ("sorted", "true")])
             .await;
         assert_eq!(answer.status, 200, "{key}: {}", answer.body);
-        (Node::deserialize(&answer.body["node"]).unwrap(), answer.index)
+        (RecordedNode::deserialize(&answer.body["node"]).unwrap(), answer.index)
     }
 
     /// Waits for the first event below a key that is not before an index.
-    pub async fn event(&self, key: &str, from: u64) -> KeyEvent {
+    pub async fn event(&self, key: &str, from: u64) -> RecordedEvent {
         let query = [("wait", "true"), ("recursive", "true"), ("waitIndex", &from.to_string())];
         let answer = self.send(Method::GET, key, &query).await;
         assert_eq!(answer.status, 200, "{key}: {}", answer.body);
-        KeyEvent::deserialize(answer.body).unwrap()
+        RecordedEvent::deserialize(answer.body).unwrap()
     }
 
     /// Its answer to a request for a key with these parameters.
@@ -275,7 +275,7 @@ impl Etcd {
         method: Method,
         key: &str,
         parameters: &[(&str, &str)],
-    ) -> SourceEvent {
+    ) -> EtcdResponse {
         let parameters = form_urlencoded::Serializer::new(String::new())
             .extend_pairs(parameters)
             .finish();
@@ -296,7 +296,7 @@ impl Etcd {
         method: Method,
         url: &str,
         form: String,
-    ) -> Result<SourceEvent, hyper_util::client::legacy::Error> {
+    ) -> Result<EtcdResponse, hyper_util::client::legacy::Error> {
         let request = Request::builder().method(method).uri(url);
         let request = request
             .header("content-type", "application/x-www-form-urlencoded")
@@ -309,7 +309,7 @@ impl Etcd {
             .get("x-etcd-index")
             .and_then(|index| index.to_str().ok()?.parse().ok());
         let body = response.into_body().collect().await.expect("a whole body").to_bytes();
-        Ok(SourceEvent {
+        Ok(EtcdResponse {
             status,
             index: index.unwrap_or_default(),
             body: serde_json::from_slice(&body).unwrap_or_default(),
@@ -356,13 +356,13 @@ const LOG: &str = "log";
 const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_');
 
 /// The child process. Dropping it kills it, and takes note of its end.
-struct Running(Child);
+struct EtcdProcess(Child);
 
-impl Running {
+impl EtcdProcess {
     fn start(
         port: u16,
         directory: &Path,
-        encrypted: Option<&Encrypted>,
+        encrypted: Option<&TlsListener>,
         has_v2: bool,
     ) -> std::io::Result<Self> {
         let mut client = format!("http://{}:{port}", Ipv4Addr::LOCALHOST);
@@ -374,7 +374,7 @@ impl Running {
             .append(true)
             .open(directory.join(LOG))?;
         let mut command = Command::new("etcd");
-        if let Some(Encrypted { port, certificate, key, authority }) = encrypted {
+        if let Some(TlsListener { port, certificate, key, authority }) = encrypted {
             client += &format!(",https://{}:{port}", Ipv4Addr::LOCALHOST);
             command.arg("--cert-file").arg(certificate).arg("--key-file").arg(key);
             if let Some(authority) = authority {
@@ -409,7 +409,7 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for EtcdProcess {
     fn drop(&mut self) {
         // An error says that it has ended already.
         let _ = self.0.kill();
@@ -444,7 +444,7 @@ pub fn free_port() -> u16 {
 
 /// An answer of etcd.
 #[derive(Debug)]
-pub struct SourceEvent {
+pub struct EtcdResponse {
     pub status: u16,
     /// `X-Etcd-Index`.
     pub index: u64,
@@ -452,7 +452,7 @@ pub struct SourceEvent {
     pub body: Value,
 }
 
-impl SourceEvent {
+impl EtcdResponse {
     /// The index of what was done.
     fn done(self) -> u64 {
         assert!(self.status == 200 || self.status == 201, "{}", self.body);
@@ -463,7 +463,7 @@ impl SourceEvent {
 /// A key with its value, or a directory with what is in it.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Node {
+pub struct RecordedNode {
     pub key: String,
     pub value: Option<String>,
     /// Seconds that are left, rounded up; none if it stays.
@@ -471,18 +471,18 @@ pub struct Node {
     #[serde(default)]
     pub dir: bool,
     #[serde(default)]
-    pub nodes: Vec<Node>,
+    pub nodes: Vec<RecordedNode>,
     #[serde(rename = "modifiedIndex")]
     pub modified: u64,
 }
 
-impl Node {
+impl RecordedNode {
     /// The keys that have values and the empty directories, by name.
-    pub fn flat(&self) -> BTreeMap<&str, &Node> {
+    pub fn flat(&self) -> BTreeMap<&str, &RecordedNode> {
         if self.nodes.is_empty() {
             return BTreeMap::from([(self.key.as_str(), self)]);
         }
-        self.nodes.iter().flat_map(Node::flat).collect()
+        self.nodes.iter().flat_map(RecordedNode::flat).collect()
     }
 
     /// The keys with their values; none for an empty directory.
@@ -496,38 +496,38 @@ impl Node {
 
 /// A change, as a watch tells it.
 #[derive(Clone, Debug, Deserialize)]
-pub struct KeyEvent {
+pub struct RecordedEvent {
     pub action: String,
-    pub node: Node,
+    pub node: RecordedNode,
     #[serde(rename = "prevNode")]
-    pub previous: Option<Node>,
+    pub previous: Option<RecordedNode>,
 }
 
 /// What was recorded of a registry while something happened: `tests/fixtures/etcd/README.md`.
-pub struct Recording {
+pub struct EtcdRecording {
     /// etcd's index before the first event.
     pub index: u64,
     /// The registry before the first event.
-    pub start: Node,
-    pub events: Vec<Recorded>,
+    pub start: RecordedNode,
+    pub events: Vec<TimedEvent>,
 }
 
 /// A recorded event.
 #[derive(Deserialize)]
-pub struct Recorded {
+pub struct TimedEvent {
     /// When it was heard, in seconds on the clock of the timeline of that name.
     pub t: f64,
-    pub event: KeyEvent,
+    pub event: RecordedEvent,
 }
 
-impl Recording {
+impl EtcdRecording {
     /// Reads `tests/fixtures/etcd/NAME.start.json` and `NAME.watch.jsonl`.
     pub fn load(name: &str) -> Self {
         let start: Value = serde_json::from_str(&fixture(&format!("{name}.start.json"))).unwrap();
         let events = fixture(&format!("{name}.watch.jsonl"));
         Self {
             index: start["index"].as_u64().unwrap(),
-            start: Node::deserialize(&start["tree"]["node"]).unwrap(),
+            start: RecordedNode::deserialize(&start["tree"]["node"]).unwrap(),
             events: events
                 .lines()
                 .map(|line| serde_json::from_str(line).unwrap())
@@ -538,8 +538,8 @@ impl Recording {
     /// The events, in their order, one at a time, except that those which expired one after another
     /// are together: they have to expire together again, or what is renewed meanwhile would expire
     /// too.
-    pub fn steps(&self) -> Vec<&[Recorded]> {
-        let expired = |recorded: &Recorded| recorded.event.action == "expire";
+    pub fn steps(&self) -> Vec<&[TimedEvent]> {
+        let expired = |recorded: &TimedEvent| recorded.event.action == "expire";
         self.events
             .chunk_by(|one, next| expired(one) && expired(next))
             .collect()
@@ -547,9 +547,9 @@ impl Recording {
 }
 
 /// The registry of a cluster of that fleetd: `tests/fixtures/etcd/VERSION.tree.json`.
-pub fn registry(version: &str) -> Node {
+pub fn registry(version: &str) -> RecordedNode {
     let tree: Value = serde_json::from_str(&fixture(&format!("{version}.tree.json"))).unwrap();
-    Node::deserialize(&tree["tree"]["node"]).unwrap()
+    RecordedNode::deserialize(&tree["tree"]["node"]).unwrap()
 }
 
 fn fixture(name: &str) -> String {
@@ -562,17 +562,17 @@ fn fixture(name: &str) -> String {
 }
 
 /// A server that answers as a test says. Nothing but the name of it is fleetd's.
-pub use super::fleetd::Fleetd as Double;
+pub use super::fleetd::Fleetd as EtcdDouble;
 
-/// What an etcd says, for a [`Double`] to say it in one way or another.
-pub struct Reply {
+/// What an etcd says, for a [`EtcdDouble`] to say it in one way or another.
+pub struct EtcdReply {
     pub status: u16,
     /// `X-Etcd-Cluster-Id` and `X-Etcd-Index`; none where no etcd speaks.
     pub head: Option<(&'static str, u64)>,
     pub body: String,
 }
 
-impl Reply {
+impl EtcdReply {
     /// A tree or an event, as JSON.
     pub fn of(cluster: &'static str, index: u64, body: &Value) -> Self {
         Self {
@@ -603,27 +603,27 @@ impl Reply {
     }
 
     /// As it should be.
-    pub fn whole(self) -> Answer {
-        Answer::Whole(self.bytes())
+    pub fn whole(self) -> Reply {
+        Reply::Whole(self.bytes())
     }
 
     /// The connection ends in the middle of the body.
-    pub fn truncated(self) -> Answer {
+    pub fn truncated(self) -> Reply {
         let mut bytes = self.bytes();
         bytes.truncate(bytes.len() - self.body.len() / 2);
-        Answer::Raw(bytes)
+        Reply::Raw(bytes)
     }
 
     /// The body never comes.
-    pub fn silent(self) -> Answer {
+    pub fn silent(self) -> Reply {
         let mut bytes = self.bytes();
         bytes.truncate(bytes.len() - self.body.len());
-        Answer::Stall(bytes)
+        Reply::Stall(bytes)
     }
 
     /// Each byte comes a while after the one before.
-    pub fn dripping(self, pause: Duration) -> Answer {
-        Answer::Drip(self.bytes(), pause)
+    pub fn dripping(self, pause: Duration) -> Reply {
+        Reply::Drip(self.bytes(), pause)
     }
 
     fn bytes(&self) -> Vec<u8> {

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 /// What it does with a request.
-pub enum Answer {
+pub enum Reply {
     /// Answers with this status and JSON, and keeps the connection.
     Json(u16, Value),
     /// Sends these bytes and closes the connection.
@@ -35,12 +35,12 @@ pub enum Answer {
 }
 
 /// Decides on an answer to the request for a path, with its query.
-pub trait Respond: FnMut(&str) -> Answer + Send + 'static {}
-impl<F: FnMut(&str) -> Answer + Send + 'static> Respond for F {}
+pub trait Respond: FnMut(&str) -> Reply + Send + 'static {}
+impl<F: FnMut(&str) -> Reply + Send + 'static> Respond for F {}
 
 /// What has happened so far.
 #[derive(Clone, Debug, Default)]
-pub struct Seen {
+pub struct Traffic {
     /// The first line and the headers of each request.
     pub requests: Vec<String>,
     /// Connections that were accepted.
@@ -54,7 +54,7 @@ pub struct Seen {
 /// A listening fleetd; dropping it closes its socket and all connections.
 pub struct Fleetd {
     address: String,
-    seen: watch::Receiver<Seen>,
+    traffic: watch::Receiver<Traffic>,
     _server: JoinSet<()>,
     _dir: Option<TempDir>,
 }
@@ -84,16 +84,16 @@ impl Fleetd {
     }
 
     fn start(listener: impl Accept, address: String, respond: impl Respond) -> Self {
-        let (seen, receiver) = watch::channel(Seen::default());
-        let respond: Shared = Arc::new(Mutex::new(respond));
+        let (traffic, receiver) = watch::channel(Traffic::default());
+        let respond: SharedResponder = Arc::new(Mutex::new(respond));
         let mut server = JoinSet::new();
         server.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok(stream) = listener.accept().await {
-                connections.spawn(serve(stream, respond.clone(), seen.clone()));
+                connections.spawn(serve(stream, respond.clone(), traffic.clone()));
             }
         });
-        Self { address, seen: receiver, _server: server, _dir: None }
+        Self { address, traffic: receiver, _server: server, _dir: None }
     }
 
     /// Where it listens, as `--api` takes it.
@@ -102,13 +102,13 @@ impl Fleetd {
     }
 
     /// What has happened so far.
-    pub fn seen(&self) -> Seen {
-        self.seen.borrow().clone()
+    pub fn traffic(&self) -> Traffic {
+        self.traffic.borrow().clone()
     }
 
     /// The paths that were asked for, with their queries.
     pub fn paths(&self) -> Vec<String> {
-        self.seen()
+        self.traffic()
             .requests
             .iter()
             .map(|request| target(request).to_owned())
@@ -116,8 +116,8 @@ impl Fleetd {
     }
 
     /// Waits until what has happened is enough.
-    pub async fn until(&self, enough: impl FnMut(&Seen) -> bool) {
-        self.seen.clone().wait_for(enough).await.expect("it runs");
+    pub async fn until(&self, enough: impl FnMut(&Traffic) -> bool) {
+        self.traffic.clone().wait_for(enough).await.expect("it runs");
     }
 }
 
@@ -140,46 +140,47 @@ impl Accept for TcpListener {
     }
 }
 
-type Shared = Arc<Mutex<dyn FnMut(&str) -> Answer + Send>>;
+type SharedResponder = Arc<Mutex<dyn FnMut(&str) -> Reply + Send>>;
 
 async fn serve(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
-    respond: Shared,
-    seen: watch::Sender<Seen>,
+    respond: SharedResponder,
+    traffic: watch::Sender<Traffic>,
 ) {
-    seen.send_modify(|seen| seen.opened += 1);
+    traffic.send_modify(|traffic| traffic.opened += 1);
     while let Some(request) = receive(&mut stream).await {
-        seen.send_modify(|seen| seen.requests.push(request.clone()));
+        traffic.send_modify(|traffic| traffic.requests.push(request.clone()));
         let answer = respond.lock().expect("no test panicked")(target(&request));
         let (bytes, end) = match answer {
-            Answer::Json(status, body) => (http(status, &body.to_string()), End::Keep),
-            Answer::Raw(bytes) => (bytes, End::Close),
-            Answer::Whole(bytes) => (bytes, End::Keep),
-            Answer::Close => break,
-            Answer::Hang => (Vec::new(), End::Silence),
-            Answer::Stall(bytes) => (bytes, End::Silence),
-            Answer::AfterStall(bytes) => {
-                seen.subscribe()
-                    .wait_for(|seen| seen.stalled > 0)
+            Reply::Json(status, body) => (http(status, &body.to_string()), AfterReply::Keep),
+            Reply::Raw(bytes) => (bytes, AfterReply::Close),
+            Reply::Whole(bytes) => (bytes, AfterReply::Keep),
+            Reply::Close => break,
+            Reply::Hang => (Vec::new(), AfterReply::Silence),
+            Reply::Stall(bytes) => (bytes, AfterReply::Silence),
+            Reply::AfterStall(bytes) => {
+                traffic
+                    .subscribe()
+                    .wait_for(|traffic| traffic.stalled > 0)
                     .await
                     .expect("it runs");
-                (bytes, End::Keep)
+                (bytes, AfterReply::Keep)
             }
-            Answer::Drip(bytes, pause) => {
+            Reply::Drip(bytes, pause) => {
                 if drip(&mut stream, &bytes, pause).await.is_err() {
                     break;
                 }
-                (Vec::new(), End::Keep)
+                (Vec::new(), AfterReply::Keep)
             }
         };
         if stream.write_all(&bytes).await.is_err() {
             break;
         }
         match end {
-            End::Keep => {}
-            End::Close => break,
-            End::Silence => {
-                seen.send_modify(|seen| seen.stalled += 1);
+            AfterReply::Keep => {}
+            AfterReply::Close => break,
+            AfterReply::Silence => {
+                traffic.send_modify(|traffic| traffic.stalled += 1);
                 // The client has nothing more to say: whatever ends this read is the end of the
                 // connection.
                 let _ = stream.read(&mut [0]).await;
@@ -188,11 +189,11 @@ async fn serve(
         }
     }
     drop(stream);
-    seen.send_modify(|seen| seen.closed += 1);
+    traffic.send_modify(|traffic| traffic.closed += 1);
 }
 
 /// What follows an answer.
-enum End {
+enum AfterReply {
     Keep,
     Close,
     Silence,
@@ -232,23 +233,23 @@ pub fn http(status: u16, body: &str) -> Vec<u8> {
 }
 
 /// fleet's own way to say what is wrong.
-pub fn error(status: u16, message: &str) -> Answer {
-    Answer::Json(status, json!({"error": {"code": status, "message": message}}))
+pub fn error(status: u16, message: &str) -> Reply {
+    Reply::Json(status, json!({"error": {"code": status, "message": message}}))
 }
 
 /// A line of a recording: what the API answered for a path, or what fleetctl printed of the same
 /// cluster.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Line {
+enum RecordedLine {
     Response { path: String, response: String },
     Output { fleetctl: String, stdout: String },
 }
 
 /// A recording of a real cluster.
-pub struct Recording(Vec<Line>);
+pub struct ApiRecording(Vec<RecordedLine>);
 
-impl Recording {
+impl ApiRecording {
     /// Reads `tests/fixtures/api/NAME.jsonl`.
     pub fn load(name: &str) -> Self {
         let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -265,7 +266,7 @@ impl Recording {
     /// fields.
     pub fn fleetctl(&self, command: &str) -> Vec<Vec<&str>> {
         let stdout = self.0.iter().find_map(|line| match line {
-            Line::Output { fleetctl, stdout } if fleetctl == command => Some(stdout),
+            RecordedLine::Output { fleetctl, stdout } if fleetctl == command => Some(stdout),
             _ => None,
         });
         let lines = stdout.expect("the command's output").lines();
@@ -279,12 +280,12 @@ impl Recording {
         move |asked: &str| {
             let asked = asked.replace("%3D", "=");
             let recorded = self.0.iter().find_map(|line| match line {
-                Line::Response { path, response } if *path == asked => Some(response),
+                RecordedLine::Response { path, response } if *path == asked => Some(response),
                 _ => None,
             });
             recorded.map_or_else(
                 || error(404, ""),
-                |response| Answer::Raw(response.clone().into_bytes()),
+                |response| Reply::Raw(response.clone().into_bytes()),
             )
         }
     }
@@ -303,7 +304,7 @@ pub struct Registry {
 
 impl Registry {
     /// The answer to the request for a path, with 100 entries a page.
-    pub fn answer(&self, asked: &str) -> Answer {
+    pub fn reply(&self, asked: &str) -> Reply {
         let (path, query) = asked.split_once('?').unwrap_or((asked, ""));
         let (key, entries) = match path {
             "/fleet/v1/state" => ("states", &self.states),
@@ -329,6 +330,6 @@ impl Registry {
         if end == start + 100 {
             body["nextPageToken"] = json!(format!("{}=", page + 1));
         }
-        Answer::Json(200, body)
+        Reply::Json(200, body)
     }
 }

@@ -17,11 +17,11 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Proxy {
     pub address: SocketAddr,
     asked: watch::Sender<Vec<u8>>,
-    line: watch::Sender<Line>,
+    line: watch::Sender<LinkState>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Line {
+enum LinkState {
     Whole,
     /// Lets WebSockets through and nothing else.
     ForWebSockets,
@@ -41,7 +41,7 @@ impl Proxy {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let asked = watch::Sender::<Vec<u8>>::default();
-        let line = watch::Sender::new(Line::Whole);
+        let line = watch::Sender::new(LinkState::Whole);
         tokio::spawn({
             let (asked, line) = (asked.clone(), line.subscribe());
             async move {
@@ -55,24 +55,24 @@ impl Proxy {
 
     /// Ends all connections, and those to come too.
     pub fn cut(&self) {
-        self.line.send_replace(Line::Cut);
+        self.line.send_replace(LinkState::Cut);
     }
 
     /// Keeps what is asked with these words, and what is answered to such, until the line is
     /// mended.
     pub fn hold(&self, words: &'static str) {
-        self.line.send_replace(Line::Held(words));
+        self.line.send_replace(LinkState::Held(words));
     }
 
     /// Lets connections through again.
     pub fn mend(&self) {
-        self.line.send_replace(Line::Whole);
+        self.line.send_replace(LinkState::Whole);
     }
 
     /// Lets WebSockets through again. Of other requests one may be on its way already that asks
     /// what happened to a WebSocket before.
     pub fn mend_for_websockets(&self) {
-        self.line.send_replace(Line::ForWebSockets);
+        self.line.send_replace(LinkState::ForWebSockets);
     }
 
     /// The lines of what clients sent that start so.
@@ -108,10 +108,10 @@ async fn pass(
     client: TcpStream,
     server: SocketAddr,
     asked: watch::Sender<Vec<u8>>,
-    mut line: watch::Receiver<Line>,
+    mut line: watch::Receiver<LinkState>,
 ) {
     let now = *line.borrow();
-    if now == Line::Cut {
+    if now == LinkState::Cut {
         return;
     }
     // A server that is not there, like one that goes away, ends the connection.
@@ -122,7 +122,7 @@ async fn pass(
     let (from_server, to_server) = server.into_split();
     let hold = Hold { last: Arc::default(), line: line.clone() };
     tokio::select! {
-        _ = line.wait_for(|line| *line == Line::Cut) => {}
+        _ = line.wait_for(|line| *line == LinkState::Cut) => {}
         () = answer(from_server, to_client, hold.clone()) => {}
         () = listen(from_client, to_server, asked, now, hold) => {}
     }
@@ -133,13 +133,13 @@ async fn pass(
 struct Hold {
     /// What was asked last.
     last: Arc<Mutex<String>>,
-    line: watch::Receiver<Line>,
+    line: watch::Receiver<LinkState>,
 }
 
 impl Hold {
     async fn is_over(&mut self) {
         let last = &self.last;
-        let is_over = |line: &Line| !matches!(line, Line::Held(words) if last.lock().unwrap().contains(words));
+        let is_over = |line: &LinkState| !matches!(line, LinkState::Held(words) if last.lock().unwrap().contains(words));
         // Nobody holds it who is gone.
         let _ = self.line.wait_for(is_over).await;
     }
@@ -159,14 +159,14 @@ async fn listen(
     mut client: OwnedReadHalf,
     mut server: OwnedWriteHalf,
     asked: watch::Sender<Vec<u8>>,
-    line: Line,
+    line: LinkState,
     mut hold: Hold,
 ) {
     let mut said = [0; 4096];
     while let Ok(length @ 1..) = client.read(&mut said).await {
         // Only WebSockets say so, and what they say later is masked.
         let head = String::from_utf8_lossy(&said[..length]);
-        if line == Line::ForWebSockets
+        if line == LinkState::ForWebSockets
             && head.starts_with("GET ")
             && !head.contains("Upgrade: websocket")
         {

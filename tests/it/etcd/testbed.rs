@@ -12,7 +12,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::support::etcd::{
-    Double, Etcd, KeyEvent, Node, PREFIX, Recorded, Recording, Reply, registry,
+    Etcd, EtcdDouble, EtcdRecording, EtcdReply, PREFIX, RecordedEvent, RecordedNode, TimedEvent,
+    registry,
 };
 
 const RECORDINGS: [&str; 10] = [
@@ -29,8 +30,8 @@ const RECORDINGS: [&str; 10] = [
 ];
 
 /// What an event leaves of the values: applied to the start, all events have to fit to each other.
-fn change(values: &mut BTreeMap<String, String>, event: &KeyEvent) {
-    let KeyEvent { action, node, previous } = event;
+fn change(values: &mut BTreeMap<String, String>, event: &RecordedEvent) {
+    let RecordedEvent { action, node, previous } = event;
     let directory = node.dir || previous.as_ref().is_some_and(|node| node.dir);
     if !directory {
         assert_eq!(
@@ -51,7 +52,7 @@ fn change(values: &mut BTreeMap<String, String>, event: &KeyEvent) {
     }
 }
 
-fn values(tree: &Node) -> BTreeMap<String, String> {
+fn values(tree: &RecordedNode) -> BTreeMap<String, String> {
     let values = tree.values().into_iter();
     values
         .filter_map(|(key, value)| Some((key.to_owned(), value?.to_owned())))
@@ -61,7 +62,7 @@ fn values(tree: &Node) -> BTreeMap<String, String> {
 #[test]
 fn recorded_events_follow_from_each_other() {
     for name in RECORDINGS {
-        let recording = Recording::load(name);
+        let recording = EtcdRecording::load(name);
         let mut values = values(&recording.start);
         let (mut index, mut t) = (recording.index, 0.0);
         for recorded in &recording.events {
@@ -105,15 +106,15 @@ async fn replay(name: &str) {
     let Some(etcd) = Etcd::start().await else {
         return;
     };
-    let recording = Recording::load(name);
+    let recording = EtcdRecording::load(name);
     etcd.fill(&recording.start).await;
     let mut expected = values(&recording.start);
     for step in recording.steps() {
         let indices = etcd.apply_step(step).await;
-        for (Recorded { event, .. }, index) in step.iter().zip(indices) {
+        for (TimedEvent { event, .. }, index) in step.iter().zip(indices) {
             change(&mut expected, event);
             let seen = etcd.event(PREFIX, index).await;
-            let told = |event: &KeyEvent| {
+            let told = |event: &RecordedEvent| {
                 (event.action.clone(), event.node.key.clone(), event.node.value.clone())
             };
             assert_eq!(told(&seen), told(event), "{name}");
@@ -123,7 +124,7 @@ async fn replay(name: &str) {
                 "{name} {}",
                 event.node.key
             );
-            let before = |event: &KeyEvent| {
+            let before = |event: &RecordedEvent| {
                 event.previous.as_ref().map(|node| (node.dir, node.value.clone()))
             };
             assert_eq!(before(&seen), before(event), "{name} {}", event.node.key);
@@ -212,7 +213,7 @@ async fn a_dropped_one_is_gone() {
 
 /// All that a server says to a request for a path, until it ends the connection or says nothing
 /// more.
-async fn said(double: &Double, path: &str) -> (String, bool) {
+async fn said(double: &EtcdDouble, path: &str) -> (String, bool) {
     let mut stream = TcpStream::connect(double.address().strip_prefix("http://").unwrap())
         .await
         .unwrap();
@@ -229,14 +230,14 @@ async fn said(double: &Double, path: &str) -> (String, bool) {
 
 #[tokio::test]
 async fn the_double_misbehaves_as_it_is_told_to() {
-    let reply = || Reply::of("1c45a069f3a1d796", 7, &json!({"action": "get"}));
-    let double = Double::tcp(move |path: &str| match path {
+    let reply = || EtcdReply::of("1c45a069f3a1d796", 7, &json!({"action": "get"}));
+    let double = EtcdDouble::tcp(move |path: &str| match path {
         "/whole" => reply().whole(),
         "/truncated" => reply().truncated(),
         "/silent" => reply().silent(),
         "/dripping" => reply().dripping(Duration::from_millis(50)),
-        "/forgotten" => Reply::error("1c45a069f3a1d796", 7, 401).whole(),
-        _ => Reply::without_v2().whole(),
+        "/forgotten" => EtcdReply::error("1c45a069f3a1d796", 7, 401).whole(),
+        _ => EtcdReply::without_v2().whole(),
     })
     .await;
     let head = "HTTP/1.1 200 Whatever\r\nX-Etcd-Cluster-Id: 1c45a069f3a1d796\r\nX-Etcd-Index: 7\r\nContent-Length: 16\r\n\r\n";

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use fleet_monitor::source::etcd::Etcd as Source;
+use fleet_monitor::source::etcd::EtcdSource;
 use rustix::process::Signal;
 use tokio::time::{Instant, sleep};
 
@@ -135,7 +135,7 @@ async fn where_streams_did_not_come_through_they_are_tried_again_after_a_while()
     found(&etcd).await;
     let (proxy, url) = proxy(&etcd).await;
     let again = Duration::from_secs(5);
-    let mut watched = follow(Source::new(settings(&[&url])).unwrap().streams_again_after(again));
+    let mut watched = follow(EtcdSource::new(settings(&[&url])).unwrap().with_stream_retry(again));
     let streams = || {
         proxy
             .asked(WATCH)
