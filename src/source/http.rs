@@ -125,8 +125,10 @@ mod tests {
 
     async fn serve(mut stream: DuplexStream, responses: &[&str]) {
         for response in responses {
-            let mut request = [0; 1024];
-            stream.read(&mut request).await.unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                request.push(stream.read_u8().await.unwrap());
+            }
             stream.write_all(response.as_bytes()).await.unwrap();
         }
     }

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, fcntl_getfl, fcntl_setfl, mknodat};
 use rustix::process::{Pid, Signal, geteuid, kill_process};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixDatagram};
@@ -303,9 +303,14 @@ async fn lines_that_do_not_fit_are_counted_and_said_once_they_flow_again() {
 fn storm() -> String {
     let states = |active: &str| {
         let unit = |number| {
-            format!(
-                r#"{{"unit":"{number:0>200}.service","machine":"m1","load":"loaded","active":"{active}","sub":"{active}"}}"#
-            )
+            json!({
+                "unit": format!("{number:0>200}.service"),
+                "machine": "m1",
+                "load": "loaded",
+                "active": active,
+                "sub": active,
+            })
+            .to_string()
         };
         (0..1000).map(unit).collect::<Vec<_>>().join(",")
     };

@@ -1,5 +1,6 @@
 //! The task that watches etcd: it connects to one member after the other, reads the registry, and
-//! reports what changes. What keys mean is [`key_tree`]'s part, and what HTTP is, [`MemberClient`]'s.
+//! reports what changes. It knows neither HTTP ([`MemberClient`]) nor what a key means
+//! ([`key_tree`]).
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};

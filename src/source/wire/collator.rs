@@ -100,7 +100,8 @@ mod tests {
 
     #[test]
     fn several_pages_need_every_row_of_the_read_before() {
-        let steps: [(&[&[u16]], Option<&[u16]>, &str); 9] = [
+        type Read<'a> = (&'a [&'a [u16]], Option<&'a [u16]>, &'a str);
+        let reads: [Read; 9] = [
             (&[&[1, 2], &[3, 4]], None, "there is no read before it"),
             (&[&[1, 2], &[3, 4]], Some(&[1, 2, 3, 4]), "nothing has changed"),
             (&[&[1, 2], &[3, 4], &[5]], Some(&[1, 2, 3, 4, 5]), "5 has appeared"),
@@ -112,7 +113,7 @@ mod tests {
             (&[&[1, 2], &[3, 4], &[5]], Some(&[1, 2, 3, 4, 5]), "nothing has changed"),
         ];
         let mut collator = PageCollator::default();
-        for (pages, expected, why) in steps {
+        for (pages, expected, why) in reads {
             assert_eq!(collate(&mut collator, pages).as_deref(), expected, "{why}");
         }
     }

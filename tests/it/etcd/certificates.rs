@@ -104,8 +104,7 @@ impl Authority {
         let (certificate, key) =
             (self.path(&format!("{name}.pem")), self.path(&format!("{name}.key")));
         let authority = clients.map(|name| self.path(name));
-        let etcd =
-            Etcd::start_with(Some(TlsListener { port, certificate, key, authority })).await?;
+        let etcd = Etcd::start_with_tls(TlsListener { port, certificate, key, authority }).await?;
         etcd.fill(&registry("v1.0.0")).await;
         Some((etcd, format!("https://127.0.0.1:{port}")))
     }

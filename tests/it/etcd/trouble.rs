@@ -35,7 +35,12 @@ async fn appear(etcd: &Etcd, machine: &str, ttl: Option<u64>) -> u64 {
 
 /// The machine reports a unit.
 pub async fn report(etcd: &Etcd, unit: &str, sub: &str, ttl: Option<u64>) -> u64 {
-    let state = json!({"loadState": "loaded", "activeState": "active", "subState": sub, "machineState": {"ID": "m1"}});
+    let state = json!({
+        "loadState": "loaded",
+        "activeState": "active",
+        "subState": sub,
+        "machineState": {"ID": "m1"},
+    });
     etcd.set(&format!("{PREFIX}/states/{unit}/m1"), &state.to_string(), ttl)
         .await
 }

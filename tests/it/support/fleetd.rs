@@ -1,4 +1,5 @@
-//! A fleetd that a test can make behave, or misbehave: its HTTP API on a real socket.
+//! A fake fleetd: an HTTP server on a real socket, whose replies a test decides. It can misbehave in
+//! each way that a server can.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,44 +15,44 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// What it does with a request.
+/// The reply to a request.
 pub enum Reply {
-    /// Answers with this status and JSON, and keeps the connection.
+    /// Sends this status and JSON, and keeps the connection.
     Json(u16, Value),
     /// Sends these bytes and closes the connection.
     Raw(Vec<u8>),
     /// Sends these bytes and keeps the connection.
     Whole(Vec<u8>),
-    /// Sends these bytes, and then says nothing until the client closes the connection.
+    /// Sends these bytes, and then nothing until the client closes the connection.
     Stall(Vec<u8>),
-    /// Sends these bytes when a client has taken all of one that stalls, and keeps the connection.
+    /// Waits until a reply that stalls was sent, then sends these bytes, and keeps the connection.
     AfterStall(Vec<u8>),
-    /// Sends these bytes one by one, each after a while.
+    /// Sends these bytes one by one, with a pause after each.
     Drip(Vec<u8>, Duration),
-    /// Closes the connection without an answer.
+    /// Closes the connection without a reply.
     Close,
-    /// Says nothing until the client closes the connection.
+    /// Sends nothing until the client closes the connection.
     Hang,
 }
 
-/// Decides on an answer to the request for a path, with its query.
+/// Decides on the reply to a request for a path, with its query.
 pub trait Respond: FnMut(&str) -> Reply + Send + 'static {}
 impl<F: FnMut(&str) -> Reply + Send + 'static> Respond for F {}
 
-/// What has happened so far.
+/// The requests and connections so far.
 #[derive(Clone, Debug, Default)]
 pub struct Traffic {
-    /// The first line and the headers of each request.
+    /// The request line and the headers of each request.
     pub requests: Vec<String>,
     /// Connections that were accepted.
     pub opened: usize,
-    /// Answers that were sent, and now stall.
+    /// Replies that were sent and then stalled.
     pub stalled: usize,
-    /// Connections that are over.
+    /// Connections that have ended.
     pub closed: usize,
 }
 
-/// A listening fleetd; dropping it closes its socket and all connections.
+/// A running fake fleetd. Dropping it closes its socket and all connections.
 pub struct Fleetd {
     address: String,
     traffic: watch::Receiver<Traffic>,
@@ -96,17 +97,17 @@ impl Fleetd {
         Self { address, traffic: receiver, _server: server, _dir: None }
     }
 
-    /// Where it listens, as `--api` takes it.
+    /// Its address, as `--api` takes it.
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// What has happened so far.
+    /// The requests and connections so far.
     pub fn traffic(&self) -> Traffic {
         self.traffic.borrow().clone()
     }
 
-    /// The paths that were asked for, with their queries.
+    /// The paths that were requested, with their queries.
     pub fn paths(&self) -> Vec<String> {
         self.traffic()
             .requests
@@ -115,9 +116,9 @@ impl Fleetd {
             .collect()
     }
 
-    /// Waits until what has happened is enough.
-    pub async fn until(&self, enough: impl FnMut(&Traffic) -> bool) {
-        self.traffic.clone().wait_for(enough).await.expect("it runs");
+    /// Waits until the traffic fulfils a condition.
+    pub async fn until(&self, condition: impl FnMut(&Traffic) -> bool) {
+        self.traffic.clone().wait_for(condition).await.expect("it runs");
     }
 }
 
@@ -150,14 +151,15 @@ async fn serve(
     traffic.send_modify(|traffic| traffic.opened += 1);
     while let Some(request) = receive(&mut stream).await {
         traffic.send_modify(|traffic| traffic.requests.push(request.clone()));
-        let answer = respond.lock().expect("no test panicked")(target(&request));
-        let (bytes, end) = match answer {
+        let reply = respond.lock().expect("no test panicked")(target(&request));
+
+        let (bytes, end) = match reply {
             Reply::Json(status, body) => (http(status, &body.to_string()), AfterReply::Keep),
             Reply::Raw(bytes) => (bytes, AfterReply::Close),
             Reply::Whole(bytes) => (bytes, AfterReply::Keep),
             Reply::Close => break,
-            Reply::Hang => (Vec::new(), AfterReply::Silence),
-            Reply::Stall(bytes) => (bytes, AfterReply::Silence),
+            Reply::Hang => (Vec::new(), AfterReply::Stall),
+            Reply::Stall(bytes) => (bytes, AfterReply::Stall),
             Reply::AfterStall(bytes) => {
                 traffic
                     .subscribe()
@@ -179,10 +181,9 @@ async fn serve(
         match end {
             AfterReply::Keep => {}
             AfterReply::Close => break,
-            AfterReply::Silence => {
+            AfterReply::Stall => {
                 traffic.send_modify(|traffic| traffic.stalled += 1);
-                // The client has nothing more to say: whatever ends this read is the end of the
-                // connection.
+                // The client sends nothing more, so this read ends with the connection.
                 let _ = stream.read(&mut [0]).await;
                 break;
             }
@@ -192,11 +193,11 @@ async fn serve(
     traffic.send_modify(|traffic| traffic.closed += 1);
 }
 
-/// What follows an answer.
+/// What happens to the connection after a reply.
 enum AfterReply {
     Keep,
     Close,
-    Silence,
+    Stall,
 }
 
 async fn drip(
@@ -223,21 +224,22 @@ fn target(request: &str) -> &str {
     request.split(' ').nth(1).unwrap_or_default()
 }
 
-/// A whole response, as fleetd v1.0.0 writes it.
+/// A whole response in the format of fleetd v1.0.0.
 pub fn http(status: u16, body: &str) -> Vec<u8> {
+    let length = body.len();
     format!(
-        "HTTP/1.1 {status} Whatever\r\nContent-Type: application/json\r\nServer: fleetd/v1.0.0\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
+        "HTTP/1.1 {status} Whatever\r\nContent-Type: application/json\r\n\
+         Server: fleetd/v1.0.0\r\nContent-Length: {length}\r\n\r\n{body}",
     )
     .into_bytes()
 }
 
-/// fleet's own way to say what is wrong.
+/// An error in the format of fleet.
 pub fn error(status: u16, message: &str) -> Reply {
     Reply::Json(status, json!({"error": {"code": status, "message": message}}))
 }
 
-/// A line of a recording: what the API answered for a path, or what fleetctl printed of the same
+/// A line of a recording: the API's response for a path, or the output of fleetctl for the same
 /// cluster.
 #[derive(Deserialize)]
 #[serde(untagged)]
@@ -246,7 +248,7 @@ enum RecordedLine {
     Output { fleetctl: String, stdout: String },
 }
 
-/// A recording of a real cluster.
+/// The recorded API of a real cluster.
 pub struct ApiRecording(Vec<RecordedLine>);
 
 impl ApiRecording {
@@ -262,8 +264,7 @@ impl ApiRecording {
         )
     }
 
-    /// The cells of each line that `fleetctl COMMAND --full --no-legend` printed, with all its
-    /// fields.
+    /// The cells of each line that `fleetctl COMMAND --full --no-legend` printed with all fields.
     pub fn fleetctl(&self, command: &str) -> Vec<Vec<&str>> {
         let stdout = self.0.iter().find_map(|line| match line {
             RecordedLine::Output { fleetctl, stdout } if fleetctl == command => Some(stdout),
@@ -275,12 +276,12 @@ impl ApiRecording {
             .collect()
     }
 
-    /// Answers as the recorded fleetd did, byte for byte.
+    /// Replies as the recorded fleetd did, byte for byte.
     pub fn respond(self) -> impl Respond {
-        move |asked: &str| {
-            let asked = asked.replace("%3D", "=");
+        move |requested: &str| {
+            let requested = requested.replace("%3D", "=");
             let recorded = self.0.iter().find_map(|line| match line {
-                RecordedLine::Response { path, response } if *path == asked => Some(response),
+                RecordedLine::Response { path, response } if *path == requested => Some(response),
                 _ => None,
             });
             recorded.map_or_else(
@@ -291,7 +292,7 @@ impl ApiRecording {
     }
 }
 
-/// A fleet's registry, from which each page is computed anew.
+/// A registry of fleet, from which each page is computed anew.
 #[derive(Clone, Default)]
 pub struct Registry {
     /// The entries of `/state`, in order.
@@ -303,17 +304,16 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// The answer to the request for a path, with 100 entries a page.
-    pub fn reply(&self, asked: &str) -> Reply {
-        let (path, query) = asked.split_once('?').unwrap_or((asked, ""));
+    /// The reply to a request for a path, with 100 entries a page.
+    pub fn reply(&self, requested: &str) -> Reply {
+        let (path, query) = requested.split_once('?').unwrap_or((requested, ""));
         let (key, entries) = match path {
             "/fleet/v1/state" => ("states", &self.states),
             "/fleet/v1/machines" => ("machines", &self.machines),
             "/fleet/v1/units" => ("units", &self.units),
             _ => return error(404, ""),
         };
-        // A real token is opaque; this one has a character that has to be encoded, as real ones
-        // have.
+        // A real token is opaque. Like real ones, this one has a character that must be encoded.
         let page = match query.strip_prefix("nextPageToken=") {
             None => 0,
             Some(token) => token
@@ -321,6 +321,7 @@ impl Registry {
                 .and_then(|page| page.parse().ok())
                 .expect("an encoded token"),
         };
+
         let start = entries.len().min(page * 100);
         let end = entries.len().min(start + 100);
         let mut body = json!({});

@@ -8,7 +8,7 @@ use crate::cluster::{Lease, Text};
 /// The changes that have not been reported yet.
 #[derive(Debug, Default)]
 pub(super) struct PendingChanges {
-    /// The keys that are leases and changed, each with the lease that was there before, if it ended.
+    /// The keys that are leases and have changed, each with its former lease, if that ended.
     pub(super) leases: BTreeMap<Box<str>, Option<EndedLease>>,
     /// The units of which fleet wants something else.
     pub(super) units: BTreeSet<Text>,

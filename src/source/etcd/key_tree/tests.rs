@@ -5,7 +5,10 @@ use crate::changes::follow;
 use crate::cluster::UnitName;
 
 const FLEET: &str = "/_coreos.com/fleet";
-const STATE: &str = r#"{"loadState":"loaded","activeState":"active","subState":"running","machineState":{"ID":"m1","PublicIP":"","Metadata":null},"unitHash":"5e2b"}"#;
+const STATE: &str = concat!(
+    r#"{"loadState":"loaded","activeState":"active","subState":"running","#,
+    r#""machineState":{"ID":"m1","PublicIP":"","Metadata":null},"unitHash":"5e2b"}"#,
+);
 const MACHINE: &str =
     r#"{"ID":"m1","PublicIP":"10.0.0.1","Metadata":{"role":"web"},"Version":"1.0.0"}"#;
 
@@ -69,6 +72,10 @@ impl TestTree {
     }
 }
 
+fn machine_lease() -> Lease {
+    Lease::Machine("m1".into())
+}
+
 fn unit_lease() -> Lease {
     Lease::Unit("a.service".into(), "m1".into())
 }
@@ -87,19 +94,19 @@ fn a_renewal_changes_nothing_but_the_expiry() {
 #[test]
 fn a_lease_that_is_not_renewed_is_overdue_and_then_expired() {
     let mut test = TestTree::new();
-    let machine = || Lease::Machine("m1".into());
     assert_eq!(test.snapshot(22).overdue, []);
-    assert_eq!(test.snapshot(23).overdue, [(machine(), Duration::from_secs(23))]);
+    assert_eq!(test.snapshot(23).overdue, [(machine_lease(), Duration::from_secs(23))]);
+
     test.event(24, "update", "machines/m1/object", Some(MACHINE), Some(30));
     assert_eq!(test.snapshot(25).overdue, []);
     assert_eq!(test.snapshot(27).overdue, []);
     assert_eq!(test.snapshot(28).overdue, [(unit_lease(), Duration::from_secs(28))]);
+
     test.event(30, "expire", "states/a.service/m1", None, None);
     let snapshot = test.snapshot(30);
-    assert_eq!(
-        (snapshot.states.len(), snapshot.expired, snapshot.overdue.len()),
-        (0, vec![unit_lease()], 0)
-    );
+    assert_eq!(snapshot.states.len(), 0);
+    assert_eq!(snapshot.expired, [unit_lease()]);
+    assert_eq!(snapshot.overdue, []);
     assert_eq!(test.snapshot(31).expired, [], "reported once");
 }
 
@@ -115,8 +122,10 @@ fn a_lease_with_a_shorter_ttl_is_overdue_sooner() {
 fn a_key_that_is_set_again_has_not_expired() {
     let mut test = TestTree::new();
     let before = test.snapshot(0).states;
+
     test.event(30, "expire", "states/a.service/m1", None, None);
     test.event(30, "set", "states/a.service/m1", Some(STATE), Some(30));
+
     let snapshot = test.snapshot(30);
     assert_eq!(snapshot.expired, []);
     assert_eq!(before, snapshot.states);
@@ -128,7 +137,9 @@ fn deleting_a_directory_deletes_the_keys_in_it_and_no_others() {
     test.event(1, "set", "states/a.service/m2", Some(STATE), Some(30));
     test.event(1, "set", "states/a.service2/m1", Some(STATE), Some(30));
     test.event(1, "set", "states/a.servic/m1", Some(STATE), Some(30));
+
     test.event(2, "delete", "states/a.service", None, None);
+
     let snapshot = test.snapshot(2);
     let left: Vec<&str> = snapshot.states.iter().map(|state| &*state.unit).collect();
     assert_eq!(left, ["a.servic", "a.service2"]);
@@ -144,6 +155,7 @@ fn states_of_an_old_fleet_count_until_a_new_one_writes_its_own() {
     test.event(0, "set", "state/a.service", Some(STATE), None);
     let snapshot = test.snapshot(0);
     assert_eq!(snapshot.states[0].machine.as_deref(), Some("m1"));
+
     test.event(1, "set", "states/b.service/m2", Some(STATE), Some(30));
     test.event(1, "set", "state/b.service", Some(STATE), Some(30));
     let units: Vec<UnitName> = test
@@ -161,6 +173,7 @@ fn metadata_that_was_set_later_counts() {
     test.event(1, "set", "machines/m1/metadata/rack", Some("7"), None);
     test.event(1, "set", "machines/m1/metadata/role", Some(""), None);
     assert_eq!(test.snapshot(1).machines[0].metadata.as_deref(), Some("rack=7"));
+
     test.event(2, "delete", "machines/m1/metadata/role", None, None);
     assert_eq!(test.snapshot(2).machines[0].metadata.as_deref(), Some("rack=7,role=web"));
 }
@@ -172,14 +185,15 @@ fn control_characters_are_replaced_in_keys_and_values() {
     test.event(1, "set", "states/a\n.service/m1", Some(STATE), Some(30));
     test.event(1, "set", "job/a\n.service/object", Some("{}"), None);
     test.event(1, "set", "job/a\n.service/target-state", Some("launched\r\n"), None);
-    let read = test.snapshot(1);
+
+    let snapshot = test.snapshot(1);
     assert_eq!(
-        read.machines[0].metadata.as_deref(),
+        snapshot.machines[0].metadata.as_deref(),
         Some("rack=7\tleft,\u{fffd}[31mred,role=web")
     );
-    assert_eq!(read.states[1].unit, "a\u{fffd}.service".into());
-    assert_eq!(read.files[0].unit, read.states[1].unit);
-    assert_eq!(read.files[0].desired.as_deref(), Some("launched\u{fffd}\u{fffd}"));
+    assert_eq!(snapshot.states[1].unit, "a\u{fffd}.service".into());
+    assert_eq!(snapshot.files[0].unit, snapshot.states[1].unit);
+    assert_eq!(snapshot.files[0].desired.as_deref(), Some("launched\u{fffd}\u{fffd}"));
 }
 
 #[test]
@@ -193,15 +207,22 @@ fn invalid_values_are_ignored() {
     ] {
         test.event(1, "set", key, Some("nonsense"), None);
     }
+
     let snapshot = test.snapshot(1);
-    assert_eq!((snapshot.machines.len(), snapshot.states.len(), snapshot.leader), (1, 1, None));
-    assert_eq!((&*snapshot.files[0].unit, &snapshot.files[0].hash), ("b.service", &None));
+    assert_eq!(snapshot.machines.len(), 1);
+    assert_eq!(snapshot.states.len(), 1);
+    assert_eq!(snapshot.leader, None);
+    assert_eq!(&*snapshot.files[0].unit, "b.service");
+    assert_eq!(snapshot.files[0].hash, None);
 }
 
 #[test]
 fn a_comparison_finds_what_the_watch_missed() {
     let tree = |nodes: &[(&str, &str, u64)]| {
-        let leaf = |(key, value, index): &(&str, &str, u64)| serde_json::json!({"key": format!("{FLEET}/{key}"), "value": value, "modifiedIndex": index});
+        let leaf = |(key, value, index): &(&str, &str, u64)| {
+            let key = format!("{FLEET}/{key}");
+            serde_json::json!({"key": key, "value": value, "modifiedIndex": index})
+        };
         let nodes: Vec<_> = nodes.iter().map(leaf).collect();
         let states =
             serde_json::json!({"key": format!("{FLEET}/states"), "dir": true, "nodes": nodes});
@@ -218,27 +239,20 @@ fn a_comparison_finds_what_the_watch_missed() {
         }
         test.tree.count_differences(tree(nodes), index)
     };
+
+    let b = ("states/b.service/m1", STATE, 13);
+    let newer_a = ("states/a.service/m1", "{}", 13);
     assert_eq!(differences(&[], 12, &[machine, a]), 0);
-    assert_eq!(differences(&[], 12, &[machine]), 1, "we have it, and it is not there");
-    assert_eq!(
-        differences(&[], 13, &[machine, a, ("states/b.service/m1", STATE, 13)]),
-        1,
-        "we lack it"
-    );
-    assert_eq!(
-        differences(&[], 13, &[machine, ("states/a.service/m1", "{}", 13)]),
-        1,
-        "ours is older"
-    );
+    assert_eq!(differences(&[], 12, &[machine]), 1, "etcd does not have it any more");
+    assert_eq!(differences(&[], 13, &[machine, a, b]), 1, "the watch lacks it");
+    assert_eq!(differences(&[], 13, &[machine, newer_a]), 1, "the watch has an older value");
+
     // A change after the tree was read is no difference.
     assert_eq!(differences(&[("set", "states/b.service/m1")], 12, &[machine, a]), 0);
     assert_eq!(differences(&[("set", "states/a.service/m1")], 12, &[machine, a]), 0);
     assert_eq!(differences(&[("delete", "states/a.service")], 12, &[machine, a]), 0);
-    assert_eq!(
-        differences(&[("delete", "states/a.service")], 13, &[machine, a]),
-        1,
-        "it was there after that"
-    );
+    let deleted = differences(&[("delete", "states/a.service")], 13, &[machine, a]);
+    assert_eq!(deleted, 1, "it existed after the deletion");
 }
 
 #[test]
@@ -261,16 +275,12 @@ fn an_event_yields_its_own_change_and_no_other() {
     let [Observation::Wanted(file)] = &changes[..] else {
         panic!("{changes:?}")
     };
-    assert_eq!((file.desired.as_deref(), file.hash.as_deref()), (Some("launched"), Some(hash)));
+    assert_eq!(file.desired.as_deref(), Some("launched"));
+    assert_eq!(file.hash.as_deref(), Some(hash));
 
     // The unit file is written after the job that refers to it.
-    test.event(
-        3,
-        "set",
-        &format!("unit/{hash}"),
-        Some(r#"{"Raw":"[Unit]\nDescription=A"}"#),
-        None,
-    );
+    let text = r#"{"Raw":"[Unit]\nDescription=A"}"#;
+    test.event(3, "set", &format!("unit/{hash}"), Some(text), None);
     let changes = test.changes(3);
     let [Observation::Wanted(file)] = &changes[..] else {
         panic!("{changes:?}")
@@ -282,12 +292,10 @@ fn an_event_yields_its_own_change_and_no_other() {
 
     test.event(5, "delete", "job/a.service", None, None);
     assert_eq!(test.changes(5), [Observation::NotWanted("a.service".into())]);
+
     test.event(6, "delete", "states/a.service/m1", None, None);
     test.event(6, "expire", "machines/m1/object", None, None);
-    let ends = [
-        Observation::Expired(Lease::Machine("m1".into())),
-        Observation::Deleted(unit_lease()),
-    ];
+    let ends = [Observation::Expired(machine_lease()), Observation::Deleted(unit_lease())];
     assert_eq!(test.changes(6), ends);
 }
 
@@ -382,7 +390,15 @@ fn any_step() -> impl Strategy<Value = Step> {
     let leader = "m0|m1".prop_map(|id| {
         ("lease/engine-leader".into(), Some(format!(r#"{{"MachineID":"{id}"}}"#)), None)
     });
-    let written = prop_oneof![4 => state, 1 => machine, 1 => metadata, 2 => object, 2 => target, 1 => file, 1 => leader];
+    let written = prop_oneof![
+        4 => state,
+        1 => machine,
+        1 => metadata,
+        2 => object,
+        2 => target,
+        1 => file,
+        1 => leader,
+    ];
     let folder =
         prop_oneof!["states|state|machines", "states/u[0-2]", "job/u[0-2]", "machines/m[01]"];
     let removed = prop_oneof![written.clone().prop_map(|(key, ..)| key), folder];
@@ -401,7 +417,9 @@ fn any_step() -> impl Strategy<Value = Step> {
 proptest! {
     /// A receiver that applies the changes has the same rows as a snapshot.
     #[test]
-    fn applying_all_changes_leads_to_the_snapshot(steps in prop::collection::vec(any_step(), 0..60)) {
+    fn applying_all_changes_leads_to_the_snapshot(
+        steps in prop::collection::vec(any_step(), 0..60),
+    ) {
         let mut test = TestTree::new();
         let mut witness = TestTree::new();
         let mut followed = test.snapshot(0);
@@ -412,13 +430,14 @@ proptest! {
                 Step::Event { action, key, value, ttl } => {
                     test.event(second, action, &key, value.as_deref(), ttl);
                     witness.event(second, action, &key, value.as_deref(), ttl);
-                }Step::Time(seconds) => second += seconds,
+                }
+                Step::Time(seconds) => second += seconds,
                 Step::Read => {
                     let changes = test.changes(second);
                     follow(&mut followed, test.index, &changes);
                     let whole = witness.snapshot(second);
-                    let leases = |snapshot: &RegistrySnapshot| {
-                        snapshot.overdue.iter().map(|(lease, _)| lease.clone()).collect::<BTreeSet<_>>()
+                    let leases = |snapshot: &RegistrySnapshot| -> BTreeSet<Lease> {
+                        snapshot.overdue.iter().map(|(lease, _)| lease.clone()).collect()
                     };
                     prop_assert_eq!(&followed.states, &whole.states);
                     prop_assert_eq!(&followed.machines, &whole.machines);
