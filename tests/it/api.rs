@@ -537,11 +537,12 @@ async fn what_is_no_socket_is_said_to_be_that() {
     std::fs::write(&file, "").unwrap();
     for (path, kind) in [(directory.path(), "a directory"), (&file, "a file")] {
         let address: Address = format!("unix://{}", path.display()).parse().unwrap();
-        for told in [
+        for message in [
             address.absence().unwrap(),
             failure(&Api::new(address.clone())).await.to_string(),
         ] {
-            assert!(told.contains(path.to_str().unwrap()) && told.contains(kind), "{told}");
+            assert!(message.contains(path.to_str().unwrap()), "{message}");
+            assert!(message.contains(kind), "{message}");
         }
         let error = failure(&Api::new(address)).await;
         assert!(matches!(error, ApiError::NotASocket { .. }), "{error:?}");

@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::trouble::{failure, of_one};
+use super::trouble::{failure, single_error};
 use super::watched::{follow, next, settings, until, watch};
 use crate::support::Log;
 use crate::support::etcd::{EtcdDouble, EtcdReply, PREFIX};
@@ -157,7 +157,7 @@ async fn a_response_without_a_registry_is_an_error_and_no_empty_cluster() {
                         .expect("an error in time"),
                 );
                 assert!(!error.is_unusable(), "retrying may help with each of these: {error}");
-                let error = of_one(error, double.address());
+                let error = single_error(error, double.address());
                 assert!(is_expected(&error), "case {case}: {error}");
                 assert_only_gets(&double);
             }),

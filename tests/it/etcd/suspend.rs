@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use tokio::time::{Instant, sleep};
 
 use super::daemon::until_ready;
-use super::trouble::{WATCH, WHOLE, found, proxy, report};
+use super::trouble::{WATCH, WHOLE, create_fleet, proxy, report};
 use super::watched::{follow, settings, until};
 use crate::support::etcd::{Etcd, PREFIX};
 use crate::support::{Daemon, Program, Proxy};
@@ -98,7 +98,7 @@ async fn a_program_that_was_suspended_goes_on_with_its_stream() {
     let Some(etcd) = Etcd::start().await else {
         return;
     };
-    found(&etcd).await;
+    create_fleet(&etcd).await;
     let (proxy, url) = proxy(&etcd).await;
     while_led(&etcd, async {
         let daemon = suspended(&etcd, &proxy, &url, overflow(&etcd)).await;
@@ -115,7 +115,7 @@ async fn a_stream_that_did_not_survive_a_suspend_is_followed_by_another() {
     let Some(etcd) = Etcd::start().await else {
         return;
     };
-    found(&etcd).await;
+    create_fleet(&etcd).await;
     let (proxy, url) = proxy(&etcd).await;
     while_led(&etcd, async {
         let daemon = suspended(&etcd, &proxy, &url, async { proxy.hold("stream=true") }).await;
@@ -131,7 +131,7 @@ async fn after_a_stall_streams_are_tried_again_after_a_while() {
     let Some(etcd) = Etcd::start().await else {
         return;
     };
-    found(&etcd).await;
+    create_fleet(&etcd).await;
     let (proxy, url) = proxy(&etcd).await;
     let again = Duration::from_secs(5);
     let mut watched = follow(EtcdSource::new(settings(&[&url])).unwrap().with_stream_retry(again));

@@ -1,4 +1,4 @@
-//! The source `etcd` over TLS, with a real etcd that asks for a certificate.
+//! The source `etcd` over TLS, with a real etcd that requires a client certificate.
 
 use std::fs;
 use std::path::PathBuf;
@@ -18,10 +18,10 @@ use super::watched::{follow, settings, until};
 use crate::support::etcd::{Etcd, TlsListener, free_port, registry};
 use crate::support::snapshots::assert_catalogue;
 
-/// The files of two authorities, and of those whom they have certified.
-struct Files(TempDir);
+/// The certificates and keys of two CAs, and of a server and a client of each.
+struct TlsFiles(TempDir);
 
-impl Files {
+impl TlsFiles {
     fn new() -> Self {
         let files = Self(TempDir::new().unwrap());
         for name in ["ours", "another"] {
@@ -57,7 +57,7 @@ impl Files {
         self.0.path().join(name)
     }
 
-    /// These files for the three options; none where there is no name.
+    /// These files for the three options. An empty name leaves an option out.
     fn tls(&self, [ca, cert, key]: [&str; 3]) -> Tls {
         let path = |name: &str| (!name.is_empty()).then(|| self.path(name));
         Tls { ca: path(ca), cert: path(cert), key: path(key) }
@@ -84,7 +84,7 @@ impl Files {
 
 const RIGHT: [&str; 3] = ["ours.pem", "ours-client.pem", "ours-client.key"];
 
-/// Why there is no TLS with it.
+/// Why there is no TLS with this etcd.
 pub async fn no_tls(settings: EtcdSettings, url: &str) -> String {
     match failure(&mut follow(EtcdSource::new(settings).unwrap()), url).await {
         EtcdError::Tls(_, problem) => problem.to_string(),
@@ -102,7 +102,7 @@ fn assert_unknown_issuer(error: &EtcdError) {
 
 #[tokio::test]
 async fn with_the_right_files_it_is_watched() {
-    let files = Files::new();
+    let files = TlsFiles::new();
     let Some((etcd, port)) = files.etcd().await else {
         return;
     };
@@ -111,25 +111,26 @@ async fn with_the_right_files_it_is_watched() {
         let source = EtcdSource::new(settings).unwrap();
         source.probe().await.unwrap();
         let mut watched = follow(source);
-        until(&mut watched, |told| !told.states.is_empty()).await;
+        until(&mut watched, |registry| !registry.states.is_empty()).await;
         let index = etcd
             .set("/_coreos.com/fleet/job/new.service/target-state", "launched", None)
             .await;
-        until(&mut watched, |told| told.index >= index).await;
+        until(&mut watched, |registry| registry.index >= index).await;
         assert!(watched.name().starts_with("etcd v3."), "{}", watched.name());
     }
 }
 
 #[tokio::test]
-async fn what_it_does_not_agree_to_is_told_with_its_address() {
-    let files = Files::new();
+async fn a_failed_handshake_is_explained_with_the_options_to_change() {
+    let files = TlsFiles::new();
     let Some((etcd, port)) = files.etcd().await else {
         return;
     };
-    let (url, plain) = (format!("https://127.0.0.1:{port}"), etcd.url());
+    let url = format!("https://127.0.0.1:{port}");
+    let plain = etcd.url();
     let option = |name: &str, file: &str| format!("{name} = {:?}", files.path(file));
-    // Who is refused after the handshake (TLS 1.3) may not hear why: the connection is reset before
-    // the alert is read.
+    // A client that is refused after the handshake (TLS 1.3) may not learn why: the connection is
+    // reset before the alert is read.
     let cases = [
         (&url, ["another.pem", RIGHT[1], RIGHT[2]], option("etcd_ca", "another.pem")),
         (&url, [RIGHT[0], "", ""], "--etcd-cert".to_owned()),
@@ -144,11 +145,13 @@ async fn what_it_does_not_agree_to_is_told_with_its_address() {
         let problem = no_tls(files.settings(url, names), url).await;
         assert!(problem.contains(&named), "{problem}");
     }
+
     let url = url.replace("https", "http");
     let error = failure(&mut follow(EtcdSource::new(settings(&[&url])).unwrap()), &url).await;
     assert!(matches!(error, EtcdError::BrokenOff(..)), "{error}");
-    // Without an authority of its own, those of the host are believed, and none of them knows this
-    // etcd. A host may have none.
+
+    // Without --etcd-ca, the CAs of the host are trusted, and none of them has issued this
+    // certificate. A host may have none.
     let url = url.replace("http", "https");
     match EtcdSource::new(files.settings(&url, ["", RIGHT[1], RIGHT[2]])) {
         Ok(source) => {
@@ -162,13 +165,13 @@ async fn what_it_does_not_agree_to_is_told_with_its_address() {
 }
 
 #[tokio::test]
-async fn a_certificate_out_of_its_time_is_told_by_how_much() {
-    let files = Files::new();
+async fn an_expired_certificate_is_explained_with_a_time_span() {
+    let files = TlsFiles::new();
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
     files.write("ours.pem", &authority.pem());
-    let mut told = Vec::new();
+    let mut explanations = Vec::new();
     for (given, from, to, nearest) in
         [("expired", 2015, 2018, 2018), ("not valid yet", 2090, 2095, 2090)]
     {
@@ -194,26 +197,26 @@ async fn a_certificate_out_of_its_time_is_told_by_how_much() {
             .abs_diff(now);
         let days = format!(" {} days ", distance / 86_400);
         assert!(problem.contains(&days), "{days}: {problem}");
-        told.push((given, problem.replace(&days, " SOME days ")));
+        explanations.push((given, problem.replace(&days, " SOME days ")));
     }
-    assert_catalogue("etcd-certificate-times", told);
+    assert_catalogue("etcd-certificate-times", explanations);
 }
 
 #[test]
-fn files_that_cannot_be_used_are_named() {
-    let files = Files::new();
-    let mut told = Vec::new();
+fn files_that_cannot_be_used_are_explained() {
+    let files = TlsFiles::new();
+    let mut explanations = Vec::new();
     let mut refused = |names: [&str; 3]| {
         let error = EtcdSource::new(files.settings("https://127.0.0.1:2379", names)).unwrap_err();
         let text = error
             .to_string()
             .replace(files.0.path().to_str().unwrap(), "DIRECTORY");
-        told.push((names.join(" "), text));
+        explanations.push((names.join(" "), text));
         error
     };
 
     for (option, position) in [("etcd_ca", 0), ("etcd_cert", 1), ("etcd_key", 2)] {
-        // Each of these is not what the option asks for.
+        // None of these is what the option is for.
         let other = if position == 2 { RIGHT[1] } else { RIGHT[2] };
         for name in ["missing", "empty", "prose", other] {
             let mut names = RIGHT;
@@ -232,5 +235,5 @@ fn files_that_cannot_be_used_are_named() {
         }
         other => panic!("{other}"),
     }
-    assert_catalogue("etcd-tls-files", told);
+    assert_catalogue("etcd-tls-files", explanations);
 }

@@ -1,4 +1,4 @@
-//! The source `etcd` with an etcd that has users: a real one, whose users etcdctl makes.
+//! The source `etcd` with an etcd that has users: a real one, whose users etcdctl creates.
 
 use std::fs;
 use std::io;
@@ -31,14 +31,14 @@ fn etcdctl(etcd: &Etcd, arguments: &[&str]) -> io::Result<Output> {
     command.args(["--endpoints", &etcd.url()]).args(arguments).output()
 }
 
-/// Does something as root.
+/// Runs etcdctl as root.
 fn as_root(etcd: &Etcd, arguments: &[&str]) {
     let output = etcdctl(etcd, &[&["--username", ROOT], arguments].concat()).unwrap();
     assert!(output.status.success(), "{arguments:?}: {output:?}");
 }
 
-/// An etcd that lets `monitor` read fleet's registry, `other` nothing, and nobody without a login
-/// anything.
+/// An etcd in which `monitor` may read fleet's registry. Neither `other` nor a client without a
+/// login may read anything.
 async fn guarded() -> Option<Etcd> {
     let etcd = etcd().await?;
     if etcdctl(&etcd, &["--version"]).is_err() {
@@ -61,7 +61,7 @@ async fn guarded() -> Option<Etcd> {
     Some(etcd)
 }
 
-/// A user with a password that a file holds.
+/// A user with its password in a file.
 fn login(directory: &TempDir, user: &str, password: &str) -> Login {
     let file = directory.path().join("password");
     fs::write(&file, format!("{password}\n")).unwrap();
@@ -81,19 +81,22 @@ async fn with_the_right_user_it_is_watched() {
         EtcdSource::new(EtcdSettings { login: Some(login), ..settings(&[&etcd.url()]) }).unwrap();
     source.probe().await.unwrap();
     let mut watched = follow(source);
-    let before = until(&mut watched, |told| !told.states.is_empty()).await.index;
+    let before = until(&mut watched, |registry| !registry.states.is_empty())
+        .await
+        .index;
     as_root(&etcd, &["set", &format!("{PREFIX}/job/new.service/target-state"), "launched"]);
-    until(&mut watched, |told| told.index > before).await;
+    until(&mut watched, |registry| registry.index > before).await;
 }
 
 #[tokio::test]
-async fn a_refusal_names_who_was_refused_what() {
+async fn a_refusal_names_the_user_and_the_key() {
     let Some(etcd) = guarded().await else { return };
-    let (url, directory) = (etcd.url(), TempDir::new().unwrap());
-    let etcds_words = "The request requires user authentication (Insufficient credentials)";
+    let url = etcd.url();
+    let directory = TempDir::new().unwrap();
+    let etcds_message = "The request requires user authentication (Insufficient credentials)";
     match failure(&mut follow(EtcdSource::new(settings(&[&url])).unwrap()), &url).await {
         EtcdError::NoLogin { status, message, key, .. } => {
-            assert_eq!((status.as_u16(), &*message, &*key), (401, etcds_words, PREFIX));
+            assert_eq!((status.as_u16(), &*message, &*key), (401, etcds_message, PREFIX));
         }
         other => panic!("{other}"),
     }
@@ -102,11 +105,11 @@ async fn a_refusal_names_who_was_refused_what() {
         let login = Some(login(&directory, user, password));
         let source = EtcdSource::new(EtcdSettings { login, ..settings(&[&url]) }).unwrap();
         let refused = forbidden(source, &url).await;
-        assert_eq!(refused, (user.to_owned(), 401, etcds_words.to_owned(), PREFIX.to_owned()));
+        assert_eq!(refused, (user.to_owned(), 401, etcds_message.to_owned(), PREFIX.to_owned()));
     }
 }
 
-/// The user that was refused, with which status and words, and what it was to read.
+/// The user that was refused, the status and the message of that, and the key.
 async fn forbidden(source: EtcdSource, url: &str) -> (String, u16, String, String) {
     match failure(&mut follow(source), url).await {
         EtcdError::Forbidden { user, status, message, key, .. } => {
@@ -116,7 +119,7 @@ async fn forbidden(source: EtcdSource, url: &str) -> (String, u16, String, Strin
     }
 }
 
-/// A proxy may guard etcd in its own way.
+/// A proxy in front of etcd may send it.
 #[tokio::test]
 async fn a_status_403_is_a_refusal_too() {
     let reply = || {
@@ -149,9 +152,10 @@ async fn without_a_user_no_login_is_sent() {
 }
 
 #[tokio::test]
-async fn the_program_takes_the_password_from_the_credential_and_shows_it_nowhere() {
+async fn the_program_reads_the_password_from_the_credential_and_shows_it_nowhere() {
     let Some(etcd) = guarded().await else { return };
-    let (url, directory) = (etcd.url(), TempDir::new().unwrap());
+    let url = etcd.url();
+    let directory = TempDir::new().unwrap();
     fs::write(directory.path().join("etcd-password"), PASSWORD).unwrap();
     let recording = directory.path().join("recording.jsonl");
     let arguments = [
@@ -170,7 +174,7 @@ async fn the_program_takes_the_password_from_the_credential_and_shows_it_nowhere
     until_ready(&daemon).await;
     let (_, state) = daemon.get("/v2/state").await;
 
-    // A wrong password at a reload: the watch is begun anew with it, and refused.
+    // A reload with a wrong password starts a new watch with it, which is refused.
     fs::write(directory.path().join("etcd-password"), "geheim").unwrap();
     daemon.reload().await;
     let reason = reason(&daemon).await;
@@ -195,13 +199,14 @@ async fn the_program_takes_the_password_from_the_credential_and_shows_it_nowhere
 
 #[tokio::test]
 async fn a_user_without_a_password_ends_with_78() {
-    let (code, said, _) = Program::new(&["--etcd", "http://127.0.0.1:1", "--etcd-user", "monitor"])
-        .end()
-        .await;
+    let (code, message, _) =
+        Program::new(&["--etcd", "http://127.0.0.1:1", "--etcd-user", "monitor"])
+            .end()
+            .await;
     assert_eq!(code, 78);
     assert!(
-        said.contains("etcd_user = \"monitor\"") && said.contains("--etcd-password-file"),
-        "{said}"
+        message.contains("etcd_user = \"monitor\"") && message.contains("--etcd-password-file"),
+        "{message}"
     );
 }
 
@@ -213,8 +218,9 @@ async fn a_password_on_the_command_line_is_refused_and_not_repeated() {
         &["--etcd-password=geheim"],
         &["--etcd-password", "geheim"],
     ] {
-        let (code, said, _) = Program::new(arguments).end().await;
-        assert!(code == 78 || code == 2, "{code}: {said}");
-        assert!(said.contains("etcd-password-file") && !said.contains("geheim"), "{said}");
+        let (code, message, _) = Program::new(arguments).end().await;
+        assert!(code == 78 || code == 2, "{code}: {message}");
+        assert!(message.contains("etcd-password-file"), "{message}");
+        assert!(!message.contains("geheim"), "{message}");
     }
 }

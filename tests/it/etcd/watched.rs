@@ -1,4 +1,4 @@
-//! The source `etcd` against a real etcd, which does again what was recorded of others.
+//! The source `etcd` against a real etcd, which repeats recorded events.
 
 use std::ops::Deref;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::registry::{self, INCIDENTS};
 use crate::support::changes;
 use crate::support::etcd::{Etcd, EtcdRecording, PREFIX};
 
-/// No test waits longer for what should come.
+/// How long any test waits for an event.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub fn settings(urls: &[&str]) -> EtcdSettings {
@@ -27,27 +27,30 @@ pub fn settings(urls: &[&str]) -> EtcdSettings {
     }
 }
 
-/// A source that is being watched, and all that it has told of so far.
+/// A running source, and the registry that follows from its reports.
 pub struct FollowedSource {
-    watched: EtcdWatcher,
-    told: RegistrySnapshot,
+    watcher: EtcdWatcher,
+    registry: RegistrySnapshot,
 }
 
 pub fn follow(source: EtcdSource) -> FollowedSource {
-    FollowedSource { watched: source.start(), told: RegistrySnapshot::default() }
+    FollowedSource {
+        watcher: source.start(),
+        registry: RegistrySnapshot::default(),
+    }
 }
 
 impl Deref for FollowedSource {
     type Target = EtcdWatcher;
 
     fn deref(&self) -> &EtcdWatcher {
-        &self.watched
+        &self.watcher
     }
 }
 
 impl FollowedSource {
     pub async fn stop(&mut self) {
-        self.watched.stop().await;
+        self.watcher.stop().await;
     }
 }
 
@@ -55,33 +58,33 @@ pub fn watch(urls: &[&str]) -> FollowedSource {
     follow(EtcdSource::new(settings(urls)).unwrap())
 }
 
-/// What it says next, ticks and all. What has changed is told with all that there is.
+/// The next event. A report of changes is replaced by one of the whole registry.
 pub async fn next(followed: &mut FollowedSource) -> SourceEvent {
-    let mut said = timeout(PATIENCE, followed.watched.next())
+    let mut event = timeout(PATIENCE, followed.watcher.next())
         .await
-        .expect("it says something");
-    if let SourceEvent::Report(report) = &mut said {
+        .expect("an event in time");
+    if let SourceEvent::Report(report) = &mut event {
         match &report.outcome {
-            Ok(Reading::Registry(registry)) => followed.told = registry.clone(),
+            Ok(Reading::Registry(registry)) => followed.registry = registry.clone(),
             Ok(Reading::Changes { index, changes }) => {
-                changes::follow(&mut followed.told, *index, changes);
-                report.outcome = Ok(Reading::Registry(followed.told.clone()));
+                changes::follow(&mut followed.registry, *index, changes);
+                report.outcome = Ok(Reading::Registry(followed.registry.clone()));
             }
             _ => {}
         }
     }
-    said
+    event
 }
 
-/// The first reading that is enough. Nothing but readings may come before it.
+/// The first registry that fulfils a condition. Nothing but successful reports may come before it.
 pub async fn until(
     watched: &mut FollowedSource,
-    enough: impl Fn(&RegistrySnapshot) -> bool,
+    condition: impl Fn(&RegistrySnapshot) -> bool,
 ) -> RegistrySnapshot {
     loop {
         match next(watched).await {
             SourceEvent::Report(report) => match report.outcome {
-                Ok(Reading::Registry(told)) if enough(&told) => return told,
+                Ok(Reading::Registry(registry)) if condition(&registry) => return registry,
                 Ok(_) => {}
                 Err(error) => panic!("{error}"),
             },
@@ -92,7 +95,7 @@ pub async fn until(
 }
 
 #[tokio::test]
-async fn what_happens_in_etcd_is_told_as_it_happens() {
+async fn changes_in_etcd_are_reported_as_they_happen() {
     join_all(INCIDENTS.map(replay)).await;
 }
 
@@ -103,32 +106,34 @@ async fn replay(name: &str) {
     let recording = EtcdRecording::load(name);
     etcd.fill(&recording.start).await;
     let mut watched = watch(&[&etcd.url()]);
-    let mut told = until(&mut watched, |_| true).await;
-    // What the same events mean by themselves: `registry` compares that with what fleetctl listed.
+    let mut reported = until(&mut watched, |_| true).await;
+
+    // The same events, applied directly. `registry` compares the result with fleetctl's lists.
     let mut expected = KeyTree::new(PREFIX);
     let now = Instant::now().into_std();
     let (tree, _) = registry::tree(&format!("{name}.start"));
     expected.load(tree, 0, now);
     let mut events = registry::events(name).into_iter();
+
     for step in recording.steps() {
         let index = *etcd.apply_step(step).await.last().unwrap();
         for (_, event) in events.by_ref().take(step.len()) {
             expected.apply(&event, now);
         }
-        // A renewal is told with the next tick; only what it means matters here.
-        if expected.has_changed() && told.index < index {
-            told = until(&mut watched, |told| told.index >= index).await;
+
+        // An event that only renews a lease is reported with the next tick, and changes no row.
+        if expected.has_changed() && reported.index < index {
+            reported = until(&mut watched, |registry| registry.index >= index).await;
         }
         let expected = expected.snapshot(now);
-        let rows = |told: &RegistrySnapshot| {
-            (
-                told.states.clone(),
-                told.machines.clone(),
-                told.files.clone(),
-                told.leader.clone(),
-            )
-        };
-        assert_eq!(rows(&told), rows(&expected), "{name} at {}", step[0].t);
+        assert_same_rows(&reported, &expected, &format!("{name} at {}", step[0].t));
     }
     watched.stop().await;
+}
+
+fn assert_same_rows(reported: &RegistrySnapshot, expected: &RegistrySnapshot, step: &str) {
+    assert_eq!(reported.states, expected.states, "{step}");
+    assert_eq!(reported.machines, expected.machines, "{step}");
+    assert_eq!(reported.files, expected.files, "{step}");
+    assert_eq!(reported.leader, expected.leader, "{step}");
 }
