@@ -116,7 +116,7 @@ pub(super) fn command(text: &str) -> Parsed<String> {
 
 /// A host that fleetctl is told to connect to; its port is an option of its own.
 pub(super) fn host(port_flag: &str, text: &str) -> Parsed<String> {
-    if let Some(host) = host::read(text) {
+    if let Some(host) = host::parse(text) {
         return Ok(host);
     }
     if text.contains("://")
@@ -198,7 +198,7 @@ pub(super) fn host_name(text: &str) -> Parsed<String> {
     if text == "*" {
         return Ok(text.into());
     }
-    let host = host::read(text).ok_or("expected names of hosts, without a port, or *")?;
+    let host = host::parse(text).ok_or("expected names of hosts, without a port, or *")?;
     Ok(host.to_ascii_lowercase())
 }
 

@@ -126,12 +126,11 @@ async fn rows_are_those_of_fleetctl() {
         }
         assert_eq!(files, expected, "{version}");
         let known = version.strip_prefix('v').filter(|version| *version != "0.8.3");
-        assert_eq!(api.version().as_deref(), known, "fleetd before 0.9 does not tell");
+        assert_eq!(api.version().as_deref(), known, "fleetd before 0.9 does not send it");
     }
 }
 
-/// One captured cluster of each version, read through its fleetd and through its fleetctl: the same
-/// readings.
+/// One recorded cluster of each version, read through its fleetd and through its fleetctl.
 #[tokio::test]
 async fn both_sources_read_the_same_from_one_cluster() {
     for version in ["v0.8.3", "v0.9.2", "v0.11.8", "v1.0.0"] {
@@ -146,7 +145,7 @@ async fn both_sources_read_the_same_from_one_cluster() {
         for topic in FleetList::ALL {
             let mut read = api.poll(topic).await.unwrap();
             if let Reading::UnitFiles { files } = &mut read {
-                // Only the API tells what a unit asks of a machine.
+                // Only the API has the requirements of a unit.
                 files.iter_mut().for_each(|file| {
                     file.requirements.clear();
                     file.requirements_known = false;
@@ -158,7 +157,7 @@ async fn both_sources_read_the_same_from_one_cluster() {
 }
 
 #[tokio::test]
-async fn empty_cluster_is_no_failure() {
+async fn an_empty_cluster_is_no_failure() {
     let fleetd = Fleetd::tcp(ApiRecording::load("no-units").respond()).await;
     let api = api(fleetd.address());
     assert_eq!(states(&api).await, []);
@@ -241,29 +240,30 @@ async fn unchanged_pages_are_read_once_after_the_first_time() {
     );
 }
 
-/// A fleetd whose registry is changed by `change` after it has answered the request of that number,
-/// from 1.
+/// A fleetd whose registry changes after each page of states or units. `change` gets the number of
+/// pages so far.
 fn changing(
     start: Registry,
     mut change: impl FnMut(usize, &mut Registry) + Send + 'static,
 ) -> Fleetd {
-    let (mut registry, mut asked) = (start, 0);
+    let mut registry = start;
+    let mut pages = 0;
     Fleetd::unix(move |path: &str| {
         let reply = registry.reply(path);
         if path.starts_with("/fleet/v1/state") || path.starts_with("/fleet/v1/units") {
-            asked += 1;
-            change(asked, &mut registry);
+            pages += 1;
+            change(pages, &mut registry);
         }
         reply
     })
 }
 
 #[tokio::test]
-async fn row_lost_between_two_pages_is_found() {
+async fn a_row_that_is_missing_between_two_pages_is_found() {
     // Three pages are six requests for the first list. After the seventh, on page 1 of the second
     // poll, a row of page 1 goes, so that unit-0100 moves to page 1 and is not on page 2.
-    let fleetd = changing(registry(250), |asked, registry| {
-        if asked == 7 {
+    let fleetd = changing(registry(250), |pages, registry| {
+        if pages == 7 {
             registry.states.remove(3);
         }
     });
@@ -281,9 +281,9 @@ async fn row_lost_between_two_pages_is_found() {
 }
 
 #[tokio::test]
-async fn row_lost_in_the_very_first_reading_is_found() {
-    let fleetd = changing(registry(250), |asked, registry| {
-        if asked == 1 {
+async fn a_row_that_is_missing_in_the_very_first_read_is_found() {
+    let fleetd = changing(registry(250), |pages, registry| {
+        if pages == 1 {
             registry.states.remove(3);
         }
     });
@@ -294,9 +294,9 @@ async fn row_lost_in_the_very_first_reading_is_found() {
 }
 
 #[tokio::test]
-async fn row_on_two_pages_is_listed_once() {
-    let fleetd = changing(registry(250), |asked, registry| {
-        if asked == 7 {
+async fn a_row_on_two_pages_is_listed_once() {
+    let fleetd = changing(registry(250), |pages, registry| {
+        if pages == 7 {
             registry
                 .states
                 .insert(0, json!({"name": "a.service", "machineID": "1"}));
@@ -309,30 +309,30 @@ async fn row_on_two_pages_is_listed_once() {
     assert_eq!(names[1..], expected(0..250));
 }
 
-/// Each poll is three times three pages, and with each page a row goes.
+/// Each poll reads three pages three times, and with each page a row vanishes.
 #[tokio::test]
-async fn states_that_keep_going_are_told_as_they_were_read_last() {
+async fn states_that_keep_vanishing_are_returned_as_they_were_read_last() {
     let fleetd = changing(registry(290), |_, registry| drop(registry.states.remove(0)));
     let api = api(fleetd.address());
-    // Of its last reading, the first page was read when 6 rows had gone, the second when 7, the
-    // third when 8.
+    // The first page of the last read came after 6 rows had vanished, the second after 7, the third
+    // after 8.
     let torn = (6..106).chain(107..207).chain(208..290);
     assert_eq!(names(&states(&api).await), expected(torn));
     assert_eq!(states(&api).await.len(), 282 - 9);
 }
 
 #[tokio::test]
-async fn row_twice_is_told_once_also_by_states_that_keep_changing() {
+async fn a_row_on_two_pages_is_listed_once_although_the_list_keeps_changing() {
     let fleetd =
-        changing(registry(250), |asked, registry| registry.states.insert(0, state(1_000 + asked)));
+        changing(registry(250), |pages, registry| registry.states.insert(0, state(1_000 + pages)));
     let names = names(&states(&api(fleetd.address())).await);
     assert!(names.is_sorted_by(|a, b| a < b), "{names:?}");
     assert_eq!(names[..250], expected(0..250));
 }
 
-/// That a unit file is not there means that its unit is gone.
+/// A missing unit file means that its unit is gone, so such a list must not be used.
 #[tokio::test]
-async fn unit_files_that_keep_going_are_a_failure_and_are_read_again_later() {
+async fn unit_files_that_keep_vanishing_are_a_failure_and_are_read_again_later() {
     let steady = Arc::new(Mutex::new(false));
     let calm = steady.clone();
     let fleetd = changing(
@@ -351,11 +351,11 @@ async fn unit_files_that_keep_going_are_a_failure_and_are_read_again_later() {
     assert!(matches!(torn, SourceError::Api(ApiError::Torn(..))), "{torn:?}");
     *steady.lock().unwrap() = true;
     let names: Vec<String> = files(&api).await.iter().map(|file| file.unit.to_string()).collect();
-    assert_eq!(names, expected(9..250), "a row went with each of three times three pages");
+    assert_eq!(names, expected(9..250), "a row vanished with each of three times three pages");
 }
 
 #[tokio::test]
-async fn endless_pages_are_given_up() {
+async fn a_list_without_a_last_page_is_given_up() {
     let fleetd = Fleetd::unix(|_: &str| Reply::Json(200, json!({"nextPageToken": "again"})));
     let error = failure(&api(fleetd.address())).await;
     assert!(matches!(error, ApiError::TooManyPages(..)), "{error:?}");
@@ -363,7 +363,7 @@ async fn endless_pages_are_given_up() {
 }
 
 #[tokio::test]
-async fn endless_body_is_given_up() {
+async fn a_body_that_is_too_large_is_given_up() {
     let fleetd = Fleetd::unix(|_: &str| {
         let mut response = http(200, &" ".repeat(65 << 20));
         response.extend_from_slice(b"{}");
@@ -376,7 +376,7 @@ async fn endless_body_is_given_up() {
 // Connections.
 
 #[tokio::test]
-async fn connection_is_kept_for_each_topic() {
+async fn a_connection_is_kept_for_each_list() {
     let fleetd = Fleetd::tcp(|path: &str| registry(5).reply(path)).await;
     let api = api(fleetd.address());
     for _ in 0..3 {
@@ -396,7 +396,7 @@ async fn connection_is_kept_for_each_topic() {
 }
 
 #[tokio::test]
-async fn connection_closed_meanwhile_is_opened_again() {
+async fn a_kept_connection_that_turns_out_closed_is_opened_again() {
     let mut asked = 0;
     let fleetd = Fleetd::unix(move |path: &str| {
         asked += 1;
@@ -415,7 +415,7 @@ async fn connection_closed_meanwhile_is_opened_again() {
 }
 
 #[tokio::test]
-async fn connection_closed_after_an_answer_is_opened_again() {
+async fn a_connection_that_is_closed_after_a_reply_is_opened_again() {
     let fleetd = Fleetd::unix(|_: &str| Reply::Raw(http(200, "{}")));
     let api = api(fleetd.address());
     machines(&api).await;
@@ -425,7 +425,7 @@ async fn connection_closed_after_an_answer_is_opened_again() {
 }
 
 #[tokio::test]
-async fn dropped_poll_closes_its_connection() {
+async fn dropping_a_poll_closes_its_connection() {
     let fleetd = Fleetd::unix(|_: &str| Reply::Hang);
     let api = api(fleetd.address());
     tokio::select! {
@@ -436,7 +436,7 @@ async fn dropped_poll_closes_its_connection() {
 }
 
 #[tokio::test]
-async fn older_prefix_is_found_once() {
+async fn an_older_prefix_is_looked_for_once() {
     let fleetd = Fleetd::unix(ApiRecording::load("fleetd-v0.8.3").respond());
     let api = api(fleetd.address());
     machines(&api).await;
@@ -448,7 +448,7 @@ async fn older_prefix_is_found_once() {
 }
 
 #[tokio::test]
-async fn prefix_is_looked_for_again_after_a_failure() {
+async fn the_prefix_is_looked_for_again_after_a_failure() {
     let upgraded = Arc::new(Mutex::new(false));
     let now = upgraded.clone();
     let fleetd = Fleetd::unix(move |path: &str| {
@@ -465,10 +465,10 @@ async fn prefix_is_looked_for_again_after_a_failure() {
     machines(&api).await;
 }
 
-// Failures, each with what it is and what to do.
+// Failures.
 
 #[tokio::test]
-async fn absent_socket() {
+async fn a_missing_socket_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("fleet.sock");
     let error = failure(&api(&format!("unix://{}", path.display()))).await;
@@ -476,7 +476,7 @@ async fn absent_socket() {
 }
 
 #[tokio::test]
-async fn refused() {
+async fn a_refused_connection_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("fleet.sock");
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
@@ -492,20 +492,20 @@ async fn refused() {
 }
 
 #[tokio::test]
-async fn unreachable() {
+async fn another_problem_with_a_connection_is_unreachable() {
     let error = failure(&api("unix:///dev/null/fleet.sock")).await;
     assert!(matches!(error, ApiError::Unreachable(..)), "{error:?}");
 }
 
 #[tokio::test]
-async fn closed_without_an_answer() {
+async fn a_connection_closed_without_a_reply_is_no_answer() {
     let fleetd = Fleetd::unix(|_: &str| Reply::Close);
     let error = failure(&api(fleetd.address())).await;
     assert!(matches!(error, ApiError::NoAnswer(_)), "{error:?}");
 }
 
 #[tokio::test]
-async fn broken_off_in_the_middle() {
+async fn a_reply_that_is_cut_off_is_broken_off() {
     let fleetd = Fleetd::unix(|_: &str| {
         let mut response = http(200, r#"{"machines":[{"id":"1"}]}"#);
         response.truncate(response.len() - 4);
@@ -516,7 +516,7 @@ async fn broken_off_in_the_middle() {
 }
 
 #[tokio::test]
-async fn no_etcd() {
+async fn a_fleetd_without_etcd_is_told_apart() {
     let recorded = Fleetd::unix(ApiRecording::load("etcd-down").respond());
     let unavailable =
         Fleetd::unix(|_: &str| error(503, "fleet server unable to communicate with etcd"));
@@ -529,9 +529,9 @@ async fn no_etcd() {
     }
 }
 
-/// docker makes a directory where a volume is to come from that is not there yet.
+/// docker creates a directory for a volume that does not exist.
 #[tokio::test]
-async fn what_is_no_socket_is_said_to_be_that() {
+async fn a_directory_or_a_file_in_place_of_the_socket_is_named() {
     let directory = tempfile::TempDir::new().unwrap();
     let file = directory.path().join("file");
     std::fs::write(&file, "").unwrap();
@@ -550,7 +550,7 @@ async fn what_is_no_socket_is_said_to_be_that() {
 }
 
 #[tokio::test]
-async fn other_status() {
+async fn another_status_is_shown_with_its_message() {
     let fleetd = Fleetd::unix(|_: &str| error(400, "token limit must be 100"));
     let error = failure(&api(fleetd.address())).await;
     assert!(matches!(error, ApiError::Status { .. }), "{error:?}");
@@ -561,7 +561,7 @@ async fn other_status() {
 }
 
 #[tokio::test]
-async fn not_http() {
+async fn a_server_without_http_is_told_apart() {
     let fleetd =
         Fleetd::tcp(|_: &str| Reply::Raw(b"-ERR wrong number of arguments\r\n\r\n".to_vec())).await;
     let error = failure(&api(fleetd.address())).await;
@@ -569,7 +569,7 @@ async fn not_http() {
 }
 
 #[tokio::test]
-async fn not_json() {
+async fn a_page_that_is_not_json_is_told_apart() {
     let fleetd = Fleetd::unix(|_: &str| {
         Reply::Raw(http(200, "<html><title>Welcome to nginx!</title></html>"))
     });
@@ -578,7 +578,7 @@ async fn not_json() {
 }
 
 #[tokio::test]
-async fn not_fleet() {
+async fn a_server_without_fleets_api_is_told_apart() {
     for body in ["null", "[]", r#"{"action":"get","node":{"dir":true}}"#] {
         let fleetd = Fleetd::unix(move |_: &str| Reply::Raw(http(200, body)));
         let error = failure(&api(fleetd.address())).await;
@@ -590,9 +590,9 @@ async fn not_fleet() {
     assert_eq!(etcd.paths(), ["/fleet/v1/machines", "/v1-alpha/machines"]);
 }
 
-/// Each in its words, also those that no test can bring about.
+/// Also those that no test can cause.
 #[tokio::test]
-async fn failures_are_told_in_these_words() {
+async fn each_failure_is_explained() {
     let address = || "unix:///var/run/fleet.sock".parse::<Address>().unwrap();
     let socket = || "/var/run/fleet.sock".into();
     let list = || "/fleet/v1/state".to_owned();
@@ -654,7 +654,7 @@ async fn failures_are_told_in_these_words() {
 // Addresses.
 
 #[test]
-fn address_is_read_and_written() {
+fn an_address_is_read_and_written() {
     let tcp = |host: &str, port| Address::Tcp { host: host.to_owned(), port };
     for (text, address, written) in [
         ("unix:///var/run/fleet.sock", Address::Unix("/var/run/fleet.sock".into()), None),
@@ -668,7 +668,7 @@ fn address_is_read_and_written() {
 }
 
 #[test]
-fn wrong_address_is_refused() {
+fn a_wrong_address_is_refused() {
     for text in [
         "",
         "/var/run/fleet.sock",

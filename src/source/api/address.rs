@@ -60,7 +60,7 @@ impl FromStr for Address {
 
         let host = uri
             .host()
-            .and_then(host::read_in_url)
+            .and_then(host::parse_in_url)
             .ok_or(AddressError("it needs a host"))?;
         let port = uri
             .port_u16()

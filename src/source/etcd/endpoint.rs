@@ -51,7 +51,7 @@ impl FromStr for Endpoint {
 
         let host = uri
             .host()
-            .and_then(host::read_in_url)
+            .and_then(host::parse_in_url)
             .ok_or(EndpointError("it needs a host"))?;
         let port = uri
             .port_u16()

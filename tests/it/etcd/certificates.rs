@@ -69,7 +69,8 @@ impl Authority {
         self.openssl(&[&request, key, &["-keyout", &key_file, "-out", &file]].concat());
     }
 
-    /// Makes a certificate for `CN=localhost` with these extensions. Without any, it is of version 1.
+    /// Makes a certificate for `CN=localhost` with these extensions. Without any, it is of version
+    /// 1.
     fn issue(&self, name: &str, ca: &str, key: &[&str], hash: &str, extensions: &str) {
         let [key_file, request, file, extension_file] =
             ["key", "csr", "pem", "ext"].map(|kind| format!("{name}.{kind}"));
@@ -119,8 +120,8 @@ impl Authority {
         }
     }
 
-    /// The error for these files with the client's certificate and key. It must be about this option
-    /// and its file.
+    /// The error for these files with the client's certificate and key. It must be about this
+    /// option and its file.
     fn refusal(&self, cert: &str, key: &str, option: &str) -> String {
         let tls = Tls {
             ca: Some(self.path("ca.pem")),

@@ -15,8 +15,8 @@ use crate::support::{Daemon, Program, Proxy};
 /// Longer than any gap between two ticks of a program that runs.
 const SUSPEND_TIME: Duration = Duration::from_secs(6);
 
-/// The events in one round: a stream delivers them with few requests, a plain watch with one request
-/// for each.
+/// The events in one round: a stream delivers them with few requests, a plain watch with one
+/// request for each.
 const EVENTS: usize = 40;
 
 /// How many rounds there are until events must be streamed.
@@ -50,8 +50,8 @@ async fn overflow(etcd: &Etcd) {
 }
 
 /// Whether many events come with few requests. `deliver` publishes one, and waits until it was
-/// delivered. A stream that starts behind is dropped again, so on a busy machine it may take several
-/// until one stays.
+/// delivered. A stream that starts behind is dropped again, so on a busy machine it may take
+/// several until one stays.
 async fn is_streamed(proxy: &Proxy, mut deliver: impl AsyncFnMut(&str)) -> bool {
     for _ in 0..ROUNDS {
         let before = proxy.asked(WATCH).len();

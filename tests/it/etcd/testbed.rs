@@ -1,5 +1,5 @@
-//! Tests of the test bed: the etcd that tests start repeats recorded events and fails on demand, and
-//! the double misbehaves on demand.
+//! Tests of the test bed: the etcd that tests start repeats recorded events and fails on demand,
+//! and the double misbehaves on demand.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,7 +1,8 @@
-//! A real etcd that a test can fill, drive, stop and kill; recordings of other etcds; and a double
-//! that misbehaves.
+//! A real etcd that a test can fill, drive, stop and kill.
 
-use std::collections::BTreeMap;
+mod double;
+mod recording;
+
 use std::fs::{self, OpenOptions};
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, TcpListener};
@@ -19,12 +20,13 @@ use hyper_util::rt::TokioExecutor;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::cannot_run;
-use super::fleetd::Reply;
+pub use double::{EtcdDouble, EtcdReply};
+pub use recording::{EtcdRecording, RecordedEvent, RecordedNode, TimedEvent, registry};
 
 /// Where fleet keeps its registry.
 pub const PREFIX: &str = "/_coreos.com/fleet";
@@ -464,182 +466,5 @@ impl EtcdResponse {
     fn modified_index(self) -> u64 {
         assert!(self.status == 200 || self.status == 201, "{}", self.body);
         self.body["node"]["modifiedIndex"].as_u64().expect("an index")
-    }
-}
-
-/// A key with its value, or a directory with its keys.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct RecordedNode {
-    pub key: String,
-    pub value: Option<String>,
-    /// Seconds until it expires, rounded up; `None` if it does not expire.
-    pub ttl: Option<u64>,
-    #[serde(default)]
-    pub dir: bool,
-    #[serde(default)]
-    pub nodes: Vec<RecordedNode>,
-    #[serde(rename = "modifiedIndex")]
-    pub modified: u64,
-}
-
-impl RecordedNode {
-    /// The keys with values and the empty directories, by path.
-    pub fn flat(&self) -> BTreeMap<&str, &RecordedNode> {
-        if self.nodes.is_empty() {
-            return BTreeMap::from([(self.key.as_str(), self)]);
-        }
-        self.nodes.iter().flat_map(RecordedNode::flat).collect()
-    }
-
-    /// The values of the keys; `None` for an empty directory.
-    pub fn values(&self) -> BTreeMap<&str, Option<&str>> {
-        self.flat()
-            .into_iter()
-            .map(|(key, node)| (key, node.value.as_deref()))
-            .collect()
-    }
-}
-
-/// A change, as a watch delivers it.
-#[derive(Clone, Debug, Deserialize)]
-pub struct RecordedEvent {
-    pub action: String,
-    pub node: RecordedNode,
-    #[serde(rename = "prevNode")]
-    pub previous: Option<RecordedNode>,
-}
-
-/// The changes of a real registry during an incident: `tests/fixtures/etcd/README.md`.
-pub struct EtcdRecording {
-    /// etcd's index before the first event.
-    pub index: u64,
-    /// The registry before the first event.
-    pub start: RecordedNode,
-    pub events: Vec<TimedEvent>,
-}
-
-/// An event with its time.
-#[derive(Deserialize)]
-pub struct TimedEvent {
-    /// When it was received, in seconds on the clock of the timeline with the same name.
-    pub t: f64,
-    pub event: RecordedEvent,
-}
-
-impl EtcdRecording {
-    /// Reads `tests/fixtures/etcd/NAME.start.json` and `NAME.watch.jsonl`.
-    pub fn load(name: &str) -> Self {
-        let start: Value = serde_json::from_str(&fixture(&format!("{name}.start.json"))).unwrap();
-        let events = fixture(&format!("{name}.watch.jsonl"));
-        Self {
-            index: start["index"].as_u64().unwrap(),
-            start: RecordedNode::deserialize(&start["tree"]["node"]).unwrap(),
-            events: events
-                .lines()
-                .map(|line| serde_json::from_str(line).unwrap())
-                .collect(),
-        }
-    }
-
-    /// The events in their order, one at a time. Only consecutive expiries are together: they must
-    /// expire together again, or a key that is renewed meanwhile would expire too.
-    pub fn steps(&self) -> Vec<&[TimedEvent]> {
-        let is_expiry = |timed: &TimedEvent| timed.event.action == "expire";
-        self.events
-            .chunk_by(|one, next| is_expiry(one) && is_expiry(next))
-            .collect()
-    }
-}
-
-/// The registry of a cluster with that version of fleetd: `tests/fixtures/etcd/VERSION.tree.json`.
-pub fn registry(version: &str) -> RecordedNode {
-    let tree: Value = serde_json::from_str(&fixture(&format!("{version}.tree.json"))).unwrap();
-    RecordedNode::deserialize(&tree["tree"]["node"]).unwrap()
-}
-
-fn fixture(name: &str) -> String {
-    fs::read_to_string(
-        PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-            .join("tests/fixtures/etcd")
-            .join(name),
-    )
-    .unwrap()
-}
-
-/// A server that replies to requests for etcd as a test decides. It is the same as the one for
-/// fleetd.
-pub use super::fleetd::Fleetd as EtcdDouble;
-
-/// What etcd sends, for an [`EtcdDouble`] to send it in one way or another.
-pub struct EtcdReply {
-    pub status: u16,
-    /// `X-Etcd-Cluster-Id` and `X-Etcd-Index`; `None` if the server is not etcd.
-    pub head: Option<(&'static str, u64)>,
-    pub body: String,
-}
-
-impl EtcdReply {
-    /// A tree or an event, as JSON.
-    pub fn of(cluster: &'static str, index: u64, body: &Value) -> Self {
-        Self {
-            status: 200,
-            head: Some((cluster, index)),
-            body: body.to_string(),
-        }
-    }
-
-    /// An error of etcd. 100: there is no such key; 401: the event is no longer in its history.
-    pub fn error(cluster: &'static str, index: u64, code: u16) -> Self {
-        let (status, message) = match code {
-            100 => (404, "Key not found"),
-            401 => (400, "The event in requested index is outdated and cleared"),
-            _ => (500, "Raft Internal Error"),
-        };
-        let body = json!({"errorCode": code, "message": message, "cause": "", "index": index});
-        Self { status, head: Some((cluster, index)), body: body.to_string() }
-    }
-
-    /// The reply of an etcd without the v2 API.
-    pub fn without_v2() -> Self {
-        Self {
-            status: 404,
-            head: None,
-            body: "404 page not found\n".to_owned(),
-        }
-    }
-
-    /// Sends it without a fault.
-    pub fn whole(self) -> Reply {
-        Reply::Whole(self.bytes())
-    }
-
-    /// Closes the connection in the middle of the body.
-    pub fn truncated(self) -> Reply {
-        let mut bytes = self.bytes();
-        bytes.truncate(bytes.len() - self.body.len() / 2);
-        Reply::Raw(bytes)
-    }
-
-    /// Never sends the body.
-    pub fn silent(self) -> Reply {
-        let mut bytes = self.bytes();
-        bytes.truncate(bytes.len() - self.body.len());
-        Reply::Stall(bytes)
-    }
-
-    /// Sends one byte at a time, with a pause after each.
-    pub fn dripping(self, pause: Duration) -> Reply {
-        Reply::Drip(self.bytes(), pause)
-    }
-
-    fn bytes(&self) -> Vec<u8> {
-        let Self { status, head, body } = self;
-        let head = head.map(|(cluster, index)| {
-            format!("X-Etcd-Cluster-Id: {cluster}\r\nX-Etcd-Index: {index}\r\n")
-        });
-        let (head, length) = (head.unwrap_or_default(), body.len());
-        format!("HTTP/1.1 {status} Whatever\r\n{head}Content-Length: {length}\r\n\r\n{body}")
-            .into_bytes()
     }
 }

@@ -1,5 +1,5 @@
-//! A fake fleetd: an HTTP server on a real socket, whose replies a test decides. It can misbehave in
-//! each way that a server can.
+//! A fake fleetd: an HTTP server on a real socket, whose replies a test decides. It can misbehave
+//! in each way that a server can.
 
 use std::io;
 use std::net::SocketAddr;
