@@ -5,6 +5,7 @@ mod daemon;
 mod misbehaving;
 mod proxies;
 mod redirects;
+mod streams;
 mod suspend;
 mod testbed;
 mod tls;

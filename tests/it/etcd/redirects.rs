@@ -9,13 +9,11 @@ use fleet_monitor::source::etcd::error::{EtcdError, RedirectError};
 use fleet_monitor::source::etcd::{EtcdSettings, EtcdSource};
 use tempfile::TempDir;
 
-use super::misbehaving::{asked, leaf, state, tree};
+use super::misbehaving::{CLUSTER, asked, leaf, state, tree};
 use super::trouble::failure;
 use super::watched::{follow, settings, until, watch};
 use crate::support::etcd::{EtcdDouble, EtcdReply};
 use crate::support::fleetd::Reply;
-
-const CLUSTER: &str = "1c45a069f3a1d796";
 
 /// A reply with this status, headers and body.
 fn reply(status: &str, headers: &str, body: &str) -> Reply {

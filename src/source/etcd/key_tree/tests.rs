@@ -342,7 +342,7 @@ fn an_outage_of_etcd_makes_no_lease_overdue() {
 }
 
 #[derive(Clone, Debug)]
-enum Step {
+enum TreeStep {
     Event {
         action: &'static str,
         key: String,
@@ -353,7 +353,7 @@ enum Step {
     Read,
 }
 
-fn any_step() -> impl Strategy<Value = Step> {
+fn any_step() -> impl Strategy<Value = TreeStep> {
     let state =
         (0..3, 0..2, 0..3_usize, "states|state").prop_map(|(unit, machine, sub, folder)| {
             let key = if folder == "state" {
@@ -404,13 +404,13 @@ fn any_step() -> impl Strategy<Value = Step> {
     let removed = prop_oneof![written.clone().prop_map(|(key, ..)| key), folder];
 
     prop_oneof![
-        8 => written.prop_map(|(key, value, ttl)| Step::Event { action: "set", key, value, ttl }),
+        8 => written.prop_map(|(key, value, ttl)| TreeStep::Event { action: "set", key, value, ttl }),
         3 => (removed, "delete|expire").prop_map(|(key, action)| {
             let action = if action == "delete" { "delete" } else { "expire" };
-            Step::Event { action, key, value: None, ttl: None }
+            TreeStep::Event { action, key, value: None, ttl: None }
         }),
-        1 => (1_u64..20).prop_map(Step::Time),
-        3 => Just(Step::Read),
+        1 => (1_u64..20).prop_map(TreeStep::Time),
+        3 => Just(TreeStep::Read),
     ]
 }
 
@@ -425,14 +425,14 @@ proptest! {
         let mut followed = test.snapshot(0);
         let mut second = 0;
 
-        for step in steps.into_iter().chain([Step::Read]) {
+        for step in steps.into_iter().chain([TreeStep::Read]) {
             match step {
-                Step::Event { action, key, value, ttl } => {
+                TreeStep::Event { action, key, value, ttl } => {
                     test.event(second, action, &key, value.as_deref(), ttl);
                     witness.event(second, action, &key, value.as_deref(), ttl);
                 }
-                Step::Time(seconds) => second += seconds,
-                Step::Read => {
+                TreeStep::Time(seconds) => second += seconds,
+                TreeStep::Read => {
                     let changes = test.changes(second);
                     follow(&mut followed, test.index, &changes);
                     let whole = witness.snapshot(second);
