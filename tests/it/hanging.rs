@@ -314,7 +314,8 @@ fn storm() -> String {
         };
         (0..1000).map(unit).collect::<Vec<_>>().join(",")
     };
-    let (good, bad) = (states("active"), states("failed"));
+    let good = states("active");
+    let bad = states("failed");
     let mut text = concat!(
         r#"{"recording":1,"source":"a storm"}"#,
         "\n",

@@ -283,6 +283,7 @@ impl ServerCertVerifier for Verifier {
             ocsp_response,
             now,
         );
+
         verified.map_err(|error| match error {
             rustls::Error::InvalidCertificate(error) => {
                 self.explain(&error, end_entity, server_name).into_error()

@@ -1,5 +1,5 @@
-//! The little of DER (X.690) that is needed to tell the size of an RSA key. Pure: no bytes can make
-//! it panic.
+//! The small part of DER (X.690) that is needed to measure an RSA key. Pure: no bytes can make it
+//! panic.
 
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use webpki::EndEntityCert;

@@ -88,6 +88,7 @@ pub(super) fn without_credentials(url: &str) -> String {
         .filter(|char| !char.is_control())
         .take(MAX_SHOWN_CHARS)
         .collect();
+
     let Some((scheme, rest)) = plain.split_once("://") else {
         return plain;
     };

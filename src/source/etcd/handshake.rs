@@ -89,6 +89,7 @@ impl HandshakeError {
                 .downcast_ref::<io::Error>()
                 .and_then(io::Error::get_ref)
                 .map(|inner| inner as &(dyn Error + 'static));
+
             if let Some(error) = inner.unwrap_or(error).downcast_ref() {
                 return Some(Self::new(error, client_certificate));
             }

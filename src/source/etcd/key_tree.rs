@@ -130,7 +130,7 @@ impl KeyTree {
         self.restore_ttls(outage, |value| matches!(value, KeyValue::State(_)));
         self.restore_ttls(outage, |value| matches!(value, KeyValue::Machine(_)));
 
-        // No event says how the keys ended that are missing now. Those that may have expired, did.
+        // No event says why a key is missing now. If it may have expired, it is taken for expired.
         let expired = before
             .iter()
             .filter(|(key, entry)| self.entries.get(key).is_none() && entry.may_have_expired(now))

@@ -164,6 +164,7 @@ mod tests {
             password_file: Some(file.clone()),
             credentials: None,
         };
+
         for text in ["", "\n", "one\ntwo\n", "tab\tbed"] {
             std::fs::write(&file, text).unwrap();
             let error = login.authorization().unwrap_err();
@@ -185,6 +186,7 @@ mod tests {
             credentials: None,
         };
         let authorization = login.authorization().unwrap();
+
         let shown = format!("{authorization:?} {:?}", authorization.header);
         assert!(
             !shown.contains("geheim") && !shown.contains(authorization.header.to_str().unwrap()),

@@ -65,7 +65,7 @@ pub(super) fn read_client_chain(path: &Path) -> Result<Vec<CertificateDer<'stati
 pub(super) fn read_private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsFileError> {
     let text = read_text("etcd_key", path)?;
 
-    // PKCS #8 (RFC 5958) says it in the label, what OpenSSL wrote before says it in a header (RFC
+    // PKCS #8 (RFC 5958) has it in the label. The older format of OpenSSL has it in a header (RFC
     // 1421).
     if text.contains("-----BEGIN ENCRYPTED PRIVATE KEY-----")
         || text.contains("Proc-Type: 4,ENCRYPTED")

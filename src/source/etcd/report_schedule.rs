@@ -57,8 +57,8 @@ impl ReportSchedule {
         self.is_due = true;
     }
 
-    /// Must be called once a second. As long as etcd is heard of, each tick makes a report due,
-    /// also without changes: what follows from time alone is judged with a report.
+    /// Must be called once a second. As long as etcd responds, each tick makes a report due, also
+    /// without changes: what follows from time alone is judged with a report.
     pub(super) fn tick(&mut self) {
         self.is_due |= std::mem::take(&mut self.has_received);
     }

@@ -118,6 +118,7 @@ impl WatchStart {
     ) -> EventWatch {
         // The client of the tree has a connection that can be used again.
         let client = if self.response.is_some() { self.client } else { client };
+
         EventWatch {
             client,
             key,
@@ -138,8 +139,7 @@ pub(super) struct EventWatch {
     after: u64,
     /// The watch may go on as a stream from this moment on.
     streams_from: Instant,
-    /// Whether the last response began with an event that was new at that time. Only then a stream
-    /// can follow.
+    /// Whether the last response did not start behind. Only then a stream can follow.
     has_caught_up: bool,
     /// The response that is under way.
     response: Option<WatchResponse>,

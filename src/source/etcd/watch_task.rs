@@ -52,6 +52,25 @@ pub(super) struct WatchTask {
     liveness: Liveness,
 }
 
+/// The state of one watch of one member.
+struct WatchSession {
+    endpoint: Endpoint,
+    schedule: ReportSchedule,
+    stall: StallDetector,
+    comparison: Option<PendingComparison>,
+}
+
+impl WatchSession {
+    fn new(endpoint: Endpoint) -> Self {
+        Self {
+            endpoint,
+            schedule: ReportSchedule::new(),
+            stall: StallDetector::new(),
+            comparison: None,
+        }
+    }
+}
+
 /// A whole tree that is compared as soon as the watch has caught up with it.
 struct PendingComparison {
     tree: Node,
@@ -199,81 +218,85 @@ impl WatchTask {
     /// Reports what a watch delivers, until it ends for whatever reason. Returns whether the member
     /// is to blame.
     async fn follow(&mut self, watch: EventWatch) -> bool {
-        let endpoint = watch.endpoint().clone();
+        let mut session = WatchSession::new(watch.endpoint().clone());
         let prefix = self.etcd.settings.prefix.clone();
         let mut changes = pin!(watch.events());
 
         let (sender, mut probes) = mpsc::channel(1);
-        let client = self.etcd.client(&endpoint);
-        let interval_of_comparisons = self.etcd.comparison_interval;
-        let mut monitor = pin!(monitor::monitor(client, &prefix, interval_of_comparisons, sender));
+        let client = self.etcd.client(&session.endpoint);
+        let comparison_interval = self.etcd.comparison_interval;
+        let mut monitor = pin!(monitor::monitor(client, &prefix, comparison_interval, sender));
 
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let reports = self.events.clone();
-        let mut schedule = ReportSchedule::new();
-        let mut stall = StallDetector::new();
-        let mut comparison = None;
 
         loop {
-            let recheck_at = schedule.recheck_at();
-            let not_before = self.tree.has_changed().then(|| schedule.not_before());
+            let recheck_at = session.schedule.recheck_at();
+            let not_before = self.tree.has_changed().then(|| session.schedule.not_before());
             tokio::select! {
                 Some(events) = changes.next() => match events {
-                    Ok(events) => {
-                        self.apply(&events);
-                        schedule.record_received();
-                        if self.tree.has_changed() {
-                            schedule.record_changes();
-                        }
-                    }
-                    Err(end) => return self.end_watch(end, &endpoint),
+                    Ok(events) => self.apply(&events, &mut session.schedule),
+                    Err(end) => return self.end_watch(end, &session.endpoint),
                 },
                 error = &mut monitor => {
                     info!("{error}");
                     return true;
                 }
                 Some(probe) = probes.recv() => {
-                    schedule.record_received();
-                    self.tree.record_received(Instant::now().into_std());
-                    match probe {
-                        MonitorEvent::Alive { newest } => {
-                            let health = stall.probe(newest, self.tree.index());
-                            if health != WatchHealth::UpToDate {
-                                self.end_stalled_watch(health, endpoint);
-                                return false;
-                            }
-                        }
-                        MonitorEvent::ComparisonBegins => self.tree.begin_comparison(),
-                        MonitorEvent::Tree { tree, index } => {
-                            let until = Instant::now() + CATCH_UP_TIME;
-                            comparison = Some(PendingComparison { tree, index, until });
-                        }
+                    let health = self.handle_probe(probe, &mut session);
+                    if health != WatchHealth::UpToDate {
+                        self.end_stalled_watch(health, session.endpoint);
+                        return false;
                     }
                 }
                 _ = ticks.tick() => {
-                    stall.tick();
-                    schedule.tick();
+                    session.stall.tick();
+                    session.schedule.tick();
                 }
-                () = sleep_until_some(recheck_at) => schedule.recheck(),
-                permit = reserve(&reports, not_before), if schedule.is_due() => {
+                () = sleep_until_some(recheck_at) => session.schedule.recheck(),
+                permit = reserve(&reports, not_before), if session.schedule.is_due() => {
                     let Ok(permit) = permit else { return false };
-                    self.send_report(permit, &mut schedule);
+                    self.send_report(permit, &mut session.schedule);
                 }
             }
 
-            let has_differences = self.compare_if_ready(&mut comparison, &endpoint).await;
+            let has_differences = self.compare_if_ready(&mut session).await;
             if has_differences {
                 return false;
             }
         }
     }
 
-    fn apply(&mut self, events: &[KeyEvent]) {
+    fn apply(&mut self, events: &[KeyEvent], schedule: &mut ReportSchedule) {
         let now = Instant::now().into_std();
         self.tree.record_received(now);
         for event in events {
             self.tree.apply(event, now);
+        }
+
+        schedule.record_received();
+        if self.tree.has_changed() {
+            schedule.record_changes();
+        }
+    }
+
+    /// Takes the result of a probe, and returns what it shows about the watch.
+    fn handle_probe(&mut self, probe: MonitorEvent, session: &mut WatchSession) -> WatchHealth {
+        session.schedule.record_received();
+        self.tree.record_received(Instant::now().into_std());
+
+        match probe {
+            MonitorEvent::Alive { newest } => session.stall.probe(newest, self.tree.index()),
+            MonitorEvent::ComparisonBegins => {
+                self.tree.begin_comparison();
+                WatchHealth::UpToDate
+            }
+            MonitorEvent::Tree { tree, index } => {
+                let until = Instant::now() + CATCH_UP_TIME;
+                session.comparison = Some(PendingComparison { tree, index, until });
+                WatchHealth::UpToDate
+            }
         }
     }
 
@@ -324,13 +347,9 @@ impl WatchTask {
 
     /// Compares what the watch has made of the registry with a whole tree, if one is there and the
     /// watch has caught up with it. Returns whether they differ.
-    async fn compare_if_ready(
-        &mut self,
-        comparison: &mut Option<PendingComparison>,
-        endpoint: &Endpoint,
-    ) -> bool {
+    async fn compare_if_ready(&mut self, session: &mut WatchSession) -> bool {
         let watched_index = self.tree.index();
-        let ready = comparison.take_if(|comparison| {
+        let ready = session.comparison.take_if(|comparison| {
             watched_index >= comparison.index || Instant::now() >= comparison.until
         });
         let Some(PendingComparison { tree, index, .. }) = ready else {
@@ -341,8 +360,9 @@ impl WatchTask {
         self.emit(SourceEvent::Checked { differences }).await;
         if differences > 0 {
             warn!(
-                "{differences} keys of etcd at {endpoint} differ from the watched state: reading \
-                 the registry again"
+                "{differences} keys of etcd at {} differ from the watched state: reading the \
+                 registry again",
+                session.endpoint
             );
         }
         differences > 0

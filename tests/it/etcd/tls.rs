@@ -69,7 +69,8 @@ impl TlsFiles {
 
     async fn etcd(&self) -> Option<(Etcd, u16)> {
         let port = free_port();
-        let (certificate, key) = (self.path("ours-server.pem"), self.path("ours-server.key"));
+        let certificate = self.path("ours-server.pem");
+        let key = self.path("ours-server.key");
         let etcd = Etcd::start_with_tls(TlsListener {
             port,
             certificate,

@@ -166,6 +166,7 @@ impl WatchResponse {
             .decoder
             .decode(bytes)
             .map_err(|error| client.invalid_body(&error))?;
+
         if self.decoder.pending_bytes() > MAX_EVENT_BYTES {
             return Err(EtcdError::TooLarge(
                 client.endpoint().clone(),

@@ -77,7 +77,8 @@ impl EtcdReply {
         let head = head.map(|(cluster, index)| {
             format!("X-Etcd-Cluster-Id: {cluster}\r\nX-Etcd-Index: {index}\r\n")
         });
-        let (head, length) = (head.unwrap_or_default(), body.len());
+        let head = head.unwrap_or_default();
+        let length = body.len();
         format!("HTTP/1.1 {status} Whatever\r\n{head}Content-Length: {length}\r\n\r\n{body}")
             .into_bytes()
     }
