@@ -215,7 +215,7 @@ impl ApiSource {
     pub async fn start(fleet: SimulatedFleet) -> Self {
         let registry = Arc::new(Mutex::new(fleet.registry()));
         let shared = registry.clone();
-        let fleetd = Fleetd::tcp(move |request: &str| lock(&shared).answer(request)).await;
+        let fleetd = Fleetd::tcp(move |request: &str| lock(&shared).reply(request)).await;
 
         Self { fleet: Mutex::new(fleet), registry, fleetd }
     }

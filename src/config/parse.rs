@@ -117,7 +117,7 @@ pub(super) fn command(text: &str) -> Parsed<String> {
 
 /// A host for fleetctl to connect to. The port is set by `port_flag`.
 pub(super) fn host(port_flag: &str, text: &str) -> Parsed<String> {
-    if let Some(host) = host::read(text) {
+    if let Some(host) = host::parse(text) {
         return Ok(host);
     }
     if text.contains("://")
@@ -202,7 +202,7 @@ pub(super) fn host_name(text: &str) -> Parsed<String> {
     if text == "*" {
         return Ok(text.into());
     }
-    let host = host::read(text).ok_or("expected names of hosts, without a port, or *")?;
+    let host = host::parse(text).ok_or("expected names of hosts, without a port, or *")?;
     Ok(host.to_ascii_lowercase())
 }
 

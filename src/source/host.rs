@@ -1,50 +1,47 @@
-//! How a host is written: in an option, in a URL, in the header of a request, and for a socket.
-//! Pure.
+//! How a host is written: in an option, in a URL, in the header `Host`, and for a socket. Pure: it
+//! resolves no name.
 //!
-//! A host is kept as a socket takes it: a name, or an address without brackets. An IPv6 address may
-//! have a zone, the interface that leads to it: `fe80::1%eth0` (RFC 4007, section 11). Its `%` is
-//! `%25` in a URL (RFC 6874), and a server is not told the zone, which means nothing to it.
+//! A host is stored as a socket takes it: a name, or an address without brackets. An IPv6 address
+//! may have a zone, the interface that leads to it: `fe80::1%eth0` (RFC 4007, section 11). In a URL
+//! its `%` is `%25` (RFC 6874). The zone is not sent to a server, to which it means nothing.
 
 use std::net::{IpAddr, Ipv6Addr};
 
-/// The host that an option names, with or without brackets. `None`: it is neither a name nor an
+/// Parses the host of an option, with or without brackets. `None` if it is neither a name nor an
 /// address.
-pub fn read(text: &str) -> Option<String> {
-    let address = match text.strip_prefix('[') {
-        Some(rest) => {
-            return rest
-                .strip_suffix(']')
-                .filter(|address| is_ipv6(address))
-                .map(str::to_owned);
-        }
-        None => text,
-    };
-    (is_name(address) || address.parse::<IpAddr>().is_ok() || is_ipv6(address))
-        .then(|| address.to_owned())
+pub(crate) fn parse(text: &str) -> Option<String> {
+    if let Some(rest) = text.strip_prefix('[') {
+        let address = rest.strip_suffix(']')?;
+        return is_ipv6(address).then(|| address.to_owned());
+    }
+
+    let is_host = is_name(text) || text.parse::<IpAddr>().is_ok() || is_ipv6(text);
+    is_host.then(|| text.to_owned())
 }
 
-/// The host of a URL, from what is between its scheme and its port. People copy a zone with a bare
-/// `%`, too.
-pub(super) fn read_in_url(text: &str) -> Option<String> {
+/// Parses the host of a URL, which is between its scheme and its port. The `%` of a zone need not
+/// be escaped, since people copy it so.
+pub(super) fn parse_in_url(text: &str) -> Option<String> {
     let Some((address, zone)) = text.split_once('%') else {
         let host = text.trim_matches(['[', ']']);
         return (!host.is_empty()).then(|| host.to_owned());
     };
+
     let zone = zone.strip_prefix("25").filter(|zone| *zone != "]").unwrap_or(zone);
-    read(&format!("{address}%{zone}"))
+    parse(&format!("{address}%{zone}"))
 }
 
-/// A host and a port as a URL has them.
+/// A host and a port for a URL.
 pub(super) fn in_url(host: &str, port: u16) -> String {
     for_socket(&host.replace('%', "%25"), port)
 }
 
-/// The same as the header `Host` has them.
+/// A host and a port for the header `Host`.
 pub(super) fn in_header(host: &str, port: u16) -> String {
     for_socket(without_zone(host), port)
 }
 
-/// The same as programs take them that connect.
+/// A host and a port as programs that connect take them.
 pub(super) fn for_socket(host: &str, port: u16) -> String {
     if host.contains(':') {
         format!("[{host}]:{port}")
@@ -53,12 +50,12 @@ pub(super) fn for_socket(host: &str, port: u16) -> String {
     }
 }
 
-/// The name or address by which the host itself knows that it is meant.
-pub(super) fn without_zone(host: &str) -> &str {
+/// A host as its server knows it.
+fn without_zone(host: &str) -> &str {
     host.split_once('%').map_or(host, |(address, _)| address)
 }
 
-/// A name has no leading `-`, so that no program that it is passed to can take it for a flag.
+/// Whether it is a name. One with a leading `-` is not, so that no program takes it for a flag.
 fn is_name(text: &str) -> bool {
     !text.is_empty()
         && !text.starts_with(['-', '.'])
@@ -67,7 +64,8 @@ fn is_name(text: &str) -> bool {
             .all(|char| char.is_ascii_alphanumeric() || matches!(char, '-' | '.' | '_'))
 }
 
-/// The characters of a zone are those that need no encoding in a URL.
+/// Whether it is an IPv6 address, maybe with a zone. A zone has only characters that need no
+/// escape in a URL.
 fn is_ipv6(text: &str) -> bool {
     let is_zone_character = |char: char| char.is_ascii_alphanumeric() || "-._~".contains(char);
     let (address, is_zone) = match text.split_once('%') {
@@ -82,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_is_read_as_people_copy_it() {
+    fn a_host_is_parsed_as_people_copy_it() {
         for (text, host) in [
             ("core-01", "core-01"),
             ("172.17.8.101", "172.17.8.101"),
@@ -91,7 +89,7 @@ mod tests {
             ("fe80::1%eth0", "fe80::1%eth0"),
             ("[fe80::1%eth0.100]", "fe80::1%eth0.100"),
         ] {
-            assert_eq!(read(text).as_deref(), Some(host), "{text}");
+            assert_eq!(parse(text).as_deref(), Some(host), "{text}");
         }
         for text in [
             "",
@@ -106,17 +104,17 @@ mod tests {
             "fe80::1%a/b",
             "[::1]:22",
         ] {
-            assert_eq!(read(text), None, "{text}");
+            assert_eq!(parse(text), None, "{text}");
         }
     }
 
     #[test]
-    fn a_zone_is_encoded_in_a_url_and_not_told_to_the_host() {
+    fn a_zone_is_escaped_in_a_url_and_not_sent_to_the_host() {
         for text in ["[fe80::1%25eth0]", "[fe80::1%eth0]"] {
-            assert_eq!(read_in_url(text).as_deref(), Some("fe80::1%eth0"), "{text}");
+            assert_eq!(parse_in_url(text).as_deref(), Some("fe80::1%eth0"), "{text}");
         }
-        assert_eq!(read_in_url("[fe80::1%25]").as_deref(), Some("fe80::1%25"), "interface 25");
-        assert_eq!(read_in_url("core%2d01"), None);
+        assert_eq!(parse_in_url("[fe80::1%25]").as_deref(), Some("fe80::1%25"), "interface 25");
+        assert_eq!(parse_in_url("core%2d01"), None);
         assert_eq!(in_url("fe80::1%eth0", 2379), "[fe80::1%25eth0]:2379");
         assert_eq!(in_header("fe80::1%eth0", 2379), "[fe80::1]:2379");
         assert_eq!(for_socket("fe80::1%eth0", 22), "[fe80::1%eth0]:22");

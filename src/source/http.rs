@@ -1,121 +1,92 @@
-//! One HTTP/1.1 connection to whoever is read from. Only GET is ever sent over it.
+//! An HTTP/1.1 client that keeps one connection, for fleet's API and for etcd. It knows neither of
+//! them: who connects, and what an error means, is up to the caller. Only GET is ever sent.
 
-use std::fmt;
-use std::future::poll_fn;
-use std::pin::{Pin, pin};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::task::{Context, Poll, Wake, Waker};
+mod connection;
 
 use bytes::Bytes;
-use futures_util::task::AtomicWaker;
-use http_body_util::{BodyExt, Empty};
-use hyper::body::{Frame, Incoming};
-use hyper::client::conn::http1::{self, SendRequest};
+use http_body_util::Empty;
+use hyper::body::Incoming;
 use hyper::header::{HOST, USER_AGENT};
 use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
 
-/// A connection. Dropping it closes the socket. It moves only while somebody waits for what it
-/// brings: a task of its own would be woken for each piece, to wake who waits.
-pub(super) struct Connection {
-    requests: SendRequest<Empty<Bytes>>,
-    driver: Driver,
+pub(super) use connection::HttpConnection;
+
+/// A client of one server. It keeps its connection open, and reconnects where that was closed.
+#[derive(Debug, Default)]
+pub(super) struct HttpClient {
+    connection: Option<HttpConnection>,
 }
 
-impl fmt::Debug for Connection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection")
-            .field("requests", &self.requests)
-            .finish_non_exhaustive()
-    }
+/// Why a request has no response.
+pub(super) enum RequestError<E> {
+    /// There is no connection.
+    Connect(E),
+    /// A new connection was closed, or what came over it is not HTTP.
+    Exchange(hyper::Error),
 }
 
-impl Connection {
-    pub(super) async fn over(
-        stream: impl AsyncRead + AsyncWrite + Send + Sync + Unpin + 'static,
-    ) -> hyper::Result<Self> {
-        let (requests, driver) = http1::handshake(TokioIo::new(stream)).await?;
-        let driver = async {
-            // What ends it is told to the request under way too, and without one nobody need know.
-            let _ = driver.await;
-        };
-        Ok(Self {
-            requests,
-            driver: Driver { driven: Some(Box::pin(driver)), woken: Arc::default() },
-        })
-    }
+/// Why a body was not read to its end.
+#[derive(Debug)]
+pub(super) enum BodyError {
+    /// It has more bytes than the caller allows.
+    TooLarge,
+    /// The connection was closed in the middle of it.
+    Exchange(hyper::Error),
+}
 
-    /// Sends a request, and waits for the head of its answer.
-    pub(super) async fn send(
+impl HttpClient {
+    /// Sends a request, and waits for the head of the response.
+    ///
+    /// A server may close a kept connection at any time, which is found out only by using it. The
+    /// request is then sent once more, over a new connection: a GET can be repeated.
+    ///
+    /// Dropping the future closes the connection.
+    pub(super) async fn send<E>(
         &mut self,
         request: Request<Empty<Bytes>>,
-    ) -> hyper::Result<Response<Incoming>> {
-        let requests = &mut self.requests;
-        let asked = async {
-            requests.ready().await?;
-            requests.send_request(request).await
-        };
-        self.driver.drive(asked).await
+        connect: impl AsyncFnOnce() -> Result<HttpConnection, E>,
+    ) -> Result<Response<Incoming>, RequestError<E>> {
+        if let Some(mut kept) = self.connection.take()
+            && let Ok(response) = kept.send(request.clone()).await
+        {
+            self.connection = Some(kept);
+            return Ok(response);
+        }
+
+        let mut connection = connect().await.map_err(RequestError::Connect)?;
+        let response = connection.send(request).await.map_err(RequestError::Exchange)?;
+        self.connection = Some(connection);
+        Ok(response)
     }
 
-    /// The next piece of the body of the answer that came last.
-    pub(super) async fn frame(
+    /// Waits for the next data of the last response's body. `None` at its end.
+    pub(super) async fn data(&mut self, body: &mut Incoming) -> Option<hyper::Result<Bytes>> {
+        let frame = self.connection.as_mut()?.frame(body).await?;
+        Some(frame.map(|frame| frame.into_data().unwrap_or_default()))
+    }
+
+    /// Reads the whole body of the last response, of at most `limit` bytes.
+    pub(super) async fn body(
         &mut self,
-        body: &mut Incoming,
-    ) -> Option<hyper::Result<Frame<Bytes>>> {
-        self.driver.drive(body.frame()).await
-    }
-}
+        response: Response<Incoming>,
+        limit: usize,
+    ) -> Result<Vec<u8>, BodyError> {
+        let mut incoming = response.into_body();
+        let mut body = Vec::new();
 
-/// What moves a connection on.
-struct Driver {
-    /// None as soon as it has ended.
-    driven: Option<Pin<Box<dyn Future<Output = ()> + Send + Sync>>>,
-    woken: Arc<Woken>,
-}
-
-impl Driver {
-    /// Waits for what the connection brings, and moves it on meanwhile. The two wake each other for
-    /// each piece: that is seen to at once, and the task is woken only by what comes from without.
-    async fn drive<T>(&mut self, awaited: impl Future<Output = T>) -> T {
-        let Self { driven, woken } = self;
-        let (mut awaited, waker) = (pin!(awaited), Waker::from(woken.clone()));
-        poll_fn(|context| {
-            let mut within = Context::from_waker(&waker);
-            loop {
-                woken.task.take();
-                woken.again.store(false, SeqCst);
-                if let Poll::Ready(brought) = awaited.as_mut().poll(&mut within) {
-                    return Poll::Ready(brought);
-                }
-                driven.take_if(|driven| driven.as_mut().poll(&mut within).is_ready());
-                woken.task.register(context.waker());
-                if !woken.again.load(SeqCst) {
-                    return Poll::Pending;
-                }
+        while let Some(data) = self.data(&mut incoming).await {
+            let data = data.map_err(BodyError::Exchange)?;
+            if data.len() > limit - body.len() {
+                return Err(BodyError::TooLarge);
             }
-        })
-        .await
-    }
-}
-
-/// Whom to wake: while the task polls there is none, but it polls again.
-#[derive(Default)]
-struct Woken {
-    task: AtomicWaker,
-    again: AtomicBool,
-}
-
-impl Wake for Woken {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
+            body.extend_from_slice(&data);
+        }
+        Ok(body)
     }
 
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.again.store(true, SeqCst);
-        self.task.wake();
+    /// Closes the connection. The next request opens another.
+    pub(super) fn close(&mut self) {
+        self.connection = None;
     }
 }
 
@@ -132,62 +103,104 @@ pub(super) fn get(
 
 #[cfg(test)]
 mod tests {
-    use std::future::pending;
+    use std::convert::Infallible;
 
-    use futures_util::FutureExt;
-    use tokio::sync::{mpsc, oneshot};
-    use tokio::task::consume_budget;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
     use super::*;
 
-    fn driver(driven: impl Future<Output = ()> + Send + Sync + 'static) -> Driver {
-        Driver { driven: Some(Box::pin(driven)), woken: Arc::default() }
+    const EMPTY: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+
+    fn request() -> Request<Empty<Bytes>> {
+        get("server", "/").unwrap()
     }
 
-    #[tokio::test]
-    async fn who_waits_and_what_is_driven_wake_each_other() {
-        let (questions, mut asked) = mpsc::unbounded_channel();
-        let mut driver = driver(async move {
-            while let Some((number, answer)) = asked.recv().await {
-                let answer: oneshot::Sender<_> = answer;
-                answer.send(number + 1).unwrap();
+    /// A connection to a server that answers each request with the next of these responses, and
+    /// then closes the connection.
+    async fn connect(responses: &'static [&'static str]) -> Result<HttpConnection, Infallible> {
+        let (client, server) = tokio::io::duplex(1024);
+        tokio::spawn(serve(server, responses));
+        Ok(HttpConnection::over(client).await.unwrap())
+    }
+
+    async fn serve(mut stream: DuplexStream, responses: &[&str]) {
+        for response in responses {
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                request.push(stream.read_u8().await.unwrap());
             }
-        });
-        for number in 0..3 {
-            let (answer, answered) = oneshot::channel();
-            questions.send((number, answer)).unwrap();
-            assert_eq!(driver.drive(answered).await, Ok(number + 1));
+            stream.write_all(response.as_bytes()).await.unwrap();
         }
-        // What ends meanwhile is not asked again.
-        drop(questions);
-        assert_eq!(driver.drive(pending::<()>()).now_or_never(), None);
-        assert!(driver.driven.is_none());
-        assert_eq!(driver.drive(async { 7 }).await, 7);
+    }
+
+    async fn never() -> Result<HttpConnection, Infallible> {
+        panic!("a connection is kept")
+    }
+
+    async fn send(
+        client: &mut HttpClient,
+        responses: &'static [&'static str],
+    ) -> Result<Vec<u8>, hyper::Error> {
+        match client.send(request(), async || connect(responses).await).await {
+            Ok(response) => Ok(client.body(response, 100).await.unwrap()),
+            Err(RequestError::Exchange(error)) => Err(error),
+        }
     }
 
     #[tokio::test]
-    async fn what_comes_from_without_wakes_who_waits() {
-        let (from_without, within) = oneshot::channel();
-        let (brings, brought) = oneshot::channel();
-        let mut driver = driver(async move { brings.send(within.await.unwrap()).unwrap() });
-        let (brought, ()) = tokio::join!(driver.drive(brought), async {
-            tokio::task::yield_now().await;
-            from_without.send(7).unwrap();
-        });
-        assert_eq!(brought, Ok(7));
+    async fn a_connection_is_kept_for_the_next_request() {
+        let mut client = HttpClient::default();
+        send(&mut client, &[EMPTY, EMPTY]).await.unwrap();
+
+        let response = client.send(request(), async || never().await).await;
+
+        assert!(response.is_ok());
     }
 
-    /// More than a task may do before it lets others: the wake for that must come from without, or
-    /// it would ask for ever.
     #[tokio::test]
-    async fn what_has_much_to_do_lets_others() {
-        let (brings, brought) = oneshot::channel();
-        let mut driver = driver(async move {
-            for _ in 0..1000 {
-                consume_budget().await;
-            }
-            brings.send(()).unwrap();
-        });
-        assert_eq!(driver.drive(brought).await, Ok(()));
+    async fn a_kept_connection_that_was_closed_is_opened_again() {
+        let mut client = HttpClient::default();
+        send(&mut client, &[EMPTY]).await.unwrap();
+        send(&mut client, &[EMPTY]).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_new_connection_is_not_tried_twice() {
+        let mut client = HttpClient::default();
+        let error = send(&mut client, &[""]).await.unwrap_err();
+        assert!(error.is_incomplete_message(), "{error:?}");
+
+        let error = send(&mut client, &["SSH-2.0\r\n\r\n"]).await.unwrap_err();
+        assert!(error.is_parse(), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn a_body_is_read_up_to_its_limit() {
+        const ABC: &str = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc";
+        for (limit, expected) in [(2, None), (3, Some(b"abc".to_vec()))] {
+            let mut client = HttpClient::default();
+            let response = client.send(request(), async || connect(&[ABC]).await).await;
+            let Ok(response) = response else {
+                panic!("no response")
+            };
+
+            let body = client.body(response, limit).await;
+
+            assert_eq!(body.ok(), expected, "{limit}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_cut_off_is_an_error() {
+        const CUT_OFF: &str = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\na";
+        let mut client = HttpClient::default();
+        let response = client.send(request(), async || connect(&[CUT_OFF]).await).await;
+        let Ok(response) = response else {
+            panic!("no response")
+        };
+
+        let error = client.body(response, 100).await.unwrap_err();
+
+        assert!(matches!(error, BodyError::Exchange(_)), "{error:?}");
     }
 }

@@ -5,6 +5,7 @@
 //! neither who judges it nor who looks.
 
 pub mod api;
+mod backoff;
 pub mod etcd;
 pub mod fleetctl;
 pub mod host;
@@ -16,7 +17,7 @@ mod rows;
 pub(crate) mod selection;
 pub mod table;
 mod unit_file;
-pub mod wire;
+mod wire;
 
 pub use fleetctl::reap_orphans;
 
@@ -27,7 +28,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::cluster::{Expected, FleetList, Moment, Reading, Text};
-use etcd::Watched;
+use etcd::EtcdWatcher;
 use polled::Polled;
 use replay::Replay;
 
@@ -70,7 +71,7 @@ pub enum Source {
     /// Something that is asked on a schedule.
     Polled(Polled),
     /// An etcd that is being watched.
-    Etcd(Watched),
+    Etcd(EtcdWatcher),
     /// A recording that is being played.
     Replay(Box<Replay>),
 }
@@ -88,7 +89,7 @@ impl Source {
     /// Has the next reading be a whole one, for who begins to follow in between.
     pub fn tell_all(&self) {
         match self {
-            Source::Etcd(etcd) => etcd.tell_all(),
+            Source::Etcd(etcd) => etcd.request_snapshot(),
             // What they say is whole, or refers to what they said before.
             Source::Polled(_) | Source::Replay(_) => {}
         }

@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::info;
 
+use super::backoff::Backoff;
 use super::{Liveness, MARGIN, Poll, Report, SourceError, SourceEvent};
 use crate::cluster::{Expected, FleetList, Moment, Reading, Text};
 
@@ -252,17 +253,18 @@ struct Wait {
 #[derive(Debug)]
 struct Pace {
     interval: Duration,
-    failures: u32,
+    backoff: Backoff,
     slow: bool,
 }
 
 impl Pace {
     fn new(interval: Duration) -> Self {
-        Self { interval, failures: 0, slow: false }
+        let backoff = Backoff::new(interval.saturating_mul(2), LONGEST_BACKOFF);
+        Self { interval, backoff, slow: false }
     }
 
     fn is_backing_off(&self) -> bool {
-        self.failures > 0
+        self.backoff.is_active()
     }
 
     /// The wait after a poll that `took` this long. `chance` is between 0 and 1, so that many
@@ -271,7 +273,7 @@ impl Pace {
         let until_next = self.interval.saturating_sub(took);
         let pause = took * PAUSE;
         if succeeded {
-            self.failures = 0;
+            self.backoff.reset();
             let slow = pause > until_next;
             let stretched = slow && !self.slow;
             self.slow = slow;
@@ -281,12 +283,7 @@ impl Pace {
                 stretched,
             };
         }
-        self.failures += 1;
-        let doubled = self
-            .interval
-            .saturating_mul(1 << self.failures.min(16))
-            .min(LONGEST_BACKOFF);
-        let backoff = doubled.mul_f64(0.75 + chance.clamp(0.0, 1.0) / 4.0);
+        let backoff = self.backoff.wait(chance);
         let regular = backoff.max(until_next).max(pause.min(LONGEST_BACKOFF));
         Wait { regular, earliest: None, stretched: false }
     }

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
-use crate::support::fleetd::{Fleetd, Recording};
+use crate::support::fleetd::{ApiRecording, Fleetd};
 use crate::support::snapshots::assert_catalogue;
 use crate::support::{Client, Daemon, Double, Program, VERSIONS, recorded};
 
@@ -616,8 +616,8 @@ async fn auto_takes_the_fleetctl_in_path_where_there_is_no_socket() {
 
 #[tokio::test]
 async fn an_api_makes_the_messages_that_fleetctl_makes() {
-    let recording = Recording::load("fleetd-v1.0.0");
-    let fleetd = Fleetd::unix(Recording::load("fleetd-v1.0.0").respond());
+    let recording = ApiRecording::load("fleetd-v1.0.0");
+    let fleetd = Fleetd::unix(ApiRecording::load("fleetd-v1.0.0").respond());
     let mut daemon = Program::new(&["--api", fleetd.address()]).start().await;
     daemon.log.first(fleetd.address()).await;
     daemon.source_is("ok").await;

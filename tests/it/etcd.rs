@@ -1,12 +1,13 @@
 //! etcd: the source that watches it, and what its tests stand on.
 
-mod bed;
 mod certificates;
 mod daemon;
 mod misbehaving;
 mod proxies;
 mod redirects;
-mod standstill;
+mod streams;
+mod suspend;
+mod testbed;
 mod tls;
 mod trouble;
 mod users;

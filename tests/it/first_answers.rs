@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::support::fleetd::{Answer, Fleetd, Recording, Respond};
+use crate::support::fleetd::{ApiRecording, Fleetd, Reply, Respond};
 use crate::support::{Daemon, Double, Program};
 
 /// How long the list stays empty. A unit becomes `unreported` if its machine does not report it

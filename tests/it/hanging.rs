@@ -1,8 +1,8 @@
-//! The program while something that it writes to, or reads from, hangs, or while it has few open
-//! files.
+//! The program while a file, pipe or socket that it writes to or reads from hangs, or while it may
+//! open only few files.
 //!
-//! In each case the cluster goes on being watched and published, systemd's watchdog is content, and
-//! the program ends when it is told to.
+//! In each case it goes on to watch and to publish the cluster, it notifies systemd's watchdog, and
+//! it ends upon SIGTERM.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, fcntl_getfl, fcntl_setfl, mknodat};
 use rustix::process::{Pid, Signal, geteuid, kill_process};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixDatagram};
@@ -24,30 +24,30 @@ use tokio::time::{sleep, timeout};
 
 use crate::support::{Double, cannot_run, journal};
 
-/// No test waits longer for what should come.
+/// How long any test waits for an event.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How long the program may take to end when it is told to.
+/// How long the program may take to end after SIGTERM.
 const TIME_TO_STOP: Duration = Duration::from_secs(5);
 
-/// How long the state is waited for until it is asked for again.
+/// The time between two requests of a test that waits for a state.
 const PERIOD: Duration = Duration::from_millis(20);
 
-/// A recording that moves on quickly, and a log of all of it.
+/// A recording that is replayed quickly, and all of it logged.
 const BUSY: [&str; 5] = ["--demo", "--replay-speed", "200", "--log", "debug"];
 
-/// Polls that follow each other closely.
+/// Frequent polls.
 const FAST: [&str; 4] = ["--unit-freq", "0.05", "--machine-freq", "0.1"];
 
-/// The program, which listens on a socket that was passed to it: where that is does not have to be
-/// read from its log.
-struct Program {
+/// The program with a socket that is passed to it, so that its address is known without reading its
+/// log.
+struct SocketProgram {
     command: Command,
     directory: TempDir,
     listener: TcpListener,
 }
 
-impl Program {
+impl SocketProgram {
     /// The program, started through `launcher`, a command line that ends with it.
     fn launched_by(launcher: &[&str], arguments: &[&str]) -> Self {
         let directory = TempDir::new().unwrap();
@@ -81,27 +81,27 @@ impl Program {
         self.directory.path().join(name)
     }
 
-    /// Starts it with a service manager that reads what it is told.
-    fn start(self) -> Daemon {
+    /// Starts it with a service manager that reads its notices.
+    fn start(self) -> SocketDaemon {
         let manager = UnixDatagram::bind(self.path("notify")).unwrap();
         self.start_with(manager)
     }
 
-    fn start_with(mut self, manager: UnixDatagram) -> Daemon {
+    fn start_with(mut self, manager: UnixDatagram) -> SocketDaemon {
         let child = self.command.spawn().unwrap();
         let address = self.listener.local_addr().unwrap();
-        Daemon { child, address, manager, directory: self.directory }
+        SocketDaemon { child, address, manager, directory: self.directory }
     }
 }
 
-struct Daemon {
+struct SocketDaemon {
     child: Child,
     address: SocketAddr,
     manager: UnixDatagram,
     directory: TempDir,
 }
 
-impl Daemon {
+impl SocketDaemon {
     /// The status and the body at a path.
     async fn get(&self, path: &str) -> (u16, String) {
         let exchange = async {
@@ -136,20 +136,20 @@ impl Daemon {
         value.trim().parse().unwrap()
     }
 
-    /// Asks again until it is so.
-    async fn until(&self, what: &str, mut is_so: impl AsyncFnMut(&Self) -> bool) {
-        let so = async {
-            while !is_so(self).await {
+    /// Asks again until a condition is fulfilled.
+    async fn until(&self, what: &str, mut condition: impl AsyncFnMut(&Self) -> bool) {
+        let fulfilled = async {
+            while !condition(self).await {
                 sleep(PERIOD).await;
             }
         };
-        timeout(PATIENCE, so)
+        timeout(PATIENCE, fulfilled)
             .await
             .unwrap_or_else(|_| panic!("not in time: {what}"));
     }
 
-    /// Checks that the cluster is watched and published.
-    async fn goes_on_publishing(&self) {
+    /// Asserts that it goes on to watch and publish the cluster.
+    async fn assert_publishes(&self) {
         self.until("the cluster is ready", async |it| it.get("/readyz").await.0 == 200)
             .await;
         let before = self.revision().await;
@@ -157,8 +157,8 @@ impl Daemon {
             .await;
     }
 
-    /// Checks that fleetctl is asked again and again, and believed.
-    async fn goes_on_polling(&self) {
+    /// Asserts that it goes on to poll fleetctl.
+    async fn assert_polls(&self) {
         self.until("the cluster is ready", async |it| it.get("/readyz").await.0 == 200)
             .await;
         let before = self.polls().await;
@@ -172,9 +172,9 @@ impl Daemon {
     }
 
     /// Waits for a message to the service manager.
-    async fn notices(&self, message: &str) {
+    async fn wait_for_notice(&self, message: &str) {
         let mut datagram = [0; 4096];
-        let heard = async {
+        let received = async {
             loop {
                 let length = self.manager.recv(&mut datagram).await.unwrap();
                 if datagram[..length].starts_with(message.as_bytes()) {
@@ -182,24 +182,24 @@ impl Daemon {
                 }
             }
         };
-        timeout(PATIENCE, heard)
+        timeout(PATIENCE, received)
             .await
             .unwrap_or_else(|_| panic!("no {message}"));
     }
 
-    /// Checks that it goes on in every way.
-    async fn goes_on(&self) {
-        self.notices("READY=1").await;
-        self.goes_on_publishing().await;
+    /// Asserts that it starts, publishes and notifies the watchdog.
+    async fn assert_works(&self) {
+        self.wait_for_notice("READY=1").await;
+        self.assert_publishes().await;
 
-        // What is in the socket by now is read first.
+        // The first notices may have been sent before.
         for _ in 0..4 {
-            self.notices("WATCHDOG=1").await;
+            self.wait_for_notice("WATCHDOG=1").await;
         }
     }
 
-    /// Tells it to end, and checks that it does so in time.
-    async fn stops(mut self) {
+    /// Sends SIGTERM, and asserts that it ends in time.
+    async fn assert_stops(mut self) {
         self.signal(Signal::TERM);
         let status = timeout(TIME_TO_STOP, self.child.wait())
             .await
@@ -221,7 +221,7 @@ impl Daemon {
     }
 }
 
-/// A pipe that is full: its end to read from, and the other.
+/// A full pipe: its reading and its writing end.
 fn full_pipe() -> (File, OwnedFd) {
     let (reader, mut writer) = std::io::pipe().unwrap();
     fill(&mut writer);
@@ -235,7 +235,7 @@ fn fill(pipe: &mut (impl Write + AsFd)) {
     fcntl_setfl(&*pipe, flags).unwrap();
 }
 
-/// A socket whose queue is full.
+/// A socket with a full queue.
 fn full_socket(path: &Path) -> StdUnixDatagram {
     let socket = StdUnixDatagram::bind(path).unwrap();
     let fills = || {
@@ -250,7 +250,7 @@ fn full_socket(path: &Path) -> StdUnixDatagram {
             }
         }
     };
-    // A sender has a limit of its own, too.
+    // Each sender has a limit of its own, too.
     while fills() > 0 {}
     socket
 }
@@ -260,19 +260,19 @@ fn fifo(path: &Path) {
 }
 
 #[tokio::test]
-async fn a_stderr_that_nobody_reads_stops_nothing() {
+async fn a_stderr_that_nobody_reads_blocks_nothing() {
     let (_unread, stderr) = full_pipe();
-    let mut program = Program::new(&[&BUSY[..], &["--log-to", "stderr"]].concat());
+    let mut program = SocketProgram::new(&[&BUSY[..], &["--log-to", "stderr"]].concat());
     program.command.stderr(stderr);
     let daemon = program.start();
-    daemon.goes_on().await;
-    daemon.stops().await;
+    daemon.assert_works().await;
+    daemon.assert_stops().await;
 }
 
 #[tokio::test]
-async fn lines_that_do_not_fit_are_counted_and_said_once_they_flow_again() {
+async fn dropped_log_lines_are_counted_and_reported_later() {
     let (mut unread, stderr) = full_pipe();
-    let mut program = Program::new(&["--replay-speed", "1000", "--log-to", "stderr"]);
+    let mut program = SocketProgram::new(&["--replay-speed", "1000", "--log-to", "stderr"]);
     let recording = program.path("recording");
     fs::write(&recording, storm()).unwrap();
     program.command.arg("--replay").arg(&recording).stderr(stderr);
@@ -291,25 +291,31 @@ async fn lines_that_do_not_fit_are_counted_and_said_once_they_flow_again() {
             it.get("/readyz").await.1.contains(r#""state":"ended""#)
         })
         .await;
-    daemon.stops().await;
+    daemon.assert_stops().await;
     let log = reader.await.unwrap();
-    let is_told = log
+    let is_reported = log
         .lines()
         .any(|line| line.contains("WARN") && line.contains(" stderr "));
-    assert!(is_told, "nothing was said of what was dropped");
+    assert!(is_reported, "the dropped lines are not reported");
 }
 
 /// A recording in which 1,000 units with long names fail and recover, again and again.
 fn storm() -> String {
     let states = |active: &str| {
         let unit = |number| {
-            format!(
-                r#"{{"unit":"{number:0>200}.service","machine":"m1","load":"loaded","active":"{active}","sub":"{active}"}}"#
-            )
+            json!({
+                "unit": format!("{number:0>200}.service"),
+                "machine": "m1",
+                "load": "loaded",
+                "active": active,
+                "sub": active,
+            })
+            .to_string()
         };
         (0..1000).map(unit).collect::<Vec<_>>().join(",")
     };
-    let (good, bad) = (states("active"), states("failed"));
+    let good = states("active");
+    let bad = states("failed");
     let mut text = concat!(
         r#"{"recording":1,"source":"a storm"}"#,
         "\n",
@@ -327,15 +333,15 @@ fn storm() -> String {
 }
 
 #[tokio::test]
-async fn a_journal_that_hangs_stops_nothing() {
+async fn a_journal_that_hangs_blocks_nothing() {
     let Some((_directory, _unread, daemon)) = with_hanging_journal().await else {
         return;
     };
-    daemon.stops().await;
+    daemon.assert_stops().await;
 }
 
 #[tokio::test]
-async fn a_journal_that_hung_gets_whole_entries_when_it_reads_again() {
+async fn a_journal_that_reads_again_gets_whole_entries() {
     let Some((_directory, reader, daemon)) = with_hanging_journal().await else {
         return;
     };
@@ -356,12 +362,11 @@ async fn a_journal_that_hung_gets_whole_entries_when_it_reads_again() {
     assert!(entry["MESSAGE"].contains(&entry["FLEET_UNIT"]), "{entry:?}");
     assert!(["4", "6"].contains(&&*entry["PRIORITY"]), "{entry:?}");
     assert_eq!(entry["SYSLOG_IDENTIFIER"], "fleet-monitor");
-    daemon.stops().await;
+    daemon.assert_stops().await;
 }
 
-/// The program, which goes on, with a journal of its own that nobody reads: its directory and its
-/// socket.
-async fn with_hanging_journal() -> Option<(TempDir, StdUnixDatagram, Daemon)> {
+/// The running program with a journal of its own that nobody reads: its directory and its socket.
+async fn with_hanging_journal() -> Option<(TempDir, StdUnixDatagram, SocketDaemon)> {
     if !geteuid().is_root() {
         cannot_run("a journal of its own, for one program, takes root");
         return None;
@@ -371,40 +376,40 @@ async fn with_hanging_journal() -> Option<(TempDir, StdUnixDatagram, Daemon)> {
     let unread = full_socket(&socket);
 
     let arguments = [&BUSY[..], &["--log-to", "journal"]].concat();
-    let daemon = Program::launched_by(&journal::launcher(&socket), &arguments).start();
-    daemon.goes_on().await;
+    let daemon = SocketProgram::launched_by(&journal::launcher(&socket), &arguments).start();
+    daemon.assert_works().await;
     Some((directory, unread, daemon))
 }
 
 #[tokio::test]
-async fn a_service_manager_that_hangs_stops_nothing_and_hears_the_newest_when_it_is_back() {
+async fn a_service_manager_that_hangs_blocks_nothing_and_gets_the_newest_notices_later() {
     let daemon = with_hanging_manager().await;
 
-    daemon.notices("READY=1").await;
-    daemon.notices("WATCHDOG=1").await;
-    daemon.stops().await;
+    daemon.wait_for_notice("READY=1").await;
+    daemon.wait_for_notice("WATCHDOG=1").await;
+    daemon.assert_stops().await;
 }
 
-/// The program, which goes on publishing, with a service manager that reads nothing.
-async fn with_hanging_manager() -> Daemon {
-    let program = Program::new(&BUSY);
+/// The running program with a service manager that reads nothing.
+async fn with_hanging_manager() -> SocketDaemon {
+    let program = SocketProgram::new(&BUSY);
     let manager = full_socket(&program.path("notify"));
     manager.set_nonblocking(true).unwrap();
     let daemon = program.start_with(UnixDatagram::from_std(manager).unwrap());
-    daemon.goes_on_publishing().await;
+    daemon.assert_publishes().await;
     daemon
 }
 
 #[tokio::test]
 async fn a_service_manager_that_hangs_does_not_delay_the_end() {
     let daemon = with_hanging_manager().await;
-    daemon.stops().await;
+    daemon.assert_stops().await;
 }
 
 #[tokio::test]
-async fn a_recording_that_cannot_be_opened_yet_stops_nothing() {
+async fn a_recording_that_cannot_be_opened_yet_blocks_nothing() {
     let fleetctl = Double::new("v1.0.0");
-    let mut program = Program::new(&FAST);
+    let mut program = SocketProgram::new(&FAST);
     let recording = program.path("recording");
     fifo(&recording);
     program
@@ -414,15 +419,15 @@ async fn a_recording_that_cannot_be_opened_yet_stops_nothing() {
         .arg("--record")
         .arg(&recording);
     let daemon = program.start();
-    daemon.notices("READY=1").await;
-    daemon.goes_on_polling().await;
-    daemon.stops().await;
+    daemon.wait_for_notice("READY=1").await;
+    daemon.assert_polls().await;
+    daemon.assert_stops().await;
 }
 
 #[tokio::test]
-async fn a_recording_that_cannot_be_written_stops_nothing() {
+async fn a_recording_that_cannot_be_written_blocks_nothing() {
     let fleetctl = Double::new("v1.0.0");
-    let mut program = Program::new(&FAST);
+    let mut program = SocketProgram::new(&FAST);
     let recording = program.path("recording");
     fifo(&recording);
     // Open at both ends, full, and never read.
@@ -435,46 +440,47 @@ async fn a_recording_that_cannot_be_written_stops_nothing() {
         .arg("--record")
         .arg(&recording);
     let daemon = program.start();
-    daemon.notices("READY=1").await;
-    daemon.goes_on_polling().await;
-    daemon.stops().await;
+    daemon.wait_for_notice("READY=1").await;
+    daemon.assert_polls().await;
+    daemon.assert_stops().await;
 }
 
 #[tokio::test]
 async fn a_recording_that_hangs_while_it_is_opened_does_not_delay_the_end() {
-    let mut program = Program::new(&[]);
+    let mut program = SocketProgram::new(&[]);
     let recording = program.path("recording");
     fifo(&recording);
     program.command.arg("--replay").arg(&recording);
     let daemon = program.start();
-    // Nobody is told that it listens until it does, but it listens to signals before.
+    // It handles signals before it is ready.
     daemon
-        .until("signals are listened to", async |it| it.has_thread("time-to-stop"))
+        .until("signals are handled", async |it| it.has_thread("time-to-stop"))
         .await;
-    daemon.stops().await;
+    daemon.assert_stops().await;
 }
 
 #[tokio::test]
-async fn a_file_that_hangs_while_the_configuration_is_read_again_stops_nothing() {
-    let daemon = Program::new(&BUSY).start();
-    daemon.goes_on().await;
+async fn a_file_that_hangs_during_a_reload_blocks_nothing() {
+    let daemon = SocketProgram::new(&BUSY).start();
+    daemon.assert_works().await;
 
     let token = daemon.directory.path().join("token");
     fifo(&token);
     let configuration = format!("token_file = {token:?}\n");
     fs::write(daemon.directory.path().join("fleet-monitor.toml"), configuration).unwrap();
     daemon.signal(Signal::HUP);
-    daemon.notices("RELOADING=1").await;
+    daemon.wait_for_notice("RELOADING=1").await;
 
-    daemon.goes_on_publishing().await;
-    daemon.notices("WATCHDOG=1").await;
-    daemon.stops().await;
+    daemon.assert_publishes().await;
+    daemon.wait_for_notice("WATCHDOG=1").await;
+    daemon.assert_stops().await;
 }
 
 #[tokio::test]
 async fn with_few_open_files_fleet_is_polled_and_clients_are_answered() {
     let fleetctl = Double::new("v1.0.0");
-    let mut program = Program::launched_by(&["sh", "-c", "ulimit -n 64; exec \"$@\"", "sh"], &FAST);
+    let mut program =
+        SocketProgram::launched_by(&["sh", "-c", "ulimit -n 64; exec \"$@\"", "sh"], &FAST);
     let recording = program.path("recording");
     program
         .command
@@ -483,15 +489,15 @@ async fn with_few_open_files_fleet_is_polled_and_clients_are_answered() {
         .arg("--record")
         .arg(&recording);
     let daemon = program.start();
-    daemon.notices("READY=1").await;
+    daemon.wait_for_notice("READY=1").await;
     let connect = || TcpStream::connect(daemon.address);
     let mut idle = Vec::new();
     for _ in 0..10 {
         idle.push(connect().await.unwrap());
     }
     assert_eq!(daemon.get("/healthz").await.0, 200);
-    daemon.goes_on_polling().await;
-    daemon.stops().await;
+    daemon.assert_polls().await;
+    daemon.assert_stops().await;
 }
 
 #[tokio::test]
@@ -503,13 +509,13 @@ async fn with_too_few_open_files_it_ends_with_78_and_names_the_number_that_is_ne
         .output()
         .await
         .unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(78), "{said}");
-    assert!(said.contains(" 64 ") && said.contains("LimitNOFILE"), "{said}");
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(78), "{message}");
+    assert!(message.contains(" 64 ") && message.contains("LimitNOFILE"), "{message}");
 }
 
 #[tokio::test]
-async fn a_wrong_configuration_is_not_told_to_a_stderr_that_nobody_reads_for_ever() {
+async fn a_wrong_configuration_ends_the_program_although_nobody_reads_stderr() {
     let (_unread, stderr) = full_pipe();
     let mut command = Command::new(env!("CARGO_BIN_EXE_fleet-monitor"));
     let command = command

@@ -13,7 +13,7 @@ use fleet_monitor::cluster::{
     Cluster, Event, FleetList, Machine, Moment, Reading, RegistrySnapshot, Text, UnitFile,
     UnitState, Verdict,
 };
-use fleet_monitor::source::etcd::SETTLE;
+use fleet_monitor::source::etcd::RECHECK_DELAY;
 use fleet_monitor::source::etcd::key_tree::KeyTree;
 use fleet_monitor::source::etcd::keys::{self, KeyEvent, Node};
 use fleet_monitor::source::recording::{Poll, Reader, RecordingEntry};
@@ -51,7 +51,10 @@ fn fixture(name: &str) -> String {
 pub fn tree(name: &str) -> (Node, u64) {
     let mut recorded: Value = serde_json::from_str(&fixture(&format!("etcd/{name}.json"))).unwrap();
     let index = recorded["index"].as_u64().unwrap_or_default();
-    (keys::node(recorded["tree"].take().to_string().as_bytes()).unwrap(), index)
+    (
+        keys::decode_node(recorded["tree"].take().to_string().as_bytes()).unwrap(),
+        index,
+    )
 }
 
 /// The events of an incident, each with its time.

@@ -8,7 +8,7 @@ use fleet_monitor::source::Poll;
 use fleet_monitor::source::api::Api;
 
 use crate::support::etcd::{Etcd, registry};
-use crate::support::fleetd::{Fleetd, Recording};
+use crate::support::fleetd::{ApiRecording, Fleetd};
 use crate::support::{Daemon, Double, Program, Proxy, cannot_run};
 
 /// An IPv6 address with a zone: a link-local one, or else the loopback address with the number of
@@ -96,9 +96,11 @@ async fn the_api_is_read_at_an_address_with_a_zone_which_is_not_sent() {
     let Some(zoned) = Zoned::of_this_host() else {
         return;
     };
-    let fleetd =
-        Fleetd::tcp_at(SocketAddr::V6(zoned.address), Recording::load("fleetd-v1.0.0").respond())
-            .await;
+    let fleetd = Fleetd::tcp_at(
+        SocketAddr::V6(zoned.address),
+        ApiRecording::load("fleetd-v1.0.0").respond(),
+    )
+    .await;
     let port: u16 = fleetd.address().rsplit_once(':').unwrap().1.parse().unwrap();
     let api = Api::new(zoned.url(port).parse().unwrap());
     let Reading::Machines { machines } = api.poll(FleetList::Machines).await.unwrap() else {

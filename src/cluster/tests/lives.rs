@@ -119,7 +119,11 @@ fn polls_of_watch(name: &str) -> Vec<Poll> {
         serde_json::from_str(&read_text(&fixtures("etcd").join(format!("{name}.start.json"))))
             .unwrap();
     let index = recorded["index"].as_u64().unwrap_or_default();
-    tree.load(keys::node(recorded["tree"].to_string().as_bytes()).unwrap(), index, start);
+    tree.load(
+        keys::decode_node(recorded["tree"].to_string().as_bytes()).unwrap(),
+        index,
+        start,
+    );
 
     let poll = |at: Duration, reading| Poll {
         at,

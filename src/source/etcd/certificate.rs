@@ -1,8 +1,6 @@
-//! Whether etcd's certificate is to be believed, as rustls judges it, and what is wrong with it in
-//! words for people.
+//! Verifies etcd's certificate, and explains a refusal. rustls's own verifier decides; this module
+//! only replaces its errors by ones that say what to do.
 
-use std::error::Error;
-use std::fmt;
 use std::sync::Arc;
 
 use tokio_rustls::rustls::client::WebPkiServerVerifier;
@@ -16,150 +14,255 @@ use tokio_rustls::rustls::{
 };
 use webpki::EndEntityCert;
 
+use super::der;
+
 /// No RSA key with fewer bits is accepted.
-pub(super) const LEAST_BITS: usize = 2048;
+pub(super) const MIN_RSA_BITS: usize = 2048;
 
-const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
-
-/// Signature algorithms that are broken, by the contents of their identifier (RFC 3279, section
+/// Broken signature algorithms, by the contents of their object identifier (RFC 3279, section
 /// 2.2; RFC 5758).
-const BROKEN: [(&[u8], &str); 4] = [
+const BROKEN_SIGNATURES: [(&[u8], &str); 4] = [
     (&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x05], "SHA-1"),
     (&[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x01], "SHA-1"),
     (&[0x2a, 0x86, 0x48, 0xce, 0x38, 0x04, 0x03], "SHA-1"),
     (&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x04], "MD5"),
 ];
 
-/// Asks rustls's own verifier, and puts its refusals into words. It accepts what that accepts, and
+/// What is wrong with a certificate of version 1 of X.509, which has no extensions.
+const VERSION_1: &str =
+    "is of version 1 of X.509, which has no extensions: issue it again as version 3";
+
+/// Why etcd's certificate is refused. It travels inside an error of rustls.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CertificateRefusal {
+    /// It names no host, or names one only as its common name.
+    #[error(
+        "its certificate has no subject alternative name, and a common name alone does not count: \
+         issue it again with subjectAltName = {0}"
+    )]
+    NoAlternativeName(String),
+    /// It is for other hosts than the one that `--etcd` names.
+    #[error(
+        "its certificate is for {names}, not for {host}: issue it again with subjectAltName = \
+         {wanted}, or use one of its names in --etcd"
+    )]
+    OtherHost {
+        /// The hosts that it is for, separated by commas.
+        names: String,
+        /// The host that `--etcd` names.
+        host: String,
+        /// The missing subject alternative name, such as `DNS:core-01`.
+        wanted: String,
+    },
+    /// It was issued by a CA that is not trusted.
+    #[error(
+        "its certificate is of no CA in {0}: name the file with the certificate of etcd's CA in \
+         --etcd-ca"
+    )]
+    UnknownIssuer(String),
+    /// A trusted CA has the issuer's name, but another key.
+    #[error(
+        "its certificate is not signed by the CA of that name in {0}: does that CA have a new key? \
+         Name the file with its present certificate in --etcd-ca"
+    )]
+    OtherIssuerKey(String),
+    /// The RSA key of the CA is too short.
+    #[error(
+        "the CA of its certificate, in {authority}, has an RSA key of {bits} bits, which is not \
+         safe: make a CA with {MIN_RSA_BITS} or more, and let it issue etcd's certificate again"
+    )]
+    WeakIssuerKey {
+        /// Where the CA's certificate is from.
+        authority: String,
+        /// The size of its key.
+        bits: usize,
+    },
+    /// etcd's own RSA key, of so many bits, is too short.
+    #[error(
+        "its own key is RSA of {0} bits, which is not safe: make one of {MIN_RSA_BITS} or more, \
+         and a certificate for it"
+    )]
+    WeakKey(usize),
+    /// It, or an intermediate certificate, is signed with a hash that is broken.
+    #[error(
+        "its certificate, or one between that and its CA, is signed with {0}, which can be forged: \
+         issue it again, signed with SHA-256"
+    )]
+    BrokenSignature(&'static str),
+    /// It, or an intermediate certificate, is signed by an algorithm that rustls does not have.
+    #[error(
+        "its certificate, or one between that and its CA, is signed in a way that is not \
+         supported: issue it again, signed by RSA or ECDSA (P-256, P-384) with SHA-256"
+    )]
+    UnsupportedSignature,
+    /// Its signature is wrong, and it cannot be read any further.
+    #[error("the signature of its certificate is wrong")]
+    WrongSignature,
+    /// It has expired, so long ago.
+    #[error(
+        "its certificate, or that of its CA, expired {0} ago (by this host's clock: \
+         'timedatectl'): issue it again"
+    )]
+    Expired(String),
+    /// It becomes valid only after so long.
+    #[error(
+        "its certificate, or that of its CA, becomes valid in {0} (by this host's clock: \
+         'timedatectl'): is the clock right?"
+    )]
+    NotYetValid(String),
+    /// Its extended key usage does not have `serverAuth`.
+    #[error(
+        "its certificate is not for servers: issue it again with extendedKeyUsage = serverAuth"
+    )]
+    NotForServers,
+    /// It is a CA's.
+    #[error(
+        "its certificate is that of a CA (basicConstraints = CA:TRUE), which must not be a \
+         server's own: let that CA issue one for etcd, with CA:FALSE"
+    )]
+    IsAuthority,
+    /// The certificate that issued it is not a CA's.
+    #[error(
+        "its certificate is of an authority that is no CA (basicConstraints = CA:TRUE is missing): \
+         issue that authority's certificate again"
+    )]
+    IssuerIsNoAuthority,
+    /// It is of version 1 of X.509.
+    #[error("its certificate {VERSION_1}")]
+    Version1,
+    /// It is refused for another reason, in the words of rustls or webpki.
+    #[error("its certificate is refused: {0}")]
+    Other(String),
+}
+
+impl CertificateRefusal {
+    /// The refusal inside an error of [`Verifier`].
+    pub(super) fn from_error(error: &CertificateError) -> Self {
+        inner_error(error)
+            .cloned()
+            .unwrap_or_else(|| Self::Other(error.to_string()))
+    }
+
+    /// The certificate is not for the host that `name` names.
+    fn of_name(presented: &[String], name: &ServerName<'_>) -> Self {
+        let host = name.to_str().into_owned();
+        let kind = match name {
+            ServerName::IpAddress(_) => "IP",
+            _ => "DNS",
+        };
+        let wanted = format!("{kind}:{host}");
+
+        if presented.is_empty() {
+            return Self::NoAlternativeName(wanted);
+        }
+        let names: Vec<&str> = presented.iter().map(|name| plain_name(name)).collect();
+        Self::OtherHost { names: names.join(", "), host, wanted }
+    }
+
+    fn of_signature_algorithm(algorithm: &[u8]) -> Self {
+        BROKEN_SIGNATURES
+            .iter()
+            .find(|(id, _)| der::contains(algorithm, id))
+            .map_or(Self::UnsupportedSignature, |(_, hash)| Self::BrokenSignature(hash))
+    }
+
+    /// The refusal behind an error for which rustls has no variant of its own.
+    fn of_other(error: &CertificateError) -> Self {
+        match inner_error(error) {
+            Some(webpki::Error::CaUsedAsEndEntity) => Self::IsAuthority,
+            Some(webpki::Error::EndEntityUsedAsCa) => Self::IssuerIsNoAuthority,
+            Some(webpki::Error::UnsupportedCertVersion) => Self::Version1,
+            Some(error) => Self::Other(error.to_string()),
+            None => Self::Other(error.to_string()),
+        }
+    }
+
+    fn into_error(self) -> rustls::Error {
+        CertificateError::Other(OtherError(Arc::new(self))).into()
+    }
+}
+
+/// rustls's own verifier, with errors that say what to do. It accepts what that accepts, and
 /// nothing else.
 #[derive(Debug)]
 pub(super) struct Verifier {
     inner: Arc<WebPkiServerVerifier>,
     roots: Arc<RootCertStore>,
-    /// Where the certificates of CAs are from, for people.
+    /// Where the CA certificates are from, for people.
     authority: String,
 }
 
 impl Verifier {
-    /// `roots` are not empty; `authority` says where they are from.
+    /// `roots` must not be empty; `authority` says where they are from.
     pub(super) fn new(
         roots: RootCertStore,
         provider: Arc<CryptoProvider>,
         authority: String,
     ) -> Self {
         let roots = Arc::new(roots);
-        let inner = WebPkiServerVerifier::builder_with_provider(roots.clone(), provider).build();
-        Self {
-            inner: inner.expect("there are roots, and no revocation lists"),
-            roots,
-            authority,
-        }
+        let inner = WebPkiServerVerifier::builder_with_provider(roots.clone(), provider)
+            .build()
+            .expect("there are roots, and no revocation lists");
+        Self { inner, roots, authority }
     }
 
-    /// What is wrong with a certificate that was refused for that.
-    fn words(
+    /// Explains why rustls refused a certificate.
+    fn explain(
         &self,
         error: &CertificateError,
         certificate: &CertificateDer<'_>,
         name: &ServerName<'_>,
-    ) -> String {
-        let ours = "(by this host's clock: 'timedatectl')";
+    ) -> CertificateRefusal {
+        use CertificateError as Error;
+
         match error {
-            CertificateError::NotValidForNameContext { presented, .. } => {
-                let host = name.to_str();
-                let kind = if matches!(name, ServerName::IpAddress(_)) { "IP" } else { "DNS" };
-                let again = format!("issue it again with subjectAltName = {kind}:{host}");
-                if presented.is_empty() {
-                    return format!(
-                        "its certificate has no subject alternative name, and a common name alone does not count: {again}"
-                    );
-                }
-                let names: Vec<String> = presented.iter().map(|name| plain(name)).collect();
-                let names = names.join(", ");
-                format!("its certificate is for {names}, not for {host}: {again}, or call it so in --etcd")
+            Error::NotValidForNameContext { presented, .. } => {
+                CertificateRefusal::of_name(presented, name)
             }
-            CertificateError::UnknownIssuer => format!(
-                "its certificate is of no CA in {}: name the file with the certificate of etcd's CA in --etcd-ca",
-                self.authority,
-            ),
-            CertificateError::BadSignature => self.bad_signature(certificate),
-            CertificateError::UnsupportedSignatureAlgorithmContext { signature_algorithm_id, .. }
-            | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { signature_algorithm_id, .. } => {
-                let subject = "its certificate, or one between that and its CA,";
-                let broken = BROKEN.iter().find(|(id, _)| contains(signature_algorithm_id, id));
-                match broken {
-                    Some((_, hash)) => format!(
-                        "{subject} is signed with {hash}, which can be forged: issue it again, signed with SHA-256"
-                    ),
-                    None => format!(
-                        "{subject} is signed in a way that is not supported: issue it again, signed by RSA or ECDSA \
-                         (P-256, P-384) with SHA-256"
-                    ),
-                }
+            Error::UnknownIssuer => CertificateRefusal::UnknownIssuer(self.authority.clone()),
+            Error::BadSignature => self.explain_bad_signature(certificate),
+            Error::UnsupportedSignatureAlgorithmContext { signature_algorithm_id, .. }
+            | Error::UnsupportedSignatureAlgorithmForPublicKeyContext {
+                signature_algorithm_id,
+                ..
+            } => CertificateRefusal::of_signature_algorithm(signature_algorithm_id),
+            Error::ExpiredContext { time, not_after } => {
+                let seconds = time.as_secs().saturating_sub(not_after.as_secs());
+                CertificateRefusal::Expired(time_span(seconds))
             }
-            CertificateError::ExpiredContext { time, not_after } => {
-                let ago = span(time.as_secs().saturating_sub(not_after.as_secs()));
-                format!("its certificate, or that of its CA, expired {ago} ago {ours}: issue it again")
+            Error::NotValidYetContext { time, not_before } => {
+                let seconds = not_before.as_secs().saturating_sub(time.as_secs());
+                CertificateRefusal::NotYetValid(time_span(seconds))
             }
-            CertificateError::NotValidYetContext { time, not_before } => {
-                let to_come = span(not_before.as_secs().saturating_sub(time.as_secs()));
-                format!("its certificate, or that of its CA, is valid only in {to_come} {ours}: is the clock right?")
+            Error::InvalidPurpose | Error::InvalidPurposeContext { .. } => {
+                CertificateRefusal::NotForServers
             }
-            CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
-                "its certificate is not for servers: issue it again with extendedKeyUsage = serverAuth".to_owned()
-            }
-            error => match webpki_error(error) {
-                Some(webpki::Error::CaUsedAsEndEntity) => {
-                    "its certificate is that of a CA (basicConstraints = CA:TRUE), \
-                     which must not be a server's own: let that CA issue one for etcd, with CA:FALSE"
-                        .to_owned()
-                }
-                Some(webpki::Error::EndEntityUsedAsCa) => "its certificate is of an authority that is no CA \
-                     (basicConstraints = CA:TRUE is missing): issue that authority's certificate again"
-                    .to_owned(),
-                Some(webpki::Error::UnsupportedCertVersion) => format!("its certificate {VERSION_1}"),
-                Some(error) => format!("its certificate is refused: {error}"),
-                None => format!("its certificate is refused: {error}"),
-            },
+            error => CertificateRefusal::of_other(error),
         }
     }
 
-    /// A signature that does not fit is one by a key that is too short to be checked, or by another
-    /// key.
-    fn bad_signature(&self, certificate: &CertificateDer<'_>) -> String {
+    /// A signature that does not fit was made by a key that is too short to be checked, or by
+    /// another key than the CA's.
+    fn explain_bad_signature(&self, certificate: &CertificateDer<'_>) -> CertificateRefusal {
         let Ok(parsed) = EndEntityCert::try_from(certificate) else {
-            return "the signature of its certificate is wrong".to_owned();
+            return CertificateRefusal::WrongSignature;
         };
+
         let issuers = self
             .roots
             .roots
             .iter()
             .filter(|root| *root.subject == *parsed.issuer());
-        let bits = issuers
-            .filter_map(|root| rsa_bits(&root.subject_public_key_info))
+        let shortest_key = issuers
+            .filter_map(|root| der::rsa_bits(&root.subject_public_key_info))
             .min();
-        match bits {
-            Some(bits) if bits < LEAST_BITS => format!(
-                "the CA of its certificate, in {}, has an RSA key of {bits} bits, which is not safe: make a CA with \
-                 {LEAST_BITS} or more, and let it issue etcd's certificate again",
-                self.authority,
-            ),
-            _ => format!(
-                "its certificate is not signed by the CA of that name in {}: has that CA been made anew? Name its \
-                 present certificate in --etcd-ca",
-                self.authority,
-            ),
-        }
-    }
 
-    /// The refusal of a signature that etcd made with its own key.
-    fn refuse_signature(certificate: &CertificateDer<'_>, error: rustls::Error) -> rustls::Error {
-        match rsa_bits_of(certificate) {
-            Some(bits) if bits < LEAST_BITS => refusal(format!(
-                "its own key is RSA of {bits} bits, which is not safe: make one of {LEAST_BITS} or more, and a \
-                 certificate for it"
-            )),
-            _ => error,
+        let authority = self.authority.clone();
+        match shortest_key {
+            Some(bits) if bits < MIN_RSA_BITS => {
+                CertificateRefusal::WeakIssuerKey { authority, bits }
+            }
+            _ => CertificateRefusal::OtherIssuerKey(authority),
         }
     }
 }
@@ -180,9 +283,10 @@ impl ServerCertVerifier for Verifier {
             ocsp_response,
             now,
         );
+
         verified.map_err(|error| match error {
             rustls::Error::InvalidCertificate(error) => {
-                refusal(self.words(&error, end_entity, server_name))
+                self.explain(&error, end_entity, server_name).into_error()
             }
             error => error,
         })
@@ -195,7 +299,7 @@ impl ServerCertVerifier for Verifier {
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
         let verified = self.inner.verify_tls12_signature(message, cert, dss);
-        verified.map_err(|error| Self::refuse_signature(cert, error))
+        verified.map_err(|error| explain_handshake_signature(cert, error))
     }
 
     fn verify_tls13_signature(
@@ -205,7 +309,7 @@ impl ServerCertVerifier for Verifier {
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
         let verified = self.inner.verify_tls13_signature(message, cert, dss);
-        verified.map_err(|error| Self::refuse_signature(cert, error))
+        verified.map_err(|error| explain_handshake_signature(cert, error))
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -213,145 +317,53 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// Why etcd's certificate was refused, in words for people: it travels inside rustls's error.
-#[derive(Debug)]
-pub(super) struct Refused(String);
-
-impl Error for Refused {}
-
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+/// Explains why a signature that etcd made with its own key was refused.
+fn explain_handshake_signature(
+    certificate: &CertificateDer<'_>,
+    error: rustls::Error,
+) -> rustls::Error {
+    match der::rsa_bits_of_certificate(certificate) {
+        Some(bits) if bits < MIN_RSA_BITS => CertificateRefusal::WeakKey(bits).into_error(),
+        _ => error,
     }
 }
 
-impl Refused {
-    /// The words that were put into this error, if it is one of [`Verifier`].
-    pub(super) fn words(error: &CertificateError) -> Option<String> {
-        let CertificateError::Other(OtherError(inner)) = error else {
-            return None;
-        };
-        inner.downcast_ref().map(|Self(words)| words.clone())
-    }
-}
-
-fn refusal(words: String) -> rustls::Error {
-    CertificateError::Other(OtherError(Arc::new(Refused(words)))).into()
-}
-
-fn webpki_error(error: &CertificateError) -> Option<&webpki::Error> {
-    let CertificateError::Other(OtherError(inner)) = error else {
-        return None;
+/// What is wrong with a certificate in a file that cannot even be parsed.
+pub(super) fn parse_problem(error: &rustls::Error) -> String {
+    let inner = match error {
+        rustls::Error::InvalidCertificate(error) => inner_error(error),
+        _ => None,
     };
-    inner.downcast_ref()
+    match (inner, error) {
+        (Some(webpki::Error::UnsupportedCertVersion), _) => VERSION_1.to_owned(),
+        (Some(inner), _) => format!("cannot be read ({inner})"),
+        (None, rustls::Error::InvalidCertificate(error)) => format!("cannot be read ({error})"),
+        (None, error) => format!("cannot be read ({error})"),
+    }
 }
 
-const VERSION_1: &str =
-    "is of version 1 of X.509, which knows no extensions: issue it again as version 3";
-
-/// What is wrong with a certificate in a file that cannot even be taken apart.
-pub(super) fn unreadable(error: &rustls::Error) -> String {
+/// The error of this type that rustls passes on as "other".
+fn inner_error<E: std::error::Error + 'static>(error: &CertificateError) -> Option<&E> {
     match error {
-        rustls::Error::InvalidCertificate(error) => match webpki_error(error) {
-            Some(webpki::Error::UnsupportedCertVersion) => VERSION_1.to_owned(),
-            Some(error) => format!("cannot be read ({error})"),
-            None => format!("cannot be read ({error})"),
-        },
-        error => format!("cannot be read ({error})"),
+        CertificateError::Other(OtherError(inner)) => inner.downcast_ref(),
+        _ => None,
     }
 }
 
-/// How many bits the RSA key of a certificate has; none if it has another key, or cannot be read.
-pub(super) fn rsa_bits_of(certificate: &CertificateDer<'_>) -> Option<usize> {
-    let certificate = EndEntityCert::try_from(certificate).ok()?;
-    let info = certificate.subject_public_key_info();
-    rsa_bits(element(&info)?.0)
-}
-
-/// How many bits an RSA key has, from what is in its SubjectPublicKeyInfo (RFC 3279, section
-/// 2.3.1).
-fn rsa_bits(info: &[u8]) -> Option<usize> {
-    let (algorithm, rest) = element(info)?;
-    if !contains(algorithm, RSA) {
-        return None;
-    }
-    let (bit_string, _) = element(rest)?;
-    let (key, _) = element(bit_string.get(1..)?)?;
-    let (modulus, _) = element(key)?;
-    let significant = modulus.iter().position(|byte| *byte != 0)?;
-    let leading = modulus[significant].leading_zeros() as usize;
-    Some((modulus.len() - significant) * 8 - leading)
-}
-
-/// Whether all of a file is one sequence of DER, as certificates and keys are.
-pub(super) fn is_der(bytes: &[u8]) -> bool {
-    bytes.first() == Some(&0x30) && element(bytes).is_some_and(|(_, rest)| rest.is_empty())
-}
-
-/// The first element of DER (X.690), whatever its tag is: what is in it, and what comes after it.
-fn element(der: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (&first, rest) = der.get(1..)?.split_first()?;
-    let (length, rest) = match first {
-        0..=0x7f => (usize::from(first), rest),
-        0x81..=0x84 => {
-            let (bytes, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
-            (bytes.iter().fold(0, |length, byte| length << 8 | usize::from(*byte)), rest)
-        }
-        _ => return None,
-    };
-    rest.split_at_checked(length)
-}
-
-fn contains(bytes: &[u8], part: &[u8]) -> bool {
-    bytes.windows(part.len()).any(|window| window == part)
-}
-
-/// A name as `DnsName("core-01")` or `IpAddress(10.0.0.1)` has it.
-fn plain(name: &str) -> String {
-    let inner = name
-        .split_once('(')
+/// The name in `DnsName("core-01")` or `IpAddress(10.0.0.1)`.
+fn plain_name(name: &str) -> &str {
+    name.split_once('(')
         .and_then(|(_, rest)| rest.strip_suffix(')'))
-        .unwrap_or(name);
-    inner.trim_matches('"').to_owned()
+        .unwrap_or(name)
+        .trim_matches('"')
 }
 
-fn span(seconds: u64) -> String {
+/// A time span in its largest unit that is not too coarse.
+fn time_span(seconds: u64) -> String {
     match seconds {
         0..120 => format!("{seconds} s"),
         120..7_200 => format!("{} min", seconds / 60),
         7_200..172_800 => format!("{} h", seconds / 3_600),
         _ => format!("{} days", seconds / 86_400),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn the_bits_of_an_rsa_key_are_counted() {
-        let key = |modulus: &[u8]| {
-            let length =
-                |contents: &[u8]| vec![0x82, (contents.len() >> 8) as u8, contents.len() as u8];
-            let wrap =
-                |tag: u8, contents: &[u8]| [&[tag], length(contents).as_slice(), contents].concat();
-            let numbers = [wrap(0x02, modulus), vec![0x02, 0x03, 1, 0, 1]].concat();
-            let bits = [&[0], wrap(0x30, &numbers).as_slice()].concat();
-            [wrap(0x30, &[&[0x06, 0x09], RSA, &[0x05, 0x00]].concat()), wrap(0x03, &bits)].concat()
-        };
-        assert_eq!(rsa_bits(&key(&[&[0, 0x80][..], &[1; 127]].concat())), Some(1024));
-        assert_eq!(rsa_bits(&key(&[&[0, 0xff][..], &[1; 255]].concat())), Some(2048));
-        assert_eq!(rsa_bits(&key(&[1; 128])), Some(1017));
-        assert_eq!(rsa_bits(&key(&[0; 128])), None);
-        assert_eq!(rsa_bits(b""), None);
-    }
-
-    proptest! {
-        #[test]
-        fn no_bytes_make_it_panic(bytes: Vec<u8>) {
-            let _ = (element(&bytes), rsa_bits(&bytes), rsa_bits_of(&bytes.as_slice().into()));
-        }
     }
 }

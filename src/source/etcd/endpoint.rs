@@ -1,4 +1,4 @@
-//! Where a member of etcd listens. It knows the spelling, and nothing of connections.
+//! The address of a member of etcd: how it is written and read. It knows nothing of connections.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -8,18 +8,21 @@ use hyper::Uri;
 
 use crate::source::host;
 
-/// A member of etcd.
+/// How many characters of a URL from outside are shown.
+const MAX_SHOWN_CHARS: usize = 200;
+
+/// The address of a member of etcd, as `--etcd` has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    /// Whether it is spoken to over TLS (`https://`).
+    /// Whether the scheme is `https://`.
     pub tls: bool,
-    /// A name or an IP address, an IPv6 address without its brackets, and with its zone, if any.
+    /// A name or an IP address. An IPv6 address has no brackets, but its zone, if there is one.
     pub host: String,
-    /// The port.
+    /// The TCP port.
     pub port: u16,
 }
 
-/// Why a text is no [`Endpoint`]. It does not quote the text, which may have credentials in it.
+/// Why a text is no [`Endpoint`]. It does not quote the text, which may contain credentials.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct EndpointError(&'static str);
@@ -28,25 +31,27 @@ impl FromStr for Endpoint {
     type Err = EndpointError;
 
     fn from_str(text: &str) -> Result<Self, EndpointError> {
+        let syntax = EndpointError("expected http://HOST:PORT or https://HOST:PORT");
         let tls = match text.split_once("://") {
             Some(("http", _)) => false,
             Some(("https", _)) => true,
-            _ => return Err(EndpointError("expected http://HOST:PORT or https://HOST:PORT")),
+            _ => return Err(syntax),
         };
-        let uri: Uri = text
-            .parse()
-            .map_err(|_| EndpointError("expected http://HOST:PORT or https://HOST:PORT"))?;
+        let uri: Uri = text.parse().map_err(|_| syntax)?;
+
         if text.contains('@') {
             return Err(EndpointError(
-                "no user and password may be in it: --etcd-user NAME, with the password in --etcd-password-file FILE",
+                "a user and a password do not belong in it: use --etcd-user NAME, and \
+                 --etcd-password-file FILE for the password",
             ));
         }
         if uri.path() != "/" || uri.query().is_some() || text.contains('#') {
             return Err(EndpointError("only a host and a port may follow the scheme"));
         }
+
         let host = uri
             .host()
-            .and_then(host::read_in_url)
+            .and_then(host::parse_in_url)
             .ok_or(EndpointError("it needs a host"))?;
         let port = uri
             .port_u16()
@@ -56,39 +61,34 @@ impl FromStr for Endpoint {
 }
 
 impl Endpoint {
-    /// Whether nobody but it can read what it is sent: over TLS, or on this machine.
+    /// Whether nobody else can read what is sent to it: it has TLS, or is on this machine.
     pub(super) fn is_confidential(&self) -> bool {
         let is_loopback = self.host.parse().is_ok_and(|address: IpAddr| address.is_loopback());
         self.tls || is_loopback || self.host == "localhost"
     }
 
-    /// What a request names as its host.
-    pub fn authority(&self) -> String {
+    /// The value of the header `Host`.
+    pub(super) fn authority(&self) -> String {
         host::in_header(&self.host, self.port)
-    }
-
-    /// What its certificate is for.
-    pub fn name(&self) -> &str {
-        host::without_zone(&self.host)
     }
 }
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "http{}://{}",
-            if self.tls { "s" } else { "" },
-            host::in_url(&self.host, self.port)
-        )
+        let scheme = if self.tls { "https" } else { "http" };
+        write!(f, "{scheme}://{}", host::in_url(&self.host, self.port))
     }
 }
 
-/// A URL for people, of whoever it is: without a user and a password, without control characters,
-/// and not too long.
+/// A URL from outside, made fit for a message: without credentials and control characters, and not
+/// too long.
 pub(super) fn without_credentials(url: &str) -> String {
-    const LONGEST: usize = 200;
-    let plain: String = url.chars().filter(|char| !char.is_control()).take(LONGEST).collect();
+    let plain: String = url
+        .chars()
+        .filter(|char| !char.is_control())
+        .take(MAX_SHOWN_CHARS)
+        .collect();
+
     let Some((scheme, rest)) = plain.split_once("://") else {
         return plain;
     };
@@ -105,34 +105,36 @@ mod tests {
     use crate::snapshots::assert_catalogue;
 
     #[test]
-    fn what_is_read_is_what_is_shown() {
+    fn an_address_is_shown_as_it_is_read() {
         for text in [
             "http://10.0.0.1:4001",
             "https://etcd-01.example.com:2379",
             "http://[fd00::1]:2379",
         ] {
-            assert_eq!(text.parse::<Endpoint>().map(|it| it.to_string()).as_deref(), Ok(text));
+            assert_eq!(
+                text.parse::<Endpoint>()
+                    .map(|endpoint| endpoint.to_string())
+                    .as_deref(),
+                Ok(text)
+            );
         }
         let endpoint: Endpoint = "https://[fd00::1]:2379/".parse().unwrap();
         assert_eq!(endpoint, Endpoint { tls: true, host: "fd00::1".into(), port: 2379 });
     }
 
     #[test]
-    fn a_zone_is_for_the_socket_alone() {
+    fn a_zone_is_kept_for_the_socket_and_not_sent_to_the_server() {
         for text in ["http://[fe80::1%25eth0]:2379", "http://[fe80::1%eth0]:2379"] {
             let endpoint: Endpoint = text.parse().unwrap();
             assert_eq!(endpoint.host, "fe80::1%eth0");
-            assert_eq!(
-                (endpoint.authority().as_str(), endpoint.name()),
-                ("[fe80::1]:2379", "fe80::1")
-            );
+            assert_eq!(endpoint.authority(), "[fe80::1]:2379");
             assert_eq!(endpoint.to_string(), "http://[fe80::1%25eth0]:2379");
         }
     }
 
     #[test]
-    fn what_is_no_address_is_told_in_these_words() {
-        let told = [
+    fn an_invalid_address_is_explained() {
+        let errors = [
             "10.0.0.1:4001",
             "unix:///run/etcd.sock",
             "http://etcd",
@@ -143,14 +145,14 @@ mod tests {
         ]
         .map(|text| (text, text.parse::<Endpoint>().unwrap_err()));
         assert!(
-            told.iter().all(|(_, error)| !error.to_string().contains("cret")),
+            errors.iter().all(|(_, error)| !error.to_string().contains("cret")),
             "credentials are not repeated"
         );
-        assert_catalogue("etcd-address-errors", told);
+        assert_catalogue("etcd-address-errors", errors);
     }
 
     #[test]
-    fn what_others_say_is_shown_without_credentials() {
+    fn a_url_from_outside_is_shown_without_credentials() {
         for (url, shown) in [
             ("http://10.0.0.2:4001/v2/keys", "http://10.0.0.2:4001/v2/keys"),
             (

@@ -1,4 +1,5 @@
-//! Why etcd could not be read, for the person who reads it.
+//! Why etcd could not be read, or a file for it could not be used, in sentences for the user. It
+//! knows no connection.
 
 use std::error::Error;
 use std::fmt;
@@ -8,116 +9,125 @@ use std::time::Duration;
 
 use hyper::StatusCode;
 
+pub use super::certificate::CertificateRefusal;
 use super::endpoint::Endpoint;
+pub use super::handshake::HandshakeError;
 use super::login::LoginError;
-pub use super::redirect::NotFollowed;
+pub use super::redirect::RedirectError;
 
 /// Why one member of etcd could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum EtcdError {
-    /// Nobody listens.
+    /// Its host refuses the connection.
     #[error(
-        "etcd at {0} refuses the connection: nothing listens there; see 'systemctl status etcd2 etcd'"
+        "etcd at {0} refuses the connection: nothing listens there; see 'systemctl status etcd2 \
+         etcd'"
     )]
     Refused(Endpoint),
-    /// There is no connection for another reason.
+    /// A connection is not possible for another reason.
     #[error("cannot connect to etcd at {0}: {1}")]
     Unreachable(Endpoint, #[source] io::Error),
-    /// TLS could not be agreed on, with the reason in words for people.
+    /// The connection cannot be encrypted.
     #[error("no TLS with etcd at {0}: {1}")]
-    Tls(Endpoint, String),
-    /// The connection was closed, or what comes is not HTTP.
-    #[error("etcd at {0} broke off: {because}", because = causes(.1))]
+    Tls(Endpoint, #[source] HandshakeError),
+    /// The connection was closed before or in the middle of a response.
+    #[error("etcd at {0} closed the connection: {cause}", cause = causes(.1))]
     BrokenOff(Endpoint, #[source] hyper::Error),
-    /// There was no whole answer in time.
-    #[error("etcd at {0} gave no whole answer within {time} s (--poll-timeout)", time = .1.as_secs_f64())]
-    Timeout(Endpoint, Duration),
-    /// It answers, but the watch missed what it has.
-    #[error("the watch of etcd at {0} has fallen silent: asking anew")]
-    Silent(Endpoint),
-    /// It has no v2 API: etcd 3.4 and 3.5 have it only if they are told to, later ones not at all.
+    /// A response was not complete after this time.
     #[error(
-        "etcd at {0} has no v2 API (HTTP 404), which fleet needs: start etcd with --enable-v2=true (up to etcd 3.5)"
+        "etcd at {0} gave no complete response within {time} s (--poll-timeout)",
+        time = .1.as_secs_f64()
+    )]
+    Timeout(Endpoint, Duration),
+    /// It responds, but the watch does not deliver its changes.
+    #[error("the watch of etcd at {0} has stalled: reading the registry again")]
+    Stalled(Endpoint),
+    /// It has no v2 API: etcd 3.4 and 3.5 have it only with an option, later ones not at all.
+    #[error(
+        "etcd at {0} has no v2 API (HTTP 404), which fleet needs: start etcd with \
+         --enable-v2=true (up to etcd 3.5)"
     )]
     NoV2(Endpoint),
-    /// It has the v2 API, but nothing of fleet's in it.
+    /// It has the v2 API, but lacks this key, which each fleet has.
     #[error(
-        "there is no fleet in etcd at {0}: no key {1}; has fleetd ever run with this etcd, and is --etcd-prefix right?"
+        "there is no fleet in etcd at {0}: no key {1}; has fleetd ever run with this etcd, and is \
+         --etcd-prefix right?"
     )]
     NoFleet(Endpoint, String),
-    /// It does not let this client read.
+    /// It has users, and none is configured.
     #[error(
-        "etcd at {endpoint} lets nobody read {key} without a login (HTTP {status}{}): name a user that may with \
-         --etcd-user, and its password with --etcd-password-file",
-        told(message)
+        "etcd at {endpoint} lets nobody read {key} without a login (HTTP {status}{}): name a user \
+         that may with --etcd-user, and its password with --etcd-password-file",
+        after_colon(message)
     )]
     NoLogin {
-        /// Who refused.
+        /// The member that refused.
         endpoint: Endpoint,
         /// 401 or 403.
         status: StatusCode,
-        /// etcd's words, if there were any.
+        /// etcd's message; may be empty.
         message: String,
-        /// What was to be read.
+        /// The key that was requested.
         key: String,
     },
-    /// It does not let this user read.
+    /// It does not know the user or its password, or the user lacks the right to read.
     #[error(
-        "etcd at {endpoint} does not let the user {user:?} read {key} (HTTP {status}{}): is the password right, and may \
-         the user read it? Try 'etcdctl -u {user} ls {key}', and give a role of that user read access to {key} and \
-         {key}/*",
-        told(message)
+        "etcd at {endpoint} does not let the user {user:?} read {key} (HTTP {status}{}): is the \
+         password right, and may the user read it? Try 'etcdctl -u {user} ls {key}', and give a \
+         role of that user read access to {key} and {key}/*",
+        after_colon(message)
     )]
     Forbidden {
-        /// Who refused.
+        /// The member that refused.
         endpoint: Endpoint,
         /// 401 or 403.
         status: StatusCode,
-        /// etcd's words, if there were any.
+        /// etcd's message; may be empty.
         message: String,
-        /// What was to be read.
+        /// The key that was requested.
         key: String,
-        /// `--etcd-user`.
+        /// The value of `--etcd-user`.
         user: String,
     },
-    /// It redirects to where it is not followed.
+    /// It redirects, and the redirect is not followed.
     #[error("etcd at {endpoint} redirects to {to} (HTTP {status}), which is not followed: {why}")]
     Redirect {
-        /// Who redirects.
+        /// The member that redirects.
         endpoint: Endpoint,
-        /// With which status.
+        /// A status from 300 to 399.
         status: StatusCode,
-        /// Where it leads, without credentials.
+        /// The `Location`, without credentials.
         to: String,
-        /// Why it is not followed.
-        why: NotFollowed,
+        /// The rule that the redirect breaks.
+        why: RedirectError,
     },
-    /// Another answer than was expected.
-    #[error("etcd at {endpoint} answers HTTP {status}{}", told(message))]
+    /// It responds with a status that is no success, and that has no variant of its own.
+    #[error("etcd at {endpoint} answers HTTP {status}{}", after_colon(message))]
     Status {
-        /// Who answered.
+        /// The member that responds.
         endpoint: Endpoint,
-        /// With which status.
+        /// Any status but 200.
         status: StatusCode,
-        /// etcd's words, if there were any.
+        /// etcd's message; may be empty.
         message: String,
     },
-    /// What answers is not etcd.
+    /// The response is not one of etcd's v2 API, with the reason.
     #[error("what listens at {0} does not answer like etcd's v2 API: {1}")]
     NotEtcd(Endpoint, String),
-    /// The registry is too large to be true.
+    /// The response has more than this many MiB below this key.
     #[error("etcd at {0} has more than {1} MiB below {2}: gave up")]
     TooLarge(Endpoint, usize, String),
 }
 
-/// An error with all that has led to it: those of hyper do not say that by themselves.
+/// An error with all its causes. Those of hyper do not name their causes by themselves.
 pub(super) fn causes(error: &dyn Error) -> String {
-    error
-        .source()
-        .map_or_else(|| error.to_string(), |cause| format!("{error}: {}", causes(cause)))
+    match error.source() {
+        Some(cause) => format!("{error}: {}", causes(cause)),
+        None => error.to_string(),
+    }
 }
 
-fn told(message: &str) -> String {
+fn after_colon(message: &str) -> String {
     if message.is_empty() {
         String::new()
     } else {
@@ -125,7 +135,7 @@ fn told(message: &str) -> String {
     }
 }
 
-/// Why no member of etcd could be read: one error for each.
+/// Why no member of etcd could be read: one error for each member.
 #[derive(Debug)]
 pub struct EtcdErrors(pub Vec<EtcdError>);
 
@@ -134,16 +144,17 @@ impl Error for EtcdErrors {}
 impl fmt::Display for EtcdErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, error) in self.0.iter().enumerate() {
-            write!(f, "{}{error}", if index == 0 { "" } else { "; " })?;
+            let separator = if index == 0 { "" } else { "; " };
+            write!(f, "{separator}{error}")?;
         }
         Ok(())
     }
 }
 
 impl EtcdErrors {
-    /// Whether all of them are etcd's own word that it is of no use to a fleet. Whatever else
-    /// answers may be a proxy in front of an etcd that is still to come.
-    pub fn is_unusable(&self) -> bool {
+    /// Whether retrying cannot help, since each member is an etcd without the v2 API. Any other
+    /// response may be from a proxy whose etcd has not started yet.
+    pub(crate) fn is_unusable(&self) -> bool {
         self.0.iter().all(|error| matches!(error, EtcdError::NoV2(_)))
     }
 }
@@ -151,42 +162,41 @@ impl EtcdErrors {
 /// Why the files that the options name cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
-    /// Those for TLS.
+    /// A file for TLS cannot be used.
     #[error(transparent)]
-    Tls(#[from] TlsError),
-    /// That with the password.
+    Tls(#[from] TlsFileError),
+    /// The password cannot be used.
     #[error(transparent)]
     Login(#[from] LoginError),
 }
 
 /// Why the files for TLS cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum TlsError {
-    /// A file cannot be read, or has nothing of use in it.
+pub enum TlsFileError {
+    /// A file cannot be read, or does not contain what its option is for.
     #[error("{option} = {:?}: {problem}", .path.display())]
     File {
-        /// Which option names it.
+        /// The option that names the file, such as `etcd_ca`.
         option: &'static str,
-        /// The file.
+        /// The value of the option.
         path: PathBuf,
-        /// Why.
+        /// What is wrong with the file, and what to do.
         problem: String,
     },
     /// Certificate and key do not belong together.
     #[error(
-        "etcd_key = {:?} does not belong to etcd_cert = {:?}: the first certificate there must be of that key",
+        "etcd_key = {:?} does not belong to etcd_cert = {:?}: the first certificate there must be \
+         of that key",
         .key.display(), .cert.display()
     )]
     Pair {
-        /// The file of the certificate.
+        /// The value of `--etcd-cert`.
         cert: PathBuf,
-        /// The file of the key.
+        /// The value of `--etcd-key`.
         key: PathBuf,
     },
-    /// The host has no certificates of authorities.
-    #[error(
-        "this host has no certificates of authorities to believe etcd's from: name them with --etcd-ca"
-    )]
+    /// There is no `--etcd-ca`, and this host has no CA certificates.
+    #[error("this host has no CA certificates to verify etcd with: name a file with --etcd-ca")]
     NoAuthorities,
 }
 
@@ -196,90 +206,102 @@ mod tests {
 
     use super::*;
     use crate::snapshots::assert_catalogue;
-    use crate::source::http::{self, Connection};
+    use crate::source::http::{self, HttpConnection};
 
     fn endpoint() -> Endpoint {
         "http://10.0.0.1:2379".parse().unwrap()
     }
 
-    /// What comes of a server that reads the request, and closes the connection without a word.
-    async fn closed() -> hyper::Error {
-        let (ours, mut theirs) = tokio::io::duplex(1024);
-        let mut connection = Connection::over(ours).await.unwrap();
-        let closes = async move { theirs.read(&mut [0; 1024]).await.unwrap() };
-        let answer = connection.send(http::get("10.0.0.1:2379", "/").unwrap());
-        tokio::join!(answer, closes).0.unwrap_err()
+    fn key() -> String {
+        "/_coreos.com/fleet".to_owned()
     }
 
-    fn redirect(why: NotFollowed) -> EtcdError {
-        let to = "http://10.0.0.2:2379/v2/keys".to_owned();
+    /// The error of a request to a server that reads it, and closes the connection.
+    async fn closed() -> hyper::Error {
+        let (ours, mut theirs) = tokio::io::duplex(1024);
+        let mut connection = HttpConnection::over(ours).await.unwrap();
+        let close = async move { theirs.read(&mut [0; 1024]).await.unwrap() };
+        let response = connection.send(http::get("10.0.0.1:2379", "/").unwrap());
+        tokio::join!(response, close).0.unwrap_err()
+    }
+
+    fn redirect(why: RedirectError) -> EtcdError {
         EtcdError::Redirect {
             endpoint: endpoint(),
             status: StatusCode::TEMPORARY_REDIRECT,
-            to,
+            to: "http://10.0.0.2:2379/v2/keys".to_owned(),
             why,
         }
     }
 
-    #[tokio::test]
-    async fn why_etcd_cannot_be_read_is_told_in_these_words() {
-        let key = || "/_coreos.com/fleet".to_owned();
-        let (unauthorized, forbidden) = (StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN);
-        let message = || "Insufficient credentials".to_owned();
-        let user = || "monitor".to_owned();
-        let no_login = |status, message| EtcdError::NoLogin {
+    fn no_login(status: StatusCode, message: &str) -> EtcdError {
+        EtcdError::NoLogin {
             endpoint: endpoint(),
             status,
-            message,
+            message: message.to_owned(),
             key: key(),
-        };
-        let denied = |status, message| EtcdError::Forbidden {
-            endpoint: endpoint(),
-            status,
-            message,
-            key: key(),
-            user: user(),
-        };
-        let status = |message: &str| {
-            let status = StatusCode::INTERNAL_SERVER_ERROR;
-            EtcdError::Status { endpoint: endpoint(), status, message: message.to_owned() }
-        };
+        }
+    }
 
+    fn forbidden(status: StatusCode, message: &str) -> EtcdError {
+        EtcdError::Forbidden {
+            endpoint: endpoint(),
+            status,
+            message: message.to_owned(),
+            key: key(),
+            user: "monitor".to_owned(),
+        }
+    }
+
+    fn status(message: &str) -> EtcdError {
+        EtcdError::Status {
+            endpoint: endpoint(),
+            status: StatusCode::INTERNAL_SERVER_ERROR,
+            message: message.to_owned(),
+        }
+    }
+
+    #[tokio::test]
+    async fn each_error_of_etcd_is_explained() {
+        const MESSAGE: &str = "Insufficient credentials";
+        let timed_out = io::ErrorKind::TimedOut.into();
+        let tls = HandshakeError::Io(io::Error::other("PROBLEM"));
         let errors = [
             ("nothing listens", EtcdError::Refused(endpoint())),
-            (
-                "no connection in time",
-                EtcdError::Unreachable(endpoint(), io::ErrorKind::TimedOut.into()),
-            ),
-            ("no TLS", EtcdError::Tls(endpoint(), "PROBLEM".to_owned())),
+            ("no connection in time", EtcdError::Unreachable(endpoint(), timed_out)),
+            ("no TLS", EtcdError::Tls(endpoint(), tls)),
             ("closed without an answer", EtcdError::BrokenOff(endpoint(), closed().await)),
             ("no answer in time", EtcdError::Timeout(endpoint(), Duration::from_millis(2500))),
-            ("a watch that misses what etcd has", EtcdError::Silent(endpoint())),
+            ("a watch that misses what etcd has", EtcdError::Stalled(endpoint())),
             ("no v2 API", EtcdError::NoV2(endpoint())),
             ("no key of fleet", EtcdError::NoFleet(endpoint(), key())),
-            ("no login, with etcd's words", no_login(unauthorized, message())),
-            ("no login, without words", no_login(forbidden, String::new())),
-            ("a user that may not, with etcd's words", denied(unauthorized, message())),
-            ("a user that may not, without words", denied(forbidden, String::new())),
-            ("a redirect of a proxy", redirect(NotFollowed::Status)),
-            ("a redirect to no address", redirect(NotFollowed::Address)),
-            ("a redirect to another scheme", redirect(NotFollowed::Scheme)),
-            ("a redirect to another path", redirect(NotFollowed::Path)),
-            ("a redirect to a stranger", redirect(NotFollowed::Stranger)),
-            ("a redirect without an end", redirect(NotFollowed::TooMany)),
-            ("another status, with etcd's words", status("Raft Internal Error")),
-            ("another status, without words", status("")),
+            ("no login, with etcd's message", no_login(StatusCode::UNAUTHORIZED, MESSAGE)),
+            ("no login, without a message", no_login(StatusCode::FORBIDDEN, "")),
+            (
+                "a user that may not, with etcd's message",
+                forbidden(StatusCode::UNAUTHORIZED, MESSAGE),
+            ),
+            ("a user that may not, without a message", forbidden(StatusCode::FORBIDDEN, "")),
+            ("a redirect of a proxy", redirect(RedirectError::Status)),
+            ("a redirect to no address", redirect(RedirectError::Address)),
+            ("a redirect to another scheme", redirect(RedirectError::Scheme)),
+            ("a redirect to another path", redirect(RedirectError::Path)),
+            ("a redirect to an unknown host", redirect(RedirectError::UnknownHost)),
+            ("a redirect without an end", redirect(RedirectError::TooMany)),
+            ("another status, with etcd's message", status("Raft Internal Error")),
+            ("another status, without a message", status("")),
             ("another server", EtcdError::NotEtcd(endpoint(), "PROBLEM".to_owned())),
             ("too much", EtcdError::TooLarge(endpoint(), 256, key())),
         ];
-        let all = EtcdErrors(vec![EtcdError::Refused(endpoint()), EtcdError::NoV2(endpoint())])
-            .to_string();
-        let told = errors.map(|(given, error)| (given, error.to_string()));
-        assert_catalogue("etcd-errors", told.into_iter().chain([("two members", all)]));
+        let two = vec![EtcdError::Refused(endpoint()), EtcdError::NoV2(endpoint())];
+        let two = ("two members", EtcdErrors(two).to_string());
+
+        let errors = errors.map(|(given, error)| (given, error.to_string()));
+        assert_catalogue("etcd-errors", errors.into_iter().chain([two]));
     }
 
     #[test]
-    fn why_files_for_etcd_cannot_be_used_is_told_in_these_words() {
+    fn each_problem_with_a_file_is_explained() {
         let file = || PathBuf::from("/etc/FILE");
         let user = || "monitor".to_owned();
         let source = io::Error::from(io::ErrorKind::PermissionDenied);
@@ -287,13 +309,13 @@ mod tests {
         let errors: [(&str, FileError); 6] = [
             (
                 "a file for TLS",
-                TlsError::File { option: "etcd_ca", path: file(), problem }.into(),
+                TlsFileError::File { option: "etcd_ca", path: file(), problem }.into(),
             ),
             (
                 "a key of another certificate",
-                TlsError::Pair { cert: file(), key: "/etc/KEY".into() }.into(),
+                TlsFileError::Pair { cert: file(), key: "/etc/KEY".into() }.into(),
             ),
-            ("no certificates of authorities", TlsError::NoAuthorities.into()),
+            ("no CA certificates", TlsFileError::NoAuthorities.into()),
             ("no password", LoginError::NoPassword(user()).into()),
             (
                 "a password that cannot be read",

@@ -1,5 +1,5 @@
-//! fleet's registry as a tree of keys: what an event of etcd changes in it, and what is due by its
-//! leases.
+//! fleet's registry as a tree of keys: what an event of etcd changes in it, and which leases are
+//! overdue.
 //!
 //! Where fleet keeps what:
 //!
@@ -8,293 +8,232 @@
 //! unit/HASH                               the text of a unit file
 //! states/UNIT/MACHINE                     what a machine reports (fleet 0.6 and later); expires
 //! state/UNIT                              the same (0.5, and for its sake later ones too)
-//! machines/ID/object, metadata/KEY        who is there; expires
+//! machines/ID/object, metadata/KEY        which machines there are; expires
 //! lease/engine-leader                     whose engine schedules (0.7 and later); expires
 //! ```
 //!
-//! Pure: time is passed in. It knows neither sockets nor who asks, and leaves what a value says to
-//! `value`.
+//! Pure: time is passed in. It knows neither sockets nor who reads it. What a value means is left
+//! to `value`.
 
+mod entries;
+mod entry;
+mod overdue;
+mod pending;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
 use std::time::{Duration, Instant};
 
-use super::keys::{Action, KeyEvent, Node};
-use super::value::{File, Kind, Value, fingerprint};
-use super::words::Words;
-use crate::cluster::{
-    Lease, Machine, MachineId, Observation, RegistrySnapshot, Text, UnitFile, UnitName, UnitState,
-};
-use crate::source::rows::{join, printable};
+use super::interner::Interner;
+use super::keys::{KeyAction, KeyEvent, Node};
+use super::value::{KeyKind, KeyValue, fingerprint};
+use crate::cluster::{Lease, Observation, RegistrySnapshot, Text};
+use crate::source::rows::printable;
+use entries::Entries;
+use entry::{KeyEntry, KeyExpiry};
+use overdue::OverdueLeases;
+use pending::{EndedLease, PendingChanges};
 
-/// What is left of a state's time when its renewal is overdue. fleet renews it after half of its
-/// time (to v0.11) or four fifths (v1.0.0).
-const STATE_OVERDUE: f64 = 0.1;
-/// The same for a machine, which fleet renews after half of its time.
-const MACHINE_OVERDUE: f64 = 0.25;
-/// An etcd from which nothing was received for so long stands still, as far as anybody knows. It is
-/// asked every 2 s.
-const STILL: Duration = Duration::from_millis(2500);
-/// etcd gives the time that is left in whole seconds, rounded up.
-const ROUNDED: Duration = Duration::from_secs(1);
-/// The directories whose keys have leases.
-const LEASED: [&str; 3] = ["machines/", "state/", "states/"];
+/// If etcd sends nothing for this long, it is taken to be down, and nobody can renew a lease. It is
+/// probed every 2 s.
+const OUTAGE: Duration = Duration::from_millis(2500);
 
 /// fleet's registry at one index.
 #[derive(Debug)]
 pub struct KeyTree {
+    /// The whole path of fleet's directory.
     prefix: String,
+    /// The index of the newest change.
     index: u64,
-    entries: BTreeMap<Box<str>, KeyEntry>,
-    /// Whether states are in `states/`, and those in `state/` are the same once more.
+    entries: Entries,
+    /// Whether states are in `states/`. Those in `state/` are then the same once more.
     has_states: bool,
-    /// The hash of each unit's file with the unit: whom a unit file is for.
-    users: BTreeSet<(Text, Text)>,
-    words: Words,
-    touched: Touched,
-    /// The leases that expired while nobody watched.
+    /// The hash of each unit's file with the unit: which units use a file.
+    file_users: BTreeSet<(Text, Text)>,
+    interner: Interner,
+    pending: PendingChanges,
+    /// The leases that expired and are not reported yet, from before the last load.
     expired: Vec<Lease>,
-    /// The keys that were said to be overdue.
-    overdue: BTreeSet<Box<str>>,
-    /// No lease becomes overdue earlier.
-    next_overdue: Option<Instant>,
+    overdue: OverdueLeases,
     /// When something was last received from etcd.
-    received: Option<Instant>,
-    /// What was deleted while a check is under way, and at which index.
+    last_received: Option<Instant>,
+    /// The keys that were deleted during a comparison, each with the index of that; `None` if no
+    /// comparison is under way.
     deleted: Option<BTreeMap<Box<str>, u64>>,
 }
 
-#[derive(Debug)]
-struct KeyEntry {
-    value: Value,
-    /// Of the text that the value was made of.
-    fingerprint: u64,
-    modified: u64,
-    lease: Option<Granted>,
-}
-
-/// The time that a key was given.
-#[derive(Clone, Copy, Debug)]
-struct Granted {
-    until: Instant,
-    time: Duration,
-}
-
-/// What has changed since that was last asked.
-#[derive(Debug, Default)]
-struct Touched {
-    /// The keys with leases, and what became of the lease that was there before.
-    leases: BTreeMap<Box<str>, Option<Ended>>,
-    /// The units of which fleet wants something else.
-    units: BTreeSet<Text>,
-    leader: bool,
-    renewed: Vec<Lease>,
-}
-
-#[derive(Debug)]
-struct Ended {
-    lease: Lease,
-    has_expired: bool,
-}
-
-impl Touched {
-    fn is_empty(&self) -> bool {
-        self.leases.is_empty() && self.units.is_empty() && !self.leader && self.renewed.is_empty()
-    }
-
-    /// A key with a lease is another one, or not there any more.
-    fn lease(&mut self, key: &str, before: Option<&Value>, has_expired: bool) {
-        let ended = || {
-            before
-                .and_then(Value::lease)
-                .map(|lease| Ended { lease, has_expired })
-        };
-
-        match self.leases.get_mut(key) {
-            // The first lease is the one that is known, and the last end is how it ended.
-            Some(Some(known)) => known.has_expired = has_expired,
-            Some(unknown) => *unknown = ended(),
-            None => _ = self.leases.insert(key.into(), ended()),
-        }
-    }
-}
-
 impl KeyTree {
-    /// Nothing yet. `prefix` is the whole key of fleet's directory.
+    /// An empty tree. `prefix` is the whole path of fleet's directory.
     pub fn new(prefix: &str) -> Self {
         Self {
             prefix: prefix.to_owned(),
             index: 0,
-            entries: BTreeMap::new(),
+            entries: Entries::default(),
             has_states: false,
-            users: BTreeSet::new(),
-            words: Words::default(),
-            touched: Touched::default(),
+            file_users: BTreeSet::new(),
+            interner: Interner::default(),
+            pending: PendingChanges::default(),
             expired: Vec::new(),
-            overdue: BTreeSet::new(),
-            next_overdue: None,
-            received: None,
+            overdue: OverdueLeases::default(),
+            last_received: None,
             deleted: None,
         }
     }
 
-    /// The index of the newest thing in it.
+    /// etcd's index of the newest change in it.
     pub fn index(&self) -> u64 {
         self.index
     }
 
-    /// How many keys it has.
-    pub fn keys(&self) -> usize {
+    /// The number of keys.
+    pub(super) fn key_count(&self) -> usize {
         self.entries.len()
     }
 
-    /// Something was received from etcd. As long as nothing was, nobody could renew anything: that
-    /// time is nobody's delay.
-    pub fn receive(&mut self, now: Instant) {
-        let stood_still = self.stood_still(now);
-        if stood_still.is_zero() {
+    /// Records that something was received from etcd. If that ends an outage, all leases are
+    /// extended by it, since nobody could renew them.
+    pub(super) fn record_received(&mut self, now: Instant) {
+        let outage = self.outage_until(now);
+        if outage.is_zero() {
             return;
         }
 
-        for lease in self.entries.values_mut().filter_map(|entry| entry.lease.as_mut()) {
-            lease.until += stood_still;
+        for entry in self.entries.iter_mut() {
+            entry.postpone(outage);
         }
-        // What was overdue may not be any more.
-        self.next_overdue = Some(now);
+        self.overdue.recheck_all(now);
     }
 
-    /// How long etcd stood still until now.
-    fn stood_still(&mut self, now: Instant) -> Duration {
-        let silence = now.saturating_duration_since(self.received.replace(now).unwrap_or(now));
-        if silence >= STILL { silence } else { Duration::ZERO }
+    /// How long the outage was that ends now; zero if there was none.
+    fn outage_until(&mut self, now: Instant) -> Duration {
+        let last_received = self.last_received.replace(now).unwrap_or(now);
+        let gap = now.saturating_duration_since(last_received);
+        if gap >= OUTAGE { gap } else { Duration::ZERO }
     }
 
-    /// Takes the whole tree as it was at an index, in place of what it had.
+    /// Replaces all keys by those of a whole tree that was read at an index.
     pub fn load(&mut self, tree: Node, index: u64, now: Instant) {
-        let stood_still = self.stood_still(now);
+        let outage = self.outage_until(now);
         let states = format!("{}/states", self.prefix);
         self.has_states = tree.nodes.iter().any(|node| node.key == states);
         self.deleted = None;
-        self.users.clear();
-        self.keep_expired();
+        self.file_users.clear();
+        self.expired.extend(self.pending.take_expired());
 
         let before = std::mem::take(&mut self.entries);
         for leaf in leaves(tree) {
             self.write(&leaf, now);
         }
-
-        // What is left of the time of each says how much time they were given at least.
-        let is_state: fn(&Value) -> bool = |value| matches!(value, Value::State(_));
-        let is_machine: fn(&Value) -> bool = |value| matches!(value, Value::Machine(_));
-        for is_of_kind in [is_state, is_machine] {
-            let entries = self.entries.values_mut().filter(|entry| is_of_kind(&entry.value));
-            let leases: Vec<_> = entries.filter_map(|entry| entry.lease.as_mut()).collect();
-            let longest = leases.iter().map(|lease| lease.time).max().unwrap_or_default();
-            for lease in leases {
-                *lease = Granted {
-                    until: lease.until + stood_still,
-                    time: longest + stood_still,
-                };
-            }
-        }
-
-        // Nobody said what became of what is not there any more: it has expired if its time may be
-        // over.
-        let is_over =
-            |entry: &KeyEntry| entry.lease.is_some_and(|lease| lease.until <= now + ROUNDED);
-        let gone = before
-            .iter()
-            .filter(|(key, entry)| !self.entries.contains_key(*key) && is_over(entry));
-        self.expired.extend(gone.filter_map(|(_, entry)| entry.value.lease()));
         self.index = index;
+
+        self.restore_ttls(outage, |value| matches!(value, KeyValue::State(_)));
+        self.restore_ttls(outage, |value| matches!(value, KeyValue::Machine(_)));
+
+        // No event says why a key is missing now. If it may have expired, it is taken for expired.
+        let expired = before
+            .iter()
+            .filter(|(key, entry)| self.entries.get(key).is_none() && entry.may_have_expired(now))
+            .filter_map(|(_, entry)| entry.value().lease());
+        self.expired.extend(expired);
     }
 
-    /// Takes one event.
+    /// Sets the TTL of keys of one kind to the longest time that one of them has left: etcd reports
+    /// only that time, and not the TTL that a key was given.
+    fn restore_ttls(&mut self, outage: Duration, is_of_kind: fn(&KeyValue) -> bool) {
+        let longest = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| is_of_kind(entry.value()))
+            .filter_map(|(_, entry)| entry.ttl())
+            .max()
+            .unwrap_or_default();
+
+        for entry in self.entries.iter_mut().filter(|entry| is_of_kind(entry.value())) {
+            entry.set_ttl(longest + outage);
+            entry.postpone(outage);
+        }
+    }
+
+    /// Applies one event.
     pub fn apply(&mut self, event: &KeyEvent, now: Instant) {
         self.index = self.index.max(event.node.modified_index);
         match event.action {
-            Action::Set | Action::Create | Action::Update | Action::CompareAndSwap => {
+            KeyAction::Set | KeyAction::Create | KeyAction::Update | KeyAction::CompareAndSwap => {
                 if let Some((key, kind, before)) = self.write(&event.node, now) {
-                    self.touch(key, kind, before.as_ref(), false);
+                    self.record_change(key, kind, before.as_ref(), false);
                 }
             }
-            Action::Delete | Action::CompareAndDelete => self.remove(&event.node, false),
-            Action::Expire => self.remove(&event.node, true),
-            Action::Other => {}
+            KeyAction::Delete | KeyAction::CompareAndDelete => self.remove(&event.node, false),
+            KeyAction::Expire => self.remove(&event.node, true),
+            KeyAction::Other => {}
         }
     }
 
-    /// Writes one key. If it says something else than before, returns it with what it said.
+    /// Writes one key. If its value changed, returns the key with the value that it had.
     fn write<'a>(
         &mut self,
         node: &'a Node,
         now: Instant,
-    ) -> Option<(&'a str, Kind<'a>, Option<Value>)> {
+    ) -> Option<(&'a str, KeyKind<'a>, Option<KeyValue>)> {
         let key = below(&self.prefix, &node.key)?;
         let text = node.value.as_deref().filter(|_| !node.dir)?;
         if key.starts_with("states/") && !self.has_states {
-            self.leave_old_states();
+            self.drop_old_states();
         }
         if self.has_states && key.starts_with("state/") {
             return None;
         }
-        let kind = Kind::of(key)?;
+        let kind = KeyKind::of(key)?;
 
+        let index = node.modified_index;
+        let expiry = node.ttl().map(|ttl| KeyExpiry::new(ttl, now));
         let fingerprint = fingerprint(text);
-        let lease = node.ttl().map(|time| Granted { until: now + time, time });
         if let Some(same) = self
             .entries
             .get_mut(key)
-            .filter(|entry| entry.fingerprint == fingerprint)
+            .filter(|entry| entry.fingerprint() == fingerprint)
         {
-            same.modified = node.modified_index;
-            same.lease = lease;
+            same.renew(index, expiry);
             if self.overdue.remove(key) {
-                self.touched.renewed.extend(same.value.lease());
+                self.pending.renewed.extend(same.value().lease());
             }
-            let overdue_from = same.overdue_from();
-            self.expect_renewal(overdue_from);
+            self.overdue.schedule(same);
             return None;
         }
 
-        let value = Value::of(kind, text, &mut self.words);
-        let entry = KeyEntry { value, fingerprint, modified: node.modified_index, lease };
-        self.expect_renewal(entry.overdue_from());
+        let value = KeyValue::decode(kind, text, &mut self.interner);
+        let file_reference = value.file_reference(kind);
+        let entry = KeyEntry::new(value, fingerprint, index, expiry);
         self.overdue.remove(key);
-        let user = entry.value.user(kind);
-        let before = self.entries.insert(key.into(), entry).map(|entry| entry.value);
-        if let Some(no_longer) = before.as_ref().and_then(|value| value.user(kind)) {
-            self.users.remove(&no_longer);
+        self.overdue.schedule(&entry);
+
+        let before = self.entries.insert(key, entry).map(KeyEntry::into_value);
+        if let Some(old) = before.as_ref().and_then(|value| value.file_reference(kind)) {
+            self.file_users.remove(&old);
         }
-        self.users.extend(user);
+        self.file_users.extend(file_reference);
         Some((key, kind, before))
     }
 
-    /// A lease is overdue from then on, if it is one.
-    fn expect_renewal(&mut self, overdue_from: Option<Instant>) {
-        self.next_overdue = self.next_overdue.into_iter().chain(overdue_from).min();
-    }
-
-    /// The cluster has just been given a newer fleet.
-    fn leave_old_states(&mut self) {
+    /// A newer fleet has begun to write `states/`: drops what an older one wrote to `state/`.
+    fn drop_old_states(&mut self) {
         self.has_states = true;
         let keys: Vec<Box<str>> =
-            inside(&self.entries, "state/").map(|(key, _)| key.into()).collect();
+            self.entries.directory("state/").map(|(key, _)| key.into()).collect();
         for key in keys {
             self.remove_key(&key, false);
         }
     }
 
+    /// Removes a key, or a directory with all keys in it.
     fn remove(&mut self, node: &Node, has_expired: bool) {
         let Some(key) = below(&self.prefix, &node.key) else {
             return;
         };
-        let own = self.entries.contains_key(key).then(|| key.into());
-        let within = inside(&self.entries, &format!("{key}/")).map(|(key, _)| key.into());
-        let keys: Vec<Box<str>> = own.into_iter().chain(within).collect();
+        let own = self.entries.get(key).map(|_| key.into());
+        let inside = self.entries.directory(&format!("{key}/")).map(|(key, _)| key.into());
+        let keys: Vec<Box<str>> = own.into_iter().chain(inside).collect();
 
         for key in keys {
             self.remove_key(&key, has_expired);
@@ -309,234 +248,142 @@ impl KeyTree {
             return;
         };
         self.overdue.remove(key);
-        let Some(kind) = Kind::of(key) else { return };
+        let Some(kind) = KeyKind::of(key) else {
+            return;
+        };
 
-        if let Some(user) = entry.value.user(kind) {
-            self.users.remove(&user);
+        let before = entry.into_value();
+        if let Some(file_reference) = before.file_reference(kind) {
+            self.file_users.remove(&file_reference);
         }
-        self.touch(key, kind, Some(&entry.value), has_expired);
+        self.record_change(key, kind, Some(&before), has_expired);
     }
 
-    /// Notes what the change of a key concerns. `before` is what it said until now.
-    fn touch(&mut self, key: &str, kind: Kind, before: Option<&Value>, has_expired: bool) {
+    /// Records which rows the change of a key concerns. `before` is its value until now.
+    fn record_change(
+        &mut self,
+        key: &str,
+        kind: KeyKind,
+        before: Option<&KeyValue>,
+        has_expired: bool,
+    ) {
         match kind {
-            Kind::State { .. } | Kind::Machine { .. } => {
-                self.touched.lease(key, before, has_expired);
+            KeyKind::State { .. } | KeyKind::Machine { .. } => {
+                self.pending.record_lease(key, before, has_expired);
             }
-            Kind::Metadata { id } => {
-                self.touched.lease(&format!("machines/{id}/object"), None, false);
+            KeyKind::Metadata { id } => {
+                let machine = format!("machines/{id}/object");
+                self.pending.record_lease(&machine, None, false);
             }
-            Kind::Object { unit } | Kind::TargetState { unit } | Kind::Target { unit } => {
-                self.touched.units.insert(unit.into());
+            KeyKind::Job { unit } | KeyKind::TargetState { unit } | KeyKind::Target { unit } => {
+                self.pending.units.insert(unit.into());
             }
-            Kind::File { hash } => {
-                let from = (Text::from(hash), Text::from(""));
-                let users = self.users.range(from..).take_while(|(of, _)| **of == *hash);
-                self.touched.units.extend(users.map(|(_, unit)| unit.clone()));
+            KeyKind::UnitFile { hash } => {
+                let start = (Text::from(hash), Text::from(""));
+                let users = self
+                    .file_users
+                    .range(start..)
+                    .take_while(|(used, _)| **used == *hash)
+                    .map(|(_, unit)| unit.clone());
+                self.pending.units.extend(users);
             }
-            Kind::Leader => self.touched.leader = true,
+            KeyKind::Leader => self.pending.leader = true,
         }
     }
 
-    /// Whether anything has changed since [`KeyTree::changes`] or [`KeyTree::snapshot`], time
-    /// aside.
+    /// Whether anything but time makes a difference since the last [`KeyTree::changes`] or
+    /// [`KeyTree::snapshot`].
     pub fn has_changed(&self) -> bool {
-        !self.touched.is_empty()
+        !self.pending.is_empty()
     }
 
-    /// What has changed since it was last asked, and what has become overdue by now.
+    /// What has changed since the last call of this or of [`KeyTree::snapshot`], and what is
+    /// overdue by now.
     pub fn changes(&mut self, now: Instant) -> Vec<Observation> {
-        let touched = std::mem::take(&mut self.touched);
+        let pending = std::mem::take(&mut self.pending);
         let mut changes = Vec::new();
 
-        for (key, ended) in touched.leases {
-            let value = self.value(&key);
-            if let Some(Ended { lease, has_expired }) = ended
-                && value.and_then(Value::lease).as_ref() != Some(&lease)
-            {
-                changes.push(if has_expired {
-                    Observation::Expired(lease)
-                } else {
-                    Observation::Deleted(lease)
-                });
-            }
-            match value {
-                Some(Value::State(state)) => changes.push(Observation::Reported((**state).clone())),
-                Some(Value::Machine(_)) => {
-                    changes.extend(self.machine(&key).map(Observation::MachineSeen));
-                    // Metadata that is given to a machine renews nothing.
-                    let overdue = self.entries.get(&key).filter(|_| self.overdue.contains(&key));
-                    let overdue = overdue.and_then(|entry| entry.overdue(now));
-                    changes.extend(overdue.map(|(lease, age)| Observation::Overdue(lease, age)));
-                }
-                _ => {}
-            }
+        for (key, ended) in pending.leases {
+            self.push_lease_changes(&key, ended, now, &mut changes);
         }
-        for unit in touched.units {
-            changes.push(match self.file(&unit) {
+        for unit in pending.units {
+            changes.push(match self.entries.unit_file(&unit) {
                 Some(file) => Observation::Wanted(file),
                 None => Observation::NotWanted(printable(&unit)),
             });
         }
-        if touched.leader {
-            changes.push(Observation::Leads(self.leader()));
+        if pending.leader {
+            changes.push(Observation::Leads(self.entries.leader()));
         }
-        changes.extend(touched.renewed.into_iter().map(Observation::Renewed));
-        self.look_for_overdue(now, &mut changes);
+        changes.extend(pending.renewed.into_iter().map(Observation::Renewed));
+        changes.append(&mut self.overdue.check(&self.entries, now));
         changes
     }
 
-    /// Says which leases are overdue by now and were not, or were and are not.
-    fn look_for_overdue(&mut self, now: Instant, changes: &mut Vec<Observation>) {
-        if self.next_overdue.is_none_or(|next| now < next) {
-            return;
+    /// The changes of one key that is a lease.
+    fn push_lease_changes(
+        &self,
+        key: &str,
+        ended: Option<EndedLease>,
+        now: Instant,
+        changes: &mut Vec<Observation>,
+    ) {
+        let value = self.entries.value(key);
+        if let Some(EndedLease { lease, has_expired }) = ended
+            && value.and_then(KeyValue::lease).as_ref() != Some(&lease)
+        {
+            changes.push(if has_expired {
+                Observation::Expired(lease)
+            } else {
+                Observation::Deleted(lease)
+            });
         }
 
-        let mut next: Option<Instant> = None;
-        for (key, entry) in LEASED.into_iter().flat_map(|folder| inside(&self.entries, folder)) {
-            let Some(from) = entry.overdue_from() else {
-                continue;
-            };
-            if now <= from {
-                next = next.into_iter().chain([from]).min();
-                if self.overdue.remove(key) {
-                    changes.extend(entry.value.lease().map(Observation::Renewed));
+        match value {
+            Some(KeyValue::State(state)) => changes.push(Observation::Reported((**state).clone())),
+            Some(KeyValue::Machine(_)) => {
+                changes.extend(self.entries.machine(key).map(Observation::MachineSeen));
+
+                // Metadata that is set for a machine does not renew its lease.
+                if self.overdue.contains(key) {
+                    let overdue = self.entries.get(key).and_then(|entry| entry.overdue(now));
+                    changes.extend(overdue.map(|(lease, age)| Observation::Overdue(lease, age)));
                 }
-            } else if let Some((lease, age)) = entry.overdue(now)
-                && self.overdue.insert(key.into())
-            {
-                changes.push(Observation::Overdue(lease, age));
             }
+            _ => {}
         }
-        self.next_overdue = next;
     }
 
-    /// All that there is, in place of [`KeyTree::changes`].
+    /// The whole registry, in place of [`KeyTree::changes`].
     pub fn snapshot(&mut self, now: Instant) -> RegistrySnapshot {
-        let machines: Vec<Machine> = inside(&self.entries, "machines/")
-            .filter_map(|(key, _)| self.machine(key))
-            .collect();
-        let mut states: Vec<UnitState> =
-            self.entries.values().filter_map(KeyEntry::state).cloned().collect();
-        join(&mut states, &machines);
-        states.sort_by(|a, b| (&a.unit, &a.machine).cmp(&(&b.unit, &b.machine)));
-        let units = inside(&self.entries, "job/").filter_map(|(key, _)| match Kind::of(key)? {
-            Kind::Object { unit } => self.file(unit),
-            _ => None,
-        });
-        let files: Vec<UnitFile> = units.collect();
+        let machines = self.entries.machines();
+        let states = self.entries.states(&machines);
+        let files = self.entries.unit_files();
 
-        self.keep_expired();
-        let leases: BTreeSet<Lease> = self
-            .entries
-            .values()
-            .filter_map(|entry| entry.value.lease())
-            .collect();
-        let expired = std::mem::take(&mut self.expired)
-            .into_iter()
-            .filter(|lease| !leases.contains(lease))
-            .collect();
-
-        self.overdue.clear();
-        self.next_overdue = Some(now).filter(|_| !leases.is_empty());
-        let mut overdue = Vec::new();
-        for (key, entry) in &self.entries {
-            if let Some(late) = entry.overdue(now) {
-                self.overdue.insert(key.clone());
-                overdue.push(late);
-            }
-        }
+        self.expired.extend(self.pending.take_expired());
+        let leases: BTreeSet<Lease> = self.entries.leases().collect();
+        let mut expired = std::mem::take(&mut self.expired);
+        expired.retain(|lease| !leases.contains(lease));
 
         RegistrySnapshot {
             index: self.index,
             states: states.into(),
             machines: machines.into(),
             files: files.into(),
-            leader: self.leader(),
+            leader: self.entries.leader(),
             expired,
-            overdue,
+            overdue: self.overdue.snapshot(&self.entries, now),
         }
     }
 
-    /// Of what has changed, only which leases expired is still to be said: all else is in a whole
-    /// tree.
-    fn keep_expired(&mut self) {
-        let ended = std::mem::take(&mut self.touched).leases.into_values().flatten();
-        self.expired
-            .extend(ended.filter(|ended| ended.has_expired).map(|ended| ended.lease));
-    }
-
-    fn value(&self, key: &str) -> Option<&Value> {
-        self.entries.get(key).map(|entry| &entry.value)
-    }
-
-    fn leader(&self) -> Option<MachineId> {
-        match self.value("lease/engine-leader") {
-            Some(Value::Leader(leader)) => leader.clone(),
-            _ => None,
-        }
-    }
-
-    /// The machine of `machines/ID/object`, with its own metadata and what was added since.
-    fn machine(&self, key: &str) -> Option<Machine> {
-        let Value::Machine(object) = self.value(key)? else {
-            return None;
-        };
-        let folder = format!("{}metadata/", key.strip_suffix("object")?);
-
-        let added = inside(&self.entries, &folder).filter_map(|(key, entry)| match &entry.value {
-            Value::Metadata(value) => Some((&key[folder.len()..], value.as_deref())),
-            _ => None,
-        });
-        Some(object.machine(added))
-    }
-
-    /// What fleet wants of a unit. One without an object is none: what is left of one that was
-    /// destroyed.
-    fn file(&self, unit: &str) -> Option<UnitFile> {
-        let value = |name: &str| self.value(&format!("job/{unit}/{name}"));
-        let Value::Object(hash) = value("object")? else {
-            return None;
-        };
-        let file: Option<&File> =
-            hash.as_ref()
-                .and_then(|hash| match self.value(&format!("unit/{hash}"))? {
-                    Value::File(file) => Some(&**file),
-                    _ => None,
-                });
-        let target = match value("target") {
-            Some(Value::Target(target)) => target.clone(),
-            _ => None,
-        };
-        let desired = match value("target-state") {
-            Some(Value::TargetState(desired)) => desired.clone(),
-            _ => None,
-        };
-
-        let unit: UnitName = printable(unit);
-        Some(UnitFile {
-            unit,
-            hash: hash.clone(),
-            desired,
-            // Before 0.13 fleet knew `true` alone, and gave a unit with `Global=yes` to one machine
-            // like any other.
-            global: target.is_none() && file.is_some_and(|file| file.global),
-            target,
-            target_known: true,
-            description: file.and_then(|file| file.description.clone()),
-            requirements: file.map(|file| file.requirements.clone()).unwrap_or_default(),
-            requirements_known: file.is_some(),
-        })
-    }
-
-    /// Remembers from now on what is deleted, for [`KeyTree::differences`].
-    pub fn begin_check(&mut self) {
+    /// Starts a comparison: until [`KeyTree::count_differences`], deleted keys are remembered.
+    pub(super) fn begin_comparison(&mut self) {
         self.deleted = Some(BTreeMap::new());
     }
 
-    /// In how many keys a tree that was read at an index differs from what it has, where neither is
-    /// newer than the other.
-    pub fn differences(&mut self, tree: Node, index: u64) -> usize {
+    /// Ends a comparison with a tree that was read at an index: in how many keys they differ, apart
+    /// from changes that are newer than one of them.
+    pub(super) fn count_differences(&mut self, tree: Node, index: u64) -> usize {
         let deleted = self.deleted.take().unwrap_or_default();
         let mut read: BTreeMap<Box<str>, (u64, u64)> = BTreeMap::new();
         for leaf in leaves(tree) {
@@ -544,58 +391,34 @@ impl KeyTree {
                 continue;
             };
             let is_ignored = self.has_states && key.starts_with("state/");
-            if let (Some(_), Some(text), false) = (Kind::of(key), &leaf.value, is_ignored) {
+            if let (Some(_), Some(text), false) = (KeyKind::of(key), &leaf.value, is_ignored) {
                 read.insert(key.into(), (leaf.modified_index, fingerprint(text)));
             }
         }
 
         let is_wrong = |key: &str, leaf: (u64, u64)| match self.entries.get(key) {
-            Some(ours) if ours.modified > index => false,
-            Some(ours) => (ours.modified, ours.fingerprint) != leaf,
-            None => deleted.get(key).is_none_or(|at| *at <= index),
+            Some(entry) if entry.modified_index() > index => false,
+            Some(entry) => (entry.modified_index(), entry.fingerprint()) != leaf,
+            None => deleted.get(key).is_none_or(|deleted_at| *deleted_at <= index),
         };
-        let is_left =
-            |key: &str, ours: &KeyEntry| ours.modified <= index && !read.contains_key(key);
+        let is_left_over = |key: &str, entry: &KeyEntry| {
+            entry.modified_index() <= index && !read.contains_key(key)
+        };
         let wrong = read.iter().filter(|(key, leaf)| is_wrong(key, **leaf)).count();
-        let left = self.entries.iter().filter(|(key, entry)| is_left(key, entry)).count();
-        wrong + left
+        let left_over = self
+            .entries
+            .iter()
+            .filter(|(key, entry)| is_left_over(key, entry))
+            .count();
+        wrong + left_over
     }
 }
 
-impl KeyEntry {
-    fn state(&self) -> Option<&UnitState> {
-        match &self.value {
-            Value::State(state) => Some(state),
-            _ => None,
-        }
-    }
-
-    /// From when on it is overdue, if it is something that fleetd renews.
-    fn overdue_from(&self) -> Option<Instant> {
-        let lease = self.lease?;
-        let left = match &self.value {
-            Value::State(_) => STATE_OVERDUE,
-            Value::Machine(_) => MACHINE_OVERDUE,
-            _ => return None,
-        };
-        lease.until.checked_sub(lease.time.mul_f64(left))
-    }
-
-    /// For how long it has not been renewed, if it should have been by now.
-    fn overdue(&self, now: Instant) -> Option<(Lease, Duration)> {
-        let lease = self
-            .lease
-            .filter(|_| self.overdue_from().is_some_and(|from| now > from))?;
-        Some((self.value.lease()?, lease.time - lease.until.saturating_duration_since(now)))
-    }
-}
-
-/// Whether a tree has anything that fleet puts there: if not, it may be anybody's.
-pub fn is_fleets(tree: &Node) -> bool {
-    let folders = tree.nodes.iter().filter_map(|node| node.key.rsplit('/').next());
-    folders
-        .filter(|_| tree.dir)
-        .any(|name| ["machines", "job", "engine", "lease"].contains(&name))
+/// Whether a tree has one of the directories that fleet creates. If not, it may be anybody's.
+pub(super) fn is_of_fleet(tree: &Node) -> bool {
+    const DIRECTORIES: [&str; 4] = ["machines", "job", "engine", "lease"];
+    let mut names = tree.nodes.iter().filter_map(|node| node.key.rsplit('/').next());
+    tree.dir && names.any(|name| DIRECTORIES.contains(&name))
 }
 
 /// The keys of a tree, without its directories.
@@ -610,18 +433,6 @@ fn leaves(tree: Node) -> impl Iterator<Item = Node> {
             }
         }
     })
-}
-
-/// What is in a directory, which is named with its last `/`.
-fn inside<'a>(
-    entries: &'a BTreeMap<Box<str>, KeyEntry>,
-    folder: &str,
-) -> impl Iterator<Item = (&'a str, &'a KeyEntry)> + use<'a> {
-    let folder: Box<str> = folder.into();
-    let from = (Bound::Included(&*folder), Bound::Unbounded);
-    let keys = entries.range::<str, _>(from);
-    keys.map(|(key, entry)| (&**key, entry))
-        .take_while(move |(key, _)| key.starts_with(&*folder))
 }
 
 /// The part of a key below a directory.

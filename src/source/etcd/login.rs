@@ -1,7 +1,7 @@
-//! The user that etcd's requests are made as: its name, its password, and the header that carries
-//! both.
+//! The user of etcd for which requests are made: its name, its password, and the header with both.
+//! It knows no connection.
 //!
-//! The password leaves this module in that header alone, which is marked as sensitive: no `Debug`
+//! The password leaves this module only in that header, which is marked as sensitive: no `Debug`
 //! shows it.
 
 use std::fmt;
@@ -12,7 +12,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use hyper::header::HeaderValue;
 
-/// The name of the credential that holds the password, in systemd's `$CREDENTIALS_DIRECTORY`
+/// The name of the credential with the password, in systemd's `$CREDENTIALS_DIRECTORY`
 /// (`systemd.exec(5)`).
 const CREDENTIAL: &str = "etcd-password";
 
@@ -21,37 +21,43 @@ const CREDENTIAL: &str = "etcd-password";
 pub struct Login {
     /// The user's name, without a colon.
     pub user: String,
-    /// The file with the password.
+    /// The file of `--etcd-password-file`.
     pub password_file: Option<PathBuf>,
-    /// systemd's `$CREDENTIALS_DIRECTORY`. A password there is preferred to the file.
+    /// systemd's `$CREDENTIALS_DIRECTORY`. A password there takes precedence over the file.
     pub credentials: Option<PathBuf>,
 }
 
-/// Why a user of etcd cannot log in: there is no usable password.
+/// Why there is no usable password for the user of etcd.
 #[derive(Debug, thiserror::Error)]
 pub enum LoginError {
-    /// Neither a file nor a credential is there.
+    /// This user has neither a password file nor a credential.
     #[error(
-        "etcd_user = {0:?} needs its password: --etcd-password-file FILE, or the credential etcd-password \
-         (LoadCredential=etcd-password:FILE)"
+        "etcd_user = {0:?} needs its password: --etcd-password-file FILE, or the credential \
+         etcd-password (LoadCredential=etcd-password:FILE)"
     )]
     NoPassword(String),
     /// The file or the credential cannot be read.
-    #[error("cannot read the password of etcd_user = {user:?} from {}: {source}", .path.display())]
+    #[error(
+        "cannot read the password of etcd_user = {user:?} from {}: {source}",
+        .path.display()
+    )]
     Unreadable {
-        /// The user.
+        /// The value of `--etcd-user`.
         user: String,
-        /// The file.
+        /// The path of the file or the credential.
         path: PathBuf,
-        /// Why it cannot be read.
+        /// The error of the read.
         source: io::Error,
     },
-    /// The file does not hold one password.
-    #[error("{} does not hold the password of an etcd user: expected one line of text", .0.display())]
+    /// This file or credential does not contain exactly one password.
+    #[error(
+        "{} does not contain the password of an etcd user: expected one line of text",
+        .0.display()
+    )]
     Unusable(PathBuf),
 }
 
-/// A user with its password, as each request carries it: HTTP Basic (RFC 7617).
+/// A user and the header with its password: HTTP Basic (RFC 7617).
 #[derive(Clone)]
 pub(super) struct Authorization {
     pub(super) user: String,
@@ -69,7 +75,7 @@ impl fmt::Debug for Authorization {
 impl Login {
     /// Reads the password.
     pub(super) fn authorization(&self) -> Result<Authorization, LoginError> {
-        let (password, path) = self.password()?;
+        let (password, path) = self.read_password()?;
         let password = password.strip_suffix("\n").unwrap_or(&password);
         let password = password.strip_suffix('\r').unwrap_or(password);
         if password.is_empty() || password.chars().any(char::is_control) {
@@ -83,33 +89,32 @@ impl Login {
         Ok(Authorization { user: self.user.clone(), header })
     }
 
-    /// The text that holds the password, and the file that it is from.
-    fn password(&self) -> Result<(String, PathBuf), LoginError> {
+    /// The contents and the path of the credential or else of the file.
+    fn read_password(&self) -> Result<(String, PathBuf), LoginError> {
         let credential = self.credentials.as_ref().map(|directory| directory.join(CREDENTIAL));
         if let Some(path) = credential {
             match std::fs::read_to_string(&path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                read => return self.readable(&path, read),
+                read => return self.check_read(&path, read),
             }
         }
 
         match &self.password_file {
-            Some(path) => self.readable(path, std::fs::read_to_string(path)),
+            Some(path) => self.check_read(path, std::fs::read_to_string(path)),
             None => Err(LoginError::NoPassword(self.user.clone())),
         }
     }
 
-    fn readable(
+    fn check_read(
         &self,
         path: &Path,
         read: io::Result<String>,
     ) -> Result<(String, PathBuf), LoginError> {
-        let unreadable = |source| LoginError::Unreadable {
-            user: self.user.clone(),
-            path: path.to_owned(),
-            source,
-        };
-        Ok((read.map_err(unreadable)?, path.to_owned()))
+        let path = path.to_owned();
+        match read {
+            Ok(text) => Ok((text, path)),
+            Err(source) => Err(LoginError::Unreadable { user: self.user.clone(), path, source }),
+        }
     }
 }
 
@@ -120,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_password_is_that_of_the_credential_or_else_of_the_file() {
+    fn the_password_comes_from_the_credential_or_else_from_the_file() {
         let directory = TempDir::new().unwrap();
         let file = directory.path().join("file");
         let mut login = Login {
@@ -151,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_password_is_refused() {
+    fn a_file_without_exactly_one_line_of_text_is_refused() {
         let directory = TempDir::new().unwrap();
         let file = directory.path().join("file");
         let login = Login {
@@ -159,6 +164,7 @@ mod tests {
             password_file: Some(file.clone()),
             credentials: None,
         };
+
         for text in ["", "\n", "one\ntwo\n", "tab\tbed"] {
             std::fs::write(&file, text).unwrap();
             let error = login.authorization().unwrap_err();
@@ -170,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn the_password_is_not_shown() {
+    fn debug_output_does_not_show_the_password() {
         let directory = TempDir::new().unwrap();
         let file = directory.path().join("file");
         std::fs::write(&file, "geheim").unwrap();
@@ -180,6 +186,7 @@ mod tests {
             credentials: None,
         };
         let authorization = login.authorization().unwrap();
+
         let shown = format!("{authorization:?} {:?}", authorization.header);
         assert!(
             !shown.contains("geheim") && !shown.contains(authorization.header.to_str().unwrap()),

@@ -1,161 +1,152 @@
-//! A client of one member of etcd: requests and responses. It does not know what fleet is.
+//! A client of one member of etcd: requests and responses of its v2 API. It does not know what
+//! fleet is.
 
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::Empty;
-use hyper::body::{Frame, Incoming};
-use hyper::header::{AUTHORIZATION, LOCATION};
-use hyper::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::header::LOCATION;
+use hyper::{Response, StatusCode};
 use serde::Deserialize;
-use tokio::net::TcpStream;
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use tracing::debug;
 
+use super::connector::{Connector, MemberConfig};
 use super::endpoint::{self, Endpoint};
 use super::error::EtcdError;
-use super::gathering::{Gathering, Gathers};
-use super::keys::Refusal;
-use super::login::Authorization;
-use super::redirect::{self, NotFollowed};
-use super::tls::Encryption;
-use crate::source::http::{self, Connection};
+use super::keys::{self, EtcdErrorBody, Node};
+use super::redirect::{self, RedirectError};
+use crate::source::http::{BodyError, HttpClient, RequestError};
 
-/// How long a member is waited for that does not even say that it is there.
-const CONNECT: Duration = Duration::from_secs(2);
-/// Headers of every answer of the v2 API; etcd 0.4 has no cluster ID.
+/// Headers of each response of the v2 API; etcd 0.4 has no cluster ID.
 const INDEX: &str = "x-etcd-index";
 const CLUSTER_ID: &str = "x-etcd-cluster-id";
-/// Bytes of one answer.
-const MAX_BYTES: usize = 256 << 20;
+/// The size of a body.
+const MAX_BODY_BYTES: usize = 256 << 20;
+/// The length of a message that a body in plain text may have.
+const MAX_MESSAGE_BYTES: usize = 200;
 
-/// What all clients of the members of one etcd share.
-#[derive(Debug)]
-pub(super) struct Access {
-    /// The members that were named.
-    pub(super) members: Vec<Endpoint>,
-    /// There if one of them is `https://`.
-    pub(super) encryption: Option<Encryption>,
-    /// The user that requests are made as.
-    pub(super) authorization: Option<Authorization>,
-    /// How long a whole answer may take.
-    pub(super) timeout: Duration,
-}
-
-/// A client of one member: a connection that is kept, and made anew where the member has closed it.
-/// Where the member redirects to another one, all further requests go there.
+/// A client of one member. Where the member redirects to another one, all further requests go
+/// there.
 #[derive(Debug)]
 pub(super) struct MemberClient {
-    endpoint: Endpoint,
-    access: Arc<Access>,
-    connection: Option<Connection>,
-    gathers: Gathers,
+    connector: Connector,
+    http: HttpClient,
 }
 
-/// A whole answer.
-pub(super) struct Answer {
-    pub(super) head: Head,
+/// A whole response of the v2 API.
+pub(super) struct KeysResponse {
+    pub(super) headers: KeysHeaders,
     pub(super) body: Vec<u8>,
 }
 
-/// What the head of an answer of the v2 API says.
-pub(super) struct Head {
-    /// etcd's index when it began to answer.
+/// What the headers of a response of the v2 API say.
+pub(super) struct KeysHeaders {
+    /// etcd's index at the time of the request.
     pub(super) index: u64,
-    /// The cluster of etcd that it belongs to; etcd 0.4 has none.
-    pub(super) cluster: Option<String>,
+    /// The ID of etcd's cluster; etcd 0.4 has none.
+    pub(super) cluster_id: Option<String>,
+}
+
+/// A whole directory tree as it was at one index.
+pub(super) struct RegistryTree {
+    pub(super) tree: Node,
+    pub(super) index: u64,
+    /// The ID of etcd's cluster; etcd 0.4 has none.
+    pub(super) cluster_id: Option<String>,
 }
 
 impl MemberClient {
-    /// Connects to nothing yet.
-    pub(super) fn new(endpoint: &Endpoint, access: Arc<Access>) -> Self {
+    /// Connects with the first request.
+    pub(super) fn new(endpoint: &Endpoint, config: Arc<MemberConfig>) -> Self {
         Self {
-            endpoint: endpoint.clone(),
-            access,
-            connection: None,
-            gathers: Gathers::default(),
+            connector: Connector::new(endpoint.clone(), config),
+            http: HttpClient::default(),
         }
     }
 
     pub(super) fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
+        self.connector.endpoint()
     }
 
     pub(super) fn timeout(&self) -> Duration {
-        self.access.timeout
+        self.connector.config().timeout
     }
 
-    /// Asks for a key or a directory, and takes the whole answer.
-    pub(super) async fn get(&mut self, key: &str, query: &str) -> Result<Answer, EtcdError> {
+    /// Reads a key or a directory.
+    pub(super) async fn get(&mut self, key: &str, query: &str) -> Result<KeysResponse, EtcdError> {
         let path = format!("/v2/keys{key}{query}");
-        self.in_time(async |client: &mut Self| {
+        self.within_timeout(async |client: &mut Self| {
             let response = client.send(&path).await?;
-            let response = client.good(key, response).await?;
-            let head = client.head(&response)?;
+            if response.status() != StatusCode::OK {
+                return Err(client.read_error(key, response).await?.1);
+            }
+
+            let headers = client.headers(&response)?;
             let body = client.body(key, response).await?;
-            Ok(Answer { head, body })
+            Ok(KeysResponse { headers, body })
         })
         .await
     }
 
-    /// The member's version, such as `3.4.23`, if it tells it.
+    /// Reads a whole directory tree. The quorum matters: a member that lags behind must not respond
+    /// with an old tree.
+    pub(super) async fn read_tree(&mut self, key: &str) -> Result<RegistryTree, EtcdError> {
+        let KeysResponse { headers, body } = self.get(key, "?recursive=true&quorum=true").await?;
+
+        // Decoding takes half a second for 20,000 units.
+        let tree = spawn_blocking(move || keys::decode_node(&body))
+            .await
+            .map_err(|error| self.connector.not_etcd(error.to_string()))?
+            .map_err(|error| self.invalid_body(&error))?;
+        let KeysHeaders { index, cluster_id } = headers;
+        Ok(RegistryTree { tree, index, cluster_id })
+    }
+
+    /// The member's version, such as `3.4.23`. `None` if it has no valid response.
     pub(super) async fn version(&mut self) -> Option<String> {
-        let body = self.in_time(async |client: &mut Self| {
+        let response = self.within_timeout(async |client: &mut Self| {
             let response = client.send("/version").await?;
             client.body("/version", response).await
         });
-        let body = body.await.ok()?;
-        #[derive(Deserialize)]
-        struct Version {
-            etcdserver: String,
-        }
-        match serde_json::from_slice(&body) {
-            Ok(Version { etcdserver }) => Some(etcdserver),
-            // etcd 0.4 and 2.0
-            Err(_) => Some(
-                std::str::from_utf8(&body)
-                    .ok()?
-                    .strip_prefix("etcd ")?
-                    .trim()
-                    .to_owned(),
-            ),
-        }
+        parse_version(&response.await.ok()?)
     }
 
-    /// What must come within the time that an answer may take.
-    pub(super) async fn in_time<T>(
+    /// Runs an exchange that must be complete within the timeout. If it is not, the connection is
+    /// closed.
+    pub(super) async fn within_timeout<T>(
         &mut self,
-        asked: impl AsyncFnOnce(&mut Self) -> Result<T, EtcdError>,
+        exchange: impl AsyncFnOnce(&mut Self) -> Result<T, EtcdError>,
     ) -> Result<T, EtcdError> {
-        let time = self.timeout();
-        match timeout(time, asked(self)).await {
-            Ok(answer) => answer,
+        let limit = self.timeout();
+        match timeout(limit, exchange(self)).await {
+            Ok(result) => result,
             Err(_) => {
-                self.connection = None;
-                Err(EtcdError::Timeout(self.endpoint.clone(), time))
+                self.http.close();
+                Err(EtcdError::Timeout(self.endpoint().clone(), limit))
             }
         }
     }
 
-    /// Sends one request, and waits for the head of the answer. A redirect to another member is
+    /// Sends a request, and waits for the head of the response. A redirect to another member is
     /// followed.
     pub(super) async fn send(&mut self, path: &str) -> Result<Response<Incoming>, EtcdError> {
         let mut redirects = 0;
         loop {
             let response = self.send_once(path).await?;
             let status = response.status();
-            let Some(location) =
-                response.headers().get(LOCATION).filter(|_| status.is_redirection())
-            else {
+            let location = response.headers().get(LOCATION).filter(|_| status.is_redirection());
+            let Some(location) = location else {
                 return Ok(response);
             };
+
             let location = String::from_utf8_lossy(location.as_bytes()).into_owned();
-            let endpoint = self.endpoint.clone();
+            let endpoint = self.endpoint().clone();
             let followed = match redirects {
-                redirect::MOST.. => Err(NotFollowed::TooMany),
-                _ => self.follow(path, status, &location).await,
+                redirect::MAX_REDIRECTS.. => Err(RedirectError::TooMany),
+                _ => self.follow_redirect(path, status, &location).await,
             };
             followed.map_err(|why| {
                 let to = endpoint::without_credentials(&location);
@@ -166,30 +157,32 @@ impl MemberClient {
     }
 
     /// Sends all further requests where a redirect leads, if that is a member of the same etcd.
-    async fn follow(
+    async fn follow_redirect(
         &mut self,
         path: &str,
         status: StatusCode,
         location: &str,
-    ) -> Result<(), NotFollowed> {
-        let target = redirect::target(&self.endpoint, path, status.as_u16(), location)?;
-        let is_member = redirect::is_host_of(&target.host, &self.access.members)
-            || redirect::is_host_of(&target.host, &self.told_members().await);
+    ) -> Result<(), RedirectError> {
+        let target = redirect::target(self.endpoint(), path, status.as_u16(), location)?;
+        let is_member = redirect::is_member_host(&target.host, &self.connector.config().members)
+            || redirect::is_member_host(&target.host, &self.list_members().await);
         if !is_member {
-            return Err(NotFollowed::Stranger);
+            return Err(RedirectError::UnknownHost);
         }
-        debug!("etcd at {} redirects to {target}", self.endpoint);
-        self.endpoint = target;
-        self.connection = None;
+
+        debug!("etcd at {} redirects to {target}", self.endpoint());
+        self.connector.set_endpoint(target);
+        self.http.close();
         Ok(())
     }
 
-    /// The members that etcd itself tells.
-    async fn told_members(&mut self) -> Vec<Endpoint> {
+    /// The members that etcd itself lists. Empty if it has no valid list.
+    async fn list_members(&mut self) -> Vec<Endpoint> {
         for path in ["/v2/members", "/v2/machines"] {
-            // What the redirect came with is not read.
-            self.connection = None;
-            let list = self.in_time(async |client: &mut Self| {
+            // The body of the response before this request was not read.
+            self.http.close();
+
+            let list = self.within_timeout(async |client: &mut Self| {
                 let response = client.send_once(path).await?;
                 if response.status() == StatusCode::OK {
                     client.body(path, response).await
@@ -197,7 +190,8 @@ impl MemberClient {
                     Ok(Vec::new())
                 }
             });
-            let members = list.await.map(|list| redirect::members(&list)).unwrap_or_default();
+            let list = list.await.unwrap_or_default();
+            let members = redirect::parse_members(&list);
             if !members.is_empty() {
                 return members;
             }
@@ -205,148 +199,92 @@ impl MemberClient {
         Vec::new()
     }
 
-    /// Sends one request, over the kept connection if there is one, and waits for the head of the
-    /// answer. etcd may close the connection at any time; as long as nothing came back, asking
-    /// again is safe.
+    /// Sends a request, and waits for the head of the response, whatever its status is.
     async fn send_once(&mut self, path: &str) -> Result<Response<Incoming>, EtcdError> {
-        self.gathers.set(false);
-        if let Some(mut kept) = self.connection.take()
-            && let Ok(response) = kept.send(self.request(path)?).await
-        {
-            self.connection = Some(kept);
-            return Ok(response);
-        }
+        let Self { connector, http } = self;
+        connector.batching().turn_off();
+        let request = connector.request(path)?;
 
-        let request = self.request(path)?;
-        let time = self.timeout().min(CONNECT);
-        let connected = timeout(time, self.connect()).await;
-        let mut connection = connected.map_err(|_| {
-            EtcdError::Unreachable(self.endpoint.clone(), io::ErrorKind::TimedOut.into())
-        })??;
-        let response = connection
-            .send(request)
+        http.send(request, async || connector.connect().await)
             .await
-            .map_err(|error| match self.encryption() {
-                Some(encryption) if !error.is_parse() => {
-                    EtcdError::Tls(self.endpoint.clone(), encryption.explain_ended(&error))
-                }
-                _ => self.broken_off(error),
-            })?;
-        self.connection = Some(connection);
-        Ok(response)
+            .map_err(|error| match error {
+                RequestError::Connect(error) => error,
+                RequestError::Exchange(error) => connector.first_exchange_error(error),
+            })
     }
 
-    fn request(&self, path: &str) -> Result<Request<Empty<Bytes>>, EtcdError> {
-        let request = http::get(&self.endpoint.authority(), path);
-        let mut request = request.map_err(|error| {
-            EtcdError::NotEtcd(self.endpoint.clone(), format!("{path} cannot be asked: {error}"))
-        })?;
-        if let Some(authorization) = self.authorization() {
-            request
-                .headers_mut()
-                .insert(AUTHORIZATION, authorization.header.clone());
-        }
-        Ok(request)
+    /// Batches the body of the last response, which has no end.
+    pub(super) fn start_batching(&self) {
+        self.connector.batching().turn_on();
     }
 
-    /// The user that this member is asked as. A password goes to members that were named, and to
-    /// nobody that others name.
-    fn authorization(&self) -> Option<&Authorization> {
-        self.access
-            .authorization
-            .as_ref()
-            .filter(|_| self.access.members.contains(&self.endpoint))
+    /// Waits for the next data of the last response's body. `None` at its end.
+    pub(super) async fn data(&mut self, body: &mut Incoming) -> Option<Result<Bytes, EtcdError>> {
+        let data = self.http.data(body).await?;
+        Some(data.map_err(|error| self.connector.exchange_error(error)))
     }
 
-    fn encryption(&self) -> Option<&Encryption> {
-        self.access.encryption.as_ref().filter(|_| self.endpoint.tls)
-    }
-
-    async fn connect(&self) -> Result<Connection, EtcdError> {
-        let Endpoint { host, port, .. } = &self.endpoint;
-        let stream =
-            TcpStream::connect((host.as_str(), *port)).await.map_err(|error| {
-                match error.kind() {
-                    io::ErrorKind::ConnectionRefused => EtcdError::Refused(self.endpoint.clone()),
-                    _ => EtcdError::Unreachable(self.endpoint.clone(), error),
-                }
-            })?;
-        let stream = Gathering::new(stream, self.gathers.clone());
-        let connection = match self.encryption() {
-            None => Connection::over(stream).await,
-            Some(encryption) => {
-                let encrypted = encryption.connect(host, stream).await;
-                Connection::over(
-                    encrypted.map_err(|problem| EtcdError::Tls(self.endpoint.clone(), problem))?,
-                )
-                .await
+    /// Reads the whole body of the last response. `key` is named if it is too large.
+    async fn body(
+        &mut self,
+        key: &str,
+        response: Response<Incoming>,
+    ) -> Result<Vec<u8>, EtcdError> {
+        let body = self.http.body(response, MAX_BODY_BYTES).await;
+        body.map_err(|error| match error {
+            BodyError::Exchange(error) => self.connector.exchange_error(error),
+            BodyError::TooLarge => {
+                EtcdError::TooLarge(self.endpoint().clone(), MAX_BODY_BYTES >> 20, key.to_owned())
             }
-        };
-        connection.map_err(|error| self.broken_off(error))
+        })
     }
 
-    pub(super) fn broken_off(&self, error: hyper::Error) -> EtcdError {
-        let of_tls = self.encryption().and_then(|encryption| encryption.explain(&error));
-        match of_tls {
-            Some(problem) => EtcdError::Tls(self.endpoint.clone(), problem),
-            None if error.is_parse() => {
-                EtcdError::NotEtcd(self.endpoint.clone(), error.to_string())
-            }
-            None => EtcdError::BrokenOff(self.endpoint.clone(), error),
-        }
-    }
-
-    pub(super) fn nonsense(&self, error: &serde_json::Error) -> EtcdError {
-        EtcdError::NotEtcd(self.endpoint.clone(), error.to_string())
-    }
-
-    pub(super) fn head(&self, response: &Response<Incoming>) -> Result<Head, EtcdError> {
+    pub(super) fn headers(&self, response: &Response<Incoming>) -> Result<KeysHeaders, EtcdError> {
         let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
-        let index = header(INDEX).and_then(|index| index.parse().ok());
-        let index = index.ok_or_else(|| {
-            EtcdError::NotEtcd(self.endpoint.clone(), "it has no X-Etcd-Index".to_owned())
-        })?;
-        Ok(Head { index, cluster: header(CLUSTER_ID).map(str::to_owned) })
+        let index = header(INDEX)
+            .and_then(|index| index.parse().ok())
+            .ok_or_else(|| self.connector.not_etcd("it has no X-Etcd-Index".to_owned()))?;
+        let cluster_id = header(CLUSTER_ID).map(str::to_owned);
+        Ok(KeysHeaders { index, cluster_id })
     }
 
-    /// The response, if it is what was asked for.
-    async fn good(
+    /// The body is not what etcd sends.
+    pub(super) fn invalid_body(&self, error: &serde_json::Error) -> EtcdError {
+        self.connector.not_etcd(error.to_string())
+    }
+
+    /// Reads the body of a response that is an error: what etcd says, and the error for the user.
+    pub(super) async fn read_error(
         &mut self,
         key: &str,
         response: Response<Incoming>,
-    ) -> Result<Response<Incoming>, EtcdError> {
-        if response.status() == StatusCode::OK {
-            return Ok(response);
-        }
-        Err(self.refusal(key, response).await?.1)
-    }
+    ) -> Result<(Option<EtcdErrorBody>, EtcdError), EtcdError> {
+        let endpoint = self.endpoint().clone();
+        let status = response.status();
+        let text = self.body(key, response).await?;
+        let body: Option<EtcdErrorBody> = serde_json::from_slice(&text).ok();
+        let message = body
+            .as_ref()
+            .map_or_else(|| plain_message(&text), EtcdErrorBody::text);
+        let key = key.to_owned();
 
-    /// Why a request was refused, in etcd's words and in ours.
-    pub(super) async fn refusal(
-        &mut self,
-        key: &str,
-        response: Response<Incoming>,
-    ) -> Result<(Option<Refusal>, EtcdError), EtcdError> {
-        let (endpoint, status) = (self.endpoint.clone(), response.status());
-        let body = self.body(key, response).await?;
-        let refusal: Option<Refusal> = serde_json::from_slice(&body).ok();
-        let message = match &refusal {
-            Some(Refusal { message, cause, .. }) if cause.is_empty() => message.clone(),
-            Some(Refusal { message, cause, .. }) => format!("{message} ({cause})"),
-            None => words(&body),
-        };
-        let error = match &refusal {
+        let error = match &body {
             _ if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
-                let key = key.to_owned();
-                match self.authorization().map(|authorization| authorization.user.clone()) {
-                    Some(user) => EtcdError::Forbidden { endpoint, status, message, key, user },
+                match self.connector.authorization() {
+                    Some(authorization) => EtcdError::Forbidden {
+                        endpoint,
+                        status,
+                        message,
+                        key,
+                        user: authorization.user.clone(),
+                    },
                     None => EtcdError::NoLogin { endpoint, status, message, key },
                 }
             }
-            Some(Refusal { error_code: Refusal::KEY_NOT_FOUND, .. }) => {
-                EtcdError::NoFleet(endpoint, key.to_owned())
+            Some(body) if body.error_code == EtcdErrorBody::KEY_NOT_FOUND => {
+                EtcdError::NoFleet(endpoint, key)
             }
-            None if status == StatusCode::NOT_FOUND && self.is_without_v2(key).await? => {
+            None if status == StatusCode::NOT_FOUND && self.lacks_v2(&key).await? => {
                 EtcdError::NoV2(endpoint)
             }
             None if status == StatusCode::NOT_FOUND => {
@@ -354,66 +292,48 @@ impl MemberClient {
             }
             _ => EtcdError::Status { endpoint, status, message },
         };
-        Ok((refusal, error))
+        Ok((body, error))
     }
 
-    /// Whether it is an etcd that has no v2 API. Status 404 alone is not its own word: a proxy says
-    /// so too while etcd is not there yet. So it must tell its version, and still have nothing
-    /// where that API would be.
-    async fn is_without_v2(&mut self, key: &str) -> Result<bool, EtcdError> {
+    /// Whether this is an etcd without the v2 API. Status 404 alone does not prove it: a proxy
+    /// answers so too while etcd is not there yet. So it must report its version, and still answer
+    /// 404 where that API would be.
+    async fn lacks_v2(&mut self, key: &str) -> Result<bool, EtcdError> {
         if self.version().await.is_none() {
             return Ok(false);
         }
+
         let response = self.send_once(&format!("/v2/keys{key}")).await?;
-        let is_v2 =
-            response.headers().contains_key(CLUSTER_ID) || response.headers().contains_key(INDEX);
-        let is_missing = response.status() == StatusCode::NOT_FOUND && !is_v2;
+        let headers = response.headers();
+        let has_v2 = headers.contains_key(CLUSTER_ID) || headers.contains_key(INDEX);
+        let is_missing = response.status() == StatusCode::NOT_FOUND && !has_v2;
         self.body(key, response).await?;
         Ok(is_missing)
     }
-
-    /// The answer that came last is one without an end: what comes of it may gather.
-    pub(super) fn gather(&self) {
-        self.gathers.set(true);
-    }
-
-    /// The next piece of the answer that came last.
-    pub(super) async fn frame(
-        &mut self,
-        body: &mut Incoming,
-    ) -> Option<hyper::Result<Frame<Bytes>>> {
-        self.connection.as_mut()?.frame(body).await
-    }
-
-    async fn body(
-        &mut self,
-        key: &str,
-        response: Response<Incoming>,
-    ) -> Result<Vec<u8>, EtcdError> {
-        let mut incoming = response.into_body();
-        let mut body = Vec::new();
-        while let Some(frame) = self.frame(&mut incoming).await {
-            let frame = frame.map_err(|error| self.broken_off(error))?;
-            if let Some(data) = frame.data_ref() {
-                if body.len() + data.len() > MAX_BYTES {
-                    return Err(EtcdError::TooLarge(
-                        self.endpoint.clone(),
-                        MAX_BYTES >> 20,
-                        key.to_owned(),
-                    ));
-                }
-                body.extend_from_slice(data);
-            }
-        }
-        Ok(body)
-    }
 }
 
-/// What a body says that is not etcd's, if it is for people: its first line, and no HTML.
-fn words(body: &[u8]) -> String {
+/// The version in the body of `/version`: JSON, or text from etcd 0.4 and 2.0.
+fn parse_version(body: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct VersionBody {
+        etcdserver: String,
+    }
+
+    if let Ok(body) = serde_json::from_slice::<VersionBody>(body) {
+        return Some(body.etcdserver);
+    }
+    let version = str::from_utf8(body).ok()?.strip_prefix("etcd ")?;
+    Some(version.trim().to_owned())
+}
+
+/// The message in a body that is not etcd's JSON: its first line. Empty if that is HTML or too
+/// long.
+fn plain_message(body: &[u8]) -> String {
     let line = body.split(|byte| *byte == b'\n').next().unwrap_or_default();
     match str::from_utf8(line) {
-        Ok(line) if line.len() <= 200 && !line.contains('<') => line.trim().to_owned(),
+        Ok(line) if line.len() <= MAX_MESSAGE_BYTES && !line.contains('<') => {
+            line.trim().to_owned()
+        }
         _ => String::new(),
     }
 }

@@ -7,7 +7,7 @@ use super::{Backend, Facts, Options, Probe, Reason, Request, Selection, decide};
 use crate::source::Source;
 use crate::source::api::Api;
 use crate::source::etcd::error::FileError;
-use crate::source::etcd::{self, Etcd};
+use crate::source::etcd::{self, EtcdSource};
 use crate::source::fleetctl::{self, Fleetctl, FleetctlError};
 use crate::source::polled::{Polled, Schedule};
 use crate::source::replay::{Replay, ReplayError};
@@ -41,7 +41,7 @@ impl Probe {
     async fn of(settings: etcd::EtcdSettings) -> Self {
         let timeout = settings.timeout.min(PROBE_TIMEOUT);
         // Files for TLS that cannot be used are an error when the source is opened.
-        let Ok(etcd) = Etcd::new(etcd::EtcdSettings { timeout, ..settings }) else {
+        let Ok(etcd) = EtcdSource::new(etcd::EtcdSettings { timeout, ..settings }) else {
             return Probe::NoAnswer;
         };
 
@@ -73,7 +73,7 @@ impl Selection {
                 Opened::Replay(Box::new(Replay::open(&path, speed)?))
             }
             Backend::Api(address) => Opened::Api(Arc::new(Api::new(address)), schedule),
-            Backend::Etcd(settings) => Opened::Etcd(Etcd::new(settings)?),
+            Backend::Etcd(settings) => Opened::Etcd(EtcdSource::new(settings)?),
             Backend::Fleetctl { command, connection } => {
                 let settings =
                     fleetctl::FleetctlSettings { command, connection, timeout: schedule.timeout };
@@ -94,7 +94,7 @@ impl Selection {
 pub(crate) enum Opened {
     Replay(Box<Replay>),
     Api(Arc<Api>, Schedule),
-    Etcd(Etcd),
+    Etcd(EtcdSource),
     Fleetctl(Arc<Fleetctl>, Schedule),
 }
 

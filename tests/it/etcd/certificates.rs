@@ -1,17 +1,17 @@
-//! The source `etcd` with certificates as old clusters have them: made by openssl(1), and shown by
-//! a real etcd.
+//! The source `etcd` with the certificates of old clusters: made by openssl(1), and used by a real
+//! etcd.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use fleet_monitor::source::etcd::error::{FileError, TlsError};
-use fleet_monitor::source::etcd::{Etcd as Source, EtcdSettings, Tls};
+use fleet_monitor::source::etcd::error::{FileError, TlsFileError};
+use fleet_monitor::source::etcd::{EtcdSettings, EtcdSource, Tls};
 use tempfile::TempDir;
 
 use super::tls::no_tls;
 use super::watched::{follow, settings, until};
-use crate::support::etcd::{Encrypted, Etcd, free_port, registry};
+use crate::support::etcd::{Etcd, TlsListener, free_port, registry};
 use crate::support::snapshots::assert_catalogue;
 use crate::support::{Log, cannot_run};
 
@@ -23,7 +23,7 @@ const NAMES: &str = "subjectAltName=DNS:localhost,IP:127.0.0.1\n";
 struct Authority(TempDir);
 
 impl Authority {
-    /// None where there is no openssl.
+    /// `None` where there is no openssl.
     fn new() -> Option<Self> {
         if Command::new("openssl").arg("version").output().is_err() {
             cannot_run("openssl is not there; it is in Debian's package openssl");
@@ -60,22 +60,25 @@ impl Authority {
         );
     }
 
-    /// A CA. All are of the same name.
+    /// Makes a CA. All CAs have the same name.
     fn ca(&self, name: &str, key: &[&str]) {
-        let (key_file, file) = (format!("{name}.key"), format!("{name}.pem"));
+        let key_file = format!("{name}.key");
+        let file = format!("{name}.pem");
         let request =
             ["req", "-x509", "-nodes", "-subj", "/CN=an old CA", "-days", "30", "-newkey"];
         self.openssl(&[&request, key, &["-keyout", &key_file, "-out", &file]].concat());
     }
 
-    /// A certificate for `CN=localhost` with these extensions; without any, it is of version 1.
+    /// Makes a certificate for `CN=localhost` with these extensions. Without any, it is of version
+    /// 1.
     fn issue(&self, name: &str, ca: &str, key: &[&str], hash: &str, extensions: &str) {
         let [key_file, request, file, extension_file] =
             ["key", "csr", "pem", "ext"].map(|kind| format!("{name}.{kind}"));
         let asked = ["req", "-nodes", "-subj", "/CN=localhost", "-newkey"];
         self.openssl(&[&asked, key, &["-keyout", &key_file, "-out", &request]].concat());
 
-        let (ca_file, ca_key) = (format!("{ca}.pem"), format!("{ca}.key"));
+        let ca_file = format!("{ca}.pem");
+        let ca_key = format!("{ca}.key");
         let signed = [
             "x509",
             "-req",
@@ -97,19 +100,19 @@ impl Authority {
         self.openssl(&[signed.as_slice(), &["-in", &request, "-out", &file], extended].concat());
     }
 
-    /// An etcd that shows the certificate of that name, and asks its clients for one of `clients`,
-    /// if there is that.
-    async fn etcd(&self, name: &str, clients: Option<&str>) -> Option<(Etcd, String)> {
+    /// An etcd with the certificate of that name. It requires client certificates of the CA
+    /// `client_ca`, if there is one.
+    async fn etcd(&self, name: &str, client_ca: Option<&str>) -> Option<(Etcd, String)> {
         let port = free_port();
-        let (certificate, key) =
-            (self.path(&format!("{name}.pem")), self.path(&format!("{name}.key")));
-        let authority = clients.map(|name| self.path(name));
-        let etcd = Etcd::start_with(Some(Encrypted { port, certificate, key, authority })).await?;
+        let certificate = self.path(&format!("{name}.pem"));
+        let key = self.path(&format!("{name}.key"));
+        let authority = client_ca.map(|name| self.path(name));
+        let etcd = Etcd::start_with_tls(TlsListener { port, certificate, key, authority }).await?;
         etcd.fill(&registry("v1.0.0")).await;
         Some((etcd, format!("https://127.0.0.1:{port}")))
     }
 
-    /// Trusting the CAs in that file.
+    /// The settings that trust the CAs in that file.
     fn settings(&self, url: &str, ca: &str) -> EtcdSettings {
         EtcdSettings {
             tls: Tls { ca: Some(self.path(ca)), cert: None, key: None },
@@ -117,17 +120,17 @@ impl Authority {
         }
     }
 
-    /// What is said of these files for the client's certificate and key. It is of this option, and
-    /// names its file.
+    /// The error for these files with the client's certificate and key. It must be about this
+    /// option and its file.
     fn refusal(&self, cert: &str, key: &str, option: &str) -> String {
         let tls = Tls {
             ca: Some(self.path("ca.pem")),
             cert: Some(self.path(cert)),
             key: Some(self.path(key)),
         };
-        let error =
-            Source::new(EtcdSettings { tls, ..settings(&["https://127.0.0.1:2379"]) }).unwrap_err();
-        assert_is_of(&error, option, &self.path(if option == "etcd_key" { key } else { cert }));
+        let error = EtcdSource::new(EtcdSettings { tls, ..settings(&["https://127.0.0.1:2379"]) })
+            .unwrap_err();
+        assert_is_about(&error, option, &self.path(if option == "etcd_key" { key } else { cert }));
         self.without_directory(&error.to_string())
     }
 
@@ -136,9 +139,9 @@ impl Authority {
     }
 }
 
-fn assert_is_of(error: &FileError, option: &str, file: &Path) {
+fn assert_is_about(error: &FileError, option: &str, file: &Path) {
     match error {
-        FileError::Tls(TlsError::File { option: named, path, .. }) => {
+        FileError::Tls(TlsFileError::File { option: named, path, .. }) => {
             assert_eq!((*named, path.as_path()), (option, file), "{error}");
         }
         other => panic!("{other}"),
@@ -146,7 +149,7 @@ fn assert_is_of(error: &FileError, option: &str, file: &Path) {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_the_certificate_of_etcd_is_said_in_words() {
+async fn each_problem_with_the_certificate_of_etcd_is_explained() {
     let Some(files) = Authority::new() else {
         return;
     };
@@ -169,7 +172,7 @@ async fn what_is_wrong_with_the_certificate_of_etcd_is_said_in_words() {
         ),
         ("a CA that was made anew", ("anew", EC, "-sha256"), NAMES),
     ];
-    let mut told = Vec::new();
+    let mut explanations = Vec::new();
     for (case, (ca, key, hash), extensions) in cases {
         files.issue("etcd", ca, key, hash, extensions);
         let Some((_etcd, url)) = files.etcd("etcd", None).await else {
@@ -177,13 +180,13 @@ async fn what_is_wrong_with_the_certificate_of_etcd_is_said_in_words() {
         };
         let trusted = if ca == "weak" { "weak.pem" } else { "ca.pem" };
         let problem = no_tls(files.settings(&url, trusted), &url).await;
-        told.push((case, files.without_directory(&problem)));
+        explanations.push((case, files.without_directory(&problem)));
     }
-    assert_catalogue("etcd-certificates", told);
+    assert_catalogue("etcd-certificates", explanations);
 }
 
 #[tokio::test]
-async fn a_certificate_that_etcd_wants_and_does_not_get_is_named_with_its_options() {
+async fn a_missing_client_certificate_is_explained_with_its_options() {
     let Some(files) = Authority::new() else {
         return;
     };
@@ -196,7 +199,7 @@ async fn a_certificate_that_etcd_wants_and_does_not_get_is_named_with_its_option
 }
 
 #[tokio::test]
-async fn of_a_bundle_with_a_broken_certificate_the_rest_is_used() {
+async fn a_broken_certificate_in_a_bundle_is_skipped_with_a_warning() {
     let Some(files) = Authority::new() else {
         return;
     };
@@ -206,32 +209,33 @@ async fn of_a_bundle_with_a_broken_certificate_the_rest_is_used() {
         return;
     };
 
-    let (good, another) = (files.read("ca.pem"), files.read("another.pem"));
+    let good = files.read("ca.pem");
+    let another = files.read("another.pem");
     let cut_off = another.split_once("-----END").unwrap().0;
     let typo = another.replacen("MII", "M!!", 1);
     let short = another.replace(another.lines().nth(2).unwrap(), "");
+    let mut warnings = Vec::new();
     for (name, broken) in [("cut-off", cut_off), ("typo", &typo), ("too-short", &short)] {
         let log = Log::listen();
         let bundle = files.write(name, &format!("# our CAs\n{broken}{good}{another}"));
-        let mut watched = follow(Source::new(files.settings(&url, name)).unwrap());
-        until(&mut watched, |told| !told.states.is_empty()).await;
-        assert_eq!(
-            log.lines(&["WARN", &format!("etcd_ca = {bundle:?}"), " line 2 "])
-                .len(),
-            1,
-            "{name}"
-        );
+        let mut watched = follow(EtcdSource::new(files.settings(&url, name)).unwrap());
+        until(&mut watched, |registry| !registry.states.is_empty()).await;
+        let lines = log.lines(&["WARN", bundle.to_str().unwrap()]);
+        assert_eq!(lines.len(), 1, "{name}: {lines:?}");
+        let sentence = lines[0].split_once(": ").expect("a module before the sentence").1;
+        warnings.push((name, files.without_directory(sentence)));
 
-        // Alone it is no bundle.
+        // Without another certificate, the file is an error.
         files.write(name, broken);
-        let error = Source::new(files.settings(&url, name)).unwrap_err();
-        assert_is_of(&error, "etcd_ca", &bundle);
+        let error = EtcdSource::new(files.settings(&url, name)).unwrap_err();
+        assert_is_about(&error, "etcd_ca", &bundle);
         assert!(error.to_string().contains(" line 1 "), "{error}");
     }
+    assert_catalogue("etcd-ca-warnings", warnings);
 }
 
 #[test]
-fn a_key_that_cannot_be_used_says_what_to_do() {
+fn a_key_that_cannot_be_used_is_explained() {
     let Some(files) = Authority::new() else {
         return;
     };
@@ -252,7 +256,7 @@ fn a_key_that_cannot_be_used_says_what_to_do() {
     files.openssl(&["pkey", "-in", "client.key", "-outform", "DER", "-out", "der"]);
     files.openssl(&["genrsa", "-out", "long.key", "2048"]);
     files.openssl(&["rsa", "-in", "long.key", "-outform", "DER", "-out", "long-der"]);
-    let told = [
+    let explanations = [
         ("encrypted, PKCS #8", "client.pem", "pkcs8"),
         ("encrypted, as OpenSSL did before", "client.pem", "traditional"),
         ("DER", "client.pem", "der"),
@@ -260,23 +264,23 @@ fn a_key_that_cannot_be_used_says_what_to_do() {
         ("1024 bits", "weak.pem", "weak.key"),
     ]
     .map(|(given, cert, key)| (given, files.refusal(cert, key, "etcd_key")));
-    assert_catalogue("etcd-keys", told);
+    assert_catalogue("etcd-keys", explanations);
 }
 
 #[test]
-fn a_certificate_of_ours_that_cannot_be_used_says_what_to_do() {
+fn a_client_certificate_that_cannot_be_used_is_explained() {
     let Some(files) = Authority::new() else {
         return;
     };
     files.issue("client", "ca", EC, "-sha256", NAMES);
     files.issue("old", "ca", EC, "-sha256", "");
     files.openssl(&["x509", "-in", "client.pem", "-outform", "DER", "-out", "der"]);
-    // etcd would not know us without what leads to its CA.
+    // Without its intermediate certificates, etcd could not verify it.
     let broken = files.read("ca.pem").replacen("MII", "M!!", 1);
     files.write("chain", &(files.read("client.pem") + &broken));
     let line = format!(" line {} ", files.read("client.pem").lines().count() + 1);
 
-    let told = [
+    let explanations = [
         ("version 1", "old.pem", "old.key"),
         ("DER", "der", "client.key"),
         ("a key", "client.key", "client.key"),
@@ -285,5 +289,5 @@ fn a_certificate_of_ours_that_cannot_be_used_says_what_to_do() {
     .map(|(given, cert, key)| {
         (given, files.refusal(cert, key, "etcd_cert").replace(&line, " line N "))
     });
-    assert_catalogue("etcd-client-certificates", told);
+    assert_catalogue("etcd-client-certificates", explanations);
 }

@@ -1,14 +1,14 @@
-//! The source `etcd` behind a proxy that answers in etcd's place while etcd is not there yet: a
+//! The source `etcd` behind a proxy that answers in place of etcd while etcd has not started yet: a
 //! real nginx.
 
 use rustix::process::Signal;
 
 use super::daemon::{etcd, reason, until_ready};
-use crate::support::etcd::{Double, Reply};
+use crate::support::etcd::{EtcdDouble, EtcdReply};
 use crate::support::{Program, ReverseProxy};
 
-/// An nginx in front of a server, with what it answers while that is not there.
-fn in_front_of(server: &str, otherwise: &str) -> Option<(ReverseProxy, String)> {
+/// An nginx in front of a server, and its response while the server is down.
+fn in_front_of(server: &str, fallback: &str) -> Option<(ReverseProxy, String)> {
     let nginx = ReverseProxy::nginx(&format!(
         "server {{
              listen LISTEN;
@@ -17,9 +17,9 @@ fn in_front_of(server: &str, otherwise: &str) -> Option<(ReverseProxy, String)> 
                  proxy_pass {server};
                  proxy_http_version 1.1;
                  proxy_buffering off;
-                 error_page 502 504 = @otherwise;
+                 error_page 502 504 = @fallback;
              }}
-             location @otherwise {{ return {otherwise}; }}
+             location @fallback {{ return {fallback}; }}
          }}"
     ))?;
     let url = format!("http://{}", nginx.address);
@@ -27,9 +27,9 @@ fn in_front_of(server: &str, otherwise: &str) -> Option<(ReverseProxy, String)> 
 }
 
 #[tokio::test]
-async fn what_a_proxy_answers_before_etcd_is_there_is_waited_out() {
+async fn it_waits_while_a_proxy_answers_in_place_of_etcd() {
     let Some(mut etcd) = etcd().await else { return };
-    for (otherwise, named) in [
+    for (fallback, named) in [
         ("404", "HTTP 404"),
         ("200 '<html>etcd will be here soon</html>'", "X-Etcd-Index"),
         ("200 '{}'", "X-Etcd-Index"),
@@ -39,7 +39,7 @@ async fn what_a_proxy_answers_before_etcd_is_there_is_waited_out() {
         ("503", "HTTP 503"),
     ] {
         etcd.stop_hard();
-        let Some((_nginx, url)) = in_front_of(&etcd.url(), otherwise) else {
+        let Some((_nginx, url)) = in_front_of(&etcd.url(), fallback) else {
             return;
         };
         let mut daemon = Program::new(&["--etcd", &url]).start().await;
@@ -51,31 +51,31 @@ async fn what_a_proxy_answers_before_etcd_is_there_is_waited_out() {
     }
 }
 
-/// Also where the proxy passes on everything but what is below `/v2`, etcd may be one that is being
-/// replaced.
+/// A proxy may forward everything but `/v2`, and an etcd may be about to be replaced.
 #[tokio::test]
-async fn a_404_ends_nothing_unless_etcd_itself_says_what_it_is() {
+async fn a_404_is_not_final_unless_etcd_itself_sends_it() {
     let mut is_there = false;
-    let proxy = Double::tcp(move |path: &str| match path {
-        // By the time that it is asked for its version, etcd is there.
+    let proxy = EtcdDouble::tcp(move |path: &str| match path {
+        // By the time of this request, etcd has started.
         "/version" => {
             is_there = true;
-            Reply {
+            EtcdReply {
                 status: 200,
                 head: None,
                 body: r#"{"etcdserver":"3.4.23","etcdcluster":"3.4.0"}"#.into(),
             }
             .whole()
         }
-        _ if is_there => Reply::error("1c45a069f3a1d796", 7, 100).whole(),
-        _ => Reply::without_v2().whole(),
+        _ if is_there => EtcdReply::error("1c45a069f3a1d796", 7, 100).whole(),
+        _ => EtcdReply::without_v2().whole(),
     })
     .await;
     let daemon = Program::new(&["--etcd", proxy.address()]).start().await;
     assert!(reason(&daemon).await.contains("HTTP 404"));
     proxy
-        .until(|seen| {
-            seen.requests
+        .until(|traffic| {
+            traffic
+                .requests
                 .iter()
                 .filter(|request| request.contains("recursive=true"))
                 .count()

@@ -1,64 +1,62 @@
-//! The source `etcd` with etcd 0.4, whose followers redirect what only their leader can answer
-//! (`etcd/server/server.go`, `Dispatch`; `uhttp.Redirect`). No such etcd runs any more: doubles
-//! answer as it did.
+//! The source `etcd` with etcd 0.4, whose followers redirect requests that only their leader can
+//! answer (`etcd/server/server.go`, `Dispatch`; `uhttp.Redirect`). No such etcd runs any more:
+//! doubles reply as it did.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use fleet_monitor::source::etcd::error::{EtcdError, NotFollowed};
-use fleet_monitor::source::etcd::{Etcd as Source, EtcdSettings};
+use fleet_monitor::source::etcd::error::{EtcdError, RedirectError};
+use fleet_monitor::source::etcd::{EtcdSettings, EtcdSource};
 use tempfile::TempDir;
 
-use super::misbehaving::{asked, leaf, state, tree};
+use super::misbehaving::{CLUSTER, asked, leaf, state, tree};
 use super::trouble::failure;
 use super::watched::{follow, settings, until, watch};
-use crate::support::etcd::{Double, Reply};
-use crate::support::fleetd::Answer;
+use crate::support::etcd::{EtcdDouble, EtcdReply};
+use crate::support::fleetd::Reply;
 
-const CLUSTER: &str = "1c45a069f3a1d796";
-
-/// A status with a body and headers, over a connection that is kept.
-fn answer(status: &str, headers: &str, body: &str) -> Answer {
+/// A reply with this status, headers and body.
+fn reply(status: &str, headers: &str, body: &str) -> Reply {
     let length = body.len();
-    Answer::Whole(
+    Reply::Whole(
         format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {length}\r\n\r\n{body}")
             .into_bytes(),
     )
 }
 
-fn redirect(status: &str, to: &str) -> Answer {
-    answer(status, &format!("Location: {to}\r\n"), "<a>Temporary Redirect</a>.\n\n")
+fn redirect(status: &str, to: &str) -> Reply {
+    reply(status, &format!("Location: {to}\r\n"), "<a>Temporary Redirect</a>.\n\n")
 }
 
-/// The leader: it answers everything.
-async fn leader() -> Double {
-    Double::tcp(|path: &str| match path {
-        _ if path.contains("wait=true") => Answer::Hang,
-        _ if path.contains("engine-leader") => Reply::of(
+/// The leader, which replies to each request.
+async fn leader() -> EtcdDouble {
+    EtcdDouble::tcp(|path: &str| match path {
+        _ if path.contains("wait=true") => Reply::Hang,
+        _ if path.contains("engine-leader") => EtcdReply::of(
             CLUSTER,
             7,
             &serde_json::json!({"node": leaf("lease/engine-leader", &serde_json::json!({}), 7)}),
         )
         .whole(),
         _ if path.contains("recursive=true") => {
-            Reply::of(CLUSTER, 7, &tree(&[state("a.service", "running", 5)])).whole()
+            EtcdReply::of(CLUSTER, 7, &tree(&[state("a.service", "running", 5)])).whole()
         }
-        _ => answer("200 OK", "", "etcd 0.4.9"),
+        _ => reply("200 OK", "", "etcd 0.4.9"),
     })
     .await
 }
 
-/// A follower: it redirects to the leader what asks for a quorum, and tells these members.
-async fn follower(leader: &str, members: &'static str) -> Double {
+/// A follower, which redirects requests for a quorum to the leader, and lists these members.
+async fn follower(leader: &str, members: &'static str) -> EtcdDouble {
     let leader = leader.to_owned();
-    Double::tcp(move |path: &str| match path {
+    EtcdDouble::tcp(move |path: &str| match path {
         _ if path.contains("quorum=true") => {
             redirect("307 Temporary Redirect", &format!("{leader}{path}"))
         }
-        "/v2/machines" => answer("200 OK", "", members),
-        _ if path.contains("wait=true") => Answer::Hang,
-        "/version" => answer("200 OK", "", "etcd 0.4.9"),
-        _ => answer("404 Not Found", "", "404 page not found\n"),
+        "/v2/machines" => reply("200 OK", "", members),
+        _ if path.contains("wait=true") => Reply::Hang,
+        "/version" => reply("200 OK", "", "etcd 0.4.9"),
+        _ => reply("404 Not Found", "", "404 page not found\n"),
     })
     .await
 }
@@ -68,8 +66,8 @@ fn by_name(url: &str) -> String {
     url.replace("127.0.0.1", "localhost")
 }
 
-/// Where it redirects to, with which status, and why it is not followed there.
-async fn not_followed(double: &Double) -> (String, u16, NotFollowed) {
+/// The target and the status of a redirect, and why it is not followed.
+async fn not_followed(double: &EtcdDouble) -> (String, u16, RedirectError) {
     match failure(&mut watch(&[double.address()]), double.address()).await {
         EtcdError::Redirect { to, status, why, .. } => (to, status.as_u16(), why),
         other => panic!("{other}"),
@@ -81,53 +79,55 @@ async fn a_redirect_to_a_named_member_is_followed() {
     let leader = leader().await;
     let follower = follower(leader.address(), "").await;
     let mut watched = watch(&[follower.address(), leader.address()]);
-    until(&mut watched, |told| !told.states.is_empty()).await;
+    until(&mut watched, |registry| !registry.states.is_empty()).await;
     assert!(watched.name().starts_with("etcd v0.4.9"), "{}", watched.name());
     leader
-        .until(|seen| {
-            seen.requests
+        .until(|traffic| {
+            traffic
+                .requests
                 .iter()
                 .filter(|request| request.contains("quorum=true"))
                 .count()
                 >= 2
         })
         .await;
-    assert_eq!(asked(&follower, "/v2/machines"), 0, "it need not be asked who is a member");
+    assert_eq!(asked(&follower, "/v2/machines"), 0, "a named member need not be looked up");
 }
 
 #[tokio::test]
-async fn a_redirect_to_a_member_that_etcd_tells_is_followed() {
+async fn a_redirect_to_a_member_that_etcd_lists_is_followed() {
     let leader = leader().await;
     let follower =
         follower(&by_name(leader.address()), "http://10.0.0.1:4001, http://localhost:4001").await;
-    until(&mut watch(&[follower.address()]), |told| !told.states.is_empty()).await;
+    until(&mut watch(&[follower.address()]), |registry| !registry.states.is_empty()).await;
     assert_eq!((asked(&follower, "/v2/members"), asked(&follower, "/v2/machines")), (1, 1));
 }
 
 #[tokio::test]
-async fn a_redirect_to_elsewhere_is_an_error_that_says_where() {
+async fn a_redirect_to_an_unknown_host_is_an_error_with_its_target() {
     let leader = leader().await;
     let elsewhere = by_name(leader.address());
     let follower = follower(&elsewhere, "http://10.0.0.1:4001").await;
     let (to, status, why) = not_followed(&follower).await;
     assert!(to.starts_with(&format!("{elsewhere}/v2/keys/_coreos.com/fleet?")), "{to}");
-    assert_eq!((status, why), (307, NotFollowed::Stranger));
-    assert_eq!(leader.seen().opened, 0, "nobody was asked there");
+    assert_eq!((status, why), (307, RedirectError::UnknownHost));
+    assert_eq!(leader.traffic().opened, 0, "no request is sent there");
 }
 
 #[tokio::test]
-async fn a_redirect_that_is_not_of_etcd_is_an_error_that_says_where() {
+async fn a_redirect_that_etcd_would_not_send_is_an_error_with_its_target() {
     let path = "/v2/keys/_coreos.com/fleet?recursive=true&quorum=true";
     for (status, to, why) in [
-        (307, format!("https://127.0.0.1:1{path}"), NotFollowed::Scheme),
-        (301, format!("https://127.0.0.1:1{path}"), NotFollowed::Status),
-        (302, "http://127.0.0.1:1/login".to_owned(), NotFollowed::Status),
-        (307, "http://127.0.0.1:1/login".to_owned(), NotFollowed::Path),
-        (307, "/login".to_owned(), NotFollowed::Address),
+        (307, format!("https://127.0.0.1:1{path}"), RedirectError::Scheme),
+        (301, format!("https://127.0.0.1:1{path}"), RedirectError::Status),
+        (302, "http://127.0.0.1:1/login".to_owned(), RedirectError::Status),
+        (307, "http://127.0.0.1:1/login".to_owned(), RedirectError::Path),
+        (307, "/login".to_owned(), RedirectError::Address),
     ] {
         let location = to.clone();
         let double =
-            Double::tcp(move |_: &str| redirect(&format!("{status} Whatever"), &location)).await;
+            EtcdDouble::tcp(move |_: &str| redirect(&format!("{status} Whatever"), &location))
+                .await;
         assert_eq!(not_followed(&double).await, (to, status, why));
     }
 }
@@ -136,23 +136,24 @@ async fn a_redirect_that_is_not_of_etcd_is_an_error_that_says_where() {
 async fn redirects_without_an_end_are_given_up() {
     let address = Arc::new(Mutex::new(String::new()));
     let own = address.clone();
-    let double = Double::tcp(move |path: &str| {
+    let double = EtcdDouble::tcp(move |path: &str| {
         redirect("307 Temporary Redirect", &format!("{}{path}", own.lock().unwrap()))
     })
     .await;
     double.address().clone_into(&mut address.lock().unwrap());
-    assert_eq!(not_followed(&double).await.2, NotFollowed::TooMany);
+    assert_eq!(not_followed(&double).await.2, RedirectError::TooMany);
     assert_eq!(asked(&double, "recursive=true"), 4);
 }
 
-/// The follower may have a new leader by the time that the old one is lost.
+/// The follower may have a new leader by the time that the old one fails.
 #[tokio::test]
-async fn a_leader_that_is_lost_is_asked_for_anew() {
-    let (first, second) = (leader().await, leader().await);
+async fn after_a_leader_fails_the_follower_is_asked_again() {
+    let first = leader().await;
+    let second = leader().await;
     let leaders = [first.address().to_owned(), second.address().to_owned()];
     let is_lost = Arc::new(Mutex::new(false));
     let lost = is_lost.clone();
-    let follower = Double::tcp(move |path: &str| {
+    let follower = EtcdDouble::tcp(move |path: &str| {
         redirect(
             "307 Temporary Redirect",
             &format!("{}{path}", leaders[usize::from(*lost.lock().unwrap())]),
@@ -163,18 +164,23 @@ async fn a_leader_that_is_lost_is_asked_for_anew() {
         timeout: Duration::from_secs(2),
         ..settings(&[follower.address()])
     };
-    let mut watched = follow(Source::new(within).unwrap());
-    until(&mut watched, |told| !told.states.is_empty()).await;
+    let mut watched = follow(EtcdSource::new(within).unwrap());
+    until(&mut watched, |registry| !registry.states.is_empty()).await;
     *is_lost.lock().unwrap() = true;
     drop(first);
     second
-        .until(|seen| seen.requests.iter().any(|request| request.contains("recursive=true")))
+        .until(|traffic| {
+            traffic
+                .requests
+                .iter()
+                .any(|request| request.contains("recursive=true"))
+        })
         .await;
-    until(&mut watched, |told| !told.states.is_empty()).await;
+    until(&mut watched, |registry| !registry.states.is_empty()).await;
 }
 
 #[tokio::test]
-async fn a_password_does_not_follow_to_a_member_that_was_not_named() {
+async fn a_password_is_not_sent_to_a_member_that_was_not_named() {
     let directory = TempDir::new().unwrap();
     let file = directory.path().join("password");
     std::fs::write(&file, "geheim").unwrap();
@@ -186,10 +192,10 @@ async fn a_password_does_not_follow_to_a_member_that_was_not_named() {
         credentials: None,
     };
     let source =
-        Source::new(EtcdSettings { login: Some(login), ..settings(&[follower.address()]) })
+        EtcdSource::new(EtcdSettings { login: Some(login), ..settings(&[follower.address()]) })
             .unwrap();
-    until(&mut follow(source), |told| !told.states.is_empty()).await;
+    until(&mut follow(source), |registry| !registry.states.is_empty()).await;
     let has_password = |request: &String| request.to_lowercase().contains("\r\nauthorization: ");
-    assert!(follower.seen().requests.iter().all(has_password));
-    assert!(!leader.seen().requests.iter().any(has_password));
+    assert!(follower.traffic().requests.iter().all(has_password));
+    assert!(!leader.traffic().requests.iter().any(has_password));
 }

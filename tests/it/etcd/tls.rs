@@ -1,11 +1,13 @@
-//! The source `etcd` over TLS, with a real etcd that asks for a certificate.
+//! The source `etcd` over TLS, with a real etcd that requires a client certificate.
 
 use std::fs;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use fleet_monitor::source::etcd::error::{EtcdError, FileError, TlsError};
-use fleet_monitor::source::etcd::{Etcd as Source, EtcdSettings, Tls};
+use fleet_monitor::source::etcd::error::{
+    CertificateRefusal, EtcdError, FileError, HandshakeError, TlsFileError,
+};
+use fleet_monitor::source::etcd::{EtcdSettings, EtcdSource, Tls};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
 };
@@ -13,13 +15,13 @@ use tempfile::TempDir;
 
 use super::trouble::failure;
 use super::watched::{follow, settings, until};
-use crate::support::etcd::{Encrypted, Etcd, free_port, registry};
+use crate::support::etcd::{Etcd, TlsListener, free_port, registry};
 use crate::support::snapshots::assert_catalogue;
 
-/// The files of two authorities, and of those whom they have certified.
-struct Files(TempDir);
+/// The certificates and keys of two CAs, and of a server and a client of each.
+struct TlsFiles(TempDir);
 
-impl Files {
+impl TlsFiles {
     fn new() -> Self {
         let files = Self(TempDir::new().unwrap());
         for name in ["ours", "another"] {
@@ -55,7 +57,7 @@ impl Files {
         self.0.path().join(name)
     }
 
-    /// These files for the three options; none where there is no name.
+    /// These files for the three options. An empty name leaves an option out.
     fn tls(&self, [ca, cert, key]: [&str; 3]) -> Tls {
         let path = |name: &str| (!name.is_empty()).then(|| self.path(name));
         Tls { ca: path(ca), cert: path(cert), key: path(key) }
@@ -67,13 +69,14 @@ impl Files {
 
     async fn etcd(&self) -> Option<(Etcd, u16)> {
         let port = free_port();
-        let (certificate, key) = (self.path("ours-server.pem"), self.path("ours-server.key"));
-        let etcd = Etcd::start_with(Some(Encrypted {
+        let certificate = self.path("ours-server.pem");
+        let key = self.path("ours-server.key");
+        let etcd = Etcd::start_with_tls(TlsListener {
             port,
             certificate,
             key,
             authority: Some(self.path("ours.pem")),
-        }))
+        })
         .await?;
         etcd.fill(&registry("v1.0.0")).await;
         Some((etcd, port))
@@ -82,44 +85,53 @@ impl Files {
 
 const RIGHT: [&str; 3] = ["ours.pem", "ours-client.pem", "ours-client.key"];
 
-/// Why there is no TLS with it.
+/// Why there is no TLS with this etcd.
 pub async fn no_tls(settings: EtcdSettings, url: &str) -> String {
-    match failure(&mut follow(Source::new(settings).unwrap()), url).await {
-        EtcdError::Tls(_, problem) => problem,
+    match failure(&mut follow(EtcdSource::new(settings).unwrap()), url).await {
+        EtcdError::Tls(_, problem) => problem.to_string(),
         other => panic!("{other}"),
     }
 }
 
+fn assert_unknown_issuer(error: &EtcdError) {
+    let is_expected = matches!(
+        error,
+        EtcdError::Tls(_, HandshakeError::Certificate(CertificateRefusal::UnknownIssuer(_)))
+    );
+    assert!(is_expected, "{error}");
+}
+
 #[tokio::test]
 async fn with_the_right_files_it_is_watched() {
-    let files = Files::new();
+    let files = TlsFiles::new();
     let Some((etcd, port)) = files.etcd().await else {
         return;
     };
     for host in ["127.0.0.1", "localhost"] {
         let settings = files.settings(&format!("https://{host}:{port}"), RIGHT);
-        let source = Source::new(settings).unwrap();
+        let source = EtcdSource::new(settings).unwrap();
         source.probe().await.unwrap();
         let mut watched = follow(source);
-        until(&mut watched, |told| !told.states.is_empty()).await;
+        until(&mut watched, |registry| !registry.states.is_empty()).await;
         let index = etcd
             .set("/_coreos.com/fleet/job/new.service/target-state", "launched", None)
             .await;
-        until(&mut watched, |told| told.index >= index).await;
+        until(&mut watched, |registry| registry.index >= index).await;
         assert!(watched.name().starts_with("etcd v3."), "{}", watched.name());
     }
 }
 
 #[tokio::test]
-async fn what_it_does_not_agree_to_is_told_with_its_address() {
-    let files = Files::new();
+async fn a_failed_handshake_is_explained_with_the_options_to_change() {
+    let files = TlsFiles::new();
     let Some((etcd, port)) = files.etcd().await else {
         return;
     };
-    let (url, plain) = (format!("https://127.0.0.1:{port}"), etcd.url());
+    let url = format!("https://127.0.0.1:{port}");
+    let plain = etcd.url();
     let option = |name: &str, file: &str| format!("{name} = {:?}", files.path(file));
-    // Who is refused after the handshake (TLS 1.3) may not hear why: the connection is reset before
-    // the alert is read.
+    // A client that is refused after the handshake (TLS 1.3) may not learn why: the connection is
+    // reset before the alert is read.
     let cases = [
         (&url, ["another.pem", RIGHT[1], RIGHT[2]], option("etcd_ca", "another.pem")),
         (&url, [RIGHT[0], "", ""], "--etcd-cert".to_owned()),
@@ -134,32 +146,33 @@ async fn what_it_does_not_agree_to_is_told_with_its_address() {
         let problem = no_tls(files.settings(url, names), url).await;
         assert!(problem.contains(&named), "{problem}");
     }
+
     let url = url.replace("https", "http");
-    let error = failure(&mut follow(Source::new(settings(&[&url])).unwrap()), &url).await;
+    let error = failure(&mut follow(EtcdSource::new(settings(&[&url])).unwrap()), &url).await;
     assert!(matches!(error, EtcdError::BrokenOff(..)), "{error}");
-    // Without an authority of its own, those of the host are believed, and none of them knows this
-    // etcd. A host may have none.
+
+    // Without --etcd-ca, the CAs of the host are trusted, and none of them has issued this
+    // certificate. A host may have none.
     let url = url.replace("http", "https");
-    match Source::new(files.settings(&url, ["", RIGHT[1], RIGHT[2]])) {
+    match EtcdSource::new(files.settings(&url, ["", RIGHT[1], RIGHT[2]])) {
         Ok(source) => {
             let error = failure(&mut follow(source), &url).await;
-            assert!(
-                matches!(&error, EtcdError::Tls(_, problem) if problem.contains("--etcd-ca")),
-                "{error}"
-            );
+            assert_unknown_issuer(&error);
         }
-        Err(error) => assert!(matches!(error, FileError::Tls(TlsError::NoAuthorities)), "{error}"),
+        Err(error) => {
+            assert!(matches!(error, FileError::Tls(TlsFileError::NoAuthorities)), "{error}");
+        }
     }
 }
 
 #[tokio::test]
-async fn a_certificate_out_of_its_time_is_told_by_how_much() {
-    let files = Files::new();
+async fn an_expired_certificate_is_explained_with_a_time_span() {
+    let files = TlsFiles::new();
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
     files.write("ours.pem", &authority.pem());
-    let mut told = Vec::new();
+    let mut explanations = Vec::new();
     for (given, from, to, nearest) in
         [("expired", 2015, 2018, 2018), ("not valid yet", 2090, 2095, 2090)]
     {
@@ -185,32 +198,32 @@ async fn a_certificate_out_of_its_time_is_told_by_how_much() {
             .abs_diff(now);
         let days = format!(" {} days ", distance / 86_400);
         assert!(problem.contains(&days), "{days}: {problem}");
-        told.push((given, problem.replace(&days, " SOME days ")));
+        explanations.push((given, problem.replace(&days, " SOME days ")));
     }
-    assert_catalogue("etcd-certificate-times", told);
+    assert_catalogue("etcd-certificate-times", explanations);
 }
 
 #[test]
-fn files_that_cannot_be_used_are_named() {
-    let files = Files::new();
-    let mut told = Vec::new();
+fn files_that_cannot_be_used_are_explained() {
+    let files = TlsFiles::new();
+    let mut explanations = Vec::new();
     let mut refused = |names: [&str; 3]| {
-        let error = Source::new(files.settings("https://127.0.0.1:2379", names)).unwrap_err();
+        let error = EtcdSource::new(files.settings("https://127.0.0.1:2379", names)).unwrap_err();
         let text = error
             .to_string()
             .replace(files.0.path().to_str().unwrap(), "DIRECTORY");
-        told.push((names.join(" "), text));
+        explanations.push((names.join(" "), text));
         error
     };
 
     for (option, position) in [("etcd_ca", 0), ("etcd_cert", 1), ("etcd_key", 2)] {
-        // Each of these is not what the option asks for.
+        // None of these is what the option is for.
         let other = if position == 2 { RIGHT[1] } else { RIGHT[2] };
         for name in ["missing", "empty", "prose", other] {
             let mut names = RIGHT;
             names[position] = name;
             match refused(names) {
-                FileError::Tls(TlsError::File { option: named, path, .. }) => {
+                FileError::Tls(TlsFileError::File { option: named, path, .. }) => {
                     assert_eq!((named, path), (option, files.path(name)));
                 }
                 other => panic!("{other}"),
@@ -218,10 +231,10 @@ fn files_that_cannot_be_used_are_named() {
         }
     }
     match refused([RIGHT[0], RIGHT[1], "another-client.key"]) {
-        FileError::Tls(TlsError::Pair { cert, key }) => {
+        FileError::Tls(TlsFileError::Pair { cert, key }) => {
             assert_eq!((cert, key), (files.path(RIGHT[1]), files.path("another-client.key")));
         }
         other => panic!("{other}"),
     }
-    assert_catalogue("etcd-tls-files", told);
+    assert_catalogue("etcd-tls-files", explanations);
 }

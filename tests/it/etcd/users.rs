@@ -1,4 +1,4 @@
-//! The source `etcd` with an etcd that has users: a real one, whose users etcdctl makes.
+//! The source `etcd` with an etcd that has users: a real one, whose users etcdctl creates.
 
 use std::fs;
 use std::io;
@@ -6,15 +6,15 @@ use std::process::{Command, Output};
 
 use fleet_monitor::source::etcd::error::EtcdError;
 use fleet_monitor::source::etcd::login::Login;
-use fleet_monitor::source::etcd::{Etcd as Source, EtcdSettings};
+use fleet_monitor::source::etcd::{EtcdSettings, EtcdSource};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
 use super::daemon::{etcd, reason, until_ready};
 use super::trouble::failure;
 use super::watched::{follow, next, settings, until};
-use crate::support::etcd::{Double, Etcd, PREFIX, Reply};
-use crate::support::fleetd::Answer;
+use crate::support::etcd::{Etcd, EtcdDouble, EtcdReply, PREFIX};
+use crate::support::fleetd::Reply;
 use crate::support::{Program, cannot_run};
 
 const PASSWORD: &str = "correct horse: battery";
@@ -31,14 +31,14 @@ fn etcdctl(etcd: &Etcd, arguments: &[&str]) -> io::Result<Output> {
     command.args(["--endpoints", &etcd.url()]).args(arguments).output()
 }
 
-/// Does something as root.
+/// Runs etcdctl as root.
 fn as_root(etcd: &Etcd, arguments: &[&str]) {
     let output = etcdctl(etcd, &[&["--username", ROOT], arguments].concat()).unwrap();
     assert!(output.status.success(), "{arguments:?}: {output:?}");
 }
 
-/// An etcd that lets `monitor` read fleet's registry, `other` nothing, and nobody without a login
-/// anything.
+/// An etcd in which `monitor` may read fleet's registry. Neither `other` nor a client without a
+/// login may read anything.
 async fn guarded() -> Option<Etcd> {
     let etcd = etcd().await?;
     if etcdctl(&etcd, &["--version"]).is_err() {
@@ -61,7 +61,7 @@ async fn guarded() -> Option<Etcd> {
     Some(etcd)
 }
 
-/// A user with a password that a file holds.
+/// A user with its password in a file.
 fn login(directory: &TempDir, user: &str, password: &str) -> Login {
     let file = directory.path().join("password");
     fs::write(&file, format!("{password}\n")).unwrap();
@@ -78,36 +78,39 @@ async fn with_the_right_user_it_is_watched() {
     let directory = TempDir::new().unwrap();
     let login = login(&directory, "monitor", PASSWORD);
     let source =
-        Source::new(EtcdSettings { login: Some(login), ..settings(&[&etcd.url()]) }).unwrap();
+        EtcdSource::new(EtcdSettings { login: Some(login), ..settings(&[&etcd.url()]) }).unwrap();
     source.probe().await.unwrap();
     let mut watched = follow(source);
-    let before = until(&mut watched, |told| !told.states.is_empty()).await.index;
+    let before = until(&mut watched, |registry| !registry.states.is_empty())
+        .await
+        .index;
     as_root(&etcd, &["set", &format!("{PREFIX}/job/new.service/target-state"), "launched"]);
-    until(&mut watched, |told| told.index > before).await;
+    until(&mut watched, |registry| registry.index > before).await;
 }
 
 #[tokio::test]
-async fn a_refusal_names_who_was_refused_what() {
+async fn a_refusal_names_the_user_and_the_key() {
     let Some(etcd) = guarded().await else { return };
-    let (url, directory) = (etcd.url(), TempDir::new().unwrap());
-    let etcds_words = "The request requires user authentication (Insufficient credentials)";
-    match failure(&mut follow(Source::new(settings(&[&url])).unwrap()), &url).await {
+    let url = etcd.url();
+    let directory = TempDir::new().unwrap();
+    let etcds_message = "The request requires user authentication (Insufficient credentials)";
+    match failure(&mut follow(EtcdSource::new(settings(&[&url])).unwrap()), &url).await {
         EtcdError::NoLogin { status, message, key, .. } => {
-            assert_eq!((status.as_u16(), &*message, &*key), (401, etcds_words, PREFIX));
+            assert_eq!((status.as_u16(), &*message, &*key), (401, etcds_message, PREFIX));
         }
         other => panic!("{other}"),
     }
 
     for (user, password) in [("monitor", "wrong"), ("nobody", PASSWORD), ("other", PASSWORD)] {
         let login = Some(login(&directory, user, password));
-        let source = Source::new(EtcdSettings { login, ..settings(&[&url]) }).unwrap();
+        let source = EtcdSource::new(EtcdSettings { login, ..settings(&[&url]) }).unwrap();
         let refused = forbidden(source, &url).await;
-        assert_eq!(refused, (user.to_owned(), 401, etcds_words.to_owned(), PREFIX.to_owned()));
+        assert_eq!(refused, (user.to_owned(), 401, etcds_message.to_owned(), PREFIX.to_owned()));
     }
 }
 
-/// The user that was refused, with which status and words, and what it was to read.
-async fn forbidden(source: Source, url: &str) -> (String, u16, String, String) {
+/// The user that was refused, the status and the message of that, and the key.
+async fn forbidden(source: EtcdSource, url: &str) -> (String, u16, String, String) {
     match failure(&mut follow(source), url).await {
         EtcdError::Forbidden { user, status, message, key, .. } => {
             (user, status.as_u16(), message, key)
@@ -116,30 +119,30 @@ async fn forbidden(source: Source, url: &str) -> (String, u16, String, String) {
     }
 }
 
-/// A proxy may guard etcd in its own way.
+/// A proxy in front of etcd may send it.
 #[tokio::test]
 async fn a_status_403_is_a_refusal_too() {
     let reply = || {
-        Reply {
+        EtcdReply {
             status: 403,
             head: None,
             body: "<html>Forbidden</html>".into(),
         }
         .whole()
     };
-    let double = Double::tcp(move |_: &str| reply()).await;
+    let double = EtcdDouble::tcp(move |_: &str| reply()).await;
     let directory = TempDir::new().unwrap();
     let login = Some(login(&directory, "monitor", PASSWORD));
-    let source = Source::new(EtcdSettings { login, ..settings(&[double.address()]) }).unwrap();
+    let source = EtcdSource::new(EtcdSettings { login, ..settings(&[double.address()]) }).unwrap();
     let refused = forbidden(source, double.address()).await;
     assert_eq!(refused, ("monitor".to_owned(), 403, String::new(), PREFIX.to_owned()));
 }
 
 #[tokio::test]
 async fn without_a_user_no_login_is_sent() {
-    let double = Double::tcp(|_: &str| Answer::Close).await;
-    next(&mut follow(Source::new(settings(&[double.address()])).unwrap())).await;
-    let requests = double.seen().requests;
+    let double = EtcdDouble::tcp(|_: &str| Reply::Close).await;
+    next(&mut follow(EtcdSource::new(settings(&[double.address()])).unwrap())).await;
+    let requests = double.traffic().requests;
     assert!(
         !requests
             .iter()
@@ -149,9 +152,10 @@ async fn without_a_user_no_login_is_sent() {
 }
 
 #[tokio::test]
-async fn the_program_takes_the_password_from_the_credential_and_shows_it_nowhere() {
+async fn the_program_reads_the_password_from_the_credential_and_shows_it_nowhere() {
     let Some(etcd) = guarded().await else { return };
-    let (url, directory) = (etcd.url(), TempDir::new().unwrap());
+    let url = etcd.url();
+    let directory = TempDir::new().unwrap();
     fs::write(directory.path().join("etcd-password"), PASSWORD).unwrap();
     let recording = directory.path().join("recording.jsonl");
     let arguments = [
@@ -170,7 +174,7 @@ async fn the_program_takes_the_password_from_the_credential_and_shows_it_nowhere
     until_ready(&daemon).await;
     let (_, state) = daemon.get("/v2/state").await;
 
-    // A wrong password at a reload: the watch is begun anew with it, and refused.
+    // A reload with a wrong password starts a new watch with it, which is refused.
     fs::write(directory.path().join("etcd-password"), "geheim").unwrap();
     daemon.reload().await;
     let reason = reason(&daemon).await;
@@ -195,13 +199,14 @@ async fn the_program_takes_the_password_from_the_credential_and_shows_it_nowhere
 
 #[tokio::test]
 async fn a_user_without_a_password_ends_with_78() {
-    let (code, said, _) = Program::new(&["--etcd", "http://127.0.0.1:1", "--etcd-user", "monitor"])
-        .end()
-        .await;
+    let (code, message, _) =
+        Program::new(&["--etcd", "http://127.0.0.1:1", "--etcd-user", "monitor"])
+            .end()
+            .await;
     assert_eq!(code, 78);
     assert!(
-        said.contains("etcd_user = \"monitor\"") && said.contains("--etcd-password-file"),
-        "{said}"
+        message.contains("etcd_user = \"monitor\"") && message.contains("--etcd-password-file"),
+        "{message}"
     );
 }
 
@@ -213,8 +218,9 @@ async fn a_password_on_the_command_line_is_refused_and_not_repeated() {
         &["--etcd-password=geheim"],
         &["--etcd-password", "geheim"],
     ] {
-        let (code, said, _) = Program::new(arguments).end().await;
-        assert!(code == 78 || code == 2, "{code}: {said}");
-        assert!(said.contains("etcd-password-file") && !said.contains("geheim"), "{said}");
+        let (code, message, _) = Program::new(arguments).end().await;
+        assert!(code == 78 || code == 2, "{code}: {message}");
+        assert!(message.contains("etcd-password-file"), "{message}");
+        assert!(!message.contains("geheim"), "{message}");
     }
 }

@@ -1,20 +1,20 @@
-//! The source `etcd` against a real etcd, which does again what was recorded of others.
+//! The source `etcd` against a real etcd, which repeats recorded events.
 
 use std::ops::Deref;
 use std::time::Duration;
 
-use fleet_monitor::cluster::{Reading, RegistrySnapshot as Told};
+use fleet_monitor::cluster::{Reading, RegistrySnapshot};
 use fleet_monitor::source::SourceEvent;
 use fleet_monitor::source::etcd::key_tree::KeyTree;
-use fleet_monitor::source::etcd::{Etcd as Source, EtcdSettings, Tls, Watched};
+use fleet_monitor::source::etcd::{EtcdSettings, EtcdSource, EtcdWatcher, Tls};
 use futures_util::future::join_all;
 use tokio::time::{Instant, timeout};
 
 use crate::registry::{self, INCIDENTS};
 use crate::support::changes;
-use crate::support::etcd::{Etcd, PREFIX, Recording};
+use crate::support::etcd::{Etcd, EtcdRecording, PREFIX};
 
-/// No test waits longer for what should come.
+/// How long any test waits for an event.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub fn settings(urls: &[&str]) -> EtcdSettings {
@@ -27,42 +27,45 @@ pub fn settings(urls: &[&str]) -> EtcdSettings {
     }
 }
 
-/// A source that is being watched, and all that it has told of so far.
-pub struct Followed {
-    watched: Watched,
-    told: Told,
+/// A running source, and the registry that follows from its reports.
+pub struct FollowedSource {
+    watcher: EtcdWatcher,
+    registry: RegistrySnapshot,
 }
 
-pub fn follow(source: Source) -> Followed {
-    Followed { watched: source.start(), told: Told::default() }
-}
-
-impl Deref for Followed {
-    type Target = Watched;
-
-    fn deref(&self) -> &Watched {
-        &self.watched
+pub fn follow(source: EtcdSource) -> FollowedSource {
+    FollowedSource {
+        watcher: source.start(),
+        registry: RegistrySnapshot::default(),
     }
 }
 
-impl Followed {
+impl Deref for FollowedSource {
+    type Target = EtcdWatcher;
+
+    fn deref(&self) -> &EtcdWatcher {
+        &self.watcher
+    }
+}
+
+impl FollowedSource {
     pub async fn stop(&mut self) {
-        self.watched.stop().await;
+        self.watcher.stop().await;
     }
 }
 
-pub fn watch(urls: &[&str]) -> Followed {
-    follow(Source::new(settings(urls)).unwrap())
+pub fn watch(urls: &[&str]) -> FollowedSource {
+    follow(EtcdSource::new(settings(urls)).unwrap())
 }
 
-/// What it says next, ticks and all. What has changed is told with all that there is.
-pub async fn next(followed: &mut Followed) -> SourceEvent {
-    let mut said = timeout(PATIENCE, followed.watched.next())
+/// The next event. A report of changes is replaced by one of the whole registry.
+pub async fn next(followed: &mut FollowedSource) -> SourceEvent {
+    let mut event = timeout(PATIENCE, followed.watcher.next())
         .await
-        .expect("it says something");
-    if let SourceEvent::Report(report) = &mut said {
+        .expect("an event in time");
+    if let SourceEvent::Report(report) = &mut event {
         match &report.outcome {
-            Ok(Reading::Registry(registry)) => followed.told = registry.clone(),
+            Ok(Reading::Registry(registry)) => followed.registry = registry.clone(),
             Ok(Reading::Changes { index, changes }) => {
                 changes::apply_changes(&mut followed.told, *index, changes);
                 report.outcome = Ok(Reading::Registry(followed.told.clone()));
@@ -70,15 +73,18 @@ pub async fn next(followed: &mut Followed) -> SourceEvent {
             _ => {}
         }
     }
-    said
+    event
 }
 
-/// The first reading that is enough. Nothing but readings may come before it.
-pub async fn until(watched: &mut Followed, enough: impl Fn(&Told) -> bool) -> Told {
+/// The first registry that fulfils a condition. Nothing but successful reports may come before it.
+pub async fn until(
+    watched: &mut FollowedSource,
+    condition: impl Fn(&RegistrySnapshot) -> bool,
+) -> RegistrySnapshot {
     loop {
         match next(watched).await {
             SourceEvent::Report(report) => match report.outcome {
-                Ok(Reading::Registry(told)) if enough(&told) => return told,
+                Ok(Reading::Registry(registry)) if condition(&registry) => return registry,
                 Ok(_) => {}
                 Err(error) => panic!("{error}"),
             },
@@ -89,7 +95,7 @@ pub async fn until(watched: &mut Followed, enough: impl Fn(&Told) -> bool) -> To
 }
 
 #[tokio::test]
-async fn what_happens_in_etcd_is_told_as_it_happens() {
+async fn changes_in_etcd_are_reported_as_they_happen() {
     join_all(INCIDENTS.map(replay)).await;
 }
 
@@ -97,35 +103,37 @@ async fn replay(name: &str) {
     let Some(etcd) = Etcd::start().await else {
         return;
     };
-    let recording = Recording::load(name);
+    let recording = EtcdRecording::load(name);
     etcd.fill(&recording.start).await;
     let mut watched = watch(&[&etcd.url()]);
-    let mut told = until(&mut watched, |_| true).await;
-    // What the same events mean by themselves: `registry` compares that with what fleetctl listed.
+    let mut reported = until(&mut watched, |_| true).await;
+
+    // The same events, applied directly. `registry` compares the result with fleetctl's lists.
     let mut expected = KeyTree::new(PREFIX);
     let now = Instant::now().into_std();
     let (tree, _) = registry::tree(&format!("{name}.start"));
     expected.load(tree, 0, now);
     let mut events = registry::events(name).into_iter();
+
     for step in recording.steps() {
         let index = *etcd.apply_step(step).await.last().unwrap();
         for (_, event) in events.by_ref().take(step.len()) {
             expected.apply(&event, now);
         }
-        // A renewal is told with the next tick; only what it means matters here.
-        if expected.has_changed() && told.index < index {
-            told = until(&mut watched, |told| told.index >= index).await;
+
+        // An event that only renews a lease is reported with the next tick, and changes no row.
+        if expected.has_changed() && reported.index < index {
+            reported = until(&mut watched, |registry| registry.index >= index).await;
         }
         let expected = expected.snapshot(now);
-        let rows = |told: &Told| {
-            (
-                told.states.clone(),
-                told.machines.clone(),
-                told.files.clone(),
-                told.leader.clone(),
-            )
-        };
-        assert_eq!(rows(&told), rows(&expected), "{name} at {}", step[0].t);
+        assert_same_rows(&reported, &expected, &format!("{name} at {}", step[0].t));
     }
     watched.stop().await;
+}
+
+fn assert_same_rows(reported: &RegistrySnapshot, expected: &RegistrySnapshot, step: &str) {
+    assert_eq!(reported.states, expected.states, "{step}");
+    assert_eq!(reported.machines, expected.machines, "{step}");
+    assert_eq!(reported.files, expected.files, "{step}");
+    assert_eq!(reported.leader, expected.leader, "{step}");
 }

@@ -14,7 +14,7 @@ use fleet_monitor::cluster::{
     Cluster, Event, FleetList, Lease, MachineId, Moment, Observation, Reading, RegistrySnapshot,
     Text, Transition, Unit, UnitFile, UnitName, UnitState, View,
 };
-use fleet_monitor::source::etcd::SETTLE;
+use fleet_monitor::source::etcd::RECHECK_DELAY;
 use fleet_monitor::source::recording::{Poll, Reader, RecordingEntry};
 
 use crate::support::changes::apply_changes;
@@ -277,7 +277,7 @@ pub fn changes(registry: &[Poll], start: Duration) -> Vec<Poll> {
     let second_reading = |poll: &Poll| match &poll.outcome {
         Ok(reading @ Reading::Changes { index, .. }) if reading.ends_leases() => {
             let outcome = Ok(Reading::Changes { index: *index, changes: Vec::new() });
-            Some(Poll { at: poll.at + SETTLE, outcome, ..poll.clone() })
+            Some(Poll { at: poll.at + RECHECK_DELAY, outcome, ..poll.clone() })
         }
         _ => None,
     };

@@ -1,7 +1,8 @@
-//! A real etcd that a test can fill, drive, stop and kill; what was recorded of others; and a
-//! double that misbehaves.
+//! A real etcd that a test can fill, drive, stop and kill.
 
-use std::collections::BTreeMap;
+mod double;
+mod recording;
+
 use std::fs::{self, OpenOptions};
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, TcpListener};
@@ -19,71 +20,71 @@ use hyper_util::rt::TokioExecutor;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::cannot_run;
-use super::fleetd::Answer;
+pub use double::{EtcdDouble, EtcdReply};
+pub use recording::{EtcdRecording, RecordedEvent, RecordedNode, TimedEvent, registry};
 
 /// Where fleet keeps its registry.
 pub const PREFIX: &str = "/_coreos.com/fleet";
 
-/// No test waits longer for what should come.
+/// How long any test waits for a response.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How many writes may be under way at a time.
-const AT_ONCE: usize = 32;
+/// How many writes are under way at a time.
+const MAX_WRITES: usize = 32;
 
-/// An etcd of one member with its v2 keys API, on the loopback address. When dropped, it is killed
-/// and gone.
+/// An etcd of one member with its v2 keys API, on the loopback address. Dropping it kills the
+/// process and deletes the data.
 pub struct Etcd {
-    process: Option<Running>,
+    process: Option<EtcdProcess>,
     port: u16,
     directory: TempDir,
     client: Client<HttpConnector, Full<Bytes>>,
-    encrypted: Option<Encrypted>,
+    tls: Option<TlsListener>,
     has_v2: bool,
 }
 
-/// How an etcd is also spoken to over TLS.
+/// A second listener of an etcd, with TLS.
 #[derive(Clone)]
-pub struct Encrypted {
+pub struct TlsListener {
     pub port: u16,
-    /// Its own certificate and key, as files in PEM.
+    /// The PEM file with etcd's certificate.
     pub certificate: PathBuf,
+    /// The PEM file with the key of that.
     pub key: PathBuf,
-    /// The authority of its clients, who then have to show a certificate.
+    /// The CA of client certificates; `None` if clients need no certificate.
     pub authority: Option<PathBuf>,
 }
 
 impl Etcd {
-    /// Starts one and waits until it answers. None where etcd is not installed; under CI that is a
-    /// failure.
+    /// Starts an etcd, and waits until it responds. `None` where etcd is not installed; under CI
+    /// that is a failure.
     pub async fn start() -> Option<Self> {
-        Self::start_with(None).await
+        Self::start_as(None, true).await
     }
 
-    /// The same, which listens for TLS too.
-    pub async fn start_with(encrypted: Option<Encrypted>) -> Option<Self> {
-        Self::start_as(encrypted, true).await
+    /// Starts an etcd that also listens for TLS.
+    pub async fn start_with_tls(tls: TlsListener) -> Option<Self> {
+        Self::start_as(Some(tls), true).await
     }
 
-    /// One without the v2 keys API, as later ones are by default.
+    /// Starts an etcd without the v2 keys API, which is the default of later versions.
     pub async fn start_without_v2() -> Option<Self> {
         Self::start_as(None, false).await
     }
 
-    async fn start_as(encrypted: Option<Encrypted>, has_v2: bool) -> Option<Self> {
+    async fn start_as(tls: Option<TlsListener>, has_v2: bool) -> Option<Self> {
         loop {
-            let (directory, client) = (TempDir::new().unwrap(), client());
-            let encrypted = encrypted.clone();
             let mut etcd = Self {
                 process: None,
                 port: free_port(),
-                directory,
-                client,
-                encrypted,
+                directory: TempDir::new().unwrap(),
+                client: client(),
+                tls: tls.clone(),
                 has_v2,
             };
             match etcd.run() {
@@ -94,9 +95,11 @@ impl Etcd {
                 }
                 Err(error) => panic!("etcd: {error}"),
             }
-            if etcd.answers().await {
+
+            if etcd.is_up().await {
                 return Some(etcd);
             }
+            // Somebody else was given the port meanwhile: try another one.
             assert!(
                 etcd.log().contains("address already in use"),
                 "etcd has ended: {}",
@@ -105,90 +108,96 @@ impl Etcd {
         }
     }
 
-    fn run(&self) -> std::io::Result<Running> {
-        Running::start(self.port, self.directory.path(), self.encrypted.as_ref(), self.has_v2)
+    fn run(&self) -> std::io::Result<EtcdProcess> {
+        EtcdProcess::start(self.port, self.directory.path(), self.tls.as_ref(), self.has_v2)
     }
 
-    /// Where it listens, as `--etcd` takes it.
+    /// Its address, as `--etcd` takes it.
     pub fn url(&self) -> String {
         format!("http://{}:{}", Ipv4Addr::LOCALHOST, self.port)
     }
 
-    /// Its process.
+    /// The ID of its process.
     pub fn pid(&self) -> Pid {
         Pid::from_child(&self.process.as_ref().expect("it runs").0)
     }
 
-    /// Kills it, as a machine that loses power does. What it has acknowledged is on disk.
+    /// Kills it, like a loss of power. What it has acknowledged is on disk.
     pub fn stop_hard(&mut self) {
         self.process = None;
     }
 
-    /// Kills it if it runs, starts it with the same port and data, and waits until it answers.
+    /// Kills it if it runs, starts it with the same port and data, and waits until it responds.
     pub async fn restart(&mut self) {
         self.stop_hard();
         self.client = client();
         self.process = Some(self.run().unwrap());
-        assert!(self.answers().await, "etcd has ended: {}", self.log());
+        assert!(self.is_up().await, "etcd has ended: {}", self.log());
     }
 
-    /// Stops it in its tracks: connections stay, and nothing is said on them.
+    /// Suspends its process: connections stay open, and it does not respond.
     pub fn pause(&self) {
         kill_process(self.pid(), Signal::STOP).unwrap();
-        // The last of its threads may still be on its way to a stop.
+        // Wait until the last of its threads has stopped.
         waitpid(Some(self.pid()), WaitOptions::UNTRACED).unwrap();
     }
 
-    /// Lets it go on.
+    /// Resumes its process.
     pub fn resume(&self) {
         kill_process(self.pid(), Signal::CONT).unwrap();
     }
 
-    /// Puts what is in a tree of keys into it: each value, with the life that it had left, and each
-    /// empty directory.
-    pub async fn fill(&self, tree: &Node) {
+    /// Writes all keys of a tree to it: each value with the TTL that it had left, and each empty
+    /// directory.
+    pub async fn fill(&self, tree: &RecordedNode) {
         let mut writes = Vec::new();
         for node in tree.flat().into_values() {
             writes.push(self.put(node));
         }
+
         stream::iter(writes)
-            .buffer_unordered(AT_ONCE)
+            .buffer_unordered(MAX_WRITES)
             .collect::<Vec<_>>()
             .await;
     }
 
-    async fn put(&self, node: &Node) -> u64 {
+    async fn put(&self, node: &RecordedNode) -> u64 {
         match &node.value {
             Some(value) => self.set(&node.key, value, node.ttl).await,
-            None => self.send(Method::PUT, &node.key, &[("dir", "true")]).await.done(),
+            None => self
+                .send(Method::PUT, &node.key, &[("dir", "true")])
+                .await
+                .modified_index(),
         }
     }
 
-    /// Sets a key, with seconds to live if it is to expire, and tells the index of that.
+    /// Sets a key, maybe with a TTL in seconds, and returns etcd's index after that.
     pub async fn set(&self, key: &str, value: &str, ttl: Option<u64>) -> u64 {
         let ttl = ttl.map(|ttl| ttl.to_string());
-        let form = [("value", value)]
-            .into_iter()
-            .chain(ttl.as_deref().map(|ttl| ("ttl", ttl)));
-        self.send(Method::PUT, key, &form.collect::<Vec<_>>()).await.done()
+        let mut form = vec![("value", value)];
+        form.extend(ttl.as_deref().map(|ttl| ("ttl", ttl)));
+        self.send(Method::PUT, key, &form).await.modified_index()
     }
 
-    /// Takes away a key, or a directory with all that is in it, and tells the index of that.
+    /// Deletes a key, or a directory with all its keys, and returns etcd's index after that.
     pub async fn delete(&self, key: &str) -> u64 {
-        self.send(Method::DELETE, key, &[("recursive", "true")]).await.done()
+        self.send(Method::DELETE, key, &[("recursive", "true")])
+            .await
+            .modified_index()
     }
 
-    /// Does what was done in a recorded event, and tells the index of that. What expired then
+    /// Repeats a recorded event, and returns etcd's index after that. A key that expired then
     /// expires now.
-    pub async fn apply(&self, event: &KeyEvent) -> u64 {
-        let KeyEvent { action, node, previous } = event;
+    pub async fn apply(&self, event: &RecordedEvent) -> u64 {
+        let RecordedEvent { action, node, previous } = event;
         let ttl = node.ttl.map(|ttl| ttl.to_string());
-        let before = || {
+        let previous_value = || {
             previous
                 .as_ref()
                 .and_then(|node| node.value.as_deref())
-                .expect("a value before")
+                .expect("a previous value")
         };
+
         let mut form = Vec::new();
         form.extend(node.value.as_deref().map(|value| ("value", value)));
         form.extend(ttl.as_deref().map(|ttl| ("ttl", ttl)));
@@ -196,39 +205,42 @@ impl Etcd {
             "set" => {}
             "create" => form.push(("prevExist", "false")),
             "update" => form.push(("prevExist", "true")),
-            "compareAndSwap" => form.push(("prevValue", before())),
+            "compareAndSwap" => form.push(("prevValue", previous_value())),
             "delete" => return self.delete(&node.key).await,
             "compareAndDelete" => {
                 return self
-                    .send(Method::DELETE, &node.key, &[("prevValue", before())])
+                    .send(Method::DELETE, &node.key, &[("prevValue", previous_value())])
                     .await
-                    .done();
+                    .modified_index();
             }
             "expire" => return self.expire(&[&node.key]).await[0],
             other => panic!("{other} is no action"),
         }
-        self.send(Method::PUT, &node.key, &form).await.done()
+        self.send(Method::PUT, &node.key, &form).await.modified_index()
     }
 
-    /// Does what was done in [`Recording::steps`], and tells the index of each event.
-    pub async fn apply_step(&self, step: &[Recorded]) -> Vec<u64> {
+    /// Repeats one of [`EtcdRecording::steps`], and returns etcd's index after each event.
+    pub async fn apply_step(&self, step: &[TimedEvent]) -> Vec<u64> {
         match step {
             [recorded] => vec![self.apply(&recorded.event).await],
             expired => {
-                let keys = expired.iter().map(|recorded| recorded.event.node.key.as_str());
-                self.expire(&keys.collect::<Vec<_>>()).await
+                let keys: Vec<&str> =
+                    expired.iter().map(|timed| timed.event.node.key.as_str()).collect();
+                self.expire(&keys).await
             }
         }
     }
 
-    /// Lets keys expire, in this order, and tells the index of each. etcd sees to that every 0.5 s.
+    /// Makes keys expire, in this order, and returns etcd's index after each. etcd removes expired
+    /// keys every 0.5 s.
     pub async fn expire(&self, keys: &[&str]) -> Vec<u64> {
-        // No watch hears of a refreshed life.
+        // A watch does not deliver a refreshed TTL.
         let form = [("ttl", "0"), ("refresh", "true"), ("prevExist", "true")];
         let mut refreshed = Vec::new();
         for key in keys {
-            refreshed.push(self.send(Method::PUT, key, &form).await.done());
+            refreshed.push(self.send(Method::PUT, key, &form).await.modified_index());
         }
+
         let mut expired = Vec::new();
         for (key, index) in keys.iter().zip(refreshed) {
             let event = self.event(key, index + 1).await;
@@ -238,109 +250,107 @@ impl Etcd {
         expired
     }
 
-    /// Writes so many times, in turn to a key below fleet's that fleet does not know, and to one
-    /// elsewhere. etcd remembers 1,000 events, of all keys.
+    /// Writes this many times, in turn to an unknown key in fleet's directory, and to one
+    /// elsewhere. etcd's history has 1,000 events, of all keys.
     pub async fn churn(&self, writes: usize) {
         let keys = [format!("{PREFIX}/churn"), "/churn".to_owned()];
-        let mut under_way = Vec::new();
+        let mut pending = Vec::new();
         for key in keys.iter().cycle().take(writes) {
-            under_way.push(self.set(key, "x", None));
+            pending.push(self.set(key, "x", None));
         }
-        stream::iter(under_way)
-            .buffer_unordered(AT_ONCE)
+
+        stream::iter(pending)
+            .buffer_unordered(MAX_WRITES)
             .collect::<Vec<_>>()
             .await;
     }
 
-    /// What it has below a key, and its index.
-    pub async fn tree(&self, key: &str) -> (Node, u64) {
-        let answer = self
-            .send(Method::GET, key, &[("recursive", "true"), ("sorted", "true")])
-            .await;
-        assert_eq!(answer.status, 200, "{key}: {}", answer.body);
-        (Node::deserialize(&answer.body["node"]).unwrap(), answer.index)
+    /// The tree below a key, and etcd's index.
+    pub async fn tree(&self, key: &str) -> (RecordedNode, u64) {
+        let query = [("recursive", "true"), ("sorted", "true")];
+        let response = self.send(Method::GET, key, &query).await;
+        assert_eq!(response.status, 200, "{key}: {}", response.body);
+        (RecordedNode::deserialize(&response.body["node"]).unwrap(), response.index)
     }
 
-    /// Waits for the first event below a key that is not before an index.
-    pub async fn event(&self, key: &str, from: u64) -> KeyEvent {
+    /// Waits for the first event below a key from an index on.
+    pub async fn event(&self, key: &str, from: u64) -> RecordedEvent {
         let query = [("wait", "true"), ("recursive", "true"), ("waitIndex", &from.to_string())];
-        let answer = self.send(Method::GET, key, &query).await;
-        assert_eq!(answer.status, 200, "{key}: {}", answer.body);
-        KeyEvent::deserialize(answer.body).unwrap()
+        let response = self.send(Method::GET, key, &query).await;
+        assert_eq!(response.status, 200, "{key}: {}", response.body);
+        RecordedEvent::deserialize(response.body).unwrap()
     }
 
-    /// Its answer to a request for a key with these parameters.
+    /// Sends a request for a key with these parameters.
     pub async fn send(
         &self,
         method: Method,
         key: &str,
         parameters: &[(&str, &str)],
-    ) -> SourceEvent {
+    ) -> EtcdResponse {
         let parameters = form_urlencoded::Serializer::new(String::new())
             .extend_pairs(parameters)
             .finish();
-        let path = format!("{}/v2/keys{}", self.url(), utf8_percent_encode(key, PATH));
+        let path = format!("{}/v2/keys{}", self.url(), utf8_percent_encode(key, RESERVED));
         let (url, form) = if method == Method::PUT {
             (path, parameters)
         } else {
             (format!("{path}?{parameters}"), String::new())
         };
-        let answer = timeout(PATIENCE, self.ask(method, &url, form)).await;
-        answer
-            .unwrap_or_else(|_| panic!("no answer for {key}"))
+
+        timeout(PATIENCE, self.request(method, &url, form))
+            .await
+            .unwrap_or_else(|_| panic!("no response for {key}"))
             .unwrap_or_else(|error| panic!("{key}: {error}"))
     }
 
-    async fn ask(
+    async fn request(
         &self,
         method: Method,
         url: &str,
         form: String,
-    ) -> Result<SourceEvent, hyper_util::client::legacy::Error> {
-        let request = Request::builder().method(method).uri(url);
-        let request = request
+    ) -> Result<EtcdResponse, hyper_util::client::legacy::Error> {
+        let request = Request::builder()
+            .method(method)
+            .uri(url)
             .header("content-type", "application/x-www-form-urlencoded")
             .body(form.into())
             .unwrap();
         let response = self.client.request(request).await?;
+
         let status = response.status().as_u16();
         let index = response
             .headers()
             .get("x-etcd-index")
             .and_then(|index| index.to_str().ok()?.parse().ok());
         let body = response.into_body().collect().await.expect("a whole body").to_bytes();
-        Ok(SourceEvent {
+        Ok(EtcdResponse {
             status,
             index: index.unwrap_or_default(),
             body: serde_json::from_slice(&body).unwrap_or_default(),
         })
     }
 
-    /// Waits until it answers; false if it has ended.
-    async fn answers(&mut self) -> bool {
+    /// Waits until it responds as a leader. Returns false if its process has ended.
+    async fn is_up(&mut self) -> bool {
         let url = format!("{}/v2/stats/self", self.url());
-        let patience = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + PATIENCE;
+        let name = name(self.directory.path());
         loop {
-            // Whatever else listens there has another name; without the v2 API there is none to be
-            // told.
-            if let Ok(said) = self.ask(Method::GET, &url, String::new()).await
-                && (said.body["name"] == name(self.directory.path()) || !self.has_v2)
-                && (said.body["state"] == "StateLeader" || !self.has_v2)
-            {
-                return true;
+            // Another etcd at this port has another name. Without the v2 API, there is no name.
+            if let Ok(response) = self.request(Method::GET, &url, String::new()).await {
+                let is_leader =
+                    response.body["name"] == name && response.body["state"] == "StateLeader";
+                if is_leader || !self.has_v2 {
+                    return true;
+                }
             }
-            if self
-                .process
-                .as_mut()
-                .expect("it was started")
-                .0
-                .try_wait()
-                .unwrap()
-                .is_some()
-            {
+
+            let process = self.process.as_mut().expect("it was started");
+            if process.0.try_wait().unwrap().is_some() {
                 return false;
             }
-            assert!(Instant::now() < patience, "etcd does not answer: {}", self.log());
+            assert!(Instant::now() < deadline, "etcd does not respond: {}", self.log());
             sleep(Duration::from_millis(10)).await;
         }
     }
@@ -352,29 +362,31 @@ impl Etcd {
 
 const LOG: &str = "log";
 
-/// What of a key may be in a path as it is.
-const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_');
+/// The characters of a key that are escaped in a path.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_');
 
-/// The child process. Dropping it kills it, and takes note of its end.
-struct Running(Child);
+/// The child process. Dropping it kills it, and reaps it.
+struct EtcdProcess(Child);
 
-impl Running {
+impl EtcdProcess {
     fn start(
         port: u16,
         directory: &Path,
-        encrypted: Option<&Encrypted>,
+        tls: Option<&TlsListener>,
         has_v2: bool,
     ) -> std::io::Result<Self> {
         let mut client = format!("http://{}:{port}", Ipv4Addr::LOCALHOST);
-        // Nobody ever connects as a peer, so it may be any port; the announced one is a name.
-        let (peer, announced) = (format!("http://{}:0", Ipv4Addr::LOCALHOST), "http://127.0.0.1:1");
+        // No peer ever connects, so any port will do for that.
+        let peer = format!("http://{}:0", Ipv4Addr::LOCALHOST);
+        let announced = "http://127.0.0.1:1";
         let name = name(directory);
         let log = OpenOptions::new()
             .create(true)
             .append(true)
             .open(directory.join(LOG))?;
+
         let mut command = Command::new("etcd");
-        if let Some(Encrypted { port, certificate, key, authority }) = encrypted {
+        if let Some(TlsListener { port, certificate, key, authority }) = tls {
             client += &format!(",https://{}:{port}", Ipv4Addr::LOCALHOST);
             command.arg("--cert-file").arg(certificate).arg("--key-file").arg(key);
             if let Some(authority) = authority {
@@ -384,34 +396,31 @@ impl Running {
                     .arg(authority);
             }
         }
+
         command
             .env_clear()
             .env("PATH", "/usr/local/bin:/usr/bin:/bin")
-            .stdin(Stdio::null());
-        command.stdout(log.try_clone()?).stderr(log).args([
-            "--logger",
-            "zap",
-            "--log-level",
-            "error",
-        ]);
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
         command
+            .args(["--logger", "zap", "--log-level", "error"])
             .arg(format!("--enable-v2={has_v2}"))
-            .arg("--enable-grpc-gateway=false");
-        command
+            .arg("--enable-grpc-gateway=false")
             .args(["--name", &name, "--data-dir"])
             .arg(directory.join("data"));
         command.args(["--listen-client-urls", &client, "--advertise-client-urls", &client]);
         command.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", announced]);
         command.args(["--initial-cluster", &format!("{name}={announced}")]);
-        // Alone as it is, it need not wait long for votes.
+        // A single member need not wait long for votes.
         command.args(["--heartbeat-interval", "10", "--election-timeout", "50"]);
         command.spawn().map(Self)
     }
 }
 
-impl Drop for Running {
+impl Drop for EtcdProcess {
     fn drop(&mut self) {
-        // An error says that it has ended already.
+        // An error means that it has ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -431,8 +440,8 @@ fn client() -> Client<HttpConnector, Full<Bytes>> {
     Client::builder(TokioExecutor::new()).build(connector)
 }
 
-/// A port that is free now. It is below those that Linux gives away by itself, so nobody gets it by
-/// chance while etcd starts, or is down for a restart.
+/// A port that is free now. It is below the ephemeral ports of Linux, so that nobody is given it
+/// while etcd starts or restarts.
 pub fn free_port() -> u16 {
     loop {
         let port = fastrand::u16(15_000..32_000);
@@ -442,197 +451,20 @@ pub fn free_port() -> u16 {
     }
 }
 
-/// An answer of etcd.
+/// A response of etcd.
 #[derive(Debug)]
-pub struct SourceEvent {
+pub struct EtcdResponse {
     pub status: u16,
-    /// `X-Etcd-Index`.
+    /// The header `X-Etcd-Index`; 0 without it.
     pub index: u64,
-    /// Null if it is no JSON.
+    /// Null if the body is not JSON.
     pub body: Value,
 }
 
-impl SourceEvent {
-    /// The index of what was done.
-    fn done(self) -> u64 {
+impl EtcdResponse {
+    /// etcd's index after a write.
+    fn modified_index(self) -> u64 {
         assert!(self.status == 200 || self.status == 201, "{}", self.body);
         self.body["node"]["modifiedIndex"].as_u64().expect("an index")
-    }
-}
-
-/// A key with its value, or a directory with what is in it.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Node {
-    pub key: String,
-    pub value: Option<String>,
-    /// Seconds that are left, rounded up; none if it stays.
-    pub ttl: Option<u64>,
-    #[serde(default)]
-    pub dir: bool,
-    #[serde(default)]
-    pub nodes: Vec<Node>,
-    #[serde(rename = "modifiedIndex")]
-    pub modified: u64,
-}
-
-impl Node {
-    /// The keys that have values and the empty directories, by name.
-    pub fn flat(&self) -> BTreeMap<&str, &Node> {
-        if self.nodes.is_empty() {
-            return BTreeMap::from([(self.key.as_str(), self)]);
-        }
-        self.nodes.iter().flat_map(Node::flat).collect()
-    }
-
-    /// The keys with their values; none for an empty directory.
-    pub fn values(&self) -> BTreeMap<&str, Option<&str>> {
-        self.flat()
-            .into_iter()
-            .map(|(key, node)| (key, node.value.as_deref()))
-            .collect()
-    }
-}
-
-/// A change, as a watch tells it.
-#[derive(Clone, Debug, Deserialize)]
-pub struct KeyEvent {
-    pub action: String,
-    pub node: Node,
-    #[serde(rename = "prevNode")]
-    pub previous: Option<Node>,
-}
-
-/// What was recorded of a registry while something happened: `tests/fixtures/etcd/README.md`.
-pub struct Recording {
-    /// etcd's index before the first event.
-    pub index: u64,
-    /// The registry before the first event.
-    pub start: Node,
-    pub events: Vec<Recorded>,
-}
-
-/// A recorded event.
-#[derive(Deserialize)]
-pub struct Recorded {
-    /// When it was heard, in seconds on the clock of the timeline of that name.
-    pub t: f64,
-    pub event: KeyEvent,
-}
-
-impl Recording {
-    /// Reads `tests/fixtures/etcd/NAME.start.json` and `NAME.watch.jsonl`.
-    pub fn load(name: &str) -> Self {
-        let start: Value = serde_json::from_str(&fixture(&format!("{name}.start.json"))).unwrap();
-        let events = fixture(&format!("{name}.watch.jsonl"));
-        Self {
-            index: start["index"].as_u64().unwrap(),
-            start: Node::deserialize(&start["tree"]["node"]).unwrap(),
-            events: events
-                .lines()
-                .map(|line| serde_json::from_str(line).unwrap())
-                .collect(),
-        }
-    }
-
-    /// The events, in their order, one at a time, except that those which expired one after another
-    /// are together: they have to expire together again, or what is renewed meanwhile would expire
-    /// too.
-    pub fn steps(&self) -> Vec<&[Recorded]> {
-        let expired = |recorded: &Recorded| recorded.event.action == "expire";
-        self.events
-            .chunk_by(|one, next| expired(one) && expired(next))
-            .collect()
-    }
-}
-
-/// The registry of a cluster of that fleetd: `tests/fixtures/etcd/VERSION.tree.json`.
-pub fn registry(version: &str) -> Node {
-    let tree: Value = serde_json::from_str(&fixture(&format!("{version}.tree.json"))).unwrap();
-    Node::deserialize(&tree["tree"]["node"]).unwrap()
-}
-
-fn fixture(name: &str) -> String {
-    fs::read_to_string(
-        PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-            .join("tests/fixtures/etcd")
-            .join(name),
-    )
-    .unwrap()
-}
-
-/// A server that answers as a test says. Nothing but the name of it is fleetd's.
-pub use super::fleetd::Fleetd as Double;
-
-/// What an etcd says, for a [`Double`] to say it in one way or another.
-pub struct Reply {
-    pub status: u16,
-    /// `X-Etcd-Cluster-Id` and `X-Etcd-Index`; none where no etcd speaks.
-    pub head: Option<(&'static str, u64)>,
-    pub body: String,
-}
-
-impl Reply {
-    /// A tree or an event, as JSON.
-    pub fn of(cluster: &'static str, index: u64, body: &Value) -> Self {
-        Self {
-            status: 200,
-            head: Some((cluster, index)),
-            body: body.to_string(),
-        }
-    }
-
-    /// An error of etcd's: 100, there is no such key; 401, the event is forgotten.
-    pub fn error(cluster: &'static str, index: u64, code: u16) -> Self {
-        let (status, message) = match code {
-            100 => (404, "Key not found"),
-            401 => (400, "The event in requested index is outdated and cleared"),
-            _ => (500, "Raft Internal Error"),
-        };
-        let body = json!({"errorCode": code, "message": message, "cause": "", "index": index});
-        Self { status, head: Some((cluster, index)), body: body.to_string() }
-    }
-
-    /// What an etcd without the v2 API says.
-    pub fn without_v2() -> Self {
-        Self {
-            status: 404,
-            head: None,
-            body: "404 page not found\n".to_owned(),
-        }
-    }
-
-    /// As it should be.
-    pub fn whole(self) -> Answer {
-        Answer::Whole(self.bytes())
-    }
-
-    /// The connection ends in the middle of the body.
-    pub fn truncated(self) -> Answer {
-        let mut bytes = self.bytes();
-        bytes.truncate(bytes.len() - self.body.len() / 2);
-        Answer::Raw(bytes)
-    }
-
-    /// The body never comes.
-    pub fn silent(self) -> Answer {
-        let mut bytes = self.bytes();
-        bytes.truncate(bytes.len() - self.body.len());
-        Answer::Stall(bytes)
-    }
-
-    /// Each byte comes a while after the one before.
-    pub fn dripping(self, pause: Duration) -> Answer {
-        Answer::Drip(self.bytes(), pause)
-    }
-
-    fn bytes(&self) -> Vec<u8> {
-        let Self { status, head, body } = self;
-        let head = head.map(|(cluster, index)| {
-            format!("X-Etcd-Cluster-Id: {cluster}\r\nX-Etcd-Index: {index}\r\n")
-        });
-        let (head, length) = (head.unwrap_or_default(), body.len());
-        format!("HTTP/1.1 {status} Whatever\r\n{head}Content-Length: {length}\r\n\r\n{body}")
-            .into_bytes()
     }
 }

@@ -1,4 +1,5 @@
-//! A fleetd that a test can make behave, or misbehave: its HTTP API on a real socket.
+//! A fake fleetd: an HTTP server on a real socket, whose replies a test decides. It can misbehave
+//! in each way that a server can.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,47 +15,47 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// What it does with a request.
-pub enum Answer {
-    /// Answers with this status and JSON, and keeps the connection.
+/// The reply to a request.
+pub enum Reply {
+    /// Sends this status and JSON, and keeps the connection.
     Json(u16, Value),
     /// Sends these bytes and closes the connection.
     Raw(Vec<u8>),
     /// Sends these bytes and keeps the connection.
     Whole(Vec<u8>),
-    /// Sends these bytes, and then says nothing until the client closes the connection.
+    /// Sends these bytes, and then nothing until the client closes the connection.
     Stall(Vec<u8>),
-    /// Sends these bytes when a client has taken all of one that stalls, and keeps the connection.
+    /// Waits until a reply that stalls was sent, then sends these bytes, and keeps the connection.
     AfterStall(Vec<u8>),
-    /// Sends these bytes one by one, each after a while.
+    /// Sends these bytes one by one, with a pause after each.
     Drip(Vec<u8>, Duration),
-    /// Closes the connection without an answer.
+    /// Closes the connection without a reply.
     Close,
-    /// Says nothing until the client closes the connection.
+    /// Sends nothing until the client closes the connection.
     Hang,
 }
 
-/// Decides on an answer to the request for a path, with its query.
-pub trait Respond: FnMut(&str) -> Answer + Send + 'static {}
-impl<F: FnMut(&str) -> Answer + Send + 'static> Respond for F {}
+/// Decides on the reply to a request for a path, with its query.
+pub trait Respond: FnMut(&str) -> Reply + Send + 'static {}
+impl<F: FnMut(&str) -> Reply + Send + 'static> Respond for F {}
 
-/// What has happened so far.
+/// The requests and connections so far.
 #[derive(Clone, Debug, Default)]
-pub struct Seen {
-    /// The first line and the headers of each request.
+pub struct Traffic {
+    /// The request line and the headers of each request.
     pub requests: Vec<String>,
     /// Connections that were accepted.
     pub opened: usize,
-    /// Answers that were sent, and now stall.
+    /// Replies that were sent and then stalled.
     pub stalled: usize,
-    /// Connections that are over.
+    /// Connections that have ended.
     pub closed: usize,
 }
 
-/// A listening fleetd; dropping it closes its socket and all connections.
+/// A running fake fleetd. Dropping it closes its socket and all connections.
 pub struct Fleetd {
     address: String,
-    seen: watch::Receiver<Seen>,
+    traffic: watch::Receiver<Traffic>,
     _server: JoinSet<()>,
     _dir: Option<TempDir>,
 }
@@ -84,40 +85,40 @@ impl Fleetd {
     }
 
     fn start(listener: impl Accept, address: String, respond: impl Respond) -> Self {
-        let (seen, receiver) = watch::channel(Seen::default());
-        let respond: Shared = Arc::new(Mutex::new(respond));
+        let (traffic, receiver) = watch::channel(Traffic::default());
+        let respond: SharedResponder = Arc::new(Mutex::new(respond));
         let mut server = JoinSet::new();
         server.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok(stream) = listener.accept().await {
-                connections.spawn(serve(stream, respond.clone(), seen.clone()));
+                connections.spawn(serve(stream, respond.clone(), traffic.clone()));
             }
         });
-        Self { address, seen: receiver, _server: server, _dir: None }
+        Self { address, traffic: receiver, _server: server, _dir: None }
     }
 
-    /// Where it listens, as `--api` takes it.
+    /// Its address, as `--api` takes it.
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// What has happened so far.
-    pub fn seen(&self) -> Seen {
-        self.seen.borrow().clone()
+    /// The requests and connections so far.
+    pub fn traffic(&self) -> Traffic {
+        self.traffic.borrow().clone()
     }
 
-    /// The paths that were asked for, with their queries.
+    /// The paths that were requested, with their queries.
     pub fn paths(&self) -> Vec<String> {
-        self.seen()
+        self.traffic()
             .requests
             .iter()
             .map(|request| target(request).to_owned())
             .collect()
     }
 
-    /// Waits until what has happened is enough.
-    pub async fn until(&self, enough: impl FnMut(&Seen) -> bool) {
-        self.seen.clone().wait_for(enough).await.expect("it runs");
+    /// Waits until the traffic fulfils a condition.
+    pub async fn until(&self, condition: impl FnMut(&Traffic) -> bool) {
+        self.traffic.clone().wait_for(condition).await.expect("it runs");
     }
 }
 
@@ -140,62 +141,63 @@ impl Accept for TcpListener {
     }
 }
 
-type Shared = Arc<Mutex<dyn FnMut(&str) -> Answer + Send>>;
+type SharedResponder = Arc<Mutex<dyn FnMut(&str) -> Reply + Send>>;
 
 async fn serve(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
-    respond: Shared,
-    seen: watch::Sender<Seen>,
+    respond: SharedResponder,
+    traffic: watch::Sender<Traffic>,
 ) {
-    seen.send_modify(|seen| seen.opened += 1);
+    traffic.send_modify(|traffic| traffic.opened += 1);
     while let Some(request) = receive(&mut stream).await {
-        seen.send_modify(|seen| seen.requests.push(request.clone()));
-        let answer = respond.lock().expect("no test panicked")(target(&request));
-        let (bytes, end) = match answer {
-            Answer::Json(status, body) => (http(status, &body.to_string()), End::Keep),
-            Answer::Raw(bytes) => (bytes, End::Close),
-            Answer::Whole(bytes) => (bytes, End::Keep),
-            Answer::Close => break,
-            Answer::Hang => (Vec::new(), End::Silence),
-            Answer::Stall(bytes) => (bytes, End::Silence),
-            Answer::AfterStall(bytes) => {
-                seen.subscribe()
-                    .wait_for(|seen| seen.stalled > 0)
+        traffic.send_modify(|traffic| traffic.requests.push(request.clone()));
+        let reply = respond.lock().expect("no test panicked")(target(&request));
+
+        let (bytes, end) = match reply {
+            Reply::Json(status, body) => (http(status, &body.to_string()), AfterReply::Keep),
+            Reply::Raw(bytes) => (bytes, AfterReply::Close),
+            Reply::Whole(bytes) => (bytes, AfterReply::Keep),
+            Reply::Close => break,
+            Reply::Hang => (Vec::new(), AfterReply::Stall),
+            Reply::Stall(bytes) => (bytes, AfterReply::Stall),
+            Reply::AfterStall(bytes) => {
+                traffic
+                    .subscribe()
+                    .wait_for(|traffic| traffic.stalled > 0)
                     .await
                     .expect("it runs");
-                (bytes, End::Keep)
+                (bytes, AfterReply::Keep)
             }
-            Answer::Drip(bytes, pause) => {
+            Reply::Drip(bytes, pause) => {
                 if drip(&mut stream, &bytes, pause).await.is_err() {
                     break;
                 }
-                (Vec::new(), End::Keep)
+                (Vec::new(), AfterReply::Keep)
             }
         };
         if stream.write_all(&bytes).await.is_err() {
             break;
         }
         match end {
-            End::Keep => {}
-            End::Close => break,
-            End::Silence => {
-                seen.send_modify(|seen| seen.stalled += 1);
-                // The client has nothing more to say: whatever ends this read is the end of the
-                // connection.
+            AfterReply::Keep => {}
+            AfterReply::Close => break,
+            AfterReply::Stall => {
+                traffic.send_modify(|traffic| traffic.stalled += 1);
+                // The client sends nothing more, so this read ends with the connection.
                 let _ = stream.read(&mut [0]).await;
                 break;
             }
         }
     }
     drop(stream);
-    seen.send_modify(|seen| seen.closed += 1);
+    traffic.send_modify(|traffic| traffic.closed += 1);
 }
 
-/// What follows an answer.
-enum End {
+/// What happens to the connection after a reply.
+enum AfterReply {
     Keep,
     Close,
-    Silence,
+    Stall,
 }
 
 async fn drip(
@@ -222,33 +224,34 @@ fn target(request: &str) -> &str {
     request.split(' ').nth(1).unwrap_or_default()
 }
 
-/// A whole response, as fleetd v1.0.0 writes it.
+/// A whole response in the format of fleetd v1.0.0.
 pub fn http(status: u16, body: &str) -> Vec<u8> {
+    let length = body.len();
     format!(
-        "HTTP/1.1 {status} Whatever\r\nContent-Type: application/json\r\nServer: fleetd/v1.0.0\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
+        "HTTP/1.1 {status} Whatever\r\nContent-Type: application/json\r\n\
+         Server: fleetd/v1.0.0\r\nContent-Length: {length}\r\n\r\n{body}",
     )
     .into_bytes()
 }
 
-/// fleet's own way to say what is wrong.
-pub fn error(status: u16, message: &str) -> Answer {
-    Answer::Json(status, json!({"error": {"code": status, "message": message}}))
+/// An error in the format of fleet.
+pub fn error(status: u16, message: &str) -> Reply {
+    Reply::Json(status, json!({"error": {"code": status, "message": message}}))
 }
 
-/// A line of a recording: what the API answered for a path, or what fleetctl printed of the same
+/// A line of a recording: the API's response for a path, or the output of fleetctl for the same
 /// cluster.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Line {
+enum RecordedLine {
     Response { path: String, response: String },
     Output { fleetctl: String, stdout: String },
 }
 
-/// A recording of a real cluster.
-pub struct Recording(Vec<Line>);
+/// The recorded API of a real cluster.
+pub struct ApiRecording(Vec<RecordedLine>);
 
-impl Recording {
+impl ApiRecording {
     /// Reads `tests/fixtures/api/NAME.jsonl`.
     pub fn load(name: &str) -> Self {
         let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -261,11 +264,10 @@ impl Recording {
         )
     }
 
-    /// The cells of each line that `fleetctl COMMAND --full --no-legend` printed, with all its
-    /// fields.
+    /// The cells of each line that `fleetctl COMMAND --full --no-legend` printed with all fields.
     pub fn fleetctl(&self, command: &str) -> Vec<Vec<&str>> {
         let stdout = self.0.iter().find_map(|line| match line {
-            Line::Output { fleetctl, stdout } if fleetctl == command => Some(stdout),
+            RecordedLine::Output { fleetctl, stdout } if fleetctl == command => Some(stdout),
             _ => None,
         });
         let lines = stdout.expect("the command's output").lines();
@@ -274,23 +276,23 @@ impl Recording {
             .collect()
     }
 
-    /// Answers as the recorded fleetd did, byte for byte.
+    /// Replies as the recorded fleetd did, byte for byte.
     pub fn respond(self) -> impl Respond {
-        move |asked: &str| {
-            let asked = asked.replace("%3D", "=");
+        move |requested: &str| {
+            let requested = requested.replace("%3D", "=");
             let recorded = self.0.iter().find_map(|line| match line {
-                Line::Response { path, response } if *path == asked => Some(response),
+                RecordedLine::Response { path, response } if *path == requested => Some(response),
                 _ => None,
             });
             recorded.map_or_else(
                 || error(404, ""),
-                |response| Answer::Raw(response.clone().into_bytes()),
+                |response| Reply::Raw(response.clone().into_bytes()),
             )
         }
     }
 }
 
-/// A fleet's registry, from which each page is computed anew.
+/// A registry of fleet, from which each page is computed anew.
 #[derive(Clone, Default)]
 pub struct Registry {
     /// The entries of `/state`, in order.
@@ -302,17 +304,16 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// The answer to the request for a path, with 100 entries a page.
-    pub fn answer(&self, asked: &str) -> Answer {
-        let (path, query) = asked.split_once('?').unwrap_or((asked, ""));
+    /// The reply to a request for a path, with 100 entries a page.
+    pub fn reply(&self, requested: &str) -> Reply {
+        let (path, query) = requested.split_once('?').unwrap_or((requested, ""));
         let (key, entries) = match path {
             "/fleet/v1/state" => ("states", &self.states),
             "/fleet/v1/machines" => ("machines", &self.machines),
             "/fleet/v1/units" => ("units", &self.units),
             _ => return error(404, ""),
         };
-        // A real token is opaque; this one has a character that has to be encoded, as real ones
-        // have.
+        // A real token is opaque. Like real ones, this one has a character that must be encoded.
         let page = match query.strip_prefix("nextPageToken=") {
             None => 0,
             Some(token) => token
@@ -320,6 +321,7 @@ impl Registry {
                 .and_then(|page| page.parse().ok())
                 .expect("an encoded token"),
         };
+
         let start = entries.len().min(page * 100);
         let end = entries.len().min(start + 100);
         let mut body = json!({});
@@ -329,6 +331,6 @@ impl Registry {
         if end == start + 100 {
             body["nextPageToken"] = json!(format!("{}=", page + 1));
         }
-        Answer::Json(200, body)
+        Reply::Json(200, body)
     }
 }

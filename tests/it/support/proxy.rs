@@ -1,4 +1,5 @@
-//! A line to a server that can be cut or held, and that knows what was asked on it.
+//! A TCP proxy in front of a server: it can cut or hold connections, and records what clients
+//! request. It does not know what either of them is.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -10,172 +11,184 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-/// No test waits longer for what should come.
+/// How long any test waits for an event.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Passes on what clients and a server say to each other.
+/// A running proxy.
 pub struct Proxy {
     pub address: SocketAddr,
-    asked: watch::Sender<Vec<u8>>,
-    line: watch::Sender<Line>,
+    /// All bytes that clients have sent.
+    received: watch::Sender<Vec<u8>>,
+    mode: watch::Sender<ProxyMode>,
 }
 
+/// What the proxy does with connections.
 #[derive(Clone, Copy, PartialEq)]
-enum Line {
-    Whole,
-    /// Lets WebSockets through and nothing else.
-    ForWebSockets,
-    /// Where something with these words was asked last, nothing comes through.
-    Held(&'static str),
-    /// A connection ends.
+enum ProxyMode {
+    /// Forwards everything.
+    Forward,
+    /// Forwards WebSockets, and closes other connections.
+    OnlyWebSockets,
+    /// Holds back each connection whose last request contains this text.
+    Hold(&'static str),
+    /// Closes all connections.
     Cut,
 }
 
 impl Proxy {
+    /// Listens on a free port.
     pub async fn to(server: SocketAddr) -> Self {
         Self::at(([127, 0, 0, 1], 0).into(), server).await
     }
 
-    /// The same, with an address of its own.
+    /// Listens on this address.
     pub async fn at(address: SocketAddr, server: SocketAddr) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let asked = watch::Sender::<Vec<u8>>::default();
-        let line = watch::Sender::new(Line::Whole);
+        let received = watch::Sender::<Vec<u8>>::default();
+        let mode = watch::Sender::new(ProxyMode::Forward);
+
         tokio::spawn({
-            let (asked, line) = (asked.clone(), line.subscribe());
+            let received = received.clone();
+            let mode = mode.subscribe();
             async move {
                 while let Ok((client, _)) = listener.accept().await {
-                    tokio::spawn(pass(client, server, asked.clone(), line.clone()));
+                    tokio::spawn(forward(client, server, received.clone(), mode.clone()));
                 }
             }
         });
-        Self { address, asked, line }
+        Self { address, received, mode }
     }
 
-    /// Ends all connections, and those to come too.
+    /// Closes all connections, and each new one.
     pub fn cut(&self) {
-        self.line.send_replace(Line::Cut);
+        self.mode.send_replace(ProxyMode::Cut);
     }
 
-    /// Keeps what is asked with these words, and what is answered to such, until the line is
-    /// mended.
-    pub fn hold(&self, words: &'static str) {
-        self.line.send_replace(Line::Held(words));
+    /// Holds back requests that contain this text, and their responses, until
+    /// [`Proxy::mend`].
+    pub fn hold(&self, text: &'static str) {
+        self.mode.send_replace(ProxyMode::Hold(text));
     }
 
-    /// Lets connections through again.
+    /// Forwards everything again.
     pub fn mend(&self) {
-        self.line.send_replace(Line::Whole);
+        self.mode.send_replace(ProxyMode::Forward);
     }
 
-    /// Lets WebSockets through again. Of other requests one may be on its way already that asks
-    /// what happened to a WebSocket before.
+    /// Forwards only WebSockets again. Another request, which asks what happened to a WebSocket
+    /// before, may be on its way already.
     pub fn mend_for_websockets(&self) {
-        self.line.send_replace(Line::ForWebSockets);
+        self.mode.send_replace(ProxyMode::OnlyWebSockets);
     }
 
-    /// The lines of what clients sent that start so.
+    /// The lines that clients have sent and that start with this text.
     pub fn asked(&self, start: &str) -> Vec<String> {
-        let asked = self.asked.borrow();
-        let asked = String::from_utf8_lossy(&asked);
-        asked
+        let received = self.received.borrow();
+        let received = String::from_utf8_lossy(&received);
+        received
             .lines()
             .filter(|line| line.starts_with(start))
             .map(ToOwned::to_owned)
             .collect()
     }
 
-    /// Waits until clients have sent so many lines that start so.
+    /// Waits until clients have sent this many lines that start with this text.
     pub async fn until_asked_times(&self, start: &str, count: usize) {
-        let mut asked = self.asked.subscribe();
-        let is_enough = asked.wait_for(|_| self.asked(start).len() >= count);
-        timeout(PATIENCE, is_enough)
-            .await
-            .expect("it is asked so often")
-            .unwrap();
+        let mut received = self.received.subscribe();
+        let is_enough = received.wait_for(|_| self.asked(start).len() >= count);
+        timeout(PATIENCE, is_enough).await.expect("so many requests").unwrap();
     }
 
-    /// Waits until clients have sent something with these words.
-    pub async fn until_asked(&self, words: &str) {
-        let mut asked = self.asked.subscribe();
-        let has_words = asked.wait_for(|asked| String::from_utf8_lossy(asked).contains(words));
-        timeout(PATIENCE, has_words).await.expect("it is asked").unwrap();
+    /// Waits until clients have sent this text.
+    pub async fn until_asked(&self, text: &str) {
+        let mut received = self.received.subscribe();
+        let has_text = received.wait_for(|all| String::from_utf8_lossy(all).contains(text));
+        timeout(PATIENCE, has_text).await.expect("the request").unwrap();
     }
 }
 
-async fn pass(
+async fn forward(
     client: TcpStream,
     server: SocketAddr,
-    asked: watch::Sender<Vec<u8>>,
-    mut line: watch::Receiver<Line>,
+    received: watch::Sender<Vec<u8>>,
+    mut mode: watch::Receiver<ProxyMode>,
 ) {
-    let now = *line.borrow();
-    if now == Line::Cut {
+    let mode_at_start = *mode.borrow();
+    if mode_at_start == ProxyMode::Cut {
         return;
     }
-    // A server that is not there, like one that goes away, ends the connection.
+    // If the server is down, the client's connection is closed.
     let Ok(server) = TcpStream::connect(server).await else {
         return;
     };
+
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    let hold = Hold { last: Arc::default(), line: line.clone() };
+    let hold = ConnectionHold { last_request: Arc::default(), mode: mode.clone() };
     tokio::select! {
-        _ = line.wait_for(|line| *line == Line::Cut) => {}
-        () = answer(from_server, to_client, hold.clone()) => {}
-        () = listen(from_client, to_server, asked, now, hold) => {}
+        _ = mode.wait_for(|mode| *mode == ProxyMode::Cut) => {}
+        () = forward_responses(from_server, to_client, hold.clone()) => {}
+        () = forward_requests(from_client, to_server, received, mode_at_start, hold) => {}
     }
 }
 
-/// What keeps one connection from passing on what it has.
+/// Decides whether one connection is held back.
 #[derive(Clone)]
-struct Hold {
-    /// What was asked last.
-    last: Arc<Mutex<String>>,
-    line: watch::Receiver<Line>,
+struct ConnectionHold {
+    last_request: Arc<Mutex<String>>,
+    mode: watch::Receiver<ProxyMode>,
 }
 
-impl Hold {
+impl ConnectionHold {
+    /// Waits until the connection is not held back.
     async fn is_over(&mut self) {
-        let last = &self.last;
-        let is_over = |line: &Line| !matches!(line, Line::Held(words) if last.lock().unwrap().contains(words));
-        // Nobody holds it who is gone.
-        let _ = self.line.wait_for(is_over).await;
+        let last_request = &self.last_request;
+        let is_over = |mode: &ProxyMode| match mode {
+            ProxyMode::Hold(text) => !last_request.lock().unwrap().contains(text),
+            _ => true,
+        };
+        // Without a proxy, nothing is held back.
+        let _ = self.mode.wait_for(is_over).await;
     }
 }
 
-async fn answer(mut server: OwnedReadHalf, mut client: OwnedWriteHalf, mut hold: Hold) {
-    let mut said = vec![0; 1 << 16];
-    while let Ok(length @ 1..) = server.read(&mut said).await {
+async fn forward_responses(
+    mut server: OwnedReadHalf,
+    mut client: OwnedWriteHalf,
+    mut hold: ConnectionHold,
+) {
+    let mut buffer = vec![0; 1 << 16];
+    while let Ok(length @ 1..) = server.read(&mut buffer).await {
         hold.is_over().await;
-        if client.write_all(&said[..length]).await.is_err() {
+        if client.write_all(&buffer[..length]).await.is_err() {
             break;
         }
     }
 }
 
-async fn listen(
+async fn forward_requests(
     mut client: OwnedReadHalf,
     mut server: OwnedWriteHalf,
-    asked: watch::Sender<Vec<u8>>,
-    line: Line,
-    mut hold: Hold,
+    received: watch::Sender<Vec<u8>>,
+    mode: ProxyMode,
+    mut hold: ConnectionHold,
 ) {
-    let mut said = [0; 4096];
-    while let Ok(length @ 1..) = client.read(&mut said).await {
-        // Only WebSockets say so, and what they say later is masked.
-        let head = String::from_utf8_lossy(&said[..length]);
-        if line == Line::ForWebSockets
-            && head.starts_with("GET ")
-            && !head.contains("Upgrade: websocket")
+    let mut buffer = [0; 4096];
+    while let Ok(length @ 1..) = client.read(&mut buffer).await {
+        // Only the first request of a WebSocket has this header; what follows is masked.
+        let request = String::from_utf8_lossy(&buffer[..length]);
+        if mode == ProxyMode::OnlyWebSockets
+            && request.starts_with("GET ")
+            && !request.contains("Upgrade: websocket")
         {
             break;
         }
-        *hold.last.lock().unwrap() = head.into_owned();
-        asked.send_modify(|asked| asked.extend_from_slice(&said[..length]));
+
+        *hold.last_request.lock().unwrap() = request.into_owned();
+        received.send_modify(|all| all.extend_from_slice(&buffer[..length]));
         hold.is_over().await;
-        if server.write_all(&said[..length]).await.is_err() {
+        if server.write_all(&buffer[..length]).await.is_err() {
             break;
         }
     }

@@ -2,43 +2,45 @@ use proptest::prelude::{Just, Strategy, prop, prop_assert_eq, prop_oneof, propte
 
 use super::*;
 use crate::changes::apply_changes;
-
-type Reading = RegistrySnapshot;
+use crate::cluster::UnitName;
 
 const FLEET: &str = "/_coreos.com/fleet";
-const STATE: &str = r#"{"loadState":"loaded","activeState":"active","subState":"running","machineState":{"ID":"m1","PublicIP":"","Metadata":null},"unitHash":"5e2b"}"#;
+const STATE: &str = concat!(
+    r#"{"loadState":"loaded","activeState":"active","subState":"running","#,
+    r#""machineState":{"ID":"m1","PublicIP":"","Metadata":null},"unitHash":"5e2b"}"#,
+);
 const MACHINE: &str =
     r#"{"ID":"m1","PublicIP":"10.0.0.1","Metadata":{"role":"web"},"Version":"1.0.0"}"#;
 
-fn nothing() -> Node {
+fn empty_tree() -> Node {
     serde_json::from_value(serde_json::json!({"key": FLEET, "dir": true})).unwrap()
 }
 
-/// A key tree and its clock.
-struct Clock {
+/// A key tree, its clock and etcd's index.
+struct TestTree {
     tree: KeyTree,
     start: Instant,
     index: u64,
 }
 
-impl Clock {
-    /// With `a.service` on m1, all of it given 30 s, at which 30 s begin.
+impl TestTree {
+    /// A tree with `a.service` on m1. All TTLs are 30 s, from second 0 on.
     fn new() -> Self {
         let mut tree = KeyTree::new(FLEET);
         let start = Instant::now();
-        tree.load(nothing(), 10, start);
-        let mut clock = Self { tree, start, index: 10 };
-        clock.happens(0, "set", "machines/m1/object", Some(MACHINE), Some(30));
-        clock.happens(0, "set", "states/a.service/m1", Some(STATE), Some(30));
-        clock.read(0);
-        clock
+        tree.load(empty_tree(), 10, start);
+        let mut test = Self { tree, start, index: 10 };
+        test.event(0, "set", "machines/m1/object", Some(MACHINE), Some(30));
+        test.event(0, "set", "states/a.service/m1", Some(STATE), Some(30));
+        test.snapshot(0);
+        test
     }
 
     fn at(&self, second: u64) -> Instant {
         self.start + Duration::from_secs(second)
     }
 
-    fn happens(
+    fn event(
         &mut self,
         second: u64,
         action: &str,
@@ -65,263 +67,282 @@ impl Clock {
         self.tree.changes(self.at(second))
     }
 
-    fn read(&mut self, second: u64) -> Reading {
+    fn snapshot(&mut self, second: u64) -> RegistrySnapshot {
         self.tree.snapshot(self.at(second))
     }
 }
 
-fn unit() -> Lease {
+fn machine_lease() -> Lease {
+    Lease::Machine("m1".into())
+}
+
+fn unit_lease() -> Lease {
     Lease::Unit("a.service".into(), "m1".into())
 }
 
 #[test]
-fn a_renewal_changes_nothing_but_the_life() {
-    let mut clock = Clock::new();
-    assert_eq!(clock.read(25).states[0].ip.as_deref(), Some("10.0.0.1"));
+fn a_renewal_changes_nothing_but_the_expiry() {
+    let mut test = TestTree::new();
+    assert_eq!(test.snapshot(25).states[0].ip.as_deref(), Some("10.0.0.1"));
 
-    clock.happens(25, "set", "states/a.service/m1", Some(STATE), Some(30));
+    test.event(25, "set", "states/a.service/m1", Some(STATE), Some(30));
 
-    assert!(!clock.tree.has_changed());
-    assert_eq!(clock.changes(26), []);
+    assert!(!test.tree.has_changed());
+    assert_eq!(test.changes(26), []);
 }
 
 #[test]
-fn what_is_not_renewed_is_overdue_and_then_expired() {
-    let mut clock = Clock::new();
-    let machine = || Lease::Machine("m1".into());
-    assert_eq!(clock.read(22).overdue, []);
-    assert_eq!(clock.read(23).overdue, [(machine(), Duration::from_secs(23))]);
-    clock.happens(24, "update", "machines/m1/object", Some(MACHINE), Some(30));
-    assert_eq!(clock.read(25).overdue, []);
-    assert_eq!(clock.read(27).overdue, []);
-    assert_eq!(clock.read(28).overdue, [(unit(), Duration::from_secs(28))]);
-    clock.happens(30, "expire", "states/a.service/m1", None, None);
-    let told = clock.read(30);
-    assert_eq!((told.states.len(), told.expired, told.overdue.len()), (0, vec![unit()], 0));
-    assert_eq!(clock.read(31).expired, [], "told once");
+fn a_lease_that_is_not_renewed_is_overdue_and_then_expired() {
+    let mut test = TestTree::new();
+    assert_eq!(test.snapshot(22).overdue, []);
+    assert_eq!(test.snapshot(23).overdue, [(machine_lease(), Duration::from_secs(23))]);
+
+    test.event(24, "update", "machines/m1/object", Some(MACHINE), Some(30));
+    assert_eq!(test.snapshot(25).overdue, []);
+    assert_eq!(test.snapshot(27).overdue, []);
+    assert_eq!(test.snapshot(28).overdue, [(unit_lease(), Duration::from_secs(28))]);
+
+    test.event(30, "expire", "states/a.service/m1", None, None);
+    let snapshot = test.snapshot(30);
+    assert_eq!(snapshot.states.len(), 0);
+    assert_eq!(snapshot.expired, [unit_lease()]);
+    assert_eq!(snapshot.overdue, []);
+    assert_eq!(test.snapshot(31).expired, [], "reported once");
 }
 
 #[test]
-fn what_was_given_less_time_is_overdue_sooner() {
-    let mut clock = Clock::new();
-    clock.happens(1, "set", "states/a.service/m1", Some(STATE), Some(20));
-    assert_eq!(clock.read(19).overdue, []);
-    assert_eq!(clock.read(20).overdue, [(unit(), Duration::from_secs(19))]);
+fn a_lease_with_a_shorter_ttl_is_overdue_sooner() {
+    let mut test = TestTree::new();
+    test.event(1, "set", "states/a.service/m1", Some(STATE), Some(20));
+    assert_eq!(test.snapshot(19).overdue, []);
+    assert_eq!(test.snapshot(20).overdue, [(unit_lease(), Duration::from_secs(19))]);
 }
 
 #[test]
-fn what_is_back_has_not_expired() {
-    let mut clock = Clock::new();
-    let before = clock.read(0).states;
-    clock.happens(30, "expire", "states/a.service/m1", None, None);
-    clock.happens(30, "set", "states/a.service/m1", Some(STATE), Some(30));
-    let told = clock.read(30);
-    assert_eq!(told.expired, []);
-    assert_eq!(before, told.states);
+fn a_key_that_is_set_again_has_not_expired() {
+    let mut test = TestTree::new();
+    let before = test.snapshot(0).states;
+
+    test.event(30, "expire", "states/a.service/m1", None, None);
+    test.event(30, "set", "states/a.service/m1", Some(STATE), Some(30));
+
+    let snapshot = test.snapshot(30);
+    assert_eq!(snapshot.expired, []);
+    assert_eq!(before, snapshot.states);
 }
 
 #[test]
-fn a_directory_goes_with_all_that_is_in_it_and_nothing_else() {
-    let mut clock = Clock::new();
-    clock.happens(1, "set", "states/a.service/m2", Some(STATE), Some(30));
-    clock.happens(1, "set", "states/a.service2/m1", Some(STATE), Some(30));
-    clock.happens(1, "set", "states/a.servic/m1", Some(STATE), Some(30));
-    clock.happens(2, "delete", "states/a.service", None, None);
-    let told = clock.read(2);
-    let left: Vec<&str> = told.states.iter().map(|state| &*state.unit).collect();
+fn deleting_a_directory_deletes_the_keys_in_it_and_no_others() {
+    let mut test = TestTree::new();
+    test.event(1, "set", "states/a.service/m2", Some(STATE), Some(30));
+    test.event(1, "set", "states/a.service2/m1", Some(STATE), Some(30));
+    test.event(1, "set", "states/a.servic/m1", Some(STATE), Some(30));
+
+    test.event(2, "delete", "states/a.service", None, None);
+
+    let snapshot = test.snapshot(2);
+    let left: Vec<&str> = snapshot.states.iter().map(|state| &*state.unit).collect();
     assert_eq!(left, ["a.servic", "a.service2"]);
-    assert_eq!(told.expired, [], "it was taken away");
+    assert_eq!(snapshot.expired, [], "it was deleted");
 }
 
 #[test]
 fn states_of_an_old_fleet_count_until_a_new_one_writes_its_own() {
     let mut tree = KeyTree::new(FLEET);
     let now = Instant::now();
-    tree.load(nothing(), 10, now);
-    let mut clock = Clock { tree, start: now, index: 10 };
-    clock.happens(0, "set", "state/a.service", Some(STATE), None);
-    let told = clock.read(0);
-    assert_eq!(told.states[0].machine.as_deref(), Some("m1"));
-    clock.happens(1, "set", "states/b.service/m2", Some(STATE), Some(30));
-    clock.happens(1, "set", "state/b.service", Some(STATE), Some(30));
-    let units: Vec<UnitName> =
-        clock.read(1).states.iter().map(|state| state.unit.clone()).collect();
+    tree.load(empty_tree(), 10, now);
+    let mut test = TestTree { tree, start: now, index: 10 };
+    test.event(0, "set", "state/a.service", Some(STATE), None);
+    let snapshot = test.snapshot(0);
+    assert_eq!(snapshot.states[0].machine.as_deref(), Some("m1"));
+
+    test.event(1, "set", "states/b.service/m2", Some(STATE), Some(30));
+    test.event(1, "set", "state/b.service", Some(STATE), Some(30));
+    let units: Vec<UnitName> = test
+        .snapshot(1)
+        .states
+        .iter()
+        .map(|state| state.unit.clone())
+        .collect();
     assert_eq!(units, ["b.service".into()]);
 }
 
 #[test]
-fn metadata_that_was_set_since_counts() {
-    let mut clock = Clock::new();
-    clock.happens(1, "set", "machines/m1/metadata/rack", Some("7"), None);
-    clock.happens(1, "set", "machines/m1/metadata/role", Some(""), None);
-    assert_eq!(clock.read(1).machines[0].metadata.as_deref(), Some("rack=7"));
-    clock.happens(2, "delete", "machines/m1/metadata/role", None, None);
-    assert_eq!(clock.read(2).machines[0].metadata.as_deref(), Some("rack=7,role=web"));
+fn metadata_that_was_set_later_counts() {
+    let mut test = TestTree::new();
+    test.event(1, "set", "machines/m1/metadata/rack", Some("7"), None);
+    test.event(1, "set", "machines/m1/metadata/role", Some(""), None);
+    assert_eq!(test.snapshot(1).machines[0].metadata.as_deref(), Some("rack=7"));
+
+    test.event(2, "delete", "machines/m1/metadata/role", None, None);
+    assert_eq!(test.snapshot(2).machines[0].metadata.as_deref(), Some("rack=7,role=web"));
 }
 
 #[test]
-fn no_key_and_no_value_brings_a_control_character_into_a_row() {
-    let mut clock = Clock::new();
-    clock.happens(1, "set", "machines/m1/metadata/rack", Some("7\tleft,\x1b[31mred"), None);
-    clock.happens(1, "set", "states/a\n.service/m1", Some(STATE), Some(30));
-    clock.happens(1, "set", "job/a\n.service/object", Some("{}"), None);
-    clock.happens(1, "set", "job/a\n.service/target-state", Some("launched\r\n"), None);
-    let read = clock.read(1);
+fn control_characters_are_replaced_in_keys_and_values() {
+    let mut test = TestTree::new();
+    test.event(1, "set", "machines/m1/metadata/rack", Some("7\tleft,\x1b[31mred"), None);
+    test.event(1, "set", "states/a\n.service/m1", Some(STATE), Some(30));
+    test.event(1, "set", "job/a\n.service/object", Some("{}"), None);
+    test.event(1, "set", "job/a\n.service/target-state", Some("launched\r\n"), None);
+
+    let snapshot = test.snapshot(1);
     assert_eq!(
-        read.machines[0].metadata.as_deref(),
+        snapshot.machines[0].metadata.as_deref(),
         Some("rack=7\tleft,\u{fffd}[31mred,role=web")
     );
-    assert_eq!(read.states[1].unit, "a\u{fffd}.service".into());
-    assert_eq!(read.files[0].unit, read.states[1].unit);
-    assert_eq!(read.files[0].desired.as_deref(), Some("launched\u{fffd}\u{fffd}"));
+    assert_eq!(snapshot.states[1].unit, "a\u{fffd}.service".into());
+    assert_eq!(snapshot.files[0].unit, snapshot.states[1].unit);
+    assert_eq!(snapshot.files[0].desired.as_deref(), Some("launched\u{fffd}\u{fffd}"));
 }
 
 #[test]
-fn nonsense_is_passed_over() {
-    let mut clock = Clock::new();
+fn invalid_values_are_ignored() {
+    let mut test = TestTree::new();
     for key in [
         "machines/m2/object",
         "states/b.service/m1",
         "lease/engine-leader",
         "job/b.service/object",
     ] {
-        clock.happens(1, "set", key, Some("nonsense"), None);
+        test.event(1, "set", key, Some("nonsense"), None);
     }
-    let told = clock.read(1);
-    assert_eq!((told.machines.len(), told.states.len(), told.leader), (1, 1, None));
-    assert_eq!((&*told.files[0].unit, &told.files[0].hash), ("b.service", &None));
+
+    let snapshot = test.snapshot(1);
+    assert_eq!(snapshot.machines.len(), 1);
+    assert_eq!(snapshot.states.len(), 1);
+    assert_eq!(snapshot.leader, None);
+    assert_eq!(&*snapshot.files[0].unit, "b.service");
+    assert_eq!(snapshot.files[0].hash, None);
 }
 
 #[test]
-fn a_check_finds_what_the_watch_was_never_told() {
+fn a_comparison_finds_what_the_watch_missed() {
     let tree = |nodes: &[(&str, &str, u64)]| {
-        let leaf = |(key, value, index): &(&str, &str, u64)| serde_json::json!({"key": format!("{FLEET}/{key}"), "value": value, "modifiedIndex": index});
+        let leaf = |(key, value, index): &(&str, &str, u64)| {
+            let key = format!("{FLEET}/{key}");
+            serde_json::json!({"key": key, "value": value, "modifiedIndex": index})
+        };
         let nodes: Vec<_> = nodes.iter().map(leaf).collect();
         let states =
             serde_json::json!({"key": format!("{FLEET}/states"), "dir": true, "nodes": nodes});
         let tree = serde_json::json!({"key": FLEET, "dir": true, "nodes": [states]});
         serde_json::from_value::<Node>(tree).unwrap()
     };
-    let (machine, a) = (("machines/m1/object", MACHINE, 11), ("states/a.service/m1", STATE, 12));
-    let differences = |happens: &[(&str, &str)], index: u64, nodes: &[(&str, &str, u64)]| {
-        let mut clock = Clock::new();
-        clock.tree.begin_check();
-        for (action, key) in happens {
-            clock.happens(1, action, key, Some(STATE).filter(|_| *action == "set"), Some(30));
+    let machine = ("machines/m1/object", MACHINE, 11);
+    let a = ("states/a.service/m1", STATE, 12);
+    let differences = |events: &[(&str, &str)], index: u64, nodes: &[(&str, &str, u64)]| {
+        let mut test = TestTree::new();
+        test.tree.begin_comparison();
+        for (action, key) in events {
+            test.event(1, action, key, Some(STATE).filter(|_| *action == "set"), Some(30));
         }
-        clock.tree.differences(tree(nodes), index)
+        test.tree.count_differences(tree(nodes), index)
     };
+
+    let b = ("states/b.service/m1", STATE, 13);
+    let newer_a = ("states/a.service/m1", "{}", 13);
     assert_eq!(differences(&[], 12, &[machine, a]), 0);
-    assert_eq!(differences(&[], 12, &[machine]), 1, "we have it, and it is not there");
-    assert_eq!(
-        differences(&[], 13, &[machine, a, ("states/b.service/m1", STATE, 13)]),
-        1,
-        "we lack it"
-    );
-    assert_eq!(
-        differences(&[], 13, &[machine, ("states/a.service/m1", "{}", 13)]),
-        1,
-        "ours is older"
-    );
-    // What happened after the tree was read is no difference.
+    assert_eq!(differences(&[], 12, &[machine]), 1, "etcd does not have it any more");
+    assert_eq!(differences(&[], 13, &[machine, a, b]), 1, "the watch lacks it");
+    assert_eq!(differences(&[], 13, &[machine, newer_a]), 1, "the watch has an older value");
+
+    // A change after the tree was read is no difference.
     assert_eq!(differences(&[("set", "states/b.service/m1")], 12, &[machine, a]), 0);
     assert_eq!(differences(&[("set", "states/a.service/m1")], 12, &[machine, a]), 0);
     assert_eq!(differences(&[("delete", "states/a.service")], 12, &[machine, a]), 0);
-    assert_eq!(
-        differences(&[("delete", "states/a.service")], 13, &[machine, a]),
-        1,
-        "it was there after that"
-    );
+    let deleted = differences(&[("delete", "states/a.service")], 13, &[machine, a]);
+    assert_eq!(deleted, 1, "it existed after the deletion");
 }
 
 #[test]
 fn an_event_yields_its_own_change_and_no_other() {
-    let mut clock = Clock::new();
+    let mut test = TestTree::new();
     let state = |sub: &str| STATE.replace("running", sub);
     let job = r#"{"UnitHash":[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20]}"#;
     let hash = "0102030405060708090a0b0c0d0e0f1011121314";
 
-    clock.happens(1, "set", "states/a.service/m1", Some(&state("exited")), Some(30));
-    let changes = clock.changes(1);
+    test.event(1, "set", "states/a.service/m1", Some(&state("exited")), Some(30));
+    let changes = test.changes(1);
     let [Observation::Reported(reported)] = &changes[..] else {
         panic!("{changes:?}")
     };
     assert_eq!(reported.sub.as_deref(), Some("exited"));
 
-    clock.happens(2, "set", "job/a.service/object", Some(job), None);
-    clock.happens(2, "set", "job/a.service/target-state", Some("launched"), None);
-    let changes = clock.changes(2);
+    test.event(2, "set", "job/a.service/object", Some(job), None);
+    test.event(2, "set", "job/a.service/target-state", Some("launched"), None);
+    let changes = test.changes(2);
     let [Observation::Wanted(file)] = &changes[..] else {
         panic!("{changes:?}")
     };
-    assert_eq!((file.desired.as_deref(), file.hash.as_deref()), (Some("launched"), Some(hash)));
+    assert_eq!(file.desired.as_deref(), Some("launched"));
+    assert_eq!(file.hash.as_deref(), Some(hash));
 
-    // The unit file comes after the job that names it.
-    clock.happens(
-        3,
-        "set",
-        &format!("unit/{hash}"),
-        Some(r#"{"Raw":"[Unit]\nDescription=A"}"#),
-        None,
-    );
-    let changes = clock.changes(3);
+    // The unit file is written after the job that refers to it.
+    let text = r#"{"Raw":"[Unit]\nDescription=A"}"#;
+    test.event(3, "set", &format!("unit/{hash}"), Some(text), None);
+    let changes = test.changes(3);
     let [Observation::Wanted(file)] = &changes[..] else {
         panic!("{changes:?}")
     };
     assert_eq!(file.description.as_deref(), Some("A"));
 
-    clock.happens(4, "set", "lease/engine-leader", Some(r#"{"MachineID":"m1"}"#), Some(10));
-    assert_eq!(clock.changes(4), [Observation::Leads(Some("m1".into()))]);
+    test.event(4, "set", "lease/engine-leader", Some(r#"{"MachineID":"m1"}"#), Some(10));
+    assert_eq!(test.changes(4), [Observation::Leads(Some("m1".into()))]);
 
-    clock.happens(5, "delete", "job/a.service", None, None);
-    assert_eq!(clock.changes(5), [Observation::NotWanted("a.service".into())]);
-    clock.happens(6, "delete", "states/a.service/m1", None, None);
-    clock.happens(6, "expire", "machines/m1/object", None, None);
-    let ends = [Observation::Expired(Lease::Machine("m1".into())), Observation::Deleted(unit())];
-    assert_eq!(clock.changes(6), ends);
+    test.event(5, "delete", "job/a.service", None, None);
+    assert_eq!(test.changes(5), [Observation::NotWanted("a.service".into())]);
+
+    test.event(6, "delete", "states/a.service/m1", None, None);
+    test.event(6, "expire", "machines/m1/object", None, None);
+    let ends = [Observation::Expired(machine_lease()), Observation::Deleted(unit_lease())];
+    assert_eq!(test.changes(6), ends);
 }
 
 #[test]
-fn what_is_set_again_at_once_was_not_deleted() {
-    let mut clock = Clock::new();
-    clock.happens(1, "delete", "states/a.service", None, None);
-    clock.happens(1, "set", "states/a.service/m1", Some(STATE), Some(30));
+fn a_key_that_is_set_again_at_once_was_not_deleted() {
+    let mut test = TestTree::new();
+    test.event(1, "delete", "states/a.service", None, None);
+    test.event(1, "set", "states/a.service/m1", Some(STATE), Some(30));
 
-    let changes = clock.changes(1);
+    let changes = test.changes(1);
 
     assert!(matches!(&changes[..], [Observation::Reported(_)]), "{changes:?}");
 }
 
 #[test]
 fn a_lease_is_overdue_once_and_renewed_once() {
-    let mut clock = Clock::new();
-    clock.happens(20, "update", "machines/m1/object", Some(MACHINE), Some(30));
-    assert_eq!(clock.changes(27), []);
-    assert_eq!(clock.changes(28), [Observation::Overdue(unit(), Duration::from_secs(28))]);
-    assert_eq!(clock.changes(29), []);
+    let mut test = TestTree::new();
+    test.event(20, "update", "machines/m1/object", Some(MACHINE), Some(30));
+    assert_eq!(test.changes(27), []);
+    assert_eq!(test.changes(28), [Observation::Overdue(unit_lease(), Duration::from_secs(28))]);
+    assert_eq!(test.changes(29), []);
 
-    clock.happens(29, "set", "states/a.service/m1", Some(STATE), Some(30));
+    test.event(29, "set", "states/a.service/m1", Some(STATE), Some(30));
 
-    assert!(clock.tree.has_changed(), "it is said at once");
-    assert_eq!(clock.changes(29), [Observation::Renewed(unit())]);
+    assert!(test.tree.has_changed(), "it is reported at once");
+    assert_eq!(test.changes(29), [Observation::Renewed(unit_lease())]);
 }
 
 #[test]
-fn what_was_overdue_while_etcd_stood_still_is_not_any_more() {
-    let mut clock = Clock::new();
+fn an_outage_of_etcd_makes_no_lease_overdue() {
+    let mut test = TestTree::new();
     for second in (2..=20).step_by(2) {
-        clock.tree.receive(clock.at(second));
+        test.tree.record_received(test.at(second));
     }
-    assert_eq!(clock.changes(28).len(), 2);
+    assert_eq!(test.changes(28).len(), 2);
 
-    clock.tree.receive(clock.at(30));
+    test.tree.record_received(test.at(30));
 
-    let renewed = [Observation::Renewed(Lease::Machine("m1".into())), Observation::Renewed(unit())];
-    assert_eq!(clock.changes(30)[..], renewed);
+    let renewed = [
+        Observation::Renewed(Lease::Machine("m1".into())),
+        Observation::Renewed(unit_lease()),
+    ];
+    assert_eq!(test.changes(30)[..], renewed);
 }
 
 #[derive(Clone, Debug)]
-enum Step {
+enum TreeStep {
     Event {
         action: &'static str,
         key: String,
@@ -332,7 +353,7 @@ enum Step {
     Read,
 }
 
-fn any_step() -> impl Strategy<Value = Step> {
+fn any_step() -> impl Strategy<Value = TreeStep> {
     let state =
         (0..3, 0..2, 0..3_usize, "states|state").prop_map(|(unit, machine, sub, folder)| {
             let key = if folder == "state" {
@@ -369,42 +390,54 @@ fn any_step() -> impl Strategy<Value = Step> {
     let leader = "m0|m1".prop_map(|id| {
         ("lease/engine-leader".into(), Some(format!(r#"{{"MachineID":"{id}"}}"#)), None)
     });
-    let written = prop_oneof![4 => state, 1 => machine, 1 => metadata, 2 => object, 2 => target, 1 => file, 1 => leader];
+    let written = prop_oneof![
+        4 => state,
+        1 => machine,
+        1 => metadata,
+        2 => object,
+        2 => target,
+        1 => file,
+        1 => leader,
+    ];
     let folder =
         prop_oneof!["states|state|machines", "states/u[0-2]", "job/u[0-2]", "machines/m[01]"];
     let removed = prop_oneof![written.clone().prop_map(|(key, ..)| key), folder];
 
     prop_oneof![
-        8 => written.prop_map(|(key, value, ttl)| Step::Event { action: "set", key, value, ttl }),
+        8 => written.prop_map(|(key, value, ttl)| TreeStep::Event { action: "set", key, value, ttl }),
         3 => (removed, "delete|expire").prop_map(|(key, action)| {
             let action = if action == "delete" { "delete" } else { "expire" };
-            Step::Event { action, key, value: None, ttl: None }
+            TreeStep::Event { action, key, value: None, ttl: None }
         }),
-        1 => (1_u64..20).prop_map(Step::Time),
-        3 => Just(Step::Read),
+        1 => (1_u64..20).prop_map(TreeStep::Time),
+        3 => Just(TreeStep::Read),
     ]
 }
 
 proptest! {
-    /// Whoever follows the changes knows what a whole reading would say.
+    /// A receiver that applies the changes has the same rows as a snapshot.
     #[test]
-    fn changes_lead_to_what_there_is(steps in prop::collection::vec(any_step(), 0..60)) {
-        let (mut clock, mut witness) = (Clock::new(), Clock::new());
-        let mut followed = clock.read(0);
+    fn applying_all_changes_leads_to_the_snapshot(
+        steps in prop::collection::vec(any_step(), 0..60),
+    ) {
+        let mut test = TestTree::new();
+        let mut witness = TestTree::new();
+        let mut followed = test.snapshot(0);
         let mut second = 0;
 
-        for step in steps.into_iter().chain([Step::Read]) {
+        for step in steps.into_iter().chain([TreeStep::Read]) {
             match step {
-                Step::Event { action, key, value, ttl } => {
-                    clock.happens(second, action, &key, value.as_deref(), ttl);
-                    witness.happens(second, action, &key, value.as_deref(), ttl);
-                }Step::Time(seconds) => second += seconds,
-                Step::Read => {
-                    let changes = clock.changes(second);
-                    apply_changes(&mut followed, clock.index, &changes);
-                    let whole = witness.read(second);
-                    let leases = |snapshot: &Reading| {
-                        snapshot.overdue.iter().map(|(lease, _)| lease.clone()).collect::<BTreeSet<_>>()
+                TreeStep::Event { action, key, value, ttl } => {
+                    test.event(second, action, &key, value.as_deref(), ttl);
+                    witness.event(second, action, &key, value.as_deref(), ttl);
+                }
+                TreeStep::Time(seconds) => second += seconds,
+                TreeStep::Read => {
+                    let changes = test.changes(second);
+                    apply_changes(&mut followed, test.index, &changes);
+                    let whole = witness.snapshot(second);
+                    let leases = |snapshot: &RegistrySnapshot| -> BTreeSet<Lease> {
+                        snapshot.overdue.iter().map(|(lease, _)| lease.clone()).collect()
                     };
                     prop_assert_eq!(&followed.states, &whole.states);
                     prop_assert_eq!(&followed.machines, &whole.machines);

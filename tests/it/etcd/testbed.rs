@@ -1,5 +1,5 @@
-//! The etcd that tests start does to its keys what was recorded of others, and fails as it is told
-//! to.
+//! Tests of the test bed: the etcd that tests start repeats recorded events and fails on demand,
+//! and the double misbehaves on demand.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,7 +12,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::support::etcd::{
-    Double, Etcd, KeyEvent, Node, PREFIX, Recorded, Recording, Reply, registry,
+    Etcd, EtcdDouble, EtcdRecording, EtcdReply, PREFIX, RecordedEvent, RecordedNode, TimedEvent,
+    registry,
 };
 
 const RECORDINGS: [&str; 10] = [
@@ -28,11 +29,11 @@ const RECORDINGS: [&str; 10] = [
     "start-stop-destroy",
 ];
 
-/// What an event leaves of the values: applied to the start, all events have to fit to each other.
-fn change(values: &mut BTreeMap<String, String>, event: &KeyEvent) {
-    let KeyEvent { action, node, previous } = event;
-    let directory = node.dir || previous.as_ref().is_some_and(|node| node.dir);
-    if !directory {
+/// Applies an event to the values, and checks that it fits to them.
+fn apply(values: &mut BTreeMap<String, String>, event: &RecordedEvent) {
+    let RecordedEvent { action, node, previous } = event;
+    let is_directory = node.dir || previous.as_ref().is_some_and(|node| node.dir);
+    if !is_directory {
         assert_eq!(
             previous.as_ref().and_then(|node| node.value.as_ref()),
             values.get(&node.key),
@@ -41,6 +42,7 @@ fn change(values: &mut BTreeMap<String, String>, event: &KeyEvent) {
             node.modified
         );
     }
+
     match &node.value {
         Some(value) => {
             values.insert(node.key.clone(), value.clone());
@@ -51,9 +53,9 @@ fn change(values: &mut BTreeMap<String, String>, event: &KeyEvent) {
     }
 }
 
-fn values(tree: &Node) -> BTreeMap<String, String> {
-    let values = tree.values().into_iter();
-    values
+fn values(tree: &RecordedNode) -> BTreeMap<String, String> {
+    tree.values()
+        .into_iter()
         .filter_map(|(key, value)| Some((key.to_owned(), value?.to_owned())))
         .collect()
 }
@@ -61,39 +63,43 @@ fn values(tree: &Node) -> BTreeMap<String, String> {
 #[test]
 fn recorded_events_follow_from_each_other() {
     for name in RECORDINGS {
-        let recording = Recording::load(name);
+        let recording = EtcdRecording::load(name);
         let mut values = values(&recording.start);
-        let (mut index, mut t) = (recording.index, 0.0);
+        let mut index = recording.index;
+        let mut t = 0.0;
         for recorded in &recording.events {
             assert!(recorded.t >= t, "{name}");
-            (index, t) = (index + 1, recorded.t);
+            t = recorded.t;
+
+            index += 1;
             assert_eq!(recorded.event.node.modified, index, "{name}");
-            change(&mut values, &recorded.event);
+            apply(&mut values, &recorded.event);
         }
     }
 }
 
 #[tokio::test]
-async fn what_was_filled_in_is_there() {
+async fn a_tree_can_be_filled_in() {
     for version in ["v0.5.0", "v0.8.3", "v0.9.2", "v0.11.8", "v1.0.0"] {
         let Some(etcd) = Etcd::start().await else {
             return;
         };
         let tree = registry(version);
         etcd.fill(&tree).await;
-        let (there, index) = etcd.tree(PREFIX).await;
-        assert_eq!(there.values(), tree.values(), "{version}");
+
+        let (filled, index) = etcd.tree(PREFIX).await;
+        assert_eq!(filled.values(), tree.values(), "{version}");
         assert!(index >= tree.flat().len() as u64);
-        for (key, node) in there.flat() {
-            let life = tree.flat()[key].ttl;
-            assert_eq!(node.ttl.is_some(), life.is_some(), "{version} {key}");
-            assert!(node.ttl <= life, "{version} {key}");
+        for (key, node) in filled.flat() {
+            let ttl = tree.flat()[key].ttl;
+            assert_eq!(node.ttl.is_some(), ttl.is_some(), "{version} {key}");
+            assert!(node.ttl <= ttl, "{version} {key}");
         }
     }
 }
 
 #[tokio::test]
-async fn what_happened_then_happens_again() {
+async fn recorded_events_can_be_repeated() {
     for replay in ["filling-the-cluster.v0.5.0", "fleetd-restart", "start-stop-destroy"]
         .map(|name| tokio::spawn(replay(name)))
     {
@@ -105,25 +111,25 @@ async fn replay(name: &str) {
     let Some(etcd) = Etcd::start().await else {
         return;
     };
-    let recording = Recording::load(name);
+    let recording = EtcdRecording::load(name);
     etcd.fill(&recording.start).await;
     let mut expected = values(&recording.start);
     for step in recording.steps() {
         let indices = etcd.apply_step(step).await;
-        for (Recorded { event, .. }, index) in step.iter().zip(indices) {
-            change(&mut expected, event);
+        for (TimedEvent { event, .. }, index) in step.iter().zip(indices) {
+            apply(&mut expected, event);
             let seen = etcd.event(PREFIX, index).await;
-            let told = |event: &KeyEvent| {
+            let change = |event: &RecordedEvent| {
                 (event.action.clone(), event.node.key.clone(), event.node.value.clone())
             };
-            assert_eq!(told(&seen), told(event), "{name}");
+            assert_eq!(change(&seen), change(event), "{name}");
             assert_eq!(
                 (seen.node.modified, seen.node.ttl),
                 (index, event.node.ttl),
                 "{name} {}",
                 event.node.key
             );
-            let before = |event: &KeyEvent| {
+            let before = |event: &RecordedEvent| {
                 event.previous.as_ref().map(|node| (node.dir, node.value.clone()))
             };
             assert_eq!(before(&seen), before(event), "{name} {}", event.node.key);
@@ -133,7 +139,7 @@ async fn replay(name: &str) {
 }
 
 #[tokio::test]
-async fn a_key_expires_by_itself() {
+async fn a_key_can_be_made_to_expire() {
     let Some(etcd) = Etcd::start().await else {
         return;
     };
@@ -144,13 +150,13 @@ async fn a_key_expires_by_itself() {
     assert_eq!(
         (event.action.as_str(), event.node.modified),
         ("expire", expired),
-        "no watch hears of the shortened life"
+        "a watch does not deliver the shortened TTL"
     );
     assert_eq!(etcd.send(Method::GET, "/key", &[]).await.body["errorCode"], 100);
 }
 
 #[tokio::test]
-async fn what_is_forgotten_is_an_error() {
+async fn an_event_that_is_no_longer_in_the_history_is_an_error() {
     let Some(etcd) = Etcd::start().await else {
         return;
     };
@@ -160,23 +166,26 @@ async fn what_is_forgotten_is_an_error() {
     etcd.churn(999).await;
     assert_eq!(etcd.event(PREFIX, first).await.node.modified, first);
     etcd.churn(1).await;
-    let said = etcd.send(Method::GET, PREFIX, &watch).await;
-    assert_eq!(
-        (said.status, &said.body["errorCode"], said.index),
-        (400, &json!(401), first + 1000)
-    );
+
+    let response = etcd.send(Method::GET, PREFIX, &watch).await;
+    assert_eq!(response.status, 400);
+    assert_eq!(response.body["errorCode"], 401);
+    assert_eq!(response.index, first + 1000);
 }
 
 #[tokio::test]
-async fn a_killed_one_comes_back_with_what_it_had() {
+async fn a_killed_etcd_comes_back_with_its_data() {
     let Some(mut etcd) = Etcd::start().await else {
         return;
     };
-    let (url, set) = (etcd.url(), etcd.set("/key", "value", None).await);
+    let url = etcd.url();
+    let set = etcd.set("/key", "value", None).await;
+
     etcd.stop_hard();
     TcpStream::connect(url.strip_prefix("http://").unwrap())
         .await
         .unwrap_err();
+
     etcd.restart().await;
     assert_eq!(etcd.url(), url);
     let (node, index) = etcd.tree("/key").await;
@@ -185,21 +194,22 @@ async fn a_killed_one_comes_back_with_what_it_had() {
 }
 
 #[tokio::test]
-async fn a_paused_one_says_nothing_until_it_goes_on() {
+async fn a_paused_etcd_does_not_respond_until_it_is_resumed() {
     let Some(etcd) = Etcd::start().await else {
         return;
     };
     etcd.pause();
-    let asked = etcd.set("/key", "value", None);
-    let mut asked = std::pin::pin!(asked);
-    timeout(Duration::from_millis(300), &mut asked).await.unwrap_err();
+    let mut write = std::pin::pin!(etcd.set("/key", "value", None));
+    timeout(Duration::from_millis(300), &mut write).await.unwrap_err();
+
     etcd.resume();
-    let set = asked.await;
+
+    let set = write.await;
     assert_eq!(etcd.event("/key", set).await.action, "set");
 }
 
 #[tokio::test]
-async fn a_dropped_one_is_gone() {
+async fn a_dropped_etcd_is_gone() {
     let Some(etcd) = Etcd::start().await else {
         return;
     };
@@ -210,9 +220,8 @@ async fn a_dropped_one_is_gone() {
     assert!(!Path::new(&process).exists());
 }
 
-/// All that a server says to a request for a path, until it ends the connection or says nothing
-/// more.
-async fn said(double: &Double, path: &str) -> (String, bool) {
+/// All that a server sends for a path, and whether it closes the connection after that.
+async fn response(double: &EtcdDouble, path: &str) -> (String, bool) {
     let mut stream = TcpStream::connect(double.address().strip_prefix("http://").unwrap())
         .await
         .unwrap();
@@ -221,38 +230,40 @@ async fn said(double: &Double, path: &str) -> (String, bool) {
         .await
         .unwrap();
     let mut bytes = Vec::new();
-    let ended = timeout(Duration::from_millis(300), stream.read_to_end(&mut bytes))
-        .await
-        .is_ok();
-    (String::from_utf8(bytes).unwrap(), ended)
+    let end = timeout(Duration::from_millis(300), stream.read_to_end(&mut bytes)).await;
+    (String::from_utf8(bytes).unwrap(), end.is_ok())
 }
 
 #[tokio::test]
-async fn the_double_misbehaves_as_it_is_told_to() {
-    let reply = || Reply::of("1c45a069f3a1d796", 7, &json!({"action": "get"}));
-    let double = Double::tcp(move |path: &str| match path {
+async fn the_double_misbehaves_on_demand() {
+    let reply = || EtcdReply::of("1c45a069f3a1d796", 7, &json!({"action": "get"}));
+    let double = EtcdDouble::tcp(move |path: &str| match path {
         "/whole" => reply().whole(),
         "/truncated" => reply().truncated(),
         "/silent" => reply().silent(),
         "/dripping" => reply().dripping(Duration::from_millis(50)),
-        "/forgotten" => Reply::error("1c45a069f3a1d796", 7, 401).whole(),
-        _ => Reply::without_v2().whole(),
+        "/forgotten" => EtcdReply::error("1c45a069f3a1d796", 7, 401).whole(),
+        _ => EtcdReply::without_v2().whole(),
     })
     .await;
-    let head = "HTTP/1.1 200 Whatever\r\nX-Etcd-Cluster-Id: 1c45a069f3a1d796\r\nX-Etcd-Index: 7\r\nContent-Length: 16\r\n\r\n";
-    assert_eq!(said(&double, "/whole").await, (format!("{head}{{\"action\":\"get\"}}"), false));
-    assert_eq!(said(&double, "/truncated").await, (format!("{head}{{\"action"), true));
-    assert_eq!(said(&double, "/silent").await, (head.to_owned(), false));
-    let (dripped, ended) = said(&double, "/dripping").await;
+    let head = "HTTP/1.1 200 Whatever\r\nX-Etcd-Cluster-Id: 1c45a069f3a1d796\r\n\
+                X-Etcd-Index: 7\r\nContent-Length: 16\r\n\r\n";
+    assert_eq!(
+        response(&double, "/whole").await,
+        (format!("{head}{{\"action\":\"get\"}}"), false)
+    );
+    assert_eq!(response(&double, "/truncated").await, (format!("{head}{{\"action"), true));
+    assert_eq!(response(&double, "/silent").await, (head.to_owned(), false));
+    let (dripped, ended) = response(&double, "/dripping").await;
     assert!(
         head.starts_with(&dripped) && (1..10).contains(&dripped.len()) && !ended,
         "{dripped}"
     );
-    let (forgotten, _) = said(&double, "/forgotten").await;
+    let (forgotten, _) = response(&double, "/forgotten").await;
     assert!(
         forgotten.starts_with("HTTP/1.1 400 ") && forgotten.contains("\"errorCode\":401"),
         "{forgotten}"
     );
-    assert!(said(&double, "/v2/keys").await.0.starts_with("HTTP/1.1 404 "));
+    assert!(response(&double, "/v2/keys").await.0.starts_with("HTTP/1.1 404 "));
     assert_eq!(double.paths().len(), 6);
 }
