@@ -81,13 +81,13 @@ async fn suspects_the_empty_list(program: Program, list: impl FnOnce(), count: u
 /// A fleetd v1.0.0 that answers requests for states with `empty`. The function makes it list them.
 fn fleetd(empty: Value) -> (impl Respond, impl FnOnce()) {
     let lists_states = Arc::new(AtomicBool::new(false));
-    let mut recorded = Recording::load("fleetd-v1.0.0").respond();
+    let mut recorded = ApiRecording::load("fleetd-v1.0.0").respond();
 
     let shared = lists_states.clone();
     let respond = move |path: &str| {
         let is_listing = shared.load(Ordering::Relaxed);
         if path.starts_with("/fleet/v1/state") && !is_listing {
-            Answer::Json(200, empty.clone())
+            Reply::Json(200, empty.clone())
         } else {
             recorded(path)
         }
@@ -107,7 +107,7 @@ async fn units_that_the_first_answers_lack_are_not_unreported() {
         let (respond, list) = fleetd(empty);
         let fleetd = Fleetd::unix(respond);
         let program = Program::new(&["--api", fleetd.address()]);
-        let count = Recording::load("fleetd-v1.0.0").fleetctl("list-units").len();
+        let count = ApiRecording::load("fleetd-v1.0.0").fleetctl("list-units").len();
         suspects_the_empty_list(program, list, count).await;
     };
 

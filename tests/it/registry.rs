@@ -108,7 +108,7 @@ fn readings(name: &str) -> Vec<(Duration, Reading)> {
         if key_tree.has_changed() {
             let reading = changes(&mut key_tree, start + t);
             if reading.ends_leases() {
-                settle_due = Some(t + SETTLE);
+                settle_due = Some(t + RECHECK_DELAY);
             }
             readings.push((t, reading));
         }

@@ -109,7 +109,7 @@ async fn the_api_is_read_at_an_address_with_a_zone_which_is_not_sent() {
     assert!(!machines.is_empty());
     assert_eq!(api.address().to_string(), zoned.url(port));
 
-    let request = fleetd.seen().requests.remove(0).to_lowercase();
+    let request = fleetd.traffic().requests.remove(0).to_lowercase();
     assert!(
         request.contains(&format!("host: [{}]:{port}\r\n", zoned.address.ip())),
         "{request}"

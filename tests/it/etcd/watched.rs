@@ -67,8 +67,8 @@ pub async fn next(followed: &mut FollowedSource) -> SourceEvent {
         match &report.outcome {
             Ok(Reading::Registry(registry)) => followed.registry = registry.clone(),
             Ok(Reading::Changes { index, changes }) => {
-                changes::apply_changes(&mut followed.told, *index, changes);
-                report.outcome = Ok(Reading::Registry(followed.told.clone()));
+                changes::apply_changes(&mut followed.registry, *index, changes);
+                report.outcome = Ok(Reading::Registry(followed.registry.clone()));
             }
             _ => {}
         }
