@@ -179,7 +179,7 @@ async fn measure_storm(source: &EtcdSource, builds: &[Build<'_>]) {
             share.own,
             milliseconds(at_first - changed),
             milliseconds(at_second - changed),
-            monitor.daemon.log.count("has forgotten what came after"),
+            monitor.daemon.log.count("no longer has the events after"),
             source.fleet().differences(&state),
         );
     }
