@@ -8,11 +8,11 @@ use std::{io, mem, process, thread};
 
 use sd_notify::NotifyState;
 use tokio::runtime;
-use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
+use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
 use tokio::time::sleep;
 use tracing::debug;
 
-use crate::write_queue::{Work, WriteQueue};
+use crate::write_queue::{WriteQueue, WriteTask};
 
 /// How long the process may take to end after a signal, if something hangs for which it would wait:
 /// less than the 5 s that are promised.
@@ -23,23 +23,23 @@ const FLUSH: Duration = Duration::from_millis(250);
 
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Signal {
+pub enum ProcessSignal {
     /// To end: SIGTERM or SIGINT.
     Stop(&'static str),
     /// To read the configuration again: SIGHUP.
     Reload,
     /// To reap who has ended: SIGCHLD, which PID 1 alone listens to.
-    Reap,
+    ReapOrphans,
 }
 
 /// The signals that are listened to.
 #[derive(Debug)]
 pub struct Signals {
-    terminate: Stream,
-    interrupt: Stream,
-    hangup: Stream,
+    terminate: SignalStream,
+    interrupt: SignalStream,
+    hangup: SignalStream,
     /// As PID 1 this process becomes the parent of whoever has lost his own.
-    child: Option<Stream>,
+    child: Option<SignalStream>,
 }
 
 impl Signals {
@@ -62,12 +62,12 @@ impl Signals {
     }
 
     /// Waits for the next one.
-    pub async fn next(&mut self) -> Signal {
+    pub async fn next(&mut self) -> ProcessSignal {
         tokio::select! {
-            _ = self.terminate.recv() => Signal::Stop("SIGTERM"),
-            _ = self.interrupt.recv() => Signal::Stop("SIGINT"),
-            _ = self.hangup.recv() => Signal::Reload,
-            Some(_) = received(&mut self.child) => Signal::Reap,
+            _ = self.terminate.recv() => ProcessSignal::Stop("SIGTERM"),
+            _ = self.interrupt.recv() => ProcessSignal::Stop("SIGINT"),
+            _ = self.hangup.recv() => ProcessSignal::Reload,
+            Some(_) = received(&mut self.child) => ProcessSignal::ReapOrphans,
         }
     }
 }
@@ -95,7 +95,7 @@ fn end_in_time() -> io::Result<()> {
     Ok(())
 }
 
-async fn received(stream: &mut Option<Stream>) -> Option<()> {
+async fn received(stream: &mut Option<SignalStream>) -> Option<()> {
     stream.as_mut()?.recv().await
 }
 
@@ -107,12 +107,12 @@ async fn received(stream: &mut Option<Stream>) -> Option<()> {
 pub struct ServiceManager {
     status: String,
     watchdog: Option<Duration>,
-    notifications: Option<WriteQueue<Notification>>,
+    notifications: Option<WriteQueue<SystemdNotification>>,
 }
 
 /// What the service manager is told.
 #[derive(Debug)]
-enum Notification {
+enum SystemdNotification {
     Ready,
     /// With `MONOTONIC_USEC=`, as of when it began.
     Reloading(Option<NotifyState<'static>>),
@@ -145,7 +145,7 @@ impl ServiceManager {
 
     /// The sockets are bound.
     pub fn ready(&self) {
-        self.notify(Notification::Ready);
+        self.notify(SystemdNotification::Ready);
     }
 
     /// The one line that `systemctl status` shows; sent when it is another one.
@@ -153,29 +153,29 @@ impl ServiceManager {
         // A line break would begin another assignment (`sd_notify(3)`).
         let status = status.replace(char::is_control, " ");
         if self.status != status {
-            self.notify(Notification::Status(status.clone()));
+            self.notify(SystemdNotification::Status(status.clone()));
             self.status = status;
         }
     }
 
     /// All parts move.
     pub fn alive(&self) {
-        self.notify(Notification::Alive);
+        self.notify(SystemdNotification::Alive);
     }
 
     /// The configuration is being read again. To be followed by [`ServiceManager::ready`].
     pub fn reloading(&self) {
         // MONOTONIC_USEC= lets systemd 253 and later tell this reload from an older one.
-        self.notify(Notification::Reloading(NotifyState::monotonic_usec_now().ok()));
+        self.notify(SystemdNotification::Reloading(NotifyState::monotonic_usec_now().ok()));
     }
 
     /// The end has begun.
     pub fn stopping(&mut self) {
-        self.notify(Notification::Stopping);
+        self.notify(SystemdNotification::Stopping);
         self.status("stopping");
     }
 
-    fn notify(&self, notification: Notification) {
+    fn notify(&self, notification: SystemdNotification) {
         if let Some(notifications) = &self.notifications {
             let kind = mem::discriminant(&notification);
             notifications.supersede(notification, |waiting| mem::discriminant(waiting) == kind);
@@ -192,28 +192,28 @@ impl Drop for ServiceManager {
     }
 }
 
-fn start_sending() -> io::Result<WriteQueue<Notification>> {
+fn start_sending() -> io::Result<WriteQueue<SystemdNotification>> {
     // Nothing is ever dropped from it, so that its limit does not count.
-    let notifications: WriteQueue<Notification> = WriteQueue::new(0);
+    let notifications: WriteQueue<SystemdNotification> = WriteQueue::new(0);
     let queue = notifications.clone();
     let thread = thread::Builder::new().name("sd-notify".to_owned());
     thread.spawn(move || {
-        while let Some(Work::Write(notification)) = queue.next() {
+        while let Some(WriteTask::Write(notification)) = queue.next() {
             notification.send();
         }
     })?;
     Ok(notifications)
 }
 
-impl Notification {
+impl SystemdNotification {
     fn send(&self) {
         let state = match self {
-            Notification::Ready => vec![NotifyState::Ready],
-            Notification::Reloading(Some(now)) => vec![NotifyState::Reloading, now.clone()],
-            Notification::Reloading(None) => vec![NotifyState::Reloading],
-            Notification::Stopping => vec![NotifyState::Stopping],
-            Notification::Status(status) => vec![NotifyState::Status(status)],
-            Notification::Alive => vec![NotifyState::Watchdog],
+            SystemdNotification::Ready => vec![NotifyState::Ready],
+            SystemdNotification::Reloading(Some(now)) => vec![NotifyState::Reloading, now.clone()],
+            SystemdNotification::Reloading(None) => vec![NotifyState::Reloading],
+            SystemdNotification::Stopping => vec![NotifyState::Stopping],
+            SystemdNotification::Status(status) => vec![NotifyState::Status(status)],
+            SystemdNotification::Alive => vec![NotifyState::Watchdog],
         };
         // With a service manager that has gone, there is nobody to tell.
         if let Err(error) = sd_notify::notify(&state) {

@@ -1,7 +1,7 @@
 //! The log: to the journal with fields, or to stderr as lines.
 //!
 //! Nobody who logs waits for either: a thread of its own writes what is queued. Nothing here knows
-//! what is logged, but for [`tell`], which makes the one journal entry of a transition.
+//! what is logged, but for [`log_transition`], which makes the one journal entry of a transition.
 
 mod writer;
 
@@ -16,7 +16,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Registry, fmt, registry};
 
 use crate::cluster::{Severity, Transition};
-use writer::{EventQueue, LineQueue, Queue};
+use writer::{JournalQueue, LogQueue, StderrQueue};
 
 /// How long the last lines are waited for at the end.
 const FLUSH: Duration = Duration::from_millis(250);
@@ -35,12 +35,12 @@ pub enum LogTarget {
 
 /// The log, once it was begun.
 #[derive(Debug)]
-pub struct Log {
+pub struct LogHandle {
     filter: Handle<EnvFilter, Registry>,
-    queue: Queue,
+    queue: LogQueue,
 }
 
-impl Log {
+impl LogHandle {
     /// From now on only what passes `filter`, directives of [`EnvFilter`], is logged.
     ///
     /// # Errors
@@ -59,7 +59,7 @@ impl Log {
     }
 }
 
-impl Drop for Log {
+impl Drop for LogHandle {
     fn drop(&mut self) {
         self.queue.flush(FLUSH);
     }
@@ -74,37 +74,37 @@ fn parse(filter: &str) -> Result<EnvFilter, String> {
 /// # Errors
 ///
 /// When that is no filter, or the journal was asked for and is not there.
-pub fn start(target: LogTarget, filter: &str) -> Result<Log, String> {
+pub fn start(target: LogTarget, filter: &str) -> Result<LogHandle, String> {
     let (filter, handle) = reload::Layer::new(parse(filter)?);
     let events = match target {
         LogTarget::Stderr => None,
         LogTarget::Auto if !stderr_is_the_journal() => None,
         // With stderr being the journal's stream, lines written there are not lost either.
-        LogTarget::Auto => EventQueue::start().ok(),
+        LogTarget::Auto => JournalQueue::start().ok(),
         LogTarget::Journal => {
             let unreachable =
                 |error| format!("log_to = journal: journald cannot be reached: {error}");
-            Some(EventQueue::start().map_err(unreachable)?)
+            Some(JournalQueue::start().map_err(unreachable)?)
         }
     };
 
     let (events, lines, queue) = match events {
-        Some(events) => (Some(events.clone()), None, Queue::Events(events)),
+        Some(events) => (Some(events.clone()), None, LogQueue::Events(events)),
         None => {
-            let lines = LineQueue::start()
+            let lines = StderrQueue::start()
                 .map_err(|error| format!("cannot start the thread that writes the log: {error}"))?;
             // A line is for a person: the fields of a transition say again what its message says.
             let fields = fmt::format::debug_fn(|line, field, value| match field.name() {
-                "message" => write!(Printable(line), "{value:?}"),
+                "message" => write!(EscapeControls(line), "{value:?}"),
                 _ => Ok(()),
             });
             let layer = fmt::layer().with_target(false).fmt_fields(fields).with_ansi(false);
-            (None, Some(layer.with_writer(lines.clone())), Queue::Lines(lines))
+            (None, Some(layer.with_writer(lines.clone())), LogQueue::Lines(lines))
         }
     };
 
     registry().with(filter).with(events).with(lines).init();
-    Ok(Log { filter: handle, queue })
+    Ok(LogHandle { filter: handle, queue })
 }
 
 /// Whether stderr is the stream that systemd connected to the journal (`systemd.exec(5)`,
@@ -120,7 +120,7 @@ fn stderr_is_the_journal() -> bool {
 }
 
 /// Makes the journal entry of a transition.
-pub fn tell(transition: &Transition) {
+pub fn log_transition(transition: &Transition) {
     let happened = &transition.event;
     macro_rules! entry {
         ($level:expr) => {
@@ -146,9 +146,9 @@ pub fn tell(transition: &Transition) {
 
 /// Writes out control characters, since a message may quote what somebody else said: it takes one
 /// line, and does nothing to the terminal that it is read on.
-struct Printable<W>(W);
+struct EscapeControls<W>(W);
 
-impl<W: Write> Write for Printable<W> {
+impl<W: Write> Write for EscapeControls<W> {
     fn write_str(&mut self, text: &str) -> std::fmt::Result {
         for part in text.split_inclusive(char::is_control) {
             let printable = part.trim_end_matches(char::is_control);
@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn a_message_takes_one_line_and_does_nothing_to_a_terminal() {
-        let mut line = Printable(String::new());
+        let mut line = EscapeControls(String::new());
         write!(line, "etcd says: \x1b[31mZoë\r\nWARN a lie\u{9b}, \"a\\b\"").unwrap();
         assert_eq!(line.0, r#"etcd says: \u{1b}[31mZoë\r\nWARN a lie\u{9b}, "a\b""#);
     }

@@ -10,19 +10,19 @@ use std::time::Duration;
 
 /// A queue. Clones share it.
 #[derive(Debug)]
-pub(crate) struct WriteQueue<T>(Arc<Shared<T>>);
+pub(crate) struct WriteQueue<T>(Arc<QueueInner<T>>);
 
 #[derive(Debug)]
-struct Shared<T> {
+struct QueueInner<T> {
     /// How many bytes may wait.
     limit: usize,
-    state: Mutex<State<T>>,
+    state: Mutex<QueueState<T>>,
     /// Notified when an entry was pushed or written, or the queue was closed.
     changed: Condvar,
 }
 
 #[derive(Debug)]
-struct State<T> {
+struct QueueState<T> {
     /// With the size of each in bytes.
     entries: VecDeque<(T, usize)>,
     /// The sum of these sizes.
@@ -36,11 +36,11 @@ struct State<T> {
 
 /// What there is to do for the thread that writes.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Work<T> {
+pub(crate) enum WriteTask<T> {
     /// To write this.
     Write(T),
     /// To say that so many entries were dropped: all that was queued has been written now.
-    Recovered(u64),
+    ReportDropped(u64),
 }
 
 impl<T> Clone for WriteQueue<T> {
@@ -53,7 +53,7 @@ impl<T> WriteQueue<T> {
     /// An empty queue in which up to `limit` bytes may wait. One entry may always wait, however
     /// large it is.
     pub(crate) fn new(limit: usize) -> Self {
-        let state = State {
+        let state = QueueState {
             entries: VecDeque::new(),
             bytes: 0,
             is_writing: false,
@@ -61,7 +61,11 @@ impl<T> WriteQueue<T> {
             dropped: 0,
             reported: 0,
         };
-        Self(Arc::new(Shared { limit, state: Mutex::new(state), changed: Condvar::new() }))
+        Self(Arc::new(QueueInner {
+            limit,
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+        }))
     }
 
     /// Appends an entry of `size` bytes, or drops it if it does not fit. Returns whether it will be
@@ -130,7 +134,7 @@ impl<T> WriteQueue<T> {
     }
 
     /// For the thread that writes: waits for work. `None` once the queue is closed and empty.
-    pub(crate) fn next(&self) -> Option<Work<T>> {
+    pub(crate) fn next(&self) -> Option<WriteTask<T>> {
         let mut state = self.lock();
 
         state.is_writing = false;
@@ -140,12 +144,12 @@ impl<T> WriteQueue<T> {
             if let Some((entry, size)) = state.entries.pop_front() {
                 state.bytes -= size;
                 state.is_writing = true;
-                return Some(Work::Write(entry));
+                return Some(WriteTask::Write(entry));
             }
             if state.reported < state.dropped {
                 let dropped = state.dropped - state.reported;
                 state.reported = state.dropped;
-                return Some(Work::Recovered(dropped));
+                return Some(WriteTask::ReportDropped(dropped));
             }
             if state.is_closed {
                 return None;
@@ -154,12 +158,12 @@ impl<T> WriteQueue<T> {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State<T>> {
+    fn lock(&self) -> MutexGuard<'_, QueueState<T>> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<T> State<T> {
+impl<T> QueueState<T> {
     fn append(&mut self, entry: T, size: usize) {
         self.bytes += size;
         self.entries.push_back((entry, size));
@@ -181,9 +185,9 @@ mod tests {
         assert_eq!(queue.dropped(), 2);
 
         let work = [(); 3].map(|()| queue.next().unwrap());
-        assert_eq!(work, [Work::Write(1), Work::Write(2), Work::Recovered(2)]);
+        assert_eq!(work, [WriteTask::Write(1), WriteTask::Write(2), WriteTask::ReportDropped(2)]);
         assert!(queue.push(5, 5), "there is room again");
-        assert_eq!(queue.next(), Some(Work::Write(5)));
+        assert_eq!(queue.next(), Some(WriteTask::Write(5)));
     }
 
     #[test]
@@ -201,14 +205,14 @@ mod tests {
         }
         queue.close();
         let work: Vec<_> = std::iter::from_fn(|| queue.next()).collect();
-        assert_eq!(work, [Work::Write("ready"), Work::Write("status: 2")]);
+        assert_eq!(work, [WriteTask::Write("ready"), WriteTask::Write("status: 2")]);
     }
 
     #[test]
     fn flushing_waits_for_the_entry_that_is_being_written() {
         let queue = WriteQueue::new(10);
         queue.push((), 1);
-        assert_eq!(queue.next(), Some(Work::Write(())));
+        assert_eq!(queue.next(), Some(WriteTask::Write(())));
 
         let writer = queue.clone();
         let begun = Instant::now();

@@ -10,7 +10,7 @@ use super::layers::OPTIONS;
 use super::*;
 use crate::snapshots::{assert_catalogue, assert_text};
 use crate::source::api::Address;
-use crate::source::selection::Request;
+use crate::source::selection::SourceRequest;
 
 /// The three places, and a directory in which no default file is.
 struct Places {
@@ -129,7 +129,7 @@ fn the_defaults_are_as_documented() {
         source: selection::Options {
             choice: SourceChoice::Auto,
             fleetctl: None,
-            connection: Connection::Default,
+            connection: FleetctlConnection::Default,
             api: Address::Unix("/var/run/fleet.sock".into()),
             etcd_members: vec![],
             etcd_prefix: "/_coreos.com/fleet".into(),
@@ -415,9 +415,9 @@ fn hosts_are_names_or_addresses() {
             .config()
             .source
             .connection;
-        assert_eq!(etcd, Connection::Etcd { host: host.into(), port: 2379 });
+        assert_eq!(etcd, FleetctlConnection::Etcd { host: host.into(), port: 2379 });
         let tunnel = Places::new().arguments(&["-t", host]).config().source.connection;
-        assert_eq!(tunnel, Connection::Tunnel { host: host.into(), port: 22 });
+        assert_eq!(tunnel, FleetctlConnection::Tunnel { host: host.into(), port: 22 });
     }
     for (text, host) in [
         ("[::1]", "::1"),
@@ -425,9 +425,9 @@ fn hosts_are_names_or_addresses() {
         ("[fe80::1%eth0]", "fe80::1%eth0"),
     ] {
         let etcd = Places::new().arguments(&["-e", text]).config().source.connection;
-        assert_eq!(etcd, Connection::Etcd { host: host.into(), port: 4001 });
+        assert_eq!(etcd, FleetctlConnection::Etcd { host: host.into(), port: 4001 });
         let tunnel = Places::new().arguments(&["-t", text]).config().source.connection;
-        assert_eq!(tunnel, Connection::Tunnel { host: host.into(), port: 22 });
+        assert_eq!(tunnel, FleetctlConnection::Tunnel { host: host.into(), port: 22 });
     }
     assert_eq!(
         Places::new().arguments(&["--bind", "[::1]"]).config().bind,
@@ -439,7 +439,7 @@ fn hosts_are_names_or_addresses() {
             .config()
             .source
             .connection,
-        Connection::Default
+        FleetctlConnection::Default
     );
 }
 
@@ -567,15 +567,15 @@ fn a_source_that_is_a_recording_needs_one() {
 #[test]
 fn a_stronger_choice_of_the_source_wins() {
     /// What is asked for, and what fleetctl is told.
-    fn left(places: &Places) -> (Request, Connection) {
+    fn left(places: &Places) -> (SourceRequest, FleetctlConnection) {
         let options = places.config().source;
         (options.request(), options.connection)
     }
-    let endpoint = || Connection::Etcd { host: "etcd".into(), port: 4001 };
+    let endpoint = || FleetctlConnection::Etcd { host: "etcd".into(), port: 4001 };
     let etcd = |members: &[&str]| {
-        Request::Etcd(members.iter().map(|member| member.parse().unwrap()).collect())
+        SourceRequest::Etcd(members.iter().map(|member| member.parse().unwrap()).collect())
     };
-    let etcd_or_fleetctl = || Request::EtcdOrFleetctl("http://etcd:4001".parse().unwrap());
+    let etcd_or_fleetctl = || SourceRequest::EtcdOrFleetctl("http://etcd:4001".parse().unwrap());
     let files = [
         "source = 'api'\napi = 'http://h:1'",
         "source = 'fleetctl'\nendpoint = 'etcd'",
@@ -587,21 +587,21 @@ fn a_stronger_choice_of_the_source_wins() {
         "source = 'etcd'",
     ];
     for (arguments, expected) in [
-        (&["--demo"] as &[&str], Request::Demo),
-        (&["--replay", "g"], Request::Replay("g".into())),
-        (&["--source", "api"], Request::Api),
-        (&["--api", "http://g:1"], Request::Api),
+        (&["--demo"] as &[&str], SourceRequest::Demo),
+        (&["--replay", "g"], SourceRequest::Replay("g".into())),
+        (&["--source", "api"], SourceRequest::Api),
+        (&["--api", "http://g:1"], SourceRequest::Api),
     ] {
         for file in files {
             let places = Places::new().file(file).arguments(arguments);
             assert_eq!(
                 left(&places),
-                (expected.clone(), Connection::Default),
+                (expected.clone(), FleetctlConnection::Default),
                 "{arguments:?} over {file}"
             );
             if let [option, value] = arguments {
                 let places = Places::new().file(file).variable(&option[2..].to_uppercase(), value);
-                let expected = (expected.clone(), Connection::Default);
+                let expected = (expected.clone(), FleetctlConnection::Default);
                 assert_eq!(left(&places), expected, "{option} in the environment over {file}");
             }
         }
@@ -610,8 +610,8 @@ fn a_stronger_choice_of_the_source_wins() {
     for file in ["source = 'api'\napi = 'http://h:1'", "demo = true", "replay = 'f'", members] {
         let over = |arguments: &[&str]| left(&Places::new().file(file).arguments(arguments));
         assert_eq!(over(&["-e", "etcd"]), (etcd_or_fleetctl(), endpoint()), "{file}");
-        assert_eq!(over(&["-c", "f"]).0, Request::FleetctlOption, "{file}");
-        assert_eq!(over(&["--source", "fleetctl"]).0, Request::Fleetctl, "{file}");
+        assert_eq!(over(&["-c", "f"]).0, SourceRequest::FleetctlOption, "{file}");
+        assert_eq!(over(&["--source", "fleetctl"]).0, SourceRequest::Fleetctl, "{file}");
     }
     for file in [
         "source = 'api'",
@@ -622,9 +622,9 @@ fn a_stronger_choice_of_the_source_wins() {
         members,
     ] {
         let members = Places::new().file(file).arguments(&["--etcd", "https://g:1"]);
-        assert_eq!(left(&members), (etcd(&["https://g:1"]), Connection::Default), "{file}");
+        assert_eq!(left(&members), (etcd(&["https://g:1"]), FleetctlConnection::Default), "{file}");
         let (source, _) = left(&Places::new().file(file).variable("SOURCE", "etcd"));
-        assert!(matches!(source, Request::Etcd(_)), "{file}: {source:?}");
+        assert!(matches!(source, SourceRequest::Etcd(_)), "{file}: {source:?}");
     }
     let kept = Places::new()
         .file("source = 'etcd'\nrecord = 'r'\netcd_prefix = '/p'")

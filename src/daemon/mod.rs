@@ -31,7 +31,7 @@ use crate::server::{self, Server, Timing};
 use crate::source::Source;
 use crate::source::recording::Recorder;
 use crate::source::selection::{OpenError, Selection};
-use crate::telemetry::Log;
+use crate::telemetry::LogHandle;
 use initial_problems::InitialProblems;
 
 /// How long children and clients are waited for at the end; together less than the 5 s that are
@@ -68,7 +68,7 @@ pub async fn run(
     cli: &Cli,
     environment: &BTreeMap<String, String>,
     mut config: Config,
-    log: Log,
+    log: LogHandle,
 ) -> Result<(), Failure> {
     let mut signals = Signals::listen()
         .map_err(|error| Failure::System(format!("cannot listen to signals: {error}")))?;
@@ -149,7 +149,7 @@ pub async fn run(
 
 struct Daemon {
     config: Config,
-    log: Log,
+    log: LogHandle,
     cluster: Cluster,
     publisher: Publisher,
     server: Server,

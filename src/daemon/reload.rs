@@ -20,7 +20,7 @@ use crate::config::{self, Config};
 use crate::server;
 use crate::server::listen::OpenFiles;
 use crate::source::recording::Recorder;
-use crate::source::selection::{Opened, Selection};
+use crate::source::selection::{OpenedSource, Selection};
 
 /// All that a reload will change, made before anything is changed.
 pub(super) struct Next {
@@ -28,7 +28,7 @@ pub(super) struct Next {
     settings: server::ServerSettings,
     selection: Selection,
     /// The source that replaces the running one; `None`: that one goes on.
-    source: Option<Opened>,
+    source: Option<OpenedSource>,
     recorder: Option<Recorder>,
 }
 

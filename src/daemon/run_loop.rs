@@ -14,8 +14,8 @@ use super::{Daemon, Failure};
 use crate::cli::Cli;
 use crate::cluster::{FleetList, Moment, Transition};
 use crate::feed::{self, FeedInput, SourceInfo};
-use crate::lifecycle::{ServiceManager, Signal, Signals};
-use crate::source::{Report, SourceError, SourceEvent, reap_orphans};
+use crate::lifecycle::{ProcessSignal, ServiceManager, Signals};
+use crate::source::{SourceError, SourceEvent, SourceReport, reap_orphans};
 use crate::telemetry;
 
 /// How often the status line is made anew.
@@ -40,16 +40,16 @@ impl Daemon {
             tokio::select! {
                 said = self.source.next() => self.hear(said)?,
                 signal = signals.next() => match signal {
-                    Signal::Stop(name) => {
+                    ProcessSignal::Stop(name) => {
                         info!("{name}: stopping");
                         return Ok(());
                     }
-                    Signal::Reload => {
+                    ProcessSignal::Reload => {
                         service.reloading();
                         // One that is under way has read what is older.
                         reload = Some(self.prepare_reload(cli, environment));
                     }
-                    Signal::Reap => reap_orphans(),
+                    ProcessSignal::ReapOrphans => reap_orphans(),
                 },
                 prepared = prepared(&mut reload) => {
                     self.finish_reload(prepared).await;
@@ -88,9 +88,9 @@ impl Daemon {
         Ok(())
     }
 
-    fn take(&mut self, report: Report) -> Result<(), Failure> {
+    fn take(&mut self, report: SourceReport) -> Result<(), Failure> {
         self.record(&report);
-        let Report { topics, at, took, outcome, expected } = report;
+        let SourceReport { lists: topics, at, took, outcome, expected } = report;
         for topic in topics {
             self.metrics.polled(*topic, took, outcome.is_ok(), at.wall);
         }
@@ -133,7 +133,7 @@ impl Daemon {
         // Told last, so that whoever reads the journal and then looks sees what it says.
         for transition in transitions {
             self.metrics.transition(&transition.event);
-            telemetry::tell(transition);
+            telemetry::log_transition(transition);
         }
     }
 
@@ -166,7 +166,7 @@ impl Daemon {
         }
     }
 
-    fn record(&mut self, report: &Report) {
+    fn record(&mut self, report: &SourceReport) {
         if let Some(recorder) = &mut self.recorder
             && !recorder.write(report, &self.source.name())
         {

@@ -21,7 +21,7 @@ use super::host;
 use super::http::{self, Connection};
 use super::rows;
 use super::wire::{self, Collation, Page, Row, WireError};
-use super::{Poll, SourceError};
+use super::{FleetClient, SourceError};
 use crate::cluster::{FleetList, Machine, Reading, UnitFile, UnitState};
 
 /// fleetd has the first from 0.9 on, and before that the second alone.
@@ -229,7 +229,7 @@ struct Learnt {
     version: Option<String>,
 }
 
-impl Poll for Api {
+impl FleetClient for Api {
     /// `fleet API v1.0.0`; without the version as long as it is not known.
     fn name(&self) -> String {
         match self.version() {

@@ -35,7 +35,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 use tracing::{debug, info, warn};
 
-use super::{Liveness, MARGIN, Report, SourceEvent};
+use super::{Liveness, MARGIN, SourceEvent, SourceReport};
 use crate::cluster::{Expected, FleetList, Moment, Reading, Text};
 use endpoint::Endpoint;
 use error::{EtcdError, EtcdErrors, FileError};
@@ -298,8 +298,14 @@ impl Watching {
             if errors.len() == members.len() {
                 let outcome = Err(EtcdErrors(std::mem::take(&mut errors)).into());
                 let (topics, at, took) = (&FleetList::ALL, Moment::now(), Duration::ZERO);
-                self.say(SourceEvent::Report(Report { topics, at, took, outcome, expected: None }))
-                    .await;
+                self.say(SourceEvent::Report(SourceReport {
+                    lists: topics,
+                    at,
+                    took,
+                    outcome,
+                    expected: None,
+                }))
+                .await;
             }
             if waits {
                 self.liveness
@@ -525,7 +531,12 @@ impl Watching {
 }
 
 /// What is new: the whole registry if it is to be told, else what has changed.
-fn report(tree: &mut KeyTree, tells_all: &AtomicBool, took: Duration, timeout: Duration) -> Report {
+fn report(
+    tree: &mut KeyTree,
+    tells_all: &AtomicBool,
+    took: Duration,
+    timeout: Duration,
+) -> SourceReport {
     let at = Moment::now();
     let reading = if tells_all.swap(false, Relaxed) {
         Reading::Registry(tree.snapshot(at.instant))
@@ -538,8 +549,8 @@ fn report(tree: &mut KeyTree, tells_all: &AtomicBool, took: Duration, timeout: D
     // whole reading.
     let within = watch::LOOK + 2 * timeout + MARGIN;
     let expected = Some(Expected { every: watch::LOOK, within });
-    Report {
-        topics: &FleetList::ALL,
+    SourceReport {
+        lists: &FleetList::ALL,
         at,
         took,
         outcome: Ok(reading),

@@ -1,4 +1,4 @@
-//! Asks a fleetctl: runs it once for each topic and reads the table that it prints.
+//! Asks a fleetctl: runs it once for each list and reads the table that it prints.
 //!
 //! It asks the command for its version first, once, and from then on speaks that version's dialect.
 //! Nothing that fleetctl does is believed without a look: exit status 0 is no proof of an answer, a
@@ -22,13 +22,13 @@ use rustix::io::Errno;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
-pub use self::dialect::{Connection, Version};
+pub use self::dialect::{FleetctlConnection, FleetctlVersion};
 pub use self::orphans::reap_orphans;
 
-use self::child::{ChildError, Ended, Run};
-use self::dialect::Stranger;
+use self::child::{ChildError, ChildOutput, ChildRun};
+use self::dialect::VersionError;
 use super::table::TableError;
-use super::{Poll, SourceError};
+use super::{FleetClient, SourceError};
 use crate::cluster::{FleetList, Reading};
 
 /// How much of what fleetctl complained about an error quotes, in lines and in characters.
@@ -41,7 +41,7 @@ pub struct FleetctlSettings {
     /// A name to look for in `$PATH`, or, with a slash in it, the path of a file.
     pub command: String,
     /// How it reaches the cluster.
-    pub connection: Connection,
+    pub connection: FleetctlConnection,
     /// How long a poll may take.
     pub timeout: Duration,
 }
@@ -51,7 +51,7 @@ pub struct FleetctlSettings {
 pub struct Fleetctl {
     settings: FleetctlSettings,
     program: PathBuf,
-    version: OnceCell<Version>,
+    version: OnceCell<FleetctlVersion>,
     /// Whether it was said that escape sequences are taken out of its output.
     escapes_told: Once,
     /// Whether it was said that something which it leaves behind holds its pipes.
@@ -92,7 +92,7 @@ pub enum FleetctlError {
         /// What was asked.
         program: PathBuf,
         /// Its version.
-        version: Version,
+        version: FleetctlVersion,
     },
     /// It failed, or did not understand what it was asked (which is no failure to fleetctl 0.13 and
     /// later).
@@ -117,7 +117,7 @@ pub enum FleetctlError {
     },
     /// It talked without an end, and was killed.
     #[error("`{command}` was killed: it printed more than {} MiB{}", child::LIMIT >> 20, said(stderr))]
-    TooMuch {
+    OutputTooLarge {
         /// What was run.
         command: String,
         /// What it said on standard error.
@@ -125,7 +125,7 @@ pub enum FleetctlError {
     },
     /// It did not end in time, and was killed.
     #[error("`{command}` was killed: no answer within {} s (--poll-timeout){}", timeout.as_secs_f64(), said(stderr))]
-    TooLate {
+    Timeout {
         /// What was run.
         command: String,
         /// How long the poll was allowed to take.
@@ -160,8 +160,8 @@ impl FleetctlError {
             }
             Self::Failed { .. }
             | Self::Answer { .. }
-            | Self::TooMuch { .. }
-            | Self::TooLate { .. }
+            | Self::OutputTooLarge { .. }
+            | Self::Timeout { .. }
             | Self::Read { .. } => false,
         }
     }
@@ -185,19 +185,19 @@ impl Fleetctl {
     }
 
     /// Polls that begin at once share the question; after a failure the next one asks again.
-    async fn version(&self, deadline: Instant) -> Result<&Version, FleetctlError> {
+    async fn version(&self, deadline: Instant) -> Result<&FleetctlVersion, FleetctlError> {
         self.version
             .get_or_try_init(|| async {
                 let (stdout, _) = self.run(&["--version".to_owned()], deadline).await?;
                 let said = String::from_utf8_lossy(&stdout);
                 let program = self.program.clone();
-                match Version::parse(&said) {
+                match FleetctlVersion::parse(&said) {
                     Ok(version) if version.is_too_old() => {
                         Err(FleetctlError::TooOld { program, version })
                     }
                     Ok(version) => Ok(version),
-                    Err(Stranger::Osquery) => Err(FleetctlError::Osquery(program)),
-                    Err(Stranger::Unknown) => {
+                    Err(VersionError::Osquery) => Err(FleetctlError::Osquery(program)),
+                    Err(VersionError::Unknown) => {
                         let said =
                             said.lines().next().unwrap_or_default().chars().take(QUOTED).collect();
                         Err(FleetctlError::Unknown { program, said })
@@ -213,19 +213,21 @@ impl Fleetctl {
         arguments: &[String],
         deadline: Instant,
     ) -> Result<(Vec<u8>, String), FleetctlError> {
-        let Run { ended, stderr } = child::run(&self.program, arguments, deadline).await;
+        let ChildRun { ended, stderr } = child::run(&self.program, arguments, deadline).await;
         let stderr = plain::plain(stderr.as_bytes())
             .and_then(|plain| String::from_utf8(plain).ok())
             .unwrap_or(stderr);
         let command = self.command(arguments);
-        let Ended { status, stdout, pipes_are_held } = match ended {
+        let ChildOutput { status, stdout, pipes_are_held } = match ended {
             Ok(ended) => ended,
             Err(ChildError::Spawn(error)) => {
                 return Err(FleetctlError::Spawn { program: self.program.clone(), error });
             }
-            Err(ChildError::TooMuch) => return Err(FleetctlError::TooMuch { command, stderr }),
+            Err(ChildError::TooMuch) => {
+                return Err(FleetctlError::OutputTooLarge { command, stderr });
+            }
             Err(ChildError::TooLate) => {
-                return Err(FleetctlError::TooLate {
+                return Err(FleetctlError::Timeout {
                     command,
                     timeout: self.settings.timeout,
                     stderr,
@@ -270,7 +272,7 @@ impl Fleetctl {
     }
 }
 
-impl Poll for Fleetctl {
+impl FleetClient for Fleetctl {
     /// `fleetctl v0.11.8`, or `fleetctl` as long as its version is not known.
     fn name(&self) -> String {
         match self.version.get() {
@@ -279,12 +281,12 @@ impl Poll for Fleetctl {
         }
     }
 
-    async fn poll(&self, topic: FleetList) -> Result<Reading, SourceError> {
+    async fn poll(&self, list: FleetList) -> Result<Reading, SourceError> {
         let deadline = Instant::now() + self.settings.timeout;
         let version = self.version(deadline).await?;
-        let arguments = version.arguments(&self.settings.connection, topic);
+        let arguments = version.arguments(&self.settings.connection, list);
         let (stdout, stderr) = self.run(&arguments, deadline).await?;
-        let reading = version.read(topic, &stdout).map_err(|error| FleetctlError::Answer {
+        let reading = version.read(list, &stdout).map_err(|error| FleetctlError::Answer {
             command: self.command(&arguments),
             error,
             stderr,
@@ -395,7 +397,7 @@ mod tests {
         let stderr = || "Error: unable to initialize registry\n".to_owned();
         let missing = |command: &str| find(command, Some(OsStr::new("/usr/bin:/bin"))).unwrap_err();
         let error = || io::Error::from(Errno::NOEXEC);
-        let version = Version::parse("fleetctl version 0.4.0").unwrap();
+        let version = FleetctlVersion::parse("fleetctl version 0.4.0").unwrap();
         let errors = [
             ("no such command in $PATH", missing("no-fleetctl")),
             ("no such file", missing("/nowhere/fleetctl")),
@@ -422,16 +424,16 @@ mod tests {
                 FleetctlError::Failed { command: command(), status, stderr: String::new() }
             }),
             ("an answer that is no list", {
-                let error = TableError::Help;
+                let error = TableError::HelpText;
                 FleetctlError::Answer { command: command(), error, stderr: String::new() }
             }),
             (
                 "too large an answer",
-                FleetctlError::TooMuch { command: command(), stderr: stderr() },
+                FleetctlError::OutputTooLarge { command: command(), stderr: stderr() },
             ),
             ("no answer in time", {
                 let timeout = Duration::from_millis(2500);
-                FleetctlError::TooLate { command: command(), timeout, stderr: stderr() }
+                FleetctlError::Timeout { command: command(), timeout, stderr: stderr() }
             }),
             (
                 "pipes that cannot be read",

@@ -1,6 +1,6 @@
 //! Where readings come from: a fleetctl, fleet's HTTP API, etcd, or a recording.
 //!
-//! A source yields [`Report`]s at its own pace and is never asked for anything. Dropping it ends
+//! A source yields [`SourceReport`]s at its own pace and is never asked for anything. Dropping it ends
 //! what it has under way and kills its children. It knows what a [`Reading`] is and nothing else:
 //! neither who judges it nor who looks.
 
@@ -36,7 +36,7 @@ use replay::Replay;
 #[expect(clippy::large_enum_variant, reason = "nearly all of them are reports")]
 pub enum SourceEvent {
     /// What came of asking once.
-    Report(Report),
+    Report(SourceReport),
     /// A recording begins, maybe not for the first time, or another cluster answers than before:
     /// nothing that was said before belongs to it.
     Began,
@@ -51,16 +51,16 @@ pub enum SourceEvent {
 
 /// What came of asking once.
 #[derive(Debug)]
-pub struct Report {
+pub struct SourceReport {
     /// What was asked for.
-    pub topics: &'static [FleetList],
+    pub lists: &'static [FleetList],
     /// When the answer was complete.
     pub at: Moment,
     /// How long it took.
     pub took: Duration,
     /// The answer, or why there is none.
     pub outcome: Result<Reading, SourceError>,
-    /// When the next report of these topics has to come after this one, if one has to.
+    /// When the next report of these lists has to come after this one, if one has to.
     pub expected: Option<Expected>,
 }
 
@@ -133,17 +133,17 @@ impl Source {
     }
 }
 
-/// One way of asking fleet for a topic.
-pub trait Poll: Send + Sync + 'static {
+/// One way of asking fleet for a list.
+pub trait FleetClient: Send + Sync + 'static {
     /// What is asked, for people: `fleetctl v1.0.0`.
     fn name(&self) -> String;
 
     /// Asks once. The caller gives up a poll that takes too long: dropping the future must end
     /// everything that was begun.
-    fn poll(&self, topic: FleetList) -> impl Future<Output = Result<Reading, SourceError>> + Send;
+    fn poll(&self, list: FleetList) -> impl Future<Output = Result<Reading, SourceError>> + Send;
 }
 
-/// Why a topic could not be read.
+/// Why a list could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     /// fleetctl could not be run, or its answer could not be used.
@@ -180,7 +180,7 @@ impl SourceError {
 #[derive(Clone, Debug)]
 pub struct Liveness {
     base: Instant,
-    /// Milliseconds after `base`, for each topic.
+    /// Milliseconds after `base`, for each list.
     by: Arc<[AtomicU64; 3]>,
 }
 
@@ -201,16 +201,16 @@ impl Default for Liveness {
 }
 
 impl Liveness {
-    /// The next event of `topic` comes by then.
-    fn set_deadline_of(&self, topic: FleetList, by: Instant) {
+    /// The next event of `list` comes by then.
+    fn set_deadline_of(&self, list: FleetList, by: Instant) {
         let by = u64::try_from((by - self.base).as_millis()).unwrap_or(u64::MAX);
-        self.by[topic as usize].store(by, Ordering::Relaxed);
+        self.by[list as usize].store(by, Ordering::Relaxed);
     }
 
     /// The next event comes by then.
     fn set_deadline(&self, by: Instant) {
-        for topic in FleetList::ALL {
-            self.set_deadline_of(topic, by);
+        for list in FleetList::ALL {
+            self.set_deadline_of(list, by);
         }
     }
 

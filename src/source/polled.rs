@@ -1,12 +1,12 @@
-//! A source that asks on a schedule: one lane for each topic, each with its own pace.
+//! A source that asks on a schedule: one lane for each list, each with its own pace.
 //!
-//! Polls of one topic never overlap, polls of different topics may. A poll that takes too long is
+//! Polls of one list never overlap, polls of different lists may. A poll that takes too long is
 //! given up; after a failure the lane backs off, until another lane has an answer again after a
 //! failure of its own; after a slow answer it leaves fleet alone for a while. When a row of the
 //! unit list has appeared or vanished, and after the first list, the machines and unit files are
 //! asked for at once, since only they can tell why.
 //!
-//! It knows that something can be asked ([`Poll`]), not what.
+//! It knows that something can be asked ([`FleetClient`]), not what.
 
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::info;
 
-use super::{Liveness, MARGIN, Poll, Report, SourceError, SourceEvent};
+use super::{FleetClient, Liveness, MARGIN, SourceError, SourceEvent, SourceReport};
 use crate::cluster::{Expected, FleetList, Moment, Reading, Text};
 
 /// The longest wait after a failure, unless the interval itself is longer.
@@ -47,7 +47,7 @@ pub struct Schedule {
 /// A source that is polled.
 pub struct Polled {
     name: Box<dyn Fn() -> String + Send + Sync>,
-    reports: mpsc::Receiver<Report>,
+    reports: mpsc::Receiver<SourceReport>,
     lanes: JoinSet<()>,
     liveness: Liveness,
 }
@@ -63,18 +63,18 @@ impl fmt::Debug for Polled {
 
 impl Polled {
     /// Begins to poll. Dropping it gives up what is under way.
-    pub fn start<P: Poll>(poll: Arc<P>, schedule: Schedule) -> Self {
+    pub fn start<P: FleetClient>(poll: Arc<P>, schedule: Schedule) -> Self {
         let (sender, reports) = mpsc::channel(1);
         let wake = Arc::new([Notify::new(), Notify::new()]);
         let recovered = watch::Sender::new(None);
         let mut lanes = JoinSet::new();
         let liveness = Liveness::default();
-        for topic in FleetList::ALL {
-            let lane = Lane {
-                topic,
+        for list in FleetList::ALL {
+            let lane = PollLoop {
+                list,
                 poll: poll.clone(),
                 timeout: schedule.timeout,
-                pace: Pace::new(if topic == FleetList::Units {
+                pace: PollPacing::new(if list == FleetList::Units {
                     schedule.units
                 } else {
                     schedule.machines
@@ -121,28 +121,27 @@ impl Polled {
     }
 }
 
-struct Lane<P> {
-    topic: FleetList,
+struct PollLoop<P> {
+    list: FleetList,
     poll: Arc<P>,
     timeout: Duration,
-    pace: Pace,
+    pace: PollPacing,
     /// Wakes the lanes of the machines and the unit files.
     wake: Arc<[Notify; 2]>,
     /// When a lane last had an answer after a failure; all lanes share it.
     recovered: watch::Sender<Option<Instant>>,
     /// The keys of the last unit list, as a hash.
     keys: Option<u64>,
-    reports: mpsc::Sender<Report>,
+    reports: mpsc::Sender<SourceReport>,
     liveness: Liveness,
 }
 
-impl<P: Poll> Lane<P> {
+impl<P: FleetClient> PollLoop<P> {
     async fn run(mut self) {
         loop {
             let begun = Instant::now();
-            self.liveness.set_deadline_of(self.topic, begun + self.timeout);
-            let outcome = match timeout(self.timeout + LAST_WORD, self.poll.poll(self.topic)).await
-            {
+            self.liveness.set_deadline_of(self.list, begun + self.timeout);
+            let outcome = match timeout(self.timeout + LAST_WORD, self.poll.poll(self.list)).await {
                 Ok(outcome) => outcome,
                 Err(_) => Err(SourceError::Timeout(self.timeout)),
             };
@@ -157,8 +156,8 @@ impl<P: Poll> Lane<P> {
                 every: wait.regular + took,
                 within: wait.regular + self.timeout + LAST_WORD + MARGIN,
             };
-            let report = Report {
-                topics: self.topic.alone(),
+            let report = SourceReport {
+                lists: self.list.alone(),
                 at,
                 took,
                 outcome,
@@ -167,7 +166,7 @@ impl<P: Poll> Lane<P> {
             if wait.stretched {
                 info!(
                     "reading the {} took {:.1} s: the next one waits {:.1} s, to leave fleet time for its work",
-                    self.topic,
+                    self.list,
                     took.as_secs_f64(),
                     wait.regular.as_secs_f64()
                 );
@@ -175,7 +174,7 @@ impl<P: Poll> Lane<P> {
             self.wake_others(&report);
             let ended = begun + took;
             self.liveness
-                .set_deadline_of(self.topic, ended + wait.regular + self.timeout);
+                .set_deadline_of(self.list, ended + wait.regular + self.timeout);
             if self.reports.send(report).await.is_err() {
                 return;
             }
@@ -184,7 +183,7 @@ impl<P: Poll> Lane<P> {
     }
 
     /// Waits until the next poll is due, after one that `begun` and `ended`.
-    async fn wait(&self, begun: Instant, ended: Instant, wait: Wait) {
+    async fn wait(&self, begun: Instant, ended: Instant, wait: PollDelay) {
         let woken = async {
             match (wait.earliest, self.own_bell()) {
                 (Some(earliest), Some(bell)) => {
@@ -208,7 +207,7 @@ impl<P: Poll> Lane<P> {
     }
 
     fn own_bell(&self) -> Option<&Notify> {
-        match self.topic {
+        match self.list {
             FleetList::Units => None,
             FleetList::Machines => Some(&self.wake[0]),
             FleetList::UnitFiles => Some(&self.wake[1]),
@@ -218,7 +217,7 @@ impl<P: Poll> Lane<P> {
     /// Wakes the other lanes if a row of the unit list has appeared or vanished, and after the
     /// first list: what they read before it may be older. It takes the report, not the reading, so
     /// that what they then read is never older than it: the report's time is set before they begin.
-    fn wake_others(&mut self, report: &Report) {
+    fn wake_others(&mut self, report: &SourceReport) {
         let Ok(Reading::Units { states, .. }) = &report.outcome else {
             return;
         };
@@ -238,7 +237,7 @@ impl<P: Poll> Lane<P> {
 
 /// How long a lane waits after a poll.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Wait {
+struct PollDelay {
     /// Until the next poll, if nothing happens.
     regular: Duration,
     /// Until it may be woken by a list of units; `None` after a failure, when only a recovery wakes
@@ -250,13 +249,13 @@ struct Wait {
 
 /// The pace of a lane. Pure: time and chance are passed in.
 #[derive(Debug)]
-struct Pace {
+struct PollPacing {
     interval: Duration,
     failures: u32,
     slow: bool,
 }
 
-impl Pace {
+impl PollPacing {
     fn new(interval: Duration) -> Self {
         Self { interval, failures: 0, slow: false }
     }
@@ -267,7 +266,7 @@ impl Pace {
 
     /// The wait after a poll that `took` this long. `chance` is between 0 and 1, so that many
     /// monitors whose fleet fails at the same moment do not come back at the same moment.
-    fn after(&mut self, took: Duration, succeeded: bool, chance: f64) -> Wait {
+    fn after(&mut self, took: Duration, succeeded: bool, chance: f64) -> PollDelay {
         let until_next = self.interval.saturating_sub(took);
         let pause = took * PAUSE;
         if succeeded {
@@ -275,7 +274,7 @@ impl Pace {
             let slow = pause > until_next;
             let stretched = slow && !self.slow;
             self.slow = slow;
-            return Wait {
+            return PollDelay {
                 regular: until_next.max(pause),
                 earliest: Some(pause),
                 stretched,
@@ -288,7 +287,7 @@ impl Pace {
             .min(LONGEST_BACKOFF);
         let backoff = doubled.mul_f64(0.75 + chance.clamp(0.0, 1.0) / 4.0);
         let regular = backoff.max(until_next).max(pause.min(LONGEST_BACKOFF));
-        Wait { regular, earliest: None, stretched: false }
+        PollDelay { regular, earliest: None, stretched: false }
     }
 }
 
@@ -304,7 +303,7 @@ mod tests {
 
     #[test]
     fn a_quick_answer_keeps_the_interval() {
-        let mut pace = Pace::new(2 * SECOND);
+        let mut pace = PollPacing::new(2 * SECOND);
         let wait = pace.after(SECOND / 10, true, 0.5);
         assert_eq!(wait.regular, 2 * SECOND - SECOND / 10);
         assert_eq!(wait.earliest, Some(SECOND * 4 / 10));
@@ -313,7 +312,7 @@ mod tests {
 
     #[test]
     fn a_slow_answer_earns_a_pause_and_is_told_once() {
-        let mut pace = Pace::new(2 * SECOND);
+        let mut pace = PollPacing::new(2 * SECOND);
         let wait = pace.after(5 * SECOND, true, 0.5);
         assert_eq!(
             (wait.regular, wait.earliest, wait.stretched),
@@ -326,7 +325,7 @@ mod tests {
 
     #[test]
     fn failures_back_off_to_30_seconds_and_one_success_ends_it() {
-        let mut pace = Pace::new(2 * SECOND);
+        let mut pace = PollPacing::new(2 * SECOND);
         let waits: Vec<f64> = (0..6)
             .map(|_| pace.after(SECOND / 10, false, 1.0).regular.as_secs_f64())
             .collect();
@@ -335,55 +334,55 @@ mod tests {
         let low = pace.after(SECOND / 10, false, 0.0).regular;
         assert!(low >= 2 * SECOND - SECOND / 10 && low < 4 * SECOND, "no jitter: {low:?}");
         assert_eq!(
-            Pace::new(60 * SECOND).after(SECOND, false, 1.0).regular,
+            PollPacing::new(60 * SECOND).after(SECOND, false, 1.0).regular,
             59 * SECOND,
             "faster than the interval"
         );
-        let mut pace = Pace::new(2 * SECOND);
+        let mut pace = PollPacing::new(2 * SECOND);
         assert!((0..100_000).all(|_| pace.after(SECOND, false, 1.0).regular <= LONGEST_BACKOFF));
     }
 
     #[test]
     fn a_slow_failure_earns_a_pause_too() {
-        let wait = |took| Pace::new(2 * SECOND).after(took, false, 0.0).regular;
+        let wait = |took| PollPacing::new(2 * SECOND).after(took, false, 0.0).regular;
         assert_eq!(wait(5 * SECOND), 20 * SECOND);
         assert_eq!(wait(10 * SECOND), LONGEST_BACKOFF);
     }
 
-    /// Answers with one unit more each time; counts polls and checks that none of one topic
+    /// Answers with one unit more each time; counts polls and checks that none of one list
     /// overlap.
     #[derive(Default)]
-    struct Growing {
+    struct GrowingClient {
         polls: Mutex<Vec<(FleetList, Instant)>>,
         running: [AtomicUsize; 3],
         hang: Option<FleetList>,
     }
 
-    impl Poll for Growing {
+    impl FleetClient for GrowingClient {
         fn name(&self) -> String {
             "growing".to_owned()
         }
 
-        async fn poll(&self, topic: FleetList) -> Result<Reading, SourceError> {
+        async fn poll(&self, list: FleetList) -> Result<Reading, SourceError> {
             assert_eq!(
-                self.running[topic as usize].fetch_add(1, Ordering::SeqCst),
+                self.running[list as usize].fetch_add(1, Ordering::SeqCst),
                 0,
-                "{topic} overlap"
+                "{list} overlap"
             );
             let count = {
                 let mut polls = self.polls.lock().unwrap();
-                polls.push((topic, Instant::now()));
-                polls.iter().filter(|(polled, _)| *polled == topic).count()
+                polls.push((list, Instant::now()));
+                polls.iter().filter(|(polled, _)| *polled == list).count()
             };
-            if self.hang == Some(topic) {
-                self.running[topic as usize].fetch_sub(1, Ordering::SeqCst);
+            if self.hang == Some(list) {
+                self.running[list as usize].fetch_sub(1, Ordering::SeqCst);
                 std::future::pending::<()>().await;
             }
             tokio::time::sleep(SECOND / 10).await;
-            self.running[topic as usize].fetch_sub(1, Ordering::SeqCst);
+            self.running[list as usize].fetch_sub(1, Ordering::SeqCst);
             let unit =
                 |number: usize| UnitState::unreported(format!("{number}.service").as_str().into());
-            Ok(match topic {
+            Ok(match list {
                 FleetList::Units => {
                     Reading::Units { states: (0..count.max(3)).map(unit).collect(), files: None }
                 }
@@ -401,7 +400,7 @@ mod tests {
         }
     }
 
-    async fn run_until(source: &mut Polled, enough: Instant) -> Vec<Report> {
+    async fn run_until(source: &mut Polled, enough: Instant) -> Vec<SourceReport> {
         let mut reports = Vec::new();
         while let Ok(said) = tokio::time::timeout_at(enough, source.next()).await {
             let SourceEvent::Report(report) = said else {
@@ -414,15 +413,15 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_new_row_makes_it_ask_at_once_why() {
-        let growing = Arc::new(Growing::default());
+        let growing = Arc::new(GrowingClient::default());
         let start = Instant::now();
         let mut source = Polled::start(growing.clone(), schedule());
         run_until(&mut source, start + 9 * SECOND).await;
-        let of = |topic: FleetList| -> Vec<u64> {
+        let of = |list: FleetList| -> Vec<u64> {
             let polls = growing.polls.lock().unwrap();
             polls
                 .iter()
-                .filter(|(polled, _)| *polled == topic)
+                .filter(|(polled, _)| *polled == list)
                 .map(|(_, at)| (*at - start).as_secs())
                 .collect()
         };
@@ -435,40 +434,40 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_explains_the_first_list_is_read_again_as_soon_as_the_pause_is_over() {
-        let growing = Arc::new(Growing::default());
+        let growing = Arc::new(GrowingClient::default());
         let start = Instant::now();
         let mut source = Polled::start(growing.clone(), schedule());
         run_until(&mut source, start + SECOND).await;
         let polls = growing.polls.lock().unwrap();
-        for topic in [FleetList::Machines, FleetList::UnitFiles] {
-            let of = polls.iter().filter(|(polled, _)| *polled == topic);
+        for list in [FleetList::Machines, FleetList::UnitFiles] {
+            let of = polls.iter().filter(|(polled, _)| *polled == list);
             let begun: Vec<Duration> = of.map(|(_, at)| *at - start).collect();
             // Each poll takes 0.1 s, and four times that is left for fleet.
-            assert_eq!(begun.len(), 2, "{topic}");
-            assert_eq!(begun[1].as_millis() / 10, 50, "{topic}");
+            assert_eq!(begun.len(), 2, "{list}");
+            assert_eq!(begun[1].as_millis() / 10, 50, "{list}");
         }
     }
 
-    /// Fails until a moment, each topic after a time of its own, and answers at once from then on.
-    struct Outage {
+    /// Fails until a moment, each list after a time of its own, and answers at once from then on.
+    struct FailingClient {
         polls: Mutex<Vec<(FleetList, Instant)>>,
         until: Instant,
         takes: [Duration; 3],
     }
 
-    impl Poll for Outage {
+    impl FleetClient for FailingClient {
         fn name(&self) -> String {
             "outage".to_owned()
         }
 
-        async fn poll(&self, topic: FleetList) -> Result<Reading, SourceError> {
+        async fn poll(&self, list: FleetList) -> Result<Reading, SourceError> {
             let begun = Instant::now();
-            self.polls.lock().unwrap().push((topic, begun));
+            self.polls.lock().unwrap().push((list, begun));
             if begun < self.until {
-                tokio::time::sleep(self.takes[topic as usize]).await;
+                tokio::time::sleep(self.takes[list as usize]).await;
                 return Err(SourceError::Recorded("an outage".to_owned()));
             }
-            Ok(match topic {
+            Ok(match list {
                 FleetList::Units => Reading::Units { states: vec![], files: None },
                 FleetList::Machines => Reading::Machines { machines: vec![] },
                 FleetList::UnitFiles => Reading::UnitFiles { files: vec![] },
@@ -476,16 +475,17 @@ mod tests {
         }
     }
 
-    /// When each topic was first read after an outage, and how often in the half minute from then
+    /// When each list was first read after an outage, and how often in the half minute from then
     /// on.
     async fn after_an_outage(lasts: Duration, takes: [Duration; 3]) -> [(Duration, usize); 3] {
         let start = Instant::now();
-        let outage = Arc::new(Outage { polls: Mutex::default(), until: start + lasts, takes });
+        let outage =
+            Arc::new(FailingClient { polls: Mutex::default(), until: start + lasts, takes });
         let mut source = Polled::start(outage.clone(), schedule());
         run_until(&mut source, outage.until + 30 * SECOND).await;
         let polls = outage.polls.lock().unwrap();
-        FleetList::ALL.map(|topic| {
-            let good = polls.iter().filter(|(of, at)| *of == topic && *at >= outage.until);
+        FleetList::ALL.map(|list| {
+            let good = polls.iter().filter(|(of, at)| *of == list && *at >= outage.until);
             let good: Vec<Duration> = good.map(|(_, at)| *at - start).collect();
             (good[0], good.len())
         })
@@ -509,12 +509,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_report_says_how_old_it_may_become() {
-        let mut source = Polled::start(Arc::new(Growing::default()), schedule());
+        let mut source = Polled::start(Arc::new(GrowingClient::default()), schedule());
         let SourceEvent::Report(report) = source.next().await else {
             panic!("no report")
         };
         let took = SECOND / 10;
-        let interval = if report.topics == [FleetList::Units] {
+        let interval = if report.lists == [FleetList::Units] {
             2 * SECOND
         } else {
             100 * SECOND
@@ -525,20 +525,21 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_poll_that_hangs_is_given_up_and_delays_no_other() {
-        let hanging = Arc::new(Growing { hang: Some(FleetList::Machines), ..Growing::default() });
+        let hanging =
+            Arc::new(GrowingClient { hang: Some(FleetList::Machines), ..GrowingClient::default() });
         let start = Instant::now();
         let mut source = Polled::start(hanging, schedule());
         let reports = run_until(&mut source, start + 11 * SECOND).await;
         let timeouts: Vec<FleetList> = reports
             .iter()
             .filter(|report| matches!(report.outcome, Err(SourceError::Timeout(_))))
-            .map(|report| report.topics[0])
+            .map(|report| report.lists[0])
             .collect();
         assert_eq!(timeouts, [FleetList::Machines]);
         assert_eq!(
             reports
                 .iter()
-                .filter(|report| report.topics == [FleetList::Units])
+                .filter(|report| report.lists == [FleetList::Units])
                 .count(),
             6
         );
@@ -547,8 +548,8 @@ mod tests {
     #[tokio::test]
     #[should_panic(expected = "a poll that panics")]
     async fn a_panic_of_a_poll_is_heard() {
-        struct Panicking;
-        impl Poll for Panicking {
+        struct PanickingClient;
+        impl FleetClient for PanickingClient {
             fn name(&self) -> String {
                 "panicking".to_owned()
             }
@@ -557,12 +558,13 @@ mod tests {
                 panic!("a poll that panics")
             }
         }
-        Polled::start(Arc::new(Panicking), schedule()).next().await;
+        Polled::start(Arc::new(PanickingClient), schedule()).next().await;
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_promise_is_kept_also_by_a_source_that_hangs() {
-        let hanging = Arc::new(Growing { hang: Some(FleetList::Units), ..Growing::default() });
+        let hanging =
+            Arc::new(GrowingClient { hang: Some(FleetList::Units), ..GrowingClient::default() });
         let start = Instant::now();
         let mut source = Polled::start(hanging, schedule());
         let mut given_up = 0;
@@ -577,7 +579,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_promise_is_broken_by_a_lane_that_is_stuck() {
         // Nobody takes the reports, so that no lane gets on.
-        let source = Polled::start(Arc::new(Growing::default()), schedule());
+        let source = Polled::start(Arc::new(GrowingClient::default()), schedule());
         tokio::time::sleep(10 * SECOND).await;
         assert!(source.liveness().is_alive());
         tokio::time::sleep(20 * SECOND).await;

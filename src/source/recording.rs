@@ -27,12 +27,12 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tracing::{error, warn};
 
-use super::Report;
+use super::SourceReport;
 use crate::cluster::{
     FleetList, Lease, Machine, MachineId, Moment, Observation, Reading, RegistrySnapshot, Text,
     UnitFile, UnitState,
 };
-use crate::write_queue::{Work, WriteQueue};
+use crate::write_queue::{WriteQueue, WriteTask};
 
 /// The version of the format that this program writes. It reads all from 1 on; `changes` are there
 /// since 2.
@@ -87,7 +87,7 @@ enum RecordedList {
 }
 
 impl RecordedList {
-    fn topics(self) -> &'static [FleetList] {
+    fn lists(self) -> &'static [FleetList] {
         match self {
             RecordedList::Units => FleetList::Units.alone(),
             RecordedList::Machines => FleetList::Machines.alone(),
@@ -96,8 +96,8 @@ impl RecordedList {
         }
     }
 
-    fn of(report: &Report) -> Self {
-        match report.topics {
+    fn of(report: &SourceReport) -> Self {
+        match report.lists {
             _ if matches!(report.outcome, Ok(Reading::Changes { .. })) => RecordedList::Changes,
             [FleetList::Units] | [FleetList::Units, FleetList::UnitFiles] => RecordedList::Units,
             [FleetList::Machines] => RecordedList::Machines,
@@ -116,29 +116,29 @@ pub enum RecordingEntry {
         source: Option<Text>,
     },
     /// A poll.
-    Poll(Poll),
+    Poll(RecordedPoll),
 }
 
 /// One poll of a recording.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Poll {
+pub struct RecordedPoll {
     /// When its answer was complete, since the beginning.
     pub at: Duration,
     /// How long it took.
     pub took: Duration,
     /// What was asked for.
-    pub topics: &'static [FleetList],
+    pub lists: &'static [FleetList],
     /// What came of it.
     pub outcome: Result<Reading, String>,
 }
 
 /// Reads a recording, line by line.
 #[derive(Debug, Default)]
-pub struct Reader {
+pub struct RecordingReader {
     last: [Option<Reading>; 5],
 }
 
-impl Reader {
+impl RecordingReader {
     /// What the next line says; `None` if it says nothing of a poll.
     ///
     /// # Errors
@@ -181,7 +181,12 @@ impl Reader {
                 Ok(reading)
             }
         };
-        Ok(Some(RecordingEntry::Poll(Poll { at, took, topics: told.topics(), outcome })))
+        Ok(Some(RecordingEntry::Poll(RecordedPoll {
+            at,
+            took,
+            lists: told.lists(),
+            outcome,
+        })))
     }
 
     fn reading(&self, told: RecordedList, line: RecordingLine) -> Result<Reading, String> {
@@ -220,7 +225,7 @@ impl Reader {
                 }))
             }
             _ => {
-                Err(format!("it has no rows of the {}, no `same` and no `error`", told.topics()[0]))
+                Err(format!("it has no rows of the {}, no `same` and no `error`", told.lists()[0]))
             }
         }
     }
@@ -281,7 +286,7 @@ impl Recorder {
     ///
     /// Changes follow on a whole registry: a recording does not begin with them, and after a gap
     /// they are dropped.
-    pub fn write(&mut self, report: &Report, source: &Text) -> bool {
+    pub fn write(&mut self, report: &SourceReport, source: &Text) -> bool {
         let is_change = matches!(report.outcome, Ok(Reading::Changes { .. }));
         if is_change && self.has_gap {
             return false;
@@ -404,8 +409,8 @@ impl RecordingFile {
 
         while let Some(work) = self.lines.next() {
             match work {
-                Work::Write(line) => file.write_all(&line)?,
-                Work::Recovered(polls) => {
+                WriteTask::Write(line) => file.write_all(&line)?,
+                WriteTask::ReportDropped(polls) => {
                     warn!(
                         "the recording {} lacks {polls} polls: it could not be written for a while",
                         self.path.display()
@@ -427,9 +432,9 @@ mod tests {
     use crate::builders;
     use crate::source::SourceError;
 
-    fn report(topic: FleetList, at: Moment, outcome: Result<Reading, SourceError>) -> Report {
-        Report {
-            topics: topic.alone(),
+    fn report(list: FleetList, at: Moment, outcome: Result<Reading, SourceError>) -> SourceReport {
+        SourceReport {
+            lists: list.alone(),
             at,
             took: Duration::from_millis(50),
             outcome,
@@ -457,15 +462,15 @@ mod tests {
         }
         recorder.flush(Duration::from_secs(60));
         let text = std::fs::read_to_string(&path).unwrap();
-        let mut reader = Reader::default();
+        let mut reader = RecordingReader::default();
         let entries: Vec<RecordingEntry> =
             text.lines().filter_map(|line| reader.read(line).unwrap()).collect();
         let poll = |at, outcome| {
             let took = Duration::from_millis(50);
-            RecordingEntry::Poll(Poll {
+            RecordingEntry::Poll(RecordedPoll {
                 at: Duration::from_secs(at) + took,
                 took,
-                topics: FleetList::Machines.alone(),
+                lists: FleetList::Machines.alone(),
                 outcome,
             })
         };
@@ -508,9 +513,9 @@ mod tests {
         let third = RegistrySnapshot { machines: [].into(), ..second.clone() };
         let mut recorder = Recorder::open(&path).await.unwrap();
         for registry in [&first, &second, &third] {
-            let (topics, outcome) = (&FleetList::ALL, Ok(Reading::Registry(registry.clone())));
-            let report = Report {
-                topics,
+            let (lists, outcome) = (&FleetList::ALL, Ok(Reading::Registry(registry.clone())));
+            let report = SourceReport {
+                lists,
                 at: Moment::now(),
                 took: Duration::ZERO,
                 outcome,
@@ -520,9 +525,9 @@ mod tests {
         }
         recorder.flush(Duration::from_secs(60));
         let text = std::fs::read_to_string(&path).unwrap();
-        let mut reader = Reader::default();
+        let mut reader = RecordingReader::default();
         let readings = text.lines().filter_map(|line| match reader.read(line).unwrap() {
-            Some(RecordingEntry::Poll(poll)) => Some((poll.topics, poll.outcome)),
+            Some(RecordingEntry::Poll(poll)) => Some((poll.lists, poll.outcome)),
             _ => None,
         });
         let expected =
@@ -546,12 +551,12 @@ mod tests {
             (r#"{"t":1,"topic":"units","same":true}"#, "`same`"),
             (r#"{"t":1,"topic":"bogus"}"#, "bogus"),
         ] {
-            let error = Reader::default().read(line).unwrap_err();
+            let error = RecordingReader::default().read(line).unwrap_err();
             assert!(error.contains(culprit), "{line}: {error}");
         }
-        assert_eq!(Reader::default().read("").unwrap(), None);
+        assert_eq!(RecordingReader::default().read("").unwrap(), None);
         assert_eq!(
-            Reader::default()
+            RecordingReader::default()
                 .read(r#"{"t":2,"event":"a machine loses power"}"#)
                 .unwrap(),
             None

@@ -14,8 +14,8 @@ use tokio::fs;
 use tokio::io::{AsyncBufReadExt, BufReader as AsyncBufReader, Lines as AsyncLines};
 use tokio::time::{Instant, sleep_until};
 
-use super::recording::{Poll, Reader, RecordingEntry};
-use super::{LATE, Liveness, Report, SourceError, SourceEvent};
+use super::recording::{RecordedPoll, RecordingEntry, RecordingReader};
+use super::{LATE, Liveness, SourceError, SourceEvent, SourceReport};
 use crate::cluster::{Expected, FleetList, Moment, Text};
 
 /// The built-in recording: a real cluster of four machines and 30 units under fleet v1.0.0, of
@@ -54,40 +54,40 @@ pub enum ReplayError {
 /// A recording that is being played.
 #[derive(Debug)]
 pub struct Replay {
-    lines: Lines,
-    pace: Pace,
+    lines: RecordingLines,
+    pace: RecordedIntervals,
     speed: f64,
     /// When the part that is being played began, in our time and in the recording's.
-    start: Option<Start>,
-    reader: Reader,
+    start: Option<PlaybackStart>,
+    reader: RecordingReader,
     /// The next poll, until it is due.
-    pending: Option<Poll>,
+    pending: Option<RecordedPoll>,
     source: Option<Text>,
     liveness: Liveness,
     ended: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Start {
+struct PlaybackStart {
     ours: Instant,
     theirs: Moment,
 }
 
 #[derive(Debug)]
-enum Lines {
+enum RecordingLines {
     File(AsyncLines<AsyncBufReader<fs::File>>),
     /// Begins anew at its end.
     Demo(str::Lines<'static>),
 }
 
-impl Lines {
+impl RecordingLines {
     /// The next line; none at the end. May be given up and called again.
     async fn next(&mut self) -> Option<String> {
         match self {
             // Every line could be read when the recording was opened; what cannot be read now is
             // its end.
-            Lines::File(lines) => lines.next_line().await.ok().flatten(),
-            Lines::Demo(lines) => {
+            RecordingLines::File(lines) => lines.next_line().await.ok().flatten(),
+            RecordingLines::Demo(lines) => {
                 let line = lines.next().or_else(|| {
                     *lines = DEMO.lines();
                     lines.next()
@@ -107,23 +107,23 @@ impl Replay {
         let pace = check(&mut file, path)?;
         file.rewind().map_err(unreadable)?;
         let file = fs::File::from_std(file.into_inner());
-        Ok(Self::new(Lines::File(AsyncBufReader::new(file).lines()), pace, speed))
+        Ok(Self::new(RecordingLines::File(AsyncBufReader::new(file).lines()), pace, speed))
     }
 
     /// The recording that is built in, again and again.
     pub fn demo(speed: f64) -> Self {
         // It is played in a test.
         let pace = check(&mut DEMO.as_bytes(), Path::new("demo.jsonl")).unwrap_or_default();
-        Self::new(Lines::Demo(DEMO.lines()), pace, speed)
+        Self::new(RecordingLines::Demo(DEMO.lines()), pace, speed)
     }
 
-    fn new(lines: Lines, pace: Pace, speed: f64) -> Self {
+    fn new(lines: RecordingLines, pace: RecordedIntervals, speed: f64) -> Self {
         Self {
             lines,
             pace,
             speed,
             start: None,
-            reader: Reader::default(),
+            reader: RecordingReader::default(),
             pending: None,
             source: None,
             liveness: Liveness::default(),
@@ -173,7 +173,7 @@ impl Replay {
         // A call that is given up while it waits leaves the poll where the next call finds it.
         let start = *self
             .start
-            .get_or_insert_with(|| Start { ours: Instant::now(), theirs: Moment::now() });
+            .get_or_insert_with(|| PlaybackStart { ours: Instant::now(), theirs: Moment::now() });
         if let Some(poll) = &self.pending {
             let due = self.due(start, poll);
             self.liveness.set_deadline(due);
@@ -196,27 +196,27 @@ impl Replay {
         }
     }
 
-    fn due(&self, start: Start, poll: &Poll) -> Instant {
+    fn due(&self, start: PlaybackStart, poll: &RecordedPoll) -> Instant {
         const FAR: Duration = Duration::from_secs(86_400 * 365);
         let wait = Duration::try_from_secs_f64(poll.at.as_secs_f64() / self.speed).unwrap_or(FAR);
         start.ours + wait.min(FAR)
     }
 
-    fn report(&self, start: Start, poll: Poll) -> Report {
+    fn report(&self, start: PlaybackStart, poll: RecordedPoll) -> SourceReport {
         // The steady clock runs at the recording's pace, the wall clock of people does not.
         let at = Moment { instant: (start.theirs + poll.at).instant, ..Moment::now() };
-        let expected = self.pace.expected(poll.topics[0], self.speed);
+        let expected = self.pace.expected(poll.lists[0], self.speed);
         let outcome = poll.outcome.map_err(SourceError::Recorded);
-        Report { topics: poll.topics, at, took: poll.took, outcome, expected }
+        SourceReport { lists: poll.lists, at, took: poll.took, outcome, expected }
     }
 }
 
 /// How often each topic was polled in a recording.
 #[derive(Debug, Default)]
-struct Pace([ListPace; 3]);
+struct RecordedIntervals([ListIntervals; 3]);
 
 #[derive(Debug, Default)]
-struct ListPace {
+struct ListIntervals {
     /// When it was last polled in the part of the recording that is being read.
     last: Option<Duration>,
     gaps: u32,
@@ -224,17 +224,17 @@ struct ListPace {
     longest: Duration,
 }
 
-impl Pace {
+impl RecordedIntervals {
     /// Another part begins.
     fn begin(&mut self) {
-        for topic in &mut self.0 {
-            topic.last = None;
+        for intervals in &mut self.0 {
+            intervals.last = None;
         }
     }
 
-    fn poll(&mut self, poll: &Poll) {
-        for topic in poll.topics {
-            let pace = &mut self.0[*topic as usize];
+    fn poll(&mut self, poll: &RecordedPoll) {
+        for list in poll.lists {
+            let pace = &mut self.0[*list as usize];
             if let Some(last) = pace.last.replace(poll.at) {
                 let gap = poll.at.saturating_sub(last);
                 pace.gaps += 1;
@@ -249,8 +249,8 @@ impl Pace {
     }
 
     /// When a poll is followed by the next, if there ever is one.
-    fn expected(&self, topic: FleetList, speed: f64) -> Option<Expected> {
-        let ListPace { gaps, sum, longest, .. } = self.0[topic as usize];
+    fn expected(&self, list: FleetList, speed: f64) -> Option<Expected> {
+        let ListIntervals { gaps, sum, longest, .. } = self.0[list as usize];
         let ours =
             |theirs: Duration| Duration::try_from_secs_f64(theirs.as_secs_f64() / speed).ok();
 
@@ -261,9 +261,9 @@ impl Pace {
 }
 
 /// Reads all of a recording.
-fn check(lines: &mut impl BufRead, path: &Path) -> Result<Pace, ReplayError> {
-    let (mut reader, mut text) = (Reader::default(), String::new());
-    let mut pace = Pace::default();
+fn check(lines: &mut impl BufRead, path: &Path) -> Result<RecordedIntervals, ReplayError> {
+    let (mut reader, mut text) = (RecordingReader::default(), String::new());
+    let mut pace = RecordedIntervals::default();
     let (mut polls, mut number) = (0, 0);
     loop {
         number += 1;
@@ -314,7 +314,7 @@ mod tests {
         r#"{"t":6.5,"topic":"machines","error":"no route"}"#,
     ];
 
-    async fn report(replay: &mut Replay) -> Report {
+    async fn report(replay: &mut Replay) -> SourceReport {
         match replay.next().await {
             SourceEvent::Report(report) => report,
             other => panic!("{other:?}"),
@@ -370,15 +370,15 @@ mod tests {
     async fn a_wait_that_is_given_up_loses_nothing() {
         let file = recording(&LINES);
         let mut replay = Replay::open(file.path(), 1.0).unwrap();
-        let mut topics = 0;
+        let mut lists = 0;
         while !replay.has_ended() {
             if let Ok(SourceEvent::Report(_)) =
                 tokio::time::timeout(Duration::from_millis(100), replay.next()).await
             {
-                topics += 1;
+                lists += 1;
             }
         }
-        assert_eq!(topics, 3);
+        assert_eq!(lists, 3);
     }
 
     #[tokio::test(start_paused = true)]

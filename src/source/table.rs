@@ -32,10 +32,10 @@ const QUOTED: usize = 80;
 pub enum TableError {
     /// The bytes are no text.
     #[error("the output is not UTF-8 from byte {0} on")]
-    NotText(usize),
+    NotUtf8(usize),
     /// fleetctl explained itself instead of answering: it did not understand how it was called.
     #[error("the output is a help text, not a list")]
-    Help,
+    HelpText,
     /// The output ends within a line.
     #[error("the output is cut off in line {line}: `{text}`")]
     CutOff {
@@ -46,7 +46,7 @@ pub enum TableError {
     },
     /// A line has other columns than those asked for, or an empty cell.
     #[error("line {line} does not have the {expected} columns asked for: `{text}`")]
-    Columns {
+    WrongColumns {
         /// The line's number, from 1.
         line: usize,
         /// How many were asked for.
@@ -58,7 +58,7 @@ pub enum TableError {
     #[error(
         "line {line} has control characters in its columns: `{text}`; does fleetctl write to a terminal?"
     )]
-    Control {
+    ControlCharacters {
         /// The line's number, from 1.
         line: usize,
         /// The line's beginning, with its control characters written out.
@@ -66,7 +66,7 @@ pub enum TableError {
     },
     /// A row does not say what it is about.
     #[error("line {line} names no {column}: `{text}`")]
-    Nameless {
+    MissingName {
         /// The line's number, from 1.
         line: usize,
         /// The column in which the name is missing.
@@ -82,7 +82,7 @@ pub enum TableError {
 ///
 /// When any line is not a row of these columns: half a table is no table.
 pub fn units(output: &[u8], columns: &[&str]) -> Result<Vec<UnitState>, TableError> {
-    let [mut ids, mut ips, mut load, mut active, mut sub] = <[Texts; 5]>::default();
+    let [mut ids, mut ips, mut load, mut active, mut sub] = <[TextInterner; 5]>::default();
     rows(output, columns)?
         .map(|row| {
             let row = row?;
@@ -132,7 +132,7 @@ pub fn unit_files(output: &[u8], columns: &[&str]) -> Result<Vec<UnitFile>, Tabl
     let target = ["target", "tmachine"]
         .into_iter()
         .find(|column| columns.contains(column));
-    let [mut desired, mut targets] = <[Texts; 2]>::default();
+    let [mut desired, mut targets] = <[TextInterner; 2]>::default();
     rows(output, columns)?
         .map(|row| {
             let row = row?;
@@ -170,13 +170,13 @@ pub fn sort_metadata(machines: &mut [Machine]) {
 
 /// The texts of a column that says the same of many rows, each of them once in memory.
 #[derive(Default)]
-struct Texts {
+struct TextInterner {
     all: HashSet<Text>,
     /// That of the row above, which is the most likely.
     above: Text,
 }
 
-impl Texts {
+impl TextInterner {
     fn shared(&mut self, cell: &str) -> Text {
         if *self.above != *cell {
             let known = self.all.get(cell).cloned();
@@ -191,14 +191,14 @@ impl Texts {
 }
 
 /// One row, which may take several lines.
-struct Row<'a> {
+struct TableRow<'a> {
     number: usize,
     line: &'a str,
     columns: &'a [&'a str],
     cells: Vec<Cow<'a, str>>,
 }
 
-impl Row<'_> {
+impl TableRow<'_> {
     fn cell(&self, column: &str) -> Option<&str> {
         let index = self.columns.iter().position(|name| *name == column)?;
         self.cells.get(index).map(AsRef::as_ref).filter(|cell| *cell != "-")
@@ -226,35 +226,35 @@ impl Row<'_> {
     }
 
     fn nameless(&self, column: &'static str) -> TableError {
-        TableError::Nameless { line: self.number, column, text: quoted(self.line) }
+        TableError::MissingName { line: self.number, column, text: quoted(self.line) }
     }
 }
 
 /// The rows of a table, read one by one.
-struct Rows<'a> {
+struct TableRows<'a> {
     columns: &'a [&'a str],
     lines: Enumerate<SplitTerminator<'a, char>>,
 }
 
-fn rows<'a>(output: &'a [u8], columns: &'a [&'a str]) -> Result<Rows<'a>, TableError> {
+fn rows<'a>(output: &'a [u8], columns: &'a [&'a str]) -> Result<TableRows<'a>, TableError> {
     let text =
-        std::str::from_utf8(output).map_err(|error| TableError::NotText(error.valid_up_to()))?;
+        std::str::from_utf8(output).map_err(|error| TableError::NotUtf8(error.valid_up_to()))?;
     if ["NAME:", "Usage", "USAGE"]
         .iter()
         .any(|title| text.starts_with(title))
     {
-        return Err(TableError::Help);
+        return Err(TableError::HelpText);
     }
     if !(text.is_empty() || text.ends_with('\n'))
         && let Some((before, line)) = text.split('\n').enumerate().last()
     {
         return Err(cut_off(before + 1, line));
     }
-    Ok(Rows { columns, lines: text.split_terminator('\n').enumerate() })
+    Ok(TableRows { columns, lines: text.split_terminator('\n').enumerate() })
 }
 
-impl<'a> Iterator for Rows<'a> {
-    type Item = Result<Row<'a>, TableError>;
+impl<'a> Iterator for TableRows<'a> {
+    type Item = Result<TableRow<'a>, TableError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let (before, line) = self.lines.next()?;
@@ -262,14 +262,17 @@ impl<'a> Iterator for Rows<'a> {
     }
 }
 
-impl<'a> Rows<'a> {
-    fn row(&mut self, number: usize, line: &'a str) -> Result<Row<'a>, TableError> {
+impl<'a> TableRows<'a> {
+    fn row(&mut self, number: usize, line: &'a str) -> Result<TableRow<'a>, TableError> {
         let columns = self.columns;
-        let wrong =
-            || TableError::Columns { line: number, expected: columns.len(), text: quoted(line) };
+        let wrong = || TableError::WrongColumns {
+            line: number,
+            expected: columns.len(),
+            text: quoted(line),
+        };
         let mut cells = cells(line, columns).ok_or_else(wrong)?;
         if has_controls(line, &cells, columns) {
-            return Err(TableError::Control {
+            return Err(TableError::ControlCharacters {
                 line: number,
                 text: quoted(&line.escape_debug().to_string()),
             });
@@ -286,7 +289,7 @@ impl<'a> Rows<'a> {
                     Cow::Owned(format!("{begun} {}", without_line_end(continued).trim_start()));
             }
         }
-        Ok(Row { number, line, columns, cells })
+        Ok(TableRow { number, line, columns, cells })
     }
 }
 
@@ -475,7 +478,10 @@ mod tests {
         for control in ["\0", "\x08", "\x1b[31m", "\x7f", "\u{9b}", "\r"] {
             let output = format!("b.service\tloaded\na.{control}service\tloaded\n");
             let error = units(output.as_bytes(), &["unit", "load"]).unwrap_err();
-            assert!(matches!(error, TableError::Control { line: 2, .. }), "{control:?}: {error}");
+            assert!(
+                matches!(error, TableError::ControlCharacters { line: 2, .. }),
+                "{control:?}: {error}"
+            );
             assert!(!error.to_string().contains(char::is_control), "{error:?}");
         }
     }
@@ -517,25 +523,25 @@ mod tests {
 
     #[test]
     fn what_is_no_table_says_where_it_is_none() {
-        use TableError::{Columns, CutOff, Help, Nameless, NotText};
+        use TableError::{CutOff, HelpText, MissingName, NotUtf8, WrongColumns};
 
         let found: Vec<TableError> = no_tables().into_iter().map(|(_, error)| error).collect();
         assert!(
             matches!(
                 &found[..],
                 [
-                    NotText(5),
-                    Help,
-                    Help,
+                    NotUtf8(5),
+                    HelpText,
+                    HelpText,
                     CutOff { line: 2, .. },
-                    Columns { line: 2, expected: 3, .. },
-                    Columns { line: 2, expected: 3, .. },
-                    Nameless { line: 1, .. },
-                    Nameless { line: 1, .. },
-                    Nameless { line: 1, .. },
+                    WrongColumns { line: 2, expected: 3, .. },
+                    WrongColumns { line: 2, expected: 3, .. },
+                    MissingName { line: 1, .. },
+                    MissingName { line: 1, .. },
+                    MissingName { line: 1, .. },
                     CutOff { line: 1, .. },
-                    Columns { line: 1, expected: 2, .. },
-                    TableError::Control { line: 1, .. },
+                    WrongColumns { line: 1, expected: 2, .. },
+                    TableError::ControlCharacters { line: 1, .. },
                 ]
             ),
             "{found:?}"

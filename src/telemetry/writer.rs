@@ -19,7 +19,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::{Layer, registry};
 
-use crate::write_queue::{Work, WriteQueue};
+use crate::write_queue::{WriteQueue, WriteTask};
 
 /// How much of the log may wait, in bytes: all that happens when every unit of a large cluster
 /// changes at once.
@@ -36,34 +36,34 @@ const MAX_FIELDS: usize = 32;
 
 /// Where the log waits to be written.
 #[derive(Debug)]
-pub(super) enum Queue {
+pub(super) enum LogQueue {
     /// For the journal.
-    Events(EventQueue),
+    Events(JournalQueue),
     /// For stderr.
-    Lines(LineQueue),
+    Lines(StderrQueue),
 }
 
-impl Queue {
+impl LogQueue {
     pub(super) fn dropped(&self) -> u64 {
         match self {
-            Queue::Events(events) => events.0.dropped(),
-            Queue::Lines(lines) => lines.0.dropped(),
+            LogQueue::Events(events) => events.0.dropped(),
+            LogQueue::Lines(lines) => lines.0.dropped(),
         }
     }
 
     pub(super) fn flush(&self, patience: Duration) {
         match self {
-            Queue::Events(events) => events.0.flush(patience),
-            Queue::Lines(lines) => lines.0.flush(patience),
+            LogQueue::Events(events) => events.0.flush(patience),
+            LogQueue::Lines(lines) => lines.0.flush(patience),
         }
     }
 }
 
 /// Lines for stderr.
 #[derive(Clone, Debug)]
-pub(super) struct LineQueue(WriteQueue<Vec<u8>>);
+pub(super) struct StderrQueue(WriteQueue<Vec<u8>>);
 
-impl LineQueue {
+impl StderrQueue {
     /// Starts the thread that writes them.
     pub(super) fn start() -> io::Result<Self> {
         // Its own handle: whoever else writes to stderr does not have to wait for this thread's
@@ -79,7 +79,7 @@ impl LineQueue {
     }
 }
 
-impl Write for &LineQueue {
+impl Write for &StderrQueue {
     /// The subscriber writes each line in one call.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.0.push(line.to_vec(), line.len() + OVERHEAD);
@@ -91,8 +91,8 @@ impl Write for &LineQueue {
     }
 }
 
-impl<'a> MakeWriter<'a> for LineQueue {
-    type Writer = &'a LineQueue;
+impl<'a> MakeWriter<'a> for StderrQueue {
+    type Writer = &'a StderrQueue;
 
     fn make_writer(&'a self) -> Self::Writer {
         self
@@ -101,16 +101,16 @@ impl<'a> MakeWriter<'a> for LineQueue {
 
 /// Events for the journal.
 #[derive(Clone, Debug)]
-pub(super) struct EventQueue(WriteQueue<OwnedEvent>);
+pub(super) struct JournalQueue(WriteQueue<JournalEvent>);
 
 /// An event with the text of its fields.
 #[derive(Debug)]
-struct OwnedEvent {
+struct JournalEvent {
     metadata: &'static Metadata<'static>,
     fields: Vec<(Field, String)>,
 }
 
-impl EventQueue {
+impl JournalQueue {
     /// Starts the thread that writes them.
     ///
     /// # Errors
@@ -123,7 +123,7 @@ impl EventQueue {
         thread().spawn(move || match journal() {
             Ok(journal) => {
                 let _ = opened.send(Ok(()));
-                serve(&events, "the journal", |event: OwnedEvent| event.dispatch(&journal));
+                serve(&events, "the journal", |event: JournalEvent| event.dispatch(&journal));
             }
             Err(error) => {
                 let _ = opened.send(Err(error));
@@ -151,9 +151,9 @@ fn journal() -> io::Result<Dispatch> {
     Ok(Dispatch::new(registry().with(journal).with(LevelFilter::OFF)))
 }
 
-impl<S: Subscriber> Layer<S> for EventQueue {
+impl<S: Subscriber> Layer<S> for JournalQueue {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let mut owned = OwnedEvent { metadata: event.metadata(), fields: Vec::new() };
+        let mut owned = JournalEvent { metadata: event.metadata(), fields: Vec::new() };
         event.record(&mut owned);
 
         let text: usize = owned.fields.iter().map(|(_, text)| text.len() + OVERHEAD).sum();
@@ -161,7 +161,7 @@ impl<S: Subscriber> Layer<S> for EventQueue {
     }
 }
 
-impl Visit for OwnedEvent {
+impl Visit for JournalEvent {
     fn record_str(&mut self, field: &Field, value: &str) {
         self.fields.push((field.clone(), value.to_owned()));
     }
@@ -171,7 +171,7 @@ impl Visit for OwnedEvent {
     }
 }
 
-impl OwnedEvent {
+impl JournalEvent {
     fn dispatch(&self, subscriber: &Dispatch) {
         let Some((unused, _)) = self.fields.first() else {
             return;
@@ -195,8 +195,8 @@ fn thread() -> thread::Builder {
 fn serve<T>(queue: &WriteQueue<T>, reader: &str, mut write: impl FnMut(T)) {
     while let Some(work) = queue.next() {
         match work {
-            Work::Write(entry) => write(entry),
-            Work::Recovered(lines) => {
+            WriteTask::Write(entry) => write(entry),
+            WriteTask::ReportDropped(lines) => {
                 warn!(
                     "{lines} lines of the log were dropped, as {reader} was not read for a while"
                 );

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 
 use fleet_monitor::cluster::{FleetList, Machine, Reading, UnitFile, UnitState};
 use fleet_monitor::source::api::{Address, Api, ApiError};
-use fleet_monitor::source::fleetctl::Connection;
-use fleet_monitor::source::{Poll, SourceError};
+use fleet_monitor::source::fleetctl::FleetctlConnection;
+use fleet_monitor::source::{FleetClient, SourceError};
 use hyper::StatusCode;
 use serde_json::{Value, json};
 
@@ -140,7 +140,7 @@ async fn both_sources_read_the_same_from_one_cluster() {
         let lists = ["list-units", "list-machines", "list-unit-files"]
             .map(|list| (list, recording.fleetctl(list)));
         fleetctl.write("rows.json", &json!(BTreeMap::from(lists)).to_string());
-        let source = fleetctl.source(Connection::Default);
+        let source = fleetctl.source(FleetctlConnection::Default);
         let fleetd = Fleetd::unix(recording.respond());
         let api = api(fleetd.address());
         for topic in FleetList::ALL {

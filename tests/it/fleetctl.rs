@@ -9,10 +9,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use fleet_monitor::cluster::{FleetList, Machine, Reading, UnitFile, UnitState};
-use fleet_monitor::source::fleetctl::{Connection, Fleetctl, FleetctlError, FleetctlSettings};
+use fleet_monitor::source::fleetctl::{
+    Fleetctl, FleetctlConnection, FleetctlError, FleetctlSettings,
+};
 use fleet_monitor::source::polled::{Polled, Schedule};
 use fleet_monitor::source::table::TableError;
-use fleet_monitor::source::{Poll, SourceError, SourceEvent};
+use fleet_monitor::source::{FleetClient, SourceError, SourceEvent};
 use serde_json::Value;
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
@@ -23,18 +25,18 @@ use crate::support::{Double, VERSIONS, cannot_run, recorded};
 /// A row as fleetctl prints it, by column.
 type Row = BTreeMap<&'static str, String>;
 
-fn etcd() -> Connection {
-    Connection::Etcd { host: "127.0.0.1".into(), port: 4001 }
+fn etcd() -> FleetctlConnection {
+    FleetctlConnection::Etcd { host: "127.0.0.1".into(), port: 4001 }
 }
 
-fn tunnel() -> Connection {
-    Connection::Tunnel { host: "core-01".into(), port: 22 }
+fn tunnel() -> FleetctlConnection {
+    FleetctlConnection::Tunnel { host: "core-01".into(), port: 22 }
 }
 
 fn settings(command: &str) -> FleetctlSettings {
     FleetctlSettings {
         command: command.to_owned(),
-        connection: Connection::Default,
+        connection: FleetctlConnection::Default,
         timeout: Duration::from_secs(60),
     }
 }
@@ -42,7 +44,7 @@ fn settings(command: &str) -> FleetctlSettings {
 async fn failure(double: &Double) -> FleetctlError {
     of_fleetctl(
         double
-            .source(Connection::Default)
+            .source(FleetctlConnection::Default)
             .poll(FleetList::Units)
             .await
             .unwrap_err(),
@@ -130,7 +132,7 @@ fn listed(recorded: &Value, list: &str, columns: &[&'static str]) -> Vec<Row> {
 async fn every_version_is_read_column_for_column() {
     for version in VERSIONS {
         let double = Double::new(version);
-        let source = double.source(Connection::Default);
+        let source = double.source(FleetctlConnection::Default);
         let recorded = recorded(version);
 
         let Reading::Units { states, files } = source.poll(FleetList::Units).await.unwrap() else {
@@ -183,7 +185,7 @@ fn sort_metadata(machines: &mut [Row]) {
 #[tokio::test]
 async fn metadata_in_another_order_is_no_change() {
     let double = Double::new("v0.5.0");
-    let source = double.source(Connection::Default);
+    let source = double.source(FleetctlConnection::Default);
     let first = source.poll(FleetList::Machines).await.unwrap();
     let second = source.poll(FleetList::Machines).await.unwrap();
     assert_eq!(first, second);
@@ -195,9 +197,9 @@ async fn every_version_takes_its_flags() {
         for connection in [etcd(), tunnel()] {
             let double = Double::new(version);
             let source = double.source(connection);
-            for topic in FleetList::ALL {
+            for list in FleetList::ALL {
                 source
-                    .poll(topic)
+                    .poll(list)
                     .await
                     .unwrap_or_else(|error| panic!("{version}: {error}"));
             }
@@ -253,7 +255,7 @@ async fn the_double_refuses_what_the_real_one_refuses() {
 #[tokio::test]
 async fn the_version_is_asked_for_once() {
     let double = Double::new("v1.0.0");
-    let source = double.source(Connection::Default);
+    let source = double.source(FleetctlConnection::Default);
     let (units, machines) =
         tokio::join!(source.poll(FleetList::Units), source.poll(FleetList::Machines));
     units
@@ -267,7 +269,7 @@ async fn the_version_is_asked_for_once() {
 #[tokio::test]
 async fn the_version_is_asked_for_again_after_a_failure() {
     let double = Double::new("v0.11.8");
-    let source = double.source(Connection::Default);
+    let source = double.source(FleetctlConnection::Default);
     double.mode("osquery");
     source.poll(FleetList::Units).await.unwrap_err();
     assert_eq!(source.name(), "fleetctl");
@@ -305,7 +307,7 @@ async fn nonsense_is_a_failure() {
 
         let is_expected = match (mode, &error) {
             ("garbage", FleetctlError::Answer { error, .. }) => {
-                matches!(error, TableError::NotText(10))
+                matches!(error, TableError::NotUtf8(10))
             }
             ("cut", FleetctlError::Answer { error, .. }) => {
                 matches!(error, TableError::CutOff { line: 30, .. })
@@ -314,7 +316,7 @@ async fn nonsense_is_a_failure() {
             ("usage", FleetctlError::Failed { status, stderr, .. }) => {
                 status.success() && stderr.contains(" --bogus")
             }
-            ("flood", FleetctlError::TooMuch { stderr, .. }) => {
+            ("flood", FleetctlError::OutputTooLarge { stderr, .. }) => {
                 stderr.starts_with("ERROR client.go:200")
             }
             _ => false,
@@ -328,12 +330,12 @@ async fn what_takes_too_long_is_killed_and_its_last_words_are_told() {
     let double = Double::new("v0.9.2");
     double.mode("hang list-machines");
     let mut processes = double.processes();
-    let source = double.source_within(Duration::from_secs(2), Connection::Default);
+    let source = double.source_within(Duration::from_secs(2), FleetctlConnection::Default);
     let (outcome, (fleetctl, child)) =
         tokio::join!(source.poll(FleetList::Machines), processes.next());
     let error = of_fleetctl(outcome.unwrap_err());
     assert!(!error.is_unusable());
-    let FleetctlError::TooLate { command, timeout, stderr } = error else {
+    let FleetctlError::Timeout { command, timeout, stderr } = error else {
         panic!("{error}")
     };
     let arguments = "list-machines --no-legend --full --fields=machine,ip,metadata";
@@ -351,14 +353,16 @@ async fn a_schedule_leaves_it_the_last_word() {
     double.mode("hang");
     let timeout = Duration::from_secs(1);
     let schedule = Schedule { units: timeout, machines: timeout, timeout };
-    let mut source =
-        Polled::start(Arc::new(double.source_within(timeout, Connection::Default)), schedule);
+    let mut source = Polled::start(
+        Arc::new(double.source_within(timeout, FleetctlConnection::Default)),
+        schedule,
+    );
     for _ in FleetList::ALL {
         let SourceEvent::Report(report) = source.next().await else {
             panic!("no report")
         };
         let error = of_fleetctl(report.outcome.unwrap_err());
-        assert!(matches!(error, FleetctlError::TooLate { .. }), "{error}");
+        assert!(matches!(error, FleetctlError::Timeout { .. }), "{error}");
     }
     source.stop().await;
 }
@@ -373,7 +377,7 @@ async fn a_warning_is_no_failure() {
     double.mode("warn");
     assert!(has_rows(
         &double
-            .source(Connection::Default)
+            .source(FleetctlConnection::Default)
             .poll(FleetList::Units)
             .await
             .unwrap()
@@ -385,7 +389,7 @@ async fn a_poll_that_is_dropped_leaves_nobody_behind() {
     let double = Double::new("v1.0.0");
     double.mode("hang");
     let mut processes = double.processes();
-    let source = double.source(Connection::Default);
+    let source = double.source(FleetctlConnection::Default);
     let (fleetctl, child) = tokio::select! {
         processes = processes.next() => processes,
         outcome = source.poll(FleetList::Units) => panic!("{outcome:?}"),
@@ -399,7 +403,7 @@ async fn a_poll_that_ends_leaves_nobody_behind() {
     let double = Double::new("v1.0.0");
     double.mode("leave");
     let mut processes = double.processes();
-    let source = double.source(Connection::Default);
+    let source = double.source(FleetctlConnection::Default);
     let poll = tokio::time::timeout(Duration::from_secs(10), source.poll(FleetList::Units));
     let (reading, (_, child)) = tokio::join!(poll, processes.next());
     assert!(has_rows(&reading.expect("nobody holds the pipe").unwrap()));
@@ -413,13 +417,13 @@ async fn what_left_the_group_and_holds_a_pipe_delays_no_answer() {
     for mode in ["hold-stdout", "hold-stderr", "hold-both"] {
         let double = Double::new("v1.0.0");
         let expected = double
-            .source(Connection::Default)
+            .source(FleetctlConnection::Default)
             .poll(FleetList::Units)
             .await
             .unwrap();
         double.mode(mode);
         let mut processes = double.processes();
-        let source = double.source_within(Duration::from_secs(60), Connection::Default);
+        let source = double.source_within(Duration::from_secs(60), FleetctlConnection::Default);
         let (reading, (fleetctl, holder)) =
             tokio::join!(source.poll(FleetList::Units), processes.next());
         assert_eq!(reading.unwrap(), expected, "{mode}");
@@ -435,7 +439,7 @@ async fn an_answer_counts_though_the_deadline_comes_while_a_pipe_is_held() {
     let double = Double::new("v1.0.0");
     double.mode("hold-both");
     let mut processes = double.processes();
-    let source = double.source_within(Duration::from_millis(400), Connection::Default);
+    let source = double.source_within(Duration::from_millis(400), FleetctlConnection::Default);
     let mut outcomes = Vec::new();
     while !outcomes.iter().any(Result::is_ok) {
         let announced = tokio::time::timeout(Duration::from_secs(1), processes.next());
@@ -460,12 +464,12 @@ async fn on_a_terminal_it_lists_the_same() {
     }
     for version in ["v0.5.0", "v0.11.8", "v1.0.0"] {
         let double = Double::new(version);
-        for topic in FleetList::ALL {
+        for list in FleetList::ALL {
             double.mode("replay");
-            let expected = double.source(Connection::Default).poll(topic).await.unwrap();
+            let expected = double.source(FleetctlConnection::Default).poll(list).await.unwrap();
             double.mode("terminal");
-            let source = double.source(Connection::Default);
-            assert_eq!(source.poll(topic).await.unwrap(), expected, "{version} {topic}");
+            let source = double.source(FleetctlConnection::Default);
+            assert_eq!(source.poll(list).await.unwrap(), expected, "{version} {list}");
             assert_eq!(source.name(), format!("fleetctl {version}"));
         }
     }
@@ -477,15 +481,15 @@ async fn colours_are_passed_over_and_told_once() {
     let _guard =
         tracing::subscriber::set_default(tracing_subscriber::registry().with(warnings.clone()));
     let double = Double::new("v1.0.0");
-    let plain = double.source(Connection::Default);
+    let plain = double.source(FleetctlConnection::Default);
     double.mode("colour");
-    let coloured = double.source(Connection::Default);
-    for topic in FleetList::ALL {
+    let coloured = double.source(FleetctlConnection::Default);
+    for list in FleetList::ALL {
         double.mode("replay");
-        let expected = plain.poll(topic).await.unwrap();
-        assert_eq!(warnings.count(), usize::from(topic != FleetList::ALL[0]), "none was needed");
+        let expected = plain.poll(list).await.unwrap();
+        assert_eq!(warnings.count(), usize::from(list != FleetList::ALL[0]), "none was needed");
         double.mode("colour");
-        assert_eq!(coloured.poll(topic).await.unwrap(), expected, "{topic}");
+        assert_eq!(coloured.poll(list).await.unwrap(), expected, "{list}");
     }
     assert_eq!(coloured.name(), "fleetctl v1.0.0");
     assert_eq!(warnings.count(), 1);
@@ -578,7 +582,7 @@ async fn systemd_is_not_inherited() {
     }
     let double = Double::new("v1.0.0");
     double
-        .source(Connection::Default)
+        .source(FleetctlConnection::Default)
         .poll(FleetList::Units)
         .await
         .unwrap();

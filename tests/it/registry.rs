@@ -16,7 +16,7 @@ use fleet_monitor::cluster::{
 use fleet_monitor::source::etcd::SETTLE;
 use fleet_monitor::source::etcd::key_tree::KeyTree;
 use fleet_monitor::source::etcd::keys::{self, KeyEvent, Node};
-use fleet_monitor::source::recording::{Poll, Reader, RecordingEntry};
+use fleet_monitor::source::recording::{RecordedPoll, RecordingEntry, RecordingReader};
 use fleet_monitor::source::table;
 use serde_json::Value;
 
@@ -66,8 +66,8 @@ pub fn events(name: &str) -> Vec<(Duration, KeyEvent)> {
         .collect()
 }
 
-fn polls(name: &str) -> Vec<Poll> {
-    let mut reader = Reader::default();
+fn polls(name: &str) -> Vec<RecordedPoll> {
+    let mut reader = RecordingReader::default();
     let text = fixture(&format!("timeline/{name}.jsonl"));
     let entries = text.lines().filter_map(|line| reader.read(line).unwrap());
     let polls = entries.filter_map(|entry| match entry {
@@ -226,8 +226,8 @@ fn the_rows_after_each_event_are_those_that_fleetctl_listed_then() {
             };
             // A fleetd was asked that was being restarted; or nobody, at the time of the old ones
             // (see the README there).
-            let nobody_asked = name.starts_with("filling-the-cluster.v0.")
-                && poll.topics == [FleetList::UnitFiles];
+            let nobody_asked =
+                name.starts_with("filling-the-cluster.v0.") && poll.lists == [FleetList::UnitFiles];
             if poll.outcome.is_err() || nobody_asked {
                 continue;
             }

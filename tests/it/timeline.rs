@@ -13,7 +13,7 @@ use std::time::Duration;
 use fleet_monitor::cluster::{
     Cluster, Event, FleetList, MachineId, Moment, Reading, Transition, UnitName, UnitState, Verdict,
 };
-use fleet_monitor::source::recording::{Poll, Reader, RecordingEntry};
+use fleet_monitor::source::recording::{RecordedPoll, RecordingEntry, RecordingReader};
 
 use crate::live::recording;
 
@@ -37,11 +37,11 @@ const RECORDINGS: [&str; 13] = [
     "start-stop-destroy",
 ];
 
-pub fn polls(name: &str) -> Vec<Poll> {
+pub fn polls(name: &str) -> Vec<RecordedPoll> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join(format!("tests/fixtures/timeline/{name}.jsonl"));
     let text = std::fs::read_to_string(path).unwrap();
-    let mut reader = Reader::default();
+    let mut reader = RecordingReader::default();
     let entries = text.lines().filter_map(|line| reader.read(line).unwrap());
     let polls = entries.filter_map(|entry| match entry {
         RecordingEntry::Poll(poll) => Some(poll),
@@ -51,7 +51,7 @@ pub fn polls(name: &str) -> Vec<Poll> {
 }
 
 /// The rows of a good reading of the units.
-fn rows(poll: &Poll) -> Option<BTreeSet<Key>> {
+fn rows(poll: &RecordedPoll) -> Option<BTreeSet<Key>> {
     let Ok(Reading::Units { states, .. }) = &poll.outcome else {
         return None;
     };
@@ -64,16 +64,16 @@ fn rows(poll: &Poll) -> Option<BTreeSet<Key>> {
 }
 
 /// The polls that an agent which starts at `offset` would have made.
-pub fn sampled(polls: &[Poll], offset: Duration) -> Vec<&Poll> {
+pub fn sampled(polls: &[RecordedPoll], offset: Duration) -> Vec<&RecordedPoll> {
     let mut due = [offset; 3];
     let mut last = None;
     let mut taken = Vec::new();
     for poll in polls {
-        if poll.at < due[poll.topics[0] as usize] {
+        if poll.at < due[poll.lists[0] as usize] {
             continue;
         }
-        due[poll.topics[0] as usize] =
-            poll.at + Duration::from_secs(if poll.topics[0] == FleetList::Units { 2 } else { 10 });
+        due[poll.lists[0] as usize] =
+            poll.at + Duration::from_secs(if poll.lists[0] == FleetList::Units { 2 } else { 10 });
         if let Some(rows) = rows(poll) {
             if last.as_ref().is_some_and(|last| *last != rows) {
                 due[FleetList::Machines as usize] = poll.at;
@@ -88,7 +88,7 @@ pub fn sampled(polls: &[Poll], offset: Duration) -> Vec<&Poll> {
 
 /// Whether a row that was gone between two moments was so in truth: fleet did not want the unit, or
 /// did not have the machine.
-fn truly_gone(polls: &[Poll], (unit, machine): &Key, from: Duration, to: Duration) -> bool {
+fn truly_gone(polls: &[RecordedPoll], (unit, machine): &Key, from: Duration, to: Duration) -> bool {
     polls
         .iter()
         .filter(|poll| poll.at >= from && poll.at <= to)
@@ -119,17 +119,21 @@ impl Disappearances {
         self.left.insert(key, at);
     }
 
-    fn returns(&mut self, key: &Key, at: Duration, polls: &[Poll]) {
+    fn returns(&mut self, key: &Key, at: Duration, polls: &[RecordedPoll]) {
         if let Some(from) = self.left.remove(key) {
             self.wrong += usize::from(!truly_gone(polls, key, from, at));
         }
     }
 }
 
-fn feed(cluster: &mut Cluster, poll: &Poll, start: Moment) -> Vec<std::sync::Arc<Transition>> {
+fn feed(
+    cluster: &mut Cluster,
+    poll: &RecordedPoll,
+    start: Moment,
+) -> Vec<std::sync::Arc<Transition>> {
     match &poll.outcome {
         Ok(reading) => cluster.read(reading.clone(), start + poll.at, poll.took),
-        Err(error) => cluster.fail(poll.topics, error, start + poll.at),
+        Err(error) => cluster.fail(poll.lists, error, start + poll.at),
     }
 }
 

@@ -17,7 +17,7 @@ use crate::cluster::unit_life::{self, Evidence, MachineStanding, Presence, Sourc
 use crate::cluster::{Cluster, FleetList, Moment, Reading, Retention};
 use crate::source::etcd::key_tree::KeyTree;
 use crate::source::etcd::keys::{self, KeyEvent};
-use crate::source::recording::{Poll, Reader, RecordingEntry};
+use crate::source::recording::{RecordedPoll, RecordingEntry, RecordingReader};
 
 /// From a state to another one, by their names.
 type Transition = (String, String);
@@ -92,8 +92,8 @@ fn text(path: &Path) -> String {
 }
 
 /// All polls of a file; none if it is no recording.
-fn polls(path: &Path) -> Vec<Poll> {
-    let mut reader = Reader::default();
+fn polls(path: &Path) -> Vec<RecordedPoll> {
+    let mut reader = RecordingReader::default();
     let entries: Vec<RecordingEntry> = text(path)
         .lines()
         .filter_map(|line| reader.read(line).ok().flatten())
@@ -107,7 +107,7 @@ fn polls(path: &Path) -> Vec<Poll> {
 }
 
 /// What etcd did during an incident, as its watch tells it: after each event, and each second.
-fn watched(name: &str) -> Vec<Poll> {
+fn watched(name: &str) -> Vec<RecordedPoll> {
     let start = Instant::now();
     let mut tree = KeyTree::new("/_coreos.com/fleet");
     let recorded: serde_json::Value =
@@ -115,10 +115,10 @@ fn watched(name: &str) -> Vec<Poll> {
     let index = recorded["index"].as_u64().unwrap_or_default();
     tree.load(keys::node(recorded["tree"].to_string().as_bytes()).unwrap(), index, start);
 
-    let poll = |at: Duration, reading| Poll {
+    let poll = |at: Duration, reading| RecordedPoll {
         at,
         took: Duration::ZERO,
-        topics: &FleetList::ALL,
+        lists: &FleetList::ALL,
         outcome: Ok(reading),
     };
     let changes =
@@ -164,7 +164,7 @@ fn note<K: Ord>(
 }
 
 /// Plays all polls from `start` on to a cluster, and notes which transitions occur.
-fn play(polls: &[Poll], start: Duration, transitions: &mut Transitions) {
+fn play(polls: &[RecordedPoll], start: Duration, transitions: &mut Transitions) {
     let zero = Moment::now();
     let mut cluster = Cluster::new(GRACE);
     let mut units = BTreeMap::new();
@@ -173,7 +173,7 @@ fn play(polls: &[Poll], start: Duration, transitions: &mut Transitions) {
     for poll in polls.iter().filter(|poll| poll.at >= start) {
         match &poll.outcome {
             Ok(reading) => cluster.read(reading.clone(), zero + poll.at, poll.took),
-            Err(error) => cluster.fail(poll.topics, error, zero + poll.at),
+            Err(error) => cluster.fail(poll.lists, error, zero + poll.at),
         };
 
         let presences = cluster.knowledge.rows().presences().into_iter();

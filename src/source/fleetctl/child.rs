@@ -20,7 +20,7 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::orphans::{self, Own};
+use super::orphans::{self, ChildGuard};
 
 /// How much a child may print, in bytes.
 pub const LIMIT: usize = 64 * 1024 * 1024;
@@ -47,15 +47,15 @@ const NOT_INHERITED: [&str; 6] = [
 static SPAWNING: Semaphore = Semaphore::const_new(4);
 
 /// What came of running a command.
-pub struct Run {
+pub struct ChildRun {
     /// How it ended.
-    pub ended: Result<Ended, ChildError>,
+    pub ended: Result<ChildOutput, ChildError>,
     /// The end of its standard error, also of a child that was killed.
     pub stderr: String,
 }
 
 /// A child that ended by itself, and all that it printed.
-pub struct Ended {
+pub struct ChildOutput {
     pub status: ExitStatus,
     pub stdout: Vec<u8>,
     /// Whether something that it started still holds its standard output or error.
@@ -75,10 +75,10 @@ pub enum ChildError {
 }
 
 /// Runs the program to its end, until the deadline at most.
-pub async fn run(program: &Path, arguments: &[String], deadline: Instant) -> Run {
+pub async fn run(program: &Path, arguments: &[String], deadline: Instant) -> ChildRun {
     let mut stderr = Vec::new();
     let ended = talk(program, arguments, deadline, &mut stderr).await;
-    Run { ended, stderr: String::from_utf8_lossy(&stderr).into_owned() }
+    ChildRun { ended, stderr: String::from_utf8_lossy(&stderr).into_owned() }
 }
 
 async fn talk(
@@ -86,7 +86,7 @@ async fn talk(
     arguments: &[String],
     deadline: Instant,
     complaint: &mut Vec<u8>,
-) -> Result<Ended, ChildError> {
+) -> Result<ChildOutput, ChildError> {
     let mut command = Command::new(program);
     command
         .args(arguments)
@@ -98,21 +98,21 @@ async fn talk(
         command.env_remove(name);
     }
     let (_own, mut child) = spawn(command).await.map_err(ChildError::Spawn)?;
-    let mut group = Group::of(child.id());
+    let mut group = ProcessGroup::of(child.id());
 
     let mut stdout = Vec::new();
     let (out, err) = (child.stdout.take(), child.stderr.take());
     let reading =
         async { tokio::try_join!(whole(out, &mut stdout), tail(err, complaint)).map(drop) };
     let (status, pipes_are_held) = end(&mut child, &mut group, reading, deadline).await?;
-    Ok(Ended { status, stdout, pipes_are_held })
+    Ok(ChildOutput { status, stdout, pipes_are_held })
 }
 
 /// Waits for the end of the child, and for the end of what it says: how it ended, and whether the
 /// pipes are still held.
 async fn end(
     child: &mut Child,
-    group: &mut Group,
+    group: &mut ProcessGroup,
     reading: impl Future<Output = Result<(), ChildError>>,
     deadline: Instant,
 ) -> Result<(ExitStatus, bool), ChildError> {
@@ -143,7 +143,7 @@ async fn end(
 
 /// Starts a child. This waits until the kernel has read the program, from a disk that may hang: so
 /// a thread does it that may wait.
-async fn spawn(mut command: Command) -> io::Result<(Own, Child)> {
+async fn spawn(mut command: Command) -> io::Result<(ChildGuard, Child)> {
     let permit = SPAWNING.acquire().await.map_err(io::Error::other)?;
     // One that comes when nobody waits for it any more does not stay.
     command.kill_on_drop(true);
@@ -178,9 +178,9 @@ async fn tail(pipe: Option<impl AsyncRead + Unpin>, read: &mut Vec<u8>) -> Resul
 }
 
 /// A process group that is killed once, at the latest when this is dropped.
-struct Group(Option<Pid>);
+struct ProcessGroup(Option<Pid>);
 
-impl Group {
+impl ProcessGroup {
     fn of(leader: Option<u32>) -> Self {
         Self(leader.and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw))
     }
@@ -194,7 +194,7 @@ impl Group {
     }
 }
 
-impl Drop for Group {
+impl Drop for ProcessGroup {
     fn drop(&mut self) {
         self.kill();
     }

@@ -11,7 +11,7 @@ use crate::cluster::{FleetList, Reading};
 
 /// How fleetctl reaches the cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Connection {
+pub enum FleetctlConnection {
     /// As it does by itself: etcd on this machine, from 0.10 on fleet's API; or by `FLEETCTL_*` in
     /// the environment.
     #[default]
@@ -34,32 +34,32 @@ pub enum Connection {
 
 /// A version of fleetctl.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Version {
+pub struct FleetctlVersion {
     number: (u32, u32, u32),
     text: String,
 }
 
 /// Why `fleetctl --version` does not name a version that we can speak with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stranger {
+pub(super) enum VersionError {
     /// The command-line tool of Fleet, the osquery product, has the same name.
     Osquery,
     /// It is no fleetctl.
     Unknown,
 }
 
-impl Version {
+impl FleetctlVersion {
     /// The oldest one whose output is known.
     const OLDEST: (u32, u32, u32) = (0, 5, 0);
 
     /// Reads what `fleetctl --version` prints: `fleetctl version 0.11.8`, from 0.12 on `fleetctl
     /// version v0.12.0`.
-    pub(super) fn parse(output: &str) -> Result<Self, Stranger> {
+    pub(super) fn parse(output: &str) -> Result<Self, VersionError> {
         let line = output.lines().next().unwrap_or_default().trim_end();
         if line.starts_with("fleetctl - version ") {
-            return Err(Stranger::Osquery);
+            return Err(VersionError::Osquery);
         }
-        let text = line.strip_prefix("fleetctl version ").ok_or(Stranger::Unknown)?;
+        let text = line.strip_prefix("fleetctl version ").ok_or(VersionError::Unknown)?;
         let text = text.strip_prefix('v').unwrap_or(text);
         // A build of one's own may add a suffix: 1.0.0+git.
         let end = text.find(['-', '+']).unwrap_or(text.len());
@@ -68,7 +68,7 @@ impl Version {
             (Some(Ok(major)), Some(Ok(minor)), Some(Ok(patch)), None) => {
                 Ok(Self { number: (major, minor, patch), text: text.to_owned() })
             }
-            _ => Err(Stranger::Unknown),
+            _ => Err(VersionError::Unknown),
         }
     }
 
@@ -77,11 +77,15 @@ impl Version {
         self.number < Self::OLDEST
     }
 
-    /// The arguments that ask for a topic.
-    pub(super) fn arguments(&self, connection: &Connection, topic: FleetList) -> Vec<String> {
+    /// The arguments that ask for a list.
+    pub(super) fn arguments(
+        &self,
+        connection: &FleetctlConnection,
+        list: FleetList,
+    ) -> Vec<String> {
         let mut arguments = match connection {
-            Connection::Default => vec![],
-            Connection::Etcd { host, port } => {
+            FleetctlConnection::Default => vec![],
+            FleetctlConnection::Etcd { host, port } => {
                 let endpoint = format!("--endpoint=http://{}", host::in_url(host, *port));
                 // From 0.13 on an endpoint is taken for fleet's API unless this says otherwise.
                 if self.number >= (0, 9, 0) {
@@ -90,19 +94,19 @@ impl Version {
                     vec![endpoint]
                 }
             }
-            Connection::Tunnel { host, port } => {
+            FleetctlConnection::Tunnel { host, port } => {
                 vec![format!("--tunnel={}", host::for_socket(host, *port))]
             }
         };
-        arguments.extend([self.command(topic), "--no-legend", "--full"].map(String::from));
-        arguments.push(format!("--fields={}", self.columns(topic).join(",")));
+        arguments.extend([self.command(list), "--no-legend", "--full"].map(String::from));
+        arguments.push(format!("--fields={}", self.columns(list).join(",")));
         arguments
     }
 
     /// Reads the answer to [`arguments`](Self::arguments).
-    pub(super) fn read(&self, topic: FleetList, output: &[u8]) -> Result<Reading, TableError> {
-        let columns = self.columns(topic);
-        Ok(match topic {
+    pub(super) fn read(&self, list: FleetList, output: &[u8]) -> Result<Reading, TableError> {
+        let columns = self.columns(list);
+        Ok(match list {
             FleetList::Units => Reading::Units {
                 states: table::units(output, columns)?,
                 files: if self.lists_files_with_units() {
@@ -130,8 +134,8 @@ impl Version {
         self.number < (0, 7, 0)
     }
 
-    fn command(&self, topic: FleetList) -> &'static str {
-        match topic {
+    fn command(&self, list: FleetList) -> &'static str {
+        match list {
             FleetList::Machines => "list-machines",
             FleetList::UnitFiles if !self.lists_files_with_units() => "list-unit-files",
             FleetList::Units | FleetList::UnitFiles => "list-units",
@@ -139,8 +143,8 @@ impl Version {
     }
 
     /// The description comes last, where it may contain anything.
-    fn columns(&self, topic: FleetList) -> &'static [&'static str] {
-        match (topic, self.number) {
+    fn columns(&self, list: FleetList) -> &'static [&'static str] {
+        match (list, self.number) {
             (FleetList::Machines, _) => &["machine", "ip", "metadata"],
             // `state` is what a unit's state is, not what it should be: nothing that the other
             // columns do not say.
@@ -158,7 +162,7 @@ impl Version {
     }
 }
 
-impl fmt::Display for Version {
+impl fmt::Display for FleetctlVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "v{}", self.text)
     }
@@ -168,8 +172,8 @@ impl fmt::Display for Version {
 mod tests {
     use super::*;
 
-    fn version(text: &str) -> Version {
-        Version::parse(&format!("fleetctl version {text}\n")).unwrap()
+    fn version(text: &str) -> FleetctlVersion {
+        FleetctlVersion::parse(&format!("fleetctl version {text}\n")).unwrap()
     }
 
     #[test]
@@ -183,7 +187,7 @@ mod tests {
     #[test]
     fn knows_what_is_no_fleetctl_of_coreos() {
         let osquery = "fleetctl - version 4.62.1\n  branch: \tHEAD\n  revision: \td5a2ab5\n";
-        assert_eq!(Version::parse(osquery), Err(Stranger::Osquery));
+        assert_eq!(FleetctlVersion::parse(osquery), Err(VersionError::Osquery));
         for other in [
             "",
             "true (GNU coreutils) 9.1\n",
@@ -191,7 +195,7 @@ mod tests {
             "fleetctl version 1.0\n",
             "fleetctl version 1.0.0.0",
         ] {
-            assert_eq!(Version::parse(other), Err(Stranger::Unknown), "{other}");
+            assert_eq!(FleetctlVersion::parse(other), Err(VersionError::Unknown), "{other}");
         }
     }
 
@@ -203,7 +207,7 @@ mod tests {
 
     #[test]
     fn says_driver_from_0_9_on_and_never_before() {
-        let etcd = Connection::Etcd { host: "core-01".into(), port: 4001 };
+        let etcd = FleetctlConnection::Etcd { host: "core-01".into(), port: 4001 };
         let asks = |text: &str| version(text).arguments(&etcd, FleetList::Machines).join(" ");
         let list = "--endpoint=http://core-01:4001 list-machines --no-legend --full --fields=machine,ip,metadata";
         assert_eq!(asks("0.8.3"), list);
@@ -213,13 +217,13 @@ mod tests {
 
     #[test]
     fn brackets_an_ipv6_address() {
-        let tunnel = |host: &str| Connection::Tunnel { host: host.into(), port: 22 };
+        let tunnel = |host: &str| FleetctlConnection::Tunnel { host: host.into(), port: 22 };
         let asks =
             |host: &str| version("1.0.0").arguments(&tunnel(host), FleetList::Units).remove(0);
         assert_eq!(asks("core-01"), "--tunnel=core-01:22");
         assert_eq!(asks("fd00::1"), "--tunnel=[fd00::1]:22");
         assert_eq!(asks("fe80::1%eth0"), "--tunnel=[fe80::1%eth0]:22");
-        let etcd = Connection::Etcd { host: "fe80::1%eth0".into(), port: 4001 };
+        let etcd = FleetctlConnection::Etcd { host: "fe80::1%eth0".into(), port: 4001 };
         let asks = version("1.0.0").arguments(&etcd, FleetList::Units).remove(1);
         assert_eq!(asks, "--endpoint=http://[fe80::1%25eth0]:4001");
     }
@@ -227,7 +231,7 @@ mod tests {
     #[test]
     fn asks_for_the_columns_that_a_version_has() {
         let fields = |text: &str| {
-            let asks = version(text).arguments(&Connection::Default, FleetList::UnitFiles);
+            let asks = version(text).arguments(&FleetctlConnection::Default, FleetList::UnitFiles);
             format!("{} {}", asks[0], asks[3])
         };
         assert_eq!(fields("0.5.4"), "list-units --fields=unit,load,active,sub,machine,hash,desc");

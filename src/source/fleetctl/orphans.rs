@@ -2,7 +2,7 @@
 //! container. Nobody else can reap them: what is left of them would fill the container's table of
 //! processes.
 //!
-//! Children of our own are not touched, so that whoever started one gets its exit status.
+//! OwnChildren of our own are not touched, so that whoever started one gets its exit status.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,10 +12,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rustix::process::{Pid, WaitOptions, waitpid};
 use tokio::process::{Child, Command};
 
-static CHILDREN: Mutex<Children> = Mutex::new(Children { starting: 0, own: BTreeSet::new() });
+static CHILDREN: Mutex<OwnChildren> = Mutex::new(OwnChildren { starting: 0, own: BTreeSet::new() });
 
 /// The children of this process that are being waited for.
-struct Children {
+struct OwnChildren {
     /// How many are being started, which are not yet among `own`. That may take long, so nobody
     /// else waits for it.
     starting: usize,
@@ -23,10 +23,10 @@ struct Children {
 }
 
 /// A child of our own, as long as it is waited for.
-pub(super) struct Own(u32);
+pub(super) struct ChildGuard(u32);
 
 /// Starts a child that is no orphan until what is returned with it is dropped.
-pub(super) fn spawn(command: &mut Command) -> io::Result<(Own, Child)> {
+pub(super) fn spawn(command: &mut Command) -> io::Result<(ChildGuard, Child)> {
     children().starting += 1;
     let spawned = command.spawn();
 
@@ -35,10 +35,10 @@ pub(super) fn spawn(command: &mut Command) -> io::Result<(Own, Child)> {
     let child = spawned?;
     let id = child.id().expect("nobody has waited for it yet");
     children.own.insert(id);
-    Ok((Own(id), child))
+    Ok((ChildGuard(id), child))
 }
 
-impl Drop for Own {
+impl Drop for ChildGuard {
     fn drop(&mut self) {
         children().own.remove(&self.0);
     }
@@ -83,6 +83,6 @@ fn pid(id: u32) -> Option<Pid> {
     Pid::from_raw(i32::try_from(id).ok()?)
 }
 
-fn children() -> MutexGuard<'static, Children> {
+fn children() -> MutexGuard<'static, OwnChildren> {
     CHILDREN.lock().unwrap_or_else(PoisonError::into_inner)
 }

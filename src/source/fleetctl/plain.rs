@@ -17,7 +17,7 @@ pub(super) fn plain(output: &[u8]) -> Option<Vec<u8>> {
     }
 
     let mut parser = Parser::<DefaultCharAccumulator>::new();
-    let mut text = Text(String::with_capacity(output.len()));
+    let mut text = PlainText(String::with_capacity(output.len()));
     for byte in output.strip_prefix(BYTE_ORDER_MARK).unwrap_or(output) {
         parser.advance(&mut text, *byte);
     }
@@ -28,9 +28,9 @@ pub(super) fn plain(output: &[u8]) -> Option<Vec<u8>> {
 
 /// All but the sequences. Other control characters stay: whether they have a place is for the
 /// reader to say.
-struct Text(String);
+struct PlainText(String);
 
-impl Perform for Text {
+impl Perform for PlainText {
     fn print(&mut self, character: char) {
         self.0.push(character);
     }

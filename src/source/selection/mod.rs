@@ -1,7 +1,7 @@
 //! Which source is used, and why: from the options to a source that is started.
 //!
 //! 1. The table of [`rules`] says which options belong to which source.
-//! 2. [`Options::request`] says what the options ask for. Where they leave it open, [`Facts`] are
+//! 2. [`Options::request`] says what the options ask for. Where they leave it open, [`SelectionFacts`] are
 //!    needed.
 //! 3. [`decide`] makes a [`Selection`] of both. It is pure.
 //! 4. [`Selection::choose`] looks for the facts, and [`Selection::open`] finds what the source
@@ -22,10 +22,10 @@ use super::api::Address;
 use super::etcd::endpoint::Endpoint;
 use super::etcd::login::Login;
 use super::etcd::{self, Tls};
-use super::fleetctl::Connection;
+use super::fleetctl::FleetctlConnection;
 use super::polled::Schedule;
 
-pub(crate) use open::{OpenError, Opened};
+pub(crate) use open::{OpenError, OpenedSource};
 
 /// The ports at which an etcd on this host is looked for: etcd's own, and the one that it had
 /// before 2.0, as fleetctl does.
@@ -63,9 +63,9 @@ pub(crate) struct Options {
     pub(crate) choice: SourceChoice,
     /// The fleetctl command: a path, or a name to look for in `$PATH`. `None`: not set.
     pub(crate) fleetctl: Option<String>,
-    /// How fleetctl connects to the cluster. [`Connection::Etcd`] is the option `endpoint`, at
+    /// How fleetctl connects to the cluster. [`FleetctlConnection::Etcd`] is the option `endpoint`, at
     /// which etcd may be watched without fleetctl.
-    pub(crate) connection: Connection,
+    pub(crate) connection: FleetctlConnection,
     pub(crate) api: Address,
     /// Empty: not set.
     pub(crate) etcd_members: Vec<Endpoint>,
@@ -93,7 +93,7 @@ pub(crate) struct Options {
 
 /// What the options ask for.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Request {
+pub(crate) enum SourceRequest {
     Demo,
     Replay(PathBuf),
     /// These members of etcd.
@@ -112,42 +112,43 @@ pub(crate) enum Request {
 impl Options {
     /// What the options ask for. To name members of etcd, or another API than the default one, is
     /// to ask for it, also while nothing answers there.
-    pub(crate) fn request(&self) -> Request {
+    pub(crate) fn request(&self) -> SourceRequest {
         if self.demo {
-            return Request::Demo;
+            return SourceRequest::Demo;
         }
         if let Some(path) = &self.replay {
-            return Request::Replay(path.clone());
+            return SourceRequest::Replay(path.clone());
         }
 
         match (self.choice, &self.connection) {
-            (SourceChoice::Fleetctl, _) => Request::Fleetctl,
-            (SourceChoice::Api, _) => Request::Api,
-            (SourceChoice::Etcd, connection) => Request::Etcd(self.etcd_endpoints(connection)),
-            (SourceChoice::Auto | SourceChoice::Replay, Connection::Etcd { host, port })
-                if self.fleetctl.is_none() =>
-            {
-                Request::EtcdOrFleetctl(without_tls(host, *port))
+            (SourceChoice::Fleetctl, _) => SourceRequest::Fleetctl,
+            (SourceChoice::Api, _) => SourceRequest::Api,
+            (SourceChoice::Etcd, connection) => {
+                SourceRequest::Etcd(self.etcd_endpoints(connection))
             }
+            (
+                SourceChoice::Auto | SourceChoice::Replay,
+                FleetctlConnection::Etcd { host, port },
+            ) if self.fleetctl.is_none() => SourceRequest::EtcdOrFleetctl(without_tls(host, *port)),
             (SourceChoice::Auto | SourceChoice::Replay, connection) => {
-                if self.fleetctl.is_some() || *connection != Connection::Default {
-                    Request::FleetctlOption
+                if self.fleetctl.is_some() || *connection != FleetctlConnection::Default {
+                    SourceRequest::FleetctlOption
                 } else if !self.etcd_members.is_empty() {
-                    Request::Etcd(self.etcd_members.clone())
+                    SourceRequest::Etcd(self.etcd_members.clone())
                 } else if self.api != Address::default() {
-                    Request::Api
+                    SourceRequest::Api
                 } else {
-                    Request::Any
+                    SourceRequest::Any
                 }
             }
         }
     }
 
-    fn etcd_endpoints(&self, connection: &Connection) -> Vec<Endpoint> {
+    fn etcd_endpoints(&self, connection: &FleetctlConnection) -> Vec<Endpoint> {
         match connection {
             _ if !self.etcd_members.is_empty() => self.etcd_members.clone(),
-            Connection::Etcd { host, port } => vec![without_tls(host, *port)],
-            Connection::Default | Connection::Tunnel { .. } => {
+            FleetctlConnection::Etcd { host, port } => vec![without_tls(host, *port)],
+            FleetctlConnection::Default | FleetctlConnection::Tunnel { .. } => {
                 LOCAL_ETCD_PORTS.map(|port| without_tls("127.0.0.1", port)).to_vec()
             }
         }
@@ -182,16 +183,16 @@ fn without_tls(host: &str, port: u16) -> Endpoint {
 
 /// What was found where the options leave the source open; the default where they do not.
 #[derive(Debug, Default)]
-struct Facts {
+struct SelectionFacts {
     /// Why fleet's API is not there, if its socket is not.
     api_absence: Option<String>,
     /// What the etcd at the host of `endpoint` answered.
-    etcd: Probe,
+    etcd: EtcdProbe,
 }
 
 /// Whether an etcd can be watched.
 #[derive(Debug, Default)]
-enum Probe {
+enum EtcdProbe {
     /// It has the v2 API.
     SpeaksV2,
     /// It did not answer in time. It counts as one that can be watched: fleetctl would have to wait
@@ -206,7 +207,7 @@ enum Probe {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Selection {
     backend: Backend,
-    reason: Reason,
+    reason: SelectionReason,
     schedule: Schedule,
 }
 
@@ -216,12 +217,12 @@ enum Backend {
     Replay { path: PathBuf, speed: f64 },
     Api(Address),
     Etcd(etcd::EtcdSettings),
-    Fleetctl { command: String, connection: Connection },
+    Fleetctl { command: String, connection: FleetctlConnection },
 }
 
 /// Why a source is used.
 #[derive(Clone, Debug, PartialEq)]
-enum Reason {
+enum SelectionReason {
     /// It was named.
     Requested,
     FleetctlOption,
@@ -234,7 +235,7 @@ enum Reason {
 }
 
 /// Which source is used. Pure.
-fn decide(options: &Options, facts: Facts) -> Selection {
+fn decide(options: &Options, facts: SelectionFacts) -> Selection {
     let speed = options.replay_speed;
     let api = || Backend::Api(options.api.clone());
     let etcd = |endpoints| Backend::Etcd(options.etcd_settings(endpoints));
@@ -244,20 +245,22 @@ fn decide(options: &Options, facts: Facts) -> Selection {
     };
 
     let (backend, reason) = match options.request() {
-        Request::Demo => (Backend::Demo { speed }, Reason::Requested),
-        Request::Replay(path) => (Backend::Replay { path, speed }, Reason::Requested),
-        Request::Etcd(endpoints) => (etcd(endpoints), Reason::Requested),
-        Request::Api => (api(), Reason::Requested),
-        Request::Fleetctl => (fleetctl(), Reason::Requested),
-        Request::FleetctlOption => (fleetctl(), Reason::FleetctlOption),
-        Request::EtcdOrFleetctl(endpoint) => match facts.etcd {
-            Probe::SpeaksV2 => (etcd(vec![endpoint]), Reason::EtcdSpeaksV2),
-            Probe::NoAnswer => (etcd(vec![endpoint]), Reason::EtcdGaveNoAnswer),
-            Probe::Unusable(why) => (fleetctl(), Reason::EtcdIsUnusable(why)),
+        SourceRequest::Demo => (Backend::Demo { speed }, SelectionReason::Requested),
+        SourceRequest::Replay(path) => {
+            (Backend::Replay { path, speed }, SelectionReason::Requested)
+        }
+        SourceRequest::Etcd(endpoints) => (etcd(endpoints), SelectionReason::Requested),
+        SourceRequest::Api => (api(), SelectionReason::Requested),
+        SourceRequest::Fleetctl => (fleetctl(), SelectionReason::Requested),
+        SourceRequest::FleetctlOption => (fleetctl(), SelectionReason::FleetctlOption),
+        SourceRequest::EtcdOrFleetctl(endpoint) => match facts.etcd {
+            EtcdProbe::SpeaksV2 => (etcd(vec![endpoint]), SelectionReason::EtcdSpeaksV2),
+            EtcdProbe::NoAnswer => (etcd(vec![endpoint]), SelectionReason::EtcdGaveNoAnswer),
+            EtcdProbe::Unusable(why) => (fleetctl(), SelectionReason::EtcdIsUnusable(why)),
         },
-        Request::Any => match facts.api_absence {
-            None => (api(), Reason::ApiSocketExists),
-            Some(absence) => (fleetctl(), Reason::NoApiSocket(absence)),
+        SourceRequest::Any => match facts.api_absence {
+            None => (api(), SelectionReason::ApiSocketExists),
+            Some(absence) => (fleetctl(), SelectionReason::NoApiSocket(absence)),
         },
     };
     Selection { backend, reason, schedule: options.schedule() }
@@ -304,23 +307,25 @@ impl fmt::Display for Selection {
     }
 }
 
-impl fmt::Display for Reason {
+impl fmt::Display for SelectionReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const HOW_TO_GET_FLEETCTL: &str = "(--source fleetctl goes through fleetctl)";
         match self {
-            Reason::Requested => f.write_str("as was asked for"),
-            Reason::FleetctlOption => f.write_str("as was asked for (-c, -e or -t)"),
-            Reason::EtcdSpeaksV2 => {
+            SelectionReason::Requested => f.write_str("as was asked for"),
+            SelectionReason::FleetctlOption => f.write_str("as was asked for (-c, -e or -t)"),
+            SelectionReason::EtcdSpeaksV2 => {
                 write!(f, "it speaks version 2 of its API {HOW_TO_GET_FLEETCTL}")
             }
-            Reason::EtcdGaveNoAnswer => write!(f, "it has not answered yet {HOW_TO_GET_FLEETCTL}"),
-            Reason::EtcdIsUnusable(why) => {
+            SelectionReason::EtcdGaveNoAnswer => {
+                write!(f, "it has not answered yet {HOW_TO_GET_FLEETCTL}")
+            }
+            SelectionReason::EtcdIsUnusable(why) => {
                 write!(f, "as was asked for (-e), and not watching etcd itself: {why}")
             }
-            Reason::ApiSocketExists => {
+            SelectionReason::ApiSocketExists => {
                 f.write_str("its socket is there, and nothing asks for fleetctl")
             }
-            Reason::NoApiSocket(absence) => f.write_str(absence),
+            SelectionReason::NoApiSocket(absence) => f.write_str(absence),
         }
     }
 }

@@ -6,48 +6,48 @@
 //! leads to another source ([`agree`]).
 
 /// A set of sources, as bits.
-type Sources = u8;
+type SourceSet = u8;
 
-const DEMO: Sources = 1;
-const REPLAY: Sources = 2;
-const FLEETCTL: Sources = 4;
-const API: Sources = 8;
+const DEMO: SourceSet = 1;
+const REPLAY: SourceSet = 2;
+const FLEETCTL: SourceSet = 4;
+const API: SourceSet = 8;
 /// etcd at the host of `endpoint`, which may also be the one that fleetctl connects to.
-const ETCD_HOST: Sources = 16;
+const ETCD_HOST: SourceSet = 16;
 /// etcd at the members of `etcd`.
-const ETCD_MEMBERS: Sources = 32;
+const ETCD_MEMBERS: SourceSet = 32;
 
-const NONE: Sources = 0;
-const RECORDING: Sources = DEMO | REPLAY;
-const ETCD: Sources = ETCD_HOST | ETCD_MEMBERS;
-const LIVE: Sources = FLEETCTL | API | ETCD;
-const ALL: Sources = RECORDING | LIVE;
+const NONE: SourceSet = 0;
+const RECORDING: SourceSet = DEMO | REPLAY;
+const ETCD: SourceSet = ETCD_HOST | ETCD_MEMBERS;
+const LIVE: SourceSet = FLEETCTL | API | ETCD;
+const ALL: SourceSet = RECORDING | LIVE;
 
 /// The directory of fleet's registry in etcd, unless fleet's `etcd_key_prefix` names another.
 pub(crate) const DEFAULT_ETCD_PREFIX: &str = "/_coreos.com/fleet";
 
 /// The values with which an option restricts the source.
-enum When {
+enum ValueCondition {
     Any,
     Is(&'static str),
     IsNot(&'static str),
 }
 
-use When::{Any, Is, IsNot};
+use ValueCondition::{Any, Is, IsNot};
 
-struct Rule {
+struct OptionRule {
     option: &'static str,
-    when: When,
+    when: ValueCondition,
     /// The sources that use the option.
-    used_by: Sources,
+    used_by: SourceSet,
     /// The sources beside which the option may be set although they do not use it. With a live
     /// `--source`, this does not count: whoever names the source means the options that are set.
-    unused_with: Sources,
+    unused_with: SourceSet,
 }
 
 /// An option without a rule belongs to all sources. A conflict is reported for the option that
 /// comes first here, with `source` for `source`.
-const RULES: [Rule; 18] = [
+const RULES: [OptionRule; 18] = [
     rule("demo", Is("true"), DEMO, NONE),
     rule("replay", Any, REPLAY, NONE),
     rule("record", Any, LIVE, NONE),
@@ -69,11 +69,16 @@ const RULES: [Rule; 18] = [
     rule("source", Is("replay"), RECORDING, NONE),
 ];
 
-const fn rule(option: &'static str, when: When, used_by: Sources, unused_with: Sources) -> Rule {
-    Rule { option, when, used_by, unused_with }
+const fn rule(
+    option: &'static str,
+    when: ValueCondition,
+    used_by: SourceSet,
+    unused_with: SourceSet,
+) -> OptionRule {
+    OptionRule { option, when, used_by, unused_with }
 }
 
-impl Rule {
+impl OptionRule {
     fn of((option, value): (&str, &str)) -> Option<&'static Self> {
         RULES.iter().find(|rule| {
             let applies = match rule.when {
@@ -103,7 +108,7 @@ impl Rule {
 /// Whether there is a source that both options, with these values, belong to. A switch is `true` or
 /// `false`.
 pub(crate) fn agree(one: (&str, &str), other: (&str, &str)) -> bool {
-    match (Rule::of(one), Rule::of(other)) {
+    match (OptionRule::of(one), OptionRule::of(other)) {
         (Some(one), Some(other)) => one.shares_a_source_with(other),
         _ => true,
     }
@@ -112,8 +117,8 @@ pub(crate) fn agree(one: (&str, &str), other: (&str, &str)) -> bool {
 /// The pairs of options that cannot be set together, among those that are set. A switch is `true`
 /// or `false`.
 pub(crate) fn conflicts(set: &[(&str, &str)]) -> Vec<(&'static str, &'static str)> {
-    let rules: Vec<&Rule> = set.iter().filter_map(|option| Rule::of(*option)).collect();
-    let (choices, mut others): (Vec<&Rule>, Vec<&Rule>) =
+    let rules: Vec<&OptionRule> = set.iter().filter_map(|option| OptionRule::of(*option)).collect();
+    let (choices, mut others): (Vec<&OptionRule>, Vec<&OptionRule>) =
         rules.into_iter().partition(|rule| rule.option == "source");
 
     // Whether `--source replay` has a recording to play is another question than what it excludes.

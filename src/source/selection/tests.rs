@@ -18,26 +18,26 @@ fn options(arguments: &str) -> Options {
 }
 
 fn selected(arguments: &str) -> Selection {
-    decide(&options(arguments), Facts::default())
+    decide(&options(arguments), SelectionFacts::default())
 }
 
 fn absence() -> Option<String> {
     Some("there is no unix:///var/run/fleet.sock".to_owned())
 }
 
-fn with_socket(exists: bool) -> Facts {
-    Facts {
+fn with_socket(exists: bool) -> SelectionFacts {
+    SelectionFacts {
         api_absence: absence().filter(|_| !exists),
-        ..Facts::default()
+        ..SelectionFacts::default()
     }
 }
 
-fn with_etcd(etcd: Probe) -> Facts {
-    Facts { etcd, ..Facts::default() }
+fn with_etcd(etcd: EtcdProbe) -> SelectionFacts {
+    SelectionFacts { etcd, ..SelectionFacts::default() }
 }
 
 /// Why a source is used: as it was asked for.
-const REQUESTED: Reason = Reason::Requested;
+const REQUESTED: SelectionReason = SelectionReason::Requested;
 
 fn demo() -> Backend {
     Backend::Demo { speed: 1.0 }
@@ -51,7 +51,7 @@ fn api(address: &str) -> Backend {
     Backend::Api(address.parse().unwrap())
 }
 
-fn fleetctl(command: &str, connection: &Connection) -> Backend {
+fn fleetctl(command: &str, connection: &FleetctlConnection) -> Backend {
     Backend::Fleetctl { command: command.to_owned(), connection: connection.clone() }
 }
 
@@ -63,9 +63,9 @@ fn etcd(members: &[&str]) -> Backend {
 
 #[test]
 fn a_source_that_is_asked_for_is_used_whatever_is_found() {
-    let default = &Connection::Default;
-    let endpoint = &Connection::Etcd { host: "etcd".to_owned(), port: 4001 };
-    let tunnel = &Connection::Tunnel { host: "ssh".to_owned(), port: 22 };
+    let default = &FleetctlConnection::Default;
+    let endpoint = &FleetctlConnection::Etcd { host: "etcd".to_owned(), port: 4001 };
+    let tunnel = &FleetctlConnection::Tunnel { host: "ssh".to_owned(), port: 22 };
     for (arguments, backend, reason) in [
         ("--demo", demo(), REQUESTED),
         ("--demo --source replay -e etcd", demo(), REQUESTED),
@@ -74,10 +74,14 @@ fn a_source_that_is_asked_for_is_used_whatever_is_found() {
         ("--source fleetctl", fleetctl("fleetctl", default), REQUESTED),
         ("--source fleetctl -c /f -e etcd", fleetctl("/f", endpoint), REQUESTED),
         ("--source fleetctl -e etcd", fleetctl("fleetctl", endpoint), REQUESTED),
-        ("-c /f", fleetctl("/f", default), Reason::FleetctlOption),
-        ("-c /f -e etcd", fleetctl("/f", endpoint), Reason::FleetctlOption),
-        ("-t ssh", fleetctl("fleetctl", tunnel), Reason::FleetctlOption),
-        ("-t ssh --api http://h:1", fleetctl("fleetctl", tunnel), Reason::FleetctlOption),
+        ("-c /f", fleetctl("/f", default), SelectionReason::FleetctlOption),
+        ("-c /f -e etcd", fleetctl("/f", endpoint), SelectionReason::FleetctlOption),
+        ("-t ssh", fleetctl("fleetctl", tunnel), SelectionReason::FleetctlOption),
+        (
+            "-t ssh --api http://h:1",
+            fleetctl("fleetctl", tunnel),
+            SelectionReason::FleetctlOption,
+        ),
         ("--source api", api("unix:///var/run/fleet.sock"), REQUESTED),
         ("--api http://h:1", api("http://h:1"), REQUESTED),
         ("--etcd https://a:1,http://b:2", etcd(&["https://a:1", "http://b:2"]), REQUESTED),
@@ -91,8 +95,8 @@ fn a_source_that_is_asked_for_is_used_whatever_is_found() {
         ),
     ] {
         for api_absence in [absence(), None] {
-            let etcd = Probe::Unusable("it is no etcd".to_owned());
-            let selection = decide(&options(arguments), Facts { api_absence, etcd });
+            let etcd = EtcdProbe::Unusable("it is no etcd".to_owned());
+            let selection = decide(&options(arguments), SelectionFacts { api_absence, etcd });
             assert_eq!((&selection.backend, &selection.reason), (&backend, &reason), "{arguments}");
         }
     }
@@ -102,30 +106,34 @@ fn a_source_that_is_asked_for_is_used_whatever_is_found() {
 fn where_nothing_is_asked_for_the_socket_decides() {
     for arguments in ["", "--source auto", "--api unix:///var/run/fleet.sock", "--etcd-prefix /p"] {
         let options = options(arguments);
-        assert_eq!(options.request(), Request::Any, "{arguments}");
+        assert_eq!(options.request(), SourceRequest::Any, "{arguments}");
         let found = decide(&options, with_socket(true));
         assert_eq!(
             (found.backend, found.reason),
-            (api("unix:///var/run/fleet.sock"), Reason::ApiSocketExists)
+            (api("unix:///var/run/fleet.sock"), SelectionReason::ApiSocketExists)
         );
         let not_found = decide(&options, with_socket(false));
-        assert_eq!(not_found.backend, fleetctl("fleetctl", &Connection::Default));
-        assert_eq!(not_found.reason, Reason::NoApiSocket(absence().unwrap()));
+        assert_eq!(not_found.backend, fleetctl("fleetctl", &FleetctlConnection::Default));
+        assert_eq!(not_found.reason, SelectionReason::NoApiSocket(absence().unwrap()));
     }
 }
 
 #[test]
 fn at_an_endpoint_etcd_is_watched_unless_it_answers_that_it_cannot_be() {
-    let endpoint = Connection::Etcd { host: "etcd".to_owned(), port: 4001 };
+    let endpoint = FleetctlConnection::Etcd { host: "etcd".to_owned(), port: 4001 };
     let why = || "it has no v2 API".to_owned();
     for arguments in ["-e etcd", "-e etcd --api http://h:1"] {
         for (probe, backend, reason) in [
-            (Probe::SpeaksV2, etcd(&["http://etcd:4001"]), Reason::EtcdSpeaksV2),
-            (Probe::NoAnswer, etcd(&["http://etcd:4001"]), Reason::EtcdGaveNoAnswer),
+            (EtcdProbe::SpeaksV2, etcd(&["http://etcd:4001"]), SelectionReason::EtcdSpeaksV2),
             (
-                Probe::Unusable(why()),
+                EtcdProbe::NoAnswer,
+                etcd(&["http://etcd:4001"]),
+                SelectionReason::EtcdGaveNoAnswer,
+            ),
+            (
+                EtcdProbe::Unusable(why()),
                 fleetctl("fleetctl", &endpoint),
-                Reason::EtcdIsUnusable(why()),
+                SelectionReason::EtcdIsUnusable(why()),
             ),
         ] {
             let selection = decide(&options(arguments), with_etcd(probe));
@@ -136,16 +144,16 @@ fn at_an_endpoint_etcd_is_watched_unless_it_answers_that_it_cannot_be() {
 
 #[test]
 fn what_is_selected_is_told_in_these_words() {
-    let unusable = Probe::Unusable("it has no v2 API".to_owned());
+    let unusable = EtcdProbe::Unusable("it has no v2 API".to_owned());
     let selections = [
-        ("--demo", Facts::default()),
-        ("--replay f", Facts::default()),
-        ("--api http://h:1", Facts::default()),
-        ("--etcd https://a:1,http://b:2", Facts::default()),
-        ("--source fleetctl", Facts::default()),
-        ("-c /f", Facts::default()),
-        ("-e etcd", with_etcd(Probe::SpeaksV2)),
-        ("-e etcd", with_etcd(Probe::NoAnswer)),
+        ("--demo", SelectionFacts::default()),
+        ("--replay f", SelectionFacts::default()),
+        ("--api http://h:1", SelectionFacts::default()),
+        ("--etcd https://a:1,http://b:2", SelectionFacts::default()),
+        ("--source fleetctl", SelectionFacts::default()),
+        ("-c /f", SelectionFacts::default()),
+        ("-e etcd", with_etcd(EtcdProbe::SpeaksV2)),
+        ("-e etcd", with_etcd(EtcdProbe::NoAnswer)),
         ("-e etcd", with_etcd(unusable)),
         ("--source auto", with_socket(true)),
         ("--source auto", with_socket(false)),
@@ -157,7 +165,7 @@ fn what_is_selected_is_told_in_these_words() {
 #[test]
 fn a_source_gets_the_options_that_belong_to_it() {
     let fleetctl = selected("-c /f -t ssh").backend;
-    let tunnel = Connection::Tunnel { host: "ssh".to_owned(), port: 22 };
+    let tunnel = FleetctlConnection::Tunnel { host: "ssh".to_owned(), port: 22 };
     assert_eq!(fleetctl, Backend::Fleetctl { command: "/f".to_owned(), connection: tunnel });
 
     let etcd =

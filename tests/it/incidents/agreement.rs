@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use fleet_monitor::cluster::{Event, View};
-use fleet_monitor::source::recording::Poll;
+use fleet_monitor::source::recording::RecordedPoll;
 
 use crate::live::SOURCES;
 use crate::live::recording::{play, polled, polls};
@@ -79,7 +79,7 @@ type Views = BTreeMap<Duration, BTreeMap<String, Rows>>;
 /// Plays the polls to a monitor, and keeps what it shows at the moments.
 fn watch<'a>(
     name: &str,
-    polls: impl IntoIterator<Item = &'a Poll>,
+    polls: impl IntoIterator<Item = &'a RecordedPoll>,
     start: Duration,
     moments: &[Moment],
     views: &mut Views,

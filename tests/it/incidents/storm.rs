@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fleet_monitor::cluster::{Event, FleetList, Reading, RegistrySnapshot, UnitFile, UnitState};
-use fleet_monitor::source::recording::Poll;
+use fleet_monitor::source::recording::RecordedPoll;
 
 use super::{machine, registry_at, running, seconds, wanted};
 use crate::live::recording::{Watched, watch};
@@ -56,10 +56,10 @@ fn polled() -> Watched {
     let mut polls = Vec::new();
     let mut push = |at: f64, topic: FleetList, reading| {
         let took = Duration::from_millis(10);
-        polls.push(Poll {
+        polls.push(RecordedPoll {
             at: seconds(at),
             took,
-            topics: topic.alone(),
+            lists: topic.alone(),
             outcome: Ok(reading),
         });
     };
@@ -89,7 +89,8 @@ fn by_etcd() -> Watched {
         files: files().into(),
         ..RegistrySnapshot::default()
     };
-    let polls: Vec<Poll> = (0..END).map(|at| registry_at(at as f64, registry(at))).collect();
+    let polls: Vec<RecordedPoll> =
+        (0..END).map(|at| registry_at(at as f64, registry(at))).collect();
     watch(&polls, Duration::ZERO)
 }
 

@@ -14,7 +14,7 @@ use fleet_monitor::cluster::{
     Text, Transition, Unit, UnitFile, UnitName, UnitState, View,
 };
 use fleet_monitor::source::etcd::SETTLE;
-use fleet_monitor::source::recording::{Poll, Reader, RecordingEntry};
+use fleet_monitor::source::recording::{RecordedPoll, RecordingEntry, RecordingReader};
 
 use crate::support::changes::follow;
 
@@ -40,8 +40,8 @@ pub fn fixture(name: &str) -> String {
 }
 
 /// The polls of a recording.
-pub fn polls(name: &str) -> Vec<Poll> {
-    let mut reader = Reader::default();
+pub fn polls(name: &str) -> Vec<RecordedPoll> {
+    let mut reader = RecordingReader::default();
     let text = fixture(name);
     let entries = text.lines().filter_map(|line| reader.read(line).unwrap());
 
@@ -165,7 +165,7 @@ pub struct Watched {
 }
 
 /// Plays to one cluster all polls from `start` on, and keeps what it showed.
-pub fn watch(polls: &[Poll], start: Duration) -> Watched {
+pub fn watch(polls: &[RecordedPoll], start: Duration) -> Watched {
     let mut watched = Watched { start, ..Watched::default() };
 
     let mut registry = RegistrySnapshot::default();
@@ -202,7 +202,7 @@ pub fn watch(polls: &[Poll], start: Duration) -> Watched {
 /// Plays to one cluster all polls from `start` on. After each, `observe` gets when it was, what
 /// came of it, what happened, and the cluster.
 pub fn play<'a>(
-    polls: impl IntoIterator<Item = &'a Poll>,
+    polls: impl IntoIterator<Item = &'a RecordedPoll>,
     start: Duration,
     mut observe: impl FnMut(Duration, &Result<Reading, String>, &[Arc<Transition>], &Cluster),
 ) {
@@ -215,10 +215,10 @@ pub fn play<'a>(
         before = Some(poll);
     }
 
-    let mut hear = |poll: &Poll| {
+    let mut hear = |poll: &RecordedPoll| {
         let happened = match &poll.outcome {
             Ok(reading) => cluster.read(reading.clone(), zero + poll.at, poll.took),
-            Err(error) => cluster.fail(poll.topics, error, zero + poll.at),
+            Err(error) => cluster.fail(poll.lists, error, zero + poll.at),
         };
         observe(poll.at, &poll.outcome, &happened, &cluster);
     };
@@ -231,22 +231,22 @@ pub fn play<'a>(
 /// What a monitor reads first that starts at `start`, after the poll before. Where all topics are
 /// read at one moment, it is what was so by then; elsewhere it hears of each topic for the first
 /// time when it was polled next.
-fn first(before: &Poll, start: Duration) -> Option<Poll> {
+fn first(before: &RecordedPoll, start: Duration) -> Option<RecordedPoll> {
     let Ok(Reading::Registry(registry)) = &before.outcome else {
         return None;
     };
     let registry = RegistrySnapshot { expired: Vec::new(), ..registry.clone() };
-    Some(Poll {
+    Some(RecordedPoll {
         at: start,
         took: before.took,
-        topics: before.topics,
+        lists: before.lists,
         outcome: Ok(Reading::Registry(registry)),
     })
 }
 
 /// The recording of a registry as a monitor gets it that watches etcd from `start` on: a whole
 /// registry, also after a failure, and then what has changed.
-pub fn changes(registry: &[Poll], start: Duration) -> Vec<Poll> {
+pub fn changes(registry: &[RecordedPoll], start: Duration) -> Vec<RecordedPoll> {
     let begun = registry
         .iter()
         .rfind(|poll| poll.at <= start)
@@ -269,17 +269,17 @@ pub fn changes(registry: &[Poll], start: Duration) -> Vec<Poll> {
         }
         poll
     });
-    let mut polls: Vec<Poll> = polls.collect();
+    let mut polls: Vec<RecordedPoll> = polls.collect();
 
     // What was deleted is looked at again.
-    let settled = |poll: &Poll| match &poll.outcome {
+    let settled = |poll: &RecordedPoll| match &poll.outcome {
         Ok(reading @ Reading::Changes { index, .. }) if reading.ends_leases() => {
             let outcome = Ok(Reading::Changes { index: *index, changes: Vec::new() });
-            Some(Poll { at: poll.at + SETTLE, outcome, ..poll.clone() })
+            Some(RecordedPoll { at: poll.at + SETTLE, outcome, ..poll.clone() })
         }
         _ => None,
     };
-    let looks: Vec<Poll> = polls.iter().filter_map(settled).collect();
+    let looks: Vec<RecordedPoll> = polls.iter().filter_map(settled).collect();
     polls.extend(looks);
     polls.sort_by_key(|poll| poll.at);
     polls
@@ -347,7 +347,7 @@ fn difference(before: &RegistrySnapshot, after: &RegistrySnapshot) -> Vec<Observ
 /// The recording of a registry as a monitor would have got it that asks for lists: the units every
 /// 2 s, beginning at `start`, machines and unit files every 10 s and whenever a row has appeared or
 /// vanished.
-pub fn polled(registry: &[Poll], start: Duration) -> Vec<Poll> {
+pub fn polled(registry: &[RecordedPoll], start: Duration) -> Vec<RecordedPoll> {
     let took = Duration::from_millis(10);
     let end = registry.last().map_or(Duration::ZERO, |poll| poll.at);
     let mut due = FleetList::ALL.map(|topic| (start + took * (1 + topic as u32), topic));
@@ -386,7 +386,7 @@ pub fn polled(registry: &[Poll], start: Duration) -> Vec<Poll> {
             }
             rows = Some(listed);
         }
-        polls.push(Poll { at, took, topics: topic.alone(), outcome });
+        polls.push(RecordedPoll { at, took, lists: topic.alone(), outcome });
     }
 }
 

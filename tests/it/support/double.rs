@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use fleet_monitor::source::fleetctl::{Connection, Fleetctl, FleetctlSettings};
+use fleet_monitor::source::fleetctl::{Fleetctl, FleetctlConnection, FleetctlSettings};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -55,12 +55,12 @@ impl Double {
     }
 
     /// A source that asks it.
-    pub fn source(&self, connection: Connection) -> Fleetctl {
+    pub fn source(&self, connection: FleetctlConnection) -> Fleetctl {
         self.source_within(Duration::from_secs(60), connection)
     }
 
     /// The same, with another deadline for each poll.
-    pub fn source_within(&self, timeout: Duration, connection: Connection) -> Fleetctl {
+    pub fn source_within(&self, timeout: Duration, connection: FleetctlConnection) -> Fleetctl {
         let command = self.command().to_str().unwrap().to_owned();
         Fleetctl::new(FleetctlSettings { command, connection, timeout }).unwrap()
     }
