@@ -125,14 +125,14 @@ pub async fn run(
         problems: None,
     };
     daemon.name_source();
-    service.status(&daemon.status());
-    service.ready();
+    service.set_status(&daemon.status());
+    service.notify_ready();
     let ended = tokio::select! {
         ended = daemon.watch(cli, environment, &mut signals, &mut service) => ended,
         Some(Err(error)) = accepting.join_next() => Err(Failure::System(format!("the accept loop failed: {error}"))),
     };
 
-    service.stopping();
+    service.notify_stopping();
     stop.cancel();
     if timeout(STOP_SOURCE, daemon.source.stop()).await.is_err() {
         warn!("the source did not stop in time");

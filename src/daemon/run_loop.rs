@@ -45,7 +45,7 @@ impl Daemon {
                         return Ok(());
                     }
                     ProcessSignal::Reload => {
-                        service.reloading();
+                        service.notify_reloading();
                         // One that is under way has read what is older.
                         reload = Some(self.prepare_reload(cli, environment));
                     }
@@ -53,17 +53,17 @@ impl Daemon {
                 },
                 prepared = prepared(&mut reload) => {
                     self.finish_reload(prepared).await;
-                    service.ready();
+                    service.notify_ready();
                 }
                 _ = status.tick() => {
-                    service.status(&self.status());
+                    service.set_status(&self.status());
                     self.metrics.log_lines_dropped(self.log.dropped());
                 }
                 _ = watchdog.tick(), if service.watchdog_interval().is_some() => {
                     // The watchdog guards this process: a source that keeps reporting errors is
                     // alive.
                     if self.source.liveness().is_alive() {
-                        service.alive();
+                        service.notify_watchdog();
                     } else {
                         error!("the source is stuck: systemd's watchdog will act unless it moves again");
                     }

@@ -1,7 +1,7 @@
 //! The threads that write the log, and the queues in front of them.
 //!
-//! journald and whoever reads stderr may stop reading at any time. Only the writing thread waits
-//! for them then.
+//! They must not know which target is selected, or why. journald, and the reader of stderr, may
+//! stop reading at any time. Then only the writing thread blocks.
 
 use std::fmt::Debug;
 use std::fs::File;
@@ -21,59 +21,58 @@ use tracing_subscriber::{Layer, registry};
 
 use crate::write_queue::{WriteQueue, WriteTask};
 
-/// How much of the log may wait, in bytes: all that happens when every unit of a large cluster
-/// changes at once.
-const LIMIT: usize = 8 * 1024 * 1024;
+/// How many bytes of the log may be queued: enough for the events of a large cluster in which every
+/// unit changes at once.
+const QUEUE_LIMIT: usize = 8 * 1024 * 1024;
 
-/// How long the journal is waited for at the start.
-const OPEN: Duration = Duration::from_secs(1);
+/// How long the start of the program waits until the journal is open.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What an entry of the queue needs besides its text, about.
-const OVERHEAD: usize = 64;
+/// About how many bytes of memory a queued entry needs besides its text.
+const ENTRY_OVERHEAD: usize = 64;
 
-/// The most fields that an event can have (`tracing::field::FieldSet::value_set`).
+/// How many fields an event has at most (`tracing::field::FieldSet::value_set`).
 const MAX_FIELDS: usize = 32;
 
-/// Where the log waits to be written.
+/// The queue of the selected target.
 #[derive(Debug)]
 pub(super) enum LogQueue {
-    /// For the journal.
-    Events(JournalQueue),
-    /// For stderr.
-    Lines(StderrQueue),
+    Journal(JournalQueue),
+    Stderr(StderrQueue),
 }
 
 impl LogQueue {
     pub(super) fn dropped(&self) -> u64 {
         match self {
-            LogQueue::Events(events) => events.0.dropped(),
-            LogQueue::Lines(lines) => lines.0.dropped(),
+            LogQueue::Journal(journal) => journal.0.dropped(),
+            LogQueue::Stderr(stderr) => stderr.0.dropped(),
         }
     }
 
-    pub(super) fn flush(&self, patience: Duration) {
+    pub(super) fn flush(&self, timeout: Duration) {
         match self {
-            LogQueue::Events(events) => events.0.flush(patience),
-            LogQueue::Lines(lines) => lines.0.flush(patience),
+            LogQueue::Journal(journal) => journal.0.flush(timeout),
+            LogQueue::Stderr(stderr) => stderr.0.flush(timeout),
         }
     }
 }
 
-/// Lines for stderr.
+/// A queue of lines for stderr.
 #[derive(Clone, Debug)]
 pub(super) struct StderrQueue(WriteQueue<Vec<u8>>);
 
 impl StderrQueue {
     /// Starts the thread that writes them.
     pub(super) fn start() -> io::Result<Self> {
-        // Its own handle: whoever else writes to stderr does not have to wait for this thread's
-        // lock.
+        // A handle of its own: while this thread blocks, it must not hold the lock of
+        // `io::stderr()`.
         let mut stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
-        let queue = WriteQueue::new(LIMIT);
+        let queue = WriteQueue::new(QUEUE_LIMIT);
+
         let lines = queue.clone();
         thread().spawn(move || {
-            // There is no other place to say that this one cannot be written to.
-            serve(&lines, "stderr", |line: Vec<u8>| drop(stderr.write_all(&line)));
+            // If stderr cannot be written to, there is no other place to report that.
+            write_entries(&lines, "stderr", |line: Vec<u8>| drop(stderr.write_all(&line)));
         })?;
         Ok(Self(queue))
     }
@@ -82,7 +81,7 @@ impl StderrQueue {
 impl Write for &StderrQueue {
     /// The subscriber writes each line in one call.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.push(line.to_vec(), line.len() + OVERHEAD);
+        self.0.push(line.to_vec(), line.len() + ENTRY_OVERHEAD);
         Ok(line.len())
     }
 
@@ -99,11 +98,11 @@ impl<'a> MakeWriter<'a> for StderrQueue {
     }
 }
 
-/// Events for the journal.
+/// A queue of events for the journal.
 #[derive(Clone, Debug)]
 pub(super) struct JournalQueue(WriteQueue<JournalEvent>);
 
-/// An event with the text of its fields.
+/// An event with its fields as text.
 #[derive(Debug)]
 struct JournalEvent {
     metadata: &'static Metadata<'static>,
@@ -115,32 +114,34 @@ impl JournalQueue {
     ///
     /// # Errors
     ///
-    /// When there is no journal. One that hangs is taken for one that is there.
+    /// When there is no journal. If the journal hangs, this is no error.
     pub(super) fn start() -> io::Result<Self> {
-        let queue = WriteQueue::new(LIMIT);
+        let queue = WriteQueue::new(QUEUE_LIMIT);
+
         let events = queue.clone();
-        let (opened, is_open) = mpsc::channel();
-        thread().spawn(move || match journal() {
+        let (result_sender, result) = mpsc::channel();
+        thread().spawn(move || match connect_to_journal() {
             Ok(journal) => {
-                let _ = opened.send(Ok(()));
-                serve(&events, "the journal", |event: JournalEvent| event.dispatch(&journal));
+                let _ = result_sender.send(Ok(()));
+                write_entries(&events, "the journal", |event: JournalEvent| {
+                    event.dispatch(&journal);
+                });
             }
             Err(error) => {
-                let _ = opened.send(Err(error));
+                let _ = result_sender.send(Err(error));
                 events.abandon();
             }
         })?;
 
-        is_open.recv_timeout(OPEN).unwrap_or(Ok(()))?;
+        result.recv_timeout(OPEN_TIMEOUT).unwrap_or(Ok(()))?;
         Ok(Self(queue))
     }
 }
 
-/// The journal, as a subscriber that nobody has for a default: it gets what is dispatched to it,
-/// and no callsite is enabled for its sake. Making it sends a datagram.
-fn journal() -> io::Result<Dispatch> {
-    // Our fields carry their own prefix, FLEET_, so that they are what docs/journal.md says they
-    // are.
+/// The journal as a subscriber. It is never the default subscriber: it only receives the events
+/// that are dispatched to it, and enables no callsite. Creating it sends a datagram.
+fn connect_to_journal() -> io::Result<Dispatch> {
+    // Our fields have a prefix of their own, FLEET_, as docs/journal.md documents.
     let journal = tracing_journald::layer()?
         .with_field_prefix(None)
         .with_priority_mappings(PriorityMappings {
@@ -148,6 +149,7 @@ fn journal() -> io::Result<Dispatch> {
             debug: Priority::Debug,
             ..PriorityMappings::new()
         });
+
     Ok(Dispatch::new(registry().with(journal).with(LevelFilter::OFF)))
 }
 
@@ -156,8 +158,8 @@ impl<S: Subscriber> Layer<S> for JournalQueue {
         let mut owned = JournalEvent { metadata: event.metadata(), fields: Vec::new() };
         event.record(&mut owned);
 
-        let text: usize = owned.fields.iter().map(|(_, text)| text.len() + OVERHEAD).sum();
-        self.0.push(owned, text);
+        let size: usize = owned.fields.iter().map(|(_, text)| text.len() + ENTRY_OVERHEAD).sum();
+        self.0.push(owned, size);
     }
 }
 
@@ -191,15 +193,13 @@ fn thread() -> thread::Builder {
     thread::Builder::new().name("log".to_owned())
 }
 
-/// Writes what is queued, and says what could not be once it can write again.
-fn serve<T>(queue: &WriteQueue<T>, reader: &str, mut write: impl FnMut(T)) {
-    while let Some(work) = queue.next() {
-        match work {
+/// Writes the queued entries until the queue is closed, and logs how many were dropped meanwhile.
+fn write_entries<T>(queue: &WriteQueue<T>, target: &str, mut write: impl FnMut(T)) {
+    while let Some(task) = queue.next_task() {
+        match task {
             WriteTask::Write(entry) => write(entry),
-            WriteTask::ReportDropped(lines) => {
-                warn!(
-                    "{lines} lines of the log were dropped, as {reader} was not read for a while"
-                );
+            WriteTask::ReportDropped(count) => {
+                warn!("{count} log entries were dropped: {target} did not accept data for a while");
             }
         }
     }
