@@ -92,7 +92,7 @@ impl Daemon {
         self.selection = next.selection;
         self.recorder = next.recorder;
         if self.recorder.is_some() {
-            self.source.tell_all();
+            self.source.request_snapshot();
         }
         self.cluster.set_retention(retention(&next.config));
         self.publisher.set(feed_settings(&next.config));

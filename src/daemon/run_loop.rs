@@ -171,7 +171,7 @@ impl Daemon {
             && !recorder.write(report, &self.source.name())
         {
             self.metrics.recorded_poll_dropped();
-            self.source.tell_all();
+            self.source.request_snapshot();
         }
     }
 

@@ -1,7 +1,8 @@
-//! What each version of fleetctl understands, and which columns it prints.
+//! The arguments that each version of fleetctl accepts, and the columns that it prints. Pure.
 //!
-//! All versions take double-dash flags, the global ones before the command; single-dash ones ended
-//! with 0.13. The columns are those that fleet's source has at each tag.
+//! It must not know how fleetctl is run. All versions accept flags with two dashes, global flags
+//! before the command; flags with one dash ended with 0.13. The columns are those in fleet's source
+//! at each tag.
 
 use std::fmt;
 
@@ -9,25 +10,25 @@ use super::super::host;
 use super::super::table::{self, TableError};
 use crate::cluster::{FleetList, Reading};
 
-/// How fleetctl reaches the cluster.
+/// How fleetctl connects to the cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum FleetctlConnection {
-    /// As it does by itself: etcd on this machine, from 0.10 on fleet's API; or by `FLEETCTL_*` in
-    /// the environment.
+    /// By its own default: etcd on this machine, from 0.10 on fleet's API. `FLEETCTL_*` in the
+    /// environment changes it.
     #[default]
     Default,
     /// Through an etcd.
     Etcd {
-        /// Its name or address, an IPv6 address without brackets.
+        /// Name or address; an IPv6 address without brackets.
         host: String,
-        /// Its port.
+        /// The port of etcd's client API.
         port: u16,
     },
     /// Through an ssh tunnel.
     Tunnel {
-        /// The ssh server's name or address, an IPv6 address without brackets.
+        /// Name or address of the ssh server; an IPv6 address without brackets.
         host: String,
-        /// Its port.
+        /// The port of the ssh server.
         port: u16,
     },
 }
@@ -39,29 +40,31 @@ pub struct FleetctlVersion {
     text: String,
 }
 
-/// Why `fleetctl --version` does not name a version that we can speak with.
+/// Why the output of `fleetctl --version` is not the version of a CoreOS fleetctl.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum VersionError {
     /// The command-line tool of Fleet, the osquery product, has the same name.
     Osquery,
-    /// It is no fleetctl.
+    /// It is another program.
     Unknown,
 }
 
 impl FleetctlVersion {
-    /// The oldest one whose output is known.
+    /// The oldest version whose output is known.
     const OLDEST: (u32, u32, u32) = (0, 5, 0);
 
-    /// Reads what `fleetctl --version` prints: `fleetctl version 0.11.8`, from 0.12 on `fleetctl
-    /// version v0.12.0`.
+    /// Parses the output of `fleetctl --version`: `fleetctl version 0.11.8`, from 0.12 on
+    /// `fleetctl version v0.12.0`.
     pub(super) fn parse(output: &str) -> Result<Self, VersionError> {
         let line = output.lines().next().unwrap_or_default().trim_end();
         if line.starts_with("fleetctl - version ") {
             return Err(VersionError::Osquery);
         }
+
         let text = line.strip_prefix("fleetctl version ").ok_or(VersionError::Unknown)?;
         let text = text.strip_prefix('v').unwrap_or(text);
-        // A build of one's own may add a suffix: 1.0.0+git.
+
+        // Unofficial builds may have a suffix: 1.0.0+git.
         let end = text.find(['-', '+']).unwrap_or(text.len());
         let mut parts = text[..end].split('.').map(str::parse);
         match (parts.next(), parts.next(), parts.next(), parts.next()) {
@@ -72,12 +75,12 @@ impl FleetctlVersion {
         }
     }
 
-    /// Whether its output is not known because it is too old.
+    /// Whether this version is so old that its output is not known.
     pub(super) fn is_too_old(&self) -> bool {
         self.number < Self::OLDEST
     }
 
-    /// The arguments that ask for a list.
+    /// The arguments that request a list.
     pub(super) fn arguments(
         &self,
         connection: &FleetctlConnection,
@@ -87,7 +90,7 @@ impl FleetctlVersion {
             FleetctlConnection::Default => vec![],
             FleetctlConnection::Etcd { host, port } => {
                 let endpoint = format!("--endpoint=http://{}", host::in_url(host, *port));
-                // From 0.13 on an endpoint is taken for fleet's API unless this says otherwise.
+                // From 0.13 on, an endpoint without this flag is the endpoint of fleet's API.
                 if self.number >= (0, 9, 0) {
                     vec!["--driver=etcd".into(), endpoint]
                 } else {
@@ -98,12 +101,13 @@ impl FleetctlVersion {
                 vec![format!("--tunnel={}", host::for_socket(host, *port))]
             }
         };
+
         arguments.extend([self.command(list), "--no-legend", "--full"].map(String::from));
         arguments.push(format!("--fields={}", self.columns(list).join(",")));
         arguments
     }
 
-    /// Reads the answer to [`arguments`](Self::arguments).
+    /// Parses the output of a call with [`arguments`](Self::arguments).
     pub(super) fn read(&self, list: FleetList, output: &[u8]) -> Result<Reading, TableError> {
         let columns = self.columns(list);
         Ok(match list {
@@ -128,8 +132,8 @@ impl FleetctlVersion {
         })
     }
 
-    /// Before 0.7, `list-units` lists every submitted unit; `list-unit-files` is missing (0.5) or
-    /// says less (0.6).
+    /// Before 0.7, `list-units` lists all submitted units, and `list-unit-files` is missing (0.5) or
+    /// has fewer columns (0.6).
     fn lists_files_with_units(&self) -> bool {
         self.number < (0, 7, 0)
     }
@@ -142,12 +146,11 @@ impl FleetctlVersion {
         }
     }
 
-    /// The description comes last, where it may contain anything.
+    /// The columns to request. The description is last, where it may contain tabs.
     fn columns(&self, list: FleetList) -> &'static [&'static str] {
         match (list, self.number) {
             (FleetList::Machines, _) => &["machine", "ip", "metadata"],
-            // `state` is what a unit's state is, not what it should be: nothing that the other
-            // columns do not say.
+            // The column `state` is not the desired state, and adds nothing to the others.
             (_, (0, ..=5, _)) => &["unit", "load", "active", "sub", "machine", "hash", "desc"],
             (_, (0, 6, _)) => {
                 &["unit", "dstate", "tmachine", "load", "active", "sub", "machine", "hash", "desc"]
@@ -177,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_the_version_with_and_without_v() {
+    fn a_version_is_parsed_with_and_without_v() {
         assert_eq!(version("0.11.8").to_string(), "v0.11.8");
         assert_eq!(version("v1.0.0"), version("1.0.0"));
         assert_eq!(version("v1.0.0+git").to_string(), "v1.0.0+git");
@@ -185,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn knows_what_is_no_fleetctl_of_coreos() {
+    fn other_programs_are_recognized() {
         let osquery = "fleetctl - version 4.62.1\n  branch: \tHEAD\n  revision: \td5a2ab5\n";
         assert_eq!(FleetctlVersion::parse(osquery), Err(VersionError::Osquery));
         for other in [
@@ -206,33 +209,37 @@ mod tests {
     }
 
     #[test]
-    fn says_driver_from_0_9_on_and_never_before() {
+    fn the_flag_driver_is_used_from_0_9_on() {
         let etcd = FleetctlConnection::Etcd { host: "core-01".into(), port: 4001 };
-        let asks = |text: &str| version(text).arguments(&etcd, FleetList::Machines).join(" ");
-        let list = "--endpoint=http://core-01:4001 list-machines --no-legend --full --fields=machine,ip,metadata";
-        assert_eq!(asks("0.8.3"), list);
-        assert_eq!(asks("0.9.0"), format!("--driver=etcd {list}"));
-        assert_eq!(asks("v1.0.0"), format!("--driver=etcd {list}"));
+        let arguments = |text: &str| version(text).arguments(&etcd, FleetList::Machines).join(" ");
+        let expected = "--endpoint=http://core-01:4001 list-machines --no-legend --full \
+                        --fields=machine,ip,metadata";
+
+        assert_eq!(arguments("0.8.3"), expected);
+        assert_eq!(arguments("0.9.0"), format!("--driver=etcd {expected}"));
+        assert_eq!(arguments("v1.0.0"), format!("--driver=etcd {expected}"));
     }
 
     #[test]
-    fn brackets_an_ipv6_address() {
+    fn an_ipv6_address_is_put_in_brackets() {
         let tunnel = |host: &str| FleetctlConnection::Tunnel { host: host.into(), port: 22 };
-        let asks =
+        let flag =
             |host: &str| version("1.0.0").arguments(&tunnel(host), FleetList::Units).remove(0);
-        assert_eq!(asks("core-01"), "--tunnel=core-01:22");
-        assert_eq!(asks("fd00::1"), "--tunnel=[fd00::1]:22");
-        assert_eq!(asks("fe80::1%eth0"), "--tunnel=[fe80::1%eth0]:22");
+        assert_eq!(flag("core-01"), "--tunnel=core-01:22");
+        assert_eq!(flag("fd00::1"), "--tunnel=[fd00::1]:22");
+        assert_eq!(flag("fe80::1%eth0"), "--tunnel=[fe80::1%eth0]:22");
+
         let etcd = FleetctlConnection::Etcd { host: "fe80::1%eth0".into(), port: 4001 };
-        let asks = version("1.0.0").arguments(&etcd, FleetList::Units).remove(1);
-        assert_eq!(asks, "--endpoint=http://[fe80::1%25eth0]:4001");
+        let flag = version("1.0.0").arguments(&etcd, FleetList::Units).remove(1);
+        assert_eq!(flag, "--endpoint=http://[fe80::1%25eth0]:4001");
     }
 
     #[test]
-    fn asks_for_the_columns_that_a_version_has() {
+    fn only_columns_of_the_version_are_requested() {
         let fields = |text: &str| {
-            let asks = version(text).arguments(&FleetctlConnection::Default, FleetList::UnitFiles);
-            format!("{} {}", asks[0], asks[3])
+            let arguments =
+                version(text).arguments(&FleetctlConnection::Default, FleetList::UnitFiles);
+            format!("{} {}", arguments[0], arguments[3])
         };
         assert_eq!(fields("0.5.4"), "list-units --fields=unit,load,active,sub,machine,hash,desc");
         assert_eq!(

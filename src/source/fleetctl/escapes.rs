@@ -1,18 +1,20 @@
-//! Takes out of an output what was meant for a terminal, or says how to read it: escape sequences
-//! (ECMA-48), such as a wrapper that colours its output puts into it, and a byte order mark. Pure.
+//! Removes escape sequences (ECMA-48) and a byte order mark from an output. Pure.
+//!
+//! It must not know what the output means. Escape sequences come, for example, from a wrapper that
+//! colours the output of fleetctl.
 
 use anstyle_parse::{DefaultCharAccumulator, Parser, Perform};
 
-/// What a text may begin with in UTF-8 (RFC 3629, section 6).
+/// The byte order mark in UTF-8 (RFC 3629, section 6).
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 const ESCAPE: u8 = 0x1b;
 
-/// The output without escape sequences and byte order mark; `None` if it has neither, or is no
-/// text, or if a sequence would take lines with it.
-pub(super) fn plain(output: &[u8]) -> Option<Vec<u8>> {
-    let marked = output.starts_with(BYTE_ORDER_MARK);
-    if !marked && !output.contains(&ESCAPE) || std::str::from_utf8(output).is_err() {
+/// The output without escape sequences and byte order mark. `None` if it has neither, if it is not
+/// UTF-8, or if a sequence contains line breaks.
+pub(super) fn strip(output: &[u8]) -> Option<Vec<u8>> {
+    let is_marked = output.starts_with(BYTE_ORDER_MARK);
+    if !is_marked && !output.contains(&ESCAPE) || std::str::from_utf8(output).is_err() {
         return None;
     }
 
@@ -21,13 +23,14 @@ pub(super) fn plain(output: &[u8]) -> Option<Vec<u8>> {
     for byte in output.strip_prefix(BYTE_ORDER_MARK).unwrap_or(output) {
         parser.advance(&mut text, *byte);
     }
+
     let text = text.0.into_bytes();
-    let lines = |text: &[u8]| text.iter().filter(|byte| **byte == b'\n').count();
-    (lines(&text) == lines(output)).then_some(text)
+    let line_count = |text: &[u8]| text.iter().filter(|byte| **byte == b'\n').count();
+    (line_count(&text) == line_count(output)).then_some(text)
 }
 
-/// All but the sequences. Other control characters stay: whether they have a place is for the
-/// reader to say.
+/// Collects everything except escape sequences. Other control characters stay: the reader of the
+/// table decides whether they are allowed.
 struct PlainText(String);
 
 impl Perform for PlainText {
@@ -47,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sequences_are_taken_out_whole() {
+    fn escape_sequences_are_removed() {
         for sequence in [
             "\x1b[31m",
             "\x1b[0m",
@@ -60,7 +63,7 @@ mod tests {
         ] {
             let output = format!("a.service\t{sequence}loaded\r\n{sequence}Zoë\n");
             assert_eq!(
-                plain(output.as_bytes()).as_deref(),
+                strip(output.as_bytes()).as_deref(),
                 Some("a.service\tloaded\r\nZoë\n".as_bytes()),
                 "{sequence:?}"
             );
@@ -68,38 +71,38 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_order_mark_is_taken_off_the_beginning() {
-        assert_eq!(plain("\u{feff}a\tb\n".as_bytes()).as_deref(), Some(&b"a\tb\n"[..]));
-        assert_eq!(plain("a\t\u{feff}b\n".as_bytes()), None);
+    fn a_byte_order_mark_at_the_beginning_is_removed() {
+        assert_eq!(strip("\u{feff}a\tb\n".as_bytes()).as_deref(), Some(&b"a\tb\n"[..]));
+        assert_eq!(strip("a\t\u{feff}b\n".as_bytes()), None);
     }
 
     #[test]
-    fn an_output_without_them_is_left_alone() {
+    fn an_output_without_escape_sequences_stays_as_it_is() {
         for output in [&b""[..], b"a\tb\r\n", b"a\0\x07\n", b"\x1b[31m\xff\n"] {
-            assert_eq!(plain(output), None, "{output:?}");
+            assert_eq!(strip(output), None, "{output:?}");
         }
     }
 
     #[test]
     fn other_control_characters_stay() {
         assert_eq!(
-            plain("\x1b[1m\0\x07\x7f\u{9b}\n".as_bytes()).as_deref(),
+            strip("\x1b[1m\0\x07\x7f\u{9b}\n".as_bytes()).as_deref(),
             Some("\0\x07\x7f\u{9b}\n".as_bytes())
         );
     }
 
     #[test]
-    fn a_sequence_takes_no_line_with_it() {
+    fn a_sequence_that_contains_a_line_break_is_not_removed() {
         for output in [&b"a\tb\n\x1b]0;title\nc\td\n"[..], b"a\tb\n\x1b]0;title\nc\td\n\x07e\tf\n"]
         {
-            assert_eq!(plain(output), None, "{output:?}");
+            assert_eq!(strip(output), None, "{output:?}");
         }
     }
 
     proptest! {
         #[test]
-        fn no_escape_is_left(output in "(\x1b\\[[0-9;]{0,5}m|[a-z\t\n]){0,40}") {
-            let stripped = plain(output.as_bytes()).unwrap_or_else(|| output.clone().into_bytes());
+        fn no_escape_character_remains(output in "(\x1b\\[[0-9;]{0,5}m|[a-z\t\n]){0,40}") {
+            let stripped = strip(output.as_bytes()).unwrap_or_else(|| output.clone().into_bytes());
             prop_assert!(!stripped.contains(&ESCAPE));
         }
     }
