@@ -1,4 +1,6 @@
-//! The shell around the decision: looks for the facts, and opens the source that was selected.
+//! Gathers the facts for the decision, and opens the selected source.
+//!
+//! It must not decide which source is used.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,16 +16,16 @@ use crate::source::fleetctl::{self, Fleetctl, FleetctlError};
 use crate::source::polled::{Polled, Schedule};
 use crate::source::replay::{Replay, ReplayError};
 
-/// The timeout of the probe of an etcd.
+/// How long the probe of an etcd may take.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl SelectionFacts {
-    /// Looks for what the decision depends on, and for nothing else.
+    /// Gathers only the facts that the decision depends on.
     async fn gather(options: &Options) -> Self {
         match options.request() {
             SourceRequest::EtcdOrFleetctl(endpoint) => {
                 let settings = options.etcd_settings(vec![endpoint]);
-                Self { etcd: EtcdProbe::of(settings).await, ..Self::default() }
+                Self { etcd: EtcdProbe::run(settings).await, ..Self::default() }
             }
             SourceRequest::Any => {
                 let api_absence = options.api.absence();
@@ -40,9 +42,9 @@ impl SelectionFacts {
 }
 
 impl EtcdProbe {
-    async fn of(settings: etcd::EtcdSettings) -> Self {
+    async fn run(settings: etcd::EtcdSettings) -> Self {
         let timeout = settings.timeout.min(PROBE_TIMEOUT);
-        // Files for TLS that cannot be used are an error when the source is opened.
+        // Unusable TLS files are reported when the source is opened.
         let Ok(etcd) = Etcd::new(etcd::EtcdSettings { timeout, ..settings }) else {
             return EtcdProbe::NoAnswer;
         };
@@ -56,19 +58,21 @@ impl EtcdProbe {
 }
 
 impl Selection {
-    /// Selects a source by the options, and by what is found on this host and in etcd where they
-    /// leave it open.
+    /// Selects a source by the options and, if they leave it open, by what is found on this host
+    /// and in etcd.
     pub(crate) async fn choose(options: &Options) -> Self {
-        decide(options, SelectionFacts::gather(options).await)
+        let facts = SelectionFacts::gather(options).await;
+        decide(options, facts)
     }
 
-    /// Finds what the source needs. Nothing is started yet.
+    /// Finds the files and programs that the source needs. Starts nothing.
     ///
     /// # Errors
     ///
-    /// A file or a program that is missing, or cannot be used.
+    /// When a file or a program is missing, or cannot be used.
     pub(crate) fn open(&self) -> Result<OpenedSource, OpenError> {
         let schedule = self.schedule;
+
         Ok(match self.backend.clone() {
             Backend::Demo { speed } => OpenedSource::Replay(Box::new(Replay::demo(speed))),
             Backend::Replay { path, speed } => {
@@ -122,7 +126,7 @@ pub(crate) enum OpenError {
     Etcd(#[from] FileError),
     #[error(transparent)]
     Fleetctl(FleetctlError),
-    /// Nothing was asked for, and neither the API nor fleetctl is there.
-    #[error("nothing to read fleet from: {absence}, and {error}")]
+    /// No source was requested, and there is neither fleet's API nor a fleetctl.
+    #[error("no source for fleet: {absence}, and {error}")]
     NothingToRead { absence: String, error: Box<FleetctlError> },
 }

@@ -1,9 +1,9 @@
-//! Which option belongs to which source: one table. It knows options by their keys and values as
-//! text.
+//! The table of which option belongs to which source. Pure.
 //!
-//! Two things follow from it: which options cannot be set together ([`conflicts`]), and which
-//! options of a weaker place (a file, say) are discarded because a stronger one (the command line)
-//! leads to another source ([`agree`]).
+//! It must not know what a value means: options are keys and values as text. Two questions are
+//! answered from the table: which options cannot be set together ([`conflicts`]), and which options
+//! of a weaker place (such as the file) are discarded because a stronger place (such as the command
+//! line) requests another source ([`agree`]).
 
 /// A set of sources, as bits.
 type SourceSet = u8;
@@ -12,9 +12,9 @@ const DEMO: SourceSet = 1;
 const REPLAY: SourceSet = 2;
 const FLEETCTL: SourceSet = 4;
 const API: SourceSet = 8;
-/// etcd at the host of `endpoint`, which may also be the one that fleetctl connects to.
+/// The etcd at the option `endpoint`, to which fleetctl may also connect.
 const ETCD_HOST: SourceSet = 16;
-/// etcd at the members of `etcd`.
+/// The members of etcd in the option `etcd`.
 const ETCD_MEMBERS: SourceSet = 32;
 
 const NONE: SourceSet = 0;
@@ -26,7 +26,7 @@ const ALL: SourceSet = RECORDING | LIVE;
 /// The directory of fleet's registry in etcd, unless fleet's `etcd_key_prefix` names another.
 pub(crate) const DEFAULT_ETCD_PREFIX: &str = "/_coreos.com/fleet";
 
-/// The values with which an option restricts the source.
+/// The values for which a rule applies.
 enum ValueCondition {
     Any,
     Is(&'static str),
@@ -40,13 +40,13 @@ struct OptionRule {
     when: ValueCondition,
     /// The sources that use the option.
     used_by: SourceSet,
-    /// The sources beside which the option may be set although they do not use it. With a live
-    /// `--source`, this does not count: whoever names the source means the options that are set.
+    /// The sources that do not use the option, but with which it may be set. This does not apply if
+    /// `--source` names a live source: then all options that are set have to belong to it.
     unused_with: SourceSet,
 }
 
-/// An option without a rule belongs to all sources. A conflict is reported for the option that
-/// comes first here, with `source` for `source`.
+/// An option without a rule belongs to all sources. A conflict is reported for the option that comes
+/// first here; a conflict with the option `source` is reported for `source`.
 const RULES: [OptionRule; 18] = [
     rule("demo", Is("true"), DEMO, NONE),
     rule("replay", Any, REPLAY, NONE),
@@ -57,7 +57,7 @@ const RULES: [OptionRule; 18] = [
     rule("tunnel", Any, FLEETCTL, RECORDING),
     rule("api", Any, API, RECORDING | FLEETCTL | ETCD_HOST),
     rule("etcd_prefix", IsNot(DEFAULT_ETCD_PREFIX), ETCD, ALL),
-    // The host of `endpoint` is asked without TLS.
+    // The etcd at `endpoint` is read without TLS.
     rule("etcd_ca", Any, ETCD_MEMBERS, ALL),
     rule("etcd_cert", Any, ETCD_MEMBERS, ALL),
     rule("etcd_key", Any, ETCD_MEMBERS, ALL),
@@ -79,7 +79,7 @@ const fn rule(
 }
 
 impl OptionRule {
-    fn of((option, value): (&str, &str)) -> Option<&'static Self> {
+    fn find((option, value): (&str, &str)) -> Option<&'static Self> {
         RULES.iter().find(|rule| {
             let applies = match rule.when {
                 Any => true,
@@ -94,34 +94,35 @@ impl OptionRule {
         self.used_by & other.used_by != NONE
     }
 
-    fn may_be_unused_beside(&self, other: &Self) -> bool {
+    fn may_be_unused_with(&self, other: &Self) -> bool {
         other.used_by & !self.unused_with == NONE
     }
 
     fn excludes(&self, other: &Self) -> bool {
         !self.shares_a_source_with(other)
-            && !self.may_be_unused_beside(other)
-            && !other.may_be_unused_beside(self)
+            && !self.may_be_unused_with(other)
+            && !other.may_be_unused_with(self)
     }
 }
 
-/// Whether there is a source that both options, with these values, belong to. A switch is `true` or
-/// `false`.
+/// Whether both options, with these values, belong to a common source. The value of a switch is
+/// `true` or `false`.
 pub(crate) fn agree(one: (&str, &str), other: (&str, &str)) -> bool {
-    match (OptionRule::of(one), OptionRule::of(other)) {
+    match (OptionRule::find(one), OptionRule::find(other)) {
         (Some(one), Some(other)) => one.shares_a_source_with(other),
         _ => true,
     }
 }
 
-/// The pairs of options that cannot be set together, among those that are set. A switch is `true`
-/// or `false`.
+/// The pairs of options in `set` that cannot be set together. The value of a switch is `true` or
+/// `false`.
 pub(crate) fn conflicts(set: &[(&str, &str)]) -> Vec<(&'static str, &'static str)> {
-    let rules: Vec<&OptionRule> = set.iter().filter_map(|option| OptionRule::of(*option)).collect();
+    let rules: Vec<&OptionRule> =
+        set.iter().filter_map(|option| OptionRule::find(*option)).collect();
     let (choices, mut others): (Vec<&OptionRule>, Vec<&OptionRule>) =
         rules.into_iter().partition(|rule| rule.option == "source");
 
-    // Whether `--source replay` has a recording to play is another question than what it excludes.
+    // `--source replay` conflicts with nothing here: its missing recording is another error.
     let choice = choices.into_iter().find(|choice| choice.used_by & LIVE != NONE);
     let excluded_by_choice: Vec<_> = choice
         .into_iter()
@@ -129,6 +130,7 @@ pub(crate) fn conflicts(set: &[(&str, &str)]) -> Vec<(&'static str, &'static str
         .map(|other| ("source", other.option))
         .collect();
 
+    // The order of the table, not of `set`.
     others.sort_by_key(|rule| RULES.iter().position(|each| each.option == rule.option));
     let mut conflicts = Vec::new();
     for (index, one) in others.iter().enumerate() {
@@ -143,7 +145,7 @@ pub(crate) fn conflicts(set: &[(&str, &str)]) -> Vec<(&'static str, &'static str
 mod tests {
     use super::*;
 
-    /// `demo=true replay=f` as options and values.
+    /// Options and values from a text such as `demo=true replay=f`.
     fn set(options: &str) -> Vec<(&str, &str)> {
         options
             .split_whitespace()
@@ -179,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn an_option_that_is_not_used_is_an_error_only_beside_a_live_source_that_is_named() {
+    fn an_unused_option_is_an_error_only_if_source_names_a_live_source() {
         for (unused, named) in [
             ("fleetctl=f api=http://h:1", "source=fleetctl"),
             ("endpoint=h api=http://h:1", "source=fleetctl"),
@@ -192,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn where_a_recording_is_played_options_of_live_sources_may_be_set() {
+    fn with_a_recording_options_of_live_sources_may_be_set() {
         let live = "fleetctl=f endpoint=h api=http://h:1 etcd_prefix=/p etcd_ca=f";
         for recording in
             ["demo=true", "replay=f", "source=replay demo=true", "source=replay replay=f"]
@@ -203,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_changes_nothing_restricts_nothing() {
+    fn a_default_value_restricts_no_source() {
         for options in [
             "demo=false replay=f",
             "source=auto fleetctl=f",

@@ -7,7 +7,7 @@ use crate::cli::Cli;
 use crate::config;
 use crate::snapshots::assert_catalogue;
 
-/// As on a command line.
+/// The options of a command line.
 fn options(arguments: &str) -> Options {
     let arguments = ["fleet-monitor", "--config", "/dev/null"]
         .into_iter()
@@ -36,7 +36,7 @@ fn with_etcd(etcd: EtcdProbe) -> SelectionFacts {
     SelectionFacts { etcd, ..SelectionFacts::default() }
 }
 
-/// Why a source is used: as it was asked for.
+/// Short name for the most frequent reason.
 const REQUESTED: SelectionReason = SelectionReason::Requested;
 
 fn demo() -> Backend {
@@ -55,14 +55,14 @@ fn fleetctl(command: &str, connection: &FleetctlConnection) -> Backend {
     Backend::Fleetctl { command: command.to_owned(), connection: connection.clone() }
 }
 
-/// An etcd that is watched at these members, with all else by default.
+/// An etcd with these members, and all other options at their defaults.
 fn etcd(members: &[&str]) -> Backend {
     let members = members.iter().map(|member| member.parse().unwrap()).collect();
     Backend::Etcd(options("").etcd_settings(members))
 }
 
 #[test]
-fn a_source_that_is_asked_for_is_used_whatever_is_found() {
+fn a_requested_source_is_used_whatever_is_found() {
     let default = &FleetctlConnection::Default;
     let endpoint = &FleetctlConnection::Etcd { host: "etcd".to_owned(), port: 4001 };
     let tunnel = &FleetctlConnection::Tunnel { host: "ssh".to_owned(), port: 22 };
@@ -103,7 +103,7 @@ fn a_source_that_is_asked_for_is_used_whatever_is_found() {
 }
 
 #[test]
-fn where_nothing_is_asked_for_the_socket_decides() {
+fn if_no_source_is_requested_the_socket_decides() {
     for arguments in ["", "--source auto", "--api unix:///var/run/fleet.sock", "--etcd-prefix /p"] {
         let options = options(arguments);
         assert_eq!(options.request(), SourceRequest::Any, "{arguments}");
@@ -119,7 +119,7 @@ fn where_nothing_is_asked_for_the_socket_decides() {
 }
 
 #[test]
-fn at_an_endpoint_etcd_is_watched_unless_it_answers_that_it_cannot_be() {
+fn the_etcd_at_endpoint_is_watched_unless_it_answers_that_it_cannot_be() {
     let endpoint = FleetctlConnection::Etcd { host: "etcd".to_owned(), port: 4001 };
     let why = || "it has no v2 API".to_owned();
     for arguments in ["-e etcd", "-e etcd --api http://h:1"] {
@@ -143,7 +143,7 @@ fn at_an_endpoint_etcd_is_watched_unless_it_answers_that_it_cannot_be() {
 }
 
 #[test]
-fn what_is_selected_is_told_in_these_words() {
+fn the_wording_of_the_selections() {
     let unusable = EtcdProbe::Unusable("it has no v2 API".to_owned());
     let selections = [
         ("--demo", SelectionFacts::default()),
@@ -158,12 +158,13 @@ fn what_is_selected_is_told_in_these_words() {
         ("--source auto", with_socket(true)),
         ("--source auto", with_socket(false)),
     ];
-    let told = selections.map(|(arguments, facts)| (arguments, decide(&options(arguments), facts)));
-    assert_catalogue("source-selections", told);
+    let texts =
+        selections.map(|(arguments, facts)| (arguments, decide(&options(arguments), facts)));
+    assert_catalogue("source-selections", texts);
 }
 
 #[test]
-fn a_source_gets_the_options_that_belong_to_it() {
+fn a_source_receives_its_options() {
     let fleetctl = selected("-c /f -t ssh").backend;
     let tunnel = FleetctlConnection::Tunnel { host: "ssh".to_owned(), port: 22 };
     assert_eq!(fleetctl, Backend::Fleetctl { command: "/f".to_owned(), connection: tunnel });
@@ -190,7 +191,7 @@ fn a_source_gets_the_options_that_belong_to_it() {
 }
 
 #[test]
-fn only_where_nothing_is_asked_for_a_missing_fleetctl_means_that_there_is_nothing_to_read() {
+fn a_missing_fleetctl_means_no_source_only_if_none_was_requested() {
     let missing = |arguments| selected(arguments).open().expect_err("no such fleetctl").to_string();
     let named = missing("-c /nowhere/fleetctl");
     assert!(named.contains("/nowhere/fleetctl"), "{named}");
@@ -206,7 +207,7 @@ fn only_where_nothing_is_asked_for_a_missing_fleetctl_means_that_there_is_nothin
 }
 
 #[test]
-fn a_source_goes_on_after_a_reload_that_does_not_concern_it() {
+fn a_source_goes_on_after_a_reload_that_does_not_change_it() {
     for (before, after, expected) in [
         ("-c /f", "-c /f", true),
         ("-c /f", "-c /g", false),
@@ -218,7 +219,7 @@ fn a_source_goes_on_after_a_reload_that_does_not_concern_it() {
         ("--etcd http://a:1", "--etcd http://a:1", true),
         ("--etcd http://a:1", "--etcd http://a:1,http://b:1", false),
         ("--etcd https://a:1 --etcd-ca f", "--etcd https://a:1 --etcd-ca f", false),
-        // Why it is used may change without the source.
+        // The reason may change while the source stays.
         ("-e etcd", "--source etcd -e etcd", true),
         ("-c fleetctl", "--source fleetctl", true),
     ] {
@@ -227,7 +228,7 @@ fn a_source_goes_on_after_a_reload_that_does_not_concern_it() {
 }
 
 #[test]
-fn the_cluster_is_the_same_if_the_source_is_or_one_member_of_etcd_is() {
+fn the_cluster_is_the_same_if_the_source_or_one_member_of_etcd_is_the_same() {
     for (one, other, expected) in [
         ("-c /f", "-c /f --unit-freq 1 --poll-timeout 1", true),
         ("-c /f", "-c /g", false),
