@@ -91,7 +91,7 @@ async fn a_crash_loop_is_one_warning_with_how_often_it_restarted() {
         return;
     };
     let recording = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/live/4-crash-loop.jsonl");
-    let _daemon = journal.of(&["--replay", recording, "--replay-speed", "100"]);
+    let _daemon = journal.start(&["--replay", recording, "--replay-speed", "100"]);
 
     let entry = journal.next_with("FLEET_UNIT", "flap.service").await;
     let event = Event::CrashLoop {
@@ -133,7 +133,7 @@ async fn what_was_wrong_when_watching_began_is_told_once_and_what_is_missed_when
     let path = recording.path().join("recording.jsonl");
     fs::write(&path, lines.map(|line| format!("{line}\n")).collect::<String>()).unwrap();
 
-    let _daemon = journal.of(&["--replay", path.to_str().unwrap(), "--replay-speed", "100"]);
+    let _daemon = journal.start(&["--replay", path.to_str().unwrap(), "--replay-speed", "100"]);
     let mut told = Vec::new();
     loop {
         let entry = journal.next().await;
