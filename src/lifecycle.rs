@@ -1,7 +1,7 @@
 //! The signals that the process receives, and the notifications that it sends to systemd.
 //!
-//! It must not know fleet, or what the program does on a signal. Nothing here waits for systemd, and
-//! the process ends in time after SIGTERM or SIGINT even if a part of it hangs.
+//! It must not know fleet, or what the program does on a signal. Nothing here waits for systemd,
+//! and the process ends in time after SIGTERM or SIGINT even if a part of it hangs.
 
 use std::time::Duration;
 use std::{io, mem, process, thread};

@@ -1,10 +1,10 @@
 //! The client of fleet that runs fleetctl, once for each list, and reads the table that it prints.
 //!
-//! It must not know when it is polled. It runs `fleetctl --version` once, before the first list, and
-//! from then on uses the arguments and columns of that version. It trusts nothing: exit status 0
-//! does not prove an answer, a table is complete or an error, and a call may never end. A poll has a
-//! deadline of its own, so that its error can quote what fleetctl printed until then. Dropping a
-//! poll kills all processes that it has started.
+//! It must not know when it is polled. It runs `fleetctl --version` once, before the first list,
+//! and from then on uses the arguments and columns of that version. It trusts nothing: exit status
+//! 0 does not prove an answer, a table is complete or an error, and a call may never end. A poll
+//! has a deadline of its own, so that its error can quote what fleetctl printed until then.
+//! Dropping a poll kills all processes that it has started.
 
 mod child;
 mod dialect;

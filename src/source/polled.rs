@@ -29,9 +29,9 @@ use crate::cluster::{Expected, FleetList, Moment, Reading, Text};
 /// The longest wait after a failure, unless the interval itself is longer.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
 
-/// After a poll, the loop pauses for this many times the duration of the poll. fleet reads its whole
-/// registry again for each page of its API, so the cost of a poll grows with the square of the
-/// number of units (5,000 units: 27 s for the unit files).
+/// After a poll, the loop pauses for this many times the duration of the poll. fleet reads its
+/// whole registry again for each page of its API, so the cost of a poll grows with the square of
+/// the number of units (5,000 units: 27 s for the unit files).
 const PAUSE: u32 = 4;
 
 /// How long after its timeout a poll is cancelled. A client that has the same timeout can report a

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::cluster::{Machine, MachineId, Text, UnitState};
 
-/// A text as a value; `None` if it is empty. fleet does not distinguish an empty text from none, and
-/// fleetctl prints `-` for both.
+/// A text as a value; `None` if it is empty. fleet does not distinguish an empty text from none,
+/// and fleetctl prints `-` for both.
 pub(super) fn non_empty<T: for<'a> From<&'a str>>(text: Option<&str>) -> Option<T> {
     text.filter(|text| !text.is_empty()).map(printable)
 }

@@ -57,8 +57,8 @@ pub(super) fn options(text: &str) -> Vec<UnitOption> {
     options
 }
 
-/// The `[X-Fleet]` options that restrict which machine may run a unit, with their old names (fleet's
-/// `job/job.go`).
+/// The `[X-Fleet]` options that restrict which machine may run a unit, with their old names
+/// (fleet's `job/job.go`).
 const REQUIREMENTS: [&str; 10] = [
     "MachineID",
     "MachineOf",
@@ -95,8 +95,8 @@ pub(super) fn is_global(options: &[UnitOption]) -> bool {
     })
 }
 
-/// The first `Description` of `[Unit]`, which fleetctl prints (fleet's `unit/unit.go`), on one line:
-/// a line break and the blanks after it become one space.
+/// The first `Description` of `[Unit]`, which fleetctl prints (fleet's `unit/unit.go`), on one
+/// line: a line break and the blanks after it become one space.
 pub(super) fn description(options: &[UnitOption]) -> Option<Text> {
     let first = options
         .iter()

@@ -1,9 +1,9 @@
-//! A fleetctl for tests. It prints the recorded output of any version, accepts the arguments of that
-//! version, and misbehaves in the way that its mode defines.
+//! A fleetctl for tests. It prints the recorded output of any version, accepts the arguments of
+//! that version, and misbehaves in the way that its mode defines.
 //!
-//! Its directory is `$FLEETCTL_DOUBLE`, or else the directory of the path by which it is called. So a
-//! symbolic link to it is a double with a directory of its own. At each call it reads these files of
-//! the directory:
+//! Its directory is `$FLEETCTL_DOUBLE`, or else the directory of the path by which it is called. So
+//! a symbolic link to it is a double with a directory of its own. At each call it reads these files
+//! of the directory:
 //!
 //! - `version`: the version to imitate, such as `v0.11.8`.
 //! - `rows.json` (optional): `{"list-units": [["a.service", …], …], …}`, the rows to print instead
@@ -14,9 +14,9 @@
 //! | mode | behaviour of lists |
 //! |---|---|
 //! | `replay` | print their rows; the default |
-//! | `warn` | the same, and print to standard error the warning of an old fleetctl on a newer cluster |
+//! | `warn` | the same, and print the warning of an old fleetctl on a newer cluster |
 //! | `leave` | the same, and leave a child behind that holds the pipes |
-//! | `hold-stdout`, `hold-stderr`, `hold-both` | the same, but the child is in a session of its own, as an ssh that stays |
+//! | `hold-stdout`, `hold-stderr`, `hold-both` | the same, but the child has a session of its own |
 //! | `orphan` | the same, but the child holds no pipe and ends soon |
 //! | `terminal` | print their rows to a terminal, by `script(1)`; also the version |
 //! | `colour` | print their rows with each line coloured; also the version |
@@ -24,13 +24,13 @@
 //! | `hang` | print an error about etcd and never end, with a child that holds the pipes |
 //! | `flood` | print the same error, and rows without end |
 //! | `garbage` | print a row that is not UTF-8 |
-//! | `cut`, `die` | print a list that is cut off in its last line, and end with status 0 or by SIGKILL |
+//! | `cut`, `die` | print a list that is cut off, and end with status 0 or by SIGKILL |
 //! | `usage` | print a help text with status 0, as v1.0.0 does after wrong arguments |
 //! | `osquery` | behave as the fleetctl of Fleet, the osquery product |
 //!
-//! At each call it writes to its directory: to `calls` a line with the arguments as a JSON array; to
-//! `environment` the names of its environment variables as a JSON array; and to `pids`, if it has a
-//! child, its own process ID and that of the child.
+//! At each call it writes to its directory: to `calls` a line with the arguments as a JSON array;
+//! to `environment` the names of its environment variables as a JSON array; and to `pids`, if it
+//! has a child, its own process ID and that of the child.
 
 mod arguments;
 mod fixture;

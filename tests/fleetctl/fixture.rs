@@ -93,7 +93,8 @@ impl Call {
         }
     }
 
-    /// Prints the recorded output. Returns the recorded exit status, also if nobody reads the output.
+    /// Prints the recorded output. Returns the recorded exit status, also if nobody reads the
+    /// output.
     pub fn replay(&self) -> ExitCode {
         let _ = io::stdout().write_all(self.stdout.as_bytes());
         let _ = io::stderr().write_all(self.stderr.as_bytes());

@@ -14,7 +14,8 @@ pub fn start_child(directory: &Path) -> Child {
         .spawn()
         .expect("there is a sleep");
 
-    // Tests find the process by its environment, which Linux shows as empty for a moment after exec.
+    // Tests find the process by its environment, which Linux shows as empty for a moment after
+    // exec.
     let environment = format!("/proc/{}/environ", child.id());
     while fs::read(&environment).is_ok_and(|environment| environment.is_empty()) {
         std::thread::yield_now();

@@ -408,8 +408,8 @@ async fn a_poll_that_ends_leaves_no_process_behind() {
     child.ended().await;
 }
 
-/// Such as an ssh that stays as the master of a connection (`ControlPersist`): it is not killed, and
-/// it never closes the pipes.
+/// Such as an ssh that stays as the master of a connection (`ControlPersist`): it is not killed,
+/// and it never closes the pipes.
 #[tokio::test]
 async fn a_process_that_has_left_the_group_and_holds_a_pipe_delays_no_answer() {
     for mode in ["hold-stdout", "hold-stderr", "hold-both"] {
@@ -432,8 +432,8 @@ async fn a_process_that_has_left_the_group_and_holds_a_pipe_delays_no_answer() {
     }
 }
 
-/// The deadline comes before the time is over for which held pipes are read. There is no answer only
-/// if starting fleetctl takes until the deadline.
+/// The deadline comes before the time is over for which held pipes are read. There is no answer
+/// only if starting fleetctl takes until the deadline.
 #[tokio::test]
 async fn an_answer_is_used_although_the_deadline_comes_while_a_pipe_is_held() {
     let double = Double::new("v1.0.0");
@@ -559,8 +559,8 @@ async fn a_command_that_cannot_be_run_is_unusable() {
     assert_eq!(program, fixtures.join("not-a-program"));
 }
 
-/// systemd's variables are for the monitor only: with them, fleetctl could send notifications in its
-/// name.
+/// systemd's variables are for the monitor only: with them, fleetctl could send notifications in
+/// its name.
 #[tokio::test]
 async fn the_variables_of_systemd_are_not_inherited() {
     const INNER: &str = "FLEET_MONITOR_TEST_SYSTEMD";

@@ -141,7 +141,14 @@ fn recording_with_problems() -> String {
         "requirements_known": true,
     }));
 
-    let state = |unit: &str, active: &str| json!({"unit": unit, "machine": "m1", "active": active, "sub": active});
+    let state = |unit: &str, active: &str| {
+        json!({
+            "unit": unit,
+            "machine": "m1",
+            "active": active,
+            "sub": active,
+        })
+    };
     let polls = (0..60).map(|second| {
         let ok = if second < 59 { "active" } else { "inactive" };
         json!({

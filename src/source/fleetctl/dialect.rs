@@ -132,8 +132,8 @@ impl FleetctlVersion {
         })
     }
 
-    /// Before 0.7, `list-units` lists all submitted units, and `list-unit-files` is missing (0.5) or
-    /// has fewer columns (0.6).
+    /// Before 0.7, `list-units` lists all submitted units, and `list-unit-files` is missing (0.5)
+    /// or has fewer columns (0.6).
     fn lists_files_with_units(&self) -> bool {
         self.number < (0, 7, 0)
     }

@@ -126,7 +126,8 @@ pub enum FleetctlError {
 }
 
 impl FleetctlError {
-    /// Whether a retry is pointless: there is no such command, or it is not CoreOS fleet's fleetctl.
+    /// Whether a retry is pointless: there is no such command, or it is not CoreOS fleet's
+    /// fleetctl.
     pub fn is_unusable(&self) -> bool {
         match self {
             Self::Missing(_)

@@ -23,7 +23,8 @@ fn standard_error_is_quoted_on_one_line() {
 
     assert_eq!(
         quote(
-            "Error retrieving list of active machines (timed out)\nPossible issues:\n  etcd is unhealthy\n\n"
+            "Error retrieving list of active machines (timed out)\n\
+             Possible issues:\n  etcd is unhealthy\n\n"
         ),
         "Error retrieving list of active machines (timed out); Possible issues:; etcd is unhealthy"
     );
@@ -44,7 +45,8 @@ fn a_name_is_looked_for_in_path_and_a_file_name_is_used_as_it_is() {
     assert_eq!(find_in("/bin/sh", "/nowhere").unwrap(), Path::new("/bin/sh"));
     let error = find_in("sh", "/nowhere").unwrap_err();
     assert!(
-        matches!(&error, FleetctlError::Missing(places) if places.contains("`sh`") && places.contains("/nowhere")),
+        matches!(&error, FleetctlError::Missing(places)
+            if places.contains("`sh`") && places.contains("/nowhere")),
         "{error:?}"
     );
     assert!(matches!(find_in("", "/bin"), Err(FleetctlError::Missing(_))));

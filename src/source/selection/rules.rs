@@ -45,8 +45,8 @@ struct OptionRule {
     unused_with: SourceSet,
 }
 
-/// An option without a rule belongs to all sources. A conflict is reported for the option that comes
-/// first here; a conflict with the option `source` is reported for `source`.
+/// An option without a rule belongs to all sources. A conflict is reported for the option that
+/// comes first here; a conflict with the option `source` is reported for `source`.
 const RULES: [OptionRule; 18] = [
     rule("demo", Is("true"), DEMO, NONE),
     rule("replay", Any, REPLAY, NONE),
@@ -233,7 +233,8 @@ mod tests {
             ("source=replay", "record=f", false),
             ("demo=true", "fleetctl=f", false),
         ] {
-            let (one, other) = (set(one)[0], set(other)[0]);
+            let one = set(one)[0];
+            let other = set(other)[0];
             assert_eq!(agree(one, other), expected, "{one:?} {other:?}");
             assert_eq!(agree(other, one), expected, "{other:?} {one:?}");
         }

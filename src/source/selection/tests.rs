@@ -245,7 +245,8 @@ fn the_cluster_is_the_same_if_the_source_or_one_member_of_etcd_is_the_same() {
         ("--etcd https://a:1", "--etcd https://a:1 --etcd-ca f", true),
         ("--demo", "--demo --replay-speed 2", false),
     ] {
-        let (one, other) = (selected(one), selected(other));
+        let one = selected(one);
+        let other = selected(other);
         assert_eq!(one.reads_same_cluster(&other), expected, "{one:?} and {other:?}");
         assert_eq!(other.reads_same_cluster(&one), expected, "{other:?} and {one:?}");
     }
