@@ -24,8 +24,8 @@ use crate::cli::Cli;
 use crate::feed::Publish;
 use crate::feed::fields::{MachineField, UnitField};
 use crate::source::etcd::Tls;
-use crate::source::fleetctl::Connection;
-use crate::source::selection::{self, Request, SourceChoice};
+use crate::source::fleetctl::FleetctlConnection;
+use crate::source::selection::{self, SourceChoice, SourceRequest};
 use crate::telemetry;
 use values::Values;
 
@@ -275,7 +275,7 @@ fn load_over(
     }
 }
 
-fn connection(values: &mut Values) -> Connection {
+fn connection(values: &mut Values) -> FleetctlConnection {
     let endpoint = values.optional("endpoint", |text| parse::host("--endpoint-port", text));
     let endpoint_port = values.required("endpoint_port", parse::remote_port);
     let tunnel = values.optional("tunnel", |text| parse::host("--tunnel-port", text));
@@ -283,9 +283,9 @@ fn connection(values: &mut Values) -> Connection {
     values.refuse_both("endpoint", "tunnel");
 
     match (endpoint, tunnel) {
-        (Some(host), _) => Connection::Etcd { host, port: endpoint_port },
-        (None, Some(host)) => Connection::Tunnel { host, port: tunnel_port },
-        (None, None) => Connection::Default,
+        (Some(host), _) => FleetctlConnection::Etcd { host, port: endpoint_port },
+        (None, Some(host)) => FleetctlConnection::Tunnel { host, port: tunnel_port },
+        (None, None) => FleetctlConnection::Default,
     }
 }
 
@@ -311,7 +311,8 @@ fn refuse_conflicts(options: &selection::Options, values: &mut Values) {
         (None, Some(_)) => values.refuse("etcd_key", "needs its certificate: --etcd-cert FILE"),
         _ => {}
     }
-    let is_etcd = matches!(options.request(), Request::Etcd(_) | Request::EtcdOrFleetctl(_));
+    let is_etcd =
+        matches!(options.request(), SourceRequest::Etcd(_) | SourceRequest::EtcdOrFleetctl(_));
     if options.etcd_user.is_some() && !is_etcd {
         values.refuse("etcd_user", "needs an etcd that is watched: --etcd http://HOST:PORT");
     }

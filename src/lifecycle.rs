@@ -1,85 +1,87 @@
-//! The process and its service manager: signals in, notifications out.
+//! The signals that the process receives, and the notifications that it sends to systemd.
 //!
-//! It knows systemd's protocols and nothing of fleet. Nothing here waits for systemd, and nothing
-//! that hangs keeps the process from ending when it is told to.
+//! It must not know fleet, or what the program does on a signal. Nothing here waits for systemd,
+//! and the process ends in time after SIGTERM or SIGINT even if a part of it hangs.
 
 use std::time::Duration;
 use std::{io, mem, process, thread};
 
 use sd_notify::NotifyState;
 use tokio::runtime;
-use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
+use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
 use tokio::time::sleep;
 use tracing::debug;
 
-use crate::write_queue::{Work, WriteQueue};
+use crate::write_queue::{WriteQueue, WriteTask};
 
-/// How long the process may take to end after a signal, if something hangs for which it would wait:
-/// less than the 5 s that are promised.
-const TIME_TO_STOP: Duration = Duration::from_millis(4750);
+/// How long after SIGTERM or SIGINT the process is ended by force, because a part of it hangs: less
+/// than the 5 s that are documented.
+const FORCED_EXIT: Duration = Duration::from_millis(4750);
 
-/// How long the last notifications are waited for at the end.
-const FLUSH: Duration = Duration::from_millis(250);
+/// How long the end of the program waits until the queued notifications are sent.
+const FLUSH_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// What a signal asks for.
+/// The request that a signal makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Signal {
-    /// To end: SIGTERM or SIGINT.
+pub enum ProcessSignal {
+    /// End the program. Holds the signal's name, `SIGTERM` or `SIGINT`.
     Stop(&'static str),
-    /// To read the configuration again: SIGHUP.
+    /// Read the configuration again (SIGHUP).
     Reload,
-    /// To reap who has ended: SIGCHLD, which PID 1 alone listens to.
-    Reap,
+    /// Reap the orphans that have ended (SIGCHLD). Only received as PID 1.
+    ReapOrphans,
 }
 
-/// The signals that are listened to.
+/// The signals that the process handles.
 #[derive(Debug)]
 pub struct Signals {
-    terminate: Stream,
-    interrupt: Stream,
-    hangup: Stream,
-    /// As PID 1 this process becomes the parent of whoever has lost his own.
-    child: Option<Stream>,
+    terminate: SignalStream,
+    interrupt: SignalStream,
+    hangup: SignalStream,
+    /// `Some` if this process is PID 1, which becomes the parent of all orphans.
+    child: Option<SignalStream>,
 }
 
 impl Signals {
-    /// Begins to listen; from now on they do not end the process by themselves.
+    /// Installs the handlers; from now on the signals no longer end the process by themselves.
     ///
-    /// Where what has to be done at the end takes too long, as with a disk that hangs, the process
-    /// ends without it.
-    pub fn listen() -> io::Result<Self> {
-        end_in_time()?;
+    /// If stopping takes too long, for example because a disk hangs, a thread ends the process.
+    pub(crate) fn listen() -> io::Result<Self> {
+        start_forced_exit()?;
+
+        let child = if process::id() == 1 {
+            Some(signal(SignalKind::child())?)
+        } else {
+            None
+        };
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
-            child: if std::process::id() == 1 {
-                Some(signal(SignalKind::child())?)
-            } else {
-                None
-            },
+            child,
         })
     }
 
-    /// Waits for the next one.
-    pub async fn next(&mut self) -> Signal {
+    /// Waits for the next signal.
+    pub(crate) async fn next(&mut self) -> ProcessSignal {
         tokio::select! {
-            _ = self.terminate.recv() => Signal::Stop("SIGTERM"),
-            _ = self.interrupt.recv() => Signal::Stop("SIGINT"),
-            _ = self.hangup.recv() => Signal::Reload,
-            Some(_) = received(&mut self.child) => Signal::Reap,
+            _ = self.terminate.recv() => ProcessSignal::Stop("SIGTERM"),
+            _ = self.interrupt.recv() => ProcessSignal::Stop("SIGINT"),
+            _ = self.hangup.recv() => ProcessSignal::Reload,
+            Some(_) = next_signal(&mut self.child) => ProcessSignal::ReapOrphans,
         }
     }
 }
 
-/// Starts a thread that ends the process when its time to stop is over. It shares nothing with the
-/// rest of the program that could hang: it has a runtime of its own.
-fn end_in_time() -> io::Result<()> {
+/// Starts a thread that ends the process [`FORCED_EXIT`] after SIGTERM or SIGINT. The thread has a
+/// runtime of its own, so it works even if the rest of the program hangs.
+fn start_forced_exit() -> io::Result<()> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-    let (mut terminate, mut interrupt) = {
-        let _guard = runtime.enter();
-        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
-    };
+
+    let guard = runtime.enter();
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    drop(guard);
 
     let thread = thread::Builder::new().name("time-to-stop".to_owned());
     thread.spawn(move || {
@@ -88,97 +90,103 @@ fn end_in_time() -> io::Result<()> {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
             }
-            sleep(TIME_TO_STOP).await;
+
+            sleep(FORCED_EXIT).await;
         });
         process::exit(0);
     })?;
+
     Ok(())
 }
 
-async fn received(stream: &mut Option<Stream>) -> Option<()> {
+async fn next_signal(stream: &mut Option<SignalStream>) -> Option<()> {
     stream.as_mut()?.recv().await
 }
 
 /// The service manager, if there is one (`sd_notify(3)`).
 ///
-/// Notifications are sent by a thread of their own, since the service manager may not read them.
-/// While one waits, a newer one of its kind takes its place.
+/// A thread sends the notifications, because sending blocks while the service manager does not read
+/// them. A new notification replaces a waiting one of the same kind.
 #[derive(Debug)]
 pub struct ServiceManager {
     status: String,
     watchdog: Option<Duration>,
-    notifications: Option<WriteQueue<Notification>>,
+    notifications: Option<WriteQueue<SystemdNotification>>,
 }
 
-/// What the service manager is told.
+/// A message to the service manager.
 #[derive(Debug)]
-enum Notification {
+enum SystemdNotification {
     Ready,
-    /// With `MONOTONIC_USEC=`, as of when it began.
+    /// With `MONOTONIC_USEC=`, the time at which the reload began; `None` if the clock cannot be
+    /// read.
     Reloading(Option<NotifyState<'static>>),
     Stopping,
     Status(String),
-    Alive,
+    Watchdog,
 }
 
 impl ServiceManager {
-    /// What the environment tells of it.
+    /// Reads from the environment whether there is a service manager and a watchdog.
     ///
     /// # Errors
     ///
     /// When the thread that sends notifications cannot be started.
-    pub fn from_environment() -> io::Result<Self> {
+    pub(crate) fn from_environment() -> io::Result<Self> {
         let watchdog = sd_notify::watchdog_enabled().filter(|timeout| !timeout.is_zero());
+
         let notifications = if std::env::var_os("NOTIFY_SOCKET").is_some() {
             Some(start_sending()?)
         } else {
             None
         };
+
         Ok(Self { status: String::new(), watchdog, notifications })
     }
 
-    /// How often it wants to hear [`ServiceManager::alive`], if at all: twice in the time after
-    /// which it would act.
-    pub fn watchdog_interval(&self) -> Option<Duration> {
+    /// How often [`ServiceManager::notify_watchdog`] has to be called: twice per watchdog timeout.
+    /// `None`: there is no watchdog.
+    pub(crate) fn watchdog_interval(&self) -> Option<Duration> {
         self.watchdog.map(|timeout| timeout / 2)
     }
 
-    /// The sockets are bound.
-    pub fn ready(&self) {
-        self.notify(Notification::Ready);
+    /// Reports that the sockets are bound, or that a reload is done.
+    pub(crate) fn notify_ready(&self) {
+        self.notify(SystemdNotification::Ready);
     }
 
-    /// The one line that `systemctl status` shows; sent when it is another one.
-    pub fn status(&mut self, status: &str) {
+    /// Sets the status line that `systemctl status` shows. It is sent only if it has changed.
+    pub(crate) fn set_status(&mut self, status: &str) {
         // A line break would begin another assignment (`sd_notify(3)`).
         let status = status.replace(char::is_control, " ");
         if self.status != status {
-            self.notify(Notification::Status(status.clone()));
+            self.notify(SystemdNotification::Status(status.clone()));
             self.status = status;
         }
     }
 
-    /// All parts move.
-    pub fn alive(&self) {
-        self.notify(Notification::Alive);
+    /// Reports that no part of the program is stuck.
+    pub(crate) fn notify_watchdog(&self) {
+        self.notify(SystemdNotification::Watchdog);
     }
 
-    /// The configuration is being read again. To be followed by [`ServiceManager::ready`].
-    pub fn reloading(&self) {
-        // MONOTONIC_USEC= lets systemd 253 and later tell this reload from an older one.
-        self.notify(Notification::Reloading(NotifyState::monotonic_usec_now().ok()));
+    /// Reports that the configuration is being read again. [`ServiceManager::notify_ready`] has to
+    /// follow.
+    pub(crate) fn notify_reloading(&self) {
+        // By MONOTONIC_USEC= systemd 253 and later distinguish this reload from an older one.
+        self.notify(SystemdNotification::Reloading(NotifyState::monotonic_usec_now().ok()));
     }
 
-    /// The end has begun.
-    pub fn stopping(&mut self) {
-        self.notify(Notification::Stopping);
-        self.status("stopping");
+    /// Reports that the program is ending.
+    pub(crate) fn notify_stopping(&mut self) {
+        self.notify(SystemdNotification::Stopping);
+        self.set_status("stopping");
     }
 
-    fn notify(&self, notification: Notification) {
+    fn notify(&self, notification: SystemdNotification) {
         if let Some(notifications) = &self.notifications {
             let kind = mem::discriminant(&notification);
-            notifications.supersede(notification, |waiting| mem::discriminant(waiting) == kind);
+            notifications.replace(notification, |waiting| mem::discriminant(waiting) == kind);
         }
     }
 }
@@ -186,38 +194,41 @@ impl ServiceManager {
 impl Drop for ServiceManager {
     fn drop(&mut self) {
         if let Some(notifications) = &self.notifications {
-            notifications.flush(FLUSH);
+            notifications.flush(FLUSH_TIMEOUT);
             notifications.close();
         }
     }
 }
 
-fn start_sending() -> io::Result<WriteQueue<Notification>> {
-    // Nothing is ever dropped from it, so that its limit does not count.
-    let notifications: WriteQueue<Notification> = WriteQueue::new(0);
+fn start_sending() -> io::Result<WriteQueue<SystemdNotification>> {
+    // All entries are added by `replace`, to which the limit does not apply.
+    let notifications: WriteQueue<SystemdNotification> = WriteQueue::new(0);
+
     let queue = notifications.clone();
     let thread = thread::Builder::new().name("sd-notify".to_owned());
     thread.spawn(move || {
-        while let Some(Work::Write(notification)) = queue.next() {
+        while let Some(WriteTask::Write(notification)) = queue.next_task() {
             notification.send();
         }
     })?;
+
     Ok(notifications)
 }
 
-impl Notification {
+impl SystemdNotification {
     fn send(&self) {
         let state = match self {
-            Notification::Ready => vec![NotifyState::Ready],
-            Notification::Reloading(Some(now)) => vec![NotifyState::Reloading, now.clone()],
-            Notification::Reloading(None) => vec![NotifyState::Reloading],
-            Notification::Stopping => vec![NotifyState::Stopping],
-            Notification::Status(status) => vec![NotifyState::Status(status)],
-            Notification::Alive => vec![NotifyState::Watchdog],
+            SystemdNotification::Ready => vec![NotifyState::Ready],
+            SystemdNotification::Reloading(Some(now)) => vec![NotifyState::Reloading, now.clone()],
+            SystemdNotification::Reloading(None) => vec![NotifyState::Reloading],
+            SystemdNotification::Stopping => vec![NotifyState::Stopping],
+            SystemdNotification::Status(status) => vec![NotifyState::Status(status)],
+            SystemdNotification::Watchdog => vec![NotifyState::Watchdog],
         };
-        // With a service manager that has gone, there is nobody to tell.
+
+        // A service manager that has gone is no reason for a warning.
         if let Err(error) = sd_notify::notify(&state) {
-            debug!("the service manager cannot be told {state:?}: {error}");
+            debug!("cannot send {state:?} to the service manager: {error}");
         }
     }
 }

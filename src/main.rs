@@ -10,7 +10,7 @@ use fleet_monitor::cli::Cli;
 use fleet_monitor::daemon::{self, Failure};
 use fleet_monitor::server::listen::OpenFiles;
 use fleet_monitor::{config, telemetry};
-use output::{PATIENCE, complain, print_error, printed};
+use output::{EXIT_TIMEOUT, exit_code_of_print, print_error, write_with_timeout};
 
 /// Wrong configuration, `EX_CONFIG` of `sysexits(3)`; the unit's `RestartPreventExitStatus=`.
 const EX_CONFIG: u8 = 78;
@@ -22,10 +22,10 @@ fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(usage) if usage.use_stderr() => {
-            complain(move || usage.print());
+            write_with_timeout(move || usage.print());
             return ExitCode::from(USAGE);
         }
-        Err(help) => return printed(help.print()),
+        Err(help) => return exit_code_of_print(help.print()),
     };
 
     match start(&cli) {
@@ -51,7 +51,7 @@ fn start(cli: &Cli) -> Result<ExitCode, Failure> {
         if let Some(ignored) = environment.ignored() {
             report += &format!("# {ignored}\n");
         }
-        return Ok(printed(io::stdout().write_all(report.as_bytes())));
+        return Ok(exit_code_of_print(io::stdout().write_all(report.as_bytes())));
     }
 
     if let Some(too_few) = OpenFiles::raise().too_few() {
@@ -67,6 +67,6 @@ fn start(cli: &Cli) -> Result<ExitCode, Failure> {
         Failure::System(format!("cannot start the asynchronous runtime: {error}"))
     })?;
     let ended = runtime.block_on(daemon::run(cli, &environment.variables, config, log));
-    runtime.shutdown_timeout(PATIENCE);
+    runtime.shutdown_timeout(EXIT_TIMEOUT);
     ended.map(|()| ExitCode::SUCCESS)
 }

@@ -1,6 +1,6 @@
-//! Writing to standard output and standard error, while there is no log.
+//! Writes to stdout and stderr before the log is started, and after it has ended.
 //!
-//! It does not know what is written, or why.
+//! It must not know what is printed, or why.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -8,12 +8,12 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-/// The time that output and tasks get to finish when the program ends.
-pub(crate) const PATIENCE: Duration = Duration::from_millis(250);
+/// How long the end of the program waits for the last output, and for threads that still run.
+pub(crate) const EXIT_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// The exit status after writing to standard output. If the reader closed the pipe, that is no
-/// error to report.
-pub(crate) fn printed(result: io::Result<()>) -> ExitCode {
+/// The exit status after printing to stdout. A closed pipe is reported by the exit status alone:
+/// whoever closed it knows that output is missing.
+pub(crate) fn exit_code_of_print(result: io::Result<()>) -> ExitCode {
     match result.and_then(|()| io::stdout().flush()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
@@ -24,19 +24,19 @@ pub(crate) fn printed(result: io::Result<()>) -> ExitCode {
     }
 }
 
-/// Writes each line to standard error, after the name of the program.
+/// Prints each line to stderr, with the name of the program in front.
 pub(crate) fn print_error(text: &str) {
     let lines: Vec<String> = text.lines().map(|line| format!("fleet-monitor: {line}\n")).collect();
-    complain(move || io::stderr().write_all(lines.concat().as_bytes()));
+    write_with_timeout(move || io::stderr().write_all(lines.concat().as_bytes()));
 }
 
-/// Writes to standard error, in a thread: nobody may read it. If that fails, there is no other place
-/// to report it.
-pub(crate) fn complain(write: impl FnOnce() -> io::Result<()> + Send + 'static) {
-    let (done, is_done) = mpsc::channel();
-    let thread = thread::Builder::new().spawn(move || done.send(write().is_ok()));
+/// Writes to stderr, and waits [`EXIT_TIMEOUT`] at most, because nobody may read stderr. If writing
+/// fails, there is no other place to report that.
+pub(crate) fn write_with_timeout(write: impl FnOnce() -> io::Result<()> + Send + 'static) {
+    let (done_sender, done) = mpsc::channel();
 
+    let thread = thread::Builder::new().spawn(move || done_sender.send(write().is_ok()));
     if thread.is_ok() {
-        let _ = is_done.recv_timeout(PATIENCE);
+        let _ = done.recv_timeout(EXIT_TIMEOUT);
     }
 }

@@ -1,7 +1,7 @@
-//! The log: to the journal with fields, or to stderr as lines.
+//! The log: entries with fields for the journal, or lines for stderr.
 //!
-//! Nobody who logs waits for either: a thread of its own writes what is queued. Nothing here knows
-//! what is logged, but for [`tell`], which makes the one journal entry of a transition.
+//! It must not know what the other modules log, except for [`log_transition`], which makes the one
+//! journal entry of a transition. Logging never blocks: a thread writes what is queued.
 
 mod writer;
 
@@ -16,9 +16,9 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Registry, fmt, registry};
 
 use crate::cluster::{Severity, Transition};
-use writer::{EventQueue, LineQueue, Queue};
+use writer::{JournalQueue, LogQueue, StderrQueue};
 
-/// How long the last lines are waited for at the end.
+/// How long the end of the program waits until the queued entries are written.
 const FLUSH: Duration = Duration::from_millis(250);
 
 /// Where the log goes.
@@ -33,33 +33,35 @@ pub enum LogTarget {
     Stderr,
 }
 
-/// The log, once it was begun.
+/// The running log. Dropping it writes what is queued.
 #[derive(Debug)]
-pub struct Log {
+pub struct LogHandle {
     filter: Handle<EnvFilter, Registry>,
-    queue: Queue,
+    queue: LogQueue,
 }
 
-impl Log {
-    /// From now on only what passes `filter`, directives of [`EnvFilter`], is logged.
+impl LogHandle {
+    /// Replaces the filter. `filter` has the syntax of [`EnvFilter`].
     ///
     /// # Errors
     ///
-    /// When that is no filter.
+    /// When the syntax of `filter` is wrong.
     pub fn set_filter(&self, filter: &str) -> Result<(), String> {
         let filter = parse(filter)?;
+
         self.filter
             .reload(filter)
             .map_err(|error| format!("the log filter cannot be changed: {error}"))
     }
 
-    /// How many lines were dropped so far because whoever reads them did not.
+    /// How many entries were dropped so far because the journal, or the reader of stderr, was too
+    /// slow.
     pub(crate) fn dropped(&self) -> u64 {
         self.queue.dropped()
     }
 }
 
-impl Drop for Log {
+impl Drop for LogHandle {
     fn drop(&mut self) {
         self.queue.flush(FLUSH);
     }
@@ -69,46 +71,50 @@ fn parse(filter: &str) -> Result<EnvFilter, String> {
     EnvFilter::try_new(filter).map_err(|error| format!("log = {filter:?}: {error}"))
 }
 
-/// Begins to log what passes `filter`, directives of [`EnvFilter`].
+/// Starts the log. `filter` has the syntax of [`EnvFilter`].
 ///
 /// # Errors
 ///
-/// When that is no filter, or the journal was asked for and is not there.
-pub fn start(target: LogTarget, filter: &str) -> Result<Log, String> {
+/// When the syntax of `filter` is wrong, or the journal was requested and cannot be reached.
+pub fn start(target: LogTarget, filter: &str) -> Result<LogHandle, String> {
     let (filter, handle) = reload::Layer::new(parse(filter)?);
-    let events = match target {
-        LogTarget::Stderr => None,
-        LogTarget::Auto if !stderr_is_the_journal() => None,
-        // With stderr being the journal's stream, lines written there are not lost either.
-        LogTarget::Auto => EventQueue::start().ok(),
-        LogTarget::Journal => {
-            let unreachable =
-                |error| format!("log_to = journal: journald cannot be reached: {error}");
-            Some(EventQueue::start().map_err(unreachable)?)
-        }
-    };
 
-    let (events, lines, queue) = match events {
-        Some(events) => (Some(events.clone()), None, Queue::Events(events)),
+    let queue = match open_journal(target)? {
+        Some(journal) => {
+            registry().with(filter).with(journal.clone()).init();
+            LogQueue::Journal(journal)
+        }
         None => {
-            let lines = LineQueue::start()
+            let stderr = StderrQueue::start()
                 .map_err(|error| format!("cannot start the thread that writes the log: {error}"))?;
-            // A line is for a person: the fields of a transition say again what its message says.
+            // People read these lines. The fields of a transition only repeat its message.
             let fields = fmt::format::debug_fn(|line, field, value| match field.name() {
-                "message" => write!(Printable(line), "{value:?}"),
+                "message" => write!(EscapeControls(line), "{value:?}"),
                 _ => Ok(()),
             });
+
             let layer = fmt::layer().with_target(false).fmt_fields(fields).with_ansi(false);
-            (None, Some(layer.with_writer(lines.clone())), Queue::Lines(lines))
+            registry().with(filter).with(layer.with_writer(stderr.clone())).init();
+            LogQueue::Stderr(stderr)
         }
     };
-
-    registry().with(filter).with(events).with(lines).init();
-    Ok(Log { filter: handle, queue })
+    Ok(LogHandle { filter: handle, queue })
 }
 
-/// Whether stderr is the stream that systemd connected to the journal (`systemd.exec(5)`,
-/// `$JOURNAL_STREAM`).
+/// Connects to the journal if the log goes there. `None`: the log goes to stderr.
+fn open_journal(target: LogTarget) -> Result<Option<JournalQueue>, String> {
+    match target {
+        LogTarget::Stderr => Ok(None),
+        LogTarget::Auto if !stderr_is_the_journal() => Ok(None),
+        // If this fails, nothing is lost: lines written to stderr reach the journal too.
+        LogTarget::Auto => Ok(JournalQueue::start().ok()),
+        LogTarget::Journal => JournalQueue::start()
+            .map(Some)
+            .map_err(|error| format!("log_to = journal: journald cannot be reached: {error}")),
+    }
+}
+
+/// Whether systemd has connected stderr to the journal (`$JOURNAL_STREAM` in `systemd.exec(5)`).
 fn stderr_is_the_journal() -> bool {
     let Some(stream) = std::env::var("JOURNAL_STREAM").ok() else {
         return false;
@@ -116,39 +122,42 @@ fn stderr_is_the_journal() -> bool {
     let Ok(stderr) = std::fs::metadata("/proc/self/fd/2") else {
         return false;
     };
+
     stream == format!("{}:{}", stderr.st_dev(), stderr.st_ino())
 }
 
-/// Makes the journal entry of a transition.
-pub fn tell(transition: &Transition) {
-    let happened = &transition.event;
+/// Logs a transition, with the fields that `docs/journal.md` documents.
+pub(crate) fn log_transition(transition: &Transition) {
+    let transition_event = &transition.event;
+
     macro_rules! entry {
         ($level:expr) => {
             event!(
                 $level,
-                message_id = happened.message_id(),
-                fleet_event = happened.name(),
-                fleet_unit = happened.place().map(|place| &*place.unit),
-                fleet_machine = happened.machine().map(|machine| &**machine),
-                fleet_ip = happened.ip().map(|ip| &**ip),
-                fleet_from = happened.from(),
-                fleet_to = happened.to(),
-                fleet_reason = happened.reason(),
-                "{happened}"
+                message_id = transition_event.message_id(),
+                fleet_event = transition_event.name(),
+                fleet_unit = transition_event.place().map(|place| &*place.unit),
+                fleet_machine = transition_event.machine().map(|machine| &**machine),
+                fleet_ip = transition_event.ip().map(|ip| &**ip),
+                fleet_from = transition_event.from(),
+                fleet_to = transition_event.to(),
+                fleet_reason = transition_event.reason(),
+                "{transition_event}"
             )
         };
     }
-    match happened.severity() {
+
+    match transition_event.severity() {
         Severity::Warning => entry!(Level::WARN),
         Severity::Info => entry!(Level::INFO),
     }
 }
 
-/// Writes out control characters, since a message may quote what somebody else said: it takes one
-/// line, and does nothing to the terminal that it is read on.
-struct Printable<W>(W);
+/// Escapes control characters, because a message may quote foreign text. So each message stays on
+/// one line, and cannot control the terminal that displays it.
+struct EscapeControls<W>(W);
 
-impl<W: Write> Write for Printable<W> {
+impl<W: Write> Write for EscapeControls<W> {
     fn write_str(&mut self, text: &str) -> std::fmt::Result {
         for part in text.split_inclusive(char::is_control) {
             let printable = part.trim_end_matches(char::is_control);
@@ -164,8 +173,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_takes_one_line_and_does_nothing_to_a_terminal() {
-        let mut line = Printable(String::new());
+    fn a_message_stays_on_one_line_and_cannot_control_a_terminal() {
+        let mut line = EscapeControls(String::new());
         write!(line, "etcd says: \x1b[31mZoë\r\nWARN a lie\u{9b}, \"a\\b\"").unwrap();
         assert_eq!(line.0, r#"etcd says: \u{1b}[31mZoë\r\nWARN a lie\u{9b}, "a\b""#);
     }

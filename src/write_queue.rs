@@ -1,46 +1,46 @@
-//! A bounded queue in front of something that may block: stderr, the journal, systemd, a disk.
+//! A bounded queue in front of a writer that may block: stderr, the journal, systemd, a disk.
 //!
-//! Whoever has something to write pushes it and never waits; a thread takes it from the queue and
-//! may wait as long as it likes. What does not fit is dropped and counted. This module does not
-//! know what is written, or where to.
+//! It must not know what is written, or where to. Pushing an entry never blocks. A thread pops the
+//! entries and writes them, and may block for as long as it likes. An entry that does not fit is
+//! dropped and counted.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// A queue. Clones share it.
+/// A handle to the queue; clones share one queue.
 #[derive(Debug)]
-pub(crate) struct WriteQueue<T>(Arc<Shared<T>>);
+pub(crate) struct WriteQueue<T>(Arc<QueueInner<T>>);
 
 #[derive(Debug)]
-struct Shared<T> {
-    /// How many bytes may wait.
+struct QueueInner<T> {
+    /// How many bytes the waiting entries may have together.
     limit: usize,
-    state: Mutex<State<T>>,
-    /// Notified when an entry was pushed or written, or the queue was closed.
+    state: Mutex<QueueState<T>>,
+    /// Notified when an entry is pushed or written, and when the queue is closed.
     changed: Condvar,
 }
 
 #[derive(Debug)]
-struct State<T> {
-    /// With the size of each in bytes.
+struct QueueState<T> {
+    /// The waiting entries, each with its size in bytes.
     entries: VecDeque<(T, usize)>,
-    /// The sum of these sizes.
+    /// The sum of the sizes of `entries`.
     bytes: usize,
     is_writing: bool,
     is_closed: bool,
     dropped: u64,
-    /// How many of the dropped entries the writer has been told of.
+    /// How many of the dropped entries were reported to the writer.
     reported: u64,
 }
 
-/// What there is to do for the thread that writes.
+/// The next task of the thread that writes.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Work<T> {
-    /// To write this.
+pub(crate) enum WriteTask<T> {
+    /// Write this entry.
     Write(T),
-    /// To say that so many entries were dropped: all that was queued has been written now.
-    Recovered(u64),
+    /// All that was queued is written. Report that this many entries were dropped before.
+    ReportDropped(u64),
 }
 
 impl<T> Clone for WriteQueue<T> {
@@ -50,10 +50,10 @@ impl<T> Clone for WriteQueue<T> {
 }
 
 impl<T> WriteQueue<T> {
-    /// An empty queue in which up to `limit` bytes may wait. One entry may always wait, however
-    /// large it is.
+    /// An empty queue in which up to `limit` bytes may wait. An empty queue accepts any entry,
+    /// however large it is.
     pub(crate) fn new(limit: usize) -> Self {
-        let state = State {
+        let state = QueueState {
             entries: VecDeque::new(),
             bytes: 0,
             is_writing: false,
@@ -61,7 +61,11 @@ impl<T> WriteQueue<T> {
             dropped: 0,
             reported: 0,
         };
-        Self(Arc::new(Shared { limit, state: Mutex::new(state), changed: Condvar::new() }))
+        Self(Arc::new(QueueInner {
+            limit,
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+        }))
     }
 
     /// Appends an entry of `size` bytes, or drops it if it does not fit. Returns whether it will be
@@ -72,6 +76,7 @@ impl<T> WriteQueue<T> {
         if state.is_closed {
             return false;
         }
+
         if !state.entries.is_empty() && state.bytes + size > self.0.limit {
             state.dropped += 1;
             return false;
@@ -82,12 +87,13 @@ impl<T> WriteQueue<T> {
         true
     }
 
-    /// Appends an entry in place of those that it supersedes. Only for entries of few kinds, each
-    /// of which supersedes its own: they are never dropped.
-    pub(crate) fn supersede(&self, entry: T, supersedes: impl Fn(&T) -> bool) {
+    /// Appends an entry and removes the waiting entries that it replaces. Such entries count as
+    /// empty and are never dropped, so the caller must have few kinds of them, each of which
+    /// replaces its own.
+    pub(crate) fn replace(&self, entry: T, is_replaced: impl Fn(&T) -> bool) {
         let mut state = self.lock();
 
-        state.entries.retain(|(waiting, _)| !supersedes(waiting));
+        state.entries.retain(|(waiting, _)| !is_replaced(waiting));
         state.append(entry, 0);
         self.0.changed.notify_all();
     }
@@ -97,28 +103,29 @@ impl<T> WriteQueue<T> {
         self.lock().dropped
     }
 
-    /// Waits until all that was pushed is written, but no longer than `patience`.
-    pub(crate) fn flush(&self, patience: Duration) {
+    /// Waits until all entries are written, or until `timeout` is over.
+    pub(crate) fn flush(&self, timeout: Duration) {
         let state = self.lock();
 
-        // What is not written by then is not waited for.
-        let _ = self.0.changed.wait_timeout_while(state, patience, |state| {
+        // After a timeout the remaining entries are not waited for.
+        let _ = self.0.changed.wait_timeout_while(state, timeout, |state| {
             state.is_writing || !state.entries.is_empty()
         });
     }
 
-    /// Takes no more entries. Those that wait are still written.
+    /// Refuses further entries. The waiting entries are still written.
     pub(crate) fn close(&self) {
         self.lock().is_closed = true;
         self.0.changed.notify_all();
     }
 
-    /// Whether it takes no more entries.
+    /// Whether the queue refuses further entries.
     pub(crate) fn is_closed(&self) -> bool {
         self.lock().is_closed
     }
 
-    /// For the thread that writes: it will write no more. What waits is given up.
+    /// For the thread that writes: closes the queue and discards the waiting entries, because they
+    /// cannot be written any more.
     pub(crate) fn abandon(&self) {
         let mut state = self.lock();
 
@@ -129,8 +136,9 @@ impl<T> WriteQueue<T> {
         self.0.changed.notify_all();
     }
 
-    /// For the thread that writes: waits for work. `None` once the queue is closed and empty.
-    pub(crate) fn next(&self) -> Option<Work<T>> {
+    /// For the thread that writes: waits for the next task. `None` once the queue is closed and
+    /// empty.
+    pub(crate) fn next_task(&self) -> Option<WriteTask<T>> {
         let mut state = self.lock();
 
         state.is_writing = false;
@@ -140,26 +148,29 @@ impl<T> WriteQueue<T> {
             if let Some((entry, size)) = state.entries.pop_front() {
                 state.bytes -= size;
                 state.is_writing = true;
-                return Some(Work::Write(entry));
+                return Some(WriteTask::Write(entry));
             }
+
             if state.reported < state.dropped {
                 let dropped = state.dropped - state.reported;
                 state.reported = state.dropped;
-                return Some(Work::Recovered(dropped));
+                return Some(WriteTask::ReportDropped(dropped));
             }
+
             if state.is_closed {
                 return None;
             }
+
             state = self.0.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State<T>> {
+    fn lock(&self) -> MutexGuard<'_, QueueState<T>> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<T> State<T> {
+impl<T> QueueState<T> {
     fn append(&mut self, entry: T, size: usize) {
         self.bytes += size;
         self.entries.push_back((entry, size));
@@ -174,16 +185,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_does_not_fit_is_counted_and_told_once_all_else_is_written() {
+    fn dropped_entries_are_counted_and_reported_once_the_queue_is_empty() {
         let queue = WriteQueue::new(10);
         let pushed = [1, 2, 3, 4].map(|entry| queue.push(entry, 5));
         assert_eq!(pushed, [true, true, false, false]);
         assert_eq!(queue.dropped(), 2);
 
-        let work = [(); 3].map(|()| queue.next().unwrap());
-        assert_eq!(work, [Work::Write(1), Work::Write(2), Work::Recovered(2)]);
-        assert!(queue.push(5, 5), "there is room again");
-        assert_eq!(queue.next(), Some(Work::Write(5)));
+        let tasks = [(); 3].map(|()| queue.next_task().unwrap());
+        assert_eq!(tasks, [WriteTask::Write(1), WriteTask::Write(2), WriteTask::ReportDropped(2)]);
+
+        assert!(queue.push(5, 5), "the queue has space again");
+        assert_eq!(queue.next_task(), Some(WriteTask::Write(5)));
     }
 
     #[test]
@@ -194,30 +206,32 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_takes_the_place_of_those_that_it_supersedes() {
+    fn an_entry_replaces_the_waiting_entries_of_its_kind() {
         let queue = WriteQueue::new(10);
         for entry in ["status: 1", "ready", "status: 2"] {
-            queue.supersede(entry, |waiting| waiting.starts_with(&entry[..5]));
+            queue.replace(entry, |waiting| waiting.starts_with(&entry[..5]));
         }
         queue.close();
-        let work: Vec<_> = std::iter::from_fn(|| queue.next()).collect();
-        assert_eq!(work, [Work::Write("ready"), Work::Write("status: 2")]);
+
+        let tasks: Vec<_> = std::iter::from_fn(|| queue.next_task()).collect();
+        assert_eq!(tasks, [WriteTask::Write("ready"), WriteTask::Write("status: 2")]);
     }
 
     #[test]
     fn flushing_waits_for_the_entry_that_is_being_written() {
         let queue = WriteQueue::new(10);
         queue.push((), 1);
-        assert_eq!(queue.next(), Some(Work::Write(())));
+        assert_eq!(queue.next_task(), Some(WriteTask::Write(())));
 
         let writer = queue.clone();
-        let begun = Instant::now();
+        let start = Instant::now();
         queue.flush(Duration::from_millis(20));
-        assert!(begun.elapsed() >= Duration::from_millis(20), "it is not written yet");
+        assert!(start.elapsed() >= Duration::from_millis(20), "the entry is not written yet");
 
-        let writing = thread::spawn(move || writer.next());
+        let writing = thread::spawn(move || writer.next_task());
         queue.flush(Duration::from_secs(60));
-        assert!(begun.elapsed() < Duration::from_secs(60));
+        assert!(start.elapsed() < Duration::from_secs(60));
+
         queue.close();
         assert_eq!(writing.join().unwrap(), None);
     }

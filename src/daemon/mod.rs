@@ -30,7 +30,7 @@ use crate::server::{self, Server, Timing};
 use crate::source::Source;
 use crate::source::recording::Recorder;
 use crate::source::selection::{OpenError, Selection};
-use crate::telemetry::Log;
+use crate::telemetry::LogHandle;
 use initial_problems::InitialProblems;
 
 /// The time that the source gets to stop its child processes. All of these times together are less
@@ -68,7 +68,7 @@ pub async fn run(
     cli: &Cli,
     environment: &BTreeMap<String, String>,
     mut config: Config,
-    log: Log,
+    log: LogHandle,
 ) -> Result<(), Failure> {
     let mut signals = Signals::listen()
         .map_err(|error| Failure::System(format!("cannot listen to signals: {error}")))?;
@@ -128,8 +128,8 @@ pub async fn run(
         problems: None,
     };
     daemon.name_source();
-    service.status(&daemon.status());
-    service.ready();
+    service.set_status(&daemon.status());
+    service.notify_ready();
 
     let ended = tokio::select! {
         ended = daemon.watch(cli, environment, &mut signals, &mut service) => ended,
@@ -138,7 +138,7 @@ pub async fn run(
         }
     };
 
-    service.stopping();
+    service.notify_stopping();
     stop.cancel();
     if timeout(STOP_SOURCE, daemon.source.stop()).await.is_err() {
         warn!("the source did not stop in time");
@@ -157,7 +157,7 @@ pub async fn run(
 
 struct Daemon {
     config: Config,
-    log: Log,
+    log: LogHandle,
     cluster: Cluster,
     publisher: Publisher,
     server: Server,

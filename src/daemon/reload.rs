@@ -19,7 +19,7 @@ use crate::config::{self, Config};
 use crate::server;
 use crate::server::listen::OpenFiles;
 use crate::source::recording::Recorder;
-use crate::source::selection::{Opened, Selection};
+use crate::source::selection::{OpenedSource, Selection};
 
 /// The new state that a reload has prepared and that has not been applied yet.
 pub(super) struct PreparedReload {
@@ -27,7 +27,7 @@ pub(super) struct PreparedReload {
     settings: server::ServerSettings,
     selection: Selection,
     /// The source that replaces the running one; `None`: the running one is kept.
-    source: Option<Opened>,
+    source: Option<OpenedSource>,
     recorder: Option<Recorder>,
 }
 
@@ -94,7 +94,7 @@ impl Daemon {
 
         self.recorder = next.recorder;
         if self.recorder.is_some() {
-            self.source.tell_all();
+            self.source.request_snapshot();
         }
 
         self.cluster.set_retention(retention(&next.config));

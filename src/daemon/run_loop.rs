@@ -16,8 +16,8 @@ use super::{Daemon, Failure};
 use crate::cli::Cli;
 use crate::cluster::{FleetList, Moment, Transition};
 use crate::feed::{self, FeedInput, SourceInfo};
-use crate::lifecycle::{ServiceManager, Signal, Signals};
-use crate::source::{Report, SourceError, SourceEvent, reap_orphans};
+use crate::lifecycle::{ProcessSignal, ServiceManager, Signals};
+use crate::source::{SourceError, SourceEvent, SourceReport, reap_orphans};
 use crate::telemetry;
 
 /// How often the status line is sent to systemd.
@@ -43,30 +43,30 @@ impl Daemon {
             tokio::select! {
                 event = self.source.next() => self.handle(event)?,
                 signal = signals.next() => match signal {
-                    Signal::Stop(name) => {
+                    ProcessSignal::Stop(name) => {
                         info!("{name}: stopping");
                         return Ok(());
                     }
-                    Signal::Reload => {
-                        service.reloading();
+                    ProcessSignal::Reload => {
+                        service.notify_reloading();
                         // This replaces a pending one, which may have read an older file.
                         reload = Some(self.prepare_reload(cli, environment));
                     }
-                    Signal::Reap => reap_orphans(),
+                    ProcessSignal::ReapOrphans => reap_orphans(),
                 },
                 prepared = prepared(&mut reload) => {
                     self.finish_reload(prepared).await;
-                    service.ready();
+                    service.notify_ready();
                 }
                 _ = status.tick() => {
-                    service.status(&self.status());
+                    service.set_status(&self.status());
                     self.metrics.log_lines_dropped(self.log.dropped());
                 }
                 _ = watchdog.tick(), if service.watchdog_interval().is_some() => {
                     // The watchdog guards this process: a source that keeps reporting errors is
                     // alive.
                     if self.source.liveness().is_alive() {
-                        service.alive();
+                        service.notify_watchdog();
                     } else {
                         error!("the source is stuck: systemd's watchdog will act unless it moves again");
                     }
@@ -92,24 +92,24 @@ impl Daemon {
         Ok(())
     }
 
-    fn apply_report(&mut self, report: Report) -> Result<(), Failure> {
+    fn apply_report(&mut self, report: SourceReport) -> Result<(), Failure> {
         self.record(&report);
 
-        let Report { topics, at, took, outcome, expected } = report;
-        for topic in topics {
-            self.metrics.polled(*topic, took, outcome.is_ok(), at.wall);
+        let SourceReport { lists, at, took, outcome, expected } = report;
+        for list in lists {
+            self.metrics.polled(*list, took, outcome.is_ok(), at.wall);
         }
         let (transitions, read) = match outcome {
             Ok(reading) => {
-                self.cluster.expect(topics, expected);
-                (self.cluster.read(reading, at, took), topics)
+                self.cluster.expect(lists, expected);
+                (self.cluster.read(reading, at, took), lists)
             }
             Err(error) if error.is_unusable() && !self.proved => {
                 return Err(Failure::Config(error.to_string()));
             }
             Err(error) => {
-                debug!("the {} cannot be read: {error}", listed(topics));
-                (self.cluster.fail(topics, &one_line(&error), at), &[][..])
+                debug!("the {} cannot be read: {error}", listed(lists));
+                (self.cluster.fail(lists, &one_line(&error), at), &[][..])
             }
         };
 
@@ -139,7 +139,7 @@ impl Daemon {
         // After publishing: who reads an event in the journal finds it on the page.
         for transition in transitions {
             self.metrics.transition(&transition.event);
-            telemetry::tell(transition);
+            telemetry::log_transition(transition);
         }
     }
 
@@ -175,12 +175,12 @@ impl Daemon {
         }
     }
 
-    fn record(&mut self, report: &Report) {
+    fn record(&mut self, report: &SourceReport) {
         if let Some(recorder) = &mut self.recorder
             && !recorder.write(report, &self.source.name())
         {
             self.metrics.recorded_poll_dropped();
-            self.source.tell_all();
+            self.source.request_snapshot();
         }
     }
 
@@ -199,8 +199,8 @@ impl Daemon {
     }
 }
 
-fn listed(topics: &[FleetList]) -> String {
-    topics.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+fn listed(lists: &[FleetList]) -> String {
+    lists.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// An error as one line that is short enough for a status. It may contain output of fleetctl, or a

@@ -20,7 +20,7 @@ use tokio::sync::Mutex;
 use super::http::{self, BodyError, HttpClient, HttpConnection, RequestError};
 use super::rows;
 use super::wire::{self, ApiRow, ListPage, PageCollator, WireError};
-use super::{Poll, SourceError};
+use super::{FleetClient, SourceError};
 use crate::cluster::{FleetList, Machine, Reading, UnitFile, UnitState};
 pub use address::{Address, AddressError};
 pub use error::ApiError;
@@ -68,7 +68,7 @@ struct ApiResponse {
     body: Vec<u8>,
 }
 
-impl Poll for Api {
+impl FleetClient for Api {
     /// `fleet API v1.0.0`; without the version as long as it is not known.
     fn name(&self) -> String {
         match self.version() {

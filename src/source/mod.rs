@@ -1,8 +1,7 @@
-//! Where readings come from: a fleetctl, fleet's HTTP API, etcd, or a recording.
+//! The sources of readings: fleetctl, fleet's HTTP API, etcd, or a recording.
 //!
-//! A source yields [`Report`]s at its own pace and is never asked for anything. Dropping it ends
-//! what it has under way and kills its children. It knows what a [`Reading`] is and nothing else:
-//! neither who judges it nor who looks.
+//! It must not know who judges a [`Reading`], or who displays it. A source yields
+//! [`SourceReport`]s on its own schedule. Dropping it cancels what it does and kills its children.
 
 pub mod api;
 mod backoff;
@@ -19,7 +18,7 @@ pub mod table;
 mod unit_file;
 mod wire;
 
-pub use fleetctl::reap_orphans;
+pub(crate) use fleetctl::reap_orphans;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,52 +31,52 @@ use etcd::EtcdWatcher;
 use polled::Polled;
 use replay::Replay;
 
-/// What a source says.
+/// What a source yields.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "nearly all of them are reports")]
+#[expect(clippy::large_enum_variant, reason = "nearly all events are reports")]
 pub enum SourceEvent {
-    /// What came of asking once.
-    Report(Report),
-    /// A recording begins, maybe not for the first time, or another cluster answers than before:
-    /// nothing that was said before belongs to it.
+    /// The result of a poll, or of a watch.
+    Report(SourceReport),
+    /// A recording begins (maybe again), or another cluster answers than before. All earlier
+    /// reports are void.
     Began,
-    /// What was known was compared with all that there is.
+    /// The source has read the registry again, and compared it with the watched state.
     Checked {
-        /// How many keys were not as they were known.
+        /// How many keys differed.
         differences: usize,
     },
-    /// A recording is over. What it said last stays.
+    /// A recording is over. Its last readings stay valid.
     Ended,
 }
 
-/// What came of asking once.
+/// The result of one poll, or of a watch.
 #[derive(Debug)]
-pub struct Report {
-    /// What was asked for.
-    pub topics: &'static [FleetList],
+pub struct SourceReport {
+    /// The lists that were read.
+    pub lists: &'static [FleetList],
     /// When the answer was complete.
     pub at: Moment,
-    /// How long it took.
+    /// How long the source waited for the answer.
     pub took: Duration,
-    /// The answer, or why there is none.
+    /// The reading, or why there is none.
     pub outcome: Result<Reading, SourceError>,
-    /// When the next report of these topics has to come after this one, if one has to.
+    /// How soon the next report of these lists has to follow; `None`: there may never be one.
     pub expected: Option<Expected>,
 }
 
 /// A source that is running.
 #[derive(Debug)]
 pub enum Source {
-    /// Something that is asked on a schedule.
+    /// fleetctl or fleet's API, polled on a schedule.
     Polled(Polled),
-    /// An etcd that is being watched.
+    /// An etcd that is watched.
     Etcd(EtcdWatcher),
-    /// A recording that is being played.
+    /// A recording that is played.
     Replay(Box<Replay>),
 }
 
 impl Source {
-    /// Waits for the next thing that it says. May be given up and called again: nothing is lost.
+    /// Waits for the next event. Cancel safe: no event is lost when the future is dropped.
     pub async fn next(&mut self) -> SourceEvent {
         match self {
             Source::Polled(polled) => polled.next().await,
@@ -86,17 +85,17 @@ impl Source {
         }
     }
 
-    /// Has the next reading be a whole one, for who begins to follow in between.
-    pub fn tell_all(&self) {
+    /// Makes the next reading a whole one, for a reader that has missed the previous readings.
+    pub(crate) fn request_snapshot(&self) {
         match self {
             Source::Etcd(etcd) => etcd.request_snapshot(),
-            // What they say is whole, or refers to what they said before.
+            // Their readings are always whole lists.
             Source::Polled(_) | Source::Replay(_) => {}
         }
     }
 
-    /// A name for people, such as `fleetctl v1.0.0`.
-    pub fn name(&self) -> Text {
+    /// The name that people read, such as `fleetctl v1.0.0`.
+    pub(crate) fn name(&self) -> Text {
         match self {
             Source::Polled(polled) => polled.name(),
             Source::Etcd(etcd) => etcd.name(),
@@ -104,18 +103,18 @@ impl Source {
         }
     }
 
-    /// Whether it is a recording, and not a live cluster.
-    pub fn is_recording(&self) -> bool {
+    /// Whether the source is a recording, not a live cluster.
+    pub(crate) fn is_recording(&self) -> bool {
         matches!(self, Source::Replay(_))
     }
 
-    /// Whether it is a recording that is over.
-    pub fn has_ended(&self) -> bool {
+    /// Whether the source is a recording that is over.
+    pub(crate) fn has_ended(&self) -> bool {
         matches!(self, Source::Replay(replay) if replay.has_ended())
     }
 
-    /// When it will speak next.
-    pub fn liveness(&self) -> &Liveness {
+    /// By when the source yields its next event.
+    pub(crate) fn liveness(&self) -> &Liveness {
         match self {
             Source::Polled(polled) => polled.liveness(),
             Source::Etcd(etcd) => etcd.liveness(),
@@ -123,9 +122,9 @@ impl Source {
         }
     }
 
-    /// Gives up what is under way, and returns when its children are gone. It says nothing after
-    /// that.
-    pub async fn stop(&mut self) {
+    /// Cancels what the source does, and returns when its children have ended. It yields no event
+    /// after that.
+    pub(crate) async fn stop(&mut self) {
         match self {
             Source::Polled(polled) => polled.stop().await,
             Source::Etcd(etcd) => etcd.stop().await,
@@ -134,40 +133,39 @@ impl Source {
     }
 }
 
-/// One way of asking fleet for a topic.
-pub trait Poll: Send + Sync + 'static {
-    /// What is asked, for people: `fleetctl v1.0.0`.
+/// One way of asking fleet for a list.
+pub trait FleetClient: Send + Sync + 'static {
+    /// The name that people read, such as `fleetctl v1.0.0`.
     fn name(&self) -> String;
 
-    /// Asks once. The caller gives up a poll that takes too long: dropping the future must end
-    /// everything that was begun.
-    fn poll(&self, topic: FleetList) -> impl Future<Output = Result<Reading, SourceError>> + Send;
+    /// Reads a list once. The caller drops the future of a poll that takes too long; this must end
+    /// everything that the poll has started.
+    fn poll(&self, list: FleetList) -> impl Future<Output = Result<Reading, SourceError>> + Send;
 }
 
-/// Why a topic could not be read.
+/// Why a list could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
-    /// fleetctl could not be run, or its answer could not be used.
+    /// fleetctl could not be run, or its answer is unusable.
     #[error(transparent)]
     Fleetctl(#[from] fleetctl::FleetctlError),
-    /// fleet's HTTP API could not be reached, or its answer could not be used.
+    /// fleet's HTTP API could not be reached, or its answer is unusable.
     #[error(transparent)]
     Api(#[from] api::ApiError),
     /// No member of etcd could be read.
     #[error(transparent)]
     Etcd(#[from] etcd::error::EtcdErrors),
-    /// There was no answer in time, and the source could not tell more than that.
+    /// There was no answer within this timeout, and the client reported no better error itself.
     #[error("no answer within {} s (--poll-timeout)", .0.as_secs_f64())]
     Timeout(Duration),
-    /// A recording says that this reading failed.
+    /// The text of an error that was recorded.
     #[error("{0}")]
     Recorded(String),
 }
 
 impl SourceError {
-    /// Whether no waiting will mend it: the source is not there, or is not what it was taken for.
-    /// At the start of the program this is an error of the configuration; later it is a failure
-    /// like any other.
+    /// Whether a retry is pointless: the source does not exist, or is another program. At the start
+    /// this is a configuration error; later it is retried like any other failure.
     pub fn is_unusable(&self) -> bool {
         match self {
             SourceError::Fleetctl(error) => error.is_unusable(),
@@ -177,16 +175,16 @@ impl SourceError {
     }
 }
 
-/// By when a source yields its next event, for the watchdog: one that misses its deadline is stuck.
+/// By when a source yields its next event. For the watchdog: a source that misses its deadline is
+/// stuck.
 #[derive(Clone, Debug)]
 pub struct Liveness {
     base: Instant,
-    /// Milliseconds after `base`, for each topic.
-    by: Arc<[AtomicU64; 3]>,
+    /// The deadline of each list, in milliseconds after `base`.
+    deadlines: Arc<[AtomicU64; 3]>,
 }
 
-/// How much longer than its schedule says a reading may take until it is with the clients, on a
-/// host that is busy.
+/// How much later than scheduled a reading may reach the clients when the host is busy.
 const MARGIN: Duration = Duration::from_secs(1);
 
 /// How late a source may be before it counts as stuck.
@@ -196,36 +194,40 @@ impl Default for Liveness {
     fn default() -> Self {
         Self {
             base: Instant::now(),
-            by: Arc::new([const { AtomicU64::new(0) }; 3]),
+            deadlines: Arc::new([const { AtomicU64::new(0) }; 3]),
         }
     }
 }
 
 impl Liveness {
-    /// The next event of `topic` comes by then.
-    fn set_deadline_of(&self, topic: FleetList, by: Instant) {
-        let by = u64::try_from((by - self.base).as_millis()).unwrap_or(u64::MAX);
-        self.by[topic as usize].store(by, Ordering::Relaxed);
+    /// Sets the deadline of the next event that concerns `list`.
+    fn set_deadline_of(&self, list: FleetList, deadline: Instant) {
+        self.deadlines[list as usize].store(milliseconds(deadline - self.base), Ordering::Relaxed);
     }
 
-    /// The next event comes by then.
-    fn set_deadline(&self, by: Instant) {
-        for topic in FleetList::ALL {
-            self.set_deadline_of(topic, by);
+    /// Sets the deadline of the next event.
+    fn set_deadline(&self, deadline: Instant) {
+        for list in FleetList::ALL {
+            self.set_deadline_of(list, deadline);
         }
     }
 
-    /// No event comes any more.
+    /// No further event is due.
     fn clear_deadline(&self) {
-        for by in &*self.by {
-            by.store(u64::MAX, Ordering::Relaxed);
+        for deadline in &*self.deadlines {
+            deadline.store(u64::MAX, Ordering::Relaxed);
         }
     }
 
-    /// Whether no deadline has been missed.
-    pub fn is_alive(&self) -> bool {
-        let late =
-            u64::try_from(self.base.elapsed().saturating_sub(LATE).as_millis()).unwrap_or(u64::MAX);
-        self.by.iter().all(|by| by.load(Ordering::Relaxed) >= late)
+    /// Whether no deadline was missed by more than [`LATE`].
+    pub(crate) fn is_alive(&self) -> bool {
+        let oldest_allowed = milliseconds(self.base.elapsed().saturating_sub(LATE));
+        self.deadlines
+            .iter()
+            .all(|deadline| deadline.load(Ordering::Relaxed) >= oldest_allowed)
     }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,25 +1,29 @@
-//! Columns that are made in the same way wherever a row comes from: as fleetctl prints them. Pure.
+//! Columns that have the same format in all sources: that of fleetctl. Pure.
+//!
+//! It must not know which source a row comes from.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
 use crate::cluster::{Machine, MachineId, Text, UnitState};
 
-/// An empty text and none are the same to fleet, and `-` to fleetctl.
+/// A text as a value; `None` if it is empty. fleet does not distinguish an empty text from none,
+/// and fleetctl prints `-` for both.
 pub(super) fn non_empty<T: for<'a> From<&'a str>>(text: Option<&str>) -> Option<T> {
     text.filter(|text| !text.is_empty()).map(printable)
 }
 
-/// A text that can be shown, logged and written to a terminal. fleet refuses control characters in
-/// names, but neither in metadata nor in unit files, and etcd has whatever was written to it: each
-/// is replaced by `U+FFFD`.
+/// A text that is safe to display, to log and to write to a terminal: each control character is
+/// replaced by `U+FFFD`. fleet refuses control characters in names, but not in metadata or unit
+/// files, and anybody may have written them to etcd.
 pub(super) fn printable<T: for<'a> From<&'a str>>(text: &str) -> T {
     T::from(&without_controls(text))
 }
 
-/// A tab stays: metadata may contain it, and fleetctl prints it.
+/// Replaces control characters except tabs: metadata may contain them, and fleetctl prints them.
 fn without_controls(text: &str) -> Cow<'_, str> {
     let is_control = |character: char| character.is_control() && character != '\t';
+
     if text.contains(is_control) {
         Cow::Owned(text.replace(is_control, "\u{fffd}"))
     } else {
@@ -27,7 +31,7 @@ fn without_controls(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Metadata as fleetctl prints it: pairs sorted by key, between commas.
+/// Metadata as fleetctl prints it: pairs sorted by key, separated by commas.
 pub(super) fn metadata(pairs: &BTreeMap<String, String>) -> Option<Text> {
     let pairs: Vec<String> = pairs.iter().map(|(key, value)| format!("{key}={value}")).collect();
     non_empty(Some(&pairs.join(",")))
@@ -39,6 +43,7 @@ pub(super) fn join(states: &mut [UnitState], machines: &[Machine]) {
         .iter()
         .filter_map(|machine| Some((&machine.id, machine.ip.as_ref()?)))
         .collect();
+
     for state in states {
         state.ip = state
             .machine
@@ -57,6 +62,7 @@ mod tests {
     #[test]
     fn control_characters_are_replaced_and_a_tab_is_kept() {
         let shown = |text: &str| non_empty::<Text>(Some(text));
+
         assert_eq!(shown("rack 7\tleft, Zoë").as_deref(), Some("rack 7\tleft, Zoë"));
         assert_eq!(
             shown("a\0b\x1b[31mc\r\nd\u{9b}e\x7f").as_deref(),
@@ -66,13 +72,14 @@ mod tests {
     }
 
     #[test]
-    fn address_is_that_of_the_listed_machine() {
+    fn the_address_of_a_state_is_that_of_its_listed_machine() {
         let state = |machine: Option<&str>| UnitState {
             machine: machine.map(MachineId::from),
             ..UnitState::unreported("a.service".into())
         };
         let machine = |id: &str, ip: &str| Machine { ip: Some(ip.into()), ..builders::machine(id) };
         let mut states = [state(Some("1")), state(Some("2")), state(None)];
+
         join(&mut states, &[machine("1", "10.0.0.1"), machine("3", "10.0.0.3")]);
         let addresses: Vec<Option<&str>> = states.iter().map(|state| state.ip.as_deref()).collect();
         assert_eq!(addresses, [Some("10.0.0.1"), None, None]);

@@ -1,7 +1,7 @@
 //! The threads that write the log, and the queues in front of them.
 //!
-//! journald and whoever reads stderr may stop reading at any time. Only the writing thread waits
-//! for them then.
+//! They must not know which target is selected, or why. journald, and the reader of stderr, may
+//! stop reading at any time. Then only the writing thread blocks.
 
 use std::fmt::Debug;
 use std::fs::File;
@@ -19,70 +19,69 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::{Layer, registry};
 
-use crate::write_queue::{Work, WriteQueue};
+use crate::write_queue::{WriteQueue, WriteTask};
 
-/// How much of the log may wait, in bytes: all that happens when every unit of a large cluster
-/// changes at once.
-const LIMIT: usize = 8 * 1024 * 1024;
+/// How many bytes of the log may be queued: enough for the events of a large cluster in which every
+/// unit changes at once.
+const QUEUE_LIMIT: usize = 8 * 1024 * 1024;
 
-/// How long the journal is waited for at the start.
-const OPEN: Duration = Duration::from_secs(1);
+/// How long the start of the program waits until the journal is open.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What an entry of the queue needs besides its text, about.
-const OVERHEAD: usize = 64;
+/// About how many bytes of memory a queued entry needs besides its text.
+const ENTRY_OVERHEAD: usize = 64;
 
-/// The most fields that an event can have (`tracing::field::FieldSet::value_set`).
+/// How many fields an event has at most (`tracing::field::FieldSet::value_set`).
 const MAX_FIELDS: usize = 32;
 
-/// Where the log waits to be written.
+/// The queue of the selected target.
 #[derive(Debug)]
-pub(super) enum Queue {
-    /// For the journal.
-    Events(EventQueue),
-    /// For stderr.
-    Lines(LineQueue),
+pub(super) enum LogQueue {
+    Journal(JournalQueue),
+    Stderr(StderrQueue),
 }
 
-impl Queue {
+impl LogQueue {
     pub(super) fn dropped(&self) -> u64 {
         match self {
-            Queue::Events(events) => events.0.dropped(),
-            Queue::Lines(lines) => lines.0.dropped(),
+            LogQueue::Journal(journal) => journal.0.dropped(),
+            LogQueue::Stderr(stderr) => stderr.0.dropped(),
         }
     }
 
-    pub(super) fn flush(&self, patience: Duration) {
+    pub(super) fn flush(&self, timeout: Duration) {
         match self {
-            Queue::Events(events) => events.0.flush(patience),
-            Queue::Lines(lines) => lines.0.flush(patience),
+            LogQueue::Journal(journal) => journal.0.flush(timeout),
+            LogQueue::Stderr(stderr) => stderr.0.flush(timeout),
         }
     }
 }
 
-/// Lines for stderr.
+/// A queue of lines for stderr.
 #[derive(Clone, Debug)]
-pub(super) struct LineQueue(WriteQueue<Vec<u8>>);
+pub(super) struct StderrQueue(WriteQueue<Vec<u8>>);
 
-impl LineQueue {
+impl StderrQueue {
     /// Starts the thread that writes them.
     pub(super) fn start() -> io::Result<Self> {
-        // Its own handle: whoever else writes to stderr does not have to wait for this thread's
-        // lock.
+        // A handle of its own: while this thread blocks, it must not hold the lock of
+        // `io::stderr()`.
         let mut stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
-        let queue = WriteQueue::new(LIMIT);
+        let queue = WriteQueue::new(QUEUE_LIMIT);
+
         let lines = queue.clone();
         thread().spawn(move || {
-            // There is no other place to say that this one cannot be written to.
-            serve(&lines, "stderr", |line: Vec<u8>| drop(stderr.write_all(&line)));
+            // If stderr cannot be written to, there is no other place to report that.
+            write_entries(&lines, "stderr", |line: Vec<u8>| drop(stderr.write_all(&line)));
         })?;
         Ok(Self(queue))
     }
 }
 
-impl Write for &LineQueue {
+impl Write for &StderrQueue {
     /// The subscriber writes each line in one call.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.push(line.to_vec(), line.len() + OVERHEAD);
+        self.0.push(line.to_vec(), line.len() + ENTRY_OVERHEAD);
         Ok(line.len())
     }
 
@@ -91,56 +90,58 @@ impl Write for &LineQueue {
     }
 }
 
-impl<'a> MakeWriter<'a> for LineQueue {
-    type Writer = &'a LineQueue;
+impl<'a> MakeWriter<'a> for StderrQueue {
+    type Writer = &'a StderrQueue;
 
     fn make_writer(&'a self) -> Self::Writer {
         self
     }
 }
 
-/// Events for the journal.
+/// A queue of events for the journal.
 #[derive(Clone, Debug)]
-pub(super) struct EventQueue(WriteQueue<OwnedEvent>);
+pub(super) struct JournalQueue(WriteQueue<JournalEvent>);
 
-/// An event with the text of its fields.
+/// An event with its fields as text.
 #[derive(Debug)]
-struct OwnedEvent {
+struct JournalEvent {
     metadata: &'static Metadata<'static>,
     fields: Vec<(Field, String)>,
 }
 
-impl EventQueue {
+impl JournalQueue {
     /// Starts the thread that writes them.
     ///
     /// # Errors
     ///
-    /// When there is no journal. One that hangs is taken for one that is there.
+    /// When there is no journal. If the journal hangs, this is no error.
     pub(super) fn start() -> io::Result<Self> {
-        let queue = WriteQueue::new(LIMIT);
+        let queue = WriteQueue::new(QUEUE_LIMIT);
+
         let events = queue.clone();
-        let (opened, is_open) = mpsc::channel();
-        thread().spawn(move || match journal() {
+        let (result_sender, result) = mpsc::channel();
+        thread().spawn(move || match connect_to_journal() {
             Ok(journal) => {
-                let _ = opened.send(Ok(()));
-                serve(&events, "the journal", |event: OwnedEvent| event.dispatch(&journal));
+                let _ = result_sender.send(Ok(()));
+                write_entries(&events, "the journal", |event: JournalEvent| {
+                    event.dispatch(&journal);
+                });
             }
             Err(error) => {
-                let _ = opened.send(Err(error));
+                let _ = result_sender.send(Err(error));
                 events.abandon();
             }
         })?;
 
-        is_open.recv_timeout(OPEN).unwrap_or(Ok(()))?;
+        result.recv_timeout(OPEN_TIMEOUT).unwrap_or(Ok(()))?;
         Ok(Self(queue))
     }
 }
 
-/// The journal, as a subscriber that nobody has for a default: it gets what is dispatched to it,
-/// and no callsite is enabled for its sake. Making it sends a datagram.
-fn journal() -> io::Result<Dispatch> {
-    // Our fields carry their own prefix, FLEET_, so that they are what docs/journal.md says they
-    // are.
+/// The journal as a subscriber. It is never the default subscriber: it only receives the events
+/// that are dispatched to it, and enables no callsite. Creating it sends a datagram.
+fn connect_to_journal() -> io::Result<Dispatch> {
+    // Our fields have a prefix of their own, FLEET_, as docs/journal.md documents.
     let journal = tracing_journald::layer()?
         .with_field_prefix(None)
         .with_priority_mappings(PriorityMappings {
@@ -148,20 +149,21 @@ fn journal() -> io::Result<Dispatch> {
             debug: Priority::Debug,
             ..PriorityMappings::new()
         });
+
     Ok(Dispatch::new(registry().with(journal).with(LevelFilter::OFF)))
 }
 
-impl<S: Subscriber> Layer<S> for EventQueue {
+impl<S: Subscriber> Layer<S> for JournalQueue {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let mut owned = OwnedEvent { metadata: event.metadata(), fields: Vec::new() };
+        let mut owned = JournalEvent { metadata: event.metadata(), fields: Vec::new() };
         event.record(&mut owned);
 
-        let text: usize = owned.fields.iter().map(|(_, text)| text.len() + OVERHEAD).sum();
-        self.0.push(owned, text);
+        let size: usize = owned.fields.iter().map(|(_, text)| text.len() + ENTRY_OVERHEAD).sum();
+        self.0.push(owned, size);
     }
 }
 
-impl Visit for OwnedEvent {
+impl Visit for JournalEvent {
     fn record_str(&mut self, field: &Field, value: &str) {
         self.fields.push((field.clone(), value.to_owned()));
     }
@@ -171,7 +173,7 @@ impl Visit for OwnedEvent {
     }
 }
 
-impl OwnedEvent {
+impl JournalEvent {
     fn dispatch(&self, subscriber: &Dispatch) {
         let Some((unused, _)) = self.fields.first() else {
             return;
@@ -191,15 +193,13 @@ fn thread() -> thread::Builder {
     thread::Builder::new().name("log".to_owned())
 }
 
-/// Writes what is queued, and says what could not be once it can write again.
-fn serve<T>(queue: &WriteQueue<T>, reader: &str, mut write: impl FnMut(T)) {
-    while let Some(work) = queue.next() {
-        match work {
-            Work::Write(entry) => write(entry),
-            Work::Recovered(lines) => {
-                warn!(
-                    "{lines} lines of the log were dropped, as {reader} was not read for a while"
-                );
+/// Writes the queued entries until the queue is closed, and logs how many were dropped meanwhile.
+fn write_entries<T>(queue: &WriteQueue<T>, target: &str, mut write: impl FnMut(T)) {
+    while let Some(task) = queue.next_task() {
+        match task {
+            WriteTask::Write(entry) => write(entry),
+            WriteTask::ReportDropped(count) => {
+                warn!("{count} log entries were dropped: {target} did not accept data for a while");
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What each fleetctl was seen to print: `tests/fixtures/fleetctl/VERSION.json`.
+//! The recorded output of each fleetctl: `tests/fixtures/fleetctl/VERSION.json`.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -9,24 +9,29 @@ use serde::Deserialize;
 /// The rows of each list, by its command.
 pub type Rows = BTreeMap<String, Vec<Vec<String>>>;
 
-/// One version's recorded output.
+/// The recorded output of one version.
 #[derive(Deserialize)]
 pub struct Fixture {
     version: String,
-    pub lists: BTreeMap<String, List>,
+    /// By command.
+    pub lists: BTreeMap<String, RecordedTable>,
+    /// How it refuses a flag, by the command before the flag; how it refuses a command, under
+    /// `list-unitz`.
     pub refusals: BTreeMap<String, Call>,
+    /// Standard error when etcd does not answer, by command.
     pub failures: BTreeMap<String, String>,
+    /// Standard error when the endpoint is not fleet's API, by command.
     pub not_fleet: BTreeMap<String, String>,
 }
 
-/// A list with every column that it can have.
+/// A list with all columns that it can have.
 #[derive(Deserialize)]
-pub struct List {
+pub struct RecordedTable {
     pub columns: Vec<String>,
     pub rows: Vec<Vec<String>>,
 }
 
-/// How a call ended.
+/// The output of a call and its exit status.
 #[derive(Clone, Deserialize)]
 pub struct Call {
     pub rc: u8,
@@ -35,33 +40,40 @@ pub struct Call {
 }
 
 impl Fixture {
-    pub fn of(version: &str) -> Self {
+    pub fn load(version: &str) -> Self {
         macro_rules! fixtures {
             ($($version:literal)*) => {
                 match version {
-                    $($version => include_str!(concat!("../fixtures/fleetctl/", $version, ".json")),)*
+                    $($version => {
+                        include_str!(concat!("../fixtures/fleetctl/", $version, ".json"))
+                    })*
                     other => panic!("there is no recording of fleetctl {other}"),
                 }
             };
         }
-        let text = fixtures!("v0.5.0" "v0.6.2" "v0.7.1" "v0.8.3" "v0.9.2" "v0.10.2" "v0.11.8" "v0.12.0" "v0.13.0" "v1.0.0");
-        serde_json::from_str(text).expect("the fixtures are as this type says")
+
+        let text = fixtures!(
+            "v0.5.0" "v0.6.2" "v0.7.1" "v0.8.3" "v0.9.2" "v0.10.2" "v0.11.8" "v0.12.0" "v0.13.0"
+            "v1.0.0"
+        );
+        serde_json::from_str(text).expect("the fixtures match this type")
     }
 
-    pub fn version(&self) -> &str {
-        self.version.rsplit(' ').next().unwrap_or_default()
+    pub fn major_and_minor(&self) -> (u32, u32) {
+        major_and_minor(self.version.rsplit(' ').next().unwrap_or_default())
     }
 
-    /// The refusal of a flag (before or after `place`) or of a command (`list-unitz`).
-    pub fn refusal(&self, place: &str, name: &str) -> Call {
-        let call = self.refusals[place].clone();
+    /// The refusal of the flag `name` after `command`, or of the command `name` (`list-unitz`).
+    pub fn refusal(&self, command: &str, name: &str) -> Call {
+        let call = self.refusals[command].clone();
         call.with("bogus", name).with("list-unitz", name)
     }
 
-    /// The refusal of a long flag with a single dash, from 0.13 on.
-    pub fn shorthand(&self, place: &str, flag: &str) -> Call {
+    /// The refusal of a long flag with one dash, from 0.13 on.
+    pub fn shorthand(&self, command: &str, flag: &str) -> Call {
         let first = &flag[..flag.chars().next().map_or(0, char::len_utf8)];
-        self.refusals[place]
+
+        self.refusals[command]
             .clone()
             .with("flag: --bogus", &format!("shorthand flag: '{first}' in -{flag}"))
     }
@@ -81,10 +93,23 @@ impl Call {
         }
     }
 
-    /// Prints what it printed and ends as it ended. A reader that is gone is not an error.
-    pub fn end(&self) -> ExitCode {
+    /// Prints the recorded output. Returns the recorded exit status, also if nobody reads the
+    /// output.
+    pub fn replay(&self) -> ExitCode {
         let _ = io::stdout().write_all(self.stdout.as_bytes());
         let _ = io::stderr().write_all(self.stderr.as_bytes());
         ExitCode::from(self.rc)
     }
+}
+
+/// The first two numbers of a version such as `v0.11.8`.
+pub fn major_and_minor(version: &str) -> (u32, u32) {
+    let mut parts = version
+        .trim_start_matches('v')
+        .split('.')
+        .map(|part| part.parse().expect("a version consists of numbers"));
+
+    let major = parts.next().unwrap_or(0);
+    let minor = parts.next().unwrap_or(0);
+    (major, minor)
 }

@@ -10,21 +10,21 @@ pub fn render<S: AsRef<str>>(rows: &[Vec<S>]) -> String {
         .iter()
         .map(|row| row.iter().map(AsRef::as_ref).collect::<Vec<_>>().join("\t") + "\n")
         .collect();
+
     let lines: Vec<Vec<&str>> = text
         .split_terminator('\n')
         .map(|line| line.split('\t').collect())
         .collect();
+
     let widths = widths(&lines);
     let mut rendered = String::new();
     for (line, widths) in lines.iter().zip(&widths) {
         for (column, cell) in line.iter().enumerate() {
             rendered.push_str(cell);
-            // The last cell of a line ends no column.
+            // The last cell of a line is not part of a column.
             if let Some(width) = widths.get(column) {
-                rendered.extend(std::iter::repeat_n(
-                    '\t',
-                    (width - cell.chars().count()).div_ceil(TAB),
-                ));
+                let tabs = (width - cell.chars().count()).div_ceil(TAB);
+                rendered.extend(std::iter::repeat_n('\t', tabs));
             }
         }
         rendered.push('\n');
@@ -32,8 +32,8 @@ pub fn render<S: AsRef<str>>(rows: &[Vec<S>]) -> String {
     rendered
 }
 
-/// The width of each ended cell's column. A column reaches over all neighbouring lines that have
-/// it.
+/// The width of each column in each line. A column spans all neighbouring lines that have it; the
+/// last cell of a line is not part of a column.
 fn widths(lines: &[Vec<&str>]) -> Vec<Vec<usize>> {
     let mut widths: Vec<Vec<usize>> = lines.iter().map(|_| Vec::new()).collect();
     for column in 0..lines.iter().map(Vec::len).max().unwrap_or(0) {

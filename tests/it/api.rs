@@ -7,7 +7,7 @@ mod rows;
 
 use fleet_monitor::cluster::{FleetList, Machine, Reading, UnitFile, UnitState};
 use fleet_monitor::source::api::{Api, ApiError};
-use fleet_monitor::source::{Poll, SourceError};
+use fleet_monitor::source::{FleetClient, SourceError};
 use serde_json::{Value, json};
 
 use crate::support::fleetd::Registry;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use fleet_monitor::cluster::{
     Event, Machine, Reading, RegistrySnapshot, Severity, UnitFile, UnitName, UnitState,
 };
-use fleet_monitor::source::recording::Poll;
+use fleet_monitor::source::recording::RecordedPoll;
 
 use crate::live::recording::{MonitorReplay, Shown, UnitOnMachine, polled, polls, replay};
 use crate::live::truth::lost_then_stale;
@@ -48,12 +48,12 @@ fn wanted(unit: &str, machine: &str) -> UnitFile {
     }
 }
 
-fn registry_at(at: f64, registry: RegistrySnapshot) -> Poll {
+fn registry_at(at: f64, registry: RegistrySnapshot) -> RecordedPoll {
     let topics = &fleet_monitor::cluster::FleetList::ALL;
-    Poll {
+    RecordedPoll {
         at: seconds(at),
         took: Duration::ZERO,
-        topics,
+        lists: topics,
         outcome: Ok(Reading::Registry(registry)),
     }
 }
@@ -187,7 +187,8 @@ fn a_crash_loop_whose_restarts_are_all_seen_is_one_event_and_one_when_it_is_over
             ..RegistrySnapshot::default()
         }
     };
-    let polls: Vec<Poll> = (0..420).map(|at| registry_at(at.into(), registry(at))).collect();
+    let polls: Vec<RecordedPoll> =
+        (0..420).map(|at| registry_at(at.into(), registry(at))).collect();
     let lists = polled(&polls, Duration::ZERO);
 
     for (source, replay) in [

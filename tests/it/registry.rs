@@ -16,7 +16,7 @@ use fleet_monitor::cluster::{
 use fleet_monitor::source::etcd::RECHECK_DELAY;
 use fleet_monitor::source::etcd::key_tree::KeyTree;
 use fleet_monitor::source::etcd::keys::{self, KeyEvent, Node};
-use fleet_monitor::source::recording::{Poll, Reader, RecordingEntry};
+use fleet_monitor::source::recording::{RecordedPoll, RecordingEntry, RecordingReader};
 use fleet_monitor::source::table;
 use serde_json::Value;
 
@@ -71,8 +71,8 @@ pub fn events(name: &str) -> Vec<(Duration, KeyEvent)> {
         .collect()
 }
 
-fn polls(name: &str) -> Vec<Poll> {
-    let mut reader = Reader::default();
+fn polls(name: &str) -> Vec<RecordedPoll> {
+    let mut reader = RecordingReader::default();
     let text = fixture(&format!("timeline/{name}.jsonl"));
     let entries = text.lines().filter_map(|line| reader.read(line).unwrap());
     let polls = entries.filter_map(|entry| match entry {
@@ -236,7 +236,7 @@ fn is_equal_to_list(snapshot: &RegistrySnapshot, list: &Reading) -> bool {
 
 /// Whether the registry was equal to the list at some moment of the poll.
 fn is_equal_during(
-    poll: &Poll,
+    poll: &RecordedPoll,
     list: &Reading,
     snapshots: &[(Duration, RegistrySnapshot)],
 ) -> bool {
@@ -262,7 +262,7 @@ fn the_rows_after_each_event_are_those_that_fleetctl_listed_then() {
             let Ok(list) = &poll.outcome else { continue };
             // Recordings of an old fleetctl do not contain its unit files (see the README there).
             let is_old = name.starts_with("filling-the-cluster.v0.");
-            if is_old && poll.topics == [FleetList::UnitFiles] {
+            if is_old && poll.lists == [FleetList::UnitFiles] {
                 continue;
             }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 use fleet_monitor::cluster::{
     Cluster, Event, FleetList, Moment, Reading, Transition, UnitState, Verdict,
 };
-use fleet_monitor::source::recording::{Poll, Reader, RecordingEntry};
+use fleet_monitor::source::recording::{RecordedPoll, RecordingEntry, RecordingReader};
 
 use crate::live::recording::{self, UnitOnMachine};
 
@@ -35,11 +35,11 @@ const RECORDINGS: [&str; 13] = [
     "start-stop-destroy",
 ];
 
-pub fn polls(name: &str) -> Vec<Poll> {
+pub fn polls(name: &str) -> Vec<RecordedPoll> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join(format!("tests/fixtures/timeline/{name}.jsonl"));
     let text = std::fs::read_to_string(path).unwrap();
-    let mut reader = Reader::default();
+    let mut reader = RecordingReader::default();
     let entries = text.lines().filter_map(|line| reader.read(line).unwrap());
     let polls = entries.filter_map(|entry| match entry {
         RecordingEntry::Poll(poll) => Some(poll),
@@ -50,7 +50,7 @@ pub fn polls(name: &str) -> Vec<Poll> {
 }
 
 /// The rows of a list of units; `None` for another list or a failure.
-fn rows(poll: &Poll) -> Option<BTreeSet<UnitOnMachine>> {
+fn rows(poll: &RecordedPoll) -> Option<BTreeSet<UnitOnMachine>> {
     let Ok(Reading::Units { states, .. }) = &poll.outcome else {
         return None;
     };
@@ -64,13 +64,13 @@ fn rows(poll: &Poll) -> Option<BTreeSet<UnitOnMachine>> {
 }
 
 /// The polls that a monitor with a start at `offset` would have made.
-pub fn sampled(polls: &[Poll], offset: Duration) -> Vec<&Poll> {
+pub fn sampled(polls: &[RecordedPoll], offset: Duration) -> Vec<&RecordedPoll> {
     let mut due = [offset; 3];
     let mut last = None;
     let mut taken = Vec::new();
 
     for poll in polls {
-        let list = poll.topics[0];
+        let list = poll.lists[0];
         if poll.at < due[list as usize] {
             continue;
         }
@@ -92,7 +92,7 @@ pub fn sampled(polls: &[Poll], offset: Duration) -> Vec<&Poll> {
 /// Whether a row could really be gone at some time between two moments: fleet did not want the unit
 /// there, or the machine was not in the cluster.
 fn truly_gone(
-    polls: &[Poll],
+    polls: &[RecordedPoll],
     (unit, machine): &UnitOnMachine,
     from: Duration,
     to: Duration,
@@ -129,17 +129,21 @@ impl Disappearances {
         self.missing_since.insert(key, at);
     }
 
-    fn record_back(&mut self, key: &UnitOnMachine, at: Duration, polls: &[Poll]) {
+    fn record_back(&mut self, key: &UnitOnMachine, at: Duration, polls: &[RecordedPoll]) {
         if let Some(from) = self.missing_since.remove(key) {
             self.false_ones += usize::from(!truly_gone(polls, key, from, at));
         }
     }
 }
 
-fn apply(cluster: &mut Cluster, poll: &Poll, start: Moment) -> Vec<std::sync::Arc<Transition>> {
+fn apply(
+    cluster: &mut Cluster,
+    poll: &RecordedPoll,
+    start: Moment,
+) -> Vec<std::sync::Arc<Transition>> {
     match &poll.outcome {
         Ok(reading) => cluster.read(reading.clone(), start + poll.at, poll.took),
-        Err(error) => cluster.fail(poll.topics, error, start + poll.at),
+        Err(error) => cluster.fail(poll.lists, error, start + poll.at),
     }
 }
 
@@ -181,7 +185,7 @@ fn print_count(name: &str, in_lists: usize, in_events: usize) {
 }
 
 /// The number of false disappearances in fleet's lists and in the events of a monitor.
-fn count_false_disappearances(polls: &[Poll], offset: Duration) -> (usize, usize) {
+fn count_false_disappearances(polls: &[RecordedPoll], offset: Duration) -> (usize, usize) {
     let start = Moment::now();
     let mut cluster = Cluster::new(GRACE);
     let mut last_rows = BTreeSet::new();

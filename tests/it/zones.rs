@@ -4,7 +4,7 @@ use std::fs;
 use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use fleet_monitor::cluster::{FleetList, Reading};
-use fleet_monitor::source::Poll;
+use fleet_monitor::source::FleetClient;
 use fleet_monitor::source::api::Api;
 
 use crate::support::etcd::{Etcd, registry};

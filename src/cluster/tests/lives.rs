@@ -18,7 +18,7 @@ use crate::cluster::unit_life::{self, UnitEvidence, UnitPresence};
 use crate::cluster::{Cluster, FleetList, Moment, Reading, Retention};
 use crate::source::etcd::key_tree::KeyTree;
 use crate::source::etcd::keys::{self, KeyEvent};
-use crate::source::recording::{Poll, Reader, RecordingEntry};
+use crate::source::recording::{RecordedPoll, RecordingEntry, RecordingReader};
 
 /// A transition from one state to another, by their names.
 type StateChange = (String, String);
@@ -97,8 +97,8 @@ fn read_text(path: &Path) -> String {
 }
 
 /// All polls of a file; empty if it is no recording.
-fn polls(path: &Path) -> Vec<Poll> {
-    let mut reader = Reader::default();
+fn polls(path: &Path) -> Vec<RecordedPoll> {
+    let mut reader = RecordingReader::default();
     let entries: Vec<RecordingEntry> = read_text(path)
         .lines()
         .filter_map(|line| reader.read(line).ok().flatten())
@@ -112,7 +112,7 @@ fn polls(path: &Path) -> Vec<Poll> {
 }
 
 /// An incident as the source `etcd` yields it: a reading after each event, and each second.
-fn polls_of_watch(name: &str) -> Vec<Poll> {
+fn polls_of_watch(name: &str) -> Vec<RecordedPoll> {
     let start = Instant::now();
     let mut tree = KeyTree::new("/_coreos.com/fleet");
     let recorded: serde_json::Value =
@@ -125,10 +125,10 @@ fn polls_of_watch(name: &str) -> Vec<Poll> {
         start,
     );
 
-    let poll = |at: Duration, reading| Poll {
+    let poll = |at: Duration, reading| RecordedPoll {
         at,
         took: Duration::ZERO,
-        topics: &FleetList::ALL,
+        lists: &FleetList::ALL,
         outcome: Ok(reading),
     };
     let changes =
@@ -175,7 +175,7 @@ fn record<K: Ord>(
 }
 
 /// Replays all polls from `start` on to a cluster, and records the transitions.
-fn replay(polls: &[Poll], start: Duration, transitions: &mut StateChanges) {
+fn replay(polls: &[RecordedPoll], start: Duration, transitions: &mut StateChanges) {
     let zero = Moment::now();
     let mut cluster = Cluster::new(GRACE);
     let mut units = BTreeMap::new();
@@ -184,7 +184,7 @@ fn replay(polls: &[Poll], start: Duration, transitions: &mut StateChanges) {
     for poll in polls.iter().filter(|poll| poll.at >= start) {
         match &poll.outcome {
             Ok(reading) => cluster.read(reading.clone(), zero + poll.at, poll.took),
-            Err(error) => cluster.fail(poll.topics, error, zero + poll.at),
+            Err(error) => cluster.fail(poll.lists, error, zero + poll.at),
         };
 
         let presences = cluster.knowledge.rows().presences().into_iter();

@@ -39,15 +39,15 @@ fn an_empty_variable_is_not_set() {
 #[test]
 fn a_source_in_a_stronger_place_overrides_source_options_of_weaker_ones() {
     /// What is asked for, and what fleetctl is told.
-    fn left(places: &Places) -> (Request, Connection) {
+    fn left(places: &Places) -> (SourceRequest, FleetctlConnection) {
         let options = places.config().source;
         (options.request(), options.connection)
     }
-    let endpoint = || Connection::Etcd { host: "etcd".into(), port: 4001 };
+    let endpoint = || FleetctlConnection::Etcd { host: "etcd".into(), port: 4001 };
     let etcd = |members: &[&str]| {
-        Request::Etcd(members.iter().map(|member| member.parse().unwrap()).collect())
+        SourceRequest::Etcd(members.iter().map(|member| member.parse().unwrap()).collect())
     };
-    let etcd_or_fleetctl = || Request::EtcdOrFleetctl("http://etcd:4001".parse().unwrap());
+    let etcd_or_fleetctl = || SourceRequest::EtcdOrFleetctl("http://etcd:4001".parse().unwrap());
     let files = [
         "source = 'api'\napi = 'http://h:1'",
         "source = 'fleetctl'\nendpoint = 'etcd'",
@@ -59,21 +59,21 @@ fn a_source_in_a_stronger_place_overrides_source_options_of_weaker_ones() {
         "source = 'etcd'",
     ];
     for (arguments, expected) in [
-        (&["--demo"] as &[&str], Request::Demo),
-        (&["--replay", "g"], Request::Replay("g".into())),
-        (&["--source", "api"], Request::Api),
-        (&["--api", "http://g:1"], Request::Api),
+        (&["--demo"] as &[&str], SourceRequest::Demo),
+        (&["--replay", "g"], SourceRequest::Replay("g".into())),
+        (&["--source", "api"], SourceRequest::Api),
+        (&["--api", "http://g:1"], SourceRequest::Api),
     ] {
         for file in files {
             let places = Places::new().file(file).arguments(arguments);
             assert_eq!(
                 left(&places),
-                (expected.clone(), Connection::Default),
+                (expected.clone(), FleetctlConnection::Default),
                 "{arguments:?} over {file}"
             );
             if let [option, value] = arguments {
                 let places = Places::new().file(file).variable(&option[2..].to_uppercase(), value);
-                let expected = (expected.clone(), Connection::Default);
+                let expected = (expected.clone(), FleetctlConnection::Default);
                 assert_eq!(left(&places), expected, "{option} in the environment over {file}");
             }
         }
@@ -82,8 +82,8 @@ fn a_source_in_a_stronger_place_overrides_source_options_of_weaker_ones() {
     for file in ["source = 'api'\napi = 'http://h:1'", "demo = true", "replay = 'f'", members] {
         let over = |arguments: &[&str]| left(&Places::new().file(file).arguments(arguments));
         assert_eq!(over(&["-e", "etcd"]), (etcd_or_fleetctl(), endpoint()), "{file}");
-        assert_eq!(over(&["-c", "f"]).0, Request::FleetctlOption, "{file}");
-        assert_eq!(over(&["--source", "fleetctl"]).0, Request::Fleetctl, "{file}");
+        assert_eq!(over(&["-c", "f"]).0, SourceRequest::FleetctlOption, "{file}");
+        assert_eq!(over(&["--source", "fleetctl"]).0, SourceRequest::Fleetctl, "{file}");
     }
     for file in [
         "source = 'api'",
@@ -94,9 +94,9 @@ fn a_source_in_a_stronger_place_overrides_source_options_of_weaker_ones() {
         members,
     ] {
         let members = Places::new().file(file).arguments(&["--etcd", "https://g:1"]);
-        assert_eq!(left(&members), (etcd(&["https://g:1"]), Connection::Default), "{file}");
+        assert_eq!(left(&members), (etcd(&["https://g:1"]), FleetctlConnection::Default), "{file}");
         let (source, _) = left(&Places::new().file(file).variable("SOURCE", "etcd"));
-        assert!(matches!(source, Request::Etcd(_)), "{file}: {source:?}");
+        assert!(matches!(source, SourceRequest::Etcd(_)), "{file}: {source:?}");
     }
     let kept = Places::new()
         .file("source = 'etcd'\nrecord = 'r'\netcd_prefix = '/p'")

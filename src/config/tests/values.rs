@@ -12,7 +12,7 @@ fn the_defaults_are_as_documented() {
         source: selection::Options {
             choice: SourceChoice::Auto,
             fleetctl: None,
-            connection: Connection::Default,
+            connection: FleetctlConnection::Default,
             api: Address::Unix("/var/run/fleet.sock".into()),
             etcd_members: vec![],
             etcd_prefix: "/_coreos.com/fleet".into(),
@@ -239,9 +239,9 @@ fn hosts_are_names_or_addresses() {
             .config()
             .source
             .connection;
-        assert_eq!(etcd, Connection::Etcd { host: host.into(), port: 2379 });
+        assert_eq!(etcd, FleetctlConnection::Etcd { host: host.into(), port: 2379 });
         let tunnel = Places::new().arguments(&["-t", host]).config().source.connection;
-        assert_eq!(tunnel, Connection::Tunnel { host: host.into(), port: 22 });
+        assert_eq!(tunnel, FleetctlConnection::Tunnel { host: host.into(), port: 22 });
     }
     for (text, host) in [
         ("[::1]", "::1"),
@@ -249,9 +249,9 @@ fn hosts_are_names_or_addresses() {
         ("[fe80::1%eth0]", "fe80::1%eth0"),
     ] {
         let etcd = Places::new().arguments(&["-e", text]).config().source.connection;
-        assert_eq!(etcd, Connection::Etcd { host: host.into(), port: 4001 });
+        assert_eq!(etcd, FleetctlConnection::Etcd { host: host.into(), port: 4001 });
         let tunnel = Places::new().arguments(&["-t", text]).config().source.connection;
-        assert_eq!(tunnel, Connection::Tunnel { host: host.into(), port: 22 });
+        assert_eq!(tunnel, FleetctlConnection::Tunnel { host: host.into(), port: 22 });
     }
     assert_eq!(
         Places::new().arguments(&["--bind", "[::1]"]).config().bind,
@@ -263,7 +263,7 @@ fn hosts_are_names_or_addresses() {
             .config()
             .source
             .connection,
-        Connection::Default
+        FleetctlConnection::Default
     );
 }
 

@@ -25,7 +25,7 @@ use super::stall::{StallDetector, WatchHealth};
 use super::watch::{EventWatch, WatchEnd, WatchStart};
 use crate::cluster::{Expected, FleetList, Moment, Reading, Text};
 use crate::source::backoff::Backoff;
-use crate::source::{Liveness, MARGIN, Report, SourceEvent};
+use crate::source::{Liveness, MARGIN, SourceEvent, SourceReport};
 
 /// How often a report is made although nothing has changed.
 const TICK: Duration = Duration::from_secs(1);
@@ -312,7 +312,7 @@ impl WatchTask {
     }
 
     /// The next report: the whole registry if that is wanted, else what has changed.
-    fn report(&mut self, took: Duration) -> Report {
+    fn report(&mut self, took: Duration) -> SourceReport {
         let at = Moment::now();
         let reading = if self.wants_snapshot.swap(false, Relaxed) {
             Reading::Registry(self.tree.snapshot(at.instant))
@@ -324,8 +324,8 @@ impl WatchTask {
         // A member that does not respond is given up after the timeout, and the next one has as
         // long for its whole tree.
         let within = PROBE_INTERVAL + 2 * self.timeout() + MARGIN;
-        Report {
-            topics: &FleetList::ALL,
+        SourceReport {
+            lists: &FleetList::ALL,
             at,
             took,
             outcome: Ok(reading),
@@ -335,8 +335,8 @@ impl WatchTask {
 
     /// Reports that no member can be read.
     async fn report_failure(&self, errors: Vec<EtcdError>) {
-        let report = Report {
-            topics: &FleetList::ALL,
+        let report = SourceReport {
+            lists: &FleetList::ALL,
             at: Moment::now(),
             took: Duration::ZERO,
             outcome: Err(EtcdErrors(errors).into()),

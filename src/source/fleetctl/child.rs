@@ -1,11 +1,10 @@
-//! Runs a command once and reads what it says: without a shell, without input, and with an end.
+//! Runs a program once and reads its output: without a shell, without input, and with a deadline.
 //!
-//! The child leads a process group of its own. Whatever happens (the child ends, talks too much or
-//! too long, or the caller drops the future), that group is killed, so that neither the child nor
-//! one of its children outlives the call; tokio reaps the child. What has left the group, such as
-//! an ssh that stays as the master of others, is left alone: when the child has ended, what was
-//! written until then is the answer, whoever still holds the pipes. This module does not know which
-//! command it is.
+//! It must not know which program it runs. The child leads a process group of its own. When the
+//! child ends, prints too much or misses its deadline, and when the caller drops the future, the
+//! whole group is killed, so that no process of the group outlives the call. tokio reaps the child.
+//! A process that has left the group is not killed, such as an ssh that stays as the master of a
+//! connection. If it still holds the pipes, the output until the end of the child is the answer.
 
 use std::io;
 use std::path::Path;
@@ -20,19 +19,19 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::orphans::{self, Own};
+use super::orphans::{self, ChildGuard};
 
-/// How much a child may print, in bytes.
-pub const LIMIT: usize = 64 * 1024 * 1024;
+/// How many bytes a child may print to standard output.
+pub(super) const STDOUT_LIMIT: usize = 64 * 1024 * 1024;
 
-/// How much of its standard error is kept, in bytes: the end.
-const TAIL: usize = 4 * 1024;
+/// How many bytes of its standard error are kept, from its end.
+const STDERR_LIMIT: usize = 4 * 1024;
 
-/// How long the pipes are read on when the child has ended, and something else still holds them.
-const HELD: Duration = Duration::from_millis(500);
+/// How long the pipes are read after the end of the child while another process holds them.
+const HELD_PIPES_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// What systemd tells a service about itself, which must not be taken for a message to the child
-/// (`sd_notify(3)`, `sd_watchdog_enabled(3)`, `sd_listen_fds(3)`).
+/// What systemd tells a service about itself. It would be wrong for the child (`sd_notify(3)`,
+/// `sd_watchdog_enabled(3)`, `sd_listen_fds(3)`).
 const NOT_INHERITED: [&str; 6] = [
     "NOTIFY_SOCKET",
     "WATCHDOG_USEC",
@@ -42,51 +41,54 @@ const NOT_INHERITED: [&str; 6] = [
     "LISTEN_FDNAMES",
 ];
 
-/// How many children may be about to start, so that a disk that hangs does not take all threads:
-/// one for each topic, and one to spare.
-static SPAWNING: Semaphore = Semaphore::const_new(4);
+/// Limits how many children are spawned at the same time, so that a disk that hangs does not block
+/// all threads: one for each list, and one more.
+static SPAWN_PERMITS: Semaphore = Semaphore::const_new(4);
 
-/// What came of running a command.
-pub struct Run {
-    /// How it ended.
-    pub ended: Result<Ended, ChildError>,
-    /// The end of its standard error, also of a child that was killed.
-    pub stderr: String,
+/// The result of one run.
+pub(super) struct ChildRun {
+    pub(super) result: Result<ChildOutput, ChildError>,
+    /// The end of its standard error, also if the child was killed.
+    pub(super) stderr: String,
 }
 
-/// A child that ended by itself, and all that it printed.
-pub struct Ended {
-    pub status: ExitStatus,
-    pub stdout: Vec<u8>,
-    /// Whether something that it started still holds its standard output or error.
-    pub pipes_are_held: bool,
+/// The output of a child that ended by itself.
+pub(super) struct ChildOutput {
+    pub(super) status: ExitStatus,
+    pub(super) stdout: Vec<u8>,
+    /// Whether another process still holds its standard output or error.
+    pub(super) pipes_are_held: bool,
 }
 
-/// Why a child did not end by itself.
-pub enum ChildError {
-    /// It could not be started.
+/// Why a run has no output.
+pub(super) enum ChildError {
+    /// The child could not be started.
     Spawn(io::Error),
-    /// It printed more than [`LIMIT`].
-    TooMuch,
-    /// It did not end in time.
-    TooLate,
-    /// It could not be read or waited for.
+    /// It printed more than [`STDOUT_LIMIT`].
+    OutputTooLarge,
+    /// It did not end before the deadline.
+    Timeout,
+    /// Reading its output, or waiting for its end, failed.
     Read(io::Error),
 }
 
-/// Runs the program to its end, until the deadline at most.
-pub async fn run(program: &Path, arguments: &[String], deadline: Instant) -> Run {
+/// Runs the program until it ends, or until the deadline.
+pub(super) async fn run(program: &Path, arguments: &[String], deadline: Instant) -> ChildRun {
     let mut stderr = Vec::new();
-    let ended = talk(program, arguments, deadline, &mut stderr).await;
-    Run { ended, stderr: String::from_utf8_lossy(&stderr).into_owned() }
+    let result = run_child(program, arguments, deadline, &mut stderr).await;
+
+    ChildRun {
+        result,
+        stderr: String::from_utf8_lossy(&stderr).into_owned(),
+    }
 }
 
-async fn talk(
+async fn run_child(
     program: &Path,
     arguments: &[String],
     deadline: Instant,
-    complaint: &mut Vec<u8>,
-) -> Result<Ended, ChildError> {
+    stderr: &mut Vec<u8>,
+) -> Result<ChildOutput, ChildError> {
     let mut command = Command::new(program);
     command
         .args(arguments)
@@ -97,22 +99,27 @@ async fn talk(
     for name in NOT_INHERITED {
         command.env_remove(name);
     }
-    let (_own, mut child) = spawn(command).await.map_err(ChildError::Spawn)?;
-    let mut group = Group::of(child.id());
+
+    let (_guard, mut child) = spawn(command).await.map_err(ChildError::Spawn)?;
+    let mut group = ProcessGroup::led_by(child.id());
 
     let mut stdout = Vec::new();
-    let (out, err) = (child.stdout.take(), child.stderr.take());
-    let reading =
-        async { tokio::try_join!(whole(out, &mut stdout), tail(err, complaint)).map(drop) };
-    let (status, pipes_are_held) = end(&mut child, &mut group, reading, deadline).await?;
-    Ok(Ended { status, stdout, pipes_are_held })
+    let stdout_pipe = child.stdout.take();
+    let stderr_pipe = child.stderr.take();
+    let reading = async {
+        tokio::try_join!(read_all(stdout_pipe, &mut stdout), read_end(stderr_pipe, stderr))
+            .map(drop)
+    };
+    let (status, pipes_are_held) = wait_for_end(&mut child, &mut group, reading, deadline).await?;
+
+    Ok(ChildOutput { status, stdout, pipes_are_held })
 }
 
-/// Waits for the end of the child, and for the end of what it says: how it ended, and whether the
-/// pipes are still held.
-async fn end(
+/// Waits until the child has ended, and until its output is read. Returns its exit status, and
+/// whether another process still holds the pipes.
+async fn wait_for_end(
     child: &mut Child,
-    group: &mut Group,
+    group: &mut ProcessGroup,
     reading: impl Future<Output = Result<(), ChildError>>,
     deadline: Instant,
 ) -> Result<(ExitStatus, bool), ChildError> {
@@ -122,31 +129,34 @@ async fn end(
         tokio::select! {
             biased;
             status = child.wait() => break status.map_err(ChildError::Read)?,
-            read = &mut reading, if !is_read => {
-                read?;
+            result = &mut reading, if !is_read => {
+                result?;
                 is_read = true;
             }
-            () = sleep_until(deadline) => return Err(ChildError::TooLate),
+            () = sleep_until(deadline) => return Err(ChildError::Timeout),
         }
     };
 
-    // What is left of the group lets go of the pipes by that.
+    // This closes the pipes that the rest of the group still holds.
     group.kill();
     if is_read {
         return Ok((status, false));
     }
-    match timeout_at(deadline.min(Instant::now() + HELD), reading).await {
-        Ok(read) => read.map(|()| (status, false)),
+
+    let reading_ends = deadline.min(Instant::now() + HELD_PIPES_TIMEOUT);
+    match timeout_at(reading_ends, reading).await {
+        Ok(result) => result.map(|()| (status, false)),
         Err(_) => Ok((status, true)),
     }
 }
 
-/// Starts a child. This waits until the kernel has read the program, from a disk that may hang: so
-/// a thread does it that may wait.
-async fn spawn(mut command: Command) -> io::Result<(Own, Child)> {
-    let permit = SPAWNING.acquire().await.map_err(io::Error::other)?;
-    // One that comes when nobody waits for it any more does not stay.
+/// Starts a child, in a thread that may block: the kernel reads the program from a disk that may
+/// hang.
+async fn spawn(mut command: Command) -> io::Result<(ChildGuard, Child)> {
+    let permit = SPAWN_PERMITS.acquire().await.map_err(io::Error::other)?;
+    // Kills a child that is started after the caller has dropped this future.
     command.kill_on_drop(true);
+
     let spawning = spawn_blocking(move || {
         let child = orphans::spawn(&mut command);
         drop(permit);
@@ -155,46 +165,53 @@ async fn spawn(mut command: Command) -> io::Result<(Own, Child)> {
     spawning.await.map_err(io::Error::other)?
 }
 
-/// Reads a pipe to its end. Given up, it has put into `read` what was there until then.
-async fn whole(pipe: Option<impl AsyncRead + Unpin>, read: &mut Vec<u8>) -> Result<(), ChildError> {
+/// Reads a pipe to its end. If the future is dropped, `bytes` holds what was read so far.
+async fn read_all(
+    pipe: Option<impl AsyncRead + Unpin>,
+    bytes: &mut Vec<u8>,
+) -> Result<(), ChildError> {
     if let Some(mut pipe) = pipe {
-        while pipe.read_buf(read).await.map_err(ChildError::Read)? > 0 {
-            if read.len() > LIMIT {
-                return Err(ChildError::TooMuch);
+        while pipe.read_buf(bytes).await.map_err(ChildError::Read)? > 0 {
+            if bytes.len() > STDOUT_LIMIT {
+                return Err(ChildError::OutputTooLarge);
             }
         }
     }
     Ok(())
 }
 
-/// The same, but keeps the end alone.
-async fn tail(pipe: Option<impl AsyncRead + Unpin>, read: &mut Vec<u8>) -> Result<(), ChildError> {
+/// Reads a pipe to its end, and keeps the last [`STDERR_LIMIT`] bytes.
+async fn read_end(
+    pipe: Option<impl AsyncRead + Unpin>,
+    bytes: &mut Vec<u8>,
+) -> Result<(), ChildError> {
     if let Some(mut pipe) = pipe {
-        while pipe.read_buf(read).await.map_err(ChildError::Read)? > 0 {
-            read.drain(..read.len().saturating_sub(TAIL));
+        while pipe.read_buf(bytes).await.map_err(ChildError::Read)? > 0 {
+            bytes.drain(..bytes.len().saturating_sub(STDERR_LIMIT));
         }
     }
     Ok(())
 }
 
 /// A process group that is killed once, at the latest when this is dropped.
-struct Group(Option<Pid>);
+struct ProcessGroup(Option<Pid>);
 
-impl Group {
-    fn of(leader: Option<u32>) -> Self {
+impl ProcessGroup {
+    fn led_by(leader: Option<u32>) -> Self {
         Self(leader.and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw))
     }
 
-    /// Once is right: after its leader has been reaped, the number may soon be another group's.
+    /// Kills the group, only once: after the leader was reaped, the kernel may give its number to
+    /// another group.
     fn kill(&mut self) {
         if let Some(leader) = self.0.take() {
-            // The only failure is that nobody is left to kill.
+            // This only fails if no process of the group is left.
             let _ = kill_process_group(leader, Signal::KILL);
         }
     }
 }
 
-impl Drop for Group {
+impl Drop for ProcessGroup {
     fn drop(&mut self) {
         self.kill();
     }

@@ -1,7 +1,8 @@
-//! What each version of fleetctl understands, and which columns it prints.
+//! The arguments that each version of fleetctl accepts, and the columns that it prints. Pure.
 //!
-//! All versions take double-dash flags, the global ones before the command; single-dash ones ended
-//! with 0.13. The columns are those that fleet's source has at each tag.
+//! It must not know how fleetctl is run. All versions accept flags with two dashes, global flags
+//! before the command; flags with one dash ended with 0.13. The columns are those in fleet's source
+//! at each tag.
 
 use std::fmt;
 
@@ -9,100 +10,107 @@ use super::super::host;
 use super::super::table::{self, TableError};
 use crate::cluster::{FleetList, Reading};
 
-/// How fleetctl reaches the cluster.
+/// How fleetctl connects to the cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Connection {
-    /// As it does by itself: etcd on this machine, from 0.10 on fleet's API; or by `FLEETCTL_*` in
-    /// the environment.
+pub enum FleetctlConnection {
+    /// By its own default: etcd on this machine, from 0.10 on fleet's API. `FLEETCTL_*` in the
+    /// environment changes it.
     #[default]
     Default,
     /// Through an etcd.
     Etcd {
-        /// Its name or address, an IPv6 address without brackets.
+        /// Name or address; an IPv6 address without brackets.
         host: String,
-        /// Its port.
+        /// The port of etcd's client API.
         port: u16,
     },
     /// Through an ssh tunnel.
     Tunnel {
-        /// The ssh server's name or address, an IPv6 address without brackets.
+        /// Name or address of the ssh server; an IPv6 address without brackets.
         host: String,
-        /// Its port.
+        /// The port of the ssh server.
         port: u16,
     },
 }
 
 /// A version of fleetctl.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Version {
+pub struct FleetctlVersion {
     number: (u32, u32, u32),
     text: String,
 }
 
-/// Why `fleetctl --version` does not name a version that we can speak with.
+/// Why the output of `fleetctl --version` is not the version of a CoreOS fleetctl.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stranger {
+pub(super) enum VersionError {
     /// The command-line tool of Fleet, the osquery product, has the same name.
     Osquery,
-    /// It is no fleetctl.
+    /// It is another program.
     Unknown,
 }
 
-impl Version {
-    /// The oldest one whose output is known.
+impl FleetctlVersion {
+    /// The oldest version whose output is known.
     const OLDEST: (u32, u32, u32) = (0, 5, 0);
 
-    /// Reads what `fleetctl --version` prints: `fleetctl version 0.11.8`, from 0.12 on `fleetctl
-    /// version v0.12.0`.
-    pub(super) fn parse(output: &str) -> Result<Self, Stranger> {
+    /// Parses the output of `fleetctl --version`: `fleetctl version 0.11.8`, from 0.12 on
+    /// `fleetctl version v0.12.0`.
+    pub(super) fn parse(output: &str) -> Result<Self, VersionError> {
         let line = output.lines().next().unwrap_or_default().trim_end();
         if line.starts_with("fleetctl - version ") {
-            return Err(Stranger::Osquery);
+            return Err(VersionError::Osquery);
         }
-        let text = line.strip_prefix("fleetctl version ").ok_or(Stranger::Unknown)?;
+
+        let text = line.strip_prefix("fleetctl version ").ok_or(VersionError::Unknown)?;
         let text = text.strip_prefix('v').unwrap_or(text);
-        // A build of one's own may add a suffix: 1.0.0+git.
+
+        // Unofficial builds may have a suffix: 1.0.0+git.
         let end = text.find(['-', '+']).unwrap_or(text.len());
         let mut parts = text[..end].split('.').map(str::parse);
         match (parts.next(), parts.next(), parts.next(), parts.next()) {
             (Some(Ok(major)), Some(Ok(minor)), Some(Ok(patch)), None) => {
                 Ok(Self { number: (major, minor, patch), text: text.to_owned() })
             }
-            _ => Err(Stranger::Unknown),
+            _ => Err(VersionError::Unknown),
         }
     }
 
-    /// Whether its output is not known because it is too old.
+    /// Whether this version is so old that its output is not known.
     pub(super) fn is_too_old(&self) -> bool {
         self.number < Self::OLDEST
     }
 
-    /// The arguments that ask for a topic.
-    pub(super) fn arguments(&self, connection: &Connection, topic: FleetList) -> Vec<String> {
+    /// The arguments that request a list.
+    pub(super) fn arguments(
+        &self,
+        connection: &FleetctlConnection,
+        list: FleetList,
+    ) -> Vec<String> {
         let mut arguments = match connection {
-            Connection::Default => vec![],
-            Connection::Etcd { host, port } => {
+            FleetctlConnection::Default => vec![],
+            FleetctlConnection::Etcd { host, port } => {
                 let endpoint = format!("--endpoint=http://{}", host::in_url(host, *port));
-                // From 0.13 on an endpoint is taken for fleet's API unless this says otherwise.
+                // From 0.13 on, an endpoint without this flag is the endpoint of fleet's API.
                 if self.number >= (0, 9, 0) {
                     vec!["--driver=etcd".into(), endpoint]
                 } else {
                     vec![endpoint]
                 }
             }
-            Connection::Tunnel { host, port } => {
+            FleetctlConnection::Tunnel { host, port } => {
                 vec![format!("--tunnel={}", host::for_socket(host, *port))]
             }
         };
-        arguments.extend([self.command(topic), "--no-legend", "--full"].map(String::from));
-        arguments.push(format!("--fields={}", self.columns(topic).join(",")));
+
+        arguments.extend([self.command(list), "--no-legend", "--full"].map(String::from));
+        arguments.push(format!("--fields={}", self.columns(list).join(",")));
         arguments
     }
 
-    /// Reads the answer to [`arguments`](Self::arguments).
-    pub(super) fn read(&self, topic: FleetList, output: &[u8]) -> Result<Reading, TableError> {
-        let columns = self.columns(topic);
-        Ok(match topic {
+    /// Parses the output of a call with [`arguments`](Self::arguments).
+    pub(super) fn read(&self, list: FleetList, output: &[u8]) -> Result<Reading, TableError> {
+        let columns = self.columns(list);
+        Ok(match list {
             FleetList::Units => Reading::Units {
                 states: table::units(output, columns)?,
                 files: if self.lists_files_with_units() {
@@ -124,26 +132,25 @@ impl Version {
         })
     }
 
-    /// Before 0.7, `list-units` lists every submitted unit; `list-unit-files` is missing (0.5) or
-    /// says less (0.6).
+    /// Before 0.7, `list-units` lists all submitted units, and `list-unit-files` is missing (0.5)
+    /// or has fewer columns (0.6).
     fn lists_files_with_units(&self) -> bool {
         self.number < (0, 7, 0)
     }
 
-    fn command(&self, topic: FleetList) -> &'static str {
-        match topic {
+    fn command(&self, list: FleetList) -> &'static str {
+        match list {
             FleetList::Machines => "list-machines",
             FleetList::UnitFiles if !self.lists_files_with_units() => "list-unit-files",
             FleetList::Units | FleetList::UnitFiles => "list-units",
         }
     }
 
-    /// The description comes last, where it may contain anything.
-    fn columns(&self, topic: FleetList) -> &'static [&'static str] {
-        match (topic, self.number) {
+    /// The columns to request. The description is last, where it may contain tabs.
+    fn columns(&self, list: FleetList) -> &'static [&'static str] {
+        match (list, self.number) {
             (FleetList::Machines, _) => &["machine", "ip", "metadata"],
-            // `state` is what a unit's state is, not what it should be: nothing that the other
-            // columns do not say.
+            // The column `state` is not the desired state, and adds nothing to the others.
             (_, (0, ..=5, _)) => &["unit", "load", "active", "sub", "machine", "hash", "desc"],
             (_, (0, 6, _)) => {
                 &["unit", "dstate", "tmachine", "load", "active", "sub", "machine", "hash", "desc"]
@@ -158,7 +165,7 @@ impl Version {
     }
 }
 
-impl fmt::Display for Version {
+impl fmt::Display for FleetctlVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "v{}", self.text)
     }
@@ -168,12 +175,12 @@ impl fmt::Display for Version {
 mod tests {
     use super::*;
 
-    fn version(text: &str) -> Version {
-        Version::parse(&format!("fleetctl version {text}\n")).unwrap()
+    fn version(text: &str) -> FleetctlVersion {
+        FleetctlVersion::parse(&format!("fleetctl version {text}\n")).unwrap()
     }
 
     #[test]
-    fn reads_the_version_with_and_without_v() {
+    fn a_version_is_parsed_with_and_without_v() {
         assert_eq!(version("0.11.8").to_string(), "v0.11.8");
         assert_eq!(version("v1.0.0"), version("1.0.0"));
         assert_eq!(version("v1.0.0+git").to_string(), "v1.0.0+git");
@@ -181,9 +188,9 @@ mod tests {
     }
 
     #[test]
-    fn knows_what_is_no_fleetctl_of_coreos() {
+    fn other_programs_are_recognized() {
         let osquery = "fleetctl - version 4.62.1\n  branch: \tHEAD\n  revision: \td5a2ab5\n";
-        assert_eq!(Version::parse(osquery), Err(Stranger::Osquery));
+        assert_eq!(FleetctlVersion::parse(osquery), Err(VersionError::Osquery));
         for other in [
             "",
             "true (GNU coreutils) 9.1\n",
@@ -191,7 +198,7 @@ mod tests {
             "fleetctl version 1.0\n",
             "fleetctl version 1.0.0.0",
         ] {
-            assert_eq!(Version::parse(other), Err(Stranger::Unknown), "{other}");
+            assert_eq!(FleetctlVersion::parse(other), Err(VersionError::Unknown), "{other}");
         }
     }
 
@@ -202,33 +209,37 @@ mod tests {
     }
 
     #[test]
-    fn says_driver_from_0_9_on_and_never_before() {
-        let etcd = Connection::Etcd { host: "core-01".into(), port: 4001 };
-        let asks = |text: &str| version(text).arguments(&etcd, FleetList::Machines).join(" ");
-        let list = "--endpoint=http://core-01:4001 list-machines --no-legend --full --fields=machine,ip,metadata";
-        assert_eq!(asks("0.8.3"), list);
-        assert_eq!(asks("0.9.0"), format!("--driver=etcd {list}"));
-        assert_eq!(asks("v1.0.0"), format!("--driver=etcd {list}"));
+    fn the_flag_driver_is_used_from_0_9_on() {
+        let etcd = FleetctlConnection::Etcd { host: "core-01".into(), port: 4001 };
+        let arguments = |text: &str| version(text).arguments(&etcd, FleetList::Machines).join(" ");
+        let expected = "--endpoint=http://core-01:4001 list-machines --no-legend --full \
+                        --fields=machine,ip,metadata";
+
+        assert_eq!(arguments("0.8.3"), expected);
+        assert_eq!(arguments("0.9.0"), format!("--driver=etcd {expected}"));
+        assert_eq!(arguments("v1.0.0"), format!("--driver=etcd {expected}"));
     }
 
     #[test]
-    fn brackets_an_ipv6_address() {
-        let tunnel = |host: &str| Connection::Tunnel { host: host.into(), port: 22 };
-        let asks =
+    fn an_ipv6_address_is_put_in_brackets() {
+        let tunnel = |host: &str| FleetctlConnection::Tunnel { host: host.into(), port: 22 };
+        let flag =
             |host: &str| version("1.0.0").arguments(&tunnel(host), FleetList::Units).remove(0);
-        assert_eq!(asks("core-01"), "--tunnel=core-01:22");
-        assert_eq!(asks("fd00::1"), "--tunnel=[fd00::1]:22");
-        assert_eq!(asks("fe80::1%eth0"), "--tunnel=[fe80::1%eth0]:22");
-        let etcd = Connection::Etcd { host: "fe80::1%eth0".into(), port: 4001 };
-        let asks = version("1.0.0").arguments(&etcd, FleetList::Units).remove(1);
-        assert_eq!(asks, "--endpoint=http://[fe80::1%25eth0]:4001");
+        assert_eq!(flag("core-01"), "--tunnel=core-01:22");
+        assert_eq!(flag("fd00::1"), "--tunnel=[fd00::1]:22");
+        assert_eq!(flag("fe80::1%eth0"), "--tunnel=[fe80::1%eth0]:22");
+
+        let etcd = FleetctlConnection::Etcd { host: "fe80::1%eth0".into(), port: 4001 };
+        let flag = version("1.0.0").arguments(&etcd, FleetList::Units).remove(1);
+        assert_eq!(flag, "--endpoint=http://[fe80::1%25eth0]:4001");
     }
 
     #[test]
-    fn asks_for_the_columns_that_a_version_has() {
+    fn only_columns_of_the_version_are_requested() {
         let fields = |text: &str| {
-            let asks = version(text).arguments(&Connection::Default, FleetList::UnitFiles);
-            format!("{} {}", asks[0], asks[3])
+            let arguments =
+                version(text).arguments(&FleetctlConnection::Default, FleetList::UnitFiles);
+            format!("{} {}", arguments[0], arguments[3])
         };
         assert_eq!(fields("0.5.4"), "list-units --fields=unit,load,active,sub,machine,hash,desc");
         assert_eq!(

@@ -1,8 +1,8 @@
-//! Orphans: processes that were given to this one when their parent ended, because it is PID 1 of a
-//! container. Nobody else can reap them: what is left of them would fill the container's table of
-//! processes.
+//! Reaps orphans: processes that the kernel gave to this process when their parent ended, because
+//! this process is PID 1 of a container. Nobody else can reap them, and zombies would fill the
+//! process table of the container.
 //!
-//! Children of our own are not touched, so that whoever started one gets its exit status.
+//! It must not reap a child of this process, whose exit status somebody waits for.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,56 +12,56 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rustix::process::{Pid, WaitOptions, waitpid};
 use tokio::process::{Child, Command};
 
-static CHILDREN: Mutex<Children> = Mutex::new(Children { starting: 0, own: BTreeSet::new() });
+static OWN_CHILDREN: Mutex<OwnChildren> =
+    Mutex::new(OwnChildren { starting: 0, process_ids: BTreeSet::new() });
 
-/// The children of this process that are being waited for.
-struct Children {
-    /// How many are being started, which are not yet among `own`. That may take long, so nobody
-    /// else waits for it.
+/// The children of this process whose exit status somebody waits for.
+struct OwnChildren {
+    /// How many children are being started, and are not yet in `process_ids`. Starting one may take
+    /// long, so the lock is not held meanwhile.
     starting: usize,
-    own: BTreeSet<u32>,
+    process_ids: BTreeSet<u32>,
 }
 
-/// A child of our own, as long as it is waited for.
-pub(super) struct Own(u32);
+/// Marks a child as one that somebody waits for, until it is dropped.
+pub(super) struct ChildGuard(u32);
 
-/// Starts a child that is no orphan until what is returned with it is dropped.
-pub(super) fn spawn(command: &mut Command) -> io::Result<(Own, Child)> {
-    children().starting += 1;
-    let spawned = command.spawn();
+/// Starts a child that is not reaped here until the guard is dropped.
+pub(super) fn spawn(command: &mut Command) -> io::Result<(ChildGuard, Child)> {
+    own_children().starting += 1;
+    let result = command.spawn();
 
-    let mut children = children();
-    children.starting -= 1;
-    let child = spawned?;
-    let id = child.id().expect("nobody has waited for it yet");
-    children.own.insert(id);
-    Ok((Own(id), child))
+    let mut own_children = own_children();
+    own_children.starting -= 1;
+    let child = result?;
+    let id = child.id().expect("nobody has waited for the child yet");
+    own_children.process_ids.insert(id);
+    Ok((ChildGuard(id), child))
 }
 
-impl Drop for Own {
+impl Drop for ChildGuard {
     fn drop(&mut self) {
-        children().own.remove(&self.0);
+        own_children().process_ids.remove(&self.0);
     }
 }
 
-/// Reaps the orphans that have ended. To be called when a child has ended (SIGCHLD), by PID 1.
-/// While a child is being started, nothing is done: what is left is reaped when the next one has
-/// ended.
-pub fn reap_orphans() {
+/// Reaps the orphans that have ended. PID 1 calls this on SIGCHLD. While a child is being started
+/// it does nothing: the next SIGCHLD reaps the remaining orphans.
+pub(crate) fn reap_orphans() {
     let ended: Vec<u32> = processes().filter(|id| has_ended(*id)).collect();
 
-    // A child of our own that is among them was being started before, and so is known to `children`
-    // now.
-    let children = children();
-    if children.starting > 0 {
+    // If one of them is a child of ours, its start began before, so it is counted now.
+    let own_children = own_children();
+    if own_children.starting > 0 {
         return;
     }
+
     for orphan in ended
         .into_iter()
-        .filter(|id| !children.own.contains(id))
+        .filter(|id| !own_children.process_ids.contains(id))
         .filter_map(pid)
     {
-        // If that fails, another process is its parent.
+        // This fails if another process is its parent.
         let _ = waitpid(Some(orphan), WaitOptions::NOHANG);
     }
 }
@@ -71,7 +71,7 @@ fn processes() -> impl Iterator<Item = u32> {
     entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
 }
 
-/// Whether a process has ended, but has not been reaped (`proc_pid_stat(5)`). Its name may contain
+/// Whether a process is a zombie (`proc_pid_stat(5)`). Its name, before the last `)`, may contain
 /// anything.
 fn has_ended(id: u32) -> bool {
     let stat = fs::read(format!("/proc/{id}/stat")).unwrap_or_default();
@@ -83,6 +83,6 @@ fn pid(id: u32) -> Option<Pid> {
     Pid::from_raw(i32::try_from(id).ok()?)
 }
 
-fn children() -> MutexGuard<'static, Children> {
-    CHILDREN.lock().unwrap_or_else(PoisonError::into_inner)
+fn own_children() -> MutexGuard<'static, OwnChildren> {
+    OWN_CHILDREN.lock().unwrap_or_else(PoisonError::into_inner)
 }

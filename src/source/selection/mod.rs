@@ -1,13 +1,13 @@
-//! Which source is used, and why: from the options to a source that is started.
+//! The decision which source is used, and why.
 //!
-//! 1. The table of [`rules`] says which options belong to which source.
-//! 2. [`Options::request`] says what the options ask for. Where they leave it open, [`Facts`] are
-//!    needed.
-//! 3. [`decide`] makes a [`Selection`] of both. It is pure.
-//! 4. [`Selection::choose`] looks for the facts, and [`Selection::open`] finds what the source
-//!    needs, such as a program or a file. Both are in [`open`].
+//! It must not know where an option was set, or who reads the source.
 //!
-//! It does not know where an option was set, or who reads the source.
+//! 1. The table in [`rules`] defines which options belong to which source.
+//! 2. [`Options::request`] returns what the options request. If they leave the choice open,
+//!    [`SelectionFacts`] are needed.
+//! 3. [`decide`] makes a [`Selection`] from both. It is pure.
+//! 4. [`Selection::choose`] gathers the facts, and [`Selection::open`] finds what the source needs,
+//!    such as a program or a file. Both are in [`open`].
 
 mod open;
 pub(crate) mod rules;
@@ -22,22 +22,22 @@ use super::api::Address;
 use super::etcd::endpoint::Endpoint;
 use super::etcd::login::Login;
 use super::etcd::{self, Tls};
-use super::fleetctl::Connection;
+use super::fleetctl::FleetctlConnection;
 use super::polled::Schedule;
 
-pub(crate) use open::{OpenError, Opened};
+pub(crate) use open::{OpenError, OpenedSource};
 
-/// The ports at which an etcd on this host is looked for: etcd's own, and the one that it had
-/// before 2.0, as fleetctl does.
+/// The ports at which an etcd on this host is looked for, as fleetctl does: that of etcd 2.0 and
+/// later, and the one before.
 const LOCAL_ETCD_PORTS: [u16; 2] = [2379, 4001];
 
-/// The command that is looked for in `$PATH` where none is named.
+/// The command if the option `fleetctl` is not set. It is looked for in `$PATH`.
 const FLEETCTL: &str = "fleetctl";
 
-/// What the option `source` asks for.
+/// The value of the option `source`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum SourceChoice {
-    /// Whatever the other options ask for, or what is there.
+    /// The other options decide, or else what is found on this host.
     #[default]
     Auto,
     Fleetctl,
@@ -56,98 +56,100 @@ impl SourceChoice {
     ];
 }
 
-/// The options that say which source is used and how: valid, and without
+/// The options that select and configure the source. They are valid, and have no
 /// [`conflicts`](rules::conflicts).
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Options {
     pub(crate) choice: SourceChoice,
-    /// The fleetctl command: a path, or a name to look for in `$PATH`. `None`: not set.
+    /// The path of fleetctl, or a name to look for in `$PATH`; `None`: not set.
     pub(crate) fleetctl: Option<String>,
-    /// How fleetctl connects to the cluster. [`Connection::Etcd`] is the option `endpoint`, at
-    /// which etcd may be watched without fleetctl.
-    pub(crate) connection: Connection,
+    /// How fleetctl connects to the cluster. [`FleetctlConnection::Etcd`] comes from the option
+    /// `endpoint`: that etcd may also be watched without fleetctl.
+    pub(crate) connection: FleetctlConnection,
     pub(crate) api: Address,
     /// Empty: not set.
     pub(crate) etcd_members: Vec<Endpoint>,
-    /// Begins with `/` and does not end with it.
+    /// fleet's directory in etcd; begins with `/` and does not end with it.
     pub(crate) etcd_prefix: String,
-    /// Only for members with `https://`.
+    /// Only used for members with `https://`.
     pub(crate) etcd_tls: Tls,
     /// The etcd user to authenticate as; without a colon.
     pub(crate) etcd_user: Option<String>,
     /// The file that holds that user's password.
     pub(crate) etcd_password_file: Option<PathBuf>,
-    /// systemd's directory of credentials (`systemd.exec(5)`), in which the password may be too.
+    /// systemd's directory of credentials (`systemd.exec(5)`), which may hold the password instead.
     pub(crate) credentials: Option<PathBuf>,
     pub(crate) demo: bool,
     pub(crate) replay: Option<PathBuf>,
-    /// How many times faster than real time a recording is played.
+    /// How many seconds of a recording are played in one second.
     pub(crate) replay_speed: f64,
-    /// Time between polls of machines and unit files; more than zero.
+    /// Interval between polls of machines and of unit files; more than zero.
     pub(crate) machine_freq: Duration,
-    /// Time between polls of unit states; more than zero.
+    /// Interval between polls of unit states; more than zero.
     pub(crate) unit_freq: Duration,
-    /// Time until a poll is given up; more than zero.
+    /// How long a poll may take; more than zero.
     pub(crate) poll_timeout: Duration,
 }
 
-/// What the options ask for.
+/// The source that the options request.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Request {
+pub(crate) enum SourceRequest {
     Demo,
     Replay(PathBuf),
-    /// These members of etcd.
+    /// Watch these members of etcd.
     Etcd(Vec<Endpoint>),
     Api,
-    /// By name (`--source`).
+    /// Requested by `--source fleetctl`.
     Fleetctl,
-    /// By an option that only fleetctl has.
+    /// Requested by an option that only fleetctl has.
     FleetctlOption,
-    /// An etcd host: etcd is watched there if it can be. If not, fleetctl connects to it.
+    /// Watch the etcd at this endpoint if that is possible; else use fleetctl, which connects to
+    /// it.
     EtcdOrFleetctl(Endpoint),
-    /// Nothing: the API if its socket exists, if not fleetctl.
+    /// No source is requested: use fleet's API if its socket exists, else fleetctl.
     Any,
 }
 
 impl Options {
-    /// What the options ask for. To name members of etcd, or another API than the default one, is
-    /// to ask for it, also while nothing answers there.
-    pub(crate) fn request(&self) -> Request {
+    /// The source that the options request. Members of etcd, or an API other than the default, are
+    /// a request, even if nothing answers there.
+    pub(crate) fn request(&self) -> SourceRequest {
         if self.demo {
-            return Request::Demo;
+            return SourceRequest::Demo;
         }
         if let Some(path) = &self.replay {
-            return Request::Replay(path.clone());
+            return SourceRequest::Replay(path.clone());
         }
 
         match (self.choice, &self.connection) {
-            (SourceChoice::Fleetctl, _) => Request::Fleetctl,
-            (SourceChoice::Api, _) => Request::Api,
-            (SourceChoice::Etcd, connection) => Request::Etcd(self.etcd_endpoints(connection)),
-            (SourceChoice::Auto | SourceChoice::Replay, Connection::Etcd { host, port })
-                if self.fleetctl.is_none() =>
-            {
-                Request::EtcdOrFleetctl(without_tls(host, *port))
+            (SourceChoice::Fleetctl, _) => SourceRequest::Fleetctl,
+            (SourceChoice::Api, _) => SourceRequest::Api,
+            (SourceChoice::Etcd, connection) => {
+                SourceRequest::Etcd(self.etcd_endpoints(connection))
             }
+            (
+                SourceChoice::Auto | SourceChoice::Replay,
+                FleetctlConnection::Etcd { host, port },
+            ) if self.fleetctl.is_none() => SourceRequest::EtcdOrFleetctl(without_tls(host, *port)),
             (SourceChoice::Auto | SourceChoice::Replay, connection) => {
-                if self.fleetctl.is_some() || *connection != Connection::Default {
-                    Request::FleetctlOption
+                if self.fleetctl.is_some() || *connection != FleetctlConnection::Default {
+                    SourceRequest::FleetctlOption
                 } else if !self.etcd_members.is_empty() {
-                    Request::Etcd(self.etcd_members.clone())
+                    SourceRequest::Etcd(self.etcd_members.clone())
                 } else if self.api != Address::default() {
-                    Request::Api
+                    SourceRequest::Api
                 } else {
-                    Request::Any
+                    SourceRequest::Any
                 }
             }
         }
     }
 
-    fn etcd_endpoints(&self, connection: &Connection) -> Vec<Endpoint> {
+    fn etcd_endpoints(&self, connection: &FleetctlConnection) -> Vec<Endpoint> {
         match connection {
             _ if !self.etcd_members.is_empty() => self.etcd_members.clone(),
-            Connection::Etcd { host, port } => vec![without_tls(host, *port)],
-            Connection::Default | Connection::Tunnel { .. } => {
+            FleetctlConnection::Etcd { host, port } => vec![without_tls(host, *port)],
+            FleetctlConnection::Default | FleetctlConnection::Tunnel { .. } => {
                 LOCAL_ETCD_PORTS.map(|port| without_tls("127.0.0.1", port)).to_vec()
             }
         }
@@ -180,33 +182,33 @@ fn without_tls(host: &str, port: u16) -> Endpoint {
     Endpoint { tls: false, host: host.to_owned(), port }
 }
 
-/// What was found where the options leave the source open; the default where they do not.
+/// What was found on this host and in etcd. The default if the options do not leave the source
+/// open.
 #[derive(Debug, Default)]
-struct Facts {
-    /// Why fleet's API is not there, if its socket is not.
+struct SelectionFacts {
+    /// Why fleet's API cannot be used; `None` if its socket exists.
     api_absence: Option<String>,
-    /// What the etcd at the host of `endpoint` answered.
-    etcd: Probe,
+    /// Whether the etcd at the option `endpoint` can be watched.
+    etcd: EtcdProbe,
 }
 
 /// Whether an etcd can be watched.
 #[derive(Debug, Default)]
-enum Probe {
+enum EtcdProbe {
     /// It has the v2 API.
     SpeaksV2,
-    /// It did not answer in time. It counts as one that can be watched: fleetctl would have to wait
-    /// for the same one.
+    /// It did not answer in time. It is watched: fleetctl would have to wait for the same etcd.
     #[default]
     NoAnswer,
-    /// It answers, and cannot be watched: why.
+    /// It answers, but cannot be watched. Holds the reason.
     Unusable(String),
 }
 
-/// Which source is used, with all that it takes to start it.
+/// The selected source, with everything that is needed to start it.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Selection {
     backend: Backend,
-    reason: Reason,
+    reason: SelectionReason,
     schedule: Schedule,
 }
 
@@ -216,25 +218,30 @@ enum Backend {
     Replay { path: PathBuf, speed: f64 },
     Api(Address),
     Etcd(etcd::EtcdSettings),
-    Fleetctl { command: String, connection: Connection },
+    Fleetctl { command: String, connection: FleetctlConnection },
 }
 
-/// Why a source is used.
+/// Why a source was selected.
 #[derive(Clone, Debug, PartialEq)]
-enum Reason {
-    /// It was named.
+enum SelectionReason {
     Requested,
     FleetctlOption,
     EtcdSpeaksV2,
     EtcdGaveNoAnswer,
-    /// It is fleetctl, because etcd cannot be watched at the host of `endpoint`: why.
+    /// The etcd at the option `endpoint` cannot be watched, for this reason, so fleetctl is used.
     EtcdIsUnusable(String),
     ApiSocketExists,
+    /// The socket of fleet's API does not exist, as this text explains, so fleetctl is used.
     NoApiSocket(String),
 }
 
-/// Which source is used. Pure.
-fn decide(options: &Options, facts: Facts) -> Selection {
+/// Selects the source. Pure.
+fn decide(options: &Options, facts: SelectionFacts) -> Selection {
+    use SelectionReason::{
+        ApiSocketExists, EtcdGaveNoAnswer, EtcdIsUnusable, EtcdSpeaksV2, FleetctlOption,
+        NoApiSocket, Requested,
+    };
+
     let speed = options.replay_speed;
     let api = || Backend::Api(options.api.clone());
     let etcd = |endpoints| Backend::Etcd(options.etcd_settings(endpoints));
@@ -244,30 +251,38 @@ fn decide(options: &Options, facts: Facts) -> Selection {
     };
 
     let (backend, reason) = match options.request() {
-        Request::Demo => (Backend::Demo { speed }, Reason::Requested),
-        Request::Replay(path) => (Backend::Replay { path, speed }, Reason::Requested),
-        Request::Etcd(endpoints) => (etcd(endpoints), Reason::Requested),
-        Request::Api => (api(), Reason::Requested),
-        Request::Fleetctl => (fleetctl(), Reason::Requested),
-        Request::FleetctlOption => (fleetctl(), Reason::FleetctlOption),
-        Request::EtcdOrFleetctl(endpoint) => match facts.etcd {
-            Probe::SpeaksV2 => (etcd(vec![endpoint]), Reason::EtcdSpeaksV2),
-            Probe::NoAnswer => (etcd(vec![endpoint]), Reason::EtcdGaveNoAnswer),
-            Probe::Unusable(why) => (fleetctl(), Reason::EtcdIsUnusable(why)),
+        SourceRequest::Demo => (Backend::Demo { speed }, Requested),
+        SourceRequest::Replay(path) => (Backend::Replay { path, speed }, Requested),
+        SourceRequest::Etcd(endpoints) => (etcd(endpoints), Requested),
+        SourceRequest::Api => (api(), Requested),
+        SourceRequest::Fleetctl => (fleetctl(), Requested),
+        SourceRequest::FleetctlOption => (fleetctl(), FleetctlOption),
+        SourceRequest::EtcdOrFleetctl(endpoint) => match facts.etcd {
+            EtcdProbe::SpeaksV2 => (etcd(vec![endpoint]), EtcdSpeaksV2),
+            EtcdProbe::NoAnswer => (etcd(vec![endpoint]), EtcdGaveNoAnswer),
+            EtcdProbe::Unusable(why) => (fleetctl(), EtcdIsUnusable(why)),
         },
-        Request::Any => match facts.api_absence {
-            None => (api(), Reason::ApiSocketExists),
-            Some(absence) => (fleetctl(), Reason::NoApiSocket(absence)),
+        SourceRequest::Any => match facts.api_absence {
+            None => (api(), ApiSocketExists),
+            Some(absence) => (fleetctl(), NoApiSocket(absence)),
         },
     };
+
     Selection { backend, reason, schedule: options.schedule() }
 }
 
 impl Selection {
-    /// Whether the source that was started by `running` can go on after a reload.
+    /// Whether the source that was started from `running` can go on after a reload.
     pub(crate) fn keeps(&self, running: &Self) -> bool {
-        // The content of the files may have changed.
-        let has_files = matches!(&self.backend, Backend::Etcd(etcd) if etcd.tls != Tls::default() || etcd.login.is_some());
+        // The content of certificates and password files may have changed.
+        let has_files = match &self.backend {
+            Backend::Etcd(etcd) => etcd.tls != Tls::default() || etcd.login.is_some(),
+            Backend::Demo { .. }
+            | Backend::Replay { .. }
+            | Backend::Api(_)
+            | Backend::Fleetctl { .. } => false,
+        };
+
         self.backend == running.backend && self.schedule == running.schedule && !has_files
     }
 
@@ -283,13 +298,13 @@ impl Selection {
     }
 }
 
-/// What is done, and why: for the log.
+/// The selected source and the reason, for the log.
 impl fmt::Display for Selection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let reason = &self.reason;
         match &self.backend {
             Backend::Demo { .. } => {
-                f.write_str("playing the recording that is built in, again and again (--demo)")
+                f.write_str("playing the built-in recording in a loop (--demo)")
             }
             Backend::Replay { path, .. } => write!(f, "playing the recording {}", path.display()),
             Backend::Api(address) => write!(f, "reading fleet's HTTP API at {address}: {reason}"),
@@ -298,29 +313,32 @@ impl fmt::Display for Selection {
                 write!(f, "watching fleet's registry in etcd at {}: {reason}", members.join(", "))
             }
             Backend::Fleetctl { command, .. } => {
-                write!(f, "reading fleet through {command}: {reason}")
+                write!(f, "reading fleet with {command}: {reason}")
             }
         }
     }
 }
 
-impl fmt::Display for Reason {
+impl fmt::Display for SelectionReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const HOW_TO_GET_FLEETCTL: &str = "(--source fleetctl goes through fleetctl)";
+        const HOW_TO_GET_FLEETCTL: &str = "(to use fleetctl: --source fleetctl)";
+
         match self {
-            Reason::Requested => f.write_str("as was asked for"),
-            Reason::FleetctlOption => f.write_str("as was asked for (-c, -e or -t)"),
-            Reason::EtcdSpeaksV2 => {
-                write!(f, "it speaks version 2 of its API {HOW_TO_GET_FLEETCTL}")
+            SelectionReason::Requested => f.write_str("as requested"),
+            SelectionReason::FleetctlOption => f.write_str("as requested by -c, -e or -t"),
+            SelectionReason::EtcdSpeaksV2 => {
+                write!(f, "it has the v2 API {HOW_TO_GET_FLEETCTL}")
             }
-            Reason::EtcdGaveNoAnswer => write!(f, "it has not answered yet {HOW_TO_GET_FLEETCTL}"),
-            Reason::EtcdIsUnusable(why) => {
-                write!(f, "as was asked for (-e), and not watching etcd itself: {why}")
+            SelectionReason::EtcdGaveNoAnswer => {
+                write!(f, "it has not answered yet {HOW_TO_GET_FLEETCTL}")
             }
-            Reason::ApiSocketExists => {
-                f.write_str("its socket is there, and nothing asks for fleetctl")
+            SelectionReason::EtcdIsUnusable(why) => {
+                write!(f, "as requested by -e; etcd cannot be watched directly: {why}")
             }
-            Reason::NoApiSocket(absence) => f.write_str(absence),
+            SelectionReason::ApiSocketExists => {
+                f.write_str("its socket exists, and no option requests fleetctl")
+            }
+            SelectionReason::NoApiSocket(absence) => f.write_str(absence),
         }
     }
 }

@@ -1,9 +1,13 @@
-//! The shell around the decision: looks for the facts, and opens the source that was selected.
+//! Gathers the facts for the decision, and opens the selected source.
+//!
+//! It must not decide which source is used.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Backend, Facts, Options, Probe, Reason, Request, Selection, decide};
+use super::{
+    Backend, EtcdProbe, Options, Selection, SelectionFacts, SelectionReason, SourceRequest, decide,
+};
 use crate::source::Source;
 use crate::source::api::Api;
 use crate::source::etcd::error::FileError;
@@ -12,78 +16,80 @@ use crate::source::fleetctl::{self, Fleetctl, FleetctlError};
 use crate::source::polled::{Polled, Schedule};
 use crate::source::replay::{Replay, ReplayError};
 
-/// The timeout of the probe of an etcd.
+/// How long the probe of an etcd may take.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
-impl Facts {
-    /// Looks for what the decision depends on, and for nothing else.
+impl SelectionFacts {
+    /// Gathers only the facts that the decision depends on.
     async fn gather(options: &Options) -> Self {
         match options.request() {
-            Request::EtcdOrFleetctl(endpoint) => {
+            SourceRequest::EtcdOrFleetctl(endpoint) => {
                 let settings = options.etcd_settings(vec![endpoint]);
-                Self { etcd: Probe::of(settings).await, ..Self::default() }
+                Self { etcd: EtcdProbe::run(settings).await, ..Self::default() }
             }
-            Request::Any => {
+            SourceRequest::Any => {
                 let api_absence = options.api.absence();
                 Self { api_absence, ..Self::default() }
             }
-            Request::Demo
-            | Request::Replay(_)
-            | Request::Etcd(_)
-            | Request::Api
-            | Request::Fleetctl
-            | Request::FleetctlOption => Self::default(),
+            SourceRequest::Demo
+            | SourceRequest::Replay(_)
+            | SourceRequest::Etcd(_)
+            | SourceRequest::Api
+            | SourceRequest::Fleetctl
+            | SourceRequest::FleetctlOption => Self::default(),
         }
     }
 }
 
-impl Probe {
-    async fn of(settings: etcd::EtcdSettings) -> Self {
+impl EtcdProbe {
+    async fn run(settings: etcd::EtcdSettings) -> Self {
         let timeout = settings.timeout.min(PROBE_TIMEOUT);
-        // Files for TLS that cannot be used are an error when the source is opened.
+        // Unusable TLS files are reported when the source is opened.
         let Ok(etcd) = EtcdSource::new(etcd::EtcdSettings { timeout, ..settings }) else {
-            return Probe::NoAnswer;
+            return EtcdProbe::NoAnswer;
         };
 
         match etcd.probe().await {
-            Ok(()) => Probe::SpeaksV2,
-            Err(errors) if errors.is_unusable() => Probe::Unusable(errors.to_string()),
-            Err(_) => Probe::NoAnswer,
+            Ok(()) => EtcdProbe::SpeaksV2,
+            Err(errors) if errors.is_unusable() => EtcdProbe::Unusable(errors.to_string()),
+            Err(_) => EtcdProbe::NoAnswer,
         }
     }
 }
 
 impl Selection {
-    /// Selects a source by the options, and by what is found on this host and in etcd where they
-    /// leave it open.
+    /// Selects a source by the options and, if they leave it open, by what is found on this host
+    /// and in etcd.
     pub(crate) async fn choose(options: &Options) -> Self {
-        decide(options, Facts::gather(options).await)
+        let facts = SelectionFacts::gather(options).await;
+        decide(options, facts)
     }
 
-    /// Finds what the source needs. Nothing is started yet.
+    /// Finds the files and programs that the source needs. Starts nothing.
     ///
     /// # Errors
     ///
-    /// A file or a program that is missing, or cannot be used.
-    pub(crate) fn open(&self) -> Result<Opened, OpenError> {
+    /// When a file or a program is missing, or cannot be used.
+    pub(crate) fn open(&self) -> Result<OpenedSource, OpenError> {
         let schedule = self.schedule;
+
         Ok(match self.backend.clone() {
-            Backend::Demo { speed } => Opened::Replay(Box::new(Replay::demo(speed))),
+            Backend::Demo { speed } => OpenedSource::Replay(Box::new(Replay::demo(speed))),
             Backend::Replay { path, speed } => {
-                Opened::Replay(Box::new(Replay::open(&path, speed)?))
+                OpenedSource::Replay(Box::new(Replay::open(&path, speed)?))
             }
-            Backend::Api(address) => Opened::Api(Arc::new(Api::new(address)), schedule),
-            Backend::Etcd(settings) => Opened::Etcd(EtcdSource::new(settings)?),
+            Backend::Api(address) => OpenedSource::Api(Arc::new(Api::new(address)), schedule),
+            Backend::Etcd(settings) => OpenedSource::Etcd(EtcdSource::new(settings)?),
             Backend::Fleetctl { command, connection } => {
                 let settings =
                     fleetctl::FleetctlSettings { command, connection, timeout: schedule.timeout };
                 let fleetctl = Fleetctl::new(settings).map_err(|error| match &self.reason {
-                    Reason::NoApiSocket(absence) => {
+                    SelectionReason::NoApiSocket(absence) => {
                         OpenError::NothingToRead { absence: absence.clone(), error: error.into() }
                     }
                     _ => OpenError::Fleetctl(error),
                 })?;
-                Opened::Fleetctl(Arc::new(fleetctl), schedule)
+                OpenedSource::Fleetctl(Arc::new(fleetctl), schedule)
             }
         })
     }
@@ -91,20 +97,20 @@ impl Selection {
 
 /// A source that can be started.
 #[derive(Debug)]
-pub(crate) enum Opened {
+pub(crate) enum OpenedSource {
     Replay(Box<Replay>),
     Api(Arc<Api>, Schedule),
     Etcd(EtcdSource),
     Fleetctl(Arc<Fleetctl>, Schedule),
 }
 
-impl Opened {
+impl OpenedSource {
     pub(crate) fn start(self) -> Source {
         match self {
-            Opened::Replay(replay) => Source::Replay(replay),
-            Opened::Api(api, schedule) => Source::Polled(Polled::start(api, schedule)),
-            Opened::Etcd(etcd) => Source::Etcd(etcd.start()),
-            Opened::Fleetctl(fleetctl, schedule) => {
+            OpenedSource::Replay(replay) => Source::Replay(replay),
+            OpenedSource::Api(api, schedule) => Source::Polled(Polled::start(api, schedule)),
+            OpenedSource::Etcd(etcd) => Source::Etcd(etcd.start()),
+            OpenedSource::Fleetctl(fleetctl, schedule) => {
                 Source::Polled(Polled::start(fleetctl, schedule))
             }
         }
@@ -120,7 +126,7 @@ pub(crate) enum OpenError {
     Etcd(#[from] FileError),
     #[error(transparent)]
     Fleetctl(FleetctlError),
-    /// Nothing was asked for, and neither the API nor fleetctl is there.
-    #[error("nothing to read fleet from: {absence}, and {error}")]
+    /// No source was requested, and there is neither fleet's API nor a fleetctl.
+    #[error("no source for fleet: {absence}, and {error}")]
     NothingToRead { absence: String, error: Box<FleetctlError> },
 }

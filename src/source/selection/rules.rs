@@ -1,52 +1,52 @@
-//! Which option belongs to which source: one table. It knows options by their keys and values as
-//! text.
+//! The table of which option belongs to which source. Pure.
 //!
-//! Two things follow from it: which options cannot be set together ([`conflicts`]), and which
-//! options of a weaker place (a file, say) are discarded because a stronger one (the command line)
-//! leads to another source ([`agree`]).
+//! It must not know what a value means: options are keys and values as text. Two questions are
+//! answered from the table: which options cannot be set together ([`conflicts`]), and which options
+//! of a weaker place (such as the file) are discarded because a stronger place (such as the command
+//! line) requests another source ([`agree`]).
 
 use crate::source::etcd;
 
 /// A set of sources, as bits.
-type Sources = u8;
+type SourceSet = u8;
 
-const DEMO: Sources = 1;
-const REPLAY: Sources = 2;
-const FLEETCTL: Sources = 4;
-const API: Sources = 8;
-/// etcd at the host of `endpoint`, which may also be the one that fleetctl connects to.
-const ETCD_HOST: Sources = 16;
-/// etcd at the members of `etcd`.
-const ETCD_MEMBERS: Sources = 32;
+const DEMO: SourceSet = 1;
+const REPLAY: SourceSet = 2;
+const FLEETCTL: SourceSet = 4;
+const API: SourceSet = 8;
+/// The etcd at the option `endpoint`, to which fleetctl may also connect.
+const ETCD_HOST: SourceSet = 16;
+/// The members of etcd in the option `etcd`.
+const ETCD_MEMBERS: SourceSet = 32;
 
-const NONE: Sources = 0;
-const RECORDING: Sources = DEMO | REPLAY;
-const ETCD: Sources = ETCD_HOST | ETCD_MEMBERS;
-const LIVE: Sources = FLEETCTL | API | ETCD;
-const ALL: Sources = RECORDING | LIVE;
+const NONE: SourceSet = 0;
+const RECORDING: SourceSet = DEMO | REPLAY;
+const ETCD: SourceSet = ETCD_HOST | ETCD_MEMBERS;
+const LIVE: SourceSet = FLEETCTL | API | ETCD;
+const ALL: SourceSet = RECORDING | LIVE;
 
 /// The values with which an option restricts the source.
-enum When {
+enum ValueCondition {
     Any,
     Is(&'static str),
     IsNot(&'static str),
 }
 
-use When::{Any, Is, IsNot};
+use ValueCondition::{Any, Is, IsNot};
 
-struct Rule {
+struct OptionRule {
     option: &'static str,
-    when: When,
+    when: ValueCondition,
     /// The sources that use the option.
-    used_by: Sources,
-    /// The sources beside which the option may be set although they do not use it. With a live
-    /// `--source`, this does not count: whoever names the source means the options that are set.
-    unused_with: Sources,
+    used_by: SourceSet,
+    /// The sources that do not use the option, but with which it may be set. This does not apply if
+    /// `--source` names a live source: then all options that are set have to belong to it.
+    unused_with: SourceSet,
 }
 
 /// An option without a rule belongs to all sources. A conflict is reported for the option that
-/// comes first here, with `source` for `source`.
-const RULES: [Rule; 18] = [
+/// comes first here; a conflict with the option `source` is reported for `source`.
+const RULES: [OptionRule; 18] = [
     rule("demo", Is("true"), DEMO, NONE),
     rule("replay", Any, REPLAY, NONE),
     rule("record", Any, LIVE, NONE),
@@ -68,12 +68,17 @@ const RULES: [Rule; 18] = [
     rule("source", Is("replay"), RECORDING, NONE),
 ];
 
-const fn rule(option: &'static str, when: When, used_by: Sources, unused_with: Sources) -> Rule {
-    Rule { option, when, used_by, unused_with }
+const fn rule(
+    option: &'static str,
+    when: ValueCondition,
+    used_by: SourceSet,
+    unused_with: SourceSet,
+) -> OptionRule {
+    OptionRule { option, when, used_by, unused_with }
 }
 
-impl Rule {
-    fn of((option, value): (&str, &str)) -> Option<&'static Self> {
+impl OptionRule {
+    fn find((option, value): (&str, &str)) -> Option<&'static Self> {
         RULES.iter().find(|rule| {
             let applies = match rule.when {
                 Any => true,
@@ -88,34 +93,35 @@ impl Rule {
         self.used_by & other.used_by != NONE
     }
 
-    fn may_be_unused_beside(&self, other: &Self) -> bool {
+    fn may_be_unused_with(&self, other: &Self) -> bool {
         other.used_by & !self.unused_with == NONE
     }
 
     fn excludes(&self, other: &Self) -> bool {
         !self.shares_a_source_with(other)
-            && !self.may_be_unused_beside(other)
-            && !other.may_be_unused_beside(self)
+            && !self.may_be_unused_with(other)
+            && !other.may_be_unused_with(self)
     }
 }
 
-/// Whether there is a source that both options, with these values, belong to. A switch is `true` or
-/// `false`.
+/// Whether both options, with these values, belong to a common source. The value of a switch is
+/// `true` or `false`.
 pub(crate) fn agree(one: (&str, &str), other: (&str, &str)) -> bool {
-    match (Rule::of(one), Rule::of(other)) {
+    match (OptionRule::find(one), OptionRule::find(other)) {
         (Some(one), Some(other)) => one.shares_a_source_with(other),
         _ => true,
     }
 }
 
-/// The pairs of options that cannot be set together, among those that are set. A switch is `true`
-/// or `false`.
+/// The pairs of options in `set` that cannot be set together. The value of a switch is `true` or
+/// `false`.
 pub(crate) fn conflicts(set: &[(&str, &str)]) -> Vec<(&'static str, &'static str)> {
-    let rules: Vec<&Rule> = set.iter().filter_map(|option| Rule::of(*option)).collect();
-    let (choices, mut others): (Vec<&Rule>, Vec<&Rule>) =
+    let rules: Vec<&OptionRule> =
+        set.iter().filter_map(|option| OptionRule::find(*option)).collect();
+    let (choices, mut others): (Vec<&OptionRule>, Vec<&OptionRule>) =
         rules.into_iter().partition(|rule| rule.option == "source");
 
-    // Whether `--source replay` has a recording to play is another question than what it excludes.
+    // `--source replay` conflicts with nothing here: its missing recording is another error.
     let choice = choices.into_iter().find(|choice| choice.used_by & LIVE != NONE);
     let excluded_by_choice: Vec<_> = choice
         .into_iter()
@@ -123,6 +129,7 @@ pub(crate) fn conflicts(set: &[(&str, &str)]) -> Vec<(&'static str, &'static str
         .map(|other| ("source", other.option))
         .collect();
 
+    // The order of the table, not of `set`.
     others.sort_by_key(|rule| RULES.iter().position(|each| each.option == rule.option));
     let mut conflicts = Vec::new();
     for (index, one) in others.iter().enumerate() {
@@ -137,7 +144,7 @@ pub(crate) fn conflicts(set: &[(&str, &str)]) -> Vec<(&'static str, &'static str
 mod tests {
     use super::*;
 
-    /// `demo=true replay=f` as options and values.
+    /// Options and values from a text such as `demo=true replay=f`.
     fn set(options: &str) -> Vec<(&str, &str)> {
         options
             .split_whitespace()
@@ -173,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn an_option_that_is_not_used_is_an_error_only_beside_a_live_source_that_is_named() {
+    fn an_unused_option_is_an_error_only_if_source_names_a_live_source() {
         for (unused, named) in [
             ("fleetctl=f api=http://h:1", "source=fleetctl"),
             ("endpoint=h api=http://h:1", "source=fleetctl"),
@@ -186,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn where_a_recording_is_played_options_of_live_sources_may_be_set() {
+    fn with_a_recording_options_of_live_sources_may_be_set() {
         let live = "fleetctl=f endpoint=h api=http://h:1 etcd_prefix=/p etcd_ca=f";
         for recording in
             ["demo=true", "replay=f", "source=replay demo=true", "source=replay replay=f"]
@@ -197,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_changes_nothing_restricts_nothing() {
+    fn a_default_value_restricts_no_source() {
         for options in [
             "demo=false replay=f",
             "source=auto fleetctl=f",
@@ -225,7 +232,8 @@ mod tests {
             ("source=replay", "record=f", false),
             ("demo=true", "fleetctl=f", false),
         ] {
-            let (one, other) = (set(one)[0], set(other)[0]);
+            let one = set(one)[0];
+            let other = set(other)[0];
             assert_eq!(agree(one, other), expected, "{one:?} {other:?}");
             assert_eq!(agree(other, one), expected, "{other:?} {one:?}");
         }

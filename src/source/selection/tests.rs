@@ -7,7 +7,7 @@ use crate::cli::Cli;
 use crate::config;
 use crate::snapshots::assert_catalogue;
 
-/// As on a command line.
+/// The options of a command line.
 fn options(arguments: &str) -> Options {
     let arguments = ["fleet-monitor", "--config", "/dev/null"]
         .into_iter()
@@ -18,26 +18,26 @@ fn options(arguments: &str) -> Options {
 }
 
 fn selected(arguments: &str) -> Selection {
-    decide(&options(arguments), Facts::default())
+    decide(&options(arguments), SelectionFacts::default())
 }
 
 fn absence() -> Option<String> {
     Some("there is no unix:///var/run/fleet.sock".to_owned())
 }
 
-fn with_socket(exists: bool) -> Facts {
-    Facts {
+fn with_socket(exists: bool) -> SelectionFacts {
+    SelectionFacts {
         api_absence: absence().filter(|_| !exists),
-        ..Facts::default()
+        ..SelectionFacts::default()
     }
 }
 
-fn with_etcd(etcd: Probe) -> Facts {
-    Facts { etcd, ..Facts::default() }
+fn with_etcd(etcd: EtcdProbe) -> SelectionFacts {
+    SelectionFacts { etcd, ..SelectionFacts::default() }
 }
 
-/// Why a source is used: as it was asked for.
-const REQUESTED: Reason = Reason::Requested;
+/// Short name for the most frequent reason.
+const REQUESTED: SelectionReason = SelectionReason::Requested;
 
 fn demo() -> Backend {
     Backend::Demo { speed: 1.0 }
@@ -51,21 +51,21 @@ fn api(address: &str) -> Backend {
     Backend::Api(address.parse().unwrap())
 }
 
-fn fleetctl(command: &str, connection: &Connection) -> Backend {
+fn fleetctl(command: &str, connection: &FleetctlConnection) -> Backend {
     Backend::Fleetctl { command: command.to_owned(), connection: connection.clone() }
 }
 
-/// An etcd that is watched at these members, with all else by default.
+/// An etcd with these members, and all other options at their defaults.
 fn etcd(members: &[&str]) -> Backend {
     let members = members.iter().map(|member| member.parse().unwrap()).collect();
     Backend::Etcd(options("").etcd_settings(members))
 }
 
 #[test]
-fn a_source_that_is_asked_for_is_used_whatever_is_found() {
-    let default = &Connection::Default;
-    let endpoint = &Connection::Etcd { host: "etcd".to_owned(), port: 4001 };
-    let tunnel = &Connection::Tunnel { host: "ssh".to_owned(), port: 22 };
+fn a_requested_source_is_used_whatever_is_found() {
+    let default = &FleetctlConnection::Default;
+    let endpoint = &FleetctlConnection::Etcd { host: "etcd".to_owned(), port: 4001 };
+    let tunnel = &FleetctlConnection::Tunnel { host: "ssh".to_owned(), port: 22 };
     for (arguments, backend, reason) in [
         ("--demo", demo(), REQUESTED),
         ("--demo --source replay -e etcd", demo(), REQUESTED),
@@ -74,10 +74,14 @@ fn a_source_that_is_asked_for_is_used_whatever_is_found() {
         ("--source fleetctl", fleetctl("fleetctl", default), REQUESTED),
         ("--source fleetctl -c /f -e etcd", fleetctl("/f", endpoint), REQUESTED),
         ("--source fleetctl -e etcd", fleetctl("fleetctl", endpoint), REQUESTED),
-        ("-c /f", fleetctl("/f", default), Reason::FleetctlOption),
-        ("-c /f -e etcd", fleetctl("/f", endpoint), Reason::FleetctlOption),
-        ("-t ssh", fleetctl("fleetctl", tunnel), Reason::FleetctlOption),
-        ("-t ssh --api http://h:1", fleetctl("fleetctl", tunnel), Reason::FleetctlOption),
+        ("-c /f", fleetctl("/f", default), SelectionReason::FleetctlOption),
+        ("-c /f -e etcd", fleetctl("/f", endpoint), SelectionReason::FleetctlOption),
+        ("-t ssh", fleetctl("fleetctl", tunnel), SelectionReason::FleetctlOption),
+        (
+            "-t ssh --api http://h:1",
+            fleetctl("fleetctl", tunnel),
+            SelectionReason::FleetctlOption,
+        ),
         ("--source api", api("unix:///var/run/fleet.sock"), REQUESTED),
         ("--api http://h:1", api("http://h:1"), REQUESTED),
         ("--etcd https://a:1,http://b:2", etcd(&["https://a:1", "http://b:2"]), REQUESTED),
@@ -91,41 +95,45 @@ fn a_source_that_is_asked_for_is_used_whatever_is_found() {
         ),
     ] {
         for api_absence in [absence(), None] {
-            let etcd = Probe::Unusable("it is no etcd".to_owned());
-            let selection = decide(&options(arguments), Facts { api_absence, etcd });
+            let etcd = EtcdProbe::Unusable("it is no etcd".to_owned());
+            let selection = decide(&options(arguments), SelectionFacts { api_absence, etcd });
             assert_eq!((&selection.backend, &selection.reason), (&backend, &reason), "{arguments}");
         }
     }
 }
 
 #[test]
-fn where_nothing_is_asked_for_the_socket_decides() {
+fn if_no_source_is_requested_the_socket_decides() {
     for arguments in ["", "--source auto", "--api unix:///var/run/fleet.sock", "--etcd-prefix /p"] {
         let options = options(arguments);
-        assert_eq!(options.request(), Request::Any, "{arguments}");
+        assert_eq!(options.request(), SourceRequest::Any, "{arguments}");
         let found = decide(&options, with_socket(true));
         assert_eq!(
             (found.backend, found.reason),
-            (api("unix:///var/run/fleet.sock"), Reason::ApiSocketExists)
+            (api("unix:///var/run/fleet.sock"), SelectionReason::ApiSocketExists)
         );
         let not_found = decide(&options, with_socket(false));
-        assert_eq!(not_found.backend, fleetctl("fleetctl", &Connection::Default));
-        assert_eq!(not_found.reason, Reason::NoApiSocket(absence().unwrap()));
+        assert_eq!(not_found.backend, fleetctl("fleetctl", &FleetctlConnection::Default));
+        assert_eq!(not_found.reason, SelectionReason::NoApiSocket(absence().unwrap()));
     }
 }
 
 #[test]
-fn at_an_endpoint_etcd_is_watched_unless_it_answers_that_it_cannot_be() {
-    let endpoint = Connection::Etcd { host: "etcd".to_owned(), port: 4001 };
+fn the_etcd_at_endpoint_is_watched_unless_it_answers_that_it_cannot_be() {
+    let endpoint = FleetctlConnection::Etcd { host: "etcd".to_owned(), port: 4001 };
     let why = || "it has no v2 API".to_owned();
     for arguments in ["-e etcd", "-e etcd --api http://h:1"] {
         for (probe, backend, reason) in [
-            (Probe::SpeaksV2, etcd(&["http://etcd:4001"]), Reason::EtcdSpeaksV2),
-            (Probe::NoAnswer, etcd(&["http://etcd:4001"]), Reason::EtcdGaveNoAnswer),
+            (EtcdProbe::SpeaksV2, etcd(&["http://etcd:4001"]), SelectionReason::EtcdSpeaksV2),
             (
-                Probe::Unusable(why()),
+                EtcdProbe::NoAnswer,
+                etcd(&["http://etcd:4001"]),
+                SelectionReason::EtcdGaveNoAnswer,
+            ),
+            (
+                EtcdProbe::Unusable(why()),
                 fleetctl("fleetctl", &endpoint),
-                Reason::EtcdIsUnusable(why()),
+                SelectionReason::EtcdIsUnusable(why()),
             ),
         ] {
             let selection = decide(&options(arguments), with_etcd(probe));
@@ -135,29 +143,30 @@ fn at_an_endpoint_etcd_is_watched_unless_it_answers_that_it_cannot_be() {
 }
 
 #[test]
-fn what_is_selected_is_told_in_these_words() {
-    let unusable = Probe::Unusable("it has no v2 API".to_owned());
+fn the_wording_of_the_selections() {
+    let unusable = EtcdProbe::Unusable("it has no v2 API".to_owned());
     let selections = [
-        ("--demo", Facts::default()),
-        ("--replay f", Facts::default()),
-        ("--api http://h:1", Facts::default()),
-        ("--etcd https://a:1,http://b:2", Facts::default()),
-        ("--source fleetctl", Facts::default()),
-        ("-c /f", Facts::default()),
-        ("-e etcd", with_etcd(Probe::SpeaksV2)),
-        ("-e etcd", with_etcd(Probe::NoAnswer)),
+        ("--demo", SelectionFacts::default()),
+        ("--replay f", SelectionFacts::default()),
+        ("--api http://h:1", SelectionFacts::default()),
+        ("--etcd https://a:1,http://b:2", SelectionFacts::default()),
+        ("--source fleetctl", SelectionFacts::default()),
+        ("-c /f", SelectionFacts::default()),
+        ("-e etcd", with_etcd(EtcdProbe::SpeaksV2)),
+        ("-e etcd", with_etcd(EtcdProbe::NoAnswer)),
         ("-e etcd", with_etcd(unusable)),
         ("--source auto", with_socket(true)),
         ("--source auto", with_socket(false)),
     ];
-    let told = selections.map(|(arguments, facts)| (arguments, decide(&options(arguments), facts)));
-    assert_catalogue("source-selections", told);
+    let texts =
+        selections.map(|(arguments, facts)| (arguments, decide(&options(arguments), facts)));
+    assert_catalogue("source-selections", texts);
 }
 
 #[test]
-fn a_source_gets_the_options_that_belong_to_it() {
+fn a_source_receives_its_options() {
     let fleetctl = selected("-c /f -t ssh").backend;
-    let tunnel = Connection::Tunnel { host: "ssh".to_owned(), port: 22 };
+    let tunnel = FleetctlConnection::Tunnel { host: "ssh".to_owned(), port: 22 };
     assert_eq!(fleetctl, Backend::Fleetctl { command: "/f".to_owned(), connection: tunnel });
 
     let etcd =
@@ -182,7 +191,7 @@ fn a_source_gets_the_options_that_belong_to_it() {
 }
 
 #[test]
-fn only_where_nothing_is_asked_for_a_missing_fleetctl_means_that_there_is_nothing_to_read() {
+fn a_missing_fleetctl_means_no_source_only_if_none_was_requested() {
     let missing = |arguments| selected(arguments).open().expect_err("no such fleetctl").to_string();
     let named = missing("-c /nowhere/fleetctl");
     assert!(named.contains("/nowhere/fleetctl"), "{named}");
@@ -198,7 +207,7 @@ fn only_where_nothing_is_asked_for_a_missing_fleetctl_means_that_there_is_nothin
 }
 
 #[test]
-fn a_source_goes_on_after_a_reload_that_does_not_concern_it() {
+fn a_source_goes_on_after_a_reload_that_does_not_change_it() {
     for (before, after, expected) in [
         ("-c /f", "-c /f", true),
         ("-c /f", "-c /g", false),
@@ -210,7 +219,7 @@ fn a_source_goes_on_after_a_reload_that_does_not_concern_it() {
         ("--etcd http://a:1", "--etcd http://a:1", true),
         ("--etcd http://a:1", "--etcd http://a:1,http://b:1", false),
         ("--etcd https://a:1 --etcd-ca f", "--etcd https://a:1 --etcd-ca f", false),
-        // Why it is used may change without the source.
+        // The reason may change while the source stays.
         ("-e etcd", "--source etcd -e etcd", true),
         ("-c fleetctl", "--source fleetctl", true),
     ] {
@@ -219,7 +228,7 @@ fn a_source_goes_on_after_a_reload_that_does_not_concern_it() {
 }
 
 #[test]
-fn the_cluster_is_the_same_if_the_source_is_or_one_member_of_etcd_is() {
+fn the_cluster_is_the_same_if_the_source_or_one_member_of_etcd_is_the_same() {
     for (one, other, expected) in [
         ("-c /f", "-c /f --unit-freq 1 --poll-timeout 1", true),
         ("-c /f", "-c /g", false),
@@ -236,7 +245,8 @@ fn the_cluster_is_the_same_if_the_source_is_or_one_member_of_etcd_is() {
         ("--etcd https://a:1", "--etcd https://a:1 --etcd-ca f", true),
         ("--demo", "--demo --replay-speed 2", false),
     ] {
-        let (one, other) = (selected(one), selected(other));
+        let one = selected(one);
+        let other = selected(other);
         assert_eq!(one.reads_same_cluster(&other), expected, "{one:?} and {other:?}");
         assert_eq!(other.reads_same_cluster(&one), expected, "{other:?} and {one:?}");
     }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use fleet_monitor::cluster::FleetList;
-use fleet_monitor::source::Poll;
+use fleet_monitor::source::FleetClient;
 use fleet_monitor::source::api::ApiError;
 use serde_json::json;
 

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use fleet_monitor::cluster::{FleetList, UnitState};
 use fleet_monitor::source::api::ApiError;
-use fleet_monitor::source::{Poll, SourceError};
+use fleet_monitor::source::{FleetClient, SourceError};
 use serde_json::json;
 
 use super::{api, failure, files, registry, state, states};

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use fleet_monitor::cluster::{FleetList, Reading};
-use fleet_monitor::source::Poll;
-use fleet_monitor::source::fleetctl::Connection;
+use fleet_monitor::source::FleetClient;
+use fleet_monitor::source::fleetctl::FleetctlConnection;
 use serde_json::json;
 
 use super::{api, files, machines, states};
@@ -101,7 +101,7 @@ async fn both_sources_read_the_same_from_one_cluster() {
         let lists = ["list-units", "list-machines", "list-unit-files"]
             .map(|list| (list, recording.fleetctl(list)));
         fleetctl.write("rows.json", &json!(BTreeMap::from(lists)).to_string());
-        let source = fleetctl.source(Connection::Default);
+        let source = fleetctl.source(FleetctlConnection::Default);
         let fleetd = Fleetd::unix(recording.respond());
         let api = api(fleetd.address());
         for topic in FleetList::ALL {

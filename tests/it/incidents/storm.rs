@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fleet_monitor::cluster::{Event, FleetList, Reading, RegistrySnapshot, UnitFile, UnitState};
-use fleet_monitor::source::recording::Poll;
+use fleet_monitor::source::recording::RecordedPoll;
 
 use super::{machine, registry_at, running, seconds, wanted};
 use crate::live::recording::{MonitorReplay, replay};
@@ -57,10 +57,10 @@ fn polled() -> MonitorReplay {
     let mut polls = Vec::new();
     let mut push = |at: f64, list: FleetList, reading| {
         let took = Duration::from_millis(10);
-        polls.push(Poll {
+        polls.push(RecordedPoll {
             at: seconds(at),
             took,
-            topics: list.alone(),
+            lists: list.alone(),
             outcome: Ok(reading),
         });
     };
@@ -90,7 +90,8 @@ fn watched() -> MonitorReplay {
         files: files().into(),
         ..RegistrySnapshot::default()
     };
-    let polls: Vec<Poll> = (0..END).map(|at| registry_at(at as f64, registry(at))).collect();
+    let polls: Vec<RecordedPoll> =
+        (0..END).map(|at| registry_at(at as f64, registry(at))).collect();
 
     replay(&polls, Duration::ZERO)
 }

@@ -1,5 +1,4 @@
-//! A journal of its own for one program: a socket at which it hears systemd's "Journal Native
-//! Protocol".
+//! A journal for one program: a socket that receives systemd's "Journal Native Protocol".
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,8 +11,8 @@ use tokio::time::timeout;
 
 use super::{Daemon, Program, cannot_run};
 
-/// No test waits longer for an entry.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a test waits for an entry.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The fields of an entry.
 pub type Entry = BTreeMap<String, String>;
@@ -24,10 +23,10 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// None where there can be none.
+    /// `None` if the test does not run as root.
     pub fn new() -> Option<Self> {
         if !geteuid().is_root() {
-            cannot_run("a journal of its own, for one program, takes root");
+            cannot_run("a journal for one program needs root");
             return None;
         }
         let directory = TempDir::new().unwrap();
@@ -36,7 +35,7 @@ impl Journal {
     }
 
     /// Starts the program, which logs to this journal.
-    pub fn of(&self, arguments: &[&str]) -> Daemon {
+    pub fn start(&self, arguments: &[&str]) -> Daemon {
         let socket = self.directory.path().join("socket");
         let arguments = [arguments, &["--log-to", "journal"]].concat();
         Program::under(&launcher(&socket), &arguments).launch()
@@ -44,48 +43,53 @@ impl Journal {
 
     pub async fn next(&self) -> Entry {
         let mut datagram = [0; 4096];
-        let length = timeout(PATIENCE, self.socket.recv(&mut datagram))
+        let length = timeout(TIMEOUT, self.socket.recv(&mut datagram))
             .await
             .expect("an entry of the journal")
             .unwrap();
+
         entry(&datagram[..length])
     }
 
-    /// The next entry that has a field with a value, after those that do not matter.
+    /// The next entry whose field has this value. Other entries are ignored.
     pub async fn next_with(&self, field: &str, value: &str) -> Entry {
         loop {
             let entry = self.next().await;
-            if entry.get(field).is_some_and(|it| it == value) {
+            if entry.get(field).is_some_and(|actual| actual == value) {
                 return entry;
             }
         }
     }
 }
 
-/// The command that starts a program whose journal is at this socket. It takes root.
+/// The wrapper that starts a program whose journal is this socket. It needs root.
 pub fn launcher(socket: &Path) -> [&str; 6] {
     let mount = "mount -t tmpfs none /run && mkdir -p /run/systemd/journal && \
                  ln -s \"$0\" /run/systemd/journal/socket && exec \"$@\"";
     ["unshare", "--mount", "sh", "-c", mount, socket.to_str().unwrap()]
 }
 
-/// The fields of an entry as it is sent: each has its length before its value, or ends with its
-/// line.
-pub fn entry(mut sent: &[u8]) -> Entry {
+/// Decodes an entry. A field is either a line `NAME=VALUE`, or a line `NAME` followed by the length
+/// of the value and the value.
+pub fn entry(mut encoded: &[u8]) -> Entry {
     let mut fields = Entry::new();
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    while let Some(end) = sent.iter().position(|byte| *byte == b'\n') {
-        let (line, rest) = (&sent[..end], &sent[end + 1..]);
+
+    while let Some(end) = encoded.iter().position(|byte| *byte == b'\n') {
+        let line = &encoded[..end];
+        let rest = &encoded[end + 1..];
+
         if let Some(equals) = line.iter().position(|byte| *byte == b'=') {
             fields.insert(text(&line[..equals]), text(&line[equals + 1..]));
-            sent = rest;
+            encoded = rest;
         } else if let Some((length, rest)) = rest.split_first_chunk() {
             let length = usize::try_from(u64::from_le_bytes(*length)).unwrap();
             fields.insert(text(line), text(&rest[..length]));
-            sent = &rest[length + 1..];
+            encoded = &rest[length + 1..];
         } else {
             break;
         }
     }
+
     fields
 }

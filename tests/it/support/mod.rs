@@ -2,12 +2,14 @@
 
 pub mod builders;
 pub mod changes;
+mod client;
 mod daemon;
 mod double;
 pub mod etcd;
 pub mod fleetd;
 pub mod journal;
 mod log;
+mod message_log;
 mod process;
 mod proxy;
 mod reverse_proxy;
@@ -15,7 +17,8 @@ pub mod snapshots;
 
 use std::path::PathBuf;
 
-pub use daemon::{Client, Daemon, Program};
+pub use client::Client;
+pub use daemon::{Daemon, Program};
 pub use double::{Double, VERSIONS, recorded};
 pub use log::Log;
 pub use process::Process;

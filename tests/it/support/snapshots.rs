@@ -1,5 +1,5 @@
-//! What users read, as snapshots: files in `tests/snapshots/`, and the only place where tests know
-//! a wording.
+//! Compares texts that users read with their snapshots, the files in `tests/snapshots/`. No other
+//! test compares a wording.
 //!
 //! The unit tests of the crate include this file too.
 
@@ -14,16 +14,17 @@ pub fn assert_text(name: &str, text: &str) {
     }, { insta::assert_snapshot!(name, text) });
 }
 
-/// Compares entries with their snapshot, a catalogue: what was given, and below it what users read
-/// then.
-pub fn assert_catalogue<G: Display, S: Display>(
+/// Compares entries with their snapshot, a catalogue: each has a case, and below it the text that
+/// users read in this case.
+pub fn assert_catalogue<C: Display, T: Display>(
     name: &str,
-    entries: impl IntoIterator<Item = (G, S)>,
+    entries: impl IntoIterator<Item = (C, T)>,
 ) {
     let mut catalogue = String::new();
-    for (given, said) in entries {
-        let said = said.to_string().replace('\n', "\n    ");
-        write!(catalogue, "{given}\n    {said}\n\n").expect("a string takes all");
+    for (case, text) in entries {
+        let text = text.to_string().replace('\n', "\n    ");
+        write!(catalogue, "{case}\n    {text}\n\n").expect("writing to a string cannot fail");
     }
+
     assert_text(name, &catalogue);
 }

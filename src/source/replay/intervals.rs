@@ -1,0 +1,62 @@
+//! The intervals between the polls of a recording. Pure.
+//!
+//! It must not know what the polls contain, or when they are played.
+
+use std::time::Duration;
+
+use crate::cluster::{Expected, FleetList};
+use crate::source::LATE;
+use crate::source::recording::RecordedPoll;
+
+/// How often each list was polled in a recording.
+#[derive(Debug, Default)]
+pub(super) struct RecordedIntervals([ListIntervals; 3]);
+
+#[derive(Debug, Default)]
+struct ListIntervals {
+    /// When the list was last polled in the current part of the recording; `None` before its first
+    /// poll.
+    last_poll: Option<Duration>,
+    count: u32,
+    sum: Duration,
+    longest: Duration,
+}
+
+impl RecordedIntervals {
+    /// Another part of the recording begins: no interval reaches across its beginning.
+    pub(super) fn begin_part(&mut self) {
+        for intervals in &mut self.0 {
+            intervals.last_poll = None;
+        }
+    }
+
+    pub(super) fn add(&mut self, poll: &RecordedPoll) {
+        for list in poll.lists {
+            let intervals = &mut self.0[*list as usize];
+            if let Some(last_poll) = intervals.last_poll.replace(poll.at) {
+                let interval = poll.at.saturating_sub(last_poll);
+                intervals.count += 1;
+                intervals.sum += interval;
+                intervals.longest = intervals.longest.max(interval);
+            }
+        }
+
+        // A list that is not polled any more has an interval until the end of the recording.
+        for intervals in &mut self.0 {
+            let last_poll = intervals.last_poll.unwrap_or(poll.at);
+            intervals.longest = intervals.longest.max(poll.at.saturating_sub(last_poll));
+        }
+    }
+
+    /// How soon a poll of this list is followed by the next when the recording is played; `None` if
+    /// the list was polled once at most.
+    pub(super) fn expected(&self, list: FleetList, speed: f64) -> Option<Expected> {
+        let ListIntervals { count, sum, longest, .. } = self.0[list as usize];
+        let played =
+            |recorded: Duration| Duration::try_from_secs_f64(recorded.as_secs_f64() / speed).ok();
+
+        let every = played(sum.checked_div(count)?)?;
+        let within = played(longest)?.checked_add(LATE)?;
+        Some(Expected { every, within })
+    }
+}
