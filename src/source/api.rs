@@ -1,6 +1,6 @@
 //! Reads fleet's HTTP API, over a unix socket or TCP.
 //!
-//! It knows connections, and leaves the meaning of a response to [`wire`]. When to poll, and how
+//! It knows connections, and leaves the meaning of a response to `wire`. When to poll, and how
 //! long to wait, is up to the caller. Each list has a connection of its own, which is kept as long
 //! as polls succeed. Only GET is ever sent.
 

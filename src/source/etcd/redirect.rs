@@ -34,7 +34,7 @@ pub enum RedirectError {
          in --etcd"
     )]
     UnknownHost,
-    /// It follows [`MAX_REDIRECTS`] others.
+    /// It is the fourth redirect for one request.
     #[error("there were too many redirects in a row; do etcd's members have a leader?")]
     TooMany,
 }

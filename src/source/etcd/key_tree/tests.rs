@@ -404,7 +404,9 @@ fn any_step() -> impl Strategy<Value = TreeStep> {
     let removed = prop_oneof![written.clone().prop_map(|(key, ..)| key), folder];
 
     prop_oneof![
-        8 => written.prop_map(|(key, value, ttl)| TreeStep::Event { action: "set", key, value, ttl }),
+        8 => written.prop_map(|(key, value, ttl)| {
+            TreeStep::Event { action: "set", key, value, ttl }
+        }),
         3 => (removed, "delete|expire").prop_map(|(key, action)| {
             let action = if action == "delete" { "delete" } else { "expire" };
             TreeStep::Event { action, key, value: None, ttl: None }
