@@ -14,6 +14,7 @@ mod fleetctl;
 mod hanging;
 mod incidents;
 mod journal;
+mod language;
 mod live;
 mod metrics;
 mod operations;
