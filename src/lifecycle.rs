@@ -23,7 +23,7 @@ const FLUSH_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// The request that a signal makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ProcessSignal {
+pub(crate) enum ProcessSignal {
     /// End the program. Holds the signal's name, `SIGTERM` or `SIGINT`.
     Stop(&'static str),
     /// Read the configuration again (SIGHUP).
@@ -34,7 +34,7 @@ pub enum ProcessSignal {
 
 /// The signals that the process handles.
 #[derive(Debug)]
-pub struct Signals {
+pub(crate) struct Signals {
     terminate: SignalStream,
     interrupt: SignalStream,
     hangup: SignalStream,
@@ -108,7 +108,7 @@ async fn next_signal(stream: &mut Option<SignalStream>) -> Option<()> {
 /// A thread sends the notifications, because sending blocks while the service manager does not read
 /// them. A new notification replaces a waiting one of the same kind.
 #[derive(Debug)]
-pub struct ServiceManager {
+pub(crate) struct ServiceManager {
     status: String,
     watchdog: Option<Duration>,
     notifications: Option<WriteQueue<SystemdNotification>>,

@@ -46,7 +46,7 @@ impl LogHandle {
     /// # Errors
     ///
     /// When the syntax of `filter` is wrong.
-    pub fn set_filter(&self, filter: &str) -> Result<(), String> {
+    pub(crate) fn set_filter(&self, filter: &str) -> Result<(), String> {
         let filter = parse(filter)?;
 
         self.filter

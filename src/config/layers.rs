@@ -190,7 +190,8 @@ fn file(path: String, text: &str, errors: &mut Vec<ConfigError>) -> Result<Layer
     })
 }
 
-/// A value as text that [`rules`] can compare: a switch is `true` or `false`, however it is written.
+/// A value as text that [`rules`] can compare. A switch is `true` or `false`, however it is
+/// written.
 pub(super) fn comparable(value: &Value) -> String {
     let text = scalar(value).unwrap_or_default();
 

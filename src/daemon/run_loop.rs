@@ -68,7 +68,10 @@ impl Daemon {
                     if self.source.liveness().is_alive() {
                         service.notify_watchdog();
                     } else {
-                        error!("the source is stuck: systemd's watchdog will act unless it moves again");
+                        error!(
+                            "the source is stuck: systemd's watchdog will restart the program \
+                             unless the source recovers"
+                        );
                     }
                 }
             }

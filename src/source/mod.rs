@@ -11,7 +11,7 @@ pub mod host;
 mod http;
 pub mod polled;
 pub mod recording;
-pub mod replay;
+mod replay;
 mod rows;
 pub(crate) mod selection;
 pub mod table;
@@ -66,7 +66,7 @@ pub struct SourceReport {
 
 /// A source that is running.
 #[derive(Debug)]
-pub enum Source {
+pub(crate) enum Source {
     /// fleetctl or fleet's API, polled on a schedule.
     Polled(Polled),
     /// An etcd that is watched.
@@ -77,7 +77,7 @@ pub enum Source {
 
 impl Source {
     /// Waits for the next event. Cancel safe: no event is lost when the future is dropped.
-    pub async fn next(&mut self) -> SourceEvent {
+    pub(crate) async fn next(&mut self) -> SourceEvent {
         match self {
             Source::Polled(polled) => polled.next().await,
             Source::Etcd(etcd) => etcd.next().await,

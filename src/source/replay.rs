@@ -32,7 +32,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(86_400 * 365);
 
 /// Why a recording cannot be played.
 #[derive(Debug, thiserror::Error)]
-pub enum ReplayError {
+pub(crate) enum ReplayError {
     /// The file cannot be read.
     #[error("cannot read the recording {}: {error}", .path.display())]
     Unreadable {
@@ -61,7 +61,7 @@ pub enum ReplayError {
 
 /// A recording that is played.
 #[derive(Debug)]
-pub struct Replay {
+pub(crate) struct Replay {
     lines: RecordingLines,
     intervals: RecordedIntervals,
     /// How many seconds of the recording pass in one second.
@@ -114,7 +114,7 @@ impl RecordingLines {
 impl Replay {
     /// Opens a recording and checks all of it, so that an invalid line is an error at the start,
     /// not an hour later. `speed` is how many seconds of the recording pass in one second.
-    pub fn open(path: &Path, speed: f64) -> Result<Self, ReplayError> {
+    pub(crate) fn open(path: &Path, speed: f64) -> Result<Self, ReplayError> {
         let unreadable = |error| ReplayError::Unreadable { path: path.to_owned(), error };
         let mut file = BufReader::new(File::open(path).map_err(unreadable)?);
         let intervals = check(&mut file, path)?;
@@ -126,7 +126,7 @@ impl Replay {
     }
 
     /// The built-in recording, in an endless loop.
-    pub fn demo(speed: f64) -> Self {
+    pub(crate) fn demo(speed: f64) -> Self {
         // A test plays it, so this does not fail.
         let intervals = check(&mut DEMO.as_bytes(), Path::new("demo.jsonl")).unwrap_or_default();
         Self::new(RecordingLines::Demo(DEMO.lines()), intervals, speed)
@@ -165,7 +165,7 @@ impl Replay {
     }
 
     /// Waits for the next event. After the end of the recording this waits for ever. Cancel safe.
-    pub async fn next(&mut self) -> SourceEvent {
+    pub(crate) async fn next(&mut self) -> SourceEvent {
         while self.pending.is_none() {
             if self.ended {
                 self.liveness.clear_deadline();

@@ -773,7 +773,7 @@ async fn the_demo_moves_and_says_that_it_is_a_recording() {
 }
 
 /// A recording of one machine and one unit, which ends in the state `sub`. With it a short test
-/// shows what the program has to survive for hours: polls that fail in every way, with many clients.
+/// shows what the program has to survive for hours: polls that fail in every way, and many clients.
 fn recorded_part(source: &str, unit: &str, sub: &str) -> String {
     let state = |sub: &str| json!({"unit": unit, "machine": "m1", "ip": "10.0.0.1", "load": "loaded", "active": "active", "sub": sub});
     let lines = [

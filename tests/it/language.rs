@@ -183,11 +183,16 @@ fn lines_of_code_fit_twice_on_a_screen() {
     files.extend(files_below("tests", &["rs", "mjs"]));
     files.extend(files_below("benches", &["rs"]));
 
+    // A line of data cannot be broken: JSON, shell, or an expected text.
+    let is_data = |path: &Path, line: &str| {
+        path.starts_with(root().join("tests"))
+            && (line.contains(['"', '\'']) || line.starts_with('{'))
+    };
     let mut too_long = Vec::new();
     for path in files {
         let text = fs::read_to_string(&path).unwrap();
         for (number, line) in text.lines().enumerate() {
-            if line.chars().count() > MAX_COLUMNS {
+            if line.chars().count() > MAX_COLUMNS && !is_data(&path, line) {
                 too_long.push(format!("{}:{}", path.display(), number + 1));
             }
         }

@@ -73,7 +73,8 @@ fn all_errors_are_reported_at_once() {
 #[test]
 fn credentials_and_unknown_values_are_not_printed() {
     let places = Places::new().file(
-        "token = 'geheim'\nendpoint = 'http://core:geheim@etcd'\nallowed_origins = ['https://a:geheim@b']\n\
+        "token = 'geheim'\nendpoint = 'http://core:geheim@etcd'\n\
+         allowed_origins = ['https://a:geheim@b']\n\
          api = 'http://core:geheim@10.0.0.1'",
     );
     assert_eq!(places.refused().len(), 4);

@@ -75,12 +75,18 @@ fn the_report_is_a_file_with_the_same_effect() {
 
 proptest! {
     #[test]
-    fn no_text_makes_any_option_panic(index in 0..OPTIONS.len(), text in "\\PC*|[-+0-9.eE]*|[a-z,=:/@*\\[\\]{}]*") {
+    fn no_text_makes_any_option_panic(
+        index in 0..OPTIONS.len(),
+        text in "\\PC*|[-+0-9.eE]*|[a-z,=:/@*\\[\\]{}]*",
+    ) {
         let key = OPTIONS[index].0;
         let places = Places::new().variable(&key.to_uppercase(), &text);
         match places.load() {
             Ok(_) => assert_round_trip(&places),
-            Err(errors) => prop_assert!(errors.0.iter().any(|error| error.key.as_deref() == Some(key))),
+            Err(errors) => {
+                let is_named = errors.0.iter().any(|error| error.key.as_deref() == Some(key));
+                prop_assert!(is_named);
+            }
         }
     }
 
