@@ -37,7 +37,7 @@ pub(crate) fn status_line(publication: &Publication, clients: usize) -> String {
     if let Some(since) = health.suspect_since {
         let _ = write!(
             line,
-            ", many of them missing from fleet's list since {} and not believed gone",
+            ", fleet's list is suspect since {}: many units are missing from it",
             clock(since)
         );
     }
