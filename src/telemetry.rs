@@ -1,6 +1,6 @@
 //! The log: entries with fields for the journal, or lines for stderr.
 //!
-//! It must not know what the other modules log, except for [`log_transition`], which makes the one
+//! It must not know what the other modules log, except for `log_transition`, which makes the one
 //! journal entry of a transition. Logging never blocks: a thread writes what is queued.
 
 mod writer;

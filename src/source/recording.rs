@@ -1,4 +1,4 @@
-//! The format of a recording, and the reader of one; [`recorder`] writes it.
+//! The format of a recording, and the reader of one; `recorder` writes it.
 //!
 //! It must not know which source is recorded, or how a recording is played.
 //!
