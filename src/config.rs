@@ -19,9 +19,12 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use wildmatch::WildMatch;
+
 use crate::cli::Cli;
 use crate::feed::Publish;
 use crate::feed::fields::{MachineField, UnitField};
+use crate::server::access::{AllowedHost, AllowedOrigin};
 use crate::source::etcd::Tls;
 use crate::source::fleetctl::Connection;
 use crate::source::selection::{self, Request, SourceChoice};
@@ -53,19 +56,18 @@ pub struct Config {
     pub unit_fields: Vec<UnitField>,
     /// The first protocol's columns of machines, in order; at least one.
     pub machine_fields: Vec<MachineField>,
-    /// Names of units that have metrics of their own, as globs.
-    pub metrics_units: Vec<String>,
-    /// Origins let in besides the default, as browsers send them (`https://ops.example.com`); `*`
-    /// lets in all.
-    pub allowed_origins: Vec<String>,
-    /// Names in `Host` let in besides the default, in lower case and without port; `*` lets in all.
-    pub allowed_hosts: Vec<String>,
+    /// Globs that select units by name. Each of these units has a metric series of its own.
+    pub metrics_units: Vec<WildMatch>,
+    /// Origins that are accepted in addition to the default ones.
+    pub allowed_origins: Vec<AllowedOrigin>,
+    /// Names of this machine that are accepted in addition to the default ones.
+    pub allowed_hosts: Vec<AllowedHost>,
     /// The file that holds the token which requests must carry.
     pub token_file: Option<PathBuf>,
     /// How many clients may be connected at a time; at least one.
     pub max_clients: usize,
-    /// What is logged: directives of `tracing_subscriber::EnvFilter`.
-    pub log: String,
+    /// Which entries are logged.
+    pub log: telemetry::LogFilter,
     /// Where the log goes.
     pub log_to: telemetry::LogTarget,
 }

@@ -7,9 +7,11 @@ mod writer;
 
 use std::fmt::Write;
 use std::os::linux::fs::MetadataExt;
+use std::str::FromStr;
 use std::time::Duration;
 
 use tracing::{Level, event};
+use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::reload::{self, Handle};
 use tracing_subscriber::util::SubscriberInitExt;
@@ -41,15 +43,14 @@ pub struct Log {
 }
 
 impl Log {
-    /// From now on only what passes `filter`, directives of [`EnvFilter`], is logged.
+    /// Replaces the filter.
     ///
     /// # Errors
     ///
-    /// When that is no filter.
-    pub fn set_filter(&self, filter: &str) -> Result<(), String> {
-        let filter = parse(filter)?;
+    /// When the log has ended.
+    pub fn set_filter(&self, filter: &LogFilter) -> Result<(), String> {
         self.filter
-            .reload(filter)
+            .reload(filter.build())
             .map_err(|error| format!("the log filter cannot be changed: {error}"))
     }
 
@@ -65,17 +66,34 @@ impl Drop for Log {
     }
 }
 
-fn parse(filter: &str) -> Result<EnvFilter, String> {
-    EnvFilter::try_new(filter).map_err(|error| format!("log = {filter:?}: {error}"))
+/// Which entries are logged: valid directives of [`EnvFilter`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogFilter(
+    /// The directives as text, since an [`EnvFilter`] cannot be cloned.
+    String,
+);
+
+impl LogFilter {
+    fn build(&self) -> EnvFilter {
+        EnvFilter::try_new(&self.0).expect("the directives were parsed before")
+    }
 }
 
-/// Begins to log what passes `filter`, directives of [`EnvFilter`].
+impl FromStr for LogFilter {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        EnvFilter::try_new(text).map(|_| Self(text.to_owned()))
+    }
+}
+
+/// Starts the log.
 ///
 /// # Errors
 ///
-/// When that is no filter, or the journal was asked for and is not there.
-pub fn start(target: LogTarget, filter: &str) -> Result<Log, String> {
-    let (filter, handle) = reload::Layer::new(parse(filter)?);
+/// When the journal was asked for and cannot be reached.
+pub fn start(target: LogTarget, filter: &LogFilter) -> Result<Log, String> {
+    let (filter, handle) = reload::Layer::new(filter.build());
     let events = match target {
         LogTarget::Stderr => None,
         LogTarget::Auto if !stderr_is_the_journal() => None,

@@ -22,7 +22,7 @@ mod readers;
 mod server;
 mod time;
 
-use fleet_monitor::server::listen::OpenFiles;
+use fleet_monitor::server::open_files::OpenFiles;
 
 /// The parts, in the order in which they are run.
 const PARTS: [&str; 4] = ["cpu", "memory", "bytes", "time"];

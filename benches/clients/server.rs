@@ -11,7 +11,7 @@ use fleet_monitor::cluster::{
 use fleet_monitor::feed::fields::{MachineField, UnitField};
 use fleet_monitor::feed::{self, FeedInput, Publish, Publisher, SourceInfo};
 use fleet_monitor::metrics::Metrics;
-use fleet_monitor::server::access::Policy;
+use fleet_monitor::server::access::AccessPolicy;
 use fleet_monitor::server::{Server, ServerSettings, Timing};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -38,7 +38,7 @@ impl Bench {
             units,
             Timing {
                 ping: NEVER,
-                answer: NEVER,
+                pong: NEVER,
                 heartbeat: NEVER,
                 ..Timing::default()
             },
@@ -65,7 +65,7 @@ impl Bench {
         let settings = ServerSettings {
             max_clients: 20_000,
             max_connections: usize::MAX,
-            access: Policy::default(),
+            access: AccessPolicy::default(),
             metrics_units: vec![],
         };
         let (metrics, stop) = (Arc::new(Metrics::new()), CancellationToken::new());

@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use url::Url;
 
-use crate::server::{Bench, settings, view};
+use crate::server::{ServerBench, settings, view};
 use crate::support::{Daemon, Double, Proxy, ReverseProxy, cannot_run, documented, recorded};
 
 const WEB: &str = "3f1a8c5e9b2d4f60a7c1d2e3b4f50617";
@@ -822,7 +822,7 @@ async fn an_outage_is_in_headline_title_icon_and_announcement() {
 async fn data_that_are_overdue_are_doubted_though_nothing_new_is_published() {
     let browser = browser!();
     let timing = Timing { heartbeat: Duration::from_secs(1), ..Timing::default() };
-    let mut bench = Bench::with(settings(), timing, Publish::Changes).await;
+    let mut bench = ServerBench::with(settings(), timing, Publish::Changes).await;
     bench.read_before(Duration::from_secs(8), &view(&[("web.service", "active")]));
     browser.open(&format!("http://{}/", bench.address)).await;
     browser
