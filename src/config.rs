@@ -20,9 +20,12 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use wildmatch::WildMatch;
+
 use crate::cli::Cli;
 use crate::feed::Publish;
 use crate::feed::fields::{MachineField, UnitField};
+use crate::server::access::{AllowedHost, AllowedOrigin};
 use crate::source::etcd::Tls;
 use crate::source::fleetctl::FleetctlConnection;
 use crate::source::selection::{self, SourceChoice, SourceRequest};
@@ -54,20 +57,18 @@ pub struct Config {
     pub unit_fields: Vec<UnitField>,
     /// The first protocol's columns of machines, in order; at least one.
     pub machine_fields: Vec<MachineField>,
-    /// Names of units that have metrics of their own, as globs.
-    pub metrics_units: Vec<String>,
-    /// Origins that are allowed besides the default, as browsers send them
-    /// (`https://ops.example.com`); `*` allows all.
-    pub allowed_origins: Vec<String>,
-    /// Names in `Host` that are allowed besides the default, in lower case and without a port; `*`
-    /// allows all.
-    pub allowed_hosts: Vec<String>,
+    /// Globs that select units by name. Each of these units has a metric series of its own.
+    pub metrics_units: Vec<WildMatch>,
+    /// Origins that are allowed besides the default.
+    pub allowed_origins: Vec<AllowedOrigin>,
+    /// Names in `Host` that are allowed besides the default.
+    pub allowed_hosts: Vec<AllowedHost>,
     /// The file with the token that every request must carry; `None`: no token is needed.
     pub token_file: Option<PathBuf>,
     /// The most clients at a time; at least one.
     pub max_clients: usize,
-    /// The log filter, as directives of `tracing_subscriber::EnvFilter`.
-    pub log: String,
+    /// The log filter.
+    pub log: telemetry::LogFilter,
     /// The destination of the log.
     pub log_to: telemetry::LogTarget,
 }

@@ -15,8 +15,8 @@
 //!
 //! 1. [`cli`] and [`config`] read the options, from the command line, the environment and a file.
 //!    `main.rs` turns the result into an exit status.
-//! 2. [`source`] reads fleet. A source is polled ([`source::FleetClient`]) or watches etcd. It sends
-//!    [`source::SourceEvent`]s, most of them with a [`cluster::Reading`]: a list of fleet, or
+//! 2. [`source`] reads fleet. A source is polled ([`source::FleetClient`]) or watches etcd. It
+//!    sends [`source::SourceEvent`]s, most of them with a [`cluster::Reading`]: a list of fleet, or
 //!    changes of its keys. It knows nothing about clients.
 //! 3. [`cluster`] is the core, and is pure: it gets readings and the time. fleet's lists lack
 //!    units that run, so each unit and each machine has a life of its own, a small state machine

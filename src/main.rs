@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use fleet_monitor::cli::Cli;
 use fleet_monitor::daemon::{self, Failure};
-use fleet_monitor::server::listen::OpenFiles;
+use fleet_monitor::server::open_files::OpenFiles;
 use fleet_monitor::{config, telemetry};
 use output::{EXIT_TIMEOUT, exit_code_of_print, print_error, write_with_timeout};
 

@@ -7,9 +7,11 @@ mod writer;
 
 use std::fmt::Write;
 use std::os::linux::fs::MetadataExt;
+use std::str::FromStr;
 use std::time::Duration;
 
 use tracing::{Level, event};
+use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::reload::{self, Handle};
 use tracing_subscriber::util::SubscriberInitExt;
@@ -41,16 +43,14 @@ pub struct LogHandle {
 }
 
 impl LogHandle {
-    /// Replaces the filter. `filter` has the syntax of [`EnvFilter`].
+    /// Replaces the filter.
     ///
     /// # Errors
     ///
-    /// When the syntax of `filter` is wrong.
-    pub(crate) fn set_filter(&self, filter: &str) -> Result<(), String> {
-        let filter = parse(filter)?;
-
+    /// When the log has ended.
+    pub(crate) fn set_filter(&self, filter: &LogFilter) -> Result<(), String> {
         self.filter
-            .reload(filter)
+            .reload(filter.build())
             .map_err(|error| format!("the log filter cannot be changed: {error}"))
     }
 
@@ -67,17 +67,34 @@ impl Drop for LogHandle {
     }
 }
 
-fn parse(filter: &str) -> Result<EnvFilter, String> {
-    EnvFilter::try_new(filter).map_err(|error| format!("log = {filter:?}: {error}"))
+/// Which entries are logged: valid directives of [`EnvFilter`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogFilter(
+    /// The directives as text, since an [`EnvFilter`] cannot be cloned.
+    String,
+);
+
+impl LogFilter {
+    fn build(&self) -> EnvFilter {
+        EnvFilter::try_new(&self.0).expect("the directives were parsed before")
+    }
 }
 
-/// Starts the log. `filter` has the syntax of [`EnvFilter`].
+impl FromStr for LogFilter {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        EnvFilter::try_new(text).map(|_| Self(text.to_owned()))
+    }
+}
+
+/// Starts the log.
 ///
 /// # Errors
 ///
-/// When the syntax of `filter` is wrong, or the journal was requested and cannot be reached.
-pub fn start(target: LogTarget, filter: &str) -> Result<LogHandle, String> {
-    let (filter, handle) = reload::Layer::new(parse(filter)?);
+/// When the journal was requested and cannot be reached.
+pub fn start(target: LogTarget, filter: &LogFilter) -> Result<LogHandle, String> {
+    let (filter, handle) = reload::Layer::new(filter.build());
 
     let queue = match open_journal(target)? {
         Some(journal) => {

@@ -10,7 +10,7 @@ use fleet_monitor::cluster::{
 use fleet_monitor::feed::fields::{MachineField, UnitField};
 use fleet_monitor::feed::{FeedInput, FeedSettings, Publish, Publisher, SourceInfo};
 use fleet_monitor::metrics::Metrics;
-use fleet_monitor::server::access::Policy;
+use fleet_monitor::server::access::AccessPolicy;
 use fleet_monitor::server::{Server, ServerSettings, Timing};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -39,7 +39,7 @@ impl BenchServer {
         const NEVER: Duration = Duration::from_secs(3600);
         let timing = Timing {
             ping: NEVER,
-            answer: NEVER,
+            pong: NEVER,
             heartbeat: NEVER,
             ..Timing::default()
         };
@@ -150,7 +150,7 @@ fn server_settings() -> ServerSettings {
     ServerSettings {
         max_clients: 20_000,
         max_connections: usize::MAX,
-        access: Policy::default(),
+        access: AccessPolicy::default(),
         metrics_units: vec![],
     }
 }

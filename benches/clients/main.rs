@@ -25,7 +25,7 @@ mod message_reader;
 mod time;
 mod write_loop;
 
-use fleet_monitor::server::listen::OpenFiles;
+use fleet_monitor::server::open_files::OpenFiles;
 
 /// In the order in which they are measured.
 const PARTS: [&str; 4] = ["cpu", "memory", "bytes", "time"];

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use fleet_monitor::server::listen::OpenFiles;
+use fleet_monitor::server::open_files::OpenFiles;
 
 use crate::bench_server::BenchServer;
 use crate::client::ClientKind;

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use super::context::EvaluationContext;
 use super::machine_life::RESTART;
 use super::machines::Machines;
+use super::model::RowKey;
 use super::model::{FleetList, Machine, Moment, UnitFile, UnitName, UnitState};
 use super::observation::{Observation, Reading, RegistrySnapshot};
 use super::report::Absence;
@@ -24,7 +25,7 @@ use super::source_trust::SourceStanding;
 use super::units::AddressColumn;
 #[cfg(test)]
 use super::units::UnitRecords;
-use super::view::{RowKey, Unit};
+use super::view::Unit;
 pub(crate) use impact::ReadingImpact;
 use inventory::Inventory;
 use read_times::ReadTimes;

@@ -40,14 +40,16 @@ pub use delta::{Change, Delta};
 pub use health::{Expected, Health, ListHealth, Overdue, ReadFailure};
 use knowledge::{Knowledge, ReadingImpact};
 use model::ReadSpan;
-pub use model::{FleetList, Machine, MachineId, Moment, Text, UnitFile, UnitName, UnitState};
+pub use model::{
+    FleetList, Machine, MachineId, Moment, RowKey, Text, UnitFile, UnitName, UnitState,
+};
 pub use observation::{Lease, Observation, Reading, RegistrySnapshot};
 pub use retention::Retention;
 use source_trust::{SourceStanding, SourceTrust};
 use suspicion::MissingRows;
 pub use transition::{Event, Place, Seconds, Severity, Transition};
 pub use verdict::Verdict;
-pub use view::{Member, RowKey, Tally, Unit, Units, View};
+pub use view::{Member, Tally, Unit, Units, View};
 
 /// All that is known of the cluster.
 #[derive(Debug)]

@@ -67,6 +67,10 @@ name! {
     MachineId
 }
 
+/// The key of a row: a unit, and the machine that it is on; `None` for a unit that no machine
+/// reports.
+pub type RowKey = (UnitName, Option<MachineId>);
+
 /// One of the three lists that fleet offers, each of which is read on its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -4,11 +4,11 @@
 //! It knows nothing of rows except the keys of those that are missing.
 
 use super::health::{Expected, Health, ReadFailure};
+use super::model::RowKey;
 use super::model::{FleetList, Moment};
 use super::retention::Retention;
 use super::suspicion::{MissingRows, Suspicion, SuspicionChange};
 use super::transition::Event;
-use super::view::RowKey;
 
 /// Whether the source can be trusted at a moment.
 #[derive(Clone, Copy, Debug, PartialEq)]

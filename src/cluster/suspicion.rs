@@ -12,8 +12,8 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
+use super::model::RowKey;
 use super::model::{MachineId, Moment};
-use super::view::RowKey;
 
 /// For how long a row counts that was missing and is back. A source whose lists lack different
 /// rows each time has no complete list either.

@@ -19,6 +19,7 @@ use std::ops::Bound;
 use super::context::RowContext;
 use super::desired::Desired;
 use super::machines::Machines;
+use super::model::RowKey;
 use super::model::{MachineId, Moment, UnitName, UnitState};
 use super::report::Absence;
 use super::requirements::{RequirementsMatch, match_requirements};
@@ -26,7 +27,6 @@ use super::transition::{Event, Place};
 use super::unit_life::Departure;
 #[cfg(test)]
 use super::unit_life::UnitPresence;
-use super::view::RowKey;
 pub(crate) use display::RefreshedRow;
 use expected::ExpectedRow;
 use record::UnitRecord;

@@ -8,12 +8,8 @@ use std::time::SystemTime;
 
 use immutable_chunkmap::map::Map;
 
-use super::model::{Machine, MachineId, ReasonText, UnitFile, UnitName, UnitState};
+use super::model::{Machine, ReasonText, RowKey, UnitFile, UnitState};
 use super::verdict::Verdict;
-
-/// The key of a row: a unit, and the machine that it is on; `None` for a unit that no machine
-/// reports.
-pub type RowKey = (UnitName, Option<MachineId>);
 
 /// A unit on one machine, or nowhere, as it is shown.
 #[derive(Clone, Debug, PartialEq, Eq)]

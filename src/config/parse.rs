@@ -10,12 +10,14 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use hyper::Uri;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
+use wildmatch::WildMatch;
 
+use crate::server::access::{AllowedHost, AllowedOrigin, InvalidOrigin};
 use crate::source::api::{Address, AddressError};
 use crate::source::etcd::endpoint::{Endpoint, EndpointError};
 use crate::source::host;
+use crate::telemetry::LogFilter;
 
 /// The longest time in seconds. Longer ones make no sense, and shorter ones overflow no clock.
 const DAY: f64 = 86_400.0;
@@ -174,43 +176,26 @@ pub(super) fn prefix(text: &str) -> Parsed<String> {
     }
 }
 
-/// An origin as browsers send it in `Origin` (RFC 6454, section 7): scheme, host and port, in lower
-/// case. Or `*`.
-pub(super) fn origin(text: &str) -> Parsed<String> {
-    let text = text.to_ascii_lowercase();
-    let is_origin =
-        text.parse::<Uri>()
-            .ok()
-            .is_some_and(|uri| match (uri.scheme_str(), uri.authority()) {
-                (Some(scheme), Some(authority)) => {
-                    !authority.as_str().contains('@') && format!("{scheme}://{authority}") == text
-                }
-                _ => false,
-            });
-
-    if is_origin || text == "*" {
-        Ok(text)
-    } else {
-        Err(
-            "expected origins, such as https://ops.example.com or http://10.0.0.1:8000, or *"
-                .into(),
-        )
-    }
+/// An origin as browsers send it in `Origin` (RFC 6454, section 7), or `*`.
+pub(super) fn origin(text: &str) -> Parsed<AllowedOrigin> {
+    text.parse().map_err(|InvalidOrigin| {
+        "expected origins, such as https://ops.example.com or http://10.0.0.1:8000, or *".into()
+    })
 }
 
-pub(super) fn host_name(text: &str) -> Parsed<String> {
-    if text == "*" {
-        return Ok(text.into());
+pub(super) fn host_name(text: &str) -> Parsed<AllowedHost> {
+    if text != "*" && host::parse(text).is_none() {
+        return Err("expected names of hosts, without a port, or *".into());
     }
-    let host = host::parse(text).ok_or("expected names of hosts, without a port, or *")?;
-    Ok(host.to_ascii_lowercase())
+
+    Ok(AllowedHost::new(text))
 }
 
-pub(super) fn glob(text: &str) -> Parsed<String> {
+pub(super) fn glob(text: &str) -> Parsed<WildMatch> {
     if text.is_empty() || text.contains(char::is_whitespace) {
         Err("expected names of units, such as web@*.service".into())
     } else {
-        Ok(text.into())
+        Ok(WildMatch::new(text))
     }
 }
 
@@ -233,13 +218,12 @@ pub(super) fn each<T>(items: &[String], parse: impl Fn(&str) -> Parsed<T>) -> Pa
     items.iter().map(|item| parse(item)).collect()
 }
 
-pub(super) fn log(text: &str) -> Parsed<String> {
+pub(super) fn log(text: &str) -> Parsed<LogFilter> {
     let expected = "expected a filter, such as info or info,fleet_monitor=debug";
     if text.is_empty() {
         return Err(expected.into());
     }
 
-    EnvFilter::try_new(text)
-        .map(|_| text.into())
-        .map_err(|error| format!("{expected} ({error})"))
+    text.parse()
+        .map_err(|error: ParseError| format!("{expected} ({error})"))
 }

@@ -24,8 +24,9 @@ use crate::config::Config;
 use crate::feed::{self, Publisher, SourceInfo};
 use crate::lifecycle::{ServiceManager, Signals};
 use crate::metrics::Metrics;
-use crate::server::access::{Policy, Token};
-use crate::server::listen::{ListenError, OpenFiles, listen};
+use crate::server::access::{AccessPolicy, Token};
+use crate::server::listen::{ListenError, listen};
+use crate::server::open_files::OpenFiles;
 use crate::server::{self, Server, Timing};
 use crate::source::Source;
 use crate::source::recording::Recorder;
@@ -209,7 +210,7 @@ fn server_settings(config: &Config, files: OpenFiles) -> Result<server::ServerSe
         max_clients: config.max_clients,
         max_connections: files.connections(),
         metrics_units: config.metrics_units.clone(),
-        access: Policy {
+        access: AccessPolicy {
             allowed_origins: config.allowed_origins.clone(),
             allowed_hosts: config.allowed_hosts.clone(),
             token,

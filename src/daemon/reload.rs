@@ -17,7 +17,7 @@ use super::{
 use crate::cli::Cli;
 use crate::config::{self, Config};
 use crate::server;
-use crate::server::listen::OpenFiles;
+use crate::server::open_files::OpenFiles;
 use crate::source::recording::Recorder;
 use crate::source::selection::{OpenedSource, Selection};
 

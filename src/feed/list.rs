@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::fields::{MachineField, UnitField};
 use super::frame::Frame;
+use super::input::{FeedInput, Publish};
 use super::message;
-use super::publisher::{FeedInput, Publish};
 use crate::cluster::{Change, Delta, FleetList, Moment, Unit, View};
 
 /// The least time between two versions of a list, for each row in it. Without it, a client would

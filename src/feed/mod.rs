@@ -15,6 +15,7 @@
 pub mod channel;
 pub mod fields;
 mod frame;
+mod input;
 mod list;
 mod message;
 mod publication;
@@ -27,7 +28,8 @@ mod update;
 mod update_history;
 
 pub use frame::Frame;
+pub use input::{FeedInput, FeedSettings, Publish};
 pub use list::PublishedList;
 pub use publication::{Publication, SourceInfo, Subscriber};
-pub use publisher::{FeedInput, FeedSettings, Publish, Publisher};
+pub use publisher::Publisher;
 pub(crate) use status::{count, status_line};

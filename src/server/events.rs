@@ -1,75 +1,91 @@
 //! The second protocol as server-sent events (HTML, section "Server-sent events").
 //!
-//! hyper reads the request and is done with the connection then: what it keeps for one is several
-//! times what a stream needs. The answer is as long as the connection (RFC 9112, section 6.3).
+//! hyper only reads the request and then gives the connection up: its state for one connection is
+//! several times what a stream needs. So this module writes the response head itself. The body ends
+//! with the connection (RFC 9112, section 6.3). This module must not know why the client was
+//! accepted.
+
+use std::convert::Infallible;
+use std::io;
 
 use hyper::Response;
-use hyper::body::Body;
 use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until};
 
-use super::ClientPermit;
-use super::content::EVENT_STREAM;
-use super::meter::{RateLimitExceeded, RateLimited};
+use super::content::{EVENT_STREAM, HttpResponse, ResponseBody};
+use super::context::ClientPermit;
+use super::deadline::{WriteFailure, write_in_time};
 use super::query::SubscriptionRequest;
-use super::session::under_deadline;
-use super::stream::{Stream, reset};
+use super::rate_limit::{RateLimitExceeded, RateLimitedStream};
+use super::stream::{ClientStream, reset_on_drop};
 use crate::cluster::Moment;
 use crate::feed::Subscriber;
-use crate::feed::channel::{ChannelCursor, MessageBatch, OverBudget};
-use crate::metrics::Dropped;
+use crate::feed::channel::{ChannelCursor, MessageBatch};
+use crate::metrics::DropReason;
 
-const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
-/// A request for a stream that was granted.
+/// An accepted request for an event stream.
 #[derive(Debug)]
 pub(super) struct EventStreamUpgrade {
-    pub(super) wish: SubscriptionRequest,
-    pub(super) seat: ClientPermit,
+    pub(super) subscription: SubscriptionRequest,
+    pub(super) permit: ClientPermit,
 }
 
-/// What the answer to a granted request begins with.
-pub(super) fn announce<B: Default>() -> Response<B> {
-    let mut answer = Response::new(B::default());
-    answer
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static(EVENT_STREAM));
-    answer
-        .headers_mut()
-        .insert(CONNECTION, HeaderValue::from_static("close"));
-    // Else nginx would gather some kilobytes first.
-    answer.headers_mut().insert(BUFFERING, HeaderValue::from_static("no"));
-    answer
+/// The response to an accepted request. Its body follows from [`serve`].
+pub(super) fn response_head() -> HttpResponse {
+    let mut response = Response::new(ResponseBody::default());
+    let headers = response.headers_mut();
+
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(EVENT_STREAM));
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    // Otherwise nginx buffers some kilobytes before it forwards any.
+    headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
+    response
 }
 
-/// Serves one client until one side ends it.
-pub(super) async fn serve(stream: Stream, answer: Response<impl Body>, grant: EventStreamUpgrade) {
-    let EventStreamUpgrade { wish: SubscriptionRequest { channel, position }, seat } = grant;
-    let mut feed = seat.0.feed.clone();
+/// Serves one client until one side closes the connection.
+pub(super) async fn serve(
+    stream: ClientStream,
+    response: HttpResponse,
+    upgrade: EventStreamUpgrade,
+) {
+    let EventStreamUpgrade { subscription, permit } = upgrade;
+    let SubscriptionRequest { channel, position } = subscription;
+
+    let mut feed = permit.context().feed.clone();
     let publication = feed.borrow_and_update().clone();
-    // Without a word, as there is no room for one: a browser comes back by itself.
-    let Ok((follower, first)) =
-        ChannelCursor::begin(channel, position.as_ref(), &publication, Moment::now())
-    else {
-        return seat.0.metrics.client_dropped(Dropped::OverBudget);
-    };
+    let begun = ChannelCursor::begin(channel, position.as_ref(), &publication, Moment::now());
     drop(publication);
-    let stream = RateLimited::new(stream, seat.0.timing.flood);
-    let head = MessageBatch::new(head(&answer).into(), 0);
-    drop(answer);
-    let mut events = Events { stream, feed, follower, spoke: Instant::now(), seat };
-    let reason = events.tell([vec![head], first].concat()).await;
-    events.seat.0.metrics.client_dropped(reason);
-    if reason == Dropped::Slow {
-        let _ = reset(events.stream.unmetered());
+    let Ok((subscription, batches)) = begun else {
+        // Without a response: there is no memory for one, and browsers reconnect by themselves.
+        return permit.context().metrics.client_dropped(DropReason::OverBudget);
+    };
+
+    let head = MessageBatch::new(encode_head(&response).into(), 0);
+    drop(response);
+    let initial_batches = [vec![head], batches].concat();
+
+    let mut session = EventStreamSession {
+        stream: RateLimitedStream::new(stream, permit.context().timing.rate_window),
+        feed,
+        subscription,
+        last_sent: Instant::now(),
+        permit,
+    };
+    let Err(reason) = session.run(initial_batches).await;
+
+    session.permit.context().metrics.client_dropped(reason);
+    if reason == DropReason::Slow {
+        let _ = reset_on_drop(session.stream.inner());
     }
 }
 
-/// The head of an answer as it travels (RFC 9112, section 2.1).
-fn head<B>(answer: &Response<B>) -> Vec<u8> {
-    let mut head = format!("HTTP/1.1 {}\r\n", answer.status()).into_bytes();
-    for (name, value) in answer.headers() {
+/// The head of a response on the wire (RFC 9112, section 2.1).
+fn encode_head<B>(response: &Response<B>) -> Vec<u8> {
+    let mut head = format!("HTTP/1.1 {}\r\n", response.status()).into_bytes();
+    for (name, value) in response.headers() {
         head.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
     }
     head.extend_from_slice(b"\r\n");
@@ -77,67 +93,87 @@ fn head<B>(answer: &Response<B>) -> Vec<u8> {
 }
 
 /// One client.
-struct Events {
-    stream: RateLimited,
+struct EventStreamSession {
+    stream: RateLimitedStream,
     feed: Subscriber,
-    follower: ChannelCursor,
-    /// When something was last sent.
-    spoke: Instant,
-    seat: ClientPermit,
+    subscription: ChannelCursor,
+    last_sent: Instant,
+    permit: ClientPermit,
 }
 
-impl Events {
-    /// Sends these, and what comes after, until the client is dropped.
-    async fn tell(&mut self, first: Vec<MessageBatch>) -> Dropped {
-        let (timing, stop) = (self.seat.0.timing, self.seat.0.stop.clone());
+impl EventStreamSession {
+    /// Sends the first batches and then every update, until the client is dropped.
+    async fn run(&mut self, initial_batches: Vec<MessageBatch>) -> Result<Infallible, DropReason> {
+        let heartbeat = self.permit.context().timing.heartbeat;
+        let stop = self.permit.context().stop.clone();
         let mut ignored = [0; 64];
-        let mut alarm = std::pin::pin!(sleep_until(self.spoke + timing.heartbeat));
-        let mut sent = self.send(first).await;
-        while sent.is_ok() {
-            sent = tokio::select! {
+        let mut timer = std::pin::pin!(sleep_until(self.last_sent + heartbeat));
+
+        self.send(initial_batches).await?;
+
+        loop {
+            tokio::select! {
                 biased;
-                () = stop.cancelled() => Err(Dropped::Shutdown),
-                read = self.stream.read(&mut ignored) => match read {
-                    Ok(1..) => Ok(()),
-                    Err(error) if RateLimitExceeded::is(&error) => Err(Dropped::RateLimitExceeded),
-                    Ok(0) | Err(_) => Err(Dropped::Closed),
-                },
+                () = stop.cancelled() => return Err(DropReason::Shutdown),
+                read = self.stream.read(&mut ignored) => check_read(read)?,
                 changed = self.feed.changed() => match changed {
-                    Ok(()) => {
-                        let publication = self.feed.borrow_and_update().clone();
-                        let news = self.follower.updates(&publication, Moment::now());
-                        drop(publication);
-                        match news {
-                            Ok(news) => self.send(news).await,
-                            Err(OverBudget) => Err(Dropped::OverBudget),
-                        }
-                    }
-                    Err(_) => Err(Dropped::Shutdown),
+                    Ok(()) => self.send_updates().await?,
+                    Err(_) => return Err(DropReason::Shutdown),
                 },
-                () = &mut alarm => {
-                    let done = if Instant::now() >= self.spoke + timing.heartbeat {
-                        let status = self.follower.status(&self.feed.borrow(), Moment::now());
-                        self.send(vec![status]).await
-                    } else {
-                        Ok(())
-                    };
-                    // Not moved with each message: it is seldom reached.
-                    alarm.as_mut().reset(self.spoke + timing.heartbeat);
-                    done
+                () = &mut timer => {
+                    if Instant::now() >= self.last_sent + heartbeat {
+                        self.send_heartbeat().await?;
+                    }
+                    // Only here, not with each message: that would cost more than a timer which
+                    // fires too early now and then.
+                    timer.as_mut().reset(self.last_sent + heartbeat);
                 }
-            };
+            }
         }
-        sent.err().unwrap_or(Dropped::Closed)
     }
 
-    async fn send(&mut self, batches: Vec<MessageBatch>) -> Result<(), Dropped> {
+    async fn send_updates(&mut self) -> Result<(), DropReason> {
+        let publication = self.feed.borrow_and_update().clone();
+        let batches = self.subscription.updates(&publication, Moment::now());
+
+        // A slow client must not keep the whole publication in memory.
+        drop(publication);
+        self.send(batches.map_err(|_| DropReason::OverBudget)?).await
+    }
+
+    async fn send_heartbeat(&mut self) -> Result<(), DropReason> {
+        let status = self.subscription.status(&self.feed.borrow(), Moment::now());
+        self.send(vec![status]).await
+    }
+
+    async fn send(&mut self, batches: Vec<MessageBatch>) -> Result<(), DropReason> {
         for batch in batches {
-            let Self { stream, seat, .. } = self;
-            let write = async { Ok(stream.write_all(batch.bytes()).await?) };
-            under_deadline(&seat.0, write).await.map_err(|end| end.reason)?;
-            seat.0.metrics.sent(batch.messages(), batch.bytes().len());
-            self.spoke = Instant::now();
+            let context = self.permit.context();
+            let write = self.stream.write_all(batch.bytes());
+            write_in_time(context, write)
+                .await
+                .map_err(|failure| drop_reason(&failure))?;
+
+            context.metrics.sent(batch.messages(), batch.bytes().len());
+            self.last_sent = Instant::now();
         }
         Ok(())
+    }
+}
+
+/// Ignores what a client sends, unless the connection ends.
+fn check_read(read: io::Result<usize>) -> Result<(), DropReason> {
+    match read {
+        Ok(1..) => Ok(()),
+        Err(error) if RateLimitExceeded::caused(&error) => Err(DropReason::RateLimitExceeded),
+        Ok(0) | Err(_) => Err(DropReason::Closed),
+    }
+}
+
+fn drop_reason(failure: &WriteFailure<io::Error>) -> DropReason {
+    match failure {
+        WriteFailure::Failed(_) => DropReason::Closed,
+        WriteFailure::Slow => DropReason::Slow,
+        WriteFailure::Stopping | WriteFailure::CutOff => DropReason::Shutdown,
     }
 }

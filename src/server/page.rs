@@ -1,4 +1,6 @@
 //! The files of the page, embedded in the binary.
+//!
+//! This module must not know what the files do, nor who asks for them.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hasher};
@@ -6,7 +8,8 @@ use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 
-use super::content::{CachedBody, Content};
+use super::content::ResponseContent;
+use super::response_cache::CachedBody;
 
 const HTML: &str = "text/html; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
@@ -50,27 +53,29 @@ const FILES: [(&str, &str, &[u8]); 33] = [
 ];
 
 /// A file of the page.
-pub(super) struct Asset {
+pub(super) struct PageFile {
     media_type: &'static str,
     body: Arc<CachedBody>,
     etag: String,
 }
 
 /// The file at a path.
-pub(super) fn asset(path: &str) -> Option<&'static Asset> {
-    static ASSETS: LazyLock<HashMap<&str, Asset>> = LazyLock::new(|| {
+pub(super) fn file(path: &str) -> Option<&'static PageFile> {
+    static PAGE: LazyLock<HashMap<&str, PageFile>> = LazyLock::new(|| {
         FILES
             .into_iter()
-            .map(|(path, media_type, body)| (path, Asset::new(media_type, body)))
+            .map(|(path, media_type, body)| (path, PageFile::new(media_type, body)))
             .collect()
     });
-    ASSETS.get(path)
+
+    PAGE.get(path)
 }
 
-impl Asset {
+impl PageFile {
     fn new(media_type: &'static str, body: &'static [u8]) -> Self {
         let mut hasher = DefaultHasher::new();
         hasher.write(body);
+
         Self {
             media_type,
             body: Arc::new(CachedBody::new(Bytes::from_static(body))),
@@ -78,11 +83,11 @@ impl Asset {
         }
     }
 
-    pub(super) fn content(&self) -> Content {
-        Content {
-            common: Some(self.body.clone()),
+    pub(super) fn content(&self) -> ResponseContent {
+        ResponseContent {
+            shared: Some(self.body.clone()),
             etag: Some(self.etag.clone()),
-            ..Content::new(self.media_type, Bytes::new())
+            ..ResponseContent::new(self.media_type, Bytes::new())
         }
     }
 }

@@ -1,89 +1,94 @@
-//! What a client of the second protocol asks for in its query.
+//! What a client of the second protocol subscribes to: its query, and `Last-Event-ID`.
 //!
-//! The meaning of topics and filters is the feed's.
+//! This module must not know what topics and filters mean; that is the feed's.
 
 use std::sync::Arc;
 
+use hyper::Request;
 use hyper::header::HeaderName;
-use hyper::{Request, StatusCode};
 
+use super::error::HttpError;
 use crate::feed::channel::{Channel, Channels, OverBudget, ResumePosition, Transport};
 use crate::feed::subscription::Subscription;
 
-/// The keys that a query may have. The token is read by [`super::access`].
+/// The keys that a query may have. [`super::access`] reads the token.
 const KEYS: &str = "topics, filter, epoch, revision and token";
 
-/// Where an event stream is to go on (HTML, section "The `Last-Event-ID` header").
+/// The position from which an event stream resumes (HTML, section "The `Last-Event-ID` header").
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// What a client of the second protocol gets.
+/// A valid request of a client of the second protocol.
 #[derive(Debug)]
 pub(super) struct SubscriptionRequest {
     pub(super) channel: Arc<Channel>,
+    /// Where the client resumes. `None`: it begins with a snapshot.
     pub(super) position: Option<ResumePosition>,
 }
 
 impl SubscriptionRequest {
-    /// What a request asks for: in its query, and in the header with which a browser comes back to
-    /// an event stream.
+    /// Reads the query of a request and, for an event stream, the header with which a browser
+    /// resumes.
     ///
     /// # Errors
     ///
-    /// 400 where it cannot be understood, 503 where there is no room for it.
-    pub(super) fn of<B>(
+    /// 400 if the query is wrong, 503 if the memory budget for filters is exhausted.
+    pub(super) fn from_request<B>(
         request: &Request<B>,
         transport: Transport,
         channels: &Channels,
-    ) -> Result<Self, (StatusCode, String)> {
+    ) -> Result<Self, HttpError> {
         let query = request.uri().query().unwrap_or_default();
-        let Query { subscription, mut position } =
-            Query::parse(query).map_err(|it| (StatusCode::BAD_REQUEST, it))?;
-        if transport == Transport::EventStream
-            && let Some(id) = request.headers().get(LAST_EVENT_ID).and_then(|id| id.to_str().ok())
-        {
-            position = Some(last_event(id));
-        }
-        let crowded = |error: OverBudget| (StatusCode::SERVICE_UNAVAILABLE, error.to_string());
-        Ok(Self {
-            channel: channels.open(transport, subscription).map_err(crowded)?,
-            position,
-        })
+        let query = SubscriptionQuery::parse(query).map_err(HttpError::bad_request)?;
+
+        let last_event_id = request
+            .headers()
+            .get(LAST_EVENT_ID)
+            .filter(|_| transport == Transport::EventStream)
+            .and_then(|id| id.to_str().ok());
+        let position = last_event_id.map(parse_event_id).or(query.position);
+
+        let channel = channels
+            .open(transport, query.subscription)
+            .map_err(|error: OverBudget| HttpError::unavailable(error.to_string()))?;
+        Ok(Self { channel, position })
     }
 }
 
-/// What a client wants, and where it was when it was last here.
+/// What a query says.
 #[derive(Debug, Default, PartialEq)]
-struct Query {
+struct SubscriptionQuery {
     subscription: Subscription,
     position: Option<ResumePosition>,
 }
 
-impl Query {
-    /// Reads a query (URL Standard, section "application/x-www-form-urlencoded parsing").
+impl SubscriptionQuery {
+    /// Parses a query (URL Standard, section "application/x-www-form-urlencoded parsing"). The
+    /// error is a message for the client.
     fn parse(text: &str) -> Result<Self, String> {
-        let mut query = Self::default();
-        let (mut epoch, mut revision) = (None, None);
+        let mut subscription = Subscription::default();
+        let mut epoch = None;
+        let mut revision = None;
+
         for (key, value) in form_urlencoded::parse(text.as_bytes()) {
-            let wrong = |expected: String| format!("{key}={value:?} in the query: {expected}");
+            let invalid = |expected: String| format!("{key}={value:?} in the query: {expected}");
+
             match &*key {
                 "topics" => {
-                    query.subscription.topics =
-                        Subscription::parse_topics(&value).map_err(wrong)?;
+                    subscription.topics = Subscription::parse_topics(&value).map_err(invalid)?;
                 }
-                "filter" => query.subscription.filter = value.parse().map_err(wrong)?,
+                "filter" => subscription.filter = value.parse().map_err(invalid)?,
                 "epoch" => epoch = Some(value.into_owned()),
                 "revision" => {
-                    revision = Some(
-                        value
-                            .parse()
-                            .map_err(|_| wrong("expected a whole number".to_owned()))?,
-                    );
+                    let number = value.parse();
+                    revision =
+                        Some(number.map_err(|_| invalid("expected a whole number".to_owned()))?);
                 }
                 "token" => {}
                 _ => return Err(format!("{key:?} in the query is not known; expected {KEYS}")),
             }
         }
-        query.position = match (epoch, revision) {
+
+        let position = match (epoch, revision) {
             (Some(epoch), Some(revision)) => Some(ResumePosition { epoch, revision }),
             (None, None) => None,
             _ => {
@@ -91,17 +96,18 @@ impl Query {
                     .to_owned());
             }
         };
-        Ok(query)
+        Ok(Self { subscription, position })
     }
 }
 
-/// The position that an `id:` of ours tells: `EPOCH-REVISION`. Another is from another server, and
-/// so of another epoch.
-fn last_event(id: &str) -> ResumePosition {
+/// The position in an event ID of this server, `EPOCH-REVISION`. Any other ID comes from another
+/// server. It is taken as another epoch, so the client gets a snapshot.
+fn parse_event_id(id: &str) -> ResumePosition {
     let parts = id
         .rsplit_once('-')
         .and_then(|(epoch, revision)| Some((epoch, revision.parse().ok()?)));
     let (epoch, revision) = parts.unwrap_or((id, 0));
+
     ResumePosition { epoch: epoch.to_owned(), revision }
 }
 
@@ -111,9 +117,10 @@ mod tests {
     use crate::feed::subscription::Topic;
 
     #[test]
-    fn a_query_says_what_is_wanted() {
-        assert_eq!(Query::parse("").unwrap(), Query::default());
-        let query = Query::parse(
+    fn a_query_has_topics_a_filter_and_a_position() {
+        assert_eq!(SubscriptionQuery::parse("").unwrap(), SubscriptionQuery::default());
+
+        let query = SubscriptionQuery::parse(
             "topics=units,events&filter=unit%3Aweb%40*+state:failed&epoch=e&revision=7&token=t%26",
         );
         let query = query.unwrap();
@@ -123,8 +130,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
-        for (query, culprit) in [
+    fn the_error_names_what_is_wrong() {
+        for (query, named) in [
             ("topics=units,all", "topics=\"units,all\""),
             ("topics=", "topics=\"\""),
             ("filter=verdict:ok", "filter=\"verdict:ok\""),
@@ -133,19 +140,20 @@ mod tests {
             ("epoch=e", "revision"),
             ("filters=a", "\"filters\""),
         ] {
-            let error = Query::parse(query).unwrap_err();
-            assert!(error.contains(culprit), "{query}: {error}");
+            let error = SubscriptionQuery::parse(query).unwrap_err();
+            assert!(error.contains(named), "{query}: {error}");
         }
+
         let long = format!("filter=unit:{}", "x".repeat(252));
-        assert!(Query::parse(&long).unwrap_err().contains("256"));
-        assert!(Query::parse(&long[..long.len() - 1]).is_ok());
+        assert!(SubscriptionQuery::parse(&long).unwrap_err().contains("256"));
+        assert!(SubscriptionQuery::parse(&long[..long.len() - 1]).is_ok());
     }
 
     #[test]
     fn the_id_of_an_event_is_a_position() {
         let position = |epoch: &str, revision| ResumePosition { epoch: epoch.into(), revision };
-        assert_eq!(last_event("6c0b-17"), position("6c0b", 17));
-        assert_eq!(last_event("a-b-17"), position("a-b", 17));
-        assert_eq!(last_event("something"), position("something", 0));
+        assert_eq!(parse_event_id("6c0b-17"), position("6c0b", 17));
+        assert_eq!(parse_event_id("a-b-17"), position("a-b", 17));
+        assert_eq!(parse_event_id("something"), position("something", 0));
     }
 }

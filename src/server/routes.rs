@@ -1,240 +1,174 @@
-//! What is at which path.
+//! The routes, and the content of each.
 //!
-//! From a publication to the content of an answer. It does not know who asks, or in what form the
-//! content travels.
+//! From a publication to the content of a response. This module must not know who asks, nor how the
+//! content is encoded.
 
 use bytes::Bytes;
-use hyper::StatusCode;
 use hyper::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue};
 use serde_json::json;
 
-use super::content::{Content, EVENT_STREAM, JSON, ResponseCache};
-use super::page::{self, Asset};
-use super::{ServerSettings, Shared};
-use crate::cluster::{FleetList, Health, Moment, Seconds};
-use crate::feed::{Publication, PublishedList, count};
-use crate::metrics::Format;
+use super::content::{EVENT_STREAM, JSON, ResponseContent};
+use super::context::ServerContext;
+use super::error::HttpError;
+use super::headers::list_items;
+use super::page::{self, PageFile};
+use super::readiness;
+use super::response_cache::ResponseCache;
+use super::settings::ServerSettings;
+use crate::cluster::Moment;
+use crate::feed::{Publication, PublishedList};
+use crate::metrics::MetricsFormat;
 
-/// The state of the source, with every answer about the state of the cluster: one that has not
-/// changed is not sent again, but its age has changed.
+/// The state of the source. It is sent with `/v2/state` even if the body has not changed (304),
+/// since the age of the data has.
 const STATUS: HeaderName = HeaderName::from_static("fleet-monitor-status");
 
-/// What can be asked for.
-pub(super) enum Resource {
+/// What can be requested.
+pub(super) enum Route {
     /// A file of the page.
-    Asset(&'static Asset),
+    Page(&'static PageFile),
     /// The unit list of the first protocol.
     Units,
     /// The machine list of the first protocol.
     Machines,
-    /// Everything.
+    /// Units, machines, recent events and the state of the source.
     State,
-    /// What happens, as it happens.
+    /// The second protocol as an event stream.
     Events,
-    /// The metrics.
     Metrics,
-    /// Whether the process lives.
-    Health,
-    /// Whether the data can be relied on.
-    Ready,
+    /// Whether the process is running.
+    Liveness,
+    /// Whether the data are current.
+    Readiness,
 }
 
-impl Resource {
-    /// What is at a path. Whoever scrapes or probes may write it with a `/` at the end, and may
-    /// follow no redirect.
-    pub(super) fn at(path: &str) -> Option<Self> {
+impl Route {
+    /// The route for a path. A `/` at the end is ignored, since programs that scrape or probe may
+    /// add one and may not follow redirects.
+    pub(super) fn find(path: &str) -> Option<Self> {
         Some(match path.strip_suffix('/').unwrap_or(path) {
             "/v1/units" => Self::Units,
             "/v1/machines" => Self::Machines,
             "/v2/state" => Self::State,
             "/v2/events" => Self::Events,
             "/metrics" => Self::Metrics,
-            "/healthz" => Self::Health,
-            "/readyz" => Self::Ready,
-            _ => Self::Asset(page::asset(path)?),
+            "/healthz" => Self::Liveness,
+            "/readyz" => Self::Readiness,
+            _ => Self::Page(page::file(path)?),
         })
     }
 
-    /// Whether it tells nothing of the cluster, and so needs no token.
+    /// Whether it contains no data of the cluster, and so needs no token.
     pub(super) fn is_public(&self) -> bool {
-        matches!(self, Self::Asset(_) | Self::Health)
+        matches!(self, Self::Page(_) | Self::Liveness)
     }
 }
 
-/// What is told to many, as it was told last.
-#[derive(Debug, Default)]
-pub(super) struct ResponseCaches {
-    units: ResponseCache,
-    machines: ResponseCache,
-    state: ResponseCache,
-}
-
-/// What a resource holds at this moment.
+/// The content of a route at this moment.
+///
+/// # Errors
+///
+/// 503 for a list that has not been read yet.
 pub(super) fn content(
-    shared: &Shared,
+    context: &ServerContext,
     settings: &ServerSettings,
-    resource: &Resource,
+    route: &Route,
     headers: &HeaderMap,
-) -> Content {
-    let publication = shared.feed.borrow().clone();
-    let now = Moment::now();
-    match resource {
-        Resource::Asset(asset) => asset.content(),
-        Resource::Units => {
-            list(&publication, publication.unit_list.as_ref(), &shared.told.units, "units")
+) -> Result<ResponseContent, HttpError> {
+    let publication = context.feed.borrow().clone();
+    let caches = &context.caches;
+
+    Ok(match route {
+        Route::Page(file) => file.content(),
+        Route::Units => {
+            let units = publication.unit_list.as_ref();
+            list(&publication, units, &caches.units, "units")?
         }
-        Resource::Machines => list(
-            &publication,
-            publication.machine_list.as_ref(),
-            &shared.told.machines,
-            "machines",
-        ),
-        Resource::State => {
-            let [own, common] = publication.state(shared.clients(), now);
-            Content {
-                common: Some(shared.told.state.of(common)),
-                etag: Some(format!("W/\"{}-{}\"", publication.epoch, publication.revision)),
-                extra: header(&publication.short_health(shared.clients(), now))
-                    .map(|health| (STATUS, health)),
-                ..Content::new(JSON, own)
-            }
+        Route::Machines => {
+            let machines = publication.machine_list.as_ref();
+            list(&publication, machines, &caches.machines, "machines")?
         }
-        // Of a stream this is the head alone, for those who ask for no more.
-        Resource::Events => Content::new(EVENT_STREAM, Bytes::new()),
-        Resource::Metrics => {
-            let format = format(headers);
-            let globs = &settings.metrics_units;
-            Content::new(
-                format.media_type(),
-                shared.metrics.encode(format, &publication, shared.clients(), globs),
-            )
+        Route::State => state(context, &publication),
+        // GET is answered by `events`; this is for HEAD.
+        Route::Events => ResponseContent::new(EVENT_STREAM, Bytes::new()),
+        Route::Metrics => {
+            let format = metrics_format(headers);
+            let units = &settings.metrics_units;
+            let text = context.metrics.encode(format, &publication, context.clients(), units);
+            ResponseContent::new(format.media_type(), text)
         }
-        Resource::Health => Content::new(JSON, json!({ "status": "ok" }).to_string()),
-        Resource::Ready => ready(&publication, shared.clients(), now),
-    }
+        Route::Liveness => ResponseContent::new(JSON, json!({ "status": "ok" }).to_string()),
+        Route::Readiness => readiness::content(&publication, context.clients(), Moment::now()),
+    })
 }
 
 fn list(
     publication: &Publication,
     list: Option<&PublishedList>,
-    newest: &ResponseCache,
-    what: &str,
-) -> Content {
-    match list {
-        Some(list) => Content {
-            common: Some(newest.of(list.frame().payload())),
-            etag: Some(format!("W/\"{}-{}\"", publication.epoch, list.revision())),
-            ..Content::new(JSON, Bytes::new())
-        },
-        None => Content::error(
-            StatusCode::SERVICE_UNAVAILABLE,
-            &format!("{what} have not been read yet"),
-        ),
-    }
-}
-
-fn ready(publication: &Publication, clients: usize, now: Moment) -> Content {
-    let health = publication.short_health(clients, now);
-    let reason = unready(&publication.health, now);
-    let summary = summary(&publication.health, now);
-    let mut text = match &reason {
-        Some(reason) => {
-            json!({ "status": "not ready", "reason": format!("not ready: {reason}"), "summary": summary })
-        }
-        None => json!({ "status": "ready", "summary": summary }),
-    }
-    .to_string()
-    .into_bytes();
-    text.pop();
-    text.extend_from_slice(b",\"health\":");
-    text.extend(health);
-    text.push(b'}');
-    let status = if reason.is_some() {
-        StatusCode::SERVICE_UNAVAILABLE
-    } else {
-        StatusCode::OK
+    cache: &ResponseCache,
+    name: &str,
+) -> Result<ResponseContent, HttpError> {
+    let Some(list) = list else {
+        return Err(HttpError::unavailable(format!("{name} have not been read yet")));
     };
-    Content { status, ..Content::new(JSON, text) }
+
+    Ok(ResponseContent {
+        shared: Some(cache.get(list.frame().payload())),
+        etag: Some(format!("W/\"{}-{}\"", publication.epoch, list.revision())),
+        ..ResponseContent::new(JSON, Bytes::new())
+    })
 }
 
-/// Why the data cannot be relied on, if they cannot.
-fn unready(health: &Health, now: Moment) -> Option<String> {
-    if let Some(failure) = health.failure() {
-        return Some(format!(
-            "failing for {}: {}",
-            Seconds(failure.since.age(now)),
-            failure.reason
-        ));
-    }
-    if let Some(overdue) = health.overdue(now) {
-        return Some(overdue.to_string());
-    }
-    let unread: Vec<String> = health.unread().map(|topic| topic.to_string()).collect();
-    match unread.split_last()? {
-        (last, []) => Some(format!("{last} have not been read yet")),
-        (last, others) => Some(format!("{} and {last} have not been read yet", others.join(", "))),
+fn state(context: &ServerContext, publication: &Publication) -> ResponseContent {
+    let now = Moment::now();
+    let [beginning, rows] = publication.state(context.clients(), now);
+    let health = publication.short_health(context.clients(), now);
+
+    ResponseContent {
+        shared: Some(context.caches.state.get(rows)),
+        etag: Some(format!("W/\"{}-{}\"", publication.epoch, publication.revision)),
+        extra_header: json_header(&health).map(|health| (STATUS, health)),
+        ..ResponseContent::new(JSON, beginning)
     }
 }
 
-/// How old the data are, and how far fleet is believed, for people.
-fn summary(health: &Health, now: Moment) -> String {
-    let topics = FleetList::ALL.map(|topic| match health.list(topic).read {
-        Some(read) => format!("{topic} read {} ago", Seconds(read.age(now))),
-        None => format!("{topic} not read yet"),
-    });
-    let held_back = count(health.held_back, "disappearance");
-    let suspect = health.suspect_since.map_or_else(String::new, |since| {
-        let lasted = Seconds(now.wall.duration_since(since).unwrap_or_default());
-        format!("; many units have been missing from fleet's list for {lasted} and are not believed gone")
-    });
-    format!("{}; {held_back} held back{suspect}", topics.join(", "))
-}
+/// The format of the metrics that a client accepts. Prometheus asks for OpenMetrics, a person with
+/// curl does not.
+fn metrics_format(headers: &HeaderMap) -> MetricsFormat {
+    let accepts_openmetrics =
+        list_items(headers, ACCEPT).any(|item| item.contains("application/openmetrics-text"));
 
-/// The form of the metrics that a client understands: Prometheus asks for OpenMetrics, a person
-/// with curl does not.
-fn format(headers: &HeaderMap) -> Format {
-    let accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    if accepted
-        .into_iter()
-        .any(|types| types.contains("application/openmetrics-text"))
-    {
-        Format::OpenMetrics
+    if accepts_openmetrics {
+        MetricsFormat::OpenMetrics
     } else {
-        Format::Prometheus
+        MetricsFormat::Prometheus
     }
 }
 
-/// JSON as the value of a header, which has ASCII only.
-fn header(json: &[u8]) -> Option<HeaderValue> {
+/// JSON as the value of a header, in ASCII.
+fn json_header(json: &[u8]) -> Option<HeaderValue> {
     let mut ascii = String::with_capacity(json.len());
     for character in String::from_utf8_lossy(json).chars() {
         if matches!(character, ' '..='~') {
             ascii.push(character);
         } else {
-            let mut units = [0; 2];
-            ascii.extend(
-                character
-                    .encode_utf16(&mut units)
-                    .iter()
-                    .map(|unit| format!("\\u{unit:04x}")),
-            );
+            let mut utf16 = [0; 2];
+            let escapes = character.encode_utf16(&mut utf16);
+            ascii.extend(escapes.iter().map(|unit| format!("\\u{unit:04x}")));
         }
     }
+
     HeaderValue::from_maybe_shared(Bytes::from(ascii)).ok()
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
-    use crate::cluster::{Expected, ListHealth, ReadFailure};
-    use crate::snapshots::assert_catalogue;
 
     #[test]
     fn a_header_is_ascii_and_the_same_json() {
         let json = json!({ "reason": "fleetctl: „größer“ 🚢\n\u{1}\u{7f}" }).to_string();
-        let header = header(json.as_bytes()).expect("a header");
+        let header = json_header(json.as_bytes()).expect("a header");
         let text = header.to_str().expect("ASCII");
         assert_eq!(
             text,
@@ -244,66 +178,5 @@ mod tests {
             serde_json::from_str::<serde_json::Value>(text).expect("JSON"),
             serde_json::from_str::<serde_json::Value>(&json).expect("JSON"),
         );
-    }
-
-    #[test]
-    fn what_is_missing_is_named() {
-        let now = Moment::now();
-        let read = ListHealth { read: Some(now), ..ListHealth::default() };
-        let mut health = Health::default();
-        let all = unready(&health, now).expect("a reason");
-        assert!(FleetList::ALL.iter().all(|topic| all.contains(&topic.to_string())), "{all}");
-        health.lists = [read.clone(), read.clone(), ListHealth::default()];
-        let one = unready(&health, now).expect("a reason");
-        assert!(one.starts_with("unit files ") && !one.contains("machines"), "{one}");
-        health.lists = [read.clone(), read.clone(), read];
-        assert_eq!(unready(&health, now), None);
-        health.lists[1].failure = Some(ReadFailure { since: now, reason: "exit status 1".into() });
-        let failing = unready(&health, now + Duration::from_secs(14)).expect("a reason");
-        assert!(failing.contains("14 s") && failing.contains("exit status 1"), "{failing}");
-    }
-
-    #[test]
-    fn readiness_and_the_age_of_the_data_are_told_in_these_words() {
-        let start = Moment::now();
-        let now = start + Duration::from_secs(10);
-        let read = |second| ListHealth {
-            read: Some(start + Duration::from_secs(second)),
-            ..ListHealth::default()
-        };
-        let some = Health {
-            lists: [read(9), read(6), ListHealth::default()],
-            held_back: 3,
-            ..Health::default()
-        };
-        let all = Health {
-            lists: [read(9), read(6), read(6)],
-            held_back: 1,
-            ..Health::default()
-        };
-        let suspect = Health { suspect_since: Some(start.wall), ..all.clone() };
-        let mut failing = all.clone();
-        failing.lists[1].failure =
-            Some(ReadFailure { since: start, reason: "exit status 1".into() });
-        let mut overdue = all.clone();
-        let expected = Expected {
-            every: Duration::from_secs(1),
-            within: Duration::from_secs(3),
-        };
-        overdue.lists[1].expected = Some(expected);
-
-        let told = [
-            ("nothing read", Health::default()),
-            ("unit files not read", some),
-            ("all read", all),
-            ("many units missing at once", suspect),
-            ("machines cannot be read", failing),
-            ("machines not read in time", overdue),
-        ];
-        let told = told.map(|(given, health)| {
-            let reason = unready(&health, now).unwrap_or_else(|| "(ready)".to_owned());
-            (given, format!("{reason}\n{}", summary(&health, now)))
-        });
-        assert_catalogue("readiness", told);
     }
 }

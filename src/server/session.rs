@@ -1,58 +1,62 @@
-//! One WebSocket client, from the handshake to its end.
+//! One WebSocket client, from the end of the handshake to the end of the connection.
 //!
-//! A session is one task that owns the unsplit stream. Ready frames go straight to the stream
-//! beneath tungstenite, after what tungstenite has under way was flushed: so a payload is never
-//! copied for one client. Of what a client was sent the session remembers a number or two.
+//! This module knows the feed and the socket. It must not know HTTP, nor why the client was
+//! accepted.
 //!
-//! It knows the feed and the socket. It does not know HTTP, nor why the client was let in.
+//! A session is one task that owns the stream. Encoded frames are written directly to the stream
+//! below tungstenite, once tungstenite has flushed its own, so no payload is copied for one client.
+//! Of what it sent, a session remembers only revisions.
 
+mod end;
+
+use std::convert::Infallible;
 use std::io::ErrorKind;
 
 use bytes::Bytes;
 use futures_util::{FutureExt, SinkExt, StreamExt};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::io::AsyncWriteExt;
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::error::{CapacityError, Error, ProtocolError};
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::error::Error;
+use tokio_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig};
 
-use super::meter::{RateLimitExceeded, RateLimited};
+use super::context::{ClientPermit, ServerContext};
+use super::deadline::write_in_time;
 use super::query::SubscriptionRequest;
-use super::stream::{Stream, reset, try_write};
-use super::{ClientPermit, Shared};
+use super::rate_limit::RateLimitedStream;
+use super::stream::{ClientStream, try_write};
 use crate::cluster::Moment;
 use crate::feed::channel::{ChannelCursor, MessageBatch, OverBudget};
 use crate::feed::{PublishedList, Subscriber};
-use crate::metrics::Dropped;
+use crate::metrics::DropReason;
+use end::SessionEnd;
 
-/// The most that a client may send in one message, in bytes.
+/// The largest message that a client may send, in bytes.
 const MAX_MESSAGE: usize = 4096;
 
-/// Clients send next to nothing.
+/// In bytes. Clients send almost nothing.
 const READ_BUFFER: usize = 512;
 
-/// Space for a few pongs and a close frame, which have 125 bytes of payload at most (RFC 6455,
-/// section 5.5).
+/// In bytes. Room for a few pongs and a close frame, which have a payload of at most 125 bytes (RFC
+/// 6455, section 5.5).
 const MAX_WRITE_BUFFER: usize = 512;
 
 /// A connected client.
 #[derive(Debug)]
 pub(super) struct Session {
-    socket: WebSocketStream<RateLimited>,
+    socket: WebSocketStream<RateLimitedStream>,
     feed: Subscriber,
-    seat: ClientPermit,
-    protocol: Protocol,
+    permit: ClientPermit,
+    progress: ClientProgress,
     /// What the client gets first.
-    greeting: Vec<MessageBatch>,
-    /// When the client was last sent something.
-    spoke: Instant,
+    initial_batches: Vec<MessageBatch>,
+    last_sent: Instant,
 }
 
-/// What the client was sent last.
+/// What the client has already, by protocol.
 #[derive(Debug)]
-enum Protocol {
-    /// The revisions of the lists.
+enum ClientProgress {
+    /// The revisions of both lists; 0: not sent yet.
     First {
         machines: u64,
         units: u64,
@@ -60,85 +64,25 @@ enum Protocol {
     Second(ChannelCursor),
 }
 
-/// Why a session ends, and what the client is told if it still listens.
-#[derive(Debug)]
-pub(super) struct End {
-    pub(super) reason: Dropped,
-    farewell: CloseAction,
-}
-
-#[derive(Debug)]
-enum CloseAction {
-    /// The connection is cut: the client is not there, or in the middle of a frame.
-    Cut,
-    /// The client's own close frame is answered.
-    Answer,
-    /// The client is told why.
-    Close(CloseCode, &'static str),
-}
-
-impl End {
-    fn cut(reason: Dropped) -> Self {
-        Self { reason, farewell: CloseAction::Cut }
-    }
-
-    fn close(reason: Dropped, code: CloseCode, text: &'static str) -> Self {
-        Self { reason, farewell: CloseAction::Close(code, text) }
-    }
-
-    fn flood() -> Self {
-        Self::close(Dropped::RateLimitExceeded, CloseCode::Policy, "too much in too short a time")
-    }
-
-    fn shutdown() -> Self {
-        Self::close(Dropped::Shutdown, CloseCode::Away, "the server is being stopped")
-    }
-}
-
-impl From<OverBudget> for End {
-    fn from(_: OverBudget) -> Self {
-        Self::close(
-            Dropped::OverBudget,
-            CloseCode::Again,
-            "too much is asked for with different filters",
-        )
-    }
-}
-
-impl From<Error> for End {
-    fn from(error: Error) -> Self {
-        match error {
-            Error::Capacity(CapacityError::MessageTooLong { .. }) => Self::close(
-                Dropped::Oversized,
-                CloseCode::Size,
-                "messages may have 4096 bytes at most",
-            ),
-            // The queue of answers to pings is full: the client sends them and does not read.
-            Error::WriteBufferFull(_) => Self::cut(Dropped::Slow),
-            Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
-                Self::cut(Dropped::Closed)
-            }
-            Error::Protocol(_) => {
-                Self::close(Dropped::Protocol, CloseCode::Protocol, "not a WebSocket frame")
-            }
-            Error::Utf8(_) => {
-                Self::close(Dropped::Protocol, CloseCode::Invalid, "text that is not UTF-8")
-            }
-            Error::Io(error) if RateLimitExceeded::is(&error) => Self::flood(),
-            _ => Self::cut(Dropped::Closed),
-        }
-    }
+/// When pings are sent and when they must be answered.
+struct PingTimers {
+    next_ping: Instant,
+    /// The first ping since the client last sent anything.
+    unanswered_since: Option<Instant>,
 }
 
 impl Session {
-    /// A session on a stream whose handshake is done. `leftover` is what was read of it after the
-    /// handshake; it is copied, as the buffer behind it would otherwise stay for as long as the
-    /// session.
+    /// A session on a stream whose handshake is done. `leftover` are bytes that hyper read beyond
+    /// the handshake. They are copied: otherwise hyper's buffer would live as long as the session.
+    ///
+    /// # Errors
+    ///
+    /// When the memory budget for filters is exhausted.
     pub(super) async fn new(
-        stream: Stream,
+        stream: ClientStream,
         leftover: &[u8],
-        seat: ClientPermit,
-        wish: Option<SubscriptionRequest>,
+        permit: ClientPermit,
+        subscription: Option<SubscriptionRequest>,
     ) -> Result<Self, OverBudget> {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
@@ -146,7 +90,7 @@ impl Session {
             .max_write_buffer_size(MAX_WRITE_BUFFER)
             .max_message_size(Some(MAX_MESSAGE))
             .max_frame_size(Some(MAX_MESSAGE));
-        let stream = RateLimited::new(stream, seat.0.timing.flood);
+        let stream = RateLimitedStream::new(stream, permit.context().timing.rate_window);
         let socket = WebSocketStream::from_partially_read(
             stream,
             leftover.to_vec(),
@@ -154,137 +98,160 @@ impl Session {
             Some(config),
         )
         .await;
-        let mut feed = seat.0.feed.clone();
-        let (protocol, greeting) = match wish {
+
+        let mut feed = permit.context().feed.clone();
+        let (progress, initial_batches) = match subscription {
             None => {
                 feed.mark_changed();
-                (Protocol::First { machines: 0, units: 0 }, vec![])
+                (ClientProgress::First { machines: 0, units: 0 }, vec![])
             }
             Some(SubscriptionRequest { channel, position }) => {
                 let publication = feed.borrow_and_update().clone();
-                let (follower, greeting) =
+                let (subscription, batches) =
                     ChannelCursor::begin(channel, position.as_ref(), &publication, Moment::now())?;
-                (Protocol::Second(follower), greeting)
+                (ClientProgress::Second(subscription), batches)
             }
         };
+
         Ok(Self {
             socket,
             feed,
-            seat,
-            protocol,
-            greeting,
-            spoke: Instant::now(),
+            permit,
+            progress,
+            initial_batches,
+            last_sent: Instant::now(),
         })
     }
 
-    /// Serves the client until one side ends it.
+    /// Serves the client until one side closes the connection.
     pub(super) async fn run(mut self) {
-        let end = self.converse().await;
-        self.shared().metrics.client_dropped(end.reason);
-        // A client that does not take its leave in time is cut off like one that takes none.
-        let _ = timeout(self.shared().timing.close, close(&mut self.socket, end.farewell)).await;
+        let Err(SessionEnd { reason, action }) = self.exchange_messages().await;
+        self.context().metrics.client_dropped(reason);
+
+        // If the client does not complete the closing handshake in time, the connection is dropped.
+        let _ = timeout(self.context().timing.close, action.run(&mut self.socket)).await;
     }
 
-    fn shared(&self) -> &Shared {
-        &self.seat.0
+    fn context(&self) -> &ServerContext {
+        self.permit.context()
     }
 
-    async fn converse(&mut self) -> End {
-        let timing = self.shared().timing;
-        let mut next_ping = Instant::now() + timing.ping;
-        // The first ping that was not answered, by whatever.
-        let mut pinged: Option<Instant> = None;
-        let stop = self.shared().stop.clone();
+    async fn exchange_messages(&mut self) -> Result<Infallible, SessionEnd> {
+        let mut timers = PingTimers {
+            next_ping: Instant::now() + self.context().timing.ping,
+            unanswered_since: None,
+        };
+        let stop = self.context().stop.clone();
         let mut stop = std::pin::pin!(stop.cancelled());
-        let mut alarm = std::pin::pin!(sleep_until(self.alarm(next_ping, pinged)));
-        let greeting = std::mem::take(&mut self.greeting);
-        if let Err(end) = self.send(greeting).await {
-            return end;
-        }
+        let mut timer = std::pin::pin!(sleep_until(self.next_timer(&timers)));
+
+        let initial_batches = std::mem::take(&mut self.initial_batches);
+        self.send(initial_batches).await?;
+
         loop {
-            let done = tokio::select! {
+            tokio::select! {
                 biased;
-                // First, so that for what happens most by far nothing else is looked at.
+                // First, because it is by far the most frequent event: nothing else is polled then.
                 changed = self.feed.changed() => match changed {
-                    Ok(()) => self.send_news().await,
-                    Err(_) => Err(End::shutdown()),
+                    Ok(()) => self.send_updates().await?,
+                    Err(_) => return Err(SessionEnd::shutdown()),
                 },
-                () = &mut stop => Err(End::shutdown()),
+                () = &mut stop => return Err(SessionEnd::shutdown()),
                 message = self.socket.next() => {
-                    pinged = None;
-                    match message {
-                        None => Err(End::cut(Dropped::Closed)),
-                        Some(Ok(Message::Close(_))) => Err(End { reason: Dropped::Closed, farewell: CloseAction::Answer }),
-                        Some(Ok(_)) if self.socket.get_mut().message() => Ok(()),
-                        Some(Ok(_)) => Err(End::flood()),
-                        Some(Err(error)) => Err(error.into()),
-                    }
+                    timers.unanswered_since = None;
+                    self.receive(message)?;
                 }
-                () = &mut alarm => {
-                    let now = Instant::now();
-                    let done = if pinged.is_some_and(|pinged| now >= pinged + timing.answer) {
-                        Err(End::cut(Dropped::Silent))
-                    } else if now >= next_ping {
-                        next_ping = now + timing.ping;
-                        pinged.get_or_insert(now);
-                        self.ping().await
-                    } else {
-                        self.send_heartbeat(now).await
-                    };
-                    alarm.as_mut().reset(self.alarm(next_ping, pinged));
-                    done
+                () = &mut timer => {
+                    self.handle_timer(&mut timers).await?;
+                    timer.as_mut().reset(self.next_timer(&timers));
                 }
-            };
-            if let Err(end) = done {
-                return end;
             }
+        }
+    }
+
+    /// Ignores a message of the client, unless it ends the session.
+    fn receive(&mut self, message: Option<Result<Message, Error>>) -> Result<(), SessionEnd> {
+        match message {
+            None => Err(SessionEnd::reset(DropReason::Closed)),
+            Some(Ok(Message::Close(_))) => Err(SessionEnd::closed_by_client()),
+            Some(Ok(_)) if self.socket.get_mut().charge_message() => Ok(()),
+            Some(Ok(_)) => Err(SessionEnd::rate_limit_exceeded()),
+            Some(Err(error)) => Err(error.into()),
         }
     }
 
     /// The next timer: ping, pong timeout or heartbeat.
-    fn alarm(&self, next_ping: Instant, pinged: Option<Instant>) -> Instant {
-        let timing = self.shared().timing;
-        let alarm = pinged.map_or(next_ping, |pinged| next_ping.min(pinged + timing.answer));
-        match self.protocol {
-            Protocol::First { .. } => alarm,
-            Protocol::Second(_) => alarm.min(self.spoke + timing.heartbeat),
+    fn next_timer(&self, timers: &PingTimers) -> Instant {
+        let timing = self.context().timing;
+        let ping_or_timeout = timers
+            .unanswered_since
+            .map_or(timers.next_ping, |since| timers.next_ping.min(since + timing.pong));
+
+        match self.progress {
+            ClientProgress::First { .. } => ping_or_timeout,
+            ClientProgress::Second(_) => ping_or_timeout.min(self.last_sent + timing.heartbeat),
         }
     }
 
-    /// Sends what is new to the client.
-    async fn send_news(&mut self) -> Result<(), End> {
+    async fn handle_timer(&mut self, timers: &mut PingTimers) -> Result<(), SessionEnd> {
+        let now = Instant::now();
+        let timing = self.context().timing;
+
+        if timers
+            .unanswered_since
+            .is_some_and(|since| now >= since + timing.pong)
+        {
+            Err(SessionEnd::reset(DropReason::Silent))
+        } else if now >= timers.next_ping {
+            timers.next_ping = now + timing.ping;
+            timers.unanswered_since.get_or_insert(now);
+            self.send_ping().await
+        } else {
+            self.send_heartbeat(now).await
+        }
+    }
+
+    /// Sends what the client does not have yet.
+    async fn send_updates(&mut self) -> Result<(), SessionEnd> {
         let publication = self.feed.borrow_and_update().clone();
-        let news = match &mut self.protocol {
-            Protocol::First { machines, units } => [
-                newer(publication.machine_list.as_ref(), machines),
-                newer(publication.unit_list.as_ref(), units),
+        let batches = match &mut self.progress {
+            ClientProgress::First { machines, units } => [
+                newer_list(publication.machine_list.as_ref(), machines),
+                newer_list(publication.unit_list.as_ref(), units),
             ]
             .into_iter()
             .flatten()
             .collect(),
-            Protocol::Second(follower) => follower.updates(&publication, Moment::now())?,
+            ClientProgress::Second(subscription) => {
+                subscription.updates(&publication, Moment::now())?
+            }
         };
+
+        // A slow client must not keep the whole publication in memory.
         drop(publication);
-        self.send(news).await
+        self.send(batches).await
     }
 
-    async fn send_heartbeat(&mut self, now: Instant) -> Result<(), End> {
-        match &self.protocol {
-            Protocol::Second(follower) if now >= self.spoke + self.shared().timing.heartbeat => {
-                let status = follower.status(&self.feed.borrow(), Moment::now());
+    async fn send_heartbeat(&mut self, now: Instant) -> Result<(), SessionEnd> {
+        let due = self.last_sent + self.context().timing.heartbeat;
+
+        match &self.progress {
+            ClientProgress::Second(subscription) if now >= due => {
+                let status = subscription.status(&self.feed.borrow(), Moment::now());
                 self.send(vec![status]).await
             }
             _ => Ok(()),
         }
     }
 
-    async fn send(&mut self, batches: Vec<MessageBatch>) -> Result<(), End> {
+    async fn send(&mut self, batches: Vec<MessageBatch>) -> Result<(), SessionEnd> {
         for batch in batches {
-            let written = self.write_at_once(batch.bytes())?;
-            let Self { socket, seat, .. } = self;
+            let written = self.write_without_waiting(batch.bytes())?;
+
+            let Self { socket, permit, .. } = self;
             if written < batch.bytes().len() {
-                under_deadline(&seat.0, async {
-                    // Nothing may come between the parts of a frame.
+                write_in_time(permit.context(), async {
+                    // A frame of tungstenite must not come between the parts of this one.
                     if written == 0 {
                         socket.flush().await?;
                     }
@@ -292,74 +259,39 @@ impl Session {
                 })
                 .await?;
             }
-            seat.0.metrics.sent(batch.messages(), batch.bytes().len());
-            self.spoke = Instant::now();
+
+            let metrics = &permit.context().metrics;
+            metrics.sent(batch.messages(), batch.bytes().len());
+            self.last_sent = Instant::now();
         }
         Ok(())
     }
 
-    /// Writes what the kernel takes at once, which mostly is all: then there is no deadline to set.
-    fn write_at_once(&mut self, bytes: &[u8]) -> Result<usize, Error> {
+    /// Writes what fits into the kernel's buffer. Usually that is all, and no deadline has to be
+    /// set.
+    fn write_without_waiting(&mut self, bytes: &[u8]) -> Result<usize, Error> {
         let Some(flushed) = self.socket.flush().now_or_never() else {
             return Ok(0);
         };
         flushed?;
-        match try_write(self.socket.get_ref().unmetered(), bytes) {
+
+        match try_write(self.socket.get_ref().inner(), bytes) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
             written => Ok(written?),
         }
     }
 
-    async fn ping(&mut self) -> Result<(), End> {
-        under_deadline(&self.seat.0, self.socket.send(Message::Ping(Bytes::new()))).await
+    async fn send_ping(&mut self) -> Result<(), SessionEnd> {
+        let ping = self.socket.send(Message::Ping(Bytes::new()));
+        Ok(write_in_time(self.permit.context(), ping).await?)
     }
 }
 
-/// The list, if it is newer than the one with the revision `sent`.
-fn newer(list: Option<&PublishedList>, sent: &mut u64) -> Option<MessageBatch> {
+/// The list, if its revision is newer than `sent`, which is then updated.
+fn newer_list(list: Option<&PublishedList>, sent: &mut u64) -> Option<MessageBatch> {
     let list = list.filter(|list| list.revision() > *sent)?;
     *sent = list.revision();
     Some(MessageBatch::new(list.frame().bytes().clone(), 1))
-}
-
-/// Writes, unless the client takes too long: for all, or for the little time that is left when the
-/// server is being stopped. Either leaves a frame cut in two, after which nothing more can be said.
-pub(super) async fn under_deadline(
-    shared: &Shared,
-    write: impl Future<Output = Result<(), Error>>,
-) -> Result<(), End> {
-    let mut write = std::pin::pin!(write);
-    tokio::select! {
-        biased;
-        result = &mut write => return result.map_err(End::from),
-        () = shared.stop.cancelled() => {}
-        () = sleep(shared.timing.write) => return Err(End::cut(Dropped::Slow)),
-    }
-    match timeout(shared.timing.close, write).await {
-        Ok(result) => result.map_err(End::from).and(Err(End::shutdown())),
-        Err(_) => Err(End::cut(Dropped::Shutdown)),
-    }
-}
-
-/// Says farewell, and waits until the client has gone: closing a socket that has unread data resets
-/// the connection, and the client might not see the close frame (RFC 9293, section 3.10.4; RFC
-/// 6455, section 7.1.1).
-async fn close(
-    socket: &mut WebSocketStream<RateLimited>,
-    farewell: CloseAction,
-) -> Result<(), Error> {
-    match farewell {
-        CloseAction::Cut => Ok(reset(socket.get_ref().unmetered())?),
-        CloseAction::Answer => socket.flush().await,
-        CloseAction::Close(code, reason) => {
-            socket.close(Some(CloseFrame { code, reason: reason.into() })).await?;
-            let stream = socket.get_mut().unmetered_mut();
-            stream.shutdown().await?;
-            let mut ignored = [0; 256];
-            while stream.read(&mut ignored).await? > 0 {}
-            Ok(())
-        }
-    }
 }
 
 #[cfg(test)]
@@ -370,11 +302,10 @@ mod tests {
     use tokio_util::either::Either;
     use tokio_util::sync::CancellationToken;
 
-    use super::super::{Server, ServerSettings, Timing};
+    use super::super::settings::{ServerSettings, Timing};
     use super::*;
     use crate::feed::{self, Publish, Publisher, SourceInfo};
     use crate::metrics::Metrics;
-    use crate::snapshots::assert_catalogue;
 
     #[tokio::test]
     async fn a_session_is_small() {
@@ -382,6 +313,7 @@ mod tests {
         let address = listener.local_addr().expect("an address");
         let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
         let _client = client.expect("a connection");
+
         let settings = feed::FeedSettings {
             unit_fields: vec![],
             machine_fields: vec![],
@@ -394,37 +326,18 @@ mod tests {
             access: Default::default(),
             metrics_units: vec![],
         };
-        let metrics = Arc::new(Metrics::new());
-        let stop = CancellationToken::new();
-        let server = Server::new(settings, Timing::default(), publisher.subscribe(), metrics, stop);
-        let seat = server.0.seat().expect("a seat");
+        let context = Arc::new(ServerContext::new(
+            settings,
+            Timing::default(),
+            publisher.subscribe(),
+            Arc::new(Metrics::new()),
+            CancellationToken::new(),
+        ));
+
+        let permit = context.client_permit().expect("a permit");
         let stream = Either::Left(accepted.expect("a connection").0);
-        let session = Session::new(stream, &[], seat, None).await.expect("room");
+        let session = Session::new(stream, &[], permit, None).await.expect("room");
         let size = size_of_val(&session.run());
         assert!(size <= 3072, "{size} bytes");
-    }
-    #[test]
-    fn clients_that_are_closed_are_told_why_in_these_words() {
-        let too_long =
-            Error::Capacity(CapacityError::MessageTooLong { size: 5000, max_size: 4096 });
-        let ends = [
-            End::flood(),
-            End::shutdown(),
-            OverBudget.into(),
-            too_long.into(),
-            Error::Protocol(ProtocolError::InvalidOpcode(3)).into(),
-            Error::Utf8(String::new()).into(),
-        ];
-        let told = ends.map(|end| match end.farewell {
-            CloseAction::Close(code, text) => (format!("{}: {code}", end.reason.name()), text),
-            other => panic!("{other:?}"),
-        });
-        let refusal = ("crowded: 503".to_owned(), OverBudget.to_string());
-        assert_catalogue(
-            "closes",
-            told.map(|(given, text)| (given, text.to_owned()))
-                .into_iter()
-                .chain([refusal]),
-        );
     }
 }

@@ -1,6 +1,6 @@
-//! The two kinds of socket that clients connect to: TCP and unix.
+//! The sockets of the server, TCP and unix: those it listens on, and those of its clients.
 //!
-//! All that knows one from the other is here. To the rest of the server a connection is a `Stream`.
+//! The rest of the server must not know which of the two kinds a socket is.
 
 use std::fmt;
 use std::io;
@@ -8,30 +8,30 @@ use std::io;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio_util::either::Either;
 
-/// A connection.
-pub(super) type Stream = Either<TcpStream, UnixStream>;
+/// A connection to a client.
+pub(super) type ClientStream = Either<TcpStream, UnixStream>;
 
-/// A socket that is connected to.
+/// A socket that clients connect to.
 #[derive(Debug)]
-pub enum Listener {
+pub enum ServerListener {
     /// A port of IPv4, IPv6 or both.
     Tcp(TcpListener),
     /// A path, or an abstract name.
     Unix(UnixListener),
 }
 
-impl From<TcpListener> for Listener {
+impl From<TcpListener> for ServerListener {
     fn from(listener: TcpListener) -> Self {
         Self::Tcp(listener)
     }
 }
 
-impl Listener {
-    pub(super) async fn accept(&self) -> io::Result<Stream> {
+impl ServerListener {
+    pub(super) async fn accept(&self) -> io::Result<ClientStream> {
         match self {
             Self::Tcp(listener) => {
                 let (stream, _) = listener.accept().await?;
-                // Without it a message only waits a little longer.
+                // If this fails, messages are only delayed a little.
                 let _ = stream.set_nodelay(true);
                 Ok(Either::Left(stream))
             }
@@ -40,11 +40,12 @@ impl Listener {
     }
 }
 
-/// Where it listens: `[::]:8989`, `/run/fleet-monitor.sock`, or `@name` for an abstract name
+/// The address: `[::]:8989`, `/run/fleet-monitor.sock`, or `@name` for an abstract name
 /// (`unix(7)`).
-impl fmt::Display for Listener {
+impl fmt::Display for ServerListener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let unknown = "an unknown address";
+
         match self {
             Self::Tcp(listener) => match listener.local_addr() {
                 Ok(address) => write!(f, "{address}"),
@@ -64,18 +65,18 @@ impl fmt::Display for Listener {
     }
 }
 
-/// Writes what the kernel takes at once.
-pub(super) fn try_write(stream: &Stream, bytes: &[u8]) -> io::Result<usize> {
+/// Writes what fits into the kernel's buffer, without waiting.
+pub(super) fn try_write(stream: &ClientStream, bytes: &[u8]) -> io::Result<usize> {
     match stream {
         Either::Left(stream) => stream.try_write(bytes),
         Either::Right(stream) => stream.try_write(bytes),
     }
 }
 
-/// Has the connection end by a reset when it is dropped, so that the kernel does not go on offering
-/// what the client does not take. Of a unix socket there is nothing to go on with: what was written
-/// is the client's already.
-pub(super) fn reset(stream: &Stream) -> io::Result<()> {
+/// Makes the connection end with a reset when it is dropped. Otherwise the kernel would keep
+/// retransmitting what the client does not read. A unix socket needs no reset: what was written is
+/// in the client's buffer already.
+pub(super) fn reset_on_drop(stream: &ClientStream) -> io::Result<()> {
     match stream {
         Either::Left(stream) => stream.set_zero_linger(),
         Either::Right(_) => Ok(()),

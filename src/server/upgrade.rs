@@ -1,172 +1,164 @@
 //! From an HTTP request to a WebSocket (RFC 6455, section 4.2).
 //!
-//! A WebSocket may be asked for on any path. No extension is agreed to, and of subprotocols the
-//! second protocol alone: the first has none.
+//! A client may ask for a WebSocket on any path. The server accepts no extension, and of the
+//! subprotocols only the second protocol; the first protocol has none. This module must not know
+//! what is sent over a WebSocket.
 
 use std::sync::Arc;
 
 use hyper::body::Incoming;
 use hyper::header::{
-    CONNECTION, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
-    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+    CONNECTION, HeaderMap, HeaderValue, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use hyper::upgrade::OnUpgrade;
-use hyper::{Method, Request, Response, StatusCode, Version};
+use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::error::{Error, ProtocolError};
+use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 
-use super::content::{Body, Content};
-use super::http::{Answer, full};
+use super::content::{HttpResponse, ResponseBody};
+use super::context::{ClientPermit, ServerContext};
+use super::error::HttpError;
+use super::headers::{list_contains, list_items};
 use super::query::SubscriptionRequest;
 use super::session::Session;
-use super::stream::Stream;
-use super::{ClientPermit, Shared};
+use super::stream::ClientStream;
 use crate::feed::channel::{OverBudget, Transport};
-use crate::metrics::Dropped;
+use crate::metrics::DropReason;
 
-/// The subprotocol that is the second protocol. Without it a client gets the first.
-const SECOND: HeaderValue = HeaderValue::from_static("fleet-monitor.v2");
+/// The subprotocol of the second protocol. A client that does not offer it gets the first one.
+const SECOND_PROTOCOL: &str = "fleet-monitor.v2";
 
-const VERSION: HeaderValue = HeaderValue::from_static("13");
+/// The version of the WebSocket protocol.
+const VERSION: &str = "13";
+
+const WEBSOCKET: &str = "websocket";
 
 /// Whether a request asks for a WebSocket.
-pub(super) fn is_asked_for(headers: &HeaderMap) -> bool {
-    has_token(headers, UPGRADE, "websocket")
+pub(super) fn is_requested(headers: &HeaderMap) -> bool {
+    list_contains(headers, UPGRADE, WEBSOCKET)
 }
 
-/// Answers a request for a WebSocket, and begins the session if it is granted.
-pub(super) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Answer {
-    let headers = request.headers();
-    if headers
-        .get(SEC_WEBSOCKET_VERSION)
-        .is_some_and(|version| version != VERSION)
-    {
-        let message = "only version 13 of the WebSocket protocol is spoken here";
-        let mut answer = Content::error(StatusCode::UPGRADE_REQUIRED, message)
-            .answer(headers)
-            .await;
-        answer.headers_mut().insert(SEC_WEBSOCKET_VERSION, VERSION);
-        answer
+/// Accepts a request for a WebSocket, and starts the session.
+///
+/// # Errors
+///
+/// 400 or 426 if the handshake or the query is wrong, 503 if there is no room.
+pub(super) fn accept(
+    context: &Arc<ServerContext>,
+    mut request: Request<Incoming>,
+) -> Result<HttpResponse, HttpError> {
+    let mut response = handshake(&mut request)?;
+
+    let offers_second =
+        list_items(request.headers(), SEC_WEBSOCKET_PROTOCOL).any(|name| name == SECOND_PROTOCOL);
+    let subscription = if offers_second {
+        response
             .headers_mut()
-            .insert(UPGRADE, HeaderValue::from_static("websocket"));
-        return answer;
-    }
-    let accept = match accept(&request) {
-        Ok(accept) => accept,
-        Err(problem) => {
-            let message = format!("not a WebSocket handshake: {problem}");
-            return Content::error(StatusCode::BAD_REQUEST, &message)
-                .answer(headers)
-                .await;
-        }
+            .insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SECOND_PROTOCOL));
+        let channels = &context.channels;
+        Some(SubscriptionRequest::from_request(&request, Transport::WebSocket, channels)?)
+    } else {
+        None
     };
-    let wish = || SubscriptionRequest::of(&request, Transport::WebSocket, &shared.channels);
-    let wish = match speaks_second(headers).then(wish).transpose() {
-        Ok(wish) => wish,
-        Err((status, message)) => return Content::error(status, &message).answer(headers).await,
-    };
-    let Some(seat) = shared.seat() else {
-        return full(shared, headers).await;
-    };
-    let mut answer = Response::new(Body::default());
-    *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    let headers = answer.headers_mut();
-    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-    headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
-    if wish.is_some() {
-        headers.insert(SEC_WEBSOCKET_PROTOCOL, SECOND);
-    }
-    // A task of its own, so that what hyper needed for the connection is freed.
-    shared.tasks.spawn(session(hyper::upgrade::on(request), seat, wish));
-    answer
+
+    // The session is a task of its own, so that hyper frees what it needed for the connection.
+    let permit = context.client_permit()?;
+    let upgrade = hyper::upgrade::on(request);
+    context.tasks.spawn(run_session(upgrade, permit, subscription));
+    Ok(response)
 }
 
-async fn session(upgrade: OnUpgrade, seat: ClientPermit, wish: Option<SubscriptionRequest>) {
-    if let Some(session) = begin(upgrade, seat, wish).await {
+async fn run_session(
+    upgrade: OnUpgrade,
+    permit: ClientPermit,
+    subscription: Option<SubscriptionRequest>,
+) {
+    if let Some(session) = open_session(upgrade, permit, subscription).await {
         session.run().await;
     }
 }
 
-async fn begin(
+async fn open_session(
     upgrade: OnUpgrade,
-    seat: ClientPermit,
-    wish: Option<SubscriptionRequest>,
+    permit: ClientPermit,
+    subscription: Option<SubscriptionRequest>,
 ) -> Option<Session> {
-    // The client may have gone before it had its answer, and nothing else can fail: all connections
-    // are of this type.
-    let parts = upgrade.await.ok()?.downcast::<TokioIo<Stream>>().ok()?;
-    let metrics = seat.0.metrics.clone();
-    let session = Session::new(parts.io.into_inner(), &parts.read_buf, seat, wish).await;
+    // This fails only if the client disconnected before it got its response: all connections have
+    // this type.
+    let parts = upgrade.await.ok()?.downcast::<TokioIo<ClientStream>>().ok()?;
+    let metrics = permit.context().metrics.clone();
+
+    let session = Session::new(parts.io.into_inner(), &parts.read_buf, permit, subscription).await;
     session
-        .inspect_err(|OverBudget| metrics.client_dropped(Dropped::OverBudget))
+        .inspect_err(|OverBudget| metrics.client_dropped(DropReason::OverBudget))
         .ok()
 }
 
-/// Whether the second protocol is among those that the client offers (RFC 6455, section 4.2.1).
-fn speaks_second(headers: &HeaderMap) -> bool {
-    let offers = headers
-        .get_all(SEC_WEBSOCKET_PROTOCOL)
-        .into_iter()
-        .filter_map(|value| value.to_str().ok());
-    offers
-        .flat_map(|offer| offer.split(','))
-        .any(|protocol| protocol.trim() == SECOND)
-}
+/// Checks the handshake, and returns the response to it.
+fn handshake<B>(request: &mut Request<B>) -> Result<HttpResponse, HttpError> {
+    let version = request.headers().get(SEC_WEBSOCKET_VERSION);
+    if version.is_some_and(|version| version != VERSION) {
+        let message = "only version 13 of the WebSocket protocol is spoken here";
+        return Err(HttpError::new(StatusCode::UPGRADE_REQUIRED, message)
+            .with_header(SEC_WEBSOCKET_VERSION, VERSION)
+            .with_header(UPGRADE, WEBSOCKET));
+    }
 
-/// The answer to the client's key (RFC 6455, section 4.2.1), or what the handshake lacks.
-fn accept<B>(request: &Request<B>) -> Result<HeaderValue, &'static str> {
-    const BAD_KEY: &str = "the Sec-WebSocket-Key header is not 16 bytes in base64";
-    let headers = request.headers();
-    if request.method() != Method::GET {
-        return Err("the method is not GET");
-    }
-    if request.version() != Version::HTTP_11 {
-        return Err("the version of HTTP is not 1.1; does a proxy in between speak 1.0?");
-    }
-    if !has_token(headers, CONNECTION, "upgrade") {
-        return Err("the Connection header is not Upgrade; does a proxy in between leave it out?");
-    }
-    if headers
-        .get(SEC_WEBSOCKET_VERSION)
-        .is_none_or(|version| version != VERSION)
-    {
-        return Err("the Sec-WebSocket-Version header is not 13");
-    }
-    let key = headers
-        .get(SEC_WEBSOCKET_KEY)
-        .ok_or("the Sec-WebSocket-Key header is missing")?
-        .as_bytes();
-    if !is_key(key) {
-        return Err(BAD_KEY);
-    }
-    HeaderValue::from_str(&derive_accept_key(key)).map_err(|_| BAD_KEY)
-}
-
-/// Whether it is 16 bytes in base64.
-fn is_key(key: &[u8]) -> bool {
-    key.strip_suffix(b"==").is_some_and(|digits| {
-        digits.len() == 22
-            && digits
-                .iter()
-                .all(|digit| digit.is_ascii_alphanumeric() || b"+/".contains(digit))
+    join_lists(request.headers_mut());
+    create_response_with_body(request, ResponseBody::default).map_err(|error| {
+        HttpError::bad_request(format!("not a WebSocket handshake: {}", describe(&error)))
     })
 }
 
-fn has_token(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
-    let values = headers
-        .get_all(name)
-        .into_iter()
-        .filter_map(|value| value.to_str().ok());
-    values
-        .flat_map(|value| value.split(','))
-        .any(|value| value.trim().eq_ignore_ascii_case(token))
+/// tungstenite 0.30 reads only the first `Connection` header, and expects nothing but `websocket`
+/// in `Upgrade`. Both headers are lists, which may have several items and span several lines (RFC
+/// 9110, sections 5.3 and 7.8).
+fn join_lists(headers: &mut HeaderMap) {
+    let connection: Vec<&str> = list_items(headers, CONNECTION).collect();
+    if let Ok(connection) = HeaderValue::from_str(&connection.join(",")) {
+        headers.insert(CONNECTION, connection);
+    }
+
+    if is_requested(headers) {
+        headers.insert(UPGRADE, HeaderValue::from_static(WEBSOCKET));
+    }
+}
+
+/// What is wrong with a handshake, and what a proxy has to do with it.
+fn describe(error: &Error) -> String {
+    let Error::Protocol(error) = error else {
+        return error.to_string();
+    };
+
+    match error {
+        ProtocolError::WrongHttpMethod => "the method is not GET",
+        ProtocolError::WrongHttpVersion => {
+            "the version of HTTP is not 1.1; does a proxy in between speak 1.0?"
+        }
+        ProtocolError::MissingConnectionUpgradeHeader => {
+            "the Connection header is not Upgrade; does a proxy in between leave it out?"
+        }
+        ProtocolError::MissingSecWebSocketVersionHeader => {
+            "the Sec-WebSocket-Version header is not 13"
+        }
+        ProtocolError::MissingSecWebSocketKey => "the Sec-WebSocket-Key header is missing",
+        ProtocolError::InvalidSecWebSocketKey => {
+            "the Sec-WebSocket-Key header is not 16 bytes in base64"
+        }
+        other => return other.to_string(),
+    }
+    .to_owned()
 }
 
 #[cfg(test)]
 mod tests {
+    use hyper::header::SEC_WEBSOCKET_ACCEPT;
+    use hyper::{Method, Version};
+
     use super::*;
 
+    /// The handshake of the standard, with these headers replaced or, for `None`, removed.
     fn request(changes: &[(&str, Option<&str>)]) -> Request<()> {
         let mut headers = vec![
             ("connection", "keep-alive, Upgrade"),
@@ -178,6 +170,7 @@ mod tests {
             headers.retain(|(other, _)| other != name);
             headers.extend(value.map(|value| (*name, value)));
         }
+
         let request = Request::get("/");
         headers
             .into_iter()
@@ -186,36 +179,71 @@ mod tests {
             .expect("valid")
     }
 
-    #[test]
-    fn the_key_of_the_standard_gets_the_answer_of_the_standard() {
-        assert_eq!(accept(&request(&[])).expect("accepted"), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    fn assert_accepted(mut request: Request<()>) {
+        let response = handshake(&mut request).expect("accepted");
+        assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
+        let headers = response.headers();
+        assert_eq!(headers[SEC_WEBSOCKET_ACCEPT], "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+        assert_eq!(headers[CONNECTION], "Upgrade");
+        assert_eq!(headers[UPGRADE], "websocket");
+    }
+
+    fn refusal(mut request: Request<()>) -> HttpError {
+        handshake(&mut request).expect_err("refused")
     }
 
     #[test]
-    fn an_incomplete_handshake_is_refused_by_the_name_of_what_is_wrong() {
-        for (name, value) in [
-            ("Connection", None),
-            ("Connection", Some("keep-alive")),
-            ("Sec-WebSocket-Version", None),
-            ("Sec-WebSocket-Version", Some("8")),
-            ("Sec-WebSocket-Key", None),
-            ("Sec-WebSocket-Key", Some("")),
-            ("Sec-WebSocket-Key", Some("dGhlIHNhbXBsZSBub25jZQ")),
-            ("Sec-WebSocket-Key", Some("dGhlIHNhbXBsZSBub25jZSE=")),
-            ("Sec-WebSocket-Key", Some("dGhlIHNhbXBsZSBub25j****==")),
+    fn the_key_of_the_standard_gets_the_response_of_the_standard() {
+        assert_accepted(request(&[]));
+    }
+
+    #[test]
+    fn connection_and_upgrade_are_lists_that_may_span_lines() {
+        let mut request = request(&[("upgrade", Some("h2c, websocket"))]);
+        let headers = request.headers_mut();
+        headers.insert(CONNECTION, HeaderValue::from_static("keep-alive"));
+        headers.append(CONNECTION, HeaderValue::from_static("upgrade"));
+        assert_accepted(request);
+    }
+
+    #[test]
+    fn the_error_names_what_is_wrong_with_the_handshake() {
+        for (name, value, status) in [
+            ("Connection", None, 400),
+            ("Connection", Some("keep-alive"), 400),
+            ("Sec-WebSocket-Version", None, 400),
+            ("Sec-WebSocket-Key", None, 400),
+            ("Sec-WebSocket-Key", Some(""), 400),
+            ("Sec-WebSocket-Key", Some("dGhlIHNhbXBsZSBub25jZQ"), 400),
+            ("Sec-WebSocket-Key", Some("dGhlIHNhbXBsZSBub25jZSE="), 400),
+            ("Sec-WebSocket-Key", Some("dGhlIHNhbXBsZSBub25j****=="), 400),
         ] {
             let header = name.to_ascii_lowercase();
-            let problem = accept(&request(&[(&header, value)])).expect_err("refused");
+            let error = refusal(request(&[(&header, value)]));
+            assert_eq!(error.status, status, "{name}: {value:?}");
             assert!(
-                problem.contains(&format!("the {name} header")),
-                "{name}: {value:?}: {problem}"
+                error.message.contains(&format!("the {name} header")),
+                "{name}: {value:?}: {}",
+                error.message
             );
         }
+
         let mut post = request(&[]);
         *post.method_mut() = Method::POST;
-        assert!(accept(&post).expect_err("refused").contains("method"));
+        assert!(refusal(post).message.contains("method"));
         let mut old = request(&[]);
         *old.version_mut() = Version::HTTP_10;
-        assert!(accept(&old).expect_err("refused").contains("version"));
+        assert!(refusal(old).message.contains("version"));
+    }
+
+    #[test]
+    fn another_version_is_refused_with_the_version_of_the_server() {
+        let error = refusal(request(&[("sec-websocket-version", Some("8"))]));
+        assert_eq!(error.status, StatusCode::UPGRADE_REQUIRED);
+        assert!(
+            error
+                .headers
+                .contains(&(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")))
+        );
     }
 }

@@ -16,7 +16,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use fleet_monitor::cluster::FleetList;
-use fleet_monitor::server::listen::OpenFiles;
+use fleet_monitor::server::open_files::OpenFiles;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, watch};

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use fleet_monitor::server::listen::OpenFiles;
+use fleet_monitor::server::open_files::OpenFiles;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;

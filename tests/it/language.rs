@@ -57,7 +57,7 @@ fn files_below(folder: &str, extensions: &[&str]) -> BTreeSet<PathBuf> {
 }
 
 /// The names of files between backquotes, in the order of the text.
-fn named_files<'a>(text: &'a str) -> impl Iterator<Item = &'a str> {
+fn named_files(text: &str) -> impl Iterator<Item = &str> {
     text.split('`')
         .skip(1)
         .step_by(2)

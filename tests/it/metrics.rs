@@ -8,18 +8,19 @@ use fleet_monitor::cluster::{Event, FleetList, Unit, Verdict, View};
 use fleet_monitor::feed::Publish;
 use fleet_monitor::server::{ServerSettings, Timing};
 use tokio::io::AsyncWriteExt;
+use wildmatch::WildMatch;
 
-use crate::server::{Bench, Response, member, settings, unit, view};
+use crate::server::{Response, ServerBench, member, settings, unit, view};
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// A cluster with something of everything.
-async fn bench() -> Bench {
+async fn bench() -> ServerBench {
     let settings = ServerSettings {
-        metrics_units: vec!["web@*.service".into(), r"x\*".into()],
+        metrics_units: vec![WildMatch::new("web@*.service"), WildMatch::new(r"x\*")],
         ..settings()
     };
-    let mut bench = Bench::with(settings, Timing::default(), Publish::Changes).await;
+    let mut bench = ServerBench::with(settings, Timing::default(), Publish::Changes).await;
     let failed = Unit {
         verdict: Verdict::Failed,
         ..(*unit("web@2.service", "failed")).clone()
@@ -55,7 +56,7 @@ async fn bench() -> Bench {
     bench
 }
 
-async fn scrape(bench: &Bench, accept: &str) -> Response {
+async fn scrape(bench: &ServerBench, accept: &str) -> Response {
     let answer = bench.request("GET", "/metrics", &[("Accept", accept)]).await;
     assert_eq!(answer.status, 200);
     answer
@@ -137,7 +138,7 @@ async fn a_unit_that_flaps_has_no_more_series_than_one_that_does_not() {
 
 #[tokio::test]
 async fn what_has_not_been_read_has_no_series() {
-    let bench = Bench::start().await;
+    let bench = ServerBench::start().await;
     let answer = scrape(&bench, "*/*").await;
     assert_eq!(answer.header("content-type"), "text/plain; version=0.0.4; charset=utf-8");
     assert!(!answer.text().contains("fleet_units"));

@@ -15,14 +15,15 @@ use fleet_monitor::feed::channel::{ChannelCursor, Channels, ResumePosition, Tran
 use fleet_monitor::feed::fields::{MachineField, UnitField};
 use fleet_monitor::feed::subscription::Subscription;
 use fleet_monitor::feed::{FeedInput, FeedSettings, Publication, Publish, Publisher, SourceInfo};
-use fleet_monitor::metrics::{Format, Metrics};
+use fleet_monitor::metrics::{Metrics, MetricsFormat};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
+use wildmatch::WildMatch;
 
-use crate::server::Bench;
+use crate::server::ServerBench;
 use crate::support::{Daemon, Double, Proxy, builders, cannot_run, recorded};
 
 const PAGE: &str = include_str!("../../docs/protocol.md");
@@ -251,7 +252,7 @@ async fn the_examples_are_what_the_program_says() {
     });
     let chosen = publication(&publisher);
 
-    let bench = Bench::start().await;
+    let bench = ServerBench::start().await;
     let text = async |path| String::from_utf8(bench.get(path).await.body).unwrap();
     let (missing, unready) = (text("/nothing").await, text("/readyz").await);
     let bad_query = text("/v2/events?topics=all").await;
@@ -407,7 +408,7 @@ async fn the_tables_of_the_second_protocol_are_complete() {
         table("messages"),
         types.collect::<BTreeSet<_>>().iter().map(String::as_str).collect()
     );
-    let bench = Bench::start().await;
+    let bench = ServerBench::start().await;
     let answer: Value =
         serde_json::from_slice(&bench.get("/v2/events?key=value").await.body).unwrap();
     let (_, known) = answer["error"]["message"]
@@ -423,7 +424,7 @@ fn the_table_of_metrics_is_complete() {
     let published = publication(&publisher(start()));
     let metrics = Metrics::new();
     metrics.polled(FleetList::Units, Duration::from_millis(30), true, SystemTime::now());
-    let text = metrics.encode(Format::Prometheus, &published, 0, &["*".to_owned()]);
+    let text = metrics.encode(MetricsFormat::Prometheus, &published, 0, &[WildMatch::new("*")]);
     let families = text
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
@@ -433,7 +434,7 @@ fn the_table_of_metrics_is_complete() {
 
 #[tokio::test]
 async fn each_path_is_there() {
-    let bench = Bench::start().await;
+    let bench = ServerBench::start().await;
     let paths = table("paths");
     assert!(paths.len() >= 7, "{paths:?}");
     for path in paths {

@@ -11,9 +11,9 @@ use fleet_monitor::cluster::{
 };
 use fleet_monitor::feed::fields::{MachineField, UnitField};
 use fleet_monitor::feed::{self, FeedInput, Publish, Publisher, SourceInfo};
-use fleet_monitor::metrics::{Format, Metrics};
-use fleet_monitor::server::access::{Policy, Token};
-use fleet_monitor::server::listen::OpenFiles;
+use fleet_monitor::metrics::{Metrics, MetricsFormat};
+use fleet_monitor::server::access::{AccessPolicy, Token};
+use fleet_monitor::server::open_files::OpenFiles;
 use fleet_monitor::server::{Server, ServerSettings, Timing};
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -35,7 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const NO_MACHINES: &str = r#"{"type":"machine","fields":["machine","ip","metadata"],"items":[]}"#;
 
 /// A running server, and the hand that feeds it.
-pub struct Bench {
+pub struct ServerBench {
     pub server: Server,
     pub publisher: Publisher,
     pub address: SocketAddr,
@@ -45,7 +45,7 @@ pub struct Bench {
 }
 
 pub fn settings() -> ServerSettings {
-    let access = Policy { hostname: "core-01".into(), ..Policy::default() };
+    let access = AccessPolicy { hostname: "core-01".into(), ..AccessPolicy::default() };
     ServerSettings {
         max_clients: 10_000,
         max_connections: 20_000,
@@ -64,7 +64,7 @@ fn with_token(token: &str) -> ServerSettings {
     settings
 }
 
-impl Bench {
+impl ServerBench {
     pub async fn start() -> Self {
         Self::with(settings(), Timing::default(), Publish::Changes).await
     }
@@ -238,7 +238,7 @@ impl Bench {
 
     fn dropped(&self, reason: &str) -> u64 {
         let publication = self.publisher.subscribe().borrow().clone();
-        let text = self.metrics.encode(Format::Prometheus, &publication, 0, &[]);
+        let text = self.metrics.encode(MetricsFormat::Prometheus, &publication, 0, &[]);
         let series = format!("fleet_monitor_clients_dropped_total{{reason=\"{reason}\"}} ");
         let line = text
             .lines()
@@ -379,7 +379,7 @@ async fn close_code(client: &mut Client) -> CloseCode {
 
 #[tokio::test]
 async fn a_client_gets_machines_and_units_on_any_path_and_then_what_changes() {
-    let mut bench = Bench::start().await;
+    let mut bench = ServerBench::start().await;
     let units = [("a.service", "active"), ("b@1.service", "failed")];
     let first = Arc::new(View {
         machines: vec![member("0123", false)],
@@ -411,7 +411,7 @@ async fn a_client_gets_machines_and_units_on_any_path_and_then_what_changes() {
 
 #[tokio::test]
 async fn what_has_not_been_read_is_not_sent() {
-    let mut bench = Bench::start().await;
+    let mut bench = ServerBench::start().await;
     let mut client = bench.client().await;
     bench.read(FleetList::Units, &view(&[]));
     assert_eq!(text(&mut client).await, list(&[]));
@@ -421,7 +421,7 @@ async fn what_has_not_been_read_is_not_sent() {
 
 #[tokio::test]
 async fn every_poll_is_sent_when_asked_for() {
-    let mut bench = Bench::with(settings(), Timing::default(), Publish::Polls).await;
+    let mut bench = ServerBench::with(settings(), Timing::default(), Publish::Polls).await;
     let view = view(&[("a.service", "active")]);
     bench.read_all(&view);
     let mut client = bench.client().await;
@@ -434,7 +434,7 @@ async fn every_poll_is_sent_when_asked_for() {
 
 #[tokio::test]
 async fn a_client_of_a_subprotocol_is_taken_without_one() {
-    let bench = Bench::start().await;
+    let bench = ServerBench::start().await;
     let headers = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
                    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
                    Sec-WebSocket-Protocol: chat\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
@@ -453,7 +453,7 @@ async fn a_client_of_a_subprotocol_is_taken_without_one() {
 
 #[tokio::test]
 async fn a_handshake_that_is_none_is_refused() {
-    let bench = Bench::start().await;
+    let bench = ServerBench::start().await;
     let upgrade = [("Upgrade", "websocket"), ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")];
     let answer = bench
         .request("GET", "/", &[upgrade[0], upgrade[1], ("Sec-WebSocket-Version", "8")])
@@ -475,7 +475,7 @@ async fn a_handshake_that_is_none_is_refused() {
 
 #[tokio::test]
 async fn more_clients_than_allowed_are_told_to_come_again() {
-    let bench = Bench::with(
+    let bench = ServerBench::with(
         ServerSettings { max_clients: 2, ..settings() },
         Timing::default(),
         Publish::Changes,
@@ -501,7 +501,7 @@ async fn more_clients_than_allowed_are_told_to_come_again() {
 #[tokio::test]
 async fn a_thousand_clients_get_a_change() {
     OpenFiles::raise();
-    let mut bench = Bench::start().await;
+    let mut bench = ServerBench::start().await;
     bench.read_all(&view(&[]));
     let mut clients = Vec::new();
     for _ in 0..1000 {
@@ -527,7 +527,7 @@ async fn a_thousand_clients_get_a_change() {
 #[tokio::test]
 async fn a_slow_client_delays_nobody_and_is_dropped() {
     let timing = Timing { write: Duration::from_secs(1), ..Timing::default() };
-    let mut bench = Bench::with(settings(), timing, Publish::Changes).await;
+    let mut bench = ServerBench::with(settings(), timing, Publish::Changes).await;
     let _slow = bench.raw_client().await;
     let mut quick = bench.client().await;
     bench.until("both", |bench| bench.server.clients() == 2).await;
@@ -546,7 +546,7 @@ async fn a_slow_client_delays_nobody_and_is_dropped() {
 
 #[tokio::test]
 async fn a_client_that_takes_a_large_message_slowly_gets_it_whole_and_then_the_latest() {
-    let mut bench = Bench::start().await;
+    let mut bench = ServerBench::start().await;
     let mut slow = bench.raw_client().await;
     bench.until("the client", |bench| bench.server.clients() == 1).await;
     bench.read(FleetList::Units, &huge("first"));
@@ -569,10 +569,10 @@ async fn a_client_that_takes_a_large_message_slowly_gets_it_whole_and_then_the_l
 async fn a_client_that_answers_no_ping_is_dropped_and_one_that_does_is_not() {
     let timing = Timing {
         ping: Duration::from_millis(100),
-        answer: Duration::from_millis(300),
+        pong: Duration::from_millis(300),
         ..Timing::default()
     };
-    let bench = Bench::with(settings(), timing, Publish::Changes).await;
+    let bench = ServerBench::with(settings(), timing, Publish::Changes).await;
     let mut lively = bench.client().await;
     let mut silent = bench.raw_client().await;
     let mut pings = 0;
@@ -595,10 +595,10 @@ async fn a_client_that_answers_no_ping_is_dropped_and_one_that_does_is_not() {
 async fn a_client_that_takes_long_is_asked_whether_it_is_there_before_it_is_dropped() {
     let timing = Timing {
         ping: Duration::from_millis(100),
-        answer: Duration::from_secs(10),
+        pong: Duration::from_secs(10),
         ..Timing::default()
     };
-    let mut bench = Bench::with(settings(), timing, Publish::Changes).await;
+    let mut bench = ServerBench::with(settings(), timing, Publish::Changes).await;
     let mut slow = bench.raw_client().await;
     bench.until("the client", |bench| bench.server.clients() == 1).await;
     bench.read(FleetList::Units, &huge("x"));
@@ -624,7 +624,7 @@ async fn a_client_that_takes_long_is_asked_whether_it_is_there_before_it_is_drop
 
 #[tokio::test]
 async fn messages_of_clients_are_ignored_up_to_4_kib() {
-    let mut bench = Bench::start().await;
+    let mut bench = ServerBench::start().await;
     let mut client = bench.client().await;
     for message in [
         Message::text("x".repeat(4096)),
@@ -644,7 +644,7 @@ async fn messages_of_clients_are_ignored_up_to_4_kib() {
 
 #[tokio::test]
 async fn a_large_message_in_small_pieces_is_too_large_all_the_same() {
-    let bench = Bench::start().await;
+    let bench = ServerBench::start().await;
     let mut stream = bench.raw_client().await;
     // A text frame that is not the last, and continuations of it, with a mask of zeros (RFC 6455,
     // section 5.2).
@@ -660,7 +660,7 @@ async fn a_large_message_in_small_pieces_is_too_large_all_the_same() {
 
 #[tokio::test]
 async fn a_flood_is_refused() {
-    let bench = Bench::start().await;
+    let bench = ServerBench::start().await;
     // With masks of zeros: messages, empty ones, pongs, and empty parts of a message that never
     // ends.
     let frames: [(&[u8], &[u8]); 4] = [
@@ -672,7 +672,7 @@ async fn a_flood_is_refused() {
     for (beginning, frame) in frames {
         let mut stream = bench.raw_client().await;
         let mut flood = beginning.to_vec();
-        while flood.len() <= Timing::FLOOD {
+        while flood.len() <= Timing::MAX_BYTES_PER_WINDOW {
             flood.extend(frame);
         }
         stream.write_all(&flood).await.expect("written");
@@ -686,7 +686,7 @@ async fn a_flood_is_refused() {
 
 #[tokio::test]
 async fn what_is_no_websocket_is_told_so() {
-    let bench = Bench::start().await;
+    let bench = ServerBench::start().await;
     // A frame without a mask, and text that is not UTF-8.
     for (frame, code) in
         [(&[0x81, 0x01, b'x'][..], 1002_u16), (&[0x81, 0x81, 0, 0, 0, 0, 0xff], 1007)]
@@ -703,7 +703,7 @@ async fn what_is_no_websocket_is_told_so() {
 
 #[tokio::test]
 async fn a_client_that_closes_is_answered() {
-    let bench = Bench::start().await;
+    let bench = ServerBench::start().await;
     let mut client = bench.client().await;
     client.close(None).await.expect("closed");
     assert!(matches!(next(&mut client).await, Ok(Message::Close(None))));
@@ -713,7 +713,7 @@ async fn a_client_that_closes_is_answered() {
 
 #[tokio::test]
 async fn what_is_sent_right_after_the_handshake_is_not_lost() {
-    let bench = Bench::start().await;
+    let bench = ServerBench::start().await;
     let mut stream = TcpStream::connect(bench.address).await.expect("a connection");
     let mut request = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
                         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
@@ -733,7 +733,7 @@ async fn what_is_sent_right_after_the_handshake_is_not_lost() {
 
 /// How long until the server ends a connection that sends `bytes` and then one more byte each time
 /// `drip` passes.
-async fn cut_off(bench: &Bench, bytes: &[u8], drip: Option<Duration>) -> (Vec<u8>, Duration) {
+async fn cut_off(bench: &ServerBench, bytes: &[u8], drip: Option<Duration>) -> (Vec<u8>, Duration) {
     let start = Instant::now();
     let stream = TcpStream::connect(bench.address).await.expect("a connection");
     let (mut reader, mut writer) = stream.into_split();
@@ -760,9 +760,12 @@ async fn cut_off(bench: &Bench, bytes: &[u8], drip: Option<Duration>) -> (Vec<u8
 #[tokio::test]
 async fn half_open_and_slow_handshakes_are_cut_off() {
     let limit = Duration::from_millis(500);
-    let bench =
-        Bench::with(settings(), Timing { handshake: limit, ..Timing::default() }, Publish::Changes)
-            .await;
+    let bench = ServerBench::with(
+        settings(),
+        Timing { handshake: limit, ..Timing::default() },
+        Publish::Changes,
+    )
+    .await;
     let cases: [(&[u8], Option<Duration>); 4] = [
         (b"", None),
         (b"GET / HTTP/1.1\r\nHost: localhost\r\n", None),
@@ -782,7 +785,7 @@ async fn half_open_and_slow_handshakes_are_cut_off() {
 
 #[tokio::test]
 async fn a_handshake_of_17_kib_is_refused_and_one_of_15_kib_is_not() {
-    let bench = Bench::start().await;
+    let bench = ServerBench::start().await;
     for (size, status) in [(15, "101"), (17, "431")] {
         let mut head = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
                         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nX-Large: "
@@ -805,7 +808,7 @@ async fn a_handshake_of_17_kib_is_refused_and_one_of_15_kib_is_not() {
 
 #[tokio::test]
 async fn an_oversized_handshake_is_cut_off() {
-    let bench = Bench::start().await;
+    let bench = ServerBench::start().await;
     let head = |size: usize| {
         let start = "GET /healthz HTTP/1.1\r\nConnection: close\r\nHost: localhost\r\nX-Large: ";
         format!("{start}{}", "x".repeat(size - start.len() - 4))
@@ -830,7 +833,7 @@ async fn an_oversized_handshake_is_cut_off() {
 async fn a_client_that_does_not_take_its_answer_is_cut_off() {
     let short = Duration::from_millis(300);
     let timing = Timing { connection: short, write: short, ..Timing::default() };
-    let mut bench = Bench::with(settings(), timing, Publish::Changes).await;
+    let mut bench = ServerBench::with(settings(), timing, Publish::Changes).await;
     bench.read_all(&huge("x"));
     let mut stream = bench.narrow_connection().await;
     stream
@@ -844,7 +847,7 @@ async fn a_client_that_does_not_take_its_answer_is_cut_off() {
 #[tokio::test]
 async fn at_shutdown_everybody_is_told_and_nobody_waited_for_for_long() {
     let timing = Timing { close: Duration::from_millis(200), ..Timing::default() };
-    let mut bench = Bench::with(settings(), timing, Publish::Changes).await;
+    let mut bench = ServerBench::with(settings(), timing, Publish::Changes).await;
     let mut polite = bench.client().await;
     let _rude = bench.raw_client().await;
     // Browsers open connections that they may need later.
@@ -860,7 +863,7 @@ async fn at_shutdown_everybody_is_told_and_nobody_waited_for_for_long() {
 
 #[tokio::test]
 async fn at_shutdown_a_request_that_is_still_under_way_is_answered() {
-    let bench = Bench::with(settings(), Timing::default(), Publish::Changes).await;
+    let bench = ServerBench::with(settings(), Timing::default(), Publish::Changes).await;
     let mut client = bench.client().await;
     let requests = ["GET /healthz HTTP/1.1\r\n", "GET / HTTP/1.1\r\n"];
     let mut connections = Vec::new();
@@ -885,9 +888,12 @@ async fn at_shutdown_a_request_that_is_still_under_way_is_answered() {
 
 #[tokio::test]
 async fn at_shutdown_a_message_under_way_is_finished_if_the_client_takes_it() {
-    let mut bench =
-        Bench::with(settings(), Timing { close: PATIENCE, ..Timing::default() }, Publish::Changes)
-            .await;
+    let mut bench = ServerBench::with(
+        settings(),
+        Timing { close: PATIENCE, ..Timing::default() },
+        Publish::Changes,
+    )
+    .await;
     let mut slow = bench.raw_client().await;
     bench.until("the client", |bench| bench.server.clients() == 1).await;
     bench.read(FleetList::Units, &huge("x"));
@@ -909,7 +915,7 @@ async fn at_shutdown_a_message_under_way_is_finished_if_the_client_takes_it() {
 #[tokio::test]
 async fn at_shutdown_a_message_that_the_client_does_not_take_is_cut() {
     let timing = Timing { close: Duration::from_millis(200), ..Timing::default() };
-    let mut bench = Bench::with(settings(), timing, Publish::Changes).await;
+    let mut bench = ServerBench::with(settings(), timing, Publish::Changes).await;
     let mut slow = bench.raw_client().await;
     bench.until("the client", |bench| bench.server.clients() == 1).await;
     bench.read(FleetList::Units, &huge("x"));
@@ -923,7 +929,7 @@ async fn at_shutdown_a_message_that_the_client_does_not_take_is_cut() {
 #[tokio::test]
 async fn the_drain_ends_at_its_deadline() {
     let timing = Timing { close: PATIENCE, ..Timing::default() };
-    let bench = Bench::with(settings(), timing, Publish::Changes).await;
+    let bench = ServerBench::with(settings(), timing, Publish::Changes).await;
     let _rude = bench.raw_client().await;
     bench.until("the client", |bench| bench.server.clients() == 1).await;
     bench.stop.cancel();

@@ -4,10 +4,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::super::model::RowKey;
 use super::super::model::{Moment, ReadSpan, UnitName};
 use super::super::transition::Event;
 use super::super::unit_life::Departure;
-use super::super::view::RowKey;
 
 #[derive(Debug)]
 pub(crate) struct ReadingImpact {

@@ -12,13 +12,14 @@ use std::time::Duration;
 use super::super::context::EvaluationContext;
 use super::super::desired::Desired;
 use super::super::machines::Machines;
+use super::super::model::RowKey;
 use super::super::model::{Machine, MachineId, Moment, ReadSpan, UnitFile, UnitName, UnitState};
 use super::super::observation::{Lease, Observation};
 use super::super::report::Absence;
 use super::super::retention::Retention;
 use super::super::source_trust::SourceStanding;
 use super::super::units::{AddressColumn, RefreshedRow, UnitRecords};
-use super::super::view::{RowKey, Unit};
+use super::super::view::Unit;
 use super::impact::ReadingImpact;
 
 #[derive(Debug, Default)]

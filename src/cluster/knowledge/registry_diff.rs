@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::super::model::RowKey;
 use super::super::model::{Machine, MachineId, UnitFile, UnitState};
 use super::super::observation::{Lease, RegistrySnapshot};
 use super::super::report::Absence;
-use super::super::view::RowKey;
 
 #[derive(Debug)]
 pub(crate) struct RegistryDiff {

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use super::super::view::RowKey;
+use super::super::model::RowKey;
 
 /// One timer for each row at most.
 #[derive(Debug, Default)]

@@ -1,6 +1,7 @@
 //! What each kind of value accepts, and what not.
 
 use super::*;
+use crate::server::access::AllowedHost;
 
 pub(super) fn defaults() -> Config {
     Places::new().config()
@@ -46,7 +47,7 @@ fn the_defaults_are_as_documented() {
         allowed_hosts: vec![],
         token_file: None,
         max_clients: 10_000,
-        log: "info".into(),
+        log: "info".parse().unwrap(),
         log_to: crate::telemetry::LogTarget::Auto,
     };
     assert_eq!(defaults(), expected);
@@ -120,7 +121,7 @@ fn lists_are_arrays_or_text_with_commas() {
     let emptied = Places::new()
         .file("allowed_hosts = ['a']")
         .arguments(&["--allowed-hosts", ""]);
-    assert_eq!(emptied.config().allowed_hosts, Vec::<String>::new());
+    assert_eq!(emptied.config().allowed_hosts, []);
 }
 
 /// Values that no option can have.
@@ -273,8 +274,16 @@ fn origins_and_host_names_are_compared_in_lower_case() {
         .variable("ALLOWED_ORIGINS", "https://Ops.example.com,http://[::1]:8000, *")
         .variable("ALLOWED_HOSTS", "Monitor.example.com,*");
     let config = places.config();
-    assert_eq!(config.allowed_origins, ["https://ops.example.com", "http://[::1]:8000", "*"]);
-    assert_eq!(config.allowed_hosts, ["monitor.example.com", "*"]);
+
+    let origins = ["https://ops.example.com", "http://[::1]:8000", "*"];
+    assert_eq!(config.allowed_origins, origins.map(|origin| origin.parse().unwrap()));
+    assert_eq!(config.allowed_hosts, ["monitor.example.com", "*"].map(AllowedHost::new));
+}
+
+#[test]
+fn pages_without_an_origin_can_be_allowed() {
+    let places = Places::new().variable("ALLOWED_ORIGINS", "null");
+    assert_eq!(places.config().allowed_origins, ["null".parse().unwrap()]);
 }
 
 /// Values in quotation marks, and where they were set.

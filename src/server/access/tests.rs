@@ -1,7 +1,9 @@
+use std::path::Path;
+
 use super::*;
 
-fn policy() -> Policy {
-    Policy { hostname: "core-01".into(), ..Policy::default() }
+fn policy() -> AccessPolicy {
+    AccessPolicy { hostname: "core-01".into(), ..AccessPolicy::default() }
 }
 
 fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
@@ -17,15 +19,15 @@ fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
         })
 }
 
-/// The status for a request with these headers; 200 stands for being let in.
-fn status(policy: &Policy, pairs: &[(&str, &str)]) -> u16 {
+/// The status for a request with these headers. 200: it is accepted.
+fn status(policy: &AccessPolicy, pairs: &[(&str, &str)]) -> u16 {
     policy
-        .admit(&Uri::from_static("/"), &headers(pairs))
-        .map_or_else(|refusal| refusal.status.as_u16(), |()| 200)
+        .check_host_and_origin(&Uri::from_static("/"), &headers(pairs))
+        .map_or_else(|error| error.status.as_u16(), |()| 200)
 }
 
 #[test]
-fn hosts() {
+fn only_names_of_this_machine_are_accepted_as_host() {
     for (host, expected) in [
         ("127.0.0.1:8989", 200),
         ("10.0.0.1", 200),
@@ -38,7 +40,7 @@ fn hosts() {
         ("core-01", 200),
         ("Core-01:8989", 200),
         ("core-01.", 200),
-        // A rebound name of a strange site.
+        // DNS rebinding: a name of another site.
         ("evil.example", 403),
         ("evil.example:8989", 403),
         ("core-01.example.com:8989", 403),
@@ -50,7 +52,7 @@ fn hosts() {
         ("2130706433", 403),
         ("0x7f.1", 403),
         ("core-02", 403),
-        // What is no host.
+        // Not a host.
         ("", 400),
         (":8989", 400),
         ("localhost:port", 400),
@@ -77,9 +79,12 @@ fn hosts() {
 }
 
 #[test]
-fn this_machine_goes_by_its_name_with_and_without_its_domain() {
+fn this_machine_is_known_with_and_without_its_domain() {
     let named = |hostname: &str, host: &str| {
-        status(&Policy { hostname: hostname.into(), ..Policy::default() }, &[("host", host)])
+        status(
+            &AccessPolicy { hostname: hostname.into(), ..AccessPolicy::default() },
+            &[("host", host)],
+        )
     };
     assert_eq!(named("core-01.example.com", "core-01"), 200);
     assert_eq!(named("core-01.example.com", "CORE-01.example.COM."), 200);
@@ -92,30 +97,30 @@ fn this_machine_goes_by_its_name_with_and_without_its_domain() {
 }
 
 #[test]
-fn hosts_that_are_allowed() {
+fn allowed_hosts_are_accepted() {
     let allowed = |hosts: &[&str], host: &str| {
-        let allowed_hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
-        status(&Policy { allowed_hosts, ..policy() }, &[("host", host)])
+        let allowed_hosts = hosts.iter().map(|host| AllowedHost::new(host)).collect();
+        status(&AccessPolicy { allowed_hosts, ..policy() }, &[("host", host)])
     };
     assert_eq!(allowed(&["fleet.example.com"], "Fleet.Example.com:8989"), 200);
-    assert_eq!(allowed(&["Fleet.example.com:8989"], "fleet.example.com"), 200);
+    assert_eq!(allowed(&["Fleet.example.com."], "fleet.example.com:8989"), 200);
     assert_eq!(allowed(&["fleet.example.com"], "sub.fleet.example.com"), 403);
     assert_eq!(allowed(&["other", "*"], "any.example"), 200);
     assert_eq!(allowed(&["*"], "no host"), 400);
 }
 
 #[test]
-fn the_host_in_the_request_line_counts() {
-    let admit = |uri: &'static str| {
-        policy().admit(&Uri::from_static(uri), &headers(&[("host", "localhost")]))
+fn the_host_in_the_request_line_overrides_the_header() {
+    let check = |uri: &'static str| {
+        policy().check_host_and_origin(&Uri::from_static(uri), &headers(&[("host", "localhost")]))
     };
-    assert!(admit("http://core-01:8989/").is_ok());
-    assert_eq!(admit("http://evil.example/").expect_err("refused").status, 403);
-    assert_eq!(admit("http://localhost@evil.example/").expect_err("refused").status, 400);
+    assert!(check("http://core-01:8989/").is_ok());
+    assert_eq!(check("http://evil.example/").expect_err("refused").status, 403);
+    assert_eq!(check("http://localhost@evil.example/").expect_err("refused").status, 400);
 }
 
 #[test]
-fn origins() {
+fn only_origins_on_the_same_host_or_on_the_viewers_machine_are_accepted() {
     for (host, origin, expected) in [
         // The page itself, and the prototype's dashboard on the same host.
         ("core-01:8989", "http://core-01:8989", 200),
@@ -131,7 +136,7 @@ fn origins() {
         ("core-01:8989", "http://[::ffff:127.0.0.1]:8000", 200),
         ("core-01:8989", "http://dashboard.localhost", 200),
         ("core-01:8989", "http://localhost.", 200),
-        // Strangers.
+        // Other sites.
         ("core-01:8989", "http://evil.example", 403),
         ("core-01:8989", "http://core-02", 403),
         ("core-01:8989", "http://10.0.0.1", 403),
@@ -141,11 +146,11 @@ fn origins() {
         ("core-01:8989", "http://127.0.0.1.evil.example", 403),
         ("core-01:8989", "http://notlocalhost", 403),
         ("core-01:8989", "http://128.0.0.1", 403),
-        // A page without an origin, and what is no web page.
+        // A page without an origin, and pages that are not web pages.
         ("core-01:8989", "null", 403),
         ("core-01:8989", "file://", 403),
         ("core-01:8989", "chrome-extension://localhost", 403),
-        // What is no origin.
+        // Not an origin.
         ("core-01:8989", "", 403),
         ("core-01:8989", "core-01:8989", 403),
         ("core-01:8989", "http://core-01@evil.example", 403),
@@ -168,16 +173,19 @@ fn origins() {
 }
 
 #[test]
-fn origins_that_are_allowed() {
+fn allowed_origins_are_accepted() {
     let allowed = |origins: &[&str], origin: &str| {
-        let allowed_origins = origins.iter().map(|origin| (*origin).to_owned()).collect();
+        let allowed_origins = origins
+            .iter()
+            .map(|origin| origin.parse().expect("an origin"))
+            .collect();
         status(
-            &Policy { allowed_origins, ..policy() },
+            &AccessPolicy { allowed_origins, ..policy() },
             &[("host", "core-01:8989"), ("origin", origin)],
         )
     };
     assert_eq!(allowed(&["http://dash.example:8000"], "http://dash.example:8000"), 200);
-    assert_eq!(allowed(&["HTTP://Dash.example:80/"], "http://dash.example"), 200);
+    assert_eq!(allowed(&["HTTP://Dash.example:80"], "http://dash.example"), 200);
     assert_eq!(allowed(&["https://dash.example"], "https://dash.example:443"), 200);
     assert_eq!(allowed(&["https://dash.example"], "http://dash.example"), 403);
     assert_eq!(allowed(&["http://dash.example"], "http://dash.example:8000"), 403);
@@ -185,13 +193,24 @@ fn origins_that_are_allowed() {
     assert_eq!(allowed(&["null"], "null"), 200);
     assert_eq!(allowed(&["*"], "http://any.example"), 200);
     assert_eq!(allowed(&["*"], "null"), 200);
+
+    for text in [
+        "",
+        "dash.example",
+        "http://",
+        "http://dash.example/",
+        "http://*.example",
+        "://a",
+    ] {
+        assert_eq!(text.parse::<AllowedOrigin>(), Err(InvalidOrigin), "{text}");
+    }
 }
 
 #[test]
-fn a_refusal_names_the_option_that_would_let_the_caller_in() {
+fn a_refusal_names_the_option_that_would_allow_the_request() {
     let refusal = |pairs: &[_]| {
         policy()
-            .admit(&Uri::from_static("/"), &headers(pairs))
+            .check_host_and_origin(&Uri::from_static("/"), &headers(pairs))
             .expect_err("refused")
             .message
     };
@@ -207,9 +226,9 @@ fn a_refusal_names_the_option_that_would_let_the_caller_in() {
 }
 
 #[test]
-fn tokens() {
+fn a_token_is_read_from_the_header_or_the_query() {
     let token = Token::parse(b"s3cr%t+/=&x\n", Path::new("token")).expect("a token");
-    let policy = Policy { token: Some(token), ..policy() };
+    let policy = AccessPolicy { token: Some(token), ..policy() };
     let bearer = |value: &str| policy.authorize(&headers(&[("authorization", value)]), None);
     let query = |query: &str| policy.authorize(&HeaderMap::new(), Some(query));
     for value in ["Bearer s3cr%t+/=&x", "bearer  s3cr%t+/=&x "] {
@@ -243,20 +262,20 @@ fn tokens() {
     ] {
         assert_eq!(query(text).expect_err("refused").status, 401, "{text}");
     }
-    // A wrong header is not mended by the query.
+    // The header overrides the query.
     let wrong = headers(&[("authorization", "Bearer wrong")]);
     assert!(policy.authorize(&wrong, Some("token=s3cr%25t%2B%2F%3D%26x")).is_err());
 }
 
 #[test]
-fn without_a_token_none_is_needed() {
+fn without_a_configured_token_none_is_needed() {
     assert_eq!(policy().authorize(&HeaderMap::new(), None), Ok(()));
 }
 
 #[test]
 fn a_token_is_never_shown() {
     let token = Token::parse(b"secret", Path::new("token")).expect("a token");
-    let policy = Policy { token: Some(token), ..policy() };
+    let policy = AccessPolicy { token: Some(token), ..policy() };
     assert!(!format!("{policy:?}").contains("secret"));
 }
 
@@ -277,9 +296,19 @@ fn a_token_comes_from_the_credentials_or_else_the_file() {
     );
 
     std::fs::write(&file, "of-the-file\r\n").expect("written");
-    assert!(read(Some(&file)).expect("read").expect("a token").is(b"of-the-file"));
+    assert!(
+        read(Some(&file))
+            .expect("read")
+            .expect("a token")
+            .equals("of-the-file")
+    );
     std::fs::write(credentials.join("token"), "of-systemd").expect("written");
-    assert!(read(Some(&file)).expect("read").expect("a token").is(b"of-systemd"));
+    assert!(
+        read(Some(&file))
+            .expect("read")
+            .expect("a token")
+            .equals("of-systemd")
+    );
 
     for useless in ["", "\n", "two words", "two\nlines\n", "größer", " x"] {
         std::fs::write(&file, useless).expect("written");

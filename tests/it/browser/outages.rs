@@ -11,7 +11,7 @@ use super::chromium::Browser;
 use super::program::Server;
 use super::recording::{DB, Recording, WEB, list, listing};
 use super::site::answering;
-use crate::server::{Bench, settings, view};
+use crate::server::{ServerBench, settings, view};
 
 #[tokio::test]
 async fn an_outage_is_in_headline_title_icon_and_announcement() {
@@ -45,7 +45,7 @@ async fn an_outage_is_in_headline_title_icon_and_announcement() {
 async fn overdue_data_is_in_the_headline_although_nothing_is_published() {
     let browser = browser!();
     let timing = Timing { heartbeat: Duration::from_secs(1), ..Timing::default() };
-    let mut bench = Bench::with(settings(), timing, Publish::Changes).await;
+    let mut bench = ServerBench::with(settings(), timing, Publish::Changes).await;
 
     bench.read_before(Duration::from_secs(8), &view(&[("web.service", "active")]));
     browser.open(&format!("http://{}/", bench.address)).await;

@@ -1,6 +1,8 @@
 //! HTTP, and who may look.
 
+use fleet_monitor::server::access::AllowedHost;
 use serde_json::json;
+use wildmatch::WildMatch;
 
 use super::*;
 use crate::support::snapshots::assert_catalogue;
@@ -24,7 +26,7 @@ async fn gunzip(body: &[u8]) -> Vec<u8> {
 
 #[tokio::test]
 async fn the_page_and_its_files_are_served_with_a_strict_policy() {
-    let bench = Bench::start().await;
+    let bench = ServerBench::start().await;
     for (path, media_type) in [
         ("/", "text/html; charset=utf-8"),
         ("/app.js", "text/javascript; charset=utf-8"),
@@ -53,7 +55,7 @@ async fn the_page_and_its_files_are_served_with_a_strict_policy() {
 
 #[tokio::test]
 async fn the_lists_of_the_first_protocol_are_there_once_they_have_been_read() {
-    let mut bench = Bench::start().await;
+    let mut bench = ServerBench::start().await;
     for (path, topic) in [("/v1/units", "units"), ("/v1/machines", "machines")] {
         let answer = bench.get(path).await;
         assert_eq!((answer.status, &answer.json()["error"]["code"]), (503, &json!(503)));
@@ -84,7 +86,7 @@ async fn the_lists_of_the_first_protocol_are_there_once_they_have_been_read() {
 
 #[tokio::test]
 async fn the_state_is_everything_and_its_status_comes_even_when_nothing_changed() {
-    let mut bench = Bench::start().await;
+    let mut bench = ServerBench::start().await;
     bench.read_all(&view(&[("größe.service", "active")]));
     let answer = bench.get("/v2/state").await;
     let state = answer.json();
@@ -121,7 +123,7 @@ async fn the_state_is_everything_and_its_status_comes_even_when_nothing_changed(
 
 #[tokio::test]
 async fn the_status_is_short_however_long_its_reasons_are() {
-    let mut bench = Bench::start().await;
+    let mut bench = ServerBench::start().await;
     let reason = "\u{7f}".repeat(10_000);
     for topic in &mut bench.health.lists {
         topic.failure = Some(ReadFailure { since: Moment::now(), reason: reason.as_str().into() });
@@ -144,7 +146,7 @@ async fn the_status_is_short_however_long_its_reasons_are() {
 
 #[tokio::test]
 async fn the_process_lives_and_is_ready_when_all_has_been_read() {
-    let mut bench = Bench::start().await;
+    let mut bench = ServerBench::start().await;
     let alive = bench.get("/healthz").await;
     assert_eq!((alive.status, alive.text()), (200, r#"{"status":"ok"}"#));
     let answer = bench.get("/readyz").await;
@@ -185,8 +187,8 @@ async fn the_process_lives_and_is_ready_when_all_has_been_read() {
 
 #[tokio::test]
 async fn data_older_than_the_schedule_allows_are_not_ready_though_nothing_failed() {
-    let mut bench = Bench::start().await;
-    let ready = async |bench: &Bench| {
+    let mut bench = ServerBench::start().await;
+    let ready = async |bench: &ServerBench| {
         let metrics = bench.get("/metrics").await;
         let line = metrics
             .text()
@@ -218,7 +220,7 @@ async fn data_older_than_the_schedule_allows_are_not_ready_though_nothing_failed
 
 #[tokio::test]
 async fn what_is_not_there_is_said_in_json() {
-    let bench = Bench::start().await;
+    let bench = ServerBench::start().await;
     for (method, path, code) in [
         ("GET", "/nothing", 404),
         ("POST", "/nothing", 404),
@@ -245,7 +247,7 @@ async fn what_is_not_there_is_said_in_json() {
 
 #[tokio::test]
 async fn head_is_get_without_the_body() {
-    let mut bench = Bench::start().await;
+    let mut bench = ServerBench::start().await;
     bench.read_all(&view(&[("a.service", "active")]));
     for path in [
         "/",
@@ -281,7 +283,7 @@ async fn head_is_get_without_the_body() {
 
 #[tokio::test]
 async fn large_answers_are_compressed_for_who_wants_that() {
-    let mut bench = Bench::start().await;
+    let mut bench = ServerBench::start().await;
     let gzip = [("Accept-Encoding", "gzip")];
     for (units, compressed) in [(1, false), (100, true), (2000, true)] {
         let names: Vec<String> =
@@ -322,8 +324,8 @@ async fn large_answers_are_compressed_for_who_wants_that() {
 
 #[tokio::test]
 async fn what_is_large_but_for_one_answer_alone_is_compressed_too() {
-    let bench = Bench::with(
-        ServerSettings { metrics_units: vec!["*".into()], ..settings() },
+    let bench = ServerBench::with(
+        ServerSettings { metrics_units: vec![WildMatch::new("*")], ..settings() },
         Timing::default(),
         Publish::Changes,
     );
@@ -339,7 +341,7 @@ async fn what_is_large_but_for_one_answer_alone_is_compressed_too() {
 
 #[tokio::test]
 async fn a_connection_serves_several_requests() {
-    let bench = Bench::start().await;
+    let bench = ServerBench::start().await;
     let request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let mut stream = TcpStream::connect(bench.address).await.expect("a connection");
     for _ in 0..3 {
@@ -353,7 +355,7 @@ async fn a_connection_serves_several_requests() {
 
 #[tokio::test]
 async fn strangers_are_refused_on_every_path_and_told_how_to_get_in() {
-    let bench = Bench::start().await;
+    let bench = ServerBench::start().await;
     let rebound = [("Host", "evil.example:8989")];
     let foreign = [("Origin", "http://evil.example")];
     for path in ["/", "/healthz", "/readyz", "/metrics", "/v1/units", "/v2/state", "/nothing"] {
@@ -378,8 +380,8 @@ async fn strangers_are_refused_on_every_path_and_told_how_to_get_in() {
 
     // Settings that are taken into use let them in.
     let mut settings = settings();
-    settings.access.allowed_hosts = vec!["evil.example".into()];
-    settings.access.allowed_origins = vec!["http://evil.example".into()];
+    settings.access.allowed_hosts = vec![AllowedHost::new("evil.example")];
+    settings.access.allowed_origins = vec!["http://evil.example".parse().unwrap()];
     bench.server.set(settings);
     assert_eq!(bench.request("GET", "/", &rebound).await.status, 200);
     assert_eq!(bench.request("GET", "/", &foreign).await.status, 200);
@@ -387,7 +389,7 @@ async fn strangers_are_refused_on_every_path_and_told_how_to_get_in() {
 
 #[tokio::test]
 async fn only_healthz_answers_http_1_0_without_a_host() {
-    let bench = Bench::start().await;
+    let bench = ServerBench::start().await;
     for (method, path, status) in [
         ("GET", "/healthz", 200),
         ("HEAD", "/healthz", 200),
@@ -426,7 +428,7 @@ async fn only_healthz_answers_http_1_0_without_a_host() {
 
 #[tokio::test]
 async fn a_slash_at_the_end_of_a_path_is_ignored() {
-    let mut bench = Bench::start().await;
+    let mut bench = ServerBench::start().await;
     bench.read_all(&view(&[("a.service", "active")]));
     for path in [
         "/v1/units",
@@ -501,13 +503,14 @@ const REFUSED: [(&str, u16); 29] = [
 
 #[tokio::test]
 async fn refusals_are_in_json_and_in_these_words() {
-    let bench = Bench::with(
+    let bench = ServerBench::with(
         ServerSettings { max_clients: 0, ..settings() },
         Timing::default(),
         Publish::Changes,
     )
     .await;
-    let with_token = Bench::with(with_token("s3cret"), Timing::default(), Publish::Changes).await;
+    let with_token =
+        ServerBench::with(with_token("s3cret"), Timing::default(), Publish::Changes).await;
     let mut told = Vec::new();
     for (head, status) in REFUSED {
         let bench = if status == 401 { &with_token } else { &bench };
@@ -538,7 +541,7 @@ async fn refusals_are_in_json_and_in_these_words() {
 
 #[tokio::test]
 async fn a_dashboard_on_the_same_host_or_the_viewers_machine_is_let_in() {
-    let mut bench = Bench::start().await;
+    let mut bench = ServerBench::start().await;
     bench.read_all(&view(&[]));
     for origin in [format!("http://{}:8000", bench.address.ip()), "http://localhost:8000".into()] {
         let mut request = format!("ws://{}/", bench.address)
@@ -573,7 +576,7 @@ async fn a_dashboard_on_the_same_host_or_the_viewers_machine_is_let_in() {
 #[tokio::test]
 async fn with_a_token_only_the_page_and_the_sign_of_life_are_free() {
     let mut bench =
-        Bench::with(with_token("s3cret/=\n"), Timing::default(), Publish::Changes).await;
+        ServerBench::with(with_token("s3cret/=\n"), Timing::default(), Publish::Changes).await;
     bench.read_all(&view(&[]));
     let right = [("Authorization", "Bearer s3cret/=")];
     let wrong = [("Authorization", "Bearer s3cret")];

@@ -27,7 +27,7 @@ fn running_out_of_files_ends_nothing() {
 async fn run_out_of_files() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-    let bench = Bench::start().await;
+    let bench = ServerBench::start().await;
     let maximum = getrlimit(Resource::Nofile).maximum;
     setrlimit(Resource::Nofile, Rlimit { current: Some(64), maximum }).expect("a lower limit");
     let mut files = Vec::new();
@@ -55,7 +55,7 @@ async fn run_out_of_files() {
 #[tokio::test]
 async fn connections_that_are_no_clients_are_limited_too() {
     OpenFiles::raise();
-    let mut bench = Bench::start().await;
+    let mut bench = ServerBench::start().await;
     bench.read_all(&view(&[]));
     let mut client = bench.client().await;
     assert_eq!(text(&mut client).await, NO_MACHINES);
@@ -77,7 +77,7 @@ async fn connections_that_are_no_clients_are_limited_too() {
 #[tokio::test]
 async fn connections_of_all_kinds_leave_files_for_the_source() {
     let settings = ServerSettings { max_connections: 10, ..settings() };
-    let mut bench = Bench::with(settings, Timing::default(), Publish::Changes).await;
+    let mut bench = ServerBench::with(settings, Timing::default(), Publish::Changes).await;
     bench.read_all(&view(&[]));
     let mut clients = Vec::new();
     for _ in 0..6 {
@@ -99,7 +99,7 @@ async fn connections_of_all_kinds_leave_files_for_the_source() {
 }
 
 /// One more connection is closed without an answer.
-async fn closed_unheard(bench: &Bench) {
+async fn closed_unheard(bench: &ServerBench) {
     let mut one_more = TcpStream::connect(bench.address).await.expect("a connection");
     let end = timeout(PATIENCE, one_more.read(&mut [0])).await.expect("in time");
     assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");
@@ -117,7 +117,7 @@ fn a_client_costs_little_memory_even_after_large_messages() {
 async fn measure_the_memory_of_clients() {
     const CLIENTS: usize = 1000;
     OpenFiles::raise();
-    let mut bench = Bench::start().await;
+    let mut bench = ServerBench::start().await;
     let name = "x".repeat(10_000);
     bench.read_all(&Arc::new(View {
         units: (0..110)
@@ -156,7 +156,7 @@ fn answers_that_nobody_takes_cost_little_memory() {
 #[ignore = "run by another test in a process of its own"]
 async fn measure_the_memory_of_answers() {
     const ANSWERS: usize = 100;
-    let mut bench = Bench::start().await;
+    let mut bench = ServerBench::start().await;
     // So that no buffer of the kernel holds it, compressed neither.
     let name: String = std::iter::repeat_with(fastrand::alphanumeric)
         .take(8_000_000)
@@ -183,7 +183,7 @@ async fn measure_the_memory_of_answers() {
 }
 
 /// A client that has taken a message of 1 MiB.
-async fn taking_client(bench: &Bench, scrap: &mut [u8]) -> TcpStream {
+async fn taking_client(bench: &ServerBench, scrap: &mut [u8]) -> TcpStream {
     let mut client = bench
         .handshake(TcpStream::connect(bench.address).await.expect("a connection"))
         .await;

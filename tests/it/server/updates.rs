@@ -8,7 +8,7 @@ use super::*;
 
 const SECOND: &str = "fleet-monitor.v2";
 
-impl Bench {
+impl ServerBench {
     async fn second(&self, query: &str) -> Client {
         let mut request = format!("ws://{}/any?{query}", self.address)
             .into_client_request()
@@ -127,7 +127,7 @@ const BEGINNING: [&str; 5] =
 
 #[tokio::test]
 async fn a_websocket_gets_all_that_there_is_and_then_what_changes() {
-    let mut bench = Bench::start().await;
+    let mut bench = ServerBench::start().await;
     bench.read_all(&view(&[("a.service", "active"), ("b.service", "active")]));
     let mut client = bench.second("").await;
     assert_eq!(kinds(&mut client, 5).await, BEGINNING);
@@ -151,7 +151,7 @@ async fn a_websocket_gets_all_that_there_is_and_then_what_changes() {
 
 #[tokio::test]
 async fn an_event_stream_says_the_same() {
-    let mut bench = Bench::start().await;
+    let mut bench = ServerBench::start().await;
     bench.read_all(&view(&[("a.service", "active"), ("b.service", "active")]));
     let mut events = bench.events("filter=unit:a.*", &[]).await;
     assert_eq!(events.line().await.expect("a line"), "retry: 2000");
@@ -176,7 +176,7 @@ async fn an_event_stream_says_the_same() {
 #[tokio::test]
 async fn an_idle_line_carries_the_state_of_the_source() {
     let timing = Timing { heartbeat: Duration::from_millis(50), ..Timing::default() };
-    let mut bench = Bench::with(settings(), timing, Publish::Changes).await;
+    let mut bench = ServerBench::with(settings(), timing, Publish::Changes).await;
     bench.read_all(&view(&[("a.service", "active")]));
     let (mut client, mut events) = (bench.second("").await, bench.events("", &[]).await);
     assert_eq!(kinds(&mut client, 7).await[4..], ["status"; 3]);
@@ -192,7 +192,7 @@ async fn an_idle_line_carries_the_state_of_the_source() {
 
 #[tokio::test]
 async fn what_cannot_be_understood_is_refused_with_a_reason() {
-    let bench = Bench::start().await;
+    let bench = ServerBench::start().await;
     let protocol = [("sec-websocket-protocol", SECOND)];
     for refused in [
         bench.refused("/?filter=verdict:ok", &protocol).await,
@@ -216,7 +216,7 @@ async fn what_cannot_be_understood_is_refused_with_a_reason() {
 
 #[tokio::test]
 async fn an_event_stream_takes_a_place_and_a_token() {
-    let bench = Bench::with(
+    let bench = ServerBench::with(
         ServerSettings { max_clients: 1, ..with_token("s3cret") },
         Timing::default(),
         Publish::Changes,
@@ -238,7 +238,7 @@ async fn an_event_stream_takes_a_place_and_a_token() {
 #[tokio::test]
 async fn an_event_stream_that_is_not_taken_is_cut_and_others_do_not_wait() {
     let timing = Timing { write: Duration::from_secs(3), ..Timing::default() };
-    let mut bench = Bench::with(settings(), timing, Publish::Changes).await;
+    let mut bench = ServerBench::with(settings(), timing, Publish::Changes).await;
     let slow = bench.events("", &[]).await;
     let mut quick = bench.second("").await;
     assert_eq!(kinds(&mut quick, 5).await, BEGINNING);
@@ -261,7 +261,7 @@ async fn an_event_stream_outlives_what_other_connections_are_given() {
         heartbeat: Duration::from_millis(100),
         ..Timing::default()
     };
-    let bench = Bench::with(settings(), timing, Publish::Changes).await;
+    let bench = ServerBench::with(settings(), timing, Publish::Changes).await;
     let mut events = bench.events("", &[]).await;
     assert_eq!(events.kinds(9).await[4..], ["status"; 5]);
 }
@@ -269,7 +269,7 @@ async fn an_event_stream_outlives_what_other_connections_are_given() {
 #[tokio::test]
 async fn at_shutdown_a_stream_that_is_not_taken_is_cut() {
     let timing = Timing { close: Duration::from_millis(200), ..Timing::default() };
-    let mut bench = Bench::with(settings(), timing, Publish::Changes).await;
+    let mut bench = ServerBench::with(settings(), timing, Publish::Changes).await;
     let slow = bench.events("", &[]).await;
     bench.until("the client", |bench| bench.server.clients() == 1).await;
     bench.read(FleetList::Units, &huge("x"));

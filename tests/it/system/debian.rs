@@ -24,7 +24,8 @@ my @tries = (
     ['packet socket', sub { socket my $socket, 17, SOCK_RAW, 0 }],
     ['unix socket', sub { socket my $socket, PF_UNIX, SOCK_STREAM, 0 }],
     ['connection', sub {
-        socket my $socket, PF_INET, SOCK_STREAM, 0; connect $socket, sockaddr_in(8989, INADDR_LOOPBACK)
+        socket my $socket, PF_INET, SOCK_STREAM, 0;
+        connect $socket, sockaddr_in(8989, INADDR_LOOPBACK)
     }],
 );
 open my $report, '>', "$0.$$" or die $!;

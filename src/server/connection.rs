@@ -1,0 +1,129 @@
+//! One connection, from its first request until it is closed or belongs to a client.
+//!
+//! This module must not know what is asked for.
+//!
+//! hyper limits the time for the head of a request, from the start of the connection. So a client
+//! that sends nothing, or a byte now and then, is closed like one that is idle between two
+//! requests. A client that does not read its response is closed by the limit on the lifetime of the
+//! connection.
+
+use std::convert::Infallible;
+use std::future::pending;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::sync::{Notify, oneshot};
+use tokio::time::{sleep, timeout};
+
+use super::content::HttpResponse;
+use super::context::ServerContext;
+use super::events::{self, EventStreamUpgrade};
+use super::http::{self, HttpReply};
+use super::stream::ClientStream;
+
+/// The largest head of a request, in bytes.
+const MAX_HEAD: usize = 16 * 1024;
+
+/// How long a stopping server waits for the first request of a client that has just connected.
+const FIRST_REQUEST: Duration = Duration::from_secs(1);
+
+/// An event stream and the head of its response, on their way out of hyper.
+type EventStreamHandOver = (HttpResponse, EventStreamUpgrade);
+
+/// Where the request handler leaves an event stream; empty once it has left one.
+type HandOverSlot = Mutex<Option<oneshot::Sender<EventStreamHandOver>>>;
+
+/// Serves one connection until it is closed, or until an event stream or a WebSocket takes it over.
+pub(super) async fn serve(context: Arc<ServerContext>, stream: ClientStream) {
+    let (sender, mut event_stream) = oneshot::channel();
+    let slot: HandOverSlot = Mutex::new(Some(sender));
+    let first_response = Notify::new();
+
+    let service = service_fn(|request| {
+        let context = &context;
+        let slot = &slot;
+        let first_response = &first_response;
+        async move {
+            let reply = http::respond(context, request).await;
+            let response = hand_over_event_stream(reply, slot).await;
+            first_response.notify_one();
+            Ok::<_, Infallible>(response)
+        }
+    });
+    let mut connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(context.timing.handshake)
+        .max_buf_size(MAX_HEAD)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+
+    let handed_over = tokio::select! {
+        // Why a connection ends matters only to its client.
+        _ = &mut connection => return,
+        Ok(handed_over) = &mut event_stream => Some(handed_over),
+        () = end_of_life(&context, &first_response) => None,
+    };
+
+    // The request handler may have handed a stream over just now.
+    event_stream.close();
+    let handed_over = handed_over.or_else(|| event_stream.try_recv().ok());
+
+    if let Some((response, upgrade)) = handed_over {
+        if let Some(parts) = connection.into_parts() {
+            // A task of its own, so that what hyper needed for the connection is freed.
+            let stream = parts.io.into_inner();
+            context.tasks.spawn(events::serve(stream, response, upgrade));
+        }
+    } else {
+        Pin::new(&mut connection).graceful_shutdown();
+        let _ = timeout(context.timing.write, connection).await;
+    }
+}
+
+/// Waits until a connection that still belongs to hyper must end.
+async fn end_of_life(context: &ServerContext, first_response: &Notify) {
+    tokio::select! {
+        // hyper closes a connection whose first request is still on its way, and the client would
+        // take that for a refusal. So it gets a little time for this request.
+        () = context.stop.cancelled() => {
+            let _ = timeout(FIRST_REQUEST, first_response.notified()).await;
+        }
+        () = sleep(context.timing.connection) => {}
+    }
+}
+
+/// Hands an event stream over from hyper to [`events::serve`]. Any other reply is just returned, as
+/// the response that hyper is to write.
+///
+/// ```text
+///  hyper ── request ──► http::respond
+///    │                       │ HttpReply with an EventStreamUpgrade
+///    │                       ▼
+///    │              hand_over_event_stream ── oneshot ──► serve
+///    │                       │                              │ takes the socket out of hyper
+///    │◄── never returns ─────┘                              │ (`into_parts`), which drops the
+///    │    so hyper writes nothing                           │ connection and this future
+///    ▼                                                      ▼
+///  dropped                                            events::serve, in a task of its own,
+///                                                     writes the response head and the events
+/// ```
+///
+/// If [`serve`] is closing the connection already, the head is all that the client gets.
+async fn hand_over_event_stream(reply: HttpReply, slot: &HandOverSlot) -> HttpResponse {
+    let HttpReply { response, event_stream } = reply;
+    let Some(upgrade) = event_stream else {
+        return response;
+    };
+    let Some(sender) = slot.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+        return response;
+    };
+
+    match sender.send((response, upgrade)) {
+        Ok(()) => pending().await,
+        Err((response, _)) => response,
+    }
+}

@@ -1,0 +1,125 @@
+//! What all connections share: settings, the feed, metrics, caches and the number of clients.
+//!
+//! This module must not know what is done with a connection.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use hyper::header::RETRY_AFTER;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::error::HttpError;
+use super::response_cache::ResponseCaches;
+use super::settings::{ServerSettings, Timing};
+use crate::feed::Subscriber;
+use crate::feed::channel::Channels;
+use crate::metrics::{DropReason, Metrics};
+
+/// The largest number of connections that are not clients: HTTP requests and handshakes. It is also
+/// limited to half of all connections, so that clients have the other half.
+const MAX_OTHER_CONNECTIONS: usize = 1024;
+
+/// What all connections share.
+#[derive(Debug)]
+pub(super) struct ServerContext {
+    settings: watch::Sender<Arc<ServerSettings>>,
+    clients: AtomicUsize,
+    pub(super) timing: Timing,
+    pub(super) feed: Subscriber,
+    pub(super) metrics: Arc<Metrics>,
+    /// Cancelled when the server is to stop.
+    pub(super) stop: CancellationToken,
+    /// The tasks of all connections.
+    pub(super) tasks: TaskTracker,
+    pub(super) caches: ResponseCaches,
+    pub(super) channels: Channels,
+}
+
+impl ServerContext {
+    pub(super) fn new(
+        settings: ServerSettings,
+        timing: Timing,
+        feed: Subscriber,
+        metrics: Arc<Metrics>,
+        stop: CancellationToken,
+    ) -> Self {
+        Self {
+            settings: watch::Sender::new(Arc::new(settings)),
+            clients: AtomicUsize::new(0),
+            timing,
+            feed,
+            metrics,
+            stop,
+            tasks: TaskTracker::new(),
+            caches: ResponseCaches::default(),
+            channels: Channels::default(),
+        }
+    }
+
+    pub(super) fn settings(&self) -> Arc<ServerSettings> {
+        self.settings.borrow().clone()
+    }
+
+    pub(super) fn set_settings(&self, settings: ServerSettings) {
+        self.settings.send_replace(Arc::new(settings));
+    }
+
+    /// The number of connected clients.
+    pub(super) fn clients(&self) -> usize {
+        self.clients.load(Ordering::Relaxed)
+    }
+
+    /// Whether one more connection may be accepted.
+    pub(super) fn has_room_for_connection(&self) -> bool {
+        // Each connection is one task, except for the moment in which it becomes a client.
+        let connections = self.tasks.len();
+        let others = connections.saturating_sub(self.clients());
+        let max = self.settings.borrow().max_connections;
+
+        connections < max && others < MAX_OTHER_CONNECTIONS.min(max / 2)
+    }
+
+    /// Reserves a place for one more client.
+    ///
+    /// # Errors
+    ///
+    /// 503 if there are as many clients as allowed.
+    pub(super) fn client_permit(self: &Arc<Self>) -> Result<ClientPermit, HttpError> {
+        let max = self.settings.borrow().max_clients;
+        let reserved = self
+            .clients
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |clients| {
+                (clients < max).then_some(clients + 1)
+            });
+
+        match reserved {
+            Ok(_) => Ok(ClientPermit(self.clone())),
+            Err(clients) => {
+                self.metrics.client_dropped(DropReason::Refused);
+                let message = format!(
+                    "there are {clients} clients already, as many as --max-clients allows; \
+                     try again later"
+                );
+                Err(HttpError::unavailable(message).with_header(RETRY_AFTER, "10"))
+            }
+        }
+    }
+}
+
+/// The place of one client among [`ServerSettings::max_clients`]. Dropping it frees the place.
+#[derive(Debug)]
+pub(super) struct ClientPermit(Arc<ServerContext>);
+
+impl ClientPermit {
+    pub(super) fn context(&self) -> &ServerContext {
+        &self.0
+    }
+}
+
+impl Drop for ClientPermit {
+    fn drop(&mut self) {
+        self.0.clients.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,39 @@
+//! `HttpError`: why a request is refused, for the client that sent it.
+//!
+//! This module must not know the rules that lead to an error, nor how the response is encoded.
+
+use hyper::StatusCode;
+use hyper::header::{HeaderName, HeaderValue};
+
+/// A refused request.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct HttpError {
+    pub(super) status: StatusCode,
+    /// The cause, and where there is one the option that would allow the request.
+    pub(super) message: String,
+    /// Headers that the status requires, such as `Allow` with 405.
+    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl HttpError {
+    pub(super) fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Self { status, message: message.into(), headers: vec![] }
+    }
+
+    pub(super) fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, message)
+    }
+
+    pub(super) fn forbidden(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, message)
+    }
+
+    pub(super) fn unavailable(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, message)
+    }
+
+    pub(super) fn with_header(mut self, name: HeaderName, value: &'static str) -> Self {
+        self.headers.push((name, HeaderValue::from_static(value)));
+        self
+    }
+}
