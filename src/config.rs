@@ -67,7 +67,7 @@ pub struct Config {
     pub token_file: Option<PathBuf>,
     /// The most clients at a time; at least one.
     pub max_clients: usize,
-    /// The log filter.
+    /// Which entries are logged, by level and module.
     pub log: telemetry::LogFilter,
     /// The destination of the log.
     pub log_to: telemetry::LogTarget,
@@ -113,7 +113,7 @@ pub struct Setting {
     pub origin: String,
 }
 
-/// The `FLEET_MONITOR_*` variables.
+/// The `FLEET_MONITOR_*` variables of this process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Environment {
     /// Variables that set options, known or unknown ones.

@@ -37,7 +37,7 @@ struct QueueState<T> {
 /// The next task of the thread that writes.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum WriteTask<T> {
-    /// Write this entry.
+    /// The next entry, which the thread has to write.
     Write(T),
     /// All that was queued is written. Report that this many entries were dropped before.
     ReportDropped(u64),

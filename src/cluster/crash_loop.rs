@@ -105,7 +105,7 @@ impl RestartHistory {
         history
     }
 
-    /// Records another state.
+    /// Records another reported state, and when it was seen.
     pub(crate) fn record_state(&mut self, state: &UnitState, at: Moment) {
         let phase = RunPhase::from_state(state);
         if phase == self.phase {

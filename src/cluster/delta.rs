@@ -28,7 +28,7 @@ impl<T> Change<T> {
 pub struct Delta {
     /// The changed rows; a row is one unit on one machine.
     pub units: Vec<Change<Unit>>,
-    /// The changed machines.
+    /// The changed machines, by their own IDs.
     pub machines: Vec<Change<Member>>,
 }
 

@@ -33,7 +33,7 @@ pub struct ListHealth {
 /// The schedule by which a list is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Expected {
-    /// The regular interval.
+    /// The regular time between two polls of a list.
     pub every: Duration,
     /// The maximal age of the last reading while no reading fails: the pause before the next one
     /// and the time that it may take.

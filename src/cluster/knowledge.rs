@@ -55,7 +55,7 @@ impl Knowledge {
         self.inventory.rows().held_back()
     }
 
-    /// Applies a reading.
+    /// Applies a reading, and collects what it affects in `impact`.
     pub(crate) fn apply(&mut self, reading: Reading, impact: &mut ReadingImpact) {
         let registry_before = self.registry.take();
         self.reads_all_lists = reading.lists().len() == FleetList::ALL.len();

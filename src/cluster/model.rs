@@ -145,7 +145,7 @@ pub struct UnitState {
 /// One row of `fleetctl list-machines`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Machine {
-    /// The machine's ID.
+    /// The machine's ID: 32 hexadecimal digits.
     pub id: MachineId,
     /// Its address, as fleetd publishes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -219,12 +219,12 @@ fn is_false(value: &bool) -> bool {
 pub struct Moment {
     /// The steady clock. In a replay it runs at the recording's pace.
     pub instant: Instant,
-    /// The wall clock.
+    /// The time by the wall clock, for people.
     pub wall: SystemTime,
 }
 
 impl Moment {
-    /// The current moment.
+    /// The current moment, by both clocks.
     pub fn now() -> Self {
         Self { instant: Instant::now(), wall: SystemTime::now() }
     }

@@ -22,12 +22,12 @@ pub enum Reading {
         /// The unit files, if the same answer contained them.
         files: Option<Vec<UnitFile>>,
     },
-    /// The machines.
+    /// All machines of the cluster.
     Machines {
         /// A row for each machine.
         machines: Vec<Machine>,
     },
-    /// The unit files.
+    /// All unit files that fleet has.
     UnitFiles {
         /// A row for each unit file.
         files: Vec<UnitFile>,

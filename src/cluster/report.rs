@@ -25,7 +25,7 @@ pub(crate) enum ReportStatus {
         /// When the key was last renewed.
         since: Moment,
     },
-    /// It is missing.
+    /// It is not in the list any more, or its key is gone.
     Absent {
         /// The first reading without it. If its key expired, the wall clock part is the key's last
         /// renewal instead.

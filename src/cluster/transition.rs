@@ -16,7 +16,7 @@ pub struct Transition {
     pub number: u64,
     /// When this process learned of it.
     pub time: SystemTime,
-    /// The event itself.
+    /// The event, with its details.
     pub event: Event,
 }
 
@@ -94,28 +94,28 @@ pub enum Event {
     },
     /// A machine has joined the cluster.
     MachineJoined {
-        /// The machine's ID.
+        /// The machine's ID: 32 hexadecimal digits.
         machine: MachineId,
         /// The machine's address; `None` if it is not known.
         ip: Option<Text>,
     },
     /// A machine has stopped renewing its keys. It leaves the cluster soon unless it resumes.
     MachineSilent {
-        /// The machine's ID.
+        /// The machine's ID: 32 hexadecimal digits.
         machine: MachineId,
         /// The machine's address; `None` if it is not known.
         ip: Option<Text>,
     },
     /// A silent machine renews its keys, or reports a unit, again.
     MachineHeard {
-        /// The machine's ID.
+        /// The machine's ID: 32 hexadecimal digits.
         machine: MachineId,
         /// The machine's address; `None` if it is not known.
         ip: Option<Text>,
     },
     /// A machine has left the cluster.
     MachineLost {
-        /// The machine's ID.
+        /// The machine's ID: 32 hexadecimal digits.
         machine: MachineId,
         /// The machine's last address; `None` if it was never known.
         ip: Option<Text>,

@@ -44,7 +44,7 @@ pub(crate) enum AddressColumn {
     NotListed,
 }
 
-/// All rows.
+/// All rows by their key.
 #[derive(Debug, Default)]
 pub(crate) struct UnitRecords {
     records: BTreeMap<RowKey, UnitRecord>,

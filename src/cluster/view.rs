@@ -176,7 +176,7 @@ impl From<Vec<Arc<Unit>>> for Units {
 /// The cluster at one moment. Immutable and shared.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct View {
-    /// All rows.
+    /// All rows, sorted by unit, then machine.
     pub units: Units,
     /// The machines, sorted by ID.
     pub machines: Vec<Arc<Member>>,

@@ -62,11 +62,11 @@ fields! {
     UnitField {
         /// The unit's full name.
         Unit = "unit",
-        /// systemd's load state.
+        /// systemd's load state, such as `loaded` or `not-found`.
         Load = "load",
-        /// systemd's active state.
+        /// systemd's active state, such as `active` or `failed`.
         Active = "active",
-        /// systemd's sub state.
+        /// systemd's sub state, such as `running` or `dead`.
         Sub = "sub",
         /// The machine that reports the unit, as `ID/IP`.
         Machine = "machine",
@@ -88,9 +88,9 @@ fields! {
 fields! {
     /// A column of the list of machines.
     MachineField {
-        /// The machine's ID.
+        /// The machine's ID: 32 hexadecimal digits.
         Machine = "machine",
-        /// The machine's address.
+        /// The machine's address, as fleet publishes it.
         Ip = "ip",
         /// The machine's metadata, as `key=value` pairs separated by commas.
         Metadata = "metadata",

@@ -23,7 +23,7 @@ impl Frame {
         Self { bytes: bytes.freeze(), header }
     }
 
-    /// Header and payload.
+    /// The whole frame: header and payload.
     pub(crate) fn bytes(&self) -> &Bytes {
         &self.bytes
     }

@@ -31,7 +31,7 @@ pub struct FeedSettings {
 /// The state that is to be published.
 #[derive(Clone, Copy, Debug)]
 pub struct FeedInput<'a> {
-    /// The cluster.
+    /// The view to publish.
     pub view: &'a Arc<View>,
     /// The state of the source.
     pub health: &'a Health,

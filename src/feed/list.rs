@@ -66,7 +66,7 @@ impl PublishedList {
         self.revision
     }
 
-    /// The message.
+    /// The list as a WebSocket frame; encoded at the first call.
     pub fn frame(&self) -> &Frame {
         let ListContent { view, columns, frame } = &*self.content;
 

@@ -36,7 +36,7 @@ pub struct Publication {
     /// The revision of the publication before this one.
     pub(super) previous_revision: u64,
     pub(super) source: SourceInfo,
-    /// The cluster.
+    /// What is shown of the cluster.
     pub view: Arc<View>,
     /// The state of the source.
     pub health: Health,

@@ -43,12 +43,12 @@ impl Publisher {
         }
     }
 
-    /// A new reader.
+    /// A new reader, which has the newest publication at once.
     pub fn subscribe(&self) -> Subscriber {
         self.sender.subscribe()
     }
 
-    /// The newest publication.
+    /// The newest publication, which readers have too.
     pub(crate) fn last(&self) -> Arc<Publication> {
         self.sender.borrow().clone()
     }

@@ -14,7 +14,7 @@ use crate::cluster::{Event, MachineId, Member, Text, Unit};
 /// A kind of messages that a client can subscribe to. Messages about the source go to all clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Topic {
-    /// Units on machines.
+    /// Rows: each unit on each machine.
     Units,
     /// Machines of the cluster.
     Machines,

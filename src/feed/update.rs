@@ -100,7 +100,7 @@ pub(super) fn resync(revision: u64, reason: &str) -> Bytes {
     encode(&MessageJson::Resync { revision, reason })
 }
 
-/// Something has happened.
+/// The message for something that happened.
 pub(super) fn event(revision: u64, transition: &Transition) -> Bytes {
     encode(&MessageJson::Event { revision, event: transition.into() })
 }

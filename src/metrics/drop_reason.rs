@@ -17,7 +17,7 @@ pub enum DropReason {
     Oversized,
     /// The client violated the WebSocket protocol.
     Protocol,
-    /// The server stopped.
+    /// The server is being stopped.
     Shutdown,
     /// There were as many clients as the options allow.
     Refused,
@@ -27,7 +27,7 @@ pub enum DropReason {
 }
 
 impl DropReason {
-    /// All reasons.
+    /// All reasons; the metric has a series for each.
     pub const ALL: [DropReason; 9] = [
         DropReason::Closed,
         DropReason::Slow,

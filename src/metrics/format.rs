@@ -5,7 +5,7 @@
 /// A text format of the metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MetricsFormat {
-    /// OpenMetrics 1.0.
+    /// OpenMetrics 1.0, which Prometheus requests.
     OpenMetrics,
     /// The text format of Prometheus, version 0.0.4, for clients that do not ask for OpenMetrics.
     Prometheus,

@@ -32,7 +32,7 @@ use origin::WebOrigin;
 pub use origin::{AllowedOrigin, InvalidOrigin};
 pub use token::{Token, TokenError};
 
-/// The access rules.
+/// The access rules, built once from the options.
 #[derive(Clone, Debug, Default)]
 pub struct AccessPolicy {
     /// Origins that are accepted in addition to the default ones.

@@ -5,7 +5,7 @@
 use hyper::StatusCode;
 use hyper::header::{HeaderName, HeaderValue};
 
-/// A refused request.
+/// The response to a request that is refused.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct HttpError {
     pub(super) status: StatusCode,

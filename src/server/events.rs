@@ -92,7 +92,7 @@ fn encode_head<B>(response: &Response<B>) -> Vec<u8> {
     head
 }
 
-/// One client.
+/// One client of the event stream, until it is dropped.
 struct EventStreamSession {
     stream: RateLimitedStream,
     feed: Subscriber,

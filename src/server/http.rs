@@ -55,7 +55,7 @@ impl From<HttpError> for HttpReply {
     }
 }
 
-/// Answers a request.
+/// Checks a request by the rules above, and answers it.
 pub(super) async fn respond(context: &Arc<ServerContext>, request: Request<Incoming>) -> HttpReply {
     let settings = context.settings();
     let access = &settings.access;

@@ -106,7 +106,7 @@ impl std::error::Error for RateLimitExceeded {}
 struct RateWindow {
     length: Duration,
     start: Instant,
-    /// In bytes.
+    /// The bytes that may still be received in this window.
     left: usize,
 }
 

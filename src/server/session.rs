@@ -41,7 +41,7 @@ const READ_BUFFER: usize = 512;
 /// 6455, section 5.5).
 const MAX_WRITE_BUFFER: usize = 512;
 
-/// A connected client.
+/// A client whose handshake is done.
 #[derive(Debug)]
 pub(super) struct Session {
     socket: WebSocketStream<RateLimitedStream>,

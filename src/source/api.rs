@@ -62,7 +62,7 @@ struct ServerInfo {
     version: Option<String>,
 }
 
-/// A whole response.
+/// A response with its whole body.
 struct ApiResponse {
     status: StatusCode,
     body: Vec<u8>,

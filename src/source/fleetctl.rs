@@ -44,7 +44,7 @@ pub struct FleetctlSettings {
     pub timeout: Duration,
 }
 
-/// The client.
+/// The client that runs fleetctl.
 #[derive(Debug)]
 pub struct Fleetctl {
     settings: FleetctlSettings,

@@ -103,7 +103,7 @@ impl Polled {
         }
     }
 
-    /// The client's name.
+    /// The client's name for messages, such as `fleet API`.
     pub(crate) fn name(&self) -> Text {
         (self.name)().into()
     }

@@ -110,12 +110,12 @@ impl RecordedList {
 /// The content of one line.
 #[derive(Debug, PartialEq)]
 pub enum RecordingEntry {
-    /// A recording begins.
+    /// The first line of a recording, also of one that was appended.
     Begin {
         /// The name of the source that was recorded; `None` if the line has none.
         source: Option<Text>,
     },
-    /// One poll.
+    /// One poll, or one event of a watch.
     Poll(RecordedPoll),
 }
 

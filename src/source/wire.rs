@@ -36,7 +36,7 @@ pub(super) trait ApiRow: Sized {
     /// for gone that is missing in such a list.
     const MAY_LACK_ROWS: bool;
 
-    /// This row's identity.
+    /// What identifies this row in its list, on all pages.
     fn id(&self) -> Self::Id;
 }
 

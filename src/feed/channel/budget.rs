@@ -27,7 +27,7 @@ pub(super) struct MemoryBudget {
 
 #[derive(Debug, Default)]
 struct RecentBatches {
-    /// Oldest first.
+    /// Encoded messages that channels keep, oldest first.
     batches: VecDeque<MessageBatch>,
     /// The size of all of them.
     bytes: usize,

@@ -80,7 +80,7 @@ impl<'a> From<&'a Unit> for UnitJson<'a> {
     }
 }
 
-/// A machine.
+/// A machine, as `docs/protocol.md` documents it.
 #[derive(Serialize)]
 pub(in crate::feed) struct MachineJson<'a> {
     machine: &'a str,

@@ -14,11 +14,11 @@ use crate::source::host;
 pub enum Address {
     /// The path of a unix socket; fleet's own is `/var/run/fleet.sock`.
     Unix(PathBuf),
-    /// A TCP port.
+    /// A TCP port of a host (`http://HOST:PORT`).
     Tcp {
         /// A name or an IP address. An IPv6 address has no brackets, but its zone, if there is one.
         host: String,
-        /// The TCP port.
+        /// The TCP port; 49153 is the usual one.
         port: u16,
     },
 }

@@ -60,7 +60,7 @@ pub enum ApiError {
     NoEtcd {
         /// The address of fleetd.
         address: Address,
-        /// 500 or 503.
+        /// The HTTP status: 500 or 503.
         status: StatusCode,
     },
     /// A status that is no success, and that has no variant of its own.

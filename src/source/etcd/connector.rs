@@ -88,7 +88,7 @@ impl Connector {
         Ok(request)
     }
 
-    /// Opens a connection.
+    /// Opens a connection, with TLS if the endpoint is `https`.
     pub(super) async fn connect(&self) -> Result<HttpConnection, EtcdError> {
         let limit = self.config.timeout.min(CONNECT_TIMEOUT);
         match timeout(limit, self.open()).await {

@@ -18,7 +18,7 @@ pub struct Endpoint {
     pub tls: bool,
     /// A name or an IP address. An IPv6 address has no brackets, but its zone, if there is one.
     pub host: String,
-    /// The TCP port.
+    /// The TCP port; 2379 or 4001 for most members.
     pub port: u16,
 }
 

@@ -63,7 +63,7 @@ pub enum EtcdError {
     NoLogin {
         /// The member that refused.
         endpoint: Endpoint,
-        /// 401 or 403.
+        /// The HTTP status: 401 or 403.
         status: StatusCode,
         /// etcd's message; may be empty.
         message: String,
@@ -80,7 +80,7 @@ pub enum EtcdError {
     Forbidden {
         /// The member that refused.
         endpoint: Endpoint,
-        /// 401 or 403.
+        /// The HTTP status: 401 or 403.
         status: StatusCode,
         /// etcd's message; may be empty.
         message: String,

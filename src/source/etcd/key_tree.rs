@@ -155,7 +155,7 @@ impl KeyTree {
         }
     }
 
-    /// Applies one event.
+    /// Applies one event of etcd, received at `now`.
     pub fn apply(&mut self, event: &KeyEvent, now: Instant) {
         self.index = self.index.max(event.node.modified_index);
         match event.action {

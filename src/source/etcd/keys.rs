@@ -61,11 +61,11 @@ pub enum KeyAction {
     Update,
     /// It was written, since its value was the expected one.
     CompareAndSwap,
-    /// It was deleted.
+    /// A client deleted the key (`delete`).
     Delete,
     /// It was deleted, since its value was the expected one.
     CompareAndDelete,
-    /// It expired.
+    /// The TTL of the key was over, so etcd deleted it (`expire`).
     Expire,
     /// It was only read, or this program does not know the action.
     #[serde(other)]

@@ -73,7 +73,7 @@ impl fmt::Debug for Authorization {
 }
 
 impl Login {
-    /// Reads the password.
+    /// Reads the password from the credential, or else from the file.
     pub(super) fn authorization(&self) -> Result<Authorization, LoginError> {
         let (password, path) = self.read_password()?;
         let password = password.strip_suffix("\n").unwrap_or(&password);

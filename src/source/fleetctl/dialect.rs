@@ -17,7 +17,7 @@ pub enum FleetctlConnection {
     /// environment changes it.
     #[default]
     Default,
-    /// Through an etcd.
+    /// To an etcd at this host (`--endpoint`).
     Etcd {
         /// Name or address; an IPv6 address without brackets.
         host: String,

@@ -65,7 +65,7 @@ pub enum FleetctlError {
     TooOld {
         /// The path of the program.
         program: PathBuf,
-        /// Its version.
+        /// The version that fleetctl printed.
         version: FleetctlVersion,
     },
     /// It failed, or refused its arguments (after which fleetctl 0.13 and later exit with status
@@ -74,7 +74,7 @@ pub enum FleetctlError {
     Failed {
         /// The command with its arguments.
         command: String,
-        /// Its exit status.
+        /// The exit status, or the signal that ended it.
         status: ExitStatus,
         /// The end of its standard error.
         stderr: String,

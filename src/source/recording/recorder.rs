@@ -25,7 +25,7 @@ const QUEUE_LIMIT: usize = 16 * 1024 * 1024;
 /// still tries to open it.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Writes a recording.
+/// Appends readings to a file, through a bounded queue.
 #[derive(Debug)]
 pub(crate) struct Recorder {
     lines: WriteQueue<Vec<u8>>,

@@ -67,7 +67,7 @@ pub(crate) struct Options {
     /// `endpoint`: that etcd may also be watched without fleetctl.
     pub(crate) connection: FleetctlConnection,
     pub(crate) api: Address,
-    /// Empty: not set.
+    /// Members of etcd to watch; empty if the option is not set.
     pub(crate) etcd_members: Vec<Endpoint>,
     /// fleet's directory in etcd; begins with `/` and does not end with it.
     pub(crate) etcd_prefix: String,

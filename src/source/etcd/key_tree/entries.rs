@@ -82,7 +82,7 @@ impl Entries {
         states
     }
 
-    /// All machines.
+    /// All machines that have an `object` key.
     pub(super) fn machines(&self) -> Vec<Machine> {
         self.directory("machines/")
             .filter_map(|(key, _)| self.machine(key))
