@@ -81,8 +81,8 @@ fn a_machine_whose_key_was_deleted_may_be_restarting() {
 fn no_machine_is_lost_because_etcd_was_down() {
     let mut cluster = TestCluster::from_registry();
     let all = |ids: &[&str]| ids.iter().map(|id| Lease::Machine((*id).into())).collect();
-    for topic in FleetList::ALL {
-        cluster.fail(10, topic);
+    for list in FleetList::ALL {
+        cluster.fail(10, list);
     }
 
     // All keys that expired during the outage are missing afterwards.
