@@ -5,7 +5,7 @@
 //! request a byte at a time, and 500 send what nobody should. The program must stay small and
 //! quiet, and each of them must get what it deserves.
 
-mod follower;
+mod lasting_client;
 mod strangers;
 mod wire;
 
@@ -24,7 +24,7 @@ use tokio::task::{JoinSet, LocalSet};
 use tokio::time::{Instant, interval, timeout};
 
 use crate::support::{Daemon, Double, recorded};
-use follower::{Follower, Record};
+use lasting_client::{LastingClient, Record};
 use strangers::{Fate, Fates, Nuisance, dribble, fall_silent, pester};
 use wire::{Connection, Protocol};
 
@@ -113,7 +113,7 @@ async fn attack() {
 struct Attack {
     server: SocketAddr,
     record: Rc<Record>,
-    followers: Vec<Rc<Follower>>,
+    clients: Vec<Rc<LastingClient>>,
     /// Whoever of them comes to an end has found something wrong.
     running: JoinSet<()>,
     /// Who waits until there is room comes through these.
@@ -134,7 +134,7 @@ impl Attack {
         let mut attack = Self {
             server: daemon.address,
             record: Rc::default(),
-            followers: Vec::new(),
+            clients: Vec::new(),
             running: JoinSet::new(),
             doors: Rc::new(Semaphore::new(DOORS.min(crowd.all() / 8))),
             storm: watch::Sender::default(),
@@ -215,7 +215,7 @@ impl Attack {
         for nuisance in Nuisance::ALL.iter().take(crowd.nuisances) {
             let fates = fates.borrow();
             let fates: Vec<_> = fates.iter().filter(|((other, _), _)| other == nuisance).collect();
-            let told = fates.iter().any(|((_, fate), _)| matches!(fate, Fate::Told(_)));
+            let told = fates.iter().any(|((_, fate), _)| matches!(fate, Fate::Answered(_)));
             println!(
                 "{nuisance:?}: {}",
                 fates
@@ -256,9 +256,9 @@ impl Attack {
             [daemon.get("/v1/machines").await.1, daemon.get("/v1/units").await.1]
                 .map(|list| self.record.same(&list).expect("the newest list was told"));
         let last = self.record.last().unwrap_or_default();
-        let has_all = |follower: &Rc<Follower>| follower.has_all(last, [&machines, &units]);
+        let has_all = |client: &Rc<LastingClient>| client.has_all(last, [&machines, &units]);
         self.until("everyone has been told everything", |attack| {
-            attack.followers.iter().rev().all(has_all)
+            attack.clients.iter().rev().all(has_all)
         })
         .await;
         println!(
@@ -282,20 +282,20 @@ impl Attack {
     fn follow(&mut self, count: usize, stormy: bool) {
         let weather = if stormy { &self.storm } else { &self.calm };
         for number in 0..count {
-            let follower =
-                Rc::new(Follower::new(self.server, protocol(number), self.record.clone()));
-            self.followers.push(follower.clone());
+            let client =
+                Rc::new(LastingClient::new(self.server, protocol(number), self.record.clone()));
+            self.clients.push(client.clone());
             let doors = (!stormy).then(|| self.doors.clone());
-            self.running.spawn_local(follower.run(weather.subscribe(), doors));
+            self.running.spawn_local(client.run(weather.subscribe(), doors));
         }
     }
 
     fn are_settled(&self) -> bool {
         // Who came last is settled last.
-        self.followers.iter().rev().all(|follower| follower.is_settled())
+        self.clients.iter().rev().all(|client| client.is_settled())
     }
 
-    /// Waits until something holds, which only news of the followers can change.
+    /// Waits until something holds, which only news of the clients can change.
     async fn until(&mut self, what: &str, holds: impl Fn(&Self) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !holds(self) {

@@ -147,7 +147,7 @@ pub type Fates = RefCell<BTreeMap<(Nuisance, Fate), usize>>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fate {
     /// It was told this and shown out.
-    Told(u16),
+    Answered(u16),
     /// It was shown out.
     Cut,
     /// It was not let in, as there were too many.
@@ -170,7 +170,7 @@ pub async fn pester(
         let fate = fate.unwrap_or_else(|_| panic!("{nuisance:?}: it was left alone"));
         // What is cut is cut in the middle of what it sends, or is not read: it may not learn why.
         let deserved = match fate {
-            Fate::Told(answer) => answer == nuisance.answer(),
+            Fate::Answered(answer) => answer == nuisance.answer(),
             Fate::Cut | Fate::TurnedAway => true,
         };
         assert!(deserved, "{nuisance:?}: {fate:?}");
@@ -193,7 +193,7 @@ async fn once(server: SocketAddr, nuisance: Nuisance, bytes: &[u8]) -> Fate {
             .nth(1)
             .and_then(|status| status.parse().ok());
         return status
-            .map_or(if answer.is_empty() { Fate::TurnedAway } else { Fate::Cut }, Fate::Told);
+            .map_or(if answer.is_empty() { Fate::TurnedAway } else { Fate::Cut }, Fate::Answered);
     }
     let mut connection =
         match Connection::open(stream, &request(server, Protocol::First, None)).await {
@@ -216,7 +216,7 @@ async fn once(server: SocketAddr, nuisance: Nuisance, bytes: &[u8]) -> Fate {
         let mut told = None;
         connection.messages(|message| {
             if let Message::Close(code) = message {
-                told = Some(Fate::Told(code));
+                told = Some(Fate::Answered(code));
             }
         });
         if let Some(told) = told {

@@ -128,7 +128,7 @@ fn key(row: &Value) -> (Option<String>, Option<String>) {
 }
 
 /// A client, over as many connections as it takes.
-pub struct Follower {
+pub struct LastingClient {
     server: SocketAddr,
     protocol: Protocol,
     record: Rc<Record>,
@@ -151,7 +151,7 @@ struct Heard {
     units: Option<Rc<[u8]>>,
 }
 
-impl Follower {
+impl LastingClient {
     pub fn new(server: SocketAddr, protocol: Protocol, record: Rc<Record>) -> Self {
         Self { server, protocol, record, heard: RefCell::default() }
     }
