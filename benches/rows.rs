@@ -101,7 +101,7 @@ fn cluster() -> Cluster {
 
     let mut cluster = Cluster::new(Duration::from_secs(30));
     for reading in [Reading::Machines { machines }, Reading::UnitFiles { files }] {
-        cluster.read(reading, Moment::now(), Duration::ZERO);
+        cluster.apply(reading, Moment::now(), Duration::ZERO);
     }
     cluster
 }
@@ -142,7 +142,7 @@ fn main() {
             .expect("a table as fleetctl prints it");
 
         let reading = Reading::Units { states, files: None };
-        let transitions = apply.run(|| cluster.read(reading, Moment::now(), Duration::ZERO));
+        let transitions = apply.run(|| cluster.apply(reading, Moment::now(), Duration::ZERO));
 
         let input = FeedInput {
             view: cluster.view(),

@@ -1,8 +1,8 @@
 //! The command line: its options and its help.
 //!
-//! It does not validate values. Every value stays the text that was typed, and an option that was
-//! not given stays absent, so that [`crate::config`] can merge the command line with the other
-//! places and validate all of them in the same way.
+//! It does not validate values. A value stays the text that was typed, and an option that was not
+//! given stays absent, so that [`crate::config`] can merge the command line with the environment
+//! and the file, and validate all of them in the same way.
 
 use std::path::PathBuf;
 
@@ -189,7 +189,8 @@ on the command line. The command line overrides the environment, and the
 environment overrides the file. Lists are separated by commas. An empty variable
 counts as not set.";
 
-/// The options that were given. In errors, the place of an option is its flag.
+/// Passes the options that were given to figment. Errors name an option by its flag, such as
+/// `--unit-freq`.
 impl Provider for Cli {
     fn metadata(&self) -> Metadata {
         Metadata::named("command line")

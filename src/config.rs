@@ -1,8 +1,12 @@
 //! The configuration: the options of the command line, the environment and the file, validated.
 //!
-//! [`load`] merges the four layers (command line, environment, file, defaults) and parses each
-//! option. It reports all errors at once, each with its value and the place where it was set. It
-//! does not know how a value is used. `source::selection` knows which options exclude each other.
+//! [`load`] merges the four places where options are set: the command line, the environment, the
+//! file and the defaults. A *stronger* place, one that is earlier in this list, overrides a weaker
+//! one. Then it parses each option, and checks that the options fit together. It reports all errors
+//! at once, each with the value and the place where it was set.
+//!
+//! Which options belong to which source is defined in `source::selection`. Options that only need
+//! or exclude another one, such as a certificate and its key, are checked here.
 
 mod layers;
 mod links;
@@ -40,8 +44,8 @@ pub const DEFAULT_FILE: &str = "/etc/fleet-monitor.toml";
 pub struct Config {
     /// The options that select and configure the source.
     pub(crate) source: selection::Options,
-    /// How long a row is kept that fleet wants but does not report any more. Zero: rows are shown
-    /// exactly as fleet lists them.
+    /// How long a row is kept after it disappeared from fleet's lists without evidence that it is
+    /// gone. Zero: rows are shown exactly as fleet lists them.
     pub grace: Duration,
     /// How long the rows of a lost machine are kept.
     pub keep_lost: Duration,
@@ -59,13 +63,14 @@ pub struct Config {
     pub machine_fields: Vec<MachineField>,
     /// Globs that select units by name. Each of these units has a metric series of its own.
     pub metrics_units: Vec<WildMatch>,
-    /// Origins that are allowed besides the default.
+    /// Origins of web pages that are accepted in addition to the default ones.
     pub allowed_origins: Vec<AllowedOrigin>,
-    /// Names in `Host` that are allowed besides the default.
+    /// Names in `Host` that are accepted in addition to the default ones.
     pub allowed_hosts: Vec<AllowedHost>,
-    /// The file with the token that every request must carry; `None`: no token is needed.
+    /// The file with the token that requests must carry. systemd's credential `token` overrides it;
+    /// without either, no token is needed.
     pub token_file: Option<PathBuf>,
-    /// The most clients at a time; at least one.
+    /// The largest number of clients at a time; at least one.
     pub max_clients: usize,
     /// Which entries are logged, by level and module.
     pub log: telemetry::LogFilter,
@@ -76,13 +81,13 @@ pub struct Config {
 /// An error in the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
-    /// The option's key, as in the file; `None` if a whole place cannot be read.
+    /// The option's key, as in the file; `None` if a whole file or a whole variable cannot be read.
     pub key: Option<String>,
     /// Its value as TOML; `None` if it may contain a secret.
     pub value: Option<String>,
     /// Where it was set: a flag, an environment variable, or a file with line.
     pub origin: String,
-    /// What is wrong, and what was expected.
+    /// What is wrong, and what was expected instead.
     pub problem: String,
 }
 
@@ -97,29 +102,29 @@ impl fmt::Display for ConfigError {
     }
 }
 
-/// All errors in the configuration; one line for each.
+/// All errors in the configuration. `Display` writes one line for each.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
 pub struct ConfigErrors(pub Vec<ConfigError>);
 
-/// The value of an option that is in force.
+/// An option with the value that is in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting {
     /// The option's key, as in the file.
     pub key: &'static str,
     /// Its value as TOML; `None` if it is not set.
     pub value: Option<String>,
-    /// Where the value came from: a flag, an environment variable, a file with line, or `default`.
+    /// Where the value was set: a flag, an environment variable, a file with line, or `default`.
     pub origin: String,
 }
 
 /// The `FLEET_MONITOR_*` variables of this process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Environment {
-    /// Variables that set options, known or unknown ones.
+    /// Variables that set options, known or unknown ones, and `FLEET_MONITOR_CONFIG`.
     pub variables: BTreeMap<String, String>,
     /// The names of variables that Kubernetes and docker set for services whose names begin with
-    /// `fleet-monitor`. They are no options.
+    /// `fleet-monitor`. They set no options.
     pub service_links: Vec<String>,
 }
 
@@ -133,7 +138,7 @@ impl Environment {
     }
 }
 
-/// Selects the `FLEET_MONITOR_*` variables.
+/// Selects the `FLEET_MONITOR_*` variables, and separates those that set options from the others.
 ///
 /// # Errors
 ///
@@ -181,9 +186,9 @@ pub fn environment(
 ///
 /// # Errors
 ///
-/// All errors at once: a file that cannot be read, unknown keys, invalid values, and options that
-/// exclude each other. If a stronger place selects another source, the source options of weaker
-/// places are ignored instead.
+/// All errors at once: a file that cannot be read, unknown keys, invalid values, options that need
+/// another one, and options that exclude each other. But options of a weaker place that belong to
+/// another source than those of a stronger place are not an error: they are ignored.
 pub fn load(
     cli: &Cli,
     environment: &BTreeMap<String, String>,
@@ -200,13 +205,13 @@ fn load_over(
 
     // In the order of the help, which is also the order of settings and errors.
     let fleetctl = values.optional("fleetctl", parse::command);
-    let machine_freq = values.required("machine_freq", parse::seconds);
-    let unit_freq = values.required("unit_freq", parse::seconds);
+    let machine_freq = values.with_default("machine_freq", parse::seconds);
+    let unit_freq = values.with_default("unit_freq", parse::seconds);
     let connection = connection(&mut values);
-    let choice = values.required("source", |text| parse::choice(&SourceChoice::NAMES, text));
+    let choice = values.with_default("source", |text| parse::choice(&SourceChoice::NAMES, text));
     let api = values.optional("api", parse::api).unwrap_or_default();
     let etcd_members = values.list("etcd", parse::members);
-    let etcd_prefix = values.required("etcd_prefix", parse::prefix);
+    let etcd_prefix = values.with_default("etcd_prefix", parse::prefix);
     let etcd_tls = Tls {
         ca: values.optional("etcd_ca", parse::path),
         cert: values.optional("etcd_cert", parse::path),
@@ -214,13 +219,13 @@ fn load_over(
     };
     let etcd_user = values.optional("etcd_user", parse::user);
     let etcd_password_file = values.optional("etcd_password_file", parse::path);
-    let poll_timeout = values.required("poll_timeout", parse::seconds);
-    let grace = values.required("grace", parse::seconds_or_off);
-    let keep_lost = values.required("keep_lost", parse::seconds_or_off);
-    let demo = values.required("demo", parse::switch);
+    let poll_timeout = values.with_default("poll_timeout", parse::seconds);
+    let grace = values.with_default("grace", parse::seconds_or_off);
+    let keep_lost = values.with_default("keep_lost", parse::seconds_or_off);
+    let demo = values.with_default("demo", parse::switch);
     let record = values.optional("record", parse::path);
     let replay = values.optional("replay", parse::path);
-    let replay_speed = values.required("replay_speed", parse::speed);
+    let replay_speed = values.with_default("replay_speed", parse::speed);
 
     let config = Config {
         source: selection::Options {
@@ -244,9 +249,9 @@ fn load_over(
         grace,
         keep_lost,
         record,
-        port: values.required("port", parse::port),
+        port: values.with_default("port", parse::port),
         bind: values.optional("bind", parse::address),
-        publish: values.required("publish", |text| {
+        publish: values.with_default("publish", |text| {
             parse::choice(&[("changes", Publish::Changes), ("polls", Publish::Polls)], text)
         }),
         unit_fields: values.list("unit_fields", parse::fields),
@@ -255,9 +260,9 @@ fn load_over(
         allowed_origins: values.list("allowed_origins", |items| parse::each(items, parse::origin)),
         allowed_hosts: values.list("allowed_hosts", |items| parse::each(items, parse::host_name)),
         token_file: values.optional("token_file", parse::path),
-        max_clients: values.required("max_clients", parse::max_clients),
-        log: values.required("log", parse::log),
-        log_to: values.required("log_to", |text| {
+        max_clients: values.with_default("max_clients", parse::max_clients),
+        log: values.with_default("log", parse::log),
+        log_to: values.with_default("log_to", |text| {
             let choices = [
                 ("auto", telemetry::LogTarget::Auto),
                 ("journal", telemetry::LogTarget::Journal),
@@ -278,9 +283,9 @@ fn load_over(
 
 fn connection(values: &mut Values) -> FleetctlConnection {
     let endpoint = values.optional("endpoint", |text| parse::host("--endpoint-port", text));
-    let endpoint_port = values.required("endpoint_port", parse::remote_port);
+    let endpoint_port = values.with_default("endpoint_port", parse::remote_port);
     let tunnel = values.optional("tunnel", |text| parse::host("--tunnel-port", text));
-    let tunnel_port = values.required("tunnel_port", parse::remote_port);
+    let tunnel_port = values.with_default("tunnel_port", parse::remote_port);
     values.refuse_both("endpoint", "tunnel");
 
     match (endpoint, tunnel) {
@@ -326,7 +331,7 @@ fn refuse_conflicts(options: &selection::Options, values: &mut Values) {
 /// The settings as a configuration file that would have the same effect, each with where it came
 /// from.
 pub fn report(settings: &[Setting]) -> String {
-    // A long list does not push every comment to the right.
+    // Wider values do not count, so that a long list does not push every comment to the right.
     const WIDEST: usize = 40;
     let width = |lengths: &mut dyn Iterator<Item = usize>| lengths.max().unwrap_or(0);
     let key_width = width(&mut settings.iter().map(|setting| setting.key.len()));

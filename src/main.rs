@@ -1,4 +1,4 @@
-//! The `fleet-monitor` program: from the command line to an exit status.
+//! The `fleet-monitor` program: reads the command line, runs the daemon, returns an exit status.
 
 mod output;
 
@@ -12,10 +12,11 @@ use fleet_monitor::server::open_files::OpenFiles;
 use fleet_monitor::{config, telemetry};
 use output::{EXIT_TIMEOUT, exit_code_of_print, print_error, write_with_timeout};
 
-/// Wrong configuration, `EX_CONFIG` of `sysexits(3)`; the unit's `RestartPreventExitStatus=`.
+/// The exit status after a wrong configuration: `EX_CONFIG` of `sysexits(3)`. The service unit has
+/// it in `RestartPreventExitStatus=`, so systemd does not restart the program.
 const EX_CONFIG: u8 = 78;
 
-/// Wrong usage of the command line, the same status as clap's own.
+/// The exit status after wrong usage of the command line, the same as clap's own.
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {

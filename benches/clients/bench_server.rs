@@ -167,7 +167,7 @@ fn two_states(units: usize) -> ([PublishedState; 2], Health) {
 
     let mut cluster = Cluster::new(Duration::ZERO);
     let mut read = |reading| {
-        let transitions = cluster.read(reading, Moment::now(), Duration::ZERO);
+        let transitions = cluster.apply(reading, Moment::now(), Duration::ZERO);
         (cluster.view().clone(), transitions)
     };
     read(Reading::Machines { machines: vec![machine] });

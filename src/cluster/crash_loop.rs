@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::model::{Moment, ReasonText, UnitState};
-use super::transition::Seconds;
+use super::transition::HumanDuration;
 
 /// Restarts that are further apart than this do not belong to one loop.
 const WINDOW: Duration = Duration::from_secs(600);
@@ -183,7 +183,7 @@ impl RestartHistory {
             return Some(self.phase_since.instant + threshold);
         }
 
-        let duration = Seconds(duration);
+        let duration = HumanDuration(duration);
         match self.phase {
             RunPhase::Waiting => self.begin(),
             RunPhase::Running => {
@@ -243,9 +243,11 @@ impl RestartHistory {
         let text = match self.restarts.len() {
             1 => format!(
                 "systemd has been waiting to restart it for more than {}",
-                Seconds(ONLY_WAITING)
+                HumanDuration(ONLY_WAITING)
             ),
-            count => format!("{count} restarts were seen within {}", Seconds(last.since(*first))),
+            count => {
+                format!("{count} restarts were seen within {}", HumanDuration(last.since(*first)))
+            }
         };
         Some(text.into())
     }

@@ -5,7 +5,7 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use super::{FleetList, Moment, Seconds, Text};
+use super::{FleetList, HumanDuration, Moment, Text};
 
 /// The state of the source, as it is published.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,13 +26,13 @@ pub struct ListHealth {
     pub read: Option<Moment>,
     /// The failure of its last reading; `None` if that succeeded.
     pub failure: Option<ReadFailure>,
-    /// When the next reading is expected; `None` if none is.
-    pub expected: Option<Expected>,
+    /// By when it is to be read again; `None` if it is not read regularly.
+    pub schedule: Option<ReadSchedule>,
 }
 
 /// The schedule by which a list is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Expected {
+pub struct ReadSchedule {
     /// The regular time between two polls of a list.
     pub every: Duration,
     /// The maximal age of the last reading while no reading fails: the pause before the next one
@@ -42,7 +42,7 @@ pub struct Expected {
 
 /// A list that is not read as scheduled, although no reading has failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Overdue {
+pub struct OverdueList {
     /// The list that is overdue.
     pub list: FleetList,
     /// The age of its last reading.
@@ -53,14 +53,14 @@ pub struct Overdue {
     pub since: SystemTime,
 }
 
-impl fmt::Display for Overdue {
+impl fmt::Display for OverdueList {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let every = (self.every.as_secs_f64() * 10.0).round() / 10.0;
         write!(
             f,
             "{} were last read {} ago, expected every {every} s",
             self.list,
-            Seconds(self.age)
+            HumanDuration(self.age)
         )
     }
 }
@@ -100,14 +100,14 @@ impl Health {
     }
 
     /// The first list whose next reading is overdue.
-    pub fn overdue(&self, now: Moment) -> Option<Overdue> {
+    pub fn overdue(&self, now: Moment) -> Option<OverdueList> {
         FleetList::ALL.into_iter().find_map(|list| {
             let health = self.list(list);
             let read = health.read?;
-            let Expected { every, within } = health.expected?;
+            let ReadSchedule { every, within } = health.schedule?;
             let age = read.age(now);
 
-            (age > within).then(|| Overdue { list, age, every, since: read.wall + within })
+            (age > within).then(|| OverdueList { list, age, every, since: read.wall + within })
         })
     }
 
@@ -127,10 +127,10 @@ mod tests {
     #[test]
     fn a_list_is_overdue_once_its_last_reading_is_older_than_its_schedule_allows() {
         let read = Moment::now();
-        let expected = Some(Expected { every: 2 * SECOND, within: 13 * SECOND });
+        let schedule = Some(ReadSchedule { every: 2 * SECOND, within: 13 * SECOND });
         let mut health = Health::default();
         health.lists[FleetList::Units as usize] =
-            ListHealth { read: Some(read), failure: None, expected };
+            ListHealth { read: Some(read), failure: None, schedule };
 
         assert_eq!(health.overdue(read + 13 * SECOND), None);
         let overdue = health.overdue(read + 32 * SECOND).expect("overdue");

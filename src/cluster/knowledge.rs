@@ -97,7 +97,7 @@ impl Knowledge {
     }
 
     fn apply_unit_files(&mut self, files: Vec<UnitFile>, impact: &mut ReadingImpact) {
-        let is_complete = self.is_plausible(&files, impact) && impact.is_settled();
+        let is_complete = self.is_plausible(&files, impact) && impact.has_recovered();
 
         self.inventory.apply_files(files, is_complete, impact);
     }
@@ -129,7 +129,7 @@ impl Knowledge {
         before: Option<&RegistrySnapshot>,
         impact: &mut ReadingImpact,
     ) {
-        let diff = RegistryDiff::new(snapshot, before, impact.is_settled());
+        let diff = RegistryDiff::new(snapshot, before, impact.has_recovered());
 
         if diff.has_machines() {
             self.read_times.record_machines(impact.read());

@@ -59,7 +59,7 @@ pub(crate) struct MachineEvidence {
     /// Since when none of these rows has been reported; `None` if one is, or if there are none.
     pub(crate) mute_since: Option<Moment>,
     /// Whether the source answers, and has done so for the grace period since its last outage.
-    pub(crate) settled: bool,
+    pub(crate) source_has_recovered: bool,
     /// Whether the source's lists are suspected to be incomplete.
     pub(crate) suspect: bool,
     /// Whether at least one other machine is in the cluster. A cluster without any machine is a
@@ -135,14 +135,14 @@ fn step_of_absent(
 fn has_left(absence: Absence, since: Moment, evidence: &MachineEvidence, now: Moment) -> bool {
     let may_be_restarting = absence == Absence::Deleted && now.since(since) < RESTART;
 
-    !may_be_restarting && evidence.settled && evidence.has_company
+    !may_be_restarting && evidence.source_has_recovered && evidence.has_company
 }
 
 /// Since when a present machine has been silent, if it is. Right after an outage many machines are
 /// late through no fault of their own. One single unit that is not reported says nothing about its
 /// machine.
 fn silent_since(evidence: &MachineEvidence, now: Moment) -> Option<Moment> {
-    if !evidence.settled || evidence.suspect {
+    if !evidence.source_has_recovered || evidence.suspect {
         return None;
     }
 

@@ -97,7 +97,7 @@ impl MachineRecord {
             report: self.report,
             rows: self.rows,
             mute_since: self.mute_since(),
-            settled: !source.may_be_outdated() || passes_through,
+            source_has_recovered: !source.may_be_outdated() || passes_through,
             suspect: source == SourceStanding::Suspect,
             has_company: has_company || passes_through,
         };

@@ -37,7 +37,7 @@ use std::time::Duration;
 
 use context::EvaluationContext;
 pub use delta::{Change, Delta};
-pub use health::{Expected, Health, ListHealth, Overdue, ReadFailure};
+pub use health::{Health, ListHealth, OverdueList, ReadFailure, ReadSchedule};
 use knowledge::{Knowledge, ReadingImpact};
 use model::ReadSpan;
 pub use model::{
@@ -47,7 +47,7 @@ pub use observation::{Lease, Observation, Reading, RegistrySnapshot};
 pub use retention::Retention;
 use source_trust::{SourceStanding, SourceTrust};
 use suspicion::MissingRows;
-pub use transition::{Event, Place, Seconds, Severity, Transition};
+pub use transition::{Event, HumanDuration, Place, Severity, Transition};
 pub use verdict::Verdict;
 pub use view::{Member, Tally, Unit, Units, View};
 
@@ -105,9 +105,9 @@ impl Cluster {
         self.trust.health()
     }
 
-    /// Sets when the next reading of some lists is expected; `None` if none is.
-    pub fn expect(&mut self, lists: &[FleetList], expected: Option<Expected>) {
-        self.trust.expect(lists, expected);
+    /// Sets by when some lists are to be read again; `None` if they are not read regularly.
+    pub fn set_schedule(&mut self, lists: &[FleetList], schedule: Option<ReadSchedule>) {
+        self.trust.set_schedule(lists, schedule);
     }
 
     /// Sets how long rows are kept from now on.
@@ -117,7 +117,7 @@ impl Cluster {
 
     /// Forgets everything about the cluster without any transition, as when a recording restarts.
     /// The counters continue.
-    pub fn forget(&mut self) {
+    pub fn reset(&mut self) {
         let held_back = self.health().held_back;
 
         *self = Self {
@@ -130,12 +130,12 @@ impl Cluster {
 
     /// Applies a reading that was complete at `at`, after it had taken `took`. Returns what
     /// happened, in order.
-    pub fn read(&mut self, reading: Reading, at: Moment, took: Duration) -> Vec<Arc<Transition>> {
+    pub fn apply(&mut self, reading: Reading, at: Moment, took: Duration) -> Vec<Arc<Transition>> {
         let mut events = Vec::new();
         let is_first = self.trust.record_success(reading.lists(), at, &mut events);
-        let is_settled = self.trust.is_settled(self.retention, at);
+        let has_recovered = self.trust.has_recovered(self.retention, at);
         let span = ReadSpan { begun: at.before(took), ended: at };
-        let mut impact = ReadingImpact::new(span, is_first, is_settled, events);
+        let mut impact = ReadingImpact::new(span, is_first, has_recovered, events);
 
         self.knowledge.apply(reading, &mut impact);
         self.evaluate(&mut impact, at);
@@ -149,7 +149,12 @@ impl Cluster {
     }
 
     /// Records that some lists could not be read. What is known stays as it is.
-    pub fn fail(&mut self, lists: &[FleetList], reason: &str, at: Moment) -> Vec<Arc<Transition>> {
+    pub fn record_failure(
+        &mut self,
+        lists: &[FleetList],
+        reason: &str,
+        at: Moment,
+    ) -> Vec<Arc<Transition>> {
         let mut events = Vec::new();
         self.trust.record_failure(lists, reason, at, &mut events);
 

@@ -3,7 +3,7 @@
 //!
 //! It knows nothing of rows except the keys of those that are missing.
 
-use super::health::{Expected, Health, ReadFailure};
+use super::health::{Health, ReadFailure, ReadSchedule};
 use super::model::RowKey;
 use super::model::{FleetList, Moment};
 use super::retention::Retention;
@@ -14,9 +14,9 @@ use super::transition::Event;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum SourceStanding {
     /// It is trusted, without interruption since then.
-    Settled { since: Moment },
+    Trusted { since: Moment },
     /// An outage has just ended: its lists may be incomplete and outdated.
-    Unsettled,
+    Recovering,
     /// Its lists are suspected to be incomplete.
     Suspect,
     /// It cannot be read.
@@ -24,13 +24,13 @@ pub(crate) enum SourceStanding {
 }
 
 impl SourceStanding {
-    pub(crate) fn is_settled(self) -> bool {
-        matches!(self, SourceStanding::Settled { .. })
+    pub(crate) fn is_trusted(self) -> bool {
+        matches!(self, SourceStanding::Trusted { .. })
     }
 
     /// Whether its lists may still show the state before an outage.
     pub(crate) fn may_be_outdated(self) -> bool {
-        matches!(self, SourceStanding::Unsettled | SourceStanding::Failing)
+        matches!(self, SourceStanding::Recovering | SourceStanding::Failing)
     }
 }
 
@@ -66,10 +66,10 @@ impl SourceTrust {
         self.health.held_back = held_back;
     }
 
-    /// Sets when the next reading of some lists is expected; `None` if none is.
-    pub(crate) fn expect(&mut self, lists: &[FleetList], expected: Option<Expected>) {
+    /// Sets by when some lists are to be read again; `None` if they are not read regularly.
+    pub(crate) fn set_schedule(&mut self, lists: &[FleetList], schedule: Option<ReadSchedule>) {
         for list in lists {
-            self.health.list_mut(*list).expected = expected;
+            self.health.list_mut(*list).schedule = schedule;
         }
     }
 
@@ -120,7 +120,7 @@ impl SourceTrust {
     }
 
     /// Records that no unit is reported although fleet has unit files, as after a restart of etcd
-    /// or fleet. A source that begins like this is not settled yet.
+    /// or fleet. A source that begins like this is not trusted yet.
     pub(crate) fn record_no_units(&mut self) {
         self.recovered = self.recovered.or(self.began);
     }
@@ -134,12 +134,12 @@ impl SourceTrust {
 
     /// Whether the source answers, and has done so for the grace period since its last outage:
     /// fleet needs 10 to 30 s after an outage of etcd until its lists are complete again.
-    pub(crate) fn is_settled(&self, retention: Retention, at: Moment) -> bool {
-        let has_settled = self
+    pub(crate) fn has_recovered(&self, retention: Retention, at: Moment) -> bool {
+        let grace_is_over = self
             .recovered
             .is_none_or(|recovered| at.since(recovered) >= retention.grace);
 
-        has_settled && !self.is_failing()
+        grace_is_over && !self.is_failing()
     }
 
     pub(crate) fn standing(&self, retention: Retention, at: Moment) -> SourceStanding {
@@ -147,13 +147,13 @@ impl SourceTrust {
             return SourceStanding::Failing;
         }
 
-        if !self.is_settled(retention, at) {
-            return SourceStanding::Unsettled;
+        if !self.has_recovered(retention, at) {
+            return SourceStanding::Recovering;
         }
         if self.suspicion.holds_rows() {
             return SourceStanding::Suspect;
         }
-        SourceStanding::Settled { since: self.recovered.or(self.began).unwrap_or(at) }
+        SourceStanding::Trusted { since: self.recovered.or(self.began).unwrap_or(at) }
     }
 
     /// Records that a missing row is back.

@@ -74,7 +74,7 @@ impl TestCluster {
 
     /// Applies a reading that was complete at `at`, after it had taken `took`.
     fn read_taking(&mut self, took: Duration, reading: Reading, at: Moment) -> Vec<&'static str> {
-        let transitions = self.cluster.read(reading, at, took);
+        let transitions = self.cluster.apply(reading, at, took);
         self.record(&transitions)
     }
 
@@ -84,7 +84,7 @@ impl TestCluster {
 
     fn fail(&mut self, second: u64, list: FleetList) -> Vec<&'static str> {
         let at = self.start + Duration::from_secs(second);
-        let transitions = self.cluster.fail(list.alone(), "no answer", at);
+        let transitions = self.cluster.record_failure(list.alone(), "no answer", at);
         self.record(&transitions)
     }
 

@@ -70,7 +70,7 @@ pub enum Event {
         place: Place,
         /// The last reported state, as `active/sub`.
         from: String,
-        /// The evidence for it.
+        /// The evidence, or the timeout that is over.
         reason: &'static str,
     },
     /// A unit fails, is restarted, and fails again. No further restart is an event until the loop
@@ -99,7 +99,8 @@ pub enum Event {
         /// The machine's address; `None` if it is not known.
         ip: Option<Text>,
     },
-    /// A machine has stopped renewing its keys. It leaves the cluster soon unless it resumes.
+    /// A machine is in the cluster, but has not renewed its key in time, or none of its units is
+    /// reported any more.
     MachineSilent {
         /// The machine's ID: 32 hexadecimal digits.
         machine: MachineId,
@@ -357,7 +358,8 @@ impl fmt::Display for Event {
             }
             Event::MachineSilent { machine, ip } => write!(
                 f,
-                "machine {} is silent: it leaves the cluster soon unless its fleetd is heard again",
+                "machine {} is silent: it has not renewed its key in time, or none of its units is \
+                 reported any more",
                 address_or_id(machine, ip.as_ref())
             ),
             Event::MachineHeard { machine, ip } => {
@@ -369,7 +371,7 @@ impl fmt::Display for Event {
 
             Event::SourceDown { reason } => write!(f, "fleet cannot be read: {reason}"),
             Event::SourceBack { after } => {
-                write!(f, "fleet can be read again, after {}", Seconds(*after))
+                write!(f, "fleet can be read again, after {}", HumanDuration(*after))
             }
             Event::SourceSuspect { missing, of } => write!(
                 f,
@@ -381,9 +383,9 @@ impl fmt::Display for Event {
 }
 
 /// Formats a duration for people: `14 s`, `3 min`, `2 h`.
-pub struct Seconds(pub Duration);
+pub struct HumanDuration(pub Duration);
 
-impl fmt::Display for Seconds {
+impl fmt::Display for HumanDuration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.as_secs() {
             0..120 => write!(f, "{} s", self.0.as_secs_f64().round()),

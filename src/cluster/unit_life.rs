@@ -1,13 +1,13 @@
-//! The life of a row, a unit on a machine, as a state machine: one pure function, [`step`], makes
-//! every transition.
+//! The life of a row as a state machine: one pure function, [`step`], makes every step.
 //!
 //! It knows neither sources nor messages, except the reason why a row is gone.
 //!
-//! The diagram is in `docs/development.md`. A row is removed only on evidence about that row: fleet
-//! does not want the unit any more; another machine reports it; or its machine deleted it and fleet
-//! does not want it there. A row that merely expired, or that a list does not contain, is kept: for
-//! the grace period, which runs only while its machine reports other units and the source is
-//! trusted, or for the keep time if its machine is lost.
+//! The diagram is in `docs/development.md`. A row is removed at once on evidence about that row:
+//! fleet does not want the unit any more; another machine reports it; or its machine deleted it and
+//! fleet does not want it there. Without evidence, as when a list merely does not contain it, the
+//! row is kept until a timeout: the grace period while its machine reports other units, the keep
+//! time if its machine is lost, and the longer of the two if its machine reports no unit. Timeouts
+//! count only while the source is trusted.
 
 #[cfg(test)]
 mod tests;
@@ -45,21 +45,28 @@ pub(crate) enum UnitPresence {
     Gone(Departure),
 }
 
-/// The evidence by which a row is removed.
+/// Why a row is removed: evidence about it, or a timeout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Departure {
     NotWanted(NotWanted),
-    Moved { from_lost_machine: bool },
+    Moved {
+        from_lost_machine: bool,
+    },
     TakenAway,
+    /// Its machine reports other units, but not this one.
     GraceOver,
+    /// Its machine is lost.
     KeepTimeOver,
+    /// Its machine is in the cluster and reports none of its units.
+    SilentTooLong,
+    /// Rows are shown as fleet lists them (`--grace 0`).
     NotListed,
 }
 
 impl Departure {
-    /// Whether there was no evidence about the row, and it was only kept for long enough.
+    /// Whether there was no evidence about the row: it was kept until a timeout.
     pub(crate) fn is_timeout(self) -> bool {
-        matches!(self, Departure::GraceOver | Departure::KeepTimeOver)
+        matches!(self, Departure::GraceOver | Departure::KeepTimeOver | Departure::SilentTooLong)
     }
 
     pub(crate) fn reason(self) -> &'static str {
@@ -78,6 +85,9 @@ impl Departure {
             }
             Departure::KeepTimeOver => {
                 "its machine has been lost for longer than the keep time (--keep-lost)"
+            }
+            Departure::SilentTooLong => {
+                "its machine has reported no unit for longer than the keep time (--keep-lost)"
             }
             Departure::NotListed => "fleet does not list it any more",
         }
@@ -157,12 +167,12 @@ pub(crate) fn step(
     }
 }
 
-/// Right after an outage many rows are overdue through no fault of their machines. A row that was
-/// absent before has only just been set again.
+/// Right after an outage many rows are overdue because nobody could renew them, so they count as
+/// reported. So does a row that was absent before: it has only just been set again.
 fn presence_of_overdue(presence: UnitPresence, evidence: &UnitEvidence) -> UnitPresence {
     let was_there = matches!(presence, UnitPresence::Reported | UnitPresence::Overdue);
 
-    if evidence.source.is_settled() && was_there {
+    if evidence.source.is_trusted() && was_there {
         UnitPresence::Overdue
     } else {
         UnitPresence::Reported
@@ -280,21 +290,21 @@ fn timeout(
     missing: Missing,
     retention: Retention,
 ) -> Option<(Departure, Instant)> {
-    let SourceStanding::Settled { since: settled } = evidence.source else {
+    let SourceStanding::Trusted { since: trusted } = evidence.source else {
         return None;
     };
 
     match evidence.machine {
         MachineStanding::Lost { since } => {
-            let from = since.instant.max(settled.instant);
+            let from = since.instant.max(trusted.instant);
             Some((Departure::KeepTimeOver, from + retention.lost))
         }
         MachineStanding::NotReporting { since } => {
-            let from = since.instant.max(missing.since.instant).max(settled.instant);
-            Some((Departure::GraceOver, from + retention.lost.max(retention.grace)))
+            let from = since.instant.max(missing.since.instant).max(trusted.instant);
+            Some((Departure::SilentTooLong, from + retention.lost.max(retention.grace)))
         }
         MachineStanding::Reporting { since } => {
-            let from = since.instant.max(missing.since.instant).max(settled.instant);
+            let from = since.instant.max(missing.since.instant).max(trusted.instant);
             if is_left_behind(evidence) {
                 return Some((Departure::TakenAway, from + RESTART.min(retention.grace)));
             }
@@ -312,7 +322,7 @@ fn stale_from(evidence: &UnitEvidence, missing: Missing, retention: Retention) -
     // sets its own state again when it renews it, up to 24 s later (fleet v1.0.0).
     let is_side_effect = missing.absence == Absence::Deleted
         && matches!(evidence.desired, DesiredPlacement::Here { global: true });
-    if !is_missed || !evidence.source.is_settled() || !is_reporting || is_side_effect {
+    if !is_missed || !evidence.source.is_trusted() || !is_reporting || is_side_effect {
         return None;
     }
 

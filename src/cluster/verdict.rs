@@ -4,7 +4,7 @@
 //!
 //! fleet's lists lack rows of units that run, and contain rows of units that do not (measured for
 //! v1.0.0 and v0.11.8): a restart of fleetd removes the rows of global units on all machines for up
-//! to 19 s, the first answers after an outage of etcd are incomplete for 10 to 30 s, and the row of
+//! to 24 s, the first answers after an outage of etcd are incomplete for 10 to 30 s, and the row of
 //! a destroyed unit stays `active/running` for seconds to minutes.
 
 #[cfg(test)]
@@ -19,7 +19,7 @@ use super::crash_loop::RestartHistory;
 use super::desired::{DesiredPlacement, NotWanted};
 use super::machine_life::MachineStanding;
 use super::model::{ReasonText, Text, UnitFile, UnitState};
-use super::transition::Seconds;
+use super::transition::HumanDuration;
 use super::unit_life::UnitPresence;
 
 /// What is wrong with a unit on a machine, if anything is.
@@ -28,9 +28,9 @@ use super::unit_life::UnitPresence;
 pub enum Verdict {
     /// systemd reports that it failed, or cannot load it.
     Failed,
-    /// It fails, is restarted, and fails again.
+    /// It fails, is restarted, and fails again, several times within minutes.
     CrashLoop,
-    /// It is on a machine that has left the cluster.
+    /// Its machine has left the cluster, or is back and has not reported it since.
     MachineLost,
     /// fleet wants it and has chosen a machine, but no machine reports it.
     Unreported,
@@ -38,11 +38,11 @@ pub enum Verdict {
     Unscheduled,
     /// A machine reports it, although fleet does not want it there.
     Ghost,
-    /// fleet wants it and reported it before, but does not report it now.
+    /// fleet wants it, and it was reported before, but is not now.
     Stale,
     /// The machine runs another version of the unit file than fleet has.
     Outdated,
-    /// Everything is as fleet wants it.
+    /// Nothing is known to be wrong.
     Ok,
 }
 
@@ -87,7 +87,7 @@ impl fmt::Display for Verdict {
 }
 
 /// How long a unit may be starting, stopping or reloading before its reason mentions it.
-pub(crate) const LONG_TRANSITION: Duration = Duration::from_secs(120);
+pub(crate) const LONG_START_OR_STOP: Duration = Duration::from_secs(120);
 
 /// The end of reasons for rows that are not reported.
 const LAST_KNOWN: &str = "this is its last known state";
@@ -112,8 +112,8 @@ pub(crate) struct ReportedFacts<'a> {
     /// The display name of the machine that fleet has chosen.
     pub(crate) target: Option<&'a str>,
     pub(crate) restarts: Option<&'a RestartHistory>,
-    /// Whether it has been starting, stopping or reloading for [`LONG_TRANSITION`].
-    pub(crate) is_long_transition: bool,
+    /// Whether it has been starting, stopping or reloading for [`LONG_START_OR_STOP`].
+    pub(crate) is_long_start_or_stop: bool,
 }
 
 impl ReportedFacts<'_> {
@@ -196,7 +196,7 @@ fn stale_reason(facts: &ReportedFacts) -> ReasonText {
     format!("{reason}; {LAST_KNOWN}.").into()
 }
 
-/// The verdict on a row that is reported now: the worst that applies.
+/// The verdict on a row that is reported now: the first that applies, in this order.
 fn judge_present(facts: &ReportedFacts) -> (Verdict, ReasonText) {
     if let Some(reason) = unwanted_reason(facts) {
         let verdict = if facts.outlives_machine {
@@ -300,8 +300,8 @@ fn outdated_reason(facts: &ReportedFacts) -> Option<ReasonText> {
 fn ok_reason(facts: &ReportedFacts) -> ReasonText {
     let active = facts.active();
 
-    if facts.is_long_transition {
-        let time = Seconds(LONG_TRANSITION);
+    if facts.is_long_start_or_stop {
+        let time = HumanDuration(LONG_START_OR_STOP);
         return format!("It has been {active}/{} for more than {time}.", facts.sub()).into();
     }
     if facts.is_wanted_launched() && active == "inactive" {

@@ -1,7 +1,8 @@
-//! The places where options can be set: defaults, environment and file, each as a [`Layer`].
+//! The places where options can be set: defaults, environment and file, each as a [`Layer`], and
+//! the command line.
 //!
-//! A layer keeps each value as it was written, with its origin. What a value means is not known
-//! here. `source::selection` knows which options belong to different sources.
+//! A layer keeps each value as it was written, with its origin. This module does not know what a
+//! value means. `source::selection` knows which options belong to different sources.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -23,14 +24,15 @@ const CONFIG_VARIABLE: &str = "FLEET_MONITOR_CONFIG";
 /// The name of the layer of defaults, and the origin of its values.
 pub(super) const DEFAULT: &str = "default";
 
-/// What is set in one place.
+/// The values that are set in one place.
 pub(super) struct Layer {
     metadata: Metadata,
     values: Dict,
 }
 
 impl Layer {
-    /// This layer without the options that select another source than those of the stronger places.
+    /// This layer without the options that belong to another source than options that are set in a
+    /// stronger place.
     fn without_conflicts(mut self, stronger: &Figment) -> Self {
         let decided: Vec<(&str, String)> = OPTIONS
             .iter()
@@ -94,8 +96,8 @@ fn defaults() -> Layer {
     }
 }
 
-/// Values stay text, so that no type is guessed. An empty one counts as not set, because a line
-/// `NAME=` in an `EnvironmentFile=` means that.
+/// The layer of the environment. Values stay text, so that no type is guessed. An empty value
+/// counts as not set, because that is what a line `NAME=` in an `EnvironmentFile=` means.
 fn environment(variables: &BTreeMap<String, String>, errors: &mut Vec<ConfigError>) -> Layer {
     let mut values = Dict::new();
     let ours = variables

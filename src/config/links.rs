@@ -4,7 +4,7 @@
 //! For a service named `fleet-monitor`, or `fleet-monitor-canary`, their names begin like our own
 //! variables. This module does not know which options exist.
 
-/// How the value of `…_PORT` begins. Kubernetes has all three, docker the first two.
+/// How the value of a variable `…_PORT` begins. Kubernetes has all three, docker the first two.
 const SCHEMES: [&str; 3] = ["tcp://", "udp://", "sctp://"];
 
 const PROTOCOLS: [&str; 3] = ["TCP", "UDP", "SCTP"];

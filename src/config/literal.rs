@@ -1,6 +1,6 @@
 //! Values as text and as TOML: how they are read, and how errors and reports show them.
 //!
-//! It knows no options.
+//! It does not know which options there are.
 
 use figment::value::Value;
 
@@ -29,7 +29,7 @@ pub(super) fn items(value: &Value) -> Option<Vec<String>> {
     }
 }
 
-/// Refuses a value in quotation marks. A shell takes them away, but `docker --env-file` keeps them.
+/// Refuses a value in quotation marks. A shell removes them, but `docker --env-file` keeps them.
 pub(super) fn refuse_quotes(text: &str) -> Result<(), String> {
     let is_quoted = ['"', '\'']
         .iter()

@@ -1,17 +1,17 @@
-//! The options by their keys: which there are, their defaults, and their spelling.
+//! The table of all options: their keys and defaults, and how a key is spelled.
 //!
-//! What a value means is not known here, nor where it was set.
+//! It does not know what a value means, nor where it was set.
 
 use super::ConfigError;
 use crate::source::etcd::DEFAULT_PREFIX;
 
-/// What the names of all variables of ours begin with.
+/// The prefix of the names of our environment variables.
 pub(super) const PREFIX: &str = "FLEET_MONITOR_";
 
 /// The option whose value is never shown in an error: it may contain a password by mistake.
 pub(super) const USER: &str = "etcd_user";
 
-/// Most edits between a key and the known one that was meant, as a part of its length.
+/// The lowest [`similarity`] at which a known key is suggested for an unknown one.
 const SIMILAR: f64 = 0.6;
 
 /// Every key, and its default as text; `None`: not set by default.
@@ -82,7 +82,8 @@ pub(super) fn unknown(
     }
 }
 
-/// The option that was probably meant: the most similar one, or one that begins like that.
+/// The option that was probably meant: the most similar one, or else the first that begins with
+/// `key`, if that has at least three bytes.
 fn similar(key: &str) -> Option<&'static str> {
     let keys = OPTIONS.iter().map(|(known, _)| *known);
 

@@ -1,7 +1,7 @@
 //! Parses the text of an option: one function for each kind of value.
 //!
-//! An error says what was expected. It does not know the key, the value and the place, which the
-//! caller adds.
+//! An error says what was expected. This module does not know the key, nor the place where it was
+//! set: the caller adds them.
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -19,7 +19,8 @@ use crate::source::etcd::endpoint::{Endpoint, EndpointError};
 use crate::source::host;
 use crate::telemetry::LogFilter;
 
-/// The longest time in seconds. Longer ones make no sense, and shorter ones overflow no clock.
+/// The longest time that an option may have, in seconds. A longer one would be of no use, and this
+/// one cannot overflow a clock.
 const DAY: f64 = 86_400.0;
 
 /// A value, or what was expected instead.

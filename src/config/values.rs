@@ -1,4 +1,4 @@
-//! The values that are in force, taken key by key, while errors and settings add up.
+//! Reads the value in force of one key after the other, and collects all settings and all errors.
 //!
 //! It does not know what a value means: a function of [`parse`](super::parse) does.
 
@@ -23,7 +23,7 @@ struct FoundValue {
     is_default: bool,
 }
 
-/// All values in force. Reading one adds it to `settings`, or an error to `errors`.
+/// All values in force. Reading a value adds it to `settings`, or an error to `errors`.
 pub(super) struct Values {
     figment: Figment,
     pub(super) errors: Vec<ConfigError>,
@@ -43,8 +43,9 @@ impl Values {
         Self { figment, errors, settings: Vec::new() }
     }
 
-    /// The value of a key that has a default. If it is wrong, the result is a placeholder.
-    pub(super) fn required<T: Default>(
+    /// The value of a key that has a default. If it is wrong, an error is added, and `T::default()`
+    /// is returned as a placeholder.
+    pub(super) fn with_default<T: Default>(
         &mut self,
         key: &'static str,
         parse: impl Fn(&str) -> Result<T, String>,
@@ -52,7 +53,7 @@ impl Values {
         self.optional(key, parse).unwrap_or_default()
     }
 
-    /// The value of a key. `None` if it is not set, or wrong.
+    /// The value of a key. `None` if it is not set, or wrong; then an error is added.
     pub(super) fn optional<T>(
         &mut self,
         key: &'static str,
@@ -115,7 +116,7 @@ impl Values {
         }
     }
 
-    /// Adds an error if both keys are set, defaults aside.
+    /// Adds an error to `key` if both keys are set, defaults aside.
     pub(super) fn refuse_both(&mut self, key: &str, other: &str) {
         let (Some(found), Some(excluded)) = (self.find_set(key), self.find_set(other)) else {
             return;

@@ -1,20 +1,20 @@
-//! Units that are unhealthy since the program started. No event reports them, so they are logged
-//! once. This module only decides which ones; it does not log.
+//! Units that have been unhealthy since the program started. No event reports them, so they are
+//! logged once. This module only decides which units these are; it does not log.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::cluster::{RowKey, Unit, Verdict, View};
 
-/// The units that are not known to be healthy or unhealthy yet: fleet wants them, and they were not
-/// reported at the start, but do not have to be reported yet either.
+/// The rows of which it is not known yet whether they are healthy: fleet wants them, and no machine
+/// has reported them, but the time that machines have for that is not over.
 #[derive(Debug)]
 pub(super) struct InitialProblems {
     pending: BTreeSet<RowKey>,
 }
 
 impl InitialProblems {
-    /// Begins with the first complete view. Returns the units that are unhealthy in it, too.
+    /// Begins with the first complete view. Also returns the units that are unhealthy in it.
     pub(super) fn of(view: &View) -> (Self, Vec<Arc<Unit>>) {
         let pending = view
             .units
@@ -26,7 +26,7 @@ impl InitialProblems {
         (Self { pending }, wrong)
     }
 
-    /// Applies a later view. Returns the units that should have been reported by now, each once.
+    /// Applies a later view. Returns the pending units whose time is over without a report.
     pub(super) fn missed(&mut self, view: &View) -> Vec<Arc<Unit>> {
         let mut missed = Vec::new();
 
@@ -49,7 +49,8 @@ fn is_unreported(unit: &Unit) -> bool {
     unit.state.active.is_none()
 }
 
-/// A global unit that fits no machine may wait for one on purpose, so that is not a problem.
+/// Whether the unit is unhealthy. A global unit whose requirements no machine meets may be meant
+/// for a machine that is still to come, so that is not a problem.
 fn is_wrong(unit: &Unit) -> bool {
     let is_global = unit.file.as_ref().is_some_and(|file| file.global);
     unit.verdict != Verdict::Ok && !(unit.verdict == Verdict::Unscheduled && is_global)
@@ -87,7 +88,7 @@ mod tests {
                     .collect(),
                 ..RegistrySnapshot::default()
             };
-            cluster.read(
+            cluster.apply(
                 Reading::Registry(registry),
                 start + Duration::from_secs(*second),
                 Duration::ZERO,

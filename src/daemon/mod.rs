@@ -1,8 +1,9 @@
 //! The daemon: it connects all parts, starts them, and stops them at the end.
 //!
 //! One task runs the loop (`run_loop`): it takes events from the source, passes readings to the
-//! cluster, publishes the results, handles signals, and reports to systemd. So the watchdog notices
-//! when any of that is stuck. The tasks of the server run beside it, and know only publications.
+//! cluster, publishes the results, handles signals, and reports to systemd. So systemd's watchdog
+//! notices when any of that is stuck. The tasks of the server run beside it, and read only
+//! publications.
 
 mod initial_problems;
 mod reload;
@@ -34,15 +35,15 @@ use crate::source::selection::{OpenError, Selection};
 use crate::telemetry::LogHandle;
 use initial_problems::InitialProblems;
 
-/// The time that the source gets to stop its child processes. All of these times together are less
-/// than the 5 s after which the program promises to have ended.
+/// The time that the source gets to stop its child processes. This time and the next two together
+/// are less than the 5 s after SIGTERM after which the program has ended, as is documented.
 const STOP_SOURCE: Duration = Duration::from_secs(1);
 /// The time that clients get to close their connections.
 const DRAIN: Duration = Duration::from_millis(2500);
 /// The time that the last lines of a recording get to be written.
 const FLUSH_RECORDING: Duration = Duration::from_millis(250);
 
-/// Why the program ends by itself.
+/// An error that ends the program.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// The configuration cannot be used. A restart does not help.
@@ -63,8 +64,8 @@ impl From<OpenError> for Failure {
 ///
 /// # Errors
 ///
-/// If there is no source, if the address to listen on cannot be used, or if the first answers show
-/// that the source can never work.
+/// If the source, the recording, the token or an address to listen on cannot be used, or if the
+/// first report shows that the source can never work.
 pub async fn run(
     cli: &Cli,
     environment: &BTreeMap<String, String>,
@@ -85,7 +86,7 @@ pub async fn run(
     let recorder = open_recorder(config.record.as_deref()).await?;
     let listeners = listen(config.bind, config.port).map_err(|error| match error {
         ListenError::Bind { .. } => Failure::System(error.to_string()),
-        // systemd passes the same socket again at the next start.
+        // A restart does not help: systemd passes the same socket again.
         ListenError::Passed { .. } => Failure::Config(error.to_string()),
     })?;
 
@@ -125,7 +126,7 @@ pub async fn run(
         files,
         metrics,
         recorder,
-        proved: false,
+        has_answered: false,
         problems: None,
     };
     daemon.name_source();
@@ -167,11 +168,11 @@ struct Daemon {
     source: Source,
     selection: Selection,
     recorder: Option<Recorder>,
-    /// Whether the source has delivered a first reading. Before that, an error that can never go
-    /// away ends the program.
-    proved: bool,
+    /// Whether the source has delivered a first report, be it a reading or an error. An error that
+    /// can never go away ends the program only as the first report, and never after a reload.
+    has_answered: bool,
     /// Units that may turn out to be unhealthy without an event; `None` until all lists have been
-    /// read once.
+    /// read.
     problems: Option<InitialProblems>,
 }
 

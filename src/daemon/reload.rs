@@ -1,7 +1,7 @@
 //! Reloads the configuration: everything is prepared first, and then all of it is applied, or none.
 //!
 //! Preparing may wait for a disk or for etcd. So it runs on a thread that may block, and the loop
-//! goes on. How the configuration is read and validated is not known here.
+//! goes on. This module does not know how the configuration is read and validated.
 
 use std::collections::BTreeMap;
 use std::future::pending;
@@ -44,12 +44,12 @@ pub(super) async fn prepared(
 
     let prepared = task.await;
     *reload = None;
-    // The task is never cancelled, so the only error is a panic. It must not be lost.
+    // The task is never cancelled, so the only error is a panic, which goes on here.
     prepared.unwrap_or_else(|error| resume_unwind(error.into_panic()))
 }
 
 impl Daemon {
-    /// Starts to read the configuration again.
+    /// Starts to read the configuration again, in a task of its own.
     pub(super) fn prepare_reload(
         &self,
         cli: &Cli,
@@ -86,10 +86,10 @@ impl Daemon {
         }
 
         if !next.selection.reads_same_cluster(&self.selection) {
-            self.cluster.forget();
+            self.cluster.reset();
             self.problems = None;
         }
-        self.proved = true;
+        self.has_answered = true;
         self.selection = next.selection;
 
         self.recorder = next.recorder;
@@ -116,7 +116,8 @@ impl Daemon {
     }
 }
 
-/// Reads the configuration, and opens everything that differs from the `running` selection.
+/// Reads the configuration and opens what it names: the recording, and the source, unless the one
+/// that was started from the `running` selection can go on.
 async fn prepare(
     cli: &Cli,
     environment: &BTreeMap<String, String>,

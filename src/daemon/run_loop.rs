@@ -20,7 +20,7 @@ use crate::lifecycle::{ProcessSignal, ServiceManager, Signals};
 use crate::source::{SourceError, SourceEvent, SourceReport, reap_orphans};
 use crate::telemetry;
 
-/// How often the status line is sent to systemd.
+/// How often the status line for systemd is written anew. It is only sent if it has changed.
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Daemon {
@@ -49,7 +49,7 @@ impl Daemon {
                     }
                     ProcessSignal::Reload => {
                         service.notify_reloading();
-                        // This replaces a pending one, which may have read an older file.
+                        // This replaces a pending reload, which may have read an older file.
                         reload = Some(self.prepare_reload(cli, environment));
                     }
                     ProcessSignal::ReapOrphans => reap_orphans(),
@@ -83,12 +83,12 @@ impl Daemon {
 
         match event {
             SourceEvent::Report(report) => self.apply_report(report)?,
-            // The last view stays until the recording has its first reading.
-            SourceEvent::Began => self.cluster.forget(),
+            // Nothing is published here: clients keep the last view until the next report.
+            SourceEvent::Began => self.cluster.reset(),
             SourceEvent::Checked { differences } => self.metrics.checked(differences),
             SourceEvent::Ended => {
                 info!("the recording is over; what it showed last stays");
-                self.cluster.expect(&FleetList::ALL, None);
+                self.cluster.set_schedule(&FleetList::ALL, None);
                 self.publish(&[], &[]);
             }
         }
@@ -98,31 +98,33 @@ impl Daemon {
     fn apply_report(&mut self, report: SourceReport) -> Result<(), Failure> {
         self.record(&report);
 
-        let SourceReport { lists, at, took, outcome, expected } = report;
+        let SourceReport { lists, at, took, outcome, schedule } = report;
         for list in lists {
             self.metrics.polled(*list, took, outcome.is_ok(), at.wall);
         }
         let (transitions, read) = match outcome {
             Ok(reading) => {
-                self.cluster.expect(lists, expected);
-                (self.cluster.read(reading, at, took), lists)
+                self.cluster.set_schedule(lists, schedule);
+                (self.cluster.apply(reading, at, took), lists)
             }
-            Err(error) if error.is_unusable() && !self.proved => {
+            Err(error) if error.is_unusable() && !self.has_answered => {
                 return Err(Failure::Config(error.to_string()));
             }
             Err(error) => {
                 debug!("the {} cannot be read: {error}", listed(lists));
-                (self.cluster.fail(lists, &one_line(&error), at), &[][..])
+                (self.cluster.record_failure(lists, &one_line(&error), at), &[][..])
             }
         };
 
-        self.proved = true;
+        self.has_answered = true;
         self.publish(&transitions, read);
         self.log_initial_problems();
         Ok(())
     }
 
     pub(super) fn publish(&mut self, transitions: &[Arc<Transition>], read: &[FleetList]) {
+        // A recording that starts again begins with an empty cluster. The last view stays until the
+        // units have been read.
         if self.source.is_recording()
             && self.cluster.health().list(FleetList::Units).read.is_none()
             && transitions.is_empty()
@@ -139,7 +141,7 @@ impl Daemon {
             now: Moment::now(),
         });
 
-        // After publishing: who reads an event in the journal finds it on the page.
+        // After publishing, so that an event in the journal is on the page already.
         for transition in transitions {
             self.metrics.transition(&transition.event);
             telemetry::log_transition(transition);
@@ -206,8 +208,8 @@ fn listed(lists: &[FleetList]) -> String {
     lists.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// An error as one line that is short enough for a status. It may contain output of fleetctl, or a
-/// response of any length.
+/// An error as one line that is short enough for a status line. The error may contain output of
+/// fleetctl, or a response of any length.
 fn one_line(error: &SourceError) -> String {
     const LONGEST: usize = 600;
     let text = error.to_string();

@@ -77,6 +77,7 @@ enum ResyncReason {
     LargerThanSnapshot,
     OtherEpoch,
     FutureRevision,
+    OverBudget,
 }
 
 impl ResyncReason {
@@ -87,6 +88,7 @@ impl ResyncReason {
             ResyncReason::LargerThanSnapshot => "the missed updates are larger than a snapshot",
             ResyncReason::OtherEpoch => "this is another run of the program",
             ResyncReason::FutureRevision => "this revision does not exist yet",
+            ResyncReason::OverBudget => "there is not enough memory for the missed updates",
         }
     }
 }
@@ -219,7 +221,7 @@ impl Channel {
         let needed_by_all = revision == publication.previous_revision;
         let batch = self
             .reserve(bytes, messages, needed_by_all, &mut cache)
-            .map_err(|OverBudget| ResyncReason::LargerThanSnapshot)?;
+            .map_err(|OverBudget| ResyncReason::OverBudget)?;
         cache.updates_since.insert(revision, batch.downgrade());
         Ok(Some(batch))
     }

@@ -3,8 +3,8 @@
 //! It knows what clients read. It does not know sockets, and time is passed in.
 //!
 //! The daemon gives each new view to the [`Publisher`], which makes a [`Publication`] of it. Each
-//! session has a [`Subscriber`]. Between them is a `watch` channel, which keeps the newest
-//! publication only. So memory does not grow with the number of clients, a new client gets the
+//! client's task has a [`Subscriber`]. Between them is a tokio `watch` channel, which keeps the
+//! newest publication only. So messages are not stored for each client, a new client gets the
 //! current state at once, and a slow client skips publications. No client has a queue.
 //!
 //! - The first protocol sends whole lists: [`PublishedList`], with the columns in [`fields`].

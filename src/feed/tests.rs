@@ -10,8 +10,8 @@ use super::fields::{MachineField, UnitField};
 use super::*;
 use crate::builders;
 use crate::cluster::{
-    Cluster, Expected, FleetList, Lease, Machine, Moment, Reading, RegistrySnapshot, Transition,
-    UnitState,
+    Cluster, FleetList, Lease, Machine, Moment, ReadSchedule, Reading, RegistrySnapshot,
+    Transition, UnitState,
 };
 use crate::snapshots::assert_catalogue;
 
@@ -68,12 +68,12 @@ impl PublishBench {
 
     fn read(&mut self, reading: Reading) {
         let read = reading.lists();
-        let transitions = self.cluster.read(reading, self.now, Duration::ZERO);
+        let transitions = self.cluster.apply(reading, self.now, Duration::ZERO);
         self.publish(&transitions, read);
     }
 
     fn fail_units(&mut self, error: &str) {
-        let transitions = self.cluster.fail(&[FleetList::Units], error, self.now);
+        let transitions = self.cluster.record_failure(&[FleetList::Units], error, self.now);
         self.publish(&transitions, &[]);
     }
 
@@ -187,7 +187,7 @@ fn lists_are_published_again_when_a_recording_starts_again() {
     let mut last = 0;
 
     for _ in 0..3 {
-        bench.cluster.forget();
+        bench.cluster.reset();
         bench.units(&[unit("a.service", Some("m1"), "active")]);
         bench.units(&[unit("a.service", Some("m1"), "failed")]);
         let (_, _, units) = bench.revisions();
@@ -354,11 +354,11 @@ fn lines_of_a_source_that_fails(lines: &mut NamedLines) {
 fn lines_of_a_source_that_is_overdue(lines: &mut NamedLines) {
     let mut bench = PublishBench::new(Publish::Changes);
     bench.now = Moment::now().before(Duration::from_secs(32));
-    let expected = Expected {
+    let schedule = ReadSchedule {
         every: Duration::from_secs(2),
         within: Duration::from_secs(13),
     };
-    bench.cluster.expect(&[FleetList::Units], Some(expected));
+    bench.cluster.set_schedule(&[FleetList::Units], Some(schedule));
     bench.machines();
     bench.units(&[unit("b.service", Some("m1"), "active")]);
 

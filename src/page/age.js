@@ -3,7 +3,7 @@
 import { attribute, element, text } from "./dom.js";
 import { AGES, alreadySo, duration } from "./words.js";
 
-/** What ages are measured by. The page sets it to the server's clock. */
+/** The clock by which ages are computed. app.js sets it to the server's clock. */
 export const clock = { now: () => Date.now() };
 
 /**
@@ -17,7 +17,7 @@ export function age(since, wording, isExact = true) {
   return node;
 }
 
-/** Changes an age into this one, or, if `since` is null or undefined, into nothing. */
+/** Changes the age in an element, or, if `since` is null or undefined, removes it. */
 export function setAge(node, since, wording, isExact = true) {
   attribute(node, "data-since", since);
   attribute(node, "data-wording", wording);

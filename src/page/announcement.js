@@ -4,7 +4,7 @@
 import { problem } from "./health.js";
 import { ANNOUNCEMENTS } from "./words.js";
 
-/** Changes at a time that are named. Of more, only their number is announced. */
+/** Up to so many changes at a time are named. Of more, only the number is announced. */
 const NAMED = 3;
 
 /** What changed in the state of the source, or "". */

@@ -1,4 +1,5 @@
-// The page: what it knows, what it shows of that, and when it draws.
+// The page as a whole: it keeps the state, passes what users do and what arrives to the other
+// modules, and decides when something is drawn.
 
 import { TABS, formatAddress, parseAddress } from "./address.js";
 import { clock, updateAges } from "./age.js";
@@ -36,7 +37,7 @@ let link = { kind: "connecting", reason: "" };
 /** @type {import("./address.js").View} */
 let view = parseAddress(location.hash);
 
-/** What has changed since it was last drawn. */
+/** What has changed since the page was last drawn: the cluster or its health, or the view. */
 let changed = { data: true, view: true };
 /** The animation frame in which the page will be drawn, or 0. */
 let frame = 0;
@@ -83,7 +84,7 @@ function viewChanged(before) {
   if (isOther && scrollY > top) scrollTo({ top, behavior: "instant" });
 }
 
-/** Filters by this term, or no longer. The timeline has no units to filter. */
+/** Adds a term to the filter, or removes it. From the timeline it leads to the table of units. */
 function filter(term) {
   const tab = view.tab === "timeline" ? "units" : view.tab;
   go({ query: toggleTerm(view.query, term), tab });
@@ -110,7 +111,7 @@ function reveal(key) {
   panels.units.focus(key);
 }
 
-/** The pixels at the top of the window that are sticky. */
+/** How many pixels at the top of the window are covered by what is sticky. */
 function covered() {
   const titles = wide.matches && view.tab === "units" ? TITLES_HEIGHT : 0;
   return byId("bar").getBoundingClientRect().bottom + titles;
@@ -149,7 +150,7 @@ function messagesArrived(messages) {
   draw();
 }
 
-/** Returns what to announce of it. */
+/** Applies the health. Returns what to announce of it, or "". */
 function healthArrived(next) {
   const before = health;
   health = next;
@@ -158,7 +159,7 @@ function healthArrived(next) {
   return healthAnnouncement(before, next);
 }
 
-/** Removes rows that are gone from the address. */
+/** Closes rows and groups that are gone: removes their keys from the address. */
 function closeAll(gone) {
   const open = [...view.open].filter((key) => !gone.has(key));
   if (open.length < view.open.size) go({ open: new Set(open) }, { replace: true });
@@ -178,7 +179,7 @@ function announce(...sentences) {
   if (words) text(byId("announcement"), words);
 }
 
-// Not in a frame: browsers draw none while the page is not seen.
+// Not in an animation frame: browsers run none while the page is in the background.
 function updateTab() {
   const isDoubtful = link.kind === "disconnected" || (health && problem(health));
   const isKnown = link.kind === "live" && cluster;
@@ -226,7 +227,7 @@ function drawCounts() {
   }
 }
 
-/** Whether fleet has ever answered what this tab shows: if not, it is not empty, but unknown. */
+/** Whether what a tab shows was ever read. If not, its content is unknown, not empty. */
 const isTabRead = (tab) => isRead(health, tab === "machines" ? "machines" : "units");
 
 function drawView() {
@@ -240,7 +241,7 @@ function drawView() {
   panels[view.tab].show(cluster, view, isTabRead(view.tab));
 }
 
-/** All that changes although nothing arrives. */
+/** Draws what changes although no message arrives: the ages, and the status of the connection. */
 function drawAges() {
   drawStatus(link, health, { now: clock.now(), silence: feed.silence() });
   updateAges();

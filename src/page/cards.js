@@ -18,8 +18,8 @@ export class MachineCards {
 
     /** The elements of the cards, by their keys. */
     this.nodes = new Map();
-    // A card has its units only while it is near the window: a big cluster has more than a document
-    // should hold.
+    // The units of a card are in the document only while the card is near the visible part of the
+    // page: a big cluster has more units than a document should hold.
     this.near = new IntersectionObserver((entries) => entries.forEach(approached), {
       rootMargin: "400px",
     });
@@ -105,7 +105,7 @@ function createCard() {
   return Object.assign(node, { parts, isNear: false });
 }
 
-/** The window has come near a card, or has moved away from it. */
+/** Called when a card has come near the visible part of the page, or has left it. */
 function approached({ target, isIntersecting }) {
   if (target.isNear === isIntersecting) return;
   target.isNear = isIntersecting;
@@ -141,7 +141,7 @@ const LOOKS = {
   silent: { tone: "warn", glyph: "machine_silent" },
 };
 
-/** Whether the machine is lost or silent, and for how long. */
+/** Shows whether the machine is lost or silent, and for how long. */
 function updateAbsence(node) {
   const { card, parts } = node;
   const isLost = card.lost_since || card.isUnknown;
@@ -165,7 +165,7 @@ function absenceOf({ lost_since, isUnknown, silent_since }) {
   return [MACHINES.silent, age(silent_since, "for")];
 }
 
-/** The badge of the leader, and the version of fleet. */
+/** Shows the badge of the leader, and the version of fleet. */
 function updateTags({ card: { leader, version, usual }, parts: { tags } }) {
   const isOdd = Boolean(version) && usual != null && version !== usual;
   const signature = JSON.stringify([leader, version, isOdd && usual]);
@@ -187,7 +187,7 @@ function updateTags({ card: { leader, version, usual }, parts: { tags } }) {
   hide(tags, !shown.length);
 }
 
-/** The bar: its length shows how many units the machine has, and its colours how they are. */
+/** Draws the bar: its length is the number of units of the machine, its colours are their tones. */
 function updateBar({ card: { units, share, tones }, parts: { bar } }) {
   const signature = JSON.stringify([share, tones]);
   if (bar.signature === signature) return;

@@ -1,4 +1,4 @@
-// What the page knows of a cluster, from the messages of the second protocol. It must not know the
+// The state of the cluster, built from the messages of the second protocol. It must not know the
 // document, nor how messages arrive.
 
 import { isGroupKey, groupKey, readRow, rowKey, unitOfKey } from "./row.js";
@@ -10,7 +10,7 @@ import { verdictWord } from "./words.js";
 /** @typedef {import("./row.js").Row} Row */
 
 /**
- * A count to filter by.
+ * A verdict or a state with the number of its rows, as a button that filters by it.
  * @typedef {object} Chip
  * @property {string} term of the filter
  * @property {string} word
@@ -19,7 +19,7 @@ import { verdictWord } from "./words.js";
  * @property {import("./verdicts.js").Tone} tone
  */
 
-/** Changes at a time, from which on sorting all rows is faster than inserting each. */
+/** If more rows than this change at a time, sorting all is faster than inserting each. */
 const MANY = 100;
 
 export class Cluster {
@@ -33,7 +33,7 @@ export class Cluster {
   rows = [];
   /** @type {Row[]} those that are not ok, the worst first */
   wrong = [];
-  /** How many rows are of units that fleet wants started. */
+  /** How many rows are not only submitted; see `submitted` in row.js. */
   wanted = 0;
   transitions = new Transitions();
   /** @type {Map<string, import("./row.js").Name>} by name */
@@ -50,7 +50,7 @@ export class Cluster {
     const moved = new Set();
     const gone = new Set();
 
-    // List by list: a row shows what is known of its machine.
+    // The machines before the units, because a row shows what is known of its machine.
     for (const message of messages) {
       if (message.topic === "machines") this.#applyMachines(message, moved);
     }
@@ -72,8 +72,8 @@ export class Cluster {
   }
 
   /**
-   * The counts of verdicts and states. What is in the failed state has the verdict failed, or a
-   * worse one: a chip of that state would count it twice.
+   * The counts of verdicts and states. There is no chip of the failed state: each row in it has a
+   * verdict other than ok, and is counted there.
    * @returns {Chip[]}
    */
   get chips() {
@@ -137,7 +137,7 @@ export class Cluster {
     else if (message.type === "hello") this.software = message.software;
   }
 
-  /** Makes the rows of these machines anew. */
+  /** Computes the rows of these machines again. */
   #readAgain(machines) {
     const rows = this.rows.filter((row) => machines.has(row.place));
     const many = rows.length > MANY;
@@ -156,7 +156,7 @@ export class Cluster {
     return row;
   }
 
-  /** Puts a row in the place of the one with its key. Of many, `#sort` must follow. */
+  /** Adds a row, or replaces the one with its key. With `many`, `#sort` must follow. */
   #insert(unit, key, many) {
     const known = this.#names.get(unit.unit);
     this.#remove(key, many);
@@ -237,8 +237,8 @@ function changes(message, known, keyOf) {
   return { upsert: message.rows, remove: [...known.keys()].filter((key) => !kept.has(key)) };
 }
 
-// Written out, since it runs for each unit at each change: a loop over the names takes ten times as
-// long.
+// Field by field, since it runs for each row of a snapshot: a loop over the names takes ten times
+// as long.
 function isEqual(a, b) {
   return (
     a.ip === b.ip &&

@@ -1,5 +1,5 @@
-// Making and changing elements. All text is inserted as text, never as HTML: names and descriptions
-// of units come from strangers.
+// Creates and changes elements. All text is inserted as text, never as HTML: names and descriptions
+// of units are not trusted.
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -19,7 +19,7 @@ export function element(tag, attributes = {}, ...children) {
   return node;
 }
 
-/** A button that is no form's. */
+/** A button that submits no form. */
 export const button = (attributes, ...children) =>
   element("button", { type: "button", ...attributes }, ...children);
 
@@ -35,7 +35,7 @@ export function attribute(node, name, value) {
 /** Hides an element, or shows it. */
 export const hide = (node, isHidden) => node.toggleAttribute("hidden", Boolean(isHidden));
 
-/** Sets the text unless it is so already. */
+/** Sets the text, unless it has it already. */
 export function text(node, value) {
   if (node.textContent !== value) node.textContent = value;
 }
@@ -50,7 +50,7 @@ export function glyph(name) {
   return svg;
 }
 
-/** Changes a glyph into this one. */
+/** Makes an element of `glyph` show another symbol. */
 export function drawGlyph(svg, name) {
   attribute(svg.firstElementChild, "href", `#${name}`);
 }

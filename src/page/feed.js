@@ -1,5 +1,6 @@
-// How the data arrives: the second protocol over a WebSocket, or, while there is none, /v2/state
-// every few seconds, turned into its messages. No other file knows a URL, a socket or a retry.
+// The connection to the server: the second protocol over a WebSocket. While no WebSocket opens, it
+// polls /v2/state every few seconds, and turns each answer into messages of the second protocol. No
+// other file knows a URL of the server, a socket or a retry.
 
 import { DISCONNECTS } from "./words.js";
 
@@ -11,9 +12,10 @@ const POLL_INTERVAL = 5_000;
 const BATCH = 16; // messages that arrive within this time are delivered together
 const MIN_BACKOFF = 500;
 const MAX_BACKOFF = 15_000;
-// The place of this file, which may be below a path of a proxy.
+// The URL of the page's directory. Behind a proxy it may have a path.
 const BASE = new URL("./", import.meta.url);
-// Monitors below different paths of one host share the storage.
+// The key of the token in the storage. It has the path, because monitors below different paths of
+// one host share the storage.
 const TOKEN = `fleet-monitor-token ${BASE.pathname}`;
 
 /**
@@ -27,12 +29,12 @@ const TOKEN = `fleet-monitor-token ${BASE.pathname}`;
 
 /**
  * @typedef {object} Listener
- * @property {(messages: object[]) => void} messages with messages of the second protocol, in order.
+ * @property {(messages: object[]) => void} messages gets messages of the second protocol, in order.
  *   The first call has the whole state, with a `status` at the end.
  * @property {(link: Link) => void} link
  */
 
-/** The connection to the server, which is kept up until the page is left. */
+/** The connection to the server. It reconnects until the page is closed. */
 export class Feed {
   /** @type {Listener} */
   #listener;
@@ -46,19 +48,19 @@ export class Feed {
   #socketTried = 0;
   /** Whether the whole state has arrived over this socket. */
   #isComplete = false;
-  /** Messages that the listener does not have yet. */
+  /** Messages that have not been delivered to the listener yet. */
   #pending = [];
   #epoch = null;
-  /** What the listener has, as {epoch, revision}. The server resumes from there. */
+  /** The last position that was delivered, {epoch, revision}. A new socket resumes from there. */
   #position = null;
   #request = new AbortController();
   #etag = null;
   #timer = null;
   #batchTimer = null;
   #kind = null;
-  /** What the server's clock is ahead of this one. */
+  /** By how many milliseconds the server's clock is ahead of this one. */
   #skew = 0;
-  /** When something last arrived. */
+  /** When something last arrived, by this clock. */
   #received = 0;
 
   /** @param {Listener} listener */
@@ -74,12 +76,12 @@ export class Feed {
     return Date.now() + this.#skew;
   }
 
-  /** For how many milliseconds the server has been silent. */
+  /** For how many milliseconds nothing has arrived. */
   silence() {
     return Date.now() - this.#received;
   }
 
-  /** Connects with this token, and keeps it in the tab. */
+  /** Connects with this token, and stores it until the tab is closed. */
   offerToken(token) {
     sessionStorage.setItem(TOKEN, token);
     this.#connect();
@@ -90,7 +92,7 @@ export class Feed {
     this.#open(this.#attempt);
   }
 
-  /** Cancels everything. What the listener does not have yet will be sent again. */
+  /** Cancels everything. Messages that were not delivered are lost; the server sends them again. */
   #drop() {
     this.#attempt++;
     clearTimeout(this.#timer);
@@ -114,7 +116,7 @@ export class Feed {
     this.#after(backoff * jitter, () => this.#connect());
   }
 
-  // An operator may allow this page at any time.
+  // It tries again, because an operator may allow this page at any time.
   #refuse(reason) {
     this.#drop();
     this.#report({ kind: "refused", reason });
@@ -126,7 +128,7 @@ export class Feed {
     this.#listener.link({ reason: "", ...link });
   }
 
-  /** Does something later. Only one thing waits at a time. */
+  /** Runs an action after a delay, in place of the one that waits now. */
   #after(delay, action) {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(action, delay);
@@ -134,7 +136,7 @@ export class Feed {
 
   /** Reconnects at once when a user looks at the page, or the computer is online again. */
   #hurry() {
-    // No timer runs while a computer sleeps: the connection may be dead all the same.
+    // No timer runs while a computer sleeps, so a dead connection may still count as live.
     const isDead = this.#kind === "live" && this.silence() > SILENCE_TIMEOUT;
     const isWaiting = ["disconnected", "refused"].includes(this.#kind);
     if ((isDead || isWaiting) && document.visibilityState === "visible") {
@@ -177,7 +179,8 @@ export class Feed {
     this.#after(SILENCE_TIMEOUT, () => this.#disconnect(DISCONNECTS.silent));
   }
 
-  // The listener gets the whole state at once, and later what arrives at nearly the same time.
+  // Until the whole state has arrived, nothing is delivered. After that, messages that arrive
+  // within BATCH are delivered together.
   #receive(message) {
     this.#pending.push(message);
     if (this.#isComplete) {
@@ -185,7 +188,8 @@ export class Feed {
       return;
     }
 
-    // An older status is one of the missed messages, not the end of them.
+    // The messages after a connect end with a status. A status with an older revision is one of the
+    // missed messages that are sent again.
     const isEnd = message.type === "status" && message.revision >= this.#pending[0].revision;
     if (!isEnd) return;
     this.#isComplete = true;
@@ -210,10 +214,10 @@ export class Feed {
     this.#listener.messages(messages);
   }
 
-  // --- without
+  // --- without a WebSocket
 
-  // A browser does not say why a socket does not open: the answer to this request does. If the
-  // server has too many clients, or a proxy lets no WebSocket through, polling goes on.
+  // A browser does not say why a socket does not open, but the answer to this request does. If the
+  // server has too many clients, or a proxy lets no WebSocket through, the page goes on polling.
   async #poll(attempt) {
     this.#after(ANSWER_TIMEOUT, () => this.#disconnect(DISCONNECTS.unanswered));
     const token = sessionStorage.getItem(TOKEN);

@@ -1,4 +1,5 @@
-// The filter: what its words mean, and what they match. It must not know the document.
+// The filter: how its text is parsed, and which rows, events and machines it matches. It must not
+// know the document.
 
 import { rowKey } from "./row.js";
 
@@ -43,12 +44,13 @@ const FIELDS = {
     isAddress(subject, value) || isId(subject, value) || isMetadata(subject, value),
 };
 
-// The whole address, since 10.0.0.1 must not find 10.0.0.10. With a dot at its end: a network.
+// Compares whole addresses, since 10.0.0.1 must not find 10.0.0.10. A value that ends with a dot is
+// a network, such as 10.0.
 function isAddress({ ip }, value) {
   return ip != null && (ip === value || (value.endsWith(".") && ip.startsWith(value)));
 }
 
-// Its beginning, maybe copied from a shortened ID with dots behind it.
+// Compares the beginning. The value may be copied from a shortened ID, with dots at its end.
 function isId({ machine }, value) {
   return !value.startsWith(".") && (machine?.startsWith(value.replace(/[….]+$/, "")) ?? false);
 }
@@ -65,7 +67,7 @@ const matches = (terms, subject) =>
 export function rowMatches(terms, row) {
   if (!terms.length) return true;
 
-  // Cached in the row: typing a filter asks for all rows at each letter.
+  // Cached in the row, since each letter that is typed into the filter compares all rows.
   row.subject ??= {
     text: () => (row.text ??= textOf([row.unit, row.ip, row.place, row.description])),
     states: [row.state, row.sub, row.load, row.stateText],
@@ -105,7 +107,7 @@ export function machineMatches(terms, { ip, machine, metadata, version }) {
 
 const textOf = (parts) => parts.join("\n").toLowerCase();
 
-/** The filter with `term` in place of all states and verdicts, or without it if it had it. */
+/** The filter with `term` in place of all its states and verdicts; if it has `term`, without it. */
 export function toggleTerm(query, term) {
   const words = query.split(/\s+/).filter(Boolean);
   const others = words.filter((word) => !/^-?(state|verdict):/i.test(word));

@@ -1,11 +1,12 @@
-// What the page shows in place of the cluster: that it is connecting, or needs a token.
+// The gate: what the page shows in place of the cluster while it has none, is asked for a token, or
+// is refused.
 
 import { attribute, byId, hide, text } from "./dom.js";
 import { GATE, reconnecting } from "./words.js";
 
 /**
  * @param {import("./feed.js").Link} link
- * @param {boolean} isOpen whether the cluster is shown
+ * @param {boolean} isOpen whether the cluster is shown, and not the gate
  */
 export function drawGate(link, isOpen) {
   hide(byId("cluster"), !isOpen);

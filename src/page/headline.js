@@ -20,13 +20,14 @@ import {
  *   `no_data` and `problem`, which is one of the source
  * @property {string} title
  * @property {string} rest what else there is, or ""
- * @property {number} [since] the age that the title ends in, in milliseconds since 1970
+ * @property {number} [since] when the problem in the title began, in milliseconds since 1970; the
+ *   age is shown after the title
  * @property {import("./verdicts.js").Tone} tone
  * @property {string} glyph
  */
 
 /**
- * The headline. While the data may be wrong, it says so first; what is known stands behind.
+ * The headline. While the data may be wrong, it says so first, and then what was last known.
  * @returns {Headline}
  */
 export function headline(cluster, health) {

@@ -22,7 +22,7 @@ import { AGE_OF_DATA, PROBLEMS, duration } from "./words.js";
  * @property {Record<string, List>} topics by name: units, machines and unit_files
  */
 
-/** The age of data, in seconds, from which on it is shown. The server reports more often. */
+/** Data up to this age, in seconds, counts as up to date. The server sends a status every 15 s. */
 const OLD = 20;
 
 const isFailing = (list) => list.failing_for != null;
@@ -73,8 +73,9 @@ export function healthSignature(health) {
 export function ageOfData(health, { isLive, now, silence }) {
   if (!health || !isRead(health, "units")) return { words: AGE_OF_DATA.none, old: [] };
 
-  // A list that can be read has aged since the last status only if the server is silent: it sends
-  // a status when that changes.
+  // A list that can be read is read again and again, without a new status each time. So only the
+  // time since anything arrived is added to its age. A list that cannot be read grows older all the
+  // time.
   const age = ({ age, failing_for }) =>
     age + (failing_for == null ? silence : now - health.time) / 1000;
   const words = (list) => duration(1000 * age(health.topics[list]));

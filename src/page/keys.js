@@ -1,4 +1,4 @@
-// The filter box and the tabs: what clicks and keys do there.
+// The input of the filter box and the tabs: what typing, clicks and keys do there.
 
 import { TABS } from "./address.js";
 import { byId } from "./dom.js";

@@ -1,5 +1,5 @@
-// The lines of the table of units: which rows it shows, in which order, and global units as one
-// line each. It must not know the document.
+// The lines of the table of units: which rows it shows, in which order, and the rows of a global
+// unit as one group. It must not know the document.
 
 import { parseFilter, rowMatches } from "./filter.js";
 import { groupKey } from "./row.js";
@@ -9,13 +9,13 @@ import { TABLE } from "./words.js";
 /** @typedef {import("./row.js").Row} Row */
 
 /**
- * A line of the table: a row, a group, or what stands below an open row.
+ * A line of the table: a row, a group, or the details below an open row.
  * @typedef {object} Line
  * @property {"unit" | "group" | "detail"} kind
  * @property {string} key
  * @property {Row | Group} row
  * @property {number} level in the tree, from 1 on
- * @property {boolean} opened
+ * @property {boolean} [opened] only of rows and groups
  */
 
 /**
@@ -47,7 +47,7 @@ function addRow(lines, row, level, open) {
     lines.push({ kind: "unit", key, row, level, opened: true });
     lines.push({ kind: "detail", key: `${key}#`, row, level: level + 1 });
   } else {
-    // Nearly all lines of a long table are closed rows. They are made once.
+    // Nearly all lines of a long table are closed rows. They are cached.
     lines.push((row.lines[level] ??= { kind: "unit", key, row, level, opened: false }));
   }
 }
@@ -93,7 +93,7 @@ function groupsOf(rows, found) {
   return groups;
 }
 
-/** The group as a row: as its worst member. */
+/** The fields of a group as a row: mostly those of its worst member. */
 function describe(members) {
   const worst = members.reduce((a, b) => (byVerdict(b, a) < 0 ? b : a));
   const newest = members.reduce((a, b) => ((b.since ?? 0) > (a.since ?? 0) ? b : a));
@@ -123,7 +123,7 @@ function stateText(members) {
   return TABLE.groupState(active.length, members.length, isRunning ? "running" : "active");
 }
 
-/** The machine with the problem, if it is one, or how many machines. */
+/** The machine with the problem, if only one has any; otherwise how many machines. */
 function where(members, worst) {
   const wrong = members.filter((row) => row.verdict !== "ok").length;
   if (wrong === 1) return worst.where;

@@ -12,7 +12,7 @@ import { byVerdict, compareNames, ipNumber } from "./sorting.js";
  * @property {import("./row.js").Row[]} units
  * @property {import("./row.js").Row[]} found those that pass the filter
  * @property {string} [usual] the version of fleet that most machines have
- * @property {number} share of units, from 0 to 1, compared with the machine that has most
+ * @property {number} share its number of units, as a part of that of the machine with most units
  * @property {{tone: import("./verdicts.js").Tone, count: number}[]} tones of its units
  */
 

@@ -22,10 +22,11 @@ import { TABLE, shortId } from "./words.js";
  * @property {?string} where how people name that machine: its address, or a short ID
  * @property {boolean} onlyTarget fleet has chosen the machine, but no machine reports the unit
  * @property {?string} metadata of that machine
- * @property {boolean} submitted fleet has the unit, but does not want it started
+ * @property {boolean} submitted no machine has reported the unit, and that is (still) no problem:
+ *   mostly it is only submitted
  * @property {?string} state
  * @property {string} stateText
- * @property {string} glyph of its state
+ * @property {string} glyph of its state, or of its verdict if it has no state
  * @property {import("./verdicts.js").Tone} tone
  * @property {number} rank its place in the order of verdicts
  * @property {Name} name
@@ -84,8 +85,8 @@ export function readRow(unit, key, machine, name) {
   };
 }
 
-// The beginning of what the row shows: of the problem, if there is one, or else of the state. A
-// stale row is as old as what it shows.
+// Since when what the row shows has been so: the problem, if there is one, or else the state. A
+// stale row counts from when it was last reported.
 function since({ verdict, since, since_seen, verdict_since, verdict_since_seen, stale_since }) {
   if (verdict === "ok") return { since, since_seen };
   if (verdict === "stale" && stale_since != null) return { since: stale_since, since_seen: true };

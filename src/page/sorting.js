@@ -12,7 +12,7 @@ export function ipNumber(ip) {
   return parts.slice(1).reduce((number, part) => number * 256 + Number(part), 0);
 }
 
-/** By name, then by machine. No two rows are equal in it. */
+/** By name, then by machine. No two rows are equal in this order. */
 export const byName = (a, b) =>
   a.name.rank - b.name.rank || a.ipRank - b.ipRank || compareTexts(a.key, b.key);
 
@@ -27,7 +27,8 @@ const byMachine = (a, b) => a.ipRank - b.ipRank || compareTexts(a.place ?? "~", 
 const bySince = (a, b) => (a.since ?? 0) - (b.since ?? 0);
 
 /**
- * The columns of the table. Rows that are equal in a column stay in the order of their names.
+ * The columns of the table. Rows that are equal in a column stay in the order of their names, or in
+ * the reverse order if the column is sorted in descending order.
  * `newestFirst`: the first click sorts in descending order.
  */
 export const COLUMNS = [

@@ -35,7 +35,7 @@ function pillText({ kind, polling }, health, age) {
   return isStale ? `${CONNECTION.disconnected}, ${age}` : CONNECTION[kind];
 }
 
-/** While disconnected, the age stands beside that, where it is seen first. */
+/** The source and the age of its data. While disconnected, `pillText` has the age instead. */
 function sourceText({ kind }, health, age) {
   if (!health) return "";
   return kind === "disconnected" ? health.source : `${health.source} · ${age}`;

@@ -105,7 +105,7 @@ function sublineOf({ machines, transitions }, health, rest) {
   return facts;
 }
 
-/** All that is drawn of a unit with a problem, as something to compare. */
+/** All that is drawn of a unit with a problem, apart from its age, to compare it with the next. */
 const signatureOf = ({ key, verdict, stateText, where, since, since_seen }) => [
   key,
   verdict,

@@ -1,4 +1,4 @@
-// The title and the icon of the page in the browser's tab. They are seen while the page is not.
+// The title and the icon in the browser's tab, which are visible even while the page is not.
 
 import { attribute } from "./dom.js";
 

@@ -7,7 +7,7 @@ import { rowKey } from "./row.js";
 import { WindowedList } from "./window.js";
 import { TIMELINE } from "./words.js";
 
-/** Events whose colour is not the one of their severity. */
+/** The tones of events that have another one than their severity has. */
 const EVENT_TONES = { stale: "warn", machine_silent: "warn" };
 
 export class Timeline {

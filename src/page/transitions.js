@@ -1,6 +1,6 @@
 // The events of the cluster that the page knows, newest first. It must not know the document.
 
-/** As many as the server keeps. */
+/** How many events are kept: as many as the server keeps. */
 const KEPT = 1000;
 
 /**

@@ -1,4 +1,4 @@
-// What stands below an open row: the reason of its verdict, what is known of it, and its events.
+// The details below an open row: the reason for its verdict, facts about the unit, and its events.
 
 import { age } from "./age.js";
 import { button, element, glyph } from "./dom.js";

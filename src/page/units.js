@@ -10,13 +10,13 @@ import { WindowedList } from "./window.js";
 import { COLUMN_TITLES, TABLE } from "./words.js";
 
 /**
- * What the table can ask of the page.
+ * The functions of the page that the table calls.
  * @typedef {object} Actions
  * @property {(sort: string) => void} sort
  * @property {(key: string) => void} toggle opens or closes a row
  * @property {(key: string) => void} reveal opens a row, whatever is shown now
  * @property {(change: Partial<import("./address.js").View>) => void} go
- * @property {() => number} covered the pixels at the top of the window that are sticky
+ * @property {() => number} covered how many pixels at the top of the window something sticky covers
  */
 
 export class UnitTable {
@@ -127,7 +127,7 @@ export class UnitTable {
 
   clicked(event) {
     const row = event.target.closest(".line[aria-expanded]");
-    // Whoever selects text does not want to open the row.
+    // A click at the end of a text selection does not open the row.
     if (!row || String(getSelection())) return;
     this.activate(row.lineKey);
     this.actions.toggle(row.lineKey);
@@ -157,7 +157,7 @@ export class UnitTable {
     return true;
   }
 
-  /** Returns whether the key means something here. */
+  /** Handles a key in a row. Returns whether the key has a meaning there. */
   rowKeyPressed(key, line) {
     const page = this.rowsInWindow();
     const steps = {
@@ -186,7 +186,7 @@ export class UnitTable {
     return Math.max(1, Math.floor(height / this.list.row) - 1);
   }
 
-  /** Moves the focus by so many lines, and on past what is below an open row. */
+  /** Moves the focus by so many lines. Details of open rows are skipped. */
   move(key, step) {
     const { lines, indexes } = this.list;
     const direction = Math.sign(step);

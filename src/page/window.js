@@ -1,14 +1,14 @@
-// A long list of which only the visible part is in the document. It must not know what its lines
-// show.
+// A long list of which only the visible lines are in the document (a virtual list). It must not
+// know what its lines show.
 //
 // All lines have one height, `--row` in the style sheet, except those that are measured: they have
 // the height of their content.
 
 import { attribute } from "./dom.js";
 
-/** Lines beyond each edge, so that a small scroll shows no gap. */
+/** How many lines beyond each edge are in the document, so that a small scroll shows no gap. */
 const OVERSCAN = 6;
-/** The height of a measured line until it is in the document. */
+/** The assumed height of a measured line that has not been in the document yet, in pixels. */
 const UNMEASURED = 240;
 
 /**
@@ -57,7 +57,7 @@ export class WindowedList {
     return this.body.contains(document.activeElement);
   }
 
-  /** The index of each line by its key. Made when needed: most changes of the lines do not. */
+  /** The index of each line by its key. Computed on demand: most updates do not need it. */
   get indexes() {
     return (this.indexCache ??= new Map(this.lines.map((line, index) => [line.key, index])));
   }

@@ -27,8 +27,8 @@ export const COLUMN_TITLES = {
 };
 
 /**
- * An age in a sentence, by its wording. If `isExact` is false, what it describes was already so
- * when the monitor started, and has lasted longer.
+ * An age in a sentence, by its wording. If `isExact` is false, the age is only a lower bound: what
+ * it describes was already so when the monitor started.
  */
 export const AGES = {
   short: (age, isExact) => (isExact ? age : `> ${age}`),
@@ -54,13 +54,13 @@ export const shortId = (id) => id?.slice(0, 8);
 
 export const shortHash = (hash) => hash?.slice(0, 7);
 
-/** The same with a capital at its beginning. "fleet" is written small there too. */
+/** The sentence with a capital letter at its beginning, unless it begins with "fleet". */
 export function capitalize(sentence) {
   if (sentence.startsWith("fleet")) return sentence;
   return sentence.charAt(0).toUpperCase() + sentence.slice(1);
 }
 
-/** The same, to go on with within a sentence. */
+/** The sentence with a small letter at its beginning, to be used within another one. */
 export const uncapitalize = (sentence) => sentence.charAt(0).toLowerCase() + sentence.slice(1);
 
 /** The parts that are not empty, separated by commas. */
@@ -78,7 +78,7 @@ function enumerate(words) {
   return words.join(", ").replace(/, ([^,]*)$/, " and $1");
 }
 
-/** The title of an age that has lasted for longer. */
+/** The tooltip of an age that is only a lower bound. */
 export const alreadySo = (date) => `Already so when fleet-monitor started, ${date}`;
 
 export const andMore = (count) => `and ${inFull(count)} more`;

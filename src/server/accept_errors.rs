@@ -8,7 +8,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::warn;
 
-/// Whether an error concerns only one connection, which the client has closed in the meantime.
+/// Whether an error concerns only one connection, which the client has closed in the meantime, or
+/// none (`EINTR`). The next connection can be accepted at once.
 pub(super) fn concerns_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
 

@@ -3,18 +3,19 @@
 //! This module must not know what a request asks for, nor how a refusal is sent.
 //!
 //! The server is read-only, but what it shows is only for the operator. Three rules protect it.
-//! They hold for each request and each WebSocket, whatever the path.
+//! `http` applies them to each request and each WebSocket, whatever the path, and knows the only
+//! exception from the first two: a liveness check in HTTP/1.0.
 //!
 //! - **Host**: a page of a hostile site can point its own DNS name at the server's address, and the
 //!   browser then treats both as one origin (DNS rebinding). So the requested host must be an IP
 //!   address, localhost, the name of this machine, or a name that the operator allowed.
 //! - **Origin**: any page may open a WebSocket to any server. The browser sends the origin of the
 //!   page in `Origin`. It must have the same host as the request, on any port, or be on the
-//!   viewer's own machine, or be allowed by the operator. A request without `Origin` does not come
-//!   from a page of another site, and is accepted.
-//! - **Token**: if a token is configured, each request must carry it. Two things need none: the
-//!   liveness check, and the files of the page, which contain no data and ask the viewer for the
-//!   token.
+//!   viewer's own machine, or be allowed by the operator. A request without `Origin` is accepted:
+//!   it does not come from a page of another site, or that page cannot read the response.
+//! - **Token**: if a token is configured, each request must carry it. Three kinds of requests need
+//!   none: OPTIONS, the liveness check, and the files of the page, which contain no data and ask
+//!   the viewer for the token.
 
 mod host;
 mod origin;
@@ -116,8 +117,8 @@ impl AccessPolicy {
             || self.allowed_hosts.iter().any(|allowed| allowed.matches(name))
     }
 
-    /// If the hostname has a domain, the machine is known with and without it. If it has none, no
-    /// domain is added: anybody could own a name with one.
+    /// Whether it is the name of this machine. If the hostname has a domain, the name is accepted
+    /// with and without it. If it has none, no domain is added: anybody could own such a name.
     fn is_this_machine(&self, name: &str) -> bool {
         let hostname = self.hostname.trim_end_matches('.').to_ascii_lowercase();
 

@@ -1,11 +1,12 @@
-//! One connection, from its first request until it is closed or belongs to a client.
+//! One HTTP connection, from its first request until it is closed, or until a WebSocket or an event
+//! stream takes it over.
 //!
-//! This module must not know what is asked for.
+//! This module must not know what is requested.
 //!
-//! hyper limits the time for the head of a request, from the start of the connection. So a client
-//! that sends nothing, or a byte now and then, is closed like one that is idle between two
-//! requests. A client that does not read its response is closed by the limit on the lifetime of the
-//! connection.
+//! hyper limits the time for the head of a request, measured from the start of the connection or
+//! from the end of the previous response. So a connection is closed if it is idle, and also if a
+//! byte arrives now and then. If the response is not read, the limit on the lifetime of the
+//! connection closes it.
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -31,10 +32,11 @@ const MAX_HEAD: usize = 16 * 1024;
 /// How long a stopping server waits for the first request of a client that has just connected.
 const FIRST_REQUEST: Duration = Duration::from_secs(1);
 
-/// An event stream and the head of its response, on their way out of hyper.
+/// What the request handler hands over to [`serve`]: the head of the response, and the accepted
+/// request for an event stream.
 type EventStreamHandOver = (HttpResponse, EventStreamUpgrade);
 
-/// Where the request handler leaves an event stream; empty once it has left one.
+/// Where the request handler hands over an event stream; empty after that.
 type HandOverSlot = Mutex<Option<oneshot::Sender<EventStreamHandOver>>>;
 
 /// Serves one connection until it is closed, or until an event stream or a WebSocket takes it over.
@@ -62,7 +64,7 @@ pub(super) async fn serve(context: Arc<ServerContext>, stream: ClientStream) {
         .with_upgrades();
 
     let handed_over = tokio::select! {
-        // Why a connection ends matters only to its client.
+        // The result is ignored: why a connection ends matters only to its client.
         _ = &mut connection => return,
         Ok(handed_over) = &mut event_stream => Some(handed_over),
         () = end_of_life(&context, &first_response) => None,
@@ -74,7 +76,7 @@ pub(super) async fn serve(context: Arc<ServerContext>, stream: ClientStream) {
 
     if let Some((response, upgrade)) = handed_over {
         if let Some(parts) = connection.into_parts() {
-            // A task of its own, so that what hyper needed for the connection is freed.
+            // A task of its own, so that the memory that hyper needed for the connection is freed.
             let stream = parts.io.into_inner();
             context.tasks.spawn(events::serve(stream, response, upgrade));
         }
@@ -84,11 +86,12 @@ pub(super) async fn serve(context: Arc<ServerContext>, stream: ClientStream) {
     }
 }
 
-/// Waits until a connection that still belongs to hyper must end.
+/// Waits until the connection has to be closed: the server stops, or the limit on its lifetime is
+/// reached.
 async fn end_of_life(context: &ServerContext, first_response: &Notify) {
     tokio::select! {
-        // hyper closes a connection whose first request is still on its way, and the client would
-        // take that for a refusal. So it gets a little time for this request.
+        // A graceful shutdown would close a connection whose first request has not arrived yet, and
+        // the client would take that for a refusal. So the request gets a little time.
         () = context.stop.cancelled() => {
             let _ = timeout(FIRST_REQUEST, first_response.notified()).await;
         }

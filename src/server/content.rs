@@ -1,7 +1,7 @@
 //! The response to a request: content with its validator, compressed if that helps, or an error in
 //! JSON.
 //!
-//! This module knows the headers of HTTP. It must not know what the content is about.
+//! This module knows HTTP headers. It must not know what the content means.
 
 use std::sync::Arc;
 
@@ -73,7 +73,7 @@ impl ResponseContent {
             headers.insert(name, value);
         }
         if let Some(etag) = &self.etag {
-            // A tag consists of an epoch, which is ASCII, and digits.
+            // A tag is always ASCII: an epoch and digits, or the hash of a file.
             if let Ok(value) = HeaderValue::from_str(etag) {
                 headers.insert(ETAG, value);
             }

@@ -17,8 +17,8 @@ use crate::feed::Subscriber;
 use crate::feed::channel::Channels;
 use crate::metrics::{DropReason, Metrics};
 
-/// The largest number of connections that are not clients: HTTP requests and handshakes. It is also
-/// limited to half of all connections, so that clients have the other half.
+/// The largest number of connections that are not clients: plain HTTP and handshakes. They may also
+/// be at most half of all connections, so that clients have the other half.
 const MAX_OTHER_CONNECTIONS: usize = 1024;
 
 /// What all connections share.
@@ -81,7 +81,7 @@ impl ServerContext {
         connections < max && others < MAX_OTHER_CONNECTIONS.min(max / 2)
     }
 
-    /// Reserves a place for one more client.
+    /// Reserves one of the places for clients.
     ///
     /// # Errors
     ///

@@ -1,9 +1,9 @@
 //! The second protocol as server-sent events (HTML, section "Server-sent events").
 //!
-//! hyper only reads the request and then gives the connection up: its state for one connection is
-//! several times what a stream needs. So this module writes the response head itself. The body ends
-//! with the connection (RFC 9112, section 6.3). This module must not know why the client was
-//! accepted.
+//! hyper only reads the request, and then the connection is taken from it: the state that hyper
+//! keeps for a connection is several times what a stream needs. So this module writes the response
+//! head itself. The body ends with the connection (RFC 9112, section 6.3). This module must not
+//! know why the client was accepted.
 
 use std::convert::Infallible;
 use std::io;
@@ -33,7 +33,7 @@ pub(super) struct EventStreamUpgrade {
     pub(super) permit: ClientPermit,
 }
 
-/// The response to an accepted request. Its body follows from [`serve`].
+/// The head of the response to an accepted request. [`serve`] writes it, and the body.
 pub(super) fn response_head() -> HttpResponse {
     let mut response = Response::new(ResponseBody::default());
     let headers = response.headers_mut();
@@ -59,7 +59,8 @@ pub(super) async fn serve(
     let begun = ChannelCursor::begin(channel, position.as_ref(), &publication, Moment::now());
     drop(publication);
     let Ok((subscription, batches)) = begun else {
-        // Without a response: there is no memory for one, and browsers reconnect by themselves.
+        // Closed without a response: the memory budget has no room for the first messages. Browsers
+        // reconnect by themselves.
         return permit.context().metrics.client_dropped(DropReason::OverBudget);
     };
 
@@ -161,7 +162,7 @@ impl EventStreamSession {
     }
 }
 
-/// Ignores what a client sends, unless the connection ends.
+/// Ignores what a client sends. Returns why the connection ends, if it does.
 fn check_read(read: io::Result<usize>) -> Result<(), DropReason> {
     match read {
         Ok(1..) => Ok(()),

@@ -4,7 +4,7 @@
 //! This module must not know what is compressed.
 //!
 //! `/v2/state` needs the parts. Its beginning has the current time and ages, so no two responses
-//! are equal, but the rows behind it only change with the cluster. A cache of whole responses, each
+//! are equal, but the rows after it only change with the cluster. A cache of whole responses, each
 //! for a second, was measured and rejected. With 5,000 units the body has 2.9 MB; compressing all
 //! of it takes 4.9 ms of CPU, while a whole request takes 0.15 ms if the rows are compressed
 //! already. And clients that do not read their response would no longer share one compressed body:

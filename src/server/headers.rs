@@ -1,6 +1,6 @@
 //! Request headers whose value is a list (RFC 9110, section 5.6.1).
 //!
-//! This module must not know what the server does with the answers.
+//! This module must not know what the server decides by them.
 
 use hyper::header::{ACCEPT_ENCODING, HeaderMap, HeaderName, IF_NONE_MATCH};
 

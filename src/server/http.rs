@@ -1,7 +1,7 @@
-//! The rules for every request: who may ask, for what, with which method, and the headers that each
+//! The rules for every request: who has access, which methods are supported, and which headers each
 //! response has.
 //!
-//! This module must not know what the responses say, nor how the connection is served.
+//! This module must not know the content of a route, nor how the connection is served.
 
 use std::sync::Arc;
 
@@ -27,7 +27,8 @@ use crate::feed::channel::Transport;
 /// The methods of every resource.
 const METHODS: &str = "GET, HEAD, OPTIONS";
 
-/// The page needs only its own files and its own server.
+/// The `Content-Security-Policy` of every response: the page needs only its own files and its own
+/// server.
 const PAGE_POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -37,7 +38,8 @@ const PAGE_POLICY: HeaderValue = HeaderValue::from_static(
 /// "Cross-Origin-Resource-Policy header").
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
-/// The response to a request, and for an accepted event stream what follows it.
+/// The response to a request. If a request for an event stream was accepted, the response is only
+/// the head, and the events follow it.
 pub(super) struct HttpReply {
     pub(super) response: HttpResponse,
     pub(super) event_stream: Option<EventStreamUpgrade>,
@@ -55,7 +57,7 @@ impl From<HttpError> for HttpReply {
     }
 }
 
-/// Checks a request by the rules above, and answers it.
+/// Checks the host and the origin of a request, and answers it.
 pub(super) async fn respond(context: &Arc<ServerContext>, request: Request<Incoming>) -> HttpReply {
     let settings = context.settings();
     let access = &settings.access;
@@ -95,7 +97,8 @@ fn is_old_liveness_probe(request: &Request<Incoming>) -> bool {
         && matches!(Route::find(request.uri().path()), Some(Route::Liveness))
 }
 
-/// Answers a request whose host and origin are allowed.
+/// Answers a request whose host and origin are allowed: checks the token and the method, and finds
+/// the route.
 async fn dispatch(
     context: &Arc<ServerContext>,
     settings: &ServerSettings,
@@ -110,15 +113,16 @@ async fn dispatch(
         return upgrade::accept(context, request).map(HttpReply::from);
     }
 
-    // A browser asks without the token which requests it may send (Fetch, section "CORS-preflight
-    // fetch").
+    // Before the token is checked: a browser sends a preflight request without it (Fetch, section
+    // "CORS-preflight fetch").
     if method == Method::OPTIONS {
         return Ok(options(headers).into());
     }
 
     let route = Route::find(request.uri().path());
     if !route.as_ref().is_some_and(Route::is_public) {
-        // A browser cannot add a header to a request for an event stream either.
+        // Only an event stream may have the token in its query, like a WebSocket: a browser cannot
+        // add a header to these requests.
         let query = query.filter(|_| matches!(route, Some(Route::Events)));
         settings.access.authorize(headers, query)?;
     }

@@ -1,12 +1,14 @@
-//! The server: it accepts connections, and stops.
+//! The server: accepts connections, starts a task for each, and waits for them at the end.
 //!
-//! It must not know what a connection is used for. Everything below it only reads publications, so
-//! no client can make the program query fleet. Each limit on what a client may send, hold or wait
-//! for is in [`Timing`], in [`ServerSettings`], or a constant of the module that enforces it.
+//! This file must not know what a connection is used for. The modules below it only read
+//! publications, so no client can make the program query fleet. Each limit on what a client may
+//! send, hold or wait for is in [`Timing`], in [`ServerSettings`], or a constant of the module that
+//! enforces it.
 //!
-//! The way of a request: `connection` serves it with hyper, `http` applies the rules (`access`) and
-//! finds the route (`routes`), `content` encodes the response. A client that stays gets a task of
-//! its own: `upgrade` and `session` for a WebSocket, `events` for an event stream.
+//! The path of a request: `connection` serves it with hyper, `http` applies the access rules
+//! (`access`) and finds the route (`routes`), `content` encodes the response. A *client* is a
+//! connection that stays open to get updates. It gets a task of its own: `upgrade` and `session`
+//! for a WebSocket, `events` for an event stream.
 
 mod accept_errors;
 pub mod access;
@@ -45,7 +47,7 @@ use context::ServerContext;
 pub use settings::{ServerSettings, Timing};
 use stream::{ClientStream, ServerListener};
 
-/// The server. Clones share everything.
+/// The server. Clones share its state.
 #[derive(Clone, Debug)]
 pub struct Server(Arc<ServerContext>);
 
@@ -66,7 +68,7 @@ impl Server {
         self.0.set_settings(settings);
     }
 
-    /// The number of connected clients.
+    /// The number of connected clients: WebSockets and event streams.
     pub fn clients(&self) -> usize {
         self.0.clients()
     }

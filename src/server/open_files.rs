@@ -6,8 +6,8 @@ use std::fmt;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Files that are not connections: listeners, the pipes and sockets of the source, the journal, the
-/// runtime. If the limit is low, half of it.
+/// How many open files are reserved for what is not a connection: listeners, the pipes and sockets
+/// of the source, the journal, the runtime. If the limit is below twice this number, half of it is.
 const RESERVED_FILES: u64 = 100;
 
 /// The lowest limit that leaves room for three children of fleetctl at a time and some connections.

@@ -1,6 +1,7 @@
-//! What a client of the second protocol subscribes to: its query, and `Last-Event-ID`.
+//! Parses what a client of the second protocol subscribes to, and from where it resumes: its query,
+//! and `Last-Event-ID`.
 //!
-//! This module must not know what topics and filters mean; that is the feed's.
+//! This module must not know what topics and filters mean: the feed does.
 
 use std::sync::Arc;
 
@@ -54,7 +55,7 @@ impl SubscriptionRequest {
     }
 }
 
-/// What a query says.
+/// A parsed query.
 #[derive(Debug, Default, PartialEq)]
 struct SubscriptionQuery {
     subscription: Subscription,
@@ -100,8 +101,8 @@ impl SubscriptionQuery {
     }
 }
 
-/// The position in an event ID of this server, `EPOCH-REVISION`. Any other ID comes from another
-/// server. It is taken as another epoch, so the client gets a snapshot.
+/// The position in an event ID, which is `EPOCH-REVISION`. An ID of another form comes from another
+/// server. It counts as an epoch of its own, so the client gets a snapshot.
 fn parse_event_id(id: &str) -> ResumePosition {
     let parts = id
         .rsplit_once('-')

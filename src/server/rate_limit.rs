@@ -1,7 +1,7 @@
 //! The limit on how much a client may send.
 //!
-//! The limit is on bytes below the WebSocket protocol, since each of them costs something, whatever
-//! it means. This module must not know what the bytes mean, nor how a client is closed.
+//! The limit counts the bytes that are read from the socket, before they are parsed, since each of
+//! them takes some work. This module must not know what the bytes mean, nor how a client is closed.
 
 use std::fmt;
 use std::io;
@@ -15,7 +15,8 @@ use tokio::time::Instant;
 use super::settings::Timing;
 use super::stream::ClientStream;
 
-/// What a WebSocket message costs besides its bytes, in bytes. Even an empty one takes some work.
+/// How many bytes a WebSocket message counts in addition to its own. Even an empty message takes
+/// some work.
 const MESSAGE_COST: usize = 100;
 
 /// A connection whose reads fail with [`RateLimitExceeded`] when the client has sent too much.

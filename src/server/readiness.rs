@@ -6,10 +6,10 @@ use hyper::StatusCode;
 use serde_json::json;
 
 use super::content::{JSON, ResponseContent};
-use crate::cluster::{FleetList, Health, Moment, Seconds};
+use crate::cluster::{FleetList, Health, HumanDuration, Moment};
 use crate::feed::{Publication, count};
 
-/// 200 if the data are current, else 503 with the reason; both with the whole state of the source.
+/// 200 if the data are current, else 503 with the reason. Both contain the state of the source.
 pub(super) fn content(publication: &Publication, clients: usize, now: Moment) -> ResponseContent {
     let summary = summary(&publication.health, now);
     let (status, body) = match unready(&publication.health, now) {
@@ -36,7 +36,7 @@ fn unready(health: &Health, now: Moment) -> Option<String> {
     if let Some(failure) = health.failure() {
         return Some(format!(
             "failing for {}: {}",
-            Seconds(failure.since.age(now)),
+            HumanDuration(failure.since.age(now)),
             failure.reason
         ));
     }
@@ -51,15 +51,15 @@ fn unready(health: &Health, now: Moment) -> Option<String> {
     }
 }
 
-/// The age of the data and the suspicions about the source, for people.
+/// The age of the data, and whether the source is suspect, in one sentence for people.
 fn summary(health: &Health, now: Moment) -> String {
     let ages = FleetList::ALL.map(|list| match health.list(list).read {
-        Some(read) => format!("{list} read {} ago", Seconds(read.age(now))),
+        Some(read) => format!("{list} read {} ago", HumanDuration(read.age(now))),
         None => format!("{list} not read yet"),
     });
     let held_back = count(health.held_back, "disappearance");
     let suspect = health.suspect_since.map_or_else(String::new, |since| {
-        let lasted = Seconds(now.wall.duration_since(since).unwrap_or_default());
+        let lasted = HumanDuration(now.wall.duration_since(since).unwrap_or_default());
         format!("; fleet's list has been suspect for {lasted}: many units are missing from it")
     });
 
@@ -71,7 +71,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::cluster::{Expected, ListHealth, ReadFailure};
+    use crate::cluster::{ListHealth, ReadFailure, ReadSchedule};
     use crate::snapshots::assert_catalogue;
 
     #[test]
@@ -119,11 +119,11 @@ mod tests {
         failing.lists[1].failure =
             Some(ReadFailure { since: start, reason: "exit status 1".into() });
         let mut overdue = all.clone();
-        let expected = Expected {
+        let schedule = ReadSchedule {
             every: Duration::from_secs(1),
             within: Duration::from_secs(3),
         };
-        overdue.lists[1].expected = Some(expected);
+        overdue.lists[1].schedule = Some(schedule);
 
         let cases = [
             ("nothing read", Health::default()),

@@ -1,6 +1,6 @@
 //! Bodies that many responses share: stored once, compressed once.
 //!
-//! This module must not know what a body says, nor which requests it answers.
+//! This module must not know what a body contains, nor which requests it answers.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,7 +14,7 @@ use super::gzip::DeflatePart;
 #[derive(Debug, Default)]
 pub(super) struct CachedBody {
     plain: Bytes,
-    /// Empty until the first client accepts gzip.
+    /// Empty until a client that accepts gzip requests the body.
     compressed: OnceCell<DeflatePart>,
 }
 
@@ -53,7 +53,7 @@ pub(super) struct ResponseCache(Mutex<Arc<CachedBody>>);
 
 impl ResponseCache {
     /// The cached body with these bytes. They are compared by address: the feed encodes each
-    /// revision once, and everybody shares the buffer.
+    /// revision once, and all who read it share the buffer.
     pub(super) fn get(&self, plain: Bytes) -> Arc<CachedBody> {
         let mut newest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
 

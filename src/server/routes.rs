@@ -1,7 +1,6 @@
-//! The routes, and the content of each.
+//! The routes, and how the content of each is made from the newest publication.
 //!
-//! From a publication to the content of a response. This module must not know who asks, nor how the
-//! content is encoded.
+//! This module must not know who sent the request, nor how the content is encoded.
 
 use bytes::Bytes;
 use hyper::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue};
@@ -19,8 +18,8 @@ use crate::cluster::Moment;
 use crate::feed::{Publication, PublishedList};
 use crate::metrics::MetricsFormat;
 
-/// The state of the source. It is sent with `/v2/state` even if the body has not changed (304),
-/// since the age of the data has.
+/// A header with the state of the source. It is sent with `/v2/state` even if the rows have not
+/// changed (304), because the age of the data has changed.
 const STATUS: HeaderName = HeaderName::from_static("fleet-monitor-status");
 
 /// What can be requested.
@@ -31,7 +30,7 @@ pub(super) enum Route {
     Units,
     /// The machine list of the first protocol.
     Machines,
-    /// Units, machines, recent events and the state of the source.
+    /// Units, machines, recent events and the state of the source, as one JSON object.
     State,
     /// The second protocol as an event stream.
     Events,
@@ -64,7 +63,7 @@ impl Route {
     }
 }
 
-/// The content of a route at this moment.
+/// The current content of a route.
 ///
 /// # Errors
 ///

@@ -4,8 +4,8 @@
 //! accepted.
 //!
 //! A session is one task that owns the stream. Encoded frames are written directly to the stream
-//! below tungstenite, once tungstenite has flushed its own, so no payload is copied for one client.
-//! Of what it sent, a session remembers only revisions.
+//! below tungstenite, once tungstenite has flushed its own frames, so no payload is copied for one
+//! client. A session does not keep what it has sent, only the revision of it.
 
 mod end;
 
@@ -34,11 +34,11 @@ use end::SessionEnd;
 /// The largest message that a client may send, in bytes.
 const MAX_MESSAGE: usize = 4096;
 
-/// In bytes. Clients send almost nothing.
+/// The size of the read buffer, in bytes. It is small, because clients send almost nothing.
 const READ_BUFFER: usize = 512;
 
-/// In bytes. Room for a few pongs and a close frame, which have a payload of at most 125 bytes (RFC
-/// 6455, section 5.5).
+/// The size of the write buffer, in bytes. It has room for a few pongs and a close frame, which
+/// have a payload of at most 125 bytes (RFC 6455, section 5.5).
 const MAX_WRITE_BUFFER: usize = 512;
 
 /// A client whose handshake is done.
@@ -48,7 +48,7 @@ pub(super) struct Session {
     feed: Subscriber,
     permit: ClientPermit,
     progress: ClientProgress,
-    /// What the client gets first.
+    /// What a client of the second protocol gets first; empty for the first protocol.
     initial_batches: Vec<MessageBatch>,
     last_sent: Instant,
 }
@@ -56,7 +56,7 @@ pub(super) struct Session {
 /// What the client has already, by protocol.
 #[derive(Debug)]
 enum ClientProgress {
-    /// The revisions of both lists; 0: not sent yet.
+    /// The revisions of the lists that were sent last; 0: not sent yet.
     First {
         machines: u64,
         units: u64,
@@ -67,7 +67,7 @@ enum ClientProgress {
 /// When pings are sent and when they must be answered.
 struct PingTimers {
     next_ping: Instant,
-    /// The first ping since the client last sent anything.
+    /// When the first ping was sent that the client has not answered; `None`: all are answered.
     unanswered_since: Option<Instant>,
 }
 
@@ -151,7 +151,8 @@ impl Session {
         loop {
             tokio::select! {
                 biased;
-                // First, because it is by far the most frequent event: nothing else is polled then.
+                // First, because it is by far the most frequent event. When it is ready, the others
+                // need not be polled.
                 changed = self.feed.changed() => match changed {
                     Ok(()) => self.send_updates().await?,
                     Err(_) => return Err(SessionEnd::shutdown()),
@@ -211,7 +212,7 @@ impl Session {
         }
     }
 
-    /// Sends what the client does not have yet.
+    /// Sends what has been published since the client's revision.
     async fn send_updates(&mut self) -> Result<(), SessionEnd> {
         let publication = self.feed.borrow_and_update().clone();
         let batches = match &mut self.progress {

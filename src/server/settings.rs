@@ -36,9 +36,10 @@ pub struct Timing {
     pub write: Duration,
     /// The interval between two pings.
     pub ping: Duration,
-    /// After this time without a message, a client of the second protocol gets a heartbeat.
+    /// After this time without a message, a client of the second protocol gets a `status` message
+    /// as a heartbeat.
     pub heartbeat: Duration,
-    /// Time limit for a WebSocket client to answer a ping. Any frame counts as an answer.
+    /// Time limit for a WebSocket client to answer a ping. Any message counts as an answer.
     pub pong: Duration,
     /// Time limit for the closing handshake of a WebSocket.
     pub close: Duration,

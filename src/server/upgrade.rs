@@ -1,8 +1,8 @@
-//! From an HTTP request to a WebSocket (RFC 6455, section 4.2).
+//! Accepts a request for a WebSocket (RFC 6455, section 4.2), and starts its session.
 //!
-//! A client may ask for a WebSocket on any path. The server accepts no extension, and of the
-//! subprotocols only the second protocol; the first protocol has none. This module must not know
-//! what is sent over a WebSocket.
+//! A client may request a WebSocket on any path. The server accepts no extension, and one
+//! subprotocol, that of the second protocol. The first protocol has no subprotocol. This module
+//! must not know what is sent over a WebSocket.
 
 use std::sync::Arc;
 
@@ -43,7 +43,8 @@ pub(super) fn is_requested(headers: &HeaderMap) -> bool {
 ///
 /// # Errors
 ///
-/// 400 or 426 if the handshake or the query is wrong, 503 if there is no room.
+/// 400 or 426 if the handshake or the query is wrong. 503 if there are as many clients as allowed,
+/// or if the memory budget for filters is exhausted.
 pub(super) fn accept(
     context: &Arc<ServerContext>,
     mut request: Request<Incoming>,
@@ -62,7 +63,8 @@ pub(super) fn accept(
         None
     };
 
-    // The session is a task of its own, so that hyper frees what it needed for the connection.
+    // The session is a task of its own, so that hyper frees the memory that it needed for the
+    // connection.
     let permit = context.client_permit()?;
     let upgrade = hyper::upgrade::on(request);
     context.tasks.spawn(run_session(upgrade, permit, subscription));
@@ -125,7 +127,7 @@ fn join_lists(headers: &mut HeaderMap) {
     }
 }
 
-/// What is wrong with a handshake, and what a proxy has to do with it.
+/// What is wrong with a handshake, and how a proxy may have caused it.
 fn describe(error: &Error) -> String {
     let Error::Protocol(error) = error else {
         return error.to_string();
@@ -158,7 +160,7 @@ mod tests {
 
     use super::*;
 
-    /// The handshake of the standard, with these headers replaced or, for `None`, removed.
+    /// The handshake in RFC 6455, section 1.3, with these headers replaced or, for `None`, removed.
     fn request(changes: &[(&str, Option<&str>)]) -> Request<()> {
         let mut headers = vec![
             ("connection", "keep-alive, Upgrade"),

@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::cluster::{Expected, FleetList, Moment, Reading, Text};
+use crate::cluster::{FleetList, Moment, ReadSchedule, Reading, Text};
 use etcd::EtcdWatcher;
 use polled::Polled;
 use replay::Replay;
@@ -61,7 +61,7 @@ pub struct SourceReport {
     /// The reading, or why there is none.
     pub outcome: Result<Reading, SourceError>,
     /// How soon the next report of these lists has to follow; `None`: there may never be one.
-    pub expected: Option<Expected>,
+    pub schedule: Option<ReadSchedule>,
 }
 
 /// A source that is running.

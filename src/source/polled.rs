@@ -25,7 +25,7 @@ use tracing::info;
 
 use super::backoff::Backoff;
 use super::{FleetClient, Liveness, MARGIN, SourceError, SourceEvent, SourceReport};
-use crate::cluster::{Expected, FleetList, Moment, Reading, Text};
+use crate::cluster::{FleetList, Moment, ReadSchedule, Reading, Text};
 
 /// The longest wait after a failure, unless the interval itself is longer.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
@@ -161,7 +161,7 @@ impl<C: FleetClient> PollLoop<C> {
                 at,
                 took,
                 outcome,
-                expected: Some(self.expected(took, delay)),
+                schedule: Some(self.schedule(took, delay)),
             };
 
             self.wake_others(&report);
@@ -201,8 +201,8 @@ impl<C: FleetClient> PollLoop<C> {
         delay
     }
 
-    fn expected(&self, took: Duration, delay: PollDelay) -> Expected {
-        Expected {
+    fn schedule(&self, took: Duration, delay: PollDelay) -> ReadSchedule {
+        ReadSchedule {
             every: delay.regular + took,
             within: delay.regular + self.timeout + CANCEL_DELAY + MARGIN,
         }

@@ -225,7 +225,7 @@ impl Replay {
             lists: poll.lists,
             at,
             took: poll.took,
-            expected: self.intervals.expected(poll.lists[0], self.speed),
+            schedule: self.intervals.schedule(poll.lists[0], self.speed),
             outcome: poll.outcome.map_err(SourceError::Recorded),
         }
     }

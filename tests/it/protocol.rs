@@ -160,9 +160,9 @@ fn publisher(begun: Moment) -> Publisher {
         let (transitions, read) = match outcome {
             Ok(reading) => {
                 let topics = reading.lists();
-                (cluster.read(reading, at, Duration::ZERO), topics)
+                (cluster.apply(reading, at, Duration::ZERO), topics)
             }
-            Err((topic, reason)) => (cluster.fail(topic.alone(), reason, at), &[][..]),
+            Err((topic, reason)) => (cluster.record_failure(topic.alone(), reason, at), &[][..]),
         };
         publisher.publish(FeedInput {
             view: cluster.view(),
@@ -194,7 +194,7 @@ fn machines_of_etcd(begun: Moment) -> Value {
     let (mut publisher, mut cluster) = (unread("etcd"), Cluster::new(Duration::from_secs(30)));
     for (second, registry) in [(0, registry), (23, later)] {
         let now = begun + Duration::from_secs(second);
-        let transitions = cluster.read(Reading::Registry(registry), now, Duration::ZERO);
+        let transitions = cluster.apply(Reading::Registry(registry), now, Duration::ZERO);
         let (view, health) = (cluster.view(), cluster.health());
         publisher.publish(FeedInput {
             view,

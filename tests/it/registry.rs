@@ -293,7 +293,7 @@ fn replay(name: &str, snapshots: &[(Duration, RegistrySnapshot)]) -> RegistryRep
     let mut replay = RegistryReplay { events: Vec::new(), verdicts: BTreeMap::new(), silent: None };
 
     for ((t, snapshot), (_, reading)) in snapshots.iter().zip(readings(name)) {
-        let transitions = cluster.read(reading, start + *t, Duration::ZERO);
+        let transitions = cluster.apply(reading, start + *t, Duration::ZERO);
         replay
             .events
             .extend(transitions.iter().map(|it| (*t, it.event.clone())));

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use fleet_monitor::cluster::{
-    Expected, FleetList, Health, ListHealth, Machine, Member, Moment, ReadFailure, Unit, UnitState,
-    View,
+    FleetList, Health, ListHealth, Machine, Member, Moment, ReadFailure, ReadSchedule, Unit,
+    UnitState, View,
 };
 use fleet_monitor::feed::fields::{MachineField, UnitField};
 use fleet_monitor::feed::{self, FeedInput, Publish, Publisher, SourceInfo};
@@ -125,11 +125,11 @@ impl ServerBench {
     /// the latest.
     pub fn read_before(&mut self, age: Duration, view: &Arc<View>) {
         let read = Some(Moment::now().before(age));
-        let expected = Some(Expected {
+        let schedule = Some(ReadSchedule {
             every: Duration::from_secs(2),
             within: Duration::from_secs(13),
         });
-        self.health.lists = FleetList::ALL.map(|_| ListHealth { read, failure: None, expected });
+        self.health.lists = FleetList::ALL.map(|_| ListHealth { read, failure: None, schedule });
         let now = Moment::now();
         self.publisher.publish(FeedInput {
             view,

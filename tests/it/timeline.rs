@@ -142,8 +142,8 @@ fn apply(
     start: Moment,
 ) -> Vec<std::sync::Arc<Transition>> {
     match &poll.outcome {
-        Ok(reading) => cluster.read(reading.clone(), start + poll.at, poll.took),
-        Err(error) => cluster.fail(poll.lists, error, start + poll.at),
+        Ok(reading) => cluster.apply(reading.clone(), start + poll.at, poll.took),
+        Err(error) => cluster.record_failure(poll.lists, error, start + poll.at),
     }
 }
 
@@ -386,7 +386,7 @@ fn a_unit_whose_file_was_replaced_is_outdated() {
             let file = files.iter_mut().find(|file| &*file.unit == "web.service").unwrap();
             file.hash = Some("0123456789012345678901234567890123456789".into());
         }
-        cluster.read(reading, start + poll.at, poll.took);
+        cluster.apply(reading, start + poll.at, poll.took);
     }
 
     let unit = cluster

@@ -13,7 +13,7 @@ use super::super::unit_life::Departure;
 pub(crate) struct ReadingImpact {
     read: ReadSpan,
     is_first: bool,
-    is_settled: bool,
+    has_recovered: bool,
     events: Vec<Event>,
     rows: BTreeSet<RowKey>,
     units: BTreeSet<UnitName>,
@@ -25,18 +25,18 @@ pub(crate) struct ReadingImpact {
 
 impl ReadingImpact {
     /// The impact of a reading, before anything is applied. `is_first` tells whether it is the
-    /// first reading of one of its lists, `is_settled` whether the source has recovered from its
+    /// first reading of one of its lists, `has_recovered` whether the source has recovered from its
     /// last outage.
     pub(crate) fn new(
         read: ReadSpan,
         is_first: bool,
-        is_settled: bool,
+        has_recovered: bool,
         events: Vec<Event>,
     ) -> Self {
         Self {
             read,
             is_first,
-            is_settled,
+            has_recovered,
             events,
             rows: BTreeSet::new(),
             units: BTreeSet::new(),
@@ -59,8 +59,8 @@ impl ReadingImpact {
         self.is_first
     }
 
-    pub(crate) fn is_settled(&self) -> bool {
-        self.is_settled
+    pub(crate) fn has_recovered(&self) -> bool {
+        self.has_recovered
     }
 
     pub(crate) fn events(&mut self) -> &mut Vec<Event> {

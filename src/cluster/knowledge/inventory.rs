@@ -160,7 +160,7 @@ impl Inventory {
         let Some(read) = self.desired.empty_list_confirmed_by(impact.read()) else {
             return;
         };
-        let changed = self.desired.apply_list(Vec::new(), read, impact.is_settled());
+        let changed = self.desired.apply_list(Vec::new(), read, impact.has_recovered());
 
         for unit in changed {
             self.refresh_unit(unit, impact);

@@ -24,15 +24,15 @@ pub(crate) struct RegistryDiff {
 
 impl RegistryDiff {
     /// Compares a snapshot with the one before. A list that both share has not changed. Unless the
-    /// source `is_settled`, a key that is missing may have been lost in an outage.
+    /// source `has_recovered`, a key that is missing may have been lost in an outage.
     pub(crate) fn new(
         snapshot: RegistrySnapshot,
         before: Option<&RegistrySnapshot>,
-        is_settled: bool,
+        has_recovered: bool,
     ) -> Self {
         Self {
             expired: snapshot.expired.iter().cloned().collect(),
-            default_absence: if is_settled {
+            default_absence: if has_recovered {
                 Absence::Deleted
             } else {
                 Absence::Unlisted

@@ -15,7 +15,7 @@ impl MachineScenario {
             report: ReportStatus::Current,
             rows: 2,
             mute_since: None,
-            settled: true,
+            source_has_recovered: true,
             suspect: false,
             has_company: true,
         };
@@ -77,7 +77,7 @@ fn a_machine_whose_key_was_deleted_may_be_restarting() {
 #[test]
 fn no_machine_is_lost_right_after_an_outage_or_while_all_are_absent() {
     let mut machine = MachineScenario::absent(Absence::Expired);
-    machine.evidence.settled = false;
+    machine.evidence.source_has_recovered = false;
     assert_eq!(machine.step_at(0), None);
 
     let mut machine = MachineScenario::absent(Absence::Expired);
@@ -115,9 +115,9 @@ fn a_machine_is_not_silent_because_its_only_row_is_not_reported() {
 
 #[test]
 fn no_machine_becomes_silent_while_the_source_is_not_trusted() {
-    for (settled, suspect) in [(false, false), (true, true)] {
+    for (source_has_recovered, suspect) in [(false, false), (true, true)] {
         let mut machine = MachineScenario::mute();
-        machine.evidence.settled = settled;
+        machine.evidence.source_has_recovered = source_has_recovered;
         machine.evidence.suspect = suspect;
         assert_eq!(machine.step_at(3600), None);
     }
@@ -127,7 +127,7 @@ fn no_machine_becomes_silent_while_the_source_is_not_trusted() {
 fn a_silent_machine_stays_silent_while_the_source_is_trusted_less() {
     let mut machine = MachineScenario::mute();
     machine.step_at(3);
-    machine.evidence.settled = false;
+    machine.evidence.source_has_recovered = false;
     assert_eq!(machine.step_at(4), None);
     assert_eq!(machine.presence, MachinePresence::Silent { since: machine.start });
 }

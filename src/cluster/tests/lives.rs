@@ -183,8 +183,8 @@ fn replay(polls: &[RecordedPoll], start: Duration, transitions: &mut StateChange
 
     for poll in polls.iter().filter(|poll| poll.at >= start) {
         match &poll.outcome {
-            Ok(reading) => cluster.read(reading.clone(), zero + poll.at, poll.took),
-            Err(error) => cluster.fail(poll.lists, error, zero + poll.at),
+            Ok(reading) => cluster.apply(reading.clone(), zero + poll.at, poll.took),
+            Err(error) => cluster.record_failure(poll.lists, error, zero + poll.at),
         };
 
         let presences = cluster.knowledge.rows().presences().into_iter();
@@ -293,8 +293,8 @@ fn unit_evidence(since: Moment) -> Vec<UnitEvidence> {
         MachineStanding::Lost { since },
     ];
     let sources = [
-        SourceStanding::Settled { since },
-        SourceStanding::Unsettled,
+        SourceStanding::Trusted { since },
+        SourceStanding::Recovering,
         SourceStanding::Suspect,
         SourceStanding::Failing,
     ];
@@ -341,9 +341,15 @@ fn machine_steps() -> BTreeSet<StateChange> {
     for ((presence, report), ((rows, mute_since), age)) in
         each(&each(&presences, &reports), &each(&rows, &AGES))
     {
-        for (settled, (suspect, has_company)) in each(&BOTH, &each(&BOTH, &BOTH)) {
-            let evidence =
-                MachineEvidence { report, rows, mute_since, settled, suspect, has_company };
+        for (source_has_recovered, (suspect, has_company)) in each(&BOTH, &each(&BOTH, &BOTH)) {
+            let evidence = MachineEvidence {
+                report,
+                rows,
+                mute_since,
+                source_has_recovered,
+                suspect,
+                has_company,
+            };
             let (after, _) = machine_life::step(presence, &evidence, since + age);
             push(&mut transitions, machine_state(presence), machine_state(after));
         }

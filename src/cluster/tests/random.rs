@@ -303,7 +303,7 @@ fn assert_sound(attempts: Vec<Attempt>, grace: Duration) -> Result<(), TestCaseE
         let reading = match outcome {
             Ok(reading) => reading,
             Err(lists) => {
-                let transitions = cluster.fail(lists, "no answer", at);
+                let transitions = cluster.record_failure(lists, "no answer", at);
                 let is_about_source =
                     |transition: &Arc<Transition>| transition.event.place().is_none();
 
@@ -316,7 +316,7 @@ fn assert_sound(attempts: Vec<Attempt>, grace: Duration) -> Result<(), TestCaseE
 
         model.apply(&reading, at);
         let has_units = reading.lists().contains(&FleetList::Units);
-        let transitions = cluster.read(reading, at, took);
+        let transitions = cluster.apply(reading, at, took);
         assert_consistent(&cluster)?;
         prop_assert!(Arc::ptr_eq(&before, cluster.change().0));
 
@@ -406,7 +406,7 @@ proptest! {
         let mut at = Moment::now();
         let mut clusters = [Cluster::new(GRACE), Cluster::new(GRACE)];
         for cluster in &mut clusters {
-            cluster.read(Reading::Registry(start.clone()), at, Duration::ZERO);
+            cluster.apply(Reading::Registry(start.clone()), at, Duration::ZERO);
         }
 
         for ((one, other), pause) in changes {
@@ -414,7 +414,7 @@ proptest! {
             let mut events = Vec::new();
             for (cluster, changes) in clusters.iter_mut().zip([one, other]) {
                 let reading = Reading::Changes { index: 0, changes };
-                events.push(sorted_events(&cluster.read(reading, at, Duration::ZERO)));
+                events.push(sorted_events(&cluster.apply(reading, at, Duration::ZERO)));
             }
 
             prop_assert_eq!(&events[0], &events[1]);

@@ -24,7 +24,7 @@ impl UnitScenario {
             desired_is_newer: true,
             is_elsewhere: false,
             machine: MachineStanding::Reporting { since: start.before(HOUR) },
-            source: SourceStanding::Settled { since: start.before(HOUR) },
+            source: SourceStanding::Trusted { since: start.before(HOUR) },
             was_lost: false,
             came_back: None,
         };
@@ -145,7 +145,7 @@ fn a_row_that_is_missing_with_all_others_of_its_machine_is_kept() {
             it.machine = MachineStanding::NotReporting { since: start };
         })
         .run();
-    assert_eq!(notices, [(3600.0, gone(Departure::GraceOver))]);
+    assert_eq!(notices, [(3600.0, gone(Departure::SilentTooLong))]);
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn a_unit_that_another_machine_reports_is_gone_here() {
 
 #[test]
 fn right_after_an_outage_lists_remove_no_row_and_cause_no_event() {
-    for source in [SourceStanding::Unsettled, SourceStanding::Failing] {
+    for source in [SourceStanding::Recovering, SourceStanding::Failing] {
         for (desired, is_elsewhere) in [
             (DesiredPlacement::Here { global: false }, false),
             (DesiredPlacement::Unassigned, false),
@@ -189,7 +189,7 @@ fn while_the_source_is_suspect_there_is_no_event_and_the_grace_does_not_run() {
 fn the_grace_restarts_when_the_source_is_trusted_and_when_the_machine_reports_again() {
     let notices = UnitScenario::absent(Absence::Expired)
         .with(|it, start| {
-            it.source = SourceStanding::Settled { since: start + Duration::from_secs(100) }
+            it.source = SourceStanding::Trusted { since: start + Duration::from_secs(100) }
         })
         .run();
     assert_eq!(notices.last(), Some(&(130.0, gone(Departure::GraceOver))));
@@ -289,8 +289,8 @@ fn without_a_grace_a_row_that_is_not_listed_is_gone() {
 #[test]
 fn right_after_an_outage_no_row_is_overdue() {
     for (source, presence) in [
-        (SourceStanding::Unsettled, UnitPresence::Reported),
-        (SourceStanding::Settled { since: Moment::now() }, UnitPresence::Overdue),
+        (SourceStanding::Recovering, UnitPresence::Reported),
+        (SourceStanding::Trusted { since: Moment::now() }, UnitPresence::Overdue),
     ] {
         let mut unit = UnitScenario::absent(Absence::Expired).with(|it, start| {
             it.report = ReportStatus::Overdue { since: start };

@@ -155,7 +155,7 @@ impl ExpectedRow {
             )
         });
 
-        (has_place && !context.source.is_settled()) || machine_does_not_report
+        (has_place && !context.source.is_trusted()) || machine_does_not_report
     }
 }
 

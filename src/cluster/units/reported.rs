@@ -14,7 +14,7 @@ use super::super::model::{MachineId, Moment, UnitState};
 use super::super::report::{Absence, ReportStatus};
 use super::super::transition::{Event, Place};
 use super::super::unit_life::{UnitEvidence, UnitNotice, UnitPresence, step};
-use super::super::verdict::{LONG_TRANSITION, ReportedFacts, Verdict, judge_reported};
+use super::super::verdict::{LONG_START_OR_STOP, ReportedFacts, Verdict, judge_reported};
 use super::display::{JudgedRow, RefreshedRow, RowDisplay};
 
 #[derive(Debug)]
@@ -298,21 +298,21 @@ impl ReportedRow {
     }
 
     /// When a unit that is starting, stopping or reloading will have done so for
-    /// [`LONG_TRANSITION`].
+    /// [`LONG_START_OR_STOP`].
     fn long_transition_from(&self) -> Option<Instant> {
         let is_in_transition = matches!(
             self.state.active.as_deref(),
             Some("activating" | "deactivating" | "reloading")
         );
 
-        is_in_transition.then(|| self.display.state_since().instant + LONG_TRANSITION)
+        is_in_transition.then(|| self.display.state_since().instant + LONG_START_OR_STOP)
     }
 
     fn show(
         &mut self,
         evidence: &UnitEvidence,
         moved_to: Option<&str>,
-        is_long_transition: bool,
+        is_long_start_or_stop: bool,
         context: &RowContext,
     ) -> RefreshedRow {
         let file = context.desired.get(&self.state.unit);
@@ -337,7 +337,7 @@ impl ReportedRow {
             moved_to,
             target,
             restarts: Some(&self.restarts),
-            is_long_transition,
+            is_long_start_or_stop,
         });
 
         let stale_since = match self.report {

@@ -47,7 +47,7 @@ fn judge_state_with(
         moved_to: None,
         target: None,
         restarts: None,
-        is_long_transition: false,
+        is_long_start_or_stop: false,
     };
     change(&mut facts);
 
@@ -85,7 +85,7 @@ fn a_masked_unit_that_fleet_wants_launched_has_failed() {
 fn the_reason_tells_that_a_unit_has_been_starting_stopping_or_reloading_for_long() {
     for state in ["activating/start", "deactivating/stop-sigterm", "reloading/reload"] {
         let (verdict, reason) =
-            judge_state(&format!("loaded/{state}"), |it| it.is_long_transition = true);
+            judge_state(&format!("loaded/{state}"), |it| it.is_long_start_or_stop = true);
         assert!(
             verdict == Verdict::Ok && reason.contains(state) && reason.contains("2 min"),
             "{reason}"
@@ -247,7 +247,7 @@ fn verdicts_have_these_reasons() {
         ("launched and inactive", judge_state("loaded/inactive/dead", |_| {})),
         (
             "starting for long",
-            judge_state("loaded/activating/start", |it| it.is_long_transition = true),
+            judge_state("loaded/activating/start", |it| it.is_long_start_or_stop = true),
         ),
         ("failed", judge_state("loaded/failed/failed", |_| {})),
         ("failed, with another sub state", judge_state("loaded/failed/exited", |_| {})),

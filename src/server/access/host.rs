@@ -1,4 +1,4 @@
-//! Hosts as they stand in the `Host` and `Origin` headers and in `--allowed-hosts`.
+//! Hosts as they are written in the `Host` and `Origin` headers and in `--allowed-hosts`.
 //!
 //! This module must not know which hosts are accepted.
 
@@ -81,7 +81,7 @@ pub enum AllowedHost {
 }
 
 impl AllowedHost {
-    /// Any name for `*`, else this one. An IP address has no effect: it is always accepted.
+    /// Any name for `*`, else this one. An IP address has no effect, since all are accepted anyway.
     pub fn new(text: &str) -> Self {
         if text == "*" {
             return Self::Any;
@@ -90,7 +90,7 @@ impl AllowedHost {
         Self::Name(name.to_ascii_lowercase())
     }
 
-    /// `name` is in the normal form of [`HttpHost::Name`].
+    /// Whether a name is allowed. It has to be in the normal form of [`HttpHost::Name`].
     pub(super) fn matches(&self, name: &str) -> bool {
         match self {
             AllowedHost::Any => true,

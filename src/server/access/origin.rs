@@ -1,4 +1,4 @@
-//! Origins of web pages, as they stand in the `Origin` header and in `--allowed-origins`.
+//! Origins of web pages, as they are written in the `Origin` header and in `--allowed-origins`.
 //!
 //! This module must not know which origins are accepted.
 
@@ -59,7 +59,7 @@ impl FromStr for WebOrigin {
     }
 }
 
-/// RFC 3986, section 3.1.
+/// Whether the text is a URI scheme (RFC 3986, section 3.1).
 fn is_scheme(text: &str) -> bool {
     let is_scheme_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
     text.starts_with(|first: char| first.is_ascii_alphabetic()) && text.bytes().all(is_scheme_byte)
@@ -77,7 +77,7 @@ impl fmt::Display for WebOrigin {
     }
 }
 
-/// A text is neither `SCHEME://HOST` nor `SCHEME://HOST:PORT` nor `null`.
+/// The error for a text that is neither `SCHEME://HOST` nor `SCHEME://HOST:PORT` nor `null`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidOrigin;
 

@@ -1,4 +1,4 @@
-//! Why a WebSocket session ends, and how the client is told.
+//! Why a WebSocket session ends, and how its connection is closed.
 //!
 //! This module must not know what the session sends before its end.
 
@@ -15,7 +15,7 @@ use super::super::stream::reset_on_drop;
 use crate::feed::channel::OverBudget;
 use crate::metrics::DropReason;
 
-/// Why a session ends, and the close frame for the client.
+/// Why a session ends, for the metrics, and how the connection is closed.
 #[derive(Debug)]
 pub(super) struct SessionEnd {
     pub(super) reason: DropReason,

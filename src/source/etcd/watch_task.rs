@@ -23,7 +23,7 @@ use super::monitor::{self, MonitorEvent, PROBE_INTERVAL};
 use super::report_schedule::ReportSchedule;
 use super::stall::{StallDetector, WatchHealth};
 use super::watch::{EventWatch, WatchEnd, WatchStart};
-use crate::cluster::{Expected, FleetList, Moment, Reading, Text};
+use crate::cluster::{FleetList, Moment, ReadSchedule, Reading, Text};
 use crate::source::backoff::Backoff;
 use crate::source::{Liveness, MARGIN, SourceEvent, SourceReport};
 
@@ -329,7 +329,7 @@ impl WatchTask {
             at,
             took,
             outcome: Ok(reading),
-            expected: Some(Expected { every: PROBE_INTERVAL, within }),
+            schedule: Some(ReadSchedule { every: PROBE_INTERVAL, within }),
         }
     }
 
@@ -340,7 +340,7 @@ impl WatchTask {
             at: Moment::now(),
             took: Duration::ZERO,
             outcome: Err(EtcdErrors(errors).into()),
-            expected: None,
+            schedule: None,
         };
         self.emit(SourceEvent::Report(report)).await;
     }

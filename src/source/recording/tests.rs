@@ -12,7 +12,7 @@ fn report(list: FleetList, at: Moment, outcome: Result<Reading, SourceError>) ->
         at,
         took: Duration::from_millis(50),
         outcome,
-        expected: None,
+        schedule: None,
     }
 }
 
@@ -92,7 +92,7 @@ async fn a_registry_is_read_as_it_was_written() {
         at: Moment::now(),
         took: Duration::ZERO,
         outcome: Ok(Reading::Registry(registry.clone())),
-        expected: None,
+        schedule: None,
     });
 
     let text = record(&folder.path().join("recording"), &reports, "etcd").await;

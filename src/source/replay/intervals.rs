@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::cluster::{Expected, FleetList};
+use crate::cluster::{FleetList, ReadSchedule};
 use crate::source::LATE;
 use crate::source::recording::RecordedPoll;
 
@@ -50,13 +50,13 @@ impl RecordedIntervals {
 
     /// How soon a poll of this list is followed by the next when the recording is played; `None` if
     /// the list was polled once at most.
-    pub(super) fn expected(&self, list: FleetList, speed: f64) -> Option<Expected> {
+    pub(super) fn schedule(&self, list: FleetList, speed: f64) -> Option<ReadSchedule> {
         let ListIntervals { count, sum, longest, .. } = self.0[list as usize];
         let played =
             |recorded: Duration| Duration::try_from_secs_f64(recorded.as_secs_f64() / speed).ok();
 
         let every = played(sum.checked_div(count)?)?;
         let within = played(longest)?.checked_add(LATE)?;
-        Some(Expected { every, within })
+        Some(ReadSchedule { every, within })
     }
 }

@@ -1,7 +1,7 @@
 use std::io::Write;
 
 use super::*;
-use crate::cluster::Expected;
+use crate::cluster::ReadSchedule;
 use crate::snapshots::assert_catalogue;
 use crate::source::LATE;
 
@@ -70,8 +70,8 @@ async fn a_report_states_when_the_recording_has_the_next_one() {
     let mut replay = Replay::open(file.path(), 2.0).unwrap();
     let second = Duration::from_secs(1);
     // Intervals of 1 s and 5 s, then 8 s to the end, played twice as fast.
-    let expected = Expected { every: second * 3 / 2, within: 4 * second + LATE };
-    assert_eq!(report(&mut replay).await.expected, Some(expected));
+    let schedule = ReadSchedule { every: second * 3 / 2, within: 4 * second + LATE };
+    assert_eq!(report(&mut replay).await.schedule, Some(schedule));
 }
 
 #[tokio::test(start_paused = true)]

@@ -218,8 +218,8 @@ pub fn play<'a>(
 
     let mut apply = |poll: &RecordedPoll| {
         let transitions = match &poll.outcome {
-            Ok(reading) => cluster.read(reading.clone(), zero + poll.at, poll.took),
-            Err(error) => cluster.fail(poll.lists, error, zero + poll.at),
+            Ok(reading) => cluster.apply(reading.clone(), zero + poll.at, poll.took),
+            Err(error) => cluster.record_failure(poll.lists, error, zero + poll.at),
         };
         observe(poll.at, &poll.outcome, &transitions, &cluster);
     };
