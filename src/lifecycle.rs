@@ -1,7 +1,8 @@
 //! The signals that the process receives, and the notifications that it sends to systemd.
 //!
-//! It must not know fleet, or what the program does on a signal. Nothing here waits for systemd,
-//! and the process ends in time after SIGTERM or SIGINT even if a part of it hangs.
+//! It must not know fleet, or what the program does on a signal. No call waits for systemd, except
+//! for a moment at the end. After SIGTERM or SIGINT the process ends within 5 s, even if a part of
+//! it hangs.
 
 use std::time::Duration;
 use std::{io, mem, process, thread};
@@ -14,11 +15,11 @@ use tracing::debug;
 
 use crate::write_queue::{WriteQueue, WriteTask};
 
-/// How long after SIGTERM or SIGINT the process is ended by force, because a part of it hangs: less
-/// than the 5 s that are documented.
+/// How long after SIGTERM or SIGINT the process is ended by force, if a part of it hangs. The
+/// documentation promises 5 s.
 const FORCED_EXIT: Duration = Duration::from_millis(4750);
 
-/// How long the end of the program waits until the queued notifications are sent.
+/// How long the program waits at its end until the queued notifications are sent.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// The request that a signal makes.
@@ -28,7 +29,7 @@ pub(crate) enum ProcessSignal {
     Stop(&'static str),
     /// Read the configuration again (SIGHUP).
     Reload,
-    /// Reap the orphans that have ended (SIGCHLD). Only received as PID 1.
+    /// Reap the orphans that have ended (SIGCHLD). Only if this process is PID 1.
     ReapOrphans,
 }
 
@@ -173,7 +174,7 @@ impl ServiceManager {
     /// Reports that the configuration is being read again. [`ServiceManager::notify_ready`] has to
     /// follow.
     pub(crate) fn notify_reloading(&self) {
-        // By MONOTONIC_USEC= systemd 253 and later distinguish this reload from an older one.
+        // With MONOTONIC_USEC=, systemd 253 and later distinguish this reload from an earlier one.
         self.notify(SystemdNotification::Reloading(NotifyState::monotonic_usec_now().ok()));
     }
 
@@ -226,7 +227,7 @@ impl SystemdNotification {
             SystemdNotification::Watchdog => vec![NotifyState::Watchdog],
         };
 
-        // A service manager that has gone is no reason for a warning.
+        // A missing service manager is no reason for a warning.
         if let Err(error) = sd_notify::notify(&state) {
             debug!("cannot send {state:?} to the service manager: {error}");
         }

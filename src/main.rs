@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use fleet_monitor::cli::Cli;
 use fleet_monitor::daemon::{self, Failure};
-use fleet_monitor::server::open_files::OpenFiles;
+use fleet_monitor::server::open_files::OpenFileLimit;
 use fleet_monitor::{config, telemetry};
 use output::{EXIT_TIMEOUT, exit_code_of_print, print_error, write_with_timeout};
 
@@ -55,7 +55,7 @@ fn start(cli: &Cli) -> Result<ExitCode, Failure> {
         return Ok(exit_code_of_print(io::stdout().write_all(report.as_bytes())));
     }
 
-    if let Some(too_few) = OpenFiles::raise().too_few() {
+    if let Some(too_few) = OpenFileLimit::raise().too_low_error() {
         return Err(Failure::Config(too_few));
     }
 

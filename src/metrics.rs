@@ -1,8 +1,8 @@
 //! The metrics.
 //!
-//! Events are counted when they happen. The state of the cluster is computed from the publication
-//! when somebody asks (`gauges`), so that no poll pays for it and all values belong to one moment.
-//! This module must not know who counts, nor who asks.
+//! It must not know which module counts something, nor who requests the metrics. Events are counted
+//! when they happen. The state of the cluster is computed from the publication when the metrics are
+//! requested (`gauges`), so that polls cost nothing more and all values belong to one moment.
 
 mod drop_reason;
 mod format;
@@ -30,7 +30,7 @@ pub use format::MetricsFormat;
 const DURATIONS: [f64; 13] =
     [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0];
 
-/// Values of the label `to`: where writes are dropped if the reader is too slow.
+/// Values of the label `to`: the queues in front of slow readers, which drop entries when full.
 const LOG: &str = "log";
 const RECORDING: &str = "recording";
 
@@ -40,7 +40,7 @@ type LabeledFamily<M> = Family<[(&'static str, &'static str); 1], M, fn() -> M>;
 /// A time or a duration in seconds.
 type SecondsGauge = Gauge<f64, AtomicU64>;
 
-/// The counters since the start of the program.
+/// The metrics that are collected since the start of the program.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
@@ -146,8 +146,8 @@ impl Metrics {
         registry.register("build_info", "The version of this program; always 1", build);
     }
 
-    /// Counts a poll that ended at `at`. Zero in `took` means that the source reported by itself;
-    /// that is no duration.
+    /// Counts a poll that ended at `at`. If `took` is zero, no single request led to the report, as
+    /// with the changes of a watch. Then no duration is recorded.
     pub fn polled(&self, list: FleetList, took: Duration, succeeded: bool, at: SystemTime) {
         let label = [("topic", list.name())];
 
@@ -162,7 +162,7 @@ impl Metrics {
         }
     }
 
-    /// Counts keys that differed when etcd's registry was read again.
+    /// Counts keys that differed from the watched state when etcd's registry was read again.
     pub fn checked(&self, differences: usize) {
         self.registry_differences.inc_by(differences as u64);
     }
@@ -178,7 +178,7 @@ impl Metrics {
         self.writes_dropped.get_or_create(&[("to", RECORDING)]).inc();
     }
 
-    /// Counts an event of the cluster.
+    /// Counts an event of a unit, a machine or the source.
     pub fn transition(&self, event: &Event) {
         self.transitions.get_or_create(&[("event", event.name())]).inc();
     }

@@ -1,7 +1,7 @@
 //! The log: entries with fields for the journal, or lines for stderr.
 //!
-//! It must not know what the other modules log, except for `log_transition`, which makes the one
-//! journal entry of a transition. Logging never blocks: a thread writes what is queued.
+//! It must not know what the other modules log. The only exception is `log_transition`, which makes
+//! the journal entry of a transition. Logging never blocks: a thread writes the queued entries.
 
 mod writer;
 
@@ -20,7 +20,7 @@ use tracing_subscriber::{EnvFilter, Registry, fmt, registry};
 use crate::cluster::{Severity, Transition};
 use writer::{JournalQueue, LogQueue, StderrQueue};
 
-/// How long the end of the program waits until the queued entries are written.
+/// How long the program waits at its end until the queued entries are written.
 const FLUSH: Duration = Duration::from_millis(250);
 
 /// Where the log goes.
@@ -35,7 +35,7 @@ pub enum LogTarget {
     Stderr,
 }
 
-/// The running log. Dropping it writes what is queued.
+/// The running log. Dropping it waits until the queued entries are written, 250 ms at most.
 #[derive(Debug)]
 pub struct LogHandle {
     filter: Handle<EnvFilter, Registry>,
@@ -104,7 +104,7 @@ pub fn start(target: LogTarget, filter: &LogFilter) -> Result<LogHandle, String>
         None => {
             let stderr = StderrQueue::start()
                 .map_err(|error| format!("cannot start the thread that writes the log: {error}"))?;
-            // People read these lines. The fields of a transition only repeat its message.
+            // These lines have no fields: those of a transition only repeat its message.
             let fields = fmt::format::debug_fn(|line, field, value| match field.name() {
                 "message" => write!(EscapeControls(line), "{value:?}"),
                 _ => Ok(()),
@@ -123,7 +123,7 @@ fn open_journal(target: LogTarget) -> Result<Option<JournalQueue>, String> {
     match target {
         LogTarget::Stderr => Ok(None),
         LogTarget::Auto if !stderr_is_the_journal() => Ok(None),
-        // If this fails, nothing is lost: lines written to stderr reach the journal too.
+        // If this fails, the log goes to stderr, and so to the journal, without fields.
         LogTarget::Auto => Ok(JournalQueue::start().ok()),
         LogTarget::Journal => JournalQueue::start()
             .map(Some)
@@ -170,8 +170,8 @@ pub(crate) fn log_transition(transition: &Transition) {
     }
 }
 
-/// Escapes control characters, because a message may quote foreign text. So each message stays on
-/// one line, and cannot control the terminal that displays it.
+/// Escapes control characters, because a message may quote text from etcd, fleet or a client. So
+/// each message stays on one line, and cannot control the terminal that displays it.
 struct EscapeControls<W>(W);
 
 impl<W: Write> Write for EscapeControls<W> {

@@ -17,7 +17,7 @@ struct QueueInner<T> {
     /// How many bytes the waiting entries may have together.
     limit: usize,
     state: Mutex<QueueState<T>>,
-    /// Notified when an entry is pushed or written, and when the queue is closed.
+    /// Notified when an entry is added or written, and when the queue is closed.
     changed: Condvar,
 }
 
@@ -87,9 +87,9 @@ impl<T> WriteQueue<T> {
         true
     }
 
-    /// Appends an entry and removes the waiting entries that it replaces. Such entries count as
-    /// empty and are never dropped, so the caller must have few kinds of them, each of which
-    /// replaces its own.
+    /// Appends an entry and removes the waiting entries that it replaces. Such an entry counts as
+    /// zero bytes and is never dropped, even if the queue is closed. So the caller must have few
+    /// kinds of such entries, and each entry must replace the waiting one of its kind.
     pub(crate) fn replace(&self, entry: T, is_replaced: impl Fn(&T) -> bool) {
         let mut state = self.lock();
 
@@ -103,7 +103,7 @@ impl<T> WriteQueue<T> {
         self.lock().dropped
     }
 
-    /// Waits until all entries are written, or until `timeout` is over.
+    /// Waits until all entries are written, but no longer than `timeout`.
     pub(crate) fn flush(&self, timeout: Duration) {
         let state = self.lock();
 
@@ -113,7 +113,7 @@ impl<T> WriteQueue<T> {
         });
     }
 
-    /// Refuses further entries. The waiting entries are still written.
+    /// Makes [`push`](Self::push) refuse further entries. The waiting entries are still written.
     pub(crate) fn close(&self) {
         self.lock().is_closed = true;
         self.0.changed.notify_all();

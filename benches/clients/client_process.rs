@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use fleet_monitor::server::open_files::OpenFiles;
+use fleet_monitor::server::open_files::OpenFileLimit;
 use tokio::io::AsyncReadExt;
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::net::{TcpListener, TcpStream};
@@ -68,7 +68,7 @@ pub fn run(arguments: &[&str]) {
     };
     let count: usize = count.parse().expect("a number");
 
-    OpenFiles::raise();
+    OpenFileLimit::raise();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

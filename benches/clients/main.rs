@@ -25,7 +25,7 @@ mod message_reader;
 mod time;
 mod write_loop;
 
-use fleet_monitor::server::open_files::OpenFiles;
+use fleet_monitor::server::open_files::OpenFileLimit;
 
 /// In the order in which they are measured.
 const PARTS: [&str; 4] = ["cpu", "memory", "bytes", "time"];
@@ -69,7 +69,7 @@ fn run_again(arguments: &[&str]) {
 
 /// Runs a part with one worker thread.
 fn block_on(part: impl Future<Output = ()>) {
-    OpenFiles::raise();
+    OpenFileLimit::raise();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use fleet_monitor::server::open_files::OpenFiles;
+use fleet_monitor::server::open_files::OpenFileLimit;
 
 use crate::bench_server::BenchServer;
 use crate::client::ClientKind;
@@ -20,7 +20,7 @@ pub async fn measure() {
     println!("Time until a changed row has reached the last client:");
 
     for clients in [1_000, 10_000] {
-        let clients = clients.min(OpenFiles::raise().connections());
+        let clients = clients.min(OpenFileLimit::raise().connections());
         for kind in ClientKind::ALL {
             let mut server = BenchServer::start(20).await;
             let server_time = time_to_clients(&mut server, clients, kind).await;

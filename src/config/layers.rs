@@ -43,7 +43,7 @@ impl Layer {
             let value = comparable(value);
             decided
                 .iter()
-                .all(|(other, with)| rules::agree((key, &value), (other, with)))
+                .all(|(other, with)| rules::share_a_source((key, &value), (other, with)))
         });
         self
     }

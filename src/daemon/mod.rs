@@ -27,7 +27,7 @@ use crate::lifecycle::{ServiceManager, Signals};
 use crate::metrics::Metrics;
 use crate::server::access::{AccessPolicy, Token};
 use crate::server::listen::{ListenError, listen};
-use crate::server::open_files::OpenFiles;
+use crate::server::open_files::OpenFileLimit;
 use crate::server::{self, Server, Timing};
 use crate::source::Source;
 use crate::source::recording::Recorder;
@@ -81,7 +81,7 @@ pub async fn run(
     let selection = Selection::choose(&config.source).await;
     let source = selection.open()?;
 
-    let files = OpenFiles::raise();
+    let files = OpenFileLimit::raise();
     let settings = server_settings(&config, files)?;
     let recorder = open_recorder(config.record.as_deref()).await?;
     let listeners = listen(config.bind, config.port).map_err(|error| match error {
@@ -103,7 +103,7 @@ pub async fn run(
     );
 
     info!("fleet-monitor {}: {selection}", env!("CARGO_PKG_VERSION"));
-    match files.shortage(config.max_clients) {
+    match files.shortage_warning(config.max_clients) {
         Some(shortage) => warn!("{shortage}"),
         None => info!("{files}"),
     }
@@ -126,15 +126,15 @@ pub async fn run(
         files,
         metrics,
         recorder,
-        has_answered: false,
+        has_reported: false,
         problems: None,
     };
-    daemon.name_source();
+    daemon.publish_source_info();
     service.set_status(&daemon.status());
     service.notify_ready();
 
     let ended = tokio::select! {
-        ended = daemon.watch(cli, environment, &mut signals, &mut service) => ended,
+        ended = daemon.run(cli, environment, &mut signals, &mut service) => ended,
         Some(Err(error)) = accepting.join_next() => {
             Err(Failure::System(format!("the accept loop failed: {error}")))
         }
@@ -163,14 +163,14 @@ struct Daemon {
     cluster: Cluster,
     publisher: Publisher,
     server: Server,
-    files: OpenFiles,
+    files: OpenFileLimit,
     metrics: Arc<Metrics>,
     source: Source,
     selection: Selection,
     recorder: Option<Recorder>,
     /// Whether the source has delivered a first report, be it a reading or an error. An error that
     /// can never go away ends the program only as the first report, and never after a reload.
-    has_answered: bool,
+    has_reported: bool,
     /// Units that may turn out to be unhealthy without an event; `None` until all lists have been
     /// read.
     problems: Option<InitialProblems>,
@@ -204,7 +204,10 @@ fn credentials() -> Option<PathBuf> {
     std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from)
 }
 
-fn server_settings(config: &Config, files: OpenFiles) -> Result<server::ServerSettings, Failure> {
+fn server_settings(
+    config: &Config,
+    files: OpenFileLimit,
+) -> Result<server::ServerSettings, Failure> {
     let token = Token::read(config.token_file.as_deref(), credentials().as_deref())
         .map_err(|error| Failure::Config(format!("token_file: {error}")))?;
     Ok(server::ServerSettings {

@@ -17,7 +17,7 @@ use super::{
 use crate::cli::Cli;
 use crate::config::{self, Config};
 use crate::server;
-use crate::server::open_files::OpenFiles;
+use crate::server::open_files::OpenFileLimit;
 use crate::source::recording::Recorder;
 use crate::source::selection::{OpenedSource, Selection};
 
@@ -89,7 +89,7 @@ impl Daemon {
             self.cluster.reset();
             self.problems = None;
         }
-        self.has_answered = true;
+        self.has_reported = true;
         self.selection = next.selection;
 
         self.recorder = next.recorder;
@@ -98,9 +98,9 @@ impl Daemon {
         }
 
         self.cluster.set_retention(retention(&next.config));
-        self.publisher.set(feed_settings(&next.config));
-        self.server.set(next.settings);
-        self.name_source();
+        self.publisher.set_settings(feed_settings(&next.config));
+        self.server.set_settings(next.settings);
+        self.publish_source_info();
         self.publish(&[], &[]);
 
         if next.config.log != self.config.log
@@ -121,7 +121,7 @@ impl Daemon {
 async fn prepare(
     cli: &Cli,
     environment: &BTreeMap<String, String>,
-    files: OpenFiles,
+    files: OpenFileLimit,
     running: &Selection,
 ) -> Result<PreparedReload, Failure> {
     let (mut config, _) =

@@ -24,7 +24,7 @@ use crate::telemetry;
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Daemon {
-    pub(super) async fn watch(
+    pub(super) async fn run(
         &mut self,
         cli: &Cli,
         environment: &BTreeMap<String, String>,
@@ -79,13 +79,13 @@ impl Daemon {
     }
 
     fn handle(&mut self, event: SourceEvent) -> Result<(), Failure> {
-        self.name_source();
+        self.publish_source_info();
 
         match event {
             SourceEvent::Report(report) => self.apply_report(report)?,
             // Nothing is published here: clients keep the last view until the next report.
-            SourceEvent::Began => self.cluster.reset(),
-            SourceEvent::Checked { differences } => self.metrics.checked(differences),
+            SourceEvent::Restarted => self.cluster.reset(),
+            SourceEvent::Rechecked { differences } => self.metrics.checked(differences),
             SourceEvent::Ended => {
                 info!("the recording is over; what it showed last stays");
                 self.cluster.set_schedule(&FleetList::ALL, None);
@@ -107,7 +107,7 @@ impl Daemon {
                 self.cluster.set_schedule(lists, schedule);
                 (self.cluster.apply(reading, at, took), lists)
             }
-            Err(error) if error.is_unusable() && !self.has_answered => {
+            Err(error) if error.is_unusable() && !self.has_reported => {
                 return Err(Failure::Config(error.to_string()));
             }
             Err(error) => {
@@ -116,7 +116,7 @@ impl Daemon {
             }
         };
 
-        self.has_answered = true;
+        self.has_reported = true;
         self.publish(&transitions, read);
         self.log_initial_problems();
         Ok(())
@@ -189,7 +189,7 @@ impl Daemon {
         }
     }
 
-    pub(super) fn name_source(&mut self) {
+    pub(super) fn publish_source_info(&mut self) {
         let source = SourceInfo {
             name: self.source.name(),
             recording: self.source.is_recording(),

@@ -54,7 +54,7 @@ impl Publisher {
     }
 
     /// Applies other settings. They take effect with the next publication.
-    pub fn set(&mut self, settings: FeedSettings) {
+    pub fn set_settings(&mut self, settings: FeedSettings) {
         self.publish = settings.publish;
         self.units.set_columns(Columns::Units(settings.unit_fields.into()));
         self.machines

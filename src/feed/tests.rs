@@ -201,7 +201,7 @@ fn other_columns_take_effect_with_the_next_reading() {
     let mut bench = PublishBench::new(Publish::Changes);
     bench.units(&[unit("a.service", Some("m1"), "active")]);
 
-    bench.publisher.set(FeedSettings {
+    bench.publisher.set_settings(FeedSettings {
         unit_fields: vec![UnitField::Unit, UnitField::Verdict],
         ..settings(Publish::Changes)
     });

@@ -10,7 +10,7 @@ pub enum DropReason {
     /// The client did not read a message in time.
     Slow,
     /// The client did not answer a ping in time.
-    Silent,
+    PongTimeout,
     /// The client sent too much in a short time.
     RateLimitExceeded,
     /// The client sent a message that is too large.
@@ -31,7 +31,7 @@ impl DropReason {
     pub const ALL: [DropReason; 9] = [
         DropReason::Closed,
         DropReason::Slow,
-        DropReason::Silent,
+        DropReason::PongTimeout,
         DropReason::RateLimitExceeded,
         DropReason::Oversized,
         DropReason::Protocol,
@@ -45,7 +45,7 @@ impl DropReason {
         match self {
             DropReason::Closed => "closed",
             DropReason::Slow => "slow",
-            DropReason::Silent => "silent",
+            DropReason::PongTimeout => "silent",
             DropReason::RateLimitExceeded => "flood",
             DropReason::Oversized => "oversized",
             DropReason::Protocol => "protocol",

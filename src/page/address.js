@@ -6,7 +6,7 @@ import { DEFAULT_SORT } from "./sorting.js";
 
 /**
  * What the page shows.
- * @typedef {object} View
+ * @typedef {object} PageState
  * @property {"units" | "machines" | "timeline"} tab
  * @property {string} query the filter
  * @property {string} sort a column, maybe with a `-` before it
@@ -17,7 +17,7 @@ export const TABS = ["units", "machines", "timeline"];
 
 const CHARACTERS = { "%3A": ":", "%2F": "/", "%40": "@", "%2C": ",", "%3D": "=", "%20": "+" };
 
-/** @returns {View} */
+/** @returns {PageState} */
 export function parseAddress(hash) {
   const fields = new URLSearchParams(hash.slice(1));
   const tab = fields.get("tab");
@@ -30,7 +30,7 @@ export function parseAddress(hash) {
   };
 }
 
-/** @param {View} view */
+/** @param {PageState} view */
 export function formatAddress({ tab, query, sort, open }) {
   const fields = [["tab", tab]];
   if (query.trim()) fields.push(["q", query.trim()]);

@@ -34,7 +34,7 @@ let cluster = null;
 let health = null;
 /** @type {import("./feed.js").Link} */
 let link = { kind: "connecting", reason: "" };
-/** @type {import("./address.js").View} */
+/** @type {import("./address.js").PageState} */
 let view = parseAddress(location.hash);
 
 /** What has changed since the page was last drawn: the cluster or its health, or the view. */

@@ -28,7 +28,7 @@ export class MachineCards {
 
   /**
    * @param {import("./cluster.js").Cluster} cluster
-   * @param {import("./address.js").View} view
+   * @param {import("./address.js").PageState} view
    * @param {boolean} isRead whether the machines were ever read
    */
   show(cluster, view, isRead) {

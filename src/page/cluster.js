@@ -33,7 +33,7 @@ export class Cluster {
   rows = [];
   /** @type {Row[]} those that are not ok, the worst first */
   wrong = [];
-  /** How many rows are not only submitted; see `submitted` in row.js. */
+  /** How many rows are not `submitted`; see row.js. */
   wanted = 0;
   transitions = new Transitions();
   /** @type {Map<string, import("./row.js").Name>} by name */

@@ -31,23 +31,23 @@ import {
  * @returns {Headline}
  */
 export function headline(cluster, health) {
-  const doubt = problem(health);
+  const sourceProblem = problem(health);
   if (!isRead(health, "units")) {
-    return doubt ? problemHeadline(doubt, health, HEADLINE.neverRead) : NO_DATA;
+    return sourceProblem ? problemHeadline(sourceProblem, health, HEADLINE.neverRead) : NO_DATA;
   }
 
   const known = clusterHeadline(cluster);
-  if (!doubt) return known;
+  if (!sourceProblem) return known;
 
   const tone = known.tone === "bad" ? "bad" : "warn";
   if (health.state === "failing" && !unitsFail(health)) {
     const glyph = known.glyph === "ok" ? "warning" : known.glyph;
-    return { ...known, rest: joinParts(known.rest, doubt), tone, glyph };
+    return { ...known, rest: joinParts(known.rest, sourceProblem), tone, glyph };
   }
 
   const before = joinParts(uncapitalize(known.title), known.rest);
   const rest = health.state === "failing" ? HEADLINE.lastKnown(before) : before;
-  return { ...problemHeadline(doubt, health, rest), tone };
+  return { ...problemHeadline(sourceProblem, health, rest), tone };
 }
 
 /** @type {Headline} */

@@ -22,7 +22,7 @@ import { AGE_OF_DATA, PROBLEMS, duration } from "./words.js";
  * @property {Record<string, List>} topics by name: units, machines and unit_files
  */
 
-/** Data up to this age, in seconds, counts as up to date. The server sends a status every 15 s. */
+/** Data up to this age, in seconds, counts as up to date. The server sends something every 15 s. */
 const OLD = 20;
 
 const isFailing = (list) => list.failing_for != null;

@@ -25,7 +25,7 @@ import { TABLE } from "./words.js";
 
 /**
  * @param {import("./cluster.js").Cluster} cluster
- * @param {import("./address.js").View} view
+ * @param {import("./address.js").PageState} view
  * @returns {{lines: Line[], found: number}} with the number of rows that pass the filter
  */
 export function tableLines(cluster, { query, sort, open }) {

@@ -22,8 +22,8 @@ import { TABLE, shortId } from "./words.js";
  * @property {?string} where how people name that machine: its address, or a short ID
  * @property {boolean} onlyTarget fleet has chosen the machine, but no machine reports the unit
  * @property {?string} metadata of that machine
- * @property {boolean} submitted no machine has reported the unit, and that is (still) no problem:
- *   mostly it is only submitted
+ * @property {boolean} submitted no machine has reported the unit, and its verdict is ok: fleet does
+ *   not want it started, or the time in which a machine has to report it is not over
  * @property {?string} state
  * @property {string} stateText
  * @property {string} glyph of its state, or of its verdict if it has no state
@@ -86,7 +86,7 @@ export function readRow(unit, key, machine, name) {
 }
 
 // Since when what the row shows has been so: the problem, if there is one, or else the state. A
-// stale row counts from when it was last reported.
+// stale row counts from when it disappeared.
 function since({ verdict, since, since_seen, verdict_since, verdict_since_seen, stale_since }) {
   if (verdict === "ok") return { since, since_seen };
   if (verdict === "stale" && stale_since != null) return { since: stale_since, since_seen: true };

@@ -26,7 +26,7 @@ export class Timeline {
 
   /**
    * @param {import("./cluster.js").Cluster} cluster
-   * @param {import("./address.js").View} view
+   * @param {import("./address.js").PageState} view
    * @param {boolean} isRead whether the units were ever read
    */
   show(cluster, view, isRead) {

@@ -15,7 +15,7 @@ import { COLUMN_TITLES, TABLE } from "./words.js";
  * @property {(sort: string) => void} sort
  * @property {(key: string) => void} toggle opens or closes a row
  * @property {(key: string) => void} reveal opens a row, whatever is shown now
- * @property {(change: Partial<import("./address.js").View>) => void} go
+ * @property {(change: Partial<import("./address.js").PageState>) => void} go
  * @property {() => number} covered how many pixels at the top of the window something sticky covers
  */
 
@@ -71,7 +71,7 @@ export class UnitTable {
 
   /**
    * @param {import("./cluster.js").Cluster} cluster
-   * @param {import("./address.js").View} view
+   * @param {import("./address.js").PageState} view
    * @param {boolean} isRead whether the units were ever read
    */
   show(cluster, view, isRead) {
@@ -183,7 +183,7 @@ export class UnitTable {
 
   rowsInWindow() {
     const height = innerHeight - this.actions.covered();
-    return Math.max(1, Math.floor(height / this.list.row) - 1);
+    return Math.max(1, Math.floor(height / this.list.rowHeight) - 1);
   }
 
   /** Moves the focus by so many lines. Details of open rows are skipped. */

@@ -83,7 +83,7 @@ export class WindowedList {
   /** Computes where each line is. */
   layout() {
     if (!this.body.isConnected || this.body.closest("[hidden]")) return;
-    this.row = parseFloat(getComputedStyle(this.body).getPropertyValue("--row"));
+    this.rowHeight = parseFloat(getComputedStyle(this.body).getPropertyValue("--row"));
 
     const tops = new Float64Array(this.lines.length + 1);
     this.lines.forEach((line, index) => {
@@ -95,7 +95,7 @@ export class WindowedList {
   }
 
   heightOf(line) {
-    if (!this.measured(line)) return this.row;
+    if (!this.measured(line)) return this.rowHeight;
     return this.heights.get(line.key) ?? UNMEASURED;
   }
 

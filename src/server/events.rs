@@ -58,7 +58,7 @@ pub(super) async fn serve(
     let publication = feed.borrow_and_update().clone();
     let begun = ChannelCursor::begin(channel, position.as_ref(), &publication, Moment::now());
     drop(publication);
-    let Ok((subscription, batches)) = begun else {
+    let Ok((cursor, batches)) = begun else {
         // Closed without a response: the memory budget has no room for the first messages. Browsers
         // reconnect by themselves.
         return permit.context().metrics.client_dropped(DropReason::OverBudget);
@@ -71,7 +71,7 @@ pub(super) async fn serve(
     let mut session = EventStreamSession {
         stream: RateLimitedStream::new(stream, permit.context().timing.rate_window),
         feed,
-        subscription,
+        cursor,
         last_sent: Instant::now(),
         permit,
     };
@@ -97,7 +97,7 @@ fn encode_head<B>(response: &Response<B>) -> Vec<u8> {
 struct EventStreamSession {
     stream: RateLimitedStream,
     feed: Subscriber,
-    subscription: ChannelCursor,
+    cursor: ChannelCursor,
     last_sent: Instant,
     permit: ClientPermit,
 }
@@ -135,7 +135,7 @@ impl EventStreamSession {
 
     async fn send_updates(&mut self) -> Result<(), DropReason> {
         let publication = self.feed.borrow_and_update().clone();
-        let batches = self.subscription.updates(&publication, Moment::now());
+        let batches = self.cursor.updates(&publication, Moment::now());
 
         // A slow client must not keep the whole publication in memory.
         drop(publication);
@@ -143,7 +143,7 @@ impl EventStreamSession {
     }
 
     async fn send_heartbeat(&mut self) -> Result<(), DropReason> {
-        let status = self.subscription.status(&self.feed.borrow(), Moment::now());
+        let status = self.cursor.status(&self.feed.borrow(), Moment::now());
         self.send(vec![status]).await
     }
 

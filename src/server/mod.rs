@@ -64,7 +64,7 @@ impl Server {
     }
 
     /// Applies other settings. Clients that are connected stay connected.
-    pub fn set(&self, settings: ServerSettings) {
+    pub fn set_settings(&self, settings: ServerSettings) {
         self.0.set_settings(settings);
     }
 

@@ -15,11 +15,11 @@ const MIN_FILES: u64 = 64;
 
 /// The limit on open files (`RLIMIT_NOFILE`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OpenFiles {
+pub struct OpenFileLimit {
     limit: u64,
 }
 
-impl OpenFiles {
+impl OpenFileLimit {
     /// Raises the soft limit to the hard limit. If that fails, the soft limit stays.
     pub fn raise() -> Self {
         let limit = getrlimit(Resource::Nofile);
@@ -33,7 +33,7 @@ impl OpenFiles {
     }
 
     /// An error message if the limit is too low to run at all.
-    pub fn too_few(self) -> Option<String> {
+    pub fn too_low_error(self) -> Option<String> {
         (self.limit < MIN_FILES).then(|| {
             format!(
                 "only {} files may be open at a time, and at least {MIN_FILES} are needed; \
@@ -50,7 +50,7 @@ impl OpenFiles {
     }
 
     /// A warning if the limit is too low for `max_clients`.
-    pub fn shortage(self, max_clients: usize) -> Option<String> {
+    pub fn shortage_warning(self, max_clients: usize) -> Option<String> {
         (self.connections() < max_clients).then(|| {
             format!(
                 "{self}, fewer than --max-clients {max_clients}; \
@@ -60,7 +60,7 @@ impl OpenFiles {
     }
 }
 
-impl fmt::Display for OpenFiles {
+impl fmt::Display for OpenFileLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} open files: room for about {} clients", self.limit, self.connections())
     }
@@ -73,28 +73,28 @@ mod tests {
 
     #[test]
     fn the_limit_is_shown_and_a_shortage_names_both_numbers() {
-        let files = OpenFiles { limit: 20000 };
+        let files = OpenFileLimit { limit: 20000 };
         assert!(
             files.to_string().contains("20000") && files.to_string().contains("19900"),
             "{files}"
         );
 
-        assert_eq!(files.shortage(19900), None);
-        let shortage = files.shortage(19901).expect("a shortage");
+        assert_eq!(files.shortage_warning(19900), None);
+        let shortage = files.shortage_warning(19901).expect("a shortage");
         assert!(
             shortage.contains("19900")
                 && shortage.contains("19901")
                 && shortage.contains("LimitNOFILE")
         );
-        assert_eq!(files.too_few(), None);
+        assert_eq!(files.too_low_error(), None);
     }
 
     #[test]
     fn a_low_limit_is_shared_and_a_too_low_one_is_refused_with_the_number_that_is_needed() {
-        assert_eq!(OpenFiles { limit: 64 }.connections(), 32);
-        assert_eq!(OpenFiles { limit: 64 }.too_few(), None);
+        assert_eq!(OpenFileLimit { limit: 64 }.connections(), 32);
+        assert_eq!(OpenFileLimit { limit: 64 }.too_low_error(), None);
 
-        let refusal = OpenFiles { limit: 63 }.too_few().expect("a refusal");
+        let refusal = OpenFileLimit { limit: 63 }.too_low_error().expect("a refusal");
         assert!(
             refusal.contains("63") && refusal.contains("64") && refusal.contains("LimitNOFILE"),
             "{refusal}"
@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn the_soft_limit_is_raised_to_the_hard_limit() {
-        OpenFiles::raise();
+        OpenFileLimit::raise();
         let limit = getrlimit(Resource::Nofile);
         assert_eq!(limit.current, limit.maximum);
     }
@@ -111,12 +111,17 @@ mod tests {
     #[test]
     fn limits_on_open_files_are_described_in_these_words() {
         let texts = [
-            ("20000 open files", OpenFiles { limit: 20_000 }.to_string()),
+            ("20000 open files", OpenFileLimit { limit: 20_000 }.to_string()),
             (
                 "too few for all clients",
-                OpenFiles { limit: 1024 }.shortage(10_000).expect("a shortage"),
+                OpenFileLimit { limit: 1024 }
+                    .shortage_warning(10_000)
+                    .expect("a shortage"),
             ),
-            ("too few for anything", OpenFiles { limit: 63 }.too_few().expect("a refusal")),
+            (
+                "too few for anything",
+                OpenFileLimit { limit: 63 }.too_low_error().expect("a refusal"),
+            ),
         ];
         assert_catalogue("open-files", texts);
     }

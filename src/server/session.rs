@@ -107,9 +107,9 @@ impl Session {
             }
             Some(SubscriptionRequest { channel, position }) => {
                 let publication = feed.borrow_and_update().clone();
-                let (subscription, batches) =
+                let (cursor, batches) =
                     ChannelCursor::begin(channel, position.as_ref(), &publication, Moment::now())?;
-                (ClientProgress::Second(subscription), batches)
+                (ClientProgress::Second(cursor), batches)
             }
         };
 
@@ -202,7 +202,7 @@ impl Session {
             .unanswered_since
             .is_some_and(|since| now >= since + timing.pong)
         {
-            Err(SessionEnd::reset(DropReason::Silent))
+            Err(SessionEnd::reset(DropReason::PongTimeout))
         } else if now >= timers.next_ping {
             timers.next_ping = now + timing.ping;
             timers.unanswered_since.get_or_insert(now);
@@ -223,9 +223,7 @@ impl Session {
             .into_iter()
             .flatten()
             .collect(),
-            ClientProgress::Second(subscription) => {
-                subscription.updates(&publication, Moment::now())?
-            }
+            ClientProgress::Second(cursor) => cursor.updates(&publication, Moment::now())?,
         };
 
         // A slow client must not keep the whole publication in memory.
@@ -237,8 +235,8 @@ impl Session {
         let due = self.last_sent + self.context().timing.heartbeat;
 
         match &self.progress {
-            ClientProgress::Second(subscription) if now >= due => {
-                let status = subscription.status(&self.feed.borrow(), Moment::now());
+            ClientProgress::Second(cursor) if now >= due => {
+                let status = cursor.status(&self.feed.borrow(), Moment::now());
                 self.send(vec![status]).await
             }
             _ => Ok(()),

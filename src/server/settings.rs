@@ -15,7 +15,7 @@ pub struct ServerSettings {
     /// The largest number of clients at a time: WebSockets and event streams together.
     pub max_clients: usize,
     /// The largest number of connections of all kinds. It leaves open files for the source: see
-    /// [`OpenFiles::connections`](super::open_files::OpenFiles::connections).
+    /// [`OpenFileLimit::connections`](super::open_files::OpenFileLimit::connections).
     pub max_connections: usize,
     /// Which requests are accepted.
     pub access: AccessPolicy,

@@ -1,8 +1,8 @@
 //! Reads fleet's HTTP API, over a unix socket or TCP.
 //!
-//! It knows connections, and leaves the meaning of a response to `wire`. When to poll, and how
-//! long to wait, is up to the caller. Each list has a connection of its own, which is kept as long
-//! as polls succeed. Only GET is ever sent.
+//! It makes the requests, and leaves the decoding of responses to `wire`. The caller decides when
+//! to poll, and how long to wait. Each list has a connection of its own, which is kept open as long
+//! as polls succeed. All requests are GET.
 
 mod address;
 mod error;
@@ -31,7 +31,7 @@ const PREFIXES: [&str; 2] = ["/fleet/v1", "/v1-alpha"];
 const MAX_PAGES: usize = 1_000;
 /// The size of one list, all its pages together.
 const MAX_LIST_BYTES: usize = 64 << 20;
-/// How often one poll reads a list from which rows vanish meanwhile.
+/// How often one poll reads a list at most, if rows vanish from it meanwhile.
 const MAX_READS: usize = 3;
 /// The characters that are escaped in a query: all but the unreserved ones (RFC 3986, section 2.3).
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -44,7 +44,7 @@ pub struct Api {
     server: SyncMutex<ServerInfo>,
 }
 
-/// What one list needs from one poll to the next.
+/// What is kept for one list from one poll to the next.
 #[derive(Debug, Default)]
 struct ListReader {
     client: HttpClient,
@@ -53,10 +53,10 @@ struct ListReader {
     files: PageCollator<UnitFile>,
 }
 
-/// What the responses say about the fleetd that sent them.
+/// What is known about the fleetd that responds.
 #[derive(Debug, Default)]
 struct ServerInfo {
-    /// The one of [`PREFIXES`] that it has; `None` before the first response.
+    /// The one of [`PREFIXES`] that it has; `None` before the first list, and after a failed poll.
     prefix: Option<&'static str>,
     /// Its version, such as `1.0.0`; fleetd before 0.9 does not send it.
     version: Option<String>,
@@ -79,8 +79,8 @@ impl FleetClient for Api {
 
     async fn poll(&self, topic: FleetList) -> Result<Reading, SourceError> {
         let mut list = self.lists[topic as usize].lock().await;
-        // The future owns the connection until the poll succeeds, so that dropping it closes the
-        // connection.
+        // Until the poll succeeds, this future owns the connection, so that dropping the future
+        // closes the connection.
         let mut client = std::mem::take(&mut list.client);
 
         match self.read(topic, &mut client, &mut list).await {
@@ -106,7 +106,7 @@ impl Api {
         }
     }
 
-    /// The address of `--api`.
+    /// The address at which it is read.
     pub fn address(&self) -> &Address {
         &self.address
     }
@@ -117,7 +117,8 @@ impl Api {
         self.server().version.clone()
     }
 
-    /// A thread that panicked cannot have left it half-written: each fact is replaced as a whole.
+    /// Locks the information about the server. A poisoned lock may be used: each field is replaced
+    /// as a whole, so a thread that panicked cannot have left it half-written.
     fn server(&self) -> MutexGuard<'_, ServerInfo> {
         self.server.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -146,8 +147,9 @@ impl Api {
         })
     }
 
-    /// Reads a whole list, and again if it may lack rows. While many units are destroyed one after
-    /// the other, every read may lack rows. Then the last one is returned, if the list allows that.
+    /// Reads a whole list, and reads it again if it may lack rows. While many units are destroyed
+    /// one after the other, every read may lack rows. Then the last one is returned, if
+    /// [`ApiRow::MAY_LACK_ROWS`] allows that.
     async fn read_list<R: ApiRow>(
         &self,
         client: &mut HttpClient,
@@ -247,7 +249,8 @@ impl Api {
         Err(ApiError::Status { address, path, status, message })
     }
 
-    /// Sends one request, and reads the whole response, as long as bytes remain for it.
+    /// Sends one request, and reads the whole response. It is an error if the body is larger than
+    /// `remaining_bytes`, from which its size is then subtracted.
     async fn get(
         &self,
         client: &mut HttpClient,
@@ -310,7 +313,7 @@ fn connect_error(address: &Address, error: io::Error) -> ApiError {
         (io::ErrorKind::PermissionDenied, Address::Unix(path)) => {
             ApiError::PermissionDenied(path.clone())
         }
-        // A file that is not a socket refuses connections, too (`connect(2)`).
+        // A connection to a file that is not a socket is refused, too (`connect(2)`).
         (io::ErrorKind::ConnectionRefused, Address::Unix(path)) if address.absence().is_some() => {
             ApiError::NotASocket { path: path.clone() }
         }

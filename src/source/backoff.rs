@@ -1,9 +1,9 @@
-//! The wait between attempts, which grows with each failure. Pure: it knows neither clocks nor what
-//! is attempted.
+//! Exponential backoff: the wait before a retry, which grows with each failure. Pure: it knows
+//! neither a clock nor what is retried.
 
 use std::time::Duration;
 
-/// The least part of a wait that jitter leaves.
+/// The smallest part of a wait that remains after jitter has shortened it.
 const LEAST_PART: f64 = 0.75;
 
 /// An exponential backoff with jitter.
@@ -33,8 +33,9 @@ impl Backoff {
 
     /// Records a failure, and returns how long to wait for the next attempt.
     ///
-    /// `chance` is between 0 and 1, and shortens the wait by up to a quarter. So monitors whose
-    /// fleet failed at the same moment do not all retry at the same moment.
+    /// `chance` is a random number between 0 and 1. The smaller it is, the more the wait is
+    /// shortened, by a quarter at most, so that monitors whose fleet failed at the same moment do
+    /// not all retry at the same moment.
     pub(super) fn wait(&mut self, chance: f64) -> Duration {
         let wait = self.next.unwrap_or(self.first).min(self.longest);
         self.next = Some(wait.saturating_mul(2));

@@ -1,11 +1,11 @@
 //! Watches fleet's registry in etcd: each change is reported as it happens, at a cost that does not
-//! grow with the registry. It knows neither who judges a report nor who looks.
+//! grow with the registry. It knows neither how a report is evaluated nor who displays it.
 //!
-//! It reads the whole registry once, and then watches from its index on. Whatever interrupts the
-//! watch (events that are no longer in etcd's history, an etcd that restarts, a member that fails)
-//! is followed by another read of the whole registry, from the next member if need be. What is
-//! shown stays meanwhile. Every few minutes the whole registry is read to compare it with the
-//! watched state. Only GET is ever sent.
+//! It reads the whole registry once, and then watches from the index of that read on. If the watch
+//! is interrupted (events are no longer in etcd's history, etcd restarts, a member fails), it reads
+//! the whole registry again, from the next member if this one failed. Meanwhile the rows stay as
+//! they are. Every 5 minutes it reads the whole registry to compare it with the watched state. All
+//! requests are GET.
 
 mod batching_stream;
 mod certificate;
@@ -54,7 +54,7 @@ pub(crate) const DEFAULT_PREFIX: &str = "/_coreos.com/fleet";
 
 /// How often the whole registry is read for a comparison.
 const COMPARISON_INTERVAL: Duration = Duration::from_secs(300);
-/// How long a watch does without streams after one has stalled.
+/// How long no streams are used for watches after a watch has stalled.
 const STREAM_RETRY: Duration = Duration::from_secs(300);
 
 /// The options of this source.
@@ -66,7 +66,7 @@ pub struct EtcdSettings {
     pub prefix: String,
     /// The files for `https://` members.
     pub tls: Tls,
-    /// The user for which requests are made. `None` if etcd has no users.
+    /// The etcd user to authenticate as. `None`: requests have no credentials.
     pub login: Option<Login>,
     /// How long a response may take.
     pub timeout: Duration,
@@ -129,16 +129,16 @@ impl EtcdSource {
         Self { stream_retry, ..self }
     }
 
-    /// Whether a member has the v2 API, which fleet needs, from the first member that responds.
+    /// Checks that at least one member has the v2 API, which fleet needs.
     ///
     /// # Errors
     ///
-    /// Why each member does not.
+    /// No member has it, or none responds: the error of each member.
     pub async fn probe(&self) -> Result<(), EtcdErrors> {
         let mut errors = Vec::new();
         for endpoint in &self.settings.endpoints {
             match self.client(endpoint).get(&self.settings.prefix, "").await {
-                // Without a fleet, it still responds as the v2 API does.
+                // The directory of fleet is missing, but it is the v2 API that says so.
                 Ok(_) | Err(EtcdError::NoFleet(..)) => return Ok(()),
                 Err(error) => errors.push(error),
             }
@@ -146,7 +146,7 @@ impl EtcdSource {
         Err(EtcdErrors(errors))
     }
 
-    /// Starts to watch. Dropping the result ends it.
+    /// Starts to watch. Dropping the result ends the watch.
     pub fn start(self) -> EtcdWatcher {
         self.log_warnings();
 

@@ -1,10 +1,10 @@
 //! The client of fleet that runs fleetctl, once for each list, and reads the table that it prints.
 //!
-//! It must not know when it is polled. It runs `fleetctl --version` once, before the first list,
-//! and from then on uses the arguments and columns of that version. It trusts nothing: exit status
-//! 0 does not prove an answer, a table is complete or an error, and a call may never end. A poll
-//! has a deadline of its own, so that its error can quote what fleetctl printed until then.
-//! Dropping a poll kills all processes that it has started.
+//! It must not know when it is polled. It runs `fleetctl --version` before the first list, until
+//! that succeeds once, and from then on uses the arguments and columns of that version. fleetctl is
+//! not trusted: exit status 0 does not prove that the output is a list, an incomplete table is an
+//! error, and a call may never end. A poll has a deadline of its own, so that its error can quote
+//! what fleetctl printed until then. Dropping a poll kills the process group that it has started.
 
 mod child;
 mod dialect;
@@ -50,9 +50,9 @@ pub struct Fleetctl {
     settings: FleetctlSettings,
     program: PathBuf,
     version: OnceCell<FleetctlVersion>,
-    /// Logs once that escape sequences are removed from the output.
+    /// So that the removal of escape sequences from the output is logged only once.
     escapes_logged: Once,
-    /// Logs once that another process holds the pipes of fleetctl.
+    /// So that it is logged only once that another process holds the pipes of fleetctl.
     held_pipes_logged: Once,
 }
 
@@ -194,7 +194,7 @@ impl FleetClient for Fleetctl {
     }
 }
 
-/// Finds the program of a command, as a shell does.
+/// Finds the program of a command, as a shell does. Relative directories in `$PATH` are skipped.
 fn find(command: &str, path: Option<&OsStr>) -> Result<PathBuf, FleetctlError> {
     if command.contains('/') {
         let program = PathBuf::from(command);

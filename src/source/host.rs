@@ -1,9 +1,10 @@
-//! How a host is written: in an option, in a URL, in the header `Host`, and for a socket. Pure: it
-//! resolves no name.
+//! Parses and formats hosts: in an option, in a URL, in the header `Host`, and for a socket. Pure:
+//! it resolves no name.
 //!
-//! A host is stored as a socket takes it: a name, or an address without brackets. An IPv6 address
-//! may have a zone, the interface that leads to it: `fe80::1%eth0` (RFC 4007, section 11). In a URL
-//! its `%` is `%25` (RFC 6874). The zone is not sent to a server, to which it means nothing.
+//! A host is stored in the form that a socket needs: a name, or an address without brackets. An
+//! IPv6 address may have a zone, the local network interface that leads to it: `fe80::1%eth0` (RFC
+//! 4007, section 11). In a URL its `%` is written as `%25` (RFC 6874). The zone is not sent to a
+//! server, to which it means nothing.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -19,8 +20,8 @@ pub(crate) fn parse(text: &str) -> Option<String> {
     is_host.then(|| text.to_owned())
 }
 
-/// Parses the host of a URL, which is between its scheme and its port. The `%` of a zone need not
-/// be escaped, since people copy it so.
+/// Parses the host of a URL, with or without brackets. The `%` of a zone need not be escaped, since
+/// it is not in most places from which people copy an address.
 pub(super) fn parse_in_url(text: &str) -> Option<String> {
     let Some((address, zone)) = text.split_once('%') else {
         let host = text.trim_matches(['[', ']']);
@@ -41,7 +42,7 @@ pub(super) fn in_header(host: &str, port: u16) -> String {
     for_socket(without_zone(host), port)
 }
 
-/// A host and a port as programs that connect take them.
+/// A host and a port as `HOST:PORT`, with brackets around an IPv6 address.
 pub(super) fn for_socket(host: &str, port: u16) -> String {
     if host.contains(':') {
         format!("[{host}]:{port}")
@@ -50,12 +51,13 @@ pub(super) fn for_socket(host: &str, port: u16) -> String {
     }
 }
 
-/// A host as its server knows it.
+/// A host without its zone.
 fn without_zone(host: &str) -> &str {
     host.split_once('%').map_or(host, |(address, _)| address)
 }
 
-/// Whether it is a name. One with a leading `-` is not, so that no program takes it for a flag.
+/// Whether a text can be the name of a host. One with a leading `-` cannot, so that no program
+/// takes it for a flag.
 fn is_name(text: &str) -> bool {
     !text.is_empty()
         && !text.starts_with(['-', '.'])
@@ -64,8 +66,8 @@ fn is_name(text: &str) -> bool {
             .all(|char| char.is_ascii_alphanumeric() || matches!(char, '-' | '.' | '_'))
 }
 
-/// Whether it is an IPv6 address, maybe with a zone. A zone has only characters that need no
-/// escape in a URL.
+/// Whether a text is an IPv6 address, with or without a zone. A zone has only characters that need
+/// no escape in a URL.
 fn is_ipv6(text: &str) -> bool {
     let is_zone_character = |char: char| char.is_ascii_alphanumeric() || "-._~".contains(char);
     let (address, is_zone) = match text.split_once('%') {

@@ -1,5 +1,5 @@
-//! An HTTP/1.1 client that keeps one connection, for fleet's API and for etcd. It knows neither of
-//! them: who connects, and what an error means, is up to the caller. Only GET is ever sent.
+//! An HTTP/1.1 client that keeps one connection open, for fleet's API and for etcd. It knows
+//! neither of them: the caller connects, and decides what an error means. All requests are GET.
 
 mod connection;
 
@@ -11,7 +11,7 @@ use hyper::{Request, Response};
 
 pub(super) use connection::HttpConnection;
 
-/// A client of one server. It keeps its connection open, and reconnects where that was closed.
+/// A client of one server. It keeps its connection open, and reconnects if the server closed it.
 #[derive(Debug, Default)]
 pub(super) struct HttpClient {
     connection: Option<HttpConnection>,
@@ -19,9 +19,9 @@ pub(super) struct HttpClient {
 
 /// Why a request has no response.
 pub(super) enum RequestError<E> {
-    /// There is no connection.
+    /// No connection could be opened, for this reason.
     Connect(E),
-    /// A new connection was closed, or what came over it is not HTTP.
+    /// A new connection was closed before the response, or the response is not HTTP.
     Exchange(hyper::Error),
 }
 
@@ -37,8 +37,8 @@ pub(super) enum BodyError {
 impl HttpClient {
     /// Sends a request, and waits for the head of the response.
     ///
-    /// A server may close a kept connection at any time, which is found out only by using it. The
-    /// request is then sent once more, over a new connection: a GET can be repeated.
+    /// A server may close a kept connection at any time, and the next request then fails. The
+    /// request is sent once more, over a new connection: a GET can be repeated.
     ///
     /// Dropping the future closes the connection.
     pub(super) async fn send<E>(
@@ -90,7 +90,7 @@ impl HttpClient {
     }
 }
 
-/// A request for a path, of the host that `authority` names.
+/// A GET request for a path. `authority` is the value of the header `Host`.
 pub(super) fn get(
     authority: &str,
     path: &str,

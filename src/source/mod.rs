@@ -1,7 +1,7 @@
 //! The sources of readings: fleetctl, fleet's HTTP API, etcd, or a recording.
 //!
-//! It must not know who judges a [`Reading`], or who displays it. A source yields
-//! [`SourceReport`]s on its own schedule. Dropping it cancels what it does and kills its children.
+//! It must not know how a [`Reading`] is evaluated or displayed. A source yields [`SourceReport`]s
+//! on its own schedule. Dropping it cancels what it does and kills its child processes.
 
 pub mod api;
 mod backoff;
@@ -37,11 +37,11 @@ use replay::Replay;
 pub enum SourceEvent {
     /// The result of a poll, or of a watch.
     Report(SourceReport),
-    /// A recording begins (maybe again), or another cluster answers than before. All earlier
-    /// reports are void.
-    Began,
+    /// A recording begins, or begins again; or etcd belongs to another cluster than before, or was
+    /// restored from a backup. All earlier reports are void.
+    Restarted,
     /// The source has read the registry again, and compared it with the watched state.
-    Checked {
+    Rechecked {
         /// How many keys differed.
         differences: usize,
     },
@@ -56,7 +56,8 @@ pub struct SourceReport {
     pub lists: &'static [FleetList],
     /// When the answer was complete.
     pub at: Moment,
-    /// How long the source waited for the answer.
+    /// How long the source waited for the answer. Zero if no single request led to this report,
+    /// as with the changes that a watch delivers.
     pub took: Duration,
     /// The reading, or why there is none.
     pub outcome: Result<Reading, SourceError>,
@@ -85,16 +86,17 @@ impl Source {
         }
     }
 
-    /// Makes the next reading a whole one, for a reader that has missed the previous readings.
+    /// Makes the next reading a whole registry instead of changes, for a receiver that has missed
+    /// earlier readings.
     pub(crate) fn request_snapshot(&self) {
         match self {
             Source::Etcd(etcd) => etcd.request_snapshot(),
-            // Their readings are always whole lists.
+            // A poll always reads a whole list, and a recording cannot be read in another way.
             Source::Polled(_) | Source::Replay(_) => {}
         }
     }
 
-    /// The name that people read, such as `fleetctl v1.0.0`.
+    /// The name for the page and for messages, such as `fleetctl v1.0.0`.
     pub(crate) fn name(&self) -> Text {
         match self {
             Source::Polled(polled) => polled.name(),
@@ -122,8 +124,8 @@ impl Source {
         }
     }
 
-    /// Cancels what the source does, and returns when its children have ended. It yields no event
-    /// after that.
+    /// Cancels what the source does, and returns when its tasks and child processes have ended. It
+    /// yields no event after that.
     pub(crate) async fn stop(&mut self) {
         match self {
             Source::Polled(polled) => polled.stop().await,
@@ -135,11 +137,11 @@ impl Source {
 
 /// One way of asking fleet for a list.
 pub trait FleetClient: Send + Sync + 'static {
-    /// The name that people read, such as `fleetctl v1.0.0`.
+    /// The name for the page and for messages, such as `fleetctl v1.0.0`.
     fn name(&self) -> String;
 
-    /// Reads a list once. The caller drops the future of a poll that takes too long; this must end
-    /// everything that the poll has started.
+    /// Reads a list once. The caller drops the future if the poll takes too long. Dropping it must
+    /// end everything that the poll has started.
     fn poll(&self, list: FleetList) -> impl Future<Output = Result<Reading, SourceError>> + Send;
 }
 
@@ -164,8 +166,9 @@ pub enum SourceError {
 }
 
 impl SourceError {
-    /// Whether a retry is pointless: the source does not exist, or is another program. At the start
-    /// this is a configuration error; later it is retried like any other failure.
+    /// Whether a retry is pointless: the source does not exist, is another program, or lacks the
+    /// API that is needed. At the start this is a configuration error; later it is retried like any
+    /// other failure.
     pub fn is_unusable(&self) -> bool {
         match self {
             SourceError::Fleetctl(error) => error.is_unusable(),
@@ -179,6 +182,7 @@ impl SourceError {
 /// stuck.
 #[derive(Clone, Debug)]
 pub struct Liveness {
+    /// When this was created.
     base: Instant,
     /// The deadline of each list, in milliseconds after `base`.
     deadlines: Arc<[AtomicU64; 3]>,
@@ -212,7 +216,7 @@ impl Liveness {
         }
     }
 
-    /// No further event is due.
+    /// Removes all deadlines: no further event is due.
     fn clear_deadline(&self) {
         for deadline in &*self.deadlines {
             deadline.store(u64::MAX, Ordering::Relaxed);

@@ -6,9 +6,10 @@
 //! - A poll that takes too long is cancelled.
 //! - After a failure, the loop backs off. It retries at once when another loop succeeds again after
 //!   a failure of its own.
-//! - After a slow answer, the loop pauses, to leave fleet time for its work.
-//! - When a row of the unit list has appeared or vanished, and after the first list, the machines
-//!   and unit files are read at once, because only they can explain it.
+//! - The pause after a poll is several times as long as the poll took, to leave fleet time for its
+//!   work.
+//! - When a row of the unit list has appeared or vanished, and after the first unit list, the
+//!   machines and unit files are read as soon as their own pause is over: only they show why.
 
 #[cfg(test)]
 mod tests;
@@ -30,9 +31,10 @@ use crate::cluster::{FleetList, Moment, ReadSchedule, Reading, Text};
 /// The longest wait after a failure, unless the interval itself is longer.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
 
-/// After a poll, the loop pauses for this many times the duration of the poll. fleet reads its
-/// whole registry again for each page of its API, so the cost of a poll grows with the square of
-/// the number of units (5,000 units: 27 s for the unit files).
+/// After a poll, the loop pauses for at least this many times the duration of the poll, or after a
+/// failure for [`LONGEST_BACKOFF`] if that is shorter. fleet reads its whole registry again for
+/// each page of its API, so the cost of a poll grows with the square of the number of units (5,000
+/// units: 27 s for the unit files).
 const PAUSE: u32 = 4;
 
 /// How long after its timeout a poll is cancelled. A client that has the same timeout can report a
@@ -136,9 +138,9 @@ struct PollLoop<C> {
     client: Arc<C>,
     timeout: Duration,
     pacing: PollPacing,
-    /// Wake the loops of the machines and of the unit files.
+    /// Wakers of the loop of the machines and of the loop of the unit files.
     wakers: Arc<[Notify; 2]>,
-    /// When any loop last had an answer after a failure. All loops share it.
+    /// When a loop last succeeded right after a failure. All loops share it.
     recovery: watch::Sender<Option<Instant>>,
     /// A hash of the keys in the last unit list; `None` before the first.
     unit_keys_hash: Option<u64>,
@@ -182,7 +184,7 @@ impl<C: FleetClient> PollLoop<C> {
             .unwrap_or(Err(SourceError::Timeout(self.timeout)))
     }
 
-    /// The delay after a poll. Reports to the other loops if this one has recovered.
+    /// The delay after a poll. If this loop has recovered, the other loops are notified.
     fn next_delay(&mut self, took: Duration, succeeded: bool) -> PollDelay {
         if succeeded && self.pacing.is_backing_off() {
             self.recovery.send_replace(Some(Instant::now()));
@@ -241,8 +243,8 @@ impl<C: FleetClient> PollLoop<C> {
     }
 
     /// Wakes the other loops if a row of the unit list has appeared or vanished, and after the
-    /// first list: their last readings may be older than this list. The report is complete before
-    /// they begin, so what they read is never older than the report.
+    /// first unit list: their last readings may be older than this list. They begin after this
+    /// list was read, so what they read is never older than it.
     fn wake_others(&mut self, report: &SourceReport) {
         let Ok(Reading::Units { states, .. }) = &report.outcome else {
             return;
@@ -268,8 +270,8 @@ impl<C: FleetClient> PollLoop<C> {
 struct PollDelay {
     /// Until the next poll, unless the loop is woken.
     regular: Duration,
-    /// How soon a new unit list may wake the loop. `None` after a failure: then only the recovery
-    /// of another loop wakes it.
+    /// How long after the poll a changed unit list may wake the loop at the earliest. `None` after
+    /// a failure: then only the recovery of another loop wakes it.
     earliest_wake: Option<Duration>,
     /// Whether this is the first slow poll after a fast one.
     slow_begins: bool,
@@ -293,8 +295,8 @@ impl PollPacing {
         self.backoff.is_active()
     }
 
-    /// The delay after a poll. `chance`, between 0 and 1, is the jitter: many monitors whose fleet
-    /// fails at the same moment do not retry at the same moment.
+    /// The delay after a poll. `chance`, a random number between 0 and 1, decides on the jitter of
+    /// the backoff.
     fn after(&mut self, took: Duration, succeeded: bool, chance: f64) -> PollDelay {
         let until_next = self.interval.saturating_sub(took);
         let pause = took * PAUSE;

@@ -2,9 +2,10 @@
 //!
 //! It must not know which source is recorded, or how a recording is played.
 //!
-//! A recording is a file of JSON lines. A line with `recording` begins a recording and names its
-//! source. Each further line is one poll: `t` is when its answer was complete, in seconds since the
-//! beginning, and `took` is how many seconds it took.
+//! A recording is a file of JSON lines. A line with `recording` begins a part of it, and names the
+//! source; a program that opens an existing file appends a part. Each further line is one report,
+//! of a poll or of a watch: `t` is when the answer was complete, in seconds since the beginning of
+//! the part, and `took` is how many seconds it took. `topic` is the list that was read.
 //!
 //! ```json
 //! {"recording":1,"source":"fleetctl v1.0.0"}
@@ -14,9 +15,10 @@
 //! ```
 //!
 //! `same` stands for the rows of the last successful poll of that topic. A source that reads all
-//! lists at once has the topic `registry`. A list that is missing in such a line has not changed
-//! since the last one. Lines of the topic `changes` then hold what has changed since. Lines with
-//! other keys, such as the `event` notes in the built-in recording, are ignored.
+//! lists at once has the topic `registry`. A list that is missing in such a line is the same as in
+//! the previous line of that topic. The lines of the topic `changes` that follow hold what a watch
+//! has delivered since. Lines without a topic, such as the `event` notes in the built-in recording,
+//! are ignored.
 
 mod recorder;
 #[cfg(test)]
@@ -68,7 +70,7 @@ struct RecordingLine {
     leader: Option<MachineId>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     expired: Vec<Lease>,
-    /// Each with its age in seconds.
+    /// Each with the seconds since its last renewal.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     overdue: Vec<(Lease, f64)>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -110,19 +112,19 @@ impl RecordedList {
 /// The content of one line.
 #[derive(Debug, PartialEq)]
 pub enum RecordingEntry {
-    /// The first line of a recording, also of one that was appended.
+    /// The first line of a part of a recording.
     Begin {
         /// The name of the source that was recorded; `None` if the line has none.
         source: Option<Text>,
     },
-    /// One poll, or one event of a watch.
+    /// One poll, or one report of a watch.
     Poll(RecordedPoll),
 }
 
-/// One poll of a recording.
+/// One poll of a recording, or one report of a watch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RecordedPoll {
-    /// When its answer was complete, measured from the beginning of the recording.
+    /// When its answer was complete, measured from the beginning of this part of the recording.
     pub at: Duration,
     /// How long it took.
     pub took: Duration,

@@ -1,8 +1,8 @@
 //! A source that plays a recording.
 //!
-//! It must not know who reads the source. The readings come at the intervals of the recording, or
-//! faster. They carry the time of the recording, so that they are judged as they were when they
-//! were recorded.
+//! It must not know what is done with the readings. They come at the intervals of the recording, or
+//! faster. Their times are those of the recording, so that grace periods and timeouts have the same
+//! effect at any speed.
 
 mod intervals;
 #[cfg(test)]
@@ -66,7 +66,8 @@ pub(crate) struct Replay {
     intervals: RecordedIntervals,
     /// How many seconds of the recording pass in one second.
     speed: f64,
-    /// When the current part of the recording began; `None` until its first poll.
+    /// When the current part of the recording began to play; `None` until its first poll. A part
+    /// begins with each line that has `recording`.
     start: Option<PlaybackStart>,
     reader: RecordingReader,
     /// The next poll, until it is due.
@@ -77,12 +78,12 @@ pub(crate) struct Replay {
     ended: bool,
 }
 
-/// When a part of a recording began.
+/// When a part of a recording began to play.
 #[derive(Clone, Copy, Debug)]
 struct PlaybackStart {
     /// On the real clock.
     real: Instant,
-    /// On the clock by which the readings are judged, which runs `speed` times as fast.
+    /// On the clock of the readings, which runs `speed` times as fast.
     judged: Moment,
 }
 
@@ -98,7 +99,8 @@ impl RecordingLines {
     /// The next line; `None` at the end. Cancel safe.
     async fn next(&mut self) -> Option<String> {
         match self {
-            // All lines were readable when the recording was opened. An error now ends it.
+            // All lines were readable when the recording was opened. If one is not any more, the
+            // recording ends there.
             RecordingLines::File(lines) => lines.next_line().await.ok().flatten(),
             RecordingLines::Demo(lines) => {
                 let line = lines.next().or_else(|| {
@@ -151,7 +153,7 @@ impl Replay {
         &self.liveness
     }
 
-    /// The name that people read, such as `recording of fleetctl v1.0.0`.
+    /// The name for the page and for messages, such as `recording of fleetctl v1.0.0`.
     pub(crate) fn name(&self) -> Text {
         match &self.source {
             Some(source) => format!("recording of {source}").as_str().into(),
@@ -177,7 +179,7 @@ impl Replay {
                 Some(RecordingEntry::Begin { source }) => {
                     self.start = None;
                     self.source = source;
-                    return SourceEvent::Began;
+                    return SourceEvent::Restarted;
                 }
                 None => {
                     self.ended = true;

@@ -1,4 +1,4 @@
-//! Columns that have the same format in all sources: that of fleetctl. Pure.
+//! Formats the columns that several sources have in common, in the format of fleetctl. Pure.
 //!
 //! It must not know which source a row comes from.
 
@@ -7,20 +7,20 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::cluster::{Machine, MachineId, Text, UnitState};
 
-/// A text as a value; `None` if it is empty. fleet does not distinguish an empty text from none,
-/// and fleetctl prints `-` for both.
+/// A text as a [`printable`] value; `None` if it is empty or missing. fleet does not distinguish an
+/// empty text from a missing one, and fleetctl prints `-` for both.
 pub(super) fn non_empty<T: for<'a> From<&'a str>>(text: Option<&str>) -> Option<T> {
     text.filter(|text| !text.is_empty()).map(printable)
 }
 
-/// A text that is safe to display, to log and to write to a terminal: each control character is
-/// replaced by `U+FFFD`. fleet refuses control characters in names, but not in metadata or unit
-/// files, and anybody may have written them to etcd.
+/// A text that is safe to display, to log and to write to a terminal: each control character except
+/// a tab is replaced by `U+FFFD`. fleet refuses control characters in names, but not in metadata or
+/// unit files, and any client of etcd may have written them.
 pub(super) fn printable<T: for<'a> From<&'a str>>(text: &str) -> T {
     T::from(&without_controls(text))
 }
 
-/// Replaces control characters except tabs: metadata may contain them, and fleetctl prints them.
+/// Replaces control characters except tabs: metadata may contain tabs, and fleetctl prints them.
 fn without_controls(text: &str) -> Cow<'_, str> {
     let is_control = |character: char| character.is_control() && character != '\t';
 

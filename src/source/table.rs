@@ -1,11 +1,11 @@
 //! Reads the tables that fleetctl prints with `--no-legend --full --fields=…`. Pure.
 //!
-//! It must not know how the output was obtained, or which version prints which columns.
+//! It must not know how the output was obtained, or which version of fleetctl printed it.
 //!
 //! - A table is read by the requested columns, never by their widths: Go's `text/tabwriter` puts
 //!   one or more tabs between two cells, depending on the widest cell of that call.
-//! - A missing value is `-`. A column that was not requested is read as one without values, so that
-//!   one reader serves all versions of fleetctl.
+//! - A missing value is printed as `-`. A column that was not requested is treated as one without
+//!   values, so that one reader works for all versions of fleetctl.
 //! - A terminal between fleetctl and this program ends lines with CR LF, which is accepted. Any
 //!   other control character is an error, except in free text, where it is replaced as in the other
 //!   sources.

@@ -22,8 +22,8 @@ pub(super) struct UnitOption {
 }
 
 /// Parses the text of a unit file as go-systemd's `unit.Deserialize` does (`systemd.syntax(7)`). If
-/// a value continues on the next line, the backslash and the newline are part of it. Lines that are
-/// no options are ignored.
+/// a value continues on the next line, the backslash and the newline are part of the value. A line
+/// that is neither a section nor an option is ignored.
 pub(super) fn options(text: &str) -> Vec<UnitOption> {
     let mut section = String::new();
     let mut options = Vec::new();
@@ -81,8 +81,8 @@ pub(super) fn requirements(options: &[UnitOption]) -> Vec<Text> {
         .collect()
 }
 
-/// Whether the last option `Global` of `[X-Fleet]` is true. It has no old name (fleet's
-/// `job/job.go`).
+/// Whether the last option `Global` of `[X-Fleet]` is true. Unlike the requirements, this option
+/// has no old name (fleet's `job/job.go`).
 pub(super) fn is_global(options: &[UnitOption]) -> bool {
     let last = options
         .iter()
@@ -96,7 +96,7 @@ pub(super) fn is_global(options: &[UnitOption]) -> bool {
 }
 
 /// The first `Description` of `[Unit]`, which fleetctl prints (fleet's `unit/unit.go`), on one
-/// line: a line break and the blanks after it become one space.
+/// line: a backslash, the newline after it and the blanks that follow become one space.
 pub(super) fn description(options: &[UnitOption]) -> Option<Text> {
     let first = options
         .iter()

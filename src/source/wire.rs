@@ -1,9 +1,9 @@
-//! The JSON of fleet's HTTP API, and the rows in it. It knows neither sockets nor HTTP: it is pure,
+//! Decodes the JSON of fleet's HTTP API into rows. It knows neither sockets nor HTTP: it is pure,
 //! and no bytes can make it panic.
 //!
-//! The rows are the same, column for column, as `fleetctl` lists for the same cluster. The objects
-//! are those of fleet's `schema/v1.json`. fleetd leaves out what is empty, whole lists too, so that
-//! `{}` is an empty page.
+//! The rows are the same, column for column, as `fleetctl` lists for the same cluster. The JSON
+//! objects are those of fleet's `schema/v1.json`. fleetd omits members that are empty, also whole
+//! lists, so that `{}` is an empty page.
 
 mod collator;
 mod rows;
@@ -18,22 +18,23 @@ use serde::{Deserialize, Deserializer};
 
 pub(super) use collator::PageCollator;
 
-/// The member of a page with the token of the next page.
+/// The JSON member of a page that holds the token of the next page.
 const NEXT_PAGE: &str = "nextPageToken";
 
 /// A row of one of fleet's lists.
 pub(super) trait ApiRow: Sized {
     /// The last part of the list's path.
     const PATH: &'static str;
-    /// The member of the page with the rows.
+    /// The JSON member of a page that holds the rows.
     const MEMBER: &'static str;
     /// The row as fleetd writes it.
     type Json: DeserializeOwned + Into<Self>;
     /// What identifies a row from one read to the next. Lists are sorted by it, as fleetctl sorts
     /// them.
     type Id: Ord;
-    /// Whether a list that may lack rows is better than none. The cluster does not yet take a row
-    /// for gone that is missing in such a list.
+    /// Whether a list that may lack rows is used if no complete one can be read; if not, the poll
+    /// fails. It is used for unit states: the cluster does not remove a row because one list lacks
+    /// it.
     const MAY_LACK_ROWS: bool;
 
     /// What identifies this row in its list, on all pages.
@@ -74,8 +75,8 @@ pub(super) fn decode_page<R: ApiRow>(body: &[u8]) -> Result<ListPage<R>, WireErr
     })
 }
 
-/// The message of an error, `{"error":{"code":N,"message":"…"}}`, which is often empty. `None` if
-/// the body is not such an object.
+/// The message in the body of an error, `{"error":{"code":N,"message":"…"}}`. It is often empty.
+/// `None` if the body is not such an object.
 pub(super) fn error_message(body: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
     struct ErrorBody {
@@ -102,7 +103,7 @@ impl<'de, R: ApiRow> Deserialize<'de> for PageJson<R> {
     }
 }
 
-/// Decodes a page whose member with the rows depends on the list.
+/// Decodes a page. The name of the member with the rows depends on the list ([`ApiRow::MEMBER`]).
 struct PageVisitor<R>(PhantomData<R>);
 
 impl<'de, R: ApiRow> Visitor<'de> for PageVisitor<R> {

@@ -1,7 +1,7 @@
 //! The threads that write the log, and the queues in front of them.
 //!
-//! They must not know which target is selected, or why. journald, and the reader of stderr, may
-//! stop reading at any time. Then only the writing thread blocks.
+//! They must not know why a target is selected. journald, and the reader of stderr, may stop
+//! reading at any time. Then only the writing thread blocks.
 
 use std::fmt::Debug;
 use std::fs::File;
@@ -25,7 +25,7 @@ use crate::write_queue::{WriteQueue, WriteTask};
 /// unit changes at once.
 const QUEUE_LIMIT: usize = 8 * 1024 * 1024;
 
-/// How long the start of the program waits until the journal is open.
+/// How long the program waits at its start until the journal is open.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// About how many bytes of memory a queued entry needs besides its text.
@@ -114,7 +114,8 @@ impl JournalQueue {
     ///
     /// # Errors
     ///
-    /// When there is no journal. If the journal hangs, this is no error.
+    /// When there is no journal. If the journal does not respond in [`OPEN_TIMEOUT`], that is no
+    /// error.
     pub(super) fn start() -> io::Result<Self> {
         let queue = WriteQueue::new(QUEUE_LIMIT);
 
@@ -138,8 +139,9 @@ impl JournalQueue {
     }
 }
 
-/// The journal as a subscriber. It is never the default subscriber: it only receives the events
-/// that are dispatched to it, and enables no callsite. Creating it sends a datagram.
+/// The journal as a subscriber. It is never the default subscriber: it receives only the events
+/// that are dispatched to it, and enables no callsite. Creating it sends a datagram, which may
+/// block.
 fn connect_to_journal() -> io::Result<Dispatch> {
     // Our fields have a prefix of their own, FLEET_, as docs/journal.md documents.
     let journal = tracing_journald::layer()?
@@ -179,6 +181,8 @@ impl JournalEvent {
             return;
         };
 
+        // `value_set` needs an array of fixed size. The places at its end get a field without a
+        // value.
         let mut values: [(&Field, Option<&dyn Value>); MAX_FIELDS] = [(unused, None); MAX_FIELDS];
         for (slot, (field, text)) in values.iter_mut().zip(&self.fields) {
             *slot = (field, Some(text));

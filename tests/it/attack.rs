@@ -16,7 +16,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use fleet_monitor::cluster::FleetList;
-use fleet_monitor::server::open_files::OpenFiles;
+use fleet_monitor::server::open_files::OpenFileLimit;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, watch};
@@ -66,7 +66,7 @@ impl Crowd {
 
     /// The share of it that there are files for, in this process and in the program, with some for
     /// who comes back before he is known to be gone.
-    fn within(files: OpenFiles) -> Self {
+    fn within(files: OpenFileLimit) -> Self {
         let room = files.connections() * 9 / 10;
         let whole = Self::WHOLE;
         if room >= whole.all() {
@@ -125,7 +125,7 @@ struct Attack {
 
 impl Attack {
     async fn run() {
-        let crowd = Crowd::within(OpenFiles::raise());
+        let crowd = Crowd::within(OpenFileLimit::raise());
         let fleetctl = Double::new("v1.0.0");
         change(&fleetctl, 0);
         let mut daemon =

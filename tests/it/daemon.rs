@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use fleet_monitor::server::open_files::OpenFiles;
+use fleet_monitor::server::open_files::OpenFileLimit;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -869,7 +869,7 @@ async fn a_services_variables_are_named_once_and_not_at_a_reload() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_clients_stay_whatever_goes_wrong_and_nothing_grows() {
     const CLIENTS: usize = 1000;
-    OpenFiles::raise();
+    OpenFileLimit::raise();
     let fleetctl = Double::new("v1.0.0");
     let options = ["--poll-timeout", "1", "--log", "fleet_monitor=debug"];
     let mut daemon = watching(&fleetctl, &options).await;

@@ -236,7 +236,7 @@ async fn the_examples_are_what_the_program_says() {
     let now = begun + Duration::from_millis(53_500);
     let state: Value = serde_json::from_slice(&published.state(2, now).concat()).unwrap();
 
-    publisher.set(FeedSettings {
+    publisher.set_settings(FeedSettings {
         unit_fields: UnitField::ALL.into(),
         machine_fields: vec![MachineField::Ip],
         publish: Publish::Changes,

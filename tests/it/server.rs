@@ -13,7 +13,7 @@ use fleet_monitor::feed::fields::{MachineField, UnitField};
 use fleet_monitor::feed::{self, FeedInput, Publish, Publisher, SourceInfo};
 use fleet_monitor::metrics::{Metrics, MetricsFormat};
 use fleet_monitor::server::access::{AccessPolicy, Token};
-use fleet_monitor::server::open_files::OpenFiles;
+use fleet_monitor::server::open_files::OpenFileLimit;
 use fleet_monitor::server::{Server, ServerSettings, Timing};
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -494,13 +494,13 @@ async fn more_clients_than_allowed_are_told_to_come_again() {
     drop(first);
     bench.until("room", |bench| bench.server.clients() == 1).await;
     let _third = bench.client().await;
-    bench.server.set(ServerSettings { max_clients: 3, ..settings() });
+    bench.server.set_settings(ServerSettings { max_clients: 3, ..settings() });
     let _fourth = bench.client().await;
 }
 
 #[tokio::test]
 async fn a_thousand_clients_get_a_change() {
-    OpenFiles::raise();
+    OpenFileLimit::raise();
     let mut bench = ServerBench::start().await;
     bench.read_all(&view(&[]));
     let mut clients = Vec::new();

@@ -1,4 +1,4 @@
-//! Where fleet's API listens: how that is written and read. It opens no connection.
+//! Parses and formats the address of fleet's API. It opens no connection.
 
 use std::fmt;
 use std::os::unix::fs::FileTypeExt;
@@ -87,8 +87,8 @@ impl Address {
         }
     }
 
-    /// Why nothing can listen there, as a sentence. `None` if something may, as far as the file
-    /// system shows.
+    /// Why nothing can listen at this address, as a part of a sentence. `None` if the unix socket
+    /// exists, and for TCP, where that is not known without connecting.
     pub fn absence(&self) -> Option<String> {
         let Address::Unix(path) = self else {
             return None;
@@ -101,7 +101,7 @@ impl Address {
     }
 }
 
-/// What is in the place of a socket, for people.
+/// What is at a path where a socket should be, for a message.
 pub(super) fn file_kind(path: &Path) -> &'static str {
     if path.is_dir() { "a directory" } else { "a file" }
 }

@@ -1,4 +1,4 @@
-//! Why fleet's API could not be read, in sentences for the user. It knows no connection.
+//! The errors of fleet's API, with messages that say what to do. It knows nothing of connections.
 
 use std::io;
 use std::path::PathBuf;
@@ -63,7 +63,7 @@ pub enum ApiError {
         /// The HTTP status: 500 or 503.
         status: StatusCode,
     },
-    /// A status that is no success, and that has no variant of its own.
+    /// A status other than 200 for which there is no variant of its own.
     #[error(
         "{address}{path} answers HTTP {status}{}",
         message.as_ref().map(|text| format!(": {text}")).unwrap_or_default()

@@ -1,8 +1,8 @@
-//! A TCP stream that can batch what it receives. It does not know what that is.
+//! A TCP stream that can batch what it receives. It does not know what the bytes mean.
 //!
-//! etcd sends each event of a stream by itself, and waking a task for each costs several times as
-//! much as reading it. So while batching is on, the stream pauses after each read, and for so long
-//! takes the socket away from the runtime: what arrives in a pause wakes nobody.
+//! etcd sends each event of a stream by itself, and to wake a task for each costs several times as
+//! much as to read it. So while batching is on, the stream pauses after each read, and deregisters
+//! the socket from the runtime for the time of the pause: what arrives then wakes no task.
 
 use std::io::{self, ErrorKind, Read};
 use std::pin::Pin;
@@ -39,9 +39,9 @@ impl BatchingSwitch {
 /// A TCP stream that batches what it receives, while its switch is on.
 #[derive(Debug)]
 pub(super) struct BatchingStream {
-    /// The socket while the runtime watches it.
+    /// The socket while it is registered with the runtime.
     registered: Option<TcpStream>,
-    /// The socket during a pause, and for as long as reads from it find something.
+    /// The socket during a pause, and after it as long as each read finds data.
     paused: Option<std::net::TcpStream>,
     /// The end of the last pause.
     pause: Pin<Box<Sleep>>,
@@ -58,7 +58,7 @@ impl BatchingStream {
         }
     }
 
-    /// The socket, given back to the runtime if it was taken away.
+    /// The socket, registered with the runtime again if it was not.
     fn registered(&mut self) -> io::Result<Pin<&mut TcpStream>> {
         if let Some(stream) = self.paused.take() {
             self.registered = Some(TcpStream::from_std(stream)?);
@@ -69,7 +69,7 @@ impl BatchingStream {
             .ok_or_else(|| ErrorKind::NotConnected.into())
     }
 
-    /// Takes the socket away from the runtime, and starts a pause.
+    /// Deregisters the socket from the runtime, and starts a pause.
     fn start_pause(&mut self) -> io::Result<()> {
         if let Some(stream) = self.registered.take() {
             self.paused = Some(stream.into_std()?);

@@ -1,5 +1,5 @@
-//! Verifies etcd's certificate, and explains a refusal. rustls's own verifier decides; this module
-//! only replaces its errors by ones that say what to do.
+//! Verifies etcd's certificate, and explains why it is refused. rustls's own verifier decides; this
+//! module only replaces its errors by ones that say what to do.
 
 use std::sync::Arc;
 
@@ -32,7 +32,8 @@ const BROKEN_SIGNATURES: [(&[u8], &str); 4] = [
 const VERSION_1: &str =
     "is of version 1 of X.509, which has no extensions: issue it again as version 3";
 
-/// Why etcd's certificate is refused. It travels inside an error of rustls.
+/// Why etcd's certificate is refused. In the variants, "it" is that certificate. rustls passes a
+/// refusal on as the inner error of [`CertificateError::Other`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CertificateRefusal {
     /// It names no host, or names one only as its common name.
@@ -77,7 +78,7 @@ pub enum CertificateRefusal {
         /// The size of its key.
         bits: usize,
     },
-    /// etcd's own RSA key, of so many bits, is too short.
+    /// etcd's own RSA key is too short. Holds its size in bits.
     #[error(
         "its own key is RSA of {0} bits, which is not safe: make one of {MIN_RSA_BITS} or more, \
          and a certificate for it"
@@ -98,13 +99,13 @@ pub enum CertificateRefusal {
     /// Its signature is wrong, and it cannot be read any further.
     #[error("the signature of its certificate is wrong")]
     WrongSignature,
-    /// It has expired, so long ago.
+    /// It has expired. Holds how long ago.
     #[error(
         "its certificate, or that of its CA, expired {0} ago (by this host's clock: \
          'timedatectl'): issue it again"
     )]
     Expired(String),
-    /// It becomes valid only after so long.
+    /// It is not valid yet. Holds how long until it is.
     #[error(
         "its certificate, or that of its CA, becomes valid in {0} (by this host's clock: \
          'timedatectl'): is the clock right?"
@@ -115,13 +116,13 @@ pub enum CertificateRefusal {
         "its certificate is not for servers: issue it again with extendedKeyUsage = serverAuth"
     )]
     NotForServers,
-    /// It is a CA's.
+    /// It is the certificate of a CA.
     #[error(
         "its certificate is that of a CA (basicConstraints = CA:TRUE), which must not be a \
          server's own: let that CA issue one for etcd, with CA:FALSE"
     )]
     IsAuthority,
-    /// The certificate that issued it is not a CA's.
+    /// The certificate of its issuer is not that of a CA.
     #[error(
         "its certificate is of an authority that is no CA (basicConstraints = CA:TRUE is missing): \
          issue that authority's certificate again"
@@ -182,8 +183,8 @@ impl CertificateRefusal {
     }
 }
 
-/// rustls's own verifier, with errors that say what to do. It accepts what that accepts, and
-/// nothing else.
+/// rustls's own verifier, with errors that say what to do. It accepts exactly the certificates that
+/// rustls's verifier accepts.
 #[derive(Debug)]
 pub(super) struct Verifier {
     inner: Arc<WebPkiServerVerifier>,
@@ -241,8 +242,8 @@ impl Verifier {
         }
     }
 
-    /// A signature that does not fit was made by a key that is too short to be checked, or by
-    /// another key than the CA's.
+    /// Explains a wrong signature: it was made with a key that is too short to be accepted, or with
+    /// another key than that of the CA.
     fn explain_bad_signature(&self, certificate: &CertificateDer<'_>) -> CertificateRefusal {
         let Ok(parsed) = EndEntityCert::try_from(certificate) else {
             return CertificateRefusal::WrongSignature;
@@ -328,7 +329,7 @@ fn explain_handshake_signature(
     }
 }
 
-/// What is wrong with a certificate in a file that cannot even be parsed.
+/// What is wrong with a certificate in a file that cannot be parsed, as the end of a sentence.
 pub(super) fn parse_problem(error: &rustls::Error) -> String {
     let inner = match error {
         rustls::Error::InvalidCertificate(error) => inner_error(error),
@@ -342,7 +343,7 @@ pub(super) fn parse_problem(error: &rustls::Error) -> String {
     }
 }
 
-/// The error of this type that rustls passes on as "other".
+/// The inner error of [`CertificateError::Other`], if it is of this type.
 fn inner_error<E: std::error::Error + 'static>(error: &CertificateError) -> Option<&E> {
     match error {
         CertificateError::Other(OtherError(inner)) => inner.downcast_ref(),
@@ -358,7 +359,7 @@ fn plain_name(name: &str) -> &str {
         .trim_matches('"')
 }
 
-/// A time span in its largest unit that is not too coarse.
+/// A time span in seconds, minutes, hours or days.
 fn time_span(seconds: u64) -> String {
     match seconds {
         0..120 => format!("{seconds} s"),

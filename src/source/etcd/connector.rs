@@ -1,5 +1,5 @@
-//! Opens connections to one member of etcd, and explains their errors. It sends no requests, and
-//! knows no paths.
+//! Opens connections to one member of etcd, builds requests to it, and explains errors of its
+//! connections. It sends no requests, and does not know what is at a path.
 
 use std::io;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use super::login::Authorization;
 use super::tls::TlsClient;
 use crate::source::http::{self, HttpConnection};
 
-/// How long a connection may take to open. A member that is not there may not even refuse it.
+/// How long a connection may take to open. A host that is down does not even refuse a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What all connections to the members of one etcd share.
@@ -29,7 +29,7 @@ pub(super) struct MemberConfig {
     pub(super) members: Vec<Endpoint>,
     /// `None` if no member is `https://`.
     pub(super) tls: Option<TlsClient>,
-    /// The user for which requests are made, if etcd has users.
+    /// The credentials of the etcd user. `None` if no user is configured.
     pub(super) authorization: Option<Authorization>,
     /// How long a whole response may take.
     pub(super) timeout: Duration,
@@ -61,13 +61,13 @@ impl Connector {
         &self.config
     }
 
-    /// Batches what its connections receive, or not.
+    /// Turns on or off that its connections batch what they receive.
     pub(super) fn batching(&self) -> &BatchingSwitch {
         &self.batching
     }
 
-    /// The user for which this member is asked. A password is sent only to members that `--etcd`
-    /// names, and not to one that a redirect leads to.
+    /// The credentials for this member. They are sent only to members that `--etcd` names: not to
+    /// another one to which a redirect leads.
     pub(super) fn authorization(&self) -> Option<&Authorization> {
         self.config
             .authorization
@@ -143,7 +143,7 @@ impl Connector {
         }
     }
 
-    /// The response is not one of etcd's v2 API.
+    /// The error for a response that is not one of etcd's v2 API.
     pub(super) fn not_etcd(&self, problem: String) -> EtcdError {
         EtcdError::NotEtcd(self.endpoint.clone(), problem)
     }

@@ -38,7 +38,7 @@ pub(super) fn rsa_bits(key_info: &[u8]) -> Option<usize> {
     Some((modulus.len() - first) * 8 - leading_zeros)
 }
 
-/// Whether some bytes occur in others.
+/// Whether `part` occurs in `bytes`. `part` must not be empty.
 pub(super) fn contains(bytes: &[u8], part: &[u8]) -> bool {
     bytes.windows(part.len()).any(|window| window == part)
 }

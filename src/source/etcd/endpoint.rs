@@ -1,4 +1,4 @@
-//! The address of a member of etcd: how it is written and read. It knows nothing of connections.
+//! Parses and formats the address of a member of etcd. It knows nothing of connections.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -8,7 +8,7 @@ use hyper::Uri;
 
 use crate::source::host;
 
-/// How many characters of a URL from outside are shown.
+/// How many characters of a URL that a server sent are shown.
 const MAX_SHOWN_CHARS: usize = 200;
 
 /// The address of a member of etcd, as `--etcd` has it.
@@ -61,7 +61,7 @@ impl FromStr for Endpoint {
 }
 
 impl Endpoint {
-    /// Whether nobody else can read what is sent to it: it has TLS, or is on this machine.
+    /// Whether what is sent to it cannot be read on the network: it has TLS, or is on this machine.
     pub(super) fn is_confidential(&self) -> bool {
         let is_loopback = self.host.parse().is_ok_and(|address: IpAddr| address.is_loopback());
         self.tls || is_loopback || self.host == "localhost"
@@ -80,8 +80,8 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// A URL from outside, made fit for a message: without credentials and control characters, and not
-/// too long.
+/// A URL that a server sent, for a message: without credentials and control characters, and cut to
+/// [`MAX_SHOWN_CHARS`].
 pub(super) fn without_credentials(url: &str) -> String {
     let plain: String = url
         .chars()

@@ -1,5 +1,5 @@
-//! Why etcd could not be read, or a file for it could not be used, in sentences for the user. It
-//! knows no connection.
+//! The errors of etcd and of the files for it, with messages that say what to do. It knows nothing
+//! of connections.
 
 use std::error::Error;
 use std::fmt;
@@ -15,7 +15,7 @@ pub use super::handshake::HandshakeError;
 use super::login::LoginError;
 pub use super::redirect::RedirectError;
 
-/// Why one member of etcd could not be read.
+/// Why one member of etcd could not be read. In the variants, "it" is that member.
 #[derive(Debug, thiserror::Error)]
 pub enum EtcdError {
     /// Its host refuses the connection.
@@ -101,7 +101,7 @@ pub enum EtcdError {
         /// The rule that the redirect breaks.
         why: RedirectError,
     },
-    /// It responds with a status that is no success, and that has no variant of its own.
+    /// It responds with a status other than 200 for which there is no variant of its own.
     #[error("etcd at {endpoint} answers HTTP {status}{}", after_colon(message))]
     Status {
         /// The member that responds.
@@ -119,7 +119,7 @@ pub enum EtcdError {
     TooLarge(Endpoint, usize, String),
 }
 
-/// An error with all its causes. Those of hyper do not name their causes by themselves.
+/// An error with all its causes. The text of hyper's errors does not contain their causes.
 pub(super) fn causes(error: &dyn Error) -> String {
     match error.source() {
         Some(cause) => format!("{error}: {}", causes(cause)),
@@ -152,7 +152,7 @@ impl fmt::Display for EtcdErrors {
 }
 
 impl EtcdErrors {
-    /// Whether retrying cannot help, since each member is an etcd without the v2 API. Any other
+    /// Whether a retry is pointless, because each member is an etcd without the v2 API. Any other
     /// response may be from a proxy whose etcd has not started yet.
     pub(crate) fn is_unusable(&self) -> bool {
         self.0.iter().all(|error| matches!(error, EtcdError::NoV2(_)))

@@ -1,5 +1,5 @@
-//! Why there is no TLS with etcd, for the person who can change that. It knows the errors of
-//! rustls, and no socket.
+//! The errors of TLS with etcd, with messages that say what to do. It knows the errors of rustls,
+//! and no sockets.
 
 use std::error::Error;
 use std::io;
@@ -9,7 +9,8 @@ use tokio_rustls::rustls::{self, AlertDescription, PeerIncompatible};
 
 use super::certificate::CertificateRefusal;
 
-/// Why there is no TLS with a member of etcd.
+/// Why there is no TLS connection to a member of etcd. In the variants and messages, "it" is that
+/// member.
 #[derive(Debug, thiserror::Error)]
 pub enum HandshakeError {
     /// `--etcd` names this host, for which there can be no certificate.
@@ -18,7 +19,7 @@ pub enum HandshakeError {
     /// Its certificate is refused.
     #[error(transparent)]
     Certificate(CertificateRefusal),
-    /// What it sends is not TLS.
+    /// It sends something that is not TLS.
     #[error(
         "what it answers is not TLS: does etcd speak TLS at that port? If not, use http:// in \
          --etcd"
@@ -27,10 +28,10 @@ pub enum HandshakeError {
     /// The connection failed during the handshake.
     #[error("{0}: does etcd speak TLS at that port? If not, use http:// in --etcd")]
     Io(#[source] io::Error),
-    /// It has no version or cipher that is safe.
+    /// It has no TLS version or cipher that is safe.
     #[error("it speaks neither TLS 1.3 nor TLS 1.2 in a way that is safe: {0:?}")]
     Incompatible(PeerIncompatible),
-    /// It has only versions before TLS 1.2.
+    /// It has only TLS versions before 1.2.
     #[error("it speaks neither TLS 1.3 nor TLS 1.2, and older versions are not safe")]
     OldVersion,
     /// It requires a client certificate, and none is configured.

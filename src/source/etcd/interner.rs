@@ -1,5 +1,5 @@
-//! Stores each text once that many rows share: states, hashes, names of units and machines. It does
-//! not know what a text means.
+//! Stores texts that occur in many rows only once: states, hashes, names of units and machines. It
+//! does not know what a text means.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ const MIN_LIMIT: usize = 1024;
 #[derive(Debug, Default)]
 pub(super) struct Interner {
     texts: HashSet<Text>,
-    /// At this number of texts, those that nobody uses any more are dropped.
+    /// At this number of texts, those that are no longer used are dropped.
     limit: usize,
 }
 

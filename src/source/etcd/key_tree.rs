@@ -1,19 +1,19 @@
 //! fleet's registry as a tree of keys: what an event of etcd changes in it, and which leases are
 //! overdue.
 //!
-//! Where fleet keeps what:
+//! The keys of fleet:
 //!
 //! ```text
 //! job/UNIT/object, target-state, target   what fleet wants, and where
 //! unit/HASH                               the text of a unit file
 //! states/UNIT/MACHINE                     what a machine reports (fleet 0.6 and later); expires
-//! state/UNIT                              the same (0.5, and for its sake later ones too)
+//! state/UNIT                              the same (0.5; later ones write it for compatibility)
 //! machines/ID/object, metadata/KEY        which machines there are; expires
 //! lease/engine-leader                     whose engine schedules (0.7 and later); expires
 //! ```
 //!
-//! Pure: time is passed in. It knows neither sockets nor who reads it. What a value means is left
-//! to `value`.
+//! Pure: time is passed in. It knows neither sockets nor what is done with a change. `value`
+//! decodes the values.
 
 mod entries;
 mod entry;
@@ -35,8 +35,8 @@ use entry::{KeyEntry, KeyExpiry};
 use overdue::OverdueLeases;
 use pending::{EndedLease, PendingChanges};
 
-/// If etcd sends nothing for this long, it is taken to be down, and nobody can renew a lease. It is
-/// probed every 2 s.
+/// If etcd sends nothing for this long, it is assumed to be down, so that no lease can be renewed.
+/// It is probed every 2 s, so normally something is received that often.
 const OUTAGE: Duration = Duration::from_millis(2500);
 
 /// fleet's registry at one index.
@@ -47,13 +47,13 @@ pub struct KeyTree {
     /// The index of the newest change.
     index: u64,
     entries: Entries,
-    /// Whether states are in `states/`. Those in `state/` are then the same once more.
+    /// Whether states are in `states/`. Then those in `state/` only repeat them, and are ignored.
     has_states: bool,
-    /// The hash of each unit's file with the unit: which units use a file.
+    /// Which units use a unit file: pairs of the file's hash and the unit.
     file_users: BTreeSet<(Text, Text)>,
     interner: Interner,
     pending: PendingChanges,
-    /// The leases that expired and are not reported yet, from before the last load.
+    /// The leases that expired before the last load, for the next snapshot.
     expired: Vec<Lease>,
     overdue: OverdueLeases,
     /// When something was last received from etcd.
@@ -92,7 +92,7 @@ impl KeyTree {
     }
 
     /// Records that something was received from etcd. If that ends an outage, all leases are
-    /// extended by it, since nobody could renew them.
+    /// extended by the length of the outage, since they could not be renewed.
     pub(super) fn record_received(&mut self, now: Instant) {
         let outage = self.outage_until(now);
         if outage.is_zero() {
@@ -130,7 +130,7 @@ impl KeyTree {
         self.restore_ttls(outage, |value| matches!(value, KeyValue::State(_)));
         self.restore_ttls(outage, |value| matches!(value, KeyValue::Machine(_)));
 
-        // No event says why a key is missing now. If it may have expired, it is taken for expired.
+        // No event says why a key is missing now. It counts as expired if its time was over.
         let expired = before
             .iter()
             .filter(|(key, entry)| self.entries.get(key).is_none() && entry.may_have_expired(now))
@@ -138,8 +138,9 @@ impl KeyTree {
         self.expired.extend(expired);
     }
 
-    /// Sets the TTL of keys of one kind to the longest time that one of them has left: etcd reports
-    /// only that time, and not the TTL that a key was given.
+    /// Sets the TTL of all keys of one kind to the longest time that any of them has left. etcd
+    /// reports only the time that is left, and not the TTL that a key was given. It is assumed that
+    /// all keys of one kind are given the same TTL.
     fn restore_ttls(&mut self, outage: Duration, is_of_kind: fn(&KeyValue) -> bool) {
         let longest = self
             .entries
@@ -170,7 +171,7 @@ impl KeyTree {
         }
     }
 
-    /// Writes one key. If its value changed, returns the key with the value that it had.
+    /// Writes one key. If its value changed, returns the key and the value that it had before.
     fn write<'a>(
         &mut self,
         node: &'a Node,
@@ -259,7 +260,7 @@ impl KeyTree {
         self.record_change(key, kind, Some(&before), has_expired);
     }
 
-    /// Records which rows the change of a key concerns. `before` is its value until now.
+    /// Records which rows the change of a key affects. `before` is the value that the key had.
     fn record_change(
         &mut self,
         key: &str,
@@ -291,8 +292,8 @@ impl KeyTree {
         }
     }
 
-    /// Whether anything but time makes a difference since the last [`KeyTree::changes`] or
-    /// [`KeyTree::snapshot`].
+    /// Whether an event has changed anything since the last [`KeyTree::changes`] or
+    /// [`KeyTree::snapshot`]. Leases that have become overdue do not count.
     pub fn has_changed(&self) -> bool {
         !self.pending.is_empty()
     }
@@ -381,8 +382,8 @@ impl KeyTree {
         self.deleted = Some(BTreeMap::new());
     }
 
-    /// Ends a comparison with a tree that was read at an index: in how many keys they differ, apart
-    /// from changes that are newer than one of them.
+    /// Ends a comparison with a tree that was read at an index: in how many keys the two differ.
+    /// Keys that the watch has seen change after that index do not count.
     pub(super) fn count_differences(&mut self, tree: Node, index: u64) -> usize {
         let deleted = self.deleted.take().unwrap_or_default();
         let mut read: BTreeMap<Box<str>, (u64, u64)> = BTreeMap::new();
@@ -414,7 +415,8 @@ impl KeyTree {
     }
 }
 
-/// Whether a tree has one of the directories that fleet creates. If not, it may be anybody's.
+/// Whether a tree has one of the directories that fleet creates. If not, another program may have
+/// written it.
 pub(super) fn is_of_fleet(tree: &Node) -> bool {
     const DIRECTORIES: [&str; 4] = ["machines", "job", "engine", "lease"];
     let mut names = tree.nodes.iter().filter_map(|node| node.key.rsplit('/').next());
@@ -435,7 +437,7 @@ fn leaves(tree: Node) -> impl Iterator<Item = Node> {
     })
 }
 
-/// The part of a key below a directory.
+/// The part of a key below a directory; `None` if it is not in that directory.
 fn below<'a>(prefix: &str, key: &'a str) -> Option<&'a str> {
     key.strip_prefix(prefix)?.strip_prefix('/')
 }

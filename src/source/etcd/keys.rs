@@ -45,7 +45,7 @@ impl Node {
 pub struct KeyEvent {
     /// What was done to it.
     pub action: KeyAction,
-    /// Its state after that.
+    /// The key after that.
     pub node: Node,
 }
 
@@ -59,11 +59,11 @@ pub enum KeyAction {
     Create,
     /// It was written, and existed before.
     Update,
-    /// It was written, since its value was the expected one.
+    /// It was written, because its value was the one that the client expected.
     CompareAndSwap,
     /// A client deleted the key (`delete`).
     Delete,
-    /// It was deleted, since its value was the expected one.
+    /// It was deleted, because its value was the one that the client expected.
     CompareAndDelete,
     /// The TTL of the key was over, so etcd deleted it (`expire`).
     Expire,
@@ -128,7 +128,7 @@ impl EventDecoder {
     /// Adds some bytes, and returns the events that are complete now.
     pub(super) fn decode(&mut self, bytes: &[u8]) -> Result<Vec<KeyEvent>, serde_json::Error> {
         self.pending.extend_from_slice(bytes);
-        // No event ends in these bytes.
+        // An event ends with a newline, or with `}` (etcd 0.4). So no event ends in these bytes.
         if !bytes.contains(&b'\n') && !bytes.ends_with(b"}") {
             return Ok(Vec::new());
         }

@@ -1,5 +1,5 @@
-//! The user of etcd for which requests are made: its name, its password, and the header with both.
-//! It knows no connection.
+//! The etcd user to authenticate as: its name, its password, and the header with both. It knows
+//! nothing of connections.
 //!
 //! The password leaves this module only in that header, which is marked as sensitive: no `Debug`
 //! shows it.

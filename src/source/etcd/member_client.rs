@@ -1,5 +1,5 @@
-//! A client of one member of etcd: requests and responses of its v2 API. It does not know what
-//! fleet is.
+//! A client of one member of etcd: requests and responses of its v2 API. It does not know what the
+//! keys mean.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,9 +23,9 @@ use crate::source::http::{BodyError, HttpClient, RequestError};
 /// Headers of each response of the v2 API; etcd 0.4 has no cluster ID.
 const INDEX: &str = "x-etcd-index";
 const CLUSTER_ID: &str = "x-etcd-cluster-id";
-/// The size of a body.
+/// How many bytes a body may have.
 const MAX_BODY_BYTES: usize = 256 << 20;
-/// The length of a message that a body in plain text may have.
+/// How many bytes the first line of a plain-text body may have to be quoted as a message.
 const MAX_MESSAGE_BYTES: usize = 200;
 
 /// A client of one member. Where the member redirects to another one, all further requests go
@@ -91,8 +91,8 @@ impl MemberClient {
         .await
     }
 
-    /// Reads a whole directory tree. The quorum matters: a member that lags behind must not respond
-    /// with an old tree.
+    /// Reads a whole directory tree. It is read with a quorum, since a member that lags behind
+    /// would respond with an old tree.
     pub(super) async fn read_tree(&mut self, key: &str) -> Result<RegistryTree, EtcdError> {
         let KeysResponse { headers, body } = self.get(key, "?recursive=true&quorum=true").await?;
 
@@ -156,7 +156,7 @@ impl MemberClient {
         }
     }
 
-    /// Sends all further requests where a redirect leads, if that is a member of the same etcd.
+    /// Sends all further requests to where a redirect leads, if that is a member of the same etcd.
     async fn follow_redirect(
         &mut self,
         path: &str,
@@ -179,7 +179,8 @@ impl MemberClient {
     /// The members that etcd itself lists. Empty if it has no valid list.
     async fn list_members(&mut self) -> Vec<Endpoint> {
         for path in ["/v2/members", "/v2/machines"] {
-            // The body of the response before this request was not read.
+            // The connection cannot be used again, since the body of the last response was not
+            // read.
             self.http.close();
 
             let list = self.within_timeout(async |client: &mut Self| {
@@ -213,7 +214,7 @@ impl MemberClient {
             })
     }
 
-    /// Batches the body of the last response, which has no end.
+    /// Batches what is received from now on, until the next request: for a response without an end.
     pub(super) fn start_batching(&self) {
         self.connector.batching().turn_on();
     }
@@ -224,7 +225,7 @@ impl MemberClient {
         Some(data.map_err(|error| self.connector.exchange_error(error)))
     }
 
-    /// Reads the whole body of the last response. `key` is named if it is too large.
+    /// Reads the whole body of the last response. If the body is too large, the error names `key`.
     async fn body(
         &mut self,
         key: &str,
@@ -248,7 +249,7 @@ impl MemberClient {
         Ok(KeysHeaders { index, cluster_id })
     }
 
-    /// The body is not what etcd sends.
+    /// The error for a body that is not what etcd sends.
     pub(super) fn invalid_body(&self, error: &serde_json::Error) -> EtcdError {
         self.connector.not_etcd(error.to_string())
     }
@@ -295,9 +296,9 @@ impl MemberClient {
         Ok((body, error))
     }
 
-    /// Whether this is an etcd without the v2 API. Status 404 alone does not prove it: a proxy
-    /// answers so too while etcd is not there yet. So it must report its version, and still answer
-    /// 404 where that API would be.
+    /// Whether this is an etcd without the v2 API. Status 404 alone does not prove it: a proxy also
+    /// responds with 404 while its etcd has not started yet. So the member must report its version,
+    /// and after that still respond with 404 to a request of the v2 API.
     async fn lacks_v2(&mut self, key: &str) -> Result<bool, EtcdError> {
         if self.version().await.is_none() {
             return Ok(false);

@@ -1,5 +1,5 @@
-//! Probes a member of etcd beside the watch: whether it is alive, and now and then what its whole
-//! tree is. It does not know the watch.
+//! Probes a member of etcd while it is watched: whether it is alive, and from time to time it reads
+//! the whole tree for a comparison. It does not know what the watch has delivered.
 
 use std::time::Duration;
 
@@ -34,8 +34,9 @@ pub(super) async fn monitor(
 ) -> EtcdError {
     let mut last_comparison = Instant::now();
     loop {
-        // Not an interval: after a suspend of this program that would probe twice at once, and the
-        // watch could not have delivered by the second probe what the first one found.
+        // A sleep instead of an interval: after this program was suspended, an interval would start
+        // two probes right after each other, and at the second one the watch could not have
+        // delivered yet what the first one found.
         sleep(PROBE_INTERVAL).await;
 
         let event = if last_comparison.elapsed() < comparison_interval {
@@ -56,8 +57,9 @@ pub(super) async fn monitor(
     }
 }
 
-/// Reads the one key that fleet writes every 2 seconds; a fleet without a leader has none. The
-/// quorum matters: a member that is cut off from the others responds, but receives no changes.
+/// Reads the lease of the leader, the one key that fleet writes every 2 seconds; a fleet without a
+/// leader has none. It is read with a quorum: a member that is cut off from the others responds,
+/// but receives no changes.
 async fn probe(client: &mut MemberClient, key: &str) -> Result<MonitorEvent, EtcdError> {
     let leader = format!("{key}/lease/engine-leader");
     let newest = match client.get(&leader, "?quorum=true").await {

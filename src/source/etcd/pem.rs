@@ -1,5 +1,5 @@
-//! Reads the PEM files that the options name for TLS, and says what is wrong with one. It knows no
-//! connection.
+//! Reads the PEM files that the options name for TLS, and explains what is wrong with a file. It
+//! knows nothing of connections.
 
 use std::path::Path;
 
@@ -49,7 +49,7 @@ pub(super) fn read_roots(path: &Path) -> Result<(RootCertStore, Vec<String>), Tl
 }
 
 /// The client certificate in the file of `--etcd-cert`, with the intermediate certificates up to
-/// its CA. If one were left out, etcd could not verify the client.
+/// its CA. One that cannot be read is an error: without it etcd could not verify the client.
 pub(super) fn read_client_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsFileError> {
     read_certificates("etcd_cert", path)?
         .into_iter()
@@ -65,8 +65,8 @@ pub(super) fn read_client_chain(path: &Path) -> Result<Vec<CertificateDer<'stati
 pub(super) fn read_private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsFileError> {
     let text = read_text("etcd_key", path)?;
 
-    // PKCS #8 (RFC 5958) has it in the label. The older format of OpenSSL has it in a header (RFC
-    // 1421).
+    // That a key is encrypted is in the label of PKCS #8 (RFC 5958), and in a header of OpenSSL's
+    // older format (RFC 1421).
     if text.contains("-----BEGIN ENCRYPTED PRIVATE KEY-----")
         || text.contains("Proc-Type: 4,ENCRYPTED")
     {
@@ -164,7 +164,8 @@ fn read_text(option: &'static str, path: &Path) -> Result<String, TlsFileError> 
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// What a file has in place of what is needed, as the end of a sentence.
+/// The label of the first PEM section, for a file without the section that is needed. It is the end
+/// of a sentence; empty if the file has no section.
 fn found_instead(text: &str) -> String {
     let label = text
         .lines()

@@ -9,8 +9,8 @@ use serde::Deserialize;
 
 use super::endpoint::Endpoint;
 
-/// How many redirects are followed for one request. One leads to the leader, and an election may
-/// add another.
+/// How many redirects are followed for one request. One leads to the leader, and another one may
+/// follow if an election takes place meanwhile.
 pub(super) const MAX_REDIRECTS: usize = 3;
 
 /// Why a redirect is not followed.

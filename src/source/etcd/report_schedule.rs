@@ -1,13 +1,14 @@
-//! When the next report of a watch is due. It does not know what a report says.
+//! When the next report of a watch is due. It does not know what a report contains.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The least time between two reports with changes. It bounds what a storm of changes costs.
+/// The shortest time between two reports with changes. It bounds the cost of a burst of changes.
 const MIN_GAP: Duration = Duration::from_millis(10);
-/// The time after which ended leases are judged again although nothing else has changed: fleetd
-/// sets some keys again right after it deleted them.
+/// How long after a report with ended leases another report is made, although nothing else has
+/// changed. fleetd sets some keys again right after it deleted them, so the cluster can decide only
+/// then whether a row is gone.
 pub const RECHECK_DELAY: Duration = Duration::from_millis(600);
 
 /// Decides when a report is due.
@@ -18,7 +19,7 @@ pub(super) struct ReportSchedule {
     has_received: bool,
     /// A report with changes must not come before this moment.
     not_before: Instant,
-    /// When ended leases are judged again, if some ended.
+    /// When another report follows on one with ended leases; `None` if there was no such report.
     recheck_at: Option<Instant>,
 }
 
@@ -42,34 +43,34 @@ impl ReportSchedule {
         self.not_before
     }
 
-    /// When ended leases are judged again, if some ended.
+    /// When another report follows on one with ended leases; `None` if there was no such report.
     pub(super) fn recheck_at(&self) -> Option<Instant> {
         self.recheck_at
     }
 
-    /// Something was received: a report is due with the next tick.
+    /// Records that something was received: a report is due with the next tick.
     pub(super) fn record_received(&mut self) {
         self.has_received = true;
     }
 
-    /// There are changes: a report is due.
+    /// Records that there are changes: a report is due.
     pub(super) fn record_changes(&mut self) {
         self.is_due = true;
     }
 
     /// Must be called once a second. As long as etcd responds, each tick makes a report due, also
-    /// without changes: what follows from time alone is judged with a report.
+    /// without changes: the cluster decides what follows from time alone when it gets a report.
     pub(super) fn tick(&mut self) {
         self.is_due |= std::mem::take(&mut self.has_received);
     }
 
-    /// The moment of [`ReportSchedule::recheck_at`] has come.
+    /// Makes a report due, since the moment of [`ReportSchedule::recheck_at`] has come.
     pub(super) fn recheck(&mut self) {
         self.recheck_at = None;
         self.is_due = true;
     }
 
-    /// A report was made.
+    /// Records that a report was made.
     pub(super) fn record_report(&mut self, now: Instant, has_changes: bool, ends_leases: bool) {
         self.is_due = false;
         if has_changes {

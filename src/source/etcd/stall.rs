@@ -1,15 +1,15 @@
 //! Detects a stalled watch: etcd has changes that the watch should have delivered by now, and did
-//! not. It knows indices and a clock, and no connection.
+//! not. It knows indices and a clock, and nothing of connections.
 //!
-//! Why a watch stalls depends on whether this program ran all the time. While its process was
-//! stopped (SIGSTOP) or its machine was suspended, connections may have ended, and nothing is wrong
-//! between it and etcd.
+//! If a watch has stalled, it matters whether this program was running all the time. While its
+//! process was stopped (SIGSTOP) or its machine was suspended, connections may have been closed, so
+//! a stall after that does not mean that something between this program and etcd is wrong.
 
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// The longest time between two ticks while this program runs.
+/// The longest time between two ticks while this program runs. After a longer one it was suspended.
 const MAX_TICK_GAP: Duration = Duration::from_secs(3);
 
 /// What a probe of etcd shows about the watch.
@@ -17,9 +17,9 @@ const MAX_TICK_GAP: Duration = Duration::from_secs(3);
 pub(super) enum WatchHealth {
     /// The watch has delivered all that it should have.
     UpToDate,
-    /// It has not, although this program ran all the time.
+    /// The watch lacks changes, although this program ran all the time.
     Stalled,
-    /// It has not, since this program was stopped or suspended.
+    /// The watch lacks changes, and this program was stopped or suspended before.
     StalledAfterSuspend,
 }
 
@@ -45,7 +45,8 @@ impl StallDetector {
         self.tick_at(now());
     }
 
-    /// Judges the watch after a probe, from etcd's newest known index and the watch's.
+    /// Checks the watch after a probe. `newest` is etcd's newest index, or 0 if it is not known;
+    /// `watched` is the index that the watch has reached.
     pub(super) fn probe(&mut self, newest: u64, watched: u64) -> WatchHealth {
         self.probe_at(newest, watched, now())
     }
@@ -78,7 +79,8 @@ impl StallDetector {
     }
 }
 
-/// The time since boot, time of suspend included. `Instant` leaves that out (`clock_gettime(2)`).
+/// The time since boot. Unlike [`Instant`](std::time::Instant) it includes the time in which the
+/// machine was suspended (`clock_gettime(2)`).
 fn now() -> Duration {
     let time = clock_gettime(ClockId::Boottime);
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or_default())

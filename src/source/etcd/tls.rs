@@ -1,4 +1,5 @@
-//! TLS to etcd: the configuration that the options name, and the handshake. It knows no HTTP.
+//! TLS to etcd: its configuration from the files of the options, and the handshake. It does not
+//! know HTTP.
 
 use std::error::Error;
 use std::fmt;
@@ -56,7 +57,8 @@ impl TlsClient {
             .with_safe_default_protocol_versions()
             .expect("ring has ciphers for these versions")
             .dangerous()
-            // It decides nothing: it asks rustls's own verifier, and explains its refusals.
+            // This is not dangerous: the verifier leaves the decision to rustls's own verifier, and
+            // only explains its refusals.
             .with_custom_certificate_verifier(Arc::new(verifier));
 
         let config = match (&files.cert, &files.key) {
@@ -93,7 +95,7 @@ impl TlsClient {
             .map_err(|error| self.explain(&error).unwrap_or_else(|| HandshakeError::Io(error)))
     }
 
-    /// The problem with TLS that caused an error on a connection. `None` if something else did.
+    /// The TLS error that caused an error on a connection. `None` if something else caused it.
     pub(super) fn explain(&self, error: &(dyn Error + 'static)) -> Option<HandshakeError> {
         HandshakeError::find(error, self.client_certificate())
     }

@@ -1,7 +1,7 @@
-//! What one key of fleet's registry is for, and what its value means.
+//! What one key of fleet's registry is for, and how its value is decoded.
 //!
-//! The columns are the same, character for character, as fleetctl makes of the same keys. Pure: it
-//! knows no other key and no lease.
+//! The columns are the same, character for character, as those that fleetctl prints for the same
+//! keys. Pure: it knows neither other keys nor when a key expires.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hasher};
@@ -69,7 +69,8 @@ pub(super) enum KeyValue {
     State(Box<UnitState>),
     /// A machine, with the metadata from its configuration.
     Machine(Box<MachineObject>),
-    /// Metadata that was set for a machine later. `None` means that it was removed.
+    /// Metadata that was set for a machine later. `None`: the value is empty, and the metadata of
+    /// that name is removed.
     Metadata(Option<Box<str>>),
     /// The hash of a unit's file. `None` if the value is invalid.
     Job(Option<Text>),
@@ -166,7 +167,7 @@ impl KeyValue {
         }
     }
 
-    /// The lease that the key is. `None` if it is not a key that fleetd renews.
+    /// The lease that this value represents. `None` if it is not that of a unit or a machine.
     pub(super) fn lease(&self) -> Option<Lease> {
         match self {
             KeyValue::State(state) => Some(Lease::Unit(state.unit.clone(), state.machine.clone()?)),
@@ -176,14 +177,14 @@ impl KeyValue {
     }
 }
 
-/// A hash that tells two texts apart.
+/// A hash by which a changed text is detected. Two texts with the same hash count as equal.
 pub(super) fn fingerprint(text: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     hasher.write(text.as_bytes());
     hasher.finish()
 }
 
-/// A column that many rows have, stored once.
+/// A text for a column, of which equal ones are stored once; `None` if it is empty.
 fn shared(text: &str, interner: &mut Interner) -> Option<Text> {
     non_empty::<Text>(Some(text)).map(|text| interner.share(&text))
 }

@@ -1,16 +1,17 @@
 //! Watches a directory of one member of etcd from an index on. It does not know what fleet keeps
 //! there.
 //!
-//! A plain watch (`wait=true`) answers with one event, and the next is requested with the next
-//! index. etcd remembers what happened in between: its last 1,000 events. With 5,000 units fleet
-//! writes some 600 times a second, so as soon as the watch has caught up it goes on as a stream
-//! (`stream=true`), one response without an end.
+//! The response to a plain watch (`wait=true`) is one event, and the next event is requested with
+//! the next index. etcd keeps its last 1,000 events, so those in between are not lost. With 5,000
+//! units fleet writes some 600 times a second, so as soon as the watch has caught up, it goes on as
+//! a stream (`stream=true`), one response without an end.
 //!
-//! A stream that starts behind delivers the first event that it missed and then none at all (etcd
-//! 2.x and 3.x, `store/watcher_hub.go`). That event is not newer than the index in the stream's
-//! headers; such a stream is dropped again. Where the watch cannot catch up, since each event takes
-//! a round trip, a stream is opened before the tree is read ([`WatchStart`]), and read meanwhile.
-//! Events that the tree contains already are ignored.
+//! A response starts behind if its first event had already happened when it was requested: that
+//! event is not newer than the index in the response's headers. A stream that starts behind
+//! delivers this one event, and then none at all (etcd 2.x and 3.x, `store/watcher_hub.go`), so it
+//! is dropped. Each event of a plain watch takes a round trip, so a plain watch may never catch up.
+//! Then a stream is opened before the tree is read ([`WatchStart`]), and its events are buffered
+//! meanwhile. Events that the tree already contains are ignored.
 
 mod response;
 
@@ -27,7 +28,7 @@ use super::keys::{EtcdErrorBody, KeyEvent};
 use super::member_client::{MemberClient, RegistryTree};
 use response::WatchResponse;
 
-/// The wait after a response that ended without an event.
+/// The wait before the next request after a response that ended without an event.
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long the headers of a stream may take. After that, the tree is read without a stream.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(2);
@@ -81,8 +82,8 @@ impl WatchStart {
         Ok(Self { client, response, events: Vec::new() })
     }
 
-    /// Reads the whole tree by another client, and meanwhile the stream: etcd drops a watcher that
-    /// is 100 events behind (2.x and 3.x, `store/watcher_hub.go`).
+    /// Reads the whole tree with another client, and meanwhile buffers the events of the stream:
+    /// etcd drops a watcher that is 100 events behind (2.x and 3.x, `store/watcher_hub.go`).
     pub(super) async fn read_tree(
         &mut self,
         client: &mut MemberClient,
@@ -94,7 +95,8 @@ impl WatchStart {
         }
     }
 
-    /// May be cancelled at any time. If the stream ends, the watch finds that later.
+    /// Buffers the events of the stream, if there is one. Cancel safe. If the stream ends, that is
+    /// noticed when the watch reads from it.
     async fn buffer_events(&mut self, key: &str) -> Infallible {
         while let Some(response) = &mut self.response
             && self.events.len() < MAX_BUFFERED_EVENTS
@@ -107,8 +109,8 @@ impl WatchStart {
         pending().await
     }
 
-    /// Begins the watch after the tree, which was read by `client`. A stream is watched from
-    /// `streams_from` on.
+    /// Begins the watch with the first event after the tree, which was read with `client` at the
+    /// index `after`. The watch may use streams from `streams_from` on.
     pub(super) fn into_watch(
         self,
         client: MemberClient,
@@ -116,7 +118,7 @@ impl WatchStart {
         after: u64,
         streams_from: Instant,
     ) -> EventWatch {
-        // The client of the tree has a connection that can be used again.
+        // Without a stream, the connection over which the tree was read is used again.
         let client = if self.response.is_some() { self.client } else { client };
 
         EventWatch {
@@ -139,7 +141,7 @@ pub(super) struct EventWatch {
     after: u64,
     /// The watch may go on as a stream from this moment on.
     streams_from: Instant,
-    /// Whether the last response did not start behind. Only then a stream can follow.
+    /// Whether the last response did not start behind. Only then a stream can follow it.
     has_caught_up: bool,
     /// The response that is under way.
     response: Option<WatchResponse>,
@@ -155,8 +157,8 @@ impl EventWatch {
 
     /// The events as they come, until the watch ends.
     ///
-    /// There is no channel to the receiver: waking a task for each of hundreds of events a second
-    /// costs more than reading them.
+    /// The receiver polls this directly, and not through a channel from another task: to wake a
+    /// task for each of hundreds of events a second costs more than to read them.
     pub(super) fn events(self) -> impl Stream<Item = Result<Vec<KeyEvent>, WatchEnd>> {
         stream::try_unfold(self, async |mut watch| {
             let events = watch.next().await?;

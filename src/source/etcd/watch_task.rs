@@ -1,6 +1,6 @@
-//! The task that watches etcd: it connects to one member after the other, reads the registry, and
-//! reports what changes. It knows neither HTTP ([`MemberClient`]) nor what a key means
-//! ([`key_tree`]).
+//! The task that watches etcd: it connects to a member, and to the next one if that fails, reads
+//! the registry, and reports what changes. It knows neither HTTP ([`MemberClient`]) nor what a key
+//! means ([`key_tree`]).
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -27,11 +27,11 @@ use crate::cluster::{FleetList, Moment, ReadSchedule, Reading, Text};
 use crate::source::backoff::Backoff;
 use crate::source::{Liveness, MARGIN, SourceEvent, SourceReport};
 
-/// How often a report is made although nothing has changed.
+/// How often a report is made although nothing has changed, as long as etcd responds.
 const TICK: Duration = Duration::from_secs(1);
 /// How long a tree that was read for a comparison waits for the watch to catch up with it.
 const CATCH_UP_TIME: Duration = Duration::from_secs(2);
-/// The waits when no member can be read.
+/// The first and the longest wait before a retry when no member can be read.
 const FIRST_BACKOFF: Duration = Duration::from_millis(250);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(10);
 
@@ -43,9 +43,9 @@ pub(super) struct WatchTask {
     wants_snapshot: Arc<AtomicBool>,
     /// The ID of etcd's cluster that was read last.
     cluster_id: Option<String>,
-    /// Whether the last watch ended since it was too slow to catch up.
+    /// Whether the last watch ended because it could not catch up with etcd's events.
     was_too_slow: bool,
-    /// A watch may go on as a stream from this moment on.
+    /// Watches may use streams from this moment on.
     streams_from: Instant,
     events: mpsc::Sender<SourceEvent>,
     name: Arc<Mutex<Text>>,
@@ -75,7 +75,7 @@ impl WatchSession {
 struct PendingComparison {
     tree: Node,
     index: u64,
-    /// At this moment it is compared in any case.
+    /// At this moment it is compared even if the watch has not caught up.
     until: Instant,
 }
 
@@ -212,11 +212,11 @@ impl WatchTask {
             old_id.as_deref().unwrap_or("unknown"),
         );
         self.tree = KeyTree::new(&self.etcd.settings.prefix);
-        self.emit(SourceEvent::Began).await;
+        self.emit(SourceEvent::Restarted).await;
     }
 
-    /// Reports what a watch delivers, until it ends for whatever reason. Returns whether the member
-    /// is to blame.
+    /// Reports what a watch delivers, until it ends for any reason. Returns whether the member has
+    /// failed, so that the next one is used.
     async fn follow(&mut self, watch: EventWatch) -> bool {
         let mut session = WatchSession::new(watch.endpoint().clone());
         let prefix = self.etcd.settings.prefix.clone();
@@ -281,7 +281,7 @@ impl WatchTask {
         }
     }
 
-    /// Takes the result of a probe, and returns what it shows about the watch.
+    /// Handles the result of a probe, and returns what it shows about the watch.
     fn handle_probe(&mut self, probe: MonitorEvent, session: &mut WatchSession) -> WatchHealth {
         session.schedule.record_received();
         self.tree.record_received(Instant::now().into_std());
@@ -311,7 +311,7 @@ impl WatchTask {
         self.liveness.set_deadline(now + PROBE_INTERVAL + self.timeout());
     }
 
-    /// The next report: the whole registry if that is wanted, else what has changed.
+    /// The next report: the whole registry if a snapshot is requested, otherwise the changes.
     fn report(&mut self, took: Duration) -> SourceReport {
         let at = Moment::now();
         let reading = if self.wants_snapshot.swap(false, Relaxed) {
@@ -321,8 +321,8 @@ impl WatchTask {
             Reading::Changes { index: self.tree.index(), changes }
         };
 
-        // A member that does not respond is given up after the timeout, and the next one has as
-        // long for its whole tree.
+        // A member that does not respond is abandoned after the timeout. Then the next one has the
+        // same timeout for the read of its whole tree.
         let within = PROBE_INTERVAL + 2 * self.timeout() + MARGIN;
         SourceReport {
             lists: &FleetList::ALL,
@@ -345,8 +345,8 @@ impl WatchTask {
         self.emit(SourceEvent::Report(report)).await;
     }
 
-    /// Compares what the watch has made of the registry with a whole tree, if one is there and the
-    /// watch has caught up with it. Returns whether they differ.
+    /// Compares the watched state with a tree that was read for a comparison, if there is one and
+    /// the watch has caught up with it. Returns whether they differ.
     async fn compare_if_ready(&mut self, session: &mut WatchSession) -> bool {
         let watched_index = self.tree.index();
         let ready = session.comparison.take_if(|comparison| {
@@ -357,7 +357,7 @@ impl WatchTask {
         };
 
         let differences = self.tree.count_differences(tree, index);
-        self.emit(SourceEvent::Checked { differences }).await;
+        self.emit(SourceEvent::Rechecked { differences }).await;
         if differences > 0 {
             warn!(
                 "{differences} keys of etcd at {} differ from the watched state: reading the \
@@ -368,7 +368,7 @@ impl WatchTask {
         differences > 0
     }
 
-    /// Logs why a watch has ended, and returns whether the member is to blame.
+    /// Logs why a watch has ended, and returns whether the member has failed.
     fn end_watch(&mut self, end: WatchEnd, endpoint: &Endpoint) -> bool {
         match end {
             WatchEnd::Failed(error) => {
@@ -381,7 +381,8 @@ impl WatchTask {
                     "etcd at {endpoint} no longer has the events after index {index} (it keeps \
                      1,000): reading the registry again"
                 );
-                // Without a stream the watch cannot catch up, whatever became of the last stream.
+                // Only with a stream the next watch can keep up. So a stream is used even if the
+                // last one has stalled.
                 self.was_too_slow = true;
                 self.streams_from = Instant::now();
             }
@@ -401,8 +402,8 @@ impl WatchTask {
         false
     }
 
-    /// Logs that a watch has stalled. If this program ran all the time, a proxy may hold back
-    /// responses until they are complete: then the next watches do without streams for a while.
+    /// Logs that a watch has stalled. If this program was not suspended, a proxy may be holding
+    /// back responses until they are complete. So the next watches use no streams for a while.
     fn end_stalled_watch(&mut self, health: WatchHealth, endpoint: Endpoint) {
         info!("{}", EtcdError::Stalled(endpoint));
         if health == WatchHealth::Stalled {
@@ -424,7 +425,7 @@ async fn sleep_until_some(moment: Option<Instant>) {
     }
 }
 
-/// Waits for the moment, if there is one, and then for a place in the channel.
+/// Waits until `not_before`, if it is set, and then for a place in the channel.
 async fn reserve(
     events: &mpsc::Sender<SourceEvent>,
     not_before: Option<Instant>,

@@ -4,7 +4,8 @@
 //! child ends, prints too much or misses its deadline, and when the caller drops the future, the
 //! whole group is killed, so that no process of the group outlives the call. tokio reaps the child.
 //! A process that has left the group is not killed, such as an ssh that stays as the master of a
-//! connection. If it still holds the pipes, the output until the end of the child is the answer.
+//! connection. If such a process still holds the pipes, only the output that comes until shortly
+//! after the end of the child is used ([`HELD_PIPES_TIMEOUT`]).
 
 use std::io;
 use std::path::Path;
@@ -30,8 +31,8 @@ const STDERR_LIMIT: usize = 4 * 1024;
 /// How long the pipes are read after the end of the child while another process holds them.
 const HELD_PIPES_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// What systemd tells a service about itself. It would be wrong for the child (`sd_notify(3)`,
-/// `sd_watchdog_enabled(3)`, `sd_listen_fds(3)`).
+/// Variables that systemd sets for a service. They are not meant for its child processes
+/// (`sd_notify(3)`, `sd_watchdog_enabled(3)`, `sd_listen_fds(3)`).
 const NOT_INHERITED: [&str; 6] = [
     "NOTIFY_SOCKET",
     "WATCHDOG_USEC",
@@ -41,8 +42,8 @@ const NOT_INHERITED: [&str; 6] = [
     "LISTEN_FDNAMES",
 ];
 
-/// Limits how many children are spawned at the same time, so that a disk that hangs does not block
-/// all threads: one for each list, and one more.
+/// Limits how many children are being started at the same time: one for each list, and one more. So
+/// if the disk hangs, not all threads for blocking calls hang with it.
 static SPAWN_PERMITS: Semaphore = Semaphore::const_new(4);
 
 /// The result of one run.
@@ -137,7 +138,7 @@ async fn wait_for_end(
         }
     };
 
-    // This closes the pipes that the rest of the group still holds.
+    // The other processes of the group may hold the pipes open. Killing them closes the pipes.
     group.kill();
     if is_read {
         return Ok((status, false));
@@ -150,8 +151,8 @@ async fn wait_for_end(
     }
 }
 
-/// Starts a child, in a thread that may block: the kernel reads the program from a disk that may
-/// hang.
+/// Starts a child. It is started in a thread that may block, because the kernel reads the program
+/// from a disk that may hang.
 async fn spawn(mut command: Command) -> io::Result<(ChildGuard, Child)> {
     let permit = SPAWN_PERMITS.acquire().await.map_err(io::Error::other)?;
     // Kills a child that is started after the caller has dropped this future.
@@ -201,8 +202,8 @@ impl ProcessGroup {
         Self(leader.and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw))
     }
 
-    /// Kills the group, only once: after the leader was reaped, the kernel may give its number to
-    /// another group.
+    /// Kills the group, only once: as soon as no process of the group is left, the kernel may give
+    /// its number to another group.
     fn kill(&mut self) {
         if let Some(leader) = self.0.take() {
             // This only fails if no process of the group is left.

@@ -1,8 +1,8 @@
 //! The arguments that each version of fleetctl accepts, and the columns that it prints. Pure.
 //!
-//! It must not know how fleetctl is run. All versions accept flags with two dashes, global flags
-//! before the command; flags with one dash ended with 0.13. The columns are those in fleet's source
-//! at each tag.
+//! It must not know how fleetctl is run. All versions accept flags with two dashes, and global
+//! flags before the command; flags with one dash are not accepted from 0.13 on. The columns are
+//! those in fleet's source at the tag of each version.
 
 use std::fmt;
 
@@ -13,8 +13,8 @@ use crate::cluster::{FleetList, Reading};
 /// How fleetctl connects to the cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum FleetctlConnection {
-    /// By its own default: etcd on this machine, from 0.10 on fleet's API. `FLEETCTL_*` in the
-    /// environment changes it.
+    /// By fleetctl's own default: etcd on this machine, and from 0.10 on fleet's API. `FLEETCTL_*`
+    /// in the environment changes it.
     #[default]
     Default,
     /// To an etcd at this host (`--endpoint`).
@@ -150,7 +150,8 @@ impl FleetctlVersion {
     fn columns(&self, list: FleetList) -> &'static [&'static str] {
         match (list, self.number) {
             (FleetList::Machines, _) => &["machine", "ip", "metadata"],
-            // The column `state` is not the desired state, and adds nothing to the others.
+            // These versions also have a column `state`. It is not the desired state, and follows
+            // from the other columns.
             (_, (0, ..=5, _)) => &["unit", "load", "active", "sub", "machine", "hash", "desc"],
             (_, (0, 6, _)) => {
                 &["unit", "dstate", "tmachine", "load", "active", "sub", "machine", "hash", "desc"]

@@ -2,7 +2,8 @@
 //! this process is PID 1 of a container. Nobody else can reap them, and zombies would fill the
 //! process table of the container.
 //!
-//! It must not reap a child of this process, whose exit status somebody waits for.
+//! It must not reap a child that this process has started itself, and for whose exit status it
+//! waits.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,7 +16,7 @@ use tokio::process::{Child, Command};
 static OWN_CHILDREN: Mutex<OwnChildren> =
     Mutex::new(OwnChildren { starting: 0, process_ids: BTreeSet::new() });
 
-/// The children of this process whose exit status somebody waits for.
+/// The children that this process has started itself, and for whose exit status it waits.
 struct OwnChildren {
     /// How many children are being started, and are not yet in `process_ids`. Starting one may take
     /// long, so the lock is not held meanwhile.
@@ -23,7 +24,7 @@ struct OwnChildren {
     process_ids: BTreeSet<u32>,
 }
 
-/// Marks a child as one that somebody waits for, until it is dropped.
+/// Keeps a child from being reaped here, until the guard is dropped.
 pub(super) struct ChildGuard(u32);
 
 /// Starts a child that is not reaped here until the guard is dropped.
@@ -50,7 +51,8 @@ impl Drop for ChildGuard {
 pub(crate) fn reap_orphans() {
     let ended: Vec<u32> = processes().filter(|id| has_ended(*id)).collect();
 
-    // If one of them is a child of ours, its start began before, so it is counted now.
+    // If one of these is an own child, its start began before `ended` was read. So by now it is
+    // either counted in `starting` or listed in `process_ids`.
     let own_children = own_children();
     if own_children.starting > 0 {
         return;
@@ -61,7 +63,7 @@ pub(crate) fn reap_orphans() {
         .filter(|id| !own_children.process_ids.contains(id))
         .filter_map(pid)
     {
-        // This fails if another process is its parent.
+        // This fails, without harm, if the parent of the zombie is another process.
         let _ = waitpid(Some(orphan), WaitOptions::NOHANG);
     }
 }

@@ -1,5 +1,5 @@
-//! One HTTP/1.1 connection, which is driven by whoever waits for a response on it. It does not know
-//! what is asked or answered.
+//! One HTTP/1.1 connection. It has no task of its own: the task that waits for a response polls it.
+//! It does not know what is requested.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -19,8 +19,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 /// A connection. Dropping it closes the socket.
 ///
-/// It makes progress only while a caller waits for a response or for a part of a body. A task of
-/// its own would be woken for each part, only to wake the caller.
+/// It makes progress only while a caller waits for a response or for a part of a body. If it had a
+/// task of its own, that task would be woken for each part, only to wake the caller.
 pub(in crate::source) struct HttpConnection {
     requests: SendRequest<Empty<Bytes>>,
     driver: ConnectionDriver,
@@ -41,8 +41,8 @@ impl HttpConnection {
     ) -> hyper::Result<Self> {
         let (requests, connection) = http1::handshake(TokioIo::new(stream)).await?;
         let connection = async {
-            // The request that is under way gets the same error. Without a request, nobody needs
-            // to know it.
+            // A request that is under way fails with the same error. Without a request, the error
+            // does not matter.
             let _ = connection.await;
         };
 
@@ -88,8 +88,9 @@ impl ConnectionDriver {
 
     /// Waits for a future that the connection completes, and polls the connection meanwhile.
     ///
-    /// The two wake each other for each part of a body. Such a wake only makes this loop poll them
-    /// again. The task itself is woken by what comes from outside, such as the socket.
+    /// The future and the connection wake each other for each part of a body. Such a wake only
+    /// makes this loop poll both again. The task itself is woken only by events from outside, such
+    /// as those of the socket.
     async fn drive<T>(&mut self, future: impl Future<Output = T>) -> T {
         let Self { connection, waker } = self;
         let mut future = pin!(future);
@@ -117,8 +118,8 @@ impl ConnectionDriver {
     }
 }
 
-/// The waker of a driver: it wakes the task, unless the task is polling the driver right now. Then
-/// the driver polls again.
+/// The waker of a driver: it wakes the task. But if the task is just polling the driver, it only
+/// makes the driver poll once more.
 #[derive(Default)]
 struct DriverWaker {
     /// Empty while the driver polls.

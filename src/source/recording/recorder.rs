@@ -33,8 +33,8 @@ pub(crate) struct Recorder {
     start: Option<Moment>,
     /// The last reading of each [`RecordedList`] that was written, to which later lines refer.
     previous: [Option<Reading>; 5],
-    /// Whether a poll was dropped since the last whole registry was written. Changes must not be
-    /// written after a gap.
+    /// Whether a report was dropped since the last whole registry was written. Changes must not be
+    /// written after such a gap.
     has_gap: bool,
 }
 
@@ -78,8 +78,8 @@ impl Recorder {
     /// Returns false if the poll was dropped because the disk is too slow. After a write error the
     /// recording ends: further polls are ignored and do not count as dropped.
     ///
-    /// Changes refer to a whole registry. So changes before the first registry are ignored, and
-    /// changes after a gap are dropped.
+    /// Changes refer to a whole registry that was recorded before them. So changes are ignored as
+    /// long as nothing else was recorded, and dropped after a gap until the next whole registry.
     pub(crate) fn write(&mut self, report: &SourceReport, source: &Text) -> bool {
         let is_change = matches!(report.outcome, Ok(Reading::Changes { .. }));
         if is_change && self.has_gap {
@@ -157,7 +157,7 @@ impl Recorder {
 
     /// Returns false if the line does not fit into the queue.
     fn append(&mut self, line: &RecordingLine) -> bool {
-        // This cannot fail: the line has only texts, and numbers under names.
+        // This cannot fail: a line has no maps, and all its values can be written as JSON.
         let Ok(mut text) = serde_json::to_vec(line) else {
             return false;
         };

@@ -15,7 +15,7 @@ pub(super) struct RecordedIntervals([ListIntervals; 3]);
 #[derive(Debug, Default)]
 struct ListIntervals {
     /// When the list was last polled in the current part of the recording; `None` before its first
-    /// poll.
+    /// poll there.
     last_poll: Option<Duration>,
     count: u32,
     sum: Duration,
@@ -23,7 +23,7 @@ struct ListIntervals {
 }
 
 impl RecordedIntervals {
-    /// Another part of the recording begins: no interval reaches across its beginning.
+    /// Begins the next part of the recording: no interval reaches from one part into the next.
     pub(super) fn begin_part(&mut self) {
         for intervals in &mut self.0 {
             intervals.last_poll = None;
@@ -41,7 +41,8 @@ impl RecordedIntervals {
             }
         }
 
-        // A list that is not polled any more has an interval until the end of the recording.
+        // If a list is not polled any more, the time until the end of the part counts as an
+        // interval.
         for intervals in &mut self.0 {
             let last_poll = intervals.last_poll.unwrap_or(poll.at);
             intervals.longest = intervals.longest.max(poll.at.saturating_sub(last_poll));

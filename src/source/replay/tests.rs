@@ -31,7 +31,7 @@ async fn a_recording_is_played_at_its_intervals_and_stays_at_its_end() {
     let file = recording(&LINES);
     let mut replay = Replay::open(file.path(), 2.0).unwrap();
     assert_eq!(&*replay.name(), "recording");
-    assert!(matches!(replay.next().await, SourceEvent::Began));
+    assert!(matches!(replay.next().await, SourceEvent::Restarted));
     assert_eq!(&*replay.name(), "recording of fleetctl v1.0.0");
 
     let start = Instant::now();
@@ -96,7 +96,7 @@ async fn the_built_in_recording_is_played_in_a_loop() {
     let mut beginnings = Vec::new();
     while beginnings.len() < 3 {
         match replay.next().await {
-            SourceEvent::Began => beginnings.push(start.elapsed().as_secs()),
+            SourceEvent::Restarted => beginnings.push(start.elapsed().as_secs()),
             SourceEvent::Report(report) => assert!(report.outcome.is_ok(), "{report:?}"),
             other => panic!("{other:?}"),
         }

@@ -1,6 +1,6 @@
 //! The decision which source is used, and why.
 //!
-//! It must not know where an option was set, or who reads the source.
+//! It must not know where an option was set, or what is done with the readings of the source.
 //!
 //! 1. The table in [`rules`] defines which options belong to which source.
 //! 2. [`Options::request`] returns what the options request. If they leave the choice open,

@@ -44,7 +44,8 @@ impl SelectionFacts {
 impl EtcdProbe {
     async fn run(settings: etcd::EtcdSettings) -> Self {
         let timeout = settings.timeout.min(PROBE_TIMEOUT);
-        // Unusable TLS files are reported when the source is opened.
+        // If the password of the etcd user cannot be read, opening the source reports that. No TLS
+        // file is read, since this endpoint has no TLS.
         let Ok(etcd) = EtcdSource::new(etcd::EtcdSettings { timeout, ..settings }) else {
             return EtcdProbe::NoAnswer;
         };
@@ -58,7 +59,7 @@ impl EtcdProbe {
 }
 
 impl Selection {
-    /// Selects a source by the options and, if they leave it open, by what is found on this host
+    /// Selects a source by the options and, if they do not decide it, by what is found on this host
     /// and in etcd.
     pub(crate) async fn choose(options: &Options) -> Self {
         let facts = SelectionFacts::gather(options).await;

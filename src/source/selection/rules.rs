@@ -3,7 +3,7 @@
 //! It must not know what a value means: options are keys and values as text. Two questions are
 //! answered from the table: which options cannot be set together ([`conflicts`]), and which options
 //! of a weaker place (such as the file) are discarded because a stronger place (such as the command
-//! line) requests another source ([`agree`]).
+//! line) requests another source ([`share_a_source`]).
 
 use crate::source::etcd;
 
@@ -56,7 +56,7 @@ const RULES: [OptionRule; 18] = [
     rule("tunnel", Any, FLEETCTL, RECORDING),
     rule("api", Any, API, RECORDING | FLEETCTL | ETCD_HOST),
     rule("etcd_prefix", IsNot(etcd::DEFAULT_PREFIX), ETCD, ALL),
-    // The host of `endpoint` is asked without TLS.
+    // The etcd at `endpoint` is always connected to without TLS.
     rule("etcd_ca", Any, ETCD_MEMBERS, ALL),
     rule("etcd_cert", Any, ETCD_MEMBERS, ALL),
     rule("etcd_key", Any, ETCD_MEMBERS, ALL),
@@ -106,7 +106,7 @@ impl OptionRule {
 
 /// Whether both options, with these values, belong to a common source. The value of a switch is
 /// `true` or `false`.
-pub(crate) fn agree(one: (&str, &str), other: (&str, &str)) -> bool {
+pub(crate) fn share_a_source(one: (&str, &str), other: (&str, &str)) -> bool {
     match (OptionRule::find(one), OptionRule::find(other)) {
         (Some(one), Some(other)) => one.shares_a_source_with(other),
         _ => true,
@@ -121,7 +121,8 @@ pub(crate) fn conflicts(set: &[(&str, &str)]) -> Vec<(&'static str, &'static str
     let (choices, mut others): (Vec<&OptionRule>, Vec<&OptionRule>) =
         rules.into_iter().partition(|rule| rule.option == "source");
 
-    // `--source replay` conflicts with nothing here: its missing recording is another error.
+    // Only a live source counts here. If `--source replay` lacks a recording, that is another
+    // error, which is reported elsewhere.
     let choice = choices.into_iter().find(|choice| choice.used_by & LIVE != NONE);
     let excluded_by_choice: Vec<_> = choice
         .into_iter()
@@ -129,7 +130,7 @@ pub(crate) fn conflicts(set: &[(&str, &str)]) -> Vec<(&'static str, &'static str
         .map(|other| ("source", other.option))
         .collect();
 
-    // The order of the table, not of `set`.
+    // Conflicts are reported in the order of the table, not of `set`.
     others.sort_by_key(|rule| RULES.iter().position(|each| each.option == rule.option));
     let mut conflicts = Vec::new();
     for (index, one) in others.iter().enumerate() {
@@ -213,7 +214,7 @@ mod tests {
         ] {
             assert_eq!(conflicting(options), [""; 0], "{options}");
             let set = set(options);
-            assert!(agree(set[0], set[1]), "{options}");
+            assert!(share_a_source(set[0], set[1]), "{options}");
         }
     }
 
@@ -234,8 +235,8 @@ mod tests {
         ] {
             let one = set(one)[0];
             let other = set(other)[0];
-            assert_eq!(agree(one, other), expected, "{one:?} {other:?}");
-            assert_eq!(agree(other, one), expected, "{other:?} {one:?}");
+            assert_eq!(share_a_source(one, other), expected, "{one:?} {other:?}");
+            assert_eq!(share_a_source(other, one), expected, "{other:?} {one:?}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Splits a table of fleetctl into rows and cells. Pure.
 //!
-//! It must not know what a column means. The only exception: a description (`desc`) may continue on
-//! the next line.
+//! It must not know which list a table is. It knows the format of single cells: names, `ID/IP`, and
+//! free text, of which a description (`desc`) may continue on the next line.
 
 use std::borrow::Cow;
 use std::iter::Enumerate;
@@ -28,12 +28,13 @@ pub(super) struct TableRow<'a> {
 }
 
 impl TableRow<'_> {
-    /// The value of a column; `None` if it is `-`, or if the column was not requested.
+    /// The value of a column, as printed; `None` if it is `-`, or if the column was not requested.
     pub(super) fn cell(&self, column: &str) -> Option<&str> {
         let index = self.columns.iter().position(|name| *name == column)?;
         self.cells.get(index).map(AsRef::as_ref).filter(|cell| *cell != "-")
     }
 
+    /// The value of a column, without control characters.
     pub(super) fn text(&self, column: &str) -> Option<Text> {
         self.cell(column).map(printable)
     }
@@ -132,7 +133,7 @@ impl<'a> Iterator for TableRows<'a> {
     }
 }
 
-/// A line without the CRs at its end: each terminal that it came through has added one.
+/// A line without the CRs at its end: each terminal between fleetctl and this program adds one.
 fn without_line_end(line: &str) -> &str {
     line.trim_end_matches('\r')
 }

@@ -1,32 +1,33 @@
-//! Puts the pages of a list together, and detects when rows may be missing. It does not know what a
-//! row contains.
+//! Joins the pages of a list, and detects when rows may be missing. It does not know what a row
+//! contains.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::ApiRow;
 
-/// Puts the pages of one list together, from one read to the next.
+/// Joins the pages of one list, and remembers the rows of the previous read.
 ///
-/// fleetd reads its registry anew for each page, and a page is "rows 101 to 200 as of now". So a
-/// list that changes between two pages may be inconsistent:
+/// fleetd reads its registry again for each page, and a page is "rows 101 to 200 as of now". So a
+/// list that changes between the requests of two pages may be inconsistent:
 ///
-/// - If a row appears before the border of two pages, the last row of the one page is also the
-///   first of the next. That can be seen.
-/// - If a row vanishes before the border, the first row of the next page moves to the page that was
-///   already read, and is missing. The pages do not show that. But such a read has another row, the
-///   one that vanished, which the next read cannot have.
+/// - If a row appears on a page that was already read, the last row of that page is also the first
+///   row of the next page. The duplicate shows it.
+/// - If a row vanishes from a page that was already read, the first row of the next page moves to
+///   that page, and is missing. The pages themselves do not show it. But this read still contains
+///   the row that vanished, which the next read does not.
 ///
-/// Hence the rule: a read of several pages is accepted if it has **every row of the read right
-/// before it**, accepted or not. If it has not, the list is read again. As long as no row vanishes,
-/// that costs nothing. When one has vanished, it costs a second read, which agrees. Reading each
-/// page twice would double every read.
+/// Hence the rule: a read of several pages is accepted if it has no row twice, and has **every row
+/// of the previous read**, whether that was accepted or not. Otherwise the list is read again. As
+/// long as no row vanishes, this costs nothing. When one has vanished, it costs a second read,
+/// which is then accepted. To read each page twice would double the cost of every read.
 ///
-/// So each row that has existed since the previous read is in an accepted read. A newer row can
-/// still be missing at a border, and comes with the next read: no row vanishes by that. Only a row
+/// So an accepted read has each row that has existed since the previous read. A newer row may be
+/// missing in it, and is then in the next read; no row that was known is lost by that. Only a row
 /// that appears and vanishes within one read can hide that another row is missing.
 #[derive(Debug)]
 pub(in crate::source) struct PageCollator<R: ApiRow> {
-    /// The rows of the previous read. `None` if there was none, or it had a row twice.
+    /// The IDs of the rows of the previous read. `None` if there was none, or if it had several
+    /// pages and a row twice.
     previous: Option<BTreeSet<R::Id>>,
 }
 
@@ -37,15 +38,15 @@ impl<R: ApiRow> Default for PageCollator<R> {
 }
 
 impl<R: ApiRow> PageCollator<R> {
-    /// Puts the pages of one read together to a sorted list. If a row is there twice, the later one
-    /// counts.
+    /// Joins the pages of one read to a sorted list. If a row is there twice, the later one is
+    /// used.
     ///
-    /// A single page is always accepted. The first read of several pages has none before it, and is
-    /// not accepted.
+    /// A single page is always accepted. If the very first read has several pages, it is not
+    /// accepted, since there is no previous read to compare it with.
     ///
     /// # Errors
     ///
-    /// The list, if it may lack rows.
+    /// The read is not accepted: the list, which may lack rows.
     pub(in crate::source) fn collate(&mut self, pages: Vec<Vec<R>>) -> Result<Vec<R>, Vec<R>> {
         let is_single_page = pages.len() <= 1;
         let row_count: usize = pages.iter().map(Vec::len).sum();

@@ -1,5 +1,4 @@
-//! The entries of each list as fleetd writes them, and the rows that they become. It knows no
-//! pages.
+//! The JSON entries of each list, and how they are converted to rows. It knows nothing of pages.
 
 use std::collections::BTreeMap;
 
@@ -108,8 +107,8 @@ impl From<UnitJson> for UnitFile {
     fn from(unit: UnitJson) -> Self {
         let options = unit.options.unwrap_or_default();
         let target: Option<MachineId> = non_empty(unit.machine_id.as_deref());
-        // Before 0.13 fleetd knew only `true`, and gave a unit with `Global=yes` to one machine
-        // like any other.
+        // Before 0.13 fleetd accepted only the value `true`, and scheduled a unit with `Global=yes`
+        // to one machine, as any other unit. A unit that has a target is therefore not global.
         let global = target.is_none() && is_global(&options);
 
         Self {

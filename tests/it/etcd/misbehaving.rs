@@ -311,7 +311,7 @@ async fn another_cluster_and_a_restored_one_are_begun_anew() {
                     }
                     other => panic!("{other:?}"),
                 },
-                SourceEvent::Began => break,
+                SourceEvent::Restarted => break,
                 other => panic!("{other:?}"),
             }
         }
@@ -362,7 +362,7 @@ async fn keys_that_the_watch_missed_are_counted_and_read_again() {
                 }
                 other => panic!("{other:?}"),
             },
-            SourceEvent::Checked { differences } => break differences,
+            SourceEvent::Rechecked { differences } => break differences,
             other => panic!("{other:?}"),
         }
     };

@@ -358,7 +358,7 @@ async fn a_comparison_finds_no_differences_however_much_changes() {
         let mut last = 0;
         while checks < 4 {
             match next(&mut watched).await {
-                SourceEvent::Checked { differences } => {
+                SourceEvent::Rechecked { differences } => {
                     assert_eq!(differences, 0);
                     checks += 1;
                 }

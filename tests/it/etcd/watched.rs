@@ -88,7 +88,7 @@ pub async fn until(
                 Ok(_) => {}
                 Err(error) => panic!("{error}"),
             },
-            SourceEvent::Checked { differences: 0 } => {}
+            SourceEvent::Rechecked { differences: 0 } => {}
             other => panic!("{other:?}"),
         }
     }

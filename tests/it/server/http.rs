@@ -382,7 +382,7 @@ async fn strangers_are_refused_on_every_path_and_told_how_to_get_in() {
     let mut settings = settings();
     settings.access.allowed_hosts = vec![AllowedHost::new("evil.example")];
     settings.access.allowed_origins = vec!["http://evil.example".parse().unwrap()];
-    bench.server.set(settings);
+    bench.server.set_settings(settings);
     assert_eq!(bench.request("GET", "/", &rebound).await.status, 200);
     assert_eq!(bench.request("GET", "/", &foreign).await.status, 200);
 }

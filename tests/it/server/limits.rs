@@ -54,7 +54,7 @@ async fn run_out_of_files() {
 
 #[tokio::test]
 async fn connections_that_are_no_clients_are_limited_too() {
-    OpenFiles::raise();
+    OpenFileLimit::raise();
     let mut bench = ServerBench::start().await;
     bench.read_all(&view(&[]));
     let mut client = bench.client().await;
@@ -116,7 +116,7 @@ fn a_client_costs_little_memory_even_after_large_messages() {
 #[ignore = "run by another test in a process of its own"]
 async fn measure_the_memory_of_clients() {
     const CLIENTS: usize = 1000;
-    OpenFiles::raise();
+    OpenFileLimit::raise();
     let mut bench = ServerBench::start().await;
     let name = "x".repeat(10_000);
     bench.read_all(&Arc::new(View {

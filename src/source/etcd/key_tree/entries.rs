@@ -1,5 +1,4 @@
-//! The keys by name, and the rows that several of them make together. It knows neither events nor
-//! time.
+//! The keys by name, and the rows that are made of several keys. It knows neither events nor time.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -73,7 +72,7 @@ impl Entries {
         self.0.values().filter_map(|entry| entry.value().lease())
     }
 
-    /// All states with the addresses of their machines, in the order of their keys.
+    /// All states with the addresses of their machines, sorted by unit and machine.
     pub(super) fn states(&self, machines: &[Machine]) -> Vec<UnitState> {
         let mut states: Vec<UnitState> =
             self.0.values().filter_map(KeyEntry::state).cloned().collect();
@@ -141,8 +140,8 @@ impl Entries {
             Some(KeyValue::TargetState(desired)) => desired.clone(),
             _ => None,
         };
-        // Before 0.13 fleet knew only `true`, and gave a unit with `Global=yes` to one machine like
-        // any other.
+        // Before 0.13 fleet accepted only the value `true`, and scheduled a unit with `Global=yes`
+        // to one machine, as any other unit. A unit that has a target is therefore not global.
         let global = target.is_none() && file.is_some_and(|file| file.global);
 
         let unit: UnitName = printable(unit);

@@ -1,19 +1,19 @@
-//! One key with its decoded value, and when its lease is overdue. It does not know its own name.
+//! The decoded value of one key, and when its lease is overdue. It does not know which key that is.
 
 use std::time::{Duration, Instant};
 
 use super::super::value::KeyValue;
 use crate::cluster::{Lease, UnitState};
 
-/// The part of a state's TTL that is left when its renewal is overdue. fleet renews it after half
-/// of its TTL (up to v0.11) or four fifths (v1.0.0).
+/// If less than this part of a state's TTL is left, its renewal is overdue. fleet renews a state
+/// after half of its TTL (up to v0.11) or four fifths (v1.0.0).
 const STATE_OVERDUE: f64 = 0.1;
 /// The same for a machine, which fleet renews after half of its TTL.
 const MACHINE_OVERDUE: f64 = 0.25;
 /// etcd reports the time that is left in whole seconds, rounded up.
 const TTL_RESOLUTION: Duration = Duration::from_secs(1);
 
-/// A key with its value.
+/// The value of a key, and its lease.
 #[derive(Debug)]
 pub(super) struct KeyEntry {
     value: KeyValue,
@@ -72,13 +72,13 @@ impl KeyEntry {
         }
     }
 
-    /// The same value was written once more.
+    /// Records that the same value was written once more.
     pub(super) fn renew(&mut self, modified_index: u64, expiry: Option<KeyExpiry>) {
         self.modified_index = modified_index;
         self.expiry = expiry;
     }
 
-    /// Postpones the expiry, for a time in which nobody could renew the key.
+    /// Postpones the expiry by a time in which the key could not be renewed.
     pub(super) fn postpone(&mut self, by: Duration) {
         if let Some(expiry) = &mut self.expiry {
             expiry.at += by;
@@ -96,7 +96,7 @@ impl KeyEntry {
         }
     }
 
-    /// Whether it may have expired by now, as far as the resolution of a TTL tells.
+    /// Whether it may have expired by now. Its expiry is known only to [`TTL_RESOLUTION`].
     pub(super) fn may_have_expired(&self, now: Instant) -> bool {
         self.expiry.is_some_and(|expiry| expiry.at <= now + TTL_RESOLUTION)
     }

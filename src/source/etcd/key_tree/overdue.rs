@@ -1,5 +1,5 @@
-//! Which leases are overdue, and when to look for the next. It does not know what follows from
-//! that.
+//! Which leases are overdue, and when to check again. It does not know what the cluster concludes
+//! from that.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -26,12 +26,12 @@ impl OverdueLeases {
         self.keys.remove(key)
     }
 
-    /// Looks at this entry as soon as it is overdue.
+    /// Schedules a check for the moment after which this entry is overdue.
     pub(super) fn schedule(&mut self, entry: &KeyEntry) {
         self.next_check = self.next_check.into_iter().chain(entry.overdue_after()).min();
     }
 
-    /// Looks at all entries with the next check, as leases that were overdue may not be any more.
+    /// Makes the next check examine all entries, since leases may not be overdue any more.
     pub(super) fn recheck_all(&mut self, now: Instant) {
         self.next_check = Some(now);
     }

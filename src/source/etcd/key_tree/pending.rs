@@ -1,4 +1,4 @@
-//! What has changed since the last report. It knows which keys, not their new values.
+//! What has changed since the last report. It knows which keys have changed, not their new values.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,9 +8,9 @@ use crate::cluster::{Lease, Text};
 /// The changes that have not been reported yet.
 #[derive(Debug, Default)]
 pub(super) struct PendingChanges {
-    /// The keys that are leases and have changed, each with its former lease, if that ended.
+    /// The keys with leases that have changed, each with the lease that it had before, if any.
     pub(super) leases: BTreeMap<Box<str>, Option<EndedLease>>,
-    /// The units of which fleet wants something else.
+    /// The units whose desired state, target or unit file has changed.
     pub(super) units: BTreeSet<Text>,
     /// Whether the leader may be another one.
     pub(super) leader: bool,
@@ -18,7 +18,7 @@ pub(super) struct PendingChanges {
     pub(super) renewed: Vec<Lease>,
 }
 
-/// A lease that has ended.
+/// A lease that a key had before its last change.
 #[derive(Debug)]
 pub(super) struct EndedLease {
     pub(super) lease: Lease,
@@ -40,7 +40,8 @@ impl PendingChanges {
         };
 
         match self.leases.get_mut(key) {
-            // The cluster knows the first of several leases, and the last event says how it ended.
+            // If the key has had several leases since the last report, the first of them is the one
+            // that was reported. The last event decides whether it counts as expired or deleted.
             Some(Some(known)) => known.has_expired = has_expired,
             Some(unknown) => *unknown = ended(),
             None => _ = self.leases.insert(key.into(), ended()),

@@ -1,4 +1,5 @@
-//! A response to a watch: one event, or a stream of them. It does not know what follows on it.
+//! A response to a watch: one event, or a stream of them. It does not know what the watch does
+//! after the response.
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -23,9 +24,9 @@ pub(super) struct WatchResponse {
     is_stream: bool,
     /// etcd's index when the response began.
     index: u64,
-    /// Whether its first event is older than that. `None` before the first event.
+    /// Whether its first event is not newer than `index`. `None` before the first event.
     is_behind: Option<bool>,
-    /// When an event that has begun must be complete.
+    /// When an event of which a part has been received must be complete. `None` between events.
     deadline: Option<Instant>,
 }
 
@@ -93,20 +94,21 @@ impl WatchResponse {
         self.is_behind.is_some()
     }
 
-    /// Whether its first event had happened before it began.
+    /// Whether its first event had already happened when the response began.
     pub(super) fn started_behind(&self) -> bool {
         self.is_behind == Some(true)
     }
 
-    /// Compares its first event, if this is it, with the index at which it began.
+    /// Compares the index of its first event with the index at which the response began, unless
+    /// this was done before.
     pub(super) fn judge_start(&mut self, events: &[KeyEvent]) {
         if let Some(first) = events.first() {
             self.is_behind.get_or_insert(first.node.modified_index <= self.index);
         }
     }
 
-    /// Waits for data, and decodes all that has come: the events that are complete, maybe none, and
-    /// whether the response has ended. May be cancelled at any time.
+    /// Waits for data, and decodes everything that has been received. Returns the complete events,
+    /// of which there may be none, and whether the response has ended. Cancel safe.
     pub(super) async fn read(
         &mut self,
         client: &mut MemberClient,
