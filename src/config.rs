@@ -30,7 +30,7 @@ use crate::cli::Cli;
 use crate::feed::Publish;
 use crate::feed::fields::{MachineField, UnitField};
 use crate::server::access::{AllowedHost, AllowedOrigin};
-use crate::source::etcd::Tls;
+use crate::source::etcd::TlsFiles;
 use crate::source::fleetctl::FleetctlConnection;
 use crate::source::selection::{self, SourceChoice, SourceRequest};
 use crate::telemetry;
@@ -212,7 +212,7 @@ fn load_over(
     let api = values.optional("api", parse::api).unwrap_or_default();
     let etcd_members = values.list("etcd", parse::members);
     let etcd_prefix = values.with_default("etcd_prefix", parse::prefix);
-    let etcd_tls = Tls {
+    let etcd_tls = TlsFiles {
         ca: values.optional("etcd_ca", parse::path),
         cert: values.optional("etcd_cert", parse::path),
         key: values.optional("etcd_key", parse::path),
@@ -303,7 +303,7 @@ fn refuse_conflicts(options: &selection::Options, values: &mut Values) {
         values.refuse("source", "needs a recording: --replay FILE or --demo");
     }
 
-    let Tls { ca, cert, key } = &options.etcd_tls;
+    let TlsFiles { ca, cert, key } = &options.etcd_tls;
     if !options.etcd_members.iter().any(|member| member.tls) {
         for (key, file) in [("etcd_ca", ca), ("etcd_cert", cert), ("etcd_key", key)] {
             if file.is_some() {

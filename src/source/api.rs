@@ -77,15 +77,15 @@ impl FleetClient for Api {
         }
     }
 
-    async fn poll(&self, topic: FleetList) -> Result<Reading, SourceError> {
-        let mut list = self.lists[topic as usize].lock().await;
+    async fn poll(&self, list: FleetList) -> Result<Reading, SourceError> {
+        let mut reader = self.lists[list as usize].lock().await;
         // Until the poll succeeds, this future owns the connection, so that dropping the future
         // closes the connection.
-        let mut client = std::mem::take(&mut list.client);
+        let mut client = std::mem::take(&mut reader.client);
 
-        match self.read(topic, &mut client, &mut list).await {
+        match self.read(list, &mut client, &mut reader).await {
             Ok(reading) => {
-                list.client = client;
+                reader.client = client;
                 Ok(reading)
             }
             Err(error) => {
@@ -125,23 +125,23 @@ impl Api {
 
     async fn read(
         &self,
-        topic: FleetList,
+        list: FleetList,
         client: &mut HttpClient,
-        list: &mut ListReader,
+        reader: &mut ListReader,
     ) -> Result<Reading, ApiError> {
-        Ok(match topic {
+        Ok(match list {
             FleetList::Units => {
-                let mut states = self.read_list(client, &mut list.states).await?;
-                let machines = self.read_list(client, &mut list.machines).await?;
+                let mut states = self.read_list(client, &mut reader.states).await?;
+                let machines = self.read_list(client, &mut reader.machines).await?;
                 rows::join(&mut states, &machines);
                 Reading::Units { states, files: None }
             }
             FleetList::Machines => {
-                let machines = self.read_list(client, &mut list.machines).await?;
+                let machines = self.read_list(client, &mut reader.machines).await?;
                 Reading::Machines { machines }
             }
             FleetList::UnitFiles => {
-                let files = self.read_list(client, &mut list.files).await?;
+                let files = self.read_list(client, &mut reader.files).await?;
                 Reading::UnitFiles { files }
             }
         })
@@ -166,7 +166,7 @@ impl Api {
         match list {
             Ok(rows) => Ok(rows),
             Err(rows) if R::MAY_LACK_ROWS => Ok(rows),
-            Err(_) => Err(ApiError::Torn(self.address.clone(), format!("/{}", R::PATH))),
+            Err(_) => Err(ApiError::Inconsistent(self.address.clone(), format!("/{}", R::PATH))),
         }
     }
 

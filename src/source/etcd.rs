@@ -65,7 +65,7 @@ pub struct EtcdSettings {
     /// The directory of fleet's registry, such as `/_coreos.com/fleet`.
     pub prefix: String,
     /// The files for `https://` members.
-    pub tls: Tls,
+    pub tls: TlsFiles,
     /// The etcd user to authenticate as. `None`: requests have no credentials.
     pub login: Option<Login>,
     /// How long a response may take.
@@ -74,7 +74,7 @@ pub struct EtcdSettings {
 
 /// PEM files for TLS.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tls {
+pub struct TlsFiles {
     /// CA certificates to verify etcd with. `None`: those of the host.
     pub ca: Option<PathBuf>,
     /// The client certificate, followed by intermediate certificates.
@@ -139,7 +139,7 @@ impl EtcdSource {
         for endpoint in &self.settings.endpoints {
             match self.client(endpoint).get(&self.settings.prefix, "").await {
                 // The directory of fleet is missing, but it is the v2 API that says so.
-                Ok(_) | Err(EtcdError::NoFleet(..)) => return Ok(()),
+                Ok(_) | Err(EtcdError::KeyNotFound(..)) => return Ok(()),
                 Err(error) => errors.push(error),
             }
         }

@@ -185,11 +185,13 @@ impl FleetClient for Fleetctl {
         let arguments = version.arguments(&self.settings.connection, list);
         let (stdout, stderr) = self.run(&arguments, deadline).await?;
 
-        let reading = version.read(list, &stdout).map_err(|error| FleetctlError::Answer {
-            command: self.command(&arguments),
-            error,
-            stderr,
-        })?;
+        let reading = version
+            .read(list, &stdout)
+            .map_err(|error| FleetctlError::InvalidTable {
+                command: self.command(&arguments),
+                error,
+                stderr,
+            })?;
         Ok(reading)
     }
 }

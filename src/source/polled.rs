@@ -35,7 +35,7 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
 /// failure for [`LONGEST_BACKOFF`] if that is shorter. fleet reads its whole registry again for
 /// each page of its API, so the cost of a poll grows with the square of the number of units (5,000
 /// units: 27 s for the unit files).
-const PAUSE: u32 = 4;
+const PAUSE_FACTOR: u32 = 4;
 
 /// How long after its timeout a poll is cancelled. A client that has the same timeout can report a
 /// better error than [`SourceError::Timeout`] in this time.
@@ -299,7 +299,7 @@ impl PollPacing {
     /// the backoff.
     fn after(&mut self, took: Duration, succeeded: bool, chance: f64) -> PollDelay {
         let until_next = self.interval.saturating_sub(took);
-        let pause = took * PAUSE;
+        let pause = took * PAUSE_FACTOR;
 
         if succeeded {
             self.backoff.reset();

@@ -53,7 +53,7 @@ struct RecordingLine {
     #[serde(skip_serializing_if = "Option::is_none")]
     took: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    topic: Option<RecordedList>,
+    topic: Option<RecordedTopic>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     same: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -80,7 +80,7 @@ struct RecordingLine {
 /// The key `topic` of a line: which lists were read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum RecordedList {
+enum RecordedTopic {
     Units,
     Machines,
     UnitFiles,
@@ -88,23 +88,23 @@ enum RecordedList {
     Changes,
 }
 
-impl RecordedList {
+impl RecordedTopic {
     fn from_report(report: &SourceReport) -> Self {
         match report.lists {
-            _ if matches!(report.outcome, Ok(Reading::Changes { .. })) => RecordedList::Changes,
-            [FleetList::Units] | [FleetList::Units, FleetList::UnitFiles] => RecordedList::Units,
-            [FleetList::Machines] => RecordedList::Machines,
-            [FleetList::UnitFiles] => RecordedList::UnitFiles,
-            _ => RecordedList::Registry,
+            _ if matches!(report.outcome, Ok(Reading::Changes { .. })) => RecordedTopic::Changes,
+            [FleetList::Units] | [FleetList::Units, FleetList::UnitFiles] => RecordedTopic::Units,
+            [FleetList::Machines] => RecordedTopic::Machines,
+            [FleetList::UnitFiles] => RecordedTopic::UnitFiles,
+            _ => RecordedTopic::Registry,
         }
     }
 
     fn lists(self) -> &'static [FleetList] {
         match self {
-            RecordedList::Units => FleetList::Units.alone(),
-            RecordedList::Machines => FleetList::Machines.alone(),
-            RecordedList::UnitFiles => FleetList::UnitFiles.alone(),
-            RecordedList::Registry | RecordedList::Changes => &FleetList::ALL,
+            RecordedTopic::Units => FleetList::Units.alone(),
+            RecordedTopic::Machines => FleetList::Machines.alone(),
+            RecordedTopic::UnitFiles => FleetList::UnitFiles.alone(),
+            RecordedTopic::Registry | RecordedTopic::Changes => &FleetList::ALL,
         }
     }
 }
@@ -118,12 +118,12 @@ pub enum RecordingEntry {
         source: Option<Text>,
     },
     /// One poll, or one report of a watch.
-    Poll(RecordedPoll),
+    Poll(RecordedReport),
 }
 
 /// One poll of a recording, or one report of a watch.
 #[derive(Clone, Debug, PartialEq)]
-pub struct RecordedPoll {
+pub struct RecordedReport {
     /// When its answer was complete, measured from the beginning of this part of the recording.
     pub at: Duration,
     /// How long it took.
@@ -137,7 +137,7 @@ pub struct RecordedPoll {
 /// Reads a recording, line by line.
 #[derive(Debug, Default)]
 pub struct RecordingReader {
-    /// The last successful reading of each [`RecordedList`], to which later lines refer.
+    /// The last successful reading of each [`RecordedTopic`], to which later lines refer.
     previous: [Option<Reading>; 5],
 }
 
@@ -178,13 +178,13 @@ impl RecordingReader {
         };
 
         let lists = recorded_list.lists();
-        Ok(Some(RecordingEntry::Poll(RecordedPoll { at, took, lists, outcome })))
+        Ok(Some(RecordingEntry::Poll(RecordedReport { at, took, lists, outcome })))
     }
 
     /// The reading of a line without an error. Later lines may refer to it.
     fn reading(
         &mut self,
-        recorded_list: RecordedList,
+        recorded_list: RecordedTopic,
         line: RecordingLine,
     ) -> Result<Reading, String> {
         let previous = &mut self.previous[recorded_list as usize];
@@ -195,16 +195,16 @@ impl RecordingReader {
         }
 
         let reading = match (recorded_list, line.states, line.machines, line.files) {
-            (RecordedList::Changes, ..) => {
+            (RecordedTopic::Changes, ..) => {
                 return Ok(Reading::Changes {
                     index: line.index.unwrap_or_default(),
                     changes: line.changes,
                 });
             }
-            (RecordedList::Units, Some(states), _, files) => Reading::Units { states, files },
-            (RecordedList::Machines, _, Some(machines), _) => Reading::Machines { machines },
-            (RecordedList::UnitFiles, _, _, Some(files)) => Reading::UnitFiles { files },
-            (RecordedList::Registry, states, machines, files) => {
+            (RecordedTopic::Units, Some(states), _, files) => Reading::Units { states, files },
+            (RecordedTopic::Machines, _, Some(machines), _) => Reading::Machines { machines },
+            (RecordedTopic::UnitFiles, _, _, Some(files)) => Reading::UnitFiles { files },
+            (RecordedTopic::Registry, states, machines, files) => {
                 let previous = match &*previous {
                     Some(Reading::Registry(previous)) => previous.clone(),
                     _ => RegistrySnapshot::default(),

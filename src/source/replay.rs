@@ -18,7 +18,7 @@ use tokio::fs;
 use tokio::io::{AsyncBufReadExt, BufReader as AsyncBufReader, Lines};
 use tokio::time::{Instant, sleep_until};
 
-use super::recording::{RecordedPoll, RecordingEntry, RecordingReader};
+use super::recording::{RecordedReport, RecordingEntry, RecordingReader};
 use super::{Liveness, SourceError, SourceEvent, SourceReport};
 use crate::cluster::{Moment, Text};
 use intervals::RecordedIntervals;
@@ -71,7 +71,7 @@ pub(crate) struct Replay {
     start: Option<PlaybackStart>,
     reader: RecordingReader,
     /// The next poll, until it is due.
-    pending: Option<RecordedPoll>,
+    pending: Option<RecordedReport>,
     /// The name of the source that was recorded.
     source: Option<Text>,
     liveness: Liveness,
@@ -215,12 +215,12 @@ impl Replay {
         }
     }
 
-    fn due(&self, start: PlaybackStart, poll: &RecordedPoll) -> Instant {
+    fn due(&self, start: PlaybackStart, poll: &RecordedReport) -> Instant {
         let wait = Duration::try_from_secs_f64(poll.at.as_secs_f64() / self.speed);
         start.real + wait.unwrap_or(LONGEST_WAIT).min(LONGEST_WAIT)
     }
 
-    fn report(&self, start: PlaybackStart, poll: RecordedPoll) -> SourceReport {
+    fn report(&self, start: PlaybackStart, poll: RecordedReport) -> SourceReport {
         // The monotonic clock is that of the recording. The wall clock, which people read, is real.
         let at = Moment { instant: (start.judged + poll.at).instant, ..Moment::now() };
         SourceReport {

@@ -9,7 +9,7 @@ use crate::cluster::{Machine, MachineId, Text, UnitState};
 
 /// A text as a [`printable`] value; `None` if it is empty or missing. fleet does not distinguish an
 /// empty text from a missing one, and fleetctl prints `-` for both.
-pub(super) fn non_empty<T: for<'a> From<&'a str>>(text: Option<&str>) -> Option<T> {
+pub(super) fn printable_if_any<T: for<'a> From<&'a str>>(text: Option<&str>) -> Option<T> {
     text.filter(|text| !text.is_empty()).map(printable)
 }
 
@@ -34,7 +34,7 @@ fn without_controls(text: &str) -> Cow<'_, str> {
 /// Metadata as fleetctl prints it: pairs sorted by key, separated by commas.
 pub(super) fn metadata(pairs: &BTreeMap<String, String>) -> Option<Text> {
     let pairs: Vec<String> = pairs.iter().map(|(key, value)| format!("{key}={value}")).collect();
-    non_empty(Some(&pairs.join(",")))
+    printable_if_any(Some(&pairs.join(",")))
 }
 
 /// Fills in each state's address from the list of machines, as fleetctl does.
@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn control_characters_are_replaced_and_a_tab_is_kept() {
-        let shown = |text: &str| non_empty::<Text>(Some(text));
+        let shown = |text: &str| printable_if_any::<Text>(Some(text));
 
         assert_eq!(shown("rack 7\tleft, Zoë").as_deref(), Some("rack 7\tleft, Zoë"));
         assert_eq!(

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use serde::Deserialize;
 use sha1::{Digest, Sha1};
 
-use super::rows::{non_empty, printable};
+use super::rows::{printable, printable_if_any};
 use crate::cluster::Text;
 
 /// An option of a unit file. fleetd omits an empty value in its JSON.
@@ -108,7 +108,7 @@ pub(super) fn description(options: &[UnitOption]) -> Option<Text> {
         joined.push(' ');
         joined.push_str(line.trim_start());
     }
-    non_empty(Some(&joined))
+    printable_if_any(Some(&joined))
 }
 
 /// The SHA-1 by which fleet identifies a unit file. It is the hash of the text that go-systemd's

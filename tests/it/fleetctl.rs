@@ -310,10 +310,10 @@ async fn invalid_output_is_a_failure() {
         assert!(!error.is_unusable(), "{mode}: {error}");
 
         let is_expected = match (mode, &error) {
-            ("garbage", FleetctlError::Answer { error, .. }) => {
+            ("garbage", FleetctlError::InvalidTable { error, .. }) => {
                 matches!(error, TableError::NotUtf8(10))
             }
-            ("cut", FleetctlError::Answer { error, .. }) => {
+            ("cut", FleetctlError::InvalidTable { error, .. }) => {
                 matches!(error, TableError::CutOff { line: 30, .. })
             }
             ("die", FleetctlError::Failed { status, .. }) => status.signal() == Some(9),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use fleet_monitor::cluster::{
     Event, Machine, Reading, RegistrySnapshot, Severity, UnitFile, UnitName, UnitState,
 };
-use fleet_monitor::source::recording::RecordedPoll;
+use fleet_monitor::source::recording::RecordedReport;
 
 use crate::live::recording::{MonitorReplay, Shown, UnitOnMachine, polled, polls, replay};
 use crate::live::truth::lost_then_stale;
@@ -48,9 +48,9 @@ fn wanted(unit: &str, machine: &str) -> UnitFile {
     }
 }
 
-fn registry_at(at: f64, registry: RegistrySnapshot) -> RecordedPoll {
+fn registry_at(at: f64, registry: RegistrySnapshot) -> RecordedReport {
     let topics = &fleet_monitor::cluster::FleetList::ALL;
-    RecordedPoll {
+    RecordedReport {
         at: seconds(at),
         took: Duration::ZERO,
         lists: topics,
@@ -187,7 +187,7 @@ fn a_crash_loop_whose_restarts_are_all_seen_is_one_event_and_one_when_it_is_over
             ..RegistrySnapshot::default()
         }
     };
-    let polls: Vec<RecordedPoll> =
+    let polls: Vec<RecordedReport> =
         (0..420).map(|at| registry_at(at.into(), registry(at))).collect();
     let lists = polled(&polls, Duration::ZERO);
 

@@ -16,7 +16,7 @@ use fleet_monitor::cluster::{
 use fleet_monitor::source::etcd::RECHECK_DELAY;
 use fleet_monitor::source::etcd::key_tree::KeyTree;
 use fleet_monitor::source::etcd::keys::{self, KeyEvent, Node};
-use fleet_monitor::source::recording::{RecordedPoll, RecordingEntry, RecordingReader};
+use fleet_monitor::source::recording::{RecordedReport, RecordingEntry, RecordingReader};
 use fleet_monitor::source::table;
 use serde_json::Value;
 
@@ -71,7 +71,7 @@ pub fn events(name: &str) -> Vec<(Duration, KeyEvent)> {
         .collect()
 }
 
-fn polls(name: &str) -> Vec<RecordedPoll> {
+fn polls(name: &str) -> Vec<RecordedReport> {
     let mut reader = RecordingReader::default();
     let text = fixture(&format!("timeline/{name}.jsonl"));
     let entries = text.lines().filter_map(|line| reader.read(line).unwrap());
@@ -236,7 +236,7 @@ fn is_equal_to_list(snapshot: &RegistrySnapshot, list: &Reading) -> bool {
 
 /// Whether the registry was equal to the list at some moment of the poll.
 fn is_equal_during(
-    poll: &RecordedPoll,
+    poll: &RecordedReport,
     list: &Reading,
     snapshots: &[(Duration, RegistrySnapshot)],
 ) -> bool {

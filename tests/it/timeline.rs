@@ -13,7 +13,7 @@ use std::time::Duration;
 use fleet_monitor::cluster::{
     Cluster, Event, FleetList, Moment, Reading, Transition, UnitState, Verdict,
 };
-use fleet_monitor::source::recording::{RecordedPoll, RecordingEntry, RecordingReader};
+use fleet_monitor::source::recording::{RecordedReport, RecordingEntry, RecordingReader};
 
 use crate::live::recording::{self, UnitOnMachine};
 
@@ -35,7 +35,7 @@ const RECORDINGS: [&str; 13] = [
     "start-stop-destroy",
 ];
 
-pub fn polls(name: &str) -> Vec<RecordedPoll> {
+pub fn polls(name: &str) -> Vec<RecordedReport> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join(format!("tests/fixtures/timeline/{name}.jsonl"));
     let text = std::fs::read_to_string(path).unwrap();
@@ -50,7 +50,7 @@ pub fn polls(name: &str) -> Vec<RecordedPoll> {
 }
 
 /// The rows of a list of units; `None` for another list or a failure.
-fn rows(poll: &RecordedPoll) -> Option<BTreeSet<UnitOnMachine>> {
+fn rows(poll: &RecordedReport) -> Option<BTreeSet<UnitOnMachine>> {
     let Ok(Reading::Units { states, .. }) = &poll.outcome else {
         return None;
     };
@@ -64,7 +64,7 @@ fn rows(poll: &RecordedPoll) -> Option<BTreeSet<UnitOnMachine>> {
 }
 
 /// The polls that a monitor with a start at `offset` would have made.
-pub fn sampled(polls: &[RecordedPoll], offset: Duration) -> Vec<&RecordedPoll> {
+pub fn sampled(polls: &[RecordedReport], offset: Duration) -> Vec<&RecordedReport> {
     let mut due = [offset; 3];
     let mut last = None;
     let mut taken = Vec::new();
@@ -92,7 +92,7 @@ pub fn sampled(polls: &[RecordedPoll], offset: Duration) -> Vec<&RecordedPoll> {
 /// Whether a row could really be gone at some time between two moments: fleet did not want the unit
 /// there, or the machine was not in the cluster.
 fn truly_gone(
-    polls: &[RecordedPoll],
+    polls: &[RecordedReport],
     (unit, machine): &UnitOnMachine,
     from: Duration,
     to: Duration,
@@ -129,7 +129,7 @@ impl Disappearances {
         self.missing_since.insert(key, at);
     }
 
-    fn record_back(&mut self, key: &UnitOnMachine, at: Duration, polls: &[RecordedPoll]) {
+    fn record_back(&mut self, key: &UnitOnMachine, at: Duration, polls: &[RecordedReport]) {
         if let Some(from) = self.missing_since.remove(key) {
             self.false_ones += usize::from(!truly_gone(polls, key, from, at));
         }
@@ -138,7 +138,7 @@ impl Disappearances {
 
 fn apply(
     cluster: &mut Cluster,
-    poll: &RecordedPoll,
+    poll: &RecordedReport,
     start: Moment,
 ) -> Vec<std::sync::Arc<Transition>> {
     match &poll.outcome {
@@ -185,7 +185,7 @@ fn print_count(name: &str, in_lists: usize, in_events: usize) {
 }
 
 /// The number of false disappearances in fleet's lists and in the events of a monitor.
-fn count_false_disappearances(polls: &[RecordedPoll], offset: Duration) -> (usize, usize) {
+fn count_false_disappearances(polls: &[RecordedReport], offset: Duration) -> (usize, usize) {
     let start = Moment::now();
     let mut cluster = Cluster::new(GRACE);
     let mut last_rows = BTreeSet::new();

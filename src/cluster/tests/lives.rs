@@ -18,7 +18,7 @@ use crate::cluster::unit_life::{self, UnitEvidence, UnitPresence};
 use crate::cluster::{Cluster, FleetList, Moment, Reading, Retention};
 use crate::source::etcd::key_tree::KeyTree;
 use crate::source::etcd::keys::{self, KeyEvent};
-use crate::source::recording::{RecordedPoll, RecordingEntry, RecordingReader};
+use crate::source::recording::{RecordedReport, RecordingEntry, RecordingReader};
 
 /// A transition from one state to another, by their names.
 type StateChange = (String, String);
@@ -97,7 +97,7 @@ fn read_text(path: &Path) -> String {
 }
 
 /// All polls of a file; empty if it is no recording.
-fn polls(path: &Path) -> Vec<RecordedPoll> {
+fn polls(path: &Path) -> Vec<RecordedReport> {
     let mut reader = RecordingReader::default();
     let entries: Vec<RecordingEntry> = read_text(path)
         .lines()
@@ -112,7 +112,7 @@ fn polls(path: &Path) -> Vec<RecordedPoll> {
 }
 
 /// An incident as the source `etcd` yields it: a reading after each event, and each second.
-fn polls_of_watch(name: &str) -> Vec<RecordedPoll> {
+fn polls_of_watch(name: &str) -> Vec<RecordedReport> {
     let start = Instant::now();
     let mut tree = KeyTree::new("/_coreos.com/fleet");
     let recorded: serde_json::Value =
@@ -125,7 +125,7 @@ fn polls_of_watch(name: &str) -> Vec<RecordedPoll> {
         start,
     );
 
-    let poll = |at: Duration, reading| RecordedPoll {
+    let poll = |at: Duration, reading| RecordedReport {
         at,
         took: Duration::ZERO,
         lists: &FleetList::ALL,
@@ -175,7 +175,7 @@ fn record<K: Ord>(
 }
 
 /// Replays all polls from `start` on to a cluster, and records the transitions.
-fn replay(polls: &[RecordedPoll], start: Duration, transitions: &mut StateChanges) {
+fn replay(polls: &[RecordedReport], start: Duration, transitions: &mut StateChanges) {
     let zero = Moment::now();
     let mut cluster = Cluster::new(GRACE);
     let mut units = BTreeMap::new();

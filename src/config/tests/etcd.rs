@@ -70,7 +70,7 @@ fn the_options_of_etcd_are_the_same_in_each_place() {
             .map(|text| text.parse().unwrap())
             .to_vec(),
         etcd_prefix: "/registry/fleet".into(),
-        etcd_tls: Tls { ca: tls("ca.pem"), cert: tls("c.pem"), key: tls("k.pem") },
+        etcd_tls: TlsFiles { ca: tls("ca.pem"), cert: tls("c.pem"), key: tls("k.pem") },
         etcd_user: Some("monitor".into()),
         etcd_password_file: Some("p".into()),
         poll_timeout: Duration::from_secs(3),

@@ -17,7 +17,7 @@ fn the_defaults_are_as_documented() {
             api: Address::Unix("/var/run/fleet.sock".into()),
             etcd_members: vec![],
             etcd_prefix: "/_coreos.com/fleet".into(),
-            etcd_tls: Tls::default(),
+            etcd_tls: TlsFiles::default(),
             etcd_user: None,
             etcd_password_file: None,
             credentials: None,

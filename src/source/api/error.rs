@@ -98,5 +98,5 @@ pub enum ApiError {
     #[error(
         "the list {0}{1} kept changing between its pages, {MAX_READS} times: it will be read again"
     )]
-    Torn(Address, String),
+    Inconsistent(Address, String),
 }

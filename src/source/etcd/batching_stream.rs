@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
 /// How long a pause is.
-const PAUSE: Duration = Duration::from_millis(4);
+const BATCH_DELAY: Duration = Duration::from_millis(4);
 
 /// Turns the batching of a stream on and off, from the next read on.
 #[derive(Clone, Debug, Default)]
@@ -74,7 +74,7 @@ impl BatchingStream {
         if let Some(stream) = self.registered.take() {
             self.paused = Some(stream.into_std()?);
         }
-        self.pause.as_mut().reset(Instant::now() + PAUSE);
+        self.pause.as_mut().reset(Instant::now() + BATCH_DELAY);
         Ok(())
     }
 }
@@ -165,12 +165,12 @@ mod tests {
                 peer.write_all(b"b").await.unwrap();
             }
             assert_eq!(stream.read(&mut buffer).await.unwrap(), 4, "{round}");
-            assert!(read.elapsed() >= PAUSE);
+            assert!(read.elapsed() >= BATCH_DELAY);
             assert!(stream.registered.is_none(), "nobody is woken meanwhile");
 
             // Nothing is there at the end of this pause: it waits for more.
             let (count, written) = tokio::join!(stream.read(&mut buffer), async {
-                sleep(PAUSE * 2).await;
+                sleep(BATCH_DELAY * 2).await;
                 peer.write_all(b"c").await
             });
             written.unwrap();

@@ -81,22 +81,21 @@ impl fmt::Display for Endpoint {
 }
 
 /// A URL that a server sent, for a message: without credentials and control characters, and cut to
-/// [`MAX_SHOWN_CHARS`].
+/// [`MAX_SHOWN_CHARS`]. Everything before the last `@` of its path counts as credentials, since a
+/// password that is not escaped may contain a `/`.
 pub(super) fn without_credentials(url: &str) -> String {
-    let plain: String = url
+    let (scheme, rest) = url.split_at(url.find("://").map_or(0, |colon| colon + 3));
+    let path_end = rest.find(['?', '#']).unwrap_or(rest.len());
+    let shown = match rest[..path_end].rfind('@') {
+        Some(at) => format!("{scheme}…{}", &rest[at..]),
+        None => url.to_owned(),
+    };
+
+    shown
         .chars()
         .filter(|char| !char.is_control())
         .take(MAX_SHOWN_CHARS)
-        .collect();
-
-    let Some((scheme, rest)) = plain.split_once("://") else {
-        return plain;
-    };
-    let authority_end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    match rest[..authority_end].rsplit_once('@') {
-        Some((credentials, _)) => format!("{scheme}://…@{}", &rest[credentials.len() + 1..]),
-        None => plain,
-    }
+        .collect()
 }
 
 #[cfg(test)]
@@ -160,10 +159,15 @@ mod tests {
                 "http://…@10.0.0.2:4001/v2/keys?a=@",
             ),
             ("http://a@b:secret@c", "http://…@c"),
+            ("http://a:se/cret@c/v2", "http://…@c/v2"),
+            ("//a:secret@c/v2", "…@c/v2"),
             ("/login\u{1b}[31m", "/login[31m"),
         ] {
             assert_eq!(without_credentials(url), shown);
         }
         assert_eq!(without_credentials(&"ä".repeat(1000)).chars().count(), 200);
+
+        let long = format!("http://root:{}@10.0.0.2", "secret".repeat(100));
+        assert_eq!(without_credentials(&long), "http://…@10.0.0.2");
     }
 }

@@ -53,7 +53,7 @@ pub enum EtcdError {
         "there is no fleet in etcd at {0}: no key {1}; has fleetd ever run with this etcd, and is \
          --etcd-prefix right?"
     )]
-    NoFleet(Endpoint, String),
+    KeyNotFound(Endpoint, String),
     /// It has users, and none is configured.
     #[error(
         "etcd at {endpoint} lets nobody read {key} without a login (HTTP {status}{}): name a user \
@@ -197,7 +197,7 @@ pub enum TlsFileError {
     },
     /// There is no `--etcd-ca`, and this host has no CA certificates.
     #[error("this host has no CA certificates to verify etcd with: name a file with --etcd-ca")]
-    NoAuthorities,
+    NoCaCertificates,
 }
 
 #[cfg(test)]
@@ -274,7 +274,7 @@ mod tests {
             ("no answer in time", EtcdError::Timeout(endpoint(), Duration::from_millis(2500))),
             ("a watch that misses what etcd has", EtcdError::Stalled(endpoint())),
             ("no v2 API", EtcdError::NoV2(endpoint())),
-            ("no key of fleet", EtcdError::NoFleet(endpoint(), key())),
+            ("no key of fleet", EtcdError::KeyNotFound(endpoint(), key())),
             ("no login, with etcd's message", no_login(StatusCode::UNAUTHORIZED, MESSAGE)),
             ("no login, without a message", no_login(StatusCode::FORBIDDEN, "")),
             (
@@ -315,7 +315,7 @@ mod tests {
                 "a key of another certificate",
                 TlsFileError::Pair { cert: file(), key: "/etc/KEY".into() }.into(),
             ),
-            ("no CA certificates", TlsFileError::NoAuthorities.into()),
+            ("no CA certificates", TlsFileError::NoCaCertificates.into()),
             ("no password", LoginError::NoPassword(user()).into()),
             (
                 "a password that cannot be read",

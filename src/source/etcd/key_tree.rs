@@ -33,7 +33,7 @@ use crate::source::rows::printable;
 use entries::Entries;
 use entry::{KeyEntry, KeyExpiry};
 use overdue::OverdueLeases;
-use pending::{EndedLease, PendingChanges};
+use pending::{FormerLease, PendingChanges};
 
 /// If etcd sends nothing for this long, it is assumed to be down, so that no lease can be renewed.
 /// It is probed every 2 s, so normally something is received that often.
@@ -325,12 +325,12 @@ impl KeyTree {
     fn push_lease_changes(
         &self,
         key: &str,
-        ended: Option<EndedLease>,
+        ended: Option<FormerLease>,
         now: Instant,
         changes: &mut Vec<Observation>,
     ) {
         let value = self.entries.value(key);
-        if let Some(EndedLease { lease, has_expired }) = ended
+        if let Some(FormerLease { lease, has_expired }) = ended
             && value.and_then(KeyValue::lease).as_ref() != Some(&lease)
         {
             changes.push(if has_expired {

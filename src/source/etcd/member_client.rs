@@ -51,7 +51,7 @@ pub(super) struct KeysHeaders {
 }
 
 /// A whole directory tree as it was at one index.
-pub(super) struct RegistryTree {
+pub(super) struct TreeSnapshot {
     pub(super) tree: Node,
     pub(super) index: u64,
     /// The ID of etcd's cluster; etcd 0.4 has none.
@@ -93,7 +93,7 @@ impl MemberClient {
 
     /// Reads a whole directory tree. It is read with a quorum, since a member that lags behind
     /// would respond with an old tree.
-    pub(super) async fn read_tree(&mut self, key: &str) -> Result<RegistryTree, EtcdError> {
+    pub(super) async fn read_tree(&mut self, key: &str) -> Result<TreeSnapshot, EtcdError> {
         let KeysResponse { headers, body } = self.get(key, "?recursive=true&quorum=true").await?;
 
         // Decoding takes half a second for 20,000 units.
@@ -102,7 +102,7 @@ impl MemberClient {
             .map_err(|error| self.connector.not_etcd(error.to_string()))?
             .map_err(|error| self.invalid_body(&error))?;
         let KeysHeaders { index, cluster_id } = headers;
-        Ok(RegistryTree { tree, index, cluster_id })
+        Ok(TreeSnapshot { tree, index, cluster_id })
     }
 
     /// The member's version, such as `3.4.23`. `None` if it has no valid response.
@@ -283,7 +283,7 @@ impl MemberClient {
                 }
             }
             Some(body) if body.error_code == EtcdErrorBody::KEY_NOT_FOUND => {
-                EtcdError::NoFleet(endpoint, key)
+                EtcdError::KeyNotFound(endpoint, key)
             }
             None if status == StatusCode::NOT_FOUND && self.lacks_v2(&key).await? => {
                 EtcdError::NoV2(endpoint)

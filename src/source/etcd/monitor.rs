@@ -68,7 +68,7 @@ async fn probe(client: &mut MemberClient, key: &str) -> Result<MonitorEvent, Etc
                 .map_err(|error| client.invalid_body(&error))?
                 .modified_index
         }
-        Err(EtcdError::NoFleet(..)) => 0,
+        Err(EtcdError::KeyNotFound(..)) => 0,
         Err(error) => return Err(error),
     };
     Ok(MonitorEvent::Alive { newest })

@@ -22,7 +22,7 @@ pub(super) fn host_roots() -> Result<RootCertStore, TlsFileError> {
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
 
     if roots.is_empty() {
-        return Err(TlsFileError::NoAuthorities);
+        return Err(TlsFileError::NoCaCertificates);
     }
     Ok(roots)
 }

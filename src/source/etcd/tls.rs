@@ -12,7 +12,7 @@ use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, crypto};
 
-use super::Tls;
+use super::TlsFiles;
 use super::certificate::Verifier;
 use super::error::{TlsFileError, causes};
 use super::handshake::HandshakeError;
@@ -22,7 +22,7 @@ use super::pem;
 #[derive(Clone)]
 pub(super) struct TlsClient {
     config: Arc<ClientConfig>,
-    files: Tls,
+    files: TlsFiles,
     /// One sentence for each part of a file that cannot be used.
     warnings: Vec<String>,
 }
@@ -41,7 +41,7 @@ impl TlsClient {
     /// # Errors
     ///
     /// Which file cannot be used, and why.
-    pub(super) fn new(files: &Tls) -> Result<Self, TlsFileError> {
+    pub(super) fn new(files: &TlsFiles) -> Result<Self, TlsFileError> {
         let (roots, warnings) = match &files.ca {
             Some(path) => pem::read_roots(path)?,
             None => (pem::host_roots()?, Vec::new()),

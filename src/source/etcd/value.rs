@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::interner::Interner;
 use crate::cluster::{Lease, Machine, MachineId, Text, UnitName, UnitState};
-use crate::source::rows::{metadata, non_empty, printable};
+use crate::source::rows::{metadata, printable, printable_if_any};
 use crate::source::unit_file::{self, UnitOption};
 
 /// What a key is for.
@@ -129,10 +129,10 @@ impl MachineObject {
 
         Machine {
             id: self.id(),
-            ip: non_empty(Some(&self.public_ip)),
+            ip: printable_if_any(Some(&self.public_ip)),
             metadata: metadata(&pairs),
             // fleet 0.12 and later write it with a `v`.
-            version: non_empty(self.version.strip_prefix('v').or(Some(&self.version))),
+            version: printable_if_any(self.version.strip_prefix('v').or(Some(&self.version))),
         }
     }
 }
@@ -186,7 +186,7 @@ pub(super) fn fingerprint(text: &str) -> u64 {
 
 /// A text for a column, of which equal ones are stored once; `None` if it is empty.
 fn shared(text: &str, interner: &mut Interner) -> Option<Text> {
-    non_empty::<Text>(Some(text)).map(|text| interner.share(&text))
+    printable_if_any::<Text>(Some(text)).map(|text| interner.share(&text))
 }
 
 /// Decodes `states/UNIT/MACHINE` or `state/UNIT` (fleet's `registry/unit_state.go`).

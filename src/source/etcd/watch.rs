@@ -25,11 +25,11 @@ use tokio::time::{Instant, sleep, timeout};
 use super::endpoint::Endpoint;
 use super::error::EtcdError;
 use super::keys::{EtcdErrorBody, KeyEvent};
-use super::member_client::{MemberClient, RegistryTree};
+use super::member_client::{MemberClient, TreeSnapshot};
 use response::WatchResponse;
 
 /// The wait before the next request after a response that ended without an event.
-const PAUSE: Duration = Duration::from_millis(100);
+const EMPTY_RESPONSE_DELAY: Duration = Duration::from_millis(100);
 /// How long the headers of a stream may take. After that, the tree is read without a stream.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(2);
 /// How many events a stream may deliver while the tree is read: those of 20,000 units in half a
@@ -88,7 +88,7 @@ impl WatchStart {
         &mut self,
         client: &mut MemberClient,
         key: &str,
-    ) -> Result<RegistryTree, EtcdError> {
+    ) -> Result<TreeSnapshot, EtcdError> {
         tokio::select! {
             tree = client.read_tree(key) => tree,
             never = self.buffer_events(key) => match never {},
@@ -110,13 +110,13 @@ impl WatchStart {
     }
 
     /// Begins the watch with the first event after the tree, which was read with `client` at the
-    /// index `after`. The watch may use streams from `streams_from` on.
+    /// index `after`. The watch may use streams from `streams_allowed_after` on.
     pub(super) fn into_watch(
         self,
         client: MemberClient,
         key: String,
         after: u64,
-        streams_from: Instant,
+        streams_allowed_after: Instant,
     ) -> EventWatch {
         // Without a stream, the connection over which the tree was read is used again.
         let client = if self.response.is_some() { self.client } else { client };
@@ -125,7 +125,7 @@ impl WatchStart {
             client,
             key,
             after,
-            streams_from,
+            streams_allowed_after,
             has_caught_up: false,
             response: self.response,
             events: self.events,
@@ -140,7 +140,7 @@ pub(super) struct EventWatch {
     /// The index of the last event.
     after: u64,
     /// The watch may go on as a stream from this moment on.
-    streams_from: Instant,
+    streams_allowed_after: Instant,
     /// Whether the last response did not start behind. Only then a stream can follow it.
     has_caught_up: bool,
     /// The response that is under way.
@@ -178,10 +178,10 @@ impl EventWatch {
                 return Err(WatchEnd::DirectoryReplaced);
             }
 
-            response.judge_start(&events);
+            response.record_first_event(&events);
             self.has_caught_up = !response.started_behind();
             if has_ended && !response.has_delivered() {
-                sleep(PAUSE).await;
+                sleep(EMPTY_RESPONSE_DELAY).await;
             }
             // A stream that started behind delivers nothing more.
             let is_over = has_ended || response.is_stream() && response.started_behind();
@@ -212,7 +212,7 @@ impl EventWatch {
 
     /// Requests the next event, or a stream that begins with it.
     async fn request_next(&mut self) -> Result<WatchResponse, WatchEnd> {
-        let is_stream = self.has_caught_up && Instant::now() >= self.streams_from;
+        let is_stream = self.has_caught_up && Instant::now() >= self.streams_allowed_after;
         let response =
             WatchResponse::after(&mut self.client, &self.key, self.after, is_stream).await;
         let response = response.map_err(|(body, error)| match body {

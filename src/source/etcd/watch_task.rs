@@ -18,7 +18,7 @@ use super::endpoint::Endpoint;
 use super::error::{EtcdError, EtcdErrors};
 use super::key_tree::{self, KeyTree};
 use super::keys::{KeyEvent, Node};
-use super::member_client::{MemberClient, RegistryTree};
+use super::member_client::{MemberClient, TreeSnapshot};
 use super::monitor::{self, MonitorEvent, PROBE_INTERVAL};
 use super::report_schedule::ReportSchedule;
 use super::stall::{StallDetector, WatchHealth};
@@ -44,9 +44,9 @@ pub(super) struct WatchTask {
     /// The ID of etcd's cluster that was read last.
     cluster_id: Option<String>,
     /// Whether the last watch ended because it could not catch up with etcd's events.
-    was_too_slow: bool,
+    needs_stream: bool,
     /// Watches may use streams from this moment on.
-    streams_from: Instant,
+    streams_allowed_after: Instant,
     events: mpsc::Sender<SourceEvent>,
     name: Arc<Mutex<Text>>,
     liveness: Liveness,
@@ -92,8 +92,8 @@ impl WatchTask {
             etcd,
             wants_snapshot,
             cluster_id: None,
-            was_too_slow: false,
-            streams_from: Instant::now(),
+            needs_stream: false,
+            streams_allowed_after: Instant::now(),
             events,
             name,
             liveness,
@@ -151,18 +151,18 @@ impl WatchTask {
         let prefix = self.etcd.settings.prefix.clone();
         let mut client = self.etcd.client(endpoint);
         let with_stream =
-            std::mem::take(&mut self.was_too_slow) && Instant::now() >= self.streams_from;
+            std::mem::take(&mut self.needs_stream) && Instant::now() >= self.streams_allowed_after;
         let mut watch_start = if with_stream {
             WatchStart::with_stream(self.etcd.client(endpoint), &prefix).await?
         } else {
             WatchStart::without_stream(self.etcd.client(endpoint))
         };
 
-        let RegistryTree { tree, index, cluster_id } =
+        let TreeSnapshot { tree, index, cluster_id } =
             watch_start.read_tree(&mut client, &prefix).await?;
         if !key_tree::is_of_fleet(&tree) {
             let keys = format!("{prefix}/machines or {prefix}/job");
-            return Err(EtcdError::NoFleet(endpoint.clone(), keys));
+            return Err(EtcdError::KeyNotFound(endpoint.clone(), keys));
         }
         let name = self.update_name(&mut client).await;
         self.forget_other_cluster(endpoint, cluster_id, index).await;
@@ -177,7 +177,7 @@ impl WatchTask {
         let report = self.report(started.elapsed());
         self.emit(SourceEvent::Report(report)).await;
 
-        Ok(watch_start.into_watch(client, prefix, index, self.streams_from))
+        Ok(watch_start.into_watch(client, prefix, index, self.streams_allowed_after))
     }
 
     /// Sets the name of this source from the version of the member.
@@ -383,8 +383,8 @@ impl WatchTask {
                 );
                 // Only with a stream the next watch can keep up. So a stream is used even if the
                 // last one has stalled.
-                self.was_too_slow = true;
-                self.streams_from = Instant::now();
+                self.needs_stream = true;
+                self.streams_allowed_after = Instant::now();
             }
             WatchEnd::IndexReset => {
                 info!(
@@ -407,7 +407,7 @@ impl WatchTask {
     fn end_stalled_watch(&mut self, health: WatchHealth, endpoint: Endpoint) {
         info!("{}", EtcdError::Stalled(endpoint));
         if health == WatchHealth::Stalled {
-            self.streams_from = Instant::now() + self.etcd.stream_retry;
+            self.streams_allowed_after = Instant::now() + self.etcd.stream_retry;
         }
     }
 

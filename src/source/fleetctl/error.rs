@@ -81,7 +81,7 @@ pub enum FleetctlError {
     },
     /// It succeeded, but its output is not the requested list.
     #[error("`{command}` printed no valid list: {error}{}", quoted(stderr))]
-    Answer {
+    InvalidTable {
         /// The command with its arguments.
         command: String,
         /// What is wrong with its output.
@@ -140,7 +140,7 @@ impl FleetctlError {
                 Errno::from_io_error(error).is_some_and(|errno| permanent.contains(&errno))
             }
             Self::Failed { .. }
-            | Self::Answer { .. }
+            | Self::InvalidTable { .. }
             | Self::OutputTooLarge { .. }
             | Self::Timeout { .. }
             | Self::Read { .. } => false,

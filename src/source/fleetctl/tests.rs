@@ -93,7 +93,7 @@ fn the_wording_of_the_errors() {
         }),
         ("output that is no list", {
             let error = TableError::HelpText;
-            FleetctlError::Answer { command: command(), error, stderr: String::new() }
+            FleetctlError::InvalidTable { command: command(), error, stderr: String::new() }
         }),
         (
             "too much output",

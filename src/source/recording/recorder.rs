@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tracing::{error, warn};
 
-use super::{FORMAT_VERSION, RecordedList, RecordingLine};
+use super::{FORMAT_VERSION, RecordedTopic, RecordingLine};
 use crate::cluster::{Moment, Reading, RegistrySnapshot, Text};
 use crate::source::SourceReport;
 use crate::write_queue::{WriteQueue, WriteTask};
@@ -31,7 +31,7 @@ pub(crate) struct Recorder {
     lines: WriteQueue<Vec<u8>>,
     /// When the recording began; `None` until the first poll.
     start: Option<Moment>,
-    /// The last reading of each [`RecordedList`] that was written, to which later lines refer.
+    /// The last reading of each [`RecordedTopic`] that was written, to which later lines refer.
     previous: [Option<Reading>; 5],
     /// Whether a report was dropped since the last whole registry was written. Changes must not be
     /// written after such a gap.
@@ -124,7 +124,7 @@ impl Recorder {
     }
 
     fn line(&mut self, report: &SourceReport, start: Moment) -> RecordingLine {
-        let recorded_list = RecordedList::from_report(report);
+        let recorded_list = RecordedTopic::from_report(report);
         let mut line = RecordingLine {
             t: Some(rounded_seconds(report.at.since(start))),
             took: Some(rounded_seconds(report.took)),

@@ -48,7 +48,7 @@ async fn a_recording_is_read_as_it_was_written() {
 
     let poll = |at, outcome| {
         let took = Duration::from_millis(50);
-        RecordingEntry::Poll(RecordedPoll {
+        RecordingEntry::Poll(RecordedReport {
             at: Duration::from_secs(at) + took,
             took,
             lists: FleetList::Machines.alone(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::cluster::{FleetList, ReadSchedule};
 use crate::source::LATE;
-use crate::source::recording::RecordedPoll;
+use crate::source::recording::RecordedReport;
 
 /// How often each list was polled in a recording.
 #[derive(Debug, Default)]
@@ -30,7 +30,7 @@ impl RecordedIntervals {
         }
     }
 
-    pub(super) fn add(&mut self, poll: &RecordedPoll) {
+    pub(super) fn add(&mut self, poll: &RecordedReport) {
         for list in poll.lists {
             let intervals = &mut self.0[*list as usize];
             if let Some(last_poll) = intervals.last_poll.replace(poll.at) {

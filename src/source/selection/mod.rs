@@ -21,7 +21,7 @@ use std::time::Duration;
 use super::api::Address;
 use super::etcd::endpoint::Endpoint;
 use super::etcd::login::Login;
-use super::etcd::{self, Tls};
+use super::etcd::{self, TlsFiles};
 use super::fleetctl::FleetctlConnection;
 use super::polled::Schedule;
 
@@ -72,7 +72,7 @@ pub(crate) struct Options {
     /// fleet's directory in etcd; begins with `/` and does not end with it.
     pub(crate) etcd_prefix: String,
     /// Only used for members with `https://`.
-    pub(crate) etcd_tls: Tls,
+    pub(crate) etcd_tls: TlsFiles,
     /// The etcd user to authenticate as; without a colon.
     pub(crate) etcd_user: Option<String>,
     /// The file that holds that user's password.
@@ -276,7 +276,7 @@ impl Selection {
     pub(crate) fn keeps(&self, running: &Self) -> bool {
         // The content of certificates and password files may have changed.
         let has_files = match &self.backend {
-            Backend::Etcd(etcd) => etcd.tls != Tls::default() || etcd.login.is_some(),
+            Backend::Etcd(etcd) => etcd.tls != TlsFiles::default() || etcd.login.is_some(),
             Backend::Demo { .. }
             | Backend::Replay { .. }
             | Backend::Api(_)

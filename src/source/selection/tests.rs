@@ -171,7 +171,7 @@ fn a_source_receives_its_options() {
 
     let etcd =
         selected("--etcd https://a:1 --etcd-ca ca.pem --etcd-prefix /p --poll-timeout 3").backend;
-    let tls = Tls { ca: Some("ca.pem".into()), ..Tls::default() };
+    let tls = TlsFiles { ca: Some("ca.pem".into()), ..TlsFiles::default() };
     let endpoints = vec!["https://a:1".parse().unwrap()];
     let timeout = Duration::from_secs(3);
     assert_eq!(

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::ApiRow;
 use crate::cluster::{Machine, MachineId, UnitFile, UnitName, UnitState};
-use crate::source::rows::{metadata, non_empty, printable};
+use crate::source::rows::{metadata, printable, printable_if_any};
 use crate::source::unit_file::{UnitOption, description, hash, is_global, requirements};
 
 /// An entry of `/state`.
@@ -82,12 +82,12 @@ impl From<StateJson> for UnitState {
     fn from(state: StateJson) -> Self {
         Self {
             unit: printable(&state.name),
-            machine: non_empty(state.machine_id.as_deref()),
+            machine: printable_if_any(state.machine_id.as_deref()),
             ip: None,
-            load: non_empty(state.systemd_load_state.as_deref()),
-            active: non_empty(state.systemd_active_state.as_deref()),
-            sub: non_empty(state.systemd_sub_state.as_deref()),
-            hash: non_empty(state.hash.as_deref()),
+            load: printable_if_any(state.systemd_load_state.as_deref()),
+            active: printable_if_any(state.systemd_active_state.as_deref()),
+            sub: printable_if_any(state.systemd_sub_state.as_deref()),
+            hash: printable_if_any(state.hash.as_deref()),
         }
     }
 }
@@ -96,7 +96,7 @@ impl From<MachineJson> for Machine {
     fn from(machine: MachineJson) -> Self {
         Self {
             id: printable(&machine.id),
-            ip: non_empty(machine.primary_ip.as_deref()),
+            ip: printable_if_any(machine.primary_ip.as_deref()),
             metadata: metadata(&machine.metadata.unwrap_or_default()),
             version: None,
         }
@@ -106,7 +106,7 @@ impl From<MachineJson> for Machine {
 impl From<UnitJson> for UnitFile {
     fn from(unit: UnitJson) -> Self {
         let options = unit.options.unwrap_or_default();
-        let target: Option<MachineId> = non_empty(unit.machine_id.as_deref());
+        let target: Option<MachineId> = printable_if_any(unit.machine_id.as_deref());
         // Before 0.13 fleetd accepted only the value `true`, and scheduled a unit with `Global=yes`
         // to one machine, as any other unit. A unit that has a target is therefore not global.
         let global = target.is_none() && is_global(&options);
@@ -114,7 +114,7 @@ impl From<UnitJson> for UnitFile {
         Self {
             unit: printable(&unit.name),
             hash: Some(hash(&options).into()),
-            desired: non_empty(unit.desired_state.as_deref()),
+            desired: printable_if_any(unit.desired_state.as_deref()),
             target,
             target_known: true,
             global,

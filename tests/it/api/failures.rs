@@ -176,7 +176,7 @@ async fn each_failure_is_explained() {
         ),
         ("too large a list", ApiError::TooLarge(address(), list())),
         ("too many pages", ApiError::TooManyPages(address(), list())),
-        ("a list that keeps changing", ApiError::Torn(address(), list())),
+        ("a list that keeps changing", ApiError::Inconsistent(address(), list())),
     ];
 
     let mut broken_off = http(200, "{}");

@@ -180,7 +180,7 @@ async fn unit_files_that_keep_vanishing_are_a_failure_and_are_read_again_later()
         .poll(FleetList::UnitFiles)
         .await
         .expect_err("it changes before every page");
-    assert!(matches!(torn, SourceError::Api(ApiError::Torn(..))), "{torn:?}");
+    assert!(matches!(torn, SourceError::Api(ApiError::Inconsistent(..))), "{torn:?}");
     *steady.lock().unwrap() = true;
     let names: Vec<String> = files(&api).await.iter().map(|file| file.unit.to_string()).collect();
     assert_eq!(names, expected(9..250), "a row vanished with each of three times three pages");

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use fleet_monitor::source::etcd::error::{FileError, TlsFileError};
-use fleet_monitor::source::etcd::{EtcdSettings, EtcdSource, Tls};
+use fleet_monitor::source::etcd::{EtcdSettings, EtcdSource, TlsFiles};
 use tempfile::TempDir;
 
 use super::tls::no_tls;
@@ -115,7 +115,7 @@ impl Authority {
     /// The settings that trust the CAs in that file.
     fn settings(&self, url: &str, ca: &str) -> EtcdSettings {
         EtcdSettings {
-            tls: Tls { ca: Some(self.path(ca)), cert: None, key: None },
+            tls: TlsFiles { ca: Some(self.path(ca)), cert: None, key: None },
             ..settings(&[url])
         }
     }
@@ -123,7 +123,7 @@ impl Authority {
     /// The error for these files with the client's certificate and key. It must be about this
     /// option and its file.
     fn refusal(&self, cert: &str, key: &str, option: &str) -> String {
-        let tls = Tls {
+        let tls = TlsFiles {
             ca: Some(self.path("ca.pem")),
             cert: Some(self.path(cert)),
             key: Some(self.path(key)),

@@ -113,9 +113,9 @@ async fn a_response_without_a_registry_is_an_error_and_no_empty_cluster() {
             format!("HTTP/1.1 {head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes(),
         )
     };
-    let is_no_fleet: IsExpected = |error| matches!(error, EtcdError::NoFleet(..));
+    let is_no_fleet: IsExpected = |error| matches!(error, EtcdError::KeyNotFound(..));
     let has_no_object: IsExpected =
-        |error| matches!(error, EtcdError::NoFleet(_, keys) if keys.contains("/machines"));
+        |error| matches!(error, EtcdError::KeyNotFound(_, keys) if keys.contains("/machines"));
     let has_no_index: IsExpected =
         |error| matches!(error, EtcdError::NotEtcd(_, problem) if problem.contains("X-Etcd-Index"));
     let deep = format!("{{\"node\":{}", "{\"nodes\":[".repeat(100_000));

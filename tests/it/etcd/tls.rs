@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use fleet_monitor::source::etcd::error::{
     CertificateRefusal, EtcdError, FileError, HandshakeError, TlsFileError,
 };
-use fleet_monitor::source::etcd::{EtcdSettings, EtcdSource, Tls};
+use fleet_monitor::source::etcd::{EtcdSettings, EtcdSource, TlsFiles};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
 };
@@ -19,9 +19,9 @@ use crate::support::etcd::{Etcd, TlsListener, free_port, registry};
 use crate::support::snapshots::assert_catalogue;
 
 /// The certificates and keys of two CAs, and of a server and a client of each.
-struct TlsFiles(TempDir);
+struct CertificateFiles(TempDir);
 
-impl TlsFiles {
+impl CertificateFiles {
     fn new() -> Self {
         let files = Self(TempDir::new().unwrap());
         for name in ["ours", "another"] {
@@ -58,9 +58,9 @@ impl TlsFiles {
     }
 
     /// These files for the three options. An empty name leaves an option out.
-    fn tls(&self, [ca, cert, key]: [&str; 3]) -> Tls {
+    fn tls(&self, [ca, cert, key]: [&str; 3]) -> TlsFiles {
         let path = |name: &str| (!name.is_empty()).then(|| self.path(name));
-        Tls { ca: path(ca), cert: path(cert), key: path(key) }
+        TlsFiles { ca: path(ca), cert: path(cert), key: path(key) }
     }
 
     fn settings(&self, url: &str, files: [&str; 3]) -> EtcdSettings {
@@ -103,7 +103,7 @@ fn assert_unknown_issuer(error: &EtcdError) {
 
 #[tokio::test]
 async fn with_the_right_files_it_is_watched() {
-    let files = TlsFiles::new();
+    let files = CertificateFiles::new();
     let Some((etcd, port)) = files.etcd().await else {
         return;
     };
@@ -123,7 +123,7 @@ async fn with_the_right_files_it_is_watched() {
 
 #[tokio::test]
 async fn a_failed_handshake_is_explained_with_the_options_to_change() {
-    let files = TlsFiles::new();
+    let files = CertificateFiles::new();
     let Some((etcd, port)) = files.etcd().await else {
         return;
     };
@@ -160,14 +160,14 @@ async fn a_failed_handshake_is_explained_with_the_options_to_change() {
             assert_unknown_issuer(&error);
         }
         Err(error) => {
-            assert!(matches!(error, FileError::Tls(TlsFileError::NoAuthorities)), "{error}");
+            assert!(matches!(error, FileError::Tls(TlsFileError::NoCaCertificates)), "{error}");
         }
     }
 }
 
 #[tokio::test]
 async fn an_expired_certificate_is_explained_with_a_time_span() {
-    let files = TlsFiles::new();
+    let files = CertificateFiles::new();
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
@@ -205,7 +205,7 @@ async fn an_expired_certificate_is_explained_with_a_time_span() {
 
 #[test]
 fn files_that_cannot_be_used_are_explained() {
-    let files = TlsFiles::new();
+    let files = CertificateFiles::new();
     let mut explanations = Vec::new();
     let mut refused = |names: [&str; 3]| {
         let error = EtcdSource::new(files.settings("https://127.0.0.1:2379", names)).unwrap_err();

@@ -322,7 +322,7 @@ async fn a_registry_that_is_deleted_as_a_whole_is_a_failure_and_no_empty_cluster
         until(&mut watched, |_| true).await;
         etcd.delete(directory).await;
         let error = failure(&mut watched, &etcd.url()).await;
-        assert!(matches!(&error, EtcdError::NoFleet(_, key) if key == PREFIX), "{error}");
+        assert!(matches!(&error, EtcdError::KeyNotFound(_, key) if key == PREFIX), "{error}");
         create_fleet(&etcd).await;
         registries_until(&mut watched, |registry| sub(registry, "a.service") == Some("running"))
             .await;

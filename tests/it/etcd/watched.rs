@@ -6,7 +6,7 @@ use std::time::Duration;
 use fleet_monitor::cluster::{Reading, RegistrySnapshot};
 use fleet_monitor::source::SourceEvent;
 use fleet_monitor::source::etcd::key_tree::KeyTree;
-use fleet_monitor::source::etcd::{EtcdSettings, EtcdSource, EtcdWatcher, Tls};
+use fleet_monitor::source::etcd::{EtcdSettings, EtcdSource, EtcdWatcher, TlsFiles};
 use futures_util::future::join_all;
 use tokio::time::{Instant, timeout};
 
@@ -21,7 +21,7 @@ pub fn settings(urls: &[&str]) -> EtcdSettings {
     EtcdSettings {
         endpoints: urls.iter().map(|url| url.parse().unwrap()).collect(),
         prefix: PREFIX.into(),
-        tls: Tls::default(),
+        tls: TlsFiles::default(),
         login: None,
         timeout: Duration::from_secs(10),
     }

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use fleet_monitor::cluster::{Event, View};
-use fleet_monitor::source::recording::RecordedPoll;
+use fleet_monitor::source::recording::RecordedReport;
 
 use crate::live::SOURCES;
 use crate::live::recording::{play, polled, polls};
@@ -86,7 +86,7 @@ type Views = BTreeMap<Duration, BTreeMap<String, ShownRows>>;
 /// Replays the polls to a monitor, and records what it shows at the checkpoints.
 fn record_views<'a>(
     name: &str,
-    polls: impl IntoIterator<Item = &'a RecordedPoll>,
+    polls: impl IntoIterator<Item = &'a RecordedReport>,
     start: Duration,
     checkpoints: &[Checkpoint],
     views: &mut Views,

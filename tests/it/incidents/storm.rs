@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fleet_monitor::cluster::{Event, FleetList, Reading, RegistrySnapshot, UnitFile, UnitState};
-use fleet_monitor::source::recording::RecordedPoll;
+use fleet_monitor::source::recording::RecordedReport;
 
 use super::{machine, registry_at, running, seconds, wanted};
 use crate::live::recording::{MonitorReplay, replay};
@@ -57,7 +57,7 @@ fn polled() -> MonitorReplay {
     let mut polls = Vec::new();
     let mut push = |at: f64, list: FleetList, reading| {
         let took = Duration::from_millis(10);
-        polls.push(RecordedPoll {
+        polls.push(RecordedReport {
             at: seconds(at),
             took,
             lists: list.alone(),
@@ -90,7 +90,7 @@ fn watched() -> MonitorReplay {
         files: files().into(),
         ..RegistrySnapshot::default()
     };
-    let polls: Vec<RecordedPoll> =
+    let polls: Vec<RecordedReport> =
         (0..END).map(|at| registry_at(at as f64, registry(at))).collect();
 
     replay(&polls, Duration::ZERO)

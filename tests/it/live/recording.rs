@@ -15,7 +15,7 @@ use fleet_monitor::cluster::{
     Text, Transition, Unit, UnitFile, UnitName, UnitState, View,
 };
 use fleet_monitor::source::etcd::RECHECK_DELAY;
-use fleet_monitor::source::recording::{RecordedPoll, RecordingEntry, RecordingReader};
+use fleet_monitor::source::recording::{RecordedReport, RecordingEntry, RecordingReader};
 
 use crate::support::changes::apply_changes;
 
@@ -41,7 +41,7 @@ pub fn fixture(name: &str) -> String {
 }
 
 /// The polls of a recording.
-pub fn polls(name: &str) -> Vec<RecordedPoll> {
+pub fn polls(name: &str) -> Vec<RecordedReport> {
     let mut reader = RecordingReader::default();
     let text = fixture(name);
     let entries = text.lines().filter_map(|line| reader.read(line).unwrap());
@@ -167,7 +167,7 @@ pub struct MonitorReplay {
 }
 
 /// Replays all polls from `start` on to one cluster, and records what it shows.
-pub fn replay(polls: &[RecordedPoll], start: Duration) -> MonitorReplay {
+pub fn replay(polls: &[RecordedReport], start: Duration) -> MonitorReplay {
     let mut replay = MonitorReplay { start, ..MonitorReplay::default() };
     let mut registry = RegistrySnapshot::default();
 
@@ -203,7 +203,7 @@ pub fn replay(polls: &[RecordedPoll], start: Duration) -> MonitorReplay {
 /// Replays all polls from `start` on to one cluster. Calls `observe` after each with its time, its
 /// outcome, the transitions, and the cluster.
 pub fn play<'a>(
-    polls: impl IntoIterator<Item = &'a RecordedPoll>,
+    polls: impl IntoIterator<Item = &'a RecordedReport>,
     start: Duration,
     mut observe: impl FnMut(Duration, &Result<Reading, String>, &[Arc<Transition>], &Cluster),
 ) {
@@ -216,7 +216,7 @@ pub fn play<'a>(
         before = Some(poll);
     }
 
-    let mut apply = |poll: &RecordedPoll| {
+    let mut apply = |poll: &RecordedReport| {
         let transitions = match &poll.outcome {
             Ok(reading) => cluster.apply(reading.clone(), zero + poll.at, poll.took),
             Err(error) => cluster.record_failure(poll.lists, error, zero + poll.at),
@@ -232,13 +232,13 @@ pub fn play<'a>(
 /// The first poll of a monitor that starts at `start`, after the recorded poll `before`. If that
 /// was a whole registry, the monitor reads the same one. Otherwise it reads each list with the next
 /// poll of that list.
-fn first_poll(before: &RecordedPoll, start: Duration) -> Option<RecordedPoll> {
+fn first_poll(before: &RecordedReport, start: Duration) -> Option<RecordedReport> {
     let Ok(Reading::Registry(registry)) = &before.outcome else {
         return None;
     };
     let registry = RegistrySnapshot { expired: Vec::new(), ..registry.clone() };
 
-    Some(RecordedPoll {
+    Some(RecordedReport {
         at: start,
         took: before.took,
         lists: before.lists,
@@ -248,7 +248,7 @@ fn first_poll(before: &RecordedPoll, start: Duration) -> Option<RecordedPoll> {
 
 /// The recording of a registry as a monitor reads it that watches etcd from `start` on: a whole
 /// registry at first and after each failure, and then the changes.
-pub fn changes(registry: &[RecordedPoll], start: Duration) -> Vec<RecordedPoll> {
+pub fn changes(registry: &[RecordedReport], start: Duration) -> Vec<RecordedReport> {
     let begun = registry
         .iter()
         .rfind(|poll| poll.at <= start)
@@ -271,17 +271,17 @@ pub fn changes(registry: &[RecordedPoll], start: Duration) -> Vec<RecordedPoll> 
         }
         poll
     });
-    let mut polls: Vec<RecordedPoll> = polls.collect();
+    let mut polls: Vec<RecordedReport> = polls.collect();
 
     // After a deletion, the source yields another reading.
-    let second_reading = |poll: &RecordedPoll| match &poll.outcome {
+    let second_reading = |poll: &RecordedReport| match &poll.outcome {
         Ok(reading @ Reading::Changes { index, .. }) if reading.ends_leases() => {
             let outcome = Ok(Reading::Changes { index: *index, changes: Vec::new() });
-            Some(RecordedPoll { at: poll.at + RECHECK_DELAY, outcome, ..poll.clone() })
+            Some(RecordedReport { at: poll.at + RECHECK_DELAY, outcome, ..poll.clone() })
         }
         _ => None,
     };
-    let second_readings: Vec<RecordedPoll> = polls.iter().filter_map(second_reading).collect();
+    let second_readings: Vec<RecordedReport> = polls.iter().filter_map(second_reading).collect();
     polls.extend(second_readings);
     polls.sort_by_key(|poll| poll.at);
     polls
@@ -365,7 +365,7 @@ fn overdue_changes(before: &RegistrySnapshot, after: &RegistrySnapshot) -> Vec<O
 
 /// The recording of a registry as a monitor reads it that polls lists: the units every 2 s from
 /// `start` on, machines and unit files every 10 s and whenever a row has appeared or vanished.
-pub fn polled(registry: &[RecordedPoll], start: Duration) -> Vec<RecordedPoll> {
+pub fn polled(registry: &[RecordedReport], start: Duration) -> Vec<RecordedReport> {
     let took = Duration::from_millis(10);
     let end = registry.last().map_or(Duration::ZERO, |poll| poll.at);
     let mut due = FleetList::ALL.map(|list| (start + took * (1 + list as u32), list));
@@ -404,7 +404,7 @@ pub fn polled(registry: &[RecordedPoll], start: Duration) -> Vec<RecordedPoll> {
             }
             rows = Some(listed);
         }
-        polls.push(RecordedPoll { at, took, lists: list.alone(), outcome });
+        polls.push(RecordedReport { at, took, lists: list.alone(), outcome });
     }
 }
 

@@ -9,7 +9,7 @@ use crate::cluster::{Lease, Text};
 #[derive(Debug, Default)]
 pub(super) struct PendingChanges {
     /// The keys with leases that have changed, each with the lease that it had before, if any.
-    pub(super) leases: BTreeMap<Box<str>, Option<EndedLease>>,
+    pub(super) leases: BTreeMap<Box<str>, Option<FormerLease>>,
     /// The units whose desired state, target or unit file has changed.
     pub(super) units: BTreeSet<Text>,
     /// Whether the leader may be another one.
@@ -20,7 +20,7 @@ pub(super) struct PendingChanges {
 
 /// A lease that a key had before its last change.
 #[derive(Debug)]
-pub(super) struct EndedLease {
+pub(super) struct FormerLease {
     pub(super) lease: Lease,
     /// Whether it expired, as opposed to being deleted.
     pub(super) has_expired: bool,
@@ -36,7 +36,7 @@ impl PendingChanges {
     pub(super) fn record_lease(&mut self, key: &str, before: Option<&KeyValue>, has_expired: bool) {
         let ended = || {
             let lease = before?.lease()?;
-            Some(EndedLease { lease, has_expired })
+            Some(FormerLease { lease, has_expired })
         };
 
         match self.leases.get_mut(key) {

@@ -25,7 +25,7 @@ pub(super) struct WatchResponse {
     /// etcd's index when the response began.
     index: u64,
     /// Whether its first event is not newer than `index`. `None` before the first event.
-    is_behind: Option<bool>,
+    started_behind: Option<bool>,
     /// When an event of which a part has been received must be complete. `None` between events.
     deadline: Option<Instant>,
 }
@@ -75,7 +75,7 @@ impl WatchResponse {
             decoder: EventDecoder::default(),
             is_stream,
             index,
-            is_behind: None,
+            started_behind: None,
             deadline: None,
         })
     }
@@ -91,19 +91,20 @@ impl WatchResponse {
 
     /// Whether it has delivered an event.
     pub(super) fn has_delivered(&self) -> bool {
-        self.is_behind.is_some()
+        self.started_behind.is_some()
     }
 
     /// Whether its first event had already happened when the response began.
     pub(super) fn started_behind(&self) -> bool {
-        self.is_behind == Some(true)
+        self.started_behind == Some(true)
     }
 
     /// Compares the index of its first event with the index at which the response began, unless
     /// this was done before.
-    pub(super) fn judge_start(&mut self, events: &[KeyEvent]) {
+    pub(super) fn record_first_event(&mut self, events: &[KeyEvent]) {
         if let Some(first) = events.first() {
-            self.is_behind.get_or_insert(first.node.modified_index <= self.index);
+            self.started_behind
+                .get_or_insert(first.node.modified_index <= self.index);
         }
     }
 
