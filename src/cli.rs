@@ -4,6 +4,8 @@
 //! given stays absent, so that [`crate::config`] can merge the command line with the environment
 //! and the file, and validate all of them in the same way.
 
+mod commands;
+
 use std::path::PathBuf;
 
 use clap::Parser;
@@ -11,6 +13,10 @@ use figment::providers::Serialized;
 use figment::value::{Dict, Map, Value};
 use figment::{Metadata, Profile, Provider};
 use serde::Serialize;
+
+pub use commands::{
+    CheckOptions, ColorChoice, Command, ConnectionOptions, StatusOptions, UnitOptions, WatchOptions,
+};
 
 const SOURCE: &str = "Source";
 const SERVER: &str = "Server";
@@ -20,7 +26,13 @@ const GENERAL: &str = "Logging and configuration";
 /// Watches a CoreOS fleet cluster and publishes it live over WebSockets.
 #[allow(rustdoc::bare_urls, reason = "these docs are the text of --help")]
 #[derive(Parser, Serialize, Clone, Debug, Default, PartialEq, Eq)]
-#[command(name = "fleet-monitor", version, max_term_width = 80, after_help = PLACES)]
+#[command(
+    name = "fleet-monitor",
+    version,
+    max_term_width = 80,
+    after_help = PLACES,
+    args_conflicts_with_subcommands = true
+)]
 pub struct Cli {
     /// fleetctl command [default: fleetctl in $PATH]
     #[arg(short = 'c', long, value_name = "COMMAND", help_heading = SOURCE)]
@@ -179,6 +191,11 @@ pub struct Cli {
     #[arg(long, help_heading = GENERAL)]
     #[serde(skip)]
     pub check_config: bool,
+
+    /// `None`: the program is the daemon.
+    #[command(subcommand)]
+    #[serde(skip)]
+    pub command: Option<Command>,
 }
 
 const PLACES: &str = "\

@@ -38,12 +38,15 @@
 //! has a bounded queue and a thread that writes from it, and none can stop the loop.
 
 pub mod cli;
+pub mod client;
 pub mod cluster;
 pub mod config;
 pub mod daemon;
 pub mod feed;
 pub mod lifecycle;
 pub mod metrics;
+mod net;
+pub mod report;
 pub mod server;
 pub mod source;
 pub mod telemetry;

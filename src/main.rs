@@ -9,7 +9,7 @@ use clap::Parser;
 use fleet_monitor::cli::Cli;
 use fleet_monitor::daemon::{self, Failure};
 use fleet_monitor::server::open_files::OpenFileLimit;
-use fleet_monitor::{config, telemetry};
+use fleet_monitor::{client, config, telemetry};
 use output::{EXIT_TIMEOUT, exit_code_of_print, print_error, write_with_timeout};
 
 /// The exit status after a wrong configuration: `EX_CONFIG` of `sysexits(3)`. The service unit has
@@ -28,6 +28,13 @@ fn main() -> ExitCode {
         }
         Err(help) => return exit_code_of_print(help.print()),
     };
+
+    if let Some(command) = &cli.command {
+        return client::run(command).unwrap_or_else(|error| {
+            print_error(&error.to_string());
+            ExitCode::from(client::CANNOT_TELL)
+        });
+    }
 
     match start(&cli) {
         Ok(status) => status,

@@ -13,10 +13,10 @@ use std::time::Duration;
 use tracing_subscriber::filter::ParseError;
 use wildmatch::WildMatch;
 
+use crate::net::host;
 use crate::server::access::{AllowedHost, AllowedOrigin, InvalidOrigin};
 use crate::source::api::{Address, AddressError};
 use crate::source::etcd::endpoint::{Endpoint, EndpointError};
-use crate::source::host;
 use crate::telemetry::LogFilter;
 
 /// The longest time that an option may have, in seconds. A longer one would be of no use, and this

@@ -17,11 +17,11 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Mutex;
 
-use super::http::{self, BodyError, HttpClient, HttpConnection, RequestError};
 use super::rows;
 use super::wire::{self, ApiRow, ListPage, PageCollator, WireError};
 use super::{FleetClient, SourceError};
 use crate::cluster::{FleetList, Machine, Reading, UnitFile, UnitState};
+use crate::net::http::{self, BodyError, HttpClient, HttpConnection, RequestError};
 pub use address::{Address, AddressError};
 pub use error::ApiError;
 

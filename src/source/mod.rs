@@ -4,11 +4,8 @@
 //! on its own schedule. Dropping it cancels what it does and kills its child processes.
 
 pub mod api;
-mod backoff;
 pub mod etcd;
 pub mod fleetctl;
-pub mod host;
-mod http;
 pub mod polled;
 pub mod recording;
 mod replay;

@@ -24,9 +24,9 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::info;
 
-use super::backoff::Backoff;
 use super::{FleetClient, Liveness, MARGIN, SourceError, SourceEvent, SourceReport};
 use crate::cluster::{FleetList, Moment, ReadSchedule, Reading, Text};
+use crate::net::backoff::Backoff;
 
 /// The longest wait after a failure, unless the interval itself is longer.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(30);

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use hyper::Uri;
 
-use crate::source::host;
+use crate::net::host;
 
 /// Where fleet's API listens.
 #[derive(Clone, Debug, PartialEq, Eq)]

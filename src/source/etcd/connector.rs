@@ -17,7 +17,7 @@ use super::endpoint::Endpoint;
 use super::error::EtcdError;
 use super::login::Authorization;
 use super::tls::TlsClient;
-use crate::source::http::{self, HttpConnection};
+use crate::net::http::{self, HttpConnection};
 
 /// How long a connection may take to open. A host that is down does not even refuse a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);

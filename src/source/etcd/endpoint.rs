@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use hyper::Uri;
 
-use crate::source::host;
+use crate::net::host;
 
 /// How many characters of a URL that a server sent are shown.
 const MAX_SHOWN_CHARS: usize = 200;

@@ -205,8 +205,8 @@ mod tests {
     use tokio::io::AsyncReadExt;
 
     use super::*;
+    use crate::net::http::{self, HttpConnection};
     use crate::snapshots::assert_catalogue;
-    use crate::source::http::{self, HttpConnection};
 
     fn endpoint() -> Endpoint {
         "http://10.0.0.1:2379".parse().unwrap()

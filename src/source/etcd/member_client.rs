@@ -18,7 +18,7 @@ use super::endpoint::{self, Endpoint};
 use super::error::EtcdError;
 use super::keys::{self, EtcdErrorBody, Node};
 use super::redirect::{self, RedirectError};
-use crate::source::http::{BodyError, HttpClient, RequestError};
+use crate::net::http::{BodyError, HttpClient, RequestError};
 
 /// Headers of each response of the v2 API; etcd 0.4 has no cluster ID.
 const INDEX: &str = "x-etcd-index";

@@ -24,7 +24,7 @@ use super::report_schedule::ReportSchedule;
 use super::stall::{StallDetector, WatchHealth};
 use super::watch::{EventWatch, WatchEnd, WatchStart};
 use crate::cluster::{FleetList, Moment, ReadSchedule, Reading, Text};
-use crate::source::backoff::Backoff;
+use crate::net::backoff::Backoff;
 use crate::source::{Liveness, MARGIN, SourceEvent, SourceReport};
 
 /// How often a report is made although nothing has changed, as long as etcd responds.

@@ -6,9 +6,9 @@
 
 use std::fmt;
 
-use super::super::host;
 use super::super::table::{self, TableError};
 use crate::cluster::{FleetList, Reading};
+use crate::net::host;
 
 /// How fleetctl connects to the cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -22,7 +22,7 @@ pub(crate) fn parse(text: &str) -> Option<String> {
 
 /// Parses the host of a URL, with or without brackets. The `%` of a zone need not be escaped, since
 /// it is not in most places from which people copy an address.
-pub(super) fn parse_in_url(text: &str) -> Option<String> {
+pub(crate) fn parse_in_url(text: &str) -> Option<String> {
     let Some((address, zone)) = text.split_once('%') else {
         let host = text.trim_matches(['[', ']']);
         return (!host.is_empty()).then(|| host.to_owned());
@@ -33,17 +33,17 @@ pub(super) fn parse_in_url(text: &str) -> Option<String> {
 }
 
 /// A host and a port for a URL.
-pub(super) fn in_url(host: &str, port: u16) -> String {
+pub(crate) fn in_url(host: &str, port: u16) -> String {
     for_socket(&host.replace('%', "%25"), port)
 }
 
 /// A host and a port for the header `Host`.
-pub(super) fn in_header(host: &str, port: u16) -> String {
+pub(crate) fn in_header(host: &str, port: u16) -> String {
     for_socket(without_zone(host), port)
 }
 
 /// A host and a port as `HOST:PORT`, with brackets around an IPv6 address.
-pub(super) fn for_socket(host: &str, port: u16) -> String {
+pub(crate) fn for_socket(host: &str, port: u16) -> String {
     if host.contains(':') {
         format!("[{host}]:{port}")
     } else {

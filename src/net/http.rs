@@ -9,16 +9,16 @@ use hyper::body::Incoming;
 use hyper::header::{HOST, USER_AGENT};
 use hyper::{Request, Response};
 
-pub(super) use connection::HttpConnection;
+pub(crate) use connection::HttpConnection;
 
 /// A client of one server. It keeps its connection open, and reconnects if the server closed it.
 #[derive(Debug, Default)]
-pub(super) struct HttpClient {
+pub(crate) struct HttpClient {
     connection: Option<HttpConnection>,
 }
 
 /// Why a request has no response.
-pub(super) enum RequestError<E> {
+pub(crate) enum RequestError<E> {
     /// No connection could be opened, for this reason.
     Connect(E),
     /// A new connection was closed before the response, or the response is not HTTP.
@@ -27,7 +27,7 @@ pub(super) enum RequestError<E> {
 
 /// Why a body was not read to its end.
 #[derive(Debug)]
-pub(super) enum BodyError {
+pub(crate) enum BodyError {
     /// It has more bytes than the caller allows.
     TooLarge,
     /// The connection was closed in the middle of it.
@@ -41,7 +41,7 @@ impl HttpClient {
     /// request is sent once more, over a new connection: a GET can be repeated.
     ///
     /// Dropping the future closes the connection.
-    pub(super) async fn send<E>(
+    pub(crate) async fn send<E>(
         &mut self,
         request: Request<Empty<Bytes>>,
         connect: impl AsyncFnOnce() -> Result<HttpConnection, E>,
@@ -60,13 +60,13 @@ impl HttpClient {
     }
 
     /// Waits for the next data of the last response's body. `None` at its end.
-    pub(super) async fn data(&mut self, body: &mut Incoming) -> Option<hyper::Result<Bytes>> {
+    pub(crate) async fn data(&mut self, body: &mut Incoming) -> Option<hyper::Result<Bytes>> {
         let frame = self.connection.as_mut()?.frame(body).await?;
         Some(frame.map(|frame| frame.into_data().unwrap_or_default()))
     }
 
     /// Reads the whole body of the last response, of at most `limit` bytes.
-    pub(super) async fn body(
+    pub(crate) async fn body(
         &mut self,
         response: Response<Incoming>,
         limit: usize,
@@ -85,13 +85,13 @@ impl HttpClient {
     }
 
     /// Closes the connection. The next request opens another.
-    pub(super) fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         self.connection = None;
     }
 }
 
 /// A GET request for a path. `authority` is the value of the header `Host`.
-pub(super) fn get(
+pub(crate) fn get(
     authority: &str,
     path: &str,
 ) -> Result<Request<Empty<Bytes>>, hyper::http::Error> {

@@ -8,7 +8,7 @@ const LEAST_PART: f64 = 0.75;
 
 /// An exponential backoff with jitter.
 #[derive(Debug)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     first: Duration,
     longest: Duration,
     /// The next wait, without jitter; `None` as long as nothing has failed.
@@ -17,17 +17,17 @@ pub(super) struct Backoff {
 
 impl Backoff {
     /// The first wait is `first`, each next one twice as long, and none longer than `longest`.
-    pub(super) fn new(first: Duration, longest: Duration) -> Self {
+    pub(crate) fn new(first: Duration, longest: Duration) -> Self {
         Self { first, longest, next: None }
     }
 
     /// Whether the last attempt failed.
-    pub(super) fn is_active(&self) -> bool {
+    pub(crate) fn is_active(&self) -> bool {
         self.next.is_some()
     }
 
     /// Records a success: the next failure is followed by the first wait again.
-    pub(super) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.next = None;
     }
 
@@ -36,7 +36,7 @@ impl Backoff {
     /// `chance` is a random number between 0 and 1. The smaller it is, the more the wait is
     /// shortened, by a quarter at most, so that monitors whose fleet failed at the same moment do
     /// not all retry at the same moment.
-    pub(super) fn wait(&mut self, chance: f64) -> Duration {
+    pub(crate) fn wait(&mut self, chance: f64) -> Duration {
         let wait = self.next.unwrap_or(self.first).min(self.longest);
         self.next = Some(wait.saturating_mul(2));
 

@@ -21,7 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 ///
 /// It makes progress only while a caller waits for a response or for a part of a body. If it had a
 /// task of its own, that task would be woken for each part, only to wake the caller.
-pub(in crate::source) struct HttpConnection {
+pub(crate) struct HttpConnection {
     requests: SendRequest<Empty<Bytes>>,
     driver: ConnectionDriver,
 }
@@ -36,7 +36,7 @@ impl fmt::Debug for HttpConnection {
 
 impl HttpConnection {
     /// Speaks HTTP over a stream.
-    pub(in crate::source) async fn over(
+    pub(crate) async fn over(
         stream: impl AsyncRead + AsyncWrite + Send + Sync + Unpin + 'static,
     ) -> hyper::Result<Self> {
         let (requests, connection) = http1::handshake(TokioIo::new(stream)).await?;
@@ -50,7 +50,7 @@ impl HttpConnection {
     }
 
     /// Sends a request, and waits for the head of the response.
-    pub(in crate::source) async fn send(
+    pub(crate) async fn send(
         &mut self,
         request: Request<Empty<Bytes>>,
     ) -> hyper::Result<Response<Incoming>> {
@@ -63,7 +63,7 @@ impl HttpConnection {
     }
 
     /// Waits for the next frame of the last response's body.
-    pub(in crate::source) async fn frame(
+    pub(crate) async fn frame(
         &mut self,
         body: &mut Incoming,
     ) -> Option<hyper::Result<Frame<Bytes>>> {

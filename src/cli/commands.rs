@@ -1,0 +1,134 @@
+//! The commands that show a running monitor, with their options. Without a command, the program is
+//! the daemon.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+/// A command.
+#[derive(Subcommand, Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Show the state of the cluster: what is wrong, machines, the age of the data
+    Status(StatusOptions),
+    /// Show the cluster live, on the whole screen; or one line per event
+    Watch(WatchOptions),
+    /// Show all that is known of some units
+    Unit(UnitOptions),
+    /// Check the cluster for Nagios, Icinga, Sensu or Consul
+    Check(CheckOptions),
+}
+
+/// How to connect to the monitor.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct ConnectionOptions {
+    /// The monitor: http://HOST:PORT or unix:///PATH
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "FLEET_MONITOR_URL",
+        default_value = "http://localhost:8989",
+        hide_env = true
+    )]
+    pub url: String,
+
+    /// File with the token that the monitor requires
+    #[arg(long, value_name = "FILE", env = "FLEET_MONITOR_TOKEN_FILE", hide_env = true)]
+    pub token_file: Option<PathBuf>,
+}
+
+/// When output is coloured.
+#[derive(ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ColorChoice {
+    /// On a terminal, unless NO_COLOR is set
+    #[default]
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// `fleet-monitor status`
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct StatusOptions {
+    /// Show only what matches, such as state:failed or machine:10.0.0.1
+    #[arg(value_name = "FILTER")]
+    pub filter: Vec<String>,
+
+    /// List every unit
+    #[arg(long)]
+    pub all: bool,
+
+    /// Print JSON: the object of /v2/state
+    #[arg(long, conflicts_with = "all")]
+    pub json: bool,
+
+    /// When to use colours
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t)]
+    pub color: ColorChoice,
+
+    #[command(flatten)]
+    pub connection: ConnectionOptions,
+}
+
+/// `fleet-monitor watch`
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct WatchOptions {
+    /// Show only what matches, such as state:failed or machine:10.0.0.1
+    #[arg(value_name = "FILTER")]
+    pub filter: Vec<String>,
+
+    /// Print one line per event, as into a pipe
+    #[arg(long)]
+    pub plain: bool,
+
+    /// When to use colours
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t)]
+    pub color: ColorChoice,
+
+    #[command(flatten)]
+    pub connection: ConnectionOptions,
+}
+
+/// `fleet-monitor unit`
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct UnitOptions {
+    /// Names of units; .service may be left out
+    #[arg(value_name = "NAME", required = true)]
+    pub names: Vec<String>,
+
+    /// Print JSON: the rows of /v2/state
+    #[arg(long)]
+    pub json: bool,
+
+    /// When to use colours
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t)]
+    pub color: ColorChoice,
+
+    #[command(flatten)]
+    pub connection: ConnectionOptions,
+}
+
+/// `fleet-monitor check`
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct CheckOptions {
+    /// Check only what matches, such as unit:web@* or machine:10.0.0.1
+    #[arg(value_name = "FILTER")]
+    pub filter: Vec<String>,
+
+    /// Verdicts that are a warning, each with the least number of units, as VERDICT or
+    /// VERDICT=COUNT
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub warning: Vec<String>,
+
+    /// The same for verdicts that are critical
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub critical: Vec<String>,
+
+    /// Count a unit only if its verdict has lasted for so many seconds
+    #[arg(long = "for", value_name = "SECONDS", default_value_t = 0)]
+    pub lasting: u64,
+
+    #[command(flatten)]
+    pub connection: ConnectionOptions,
+}

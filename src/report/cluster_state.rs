@@ -1,0 +1,242 @@
+//! What a client knows of the cluster: rows and events, kept up to date by messages of the second
+//! protocol.
+//!
+//! It knows neither how messages arrive nor what is shown of them.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::wire::{
+    EventRow, Health, Hello, MachineRow, Message, RowKey, StateDocument, Topic, UnitRow,
+};
+
+/// How many events are kept: as many as the server keeps.
+const MAX_EVENTS: usize = 1000;
+
+/// The cluster as a client knows it.
+#[derive(Clone, Debug, Default)]
+pub struct ClusterState {
+    /// The last `hello`.
+    pub hello: Hello,
+    /// The last state of the source; `None` before the first `status`.
+    pub health: Option<Health>,
+    /// All units, by name and machine.
+    pub units: BTreeMap<RowKey, UnitRow>,
+    /// All machines, by ID.
+    pub machines: BTreeMap<String, MachineRow>,
+    /// The latest events, oldest first.
+    pub events: VecDeque<EventRow>,
+}
+
+/// A message that does not have the form that `docs/protocol.md` defines.
+#[derive(Debug, thiserror::Error)]
+#[error("a message of the second protocol is invalid: {0}")]
+pub struct InvalidMessage(#[from] serde_json::Error);
+
+/// What identifies the row of a unit.
+#[derive(Deserialize)]
+struct UnitKey {
+    unit: String,
+    machine: Option<String>,
+}
+
+/// What identifies the row of a machine.
+#[derive(Deserialize)]
+struct MachineKey {
+    machine: String,
+}
+
+impl ClusterState {
+    /// Applies one message.
+    ///
+    /// # Errors
+    ///
+    /// If a row or a key has an unexpected form. Rows before it have been applied.
+    pub fn apply(&mut self, message: Message) -> Result<(), InvalidMessage> {
+        match message {
+            Message::Hello(hello) => self.hello = hello,
+            Message::Snapshot { topic, rows } => self.replace(topic, rows)?,
+            Message::Delta { topic, upsert, remove, .. } => {
+                self.remove(topic, remove)?;
+                self.upsert(topic, upsert)?;
+            }
+            Message::Event { event, .. } => self.push_event(event),
+            Message::Status { health, .. } => self.health = Some(health),
+            Message::Resync { .. } | Message::Unknown => {}
+        }
+        Ok(())
+    }
+
+    fn replace(&mut self, topic: Topic, rows: Vec<Value>) -> Result<(), InvalidMessage> {
+        match topic {
+            Topic::Units => self.units.clear(),
+            Topic::Machines => self.machines.clear(),
+            Topic::Events => self.events.clear(),
+            Topic::Unknown => {}
+        }
+        self.upsert(topic, rows)
+    }
+
+    fn upsert(&mut self, topic: Topic, rows: Vec<Value>) -> Result<(), InvalidMessage> {
+        match topic {
+            Topic::Units => {
+                for unit in decode::<UnitRow>(rows) {
+                    let unit = unit?;
+                    self.units.insert(unit.key(), unit);
+                }
+            }
+            Topic::Machines => {
+                for machine in decode::<MachineRow>(rows) {
+                    let machine = machine?;
+                    self.machines.insert(machine.machine.clone(), machine);
+                }
+            }
+            Topic::Events => {
+                for event in decode(rows) {
+                    self.push_event(event?);
+                }
+            }
+            Topic::Unknown => {}
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, topic: Topic, keys: Vec<Value>) -> Result<(), InvalidMessage> {
+        match topic {
+            Topic::Units => {
+                for key in decode(keys) {
+                    let UnitKey { unit, machine } = key?;
+                    self.units.remove(&(unit, machine));
+                }
+            }
+            Topic::Machines => {
+                for key in decode(keys) {
+                    let MachineKey { machine } = key?;
+                    self.machines.remove(&machine);
+                }
+            }
+            Topic::Events | Topic::Unknown => {}
+        }
+        Ok(())
+    }
+
+    fn push_event(&mut self, event: EventRow) {
+        self.events.push_back(event);
+        if self.events.len() > MAX_EVENTS {
+            self.events.pop_front();
+        }
+    }
+}
+
+fn decode<T: DeserializeOwned>(
+    values: Vec<Value>,
+) -> impl Iterator<Item = Result<T, serde_json::Error>> {
+    values.into_iter().map(serde_json::from_value)
+}
+
+impl From<StateDocument> for ClusterState {
+    fn from(document: StateDocument) -> Self {
+        let StateDocument {
+            epoch,
+            revision,
+            time: _,
+            software,
+            health,
+            units,
+            machines,
+            transitions,
+        } = document;
+        let hello = Hello {
+            epoch,
+            revision,
+            software,
+            source: health.source.clone(),
+            recording: health.recording,
+        };
+
+        Self {
+            hello,
+            health: Some(health),
+            units: units.into_iter().map(|unit| (unit.key(), unit)).collect(),
+            machines: machines
+                .into_iter()
+                .map(|machine| (machine.machine.clone(), machine))
+                .collect(),
+            events: transitions.into_iter().rev().collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn apply(state: &mut ClusterState, message: Value) {
+        state.apply(serde_json::from_value(message).unwrap()).unwrap();
+    }
+
+    fn units(state: &ClusterState) -> Vec<(&str, Option<&str>, &str)> {
+        state
+            .units
+            .values()
+            .map(|unit| (&*unit.unit, unit.machine.as_deref(), &*unit.verdict))
+            .collect()
+    }
+
+    #[test]
+    fn a_snapshot_replaces_rows_and_a_delta_changes_some() {
+        let mut state = ClusterState::default();
+        apply(
+            &mut state,
+            json!({"type": "snapshot", "topic": "units", "revision": 1, "rows": [
+                {"unit": "a", "machine": "m1", "verdict": "ok"},
+                {"unit": "a", "machine": "m2", "verdict": "ok"},
+                {"unit": "b", "verdict": "unscheduled"},
+            ]}),
+        );
+        apply(
+            &mut state,
+            json!({"type": "delta", "topic": "units", "revision": 2,
+                "upsert": [{"unit": "a", "machine": "m1", "verdict": "failed"}],
+                "remove": [{"unit": "b"}, {"unit": "a", "machine": "m2"}]}),
+        );
+        assert_eq!(units(&state), [("a", Some("m1"), "failed")]);
+
+        apply(
+            &mut state,
+            json!({"type": "snapshot", "topic": "units", "revision": 3, "rows": []}),
+        );
+        assert_eq!(units(&state), []);
+    }
+
+    #[test]
+    fn what_a_newer_server_adds_is_ignored() {
+        let mut state = ClusterState::default();
+        apply(&mut state, json!({"type": "advice", "revision": 1, "text": "…"}));
+        apply(
+            &mut state,
+            json!({"type": "snapshot", "topic": "logs", "revision": 1, "rows": [1]}),
+        );
+        apply(
+            &mut state,
+            json!({"type": "status", "revision": 1, "health": {"state": "odd", "colour": 3}}),
+        );
+        assert_eq!(state.health.unwrap().state, super::super::HealthState::Unknown);
+    }
+
+    #[test]
+    fn as_many_events_are_kept_as_the_server_keeps() {
+        let mut state = ClusterState::default();
+        for number in 1..=1001 {
+            let event = EventRow { number, ..EventRow::default() };
+            state.apply(Message::Event { revision: number, event }).unwrap();
+        }
+        assert_eq!(state.events.len(), 1000);
+        assert_eq!(state.events[0].number, 2);
+    }
+}
