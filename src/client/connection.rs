@@ -19,7 +19,7 @@ use super::address::ServerAddress;
 use super::event_stream::EventStreamDecoder;
 use crate::net::backoff::Backoff;
 use crate::net::http::{self, BodyError, HttpClient, HttpConnection, RequestError};
-use crate::report::{Message, StateDocument};
+use crate::report::Message;
 
 /// How long the server may take to answer a request.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -86,14 +86,6 @@ impl ClientError {
 }
 
 impl Server {
-    /// Reads `/v2/state`. `query` is the part of the URL behind the `?`; it may be empty.
-    pub(crate) async fn state(&self, query: &str) -> Result<StateDocument, ClientError> {
-        let body = self.get("/v2/state", query).await?;
-
-        serde_json::from_slice(&body)
-            .map_err(|error| ClientError::NotFleetMonitor(self.address.clone(), error.to_string()))
-    }
-
     /// Sends one request, and reads the whole answer.
     pub(crate) async fn get(&self, path: &str, query: &str) -> Result<Vec<u8>, ClientError> {
         let mut http = HttpClient::default();
@@ -173,6 +165,11 @@ impl Server {
         } else {
             Err(self.refusal(http, response).await)
         }
+    }
+
+    /// The error for an answer that is not what fleet-monitor sends.
+    pub(crate) fn not_fleet_monitor(&self, error: &serde_json::Error) -> ClientError {
+        ClientError::NotFleetMonitor(self.address.clone(), error.to_string())
     }
 
     async fn connect(&self) -> Result<HttpConnection, ClientError> {

@@ -7,6 +7,7 @@ mod address;
 mod connection;
 mod event_stream;
 mod status;
+mod terminal;
 
 use std::fs;
 use std::io;
@@ -76,6 +77,16 @@ pub fn run(command: &Command) -> Result<ExitCode, CommandError> {
         }
         other => other,
     }
+}
+
+/// The query of a request with a filter, of whose terms each is an argument.
+fn query(filter: &[String]) -> String {
+    if filter.is_empty() {
+        return String::new();
+    }
+    form_urlencoded::Serializer::new(String::new())
+        .append_pair("filter", &filter.join(" "))
+        .finish()
 }
 
 impl Server {

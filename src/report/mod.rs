@@ -5,9 +5,17 @@
 //! plain text.
 
 mod cluster_state;
+pub mod duration;
+mod overview;
+mod problems;
+pub mod table;
+pub mod verdicts;
 mod wire;
 
-pub use cluster_state::ClusterState;
+pub use cluster_state::{ClusterState, InvalidMessage};
+pub use overview::{Assessment, Units, overview};
+pub use problems::{Cause, Problem, problems};
+pub use table::Layout;
 pub use wire::{
     EventRow, Health, HealthState, Hello, ListHealth, MachineRow, Message, Milliseconds, RowKey,
     Software, StateDocument, Topic, UnitRow,
