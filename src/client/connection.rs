@@ -19,7 +19,7 @@ use super::address::ServerAddress;
 use super::event_stream::EventStreamDecoder;
 use crate::net::backoff::Backoff;
 use crate::net::http::{self, BodyError, HttpClient, HttpConnection, RequestError};
-use crate::report::Message;
+use crate::report::{Message, StateDocument};
 
 /// How long the server may take to answer a request.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -86,6 +86,12 @@ impl ClientError {
 }
 
 impl Server {
+    /// Reads `/v2/state`. `query` is the part of the URL behind the `?`; it may be empty.
+    pub(crate) async fn state(&self, query: &str) -> Result<StateDocument, ClientError> {
+        let body = self.get("/v2/state", query).await?;
+        serde_json::from_slice(&body).map_err(|error| self.not_fleet_monitor(&error))
+    }
+
     /// Sends one request, and reads the whole answer.
     pub(crate) async fn get(&self, path: &str, query: &str) -> Result<Vec<u8>, ClientError> {
         let mut http = HttpClient::default();

@@ -4,10 +4,12 @@
 //! They use the public protocol alone. They know neither the server nor how it decides.
 
 mod address;
+mod check;
 mod connection;
 mod event_stream;
 mod status;
 mod terminal;
+mod unit;
 
 use std::fs;
 use std::io;
@@ -65,9 +67,9 @@ pub fn run(command: &Command) -> Result<ExitCode, CommandError> {
     let result = runtime.block_on(async {
         match command {
             Command::Status(options) => status::run(options).await,
-            Command::Watch(_) | Command::Unit(_) | Command::Check(_) => {
-                Ok(ExitCode::from(CANNOT_TELL))
-            }
+            Command::Unit(options) => unit::run(options).await,
+            Command::Check(options) => check::run(options).await,
+            Command::Watch(_) => Ok(ExitCode::from(CANNOT_TELL)),
         }
     });
     match result {
