@@ -224,12 +224,14 @@ function drawNow() {
   const isShown = Boolean(cluster) && link.kind !== "token" && link.kind !== "refused";
   drawGate(link, isShown);
   if (isShown) {
+    const keepPlace = panels.units.keepPlace();
     if (changed.data) {
       summary.draw(cluster, health);
       drawCounts();
     }
     if (changed.data || changed.view) drawView();
     changed = { data: false, view: false };
+    keepPlace();
   }
   drawAges();
 }

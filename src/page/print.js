@@ -1,5 +1,5 @@
-// Printing: the whole list on paper, not only the lines that the window shows, and above it when that
-// was so and which filter it has. How it looks is in print.css.
+// Printing: the whole list on paper, not only the lines that the window shows, and above it when
+// that was so and which filter it has. How it looks is in print.css.
 
 import { clock } from "./age.js";
 import { byId, text } from "./dom.js";

@@ -36,7 +36,7 @@ export class UnitTable {
     this.table = this.createTable();
     this.empty = element("p", { class: "empty", hidden: "" });
     this.notes = element("div", { class: "link-notes", hidden: "" });
-    this.hold = new Hold(this.body, (byKeyboard) => this.release(byKeyboard));
+    this.hold = new Hold(panel, this.body, (byKeyboard) => this.release(byKeyboard));
     panel.append(this.notes, this.table, this.empty, this.hold.mark);
 
     /** The arguments of `show` that are shown now. */
@@ -115,6 +115,11 @@ export class UnitTable {
     const held = holdOrder(this.list.lines, lines, cluster, view.open);
     this.hold.show(held.waiting);
     return held.lines;
+  }
+
+  /** Keeps the rows where they are in the window while somebody reads them; see hold.js. */
+  keepPlace() {
+    return this.isReleased ? () => {} : this.hold.keepPlace();
   }
 
   /** Forgets the order that is held: users have chosen another one. */

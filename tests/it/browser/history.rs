@@ -27,7 +27,9 @@ async fn a_unit_without_events_says_since_when_it_has_none() {
     assert_eq!(shown, events_since);
 
     browser.click("#tab-timeline").await;
-    browser.until("$('.end time') && !$('.event') && !$('[data-dropped]')").await;
+    browser
+        .until("$('.end time') && !$('.event') && !$('[data-dropped]')")
+        .await;
     let shown = browser.value(&format!("{TIME_OF}('.end time')")).await;
     assert_eq!(shown, events_since);
     browser.finish(&server, &[]).await;
@@ -37,9 +39,8 @@ async fn a_unit_without_events_says_since_when_it_has_none() {
 async fn events_that_are_no_longer_kept_are_not_denied() {
     let browser = browser!();
     let names: Vec<String> = (0..1100).map(|number| format!("app-{number:04}.service")).collect();
-    let all_are = |state| -> Vec<_> {
-        names.iter().map(|name| (name.as_str(), WEB, state)).collect()
-    };
+    let all_are =
+        |state| -> Vec<_> { names.iter().map(|name| (name.as_str(), WEB, state)).collect() };
     let (first, others) = names.split_first().unwrap();
     let first_ends = [(first.as_str(), WEB, "inactive/dead")]
         .into_iter()
@@ -52,14 +53,18 @@ async fn events_that_are_no_longer_kept_are_not_denied() {
     let server = Server::replay(&recording);
 
     browser.open(&server.url("#tab=timeline")).await;
-    browser.until("numbers($('#tab-timeline').textContent) === '1/000'").await;
+    browser
+        .until("numbers($('#tab-timeline').textContent) === '1/000'")
+        .await;
     browser.until("$('.end[data-dropped] time')").await;
     let complete = browser.value(&format!("{TIME_OF}('.end time')")).await;
 
     browser
         .open(&server.url(&format!("#tab=units&sort=unit&open={first}/{WEB}")))
         .await;
-    browser.until("live() && $('.opened .none time') && $('.opened .changed time')").await;
+    browser
+        .until("live() && $('.opened .none time') && $('.opened .changed time')")
+        .await;
     let after = browser.value(&format!("{TIME_OF}('.opened .none time')")).await;
     assert_eq!(after, complete);
     let changed = browser.value(&format!("{TIME_OF}('.opened .changed time')")).await;

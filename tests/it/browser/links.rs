@@ -16,7 +16,9 @@ async fn a_link_to_a_unit_that_moved_opens_it_where_it_is_now_and_says_so() {
     browser
         .until("$('.opened').previousElementSibling.dataset.key.startsWith('web.service/3f1a')")
         .await;
-    browser.until("/10.0.0.2.*10.0.0.1/.test($('.moved').textContent)").await;
+    browser
+        .until("/10.0.0.2.*10.0.0.1/.test($('.moved').textContent)")
+        .await;
     browser
         .until(&format!("location.hash === '#tab=units&open=web.service/{WEB}'"))
         .await;
@@ -68,6 +70,8 @@ async fn a_link_to_a_unit_that_is_nowhere_says_so_until_the_unit_is_there() {
     browser.open(&link).await;
     browser.until("$('[data-note=missing]')").await;
     list(&fleetctl, &[api, web]);
-    browser.until("!$('[data-note=missing]') && $('.opened .moved')").await;
+    browser
+        .until("!$('[data-note=missing]') && $('.opened .moved')")
+        .await;
     browser.finish(&server, &[]).await;
 }

@@ -182,7 +182,9 @@ async fn a_row_that_vanishes_stays_while_it_has_the_focus_and_leaves_the_address
 
     // The focus holds the order, and so keeps the row.
     list(&fleetctl, &[api]);
-    browser.until("document.activeElement.dataset.leaving === 'gone'").await;
+    browser
+        .until("document.activeElement.dataset.leaving === 'gone'")
+        .await;
     browser.value("document.activeElement.blur()").await;
     browser.until("names() === 'api.service'").await;
     browser

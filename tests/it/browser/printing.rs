@@ -48,7 +48,9 @@ async fn paper_is_white_even_if_the_screen_is_dark_and_has_no_bar() {
     let browser = browser!();
     let server = Server::replay(&thousand_units());
 
-    browser.open(&server.url(&format!("#tab=units&open=app-0000.service/{WEB}"))).await;
+    browser
+        .open(&server.url(&format!("#tab=units&open=app-0000.service/{WEB}")))
+        .await;
     browser.until("$('.opened')").await;
     browser.emulate_paper("dark").await;
     browser.value("dispatchEvent(new Event('beforeprint'))").await;

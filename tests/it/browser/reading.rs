@@ -29,7 +29,9 @@ async fn the_mouse_holds_the_order_of_the_rows_until_it_leaves_them() {
     let server = Server::asking(&fleetctl, &[]);
 
     browser.open(&server.url("")).await;
-    browser.until("names() === 'api.service mid.service web.service'").await;
+    browser
+        .until("names() === 'api.service mid.service web.service'")
+        .await;
     browser.point_at("[data-key^='api.service/']").await;
     list(&fleetctl, &AFTER);
     browser.until(HELD).await;
@@ -52,7 +54,9 @@ async fn the_button_at_the_count_shows_what_waits() {
     let server = Server::asking(&fleetctl, &[]);
 
     browser.open(&server.url("")).await;
-    browser.until("names() === 'api.service mid.service web.service'").await;
+    browser
+        .until("names() === 'api.service mid.service web.service'")
+        .await;
     browser.point_at("[data-key^='api.service/']").await;
     list(&fleetctl, &AFTER);
     browser.until(HELD).await;
@@ -71,7 +75,9 @@ async fn the_focus_of_the_keyboard_holds_the_order_until_it_leaves_or_asks_for_w
     let server = Server::asking(&fleetctl, &[]);
 
     browser.open(&server.url("")).await;
-    browser.until("names() === 'api.service mid.service web.service'").await;
+    browser
+        .until("names() === 'api.service mid.service web.service'")
+        .await;
     browser.value("$$('[role=columnheader] button').pop().focus()").await;
     browser.press("\u{e004}").await; // Tab
     browser.press("\u{e015}").await; // the arrow down
@@ -85,7 +91,9 @@ async fn the_focus_of_the_keyboard_holds_the_order_until_it_leaves_or_asks_for_w
     assert_eq!(browser.value("Boolean($('.opened'))").await, false);
 
     browser.press("\u{e004}").await; // Tab
-    browser.until("document.activeElement.matches('.waiting button')").await;
+    browser
+        .until("document.activeElement.matches('.waiting button')")
+        .await;
     assert_eq!(browser.value(HELD).await, true);
     browser.press("\u{e007}").await; // Enter
     browser.until(RELEASED).await;
@@ -98,7 +106,9 @@ async fn the_focus_of_the_keyboard_holds_the_order_until_it_leaves_or_asks_for_w
     list(&fleetctl, &BEFORE);
     browser.until("$('[data-leaving=gone]')").await;
     browser.value("document.activeElement.blur()").await;
-    browser.until("names() === 'api.service mid.service web.service'").await;
+    browser
+        .until("names() === 'api.service mid.service web.service'")
+        .await;
     browser.finish(&server, &[]).await;
 }
 
@@ -109,7 +119,9 @@ async fn a_touch_holds_nothing() {
     let server = Server::asking(&fleetctl, &[]);
 
     browser.open(&server.url("")).await;
-    browser.until("names() === 'api.service mid.service web.service'").await;
+    browser
+        .until("names() === 'api.service mid.service web.service'")
+        .await;
     browser.tap("[data-key^='api.service/']").await;
     browser.until("$('.opened')").await;
     list(&fleetctl, &AFTER);
@@ -124,7 +136,9 @@ async fn another_order_or_filter_is_applied_at_once() {
     let server = Server::asking(&fleetctl, &[]);
 
     browser.open(&server.url("")).await;
-    browser.until("names() === 'api.service mid.service web.service'").await;
+    browser
+        .until("names() === 'api.service mid.service web.service'")
+        .await;
     browser.point_at("[data-key^='api.service/']").await;
     list(&fleetctl, &AFTER);
     browser.until(HELD).await;
