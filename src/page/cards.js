@@ -49,6 +49,11 @@ export class MachineCards {
     text(this.empty, cluster.machines.size ? MACHINES.noMatch : MACHINES.noMachines);
   }
 
+  /** Shows the units of all cards, for printing, or only of those near the visible part. */
+  showAll(isAll) {
+    for (const node of this.nodes.values()) updateUnits(node, isAll);
+  }
+
   removeOthers(cards) {
     const keys = new Set(cards.map((card) => card.key));
     for (const [key, node] of this.nodes) {
@@ -201,8 +206,8 @@ function updateBar({ card: { units, share, tones }, parts: { bar } }) {
   bar.replaceChildren(...pieces);
 }
 
-function updateUnits({ card, parts, isNear }) {
-  const shown = isNear ? card.found.slice(0, UNITS_IN_CARD) : [];
+function updateUnits({ card, parts, isNear }, isPrinted = false) {
+  const shown = isNear || isPrinted ? card.found.slice(0, UNITS_IN_CARD) : [];
   const signature = shown.map(signatureOf).join("\n");
   if (parts.units.signature !== signature) {
     parts.units.signature = signature;

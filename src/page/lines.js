@@ -16,6 +16,8 @@ import { TABLE } from "./words.js";
  * @property {Row | Group} row
  * @property {number} level in the tree, from 1 on
  * @property {boolean} [opened] only of rows and groups
+ * @property {"gone" | "unmatched"} [leaving] why it is not among the lines any more, if it is only
+ *   shown because the order is held; see held-order.js
  */
 
 /**
@@ -35,7 +37,7 @@ export function tableLines(cluster, { query, sort, open }) {
 
   const lines = [];
   for (const entry of sortEntries(entries, sort)) {
-    if (entry.members) addGroup(lines, entry, open);
+    if (entry.members) addGroup(lines, entry, sort, open);
     else addRow(lines, entry, 1, open);
   }
   return { lines, found: found.length };
@@ -52,11 +54,11 @@ function addRow(lines, row, level, open) {
   }
 }
 
-function addGroup(lines, group, open) {
+function addGroup(lines, group, sort, open) {
   const opened = open.has(group.key);
   lines.push({ kind: "group", key: group.key, row: group, level: 1, opened });
   if (!opened) return;
-  for (const row of group.found.sort(byVerdict)) addRow(lines, row, 2, open);
+  for (const row of sortEntries(group.found, sort)) addRow(lines, row, 2, open);
 }
 
 /** The rows, with each group in the place of its first row. */
