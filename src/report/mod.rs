@@ -10,6 +10,8 @@ pub mod duration;
 mod overview;
 mod problems;
 pub mod table;
+#[cfg(test)]
+mod tests;
 mod unit_detail;
 pub mod verdicts;
 mod wire;

@@ -1,6 +1,8 @@
 //! The state of the cluster on one screen: the source and the age of its data, what is wrong, the
 //! machines.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::cluster_state::ClusterState;
 use super::duration::{age, duration};
 use super::problems::{Cause, Problem, problems};
@@ -62,7 +64,8 @@ pub enum Units {
 /// The text, with a newline at its end.
 pub fn overview(state: &ClusterState, now: Milliseconds, units: Units, layout: Layout) -> String {
     let problems = problems(state, now);
-    let mut lines = vec![source_line(state, now, layout), headline(state, &problems, layout)];
+    let mut lines = vec![source_line(state, now, layout)];
+    lines.extend(headline(state, &problems, layout));
 
     let machines = machine_table(state).lines(layout);
     match units {
@@ -89,9 +92,9 @@ fn lines_left(lines: &[String], layout: Layout) -> usize {
     })
 }
 
-/// Appends lines after an empty one, if there are any.
+/// Appends a table after an empty line, unless it has no rows.
 fn push_section(lines: &mut Vec<String>, section: Vec<String>) {
-    if !section.is_empty() {
+    if section.len() > 1 {
         lines.push(String::new());
         lines.extend(section);
     }
@@ -114,14 +117,21 @@ fn source_line(state: &ClusterState, now: Milliseconds, layout: Layout) -> Strin
     };
 
     let (words, tone) = condition(health, now);
-    let words = cut(&printable(&words), layout.width.unwrap_or(usize::MAX));
-    let shown = if layout.color {
-        let style = style(tone);
-        format!("{style}{words}{style:#}")
-    } else {
-        words
-    };
-    format!("{}: {shown}", printable(&health.source))
+    let source = printable(&health.source);
+    let rest = layout.width.map(|width| width.saturating_sub(source.len() + 2));
+    let words = colored(&words, tone, Layout { width: rest, ..layout });
+    format!("{source}: {words}")
+}
+
+/// Text in the colour of a tone, cut to the width.
+fn colored(text: &str, tone: Tone, layout: Layout) -> String {
+    let text = cut(&printable(text), layout.width.unwrap_or(usize::MAX));
+    if !layout.color {
+        return text;
+    }
+
+    let style = style(tone);
+    format!("{style}{text}{style:#}")
 }
 
 /// Whether the data can be relied on, and how old they are.
@@ -162,9 +172,12 @@ fn condition(health: &Health, now: Milliseconds) -> (String, Tone) {
     }
 }
 
-/// What is worst, or that all is well.
-fn headline(state: &ClusterState, problems: &[Problem], layout: Layout) -> String {
-    let mut counts = vec![];
+/// What is wrong, or that all is well, and below it how large the cluster is.
+fn headline(state: &ClusterState, problems: &[Problem], layout: Layout) -> Vec<String> {
+    if state.health.is_none() {
+        return vec![];
+    }
+
     let machines = state.machines.values();
     let lost = machines
         .clone()
@@ -173,42 +186,44 @@ fn headline(state: &ClusterState, problems: &[Problem], layout: Layout) -> Strin
     let silent = machines
         .filter(|machine| machine.lost_since.is_none() && machine.silent_since.is_some())
         .count();
-    if lost > 0 {
-        counts.push(format!("{} lost", count(lost, "machine")));
-    }
-    if silent > 0 {
-        counts.push(format!("{} silent", count(silent, "machine")));
-    }
-    for verdict in verdicts::names().filter(|verdict| *verdict != "ok") {
-        let units = state.units.values().filter(|unit| unit.verdict == verdict).count();
-        if units > 0 {
-            counts.push(verdicts::units_with(units, verdict));
-        }
-    }
-    let other = state
-        .units
-        .values()
-        .filter(|unit| verdicts::names().all(|verdict| verdict != unit.verdict))
-        .count();
-    if other > 0 {
-        counts.push(format!("{} with another verdict", count(other, "unit")));
-    }
+    let parts = [
+        (lost > 0).then(|| format!("{} lost", count(lost, "machine"))),
+        (silent > 0).then(|| format!("{} silent", count(silent, "machine"))),
+        wrong_units(state),
+    ];
+    let wrong: Vec<String> = parts.into_iter().flatten().collect();
 
+    let tone = problems
+        .iter()
+        .map(|problem| problem.tone)
+        .min()
+        .unwrap_or(Tone::Good);
+    let words = match &*wrong {
+        [] if Assessment::of(state) == Assessment::Unknown => "last known: all well".to_owned(),
+        [] => "all well".to_owned(),
+        _ => wrong.join("; "),
+    };
     let present = state.machines.len() - lost;
-    let all = format!("{} on {}", count(state.units.len(), "unit"), count(present, "machine"));
-    if counts.is_empty() {
-        return format!("All well: {all}");
+    vec![
+        colored(&words, tone, layout),
+        format!("{} on {}", count(state.units.len(), "unit"), count(present, "machine")),
+    ]
+}
+
+/// `units: 1 failed, 2 stale`; `None` if all units are ok.
+fn wrong_units(state: &ClusterState) -> Option<String> {
+    let mut counts: BTreeMap<(usize, &str), usize> = BTreeMap::new();
+    for unit in state.units.values().filter(|unit| !unit.is_ok()) {
+        *counts
+            .entry((verdicts::rank(&unit.verdict), &unit.verdict))
+            .or_default() += 1;
     }
 
-    let text = format!("{}; {all}", counts.join(", "));
-    let tone = problems.iter().map(|problem| problem.tone).min();
-    match tone {
-        Some(tone) if layout.color => {
-            let style = style(tone);
-            format!("{style}{}{style:#}; {all}", counts.join(", "))
-        }
-        _ => text,
-    }
+    let words: Vec<String> = counts
+        .into_iter()
+        .map(|((_, verdict), units)| format!("{units} {}", verdicts::word(verdict)))
+        .collect();
+    (!words.is_empty()).then(|| format!("units: {}", words.join(", ")))
 }
 
 fn count(number: usize, noun: &str) -> String {
@@ -269,7 +284,7 @@ fn place(problem: &Problem) -> String {
 }
 
 fn places(units: &[&UnitRow]) -> usize {
-    let places: std::collections::BTreeSet<_> = units.iter().map(|unit| &unit.machine).collect();
+    let places: BTreeSet<_> = units.iter().map(|unit| &unit.machine).collect();
     places.len()
 }
 
@@ -331,5 +346,5 @@ fn machine_table(state: &ClusterState) -> Table {
             machine.metadata.as_deref().unwrap_or("-").into(),
         ]);
     }
-    if table.is_empty() { Table::default() } else { table }
+    table
 }
