@@ -221,7 +221,8 @@ async fn what_prevents_an_answer_is_one_sentence_that_says_what_to_do() {
     std::fs::write(&wrong_token, "guess\n").unwrap();
     let [token, wrong_token] = [&token, &wrong_token].map(|path| path.to_str().unwrap());
 
-    let protected = monitor(&WELL, &["--token-file", token]).await;
+    let protected =
+        Program::new(&["--api", "http://127.0.0.1:1", "--token-file", token]).start().await;
     let url = format!("http://{}", protected.address);
     assert_eq!(
         run(&["status", "--url", &url, "--token-file", token], &[])
