@@ -127,21 +127,24 @@ export function machineMatches(filter, { machine, ip, metadata, version }) {
 
 /**
  * Whether an event passes the filter. `verdict:` and `meta:` are compared with what the unit and
- * the machine have at present, if they are still known.
+ * the machine have at present, if they are still known. The server sends also events to which a key
+ * does not apply; a timeline is easier to read without them.
  */
 export function eventMatches(filter, event, cluster) {
   const { unit, machine, ip, from, to } = event;
   const states = values(from, to);
   const row = cluster.units.get(rowKey(unit, machine));
   const known = cluster.machines.get(machine);
-  return passes(filter, {
+  const subject = {
     texts: values(event.event, unit, machine, ip, event.text),
     unit: unit ? values(unit) : null,
     state: states.length ? states.flatMap((state) => [state, ...state.split(/[/ ()]/)]) : null,
     verdict: row ? values(row.verdict) : null,
     meta: known ? pairsOf(known.metadata) : null,
     ...(unit || machine ? machineOf(machine, ip) : {}),
-  });
+  };
+  const applies = ([{ key }]) => key === null || Boolean(subject[key]);
+  return filter.required.every(applies) && passes(filter, subject);
 }
 
 /** The values that there are, in lower case. */
@@ -161,7 +164,11 @@ function pairsOf(metadata) {
 
 // --- terms
 
-/** @param {Filter} filter @param {Partial<Subject>} subject */
+/**
+ * Whether something passes. A term that does not apply to it neither requires nor excludes it.
+ * @param {Filter} filter
+ * @param {Partial<Subject>} subject
+ */
 function passes({ required, excluded }, subject) {
   const allows = (term) => matches(term, subject) !== false;
   return (
