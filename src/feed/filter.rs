@@ -315,12 +315,12 @@ fn event_texts(event: &Event) -> impl Iterator<Item = Cow<'_, str>> {
 
 /// The states before and after an event: `failed/failed (not-found)` as a whole, and its parts.
 fn event_states(event: &Event) -> impl Iterator<Item = &str> {
-    let parts = |state: &'_ str| state.split(['/', ' ', '(', ')']);
+    const BETWEEN_PARTS: [char; 4] = ['/', ' ', '(', ')'];
 
     [event.from(), event.to()]
         .into_iter()
         .flatten()
-        .flat_map(move |state| iter::once(state).chain(parts(state)))
+        .flat_map(|state| iter::once(state).chain(state.split(BETWEEN_PARTS)))
 }
 
 /// Whether a machine has this ID or address. The beginning of an ID is enough, and that of an
