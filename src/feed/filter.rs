@@ -278,7 +278,11 @@ fn unit_texts(unit: &Unit) -> impl Iterator<Item = Cow<'_, str>> {
         unit.machine.metadata.as_deref(),
     ];
 
-    texts.into_iter().flatten().map(Cow::Borrowed).chain(unit_states(unit))
+    texts
+        .into_iter()
+        .flatten()
+        .map(Cow::Borrowed)
+        .chain(unit_states(unit))
 }
 
 /// The states of a unit: load, active, sub, and active and sub together, as in `active/running`.
@@ -310,7 +314,11 @@ fn event_texts(event: &Event) -> impl Iterator<Item = Cow<'_, str>> {
     ];
     let text = iter::once_with(|| event.to_string());
 
-    texts.into_iter().flatten().map(Cow::Borrowed).chain(text.map(Cow::Owned))
+    texts
+        .into_iter()
+        .flatten()
+        .map(Cow::Borrowed)
+        .chain(text.map(Cow::Owned))
 }
 
 /// The states before and after an event: `failed/failed (not-found)` as a whole, and its parts.

@@ -419,10 +419,8 @@ fn the_status_line_counts_the_rows_of_the_state() {
 
 #[test]
 fn a_row_is_sent_when_the_metadata_of_its_machine_begins_to_pass() {
-    let machine = |metadata: &str| Machine {
-        metadata: Some(metadata.into()),
-        ..builders::machine("m1")
-    };
+    let machine =
+        |metadata: &str| Machine { metadata: Some(metadata.into()), ..builders::machine("m1") };
     let mut bench = PublishBench::new(Publish::Changes);
     bench.read(Reading::Machines { machines: vec![machine("role=db")] });
     bench.units(&[unit("a.service", Some("m1"), "active")]);

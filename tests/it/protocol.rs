@@ -427,7 +427,10 @@ fn the_table_of_filter_keys_is_complete() {
     let keys: BTreeSet<&str> = known.split(", ").flat_map(|keys| keys.split(" or ")).collect();
     let terms = table("filter keys");
     let documented = terms.iter().filter_map(|term| Some(term.split_once(':')?.0));
-    assert_eq!(documented.map(|key| format!("{key}:")).collect::<BTreeSet<_>>(), keys.iter().map(ToString::to_string).collect());
+    assert_eq!(
+        documented.map(|key| format!("{key}:")).collect::<BTreeSet<_>>(),
+        keys.iter().map(ToString::to_string).collect()
+    );
 }
 
 #[test]

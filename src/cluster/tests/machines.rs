@@ -134,15 +134,16 @@ fn a_row_has_the_address_and_the_metadata_of_its_machine_or_target() {
             metadata: Some(metadata.into()),
             ..builders::machine(id)
         };
-        Reading::Machines {
-            machines: ["m1", "m2", "m3", "m4"].map(known).to_vec(),
-        }
+        Reading::Machines { machines: ["m1", "m2", "m3", "m4"].map(known).to_vec() }
     };
     let details = |metadata: &str| {
         Some(MachineDetails { ip: Some("10.0.0.9".into()), metadata: Some(metadata.into()) })
     };
     let of = |cluster: &TestCluster, unit| cluster.unit(unit).map(|row| row.machine.clone());
-    let submitted = UnitFile { desired: Some("inactive".into()), ..builders::unit_file("s", None) };
+    let submitted = UnitFile {
+        desired: Some("inactive".into()),
+        ..builders::unit_file("s", None)
+    };
     let waiting = builders::unit_file("waiting.service", Some("m3"));
 
     let mut cluster = TestCluster::new();

@@ -52,7 +52,9 @@ fn similar(key: &str) -> Option<&'static str> {
 }
 
 fn hint(similar: Option<&str>) -> String {
-    similar.map(|name| format!("; did you mean {name}:?")).unwrap_or_default()
+    similar
+        .map(|name| format!("; did you mean {name}:?"))
+        .unwrap_or_default()
 }
 
 /// `unit:, machine:, … or meta:`

@@ -106,10 +106,7 @@ impl UnitRow {
         Unit {
             file: Some(Arc::new(file)),
             verdict,
-            machine: MachineDetails {
-                ip: self.ip.clone(),
-                metadata: self.metadata.clone(),
-            },
+            machine: MachineDetails { ip: self.ip.clone(), metadata: self.metadata.clone() },
             ..builders::unit(state)
         }
     }
@@ -218,15 +215,13 @@ fn an_error_for_an_unknown_key_has_the_valid_ones_and_the_one_that_was_meant() {
 fn a_filter_has_256_bytes_at_most() {
     let longest = "x".repeat(256);
     assert!(longest.parse::<Filter>().is_ok());
-    assert_eq!(
-        format!("{longest}x").parse::<Filter>(),
-        Err(FilterError::TooLong { most: 256 })
-    );
+    assert_eq!(format!("{longest}x").parse::<Filter>(), Err(FilterError::TooLong { most: 256 }));
 }
 
 #[test]
 fn filters_with_the_same_terms_are_equal_and_have_the_same_text() {
-    let messy = filter("state:Failed Web*   -machine:m1 web* VERDICT:crash-loop verdict:crash_loop");
+    let messy =
+        filter("state:Failed Web*   -machine:m1 web* VERDICT:crash-loop verdict:crash_loop");
 
     assert_eq!(messy, filter("web* verdict:crash_loop -machine:m1 state:failed"));
     assert_eq!(messy.to_string(), "-machine:m1 state:failed verdict:crash_loop web*");

@@ -88,7 +88,9 @@ async fn the_lists_of_the_first_protocol_are_there_once_they_have_been_read() {
 async fn lists_and_the_state_can_be_filtered() {
     let mut bench = ServerBench::start().await;
     let shown = Arc::new(View {
-        units: [unit("a.service", "active"), unit("b.service", "failed")].into_iter().collect(),
+        units: [unit("a.service", "active"), unit("b.service", "failed")]
+            .into_iter()
+            .collect(),
         machines: vec![member("0123", false), member("4567", false)],
     });
     bench.read_all(&shown);
@@ -96,7 +98,10 @@ async fn lists_and_the_state_can_be_filtered() {
         let rows = list.as_array().expect("a list");
         let name = |row: &serde_json::Value| {
             let name = [&row[0], &row["unit"], &row["machine"]];
-            name.into_iter().find_map(|name| name.as_str()).expect("a name").to_owned()
+            name.into_iter()
+                .find_map(|name| name.as_str())
+                .expect("a name")
+                .to_owned()
         };
         rows.iter().map(name).collect()
     };
@@ -108,7 +113,10 @@ async fn lists_and_the_state_can_be_filtered() {
     assert_eq!(names(&machines["items"]), ["4567"]);
 
     let state = bench.get("/v2/state?filter=-failed+machine:0123").await.json();
-    assert_eq!((names(&state["units"]), names(&state["machines"])), (vec!["a.service".into()], vec!["0123".into()]));
+    assert_eq!(
+        (names(&state["units"]), names(&state["machines"])),
+        (vec!["a.service".into()], vec!["0123".into()])
+    );
     assert_eq!(state["health"]["state"], "ok");
     let state = bench.get("/v2/state?topics=units").await.json();
     assert_eq!(names(&state["units"]), ["a.service", "b.service"]);

@@ -5,9 +5,7 @@
 
 use std::time::SystemTime;
 
-use fleet_monitor::cluster::{
-    Machine, MachineDetails, Member, Unit, UnitFile, UnitState, Verdict,
-};
+use fleet_monitor::cluster::{Machine, MachineDetails, Member, Unit, UnitFile, UnitState, Verdict};
 
 /// The state of a unit that a machine reports: loaded, with this active and sub state, such as
 /// `active/running`.
