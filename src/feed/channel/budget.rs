@@ -16,8 +16,8 @@ use super::lock;
 #[error("too many clients use different filters; try again later, or without a filter")]
 pub struct OverBudget;
 
-/// The memory for batches that not all clients need, because they have a filter or are slow, and for
-/// responses with a filter.
+/// The memory for batches that not all clients need, because they have a filter or are slow, and
+/// for responses with a filter.
 #[derive(Debug)]
 pub(super) struct MemoryBudget {
     /// One permit for each byte.
