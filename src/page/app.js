@@ -8,6 +8,7 @@ import { MachineCards } from "./cards.js";
 import { Cluster } from "./cluster.js";
 import { attribute, byId, hide, text } from "./dom.js";
 import { Feed } from "./feed.js";
+import { FilterField } from "./filter-field.js";
 import { parseFilter, rowMatches, toggleTerm } from "./filter.js";
 import { drawGate, listenForToken } from "./gate.js";
 import { headline } from "./headline.js";
@@ -60,6 +61,7 @@ const panels = {
   timeline: new Timeline(byId("timeline"), actions),
 };
 const summary = new Summary(actions);
+const filterField = new FilterField((found) => announce(found));
 
 // --- what users do
 
@@ -106,7 +108,7 @@ function toggle(key) {
 function reveal(key) {
   const row = cluster.units.get(key);
   const unit = unitOfKey(key);
-  if (!row) return go({ tab: "units", query: unit });
+  if (!row) return go({ tab: "units", query: `unit:${unit}` });
 
   const query = rowMatches(parseFilter(view.query), row) ? view.query : "";
   const open = new Set(view.open).add(key);
@@ -264,7 +266,8 @@ function drawView() {
     attribute(byId(`tab-${tab}`), "tabindex", isSelected ? 0 : -1);
     hide(byId(tab), !isSelected);
   }
-  panels[view.tab].show(cluster, view, isTabRead(view.tab));
+  const found = panels[view.tab].show(cluster, view, isTabRead(view.tab));
+  filterField.draw(view, found);
 }
 
 /** Draws what changes although no message arrives: the ages, and the status of the connection. */

@@ -1,7 +1,7 @@
 // The lines of the table of units: which rows it shows, in which order, and the rows of a global
 // unit as one group. It must not know the document.
 
-import { parseFilter, rowMatches } from "./filter.js";
+import { isFiltering, parseFilter, rowMatches } from "./filter.js";
 import { groupKey } from "./row.js";
 import { byVerdict, sortEntries } from "./sorting.js";
 import { TABLE } from "./words.js";
@@ -31,8 +31,9 @@ import { TABLE } from "./words.js";
  * @returns {{lines: Line[], found: number}} with the number of rows that pass the filter
  */
 export function tableLines(cluster, { query, sort, open }) {
-  const terms = parseFilter(query);
-  const found = terms.length ? cluster.rows.filter((row) => rowMatches(terms, row)) : cluster.rows;
+  const filter = parseFilter(query);
+  const isFound = (row) => rowMatches(filter, row);
+  const found = isFiltering(filter) ? cluster.rows.filter(isFound) : cluster.rows;
   const entries = withGroups(found, groupsOf(cluster.rows, found));
 
   const lines = [];

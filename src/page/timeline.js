@@ -2,11 +2,11 @@
 
 import { sentenceWithTime, setAgeAndTime } from "./age.js";
 import { attribute, button, drawGlyph, element, glyph, hide, text } from "./dom.js";
-import { eventMatches, parseFilter } from "./filter.js";
+import { eventMatches, isFiltering, parseFilter } from "./filter.js";
 import { rowKey } from "./row.js";
 import { endOfEvents } from "./transitions.js";
 import { WindowedList } from "./window.js";
-import { TIMELINE } from "./words.js";
+import { FILTER, TIMELINE } from "./words.js";
 
 /** The tones of events that have another one than their severity has. */
 const EVENT_TONES = { stale: "warn", machine_silent: "warn" };
@@ -30,18 +30,20 @@ export class Timeline {
    * @param {import("./cluster.js").Cluster} cluster
    * @param {import("./address.js").PageState} view
    * @param {boolean} isRead whether the units were ever read
+   * @returns {string} how many events pass the filter
    */
   show(cluster, view, isRead) {
-    const terms = parseFilter(view.query);
+    const filter = parseFilter(view.query);
     const { all } = cluster.transitions;
-    const isFound = (event) => eventMatches(terms, event, cluster);
-    const found = terms.length ? all.filter(isFound) : all;
+    const isFound = (event) => eventMatches(filter, event, cluster);
+    const found = isFiltering(filter) ? all.filter(isFound) : all;
 
     hide(this.body, !found.length);
     hide(this.empty, found.length || !all.length);
     text(this.empty, TIMELINE.noMatch);
     this.showEnd(cluster.transitions, isRead);
     this.list.show(found.map((event) => ({ key: String(event.number), event })));
+    return FILTER.events(found.length, all.length);
   }
 
   /** Puts all events into the document, for printing, or only the visible ones. */

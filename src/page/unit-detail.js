@@ -98,7 +98,7 @@ export class UnitDetail {
   links({ unit, where }) {
     const link = (label, view) =>
       button({ class: "quiet", onclick: () => this.actions.go(view) }, label);
-    const toTimeline = link(DETAIL.toTimeline, { tab: "timeline", query: unit });
+    const toTimeline = link(DETAIL.toTimeline, { tab: "timeline", query: `unit:${unit}` });
     if (!where) return element("p", { class: "more" }, toTimeline);
 
     const view = { tab: "units", query: `machine:${where}`, open: new Set() };

@@ -10,7 +10,7 @@ import { COLUMNS, nextSort, parseSort } from "./sorting.js";
 import { UnitDetail } from "./unit-detail.js";
 import { cellClass, createRow, updateRow } from "./unit-row.js";
 import { WindowedList } from "./window.js";
-import { COLUMN_TITLES, TABLE } from "./words.js";
+import { COLUMN_TITLES, FILTER, TABLE } from "./words.js";
 
 /**
  * The functions of the page that the table calls.
@@ -84,6 +84,7 @@ export class UnitTable {
    * @param {import("./cluster.js").Cluster} cluster
    * @param {import("./address.js").PageState} view
    * @param {boolean} isRead whether the units were ever read
+   * @returns {string} how many units pass the filter
    */
   show(cluster, view, isRead) {
     this.shown = [cluster, view, isRead];
@@ -100,6 +101,7 @@ export class UnitTable {
 
     if (!lines.some((line) => line.key === this.active)) this.active = lines[0]?.key;
     this.list.show(lines);
+    return FILTER.units(found, cluster.rows.length);
   }
 
   /** The lines to show. While somebody reads the table, those that are shown keep their places. */

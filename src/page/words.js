@@ -165,6 +165,20 @@ export const TROUBLE = {
   nowhere: "on no machine",
 };
 
+// --- the filter
+
+export const FILTER = {
+  unknown: (key, keys) =>
+    `There is no key “${key}:”. The keys are ${enumerate(keys.map((name) => `${name}:`))}.`,
+  empty: (key) => `Something has to follow “${key}:”.`,
+  units: (found, all) => foundOf(found, all, "unit"),
+  machines: (found, all) => foundOf(found, all, "machine"),
+  events: (found, all) => foundOf(found, all, "event"),
+};
+
+/** "3 of 34 units" */
+const foundOf = (found, all, noun) => `${inFull(found)} of ${plural(all, noun)}`;
+
 // --- the table of units
 
 export const TABLE = {

@@ -16,7 +16,7 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
 
 /// Path, media type, and content of each file.
-const FILES: [(&str, &str, &[u8]); 39] = [
+const FILES: &[(&str, &str, &[u8])] = &[
     ("/", HTML, include_bytes!("../page/index.html")),
     ("/address.js", SCRIPT, include_bytes!("../page/address.js")),
     ("/age.js", SCRIPT, include_bytes!("../page/age.js")),
@@ -26,6 +26,7 @@ const FILES: [(&str, &str, &[u8]); 39] = [
     ("/cluster.js", SCRIPT, include_bytes!("../page/cluster.js")),
     ("/dom.js", SCRIPT, include_bytes!("../page/dom.js")),
     ("/feed.js", SCRIPT, include_bytes!("../page/feed.js")),
+    ("/filter-field.js", SCRIPT, include_bytes!("../page/filter-field.js")),
     ("/filter.js", SCRIPT, include_bytes!("../page/filter.js")),
     ("/gate.js", SCRIPT, include_bytes!("../page/gate.js")),
     ("/headline.js", SCRIPT, include_bytes!("../page/headline.js")),
@@ -69,8 +70,8 @@ pub(super) struct PageFile {
 pub(super) fn file(path: &str) -> Option<&'static PageFile> {
     static PAGE: LazyLock<HashMap<&str, PageFile>> = LazyLock::new(|| {
         FILES
-            .into_iter()
-            .map(|(path, media_type, body)| (path, PageFile::new(media_type, body)))
+            .iter()
+            .map(|&(path, media_type, body)| (path, PageFile::new(media_type, body)))
             .collect()
     });
 
