@@ -221,17 +221,14 @@ async fn what_prevents_an_answer_is_one_sentence_that_says_what_to_do() {
     std::fs::write(&wrong_token, "guess\n").unwrap();
     let [token, wrong_token] = [&token, &wrong_token].map(|path| path.to_str().unwrap());
 
-    let protected =
-        Program::new(&["--api", "http://127.0.0.1:1", "--token-file", token]).start().await;
+    let protected = Program::new(&["--api", "http://127.0.0.1:1", "--token-file", token])
+        .start()
+        .await;
     let url = format!("http://{}", protected.address);
-    assert_eq!(
-        run(&["status", "--url", &url, "--token-file", token], &[])
-            .await
-            .status,
-        0
-    );
+    let with_token = run(&["status", "--url", &url, "--token-file", token], &[]).await;
+    assert_eq!(with_token.stderr, "", "{}", with_token.stdout);
     let variables = [("FLEET_MONITOR_URL", &*url), ("FLEET_MONITOR_TOKEN_FILE", token)];
-    assert_eq!(run(&["status"], &variables).await.status, 0);
+    assert_eq!(run(&["status"], &variables).await.stderr, "");
 
     let page = server("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n<a/>").await;
     let no_http = server("SSH-2.0-OpenSSH_9.2\r\n").await;
