@@ -133,7 +133,7 @@ pub struct Cli {
     pub publish: Option<String>,
 
     /// Columns of units: unit, load, active, sub, machine, hash, dstate, target, global, desc,
-    /// verdict [default: unit,load,active,sub,machine]
+    /// verdict, key (for the prototype's dashboard) [default: unit,load,active,sub,machine]
     #[arg(long, value_name = "LIST", help_heading = SERVER)]
     pub unit_fields: Option<String>,
 

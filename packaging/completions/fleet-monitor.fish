@@ -23,7 +23,7 @@ complete -c fleet-monitor -l replay-speed -d 'Factor by which a recording is pla
 complete -c fleet-monitor -s p -l port -d 'Port to listen on [default: 8989]' -r
 complete -c fleet-monitor -l bind -d 'Address to listen on [default: all addresses]' -r
 complete -c fleet-monitor -l publish -d 'changes: send a list when it has changed; polls: after every poll [default: changes]' -r
-complete -c fleet-monitor -l unit-fields -d 'Columns of units: unit, load, active, sub, machine, hash, dstate, target, global, desc, verdict [default: unit,load,active,sub,machine]' -r
+complete -c fleet-monitor -l unit-fields -d 'Columns of units: unit, load, active, sub, machine, hash, dstate, target, global, desc, verdict, key (for the prototype\'s dashboard) [default: unit,load,active,sub,machine]' -r
 complete -c fleet-monitor -l machine-fields -d 'Columns of machines: machine, ip, metadata [default: machine,ip,metadata]' -r
 complete -c fleet-monitor -l metrics-units -d 'Units with their own metrics, as globs such as web@*.service [default: none]' -r
 complete -c fleet-monitor -l allowed-origins -d 'Additional browser origins to allow, such as https://ops.example.com; *: all [default: none]' -r

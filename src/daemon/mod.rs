@@ -128,6 +128,7 @@ pub async fn run(
         recorder,
         has_reported: false,
         problems: None,
+        has_logged_repeated_names: false,
     };
     daemon.publish_source_info();
     service.set_status(&daemon.status());
@@ -174,6 +175,8 @@ struct Daemon {
     /// Units that may turn out to be unhealthy without an event; `None` until all lists have been
     /// read.
     problems: Option<InitialProblems>,
+    /// Whether the log says already that a client may fail because names repeat.
+    has_logged_repeated_names: bool,
 }
 
 async fn open_recorder(path: Option<&Path>) -> Result<Option<Recorder>, Failure> {

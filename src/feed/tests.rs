@@ -216,6 +216,82 @@ fn other_columns_take_effect_with_the_next_reading() {
     );
 }
 
+/// A bench whose unit list has only the keys of its rows.
+fn bench_with_keys() -> PublishBench {
+    let mut bench = PublishBench::new(Publish::Changes);
+    bench.publisher.set_settings(FeedSettings {
+        unit_fields: vec![UnitField::Key],
+        ..settings(Publish::Changes)
+    });
+    bench
+}
+
+/// A unit on a machine with this address.
+fn unit_at(name: &str, machine: &str, ip: Option<&str>) -> UnitState {
+    UnitState {
+        ip: ip.map(Into::into),
+        ..unit(name, Some(machine), "active")
+    }
+}
+
+#[test]
+fn the_keys_in_the_unit_list_are_those_of_its_rows() {
+    let mut bench = bench_with_keys();
+    bench.units(&[
+        unit_at("a.service", "m1", Some("10.0.0.1")),
+        unit_at("a.service", "m2", Some("10.0.0.2")),
+        unit_at("b.service", "m2", Some("10.0.0.2")),
+    ]);
+    bench.files(&["a.service", "b.service", "c.service"]);
+
+    assert_eq!(
+        json_of(&bench.last().unit_list),
+        concat!(
+            r#"{"type":"unit","fields":["key"],"#,
+            r#""items":[["a.service [10.0.0.1]"],["a.service [10.0.0.2]"],["b.service"]]}"#
+        )
+    );
+}
+
+#[test]
+fn a_list_is_published_when_keys_change() {
+    let mut bench = bench_with_keys();
+    let first = unit_at("a.service", "m1", Some("10.0.0.1"));
+    let mut publish = |units: &[UnitState]| {
+        bench.units(units);
+        bench.last().unit_list.as_ref().map(PublishedList::revision)
+    };
+
+    let alone = publish(std::slice::from_ref(&first));
+    let with_another = publish(&[first.clone(), unit_at("a.service", "m2", None)]);
+    assert!(with_another > alone, "the first row has the address in its key now");
+
+    let with_address = publish(&[first.clone(), unit_at("a.service", "m2", Some("10.0.0.2"))]);
+    assert!(with_address > with_another, "the key of the second row has the address");
+
+    let same_address = publish(&[first, unit_at("a.service", "m2", Some("10.0.0.1"))]);
+    assert!(same_address > with_address, "the key of the first row has its machine");
+}
+
+#[test]
+fn a_unit_list_repeats_a_name_if_that_is_its_first_column_and_two_listed_rows_have_it() {
+    let one = unit_at("a.service", "m1", Some("10.0.0.1"));
+    let other = unit_at("a.service", "m2", Some("10.0.0.2"));
+    let repeats = |first_column, units: &[UnitState]| {
+        let mut bench = PublishBench::new(Publish::Changes);
+        bench.publisher.set_settings(FeedSettings {
+            unit_fields: vec![first_column, UnitField::Machine],
+            ..settings(Publish::Changes)
+        });
+        bench.units(units);
+        bench.last().unit_list.as_ref().unwrap().repeats_a_name()
+    };
+
+    assert!(repeats(UnitField::Unit, &[one.clone(), other.clone()]));
+    assert!(!repeats(UnitField::Key, &[one.clone(), other.clone()]));
+    assert!(!repeats(UnitField::Unit, &[one, unit_at("b.service", "m2", Some("10.0.0.2"))]));
+}
+
 #[test]
 fn the_first_protocol_is_that_of_the_prototype() {
     let active = unit("b.service", Some("m1"), "active");

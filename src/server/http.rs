@@ -15,7 +15,7 @@ use hyper::header::{
 use hyper::{Method, Request, Response, StatusCode, Version};
 
 use super::content::{HttpResponse, ResponseBody, error_response};
-use super::context::ServerContext;
+use super::context::{Protocol, ServerContext};
 use super::error::HttpError;
 use super::events::{self, EventStreamUpgrade};
 use super::query::SubscriptionRequest;
@@ -156,7 +156,7 @@ fn event_stream(
     let channels = &context.channels;
     let subscription =
         SubscriptionRequest::from_request(request, Transport::EventStream, channels)?;
-    let permit = context.client_permit()?;
+    let permit = context.client_permit(Protocol::Second)?;
 
     Ok(HttpReply {
         response: events::response_head(),

@@ -73,6 +73,12 @@ impl Server {
         self.0.clients()
     }
 
+    /// Whether there are clients, and all of them use the first protocol.
+    pub fn has_only_first_protocol_clients(&self) -> bool {
+        let first = self.0.first_protocol_clients();
+        first > 0 && first == self.0.clients()
+    }
+
     /// Accepts connections until the server is stopped. After an error, such as too many open
     /// files, it pauses and tries again. Several listeners may be served at the same time.
     pub async fn serve(&self, listener: impl Into<ServerListener>) {

@@ -773,6 +773,47 @@ async fn the_demo_moves_and_says_that_it_is_a_recording() {
     );
 }
 
+/// The columns with which the prototype's dashboard can show units with the same name.
+const WITH_KEY: &str = "key,load,active,sub,machine";
+
+/// Connects two clients of the first protocol, one after the other. The program looks at its
+/// clients right after it has written the status line, which has their number. So it has looked at
+/// the first one by the time that the line has both.
+async fn clients_that_were_looked_at(daemon: &Daemon) -> [Client; 2] {
+    let connect = async || {
+        let before = daemon.notices.count("STATUS=");
+        let mut client = daemon.connect().await;
+        client.next_of("unit").await;
+        daemon.notices.nth(before + 1, "STATUS=").await;
+        client
+    };
+    [connect().await, connect().await]
+}
+
+#[tokio::test]
+async fn the_log_of_the_demo_says_once_that_a_dashboard_may_need_keys() {
+    let daemon = Program::new(&["--demo"]).start().await;
+    let _clients = clients_that_were_looked_at(&daemon).await;
+
+    let entry = daemon.log.first(WITH_KEY).await;
+    assert!(entry.contains(" WARN "), "{entry}");
+
+    let _others = clients_that_were_looked_at(&daemon).await;
+    assert_eq!(daemon.log.count(WITH_KEY), 1);
+}
+
+#[tokio::test]
+async fn the_log_says_nothing_of_keys_if_they_are_there_or_if_somebody_uses_the_second_protocol() {
+    let with_keys = Program::new(&["--demo", "--unit-fields", WITH_KEY]).start().await;
+    let with_second = Program::new(&["--demo"]).start().await;
+    let _second = with_second.connect_to_events().await;
+
+    for daemon in [with_keys, with_second] {
+        let _clients = clients_that_were_looked_at(&daemon).await;
+        assert_eq!(daemon.log.count(WITH_KEY), 0, "{:#?}", daemon.log.all());
+    }
+}
+
 /// A recording of one machine and one unit, which ends in the state `sub`. With it a short test
 /// shows what the program has to survive for hours: polls that fail in every way, and many clients.
 fn recorded_part(source: &str, unit: &str, sub: &str) -> String {

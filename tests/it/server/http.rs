@@ -68,10 +68,10 @@ async fn the_lists_of_the_first_protocol_are_there_once_they_have_been_read() {
     let units = [("a.service", "active")];
     bench.read_all(&view(&units));
     let machines = bench.get("/v1/machines").await;
-    assert_eq!((machines.status, machines.text()), (200, NO_MACHINES));
+    assert_eq!((machines.status, machines.text()), (200, format!("{NO_MACHINES}\n").as_str()));
     let answer = bench.get("/v1/units").await;
     assert_eq!((answer.status, answer.header("content-type")), (200, "application/json"));
-    assert_eq!(answer.text(), list(&units));
+    assert_eq!(answer.text(), list(&units) + "\n");
 
     let tag = answer.header("etag");
     assert_eq!(tag, r#"W/"epoch-2""#);
@@ -227,7 +227,7 @@ async fn the_status_is_short_however_long_its_reasons_are() {
 async fn the_process_lives_and_is_ready_when_all_has_been_read() {
     let mut bench = ServerBench::start().await;
     let alive = bench.get("/healthz").await;
-    assert_eq!((alive.status, alive.text()), (200, r#"{"status":"ok"}"#));
+    assert_eq!((alive.status, alive.text()), (200, "{\"status\":\"ok\"}\n"));
     let answer = bench.get("/readyz").await;
     assert_eq!(answer.status, 503);
     assert!(
@@ -361,6 +361,45 @@ async fn head_is_get_without_the_body() {
 }
 
 #[tokio::test]
+async fn json_ends_with_a_newline_on_every_path() {
+    let bench = ServerBench::start().await;
+    let mut full = ServerBench::start().await;
+    let names: Vec<String> = (0..100).map(|number| format!("unit-{number}.service")).collect();
+    let units: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "active")).collect();
+    full.read_all(&view(&units));
+
+    for bench in [&bench, &full] {
+        for (method, path) in [
+            ("GET", "/v1/units"),
+            ("GET", "/v1/machines"),
+            ("GET", "/v2/state"),
+            ("GET", "/healthz"),
+            ("GET", "/readyz"),
+            ("GET", "/nothing"),
+            ("POST", "/v2/state"),
+            ("GET", "/v2/events?topics=all"),
+        ] {
+            for encoding in ["identity", "gzip"] {
+                let accepted = [("Accept-Encoding", encoding)];
+                let answer = bench.request(method, path, &accepted).await;
+                assert_eq!(answer.header("content-type"), "application/json", "{path}");
+                assert_eq!(
+                    answer.header("content-length"),
+                    answer.body.len().to_string(),
+                    "{path}"
+                );
+
+                let body = match answer.header("content-encoding") {
+                    "gzip" => gunzip(&answer.body).await,
+                    _ => answer.body,
+                };
+                assert!(body.ends_with(b"}\n"), "{method} {path}, {encoding}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn large_answers_are_compressed_for_who_wants_that() {
     let mut bench = ServerBench::start().await;
     let gzip = [("Accept-Encoding", "gzip")];
@@ -370,7 +409,8 @@ async fn large_answers_are_compressed_for_who_wants_that() {
         let units: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "active")).collect();
         bench.read(FleetList::Units, &view(&units));
         let plain = bench.get("/v1/units").await;
-        assert_eq!((plain.header("content-encoding"), plain.text()), ("", list(&units).as_str()));
+        let expected = list(&units) + "\n";
+        assert_eq!((plain.header("content-encoding"), plain.text()), ("", expected.as_str()));
         assert!(plain.header("vary").contains("Accept-Encoding"));
         let answer = bench.request("GET", "/v1/units", &gzip).await;
         assert_eq!(answer.header("etag"), plain.header("etag"));
