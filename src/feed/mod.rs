@@ -10,14 +10,16 @@
 //! - The first protocol sends whole lists: [`PublishedList`], with the columns in [`fields`].
 //! - The second protocol sends what has changed: a [`channel`] sends the messages that a
 //!   [`subscription`] selects.
-//! - `/v2/state` is the whole publication as JSON.
+//! - `/v2/state` is the whole publication as JSON, and [`plain`] as a page that needs no script.
 
 pub mod channel;
 pub mod fields;
 mod frame;
+mod html;
 mod input;
 mod list;
 mod message;
+mod plain;
 mod publication;
 mod publisher;
 mod status;
@@ -28,6 +30,7 @@ mod update;
 mod update_history;
 
 pub use frame::Frame;
+pub(crate) use html::HtmlText;
 pub use input::{FeedInput, FeedSettings, Publish};
 pub use list::PublishedList;
 pub use publication::{Publication, SourceInfo, Subscriber};

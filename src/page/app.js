@@ -247,3 +247,4 @@ function drawAges() {
   updateAges();
 }
 setInterval(drawAges, 1000);
+drawNow();

@@ -136,7 +136,7 @@ impl ResponseContent {
 
 /// The response to a refused request, for people and programs.
 pub(super) fn error_response(error: HttpError) -> HttpResponse {
-    let HttpError { status, message, headers } = error;
+    let HttpError { status, message, headers, .. } = error;
     let body = json!({ "error": { "code": status.as_u16(), "message": message } }).to_string();
     let body = Bytes::from(body).chain(Bytes::new()).chain(Bytes::new());
 

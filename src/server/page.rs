@@ -11,12 +11,13 @@ use bytes::Bytes;
 use super::content::ResponseContent;
 use super::response_cache::CachedBody;
 
-const HTML: &str = "text/html; charset=utf-8";
+/// The media type of pages.
+pub(super) const HTML: &str = "text/html; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
 
 /// Path, media type, and content of each file.
-const FILES: [(&str, &str, &[u8]); 33] = [
+const FILES: [(&str, &str, &[u8]); 34] = [
     ("/", HTML, include_bytes!("../page/index.html")),
     ("/address.js", SCRIPT, include_bytes!("../page/address.js")),
     ("/age.js", SCRIPT, include_bytes!("../page/age.js")),
@@ -47,6 +48,7 @@ const FILES: [(&str, &str, &[u8]); 33] = [
     ("/window.js", SCRIPT, include_bytes!("../page/window.js")),
     ("/words.js", SCRIPT, include_bytes!("../page/words.js")),
     ("/panels.css", STYLE, include_bytes!("../page/panels.css")),
+    ("/plain.css", STYLE, include_bytes!("../page/plain.css")),
     ("/style.css", STYLE, include_bytes!("../page/style.css")),
     ("/summary.css", STYLE, include_bytes!("../page/summary.css")),
     ("/units.css", STYLE, include_bytes!("../page/units.css")),

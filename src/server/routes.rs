@@ -2,15 +2,17 @@
 //!
 //! This module must not know who sent the request, nor how the content is encoded.
 
+use std::hash::{DefaultHasher, Hasher};
+
 use bytes::Bytes;
-use hyper::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue, REFRESH};
 use serde_json::json;
 
 use super::content::{EVENT_STREAM, JSON, ResponseContent};
 use super::context::ServerContext;
 use super::error::HttpError;
 use super::headers::list_items;
-use super::page::{self, PageFile};
+use super::page::{self, HTML, PageFile};
 use super::readiness;
 use super::response_cache::ResponseCache;
 use super::settings::ServerSettings;
@@ -22,6 +24,9 @@ use crate::metrics::MetricsFormat;
 /// changed (304), because the age of the data has changed.
 const STATUS: HeaderName = HeaderName::from_static("fleet-monitor-status");
 
+/// Seconds until a browser loads `/plain` again.
+const PLAIN_REFRESH: HeaderValue = HeaderValue::from_static("10");
+
 /// What can be requested.
 pub(super) enum Route {
     /// A file of the page.
@@ -32,6 +37,8 @@ pub(super) enum Route {
     Machines,
     /// Units, machines, recent events and the state of the source, as one JSON object.
     State,
+    /// The same as a page that needs no script.
+    Plain,
     /// The second protocol as an event stream.
     Events,
     Metrics,
@@ -44,7 +51,13 @@ pub(super) enum Route {
 impl Route {
     /// The route for a path. A `/` at the end is ignored, since programs that scrape or probe may
     /// add one and may not follow redirects.
+    ///
+    /// A page refers to files beside it, so its path has no `/` at the end.
     pub(super) fn find(path: &str) -> Option<Self> {
+        if path == "/plain" {
+            return Some(Self::Plain);
+        }
+
         Some(match path.strip_suffix('/').unwrap_or(path) {
             "/v1/units" => Self::Units,
             "/v1/machines" => Self::Machines,
@@ -72,6 +85,7 @@ pub(super) fn content(
     context: &ServerContext,
     settings: &ServerSettings,
     route: &Route,
+    query: Option<&str>,
     headers: &HeaderMap,
 ) -> Result<ResponseContent, HttpError> {
     let publication = context.feed.borrow().clone();
@@ -88,6 +102,7 @@ pub(super) fn content(
             list(&publication, machines, &caches.machines, "machines")?
         }
         Route::State => state(context, &publication),
+        Route::Plain => plain(context, &publication, query.unwrap_or_default()),
         // GET is answered by `events`; this is for HEAD.
         Route::Events => ResponseContent::new(EVENT_STREAM, Bytes::new()),
         Route::Metrics => {
@@ -128,6 +143,30 @@ fn state(context: &ServerContext, publication: &Publication) -> ResponseContent 
         etag: Some(format!("W/\"{}-{}\"", publication.epoch, publication.revision)),
         extra_header: json_header(&health).map(|health| (STATUS, health)),
         ..ResponseContent::new(JSON, beginning)
+    }
+}
+
+/// The page that needs no script. Its tag covers all of it, unlike that of the state: a browser that
+/// has the page already shows it as it is, with the age of the data that it had.
+fn plain(context: &ServerContext, publication: &Publication, query: &str) -> ResponseContent {
+    let [beginning, tables] = publication.plain_page(context.clients(), Moment::now());
+    let mut hasher = DefaultHasher::new();
+    hasher.write(&beginning);
+
+    // People who need more time, or whom it disturbs, can switch it off (WCAG 2.2, 2.2.1).
+    let is_refreshed = !form_urlencoded::parse(query.as_bytes())
+        .any(|(key, value)| key == "refresh" && value == "off");
+
+    ResponseContent {
+        shared: Some(context.caches.plain.get(tables)),
+        etag: Some(format!(
+            "W/\"{}-{}-{:x}\"",
+            publication.epoch,
+            publication.revision,
+            hasher.finish()
+        )),
+        extra_header: is_refreshed.then_some((REFRESH, PLAIN_REFRESH)),
+        ..ResponseContent::new(HTML, beginning)
     }
 }
 

@@ -18,6 +18,7 @@ mod machines;
 mod navigation;
 mod outages;
 mod paths;
+mod plain;
 mod program;
 mod recording;
 mod rows;

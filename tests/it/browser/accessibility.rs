@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::browser;
 use super::chromium::Browser;
@@ -12,12 +12,7 @@ use crate::support::cannot_run;
 
 #[tokio::test]
 async fn axe_finds_nothing_serious_on_any_tab() {
-    let Some(path) = std::env::var_os("AXE_CORE").map(PathBuf::from) else {
-        cannot_run("AXE_CORE does not name axe-core's axe.min.js: get it with `npm pack axe-core`");
-        return;
-    };
-    let axe = std::fs::read_to_string(&path)
-        .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let Some(axe) = axe() else { return };
     let browser = browser!();
     let server = Server::replay(
         &Recording::of_etcd(&THREE_UNITS)
@@ -39,17 +34,35 @@ async fn axe_finds_nothing_serious_on_any_tab() {
             .until(&format!("live() && matchMedia('(prefers-color-scheme: {scheme})').matches"))
             .await;
         browser.until("banners().length === 2").await;
-        browser.client.execute(&axe, vec![]).await.unwrap();
-        let run = "const done = arguments[arguments.length - 1];
-            axe.run(document).then((found) => done({
-                checks: found.passes.length,
-                serious: found.violations
-                    .filter((one) => ['serious', 'critical'].includes(one.impact))
-                    .map((one) => [one.help, ...one.nodes.map((node) => node.target.join(' '))]),
-            }))";
-        let found = browser.client.execute_async(run, vec![]).await.unwrap();
-        assert!(found["checks"].as_u64().unwrap() > 10, "axe looked at nothing: {found}");
-        assert_eq!(found["serious"], json!([]), "{view}, {scheme}");
+        let serious = serious_findings(&browser, &axe).await;
+        assert_eq!(serious, json!([]), "{view}, {scheme}");
     }
     browser.finish(&server, &[]).await;
+}
+
+/// The script of axe-core; `None`, with the reason on stderr, if there is none.
+pub(super) fn axe() -> Option<String> {
+    let Some(path) = std::env::var_os("AXE_CORE").map(PathBuf::from) else {
+        cannot_run("AXE_CORE does not name axe-core's axe.min.js: get it with `npm pack axe-core`");
+        return None;
+    };
+
+    let script = std::fs::read_to_string(&path);
+    Some(script.unwrap_or_else(|error| panic!("{}: {error}", path.display())))
+}
+
+/// What axe-core finds on the page that is open, if it is serious.
+pub(super) async fn serious_findings(browser: &Browser, axe: &str) -> Value {
+    browser.client.execute(axe, vec![]).await.unwrap();
+    let run = "const done = arguments[arguments.length - 1];
+        axe.run(document).then((found) => done({
+            checks: found.passes.length,
+            serious: found.violations
+                .filter((one) => ['serious', 'critical'].includes(one.impact))
+                .map((one) => [one.help, ...one.nodes.map((node) => node.target.join(' '))]),
+        }))";
+    let mut found = browser.client.execute_async(run, vec![]).await.unwrap();
+
+    assert!(found["checks"].as_u64().unwrap() > 10, "axe looked at nothing: {found}");
+    found["serious"].take()
 }

@@ -60,6 +60,11 @@ impl WebDriverCompatibleCommand for DevTools {
 impl Browser {
     /// None, with the reason on stderr, if there is no chromedriver.
     pub(super) async fn start() -> Option<Self> {
+        Self::start_with(&[]).await
+    }
+
+    /// The same with more arguments for Chromium.
+    pub(super) async fn start_with(more: &[&str]) -> Option<Self> {
         let (driver, port) = match start_driver() {
             Ok(started) => started,
             Err(error) => {
@@ -86,7 +91,7 @@ impl Browser {
         ];
         let capabilities = json!({
             "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"},
-            "goog:chromeOptions": {"args": arguments},
+            "goog:chromeOptions": {"args": [&arguments, more].concat()},
         });
         let client = ClientBuilder::new(HttpConnector::new())
             .capabilities(capabilities.as_object().unwrap().clone())
@@ -128,6 +133,20 @@ impl Browser {
                 shown.as_str().unwrap_or_default()
             );
         }
+    }
+
+    /// Waits until the page shows this text, and returns all that it shows. It works without scripts
+    /// too.
+    pub(super) async fn wait_for_text(&self, text: &str) -> String {
+        let find = self
+            .client
+            .wait()
+            .at_most(PATIENCE)
+            .for_element(Locator::XPath(&format!("//body[contains(., '{text}')]")));
+        let body = find
+            .await
+            .unwrap_or_else(|error| panic!("never there: {text}: {error}"));
+        body.text().await.unwrap()
     }
 
     pub(super) async fn click(&self, selector: &str) {
