@@ -69,7 +69,10 @@ pub(super) fn head(publication: &Publication, clients: usize, now: Moment) -> By
          <link rel=\"stylesheet\" href=\"plain.css\">\n\
          </head>\n\
          <body>\n\
-         <header class=\"top\"><h1>fleet-monitor</h1><p class=\"source\">{minute} UTC</p></header>\n\
+         <header class=\"top\">\n\
+         <h1>fleet-monitor</h1>\n\
+         <p class=\"source\">{minute} UTC</p>\n\
+         </header>\n\
          <main>\n\
          <p class=\"status\"{doubtful}>{status}</p>\n\
          <ul class=\"lists\">\n"
@@ -101,8 +104,8 @@ fn age_of_list(list: &ListHealth, now: Moment) -> String {
     }
 }
 
-/// The page from the end of the [`head`] on: what is wrong, then everything that is given, units and
-/// machines in their order, events the newest first.
+/// The page from the end of the [`head`] on: what is wrong, then everything that is given. Events
+/// are given the newest first.
 pub(super) fn body<'a>(
     units: impl IntoIterator<Item = &'a Arc<Unit>>,
     machines: impl IntoIterator<Item = &'a Arc<Member>>,
@@ -373,8 +376,8 @@ const MINUTE: usize = "2023-11-14 22:13".len();
 
 /// The year, the month and the day that is so many days after 1970-01-01.
 ///
-/// It counts years from 1 March on, so that a leap day is the last day of a year, of four years, and
-/// of a whole cycle of 400 years.
+/// It counts years from 1 March on, so that a leap day is the last day of a year, of four years,
+/// and of a whole cycle of 400 years.
 fn date(days: u64) -> (u64, u64, u64) {
     const CYCLE: u64 = 146_097; // days of 400 years
     const TO_1970: u64 = 719_468; // days from 0000-03-01 on

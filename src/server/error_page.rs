@@ -43,6 +43,7 @@ pub(super) fn response(error: HttpError, visited: Option<&str>) -> HttpResponse 
 
 fn page(error: &HttpError, visited: Option<&str>) -> String {
     let HttpError { status, message, missing, .. } = error;
+    let end = if message.ends_with('?') { "" } else { "." };
     let message = HtmlText(message);
     let setting = missing.as_ref().map(setting).unwrap_or_default();
     let example = if *status == StatusCode::UNAUTHORIZED {
@@ -65,7 +66,7 @@ fn page(error: &HttpError, visited: Option<&str>) -> String {
          <body>\n\
          <main>\n\
          <h1>{status}</h1>\n\
-         <p>fleet-monitor refuses this request: {message}{setting}.</p>\n\
+         <p>fleet-monitor refuses this request: {message}{setting}{end}</p>\n\
          {example}{link}</main>\n\
          </body>\n\
          </html>\n"

@@ -146,8 +146,8 @@ fn state(context: &ServerContext, publication: &Publication) -> ResponseContent 
     }
 }
 
-/// The page that needs no script. Its tag covers all of it, unlike that of the state: a browser that
-/// has the page already shows it as it is, with the age of the data that it had.
+/// The page that needs no script. Its tag covers all of it, unlike that of the state: after a 304 a
+/// browser shows the page that it has, with the age of the data in it.
 fn plain(context: &ServerContext, publication: &Publication, query: &str) -> ResponseContent {
     let [beginning, tables] = publication.plain_page(context.clients(), Moment::now());
     let mut hasher = DefaultHasher::new();

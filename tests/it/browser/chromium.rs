@@ -89,9 +89,10 @@ impl Browser {
             "--host-resolver-rules=MAP strange.example 127.0.0.1",
             &format!("--user-data-dir={}", profile.path().display()),
         ];
+        let arguments = [&arguments, more].concat();
         let capabilities = json!({
             "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"},
-            "goog:chromeOptions": {"args": [&arguments, more].concat()},
+            "goog:chromeOptions": {"args": arguments},
         });
         let client = ClientBuilder::new(HttpConnector::new())
             .capabilities(capabilities.as_object().unwrap().clone())
@@ -135,17 +136,13 @@ impl Browser {
         }
     }
 
-    /// Waits until the page shows this text, and returns all that it shows. It works without scripts
-    /// too.
+    /// Waits until the page shows this text, and returns all that it shows. It works without
+    /// scripts too.
     pub(super) async fn wait_for_text(&self, text: &str) -> String {
-        let find = self
-            .client
-            .wait()
-            .at_most(PATIENCE)
-            .for_element(Locator::XPath(&format!("//body[contains(., '{text}')]")));
-        let body = find
-            .await
-            .unwrap_or_else(|error| panic!("never there: {text}: {error}"));
+        let path = format!("//body[contains(., '{text}')]");
+        let wait = self.client.wait().at_most(PATIENCE);
+        let body = wait.for_element(Locator::XPath(&path)).await;
+        let body = body.unwrap_or_else(|error| panic!("never there: {text}: {error}"));
         body.text().await.unwrap()
     }
 
