@@ -7,6 +7,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::fmt::{Display, Write};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -17,7 +18,8 @@ use super::Publication;
 use super::html::HtmlText;
 use super::status::{clock, count, status_line};
 use crate::cluster::{
-    FleetList, HumanDuration, ListHealth, Member, Moment, Severity, Text, Transition, Unit, Verdict,
+    FleetList, HumanDuration, ListHealth, MachineId, Member, Moment, Severity, Text, Transition,
+    Unit, Verdict,
 };
 
 /// How many events the page has, the newest ones.
@@ -120,6 +122,10 @@ pub(super) fn body<'a>(
     machines.sort_by_key(|member| MachineState::of(member));
     let present = machines.partition_point(|member| MachineState::of(member).is_wrong());
     let wrong_machines = &machines[..present];
+    let addresses: Addresses = machines
+        .iter()
+        .map(|member| (&member.machine.id, address_of_member(member)))
+        .collect();
 
     let events: Vec<&Transition> =
         events.into_iter().take(MAX_EVENTS).map(|event| &**event).collect();
@@ -141,10 +147,10 @@ pub(super) fn body<'a>(
         wrong_machines
             .iter()
             .for_each(|member| wrong_machine_row(page, member));
-        wrong.iter().for_each(|unit| problem_row(page, unit));
+        wrong.iter().for_each(|unit| problem_row(page, unit, &addresses));
     });
     section(&mut page, &all_units, &UNIT_COLUMNS, |page| {
-        units.iter().for_each(|unit| unit_row(page, unit));
+        units.iter().for_each(|unit| unit_row(page, unit, &addresses));
     });
     section(&mut page, &all_machines, &MACHINE_COLUMNS, |page| {
         machines.iter().for_each(|member| machine_row(page, member));
@@ -199,21 +205,21 @@ fn wrong_machine_row(page: &mut String, member: &Member) {
     since_cell(page, state.since(member));
 }
 
-fn problem_row(page: &mut String, unit: &Unit) {
+fn problem_row(page: &mut String, unit: &Unit, addresses: &Addresses<'_>) {
     row(page, tone(unit.verdict));
     cell(page, "name", HtmlText(&unit.state.unit));
     cell(page, "verdict", unit.verdict);
     cell(page, "reason", HtmlText(&unit.reason));
-    cell(page, "machine", HtmlText(address_of_unit(unit)));
+    cell(page, "machine", HtmlText(&machine_of_unit(unit, addresses)));
     since_cell(page, (unit.verdict_since, unit.verdict_since_seen));
 }
 
-fn unit_row(page: &mut String, unit: &Unit) {
+fn unit_row(page: &mut String, unit: &Unit, addresses: &Addresses<'_>) {
     row(page, tone(unit.verdict));
     cell(page, "name", HtmlText(&unit.state.unit));
     cell(page, "state", HtmlText(&state_of_unit(unit)));
     cell(page, "verdict", unit.verdict);
-    cell(page, "machine", HtmlText(address_of_unit(unit)));
+    cell(page, "machine", HtmlText(&machine_of_unit(unit, addresses)));
     since_cell(page, (unit.since, unit.since_seen));
 }
 
@@ -293,10 +299,20 @@ fn state_of_unit(unit: &Unit) -> String {
     }
 }
 
-/// The address of the machine that a unit is on, or else its ID.
-fn address_of_unit(unit: &Unit) -> &str {
-    let id = unit.state.machine.as_deref();
-    unit.state.ip.as_deref().or(id).unwrap_or(UNKNOWN)
+/// The addresses of machines, or else their IDs.
+type Addresses<'a> = HashMap<&'a MachineId, &'a str>;
+
+/// The machine that a unit is on, or else its target: the address, or else the ID.
+fn machine_of_unit(unit: &Unit, addresses: &Addresses<'_>) -> String {
+    let address = |id| addresses.get(id).copied().unwrap_or(id).to_owned();
+    let target = unit.file.as_ref().and_then(|file| file.target.as_ref());
+
+    match (&unit.state.ip, &unit.state.machine, target) {
+        (Some(ip), ..) => ip.to_string(),
+        (None, Some(machine), _) => address(machine),
+        (None, None, Some(target)) => format!("target {}", address(target)),
+        (None, None, None) => UNKNOWN.to_owned(),
+    }
 }
 
 /// The address of a machine, or else its ID.

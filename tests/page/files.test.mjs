@@ -56,6 +56,15 @@ test("index.html loads each module and each style sheet but that of the plain pa
   }
 });
 
+test("without scripts index.html claims no connection and leads to the plain page", () => {
+  const html = read("index.html");
+  for (const id of ["link", "gate-title", "gate-text"]) {
+    assert.match(html, new RegExp(`id="${id}"[^>]*></`), id);
+  }
+  const [head] = html.split("</head>");
+  assert.match(head, /<noscript><meta http-equiv="refresh" content="0;url=plain"><\/noscript>/);
+});
+
 test("each module is imported, and no import is unused", () => {
   const imported = new Set(["app.js", ...modules.flatMap(importsOf)]);
   for (const module of modules) {

@@ -68,6 +68,31 @@ fn a_machine_that_is_lost_or_silent_is_a_problem_before_all_units() {
 }
 
 #[test]
+fn a_machine_is_shown_by_its_address_if_that_is_known_from_the_unit_or_from_the_machine() {
+    let on = |machine: Option<&str>, ip: Option<&str>, target: Option<&str>| {
+        let state = UnitState {
+            machine: machine.map(Into::into),
+            ip: ip.map(Into::into),
+            ..builders::unit_state("a.service", "m1", "active/running")
+        };
+        let file = Some(Arc::new(builders::unit_file("a.service", target)));
+        Arc::new(Unit { file, ..builders::unit(state) })
+    };
+    let machine = Machine { ip: Some("10.0.0.2".into()), ..builders::machine("m2") };
+    let units = [
+        on(Some("m1"), Some("10.0.0.1"), None),
+        on(Some("m2"), None, None),
+        on(Some("m3"), None, None),
+        on(None, None, Some("m2")),
+        on(None, None, None),
+    ];
+    let page = page(&units, &[Arc::new(builders::member(machine))], &[]);
+
+    let shown = cells(&page, "machine");
+    assert_eq!(shown, ["10.0.0.1", "10.0.0.2", "m3", "target 10.0.0.2", UNKNOWN]);
+}
+
+#[test]
 fn only_the_latest_events_are_shown() {
     let newest_first: Vec<_> = (0..80)
         .rev()

@@ -7,6 +7,7 @@ use super::browser;
 use super::chromium::Browser;
 use super::program::Server;
 use super::recording::{Recording, THREE_UNITS, WEB, list, listing, three_units};
+use crate::support::{Proxy, ReverseProxy};
 
 /// A Chromium that runs no script of a page.
 const NO_SCRIPTS: [&str; 1] = ["--blink-settings=scriptEnabled=false"];
@@ -32,6 +33,41 @@ async fn without_scripts_the_page_leads_to_the_plain_one() {
     assert!(shown.contains("api.service") && shown.contains("failed/failed"), "{shown}");
     assert_eq!(browser.client.current_url().await.unwrap().path(), "/plain");
     browser.finish(&server, &[]).await;
+}
+
+#[tokio::test]
+async fn without_scripts_the_page_below_a_path_leads_to_the_plain_one_there() {
+    let Some(browser) = Browser::start_with(&NO_SCRIPTS).await else {
+        return;
+    };
+    let server = Server::replay(&three_units());
+    let location = format!("location /fleet/ {{ proxy_pass http://{}/; }}", server.address());
+    let site = format!("server {{ listen LISTEN; {location} }}");
+    let Some(nginx) = ReverseProxy::nginx(&site) else {
+        return;
+    };
+    let place = format!("{}/fleet/", nginx.address);
+
+    browser.open(&format!("http://{place}")).await;
+    browser.wait_for_text("web.service").await;
+    assert_eq!(browser.client.current_url().await.unwrap().path(), "/fleet/plain");
+    browser.finish_below(&place, &[]).await;
+}
+
+#[tokio::test]
+async fn with_scripts_the_page_says_at_once_that_it_is_connecting() {
+    let browser = browser!();
+    let server = Server::replay(&three_units());
+    let proxy = Proxy::to(server.address()).await;
+    proxy.hold("Upgrade: websocket");
+
+    browser.open(&format!("http://{}/", proxy.address)).await;
+    browser
+        .until("link('connecting') && $('#gate-title').textContent && $('#link').textContent")
+        .await;
+    proxy.mend();
+    browser.until("live() && $('#gate').hidden").await;
+    browser.finish_on(proxy.address.port(), &[]).await;
 }
 
 #[tokio::test]
