@@ -16,7 +16,7 @@ use crate::cluster::{
     Cluster, FleetList, Lease, Machine, Moment, ReadSchedule, Reading, RegistrySnapshot,
     Transition, UnitState,
 };
-use crate::snapshots::assert_catalogue;
+use crate::snapshots::{assert_catalogue, assert_text};
 
 /// A cluster whose readings are published.
 struct PublishBench {
@@ -398,6 +398,63 @@ fn the_newest_thousand_transitions_are_kept() {
     assert_eq!(transitions.len(), 1000);
     assert_eq!(transitions[0].number, 200);
     assert_eq!(transitions[999].number, 1199);
+}
+
+/// `/plain` as it is `after` the last reading.
+fn plain_page(bench: &PublishBench, after: Duration) -> String {
+    let parts = bench.last().plain_page(2, bench.now + after);
+    String::from_utf8(parts.concat()).unwrap()
+}
+
+#[test]
+fn the_plain_page_of_a_cluster_with_problems_reads_like_this() {
+    let mut bench = bench_with_clock();
+    bench.machines();
+    bench
+        .units(&[unit("a.service", Some("m1"), "active"), unit("b.service", Some("m1"), "active")]);
+    bench.files(&["a.service", "b.service", "c.service"]);
+    bench.now = bench.now + Duration::from_secs(60);
+    bench
+        .units(&[unit("a.service", Some("m1"), "failed"), unit("b.service", Some("m1"), "active")]);
+    bench.fail_units("exit status 1: <no> & \"yes\"");
+
+    let page = plain_page(&bench, Duration::from_secs(125));
+    assert!(!page.contains("<no>"), "{page}");
+    assert_text("plain-page", &page);
+}
+
+#[test]
+fn the_tables_of_the_plain_page_are_encoded_once_until_a_row_changes() {
+    let mut bench = PublishBench::new(Publish::Changes);
+    let tables = |bench: &PublishBench| bench.last().plain_page(0, bench.now)[1].clone();
+
+    bench.units(&[unit("a.service", Some("m1"), "active")]);
+    let first = tables(&bench);
+    bench.now = bench.now + Duration::from_secs(1);
+    bench.units(&[unit("a.service", Some("m1"), "active")]);
+    assert_eq!(tables(&bench).as_ptr(), first.as_ptr());
+
+    bench.units(&[unit("a.service", Some("m1"), "failed")]);
+    assert_ne!(tables(&bench), first);
+}
+
+#[test]
+fn the_head_of_the_plain_page_changes_when_data_get_old_and_not_while_they_are_current() {
+    let mut bench = bench_with_clock();
+    let schedule = ReadSchedule {
+        every: Duration::from_secs(2),
+        within: Duration::from_secs(13),
+    };
+    bench.cluster.set_schedule(&[FleetList::Units], Some(schedule));
+    bench.machines();
+    bench.files(&["a.service"]);
+    bench.units(&[unit("a.service", Some("m1"), "active")]);
+    let head = |after| bench.last().plain_page(0, bench.now + after)[0].clone();
+
+    let current = head(Duration::ZERO);
+    assert_eq!(head(Duration::from_secs(13)), current);
+    assert_ne!(head(Duration::from_secs(14)), current, "overdue");
+    assert_ne!(head(Duration::from_secs(14)), head(Duration::from_secs(15)), "older");
 }
 
 const START_OF_STATUS_LINES: Duration = Duration::from_secs(50_525);

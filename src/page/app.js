@@ -276,3 +276,4 @@ function drawAges() {
   updateAges();
 }
 setInterval(drawAges, 1000);
+drawNow();

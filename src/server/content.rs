@@ -159,7 +159,7 @@ impl ResponseContent {
 
 /// The response to a refused request, for people and programs.
 pub(super) fn error_response(error: HttpError) -> HttpResponse {
-    let HttpError { status, message, headers } = error;
+    let HttpError { status, message, headers, .. } = error;
     let body = json!({ "error": { "code": status.as_u16(), "message": message } }).to_string();
     let end = Bytes::from_static(NEWLINE.plain);
     let body = Bytes::from(body).chain(Bytes::new()).chain(end);

@@ -17,6 +17,7 @@ mod content;
 mod context;
 mod deadline;
 mod error;
+mod error_page;
 mod events;
 mod gzip;
 mod headers;

@@ -11,7 +11,8 @@ use bytes::Bytes;
 use super::content::ResponseContent;
 use super::response_cache::CachedBody;
 
-const HTML: &str = "text/html; charset=utf-8";
+/// The media type of pages.
+pub(super) const HTML: &str = "text/html; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
 
@@ -53,6 +54,7 @@ const FILES: &[(&str, &str, &[u8])] = &[
     ("/window.js", SCRIPT, include_bytes!("../page/window.js")),
     ("/words.js", SCRIPT, include_bytes!("../page/words.js")),
     ("/panels.css", STYLE, include_bytes!("../page/panels.css")),
+    ("/plain.css", STYLE, include_bytes!("../page/plain.css")),
     ("/print.css", STYLE, include_bytes!("../page/print.css")),
     ("/style.css", STYLE, include_bytes!("../page/style.css")),
     ("/summary.css", STYLE, include_bytes!("../page/summary.css")),

@@ -70,6 +70,7 @@ pub(super) struct ResponseCaches {
     pub(super) units: ResponseCache,
     pub(super) machines: ResponseCache,
     pub(super) state: ResponseCache,
+    pub(super) plain: ResponseCache,
 }
 
 #[cfg(test)]

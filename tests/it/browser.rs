@@ -22,6 +22,7 @@ mod machines;
 mod navigation;
 mod outages;
 mod paths;
+mod plain;
 mod printing;
 mod program;
 mod reading;

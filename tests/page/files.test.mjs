@@ -51,11 +51,20 @@ test("the server has each file of the page", () => {
   }
 });
 
-test("index.html loads each module and each style sheet", () => {
+test("index.html loads each module and each style sheet but that of the plain page", () => {
   const html = read("index.html");
-  for (const file of files.filter((file) => file !== "index.html")) {
+  for (const file of files.filter((file) => !["index.html", "plain.css"].includes(file))) {
     assert.match(html, new RegExp(`(src|href)="${file}"`), file);
   }
+});
+
+test("without scripts index.html claims no connection and leads to the plain page", () => {
+  const html = read("index.html");
+  for (const id of ["link", "gate-title", "gate-text"]) {
+    assert.match(html, new RegExp(`id="${id}"[^>]*></`), id);
+  }
+  const [head] = html.split("</head>");
+  assert.match(head, /<noscript><meta http-equiv="refresh" content="0;url=plain"><\/noscript>/);
 });
 
 test("each module is imported, and no import is unused", () => {

@@ -31,7 +31,7 @@ async fn axe_finds_nothing_serious_on_any_tab() {
             .until(&format!("live() && matchMedia('(prefers-color-scheme: {scheme})').matches"))
             .await;
         browser.until("banners().length === 2").await;
-        assert_eq!(serious(&browser, &axe).await, json!([]), "{view}, {scheme}");
+        assert_eq!(serious_findings(&browser, &axe).await, json!([]), "{view}, {scheme}");
     }
     browser.finish(&server, &[]).await;
 }
@@ -59,13 +59,13 @@ async fn axe_finds_nothing_serious_in_rows_that_are_held_and_at_links_to_units_t
         browser
             .until("$('[data-leaving=gone]') && $('[data-note=missing]')")
             .await;
-        assert_eq!(serious(&browser, &axe).await, json!([]), "{scheme}");
+        assert_eq!(serious_findings(&browser, &axe).await, json!([]), "{scheme}");
     }
     browser.finish(&server, &[]).await;
 }
 
 /// The source of axe-core; without it `None`, with the reason on stderr.
-fn axe() -> Option<String> {
+pub(super) fn axe() -> Option<String> {
     let Some(path) = std::env::var_os("AXE_CORE").map(PathBuf::from) else {
         cannot_run("AXE_CORE does not name axe-core's axe.min.js: get it with `npm pack axe-core`");
         return None;
@@ -81,7 +81,7 @@ fn in_both_schemes<'a>(views: &[&'a str]) -> impl Iterator<Item = (&'static str,
 }
 
 /// What axe finds in the page that is serious.
-async fn serious(browser: &Browser, axe: &str) -> Value {
+pub(super) async fn serious_findings(browser: &Browser, axe: &str) -> Value {
     browser.client.execute(axe, vec![]).await.unwrap();
     let run = "const done = arguments[arguments.length - 1];
         axe.run(document).then((found) => done({
@@ -91,6 +91,7 @@ async fn serious(browser: &Browser, axe: &str) -> Value {
                 .map((one) => [one.help, ...one.nodes.map((node) => node.target.join(' '))]),
         }))";
     let mut found = browser.client.execute_async(run, vec![]).await.unwrap();
+
     assert!(found["checks"].as_u64().unwrap() > 10, "axe looked at nothing: {found}");
     found["serious"].take()
 }

@@ -61,6 +61,11 @@ impl WebDriverCompatibleCommand for DevTools {
 impl Browser {
     /// None, with the reason on stderr, if there is no chromedriver.
     pub(super) async fn start() -> Option<Self> {
+        Self::start_with(&[]).await
+    }
+
+    /// The same with more arguments for Chromium.
+    pub(super) async fn start_with(more: &[&str]) -> Option<Self> {
         let (driver, port) = match start_driver() {
             Ok(started) => started,
             Err(error) => {
@@ -85,6 +90,7 @@ impl Browser {
             "--host-resolver-rules=MAP strange.example 127.0.0.1",
             &format!("--user-data-dir={}", profile.path().display()),
         ];
+        let arguments = [&arguments, more].concat();
         let capabilities = json!({
             "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"},
             "goog:chromeOptions": {"args": arguments},
@@ -129,6 +135,16 @@ impl Browser {
                 shown.as_str().unwrap_or_default()
             );
         }
+    }
+
+    /// Waits until the page shows this text, and returns all that it shows. It works without
+    /// scripts too.
+    pub(super) async fn wait_for_text(&self, text: &str) -> String {
+        let path = format!("//body[contains(., '{text}')]");
+        let wait = self.client.wait().at_most(PATIENCE);
+        let body = wait.for_element(Locator::XPath(&path)).await;
+        let body = body.unwrap_or_else(|error| panic!("never there: {text}: {error}"));
+        body.text().await.unwrap()
     }
 
     pub(super) async fn click(&self, selector: &str) {

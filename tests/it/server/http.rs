@@ -8,7 +8,7 @@ use super::*;
 use crate::support::snapshots::assert_catalogue;
 
 /// Undoes gzip with the program that everybody has, so that no code of ours is trusted twice.
-async fn gunzip(body: &[u8]) -> Vec<u8> {
+pub(super) async fn gunzip(body: &[u8]) -> Vec<u8> {
     let mut child = tokio::process::Command::new("gzip")
         .arg("-dc")
         .stdin(std::process::Stdio::piped())
@@ -32,6 +32,7 @@ async fn the_page_and_its_files_are_served_with_a_strict_policy() {
         ("/app.js", "text/javascript; charset=utf-8"),
         ("/feed.js", "text/javascript; charset=utf-8"),
         ("/style.css", "text/css; charset=utf-8"),
+        ("/plain.css", "text/css; charset=utf-8"),
         ("/units.js", "text/javascript; charset=utf-8"),
         ("/?tab=units&filter=x", "text/html; charset=utf-8"),
     ] {
@@ -333,6 +334,7 @@ async fn head_is_get_without_the_body() {
         "/v1/units",
         "/v1/machines",
         "/v2/state",
+        "/plain",
         "/healthz",
         "/readyz",
         "/metrics",
@@ -477,7 +479,16 @@ async fn strangers_are_refused_on_every_path_and_told_how_to_get_in() {
     let bench = ServerBench::start().await;
     let rebound = [("Host", "evil.example:8989")];
     let foreign = [("Origin", "http://evil.example")];
-    for path in ["/", "/healthz", "/readyz", "/metrics", "/v1/units", "/v2/state", "/nothing"] {
+    for path in [
+        "/",
+        "/healthz",
+        "/readyz",
+        "/metrics",
+        "/v1/units",
+        "/v2/state",
+        "/plain",
+        "/nothing",
+    ] {
         let answer = bench.request("GET", path, &rebound).await;
         assert_eq!(answer.status, 403, "{path}");
         assert!(answer.text().contains("--allowed-hosts evil.example"), "{}", answer.text());
@@ -564,12 +575,14 @@ async fn a_slash_at_the_end_of_a_path_is_ignored() {
         assert_eq!(with.header("content-type"), without.header("content-type"), "{path}");
         assert_eq!(with.header("etag"), without.header("etag"), "{path}");
     }
-    // A file of the page names others beside it, which would not be there.
-    assert_eq!(bench.get("/app.js/").await.status, 404);
+    // A page, or a file of it, names others beside it, which would not be there.
+    for path in ["/app.js/", "/plain/"] {
+        assert_eq!(bench.get(path).await.status, 404, "{path}");
+    }
 }
 
 /// Requests that are refused, but for the end of their head, and with which status.
-const REFUSED: [(&str, u16); 36] = [
+pub(super) const REFUSED: [(&str, u16); 36] = [
     ("GET /nothing HTTP/1.1\r\nHost: localhost", 404),
     ("POST /v2/state HTTP/1.1\r\nHost: localhost", 405),
     ("GET /v1/units HTTP/1.1\r\nHost: localhost", 503),
@@ -706,7 +719,15 @@ async fn with_a_token_only_the_page_and_the_sign_of_life_are_free() {
     bench.read_all(&view(&[]));
     let right = [("Authorization", "Bearer s3cret/=")];
     let wrong = [("Authorization", "Bearer s3cret")];
-    for path in ["/readyz", "/metrics", "/v1/units", "/v1/machines", "/v2/state", "/nothing"] {
+    for path in [
+        "/readyz",
+        "/metrics",
+        "/v1/units",
+        "/v1/machines",
+        "/v2/state",
+        "/plain",
+        "/nothing",
+    ] {
         for headers in [&[][..], &wrong] {
             let answer = bench.request("GET", path, headers).await;
             assert_eq!(
