@@ -72,7 +72,7 @@ impl AccessPolicy {
         })?;
         if !self.accepts_origin(&origin, &host) {
             return Err(HttpError::forbidden(format!(
-                "pages of {origin} are not let in; allow them with --allowed-origins {origin}"
+                "web pages from {origin} are not allowed; allow them with --allowed-origins {origin}"
             )));
         }
 
