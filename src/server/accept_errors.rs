@@ -28,9 +28,8 @@ const ERRORS_OF_ONE_CONNECTION: [Errno; 11] = [
 /// Whether an error concerns only one connection, or none (`EINTR`). The next connection can be
 /// accepted at once.
 pub(super) fn concerns_one_connection(error: &io::Error) -> bool {
-    Errno::from_io_error(error).is_some_and(|errno| {
-        errno == Errno::INTR || ERRORS_OF_ONE_CONNECTION.contains(&errno)
-    })
+    Errno::from_io_error(error)
+        .is_some_and(|errno| errno == Errno::INTR || ERRORS_OF_ONE_CONNECTION.contains(&errno))
 }
 
 /// The backoff after errors that concern all connections, such as too many open files.

@@ -638,7 +638,15 @@ async fn an_api_makes_the_messages_that_fleetctl_makes() {
 async fn auto_with_nothing_to_read_from_ends_with_78_and_says_what_to_try() {
     let empty = TempDir::new().unwrap();
     let program = Program::new(&[]).environment("PATH", empty.path());
-    let words = ["unix:///var/run/fleet.sock", "fleetctl", "--api", "--fleetctl", "--demo"];
+    let words = [
+        "unix:///var/run/fleet.sock",
+        "fleetctl",
+        "-e",
+        "-t",
+        "--api",
+        "--fleetctl",
+        "--demo",
+    ];
     refused(program, &words).await;
 }
 

@@ -164,7 +164,8 @@ pub(super) fn not_utf_8() -> (OsString, OsString) {
 fn a_variable_that_is_not_utf_8_is_refused_if_it_is_ours() {
     let variables = [("PATH".into(), not_utf_8().1), ("FLEET_MONITOR_PORT".into(), "1".into())];
     let expected = BTreeMap::from([("FLEET_MONITOR_PORT".into(), "1".into())]);
-    assert_eq!(environment(variables).unwrap().variables, expected);
+    let environment_of = environment(variables).unwrap();
+    assert_eq!((environment_of.variables, environment_of.path), (expected, Some(not_utf_8().1)));
     assert_eq!(environment([not_utf_8()]).unwrap_err().0[0].origin, "FLEET_MONITOR_LOG");
 }
 
@@ -182,9 +183,9 @@ fn a_services_variables_set_no_option_and_the_others_still_do() {
     assert_text("ignored-variables", &environment.ignored().unwrap());
     assert_eq!(Environment::default().ignored(), None);
 
-    let mut places = Places { variables: environment.variables, ..Places::new() };
+    let mut places = Places { environment, ..Places::new() };
     assert_eq!(places.refused(), [pair("prt", "FLEET_MONITOR_PRT")]);
-    places.variables.remove("FLEET_MONITOR_PRT");
+    places.environment.variables.remove("FLEET_MONITOR_PRT");
     assert_eq!(
         (places.config().port, places.config().source.unit_freq),
         (8989, Duration::from_secs(5))

@@ -8,7 +8,7 @@ fn the_report_tells_value_and_origin_of_every_option() {
         .file("machine_freq = 5")
         .variable("UNIT_FREQ", "0.5")
         .arguments(&["-e", "etcd"]);
-    let settings = places.load().unwrap().1;
+    let settings = places.load().unwrap().1.options;
     let of = |key: &str| {
         let setting = settings.iter().find(|setting| setting.key == key).unwrap();
         (setting.value.as_deref(), places.named(&setting.origin))
@@ -26,8 +26,8 @@ fn the_report_tells_value_and_origin_of_every_option() {
 /// What [`report`] prints is a file with the same effect.
 pub(super) fn assert_round_trip(places: &Places) {
     let (config, settings) = places.load().unwrap();
-    let again = Places::new().file(&report(&settings));
-    assert_eq!(again.config(), config, "{}", report(&settings));
+    let report = report(&settings, &places.environment);
+    assert_eq!(Places::new().file(&report).config(), config, "{report}");
 }
 
 #[test]

@@ -21,6 +21,7 @@ fn the_defaults_are_as_documented() {
             etcd_user: None,
             etcd_password_file: None,
             credentials: None,
+            search_path: None,
             demo: false,
             replay: None,
             replay_speed: 1.0,
@@ -60,7 +61,10 @@ fn every_option_is_a_flag_and_the_help_tells_its_default() {
         .get_arguments()
         .map(|argument| argument.get_id().as_str())
         .collect();
-    let keys = OPTIONS.iter().map(|(key, _)| *key).chain(["config", "check_config"]);
+    let keys = OPTIONS
+        .iter()
+        .map(|(key, _)| *key)
+        .chain(["config", "check_config", "env_file"]);
     assert_eq!(flags, keys.collect());
     for &(key, default) in OPTIONS {
         let argument = command
