@@ -75,7 +75,8 @@ const SECTIONS: [(&str, &[(&str, &str)]); 4] = [
             ),
             (
                 "/etc/fleet-monitor.env",
-                "Environment variables for fleet-monitor.service, one NAME=value per line.",
+                "Environment variables for fleet-monitor.service, one NAME=value per line; \
+                 --check-config --env-file shows their effect.",
             ),
         ],
     ),

@@ -275,11 +275,13 @@ mod tests {
         };
         assert_eq!(cli, expected);
 
-        for argument in Cli::command().get_arguments() {
-            let Some(name) = argument.get_long().filter(|_| argument.get_value_names().is_some())
-            else {
-                continue;
-            };
+        let command = Cli::command();
+        let takes_a_value = |argument: &&clap::Arg| {
+            argument.get_action().takes_values()
+                && argument.get_num_args().is_none_or(|count| count.takes_values())
+        };
+        for argument in command.get_arguments().filter(takes_a_value) {
+            let name = argument.get_long().unwrap();
             assert!(parse(&format!("--check-config --{name} -1")).is_ok(), "--{name}");
         }
     }

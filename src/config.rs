@@ -222,8 +222,8 @@ impl Environment {
     }
 }
 
-/// Selects `PATH` and the `FLEET_MONITOR_*` variables, and separates those that set options from the
-/// others.
+/// Selects `PATH` and the `FLEET_MONITOR_*` variables, and separates those that set options from
+/// the others.
 ///
 /// # Errors
 ///

@@ -52,9 +52,7 @@ fn start(cli: &Cli) -> Result<ExitCode, Failure> {
     if cli.check_config {
         let mut report = config::report(&settings, &environment);
         let checked = run(daemon::check(&config, &environment));
-        if let Ok(selection) = &checked {
-            report += &format!("# selected source: {selection}\n");
-        }
+        report.extend(checked.iter().map(|source| format!("# selected source: {source}\n")));
         let printed = exit_code_of_print(io::stdout().write_all(report.as_bytes()));
         return checked.map(|_| printed);
     }
@@ -65,8 +63,7 @@ fn start(cli: &Cli) -> Result<ExitCode, Failure> {
         tracing::info!("{ignored}");
     }
 
-    run(daemon::run(cli, &environment, config, files, log))?;
-    Ok(ExitCode::SUCCESS)
+    run(daemon::run(cli, &environment, config, files, log)).map(|()| ExitCode::SUCCESS)
 }
 
 fn run<T>(task: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {

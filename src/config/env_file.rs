@@ -1,5 +1,5 @@
-//! Parses a file of environment variables as systemd does for `EnvironmentFile=` (`systemd.exec(5)`).
-//! Pure.
+//! Parses a file of environment variables as systemd does for `EnvironmentFile=`
+//! (`systemd.exec(5)`). Pure.
 //!
 //! It must not know which variables are options, nor where the file is.
 

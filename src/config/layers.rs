@@ -144,8 +144,8 @@ enum ConfigFile {
     Absent { path: String },
 }
 
-/// Reads the configuration file. A file that was named explicitly has to exist; the default one does
-/// not.
+/// Reads the configuration file. A file that was named explicitly has to exist; the default one
+/// does not.
 fn read_file(
     cli: &Cli,
     environment: &Environment,

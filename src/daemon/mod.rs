@@ -26,7 +26,7 @@ use crate::lifecycle::{ServiceManager, Signals};
 use crate::metrics::Metrics;
 use crate::server::listen::{ListenError, listen};
 use crate::server::open_files::OpenFileLimit;
-use crate::server::{self, Server, Timing};
+use crate::server::{Server, Timing};
 use crate::source::Source;
 use crate::source::recording::Recorder;
 use crate::source::selection::{OpenError, Selection};

@@ -1,5 +1,5 @@
-//! Opens what the configuration names, for a start, a reload and `--check-config`. So all three find
-//! the same errors.
+//! Opens what the configuration names, for a start, a reload and `--check-config`. So all three
+//! find the same errors.
 //!
 //! Nothing is started here, and nothing is changed, except that a recording is created. This module
 //! must not know how the configuration was read.

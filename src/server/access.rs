@@ -72,7 +72,7 @@ impl AccessPolicy {
         })?;
         if !self.accepts_origin(&origin, &host) {
             return Err(HttpError::forbidden(format!(
-                "web pages from {origin} are not allowed; allow them with --allowed-origins {origin}"
+                "pages of {origin} are not allowed; allow them with --allowed-origins {origin}"
             )));
         }
 

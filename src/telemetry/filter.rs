@@ -1,8 +1,8 @@
 //! Which entries are logged: a filter, parsed and checked.
 //!
-//! A filter has the syntax of [`EnvFilter`]: levels, modules with a level, and spans. But a word that
-//! it does not know is a module of an unknown name to [`EnvFilter`], and then nothing else is logged.
-//! Here it is an error. This module must not know where a filter was set.
+//! A filter has the syntax of [`EnvFilter`]: levels, modules with a level, and spans. But to
+//! [`EnvFilter`] any other word is the name of a module, and then nothing else is logged. Here it
+//! is an error. This module must not know where a filter was set.
 
 use std::str::FromStr;
 
@@ -35,12 +35,12 @@ pub enum LogFilterError {
     #[error("`{0}` is not a level (off, error, warn, info, debug, trace)")]
     UnknownLevel(String),
     /// A module does not exist. It may be one of a library: those do not write to this log.
-    #[error("`{0}` is not a module that logs; these are fleet_monitor and its modules")]
+    #[error("`{0}` is not a module of fleet_monitor, and only those write to this log")]
     UnknownModule(String),
     /// A word that stands alone is neither a level nor a module.
     #[error(
-        "`{0}` is neither a level (off, error, warn, info, debug, trace) nor a module that logs \
-         (fleet_monitor and its modules)"
+        "`{0}` is neither a level (off, error, warn, info, debug, trace) nor a module of \
+         fleet_monitor"
     )]
     UnknownWord(String),
 }
