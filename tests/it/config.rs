@@ -246,6 +246,11 @@ fn check_config_binds_no_port_and_records_nothing() {
     let output = Program::new("").run(&[&check as &[&str], &[new.to_str().unwrap()]].concat());
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert!(!new.exists());
+
+    // Opening a pipe to write would wait for a reader.
+    assert!(Command::new("mkfifo").arg(&new).status().unwrap().success());
+    let output = Program::new("").run(&[&check as &[&str], &[new.to_str().unwrap()]].concat());
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
 }
 
 #[test]
