@@ -33,7 +33,8 @@ complete -c fleet-monitor -l max-clients -d 'Maximum number of clients; more get
 complete -c fleet-monitor -l log -d 'error, warn, info, debug, trace, or a filter such as warn,fleet_monitor=debug [default: info]' -r
 complete -c fleet-monitor -l log-to -d 'journal, stderr, or auto: the journal if stderr is connected to it [default: auto]' -r
 complete -c fleet-monitor -l config -d 'Configuration file [default: /etc/fleet-monitor.toml]' -r -F
+complete -c fleet-monitor -l env-file -d 'With --check-config: file with environment variables, read as systemd reads EnvironmentFile=' -r -F
 complete -c fleet-monitor -l demo -d 'Play the built-in recording of a real cluster, in a loop'
-complete -c fleet-monitor -l check-config -d 'Print every value that is in force and where it comes from, then exit'
+complete -c fleet-monitor -l check-config -d 'Print every value that is in force and where it comes from, and which source a start would select; then exit, with status 78 if a start would'
 complete -c fleet-monitor -s h -l help -d 'Print help'
 complete -c fleet-monitor -s V -l version -d 'Print version'

@@ -3,7 +3,6 @@
 //!
 //! It does not know how anything is read, decided, encoded or sent.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use super::reload::prepared;
 use super::{Daemon, Failure};
 use crate::cli::Cli;
 use crate::cluster::{FleetList, Moment, Transition};
+use crate::config::Environment;
 use crate::feed::{self, FeedInput, PublishedList, SourceInfo};
 use crate::lifecycle::{ProcessSignal, ServiceManager, Signals};
 use crate::source::{SourceError, SourceEvent, SourceReport, reap_orphans};
@@ -27,7 +27,7 @@ impl Daemon {
     pub(super) async fn run(
         &mut self,
         cli: &Cli,
-        environment: &BTreeMap<String, String>,
+        environment: &Environment,
         signals: &mut Signals,
         service: &mut ServiceManager,
     ) -> Result<(), Failure> {

@@ -55,11 +55,7 @@ fn register_units(registry: &mut Registry, publication: &Publication, globs: &[W
         "Units by systemd's active state; none: not reported",
         gauges("active_state", states),
     );
-    registry.register(
-        "unit_verdicts",
-        "Units by what is judged of them",
-        gauges("verdict", verdicts),
-    );
+    registry.register("unit_verdicts", "Units by verdict", gauges("verdict", verdicts));
     registry.register(
         "unit_state",
         "Whether each unit that --metrics-units selects is in each of systemd's active states",
@@ -104,7 +100,7 @@ pub(super) fn program(publication: &Publication, clients: usize) -> Registry {
     held_back.inc_by(health.held_back);
     registry.register(
         "disappearances_held_back",
-        "Rows that fleet's list did not have although they had not gone",
+        "Rows that disappeared from fleet's lists and came back",
         held_back,
     );
 

@@ -73,7 +73,7 @@ impl AccessPolicy {
         })?;
         if !self.accepts_origin(&origin, &host) {
             return Err(HttpError::forbidden(format!(
-                "pages of {origin} are not let in; allow them with --allowed-origins {origin}"
+                "pages of {origin} are not allowed; allow them with --allowed-origins {origin}"
             ))
             .with_missing("allowed_origins", &origin));
         }

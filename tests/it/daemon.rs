@@ -338,6 +338,26 @@ async fn a_reload_names_what_needs_a_restart_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn a_reload_compares_with_what_runs_and_not_with_the_last_reload() {
+    let daemon = Program::new(&["--demo"])
+        .environment("FLEET_MONITOR_LOG_TO", "")
+        .environment("FLEET_MONITOR_BIND", "")
+        .start()
+        .await;
+    let pending = "log_to = 'journal'";
+    for configuration in [pending, pending, "", "bind = '::1'"] {
+        daemon.configure(configuration);
+        daemon.reload().await;
+    }
+
+    let warns_of = |line: &str, option| line.contains(WARN) && line.contains(option);
+    daemon.log.find(|line| warns_of(line, "bind").then_some(())).await;
+    let warnings = daemon.log.all();
+    let warnings = warnings.iter().filter(|line| warns_of(line, "log_to")).count();
+    assert_eq!(warnings, 2, "{:#?}", daemon.log.all());
+}
+
+#[tokio::test]
 async fn a_reload_changes_frequencies_timeouts_fields_and_access() {
     let fleetctl = Double::new("v1.0.0");
     let daemon = Daemon::asking(&fleetctl, &[]).await;
@@ -639,7 +659,15 @@ async fn an_api_makes_the_messages_that_fleetctl_makes() {
 async fn auto_with_nothing_to_read_from_ends_with_78_and_says_what_to_try() {
     let empty = TempDir::new().unwrap();
     let program = Program::new(&[]).environment("PATH", empty.path());
-    let words = ["unix:///var/run/fleet.sock", "fleetctl", "--api", "--fleetctl", "--demo"];
+    let words = [
+        "unix:///var/run/fleet.sock",
+        "fleetctl",
+        "-e",
+        "-t",
+        "--api",
+        "--fleetctl",
+        "--demo",
+    ];
     refused(program, &words).await;
 }
 
