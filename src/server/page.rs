@@ -16,7 +16,7 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
 
 /// Path, media type, and content of each file.
-const FILES: [(&str, &str, &[u8]); 33] = [
+const FILES: [(&str, &str, &[u8]); 34] = [
     ("/", HTML, include_bytes!("../page/index.html")),
     ("/address.js", SCRIPT, include_bytes!("../page/address.js")),
     ("/age.js", SCRIPT, include_bytes!("../page/age.js")),
@@ -46,6 +46,7 @@ const FILES: [(&str, &str, &[u8]); 33] = [
     ("/verdicts.js", SCRIPT, include_bytes!("../page/verdicts.js")),
     ("/window.js", SCRIPT, include_bytes!("../page/window.js")),
     ("/words.js", SCRIPT, include_bytes!("../page/words.js")),
+    ("/keys.css", STYLE, include_bytes!("../page/keys.css")),
     ("/panels.css", STYLE, include_bytes!("../page/panels.css")),
     ("/style.css", STYLE, include_bytes!("../page/style.css")),
     ("/summary.css", STYLE, include_bytes!("../page/summary.css")),

@@ -154,7 +154,31 @@ impl Browser {
     /// Shows the page as a user does who prefers `light` or `dark` colours.
     pub(super) async fn prefer(&self, scheme: &str) {
         let media = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
-        let command = json!({"cmd": "Emulation.setEmulatedMedia", "params": media});
+        self.emulate("setEmulatedMedia", media).await;
+    }
+
+    /// Makes the window so many CSS pixels wide and high, which may be less than a window can be.
+    /// 640 by 360 is what a page has of 1280 by 720 pixels at 200 %.
+    pub(super) async fn resize(&self, width: u32, height: u32) {
+        let metrics = json!({
+            "width": width,
+            "height": height,
+            "deviceScaleFactor": 1,
+            "mobile": false,
+        });
+        self.emulate("setDeviceMetricsOverride", metrics).await;
+        let condition = format!("innerWidth === {width} && innerHeight === {height}");
+        self.until(&condition).await;
+    }
+
+    /// From now on the browser has a touch screen, and no mouse.
+    pub(super) async fn touch(&self) {
+        self.emulate("setTouchEmulationEnabled", json!({"enabled": true})).await;
+        self.until("matchMedia('(pointer: coarse)').matches").await;
+    }
+
+    async fn emulate(&self, what: &str, parameters: Value) {
+        let command = json!({"cmd": format!("Emulation.{what}"), "params": parameters});
         self.client.issue_cmd(DevTools(command)).await.unwrap();
     }
 
