@@ -494,7 +494,9 @@ async fn more_clients_than_allowed_are_told_to_come_again() {
     drop(first);
     bench.until("room", |bench| bench.server.clients() == 1).await;
     let _third = bench.client().await;
-    bench.server.set_settings(ServerSettings { max_clients: 3, ..settings() });
+    bench
+        .server
+        .set_settings(ServerSettings { max_clients: 3, ..settings() });
     let _fourth = bench.client().await;
 }
 

@@ -173,7 +173,8 @@ impl Browser {
 
     /// From now on the browser has a touch screen, and no mouse.
     pub(super) async fn touch(&self) {
-        self.emulate("setTouchEmulationEnabled", json!({"enabled": true})).await;
+        self.emulate("setTouchEmulationEnabled", json!({"enabled": true}))
+            .await;
         self.until("matchMedia('(pointer: coarse)').matches").await;
     }
 

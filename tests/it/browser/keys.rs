@@ -27,7 +27,9 @@ async fn the_first_stop_skips_to_the_list_of_units() {
             .await;
         browser.press(ENTER).await;
         browser.until("document.activeElement === $('.line.unit')").await;
-        browser.until("location.hash === '' || location.hash === '#tab=units'").await;
+        browser
+            .until("location.hash === '' || location.hash === '#tab=units'")
+            .await;
 
         browser.press(DOWN).await;
         browser.until("document.activeElement === $$('.line.unit')[1]").await;

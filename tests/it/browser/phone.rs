@@ -5,7 +5,7 @@ use serde_json::json;
 use super::browser;
 use super::chromium::Browser;
 use super::program::Server;
-use super::recording::{OLD, four_troubles};
+use super::recording::{DB, WEB, four_troubles, three_units};
 
 /// What may be touched, and is visible. The skip link is for the keyboard.
 const TOUCHED: &str = "$$('button, a[href], input, [role=row][tabindex]')
@@ -37,6 +37,9 @@ const FIRST_ROW: &str = "(() => {
 const FITS: &str = "document.documentElement.scrollWidth <= document.documentElement.clientWidth
     && document.body.scrollWidth <= document.body.clientWidth";
 
+/// Whether all of the cluster is shown, and is not going to change.
+const SHOWN: &str = "live() && $$('.trouble').length === 4 && $$('.chip').length === 7";
+
 const RIGHT: &str = "\u{e014}";
 
 #[tokio::test]
@@ -47,11 +50,9 @@ async fn the_first_row_is_visible_below_four_troubles_and_seven_chips() {
     browser.open(&server.url("")).await;
     for (width, height) in [(390, 844), (640, 360), (1440, 900)] {
         browser.resize(width, height).await;
-        browser
-            .until("live() && $$('.trouble').length === 4 && $$('.chip').length === 7")
-            .await;
-        browser.until("scrollY === 0 && rows().length > 4").await;
+        browser.until(SHOWN).await;
         browser.until(FIRST_ROW).await;
+        assert_eq!(browser.value("scrollY").await, 0);
     }
     browser.finish(&server, &[]).await;
 }
@@ -63,7 +64,7 @@ async fn all_troubles_and_chips_of_a_phone_can_be_scrolled_to() {
 
     browser.resize(390, 844).await;
     browser.open(&server.url("")).await;
-    browser.until("live() && $$('.chip').length === 7").await;
+    browser.until(SHOWN).await;
     for list in ["troubles", "chips"] {
         let height = format!("$('#{list}').offsetHeight < 100");
         assert_eq!(browser.value(&height).await, true, "{list}: one line");
@@ -96,7 +97,8 @@ async fn a_tab_scrolls_to_its_list_and_keeps_the_focus() {
     for (width, height) in [(390, 844), (640, 360)] {
         browser.resize(width, height).await;
         browser.open(&server.url("")).await;
-        browser.until("live() && rows().length > 4 && scrollY === 0").await;
+        browser.until(SHOWN).await;
+        assert_eq!(browser.value("scrollY").await, 0);
 
         browser.click("#tab-units").await;
         browser.until(&list_below_bar("units")).await;
@@ -121,7 +123,7 @@ async fn a_tab_leaves_the_summary_where_it_is_in_a_large_window() {
     let server = Server::replay(&four_troubles());
 
     browser.open(&server.url("")).await;
-    browser.until("live() && rows().length > 4").await;
+    browser.until(SHOWN).await;
     browser.click("#tab-machines").await;
     browser.until("!$('#machines').hidden").await;
     assert_eq!(browser.value("scrollY").await, 0);
@@ -132,7 +134,9 @@ async fn a_tab_leaves_the_summary_where_it_is_in_a_large_window() {
     browser.until("scrollY > 500").await;
     browser.click("#tab-units").await;
     browser
-        .until("$('#units').getBoundingClientRect().top === $('#bar').getBoundingClientRect().bottom")
+        .until(
+            "$('#units').getBoundingClientRect().top === $('#bar').getBoundingClientRect().bottom",
+        )
         .await;
     browser.finish(&server, &[]).await;
 }
@@ -142,7 +146,10 @@ async fn what_is_touched_is_44_pixels_wide_and_high() {
     let browser = browser!();
     let server = Server::replay(&four_troubles());
     let views = [
-        ("tab=units&open=failed.service/3f1a8c5e9b2d4f60a7c1d2e3b4f50617", ".opened button"),
+        (
+            "tab=units&open=failed.service/3f1a8c5e9b2d4f60a7c1d2e3b4f50617",
+            ".opened button",
+        ),
         ("tab=machines", ".unit-name"),
         ("tab=timeline", "#tab-timeline"),
     ];
@@ -155,7 +162,7 @@ async fn what_is_touched_is_44_pixels_wide_and_high() {
         browser.resize(width, 844).await;
         for (view, awaited) in views {
             browser.open(&server.url(&format!("#{view}"))).await;
-            browser.until(&format!("live() && $('{awaited}')")).await;
+            browser.until(&format!("{SHOWN} && $('{awaited}')")).await;
             let small = format!(
                 "{TOUCHED}.map((node) => [node.outerHTML.slice(0, 90), ...({REACH})(node)])
                     .filter(([, across, down]) => across < 44 || down < 44)"
@@ -166,9 +173,8 @@ async fn what_is_touched_is_44_pixels_wide_and_high() {
         }
 
         browser.click("#show-keys").await;
-        let small = format!(
-            "$$('#keys button').map({REACH}).filter((reach) => Math.min(...reach) < 44)"
-        );
+        let small =
+            format!("$$('#keys button').map({REACH}).filter((reach) => Math.min(...reach) < 44)");
         assert_eq!(browser.value(&small).await, json!([]));
     }
     browser.finish(&server, &[]).await;
@@ -177,7 +183,8 @@ async fn what_is_touched_is_44_pixels_wide_and_high() {
 #[tokio::test]
 async fn an_event_is_touched_in_all_its_height() {
     let browser = browser!();
-    let server = Server::replay(&four_troubles().at(0.1, &[("lost.service", OLD, "failed/failed")]));
+    let failed = [("api.service", WEB, "failed/failed"), ("cron.timer", DB, "failed/failed")];
+    let server = Server::replay(&three_units().at(0.1, &failed));
 
     browser.resize(390, 844).await;
     browser.open(&server.url("#tab=timeline")).await;
@@ -196,8 +203,10 @@ async fn in_a_low_window_nothing_covers_the_rows() {
     for (width, height) in [(640, 360), (844, 390), (320, 256)] {
         browser.resize(width, height).await;
         browser.open(&server.url("")).await;
-        browser.until("live() && rows().length > 4").await;
-        browser.value("scrollTo(0, document.documentElement.scrollHeight)").await;
+        browser.until(SHOWN).await;
+        browser
+            .value("scrollTo(0, document.documentElement.scrollHeight)")
+            .await;
         browser.until("names().includes('app-37.service')").await;
         let covered = "$('#bar').getBoundingClientRect().bottom > 0
             || $('.head').getBoundingClientRect().bottom > 0";
@@ -211,14 +220,17 @@ async fn no_window_has_to_be_scrolled_sideways() {
     let browser = browser!();
     let server = Server::replay(&four_troubles());
     let sizes = [(1440, 900), (768, 1024), (390, 844), (640, 360), (320, 568), (320, 256)];
-    let views = ["tab=units&open=lost.service/d2e8f4a10b6c4973b5d7e9f1a3c5b7d9", "tab=machines",
-        "tab=timeline"];
+    let views = [
+        "tab=units&open=lost.service/d2e8f4a10b6c4973b5d7e9f1a3c5b7d9",
+        "tab=machines",
+        "tab=timeline",
+    ];
 
     for (width, height) in sizes {
         browser.resize(width, height).await;
         for view in views {
             browser.open(&server.url(&format!("#{view}"))).await;
-            browser.until("live()").await;
+            browser.until(SHOWN).await;
             assert_eq!(browser.value(FITS).await, true, "{view}, {width} by {height}");
         }
 

@@ -32,16 +32,29 @@ pub(super) fn four_troubles() -> Recording {
     ];
     units.extend(names.iter().map(|name| (name.as_str(), WEB, "active/running")));
 
-    let mut recording = Recording::of(&[]);
     let (mut files, mut states) = rows(&units);
     files.retain(|file| file["unit"] != "ghost.service");
-    for state in &mut states {
-        if state["unit"] == "outdated.service" {
-            state["hash"] = json!("0b6c49735d7e9f1a3c5b7d9d2e8f4a1c6f1b3c9f");
-        }
+    for state in states.iter_mut().filter(|state| state["unit"] == "outdated.service") {
+        state["hash"] = json!("0b6c49735d7e9f1a3c5b7d9d2e8f4a1c6f1b3c9f");
     }
+
+    let mut recording = Recording::default();
+    recording.line(&json!({"recording": 1, "source": "fleetctl v1.0.0"}));
+    let mut machines = vec![
+        json!({"id": WEB, "ip": "10.0.0.1", "metadata": "region=us-west,role=web"}),
+        json!({"id": DB, "ip": "10.0.0.2", "metadata": "role=db"}),
+        json!({"id": OLD, "ip": "10.0.0.3"}),
+    ];
+    recording.line(&json!({"t": 0.0, "topic": "machines", "machines": machines}));
     recording.line(&json!({"t": 0.0, "topic": "unit_files", "files": files}));
     recording.line(&json!({"t": 0.0, "topic": "units", "states": states}));
+
+    // The third machine leaves the cluster, and its unit is lost.
+    machines.pop();
+    states.retain(|state| state["machine"] != OLD);
+    recording.line(&json!({"t": 0.1, "topic": "machines", "machines": machines}));
+    recording.line(&json!({"t": 0.1, "topic": "units", "states": states}));
+    recording.line(&json!({"t": 600.0, "topic": "units", "states": states}));
     recording
 }
 
