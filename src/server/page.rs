@@ -53,6 +53,7 @@ const FILES: &[(&str, &str, &[u8])] = &[
     ("/verdicts.js", SCRIPT, include_bytes!("../page/verdicts.js")),
     ("/window.js", SCRIPT, include_bytes!("../page/window.js")),
     ("/words.js", SCRIPT, include_bytes!("../page/words.js")),
+    ("/keys.css", STYLE, include_bytes!("../page/keys.css")),
     ("/panels.css", STYLE, include_bytes!("../page/panels.css")),
     ("/plain.css", STYLE, include_bytes!("../page/plain.css")),
     ("/print.css", STYLE, include_bytes!("../page/print.css")),

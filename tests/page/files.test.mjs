@@ -81,6 +81,27 @@ test("each module is imported, and no import is unused", () => {
   }
 });
 
+test("the list of keys has each key that the page listens to", () => {
+  const signs = {
+    "←": "ArrowLeft",
+    "→": "ArrowRight",
+    "↑": "ArrowUp",
+    "↓": "ArrowDown",
+    Esc: "Escape",
+    PgDn: "PageDown",
+    PgUp: "PageUp",
+    Space: " ",
+  };
+  const [list] = read("index.html").match(/<dialog id="keys".*?<\/dialog>/s);
+  const listed = [...list.matchAll(/<kbd>(.*?)<\/kbd>/g)].map(([, sign]) => signs[sign] ?? sign);
+
+  const code = modules.map(read).join("\n");
+  const names = /\b(?:Arrow(?:Down|Left|Right|Up)|Page(?:Down|Up)|Home|End|Enter|Escape)\b/g;
+  const compared = [...code.matchAll(/\bkey [!=]== "(.)"/g)].map(([, key]) => key);
+  const handled = [...code.replaceAll(/\/\*.*?\*\/|\/\/.*?$/gms, "").match(names), ...compared];
+  assert.deepEqual(new Set(listed), new Set(handled));
+});
+
 test("each text of words.js is used", () => {
   const others = modules.filter((module) => module !== "words.js");
   const code = others.map(read).join("\n");
