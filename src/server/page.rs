@@ -16,12 +16,13 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
 
 /// Path, media type, and content of each file.
-const FILES: [(&str, &str, &[u8]); 33] = [
+const FILES: [(&str, &str, &[u8]); 35] = [
     ("/", HTML, include_bytes!("../page/index.html")),
     ("/address.js", SCRIPT, include_bytes!("../page/address.js")),
     ("/age.js", SCRIPT, include_bytes!("../page/age.js")),
     ("/announcement.js", SCRIPT, include_bytes!("../page/announcement.js")),
     ("/app.js", SCRIPT, include_bytes!("../page/app.js")),
+    ("/badge.js", SCRIPT, include_bytes!("../page/badge.js")),
     ("/cards.js", SCRIPT, include_bytes!("../page/cards.js")),
     ("/cluster.js", SCRIPT, include_bytes!("../page/cluster.js")),
     ("/dom.js", SCRIPT, include_bytes!("../page/dom.js")),
@@ -33,6 +34,7 @@ const FILES: [(&str, &str, &[u8]); 33] = [
     ("/keys.js", SCRIPT, include_bytes!("../page/keys.js")),
     ("/lines.js", SCRIPT, include_bytes!("../page/lines.js")),
     ("/machines.js", SCRIPT, include_bytes!("../page/machines.js")),
+    ("/problems.js", SCRIPT, include_bytes!("../page/problems.js")),
     ("/row.js", SCRIPT, include_bytes!("../page/row.js")),
     ("/sorting.js", SCRIPT, include_bytes!("../page/sorting.js")),
     ("/status.js", SCRIPT, include_bytes!("../page/status.js")),
