@@ -4,17 +4,16 @@
 import { isRead, problem, unitsFail } from "./health.js";
 import { startOf } from "./problems.js";
 import {
-  CAUSES,
   HEADLINE,
   allAsDesired,
   capitalize,
-  haveBeen,
   joinParts,
   machineCount,
   machinesAre,
   machinesHaveBeen,
   uncapitalize,
-  unitsWithVerdict,
+  unitsAre,
+  unitsHaveBeen,
   verdictCount,
 } from "./words.js";
 
@@ -27,6 +26,7 @@ import {
  * @property {string} kind what it is about: a verdict, or one of `machine_silent`, `expected`,
  *   `empty`, `no_data` and `problem`, which is one of the source
  * @property {string} title
+ * @property {string} brief the same, but not about how long it has been so
  * @property {?Start} since of what lasts: the age is shown after the title
  * @property {?Start} began of what is new
  * @property {string} rest what else there is, or ""
@@ -58,26 +58,21 @@ export function headline(cluster, health, now) {
     return { ...known, rest: joinParts(known.rest, sourceProblem), tone, glyph };
   }
 
-  const before = joinParts(uncapitalize(known.title), known.rest);
+  const before = joinParts(uncapitalize(known.brief), known.rest);
   const rest = health.state === "failing" ? HEADLINE.lastKnown(before) : before;
   return { ...problemHeadline(sourceProblem, health, rest), lasting: known.lasting, tone };
 }
 
 const PLAIN = { rest: "", since: null, began: null, lasting: null };
 
+const plain = (kind, title, tone, glyph) => ({ ...PLAIN, kind, title, brief: title, tone, glyph });
+
 /** @type {Headline} */
-const NO_DATA = {
-  ...PLAIN,
-  kind: "no_data",
-  title: HEADLINE.noData,
-  tone: "idle",
-  glyph: "stale",
-};
+const NO_DATA = plain("no_data", HEADLINE.noData, "idle", "stale");
 
 function problemHeadline(problem, health, rest) {
-  const title = capitalize(problem);
   const since = health.since ? { since: health.since, isExact: true } : null;
-  return { ...PLAIN, kind: "problem", title, since, rest, tone: "warn", glyph: "warning" };
+  return { ...plain("problem", capitalize(problem), "warn", "warning"), since, rest };
 }
 
 function clusterHeadline(cluster, now) {
@@ -87,15 +82,9 @@ function clusterHeadline(cluster, now) {
 
 function fineHeadline({ wanted, expected }) {
   const waiting = expected ? HEADLINE.expected(expected) : "";
-  if (wanted) {
-    const title = allAsDesired(wanted);
-    return { ...PLAIN, kind: "ok", title, rest: waiting, tone: "good", glyph: "ok" };
-  }
-  if (expected) {
-    const title = capitalize(waiting);
-    return { ...PLAIN, kind: "expected", title, tone: "busy", glyph: "activating" };
-  }
-  return { ...PLAIN, kind: "empty", title: HEADLINE.noUnits, tone: "idle", glyph: "inactive" };
+  if (wanted) return { ...plain("ok", allAsDesired(wanted), "good", "ok"), rest: waiting };
+  if (expected) return plain("expected", capitalize(waiting), "busy", "activating");
+  return plain("empty", HEADLINE.noUnits, "idle", "inactive");
 }
 
 /** @param {Cause[]} causes at least one */
@@ -108,7 +97,8 @@ function causesHeadline(causes, { wrong, wanted }) {
   const start = startOfAll(lead);
   return {
     kind,
-    title: isNew ? newTitle(lead) : lastingTitle(lead),
+    title: isNew ? briefTitle(lead) : lastingTitle(lead),
+    brief: briefTitle(lead),
     since: isNew ? null : start,
     began: isNew ? start : null,
     rest: joinParts(alsoThese(alike), wrong.length ? "" : uncapitalize(allAsDesired(wanted))),
@@ -119,17 +109,20 @@ function causesHeadline(causes, { wrong, wanted }) {
 }
 
 /**
- * The first cause together with those that the same sentence can name, machines that are lost like
- * it or single units with the same verdict; and the others.
+ * The first cause together with those that the same sentence can name, and the others. These are
+ * machines that are lost like it, or units with the same verdict unless most of these have more in
+ * common.
  */
 function withItsLike(causes) {
   const [first] = causes;
-  const isPlural = ["machine", "unit"].includes(first.shape);
-  const isLike = ({ shape, kind, isNew }) =>
-    isPlural && shape === first.shape && kind === first.kind && isNew === first.isNew;
-
-  const alike = causes.filter((cause) => cause === first || isLike(cause));
-  return [alike, causes.filter((cause) => !alike.includes(cause))];
+  const isMachine = first.shape === "machine";
+  const alike = causes.filter(
+    ({ shape, kind, isNew }) =>
+      (shape === "machine") === isMachine && kind === first.kind && isNew === first.isNew,
+  );
+  const isMost = first.shape !== "unit" && 2 * first.rows.length > unitsIn(alike);
+  const lead = isMachine || !isMost ? alike : [first];
+  return [lead, causes.filter((cause) => !lead.includes(cause))];
 }
 
 const startOfAll = (causes) =>
@@ -140,23 +133,30 @@ const startOfAll = (causes) =>
 
 const unitsIn = (causes) => causes.reduce((count, { rows }) => count + rows.length, 0);
 
+/** What all rows of some causes of the same kind have in common; see words.js. */
+function commonOf(causes) {
+  const [{ shape, where, template }] = causes;
+  if (causes.length === 1) return { template, machine: shape === "place" ? where : null };
+
+  const rows = causes.flatMap((cause) => cause.rows);
+  const machines = new Set(rows.map((row) => row.place).filter(Boolean));
+  return { machines: rows.length > 2 * machines.size ? machines.size : null };
+}
+
 /** "20 units failed, all on 10.0.1.19" */
-function newTitle(causes) {
-  const [{ shape, kind, where, template }] = causes;
+function briefTitle(causes) {
+  const [{ shape, kind }] = causes;
   const count = unitsIn(causes);
   if (shape === "machine") return machinesAre(wheresOf(causes), kind, count);
-
-  const words = unitsWithVerdict(count, kind);
-  if (shape === "template") return CAUSES.allOf(words, count, template);
-  return shape === "place" && where ? CAUSES.allOn(words, count, where) : words;
+  return unitsAre(count, kind, commonOf(causes));
 }
 
 /** "20 units on 10.0.1.19 have been failed", which an age follows. */
 function lastingTitle(causes) {
-  const [{ shape, kind, where, template }] = causes;
+  const [{ shape, kind }] = causes;
   const count = unitsIn(causes);
   if (shape === "machine") return machinesHaveBeen(wheresOf(causes), kind, count);
-  return haveBeen(count, kind, { template, machine: shape === "place" ? where : null });
+  return unitsHaveBeen(count, kind, commonOf(causes));
 }
 
 const wheresOf = (causes) => causes.map(({ where }) => where);

@@ -43,6 +43,8 @@ export function updateRow(node, line, isActive) {
   attribute(node, "data-tone", row.tone);
   attribute(node, "data-level", level);
   node.toggleAttribute("data-wrong", row.verdict !== "ok");
+  const isLast = row.active != null && row.state == null;
+  node.toggleAttribute("data-last", isLast);
   node.toggleAttribute("data-submitted", Boolean(row.submitted));
 
   text(parts.unit, row.unit);
@@ -51,8 +53,6 @@ export function updateRow(node, line, isActive) {
 
   drawGlyph(parts.stateGlyph, row.glyph);
   text(parts.state, row.stateText);
-  const isLast = row.active != null && row.state == null;
-  parts.state.toggleAttribute("data-last", isLast);
   attribute(parts.state, "title", isLast ? TABLE.lastKnown : null);
   drawGlyph(parts.verdictGlyph, verdictGlyphOf(row));
   text(parts.verdict, verdictOf(row));

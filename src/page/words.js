@@ -111,12 +111,36 @@ export const HEADLINE = {
   noChange: "no change since fleet-monitor started",
 };
 
-/** "2 units are in a crash loop" */
-export function unitsWithVerdict(count, verdict) {
+/**
+ * What several units have in common: their machine, their template, or so many machines.
+ * @typedef {{machine?: ?string, template?: ?string, machines?: ?number}} Common
+ */
+
+/**
+ * "2 units are in a crash loop, both on 10.0.1.19"
+ * @param {Common} common
+ */
+export function unitsAre(count, verdict, { machine, template, machines } = {}) {
   const predicate = VERDICTS[verdict]?.predicate ?? verdict;
-  if (verdict === "failed") return `${plural(count, "unit")} ${predicate}`;
-  return `${plural(count, "unit")} ${count === 1 ? "is" : "are"} ${predicate}`;
+  const verb = verdict === "failed" ? "" : count === 1 ? "is " : "are ";
+  const words = `${plural(count, "unit")} ${verb}${predicate}`;
+  if (machine) return `${words}, ${allOf(count)} on ${machine}`;
+  if (template) return `${words}, ${allOf(count)} of ${template}`;
+  return machines ? `${words}, on ${plural(machines, "machine")}` : words;
 }
+
+/**
+ * "20 units on 10.0.1.19 have been failed", which an age follows.
+ * @param {Common} common
+ */
+export function unitsHaveBeen(count, verdict, { machine, template, machines } = {}) {
+  const { predicate, lasting } = VERDICTS[verdict] ?? { predicate: verdict };
+  const place = machine ?? (machines && plural(machines, "machine"));
+  const common = place ? ` on ${place}` : template ? ` of ${template}` : "";
+  return `${plural(count, "unit")}${common} ${has(count)} been ${lasting ?? predicate}`;
+}
+
+const allOf = (count) => (count === 2 ? "both" : "all");
 
 // A predicate of machines, by what the problem is.
 const MACHINES_ARE = { machine_lost: "lost", machine_silent: "silent" };
@@ -140,13 +164,6 @@ export function machinesHaveBeen(names, kind, units) {
 
 /** "1 machine silent" */
 export const machineCount = (count, kind) => `${plural(count, "machine")} ${MACHINES_ARE[kind]}`;
-
-/** "20 units on 10.0.1.19 have been failed", which an age follows. */
-export function haveBeen(count, verdict, { machine, template }) {
-  const { predicate, lasting } = VERDICTS[verdict] ?? { predicate: verdict };
-  const common = machine ? ` on ${machine}` : template ? ` of ${template}` : "";
-  return `${plural(count, "unit")}${common} ${has(count)} been ${lasting ?? predicate}`;
-}
 
 /** "2 stale". A unit on a lost machine must not be taken for a lost machine. */
 export function verdictCount(count, verdict) {
@@ -184,12 +201,8 @@ export const BANNERS = {
 
 // --- what is wrong, by its cause
 
-const allOf = (count) => (count === 2 ? "both" : "all");
-
 export const CAUSES = {
   isNew: "new",
-  allOn: (words, count, machine) => `${words}, ${allOf(count)} on ${machine}`,
-  allOf: (words, count, template) => `${words}, ${allOf(count)} of ${template}`,
   machine_lost: "machine lost",
   machine_silent: "machine silent",
   noUnits: "no unit affected",

@@ -12,6 +12,7 @@
 
 mod access;
 mod accessibility;
+mod causes;
 mod chromium;
 mod connection;
 mod machines;

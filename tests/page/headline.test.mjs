@@ -69,6 +69,16 @@ test("several units of one cause are named with what they have in common", () =>
   }
 });
 
+test("units that several machines have are counted together, unless most are on one", () => {
+  const on = (id, count) =>
+    Array.from({ length: count }, (_, number) => failed(`${id.slice(0, 2)}-${number}.service`, id));
+  const titleOf = (units, now) => headlineOf(clusterOf(units), health(), now).title;
+  for (const now of [NOW, LATER]) {
+    assert.match(titleOf([...on(WEB, 5), ...on(DB, 5)], now), /^10 .*\b2 machines/);
+    assert.match(titleOf([...on(WEB, 5), ...on(DB, 2)], now), /^5 .*10\.0\.0\.1/);
+  }
+});
+
 test("a lost machine leads with its name and its units", () => {
   const units = ["a.service", "b.service"].map((name) => wrong(name, "machine_lost", DB));
   const lost = [machine(WEB), machine(DB, { lost_since: 2000 })];

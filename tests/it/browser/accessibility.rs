@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::browser;
+use super::causes::lost_machine;
 use super::chromium::Browser;
 use super::program::Server;
 use super::recording::{Recording, THREE_UNITS};
@@ -19,17 +20,19 @@ async fn axe_finds_nothing_serious_on_any_tab() {
     let axe = std::fs::read_to_string(&path)
         .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let browser = browser!();
-    let server = Server::replay(
+    let failing = Server::replay(
         &Recording::of_etcd(&THREE_UNITS)
             .silent(0.1, 24)
             .failing(0.2, &["registry"]),
     );
+    let lost = Server::replay(&lost_machine());
     let views = [
-        "#tab=units&open=cron.timer/9c4b7a2e1d3f48568e0f1a2b3c4d5e6f",
-        "#tab=machines",
-        "#tab=timeline",
+        (&failing, "#tab=units&open=cron.timer/9c4b7a2e1d3f48568e0f1a2b3c4d5e6f", "stale"),
+        (&failing, "#tab=machines", "stale"),
+        (&failing, "#tab=timeline", "stale"),
+        (&lost, "#tab=units", "recording"),
     ];
-    for (scheme, view) in ["light", "dark"]
+    for (scheme, (server, view, badge)) in ["light", "dark"]
         .into_iter()
         .flat_map(|scheme| views.map(|view| (scheme, view)))
     {
@@ -38,7 +41,9 @@ async fn axe_finds_nothing_serious_on_any_tab() {
         browser
             .until(&format!("live() && matchMedia('(prefers-color-scheme: {scheme})').matches"))
             .await;
-        browser.until("banners().length === 2").await;
+        browser
+            .until(&format!("badge() === '{badge}' && causes().length === 2"))
+            .await;
         browser.client.execute(&axe, vec![]).await.unwrap();
         let run = "const done = arguments[arguments.length - 1];
             axe.run(document).then((found) => done({
@@ -51,5 +56,5 @@ async fn axe_finds_nothing_serious_on_any_tab() {
         assert!(found["checks"].as_u64().unwrap() > 10, "axe looked at nothing: {found}");
         assert_eq!(found["serious"], json!([]), "{view}, {scheme}");
     }
-    browser.finish(&server, &[]).await;
+    browser.finish(&failing, &[]).await;
 }
