@@ -237,7 +237,7 @@ function announce(...sentences) {
 function updateTab() {
   const isDoubtful = link.kind === "disconnected" || (health && problem(health));
   const isKnown = link.kind === "live" && cluster;
-  const tone = isKnown ? headline(cluster, health).tone : null;
+  const tone = isKnown ? headline(cluster, health, clock.now()).tone : null;
   drawTab(cluster?.wrong.length ?? 0, isDoubtful, tone);
 }
 
@@ -256,7 +256,7 @@ function drawNow() {
   if (isShown) {
     const keepPlace = panels.units.keepPlace();
     if (changed.data) {
-      summary.draw(cluster, health);
+      summary.draw(cluster, health, clock.now());
       drawCounts();
     }
     if (changed.data || changed.view) drawView();
@@ -298,10 +298,17 @@ function drawView() {
   filterField.draw(view, found);
 }
 
-/** Draws what changes although no message arrives: the ages, and the status of the connection. */
+/** Draws what changes although no message arrives: the ages, and the badge. */
 function drawAges() {
   drawStatus(link, health, { now: clock.now(), silence: feed.silence() });
   updateAges();
 }
-setInterval(drawAges, 1000);
+
+function timePassed() {
+  drawAges();
+  if (clock.now() < summary.until) return;
+  changed.data = true;
+  draw();
+}
+setInterval(timePassed, 1000);
 drawNow();

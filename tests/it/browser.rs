@@ -13,6 +13,7 @@
 
 mod access;
 mod accessibility;
+mod causes;
 mod chromium;
 mod connection;
 mod dashboard;

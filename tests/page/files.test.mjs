@@ -13,6 +13,7 @@ const modules = files.filter((file) => file.endsWith(".js"));
 const PURE = [
   "address.js",
   "announcement.js",
+  "badge.js",
   "cluster.js",
   "filter.js",
   "headline.js",
@@ -21,6 +22,7 @@ const PURE = [
   "lines.js",
   "links.js",
   "machines.js",
+  "problems.js",
   "row.js",
   "sorting.js",
   "transitions.js",

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::browser;
+use super::causes::lost_machine;
 use super::chromium::Browser;
 use super::program::Server;
 use super::recording::{DB, Recording, THREE_UNITS, four_troubles, list, listing};
@@ -30,25 +31,34 @@ macro_rules! axe {
 async fn axe_finds_nothing_on_any_tab() {
     let axe = axe!();
     let browser = browser!();
-    let server = Server::replay(
+    let failing = Server::replay(
         &Recording::of_etcd(&THREE_UNITS)
             .silent(0.1, 24)
             .failing(0.2, &["registry"]),
     );
+    let lost = Server::replay(&lost_machine());
+    let views = [
+        (&failing, VIEWS[0], "stale"),
+        (&failing, VIEWS[1], "stale"),
+        (&failing, VIEWS[2], "stale"),
+        (&lost, "#tab=units", "recording"),
+    ];
 
-    for (scheme, view) in ["light", "dark"]
+    for (scheme, (server, view, badge)) in ["light", "dark"]
         .into_iter()
-        .flat_map(|scheme| VIEWS.map(|view| (scheme, view)))
+        .flat_map(|scheme| views.map(|view| (scheme, view)))
     {
         browser.prefer(scheme).await;
         browser.open(&server.url(view)).await;
         browser
             .until(&format!("live() && matchMedia('(prefers-color-scheme: {scheme})').matches"))
             .await;
-        browser.until("banners().length === 2").await;
+        browser
+            .until(&format!("badge() === '{badge}' && causes().length === 2"))
+            .await;
         assert_accessible(&browser, &axe, &format!("{view}, {scheme}")).await;
     }
-    browser.finish(&server, &[]).await;
+    browser.finish(&failing, &[]).await;
 }
 
 #[tokio::test]

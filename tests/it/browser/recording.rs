@@ -114,6 +114,25 @@ impl Recording {
         self
     }
 
+    /// From `time` on the second machine is not in the cluster, and of these units only those on the
+    /// first one are listed.
+    pub(super) fn without_db(mut self, time: f64, units: &[(&str, &str, &str)]) -> Self {
+        let (_, states) = rows(units);
+        let there: Vec<_> = states.into_iter().filter(|state| state["machine"] == WEB).collect();
+        self.line(&json!({"t": time, "topic": "machines", "machines": [
+            {"id": WEB, "ip": "10.0.0.1", "metadata": "region=us-west,role=web"},
+        ]}));
+        self.line(&json!({"t": time, "topic": "units", "states": there}));
+        self
+    }
+
+    /// From `time` on fleet has the unit files of these units too, and none of their states yet.
+    pub(super) fn wanted(mut self, time: f64, units: &[(&str, &str, &str)]) -> Self {
+        let (files, _) = rows(units);
+        self.line(&json!({"t": time, "topic": "unit_files", "files": files}));
+        self
+    }
+
     /// From `time` on these topics cannot be read.
     pub(super) fn failing(mut self, time: f64, topics: &[&str]) -> Self {
         for topic in topics {
