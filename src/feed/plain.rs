@@ -304,7 +304,7 @@ type Addresses<'a> = HashMap<&'a MachineId, &'a str>;
 
 /// The machine that a unit is on, or else its target: the address, or else the ID.
 fn machine_of_unit(unit: &Unit, addresses: &Addresses<'_>) -> String {
-    let address = |id| addresses.get(id).copied().unwrap_or(id).to_owned();
+    let address = |id: &MachineId| addresses.get(id).copied().unwrap_or(id).to_owned();
     let target = unit.file.as_ref().and_then(|file| file.target.as_ref());
 
     match (&unit.state.ip, &unit.state.machine, target) {
