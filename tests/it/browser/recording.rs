@@ -29,6 +29,7 @@ pub(super) fn four_troubles() -> Recording {
         ("outdated.service", WEB, "active/running"),
         ("starting.service", DB, "activating/start"),
         ("stopped.service", WEB, "inactive/dead"),
+        ("stopping.service", DB, "deactivating/stop-sigterm"),
     ];
     units.extend(names.iter().map(|name| (name.as_str(), WEB, "active/running")));
 
