@@ -127,6 +127,7 @@ export class UnitTable {
   /** Forgets the order that is held: users have chosen another one. */
   forgetOrder() {
     this.isReleased = true;
+    this.hold.restorePage();
   }
 
   /** Shows what waits. */
