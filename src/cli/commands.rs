@@ -67,6 +67,7 @@ pub struct StatusOptions {
     #[arg(long, value_enum, value_name = "WHEN", default_value_t)]
     pub color: ColorChoice,
 
+    #[allow(missing_docs, reason = "clap shows the texts of the options inside")]
     #[command(flatten)]
     pub connection: ConnectionOptions,
 }
@@ -86,6 +87,7 @@ pub struct WatchOptions {
     #[arg(long, value_enum, value_name = "WHEN", default_value_t)]
     pub color: ColorChoice,
 
+    #[allow(missing_docs, reason = "clap shows the texts of the options inside")]
     #[command(flatten)]
     pub connection: ConnectionOptions,
 }
@@ -105,6 +107,7 @@ pub struct UnitOptions {
     #[arg(long, value_enum, value_name = "WHEN", default_value_t)]
     pub color: ColorChoice,
 
+    #[allow(missing_docs, reason = "clap shows the texts of the options inside")]
     #[command(flatten)]
     pub connection: ConnectionOptions,
 }
@@ -129,6 +132,7 @@ pub struct CheckOptions {
     #[arg(long = "for", value_name = "SECONDS", default_value_t = 0)]
     pub lasting: u64,
 
+    #[allow(missing_docs, reason = "clap shows the texts of the options inside")]
     #[command(flatten)]
     pub connection: ConnectionOptions,
 }

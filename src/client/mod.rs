@@ -7,6 +7,7 @@ mod address;
 mod connection;
 mod event_stream;
 mod status;
+mod watch;
 
 use std::fs;
 use std::io;
@@ -64,7 +65,8 @@ pub fn run(command: &Command) -> Result<ExitCode, CommandError> {
     let result = runtime.block_on(async {
         match command {
             Command::Status(options) => status::run(options).await,
-            Command::Watch(_) | Command::Unit(_) | Command::Check(_) => {
+            Command::Watch(options) => watch::run(options).await,
+            Command::Unit(_) | Command::Check(_) => {
                 Ok(ExitCode::from(CANNOT_TELL))
             }
         }

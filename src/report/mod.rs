@@ -5,9 +5,15 @@
 //! plain text.
 
 mod cluster_state;
+pub mod duration;
+mod since;
+mod utc;
+pub mod verdicts;
 mod wire;
 
-pub use cluster_state::ClusterState;
+pub use cluster_state::{ClusterState, InvalidMessage};
+pub use since::Since;
+pub use utc::utc;
 pub use wire::{
     EventRow, Health, HealthState, Hello, ListHealth, MachineRow, Message, Milliseconds, RowKey,
     Software, StateDocument, Topic, UnitRow,
