@@ -353,3 +353,6 @@ fn count_verdicts<'a>(units: impl Iterator<Item = &'a UnitRow>) -> Vec<(String, 
     verdicts.sort_by_key(|(verdict, _)| verdicts::rank(verdict));
     verdicts
 }
+
+#[cfg(test)]
+mod tests;
