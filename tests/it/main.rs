@@ -30,4 +30,5 @@ mod support;
 mod system;
 mod timeline;
 mod unit_file;
+mod watch;
 mod zones;

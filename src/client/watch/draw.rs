@@ -40,14 +40,15 @@ pub(super) fn draw(frame: &mut Frame, model: &Model, theme: Theme) {
     let mut next_line = || lines.next().unwrap_or_default();
     let buffer = frame.buffer_mut();
 
-    draw_ends(buffer, next_line(), title(model), state_of_data(model, theme));
-    headline(model, theme).render(next_line(), buffer);
-    draw_ends(buffer, next_line(), tabs(model), filter_in_force(model));
+    draw_ends(buffer, next_line(), &title(model), &state_of_data(model, theme));
+    draw_line(buffer, next_line(), &headline(model, theme));
+    draw_ends(buffer, next_line(), &tabs(model), &filter_in_force(model));
 
     let mut bottom = area.rows().rev();
     let last_line = bottom.next().unwrap_or_default();
     if let Some(notice) = notice(model) {
-        Line::styled(notice, theme.warning()).render(bottom.next().unwrap_or_default(), buffer);
+        let notice = Line::styled(notice, theme.warning());
+        draw_line(buffer, bottom.next().unwrap_or_default(), &notice);
     }
 
     let rows = u16::try_from(list_height(model, area.height)).unwrap_or(0);
@@ -70,7 +71,7 @@ pub(super) fn draw(frame: &mut Frame, model: &Model, theme: Theme) {
         frame.set_cursor_position(position);
     } else {
         let keys = Line::styled(keys(model), Theme::faint());
-        draw_ends(buffer, last_line, keys, part_of_list(model));
+        draw_ends(buffer, last_line, &keys, &part_of_list(model));
     }
 }
 
@@ -311,17 +312,27 @@ fn draw_cells<'a>(
 fn draw_text(buffer: &mut Buffer, x: u16, y: u16, text: &str, width: u16, style: Style) {
     let (end, _) = buffer.set_stringn(x, y, text, width.into(), style);
 
+    // A wide character may leave the last cell empty.
     let is_full = width > 0 && end + 1 >= x + width;
     if is_full && Span::raw(text).width() > width.into() {
         buffer.set_stringn(x + width - 1, y, "…", 1, style);
     }
 }
 
+/// Draws a line, whose end is replaced by `…` if it is too long.
+fn draw_line(buffer: &mut Buffer, area: Rect, line: &Line) {
+    line.render(area, buffer);
+
+    if area.width > 0 && line.width() > area.width.into() {
+        buffer[(area.right() - 1, area.y)].set_symbol("…");
+    }
+}
+
 /// Draws a line at the left, and one at the right that has precedence.
-fn draw_ends(buffer: &mut Buffer, area: Rect, left: Line, right: Line) {
-    left.render(area, buffer);
+fn draw_ends(buffer: &mut Buffer, area: Rect, left: &Line, right: &Line) {
+    draw_line(buffer, area, left);
     if right.width() > 0 {
-        draw_right(buffer, area, &right);
+        draw_right(buffer, area, right);
     }
 }
 

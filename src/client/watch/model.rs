@@ -31,7 +31,7 @@ pub(super) struct Model {
     pub(super) verdicts: Vec<(String, usize)>,
     /// The lists of the views, in the order of [`View::ALL`].
     lists: [SortedList; 3],
-    /// Whether the cluster or the order has changed since the rows were sorted.
+    /// Whether the cluster has changed since the rows were sorted.
     is_changed: bool,
     /// The server's clock at a moment of this one; `None` before the first `status`.
     server_time: Option<(Milliseconds, Instant)>,
@@ -217,11 +217,7 @@ impl Model {
             (_, Command::NextView) => self.show_next(1),
             (_, Command::PreviousView) => self.show_next(View::ALL.len() - 1),
             (_, Command::Sort) => self.sort_by_next(),
-            (_, Command::Reverse) => {
-                let sorted = self.sorted_mut();
-                sorted.is_reversed = !sorted.is_reversed;
-                self.is_changed = true;
-            }
+            (_, Command::Reverse) => self.reverse(),
             (_, Command::Filter) => {
                 let text = refusal.map(|refusal| refusal.filter);
                 let text = text.as_deref().unwrap_or(self.filter.subscribed());
@@ -234,16 +230,20 @@ impl Model {
     /// Sorts the rows of the view, if anything has changed. `height` is how many are visible.
     pub(super) fn prepare(&mut self, height: usize) {
         if std::mem::take(&mut self.is_changed) {
-            let (order, is_reversed) = self.order();
-            let keys = match self.view {
-                View::Units => order::units(&self.cluster, order, is_reversed),
-                View::Machines => order::machines(&self.cluster, order, is_reversed),
-                View::Events => order::events(&self.cluster, is_reversed),
-            };
-            self.list_mut().set_keys(keys);
+            self.sort();
             self.verdicts = count_verdicts(self.cluster.units.values());
         }
         self.list_mut().set_height(height);
+    }
+
+    fn sort(&mut self) {
+        let (order, is_reversed) = self.order();
+        let keys = match self.view {
+            View::Units => order::units(&self.cluster, order, is_reversed),
+            View::Machines => order::machines(&self.cluster, order, is_reversed),
+            View::Events => order::events(&self.cluster, is_reversed),
+        };
+        self.list_mut().set_keys(keys);
     }
 
     /// The list of the view.
@@ -294,7 +294,7 @@ impl Model {
     fn show(&mut self, view: View) {
         self.mode = Mode::List;
         self.view = view;
-        self.is_changed = true;
+        self.sort();
     }
 
     fn show_next(&mut self, steps: usize) {
@@ -306,7 +306,13 @@ impl Model {
         let sorted = self.sorted_mut();
         sorted.order = (sorted.order + 1) % count;
         sorted.is_reversed = false;
-        self.is_changed = true;
+        self.sort();
+    }
+
+    fn reverse(&mut self) {
+        let sorted = self.sorted_mut();
+        sorted.is_reversed = !sorted.is_reversed;
+        self.sort();
     }
 
     /// Shows the details of the row with the cursor. For an event, these are the details of its

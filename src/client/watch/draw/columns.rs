@@ -72,11 +72,13 @@ fn columns(view: View, width: u16) -> Vec<(Column, Width)> {
     };
     use Width::{Cells, Share};
 
+    // `activating/auto-restart` needs the larger one.
+    let state = if width < 100 { 18 } else { 23 };
     // Each column with the least width of the screen in which it has its place.
     let all: &[(u16, Column, Width)] = match view {
         View::Units => &[
             (0, Unit, Share(2)),
-            (56, State, Cells(18)),
+            (56, State, Cells(state)),
             (0, Verdict, Cells(12)),
             (72, Machine, Cells(15)),
             (36, Since, Cells(9)),

@@ -85,6 +85,14 @@ fn each_list_keeps_its_own_cursor_and_order() {
 }
 
 #[test]
+fn keys_that_come_faster_than_the_screen_is_drawn_find_the_rows() {
+    let mut model = model(vec![units(&[("a", "ok")]), event(1, "gone")]);
+    model.press(KeyCode::Char('3').into());
+    model.press(KeyCode::Enter.into());
+    assert_eq!(model.mode, Mode::Details(Key::Event(1)));
+}
+
+#[test]
 fn details_of_a_row_follow_the_cursor_and_are_left_with_esc() {
     let mut model = model(vec![units(&[("a", "ok"), ("b", "ok")])]);
     press(&mut model, KeyCode::Enter);
