@@ -160,11 +160,13 @@ async fn a_lost_connection_is_shown_and_resumed_where_it_was() {
     terminal.shows("disconnected").await;
     terminal.shows("web.service").await;
     list(&fleetctl, &[UNITS[0], UNITS[1]]);
-    daemon.event("stale").await;
+    daemon.event("gone").await;
+    assert!(terminal.text().contains("web.service"), "the rows stay");
 
     proxy.mend();
     terminal.hides("disconnected").await;
-    terminal.shows("stale").await;
+    terminal.hides("web.service").await;
+    terminal.shows("live").await;
     let resumed = proxy.asked("last-event-id: ");
     assert!(!resumed.is_empty(), "epoch and revision are in the request");
 }
