@@ -66,9 +66,7 @@ pub fn run(command: &Command) -> Result<ExitCode, CommandError> {
         match command {
             Command::Status(options) => status::run(options).await,
             Command::Watch(options) => watch::run(options).await,
-            Command::Unit(_) | Command::Check(_) => {
-                Ok(ExitCode::from(CANNOT_TELL))
-            }
+            Command::Unit(_) | Command::Check(_) => Ok(ExitCode::from(CANNOT_TELL)),
         }
     });
     match result {

@@ -22,10 +22,7 @@ impl Since {
 
         match unit.stale_since.filter(|_| unit.verdict == "stale") {
             Some(time) => Self { time, is_exact: true },
-            None => Self {
-                time: unit.verdict_since,
-                is_exact: unit.verdict_since_seen,
-            },
+            None => Self { time: unit.verdict_since, is_exact: unit.verdict_since_seen },
         }
     }
 
@@ -38,10 +35,7 @@ impl Since {
     pub fn of_machine(machine: &MachineRow) -> Self {
         match machine.lost_since.or(machine.silent_since) {
             Some(time) => Self { time, is_exact: true },
-            None => Self {
-                time: machine.since,
-                is_exact: machine.since_seen,
-            },
+            None => Self { time: machine.since, is_exact: machine.since_seen },
         }
     }
 

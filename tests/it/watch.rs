@@ -81,7 +81,9 @@ async fn fills(terminal: &mut Terminal, (_, rows): (u16, u16)) {
     terminal
         .until("the last line", |screen| {
             let lines: Vec<String> = screen.rows(0, screen.size().1.get()).collect();
-            UNITS.iter().all(|(unit, _)| lines.iter().any(|line| line.starts_with(unit)))
+            UNITS
+                .iter()
+                .all(|(unit, _)| lines.iter().any(|line| line.starts_with(unit)))
                 && lines.iter().filter(|line| line.starts_with("Enter")).count() == 1
                 && lines[usize::from(rows) - 1].starts_with("Enter")
         })
@@ -195,7 +197,9 @@ async fn a_signal_ends_it_and_the_terminal_is_as_before() {
     let fleetctl = listing(&UNITS);
     let daemon = monitor(&fleetctl).await;
     let mut terminal = watch(daemon.address, &[], SMALL);
-    terminal.until("the other screen", vt100::Screen::alternate_screen).await;
+    terminal
+        .until("the other screen", vt100::Screen::alternate_screen)
+        .await;
     terminal.shows("web.service").await;
 
     terminal.signal(Signal::TERM);
@@ -266,10 +270,16 @@ async fn a_pipe_gets_a_line_for_each_event_at_once() {
 
     let mut child = piped(&["--url", &url(daemon.address), "unit:web*"]).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let earlier = within_timeout("an event of before", lines.next_line()).await.unwrap().unwrap();
+    let earlier = within_timeout("an event of before", lines.next_line())
+        .await
+        .unwrap()
+        .unwrap();
     assert!(earlier.contains("web.service") && earlier.contains("exited"), "{earlier}");
 
-    list(&fleetctl, &[UNITS[0], ("db.service", "active/running"), ("web.service", "failed/failed")]);
+    list(
+        &fleetctl,
+        &[UNITS[0], ("db.service", "active/running"), ("web.service", "failed/failed")],
+    );
     let next = within_timeout("a line", lines.next_line()).await.unwrap().unwrap();
     let words: Vec<&str> = next.split(' ').collect();
     assert!(words[0].ends_with('Z') && words[1] == "warning", "{next}");
@@ -291,7 +301,13 @@ async fn a_pipe_that_is_closed_ends_it_quietly() {
 
     let status = within_timeout("the end", child.wait()).await.unwrap();
     let mut errors = String::new();
-    child.stderr.take().unwrap().read_to_string(&mut errors).await.unwrap();
+    child
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut errors)
+        .await
+        .unwrap();
     assert!(status.success() && errors.is_empty(), "{status}: {errors}");
 }
 
@@ -313,7 +329,10 @@ async fn a_pipe_is_told_of_a_restart_beside_the_events() {
     let _daemon = Program::asking(&fleetctl, &["--port", &port, "--unit-freq", "0.2"])
         .start()
         .await;
-    within_timeout("the connection", errors.next_line()).await.unwrap().unwrap();
+    within_timeout("the connection", errors.next_line())
+        .await
+        .unwrap()
+        .unwrap();
     list(&fleetctl, &UNITS);
     let event = within_timeout("an event", events.next_line()).await.unwrap().unwrap();
     assert!(event.contains("web.service"), "{event}");

@@ -20,7 +20,7 @@ pub(super) use self::theme::Theme;
 use super::edit_line::EditLine;
 use super::list::Key;
 use super::model::{Connection, Mode, Model};
-use super::order::View;
+use super::order::Tab;
 use crate::report::duration::{age, duration};
 use crate::report::{Health, HealthState, verdicts};
 
@@ -52,12 +52,7 @@ pub(super) fn draw(frame: &mut Frame, model: &Model, theme: Theme) {
     }
 
     let rows = u16::try_from(list_height(model, area.height)).unwrap_or(0);
-    let middle = Rect {
-        y: area.y + LINES_ABOVE - 1,
-        height: rows + 1,
-        ..area
-    }
-    .intersection(area);
+    let middle = Rect { y: area.y + LINES_ABOVE - 1, height: rows + 1, ..area }.intersection(area);
     match visible_mode(model) {
         Mode::Details(key) => draw_details(buffer, middle, model, key, theme),
         _ => draw_list(buffer, middle, model, theme),
@@ -88,7 +83,10 @@ fn title(model: &Model) -> Line<'_> {
         Some(health) if !health.source.is_empty() => &health.source,
         _ => &model.cluster.hello.source,
     };
-    Line::from(vec![Span::styled("fleet-monitor", Theme::heading()), Span::from(format!("  {source}"))])
+    Line::from(vec![
+        Span::styled("fleet-monitor", Theme::heading()),
+        Span::from(format!("  {source}")),
+    ])
 }
 
 /// Whether the rows are up to date, and if not, since when.
@@ -137,10 +135,18 @@ fn headline(model: &Model, theme: Theme) -> Line<'static> {
 
     let units = model.cluster.units.len();
     if units == 0 {
-        line.push_span(if model.filter.applied.is_empty() { "no units" } else { "no unit matches" });
+        line.push_span(if model.filter.applied.is_empty() {
+            "no units"
+        } else {
+            "no unit matches"
+        });
         return line;
     }
-    let mut problems = model.verdicts.iter().filter(|(verdict, _)| verdict != "ok").peekable();
+    let mut problems = model
+        .verdicts
+        .iter()
+        .filter(|(verdict, _)| verdict != "ok")
+        .peekable();
     if problems.peek().is_none() {
         line.push_span(Span::styled(format!("{} ok", counted(units, "unit")), theme.good()));
         return line;
@@ -163,13 +169,17 @@ fn tabs(model: &Model) -> Line<'static> {
     let cluster = &model.cluster;
     let mut line = Line::default();
 
-    for (index, view) in View::ALL.into_iter().enumerate() {
-        let (name, count) = match view {
-            View::Units => ("Units", cluster.units.len()),
-            View::Machines => ("Machines", cluster.machines.len()),
-            View::Events => ("Events", cluster.events.len()),
+    for (index, tab) in Tab::ALL.into_iter().enumerate() {
+        let (name, count) = match tab {
+            Tab::Units => ("Units", cluster.units.len()),
+            Tab::Machines => ("Machines", cluster.machines.len()),
+            Tab::Events => ("Events", cluster.events.len()),
         };
-        let style = if view == model.view { Theme::selected() } else { Style::new() };
+        let style = if tab == model.tab {
+            Theme::selected()
+        } else {
+            Style::new()
+        };
         line.push_span(Span::styled(format!(" {} {name} {count} ", index + 1), style));
     }
     line
@@ -243,7 +253,7 @@ fn draw_details(buffer: &mut Buffer, area: Rect, model: &Model, key: &Key, theme
 }
 
 fn draw_list(buffer: &mut Buffer, area: Rect, model: &Model, theme: Theme) {
-    let layout = columns::layout(model.view, area.width);
+    let layout = columns::layout(model.tab, area.width);
     let mut lines = area.rows();
     let Some(head) = lines.next() else {
         return;
@@ -252,17 +262,18 @@ fn draw_list(buffer: &mut Buffer, area: Rect, model: &Model, theme: Theme) {
 
     let cluster = &model.cluster;
     let now = model.server_now();
-    let units = match model.view {
-        View::Machines => columns::units_by_machine(model),
-        View::Units | View::Events => std::collections::HashMap::new(),
+    let units = match model.tab {
+        Tab::Machines => columns::units_by_machine(model),
+        Tab::Units | Tab::Events => std::collections::HashMap::new(),
     };
     let is_old = matches!(model.connection, Connection::Lost { .. });
 
     for ((key, is_selected), line) in model.list().visible().zip(lines) {
         let cell = |column| match key {
-            Key::Unit(key) => {
-                cluster.units.get(key).map(|unit| columns::unit_cell(column, unit, now, theme))
-            }
+            Key::Unit(key) => cluster
+                .units
+                .get(key)
+                .map(|unit| columns::unit_cell(column, unit, now, theme)),
             Key::Machine(id) => cluster
                 .machines
                 .get(id)
@@ -287,7 +298,7 @@ fn draw_head(buffer: &mut Buffer, area: Rect, model: &Model, layout: &[(Column, 
     let arrow = if is_reversed { " ▲" } else { " ▼" };
 
     draw_cells(buffer, area, layout, |column| {
-        let is_sorted = column.is_sorted_by(model.view, order);
+        let is_sorted = column.is_sorted_by(model.tab, order);
         let title = format!("{}{}", column.title(), if is_sorted { arrow } else { "" });
         Some(Cell { text: title.into(), style: Theme::heading() })
     });

@@ -26,10 +26,7 @@ pub(super) enum Edit {
 impl EditLine {
     /// A line with this text, to be continued at its end.
     pub(super) fn new(text: &str) -> Self {
-        Self {
-            before: text.to_owned(),
-            after: String::new(),
-        }
+        Self { before: text.to_owned(), after: String::new() }
     }
 
     pub(super) fn apply(&mut self, edit: Edit) {

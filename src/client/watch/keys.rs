@@ -4,11 +4,11 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::edit_line::Edit;
 use super::list::Movement;
-use super::order::View;
+use super::order::Tab;
 
 /// What a key means while a list or details are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Command {
+pub(super) enum KeyCommand {
     Quit,
     Suspend,
     Help,
@@ -17,9 +17,9 @@ pub(super) enum Command {
     Open,
     /// Leaves the details.
     Back,
-    Show(View),
-    NextView,
-    PreviousView,
+    Show(Tab),
+    NextTab,
+    PreviousTab,
     /// Sorts by the next order.
     Sort,
     Reverse,
@@ -37,29 +37,29 @@ pub(super) enum FilterCommand {
 }
 
 /// The meaning of a key while a list or details are shown; `None` if it has none.
-pub(super) fn command(key: KeyEvent) -> Option<Command> {
+pub(super) fn command(key: KeyEvent) -> Option<KeyCommand> {
     let command = match (key.code, is_control(key)) {
-        (KeyCode::Char('q'), false) | (KeyCode::Char('c'), true) => Command::Quit,
-        (KeyCode::Char('z'), true) => Command::Suspend,
-        (KeyCode::Char('?'), false) | (KeyCode::F(1), _) => Command::Help,
+        (KeyCode::Char('q'), false) | (KeyCode::Char('c'), true) => KeyCommand::Quit,
+        (KeyCode::Char('z'), true) => KeyCommand::Suspend,
+        (KeyCode::Char('?'), false) | (KeyCode::F(1), _) => KeyCommand::Help,
 
-        (KeyCode::Up | KeyCode::Char('k'), false) => Command::Move(Movement::Up),
-        (KeyCode::Down | KeyCode::Char('j'), false) => Command::Move(Movement::Down),
-        (KeyCode::PageUp, _) | (KeyCode::Char('b'), true) => Command::Move(Movement::PageUp),
-        (KeyCode::PageDown, _) | (KeyCode::Char('f'), true) => Command::Move(Movement::PageDown),
-        (KeyCode::Home, _) | (KeyCode::Char('g'), false) => Command::Move(Movement::Top),
-        (KeyCode::End, _) | (KeyCode::Char('G'), false) => Command::Move(Movement::Bottom),
+        (KeyCode::Up | KeyCode::Char('k'), false) => KeyCommand::Move(Movement::Up),
+        (KeyCode::Down | KeyCode::Char('j'), false) => KeyCommand::Move(Movement::Down),
+        (KeyCode::PageUp, _) | (KeyCode::Char('b'), true) => KeyCommand::Move(Movement::PageUp),
+        (KeyCode::PageDown, _) | (KeyCode::Char('f'), true) => KeyCommand::Move(Movement::PageDown),
+        (KeyCode::Home, _) | (KeyCode::Char('g'), false) => KeyCommand::Move(Movement::Top),
+        (KeyCode::End, _) | (KeyCode::Char('G'), false) => KeyCommand::Move(Movement::Bottom),
 
-        (KeyCode::Enter, _) => Command::Open,
-        (KeyCode::Esc, _) => Command::Back,
-        (KeyCode::Char('1'), false) => Command::Show(View::Units),
-        (KeyCode::Char('2'), false) => Command::Show(View::Machines),
-        (KeyCode::Char('3'), false) => Command::Show(View::Events),
-        (KeyCode::Tab, _) => Command::NextView,
-        (KeyCode::BackTab, _) => Command::PreviousView,
-        (KeyCode::Char('s'), false) => Command::Sort,
-        (KeyCode::Char('r'), false) => Command::Reverse,
-        (KeyCode::Char('/'), false) => Command::Filter,
+        (KeyCode::Enter, _) => KeyCommand::Open,
+        (KeyCode::Esc, _) => KeyCommand::Back,
+        (KeyCode::Char('1'), false) => KeyCommand::Show(Tab::Units),
+        (KeyCode::Char('2'), false) => KeyCommand::Show(Tab::Machines),
+        (KeyCode::Char('3'), false) => KeyCommand::Show(Tab::Events),
+        (KeyCode::Tab, _) => KeyCommand::NextTab,
+        (KeyCode::BackTab, _) => KeyCommand::PreviousTab,
+        (KeyCode::Char('s'), false) => KeyCommand::Sort,
+        (KeyCode::Char('r'), false) => KeyCommand::Reverse,
+        (KeyCode::Char('/'), false) => KeyCommand::Filter,
         _ => return None,
     };
     Some(command)

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use crossterm::event::KeyEvent;
 
 use super::edit_line::EditLine;
-use super::keys::{self, Command, FilterCommand};
+use super::keys::{self, FilterCommand, KeyCommand};
 use super::list::{Key, List};
-use super::order::{self, Order, View};
+use super::order::{self, Order, Tab};
 use crate::report::{
     ClusterState, EventRow, InvalidMessage, Message, Milliseconds, UnitRow, verdicts,
 };
@@ -24,12 +24,12 @@ pub(super) struct Model {
     pub(super) connection: Connection,
     /// When the last message arrived; `None` before the first.
     pub(super) last_message: Option<Instant>,
-    pub(super) filter: Filter,
+    pub(super) filter: ChosenFilter,
     pub(super) mode: Mode,
-    pub(super) view: View,
+    pub(super) tab: Tab,
     /// How many units have each verdict, the worst first.
     pub(super) verdicts: Vec<(String, usize)>,
-    /// The lists of the views, in the order of [`View::ALL`].
+    /// The lists of the tabs, in the order of [`Tab::ALL`].
     lists: [SortedList; 3],
     /// Whether the cluster has changed since the rows were sorted.
     is_changed: bool,
@@ -56,7 +56,7 @@ pub(super) enum Connection {
 
 /// Which rows the server sends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Filter {
+pub(super) struct ChosenFilter {
     /// The filter of the rows on the screen; empty if all rows are.
     pub(super) applied: String,
     /// A filter that has been sent, while its rows have not arrived yet.
@@ -91,7 +91,7 @@ pub(super) enum Request {
     Quit,
     /// Stop the process until the shell continues it.
     Suspend,
-    /// Subscribe again, with [`Filter::subscribed`].
+    /// Subscribe again, with [`ChosenFilter::subscribed`].
     Subscribe,
 }
 
@@ -99,12 +99,12 @@ pub(super) enum Request {
 #[derive(Debug, Default)]
 struct SortedList {
     list: List,
-    /// The place in [`View::orders`].
+    /// The place in [`Tab::orders`].
     order: usize,
     is_reversed: bool,
 }
 
-impl Filter {
+impl ChosenFilter {
     /// The filter of the current subscription.
     pub(super) fn subscribed(&self) -> &str {
         self.requested.as_deref().unwrap_or(&self.applied)
@@ -118,12 +118,9 @@ impl Model {
             cluster: ClusterState::default(),
             connection: Connection::Connecting,
             last_message: None,
-            filter: Filter {
-                applied: filter.to_owned(),
-                ..Filter::default()
-            },
+            filter: ChosenFilter { applied: filter.to_owned(), ..ChosenFilter::default() },
             mode: Mode::List,
-            view: View::Units,
+            tab: Tab::Units,
             verdicts: Vec::new(),
             lists: Default::default(),
             is_changed: true,
@@ -198,27 +195,27 @@ impl Model {
         let command = keys::command(key)?;
         let refusal = self.filter.refusal.take();
         match (&mut self.mode, command) {
-            (_, Command::Quit) => return Some(Request::Quit),
-            (_, Command::Suspend) => return Some(Request::Suspend),
+            (_, KeyCommand::Quit) => return Some(Request::Quit),
+            (_, KeyCommand::Suspend) => return Some(Request::Suspend),
 
             (Mode::Help(behind), _) => self.mode = (**behind).clone(),
-            (mode, Command::Help) => *mode = Mode::Help(Box::new(mode.clone())),
+            (mode, KeyCommand::Help) => *mode = Mode::Help(Box::new(mode.clone())),
 
-            (Mode::Details(_), Command::Back | Command::Open) => self.mode = Mode::List,
-            (Mode::Details(_), Command::Move(movement)) => {
+            (Mode::Details(_), KeyCommand::Back | KeyCommand::Open) => self.mode = Mode::List,
+            (Mode::Details(_), KeyCommand::Move(movement)) => {
                 self.list_mut().go(movement);
                 self.open();
             }
 
-            (_, Command::Move(movement)) => self.list_mut().go(movement),
-            (_, Command::Open) => self.open(),
-            (_, Command::Back) => {}
-            (_, Command::Show(view)) => self.show(view),
-            (_, Command::NextView) => self.show_next(1),
-            (_, Command::PreviousView) => self.show_next(View::ALL.len() - 1),
-            (_, Command::Sort) => self.sort_by_next(),
-            (_, Command::Reverse) => self.reverse(),
-            (_, Command::Filter) => {
+            (_, KeyCommand::Move(movement)) => self.list_mut().go(movement),
+            (_, KeyCommand::Open) => self.open(),
+            (_, KeyCommand::Back) => {}
+            (_, KeyCommand::Show(tab)) => self.show(tab),
+            (_, KeyCommand::NextTab) => self.show_next(1),
+            (_, KeyCommand::PreviousTab) => self.show_next(Tab::ALL.len() - 1),
+            (_, KeyCommand::Sort) => self.sort_by_next(),
+            (_, KeyCommand::Reverse) => self.reverse(),
+            (_, KeyCommand::Filter) => {
                 let text = refusal.map(|refusal| refusal.filter);
                 let text = text.as_deref().unwrap_or(self.filter.subscribed());
                 self.mode = Mode::Filter(EditLine::new(text));
@@ -227,7 +224,7 @@ impl Model {
         None
     }
 
-    /// Sorts the rows of the view, if anything has changed. `height` is how many are visible.
+    /// Sorts the rows of the tab, if anything has changed. `height` is how many are visible.
     pub(super) fn prepare(&mut self, height: usize) {
         if std::mem::take(&mut self.is_changed) {
             self.sort();
@@ -238,23 +235,23 @@ impl Model {
 
     fn sort(&mut self) {
         let (order, is_reversed) = self.order();
-        let keys = match self.view {
-            View::Units => order::units(&self.cluster, order, is_reversed),
-            View::Machines => order::machines(&self.cluster, order, is_reversed),
-            View::Events => order::events(&self.cluster, is_reversed),
+        let keys = match self.tab {
+            Tab::Units => order::units(&self.cluster, order, is_reversed),
+            Tab::Machines => order::machines(&self.cluster, order, is_reversed),
+            Tab::Events => order::events(&self.cluster, is_reversed),
         };
         self.list_mut().set_keys(keys);
     }
 
-    /// The list of the view.
+    /// The list of the tab.
     pub(super) fn list(&self) -> &List {
-        &self.lists[self.view as usize].list
+        &self.lists[self.tab as usize].list
     }
 
-    /// What the list of the view is sorted by, and whether its order is reversed.
+    /// What the list of the tab is sorted by, and whether its order is reversed.
     pub(super) fn order(&self) -> (Order, bool) {
-        let sorted = &self.lists[self.view as usize];
-        (self.view.orders()[sorted.order], sorted.is_reversed)
+        let sorted = &self.lists[self.tab as usize];
+        (self.tab.orders()[sorted.order], sorted.is_reversed)
     }
 
     /// The event with this number; `None` if it is not kept any more.
@@ -284,25 +281,25 @@ impl Model {
     }
 
     fn sorted_mut(&mut self) -> &mut SortedList {
-        &mut self.lists[self.view as usize]
+        &mut self.lists[self.tab as usize]
     }
 
     fn list_mut(&mut self) -> &mut List {
         &mut self.sorted_mut().list
     }
 
-    fn show(&mut self, view: View) {
+    fn show(&mut self, tab: Tab) {
         self.mode = Mode::List;
-        self.view = view;
+        self.tab = tab;
         self.sort();
     }
 
     fn show_next(&mut self, steps: usize) {
-        self.show(View::ALL[(self.view as usize + steps) % View::ALL.len()]);
+        self.show(Tab::ALL[(self.tab as usize + steps) % Tab::ALL.len()]);
     }
 
     fn sort_by_next(&mut self) {
-        let count = self.view.orders().len();
+        let count = self.tab.orders().len();
         let sorted = self.sorted_mut();
         sorted.order = (sorted.order + 1) % count;
         sorted.is_reversed = false;

@@ -8,21 +8,21 @@ use crate::report::{ClusterState, MachineRow, Since, UnitRow, verdicts};
 
 /// One of the three lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum View {
+pub(super) enum Tab {
     Units,
     Machines,
     Events,
 }
 
-impl View {
-    pub(super) const ALL: [View; 3] = [View::Units, View::Machines, View::Events];
+impl Tab {
+    pub(super) const ALL: [Tab; 3] = [Tab::Units, Tab::Machines, Tab::Events];
 
     /// The orders in which a key goes through them. The first is the default.
     pub(super) fn orders(self) -> &'static [Order] {
         match self {
-            View::Units => &[Order::Problem, Order::Name, Order::Machine, Order::Since],
-            View::Machines => &[Order::Problem, Order::Name, Order::Since],
-            View::Events => &[Order::Since],
+            Tab::Units => &[Order::Problem, Order::Name, Order::Machine, Order::Since],
+            Tab::Machines => &[Order::Problem, Order::Name, Order::Since],
+            Tab::Events => &[Order::Since],
         }
     }
 }
@@ -63,13 +63,15 @@ pub(super) fn machines(state: &ClusterState, order: Order, is_reversed: bool) ->
     rows.sort_by_cached_key(|machine| place_rank(Some(machine.name())));
     match order {
         Order::Name | Order::Machine => {}
-        Order::Problem => rows.sort_by_key(|machine| {
-            (machine.lost_since.is_none(), machine.silent_since.is_none())
-        }),
+        Order::Problem => rows
+            .sort_by_key(|machine| (machine.lost_since.is_none(), machine.silent_since.is_none())),
         Order::Since => rows.sort_by_key(|machine| Reverse(Since::of_machine(machine).time)),
     }
 
-    ordered(rows.into_iter().map(|machine| Key::Machine(machine.machine.clone())), is_reversed)
+    ordered(
+        rows.into_iter().map(|machine| Key::Machine(machine.machine.clone())),
+        is_reversed,
+    )
 }
 
 /// The keys of all events, the newest first.
@@ -148,7 +150,14 @@ mod tests {
         let machine = |id: &str, ip: &str, lost_since, silent_since, since| {
             let ip = Some(ip.to_owned());
             let machine = id.to_owned();
-            let row = MachineRow { machine, ip, lost_since, silent_since, since, ..Default::default() };
+            let row = MachineRow {
+                machine,
+                ip,
+                lost_since,
+                silent_since,
+                since,
+                ..Default::default()
+            };
             (id.to_owned(), row)
         };
         let state = ClusterState {

@@ -81,8 +81,10 @@ impl Lines {
         {
             self.last = Some(0);
         }
-        let has_events =
-            matches!(message, Message::Event { .. } | Message::Snapshot { topic: Topic::Events, .. });
+        let has_events = matches!(
+            message,
+            Message::Event { .. } | Message::Snapshot { topic: Topic::Events, .. }
+        );
 
         self.state.apply(message)?;
         if !has_events {
@@ -92,7 +94,10 @@ impl Lines {
         let newest_first = self.state.events.iter().rev();
         let mut events: Vec<EventRow> = match self.last {
             None => newest_first.take(EARLIER_EVENTS).cloned().collect(),
-            Some(last) => newest_first.take_while(|event| event.number > last).cloned().collect(),
+            Some(last) => newest_first
+                .take_while(|event| event.number > last)
+                .cloned()
+                .collect(),
         };
         events.reverse();
         self.last = Some(events.last().map_or(self.last.unwrap_or(0), |event| event.number));
@@ -115,7 +120,13 @@ fn line(event: &EventRow, theme: Theme) -> String {
     // An escape sequence in a text must not reach the terminal.
     let printable: String = line
         .chars()
-        .map(|char| if char.is_control() { char::REPLACEMENT_CHARACTER } else { char })
+        .map(|char| {
+            if char.is_control() {
+                char::REPLACEMENT_CHARACTER
+            } else {
+                char
+            }
+        })
         .collect();
 
     match theme {
@@ -178,7 +189,9 @@ mod tests {
         messages
             .iter()
             .flat_map(|message| {
-                lines.new_events(serde_json::from_value(message.clone()).unwrap()).unwrap()
+                lines
+                    .new_events(serde_json::from_value(message.clone()).unwrap())
+                    .unwrap()
             })
             .map(|event| event.number)
             .collect()
@@ -220,7 +233,8 @@ mod tests {
             text: text.to_owned(),
             ..EventRow::default()
         };
-        let warning = event("warning", "db.service on 172.17.8.102: active/running → failed/failed");
+        let warning =
+            event("warning", "db.service on 172.17.8.102: active/running → failed/failed");
         let info = event("info", "machine 172.17.8.102 joined the cluster");
         let hostile = event("info", "a\x1b[2Jb\nc");
 

@@ -33,7 +33,8 @@ pub struct Terminal {
 impl Terminal {
     /// Starts a command in a terminal with so many columns and rows.
     pub fn start(command: &[&str], variables: &[(&str, &str)], columns: u16, rows: u16) -> Self {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+        let master =
+            openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
         let path = ptsname(&master, Vec::new()).unwrap();
@@ -125,7 +126,9 @@ impl Terminal {
 
     /// Waits until the program has ended, and checks that it leaves the terminal as it was.
     pub async fn end(mut self) -> (ExitStatus, String) {
-        let status = within_timeout("the end of the program", self.child.wait()).await.unwrap();
+        let status = within_timeout("the end of the program", self.child.wait())
+            .await
+            .unwrap();
         self.until("the normal screen", |screen| {
             !screen.alternate_screen() && !screen.hide_cursor()
         })

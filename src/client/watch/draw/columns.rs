@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use ratatui::style::Style;
 
 use super::super::model::Model;
-use super::super::order::{Order, View};
+use super::super::order::{Order, Tab};
 use super::theme::Theme;
 use crate::report::duration::age;
 use crate::report::{EventRow, MachineRow, Milliseconds, Since, UnitRow, utc, verdicts};
@@ -49,8 +49,8 @@ pub(super) struct Cell<'a> {
 }
 
 /// The columns of a list that fit into a width, each with its own width.
-pub(super) fn layout(view: View, width: u16) -> Vec<(Column, u16)> {
-    let columns = columns(view, width);
+pub(super) fn layout(tab: Tab, width: u16) -> Vec<(Column, u16)> {
+    let columns = columns(tab, width);
     let gaps = u16::try_from(columns.len()).unwrap_or(0).saturating_sub(1);
     let fixed: u16 = columns.iter().map(|(_, width)| width.cells()).sum();
     let left = width.saturating_sub(fixed + gaps);
@@ -65,7 +65,7 @@ pub(super) fn layout(view: View, width: u16) -> Vec<(Column, u16)> {
         .collect()
 }
 
-fn columns(view: View, width: u16) -> Vec<(Column, Width)> {
+fn columns(tab: Tab, width: u16) -> Vec<(Column, Width)> {
     use Column::{
         Ago, Kind, Machine, MachineId, Metadata, Presence, Reason, Severity, Since, State, Text,
         Time, Unit, Units, Verdict, Version,
@@ -75,8 +75,8 @@ fn columns(view: View, width: u16) -> Vec<(Column, Width)> {
     // `activating/auto-restart` needs the larger one.
     let state = if width < 100 { 18 } else { 23 };
     // Each column with the least width of the screen in which it has its place.
-    let all: &[(u16, Column, Width)] = match view {
-        View::Units => &[
+    let all: &[(u16, Column, Width)] = match tab {
+        Tab::Units => &[
             (0, Unit, Share(2)),
             (56, State, Cells(state)),
             (0, Verdict, Cells(12)),
@@ -84,7 +84,7 @@ fn columns(view: View, width: u16) -> Vec<(Column, Width)> {
             (36, Since, Cells(9)),
             (120, Reason, Share(3)),
         ],
-        View::Machines => &[
+        Tab::Machines => &[
             (0, Machine, Cells(15)),
             (160, MachineId, Cells(32)),
             (0, Presence, Cells(8)),
@@ -93,7 +93,7 @@ fn columns(view: View, width: u16) -> Vec<(Column, Width)> {
             (100, Version, Cells(8)),
             (56, Metadata, Share(1)),
         ],
-        View::Events => &[
+        Tab::Events => &[
             (120, Time, Cells(20)),
             (0, Ago, Cells(8)),
             (56, Severity, Cells(8)),
@@ -144,16 +144,16 @@ impl Column {
         }
     }
 
-    /// Whether the rows of the view are sorted by this column.
-    pub(super) fn is_sorted_by(self, view: View, order: Order) -> bool {
-        match (view, order) {
-            (View::Units, Order::Problem) => self == Column::Verdict,
-            (View::Units, Order::Name) => self == Column::Unit,
-            (View::Units, Order::Machine) => self == Column::Machine,
-            (View::Machines, Order::Problem) => self == Column::Presence,
-            (View::Machines, Order::Name | Order::Machine) => self == Column::Machine,
-            (View::Units | View::Machines, Order::Since) => self == Column::Since,
-            (View::Events, _) => self == Column::Ago,
+    /// Whether the rows of the tab are sorted by this column.
+    pub(super) fn is_sorted_by(self, tab: Tab, order: Order) -> bool {
+        match (tab, order) {
+            (Tab::Units, Order::Problem) => self == Column::Verdict,
+            (Tab::Units, Order::Name) => self == Column::Unit,
+            (Tab::Units, Order::Machine) => self == Column::Machine,
+            (Tab::Machines, Order::Problem) => self == Column::Presence,
+            (Tab::Machines, Order::Name | Order::Machine) => self == Column::Machine,
+            (Tab::Units | Tab::Machines, Order::Since) => self == Column::Since,
+            (Tab::Events, _) => self == Column::Ago,
         }
     }
 }
@@ -256,7 +256,11 @@ fn presence_style(presence: &str, theme: Theme) -> Style {
 }
 
 pub(super) fn severity_style(event: &EventRow, theme: Theme) -> Style {
-    if event.severity == "warning" { theme.warning() } else { Style::new() }
+    if event.severity == "warning" {
+        theme.warning()
+    } else {
+        Style::new()
+    }
 }
 
 impl<'a> Cell<'a> {
@@ -275,14 +279,14 @@ mod tests {
 
     #[test]
     fn at_any_width_the_columns_fit() {
-        for view in View::ALL {
+        for tab in Tab::ALL {
             for width in 30..300 {
-                let layout = layout(view, width);
+                let layout = layout(tab, width);
                 let gaps = u16::try_from(layout.len()).unwrap() - 1;
                 let used: u16 = layout.iter().map(|(_, width)| width).sum();
 
-                assert!(used + gaps <= width, "{view:?} at {width}: {layout:?}");
-                assert!(layout.iter().all(|(_, width)| *width >= 8), "{view:?}: {layout:?}");
+                assert!(used + gaps <= width, "{tab:?} at {width}: {layout:?}");
+                assert!(layout.iter().all(|(_, width)| *width >= 8), "{tab:?}: {layout:?}");
             }
         }
     }
@@ -290,7 +294,10 @@ mod tests {
     #[test]
     fn a_narrow_screen_keeps_the_name_and_the_verdict() {
         let columns = |width| -> Vec<Column> {
-            layout(View::Units, width).into_iter().map(|(column, _)| column).collect()
+            layout(Tab::Units, width)
+                .into_iter()
+                .map(|(column, _)| column)
+                .collect()
         };
         assert_eq!(columns(30), [Column::Unit, Column::Verdict]);
         assert_eq!(columns(80).len(), 5);

@@ -46,7 +46,10 @@ fn unit_facts<'a>(model: &'a Model, unit: &'a UnitRow, theme: Theme) -> Vec<Line
     let since = Since::of_unit(unit).age(model.server_now());
     let state_age = Since::of_state(unit).age(model.server_now());
 
-    let mut verdict = fact("Verdict", Span::styled(verdicts::word(&unit.verdict), theme.verdict(&unit.verdict)));
+    let mut verdict = fact(
+        "Verdict",
+        Span::styled(verdicts::word(&unit.verdict), theme.verdict(&unit.verdict)),
+    );
     verdict.push_span(format!(" for {since}: {}", unit.reason));
     let state = match &unit.load {
         Some(load) => format!("{} ({load}) for {state_age}", unit.state()),

@@ -46,10 +46,22 @@ fn messages() -> Vec<Value> {
     let ok = "It is as fleet wants it.";
     let mut units = vec![
         unit("db.service", DB, "failed/failed", "failed", "systemd says that it failed.", 80),
-        unit("agent.service", OLD, "active/running", "machine_lost",
-            "Its machine left the cluster.", 300),
-        unit("a-very-long-name-of-a-unit-that-nobody-would-type@production.service", WEB,
-            "activating/auto-restart", "crash_loop", "It was restarted 5 times in 60 s.", 7_300),
+        unit(
+            "agent.service",
+            OLD,
+            "active/running",
+            "machine_lost",
+            "Its machine left the cluster.",
+            300,
+        ),
+        unit(
+            "a-very-long-name-of-a-unit-that-nobody-would-type@production.service",
+            WEB,
+            "activating/auto-restart",
+            "crash_loop",
+            "It was restarted 5 times in 60 s.",
+            7_300,
+        ),
         json!({"unit": "new.service", "verdict": "unscheduled", "desired": "launched",
             "reason": "fleet has not scheduled it on any machine.", "verdict_since": NOW - 5_000,
             "verdict_since_seen": true}),

@@ -42,7 +42,7 @@ impl Theme {
         Style::new().add_modifier(Modifier::DIM)
     }
 
-    /// The row with the cursor, and the tab of the view.
+    /// The row with the cursor, and the tab that is shown.
     pub(super) fn selected() -> Style {
         Style::new().add_modifier(Modifier::REVERSED)
     }

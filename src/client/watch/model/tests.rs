@@ -77,11 +77,11 @@ fn each_list_keeps_its_own_cursor_and_order() {
     assert_eq!(visible(&model), ["b", "a"], "the newest event is first");
 
     press(&mut model, KeyCode::Tab);
-    assert_eq!(model.view, View::Units);
+    assert_eq!(model.tab, Tab::Units);
     assert_eq!(model.list().selected(), Some(&unit_key("b")));
 
     press(&mut model, KeyCode::BackTab);
-    assert_eq!(model.view, View::Events);
+    assert_eq!(model.tab, Tab::Events);
 }
 
 #[test]
