@@ -29,10 +29,16 @@ pub struct BenchServer {
     /// The first of them was published last.
     states: [PublishedState; 2],
     health: Health,
+    /// The time of the last publication. It runs faster than the real one, because a long list is
+    /// not sent again at once.
+    clock: Moment,
     stop: CancellationToken,
 }
 
 impl BenchServer {
+    /// The time between two publications: enough for a list of 50,000 rows.
+    const INTERVAL: Duration = Duration::from_secs(1);
+
     /// A server with so many units. It sends neither pings nor heartbeats, so that only frames with
     /// changes are measured.
     pub async fn start(units: usize) -> Self {
@@ -65,7 +71,15 @@ impl BenchServer {
         });
 
         let (states, health) = two_states(units);
-        let mut server = Self { address, server, publisher, states, health, stop };
+        let mut server = Self {
+            address,
+            server,
+            publisher,
+            states,
+            health,
+            clock: Moment::now(),
+            stop,
+        };
         server.publish_change();
         server
     }
@@ -74,6 +88,7 @@ impl BenchServer {
     /// protocol keep their length.
     pub fn publish_change(&mut self) {
         self.states.swap(0, 1);
+        self.clock = self.clock + Self::INTERVAL;
         let (view, transitions) = &self.states[0];
 
         self.publisher.publish(FeedInput {
@@ -82,7 +97,7 @@ impl BenchServer {
             transitions,
             change: None,
             read: &[],
-            now: Moment::now(),
+            now: self.clock,
         });
     }
 
@@ -96,7 +111,7 @@ impl BenchServer {
             transitions: &[],
             change: None,
             read: &[],
-            now: Moment::now(),
+            now: self.clock,
         });
     }
 

@@ -67,7 +67,7 @@ pub struct StatusOptions {
     #[arg(long, value_enum, value_name = "WHEN", default_value_t)]
     pub color: ColorChoice,
 
-    #[allow(missing_docs, reason = "clap shows the texts of the options inside")]
+    /// The monitor to ask.
     #[command(flatten)]
     pub connection: ConnectionOptions,
 }
@@ -87,7 +87,7 @@ pub struct WatchOptions {
     #[arg(long, value_enum, value_name = "WHEN", default_value_t)]
     pub color: ColorChoice,
 
-    #[allow(missing_docs, reason = "clap shows the texts of the options inside")]
+    /// The monitor to ask.
     #[command(flatten)]
     pub connection: ConnectionOptions,
 }
@@ -107,7 +107,7 @@ pub struct UnitOptions {
     #[arg(long, value_enum, value_name = "WHEN", default_value_t)]
     pub color: ColorChoice,
 
-    #[allow(missing_docs, reason = "clap shows the texts of the options inside")]
+    /// The monitor to ask.
     #[command(flatten)]
     pub connection: ConnectionOptions,
 }
@@ -119,12 +119,12 @@ pub struct CheckOptions {
     #[arg(value_name = "FILTER")]
     pub filter: Vec<String>,
 
-    /// Verdicts that are a warning, each with the least number of units, as VERDICT or
-    /// VERDICT=COUNT
+    /// What is a warning: VERDICT, VERDICT=COUNT (the least number of units), or COUNT for all
+    /// verdicts together [default, without --critical: 1]
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub warning: Vec<String>,
 
-    /// The same for verdicts that are critical
+    /// What is critical [default, without --warning: failed,crash_loop,machine_lost]
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub critical: Vec<String>,
 
@@ -132,7 +132,7 @@ pub struct CheckOptions {
     #[arg(long = "for", value_name = "SECONDS", default_value_t = 0)]
     pub lasting: u64,
 
-    #[allow(missing_docs, reason = "clap shows the texts of the options inside")]
+    /// The monitor to ask.
     #[command(flatten)]
     pub connection: ConnectionOptions,
 }

@@ -141,7 +141,7 @@ mod tests {
             ("ftp://core-01", "http://"),
             ("http://user:secret@core-01", "--token-file"),
             ("http://core-01/?token=secret", "--token-file"),
-            ("", "host"),
+            ("", "http://"),
         ] {
             let error = text.parse::<ServerAddress>().unwrap_err().to_string();
             assert!(error.contains(named) && !error.contains("secret"), "{text}: {error}");

@@ -95,9 +95,7 @@ impl Server {
     /// Reads `/v2/state`. `query` is the part of the URL behind the `?`; it may be empty.
     pub(crate) async fn state(&self, query: &str) -> Result<StateDocument, ClientError> {
         let body = self.get("/v2/state", query).await?;
-
-        serde_json::from_slice(&body)
-            .map_err(|error| ClientError::NotFleetMonitor(self.address.clone(), error.to_string()))
+        serde_json::from_slice(&body).map_err(|error| self.not_fleet_monitor(&error))
     }
 
     /// Sends one request, and reads the whole answer.
@@ -179,6 +177,11 @@ impl Server {
         } else {
             Err(self.refusal(http, response).await)
         }
+    }
+
+    /// The error for an answer that is not what fleet-monitor sends.
+    pub(crate) fn not_fleet_monitor(&self, error: &serde_json::Error) -> ClientError {
+        ClientError::NotFleetMonitor(self.address.clone(), error.to_string())
     }
 
     async fn connect(&self) -> Result<HttpConnection, ClientError> {

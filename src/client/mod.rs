@@ -4,9 +4,12 @@
 //! They use the public protocol alone. They know neither the server nor how it decides.
 
 mod address;
+mod check;
 mod connection;
 mod event_stream;
 mod status;
+mod terminal;
+mod unit;
 mod watch;
 
 use std::fs;
@@ -65,8 +68,9 @@ pub fn run(command: &Command) -> Result<ExitCode, CommandError> {
     let result = runtime.block_on(async {
         match command {
             Command::Status(options) => status::run(options).await,
+            Command::Unit(options) => unit::run(options).await,
+            Command::Check(options) => check::run(options).await,
             Command::Watch(options) => watch::run(options).await,
-            Command::Unit(_) | Command::Check(_) => Ok(ExitCode::from(CANNOT_TELL)),
         }
     });
     match result {
@@ -76,6 +80,16 @@ pub fn run(command: &Command) -> Result<ExitCode, CommandError> {
         }
         other => other,
     }
+}
+
+/// The query of a request with a filter, of whose terms each is an argument.
+fn query(filter: &[String]) -> String {
+    if filter.is_empty() {
+        return String::new();
+    }
+    form_urlencoded::Serializer::new(String::new())
+        .append_pair("filter", &filter.join(" "))
+        .finish()
 }
 
 impl Server {

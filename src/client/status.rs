@@ -3,22 +3,39 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use super::CommandError;
 use super::connection::Server;
+use super::{CANNOT_TELL, CommandError, query, terminal};
 use crate::cli::StatusOptions;
-use crate::report::ClusterState;
+use crate::report::{Assessment, ClusterState, StateDocument, Units, overview};
+
+/// The exit status if something is wrong.
+const WRONG: u8 = 1;
 
 /// Reads the state, and prints it.
 pub(super) async fn run(options: &StatusOptions) -> Result<ExitCode, CommandError> {
     let server = Server::from_options(&options.connection)?;
-    let filter = options.filter.join(" ");
-    let query = form_urlencoded::Serializer::new(String::new())
-        .append_pair("filter", &filter)
-        .finish();
-    let document = server.state(if filter.is_empty() { "" } else { &query }).await?;
-
+    let body = server.get("/v2/state", &query(&options.filter)).await?;
+    let document: StateDocument =
+        serde_json::from_slice(&body).map_err(|error| server.not_fleet_monitor(&error))?;
+    let now = document.time;
     let state = ClusterState::from(document);
-    let wrong = state.units.values().filter(|unit| !unit.is_ok()).count();
-    writeln!(io::stdout(), "{} units, {wrong} with problems", state.units.len())?;
-    Ok(ExitCode::from(u8::from(wrong > 0)))
+
+    let text = if options.json {
+        body
+    } else {
+        let units = if options.all { Units::All } else { Units::Problems };
+        let mut layout = terminal::layout(options.color);
+        if options.all {
+            layout.height = None;
+        }
+        overview(&state, now, units, layout).into_bytes()
+    };
+    io::stdout().write_all(&text)?;
+    io::stdout().flush()?;
+
+    Ok(match Assessment::of(&state) {
+        Assessment::Well => ExitCode::SUCCESS,
+        Assessment::Wrong => ExitCode::from(WRONG),
+        Assessment::Unknown => ExitCode::from(CANNOT_TELL),
+    })
 }

@@ -14,6 +14,9 @@ pub struct Health {
     pub lists: [ListHealth; 3],
     /// Since when so many rows have been missing that the source is suspect; `None` if it is not.
     pub suspect_since: Option<SystemTime>,
+    /// When all lists had been read for the first time. What happened before that is no event.
+    /// `None` until then.
+    pub events_since: Option<SystemTime>,
     /// How many disappearances have been held back so far: how often a row was missing from fleet's
     /// list and came back without having been gone.
     pub held_back: u64,

@@ -49,7 +49,7 @@ use source_trust::{SourceStanding, SourceTrust};
 use suspicion::MissingRows;
 pub use transition::{Event, HumanDuration, Place, Severity, Transition};
 pub use verdict::Verdict;
-pub use view::{Member, Tally, Unit, Units, View};
+pub use view::{MachineDetails, Member, Tally, Unit, Units, View};
 
 /// All that is known of the cluster.
 #[derive(Debug)]

@@ -94,6 +94,10 @@ impl SourceTrust {
             }
         }
 
+        if self.health.unread().next().is_none() {
+            self.health.events_since.get_or_insert(at.wall);
+        }
+
         if let (Some(since), None) = (down_since, self.health.failure()) {
             events.push(Event::SourceBack { after: at.since(since) });
         }

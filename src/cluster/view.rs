@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use immutable_chunkmap::map::Map;
 
-use super::model::{Machine, ReasonText, RowKey, UnitFile, UnitState};
+use super::model::{Machine, MachineId, ReasonText, RowKey, Text, UnitFile, UnitState};
 use super::verdict::Verdict;
 
 /// A unit on one machine, or nowhere, as it is shown.
@@ -37,6 +37,17 @@ pub struct Unit {
     pub since: SystemTime,
     /// Whether this process saw the state change. If not, it was already the case at `since`.
     pub since_seen: bool,
+    /// What is known of its machine, or of its target if no machine reports it.
+    pub machine: MachineDetails,
+}
+
+/// What a row has of its machine, so that units can be selected by it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MachineDetails {
+    /// The last known address, also of a machine that is lost.
+    pub ip: Option<Text>,
+    /// See [`Machine::metadata`].
+    pub metadata: Option<Text>,
 }
 
 /// A machine as it is shown.
@@ -62,6 +73,13 @@ impl Unit {
     pub fn key(&self) -> RowKey {
         (self.state.unit.clone(), self.state.machine.clone())
     }
+
+    /// The machine that reports it, or else its target.
+    pub(crate) fn machine_id(&self) -> Option<&MachineId> {
+        let target = || self.file.as_ref()?.target.as_ref();
+
+        self.state.machine.as_ref().or_else(target)
+    }
 }
 
 /// The maximal number of rows in a chunk of the map. A change of one row copies its chunk.
@@ -78,28 +96,20 @@ pub struct Units {
 /// The number of units of each kind, updated with each change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    listed: usize,
     verdicts: [usize; Verdict::ALL.len()],
 }
 
 impl Tally {
-    /// The number of rows that fleet's own list contains, or should contain.
-    pub fn listed(&self) -> usize {
-        self.listed
-    }
-
     /// The number of rows with this verdict.
     pub fn of(&self, verdict: Verdict) -> usize {
         self.verdicts[verdict as usize]
     }
 
     fn add(&mut self, unit: &Unit) {
-        self.listed += usize::from(unit.listed);
         self.verdicts[unit.verdict as usize] += 1;
     }
 
     fn subtract(&mut self, unit: &Unit) {
-        self.listed -= usize::from(unit.listed);
         self.verdicts[unit.verdict as usize] -= 1;
     }
 }

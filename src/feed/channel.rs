@@ -132,6 +132,15 @@ impl Channels {
         channels.insert(key, Arc::downgrade(&channel));
         Ok(channel)
     }
+
+    /// Counts a response with a filter against the memory budget, until it is dropped.
+    ///
+    /// # Errors
+    ///
+    /// If the budget is not large enough for it at the moment.
+    pub(crate) fn charge(&self, response: Bytes) -> Result<Bytes, OverBudget> {
+        self.budget.charge(response)
+    }
 }
 
 impl Channel {

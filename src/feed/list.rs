@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::fields::{MachineField, UnitField};
+use super::filter::Filter;
 use super::frame::Frame;
 use super::input::{FeedInput, Publish};
 use super::message;
@@ -68,14 +69,19 @@ impl PublishedList {
 
     /// The list as a WebSocket frame; encoded at the first call.
     pub fn frame(&self) -> &Frame {
-        let ListContent { view, columns, frame } = &*self.content;
+        let frame = &self.content.frame;
 
-        frame.get_or_init(|| {
-            Frame::text(&match columns {
-                Columns::Units(fields) => message::unit_list(view, fields),
-                Columns::Machines(fields) => message::machine_list(view, fields),
-            })
-        })
+        frame.get_or_init(|| Frame::text(&self.filtered(&Filter::default())))
+    }
+
+    /// The list as JSON, with the rows alone that pass a filter; encoded at each call.
+    pub(crate) fn filtered(&self, filter: &Filter) -> Vec<u8> {
+        let view = &self.content.view;
+
+        match &self.content.columns {
+            Columns::Units(fields) => message::unit_list(view, fields, filter),
+            Columns::Machines(fields) => message::machine_list(view, fields, filter),
+        }
     }
 
     /// Whether it is too early for the next version.

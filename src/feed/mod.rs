@@ -11,9 +11,12 @@
 //! - The second protocol sends what has changed: a [`channel`] sends the messages that a
 //!   [`subscription`] selects.
 //! - `/v2/state` is the whole publication as JSON.
+//!
+//! All of them can be narrowed with a [`filter`].
 
 pub mod channel;
 pub mod fields;
+pub mod filter;
 mod frame;
 mod input;
 mod list;

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use super::list::PublishedList;
 use super::message;
+use super::subscription::Subscription;
 use super::update_history::UpdateHistory;
 use crate::cluster::{Health, Moment, Text, Transition, View};
 
@@ -77,8 +78,21 @@ impl Publication {
     /// The JSON object of `/v2/state`, in two parts. The large one is encoded once and shared by
     /// all clients.
     pub fn state(&self, clients: usize, now: Moment) -> [Bytes; 2] {
-        let body = self.state_body.get_or_init(|| message::state_body(self));
+        let encode = || message::state_body(self, &Subscription::default());
+        let body = self.state_body.get_or_init(encode);
         [message::state_head(self, clients, now), body.clone()]
+    }
+
+    /// The JSON object of `/v2/state` with the selected rows and events, in two parts. Both are
+    /// encoded at each call.
+    pub(crate) fn selected_state(
+        &self,
+        selection: &Subscription,
+        clients: usize,
+        now: Moment,
+    ) -> [Bytes; 2] {
+        let body = message::state_body(self, selection);
+        [message::state_head(self, clients, now), body]
     }
 
     /// The state of the source as a JSON object that fits into an HTTP header: reasons are cut

@@ -190,7 +190,7 @@ fn is_same_status(a: &Health, b: &Health) -> bool {
             .lists
             .clone()
             .map(|list| (list.read.is_some(), list.failure.map(|failure| failure.reason)));
-        (lists, health.suspect_since, health.held_back)
+        (lists, health.suspect_since, health.events_since, health.held_back)
     };
 
     status(a) == status(b)

@@ -52,7 +52,7 @@ pub(crate) fn status_line(publication: &Publication, clients: usize) -> String {
     line
 }
 
-/// `2 machines, 9 units (1 failed, 2 stale)`.
+/// `2 machines, 9 units (1 failed, 2 stale)`. All rows of the view count, as on the page.
 fn cluster_summary(publication: &Publication) -> String {
     let view = &publication.view;
     let machines = view
@@ -73,7 +73,7 @@ fn cluster_summary(publication: &Publication) -> String {
     let mut summary = format!(
         "{}, {}",
         count(machines as u64, "machine"),
-        count(tally.listed() as u64, "unit")
+        count(view.units.len() as u64, "unit")
     );
     if !problems.is_empty() {
         let _ = write!(summary, " ({})", problems.join(", "));

@@ -7,6 +7,9 @@ use std::time::{Duration, UNIX_EPOCH};
 use serde_json::Value;
 
 use super::fields::{MachineField, UnitField};
+use super::filter::Filter;
+use super::subscription::Subscription;
+use super::update_history::UpdateContent;
 use super::*;
 use crate::builders;
 use crate::cluster::{
@@ -342,6 +345,10 @@ fn lines_of_a_source_that_fails(lines: &mut NamedLines) {
     bench.files(&["a.service", "b.service"]);
     lines.push(("all read", status_line(&bench.last(), 1)));
 
+    bench.files(&["a.service", "b.service", "unreported.service"]);
+    lines.push(("a unit that no machine reports", status_line(&bench.last(), 1)));
+    bench.files(&["a.service", "b.service"]);
+
     bench.units(&both[..1]);
     bench.units(&both);
     lines.push(("a row that was missing for a moment", status_line(&bench.last(), 2)));
@@ -396,6 +403,53 @@ fn lines_of_a_source_that_is_suspect(lines: &mut NamedLines) {
     };
     bench.publisher.set_source(source, bench.now);
     lines.push(("a recording that is over", status_line(&bench.last(), 1)));
+}
+
+#[test]
+fn the_status_line_counts_the_rows_of_the_state() {
+    let mut bench = PublishBench::new(Publish::Changes);
+    bench.machines();
+    bench.units(&[unit("a.service", Some("m1"), "active")]);
+    bench.files(&["a.service", "unreported.service"]);
+
+    let rows = bench.state(0, Duration::ZERO)["units"].as_array().unwrap().len();
+    assert_eq!(rows, 2);
+    assert!(status_line(&bench.last(), 0).contains(&count(2, "unit")));
+}
+
+#[test]
+fn a_row_is_sent_when_the_metadata_of_its_machine_begins_to_pass() {
+    let machine =
+        |metadata: &str| Machine { metadata: Some(metadata.into()), ..builders::machine("m1") };
+    let mut bench = PublishBench::new(Publish::Changes);
+    bench.read(Reading::Machines { machines: vec![machine("role=db")] });
+    bench.units(&[unit("a.service", Some("m1"), "active")]);
+    let selected = |bench: &PublishBench| {
+        let selection = Subscription {
+            filter: "meta:role=web".parse().unwrap(),
+            ..Subscription::default()
+        };
+        let [head, body] = bench.last().selected_state(&selection, 0, bench.now);
+        let state: Value = serde_json::from_slice(&[head, body].concat()).unwrap();
+        state["units"].as_array().unwrap().len()
+    };
+    assert_eq!(selected(&bench), 0);
+
+    let before = bench.last();
+    bench.read(Reading::Machines { machines: vec![machine("role=web")] });
+    assert_eq!(selected(&bench), 1);
+
+    let filter: Filter = "meta:role=web".parse().unwrap();
+    let last = bench.last();
+    let mut changes = last.updates.since(before.revision).unwrap();
+    let is_sent = changes.any(|entry| match &entry.content {
+        UpdateContent::Units(changes) => changes.iter().any(|change| {
+            let before = change.before.as_ref().is_some_and(|unit| filter.unit(unit));
+            !before && change.after.as_ref().is_some_and(|unit| filter.unit(unit))
+        }),
+        _ => false,
+    });
+    assert!(is_sent);
 }
 
 #[test]

@@ -5,8 +5,9 @@
 use bytes::Bytes;
 use serde::Serialize;
 
+use super::filter::Filter;
 use super::message::{EventJson, HealthJson, MachineJson, SoftwareJson, UnitJson, to_json};
-use super::subscription::{Filter, Subscription, Topic};
+use super::subscription::{Subscription, Topic};
 use super::{Publication, SourceInfo};
 use crate::cluster::{Change, Health, MachineId, Member, Moment, Transition, Unit};
 

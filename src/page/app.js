@@ -8,11 +8,14 @@ import { MachineCards } from "./cards.js";
 import { Cluster } from "./cluster.js";
 import { attribute, byId, hide, text } from "./dom.js";
 import { Feed } from "./feed.js";
+import { FilterField } from "./filter-field.js";
 import { parseFilter, rowMatches, toggleTerm } from "./filter.js";
 import { drawGate, listenForToken } from "./gate.js";
 import { headline } from "./headline.js";
 import { healthSignature, isRead, problem } from "./health.js";
 import { listenToFilter, listenToTabs } from "./keys.js";
+import { followKeys } from "./links.js";
+import { listenToPrinting } from "./print.js";
 import { groupKey, unitOfKey } from "./row.js";
 import { drawStatus } from "./status.js";
 import { Summary } from "./summary.js";
@@ -50,6 +53,7 @@ const actions = {
   go,
   reveal,
   covered,
+  view: () => view,
 };
 const panels = {
   units: new UnitTable(byId("units"), actions),
@@ -57,6 +61,7 @@ const panels = {
   timeline: new Timeline(byId("timeline"), actions),
 };
 const summary = new Summary(actions);
+const filterField = new FilterField((found) => announce(found));
 
 // --- what users do
 
@@ -81,6 +86,7 @@ function viewChanged(before) {
 
   const top = byId("bar").offsetTop;
   const isOther = before.tab !== view.tab || before.query !== view.query;
+  if (isOther || before.sort !== view.sort) panels.units.forgetOrder();
   if (isOther && scrollY > top) scrollTo({ top, behavior: "instant" });
 }
 
@@ -92,6 +98,7 @@ function filter(term) {
 
 function toggle(key) {
   const open = new Set(view.open);
+  panels.units.detail.moved.delete(key);
   if (!open.delete(key)) open.add(key);
   go({ open });
   drawNow();
@@ -101,7 +108,7 @@ function toggle(key) {
 function reveal(key) {
   const row = cluster.units.get(key);
   const unit = unitOfKey(key);
-  if (!row) return go({ tab: "units", query: unit });
+  if (!row) return go({ tab: "units", query: `unit:${unit}` });
 
   const query = rowMatches(parseFilter(view.query), row) ? view.query : "";
   const open = new Set(view.open).add(key);
@@ -121,12 +128,28 @@ addEventListener("popstate", () => {
   const before = view;
   view = parseAddress(location.hash);
   viewChanged(before);
+  if (cluster && isRead(health, "units")) followLink();
 });
+
+/** Opens units where they are now, if that is not where the address says. */
+function followLink() {
+  const { open, moved } = followKeys(view.open, cluster);
+  if (!moved.size) return;
+  for (const [key, machine] of moved) panels.units.detail.moved.set(key, machine);
+
+  go({ open }, { replace: true });
+  drawNow();
+  panels.units.list.reveal([...moved.keys()][0], covered());
+}
 
 byId("filter").value = view.query;
 listenToFilter(go);
 listenToTabs(() => view.tab, go);
 listenForToken((token) => feed.offerToken(token));
+listenToPrinting(Object.values(panels), () => {
+  const { found } = panels.units;
+  return { ...view, counts: cluster && view.tab === "units" ? [found, cluster.rows.length] : null };
+});
 
 // --- what arrives
 
@@ -144,7 +167,10 @@ function messagesArrived(messages) {
   const ofUnits = wrongBefore && knowsUnits ? unitsAnnouncement(wrongBefore, cluster.wrong) : "";
   announce(ofHealth, ofUnits);
 
-  if (knowsUnits) closeAll(gone);
+  if (knowsUnits) {
+    closeAll(gone);
+    followLink();
+  }
   if (messages.some((message) => message.type !== "status")) changed.data = true;
   updateTab();
   draw();
@@ -200,12 +226,14 @@ function drawNow() {
   const isShown = Boolean(cluster) && link.kind !== "token" && link.kind !== "refused";
   drawGate(link, isShown);
   if (isShown) {
+    const keepPlace = panels.units.keepPlace();
     if (changed.data) {
       summary.draw(cluster, health);
       drawCounts();
     }
     if (changed.data || changed.view) drawView();
     changed = { data: false, view: false };
+    keepPlace();
   }
   drawAges();
 }
@@ -238,7 +266,8 @@ function drawView() {
     attribute(byId(`tab-${tab}`), "tabindex", isSelected ? 0 : -1);
     hide(byId(tab), !isSelected);
   }
-  panels[view.tab].show(cluster, view, isTabRead(view.tab));
+  const found = panels[view.tab].show(cluster, view, isTabRead(view.tab));
+  filterField.draw(view, found);
 }
 
 /** Draws what changes although no message arrives: the ages, and the status of the connection. */

@@ -3,7 +3,7 @@
 import { age } from "./age.js";
 import { attribute, button, drawGlyph, element, glyph, hide, text } from "./dom.js";
 import { machineCards } from "./machines.js";
-import { MACHINES, andMore, shortId, verdictWord } from "./words.js";
+import { FILTER, MACHINES, andMore, shortId, verdictWord } from "./words.js";
 
 /** How many units a card names. */
 const UNITS_IN_CARD = 24;
@@ -30,6 +30,7 @@ export class MachineCards {
    * @param {import("./cluster.js").Cluster} cluster
    * @param {import("./address.js").PageState} view
    * @param {boolean} isRead whether the machines were ever read
+   * @returns {string} how many machines pass the filter
    */
   show(cluster, view, isRead) {
     const cards = machineCards(cluster, view.query);
@@ -47,6 +48,13 @@ export class MachineCards {
     hide(this.grid, !cards.length);
     hide(this.empty, cards.length || !isRead);
     text(this.empty, cluster.machines.size ? MACHINES.noMatch : MACHINES.noMachines);
+    const found = cards.filter((card) => cluster.machines.has(card.key)).length;
+    return FILTER.machines(found, cluster.machines.size);
+  }
+
+  /** Shows the units of all cards, for printing, or only of those near the visible part. */
+  showAll(isAll) {
+    for (const node of this.nodes.values()) updateUnits(node, isAll);
   }
 
   removeOthers(cards) {
@@ -201,8 +209,8 @@ function updateBar({ card: { units, share, tones }, parts: { bar } }) {
   bar.replaceChildren(...pieces);
 }
 
-function updateUnits({ card, parts, isNear }) {
-  const shown = isNear ? card.found.slice(0, UNITS_IN_CARD) : [];
+function updateUnits({ card, parts, isNear }, isPrinted = false) {
+  const shown = isNear || isPrinted ? card.found.slice(0, UNITS_IN_CARD) : [];
   const signature = shown.map(signatureOf).join("\n");
   if (parts.units.signature !== signature) {
     parts.units.signature = signature;

@@ -135,6 +135,9 @@ export class Cluster {
     if (message.type === "event") this.transitions.add(message);
     else if (message.topic === "events") this.transitions.replace(message.rows);
     else if (message.type === "hello") this.software = message.software;
+    else if (message.type === "status") {
+      this.transitions.noticedSince = message.health.events_since ?? null;
+    }
   }
 
   /** Computes the rows of these machines again. */

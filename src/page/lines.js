@@ -1,7 +1,7 @@
 // The lines of the table of units: which rows it shows, in which order, and the rows of a global
 // unit as one group. It must not know the document.
 
-import { parseFilter, rowMatches } from "./filter.js";
+import { isFiltering, parseFilter, rowMatches } from "./filter.js";
 import { groupKey } from "./row.js";
 import { byVerdict, sortEntries } from "./sorting.js";
 import { TABLE } from "./words.js";
@@ -16,6 +16,8 @@ import { TABLE } from "./words.js";
  * @property {Row | Group} row
  * @property {number} level in the tree, from 1 on
  * @property {boolean} [opened] only of rows and groups
+ * @property {"gone" | "unmatched"} [leaving] why it is not among the lines any more, if it is only
+ *   shown because the order is held; see held-order.js
  */
 
 /**
@@ -29,13 +31,14 @@ import { TABLE } from "./words.js";
  * @returns {{lines: Line[], found: number}} with the number of rows that pass the filter
  */
 export function tableLines(cluster, { query, sort, open }) {
-  const terms = parseFilter(query);
-  const found = terms.length ? cluster.rows.filter((row) => rowMatches(terms, row)) : cluster.rows;
+  const filter = parseFilter(query);
+  const isFound = (row) => rowMatches(filter, row);
+  const found = isFiltering(filter) ? cluster.rows.filter(isFound) : cluster.rows;
   const entries = withGroups(found, groupsOf(cluster.rows, found));
 
   const lines = [];
   for (const entry of sortEntries(entries, sort)) {
-    if (entry.members) addGroup(lines, entry, open);
+    if (entry.members) addGroup(lines, entry, sort, open);
     else addRow(lines, entry, 1, open);
   }
   return { lines, found: found.length };
@@ -52,11 +55,11 @@ function addRow(lines, row, level, open) {
   }
 }
 
-function addGroup(lines, group, open) {
+function addGroup(lines, group, sort, open) {
   const opened = open.has(group.key);
   lines.push({ kind: "group", key: group.key, row: group, level: 1, opened });
   if (!opened) return;
-  for (const row of group.found.sort(byVerdict)) addRow(lines, row, 2, open);
+  for (const row of sortEntries(group.found, sort)) addRow(lines, row, 2, open);
 }
 
 /** The rows, with each group in the place of its first row. */

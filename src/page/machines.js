@@ -1,6 +1,6 @@
 // The cards of the machines: their order, and which units they show. It must not know the document.
 
-import { machineMatches, parseFilter, rowMatches } from "./filter.js";
+import { isAboutUnits, isFiltering, machineMatches, parseFilter, rowMatches } from "./filter.js";
 import { byVerdict, compareNames, ipNumber } from "./sorting.js";
 
 /**
@@ -43,14 +43,14 @@ export function fleetVersions(machines) {
  * @returns {Card[]}
  */
 export function machineCards(cluster, query) {
-  const terms = parseFilter(query);
-  const { cards, nowhere } = distribute(cluster, terms);
+  const filter = parseFilter(query);
+  const { cards, nowhere } = distribute(cluster, filter);
   const busiest = Math.max(1, ...cards.map((card) => card.units.length));
   const [[usual] = []] = fleetVersions(cluster.machines);
 
   const sorted = cards.sort(byAbsence);
   if (nowhere.units.length) sorted.push(nowhere);
-  const isShown = (card) => !terms.length || card.found.length || machineMatches(terms, card);
+  const isShown = isFiltering(filter) ? (card) => isFound(filter, card) : () => true;
   const shown = sorted.filter(isShown);
 
   for (const card of shown) {
@@ -62,8 +62,12 @@ export function machineCards(cluster, query) {
   return shown;
 }
 
+/** Whether one of its units passes the filter, or the machine itself does. */
+const isFound = (filter, card) =>
+  card.found.length > 0 || (!isAboutUnits(filter) && machineMatches(filter, card));
+
 /** Puts each row on its card. */
-function distribute(cluster, terms) {
+function distribute(cluster, filter) {
   const cards = new Map();
   for (const [key, machine] of cluster.machines) {
     cards.set(key, { ...machine, key, units: [], found: [] });
@@ -74,7 +78,7 @@ function distribute(cluster, terms) {
     if (row.place && !cards.has(row.place)) cards.set(row.place, unknownMachine(row));
     const card = row.place ? cards.get(row.place) : nowhere;
     card.units.push(row);
-    if (rowMatches(terms, row)) card.found.push(row);
+    if (rowMatches(filter, row)) card.found.push(row);
   }
   return { cards: [...cards.values()], nowhere };
 }

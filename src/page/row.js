@@ -52,6 +52,9 @@ export const isGroupKey = (key) => key.endsWith("/*");
 
 export const unitOfKey = (key) => key.slice(0, key.lastIndexOf("/"));
 
+/** The ID in the key of a row, or "" if the row is on no machine. */
+export const machineOfKey = (key) => key.slice(key.lastIndexOf("/") + 1);
+
 /**
  * @param {object} unit a row as the server sent it
  * @param {?object} machine its machine, if it is known

@@ -1,9 +1,14 @@
 // The order of units and machines. It must not know the document.
 
-/** Compares names as people expect: app-2 is before app-10. */
-export const compareNames = new Intl.Collator("en", { numeric: true }).compare;
-
 const compareTexts = (a, b) => (a < b ? -1 : a > b ? 1 : 0);
+
+const { compare } = new Intl.Collator("en", { numeric: true });
+
+/**
+ * Compares names as people expect: app-2 is before app-10. No two names are equal, not even app-1
+ * and app-01.
+ */
+export const compareNames = (a, b) => compare(a, b) || compareTexts(a, b);
 
 /** An IPv4 address as a number to sort by. All others come last. */
 export function ipNumber(ip) {

@@ -1,11 +1,12 @@
 // The timeline: what happened in the cluster, newest first.
 
-import { setAge } from "./age.js";
+import { sentenceWithTime, setAgeAndTime } from "./age.js";
 import { attribute, button, drawGlyph, element, glyph, hide, text } from "./dom.js";
-import { eventMatches, parseFilter } from "./filter.js";
+import { eventMatches, isFiltering, parseFilter } from "./filter.js";
 import { rowKey } from "./row.js";
+import { endOfEvents } from "./transitions.js";
 import { WindowedList } from "./window.js";
-import { TIMELINE } from "./words.js";
+import { FILTER, TIMELINE } from "./words.js";
 
 /** The tones of events that have another one than their severity has. */
 const EVENT_TONES = { stale: "warn", machine_silent: "warn" };
@@ -16,7 +17,8 @@ export class Timeline {
     const label = { "aria-label": TIMELINE.label };
     this.body = element("div", { role: "list", class: "lines timeline", ...label });
     this.empty = element("p", { class: "empty", hidden: "" });
-    panel.append(this.body, this.empty);
+    this.end = element("p", { class: "end" });
+    panel.append(this.body, this.empty, this.end);
 
     this.list = new WindowedList(this.body, {
       create: (line) => createEvent(line.event, actions),
@@ -28,17 +30,37 @@ export class Timeline {
    * @param {import("./cluster.js").Cluster} cluster
    * @param {import("./address.js").PageState} view
    * @param {boolean} isRead whether the units were ever read
+   * @returns {string} how many events pass the filter
    */
   show(cluster, view, isRead) {
-    const terms = parseFilter(view.query);
+    const filter = parseFilter(view.query);
     const { all } = cluster.transitions;
-    const isFound = (event) => eventMatches(terms, event, cluster);
-    const found = terms.length ? all.filter(isFound) : all;
+    const isFound = (event) => eventMatches(filter, event, cluster);
+    const found = isFiltering(filter) ? all.filter(isFound) : all;
 
     hide(this.body, !found.length);
-    hide(this.empty, found.length || !isRead);
-    text(this.empty, all.length ? TIMELINE.noMatch : TIMELINE.noEvents);
+    hide(this.empty, found.length || !all.length);
+    text(this.empty, TIMELINE.noMatch);
+    this.showEnd(cluster.transitions, isRead);
     this.list.show(found.map((event) => ({ key: String(event.number), event })));
+    return FILTER.events(found.length, all.length);
+  }
+
+  /** Puts all events into the document, for printing, or only the visible ones. */
+  showAll(isAll) {
+    this.list.showAll(isAll);
+  }
+
+  /** Says below the events since when they are complete. */
+  showEnd({ all, beginning }, isRead) {
+    const sentence = endOfEvents(beginning, !all.length);
+    hide(this.end, !sentence || !isRead);
+    this.end.toggleAttribute("data-dropped", Boolean(beginning?.isDropped));
+
+    const signature = JSON.stringify([sentence, beginning]);
+    if (!sentence || this.end.signature === signature) return;
+    this.end.signature = signature;
+    this.end.replaceChildren(sentenceWithTime(sentence, beginning?.time));
   }
 
   /** @param {import("./transitions.js").Transition} event */
@@ -54,7 +76,7 @@ export class Timeline {
     drawGlyph(parts.glyph, isWarning ? "warning" : "info");
     text(parts.severity, isWarning ? TIMELINE.warning : "");
     updateText(node, event);
-    setAge(parts.time, event.time, "ago");
+    setAgeAndTime(parts.time, event.time, "ago");
   }
 }
 

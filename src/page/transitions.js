@@ -1,5 +1,7 @@
 // The events of the cluster that the page knows, newest first. It must not know the document.
 
+import { HISTORY } from "./words.js";
+
 /** How many events are kept: as many as the server keeps. */
 const KEPT = 1000;
 
@@ -18,11 +20,31 @@ const KEPT = 1000;
  * @property {?string} to the state after
  */
 
+/**
+ * The time from which on all events are known, in milliseconds since 1970. `isDropped`: there were
+ * older events, and they are no longer kept. Then events at that very time may be missing too.
+ * @typedef {{time: number, isDropped: boolean}} Beginning
+ */
+
 export class Transitions {
   /** @type {Transition[]} */
   all = [];
+  /**
+   * Since when the server has noticed all events, in milliseconds since 1970, or null while it has
+   * not read everything.
+   * @type {?number}
+   */
+  noticedSince = null;
   /** @type {Map<string, Transition[]>} */
   #byUnit = new Map();
+
+  /** @returns {?Beginning} or null if any event may be missing */
+  get beginning() {
+    if (this.noticedSince == null) return null;
+    const oldest = this.all.at(-1);
+    const isDropped = oldest?.number > 1 && oldest.time >= this.noticedSince;
+    return { time: isDropped ? oldest.time : this.noticedSince, isDropped };
+  }
 
   /** Those of a unit, newest first. */
   of(unit) {
@@ -57,4 +79,15 @@ export class Transitions {
     list?.pop();
     if (list?.length === 0) this.#byUnit.delete(unit);
   }
+}
+
+/**
+ * What is said at the end of a list of events, or in place of a list without events.
+ * @param {?Beginning} beginning
+ * @returns {?string[]} the text before the time of the beginning, and behind it
+ */
+export function endOfEvents(beginning, isEmpty) {
+  if (!beginning) return isEmpty ? HISTORY.noneKnown : null;
+  if (isEmpty) return beginning.isDropped ? HISTORY.noneAfter : HISTORY.noneSince;
+  return beginning.isDropped ? HISTORY.completeAfter : HISTORY.completeSince;
 }

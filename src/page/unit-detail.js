@@ -1,9 +1,10 @@
 // The details below an open row: the reason for its verdict, facts about the unit, and its events.
 
-import { age } from "./age.js";
+import { ageAndTime, sentenceWithTime } from "./age.js";
 import { button, element, glyph } from "./dom.js";
 import { COLUMNS } from "./sorting.js";
-import { DETAIL, shortHash, shortId } from "./words.js";
+import { endOfEvents } from "./transitions.js";
+import { DETAIL, andMore, shortHash, shortId, verdictWord } from "./words.js";
 
 /** How many events are shown. */
 const RECENT = 8;
@@ -11,6 +12,12 @@ const RECENT = 8;
 export class UnitDetail {
   /** @type {import("./cluster.js").Cluster} */
   cluster = null;
+  /**
+   * The rows that a link opened although they were elsewhere when the link was made: the IDs of
+   * the machines where they were, by the rows' keys.
+   * @type {Map<string, ?string>}
+   */
+  moved = new Map();
 
   /** @param {import("./units.js").Actions} actions */
   constructor(actions) {
@@ -26,13 +33,16 @@ export class UnitDetail {
   /** @param {import("./row.js").Row} row */
   update(node, row) {
     const events = this.eventsOf(row);
-    const signature = signatureOf(row, events);
+    const { beginning } = this.cluster.transitions;
+    const moved = this.movedOf(row);
+    const signature = signatureOf(row, events, beginning, moved);
     if (node.signature === signature) return;
     node.signature = signature;
 
     const parts = [
+      moved ? element("p", { class: "moved" }, moved) : null,
       row.reason ? reasonOf(row) : null,
-      element("div", { class: "two" }, this.facts(row), history(events)),
+      element("div", { class: "two" }, this.facts(row), history(row, events, beginning)),
       this.links(row),
     ];
     node.content.replaceChildren(...parts.filter(Boolean));
@@ -41,6 +51,14 @@ export class UnitDetail {
   eventsOf(row) {
     const isHere = ({ machine }) => !machine || !row.machine || machine === row.machine;
     return this.cluster.transitions.of(row.unit).filter(isHere);
+  }
+
+  /** That the row was elsewhere when the link that opened it was made, or null. */
+  movedOf({ key, machine }) {
+    if (!this.moved.has(key)) return null;
+    const place = (machine) => (machine ? DETAIL.on(machine) : DETAIL.nowhere);
+    const before = this.machineOf(this.moved.get(key));
+    return DETAIL.moved(place(before), place(this.machineOf(machine)));
   }
 
   facts(row) {
@@ -56,7 +74,8 @@ export class UnitDetail {
     return [
       [DETAIL.desired, desiredOf(row)],
       [DETAIL.state, ...stateOf(row)],
-      [DETAIL.notReported, row.stale_since ? age(row.stale_since, "for") : null],
+      [DETAIL.verdict, ...verdictOf(row)],
+      [DETAIL.notReported, row.stale_since ? ageAndTime(row.stale_since, "for") : null],
       [DETAIL.machine, this.machineOf(row.machine)],
       [DETAIL.target, this.targetOf(row)],
       [DETAIL.version, ...versionOf(row)],
@@ -79,7 +98,7 @@ export class UnitDetail {
   links({ unit, where }) {
     const link = (label, view) =>
       button({ class: "quiet", onclick: () => this.actions.go(view) }, label);
-    const toTimeline = link(DETAIL.toTimeline, { tab: "timeline", query: unit });
+    const toTimeline = link(DETAIL.toTimeline, { tab: "timeline", query: `unit:${unit}` });
     if (!where) return element("p", { class: "more" }, toTimeline);
 
     const view = { tab: "units", query: `machine:${where}`, open: new Set() };
@@ -88,8 +107,9 @@ export class UnitDetail {
 }
 
 /** All that is shown, apart from ages, as a string to compare. */
-function signatureOf(row, events) {
+function signatureOf(row, events, beginning, moved) {
   return JSON.stringify([
+    row.verdict,
     row.reason,
     row.stateText,
     row.load,
@@ -102,6 +122,9 @@ function signatureOf(row, events) {
     row.requirements,
     row.stale_since,
     events[0]?.number,
+    events.length,
+    beginning,
+    moved,
   ]);
 }
 
@@ -123,7 +146,13 @@ function stateOf(row) {
   if (!row.active) return [];
   const { since, since_seen } = row.source;
   const states = `${row.load ?? "?"}, ${row.stateText} `;
-  return [states, since && !row.submitted ? age(since, "for", since_seen) : null];
+  return [states, since && !row.submitted ? ageAndTime(since, "for", since_seen) : null];
+}
+
+/** The verdict with its age. That of a row that is not reported is the age of its last report. */
+function verdictOf({ verdict, since, since_seen, stale_since }) {
+  if (verdict === "ok" || stale_since || since == null) return [];
+  return [`${verdictWord(verdict)} `, ageAndTime(since, "for", since_seen)];
 }
 
 function versionOf({ hash, file_hash }) {
@@ -131,17 +160,31 @@ function versionOf({ hash, file_hash }) {
   return [DETAIL.machineHas, code(shortHash(hash)), DETAIL.fleetHas, code(shortHash(file_hash))];
 }
 
-function history(events) {
-  const title = element("h3", {}, DETAIL.events);
-  if (!events.length) {
-    return element("div", {}, title, element("p", { class: "none" }, DETAIL.noEvents));
-  }
-
+function history(row, events, beginning) {
   const items = events.slice(0, RECENT).map((event) => {
     const what = element("span", {}, textWithoutUnit(event));
-    return element("li", {}, age(event.time, "ago"), " ", what);
+    return element("li", {}, ageAndTime(event.time, "ago"), " ", what);
   });
-  return element("div", {}, title, element("ol", { class: "history" }, ...items));
+  const parts = [
+    element("h3", {}, DETAIL.events),
+    items.length ? element("ol", { class: "history" }, ...items) : changeOf(row),
+    endOfHistory(events, beginning),
+  ];
+  return element("div", {}, ...parts.filter(Boolean));
+}
+
+/** The last change of the state, which the row knows although its event is no longer kept. */
+function changeOf({ source, submitted }) {
+  if (!source.since_seen || source.since == null || submitted) return null;
+  return element("p", { class: "changed" }, DETAIL.changed, ageAndTime(source.since, "ago"));
+}
+
+function endOfHistory(events, beginning) {
+  const hidden = events.length - RECENT;
+  if (hidden > 0) return element("p", { class: "none" }, andMore(hidden));
+  const sentence = endOfEvents(beginning, !events.length);
+  if (!sentence) return null;
+  return element("p", { class: "none" }, sentenceWithTime(sentence, beginning?.time));
 }
 
 /** The text of an event, without the unit that it begins with. */

@@ -4,12 +4,15 @@ import { setAge } from "./age.js";
 import { attribute, drawGlyph, element, glyph, text } from "./dom.js";
 import { TABLE, shortId, verdictWord } from "./words.js";
 
+const LEAVING = { gone: TABLE.gone, unmatched: TABLE.unmatched };
+
 export const cellClass = (column) => `cell ${column === "unit" ? "name-cell" : column}`;
 
 export function createRow() {
   const parts = {
     unit: element("span", { class: "name" }),
     tag: element("span", { class: "tag" }),
+    leaving: element("span", { class: "tag leaving" }),
     stateGlyph: glyph("active"),
     state: element("span"),
     verdictGlyph: glyph("ok"),
@@ -24,7 +27,7 @@ export function createRow() {
   const row = element(
     "div",
     { role: "row", class: "unit" },
-    cell("unit", glyph("open"), parts.unit, parts.tag),
+    cell("unit", glyph("open"), parts.unit, parts.tag, parts.leaving),
     cell("state", parts.stateGlyph, parts.state),
     cell("verdict", parts.verdictGlyph, parts.verdict),
     cell("machine", parts.machine, parts.note),
@@ -35,7 +38,7 @@ export function createRow() {
 
 /** @param {import("./lines.js").Line} line @param {boolean} isActive whether Tab moves to it */
 export function updateRow(node, line, isActive) {
-  const { row, level, opened } = line;
+  const { row, level, opened, leaving } = line;
   const { parts } = node;
 
   attribute(node, "tabindex", isActive ? 0 : -1);
@@ -44,10 +47,12 @@ export function updateRow(node, line, isActive) {
   attribute(node, "data-level", level);
   node.toggleAttribute("data-wrong", row.verdict !== "ok");
   node.toggleAttribute("data-submitted", Boolean(row.submitted));
+  attribute(node, "data-leaving", leaving);
 
   text(parts.unit, row.unit);
   attribute(parts.unit, "title", row.description ?? row.unit);
   text(parts.tag, tagOf(line));
+  text(parts.leaving, LEAVING[leaving] ?? "");
 
   drawGlyph(parts.stateGlyph, row.glyph);
   text(parts.state, row.stateText);

@@ -1,13 +1,16 @@
 // The table of units, and its keyboard.
 
 import { attribute, button, element, hide, text } from "./dom.js";
+import { holdOrder } from "./held-order.js";
+import { Hold } from "./hold.js";
 import { tableLines } from "./lines.js";
+import { drawLinkNotes } from "./link-notes.js";
 import { groupKey } from "./row.js";
 import { COLUMNS, nextSort, parseSort } from "./sorting.js";
 import { UnitDetail } from "./unit-detail.js";
 import { cellClass, createRow, updateRow } from "./unit-row.js";
 import { WindowedList } from "./window.js";
-import { COLUMN_TITLES, TABLE } from "./words.js";
+import { COLUMN_TITLES, FILTER, TABLE } from "./words.js";
 
 /**
  * The functions of the page that the table calls.
@@ -15,7 +18,8 @@ import { COLUMN_TITLES, TABLE } from "./words.js";
  * @property {(sort: string) => void} sort
  * @property {(key: string) => void} toggle opens or closes a row
  * @property {(key: string) => void} reveal opens a row, whatever is shown now
- * @property {(change: Partial<import("./address.js").PageState>) => void} go
+ * @property {(change: Partial<import("./address.js").PageState>, options?: object) => void} go
+ * @property {() => import("./address.js").PageState} view what the page shows
  * @property {() => number} covered how many pixels at the top of the window something sticky covers
  */
 
@@ -31,7 +35,14 @@ export class UnitTable {
     this.body = element("div", { role: "rowgroup", class: "lines" });
     this.table = this.createTable();
     this.empty = element("p", { class: "empty", hidden: "" });
-    panel.append(this.table, this.empty);
+    this.notes = element("div", { class: "link-notes", hidden: "" });
+    this.hold = new Hold(panel, this.body, (byKeyboard) => this.release(byKeyboard));
+    panel.append(this.notes, this.table, this.empty, this.hold.mark);
+
+    /** The arguments of `show` that are shown now. */
+    this.shown = null;
+    /** Whether the next `show` shows the order as it is, although somebody reads. */
+    this.isReleased = true;
 
     this.body.addEventListener("keydown", (event) => this.keyPressed(event));
     this.body.addEventListener("click", (event) => this.clicked(event));
@@ -73,20 +84,62 @@ export class UnitTable {
    * @param {import("./cluster.js").Cluster} cluster
    * @param {import("./address.js").PageState} view
    * @param {boolean} isRead whether the units were ever read
+   * @returns {string} how many units pass the filter
    */
   show(cluster, view, isRead) {
+    this.shown = [cluster, view, isRead];
     this.detail.cluster = cluster;
     this.sort = parseSort(view.sort);
-    const { lines, found } = tableLines(cluster, view);
+    const lines = this.nextLines(cluster, view);
 
     this.markSorted();
+    drawLinkNotes(this.notes, isRead ? view : null, cluster, this);
     attribute(this.table, "aria-rowcount", lines.length + 1);
-    hide(this.table, !found);
-    hide(this.empty, found || !isRead);
-    if (!found) text(this.empty, cluster.rows.length ? TABLE.noMatch : TABLE.noUnits);
+    hide(this.table, !lines.length);
+    hide(this.empty, lines.length || !isRead);
+    if (!lines.length) text(this.empty, cluster.rows.length ? TABLE.noMatch : TABLE.noUnits);
 
     if (!lines.some((line) => line.key === this.active)) this.active = lines[0]?.key;
     this.list.show(lines);
+    return FILTER.units(found, cluster.rows.length);
+  }
+
+  /** The lines to show. While somebody reads the table, those that are shown keep their places. */
+  nextLines(cluster, view) {
+    const { lines, found } = tableLines(cluster, view);
+    this.found = found;
+    const isHeld = this.hold.isHeld && !this.isReleased;
+    this.isReleased = false;
+    if (!isHeld) {
+      this.hold.show(0);
+      return lines;
+    }
+    const held = holdOrder(this.list.lines, lines, cluster, view.open);
+    this.hold.show(held.waiting);
+    return held.lines;
+  }
+
+  /** Keeps the rows where they are in the window while somebody reads them; see hold.js. */
+  keepPlace() {
+    return this.isReleased ? () => {} : this.hold.keepPlace();
+  }
+
+  /** Forgets the order that is held: users have chosen another one. */
+  forgetOrder() {
+    this.isReleased = true;
+  }
+
+  /** Shows what waits. */
+  release(byKeyboard = false) {
+    this.isReleased = true;
+    this.show(...this.shown);
+    // The button that was pressed is hidden now.
+    if (byKeyboard && this.active) this.focus(this.active);
+  }
+
+  /** Puts all lines into the document, for printing, or only the visible ones. */
+  showAll(isAll) {
+    this.list.showAll(isAll);
   }
 
   markSorted() {
@@ -105,6 +158,7 @@ export class UnitTable {
 
   /** Makes a row visible and puts the focus on it. */
   focus(key) {
+    if (!this.list.indexes.has(key)) this.release();
     const node = this.list.reveal(key, this.actions.covered());
     if (!node) return;
     this.activate(key);
@@ -130,7 +184,16 @@ export class UnitTable {
     // A click at the end of a text selection does not open the row.
     if (!row || String(getSelection())) return;
     this.activate(row.lineKey);
-    this.actions.toggle(row.lineKey);
+    this.toggle(this.lineOf(row));
+  }
+
+  lineOf(node) {
+    return this.list.lines[this.list.indexes.get(node.lineKey)];
+  }
+
+  /** Opens or closes a row, unless it is gone. */
+  toggle({ key, leaving }) {
+    if (leaving !== "gone") this.actions.toggle(key);
   }
 
   // --- the keyboard, as the ARIA Authoring Practices describe it for a treegrid
@@ -139,7 +202,7 @@ export class UnitTable {
     const row = event.target.closest(".line");
     if (!row || event.altKey || event.ctrlKey || event.metaKey) return;
 
-    const line = this.list.lines[this.list.indexes.get(row.lineKey)];
+    const line = this.lineOf(row);
     const isInRow = event.target === row && line.kind !== "detail";
     const isHandled =
       event.key === "Escape" ? this.close(line) : isInRow && this.rowKeyPressed(event.key, line);
@@ -148,6 +211,7 @@ export class UnitTable {
 
   /** Closes the row, or the group that it is in, and returns whether one was open. */
   close(line) {
+    if (line.leaving === "gone") return false;
     const key = line.kind === "detail" ? line.row.key : line.key;
     if (this.isOpen(key)) this.actions.toggle(key);
     else if (this.isInGroup(line)) this.actions.toggle(groupKey(line.row.unit));
@@ -175,7 +239,7 @@ export class UnitTable {
       (key === "ArrowLeft" && line.opened);
 
     if (key in steps) this.move(line.key, steps[key]);
-    else if (toggles) this.actions.toggle(line.key);
+    else if (toggles) this.toggle(line);
     else if (key === "ArrowLeft" && this.isInGroup(line)) this.focus(groupKey(line.row.unit));
     else return false;
     return true;

@@ -31,6 +31,8 @@ export class WindowedList {
     this.heights = new Map();
     this.indexCache = null;
     this.request = 0;
+    /** Whether all lines are in the document. */
+    this.isWhole = false;
 
     this.sizes = new ResizeObserver((entries) => this.resized(entries));
     addEventListener("scroll", () => this.schedule(), { passive: true });
@@ -51,6 +53,12 @@ export class WindowedList {
     if (hadFocus && (!lines.length || !this.hasFocus())) {
       this.body.closest("[role=tabpanel]").focus({ preventScroll: true });
     }
+  }
+
+  /** Puts all lines into the document, or only the visible ones. */
+  showAll(isAll) {
+    this.isWhole = isAll;
+    this.render();
   }
 
   hasFocus() {
@@ -141,6 +149,8 @@ export class WindowedList {
   }
 
   visibleIndexes() {
+    if (this.isWhole) return this.lines.map((_, index) => index);
+
     const offset = -this.body.getBoundingClientRect().top;
     const first = Math.max(0, this.indexAt(offset) - OVERSCAN);
     const last = this.indexAt(offset + innerHeight) + OVERSCAN;

@@ -31,8 +31,8 @@ export const COLUMN_TITLES = {
  * it describes was already so when the monitor started.
  */
 export const AGES = {
-  short: (age, isExact) => (isExact ? age : `> ${age}`),
-  for: (age, isExact) => (isExact ? `for ${age}` : `for more than ${age}`),
+  short: (age, isExact) => (isExact ? age : `≥ ${age}`),
+  for: (age, isExact) => (isExact ? `for ${age}` : `for at least ${age}`),
   ago: (age) => `${age} ago`,
 };
 
@@ -77,6 +77,24 @@ export function duration(milliseconds) {
 function enumerate(words) {
   return words.join(", ").replace(/, ([^,]*)$/, " and $1");
 }
+
+/** A time in the local time zone, with its date unless that is today's: "14:03:22". */
+export function localTime(time, now) {
+  const [date, clock] = localDateTime(time).split(" ");
+  return localDateTime(now).startsWith(date) ? clock : `${date} ${clock}`;
+}
+
+/** A time in the local time zone with its date: "2015-06-30 14:03:22". */
+export function localDateTime(time) {
+  const date = new Date(time);
+  const twoDigits = (number) => String(number).padStart(2, "0");
+  const day = [date.getFullYear(), date.getMonth() + 1, date.getDate()].map(twoDigits);
+  const clock = [date.getHours(), date.getMinutes(), date.getSeconds()].map(twoDigits);
+  return `${day.join("-")} ${clock.join(":")}`;
+}
+
+/** The time of something of which only the latest possible time is known. */
+export const orEarlier = (time) => `${time} or earlier`;
 
 /** The tooltip of an age that is only a lower bound. */
 export const alreadySo = (date) => `Already so when fleet-monitor started, ${date}`;
@@ -147,6 +165,20 @@ export const TROUBLE = {
   nowhere: "on no machine",
 };
 
+// --- the filter
+
+export const FILTER = {
+  unknown: (key, keys) =>
+    `There is no key “${key}:”. The keys are ${enumerate(keys.map((name) => `${name}:`))}.`,
+  empty: (key) => `Something has to follow “${key}:”.`,
+  units: (found, all) => foundOf(found, all, "unit"),
+  machines: (found, all) => foundOf(found, all, "machine"),
+  events: (found, all) => foundOf(found, all, "event"),
+};
+
+/** "3 of 34 units" */
+const foundOf = (found, all, noun) => `${inFull(found)} of ${plural(all, noun)}`;
+
 // --- the table of units
 
 export const TABLE = {
@@ -162,12 +194,21 @@ export const TABLE = {
   machines: (count) => plural(count, "machine"),
   someMachines: (count, all) => `${count} of ${plural(all, "machine")}`,
   groupState: (count, all, word) => `${count} of ${plural(all, "machine")} ${word}`,
+  gone: "gone",
+  unmatched: "no longer matches",
+  waiting: (count) => (count === 1 ? "1 row waits" : `${inFull(count)} rows wait`),
+  showNow: "Show now",
+  missing: (unit) => `The unit of this link is not in the cluster: ${unit}`,
+  noLongerOn: (unit, machine) =>
+    `This link is from when ${unit} was on ${machine}. It is on other machines now.`,
+  dismiss: "Dismiss",
 };
 
 export const DETAIL = {
   desired: "Desired state",
   noUnitFile: "none: there is no unit file",
   state: "State",
+  verdict: "Verdict",
   notReported: "Not reported",
   machine: "Machine",
   target: "Target",
@@ -179,7 +220,11 @@ export const DETAIL = {
   description: "Description",
   requirements: "Requirements",
   events: "Events",
-  noEvents: "No events since fleet-monitor started.",
+  changed: "The state changed ",
+  moved: (before, now) =>
+    `This link is from when the unit was ${before}. The unit is ${now} now.`,
+  on: (machine) => `on ${machine}`,
+  nowhere: "on no machine",
   toTimeline: "Show in timeline",
   toMachine: (machine) => `All units on ${machine}`,
 };
@@ -208,8 +253,24 @@ export const MACHINES = {
 export const TIMELINE = {
   label: "Events, newest first",
   noMatch: "No event matches the filter.",
-  noEvents: "No events since fleet-monitor started.",
   warning: "Warning: ",
+};
+
+/** Which events are known, as `[before the time, behind the time]`. */
+export const HISTORY = {
+  noneKnown: ["No events are known yet: fleet has not been read completely.", ""],
+  noneSince: ["No events since ", ", when fleet-monitor began to watch."],
+  noneAfter: ["No events after ", ". Older ones are no longer kept."],
+  completeSince: ["Complete since ", ", when fleet-monitor began to watch."],
+  completeAfter: ["Older events were dropped. Complete after ", "."],
+};
+
+// --- on paper
+
+export const PRINT = {
+  filter: (query) => `Filter: ${query}`,
+  rows: (count, all) =>
+    count === all ? plural(all, "row") : `${inFull(count)} of ${plural(all, "row")}`,
 };
 
 // --- the connection to the server, and the age of the data

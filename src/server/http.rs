@@ -144,7 +144,7 @@ async fn dispatch(
         return event_stream(context, &request);
     }
 
-    let content = routes::content(context, settings, &route, headers)?;
+    let content = routes::content(context, settings, &route, query, headers)?;
     Ok(content.into_response(headers).await.into())
 }
 

@@ -16,7 +16,7 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
 
 /// Path, media type, and content of each file.
-const FILES: [(&str, &str, &[u8]); 33] = [
+const FILES: &[(&str, &str, &[u8])] = &[
     ("/", HTML, include_bytes!("../page/index.html")),
     ("/address.js", SCRIPT, include_bytes!("../page/address.js")),
     ("/age.js", SCRIPT, include_bytes!("../page/age.js")),
@@ -26,13 +26,19 @@ const FILES: [(&str, &str, &[u8]); 33] = [
     ("/cluster.js", SCRIPT, include_bytes!("../page/cluster.js")),
     ("/dom.js", SCRIPT, include_bytes!("../page/dom.js")),
     ("/feed.js", SCRIPT, include_bytes!("../page/feed.js")),
+    ("/filter-field.js", SCRIPT, include_bytes!("../page/filter-field.js")),
     ("/filter.js", SCRIPT, include_bytes!("../page/filter.js")),
     ("/gate.js", SCRIPT, include_bytes!("../page/gate.js")),
     ("/headline.js", SCRIPT, include_bytes!("../page/headline.js")),
     ("/health.js", SCRIPT, include_bytes!("../page/health.js")),
+    ("/held-order.js", SCRIPT, include_bytes!("../page/held-order.js")),
+    ("/hold.js", SCRIPT, include_bytes!("../page/hold.js")),
     ("/keys.js", SCRIPT, include_bytes!("../page/keys.js")),
     ("/lines.js", SCRIPT, include_bytes!("../page/lines.js")),
+    ("/link-notes.js", SCRIPT, include_bytes!("../page/link-notes.js")),
+    ("/links.js", SCRIPT, include_bytes!("../page/links.js")),
     ("/machines.js", SCRIPT, include_bytes!("../page/machines.js")),
+    ("/print.js", SCRIPT, include_bytes!("../page/print.js")),
     ("/row.js", SCRIPT, include_bytes!("../page/row.js")),
     ("/sorting.js", SCRIPT, include_bytes!("../page/sorting.js")),
     ("/status.js", SCRIPT, include_bytes!("../page/status.js")),
@@ -47,6 +53,7 @@ const FILES: [(&str, &str, &[u8]); 33] = [
     ("/window.js", SCRIPT, include_bytes!("../page/window.js")),
     ("/words.js", SCRIPT, include_bytes!("../page/words.js")),
     ("/panels.css", STYLE, include_bytes!("../page/panels.css")),
+    ("/print.css", STYLE, include_bytes!("../page/print.css")),
     ("/style.css", STYLE, include_bytes!("../page/style.css")),
     ("/summary.css", STYLE, include_bytes!("../page/summary.css")),
     ("/units.css", STYLE, include_bytes!("../page/units.css")),
@@ -63,8 +70,8 @@ pub(super) struct PageFile {
 pub(super) fn file(path: &str) -> Option<&'static PageFile> {
     static PAGE: LazyLock<HashMap<&str, PageFile>> = LazyLock::new(|| {
         FILES
-            .into_iter()
-            .map(|(path, media_type, body)| (path, PageFile::new(media_type, body)))
+            .iter()
+            .map(|&(path, media_type, body)| (path, PageFile::new(media_type, body)))
             .collect()
     });
 

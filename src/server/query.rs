@@ -1,8 +1,10 @@
-//! Parses what a client of the second protocol subscribes to, and from where it resumes: its query,
-//! and `Last-Event-ID`.
+//! Parses queries: what a list or the state is narrowed to, what a client of the second protocol
+//! subscribes to, and from where it resumes. The latter may be in `Last-Event-ID`.
 //!
 //! This module must not know what topics and filters mean: the feed does.
 
+use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
 
 use hyper::Request;
@@ -10,13 +12,58 @@ use hyper::header::HeaderName;
 
 use super::error::HttpError;
 use crate::feed::channel::{Channel, Channels, OverBudget, ResumePosition, Transport};
-use crate::feed::subscription::Subscription;
+use crate::feed::filter::{Filter, FilterError};
+use crate::feed::subscription::{Subscription, Topic};
 
-/// The keys that a query may have. [`super::access`] reads the token.
-const KEYS: &str = "topics, filter, epoch, revision and token";
+/// The keys of a query for the second protocol. [`super::access`] reads the token.
+const SUBSCRIPTION_KEYS: &str = "topics, filter, epoch, revision and token";
+/// The keys of a query for the state.
+const STATE_KEYS: &str = "topics and filter";
+/// The keys of a query for a list of the first protocol.
+const LIST_KEYS: &str = "filter";
 
 /// The position from which an event stream resumes (HTML, section "The `Last-Event-ID` header").
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// The filter in the query of a list of the first protocol.
+///
+/// # Errors
+///
+/// 400 if the query is wrong.
+pub(super) fn list_filter(query: &str) -> Result<Filter, HttpError> {
+    let mut filter = Filter::default();
+
+    for (key, value) in form_urlencoded::parse(query.as_bytes()) {
+        match &*key {
+            "filter" => filter = parse_filter(&value).map_err(HttpError::bad_request)?,
+            // No token is read from this query. It is ignored, as if it were not there.
+            "token" => {}
+            _ => return Err(HttpError::bad_request(unknown_key(&key, LIST_KEYS))),
+        }
+    }
+    Ok(filter)
+}
+
+/// The topics and the filter in the query of the state.
+///
+/// # Errors
+///
+/// 400 if the query is wrong.
+pub(super) fn state_selection(query: &str) -> Result<Subscription, HttpError> {
+    let mut selection = Subscription::default();
+
+    for (key, value) in form_urlencoded::parse(query.as_bytes()) {
+        match &*key {
+            "topics" => {
+                selection.topics = parse_topics(&value).map_err(HttpError::bad_request)?;
+            }
+            "filter" => selection.filter = parse_filter(&value).map_err(HttpError::bad_request)?,
+            "token" => {}
+            _ => return Err(HttpError::bad_request(unknown_key(&key, STATE_KEYS))),
+        }
+    }
+    Ok(selection)
+}
 
 /// A valid request of a client of the second protocol.
 #[derive(Debug)]
@@ -71,21 +118,17 @@ impl SubscriptionQuery {
         let mut revision = None;
 
         for (key, value) in form_urlencoded::parse(text.as_bytes()) {
-            let invalid = |expected: String| format!("{key}={value:?} in the query: {expected}");
-
             match &*key {
-                "topics" => {
-                    subscription.topics = Subscription::parse_topics(&value).map_err(invalid)?;
-                }
-                "filter" => subscription.filter = value.parse().map_err(invalid)?,
+                "topics" => subscription.topics = parse_topics(&value)?,
+                "filter" => subscription.filter = parse_filter(&value)?,
                 "epoch" => epoch = Some(value.into_owned()),
                 "revision" => {
                     let number = value.parse();
-                    revision =
-                        Some(number.map_err(|_| invalid("expected a whole number".to_owned()))?);
+                    let invalid = |_| invalid_value(&key, &value, &"expected a whole number");
+                    revision = Some(number.map_err(invalid)?);
                 }
                 "token" => {}
-                _ => return Err(format!("{key:?} in the query is not known; expected {KEYS}")),
+                _ => return Err(unknown_key(&key, SUBSCRIPTION_KEYS)),
             }
         }
 
@@ -99,6 +142,26 @@ impl SubscriptionQuery {
         };
         Ok(Self { subscription, position })
     }
+}
+
+fn parse_topics(value: &str) -> Result<BTreeSet<Topic>, String> {
+    Subscription::parse_topics(value).map_err(|error| invalid_value("topics", value, &error))
+}
+
+fn parse_filter(value: &str) -> Result<Filter, String> {
+    value
+        .parse()
+        .map_err(|error: FilterError| invalid_value("filter", value, &error))
+}
+
+/// The message for a value that is wrong.
+fn invalid_value(key: &str, value: &str, error: &dyn fmt::Display) -> String {
+    format!("{key}={value:?} in the query: {error}")
+}
+
+/// The message for a key that the query of this path does not have.
+fn unknown_key(key: &str, known: &str) -> String {
+    format!("{key:?} in the query is not known; expected {known}")
 }
 
 /// The position in an event ID, which is `EPOCH-REVISION`. An ID of another form comes from another
@@ -115,7 +178,6 @@ fn parse_event_id(id: &str) -> ResumePosition {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::feed::subscription::Topic;
 
     #[test]
     fn a_query_has_topics_a_filter_and_a_position() {
@@ -135,7 +197,7 @@ mod tests {
         for (query, named) in [
             ("topics=units,all", "topics=\"units,all\""),
             ("topics=", "topics=\"\""),
-            ("filter=verdict:ok", "filter=\"verdict:ok\""),
+            ("filter=stat:failed", "filter=\"stat:failed\""),
             ("filter=unit:", "filter=\"unit:\""),
             ("epoch=e&revision=-1", "revision=\"-1\""),
             ("epoch=e", "revision"),
@@ -148,6 +210,37 @@ mod tests {
         let long = format!("filter=unit:{}", "x".repeat(252));
         assert!(SubscriptionQuery::parse(&long).unwrap_err().contains("256"));
         assert!(SubscriptionQuery::parse(&long[..long.len() - 1]).is_ok());
+    }
+
+    #[test]
+    fn a_list_has_a_filter_and_the_state_has_topics_too() {
+        assert_eq!(list_filter("filter=web&token=t").unwrap().to_string(), "web");
+        assert!(list_filter("").unwrap().is_empty());
+
+        let selection = state_selection("topics=events&filter=web&token=t").unwrap();
+        assert_eq!(selection.topics, [Topic::Events].into());
+        assert_eq!(selection.filter.to_string(), "web");
+        assert!(state_selection("").unwrap().is_everything());
+        assert!(!state_selection("topics=events").unwrap().is_everything());
+
+        for (query, named) in [
+            ("filter=stat:failed", "stat:"),
+            ("topics=units", "\"topics\""),
+            ("filters=a", "\"filters\""),
+        ] {
+            let error = list_filter(query).unwrap_err();
+            assert_eq!(error.status, hyper::StatusCode::BAD_REQUEST);
+            assert!(error.message.contains(named), "{query}: {}", error.message);
+        }
+        for (query, named) in [
+            ("filter=stat:failed", "stat:"),
+            ("topics=all", "topics=\"all\""),
+            ("revision=7", "\"revision\""),
+        ] {
+            let error = state_selection(query).unwrap_err();
+            assert_eq!(error.status, hyper::StatusCode::BAD_REQUEST);
+            assert!(error.message.contains(named), "{query}: {}", error.message);
+        }
     }
 
     #[test]

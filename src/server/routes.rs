@@ -2,8 +2,11 @@
 //!
 //! This module must not know who sent the request, nor how the content is encoded.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use hyper::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 
 use super::content::{EVENT_STREAM, JSON, ResponseContent};
@@ -11,10 +14,14 @@ use super::context::ServerContext;
 use super::error::HttpError;
 use super::headers::list_items;
 use super::page::{self, PageFile};
+use super::query::{list_filter, state_selection};
 use super::readiness;
-use super::response_cache::ResponseCache;
+use super::response_cache::{CachedBody, ResponseCache};
 use super::settings::ServerSettings;
 use crate::cluster::Moment;
+use crate::feed::channel::OverBudget;
+use crate::feed::filter::Filter;
+use crate::feed::subscription::Subscription;
 use crate::feed::{Publication, PublishedList};
 use crate::metrics::MetricsFormat;
 
@@ -63,31 +70,36 @@ impl Route {
     }
 }
 
-/// The current content of a route.
+/// The current content of a route, narrowed as the query says.
 ///
 /// # Errors
 ///
-/// 503 for a list that has not been read yet.
+/// 400 if the query of a list or of the state is wrong. 503 for a list that has not been read yet,
+/// or if the memory budget for filters is exhausted.
 pub(super) fn content(
     context: &ServerContext,
     settings: &ServerSettings,
     route: &Route,
+    query: Option<&str>,
     headers: &HeaderMap,
 ) -> Result<ResponseContent, HttpError> {
     let publication = context.feed.borrow().clone();
     let caches = &context.caches;
+    let query = query.unwrap_or_default();
 
     Ok(match route {
         Route::Page(file) => file.content(),
         Route::Units => {
-            let units = publication.unit_list.as_ref();
-            list(&publication, units, &caches.units, "units")?
+            let filter = list_filter(query)?;
+            let units = read_list(publication.unit_list.as_ref(), "units")?;
+            list(context, &publication, units, &caches.units, &filter)?
         }
         Route::Machines => {
-            let machines = publication.machine_list.as_ref();
-            list(&publication, machines, &caches.machines, "machines")?
+            let filter = list_filter(query)?;
+            let machines = read_list(publication.machine_list.as_ref(), "machines")?;
+            list(context, &publication, machines, &caches.machines, &filter)?
         }
-        Route::State => state(context, &publication),
+        Route::State => state(context, &publication, &state_selection(query)?)?,
         // GET is answered by `events`; this is for HEAD.
         Route::Events => ResponseContent::new(EVENT_STREAM, Bytes::new()),
         Route::Metrics => {
@@ -101,34 +113,84 @@ pub(super) fn content(
     })
 }
 
-fn list(
-    publication: &Publication,
-    list: Option<&PublishedList>,
-    cache: &ResponseCache,
+fn read_list<'a>(
+    list: Option<&'a PublishedList>,
     name: &str,
-) -> Result<ResponseContent, HttpError> {
-    let Some(list) = list else {
-        return Err(HttpError::unavailable(format!("{name} have not been read yet")));
-    };
+) -> Result<&'a PublishedList, HttpError> {
+    list.ok_or_else(|| HttpError::unavailable(format!("{name} have not been read yet")))
+}
 
+/// A list. The whole one is encoded once for all, a filtered one for this request alone.
+fn list(
+    context: &ServerContext,
+    publication: &Publication,
+    list: &PublishedList,
+    cache: &ResponseCache,
+    filter: &Filter,
+) -> Result<ResponseContent, HttpError> {
+    let version = format!("{}-{}", publication.epoch, list.revision());
+    if filter.is_empty() {
+        return Ok(ResponseContent {
+            shared: Some(cache.get(list.frame().payload())),
+            etag: Some(etag(&version, None)),
+            ..ResponseContent::new(JSON, Bytes::new())
+        });
+    }
+
+    let body = charge(context, list.filtered(filter).into())?;
     Ok(ResponseContent {
-        shared: Some(cache.get(list.frame().payload())),
-        etag: Some(format!("W/\"{}-{}\"", publication.epoch, list.revision())),
-        ..ResponseContent::new(JSON, Bytes::new())
+        etag: Some(etag(&version, Some(&filter.to_string()))),
+        ..ResponseContent::new(JSON, body)
     })
 }
 
-fn state(context: &ServerContext, publication: &Publication) -> ResponseContent {
+/// The state. The whole one is encoded once for all, a narrowed one for this request alone.
+fn state(
+    context: &ServerContext,
+    publication: &Publication,
+    selection: &Subscription,
+) -> Result<ResponseContent, HttpError> {
     let now = Moment::now();
-    let [beginning, rows] = publication.state(context.clients(), now);
-    let health = publication.short_health(context.clients(), now);
+    let clients = context.clients();
+    let version = format!("{}-{}", publication.epoch, publication.revision);
 
-    ResponseContent {
-        shared: Some(context.caches.state.get(rows)),
-        etag: Some(format!("W/\"{}-{}\"", publication.epoch, publication.revision)),
+    let (beginning, rows, etag) = if selection.is_everything() {
+        let [beginning, rows] = publication.state(clients, now);
+        (beginning, context.caches.state.get(rows), etag(&version, None))
+    } else {
+        let [beginning, rows] = publication.selected_state(selection, clients, now);
+        let rows = Arc::new(CachedBody::new(charge(context, rows)?));
+        (beginning, rows, etag(&version, Some(&selection.to_string())))
+    };
+
+    let health = publication.short_health(clients, now);
+    Ok(ResponseContent {
+        shared: Some(rows),
+        etag: Some(etag),
         extra_header: json_header(&health).map(|health| (STATUS, health)),
         ..ResponseContent::new(JSON, beginning)
+    })
+}
+
+/// A validator. Content that was narrowed has another one than the whole: `selection` is what it
+/// was narrowed to.
+fn etag(version: &str, selection: Option<&str>) -> String {
+    match selection {
+        None => format!("W/\"{version}\""),
+        Some(selection) => {
+            let selection = utf8_percent_encode(selection, NON_ALPHANUMERIC);
+            format!("W/\"{version}-{selection}\"")
+        }
     }
+}
+
+/// Counts a body that this response alone needs against the memory budget for filters.
+fn charge(context: &ServerContext, body: Bytes) -> Result<Bytes, HttpError> {
+    let budget = &context.channels;
+
+    budget
+        .charge(body)
+        .map_err(|error: OverBudget| HttpError::unavailable(error.to_string()))
 }
 
 /// The format of the metrics that a client accepts. Prometheus asks for OpenMetrics, a person with

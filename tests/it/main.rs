@@ -28,6 +28,7 @@ mod sockets;
 mod ssh;
 mod support;
 mod system;
+mod terminal;
 mod timeline;
 mod unit_file;
 mod watch;

@@ -13,6 +13,7 @@ use fleet_monitor::cluster::{
 };
 use fleet_monitor::feed::channel::{ChannelCursor, Channels, ResumePosition, Transport};
 use fleet_monitor::feed::fields::{MachineField, UnitField};
+use fleet_monitor::feed::filter::Filter;
 use fleet_monitor::feed::subscription::Subscription;
 use fleet_monitor::feed::{FeedInput, FeedSettings, Publication, Publish, Publisher, SourceInfo};
 use fleet_monitor::metrics::{Metrics, MetricsFormat};
@@ -140,8 +141,8 @@ fn publisher(begun: Moment) -> Publisher {
     let units =
         |states: &Vec<UnitState>| Ok(Reading::Units { states: states.clone(), files: None });
     let mut polls = vec![
-        (0, units(&states)),
         (0, Ok(Reading::Machines { machines: machines.clone() })),
+        (0, units(&states)),
         (0, Ok(Reading::UnitFiles { files: files.clone() })),
     ];
     states[2] = state("db.service", east, "failed/failed", DB);
@@ -417,6 +418,19 @@ async fn the_tables_of_the_second_protocol_are_complete() {
         .split_once("expected ")
         .unwrap();
     assert_eq!(table("query"), known.split(", ").flat_map(|keys| keys.split(" and ")).collect());
+}
+
+#[test]
+fn the_table_of_filter_keys_is_complete() {
+    let error = "x:y".parse::<Filter>().unwrap_err().to_string();
+    let (_, known) = error.split_once("expected ").unwrap();
+    let keys: BTreeSet<&str> = known.split(", ").flat_map(|keys| keys.split(" or ")).collect();
+    let terms = table("filter keys");
+    let documented = terms.iter().filter_map(|term| Some(term.split_once(':')?.0));
+    assert_eq!(
+        documented.map(|key| format!("{key}:")).collect::<BTreeSet<_>>(),
+        keys.iter().map(ToString::to_string).collect()
+    );
 }
 
 #[test]

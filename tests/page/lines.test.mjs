@@ -90,3 +90,20 @@ test("what is only submitted is after all others, and counts as found", () => {
   assert.deepEqual(shown(cluster, view), order);
   assert.equal(linesOf(cluster).found, 3);
 });
+
+test("the rows of a group have the order of the table: by name, no verdict moves them", () => {
+  const cluster = clusterOf(
+    [
+      unit("agent.service", WEB, isGlobal),
+      unit("agent.service", DB, { ...isGlobal, verdict: "failed" }),
+    ],
+    [machine(WEB), machine(DB)],
+  );
+  const order = (sort) => {
+    const { lines } = linesOf(cluster, { sort, open: [GROUP] });
+    return lines.slice(1).map(({ row }) => row.where);
+  };
+  assert.deepEqual(order("unit"), ["10.0.0.1", "10.0.0.2"]);
+  assert.deepEqual(order("-unit"), ["10.0.0.2", "10.0.0.1"]);
+  assert.deepEqual(order("verdict"), ["10.0.0.2", "10.0.0.1"]);
+});

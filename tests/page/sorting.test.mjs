@@ -47,3 +47,28 @@ test("a second click on a title reverses the order", () => {
     assert.equal(nextSort(column, parseSort(second)), first);
   }
 });
+
+test("sorted by name, no row moves when states change, not even among names that look equal", () => {
+  const all = ["app-01.service", "app-1.service", "app-001.service", "b.service"];
+  const cluster = clusterOf(all.flatMap((name) => [unit(name, DB), unit(name, OLD)]));
+  const keys = () => sortEntries([...cluster.rows], "unit").map((row) => row.key);
+  const before = keys();
+
+  const changes = [
+    [wrong("app-1.service", "failed", OLD)],
+    all.map((name) => wrong(name, "crash_loop", DB)),
+    // So many that all rows are sorted again.
+    Array.from({ length: 200 }, (_, number) => unit(`z-${number}.service`)),
+  ];
+  for (const upsert of changes) {
+    cluster.apply([{ type: "delta", topic: "units", upsert, remove: [] }]);
+    assert.deepEqual(keys().slice(0, before.length), before);
+  }
+
+  const removed = { unit: "app-01.service" };
+  const remove = [DB, OLD].map((machine) => ({ ...removed, machine }));
+  cluster.apply([{ type: "delta", topic: "units", upsert: [], remove }]);
+  const upsert = [DB, OLD].map((id) => unit("app-01.service", id));
+  cluster.apply([{ type: "delta", topic: "units", upsert, remove: [] }]);
+  assert.deepEqual(keys().slice(0, before.length), before);
+});

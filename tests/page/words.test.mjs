@@ -9,6 +9,7 @@ import {
   capitalize,
   duration,
   listNames,
+  localTime,
   plural,
   uncapitalize,
   unitsWithVerdict,
@@ -60,4 +61,10 @@ test("each verdict has a word and a sentence, and one that is unknown is its own
   }
   assert.equal(verdictWord("new_one"), "new_one");
   assert.match(unitsWithVerdict(1, "new_one"), /^1 unit .*new_one$/);
+});
+
+test("a time has a date unless it is today's", () => {
+  const now = new Date(2015, 5, 30, 14, 3, 22).getTime();
+  assert.equal(localTime(now - 3000, now), "14:03:19");
+  assert.equal(localTime(now - 15 * 3600_000, now), "2015-06-29 23:03:22");
 });

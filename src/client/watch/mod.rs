@@ -22,7 +22,7 @@ use self::draw::Theme;
 use self::updates::Updates;
 use super::CommandError;
 use super::connection::{ClientError, Server, SubscriptionEvent};
-use crate::cli::{ColorChoice, WatchOptions};
+use crate::cli::WatchOptions;
 use crate::report::Message;
 
 /// Shows the cluster until the reader leaves. Returns the exit status.
@@ -30,7 +30,11 @@ pub(super) async fn run(options: &WatchOptions) -> Result<ExitCode, CommandError
     let server = Server::from_options(&options.connection)?;
     let filter = options.filter.join(" ");
     let is_terminal = io::stdout().is_terminal();
-    let theme = theme(options.color, is_terminal);
+    let theme = if super::terminal::layout(options.color).color {
+        Theme::Colored
+    } else {
+        Theme::Monochrome
+    };
 
     // A terminal without cursor addressing, such as a shell in an editor, is no screen.
     let is_dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
@@ -41,26 +45,12 @@ pub(super) async fn run(options: &WatchOptions) -> Result<ExitCode, CommandError
     }
 }
 
-/// Whether to use colours.
-fn theme(choice: ColorChoice, is_terminal: bool) -> Theme {
-    let is_refused = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-
-    let is_colored = match choice {
-        ColorChoice::Auto => is_terminal && !is_refused,
-        ColorChoice::Always => true,
-        ColorChoice::Never => false,
-    };
-    if is_colored { Theme::Colored } else { Theme::Monochrome }
-}
-
 /// The query that selects rows and events. It is empty if all are selected.
 fn query(filter: &str) -> String {
     if filter.is_empty() {
         return String::new();
     }
-    form_urlencoded::Serializer::new(String::new())
-        .append_pair("filter", filter)
-        .finish()
+    super::query(&[filter.to_owned()])
 }
 
 /// The first messages of a subscription. Unlike later, an attempt to connect that fails is an

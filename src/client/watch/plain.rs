@@ -13,6 +13,7 @@ use super::draw::Theme;
 use super::updates::Updates;
 use crate::client::CommandError;
 use crate::client::connection::{ClientError, Server, SubscriptionEvent};
+use crate::report::table::printable;
 use crate::report::{ClusterState, EventRow, InvalidMessage, Message, Topic, utc};
 
 /// How many events are printed that happened before.
@@ -118,16 +119,7 @@ fn print(events: &[EventRow], theme: Theme) -> io::Result<()> {
 fn line(event: &EventRow, theme: Theme) -> String {
     let line = format!("{} {:<7} {}", utc(event.time), event.severity, event.text);
     // An escape sequence in a text must not reach the terminal.
-    let printable: String = line
-        .chars()
-        .map(|char| {
-            if char.is_control() {
-                char::REPLACEMENT_CHARACTER
-            } else {
-                char
-            }
-        })
-        .collect();
+    let printable = printable(&line);
 
     match theme {
         Theme::Colored if event.severity == "warning" => format!("\x1b[33m{printable}\x1b[0m"),

@@ -213,8 +213,20 @@ impl Inventory {
         }
         if is_news {
             impact.record_machine_change();
+            impact.refresh_rows(self.keys_with_target(&id));
             impact.refresh_rows(self.rows.keys_of_machines(&BTreeSet::from([id])));
         }
+    }
+
+    /// The rows on no machine of which this machine is the target.
+    fn keys_with_target(&self, id: &MachineId) -> Vec<RowKey> {
+        let target = |unit: &UnitName| self.desired.get(unit)?.target.as_ref();
+
+        self.rows
+            .keys()
+            .filter(|(unit, machine)| machine.is_none() && target(unit) == Some(id))
+            .cloned()
+            .collect()
     }
 
     pub(crate) fn set_leader(&mut self, leader: Option<MachineId>) {

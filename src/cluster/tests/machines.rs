@@ -2,7 +2,9 @@
 
 use super::{TestCluster, files, machines, on_m2, seven_files, seven_states, state, units};
 use crate::builders;
-use crate::cluster::{Event, FleetList, Reading, UnitState, Verdict};
+use crate::cluster::{
+    Event, FleetList, Machine, MachineDetails, Reading, UnitFile, UnitState, Verdict,
+};
 
 /// A cluster that m1 has left, with the rows of its units.
 fn without_m1() -> TestCluster {
@@ -122,4 +124,34 @@ fn a_machine_without_an_address_is_not_lost() {
     let unit = UnitState { ip: None, ..state("a.service", "m1", "active") };
     cluster.read(0, units(&[unit]));
     assert_eq!(cluster.verdict("a.service"), Some(Verdict::Ok));
+}
+
+#[test]
+fn a_row_has_the_address_and_the_metadata_of_its_machine_or_target() {
+    let with_metadata = |metadata: &str| {
+        let known = |id| Machine {
+            ip: Some("10.0.0.9".into()),
+            metadata: Some(metadata.into()),
+            ..builders::machine(id)
+        };
+        Reading::Machines { machines: ["m1", "m2", "m3", "m4"].map(known).to_vec() }
+    };
+    let details = |metadata: &str| {
+        Some(MachineDetails { ip: Some("10.0.0.9".into()), metadata: Some(metadata.into()) })
+    };
+    let of = |cluster: &TestCluster, unit| cluster.unit(unit).map(|row| row.machine.clone());
+    let submitted = UnitFile {
+        desired: Some("inactive".into()),
+        ..builders::unit_file("s", None)
+    };
+    let waiting = builders::unit_file("waiting.service", Some("m3"));
+
+    let mut cluster = TestCluster::new();
+    cluster.read(1, files(&[seven_files(), vec![submitted, waiting]].concat()));
+    for (second, metadata) in [(2, "role=web"), (12, "role=db")] {
+        cluster.read(second, with_metadata(metadata));
+        assert_eq!(of(&cluster, "a.service"), details(metadata), "of its machine");
+        assert_eq!(of(&cluster, "waiting.service"), details(metadata), "of its target");
+        assert_eq!(of(&cluster, "s"), Some(MachineDetails::default()), "it has neither");
+    }
 }

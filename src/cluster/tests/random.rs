@@ -279,10 +279,6 @@ fn assert_consistent(cluster: &Cluster) -> Result<(), TestCaseError> {
         let count = view.units.iter().filter(|unit| unit.verdict == verdict).count();
         prop_assert_eq!(view.units.tally().of(verdict), count);
     }
-    prop_assert_eq!(
-        view.units.tally().listed(),
-        view.units.iter().filter(|unit| unit.listed).count()
-    );
 
     let (before, delta) = cluster.change();
     prop_assert_eq!(delta, &Delta::between(before, view));

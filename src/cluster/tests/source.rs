@@ -1,5 +1,7 @@
 //! Outages, incomplete lists and empty lists: when the source is suspect, and what is kept.
 
+use std::time::Duration;
+
 use super::{TestCluster, file, files, machines, seven_files, seven_states, state, units};
 use crate::cluster::{Event, FleetList, UnitFile, UnitState, Verdict};
 
@@ -31,6 +33,30 @@ impl TestCluster {
         self.read(second, machines(&["m1", "m2", "m3"]));
         self.read(second, files(&thirty_files()));
     }
+}
+
+#[test]
+fn events_are_complete_since_all_lists_have_been_read_and_an_outage_does_not_change_that() {
+    let mut cluster = TestCluster::empty();
+    cluster.read(0, units(&seven_states()));
+    cluster.read(1, machines(&["m1", "m2", "m3", "m4"]));
+    cluster.fail(2, FleetList::UnitFiles);
+    assert_eq!(cluster.health().events_since, None);
+
+    cluster.read(3, files(&seven_files()));
+    let all_read = (cluster.start + Duration::from_secs(3)).wall;
+    assert_eq!(cluster.health().events_since, Some(all_read));
+
+    cluster.fail(4, FleetList::Units);
+    cluster.read(5, units(&seven_states()));
+    assert_eq!(cluster.health().events_since, Some(all_read));
+}
+
+#[test]
+fn a_recording_that_restarts_begins_a_new_history() {
+    let mut cluster = TestCluster::new();
+    cluster.cluster.reset();
+    assert_eq!(cluster.health().events_since, None);
 }
 
 #[test]

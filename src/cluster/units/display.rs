@@ -9,7 +9,7 @@ use super::super::context::RowContext;
 use super::super::model::{Moment, ReasonText, UnitFile, UnitState};
 use super::super::unit_life::Departure;
 use super::super::verdict::Verdict;
-use super::super::view::Unit;
+use super::super::view::{MachineDetails, Unit};
 
 /// The result of refreshing a row.
 pub(crate) enum RefreshedRow {
@@ -69,6 +69,7 @@ impl RowDisplay {
     /// Shows the row with this verdict.
     pub(crate) fn update(&mut self, row: JudgedRow, context: &RowContext) -> RefreshedRow {
         let (verdict_since, verdict_since_seen) = self.verdict_since(row.verdict, context);
+        let machine = machine_details(&row, context);
         let unit = Unit {
             state: row.state,
             listed: row.listed,
@@ -80,6 +81,7 @@ impl RowDisplay {
             verdict_since_seen,
             since: self.state_since.wall,
             since_seen: self.state_since_seen,
+            machine,
         };
 
         if self.shown.as_deref() == Some(&unit) {
@@ -98,4 +100,17 @@ impl RowDisplay {
             None => (self.state_since.wall, self.state_since_seen),
         }
     }
+}
+
+/// What is known of the machine that reports the row, or else of its target.
+fn machine_details(row: &JudgedRow, context: &RowContext) -> MachineDetails {
+    let target = || row.file.and_then(|file| file.target.as_ref());
+    let id = row.state.machine.as_ref().or_else(target);
+
+    id.and_then(|id| context.machines.get(id))
+        .map(|machine| MachineDetails {
+            ip: machine.ip.clone(),
+            metadata: machine.metadata.clone(),
+        })
+        .unwrap_or_default()
 }

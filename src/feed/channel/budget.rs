@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::batch::MessageBatch;
 use super::lock;
@@ -16,13 +16,27 @@ use super::lock;
 #[error("too many clients use different filters; try again later, or without a filter")]
 pub struct OverBudget;
 
-/// The memory for batches that not all clients need, because they have a filter or are slow.
+/// The memory for batches that not all clients need, because they have a filter or are slow, and
+/// for responses with a filter.
 #[derive(Debug)]
 pub(super) struct MemoryBudget {
     /// One permit for each byte.
     pub(super) available: Arc<Semaphore>,
     /// Keeps the newest batches for a while, so that the next client need not encode them again.
     recent: Mutex<RecentBatches>,
+}
+
+/// Bytes that use the budget.
+struct ChargedBytes {
+    bytes: Bytes,
+    /// Returned when the bytes are dropped.
+    _budget: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for ChargedBytes {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 #[derive(Debug, Default)]
@@ -49,16 +63,31 @@ impl MemoryBudget {
         bytes: Bytes,
         messages: usize,
     ) -> Result<MessageBatch, OverBudget> {
-        let size = u32::try_from(bytes.len()).map_err(|_| OverBudget)?;
-        let permit = self
-            .available
-            .clone()
-            .try_acquire_many_owned(size)
-            .map_err(|_| OverBudget)?;
+        let permit = self.permit(&bytes)?;
 
         let batch = MessageBatch::within(permit, bytes, messages);
         lock(&self.recent).push(batch.clone());
         Ok(batch)
+    }
+
+    /// Counts bytes against the budget until they are dropped.
+    ///
+    /// # Errors
+    ///
+    /// If the budget is not large enough for them at the moment.
+    pub(super) fn charge(&self, bytes: Bytes) -> Result<Bytes, OverBudget> {
+        let permit = self.permit(&bytes)?;
+
+        Ok(Bytes::from_owner(ChargedBytes { bytes, _budget: permit }))
+    }
+
+    fn permit(&self, bytes: &Bytes) -> Result<OwnedSemaphorePermit, OverBudget> {
+        let size = u32::try_from(bytes.len()).map_err(|_| OverBudget)?;
+
+        self.available
+            .clone()
+            .try_acquire_many_owned(size)
+            .map_err(|_| OverBudget)
     }
 }
 

@@ -186,12 +186,12 @@ fn test_step() -> impl Strategy<Value = TestStep> {
 fn subscriptions() -> [Subscription; 3] {
     let some_topics = Subscription {
         topics: [Topic::Units, Topic::Events].into(),
-        ..with_filter("unit:unit[0] unit:*1.service *2*")
+        ..with_filter("unit:unit[0] unit:*1.service unit:*2*")
     };
 
     [
         Subscription::default(),
-        with_filter("machine:m1 state:failed state:active"),
+        with_filter("machine:m1 state:failed state:active -unit2"),
         some_topics,
     ]
 }
@@ -323,7 +323,7 @@ fn clients_with_equal_subscriptions_share_their_messages() {
     bench.publish(&view_of(&[(1, 0)]), &[]);
 
     let channel = bench.open(with_filter("unit:a* state:failed")).unwrap();
-    let same = bench.open(with_filter("state:failed a*")).unwrap();
+    let same = bench.open(with_filter("state:failed UNIT:a*")).unwrap();
     let other = bench.open(with_filter("unit:b*")).unwrap();
     assert!(Arc::ptr_eq(&channel, &same));
     assert!(!Arc::ptr_eq(&channel, &other));
@@ -340,14 +340,14 @@ fn channels_and_messages_with_filters_are_limited() {
 
     let mut channels = vec![];
     for number in 0..Channels::MAX {
-        let channel = bench.open(with_filter(&format!("unit* unit:{number}"))).unwrap();
+        let channel = bench.open(with_filter(&format!("unit:unit* unit:{number}"))).unwrap();
         drop(channel.snapshots(&bench.last()).unwrap());
         channels.push(channel);
     }
     let recent = MemoryBudget::RECENT_BYTES / 2..=MemoryBudget::RECENT_BYTES;
     assert!(recent.contains(&bench.used_budget()), "{}", bench.used_budget());
 
-    assert_eq!(bench.open(with_filter("unit* unit:more")).unwrap_err(), OverBudget);
+    assert_eq!(bench.open(with_filter("unit:unit* unit:more")).unwrap_err(), OverBudget);
     assert!(bench.open(Subscription::default()).is_ok(), "no limit without a filter");
 
     let being_sent: Result<Vec<MessageBatch>, OverBudget> = channels
@@ -364,7 +364,7 @@ fn channels_and_messages_with_filters_are_limited() {
 
     drop((being_sent, rest));
     channels.clear();
-    assert!(bench.open(with_filter("unit* unit:more")).is_ok());
+    assert!(bench.open(with_filter("unit:unit* unit:more")).is_ok());
 }
 
 #[test]
@@ -382,6 +382,23 @@ fn a_slow_client_gets_snapshots_if_the_budget_is_exhausted() {
 
     assert_eq!(slow.resyncs, [ResyncReason::LargerThanSnapshot.text()]);
     slow.assert_up_to_date(&bench);
+    drop(all);
+}
+
+#[test]
+fn a_response_with_a_filter_uses_the_budget_until_it_is_dropped() {
+    let mut bench = ChannelBench::new();
+    bench.publish(&many_units(0), &[]);
+    let response = Bytes::from(vec![b'x'; 1000]);
+
+    let charged = bench.channels.charge(response.clone()).unwrap();
+    assert_eq!(charged, response);
+    assert_eq!(bench.used_budget(), 1000);
+    drop(charged);
+    assert_eq!(bench.used_budget(), 0);
+
+    let all = bench.exhaust_budget();
+    assert_eq!(bench.channels.charge(response).unwrap_err(), OverBudget);
     drop(all);
 }
 

@@ -29,6 +29,11 @@ pub(in crate::feed) struct HealthJson<'a> {
     #[serde(serialize_with = "super::milliseconds")]
     time: SystemTime,
     topics: AllListsHealthJson<'a>,
+    #[serde(
+        serialize_with = "super::some_milliseconds",
+        skip_serializing_if = "Option::is_none"
+    )]
+    events_since: Option<SystemTime>,
     held_back: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     clients: Option<usize>,
@@ -101,6 +106,7 @@ impl<'a> HealthJson<'a> {
                 machines: list(FleetList::Machines),
                 unit_files: list(FleetList::UnitFiles),
             },
+            events_since: health.events_since,
             held_back: health.held_back,
             clients,
         }

@@ -11,6 +11,7 @@ use serde::{Serialize, Serializer};
 use super::to_json;
 use crate::cluster::{MachineId, Member, Text, Unit, View};
 use crate::feed::fields::{MachineField, UnitField};
+use crate::feed::filter::Filter;
 
 /// Stands for an empty column, as in the output of fleetctl.
 const EMPTY: &str = "-";
@@ -33,16 +34,21 @@ impl<I: Iterator<Item: Serialize> + Clone> Serialize for StreamedArray<I> {
     }
 }
 
-/// The unit list. It has only the rows that fleet's own list has, or should have.
-pub(in crate::feed) fn unit_list(view: &View, fields: &[UnitField]) -> Vec<u8> {
+/// The unit list. It has only the rows that fleet's own list has, or should have, and of these the
+/// ones that pass the filter.
+pub(in crate::feed) fn unit_list(view: &View, fields: &[UnitField], filter: &Filter) -> Vec<u8> {
     let ips: HashMap<&MachineId, &Text> = view
         .machines
         .iter()
         .filter_map(|member| Some((&member.machine.id, member.machine.ip.as_ref()?)))
         .collect();
 
-    let listed: Vec<&Arc<Unit>> = view.units.iter().filter(|unit| unit.listed).collect();
-    let rows = listed
+    let passing: Vec<&Arc<Unit>> = view
+        .units
+        .iter()
+        .filter(|unit| unit.listed && filter.unit(unit))
+        .collect();
+    let rows = passing
         .iter()
         .map(|unit| StreamedArray(fields.iter().map(|field| unit_cell(unit, *field, &ips))));
 
@@ -53,10 +59,20 @@ pub(in crate::feed) fn unit_list(view: &View, fields: &[UnitField]) -> Vec<u8> {
     })
 }
 
-/// The machine list. It has only machines that are in the cluster.
-pub(in crate::feed) fn machine_list(view: &View, fields: &[MachineField]) -> Vec<u8> {
-    let present = view.machines.iter().filter(|member| member.lost_since.is_none());
-    let rows = present
+/// The machine list. It has only machines that are in the cluster, and of these the ones that pass
+/// the filter.
+pub(in crate::feed) fn machine_list(
+    view: &View,
+    fields: &[MachineField],
+    filter: &Filter,
+) -> Vec<u8> {
+    let passing: Vec<&Arc<Member>> = view
+        .machines
+        .iter()
+        .filter(|member| member.lost_since.is_none() && filter.machine(member))
+        .collect();
+    let rows = passing
+        .iter()
         .map(|member| StreamedArray(fields.iter().map(|field| machine_cell(member, *field))));
 
     to_json(&ListJson {

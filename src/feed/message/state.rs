@@ -13,6 +13,7 @@ use super::rows::{EventJson, MachineJson, UnitJson};
 use super::{SoftwareJson, to_json};
 use crate::cluster::Moment;
 use crate::feed::Publication;
+use crate::feed::subscription::{Subscription, Topic};
 
 #[derive(Serialize)]
 struct StateHeadJson<'a> {
@@ -26,9 +27,12 @@ struct StateHeadJson<'a> {
 
 #[derive(Serialize)]
 struct StateBodyJson<'a> {
-    units: Vec<UnitJson<'a>>,
-    machines: Vec<MachineJson<'a>>,
-    transitions: Vec<EventJson<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    units: Option<Vec<UnitJson<'a>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    machines: Option<Vec<MachineJson<'a>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    transitions: Option<Vec<EventJson<'a>>>,
 }
 
 /// The text from the opening brace to the comma in front of the [`state_body`].
@@ -47,19 +51,26 @@ pub(in crate::feed) fn state_head(publication: &Publication, clients: usize, now
     head.into()
 }
 
-/// The text behind the [`state_head`], up to the closing brace.
-pub(in crate::feed) fn state_body(publication: &Publication) -> Bytes {
-    let view = &publication.view;
-    let transitions = publication.transitions.iter().rev();
+/// The text behind the [`state_head`], up to the closing brace: the rows and events that are
+/// selected. A topic that is not selected is missing.
+pub(in crate::feed) fn state_body(publication: &Publication, selection: &Subscription) -> Bytes {
+    let filter = &selection.filter;
+    let units = publication.view.units.iter().filter(|unit| filter.unit(unit));
+    let machines = publication
+        .view
+        .machines
+        .iter()
+        .filter(|member| filter.machine(member));
+    let newest_first = publication.transitions.iter().rev();
+    let transitions = newest_first.filter(|transition| filter.event(&transition.event));
 
+    let has = |topic| selection.has(topic);
     let body = to_json(&StateBodyJson {
-        units: view.units.iter().map(|unit| UnitJson::from(&**unit)).collect(),
-        machines: view
-            .machines
-            .iter()
-            .map(|member| MachineJson::from(&**member))
-            .collect(),
-        transitions: transitions.map(|transition| EventJson::from(&**transition)).collect(),
+        units: has(Topic::Units).then(|| units.map(|unit| UnitJson::from(&**unit)).collect()),
+        machines: has(Topic::Machines)
+            .then(|| machines.map(|member| MachineJson::from(&**member)).collect()),
+        transitions: has(Topic::Events)
+            .then(|| transitions.map(|transition| EventJson::from(&**transition)).collect()),
     });
 
     // Without the opening brace.

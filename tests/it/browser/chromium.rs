@@ -3,6 +3,7 @@
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use fantoccini::actions::{ActionSequence, InputSource, MouseActions, PointerAction, TouchActions};
 use fantoccini::wd::{TimeoutConfiguration, WebDriverCompatibleCommand};
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper::Method;
@@ -151,9 +152,43 @@ impl Browser {
             .unwrap();
     }
 
+    /// Moves the mouse to the middle of an element.
+    pub(super) async fn point_at(&self, selector: &str) {
+        let mouse = MouseActions::new("mouse".into()).then(self.move_to(selector).await);
+        self.act(mouse).await;
+    }
+
+    /// Touches the middle of an element for a moment.
+    pub(super) async fn tap(&self, selector: &str) {
+        let finger = TouchActions::new("finger".into())
+            .then(self.move_to(selector).await)
+            .then(PointerAction::Down { button: 0 })
+            .then(PointerAction::Up { button: 0 });
+        self.act(finger).await;
+    }
+
+    async fn move_to(&self, selector: &str) -> PointerAction {
+        let element = self.client.find(Locator::Css(selector)).await.unwrap();
+        PointerAction::MoveToElement { element, duration: None, x: 0.0, y: 0.0 }
+    }
+
+    async fn act(&self, actions: impl Into<ActionSequence>) {
+        self.client.perform_actions(actions).await.unwrap();
+    }
+
     /// Shows the page as a user does who prefers `light` or `dark` colours.
     pub(super) async fn prefer(&self, scheme: &str) {
-        let media = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
+        self.emulate("screen", scheme).await;
+    }
+
+    /// Shows the page as on paper, if the user prefers these colours on the screen.
+    pub(super) async fn emulate_paper(&self, scheme: &str) {
+        self.emulate("print", scheme).await;
+    }
+
+    async fn emulate(&self, medium: &str, scheme: &str) {
+        let features = json!([{"name": "prefers-color-scheme", "value": scheme}]);
+        let media = json!({"media": medium, "features": features});
         let command = json!({"cmd": "Emulation.setEmulatedMedia", "params": media});
         self.client.issue_cmd(DevTools(command)).await.unwrap();
     }

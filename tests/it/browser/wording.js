@@ -8,14 +8,20 @@ const SAMPLES = {
   before: "…",
   count: 2,
   date: "DATE",
+  found: 2,
   isExact: false,
+  key: "stat",
+  keys: ["unit", "state"],
   list: "machines",
   lists: ["units", "machines"],
   machine: "10.0.0.1",
+  now: "on 10.0.0.2",
   problem: "no data from fleet",
+  query: "state:failed",
   reason: "the reason",
   status: 502,
   text: "Bad Gateway",
+  time: "TIME",
   unit: "web.service",
   usual: "1.0.0",
   verdict: "failed",
@@ -49,7 +55,7 @@ function catalogue(words, verdicts) {
       texts.push([`${group}.${name}`, textOf(text)]);
     }
   }
-  for (const name of ["allAsDesired", "alreadySo", "andMore", "reconnecting"]) {
+  for (const name of ["allAsDesired", "alreadySo", "andMore", "orEarlier", "reconnecting"]) {
     texts.push([name, textOf(words[name])]);
   }
   texts.push(["allAsDesired, one", words.allAsDesired(1)]);
@@ -62,7 +68,7 @@ function catalogue(words, verdicts) {
 }
 
 // The visible text and the labels of a part of the page. What the server says is left out, and so
-// are ages.
+// are ages and times.
 function shownTexts(selector) {
   const part = document.querySelector(selector);
   for (const node of part.querySelectorAll(".reason span, .event .rest, .history span")) {
@@ -78,5 +84,6 @@ function shownTexts(selector) {
     .map((line) => line.trim())
     .filter(Boolean);
   const text = [...lines, "", "labels:", ...labels].join("\n");
-  return text.replace(/\b\d+ (s|min|h|d)\b/g, "N s");
+  const withoutAges = text.replace(/\b\d+ (s|min|h|d)\b/g, "N s");
+  return withoutAges.replace(/\b\d\d:\d\d:\d\d\b/g, "TIME");
 }

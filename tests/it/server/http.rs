@@ -85,6 +85,85 @@ async fn the_lists_of_the_first_protocol_are_there_once_they_have_been_read() {
 }
 
 #[tokio::test]
+async fn lists_and_the_state_can_be_filtered() {
+    let mut bench = ServerBench::start().await;
+    let shown = Arc::new(View {
+        units: [unit("a.service", "active"), unit("b.service", "failed")]
+            .into_iter()
+            .collect(),
+        machines: vec![member("0123", false), member("4567", false)],
+    });
+    bench.read_all(&shown);
+    let names = |list: &serde_json::Value| -> Vec<String> {
+        let rows = list.as_array().expect("a list");
+        let name = |row: &serde_json::Value| {
+            let name = [&row[0], &row["unit"], &row["machine"]];
+            name.into_iter()
+                .find_map(|name| name.as_str())
+                .expect("a name")
+                .to_owned()
+        };
+        rows.iter().map(name).collect()
+    };
+
+    let units = bench.get("/v1/units?filter=failed").await.json();
+    assert_eq!(units["type"], "unit");
+    assert_eq!(names(&units["items"]), ["b.service"]);
+    let machines = bench.get("/v1/machines?filter=machine:4567&token=t").await.json();
+    assert_eq!(names(&machines["items"]), ["4567"]);
+
+    let state = bench.get("/v2/state?filter=-failed+machine:0123").await.json();
+    assert_eq!(
+        (names(&state["units"]), names(&state["machines"])),
+        (vec!["a.service".into()], vec!["0123".into()])
+    );
+    assert_eq!(state["health"]["state"], "ok");
+    let state = bench.get("/v2/state?topics=units").await.json();
+    assert_eq!(names(&state["units"]), ["a.service", "b.service"]);
+    assert!(state.get("machines").is_none() && state.get("transitions").is_none(), "{state}");
+}
+
+#[tokio::test]
+async fn a_filtered_answer_has_a_tag_of_its_own_and_leaves_the_whole_one_alone() {
+    let mut bench = ServerBench::start().await;
+    bench.read_all(&view(&[("a.service", "active"), ("b.service", "failed")]));
+
+    for (path, queries) in [
+        ("/v1/units", ["filter=failed", "filter=state:active"]),
+        ("/v2/state", ["filter=failed", "topics=units&filter=failed"]),
+    ] {
+        let whole = bench.get(path).await;
+        let mut tags = vec![whole.header("etag").to_owned()];
+        for query in queries {
+            let path = format!("{path}?{query}");
+            let answer = bench.get(&path).await;
+            let tag = answer.header("etag").to_owned();
+            let again = bench.request("GET", &path, &[("If-None-Match", &tag)]).await;
+            assert_eq!((again.status, again.text()), (304, ""), "{path}");
+            let other = bench.request("GET", &path, &[("If-None-Match", &tags[0])]).await;
+            assert_eq!(other.status, 200, "{path}");
+
+            let gzip = [("Accept-Encoding", "gzip")];
+            let packed = bench.request("GET", &path, &gzip).await;
+            assert_eq!(packed.status, 200, "{path}");
+            tags.push(tag);
+        }
+        tags.sort();
+        tags.dedup();
+        assert_eq!(tags.len(), 3, "{tags:?}");
+
+        let after = bench.get(path).await;
+        assert_eq!(after.header("etag"), whole.header("etag"));
+        let empty = bench.get(&format!("{path}?filter=")).await;
+        assert_eq!(empty.header("etag"), whole.header("etag"), "no term is no filter");
+    }
+    assert_eq!(
+        bench.get("/v1/units").await.text(),
+        list(&[("a.service", "active"), ("b.service", "failed")])
+    );
+}
+
+#[tokio::test]
 async fn the_state_is_everything_and_its_status_comes_even_when_nothing_changed() {
     let mut bench = ServerBench::start().await;
     bench.read_all(&view(&[("größe.service", "active")]));
@@ -450,7 +529,7 @@ async fn a_slash_at_the_end_of_a_path_is_ignored() {
 }
 
 /// Requests that are refused, but for the end of their head, and with which status.
-const REFUSED: [(&str, u16); 29] = [
+const REFUSED: [(&str, u16); 36] = [
     ("GET /nothing HTTP/1.1\r\nHost: localhost", 404),
     ("POST /v2/state HTTP/1.1\r\nHost: localhost", 405),
     ("GET /v1/units HTTP/1.1\r\nHost: localhost", 503),
@@ -466,11 +545,18 @@ const REFUSED: [(&str, u16); 29] = [
     ("GET / HTTP/1.1\r\nHost: localhost\r\nOrigin: null\r\nOrigin: null", 403),
     ("GET /v2/events?topics=units,all HTTP/1.1\r\nHost: localhost", 400),
     ("GET /v2/events?topics= HTTP/1.1\r\nHost: localhost", 400),
-    ("GET /v2/events?filter=verdict:ok HTTP/1.1\r\nHost: localhost", 400),
+    ("GET /v2/events?filter=stat:failed HTTP/1.1\r\nHost: localhost", 400),
+    ("GET /v2/events?filter=foo:bar HTTP/1.1\r\nHost: localhost", 400),
     ("GET /v2/events?filter=unit: HTTP/1.1\r\nHost: localhost", 400),
     ("GET /v2/events?epoch=e&revision=-1 HTTP/1.1\r\nHost: localhost", 400),
     ("GET /v2/events?epoch=e HTTP/1.1\r\nHost: localhost", 400),
     ("GET /v2/events?filters=a HTTP/1.1\r\nHost: localhost", 400),
+    ("GET /v1/units?filter=stat:failed HTTP/1.1\r\nHost: localhost", 400),
+    ("GET /v1/units?topics=units HTTP/1.1\r\nHost: localhost", 400),
+    ("GET /v1/machines?filters=a HTTP/1.1\r\nHost: localhost", 400),
+    ("GET /v2/state?filter=stat:failed HTTP/1.1\r\nHost: localhost", 400),
+    ("GET /v2/state?topics=all HTTP/1.1\r\nHost: localhost", 400),
+    ("GET /v2/state?revision=7 HTTP/1.1\r\nHost: localhost", 400),
     (
         "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 8",
         426,

@@ -195,15 +195,15 @@ async fn what_cannot_be_understood_is_refused_with_a_reason() {
     let bench = ServerBench::start().await;
     let protocol = [("sec-websocket-protocol", SECOND)];
     for refused in [
-        bench.refused("/?filter=verdict:ok", &protocol).await,
-        bench.get("/v2/events?filter=verdict:ok").await,
+        bench.refused("/?filter=stat:failed", &protocol).await,
+        bench.get("/v2/events?filter=stat:failed").await,
     ] {
         assert_eq!(refused.status, 400);
         assert!(
             refused.json()["error"]["message"]
                 .as_str()
                 .unwrap()
-                .contains("filter=\"verdict:ok\"")
+                .contains("filter=\"stat:failed\"")
         );
     }
     let head = bench.request("HEAD", "/v2/events", &[]).await;

@@ -5,7 +5,7 @@
 
 use std::time::SystemTime;
 
-use fleet_monitor::cluster::{Machine, Member, Unit, UnitFile, UnitState, Verdict};
+use fleet_monitor::cluster::{Machine, MachineDetails, Member, Unit, UnitFile, UnitState, Verdict};
 
 /// The state of a unit that a machine reports: loaded, with this active and sub state, such as
 /// `active/running`.
@@ -43,7 +43,7 @@ pub fn machine(id: &str) -> Machine {
     Machine { id: id.into(), ip: None, metadata: None, version: None }
 }
 
-/// A unit as it is shown: listed, with the verdict `ok`.
+/// A unit as it is shown: listed, with the verdict `ok`. Nothing is known of its machine.
 pub fn unit(state: UnitState) -> Unit {
     Unit {
         state,
@@ -56,6 +56,7 @@ pub fn unit(state: UnitState) -> Unit {
         verdict_since_seen: false,
         since: SystemTime::UNIX_EPOCH,
         since_seen: false,
+        machine: MachineDetails::default(),
     }
 }
 

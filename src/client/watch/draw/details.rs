@@ -8,7 +8,7 @@ use super::super::model::Model;
 use super::columns::{presence, severity_style};
 use super::theme::Theme;
 use crate::report::duration::age;
-use crate::report::{EventRow, MachineRow, RowKey, Since, UnitRow, utc, verdicts};
+use crate::report::{EventRow, MachineRow, RowKey, Since, UnitRow, next_steps, utc, verdicts};
 
 /// The lines of a row's details; those at the end matter least.
 pub(super) fn lines<'a>(model: &'a Model, key: &'a Key, theme: Theme) -> Vec<Line<'a>> {
@@ -34,7 +34,7 @@ fn unit_lines<'a>(model: &'a Model, key: &'a RowKey, theme: Theme) -> Vec<Line<'
 
     lines.push(Line::default());
     lines.push(Line::styled("Commands", Theme::heading()));
-    lines.extend(commands(name, machine.is_some()).into_iter().map(Line::from));
+    lines.extend(next_steps(name).map(|command| Line::from(format!("  {command}"))));
 
     let is_of_unit =
         |event: &EventRow| event.unit.as_deref() == Some(name) && event.machine == *machine;
@@ -90,29 +90,6 @@ fn what_fleet_wants(model: &Model, unit: &UnitRow) -> String {
     format!("{desired}, {target}")
 }
 
-/// Commands about a unit, to be copied into a shell.
-fn commands(name: &str, is_on_machine: bool) -> Vec<String> {
-    let word = shell_word(name);
-    let field = shell_word(&format!("FLEET_UNIT={name}"));
-
-    let mut commands = vec![format!("  journalctl {field}")];
-    if is_on_machine {
-        commands.insert(0, format!("  fleetctl journal {word}"));
-        commands.insert(1, format!("  fleetctl ssh {word}"));
-    }
-    commands
-}
-
-/// A text as one word of a POSIX shell.
-fn shell_word(text: &str) -> String {
-    let is_safe = |char: char| char.is_ascii_alphanumeric() || "-_.@:=/+,".contains(char);
-    if text.chars().all(is_safe) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
-    }
-}
-
 fn machine_lines<'a>(model: &'a Model, id: &'a str, theme: Theme) -> Vec<Line<'a>> {
     let Some(machine) = model.cluster.machines.get(id) else {
         return vec![
@@ -125,7 +102,7 @@ fn machine_lines<'a>(model: &'a Model, id: &'a str, theme: Theme) -> Vec<Line<'a
     lines.extend(machine_facts(model, machine));
     lines.push(Line::default());
     lines.push(Line::styled("Commands", Theme::heading()));
-    lines.push(Line::from(format!("  fleetctl ssh {}", shell_word(id))));
+    lines.push(Line::from(format!("  fleetctl ssh {id}")));
     lines.extend(latest_events(model, |event| event.machine.as_deref() == Some(id), theme));
     lines
 }
@@ -202,20 +179,4 @@ fn fact<'a>(name: &'static str, value: impl Into<Span<'a>>) -> Line<'a> {
     let mut line = Line::styled(format!("{name:<13}"), Style::new());
     line.push_span(value);
     line
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_unit_is_one_word_of_a_command() {
-        for (unit, word) in [
-            ("web@1.service", "web@1.service"),
-            (r"dev-disk\x2dby.device", r"'dev-disk\x2dby.device'"),
-            ("it's.service", r"'it'\''s.service'"),
-        ] {
-            assert_eq!(shell_word(unit), word);
-        }
-    }
 }

@@ -1,0 +1,350 @@
+//! The state of the cluster on one screen: the source and the age of its data, what is wrong, the
+//! machines.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::cluster_state::ClusterState;
+use super::duration::{age, duration};
+use super::problems::{Cause, Problem, problems};
+use super::table::{Cell, Layout, Table, cut, printable, style};
+use super::verdicts::{self, Tone};
+use super::wire::{Health, HealthState, Milliseconds, UnitRow};
+
+/// Lines that are left free at the end of the screen: for the prompt.
+const RESERVED_LINES: usize = 2;
+/// How many problems are shown at least, however small the screen is.
+const LEAST_PROBLEMS: usize = 3;
+
+/// What can be said of the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Assessment {
+    /// Nothing is known to be wrong.
+    Well,
+    /// A unit or a machine has a problem.
+    Wrong,
+    /// The source cannot be read as it should, so the cluster may be in another state.
+    Unknown,
+}
+
+impl Assessment {
+    /// Assesses the cluster.
+    pub fn of(state: &ClusterState) -> Self {
+        let is_current = state
+            .health
+            .as_ref()
+            .is_some_and(|health| matches!(health.state, HealthState::Ok | HealthState::Ended));
+
+        if !is_current {
+            Assessment::Unknown
+        } else if has_problems(state) {
+            Assessment::Wrong
+        } else {
+            Assessment::Well
+        }
+    }
+}
+
+fn has_problems(state: &ClusterState) -> bool {
+    state.units.values().any(|unit| !unit.is_ok())
+        || state
+            .machines
+            .values()
+            .any(|machine| machine.lost_since.is_some() || machine.silent_since.is_some())
+}
+
+/// How much of the units is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Units {
+    /// Only what is wrong, by cause.
+    Problems,
+    /// Every unit.
+    All,
+}
+
+/// The text, with a newline at its end.
+pub fn overview(state: &ClusterState, now: Milliseconds, units: Units, layout: Layout) -> String {
+    let problems = problems(state, now);
+    let mut lines = vec![source_line(state, now, layout)];
+    lines.extend(headline(state, &problems, layout));
+
+    let machines = machine_table(state).lines(layout);
+    match units {
+        Units::All => push_section(&mut lines, unit_table(state, now).lines(layout)),
+        Units::Problems => {
+            let used = lines.len() + machines.len() + RESERVED_LINES + 3;
+            let room = layout
+                .height
+                .map_or(usize::MAX, |height| height.saturating_sub(used).max(LEAST_PROBLEMS));
+            push_section(&mut lines, problem_lines(&problems, now, room, layout));
+        }
+    }
+    let machines = shortened(machines, lines_left(&lines, layout), "machines");
+    push_section(&mut lines, machines);
+
+    lines.join("\n") + "\n"
+}
+
+fn lines_left(lines: &[String], layout: Layout) -> usize {
+    layout.height.map_or(usize::MAX, |height| {
+        height
+            .saturating_sub(lines.len() + RESERVED_LINES + 1)
+            .max(LEAST_PROBLEMS)
+    })
+}
+
+/// Appends a table after an empty line, unless it has no rows.
+fn push_section(lines: &mut Vec<String>, section: Vec<String>) {
+    if section.len() > 1 {
+        lines.push(String::new());
+        lines.extend(section);
+    }
+}
+
+/// At most so many lines; the last one then says how many rows of these are left out.
+fn shortened(mut lines: Vec<String>, limit: usize, rows: &str) -> Vec<String> {
+    if lines.len() > limit {
+        let left_out = lines.len() - limit + 1;
+        lines.truncate(limit - 1);
+        lines.push(format!("and {left_out} more {rows}"));
+    }
+    lines
+}
+
+/// `fleet API v1.0.0: live, units read 2 s ago`.
+fn source_line(state: &ClusterState, now: Milliseconds, layout: Layout) -> String {
+    let Some(health) = &state.health else {
+        return "no data yet".to_owned();
+    };
+
+    let (words, tone) = condition(health, now);
+    let source = printable(&health.source);
+    let rest = layout.width.map(|width| width.saturating_sub(source.len() + 2));
+    let words = colored(&words, tone, Layout { width: rest, ..layout });
+    format!("{source}: {words}")
+}
+
+/// Text in the colour of a tone, cut to the width.
+fn colored(text: &str, tone: Tone, layout: Layout) -> String {
+    let text = cut(&printable(text), layout.width.unwrap_or(usize::MAX));
+    if !layout.color {
+        return text;
+    }
+
+    let style = style(tone);
+    format!("{style}{text}{style:#}")
+}
+
+/// Whether the data can be relied on, and how old they are.
+fn condition(health: &Health, now: Milliseconds) -> (String, Tone) {
+    let since = |word: &str| {
+        let lasted = health.since.map(|since| format!(" for {}", age(since, now, true)));
+        format!("{word}{}", lasted.unwrap_or_default())
+    };
+    let reason = health
+        .reason
+        .as_deref()
+        .map(|reason| format!(": {reason}"))
+        .unwrap_or_default();
+    let elapsed = now.saturating_sub(health.time) / 1000;
+    let units_age = health
+        .topics
+        .get("units")
+        .and_then(|list| list.age)
+        .map(|age| format!(", units read {} ago", duration(age as u64 + elapsed)))
+        .unwrap_or_default();
+
+    match health.state {
+        HealthState::Ok if health.recording => ("recording".to_owned(), Tone::Good),
+        HealthState::Ok => (format!("live{units_age}"), Tone::Good),
+        HealthState::Ended => ("recording, ended".to_owned(), Tone::Good),
+        HealthState::Starting => ("waiting for the first complete data".to_owned(), Tone::Warning),
+        HealthState::Failing => {
+            (format!("{}{reason}{units_age}", since("cannot be read")), Tone::Bad)
+        }
+        HealthState::Overdue => (format!("{}{reason}", since("no new data")), Tone::Bad),
+        HealthState::Suspect => (
+            format!("{}: many units are missing from fleet's list", since("suspect")),
+            Tone::Warning,
+        ),
+        HealthState::Unknown => {
+            ("in a state that this version does not know".to_owned(), Tone::Warning)
+        }
+    }
+}
+
+/// What is wrong, or that all is well, and below it how large the cluster is.
+fn headline(state: &ClusterState, problems: &[Problem], layout: Layout) -> Vec<String> {
+    if state.health.is_none() {
+        return vec![];
+    }
+
+    let machines = state.machines.values();
+    let lost = machines
+        .clone()
+        .filter(|machine| machine.lost_since.is_some())
+        .count();
+    let silent = machines
+        .filter(|machine| machine.lost_since.is_none() && machine.silent_since.is_some())
+        .count();
+    let parts = [
+        (lost > 0).then(|| format!("{} lost", count(lost, "machine"))),
+        (silent > 0).then(|| format!("{} silent", count(silent, "machine"))),
+        wrong_units(state),
+    ];
+    let wrong: Vec<String> = parts.into_iter().flatten().collect();
+
+    let tone = problems
+        .iter()
+        .map(|problem| problem.tone)
+        .min()
+        .unwrap_or(Tone::Good);
+    let words = match &*wrong {
+        [] if Assessment::of(state) == Assessment::Unknown => "last known: all well".to_owned(),
+        [] => "all well".to_owned(),
+        _ => wrong.join("; "),
+    };
+    let present = state.machines.len() - lost;
+    vec![
+        colored(&words, tone, layout),
+        format!("{} on {}", count(state.units.len(), "unit"), count(present, "machine")),
+    ]
+}
+
+/// `units: 1 failed, 2 stale`; `None` if all units are ok.
+fn wrong_units(state: &ClusterState) -> Option<String> {
+    let mut counts: BTreeMap<(usize, &str), usize> = BTreeMap::new();
+    for unit in state.units.values().filter(|unit| !unit.is_ok()) {
+        *counts
+            .entry((verdicts::rank(&unit.verdict), &unit.verdict))
+            .or_default() += 1;
+    }
+
+    let words: Vec<String> = counts
+        .into_iter()
+        .map(|((_, verdict), units)| format!("{units} {}", verdicts::word(verdict)))
+        .collect();
+    (!words.is_empty()).then(|| format!("units: {}", words.join(", ")))
+}
+
+fn count(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+/// The problems, at most so many lines of them.
+fn problem_lines(
+    problems: &[Problem],
+    now: Milliseconds,
+    room: usize,
+    layout: Layout,
+) -> Vec<String> {
+    if problems.is_empty() {
+        return vec![];
+    }
+
+    let mut table = Table::new(&["PROBLEM", "WHAT", "WHERE", "FOR", "REASON"]);
+    for problem in problems.iter().take(room) {
+        table.push([
+            Cell::toned(problem.word(), problem.tone),
+            subject(problem).into(),
+            place(problem).into(),
+            age(problem.since, now, problem.since_seen).into(),
+            reason(problem).into(),
+        ]);
+    }
+
+    let mut lines = table.lines(layout);
+    if problems.len() > room {
+        lines.push(format!("and {} more: --all lists every unit", problems.len() - room));
+    }
+    lines
+}
+
+/// The unit, or how many units there are.
+fn subject(problem: &Problem) -> String {
+    match (&problem.cause, &*problem.units) {
+        (Cause::MachineLost(_) | Cause::MachineSilent(_), []) => "no unit".to_owned(),
+        (Cause::Template { template, .. }, units) => format!("{}× {template}", units.len()),
+        (_, [unit]) => unit.unit.clone(),
+        (_, units) => count(units.len(), "unit"),
+    }
+}
+
+fn place(problem: &Problem) -> String {
+    match &problem.cause {
+        Cause::MachineLost(machine) | Cause::MachineSilent(machine) => machine.name().to_owned(),
+        Cause::OnMachine { machine, .. } => (*machine).to_owned(),
+        Cause::Template { .. } => count(places(&problem.units), "machine"),
+        Cause::Unit => problem
+            .units
+            .first()
+            .and_then(|unit| unit.place())
+            .unwrap_or("-")
+            .to_owned(),
+    }
+}
+
+fn places(units: &[&UnitRow]) -> usize {
+    let places: BTreeSet<_> = units.iter().map(|unit| &unit.machine).collect();
+    places.len()
+}
+
+/// The reason of a single unit, or the names of the units.
+fn reason(problem: &Problem) -> String {
+    match &*problem.units {
+        [] => String::new(),
+        [unit] => unit.reason.clone(),
+        units => units.iter().map(|unit| &*unit.unit).collect::<Vec<_>>().join(" "),
+    }
+}
+
+/// Every unit, the worst first.
+fn unit_table(state: &ClusterState, now: Milliseconds) -> Table {
+    let mut units: Vec<&UnitRow> = state.units.values().collect();
+    units.sort_by_key(|unit| verdicts::rank(&unit.verdict));
+
+    let mut table = Table::new(&["VERDICT", "UNIT", "STATE", "MACHINE", "SINCE", "REASON"]);
+    for unit in units {
+        let reason = if unit.is_ok() { "" } else { &unit.reason };
+        table.push([
+            Cell::toned(verdicts::word(&unit.verdict), verdicts::tone(&unit.verdict)),
+            (&*unit.unit).into(),
+            unit.state().into(),
+            unit.place().unwrap_or("-").into(),
+            age(unit.since, now, unit.since_seen).into(),
+            reason.into(),
+        ]);
+    }
+    table
+}
+
+/// All machines, those that are lost or silent first.
+fn machine_table(state: &ClusterState) -> Table {
+    let mut machines: Vec<_> = state.machines.values().collect();
+    machines.sort_by_key(|machine| {
+        (machine.lost_since.is_none(), machine.silent_since.is_none(), machine.name())
+    });
+
+    let mut table = Table::new(&["MACHINE", "ID", "STATE", "UNITS", "PROBLEMS", "METADATA"]);
+    for machine in machines {
+        let units = state
+            .units
+            .values()
+            .filter(|unit| unit.machine.as_deref() == Some(&*machine.machine));
+        let wrong = units.clone().filter(|unit| !unit.is_ok()).count();
+        let (word, tone) = match (machine.lost_since, machine.silent_since) {
+            (Some(_), _) => ("lost", Tone::Bad),
+            (None, Some(_)) => ("silent", Tone::Warning),
+            (None, None) if machine.leader => ("leader", Tone::Good),
+            (None, None) => ("present", Tone::Good),
+        };
+        table.push([
+            machine.name().into(),
+            machine.machine.get(..8).unwrap_or(&machine.machine).into(),
+            Cell::toned(word, tone),
+            units.count().to_string().into(),
+            wrong.to_string().into(),
+            machine.metadata.as_deref().unwrap_or("-").into(),
+        ]);
+    }
+    table
+}

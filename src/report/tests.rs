@@ -1,0 +1,148 @@
+//! What the texts look like, for one cluster in trouble.
+
+use serde_json::{Value, json};
+
+use super::{
+    CheckRules, ClusterState, Layout, Milliseconds, StateDocument, Threshold, Units, check,
+    overview, rows_of_unit, unit_detail,
+};
+use crate::snapshots::assert_catalogue;
+
+const NOW: Milliseconds = 1_700_000_600_000;
+const LOST: &str = "d2e8f4a10b6c4973b5d7e9f1a3c5b7d9";
+const PRESENT: &str = "3f1a8c5e9b2d4f60a7c1d2e3b4f50617";
+
+fn unit(name: &str, machine: Option<(&str, &str)>, verdict: &str, reason: &str, age: u64) -> Value {
+    let mut unit = json!({
+        "unit": name, "load": "loaded", "active": "active", "sub": "running", "listed": true,
+        "desired": "launched", "global": false, "verdict": verdict, "reason": reason,
+        "verdict_since": NOW - age * 1000, "verdict_since_seen": age < 600,
+        "since": NOW - age * 1000, "since_seen": age < 600,
+    });
+    if let Some((id, ip)) = machine {
+        unit["machine"] = id.into();
+        unit["ip"] = ip.into();
+        unit["target"] = id.into();
+    }
+    unit
+}
+
+/// Two units are on a lost machine since a minute, one has failed for a day, one is fine.
+fn cluster(health: &Value) -> ClusterState {
+    let lost = Some((LOST, "10.0.0.3"));
+    let present = Some((PRESENT, "10.0.0.1"));
+    let on_lost = "Its machine has left the cluster; this is its last known state.";
+    let mut failed = unit("db.service", present, "failed", "systemd says that it failed.", 86_400);
+    failed["active"] = "failed".into();
+    failed["sub"] = "failed".into();
+    failed["description"] = "The database".into();
+
+    let document: StateDocument = serde_json::from_value(json!({
+        "epoch": "e", "revision": 7, "time": NOW,
+        "software": {"name": "fleet-monitor", "version": "0.1.0"},
+        "health": health,
+        "units": [
+            unit("cache.service", present, "ok", "It is as fleet wants it.", 3600),
+            failed,
+            unit("nowhere.service", None, "unscheduled", "fleet wants it launched.", 7200),
+            unit("web@1.service", lost, "machine_lost", on_lost, 60),
+            unit("web@2.service", lost, "machine_lost", on_lost, 60),
+        ],
+        "machines": [
+            {"machine": PRESENT, "ip": "10.0.0.1", "metadata": "role=db", "leader": true,
+             "since": NOW - 1000, "since_seen": false},
+            {"machine": LOST, "ip": "10.0.0.3", "lost_since": NOW - 60_000,
+             "since": NOW - 1000, "since_seen": true},
+        ],
+        "transitions": [
+            {"number": 2, "time": NOW - 30_000, "event": "changed", "unit": "db.service",
+             "severity": "warning", "text": "db.service on 10.0.0.1: active/running → failed/failed"},
+            {"number": 1, "time": NOW - 90_000, "event": "appeared", "unit": "web@1.service",
+             "severity": "info", "text": "web@1.service on 10.0.0.3 appeared: active/running"},
+        ],
+    }))
+    .unwrap();
+    document.into()
+}
+
+fn live() -> Value {
+    json!({"source": "fleet API v1.0.0", "state": "ok", "time": NOW - 2000,
+           "topics": {"units": {"age": 1.0}}})
+}
+
+fn failing() -> Value {
+    json!({"source": "fleet API v1.0.0", "state": "failing", "time": NOW, "since": NOW - 14_000,
+           "reason": "no answer within 10 s (--poll-timeout)",
+           "topics": {"units": {"age": 16.0, "failing_for": 14.0}}})
+}
+
+#[test]
+fn the_status_is_in_these_words() {
+    let screen = Layout { width: Some(80), height: Some(24), color: false };
+    let small = Layout { width: Some(60), height: Some(10), color: false };
+    let colored = Layout { color: true, ..Layout::default() };
+    let mut silent = cluster(&live());
+    silent.units.clear();
+    silent.machines.remove(LOST);
+    let mut machine = silent.machines.remove(PRESENT).unwrap();
+    machine.silent_since = Some(NOW - 5000);
+    silent.machines.insert(PRESENT.to_owned(), machine);
+
+    let show = |state: &ClusterState, units, layout| overview(state, NOW, units, layout);
+    let texts = [
+        ("a pipe", show(&cluster(&live()), Units::Problems, Layout::default())),
+        ("a terminal of 80 × 24", show(&cluster(&live()), Units::Problems, screen)),
+        ("a terminal of 60 × 10", show(&cluster(&live()), Units::Problems, small)),
+        ("all units", show(&cluster(&live()), Units::All, Layout::default())),
+        ("fleet cannot be read", show(&cluster(&failing()), Units::Problems, screen)),
+        ("a silent machine without units", show(&silent, Units::Problems, screen)),
+        ("nothing is known", show(&ClusterState::default(), Units::Problems, screen)),
+        (
+            "in colour",
+            show(&cluster(&live()), Units::Problems, colored).replace('\u{1b}', "ESC"),
+        ),
+    ];
+
+    for (case, text) in &texts {
+        let is_small = case.contains("60") || case.contains("80");
+        assert!(!is_small || text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    }
+    assert_catalogue("terminal-status", texts);
+}
+
+#[test]
+fn a_unit_is_described_in_these_words() {
+    let state = cluster(&live());
+    let texts = ["db", "web@1.service", "nowhere.service"].map(|name| {
+        let rows = rows_of_unit(&state, name);
+        (name, unit_detail(&state, &rows, NOW, Layout::default()))
+    });
+    assert_catalogue("terminal-unit", texts);
+}
+
+#[test]
+fn a_check_is_in_these_words() {
+    let any = Threshold { verdict: None, count: 1 };
+    let rules = |lasting| CheckRules { warning: vec![any.clone()], critical: vec![], lasting };
+    let starting = json!({"source": "etcd", "state": "starting", "time": NOW, "topics": {}});
+    let suspect = json!({"source": "etcd", "state": "suspect", "since": NOW - 5000, "time": NOW, "topics": {}});
+
+    let texts = [
+        ("something is wrong", check(&cluster(&live()), &rules(0), NOW).1),
+        ("nothing for long enough", check(&cluster(&live()), &rules(100_000), NOW).1),
+        (
+            "no units",
+            check(
+                &ClusterState { health: cluster(&live()).health, ..ClusterState::default() },
+                &rules(0),
+                NOW,
+            )
+            .1,
+        ),
+        ("fleet cannot be read", check(&cluster(&failing()), &rules(0), NOW).1),
+        ("nothing was read yet", check(&cluster(&starting), &rules(0), NOW).1),
+        ("the source is suspect", check(&cluster(&suspect), &rules(0), NOW).1),
+        ("nothing is known", check(&ClusterState::default(), &rules(0), NOW).1),
+    ];
+    assert_catalogue("terminal-check", texts);
+}

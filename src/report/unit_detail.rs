@@ -1,0 +1,192 @@
+//! All that is known of one unit, on every machine that has it.
+
+use super::cluster_state::ClusterState;
+use super::duration::age;
+use super::table::{Layout, printable, style};
+use super::verdicts;
+use super::wire::{EventRow, Milliseconds, UnitRow};
+
+/// How many of the unit's latest events are shown.
+const MAX_EVENTS: usize = 10;
+/// Names of a field are padded to this width.
+const NAME_WIDTH: usize = 9;
+
+/// The rows of a unit. Without a suffix, a name is that of a service, as for fleetctl.
+pub fn rows_of_unit<'a>(state: &'a ClusterState, name: &str) -> Vec<&'a UnitRow> {
+    let service = format!("{name}.service");
+
+    let rows = |wanted: &str| -> Vec<&UnitRow> {
+        state.units.values().filter(|unit| unit.unit == wanted).collect()
+    };
+    let exact = rows(name);
+    if exact.is_empty() { rows(&service) } else { exact }
+}
+
+/// The text for one unit, with a newline at its end. `rows` has at least one row.
+pub fn unit_detail(
+    state: &ClusterState,
+    rows: &[&UnitRow],
+    now: Milliseconds,
+    layout: Layout,
+) -> String {
+    let Some(first) = rows.first() else {
+        return String::new();
+    };
+
+    let mut lines = vec![title(first)];
+    lines.extend(wanted(state, first));
+    for row in rows {
+        lines.push(String::new());
+        lines.extend(on_machine(row, now, layout));
+    }
+
+    let events = events_of(state, &first.unit);
+    if !events.is_empty() {
+        lines.push(String::new());
+        lines.push("Events, newest first:".to_owned());
+        lines.extend(events.iter().map(|event| event_line(event, now)));
+    }
+
+    lines.push(String::new());
+    lines.push("Next:".to_owned());
+    lines.extend(next_steps(&first.unit).map(|command| format!("  {command}")));
+    lines.join("\n") + "\n"
+}
+
+/// The commands that lead on, to copy.
+pub fn next_steps(unit: &str) -> impl Iterator<Item = String> {
+    let quoted = shell_quoted(unit);
+    [
+        format!("fleetctl journal {quoted}"),
+        format!("fleetctl ssh {quoted}"),
+        format!("journalctl FLEET_UNIT={quoted}"),
+    ]
+    .into_iter()
+}
+
+/// A word for a shell: a name may contain a backslash (`systemd-escape(1)`).
+fn shell_quoted(text: &str) -> String {
+    let is_plain =
+        |char: char| char.is_ascii_alphanumeric() || matches!(char, '.' | '-' | '_' | '@' | ':');
+    if !text.is_empty() && text.chars().all(is_plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
+}
+
+fn title(row: &UnitRow) -> String {
+    match &row.description {
+        Some(description) => printable(&format!("{} - {description}", row.unit)),
+        None => printable(&row.unit),
+    }
+}
+
+/// What fleet wants of the unit.
+fn wanted(state: &ClusterState, row: &UnitRow) -> Vec<String> {
+    let desired = row.desired.as_deref().unwrap_or("not known: there is no unit file");
+    let target = match &row.target {
+        _ if row.global => Some("every machine that meets its requirements".to_owned()),
+        Some(id) => Some(
+            state
+                .machines
+                .get(id)
+                .map_or_else(|| id.clone(), |machine| machine.name().to_owned()),
+        ),
+        None => None,
+    };
+
+    let mut lines = vec![field("wanted", desired)];
+    lines.extend(target.map(|target| field("target", &target)));
+    if !row.requirements.is_empty() {
+        lines.push(field("requires", &row.requirements.join(", ")));
+    }
+    lines
+}
+
+/// How the unit is on one machine, or on none.
+fn on_machine(row: &UnitRow, now: Milliseconds, layout: Layout) -> Vec<String> {
+    let machine = match (&row.ip, &row.machine) {
+        (Some(ip), Some(id)) => format!("{ip} ({id})"),
+        (None, Some(id)) => id.clone(),
+        (_, None) => "none".to_owned(),
+    };
+    let tone = style(verdicts::tone(&row.verdict));
+    let word = verdicts::word(&row.verdict);
+    let verdict = if layout.color {
+        format!("{tone}{word}{tone:#}")
+    } else {
+        word.to_owned()
+    };
+    let since = age(row.verdict_since, now, row.verdict_since_seen);
+
+    let mut lines = vec![
+        field("machine", &machine),
+        format!("  {:NAME_WIDTH$} {verdict} for {since}: {}", "verdict", printable(&row.reason)),
+    ];
+    if row.active.is_some() || row.sub.is_some() {
+        let load = row.load.as_deref().unwrap_or("-");
+        let since = age(row.since, now, row.since_seen);
+        lines.push(field("state", &format!("{} ({load}) for {since}", row.state())));
+    }
+    if let Some(stale) = row.stale_since {
+        lines.push(field("stale", &format!("not reported for {}", age(stale, now, true))));
+    }
+    if let (Some(has), Some(wanted)) = (&row.hash, &row.file_hash)
+        && has != wanted
+    {
+        let short = |hash: &str| hash.get(..7).unwrap_or(hash).to_owned();
+        let versions = format!("the machine has {}, fleet has {}", short(has), short(wanted));
+        lines.push(field("version", &versions));
+    }
+    lines
+}
+
+fn field(name: &str, value: &str) -> String {
+    format!("  {name:NAME_WIDTH$} {}", printable(value))
+}
+
+/// The latest events of a unit, newest first.
+fn events_of<'a>(state: &'a ClusterState, unit: &str) -> Vec<&'a EventRow> {
+    state
+        .events
+        .iter()
+        .rev()
+        .filter(|event| event.unit.as_deref() == Some(unit))
+        .take(MAX_EVENTS)
+        .collect()
+}
+
+fn event_line(event: &EventRow, now: Milliseconds) -> String {
+    let ago = format!("{} ago", age(event.time, now, true));
+    format!("  {ago:>11}  {}", printable(&event.text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_without_a_suffix_is_that_of_a_service() {
+        let mut state = ClusterState::default();
+        for name in ["web.service", "db", "db.service"] {
+            let unit = UnitRow { unit: name.into(), ..UnitRow::default() };
+            state.units.insert(unit.key(), unit);
+        }
+
+        for (name, found) in [("web", "web.service"), ("db", "db"), ("web.service", "web.service")]
+        {
+            let rows = rows_of_unit(&state, name);
+            assert_eq!(rows.iter().map(|row| &*row.unit).collect::<Vec<_>>(), [found]);
+        }
+        assert!(rows_of_unit(&state, "cache").is_empty());
+    }
+
+    #[test]
+    fn a_command_can_be_copied_whatever_the_name_is() {
+        let commands = |unit| next_steps(unit).collect::<Vec<_>>();
+        assert_eq!(commands("web@1.service")[0], "fleetctl journal web@1.service");
+        assert_eq!(commands(r"dev-\x2d.device")[0], r"fleetctl journal 'dev-\x2d.device'");
+        assert_eq!(commands("a'b; rm -r x")[0], r"fleetctl journal 'a'\''b; rm -r x'");
+    }
+}

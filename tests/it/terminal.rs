@@ -1,0 +1,292 @@
+//! The commands `status`, `unit` and `check` against the real program: what they print, and with
+//! which exit status they end.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpListener;
+use tokio::process::Command;
+use tokio::time::timeout;
+
+use crate::support::snapshots::assert_catalogue;
+use crate::support::{Daemon, Program};
+
+const MACHINE: &str = "3f1a8c5e9b2d4f60a7c1d2e3b4f50617";
+
+/// The result of a command.
+struct Output {
+    status: i32,
+    stdout: String,
+    stderr: String,
+}
+
+/// Runs the program with these arguments, and no environment but `variables`.
+async fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fleet-monitor"));
+    command
+        .args(arguments)
+        .env_clear()
+        .envs(variables.iter().copied())
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+
+    let output = timeout(Duration::from_secs(30), command.output())
+        .await
+        .expect("it ends")
+        .unwrap();
+    Output {
+        status: output.status.code().expect("an exit status"),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// Runs a command that asks this monitor.
+async fn ask(daemon: &Daemon, arguments: &[&str]) -> Output {
+    let url = format!("http://{}", daemon.address);
+    run(arguments, &[("FLEET_MONITOR_URL", &url)]).await
+}
+
+/// A recording of one moment, in which each unit has this state.
+fn recording(directory: &Path, units: &[(&str, &str)]) -> String {
+    let states: Vec<Value> = units
+        .iter()
+        .map(|(unit, active)| {
+            let sub = if *active == "active" { "running" } else { active };
+            json!({"unit": unit, "machine": MACHINE, "ip": "10.0.0.1", "load": "loaded",
+                   "active": active, "sub": sub})
+        })
+        .collect();
+    let files: Vec<Value> = units
+        .iter()
+        .map(|(unit, _)| json!({"unit": unit, "desired": "launched", "target": MACHINE}))
+        .collect();
+    let lines = [
+        json!({"recording": 1, "source": "fleetctl v1.0.0"}),
+        json!({"t": 0.0, "took": 0.0, "topic": "machines",
+               "machines": [{"id": MACHINE, "ip": "10.0.0.1"}]}),
+        json!({"t": 0.0, "took": 0.0, "topic": "unit_files", "files": files}),
+        json!({"t": 0.0, "took": 0.0, "topic": "units", "states": states}),
+    ];
+
+    let path = directory.join("recording.jsonl");
+    let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    std::fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+/// A monitor that has read this recording to its end.
+async fn monitor(units: &[(&str, &str)], arguments: &[&str]) -> Daemon {
+    let directory = TempDir::new().unwrap();
+    let path = recording(directory.path(), units);
+
+    let daemon = Program::new(&[&["--replay", &path], arguments].concat())
+        .start()
+        .await;
+    daemon.source_is("ended").await;
+    daemon
+}
+
+const WELL: [(&str, &str); 2] = [("a.service", "active"), ("b.service", "active")];
+const WRONG: [(&str, &str); 2] = [("a.service", "active"), ("b.service", "failed")];
+
+#[tokio::test]
+async fn status_says_what_is_wrong_and_its_exit_status_whether_anything_is() {
+    let well = monitor(&WELL, &[]).await;
+    let output = ask(&well, &["status"]).await;
+    assert_eq!((output.status, output.stderr.as_str()), (0, ""), "{}", output.stdout);
+    assert!(output.stdout.contains("10.0.0.1") && !output.stdout.contains("a.service"));
+
+    let wrong = monitor(&WRONG, &[]).await;
+    let output = ask(&wrong, &["status"]).await;
+    assert_eq!(output.status, 1, "{}", output.stdout);
+    assert!(output.stdout.contains("b.service") && !output.stdout.contains("a.service"));
+
+    let all = ask(&wrong, &["status", "--all"]).await;
+    assert!(all.stdout.contains("a.service"), "{}", all.stdout);
+    assert!(!output.stdout.contains('\u{1b}'), "no colours into a pipe");
+    assert!(
+        ask(&wrong, &["status", "--color", "always"])
+            .await
+            .stdout
+            .contains('\u{1b}')
+    );
+}
+
+#[tokio::test]
+async fn a_filter_selects_what_is_assessed() {
+    let wrong = monitor(&WRONG, &[]).await;
+
+    assert_eq!(ask(&wrong, &["status", "a.service"]).await.status, 0);
+    assert_eq!(ask(&wrong, &["check", "unit:a.service"]).await.status, 0);
+    assert_eq!(ask(&wrong, &["check", "unit:b.service"]).await.status, 2);
+
+    let unknown = ask(&wrong, &["status", "stat:failed"]).await;
+    assert_eq!((unknown.status, unknown.stdout.as_str()), (3, ""));
+    assert!(unknown.stderr.contains("stat"), "{}", unknown.stderr);
+}
+
+#[tokio::test]
+async fn json_is_the_state_as_the_server_has_it() {
+    let wrong = monitor(&WRONG, &[]).await;
+
+    let output = ask(&wrong, &["status", "--json"]).await;
+    assert_eq!(output.status, 1);
+    let printed: Value = serde_json::from_str(&output.stdout).unwrap();
+    let (_, served) = wrong.get("/v2/state").await;
+    assert_eq!(printed["units"], served["units"]);
+    assert!(output.stdout.ends_with('\n'));
+
+    let output = ask(&wrong, &["unit", "b", "--json"]).await;
+    let printed: Value = serde_json::from_str(&output.stdout).unwrap();
+    assert_eq!(printed, json!([served["units"][1]]));
+}
+
+#[tokio::test]
+async fn a_unit_is_found_without_its_suffix_and_a_missing_one_is_named() {
+    let wrong = monitor(&WRONG, &[]).await;
+
+    let output = ask(&wrong, &["unit", "b"]).await;
+    assert_eq!((output.status, output.stderr.as_str()), (0, ""));
+    for expected in ["b.service", "10.0.0.1", "failed", "fleetctl journal b.service"] {
+        assert!(output.stdout.contains(expected), "{expected}: {}", output.stdout);
+    }
+
+    let output = ask(&wrong, &["unit", "b", "c"]).await;
+    assert_eq!(output.status, 1);
+    assert!(output.stdout.contains("b.service") && output.stderr.contains("no unit c"));
+}
+
+#[tokio::test]
+async fn check_prints_one_line_and_ends_as_monitoring_systems_expect() {
+    let wrong = monitor(&WRONG, &[]).await;
+
+    for (arguments, status) in [
+        (&["check"][..], 2),
+        (&["check", "--warning", "1"], 1),
+        (&["check", "--warning", "stale", "--critical", "failed=2"], 0),
+        (&["check", "--critical", "stale,failed"], 2),
+        (&["check", "--for", "3600"], 0),
+        (&["check", "--critical", "faild"], 3),
+        (&["check", "stat:failed"], 3),
+    ] {
+        let output = ask(&wrong, arguments).await;
+        assert_eq!(output.status, status, "{arguments:?}: {}{}", output.stdout, output.stderr);
+        assert_eq!(output.stdout.lines().count(), 1, "{arguments:?}: {}", output.stdout);
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_said_of_a_cluster_that_cannot_be_read() {
+    let daemon = Program::new(&["--api", "http://127.0.0.1:1"]).start().await;
+    daemon.source_is("failing").await;
+
+    let status = ask(&daemon, &["status"]).await;
+    assert_eq!(status.status, 3, "{}", status.stdout);
+    let check = ask(&daemon, &["check"]).await;
+    assert_eq!(check.status, 3, "{}", check.stdout);
+    assert!(check.stdout.starts_with("UNKNOWN"), "{}", check.stdout);
+}
+
+/// A server that answers everything with these bytes, and its URL.
+async fn server(response: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = BufReader::new(&mut stream).lines();
+            while request
+                .next_line()
+                .await
+                .unwrap()
+                .is_some_and(|line| !line.is_empty())
+            {}
+            stream.write_all(response.as_bytes()).await.unwrap();
+        }
+    });
+    format!("http://{address}")
+}
+
+#[tokio::test]
+async fn what_prevents_an_answer_is_one_sentence_that_says_what_to_do() {
+    let directory = TempDir::new().unwrap();
+    let token = directory.path().join("token");
+    let wrong_token = directory.path().join("wrong-token");
+    std::fs::write(&token, "secret\n").unwrap();
+    std::fs::write(&wrong_token, "guess\n").unwrap();
+    let [token, wrong_token] = [&token, &wrong_token].map(|path| path.to_str().unwrap());
+
+    let protected = Program::new(&["--api", "http://127.0.0.1:1", "--token-file", token])
+        .start()
+        .await;
+    let url = format!("http://{}", protected.address);
+    let with_token = run(&["status", "--url", &url, "--token-file", token], &[]).await;
+    assert_eq!(with_token.stderr, "", "{}", with_token.stdout);
+    let variables = [("FLEET_MONITOR_URL", &*url), ("FLEET_MONITOR_TOKEN_FILE", token)];
+    assert_eq!(run(&["status"], &variables).await.stderr, "");
+
+    let page = server("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n<a/>").await;
+    let no_http = server("SSH-2.0-OpenSSH_9.2\r\n").await;
+    let forbidden = server("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n").await;
+    let missing = "/nonexistent/fleet-monitor.sock";
+    let cases = [
+        ("no monitor", vec!["--url", "http://127.0.0.1:1"]),
+        ("no socket", vec!["--url", "unix:///nonexistent/fleet-monitor.sock"]),
+        ("no token", vec!["--url", &url]),
+        ("a wrong token", vec!["--url", &url, "--token-file", wrong_token]),
+        ("no token file", vec!["--url", &url, "--token-file", missing]),
+        ("a wrong URL", vec!["--url", "ftp://localhost"]),
+        ("TLS", vec!["--url", "https://localhost"]),
+        ("another web server", vec!["--url", &page]),
+        ("no web server", vec!["--url", &no_http]),
+        ("another path", vec!["--url", &forbidden]),
+    ];
+
+    let mut texts = Vec::new();
+    for (case, arguments) in cases {
+        let output = run(&[&["status"], &*arguments].concat(), &[]).await;
+        assert_eq!((output.status, output.stdout.as_str()), (3, ""), "{case}");
+        assert_eq!(output.stderr.lines().count(), 1, "{case}: {}", output.stderr);
+        let text = output
+            .stderr
+            .replace(&url, "http://MONITOR")
+            .replace(&page, "http://SERVER")
+            .replace(&no_http, "http://SERVER")
+            .replace(&forbidden, "http://SERVER")
+            .replace(directory.path().to_str().unwrap(), "DIRECTORY");
+        texts.push((case, text));
+    }
+    assert_catalogue("terminal-errors", texts);
+}
+
+#[tokio::test]
+async fn a_pipe_that_closes_ends_a_command_quietly() {
+    let units: Vec<(String, &str)> = (0..3000)
+        .map(|number| (format!("unit-{number:04}.service"), "failed"))
+        .collect();
+    let units: Vec<(&str, &str)> = units.iter().map(|(unit, state)| (&**unit, *state)).collect();
+    let daemon = monitor(&units, &[]).await;
+
+    let mut child = Command::new(env!("CARGO_BIN_EXE_fleet-monitor"))
+        .args(["status", "--all", "--url", &format!("http://{}", daemon.address)])
+        .env_clear()
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut first = [0; 1];
+    child.stdout.take().unwrap().read_exact(&mut first).await.unwrap();
+
+    let output = timeout(Duration::from_secs(30), child.wait_with_output())
+        .await
+        .expect("it ends")
+        .unwrap();
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+    assert!(output.status.code().is_some(), "no signal ends it: {:?}", output.status);
+}
