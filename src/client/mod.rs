@@ -10,6 +10,7 @@ mod event_stream;
 mod status;
 mod terminal;
 mod unit;
+mod watch;
 
 use std::fs;
 use std::io;
@@ -69,7 +70,7 @@ pub fn run(command: &Command) -> Result<ExitCode, CommandError> {
             Command::Status(options) => status::run(options).await,
             Command::Unit(options) => unit::run(options).await,
             Command::Check(options) => check::run(options).await,
-            Command::Watch(_) => Ok(ExitCode::from(CANNOT_TELL)),
+            Command::Watch(options) => watch::run(options).await,
         }
     });
     match result {
