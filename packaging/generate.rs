@@ -5,7 +5,6 @@
 //! Names and help come from the definition of the command line, default values from the
 //! configuration.
 
-use std::collections::BTreeMap;
 use std::env;
 use std::fs;
 use std::io::{self, Error};
@@ -19,7 +18,7 @@ use fleet_monitor::cli::Cli;
 use fleet_monitor::config;
 
 /// Options that cannot be set in the file.
-const NOT_IN_THE_FILE: [&str; 4] = ["config", "check_config", "help", "version"];
+const NOT_IN_THE_FILE: [&str; 5] = ["config", "check_config", "env_file", "help", "version"];
 
 /// Examples for options without a default.
 const EXAMPLES: [(&str, &str); 14] = [
@@ -76,7 +75,8 @@ const SECTIONS: [(&str, &[(&str, &str)]); 4] = [
             ),
             (
                 "/etc/fleet-monitor.env",
-                "Environment variables for fleet-monitor.service, one NAME=value per line.",
+                "Environment variables for fleet-monitor.service, one NAME=value per line; \
+                 --check-config --env-file shows their effect.",
             ),
         ],
     ),
@@ -160,8 +160,9 @@ fn put(path: &Path, content: &[u8]) -> io::Result<()> {
 }
 
 fn configuration(command: &Command) -> io::Result<String> {
-    let nothing = BTreeMap::from([("FLEET_MONITOR_CONFIG".to_owned(), "/dev/null".to_owned())]);
-    let (_, settings) = config::load(&Cli::default(), &nothing).map_err(Error::other)?;
+    let empty_file = [("FLEET_MONITOR_CONFIG".into(), "/dev/null".into())];
+    let environment = config::environment(empty_file).map_err(Error::other)?;
+    let (_, settings) = config::load(&Cli::default(), &environment).map_err(Error::other)?;
     let mut text = HEAD.to_owned();
     let mut heading = None;
 
@@ -170,7 +171,7 @@ fn configuration(command: &Command) -> io::Result<String> {
         .filter(|option| !NOT_IN_THE_FILE.contains(&option.get_id().as_str()))
     {
         let key = option.get_id().as_str();
-        let setting = settings.iter().find(|setting| setting.key == key);
+        let setting = settings.options.iter().find(|setting| setting.key == key);
         let setting =
             setting.ok_or_else(|| Error::other(format!("--{key} is no option of the file")))?;
         if heading != option.get_help_heading() {

@@ -23,7 +23,7 @@ _fleet__monitor() {
 
     case "${cmd}" in
         fleet__monitor)
-            opts="-c -m -u -e -t -p -h -V --fleetctl --machine-freq --unit-freq --endpoint --endpoint-port --tunnel --tunnel-port --source --api --etcd --etcd-prefix --etcd-ca --etcd-cert --etcd-key --etcd-user --etcd-password-file --poll-timeout --grace --keep-lost --demo --record --replay --replay-speed --port --bind --publish --unit-fields --machine-fields --metrics-units --allowed-origins --allowed-hosts --token-file --max-clients --log --log-to --config --check-config --help --version"
+            opts="-c -m -u -e -t -p -h -V --fleetctl --machine-freq --unit-freq --endpoint --endpoint-port --tunnel --tunnel-port --source --api --etcd --etcd-prefix --etcd-ca --etcd-cert --etcd-key --etcd-user --etcd-password-file --poll-timeout --grace --keep-lost --demo --record --replay --replay-speed --port --bind --publish --unit-fields --machine-fields --metrics-units --allowed-origins --allowed-hosts --token-file --max-clients --log --log-to --config --check-config --env-file --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -190,6 +190,10 @@ _fleet__monitor() {
                     return 0
                     ;;
                 --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --env-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -23,7 +23,7 @@ complete -c fleet-monitor -l replay-speed -d 'Factor by which a recording is pla
 complete -c fleet-monitor -s p -l port -d 'Port to listen on [default: 8989]' -r
 complete -c fleet-monitor -l bind -d 'Address to listen on [default: all addresses]' -r
 complete -c fleet-monitor -l publish -d 'changes: send a list when it has changed; polls: after every poll [default: changes]' -r
-complete -c fleet-monitor -l unit-fields -d 'Columns of units: unit, load, active, sub, machine, hash, dstate, target, global, desc, verdict [default: unit,load,active,sub,machine]' -r
+complete -c fleet-monitor -l unit-fields -d 'Columns of units: unit, load, active, sub, machine, hash, dstate, target, global, desc, verdict, key (for the prototype\'s dashboard) [default: unit,load,active,sub,machine]' -r
 complete -c fleet-monitor -l machine-fields -d 'Columns of machines: machine, ip, metadata [default: machine,ip,metadata]' -r
 complete -c fleet-monitor -l metrics-units -d 'Units with their own metrics, as globs such as web@*.service [default: none]' -r
 complete -c fleet-monitor -l allowed-origins -d 'Additional browser origins to allow, such as https://ops.example.com; *: all [default: none]' -r
@@ -33,7 +33,8 @@ complete -c fleet-monitor -l max-clients -d 'Maximum number of clients; more get
 complete -c fleet-monitor -l log -d 'error, warn, info, debug, trace, or a filter such as warn,fleet_monitor=debug [default: info]' -r
 complete -c fleet-monitor -l log-to -d 'journal, stderr, or auto: the journal if stderr is connected to it [default: auto]' -r
 complete -c fleet-monitor -l config -d 'Configuration file [default: /etc/fleet-monitor.toml]' -r -F
+complete -c fleet-monitor -l env-file -d 'With --check-config: file with environment variables, read as systemd reads EnvironmentFile=' -r -F
 complete -c fleet-monitor -l demo -d 'Play the built-in recording of a real cluster, in a loop'
-complete -c fleet-monitor -l check-config -d 'Print every value that is in force and where it comes from, then exit'
+complete -c fleet-monitor -l check-config -d 'Print every value that is in force and where it comes from, and which source a start would select; then exit, with status 78 if a start would'
 complete -c fleet-monitor -s h -l help -d 'Print help'
 complete -c fleet-monitor -s V -l version -d 'Print version'
