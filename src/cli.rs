@@ -5,6 +5,8 @@
 //! and the file, and validate all of them in the same way.
 
 mod commands;
+mod completions;
+mod manual;
 
 use std::path::PathBuf;
 
@@ -15,8 +17,12 @@ use figment::{Metadata, Profile, Provider};
 use serde::Serialize;
 
 pub use commands::{
-    CheckOptions, ColorChoice, Command, ConnectionOptions, StatusOptions, UnitOptions, WatchOptions,
+    CheckOptions, ClientCommand, ColorChoice, Command, CompletionsOptions, ConnectionOptions,
+    DEFAULT_URL, Shell, StatusOptions, TOKEN_FILE_VARIABLE, URL_VARIABLE, UnitOptions,
+    WatchOptions,
 };
+pub use completions::completions;
+pub use manual::manual_page;
 
 const SOURCE: &str = "Source";
 const SERVER: &str = "Server";
@@ -142,6 +148,11 @@ pub struct Cli {
     #[arg(long, value_name = "ADDRESS", help_heading = SERVER)]
     pub bind: Option<String>,
 
+    /// Additional addresses to listen on, such as unix:///run/fleet-monitor.sock or 127.0.0.1:8990
+    /// [default: none]
+    #[arg(long, value_name = "LIST", help_heading = SERVER)]
+    pub listen: Option<String>,
+
     /// changes: send a list when it has changed; polls: after every poll [default: changes]
     #[arg(long, value_name = "WHEN", help_heading = SERVER)]
     pub publish: Option<String>,
@@ -199,6 +210,7 @@ pub struct Cli {
     #[arg(long, value_name = "FILE", requires = "check_config", help_heading = GENERAL)]
     #[serde(skip)]
     pub env_file: Option<PathBuf>,
+
     /// `None`: the program is the daemon.
     #[command(subcommand)]
     #[serde(skip)]

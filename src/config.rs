@@ -33,6 +33,7 @@ use crate::cli::Cli;
 use crate::feed::Publish;
 use crate::feed::fields::{MachineField, UnitField};
 use crate::server::access::{AllowedHost, AllowedOrigin};
+use crate::server::listen::ListenAddress;
 use crate::source::etcd::TlsFiles;
 use crate::source::fleetctl::FleetctlConnection;
 use crate::source::selection::{self, SourceChoice, SourceRequest};
@@ -59,6 +60,8 @@ pub struct Config {
     pub port: u16,
     /// The address to listen on. `None`: all, `::` or `0.0.0.0` where there is no IPv6.
     pub bind: Option<IpAddr>,
+    /// Addresses to listen on in addition to that one, or to systemd's sockets.
+    pub listen: Vec<ListenAddress>,
     /// When the first protocol sends its lists.
     pub publish: Publish,
     /// The first protocol's columns of units, in order; at least one.
@@ -338,6 +341,7 @@ fn load_over(
         record,
         port: values.with_default("port", parse::port),
         bind: values.optional("bind", parse::address),
+        listen: values.list("listen", |items| parse::each(items, parse::listen_address)),
         publish: values.with_default("publish", |text| {
             parse::choice(&[("changes", Publish::Changes), ("polls", Publish::Polls)], text)
         }),

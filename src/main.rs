@@ -1,5 +1,6 @@
 //! The `fleet-monitor` program: reads the command line, runs the daemon, returns an exit status.
 
+mod command;
 mod output;
 
 use std::io::{self, Write};
@@ -8,12 +9,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use fleet_monitor::cli::Cli;
 use fleet_monitor::daemon::{self, Failure};
-use fleet_monitor::{client, config, telemetry};
+use fleet_monitor::{config, telemetry};
 use output::{EXIT_TIMEOUT, exit_code_of_print, print_error, write_with_timeout};
-
-/// The exit status after a wrong configuration: `EX_CONFIG` of `sysexits(3)`. The service unit has
-/// it in `RestartPreventExitStatus=`, so systemd does not restart the program.
-const EX_CONFIG: u8 = 78;
 
 /// The exit status after wrong usage of the command line, the same as clap's own.
 const USAGE: u8 = 2;
@@ -29,21 +26,14 @@ fn main() -> ExitCode {
     };
 
     if let Some(command) = &cli.command {
-        return client::run(command).unwrap_or_else(|error| {
-            print_error(&error.to_string());
-            ExitCode::from(client::CANNOT_TELL)
-        });
+        return command::run(command);
     }
 
     match start(&cli) {
         Ok(status) => status,
         Err(failure) => {
             print_error(&failure.to_string());
-
-            match failure {
-                Failure::Config(_) => ExitCode::from(EX_CONFIG),
-                Failure::System(_) => ExitCode::FAILURE,
-            }
+            failure.exit_code()
         }
     }
 }

@@ -16,10 +16,14 @@ use super::literal::{quoted, refuse_quotes, scalar};
 use super::options::{OPTIONS, PREFIX, is_known, unknown, variable};
 use super::parse;
 use super::{ConfigError, Environment};
-use crate::cli::Cli;
+use crate::cli::{Cli, URL_VARIABLE};
 use crate::source::selection::rules;
 
 const CONFIG_VARIABLE: &str = "FLEET_MONITOR_CONFIG";
+
+/// Variables that set no option of the daemon: the file, and the monitor that a command such as
+/// `fleet-monitor status` asks.
+const NO_OPTIONS: [&str; 2] = [CONFIG_VARIABLE, URL_VARIABLE];
 
 /// The name of the layer of defaults, and the origin of its values.
 pub(super) const DEFAULT: &str = "default";
@@ -117,7 +121,7 @@ fn environment(environment: &Environment, errors: &mut Vec<ConfigError>) -> Laye
     let ours = environment
         .variables
         .iter()
-        .filter(|(name, _)| name.starts_with(PREFIX) && *name != CONFIG_VARIABLE);
+        .filter(|(name, _)| name.starts_with(PREFIX) && !NO_OPTIONS.contains(&name.as_str()));
 
     for (name, value) in ours {
         match OPTIONS.iter().find(|(key, _)| variable(key) == *name) {

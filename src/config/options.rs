@@ -39,6 +39,7 @@ pub(super) const OPTIONS: &[(&str, Option<&str>)] = &[
     ("replay_speed", Some("1")),
     ("port", Some("8989")),
     ("bind", None),
+    ("listen", Some("")),
     ("publish", Some("changes")),
     ("unit_fields", Some("unit,load,active,sub,machine")),
     ("machine_fields", Some("machine,ip,metadata")),

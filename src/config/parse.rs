@@ -15,6 +15,7 @@ use wildmatch::WildMatch;
 use super::similar::similar;
 use crate::net::host;
 use crate::server::access::{AllowedHost, AllowedOrigin, InvalidOrigin};
+use crate::server::listen::{ListenAddress, ListenAddressError};
 use crate::source::api::{Address, AddressError};
 use crate::source::etcd::endpoint::{Endpoint, EndpointError};
 use crate::telemetry::{self, LogFilter, LogFilterError};
@@ -48,6 +49,11 @@ pub(super) fn address(text: &str) -> Parsed<IpAddr> {
     bare.unwrap_or(text)
         .parse()
         .map_err(|_| "expected an IP address, such as 127.0.0.1 or ::".into())
+}
+
+/// An address to listen on, with its port, or a unix socket.
+pub(super) fn listen_address(text: &str) -> Parsed<ListenAddress> {
+    text.parse().map_err(|error: ListenAddressError| error.to_string())
 }
 
 pub(super) fn max_clients(text: &str) -> Parsed<usize> {

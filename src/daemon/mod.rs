@@ -10,6 +10,7 @@ mod prepare;
 mod reload;
 mod run_loop;
 
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,6 +38,9 @@ use reload::RestartOptions;
 
 pub use prepare::{check, raise_open_files};
 
+/// The exit status after a wrong configuration: `EX_CONFIG` of `sysexits(3)`. The service unit has
+/// it in `RestartPreventExitStatus=`, so systemd does not restart the program.
+const EX_CONFIG: u8 = 78;
 /// The time that the source gets to stop its child processes. This time and the next two together
 /// are less than the 5 s after SIGTERM after which the program has ended, as is documented.
 const STOP_SOURCE: Duration = Duration::from_secs(1);
@@ -54,6 +58,16 @@ pub enum Failure {
     /// The system refuses something, such as a port that is in use.
     #[error("{0}")]
     System(String),
+}
+
+impl Failure {
+    /// The exit status of the program after this error.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Failure::Config(_) => ExitCode::from(EX_CONFIG),
+            Failure::System(_) => ExitCode::FAILURE,
+        }
+    }
 }
 
 impl From<OpenError> for Failure {
@@ -84,8 +98,9 @@ pub async fn run(
         prepare(&config, environment, files, None).await?;
     let source = source.expect("without a running source, one is opened");
     let recorder = open_recorder(config.record.as_deref()).await?;
-    let listeners = listen(config.bind, config.port).map_err(|error| match error {
-        ListenError::Bind { .. } => Failure::System(error.to_string()),
+    let listeners = listen(config.bind, config.port, &config.listen);
+    let listeners = listeners.map_err(|error| match error {
+        ListenError::Bind { .. } | ListenError::Unix { .. } => Failure::System(error.to_string()),
         // A restart does not help: systemd passes the same socket again.
         ListenError::Passed { .. } => Failure::Config(error.to_string()),
     })?;

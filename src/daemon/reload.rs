@@ -15,6 +15,7 @@ use super::prepare::{Prepared, open_recorder, prepare};
 use super::{Daemon, Failure, feed_settings, retention};
 use crate::cli::Cli;
 use crate::config::{self, Config, Environment};
+use crate::server::listen::ListenAddress;
 use crate::server::open_files::OpenFileLimit;
 use crate::source::recording::Recorder;
 use crate::source::selection::Selection;
@@ -133,12 +134,18 @@ async fn prepare_all(
 pub(super) struct RestartOptions {
     port: u16,
     bind: Option<IpAddr>,
+    listen: Vec<ListenAddress>,
     log_to: LogTarget,
 }
 
 impl RestartOptions {
     pub(super) fn of(config: &Config) -> Self {
-        Self { port: config.port, bind: config.bind, log_to: config.log_to }
+        Self {
+            port: config.port,
+            bind: config.bind,
+            listen: config.listen.clone(),
+            log_to: config.log_to,
+        }
     }
 
     /// The keys of the options that differ.
@@ -146,6 +153,7 @@ impl RestartOptions {
         let differ = [
             ("port", self.port != other.port),
             ("bind", self.bind != other.bind),
+            ("listen", self.listen != other.listen),
             ("log_to", self.log_to != other.log_to),
         ];
         differ
@@ -174,6 +182,7 @@ mod tests {
     #[test]
     fn what_takes_a_restart_is_named_if_it_has_changed() {
         assert_eq!(fixed_after(&["--port", "1"]), ["port"]);
+        assert_eq!(fixed_after(&["--listen", "unix:///run/a.sock"]), ["listen"]);
         assert_eq!(fixed_after(&["--bind", "::1", "--log-to", "stderr"]), ["bind", "log_to"]);
         assert_eq!(fixed_after(&["--log", "debug", "--grace", "1", "--max-clients", "5"]), [""; 0]);
     }

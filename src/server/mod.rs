@@ -32,6 +32,7 @@ mod response_cache;
 mod routes;
 mod session;
 mod settings;
+mod socket_file;
 pub mod stream;
 mod upgrade;
 

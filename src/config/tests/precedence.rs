@@ -37,6 +37,12 @@ fn an_empty_variable_is_not_set() {
 }
 
 #[test]
+fn the_variable_of_the_commands_is_no_option_of_the_daemon() {
+    let places = Places::new().variable("URL", "unix:///run/fleet-monitor.sock");
+    assert_eq!(places.config(), Places::new().config());
+}
+
+#[test]
 fn a_source_in_a_stronger_place_overrides_source_options_of_weaker_ones() {
     /// What is asked for, and what fleetctl is told.
     fn left(places: &Places) -> (SourceRequest, FleetctlConnection) {

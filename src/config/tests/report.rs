@@ -120,6 +120,7 @@ fn the_report_is_a_file_with_the_same_effect() {
             .variable("LOG", "info,fleet_monitor=debug")
             .variable("TUNNEL", "::1")
             .variable("BIND", "::1")
+            .variable("LISTEN", "unix:///run/a.sock, [::1]:0")
             .variable("UNIT_FIELDS", "verdict,unit"),
     );
 }

@@ -34,6 +34,7 @@ fn the_defaults_are_as_documented() {
         record: None,
         port: 8989,
         bind: None,
+        listen: vec![],
         publish: Publish::Changes,
         unit_fields: vec![
             UnitField::Unit,
@@ -129,7 +130,7 @@ fn lists_are_arrays_or_text_with_commas() {
 }
 
 /// Values that no option can have.
-pub(super) const IMPOSSIBLE: [(&str, &str); 77] = [
+pub(super) const IMPOSSIBLE: [(&str, &str); 81] = [
     ("fleetctl", ""),
     ("machine_freq", "10s"),
     ("unit_freq", "0"),
@@ -185,6 +186,10 @@ pub(super) const IMPOSSIBLE: [(&str, &str); 77] = [
     ("port", "-1"),
     ("bind", "localhost"),
     ("bind", "[10.0.0.1]"),
+    ("listen", "/run/a.sock"),
+    ("listen", "unix://run/a.sock"),
+    ("listen", "unix:///run/a.sock,8990"),
+    ("listen", "unix:///run/a.sock,localhost:8990"),
     ("publish", "never"),
     ("unit_fields", ""),
     ("unit_fields", "unit,unit"),
