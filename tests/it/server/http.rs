@@ -160,7 +160,7 @@ async fn a_filtered_answer_has_a_tag_of_its_own_and_leaves_the_whole_one_alone()
     }
     assert_eq!(
         bench.get("/v1/units").await.text(),
-        list(&[("a.service", "active"), ("b.service", "failed")])
+        list(&[("a.service", "active"), ("b.service", "failed")]) + "\n"
     );
 }
 
