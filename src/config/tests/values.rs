@@ -130,7 +130,7 @@ fn lists_are_arrays_or_text_with_commas() {
 }
 
 /// Values that no option can have.
-pub(super) const IMPOSSIBLE: [(&str, &str); 77] = [
+pub(super) const IMPOSSIBLE: [(&str, &str); 81] = [
     ("fleetctl", ""),
     ("machine_freq", "10s"),
     ("unit_freq", "0"),
