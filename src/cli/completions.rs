@@ -120,8 +120,7 @@ mod tests {
         for id in of_the_daemon {
             for value in values(id).unwrap() {
                 let flag = format!("--{}", id.replace('_', "-"));
-                let cli =
-                    Cli::parse_from(["fleet-monitor", "--config", "/dev/null", &flag, value]);
+                let cli = Cli::parse_from(["fleet-monitor", "--config", "/dev/null", &flag, value]);
                 let loaded = config::load(&cli, &Environment::default());
                 assert_eq!(loaded.err(), None, "{flag} {value}");
             }

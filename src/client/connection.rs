@@ -75,14 +75,20 @@ impl ClientError {
     pub(crate) fn is_transient(&self) -> bool {
         match self {
             ClientError::Connect { .. } | ClientError::NoAnswer(_) | ClientError::Lost(..) => true,
-            ClientError::Refused { status, .. } => {
-                *status == StatusCode::SERVICE_UNAVAILABLE || *status == StatusCode::BAD_GATEWAY
-            }
+            ClientError::Refused { status, .. } => is_temporary(*status),
             ClientError::Token(..) | ClientError::Query(_) | ClientError::NotFleetMonitor(..) => {
                 false
             }
         }
     }
+}
+
+/// Whether a server, or a proxy before it, may answer otherwise in a moment.
+fn is_temporary(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
+    )
 }
 
 impl MonitorClient {
@@ -232,6 +238,11 @@ impl MonitorClient {
             Err(error) => return error,
         };
         let Ok(RefusalBody { error: ErrorText { message } }) = serde_json::from_slice(&body) else {
+            // A proxy in front of a fleet-monitor that restarts.
+            if is_temporary(status) {
+                let message = "a proxy cannot reach fleet-monitor".to_owned();
+                return ClientError::Refused { address: self.address.clone(), status, message };
+            }
             return ClientError::NotFleetMonitor(self.address.clone(), format!("status {status}"));
         };
 

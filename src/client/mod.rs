@@ -11,6 +11,7 @@ mod server_options;
 mod status;
 mod terminal;
 mod unit;
+mod watch;
 
 use std::io;
 use std::process::ExitCode;
@@ -65,7 +66,7 @@ pub fn run(command: &ClientCommand) -> Result<ExitCode, CommandError> {
             ClientCommand::Status(options) => status::run(options).await,
             ClientCommand::Unit(options) => unit::run(options).await,
             ClientCommand::Check(options) => check::run(options).await,
-            ClientCommand::Watch(_) => Ok(ExitCode::from(CANNOT_TELL)),
+            ClientCommand::Watch(options) => watch::run(options).await,
         }
     });
     match result {

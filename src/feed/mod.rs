@@ -10,7 +10,7 @@
 //! - The first protocol sends whole lists: [`PublishedList`], with the columns in [`fields`].
 //! - The second protocol sends what has changed: a [`channel`] sends the messages that a
 //!   [`subscription`] selects.
-//! - `/v2/state` is the whole publication as JSON, and [`plain`] as a page that needs no script.
+//! - `/v2/state` is the whole publication as JSON, and `/plain` as a page that needs no script.
 //!
 //! All of them can be narrowed with a [`filter`].
 

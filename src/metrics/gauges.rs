@@ -18,8 +18,8 @@ use crate::feed::Publication;
 const ACTIVE_STATES: [&str; 6] =
     ["active", "reloading", "inactive", "failed", "activating", "deactivating"];
 
-/// The value of `active_state` for a row that no machine has reported although nothing is wrong with
-/// it: fleet does not want it started, or has only just begun to.
+/// The value of `active_state` for a row that no machine has reported although nothing is wrong
+/// with it: fleet does not want it started, or has only just begun to.
 const NO_STATE: &str = "none";
 
 /// A family whose labels are the same for each series.

@@ -89,6 +89,7 @@ function viewChanged() {
 
 /** Shows a tab, and scrolls to its list unless that begins in the upper half of the window. */
 function choose(tab) {
+  panels.units.forgetOrder();
   go({ tab });
   drawNow();
 

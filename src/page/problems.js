@@ -52,9 +52,12 @@ const OF_MACHINE = new Set(["machine_lost", "stale", "unreported"]);
  */
 export function problemsOf({ machines, wrong }, now) {
   const { causes, others } = machineCauses(machines, wrong, now);
-  const fresh = others.filter((row) => isRecent(row.verdict_since, row.verdict_since_seen, now));
-  const isFresh = new Set(fresh);
-  const lasting = others.filter((row) => !isFresh.has(row));
+  const fresh = [];
+  const lasting = [];
+  for (const row of others) {
+    const isNew = isRecent(row.verdict_since, row.verdict_since_seen, now);
+    (isNew ? fresh : lasting).push(row);
+  }
 
   // Apart, or one more unit would make all that has been wrong for days look new.
   for (const rows of [fresh, lasting]) {
@@ -148,7 +151,7 @@ function machineCause(machine, rows, machines, now) {
 function groupsOf(rows) {
   const candidates = [
     ...candidatesOf(rows, "place", (row) => row.place ?? ""),
-    ...candidatesOf(rows, "template", (row) => templateOf(row.unit)),
+    ...candidatesOf(rows, "template", templateOf),
   ];
   candidates.sort((a, b) => b.rows.length - a.rows.length);
 
@@ -166,15 +169,22 @@ function groupsOf(rows) {
 }
 
 function candidatesOf(rows, shape, commonOf) {
-  const byCommon = new Map();
+  const byVerdict = new Map();
   for (const row of rows) {
-    const key = `${row.verdict} ${commonOf(row)}`;
-    const those = byCommon.get(key);
-    if (those) those.push(row);
-    else byCommon.set(key, [row]);
+    const byCommon = entryOf(byVerdict, row.verdict, () => new Map());
+    entryOf(byCommon, commonOf(row), () => []).push(row);
   }
-  const candidates = [...byCommon.values()].filter((those) => isGroup(shape, those));
-  return candidates.map((those) => ({ shape, rows: those }));
+  return [...byVerdict.values()]
+    .flatMap((byCommon) => [...byCommon.values()])
+    .filter((those) => isGroup(shape, those))
+    .map((those) => ({ shape, rows: those }));
+}
+
+/** The value of a key, which is made if there is none. */
+function entryOf(map, key, make) {
+  let value = map.get(key);
+  if (value === undefined) map.set(key, (value = make()));
+  return value;
 }
 
 function isGroup(shape, rows) {
@@ -182,13 +192,13 @@ function isGroup(shape, rows) {
   return shape === "place" || rows.some((row) => row.place !== rows[0].place);
 }
 
-/** `web@.service` of `web@1.service`, and the name itself of all others. */
-const templateOf = (unit) => unit.replace(/@.*(?=\.)/, "@");
+/** `web@.service` of `web@1.service`, and the name itself of all others. Cached by name. */
+const templateOf = ({ unit, name }) => (name.template ??= unit.replace(/@.*(?=\.)/, "@"));
 
 function unitsCause({ shape, rows }, isNew, machines) {
   const [first] = rows;
   const starts = rows.map((row) => ({ since: row.since, isExact: row.since_seen }));
-  const template = templateOf(first.unit);
+  const template = templateOf(first);
   const isPlaced = shape !== "template" && first.place != null;
   const terms = {
     unit: [],

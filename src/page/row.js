@@ -45,8 +45,9 @@ import { TABLE, shortId } from "./words.js";
  */
 
 /**
- * A name of a unit: its place in the order of names, and how many rows have it.
- * @typedef {{rank: number, rows: number}} Name
+ * A name of a unit: its place in the order of names, how many rows have it, and, once it is
+ * computed, its template.
+ * @typedef {{rank: number, rows: number, template?: string}} Name
  */
 
 // As in the page's address. Neither the name of a unit nor an ID can contain a `/`.

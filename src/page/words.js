@@ -2,7 +2,7 @@
 // reasons come from the server. It must not know the document, nor where a text is shown.
 
 // `word` stands alone, `predicate` completes "2 units are …", and `lasting`, if there is one, "2
-// units have been …".
+// units have been …". `on` comes before their machine.
 const VERDICTS = {
   failed: { word: "failed", predicate: "failed" },
   crash_loop: { word: "crash loop", predicate: "in a crash loop" },
@@ -11,6 +11,7 @@ const VERDICTS = {
     word: "unreported",
     predicate: "not reported by any machine",
     lasting: "unreported",
+    on: "expected on",
   },
   unscheduled: {
     word: "unscheduled",
@@ -139,12 +140,12 @@ export const HEADLINE = {
  * @param {Common} common
  */
 export function unitsAre(count, verdict, { machine, template, machines } = {}) {
-  const predicate = VERDICTS[verdict]?.predicate ?? verdict;
+  const { predicate, on = "on" } = VERDICTS[verdict] ?? { predicate: verdict };
   const verb = verdict === "failed" ? "" : count === 1 ? "is " : "are ";
   const words = `${plural(count, "unit")} ${verb}${predicate}`;
-  if (machine) return `${words}, ${allOf(count)} on ${machine}`;
+  if (machine) return `${words}, ${allOf(count)} ${on} ${machine}`;
   if (template) return `${words}, ${allOf(count)} of ${template}`;
-  return machines ? `${words}, on ${plural(machines, "machine")}` : words;
+  return machines ? `${words}, ${on} ${plural(machines, "machine")}` : words;
 }
 
 /**

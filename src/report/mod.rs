@@ -9,10 +9,12 @@ mod cluster_state;
 pub mod duration;
 mod overview;
 mod problems;
+mod since;
 pub mod table;
 #[cfg(test)]
 mod tests;
 mod unit_detail;
+mod utc;
 pub mod verdicts;
 mod wire;
 
@@ -20,8 +22,10 @@ pub use check::{CheckRules, CheckStatus, Threshold, check};
 pub use cluster_state::{ClusterState, InvalidMessage};
 pub use overview::{Assessment, ShownUnits, overview};
 pub use problems::{Cause, Problem, problems};
+pub use since::Since;
 pub use table::Layout;
 pub use unit_detail::{next_steps, rows_of_unit, unit_detail};
+pub use utc::utc;
 pub use wire::{
     EventRow, HealthState, Hello, MachineRow, Message, Milliseconds, RowTopic, Software,
     SourceHealth, StateDocument, TopicHealth, UnitRow, UnitRowKey,

@@ -344,6 +344,9 @@ async fn a_reload_compares_with_what_runs_and_not_with_the_last_reload() {
         .environment("FLEET_MONITOR_BIND", "")
         .start()
         .await;
+    // So that the end of each reload is waited for, and not that of the start.
+    daemon.notices.first("READY=1").await;
+
     let pending = "log_to = 'journal'";
     for configuration in [pending, pending, "", "bind = '::1'"] {
         daemon.configure(configuration);

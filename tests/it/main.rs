@@ -31,4 +31,5 @@ mod system;
 mod terminal;
 mod timeline;
 mod unit_file;
+mod watch;
 mod zones;

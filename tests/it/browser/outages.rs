@@ -61,16 +61,21 @@ async fn overdue_data_is_in_the_headline_although_nothing_is_published() {
     browser.finish_on(bench.address.port(), &[]).await;
 }
 
-#[tokio::test]
-async fn a_suspect_list_is_in_the_headline() {
-    let browser = browser!();
+/// Four units, which are all missing from the list that is read next.
+pub(super) fn suspect() -> Recording {
     let units = ["a.service", "b.service", "c.service", "d.service"]
         .map(|unit| (unit, WEB, "active/running"));
     let mut recording = Recording::of(&units);
     recording.line(&json!({"t": 0.5, "topic": "units", "states": []}));
     recording.line(&json!({"t": 0.6, "topic": "machines", "same": true}));
     recording.line(&json!({"t": 0.6, "topic": "unit_files", "same": true}));
-    let server = Server::replay(&recording);
+    recording
+}
+
+#[tokio::test]
+async fn a_suspect_list_is_in_the_headline() {
+    let browser = browser!();
+    let server = Server::replay(&suspect());
 
     browser.open(&server.url("")).await;
     browser

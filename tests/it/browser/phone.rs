@@ -88,8 +88,8 @@ async fn a_tab_scrolls_to_its_list_and_keeps_the_focus() {
     let list_below_bar = |tab: &str| {
         format!(
             "!$('#{tab}').hidden && scrollY > 0
-             && $('#{tab}').getBoundingClientRect().top
-                 === $('#bar').getBoundingClientRect().bottom
+             && Math.abs($('#{tab}').getBoundingClientRect().top
+                 - $('#bar').getBoundingClientRect().bottom) < 1
              && $('#{tab}').getBoundingClientRect().top < 120"
         )
     };

@@ -29,6 +29,7 @@ pub(super) fn four_troubles() -> Recording {
         ("outdated.service", WEB, "active/running"),
         ("starting.service", DB, "activating/start"),
         ("stopped.service", WEB, "inactive/dead"),
+        ("stopping.service", DB, "deactivating/stop-sigterm"),
     ];
     units.extend(names.iter().map(|name| (name.as_str(), WEB, "active/running")));
 
@@ -114,8 +115,8 @@ impl Recording {
         self
     }
 
-    /// From `time` on the second machine is not in the cluster, and of these units only those on the
-    /// first one are listed.
+    /// From `time` on the second machine is not in the cluster, and of these units only those on
+    /// the first one are listed.
     pub(super) fn without_db(mut self, time: f64, units: &[(&str, &str, &str)]) -> Self {
         let (_, states) = rows(units);
         let there: Vec<_> = states.into_iter().filter(|state| state["machine"] == WEB).collect();

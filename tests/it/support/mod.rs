@@ -14,6 +14,7 @@ mod process;
 mod proxy;
 mod reverse_proxy;
 pub mod snapshots;
+mod terminal;
 
 use std::path::PathBuf;
 
@@ -21,9 +22,11 @@ pub use client::Client;
 pub use daemon::{Daemon, Program};
 pub use double::{Double, VERSIONS, recorded};
 pub use log::Log;
+pub use message_log::within_timeout;
 pub use process::Process;
 pub use proxy::Proxy;
 pub use reverse_proxy::{ReverseProxy, documented};
+pub use terminal::Terminal;
 
 /// The directory with the packages that `packaging/build` has built; `None` if they are not to be
 /// tested. In CI that is a failure.

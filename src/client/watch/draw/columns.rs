@@ -1,0 +1,306 @@
+//! The columns of the lists: which of them fit, how wide they are, and what is in their cells.
+//! Pure.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use ratatui::style::Style;
+
+use super::super::model::Model;
+use super::super::order::{Order, Tab};
+use super::theme::Theme;
+use crate::report::duration::age;
+use crate::report::{EventRow, MachineRow, Milliseconds, Since, UnitRow, utc, verdicts};
+
+/// A column of one list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Column {
+    Unit,
+    State,
+    Verdict,
+    Machine,
+    Since,
+    Reason,
+    MachineId,
+    Presence,
+    Units,
+    Version,
+    Metadata,
+    Time,
+    Ago,
+    Severity,
+    Kind,
+    Text,
+}
+
+/// The width of a column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Width {
+    /// So many cells.
+    Cells(u16),
+    /// This share of what the others leave.
+    Share(u16),
+}
+
+/// A cell of a row.
+pub(super) struct Cell<'a> {
+    pub(super) text: Cow<'a, str>,
+    pub(super) style: Style,
+}
+
+/// The columns of a list that fit into a width, each with its own width.
+pub(super) fn layout(tab: Tab, width: u16) -> Vec<(Column, u16)> {
+    let columns = columns(tab, width);
+    let gaps = u16::try_from(columns.len()).unwrap_or(0).saturating_sub(1);
+    let fixed: u16 = columns.iter().map(|(_, width)| width.cells()).sum();
+    let left = width.saturating_sub(fixed + gaps);
+    let shares: u16 = columns.iter().map(|(_, width)| width.share()).sum();
+
+    columns
+        .into_iter()
+        .map(|(column, width)| match width {
+            Width::Cells(cells) => (column, cells),
+            Width::Share(share) => (column, left * share / shares),
+        })
+        .collect()
+}
+
+fn columns(tab: Tab, width: u16) -> Vec<(Column, Width)> {
+    use Column::{
+        Ago, Kind, Machine, MachineId, Metadata, Presence, Reason, Severity, Since, State, Text,
+        Time, Unit, Units, Verdict, Version,
+    };
+    use Width::{Cells, Share};
+
+    // `activating/auto-restart` needs the larger one.
+    let state = if width < 100 { 18 } else { 23 };
+    // Each column with the least width of the screen in which it has its place.
+    let all: &[(u16, Column, Width)] = match tab {
+        Tab::Units => &[
+            (0, Unit, Share(2)),
+            (56, State, Cells(state)),
+            (0, Verdict, Cells(12)),
+            (72, Machine, Cells(15)),
+            (36, Since, Cells(9)),
+            (120, Reason, Share(3)),
+        ],
+        Tab::Machines => &[
+            (0, Machine, Cells(15)),
+            (160, MachineId, Cells(32)),
+            (0, Presence, Cells(8)),
+            (36, Since, Cells(9)),
+            (48, Units, Cells(8)),
+            (100, Version, Cells(8)),
+            (56, Metadata, Share(1)),
+        ],
+        Tab::Events => &[
+            (120, Time, Cells(20)),
+            (0, Ago, Cells(8)),
+            (56, Severity, Cells(8)),
+            (120, Kind, Cells(16)),
+            (0, Text, Share(1)),
+        ],
+    };
+    all.iter()
+        .filter(|(least, _, _)| width >= *least)
+        .map(|(_, column, width)| (*column, *width))
+        .collect()
+}
+
+impl Width {
+    fn cells(self) -> u16 {
+        match self {
+            Width::Cells(cells) => cells,
+            Width::Share(_) => 0,
+        }
+    }
+
+    fn share(self) -> u16 {
+        match self {
+            Width::Cells(_) => 0,
+            Width::Share(share) => share,
+        }
+    }
+}
+
+impl Column {
+    pub(super) fn title(self) -> &'static str {
+        match self {
+            Column::Unit => "unit",
+            Column::State | Column::Presence => "state",
+            Column::Verdict => "verdict",
+            Column::Machine => "machine",
+            Column::Since => "since",
+            Column::Reason => "reason",
+            Column::MachineId => "ID",
+            Column::Units => "units",
+            Column::Version => "fleet",
+            Column::Metadata => "metadata",
+            Column::Time => "time",
+            Column::Ago => "ago",
+            Column::Severity => "severity",
+            Column::Kind => "event",
+            Column::Text => "what",
+        }
+    }
+
+    /// Whether the rows of the tab are sorted by this column.
+    pub(super) fn is_sorted_by(self, tab: Tab, order: Order) -> bool {
+        match (tab, order) {
+            (Tab::Units, Order::Problem) => self == Column::Verdict,
+            (Tab::Units, Order::Name) => self == Column::Unit,
+            (Tab::Units, Order::Machine) => self == Column::Machine,
+            (Tab::Machines, Order::Problem) => self == Column::Presence,
+            (Tab::Machines, Order::Name | Order::Machine) => self == Column::Machine,
+            (Tab::Units | Tab::Machines, Order::Since) => self == Column::Since,
+            (Tab::Events, _) => self == Column::Ago,
+        }
+    }
+}
+
+/// The cell of a unit.
+pub(super) fn unit_cell(
+    column: Column,
+    unit: &UnitRow,
+    now: Milliseconds,
+    theme: Theme,
+) -> Cell<'_> {
+    let style = theme.verdict(&unit.verdict);
+    match column {
+        Column::Unit => Cell::plain(&*unit.unit),
+        Column::State if unit.active.as_deref() == Some("failed") => {
+            Cell::styled(unit.state(), theme.bad())
+        }
+        Column::State => Cell::plain(unit.state()),
+        Column::Verdict => Cell::styled(verdicts::word(&unit.verdict), style),
+        Column::Machine => Cell::plain(unit.place().unwrap_or("-")),
+        Column::Since => Cell::plain(Since::of_unit(unit).age(now)),
+        Column::Reason => Cell::plain(&*unit.reason),
+        _ => Cell::plain(""),
+    }
+}
+
+/// The cell of a machine. `units` has the number of units on each machine.
+pub(super) fn machine_cell<'a>(
+    column: Column,
+    machine: &'a MachineRow,
+    units: &HashMap<&str, usize>,
+    now: Milliseconds,
+    theme: Theme,
+) -> Cell<'a> {
+    match column {
+        Column::Machine => Cell::plain(machine.name()),
+        Column::MachineId => Cell::plain(&*machine.machine),
+        Column::Presence => {
+            let presence = presence(machine);
+            Cell::styled(presence, presence_style(presence, theme))
+        }
+        Column::Since => Cell::plain(Since::of_machine(machine).age(now)),
+        Column::Units => {
+            Cell::plain(units.get(&*machine.machine).copied().unwrap_or(0).to_string())
+        }
+        Column::Version => Cell::plain(machine.version.as_deref().unwrap_or("-")),
+        Column::Metadata => Cell::plain(machine.metadata.as_deref().unwrap_or("-")),
+        _ => Cell::plain(""),
+    }
+}
+
+/// The cell of an event.
+pub(super) fn event_cell(
+    column: Column,
+    event: &EventRow,
+    now: Milliseconds,
+    theme: Theme,
+) -> Cell<'_> {
+    let style = severity_style(event, theme);
+    match column {
+        Column::Time => Cell::plain(utc(event.time)),
+        Column::Ago => Cell::plain(age(event.time, now, true)),
+        Column::Severity => Cell::styled(&*event.severity, style),
+        Column::Kind => Cell::plain(&*event.event),
+        Column::Text => Cell::styled(&*event.text, style),
+        _ => Cell::plain(""),
+    }
+}
+
+/// How many units are on each machine, by its ID.
+pub(super) fn units_by_machine(model: &Model) -> HashMap<&str, usize> {
+    let mut counts = HashMap::new();
+    for unit in model.cluster.units.values() {
+        if let Some(machine) = &unit.machine {
+            *counts.entry(&**machine).or_default() += 1;
+        }
+    }
+    counts
+}
+
+/// Whether a machine is in the cluster, in one word.
+pub(super) fn presence(machine: &MachineRow) -> &'static str {
+    if machine.lost_since.is_some() {
+        "lost"
+    } else if machine.silent_since.is_some() {
+        "silent"
+    } else if machine.leader {
+        "leader"
+    } else {
+        "present"
+    }
+}
+
+fn presence_style(presence: &str, theme: Theme) -> Style {
+    match presence {
+        "lost" => theme.bad(),
+        "silent" => theme.warning(),
+        _ => Style::new(),
+    }
+}
+
+pub(super) fn severity_style(event: &EventRow, theme: Theme) -> Style {
+    if event.severity == "warning" {
+        theme.warning()
+    } else {
+        Style::new()
+    }
+}
+
+impl<'a> Cell<'a> {
+    fn plain(text: impl Into<Cow<'a, str>>) -> Self {
+        Self::styled(text, Style::new())
+    }
+
+    fn styled(text: impl Into<Cow<'a, str>>, style: Style) -> Self {
+        Self { text: text.into(), style }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn at_any_width_the_columns_fit() {
+        for tab in Tab::ALL {
+            for width in 30..300 {
+                let layout = layout(tab, width);
+                let gaps = u16::try_from(layout.len()).unwrap() - 1;
+                let used: u16 = layout.iter().map(|(_, width)| width).sum();
+
+                assert!(used + gaps <= width, "{tab:?} at {width}: {layout:?}");
+                assert!(layout.iter().all(|(_, width)| *width >= 8), "{tab:?}: {layout:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_narrow_screen_keeps_the_name_and_the_verdict() {
+        let columns = |width| -> Vec<Column> {
+            layout(Tab::Units, width)
+                .into_iter()
+                .map(|(column, _)| column)
+                .collect()
+        };
+        assert_eq!(columns(30), [Column::Unit, Column::Verdict]);
+        assert_eq!(columns(80).len(), 5);
+        assert!(columns(200).contains(&Column::Reason));
+    }
+}

@@ -1,0 +1,182 @@
+//! All that is known of one row. Pure.
+
+use ratatui::style::Style;
+use ratatui::text::{Line, Span};
+
+use super::super::list::Key;
+use super::super::model::Model;
+use super::columns::{presence, severity_style};
+use super::theme::Theme;
+use crate::report::duration::age;
+use crate::report::{EventRow, MachineRow, Since, UnitRow, UnitRowKey, next_steps, utc, verdicts};
+
+/// The lines of a row's details; those at the end matter least.
+pub(super) fn lines<'a>(model: &'a Model, key: &'a Key, theme: Theme) -> Vec<Line<'a>> {
+    match key {
+        Key::Unit(key) => unit_lines(model, key, theme),
+        Key::Machine(id) => machine_lines(model, id, theme),
+        Key::Event(number) => event_lines(model, *number),
+    }
+}
+
+fn unit_lines<'a>(model: &'a Model, key: &'a UnitRowKey, theme: Theme) -> Vec<Line<'a>> {
+    let (name, machine) = key;
+    let mut lines = vec![Line::styled(&**name, Theme::heading())];
+
+    match model.cluster.units.get(key) {
+        None => lines.push(Line::from("This unit is no longer there.")),
+        Some(unit) => {
+            lines.extend(unit.description.as_deref().map(Line::from));
+            lines.push(Line::default());
+            lines.extend(unit_facts(model, unit, theme));
+        }
+    }
+
+    lines.push(Line::default());
+    lines.push(Line::styled("Commands", Theme::heading()));
+    lines.extend(next_steps(name).map(|command| Line::from(format!("  {command}"))));
+
+    let is_of_unit =
+        |event: &EventRow| event.unit.as_deref() == Some(name) && event.machine == *machine;
+    lines.extend(latest_events(model, is_of_unit, theme));
+    lines
+}
+
+fn unit_facts<'a>(model: &'a Model, unit: &'a UnitRow, theme: Theme) -> Vec<Line<'a>> {
+    let since = Since::of_unit(unit).age(model.server_now());
+    let state_age = Since::of_state(unit).age(model.server_now());
+
+    let mut verdict = fact(
+        "Verdict",
+        Span::styled(verdicts::word(&unit.verdict), theme.verdict(&unit.verdict)),
+    );
+    verdict.push_span(format!(" for {since}: {}", unit.reason));
+    let state = match &unit.load {
+        Some(load) => format!("{} ({load}) for {state_age}", unit.state()),
+        None => "not reported by any machine".to_owned(),
+    };
+
+    let mut lines = vec![verdict, fact("State", state), fact("Machine", where_it_is(unit))];
+    lines.push(fact("fleet wants", what_fleet_wants(model, unit)));
+    if !unit.requirements.is_empty() {
+        lines.push(fact("Requires", unit.requirements.join(", ")));
+    }
+    if let (Some(hash), Some(file_hash)) = (&unit.hash, &unit.file_hash)
+        && hash != file_hash
+    {
+        lines.push(fact("Unit file", format!("{hash} on the machine, {file_hash} in fleet")));
+    }
+    lines
+}
+
+fn where_it_is(unit: &UnitRow) -> String {
+    match (&unit.ip, &unit.machine) {
+        (Some(ip), Some(machine)) => format!("{ip} ({machine})"),
+        (None, Some(machine)) => machine.clone(),
+        (_, None) => "none".to_owned(),
+    }
+}
+
+fn what_fleet_wants(model: &Model, unit: &UnitRow) -> String {
+    let desired = unit.desired.as_deref().unwrap_or("not known");
+    let target = match &unit.target {
+        _ if unit.global => "on every machine that meets its requirements".to_owned(),
+        Some(target) => match model.cluster.machines.get(target) {
+            Some(machine) => format!("on {}", machine.name()),
+            None => format!("on {target}"),
+        },
+        None => return desired.to_owned(),
+    };
+    format!("{desired}, {target}")
+}
+
+fn machine_lines<'a>(model: &'a Model, id: &'a str, theme: Theme) -> Vec<Line<'a>> {
+    let Some(machine) = model.cluster.machines.get(id) else {
+        return vec![
+            Line::styled(id, Theme::heading()),
+            Line::from("This machine is no longer there."),
+        ];
+    };
+
+    let mut lines = vec![Line::styled(machine.name(), Theme::heading()), Line::default()];
+    lines.extend(machine_facts(model, machine));
+    lines.push(Line::default());
+    lines.push(Line::styled("Commands", Theme::heading()));
+    lines.push(Line::from(format!("  fleetctl ssh {id}")));
+    lines.extend(latest_events(model, |event| event.machine.as_deref() == Some(id), theme));
+    lines
+}
+
+fn machine_facts<'a>(model: &'a Model, machine: &'a MachineRow) -> Vec<Line<'a>> {
+    let age = Since::of_machine(machine).age(model.server_now());
+    let units: Vec<&UnitRow> = model
+        .cluster
+        .units
+        .values()
+        .filter(|unit| unit.machine.as_deref() == Some(&machine.machine))
+        .collect();
+    let problems = units.iter().filter(|unit| !unit.is_ok()).count();
+
+    let mut lines = vec![
+        fact("ID", &*machine.machine),
+        fact("State", format!("{} for {age}", presence(machine))),
+        fact("Units", format!("{}, {problems} with a problem", units.len())),
+    ];
+    lines.extend(machine.version.as_deref().map(|version| fact("fleet", version)));
+    lines.extend(machine.metadata.as_deref().map(|metadata| fact("Metadata", metadata)));
+    lines
+}
+
+fn event_lines(model: &Model, number: u64) -> Vec<Line<'_>> {
+    let Some(event) = model.event(number) else {
+        return vec![Line::from("This event is no longer kept.")];
+    };
+
+    let ago = age(event.time, model.server_now(), true);
+    let mut lines = vec![
+        Line::styled(&*event.text, Theme::heading()),
+        Line::default(),
+        fact("Event", format!("{} ({})", event.event, event.severity)),
+        fact("Time", format!("{}, {ago} ago", utc(event.time))),
+    ];
+    lines.extend(event.unit.as_deref().map(|unit| fact("Unit", unit)));
+    lines.extend(event.machine.as_deref().map(|machine| fact("Machine", machine)));
+    lines.extend(event.reason.as_deref().map(|reason| fact("Reason", reason)));
+    lines
+}
+
+/// A heading, and the latest events that are selected, the newest first.
+fn latest_events<'a>(
+    model: &'a Model,
+    is_selected: impl Fn(&EventRow) -> bool,
+    theme: Theme,
+) -> Vec<Line<'a>> {
+    const MOST: usize = 50;
+    let events = model.cluster.events.iter().rev().filter(|event| is_selected(event));
+    let events: Vec<Line> = events
+        .take(MOST)
+        .map(|event| {
+            let ago = age(event.time, model.server_now(), true);
+            Line::from(vec![
+                Span::from(format!("  {ago:>7} ago  ")),
+                Span::styled(&*event.text, severity_style(event, theme)),
+            ])
+        })
+        .collect();
+
+    let heading = if events.is_empty() {
+        "No events"
+    } else {
+        "Events, the newest first"
+    };
+    let mut lines = vec![Line::default(), Line::styled(heading, Theme::heading())];
+    lines.extend(events);
+    lines
+}
+
+/// A line with a name and a value.
+fn fact<'a>(name: &'static str, value: impl Into<Span<'a>>) -> Line<'a> {
+    let mut line = Line::styled(format!("{name:<13}"), Style::new());
+    line.push_span(value);
+    line
+}

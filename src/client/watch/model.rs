@@ -1,0 +1,361 @@
+//! What is on the screen, as data: the cluster, the connection, and what the reader has chosen.
+//!
+//! Pure. It knows keys and messages, but neither a terminal nor a connection; the present is
+//! passed in.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use crossterm::event::KeyEvent;
+
+use super::edit_line::EditLine;
+use super::keys::{self, FilterCommand, KeyCommand};
+use super::list::{Key, List};
+use super::order::{self, Order, Tab};
+use crate::report::{
+    ClusterState, EventRow, InvalidMessage, Message, Milliseconds, UnitRow, verdicts,
+};
+
+/// The whole screen.
+#[derive(Debug)]
+pub(super) struct Model {
+    /// The cluster, as far as messages have arrived.
+    pub(super) cluster: ClusterState,
+    pub(super) connection: Connection,
+    /// When the last message arrived; `None` before the first.
+    pub(super) last_message: Option<Instant>,
+    pub(super) filter: ChosenFilter,
+    pub(super) mode: Mode,
+    pub(super) tab: Tab,
+    /// How many units have each verdict, the worst first.
+    pub(super) verdicts: Vec<(String, usize)>,
+    /// The lists of the tabs, in the order of [`Tab::ALL`].
+    lists: [SortedList; 3],
+    /// Whether the cluster has changed since the rows were sorted.
+    is_changed: bool,
+    /// The server's clock at a moment of this one; `None` before the first `status`.
+    server_time: Option<(Milliseconds, Instant)>,
+    /// The present, as far as the model knows.
+    now: Instant,
+}
+
+/// What is known of the connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Connection {
+    /// No message has arrived since the last subscription.
+    Connecting,
+    /// Messages arrive.
+    Live,
+    /// The connection is lost.
+    Lost {
+        /// Why the last attempt to connect failed, or why the connection was lost.
+        reason: String,
+        next_attempt: Instant,
+    },
+}
+
+/// Which rows the server sends.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct ChosenFilter {
+    /// The filter of the rows on the screen; empty if all rows are.
+    pub(super) applied: String,
+    /// A filter that has been sent, while its rows have not arrived yet.
+    pub(super) requested: Option<String>,
+    /// The last filter that was typed, if the server has refused it.
+    pub(super) refusal: Option<Refusal>,
+}
+
+/// A filter that the server has refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub(super) filter: String,
+    /// Why, in the server's words.
+    pub(super) message: String,
+}
+
+/// What keys do, and what is shown besides the list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    List,
+    /// All that is known of one row.
+    Details(Key),
+    /// A filter is being typed.
+    Filter(EditLine),
+    /// The keys, over what was shown before.
+    Help(Box<Mode>),
+}
+
+/// What the model cannot do itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Request {
+    Quit,
+    /// Stop the process until the shell continues it.
+    Suspend,
+    /// Subscribe again, with [`ChosenFilter::subscribed`].
+    Subscribe,
+}
+
+/// A list with its order.
+#[derive(Debug, Default)]
+struct SortedList {
+    list: List,
+    /// The place in [`Tab::orders`].
+    order: usize,
+    is_reversed: bool,
+}
+
+impl ChosenFilter {
+    /// The filter of the current subscription.
+    pub(super) fn subscribed(&self) -> &str {
+        self.requested.as_deref().unwrap_or(&self.applied)
+    }
+}
+
+impl Model {
+    /// A screen without rows. `filter` is that of the subscription.
+    pub(super) fn new(filter: &str, now: Instant) -> Self {
+        Self {
+            cluster: ClusterState::default(),
+            connection: Connection::Connecting,
+            last_message: None,
+            filter: ChosenFilter { applied: filter.to_owned(), ..ChosenFilter::default() },
+            mode: Mode::List,
+            tab: Tab::Units,
+            verdicts: Vec::new(),
+            lists: Default::default(),
+            is_changed: true,
+            server_time: None,
+            now,
+        }
+    }
+
+    /// Moves the present on.
+    pub(super) fn set_now(&mut self, now: Instant) {
+        self.now = now;
+    }
+
+    /// Applies messages that have arrived.
+    ///
+    /// # Errors
+    ///
+    /// If one does not have the form that `docs/protocol.md` defines.
+    pub(super) fn receive(&mut self, messages: Vec<Message>) -> Result<(), InvalidMessage> {
+        self.connection = Connection::Live;
+        self.last_message = Some(self.now);
+        self.is_changed = true;
+
+        if let Some(filter) = self.filter.requested.take() {
+            self.filter.applied = filter;
+        }
+
+        for message in messages {
+            if let Message::Status { health, .. } = &message {
+                self.server_time = Some((health.time, self.now));
+            }
+            self.cluster.apply(message)?;
+        }
+        Ok(())
+    }
+
+    /// Records that the connection is lost, and that another attempt follows after `wait`.
+    pub(super) fn disconnect(&mut self, reason: String, wait: Duration) {
+        self.connection = Connection::Lost { reason, next_attempt: self.now + wait };
+    }
+
+    /// Whether the server may have refused a filter that was typed, so that the one before is
+    /// still valid.
+    pub(super) fn awaits_filter(&self) -> bool {
+        self.filter.requested.is_some()
+    }
+
+    /// Records that the server has refused the filter that was typed, and returns to the one
+    /// before.
+    pub(super) fn refuse_filter(&mut self, message: String) {
+        let filter = self.filter.requested.take().unwrap_or_default();
+        self.filter.refusal = Some(Refusal { filter, message });
+        self.connection = Connection::Connecting;
+    }
+
+    /// Does what a key means.
+    pub(super) fn press(&mut self, key: KeyEvent) -> Option<Request> {
+        if let Mode::Filter(line) = &mut self.mode {
+            match keys::filter_command(key)? {
+                FilterCommand::Edit(edit) => line.apply(edit),
+                FilterCommand::Cancel => self.mode = Mode::List,
+                FilterCommand::Apply => {
+                    let filter = line.text().trim().to_owned();
+                    self.mode = Mode::List;
+                    return self.request_filter(filter);
+                }
+                FilterCommand::Quit => return Some(Request::Quit),
+            }
+            return None;
+        }
+
+        let command = keys::command(key)?;
+        let refusal = self.filter.refusal.take();
+        match (&mut self.mode, command) {
+            (_, KeyCommand::Quit) => return Some(Request::Quit),
+            (_, KeyCommand::Suspend) => return Some(Request::Suspend),
+
+            (Mode::Help(behind), _) => self.mode = (**behind).clone(),
+            (mode, KeyCommand::Help) => *mode = Mode::Help(Box::new(mode.clone())),
+
+            (Mode::Details(_), KeyCommand::Back | KeyCommand::Open) => self.mode = Mode::List,
+            (Mode::Details(_), KeyCommand::Move(movement)) => {
+                self.list_mut().go(movement);
+                self.open();
+            }
+
+            (_, KeyCommand::Move(movement)) => self.list_mut().go(movement),
+            (_, KeyCommand::Open) => self.open(),
+            (_, KeyCommand::Back) => {}
+            (_, KeyCommand::Show(tab)) => self.show(tab),
+            (_, KeyCommand::NextTab) => self.show_next(1),
+            (_, KeyCommand::PreviousTab) => self.show_next(Tab::ALL.len() - 1),
+            (_, KeyCommand::Sort) => self.sort_by_next(),
+            (_, KeyCommand::Reverse) => self.reverse(),
+            (_, KeyCommand::Filter) => {
+                let text = refusal.map(|refusal| refusal.filter);
+                let text = text.as_deref().unwrap_or(self.filter.subscribed());
+                self.mode = Mode::Filter(EditLine::new(text));
+            }
+        }
+        None
+    }
+
+    /// Sorts the rows of the tab, if anything has changed. `height` is how many are visible.
+    pub(super) fn prepare(&mut self, height: usize) {
+        if std::mem::take(&mut self.is_changed) {
+            self.sort();
+            self.verdicts = count_verdicts(self.cluster.units.values());
+        }
+        self.list_mut().set_height(height);
+    }
+
+    fn sort(&mut self) {
+        let (order, is_reversed) = self.order();
+        let keys = match self.tab {
+            Tab::Units => order::units(&self.cluster, order, is_reversed),
+            Tab::Machines => order::machines(&self.cluster, order, is_reversed),
+            Tab::Events => order::events(&self.cluster, is_reversed),
+        };
+        self.list_mut().set_keys(keys);
+    }
+
+    /// The list of the tab.
+    pub(super) fn list(&self) -> &List {
+        &self.lists[self.tab as usize].list
+    }
+
+    /// What the list of the tab is sorted by, and whether its order is reversed.
+    pub(super) fn order(&self) -> (Order, bool) {
+        let sorted = &self.lists[self.tab as usize];
+        (self.tab.orders()[sorted.order], sorted.is_reversed)
+    }
+
+    /// The event with this number; `None` if it is not kept any more.
+    pub(super) fn event(&self, number: u64) -> Option<&EventRow> {
+        let events = &self.cluster.events;
+        let index = events.binary_search_by_key(&number, |event| event.number).ok()?;
+        events.get(index)
+    }
+
+    /// The present, by the server's clock.
+    pub(super) fn server_now(&self) -> Milliseconds {
+        let Some((time, moment)) = self.server_time else {
+            return 0;
+        };
+        let elapsed = self.now.saturating_duration_since(moment).as_millis();
+        time + u64::try_from(elapsed).unwrap_or(u64::MAX)
+    }
+
+    /// How long ago something happened on this machine.
+    pub(super) fn elapsed(&self, since: Instant) -> Duration {
+        self.now.saturating_duration_since(since)
+    }
+
+    /// How long it takes until something happens on this machine.
+    pub(super) fn remaining(&self, until: Instant) -> Duration {
+        until.saturating_duration_since(self.now)
+    }
+
+    fn sorted_mut(&mut self) -> &mut SortedList {
+        &mut self.lists[self.tab as usize]
+    }
+
+    fn list_mut(&mut self) -> &mut List {
+        &mut self.sorted_mut().list
+    }
+
+    fn show(&mut self, tab: Tab) {
+        self.mode = Mode::List;
+        self.tab = tab;
+        self.sort();
+    }
+
+    fn show_next(&mut self, steps: usize) {
+        self.show(Tab::ALL[(self.tab as usize + steps) % Tab::ALL.len()]);
+    }
+
+    fn sort_by_next(&mut self) {
+        let count = self.tab.orders().len();
+        let sorted = self.sorted_mut();
+        sorted.order = (sorted.order + 1) % count;
+        sorted.is_reversed = false;
+        self.sort();
+    }
+
+    fn reverse(&mut self) {
+        let sorted = self.sorted_mut();
+        sorted.is_reversed = !sorted.is_reversed;
+        self.sort();
+    }
+
+    /// Shows the details of the row with the cursor. For an event, these are the details of its
+    /// unit, if there is such a row.
+    fn open(&mut self) {
+        let Some(key) = self.list().selected().cloned() else {
+            return;
+        };
+        let unit = match &key {
+            Key::Event(number) => self.unit_of_event(*number),
+            Key::Unit(_) | Key::Machine(_) => None,
+        };
+        self.mode = Mode::Details(unit.unwrap_or(key));
+    }
+
+    fn unit_of_event(&self, number: u64) -> Option<Key> {
+        let event = self.event(number)?;
+        let key = (event.unit.clone()?, event.machine.clone());
+        self.cluster.units.contains_key(&key).then_some(Key::Unit(key))
+    }
+
+    /// Asks for other rows. Those on the screen stay until the new ones arrive.
+    fn request_filter(&mut self, filter: String) -> Option<Request> {
+        if filter == self.filter.subscribed() {
+            return None;
+        }
+
+        self.filter.requested = Some(filter);
+        self.connection = Connection::Connecting;
+        Some(Request::Subscribe)
+    }
+}
+
+fn count_verdicts<'a>(units: impl Iterator<Item = &'a UnitRow>) -> Vec<(String, usize)> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for unit in units {
+        *counts.entry(&unit.verdict).or_default() += 1;
+    }
+
+    let mut verdicts: Vec<(String, usize)> = counts
+        .into_iter()
+        .map(|(verdict, count)| (verdict.to_owned(), count))
+        .collect();
+    verdicts.sort_by_key(|(verdict, _)| verdicts::rank(verdict));
+    verdicts
+}
+
+#[cfg(test)]
+mod tests;
