@@ -144,8 +144,8 @@ async fn systemd_gets_readiness_when_it_listens_and_a_status_line() {
     notices.first("READY=1").await;
     let mut client = daemon.connect().await;
     client.next_of("unit").await;
-    // It begins with machines and units, and ends with clients. Of the units four are on no machine,
-    // and so not in the list.
+    // It begins with machines and units, and ends with clients. Of the units four are on no
+    // machine, and so not in the list.
     let counts = |clients| {
         move |notice: &str| {
             let numbers = numbers(notice.strip_prefix("STATUS=fleetctl v1.0.0: ")?);
