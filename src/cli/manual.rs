@@ -44,7 +44,8 @@ const SECTIONS: [(&str, &[(&str, &str)]); 4] = [
             ("NO_COLOR", "Without --color, the output of a command has no colours."),
             (
                 "NOTIFY_SOCKET, WATCHDOG_USEC",
-                "From systemd: the socket for readiness and status, and the interval of the watchdog.",
+                "From systemd: the socket for readiness and status, and the interval of the \
+                 watchdog.",
             ),
             (
                 "LISTEN_FDS, LISTEN_PID",
@@ -83,7 +84,8 @@ const SECTIONS: [(&str, &[(&str, &str)]); 4] = [
         &[
             (
                 "SIGHUP",
-                "Reads the configuration again. A wrong one is rejected, and the current one is kept.",
+                "Reads the configuration again. A wrong one is rejected, and the current one is \
+                 kept.",
             ),
             ("SIGTERM, SIGINT", "Closes all connections and exits within five seconds."),
         ],

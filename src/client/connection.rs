@@ -45,7 +45,8 @@ pub(crate) struct MonitorClient {
 pub(crate) enum ClientError {
     /// Nothing listens there, or it cannot be reached.
     #[error(
-        "cannot connect to {address}: {error}; is fleet-monitor running there? Set --url, or FLEET_MONITOR_URL"
+        "cannot connect to {address}: {error}; is fleet-monitor running there? Set \
+         --url, or FLEET_MONITOR_URL"
     )]
     Connect { address: ServerAddress, error: io::Error },
     /// No answer came in time.
@@ -56,7 +57,8 @@ pub(crate) enum ClientError {
     Lost(ServerAddress, String),
     /// The token is missing or wrong.
     #[error(
-        "{0} requires a token, and {1}: name a file that contains it with --token-file, or in FLEET_MONITOR_TOKEN_FILE"
+        "{0} requires a token, and {1}: name a file that contains it with --token-file, or in \
+         FLEET_MONITOR_TOKEN_FILE"
     )]
     Token(ServerAddress, &'static str),
     /// The request was refused; the server says why.

@@ -36,7 +36,10 @@ pub enum SocketFileError {
     )]
     NotASocket,
     /// The directory of the socket does not exist.
-    #[error("there is no directory {}; create it, or choose another path with --listen", .0.display())]
+    #[error(
+        "there is no directory {}; create it, or choose another path with --listen",
+        .0.display()
+    )]
     NoDirectory(PathBuf),
     /// Another process holds a lock of the directory, as this program does while it creates a
     /// socket.

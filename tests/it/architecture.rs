@@ -28,10 +28,11 @@ const MAY_USE: [(&str, &[&str]); 15] = [
 ];
 
 /// Libraries that stay in their place. `main` only calls the parser of the command line.
-const STAY_IN: [(&str, &[&str]); 13] = [
+const STAY_IN: [(&str, &[&str]); 15] = [
     ("clap", &["cli", "main"]),
     ("clap_complete", &["cli/completions"]),
     ("clap_mangen", &["cli/manual"]),
+    ("crossterm", &["client/watch"]),
     ("figment", &["cli", "config"]),
     ("flate2", &["server/gzip"]),
     (
@@ -48,9 +49,10 @@ const STAY_IN: [(&str, &[&str]); 13] = [
     ),
     ("listenfd", &["server/listen"]),
     ("prometheus_client", &["metrics"]),
+    ("ratatui", &["client/watch"]),
     ("sd_notify", &["lifecycle"]),
     ("tokio::process", &["source/fleetctl"]),
-    ("tokio::signal", &["lifecycle"]),
+    ("tokio::signal", &["client/watch/terminal", "lifecycle"]),
     ("tokio_tungstenite", &["server/session", "server/upgrade"]),
     ("tracing_journald", &["telemetry"]),
 ];

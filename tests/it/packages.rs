@@ -114,7 +114,8 @@ fn offered_by_bash(line: &str) -> BTreeSet<String> {
         [[ $2 == *" " ]] && COMP_WORDS+=("")
         COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
         compopt() { :; }
-        _fleet-monitor fleet-monitor "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
+        function=$(complete -p fleet-monitor | sed -E 's/.* -F ([^ ]+).*/\1/')
+        "$function" fleet-monitor "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
         if [[ ${#COMPREPLY[@]} -eq 0 && $(complete -p fleet-monitor) == *default* ]]; then
             COMPREPLY=(*)
         fi

@@ -209,7 +209,8 @@ async fn a_unix_socket_is_served_beside_the_port_and_removed_at_the_end() {
 
     assert!(answers(&path).await);
     assert!(healthy(TcpStream::connect(daemon.address).await.unwrap()).await);
-    let status = within_command(&["status", "--url", &url(&path)]).await;
+    daemon.source_is("ok").await;
+    let status = printed_by(&["status", "--url", &url(&path)]).await;
     assert!(status.contains("MACHINE"), "{status}");
 
     assert_eq!(daemon.stop(Signal::TERM).await.code(), Some(0));
@@ -217,7 +218,7 @@ async fn a_unix_socket_is_served_beside_the_port_and_removed_at_the_end() {
 }
 
 /// What a command of the program prints.
-async fn within_command(arguments: &[&str]) -> String {
+async fn printed_by(arguments: &[&str]) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fleet-monitor"));
     command.args(arguments).env_clear().kill_on_drop(true);
     let output = timeout(PATIENCE, command.output()).await.expect("in time").unwrap();

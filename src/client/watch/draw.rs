@@ -15,7 +15,7 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Paragraph, Widget, Wrap};
 
-use self::columns::{Cell, Column};
+use self::columns::{ListCell, Column};
 pub(super) use self::theme::Theme;
 use super::edit_line::EditLine;
 use super::list::Key;
@@ -300,7 +300,7 @@ fn draw_head(buffer: &mut Buffer, area: Rect, model: &Model, layout: &[(Column, 
     draw_cells(buffer, area, layout, |column| {
         let is_sorted = column.is_sorted_by(model.tab, order);
         let title = format!("{}{}", column.title(), if is_sorted { arrow } else { "" });
-        Some(Cell { text: title.into(), style: Theme::heading() })
+        Some(ListCell { text: title.into(), style: Theme::heading() })
     });
 }
 
@@ -308,11 +308,11 @@ fn draw_cells<'a>(
     buffer: &mut Buffer,
     line: Rect,
     layout: &[(Column, u16)],
-    cell: impl Fn(Column) -> Option<Cell<'a>>,
+    cell: impl Fn(Column) -> Option<ListCell<'a>>,
 ) {
     let mut x = line.x;
     for (column, width) in layout {
-        if let Some(Cell { text, style }) = cell(*column) {
+        if let Some(ListCell { text, style }) = cell(*column) {
             draw_text(buffer, x, line.y, &text, *width, style);
         }
         x += width + 1;
