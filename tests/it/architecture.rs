@@ -9,31 +9,39 @@ use std::path::{Path, PathBuf};
 
 /// For each module of the crate, the others that it may use. [`daemon`](fleet_monitor::daemon) may
 /// use all.
-const MAY_USE: [(&str, &[&str]); 11] = [
+const MAY_USE: [(&str, &[&str]); 14] = [
     ("cli", &[]),
+    ("client", &["cli", "net", "report"]),
     ("cluster", &[]),
-    ("config", &["cli", "feed", "server", "source", "telemetry"]),
+    ("config", &["cli", "feed", "net", "server", "source", "telemetry"]),
     ("feed", &["cluster"]),
     ("lifecycle", &["write_queue"]),
     ("metrics", &["cluster", "feed"]),
+    ("net", &[]),
     ("output", &[]),
+    ("report", &[]),
     ("server", &["cluster", "feed", "metrics"]),
-    ("source", &["cluster", "write_queue"]),
+    ("source", &["cluster", "net", "write_queue"]),
     ("telemetry", &["cluster", "write_queue"]),
     ("write_queue", &[]),
 ];
 
 /// Libraries that stay in their place. `main` only calls the parser of the command line.
-const STAY_IN: [(&str, &[&str]); 11] = [
+const STAY_IN: [(&str, &[&str]); 13] = [
     ("clap", &["cli", "main"]),
+    ("crossterm", &["client/watch"]),
     ("figment", &["cli", "config"]),
     ("flate2", &["server/gzip"]),
-    ("hyper", &["config/parse", "server", "source/api", "source/etcd", "source/http"]),
+    (
+        "hyper",
+        &["client", "config/parse", "net/http", "server", "source/api", "source/etcd"],
+    ),
     ("listenfd", &["server/listen"]),
     ("prometheus_client", &["metrics"]),
+    ("ratatui", &["client/watch"]),
     ("sd_notify", &["lifecycle"]),
     ("tokio::process", &["source/fleetctl"]),
-    ("tokio::signal", &["lifecycle"]),
+    ("tokio::signal", &["client/watch/terminal", "lifecycle"]),
     ("tokio_tungstenite", &["server/session", "server/upgrade"]),
     ("tracing_journald", &["telemetry"]),
 ];

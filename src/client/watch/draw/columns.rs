@@ -43,7 +43,7 @@ enum Width {
 }
 
 /// A cell of a row.
-pub(super) struct Cell<'a> {
+pub(super) struct ListCell<'a> {
     pub(super) text: Cow<'a, str>,
     pub(super) style: Style,
 }
@@ -164,19 +164,19 @@ pub(super) fn unit_cell(
     unit: &UnitRow,
     now: Milliseconds,
     theme: Theme,
-) -> Cell<'_> {
+) -> ListCell<'_> {
     let style = theme.verdict(&unit.verdict);
     match column {
-        Column::Unit => Cell::plain(&*unit.unit),
+        Column::Unit => ListCell::plain(&*unit.unit),
         Column::State if unit.active.as_deref() == Some("failed") => {
-            Cell::styled(unit.state(), theme.bad())
+            ListCell::styled(unit.state(), theme.bad())
         }
-        Column::State => Cell::plain(unit.state()),
-        Column::Verdict => Cell::styled(verdicts::word(&unit.verdict), style),
-        Column::Machine => Cell::plain(unit.place().unwrap_or("-")),
-        Column::Since => Cell::plain(Since::of_unit(unit).age(now)),
-        Column::Reason => Cell::plain(&*unit.reason),
-        _ => Cell::plain(""),
+        Column::State => ListCell::plain(unit.state()),
+        Column::Verdict => ListCell::styled(verdicts::word(&unit.verdict), style),
+        Column::Machine => ListCell::plain(unit.place().unwrap_or("-")),
+        Column::Since => ListCell::plain(Since::of_unit(unit).age(now)),
+        Column::Reason => ListCell::plain(&*unit.reason),
+        _ => ListCell::plain(""),
     }
 }
 
@@ -187,21 +187,21 @@ pub(super) fn machine_cell<'a>(
     units: &HashMap<&str, usize>,
     now: Milliseconds,
     theme: Theme,
-) -> Cell<'a> {
+) -> ListCell<'a> {
     match column {
-        Column::Machine => Cell::plain(machine.name()),
-        Column::MachineId => Cell::plain(&*machine.machine),
+        Column::Machine => ListCell::plain(machine.name()),
+        Column::MachineId => ListCell::plain(&*machine.machine),
         Column::Presence => {
             let presence = presence(machine);
-            Cell::styled(presence, presence_style(presence, theme))
+            ListCell::styled(presence, presence_style(presence, theme))
         }
-        Column::Since => Cell::plain(Since::of_machine(machine).age(now)),
+        Column::Since => ListCell::plain(Since::of_machine(machine).age(now)),
         Column::Units => {
-            Cell::plain(units.get(&*machine.machine).copied().unwrap_or(0).to_string())
+            ListCell::plain(units.get(&*machine.machine).copied().unwrap_or(0).to_string())
         }
-        Column::Version => Cell::plain(machine.version.as_deref().unwrap_or("-")),
-        Column::Metadata => Cell::plain(machine.metadata.as_deref().unwrap_or("-")),
-        _ => Cell::plain(""),
+        Column::Version => ListCell::plain(machine.version.as_deref().unwrap_or("-")),
+        Column::Metadata => ListCell::plain(machine.metadata.as_deref().unwrap_or("-")),
+        _ => ListCell::plain(""),
     }
 }
 
@@ -211,15 +211,15 @@ pub(super) fn event_cell(
     event: &EventRow,
     now: Milliseconds,
     theme: Theme,
-) -> Cell<'_> {
+) -> ListCell<'_> {
     let style = severity_style(event, theme);
     match column {
-        Column::Time => Cell::plain(utc(event.time)),
-        Column::Ago => Cell::plain(age(event.time, now, true)),
-        Column::Severity => Cell::styled(&*event.severity, style),
-        Column::Kind => Cell::plain(&*event.event),
-        Column::Text => Cell::styled(&*event.text, style),
-        _ => Cell::plain(""),
+        Column::Time => ListCell::plain(utc(event.time)),
+        Column::Ago => ListCell::plain(age(event.time, now, true)),
+        Column::Severity => ListCell::styled(&*event.severity, style),
+        Column::Kind => ListCell::plain(&*event.event),
+        Column::Text => ListCell::styled(&*event.text, style),
+        _ => ListCell::plain(""),
     }
 }
 
@@ -263,7 +263,7 @@ pub(super) fn severity_style(event: &EventRow, theme: Theme) -> Style {
     }
 }
 
-impl<'a> Cell<'a> {
+impl<'a> ListCell<'a> {
     fn plain(text: impl Into<Cow<'a, str>>) -> Self {
         Self::styled(text, Style::new())
     }
