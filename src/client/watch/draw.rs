@@ -15,7 +15,7 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Paragraph, Widget, Wrap};
 
-use self::columns::{ListCell, Column};
+use self::columns::{Column, ListCell};
 pub(super) use self::theme::Theme;
 use super::edit_line::EditLine;
 use super::list::Key;
@@ -115,12 +115,13 @@ fn state_of_source(model: &Model, health: &SourceHealth, theme: Theme) -> Line<'
     };
 
     match health.state {
+        HealthState::Ok if health.recording => Line::styled("recording", theme.good()),
         HealthState::Ok => Line::styled("live", theme.good()),
         HealthState::Starting => Line::styled("starting", theme.warning()),
         HealthState::Failing => Line::styled(lasting("stale"), theme.bad()),
         HealthState::Overdue => Line::styled(lasting("overdue"), theme.warning()),
         HealthState::Suspect => Line::styled(lasting("suspect"), theme.warning()),
-        HealthState::Ended => Line::styled("the recording is over", theme.warning()),
+        HealthState::Ended => Line::styled("recording, ended", theme.good()),
         HealthState::Unknown => Line::styled("not known", theme.warning()),
     }
 }
@@ -131,6 +132,10 @@ fn headline(model: &Model, theme: Theme) -> Line<'static> {
     if let (Connection::Lost { .. }, Some(last)) = (&model.connection, model.last_message) {
         let age = duration(model.elapsed(last).as_secs());
         line.push_span(Span::styled(format!("as of {age} ago: "), theme.bad()));
+    }
+
+    for (word, style, count) in missing_machines(model, theme) {
+        line.push_span(Span::styled(format!("{} {word}; ", counted(count, "machine")), style));
     }
 
     let units = model.cluster.units.len();
@@ -159,6 +164,25 @@ fn headline(model: &Model, theme: Theme) -> Line<'static> {
         line.push_span(Span::styled(text, theme.verdict(verdict)));
     }
     line
+}
+
+/// How many machines are lost, and how many are silent, if there are any.
+fn missing_machines(
+    model: &Model,
+    theme: Theme,
+) -> impl Iterator<Item = (&'static str, Style, usize)> {
+    let machines = model.cluster.machines.values();
+    let lost = machines
+        .clone()
+        .filter(|machine| machine.lost_since.is_some())
+        .count();
+    let silent = machines
+        .filter(|machine| machine.lost_since.is_none() && machine.silent_since.is_some())
+        .count();
+
+    [("lost", theme.bad(), lost), ("silent", theme.warning(), silent)]
+        .into_iter()
+        .filter(|(_, _, count)| *count > 0)
 }
 
 fn counted(number: usize, noun: &str) -> String {

@@ -222,6 +222,7 @@ fn the_state_of_the_source_is_in_the_first_line() {
     let mut lines = String::new();
     for health in [
         json!({"state": "ok"}),
+        json!({"state": "ok", "recording": true}),
         json!({"state": "starting"}),
         json!({"state": "failing", "since": since, "reason": "no answer within 10 s"}),
         json!({"state": "overdue", "since": since, "reason": "units were last read 40 s ago"}),
@@ -230,7 +231,7 @@ fn the_state_of_the_source_is_in_the_first_line() {
         json!({"state": "a state of a newer server"}),
     ] {
         let mut model = model();
-        let state = health["state"].as_str().unwrap().to_owned();
+        let state = health.to_string();
         receive(&mut model, vec![status(health)]);
 
         let text = screen(&mut model, SMALL, Theme::Monochrome);
