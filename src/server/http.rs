@@ -121,7 +121,7 @@ async fn dispatch(
         return Ok(options(headers).into());
     }
 
-    let route = Route::find(request.uri().path());
+    let route = Route::of_request(request.uri().path(), headers);
     if !route.as_ref().is_some_and(Route::is_public) {
         // Only an event stream may have the token in its query, like a WebSocket: a browser cannot
         // add a header to these requests.

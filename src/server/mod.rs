@@ -24,6 +24,7 @@ mod headers;
 mod http;
 pub mod listen;
 pub mod open_files;
+mod overview;
 mod page;
 mod query;
 mod rate_limit;

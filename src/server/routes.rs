@@ -13,7 +13,8 @@ use serde_json::json;
 use super::content::{EVENT_STREAM, JSON, ResponseContent};
 use super::context::ServerContext;
 use super::error::HttpError;
-use super::headers::list_items;
+use super::headers::{list_items, prefers};
+use super::overview::{self, PLAIN_TEXT};
 use super::page::{self, HTML, PageFile};
 use super::query::{list_filter, state_selection};
 use super::readiness;
@@ -45,6 +46,8 @@ pub(super) enum Route {
     State,
     /// The same as a page that needs no script.
     Plain,
+    /// The same as plain text, as `fleet-monitor status` prints it.
+    Overview,
     /// The second protocol as an event stream.
     Events,
     Metrics,
@@ -55,6 +58,15 @@ pub(super) enum Route {
 }
 
 impl Route {
+    /// The route for a request. Programs that prefer plain text get the overview in place of the
+    /// page.
+    pub(super) fn of_request(path: &str, headers: &HeaderMap) -> Option<Self> {
+        if path == "/" && prefers(headers, "text/plain", "text/html") {
+            return Some(Self::Overview);
+        }
+        Self::find(path)
+    }
+
     /// The route for a path. A `/` at the end is ignored, since programs that scrape or probe may
     /// add one and may not follow redirects.
     ///
@@ -113,6 +125,11 @@ pub(super) fn content(
         }
         Route::State => state(context, &publication, &state_selection(query)?)?,
         Route::Plain => plain(context, &publication, query),
+        Route::Overview => {
+            let selection = state_selection(query)?;
+            let text = overview::text(&publication, &selection, context.clients())?;
+            ResponseContent::new(PLAIN_TEXT, charge(context, text)?)
+        }
         // GET is answered by `events`; this is for HEAD.
         Route::Events => ResponseContent::new(EVENT_STREAM, Bytes::new()),
         Route::Metrics => {

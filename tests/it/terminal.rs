@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
 use tokio::time::timeout;
 
@@ -190,6 +190,58 @@ async fn nothing_is_said_of_a_cluster_that_cannot_be_read() {
     let check = ask(&daemon, &["check"]).await;
     assert_eq!(check.status, 3, "{}", check.stdout);
     assert!(check.stdout.starts_with("UNKNOWN"), "{}", check.stdout);
+}
+
+/// The answer of a monitor to a program that prefers plain text: its head and its body.
+async fn plain_text(daemon: &Daemon, target: &str) -> (String, String) {
+    let mut stream = TcpStream::connect(daemon.address).await.unwrap();
+    let request = format!(
+        "GET {target} HTTP/1.1\r\nHost: localhost\r\nAccept: text/plain\r\n\
+         Connection: close\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.to_lowercase(), body.to_owned())
+}
+
+/// The words of a text. Numbers are left out, since ages grow.
+fn words(text: &str) -> Vec<&str> {
+    let is_age = |word: &&str| word.parse::<u64>().is_err();
+    text.split_whitespace().filter(is_age).collect()
+}
+
+#[tokio::test]
+async fn a_program_that_prefers_plain_text_gets_what_status_prints() {
+    let wrong = monitor(&WRONG, &[]).await;
+
+    let printed = ask(&wrong, &["status"]).await.stdout;
+    let (head, served) = plain_text(&wrong, "/").await;
+    assert!(head.contains("content-type: text/plain"), "{head}");
+    assert_eq!(words(&served), words(&printed));
+    assert!(served.contains("b.service"), "{served}");
+
+    let (_, filtered) = plain_text(&wrong, "/?filter=unit:a.service").await;
+    assert!(!filtered.contains("b.service"), "{filtered}");
+    let (refused, _) = plain_text(&wrong, "/?filter=stat:failed").await;
+    assert!(refused.starts_with("http/1.1 400"), "{refused}");
+
+    let (_, page) = wrong.text("/").await;
+    assert!(page.contains("<html"), "whoever accepts anything gets the page");
+}
+
+#[tokio::test]
+async fn plain_text_needs_the_token_as_the_state_does() {
+    let directory = TempDir::new().unwrap();
+    let token = directory.path().join("token");
+    std::fs::write(&token, "secret\n").unwrap();
+    let arguments = ["--api", "http://127.0.0.1:1", "--token-file", token.to_str().unwrap()];
+    let protected = Program::new(&arguments).start().await;
+
+    let (head, body) = plain_text(&protected, "/").await;
+    assert!(head.starts_with("http/1.1 401"), "{head}{body}");
 }
 
 /// A server that answers everything with these bytes, and its URL.
