@@ -5,21 +5,17 @@
 //! Names and help come from the definition of the command line, default values from the
 //! configuration.
 
-use std::collections::BTreeMap;
 use std::env;
 use std::fs;
 use std::io::{self, Error};
 use std::path::{Path, PathBuf};
 
 use clap::{Arg, Command, CommandFactory};
-use clap_complete::Shell;
-use clap_mangen::Man;
-use clap_mangen::roff::{Roff, bold, roman};
-use fleet_monitor::cli::Cli;
+use fleet_monitor::cli::{self, Cli, Shell};
 use fleet_monitor::config;
 
 /// Options that cannot be set in the file.
-const NOT_IN_THE_FILE: [&str; 4] = ["config", "check_config", "help", "version"];
+const NOT_IN_THE_FILE: [&str; 5] = ["config", "check_config", "env_file", "help", "version"];
 
 /// Examples for options without a default.
 const EXAMPLES: [(&str, &str); 14] = [
@@ -40,10 +36,14 @@ const EXAMPLES: [(&str, &str); 14] = [
 ];
 
 /// What an option needs if it is set for the service.
-const OF_THE_SERVICE: [(&str, &str); 7] = [
+const OF_THE_SERVICE: [(&str, &str); 8] = [
     (
         "port",
         "If fleet-monitor.socket is active, it sets the address, and port and bind are ignored.",
+    ),
+    (
+        "listen",
+        "The service may create sockets in /run/fleet-monitor; members of its group may connect.",
     ),
     ("etcd_key", "The service's user must be able to read it."),
     (
@@ -65,70 +65,6 @@ const HEAD: &str = "\
 # After a change: `systemctl reload fleet-monitor`. The log names the options that take effect after a restart.
 ";
 
-/// Sections of the man page that are not in the help, each with pairs of a term and its meaning.
-const SECTIONS: [(&str, &[(&str, &str)]); 4] = [
-    (
-        "FILES",
-        &[
-            (
-                config::DEFAULT_FILE,
-                "The configuration file, with every option and its default. It is optional.",
-            ),
-            (
-                "/etc/fleet-monitor.env",
-                "Environment variables for fleet-monitor.service, one NAME=value per line.",
-            ),
-        ],
-    ),
-    (
-        "ENVIRONMENT",
-        &[
-            (
-                "FLEET_MONITOR_KEY",
-                "Sets an option, such as FLEET_MONITOR_UNIT_FREQ=5 for --unit-freq 5.",
-            ),
-            ("FLEET_MONITOR_CONFIG", "The configuration file, like --config."),
-            (
-                "NOTIFY_SOCKET, WATCHDOG_USEC",
-                "From systemd: the socket for readiness and status, and the interval of the watchdog.",
-            ),
-            (
-                "LISTEN_FDS, LISTEN_PID",
-                "From systemd: the sockets to listen on, instead of port and bind.",
-            ),
-            (
-                "JOURNAL_STREAM",
-                "From systemd: whether standard error is connected to the journal.",
-            ),
-        ],
-    ),
-    (
-        "EXIT STATUS",
-        &[
-            (
-                "0",
-                "It was stopped by a signal, or it printed its help, version or configuration.",
-            ),
-            ("1", "Any other error, such as a port that is in use."),
-            ("2", "Wrong usage of the command line."),
-            (
-                "78",
-                "The configuration is wrong; standard error says why. A restart does not help.",
-            ),
-        ],
-    ),
-    (
-        "SIGNALS",
-        &[
-            (
-                "SIGHUP",
-                "Reads the configuration again. A wrong one is rejected, and the current one is kept.",
-            ),
-            ("SIGTERM, SIGINT", "Closes all connections and exits within five seconds."),
-        ],
-    ),
-];
-
 fn main() -> io::Result<()> {
     let here = || Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging");
     let directory = env::args_os().nth(1).map_or_else(here, PathBuf::from);
@@ -136,15 +72,14 @@ fn main() -> io::Result<()> {
     command.build();
 
     put(&directory.join("etc/fleet-monitor.toml"), configuration(&command)?.as_bytes())?;
-    put(&directory.join("man/fleet-monitor.1"), &man_page(&command)?)?;
+    put(&directory.join("man/fleet-monitor.1"), &cli::manual_page()?)?;
     for (shell, name) in [
         (Shell::Bash, "fleet-monitor.bash"),
         (Shell::Zsh, "_fleet-monitor"),
         (Shell::Fish, "fleet-monitor.fish"),
     ] {
-        let mut script = Vec::new();
-        clap_complete::generate(shell, &mut command.clone(), "fleet-monitor", &mut script);
-        put(&directory.join("completions").join(name), &script)?;
+        let script = cli::completions(shell);
+        put(&directory.join("completions").join(name), script.as_bytes())?;
     }
     Ok(())
 }
@@ -160,8 +95,9 @@ fn put(path: &Path, content: &[u8]) -> io::Result<()> {
 }
 
 fn configuration(command: &Command) -> io::Result<String> {
-    let nothing = BTreeMap::from([("FLEET_MONITOR_CONFIG".to_owned(), "/dev/null".to_owned())]);
-    let (_, settings) = config::load(&Cli::default(), &nothing).map_err(Error::other)?;
+    let empty_file = [("FLEET_MONITOR_CONFIG".into(), "/dev/null".into())];
+    let environment = config::environment(empty_file).map_err(Error::other)?;
+    let (_, settings) = config::load(&Cli::default(), &environment).map_err(Error::other)?;
     let mut text = HEAD.to_owned();
     let mut heading = None;
 
@@ -170,7 +106,7 @@ fn configuration(command: &Command) -> io::Result<String> {
         .filter(|option| !NOT_IN_THE_FILE.contains(&option.get_id().as_str()))
     {
         let key = option.get_id().as_str();
-        let setting = settings.iter().find(|setting| setting.key == key);
+        let setting = settings.options.iter().find(|setting| setting.key == key);
         let setting =
             setting.ok_or_else(|| Error::other(format!("--{key} is no option of the file")))?;
         if heading != option.get_help_heading() {
@@ -222,35 +158,4 @@ fn filled(text: &str) -> String {
         line += &format!(" {word}");
     }
     lines + &line + "\n"
-}
-
-fn man_page(command: &Command) -> io::Result<Vec<u8>> {
-    let man = Man::new(command.clone())
-        .title("fleet-monitor")
-        .manual("fleet-monitor");
-    let mut page = Vec::new();
-    man.render_title(&mut page)?;
-    man.render_name_section(&mut page)?;
-    // The whole list of options would come here, and once more below.
-    let mut usage = Roff::new();
-    usage
-        .control("SH", ["SYNOPSIS"])
-        .text([bold("fleet-monitor"), roman(" [OPTIONS]")]);
-    usage.to_writer(&mut page)?;
-    man.render_description_section(&mut page)?;
-    man.render_options_section(&mut page)?;
-    let mut rest = Roff::new();
-    let spellings = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-    rest.control("SH", ["CONFIGURATION"]).text([roman(spellings)]);
-    for (title, entries) in SECTIONS {
-        rest.control("SH", [title]);
-        for (what, meaning) in entries {
-            rest.control("TP", []).text([bold(*what)]).text([roman(*meaning)]);
-        }
-    }
-    rest.control("SH", ["SEE ALSO"]);
-    rest.text([bold("fleetctl"), roman("(1), "), bold("systemd.service"), roman("(5), ")]);
-    rest.text([bold("systemd.socket"), roman("(5), "), bold("journalctl"), roman("(1)")]);
-    rest.to_writer(&mut page)?;
-    Ok(page)
 }

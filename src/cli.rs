@@ -5,6 +5,8 @@
 //! and the file, and validate all of them in the same way.
 
 mod commands;
+mod completions;
+mod manual;
 
 use std::path::PathBuf;
 
@@ -15,8 +17,12 @@ use figment::{Metadata, Profile, Provider};
 use serde::Serialize;
 
 pub use commands::{
-    CheckOptions, ColorChoice, Command, ConnectionOptions, StatusOptions, UnitOptions, WatchOptions,
+    CheckOptions, ClientCommand, ColorChoice, Command, CompletionsOptions, ConnectionOptions,
+    DEFAULT_URL, Shell, StatusOptions, TOKEN_FILE_VARIABLE, URL_VARIABLE, UnitOptions,
+    WatchOptions,
 };
+pub use completions::completions;
+pub use manual::manual_page;
 
 const SOURCE: &str = "Source";
 const SERVER: &str = "Server";
@@ -33,6 +39,8 @@ const GENERAL: &str = "Logging and configuration";
     after_help = PLACES,
     args_conflicts_with_subcommands = true
 )]
+// A negative number is a value, and not an unknown flag, so that the error says what is expected.
+#[command(allow_negative_numbers = true)]
 pub struct Cli {
     /// fleetctl command [default: fleetctl in $PATH]
     #[arg(short = 'c', long, value_name = "COMMAND", help_heading = SOURCE)]
@@ -140,12 +148,17 @@ pub struct Cli {
     #[arg(long, value_name = "ADDRESS", help_heading = SERVER)]
     pub bind: Option<String>,
 
+    /// Additional addresses to listen on, such as unix:///run/fleet-monitor.sock or 127.0.0.1:8990
+    /// [default: none]
+    #[arg(long, value_name = "LIST", help_heading = SERVER)]
+    pub listen: Option<String>,
+
     /// changes: send a list when it has changed; polls: after every poll [default: changes]
     #[arg(long, value_name = "WHEN", help_heading = SERVER)]
     pub publish: Option<String>,
 
     /// Columns of units: unit, load, active, sub, machine, hash, dstate, target, global, desc,
-    /// verdict [default: unit,load,active,sub,machine]
+    /// verdict, key (for the prototype's dashboard) [default: unit,load,active,sub,machine]
     #[arg(long, value_name = "LIST", help_heading = SERVER)]
     pub unit_fields: Option<String>,
 
@@ -187,10 +200,16 @@ pub struct Cli {
     #[serde(skip)]
     pub config: Option<PathBuf>,
 
-    /// Print every value that is in force and where it comes from, then exit
+    /// Print every value that is in force and where it comes from, and which source a start would
+    /// select; then exit, with status 78 if a start would
     #[arg(long, help_heading = GENERAL)]
     #[serde(skip)]
     pub check_config: bool,
+
+    /// With --check-config: file with environment variables, read as systemd reads EnvironmentFile=
+    #[arg(long, value_name = "FILE", requires = "check_config", help_heading = GENERAL)]
+    #[serde(skip)]
+    pub env_file: Option<PathBuf>,
 
     /// `None`: the program is the daemon.
     #[command(subcommand)]
@@ -201,10 +220,10 @@ pub struct Cli {
 const PLACES: &str = "\
 Every option can be set in three places: --unit-freq 5 on the command line,
 FLEET_MONITOR_UNIT_FREQ=5 in the environment, unit_freq = 5 in the
-configuration file. --config cannot be set in the file, and --check-config only
-on the command line. The command line overrides the environment, and the
-environment overrides the file. Lists are separated by commas. An empty variable
-counts as not set.";
+configuration file. --config cannot be set in the file, and --check-config and
+--env-file only on the command line. The command line overrides the environment,
+and the environment overrides the file. Lists are separated by commas. An empty
+variable counts as not set.";
 
 /// Passes the options that were given to figment. Errors name an option by its flag, such as
 /// `--unit-freq`.
@@ -267,8 +286,31 @@ mod tests {
 
     #[test]
     fn wrong_usage_is_refused_with_status_2() {
-        for wrong in ["--no-such-flag", "-e a -t b", "--port", "stray"] {
+        for wrong in ["--no-such-flag", "-e a -t b", "--port", "stray", "-1", "--env-file f"] {
             assert_eq!(parse(wrong).unwrap_err().exit_code(), 2, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_negative_number_is_the_value_of_an_option() {
+        let cli = parse("-u -1 -p -1 --grace -0.5 --bind -1").unwrap();
+        let expected = Cli {
+            unit_freq: Some("-1".into()),
+            port: Some("-1".into()),
+            grace: Some("-0.5".into()),
+            bind: Some("-1".into()),
+            ..Cli::default()
+        };
+        assert_eq!(cli, expected);
+
+        let command = Cli::command();
+        let takes_a_value = |argument: &&clap::Arg| {
+            argument.get_action().takes_values()
+                && argument.get_num_args().is_none_or(|count| count.takes_values())
+        };
+        for argument in command.get_arguments().filter(takes_a_value) {
+            let name = argument.get_long().unwrap();
+            assert!(parse(&format!("--check-config --{name} -1")).is_ok(), "--{name}");
         }
     }
 

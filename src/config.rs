@@ -8,11 +8,13 @@
 //! Which options belong to which source is defined in `source::selection`. Options that only need
 //! or exclude another one, such as a certificate and its key, are checked here.
 
+mod env_file;
 mod layers;
 mod links;
 mod literal;
 mod options;
 mod parse;
+mod similar;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -20,6 +22,7 @@ mod values;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
+use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -30,10 +33,12 @@ use crate::cli::Cli;
 use crate::feed::Publish;
 use crate::feed::fields::{MachineField, UnitField};
 use crate::server::access::{AllowedHost, AllowedOrigin};
+use crate::server::listen::ListenAddress;
 use crate::source::etcd::TlsFiles;
 use crate::source::fleetctl::FleetctlConnection;
 use crate::source::selection::{self, SourceChoice, SourceRequest};
 use crate::telemetry;
+use env_file::{Assignment, EnvFile};
 use values::Values;
 
 /// The configuration file, unless `--config` names another one.
@@ -55,6 +60,8 @@ pub struct Config {
     pub port: u16,
     /// The address to listen on. `None`: all, `::` or `0.0.0.0` where there is no IPv6.
     pub bind: Option<IpAddr>,
+    /// Addresses to listen on in addition to that one, or to systemd's sockets.
+    pub listen: Vec<ListenAddress>,
     /// When the first protocol sends its lists.
     pub publish: Publish,
     /// The first protocol's columns of units, in order; at least one.
@@ -118,14 +125,29 @@ pub struct Setting {
     pub origin: String,
 }
 
-/// The `FLEET_MONITOR_*` variables of this process.
+/// All options, and the file that was read for them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// Each option, in the order of the help.
+    pub options: Vec<Setting>,
+    /// The configuration file, if there is none: then it sets nothing. `None`: it was read.
+    pub absent_file: Option<String>,
+}
+
+/// The environment variables that matter: those of this process, and those of `--env-file`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Environment {
     /// Variables that set options, known or unknown ones, and `FLEET_MONITOR_CONFIG`.
     pub variables: BTreeMap<String, String>,
+    /// Of the variables that `--env-file` sets, file and line.
+    origins: BTreeMap<String, String>,
     /// The names of variables that Kubernetes and docker set for services whose names begin with
     /// `fleet-monitor`. They set no options.
     pub service_links: Vec<String>,
+    /// `$PATH`, in which fleetctl is looked for. `None`: not set.
+    pub path: Option<OsString>,
+    /// What is to be known about `--env-file`, one sentence each.
+    file_notes: Vec<String>,
 }
 
 impl Environment {
@@ -136,9 +158,75 @@ impl Environment {
             format!("ignored, since Kubernetes or docker sets them for a service: {names}")
         })
     }
+
+    /// Adds the variables of a file, which override those that are set already, as systemd's
+    /// `EnvironmentFile=` does. A file that does not exist sets nothing: the units of fleet-monitor
+    /// accept that too (`EnvironmentFile=-…`).
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read, or is not UTF-8.
+    pub fn add_file(&mut self, path: &Path) -> Result<(), ConfigErrors> {
+        let shown = path.display().to_string();
+        let refused = |problem: String| {
+            ConfigErrors(vec![ConfigError {
+                key: Some("env_file".into()),
+                value: Some(literal::quoted(&shown)),
+                origin: "--env-file".into(),
+                problem,
+            }])
+        };
+
+        let text = match std::fs::read(path) {
+            Ok(bytes) => String::from_utf8(bytes).map_err(|_| refused("is not UTF-8".into()))?,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                self.file_notes
+                    .push(format!("{shown}: not there, no variables are read"));
+                return Ok(());
+            }
+            Err(error) => return Err(refused(format!("cannot be read: {error}"))),
+        };
+
+        let EnvFile { assignments, ignored } = EnvFile::parse(&text);
+        for assignment in assignments {
+            self.assign(assignment, &shown);
+        }
+        self.file_notes.extend(
+            ignored
+                .into_iter()
+                .map(|line| format!("{shown}:{line}: not NAME=VALUE, systemd ignores it")),
+        );
+        Ok(())
+    }
+
+    fn assign(&mut self, Assignment { line, name, value }: Assignment, file: &str) {
+        if name == "PATH" {
+            self.path = Some(value.into());
+            return;
+        }
+        if !name.starts_with(options::PREFIX) {
+            return;
+        }
+
+        self.variables.remove(&name);
+        self.service_links.retain(|link| *link != name);
+        if links::is_service_link(&name, &value) {
+            self.service_links.push(name);
+            self.service_links.sort();
+        } else {
+            self.origins.insert(name.clone(), format!("{file}:{line}"));
+            self.variables.insert(name, value);
+        }
+    }
+
+    /// Where a variable was set: its name, or the line of `--env-file`.
+    fn origin(&self, name: &str) -> String {
+        self.origins.get(name).cloned().unwrap_or_else(|| name.to_owned())
+    }
 }
 
-/// Selects the `FLEET_MONITOR_*` variables, and separates those that set options from the others.
+/// Selects `PATH` and the `FLEET_MONITOR_*` variables, and separates those that set options from
+/// the others.
 ///
 /// # Errors
 ///
@@ -151,6 +239,10 @@ pub fn environment(
 
     for (name, value) in variables {
         let origin = name.to_string_lossy().into_owned();
+        if origin == "PATH" {
+            found.path = Some(value);
+            continue;
+        }
         if !origin.starts_with(options::PREFIX) {
             continue;
         }
@@ -181,26 +273,23 @@ pub fn environment(
     }
 }
 
-/// Reads the options, and where each value comes from. `environment` is [`Environment::variables`];
-/// an empty variable counts as not set. A value that a stronger place overrides is not validated.
+/// Reads the options, and where each value comes from. An empty variable counts as not set. A value
+/// that a stronger place overrides is not validated.
 ///
 /// # Errors
 ///
 /// All errors at once: a file that cannot be read, unknown keys, invalid values, options that need
 /// another one, and options that exclude each other. But options of a weaker place that belong to
 /// another source than those of a stronger place are not an error: they are ignored.
-pub fn load(
-    cli: &Cli,
-    environment: &BTreeMap<String, String>,
-) -> Result<(Config, Vec<Setting>), ConfigErrors> {
+pub fn load(cli: &Cli, environment: &Environment) -> Result<(Config, Settings), ConfigErrors> {
     load_over(cli, environment, Path::new(DEFAULT_FILE))
 }
 
 fn load_over(
     cli: &Cli,
-    environment: &BTreeMap<String, String>,
+    environment: &Environment,
     default_file: &Path,
-) -> Result<(Config, Vec<Setting>), ConfigErrors> {
+) -> Result<(Config, Settings), ConfigErrors> {
     let mut values = Values::new(cli, environment, default_file);
 
     // In the order of the help, which is also the order of settings and errors.
@@ -239,6 +328,7 @@ fn load_over(
             etcd_user,
             etcd_password_file,
             credentials: None,
+            search_path: None,
             demo,
             replay,
             replay_speed,
@@ -251,6 +341,7 @@ fn load_over(
         record,
         port: values.with_default("port", parse::port),
         bind: values.optional("bind", parse::address),
+        listen: values.list("listen", |items| parse::each(items, parse::listen_address)),
         publish: values.with_default("publish", |text| {
             parse::choice(&[("changes", Publish::Changes), ("polls", Publish::Polls)], text)
         }),
@@ -275,7 +366,7 @@ fn load_over(
     refuse_conflicts(&config.source, &mut values);
 
     if values.errors.is_empty() {
-        Ok((config, values.settings))
+        Ok((config, Settings { options: values.settings, absent_file: values.absent_file }))
     } else {
         Err(ConfigErrors(values.errors))
     }
@@ -329,13 +420,14 @@ fn refuse_conflicts(options: &selection::Options, values: &mut Values) {
 }
 
 /// The settings as a configuration file that would have the same effect, each with where it came
-/// from.
-pub fn report(settings: &[Setting]) -> String {
+/// from. What else is to be known about the places where options are set follows as comments.
+pub fn report(settings: &Settings, environment: &Environment) -> String {
     // Wider values do not count, so that a long list does not push every comment to the right.
     const WIDEST: usize = 40;
+    let options = &settings.options;
     let width = |lengths: &mut dyn Iterator<Item = usize>| lengths.max().unwrap_or(0);
-    let key_width = width(&mut settings.iter().map(|setting| setting.key.len()));
-    let values = settings.iter().filter_map(|setting| setting.value.as_ref());
+    let key_width = width(&mut options.iter().map(|setting| setting.key.len()));
+    let values = options.iter().filter_map(|setting| setting.value.as_ref());
     let value_width = width(
         &mut values
             .map(|value| value.chars().count())
@@ -345,5 +437,14 @@ pub fn report(settings: &[Setting]) -> String {
         Some(value) => format!("{key:key_width$} = {value:value_width$}  # {origin}\n"),
         None => format!("# {key} is not set\n"),
     };
-    settings.iter().map(line).collect()
+
+    let absent_file = settings
+        .absent_file
+        .iter()
+        .map(|file| format!("{file}: not there, defaults are used"));
+    let notes = absent_file
+        .chain(environment.file_notes.iter().cloned())
+        .chain(environment.ignored())
+        .map(|note| format!("# {note}\n"));
+    options.iter().map(line).chain(notes).collect()
 }

@@ -34,6 +34,10 @@
 //!    source.
 //! 7. [`lifecycle`] handles signals, and reports readiness, status and liveness to systemd.
 //!
+//! With a command, such as `fleet-monitor status`, the program is not that daemon, but asks one:
+//! [`client`] reads the public protocol of a running monitor, and [`report`] makes texts of it. It
+//! connects with `net`, as sources do.
+//!
 //! Writing to stderr, the journal, the disk of a recording or systemd may block. So each of them
 //! has a bounded queue and a thread that writes from it, and none can stop the loop.
 

@@ -3,15 +3,15 @@
 //! It must not know what the other modules log. The only exception is `log_transition`, which makes
 //! the journal entry of a transition. Logging never blocks: a thread writes the queued entries.
 
+mod filter;
+mod modules;
 mod writer;
 
 use std::fmt::Write;
 use std::os::linux::fs::MetadataExt;
-use std::str::FromStr;
 use std::time::Duration;
 
 use tracing::{Level, event};
-use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::reload::{self, Handle};
 use tracing_subscriber::util::SubscriberInitExt;
@@ -19,6 +19,10 @@ use tracing_subscriber::{EnvFilter, Registry, fmt, registry};
 
 use crate::cluster::{Severity, Transition};
 use writer::{JournalQueue, LogQueue, StderrQueue};
+
+pub(crate) use filter::LEVELS;
+pub use filter::{LogFilter, LogFilterError};
+pub(crate) use modules::{MODULES, ROOT};
 
 /// How long the program waits at its end until the queued entries are written.
 const FLUSH: Duration = Duration::from_millis(250);
@@ -64,27 +68,6 @@ impl LogHandle {
 impl Drop for LogHandle {
     fn drop(&mut self) {
         self.queue.flush(FLUSH);
-    }
-}
-
-/// Which entries are logged: valid directives of [`EnvFilter`].
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LogFilter(
-    /// The directives as text, since an [`EnvFilter`] cannot be cloned.
-    String,
-);
-
-impl LogFilter {
-    fn build(&self) -> EnvFilter {
-        EnvFilter::try_new(&self.0).expect("the directives were parsed before")
-    }
-}
-
-impl FromStr for LogFilter {
-    type Err = ParseError;
-
-    fn from_str(text: &str) -> Result<Self, ParseError> {
-        EnvFilter::try_new(text).map(|_| Self(text.to_owned()))
     }
 }
 

@@ -100,7 +100,11 @@ fn state(number: usize, round: usize) -> Value {
     let half = CHANGES / 2;
     let first = round * half % UNITS;
     let is_failed = (first..first + half).contains(&number);
-    let (active, sub) = if is_failed { ("failed", "failed") } else { ("active", "running") };
+    let (active, sub) = if is_failed {
+        ("failed", "failed")
+    } else {
+        ("active", "running")
+    };
 
     json!({"unit": unit(number), "machine": machine(number), "ip": address(number),
         "load": "loaded", "active": active, "sub": sub, "hash": HASH})

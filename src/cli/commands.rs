@@ -1,13 +1,34 @@
-//! The commands that show a running monitor, with their options. Without a command, the program is
-//! the daemon.
+//! The commands, with their options. Without a command, the program is the daemon.
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+/// The variable that sets `--url`, unless it is empty.
+pub const URL_VARIABLE: &str = "FLEET_MONITOR_URL";
+
+/// The variable that sets `--token-file`, unless it is empty. It is also one of the daemon, which
+/// requires the same token.
+pub const TOKEN_FILE_VARIABLE: &str = "FLEET_MONITOR_TOKEN_FILE";
+
+/// The monitor that is asked if neither `--url` nor its variable is set.
+pub const DEFAULT_URL: &str = "http://localhost:8989";
+
 /// A command.
 #[derive(Subcommand, Clone, Debug, PartialEq, Eq)]
 pub enum Command {
+    /// One that shows a running monitor.
+    #[command(flatten)]
+    Client(ClientCommand),
+    /// Print the completions for a shell
+    Completions(CompletionsOptions),
+    /// Print this program's manual page, for man -l -
+    Man,
+}
+
+/// A command that shows a running monitor.
+#[derive(Subcommand, Clone, Debug, PartialEq, Eq)]
+pub enum ClientCommand {
     /// Show the state of the cluster: what is wrong, machines, the age of the data
     Status(StatusOptions),
     /// Show the cluster live, on the whole screen; or one line per event
@@ -21,18 +42,13 @@ pub enum Command {
 /// How to connect to the monitor.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct ConnectionOptions {
-    /// The monitor: http://HOST:PORT or unix:///PATH
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "FLEET_MONITOR_URL",
-        default_value = "http://localhost:8989",
-        hide_env = true
-    )]
-    pub url: String,
+    /// The monitor: http://HOST:PORT or unix:///PATH [default: $FLEET_MONITOR_URL,
+    /// or http://localhost:8989]
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
 
-    /// File with the token that the monitor requires
-    #[arg(long, value_name = "FILE", env = "FLEET_MONITOR_TOKEN_FILE", hide_env = true)]
+    /// File with the token that the monitor requires [default: $FLEET_MONITOR_TOKEN_FILE]
+    #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
 }
 
@@ -135,4 +151,23 @@ pub struct CheckOptions {
     /// The monitor to ask.
     #[command(flatten)]
     pub connection: ConnectionOptions,
+}
+
+/// `fleet-monitor completions`
+#[derive(Args, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CompletionsOptions {
+    /// The shell
+    #[arg(value_enum, value_name = "SHELL")]
+    pub shell: Shell,
+}
+
+/// A shell for which there are completions.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shell {
+    /// For ~/.local/share/bash-completion/completions/fleet-monitor
+    Bash,
+    /// For ~/.config/fish/completions/fleet-monitor.fish
+    Fish,
+    /// For a file _fleet-monitor in a directory of $fpath
+    Zsh,
 }

@@ -31,21 +31,23 @@ pub(crate) enum ServerAddress {
 /// Why a text is not a [`ServerAddress`]. It does not quote the text.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub(crate) struct AddressError(&'static str);
+pub(crate) struct ServerAddressError(&'static str);
 
 impl FromStr for ServerAddress {
-    type Err = AddressError;
+    type Err = ServerAddressError;
 
-    fn from_str(text: &str) -> Result<Self, AddressError> {
+    fn from_str(text: &str) -> Result<Self, ServerAddressError> {
         if let Some(path) = text.strip_prefix("unix://") {
             return if path.starts_with('/') {
                 Ok(ServerAddress::Unix(path.into()))
             } else {
-                Err(AddressError("the path must be absolute, as in unix:///run/fleet-monitor.sock"))
+                Err(ServerAddressError(
+                    "the path must be absolute, as in unix:///run/fleet-monitor.sock",
+                ))
             };
         }
         if text.starts_with("https://") {
-            return Err(AddressError(
+            return Err(ServerAddressError(
                 "fleet-monitor has no TLS; use http://HOST:PORT, or an ssh tunnel",
             ));
         }
@@ -57,20 +59,20 @@ impl FromStr for ServerAddress {
         };
         let rest = with_scheme
             .strip_prefix("http://")
-            .ok_or(AddressError("expected http://HOST:PORT or unix:///PATH"))?;
+            .ok_or(ServerAddressError("expected http://HOST:PORT or unix:///PATH"))?;
         if rest.contains(['@', '#', '?']) {
-            return Err(AddressError(
+            return Err(ServerAddressError(
                 "only a host, a port and a path may follow http://; the token is in --token-file",
             ));
         }
 
         let uri: Uri = with_scheme
             .parse()
-            .map_err(|_| AddressError("expected http://HOST:PORT or unix:///PATH"))?;
+            .map_err(|_| ServerAddressError("expected http://HOST:PORT or unix:///PATH"))?;
         let host = uri
             .host()
             .and_then(host::parse_in_url)
-            .ok_or(AddressError("it needs a host"))?;
+            .ok_or(ServerAddressError("it needs a host"))?;
         Ok(ServerAddress::Tcp {
             host,
             port: uri.port_u16().unwrap_or(DEFAULT_PORT),

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use super::connection::Server;
+use super::connection::MonitorClient;
 use super::{CommandError, query};
 use crate::cli::CheckOptions;
 use crate::report::{CheckRules, CheckStatus, ClusterState, Threshold, check, verdicts};
@@ -27,7 +27,7 @@ pub(super) async fn run(options: &CheckOptions) -> Result<ExitCode, CommandError
 
 async fn line(options: &CheckOptions) -> Result<(CheckStatus, String), CommandError> {
     let rules = rules(options)?;
-    let server = Server::from_options(&options.connection)?;
+    let server = MonitorClient::from_options(&options.connection)?;
     let document = server.state(&query(&options.filter)).await?;
     let now = document.time;
 

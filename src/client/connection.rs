@@ -34,7 +34,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(15);
 
 /// What a client needs to send a request.
 #[derive(Clone, Debug)]
-pub(crate) struct Server {
+pub(crate) struct MonitorClient {
     pub(crate) address: ServerAddress,
     /// The token; `None` if the server needs none.
     pub(crate) token: Option<HeaderValue>,
@@ -45,7 +45,8 @@ pub(crate) struct Server {
 pub(crate) enum ClientError {
     /// Nothing listens there, or it cannot be reached.
     #[error(
-        "cannot connect to {address}: {error}; is fleet-monitor running there? Set --url, or FLEET_MONITOR_URL"
+        "cannot connect to {address}: {error}; is fleet-monitor running there? Set \
+         --url, or FLEET_MONITOR_URL"
     )]
     Connect { address: ServerAddress, error: io::Error },
     /// No answer came in time.
@@ -56,7 +57,8 @@ pub(crate) enum ClientError {
     Lost(ServerAddress, String),
     /// The token is missing or wrong.
     #[error(
-        "{0} requires a token, and {1}: name a file that contains it with --token-file, or in FLEET_MONITOR_TOKEN_FILE"
+        "{0} requires a token, and {1}: name a file that contains it with --token-file, or in \
+         FLEET_MONITOR_TOKEN_FILE"
     )]
     Token(ServerAddress, &'static str),
     /// The request was refused; the server says why.
@@ -91,7 +93,7 @@ fn is_temporary(status: StatusCode) -> bool {
     )
 }
 
-impl Server {
+impl MonitorClient {
     /// Reads `/v2/state`. `query` is the part of the URL behind the `?`; it may be empty.
     pub(crate) async fn state(&self, query: &str) -> Result<StateDocument, ClientError> {
         let body = self.get("/v2/state", query).await?;
@@ -111,8 +113,8 @@ impl Server {
     }
 
     /// Subscribes to `/v2/events`. `query` selects topics and rows.
-    pub(crate) fn subscribe(&self, query: &str) -> Subscription {
-        Subscription {
+    pub(crate) fn subscribe(&self, query: &str) -> EventSubscription {
+        EventSubscription {
             server: self.clone(),
             query: query.to_owned(),
             stream: None,
@@ -224,7 +226,7 @@ impl Server {
     /// `{"error":{"code":…,"message":…}}`, if it is fleet-monitor that answers.
     async fn refusal(&self, http: &mut HttpClient, response: Response<Incoming>) -> ClientError {
         #[derive(Deserialize)]
-        struct ErrorBody {
+        struct RefusalBody {
             error: ErrorText,
         }
         #[derive(Deserialize)]
@@ -237,7 +239,7 @@ impl Server {
             Ok(body) => body,
             Err(error) => return error,
         };
-        let Ok(ErrorBody { error: ErrorText { message } }) = serde_json::from_slice(&body) else {
+        let Ok(RefusalBody { error: ErrorText { message } }) = serde_json::from_slice(&body) else {
             // A proxy in front of a fleet-monitor that restarts.
             if is_temporary(status) {
                 let message = "a proxy cannot reach fleet-monitor".to_owned();
@@ -276,8 +278,8 @@ pub(crate) enum SubscriptionEvent {
 
 /// An event stream that reconnects, and resumes where it was.
 #[derive(Debug)]
-pub(crate) struct Subscription {
-    server: Server,
+pub(crate) struct EventSubscription {
+    server: MonitorClient,
     query: String,
     stream: Option<OpenStream>,
     /// The last `EPOCH-REVISION` after which the server can resume; `None` begins with snapshots.
@@ -294,7 +296,7 @@ struct OpenStream {
     decoder: EventStreamDecoder,
 }
 
-impl Subscription {
+impl EventSubscription {
     /// Waits for the next messages, or for the loss of the connection. Reconnects by itself, after
     /// the wait that [`SubscriptionEvent::Disconnected`] announced.
     ///

@@ -7,21 +7,17 @@ mod address;
 mod check;
 mod connection;
 mod event_stream;
+mod server_options;
 mod status;
 mod terminal;
 mod unit;
 mod watch;
 
-use std::fs;
 use std::io;
-use std::path::Path;
 use std::process::ExitCode;
 
-use hyper::header::HeaderValue;
-
-use self::address::ServerAddress;
-use self::connection::{ClientError, Server};
-use crate::cli::{Command, ConnectionOptions};
+use self::connection::ClientError;
+use crate::cli::ClientCommand;
 
 /// The exit status if nothing can be said: there is no monitor, or its source is down. Nagios calls
 /// it UNKNOWN.
@@ -59,7 +55,7 @@ impl From<ClientError> for CommandError {
 /// # Errors
 ///
 /// If nothing can be said about the cluster.
-pub fn run(command: &Command) -> Result<ExitCode, CommandError> {
+pub fn run(command: &ClientCommand) -> Result<ExitCode, CommandError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -67,10 +63,10 @@ pub fn run(command: &Command) -> Result<ExitCode, CommandError> {
 
     let result = runtime.block_on(async {
         match command {
-            Command::Status(options) => status::run(options).await,
-            Command::Unit(options) => unit::run(options).await,
-            Command::Check(options) => check::run(options).await,
-            Command::Watch(options) => watch::run(options).await,
+            ClientCommand::Status(options) => status::run(options).await,
+            ClientCommand::Unit(options) => unit::run(options).await,
+            ClientCommand::Check(options) => check::run(options).await,
+            ClientCommand::Watch(options) => watch::run(options).await,
         }
     });
     match result {
@@ -90,39 +86,4 @@ fn query(filter: &[String]) -> String {
     form_urlencoded::Serializer::new(String::new())
         .append_pair("filter", &filter.join(" "))
         .finish()
-}
-
-impl Server {
-    /// The server that the options name.
-    fn from_options(options: &ConnectionOptions) -> Result<Self, CommandError> {
-        let address: ServerAddress =
-            options.url.parse().map_err(|problem| CommandError::Option {
-                option: "--url",
-                value: options.url.clone(),
-                problem: format!("{problem}"),
-            })?;
-        let token = options.token_file.as_deref().map(read_token).transpose()?;
-
-        Ok(Self { address, token })
-    }
-}
-
-/// The header `Authorization` with the token from a file.
-fn read_token(path: &Path) -> Result<HeaderValue, CommandError> {
-    let wrong = |problem: String| CommandError::Option {
-        option: "--token-file",
-        value: path.display().to_string(),
-        problem,
-    };
-
-    let text =
-        fs::read_to_string(path).map_err(|error| wrong(format!("cannot be read: {error}")))?;
-    let token = text.trim();
-    if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(wrong("expected one line of visible ASCII characters".to_owned()));
-    }
-    let mut value = HeaderValue::try_from(format!("Bearer {token}"))
-        .map_err(|error| wrong(error.to_string()))?;
-    value.set_sensitive(true);
-    Ok(value)
 }

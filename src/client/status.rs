@@ -3,17 +3,17 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use super::connection::Server;
+use super::connection::MonitorClient;
 use super::{CANNOT_TELL, CommandError, query, terminal};
 use crate::cli::StatusOptions;
-use crate::report::{Assessment, ClusterState, StateDocument, Units, overview};
+use crate::report::{Assessment, ClusterState, ShownUnits, StateDocument, overview};
 
 /// The exit status if something is wrong.
 const WRONG: u8 = 1;
 
 /// Reads the state, and prints it.
 pub(super) async fn run(options: &StatusOptions) -> Result<ExitCode, CommandError> {
-    let server = Server::from_options(&options.connection)?;
+    let server = MonitorClient::from_options(&options.connection)?;
     let body = server.get("/v2/state", &query(&options.filter)).await?;
     let document: StateDocument =
         serde_json::from_slice(&body).map_err(|error| server.not_fleet_monitor(&error))?;
@@ -23,7 +23,11 @@ pub(super) async fn run(options: &StatusOptions) -> Result<ExitCode, CommandErro
     let text = if options.json {
         body
     } else {
-        let units = if options.all { Units::All } else { Units::Problems };
+        let units = if options.all {
+            ShownUnits::All
+        } else {
+            ShownUnits::Problems
+        };
         let mut layout = terminal::layout(options.color);
         if options.all {
             layout.height = None;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use super::connection::Server;
+use super::connection::MonitorClient;
 use super::{CommandError, terminal};
 use crate::cli::UnitOptions;
 use crate::report::{ClusterState, rows_of_unit, unit_detail};
@@ -14,7 +14,7 @@ const NOT_FOUND: u8 = 1;
 
 /// Prints each unit, one after the other.
 pub(super) async fn run(options: &UnitOptions) -> Result<ExitCode, CommandError> {
-    let server = Server::from_options(&options.connection)?;
+    let server = MonitorClient::from_options(&options.connection)?;
     let document = server.state("").await?;
     let now = document.time;
     let state = ClusterState::from(document);

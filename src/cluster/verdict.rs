@@ -74,6 +74,20 @@ impl Verdict {
             Verdict::Ok => "ok",
         }
     }
+
+    /// Whether a row with this verdict is in its reported state now. With any other verdict, that
+    /// state is only the last known one, or is reported although fleet does not want the unit
+    /// there, or there is none.
+    pub fn has_current_state(self) -> bool {
+        match self {
+            Verdict::Failed | Verdict::CrashLoop | Verdict::Outdated | Verdict::Ok => true,
+            Verdict::MachineLost
+            | Verdict::Unreported
+            | Verdict::Unscheduled
+            | Verdict::Ghost
+            | Verdict::Stale => false,
+        }
+    }
 }
 
 impl fmt::Display for Verdict {

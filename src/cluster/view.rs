@@ -80,6 +80,13 @@ impl Unit {
 
         self.state.machine.as_ref().or_else(target)
     }
+
+    /// Its active state now; `None` if that is not known, or it has none. See
+    /// [`Verdict::has_current_state`].
+    pub fn current_active_state(&self) -> Option<&str> {
+        let is_current = self.verdict.has_current_state();
+        self.state.active.as_deref().filter(|_| is_current)
+    }
 }
 
 /// The maximal number of rows in a chunk of the map. A change of one row copies its chunk.

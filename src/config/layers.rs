@@ -12,14 +12,18 @@ use figment::providers::{Format, Toml};
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 
-use super::ConfigError;
 use super::literal::{quoted, refuse_quotes, scalar};
 use super::options::{OPTIONS, PREFIX, is_known, unknown, variable};
 use super::parse;
-use crate::cli::Cli;
+use super::{ConfigError, Environment};
+use crate::cli::{Cli, URL_VARIABLE};
 use crate::source::selection::rules;
 
 const CONFIG_VARIABLE: &str = "FLEET_MONITOR_CONFIG";
+
+/// Variables that set no option of the daemon: the file, and the monitor that a command such as
+/// `fleet-monitor status` asks.
+const NO_OPTIONS: [&str; 2] = [CONFIG_VARIABLE, URL_VARIABLE];
 
 /// The name of the layer of defaults, and the origin of its values.
 pub(super) const DEFAULT: &str = "default";
@@ -59,17 +63,31 @@ impl Provider for Layer {
     }
 }
 
-/// All places, merged: the command line overrides the environment, which overrides the file, which
+/// All places, merged.
+pub(super) struct MergedLayers {
+    pub(super) figment: Figment,
+    /// The default file, if it does not exist.
+    pub(super) absent_file: Option<String>,
+}
+
+/// Merges all places: the command line overrides the environment, which overrides the file, which
 /// overrides the defaults. Errors that concern a whole place, and unknown keys, go to `errors`.
 pub(super) fn merged(
     cli: &Cli,
-    variables: &BTreeMap<String, String>,
+    variables: &Environment,
     default_file: &Path,
     errors: &mut Vec<ConfigError>,
-) -> Figment {
-    let file = read_file(cli, variables, default_file)
-        .and_then(|found| found.map(|(path, text)| file(path, &text, errors)).transpose());
-    let file = file.unwrap_or_else(|error| {
+) -> MergedLayers {
+    let mut absent_file = None;
+    let read = match read_file(cli, variables, default_file) {
+        Ok(ConfigFile::Text { path, text }) => file(path, &text, errors).map(Some),
+        Ok(ConfigFile::Absent { path }) => {
+            absent_file = Some(path);
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    };
+    let file = read.unwrap_or_else(|error| {
         errors.push(error);
         None
     });
@@ -81,7 +99,7 @@ pub(super) fn merged(
     if let Some(file) = file {
         figment = figment.merge(file.without_conflicts(&stronger));
     }
-    figment.merge(environment).merge(cli)
+    MergedLayers { figment: figment.merge(environment).merge(cli), absent_file }
 }
 
 fn defaults() -> Layer {
@@ -98,11 +116,12 @@ fn defaults() -> Layer {
 
 /// The layer of the environment. Values stay text, so that no type is guessed. An empty value
 /// counts as not set, because that is what a line `NAME=` in an `EnvironmentFile=` means.
-fn environment(variables: &BTreeMap<String, String>, errors: &mut Vec<ConfigError>) -> Layer {
+fn environment(environment: &Environment, errors: &mut Vec<ConfigError>) -> Layer {
     let mut values = Dict::new();
-    let ours = variables
+    let ours = environment
+        .variables
         .iter()
-        .filter(|(name, _)| name.starts_with(PREFIX) && *name != CONFIG_VARIABLE);
+        .filter(|(name, _)| name.starts_with(PREFIX) && !NO_OPTIONS.contains(&name.as_str()));
 
     for (name, value) in ours {
         match OPTIONS.iter().find(|(key, _)| variable(key) == *name) {
@@ -112,50 +131,61 @@ fn environment(variables: &BTreeMap<String, String>, errors: &mut Vec<ConfigErro
             }
             None => {
                 let key = name[PREFIX.len()..].to_lowercase();
-                errors.push(unknown(key, name.clone(), variable));
+                errors.push(unknown(key, environment.origin(name), variable));
             }
         }
     }
 
-    let metadata = Metadata::named("environment").interpolater(|_, keys| variable(&keys.join(".")));
+    let origins = environment.clone();
+    let metadata = Metadata::named("environment")
+        .interpolater(move |_, keys| origins.origin(&variable(&keys.join("."))));
     Layer { metadata, values }
 }
 
-/// Path and text of the configuration file. A file that was named explicitly has to exist; the
-/// default one does not.
+/// The configuration file.
+enum ConfigFile {
+    Text { path: String, text: String },
+    Absent { path: String },
+}
+
+/// Reads the configuration file. A file that was named explicitly has to exist; the default one
+/// does not.
 fn read_file(
     cli: &Cli,
-    variables: &BTreeMap<String, String>,
+    environment: &Environment,
     default: &Path,
-) -> Result<Option<(String, String)>, ConfigError> {
-    let from_environment = variables
+) -> Result<ConfigFile, ConfigError> {
+    let from_environment = environment
+        .variables
         .get(CONFIG_VARIABLE)
         .filter(|path| !path.is_empty())
         .map(Path::new);
     let (path, named_by) = match (&cli.config, from_environment) {
-        (Some(path), _) => (path.as_path(), Some("--config")),
-        (None, Some(path)) => (path, Some(CONFIG_VARIABLE)),
+        (Some(path), _) => (path.as_path(), Some("--config".to_owned())),
+        (None, Some(path)) => (path, Some(environment.origin(CONFIG_VARIABLE))),
         (None, None) => (default, None),
     };
     let shown = path.display().to_string();
 
-    if let (Some(origin), Err(problem)) = (named_by, refuse_quotes(&shown)) {
-        return Err(error_of_file(shown, Some(origin), problem));
+    if let (Some(_), Err(problem)) = (&named_by, refuse_quotes(&shown)) {
+        return Err(error_of_file(shown, named_by, problem));
     }
-    match (std::fs::read_to_string(path), named_by) {
-        (Ok(text), _) => Ok(Some((shown, text))),
-        (Err(error), None) if error.kind() == ErrorKind::NotFound => Ok(None),
+    match (std::fs::read_to_string(path), &named_by) {
+        (Ok(text), _) => Ok(ConfigFile::Text { path: shown, text }),
+        (Err(error), None) if error.kind() == ErrorKind::NotFound => {
+            Ok(ConfigFile::Absent { path: shown })
+        }
         (Err(error), _) => Err(error_of_file(shown, named_by, format!("cannot be read: {error}"))),
     }
 }
 
 /// An error that concerns a whole file. `named_by` is the option that named it.
-fn error_of_file(path: String, named_by: Option<&str>, problem: String) -> ConfigError {
+fn error_of_file(path: String, named_by: Option<String>, problem: String) -> ConfigError {
     match named_by {
         Some(origin) => ConfigError {
             key: Some("config".into()),
             value: Some(quoted(&path)),
-            origin: origin.into(),
+            origin,
             problem,
         },
         None => ConfigError { key: None, value: None, origin: path, problem },

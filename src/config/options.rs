@@ -3,6 +3,7 @@
 //! It does not know what a value means, nor where it was set.
 
 use super::ConfigError;
+use super::similar::similar;
 use crate::source::etcd::DEFAULT_PREFIX;
 
 /// The prefix of the names of our environment variables.
@@ -10,9 +11,6 @@ pub(super) const PREFIX: &str = "FLEET_MONITOR_";
 
 /// The option whose value is never shown in an error: it may contain a password by mistake.
 pub(super) const USER: &str = "etcd_user";
-
-/// The lowest [`similarity`] at which a known key is suggested for an unknown one.
-const SIMILAR: f64 = 0.6;
 
 /// Every key, and its default as text; `None`: not set by default.
 pub(super) const OPTIONS: &[(&str, Option<&str>)] = &[
@@ -41,6 +39,7 @@ pub(super) const OPTIONS: &[(&str, Option<&str>)] = &[
     ("replay_speed", Some("1")),
     ("port", Some("8989")),
     ("bind", None),
+    ("listen", Some("")),
     ("publish", Some("changes")),
     ("unit_fields", Some("unit,load,active,sub,machine")),
     ("machine_fields", Some("machine,ip,metadata")),
@@ -70,7 +69,8 @@ pub(super) fn unknown(
     origin: String,
     spelling: impl Fn(&str) -> String,
 ) -> ConfigError {
-    let hint = similar(&key.replace('-', "_"))
+    let keys = OPTIONS.iter().map(|(known, _)| *known);
+    let hint = similar(&key.replace('-', "_"), keys)
         .map(|known| format!("; did you mean {}?", spelling(known)))
         .unwrap_or_default();
 
@@ -80,21 +80,4 @@ pub(super) fn unknown(
         origin,
         problem: format!("unknown option{hint}"),
     }
-}
-
-/// The option that was probably meant: the most similar one, or else the first that begins with
-/// `key`, if that has at least three bytes.
-fn similar(key: &str) -> Option<&'static str> {
-    let keys = OPTIONS.iter().map(|(known, _)| *known);
-
-    let closest = keys
-        .clone()
-        .max_by(|one, other| similarity(key, one).total_cmp(&similarity(key, other)))
-        .filter(|known| similarity(key, known) >= SIMILAR);
-    closest.or_else(|| keys.clone().find(|known| key.len() > 2 && known.starts_with(key)))
-}
-
-/// 1 for equal texts, 0 for texts that have nothing in common.
-fn similarity(one: &str, other: &str) -> f64 {
-    strsim::normalized_damerau_levenshtein(one, other)
 }

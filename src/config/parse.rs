@@ -10,14 +10,15 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use tracing_subscriber::filter::ParseError;
 use wildmatch::WildMatch;
 
+use super::similar::similar;
 use crate::net::host;
 use crate::server::access::{AllowedHost, AllowedOrigin, InvalidOrigin};
+use crate::server::listen::{ListenAddress, ListenAddressError};
 use crate::source::api::{Address, AddressError};
 use crate::source::etcd::endpoint::{Endpoint, EndpointError};
-use crate::telemetry::LogFilter;
+use crate::telemetry::{self, LogFilter, LogFilterError};
 
 /// The longest time that an option may have, in seconds. A longer one would be of no use, and this
 /// one cannot overflow a clock.
@@ -48,6 +49,11 @@ pub(super) fn address(text: &str) -> Parsed<IpAddr> {
     bare.unwrap_or(text)
         .parse()
         .map_err(|_| "expected an IP address, such as 127.0.0.1 or ::".into())
+}
+
+/// An address to listen on, with its port, or a unix socket.
+pub(super) fn listen_address(text: &str) -> Parsed<ListenAddress> {
+    text.parse().map_err(|error: ListenAddressError| error.to_string())
 }
 
 pub(super) fn max_clients(text: &str) -> Parsed<usize> {
@@ -220,11 +226,41 @@ pub(super) fn each<T>(items: &[String], parse: impl Fn(&str) -> Parsed<T>) -> Pa
 }
 
 pub(super) fn log(text: &str) -> Parsed<LogFilter> {
-    let expected = "expected a filter, such as info or info,fleet_monitor=debug";
-    if text.is_empty() {
-        return Err(expected.into());
+    text.parse().map_err(|error: LogFilterError| match meant(&error) {
+        Some(meant) => format!("{error}; did you mean {meant}?"),
+        None => error.to_string(),
+    })
+}
+
+/// The level or the module that was probably meant by the unknown word in a filter.
+fn meant(error: &LogFilterError) -> Option<String> {
+    let level = |word: &str| similar(&word.to_lowercase(), telemetry::LEVELS).map(str::to_owned);
+
+    match error {
+        LogFilterError::UnknownLevel(word) => level(word),
+        LogFilterError::UnknownModule(word) => similar_module(word),
+        LogFilterError::UnknownWord(word) => level(word).or_else(|| similar_module(word)),
+        LogFilterError::Empty | LogFilterError::Syntax(_) => None,
+    }
+}
+
+/// The module that was probably meant, be it that the word differs from its path a little, or that
+/// it is only the end of it.
+fn similar_module(word: &str) -> Option<String> {
+    let word = word.replace('-', "_");
+    let (first, rest) = word.split_once("::").unwrap_or((&word, ""));
+    let is_root = similar(first, [telemetry::ROOT]).is_some();
+    if is_root && rest.is_empty() {
+        return Some(telemetry::ROOT.to_owned());
     }
 
-    text.parse()
-        .map_err(|error: ParseError| format!("{expected} ({error})"))
+    let path = if is_root { rest } else { &word };
+    let mut modules = telemetry::MODULES.iter().copied();
+    let end = format!("::{path}");
+    let module = modules
+        .clone()
+        .find(|module| *module == path)
+        .or_else(|| modules.find(|module| module.ends_with(&end)))
+        .or_else(|| similar(path, telemetry::MODULES.iter().copied()))?;
+    Some(format!("{}::{module}", telemetry::ROOT))
 }

@@ -25,7 +25,7 @@ use crate::source::selection::SourceRequest;
 struct Places {
     arguments: String,
     cli: Cli,
-    variables: BTreeMap<String, String>,
+    environment: Environment,
     directory: TempDir,
 }
 
@@ -34,7 +34,7 @@ impl Places {
         Self {
             arguments: String::new(),
             cli: Cli::default(),
-            variables: BTreeMap::new(),
+            environment: Environment::default(),
             directory: TempDir::new().unwrap(),
         }
     }
@@ -46,8 +46,22 @@ impl Places {
     }
 
     fn variable(mut self, name: &str, value: &str) -> Self {
-        self.variables.insert(format!("FLEET_MONITOR_{name}"), value.into());
+        self.environment
+            .variables
+            .insert(format!("FLEET_MONITOR_{name}"), value.into());
         self
+    }
+
+    /// With the variables of this file in addition, which is named `ENV`.
+    fn env_file(mut self, text: &str) -> Self {
+        let path = self.env_path();
+        fs::write(&path, text).unwrap();
+        self.environment.add_file(&path).unwrap();
+        self
+    }
+
+    fn env_path(&self) -> PathBuf {
+        self.directory.path().join("fleet-monitor.env")
     }
 
     fn file(self, text: &str) -> Self {
@@ -59,8 +73,8 @@ impl Places {
         self.directory.path().join("fleet-monitor.toml")
     }
 
-    fn load(&self) -> Result<(Config, Vec<Setting>), ConfigErrors> {
-        load_over(&self.cli, &self.variables, &self.path())
+    fn load(&self) -> Result<(Config, Settings), ConfigErrors> {
+        load_over(&self.cli, &self.environment, &self.path())
     }
 
     fn config(&self) -> Config {
@@ -72,6 +86,7 @@ impl Places {
             .load()
             .unwrap()
             .1
+            .options
             .into_iter()
             .find(|setting| setting.key == key)
             .unwrap()
@@ -92,16 +107,21 @@ impl Places {
             .collect()
     }
 
-    /// With the file's path as `FILE`.
+    /// With the paths of the files as `FILE` and `ENV`.
     fn named(&self, text: &str) -> String {
         text.replace(self.path().to_str().unwrap(), "FILE")
+            .replace(self.env_path().to_str().unwrap(), "ENV")
     }
 }
 
 impl fmt::Display for Places {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let arguments = Some(self.arguments.clone()).filter(|arguments| !arguments.is_empty());
-        let variables = self.variables.iter().map(|(name, value)| format!("{name}={value}"));
+        let variables = self
+            .environment
+            .variables
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"));
         let file = fs::read_to_string(self.path()).unwrap_or_default();
         let lines = file.lines().map(|line| format!("FILE: {line}"));
         let directory = self.path().is_dir().then(|| "FILE is a directory".to_owned());

@@ -2,16 +2,15 @@
 //!
 //! It does not know what a value means: a function of [`parse`](super::parse) does.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use figment::Figment;
 use figment::value::Value;
 
-use super::layers::{self, DEFAULT, comparable};
+use super::layers::{self, DEFAULT, MergedLayers, comparable};
 use super::literal::{bare_or_quoted, items, quoted, refuse_quotes, scalar, without_credentials};
 use super::options::{OPTIONS, USER};
-use super::{ConfigError, Setting};
+use super::{ConfigError, Environment, Setting};
 use crate::cli::Cli;
 use crate::source::selection::rules;
 
@@ -28,19 +27,18 @@ pub(super) struct Values {
     figment: Figment,
     pub(super) errors: Vec<ConfigError>,
     pub(super) settings: Vec<Setting>,
+    /// The configuration file, if there is none. `None`: it was read, or is one of the errors.
+    pub(super) absent_file: Option<String>,
 }
 
 impl Values {
     /// Reads all places. `default_file` is used if no other file is named.
-    pub(super) fn new(
-        cli: &Cli,
-        variables: &BTreeMap<String, String>,
-        default_file: &Path,
-    ) -> Self {
+    pub(super) fn new(cli: &Cli, environment: &Environment, default_file: &Path) -> Self {
         let mut errors = Vec::new();
-        let figment = layers::merged(cli, variables, default_file, &mut errors);
+        let MergedLayers { figment, absent_file } =
+            layers::merged(cli, environment, default_file, &mut errors);
 
-        Self { figment, errors, settings: Vec::new() }
+        Self { figment, errors, settings: Vec::new(), absent_file }
     }
 
     /// The value of a key that has a default. If it is wrong, an error is added, and `T::default()`

@@ -6,11 +6,11 @@
 //! publications.
 
 mod initial_problems;
+mod prepare;
 mod reload;
 mod run_loop;
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,20 +21,26 @@ use tracing::{info, warn};
 
 use crate::cli::Cli;
 use crate::cluster::{Cluster, Retention};
-use crate::config::Config;
+use crate::config::{Config, Environment};
 use crate::feed::{self, Publisher, SourceInfo};
 use crate::lifecycle::{ServiceManager, Signals};
 use crate::metrics::Metrics;
-use crate::server::access::{AccessPolicy, Token};
 use crate::server::listen::{ListenError, listen};
 use crate::server::open_files::OpenFileLimit;
-use crate::server::{self, Server, Timing};
+use crate::server::{Server, Timing};
 use crate::source::Source;
 use crate::source::recording::Recorder;
 use crate::source::selection::{OpenError, Selection};
-use crate::telemetry::LogHandle;
+use crate::telemetry::{LogFilter, LogHandle};
 use initial_problems::InitialProblems;
+use prepare::{Prepared, open_recorder, prepare};
+use reload::RestartOptions;
 
+pub use prepare::{check, raise_open_files};
+
+/// The exit status after a wrong configuration: `EX_CONFIG` of `sysexits(3)`. The service unit has
+/// it in `RestartPreventExitStatus=`, so systemd does not restart the program.
+const EX_CONFIG: u8 = 78;
 /// The time that the source gets to stop its child processes. This time and the next two together
 /// are less than the 5 s after SIGTERM after which the program has ended, as is documented.
 const STOP_SOURCE: Duration = Duration::from_secs(1);
@@ -54,13 +60,23 @@ pub enum Failure {
     System(String),
 }
 
+impl Failure {
+    /// The exit status of the program after this error.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Failure::Config(_) => ExitCode::from(EX_CONFIG),
+            Failure::System(_) => ExitCode::FAILURE,
+        }
+    }
+}
+
 impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
         Failure::Config(error.to_string())
     }
 }
 
-/// Runs until a signal ends it.
+/// Runs until a signal ends it. `files` is what [`raise_open_files`] returned.
 ///
 /// # Errors
 ///
@@ -68,8 +84,9 @@ impl From<OpenError> for Failure {
 /// first report shows that the source can never work.
 pub async fn run(
     cli: &Cli,
-    environment: &BTreeMap<String, String>,
-    mut config: Config,
+    environment: &Environment,
+    config: Config,
+    files: OpenFileLimit,
     log: LogHandle,
 ) -> Result<(), Failure> {
     let mut signals = Signals::listen()
@@ -77,15 +94,13 @@ pub async fn run(
     let mut service = ServiceManager::from_environment()
         .map_err(|error| Failure::System(format!("cannot start a thread: {error}")))?;
 
-    config.source.credentials = credentials();
-    let selection = Selection::choose(&config.source).await;
-    let source = selection.open()?;
-
-    let files = OpenFileLimit::raise();
-    let settings = server_settings(&config, files)?;
+    let Prepared { settings, selection, source } =
+        prepare(&config, environment, files, None).await?;
+    let source = source.expect("without a running source, one is opened");
     let recorder = open_recorder(config.record.as_deref()).await?;
-    let listeners = listen(config.bind, config.port).map_err(|error| match error {
-        ListenError::Bind { .. } => Failure::System(error.to_string()),
+    let listeners = listen(config.bind, config.port, &config.listen);
+    let listeners = listeners.map_err(|error| match error {
+        ListenError::Bind { .. } | ListenError::Unix { .. } => Failure::System(error.to_string()),
         // A restart does not help: systemd passes the same socket again.
         ListenError::Passed { .. } => Failure::Config(error.to_string()),
     })?;
@@ -119,7 +134,8 @@ pub async fn run(
         cluster: Cluster::new(retention(&config)),
         source: source.start(),
         selection,
-        config,
+        started_with: RestartOptions::of(&config),
+        log_filter: config.log,
         log,
         publisher,
         server,
@@ -128,6 +144,7 @@ pub async fn run(
         recorder,
         has_reported: false,
         problems: None,
+        has_logged_repeated_names: false,
     };
     daemon.publish_source_info();
     service.set_status(&daemon.status());
@@ -158,7 +175,10 @@ pub async fn run(
 }
 
 struct Daemon {
-    config: Config,
+    /// The options that stay as they were at the start.
+    started_with: RestartOptions,
+    /// The filter of the log that is in force.
+    log_filter: LogFilter,
     log: LogHandle,
     cluster: Cluster,
     publisher: Publisher,
@@ -174,17 +194,8 @@ struct Daemon {
     /// Units that may turn out to be unhealthy without an event; `None` until all lists have been
     /// read.
     problems: Option<InitialProblems>,
-}
-
-async fn open_recorder(path: Option<&Path>) -> Result<Option<Recorder>, Failure> {
-    let Some(path) = path else { return Ok(None) };
-    match Recorder::open(path).await {
-        Ok(recorder) => Ok(Some(recorder)),
-        Err(error) => Err(Failure::Config(format!(
-            "record = {:?}: cannot be opened: {error}",
-            path.display()
-        ))),
-    }
+    /// Whether the log says already that a client may fail because names repeat.
+    has_logged_repeated_names: bool,
 }
 
 fn feed_settings(config: &Config) -> feed::FeedSettings {
@@ -197,28 +208,4 @@ fn feed_settings(config: &Config) -> feed::FeedSettings {
 
 fn retention(config: &Config) -> Retention {
     Retention { grace: config.grace, lost: config.keep_lost }
-}
-
-/// systemd's directory of credentials (`systemd.exec(5)`).
-fn credentials() -> Option<PathBuf> {
-    std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from)
-}
-
-fn server_settings(
-    config: &Config,
-    files: OpenFileLimit,
-) -> Result<server::ServerSettings, Failure> {
-    let token = Token::read(config.token_file.as_deref(), credentials().as_deref())
-        .map_err(|error| Failure::Config(format!("token_file: {error}")))?;
-    Ok(server::ServerSettings {
-        max_clients: config.max_clients,
-        max_connections: files.connections(),
-        metrics_units: config.metrics_units.clone(),
-        access: AccessPolicy {
-            allowed_origins: config.allowed_origins.clone(),
-            allowed_hosts: config.allowed_hosts.clone(),
-            token,
-            hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
-        },
-    })
 }

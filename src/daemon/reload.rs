@@ -3,31 +3,29 @@
 //! Preparing may wait for a disk or for etcd. So it runs on a thread that may block, and the loop
 //! goes on. This module does not know how the configuration is read and validated.
 
-use std::collections::BTreeMap;
 use std::future::pending;
+use std::net::IpAddr;
 use std::panic::resume_unwind;
 
 use tokio::runtime::Handle;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tracing::{error, info, warn};
 
-use super::{
-    Daemon, Failure, credentials, feed_settings, open_recorder, retention, server_settings,
-};
+use super::prepare::{Prepared, open_recorder, prepare};
+use super::{Daemon, Failure, feed_settings, retention};
 use crate::cli::Cli;
-use crate::config::{self, Config};
-use crate::server;
+use crate::config::{self, Config, Environment};
+use crate::server::listen::ListenAddress;
 use crate::server::open_files::OpenFileLimit;
 use crate::source::recording::Recorder;
-use crate::source::selection::{OpenedSource, Selection};
+use crate::source::selection::Selection;
+use crate::telemetry::LogTarget;
 
 /// The new state that a reload has prepared and that has not been applied yet.
 pub(super) struct PreparedReload {
     config: Config,
-    settings: server::ServerSettings,
-    selection: Selection,
-    /// The source that replaces the running one; `None`: the running one is kept.
-    source: Option<OpenedSource>,
+    /// Its source replaces the running one, if there is one.
+    opened: Prepared,
     recorder: Option<Recorder>,
 }
 
@@ -50,18 +48,14 @@ pub(super) async fn prepared(
 
 impl Daemon {
     /// Starts to read the configuration again, in a task of its own.
-    pub(super) fn prepare_reload(
-        &self,
-        cli: &Cli,
-        environment: &BTreeMap<String, String>,
-    ) -> PendingReload {
+    pub(super) fn prepare_reload(&self, cli: &Cli, environment: &Environment) -> PendingReload {
         let cli = cli.clone();
         let environment = environment.clone();
         let files = self.files;
         let selection = self.selection.clone();
 
         let runtime = Handle::current();
-        spawn_blocking(move || runtime.block_on(prepare(&cli, &environment, files, &selection)))
+        spawn_blocking(move || runtime.block_on(prepare_all(&cli, &environment, files, &selection)))
     }
 
     /// Applies a prepared reload. If the configuration is wrong, it is rejected as a whole, and the
@@ -78,79 +72,95 @@ impl Daemon {
     }
 
     async fn apply_reload(&mut self, next: PreparedReload) {
-        if let Some(source) = next.source {
+        let PreparedReload { config, opened, recorder } = next;
+        let Prepared { settings, selection, source } = opened;
+
+        if let Some(source) = source {
             // The old source is stopped first, so that two polls of one list never overlap.
             self.source.stop().await;
             self.source = source.start();
-            info!("{}", next.selection);
+            info!("{selection}");
         }
 
-        if !next.selection.reads_same_cluster(&self.selection) {
+        if !selection.reads_same_cluster(&self.selection) {
             self.cluster.reset();
             self.problems = None;
         }
         self.has_reported = true;
-        self.selection = next.selection;
+        self.selection = selection;
 
-        self.recorder = next.recorder;
+        self.recorder = recorder;
         if self.recorder.is_some() {
             self.source.request_snapshot();
         }
 
-        self.cluster.set_retention(retention(&next.config));
-        self.publisher.set_settings(feed_settings(&next.config));
-        self.server.set_settings(next.settings);
+        self.cluster.set_retention(retention(&config));
+        self.publisher.set_settings(feed_settings(&config));
+        self.server.set_settings(settings);
         self.publish_source_info();
         self.publish(&[], &[]);
 
-        if next.config.log != self.config.log
-            && let Err(error) = self.log.set_filter(&next.config.log)
+        if config.log != self.log_filter
+            && let Err(error) = self.log.set_filter(&config.log)
         {
             error!("{error}");
         }
-        for option in fixed_options_that_differ(&self.config, &next.config) {
+        for option in self.started_with.differing(&RestartOptions::of(&config)) {
             warn!("the new {option} takes effect after a restart");
         }
-        self.config = next.config;
+        self.log_filter = config.log;
         info!("the configuration was read again");
     }
 }
 
 /// Reads the configuration and opens what it names: the recording, and the source, unless the one
 /// that was started from the `running` selection can go on.
-async fn prepare(
+async fn prepare_all(
     cli: &Cli,
-    environment: &BTreeMap<String, String>,
+    environment: &Environment,
     files: OpenFileLimit,
     running: &Selection,
 ) -> Result<PreparedReload, Failure> {
-    let (mut config, _) =
+    let (config, _) =
         config::load(cli, environment).map_err(|errors| Failure::Config(errors.to_string()))?;
-    let settings = server_settings(&config, files)?;
-
-    config.source.credentials = credentials();
-    let selection = Selection::choose(&config.source).await;
-    let source = if selection.keeps(running) {
-        None
-    } else {
-        Some(selection.open()?)
-    };
-
+    let opened = prepare(&config, environment, files, Some(running)).await?;
     let recorder = open_recorder(config.record.as_deref()).await?;
-    Ok(PreparedReload { config, settings, selection, source, recorder })
+
+    Ok(PreparedReload { config, opened, recorder })
 }
 
-/// The options that have changed and that only take effect after a restart.
-fn fixed_options_that_differ(old: &Config, new: &Config) -> impl Iterator<Item = &'static str> {
-    let differ = [
-        ("port", old.port != new.port),
-        ("bind", old.bind != new.bind),
-        ("log_to", old.log_to != new.log_to),
-    ];
-    differ
-        .into_iter()
-        .filter(|(_, differs)| *differs)
-        .map(|(option, _)| option)
+/// The options that only take effect after a restart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct RestartOptions {
+    port: u16,
+    bind: Option<IpAddr>,
+    listen: Vec<ListenAddress>,
+    log_to: LogTarget,
+}
+
+impl RestartOptions {
+    pub(super) fn of(config: &Config) -> Self {
+        Self {
+            port: config.port,
+            bind: config.bind,
+            listen: config.listen.clone(),
+            log_to: config.log_to,
+        }
+    }
+
+    /// The keys of the options that differ.
+    fn differing(&self, other: &Self) -> impl Iterator<Item = &'static str> {
+        let differ = [
+            ("port", self.port != other.port),
+            ("bind", self.bind != other.bind),
+            ("listen", self.listen != other.listen),
+            ("log_to", self.log_to != other.log_to),
+        ];
+        differ
+            .into_iter()
+            .filter(|(_, differs)| *differs)
+            .map(|(option, _)| option)
+    }
 }
 
 #[cfg(test)]
@@ -160,17 +170,19 @@ mod tests {
     use super::*;
 
     fn fixed_after(arguments: &[&str]) -> Vec<&'static str> {
-        let config = |arguments: &[&str]| {
+        let options = |arguments: &[&str]| {
             let cli =
                 Cli::parse_from([&["fleet-monitor", "--config", "/dev/null"], arguments].concat());
-            config::load(&cli, &BTreeMap::new()).expect("a configuration").0
+            let (config, _) = config::load(&cli, &Environment::default()).expect("a configuration");
+            RestartOptions::of(&config)
         };
-        fixed_options_that_differ(&config(&[]), &config(arguments)).collect()
+        options(&[]).differing(&options(arguments)).collect()
     }
 
     #[test]
     fn what_takes_a_restart_is_named_if_it_has_changed() {
         assert_eq!(fixed_after(&["--port", "1"]), ["port"]);
+        assert_eq!(fixed_after(&["--listen", "unix:///run/a.sock"]), ["listen"]);
         assert_eq!(fixed_after(&["--bind", "::1", "--log-to", "stderr"]), ["bind", "log_to"]);
         assert_eq!(fixed_after(&["--log", "debug", "--grace", "1", "--max-clients", "5"]), [""; 0]);
     }

@@ -3,7 +3,6 @@
 //!
 //! It does not know how anything is read, decided, encoded or sent.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +14,8 @@ use super::reload::prepared;
 use super::{Daemon, Failure};
 use crate::cli::Cli;
 use crate::cluster::{FleetList, Moment, Transition};
-use crate::feed::{self, FeedInput, SourceInfo};
+use crate::config::Environment;
+use crate::feed::{self, FeedInput, PublishedList, SourceInfo};
 use crate::lifecycle::{ProcessSignal, ServiceManager, Signals};
 use crate::source::{SourceError, SourceEvent, SourceReport, reap_orphans};
 use crate::telemetry;
@@ -27,7 +27,7 @@ impl Daemon {
     pub(super) async fn run(
         &mut self,
         cli: &Cli,
-        environment: &BTreeMap<String, String>,
+        environment: &Environment,
         signals: &mut Signals,
         service: &mut ServiceManager,
     ) -> Result<(), Failure> {
@@ -61,6 +61,7 @@ impl Daemon {
                 _ = status.tick() => {
                     service.set_status(&self.status());
                     self.metrics.log_lines_dropped(self.log.dropped());
+                    self.log_repeated_names();
                 }
                 _ = watchdog.tick(), if service.watchdog_interval().is_some() => {
                     // The watchdog guards this process: a source that keeps reporting errors is
@@ -176,6 +177,26 @@ impl Daemon {
                 place.unwrap_or_default(),
                 unit.verdict,
                 unit.reason
+            );
+        }
+    }
+
+    /// Logs once that the prototype's dashboard, which identifies a row by its first column, cannot
+    /// show the unit list, if that is probably a client: the list has a name in several rows, and
+    /// all clients use the first protocol.
+    fn log_repeated_names(&mut self) {
+        if self.has_logged_repeated_names || !self.server.has_only_first_protocol_clients() {
+            return;
+        }
+
+        let publication = self.publisher.last();
+        let units = publication.unit_list.as_ref();
+        if units.is_some_and(PublishedList::repeats_a_name) {
+            self.has_logged_repeated_names = true;
+            warn!(
+                "several rows have the same name in the first column; a dashboard that identifies \
+                 rows by it, as the prototype's does, shows none: \
+                 set --unit-fields key,load,active,sub,machine"
             );
         }
     }

@@ -82,6 +82,8 @@ fields! {
         Description = "desc",
         /// What is wrong with the unit, or `ok`.
         Verdict = "verdict",
+        /// The unit's name, and the machine if several rows have this name; unique in the list.
+        Key = "key",
     }
 }
 

@@ -84,6 +84,15 @@ impl PublishedList {
         }
     }
 
+    /// Whether the first column is the unit's name and has the same name in several rows. A client
+    /// that identifies a row by its first column then fails.
+    pub(crate) fn repeats_a_name(&self) -> bool {
+        match &self.content.columns {
+            Columns::Units(fields) => message::repeats_a_name(&self.content.view, fields),
+            Columns::Machines(_) => false,
+        }
+    }
+
     /// Whether it is too early for the next version.
     fn is_recent(&self, now: Moment) -> bool {
         let view = &self.content.view;

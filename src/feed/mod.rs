@@ -10,7 +10,7 @@
 //! - The first protocol sends whole lists: [`PublishedList`], with the columns in [`fields`].
 //! - The second protocol sends what has changed: a [`channel`] sends the messages that a
 //!   [`subscription`] selects.
-//! - `/v2/state` is the whole publication as JSON.
+//! - `/v2/state` is the whole publication as JSON, and `/plain` as a page that needs no script.
 //!
 //! All of them can be narrowed with a [`filter`].
 
@@ -18,9 +18,11 @@ pub mod channel;
 pub mod fields;
 pub mod filter;
 mod frame;
+mod html;
 mod input;
 mod list;
 mod message;
+mod plain;
 mod publication;
 mod publisher;
 mod status;
@@ -31,6 +33,7 @@ mod update;
 mod update_history;
 
 pub use frame::Frame;
+pub(crate) use html::HtmlText;
 pub use input::{FeedInput, FeedSettings, Publish};
 pub use list::PublishedList;
 pub use publication::{Publication, SourceInfo, Subscriber};

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use super::list::PublishedList;
 use super::message;
+use super::plain;
 use super::subscription::Subscription;
 use super::update_history::UpdateHistory;
 use crate::cluster::{Health, Moment, Text, Transition, View};
@@ -47,11 +48,20 @@ pub struct Publication {
     pub unit_list: Option<PublishedList>,
     /// The machine list of the first protocol; `None` until machines have been read.
     pub machine_list: Option<PublishedList>,
-    /// The large part of `/v2/state`, encoded on the first request. It depends on the view and the
-    /// transitions alone, so publications in which these are equal share it.
-    pub(super) state_body: Arc<OnceLock<Bytes>>,
+    /// What is encoded on the first request. It depends on the view and the transitions alone, so
+    /// publications in which these are equal share it.
+    pub(super) bodies: Arc<EncodedBodies>,
     /// The latest messages of the second protocol.
     pub(super) updates: Arc<UpdateHistory>,
+}
+
+/// The large part of each content that has everything.
+#[derive(Debug, Default)]
+pub(super) struct EncodedBodies {
+    /// Of `/v2/state`.
+    state: OnceLock<Bytes>,
+    /// Of `/plain`.
+    plain: OnceLock<Bytes>,
 }
 
 impl Publication {
@@ -70,7 +80,7 @@ impl Publication {
             transitions: Arc::new([]),
             unit_list: None,
             machine_list: None,
-            state_body: Arc::default(),
+            bodies: Arc::default(),
             updates: Arc::default(),
         }
     }
@@ -79,8 +89,17 @@ impl Publication {
     /// all clients.
     pub fn state(&self, clients: usize, now: Moment) -> [Bytes; 2] {
         let encode = || message::state_body(self, &Subscription::default());
-        let body = self.state_body.get_or_init(encode);
+        let body = self.bodies.state.get_or_init(encode);
         [message::state_head(self, clients, now), body.clone()]
+    }
+
+    /// The page of `/plain`, in two parts. The large one is encoded once and shared by all clients.
+    pub(crate) fn plain_page(&self, clients: usize, now: Moment) -> [Bytes; 2] {
+        let view = &self.view;
+        let body = self.bodies.plain.get_or_init(|| {
+            plain::body(&view.units, &view.machines, self.transitions.iter().rev())
+        });
+        [plain::head(self, clients, now), body.clone()]
     }
 
     /// The JSON object of `/v2/state` with the selected rows and events, in two parts. Both are

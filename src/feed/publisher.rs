@@ -3,14 +3,13 @@
 //!
 //! It does not know how many readers there are.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::input::{FeedInput, FeedSettings, Publish};
 use super::list::{Columns, ListPublisher};
-use super::publication::{Publication, SourceInfo, Subscriber};
+use super::publication::{EncodedBodies, Publication, SourceInfo, Subscriber};
 use super::update;
 use super::update_history::{HistoryEntry, UpdateContent};
 use crate::cluster::{Delta, FleetList, Health, Moment, Transition};
@@ -122,7 +121,7 @@ impl Publisher {
             transitions: append_transitions(&last.transitions, input.transitions),
             unit_list,
             machine_list,
-            state_body: next_state_body(&last, &input),
+            bodies: next_bodies(&last, &input),
             updates: last.updates.with(entries),
         };
 
@@ -145,10 +144,10 @@ fn delta_since(last: &Publication, input: &FeedInput<'_>) -> Delta {
     }
 }
 
-/// The body of `/v2/state`: the encoded one if it is still the same.
-fn next_state_body(last: &Publication, input: &FeedInput<'_>) -> Arc<OnceLock<Bytes>> {
+/// The bodies of the next publication: the encoded ones if they are still the same.
+fn next_bodies(last: &Publication, input: &FeedInput<'_>) -> Arc<EncodedBodies> {
     if Arc::ptr_eq(&last.view, input.view) && input.transitions.is_empty() {
-        last.state_body.clone()
+        last.bodies.clone()
     } else {
         Arc::default()
     }

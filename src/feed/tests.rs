@@ -16,7 +16,7 @@ use crate::cluster::{
     Cluster, FleetList, Lease, Machine, Moment, ReadSchedule, Reading, RegistrySnapshot,
     Transition, UnitState,
 };
-use crate::snapshots::assert_catalogue;
+use crate::snapshots::{assert_catalogue, assert_text};
 
 /// A cluster whose readings are published.
 struct PublishBench {
@@ -216,6 +216,82 @@ fn other_columns_take_effect_with_the_next_reading() {
     );
 }
 
+/// A bench whose unit list has only the keys of its rows.
+fn bench_with_keys() -> PublishBench {
+    let mut bench = PublishBench::new(Publish::Changes);
+    bench.publisher.set_settings(FeedSettings {
+        unit_fields: vec![UnitField::Key],
+        ..settings(Publish::Changes)
+    });
+    bench
+}
+
+/// A unit on a machine with this address.
+fn unit_at(name: &str, machine: &str, ip: Option<&str>) -> UnitState {
+    UnitState {
+        ip: ip.map(Into::into),
+        ..unit(name, Some(machine), "active")
+    }
+}
+
+#[test]
+fn the_keys_in_the_unit_list_are_those_of_its_rows() {
+    let mut bench = bench_with_keys();
+    bench.units(&[
+        unit_at("a.service", "m1", Some("10.0.0.1")),
+        unit_at("a.service", "m2", Some("10.0.0.2")),
+        unit_at("b.service", "m2", Some("10.0.0.2")),
+    ]);
+    bench.files(&["a.service", "b.service", "c.service"]);
+
+    assert_eq!(
+        json_of(&bench.last().unit_list),
+        concat!(
+            r#"{"type":"unit","fields":["key"],"#,
+            r#""items":[["a.service [10.0.0.1]"],["a.service [10.0.0.2]"],["b.service"]]}"#
+        )
+    );
+}
+
+#[test]
+fn a_list_is_published_when_keys_change() {
+    let mut bench = bench_with_keys();
+    let first = unit_at("a.service", "m1", Some("10.0.0.1"));
+    let mut publish = |units: &[UnitState]| {
+        bench.units(units);
+        bench.last().unit_list.as_ref().map(PublishedList::revision)
+    };
+
+    let alone = publish(std::slice::from_ref(&first));
+    let with_another = publish(&[first.clone(), unit_at("a.service", "m2", None)]);
+    assert!(with_another > alone, "the first row has the address in its key now");
+
+    let with_address = publish(&[first.clone(), unit_at("a.service", "m2", Some("10.0.0.2"))]);
+    assert!(with_address > with_another, "the key of the second row has the address");
+
+    let same_address = publish(&[first, unit_at("a.service", "m2", Some("10.0.0.1"))]);
+    assert!(same_address > with_address, "the key of the first row has its machine");
+}
+
+#[test]
+fn a_unit_list_repeats_a_name_if_that_is_its_first_column_and_two_listed_rows_have_it() {
+    let one = unit_at("a.service", "m1", Some("10.0.0.1"));
+    let other = unit_at("a.service", "m2", Some("10.0.0.2"));
+    let repeats = |first_column, units: &[UnitState]| {
+        let mut bench = PublishBench::new(Publish::Changes);
+        bench.publisher.set_settings(FeedSettings {
+            unit_fields: vec![first_column, UnitField::Machine],
+            ..settings(Publish::Changes)
+        });
+        bench.units(units);
+        bench.last().unit_list.as_ref().unwrap().repeats_a_name()
+    };
+
+    assert!(repeats(UnitField::Unit, &[one.clone(), other.clone()]));
+    assert!(!repeats(UnitField::Key, &[one.clone(), other.clone()]));
+    assert!(!repeats(UnitField::Unit, &[one, unit_at("b.service", "m2", Some("10.0.0.2"))]));
+}
+
 #[test]
 fn the_first_protocol_is_that_of_the_prototype() {
     let active = unit("b.service", Some("m1"), "active");
@@ -322,6 +398,63 @@ fn the_newest_thousand_transitions_are_kept() {
     assert_eq!(transitions.len(), 1000);
     assert_eq!(transitions[0].number, 200);
     assert_eq!(transitions[999].number, 1199);
+}
+
+/// `/plain` as it is `after` the last reading.
+fn plain_page(bench: &PublishBench, after: Duration) -> String {
+    let parts = bench.last().plain_page(2, bench.now + after);
+    String::from_utf8(parts.concat()).unwrap()
+}
+
+#[test]
+fn the_plain_page_of_a_cluster_with_problems_reads_like_this() {
+    let mut bench = bench_with_clock();
+    bench.machines();
+    bench
+        .units(&[unit("a.service", Some("m1"), "active"), unit("b.service", Some("m1"), "active")]);
+    bench.files(&["a.service", "b.service", "c.service"]);
+    bench.now = bench.now + Duration::from_secs(60);
+    bench
+        .units(&[unit("a.service", Some("m1"), "failed"), unit("b.service", Some("m1"), "active")]);
+    bench.fail_units("exit status 1: <no> & \"yes\"");
+
+    let page = plain_page(&bench, Duration::from_secs(125));
+    assert!(!page.contains("<no>"), "{page}");
+    assert_text("plain-page", &page);
+}
+
+#[test]
+fn the_tables_of_the_plain_page_are_encoded_once_until_a_row_changes() {
+    let mut bench = PublishBench::new(Publish::Changes);
+    let tables = |bench: &PublishBench| bench.last().plain_page(0, bench.now)[1].clone();
+
+    bench.units(&[unit("a.service", Some("m1"), "active")]);
+    let first = tables(&bench);
+    bench.now = bench.now + Duration::from_secs(1);
+    bench.units(&[unit("a.service", Some("m1"), "active")]);
+    assert_eq!(tables(&bench).as_ptr(), first.as_ptr());
+
+    bench.units(&[unit("a.service", Some("m1"), "failed")]);
+    assert_ne!(tables(&bench), first);
+}
+
+#[test]
+fn the_head_of_the_plain_page_changes_when_data_get_old_and_not_while_they_are_current() {
+    let mut bench = bench_with_clock();
+    let schedule = ReadSchedule {
+        every: Duration::from_secs(2),
+        within: Duration::from_secs(13),
+    };
+    bench.cluster.set_schedule(&[FleetList::Units], Some(schedule));
+    bench.machines();
+    bench.files(&["a.service"]);
+    bench.units(&[unit("a.service", Some("m1"), "active")]);
+    let head = |after| bench.last().plain_page(0, bench.now + after)[0].clone();
+
+    let current = head(Duration::ZERO);
+    assert_eq!(head(Duration::from_secs(13)), current);
+    assert_ne!(head(Duration::from_secs(14)), current, "overdue");
+    assert_ne!(head(Duration::from_secs(14)), head(Duration::from_secs(15)), "older");
 }
 
 const START_OF_STATUS_LINES: Duration = Duration::from_secs(50_525);

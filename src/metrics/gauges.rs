@@ -18,6 +18,10 @@ use crate::feed::Publication;
 const ACTIVE_STATES: [&str; 6] =
     ["active", "reloading", "inactive", "failed", "activating", "deactivating"];
 
+/// The value of `active_state` for a row that no machine has reported although nothing is wrong
+/// with it: fleet does not want it started, or has only just begun to.
+const NO_STATE: &str = "none";
+
 /// A family whose labels are the same for each series.
 type LabelFamily = Family<Vec<(&'static str, String)>, Gauge>;
 
@@ -36,13 +40,12 @@ pub(super) fn cluster(publication: &Publication, globs: &[WildMatch]) -> Registr
 }
 
 fn register_units(registry: &mut Registry, publication: &Publication, globs: &[WildMatch]) {
-    let mut states: BTreeMap<&str, i64> = ACTIVE_STATES.map(|state| (state, 0)).into();
+    let mut states = zero_states();
     let mut verdicts: BTreeMap<&str, i64> = Verdict::ALL.map(|verdict| (verdict.name(), 0)).into();
     let single_units = LabelFamily::default();
 
     for unit in publication.view.units.iter() {
-        let active = unit.state.active.as_deref().unwrap_or("none");
-        *states.entry(active).or_default() += 1;
+        *states.entry(counted_state(unit)).or_default() += 1;
         *verdicts.entry(unit.verdict.name()).or_default() += 1;
 
         if globs.iter().any(|glob| glob.matches(&unit.state.unit)) {
@@ -52,19 +55,40 @@ fn register_units(registry: &mut Registry, publication: &Publication, globs: &[W
 
     registry.register(
         "units",
-        "Units by systemd's active state; none: not reported",
+        "Units by systemd's active state; those whose state is not known now by their verdict",
         gauges("active_state", states),
     );
-    registry.register(
-        "unit_verdicts",
-        "Units by what is judged of them",
-        gauges("verdict", verdicts),
-    );
+    registry.register("unit_verdicts", "Units by verdict", gauges("verdict", verdicts));
     registry.register(
         "unit_state",
-        "Whether each unit that --metrics-units selects is in each of systemd's active states",
+        "Whether each unit that --metrics-units selects is now in each of systemd's active states",
         single_units,
     );
+}
+
+/// A series for each value of `active_state` that [`counted_state`] has.
+fn zero_states() -> BTreeMap<&'static str, i64> {
+    let verdicts = Verdict::ALL
+        .into_iter()
+        .filter(|verdict| !verdict.has_current_state())
+        .map(Verdict::name);
+
+    ACTIVE_STATES
+        .into_iter()
+        .chain([NO_STATE])
+        .chain(verdicts)
+        .map(|state| (state, 0))
+        .collect()
+}
+
+/// What a row is counted as, so that each row is counted once: its active state now, or else its
+/// verdict. What was last known of a lost machine must not look as if it ran.
+fn counted_state(unit: &Unit) -> &str {
+    if unit.verdict.has_current_state() {
+        unit.current_active_state().unwrap_or(NO_STATE)
+    } else {
+        unit.verdict.name()
+    }
 }
 
 /// Adds a series for each active state. So a unit whose state changes often has no more series than
@@ -78,7 +102,7 @@ fn add_unit_states(family: &LabelFamily, unit: &Unit) {
             ("machine", state.machine.as_deref().unwrap_or("none").to_owned()),
             ("active_state", active.to_owned()),
         ];
-        let is_in_state = state.active.as_deref() == Some(active);
+        let is_in_state = unit.current_active_state() == Some(active);
         family.get_or_create(&labels).set(is_in_state.into());
     }
 }
@@ -104,7 +128,7 @@ pub(super) fn program(publication: &Publication, clients: usize) -> Registry {
     held_back.inc_by(health.held_back);
     registry.register(
         "disappearances_held_back",
-        "Rows that fleet's list did not have although they had not gone",
+        "Rows that disappeared from fleet's lists and came back",
         held_back,
     );
 

@@ -13,7 +13,7 @@ import { parseFilter, rowMatches, toggleTerm } from "./filter.js";
 import { drawGate, listenForToken } from "./gate.js";
 import { headline } from "./headline.js";
 import { healthSignature, isRead, problem } from "./health.js";
-import { listenToFilter, listenToTabs } from "./keys.js";
+import { listenForHelp, listenToFilter, listenToTabs } from "./keys.js";
 import { followKeys } from "./links.js";
 import { listenToPrinting } from "./print.js";
 import { groupKey, unitOfKey } from "./row.js";
@@ -24,10 +24,8 @@ import { Timeline } from "./timeline.js";
 import { UnitTable } from "./units.js";
 import { ANNOUNCEMENTS, inFull } from "./words.js";
 
-/** The height of the sticky titles of the table, as in the style sheet. */
-const TITLES_HEIGHT = 34;
-
-const wide = matchMedia("(min-width: 641px)");
+/** Windows in which the summary and the beginning of a list can be visible at once. */
+const roomy = matchMedia("(min-width: 641px) and (min-height: 481px)");
 
 // --- what the page knows
 
@@ -75,19 +73,39 @@ function go(change, { replace = false } = {}) {
     if (replace) history.replaceState(null, "", address);
     else history.pushState(null, "", address);
   }
-  viewChanged(before);
+  viewChanged();
+
+  const isOther = before.tab !== view.tab || before.query !== view.query;
+  if (isOther || before.sort !== view.sort) panels.units.forgetOrder();
+  if (isOther && scrollY > barTop()) scrollToBar();
 }
 
-function viewChanged(before) {
+function viewChanged() {
   const filter = byId("filter");
   if (filter.value.trim() !== view.query.trim()) filter.value = view.query;
   changed.view = true;
   draw();
+}
 
-  const top = byId("bar").offsetTop;
-  const isOther = before.tab !== view.tab || before.query !== view.query;
-  if (isOther || before.sort !== view.sort) panels.units.forgetOrder();
-  if (isOther && scrollY > top) scrollTo({ top, behavior: "instant" });
+/** Shows a tab, and scrolls to its list unless that begins in the upper half of the window. */
+function choose(tab) {
+  panels.units.forgetOrder();
+  go({ tab });
+  drawNow();
+
+  const { top } = byId(tab).getBoundingClientRect();
+  const isInView = roomy.matches && scrollY <= barTop() && top < innerHeight / 2;
+  if (!isInView) scrollToBar();
+}
+
+/** Shows the units, and puts the focus on the row that the Tab key moves to. */
+function skipToUnits(event) {
+  // Its address would be taken for a view.
+  event.preventDefault();
+  choose("units");
+  byId("units").focus({ preventScroll: true });
+  // There may be no row.
+  panels.units.focus(panels.units.active);
 }
 
 /** Adds a term to the filter, or removes it. From the timeline it leads to the table of units. */
@@ -120,14 +138,23 @@ function reveal(key) {
 
 /** How many pixels at the top of the window are covered by what is sticky. */
 function covered() {
-  const titles = wide.matches && view.tab === "units" ? TITLES_HEIGHT : 0;
-  return byId("bar").getBoundingClientRect().bottom + titles;
+  const bars = [byId("bar"), document.querySelector(".head")];
+  const sticky = bars.filter((bar) => getComputedStyle(bar).position === "sticky");
+  return Math.max(0, ...sticky.map((bar) => bar.getBoundingClientRect().bottom));
 }
 
+/** Where the bar is in the page while it does not stick: below the summary. */
+function barTop() {
+  const { offsetTop, offsetHeight } = document.querySelector(".summary");
+  return offsetTop + offsetHeight;
+}
+
+const scrollToBar = () => scrollTo({ top: barTop(), behavior: "instant" });
+
 addEventListener("popstate", () => {
-  const before = view;
   view = parseAddress(location.hash);
-  viewChanged(before);
+  panels.units.forgetOrder();
+  viewChanged();
   if (cluster && isRead(health, "units")) followLink();
 });
 
@@ -144,7 +171,9 @@ function followLink() {
 
 byId("filter").value = view.query;
 listenToFilter(go);
-listenToTabs(() => view.tab, go);
+listenToTabs(() => view.tab, choose);
+listenForHelp();
+byId("skip").addEventListener("click", skipToUnits);
 listenForToken((token) => feed.offerToken(token));
 listenToPrinting(Object.values(panels), () => {
   const { found } = panels.units;
@@ -209,7 +238,7 @@ function announce(...sentences) {
 function updateTab() {
   const isDoubtful = link.kind === "disconnected" || (health && problem(health));
   const isKnown = link.kind === "live" && cluster;
-  const tone = isKnown ? headline(cluster, health).tone : null;
+  const tone = isKnown ? headline(cluster, health, clock.now()).tone : null;
   drawTab(cluster?.wrong.length ?? 0, isDoubtful, tone);
 }
 
@@ -228,7 +257,7 @@ function drawNow() {
   if (isShown) {
     const keepPlace = panels.units.keepPlace();
     if (changed.data) {
-      summary.draw(cluster, health);
+      summary.draw(cluster, health, clock.now());
       drawCounts();
     }
     if (changed.data || changed.view) drawView();
@@ -270,9 +299,17 @@ function drawView() {
   filterField.draw(view, found);
 }
 
-/** Draws what changes although no message arrives: the ages, and the status of the connection. */
+/** Draws what changes although no message arrives: the ages, and the badge. */
 function drawAges() {
   drawStatus(link, health, { now: clock.now(), silence: feed.silence() });
   updateAges();
 }
-setInterval(drawAges, 1000);
+
+function timePassed() {
+  drawAges();
+  if (clock.now() < summary.until) return;
+  changed.data = true;
+  draw();
+}
+setInterval(timePassed, 1000);
+drawNow();

@@ -1,16 +1,17 @@
 // The state of the cluster, built from the messages of the second protocol. It must not know the
 // document, nor how messages arrive.
 
+import { problemsOf } from "./problems.js";
 import { isGroupKey, groupKey, readRow, rowKey, unitOfKey } from "./row.js";
 import { byName, byVerdict, compareNames } from "./sorting.js";
 import { Transitions } from "./transitions.js";
-import { STATES, VERDICTS, stateGlyph, stateTone, verdictTone } from "./verdicts.js";
+import { STATES, VERDICTS, isBelieved, stateGlyph, stateTone, verdictTone } from "./verdicts.js";
 import { verdictWord } from "./words.js";
 
 /** @typedef {import("./row.js").Row} Row */
 
 /**
- * A verdict or a state with the number of its rows, as a button that filters by it.
+ * The number of rows with a state, or with a verdict, as a button that filters by it.
  * @typedef {object} Chip
  * @property {string} term of the filter
  * @property {string} word
@@ -18,6 +19,17 @@ import { verdictWord } from "./words.js";
  * @property {number} count
  * @property {import("./verdicts.js").Tone} tone
  */
+
+/** The terms of the chips, in their order: what failed, then other verdicts, then other states. */
+const CHIP_TERMS = [
+  "state:failed",
+  ...Object.keys(VERDICTS)
+    .filter((verdict) => !isBelieved(verdict))
+    .map((verdict) => `verdict:${verdict}`),
+  ...Object.keys(STATES)
+    .filter((state) => state !== "failed")
+    .map((state) => `state:${state}`),
+];
 
 /** If more rows than this change at a time, sorting all is faster than inserting each. */
 const MANY = 100;
@@ -33,14 +45,17 @@ export class Cluster {
   rows = [];
   /** @type {Row[]} those that are not ok, the worst first */
   wrong = [];
-  /** How many rows are not `submitted`; see row.js. */
+  /** How many rows are neither `submitted` nor `expected`; see row.js. */
   wanted = 0;
+  /** How many rows are `expected`. */
+  expected = 0;
   transitions = new Transitions();
   /** @type {Map<string, import("./row.js").Name>} by name */
   #names = new Map();
-  /** How many rows have each verdict, and each state. */
-  #verdicts = zeroes(VERDICTS);
-  #states = zeroes(STATES);
+  /** How many rows are counted by each term of the filter; see row.js. */
+  #counts = Object.fromEntries(CHIP_TERMS.map((term) => [term, 0]));
+  /** @type {?import("./problems.js").Problems} as they were last computed */
+  #problems = null;
 
   /**
    * Applies messages, in their order.
@@ -60,9 +75,11 @@ export class Cluster {
     if (moved.size) this.#readAgain(moved);
     for (const message of messages) this.#applyOther(message);
 
-    if (moved.size || messages.some((message) => message.topic === "units")) {
+    const changes = (topic) => messages.some((message) => message.topic === topic);
+    if (moved.size || changes("units")) {
       this.wrong = this.rows.filter((row) => row.verdict !== "ok").sort(byVerdict);
     }
+    if (changes("units") || changes("machines")) this.#problems = null;
     return gone;
   }
 
@@ -72,28 +89,22 @@ export class Cluster {
   }
 
   /**
-   * The counts of verdicts and states. There is no chip of the failed state: each row in it has a
-   * verdict other than ok, and is counted there.
+   * What is wrong at this time, in milliseconds since 1970.
+   * @returns {import("./problems.js").Problems}
+   */
+  problemsAt(now) {
+    const isCurrent = this.#problems && now < this.#problems.until;
+    if (!isCurrent) this.#problems = problemsOf(this, now);
+    return this.#problems;
+  }
+
+  /**
+   * What the rows are, so that each row is counted once.
    * @returns {Chip[]}
    */
   get chips() {
-    const shown = (counts, hidden) =>
-      Object.entries(counts).filter(([name, count]) => name !== hidden && count);
-    const verdicts = shown(this.#verdicts, "ok").map(([verdict, count]) => ({
-      term: `verdict:${verdict}`,
-      word: verdictWord(verdict),
-      glyph: verdict,
-      count,
-      tone: verdictTone(verdict),
-    }));
-    const states = shown(this.#states, "failed").map(([state, count]) => ({
-      term: `state:${state}`,
-      word: state,
-      glyph: stateGlyph(state),
-      count,
-      tone: stateTone(state),
-    }));
-    return [...verdicts, ...states];
+    const counts = Object.entries(this.#counts).filter(([, count]) => count);
+    return counts.map(([term, count]) => ({ ...looksOf(term), term, count }));
   }
 
   #applyMachines(message, moved) {
@@ -174,9 +185,9 @@ export class Cluster {
 
   #count(row, change) {
     row.name.rows += change;
-    if (!row.submitted) this.wanted += change;
-    this.#verdicts[row.verdict] = (this.#verdicts[row.verdict] ?? 0) + change;
-    if (row.state) this.#states[row.state] = (this.#states[row.state] ?? 0) + change;
+    if (row.expected) this.expected += change;
+    else if (!row.submitted) this.wanted += change;
+    this.#counts[row.counted] = (this.#counts[row.counted] ?? 0) + change;
   }
 
   #placeOf(row) {
@@ -224,7 +235,12 @@ const unitKey = ({ unit, machine }) => rowKey(unit, machine);
 
 const machineKey = ({ machine }) => machine;
 
-const zeroes = (names) => Object.fromEntries(Object.keys(names).map((name) => [name, 0]));
+/** The word, the symbol and the colour of a chip. */
+function looksOf(term) {
+  const [field, name] = term.split(":");
+  if (field === "state") return { word: name, glyph: stateGlyph(name), tone: stateTone(name) };
+  return { word: verdictWord(name), glyph: name, tone: verdictTone(name) };
+}
 
 function between(before, after) {
   if (before == null) return (after ?? 0) - 1;
@@ -260,6 +276,7 @@ function isEqual(a, b) {
     a.since === b.since &&
     a.since_seen === b.since_seen &&
     a.verdict_since === b.verdict_since &&
+    a.verdict_since_seen === b.verdict_since_seen &&
     a.requirements?.join() === b.requirements?.join()
   );
 }

@@ -116,10 +116,10 @@ export class Feed {
     this.#after(backoff * jitter, () => this.#connect());
   }
 
-  // It tries again, because an operator may allow this page at any time.
-  #refuse(reason) {
+  // It tries again, because an operator may let this page in at any time.
+  #refuse(link) {
     this.#drop();
-    this.#report({ kind: "refused", reason });
+    this.#report(link);
     this.#after(MAX_BACKOFF, () => this.#connect());
   }
 
@@ -138,7 +138,7 @@ export class Feed {
   #hurry() {
     // No timer runs while a computer sleeps, so a dead connection may still count as live.
     const isDead = this.#kind === "live" && this.silence() > SILENCE_TIMEOUT;
-    const isWaiting = ["disconnected", "refused"].includes(this.#kind);
+    const isWaiting = ["disconnected", "token", "refused"].includes(this.#kind);
     if ((isDead || isWaiting) && document.visibilityState === "visible") {
       this.#failures = 0;
       this.#connect();
@@ -231,10 +231,9 @@ export class Feed {
       case 304:
         return this.#polled(attempt, response, body);
       case 401:
-        this.#drop();
-        return this.#report({ kind: "token", rejected: token != null });
+        return this.#refuse({ kind: "token", rejected: token != null });
       case 403:
-        return this.#refuse(explanation(body));
+        return this.#refuse({ kind: "refused", reason: explanation(body) });
       default:
         this.#disconnect(DISCONNECTS.status(response.status, response.statusText));
     }

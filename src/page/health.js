@@ -63,7 +63,8 @@ export function healthSignature(health) {
 }
 
 /**
- * The age of the data. While all goes well, only its upper bound is known: "up to date".
+ * The age of the data, if there is something to say about it. While all goes well, only its upper
+ * bound is known: "up to date". That is not said while anything is doubtful.
  *
  * @param {?Health} health
  * @param {{isLive: boolean, now: number, silence: number}} connection with the server's time, and
@@ -72,6 +73,7 @@ export function healthSignature(health) {
  */
 export function ageOfData(health, { isLive, now, silence }) {
   if (!health || !isRead(health, "units")) return { words: AGE_OF_DATA.none, old: [] };
+  if (health.state === "ended" && isLive) return { words: "", old: [] };
 
   // A list that can be read is read again and again, without a new status each time. So only the
   // time since anything arrived is added to its age. A list that cannot be read grows older all the
@@ -85,8 +87,14 @@ export function ageOfData(health, { isLive, now, silence }) {
   const failing = isFailing(units) ? [] : listsThat(health, isFailing);
   const others = failing.filter((list) => isRead(health, list));
 
-  const current = others.length ? AGE_OF_DATA.unitsCurrent : AGE_OF_DATA.current;
-  const parts = [isCurrent ? current : AGE_OF_DATA.old(words("units"))];
+  const parts = isCurrent ? [] : [AGE_OF_DATA.old(words("units"))];
   for (const list of others) parts.push(AGE_OF_DATA.listOld(list, words(list)));
-  return { words: parts.join(", "), old: isCurrent ? others : ["units", ...others] };
+  const isGood = !parts.length && health.state === "ok";
+  return {
+    words: isGood ? AGE_OF_DATA.current : parts.join(", "),
+    old: isCurrent ? others : ["units", ...others],
+  };
 }
+
+/** Whether the server has been silent for so long that the data count as old. */
+export const isSilent = (silence) => silence > 1000 * OLD;

@@ -81,7 +81,7 @@ export class Hold {
   }
 
   /** Undoes what has kept the rows in their place. */
-  #restorePage() {
+  restorePage() {
     document.documentElement.style.overflowAnchor = "";
     document.documentElement.style.minHeight = "";
     this.panel.style.paddingTop = "";
@@ -107,7 +107,7 @@ export class Hold {
   }
 
   #end() {
-    this.#restorePage();
+    this.restorePage();
     if (this.#waiting) this.release(false);
   }
 }

@@ -1,4 +1,5 @@
-// The input of the filter box and the tabs: what typing, clicks and keys do there.
+// The input of the filter box and the tabs, and the list of keys: what typing, clicks and keys do
+// there. The keys of the table of units are in units.js. index.html lists them all.
 
 import { TABS } from "./address.js";
 import { byId } from "./dom.js";
@@ -25,27 +26,44 @@ export function listenToFilter(go) {
   });
 
   addEventListener("keydown", (event) => {
-    const isWriting = event.target.closest?.("input, textarea, [contenteditable]");
-    const hasModifier = event.ctrlKey || event.metaKey || event.altKey;
-    if (event.key !== "/" || isWriting || hasModifier) return;
+    if (event.key !== "/" || isTyped(event)) return;
     event.preventDefault();
     filter.focus();
     filter.select();
   });
 }
 
+/** Whether a key goes into a field, or may be a command to the browser. */
+function isTyped(event) {
+  const isInField = event.target.closest?.("input, textarea, [contenteditable]");
+  return isInField || event.ctrlKey || event.metaKey || event.altKey;
+}
+
+/** Listens to what shows and closes the list of keys. Escape closes it too, without this. */
+export function listenForHelp() {
+  const keys = byId("keys");
+  const toggle = () => (keys.open ? keys.close() : keys.showModal());
+
+  byId("show-keys").addEventListener("click", toggle);
+  addEventListener("keydown", (event) => {
+    if (event.key !== "?" || isTyped(event)) return;
+    event.preventDefault();
+    toggle();
+  });
+}
+
 /**
  * @param {() => string} current the tab that is shown
- * @param {(change: object) => void} go
+ * @param {(tab: string) => void} choose
  */
-export function listenToTabs(current, go) {
-  for (const tab of TABS) byId(`tab-${tab}`).addEventListener("click", () => go({ tab }));
+export function listenToTabs(current, choose) {
+  for (const tab of TABS) byId(`tab-${tab}`).addEventListener("click", () => choose(tab));
 
   document.querySelector("[role=tablist]").addEventListener("keydown", (event) => {
     const tab = tabAfter(event.key, current());
     if (!tab) return;
-    go({ tab });
-    byId(`tab-${tab}`).focus();
+    choose(tab);
+    byId(`tab-${tab}`).focus({ preventScroll: true });
     event.preventDefault();
   });
 }

@@ -1,14 +1,17 @@
-// The summary above the tabs: the headline, the worst units, and chips to filter by.
+// The summary above the tabs: the headline, a card for each cause of problems, and chips to filter
+// by.
 
 import { age } from "./age.js";
 import { attribute, button, byId, drawGlyph, element, glyph, hide } from "./dom.js";
 import { failures, isRead, unitsFail } from "./health.js";
 import { headline } from "./headline.js";
 import { fleetVersions } from "./machines.js";
-import { BANNERS, HEADLINE, TROUBLE, andMore, inFull, verdictWord } from "./words.js";
+import { BANNERS, CAUSES, HEADLINE, andMore, inFull, verdictWord } from "./words.js";
 
-/** How many units with problems are shown. */
-const MAX_TROUBLES = 4;
+/** @typedef {import("./problems.js").Cause} Cause */
+
+/** How many causes are shown. */
+const MAX_CAUSES = 4;
 
 export class Summary {
   /**
@@ -27,42 +30,50 @@ export class Summary {
     });
   }
 
-  draw(cluster, health) {
-    this.drawHeadline(cluster, health);
-    byId("subline").replaceChildren(...sublineOf(cluster, health, this.rest));
+  /** @param {number} now by the server's clock */
+  draw(cluster, health, now) {
+    const { causes, until } = cluster.problemsAt(now);
+    /** When something that is new becomes old, so that the summary has to be drawn again. */
+    this.until = until;
+
+    const shown = headline(cluster, health, now);
+    this.drawHeadline(shown);
+    byId("subline").replaceChildren(...sublineOf(cluster, health, shown));
     byId("banners").replaceChildren(...bannersOf(health));
-    this.drawTroubles(cluster.wrong);
+    this.drawCauses(causes);
     this.drawChips(cluster.chips);
   }
 
-  drawHeadline(cluster, health) {
-    const { kind, title, rest, since, tone, glyph } = headline(cluster, health);
-    this.rest = rest;
+  /** @param {import("./headline.js").Headline} headline */
+  drawHeadline({ kind, title, since, tone, glyph }) {
     attribute(this.panel, "data-tone", tone);
     attribute(this.panel, "data-headline", kind);
     drawGlyph(byId("headline-glyph"), glyph);
-    byId("headline").replaceChildren(title, ...(since ? [" ", age(since, "for")] : []));
+    byId("headline").replaceChildren(title, ...(since ? [" ", ageOf(since, "for")] : []));
   }
 
-  drawTroubles(wrong) {
-    const shown = wrong.slice(0, MAX_TROUBLES);
-    const signature = JSON.stringify([shown.map(signatureOf), wrong.length]);
+  /** @param {Cause[]} causes */
+  drawCauses(causes) {
+    const shown = causes.slice(0, MAX_CAUSES);
+    const signature = JSON.stringify([shown.map(signatureOf), causes.length]);
     if (this.troubles.signature === signature) return;
     this.troubles.signature = signature;
 
-    const items = shown.map(createTrouble);
-    const more = wrong.length - shown.length;
+    const focused = document.activeElement?.dataset?.cause;
+    const items = shown.map(createCard);
+    const more = causes.length - shown.length;
     if (more > 0) items.push(element("li", {}, button({ class: "quiet" }, andMore(more))));
     this.troubles.replaceChildren(...items);
     hide(this.troubles, !items.length);
+    if (focused) this.troubles.querySelector(`[data-cause="${CSS.escape(focused)}"]`)?.focus();
   }
 
   troubleClicked(event) {
     const target = event.target.closest("button");
     if (!target) return;
-    const { unit } = target.dataset;
+    const { unit, tab = "units", query = "-verdict:ok" } = target.dataset;
     if (unit) this.actions.reveal(unit);
-    else this.actions.go({ tab: "units", query: "-verdict:ok" });
+    else this.actions.go({ tab, query });
   }
 
   drawChips(chips) {
@@ -84,13 +95,20 @@ export class Summary {
   }
 }
 
-/** What stands below the headline: facts about the cluster as a whole. */
-function sublineOf({ machines, transitions }, health, rest) {
+const ageOf = ({ since, isExact }, wording) => age(since, wording, isExact);
+
+/** What stands below the headline: what else is wrong, and facts about the cluster as a whole. */
+function sublineOf({ machines, transitions }, health, { began, rest, lasting }) {
   const facts = [];
   const fact = (name, ...children) =>
     facts.push(element("span", { "data-fact": name }, ...children));
 
+  if (began) fact("began", HEADLINE.began, ageOf(began, "ago"));
   if (rest) fact("rest", rest);
+  if (lasting) {
+    const { words, start, more } = lasting;
+    fact("lasting", `${words} `, ageOf(start, "for"), more && `, ${more}`);
+  }
   if (isRead(health, "machines")) {
     const present = [...machines.values()].filter((machine) => !machine.lost_since);
     fact("machines", HEADLINE.machines(present.length));
@@ -105,36 +123,82 @@ function sublineOf({ machines, transitions }, health, rest) {
   return facts;
 }
 
-/** All that is drawn of a unit with a problem, apart from its age, to compare it with the next. */
-const signatureOf = ({ key, verdict, stateText, where, since, since_seen }) => [
-  key,
-  verdict,
-  stateText,
-  where,
-  since,
-  since_seen,
+// --- the causes
+
+/** All that is drawn of a cause, apart from its age, to compare it with the next. */
+const signatureOf = (cause) => [
+  cause.key,
+  cause.isNew,
+  cause.tone,
+  cause.start,
+  cause.view,
+  nameOf(cause),
+  whereOf(cause),
+  whatOf(cause),
 ];
 
-function createTrouble(row) {
-  const { key, tone, verdict, unit, since, since_seen } = row;
-  const trouble = button(
-    { class: "trouble", "data-tone": tone, "data-unit": key },
-    element("strong", {}, glyph(verdict), element("span", { class: "name" }, unit)),
-    element("span", { class: "where" }, whereOf(row)),
-    element("span", { class: "what" }, `${problemOf(row)} `),
-    since ? age(since, "for", since_seen) : null,
+/** @param {Cause} cause */
+function createCard(cause) {
+  const { key, shape, kind, tone, isNew, start, rows, view } = cause;
+  const isUnit = shape === "unit";
+  const attributes = {
+    class: "trouble",
+    "data-cause": key,
+    "data-shape": shape,
+    "data-tone": tone,
+    "data-unit": isUnit ? rows[0].key : null,
+    "data-tab": view.tab,
+    "data-query": view.query,
+  };
+  const card = button(
+    attributes,
+    element(
+      "strong",
+      {},
+      glyph(kind),
+      element("span", { class: "name" }, nameOf(cause)),
+      isNew ? element("span", { class: "tag", "data-tone": tone }, CAUSES.isNew) : null,
+    ),
+    element("span", { class: "where" }, whereOf(cause)),
+    element("span", { class: "what" }, `${whatOf(cause)} `),
+    start.since ? ageOf(start, "for") : null,
   );
-  return element("li", {}, trouble);
+  card.toggleAttribute("data-new", isNew);
+  return element("li", {}, card);
 }
 
-function whereOf({ where, onlyTarget }) {
-  if (!where) return TROUBLE.nowhere;
-  return onlyTarget ? TROUBLE.target(where) : TROUBLE.on(where);
+function nameOf({ shape, rows, where, template }) {
+  switch (shape) {
+    case "machine":
+      return where;
+    case "place":
+      return CAUSES.units(rows.length);
+    case "template":
+      return template;
+    default:
+      return rows[0].unit;
+  }
+}
+
+function whereOf({ shape, rows, where }) {
+  switch (shape) {
+    case "machine":
+      return rows.length ? CAUSES.units(rows.length) : CAUSES.noUnits;
+    case "template":
+      return CAUSES.spread(rows.length, new Set(rows.map((row) => row.place)).size);
+    case "place":
+      return where ? CAUSES.unitsOn(rows.length, where) : CAUSES.nowhere;
+    default:
+      if (!where) return CAUSES.nowhere;
+      return rows[0].onlyTarget ? CAUSES.target(where) : CAUSES.on(where);
+  }
 }
 
 /** The state of a failed unit says more than the verdict. */
-function problemOf({ verdict, load, stateText }) {
-  if (verdict !== "failed") return verdictWord(verdict);
+function whatOf({ shape, kind, rows: [row] }) {
+  if (shape === "machine") return CAUSES[kind];
+  if (shape !== "unit" || kind !== "failed") return verdictWord(kind);
+  const { load, stateText } = row;
   return load && load !== "loaded" ? load : stateText;
 }
 

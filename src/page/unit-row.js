@@ -46,6 +46,8 @@ export function updateRow(node, line, isActive) {
   attribute(node, "data-tone", row.tone);
   attribute(node, "data-level", level);
   node.toggleAttribute("data-wrong", row.verdict !== "ok");
+  const isLast = row.active != null && row.state == null;
+  node.toggleAttribute("data-last", isLast);
   node.toggleAttribute("data-submitted", Boolean(row.submitted));
   attribute(node, "data-leaving", leaving);
 
@@ -56,13 +58,24 @@ export function updateRow(node, line, isActive) {
 
   drawGlyph(parts.stateGlyph, row.glyph);
   text(parts.state, row.stateText);
-  drawGlyph(parts.verdictGlyph, row.submitted ? "submitted" : row.verdict);
-  text(parts.verdict, row.submitted ? TABLE.notStarted : verdictWord(row.verdict));
+  attribute(parts.state, "title", isLast ? TABLE.lastKnown : null);
+  drawGlyph(parts.verdictGlyph, verdictGlyphOf(row));
+  text(parts.verdict, verdictOf(row));
 
   text(parts.machine, row.where ?? TABLE.noMachine);
   parts.machine.toggleAttribute("data-none", row.where == null);
   text(parts.note, noteOf(row));
   setAge(parts.since, row.submitted ? null : row.since, "short", row.since_seen);
+}
+
+/** What a unit that no machine has reported is waiting for stands in place of `ok`. */
+function verdictGlyphOf({ submitted, expected, verdict, glyph }) {
+  return submitted || expected ? glyph : verdict;
+}
+
+function verdictOf({ submitted, expected, verdict }) {
+  if (submitted) return TABLE.notStarted;
+  return expected ? TABLE.notYet : verdictWord(verdict);
 }
 
 /** Rows in a group need no tag: the group has it. */

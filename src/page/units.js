@@ -101,7 +101,7 @@ export class UnitTable {
 
     if (!lines.some((line) => line.key === this.active)) this.active = lines[0]?.key;
     this.list.show(lines);
-    return FILTER.units(found, cluster.rows.length);
+    return FILTER.units(this.found, cluster.rows.length);
   }
 
   /** The lines to show. While somebody reads the table, those that are shown keep their places. */
@@ -127,6 +127,7 @@ export class UnitTable {
   /** Forgets the order that is held: users have chosen another one. */
   forgetOrder() {
     this.isReleased = true;
+    this.hold.restorePage();
   }
 
   /** Shows what waits. */

@@ -23,11 +23,13 @@ export const VERDICTS = {
 };
 
 /**
- * The active states, in the order of their chips.
+ * The states that rows are counted by: systemd's active states, and two of rows that no machine has
+ * reported, see row.js. In the order of their chips.
  * @type {Record<string, Tone>}
  */
 export const STATES = {
   failed: "bad",
+  expected: "busy",
   activating: "busy",
   deactivating: "busy",
   reloading: "busy",
@@ -50,5 +52,15 @@ export const verdictTone = (verdict) => VERDICTS[verdict] ?? "warn";
 
 export const stateTone = (state) => STATES[state] ?? "idle";
 
-/** The symbol of an active state. */
-export const stateGlyph = (state) => (state === "reloading" ? "activating" : state);
+const STATE_GLYPHS = { reloading: "activating", expected: "activating" };
+
+/** The symbol of a state. */
+export const stateGlyph = (state) => STATE_GLYPHS[state] ?? state;
+
+const BELIEVED = new Set(["failed", "crash_loop", "outdated", "ok"]);
+
+/**
+ * Whether a unit with this verdict is in its reported state now. With any other verdict that state
+ * is only the last known one, or a machine reports what should not be there.
+ */
+export const isBelieved = (verdict) => BELIEVED.has(verdict);

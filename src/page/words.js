@@ -1,15 +1,25 @@
 // The texts of the page: words, and the sentences made of them. Fixed labels are in index.html, and
 // reasons come from the server. It must not know the document, nor where a text is shown.
 
-// `word` stands alone, `predicate` completes "2 units are …".
+// `word` stands alone, `predicate` completes "2 units are …", and `lasting`, if there is one, "2
+// units have been …". `on` comes before their machine.
 const VERDICTS = {
   failed: { word: "failed", predicate: "failed" },
   crash_loop: { word: "crash loop", predicate: "in a crash loop" },
   machine_lost: { word: "machine lost", predicate: "on a lost machine" },
-  unreported: { word: "unreported", predicate: "not reported by any machine" },
-  unscheduled: { word: "unscheduled", predicate: "not scheduled to any machine" },
+  unreported: {
+    word: "unreported",
+    predicate: "not reported by any machine",
+    lasting: "unreported",
+    on: "expected on",
+  },
+  unscheduled: {
+    word: "unscheduled",
+    predicate: "not scheduled to any machine",
+    lasting: "unscheduled",
+  },
   ghost: { word: "ghost", predicate: "running without a unit file" },
-  stale: { word: "stale", predicate: "no longer reported" },
+  stale: { word: "stale", predicate: "no longer reported", lasting: "stale" },
   outdated: { word: "outdated", predicate: "running an old version" },
   ok: { word: "ok", predicate: "ok" },
 };
@@ -66,6 +76,9 @@ export const uncapitalize = (sentence) => sentence.charAt(0).toLowerCase() + sen
 /** The parts that are not empty, separated by commas. */
 export const joinParts = (...parts) => parts.filter(Boolean).join(", ");
 
+/** Facts in one line. */
+export const joinFacts = (...facts) => facts.filter(Boolean).join(" · ");
+
 export function duration(milliseconds) {
   const seconds = Math.max(0, Math.round(milliseconds / 1000));
   if (seconds < 120) return `${seconds} s`;
@@ -108,20 +121,68 @@ export const HEADLINE = {
   neverRead: "nothing read since fleet-monitor started",
   noUnits: "No units in the cluster",
   lastKnown: (before) => `last known: ${before}`,
+  expected: (count) => `${plural(count, "unit")} not reported yet`,
+  began: "began ",
+  also: (counts) => `also ${counts}`,
   machines: (count) => plural(count, "machine"),
-  machinesLost: (count) => `${plural(count, "machine")} lost`,
-  machinesSilent: (count) => `${plural(count, "machine")} silent`,
   fleetVersions: (count) => `${count} versions of fleet`,
   lastChange: "last change ",
   noChange: "no change since fleet-monitor started",
 };
 
-/** "2 units are in a crash loop" */
-export function unitsWithVerdict(count, verdict) {
-  const predicate = VERDICTS[verdict]?.predicate ?? verdict;
-  if (verdict === "failed") return `${plural(count, "unit")} ${predicate}`;
-  return `${plural(count, "unit")} ${count === 1 ? "is" : "are"} ${predicate}`;
+/**
+ * What several units have in common: their machine, their template, or so many machines.
+ * @typedef {{machine?: ?string, template?: ?string, machines?: ?number}} Common
+ */
+
+/**
+ * "2 units are in a crash loop, both on 10.0.1.19"
+ * @param {Common} common
+ */
+export function unitsAre(count, verdict, { machine, template, machines } = {}) {
+  const { predicate, on = "on" } = VERDICTS[verdict] ?? { predicate: verdict };
+  const verb = verdict === "failed" ? "" : count === 1 ? "is " : "are ";
+  const words = `${plural(count, "unit")} ${verb}${predicate}`;
+  if (machine) return `${words}, ${allOf(count)} ${on} ${machine}`;
+  if (template) return `${words}, ${allOf(count)} of ${template}`;
+  return machines ? `${words}, ${on} ${plural(machines, "machine")}` : words;
 }
+
+/**
+ * "20 units on 10.0.1.19 have been failed", which an age follows.
+ * @param {Common} common
+ */
+export function unitsHaveBeen(count, verdict, { machine, template, machines } = {}) {
+  const { predicate, lasting } = VERDICTS[verdict] ?? { predicate: verdict };
+  const place = machine ?? (machines && plural(machines, "machine"));
+  const common = place ? ` on ${place}` : template ? ` of ${template}` : "";
+  return `${plural(count, "unit")}${common} ${has(count)} been ${lasting ?? predicate}`;
+}
+
+const allOf = (count) => (count === 2 ? "both" : "all");
+
+// A predicate of machines, by what the problem is.
+const MACHINES_ARE = { machine_lost: "lost", machine_silent: "silent" };
+
+const machinesNamed = (names) =>
+  names.length === 1 ? `Machine ${names[0]}` : plural(names.length, "machine");
+
+const has = (count) => (count === 1 ? "has" : "have");
+
+const withUnits = (words, count) => (count ? `${words}, with ${plural(count, "unit")}` : words);
+
+/** "Machine 10.0.1.19 lost, with 20 units" */
+export const machinesAre = (names, kind, units) =>
+  withUnits(`${machinesNamed(names)} ${MACHINES_ARE[kind]}`, units);
+
+/** "Machine 10.0.1.19, with 20 units, has been lost", which an age follows. */
+export function machinesHaveBeen(names, kind, units) {
+  const machines = withUnits(machinesNamed(names), units) + (units ? "," : "");
+  return `${machines} ${has(names.length)} been ${MACHINES_ARE[kind]}`;
+}
+
+/** "1 machine silent" */
+export const machineCount = (count, kind) => `${plural(count, "machine")} ${MACHINES_ARE[kind]}`;
 
 /** "2 stale". A unit on a lost machine must not be taken for a lost machine. */
 export function verdictCount(count, verdict) {
@@ -157,9 +218,16 @@ export const BANNERS = {
   starting: "Waiting for the first complete data from fleet.",
 };
 
-// --- a unit with a problem
+// --- what is wrong, by its cause
 
-export const TROUBLE = {
+export const CAUSES = {
+  isNew: "new",
+  machine_lost: "machine lost",
+  machine_silent: "machine silent",
+  noUnits: "no unit affected",
+  units: (count) => plural(count, "unit"),
+  unitsOn: (count, machine) => `${allOf(count)} on ${machine}`,
+  spread: (count, machines) => `${plural(count, "unit")} on ${plural(machines, "machine")}`,
   on: (machine) => `on ${machine}`,
   target: (machine) => `target ${machine}`,
   nowhere: "on no machine",
@@ -189,6 +257,9 @@ export const TABLE = {
   noState: "no state",
   submitted: "submitted",
   notStarted: "not started",
+  expected: "expected",
+  notYet: "not reported yet",
+  lastKnown: "Last known state",
   noMachine: "no machine",
   target: "target",
   machines: (count) => plural(count, "machine"),
@@ -275,14 +346,24 @@ export const PRINT = {
 
 // --- the connection to the server, and the age of the data
 
-export const CONNECTION = {
+/** What the badge says of the data. Some are followed by an age: "stale for 12 s". */
+export const BADGE = {
   live: "live",
-  polling: "live (polling)",
-  pollingNote: "There is no WebSocket connection. The page polls the server every 5 seconds.",
+  starting: "starting",
+  stale: "stale",
+  partly: "partly stale",
+  unread: "no data",
+  suspect: "suspect",
+  recording: "recording",
+  ended: "recording ended",
   connecting: "connecting",
   disconnected: "disconnected",
   token: "token required",
   refused: "access denied",
+  lasts: (words, age) => `${words} for ${age}`,
+  polling: (words) => `${words} (polling)`,
+  since: (date) => `Since ${date}`,
+  pollingNote: "There is no WebSocket connection. The page polls the server every 5 seconds.",
 };
 
 /** Why there is no connection. */
@@ -299,7 +380,6 @@ export const reconnecting = (reason) => `${capitalize(reason)}. Reconnecting.`;
 export const AGE_OF_DATA = {
   none: "no data yet",
   current: "up to date",
-  unitsCurrent: "units up to date",
   old: (age) => `data ${age} old`,
   listOld: (list, age) => `${listName(list)} ${age} old`,
 };

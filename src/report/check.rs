@@ -218,13 +218,13 @@ fn plain(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::wire::Health;
+    use crate::report::wire::SourceHealth;
 
     const NOW: Milliseconds = 1_000_000;
 
     fn state(units: &[(&str, &str, u64)]) -> ClusterState {
         let mut state = ClusterState {
-            health: Some(Health { state: HealthState::Ok, ..Health::default() }),
+            health: Some(SourceHealth { state: HealthState::Ok, ..SourceHealth::default() }),
             ..ClusterState::default()
         };
         for (name, verdict, seconds) in units {

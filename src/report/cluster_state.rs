@@ -10,7 +10,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::wire::{
-    EventRow, Health, Hello, MachineRow, Message, RowKey, StateDocument, Topic, UnitRow,
+    EventRow, Hello, MachineRow, Message, RowTopic, SourceHealth, StateDocument, UnitRow,
+    UnitRowKey,
 };
 
 /// How many events are kept: as many as the server keeps.
@@ -22,9 +23,9 @@ pub struct ClusterState {
     /// The last `hello`.
     pub hello: Hello,
     /// The last state of the source; `None` before the first `status`.
-    pub health: Option<Health>,
+    pub health: Option<SourceHealth>,
     /// All units, by name and machine.
-    pub units: BTreeMap<RowKey, UnitRow>,
+    pub units: BTreeMap<UnitRowKey, UnitRow>,
     /// All machines, by ID.
     pub machines: BTreeMap<String, MachineRow>,
     /// The latest events, oldest first.
@@ -70,55 +71,55 @@ impl ClusterState {
         Ok(())
     }
 
-    fn replace(&mut self, topic: Topic, rows: Vec<Value>) -> Result<(), InvalidMessage> {
+    fn replace(&mut self, topic: RowTopic, rows: Vec<Value>) -> Result<(), InvalidMessage> {
         match topic {
-            Topic::Units => self.units.clear(),
-            Topic::Machines => self.machines.clear(),
-            Topic::Events => self.events.clear(),
-            Topic::Unknown => {}
+            RowTopic::Units => self.units.clear(),
+            RowTopic::Machines => self.machines.clear(),
+            RowTopic::Events => self.events.clear(),
+            RowTopic::Unknown => {}
         }
         self.upsert(topic, rows)
     }
 
-    fn upsert(&mut self, topic: Topic, rows: Vec<Value>) -> Result<(), InvalidMessage> {
+    fn upsert(&mut self, topic: RowTopic, rows: Vec<Value>) -> Result<(), InvalidMessage> {
         match topic {
-            Topic::Units => {
+            RowTopic::Units => {
                 for unit in decode::<UnitRow>(rows) {
                     let unit = unit?;
                     self.units.insert(unit.key(), unit);
                 }
             }
-            Topic::Machines => {
+            RowTopic::Machines => {
                 for machine in decode::<MachineRow>(rows) {
                     let machine = machine?;
                     self.machines.insert(machine.machine.clone(), machine);
                 }
             }
-            Topic::Events => {
+            RowTopic::Events => {
                 for event in decode(rows) {
                     self.push_event(event?);
                 }
             }
-            Topic::Unknown => {}
+            RowTopic::Unknown => {}
         }
         Ok(())
     }
 
-    fn remove(&mut self, topic: Topic, keys: Vec<Value>) -> Result<(), InvalidMessage> {
+    fn remove(&mut self, topic: RowTopic, keys: Vec<Value>) -> Result<(), InvalidMessage> {
         match topic {
-            Topic::Units => {
+            RowTopic::Units => {
                 for key in decode(keys) {
                     let UnitKey { unit, machine } = key?;
                     self.units.remove(&(unit, machine));
                 }
             }
-            Topic::Machines => {
+            RowTopic::Machines => {
                 for key in decode(keys) {
                     let MachineKey { machine } = key?;
                     self.machines.remove(&machine);
                 }
             }
-            Topic::Events | Topic::Unknown => {}
+            RowTopic::Events | RowTopic::Unknown => {}
         }
         Ok(())
     }

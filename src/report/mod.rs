@@ -20,13 +20,13 @@ mod wire;
 
 pub use check::{CheckRules, CheckStatus, Threshold, check};
 pub use cluster_state::{ClusterState, InvalidMessage};
-pub use overview::{Assessment, Units, overview};
+pub use overview::{Assessment, ShownUnits, overview};
 pub use problems::{Cause, Problem, problems};
 pub use since::Since;
 pub use table::Layout;
 pub use unit_detail::{next_steps, rows_of_unit, unit_detail};
 pub use utc::utc;
 pub use wire::{
-    EventRow, Health, HealthState, Hello, ListHealth, MachineRow, Message, Milliseconds, RowKey,
-    Software, StateDocument, Topic, UnitRow,
+    EventRow, HealthState, Hello, MachineRow, Message, Milliseconds, RowTopic, Software,
+    SourceHealth, StateDocument, TopicHealth, UnitRow, UnitRowKey,
 };

@@ -8,7 +8,7 @@ use super::duration::{age, duration};
 use super::problems::{Cause, Problem, problems};
 use super::table::{Cell, Layout, Table, cut, printable, style};
 use super::verdicts::{self, Tone};
-use super::wire::{Health, HealthState, Milliseconds, UnitRow};
+use super::wire::{HealthState, Milliseconds, SourceHealth, UnitRow};
 
 /// Lines that are left free at the end of the screen: for the prompt.
 const RESERVED_LINES: usize = 2;
@@ -54,7 +54,7 @@ fn has_problems(state: &ClusterState) -> bool {
 
 /// How much of the units is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Units {
+pub enum ShownUnits {
     /// Only what is wrong, by cause.
     Problems,
     /// Every unit.
@@ -62,15 +62,20 @@ pub enum Units {
 }
 
 /// The text, with a newline at its end.
-pub fn overview(state: &ClusterState, now: Milliseconds, units: Units, layout: Layout) -> String {
+pub fn overview(
+    state: &ClusterState,
+    now: Milliseconds,
+    units: ShownUnits,
+    layout: Layout,
+) -> String {
     let problems = problems(state, now);
     let mut lines = vec![source_line(state, now, layout)];
     lines.extend(headline(state, &problems, layout));
 
     let machines = machine_table(state).lines(layout);
     match units {
-        Units::All => push_section(&mut lines, unit_table(state, now).lines(layout)),
-        Units::Problems => {
+        ShownUnits::All => push_section(&mut lines, unit_table(state, now).lines(layout)),
+        ShownUnits::Problems => {
             let used = lines.len() + machines.len() + RESERVED_LINES + 3;
             let room = layout
                 .height
@@ -135,7 +140,7 @@ fn colored(text: &str, tone: Tone, layout: Layout) -> String {
 }
 
 /// Whether the data can be relied on, and how old they are.
-fn condition(health: &Health, now: Milliseconds) -> (String, Tone) {
+fn condition(health: &SourceHealth, now: Milliseconds) -> (String, Tone) {
     let since = |word: &str| {
         let lasted = health.since.map(|since| format!(" for {}", age(since, now, true)));
         format!("{word}{}", lasted.unwrap_or_default())

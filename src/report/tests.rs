@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    CheckRules, ClusterState, Layout, Milliseconds, StateDocument, Threshold, Units, check,
+    CheckRules, ClusterState, Layout, Milliseconds, ShownUnits, StateDocument, Threshold, check,
     overview, rows_of_unit, unit_detail,
 };
 use crate::snapshots::assert_catalogue;
@@ -90,16 +90,16 @@ fn the_status_is_in_these_words() {
 
     let show = |state: &ClusterState, units, layout| overview(state, NOW, units, layout);
     let texts = [
-        ("a pipe", show(&cluster(&live()), Units::Problems, Layout::default())),
-        ("a terminal of 80 × 24", show(&cluster(&live()), Units::Problems, screen)),
-        ("a terminal of 60 × 10", show(&cluster(&live()), Units::Problems, small)),
-        ("all units", show(&cluster(&live()), Units::All, Layout::default())),
-        ("fleet cannot be read", show(&cluster(&failing()), Units::Problems, screen)),
-        ("a silent machine without units", show(&silent, Units::Problems, screen)),
-        ("nothing is known", show(&ClusterState::default(), Units::Problems, screen)),
+        ("a pipe", show(&cluster(&live()), ShownUnits::Problems, Layout::default())),
+        ("a terminal of 80 × 24", show(&cluster(&live()), ShownUnits::Problems, screen)),
+        ("a terminal of 60 × 10", show(&cluster(&live()), ShownUnits::Problems, small)),
+        ("all units", show(&cluster(&live()), ShownUnits::All, Layout::default())),
+        ("fleet cannot be read", show(&cluster(&failing()), ShownUnits::Problems, screen)),
+        ("a silent machine without units", show(&silent, ShownUnits::Problems, screen)),
+        ("nothing is known", show(&ClusterState::default(), ShownUnits::Problems, screen)),
         (
             "in colour",
-            show(&cluster(&live()), Units::Problems, colored).replace('\u{1b}', "ESC"),
+            show(&cluster(&live()), ShownUnits::Problems, colored).replace('\u{1b}', "ESC"),
         ),
     ];
 

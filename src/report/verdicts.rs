@@ -11,30 +11,30 @@ pub enum Tone {
     Good,
 }
 
-struct Verdict {
+struct KnownVerdict {
     name: &'static str,
     word: &'static str,
     tone: Tone,
 }
 
 /// The verdicts, the worst first.
-const VERDICTS: [Verdict; 9] = [
-    Verdict { name: "failed", word: "failed", tone: Tone::Bad },
-    Verdict { name: "crash_loop", word: "crash loop", tone: Tone::Bad },
-    Verdict { name: "machine_lost", word: "machine lost", tone: Tone::Bad },
-    Verdict { name: "unreported", word: "unreported", tone: Tone::Bad },
-    Verdict {
+const VERDICTS: [KnownVerdict; 9] = [
+    KnownVerdict { name: "failed", word: "failed", tone: Tone::Bad },
+    KnownVerdict { name: "crash_loop", word: "crash loop", tone: Tone::Bad },
+    KnownVerdict { name: "machine_lost", word: "machine lost", tone: Tone::Bad },
+    KnownVerdict { name: "unreported", word: "unreported", tone: Tone::Bad },
+    KnownVerdict {
         name: "unscheduled",
         word: "unscheduled",
         tone: Tone::Warning,
     },
-    Verdict { name: "ghost", word: "ghost", tone: Tone::Warning },
-    Verdict { name: "stale", word: "stale", tone: Tone::Warning },
-    Verdict { name: "outdated", word: "outdated", tone: Tone::Warning },
-    Verdict { name: "ok", word: "ok", tone: Tone::Good },
+    KnownVerdict { name: "ghost", word: "ghost", tone: Tone::Warning },
+    KnownVerdict { name: "stale", word: "stale", tone: Tone::Warning },
+    KnownVerdict { name: "outdated", word: "outdated", tone: Tone::Warning },
+    KnownVerdict { name: "ok", word: "ok", tone: Tone::Good },
 ];
 
-fn find(name: &str) -> Option<&'static Verdict> {
+fn find(name: &str) -> Option<&'static KnownVerdict> {
     VERDICTS.iter().find(|verdict| verdict.name == name)
 }
 

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub type Milliseconds = u64;
 
 /// What identifies a row of units: the unit, and its machine; `None` for a unit on no machine.
-pub type RowKey = (String, Option<String>);
+pub type UnitRowKey = (String, Option<String>);
 
 /// The JSON object of `/v2/state`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,7 +25,7 @@ pub struct StateDocument {
     /// The program that sent it.
     pub software: Software,
     /// The state of the source.
-    pub health: Health,
+    pub health: SourceHealth,
     /// All units, sorted by name and machine. Empty if the query left them out.
     #[serde(default)]
     pub units: Vec<UnitRow>,
@@ -111,7 +111,7 @@ pub struct UnitRow {
 
 impl UnitRow {
     /// What identifies the row.
-    pub fn key(&self) -> RowKey {
+    pub fn key(&self) -> UnitRowKey {
         (self.unit.clone(), self.machine.clone())
     }
 
@@ -221,7 +221,7 @@ pub struct EventRow {
 /// The state of the source.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Health {
+pub struct SourceHealth {
     /// A name of the source for people, such as `fleetctl v1.0.0`.
     pub source: String,
     /// Whether it is a recording.
@@ -237,7 +237,7 @@ pub struct Health {
     /// When this was sent.
     pub time: Milliseconds,
     /// Each list of fleet by its name: `units`, `machines`, `unit_files`.
-    pub topics: BTreeMap<String, ListHealth>,
+    pub topics: BTreeMap<String, TopicHealth>,
     /// How many disappearances have been held back.
     pub held_back: u64,
     /// The number of clients; `None` in the second protocol.
@@ -270,7 +270,7 @@ pub enum HealthState {
 /// The state of one list of fleet.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct ListHealth {
+pub struct TopicHealth {
     /// Seconds since it was last read, when the message was sent; `None` if it never was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub age: Option<f64>,
@@ -285,7 +285,7 @@ pub struct ListHealth {
 /// What a client can subscribe to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Topic {
+pub enum RowTopic {
     /// Units on machines.
     Units,
     /// Machines.
@@ -311,7 +311,7 @@ pub enum Message {
     /// All rows of a topic.
     Snapshot {
         /// The topic, which decides what the rows are.
-        topic: Topic,
+        topic: RowTopic,
         /// All rows: [`UnitRow`]s, [`MachineRow`]s or [`EventRow`]s.
         rows: Vec<serde_json::Value>,
     },
@@ -320,7 +320,7 @@ pub enum Message {
         /// The number of the change.
         revision: u64,
         /// The topic, which decides what the rows are.
-        topic: Topic,
+        topic: RowTopic,
         /// New and changed rows.
         upsert: Vec<serde_json::Value>,
         /// The keys of rows that are gone.
@@ -339,7 +339,7 @@ pub enum Message {
         /// The number of the change.
         revision: u64,
         /// The state.
-        health: Health,
+        health: SourceHealth,
     },
     /// A message of a newer server.
     #[serde(other)]

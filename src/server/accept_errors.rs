@@ -5,18 +5,31 @@
 use std::io;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use tokio::time::Instant;
 use tracing::warn;
 
-/// Whether an error concerns only one connection, which the client has closed in the meantime, or
-/// none (`EINTR`). The next connection can be accepted at once.
-pub(super) fn concerns_one_connection(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+/// Errors that only one connection had, be it that the client has closed it or that the network has
+/// failed. Linux passes them on from accept(2), whose manual page says to try again at once.
+const ERRORS_OF_ONE_CONNECTION: [Errno; 11] = [
+    Errno::CONNABORTED,
+    Errno::CONNREFUSED,
+    Errno::CONNRESET,
+    Errno::HOSTDOWN,
+    Errno::HOSTUNREACH,
+    Errno::NETDOWN,
+    Errno::NETUNREACH,
+    Errno::NONET,
+    Errno::NOPROTOOPT,
+    Errno::OPNOTSUPP,
+    Errno::PROTO,
+];
 
-    matches!(
-        error.kind(),
-        ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted
-    )
+/// Whether an error concerns only one connection, or none (`EINTR`). The next connection can be
+/// accepted at once.
+pub(super) fn concerns_one_connection(error: &io::Error) -> bool {
+    Errno::from_io_error(error)
+        .is_some_and(|errno| errno == Errno::INTR || ERRORS_OF_ONE_CONNECTION.contains(&errno))
 }
 
 /// The backoff after errors that concern all connections, such as too many open files.
@@ -72,14 +85,14 @@ mod tests {
     }
 
     #[test]
-    fn only_an_aborted_connection_concerns_no_other() {
-        let error = |number| io::Error::from_raw_os_error(number);
-        let aborted = 103;
-        let too_many_files = 24;
-        let no_buffers = 105;
+    fn errors_of_one_connection_concern_no_other() {
+        let is_of_one = |errno: Errno| concerns_one_connection(&errno.into());
 
-        assert!(concerns_one_connection(&error(aborted)));
-        assert!(!concerns_one_connection(&error(too_many_files)));
-        assert!(!concerns_one_connection(&error(no_buffers)));
+        assert!(ERRORS_OF_ONE_CONNECTION.into_iter().all(is_of_one));
+        assert!(is_of_one(Errno::INTR));
+        for of_all in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::PERM] {
+            assert!(!is_of_one(of_all), "{of_all}");
+        }
+        assert!(!concerns_one_connection(&io::Error::other("no number of the system")));
     }
 }

@@ -61,7 +61,8 @@ impl AccessPolicy {
         if !self.is_this_server(&host) {
             return Err(HttpError::forbidden(format!(
                 "{host} is not a name of this machine; allow it with --allowed-hosts {host}"
-            )));
+            ))
+            .with_missing("allowed_hosts", &host));
         }
 
         let Some(text) = single_header(headers, "Origin").map_err(HttpError::forbidden)? else {
@@ -72,8 +73,9 @@ impl AccessPolicy {
         })?;
         if !self.accepts_origin(&origin, &host) {
             return Err(HttpError::forbidden(format!(
-                "pages of {origin} are not let in; allow them with --allowed-origins {origin}"
-            )));
+                "pages of {origin} are not allowed; allow them with --allowed-origins {origin}"
+            ))
+            .with_missing("allowed_origins", &origin));
         }
 
         Ok(())

@@ -3,7 +3,7 @@
 //!
 //! This module knows HTTP headers. It must not know what the content means.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use bytes::buf::Chain;
 use bytes::{Buf, Bytes};
@@ -31,13 +31,38 @@ const MIN_COMPRESSED: usize = 1024;
 /// a worker of the runtime from the sessions for too long.
 const MIN_BLOCKING: usize = 32 * 1024;
 
+/// How a body ends.
+struct BodyEnd {
+    plain: &'static [u8],
+    compressed: DeflatePart,
+}
+
+/// The end of JSON: a newline, so that a shell's prompt comes on a line of its own.
+static NEWLINE: LazyLock<BodyEnd> = LazyLock::new(|| BodyEnd::new(b"\n"));
+
+/// The end of other content.
+static NOTHING: LazyLock<BodyEnd> = LazyLock::new(|| BodyEnd::new(b""));
+
+impl BodyEnd {
+    fn new(plain: &'static [u8]) -> Self {
+        Self { plain, compressed: DeflatePart::last(plain) }
+    }
+
+    fn of(media_type: &str) -> &'static Self {
+        match media_type {
+            JSON => &NEWLINE,
+            _ => &NOTHING,
+        }
+    }
+}
+
 /// A body in up to three parts. Large parts are shared with other responses.
 pub(super) type ResponseBody = Full<Chain<Chain<Bytes, Bytes>, Bytes>>;
 
 /// A response of the server, of any kind.
 pub(super) type HttpResponse = Response<ResponseBody>;
 
-/// The content of a response, before it is encoded for one client.
+/// The content of a response, before it is encoded for one client. JSON gets a newline at its end.
 pub(super) struct ResponseContent {
     pub(super) status: StatusCode,
     pub(super) media_type: &'static str,
@@ -104,7 +129,8 @@ impl ResponseContent {
 
     fn plain(&self) -> [Bytes; 3] {
         let shared = self.shared.as_ref().map(|shared| shared.plain().clone());
-        [self.beginning.clone(), shared.unwrap_or_default(), Bytes::new()]
+        let end = BodyEnd::of(self.media_type).plain;
+        [self.beginning.clone(), shared.unwrap_or_default(), Bytes::from_static(end)]
     }
 
     /// The content as one gzip member. `None`: it is too short, or the runtime is shutting down; it
@@ -116,29 +142,27 @@ impl ResponseContent {
         }
 
         let beginning = self.beginning.clone();
-        let compress = match self.shared {
-            Some(_) => DeflatePart::first,
-            None => DeflatePart::only,
-        };
         let first = if beginning.len() < MIN_BLOCKING {
-            compress(&beginning)
+            DeflatePart::first(&beginning)
         } else {
-            spawn_blocking(move || compress(&beginning)).await.ok()?
+            spawn_blocking(move || DeflatePart::first(&beginning)).await.ok()?
         };
 
-        let last = match &self.shared {
+        let shared = match &self.shared {
             Some(shared) => Some(shared.compressed().await?),
             None => None,
         };
-        Some(gzip::member(first, last))
+        let end = &BodyEnd::of(self.media_type).compressed;
+        Some(gzip::member(first, shared, end))
     }
 }
 
 /// The response to a refused request, for people and programs.
 pub(super) fn error_response(error: HttpError) -> HttpResponse {
-    let HttpError { status, message, headers } = error;
+    let HttpError { status, message, headers, .. } = error;
     let body = json!({ "error": { "code": status.as_u16(), "message": message } }).to_string();
-    let body = Bytes::from(body).chain(Bytes::new()).chain(Bytes::new());
+    let end = Bytes::from_static(NEWLINE.plain);
+    let body = Bytes::from(body).chain(Bytes::new()).chain(end);
 
     let mut response = Response::new(Full::new(body));
     *response.status_mut() = status;

@@ -26,6 +26,8 @@ const MAX_OTHER_CONNECTIONS: usize = 1024;
 pub(super) struct ServerContext {
     settings: watch::Sender<Arc<ServerSettings>>,
     clients: AtomicUsize,
+    /// How many of the clients use the first protocol.
+    first_protocol_clients: AtomicUsize,
     pub(super) timing: Timing,
     pub(super) feed: Subscriber,
     pub(super) metrics: Arc<Metrics>,
@@ -48,6 +50,7 @@ impl ServerContext {
         Self {
             settings: watch::Sender::new(Arc::new(settings)),
             clients: AtomicUsize::new(0),
+            first_protocol_clients: AtomicUsize::new(0),
             timing,
             feed,
             metrics,
@@ -71,6 +74,11 @@ impl ServerContext {
         self.clients.load(Ordering::Relaxed)
     }
 
+    /// The number of connected clients of the first protocol.
+    pub(super) fn first_protocol_clients(&self) -> usize {
+        self.first_protocol_clients.load(Ordering::Relaxed)
+    }
+
     /// Whether one more connection may be accepted.
     pub(super) fn has_room_for_connection(&self) -> bool {
         // Each connection is one task, except for the moment in which it becomes a client.
@@ -81,12 +89,15 @@ impl ServerContext {
         connections < max && others < MAX_OTHER_CONNECTIONS.min(max / 2)
     }
 
-    /// Reserves one of the places for clients.
+    /// Reserves one of the places for clients, for a client of this protocol.
     ///
     /// # Errors
     ///
     /// 503 if there are as many clients as allowed.
-    pub(super) fn client_permit(self: &Arc<Self>) -> Result<ClientPermit, HttpError> {
+    pub(super) fn client_permit(
+        self: &Arc<Self>,
+        protocol: Protocol,
+    ) -> Result<ClientPermit, HttpError> {
         let max = self.settings.borrow().max_clients;
         let reserved = self
             .clients
@@ -95,7 +106,12 @@ impl ServerContext {
             });
 
         match reserved {
-            Ok(_) => Ok(ClientPermit(self.clone())),
+            Ok(_) => {
+                if protocol == Protocol::First {
+                    self.first_protocol_clients.fetch_add(1, Ordering::Relaxed);
+                }
+                Ok(ClientPermit { context: self.clone(), protocol })
+            }
             Err(clients) => {
                 self.metrics.client_dropped(DropReason::Refused);
                 let message = format!(
@@ -108,18 +124,33 @@ impl ServerContext {
     }
 }
 
+/// What a client is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protocol {
+    /// The messages of the prototype.
+    First,
+    /// `fleet-monitor.v2`, over a WebSocket or as an event stream.
+    Second,
+}
+
 /// The place of one client among [`ServerSettings::max_clients`]. Dropping it frees the place.
 #[derive(Debug)]
-pub(super) struct ClientPermit(Arc<ServerContext>);
+pub(super) struct ClientPermit {
+    context: Arc<ServerContext>,
+    protocol: Protocol,
+}
 
 impl ClientPermit {
     pub(super) fn context(&self) -> &ServerContext {
-        &self.0
+        &self.context
     }
 }
 
 impl Drop for ClientPermit {
     fn drop(&mut self) {
-        self.0.clients.fetch_sub(1, Ordering::Relaxed);
+        self.context.clients.fetch_sub(1, Ordering::Relaxed);
+        if self.protocol == Protocol::First {
+            self.context.first_protocol_clients.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }

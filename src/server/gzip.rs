@@ -30,19 +30,19 @@ pub(super) struct DeflatePart {
 }
 
 impl DeflatePart {
-    /// The first part of a gzip member, with the header. Another part must follow.
+    /// The first part of a gzip member, with the header. A last part must follow.
     pub(super) fn first(plain: &[u8]) -> Self {
         Self::compress(&HEADER, plain, false)
+    }
+
+    /// A part between the first and the last one.
+    pub(super) fn middle(plain: &[u8]) -> Self {
+        Self::compress(&[], plain, false)
     }
 
     /// The last part of a gzip member.
     pub(super) fn last(plain: &[u8]) -> Self {
         Self::compress(&[], plain, true)
-    }
-
-    /// The only part of a gzip member, with the header.
-    pub(super) fn only(plain: &[u8]) -> Self {
-        Self::compress(&HEADER, plain, true)
     }
 
     fn compress(prefix: &[u8], plain: &[u8], is_last: bool) -> Self {
@@ -62,16 +62,19 @@ impl DeflatePart {
     }
 }
 
-/// One gzip member of one part or two. Browsers decode only one member.
-pub(super) fn member(first: DeflatePart, last: Option<&DeflatePart>) -> [Bytes; 3] {
-    let DeflatePart { bytes, mut checksum } = first;
-    let mut last_bytes = Bytes::new();
-
-    if let Some(last) = last {
-        checksum.combine(&last.checksum);
-        last_bytes = last.bytes.clone();
+/// One gzip member of two parts or three. Browsers decode only one member.
+pub(super) fn member(
+    first: DeflatePart,
+    middle: Option<&DeflatePart>,
+    last: &DeflatePart,
+) -> [Bytes; 3] {
+    let mut checksum = first.checksum;
+    for part in middle.into_iter().chain([last]) {
+        checksum.combine(&part.checksum);
     }
 
+    let middle_bytes = middle.map(|middle| middle.bytes.clone());
     let trailer = [checksum.sum().to_le_bytes(), checksum.amount().to_le_bytes()].concat();
-    [bytes, last_bytes, trailer.into()]
+    let end = [&*last.bytes, &trailer].concat();
+    [first.bytes, middle_bytes.unwrap_or_default(), end.into()]
 }

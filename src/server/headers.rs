@@ -2,7 +2,7 @@
 //!
 //! This module must not know what the server decides by them.
 
-use hyper::header::{ACCEPT_ENCODING, HeaderMap, HeaderName, IF_NONE_MATCH};
+use hyper::header::{ACCEPT, ACCEPT_ENCODING, HeaderMap, HeaderName, IF_NONE_MATCH};
 
 /// The items of a list. The header may be there several times.
 pub(super) fn list_items(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
@@ -30,24 +30,47 @@ pub(super) fn matches_etag(headers: &HeaderMap, etag: &str) -> bool {
 
 /// Whether the client accepts gzip (RFC 9110, section 12.5.3).
 pub(super) fn accepts_gzip(headers: &HeaderMap) -> bool {
-    let weight = |codings: &[&str]| {
-        list_items(headers, ACCEPT_ENCODING).find_map(|item| {
-            let (coding, parameters) = item.split_once(';').unwrap_or((item, ""));
-            let weight = parameters
-                .trim()
-                .strip_prefix("q=")
-                .map_or(Some(1.0), |weight| weight.trim().parse().ok());
+    weight(headers, ACCEPT_ENCODING, &["gzip", "x-gzip"])
+        .or_else(|| weight(headers, ACCEPT_ENCODING, &["*"]))
+        .is_some_and(|weight| weight > 0.0)
+}
 
-            codings
-                .iter()
-                .any(|other| coding.trim().eq_ignore_ascii_case(other))
-                .then_some(weight.unwrap_or(0.0))
-        })
-    };
+/// Whether the client would rather have this media type than the other one (RFC 9110, section
+/// 12.5.1). If it gives both the same weight, it prefers the one that it names more precisely: w3m
+/// accepts `text/html, application/*`. A client that takes anything prefers neither.
+pub(super) fn prefers(headers: &HeaderMap, media_type: &str, other: &str) -> bool {
+    media_type_rank(headers, media_type) > media_type_rank(headers, other)
+}
 
-    weight(&["gzip", "x-gzip"])
-        .or_else(|| weight(&["*"]))
-        .is_some_and(|weight: f32| weight > 0.0)
+/// The weight of a media type in `Accept`, and how precise the most specific range is that contains
+/// it.
+fn media_type_rank(headers: &HeaderMap, media_type: &str) -> (f32, u8) {
+    let (kind, _) = media_type.split_once('/').unwrap_or((media_type, ""));
+    let whole_kind = format!("{kind}/*");
+
+    [(media_type, 2), (&whole_kind, 1), ("*/*", 0)]
+        .into_iter()
+        .find_map(|(range, precision)| Some((weight(headers, ACCEPT, &[range])?, precision)))
+        .filter(|(weight, _)| *weight > 0.0)
+        .unwrap_or((0.0, 0))
+}
+
+/// The weight of the first item with one of these names: 1 if it has none, 0 if it is not a number.
+/// `None`: there is no such item.
+fn weight(headers: &HeaderMap, header: HeaderName, names: &[&str]) -> Option<f32> {
+    list_items(headers, header).find_map(|item| {
+        let mut parts = item.split(';').map(str::trim);
+        let name = parts.next()?;
+        if !names.iter().any(|other| name.eq_ignore_ascii_case(other)) {
+            return None;
+        }
+
+        let given = parts.find_map(|parameter| {
+            let (name, value) = parameter.split_once('=')?;
+            name.trim().eq_ignore_ascii_case("q").then(|| value.trim())
+        });
+        Some(given.map_or(1.0, |weight| weight.parse().unwrap_or(0.0)))
+    })
 }
 
 #[cfg(test)]
@@ -93,6 +116,37 @@ mod tests {
                 expected,
                 "{accepted:?}"
             );
+        }
+    }
+
+    #[test]
+    fn html_is_preferred_where_its_weight_is_greater_than_that_of_json() {
+        for (accepted, expected) in [
+            // Chromium and Firefox, when they navigate.
+            (&["text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"][..], true),
+            // w3m and lynx.
+            (&["text/html, text/*;q=0.5, image/*, application/*"], true),
+            (&["text/html, text/plain, text/css, */*;q=0.01"], true),
+            (&["text/html", "application/json;q=0.9"], true),
+            (&["TEXT/HTML;charset=utf-8;Q=0.5, */*;q=0.1"], true),
+            (&["text/*, */*;q=0.5"], true),
+            // curl, `fetch`, Prometheus.
+            (&["*/*"], false),
+            (
+                &["application/openmetrics-text;version=1.0.0,text/plain;q=0.5,*/*;q=0.1"],
+                false,
+            ),
+            (&["text/event-stream"], false),
+            (&["application/json, text/html;q=0.9"], false),
+            (&["text/html, application/json"], false),
+            (&["text/html;q=0, */*;q=0.5"], false),
+            (&["text/html;q=nonsense"], false),
+            (&[""], false),
+            (&[], false),
+        ] {
+            let headers = headers(&ACCEPT, accepted);
+            let prefers_html = prefers(&headers, "text/html", "application/json");
+            assert_eq!(prefers_html, expected, "{accepted:?}");
         }
     }
 

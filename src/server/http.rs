@@ -14,10 +14,12 @@ use hyper::header::{
 };
 use hyper::{Method, Request, Response, StatusCode, Version};
 
-use super::content::{HttpResponse, ResponseBody, error_response};
-use super::context::ServerContext;
+use super::content::{HttpResponse, JSON, ResponseBody, error_response};
+use super::context::{Protocol, ServerContext};
 use super::error::HttpError;
+use super::error_page;
 use super::events::{self, EventStreamUpgrade};
+use super::headers::prefers;
 use super::query::SubscriptionRequest;
 use super::routes::{self, Route};
 use super::settings::ServerSettings;
@@ -27,8 +29,8 @@ use crate::feed::channel::Transport;
 /// The methods of every resource.
 const METHODS: &str = "GET, HEAD, OPTIONS";
 
-/// The `Content-Security-Policy` of every response: the page needs only its own files and its own
-/// server.
+/// The `Content-Security-Policy` of every response without one of its own: the page needs only its
+/// own files and its own server.
 const PAGE_POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -51,17 +53,17 @@ impl From<HttpResponse> for HttpReply {
     }
 }
 
-impl From<HttpError> for HttpReply {
-    fn from(error: HttpError) -> Self {
-        error_response(error).into()
-    }
-}
-
 /// Checks the host and the origin of a request, and answers it.
 pub(super) async fn respond(context: &Arc<ServerContext>, request: Request<Incoming>) -> HttpReply {
     let settings = context.settings();
     let access = &settings.access;
     let origin = request.headers().get(ORIGIN).cloned();
+    let uri = request.uri().clone();
+    let prefers_page = prefers(request.headers(), "text/html", JSON);
+    let refusal = |error, visited| match prefers_page {
+        true => error_page::response(error, visited),
+        false => error_response(error),
+    };
 
     let allowed = if is_old_liveness_probe(&request) {
         Ok(())
@@ -70,10 +72,10 @@ pub(super) async fn respond(context: &Arc<ServerContext>, request: Request<Incom
     };
 
     let mut reply = match allowed {
-        Err(error) => error.into(),
+        Err(error) => refusal(error, None).into(),
         Ok(()) => {
             let reply = dispatch(context, &settings, request).await;
-            let mut reply = reply.unwrap_or_else(HttpReply::from);
+            let mut reply = reply.unwrap_or_else(|error| refusal(error, Some(uri.path())).into());
             if let Some(origin) = origin {
                 allow_origin(reply.response.headers_mut(), origin);
             }
@@ -156,7 +158,7 @@ fn event_stream(
     let channels = &context.channels;
     let subscription =
         SubscriptionRequest::from_request(request, Transport::EventStream, channels)?;
-    let permit = context.client_permit()?;
+    let permit = context.client_permit(Protocol::Second)?;
 
     Ok(HttpReply {
         response: events::response_head(),
@@ -194,7 +196,7 @@ fn add_common_headers(headers: &mut HeaderMap) {
     if !headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
         headers.insert(RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
     }
-    headers.insert(CONTENT_SECURITY_POLICY, PAGE_POLICY);
+    headers.entry(CONTENT_SECURITY_POLICY).or_insert(PAGE_POLICY);
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));

@@ -1,17 +1,23 @@
-//! Where the server listens: an address, or the sockets that systemd passed.
+//! Where the server listens: an address, or the sockets that systemd passed, and what `--listen`
+//! adds.
 //!
 //! This module must not know what is accepted on a listener.
+
+mod address;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::path::PathBuf;
 
 use listenfd::ListenFd;
 use rustix::io::ioctl_fionbio;
 use rustix::net::sockopt::{set_ipv6_v6only, socket_acceptconn};
 use tokio::net::{TcpListener, TcpSocket, UnixListener};
 
+use super::socket_file::{self, SocketFileError};
 use super::stream::ServerListener;
+pub use address::{ListenAddress, ListenAddressError};
 
 /// How many connections may wait in the kernel to be accepted. The kernel may allow fewer
 /// (`listen(2)`, `somaxconn`).
@@ -21,12 +27,22 @@ const BACKLOG: u32 = 4096;
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     /// An address cannot be used.
-    #[error("cannot listen on {address}: {}", advice(.source))]
+    #[error("cannot listen on {address}: {}", advice(.source, *.set_by))]
     Bind {
-        /// The address of `--bind`, or all addresses.
+        /// The address of `--bind`, or all addresses; or one of `--listen`.
         address: SocketAddr,
+        /// The options that set it.
+        set_by: AddressOptions,
         /// The error of the operating system.
         source: io::Error,
+    },
+    /// A unix socket of `--listen` cannot be used.
+    #[error("cannot listen on unix://{}: {problem}", path.display())]
+    Unix {
+        /// Its path.
+        path: PathBuf,
+        /// What prevents it.
+        problem: SocketFileError,
     },
     /// A file descriptor that systemd passed cannot be listened on.
     #[error("file descriptor {descriptor}, which was passed in LISTEN_FDS, {problem}")]
@@ -38,34 +54,73 @@ pub enum ListenError {
     },
 }
 
+/// The options that set an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddressOptions {
+    /// `--bind` and `--port`.
+    BindAndPort,
+    /// `--listen`.
+    Listen,
+}
+
 /// The error, with the option that helps.
-fn advice(error: &io::Error) -> String {
+fn advice(error: &io::Error, set_by: AddressOptions) -> String {
+    let (address, port) = match set_by {
+        AddressOptions::BindAndPort => ("--bind", "--port"),
+        AddressOptions::Listen => ("--listen", "--listen"),
+    };
+
     match error.kind() {
-        io::ErrorKind::AddrInUse => "in use; choose another with --port".to_owned(),
-        io::ErrorKind::PermissionDenied => {
-            "not permitted; choose a --port from 1024 up, or grant CAP_NET_BIND_SERVICE".to_owned()
-        }
+        io::ErrorKind::AddrInUse => format!("in use; choose another port with {port}"),
+        io::ErrorKind::PermissionDenied => format!(
+            "not permitted; choose a port from 1024 up with {port}, or grant CAP_NET_BIND_SERVICE"
+        ),
         io::ErrorKind::AddrNotAvailable => {
-            "this machine has no such address; choose another with --bind".to_owned()
+            format!("this machine has no such address; choose another with {address}")
         }
         _ => error.to_string(),
     }
 }
 
-/// The listeners that systemd passed (`sd_listen_fds(3)`), or else one on `address` and `port`.
-/// Without an address it is `::` for both families, or `0.0.0.0` if there is no IPv6. For port 0
-/// the kernel chooses a free one.
+/// The listeners that systemd passed (`sd_listen_fds(3)`), or else one on `address` and `port`; and
+/// one on each of `others`. Without an address it is `::` for both families, or `0.0.0.0` if there
+/// is no IPv6. For port 0 the kernel chooses a free one.
 ///
 /// # Errors
 ///
-/// When the address cannot be used, or a passed file descriptor is not a listening stream socket.
-pub fn listen(address: Option<IpAddr>, port: u16) -> Result<Vec<ServerListener>, ListenError> {
-    let passed = passed_listeners()?;
+/// When an address cannot be used, or a passed file descriptor is not a listening stream socket.
+pub fn listen(
+    address: Option<IpAddr>,
+    port: u16,
+    others: &[ListenAddress],
+) -> Result<Vec<ServerListener>, ListenError> {
+    let mut listeners = passed_listeners()?;
+    if listeners.is_empty() {
+        listeners.push(bind(address, port)?.into());
+    }
 
-    if passed.is_empty() {
-        Ok(vec![bind(address, port)?.into()])
-    } else {
-        Ok(passed)
+    for other in others {
+        listeners.push(listen_on(other)?);
+    }
+    Ok(listeners)
+}
+
+/// A listener on an address of `--listen`.
+fn listen_on(address: &ListenAddress) -> Result<ServerListener, ListenError> {
+    match address {
+        ListenAddress::Tcp(address) => {
+            let listener = bind_to(*address).map_err(|source| ListenError::Bind {
+                address: *address,
+                set_by: AddressOptions::Listen,
+                source,
+            })?;
+            Ok(listener.into())
+        }
+        ListenAddress::Unix(path) => {
+            let (file, listener) = socket_file::bind(path, BACKLOG)
+                .map_err(|problem| ListenError::Unix { path: path.clone(), problem })?;
+            Ok(ServerListener::Unix { file: Some(file), listener })
+        }
     }
 }
 
@@ -93,7 +148,7 @@ fn passed_listener(
             unix.as_raw_fd(),
             prepare(unix)
                 .and_then(UnixListener::from_std)
-                .map(ServerListener::Unix),
+                .map(|listener| ServerListener::Unix { file: None, listener }),
         )
     } else {
         let other = io::Error::other(
@@ -120,7 +175,11 @@ fn prepare<S: AsFd>(socket: S) -> io::Result<S> {
 fn bind(address: Option<IpAddr>, port: u16) -> Result<TcpListener, ListenError> {
     let bind = |address: IpAddr| {
         let address = SocketAddr::new(address, port);
-        bind_to(address).map_err(|source| ListenError::Bind { address, source })
+        bind_to(address).map_err(|source| ListenError::Bind {
+            address,
+            set_by: AddressOptions::BindAndPort,
+            source,
+        })
     };
 
     match address {
@@ -200,9 +259,17 @@ mod tests {
 
     #[test]
     fn errors_of_listening_have_these_words() {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 80));
         let bind = |kind: io::ErrorKind| {
-            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 80));
-            ListenError::Bind { address, source: kind.into() }.to_string()
+            let set_by = AddressOptions::BindAndPort;
+            ListenError::Bind { address, set_by, source: kind.into() }.to_string()
+        };
+        let listen = |kind: io::ErrorKind| {
+            let set_by = AddressOptions::Listen;
+            ListenError::Bind { address, set_by, source: kind.into() }.to_string()
+        };
+        let unix = |problem: SocketFileError| {
+            ListenError::Unix { path: "/run/a.sock".into(), problem }.to_string()
         };
         let problem =
             prepare(TcpSocket::new_v4().expect("a socket")).expect_err("it does not listen");
@@ -213,6 +280,20 @@ mod tests {
             ("not permitted", bind(io::ErrorKind::PermissionDenied)),
             ("another machine's address", bind(io::ErrorKind::AddrNotAvailable)),
             ("another problem", bind(io::ErrorKind::OutOfMemory)),
+            ("in use, of --listen", listen(io::ErrorKind::AddrInUse)),
+            ("not permitted, of --listen", listen(io::ErrorKind::PermissionDenied)),
+            (
+                "another machine's address, of --listen",
+                listen(io::ErrorKind::AddrNotAvailable),
+            ),
+            ("a unix socket in use", unix(SocketFileError::InUse)),
+            ("a file in the place of a unix socket", unix(SocketFileError::NotASocket)),
+            ("no directory for it", unix(SocketFileError::NoDirectory("/run".into()))),
+            ("a directory that stays locked", unix(SocketFileError::Locked("/run".into()))),
+            (
+                "no permission for it",
+                unix(io::Error::from(io::ErrorKind::PermissionDenied).into()),
+            ),
             ("a socket of systemd that does not listen", passed.to_string()),
         ];
         assert_catalogue("listening", texts);

@@ -17,6 +17,7 @@ mod content;
 mod context;
 mod deadline;
 mod error;
+mod error_page;
 mod events;
 mod gzip;
 mod headers;
@@ -31,6 +32,7 @@ mod response_cache;
 mod routes;
 mod session;
 mod settings;
+mod socket_file;
 pub mod stream;
 mod upgrade;
 
@@ -71,6 +73,12 @@ impl Server {
     /// The number of connected clients: WebSockets and event streams.
     pub fn clients(&self) -> usize {
         self.0.clients()
+    }
+
+    /// Whether there are clients, and all of them use the first protocol.
+    pub fn has_only_first_protocol_clients(&self) -> bool {
+        let first = self.0.first_protocol_clients();
+        first > 0 && first == self.0.clients()
     }
 
     /// Accepts connections until the server is stopped. After an error, such as too many open

@@ -11,7 +11,8 @@ use bytes::Bytes;
 use super::content::ResponseContent;
 use super::response_cache::CachedBody;
 
-const HTML: &str = "text/html; charset=utf-8";
+/// The media type of pages.
+pub(super) const HTML: &str = "text/html; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
 
@@ -22,6 +23,7 @@ const FILES: &[(&str, &str, &[u8])] = &[
     ("/age.js", SCRIPT, include_bytes!("../page/age.js")),
     ("/announcement.js", SCRIPT, include_bytes!("../page/announcement.js")),
     ("/app.js", SCRIPT, include_bytes!("../page/app.js")),
+    ("/badge.js", SCRIPT, include_bytes!("../page/badge.js")),
     ("/cards.js", SCRIPT, include_bytes!("../page/cards.js")),
     ("/cluster.js", SCRIPT, include_bytes!("../page/cluster.js")),
     ("/dom.js", SCRIPT, include_bytes!("../page/dom.js")),
@@ -39,6 +41,7 @@ const FILES: &[(&str, &str, &[u8])] = &[
     ("/links.js", SCRIPT, include_bytes!("../page/links.js")),
     ("/machines.js", SCRIPT, include_bytes!("../page/machines.js")),
     ("/print.js", SCRIPT, include_bytes!("../page/print.js")),
+    ("/problems.js", SCRIPT, include_bytes!("../page/problems.js")),
     ("/row.js", SCRIPT, include_bytes!("../page/row.js")),
     ("/sorting.js", SCRIPT, include_bytes!("../page/sorting.js")),
     ("/status.js", SCRIPT, include_bytes!("../page/status.js")),
@@ -52,7 +55,9 @@ const FILES: &[(&str, &str, &[u8])] = &[
     ("/verdicts.js", SCRIPT, include_bytes!("../page/verdicts.js")),
     ("/window.js", SCRIPT, include_bytes!("../page/window.js")),
     ("/words.js", SCRIPT, include_bytes!("../page/words.js")),
+    ("/keys.css", STYLE, include_bytes!("../page/keys.css")),
     ("/panels.css", STYLE, include_bytes!("../page/panels.css")),
+    ("/plain.css", STYLE, include_bytes!("../page/plain.css")),
     ("/print.css", STYLE, include_bytes!("../page/print.css")),
     ("/style.css", STYLE, include_bytes!("../page/style.css")),
     ("/summary.css", STYLE, include_bytes!("../page/summary.css")),

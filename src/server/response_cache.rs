@@ -27,7 +27,7 @@ impl CachedBody {
         &self.plain
     }
 
-    /// The body as the last part of a gzip member. `None`: the runtime is shutting down.
+    /// The body as a middle part of a gzip member. `None`: the runtime is shutting down.
     ///
     /// The first caller starts the compression. It runs in a task of its own, so a client that
     /// disconnects does not cancel it and the next client does not start it again.
@@ -37,7 +37,7 @@ impl CachedBody {
 
             let task = tokio::spawn(async move {
                 let plain = body.plain.clone();
-                let compress = || spawn_blocking(move || DeflatePart::last(&plain));
+                let compress = || spawn_blocking(move || DeflatePart::middle(&plain));
                 body.compressed.get_or_try_init(compress).await.map(drop)
             });
             task.await.ok()?.ok()?;
@@ -70,6 +70,7 @@ pub(super) struct ResponseCaches {
     pub(super) units: ResponseCache,
     pub(super) machines: ResponseCache,
     pub(super) state: ResponseCache,
+    pub(super) plain: ResponseCache,
 }
 
 #[cfg(test)]

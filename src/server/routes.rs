@@ -2,10 +2,11 @@
 //!
 //! This module must not know who sent the request, nor how the content is encoded.
 
+use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hyper::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue, REFRESH};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 
@@ -13,7 +14,7 @@ use super::content::{EVENT_STREAM, JSON, ResponseContent};
 use super::context::ServerContext;
 use super::error::HttpError;
 use super::headers::list_items;
-use super::page::{self, PageFile};
+use super::page::{self, HTML, PageFile};
 use super::query::{list_filter, state_selection};
 use super::readiness;
 use super::response_cache::{CachedBody, ResponseCache};
@@ -29,6 +30,9 @@ use crate::metrics::MetricsFormat;
 /// changed (304), because the age of the data has changed.
 const STATUS: HeaderName = HeaderName::from_static("fleet-monitor-status");
 
+/// Seconds until a browser loads `/plain` again.
+const PLAIN_REFRESH: HeaderValue = HeaderValue::from_static("10");
+
 /// What can be requested.
 pub(super) enum Route {
     /// A file of the page.
@@ -39,6 +43,8 @@ pub(super) enum Route {
     Machines,
     /// Units, machines, recent events and the state of the source, as one JSON object.
     State,
+    /// The same as a page that needs no script.
+    Plain,
     /// The second protocol as an event stream.
     Events,
     Metrics,
@@ -51,7 +57,13 @@ pub(super) enum Route {
 impl Route {
     /// The route for a path. A `/` at the end is ignored, since programs that scrape or probe may
     /// add one and may not follow redirects.
+    ///
+    /// A page refers to files beside it, so its path has no `/` at the end.
     pub(super) fn find(path: &str) -> Option<Self> {
+        if path == "/plain" {
+            return Some(Self::Plain);
+        }
+
         Some(match path.strip_suffix('/').unwrap_or(path) {
             "/v1/units" => Self::Units,
             "/v1/machines" => Self::Machines,
@@ -100,6 +112,7 @@ pub(super) fn content(
             list(context, &publication, machines, &caches.machines, &filter)?
         }
         Route::State => state(context, &publication, &state_selection(query)?)?,
+        Route::Plain => plain(context, &publication, query),
         // GET is answered by `events`; this is for HEAD.
         Route::Events => ResponseContent::new(EVENT_STREAM, Bytes::new()),
         Route::Metrics => {
@@ -191,6 +204,30 @@ fn charge(context: &ServerContext, body: Bytes) -> Result<Bytes, HttpError> {
     budget
         .charge(body)
         .map_err(|error: OverBudget| HttpError::unavailable(error.to_string()))
+}
+
+/// The page that needs no script. Its tag covers all of it, unlike that of the state: after a 304 a
+/// browser shows the page that it has, with the age of the data in it.
+fn plain(context: &ServerContext, publication: &Publication, query: &str) -> ResponseContent {
+    let [beginning, tables] = publication.plain_page(context.clients(), Moment::now());
+    let mut hasher = DefaultHasher::new();
+    hasher.write(&beginning);
+
+    // People who need more time, or whom it disturbs, can switch it off (WCAG 2.2, 2.2.1).
+    let is_refreshed = !form_urlencoded::parse(query.as_bytes())
+        .any(|(key, value)| key == "refresh" && value == "off");
+
+    ResponseContent {
+        shared: Some(context.caches.plain.get(tables)),
+        etag: Some(format!(
+            "W/\"{}-{}-{:x}\"",
+            publication.epoch,
+            publication.revision,
+            hasher.finish()
+        )),
+        extra_header: is_refreshed.then_some((REFRESH, PLAIN_REFRESH)),
+        ..ResponseContent::new(HTML, beginning)
+    }
 }
 
 /// The format of the metrics that a client accepts. Prometheus asks for OpenMetrics, a person with

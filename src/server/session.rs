@@ -301,6 +301,7 @@ mod tests {
     use tokio_util::either::Either;
     use tokio_util::sync::CancellationToken;
 
+    use super::super::context::Protocol;
     use super::super::settings::{ServerSettings, Timing};
     use super::*;
     use crate::feed::{self, Publish, Publisher, SourceInfo};
@@ -333,7 +334,7 @@ mod tests {
             CancellationToken::new(),
         ));
 
-        let permit = context.client_permit().expect("a permit");
+        let permit = context.client_permit(Protocol::First).expect("a permit");
         let stream = Either::Left(accepted.expect("a connection").0);
         let session = Session::new(stream, &[], permit, None).await.expect("room");
         let size = size_of_val(&session.run());

@@ -8,6 +8,8 @@ use std::io;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio_util::either::Either;
 
+use super::socket_file::SocketFile;
+
 /// A connection to a client.
 pub(super) type ClientStream = Either<TcpStream, UnixStream>;
 
@@ -17,7 +19,14 @@ pub enum ServerListener {
     /// A port of IPv4, IPv6 or both.
     Tcp(TcpListener),
     /// A path, or an abstract name.
-    Unix(UnixListener),
+    Unix {
+        /// The file that has to be removed at the end; `None` for a socket of systemd, and for an
+        /// abstract name. It is dropped before the listener: as long as that listens, no other
+        /// process replaces the file.
+        file: Option<SocketFile>,
+        /// The socket.
+        listener: UnixListener,
+    },
 }
 
 impl From<TcpListener> for ServerListener {
@@ -35,7 +44,7 @@ impl ServerListener {
                 let _ = stream.set_nodelay(true);
                 Ok(Either::Left(stream))
             }
-            Self::Unix(listener) => Ok(Either::Right(listener.accept().await?.0)),
+            Self::Unix { listener, .. } => Ok(Either::Right(listener.accept().await?.0)),
         }
     }
 }
@@ -51,7 +60,7 @@ impl fmt::Display for ServerListener {
                 Ok(address) => write!(f, "{address}"),
                 Err(_) => f.write_str(unknown),
             },
-            Self::Unix(listener) => {
+            Self::Unix { listener, .. } => {
                 let address = listener.local_addr().ok();
                 let path = address.as_ref().and_then(|address| address.as_pathname());
                 let name = address.as_ref().and_then(|address| address.as_abstract_name());

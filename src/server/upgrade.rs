@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::error::{Error, ProtocolError};
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 
 use super::content::{HttpResponse, ResponseBody};
-use super::context::{ClientPermit, ServerContext};
+use super::context::{ClientPermit, Protocol, ServerContext};
 use super::error::HttpError;
 use super::headers::{list_contains, list_items};
 use super::query::SubscriptionRequest;
@@ -65,7 +65,11 @@ pub(super) fn accept(
 
     // The session is a task of its own, so that hyper frees the memory that it needed for the
     // connection.
-    let permit = context.client_permit()?;
+    let protocol = match subscription {
+        Some(_) => Protocol::Second,
+        None => Protocol::First,
+    };
+    let permit = context.client_permit(protocol)?;
     let upgrade = hyper::upgrade::on(request);
     context.tasks.spawn(run_session(upgrade, permit, subscription));
     Ok(response)

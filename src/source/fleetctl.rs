@@ -14,7 +14,7 @@ mod orphans;
 #[cfg(test)]
 mod tests;
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 use std::time::Duration;
@@ -36,8 +36,11 @@ use crate::cluster::{FleetList, Reading};
 /// Which fleetctl is run, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FleetctlSettings {
-    /// A name to look for in `$PATH`; with a slash in it, the path of a file.
+    /// A name to look for in [`search_path`](Self::search_path); with a slash in it, the path of a
+    /// file.
     pub command: String,
+    /// The value of `$PATH`. `None`: not set.
+    pub search_path: Option<OsString>,
     /// How fleetctl connects to the cluster.
     pub connection: FleetctlConnection,
     /// How long a poll may take.
@@ -63,7 +66,7 @@ impl Fleetctl {
     ///
     /// When there is no such command, or it is not an executable file.
     pub fn new(settings: FleetctlSettings) -> Result<Self, FleetctlError> {
-        let program = find(&settings.command, std::env::var_os("PATH").as_deref())?;
+        let program = find(&settings.command, settings.search_path.as_deref())?;
 
         Ok(Self {
             settings,

@@ -5,21 +5,27 @@
 //! host.
 //!
 //! Without chromedriver these tests say so and pass. With `CI=true` they fail. The accessibility
-//! check needs axe-core: `AXE_CORE` is the path of its `axe.min.js`.
+//! check needs axe-core: `AXE_CORE` is the path of its `axe.min.js`. The dashboard needs AngularJS:
+//! `ANGULAR` is a folder with some versions of its `angular.min.js`.
 //!
 //! Tests look at IDs, roles and `data-` attributes. The texts of the page are compared in
 //! [`wording`] only.
 
 mod access;
 mod accessibility;
+mod causes;
 mod chromium;
 mod connection;
+mod dashboard;
 mod history;
+mod keys;
 mod links;
 mod machines;
 mod navigation;
 mod outages;
 mod paths;
+mod phone;
+mod plain;
 mod printing;
 mod program;
 mod reading;

@@ -1,6 +1,9 @@
 //! The options of the real binary: its output and its exit status.
 
 use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use tempfile::TempDir;
@@ -14,26 +17,56 @@ struct Program {
 }
 
 impl Program {
+    /// With a fleetctl in `$PATH`, so that `auto` finds a source.
     fn new(file: &str) -> Self {
+        let program = Self::without_source(file);
+        write_fleetctl(program.directory.path());
+        program
+    }
+
+    /// With a `$PATH` in which nothing is.
+    fn without_source(file: &str) -> Self {
         let directory = TempDir::new().unwrap();
         let path = directory.path().join("fleet-monitor.toml");
         fs::write(&path, file).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_fleet-monitor"));
-        command.env_clear().env("FLEET_MONITOR_CONFIG", path);
+        command
+            .env_clear()
+            .env("PATH", directory.path())
+            .env("FLEET_MONITOR_CONFIG", path);
         Self { command, directory }
+    }
+
+    /// A file in its directory.
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Writes a file in its directory, and returns its path.
+    fn write(&self, name: &str, text: &str) -> String {
+        let path = self.path(name);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
     }
 
     fn run(&mut self, arguments: &[&str]) -> Output {
         self.command.args(arguments).output().unwrap()
     }
 
-    /// The output, with the path of the file as `FILE`.
+    /// The output, with the path of the file as `FILE`, and that of the directory as `DIR`.
     fn text(&self, bytes: &[u8]) -> String {
-        let path = self.directory.path().join("fleet-monitor.toml");
         String::from_utf8(bytes.to_vec())
             .unwrap()
-            .replace(path.to_str().unwrap(), "FILE")
+            .replace(self.path("fleet-monitor.toml").to_str().unwrap(), "FILE")
+            .replace(self.directory.path().to_str().unwrap(), "DIR")
     }
+}
+
+/// Writes an executable file, which is never run.
+fn write_fleetctl(directory: &Path) {
+    let path = directory.join("fleetctl");
+    fs::write(&path, "#!/bin/sh\n").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 /// The output of `--check-config`, with each run of blanks as one.
@@ -117,17 +150,187 @@ fn check_config_refuses_what_a_start_would_refuse() {
     assert!(said.starts_with("fleet-monitor: api = \"http://10.0.0.1\" (--api): "), "{said}");
 }
 
+/// The lines of standard error that are not of the log, which begin with a time.
+fn errors(output: &Output) -> Vec<String> {
+    let errors = String::from_utf8(output.stderr.clone()).unwrap();
+    errors
+        .lines()
+        .filter(|line| line.starts_with("fleet-monitor: "))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn check_config_ends_as_a_start_would_that_finds_something_wrong() {
+    let program = Program::without_source("");
+    let text = program.write("text", "two words");
+    let recording = program.path("absent/recording");
+    let recording = recording.to_str().unwrap();
+
+    for arguments in [
+        &[] as &[&str],
+        &["-c", "/nowhere/fleetctl"],
+        &["--source", "fleetctl", "-e", "etcd"],
+        &["--demo", "--token-file", "/nowhere/token"],
+        &["--demo", "--token-file", &text],
+        &["--replay", "/nowhere/recording"],
+        &["--replay", &text],
+        &["--source", "api", "--record", recording],
+        &["--source", "api", "--record", "/"],
+        &["--etcd", "https://127.0.0.1:1", "--etcd-ca", "/nowhere/ca.pem"],
+        &["--etcd", "https://127.0.0.1:1", "--etcd-cert", &text, "--etcd-key", &text],
+        &[
+            "--etcd",
+            "http://127.0.0.1:1",
+            "--etcd-user",
+            "monitor",
+            "--etcd-password-file",
+            "/nowhere",
+        ],
+    ] {
+        let run = |more: &[&str]| {
+            let mut program = Program::without_source("");
+            program.command.env("PATH", "/nowhere");
+            program.run(&[arguments, more].concat())
+        };
+        let start = run(&["--bind", "127.0.0.1", "--port", "0"]);
+        let check = run(&["--check-config"]);
+        assert_eq!(start.status.code(), Some(78), "{arguments:?}: {start:?}");
+        assert_eq!(check.status.code(), Some(78), "{arguments:?}: {check:?}");
+        assert_eq!(errors(&check), errors(&start), "{arguments:?}");
+        assert_eq!(errors(&check).len(), 1, "{arguments:?}: {check:?}");
+
+        let report = String::from_utf8(check.stdout).unwrap();
+        assert!(report.contains("unit_freq"), "the values are printed all the same: {report}");
+        assert!(!report.contains("selected source"), "{report}");
+    }
+}
+
+#[test]
+fn check_config_names_the_source_that_a_start_would_select() {
+    let selected = |arguments: &[&str]| {
+        let mut program = Program::new("");
+        let output = program.run(&[&["--check-config"], arguments].concat());
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let report = program.text(&output.stdout);
+        let line = report.lines().find(|line| line.starts_with("# selected source: "));
+        line.unwrap_or_else(|| panic!("{report}")).to_owned()
+    };
+
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = closed.local_addr().unwrap().port().to_string();
+    drop(closed);
+    for (arguments, name) in [
+        (&[] as &[&str], "fleetctl"),
+        (&["--demo"], "--demo"),
+        (&["--api", "http://127.0.0.1:1"], "http://127.0.0.1:1"),
+        (&["-e", "127.0.0.1", "--endpoint-port", &port], "etcd"),
+    ] {
+        assert!(selected(arguments).contains(name), "{arguments:?}: {}", selected(arguments));
+    }
+}
+
+#[test]
+fn check_config_binds_no_port_and_records_nothing() {
+    let mut program = Program::new("");
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let old = program.write("old", "recorded before\n");
+    let new = program.path("new");
+
+    let check = ["--check-config", "--bind", "127.0.0.1", "--port", &port, "--record"];
+    let output = program.run(&[&check as &[&str], &[&old]].concat());
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(fs::read_to_string(old).unwrap(), "recorded before\n");
+
+    let output = Program::new("").run(&[&check as &[&str], &[new.to_str().unwrap()]].concat());
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(!new.exists());
+
+    // Opening a pipe to write would wait for a reader.
+    assert!(Command::new("mkfifo").arg(&new).status().unwrap().success());
+    let output = Program::new("").run(&[&check as &[&str], &[new.to_str().unwrap()]].concat());
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+}
+
+#[test]
+fn check_config_reads_an_env_file_as_the_service_would() {
+    let mut program = Program::without_source("grace = 7\n");
+    let tools = program.path("tools");
+    fs::create_dir(&tools).unwrap();
+    write_fleetctl(&tools);
+    let env = program.write(
+        "env",
+        &format!(
+            "# of the service\nFLEET_MONITOR_PORT=\"8990\"\nPATH={}\nFLEET_MONITOR_LOG=info,\\\n\
+             fleet_monitor=debug\nexport FLEET_MONITOR_GRACE=5\n",
+            tools.display()
+        ),
+    );
+    program.command.env("FLEET_MONITOR_PORT", "1");
+
+    let output = program.run(&["--check-config", "--env-file", &env]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let report = squeezed(&program.text(&output.stdout));
+    for expected in [
+        "port = 8990 # DIR/env:2",
+        "log = \"info,fleet_monitor=debug\" # DIR/env:4",
+        "grace = 7 # FILE:1",
+    ] {
+        assert!(report.iter().any(|line| line == expected), "no {expected} in {report:#?}");
+    }
+    assert!(report.iter().any(|line| line.starts_with("# DIR/env:6: ")), "{report:#?}");
+}
+
+#[test]
+fn an_error_in_an_env_file_names_the_line_and_an_absent_one_is_none() {
+    let mut program = Program::new("");
+    let env = program.write("env", "\nFLEET_MONITOR_UNIT_FREQ=fast\n");
+    let output = program.run(&["--check-config", "--env-file", &env]);
+    assert_eq!(output.status.code(), Some(78), "{output:?}");
+    assert!(program.text(&output.stderr).contains("(DIR/env:2)"), "{output:?}");
+
+    let mut program = Program::new("");
+    let absent = program.path("absent");
+    let output = program.run(&["--check-config", "--env-file", absent.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(program.text(&output.stdout).contains("\n# DIR/absent: "), "{output:?}");
+}
+
+#[test]
+fn a_log_filter_that_would_silence_everything_by_mistake_ends_with_78() {
+    for filter in ["warning", "inof", "fleet_monitr=debug"] {
+        let mut program = Program::new("");
+        let output = program.run(&["--check-config", "--log", filter]);
+        assert_eq!(output.status.code(), Some(78), "{output:?}");
+        let said = program.text(&output.stderr);
+        assert!(said.contains(&format!("log = \"{filter}\" (--log): ")), "{said}");
+        assert!(said.contains("did you mean"), "{said}");
+    }
+}
+
+#[test]
+fn a_negative_number_is_a_wrong_value_and_not_wrong_usage() {
+    for (option, key) in [("-u", "unit_freq"), ("-p", "port"), ("--grace", "grace")] {
+        let mut program = Program::new("");
+        let output = program.run(&["--check-config", option, "-1"]);
+        assert_eq!(output.status.code(), Some(78), "{output:?}");
+        let said = program.text(&output.stderr);
+        assert!(said.starts_with(&format!("fleet-monitor: {key} = -1 (--")), "{said}");
+    }
+}
+
 #[test]
 fn check_config_prints_the_options_of_etcd() {
     let mut program = Program::new("etcd = ['https://10.0.0.1:2379', 'https://10.0.0.2:2379']\n");
-    program.command.env("FLEET_MONITOR_ETCD_CA", "/etc/ca.pem");
+    program.command.env("FLEET_MONITOR_ETCD_CA", "/nowhere/ca.pem");
     let output = program.run(&["--check-config", "--etcd-prefix", "/registry"]);
-    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(output.status.code(), Some(78), "that file does not exist: {output:?}");
     let report = squeezed(&program.text(&output.stdout));
     for expected in [
         r#"etcd = ["https://10.0.0.1:2379", "https://10.0.0.2:2379"] # FILE:1"#,
         r#"etcd_prefix = "/registry" # --etcd-prefix"#,
-        r#"etcd_ca = "/etc/ca.pem" # FLEET_MONITOR_ETCD_CA"#,
+        r#"etcd_ca = "/nowhere/ca.pem" # FLEET_MONITOR_ETCD_CA"#,
     ] {
         assert!(report.iter().any(|line| line == expected), "no {expected} in {report:#?}");
     }
@@ -147,7 +350,12 @@ fn a_named_file_that_is_absent_ends_with_78() {
 
 #[test]
 fn wrong_usage_ends_with_2() {
-    for arguments in [&["--colour"] as &[&str], &["-e", "etcd", "-t", "ssh"], &["--port"]] {
+    for arguments in [
+        &["--colour"] as &[&str],
+        &["-e", "etcd", "-t", "ssh"],
+        &["--port"],
+        &["--env-file", "f"],
+    ] {
         let output = Program::new("").run(arguments);
         assert_eq!(output.status.code(), Some(2), "{output:?}");
         assert!(!output.stderr.is_empty());
@@ -189,12 +397,12 @@ fn variables_of_kubernetes_are_ignored_and_check_config_names_them() {
         port.split_whitespace().collect::<Vec<_>>(),
         ["port", "=", "8989", "#", "default"]
     );
-    let last = report.lines().last().unwrap();
     for (name, _) in OF_KUBERNETES {
-        assert!(
-            last.starts_with("# ") && last.split([' ', ',']).any(|word| word == name),
-            "{last}"
-        );
+        let is_listed = report
+            .lines()
+            .filter(|line| line.starts_with("# ignored"))
+            .any(|line| line.split([' ', ',']).any(|word| word == name));
+        assert!(is_listed, "{name}: {report}");
     }
 }
 

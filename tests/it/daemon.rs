@@ -144,8 +144,8 @@ async fn systemd_gets_readiness_when_it_listens_and_a_status_line() {
     notices.first("READY=1").await;
     let mut client = daemon.connect().await;
     client.next_of("unit").await;
-    // It begins with machines and units, and ends with clients. Of the units four are on no machine,
-    // and so not in the list.
+    // It begins with machines and units, and ends with clients. Of the units four are on no
+    // machine, and so not in the list.
     let counts = |clients| {
         move |notice: &str| {
             let numbers = numbers(notice.strip_prefix("STATUS=fleetctl v1.0.0: ")?);
@@ -335,6 +335,29 @@ async fn a_reload_names_what_needs_a_restart_and_nothing_else() {
         "{:#?}",
         daemon.log.all()
     );
+}
+
+#[tokio::test]
+async fn a_reload_compares_with_what_runs_and_not_with_the_last_reload() {
+    let daemon = Program::new(&["--demo"])
+        .environment("FLEET_MONITOR_LOG_TO", "")
+        .environment("FLEET_MONITOR_BIND", "")
+        .start()
+        .await;
+    // So that the end of each reload is waited for, and not that of the start.
+    daemon.notices.first("READY=1").await;
+
+    let pending = "log_to = 'journal'";
+    for configuration in [pending, pending, "", "bind = '::1'"] {
+        daemon.configure(configuration);
+        daemon.reload().await;
+    }
+
+    let warns_of = |line: &str, option| line.contains(WARN) && line.contains(option);
+    daemon.log.find(|line| warns_of(line, "bind").then_some(())).await;
+    let warnings = daemon.log.all();
+    let warnings = warnings.iter().filter(|line| warns_of(line, "log_to")).count();
+    assert_eq!(warnings, 2, "{:#?}", daemon.log.all());
 }
 
 #[tokio::test]
@@ -639,7 +662,15 @@ async fn an_api_makes_the_messages_that_fleetctl_makes() {
 async fn auto_with_nothing_to_read_from_ends_with_78_and_says_what_to_try() {
     let empty = TempDir::new().unwrap();
     let program = Program::new(&[]).environment("PATH", empty.path());
-    let words = ["unix:///var/run/fleet.sock", "fleetctl", "--api", "--fleetctl", "--demo"];
+    let words = [
+        "unix:///var/run/fleet.sock",
+        "fleetctl",
+        "-e",
+        "-t",
+        "--api",
+        "--fleetctl",
+        "--demo",
+    ];
     refused(program, &words).await;
 }
 
@@ -771,6 +802,47 @@ async fn the_demo_moves_and_says_that_it_is_a_recording() {
             .starts_with("recording of fleetctl v1.0.0"),
         "{health}"
     );
+}
+
+/// The columns with which the prototype's dashboard can show units with the same name.
+const WITH_KEY: &str = "key,load,active,sub,machine";
+
+/// Connects two clients of the first protocol, one after the other. The program looks at its
+/// clients right after it has written the status line, which has their number. So it has looked at
+/// the first one by the time that the line has both.
+async fn clients_that_were_looked_at(daemon: &Daemon) -> [Client; 2] {
+    let connect = async || {
+        let before = daemon.notices.count("STATUS=");
+        let mut client = daemon.connect().await;
+        client.next_of("unit").await;
+        daemon.notices.nth(before + 1, "STATUS=").await;
+        client
+    };
+    [connect().await, connect().await]
+}
+
+#[tokio::test]
+async fn the_log_of_the_demo_says_once_that_a_dashboard_may_need_keys() {
+    let daemon = Program::new(&["--demo"]).start().await;
+    let _clients = clients_that_were_looked_at(&daemon).await;
+
+    let entry = daemon.log.first(WITH_KEY).await;
+    assert!(entry.contains(" WARN "), "{entry}");
+
+    let _others = clients_that_were_looked_at(&daemon).await;
+    assert_eq!(daemon.log.count(WITH_KEY), 1);
+}
+
+#[tokio::test]
+async fn the_log_says_nothing_of_keys_if_they_are_there_or_if_somebody_uses_the_second_protocol() {
+    let with_keys = Program::new(&["--demo", "--unit-fields", WITH_KEY]).start().await;
+    let with_second = Program::new(&["--demo"]).start().await;
+    let _second = with_second.connect_to_events().await;
+
+    for daemon in [with_keys, with_second] {
+        let _clients = clients_that_were_looked_at(&daemon).await;
+        assert_eq!(daemon.log.count(WITH_KEY), 0, "{:#?}", daemon.log.all());
+    }
 }
 
 /// A recording of one machine and one unit, which ends in the state `sub`. With it a short test

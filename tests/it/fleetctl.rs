@@ -36,6 +36,7 @@ fn tunnel() -> FleetctlConnection {
 fn settings(command: &str) -> FleetctlSettings {
     FleetctlSettings {
         command: command.to_owned(),
+        search_path: std::env::var_os("PATH"),
         connection: FleetctlConnection::Default,
         timeout: Duration::from_secs(60),
     }

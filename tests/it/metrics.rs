@@ -1,5 +1,6 @@
 //! The metrics, as Prometheus reads them.
 
+use std::collections::HashMap;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -25,6 +26,10 @@ async fn bench() -> ServerBench {
         verdict: Verdict::Failed,
         ..(*unit("web@2.service", "failed")).clone()
     };
+    let lost = Unit {
+        verdict: Verdict::MachineLost,
+        ..(*unit("web@3.service", "active")).clone()
+    };
     let mut nowhere = Unit {
         verdict: Verdict::Unscheduled,
         ..(*unit(r"x\x2d1.service", "active")).clone()
@@ -36,6 +41,7 @@ async fn bench() -> ServerBench {
             unit("db.service", "active"),
             unit("web@1.service", "active"),
             failed.into(),
+            lost.into(),
             nowhere.into(),
         ]
         .into(),
@@ -74,16 +80,20 @@ async fn every_family_is_there_with_its_values() {
         r#"fleet_units{active_state="active"} 2"#,
         r#"fleet_units{active_state="failed"} 1"#,
         r#"fleet_units{active_state="activating"} 0"#,
-        r#"fleet_units{active_state="none"} 1"#,
+        r#"fleet_units{active_state="none"} 0"#,
+        r#"fleet_units{active_state="machine_lost"} 1"#,
+        r#"fleet_units{active_state="unscheduled"} 1"#,
+        r#"fleet_units{active_state="stale"} 0"#,
         r#"fleet_unit_verdicts{verdict="failed"} 1"#,
         r#"fleet_unit_verdicts{verdict="unscheduled"} 1"#,
-        r#"fleet_unit_verdicts{verdict="machine_lost"} 0"#,
+        r#"fleet_unit_verdicts{verdict="machine_lost"} 1"#,
         r#"fleet_unit_verdicts{verdict="ok"} 2"#,
         r#"fleet_machines{state="present"} 2"#,
         r#"fleet_machines{state="lost"} 1"#,
         r#"fleet_unit_state{unit="web@1.service",machine="0123",active_state="active"} 1"#,
         r#"fleet_unit_state{unit="web@1.service",machine="0123",active_state="failed"} 0"#,
         r#"fleet_unit_state{unit="web@2.service",machine="0123",active_state="failed"} 1"#,
+        r#"fleet_unit_state{unit="web@3.service",machine="0123",active_state="active"} 0"#,
         r#"fleet_unit_state{unit="x\\x2d1.service",machine="none",active_state="active"} 0"#,
         r#"fleet_monitor_transitions_total{event="machine_lost"} 1"#,
         r#"fleet_monitor_transitions_total{event="source_down"} 0"#,
@@ -113,6 +123,33 @@ async fn every_family_is_there_with_its_values() {
         !answer.text().contains(r#"timestamp_seconds{topic="machines"}"#),
         "it never succeeded"
     );
+}
+
+#[tokio::test]
+async fn each_row_is_counted_once_and_a_last_known_state_does_not_count() {
+    let mut bench = ServerBench::start().await;
+    let rows: Vec<Arc<Unit>> = Verdict::ALL
+        .into_iter()
+        .map(|verdict| {
+            let name = format!("{}.service", verdict.name());
+            Arc::new(Unit { verdict, ..(*unit(&name, "active")).clone() })
+        })
+        .collect();
+    let count = rows.len();
+    bench.read_all(&Arc::new(View { units: rows.into(), machines: vec![] }));
+
+    let answer = scrape(&bench, "*/*").await;
+    let counts: HashMap<&str, usize> = answer
+        .text()
+        .lines()
+        .filter_map(|line| line.strip_prefix("fleet_units{active_state=\"")?.split_once("\"} "))
+        .map(|(state, count)| (state, count.parse().expect("a count")))
+        .collect();
+    assert_eq!(counts.values().sum::<usize>(), count);
+    assert_eq!(counts["active"], 4, "failed, in a crash loop, outdated and ok: {counts:?}");
+    for verdict in ["machine_lost", "unreported", "unscheduled", "ghost", "stale"] {
+        assert_eq!(counts[verdict], 1, "{verdict}: {counts:?}");
+    }
 }
 
 #[tokio::test]

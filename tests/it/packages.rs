@@ -59,7 +59,9 @@ fn settings(file: &str) -> Vec<String> {
     let path = directory.path().join("fleet-monitor.toml");
     fs::write(&path, file).unwrap();
     let mut program = Command::new(env!("CARGO_BIN_EXE_fleet-monitor"));
-    let report = output(program.env_clear().arg("--check-config").arg("--config").arg(path));
+    program.env_clear().arg("--check-config").arg("--config").arg(path);
+    // There is no source here, but the values are printed all the same.
+    let report = String::from_utf8(program.output().unwrap().stdout).unwrap();
     report
         .lines()
         .map(|line| line.split("  # ").next().unwrap().trim_end().to_owned())
@@ -82,6 +84,96 @@ fn what_follows_from_the_options_is_as_they_are() {
             committed == generated,
             "{path:?} is not up to date; write it: cargo run --example generate-packaging"
         );
+    }
+}
+
+#[test]
+fn the_program_prints_what_the_packages_install() {
+    for (arguments, installed) in [
+        (&["completions", "bash"][..], "completions/fleet-monitor.bash"),
+        (&["completions", "fish"], "completions/fleet-monitor.fish"),
+        (&["completions", "zsh"], "completions/_fleet-monitor"),
+        (&["man"], "man/fleet-monitor.1"),
+    ] {
+        let printed = output(Command::new(env!("CARGO_BIN_EXE_fleet-monitor")).args(arguments));
+        let installed = fs::read_to_string(repository("packaging").join(installed)).unwrap();
+        assert!(printed == installed, "{arguments:?}");
+    }
+}
+
+/// What a real bash offers for a command line, of which the last word is being typed.
+fn offered_by_bash(line: &str) -> BTreeSet<String> {
+    let directory = TempDir::new().unwrap();
+    fs::write(directory.path().join("file.pem"), "").unwrap();
+
+    // As readline does it: the words, and the last two of them as arguments. A function that offers
+    // nothing gets the names of files, if `complete` says so.
+    let script = r#"
+        source "$1"
+        read -ra COMP_WORDS <<<"$2"
+        [[ $2 == *" " ]] && COMP_WORDS+=("")
+        COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+        compopt() { :; }
+        function=$(complete -p fleet-monitor | sed -E 's/.* -F ([^ ]+).*/\1/')
+        "$function" fleet-monitor "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
+        if [[ ${#COMPREPLY[@]} -eq 0 && $(complete -p fleet-monitor) == *default* ]]; then
+            COMPREPLY=(*)
+        fi
+        printf '%s\n' "${COMPREPLY[@]}"
+    "#;
+    let offered = output(
+        Command::new("bash")
+            .args(["--norc", "-c", script, "bash"])
+            .arg(repository("packaging/completions/fleet-monitor.bash"))
+            .arg(line)
+            .current_dir(directory.path()),
+    );
+    offered
+        .lines()
+        .filter(|word| !word.is_empty())
+        .map(ToOwned::to_owned)
+        .collect()
+}
+
+#[test]
+fn completions_offer_values_and_files_only_where_one_is_expected() {
+    for (line, expected) in [
+        ("fleet-monitor --source ", &["api", "auto", "etcd", "fleetctl", "replay"][..]),
+        ("fleet-monitor --publish ", &["changes", "polls"]),
+        ("fleet-monitor --log-to j", &["journal"]),
+        ("fleet-monitor --machine-fields ", &["ip", "machine", "metadata"]),
+        ("fleet-monitor --machine-fields ip,m", &["ip,machine", "ip,metadata"]),
+        ("fleet-monitor --replay ", &["file.pem"]),
+        ("fleet-monitor --etcd-ca f", &["file.pem"]),
+        ("fleet-monitor --port ", &[]),
+        ("fleet-monitor --endpoint f", &["f"]),
+        ("fleet-monitor st", &["status"]),
+        ("fleet-monitor status --color ", &["always", "auto", "never"]),
+        ("fleet-monitor status --token-file ", &["file.pem"]),
+        ("fleet-monitor status file", &[]),
+        ("fleet-monitor check --warning machine", &["machine_lost"]),
+        ("fleet-monitor check --critical failed,gh", &["failed,ghost"]),
+        ("fleet-monitor check --for ", &[]),
+        ("fleet-monitor completions z", &["zsh"]),
+    ] {
+        let expected: BTreeSet<String> = expected.iter().map(|word| (*word).to_owned()).collect();
+        assert_eq!(offered_by_bash(line), expected, "{line:?}");
+    }
+
+    let after_a_flag = offered_by_bash("fleet-monitor --demo ");
+    assert!(after_a_flag.contains("--port") && !after_a_flag.contains("file.pem"));
+}
+
+#[test]
+fn the_manual_page_describes_every_command_and_option() {
+    let page = fs::read_to_string(repository("packaging/man/fleet-monitor.1")).unwrap();
+    let page = page.replace('\\', "");
+
+    for command in ["status", "watch", "unit", "check", "completions", "man"] {
+        assert!(page.lines().any(|line| line == format!(".SS {command}")), "{command}");
+    }
+    for option in ["--listen", "--unit-freq", "--url", "--warning", "--for"] {
+        assert!(page.contains(option), "{option}");
     }
 }
 

@@ -254,7 +254,12 @@ async fn the_examples_are_what_the_program_says() {
     let chosen = publication(&publisher);
 
     let bench = ServerBench::start().await;
-    let text = async |path| String::from_utf8(bench.get(path).await.body).unwrap();
+    let text = async |path| {
+        String::from_utf8(bench.get(path).await.body)
+            .unwrap()
+            .trim_end()
+            .to_owned()
+    };
     let (missing, unready) = (text("/nothing").await, text("/readyz").await);
     let bad_query = text("/v2/events?topics=all").await;
 

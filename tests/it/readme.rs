@@ -1,7 +1,9 @@
-//! The README's table of options against the program.
+//! The README's table of options, and its other examples, against the programs that read them.
 
 use std::collections::BTreeMap;
 use std::process::Command;
+
+use crate::support::cannot_run;
 
 const README: &str = include_str!("../../README.md");
 
@@ -54,7 +56,7 @@ fn table_of_options() -> Vec<Vec<&'static str>> {
 #[test]
 fn the_readme_has_every_option_with_its_default() {
     // These are options of the command line only.
-    let not_in_a_file = ["config", "check_config"];
+    let not_in_a_file = ["config", "check_config", "env_file"];
     let listed: BTreeMap<String, String> = table_of_options()
         .into_iter()
         .map(|row| {
@@ -87,5 +89,25 @@ fn the_readme_has_the_short_names_of_the_help() {
                 .is_some_and(|rest| !rest.starts_with('-'))
         };
         assert!(help.lines().any(has_exactly_these), "{expected} in\n{help}");
+    }
+}
+
+#[test]
+fn prometheus_accepts_the_scrape_configuration() {
+    let (_, rest) = README
+        .split_once("<!-- example: scrape configuration -->\n```yaml\n")
+        .expect("a scrape configuration");
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), rest.split_once("```").unwrap().0).unwrap();
+
+    match Command::new("promtool")
+        .args(["check", "config"])
+        .arg(file.path())
+        .output()
+    {
+        Ok(output) => assert!(output.status.success(), "{output:?}"),
+        Err(error) => cannot_run(&format!(
+            "promtool cannot be run ({error}); it is in Debian's package prometheus"
+        )),
     }
 }

@@ -940,4 +940,5 @@ async fn the_drain_ends_at_its_deadline() {
 
 mod http;
 mod limits;
+mod pages;
 mod updates;

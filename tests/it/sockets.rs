@@ -1,14 +1,17 @@
-//! Sockets that the service manager passes (`sd_listen_fds(3)`), to the real program.
+//! Sockets that the service manager passes (`sd_listen_fds(3)`), and those of `--listen`, with the
+//! real program.
 
 use std::fs;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream as StdUnixStream};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
+use rustix::process::Signal;
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
@@ -16,6 +19,8 @@ use tokio::process::{Child, Command};
 use tokio::time::timeout;
 use tokio_tungstenite::client_async;
 use tokio_tungstenite::tungstenite::Message;
+
+use crate::support::{Daemon, Program};
 
 /// No test waits longer for what should come.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -166,4 +171,213 @@ async fn what_cannot_be_listened_on_is_refused_with_its_number() {
         // again.
         assert_eq!(status.code(), Some(78), "{log}");
     }
+}
+
+/// The program before it starts, with these values of `--listen`.
+fn listening_on(addresses: &str) -> Program {
+    Program::new(&["--demo", "--listen", addresses])
+}
+
+fn url(path: &Path) -> String {
+    format!("unix://{}", path.display())
+}
+
+/// Whether a monitor answers on the socket.
+async fn answers(path: &Path) -> bool {
+    match UnixStream::connect(path).await {
+        Ok(stream) => healthy(stream).await,
+        Err(_) => false,
+    }
+}
+
+/// Starts the program, which has to end by itself because of its socket. Returns what it says.
+async fn refused(path: &Path) -> String {
+    let (code, log, _) = listening_on(&url(path)).end().await;
+
+    let notice = log.lines().find(|line| line.starts_with("fleet-monitor: "));
+    let notice = notice.expect(&log);
+    assert_eq!(code, 1, "{log}");
+    assert!(notice.contains(&url(path)), "{notice}");
+    notice.to_owned()
+}
+
+#[tokio::test]
+async fn a_unix_socket_is_served_beside_the_port_and_removed_at_the_end() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("monitor.sock");
+    let mut daemon = listening_on(&url(&path)).start().await;
+
+    assert!(answers(&path).await);
+    assert!(healthy(TcpStream::connect(daemon.address).await.unwrap()).await);
+    daemon.source_is("ok").await;
+    let status = printed_by(&["status", "--url", &url(&path)]).await;
+    assert!(status.contains("MACHINE"), "{status}");
+
+    assert_eq!(daemon.stop(Signal::TERM).await.code(), Some(0));
+    assert!(!path.exists());
+}
+
+/// What a command of the program prints.
+async fn printed_by(arguments: &[&str]) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fleet-monitor"));
+    command.args(arguments).env_clear().kill_on_drop(true);
+    let output = timeout(PATIENCE, command.output()).await.expect("in time").unwrap();
+
+    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[tokio::test]
+async fn several_addresses_are_listened_on() {
+    let directory = TempDir::new().unwrap();
+    let [one, other] = ["one", "other"].map(|name| directory.path().join(name));
+    let addresses = format!("{},127.0.0.1:0,{}", url(&one), url(&other));
+    let daemon = listening_on(&addresses).start().await;
+
+    assert!(answers(&one).await && answers(&other).await);
+    daemon.log.nth(4, "listening on ").await;
+    let ports: Vec<SocketAddr> = daemon
+        .log
+        .all()
+        .iter()
+        .filter_map(|line| line.rsplit_once("listening on ")?.1.parse().ok())
+        .collect();
+    assert_eq!(ports.len(), 2, "{ports:?}");
+    for port in ports {
+        assert!(healthy(TcpStream::connect(port).await.unwrap()).await, "{port}");
+    }
+}
+
+#[tokio::test]
+async fn a_socket_is_for_the_user_and_the_group_whatever_the_umask_is() {
+    for umask in ["0", "0777", "0022"] {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("monitor.sock");
+        let wrapper = ["sh", "-c", &format!("umask {umask}; exec \"$@\""), "sh"];
+        let arguments = ["--demo", "--listen", &url(&path)];
+        let _daemon = Program::under(&wrapper, &arguments).start().await;
+
+        let metadata = fs::symlink_metadata(&path).unwrap();
+        assert!(metadata.file_type().is_socket());
+        assert_eq!(metadata.permissions().mode() & 0o777, 0o660, "umask {umask}");
+    }
+}
+
+#[tokio::test]
+async fn a_socket_that_a_killed_monitor_left_behind_is_replaced() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("monitor.sock");
+    let mut killed = listening_on(&url(&path)).start().await;
+    killed.stop(Signal::KILL).await;
+    assert!(path.exists() && !answers(&path).await, "it is stale");
+
+    let _daemon = listening_on(&url(&path)).start().await;
+    assert!(answers(&path).await);
+}
+
+#[tokio::test]
+async fn a_socket_of_another_process_is_kept() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("monitor.sock");
+    let _first = listening_on(&url(&path)).start().await;
+
+    assert!(refused(&path).await.contains("in use"));
+    assert!(answers(&path).await, "the first one still listens there");
+
+    // Another program, whose queue of connections may be full, or which uses datagrams.
+    let stream = directory.path().join("stream.sock");
+    let _stream = UnixListener::bind(&stream).unwrap();
+    let datagrams = directory.path().join("datagrams.sock");
+    let _datagrams = UnixDatagram::bind(&datagrams).unwrap();
+    for path in [stream, datagrams] {
+        assert!(refused(&path).await.contains("in use"), "{}", path.display());
+        assert!(path.exists(), "{}", path.display());
+    }
+}
+
+#[tokio::test]
+async fn of_two_monitors_that_start_at_once_one_gets_the_socket() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("monitor.sock");
+    drop(UnixListener::bind(&path).unwrap());
+
+    let started = [(); 4].map(|()| listening_on(&url(&path)).launch());
+    let mut listening = 0;
+    for daemon in &started {
+        let is_listening = |line: &str| match line {
+            line if line.contains("in use") => Some(0),
+            line if line.contains(&format!("listening on {}", path.display())) => Some(1),
+            _ => None,
+        };
+        listening += daemon.log.find(is_listening).await;
+    }
+    assert_eq!(listening, 1);
+    assert!(answers(&path).await);
+}
+
+#[tokio::test]
+async fn what_is_no_socket_is_never_removed() {
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("file");
+    fs::write(&file, "precious").unwrap();
+    let folder = directory.path().join("folder");
+    fs::create_dir(&folder).unwrap();
+    let link = directory.path().join("link");
+    std::os::unix::fs::symlink(directory.path().join("nothing"), &link).unwrap();
+
+    for path in [&file, &folder, &link] {
+        assert!(refused(path).await.contains("not a socket"), "{}", path.display());
+        assert!(path.symlink_metadata().is_ok(), "{}", path.display());
+    }
+    assert_eq!(fs::read_to_string(file).unwrap(), "precious");
+}
+
+#[tokio::test]
+async fn without_its_directory_a_socket_is_refused() {
+    let directory = TempDir::new().unwrap();
+    let missing = directory.path().join("missing");
+
+    let notice = refused(&missing.join("monitor.sock")).await;
+    assert!(notice.contains(&format!("directory {}", missing.display())), "{notice}");
+}
+
+#[tokio::test]
+async fn a_socket_that_was_replaced_meanwhile_is_not_removed_at_the_end() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("monitor.sock");
+    let mut daemon = listening_on(&url(&path)).start().await;
+
+    fs::remove_file(&path).unwrap();
+    let _other = UnixListener::bind(&path).unwrap();
+    daemon.stop(Signal::TERM).await;
+    assert!(path.exists());
+}
+
+#[tokio::test]
+async fn a_unix_socket_is_served_beside_the_sockets_of_systemd() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("monitor.sock");
+    let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = tcp.local_addr().unwrap();
+    let (mut command, log) = program(directory.path(), vec![tcp.into()]);
+    let _program = command.args(["--listen", &url(&path)]).spawn().unwrap();
+
+    // The socket of systemd is accepted on only when the other one exists.
+    assert!(healthy(TcpStream::connect(address).await.unwrap()).await);
+    assert!(answers(&path).await, "{}", fs::read_to_string(log).unwrap());
+}
+
+#[tokio::test]
+async fn another_value_of_listen_takes_effect_after_a_restart() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("monitor.sock");
+    let daemon: Daemon = Program::new(&["--demo"]).start().await;
+
+    daemon.configure(&format!("listen = [\"{}\"]", url(&path)));
+    daemon.reload().await;
+    daemon
+        .log
+        .find(|line| (line.contains("listen ") && line.contains("restart")).then_some(()))
+        .await;
+    assert!(!path.exists());
 }

@@ -207,3 +207,23 @@ fn a_wrong_configuration_fails_once_for_each_client_and_leaves_the_socket_open()
     host.sh(HEALTHZ);
     assert_eq!(host.show("ActiveState"), "active");
 }
+
+#[test]
+fn the_sidekick_announces_its_instance_in_etcd_and_removes_it_when_it_is_stopped() {
+    let Some(host) = Host::boot_with_programs(&["curl", "etcd", "etcdctl"]) else {
+        return;
+    };
+    let key = "ETCDCTL_API=2 /opt/bin/etcdctl get /services/fleet-monitor/1";
+    host.sh("cp /mnt/packaging/fleet/*@.service /etc/systemd/system/ && systemctl daemon-reload");
+    host.write("/etc/fleet-monitor.env", "FLEET_MONITOR_DEMO=true\n");
+    host.write("/etc/environment", "COREOS_PRIVATE_IPV4=172.17.8.101\n");
+    host.sh("systemd-run --unit=etcd /opt/bin/etcd --enable-v2 --data-dir /run/etcd");
+
+    host.sh("systemctl start fleet-monitor-discovery@1");
+    host.until("the instance is in etcd", || host.try_sh(key).status.success());
+    let value: Value = serde_json::from_str(&host.sh(key)).unwrap();
+    assert_eq!(value, serde_json::json!({"host": "172.17.8.101", "port": 8989}));
+
+    host.sh("systemctl stop fleet-monitor-discovery@1");
+    assert!(!host.try_sh(key).status.success(), "it is removed");
+}

@@ -6,8 +6,21 @@ import { test } from "node:test";
 import { Cluster } from "../../src/page/cluster.js";
 import { isGroupKey } from "../../src/page/row.js";
 import { Transitions } from "../../src/page/transitions.js";
-import { DB, WEB, clusterOf, event, machine, names, snapshot, submitted } from "./clusters.mjs";
-import { unit, wrong } from "./clusters.mjs";
+import {
+  DB,
+  WEB,
+  clusterOf,
+  event,
+  expected,
+  failed,
+  machine,
+  names,
+  snapshot,
+  submitted,
+  unit,
+  unscheduled,
+  wrong,
+} from "./clusters.mjs";
 
 const delta = (topic, upsert, remove = []) => ({ type: "delta", topic, upsert, remove });
 
@@ -49,22 +62,73 @@ test("a row that is removed and sent again at once is not gone", () => {
   assert.deepEqual(gone, new Set());
 });
 
-test("chips count verdicts and states, and no unit that failed twice", () => {
-  const cluster = clusterOf([
-    unit("a.service"),
-    unit("b.service", WEB, { active: "failed", sub: "failed", verdict: "failed" }),
-    wrong("c.service", "stale"),
-    submitted("d.service"),
-  ]);
+const MIXED = [
+  unit("active.service"),
+  failed("failed.service"),
+  wrong("outdated.service", "outdated"),
+  unit("looping.service", WEB, { verdict: "crash_loop", active: "activating", sub: "auto-restart" }),
+  unit("broken.service", WEB, { verdict: "failed", load: "bad-setting", active: "inactive" }),
+  wrong("stale.service", "stale"),
+  wrong("lost.service", "machine_lost", DB),
+  wrong("lost-too.service", "machine_lost", DB),
+  wrong("ghost.service", "ghost"),
+  unscheduled("unscheduled.service"),
+  submitted("submitted.service"),
+  expected("expected.service"),
+  unit("new.service", WEB, { verdict: "new_one" }),
+];
+
+test("chips count each row once, and what is only last known by its verdict", () => {
+  const cluster = clusterOf(MIXED);
   const chips = cluster.chips.map(({ term, count }) => `${term} ${count}`);
   assert.deepEqual(chips, [
-    "verdict:failed 1",
+    "state:failed 2",
+    "verdict:machine_lost 2",
+    "verdict:unscheduled 1",
+    "verdict:ghost 1",
     "verdict:stale 1",
+    "state:expected 1",
+    "state:activating 1",
     "state:active 2",
     "state:submitted 1",
+    "verdict:new_one 1",
   ]);
-  assert.equal(cluster.wanted, 3);
-  assert.equal(names(cluster.wrong), "b.service c.service");
+  const sum = cluster.chips.reduce((sum, { count }) => sum + count, 0);
+  assert.equal(sum, cluster.rows.length);
+});
+
+test("the states of a row are those that the chip of its state finds, and no others", () => {
+  const { rows, chips } = clusterOf(MIXED);
+  for (const { term, count } of chips) {
+    const [field, value] = term.split(":");
+    const isFound = (row) =>
+      field === "state"
+        ? row.states.some((state) => state.startsWith(value))
+        : row.verdict === value;
+    assert.equal(rows.filter(isFound).length, count, term);
+  }
+});
+
+test("the last known state of a row is shown, but is not its state", () => {
+  const { rows } = clusterOf([wrong("web.service", "machine_lost")]);
+  const [{ state, lastState, states, stateText }] = rows;
+  assert.deepEqual([state, lastState, states, stateText], [null, "active", [], "active/running"]);
+});
+
+test("what fleet wants and no machine has reported yet is expected, not submitted", () => {
+  const cluster = clusterOf([
+    unit("a.service"),
+    failed("b.service"),
+    submitted("c.service"),
+    expected("d.service"),
+  ]);
+  const states = cluster.rows.map(({ state, submitted, expected }) => [state, submitted, expected]);
+  assert.deepEqual(states.slice(2), [
+    ["submitted", true, false],
+    ["expected", false, true],
+  ]);
+  assert.deepEqual([cluster.wanted, cluster.expected], [2, 1]);
+  assert.equal(names(cluster.wrong), "b.service");
 });
 
 test("the newest thousand events are kept", () => {
@@ -106,14 +170,17 @@ class Server {
       sub: "x",
       verdict: this.#choice("ok", "ok", "failed", "stale"),
       global: false,
-      verdict_since: 1,
+      desired: this.#choice("launched", "inactive"),
+      verdict_since: this.#any(3),
+      verdict_since_seen: this.#choice(true, false),
       since: this.#any(3),
     };
   }
 
   #machine() {
     const ip = this.#choice("10.0.0.1", "10.0.0.2", undefined);
-    return { machine: this.#choice("m1", "m2", "m3"), ip };
+    const silent_since = this.#choice(1, 2, undefined, undefined);
+    return { machine: this.#choice("m1", "m2", "m3"), ip, silent_since };
   }
 
   #change(topic, known, make, count) {
@@ -149,12 +216,14 @@ class Server {
 
 /** All that the page shows of a cluster. */
 function shown(cluster) {
-  const { rows, wrong, chips, wanted, machines, transitions } = cluster;
+  const { rows, wrong, chips, wanted, expected, machines, transitions } = cluster;
+  const { causes, until } = cluster.problemsAt(600_002);
   return JSON.stringify([
     rows.map(({ lines, name, ...row }) => row),
     wrong.map((row) => row.key),
     chips,
-    wanted,
+    [wanted, expected],
+    [causes.map(({ key, shape, isNew, rows }) => [key, shape, isNew, rows.length]), until],
     [...machines].sort(),
     transitions.all,
     ["a.service", "b.service"].map((unit) => transitions.of(unit)),

@@ -40,14 +40,37 @@ export const unit = (name, id = WEB, fields = {}) => ({
 /** A unit with this verdict. */
 export const wrong = (name, verdict, id = WEB) => unit(name, id, { verdict });
 
-/** A unit that fleet has, but does not want started. */
-export const submitted = (name) =>
+/** A unit that fails at this time, by a monitor that sees it. */
+export const failed = (name, id = WEB, time = 1000) =>
+  unit(name, id, {
+    active: "failed",
+    sub: "failed",
+    verdict: "failed",
+    since: time,
+    verdict_since: time,
+  });
+
+/** A unit that no machine has reported. */
+const unreported = (name, desired, fields = {}) =>
   unit(name, undefined, {
     machine: undefined,
     target: undefined,
     ip: undefined,
+    load: undefined,
     active: undefined,
+    sub: undefined,
+    desired,
+    ...fields,
   });
+
+/** A unit that fleet has, but does not want started. */
+export const submitted = (name) => unreported(name, "inactive");
+
+/** A unit that fleet has just begun to want, so that no machine can have reported it yet. */
+export const expected = (name) => unreported(name, "launched", { target: WEB });
+
+/** A unit that fleet cannot schedule. */
+export const unscheduled = (name) => unreported(name, "launched", { verdict: "unscheduled" });
 
 /** An event. */
 export const event = (number, fields = {}) => ({

@@ -13,6 +13,7 @@ const modules = files.filter((file) => file.endsWith(".js"));
 const PURE = [
   "address.js",
   "announcement.js",
+  "badge.js",
   "cluster.js",
   "filter.js",
   "headline.js",
@@ -21,6 +22,7 @@ const PURE = [
   "lines.js",
   "links.js",
   "machines.js",
+  "problems.js",
   "row.js",
   "sorting.js",
   "transitions.js",
@@ -51,11 +53,20 @@ test("the server has each file of the page", () => {
   }
 });
 
-test("index.html loads each module and each style sheet", () => {
+test("index.html loads each module and each style sheet but that of the plain page", () => {
   const html = read("index.html");
-  for (const file of files.filter((file) => file !== "index.html")) {
+  for (const file of files.filter((file) => !["index.html", "plain.css"].includes(file))) {
     assert.match(html, new RegExp(`(src|href)="${file}"`), file);
   }
+});
+
+test("without scripts index.html claims no connection and leads to the plain page", () => {
+  const html = read("index.html");
+  for (const id of ["link", "gate-title", "gate-text"]) {
+    assert.match(html, new RegExp(`id="${id}"[^>]*></`), id);
+  }
+  const [head] = html.split("</head>");
+  assert.match(head, /<noscript><meta http-equiv="refresh" content="0;url=plain"><\/noscript>/);
 });
 
 test("each module is imported, and no import is unused", () => {
@@ -70,6 +81,27 @@ test("each module is imported, and no import is unused", () => {
       }
     }
   }
+});
+
+test("the list of keys has each key that the page listens to", () => {
+  const signs = {
+    "←": "ArrowLeft",
+    "→": "ArrowRight",
+    "↑": "ArrowUp",
+    "↓": "ArrowDown",
+    Esc: "Escape",
+    PgDn: "PageDown",
+    PgUp: "PageUp",
+    Space: " ",
+  };
+  const [list] = read("index.html").match(/<dialog id="keys".*?<\/dialog>/s);
+  const listed = [...list.matchAll(/<kbd>(.*?)<\/kbd>/g)].map(([, sign]) => signs[sign] ?? sign);
+
+  const code = modules.map(read).join("\n");
+  const names = /\b(?:Arrow(?:Down|Left|Right|Up)|Page(?:Down|Up)|Home|End|Enter|Escape)\b/g;
+  const compared = [...code.matchAll(/\bkey [!=]== "(.)"/g)].map(([, key]) => key);
+  const handled = [...code.replaceAll(/\/\*.*?\*\/|\/\/.*?$/gms, "").match(names), ...compared];
+  assert.deepEqual(new Set(listed), new Set(handled));
 });
 
 test("each text of words.js is used", () => {

@@ -50,6 +50,17 @@ test("data are up to date until the server has been silent for long", () => {
   assert.deepEqual(ageOfData(health(), { ...connection, isLive: false }).old, ["units"]);
 });
 
+test("nothing is up to date while anything fails or is doubtful", () => {
+  const good = ageOfData(health(), connection).words;
+  assert.notEqual(good, "");
+  for (const state of ["suspect", "overdue", "starting", "ended"]) {
+    const doubtful = ageOfData(health(state), connection);
+    assert.deepEqual(doubtful, { words: "", old: [] }, state);
+  }
+  const some = health("failing", { machines: { ...failing(), age: 7 } });
+  assert.ok(!ageOfData(some, connection).words.includes(good));
+});
+
 test("a list that fails while the units are read has an age of its own", () => {
   const some = health("failing", { machines: { ...failing(), age: 7 } });
   const { words, old } = ageOfData(some, connection);

@@ -12,7 +12,8 @@ import {
   localTime,
   plural,
   uncapitalize,
-  unitsWithVerdict,
+  unitsAre,
+  unitsHaveBeen,
   verdictWord,
 } from "../../src/page/words.js";
 
@@ -57,10 +58,11 @@ test("fleet is written small at the beginning of a sentence too", () => {
 test("each verdict has a word and a sentence, and one that is unknown is its own", () => {
   for (const verdict of Object.keys(VERDICTS)) {
     assert.doesNotMatch(verdictWord(verdict), /_|undefined/);
-    assert.doesNotMatch(unitsWithVerdict(2, verdict), /_|undefined/);
+    assert.doesNotMatch(unitsAre(2, verdict), /_|undefined/);
+    assert.doesNotMatch(unitsHaveBeen(2, verdict), /_|undefined/);
   }
   assert.equal(verdictWord("new_one"), "new_one");
-  assert.match(unitsWithVerdict(1, "new_one"), /^1 unit .*new_one$/);
+  assert.match(unitsAre(1, "new_one"), /^1 unit .*new_one$/);
 });
 
 test("a time has a date unless it is today's", () => {

@@ -22,7 +22,7 @@ use super::list::Key;
 use super::model::{Connection, Mode, Model};
 use super::order::Tab;
 use crate::report::duration::{age, duration};
-use crate::report::{Health, HealthState, verdicts};
+use crate::report::{HealthState, SourceHealth, verdicts};
 
 /// How many lines are above the rows of a list: the title, the headline, the tabs, the head.
 const LINES_ABOVE: u16 = 4;
@@ -108,7 +108,7 @@ fn state_of_data(model: &Model, theme: Theme) -> Line<'static> {
     }
 }
 
-fn state_of_source(model: &Model, health: &Health, theme: Theme) -> Line<'static> {
+fn state_of_source(model: &Model, health: &SourceHealth, theme: Theme) -> Line<'static> {
     let lasting = |state: &str| match health.since {
         Some(since) => format!("{state} for {}", age(since, model.server_now(), true)),
         None => state.to_owned(),

@@ -2,12 +2,12 @@
 //!
 //! Pure. It knows the keys of the rows alone, not what is in them.
 
-use crate::report::RowKey;
+use crate::report::UnitRowKey;
 
 /// What identifies a row of a list.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Key {
-    Unit(RowKey),
+    Unit(UnitRowKey),
     /// The machine's ID.
     Machine(String),
     /// The event's number.

@@ -21,13 +21,13 @@ use std::process::ExitCode;
 use self::draw::Theme;
 use self::updates::Updates;
 use super::CommandError;
-use super::connection::{ClientError, Server, SubscriptionEvent};
+use super::connection::{ClientError, MonitorClient, SubscriptionEvent};
 use crate::cli::WatchOptions;
 use crate::report::Message;
 
 /// Shows the cluster until the reader leaves. Returns the exit status.
 pub(super) async fn run(options: &WatchOptions) -> Result<ExitCode, CommandError> {
-    let server = Server::from_options(&options.connection)?;
+    let server = MonitorClient::from_options(&options.connection)?;
     let filter = options.filter.join(" ");
     let is_terminal = io::stdout().is_terminal();
     let theme = if super::terminal::layout(options.color).color {

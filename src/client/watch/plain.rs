@@ -12,16 +12,16 @@ use tokio::io::unix::AsyncFd;
 use super::draw::Theme;
 use super::updates::Updates;
 use crate::client::CommandError;
-use crate::client::connection::{ClientError, Server, SubscriptionEvent};
+use crate::client::connection::{ClientError, MonitorClient, SubscriptionEvent};
 use crate::report::table::printable;
-use crate::report::{ClusterState, EventRow, InvalidMessage, Message, Topic, utc};
+use crate::report::{ClusterState, EventRow, InvalidMessage, Message, RowTopic, utc};
 
 /// How many events are printed that happened before.
 const EARLIER_EVENTS: usize = 10;
 
 /// Prints events until nobody reads them any more. Returns the exit status.
 pub(super) async fn run(
-    server: &Server,
+    server: &MonitorClient,
     filter: &str,
     theme: Theme,
 ) -> Result<ExitCode, CommandError> {
@@ -84,7 +84,7 @@ impl Lines {
         }
         let has_events = matches!(
             message,
-            Message::Event { .. } | Message::Snapshot { topic: Topic::Events, .. }
+            Message::Event { .. } | Message::Snapshot { topic: RowTopic::Events, .. }
         );
 
         self.state.apply(message)?;

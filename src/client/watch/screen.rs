@@ -11,7 +11,7 @@ use super::model::{Model, Request};
 use super::terminal::{EndSignals, FullScreen, read_events};
 use super::updates::Updates;
 use crate::client::CommandError;
-use crate::client::connection::{ClientError, Server, SubscriptionEvent};
+use crate::client::connection::{ClientError, MonitorClient, SubscriptionEvent};
 
 /// The shortest time between two drawings because of messages.
 const BETWEEN_UPDATES: Duration = Duration::from_millis(200);
@@ -22,7 +22,7 @@ const TICK: Duration = Duration::from_secs(1);
 
 /// Shows the cluster until the reader leaves. Returns the exit status.
 pub(super) async fn run(
-    server: &Server,
+    server: &MonitorClient,
     filter: &str,
     theme: Theme,
 ) -> Result<ExitCode, CommandError> {
@@ -95,7 +95,7 @@ pub(super) async fn run(
 
 fn receive(
     model: &mut Model,
-    server: &Server,
+    server: &MonitorClient,
     messages: Vec<crate::report::Message>,
 ) -> Result<(), CommandError> {
     model.receive(messages).map_err(|error| {

@@ -4,7 +4,7 @@
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::client::connection::{ClientError, Subscription, SubscriptionEvent};
+use crate::client::connection::{ClientError, EventSubscription, SubscriptionEvent};
 
 /// How many groups of messages may wait. If there are more, the task waits, and the server notices
 /// a slow client.
@@ -17,7 +17,7 @@ pub(super) struct Updates {
 }
 
 impl Updates {
-    pub(super) fn of(mut subscription: Subscription) -> Self {
+    pub(super) fn of(mut subscription: EventSubscription) -> Self {
         let (sender, receiver) = mpsc::channel(WAITING);
 
         let task = tokio::spawn(async move {

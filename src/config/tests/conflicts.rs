@@ -3,7 +3,7 @@
 use super::*;
 
 /// Options that lead to different sources: which one is refused, for the sake of which other.
-pub(super) fn conflicting() -> [(Places, [&'static str; 2]); 22] {
+pub(super) fn conflicting() -> [(Places, [&'static str; 2]); 27] {
     let arguments = |arguments: &[&str]| Places::new().arguments(arguments);
     let file = |text: &str| Places::new().file(text);
     let variables = |one: (&str, &str), other: (&str, &str)| {
@@ -16,6 +16,14 @@ pub(super) fn conflicting() -> [(Places, [&'static str; 2]); 22] {
         ),
         (arguments(&["--demo", "--replay", "f"]), ["demo (--demo)", "replay (--replay)"]),
         (arguments(&["--demo", "--record", "f"]), ["demo (--demo)", "record (--record)"]),
+        (arguments(&["--demo", "--api", "http://h:1"]), ["demo (--demo)", "api (--api)"]),
+        (arguments(&["--demo", "-e", "etcd"]), ["demo (--demo)", "endpoint (--endpoint)"]),
+        (arguments(&["--demo", "-t", "ssh"]), ["demo (--demo)", "tunnel (--tunnel)"]),
+        (file("demo = true\nfleetctl = 'f'"), ["demo (FILE:1)", "fleetctl (FILE:2)"]),
+        (
+            variables(("REPLAY", "f"), ("ETCD_PREFIX", "/p")),
+            ["replay (FLEET_MONITOR_REPLAY)", "etcd_prefix (FLEET_MONITOR_ETCD_PREFIX)"],
+        ),
         (
             arguments(&["--replay", "f", "--record", "g"]),
             ["replay (--replay)", "record (--record)"],
@@ -121,12 +129,11 @@ fn what_is_no_conflict_is_let_through() {
         &["--replay", "f"],
         &["--source", "api", "--api", "http://10.0.0.1:49153"],
         &["--source", "fleetctl", "-e", "etcd"],
-        &["--demo", "-e", "etcd"],
         &["--source", "etcd", "--record", "f"],
         &["--source", "etcd", "-e", "etcd", "--etcd-prefix", "/fleet"],
         &["--source", "etcd", "--etcd", "http://10.0.0.1:2379"],
         &["--source", "fleetctl", "--etcd-prefix", "/_coreos.com/fleet"],
-        &["--demo", "--etcd", "http://10.0.0.1:2379"],
+        &["--demo", "--unit-freq", "1", "--grace", "1"],
     ] {
         assert!(Places::new().arguments(arguments).load().is_ok(), "{arguments:?}");
     }

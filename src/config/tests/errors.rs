@@ -2,7 +2,7 @@
 
 use super::conflicts::conflicting;
 use super::etcd::{NO_USERS, half_a_pair, lonely_users, user_of_etcd, without_tls};
-use super::precedence::{not_utf_8, without_a_file};
+use super::precedence::{not_utf_8, unusable_env_files, without_a_file};
 use super::values::{IMPOSSIBLE, in_file, of_wrong_kinds, quoted_values};
 use super::*;
 
@@ -116,7 +116,6 @@ fn errors_have_these_words() {
             add(places);
         }
     }
-    add(Places::new().variable("LOG", "info,fleet_monitor=loud"));
     add(of_wrong_kinds());
     add(with_unknown_keys());
     add(with_a_syntax_error());
@@ -136,5 +135,8 @@ fn errors_have_these_words() {
 
     let not_utf_8 = environment([not_utf_8()]).unwrap_err().to_string();
     errors.push(("FLEET_MONITOR_LOG=\\xff".to_owned(), not_utf_8));
+    let [directory, bytes] = unusable_env_files();
+    errors.push(("--env-file ENV, a directory".to_owned(), directory.to_string()));
+    errors.push(("--env-file ENV, with \\xff".to_owned(), bytes.to_string()));
     assert_catalogue("configuration-errors", errors);
 }

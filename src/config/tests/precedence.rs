@@ -37,6 +37,12 @@ fn an_empty_variable_is_not_set() {
 }
 
 #[test]
+fn the_variable_of_the_commands_is_no_option_of_the_daemon() {
+    let places = Places::new().variable("URL", "unix:///run/fleet-monitor.sock");
+    assert_eq!(places.config(), Places::new().config());
+}
+
+#[test]
 fn a_source_in_a_stronger_place_overrides_source_options_of_weaker_ones() {
     /// What is asked for, and what fleetctl is told.
     fn left(places: &Places) -> (SourceRequest, FleetctlConnection) {
@@ -164,7 +170,8 @@ pub(super) fn not_utf_8() -> (OsString, OsString) {
 fn a_variable_that_is_not_utf_8_is_refused_if_it_is_ours() {
     let variables = [("PATH".into(), not_utf_8().1), ("FLEET_MONITOR_PORT".into(), "1".into())];
     let expected = BTreeMap::from([("FLEET_MONITOR_PORT".into(), "1".into())]);
-    assert_eq!(environment(variables).unwrap().variables, expected);
+    let environment_of = environment(variables).unwrap();
+    assert_eq!((environment_of.variables, environment_of.path), (expected, Some(not_utf_8().1)));
     assert_eq!(environment([not_utf_8()]).unwrap_err().0[0].origin, "FLEET_MONITOR_LOG");
 }
 
@@ -182,11 +189,81 @@ fn a_services_variables_set_no_option_and_the_others_still_do() {
     assert_text("ignored-variables", &environment.ignored().unwrap());
     assert_eq!(Environment::default().ignored(), None);
 
-    let mut places = Places { variables: environment.variables, ..Places::new() };
+    let mut places = Places { environment, ..Places::new() };
     assert_eq!(places.refused(), [pair("prt", "FLEET_MONITOR_PRT")]);
-    places.variables.remove("FLEET_MONITOR_PRT");
+    places.environment.variables.remove("FLEET_MONITOR_PRT");
     assert_eq!(
         (places.config().port, places.config().source.unit_freq),
         (8989, Duration::from_secs(5))
     );
+}
+
+#[test]
+fn an_env_file_overrides_the_environment_and_has_its_lines_as_origins() {
+    let places = Places::new()
+        .variable("PORT", "2")
+        .variable("GRACE", "2")
+        .file("grace = 1\nkeep_lost = 1")
+        .env_file("# the service\nFLEET_MONITOR_PORT=\"3\"\nFLEET_MONITOR_KEEP_LOST='4'\nOTHER=5")
+        .arguments(&["--unit-freq", "6"]);
+
+    assert_eq!((places.config().port, &*places.origin("port")), (3, "ENV:2"));
+    assert_eq!(places.origin("keep_lost"), "ENV:3");
+    assert_eq!(places.origin("grace"), "FLEET_MONITOR_GRACE");
+    assert_eq!(places.origin("unit_freq"), "--unit-freq");
+    assert_eq!(places.environment.path, None);
+}
+
+#[test]
+fn an_error_about_an_env_file_names_the_line() {
+    let places = Places::new()
+        .env_file("FLEET_MONITOR_PROT=1\nFLEET_MONITOR_UNIT_FREQ=fast\nFLEET_MONITOR_DEMO=yes")
+        .arguments(&["--source", "api"]);
+    assert_eq!(places.refused(), [pair("prot", "ENV:1"), pair("unit_freq", "ENV:2")]);
+
+    let config = Places::new().env_file("\nFLEET_MONITOR_CONFIG=/nowhere/f");
+    assert_eq!(config.refused(), [pair("config", "ENV:2")]);
+}
+
+#[test]
+fn an_env_file_sets_the_search_path_and_may_take_a_services_variable_back() {
+    let mut environment = environment([
+        ("PATH".into(), "/bin".into()),
+        ("FLEET_MONITOR_PORT".into(), "tcp://10.0.0.1:8989".into()),
+    ])
+    .unwrap();
+    assert_eq!(environment.service_links, ["FLEET_MONITOR_PORT"]);
+
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("env");
+    fs::write(&file, "PATH=/opt/bin\nFLEET_MONITOR_PORT=1\nFLEET_MONITOR_X_SERVICE_HOST=h")
+        .unwrap();
+    environment.add_file(&file).unwrap();
+    assert_eq!(environment.path, Some("/opt/bin".into()));
+    assert_eq!(environment.service_links, ["FLEET_MONITOR_X_SERVICE_HOST"]);
+    assert_eq!(environment.variables["FLEET_MONITOR_PORT"], "1");
+}
+
+/// Errors about a whole file of variables: a directory, and one that is not UTF-8.
+pub(super) fn unusable_env_files() -> [ConfigErrors; 2] {
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("env");
+    fs::write(&file, [0xff]).unwrap();
+
+    [directory.path(), &file].map(|path| {
+        let mut errors = Environment::default().add_file(path).unwrap_err();
+        let path = path.to_str().unwrap().to_owned();
+        let shown = errors.0[0].value.take().unwrap();
+        errors.0[0].value = Some(shown.replace(&path, "ENV"));
+        errors
+    })
+}
+
+#[test]
+fn an_env_file_that_cannot_be_read_is_refused_unless_it_is_absent() {
+    for errors in unusable_env_files() {
+        assert_eq!(errors.0[0].origin, "--env-file", "{errors}");
+        assert_eq!(errors.0[0].key.as_deref(), Some("env_file"), "{errors}");
+    }
+    assert!(Environment::default().add_file(Path::new("/nowhere/env")).is_ok());
 }

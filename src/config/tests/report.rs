@@ -8,7 +8,7 @@ fn the_report_tells_value_and_origin_of_every_option() {
         .file("machine_freq = 5")
         .variable("UNIT_FREQ", "0.5")
         .arguments(&["-e", "etcd"]);
-    let settings = places.load().unwrap().1;
+    let settings = places.load().unwrap().1.options;
     let of = |key: &str| {
         let setting = settings.iter().find(|setting| setting.key == key).unwrap();
         (setting.value.as_deref(), places.named(&setting.origin))
@@ -23,11 +23,62 @@ fn the_report_tells_value_and_origin_of_every_option() {
     assert_eq!(keys, OPTIONS.iter().map(|(key, _)| *key).collect());
 }
 
+/// The comments of a report that are not about one option.
+fn notes(places: &Places) -> Vec<String> {
+    let (_, settings) = places.load().unwrap();
+    let report = places.named(&report(&settings, &places.environment));
+    report
+        .lines()
+        .filter(|line| line.starts_with("# ") && !line.ends_with(" is not set"))
+        .map(str::to_owned)
+        .collect()
+}
+
+fn with_an_absent_env_file() -> Places {
+    let mut places = Places::new().file("");
+    let path = places.env_path();
+    places.environment.add_file(&path).unwrap();
+    places
+}
+
+fn with_lines_that_do_not_count() -> Places {
+    Places::new()
+        .file("")
+        .env_file("PORT=1\n\nexport FLEET_MONITOR_PORT=2\nDIRECTORY\n")
+}
+
+#[test]
+fn the_report_says_which_files_are_absent_and_which_lines_do_not_count() {
+    for (places, beginnings) in [
+        (Places::new(), &["# FILE: "] as &[&str]),
+        (Places::new().file(""), &[]),
+        (with_an_absent_env_file(), &["# ENV: "]),
+        (with_lines_that_do_not_count(), &["# ENV:3: ", "# ENV:4: "]),
+    ] {
+        let notes = notes(&places);
+        assert_eq!(notes.len(), beginnings.len(), "{notes:?}");
+        for (note, beginning) in notes.iter().zip(beginnings) {
+            assert!(note.starts_with(beginning), "{notes:?}");
+        }
+        assert_eq!(places.origin("port"), "default");
+    }
+}
+
+#[test]
+fn the_notes_of_the_report_have_these_words() {
+    let texts = [
+        ("no configuration file", notes(&Places::new())),
+        ("no file of variables", notes(&with_an_absent_env_file())),
+        ("lines that set no variable", notes(&with_lines_that_do_not_count())),
+    ];
+    assert_catalogue("check-config-notes", texts.map(|(case, notes)| (case, notes.join("\n"))));
+}
+
 /// What [`report`] prints is a file with the same effect.
 pub(super) fn assert_round_trip(places: &Places) {
     let (config, settings) = places.load().unwrap();
-    let again = Places::new().file(&report(&settings));
-    assert_eq!(again.config(), config, "{}", report(&settings));
+    let report = report(&settings, &places.environment);
+    assert_eq!(Places::new().file(&report).config(), config, "{report}");
 }
 
 #[test]
@@ -69,6 +120,7 @@ fn the_report_is_a_file_with_the_same_effect() {
             .variable("LOG", "info,fleet_monitor=debug")
             .variable("TUNNEL", "::1")
             .variable("BIND", "::1")
+            .variable("LISTEN", "unix:///run/a.sock, [::1]:0")
             .variable("UNIT_FIELDS", "verdict,unit"),
     );
 }

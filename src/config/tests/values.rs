@@ -21,6 +21,7 @@ fn the_defaults_are_as_documented() {
             etcd_user: None,
             etcd_password_file: None,
             credentials: None,
+            search_path: None,
             demo: false,
             replay: None,
             replay_speed: 1.0,
@@ -33,6 +34,7 @@ fn the_defaults_are_as_documented() {
         record: None,
         port: 8989,
         bind: None,
+        listen: vec![],
         publish: Publish::Changes,
         unit_fields: vec![
             UnitField::Unit,
@@ -60,7 +62,10 @@ fn every_option_is_a_flag_and_the_help_tells_its_default() {
         .get_arguments()
         .map(|argument| argument.get_id().as_str())
         .collect();
-    let keys = OPTIONS.iter().map(|(key, _)| *key).chain(["config", "check_config"]);
+    let keys = OPTIONS
+        .iter()
+        .map(|(key, _)| *key)
+        .chain(["config", "check_config", "env_file"]);
     assert_eq!(flags, keys.collect());
     for &(key, default) in OPTIONS {
         let argument = command
@@ -125,7 +130,7 @@ fn lists_are_arrays_or_text_with_commas() {
 }
 
 /// Values that no option can have.
-pub(super) const IMPOSSIBLE: [(&str, &str); 71] = [
+pub(super) const IMPOSSIBLE: [(&str, &str); 81] = [
     ("fleetctl", ""),
     ("machine_freq", "10s"),
     ("unit_freq", "0"),
@@ -181,6 +186,10 @@ pub(super) const IMPOSSIBLE: [(&str, &str); 71] = [
     ("port", "-1"),
     ("bind", "localhost"),
     ("bind", "[10.0.0.1]"),
+    ("listen", "/run/a.sock"),
+    ("listen", "unix://run/a.sock"),
+    ("listen", "unix:///run/a.sock,8990"),
+    ("listen", "unix:///run/a.sock,localhost:8990"),
     ("publish", "never"),
     ("unit_fields", ""),
     ("unit_fields", "unit,unit"),
@@ -196,6 +205,12 @@ pub(super) const IMPOSSIBLE: [(&str, &str); 71] = [
     ("max_clients", "0"),
     ("max_clients", "18446744073709551615"),
     ("log", ""),
+    ("log", "warning"),
+    ("log", "info,inof"),
+    ("log", "fleet_monitr=debug"),
+    ("log", "info,etcd=debug"),
+    ("log", "info,hyper=warn"),
+    ("log", "info,fleet_monitor=loud"),
     ("log_to", "syslog"),
 ];
 
@@ -218,8 +233,53 @@ fn impossible_values_are_refused() {
             assert_eq!(places.refused(), [pair(key, &flag(key))], "{value}");
         }
     }
-    let places = Places::new().variable("LOG", "info,fleet_monitor=loud");
-    assert_eq!(places.refused(), [pair("log", "FLEET_MONITOR_LOG")]);
+}
+
+#[test]
+fn an_unknown_word_in_a_log_filter_is_refused_with_what_may_have_been_meant() {
+    for (filter, meant) in [
+        ("warning", "warn"),
+        ("WARNING", "warn"),
+        ("inof", "info"),
+        ("debugging", "debug"),
+        ("fleet_monitor=warning", "warn"),
+        ("fleet_monitr=debug", "fleet_monitor"),
+        ("fleet-monitor=debug", "fleet_monitor"),
+        ("info,etcd=debug", "fleet_monitor::source::etcd"),
+        ("source::etcd=debug", "fleet_monitor::source::etcd"),
+        ("fleet_monitor::sorce::etcd=debug", "fleet_monitor::source::etcd"),
+        ("fleet_monitr::daemon", "fleet_monitor::daemon"),
+    ] {
+        let errors = Places::new().arguments(&["--log", filter]).load().unwrap_err().0;
+        assert_eq!(errors.len(), 1, "{filter}: {errors:?}");
+        let problem = &errors[0].problem;
+        assert!(problem.ends_with(&format!("did you mean {meant}?")), "{filter}: {problem}");
+    }
+    for filter in ["hyper=debug", "loud", "fleet_monitor::colour=debug"] {
+        let complaint = Places::new().arguments(&["--log", filter]).complaint();
+        assert!(!complaint.contains("did you mean"), "{complaint}");
+    }
+}
+
+#[test]
+fn a_negative_number_is_refused_like_any_other_impossible_value() {
+    for (option, key) in [
+        ("-u", "unit_freq"),
+        ("-m", "machine_freq"),
+        ("-p", "port"),
+        ("-e", "endpoint"),
+        ("-t", "tunnel"),
+        ("--grace", "grace"),
+        ("--keep-lost", "keep_lost"),
+        ("--poll-timeout", "poll_timeout"),
+        ("--replay-speed", "replay_speed"),
+        ("--endpoint-port", "endpoint_port"),
+        ("--tunnel-port", "tunnel_port"),
+        ("--max-clients", "max_clients"),
+    ] {
+        let places = Places::new().arguments(&[option, "-1"]);
+        assert_eq!(places.refused(), [pair(key, &flag(key))], "{option}");
+    }
 }
 
 pub(super) fn of_wrong_kinds() -> Places {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
+use super::key_column::keys;
 use super::to_json;
 use crate::cluster::{MachineId, Member, Text, Unit, View};
 use crate::feed::fields::{MachineField, UnitField};
@@ -43,20 +44,42 @@ pub(in crate::feed) fn unit_list(view: &View, fields: &[UnitField], filter: &Fil
         .filter_map(|member| Some((&member.machine.id, member.machine.ip.as_ref()?)))
         .collect();
 
-    let passing: Vec<&Arc<Unit>> = view
-        .units
-        .iter()
-        .filter(|unit| unit.listed && filter.unit(unit))
-        .collect();
-    let rows = passing
-        .iter()
-        .map(|unit| StreamedArray(fields.iter().map(|field| unit_cell(unit, *field, &ips))));
+    let listed: Vec<&Unit> = listed(view).collect();
+    let keys = match fields.contains(&UnitField::Key) {
+        true => keys(&listed),
+        false => Vec::new(),
+    };
+    let passing: Vec<usize> = (0..listed.len()).filter(|row| filter.unit(listed[*row])).collect();
+
+    let cell = |row: usize, field: UnitField| match field {
+        UnitField::Key => Cow::Borrowed(&*keys[row]),
+        _ => unit_cell(listed[row], field, &ips),
+    };
+    let cells_of = |row: &usize| {
+        let row = *row;
+        StreamedArray(fields.iter().map(move |field| cell(row, *field)))
+    };
+    let rows = passing.iter().map(cells_of);
 
     to_json(&ListJson {
         r#type: "unit",
         fields: fields.iter().map(|field| field.name()).collect(),
         items: StreamedArray(rows),
     })
+}
+
+/// Whether several rows of the unit list have the same text in its first column, and that is the
+/// unit's name.
+pub(in crate::feed) fn repeats_a_name(view: &View, fields: &[UnitField]) -> bool {
+    let names = || listed(view).map(|unit| &unit.state.unit);
+    let mut pairs = names().zip(names().skip(1));
+
+    fields.first() == Some(&UnitField::Unit) && pairs.any(|(one, next)| one == next)
+}
+
+/// The rows of the unit list, sorted by name.
+fn listed(view: &View) -> impl Iterator<Item = &Unit> {
+    view.units.iter().map(|unit| &**unit).filter(|unit| unit.listed)
 }
 
 /// The machine list. It has only machines that are in the cluster, and of these the ones that pass
@@ -82,14 +105,19 @@ pub(in crate::feed) fn machine_list(
     })
 }
 
-/// The row of a unit in the unit list, without the address of its target; `None` if the list does
-/// not have this unit.
+/// What the unit list has of this row, to compare it with another version of the row; `None` if the
+/// list does not have it. The address of its target is missing. Instead of the key there is what
+/// keys depend on.
 pub(in crate::feed) fn unit_cells<'a>(
     unit: &'a Unit,
     fields: &[UnitField],
 ) -> Option<Vec<Cow<'a, str>>> {
     let no_ips = HashMap::new();
-    let cells = || fields.iter().map(|field| unit_cell(unit, *field, &no_ips)).collect();
+    let cell = |field: &UnitField| match field {
+        UnitField::Key => unit_cell(unit, UnitField::Machine, &no_ips),
+        _ => unit_cell(unit, *field, &no_ips),
+    };
+    let cells = || fields.iter().map(cell).collect();
 
     unit.listed.then(cells)
 }
@@ -104,7 +132,8 @@ pub(in crate::feed) fn machine_cells<'a>(
     member.lost_since.is_none().then(cells)
 }
 
-/// One column of a unit. `ips` has the addresses of targets.
+/// One column of a unit. `ips` has the addresses of targets. The key is that of a row that alone
+/// has its name.
 fn unit_cell<'a>(
     unit: &'a Unit,
     field: UnitField,
@@ -113,7 +142,7 @@ fn unit_cell<'a>(
     let file = unit.file.as_deref();
 
     match field {
-        UnitField::Unit => Cow::Borrowed(&unit.state.unit),
+        UnitField::Unit | UnitField::Key => Cow::Borrowed(&unit.state.unit),
         UnitField::Load => text_or_dash(unit.state.load.as_ref()),
         UnitField::Active => text_or_dash(unit.state.active.as_ref()),
         UnitField::Sub => text_or_dash(unit.state.sub.as_ref()),

@@ -56,8 +56,8 @@ pub enum EtcdError {
     KeyNotFound(Endpoint, String),
     /// It has users, and none is configured.
     #[error(
-        "etcd at {endpoint} lets nobody read {key} without a login (HTTP {status}{}): name a user \
-         that may with --etcd-user, and its password with --etcd-password-file",
+        "etcd at {endpoint} requires a login to read {key} (HTTP {status}{}): name a user that may \
+         read it with --etcd-user, and its password with --etcd-password-file",
         after_colon(message)
     )]
     NoLogin {

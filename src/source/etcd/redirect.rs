@@ -20,7 +20,7 @@ pub enum RedirectError {
     #[error("etcd redirects with status 307 only; is a proxy in front of it?")]
     Status,
     /// Its `Location` is not an absolute URL.
-    #[error("that is no address of etcd")]
+    #[error("that is not the URL of an etcd member")]
     Address,
     /// From `http://` to `https://`, or back.
     #[error("that is another scheme; if etcd is there, name that address in --etcd")]

@@ -20,8 +20,9 @@ const QUOTED_LINES: usize = 4;
 pub(super) const QUOTED_CHARACTERS: usize = 600;
 
 /// What a user can do about a fleetctl that cannot be used.
-const ADVICE: &str = "name a fleetctl with --fleetctl, read fleet's API instead with --api, \
-                      or try a recorded cluster with --demo";
+const ADVICE: &str = "name a fleetctl with --fleetctl (-t lets it use an ssh host), read etcd \
+                      instead with -e or fleet's API with --api, or try a recorded cluster with \
+                      --demo";
 
 /// Why fleetctl could not be run, or its answer is unusable.
 #[derive(Debug, thiserror::Error)]

@@ -5,11 +5,15 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
+use rustix::fs::{Access, OFlags, access};
+use rustix::io::Errno;
 use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use tracing::{error, warn};
 
@@ -66,6 +70,17 @@ impl Recorder {
             previous: [const { None }; 5],
             has_gap: false,
         })
+    }
+
+    /// Checks whether [`open`](Self::open) would succeed, without creating or changing anything.
+    pub(crate) async fn check(path: &Path) -> io::Result<()> {
+        let path = path.to_owned();
+
+        match timeout(OPEN_TIMEOUT, spawn_blocking(move || check_open(&path))).await {
+            Ok(result) => result.unwrap_or_else(|error| Err(io::Error::other(error))),
+            // The program would go on too.
+            Err(_) => Ok(()),
+        }
     }
 
     /// Waits until all queued lines are written, or until `timeout` is over.
@@ -249,6 +264,24 @@ impl RecordingWriter {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether the file can be appended to, or its directory allows to create it.
+fn check_open(path: &Path) -> io::Result<()> {
+    // Without this flag, a pipe that nobody reads would block.
+    let non_blocking = OFlags::NONBLOCK.bits().cast_signed();
+    let opened = OpenOptions::new().append(true).custom_flags(non_blocking).open(path);
+
+    match opened {
+        Ok(_) => Ok(()),
+        Err(error) if error.raw_os_error() == Some(Errno::NXIO.raw_os_error()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+            let directory = directory.unwrap_or(Path::new("."));
+            Ok(access(directory, Access::WRITE_OK | Access::EXEC_OK)?)
+        }
+        Err(error) => Err(error),
     }
 }
 

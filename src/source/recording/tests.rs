@@ -65,7 +65,7 @@ async fn a_recording_is_read_as_it_was_written() {
             poll(6, Ok(reading)),
         ]
     );
-    assert_eq!(text.matches("\"machines\":[").count(), 1, "equal rows are written once");
+    assert_eq!(text.matches("\"machines\":[").count(), 1, "an equal list is written once");
 }
 
 #[tokio::test]
@@ -108,7 +108,7 @@ async fn a_registry_is_read_as_it_was_written() {
     assert_eq!(
         text.matches("\"machines\":[").count(),
         2,
-        "equal rows are not written again: {text}"
+        "an equal list is not written again: {text}"
     );
 }
 

@@ -14,6 +14,7 @@ pub(crate) mod rules;
 #[cfg(test)]
 mod tests;
 
+use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -79,6 +80,8 @@ pub(crate) struct Options {
     pub(crate) etcd_password_file: Option<PathBuf>,
     /// systemd's directory of credentials (`systemd.exec(5)`), which may hold the password instead.
     pub(crate) credentials: Option<PathBuf>,
+    /// The value of `$PATH`; `None`: not set.
+    pub(crate) search_path: Option<OsString>,
     pub(crate) demo: bool,
     pub(crate) replay: Option<PathBuf>,
     /// How many seconds of a recording are played in one second.
@@ -210,6 +213,8 @@ pub(crate) struct Selection {
     backend: Backend,
     reason: SelectionReason,
     schedule: Schedule,
+    /// Where a fleetctl without a path is looked for.
+    search_path: Option<OsString>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -268,7 +273,8 @@ fn decide(options: &Options, facts: SelectionFacts) -> Selection {
         },
     };
 
-    Selection { backend, reason, schedule: options.schedule() }
+    let search_path = options.search_path.clone();
+    Selection { backend, reason, schedule: options.schedule(), search_path }
 }
 
 impl Selection {

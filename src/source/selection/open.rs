@@ -82,8 +82,12 @@ impl Selection {
             Backend::Api(address) => OpenedSource::Api(Arc::new(Api::new(address)), schedule),
             Backend::Etcd(settings) => OpenedSource::Etcd(EtcdSource::new(settings)?),
             Backend::Fleetctl { command, connection } => {
-                let settings =
-                    fleetctl::FleetctlSettings { command, connection, timeout: schedule.timeout };
+                let settings = fleetctl::FleetctlSettings {
+                    command,
+                    search_path: self.search_path.clone(),
+                    connection,
+                    timeout: schedule.timeout,
+                };
                 let fleetctl = Fleetctl::new(settings).map_err(|error| match &self.reason {
                     SelectionReason::NoApiSocket(absence) => {
                         OpenError::NothingToRead { absence: absence.clone(), error: error.into() }

@@ -50,13 +50,14 @@ const RULES: [OptionRule; 18] = [
     rule("demo", Is("true"), DEMO, NONE),
     rule("replay", Any, REPLAY, NONE),
     rule("record", Any, LIVE, NONE),
-    rule("etcd", Any, ETCD_MEMBERS, RECORDING),
-    rule("fleetctl", Any, FLEETCTL, RECORDING),
-    rule("endpoint", Any, FLEETCTL | ETCD_HOST, RECORDING),
-    rule("tunnel", Any, FLEETCTL, RECORDING),
-    rule("api", Any, API, RECORDING | FLEETCTL | ETCD_HOST),
-    rule("etcd_prefix", IsNot(etcd::DEFAULT_PREFIX), ETCD, ALL),
-    // The etcd at `endpoint` is always connected to without TLS.
+    rule("etcd", Any, ETCD_MEMBERS, NONE),
+    rule("fleetctl", Any, FLEETCTL, NONE),
+    rule("endpoint", Any, FLEETCTL | ETCD_HOST, NONE),
+    rule("tunnel", Any, FLEETCTL, NONE),
+    rule("api", Any, API, FLEETCTL | ETCD_HOST),
+    rule("etcd_prefix", IsNot(etcd::DEFAULT_PREFIX), ETCD, LIVE),
+    // Whether there is an etcd for the following options is checked elsewhere. The etcd at
+    // `endpoint` is always connected to without TLS.
     rule("etcd_ca", Any, ETCD_MEMBERS, ALL),
     rule("etcd_cert", Any, ETCD_MEMBERS, ALL),
     rule("etcd_key", Any, ETCD_MEMBERS, ALL),
@@ -194,14 +195,16 @@ mod tests {
     }
 
     #[test]
-    fn with_a_recording_options_of_live_sources_may_be_set() {
-        let live = "fleetctl=f endpoint=h api=http://h:1 etcd_prefix=/p etcd_ca=f";
-        for recording in
-            ["demo=true", "replay=f", "source=replay demo=true", "source=replay replay=f"]
-        {
-            assert_eq!(conflicting(&format!("{live} {recording}")), [""; 0], "{recording}");
+    fn a_recording_conflicts_with_each_option_of_a_live_source() {
+        for recording in ["demo", "replay"] {
+            for live in ["fleetctl", "endpoint", "tunnel", "api", "etcd", "etcd_prefix", "record"] {
+                let expected = [format!("{recording} {live}")];
+                let options = format!("{live}=l {recording}=true");
+                assert_eq!(conflicting(&options), expected, "{options}");
+                let options = format!("{options} source=replay");
+                assert_eq!(conflicting(&options), expected, "{options}");
+            }
         }
-        assert_eq!(conflicting("demo=true etcd=http://h:1"), [""; 0]);
     }
 
     #[test]

@@ -1,10 +1,8 @@
-use std::collections::BTreeMap;
-
 use clap::Parser;
 
 use super::*;
 use crate::cli::Cli;
-use crate::config;
+use crate::config::{self, Environment};
 use crate::snapshots::assert_catalogue;
 
 /// The options of a command line.
@@ -12,8 +10,8 @@ fn options(arguments: &str) -> Options {
     let arguments = ["fleet-monitor", "--config", "/dev/null"]
         .into_iter()
         .chain(arguments.split_whitespace());
-    let (config, _) =
-        config::load(&Cli::parse_from(arguments), &BTreeMap::new()).expect("a configuration");
+    let cli = Cli::parse_from(arguments);
+    let (config, _) = config::load(&cli, &Environment::default()).expect("a configuration");
     config.source
 }
 
@@ -68,9 +66,9 @@ fn a_requested_source_is_used_whatever_is_found() {
     let tunnel = &FleetctlConnection::Tunnel { host: "ssh".to_owned(), port: 22 };
     for (arguments, backend, reason) in [
         ("--demo", demo(), REQUESTED),
-        ("--demo --source replay -e etcd", demo(), REQUESTED),
+        ("--demo --source replay", demo(), REQUESTED),
         ("--replay f", replay("f"), REQUESTED),
-        ("--replay f --source replay --api http://h:1", replay("f"), REQUESTED),
+        ("--replay f --source replay", replay("f"), REQUESTED),
         ("--source fleetctl", fleetctl("fleetctl", default), REQUESTED),
         ("--source fleetctl -c /f -e etcd", fleetctl("/f", endpoint), REQUESTED),
         ("--source fleetctl -e etcd", fleetctl("fleetctl", endpoint), REQUESTED),

@@ -13,12 +13,7 @@ use super::site::answering;
 async fn a_page_that_was_refused_is_let_in_again() {
     let browser = browser!();
     let mut server = Server::replay(&three_units());
-    let allow = |server: &Server| {
-        let text = "allowed_hosts = [\"strange.example\"]\n";
-        std::fs::write(server.directory.path().join("fleet-monitor.toml"), text).unwrap();
-        let pid = rustix::process::Pid::from_child(&server.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::HUP).unwrap();
-    };
+    let allow = |server: &Server| server.reload("allowed_hosts = [\"strange.example\"]\n");
     let address = format!("http://strange.example:{}/", server.port);
 
     allow(&server);
@@ -73,6 +68,31 @@ async fn a_token_is_asked_for_and_kept_in_the_tab_only() {
 
     browser.client.refresh().await.unwrap();
     browser.until("live() && names() === 'web.service'").await;
+    browser.finish(&server, &["401", "WebSocket connection to"]).await;
+}
+
+#[tokio::test]
+async fn a_page_at_the_gate_is_let_in_when_no_token_is_required_any_more() {
+    let browser = browser!();
+    let server = Server::replay(&three_units());
+    let token = server.directory.path().join("token");
+    std::fs::write(&token, "open-sesame-0123456789\n").unwrap();
+
+    server.reload(&format!("token_file = {token:?}\n"));
+    for _ in 0..50 {
+        // The reload takes a moment.
+        browser.open(&server.url("")).await;
+        browser.until("live() || !$('#token-form').hidden").await;
+        if browser.value("link('token')").await == true {
+            break;
+        }
+    }
+    browser.until("link('token') && badge() === 'token'").await;
+
+    server.reload("");
+    browser
+        .until("live() && $('#gate').hidden && rows().length === 3")
+        .await;
     browser.finish(&server, &["401", "WebSocket connection to"]).await;
 }
 

@@ -61,6 +61,11 @@ impl WebDriverCompatibleCommand for DevTools {
 impl Browser {
     /// None, with the reason on stderr, if there is no chromedriver.
     pub(super) async fn start() -> Option<Self> {
+        Self::start_with(&[]).await
+    }
+
+    /// The same with more arguments for Chromium.
+    pub(super) async fn start_with(more: &[&str]) -> Option<Self> {
         let (driver, port) = match start_driver() {
             Ok(started) => started,
             Err(error) => {
@@ -85,6 +90,7 @@ impl Browser {
             "--host-resolver-rules=MAP strange.example 127.0.0.1",
             &format!("--user-data-dir={}", profile.path().display()),
         ];
+        let arguments = [&arguments, more].concat();
         let capabilities = json!({
             "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"},
             "goog:chromeOptions": {"args": arguments},
@@ -129,6 +135,16 @@ impl Browser {
                 shown.as_str().unwrap_or_default()
             );
         }
+    }
+
+    /// Waits until the page shows this text, and returns all that it shows. It works without
+    /// scripts too.
+    pub(super) async fn wait_for_text(&self, text: &str) -> String {
+        let path = format!("//body[contains(., '{text}')]");
+        let wait = self.client.wait().at_most(PATIENCE);
+        let body = wait.for_element(Locator::XPath(&path)).await;
+        let body = body.unwrap_or_else(|error| panic!("never there: {text}: {error}"));
+        body.text().await.unwrap()
     }
 
     pub(super) async fn click(&self, selector: &str) {
@@ -178,18 +194,43 @@ impl Browser {
 
     /// Shows the page as a user does who prefers `light` or `dark` colours.
     pub(super) async fn prefer(&self, scheme: &str) {
-        self.emulate("screen", scheme).await;
+        self.emulate_medium("screen", scheme).await;
     }
 
     /// Shows the page as on paper, if the user prefers these colours on the screen.
     pub(super) async fn emulate_paper(&self, scheme: &str) {
-        self.emulate("print", scheme).await;
+        self.emulate_medium("print", scheme).await;
     }
 
-    async fn emulate(&self, medium: &str, scheme: &str) {
+    async fn emulate_medium(&self, medium: &str, scheme: &str) {
         let features = json!([{"name": "prefers-color-scheme", "value": scheme}]);
         let media = json!({"media": medium, "features": features});
-        let command = json!({"cmd": "Emulation.setEmulatedMedia", "params": media});
+        self.emulate("setEmulatedMedia", media).await;
+    }
+
+    /// Makes the window so many CSS pixels wide and high, which may be less than a window can be.
+    /// 640 by 360 is what a page has of 1280 by 720 pixels at 200 %.
+    pub(super) async fn resize(&self, width: u32, height: u32) {
+        let metrics = json!({
+            "width": width,
+            "height": height,
+            "deviceScaleFactor": 1,
+            "mobile": false,
+        });
+        self.emulate("setDeviceMetricsOverride", metrics).await;
+        let condition = format!("innerWidth === {width} && innerHeight === {height}");
+        self.until(&condition).await;
+    }
+
+    /// From now on the browser has a touch screen, and no mouse.
+    pub(super) async fn touch(&self) {
+        self.emulate("setTouchEmulationEnabled", json!({"enabled": true}))
+            .await;
+        self.until("matchMedia('(pointer: coarse)').matches").await;
+    }
+
+    async fn emulate(&self, what: &str, parameters: Value) {
+        let command = json!({"cmd": format!("Emulation.{what}"), "params": parameters});
         self.client.issue_cmd(DevTools(command)).await.unwrap();
     }
 

@@ -29,6 +29,7 @@ async fn it_shows_that_the_server_is_gone_and_reconnects_by_itself() {
         .until(&format!("link('disconnected') && $('#link').textContent !== {first}"))
         .await;
     assert_eq!(browser.value("rows().length").await, 3, "what was known is kept");
+    assert_eq!(browser.value("badge()").await, "disconnected");
 
     server.start_again();
     browser.until("live() && rows().length === 3").await;
@@ -183,6 +184,7 @@ async fn data_is_up_to_date_until_the_server_has_been_silent_for_long() {
         .value("(() => { const now = Date.now; Date.now = () => now() + 900_000; })()")
         .await;
     browser.until("$('#source').dataset.old === 'units'").await;
+    browser.until("badge() === 'stale' && link('live')").await;
     browser
         .until("numbers($('#source').textContent).endsWith('/15')")
         .await;
@@ -248,7 +250,7 @@ async fn one_client_too_many_polls() {
 
     browser.open(&server.url("")).await;
     let watch = "window.kinds = new Set(),
-        setInterval(() => kinds.add($('#link').dataset.kind), 20), null";
+        setInterval(() => kinds.add(document.body.dataset.link), 20), null";
     browser.value(watch).await;
     browser.until("polling()").await;
     browser

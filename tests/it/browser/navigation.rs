@@ -90,10 +90,10 @@ async fn a_view_is_its_address_and_back_and_forward_work() {
         .until("$$('[role=columnheader]')[0].ariaSort === 'descending'")
         .await;
 
-    browser.click("[data-term='verdict:failed']").await;
+    browser.click("[data-term='state:failed']").await;
     browser.until("names() === 'web.service'").await;
     browser
-        .until("location.hash.includes('q=machine:10.0.0.1+verdict:failed')")
+        .until("location.hash.includes('q=machine:10.0.0.1+state:failed')")
         .await;
 
     browser.click("#tab-machines").await;

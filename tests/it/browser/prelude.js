@@ -22,8 +22,9 @@ const names = () =>
 // The numbers in a text, as `2/3`.
 const numbers = (text) => text.match(/\d+/g).join("/");
 
-// The connection.
-const link = (kind) => $("#link").dataset.kind === kind;
+// The connection, and the badge, which is about the data too.
+const link = (kind) => document.body.dataset.link === kind;
+const badge = () => $("#link").dataset.kind;
 const polling = () => link("live") && $("#link").matches("[data-polling]");
 const live = () => link("live") && !polling();
 
@@ -31,6 +32,12 @@ const live = () => link("live") && !polling();
 const headline = () => $(".summary").dataset.headline;
 const tone = () => $(".summary").dataset.tone;
 const fact = (name) => $(`[data-fact=${name}]`)?.textContent;
+
+// The cards of the causes, as `shape kind`. A new one has a `+` before it.
+const causes = () =>
+  $$(".trouble").map(
+    (card) => (card.matches("[data-new]") ? "+" : "") + `${card.dataset.shape} ${glyph(card)}`,
+  );
 
 // The boxes above the headline. One of an error has the lists that cannot be read behind it.
 const banners = () =>

@@ -63,6 +63,13 @@ impl Server {
         format!("http://127.0.0.1:{}/{rest}", self.port)
     }
 
+    /// Makes it take this configuration.
+    pub(super) fn reload(&self, configuration: &str) {
+        std::fs::write(self.directory.path().join("fleet-monitor.toml"), configuration).unwrap();
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::HUP).unwrap();
+    }
+
     pub(super) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();

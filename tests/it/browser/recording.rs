@@ -19,6 +19,46 @@ pub(super) fn three_units() -> Recording {
     Recording::of(&THREE_UNITS)
 }
 
+/// Four units with a problem each, and forty without: seven chips.
+pub(super) fn four_troubles() -> Recording {
+    let names: Vec<String> = (0..38).map(|number| format!("app-{number:02}.service")).collect();
+    let mut units = vec![
+        ("failed.service", WEB, "failed/failed"),
+        ("ghost.service", DB, "active/running"),
+        ("lost.service", OLD, "active/running"),
+        ("outdated.service", WEB, "active/running"),
+        ("starting.service", DB, "activating/start"),
+        ("stopped.service", WEB, "inactive/dead"),
+        ("stopping.service", DB, "deactivating/stop-sigterm"),
+    ];
+    units.extend(names.iter().map(|name| (name.as_str(), WEB, "active/running")));
+
+    let (mut files, mut states) = rows(&units);
+    files.retain(|file| file["unit"] != "ghost.service");
+    for state in states.iter_mut().filter(|state| state["unit"] == "outdated.service") {
+        state["hash"] = json!("0b6c49735d7e9f1a3c5b7d9d2e8f4a1c6f1b3c9f");
+    }
+
+    let mut recording = Recording::default();
+    recording.line(&json!({"recording": 1, "source": "fleetctl v1.0.0"}));
+    let mut machines = vec![
+        json!({"id": WEB, "ip": "10.0.0.1", "metadata": "region=us-west,role=web"}),
+        json!({"id": DB, "ip": "10.0.0.2", "metadata": "role=db"}),
+        json!({"id": OLD, "ip": "10.0.0.3"}),
+    ];
+    recording.line(&json!({"t": 0.0, "topic": "machines", "machines": machines}));
+    recording.line(&json!({"t": 0.0, "topic": "unit_files", "files": files}));
+    recording.line(&json!({"t": 0.0, "topic": "units", "states": states}));
+
+    // The third machine leaves the cluster, and its unit is lost.
+    machines.pop();
+    states.retain(|state| state["machine"] != OLD);
+    recording.line(&json!({"t": 0.1, "topic": "machines", "machines": machines}));
+    recording.line(&json!({"t": 0.1, "topic": "units", "states": states}));
+    recording.line(&json!({"t": 600.0, "topic": "units", "states": states}));
+    recording
+}
+
 /// A recording in the making, as text.
 #[derive(Default)]
 pub(super) struct Recording(pub(super) String);
@@ -72,6 +112,25 @@ impl Recording {
         let (files, states) = rows(units);
         self.line(&json!({"t": time, "topic": "unit_files", "files": files}));
         self.line(&json!({"t": time, "topic": "units", "states": states}));
+        self
+    }
+
+    /// From `time` on the second machine is not in the cluster, and of these units only those on
+    /// the first one are listed.
+    pub(super) fn without_db(mut self, time: f64, units: &[(&str, &str, &str)]) -> Self {
+        let (_, states) = rows(units);
+        let there: Vec<_> = states.into_iter().filter(|state| state["machine"] == WEB).collect();
+        self.line(&json!({"t": time, "topic": "machines", "machines": [
+            {"id": WEB, "ip": "10.0.0.1", "metadata": "region=us-west,role=web"},
+        ]}));
+        self.line(&json!({"t": time, "topic": "units", "states": there}));
+        self
+    }
+
+    /// From `time` on fleet has the unit files of these units too, and none of their states yet.
+    pub(super) fn wanted(mut self, time: f64, units: &[(&str, &str, &str)]) -> Self {
+        let (files, _) = rows(units);
+        self.line(&json!({"t": time, "topic": "unit_files", "files": files}));
         self
     }
 

@@ -159,7 +159,9 @@ async fn a_recording_is_marked_as_one() {
     let server = Server::start(&["--demo"]);
 
     browser.open(&server.url("")).await;
-    browser.until("banners().includes('recording')").await;
+    browser
+        .until("banners().includes('recording') && badge() === 'recording'")
+        .await;
     browser.finish(&server, &[]).await;
 }
 

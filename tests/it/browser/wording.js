@@ -7,6 +7,7 @@ const SAMPLES = {
   all: 3,
   before: "…",
   count: 2,
+  counts: "1 failed, 2 stale",
   date: "DATE",
   found: 2,
   isExact: false,
@@ -16,6 +17,7 @@ const SAMPLES = {
   lists: ["units", "machines"],
   machine: "10.0.0.1",
   now: "on 10.0.0.2",
+  machines: 3,
   problem: "no data from fleet",
   query: "state:failed",
   reason: "the reason",
@@ -27,6 +29,7 @@ const SAMPLES = {
   verdict: "failed",
   version: "0.11.8",
   word: "running",
+  words: "stale",
   wrong: 1,
 };
 
@@ -60,9 +63,27 @@ function catalogue(words, verdicts) {
   }
   texts.push(["allAsDesired, one", words.allAsDesired(1)]);
   for (const verdict of Object.keys(verdicts)) {
-    const forms = [1, 2].map((count) => words.unitsWithVerdict(count, verdict));
-    forms.push(words.verdictCount(2, verdict), words.verdictWord(verdict));
+    const common = [{}, { machine: "10.0.0.1" }, { template: "web@.service" }, { machines: 3 }];
+    const forms = [
+      words.unitsAre(1, verdict),
+      ...common.map((given, index) => words.unitsAre(2 + index, verdict, given)),
+      words.unitsHaveBeen(1, verdict),
+      ...common.map((given, index) => words.unitsHaveBeen(2 + index, verdict, given)),
+      words.verdictCount(2, verdict),
+      words.verdictWord(verdict),
+    ];
     texts.push([verdict, forms.join("\n")]);
+  }
+  for (const kind of ["machine_lost", "machine_silent"]) {
+    const machines = [["10.0.0.1"], ["10.0.0.1", "10.0.0.2"]];
+    const forms = machines.flatMap((names) => [
+      words.machinesAre(names, kind, 0),
+      words.machinesAre(names, kind, 20),
+      words.machinesHaveBeen(names, kind, 0),
+      words.machinesHaveBeen(names, kind, 20),
+      words.machineCount(names.length, kind),
+    ]);
+    texts.push([`machines: ${kind}`, forms.join("\n")]);
   }
   return texts;
 }

@@ -53,11 +53,20 @@ async fn the_page_of_a_cluster_with_problems_reads_like_this() {
         browser.until(&format!("live() && $('{awaited}')")).await;
         browser.until("numbers($('#tab-timeline').textContent) === '1'").await;
 
-        let script = format!("{WORDING} return shownTexts('{part}');");
-        let texts = browser.client.execute(&script, vec![]).await.unwrap();
-        let texts = texts.as_str().expect("a text");
-        shown.push_str(&format!("--- {view}\n\n{texts}\n\n"));
+        shown.push_str(&shown_texts(&browser, view, part).await);
     }
+
+    browser.click("#show-keys").await;
+    browser.until("$('#keys').open").await;
+    shown.push_str(&shown_texts(&browser, "the keys", "#keys").await);
     assert_text("page", &shown);
     browser.finish(&server, &[]).await;
+}
+
+/// What a part of the page shows, below a title.
+async fn shown_texts(browser: &Browser, title: &str, part: &str) -> String {
+    let script = format!("{WORDING} return shownTexts('{part}');");
+    let texts = browser.client.execute(&script, vec![]).await.unwrap();
+    let texts = texts.as_str().expect("a text");
+    format!("--- {title}\n\n{texts}\n\n")
 }

@@ -8,7 +8,7 @@ use super::*;
 use crate::support::snapshots::assert_catalogue;
 
 /// Undoes gzip with the program that everybody has, so that no code of ours is trusted twice.
-async fn gunzip(body: &[u8]) -> Vec<u8> {
+pub(super) async fn gunzip(body: &[u8]) -> Vec<u8> {
     let mut child = tokio::process::Command::new("gzip")
         .arg("-dc")
         .stdin(std::process::Stdio::piped())
@@ -32,6 +32,7 @@ async fn the_page_and_its_files_are_served_with_a_strict_policy() {
         ("/app.js", "text/javascript; charset=utf-8"),
         ("/feed.js", "text/javascript; charset=utf-8"),
         ("/style.css", "text/css; charset=utf-8"),
+        ("/plain.css", "text/css; charset=utf-8"),
         ("/units.js", "text/javascript; charset=utf-8"),
         ("/?tab=units&filter=x", "text/html; charset=utf-8"),
     ] {
@@ -68,10 +69,10 @@ async fn the_lists_of_the_first_protocol_are_there_once_they_have_been_read() {
     let units = [("a.service", "active")];
     bench.read_all(&view(&units));
     let machines = bench.get("/v1/machines").await;
-    assert_eq!((machines.status, machines.text()), (200, NO_MACHINES));
+    assert_eq!((machines.status, machines.text()), (200, format!("{NO_MACHINES}\n").as_str()));
     let answer = bench.get("/v1/units").await;
     assert_eq!((answer.status, answer.header("content-type")), (200, "application/json"));
-    assert_eq!(answer.text(), list(&units));
+    assert_eq!(answer.text(), list(&units) + "\n");
 
     let tag = answer.header("etag");
     assert_eq!(tag, r#"W/"epoch-2""#);
@@ -159,7 +160,7 @@ async fn a_filtered_answer_has_a_tag_of_its_own_and_leaves_the_whole_one_alone()
     }
     assert_eq!(
         bench.get("/v1/units").await.text(),
-        list(&[("a.service", "active"), ("b.service", "failed")])
+        list(&[("a.service", "active"), ("b.service", "failed")]) + "\n"
     );
 }
 
@@ -227,7 +228,7 @@ async fn the_status_is_short_however_long_its_reasons_are() {
 async fn the_process_lives_and_is_ready_when_all_has_been_read() {
     let mut bench = ServerBench::start().await;
     let alive = bench.get("/healthz").await;
-    assert_eq!((alive.status, alive.text()), (200, r#"{"status":"ok"}"#));
+    assert_eq!((alive.status, alive.text()), (200, "{\"status\":\"ok\"}\n"));
     let answer = bench.get("/readyz").await;
     assert_eq!(answer.status, 503);
     assert!(
@@ -333,6 +334,7 @@ async fn head_is_get_without_the_body() {
         "/v1/units",
         "/v1/machines",
         "/v2/state",
+        "/plain",
         "/healthz",
         "/readyz",
         "/metrics",
@@ -361,6 +363,45 @@ async fn head_is_get_without_the_body() {
 }
 
 #[tokio::test]
+async fn json_ends_with_a_newline_on_every_path() {
+    let bench = ServerBench::start().await;
+    let mut full = ServerBench::start().await;
+    let names: Vec<String> = (0..100).map(|number| format!("unit-{number}.service")).collect();
+    let units: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "active")).collect();
+    full.read_all(&view(&units));
+
+    for bench in [&bench, &full] {
+        for (method, path) in [
+            ("GET", "/v1/units"),
+            ("GET", "/v1/machines"),
+            ("GET", "/v2/state"),
+            ("GET", "/healthz"),
+            ("GET", "/readyz"),
+            ("GET", "/nothing"),
+            ("POST", "/v2/state"),
+            ("GET", "/v2/events?topics=all"),
+        ] {
+            for encoding in ["identity", "gzip"] {
+                let accepted = [("Accept-Encoding", encoding)];
+                let answer = bench.request(method, path, &accepted).await;
+                assert_eq!(answer.header("content-type"), "application/json", "{path}");
+                assert_eq!(
+                    answer.header("content-length"),
+                    answer.body.len().to_string(),
+                    "{path}"
+                );
+
+                let body = match answer.header("content-encoding") {
+                    "gzip" => gunzip(&answer.body).await,
+                    _ => answer.body,
+                };
+                assert!(body.ends_with(b"}\n"), "{method} {path}, {encoding}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn large_answers_are_compressed_for_who_wants_that() {
     let mut bench = ServerBench::start().await;
     let gzip = [("Accept-Encoding", "gzip")];
@@ -370,7 +411,8 @@ async fn large_answers_are_compressed_for_who_wants_that() {
         let units: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "active")).collect();
         bench.read(FleetList::Units, &view(&units));
         let plain = bench.get("/v1/units").await;
-        assert_eq!((plain.header("content-encoding"), plain.text()), ("", list(&units).as_str()));
+        let expected = list(&units) + "\n";
+        assert_eq!((plain.header("content-encoding"), plain.text()), ("", expected.as_str()));
         assert!(plain.header("vary").contains("Accept-Encoding"));
         let answer = bench.request("GET", "/v1/units", &gzip).await;
         assert_eq!(answer.header("etag"), plain.header("etag"));
@@ -437,7 +479,16 @@ async fn strangers_are_refused_on_every_path_and_told_how_to_get_in() {
     let bench = ServerBench::start().await;
     let rebound = [("Host", "evil.example:8989")];
     let foreign = [("Origin", "http://evil.example")];
-    for path in ["/", "/healthz", "/readyz", "/metrics", "/v1/units", "/v2/state", "/nothing"] {
+    for path in [
+        "/",
+        "/healthz",
+        "/readyz",
+        "/metrics",
+        "/v1/units",
+        "/v2/state",
+        "/plain",
+        "/nothing",
+    ] {
         let answer = bench.request("GET", path, &rebound).await;
         assert_eq!(answer.status, 403, "{path}");
         assert!(answer.text().contains("--allowed-hosts evil.example"), "{}", answer.text());
@@ -524,12 +575,14 @@ async fn a_slash_at_the_end_of_a_path_is_ignored() {
         assert_eq!(with.header("content-type"), without.header("content-type"), "{path}");
         assert_eq!(with.header("etag"), without.header("etag"), "{path}");
     }
-    // A file of the page names others beside it, which would not be there.
-    assert_eq!(bench.get("/app.js/").await.status, 404);
+    // A page, or a file of it, names others beside it, which would not be there.
+    for path in ["/app.js/", "/plain/"] {
+        assert_eq!(bench.get(path).await.status, 404, "{path}");
+    }
 }
 
 /// Requests that are refused, but for the end of their head, and with which status.
-const REFUSED: [(&str, u16); 36] = [
+pub(super) const REFUSED: [(&str, u16); 36] = [
     ("GET /nothing HTTP/1.1\r\nHost: localhost", 404),
     ("POST /v2/state HTTP/1.1\r\nHost: localhost", 405),
     ("GET /v1/units HTTP/1.1\r\nHost: localhost", 503),
@@ -666,7 +719,15 @@ async fn with_a_token_only_the_page_and_the_sign_of_life_are_free() {
     bench.read_all(&view(&[]));
     let right = [("Authorization", "Bearer s3cret/=")];
     let wrong = [("Authorization", "Bearer s3cret")];
-    for path in ["/readyz", "/metrics", "/v1/units", "/v1/machines", "/v2/state", "/nothing"] {
+    for path in [
+        "/readyz",
+        "/metrics",
+        "/v1/units",
+        "/v1/machines",
+        "/v2/state",
+        "/plain",
+        "/nothing",
+    ] {
         for headers in [&[][..], &wrong] {
             let answer = bench.request("GET", path, headers).await;
             assert_eq!(

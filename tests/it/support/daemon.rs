@@ -269,7 +269,7 @@ impl Daemon {
     }
 
     /// A client of the second protocol that receives events and the state of the source.
-    async fn connect_to_events(&self) -> Client {
+    pub async fn connect_to_events(&self) -> Client {
         let mut request: Request = format!("ws://{}/?topics=events", self.address)
             .into_client_request()
             .unwrap();

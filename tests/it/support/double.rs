@@ -65,7 +65,8 @@ impl Double {
     /// A client that runs it, with this timeout for each poll.
     pub fn source_within(&self, timeout: Duration, connection: FleetctlConnection) -> Fleetctl {
         let command = self.command().to_str().unwrap().to_owned();
-        Fleetctl::new(FleetctlSettings { command, connection, timeout }).unwrap()
+        let settings = FleetctlSettings { command, search_path: None, connection, timeout };
+        Fleetctl::new(settings).unwrap()
     }
 
     /// Sets its mode (see `tests/fleetctl/double.rs`).

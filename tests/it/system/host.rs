@@ -36,11 +36,29 @@ impl Host {
     ///
     /// `None` if this machine cannot run one; with `CI` that is a failure.
     pub fn boot() -> Option<Self> {
+        Self::boot_seeing(&[])
+    }
+
+    /// Such a host, on which also these programs of this machine can be run, from `/opt/bin`.
+    pub fn boot_with_programs(programs: &[&str]) -> Option<Self> {
+        let host = Self::boot_seeing(&["/usr:/mnt/usr".to_owned()])?;
+        for program in programs {
+            let script = "#!/bin/sh\n\
+                          export LD_LIBRARY_PATH=/mnt/usr/lib/$(uname -m)-linux-gnu\n\
+                          exec /mnt/usr/bin/";
+            host.write(&format!("/opt/bin/{program}"), &format!("{script}{program} \"$@\"\n"));
+            host.sh(&format!("chmod 755 /opt/bin/{program} && test -x /mnt/usr/bin/{program}"));
+        }
+        Some(host)
+    }
+
+    fn boot_seeing(files: &[String]) -> Option<Self> {
         let repository = env!("CARGO_MANIFEST_DIR");
-        let host = Self::with(&[
+        let own_files = [
             format!("{repository}/packaging:/mnt/packaging"),
             format!("{}:/mnt/fleet-monitor", env!("CARGO_BIN_EXE_fleet-monitor")),
-        ])?;
+        ];
+        let host = Self::with(&[&own_files, files].concat())?;
         host.sh("chown daemon /opt/bin");
         host.sh("/mnt/packaging/install-coreos --binary /mnt/fleet-monitor");
         host.drop_in("fleetctl", "ReadWritePaths=/opt/bin");

@@ -8,7 +8,7 @@ use super::super::model::Model;
 use super::columns::{presence, severity_style};
 use super::theme::Theme;
 use crate::report::duration::age;
-use crate::report::{EventRow, MachineRow, RowKey, Since, UnitRow, next_steps, utc, verdicts};
+use crate::report::{EventRow, MachineRow, Since, UnitRow, UnitRowKey, next_steps, utc, verdicts};
 
 /// The lines of a row's details; those at the end matter least.
 pub(super) fn lines<'a>(model: &'a Model, key: &'a Key, theme: Theme) -> Vec<Line<'a>> {
@@ -19,7 +19,7 @@ pub(super) fn lines<'a>(model: &'a Model, key: &'a Key, theme: Theme) -> Vec<Lin
     }
 }
 
-fn unit_lines<'a>(model: &'a Model, key: &'a RowKey, theme: Theme) -> Vec<Line<'a>> {
+fn unit_lines<'a>(model: &'a Model, key: &'a UnitRowKey, theme: Theme) -> Vec<Line<'a>> {
     let (name, machine) = key;
     let mut lines = vec![Line::styled(&**name, Theme::heading())];
 

@@ -1,0 +1,113 @@
+//! Opens what the configuration names, for a start, a reload and `--check-config`. So all three
+//! find the same errors.
+//!
+//! Nothing is started here, and nothing is changed, except that a recording is created. This module
+//! must not know how the configuration was read.
+
+use std::path::{Path, PathBuf};
+
+use super::Failure;
+use crate::config::{Config, Environment};
+use crate::server::ServerSettings;
+use crate::server::access::{AccessPolicy, Token};
+use crate::server::open_files::OpenFileLimit;
+use crate::source::recording::Recorder;
+use crate::source::selection::{OpenedSource, Selection};
+
+/// The selected source, opened, and the settings of the server.
+pub(super) struct Prepared {
+    pub(super) settings: ServerSettings,
+    pub(super) selection: Selection,
+    /// `None`: the running source can go on.
+    pub(super) source: Option<OpenedSource>,
+}
+
+/// Selects and opens the source, and reads the token. The source is not opened if the one that was
+/// started from the `running` selection can go on.
+pub(super) async fn prepare(
+    config: &Config,
+    environment: &Environment,
+    files: OpenFileLimit,
+    running: Option<&Selection>,
+) -> Result<Prepared, Failure> {
+    let settings = server_settings(config, files)?;
+
+    let mut options = config.source.clone();
+    options.credentials = credentials();
+    options.search_path.clone_from(&environment.path);
+    let selection = Selection::choose(&options).await;
+    let source = match running {
+        Some(running) if selection.keeps(running) => None,
+        _ => Some(selection.open()?),
+    };
+
+    Ok(Prepared { settings, selection, source })
+}
+
+/// What `--check-config` does beyond reading the options: all that a start does before it listens.
+/// Returns the selected source and the reason in one sentence.
+///
+/// # Errors
+///
+/// Those with which a start would end.
+pub async fn check(config: &Config, environment: &Environment) -> Result<String, Failure> {
+    let files = raise_open_files()?;
+    let prepared = prepare(config, environment, files, None).await?;
+
+    if let Some(path) = &config.record {
+        Recorder::check(path)
+            .await
+            .map_err(|error| unusable_recording(path, &error))?;
+    }
+    Ok(prepared.selection.to_string())
+}
+
+/// Raises the limit on open files as far as the system allows.
+///
+/// # Errors
+///
+/// If the limit is too low to run at all.
+pub fn raise_open_files() -> Result<OpenFileLimit, Failure> {
+    let files = OpenFileLimit::raise();
+
+    match files.too_low_error() {
+        Some(too_low) => Err(Failure::Config(too_low)),
+        None => Ok(files),
+    }
+}
+
+/// Opens the recording. `None`: nothing is recorded.
+pub(super) async fn open_recorder(path: Option<&Path>) -> Result<Option<Recorder>, Failure> {
+    let Some(path) = path else { return Ok(None) };
+
+    match Recorder::open(path).await {
+        Ok(recorder) => Ok(Some(recorder)),
+        Err(error) => Err(unusable_recording(path, &error)),
+    }
+}
+
+fn unusable_recording(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::Config(format!("record = {:?}: cannot be opened: {error}", path.display()))
+}
+
+/// systemd's directory of credentials (`systemd.exec(5)`).
+fn credentials() -> Option<PathBuf> {
+    std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from)
+}
+
+fn server_settings(config: &Config, files: OpenFileLimit) -> Result<ServerSettings, Failure> {
+    let token = Token::read(config.token_file.as_deref(), credentials().as_deref())
+        .map_err(|error| Failure::Config(format!("token_file: {error}")))?;
+
+    Ok(ServerSettings {
+        max_clients: config.max_clients,
+        max_connections: files.connections(),
+        metrics_units: config.metrics_units.clone(),
+        access: AccessPolicy {
+            allowed_origins: config.allowed_origins.clone(),
+            allowed_hosts: config.allowed_hosts.clone(),
+            token,
+            hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        },
+    })
+}

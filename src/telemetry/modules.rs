@@ -1,0 +1,268 @@
+//! The modules of the program, by which a log filter selects entries. Pure.
+//!
+//! Only these write to the log. The libraries that use the crate `log` do not reach it, and none of
+//! the others logs in this program.
+
+/// The module that all others are in.
+pub(crate) const ROOT: &str = "fleet_monitor";
+
+/// All modules below [`ROOT`], one for each file in `src`, in alphabetical order.
+pub(crate) const MODULES: &[&str] = &[
+    "cli",
+    "cluster",
+    "cluster::context",
+    "cluster::crash_loop",
+    "cluster::delta",
+    "cluster::desired",
+    "cluster::health",
+    "cluster::knowledge",
+    "cluster::knowledge::impact",
+    "cluster::knowledge::inventory",
+    "cluster::knowledge::read_times",
+    "cluster::knowledge::registry_diff",
+    "cluster::machine_life",
+    "cluster::machines",
+    "cluster::model",
+    "cluster::observation",
+    "cluster::report",
+    "cluster::requirements",
+    "cluster::retention",
+    "cluster::source_trust",
+    "cluster::suspicion",
+    "cluster::transition",
+    "cluster::unit_life",
+    "cluster::units",
+    "cluster::units::display",
+    "cluster::units::expected",
+    "cluster::units::record",
+    "cluster::units::reported",
+    "cluster::units::timers",
+    "cluster::verdict",
+    "cluster::view",
+    "config",
+    "config::env_file",
+    "config::layers",
+    "config::links",
+    "config::literal",
+    "config::options",
+    "config::parse",
+    "config::similar",
+    "config::values",
+    "daemon",
+    "daemon::initial_problems",
+    "daemon::prepare",
+    "daemon::reload",
+    "daemon::run_loop",
+    "feed",
+    "feed::channel",
+    "feed::channel::batch",
+    "feed::channel::budget",
+    "feed::channel::cursor",
+    "feed::fields",
+    "feed::filter",
+    "feed::filter::error",
+    "feed::filter::pattern",
+    "feed::frame",
+    "feed::html",
+    "feed::input",
+    "feed::list",
+    "feed::message",
+    "feed::message::health",
+    "feed::message::key_column",
+    "feed::message::list",
+    "feed::message::rows",
+    "feed::message::state",
+    "feed::plain",
+    "feed::publication",
+    "feed::publisher",
+    "feed::status",
+    "feed::subscription",
+    "feed::update",
+    "feed::update_history",
+    "lifecycle",
+    "metrics",
+    "metrics::drop_reason",
+    "metrics::format",
+    "metrics::gauges",
+    "output",
+    "server",
+    "server::accept_errors",
+    "server::access",
+    "server::access::host",
+    "server::access::origin",
+    "server::access::token",
+    "server::connection",
+    "server::content",
+    "server::context",
+    "server::deadline",
+    "server::error",
+    "server::error_page",
+    "server::events",
+    "server::gzip",
+    "server::headers",
+    "server::http",
+    "server::listen",
+    "server::open_files",
+    "server::page",
+    "server::query",
+    "server::rate_limit",
+    "server::readiness",
+    "server::response_cache",
+    "server::routes",
+    "server::session",
+    "server::session::end",
+    "server::settings",
+    "server::stream",
+    "server::upgrade",
+    "source",
+    "source::api",
+    "source::api::address",
+    "source::api::error",
+    "source::backoff",
+    "source::etcd",
+    "source::etcd::batching_stream",
+    "source::etcd::certificate",
+    "source::etcd::connector",
+    "source::etcd::der",
+    "source::etcd::endpoint",
+    "source::etcd::error",
+    "source::etcd::handshake",
+    "source::etcd::interner",
+    "source::etcd::key_tree",
+    "source::etcd::key_tree::entries",
+    "source::etcd::key_tree::entry",
+    "source::etcd::key_tree::overdue",
+    "source::etcd::key_tree::pending",
+    "source::etcd::keys",
+    "source::etcd::login",
+    "source::etcd::member_client",
+    "source::etcd::monitor",
+    "source::etcd::pem",
+    "source::etcd::redirect",
+    "source::etcd::report_schedule",
+    "source::etcd::stall",
+    "source::etcd::tls",
+    "source::etcd::value",
+    "source::etcd::watch",
+    "source::etcd::watch::response",
+    "source::etcd::watch_task",
+    "source::fleetctl",
+    "source::fleetctl::child",
+    "source::fleetctl::dialect",
+    "source::fleetctl::error",
+    "source::fleetctl::escapes",
+    "source::fleetctl::orphans",
+    "source::host",
+    "source::http",
+    "source::http::connection",
+    "source::polled",
+    "source::recording",
+    "source::recording::recorder",
+    "source::replay",
+    "source::replay::intervals",
+    "source::rows",
+    "source::selection",
+    "source::selection::open",
+    "source::selection::rules",
+    "source::table",
+    "source::table::row",
+    "source::unit_file",
+    "source::wire",
+    "source::wire::collator",
+    "source::wire::rows",
+    "telemetry",
+    "telemetry::filter",
+    "telemetry::modules",
+    "telemetry::writer",
+    "write_queue",
+];
+
+/// Whether there is a module with this path, such as `fleet_monitor::source::etcd`.
+pub(super) fn exists(path: &str) -> bool {
+    match path.strip_prefix(ROOT) {
+        Some("") => true,
+        Some(rest) => rest
+            .strip_prefix("::")
+            .is_some_and(|module| MODULES.contains(&module)),
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::fs;
+    use std::path::{Path, PathBuf};
+
+    use super::*;
+
+    /// The modules that the files below `src` are, unit tests aside.
+    fn modules_in_src() -> BTreeSet<String> {
+        let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let mut found = BTreeSet::new();
+        let mut folders = vec![src.clone()];
+
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() && !path.ends_with("tests") {
+                    folders.push(path);
+                } else {
+                    found.extend(module(path.strip_prefix(&src).unwrap()));
+                }
+            }
+        }
+        found
+    }
+
+    /// The module that a file is. `None`: it is no module below [`ROOT`].
+    fn module(file: &Path) -> Option<String> {
+        let is_source = file.extension().is_some_and(|extension| extension == "rs");
+        let path: PathBuf = match file.file_stem()?.to_str()? {
+            "lib" | "main" | "tests" => return None,
+            _ if !is_source => return None,
+            "mod" => file.parent()?.to_owned(),
+            _ => file.with_extension(""),
+        };
+        Some(path.to_str()?.replace('/', "::"))
+    }
+
+    #[test]
+    fn the_modules_are_the_files_of_the_program() {
+        let listed: BTreeSet<String> = MODULES.iter().map(|module| (*module).to_owned()).collect();
+        let found = modules_in_src();
+
+        let missing: Vec<_> = found.difference(&listed).collect();
+        let superfluous: Vec<_> = listed.difference(&found).collect();
+        assert!(
+            missing.is_empty() && superfluous.is_empty(),
+            "add {missing:?} to MODULES, and remove {superfluous:?}"
+        );
+        assert!(MODULES.is_sorted(), "they are in alphabetical order");
+    }
+
+    /// Entries of the crate `log` would need `tracing-log`, and hyper-util uses `tracing` only in a
+    /// client that the tests use.
+    #[test]
+    fn no_library_writes_to_the_log() {
+        let lock = include_str!("../../Cargo.lock");
+        let packages = lock.split("[[package]]").skip(1);
+        let users: Vec<&str> = packages
+            .filter(|package| package.contains("\n \"tracing\","))
+            .filter_map(|package| package.split('"').nth(1))
+            .collect();
+
+        assert_eq!(users, ["fleet-monitor", "hyper-util", "tracing-subscriber"]);
+        assert!(!lock.contains("name = \"tracing-log\""));
+    }
+
+    #[test]
+    fn a_module_is_named_by_its_whole_path() {
+        for path in ["fleet_monitor", "fleet_monitor::daemon", "fleet_monitor::source::etcd"] {
+            assert!(exists(path), "{path}");
+        }
+        for path in ["", "fleet", "fleet_monitor::", "fleet_monitor::sour", "daemon", "hyper"] {
+            assert!(!exists(path), "{path}");
+        }
+    }
+}
