@@ -5,6 +5,7 @@
 
 mod columns;
 mod details;
+mod headline;
 mod help;
 mod theme;
 
@@ -16,6 +17,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Paragraph, Widget, Wrap};
 
 use self::columns::{Column, ListCell};
+use self::headline::headline;
 pub(super) use self::theme::Theme;
 use super::edit_line::EditLine;
 use super::list::Key;
@@ -124,69 +126,6 @@ fn state_of_source(model: &Model, health: &SourceHealth, theme: Theme) -> Line<'
         HealthState::Ended => Line::styled("recording, ended", theme.good()),
         HealthState::Unknown => Line::styled("not known", theme.warning()),
     }
-}
-
-/// What is wrong: how many units have each verdict.
-fn headline(model: &Model, theme: Theme) -> Line<'static> {
-    let mut line = Line::default();
-    if let (Connection::Lost { .. }, Some(last)) = (&model.connection, model.last_message) {
-        let age = duration(model.elapsed(last).as_secs());
-        line.push_span(Span::styled(format!("as of {age} ago: "), theme.bad()));
-    }
-
-    for (word, style, count) in missing_machines(model, theme) {
-        line.push_span(Span::styled(format!("{} {word}; ", counted(count, "machine")), style));
-    }
-
-    let units = model.cluster.units.len();
-    if units == 0 {
-        line.push_span(if model.filter.applied.is_empty() {
-            "no units"
-        } else {
-            "no unit matches"
-        });
-        return line;
-    }
-    let mut problems = model
-        .verdicts
-        .iter()
-        .filter(|(verdict, _)| verdict != "ok")
-        .peekable();
-    if problems.peek().is_none() {
-        line.push_span(Span::styled(format!("{} ok", counted(units, "unit")), theme.good()));
-        return line;
-    }
-
-    line.push_span(format!("{}: ", counted(units, "unit")));
-    for (index, (verdict, count)) in model.verdicts.iter().enumerate() {
-        let separator = if index > 0 { ", " } else { "" };
-        let text = format!("{separator}{count} {}", verdicts::word(verdict));
-        line.push_span(Span::styled(text, theme.verdict(verdict)));
-    }
-    line
-}
-
-/// How many machines are lost, and how many are silent, if there are any.
-fn missing_machines(
-    model: &Model,
-    theme: Theme,
-) -> impl Iterator<Item = (&'static str, Style, usize)> {
-    let machines = model.cluster.machines.values();
-    let lost = machines
-        .clone()
-        .filter(|machine| machine.lost_since.is_some())
-        .count();
-    let silent = machines
-        .filter(|machine| machine.lost_since.is_none() && machine.silent_since.is_some())
-        .count();
-
-    [("lost", theme.bad(), lost), ("silent", theme.warning(), silent)]
-        .into_iter()
-        .filter(|(_, _, count)| *count > 0)
-}
-
-fn counted(number: usize, noun: &str) -> String {
-    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
 fn tabs(model: &Model) -> Line<'static> {

@@ -243,6 +243,32 @@ fn the_state_of_the_source_is_in_the_first_line() {
 }
 
 #[test]
+fn the_headline_says_what_is_wrong_and_claims_nothing_else() {
+    let snapshot =
+        |topic: &str, rows: Value| json!({"type": "snapshot", "topic": topic, "rows": rows});
+    let ok = unit("a.service", WEB, "active/running", "ok", "", 1);
+    let read = status(json!({"state": "ok", "topics": {"units": {"age": 1.0}}}));
+    let silent = json!([{"machine": DB, "silent_since": NOW}]);
+
+    let mut lines = String::new();
+    for (case, filter, messages) in [
+        ("before the first message", "", vec![]),
+        ("before the first list", "", vec![status(json!({"state": "starting"}))]),
+        ("an empty cluster", "", vec![read.clone()]),
+        ("a filter without a match", "x*", vec![read.clone()]),
+        ("all is well", "", vec![snapshot("units", json!([ok])), read]),
+        ("a silent machine", "", vec![snapshot("machines", silent)]),
+        ("many problems", "", messages()),
+    ] {
+        let mut model = Model::new(filter, Instant::now());
+        receive(&mut model, messages);
+        let text = screen(&mut model, SMALL, Theme::Monochrome);
+        lines.push_str(&format!("{case}\n    {}\n\n", text.lines().nth(1).unwrap()));
+    }
+    assert_text("watch-headlines", &lines);
+}
+
+#[test]
 fn any_size_can_be_drawn() {
     let keys = [KeyCode::Char('1'), KeyCode::Char('2'), KeyCode::Char('3'), KeyCode::Enter];
     for last in [KeyCode::Null, KeyCode::Char('?'), KeyCode::Char('/')] {
