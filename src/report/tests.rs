@@ -56,7 +56,8 @@ fn cluster(health: &Value) -> ClusterState {
         ],
         "transitions": [
             {"number": 2, "time": NOW - 30_000, "event": "changed", "unit": "db.service",
-             "severity": "warning", "text": "db.service on 10.0.0.1: active/running → failed/failed"},
+             "severity": "warning",
+             "text": "db.service on 10.0.0.1: active/running → failed/failed"},
             {"number": 1, "time": NOW - 90_000, "event": "appeared", "unit": "web@1.service",
              "severity": "info", "text": "web@1.service on 10.0.0.3 appeared: active/running"},
         ],
@@ -125,7 +126,8 @@ fn a_check_is_in_these_words() {
     let any = Threshold { verdict: None, count: 1 };
     let rules = |lasting| CheckRules { warning: vec![any.clone()], critical: vec![], lasting };
     let starting = json!({"source": "etcd", "state": "starting", "time": NOW, "topics": {}});
-    let suspect = json!({"source": "etcd", "state": "suspect", "since": NOW - 5000, "time": NOW, "topics": {}});
+    let suspect = json!({"source": "etcd", "state": "suspect", "since": NOW - 5000, "time": NOW,
+                         "topics": {}});
 
     let texts = [
         ("something is wrong", check(&cluster(&live()), &rules(0), NOW).1),

@@ -15,7 +15,7 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Paragraph, Widget, Wrap};
 
-use self::columns::{ListCell, Column};
+use self::columns::{Column, ListCell};
 pub(super) use self::theme::Theme;
 use super::edit_line::EditLine;
 use super::list::Key;
