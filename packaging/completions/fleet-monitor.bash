@@ -354,7 +354,7 @@ _fleet__monitor() {
                     return 0
                     ;;
                 --unit-fields)
-                    COMPREPLY=($(compgen -P "${cur%"${cur##*,}"}" -W "unit load active sub machine hash dstate target global desc verdict" -- "${cur##*,}"))
+                    COMPREPLY=($(compgen -P "${cur%"${cur##*,}"}" -W "unit load active sub machine hash dstate target global desc verdict key" -- "${cur##*,}"))
                     return 0
                     ;;
                 --machine-fields)

@@ -65,7 +65,8 @@ dstate\t''
 target\t''
 global\t''
 desc\t''
-verdict\t''"
+verdict\t''
+key\t''"
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l machine-fields -d 'Columns of machines: machine, ip, metadata [default: machine,ip,metadata]' -r -f -a "machine\t''
 ip\t''
 metadata\t''"
@@ -93,7 +94,7 @@ complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -f -a "watch" 
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -f -a "unit" -d 'Show all that is known of some units'
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -f -a "check" -d 'Check the cluster for Nagios, Icinga, Sensu or Consul'
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -f -a "completions" -d 'Print the completions for a shell'
-complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -f -a "man" -d 'Print this program\'s manual page, for man -l -'
+complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -f -a "man" -d 'Print the manual page, for man -l -'
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand status" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
@@ -144,5 +145,5 @@ complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand help; and no
 complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand help; and not __fish_seen_subcommand_from status watch unit check completions man help" -f -a "unit" -d 'Show all that is known of some units'
 complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand help; and not __fish_seen_subcommand_from status watch unit check completions man help" -f -a "check" -d 'Check the cluster for Nagios, Icinga, Sensu or Consul'
 complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand help; and not __fish_seen_subcommand_from status watch unit check completions man help" -f -a "completions" -d 'Print the completions for a shell'
-complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand help; and not __fish_seen_subcommand_from status watch unit check completions man help" -f -a "man" -d 'Print this program\'s manual page, for man -l -'
+complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand help; and not __fish_seen_subcommand_from status watch unit check completions man help" -f -a "man" -d 'Print the manual page, for man -l -'
 complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand help; and not __fish_seen_subcommand_from status watch unit check completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

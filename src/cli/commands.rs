@@ -22,7 +22,7 @@ pub enum Command {
     Client(ClientCommand),
     /// Print the completions for a shell
     Completions(CompletionsOptions),
-    /// Print this program's manual page, for man -l -
+    /// Print the manual page, for man -l -
     Man,
 }
 

@@ -28,7 +28,7 @@ const VALUES: [(&str, &[&str]); 8] = [
         "unit_fields",
         &[
             "unit", "load", "active", "sub", "machine", "hash", "dstate", "target", "global",
-            "desc", "verdict",
+            "desc", "verdict", "key",
         ],
     ),
     ("machine_fields", &["machine", "ip", "metadata"]),
