@@ -36,7 +36,7 @@ impl SetValue {
         }
     }
 
-    fn wrong(&self, problem: impl ToString) -> CommandError {
+    fn wrong(&self, problem: &dyn std::fmt::Display) -> CommandError {
         CommandError::Option {
             option: self.set_by,
             value: self.value.display().to_string(),
@@ -58,10 +58,10 @@ impl MonitorClient {
         let url = options.url.clone().map(OsString::from);
         let url = SetValue::find(url, "--url", URL_VARIABLE, &lookup)
             .unwrap_or(SetValue { value: DEFAULT_URL.into(), set_by: "--url" });
-        let text = url.value.to_str().ok_or_else(|| url.wrong("is not UTF-8"))?;
+        let text = url.value.to_str().ok_or_else(|| url.wrong(&"is not UTF-8"))?;
         let address = text
             .parse()
-            .map_err(|problem: super::address::ServerAddressError| url.wrong(problem))?;
+            .map_err(|problem: super::address::ServerAddressError| url.wrong(&problem))?;
 
         let token_file = options.token_file.clone().map(OsString::from);
         let token_file = SetValue::find(token_file, "--token-file", TOKEN_FILE_VARIABLE, &lookup);
@@ -74,14 +74,14 @@ impl MonitorClient {
 /// The header `Authorization` with the token from a file.
 fn read_token(file: &SetValue) -> Result<HeaderValue, CommandError> {
     let text = fs::read_to_string(Path::new(&file.value))
-        .map_err(|error| file.wrong(format_args!("cannot be read: {error}")))?;
+        .map_err(|error| file.wrong(&format_args!("cannot be read: {error}")))?;
     let token = text.trim();
     if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(file.wrong("expected one line of visible ASCII characters"));
+        return Err(file.wrong(&"expected one line of visible ASCII characters"));
     }
 
     let mut value =
-        HeaderValue::try_from(format!("Bearer {token}")).map_err(|error| file.wrong(error))?;
+        HeaderValue::try_from(format!("Bearer {token}")).map_err(|error| file.wrong(&error))?;
     value.set_sensitive(true);
     Ok(value)
 }

@@ -23,8 +23,8 @@ use super::edit_line::EditLine;
 use super::list::Key;
 use super::model::{Connection, Mode, Model};
 use super::order::Tab;
-use crate::report::duration::{age, duration};
-use crate::report::{HealthState, SourceHealth, verdicts};
+use crate::report::duration::age;
+use crate::report::{HealthState, SourceHealth};
 
 /// How many lines are above the rows of a list: the title, the headline, the tabs, the head.
 const LINES_ABOVE: u16 = 4;

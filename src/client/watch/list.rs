@@ -87,7 +87,7 @@ impl List {
             Movement::PageDown => self.index + page,
             Movement::Bottom => usize::MAX,
             Movement::Top => {
-                self.to_top();
+                self.move_to_top();
                 return;
             }
         };
@@ -97,7 +97,7 @@ impl List {
     }
 
     /// Puts the cursor on the first row, to stay there.
-    pub(super) fn to_top(&mut self) {
+    pub(super) fn move_to_top(&mut self) {
         self.cursor = Cursor::Top;
         self.index = 0;
         self.offset = 0;

@@ -149,9 +149,10 @@ impl Column {
         match (tab, order) {
             (Tab::Units, Order::Problem) => self == Column::Verdict,
             (Tab::Units, Order::Name) => self == Column::Unit,
-            (Tab::Units, Order::Machine) => self == Column::Machine,
             (Tab::Machines, Order::Problem) => self == Column::Presence,
-            (Tab::Machines, Order::Name | Order::Machine) => self == Column::Machine,
+            (Tab::Units | Tab::Machines, Order::Machine) | (Tab::Machines, Order::Name) => {
+                self == Column::Machine
+            }
             (Tab::Units | Tab::Machines, Order::Since) => self == Column::Since,
             (Tab::Events, _) => self == Column::Ago,
         }

@@ -47,7 +47,7 @@ fn visible(model: &Model) -> Vec<&str> {
         .map(|(key, _)| match key {
             Key::Unit((unit, _)) => &**unit,
             Key::Machine(machine) => &**machine,
-            Key::Event(number) => &*model.event(*number).unwrap().unit.as_ref().unwrap(),
+            Key::Event(number) => model.event(*number).unwrap().unit.as_ref().unwrap(),
         })
         .collect()
 }
