@@ -88,8 +88,10 @@ fn values(id: &str) -> Option<&'static [&'static str]> {
     VALUES.iter().find(|(of, _)| *of == id).map(|(_, values)| *values)
 }
 
-/// The script for bash, improved in two places: in a list, what follows the last comma is completed
-/// too; and where nothing can be offered, bash does not offer files instead.
+/// The script for bash, improved in three places: in a list, what follows the last comma is
+/// completed too; where nothing can be offered, bash does not offer files instead; and the cases of
+/// the commands get the names by which the script looks for them (clap_complete 4.6.11 takes the
+/// hyphen in the name of the program for the border of a command).
 fn completed_for_bash(mut script: String) -> String {
     for values in LISTS.iter().filter_map(|list| values(list)) {
         let words = values.join(" ");
@@ -98,7 +100,9 @@ fn completed_for_bash(mut script: String) -> String {
             format!(r#"$(compgen -P "${{cur%"${{cur##*,}}"}}" -W "{words}" -- "${{cur##*,}}")"#);
         script = script.replace(&one_word, &last_word);
     }
-    script.replace(" -o bashdefault -o default", "")
+    script
+        .replace(" -o bashdefault -o default", "")
+        .replace("fleet__subcmd__monitor", "fleet__monitor")
 }
 
 #[cfg(test)]
