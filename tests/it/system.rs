@@ -217,6 +217,8 @@ fn the_sidekick_announces_its_instance_in_etcd_and_removes_it_when_it_is_stopped
     host.sh("cp /mnt/packaging/fleet/*@.service /etc/systemd/system/ && systemctl daemon-reload");
     host.write("/etc/fleet-monitor.env", "FLEET_MONITOR_DEMO=true\n");
     host.write("/etc/environment", "COREOS_PRIVATE_IPV4=172.17.8.101\n");
+    // Where etcd listens by default.
+    host.write("/etc/hosts", "127.0.0.1 localhost\n");
     host.sh("systemd-run --unit=etcd /opt/bin/etcd --enable-v2 --data-dir /run/etcd");
 
     host.sh("systemctl start fleet-monitor-discovery@1");

@@ -127,6 +127,9 @@ impl Host {
             matches!(up.stdout.trim_ascii(), b"running" | b"degraded").then_some(init)
         });
         let Some(init) = init else {
+            // Its process 1 dies with it.
+            let _ = nspawn.kill();
+            let _ = nspawn.wait();
             panic!("systemd is not up after {DEADLINE:?}: {}", text(&mut messages))
         };
         let host = Self { nspawn, name, init };
