@@ -128,23 +128,26 @@ impl Terminal {
         kill_process(self.pid(), signal).unwrap();
     }
 
-    /// Waits until the program has ended, and checks that it leaves the terminal as it was.
-    pub async fn end(mut self) -> (ExitStatus, String) {
-        let status = within_timeout("the end of the program", self.child.wait())
-            .await
-            .unwrap();
-        self.until("the normal screen", |screen| {
-            !screen.alternate_screen() && !screen.hide_cursor()
-        })
-        .await;
-
-        let modes = tcgetattr(&self.slave).unwrap().local_modes;
+    /// Waits until the program has ended and all that it wrote is on the screen, and checks that it
+    /// leaves the terminal as it was.
+    pub async fn end(self) -> (ExitStatus, String) {
+        let Self { mut child, slave, screen, mut drawn, .. } = self;
+        let status = within_timeout("the end of the program", child.wait()).await.unwrap();
+        let modes = tcgetattr(&slave).unwrap().local_modes;
         assert!(modes.contains(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG));
-        (status, self.text())
+
+        drop(slave);
+        let all_is_read = async { while drawn.changed().await.is_ok() {} };
+        within_timeout("the end of the output", all_is_read).await;
+
+        let screen = screen.lock().unwrap();
+        let screen = screen.screen();
+        assert!(!screen.alternate_screen() && !screen.hide_cursor(), "the normal screen");
+        (status, screen.contents())
     }
 }
 
-/// Parses what the program writes, in a thread of its own, until the program has ended.
+/// Parses what is written, in a thread of its own, until no process has the terminal open.
 fn parse(mut master: File, screen: Arc<Mutex<vt100::Parser>>) -> watch::Receiver<()> {
     let (sender, drawn) = watch::channel(());
 
