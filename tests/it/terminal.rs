@@ -317,6 +317,20 @@ async fn what_prevents_an_answer_is_one_sentence_that_says_what_to_do() {
 }
 
 #[tokio::test]
+async fn a_variable_is_named_if_it_is_wrong_and_counts_as_not_set_if_it_is_empty() {
+    let wrong = run(&["status"], &[("FLEET_MONITOR_URL", "ftp://localhost")]).await;
+    assert_eq!(wrong.status, 3);
+    assert!(wrong.stderr.contains("FLEET_MONITOR_URL") && !wrong.stderr.contains("--url"));
+
+    let well = monitor(&WELL, &[]).await;
+    let url = format!("http://{}", well.address);
+    let empty = [("FLEET_MONITOR_URL", &*url), ("FLEET_MONITOR_TOKEN_FILE", "")];
+    assert_eq!(run(&["status"], &empty).await.stderr, "");
+    let overridden = [("FLEET_MONITOR_URL", ""), ("FLEET_MONITOR_TOKEN_FILE", "")];
+    assert_eq!(run(&["status", "--url", &url], &overridden).await.stderr, "");
+}
+
+#[tokio::test]
 async fn a_pipe_that_closes_ends_a_command_quietly() {
     let units: Vec<(String, &str)> = (0..3000)
         .map(|number| (format!("unit-{number:04}.service"), "failed"))

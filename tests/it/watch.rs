@@ -20,6 +20,7 @@ const HASH: &str = "a54d85379efe04d9b798936c1f3b9cffedff1b74";
 const DOWN: &str = "\x1b[B";
 const ESCAPE: &str = "\x1b";
 const CONTROL_C: &str = "\x03";
+const CONTROL_Z: &str = "\x1a";
 const ENTER: &str = "\r";
 
 /// From now on the fleetctl lists these units as `(unit, "active/sub")`, all on one machine.
@@ -207,6 +208,30 @@ async fn a_signal_ends_it_and_the_terminal_is_as_before() {
     let (status, text) = terminal.end().await;
     assert_eq!(status.code(), Some(128 + Signal::TERM.as_raw()));
     assert!(!text.contains("web.service"), "the screen from before is back");
+}
+
+#[tokio::test]
+async fn it_is_suspended_and_continued_by_a_shell() {
+    let fleetctl = listing(&UNITS);
+    let daemon = monitor(&fleetctl).await;
+    let shell = ["bash", "--norc", "--noprofile", "-i"];
+    let mut terminal = Terminal::start(&shell, &[("PS1", "ready ")], LARGE.0, LARGE.1);
+    terminal.shows("ready").await;
+    terminal.press(&format!("{PROGRAM} watch --url {}\r", url(daemon.address)));
+    terminal.shows("web.service").await;
+
+    terminal.press(CONTROL_Z);
+    terminal.shows("[1]+").await;
+    assert!(!terminal.text().contains("web.service"));
+
+    terminal.press("fg\r");
+    terminal.shows("web.service").await;
+    fills(&mut terminal, LARGE).await;
+
+    terminal.press("q");
+    terminal.hides("web.service").await;
+    terminal.press("exit\r");
+    assert!(terminal.end().await.0.success());
 }
 
 #[tokio::test]

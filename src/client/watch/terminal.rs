@@ -59,8 +59,11 @@ impl FullScreen {
         leave();
         kill_process(getpid(), Signal::TSTP)?;
 
+        // What the shell has written meanwhile is cleared. `Terminal::clear` would ask the terminal
+        // for the cursor, and the answer would be read as keys.
         enter()?;
-        self.terminal.clear()
+        let size = self.terminal.size()?;
+        self.terminal.resize(size.into())
     }
 }
 
