@@ -689,6 +689,8 @@ async fn errors_at_the_start_have_these_words() {
     );
     let programs = [
         ("a port in use", demo(&["--port", &port])),
+        ("a file in the place of a socket", demo(&["--listen", "unix:///dev/null"])),
+        ("no directory for a socket", demo(&["--listen", "unix:///nowhere/a.sock"])),
         ("an address of another machine", demo(&["--bind", "192.0.2.1", "--port", "1"])),
         ("no token file", demo(&["--token-file", "/nowhere/token"])),
         ("no token in the file", demo(&["--token-file", token])),
