@@ -145,8 +145,7 @@ function covered() {
 
 /** Where the bar is in the page while it does not stick: below the summary. */
 function barTop() {
-  const { offsetTop, offsetHeight } = document.querySelector(".summary");
-  return offsetTop + offsetHeight;
+  return scrollY + document.querySelector(".summary").getBoundingClientRect().bottom;
 }
 
 const scrollToBar = () => scrollTo({ top: barTop(), behavior: "instant" });

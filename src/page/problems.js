@@ -1,6 +1,6 @@
 // What is wrong in the cluster, by its causes: a machine that is lost or silent with all units that
 // suffer from it, several units that are wrong in the same way at one place, or a single unit. It
-// must not know the document, nor any text.
+// must not know the document, nor any sentence.
 
 import { verdictRank, verdictTone } from "./verdicts.js";
 import { shortId } from "./words.js";

@@ -8,6 +8,7 @@ use super::recording::{four_troubles, three_units};
 const TAB: &str = "\u{e004}";
 const ENTER: &str = "\u{e007}";
 const ESCAPE: &str = "\u{e00c}";
+const BACK: &str = "\u{e008}\u{e004}"; // Shift and Tab
 const DOWN: &str = "\u{e015}";
 
 #[tokio::test]
@@ -23,7 +24,10 @@ async fn the_first_stop_skips_to_the_list_of_units() {
 
         browser.press(TAB).await;
         browser
-            .until("document.activeElement.id === 'skip' && $('#skip').getBoundingClientRect().top > 0")
+            .until(
+                "document.activeElement.id === 'skip'
+                    && $('#skip').getBoundingClientRect().top > 0",
+            )
             .await;
         browser.press(ENTER).await;
         browser.until("document.activeElement === $('.line.unit')").await;
@@ -104,5 +108,29 @@ async fn a_button_shows_the_keys_and_has_the_focus_afterwards() {
     browser.click("#keys button").await;
     browser.until("!$('#keys').open").await;
     assert_eq!(browser.value("document.activeElement.id").await, "show-keys");
+    browser.finish(&server, &[]).await;
+}
+
+#[tokio::test]
+async fn the_bar_does_not_cover_what_has_the_focus() {
+    let browser = browser!();
+    let server = Server::replay(&four_troubles());
+
+    for (width, height) in [(390, 844), (1440, 500)] {
+        browser.resize(width, height).await;
+        browser.open(&server.url("#tab=machines")).await;
+        browser.until("live() && $$('.unit-name').length > 20").await;
+        browser.value("$$('.unit-name')[20].focus()").await;
+        browser.value("scrollBy(0, 300)").await;
+        for _ in 0..15 {
+            browser.press(BACK).await;
+            browser
+                .until(
+                    "document.activeElement.getBoundingClientRect().top
+                         >= $('#bar').getBoundingClientRect().bottom",
+                )
+                .await;
+        }
+    }
     browser.finish(&server, &[]).await;
 }

@@ -37,6 +37,13 @@ const FIRST_ROW: &str = "(() => {
 const FITS: &str = "document.documentElement.scrollWidth <= document.documentElement.clientWidth
     && document.body.scrollWidth <= document.body.clientWidth";
 
+/// Whether a list begins right below the bar, which is at the top, but for fractions of a pixel.
+const LIST_BELOW_BAR: &str = "((list) => {
+    const bar = $('#bar').getBoundingClientRect();
+    const { top } = list.getBoundingClientRect();
+    return list.checkVisibility() && Math.abs(bar.top) < 1 && Math.abs(top - bar.bottom) < 1;
+})";
+
 /// Whether all of the cluster is shown, and is not going to change.
 const SHOWN: &str = "live() && $$('.trouble').length === 4 && $$('.chip').length === 7";
 
@@ -54,6 +61,23 @@ async fn the_first_row_is_visible_below_four_troubles_and_seven_chips() {
         browser.until(FIRST_ROW).await;
         assert_eq!(browser.value("scrollY").await, 0);
     }
+    browser.finish(&server, &[]).await;
+}
+
+#[tokio::test]
+async fn a_long_badge_leaves_the_button_of_the_keys_beside_the_title() {
+    let browser = browser!();
+    let server = Server::replay(&four_troubles());
+
+    browser.resize(320, 568).await;
+    browser.open(&server.url("")).await;
+    browser.until(SHOWN).await;
+    let is_beside = "(() => {
+        const [title, keys, badge] =
+            ['h1', '#show-keys', '#link'].map((part) => $(part).getBoundingClientRect());
+        return keys.left >= title.right && keys.top < title.bottom && badge.right <= innerWidth;
+    })()";
+    assert_eq!(browser.value(is_beside).await, true);
     browser.finish(&server, &[]).await;
 }
 
@@ -85,14 +109,7 @@ async fn all_troubles_and_chips_of_a_phone_can_be_scrolled_to() {
 async fn a_tab_scrolls_to_its_list_and_keeps_the_focus() {
     let browser = browser!();
     let server = Server::replay(&four_troubles());
-    let list_below_bar = |tab: &str| {
-        format!(
-            "!$('#{tab}').hidden && scrollY > 0
-             && Math.abs($('#{tab}').getBoundingClientRect().top
-                 - $('#bar').getBoundingClientRect().bottom) < 1
-             && $('#{tab}').getBoundingClientRect().top < 120"
-        )
-    };
+    let list_below_bar = |tab: &str| format!("{LIST_BELOW_BAR}($('#{tab}'))");
 
     for (width, height) in [(390, 844), (640, 360)] {
         browser.resize(width, height).await;
@@ -133,11 +150,7 @@ async fn a_tab_leaves_the_summary_where_it_is_in_a_large_window() {
     browser.value("scrollTo(0, 1000)").await;
     browser.until("scrollY > 500").await;
     browser.click("#tab-units").await;
-    browser
-        .until(
-            "$('#units').getBoundingClientRect().top === $('#bar').getBoundingClientRect().bottom",
-        )
-        .await;
+    browser.until(&format!("{LIST_BELOW_BAR}($('#units'))")).await;
     browser.finish(&server, &[]).await;
 }
 

@@ -4,6 +4,7 @@ use super::browser;
 use super::chromium::Browser;
 use super::program::Server;
 use super::recording::{DB, WEB, list, listing};
+use crate::support::Double;
 
 const API: (&str, &str, &str) = ("api.service", WEB, "active/running");
 const MID: (&str, &str, &str) = ("mid.service", WEB, "active/running");
@@ -22,19 +23,29 @@ const HELD: &str = "names() === 'api.service mid.service web.service'
 const RELEASED: &str = "names() === 'web.service api.service new.service'
     && !$('[data-leaving]') && $('.waiting [role=status]').textContent === ''";
 
+/// Opens the page, and waits for the rows of [`BEFORE`].
+async fn open(browser: &Browser, server: &Server) {
+    browser.open(&server.url("")).await;
+    browser
+        .until("names() === 'api.service mid.service web.service'")
+        .await;
+}
+
+/// The mouse is on a row while the lists become [`AFTER`].
+async fn open_and_hold(browser: &Browser, server: &Server, fleetctl: &Double) {
+    open(browser, server).await;
+    browser.point_at("[data-key^='api.service/']").await;
+    list(fleetctl, &AFTER);
+    browser.until(HELD).await;
+}
+
 #[tokio::test]
 async fn the_mouse_holds_the_order_of_the_rows_until_it_leaves_them() {
     let browser = browser!();
     let fleetctl = listing(&BEFORE);
     let server = Server::asking(&fleetctl, &[]);
 
-    browser.open(&server.url("")).await;
-    browser
-        .until("names() === 'api.service mid.service web.service'")
-        .await;
-    browser.point_at("[data-key^='api.service/']").await;
-    list(&fleetctl, &AFTER);
-    browser.until(HELD).await;
+    open_and_hold(&browser, &server, &fleetctl).await;
 
     browser.click("[data-key^='api.service/']").await;
     browser
@@ -53,13 +64,7 @@ async fn the_button_at_the_count_shows_what_waits() {
     let fleetctl = listing(&BEFORE);
     let server = Server::asking(&fleetctl, &[]);
 
-    browser.open(&server.url("")).await;
-    browser
-        .until("names() === 'api.service mid.service web.service'")
-        .await;
-    browser.point_at("[data-key^='api.service/']").await;
-    list(&fleetctl, &AFTER);
-    browser.until(HELD).await;
+    open_and_hold(&browser, &server, &fleetctl).await;
 
     browser.point_at(".waiting button").await;
     assert_eq!(browser.value(HELD).await, true, "on the way to the button nothing moves");
@@ -74,10 +79,7 @@ async fn the_focus_of_the_keyboard_holds_the_order_until_it_leaves_or_asks_for_w
     let fleetctl = listing(&BEFORE);
     let server = Server::asking(&fleetctl, &[]);
 
-    browser.open(&server.url("")).await;
-    browser
-        .until("names() === 'api.service mid.service web.service'")
-        .await;
+    open(&browser, &server).await;
     browser.value("$$('[role=columnheader] button').pop().focus()").await;
     browser.press("\u{e004}").await; // Tab
     browser.press("\u{e015}").await; // the arrow down
@@ -118,10 +120,7 @@ async fn a_touch_holds_nothing() {
     let fleetctl = listing(&BEFORE);
     let server = Server::asking(&fleetctl, &[]);
 
-    browser.open(&server.url("")).await;
-    browser
-        .until("names() === 'api.service mid.service web.service'")
-        .await;
+    open(&browser, &server).await;
     browser.tap("[data-key^='api.service/']").await;
     browser.until("$('.opened')").await;
     list(&fleetctl, &AFTER);
@@ -135,13 +134,7 @@ async fn another_order_or_filter_is_applied_at_once() {
     let fleetctl = listing(&BEFORE);
     let server = Server::asking(&fleetctl, &[]);
 
-    browser.open(&server.url("")).await;
-    browser
-        .until("names() === 'api.service mid.service web.service'")
-        .await;
-    browser.point_at("[data-key^='api.service/']").await;
-    list(&fleetctl, &AFTER);
-    browser.until(HELD).await;
+    open_and_hold(&browser, &server, &fleetctl).await;
 
     browser.press("/").await;
     browser.press("service").await;
