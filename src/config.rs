@@ -14,7 +14,6 @@ mod links;
 mod literal;
 mod options;
 mod parse;
-mod similar;
 #[cfg(test)]
 mod tests;
 mod values;

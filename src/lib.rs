@@ -52,8 +52,10 @@ pub mod metrics;
 mod net;
 pub mod report;
 pub mod server;
+mod similar;
 pub mod source;
 pub mod telemetry;
+mod utc;
 mod write_queue;
 
 // Helpers that unit tests share with the tests in `tests/`. Those name the crate `fleet_monitor`,

@@ -104,7 +104,8 @@ impl MonitorClient {
     pub(crate) async fn get(&self, path: &str, query: &str) -> Result<Vec<u8>, ClientError> {
         let mut http = HttpClient::default();
         let exchange = async {
-            let response = self.send(&mut http, path, query, "application/json").await?;
+            let request = self.request(path, query, "application/json")?;
+            let response = self.exchange(&mut http, request).await?;
             self.body(&mut http, response).await
         };
 
@@ -122,18 +123,6 @@ impl MonitorClient {
             backoff: Backoff::new(FIRST_WAIT, LONGEST_WAIT),
             next_attempt: None,
         }
-    }
-
-    /// Sends a request, and checks the status of its response.
-    async fn send(
-        &self,
-        http: &mut HttpClient,
-        path: &str,
-        query: &str,
-        accept: &'static str,
-    ) -> Result<Response<Incoming>, ClientError> {
-        let request = self.request(path, query, accept)?;
-        self.exchange(http, request).await
     }
 
     fn request(
@@ -157,6 +146,7 @@ impl MonitorClient {
         Ok(request)
     }
 
+    /// Sends a request, and checks the status of its response.
     async fn exchange(
         &self,
         http: &mut HttpClient,
@@ -325,11 +315,11 @@ impl EventSubscription {
     }
 
     async fn read(&mut self) -> Result<Vec<Message>, ClientError> {
-        if self.stream.is_none() {
-            self.stream = Some(self.open().await?);
-        }
         let address = self.server.address.clone();
-        let stream = self.stream.as_mut().expect("it is open");
+        let stream = match &mut self.stream {
+            Some(stream) => stream,
+            None => self.stream.insert(self.open().await?),
+        };
 
         loop {
             let data = timeout(SILENCE, stream.http.data(&mut stream.body)).await;
@@ -365,7 +355,7 @@ impl EventSubscription {
         }
     }
 
-    async fn open(&mut self) -> Result<OpenStream, ClientError> {
+    async fn open(&self) -> Result<OpenStream, ClientError> {
         let mut request = self.server.request("/v2/events", &self.query, "text/event-stream")?;
         if let Some(id) = self.last_event_id.as_ref().and_then(|id| id.parse().ok()) {
             request.headers_mut().insert("last-event-id", id);

@@ -3,7 +3,7 @@
 //! It does not know what a value means, nor where it was set.
 
 use super::ConfigError;
-use super::similar::similar;
+use crate::similar::similar;
 use crate::source::etcd::DEFAULT_PREFIX;
 
 /// The prefix of the names of our environment variables.

@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use wildmatch::WildMatch;
 
-use super::similar::similar;
 use crate::net::host;
 use crate::server::access::{AllowedHost, AllowedOrigin, InvalidOrigin};
 use crate::server::listen::{ListenAddress, ListenAddressError};
+use crate::similar::similar;
 use crate::source::api::{Address, AddressError};
 use crate::source::etcd::endpoint::{Endpoint, EndpointError};
 use crate::telemetry::{self, LogFilter, LogFilterError};

@@ -10,17 +10,18 @@ mod tests;
 use std::collections::HashMap;
 use std::fmt::{Display, Write};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 
 use super::Publication;
 use super::html::HtmlText;
-use super::status::{clock, count, status_line};
+use super::status::{clock, count, status_line, unix_seconds};
 use crate::cluster::{
     FleetList, HumanDuration, ListHealth, MachineId, Member, Moment, Severity, Text, Transition,
     Unit, Verdict,
 };
+use crate::utc::{day, time_of_day};
 
 /// How many events the page has, the newest ones.
 const MAX_EVENTS: usize = 50;
@@ -380,42 +381,9 @@ impl MachineState {
 
 /// `2023-11-14 22:13:20`, in UTC.
 fn timestamp(time: SystemTime) -> String {
-    let seconds = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let (year, month, day) = date(seconds / 86_400);
-    let clock = clock(time);
-
-    format!("{year:04}-{month:02}-{day:02} {}", clock.trim_end_matches(" UTC"))
+    let seconds = unix_seconds(time);
+    format!("{} {}", day(seconds), time_of_day(seconds))
 }
 
 /// The part of a [`timestamp`] without its seconds, in characters.
 const MINUTE: usize = "2023-11-14 22:13".len();
-
-/// The year, the month and the day that is so many days after 1970-01-01.
-///
-/// It counts years from 1 March on, so that a leap day is the last day of a year, of four years,
-/// and of a whole cycle of 400 years.
-fn date(days: u64) -> (u64, u64, u64) {
-    const CYCLE: u64 = 146_097; // days of 400 years
-    const TO_1970: u64 = 719_468; // days from 0000-03-01 on
-
-    let days = days + TO_1970;
-    let day_of_cycle = days % CYCLE;
-    let centuries = (day_of_cycle / 36_524).min(3);
-    let day_of_century = day_of_cycle - centuries * 36_524;
-    let leaps = day_of_century / 1461;
-    let day_of_leap = day_of_century % 1461;
-    let years = (day_of_leap / 365).min(3);
-    let day_of_year = day_of_leap - years * 365;
-
-    // Days before each month, from March on.
-    const MONTHS: [u64; 12] = [0, 31, 61, 92, 122, 153, 184, 214, 245, 275, 306, 337];
-    let month = MONTHS.partition_point(|before| *before <= day_of_year) as u64 - 1;
-    let day = day_of_year - MONTHS[month as usize] + 1;
-
-    let year = days / CYCLE * 400 + centuries * 100 + leaps * 4 + years;
-    if month < 10 {
-        (year, month + 3, day)
-    } else {
-        (year + 1, month - 9, day)
-    }
-}

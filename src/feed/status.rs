@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Publication;
 use crate::cluster::{FleetList, Moment, Verdict};
+use crate::utc::time_of_day;
 
 /// The line. A problem of the source comes first, then what is in the cluster.
 pub(crate) fn status_line(publication: &Publication, clients: usize) -> String {
@@ -93,6 +94,10 @@ pub(crate) fn count(number: u64, noun: &str) -> String {
 /// A time of day in UTC. The line is shown next to a date, and the clocks of servers are usually
 /// UTC.
 pub(super) fn clock(time: SystemTime) -> String {
-    let second = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() % 86_400;
-    format!("{:02}:{:02}:{:02} UTC", second / 3600, second / 60 % 60, second % 60)
+    format!("{} UTC", time_of_day(unix_seconds(time)))
+}
+
+/// Seconds since 1970.
+pub(super) fn unix_seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }

@@ -76,13 +76,9 @@ pub fn check(state: &ClusterState, rules: &CheckRules, now: Milliseconds) -> (Ch
 }
 
 fn status(state: &ClusterState, rules: &CheckRules, wrong: &[&UnitRow]) -> CheckStatus {
-    let is_current = state
-        .health
-        .as_ref()
-        .is_some_and(|health| matches!(health.state, HealthState::Ok | HealthState::Ended));
     let is_reached = |threshold: &Threshold| count(wrong, threshold) >= threshold.count;
 
-    if !is_current {
+    if !state.is_current() {
         CheckStatus::Unknown
     } else if rules.critical.iter().any(is_reached) {
         CheckStatus::Critical
@@ -145,13 +141,10 @@ fn nothing_wrong(state: &ClusterState, rules: &CheckRules) -> String {
 
 /// How many units are wrong, and the names of the worst.
 fn summary(wrong: &[&UnitRow]) -> String {
-    let mut counts = Vec::new();
-    for verdict in verdicts::names() {
-        let units = wrong.iter().filter(|unit| unit.verdict == verdict).count();
-        if units > 0 {
-            counts.push(format!("{units} {}", verdicts::word(verdict)));
-        }
-    }
+    let counts: Vec<String> = verdicts::count(wrong.iter().copied())
+        .into_iter()
+        .map(|(verdict, units)| format!("{units} {}", verdicts::word(verdict)))
+        .collect();
 
     let mut worst = wrong.to_vec();
     worst.sort_by_key(|unit| verdicts::rank(&unit.verdict));
@@ -184,14 +177,7 @@ fn performance_data(state: &ClusterState, rules: &CheckRules, wrong: &[&UnitRow]
         .map(of_verdict)
         .collect();
     data.push(format!("units={};;;0", state.units.len()));
-    data.push(format!(
-        "machines={};;;0",
-        state
-            .machines
-            .values()
-            .filter(|machine| machine.lost_since.is_none())
-            .count()
-    ));
+    data.push(format!("machines={};;;0", state.count_present_machines()));
     data.join(" ")
 }
 

@@ -3,15 +3,16 @@
 //!
 //! It knows neither how messages arrive nor what is shown of them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::machine_condition::MachineCondition;
 use super::wire::{
-    EventRow, Hello, MachineRow, Message, RowTopic, SourceHealth, StateDocument, UnitRow,
-    UnitRowKey,
+    EventRow, HealthState, Hello, MachineRow, Message, RowTopic, SourceHealth, StateDocument,
+    UnitRow, UnitRowKey,
 };
 
 /// How many events are kept: as many as the server keeps.
@@ -30,6 +31,15 @@ pub struct ClusterState {
     pub machines: BTreeMap<String, MachineRow>,
     /// The latest events, oldest first.
     pub events: VecDeque<EventRow>,
+}
+
+/// How many units are on a machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UnitCount {
+    /// All of them.
+    pub all: usize,
+    /// Those that are not `ok`.
+    pub wrong: usize,
 }
 
 /// A message that does not have the form that `docs/protocol.md` defines.
@@ -51,6 +61,44 @@ struct MachineKey {
 }
 
 impl ClusterState {
+    /// Whether the source is read as it should be. If not, the cluster may be in another state.
+    pub fn is_current(&self) -> bool {
+        self.health
+            .as_ref()
+            .is_some_and(|health| matches!(health.state, HealthState::Ok | HealthState::Ended))
+    }
+
+    /// How many machines are in this condition.
+    pub fn count_machines(&self, condition: MachineCondition) -> usize {
+        self.machines
+            .values()
+            .filter(|machine| machine.condition() == condition)
+            .count()
+    }
+
+    /// How many machines have not left the cluster.
+    pub fn count_present_machines(&self) -> usize {
+        self.machines.len() - self.count_machines(MachineCondition::Lost)
+    }
+
+    /// How many units are on each machine, by its ID. Machines without units are left out.
+    pub fn count_units_by_machine(&self) -> HashMap<&str, UnitCount> {
+        let mut counts: HashMap<&str, UnitCount> = HashMap::new();
+        for unit in self.units.values() {
+            if let Some(machine) = &unit.machine {
+                let count = counts.entry(machine).or_default();
+                count.all += 1;
+                count.wrong += usize::from(!unit.is_ok());
+            }
+        }
+        counts
+    }
+
+    /// The name of a machine for people: its ID, if no more is known of it.
+    pub fn machine_name<'a>(&'a self, id: &'a str) -> &'a str {
+        self.machines.get(id).map_or(id, MachineRow::name)
+    }
+
     /// Applies one message.
     ///
     /// # Errors

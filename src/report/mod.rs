@@ -7,6 +7,7 @@
 mod check;
 mod cluster_state;
 pub mod duration;
+mod machine_condition;
 mod overview;
 mod problems;
 mod since;
@@ -19,7 +20,8 @@ pub mod verdicts;
 mod wire;
 
 pub use check::{CheckRules, CheckStatus, Threshold, check};
-pub use cluster_state::{ClusterState, InvalidMessage};
+pub use cluster_state::{ClusterState, InvalidMessage, UnitCount};
+pub use machine_condition::MachineCondition;
 pub use overview::{Assessment, ShownUnits, overview};
 pub use problems::{Cause, Problem, problems};
 pub use since::Since;

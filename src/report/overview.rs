@@ -1,14 +1,16 @@
 //! The state of the cluster on one screen: the source and the age of its data, what is wrong, the
 //! machines.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::cluster_state::ClusterState;
 use super::duration::{age, duration};
+use super::machine_condition::MachineCondition;
 use super::problems::{Cause, Problem, problems};
+use super::since::Since;
 use super::table::{Cell, Layout, Table, cut, printable, style};
 use super::verdicts::{self, Tone};
-use super::wire::{HealthState, Milliseconds, SourceHealth, UnitRow};
+use super::wire::{HealthState, Milliseconds, SourceHealth, UnitRow, short_id};
 
 /// Lines that are left free at the end of the screen: for the prompt.
 const RESERVED_LINES: usize = 2;
@@ -29,12 +31,7 @@ pub enum Assessment {
 impl Assessment {
     /// Assesses the cluster.
     pub fn of(state: &ClusterState) -> Self {
-        let is_current = state
-            .health
-            .as_ref()
-            .is_some_and(|health| matches!(health.state, HealthState::Ok | HealthState::Ended));
-
-        if !is_current {
+        if !state.is_current() {
             Assessment::Unknown
         } else if has_problems(state) {
             Assessment::Wrong
@@ -49,7 +46,7 @@ fn has_problems(state: &ClusterState) -> bool {
         || state
             .machines
             .values()
-            .any(|machine| machine.lost_since.is_some() || machine.silent_since.is_some())
+            .any(|machine| machine.condition().tone() != Tone::Good)
 }
 
 /// How much of the units is shown.
@@ -183,14 +180,8 @@ fn headline(state: &ClusterState, problems: &[Problem], layout: Layout) -> Vec<S
         return vec![];
     }
 
-    let machines = state.machines.values();
-    let lost = machines
-        .clone()
-        .filter(|machine| machine.lost_since.is_some())
-        .count();
-    let silent = machines
-        .filter(|machine| machine.lost_since.is_none() && machine.silent_since.is_some())
-        .count();
+    let lost = state.count_machines(MachineCondition::Lost);
+    let silent = state.count_machines(MachineCondition::Silent);
     let parts = [
         (lost > 0).then(|| format!("{} lost", count(lost, "machine"))),
         (silent > 0).then(|| format!("{} silent", count(silent, "machine"))),
@@ -208,26 +199,21 @@ fn headline(state: &ClusterState, problems: &[Problem], layout: Layout) -> Vec<S
         [] => "all well".to_owned(),
         _ => wrong.join("; "),
     };
-    let present = state.machines.len() - lost;
+    let present = count(state.count_present_machines(), "machine");
     vec![
         colored(&words, tone, layout),
-        format!("{} on {}", count(state.units.len(), "unit"), count(present, "machine")),
+        format!("{} on {present}", count(state.units.len(), "unit")),
     ]
 }
 
 /// `units: 1 failed, 2 stale`; `None` if all units are ok.
 fn wrong_units(state: &ClusterState) -> Option<String> {
-    let mut counts: BTreeMap<(usize, &str), usize> = BTreeMap::new();
-    for unit in state.units.values().filter(|unit| !unit.is_ok()) {
-        *counts
-            .entry((verdicts::rank(&unit.verdict), &unit.verdict))
-            .or_default() += 1;
-    }
-
-    let words: Vec<String> = counts
+    let words: Vec<String> = verdicts::count(state.units.values())
         .into_iter()
-        .map(|((_, verdict), units)| format!("{units} {}", verdicts::word(verdict)))
+        .filter(|(verdict, _)| *verdict != "ok")
+        .map(|(verdict, units)| format!("{units} {}", verdicts::word(verdict)))
         .collect();
+
     (!words.is_empty()).then(|| format!("units: {}", words.join(", ")))
 }
 
@@ -252,7 +238,7 @@ fn problem_lines(
             Cell::toned(problem.word(), problem.tone),
             subject(problem).into(),
             place(problem).into(),
-            age(problem.since, now, problem.since_seen).into(),
+            problem.since.age(now).into(),
             reason(problem).into(),
         ]);
     }
@@ -315,7 +301,7 @@ fn unit_table(state: &ClusterState, now: Milliseconds) -> Table {
             (&*unit.unit).into(),
             unit.state().into(),
             unit.place().unwrap_or("-").into(),
-            age(unit.since, now, unit.since_seen).into(),
+            Since::of_state(unit).age(now).into(),
             reason.into(),
         ]);
     }
@@ -325,29 +311,19 @@ fn unit_table(state: &ClusterState, now: Milliseconds) -> Table {
 /// All machines, those that are lost or silent first.
 fn machine_table(state: &ClusterState) -> Table {
     let mut machines: Vec<_> = state.machines.values().collect();
-    machines.sort_by_key(|machine| {
-        (machine.lost_since.is_none(), machine.silent_since.is_none(), machine.name())
-    });
+    machines.sort_by_key(|machine| (machine.condition().tone(), machine.name()));
 
+    let units = state.count_units_by_machine();
     let mut table = Table::new(&["MACHINE", "ID", "STATE", "UNITS", "PROBLEMS", "METADATA"]);
     for machine in machines {
-        let units = state
-            .units
-            .values()
-            .filter(|unit| unit.machine.as_deref() == Some(&*machine.machine));
-        let wrong = units.clone().filter(|unit| !unit.is_ok()).count();
-        let (word, tone) = match (machine.lost_since, machine.silent_since) {
-            (Some(_), _) => ("lost", Tone::Bad),
-            (None, Some(_)) => ("silent", Tone::Warning),
-            (None, None) if machine.leader => ("leader", Tone::Good),
-            (None, None) => ("present", Tone::Good),
-        };
+        let units = units.get(&*machine.machine).copied().unwrap_or_default();
+        let condition = machine.condition();
         table.push([
             machine.name().into(),
-            machine.machine.get(..8).unwrap_or(&machine.machine).into(),
-            Cell::toned(word, tone),
-            units.count().to_string().into(),
-            wrong.to_string().into(),
+            short_id(&machine.machine).into(),
+            Cell::toned(condition.word(), condition.tone()),
+            units.all.to_string().into(),
+            units.wrong.to_string().into(),
             machine.metadata.as_deref().unwrap_or("-").into(),
         ]);
     }

@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 
 use super::cluster_state::ClusterState;
+use super::machine_condition::MachineCondition;
+use super::since::Since;
 use super::verdicts::{self, Tone};
 use super::wire::{MachineRow, Milliseconds, UnitRow};
 
@@ -45,9 +47,7 @@ pub struct Problem<'a> {
     /// The units that have it, by name. Empty for a machine without such a unit.
     pub units: Vec<&'a UnitRow>,
     /// When the newest part of it began.
-    pub since: Milliseconds,
-    /// Whether the server saw it begin.
-    pub since_seen: bool,
+    pub since: Since,
     /// How much it needs attention.
     pub tone: Tone,
     /// Its place among the verdicts, the worst first.
@@ -57,7 +57,7 @@ pub struct Problem<'a> {
 impl Problem<'_> {
     /// Whether it began a short time ago.
     pub fn is_new(&self, now: Milliseconds) -> bool {
-        self.since_seen && now.saturating_sub(self.since) < NEW
+        self.since.is_exact && now.saturating_sub(self.since.time) < NEW
     }
 
     /// Its name: a verdict for people, or what is wrong with the machine.
@@ -97,7 +97,7 @@ pub fn problems(state: &ClusterState, now: Milliseconds) -> Vec<Problem<'_>> {
             !problem.is_new(now),
             problem.rank,
             std::cmp::Reverse(problem.units.len()),
-            std::cmp::Reverse(problem.since),
+            std::cmp::Reverse(problem.since.time),
         )
     });
     problems
@@ -109,10 +109,11 @@ fn machine_problem<'a>(
     machine: &'a MachineRow,
     wrong: &mut Vec<&'a UnitRow>,
 ) -> Option<Problem<'a>> {
-    let (cause, since, rank) = match (machine.lost_since, machine.silent_since) {
-        (Some(since), _) => (Cause::MachineLost(machine), since, 0),
-        (None, Some(since)) => (Cause::MachineSilent(machine), since, verdicts::rank("unreported")),
-        (None, None) => return None,
+    let condition = machine.condition();
+    let (cause, rank) = match condition {
+        MachineCondition::Lost => (Cause::MachineLost(machine), 0),
+        MachineCondition::Silent => (Cause::MachineSilent(machine), verdicts::rank("unreported")),
+        MachineCondition::Leader | MachineCondition::Present => return None,
     };
 
     let is_of_machine = |unit: &UnitRow| {
@@ -120,11 +121,8 @@ fn machine_problem<'a>(
             && matches!(&*unit.verdict, "machine_lost" | "stale" | "unreported")
     };
     let units = wrong.extract_if(.., |unit| is_of_machine(unit)).collect();
-    let tone = match cause {
-        Cause::MachineLost(_) => Tone::Bad,
-        _ => Tone::Warning,
-    };
-    Some(Problem { cause, units, since, since_seen: true, tone, rank })
+    let since = Since::of_machine(machine);
+    Some(Problem { cause, units, since, tone: condition.tone(), rank })
 }
 
 /// One problem for each group of two units or more that have the same verdict and the same key.
@@ -155,13 +153,13 @@ fn grouped<'a>(
 fn of_units<'a>(cause: Cause<'a>, units: Vec<&'a UnitRow>) -> Problem<'a> {
     let newest = units
         .iter()
-        .max_by_key(|unit| (unit.verdict_since_seen, unit.verdict_since));
+        .map(|unit| Since::of_verdict(unit))
+        .max_by_key(|since| (since.is_exact, since.time));
     let verdict = units.first().map_or("ok", |unit| &unit.verdict);
 
     Problem {
         cause,
-        since: newest.map_or(0, |unit| unit.verdict_since),
-        since_seen: newest.is_some_and(|unit| unit.verdict_since_seen),
+        since: newest.unwrap_or(Since { time: 0, is_exact: false }),
         tone: verdicts::tone(verdict),
         rank: verdicts::rank(verdict),
         units,

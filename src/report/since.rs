@@ -22,8 +22,13 @@ impl Since {
 
         match unit.stale_since.filter(|_| unit.verdict == "stale") {
             Some(time) => Self { time, is_exact: true },
-            None => Self { time: unit.verdict_since, is_exact: unit.verdict_since_seen },
+            None => Self::of_verdict(unit),
         }
+    }
+
+    /// The beginning of a unit's verdict.
+    pub fn of_verdict(unit: &UnitRow) -> Self {
+        Self { time: unit.verdict_since, is_exact: unit.verdict_since_seen }
     }
 
     /// The beginning of a unit's load, active and sub state.

@@ -2,6 +2,7 @@
 
 use super::cluster_state::ClusterState;
 use super::duration::age;
+use super::since::Since;
 use super::table::{Layout, printable, style};
 use super::verdicts;
 use super::wire::{EventRow, Milliseconds, UnitRow};
@@ -87,12 +88,7 @@ fn wanted(state: &ClusterState, row: &UnitRow) -> Vec<String> {
     let desired = row.desired.as_deref().unwrap_or("not known: there is no unit file");
     let target = match &row.target {
         _ if row.global => Some("every machine that meets its requirements".to_owned()),
-        Some(id) => Some(
-            state
-                .machines
-                .get(id)
-                .map_or_else(|| id.clone(), |machine| machine.name().to_owned()),
-        ),
+        Some(id) => Some(state.machine_name(id).to_owned()),
         None => None,
     };
 
@@ -106,11 +102,6 @@ fn wanted(state: &ClusterState, row: &UnitRow) -> Vec<String> {
 
 /// How the unit is on one machine, or on none.
 fn on_machine(row: &UnitRow, now: Milliseconds, layout: Layout) -> Vec<String> {
-    let machine = match (&row.ip, &row.machine) {
-        (Some(ip), Some(id)) => format!("{ip} ({id})"),
-        (None, Some(id)) => id.clone(),
-        (_, None) => "none".to_owned(),
-    };
     let tone = style(verdicts::tone(&row.verdict));
     let word = verdicts::word(&row.verdict);
     let verdict = if layout.color {
@@ -118,15 +109,15 @@ fn on_machine(row: &UnitRow, now: Milliseconds, layout: Layout) -> Vec<String> {
     } else {
         word.to_owned()
     };
-    let since = age(row.verdict_since, now, row.verdict_since_seen);
+    let since = Since::of_verdict(row).age(now);
 
     let mut lines = vec![
-        field("machine", &machine),
+        field("machine", &row.address_and_id()),
         format!("  {:NAME_WIDTH$} {verdict} for {since}: {}", "verdict", printable(&row.reason)),
     ];
     if row.active.is_some() || row.sub.is_some() {
         let load = row.load.as_deref().unwrap_or("-");
-        let since = age(row.since, now, row.since_seen);
+        let since = Since::of_state(row).age(now);
         lines.push(field("state", &format!("{} ({load}) for {since}", row.state())));
     }
     if let Some(stale) = row.stale_since {

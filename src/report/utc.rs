@@ -1,50 +1,12 @@
 //! Times as text. Pure: it knows neither a clock nor a time zone but UTC.
 
 use super::wire::Milliseconds;
+use crate::utc::{day, time_of_day};
 
 /// A time in UTC as RFC 3339 writes it, such as `2023-11-14T22:13:20Z`.
 pub fn utc(time: Milliseconds) -> String {
     let seconds = time / 1000;
-    let (year, month, day) = date(seconds / 86_400);
-    let second = seconds % 86_400;
-
-    format!(
-        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z",
-        second / 3_600,
-        second / 60 % 60,
-        second % 60
-    )
-}
-
-/// The date of a day that is so many days after 1 January 1970.
-fn date(mut days: u64) -> (u64, u64, u64) {
-    // After 400 years the calendar repeats.
-    const DAYS_OF_400_YEARS: u64 = 146_097;
-    let mut year = 1970 + days / DAYS_OF_400_YEARS * 400;
-    days %= DAYS_OF_400_YEARS;
-
-    while days >= days_of_year(year) {
-        days -= days_of_year(year);
-        year += 1;
-    }
-
-    let february = days_of_year(year) - 337;
-    let lengths = [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
-    let mut month = 1;
-    for length in lengths {
-        if days < length {
-            break;
-        }
-        days -= length;
-        month += 1;
-    }
-    (year, month, days + 1)
-}
-
-fn days_of_year(year: u64) -> u64 {
-    let is_leap_year =
-        year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
-    if is_leap_year { 366 } else { 365 }
+    format!("{}T{}Z", day(seconds), time_of_day(seconds))
 }
 
 #[cfg(test)]

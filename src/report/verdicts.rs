@@ -1,5 +1,9 @@
 //! The verdicts of `docs/protocol.md`: their order, words for people, and tones.
 
+use std::collections::BTreeMap;
+
+use super::wire::UnitRow;
+
 /// How much a row needs attention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Tone {
@@ -59,6 +63,18 @@ pub fn word(name: &str) -> &str {
 /// How much a unit with this verdict needs attention.
 pub fn tone(name: &str) -> Tone {
     find(name).map_or(Tone::Warning, |verdict| verdict.tone)
+}
+
+/// How many units have each verdict, the worst first. Verdicts that no unit has are left out.
+pub fn count<'a>(units: impl IntoIterator<Item = &'a UnitRow>) -> Vec<(&'a str, usize)> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for unit in units {
+        *counts.entry(&unit.verdict).or_default() += 1;
+    }
+
+    let mut counts: Vec<(&str, usize)> = counts.into_iter().collect();
+    counts.sort_by_key(|(verdict, _)| rank(verdict));
+    counts
 }
 
 #[cfg(test)]

@@ -125,6 +125,15 @@ impl UnitRow {
         self.ip.as_deref().or(self.machine.as_deref().map(short_id))
     }
 
+    /// The machine's address and ID, as far as they are known; `none` for a unit on no machine.
+    pub fn address_and_id(&self) -> String {
+        match (&self.ip, &self.machine) {
+            (Some(ip), Some(machine)) => format!("{ip} ({machine})"),
+            (None, Some(machine)) => machine.clone(),
+            (_, None) => "none".to_owned(),
+        }
+    }
+
     /// `active/sub`, or `-` if no machine has reported it.
     pub fn state(&self) -> String {
         match (&self.active, &self.sub) {
@@ -177,7 +186,7 @@ impl MachineRow {
 }
 
 /// The first eight digits of a machine's ID, as fleetctl shortens it.
-fn short_id(id: &str) -> &str {
+pub(super) fn short_id(id: &str) -> &str {
     id.get(..8).unwrap_or(id)
 }
 

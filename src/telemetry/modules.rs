@@ -75,7 +75,6 @@ pub(crate) const MODULES: &[&str] = &[
     "config::literal",
     "config::options",
     "config::parse",
-    "config::similar",
     "config::values",
     "daemon",
     "daemon::initial_problems",
@@ -123,6 +122,7 @@ pub(crate) const MODULES: &[&str] = &[
     "report::check",
     "report::cluster_state",
     "report::duration",
+    "report::machine_condition",
     "report::overview",
     "report::problems",
     "report::since",
@@ -163,6 +163,7 @@ pub(crate) const MODULES: &[&str] = &[
     "server::socket_file",
     "server::stream",
     "server::upgrade",
+    "similar",
     "source",
     "source::api",
     "source::api::address",
@@ -219,6 +220,7 @@ pub(crate) const MODULES: &[&str] = &[
     "telemetry::filter",
     "telemetry::modules",
     "telemetry::writer",
+    "utc",
     "write_queue",
 ];
 

@@ -226,7 +226,7 @@ fn draw_list(buffer: &mut Buffer, area: Rect, model: &Model, theme: Theme) {
     let cluster = &model.cluster;
     let now = model.server_now();
     let units = match model.tab {
-        Tab::Machines => columns::units_by_machine(model),
+        Tab::Machines => cluster.count_units_by_machine(),
         Tab::Units | Tab::Events => std::collections::HashMap::new(),
     };
     let is_old = matches!(model.connection, Connection::Lost { .. });

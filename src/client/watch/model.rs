@@ -3,7 +3,6 @@
 //! Pure. It knows keys and messages, but neither a terminal nor a connection; the present is
 //! passed in.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crossterm::event::KeyEvent;
@@ -12,9 +11,7 @@ use super::edit_line::EditLine;
 use super::keys::{self, FilterCommand, KeyCommand};
 use super::list::{Key, List};
 use super::order::{self, Order, Tab};
-use crate::report::{
-    ClusterState, EventRow, InvalidMessage, Message, Milliseconds, UnitRow, verdicts,
-};
+use crate::report::{ClusterState, EventRow, InvalidMessage, Message, Milliseconds, verdicts};
 
 /// The whole screen.
 #[derive(Debug)]
@@ -228,7 +225,10 @@ impl Model {
     pub(super) fn prepare(&mut self, height: usize) {
         if std::mem::take(&mut self.is_changed) {
             self.sort();
-            self.verdicts = count_verdicts(self.cluster.units.values());
+            self.verdicts = verdicts::count(self.cluster.units.values())
+                .into_iter()
+                .map(|(verdict, count)| (verdict.to_owned(), count))
+                .collect();
         }
         self.list_mut().set_height(height);
     }
@@ -341,20 +341,6 @@ impl Model {
         self.connection = Connection::Connecting;
         Some(Request::Subscribe)
     }
-}
-
-fn count_verdicts<'a>(units: impl Iterator<Item = &'a UnitRow>) -> Vec<(String, usize)> {
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for unit in units {
-        *counts.entry(&unit.verdict).or_default() += 1;
-    }
-
-    let mut verdicts: Vec<(String, usize)> = counts
-        .into_iter()
-        .map(|(verdict, count)| (verdict.to_owned(), count))
-        .collect();
-    verdicts.sort_by_key(|(verdict, _)| verdicts::rank(verdict));
-    verdicts
 }
 
 #[cfg(test)]

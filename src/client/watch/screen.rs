@@ -12,6 +12,7 @@ use super::terminal::{EndSignals, FullScreen, read_events};
 use super::updates::Updates;
 use crate::client::CommandError;
 use crate::client::connection::{ClientError, MonitorClient, SubscriptionEvent};
+use crate::report::Message;
 
 /// The shortest time between two drawings because of messages.
 const BETWEEN_UPDATES: Duration = Duration::from_millis(200);
@@ -96,7 +97,7 @@ pub(super) async fn run(
 fn receive(
     model: &mut Model,
     server: &MonitorClient,
-    messages: Vec<crate::report::Message>,
+    messages: Vec<Message>,
 ) -> Result<(), CommandError> {
     model.receive(messages).map_err(|error| {
         ClientError::NotFleetMonitor(server.address.clone(), error.to_string()).into()

@@ -3,9 +3,7 @@
 //! It does not know where the text comes from.
 
 use super::FilterKey;
-
-/// The lowest similarity, from 0 to 1, at which a key is suggested for an unknown one.
-const SIMILAR: f64 = 0.6;
+use crate::similar::most_similar;
 
 /// Why a text is not a filter.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -41,14 +39,9 @@ impl FilterError {
 /// The key that was probably meant: the most similar one, or else one that begins like it.
 fn similar(key: &str) -> Option<&'static str> {
     let names = FilterKey::ALL.map(FilterKey::name);
-    let similarity = |name: &str| strsim::normalized_damerau_levenshtein(key, name);
-
-    let closest = names
-        .into_iter()
-        .max_by(|one, other| similarity(one).total_cmp(&similarity(other)))
-        .filter(|name| similarity(name) >= SIMILAR);
     let begins_alike = |name: &&str| key.starts_with(*name) || name.starts_with(key);
-    closest.or_else(|| names.into_iter().find(begins_alike))
+
+    most_similar(key, names).or_else(|| names.into_iter().find(begins_alike))
 }
 
 fn hint(similar: Option<&str>) -> String {

@@ -1,6 +1,6 @@
 //! What is on the plain page, and in which order.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use super::*;
 use crate::builders;

@@ -6,11 +6,10 @@ use std::collections::HashMap;
 
 use ratatui::style::Style;
 
-use super::super::model::Model;
 use super::super::order::{Order, Tab};
 use super::theme::Theme;
 use crate::report::duration::age;
-use crate::report::{EventRow, MachineRow, Milliseconds, Since, UnitRow, utc, verdicts};
+use crate::report::{EventRow, MachineRow, Milliseconds, Since, UnitCount, UnitRow, utc, verdicts};
 
 /// A column of one list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -185,7 +184,7 @@ pub(super) fn unit_cell(
 pub(super) fn machine_cell<'a>(
     column: Column,
     machine: &'a MachineRow,
-    units: &HashMap<&str, usize>,
+    units: &HashMap<&str, UnitCount>,
     now: Milliseconds,
     theme: Theme,
 ) -> ListCell<'a> {
@@ -193,12 +192,13 @@ pub(super) fn machine_cell<'a>(
         Column::Machine => ListCell::plain(machine.name()),
         Column::MachineId => ListCell::plain(&*machine.machine),
         Column::Presence => {
-            let presence = presence(machine);
-            ListCell::styled(presence, presence_style(presence, theme))
+            let condition = machine.condition();
+            ListCell::styled(condition.word(), theme.tone(condition.tone()))
         }
         Column::Since => ListCell::plain(Since::of_machine(machine).age(now)),
         Column::Units => {
-            ListCell::plain(units.get(&*machine.machine).copied().unwrap_or(0).to_string())
+            let count = units.get(&*machine.machine).copied().unwrap_or_default();
+            ListCell::plain(count.all.to_string())
         }
         Column::Version => ListCell::plain(machine.version.as_deref().unwrap_or("-")),
         Column::Metadata => ListCell::plain(machine.metadata.as_deref().unwrap_or("-")),
@@ -221,38 +221,6 @@ pub(super) fn event_cell(
         Column::Kind => ListCell::plain(&*event.event),
         Column::Text => ListCell::styled(&*event.text, style),
         _ => ListCell::plain(""),
-    }
-}
-
-/// How many units are on each machine, by its ID.
-pub(super) fn units_by_machine(model: &Model) -> HashMap<&str, usize> {
-    let mut counts = HashMap::new();
-    for unit in model.cluster.units.values() {
-        if let Some(machine) = &unit.machine {
-            *counts.entry(&**machine).or_default() += 1;
-        }
-    }
-    counts
-}
-
-/// Whether a machine is in the cluster, in one word.
-pub(super) fn presence(machine: &MachineRow) -> &'static str {
-    if machine.lost_since.is_some() {
-        "lost"
-    } else if machine.silent_since.is_some() {
-        "silent"
-    } else if machine.leader {
-        "leader"
-    } else {
-        "present"
-    }
-}
-
-fn presence_style(presence: &str, theme: Theme) -> Style {
-    match presence {
-        "lost" => theme.bad(),
-        "silent" => theme.warning(),
-        _ => Style::new(),
     }
 }
 

@@ -5,7 +5,7 @@ use ratatui::text::{Line, Span};
 
 use super::super::list::Key;
 use super::super::model::Model;
-use super::columns::{presence, severity_style};
+use super::columns::severity_style;
 use super::theme::Theme;
 use crate::report::duration::age;
 use crate::report::{EventRow, MachineRow, Since, UnitRow, UnitRowKey, next_steps, utc, verdicts};
@@ -56,7 +56,7 @@ fn unit_facts<'a>(model: &'a Model, unit: &'a UnitRow, theme: Theme) -> Vec<Line
         None => "not reported by any machine".to_owned(),
     };
 
-    let mut lines = vec![verdict, fact("State", state), fact("Machine", where_it_is(unit))];
+    let mut lines = vec![verdict, fact("State", state), fact("Machine", unit.address_and_id())];
     lines.push(fact("fleet wants", what_fleet_wants(model, unit)));
     if !unit.requirements.is_empty() {
         lines.push(fact("Requires", unit.requirements.join(", ")));
@@ -69,22 +69,11 @@ fn unit_facts<'a>(model: &'a Model, unit: &'a UnitRow, theme: Theme) -> Vec<Line
     lines
 }
 
-fn where_it_is(unit: &UnitRow) -> String {
-    match (&unit.ip, &unit.machine) {
-        (Some(ip), Some(machine)) => format!("{ip} ({machine})"),
-        (None, Some(machine)) => machine.clone(),
-        (_, None) => "none".to_owned(),
-    }
-}
-
 fn what_fleet_wants(model: &Model, unit: &UnitRow) -> String {
     let desired = unit.desired.as_deref().unwrap_or("not known");
     let target = match &unit.target {
         _ if unit.global => "on every machine that meets its requirements".to_owned(),
-        Some(target) => match model.cluster.machines.get(target) {
-            Some(machine) => format!("on {}", machine.name()),
-            None => format!("on {target}"),
-        },
+        Some(target) => format!("on {}", model.cluster.machine_name(target)),
         None => return desired.to_owned(),
     };
     format!("{desired}, {target}")
@@ -109,18 +98,13 @@ fn machine_lines<'a>(model: &'a Model, id: &'a str, theme: Theme) -> Vec<Line<'a
 
 fn machine_facts<'a>(model: &'a Model, machine: &'a MachineRow) -> Vec<Line<'a>> {
     let age = Since::of_machine(machine).age(model.server_now());
-    let units: Vec<&UnitRow> = model
-        .cluster
-        .units
-        .values()
-        .filter(|unit| unit.machine.as_deref() == Some(&machine.machine))
-        .collect();
-    let problems = units.iter().filter(|unit| !unit.is_ok()).count();
+    let counts = model.cluster.count_units_by_machine();
+    let units = counts.get(&*machine.machine).copied().unwrap_or_default();
 
     let mut lines = vec![
         fact("ID", &*machine.machine),
-        fact("State", format!("{} for {age}", presence(machine))),
-        fact("Units", format!("{}, {problems} with a problem", units.len())),
+        fact("State", format!("{} for {age}", machine.condition().word())),
+        fact("Units", format!("{}, {} with a problem", units.all, units.wrong)),
     ];
     lines.extend(machine.version.as_deref().map(|version| fact("fleet", version)));
     lines.extend(machine.metadata.as_deref().map(|metadata| fact("Metadata", metadata)));

@@ -5,7 +5,7 @@ use ratatui::text::{Line, Span};
 use super::super::model::{Connection, Model};
 use super::theme::Theme;
 use crate::report::duration::duration;
-use crate::report::verdicts;
+use crate::report::{MachineCondition, verdicts};
 
 /// `1 machine lost, 1 silent; units: 2 failed, 1 stale`, or that all is well. Without a connection,
 /// the age of the data comes first.
@@ -52,24 +52,16 @@ fn without_problem(model: &Model, theme: Theme) -> Span<'static> {
 
 /// How many machines are lost, and how many are silent.
 fn machine_spans(model: &Model, theme: Theme) -> Vec<Span<'static>> {
-    let machines = model.cluster.machines.values();
-    let lost = machines
-        .clone()
-        .filter(|machine| machine.lost_since.is_some())
-        .count();
-    let silent = machines
-        .filter(|machine| machine.lost_since.is_none() && machine.silent_since.is_some())
-        .count();
-
-    let counts = [("lost", theme.bad(), lost), ("silent", theme.warning(), silent)];
     let mut spans: Vec<Span> = Vec::new();
-    for (word, style, count) in counts.into_iter().filter(|(_, _, count)| *count > 0) {
-        let text = match (spans.is_empty(), count) {
+    for condition in [MachineCondition::Lost, MachineCondition::Silent] {
+        let word = condition.word();
+        let text = match (spans.is_empty(), model.cluster.count_machines(condition)) {
+            (_, 0) => continue,
             (true, 1) => format!("1 machine {word}"),
-            (true, _) => format!("{count} machines {word}"),
-            (false, _) => format!(", {count} {word}"),
+            (true, count) => format!("{count} machines {word}"),
+            (false, count) => format!(", {count} {word}"),
         };
-        spans.push(Span::styled(text, style));
+        spans.push(Span::styled(text, theme.tone(condition.tone())));
     }
     spans
 }

@@ -13,7 +13,11 @@ pub(in crate::client::watch) enum Theme {
 
 impl Theme {
     pub(super) fn verdict(self, verdict: &str) -> Style {
-        match verdicts::tone(verdict) {
+        self.tone(verdicts::tone(verdict))
+    }
+
+    pub(super) fn tone(self, tone: Tone) -> Style {
+        match tone {
             Tone::Bad => self.bad(),
             Tone::Warning => self.warning(),
             Tone::Good => Style::new(),

@@ -8,18 +8,12 @@ const MIN_PREFIX: usize = 3;
 
 /// The known word that was probably meant: the most similar one; or else the first that begins with
 /// `word`; or else the longest with which `word` begins.
-pub(super) fn similar<'a>(
+pub(crate) fn similar<'a>(
     word: &str,
     known: impl IntoIterator<Item = &'a str, IntoIter: Clone>,
 ) -> Option<&'a str> {
     let known = known.into_iter();
 
-    let closest = known
-        .clone()
-        .map(|known| (similarity(word, known), known))
-        .filter(|(similarity, _)| *similarity >= SIMILAR)
-        .max_by(|(one, _), (other, _)| one.total_cmp(other))
-        .map(|(_, known)| known);
     let longer = || {
         known
             .clone()
@@ -32,7 +26,20 @@ pub(super) fn similar<'a>(
             .max_by_key(|known| known.len())
     };
 
-    closest.or_else(longer).or_else(shorter)
+    most_similar(word, known.clone()).or_else(longer).or_else(shorter)
+}
+
+/// The most similar of the known words, if it is similar enough to be suggested.
+pub(crate) fn most_similar<'a>(
+    word: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    known
+        .into_iter()
+        .map(|known| (similarity(word, known), known))
+        .filter(|(similarity, _)| *similarity >= SIMILAR)
+        .max_by(|(one, _), (other, _)| one.total_cmp(other))
+        .map(|(_, known)| known)
 }
 
 /// 1 for equal texts, 0 for texts that have nothing in common.

@@ -1,0 +1,38 @@
+//! Days and times of day in UTC, as text.
+//!
+//! Pure. It knows no clock, and no time zone but UTC.
+
+use time::UtcDateTime;
+
+/// The day, `2023-11-14`, of a time in seconds since 1970. No day is after the year 9999, which is
+/// the last that RFC 3339 knows.
+pub(crate) fn day(seconds: u64) -> String {
+    let date = date_time(seconds).date();
+    format!("{:04}-{:02}-{:02}", date.year(), u8::from(date.month()), date.day())
+}
+
+/// The time of day, `22:13:20`, of a time in seconds since 1970.
+pub(crate) fn time_of_day(seconds: u64) -> String {
+    let (hour, minute, second) = date_time(seconds).as_hms();
+    format!("{hour:02}:{minute:02}:{second:02}")
+}
+
+fn date_time(seconds: u64) -> UtcDateTime {
+    i64::try_from(seconds)
+        .ok()
+        .and_then(|seconds| UtcDateTime::from_unix_timestamp(seconds).ok())
+        .unwrap_or(UtcDateTime::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_after_the_year_9999_is_its_last_second() {
+        for seconds in [253_402_300_799, 253_402_300_800, u64::MAX] {
+            assert_eq!(day(seconds), "9999-12-31");
+            assert_eq!(time_of_day(seconds), "23:59:59");
+        }
+    }
+}
