@@ -22,8 +22,11 @@ use crate::cluster::{Event, MachineDetails, MachineId, Member, Text, Unit, Verdi
 
 pub use self::error::FilterError;
 
-/// The state of a unit that no machine has reported, and with which nothing is wrong.
+/// The state of a unit that no machine has reported, and that fleet does not want started.
 const SUBMITTED: &str = "submitted";
+
+/// The state of a unit that fleet wants, and that a machine has some time left to report.
+const EXPECTED: &str = "expected";
 
 /// What the pattern of a term is compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -158,7 +161,7 @@ impl Filter {
                     matches_machine(pattern, unit.machine_id(), ip, metadata)
                 }
                 Some(FilterKey::State) => {
-                    unit_states(unit).any(|state| pattern.is(&state))
+                    current_states(unit).any(|state| pattern.is(&state))
                         || pattern.is(unit.verdict.name())
                 }
                 Some(FilterKey::Verdict) => pattern.is(unit.verdict.name()),
@@ -282,26 +285,48 @@ fn unit_texts(unit: &Unit) -> impl Iterator<Item = Cow<'_, str>> {
         .into_iter()
         .flatten()
         .map(Cow::Borrowed)
-        .chain(unit_states(unit))
+        .chain(last_known_states(unit))
 }
 
-/// The states of a unit: load, active, sub, and active and sub together, as in `active/running`.
-fn unit_states(unit: &Unit) -> impl Iterator<Item = Cow<'_, str>> {
+/// The states of a unit now: none if they are only the last known ones. A unit that systemd cannot
+/// load has no active state: it is `failed`, which is its verdict.
+fn current_states(unit: &Unit) -> impl Iterator<Item = Cow<'_, str>> {
     let state = &unit.state;
-    let is_submitted = state.active.is_none() && unit.verdict == Verdict::Ok;
-    let states = [
-        state.load.as_deref(),
-        state.active.as_deref(),
-        state.sub.as_deref(),
-        is_submitted.then_some(SUBMITTED),
-    ];
-    let both = || Some(format!("{}/{}", state.active.as_ref()?, state.sub.as_ref()?));
+    let cannot_be_loaded =
+        unit.verdict == Verdict::Failed && state.active.as_deref() != Some(Verdict::Failed.name());
+    let active = state.active.as_deref().filter(|_| !cannot_be_loaded);
+
+    let is_current = unit.verdict.has_current_state();
+    is_current.then(|| states(unit, active)).into_iter().flatten()
+}
+
+/// The last known states of a unit.
+fn last_known_states(unit: &Unit) -> impl Iterator<Item = Cow<'_, str>> {
+    states(unit, unit.state.active.as_deref())
+}
+
+/// Load, active and sub state, active and sub together, as in `active/running`, or why there is no
+/// state.
+fn states<'a>(unit: &'a Unit, active: Option<&'a str>) -> impl Iterator<Item = Cow<'a, str>> {
+    let state = &unit.state;
+    let states = [state.load.as_deref(), active, state.sub.as_deref(), absence(unit)];
+    let both = move || Some(format!("{}/{}", active?, state.sub.as_ref()?));
 
     states
         .into_iter()
         .flatten()
         .map(Cow::Borrowed)
         .chain(iter::once_with(both).flatten().map(Cow::Owned))
+}
+
+/// Why no machine reports a unit although nothing is wrong with it; `None` if one does.
+fn absence(unit: &Unit) -> Option<&'static str> {
+    if unit.state.active.is_some() || unit.verdict != Verdict::Ok {
+        return None;
+    }
+
+    let is_wanted = unit.file.as_ref().is_some_and(|file| file.is_wanted());
+    Some(if is_wanted { EXPECTED } else { SUBMITTED })
 }
 
 /// What a bare word is compared with.

@@ -103,13 +103,13 @@ export function rowMatches(filter, row) {
   return !isFiltering(filter) || passes(filter, (row.subject ??= subjectOfRow(row)));
 }
 
-function subjectOfRow({ unit, description, verdict, load, active, sub, submitted, ...row }) {
+function subjectOfRow({ unit, description, verdict, load, active, sub, ...row }) {
   const both = active && sub && `${active}/${sub}`;
-  const states = values(load, active, sub, submitted && "submitted", both);
+  const lastKnown = values(load, active ?? row.lastState, sub, both);
   return {
-    texts: [...values(unit, description, verdict, row.place, row.ip, row.metadata), ...states],
+    texts: [...values(unit, description, verdict, row.place, row.ip, row.metadata), ...lastKnown],
     unit: values(unit),
-    state: [...states, ...values(verdict)],
+    state: [...values(...row.states), ...values(verdict)],
     verdict: values(verdict),
     meta: pairsOf(row.metadata),
     ...machineOf(row.place, row.ip),

@@ -28,6 +28,8 @@ struct UnitRow {
     load: Option<Text>,
     active: Option<Text>,
     sub: Option<Text>,
+    #[serde(default)]
+    desired: Option<Text>,
     verdict: String,
     machine: Option<MachineId>,
     target: Option<String>,
@@ -100,6 +102,7 @@ impl UnitRow {
         };
         let file = UnitFile {
             description: self.description.clone(),
+            desired: self.desired.clone(),
             ..builders::unit_file(&self.unit, self.target.as_deref())
         };
 
