@@ -9,6 +9,15 @@ import { DETAIL, andMore, shortHash, shortId, verdictWord } from "./words.js";
 /** How many events are shown. */
 const RECENT = 8;
 
+/**
+ * A part of the details that changes on its own, such as a log that grows. It stays as it is when
+ * its row is scrolled out of the window, until the row is closed.
+ * @typedef {object} Section
+ * @property {HTMLElement} node
+ * @property {(row: import("./row.js").Row) => void} update
+ * @property {() => void} close releases what it holds, such as a connection
+ */
+
 export class UnitDetail {
   /** @type {import("./cluster.js").Cluster} */
   cluster = null;
@@ -18,20 +27,59 @@ export class UnitDetail {
    * @type {Map<string, ?string>}
    */
   moved = new Map();
+  /**
+   * The sections of each open row, by its key.
+   * @type {Map<string, Section[]>}
+   */
+  sections = new Map();
 
-  /** @param {import("./units.js").Actions} actions */
-  constructor(actions) {
+  /**
+   * @param {import("./units.js").Actions} actions
+   * @param {(() => Section)[]} createSections makes the sections below the facts
+   */
+  constructor(actions, createSections = []) {
     this.actions = actions;
+    this.createSections = createSections;
   }
 
   create() {
     const columns = { "aria-colspan": COLUMNS.length };
-    const content = element("div", { role: "gridcell", class: "detail", ...columns });
-    return Object.assign(element("div", { role: "row", class: "opened" }, content), { content });
+    const summary = element("div");
+    const content = element("div", { role: "gridcell", class: "detail", ...columns }, summary);
+    const node = element("div", { role: "row", class: "opened" }, content);
+    return Object.assign(node, { content, summary });
   }
 
   /** @param {import("./row.js").Row} row */
   update(node, row) {
+    this.updateSummary(node, row);
+
+    const sections = this.sectionsOf(row.key);
+    if (node.content.childElementCount === 1) {
+      node.content.append(...sections.map((section) => section.node));
+    }
+    for (const section of sections) section.update(row);
+  }
+
+  sectionsOf(key) {
+    let sections = this.sections.get(key);
+    if (!sections) {
+      sections = this.createSections.map((create) => create());
+      this.sections.set(key, sections);
+    }
+    return sections;
+  }
+
+  /** Closes the sections of all rows but these. */
+  keep(keys) {
+    for (const [key, sections] of this.sections) {
+      if (keys.has(key)) continue;
+      for (const section of sections) section.close();
+      this.sections.delete(key);
+    }
+  }
+
+  updateSummary(node, row) {
     const events = this.eventsOf(row);
     const { beginning } = this.cluster.transitions;
     const moved = this.movedOf(row);
@@ -45,7 +93,7 @@ export class UnitDetail {
       element("div", { class: "two" }, this.facts(row), history(row, events, beginning)),
       this.links(row),
     ];
-    node.content.replaceChildren(...parts.filter(Boolean));
+    node.summary.replaceChildren(...parts.filter(Boolean));
   }
 
   eventsOf(row) {

@@ -23,6 +23,8 @@ import { COLUMN_TITLES, FILTER, TABLE } from "./words.js";
  * @property {() => number} covered how many pixels at the top of the window something sticky covers
  */
 
+const isDetail = (line) => line.kind === "detail";
+
 export class UnitTable {
   /** @param {HTMLElement} panel @param {Actions} actions */
   constructor(panel, actions) {
@@ -49,9 +51,9 @@ export class UnitTable {
     this.body.addEventListener("focusin", (event) => this.focused(event));
 
     this.list = new WindowedList(this.body, {
-      create: (line) => (line.kind === "detail" ? this.detail.create() : createRow()),
+      create: (line) => (isDetail(line) ? this.detail.create() : createRow()),
       update: (node, line, index) => this.update(node, line, index),
-      measured: (line) => line.kind === "detail",
+      measured: isDetail,
     });
   }
 
@@ -101,6 +103,7 @@ export class UnitTable {
 
     if (!lines.some((line) => line.key === this.active)) this.active = lines[0]?.key;
     this.list.show(lines);
+    this.detail.keep(new Set(lines.filter(isDetail).map(({ row }) => row.key)));
     return FILTER.units(this.found, cluster.rows.length);
   }
 
@@ -153,7 +156,7 @@ export class UnitTable {
   update(node, line, index) {
     attribute(node, "aria-rowindex", index + 2);
     attribute(node, "aria-level", line.level);
-    if (line.kind === "detail") this.detail.update(node, line.row);
+    if (isDetail(line)) this.detail.update(node, line.row);
     else updateRow(node, line, line.key === this.active);
   }
 
@@ -204,7 +207,7 @@ export class UnitTable {
     if (!row || event.altKey || event.ctrlKey || event.metaKey) return;
 
     const line = this.lineOf(row);
-    const isInRow = event.target === row && line.kind !== "detail";
+    const isInRow = event.target === row && !isDetail(line);
     const isHandled =
       event.key === "Escape" ? this.close(line) : isInRow && this.rowKeyPressed(event.key, line);
     if (isHandled) event.preventDefault();
@@ -213,7 +216,7 @@ export class UnitTable {
   /** Closes the row, or the group that it is in, and returns whether one was open. */
   close(line) {
     if (line.leaving === "gone") return false;
-    const key = line.kind === "detail" ? line.row.key : line.key;
+    const key = isDetail(line) ? line.row.key : line.key;
     if (this.isOpen(key)) this.actions.toggle(key);
     else if (this.isInGroup(line)) this.actions.toggle(groupKey(line.row.unit));
     else return false;
@@ -256,7 +259,7 @@ export class UnitTable {
     const { lines, indexes } = this.list;
     const direction = Math.sign(step);
     let index = Math.min(lines.length - 1, Math.max(0, indexes.get(key) + step));
-    while (lines[index]?.kind === "detail") {
+    while (lines[index] && isDetail(lines[index])) {
       index += index + direction < lines.length ? direction : -1;
     }
     if (lines[index]) this.focus(lines[index].key);
@@ -267,6 +270,6 @@ export class UnitTable {
   }
 
   isInGroup(line) {
-    return line.kind !== "detail" && line.level === 2;
+    return !isDetail(line) && line.level === 2;
   }
 }
