@@ -170,6 +170,10 @@ pub struct Cli {
     #[arg(long, value_name = "LIST", help_heading = SERVER)]
     pub metrics_units: Option<String>,
 
+    /// Port of systemd-journal-gatewayd on the machines (19531), to show logs [default: no logs]
+    #[arg(long, value_name = "PORT", help_heading = SERVER)]
+    pub journal_port: Option<String>,
+
     /// Additional browser origins to allow, such as https://ops.example.com; *: all [default: none]
     #[arg(long, value_name = "LIST", help_heading = ACCESS)]
     pub allowed_origins: Option<String>,

@@ -7,6 +7,7 @@
 mod drop_reason;
 mod format;
 mod gauges;
+mod journal_outcome;
 
 use std::fmt;
 use std::sync::atomic::AtomicU64;
@@ -24,6 +25,7 @@ use crate::cluster::{Event, FleetList};
 use crate::feed::Publication;
 pub use drop_reason::DropReason;
 pub use format::MetricsFormat;
+pub(crate) use journal_outcome::JournalOutcome;
 
 /// The buckets of the poll durations, in seconds: from a fast response over a socket to beyond the
 /// default timeout of 10 s.
@@ -33,6 +35,10 @@ const DURATIONS: [f64; 13] =
 /// Values of the label `to`: the queues in front of slow readers, which drop entries when full.
 const LOG: &str = "log";
 const RECORDING: &str = "recording";
+
+/// Values of the label `outcome`: whether a reader of a log got a line.
+const SENT: &str = "sent";
+const MISSED: &str = "missed";
 
 /// A family with one label.
 type LabeledFamily<M> = Family<[(&'static str, &'static str); 1], M, fn() -> M>;
@@ -53,6 +59,9 @@ pub struct Metrics {
     bytes_sent: Counter,
     writes_dropped: LabeledFamily<Counter>,
     clients_dropped: LabeledFamily<Counter>,
+    journal_requests: LabeledFamily<Counter>,
+    log_lines: LabeledFamily<Counter>,
+    log_streams: Gauge,
 }
 
 impl Default for Metrics {
@@ -75,6 +84,9 @@ impl Metrics {
             bytes_sent: Counter::default(),
             writes_dropped: LabeledFamily::new_with_constructor(Counter::default),
             clients_dropped: LabeledFamily::new_with_constructor(Counter::default),
+            journal_requests: LabeledFamily::new_with_constructor(Counter::default),
+            log_lines: LabeledFamily::new_with_constructor(Counter::default),
+            log_streams: Gauge::default(),
         };
 
         metrics.create_series();
@@ -97,6 +109,12 @@ impl Metrics {
         }
         for reason in DropReason::ALL {
             drop(self.clients_dropped.get_or_create(&[("reason", reason.name())]));
+        }
+        for outcome in JournalOutcome::ALL {
+            drop(self.journal_requests.get_or_create(&[("outcome", outcome.name())]));
+        }
+        for outcome in [SENT, MISSED] {
+            drop(self.log_lines.get_or_create(&[("outcome", outcome)]));
         }
     }
 
@@ -140,6 +158,19 @@ impl Metrics {
             "Clients that left or were refused",
             self.clients_dropped.clone(),
         );
+
+        registry.register(
+            "journal_requests",
+            "Requests for the journal of a machine, which readers of logs have caused",
+            self.journal_requests.clone(),
+        );
+        registry.register(
+            "log_lines",
+            "Lines of logs that readers were sent, or missed because they or the limits are slower \
+             than the unit",
+            self.log_lines.clone(),
+        );
+        registry.register("log_streams", "Readers of logs", self.log_streams.clone());
 
         let build = LabeledFamily::<Gauge>::new_with_constructor(Gauge::default);
         build.get_or_create(&[("version", env!("CARGO_PKG_VERSION"))]).set(1);
@@ -192,6 +223,24 @@ impl Metrics {
     /// Counts a client that is no longer connected, or was refused.
     pub fn client_dropped(&self, reason: DropReason) {
         self.clients_dropped.get_or_create(&[("reason", reason.name())]).inc();
+    }
+
+    /// Counts a request for the journal of a machine.
+    pub(crate) fn journal_request(&self, outcome: JournalOutcome) {
+        self.journal_requests
+            .get_or_create(&[("outcome", outcome.name())])
+            .inc();
+    }
+
+    /// Counts lines of a log for one reader.
+    pub(crate) fn log_lines(&self, sent: u64, missed: u64) {
+        self.log_lines.get_or_create(&[("outcome", SENT)]).inc_by(sent);
+        self.log_lines.get_or_create(&[("outcome", MISSED)]).inc_by(missed);
+    }
+
+    /// The number of readers of logs.
+    pub(crate) fn log_streams(&self) -> &Gauge {
+        &self.log_streams
     }
 
     /// All metrics as text. Units that match one of the globs `units` have series of their own.

@@ -132,6 +132,16 @@ impl Units {
         self.rows.get(key)
     }
 
+    /// The rows of one unit, sorted by machine.
+    pub(crate) fn of_unit<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Arc<Unit>> {
+        let first: RowKey = (name.into(), None);
+
+        self.rows
+            .range(first..)
+            .map(|(_, unit)| unit)
+            .take_while(move |unit| &*unit.state.unit == name)
+    }
+
     /// The number of rows.
     pub fn len(&self) -> usize {
         self.rows.len()

@@ -212,6 +212,22 @@ impl Filter {
         })
     }
 
+    /// Whether a line of a unit's log passes. It has neither a state, a verdict nor metadata.
+    pub(crate) fn log_line(
+        &self,
+        unit: &str,
+        machine: &MachineId,
+        ip: Option<&Text>,
+        texts: [&str; 2],
+    ) -> bool {
+        self.passes(|FilterTerm { key, pattern, .. }| match key {
+            None => Some(texts.iter().any(|text| pattern.is_in(text))),
+            Some(FilterKey::Unit) => Some(pattern.is(unit)),
+            Some(FilterKey::Machine) => Some(matches_machine(pattern, Some(machine), ip, None)),
+            Some(FilterKey::State | FilterKey::Verdict | FilterKey::Meta) => None,
+        })
+    }
+
     /// Whether something passes. `matches` is `None` for a term that does not apply to it.
     fn passes(&self, matches: impl Fn(&FilterTerm) -> Option<bool>) -> bool {
         let allows = |term: &FilterTerm| matches(term) != Some(false);

@@ -29,6 +29,7 @@ mod status;
 pub mod subscription;
 #[cfg(test)]
 mod tests;
+mod unit_machines;
 mod update;
 mod update_history;
 
@@ -39,3 +40,4 @@ pub use list::PublishedList;
 pub use publication::{Publication, SourceInfo, Subscriber};
 pub use publisher::Publisher;
 pub(crate) use status::{count, status_line};
+pub(crate) use unit_machines::{MachineRole, UnitMachine};

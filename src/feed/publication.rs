@@ -12,7 +12,7 @@ use super::message;
 use super::plain;
 use super::subscription::Subscription;
 use super::update_history::UpdateHistory;
-use crate::cluster::{Health, Moment, Text, Transition, View};
+use crate::cluster::{Health, MachineId, Moment, Text, Transition, View};
 
 /// A reader of publications.
 pub type Subscriber = watch::Receiver<Arc<Publication>>;
@@ -83,6 +83,17 @@ impl Publication {
             bodies: Arc::default(),
             updates: Arc::default(),
         }
+    }
+
+    /// Whether the source is a recording, so that there may be no such machines.
+    pub(crate) fn is_recording(&self) -> bool {
+        self.source.recording
+    }
+
+    /// Whether a machine is in the cluster.
+    pub(crate) fn has_machine(&self, id: &MachineId) -> bool {
+        let mut present = self.view.machines.iter().filter(|member| member.lost_since.is_none());
+        present.any(|member| member.machine.id == *id)
     }
 
     /// The JSON object of `/v2/state`, in two parts. The large one is encoded once and shared by

@@ -22,8 +22,9 @@ use tokio::time::{sleep, timeout};
 
 use super::content::HttpResponse;
 use super::context::ServerContext;
-use super::events::{self, EventStreamUpgrade};
-use super::http::{self, HttpReply};
+use super::events;
+use super::http::{self, HttpReply, StreamUpgrade};
+use super::logs;
 use super::stream::ClientStream;
 
 /// The largest head of a request, in bytes.
@@ -34,7 +35,7 @@ const FIRST_REQUEST: Duration = Duration::from_secs(1);
 
 /// What the request handler hands over to [`serve`]: the head of the response, and the accepted
 /// request for an event stream.
-type EventStreamHandOver = (HttpResponse, EventStreamUpgrade);
+type EventStreamHandOver = (HttpResponse, StreamUpgrade);
 
 /// Where the request handler hands over an event stream; empty after that.
 type HandOverSlot = Mutex<Option<oneshot::Sender<EventStreamHandOver>>>;
@@ -78,7 +79,14 @@ pub(super) async fn serve(context: Arc<ServerContext>, stream: ClientStream) {
         if let Some(parts) = connection.into_parts() {
             // A task of its own, so that the memory that hyper needed for the connection is freed.
             let stream = parts.io.into_inner();
-            context.tasks.spawn(events::serve(stream, response, upgrade));
+            match upgrade {
+                StreamUpgrade::Events(upgrade) => {
+                    context.tasks.spawn(events::serve(stream, response, upgrade));
+                }
+                StreamUpgrade::Log(upgrade) => {
+                    context.tasks.spawn(logs::serve(stream, response, upgrade));
+                }
+            }
         }
     } else {
         Pin::new(&mut connection).graceful_shutdown();
@@ -99,20 +107,20 @@ async fn end_of_life(context: &ServerContext, first_response: &Notify) {
     }
 }
 
-/// Hands an event stream over from hyper to [`events::serve`]. Any other reply is just returned, as
+/// Hands an event stream over from hyper to [`events::serve`] or [`logs::serve`]. Any other reply is just returned, as
 /// the response that hyper is to write.
 ///
 /// ```text
 ///  hyper ── request ──► http::respond
-///    │                       │ HttpReply with an EventStreamUpgrade
+///    │                       │ HttpReply with a StreamUpgrade
 ///    │                       ▼
 ///    │              hand_over_event_stream ── oneshot ──► serve
 ///    │                       │                              │ takes the socket out of hyper
 ///    │◄── never returns ─────┘                              │ (`into_parts`), which drops the
 ///    │    so hyper writes nothing                           │ connection and this future
 ///    ▼                                                      ▼
-///  dropped                                            events::serve, in a task of its own,
-///                                                     writes the response head and the events
+///  dropped                                            events::serve or logs::serve, in a task of
+///                                                     its own, writes the head and the events
 /// ```
 ///
 /// If [`serve`] is closing the connection already, the head is all that the client gets.

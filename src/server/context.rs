@@ -6,15 +6,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hyper::header::RETRY_AFTER;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::error::HttpError;
+use super::logs;
 use super::response_cache::ResponseCaches;
 use super::settings::{ServerSettings, Timing};
 use crate::feed::Subscriber;
 use crate::feed::channel::Channels;
+use crate::logs::UnitLogs;
 use crate::metrics::{DropReason, Metrics};
 
 /// The largest number of connections that are not clients: plain HTTP and handshakes. They may also
@@ -37,6 +39,9 @@ pub(super) struct ServerContext {
     pub(super) tasks: TaskTracker,
     pub(super) caches: ResponseCaches,
     pub(super) channels: Channels,
+    pub(super) unit_logs: UnitLogs,
+    /// The places for readers of logs.
+    pub(super) log_streams: Arc<Semaphore>,
 }
 
 impl ServerContext {
@@ -53,11 +58,13 @@ impl ServerContext {
             first_protocol_clients: AtomicUsize::new(0),
             timing,
             feed,
+            unit_logs: UnitLogs::new(metrics.clone()),
             metrics,
             stop,
             tasks: TaskTracker::new(),
             caches: ResponseCaches::default(),
             channels: Channels::default(),
+            log_streams: Arc::new(Semaphore::new(logs::MAX_STREAMS)),
         }
     }
 
@@ -131,6 +138,8 @@ pub(super) enum Protocol {
     First,
     /// `fleet-monitor.v2`, over a WebSocket or as an event stream.
     Second,
+    /// The log of a unit.
+    Log,
 }
 
 /// The place of one client among [`ServerSettings::max_clients`]. Dropping it frees the place.

@@ -84,7 +84,7 @@ pub(super) async fn serve(
 }
 
 /// The head of a response on the wire (RFC 9112, section 2.1).
-fn encode_head<B>(response: &Response<B>) -> Vec<u8> {
+pub(super) fn encode_head<B>(response: &Response<B>) -> Vec<u8> {
     let mut head = format!("HTTP/1.1 {}\r\n", response.status()).into_bytes();
     for (name, value) in response.headers() {
         head.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
@@ -163,7 +163,7 @@ impl EventStreamSession {
 }
 
 /// Ignores what a client sends. Returns why the connection ends, if it does.
-fn check_read(read: io::Result<usize>) -> Result<(), DropReason> {
+pub(super) fn check_read(read: io::Result<usize>) -> Result<(), DropReason> {
     match read {
         Ok(1..) => Ok(()),
         Err(error) if RateLimitExceeded::caused(&error) => Err(DropReason::RateLimitExceeded),
@@ -171,7 +171,7 @@ fn check_read(read: io::Result<usize>) -> Result<(), DropReason> {
     }
 }
 
-fn drop_reason(failure: &WriteFailure<io::Error>) -> DropReason {
+pub(super) fn drop_reason(failure: &WriteFailure<io::Error>) -> DropReason {
     match failure {
         WriteFailure::Failed(_) => DropReason::Closed,
         WriteFailure::Slow => DropReason::Slow,

@@ -20,6 +20,7 @@ use super::error::HttpError;
 use super::error_page;
 use super::events::{self, EventStreamUpgrade};
 use super::headers::prefers;
+use super::logs::LogStreamUpgrade;
 use super::query::SubscriptionRequest;
 use super::routes::{self, Route};
 use super::settings::ServerSettings;
@@ -44,7 +45,16 @@ const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resour
 /// the head, and the events follow it.
 pub(super) struct HttpReply {
     pub(super) response: HttpResponse,
-    pub(super) event_stream: Option<EventStreamUpgrade>,
+    pub(super) event_stream: Option<StreamUpgrade>,
+}
+
+/// An accepted request for an event stream.
+#[derive(Debug)]
+pub(super) enum StreamUpgrade {
+    /// For messages of the second protocol.
+    Events(EventStreamUpgrade),
+    /// For the log of a unit.
+    Log(LogStreamUpgrade),
 }
 
 impl From<HttpResponse> for HttpReply {
@@ -125,7 +135,7 @@ async fn dispatch(
     if !route.as_ref().is_some_and(Route::is_public) {
         // Only an event stream may have the token in its query, like a WebSocket: a browser cannot
         // add a header to these requests.
-        let query = query.filter(|_| matches!(route, Some(Route::Events)));
+        let query = query.filter(|_| matches!(route, Some(Route::Events | Route::Logs)));
         settings.access.authorize(headers, query)?;
     }
 
@@ -142,8 +152,12 @@ async fn dispatch(
             HttpError::new(StatusCode::METHOD_NOT_ALLOWED, message).with_header(ALLOW, METHODS)
         );
     }
-    if matches!(route, Route::Events) && method == Method::GET {
-        return event_stream(context, &request);
+    if method == Method::GET {
+        match route {
+            Route::Events => return event_stream(context, &request),
+            Route::Logs => return log_stream(context, query),
+            _ => {}
+        }
     }
 
     let content = routes::content(context, settings, &route, query, headers)?;
@@ -162,7 +176,17 @@ fn event_stream(
 
     Ok(HttpReply {
         response: events::response_head(),
-        event_stream: Some(EventStreamUpgrade { subscription, permit }),
+        event_stream: Some(StreamUpgrade::Events(EventStreamUpgrade { subscription, permit })),
+    })
+}
+
+/// Accepts a request for the log of a unit.
+fn log_stream(context: &Arc<ServerContext>, query: Option<&str>) -> Result<HttpReply, HttpError> {
+    let upgrade = LogStreamUpgrade::accept(context, query.unwrap_or_default())?;
+
+    Ok(HttpReply {
+        response: events::response_head(),
+        event_stream: Some(StreamUpgrade::Log(upgrade)),
     })
 }
 

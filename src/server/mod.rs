@@ -23,6 +23,7 @@ mod gzip;
 mod headers;
 mod http;
 pub mod listen;
+mod logs;
 pub mod open_files;
 mod overview;
 mod page;

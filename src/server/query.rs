@@ -148,19 +148,19 @@ fn parse_topics(value: &str) -> Result<BTreeSet<Topic>, String> {
     Subscription::parse_topics(value).map_err(|error| invalid_value("topics", value, &error))
 }
 
-fn parse_filter(value: &str) -> Result<Filter, String> {
+pub(super) fn parse_filter(value: &str) -> Result<Filter, String> {
     value
         .parse()
         .map_err(|error: FilterError| invalid_value("filter", value, &error))
 }
 
 /// The message for a value that is wrong.
-fn invalid_value(key: &str, value: &str, error: &dyn fmt::Display) -> String {
+pub(super) fn invalid_value(key: &str, value: &str, error: &dyn fmt::Display) -> String {
     format!("{key}={value:?} in the query: {error}")
 }
 
 /// The message for a key that the query of this path does not have.
-fn unknown_key(key: &str, known: &str) -> String {
+pub(super) fn unknown_key(key: &str, known: &str) -> String {
     format!("{key:?} in the query is not known; expected {known}")
 }
 

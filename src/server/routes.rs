@@ -14,6 +14,7 @@ use super::content::{EVENT_STREAM, JSON, ResponseContent};
 use super::context::ServerContext;
 use super::error::HttpError;
 use super::headers::{list_items, prefers};
+use super::logs;
 use super::overview::{self, PLAIN_TEXT};
 use super::page::{self, HTML, PageFile};
 use super::query::{list_filter, state_selection};
@@ -50,6 +51,8 @@ pub(super) enum Route {
     Overview,
     /// The second protocol as an event stream.
     Events,
+    /// The log of a unit as an event stream.
+    Logs,
     Metrics,
     /// Whether the process is running.
     Liveness,
@@ -81,6 +84,7 @@ impl Route {
             "/v1/machines" => Self::Machines,
             "/v2/state" => Self::State,
             "/v2/events" => Self::Events,
+            "/v2/logs" => Self::Logs,
             "/metrics" => Self::Metrics,
             "/healthz" => Self::Liveness,
             "/readyz" => Self::Readiness,
@@ -130,8 +134,12 @@ pub(super) fn content(
             let text = overview::text(&publication, &selection, context.clients())?;
             ResponseContent::new(PLAIN_TEXT, charge(context, text)?)
         }
-        // GET is answered by `events`; this is for HEAD.
+        // GET is answered by `events` and `logs`; these are for HEAD.
         Route::Events => ResponseContent::new(EVENT_STREAM, Bytes::new()),
+        Route::Logs => {
+            logs::check_enabled(context)?;
+            ResponseContent::new(EVENT_STREAM, Bytes::new())
+        }
         Route::Metrics => {
             let format = metrics_format(headers);
             let units = &settings.metrics_units;

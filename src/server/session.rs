@@ -325,6 +325,7 @@ mod tests {
             max_connections: 1,
             access: Default::default(),
             metrics_units: vec![],
+            journal_port: None,
         };
         let context = Arc::new(ServerContext::new(
             settings,

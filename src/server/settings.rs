@@ -21,6 +21,9 @@ pub struct ServerSettings {
     pub access: AccessPolicy,
     /// Globs that select units by name. Each of these units has a metric series of its own.
     pub metrics_units: Vec<WildMatch>,
+    /// The port of systemd-journal-gatewayd on the machines of the cluster, from which the logs of
+    /// units are read. `None`: no log is read.
+    pub journal_port: Option<u16>,
 }
 
 /// The time limits and intervals of the server. Tests shorten them.

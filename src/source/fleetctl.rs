@@ -9,7 +9,6 @@
 mod child;
 mod dialect;
 mod error;
-mod escapes;
 mod orphans;
 #[cfg(test)]
 mod tests;
@@ -32,6 +31,7 @@ use self::dialect::VersionError;
 use self::error::QUOTED_CHARACTERS;
 use super::{FleetClient, SourceError};
 use crate::cluster::{FleetList, Reading};
+use crate::escapes;
 
 /// Which fleetctl is run, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]

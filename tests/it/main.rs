@@ -16,6 +16,7 @@ mod incidents;
 mod journal;
 mod language;
 mod live;
+mod logs;
 mod metrics;
 mod operations;
 mod packages;

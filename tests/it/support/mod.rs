@@ -8,6 +8,7 @@ mod double;
 pub mod etcd;
 pub mod fleetd;
 pub mod journal;
+pub mod journal_gateway;
 mod log;
 mod message_log;
 mod process;

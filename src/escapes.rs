@@ -1,7 +1,7 @@
-//! Removes escape sequences (ECMA-48) and a byte order mark from an output. Pure.
+//! Removes escape sequences (ECMA-48) and a byte order mark from the output of a program. Pure.
 //!
-//! It must not know what the output means. Escape sequences come, for example, from a wrapper that
-//! colours the output of fleetctl.
+//! It must not know what the output means. Escape sequences come, for example, from a program that
+//! colours its log, or from a wrapper that colours the output of fleetctl.
 
 use anstyle_parse::{DefaultCharAccumulator, Parser, Perform};
 
@@ -12,7 +12,7 @@ const ESCAPE: u8 = 0x1b;
 
 /// The output without escape sequences and byte order mark. `None` if it has neither, if it is not
 /// UTF-8, or if a sequence contains line breaks.
-pub(super) fn strip(output: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn strip(output: &[u8]) -> Option<Vec<u8>> {
     let is_marked = output.starts_with(BYTE_ORDER_MARK);
     if !is_marked && !output.contains(&ESCAPE) || std::str::from_utf8(output).is_err() {
         return None;

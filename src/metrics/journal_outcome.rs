@@ -1,0 +1,21 @@
+//! How a request for a journal ended, as a label.
+
+/// How a request for the journal of a machine ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum JournalOutcome {
+    /// The machine sent its entries.
+    Answered,
+    /// The machine could not be reached, or the connection ended.
+    Failed,
+}
+
+impl JournalOutcome {
+    pub(super) const ALL: [JournalOutcome; 2] = [JournalOutcome::Answered, JournalOutcome::Failed];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Failed => "failed",
+        }
+    }
+}
