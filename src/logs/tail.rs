@@ -277,7 +277,8 @@ impl<'a> EntryParser<'a> {
         }
         let Some(line) = LogLine::parse(entry) else {
             let beginning = String::from_utf8_lossy(&entry[..entry.len().min(80)]).into_owned();
-            self.invalid = Some(beginning.replace(char::is_control, " "));
+            self.invalid
+                .get_or_insert_with(|| beginning.replace(char::is_control, " "));
             return None;
         };
 

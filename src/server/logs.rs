@@ -176,6 +176,9 @@ struct LogSession {
     permit: ClientPermit,
 }
 
+/// An entry with its time, and the index of the machine that has it.
+type UnreadEntry = (Duration, usize, Arc<LogEntry>);
+
 /// What wakes a session.
 enum Wake {
     /// A state, or new lines.
@@ -223,21 +226,14 @@ impl LogSession {
         Ok(())
     }
 
-    /// Sends the last lines of all machines together, in the order of their times.
+    /// Sends the last lines of all machines together.
     async fn send_backlog(&mut self) -> Result<(), DropReason> {
         let lines = self.request.lines;
-        let mut entries = Vec::new();
-        for (index, source) in self.sources.iter_mut().enumerate() {
-            let backlog = source.backlog(lines);
-            entries.extend(backlog.into_iter().map(|(time, entry)| (time, index, entry)));
-        }
-        entries.sort_by_key(|(time, ..)| *time);
+        let entries = self.unread(usize::MAX, &mut BytesMut::new());
         let first = entries.len().saturating_sub(lines);
 
         let mut buffer = BytesMut::new();
-        for (_, index, entry) in &entries[first..] {
-            self.encode_entry(*index, entry, &mut buffer);
-        }
+        self.encode_entries(&entries[first..], &mut buffer);
         self.write(&buffer).await
     }
 
@@ -251,7 +247,12 @@ impl LogSession {
             let timer = next_check.map_or(heartbeat_at, |check| heartbeat_at.min(check));
 
             match self.wait(timer).await? {
-                Wake::Log => self.announce().await?,
+                Wake::Log => {
+                    // The lines of a unit and what systemd says about it arrive over connections of
+                    // their own. Those that belong together are sent in the order of their times.
+                    self.next_send = self.next_send.max(Instant::now() + MIN_PAUSE);
+                    self.announce().await?;
+                }
                 Wake::MaySend => self.send_unread().await?,
                 Wake::Cluster => next_check = Some(last_check + CHECK_INTERVAL),
                 Wake::Timer => {}
@@ -303,20 +304,8 @@ impl LogSession {
     /// Sends what the reader has not read, as much as it may be sent now.
     async fn send_unread(&mut self) -> Result<(), DropReason> {
         let mut buffer = BytesMut::new();
-        let lines = self.request.lines;
-
-        for index in 0..self.sources.len() {
-            if !self.sources[index].has_unread() {
-                continue;
-            }
-            let next = self.sources[index].next(lines, BATCH);
-            if next.missed > 0 {
-                self.encode_missed(index, next.missed, MissedReason::Slow, &mut buffer);
-            }
-            for entry in &next.entries {
-                self.encode_entry(index, entry, &mut buffer);
-            }
-        }
+        let entries = self.unread(BATCH, &mut buffer);
+        self.encode_entries(&entries, &mut buffer);
 
         let bytes = u32::try_from(buffer.len()).unwrap_or(u32::MAX);
         let pause = Duration::from_secs(1) * bytes / BYTES_PER_SECOND;
@@ -324,20 +313,38 @@ impl LogSession {
         self.write(&buffer).await
     }
 
-    /// Appends an entry, if it passes the filter.
-    fn encode_entry(&self, index: usize, entry: &LogEntry, buffer: &mut BytesMut) {
-        let UnitMachine { machine, ip, .. } = &self.sources[index].machine;
+    /// What the reader has not read, of all machines in the order of time, `max_bytes` of each at
+    /// most. What the reader misses goes into the buffer.
+    fn unread(&mut self, max_bytes: usize, buffer: &mut BytesMut) -> Vec<UnreadEntry> {
+        let mut entries = Vec::new();
+
+        for index in 0..self.sources.len() {
+            let next = self.sources[index].next(self.request.lines, max_bytes);
+            if next.missed > 0 {
+                self.encode_missed(index, next.missed, MissedReason::Slow, buffer);
+            }
+            entries.extend(next.entries.into_iter().map(|(time, entry)| (time, index, entry)));
+        }
+        entries.sort_by_key(|(time, ..)| *time);
+        entries
+    }
+
+    /// Appends the entries that pass the filter.
+    fn encode_entries(&self, entries: &[UnreadEntry], buffer: &mut BytesMut) {
         let LogRequest { unit, filter, .. } = &self.request;
 
-        match entry {
-            LogEntry::Skipped(lines) => {
-                self.encode_missed(index, *lines, MissedReason::Rate, buffer);
-            }
-            LogEntry::Line(line) => {
-                let texts = [&*line.message, line.identifier.as_deref().unwrap_or_default()];
-                if filter.log_line(unit, machine, ip.as_ref(), texts) {
-                    LogEvent::line(machine, line).encode(buffer);
-                    self.permit.context().metrics.log_lines(1, 0);
+        for (_, index, entry) in entries {
+            let UnitMachine { machine, ip, .. } = &self.sources[*index].machine;
+            match &**entry {
+                LogEntry::Skipped(lines) => {
+                    self.encode_missed(*index, *lines, MissedReason::Rate, buffer);
+                }
+                LogEntry::Line(line) => {
+                    let texts = [&*line.message, line.identifier.as_deref().unwrap_or_default()];
+                    if filter.log_line(unit, machine, ip.as_ref(), texts) {
+                        LogEvent::line(machine, line).encode(buffer);
+                        self.permit.context().metrics.log_lines(1, 0);
+                    }
                 }
             }
         }

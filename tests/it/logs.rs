@@ -560,7 +560,10 @@ async fn what_has_no_log_is_refused_with_a_reason() {
     let (mut bench, gateway) = LogBench::start().await;
     let unreported = Unit {
         verdict: Verdict::Unscheduled,
-        ..builders::unit(UnitState::unreported("lone.service".into()))
+        ..builders::unit(UnitState {
+            machine: None,
+            ..builders::unit_state("lone.service", "", "inactive/dead")
+        })
     };
     let many: Vec<String> = (1..=17).map(|number| format!("127.0.1.{number}")).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();

@@ -3,6 +3,7 @@
 mod crowd;
 mod debian;
 mod host;
+mod logs;
 
 use std::io::Read;
 use std::time::{Duration, Instant};

@@ -25,6 +25,8 @@ pub(super) struct LogSource {
     wants_backlog: bool,
     /// What the reader has read.
     position: u64,
+    /// The time of the last line that the reader has read.
+    last_time: Duration,
 }
 
 #[derive(Debug)]
@@ -38,7 +40,8 @@ struct OpenTail {
 pub(super) struct NextEntries {
     /// How many lines the reader misses before these.
     pub(super) missed: u64,
-    pub(super) entries: Vec<Arc<LogEntry>>,
+    /// Each with its time. Lines that were skipped have that of the line before them.
+    pub(super) entries: Vec<(Duration, Arc<LogEntry>)>,
 }
 
 impl LogSource {
@@ -64,6 +67,7 @@ impl LogSource {
             announced: None,
             wants_backlog: true,
             position: 0,
+            last_time: Duration::ZERO,
         }
     }
 
@@ -104,27 +108,11 @@ impl LogSource {
         })
     }
 
-    /// The last `lines` entries, each with its time. A machine that has not answered yet has none.
-    pub(super) fn backlog(&mut self, lines: usize) -> Vec<(Duration, Arc<LogEntry>)> {
-        if !self.is_settled() {
-            return vec![];
-        }
-
-        let mut time = Duration::ZERO;
-        let with_time = |entry: Arc<LogEntry>| {
-            if let LogEntry::Line(line) = &*entry {
-                time = line.time;
-            }
-            (time, entry)
-        };
-        let next = self.next(lines, usize::MAX);
-        next.entries.into_iter().map(with_time).collect()
-    }
-
     /// The entries that the reader has not read, as far as they have `max_bytes`. The first ones
-    /// are the last `lines`.
+    /// are the last `lines`. A machine that has not answered yet has none.
     pub(super) fn next(&mut self, lines: usize, max_bytes: usize) -> NextEntries {
-        let Some(OpenTail { tail, .. }) = &self.tail else {
+        let is_settled = self.is_settled();
+        let Some(OpenTail { tail, .. }) = self.tail.as_ref().filter(|_| is_settled) else {
             return NextEntries::default();
         };
 
@@ -132,7 +120,17 @@ impl LogSource {
             self.position = tail.position_of_last(lines);
         }
         let unread = tail.read(&mut self.position, max_bytes);
-        NextEntries { missed: unread.missed, entries: unread.entries }
+
+        let with_time = |entry: Arc<LogEntry>| {
+            if let LogEntry::Line(line) = &*entry {
+                self.last_time = line.time;
+            }
+            (self.last_time, entry)
+        };
+        NextEntries {
+            missed: unread.missed,
+            entries: unread.entries.into_iter().map(with_time).collect(),
+        }
     }
 
     /// The event that says in which state the log of this machine is; `None` if the reader knows.

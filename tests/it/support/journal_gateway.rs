@@ -207,7 +207,7 @@ impl JournalGateway {
                 .filter(|(key, _)| key != "follow")
                 .all(|(key, value)| entry[key] == *value)
         };
-        let mut next = self.start(&range, &matches);
+        let mut next = self.first_of(&range, &matches);
         loop {
             let entries: Vec<Value> = {
                 let state = self.state.borrow();
@@ -233,7 +233,7 @@ impl JournalGateway {
     }
 
     /// The index of the first entry of `entries=CURSOR:SKIP:COUNT`.
-    fn start(&self, range: &str, matches: &impl Fn(&Value) -> bool) -> usize {
+    fn first_of(&self, range: &str, matches: &impl Fn(&Value) -> bool) -> usize {
         let state = self.state.borrow();
         let state = state.lock().unwrap();
         let range = range.strip_prefix("entries=").expect("a range of entries");

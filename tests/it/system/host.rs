@@ -22,6 +22,9 @@ pub const DEADLINE: Duration = Duration::from_secs(30);
 pub const PACKAGE: &str =
     concat!("/mnt/packages/fleet-monitor_", env!("CARGO_PKG_VERSION"), "-1_amd64.deb");
 
+/// What debootstrap installs besides the essential packages.
+const PACKAGES: &str = "--include=systemd,systemd-sysv,systemd-journal-remote,dbus,procps";
+
 /// A running host.
 pub struct Host {
     nspawn: Child,
@@ -292,7 +295,9 @@ fn root() -> PathBuf {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _guard = ONE_AT_A_TIME.lock();
     let root = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("system-root");
-    if !root.exists() {
+    // One that was made before this program was needed is made again.
+    if !root.join("usr/lib/systemd/systemd-journal-gatewayd").exists() {
+        let _ = fs::remove_dir_all(&root);
         let release = fs::read_to_string("/etc/os-release").unwrap();
         let suite = release
             .lines()
@@ -301,7 +306,7 @@ fn root() -> PathBuf {
         let unfinished = root.with_extension("unfinished");
         let _ = fs::remove_dir_all(&unfinished);
         let debootstrap = Command::new("debootstrap")
-            .args(["--variant=minbase", "--include=systemd,systemd-sysv,dbus,procps", suite])
+            .args(["--variant=minbase", PACKAGES, suite])
             .arg(&unfinished)
             .output()
             .unwrap();
