@@ -18,7 +18,7 @@ use fleet_monitor::config;
 const NOT_IN_THE_FILE: [&str; 5] = ["config", "check_config", "env_file", "help", "version"];
 
 /// Examples for options without a default.
-const EXAMPLES: [(&str, &str); 14] = [
+const EXAMPLES: [(&str, &str); 15] = [
     ("fleetctl", "/opt/bin/fleetctl"),
     ("endpoint", "172.17.8.101"),
     ("tunnel", "bastion.example.com"),
@@ -32,6 +32,7 @@ const EXAMPLES: [(&str, &str); 14] = [
     ("record", "/var/lib/fleet-monitor/record.jsonl"),
     ("replay", "/var/lib/fleet-monitor/record.jsonl"),
     ("bind", "127.0.0.1"),
+    ("journal_port", "19531"),
     ("token_file", "/etc/fleet-monitor.token"),
 ];
 

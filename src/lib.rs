@@ -32,7 +32,8 @@
 //! 6. [`server`] accepts connections, checks who has access, and writes the encoded bytes: one task
 //!    for each connection, be it a WebSocket, an event stream or plain HTTP. It never asks a
 //!    source.
-//! 7. [`lifecycle`] handles signals, and reports readiness, status and liveness to systemd.
+//! 7. `logs` reads the journals of machines, while clients read the log of a unit and only then.
+//! 8. [`lifecycle`] handles signals, and reports readiness, status and liveness to systemd.
 //!
 //! With a command, such as `fleet-monitor status`, the program is not that daemon, but asks one:
 //! [`client`] reads the public protocol of a running monitor, and [`report`] makes texts of it. It

@@ -72,3 +72,94 @@ impl Publication {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::builders;
+    use crate::cluster::{Event, Place, Transition, UnitFile, UnitState, View};
+    use crate::feed::SourceInfo;
+
+    /// A publication in which these machines are present, with a unit on some of them, and an event
+    /// of it on others.
+    fn publication(present: &[&str], on: &[&str], before: &[&str], is_global: bool) -> Publication {
+        let unit = |machine: &&str| {
+            let state = UnitState {
+                ip: Some("10.0.0.9".into()),
+                ..builders::unit_state("a.service", machine, "active/running")
+            };
+            let file = UnitFile { global: is_global, ..builders::unit_file("a.service", None) };
+            Arc::new(crate::cluster::Unit { file: Some(Arc::new(file)), ..builders::unit(state) })
+        };
+        let member = |id: &&str| Arc::new(builders::member(builders::machine(id)));
+        let transition = |machine: &&str| {
+            let machine = Some((*machine).into());
+            let place = Place {
+                unit: "a.service".into(),
+                machine,
+                ip: Some("10.0.0.8".into()),
+            };
+            Arc::new(Transition {
+                number: 1,
+                time: std::time::SystemTime::UNIX_EPOCH,
+                event: Event::Appeared { place, to: "active/running".into() },
+            })
+        };
+
+        Publication {
+            view: Arc::new(View {
+                units: on.iter().map(unit).collect(),
+                machines: present.iter().map(member).collect(),
+            }),
+            transitions: before.iter().map(transition).collect(),
+            ..Publication::empty("e", SourceInfo::default())
+        }
+    }
+
+    fn machines(publication: &Publication) -> Vec<(String, MachineRole, bool)> {
+        let machines = publication.unit_machines("a.service").expect("the unit");
+        machines
+            .into_iter()
+            .map(|machine| (machine.machine.to_string(), machine.role, machine.is_present))
+            .collect()
+    }
+
+    #[test]
+    fn a_unit_that_moved_has_a_machine_before() {
+        let moved = publication(&["m1", "m2"], &["m2"], &["m0", "m1", "m2"], false);
+        assert_eq!(
+            machines(&moved),
+            [
+                ("m2".to_owned(), MachineRole::Current, true),
+                ("m1".to_owned(), MachineRole::Previous, true),
+            ]
+        );
+
+        let lost = publication(&["m2"], &["m2"], &["m1"], false);
+        assert_eq!(machines(&lost)[1], ("m1".to_owned(), MachineRole::Previous, false));
+        assert_eq!(lost.unit_machines("a.service").unwrap()[1].ip.as_deref(), Some("10.0.0.8"));
+    }
+
+    #[test]
+    fn a_unit_on_several_machines_has_none_before() {
+        for publication in [
+            publication(&["m1", "m2"], &["m1", "m2"], &["m3"], false),
+            publication(&["m1"], &["m1"], &["m3"], true),
+        ] {
+            assert!(
+                machines(&publication)
+                    .iter()
+                    .all(|(_, role, _)| *role == MachineRole::Current)
+            );
+        }
+    }
+
+    #[test]
+    fn a_unit_that_does_not_exist_has_no_machines() {
+        let publication = publication(&["m1"], &["m1"], &[], false);
+        assert_eq!(publication.unit_machines("b.service"), None);
+        assert_eq!(publication.unit_machines("a.servic"), None);
+    }
+}

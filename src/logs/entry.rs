@@ -48,7 +48,7 @@ impl LogLine {
 
         let microseconds = text("__REALTIME_TIMESTAMP")?.parse().ok()?;
         let cursor = text("__CURSOR").filter(|cursor| is_cursor(cursor))?;
-        let Message { text: message, truncated, binary } = message(fields.get("MESSAGE"));
+        let MessageText { text: message, truncated, binary } = message(fields.get("MESSAGE"));
         let identifier = text("SYSLOG_IDENTIFIER").or_else(|| text("_COMM"));
         let pid = text("_PID").or_else(|| text("SYSLOG_PID"));
 
@@ -85,7 +85,7 @@ fn is_cursor(text: &str) -> bool {
 }
 
 /// A message as it is passed on.
-struct Message {
+struct MessageText {
     text: Box<str>,
     truncated: bool,
     binary: bool,
@@ -94,17 +94,17 @@ struct Message {
 /// The message of an entry. In JSON, a field with bytes that are not printable, be it only an
 /// escape sequence, is an array of numbers; one that occurs several times is an array of its
 /// values; and one of 4,096 bytes or more is `null`.
-fn message(field: Option<&Value>) -> Message {
+fn message(field: Option<&Value>) -> MessageText {
     match field {
         None => clean("", MAX_MESSAGE),
         Some(Value::String(text)) => clean(text, MAX_MESSAGE),
-        Some(Value::Null) => Message { text: LEFT_OUT.into(), truncated: true, binary: false },
+        Some(Value::Null) => MessageText { text: LEFT_OUT.into(), truncated: true, binary: false },
         Some(Value::Array(items)) => match bytes(items) {
             Some(bytes) => {
                 let text = String::from_utf8_lossy(&bytes);
                 let is_text = std::str::from_utf8(&bytes).is_ok();
                 let message = clean(&text, MAX_MESSAGE);
-                Message { binary: message.binary || !is_text, ..message }
+                MessageText { binary: message.binary || !is_text, ..message }
             }
             None => {
                 let texts: Vec<_> = items.iter().map(|item| message(Some(item)).text).collect();
@@ -121,7 +121,7 @@ fn bytes(items: &[Value]) -> Option<Vec<u8>> {
 
 /// A text without escape sequences, in which control characters are replaced, and which is cut
 /// after so many bytes.
-fn clean(text: &str, max: usize) -> Message {
+fn clean(text: &str, max: usize) -> MessageText {
     let stripped = escapes::strip(text.as_bytes()).and_then(|text| String::from_utf8(text).ok());
     let text = stripped.as_deref().unwrap_or(text);
     let text = text.trim_end_matches(['\n', '\r']);
@@ -133,7 +133,7 @@ fn clean(text: &str, max: usize) -> Message {
         .find(|end| text.is_char_boundary(*end));
     let kept = &text[..end.unwrap_or(0)];
 
-    Message {
+    MessageText {
         text: if binary {
             kept.replace(is_control, "\u{fffd}").into()
         } else {

@@ -80,7 +80,8 @@ impl JournalStart {
         }
     }
 
-    /// The header `Range`, as systemd-journal-gatewayd(8) describes it: `entries=CURSOR:SKIP:COUNT`.
+    /// The header `Range`, as systemd-journal-gatewayd(8) describes it:
+    /// `entries=CURSOR:SKIP:COUNT`.
     fn range(&self, max: Option<usize>) -> Result<HeaderValue, JournalError> {
         let range = match (self, max) {
             (Self::Last(count), _) => format!("entries=:-{count}:"),

@@ -107,8 +107,8 @@ async fn end_of_life(context: &ServerContext, first_response: &Notify) {
     }
 }
 
-/// Hands an event stream over from hyper to [`events::serve`] or [`logs::serve`]. Any other reply is just returned, as
-/// the response that hyper is to write.
+/// Hands an event stream over from hyper to [`events::serve`] or [`logs::serve`]. Any other reply
+/// is just returned, as the response that hyper is to write.
 ///
 /// ```text
 ///  hyper ── request ──► http::respond

@@ -11,7 +11,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::error::HttpError;
-use super::logs;
 use super::response_cache::ResponseCaches;
 use super::settings::{ServerSettings, Timing};
 use crate::feed::Subscriber;
@@ -22,6 +21,9 @@ use crate::metrics::{DropReason, Metrics};
 /// The largest number of connections that are not clients: plain HTTP and handshakes. They may also
 /// be at most half of all connections, so that clients have the other half.
 const MAX_OTHER_CONNECTIONS: usize = 1024;
+
+/// Readers of logs at a time.
+pub(super) const MAX_LOG_STREAMS: usize = 64;
 
 /// What all connections share.
 #[derive(Debug)]
@@ -64,7 +66,7 @@ impl ServerContext {
             tasks: TaskTracker::new(),
             caches: ResponseCaches::default(),
             channels: Channels::default(),
-            log_streams: Arc::new(Semaphore::new(logs::MAX_STREAMS)),
+            log_streams: Arc::new(Semaphore::new(MAX_LOG_STREAMS)),
         }
     }
 

@@ -21,7 +21,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until};
 
 use super::content::HttpResponse;
-use super::context::{ClientPermit, Protocol, ServerContext};
+use super::context::{ClientPermit, MAX_LOG_STREAMS, Protocol, ServerContext};
 use super::deadline::write_in_time;
 use super::error::HttpError;
 use super::events::{check_read, drop_reason, encode_head};
@@ -34,8 +34,6 @@ use log_event::{LogEvent, MissedReason};
 use log_source::LogSource;
 use request::LogRequest;
 
-/// Readers of logs at a time.
-pub(super) const MAX_STREAMS: usize = 64;
 /// Machines whose logs one reader reads.
 const MAX_MACHINES: usize = 16;
 /// What a reader is sent in a second, in bytes.
@@ -76,7 +74,7 @@ impl LogStreamUpgrade {
         let place = context.log_streams.clone().try_acquire_owned();
         let place = place.map_err(|_| {
             let message =
-                format!("{MAX_STREAMS} readers of logs are connected already; try again later");
+                format!("{MAX_LOG_STREAMS} readers of logs are connected already; try again later");
             HttpError::unavailable(message).with_header(RETRY_AFTER, "10")
         })?;
         let permit = context.client_permit(Protocol::Log)?;

@@ -1,14 +1,15 @@
 //! The server: accepts connections, starts a task for each, and waits for them at the end.
 //!
 //! This file must not know what a connection is used for. The modules below it only read
-//! publications, so no client can make the program query fleet. Each limit on what a client may
+//! publications, so no client can make the program query fleet. The one exception are logs, if they
+//! are turned on: a request for a log makes it ask machines. Each limit on what a client may
 //! send, hold or wait for is in [`Timing`], in [`ServerSettings`], or a constant of the module that
 //! enforces it.
 //!
 //! The path of a request: `connection` serves it with hyper, `http` applies the access rules
 //! (`access`) and finds the route (`routes`), `content` encodes the response. A *client* is a
 //! connection that stays open to get updates. It gets a task of its own: `upgrade` and `session`
-//! for a WebSocket, `events` for an event stream.
+//! for a WebSocket, `events` for an event stream, `logs` for the log of a unit.
 
 mod accept_errors;
 pub mod access;

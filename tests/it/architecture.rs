@@ -9,21 +9,23 @@ use std::path::{Path, PathBuf};
 
 /// For each module of the crate, the others that it may use. [`daemon`](fleet_monitor::daemon) may
 /// use all.
-const MAY_USE: [(&str, &[&str]); 17] = [
+const MAY_USE: [(&str, &[&str]); 19] = [
     ("cli", &[]),
     ("client", &["cli", "net", "report"]),
     ("cluster", &[]),
     ("command", &["output"]),
     ("config", &["cli", "feed", "net", "server", "similar", "source", "telemetry"]),
+    ("escapes", &[]),
     ("feed", &["cluster", "similar", "utc"]),
     ("lifecycle", &["write_queue"]),
+    ("logs", &["escapes", "metrics", "net"]),
     ("metrics", &["cluster", "feed"]),
     ("net", &[]),
     ("output", &[]),
     ("report", &["utc"]),
-    ("server", &["cluster", "feed", "metrics", "report"]),
+    ("server", &["cluster", "feed", "logs", "metrics", "report"]),
     ("similar", &[]),
-    ("source", &["cluster", "net", "write_queue"]),
+    ("source", &["cluster", "escapes", "net", "write_queue"]),
     ("telemetry", &["cluster", "write_queue"]),
     ("utc", &[]),
     ("write_queue", &[]),
@@ -43,6 +45,7 @@ const STAY_IN: [(&str, &[&str]); 15] = [
             "client/address",
             "client/connection",
             "client/server_options",
+            "logs/journal",
             "net/http",
             "server",
             "source/api",
