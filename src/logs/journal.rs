@@ -237,7 +237,7 @@ impl EntryStream {
     }
 
     /// Reads the entries up to the last one.
-    pub(super) async fn to_end(
+    pub(super) async fn read_to_end(
         &mut self,
         mut take: impl FnMut(StreamLine<'_>),
     ) -> Result<(), JournalError> {

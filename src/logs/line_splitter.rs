@@ -13,7 +13,7 @@ pub(super) struct LineSplitter {
 }
 
 /// A line of the stream, without its line break.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum StreamLine<'a> {
     /// A line that is complete.
     Complete(&'a [u8]),

@@ -172,7 +172,7 @@ impl TailReader {
 
             let first = read.len();
             stream
-                .to_end(|line| {
+                .read_to_end(|line| {
                     // More than what was asked for is not stored.
                     if read.len() - first > MAX_BACKLOG {
                         return;
