@@ -171,7 +171,7 @@ impl LogReader {
         }
     }
 
-    async fn is_over(mut self) {
+    async fn read_to_end(mut self) {
         let mut rest = Vec::new();
         timeout(PATIENCE, self.0.read_to_end(&mut rest))
             .await
@@ -246,7 +246,7 @@ async fn a_log_that_is_not_followed_ends() {
     let mut reader = bench.read(&format!("unit={WEB}&follow=no")).await;
     assert_eq!(reader.messages(1).await, ["one"]);
     assert_eq!(reader.next().await, json!({ "type": "end" }));
-    reader.is_over().await;
+    reader.read_to_end().await;
     gateway.until_open(0).await;
 }
 
@@ -608,6 +608,6 @@ async fn turning_logs_off_ends_those_that_are_read() {
 
     bench.server.server.set_settings(settings());
     bench.show(&[("127.0.0.1", WEB), ("127.0.0.1", "new.service")], &["127.0.0.1"]);
-    reader.is_over().await;
+    reader.read_to_end().await;
     gateway.until_open(0).await;
 }
