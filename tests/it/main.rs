@@ -16,6 +16,7 @@ mod incidents;
 mod journal;
 mod language;
 mod live;
+mod log_command;
 mod metrics;
 mod operations;
 mod packages;
