@@ -18,7 +18,7 @@ use serde::Serialize;
 
 pub use commands::{
     CheckOptions, ClientCommand, ColorChoice, Command, CompletionsOptions, ConnectionOptions,
-    DEFAULT_URL, Shell, StatusOptions, TOKEN_FILE_VARIABLE, URL_VARIABLE, UnitOptions,
+    DEFAULT_URL, LogsOptions, Shell, StatusOptions, TOKEN_FILE_VARIABLE, URL_VARIABLE, UnitOptions,
     WatchOptions,
 };
 pub use completions::completions;

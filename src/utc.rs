@@ -11,6 +11,12 @@ pub(crate) fn day(seconds: u64) -> String {
     format!("{:04}-{:02}-{:02}", date.year(), u8::from(date.month()), date.day())
 }
 
+/// The month and its day, `Nov 14`, of a time in seconds since 1970, as journalctl prints it.
+pub(crate) fn month_and_day(seconds: u64) -> String {
+    let date = date_time(seconds).date();
+    format!("{:.3} {:02}", date.month().to_string(), date.day())
+}
+
 /// The time of day, `22:13:20`, of a time in seconds since 1970.
 pub(crate) fn time_of_day(seconds: u64) -> String {
     let (hour, minute, second) = date_time(seconds).as_hms();
@@ -27,6 +33,13 @@ fn date_time(seconds: u64) -> UtcDateTime {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_month_is_its_first_three_letters() {
+        assert_eq!(month_and_day(1_700_000_000), "Nov 14");
+        assert_eq!(month_and_day(951_782_400), "Feb 29");
+        assert_eq!(month_and_day(0), "Jan 01");
+    }
 
     #[test]
     fn a_time_after_the_year_9999_is_its_last_second() {

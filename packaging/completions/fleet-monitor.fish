@@ -93,6 +93,7 @@ complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -s V -l versio
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -f -a "status" -d 'Show the state of the cluster: what is wrong, machines, the age of the data'
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -f -a "watch" -d 'Show the cluster live, on the whole screen; or one line per event'
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -f -a "unit" -d 'Show all that is known of some units'
+complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -f -a "logs" -d 'Show the log of a unit, from the machines that run it or ran it before'
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -f -a "check" -d 'Check the cluster for Nagios, Icinga, Sensu or Consul'
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -f -a "completions" -d 'Print the completions for a shell'
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -f -a "man" -d 'Print the manual page, for man -l -'
@@ -119,6 +120,16 @@ complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand unit" -l url
 complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand unit" -l token-file -d 'File with the token that the monitor requires [default: $FLEET_MONITOR_TOKEN_FILE]' -r -F
 complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand unit" -l json -d 'Print JSON: the rows of /v2/state'
 complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand unit" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand logs" -s n -l lines -d 'Begin with so many of the last lines' -r -f
+complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand logs" -l machine -d 'Show only the log on this machine: its ID or its address' -r -f
+complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand logs" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand logs" -l url -d 'The monitor: http://HOST:PORT or unix:///PATH [default: $FLEET_MONITOR_URL, or http://localhost:8989]' -r -f
+complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand logs" -l token-file -d 'File with the token that the monitor requires [default: $FLEET_MONITOR_TOKEN_FILE]' -r -F
+complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand logs" -s f -l follow -d 'Go on with what is written from now on, also after the unit has moved'
+complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand logs" -l json -d 'Print JSON: one object per line, as /v2/logs sends it'
+complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand logs" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand check" -l warning -d 'What is a warning: VERDICT, VERDICT=COUNT (the least number of units), or COUNT for all verdicts together [default, without --critical: 1]' -r -f -a "failed\t''
 crash_loop\t''
 machine_lost\t''
@@ -141,10 +152,11 @@ complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand check" -l to
 complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand check" -s h -l help -d 'Print help'
 complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand man" -s h -l help -d 'Print help'
-complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand help; and not __fish_seen_subcommand_from status watch unit check completions man help" -f -a "status" -d 'Show the state of the cluster: what is wrong, machines, the age of the data'
-complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand help; and not __fish_seen_subcommand_from status watch unit check completions man help" -f -a "watch" -d 'Show the cluster live, on the whole screen; or one line per event'
-complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand help; and not __fish_seen_subcommand_from status watch unit check completions man help" -f -a "unit" -d 'Show all that is known of some units'
-complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand help; and not __fish_seen_subcommand_from status watch unit check completions man help" -f -a "check" -d 'Check the cluster for Nagios, Icinga, Sensu or Consul'
-complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand help; and not __fish_seen_subcommand_from status watch unit check completions man help" -f -a "completions" -d 'Print the completions for a shell'
-complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand help; and not __fish_seen_subcommand_from status watch unit check completions man help" -f -a "man" -d 'Print the manual page, for man -l -'
-complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand help; and not __fish_seen_subcommand_from status watch unit check completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand help; and not __fish_seen_subcommand_from status watch unit logs check completions man help" -f -a "status" -d 'Show the state of the cluster: what is wrong, machines, the age of the data'
+complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand help; and not __fish_seen_subcommand_from status watch unit logs check completions man help" -f -a "watch" -d 'Show the cluster live, on the whole screen; or one line per event'
+complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand help; and not __fish_seen_subcommand_from status watch unit logs check completions man help" -f -a "unit" -d 'Show all that is known of some units'
+complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand help; and not __fish_seen_subcommand_from status watch unit logs check completions man help" -f -a "logs" -d 'Show the log of a unit, from the machines that run it or ran it before'
+complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand help; and not __fish_seen_subcommand_from status watch unit logs check completions man help" -f -a "check" -d 'Check the cluster for Nagios, Icinga, Sensu or Consul'
+complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand help; and not __fish_seen_subcommand_from status watch unit logs check completions man help" -f -a "completions" -d 'Print the completions for a shell'
+complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand help; and not __fish_seen_subcommand_from status watch unit logs check completions man help" -f -a "man" -d 'Print the manual page, for man -l -'
+complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand help; and not __fish_seen_subcommand_from status watch unit logs check completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

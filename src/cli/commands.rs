@@ -35,6 +35,8 @@ pub enum ClientCommand {
     Watch(WatchOptions),
     /// Show all that is known of some units
     Unit(UnitOptions),
+    /// Show the log of a unit, from the machines that run it or ran it before
+    Logs(LogsOptions),
     /// Check the cluster for Nagios, Icinga, Sensu or Consul
     Check(CheckOptions),
 }
@@ -116,6 +118,43 @@ pub struct UnitOptions {
     pub names: Vec<String>,
 
     /// Print JSON: the rows of /v2/state
+    #[arg(long)]
+    pub json: bool,
+
+    /// When to use colours
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t)]
+    pub color: ColorChoice,
+
+    /// The monitor to ask.
+    #[command(flatten)]
+    pub connection: ConnectionOptions,
+}
+
+/// `fleet-monitor logs`
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct LogsOptions {
+    /// Name of the unit; .service may be left out
+    #[arg(value_name = "UNIT")]
+    pub unit: String,
+
+    /// Show only lines whose message has these words, and none of those after a -, such as
+    /// -- timeout -GET
+    #[arg(value_name = "FILTER")]
+    pub filter: Vec<String>,
+
+    /// Go on with what is written from now on, also after the unit has moved
+    #[arg(short, long)]
+    pub follow: bool,
+
+    /// Begin with so many of the last lines
+    #[arg(short = 'n', long, value_name = "NUMBER", default_value_t = 200)]
+    pub lines: u32,
+
+    /// Show only the log on this machine: its ID or its address
+    #[arg(long, value_name = "MACHINE")]
+    pub machine: Option<String>,
+
+    /// Print JSON: one object per line, as /v2/logs sends it
     #[arg(long)]
     pub json: bool,
 

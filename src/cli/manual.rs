@@ -72,9 +72,14 @@ const SECTIONS: [(&str, &[(&str, &str)]); 4] = [
             ),
             ("status", "0: all is well. 1: something is wrong."),
             ("unit", "0: fleet has all these units. 1: it lacks one."),
+            (
+                "logs",
+                "0: the log was read. 1: there is no such unit, or its log cannot be read on any \
+                 machine.",
+            ),
             ("check", "0: OK. 1: WARNING. 2: CRITICAL."),
             (
-                "status, watch, unit, check",
+                "status, watch, unit, logs, check",
                 "3: nothing can be said; there is no monitor, or it cannot read fleet.",
             ),
         ],
@@ -157,7 +162,10 @@ fn describe_commands(program: &Command, page: &mut Roff) {
 }
 
 fn describe_argument(argument: &Arg, page: &mut Roff) {
-    let name = argument.get_long().map(|long| bold(format!("--{long}")));
+    let short = argument.get_short().map(|short| format!("-{short}"));
+    let long = argument.get_long().map(|long| format!("--{long}"));
+    let names: Vec<String> = short.into_iter().chain(long).collect();
+    let name = (!names.is_empty()).then(|| bold(names.join(", ")));
     let takes_values = argument.get_num_args().is_some_and(|count| count.takes_values());
     let value = argument
         .get_value_names()
@@ -174,6 +182,9 @@ fn describe_argument(argument: &Arg, page: &mut Roff) {
         .collect();
     if takes_values && !possible.is_empty() {
         help += &format!(" [possible values: {}]", possible.join(", "));
+    }
+    for default in argument.get_default_values().iter().filter(|_| takes_values) {
+        help += &format!(" [default: {}]", default.display());
     }
 
     page.control("TP", []);

@@ -1,7 +1,9 @@
-//! Requests to a running fleet-monitor: its state once, or the event stream of the second protocol,
-//! resumed after each lost connection.
+//! Requests to a running fleet-monitor: what it answers once, or a stream of events that is opened
+//! again after each lost connection.
 //!
 //! It does not know what is shown.
+
+mod reconnecting;
 
 use std::io;
 use std::time::Duration;
@@ -13,24 +15,18 @@ use hyper::header::{ACCEPT, AUTHORIZATION, HeaderValue};
 use hyper::{Request, Response, StatusCode};
 use serde::Deserialize;
 use tokio::net::{TcpStream, UnixStream};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::timeout;
 
 use super::address::ServerAddress;
-use super::event_stream::EventStreamDecoder;
-use crate::net::backoff::Backoff;
 use crate::net::http::{self, BodyError, HttpClient, HttpConnection, RequestError};
-use crate::report::{Message, StateDocument};
+use crate::report::StateDocument;
+
+pub(crate) use reconnecting::{ReconnectingStream, StreamRequest, SubscriptionEvent};
 
 /// How long the server may take to answer a request.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-/// The server sends something at least every 15 s. After this time without anything, the connection
-/// is lost (`docs/protocol.md`).
-const SILENCE: Duration = Duration::from_secs(40);
 /// How large an answer may be.
 const MAX_BODY_BYTES: usize = 256 << 20;
-/// The waits between attempts to connect again.
-const FIRST_WAIT: Duration = Duration::from_millis(500);
-const LONGEST_WAIT: Duration = Duration::from_secs(15);
 
 /// What a client needs to send a request.
 #[derive(Clone, Debug)]
@@ -83,6 +79,14 @@ impl ClientError {
             }
         }
     }
+
+    /// What the server says it does not have, if that is the error.
+    pub(crate) fn not_found(&self) -> Option<&str> {
+        match self {
+            ClientError::Refused { status: StatusCode::NOT_FOUND, message, .. } => Some(message),
+            _ => None,
+        }
+    }
 }
 
 /// Whether a server, or a proxy before it, may answer otherwise in a moment.
@@ -111,18 +115,6 @@ impl MonitorClient {
 
         let answer = timeout(ANSWER_TIMEOUT, exchange).await;
         answer.map_err(|_| ClientError::NoAnswer(self.address.clone()))?
-    }
-
-    /// Subscribes to `/v2/events`. `query` selects topics and rows.
-    pub(crate) fn subscribe(&self, query: &str) -> EventSubscription {
-        EventSubscription {
-            server: self.clone(),
-            query: query.to_owned(),
-            stream: None,
-            last_event_id: None,
-            backoff: Backoff::new(FIRST_WAIT, LONGEST_WAIT),
-            next_attempt: None,
-        }
     }
 
     fn request(
@@ -249,127 +241,5 @@ impl MonitorClient {
             StatusCode::BAD_REQUEST => ClientError::Query(message),
             _ => ClientError::Refused { address: self.address.clone(), status, message },
         }
-    }
-}
-
-/// What a subscription yields.
-#[derive(Debug)]
-pub(crate) enum SubscriptionEvent {
-    /// Messages that arrived together.
-    Messages(Vec<Message>),
-    /// The connection is lost, or could not be opened. Another attempt follows after the wait.
-    Disconnected {
-        /// Why.
-        error: ClientError,
-        /// The time until the next attempt.
-        wait: Duration,
-    },
-}
-
-/// An event stream that reconnects, and resumes where it was.
-#[derive(Debug)]
-pub(crate) struct EventSubscription {
-    server: MonitorClient,
-    query: String,
-    stream: Option<OpenStream>,
-    /// The last `EPOCH-REVISION` after which the server can resume; `None` begins with snapshots.
-    last_event_id: Option<String>,
-    backoff: Backoff,
-    /// When to connect again; `None` while there is a connection.
-    next_attempt: Option<Instant>,
-}
-
-#[derive(Debug)]
-struct OpenStream {
-    http: HttpClient,
-    body: Incoming,
-    decoder: EventStreamDecoder,
-}
-
-impl EventSubscription {
-    /// Waits for the next messages, or for the loss of the connection. Reconnects by itself, after
-    /// the wait that [`SubscriptionEvent::Disconnected`] announced.
-    ///
-    /// # Errors
-    ///
-    /// If another attempt cannot succeed either.
-    pub(crate) async fn next(&mut self) -> Result<SubscriptionEvent, ClientError> {
-        if let Some(until) = self.next_attempt {
-            sleep_until(until).await;
-            self.next_attempt = None;
-        }
-
-        match self.read().await {
-            Ok(messages) => {
-                self.backoff.reset();
-                Ok(SubscriptionEvent::Messages(messages))
-            }
-            Err(error) if error.is_transient() => {
-                self.stream = None;
-                let wait = self.backoff.wait(fastrand::f64());
-                self.next_attempt = Some(Instant::now() + wait);
-                Ok(SubscriptionEvent::Disconnected { error, wait })
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    async fn read(&mut self) -> Result<Vec<Message>, ClientError> {
-        let address = self.server.address.clone();
-        let stream = match &mut self.stream {
-            Some(stream) => stream,
-            None => self.stream.insert(self.open().await?),
-        };
-
-        loop {
-            let data = timeout(SILENCE, stream.http.data(&mut stream.body)).await;
-            let data = match data {
-                Ok(Some(Ok(data))) => data,
-                Ok(Some(Err(error))) => return Err(ClientError::Lost(address, error.to_string())),
-                Ok(None) => {
-                    return Err(ClientError::Lost(address, "the server closed it".to_owned()));
-                }
-                Err(_) => {
-                    let problem = format!("nothing arrived for {} s", SILENCE.as_secs());
-                    return Err(ClientError::Lost(address, problem));
-                }
-            };
-
-            let mut messages = Vec::new();
-            for event in stream.decoder.decode(&data) {
-                let message: Message = serde_json::from_str(&event.data).map_err(|error| {
-                    ClientError::NotFleetMonitor(address.clone(), error.to_string())
-                })?;
-                if event.id.is_some() {
-                    self.last_event_id = event.id;
-                } else if matches!(message, Message::Resync { .. }) {
-                    // If the connection is lost before the snapshots have all arrived, the old
-                    // position would be wrong.
-                    self.last_event_id = None;
-                }
-                messages.push(message);
-            }
-            if !messages.is_empty() {
-                return Ok(messages);
-            }
-        }
-    }
-
-    async fn open(&self) -> Result<OpenStream, ClientError> {
-        let mut request = self.server.request("/v2/events", &self.query, "text/event-stream")?;
-        if let Some(id) = self.last_event_id.as_ref().and_then(|id| id.parse().ok()) {
-            request.headers_mut().insert("last-event-id", id);
-        }
-
-        let mut http = HttpClient::default();
-        let exchange = self.server.exchange(&mut http, request);
-        let response = timeout(ANSWER_TIMEOUT, exchange)
-            .await
-            .map_err(|_| ClientError::NoAnswer(self.server.address.clone()))??;
-        Ok(OpenStream {
-            http,
-            body: response.into_body(),
-            decoder: EventStreamDecoder::default(),
-        })
     }
 }

@@ -1,5 +1,5 @@
 //! The commands that show a running fleet-monitor in a terminal: `status`, `watch`, `unit`,
-//! `check`.
+//! `logs`, `check`.
 //!
 //! They use the public protocol alone. They know neither the server nor how it decides.
 
@@ -7,8 +7,11 @@ mod address;
 mod check;
 mod connection;
 mod event_stream;
+mod logs;
 mod server_options;
 mod status;
+mod stdio;
+mod subscription;
 mod terminal;
 mod unit;
 mod watch;
@@ -65,6 +68,7 @@ pub fn run(command: &ClientCommand) -> Result<ExitCode, CommandError> {
         match command {
             ClientCommand::Status(options) => status::run(options).await,
             ClientCommand::Unit(options) => unit::run(options).await,
+            ClientCommand::Logs(options) => logs::run(options).await,
             ClientCommand::Check(options) => check::run(options).await,
             ClientCommand::Watch(options) => watch::run(options).await,
         }

@@ -52,6 +52,8 @@ const actions = {
   reveal,
   covered,
   view: () => view,
+  operatorActions: () => feed.operatorActions(),
+  openLog: (log, listener) => feed.openLog(log, listener),
 };
 const panels = {
   units: new UnitTable(byId("units"), actions),

@@ -1,7 +1,9 @@
 // The connection to the server: the second protocol over a WebSocket. While no WebSocket opens, it
-// polls /v2/state every few seconds, and turns each answer into messages of the second protocol. No
-// other file knows a URL of the server, a socket or a retry.
+// polls /v2/state every few seconds, and turns each answer into messages of the second protocol.
+// Besides that it reads what is asked for: what an operator can do, and logs. No other file knows a
+// URL of the server, a socket or a retry.
 
+import { EventStreamDecoder } from "./event-stream.js";
 import { DISCONNECTS } from "./words.js";
 
 const PROTOCOL = "fleet-monitor.v2";
@@ -12,6 +14,10 @@ const POLL_INTERVAL = 5_000;
 const BATCH = 16; // messages that arrive within this time are delivered together
 const MIN_BACKOFF = 500;
 const MAX_BACKOFF = 15_000;
+// How many logs are read at a time: a browser has six connections to a server, and needs some for
+// everything else.
+const MAX_LOGS = 4;
+const FIRST_LINES = 200;
 // The URL of the page's directory. Behind a proxy it may have a path.
 const BASE = new URL("./", import.meta.url);
 // The key of the token in the storage. It has the path, because monitors below different paths of
@@ -32,6 +38,21 @@ const TOKEN = `fleet-monitor-token ${BASE.pathname}`;
  * @property {(messages: object[]) => void} messages gets messages of the second protocol, in order.
  *   The first call has the whole state, with a `status` at the end.
  * @property {(link: Link) => void} link
+ */
+
+/**
+ * The state of the connection of a log.
+ * @typedef {object} LogLink
+ * @property {"connecting" | "live" | "disconnected" | "refused" | "ended" | "crowded"} kind
+ * @property {string} [reason] why it is disconnected or refused
+ * @property {number} [most] if it is crowded, how many logs can be read at a time
+ */
+
+/**
+ * @typedef {object} LogListener
+ * @property {(messages: object[]) => void} messages gets messages of /v2/logs, in order. After a
+ *   lost connection the last lines come again.
+ * @property {(link: LogLink) => void} link
  */
 
 /** The connection to the server. It reconnects until the page is closed. */
@@ -62,6 +83,10 @@ export class Feed {
   #skew = 0;
   /** When something last arrived, by this clock. */
   #received = 0;
+  /** @type {?Promise<?object>} */
+  #operatorActions = null;
+  /** @type {Set<LogStream>} those that are open, the oldest first */
+  #logs = new Set();
 
   /** @param {Listener} listener */
   constructor(listener) {
@@ -87,8 +112,35 @@ export class Feed {
     this.#connect();
   }
 
+  /**
+   * What an operator can do with units and machines, as /v2/actions says; null if the server does
+   * not say it. It is read once for each connection.
+   * @returns {Promise<?object>}
+   */
+  operatorActions() {
+    return (this.#operatorActions ??= fetchOperatorActions().catch(() => null));
+  }
+
+  /**
+   * Reads the log of a unit. If too many are read, the oldest is closed.
+   * @param {{unit: string, machine: ?string}} log `machine` is the ID of the only machine whose log
+   *   is read
+   * @param {LogListener} listener
+   * @returns {{close: () => void}}
+   */
+  openLog(log, listener) {
+    if (this.#logs.size >= MAX_LOGS) {
+      const [oldest] = this.#logs;
+      oldest.end({ kind: "crowded", most: MAX_LOGS });
+    }
+    const stream = new LogStream(log, listener, () => this.#logs.delete(stream));
+    this.#logs.add(stream);
+    return stream;
+  }
+
   #connect() {
     this.#drop();
+    this.#operatorActions = null;
     this.#open(this.#attempt);
   }
 
@@ -110,10 +162,7 @@ export class Feed {
     this.#drop();
     this.#report({ kind: "disconnected", reason });
 
-    const backoff = Math.min(MAX_BACKOFF, MIN_BACKOFF * 2 ** this.#failures);
-    this.#failures++;
-    const jitter = 0.5 + Math.random() / 2;
-    this.#after(backoff * jitter, () => this.#connect());
+    this.#after(backoff(this.#failures++), () => this.#connect());
   }
 
   // It tries again, because an operator may let this page in at any time.
@@ -220,8 +269,8 @@ export class Feed {
   // server has too many clients, or a proxy lets no WebSocket through, the page goes on polling.
   async #poll(attempt) {
     this.#after(ANSWER_TIMEOUT, () => this.#disconnect(DISCONNECTS.unanswered));
-    const token = sessionStorage.getItem(TOKEN);
-    const answer = await this.#fetchState(token).catch(() => null);
+    const hadToken = sessionStorage.getItem(TOKEN) != null;
+    const answer = await this.#fetchState().catch(() => null);
     if (attempt !== this.#attempt) return;
     if (!answer) return this.#disconnect(DISCONNECTS.unreachable);
 
@@ -231,7 +280,7 @@ export class Feed {
       case 304:
         return this.#polled(attempt, response, body);
       case 401:
-        return this.#refuse({ kind: "token", rejected: token != null });
+        return this.#refuse({ kind: "token", rejected: hadToken });
       case 403:
         return this.#refuse({ kind: "refused", reason: explanation(body) });
       default:
@@ -239,9 +288,8 @@ export class Feed {
     }
   }
 
-  async #fetchState(token) {
-    const headers = {};
-    if (token) headers.Authorization = `Bearer ${token}`;
+  async #fetchState() {
+    const headers = authorization();
     if (this.#etag) headers["If-None-Match"] = this.#etag;
 
     const { signal } = this.#request;
@@ -267,6 +315,131 @@ export class Feed {
       else this.#poll(attempt);
     });
   }
+}
+
+/** The log of a unit, until it is closed. It reconnects. */
+class LogStream {
+  /** Attempts in a row that failed. */
+  #failures = 0;
+  /** Whether something has arrived. */
+  #hasBegun = false;
+  #request = new AbortController();
+  #timer = null;
+
+  /** @param {LogListener} listener @param {() => void} closed called when nothing follows */
+  constructor(log, listener, closed) {
+    Object.assign(this, { log, listener, closed });
+    this.#connect();
+  }
+
+  close() {
+    clearTimeout(this.#timer);
+    this.#request.abort();
+    this.#request = null;
+    this.closed();
+  }
+
+  /** Closes it for another reason than that nobody reads it any more. */
+  end(link) {
+    this.close();
+    this.listener.link(link);
+  }
+
+  async #connect() {
+    const request = new AbortController();
+    this.#request = request;
+    this.listener.link({ kind: "connecting" });
+
+    let reason = DISCONNECTS.closed;
+    try {
+      await this.#read(request);
+    } catch (error) {
+      // What a request is aborted with is a reason.
+      reason = typeof error === "string" ? error : reasonOf(error);
+    }
+    if (this.#request !== request) return;
+
+    clearTimeout(this.#timer);
+    request.abort();
+    this.listener.link({ kind: "disconnected", reason });
+    this.#timer = setTimeout(() => this.#connect(), backoff(this.#failures++));
+  }
+
+  async #read(request) {
+    this.#abortAfter(ANSWER_TIMEOUT, request, DISCONNECTS.unanswered);
+    const { signal } = request;
+    const headers = authorization();
+    const response = await fetch(logAddress(this.log), { headers, cache: "no-store", signal });
+    if (response.status !== 200) return this.#refuse(request, response);
+
+    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+    const decoder = new EventStreamDecoder();
+    this.listener.link({ kind: "live" });
+    while (true) {
+      this.#abortAfter(SILENCE_TIMEOUT, request, DISCONNECTS.silent);
+      const { value, done } = await reader.read();
+      if (done || this.#request !== request) return;
+      this.#receive(decoder.decode(value).map(parseLogMessage));
+    }
+  }
+
+  #receive(messages) {
+    if (!messages.length) return;
+    this.#hasBegun = true;
+    this.#failures = 0;
+    this.listener.messages(messages);
+    if (messages.some(({ type }) => type === "end")) this.end({ kind: "ended" });
+  }
+
+  // A server that has just been restarted may not know the unit yet, so only the first answer is
+  // final.
+  async #refuse(request, response) {
+    const body = await response.text();
+    const isFinal = !this.#hasBegun && [400, 401, 403, 404].includes(response.status);
+    const reason = explanation(body) || DISCONNECTS.status(response.status, response.statusText);
+    if (!isFinal) throw reason;
+    if (this.#request === request) this.end({ kind: "refused", reason });
+  }
+
+  #abortAfter(delay, request, reason) {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => request.abort(reason), delay);
+  }
+}
+
+async function fetchOperatorActions() {
+  const headers = authorization();
+  const signal = AbortSignal.timeout(ANSWER_TIMEOUT);
+  const response = await fetch(new URL("v2/actions", BASE), { headers, cache: "no-store", signal });
+  return response.ok ? response.json() : null;
+}
+
+/** The headers with the token, if there is one. */
+function authorization() {
+  const token = sessionStorage.getItem(TOKEN);
+  return token ? { Authorization: `Bearer ${token}` } : {};
+}
+
+/** The time until the next attempt after so many that failed. */
+function backoff(failures) {
+  const longest = Math.min(MAX_BACKOFF, MIN_BACKOFF * 2 ** failures);
+  return longest * (0.5 + Math.random() / 2);
+}
+
+function parseLogMessage(data) {
+  const message = JSON.parse(data);
+  if (typeof message?.type !== "string") throw new SyntaxError("no message");
+  return message;
+}
+
+const reasonOf = (error) =>
+  error instanceof SyntaxError ? DISCONNECTS.invalid : DISCONNECTS.unreachable;
+
+function logAddress({ unit, machine }) {
+  const address = new URL("v2/logs", BASE);
+  const query = { unit, lines: FIRST_LINES, follow: "yes", ...(machine ? { machine } : {}) };
+  address.search = new URLSearchParams(query);
+  return address;
 }
 
 /** @param {?{epoch: string, revision: number}} position */

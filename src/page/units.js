@@ -8,6 +8,7 @@ import { drawLinkNotes } from "./link-notes.js";
 import { groupKey } from "./row.js";
 import { COLUMNS, nextSort, parseSort } from "./sorting.js";
 import { UnitDetail } from "./unit-detail.js";
+import { UnitLogs } from "./unit-logs.js";
 import { cellClass, createRow, updateRow } from "./unit-row.js";
 import { WindowedList } from "./window.js";
 import { COLUMN_TITLES, FILTER, TABLE } from "./words.js";
@@ -21,6 +22,8 @@ import { COLUMN_TITLES, FILTER, TABLE } from "./words.js";
  * @property {(change: Partial<import("./address.js").PageState>, options?: object) => void} go
  * @property {() => import("./address.js").PageState} view what the page shows
  * @property {() => number} covered how many pixels at the top of the window something sticky covers
+ * @property {() => Promise<?object>} operatorActions what /v2/actions says; see feed.js
+ * @property {import("./feed.js").Feed["openLog"]} openLog
  */
 
 const isDetail = (line) => line.kind === "detail";
@@ -29,7 +32,7 @@ export class UnitTable {
   /** @param {HTMLElement} panel @param {Actions} actions */
   constructor(panel, actions) {
     this.actions = actions;
-    this.detail = new UnitDetail(actions);
+    this.detail = new UnitDetail(actions, [() => new UnitLogs(actions)]);
     /** The key of the row that the Tab key moves to. */
     this.active = null;
 

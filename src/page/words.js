@@ -300,6 +300,69 @@ export const DETAIL = {
   toMachine: (machine) => `All units on ${machine}`,
 };
 
+// --- the log of a unit
+
+/** The priorities of lines, as syslog numbers and journalctl names them. */
+export const PRIORITIES = [
+  "emerg",
+  "alert",
+  "crit",
+  "err",
+  "warning",
+  "notice",
+  "info",
+  "debug",
+];
+
+export const LOG = {
+  title: "Log",
+  label: (unit) => `Log of ${unit}, newest last`,
+  show: "Show the log",
+  showAgain: "Follow again",
+  stop: "Stop",
+  pause: "Pause",
+  goOn: "Continue",
+  narrow: "Narrow the log: words, or -words to leave out",
+  placeholder: "Narrow: error -GET",
+  found: (found, all) => `${inFull(found)} of ${plural(all, "line")}`,
+  noMatch: "No line matches.",
+  newLines: (count) => `${plural(count, "new line")}`,
+  dropped: (count) => `${plural(count, "older line")} no longer kept here`,
+  truncated: "[truncated]",
+  binary: "[binary]",
+};
+
+/** Whether a log is read, and from where. */
+export const LOG_STATES = {
+  connecting: "Connecting.",
+  disconnected: (reason) => reconnecting(reason),
+  refused: (reason) => `${capitalize(reason)}.`,
+  ended: "Nothing follows.",
+  stopped: "Stopped.",
+  hidden: "Stopped while this tab was in the background.",
+  crowded: (count) => `Stopped: no more than ${count} logs are read at a time.`,
+  live: (names) => `Live from ${enumerate(names)}.`,
+  waiting: (names) => `Waiting for ${enumerate(names)}.`,
+  unread: (names) => `${enumerate(names)} cannot be read.`,
+  opened: "Connected.",
+  paused: "Paused.",
+};
+
+/** What happens between the lines of a log. */
+export const LOG_NOTES = {
+  slow: (count, machine) =>
+    `${plural(count, "line")} of ${machine} missed: they came faster than this page reads`,
+  rate: (count, machine) =>
+    `${plural(count, "line")} of ${machine} missed: the unit writes more than is passed on`,
+  missed: (count, machine) => `${plural(count, "line")} of ${machine} missed`,
+  moved: (unit, machine) => `${unit} moved to ${machine}`,
+  previous: (unit, machine) => `${machine} ran ${unit} before`,
+  failed: (machine, reason) => `The log on ${machine} cannot be read: ${reason}`,
+  readable: (machine) => `The log on ${machine} can be read again`,
+  ended: (machine, reason) => `The log on ${machine} has ended: ${reason}`,
+  gap: "The connection was lost: lines may be missing here",
+};
+
 // --- the machines
 
 export const MACHINES = {
@@ -373,6 +436,7 @@ export const DISCONNECTS = {
   unanswered: "the server did not answer within 10 s",
   unreachable: "the server cannot be reached",
   status: (status, text) => `the server answered ${status} ${text}`.trim(),
+  invalid: "the server sent something else than a log",
 };
 
 export const reconnecting = (reason) => `${capitalize(reason)}. Reconnecting.`;

@@ -7,6 +7,8 @@
 mod check;
 mod cluster_state;
 pub mod duration;
+mod log_message;
+mod log_text;
 mod machine_condition;
 mod overview;
 mod problems;
@@ -15,18 +17,24 @@ pub mod table;
 #[cfg(test)]
 mod tests;
 mod unit_detail;
+mod unit_name;
 mod utc;
 pub mod verdicts;
 mod wire;
 
 pub use check::{CheckRules, CheckStatus, Threshold, check};
 pub use cluster_state::{ClusterState, InvalidMessage, UnitCount};
+pub use log_message::{
+    LogMachine, LogMachineState, LogMessage, LogRow, MachineInLog, MissedBecause,
+};
+pub use log_text::{LogFormat, LogOutput, LogText};
 pub use machine_condition::MachineCondition;
 pub use overview::{Assessment, ShownUnits, overview};
 pub use problems::{Cause, Problem, problems};
 pub use since::Since;
 pub use table::Layout;
 pub use unit_detail::{next_steps, rows_of_unit, unit_detail};
+pub use unit_name::full_name;
 pub use utc::utc;
 pub use wire::{
     EventRow, HealthState, Hello, MachineRow, Message, Milliseconds, RowTopic, Software,

@@ -20,6 +20,7 @@ mod dashboard;
 mod history;
 mod keys;
 mod links;
+mod logs;
 mod machines;
 mod navigation;
 mod outages;

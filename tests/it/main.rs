@@ -17,6 +17,7 @@ mod journal;
 mod language;
 mod live;
 mod logs;
+mod log_command;
 mod metrics;
 mod operations;
 mod packages;

@@ -154,6 +154,8 @@ fn completions_offer_values_and_files_only_where_one_is_expected() {
         ("fleet-monitor check --warning machine", &["machine_lost"]),
         ("fleet-monitor check --critical failed,gh", &["failed,ghost"]),
         ("fleet-monitor check --for ", &[]),
+        ("fleet-monitor logs --color ", &["always", "auto", "never"]),
+        ("fleet-monitor logs file", &[]),
         ("fleet-monitor completions z", &["zsh"]),
     ] {
         let expected: BTreeSet<String> = expected.iter().map(|word| (*word).to_owned()).collect();
@@ -169,10 +171,10 @@ fn the_manual_page_describes_every_command_and_option() {
     let page = fs::read_to_string(repository("packaging/man/fleet-monitor.1")).unwrap();
     let page = page.replace('\\', "");
 
-    for command in ["status", "watch", "unit", "check", "completions", "man"] {
+    for command in ["status", "watch", "unit", "logs", "check", "completions", "man"] {
         assert!(page.lines().any(|line| line == format!(".SS {command}")), "{command}");
     }
-    for option in ["--listen", "--unit-freq", "--url", "--warning", "--for"] {
+    for option in ["--listen", "--unit-freq", "--url", "-f, --follow", "--warning", "--for"] {
         assert!(page.contains(option), "{option}");
     }
 }

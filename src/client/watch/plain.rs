@@ -3,16 +3,13 @@
 //! It begins with the last events, as `tail -f` does with the last lines.
 
 use std::io::{self, Write};
-use std::os::fd::AsFd;
 use std::process::ExitCode;
-
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 
 use super::draw::Theme;
 use super::updates::Updates;
 use crate::client::CommandError;
 use crate::client::connection::{ClientError, MonitorClient, SubscriptionEvent};
+use crate::client::stdio::{print_note, reader_is_gone};
 use crate::report::table::printable;
 use crate::report::{ClusterState, EventRow, InvalidMessage, Message, RowTopic, utc};
 
@@ -47,14 +44,14 @@ pub(super) async fn run(
             update = updates.next() => match update? {
                 SubscriptionEvent::Messages(messages) => {
                     if !is_connected {
-                        report("connected again");
+                        print_note("connected again");
                     }
                     is_connected = true;
                     messages
                 }
                 SubscriptionEvent::Disconnected { error, .. } => {
                     if is_connected {
-                        report(&format!("{error}; reconnecting"));
+                        print_note(&format!("{error}; reconnecting"));
                     }
                     is_connected = false;
                     Vec::new()
@@ -124,28 +121,6 @@ fn line(event: &EventRow, theme: Theme) -> String {
     match theme {
         Theme::Colored if event.severity == "warning" => format!("\x1b[33m{printable}\x1b[0m"),
         Theme::Colored | Theme::Monochrome => printable,
-    }
-}
-
-/// Reports something on stderr, so that stdout has events alone.
-fn report(text: &str) {
-    let _ = writeln!(io::stderr(), "fleet-monitor: {text}");
-}
-
-/// Waits until nobody can read stdout any more, as after `| head -1`. For a file, that is never.
-async fn reader_is_gone() {
-    let handle = io::stdout().as_fd().try_clone_to_owned();
-    #[expect(
-        deprecated,
-        reason = "the other one is unsafe; the handle is owned, so it outlives its registration"
-    )]
-    let handle = handle.and_then(|handle| AsyncFd::with_interest(handle, Interest::ERROR));
-
-    match handle {
-        Ok(handle) => {
-            let _ = handle.ready(Interest::ERROR).await;
-        }
-        Err(_) => std::future::pending().await,
     }
 }
 

@@ -4,7 +4,9 @@
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::client::connection::{ClientError, EventSubscription, SubscriptionEvent};
+use crate::client::connection::{ClientError, SubscriptionEvent};
+use crate::client::subscription::EventSubscription;
+use crate::report::Message;
 
 /// How many groups of messages may wait. If there are more, the task waits, and the server notices
 /// a slow client.
@@ -12,7 +14,7 @@ const WAITING: usize = 16;
 
 /// What a subscription yields. Dropping it closes the connection.
 pub(super) struct Updates {
-    receiver: mpsc::Receiver<Result<SubscriptionEvent, ClientError>>,
+    receiver: mpsc::Receiver<Result<SubscriptionEvent<Message>, ClientError>>,
     _task: AbortOnDropHandle<()>,
 }
 
@@ -38,7 +40,7 @@ impl Updates {
     /// # Errors
     ///
     /// If another attempt to connect cannot succeed. Nothing follows after that.
-    pub(super) async fn next(&mut self) -> Result<SubscriptionEvent, ClientError> {
+    pub(super) async fn next(&mut self) -> Result<SubscriptionEvent<Message>, ClientError> {
         match self.receiver.recv().await {
             Some(update) => update,
             None => std::future::pending().await,

@@ -1,0 +1,33 @@
+// Decodes server-sent events (HTML Standard, section "Parsing an event stream"), as far as this
+// server uses them. It must not know the document, nor what the events mean.
+
+/** Text may come in pieces of any size. */
+export class EventStreamDecoder {
+  /** The beginning of a line that is not complete yet. */
+  #pending = "";
+  /** The data of the event that is not complete yet. */
+  #data = [];
+
+  /**
+   * @param {string} piece
+   * @returns {string[]} the data of the events that are complete with this piece
+   */
+  decode(piece) {
+    const lines = (this.#pending + piece).split("\n");
+    this.#pending = lines.pop();
+
+    const events = [];
+    for (const line of lines) this.#line(line.replace(/\r$/, ""), events);
+    return events;
+  }
+
+  #line(line, events) {
+    if (line) {
+      const data = /^data: ?(.*)$/s.exec(line)?.[1];
+      if (data !== undefined) this.#data.push(data);
+      return;
+    }
+    if (this.#data.length) events.push(this.#data.join("\n"));
+    this.#data = [];
+  }
+}
