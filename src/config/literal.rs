@@ -48,6 +48,10 @@ pub(super) fn without_credentials(value: &Value) -> String {
         Value::Array(_, values) => {
             format!("[{}]", values.iter().map(without_credentials).collect::<Vec<_>>().join(", "))
         }
+        Value::Dict(_, values) if values.keys().all(|key| is_bare_key(key)) => {
+            let pair = |(key, value)| format!("{key} = {}", without_credentials(value));
+            format!("{{ {} }}", values.iter().map(pair).collect::<Vec<_>>().join(", "))
+        }
         value => scalar(value).map_or("{…}".into(), |text| {
             match (text.rsplit_once('@'), text.split_once("://")) {
                 (Some((_, host)), Some((scheme, _))) if !scheme.contains('@') => {
@@ -58,6 +62,13 @@ pub(super) fn without_credentials(value: &Value) -> String {
             }
         }),
     }
+}
+
+/// Whether a key of a table needs no quotation marks (TOML 1.0, section "Keys").
+fn is_bare_key(key: &str) -> bool {
+    let is_bare = |char: char| char.is_ascii_alphanumeric() || matches!(char, '-' | '_');
+
+    !key.is_empty() && key.chars().all(is_bare)
 }
 
 /// Text as TOML. A number or a boolean needs no quotation marks.

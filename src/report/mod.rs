@@ -8,6 +8,7 @@ mod check;
 mod cluster_state;
 pub mod duration;
 mod machine_condition;
+mod next_steps;
 mod overview;
 mod problems;
 mod since;
@@ -22,11 +23,12 @@ mod wire;
 pub use check::{CheckRules, CheckStatus, Threshold, check};
 pub use cluster_state::{ClusterState, InvalidMessage, UnitCount};
 pub use machine_condition::MachineCondition;
+pub use next_steps::{next_steps, subject_of_machine, subject_of_unit};
 pub use overview::{Assessment, ShownUnits, overview};
 pub use problems::{Cause, Problem, problems};
 pub use since::Since;
 pub use table::Layout;
-pub use unit_detail::{next_steps, rows_of_unit, unit_detail};
+pub use unit_detail::{rows_of_unit, unit_detail};
 pub use utc::utc;
 pub use wire::{
     EventRow, HealthState, Hello, MachineRow, Message, Milliseconds, RowTopic, Software,

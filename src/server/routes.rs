@@ -44,7 +44,9 @@ pub(super) enum Route {
     Machines,
     /// Units, machines, recent events and the state of the source, as one JSON object.
     State,
-    /// The same as a page that needs no script.
+    /// What an operator can do next: commands and links.
+    Actions,
+    /// The state as a page that needs no script.
     Plain,
     /// The same as plain text, as `fleet-monitor status` prints it.
     Overview,
@@ -80,6 +82,7 @@ impl Route {
             "/v1/units" => Self::Units,
             "/v1/machines" => Self::Machines,
             "/v2/state" => Self::State,
+            "/v2/actions" => Self::Actions,
             "/v2/events" => Self::Events,
             "/metrics" => Self::Metrics,
             "/healthz" => Self::Liveness,
@@ -124,10 +127,12 @@ pub(super) fn content(
             list(context, &publication, machines, &caches.machines, &filter)?
         }
         Route::State => state(context, &publication, &state_selection(query)?)?,
+        Route::Actions => actions(context),
         Route::Plain => plain(context, &publication, query),
         Route::Overview => {
             let selection = state_selection(query)?;
-            let text = overview::text(&publication, &selection, context.clients())?;
+            let actions = context.actions();
+            let text = overview::text(&publication, &selection, context.clients(), &actions)?;
             ResponseContent::new(PLAIN_TEXT, charge(context, text)?)
         }
         // GET is answered by `events`; this is for HEAD.
@@ -200,6 +205,18 @@ fn state(
         extra_header: json_header(&health).map(|health| (STATUS, health)),
         ..ResponseContent::new(JSON, beginning)
     })
+}
+
+/// The commands and links. The tag covers all of it: it does not depend on the publication.
+fn actions(context: &ServerContext) -> ResponseContent {
+    let body = json!(context.actions()).to_string();
+    let mut hasher = DefaultHasher::new();
+    hasher.write(body.as_bytes());
+
+    ResponseContent {
+        etag: Some(format!("W/\"{:x}\"", hasher.finish())),
+        ..ResponseContent::new(JSON, body)
+    }
 }
 
 /// A validator. Content that was narrowed has another one than the whole: `selection` is what it
