@@ -242,8 +242,7 @@ fn flag(key: &str) -> String {
 /// `--unit-freq`.
 impl Provider for Cli {
     fn metadata(&self) -> Metadata {
-        Metadata::named("command line")
-            .interpolater(|_, keys| flag(&keys.join(".")))
+        Metadata::named("command line").interpolater(|_, keys| flag(&keys.join(".")))
     }
 
     fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {

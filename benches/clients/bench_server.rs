@@ -167,6 +167,7 @@ fn server_settings() -> ServerSettings {
         max_connections: usize::MAX,
         access: AccessPolicy::default(),
         metrics_units: vec![],
+        links: vec![],
     }
 }
 

@@ -45,11 +45,7 @@ pub fn commands(access: &ClusterAccess) -> CommandTemplates {
     let fleet_journal = "journalctl --unit=fleet.service --lines=50 --no-pager";
 
     let mut unit = vec![
-        template(
-            "journal",
-            fleetctl("journal --lines=50 {unit}"),
-            &[Single, Present, File],
-        ),
+        template("journal", fleetctl("journal --lines=50 {unit}"), &[Single, Present, File]),
         template("journal", on_machine(journal), &[Global, Present]),
         template("journal", on_machine(journal), &[Single, Present, NoFile]),
         template("status", fleetctl("status {unit}"), &[Single, Present, File]),

@@ -81,7 +81,10 @@ fn a_value_stays_in_its_place_in_a_url() {
 fn what_a_shell_gets_is_the_value() {
     let Cases { subjects, .. } = serde_json::from_str(CASES).unwrap();
     let run = |script: &str| {
-        let output = std::process::Command::new("sh").args(["-c", script]).output().unwrap();
+        let output = std::process::Command::new("sh")
+            .args(["-c", script])
+            .output()
+            .unwrap();
         String::from_utf8(output.stdout).unwrap()
     };
 
@@ -285,10 +288,7 @@ fn commands_reach_the_cluster_as_the_monitor_does() {
     };
 
     let fleetctl = "fleetctl --tunnel=bastion:22 --ca-file='/etc/my certificates/ca.pem'";
-    assert_eq!(
-        commands_for(&access, "machine")[0],
-        format!("{fleetctl} ssh 9c4b7a2e")
-    );
+    assert_eq!(commands_for(&access, "machine")[0], format!("{fleetctl} ssh 9c4b7a2e"));
     assert_eq!(
         commands_for(&access, "lost machine"),
         [

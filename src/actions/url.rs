@@ -184,7 +184,9 @@ struct UrlParts<'a> {
 
 impl<'a> UrlParts<'a> {
     fn of(url: &'a str) -> Option<Self> {
-        let scheme = ["https://", "http://"].into_iter().find(|scheme| url.starts_with(scheme))?;
+        let scheme = ["https://", "http://"]
+            .into_iter()
+            .find(|scheme| url.starts_with(scheme))?;
         let (scheme, rest) = url.split_at(scheme.len());
         let (host, rest) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
 

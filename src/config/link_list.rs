@@ -18,7 +18,13 @@ const EXPECTED: &str = "expected links, such as [{ name = \"Logs\", url = \
 
 /// The links of a value.
 pub(super) fn parse(value: &Value) -> Parsed<Vec<LinkTemplate>> {
+    scalar(value).iter().try_for_each(|text| refuse_quotes(text))?;
     let links = match value {
+        // `--link ''`, so that the command line can set none.
+        Value::Array(_, values) if matches!(&**values, [Value::String(_, text)] if text.is_empty()) =>
+        {
+            vec![]
+        }
         Value::Array(_, values) => values.iter().map(link).collect::<Parsed<Vec<_>>>()?,
         value => {
             let texts = items(value).ok_or(EXPECTED)?;

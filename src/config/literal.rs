@@ -48,7 +48,8 @@ pub(super) fn without_credentials(value: &Value) -> String {
         Value::Array(_, values) => {
             format!("[{}]", values.iter().map(without_credentials).collect::<Vec<_>>().join(", "))
         }
-        Value::Dict(_, values) if values.keys().all(|key| is_bare_key(key)) => {
+        // A link. Other tables are in the wrong place, and may contain a secret.
+        Value::Dict(_, values) if values.keys().all(|key| matches!(&**key, "name" | "url")) => {
             let pair = |(key, value)| format!("{key} = {}", without_credentials(value));
             format!("{{ {} }}", values.iter().map(pair).collect::<Vec<_>>().join(", "))
         }
@@ -62,13 +63,6 @@ pub(super) fn without_credentials(value: &Value) -> String {
             }
         }),
     }
-}
-
-/// Whether a key of a table needs no quotation marks (TOML 1.0, section "Keys").
-fn is_bare_key(key: &str) -> bool {
-    let is_bare = |char: char| char.is_ascii_alphanumeric() || matches!(char, '-' | '_');
-
-    !key.is_empty() && key.chars().all(is_bare)
 }
 
 /// Text as TOML. A number or a boolean needs no quotation marks.

@@ -71,7 +71,7 @@ pub fn overview(
     let problems = problems(state, now);
     let next = next_line(state, &problems, actions);
     // It comes last, after an empty line.
-    let reserved = RESERVED_LINES + if next.is_some() { 2 } else { 0 };
+    let reserved = RESERVED_LINES + next.as_ref().map_or(0, |next| 1 + rows_of(next, layout));
     let mut lines = vec![source_line(state, now, layout)];
     lines.extend(headline(state, &problems, layout));
 
@@ -89,28 +89,30 @@ pub fn overview(
     let machines = shortened(machines, lines_left(&lines, reserved, layout), "machines");
     push_section(&mut lines, machines);
 
-    if let Some(next) = next {
+    let fits = layout.height.is_none_or(|height| lines.len() + reserved <= height);
+    if let Some(next) = next.filter(|_| fits) {
         lines.extend([String::new(), next]);
     }
     lines.join("\n") + "\n"
 }
 
 /// What to do next about the problem to look at first. It is not cut, so that it can be copied.
-fn next_line(
-    state: &ClusterState,
-    problems: &[Problem<'_>],
-    actions: &Actions,
-) -> Option<String> {
+fn next_line(state: &ClusterState, problems: &[Problem<'_>], actions: &Actions) -> Option<String> {
     let command = first_command(state, problems.first()?, actions)?;
 
     Some(format!("Next: {command}"))
 }
 
+/// How many rows of the screen a line takes that is not cut.
+fn rows_of(line: &str, layout: Layout) -> usize {
+    let width = layout.width.unwrap_or(usize::MAX).max(1);
+
+    line.chars().count().div_ceil(width)
+}
+
 fn lines_left(lines: &[String], reserved: usize, layout: Layout) -> usize {
     layout.height.map_or(usize::MAX, |height| {
-        height
-            .saturating_sub(lines.len() + reserved + 1)
-            .max(LEAST_PROBLEMS)
+        height.saturating_sub(lines.len() + reserved + 1).max(LEAST_PROBLEMS)
     })
 }
 

@@ -325,6 +325,7 @@ mod tests {
             max_connections: 1,
             access: Default::default(),
             metrics_units: vec![],
+            links: vec![],
         };
         let context = Arc::new(ServerContext::new(
             settings,

@@ -51,6 +51,7 @@ pub fn settings() -> ServerSettings {
         max_connections: 20_000,
         access,
         metrics_units: vec![],
+        links: vec![],
     }
 }
 

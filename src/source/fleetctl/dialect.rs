@@ -165,12 +165,16 @@ impl FleetctlVersion {
             (FleetList::Machines, _) => &["machine", "ip", "metadata"],
             // These versions also have a column `state`. It is not the desired state, and follows
             // from the other columns.
-            (_, FleetVersion(0, ..=5, _)) => &["unit", "load", "active", "sub", "machine", "hash", "desc"],
+            (_, FleetVersion(0, ..=5, _)) => {
+                &["unit", "load", "active", "sub", "machine", "hash", "desc"]
+            }
             (_, FleetVersion(0, 6, _)) => {
                 &["unit", "dstate", "tmachine", "load", "active", "sub", "machine", "hash", "desc"]
             }
             (FleetList::Units, _) => &["unit", "load", "active", "sub", "machine", "hash"],
-            (FleetList::UnitFiles, FleetVersion(0, 7, 0)) => &["unit", "dstate", "tmachine", "hash", "desc"],
+            (FleetList::UnitFiles, FleetVersion(0, 7, 0)) => {
+                &["unit", "dstate", "tmachine", "hash", "desc"]
+            }
             (FleetList::UnitFiles, FleetVersion(0, 7, _)) => {
                 &["unit", "global", "dstate", "tmachine", "hash", "desc"]
             }

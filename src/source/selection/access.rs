@@ -71,8 +71,12 @@ fn watched_etcd_flags(settings: &EtcdSettings, version: FleetVersion) -> Vec<Str
         true => settings.endpoints.len(),
         false => 1,
     };
-    let members: Vec<String> =
-        settings.endpoints.iter().take(members).map(ToString::to_string).collect();
+    let members: Vec<String> = settings
+        .endpoints
+        .iter()
+        .take(members)
+        .map(ToString::to_string)
+        .collect();
     let mut flags = etcd_flags(&members.join(","), version);
 
     if settings.prefix != DEFAULT_PREFIX {
@@ -128,14 +132,8 @@ mod tests {
         assert_eq!(flags(default, ""), "");
         assert_eq!(flags(default, "1.0.0"), "");
         assert_eq!(flags(default, "0.10.0"), "");
-        assert_eq!(
-            flags(default, "0.9.2"),
-            "--driver=API --endpoint=unix:///var/run/fleet.sock"
-        );
-        assert_eq!(
-            flags(default, "0.8.3"),
-            "--experimental-api --endpoint=/var/run/fleet.sock"
-        );
+        assert_eq!(flags(default, "0.9.2"), "--driver=API --endpoint=unix:///var/run/fleet.sock");
+        assert_eq!(flags(default, "0.8.3"), "--experimental-api --endpoint=/var/run/fleet.sock");
 
         let tcp = "--api http://10.0.0.1:49153";
         assert_eq!(flags(tcp, "1.0.0"), "--driver=API --endpoint=http://10.0.0.1:49153");
@@ -169,9 +167,7 @@ mod tests {
         );
         assert_eq!(
             flags(tls, "0.8.3"),
-            format!(
-                "{endpoint} --etcd-cafile=ca.pem --etcd-certfile=c.pem --etcd-keyfile=k.pem"
-            )
+            format!("{endpoint} --etcd-cafile=ca.pem --etcd-certfile=c.pem --etcd-keyfile=k.pem")
         );
         assert_eq!(flags(tls, "0.5.0"), endpoint);
 

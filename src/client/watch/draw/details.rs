@@ -7,8 +7,8 @@ use super::super::list::Key;
 use super::super::model::Model;
 use super::columns::severity_style;
 use super::theme::Theme;
-use crate::report::duration::age;
 use crate::actions::ActionSubject;
+use crate::report::duration::age;
 use crate::report::{
     EventRow, MachineRow, Since, UnitRow, UnitRowKey, next_steps, subject_of_machine,
     subject_of_unit, utc, verdicts,
