@@ -52,6 +52,8 @@ const actions = {
   reveal,
   covered,
   view: () => view,
+  nextSteps: () => feed.actions(),
+  announce,
 };
 const panels = {
   units: new UnitTable(byId("units"), actions),

@@ -62,6 +62,8 @@ export class Feed {
   #skew = 0;
   /** When something last arrived, by this clock. */
   #received = 0;
+  /** The last answer of /v2/actions, and the attempt to connect for which it was asked. */
+  #actions = { attempt: null, answer: Promise.resolve(null) };
 
   /** @param {Listener} listener */
   constructor(listener) {
@@ -85,6 +87,20 @@ export class Feed {
   offerToken(token) {
     sessionStorage.setItem(TOKEN, token);
     this.#connect();
+  }
+
+  /**
+   * What can be done next; null if the server does not say. It is asked once after each connect.
+   * @returns {Promise<?import("./actions.js").Actions>}
+   */
+  actions() {
+    const attempt = this.#attempt;
+    if (this.#kind === "live" && this.#actions.attempt !== attempt) {
+      const before = this.#actions.answer;
+      const answer = this.#fetchActions().catch(() => before);
+      this.#actions = { attempt, answer };
+    }
+    return this.#actions.answer;
   }
 
   #connect() {
@@ -240,13 +256,21 @@ export class Feed {
   }
 
   async #fetchState(token) {
-    const headers = {};
-    if (token) headers.Authorization = `Bearer ${token}`;
-    if (this.#etag) headers["If-None-Match"] = this.#etag;
-
-    const { signal } = this.#request;
-    const response = await fetch(new URL("v2/state", BASE), { headers, cache: "no-store", signal });
+    const headers = this.#etag ? { "If-None-Match": this.#etag } : {};
+    const response = await this.#fetch("v2/state", token, headers);
     return { response, body: await response.text() };
+  }
+
+  /** An older server has no actions. */
+  async #fetchActions() {
+    const response = await this.#fetch("v2/actions", sessionStorage.getItem(TOKEN));
+    return response.ok ? response.json() : null;
+  }
+
+  #fetch(path, token, headers = {}) {
+    const { signal } = this.#request;
+    const authorized = token ? { ...headers, Authorization: `Bearer ${token}` } : headers;
+    return fetch(new URL(path, BASE), { headers: authorized, cache: "no-store", signal });
   }
 
   #polled(attempt, response, body) {

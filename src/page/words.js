@@ -300,6 +300,16 @@ export const DETAIL = {
   toMachine: (machine) => `All units on ${machine}`,
 };
 
+// --- what to do next
+
+export const NEXT_STEPS = {
+  title: "Next steps",
+  copy: "Copy",
+  copyOf: (name) => `Copy: ${name}`,
+  copied: "Copied",
+  selected: "Selected",
+};
+
 // --- the machines
 
 export const MACHINES = {

@@ -178,7 +178,7 @@ fn the_next_steps_of_a_global_unit_are_about_the_worst_of_its_rows() {
 fn the_status_ends_with_what_to_do_next_if_the_screen_has_room() {
     // Of 20 columns, the command takes two rows.
     for (width, height, has_room) in
-        [(80, 24, true), (80, 15, true), (80, 14, false), (20, 15, false), (20, 16, true)]
+        [(80, 24, true), (80, 16, true), (80, 15, false), (20, 16, false), (20, 17, true)]
     {
         let layout = Layout { width: Some(width), height: Some(height), color: false };
         let state = cluster(&live());
