@@ -209,9 +209,9 @@ fn state(
 
 /// The commands and links. The tag covers all of it: it does not depend on the publication.
 fn actions(context: &ServerContext) -> ResponseContent {
-    let body = json!(context.actions()).to_string();
+    let body = serde_json::to_vec(&context.actions()).expect("texts and booleans are JSON");
     let mut hasher = DefaultHasher::new();
-    hasher.write(body.as_bytes());
+    hasher.write(&body);
 
     ResponseContent {
         etag: Some(format!("W/\"{:x}\"", hasher.finish())),

@@ -9,19 +9,23 @@ use std::path::{Path, PathBuf};
 
 /// For each module of the crate, the others that it may use. [`daemon`](fleet_monitor::daemon) may
 /// use all.
-const MAY_USE: [(&str, &[&str]); 17] = [
+const MAY_USE: [(&str, &[&str]); 18] = [
+    ("actions", &["net"]),
     ("cli", &[]),
-    ("client", &["cli", "net", "report"]),
+    ("client", &["actions", "cli", "net", "report"]),
     ("cluster", &[]),
     ("command", &["output"]),
-    ("config", &["cli", "feed", "net", "server", "similar", "source", "telemetry"]),
+    (
+        "config",
+        &["actions", "cli", "feed", "net", "server", "similar", "source", "telemetry"],
+    ),
     ("feed", &["cluster", "similar", "utc"]),
     ("lifecycle", &["write_queue"]),
     ("metrics", &["cluster", "feed"]),
     ("net", &[]),
     ("output", &[]),
-    ("report", &["utc"]),
-    ("server", &["cluster", "feed", "metrics", "report"]),
+    ("report", &["actions", "utc"]),
+    ("server", &["actions", "cluster", "feed", "metrics", "report"]),
     ("similar", &[]),
     ("source", &["cluster", "net", "write_queue"]),
     ("telemetry", &["cluster", "write_queue"]),

@@ -22,6 +22,7 @@ mod keys;
 mod links;
 mod machines;
 mod navigation;
+mod next_steps;
 mod outages;
 mod paths;
 mod phone;
