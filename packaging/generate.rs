@@ -37,7 +37,7 @@ const EXAMPLES: [(&str, &str); 15] = [
 ];
 
 /// What an option needs if it is set for the service.
-const OF_THE_SERVICE: [(&str, &str); 8] = [
+const OF_THE_SERVICE: [(&str, &str); 9] = [
     (
         "port",
         "If fleet-monitor.socket is active, it sets the address, and port and bind are ignored.",
@@ -45,6 +45,10 @@ const OF_THE_SERVICE: [(&str, &str); 8] = [
     (
         "listen",
         "The service may create sockets in /run/fleet-monitor; members of its group may connect.",
+    ),
+    (
+        "links",
+        "In this file each is a table: links = [{ name = \"Logs\", url = \"https://logs.example/{unit}\" }]",
     ),
     ("etcd_key", "The service's user must be able to read it."),
     (

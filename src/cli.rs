@@ -173,6 +173,10 @@ pub struct Cli {
     /// Port of systemd-journal-gatewayd on the machines (19531), to show logs [default: no logs]
     #[arg(long, value_name = "PORT", help_heading = SERVER)]
     pub journal_port: Option<String>,
+    /// Link to show for units and machines, as NAME=URL; the URL may have {unit}, {machine}, {ip},
+    /// {prefix} and {instance}. May be repeated [default: none]
+    #[arg(long = "link", value_name = "NAME=URL", help_heading = SERVER)]
+    pub links: Option<Vec<String>>,
 
     /// Additional browser origins to allow, such as https://ops.example.com; *: all [default: none]
     #[arg(long, value_name = "LIST", help_heading = ACCESS)]
@@ -229,12 +233,19 @@ configuration file. --config cannot be set in the file, and --check-config and
 and the environment overrides the file. Lists are separated by commas. An empty
 variable counts as not set.";
 
+/// The flag that sets an option. A list whose items are given one by one has a flag for one.
+fn flag(key: &str) -> String {
+    match key {
+        "links" => "--link".to_owned(),
+        _ => format!("--{}", key.replace('_', "-")),
+    }
+}
+
 /// Passes the options that were given to figment. Errors name an option by its flag, such as
 /// `--unit-freq`.
 impl Provider for Cli {
     fn metadata(&self) -> Metadata {
-        Metadata::named("command line")
-            .interpolater(|_, keys| format!("--{}", keys.join(".").replace('_', "-")))
+        Metadata::named("command line").interpolater(|_, keys| flag(&keys.join(".")))
     }
 
     fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {

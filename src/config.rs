@@ -10,6 +10,7 @@
 
 mod env_file;
 mod layers;
+mod link_list;
 mod links;
 mod literal;
 mod options;
@@ -28,6 +29,7 @@ use std::time::Duration;
 
 use wildmatch::WildMatch;
 
+use crate::actions::LinkTemplate;
 use crate::cli::Cli;
 use crate::feed::Publish;
 use crate::feed::fields::{MachineField, UnitField};
@@ -71,6 +73,8 @@ pub struct Config {
     pub metrics_units: Vec<WildMatch>,
     /// The port of systemd-journal-gatewayd on the machines of the cluster. `None`: no logs.
     pub journal_port: Option<u16>,
+    /// Links for units and machines, in their order.
+    pub links: Vec<LinkTemplate>,
     /// Origins of web pages that are accepted in addition to the default ones.
     pub allowed_origins: Vec<AllowedOrigin>,
     /// Names in `Host` that are accepted in addition to the default ones.
@@ -350,6 +354,7 @@ fn load_over(
         machine_fields: values.list("machine_fields", parse::fields),
         metrics_units: values.list("metrics_units", |items| parse::each(items, parse::glob)),
         journal_port: values.optional("journal_port", parse::remote_port),
+        links: values.links("links"),
         allowed_origins: values.list("allowed_origins", |items| parse::each(items, parse::origin)),
         allowed_hosts: values.list("allowed_hosts", |items| parse::each(items, parse::host_name)),
         token_file: values.optional("token_file", parse::path),

@@ -37,11 +37,13 @@
 //!
 //! With a command, such as `fleet-monitor status`, the program is not that daemon, but asks one:
 //! [`client`] reads the public protocol of a running monitor, and [`report`] makes texts of it. It
-//! connects with `net`, as sources do.
+//! connects with `net`, as sources do. [`actions`] are the next steps that both can show of a unit:
+//! commands to copy, and links.
 //!
 //! Writing to stderr, the journal, the disk of a recording or systemd may block. So each of them
 //! has a bounded queue and a thread that writes from it, and none can stop the loop.
 
+pub mod actions;
 pub mod cli;
 pub mod client;
 pub mod cluster;

@@ -58,6 +58,11 @@ impl LogHandle {
             .map_err(|error| format!("the log filter cannot be changed: {error}"))
     }
 
+    /// Whether entries go to the journal, with their fields.
+    pub(crate) fn has_fields(&self) -> bool {
+        matches!(self.queue, LogQueue::Journal(_))
+    }
+
     /// How many entries were dropped so far because the journal, or the reader of stderr, was too
     /// slow.
     pub(crate) fn dropped(&self) -> u64 {

@@ -168,6 +168,7 @@ fn server_settings() -> ServerSettings {
         access: AccessPolicy::default(),
         metrics_units: vec![],
         journal_port: None,
+        links: vec![],
     }
 }
 

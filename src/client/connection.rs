@@ -18,6 +18,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
 use super::address::ServerAddress;
+use crate::actions::Actions;
 use crate::net::http::{self, BodyError, HttpClient, HttpConnection, RequestError};
 use crate::report::StateDocument;
 
@@ -102,6 +103,19 @@ impl MonitorClient {
     pub(crate) async fn state(&self, query: &str) -> Result<StateDocument, ClientError> {
         let body = self.get("/v2/state", query).await?;
         serde_json::from_slice(&body).map_err(|error| self.not_fleet_monitor(&error))
+    }
+
+    /// Reads `/v2/actions`. An older server has none.
+    pub(crate) async fn actions(&self) -> Result<Actions, ClientError> {
+        match self.get("/v2/actions", "").await {
+            Ok(body) => {
+                serde_json::from_slice(&body).map_err(|error| self.not_fleet_monitor(&error))
+            }
+            Err(ClientError::Refused { status: StatusCode::NOT_FOUND, .. }) => {
+                Ok(Actions::default())
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Sends one request, and reads the whole answer.

@@ -16,10 +16,11 @@ mod terminal;
 mod unit;
 mod watch;
 
-use std::io;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
-use self::connection::ClientError;
+use self::connection::{ClientError, MonitorClient};
+use crate::actions::Actions;
 use crate::cli::ClientCommand;
 
 /// The exit status if nothing can be said: there is no monitor, or its source is down. Nagios calls
@@ -80,6 +81,16 @@ pub fn run(command: &ClientCommand) -> Result<ExitCode, CommandError> {
         }
         other => other,
     }
+}
+
+/// What can be done next, in addition to a state that has been read. Without it, the state is
+/// printed all the same.
+async fn actions_or_note(server: &MonitorClient) -> Actions {
+    server.actions().await.unwrap_or_else(|error| {
+        // What is worth printing is on standard output.
+        let _ = writeln!(io::stderr(), "fleet-monitor: no next steps: {error}");
+        Actions::default()
+    })
 }
 
 /// The query of a request with a filter, of whose terms each is an argument.

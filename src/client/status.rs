@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use super::connection::MonitorClient;
-use super::{CANNOT_TELL, CommandError, query, terminal};
+use super::{CANNOT_TELL, CommandError, actions_or_note, query, terminal};
 use crate::cli::StatusOptions;
 use crate::report::{Assessment, ClusterState, ShownUnits, StateDocument, overview};
 
@@ -32,7 +32,8 @@ pub(super) async fn run(options: &StatusOptions) -> Result<ExitCode, CommandErro
         if options.all {
             layout.height = None;
         }
-        overview(&state, now, units, layout).into_bytes()
+        let actions = actions_or_note(&server).await;
+        overview(&state, now, units, layout, &actions).into_bytes()
     };
     io::stdout().write_all(&text)?;
     io::stdout().flush()?;

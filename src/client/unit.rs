@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use super::connection::MonitorClient;
-use super::{CommandError, terminal};
+use super::{CommandError, actions_or_note, terminal};
 use crate::cli::UnitOptions;
 use crate::report::{ClusterState, rows_of_unit, unit_detail};
 
@@ -36,7 +36,10 @@ pub(super) async fn run(options: &UnitOptions) -> Result<ExitCode, CommandError>
         let rows: Vec<_> = found.into_iter().flatten().collect();
         serde_json::to_string_pretty(&rows).map_err(io::Error::other)? + "\n"
     } else {
-        let details = found.iter().map(|rows| unit_detail(&state, rows, now, layout));
+        let actions = actions_or_note(&server).await;
+        let details = found
+            .iter()
+            .map(|rows| unit_detail(&state, rows, now, layout, &actions));
         details.collect::<Vec<_>>().join("\n")
     };
     io::stdout().write_all(text.as_bytes())?;

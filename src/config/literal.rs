@@ -48,6 +48,11 @@ pub(super) fn without_credentials(value: &Value) -> String {
         Value::Array(_, values) => {
             format!("[{}]", values.iter().map(without_credentials).collect::<Vec<_>>().join(", "))
         }
+        // A link. Other tables are in the wrong place, and may contain a secret.
+        Value::Dict(_, values) if values.keys().all(|key| matches!(&**key, "name" | "url")) => {
+            let pair = |(key, value)| format!("{key} = {}", without_credentials(value));
+            format!("{{ {} }}", values.iter().map(pair).collect::<Vec<_>>().join(", "))
+        }
         value => scalar(value).map_or("{…}".into(), |text| {
             match (text.rsplit_once('@'), text.split_once("://")) {
                 (Some((_, host)), Some((scheme, _))) if !scheme.contains('@') => {

@@ -45,6 +45,7 @@ pub(super) const OPTIONS: &[(&str, Option<&str>)] = &[
     ("machine_fields", Some("machine,ip,metadata")),
     ("metrics_units", Some("")),
     ("journal_port", None),
+    ("links", Some("")),
     ("allowed_origins", Some("")),
     ("allowed_hosts", Some("")),
     ("token_file", None),

@@ -141,7 +141,10 @@ fn pair(key: &str, origin: &str) -> (String, String) {
 }
 
 fn flag(key: &str) -> String {
-    format!("--{}", key.replace('_', "-"))
+    match key {
+        "links" => "--link".to_owned(),
+        _ => format!("--{}", key.replace('_', "-")),
+    }
 }
 
 fn variable(key: &str) -> String {

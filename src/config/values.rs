@@ -8,9 +8,11 @@ use figment::Figment;
 use figment::value::Value;
 
 use super::layers::{self, DEFAULT, MergedLayers, comparable};
+use super::link_list;
 use super::literal::{bare_or_quoted, items, quoted, refuse_quotes, scalar, without_credentials};
 use super::options::{OPTIONS, USER};
 use super::{ConfigError, Environment, Setting};
+use crate::actions::LinkTemplate;
 use crate::cli::Cli;
 use crate::source::selection::rules;
 
@@ -80,6 +82,16 @@ impl Values {
             Ok((parse(&items)?, format!("[{}]", shown.join(", "))))
         });
         list.unwrap_or_default()
+    }
+
+    /// The value of a key that is a list of links.
+    pub(super) fn links(&mut self, key: &'static str) -> Vec<LinkTemplate> {
+        let links = self.read(key, |value| {
+            let links = link_list::parse(value)?;
+            let shown = link_list::as_toml(&links);
+            Ok((links, shown))
+        });
+        links.unwrap_or_default()
     }
 
     /// Reads a key with a function that returns the value, and its TOML for the settings.

@@ -5,6 +5,7 @@
 //! notices when any of that is stuck. The tasks of the server run beside it, and read only
 //! publications.
 
+mod fleet_version;
 mod initial_problems;
 mod prepare;
 mod reload;
@@ -31,6 +32,7 @@ use crate::server::{Server, Timing};
 use crate::source::Source;
 use crate::source::recording::Recorder;
 use crate::source::selection::{OpenError, Selection};
+use crate::source::version::FleetVersion;
 use crate::telemetry::{LogFilter, LogHandle};
 use initial_problems::InitialProblems;
 use prepare::{Prepared, open_recorder, prepare};
@@ -134,6 +136,7 @@ pub async fn run(
         cluster: Cluster::new(retention(&config)),
         source: source.start(),
         selection,
+        fleet_version: None,
         started_with: RestartOptions::of(&config),
         log_filter: config.log,
         log,
@@ -147,6 +150,7 @@ pub async fn run(
         has_logged_repeated_names: false,
     };
     daemon.publish_source_info();
+    daemon.publish_commands();
     service.set_status(&daemon.status());
     service.notify_ready();
 
@@ -187,6 +191,8 @@ struct Daemon {
     metrics: Arc<Metrics>,
     source: Source,
     selection: Selection,
+    /// The version of fleet on which the commands for operators depend, as it was last known.
+    fleet_version: Option<FleetVersion>,
     recorder: Option<Recorder>,
     /// Whether the source has delivered a first report, be it a reading or an error. An error that
     /// can never go away ends the program only as the first report, and never after a reload.

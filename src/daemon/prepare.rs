@@ -104,6 +104,7 @@ fn server_settings(config: &Config, files: OpenFileLimit) -> Result<ServerSettin
         max_connections: files.connections(),
         metrics_units: config.metrics_units.clone(),
         journal_port: config.journal_port,
+        links: config.links.clone(),
         access: AccessPolicy {
             allowed_origins: config.allowed_origins.clone(),
             allowed_hosts: config.allowed_hosts.clone(),

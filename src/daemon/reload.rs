@@ -85,6 +85,7 @@ impl Daemon {
         if !selection.reads_same_cluster(&self.selection) {
             self.cluster.reset();
             self.problems = None;
+            self.fleet_version = None;
         }
         self.has_reported = true;
         self.selection = selection;
@@ -98,6 +99,7 @@ impl Daemon {
         self.publisher.set_settings(feed_settings(&config));
         self.server.set_settings(settings);
         self.publish_source_info();
+        self.publish_commands();
         self.publish(&[], &[]);
 
         if config.log != self.log_filter

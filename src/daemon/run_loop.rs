@@ -93,6 +93,8 @@ impl Daemon {
                 self.publish(&[], &[]);
             }
         }
+
+        self.update_fleet_version();
         Ok(())
     }
 

@@ -52,8 +52,9 @@ const actions = {
   reveal,
   covered,
   view: () => view,
-  operatorActions: () => feed.operatorActions(),
   openLog: (log, listener) => feed.openLog(log, listener),
+  nextSteps: () => feed.actions(),
+  announce,
 };
 const panels = {
   units: new UnitTable(byId("units"), actions),

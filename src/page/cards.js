@@ -3,6 +3,7 @@
 import { age } from "./age.js";
 import { attribute, button, drawGlyph, element, glyph, hide, text } from "./dom.js";
 import { machineCards } from "./machines.js";
+import { MachineSteps } from "./next-steps.js";
 import { FILTER, MACHINES, andMore, shortId, verdictWord } from "./words.js";
 
 /** How many units a card names. */
@@ -70,7 +71,7 @@ export class MachineCards {
   nodeOf({ key }) {
     let node = this.nodes.get(key);
     if (!node) {
-      node = createCard();
+      node = createCard(this.actions);
       this.nodes.set(key, node);
       this.near.observe(node);
     }
@@ -79,14 +80,14 @@ export class MachineCards {
 
   clicked(event) {
     const target = event.target.closest("button");
-    if (!target) return;
+    if (!target || target.closest(".next-steps")) return;
     if (target.dataset.unit) return this.actions.reveal(target.dataset.unit);
     const { ip, machine } = target.closest(".card").card;
     this.actions.go({ tab: "units", query: `machine:${ip ?? shortId(machine)}` });
   }
 }
 
-function createCard() {
+function createCard(actions) {
   const parts = {
     glyph: glyph("active"),
     title: element("h3"),
@@ -98,6 +99,7 @@ function createCard() {
     bar: element("div", { class: "load", "aria-hidden": "true" }),
     units: element("ul", { class: "names" }),
     more: button({ class: "quiet" }),
+    steps: new MachineSteps(actions),
   };
   const node = element(
     "li",
@@ -109,6 +111,7 @@ function createCard() {
     element("div", { class: "share" }, parts.bar, parts.count),
     parts.units,
     parts.more,
+    parts.steps.node,
   );
   return Object.assign(node, { parts, isNear: false });
 }
@@ -140,6 +143,7 @@ function updateCard(node) {
   text(count, MACHINES.units(card.units.length, wrong));
   updateBar(node);
   updateUnits(node);
+  parts.steps.update(card);
 }
 
 const metadataOf = ({ metadata }) => metadata?.replaceAll(",", ", ") ?? MACHINES.noMetadata;

@@ -83,10 +83,10 @@ export class Feed {
   #skew = 0;
   /** When something last arrived, by this clock. */
   #received = 0;
-  /** @type {?Promise<?object>} */
-  #operatorActions = null;
   /** @type {Set<LogStream>} those that are open, the oldest first */
   #logs = new Set();
+  /** The last answer of /v2/actions, and the attempt to connect for which it was asked. */
+  #actions = { attempt: null, answer: Promise.resolve(null) };
 
   /** @param {Listener} listener */
   constructor(listener) {
@@ -113,15 +113,6 @@ export class Feed {
   }
 
   /**
-   * What an operator can do with units and machines, as /v2/actions says; null if the server does
-   * not say it. It is read once for each connection.
-   * @returns {Promise<?object>}
-   */
-  operatorActions() {
-    return (this.#operatorActions ??= fetchOperatorActions().catch(() => null));
-  }
-
-  /**
    * Reads the log of a unit. If too many are read, the oldest is closed.
    * @param {{unit: string, machine: ?string}} log `machine` is the ID of the only machine whose log
    *   is read
@@ -138,9 +129,22 @@ export class Feed {
     return stream;
   }
 
+  /**
+   * What can be done next; null if the server does not say. It is asked once after each connect.
+   * @returns {Promise<?import("./actions.js").Actions>}
+   */
+  actions() {
+    const attempt = this.#attempt;
+    if (this.#kind === "live" && this.#actions.attempt !== attempt) {
+      const before = this.#actions.answer;
+      const answer = this.#fetchActions().catch(() => before);
+      this.#actions = { attempt, answer };
+    }
+    return this.#actions.answer;
+  }
+
   #connect() {
     this.#drop();
-    this.#operatorActions = null;
     this.#open(this.#attempt);
   }
 
@@ -289,12 +293,21 @@ export class Feed {
   }
 
   async #fetchState() {
-    const headers = authorization();
-    if (this.#etag) headers["If-None-Match"] = this.#etag;
-
-    const { signal } = this.#request;
-    const response = await fetch(new URL("v2/state", BASE), { headers, cache: "no-store", signal });
+    const headers = this.#etag ? { "If-None-Match": this.#etag } : {};
+    const response = await this.#fetch("v2/state", headers);
     return { response, body: await response.text() };
+  }
+
+  /** An older server has no actions. */
+  async #fetchActions() {
+    const response = await this.#fetch("v2/actions");
+    return response.ok ? response.json() : null;
+  }
+
+  #fetch(path, headers = {}) {
+    const { signal } = this.#request;
+    const authorized = { ...authorization(), ...headers };
+    return fetch(new URL(path, BASE), { headers: authorized, cache: "no-store", signal });
   }
 
   #polled(attempt, response, body) {
@@ -405,13 +418,6 @@ class LogStream {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => request.abort(reason), delay);
   }
-}
-
-async function fetchOperatorActions() {
-  const headers = authorization();
-  const signal = AbortSignal.timeout(ANSWER_TIMEOUT);
-  const response = await fetch(new URL("v2/actions", BASE), { headers, cache: "no-store", signal });
-  return response.ok ? response.json() : null;
 }
 
 /** The headers with the token, if there is one. */

@@ -60,7 +60,7 @@ export class UnitLogs {
     this.#row = row;
     attribute(this.list, "aria-label", LOG.label(row.unit));
 
-    const asked = this.actions.operatorActions();
+    const asked = this.actions.nextSteps();
     if (asked === this.#asked) return;
     this.#asked = asked;
     // A log that is open stays.

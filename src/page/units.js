@@ -5,6 +5,7 @@ import { holdOrder } from "./held-order.js";
 import { Hold } from "./hold.js";
 import { tableLines } from "./lines.js";
 import { drawLinkNotes } from "./link-notes.js";
+import { UnitSteps } from "./next-steps.js";
 import { groupKey } from "./row.js";
 import { COLUMNS, nextSort, parseSort } from "./sorting.js";
 import { UnitDetail } from "./unit-detail.js";
@@ -21,8 +22,10 @@ import { COLUMN_TITLES, FILTER, TABLE } from "./words.js";
  * @property {(key: string) => void} reveal opens a row, whatever is shown now
  * @property {(change: Partial<import("./address.js").PageState>, options?: object) => void} go
  * @property {() => import("./address.js").PageState} view what the page shows
+ * @property {() => Promise<?import("./actions.js").Actions>} nextSteps what can be done next; null
+ *   if the server does not say
+ * @property {(words: string) => void} announce to screen readers
  * @property {() => number} covered how many pixels at the top of the window something sticky covers
- * @property {() => Promise<?object>} operatorActions what /v2/actions says; see feed.js
  * @property {import("./feed.js").Feed["openLog"]} openLog
  */
 
@@ -32,7 +35,10 @@ export class UnitTable {
   /** @param {HTMLElement} panel @param {Actions} actions */
   constructor(panel, actions) {
     this.actions = actions;
-    this.detail = new UnitDetail(actions, [() => new UnitLogs(actions)]);
+    this.detail = new UnitDetail(actions, [
+      () => new UnitSteps(actions, () => this.detail.cluster.machines),
+      () => new UnitLogs(actions),
+    ]);
     /** The key of the row that the Tab key moves to. */
     this.active = null;
 

@@ -363,6 +363,16 @@ export const LOG_NOTES = {
   gap: "The connection was lost: lines may be missing here",
 };
 
+// --- what to do next
+
+export const NEXT_STEPS = {
+  title: "Next steps",
+  copy: "Copy",
+  copyOf: (name) => `Copy: ${name}`,
+  copied: "Copied",
+  selected: "Selected",
+};
+
 // --- the machines
 
 export const MACHINES = {

@@ -10,6 +10,7 @@ pub mod duration;
 mod log_message;
 mod log_text;
 mod machine_condition;
+mod next_steps;
 mod overview;
 mod problems;
 mod since;
@@ -29,11 +30,12 @@ pub use log_message::{
 };
 pub use log_text::{LogFormat, LogOutput, LogText};
 pub use machine_condition::MachineCondition;
+pub use next_steps::{next_steps, subject_of_machine, subject_of_unit};
 pub use overview::{Assessment, ShownUnits, overview};
 pub use problems::{Cause, Problem, problems};
 pub use since::Since;
 pub use table::Layout;
-pub use unit_detail::{next_steps, rows_of_unit, unit_detail};
+pub use unit_detail::{rows_of_unit, unit_detail};
 pub use unit_name::full_name;
 pub use utc::utc;
 pub use wire::{

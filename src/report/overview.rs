@@ -6,11 +6,13 @@ use std::collections::BTreeSet;
 use super::cluster_state::ClusterState;
 use super::duration::{age, duration};
 use super::machine_condition::MachineCondition;
+use super::next_steps::first_command;
 use super::problems::{Cause, Problem, problems};
 use super::since::Since;
 use super::table::{Cell, Layout, Table, cut, printable, style};
 use super::verdicts::{self, Tone};
 use super::wire::{HealthState, Milliseconds, SourceHealth, UnitRow, short_id};
+use crate::actions::Actions;
 
 /// Lines that are left free at the end of the screen: for the prompt.
 const RESERVED_LINES: usize = 2;
@@ -64,8 +66,12 @@ pub fn overview(
     now: Milliseconds,
     units: ShownUnits,
     layout: Layout,
+    actions: &Actions,
 ) -> String {
     let problems = problems(state, now);
+    let next = next_line(state, &problems, actions);
+    // It comes last, after an empty line.
+    let reserved = RESERVED_LINES + next.as_ref().map_or(0, |next| 1 + rows_of(next, layout));
     let mut lines = vec![source_line(state, now, layout)];
     lines.extend(headline(state, &problems, layout));
 
@@ -73,24 +79,40 @@ pub fn overview(
     match units {
         ShownUnits::All => push_section(&mut lines, unit_table(state, now).lines(layout)),
         ShownUnits::Problems => {
-            let used = lines.len() + machines.len() + RESERVED_LINES + 3;
+            let used = lines.len() + machines.len() + reserved + 3;
             let room = layout
                 .height
                 .map_or(usize::MAX, |height| height.saturating_sub(used).max(LEAST_PROBLEMS));
             push_section(&mut lines, problem_lines(&problems, now, room, layout));
         }
     }
-    let machines = shortened(machines, lines_left(&lines, layout), "machines");
+    let machines = shortened(machines, lines_left(&lines, reserved, layout), "machines");
     push_section(&mut lines, machines);
 
+    let fits = layout.height.is_none_or(|height| lines.len() + reserved <= height);
+    if let Some(next) = next.filter(|_| fits) {
+        lines.extend([String::new(), next]);
+    }
     lines.join("\n") + "\n"
 }
 
-fn lines_left(lines: &[String], layout: Layout) -> usize {
+/// What to do next about the problem to look at first. It is not cut, so that it can be copied.
+fn next_line(state: &ClusterState, problems: &[Problem<'_>], actions: &Actions) -> Option<String> {
+    let command = first_command(state, problems.first()?, actions)?;
+
+    Some(format!("Next: {command}"))
+}
+
+/// How many rows of the screen a line takes that is not cut.
+fn rows_of(line: &str, layout: Layout) -> usize {
+    let width = layout.width.unwrap_or(usize::MAX).max(1);
+
+    line.chars().count().div_ceil(width)
+}
+
+fn lines_left(lines: &[String], reserved: usize, layout: Layout) -> usize {
     layout.height.map_or(usize::MAX, |height| {
-        height
-            .saturating_sub(lines.len() + RESERVED_LINES + 1)
-            .max(LEAST_PROBLEMS)
+        height.saturating_sub(lines.len() + reserved + 1).max(LEAST_PROBLEMS)
     })
 }
 

@@ -6,6 +6,7 @@ use super::{
     CheckRules, ClusterState, Layout, Milliseconds, ShownUnits, StateDocument, Threshold, check,
     overview, rows_of_unit, unit_detail,
 };
+use crate::actions::{Actions, ClusterAccess, LinkTemplate, commands};
 use crate::snapshots::assert_catalogue;
 
 const NOW: Milliseconds = 1_700_000_600_000;
@@ -66,6 +67,21 @@ fn cluster(health: &Value) -> ClusterState {
     document.into()
 }
 
+/// The commands for a cluster without special flags, and two links.
+fn actions() -> Actions {
+    let access = ClusterAccess { has_journal: true, ..ClusterAccess::default() };
+    let link = |name, url| LinkTemplate::new(name, url).unwrap();
+
+    Actions {
+        commands: commands(&access),
+        links: vec![
+            link("Logs", "https://kibana.example/{unit}?host={ip}"),
+            link("Dashboard", "https://grafana.example/d/units?var-prefix={prefix}"),
+        ],
+        ..Actions::default()
+    }
+}
+
 fn live() -> Value {
     json!({"source": "fleet API v1.0.0", "state": "ok", "time": NOW - 2000,
            "topics": {"units": {"age": 1.0}}})
@@ -89,7 +105,8 @@ fn the_status_is_in_these_words() {
     machine.silent_since = Some(NOW - 5000);
     silent.machines.insert(PRESENT.to_owned(), machine);
 
-    let show = |state: &ClusterState, units, layout| overview(state, NOW, units, layout);
+    let show =
+        |state: &ClusterState, units, layout| overview(state, NOW, units, layout, &actions());
     let texts = [
         ("a pipe", show(&cluster(&live()), ShownUnits::Problems, Layout::default())),
         ("a terminal of 80 × 24", show(&cluster(&live()), ShownUnits::Problems, screen)),
@@ -99,6 +116,10 @@ fn the_status_is_in_these_words() {
         ("a silent machine without units", show(&silent, ShownUnits::Problems, screen)),
         ("nothing is known", show(&ClusterState::default(), ShownUnits::Problems, screen)),
         (
+            "a server without commands",
+            overview(&cluster(&live()), NOW, ShownUnits::Problems, screen, &Actions::default()),
+        ),
+        (
             "in colour",
             show(&cluster(&live()), ShownUnits::Problems, colored).replace('\u{1b}', "ESC"),
         ),
@@ -106,7 +127,9 @@ fn the_status_is_in_these_words() {
 
     for (case, text) in &texts {
         let is_small = case.contains("60") || case.contains("80");
-        assert!(!is_small || text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        // A command is not cut.
+        let is_narrow = |line: &str| line.chars().count() <= 80 || line.starts_with("Next: ");
+        assert!(!is_small || text.lines().all(is_narrow), "{text}");
     }
     assert_catalogue("terminal-status", texts);
 }
@@ -114,11 +137,57 @@ fn the_status_is_in_these_words() {
 #[test]
 fn a_unit_is_described_in_these_words() {
     let state = cluster(&live());
-    let texts = ["db", "web@1.service", "nowhere.service"].map(|name| {
+    let describe = |name: &str, actions: &Actions| {
         let rows = rows_of_unit(&state, name);
-        (name, unit_detail(&state, &rows, NOW, Layout::default()))
-    });
+        unit_detail(&state, &rows, NOW, Layout::default(), actions)
+    };
+    let names = ["db", "web@1.service", "nowhere.service"];
+    let texts = names
+        .into_iter()
+        .map(|name| (name, describe(name, &actions())))
+        .chain([("a server without commands", describe("db", &Actions::default()))]);
     assert_catalogue("terminal-unit", texts);
+}
+
+#[test]
+fn the_next_steps_of_a_global_unit_are_about_the_worst_of_its_rows() {
+    let mut state = cluster(&live());
+    let rows = ["web@1.service", "web@2.service"].map(|name| {
+        let key = state.units.keys().find(|(unit, _)| unit == name).unwrap().clone();
+        state.units.remove(&key).unwrap()
+    });
+    for (mut row, (machine, ip)) in
+        rows.into_iter().zip([(PRESENT, "10.0.0.1"), (LOST, "10.0.0.3")])
+    {
+        row.unit = "agent.service".to_owned();
+        row.global = true;
+        row.machine = Some(machine.to_owned());
+        row.ip = Some(ip.to_owned());
+        row.verdict = if machine == PRESENT { "ok" } else { "machine_lost" }.to_owned();
+        state.units.insert(row.key(), row);
+    }
+
+    let rows = rows_of_unit(&state, "agent");
+    let text = unit_detail(&state, &rows, NOW, Layout::default(), &actions());
+    let (_, next) = text.split_once("\nNext, on ").unwrap();
+    assert_eq!(next.lines().next(), Some("10.0.0.3:"));
+    assert_eq!(next.lines().nth(1), Some("  ssh core@10.0.0.3"), "{text}");
+}
+
+#[test]
+fn the_status_ends_with_what_to_do_next_if_the_screen_has_room() {
+    // Of 20 columns, the command takes two rows.
+    for (width, height, has_room) in
+        [(80, 24, true), (80, 16, true), (80, 15, false), (20, 16, false), (20, 17, true)]
+    {
+        let layout = Layout { width: Some(width), height: Some(height), color: false };
+        let state = cluster(&live());
+        let text = overview(&state, NOW, ShownUnits::Problems, layout, &actions());
+
+        let last = text.lines().last().unwrap();
+        assert_eq!(last == "Next: ssh core@10.0.0.3", has_room, "{width} × {height}:\n{text}");
+        assert!(!has_room || text.lines().count() < height, "{text}");
+    }
 }
 
 #[test]

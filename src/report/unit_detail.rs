@@ -2,10 +2,12 @@
 
 use super::cluster_state::ClusterState;
 use super::duration::age;
+use super::next_steps::{next_steps, subject_of_unit, worst};
 use super::since::Since;
 use super::table::{Layout, printable, style};
 use super::verdicts;
 use super::wire::{EventRow, Milliseconds, UnitRow};
+use crate::actions::Actions;
 
 /// How many of the unit's latest events are shown.
 const MAX_EVENTS: usize = 10;
@@ -29,6 +31,7 @@ pub fn unit_detail(
     rows: &[&UnitRow],
     now: Milliseconds,
     layout: Layout,
+    actions: &Actions,
 ) -> String {
     let Some(first) = rows.first() else {
         return String::new();
@@ -48,32 +51,26 @@ pub fn unit_detail(
         lines.extend(events.iter().map(|event| event_line(event, now)));
     }
 
-    lines.push(String::new());
-    lines.push("Next:".to_owned());
-    lines.extend(next_steps(&first.unit).map(|command| format!("  {command}")));
+    lines.extend(next_lines(state, rows, actions));
     lines.join("\n") + "\n"
 }
 
-/// The commands that lead on, to copy.
-pub fn next_steps(unit: &str) -> impl Iterator<Item = String> {
-    let quoted = shell_quoted(unit);
-    [
-        format!("fleetctl journal {quoted}"),
-        format!("fleetctl ssh {quoted}"),
-        format!("journalctl FLEET_UNIT={quoted}"),
-    ]
-    .into_iter()
-}
-
-/// A word for a shell: a name may contain a backslash (`systemd-escape(1)`).
-fn shell_quoted(text: &str) -> String {
-    let is_plain =
-        |char: char| char.is_ascii_alphanumeric() || matches!(char, '.' | '-' | '_' | '@' | ':');
-    if !text.is_empty() && text.chars().all(is_plain) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', "'\\''"))
+/// What to do next. Of a unit with several rows, it is about the worst of them.
+fn next_lines(state: &ClusterState, rows: &[&UnitRow], actions: &Actions) -> Vec<String> {
+    let Some(row) = worst(rows) else {
+        return vec![];
+    };
+    let steps = next_steps(actions, &subject_of_unit(state, row));
+    if steps.is_empty() {
+        return vec![];
     }
+
+    let heading = match row.place() {
+        Some(place) if rows.len() > 1 => format!("Next, on {}:", printable(place)),
+        _ => "Next:".to_owned(),
+    };
+    let steps = steps.iter().map(|step| format!("  {step}"));
+    [String::new(), heading].into_iter().chain(steps).collect()
 }
 
 fn title(row: &UnitRow) -> String {
@@ -171,13 +168,5 @@ mod tests {
             assert_eq!(rows.iter().map(|row| &*row.unit).collect::<Vec<_>>(), [found]);
         }
         assert!(rows_of_unit(&state, "cache").is_empty());
-    }
-
-    #[test]
-    fn a_command_can_be_copied_whatever_the_name_is() {
-        let commands = |unit| next_steps(unit).collect::<Vec<_>>();
-        assert_eq!(commands("web@1.service")[0], "fleetctl journal web@1.service");
-        assert_eq!(commands(r"dev-\x2d.device")[0], r"fleetctl journal 'dev-\x2d.device'");
-        assert_eq!(commands("a'b; rm -r x")[0], r"fleetctl journal 'a'\''b; rm -r x'");
     }
 }

@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use super::error::HttpError;
 use super::response_cache::ResponseCaches;
 use super::settings::{ServerSettings, Timing};
+use crate::actions::{Actions, CommandTemplates};
 use crate::feed::Subscriber;
 use crate::feed::channel::Channels;
 use crate::logs::UnitLogs;
@@ -29,6 +30,7 @@ pub(super) const MAX_LOG_STREAMS: usize = 64;
 #[derive(Debug)]
 pub(super) struct ServerContext {
     settings: watch::Sender<Arc<ServerSettings>>,
+    commands: watch::Sender<Arc<CommandTemplates>>,
     clients: AtomicUsize,
     /// How many of the clients use the first protocol.
     first_protocol_clients: AtomicUsize,
@@ -56,6 +58,7 @@ impl ServerContext {
     ) -> Self {
         Self {
             settings: watch::Sender::new(Arc::new(settings)),
+            commands: watch::Sender::default(),
             clients: AtomicUsize::new(0),
             first_protocol_clients: AtomicUsize::new(0),
             timing,
@@ -76,6 +79,21 @@ impl ServerContext {
 
     pub(super) fn set_settings(&self, settings: ServerSettings) {
         self.settings.send_replace(Arc::new(settings));
+    }
+
+    /// Replaces the commands for units and machines.
+    pub(super) fn set_commands(&self, commands: CommandTemplates) {
+        self.commands.send_replace(Arc::new(commands));
+    }
+
+    /// What an operator can do next.
+    pub(super) fn actions(&self) -> Actions {
+        Actions {
+            commands: CommandTemplates::clone(&self.commands.borrow()),
+            links: self.settings.borrow().links.clone(),
+            logs: self.settings.borrow().journal_port.is_some(),
+            unit_files: None,
+        }
     }
 
     /// The number of connected clients.

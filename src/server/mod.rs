@@ -45,6 +45,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::actions::CommandTemplates;
 use crate::feed::Subscriber;
 use crate::metrics::{DropReason, Metrics};
 use accept_errors::{AcceptErrors, concerns_one_connection};
@@ -71,6 +72,12 @@ impl Server {
     /// Applies other settings. Clients that are connected stay connected.
     pub fn set_settings(&self, settings: ServerSettings) {
         self.0.set_settings(settings);
+    }
+
+    /// Replaces the commands for units and machines, which depend on the source and on the version
+    /// of fleet.
+    pub fn set_commands(&self, commands: CommandTemplates) {
+        self.0.set_commands(commands);
     }
 
     /// The number of connected clients: WebSockets and event streams.

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use hyper::StatusCode;
 
 use super::error::HttpError;
+use crate::actions::Actions;
 use crate::cluster::Moment;
 use crate::feed::Publication;
 use crate::feed::subscription::Subscription;
@@ -23,6 +24,7 @@ pub(super) fn text(
     publication: &Publication,
     selection: &Subscription,
     clients: usize,
+    actions: &Actions,
 ) -> Result<Bytes, HttpError> {
     let now = Moment::now();
     let parts = if selection.is_everything() {
@@ -37,5 +39,5 @@ pub(super) fn text(
     })?;
     let time = document.time;
     let state = ClusterState::from(document);
-    Ok(overview(&state, time, ShownUnits::Problems, Layout::default()).into())
+    Ok(overview(&state, time, ShownUnits::Problems, Layout::default(), actions).into())
 }

@@ -19,6 +19,7 @@ const STYLE: &str = "text/css; charset=utf-8";
 /// Path, media type, and content of each file.
 const FILES: &[(&str, &str, &[u8])] = &[
     ("/", HTML, include_bytes!("../page/index.html")),
+    ("/actions.js", SCRIPT, include_bytes!("../page/actions.js")),
     ("/address.js", SCRIPT, include_bytes!("../page/address.js")),
     ("/age.js", SCRIPT, include_bytes!("../page/age.js")),
     ("/announcement.js", SCRIPT, include_bytes!("../page/announcement.js")),
@@ -26,6 +27,7 @@ const FILES: &[(&str, &str, &[u8])] = &[
     ("/badge.js", SCRIPT, include_bytes!("../page/badge.js")),
     ("/cards.js", SCRIPT, include_bytes!("../page/cards.js")),
     ("/cluster.js", SCRIPT, include_bytes!("../page/cluster.js")),
+    ("/copy.js", SCRIPT, include_bytes!("../page/copy.js")),
     ("/dom.js", SCRIPT, include_bytes!("../page/dom.js")),
     ("/event-stream.js", SCRIPT, include_bytes!("../page/event-stream.js")),
     ("/feed.js", SCRIPT, include_bytes!("../page/feed.js")),
@@ -42,6 +44,7 @@ const FILES: &[(&str, &str, &[u8])] = &[
     ("/links.js", SCRIPT, include_bytes!("../page/links.js")),
     ("/log-lines.js", SCRIPT, include_bytes!("../page/log-lines.js")),
     ("/machines.js", SCRIPT, include_bytes!("../page/machines.js")),
+    ("/next-steps.js", SCRIPT, include_bytes!("../page/next-steps.js")),
     ("/print.js", SCRIPT, include_bytes!("../page/print.js")),
     ("/problems.js", SCRIPT, include_bytes!("../page/problems.js")),
     ("/row.js", SCRIPT, include_bytes!("../page/row.js")),
@@ -60,6 +63,7 @@ const FILES: &[(&str, &str, &[u8])] = &[
     ("/words.js", SCRIPT, include_bytes!("../page/words.js")),
     ("/keys.css", STYLE, include_bytes!("../page/keys.css")),
     ("/logs.css", STYLE, include_bytes!("../page/logs.css")),
+    ("/next-steps.css", STYLE, include_bytes!("../page/next-steps.css")),
     ("/panels.css", STYLE, include_bytes!("../page/panels.css")),
     ("/plain.css", STYLE, include_bytes!("../page/plain.css")),
     ("/print.css", STYLE, include_bytes!("../page/print.css")),

@@ -45,7 +45,9 @@ pub(super) enum Route {
     Machines,
     /// Units, machines, recent events and the state of the source, as one JSON object.
     State,
-    /// The same as a page that needs no script.
+    /// What an operator can do next: commands and links.
+    Actions,
+    /// The state as a page that needs no script.
     Plain,
     /// The same as plain text, as `fleet-monitor status` prints it.
     Overview,
@@ -83,6 +85,7 @@ impl Route {
             "/v1/units" => Self::Units,
             "/v1/machines" => Self::Machines,
             "/v2/state" => Self::State,
+            "/v2/actions" => Self::Actions,
             "/v2/events" => Self::Events,
             "/v2/logs" => Self::Logs,
             "/metrics" => Self::Metrics,
@@ -128,10 +131,12 @@ pub(super) fn content(
             list(context, &publication, machines, &caches.machines, &filter)?
         }
         Route::State => state(context, &publication, &state_selection(query)?)?,
+        Route::Actions => actions(context),
         Route::Plain => plain(context, &publication, query),
         Route::Overview => {
             let selection = state_selection(query)?;
-            let text = overview::text(&publication, &selection, context.clients())?;
+            let actions = context.actions();
+            let text = overview::text(&publication, &selection, context.clients(), &actions)?;
             ResponseContent::new(PLAIN_TEXT, charge(context, text)?)
         }
         // GET is answered by `events` and `logs`; these are for HEAD.
@@ -208,6 +213,18 @@ fn state(
         extra_header: json_header(&health).map(|health| (STATUS, health)),
         ..ResponseContent::new(JSON, beginning)
     })
+}
+
+/// The commands and links. The tag covers all of it: it does not depend on the publication.
+fn actions(context: &ServerContext) -> ResponseContent {
+    let body = serde_json::to_vec(&context.actions()).expect("texts and booleans are JSON");
+    let mut hasher = DefaultHasher::new();
+    hasher.write(&body);
+
+    ResponseContent {
+        etag: Some(format!("W/\"{:x}\"", hasher.finish())),
+        ..ResponseContent::new(JSON, body)
+    }
 }
 
 /// A validator. Content that was narrowed has another one than the whole: `selection` is what it

@@ -326,6 +326,7 @@ mod tests {
             access: Default::default(),
             metrics_units: vec![],
             journal_port: None,
+            links: vec![],
         };
         let context = Arc::new(ServerContext::new(
             settings,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use wildmatch::WildMatch;
 
 use super::access::AccessPolicy;
+use crate::actions::LinkTemplate;
 
 /// The settings that may change while the server runs.
 #[derive(Clone, Debug)]
@@ -24,6 +25,8 @@ pub struct ServerSettings {
     /// The port of systemd-journal-gatewayd on the machines of the cluster, from which the logs of
     /// units are read. `None`: no log is read.
     pub journal_port: Option<u16>,
+    /// Links for units and machines.
+    pub links: Vec<LinkTemplate>,
 }
 
 /// The time limits and intervals of the server. Tests shorten them.

@@ -18,6 +18,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Mutex;
 
 use super::rows;
+use super::version::FleetVersion;
 use super::wire::{self, ApiRow, ListPage, PageCollator, WireError};
 use super::{FleetClient, SourceError};
 use crate::cluster::{FleetList, Machine, Reading, UnitFile, UnitState};
@@ -27,6 +28,8 @@ pub use error::ApiError;
 
 /// The prefixes of the API's paths. fleetd has the first since 0.9, and only the second before.
 const PREFIXES: [&str; 2] = ["/fleet/v1", "/v1-alpha"];
+/// The newest fleetd with the second prefix, which does not send its version.
+const NEWEST_ALPHA: FleetVersion = FleetVersion(0, 8, 3);
 /// The pages of one list. fleetd puts 100 rows on a page, and no fleet ever had 100,000 units.
 const MAX_PAGES: usize = 1_000;
 /// The size of one list, all its pages together.
@@ -74,6 +77,14 @@ impl FleetClient for Api {
         match self.version() {
             Some(version) => format!("fleet API v{version}"),
             None => "fleet API".to_owned(),
+        }
+    }
+
+    fn fleet_version(&self) -> Option<FleetVersion> {
+        match self.version() {
+            Some(version) => FleetVersion::parse(&version),
+            None if self.server().prefix == Some(PREFIXES[1]) => Some(NEWEST_ALPHA),
+            None => None,
         }
     }
 

@@ -22,6 +22,7 @@ use rustix::fs::{Access, access};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
+pub(super) use self::dialect::etcd_flags;
 pub use self::dialect::{FleetctlConnection, FleetctlVersion};
 pub use self::error::FleetctlError;
 pub(crate) use self::orphans::reap_orphans;
@@ -29,6 +30,7 @@ pub(crate) use self::orphans::reap_orphans;
 use self::child::{ChildError, ChildOutput, ChildRun};
 use self::dialect::VersionError;
 use self::error::QUOTED_CHARACTERS;
+use super::version::FleetVersion;
 use super::{FleetClient, SourceError};
 use crate::cluster::{FleetList, Reading};
 use crate::escapes;
@@ -179,6 +181,10 @@ impl FleetClient for Fleetctl {
             Some(version) => format!("fleetctl {version}"),
             None => "fleetctl".to_owned(),
         }
+    }
+
+    fn fleet_version(&self) -> Option<FleetVersion> {
+        self.version.get().map(FleetctlVersion::number)
     }
 
     async fn poll(&self, list: FleetList) -> Result<Reading, SourceError> {

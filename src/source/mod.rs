@@ -13,6 +13,7 @@ mod rows;
 pub(crate) mod selection;
 pub mod table;
 mod unit_file;
+pub mod version;
 mod wire;
 
 pub(crate) use fleetctl::reap_orphans;
@@ -27,6 +28,7 @@ use crate::cluster::{FleetList, Moment, ReadSchedule, Reading, Text};
 use etcd::EtcdWatcher;
 use polled::Polled;
 use replay::Replay;
+use version::FleetVersion;
 
 /// What a source yields.
 #[derive(Debug)]
@@ -102,6 +104,15 @@ impl Source {
         }
     }
 
+    /// The version of the fleetctl or fleetd that answers; `None` if it is not known, as that of a
+    /// fleetd is not from etcd.
+    pub(crate) fn fleet_version(&self) -> Option<FleetVersion> {
+        match self {
+            Source::Polled(polled) => polled.fleet_version(),
+            Source::Etcd(_) | Source::Replay(_) => None,
+        }
+    }
+
     /// Whether the source is a recording, not a live cluster.
     pub(crate) fn is_recording(&self) -> bool {
         matches!(self, Source::Replay(_))
@@ -136,6 +147,11 @@ impl Source {
 pub trait FleetClient: Send + Sync + 'static {
     /// The name for the page and for messages, such as `fleetctl v1.0.0`.
     fn name(&self) -> String;
+
+    /// The version of the fleetctl or fleetd that answers; `None` if it is not known.
+    fn fleet_version(&self) -> Option<FleetVersion> {
+        None
+    }
 
     /// Reads a list once. The caller drops the future if the poll takes too long. Dropping it must
     /// end everything that the poll has started.

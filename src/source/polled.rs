@@ -24,6 +24,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::info;
 
+use super::version::FleetVersion;
 use super::{FleetClient, Liveness, MARGIN, SourceError, SourceEvent, SourceReport};
 use crate::cluster::{FleetList, Moment, ReadSchedule, Reading, Text};
 use crate::net::backoff::Backoff;
@@ -55,6 +56,7 @@ pub struct Schedule {
 /// A source that is polled.
 pub struct Polled {
     name: Box<dyn Fn() -> String + Send + Sync>,
+    fleet_version: Box<dyn Fn() -> Option<FleetVersion> + Send + Sync>,
     reports: mpsc::Receiver<SourceReport>,
     loops: JoinSet<()>,
     liveness: Liveness,
@@ -98,7 +100,11 @@ impl Polled {
         }
 
         Self {
-            name: Box::new(move || client.name()),
+            name: {
+                let client = client.clone();
+                Box::new(move || client.name())
+            },
+            fleet_version: Box::new(move || client.fleet_version()),
             reports,
             loops,
             liveness,
@@ -108,6 +114,11 @@ impl Polled {
     /// The client's name for messages, such as `fleet API`.
     pub(crate) fn name(&self) -> Text {
         (self.name)().into()
+    }
+
+    /// The version of the fleetctl or fleetd that answers; `None` if it is not known.
+    pub(crate) fn fleet_version(&self) -> Option<FleetVersion> {
+        (self.fleet_version)()
     }
 
     /// By when the source yields its next event.

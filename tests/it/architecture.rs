@@ -9,12 +9,16 @@ use std::path::{Path, PathBuf};
 
 /// For each module of the crate, the others that it may use. [`daemon`](fleet_monitor::daemon) may
 /// use all.
-const MAY_USE: [(&str, &[&str]); 19] = [
+const MAY_USE: [(&str, &[&str]); 20] = [
+    ("actions", &["net"]),
     ("cli", &[]),
-    ("client", &["cli", "net", "report"]),
+    ("client", &["actions", "cli", "net", "report"]),
     ("cluster", &[]),
     ("command", &["output"]),
-    ("config", &["cli", "feed", "net", "server", "similar", "source", "telemetry"]),
+    (
+        "config",
+        &["actions", "cli", "feed", "net", "server", "similar", "source", "telemetry"],
+    ),
     ("escapes", &[]),
     ("feed", &["cluster", "similar", "utc"]),
     ("lifecycle", &["write_queue"]),
@@ -22,8 +26,8 @@ const MAY_USE: [(&str, &[&str]); 19] = [
     ("metrics", &["cluster", "feed"]),
     ("net", &[]),
     ("output", &[]),
-    ("report", &["utc"]),
-    ("server", &["cluster", "feed", "logs", "metrics", "report"]),
+    ("report", &["actions", "utc"]),
+    ("server", &["actions", "cluster", "feed", "logs", "metrics", "report"]),
     ("similar", &[]),
     ("source", &["cluster", "escapes", "net", "write_queue"]),
     ("telemetry", &["cluster", "write_queue"]),

@@ -23,6 +23,7 @@ mod links;
 mod logs;
 mod machines;
 mod navigation;
+mod next_steps;
 mod outages;
 mod paths;
 mod phone;

@@ -390,6 +390,70 @@ async fn a_reload_changes_frequencies_timeouts_fields_and_access() {
     assert_eq!(daemon.get("/v2/state").await.0, 200);
 }
 
+/// The command of a unit or a machine with this name.
+async fn command(daemon: &Daemon, of: &str, name: &str) -> Option<String> {
+    let (status, actions) = daemon.get("/v2/actions").await;
+    assert_eq!(status, 200, "{actions}");
+
+    let commands = actions["commands"][of].as_array().unwrap();
+    let found = commands.iter().find(|command| command["name"] == name);
+    found.map(|command| command["command"].as_str().unwrap().to_owned())
+}
+
+#[tokio::test]
+async fn the_commands_are_those_for_the_source_and_for_the_version_of_fleetctl() {
+    let etcd = &["--source", "fleetctl", "-e", "127.0.0.1"] as &[&str];
+    for (version, connection, fleetctl_with_flags) in [
+        ("v0.8.3", etcd, "fleetctl --endpoint=http://127.0.0.1:4001"),
+        ("v1.0.0", etcd, "fleetctl --driver=etcd --endpoint=http://127.0.0.1:4001"),
+        ("v0.11.8", &["-t", "host"], "fleetctl --tunnel=host:22"),
+        ("v0.11.8", &[], "fleetctl"),
+    ] {
+        let fleetctl = Double::new(version);
+        let daemon = watching(&fleetctl, connection).await;
+
+        let shell = command(&daemon, "machine", "shell").await;
+        assert_eq!(shell, Some(format!("{fleetctl_with_flags} ssh {{machine}}")), "{version}");
+        let history = command(&daemon, "unit", "history").await;
+        assert_eq!(history, None, "the log is on stderr, without fields");
+    }
+}
+
+#[tokio::test]
+async fn a_recording_has_commands_without_addresses() {
+    let daemon = Program::new(&["--demo"]).start().await;
+    let unit_file = command(&daemon, "unit", "unit file").await;
+    assert_eq!(unit_file.as_deref(), Some("fleetctl cat {unit}"));
+}
+
+#[tokio::test]
+async fn a_reload_changes_links_and_commands() {
+    let fleetctl = Double::new("v1.0.0");
+    let program = Program::new(&[]);
+    let command_of_fleetctl = format!("fleetctl = {:?}\n", fleetctl.command());
+    program.configure(&command_of_fleetctl);
+    let daemon = program.start().await;
+    daemon.source_is("ok").await;
+    assert_eq!(daemon.get("/v2/actions").await.1["links"], json!([]));
+
+    let links = "[[links]]\nname = 'Logs'\nurl = 'https://logs.example/{unit}'\n";
+    daemon.configure(&format!("{command_of_fleetctl}tunnel = 'host'\n{links}"));
+    daemon.reload().await;
+    let (_, actions) = daemon.get("/v2/actions").await;
+    let link = json!({"name": "Logs", "url": "https://logs.example/{unit}"});
+    assert_eq!(actions["links"], json!([link]));
+    let shell = command(&daemon, "machine", "shell").await;
+    assert_eq!(shell.as_deref(), Some("fleetctl --tunnel=host:22 ssh {machine}"));
+
+    daemon.configure(&format!("{command_of_fleetctl}{}", links.replace("{unit}", "{unit")));
+    daemon.reload().await;
+    assert_eq!(
+        daemon.get("/v2/actions").await.1["links"],
+        json!([link]),
+        "a wrong link is refused"
+    );
+}
+
 #[tokio::test]
 async fn the_status_is_sent_at_most_once_a_second() {
     let fleetctl = Double::new("v1.0.0");

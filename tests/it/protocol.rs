@@ -7,6 +7,9 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use fleet_monitor::actions::{
+    Actions, ClusterAccess, Condition, LinkTemplate, Placeholder, commands,
+};
 use fleet_monitor::cluster::{
     Cluster, Event, FleetList, Lease, Machine, Moment, Reading, RegistrySnapshot, UnitFile,
     UnitState, Verdict,
@@ -292,6 +295,8 @@ async fn the_examples_are_what_the_program_says() {
     );
     let of_etcd = machines_of_etcd(begun);
     assert_eq!(example("machines of etcd"), of_etcd, "machines of etcd:\n{of_etcd}");
+    let actions = json!(actions());
+    assert_eq!(example("actions"), actions, "actions:\n{actions}");
     let second = second(&published, now);
     for (name, made) in &second {
         let example = examples
@@ -306,7 +311,23 @@ async fn the_examples_are_what_the_program_says() {
             Err(_) => assert_eq!(example, made, "{name}"),
         }
     }
-    assert_eq!(examples.len(), exact.len() + second.len() + 3, "an example that nothing checks");
+    assert_eq!(examples.len(), exact.len() + second.len() + 4, "an example that nothing checks");
+}
+
+/// What can be done next in a cluster behind a tunnel.
+fn actions() -> Actions {
+    let access = ClusterAccess {
+        fleetctl_flags: vec!["--tunnel=bastion:22".to_owned()],
+        jump_host: Some("bastion:22".to_owned()),
+        has_journal: true,
+    };
+    let link = LinkTemplate::new("Logs", "https://kibana.example/{unit}?host={ip}").unwrap();
+
+    Actions {
+        commands: commands(&access),
+        links: vec![link],
+        ..Actions::default()
+    }
 }
 
 /// What a client of the second protocol is sent, message by message, as an event stream has it.
@@ -399,6 +420,24 @@ fn the_tables_of_names_are_complete() {
     ] {
         assert_eq!(table(name), names.into_iter().collect(), "{name}");
     }
+}
+
+#[test]
+fn the_tables_of_actions_are_complete() {
+    let actions = actions();
+    let templates = actions.commands.unit.iter().chain(&actions.commands.machine);
+    let used: BTreeSet<String> = templates
+        .flat_map(|template| template.when.iter())
+        .map(|condition| json!(condition).as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(table("conditions"), used.iter().map(String::as_str).collect());
+    for name in table("conditions") {
+        let condition: Condition = serde_json::from_value(json!(name)).unwrap();
+        assert_ne!(condition, Condition::Unknown, "{name}");
+    }
+
+    let names = Placeholder::ALL.map(|(name, _)| format!("{{{name}}}"));
+    assert_eq!(table("placeholders"), names.iter().map(String::as_str).collect());
 }
 
 #[tokio::test]

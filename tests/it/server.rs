@@ -52,6 +52,7 @@ pub fn settings() -> ServerSettings {
         access,
         metrics_units: vec![],
         journal_port: None,
+        links: vec![],
     }
 }
 

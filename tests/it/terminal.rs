@@ -152,13 +152,79 @@ async fn a_unit_is_found_without_its_suffix_and_a_missing_one_is_named() {
 
     let output = ask(&wrong, &["unit", "b"]).await;
     assert_eq!((output.status, output.stderr.as_str()), (0, ""));
-    for expected in ["b.service", "10.0.0.1", "failed", "fleetctl journal b.service"] {
+    for expected in ["b.service", "10.0.0.1", "failed", "fleetctl status b.service"] {
         assert!(output.stdout.contains(expected), "{expected}: {}", output.stdout);
     }
 
     let output = ask(&wrong, &["unit", "b", "c"]).await;
     assert_eq!(output.status, 1);
     assert!(output.stdout.contains("b.service") && output.stderr.contains("no unit c"));
+}
+
+#[tokio::test]
+async fn a_unit_has_the_commands_and_the_links_of_the_server_and_the_status_the_first_of_them() {
+    let link = ["--link", "Logs=https://logs.example/{unit}?host={ip}"];
+    let wrong = monitor(&WRONG, &link).await;
+
+    let unit = ask(&wrong, &["unit", "b"]).await;
+    assert_eq!((unit.status, unit.stderr.as_str()), (0, ""));
+    let (_, next) = unit.stdout.split_once("\nNext:\n").expect("next steps");
+    let next: Vec<&str> = next.lines().map(str::trim_start).collect();
+    assert_eq!(next[0], "fleetctl journal --lines=50 b.service");
+    assert!(next.contains(&&*format!("fleetctl ssh {MACHINE}")), "{next:?}");
+    assert_eq!(next.last(), Some(&"Logs: https://logs.example/b.service?host=10.0.0.1"));
+
+    let status = ask(&wrong, &["status"]).await;
+    let last = status.stdout.lines().last().unwrap();
+    assert!(last.ends_with(next[0]), "{last}");
+    let well = monitor(&WELL, &link).await;
+    let status = ask(&well, &["status"]).await;
+    assert!(!status.stdout.contains("fleetctl journal"), "{}", status.stdout);
+}
+
+/// A server that has this state, and an error of this status at every other path.
+async fn server_of_state(state: Value, status: u16) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut lines = BufReader::new(&mut stream).lines();
+            let request = lines.next_line().await.unwrap().unwrap_or_default();
+            while lines.next_line().await.unwrap().is_some_and(|line| !line.is_empty()) {}
+
+            let (status, body) = match request.contains("/v2/state") {
+                true => (200, state.to_string()),
+                false => (status, json!({"error": {"message": "no such thing"}}).to_string()),
+            };
+            let head = format!(
+                "HTTP/1.1 {status} -\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+                body.len()
+            );
+            stream.write_all((head + &body).as_bytes()).await.unwrap();
+        }
+    });
+    format!("http://{address}")
+}
+
+#[tokio::test]
+async fn a_server_without_next_steps_is_shown_all_the_same() {
+    let wrong = monitor(&WRONG, &[]).await;
+    let (_, state) = wrong.get("/v2/state").await;
+
+    let old = server_of_state(state.clone(), 404).await;
+    let broken = server_of_state(state, 500).await;
+    for command in [&["status"] as &[&str], &["unit", "b"]] {
+        let of_old = run(&[command, &["--url", &old]].concat(), &[]).await;
+        assert!(of_old.stdout.contains("b.service"), "{}", of_old.stdout);
+        assert!(!of_old.stdout.contains("fleetctl "), "{}", of_old.stdout);
+        assert_eq!(of_old.stderr, "", "an older server is no problem");
+
+        let of_broken = run(&[command, &["--url", &broken]].concat(), &[]).await;
+        assert_eq!((of_broken.status, &of_broken.stdout), (of_old.status, &of_old.stdout));
+        assert_eq!(of_broken.stderr.lines().count(), 1, "{}", of_broken.stderr);
+        assert!(of_broken.stderr.contains("500"), "{}", of_broken.stderr);
+    }
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ const modules = files.filter((file) => file.endsWith(".js"));
 
 /** The modules that compute what is shown. All others may know the document. */
 const PURE = [
+  "actions.js",
   "address.js",
   "announcement.js",
   "badge.js",

@@ -11,6 +11,7 @@ use super::edit_line::EditLine;
 use super::keys::{self, FilterCommand, KeyCommand};
 use super::list::{Key, List};
 use super::order::{self, Order, Tab};
+use crate::actions::Actions;
 use crate::report::{ClusterState, EventRow, InvalidMessage, Message, Milliseconds, verdicts};
 
 /// The whole screen.
@@ -18,6 +19,8 @@ use crate::report::{ClusterState, EventRow, InvalidMessage, Message, Millisecond
 pub(super) struct Model {
     /// The cluster, as far as messages have arrived.
     pub(super) cluster: ClusterState,
+    /// What can be done next, as the server last said.
+    pub(super) actions: Actions,
     pub(super) connection: Connection,
     /// When the last message arrived; `None` before the first.
     pub(super) last_message: Option<Instant>,
@@ -113,6 +116,7 @@ impl Model {
     pub(super) fn new(filter: &str, now: Instant) -> Self {
         Self {
             cluster: ClusterState::default(),
+            actions: Actions::default(),
             connection: Connection::Connecting,
             last_message: None,
             filter: ChosenFilter { applied: filter.to_owned(), ..ChosenFilter::default() },

@@ -1,15 +1,18 @@
 //! The live screen: the loop that passes keys and messages to the model, and draws it.
 
+use std::future::pending;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use crossterm::event::{Event, KeyEventKind};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::draw::{self, Theme};
 use super::model::{Model, Request};
 use super::terminal::{EndSignals, FullScreen, read_events};
 use super::updates::Updates;
+use crate::actions::Actions;
 use crate::client::CommandError;
 use crate::client::connection::{ClientError, MonitorClient, SubscriptionEvent};
 use crate::report::Message;
@@ -33,7 +36,8 @@ pub(super) async fn run(
     let first = super::first_messages(&mut updates).await?;
 
     let mut model = Model::new(filter, Instant::now());
-    receive(&mut model, server, first)?;
+    let mut actions = None;
+    receive(&mut model, server, first, &mut actions)?;
 
     let mut signals = EndSignals::catch()?;
     let mut screen = FullScreen::enter()?;
@@ -50,7 +54,7 @@ pub(super) async fn run(
 
                 match update {
                     Ok(SubscriptionEvent::Messages(messages)) => {
-                        receive(&mut model, server, messages)?;
+                        receive(&mut model, server, messages, &mut actions)?;
                     }
                     Ok(SubscriptionEvent::Disconnected { error, wait }) => {
                         model.disconnect(error.to_string(), wait);
@@ -80,6 +84,11 @@ pub(super) async fn run(
                 }
             }
 
+            answer = answered(&mut actions) => {
+                model.actions = answer;
+                redraw.within(BETWEEN_UPDATES);
+            }
+
             _ = ticks.tick() => redraw.within(BETWEEN_UPDATES),
 
             () = sleep_until(redraw.due().into()), if redraw.is_due() => {
@@ -94,11 +103,36 @@ pub(super) async fn run(
     }
 }
 
+/// A request for what can be done next.
+type ActionsRequest = AbortOnDropHandle<Result<Actions, ClientError>>;
+
+/// Waits for the answer to a request, if there is one. Without an answer, what was known before
+/// stays.
+async fn answered(request: &mut Option<ActionsRequest>) -> Actions {
+    if let Some(task) = request {
+        let answer = task.await;
+        *request = None;
+        if let Ok(Ok(actions)) = answer {
+            return actions;
+        }
+    }
+    pending().await
+}
+
+/// Passes messages to the model. After each new connection the server is asked what can be done
+/// next.
 fn receive(
     model: &mut Model,
     server: &MonitorClient,
     messages: Vec<Message>,
+    actions: &mut Option<ActionsRequest>,
 ) -> Result<(), CommandError> {
+    if messages.iter().any(|message| matches!(message, Message::Hello(_))) {
+        let server = server.clone();
+        let request = tokio::spawn(async move { server.actions().await });
+        *actions = Some(AbortOnDropHandle::new(request));
+    }
+
     model.receive(messages).map_err(|error| {
         ClientError::NotFleetMonitor(server.address.clone(), error.to_string()).into()
     })

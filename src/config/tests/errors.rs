@@ -3,7 +3,7 @@
 use super::conflicts::conflicting;
 use super::etcd::{NO_USERS, half_a_pair, lonely_users, user_of_etcd, without_tls};
 use super::precedence::{not_utf_8, unusable_env_files, without_a_file};
-use super::values::{IMPOSSIBLE, in_file, of_wrong_kinds, quoted_values};
+use super::values::{IMPOSSIBLE, in_file, of_wrong_kinds, quoted_values, wrong_links};
 use super::*;
 
 #[test]
@@ -117,6 +117,10 @@ fn errors_have_these_words() {
         }
     }
     add(of_wrong_kinds());
+    let [missing, _, unknown_key, unknown_placeholder, _, twice, _] = wrong_links();
+    for (places, _) in [missing, unknown_key, unknown_placeholder, twice] {
+        add(places);
+    }
     add(with_unknown_keys());
     add(with_a_syntax_error());
     let [(quoted, _), ..] = quoted_values();

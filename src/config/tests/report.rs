@@ -116,6 +116,7 @@ fn the_report_is_a_file_with_the_same_effect() {
             .variable("TOKEN_FILE", "9223372036854775808")
             .variable("FLEETCTL", "NaN")
             .variable("METRICS_UNITS", "web@*.service, \"odd\".service")
+            .variable("LINKS", "A=http://a/{unit}?b=c, \"B=https://{ip}:1/#{instance}")
             .variable("ALLOWED_ORIGINS", "*")
             .variable("LOG", "info,fleet_monitor=debug")
             .variable("TUNNEL", "::1")

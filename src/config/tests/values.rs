@@ -46,6 +46,7 @@ fn the_defaults_are_as_documented() {
         machine_fields: vec![MachineField::Machine, MachineField::Ip, MachineField::Metadata],
         metrics_units: vec![],
         journal_port: None,
+        links: vec![],
         allowed_origins: vec![],
         allowed_hosts: vec![],
         token_file: None,
@@ -130,8 +131,75 @@ fn lists_are_arrays_or_text_with_commas() {
     assert_eq!(emptied.config().allowed_hosts, []);
 }
 
+fn link(name: &str, url: &str) -> LinkTemplate {
+    LinkTemplate::new(name, url).unwrap()
+}
+
+#[test]
+fn links_are_tables_or_name_and_url() {
+    let expected = [
+        link("Logs", "https://kibana.example/{unit}?host={ip}"),
+        link("Node exporter", "http://{ip}:9100/"),
+    ];
+    for places in [
+        Places::new().file(
+            "links = [\n  { name = 'Logs', url = 'https://kibana.example/{unit}?host={ip}' },\n  \
+             { name = 'Node exporter', url = 'http://{ip}:9100/' },\n]",
+        ),
+        Places::new().file(
+            "[[links]]\nname = 'Logs'\nurl = 'https://kibana.example/{unit}?host={ip}'\n\
+             [[links]]\nname = 'Node exporter'\nurl = 'http://{ip}:9100/'",
+        ),
+        Places::new().variable(
+            "LINKS",
+            "Logs=https://kibana.example/{unit}?host={ip}, Node exporter=http://{ip}:9100/",
+        ),
+        Places::new().arguments(&[
+            "--link",
+            "Logs=https://kibana.example/{unit}?host={ip}",
+            "--link",
+            "Node exporter=http://{ip}:9100/",
+        ]),
+    ] {
+        assert_eq!(places.config().links, expected, "{places}");
+    }
+
+    // On the command line nothing separates links, so a comma is one of the URL.
+    let comma = Places::new().arguments(&["--link", "A=http://a/?_g=(a:b,c=d)"]);
+    assert_eq!(comma.config().links, [link("A", "http://a/?_g=(a:b,c=d)")]);
+    let emptied = Places::new()
+        .file("links = ['A=http://a/']")
+        .arguments(&["--link", ""]);
+    assert_eq!(emptied.config().links, []);
+}
+
+/// Links that are wrong in the file, and the lines of their errors.
+pub(super) fn wrong_links() -> [(Places, usize); 7] {
+    let twenty_one: Vec<String> = (0..21).map(|number| format!("'{number}=http://a/'")).collect();
+
+    [
+        (Places::new().file("port = 1\n[[links]]\nname = 'Logs'"), 2),
+        (Places::new().file("[[links]]\nurl = 'http://a/'"), 1),
+        (Places::new().file("links = [{ name = 'Logs', link = 'http://a/' }]"), 1),
+        (Places::new().file("links = [{ name = 'Logs', url = 'http://a/{host}' }]"), 1),
+        (Places::new().file("links = { name = 'Logs', url = 'http://a/' }"), 1),
+        (Places::new().file("links = ['Logs=http://a/', 'Logs=http://b/']"), 1),
+        (Places::new().file(&format!("links = [{}]", twenty_one.join(", "))), 1),
+    ]
+}
+
+#[test]
+fn wrong_links_are_refused() {
+    for (places, line) in wrong_links() {
+        assert_eq!(places.refused(), [pair("links", &format!("FILE:{line}"))], "{places}");
+    }
+
+    let places = Places::new().arguments(&["--link", "Logs=http://root:geheim@a/{unit}"]);
+    assert!(!places.complaint().contains("geheim"), "{}", places.complaint());
+}
+
 /// Values that no option can have.
-pub(super) const IMPOSSIBLE: [(&str, &str); 83] = [
+pub(super) const IMPOSSIBLE: [(&str, &str); 95] = [
     ("fleetctl", ""),
     ("machine_freq", "10s"),
     ("unit_freq", "0"),
@@ -199,6 +267,18 @@ pub(super) const IMPOSSIBLE: [(&str, &str); 83] = [
     ("metrics_units", "a.service b.service"),
     ("journal_port", "0"),
     ("journal_port", "yes"),
+    ("links", "Logs"),
+    ("links", "=http://a/"),
+    ("links", "Logs="),
+    ("links", "Logs=/logs/{unit}"),
+    ("links", "Logs=http://a/{name}"),
+    ("links", "Logs=http://a/{unit"),
+    ("links", "Logs=http://a/my logs"),
+    ("links", "Logs=http://root:secret@a/{unit}"),
+    ("links", "Logs=http://{unit}/"),
+    ("links", "Logs=http://a:port/"),
+    ("links", "Logs=http://a/../{unit}"),
+    ("links", "'Logs=http://a/{unit}'"),
     ("allowed_origins", "ops.example.com"),
     ("allowed_origins", "https://ops.example.com/"),
     ("allowed_origins", "https://*,"),

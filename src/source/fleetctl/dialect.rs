@@ -7,6 +7,7 @@
 use std::fmt;
 
 use super::super::table::{self, TableError};
+use super::super::version::FleetVersion;
 use crate::cluster::{FleetList, Reading};
 use crate::net::host;
 
@@ -33,10 +34,37 @@ pub enum FleetctlConnection {
     },
 }
 
+impl FleetctlConnection {
+    /// The flags that select it, for a version of fleetctl.
+    pub(in crate::source) fn flags(&self, version: FleetVersion) -> Vec<String> {
+        match self {
+            FleetctlConnection::Default => vec![],
+            FleetctlConnection::Etcd { host, port } => {
+                etcd_flags(&format!("http://{}", host::in_url(host, *port)), version)
+            }
+            FleetctlConnection::Tunnel { host, port } => {
+                vec![format!("--tunnel={}", host::for_socket(host, *port))]
+            }
+        }
+    }
+}
+
+/// The flags with which fleetctl reads etcd at an endpoint. From 0.13 on, an endpoint without the
+/// first one is the endpoint of fleet's API.
+pub(in crate::source) fn etcd_flags(endpoint: &str, version: FleetVersion) -> Vec<String> {
+    let endpoint = format!("--endpoint={endpoint}");
+
+    if version >= FleetVersion(0, 9, 0) {
+        vec!["--driver=etcd".into(), endpoint]
+    } else {
+        vec![endpoint]
+    }
+}
+
 /// A version of fleetctl.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FleetctlVersion {
-    number: (u32, u32, u32),
+    number: FleetVersion,
     text: String,
 }
 
@@ -51,7 +79,7 @@ pub(super) enum VersionError {
 
 impl FleetctlVersion {
     /// The oldest version whose output is known.
-    const OLDEST: (u32, u32, u32) = (0, 5, 0);
+    const OLDEST: FleetVersion = FleetVersion(0, 5, 0);
 
     /// Parses the output of `fleetctl --version`: `fleetctl version 0.11.8`, from 0.12 on
     /// `fleetctl version v0.12.0`.
@@ -64,15 +92,15 @@ impl FleetctlVersion {
         let text = line.strip_prefix("fleetctl version ").ok_or(VersionError::Unknown)?;
         let text = text.strip_prefix('v').unwrap_or(text);
 
-        // Unofficial builds may have a suffix: 1.0.0+git.
-        let end = text.find(['-', '+']).unwrap_or(text.len());
-        let mut parts = text[..end].split('.').map(str::parse);
-        match (parts.next(), parts.next(), parts.next(), parts.next()) {
-            (Some(Ok(major)), Some(Ok(minor)), Some(Ok(patch)), None) => {
-                Ok(Self { number: (major, minor, patch), text: text.to_owned() })
-            }
-            _ => Err(VersionError::Unknown),
+        match FleetVersion::parse(text) {
+            Some(number) => Ok(Self { number, text: text.to_owned() }),
+            None => Err(VersionError::Unknown),
         }
+    }
+
+    /// Its number, without the suffix of an unofficial build.
+    pub(super) fn number(&self) -> FleetVersion {
+        self.number
     }
 
     /// Whether this version is so old that its output is not known.
@@ -86,22 +114,7 @@ impl FleetctlVersion {
         connection: &FleetctlConnection,
         list: FleetList,
     ) -> Vec<String> {
-        let mut arguments = match connection {
-            FleetctlConnection::Default => vec![],
-            FleetctlConnection::Etcd { host, port } => {
-                let endpoint = format!("--endpoint=http://{}", host::in_url(host, *port));
-                // From 0.13 on, an endpoint without this flag is the endpoint of fleet's API.
-                if self.number >= (0, 9, 0) {
-                    vec!["--driver=etcd".into(), endpoint]
-                } else {
-                    vec![endpoint]
-                }
-            }
-            FleetctlConnection::Tunnel { host, port } => {
-                vec![format!("--tunnel={}", host::for_socket(host, *port))]
-            }
-        };
-
+        let mut arguments = connection.flags(self.number);
         arguments.extend([self.command(list), "--no-legend", "--full"].map(String::from));
         arguments.push(format!("--fields={}", self.columns(list).join(",")));
         arguments
@@ -121,7 +134,7 @@ impl FleetctlVersion {
             },
             FleetList::Machines => {
                 let mut machines = table::machines(output, columns)?;
-                if self.number < (0, 6, 0) {
+                if self.number < FleetVersion(0, 6, 0) {
                     table::sort_metadata(&mut machines);
                 }
                 Reading::Machines { machines }
@@ -135,7 +148,7 @@ impl FleetctlVersion {
     /// Before 0.7, `list-units` lists all submitted units, and `list-unit-files` is missing (0.5)
     /// or has fewer columns (0.6).
     fn lists_files_with_units(&self) -> bool {
-        self.number < (0, 7, 0)
+        self.number < FleetVersion(0, 7, 0)
     }
 
     fn command(&self, list: FleetList) -> &'static str {
@@ -152,13 +165,17 @@ impl FleetctlVersion {
             (FleetList::Machines, _) => &["machine", "ip", "metadata"],
             // These versions also have a column `state`. It is not the desired state, and follows
             // from the other columns.
-            (_, (0, ..=5, _)) => &["unit", "load", "active", "sub", "machine", "hash", "desc"],
-            (_, (0, 6, _)) => {
+            (_, FleetVersion(0, ..=5, _)) => {
+                &["unit", "load", "active", "sub", "machine", "hash", "desc"]
+            }
+            (_, FleetVersion(0, 6, _)) => {
                 &["unit", "dstate", "tmachine", "load", "active", "sub", "machine", "hash", "desc"]
             }
             (FleetList::Units, _) => &["unit", "load", "active", "sub", "machine", "hash"],
-            (FleetList::UnitFiles, (0, 7, 0)) => &["unit", "dstate", "tmachine", "hash", "desc"],
-            (FleetList::UnitFiles, (0, 7, _)) => {
+            (FleetList::UnitFiles, FleetVersion(0, 7, 0)) => {
+                &["unit", "dstate", "tmachine", "hash", "desc"]
+            }
+            (FleetList::UnitFiles, FleetVersion(0, 7, _)) => {
                 &["unit", "global", "dstate", "tmachine", "hash", "desc"]
             }
             (FleetList::UnitFiles, _) => &["unit", "global", "dstate", "target", "hash", "desc"],
@@ -185,7 +202,7 @@ mod tests {
         assert_eq!(version("0.11.8").to_string(), "v0.11.8");
         assert_eq!(version("v1.0.0"), version("1.0.0"));
         assert_eq!(version("v1.0.0+git").to_string(), "v1.0.0+git");
-        assert_eq!(version("0.10.2").number, (0, 10, 2));
+        assert_eq!(version("0.10.2").number, FleetVersion(0, 10, 2));
     }
 
     #[test]

@@ -8,7 +8,10 @@
 //! 3. [`decide`] makes a [`Selection`] from both. It is pure.
 //! 4. [`Selection::choose`] gathers the facts, and [`Selection::open`] finds what the source needs,
 //!    such as a program or a file. Both are in [`open`].
+//!
+//! How fleetctl reaches the same cluster, from the shell of an operator, is in [`access`].
 
+mod access;
 mod open;
 pub(crate) mod rules;
 #[cfg(test)]

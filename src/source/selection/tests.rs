@@ -15,7 +15,7 @@ fn options(arguments: &str) -> Options {
     config.source
 }
 
-fn selected(arguments: &str) -> Selection {
+pub(super) fn selected(arguments: &str) -> Selection {
     decide(&options(arguments), SelectionFacts::default())
 }
 

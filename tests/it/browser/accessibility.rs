@@ -69,6 +69,28 @@ async fn assert_views_are_accessible(recording: &Recording, views: &[&str], cond
 }
 
 #[tokio::test]
+async fn axe_finds_nothing_in_the_next_steps() {
+    let axe = axe!();
+    let browser = browser!();
+    let link = ["--link", "Host=http://{ip}:9100/"];
+    let server = Server::replay_with(&Recording::of(&THREE_UNITS), &link);
+
+    for scheme in ["light", "dark"] {
+        browser.prefer(scheme).await;
+        browser.open(&server.url(VIEWS[0])).await;
+        browser.until("$('.opened .next-steps a')").await;
+        assert_accessible(&browser, &axe, &format!("a unit, {scheme}")).await;
+
+        browser.open(&server.url("#tab=machines")).await;
+        browser.until("$('.card .next-steps:not([hidden])')").await;
+        browser.click(".card .next-steps summary").await;
+        browser.until("$('.card .next-steps a')").await;
+        assert_accessible(&browser, &axe, &format!("a machine, {scheme}")).await;
+    }
+    browser.finish(&server, &[]).await;
+}
+
+#[tokio::test]
 async fn axe_finds_nothing_in_small_windows_nor_in_the_list_of_keys() {
     let axe = axe!();
     let browser = browser!();

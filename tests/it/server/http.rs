@@ -1,5 +1,6 @@
 //! HTTP, and who may look.
 
+use fleet_monitor::actions::{ClusterAccess, LinkTemplate, commands};
 use fleet_monitor::server::access::AllowedHost;
 use serde_json::json;
 use wildmatch::WildMatch;
@@ -199,6 +200,36 @@ async fn the_state_is_everything_and_its_status_comes_even_when_nothing_changed(
         assert_eq!(status["reason"], reason);
         assert_eq!(status["clients"], 1);
     }
+}
+
+#[tokio::test]
+async fn the_actions_are_the_links_of_the_settings_and_the_commands_for_the_source() {
+    let url = "https://kibana.example/{unit}?host={ip}";
+    let links = vec![LinkTemplate::new("Logs", url).unwrap()];
+    let with_links = ServerSettings { links, ..settings() };
+    let bench = ServerBench::with(with_links, Timing::default(), Publish::Changes).await;
+
+    let answer = bench.get("/v2/actions").await;
+    assert_eq!((answer.status, answer.header("content-type")), (200, "application/json"));
+    let expected = json!({
+        "commands": {"unit": [], "machine": []},
+        "links": [{"name": "Logs", "url": url}],
+        "logs": false,
+        "unit_files": null,
+    });
+    assert_eq!(answer.json(), expected);
+    let known = [("If-None-Match", answer.header("etag"))];
+    assert_eq!(bench.request("GET", "/v2/actions/", &known).await.status, 304);
+
+    bench.server.set_commands(commands(&ClusterAccess::default()));
+    let changed = bench.request("GET", "/v2/actions", &known).await;
+    assert_eq!(changed.status, 200);
+    let first = &changed.json()["commands"]["unit"][0];
+    assert_eq!(first["name"], "journal");
+    assert!(first["command"].as_str().unwrap().contains("{unit}"), "{first}");
+
+    bench.server.set_settings(settings());
+    assert_eq!(bench.get("/v2/actions").await.json()["links"], json!([]));
 }
 
 #[tokio::test]
@@ -725,6 +756,7 @@ async fn with_a_token_only_the_page_and_the_sign_of_life_are_free() {
         "/v1/units",
         "/v1/machines",
         "/v2/state",
+        "/v2/actions",
         "/plain",
         "/nothing",
     ] {

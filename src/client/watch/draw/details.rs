@@ -7,8 +7,12 @@ use super::super::list::Key;
 use super::super::model::Model;
 use super::columns::severity_style;
 use super::theme::Theme;
+use crate::actions::ActionSubject;
 use crate::report::duration::age;
-use crate::report::{EventRow, MachineRow, Since, UnitRow, UnitRowKey, next_steps, utc, verdicts};
+use crate::report::{
+    EventRow, MachineRow, Since, UnitRow, UnitRowKey, next_steps, subject_of_machine,
+    subject_of_unit, utc, verdicts,
+};
 
 /// The lines of a row's details; those at the end matter least.
 pub(super) fn lines<'a>(model: &'a Model, key: &'a Key, theme: Theme) -> Vec<Line<'a>> {
@@ -22,6 +26,7 @@ pub(super) fn lines<'a>(model: &'a Model, key: &'a Key, theme: Theme) -> Vec<Lin
 fn unit_lines<'a>(model: &'a Model, key: &'a UnitRowKey, theme: Theme) -> Vec<Line<'a>> {
     let (name, machine) = key;
     let mut lines = vec![Line::styled(&**name, Theme::heading())];
+    let mut steps = vec![];
 
     match model.cluster.units.get(key) {
         None => lines.push(Line::from("This unit is no longer there.")),
@@ -29,12 +34,10 @@ fn unit_lines<'a>(model: &'a Model, key: &'a UnitRowKey, theme: Theme) -> Vec<Li
             lines.extend(unit.description.as_deref().map(Line::from));
             lines.push(Line::default());
             lines.extend(unit_facts(model, unit, theme));
+            steps = step_lines(model, &subject_of_unit(&model.cluster, unit));
         }
     }
-
-    lines.push(Line::default());
-    lines.push(Line::styled("Commands", Theme::heading()));
-    lines.extend(next_steps(name).map(|command| Line::from(format!("  {command}"))));
+    lines.extend(steps);
 
     let is_of_unit =
         |event: &EventRow| event.unit.as_deref() == Some(name) && event.machine == *machine;
@@ -89,9 +92,7 @@ fn machine_lines<'a>(model: &'a Model, id: &'a str, theme: Theme) -> Vec<Line<'a
 
     let mut lines = vec![Line::styled(machine.name(), Theme::heading()), Line::default()];
     lines.extend(machine_facts(model, machine));
-    lines.push(Line::default());
-    lines.push(Line::styled("Commands", Theme::heading()));
-    lines.push(Line::from(format!("  fleetctl ssh {id}")));
+    lines.extend(step_lines(model, &subject_of_machine(machine)));
     lines.extend(latest_events(model, |event| event.machine.as_deref() == Some(id), theme));
     lines
 }
@@ -127,6 +128,18 @@ fn event_lines(model: &Model, number: u64) -> Vec<Line<'_>> {
     lines.extend(event.machine.as_deref().map(|machine| fact("Machine", machine)));
     lines.extend(event.reason.as_deref().map(|reason| fact("Reason", reason)));
     lines
+}
+
+/// A heading, and the commands and links for a row, if there are any.
+fn step_lines<'a>(model: &Model, subject: &ActionSubject<'_>) -> Vec<Line<'a>> {
+    let steps = next_steps(&model.actions, subject);
+    if steps.is_empty() {
+        return vec![];
+    }
+
+    let heading = Line::styled("Next", Theme::heading());
+    let steps = steps.into_iter().map(|step| Line::from(format!("  {step}")));
+    [Line::default(), heading].into_iter().chain(steps).collect()
 }
 
 /// A heading, and the latest events that are selected, the newest first.

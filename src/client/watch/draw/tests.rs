@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::super::model::Request;
 use super::*;
+use crate::actions::{ClusterAccess, LinkTemplate, commands};
 use crate::report::Message;
 use crate::snapshots::assert_text;
 
@@ -106,6 +107,8 @@ fn receive(model: &mut Model, messages: Vec<Value>) {
 fn model() -> Model {
     let mut model = Model::new("", Instant::now());
     receive(&mut model, messages());
+    model.actions.commands = commands(&ClusterAccess::default());
+    model.actions.links = vec![LinkTemplate::new("Logs", "https://logs.example/{unit}").unwrap()];
     model
 }
 
