@@ -47,6 +47,7 @@ pub mod cluster;
 pub mod config;
 pub mod daemon;
 pub mod feed;
+mod interner;
 pub mod lifecycle;
 pub mod metrics;
 mod net;

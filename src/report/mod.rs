@@ -7,6 +7,7 @@
 mod check;
 mod cluster_state;
 pub mod duration;
+mod last_hour;
 mod machine_condition;
 mod overview;
 mod problems;
@@ -21,6 +22,7 @@ mod wire;
 
 pub use check::{CheckRules, CheckStatus, Threshold, check};
 pub use cluster_state::{ClusterState, InvalidMessage, UnitCount};
+pub use last_hour::{HOUR, LastHour, StateKind, StateSegment, is_started_by_another};
 pub use machine_condition::MachineCondition;
 pub use overview::{Assessment, ShownUnits, overview};
 pub use problems::{Cause, Problem, problems};

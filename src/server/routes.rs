@@ -6,6 +6,7 @@ use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use hyper::StatusCode;
 use hyper::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue, REFRESH};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
@@ -16,12 +17,13 @@ use super::error::HttpError;
 use super::headers::{list_items, prefers};
 use super::overview::{self, PLAIN_TEXT};
 use super::page::{self, HTML, PageFile};
-use super::query::{list_filter, state_selection};
+use super::query::{history_query, list_filter, state_selection};
 use super::readiness;
 use super::response_cache::{CachedBody, ResponseCache};
 use super::settings::ServerSettings;
 use crate::cluster::Moment;
 use crate::feed::channel::OverBudget;
+use crate::feed::event_history::HistoryQuery;
 use crate::feed::filter::Filter;
 use crate::feed::subscription::Subscription;
 use crate::feed::{Publication, PublishedList};
@@ -44,6 +46,8 @@ pub(super) enum Route {
     Machines,
     /// Units, machines, recent events and the state of the source, as one JSON object.
     State,
+    /// The latest events of one unit or machine.
+    History,
     /// The same as a page that needs no script.
     Plain,
     /// The same as plain text, as `fleet-monitor status` prints it.
@@ -80,6 +84,7 @@ impl Route {
             "/v1/units" => Self::Units,
             "/v1/machines" => Self::Machines,
             "/v2/state" => Self::State,
+            "/v2/history" => Self::History,
             "/v2/events" => Self::Events,
             "/metrics" => Self::Metrics,
             "/healthz" => Self::Liveness,
@@ -98,7 +103,8 @@ impl Route {
 ///
 /// # Errors
 ///
-/// 400 if the query of a list or of the state is wrong. 503 for a list that has not been read yet,
+/// 400 if the query of a list, of the state or of a history is wrong. 404 for the history of what
+/// is not there, or if none is kept. 503 for a list that has not been read yet,
 /// or if the memory budget for filters is exhausted.
 pub(super) fn content(
     context: &ServerContext,
@@ -124,6 +130,7 @@ pub(super) fn content(
             list(context, &publication, machines, &caches.machines, &filter)?
         }
         Route::State => state(context, &publication, &state_selection(query)?)?,
+        Route::History => history(context, &publication, &history_query(query)?)?,
         Route::Plain => plain(context, &publication, query),
         Route::Overview => {
             let selection = state_selection(query)?;
@@ -199,6 +206,28 @@ fn state(
         etag: Some(etag),
         extra_header: json_header(&health).map(|health| (STATUS, health)),
         ..ResponseContent::new(JSON, beginning)
+    })
+}
+
+/// The latest events of one unit or machine, encoded for this request alone.
+fn history(
+    context: &ServerContext,
+    publication: &Publication,
+    query: &HistoryQuery,
+) -> Result<ResponseContent, HttpError> {
+    if !publication.keeps_history() {
+        let message = "no history is kept: --history is 0";
+        return Err(HttpError::new(StatusCode::NOT_FOUND, message));
+    }
+    let Some(history) = publication.history_of(query, Moment::now()) else {
+        let message = format!("{query} is not in the cluster, and nothing is known of it");
+        return Err(HttpError::new(StatusCode::NOT_FOUND, message));
+    };
+
+    let version = format!("{}-{}", publication.epoch, history.version);
+    Ok(ResponseContent {
+        etag: Some(etag(&version, Some(&query.to_string()))),
+        ..ResponseContent::new(JSON, charge(context, history.json)?)
     })
 }
 

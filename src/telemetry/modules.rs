@@ -176,7 +176,6 @@ pub(crate) const MODULES: &[&str] = &[
     "source::etcd::endpoint",
     "source::etcd::error",
     "source::etcd::handshake",
-    "source::etcd::interner",
     "source::etcd::key_tree",
     "source::etcd::key_tree::entries",
     "source::etcd::key_tree::entry",
