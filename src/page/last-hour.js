@@ -64,8 +64,8 @@ export function isStartedByAnother(unit, exists) {
  */
 export function lastHour(row, events, completeSince, isStarted, now) {
   const begin = Math.min(now, Math.max(now - HOUR, completeSince ?? events[0]?.time ?? now));
-  const recent = events.filter(({ time }) => time > begin);
-  const falls = fallsOf(events, isStarted).filter((time) => time > begin);
+  const recent = events.filter(({ time }) => time >= begin);
+  const falls = fallsOf(events, isStarted).filter((time) => time >= begin);
   const isLooping = row.verdict === "crash_loop";
   return {
     begin,

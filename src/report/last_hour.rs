@@ -86,9 +86,9 @@ impl LastHour {
         let known = complete_since.or(first).unwrap_or(now);
         let begin = known.max(now.saturating_sub(HOUR)).min(now);
 
-        let changes = events.iter().filter(|event| event.time > begin && is_change(event));
+        let changes = events.iter().filter(|event| event.time >= begin && is_change(event));
         let falls: Vec<Milliseconds> =
-            falls(events, is_started).into_iter().filter(|time| *time > begin).collect();
+            falls(events, is_started).into_iter().filter(|time| *time >= begin).collect();
         let is_looping = row.verdict == "crash_loop";
         let is_recent = falls.last().is_some_and(|last| *last >= now.saturating_sub(RECENT));
 

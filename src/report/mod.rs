@@ -16,6 +16,7 @@ pub mod table;
 #[cfg(test)]
 mod tests;
 mod unit_detail;
+mod unit_history;
 mod utc;
 pub mod verdicts;
 mod wire;
@@ -31,6 +32,6 @@ pub use table::Layout;
 pub use unit_detail::{next_steps, rows_of_unit, unit_detail};
 pub use utc::utc;
 pub use wire::{
-    EventRow, HealthState, Hello, MachineRow, Message, Milliseconds, RowTopic, Software,
+    EventRow, HealthState, Hello, HistoryDocument, MachineRow, Message, Milliseconds, RowTopic, Software,
     SourceHealth, StateDocument, TopicHealth, UnitRow, UnitRowKey,
 };
