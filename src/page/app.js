@@ -12,6 +12,7 @@ import { FilterField } from "./filter-field.js";
 import { parseFilter, rowMatches, toggleTerm } from "./filter.js";
 import { drawGate, listenForToken } from "./gate.js";
 import { headline } from "./headline.js";
+import { Histories } from "./histories.js";
 import { healthSignature, isRead, problem } from "./health.js";
 import { listenForHelp, listenToFilter, listenToTabs } from "./keys.js";
 import { followKeys } from "./links.js";
@@ -52,7 +53,15 @@ const actions = {
   reveal,
   covered,
   view: () => view,
+  historyOf: (row) => histories.of(row, cluster),
 };
+const histories = new Histories(
+  (unit, machine) => feed.history(unit, machine),
+  () => {
+    changed.view = true;
+    draw();
+  },
+);
 const panels = {
   units: new UnitTable(byId("units"), actions),
   machines: new MachineCards(byId("machines"), actions),
@@ -188,6 +197,7 @@ function messagesArrived(messages) {
   const wrongBefore = cluster?.wrong;
   cluster ??= new Cluster();
   const gone = cluster.apply(messages);
+  histories.add(messages);
 
   const status = messages.findLast((message) => message.type === "status");
   const ofHealth = status ? healthArrived(status.health) : "";
@@ -260,6 +270,7 @@ function drawNow() {
       drawCounts();
     }
     if (changed.data || changed.view) drawView();
+    histories.keep(view.open);
     changed = { data: false, view: false };
     keepPlace();
   }

@@ -1,6 +1,7 @@
 // The connection to the server: the second protocol over a WebSocket. While no WebSocket opens, it
-// polls /v2/state every few seconds, and turns each answer into messages of the second protocol. No
-// other file knows a URL of the server, a socket or a retry.
+// polls /v2/state every few seconds, and turns each answer into messages of the second protocol.
+// What is needed only now and then, such as the events of one unit, it requests on demand. No other
+// file knows a URL of the server, a socket or a retry.
 
 import { DISCONNECTS } from "./words.js";
 
@@ -79,6 +80,23 @@ export class Feed {
   /** For how many milliseconds nothing has arrived. */
   silence() {
     return Date.now() - this.#received;
+  }
+
+  /**
+   * The latest events of a unit.
+   * @param {?string} machine the ID of its machine
+   * @returns {Promise<?import("./histories.js").Answer>} null if the server has no answer: an older
+   *   one has none, and neither has one without a history
+   */
+  async history(unit, machine) {
+    const address = new URL("v2/history", BASE);
+    address.searchParams.set("unit", unit);
+    if (machine) address.searchParams.set("machine", machine);
+
+    const signal = AbortSignal.timeout(ANSWER_TIMEOUT);
+    const options = { headers: authorization(), cache: "no-store", signal };
+    const response = await fetch(address, options);
+    return response.ok ? response.json() : null;
   }
 
   /** Connects with this token, and stores it until the tab is closed. */
@@ -220,8 +238,8 @@ export class Feed {
   // server has too many clients, or a proxy lets no WebSocket through, the page goes on polling.
   async #poll(attempt) {
     this.#after(ANSWER_TIMEOUT, () => this.#disconnect(DISCONNECTS.unanswered));
-    const token = sessionStorage.getItem(TOKEN);
-    const answer = await this.#fetchState(token).catch(() => null);
+    const headers = authorization();
+    const answer = await this.#fetchState(headers).catch(() => null);
     if (attempt !== this.#attempt) return;
     if (!answer) return this.#disconnect(DISCONNECTS.unreachable);
 
@@ -231,7 +249,7 @@ export class Feed {
       case 304:
         return this.#polled(attempt, response, body);
       case 401:
-        return this.#refuse({ kind: "token", rejected: token != null });
+        return this.#refuse({ kind: "token", rejected: "Authorization" in headers });
       case 403:
         return this.#refuse({ kind: "refused", reason: explanation(body) });
       default:
@@ -239,9 +257,7 @@ export class Feed {
     }
   }
 
-  async #fetchState(token) {
-    const headers = {};
-    if (token) headers.Authorization = `Bearer ${token}`;
+  async #fetchState(headers) {
     if (this.#etag) headers["If-None-Match"] = this.#etag;
 
     const { signal } = this.#request;
@@ -267,6 +283,12 @@ export class Feed {
       else this.#poll(attempt);
     });
   }
+}
+
+/** The headers with which a request is allowed. */
+function authorization() {
+  const token = sessionStorage.getItem(TOKEN);
+  return token ? { Authorization: `Bearer ${token}` } : {};
 }
 
 /** @param {?{epoch: string, revision: number}} position */
