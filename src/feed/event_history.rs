@@ -54,9 +54,7 @@ impl EventSubject {
     /// Whether the cluster has it.
     fn is_in(&self, view: &View) -> bool {
         match self {
-            Self::Unit(unit, machine) => {
-                view.units.get(&(unit.clone(), machine.clone())).is_some()
-            }
+            Self::Unit(unit, machine) => view.units.get(&(unit.clone(), machine.clone())).is_some(),
             Self::Machine(id) => view.machines.iter().any(|member| member.machine.id == *id),
         }
     }
@@ -205,7 +203,12 @@ impl EventHistory {
     }
 
     /// Adds what has happened, oldest first. `view` is what is in the cluster now.
-    pub(super) fn record(&mut self, transitions: &[impl AsRef<Transition>], view: &View, now: Moment) {
+    pub(super) fn record(
+        &mut self,
+        transitions: &[impl AsRef<Transition>],
+        view: &View,
+        now: Moment,
+    ) {
         if !self.is_on() {
             return;
         }
@@ -304,9 +307,8 @@ impl EventHistory {
 
     /// Removes what is not in the cluster any more and whose keep time is over.
     fn prune(&mut self, view: &View, now: SystemTime) {
-        let is_over = |ring: &EventRing| {
-            now.duration_since(ring.last()).is_ok_and(|age| age > self.keep)
-        };
+        let is_over =
+            |ring: &EventRing| now.duration_since(ring.last()).is_ok_and(|age| age > self.keep);
         let over: Vec<EventSubject> = self
             .rings
             .iter()

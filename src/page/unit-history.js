@@ -70,14 +70,18 @@ export class UnitHistory {
       },
       this.drawing,
     );
-    this.begin = element("span");
     this.chosen = element("p", { class: "chosen" });
     this.node = element(
       "section",
       { class: "last-hour", hidden: "" },
       element("h3", {}, LAST_HOUR.title, " ", this.summary),
       this.strip,
-      element("p", { class: "axis" }, this.begin, element("span", {}, LAST_HOUR.now)),
+      element(
+        "p",
+        { class: "axis" },
+        element("span", {}, LAST_HOUR.begin),
+        element("span", {}, LAST_HOUR.now),
+      ),
       this.chosen,
     );
     this.timer = setInterval(() => this.#draw(), INTERVAL);
@@ -111,12 +115,11 @@ export class UnitHistory {
     const oldestFirst = [...events].reverse();
     this.#hour = lastHour(this.#row.source, oldestFirst, beginning?.time, isStarted, now);
 
-    const { begin, segments } = this.#hour;
+    const { segments } = this.#hour;
     hide(this.node, !segments.length);
     if (!segments.length) return;
     attribute(this.node, "data-flapping", this.#hour.isFlapping || this.#hour.isLooping || null);
     text(this.summary, inWords(this.#hour, now));
-    text(this.begin, begin > now - HOUR ? LAST_HOUR.unknown : LAST_HOUR.begin);
     attribute(this.strip, "aria-valuemax", segments.length);
     this.#drawStrip(now);
     this.#describe();

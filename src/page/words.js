@@ -307,7 +307,6 @@ export const LAST_HOUR = {
   title: "Last hour",
   label: "States in the last hour",
   begin: "an hour ago",
-  unknown: "an hour ago, not known at first",
   now: "now",
   changes: (count) => (count ? plural(count, "change") : "no changes"),
   changesIn: (count, age) => `${LAST_HOUR.changes(count)} in the ${age} that are known`,

@@ -87,8 +87,10 @@ impl LastHour {
         let begin = known.max(now.saturating_sub(HOUR)).min(now);
 
         let changes = events.iter().filter(|event| event.time >= begin && is_change(event));
-        let falls: Vec<Milliseconds> =
-            falls(events, is_started).into_iter().filter(|time| *time >= begin).collect();
+        let falls: Vec<Milliseconds> = falls(events, is_started)
+            .into_iter()
+            .filter(|time| *time >= begin)
+            .collect();
         let is_looping = row.verdict == "crash_loop";
         let is_recent = falls.last().is_some_and(|last| *last >= now.saturating_sub(RECENT));
 
@@ -112,7 +114,11 @@ impl LastHour {
             .map(|cell| {
                 let (from, to) = (boundary(cell), boundary(cell + 1));
                 let overlaps = |segment: &&StateSegment| segment.from < to && segment.to > from;
-                self.segments.iter().filter(overlaps).map(|segment| segment.kind).min()
+                self.segments
+                    .iter()
+                    .filter(overlaps)
+                    .map(|segment| segment.kind)
+                    .min()
             })
             .collect()
     }
@@ -168,7 +174,11 @@ impl ShownState {
 
     /// The same, or the crash loop in which it is one state of many.
     fn in_loop(self, is_loop: bool) -> Self {
-        if is_loop && self.state.is_some() { Self::LOOP } else { self }
+        if is_loop && self.state.is_some() {
+            Self::LOOP
+        } else {
+            self
+        }
     }
 }
 

@@ -32,6 +32,6 @@ pub use table::Layout;
 pub use unit_detail::{next_steps, rows_of_unit, unit_detail};
 pub use utc::utc;
 pub use wire::{
-    EventRow, HealthState, Hello, HistoryDocument, MachineRow, Message, Milliseconds, RowTopic, Software,
-    SourceHealth, StateDocument, TopicHealth, UnitRow, UnitRowKey,
+    EventRow, HealthState, Hello, HistoryDocument, MachineRow, Message, Milliseconds, RowTopic,
+    Software, SourceHealth, StateDocument, TopicHealth, UnitRow, UnitRowKey,
 };

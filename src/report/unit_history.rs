@@ -24,7 +24,9 @@ impl HistoryDocument {
     pub fn from_events(state: &ClusterState, unit: &str) -> Self {
         let events_since = state.health.as_ref().and_then(|health| health.events_since);
         let oldest = state.events.front().filter(|oldest| oldest.number > 1);
-        let dropped = oldest.map(|oldest| oldest.time).filter(|time| events_since < Some(*time));
+        let dropped = oldest
+            .map(|oldest| oldest.time)
+            .filter(|time| events_since < Some(*time));
         let is_of_unit = |event: &&EventRow| event.unit.as_deref() == Some(unit);
 
         Self {
@@ -60,7 +62,11 @@ impl HistoryDocument {
         let shown = self.events.iter().rev().take(MAX_EVENTS);
         let more = self.events.len().saturating_sub(MAX_EVENTS);
         let more = (more > 0).then(|| format!("and {more} more"));
-        let end = [more, self.beginning(now)].into_iter().flatten().collect::<Vec<_>>().join("; ");
+        let end = [more, self.beginning(now)]
+            .into_iter()
+            .flatten()
+            .collect::<Vec<_>>()
+            .join("; ");
 
         let mut lines = vec!["Events, newest first:".to_owned()];
         lines.extend(shown.map(|event| event_line(event, now)));
@@ -136,7 +142,8 @@ fn in_words(hour: &LastHour, now: Milliseconds) -> String {
         changes => format!("{changes} changes"),
     };
     let is_shorter = hour.begin > now.saturating_sub(HOUR);
-    let known = is_shorter.then(|| format!(" in the {} that are known", age(hour.begin, now, true)));
+    let known =
+        is_shorter.then(|| format!(" in the {} that are known", age(hour.begin, now, true)));
     let trouble = match hour {
         LastHour { is_looping: true, .. } => ", in a crash loop".to_owned(),
         LastHour { is_flapping: true, falls, .. } => format!(", flapping: went down {falls} times"),

@@ -9,13 +9,14 @@ use std::path::{Path, PathBuf};
 
 /// For each module of the crate, the others that it may use. [`daemon`](fleet_monitor::daemon) may
 /// use all.
-const MAY_USE: [(&str, &[&str]); 17] = [
+const MAY_USE: [(&str, &[&str]); 18] = [
     ("cli", &[]),
     ("client", &["cli", "net", "report"]),
     ("cluster", &[]),
     ("command", &["output"]),
     ("config", &["cli", "feed", "net", "server", "similar", "source", "telemetry"]),
-    ("feed", &["cluster", "similar", "utc"]),
+    ("feed", &["cluster", "interner", "similar", "utc"]),
+    ("interner", &[]),
     ("lifecycle", &["write_queue"]),
     ("metrics", &["cluster", "feed"]),
     ("net", &[]),
@@ -23,7 +24,7 @@ const MAY_USE: [(&str, &[&str]); 17] = [
     ("report", &["utc"]),
     ("server", &["cluster", "feed", "metrics", "report"]),
     ("similar", &[]),
-    ("source", &["cluster", "net", "write_queue"]),
+    ("source", &["cluster", "interner", "net", "write_queue"]),
     ("telemetry", &["cluster", "write_queue"]),
     ("utc", &[]),
     ("write_queue", &[]),

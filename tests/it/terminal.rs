@@ -203,7 +203,11 @@ async fn the_last_hour_of_a_unit_is_known_although_much_happened_to_others_since
 
     let output = ask(&daemon, &["unit", "b"]).await;
     assert_eq!((output.status, output.stderr.as_str()), (0, ""));
-    let hour = output.stdout.lines().find(|line| line.contains("last hour")).expect("a line");
+    let hour = output
+        .stdout
+        .lines()
+        .find(|line| line.contains("last hour"))
+        .expect("a line");
     assert!(hour.contains("8 changes") && hour.contains("flapping"), "{hour}");
     assert!(hour.ends_with("4 times") && hour.contains('x'), "{hour}");
     let events = output.stdout.matches("b.service on 10.0.0.1: ").count();

@@ -39,9 +39,7 @@ impl Watched {
         let unit = |(unit, machine): &(&str, &str)| {
             Arc::new(builders::unit(builders::unit_state(unit, machine, "active/running")))
         };
-        let machine = |(_, id): &(&str, &str)| {
-            Arc::new(builders::member(builders::machine(id)))
-        };
+        let machine = |(_, id): &(&str, &str)| Arc::new(builders::member(builders::machine(id)));
         self.view = View {
             units: units.iter().map(unit).collect(),
             machines: units.iter().map(machine).collect(),
@@ -88,7 +86,11 @@ fn changed(unit: &str, machine: &str) -> Event {
         machine: (!machine.is_empty()).then(|| machine.into()),
         ip: Some("10.0.0.1".into()),
     };
-    Event::Changed { place, from: "active/running".into(), to: "failed/failed".into() }
+    Event::Changed {
+        place,
+        from: "active/running".into(),
+        to: "failed/failed".into(),
+    }
 }
 
 #[test]
@@ -279,8 +281,9 @@ fn when_memory_is_short_each_unit_has_fewer_events_and_says_so() {
         watched.pass(SECOND);
     }
 
-    let counts: Vec<usize> =
-        (0..1000).map(|unit| watched.numbers(&format!("{unit}.service")).len()).collect();
+    let counts: Vec<usize> = (0..1000)
+        .map(|unit| watched.numbers(&format!("{unit}.service")).len())
+        .collect();
     let (least, most) = (counts.iter().min().unwrap(), counts.iter().max().unwrap());
     assert!((1..MAX_EVENTS).contains(least) && most - least <= 1, "{least} to {most}");
     assert!(watched.find(&of("1.service")).dropped.is_some());

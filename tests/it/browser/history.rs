@@ -154,7 +154,9 @@ async fn a_unit_that_is_flapping_is_so_in_words_and_in_the_strip_of_its_last_hou
     browser
         .until(&format!("{said} === {shown} && {shown}.startsWith('failed/failed')"))
         .await;
-    let times = browser.value(&format!("{shown}.match(/\\d\\d:\\d\\d:\\d\\d/g).length")).await;
+    let times = browser
+        .value(&format!("{shown}.match(/\\d\\d:\\d\\d:\\d\\d/g).length"))
+        .await;
     assert_eq!(times, 2);
     browser.finish(&server, &[]).await;
 }
@@ -176,9 +178,7 @@ async fn what_happens_while_the_details_are_open_is_added_and_all_events_can_be_
         list(&fleetctl, &with_web(states[count % 2]));
         browser.until(&format!("{changes} === '{count}'")).await;
         let items = count.min(8);
-        browser
-            .until(&format!("$$('.history li').length === {items}"))
-            .await;
+        browser.until(&format!("$$('.history li').length === {items}")).await;
     }
 
     // By keyboard: the button keeps the focus.

@@ -21,7 +21,8 @@ impl HistoryBench {
 
     async fn with(settings: ServerSettings) -> Self {
         let mut bench = ServerBench::with(settings, Timing::default(), Publish::Changes).await;
-        let quiet = builders::unit(builders::unit_state("quiet.service", MACHINE, "active/running"));
+        let quiet =
+            builders::unit(builders::unit_state("quiet.service", MACHINE, "active/running"));
         let units = [Arc::new(quiet)].into_iter().collect();
         let view = Arc::new(View { units, machines: vec![] });
         bench.health.events_since = Some(SystemTime::now());
@@ -33,9 +34,16 @@ impl HistoryBench {
     fn fail(&mut self, units: &[&str]) {
         let transition = |unit: &&str| {
             self.number += 1;
-            let place = Place { unit: (*unit).into(), machine: Some(MACHINE.into()), ip: None };
-            let event =
-                Event::Changed { place, from: "active/running".into(), to: "failed/failed".into() };
+            let place = Place {
+                unit: (*unit).into(),
+                machine: Some(MACHINE.into()),
+                ip: None,
+            };
+            let event = Event::Changed {
+                place,
+                from: "active/running".into(),
+                to: "failed/failed".into(),
+            };
             Arc::new(Transition { number: self.number, time: SystemTime::now(), event })
         };
         let transitions: Vec<_> = units.iter().map(transition).collect();
@@ -63,7 +71,10 @@ async fn events_of_a_unit_are_there_when_the_common_ring_has_lost_them() {
     bench.fail(&["web.service"]);
     bench.fail(&["busy.service"; 1200]);
 
-    let state = bench.bench.get("/v2/state?topics=events&filter=unit:web.service").await;
+    let state = bench
+        .bench
+        .get("/v2/state?topics=events&filter=unit:web.service")
+        .await;
     assert!(!state.text().contains("web.service"), "{}", state.text());
     let history = bench.json("unit=web.service").await;
     assert_eq!(history["events"][0]["number"], 1);
