@@ -124,6 +124,11 @@ pub struct Cli {
     #[arg(long, value_name = "SECONDS", help_heading = SOURCE)]
     pub keep_lost: Option<String>,
 
+    /// Seconds that the latest events of a unit or machine are kept after it is gone; 0: no events
+    /// of single units and machines [default: 86400]
+    #[arg(long, value_name = "SECONDS", help_heading = SOURCE)]
+    pub history: Option<String>,
+
     /// Play the built-in recording of a real cluster, in a loop
     #[arg(long, num_args = 0, default_missing_value = "true", help_heading = SOURCE)]
     pub demo: Option<bool>,

@@ -55,6 +55,9 @@ pub struct Config {
     pub grace: Duration,
     /// How long the rows of a lost machine are kept.
     pub keep_lost: Duration,
+    /// How long the events of a unit or machine are kept after it is gone. Zero: the events of
+    /// single units and machines are not kept.
+    pub history: Duration,
     /// The file to which readings are appended; `None`: no recording.
     pub record: Option<PathBuf>,
     /// The TCP port to listen on. 0: any free port.
@@ -316,6 +319,7 @@ fn load_over(
     let poll_timeout = values.with_default("poll_timeout", parse::seconds);
     let grace = values.with_default("grace", parse::seconds_or_off);
     let keep_lost = values.with_default("keep_lost", parse::seconds_or_off);
+    let history = values.with_default("history", parse::seconds_or_off);
     let demo = values.with_default("demo", parse::switch);
     let record = values.optional("record", parse::path);
     let replay = values.optional("replay", parse::path);
@@ -343,6 +347,7 @@ fn load_over(
         },
         grace,
         keep_lost,
+        history,
         record,
         port: values.with_default("port", parse::port),
         bind: values.optional("bind", parse::address),

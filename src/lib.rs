@@ -51,6 +51,7 @@ pub mod config;
 pub mod daemon;
 mod escapes;
 pub mod feed;
+mod interner;
 pub mod lifecycle;
 mod logs;
 pub mod metrics;

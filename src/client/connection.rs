@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use super::address::ServerAddress;
 use crate::actions::Actions;
 use crate::net::http::{self, BodyError, HttpClient, HttpConnection, RequestError};
-use crate::report::StateDocument;
+use crate::report::{HistoryDocument, StateDocument};
 
 pub(crate) use reconnecting::{ReconnectingStream, StreamRequest, SubscriptionEvent};
 
@@ -116,6 +116,15 @@ impl MonitorClient {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Reads `/v2/history` of a unit on all machines.
+    pub(crate) async fn history(&self, unit: &str) -> Result<HistoryDocument, ClientError> {
+        let query = form_urlencoded::Serializer::new(String::new())
+            .append_pair("unit", unit)
+            .finish();
+        let body = self.get("/v2/history", &query).await?;
+        serde_json::from_slice(&body).map_err(|error| self.not_fleet_monitor(&error))
     }
 
     /// Sends one request, and reads the whole answer.

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use super::connection::MonitorClient;
+use super::connection::{ClientError, MonitorClient};
 use super::{CommandError, actions_or_note, terminal};
 use crate::cli::UnitOptions;
-use crate::report::{ClusterState, rows_of_unit, unit_detail};
+use crate::report::{ClusterState, HistoryDocument, rows_of_unit, unit_detail};
 
 /// The exit status if a unit does not exist.
 const NOT_FOUND: u8 = 1;
@@ -37,10 +37,12 @@ pub(super) async fn run(options: &UnitOptions) -> Result<ExitCode, CommandError>
         serde_json::to_string_pretty(&rows).map_err(io::Error::other)? + "\n"
     } else {
         let actions = actions_or_note(&server).await;
-        let details = found
-            .iter()
-            .map(|rows| unit_detail(&state, rows, now, layout, &actions));
-        details.collect::<Vec<_>>().join("\n")
+        let mut details = Vec::new();
+        for rows in &found {
+            let history = history(&server, &state, &rows[0].unit).await?;
+            details.push(unit_detail(&state, rows, &history, now, layout, &actions));
+        }
+        details.join("\n")
     };
     io::stdout().write_all(text.as_bytes())?;
     io::stdout().flush()?;
@@ -53,4 +55,17 @@ pub(super) async fn run(options: &UnitOptions) -> Result<ExitCode, CommandError>
     } else {
         ExitCode::from(NOT_FOUND)
     })
+}
+
+/// The history of a unit. A server that is older, or keeps none, has only the newest events of the
+/// whole cluster.
+async fn history(
+    server: &MonitorClient,
+    state: &ClusterState,
+    unit: &str,
+) -> Result<HistoryDocument, ClientError> {
+    match server.history(unit).await {
+        Err(ClientError::Refused { .. }) => Ok(HistoryDocument::from_events(state, unit)),
+        answer => answer,
+    }
 }

@@ -286,13 +286,13 @@ impl UnitState {
     }
 
     /// The state as events show it: `active/running`, with the load state unless that is `loaded`.
-    pub(crate) fn text(&self) -> String {
-        let column = |column: &Option<Text>| column.as_deref().unwrap_or("-").to_owned();
-        let text = format!("{}/{}", column(&self.active), column(&self.sub));
+    pub(crate) fn text(&self) -> Text {
+        let active = self.active.as_deref().unwrap_or("-");
+        let sub = self.sub.as_deref().unwrap_or("-");
 
         match self.load.as_deref() {
-            None | Some("loaded") => text,
-            Some(load) => format!("{text} ({load})"),
+            None | Some("loaded") => format!("{active}/{sub}").into(),
+            Some(load) => format!("{active}/{sub} ({load})").into(),
         }
     }
 

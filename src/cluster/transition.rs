@@ -39,37 +39,37 @@ pub enum Event {
         /// The unit and the machine.
         place: Place,
         /// The unit's state, as `active/sub`.
-        to: String,
+        to: Text,
     },
     /// A unit's load, active or sub state has changed.
     Changed {
         /// The unit and the machine.
         place: Place,
         /// The previous state, as `active/sub`.
-        from: String,
+        from: Text,
         /// The new state, as `active/sub`.
-        to: String,
+        to: Text,
     },
     /// A unit that fleet wants is not reported any more; its last row is kept.
     Stale {
         /// The unit and the machine that used to report it.
         place: Place,
         /// The last reported state, as `active/sub`.
-        from: String,
+        from: Text,
     },
     /// A stale unit is reported again.
     Back {
         /// The unit and the machine.
         place: Place,
         /// The state in which it is reported, as `active/sub`.
-        to: String,
+        to: Text,
     },
     /// A unit is not on this machine any more.
     Gone {
         /// The unit and the machine that used to report it.
         place: Place,
         /// The last reported state, as `active/sub`.
-        from: String,
+        from: Text,
         /// The evidence, or the timeout that is over.
         reason: &'static str,
     },
@@ -79,7 +79,7 @@ pub enum Event {
         /// The unit and the machine.
         place: Place,
         /// The current state, as `active/sub`.
-        to: String,
+        to: Text,
         /// How often it was restarted.
         reason: ReasonText,
     },
@@ -88,7 +88,7 @@ pub enum Event {
         /// The unit and the machine.
         place: Place,
         /// The current state, as `active/sub`; `None` if the unit is gone.
-        to: Option<String>,
+        to: Option<Text>,
         /// The evidence for it.
         reason: ReasonText,
     },

@@ -331,7 +331,7 @@ impl UnitRecords {
         if removed.iter().any(|key| key.1.is_none()) && !has_row {
             events.push(Event::Gone {
                 place: place_without_machine(unit),
-                from: SUBMITTED.to_owned(),
+                from: SUBMITTED.into(),
                 reason: "its unit file was deleted",
             });
         }
@@ -345,7 +345,7 @@ impl UnitRecords {
 
             if key.1.is_none() && context.is_complete && left.is_none() {
                 let place = place_without_machine(unit);
-                events.push(Event::Appeared { place, to: SUBMITTED.to_owned() });
+                events.push(Event::Appeared { place, to: SUBMITTED.into() });
             }
             self.insert_expected(key.clone(), left, context);
             added.push(key);

@@ -33,6 +33,7 @@ pub(super) const OPTIONS: &[(&str, Option<&str>)] = &[
     ("poll_timeout", Some("10")),
     ("grace", Some("30")),
     ("keep_lost", Some("3600")),
+    ("history", Some("86400")),
     ("demo", Some("false")),
     ("record", None),
     ("replay", None),

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::cli::Cli;
-use crate::cluster::{Cluster, Retention};
+use crate::cluster::{Cluster, Moment, Retention};
 use crate::config::{Config, Environment};
 use crate::feed::{self, Publisher, SourceInfo};
 use crate::lifecycle::{ServiceManager, Signals};
@@ -110,7 +110,8 @@ pub async fn run(
     let stop = CancellationToken::new();
     let metrics = Arc::new(Metrics::new());
     let epoch = format!("{:016x}", fastrand::u64(..));
-    let publisher = Publisher::new(feed_settings(&config), &epoch, SourceInfo::default());
+    let mut publisher = Publisher::new(feed_settings(&config), &epoch, SourceInfo::default());
+    publisher.set_history(config.history, Moment::now());
     let server = Server::new(
         settings,
         Timing::default(),

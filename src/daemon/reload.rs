@@ -14,6 +14,7 @@ use tracing::{error, info, warn};
 use super::prepare::{Prepared, open_recorder, prepare};
 use super::{Daemon, Failure, feed_settings, retention};
 use crate::cli::Cli;
+use crate::cluster::Moment;
 use crate::config::{self, Config, Environment};
 use crate::server::listen::ListenAddress;
 use crate::server::open_files::OpenFileLimit;
@@ -97,6 +98,7 @@ impl Daemon {
 
         self.cluster.set_retention(retention(&config));
         self.publisher.set_settings(feed_settings(&config));
+        self.publisher.set_history(config.history, Moment::now());
         self.server.set_settings(settings);
         self.publish_source_info();
         self.publish_commands();

@@ -3,6 +3,7 @@
 //! It does not know when a message is sent, nor to whom.
 
 mod health;
+mod history;
 mod key_column;
 mod list;
 mod rows;
@@ -13,6 +14,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::{Serialize, Serializer};
 
 pub(super) use health::{HealthJson, short_health};
+pub use history::HistoryBody;
+pub(super) use history::history;
 pub(super) use list::{machine_cells, machine_list, repeats_a_name, unit_cells, unit_list};
 pub(super) use rows::{EventJson, MachineJson, UnitJson};
 pub(super) use state::{state_body, state_head};

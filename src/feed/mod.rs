@@ -11,10 +11,13 @@
 //! - The second protocol sends what has changed: a [`channel`] sends the messages that a
 //!   [`subscription`] selects.
 //! - `/v2/state` is the whole publication as JSON, and `/plain` as a page that needs no script.
+//! - `/v2/history` has the latest events of one unit or machine, from an [`event_history`] that all
+//!   publications share.
 //!
 //! All of them can be narrowed with a [`filter`].
 
 pub mod channel;
+pub mod event_history;
 pub mod fields;
 pub mod filter;
 mod frame;

@@ -2,13 +2,14 @@
 //!
 //! A publication never changes. It does not know how the next one is made, nor who reads it.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::watch;
 
+use super::event_history::{EventHistory, HistoryQuery};
 use super::list::PublishedList;
-use super::message;
+use super::message::{self, HistoryBody};
 use super::plain;
 use super::subscription::Subscription;
 use super::update_history::UpdateHistory;
@@ -44,6 +45,9 @@ pub struct Publication {
     pub health: Health,
     /// What has happened, oldest first, at most [`MAX_TRANSITIONS`](Self::MAX_TRANSITIONS).
     pub(super) transitions: Arc<[Arc<Transition>]>,
+    /// The latest events of each unit and machine. It goes on, unlike the rest: all publications
+    /// share it, so that a new one costs no copy.
+    pub(super) history: Arc<Mutex<EventHistory>>,
     /// The unit list of the first protocol; `None` until units have been read.
     pub unit_list: Option<PublishedList>,
     /// The machine list of the first protocol; `None` until machines have been read.
@@ -78,6 +82,7 @@ impl Publication {
             view: Arc::default(),
             health: Health::default(),
             transitions: Arc::new([]),
+            history: Arc::default(),
             unit_list: None,
             machine_list: None,
             bodies: Arc::default(),
@@ -123,6 +128,33 @@ impl Publication {
     ) -> [Bytes; 2] {
         let body = message::state_body(self, selection);
         [message::state_head(self, clients, now), body]
+    }
+
+    /// Whether the latest events of each unit and machine are kept.
+    pub(crate) fn keeps_history(&self) -> bool {
+        self.history().is_on()
+    }
+
+    /// How many events of single units and machines are kept, and how many bytes they take.
+    pub fn history_size(&self) -> (usize, usize) {
+        let history = self.history();
+        (history.len(), history.bytes())
+    }
+
+    /// The JSON object of `/v2/history`, encoded at each call. `None` if what the query selects is
+    /// not in the cluster, and has no events.
+    pub fn history_of(&self, query: &HistoryQuery, now: Moment) -> Option<HistoryBody> {
+        let found = self.history().find(query);
+        if !found.is_known && !query.is_in(&self.view) {
+            return None;
+        }
+        Some(message::history(&found, self.health.events_since, now))
+    }
+
+    /// The history, locked. It is only held for a moment: to add the events of one publication, or
+    /// to copy those that one request needs.
+    pub(super) fn history(&self) -> MutexGuard<'_, EventHistory> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The state of the source as a JSON object that fits into an HTTP header: reasons are cut

@@ -4,6 +4,7 @@
 //! It does not know how many readers there are.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -60,6 +61,12 @@ impl Publisher {
             .set_columns(Columns::Machines(settings.machine_fields.into()));
     }
 
+    /// Sets for how long the events of units and machines that are not in the cluster any more are
+    /// kept. Zero: the events of each unit and machine are not kept at all.
+    pub fn set_history(&mut self, keep: Duration, now: Moment) {
+        self.last().history().set_keep(keep, now);
+    }
+
     /// Publishes another source, unless it is the same as before.
     pub(crate) fn set_source(&mut self, source: SourceInfo, now: Moment) {
         let last = self.last();
@@ -87,6 +94,7 @@ impl Publisher {
     pub fn publish(&mut self, input: FeedInput<'_>) {
         let last = self.last();
         let delta = delta_since(&last, &input);
+        last.history().record(input.transitions, input.view, input.now);
         self.units.apply(&delta);
         self.machines.apply(&delta);
 
@@ -119,6 +127,7 @@ impl Publisher {
             view: input.view.clone(),
             health: input.health.clone(),
             transitions: append_transitions(&last.transitions, input.transitions),
+            history: last.history.clone(),
             unit_list,
             machine_list,
             bodies: next_bodies(&last, &input),

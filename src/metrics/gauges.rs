@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::{Metric, Registry};
+use prometheus_client::registry::{Metric, Registry, Unit as MetricUnit};
 use wildmatch::WildMatch;
 
 use crate::cluster::{Moment, Unit, Verdict};
@@ -135,6 +135,14 @@ pub(super) fn program(publication: &Publication, clients: usize) -> Registry {
     let ready = Gauge::<i64>::default();
     ready.set((health.ready() && health.overdue(Moment::now()).is_none()).into());
     registry.register("ready", "Whether the data can be relied on, as /readyz says", ready);
+
+    let (events, bytes) = publication.history_size();
+    let kept = Gauge::<i64>::default();
+    kept.set(events as i64);
+    registry.register("history_events", "Events of single units and machines that are kept", kept);
+    let size = Gauge::<i64>::default();
+    size.set(bytes as i64);
+    registry.register_with_unit("history", "Memory for these events", MetricUnit::Bytes, size);
 
     let connected = Gauge::<i64>::default();
     connected.set(clients as i64);

@@ -12,6 +12,7 @@ import { FilterField } from "./filter-field.js";
 import { parseFilter, rowMatches, toggleTerm } from "./filter.js";
 import { drawGate, listenForToken } from "./gate.js";
 import { headline } from "./headline.js";
+import { Histories } from "./histories.js";
 import { healthSignature, isRead, problem } from "./health.js";
 import { listenForHelp, listenToFilter, listenToTabs } from "./keys.js";
 import { followKeys } from "./links.js";
@@ -55,7 +56,15 @@ const actions = {
   openLog: (log, listener) => feed.openLog(log, listener),
   nextSteps: () => feed.actions(),
   announce,
+  historyOf: (row) => histories.of(row, cluster),
 };
+const histories = new Histories(
+  (unit, machine) => feed.history(unit, machine),
+  () => {
+    changed.view = true;
+    draw();
+  },
+);
 const panels = {
   units: new UnitTable(byId("units"), actions),
   machines: new MachineCards(byId("machines"), actions),
@@ -191,6 +200,7 @@ function messagesArrived(messages) {
   const wrongBefore = cluster?.wrong;
   cluster ??= new Cluster();
   const gone = cluster.apply(messages);
+  histories.add(messages);
 
   const status = messages.findLast((message) => message.type === "status");
   const ofHealth = status ? healthArrived(status.health) : "";
@@ -263,6 +273,7 @@ function drawNow() {
       drawCounts();
     }
     if (changed.data || changed.view) drawView();
+    histories.keep(view.open);
     changed = { data: false, view: false };
     keepPlace();
   }

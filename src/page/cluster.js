@@ -83,6 +83,11 @@ export class Cluster {
     return gone;
   }
 
+  /** Whether there is a unit of this name, on any machine or on none. */
+  hasUnit(unit) {
+    return this.#names.has(unit);
+  }
+
   /** Whether there is a row, or a group of a global unit, with this key. */
   has(key) {
     return this.units.has(key) || (isGroupKey(key) && this.#names.has(unitOfKey(key)));

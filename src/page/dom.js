@@ -19,6 +19,13 @@ export function element(tag, attributes = {}, ...children) {
   return node;
 }
 
+/** An element of a drawing (SVG). */
+export function drawing(tag, attributes = {}) {
+  const node = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) attribute(node, name, value);
+  return node;
+}
+
 /** A button that submits no form. */
 export const button = (attributes, ...children) =>
   element("button", { type: "button", ...attributes }, ...children);
@@ -42,10 +49,8 @@ export function text(node, value) {
 
 /** One of the symbols in index.html, in the colour of the text around it. */
 export function glyph(name) {
-  const svg = document.createElementNS(SVG, "svg");
-  svg.setAttribute("class", "glyph");
-  svg.setAttribute("aria-hidden", "true");
-  svg.append(document.createElementNS(SVG, "use"));
+  const svg = drawing("svg", { class: "glyph", "aria-hidden": "true" });
+  svg.append(drawing("use"));
   drawGlyph(svg, name);
   return svg;
 }

@@ -1,7 +1,7 @@
 // The connection to the server: the second protocol over a WebSocket. While no WebSocket opens, it
 // polls /v2/state every few seconds, and turns each answer into messages of the second protocol.
-// Besides that it reads what is asked for: what an operator can do, and logs. No other file knows a
-// URL of the server, a socket or a retry.
+// What is needed only now and then, such as the events or the log of one unit, it requests on demand.
+// No other file knows a URL of the server, a socket or a retry.
 
 import { EventStreamDecoder } from "./event-stream.js";
 import { DISCONNECTS } from "./words.js";
@@ -104,6 +104,23 @@ export class Feed {
   /** For how many milliseconds nothing has arrived. */
   silence() {
     return Date.now() - this.#received;
+  }
+
+  /**
+   * The latest events of a unit.
+   * @param {?string} machine the ID of its machine
+   * @returns {Promise<?import("./histories.js").Answer>} null if the server has no answer: an older
+   *   one has none, and neither has one without a history
+   */
+  async history(unit, machine) {
+    const address = new URL("v2/history", BASE);
+    address.searchParams.set("unit", unit);
+    if (machine) address.searchParams.set("machine", machine);
+
+    const signal = AbortSignal.timeout(ANSWER_TIMEOUT);
+    const options = { headers: authorization(), cache: "no-store", signal };
+    const response = await fetch(address, options);
+    return response.ok ? response.json() : null;
   }
 
   /** Connects with this token, and stores it until the tab is closed. */

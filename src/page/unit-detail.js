@@ -4,9 +4,9 @@ import { ageAndTime, sentenceWithTime } from "./age.js";
 import { button, element, glyph } from "./dom.js";
 import { COLUMNS } from "./sorting.js";
 import { endOfEvents } from "./transitions.js";
-import { DETAIL, andMore, shortHash, shortId, verdictWord } from "./words.js";
+import { DETAIL, shortHash, shortId, verdictWord } from "./words.js";
 
-/** How many events are shown. */
+/** How many events are shown at first. */
 const RECENT = 8;
 
 /**
@@ -27,6 +27,8 @@ export class UnitDetail {
    * @type {Map<string, ?string>}
    */
   moved = new Map();
+  /** The keys of the rows of which all events are shown. */
+  whole = new Set();
   /**
    * The sections of each open row, by its key.
    * @type {Map<string, Section[]>}
@@ -72,6 +74,9 @@ export class UnitDetail {
 
   /** Closes the sections of all rows but these. */
   keep(keys) {
+    for (const key of this.whole) {
+      if (!keys.has(key)) this.whole.delete(key);
+    }
     for (const [key, sections] of this.sections) {
       if (keys.has(key)) continue;
       for (const section of sections) section.close();
@@ -80,25 +85,20 @@ export class UnitDetail {
   }
 
   updateSummary(node, row) {
-    const events = this.eventsOf(row);
-    const { beginning } = this.cluster.transitions;
+    const history = this.actions.historyOf(row);
     const moved = this.movedOf(row);
-    const signature = signatureOf(row, events, beginning, moved);
+    const isWhole = this.whole.has(row.key);
+    const signature = signatureOf(row, history, moved, isWhole);
     if (node.signature === signature) return;
     node.signature = signature;
 
     const parts = [
       moved ? element("p", { class: "moved" }, moved) : null,
       row.reason ? reasonOf(row) : null,
-      element("div", { class: "two" }, this.facts(row), history(row, events, beginning)),
+      element("div", { class: "two" }, this.facts(row), this.history(node, row, history)),
       this.links(row),
     ];
     node.summary.replaceChildren(...parts.filter(Boolean));
-  }
-
-  eventsOf(row) {
-    const isHere = ({ machine }) => !machine || !row.machine || machine === row.machine;
-    return this.cluster.transitions.of(row.unit).filter(isHere);
   }
 
   /** That the row was elsewhere when the link that opened it was made, or null. */
@@ -143,6 +143,35 @@ export class UnitDetail {
     return this.machineOf(target) ?? DETAIL.noTarget;
   }
 
+  history(node, row, { events, beginning, isPending }) {
+    const isWhole = this.whole.has(row.key);
+    const items = (isWhole ? events : events.slice(0, RECENT)).map((event) => {
+      const what = element("span", {}, textWithoutUnit(event));
+      return element("li", {}, ageAndTime(event.time, "ago"), " ", what);
+    });
+    const isLong = events.length > RECENT;
+    const parts = [
+      element("h3", {}, DETAIL.events),
+      items.length ? element("ol", { class: "history" }, ...items) : changeOf(row),
+      isLong ? this.more(node, row, events.length) : null,
+      (isLong && !isWhole) || isPending ? null : endOfHistory(events, beginning),
+    ];
+    return element("div", {}, ...parts.filter(Boolean));
+  }
+
+  /** The button that shows all events, or only the newest ones again. */
+  more(node, row, count) {
+    const isWhole = this.whole.has(row.key);
+    const onclick = () => {
+      if (!this.whole.delete(row.key)) this.whole.add(row.key);
+      this.updateSummary(node, row);
+      // The button that was pressed is not in the document any more.
+      node.summary.querySelector(".all-events")?.focus();
+    };
+    const label = isWhole ? DETAIL.fewerEvents : DETAIL.allEvents(count);
+    return button({ class: "quiet all-events", "aria-expanded": isWhole, onclick }, label);
+  }
+
   links({ unit, where }) {
     const link = (label, view) =>
       button({ class: "quiet", onclick: () => this.actions.go(view) }, label);
@@ -155,7 +184,7 @@ export class UnitDetail {
 }
 
 /** All that is shown, apart from ages, as a string to compare. */
-function signatureOf(row, events, beginning, moved) {
+function signatureOf(row, { events, beginning, isPending }, moved, isWhole) {
   return JSON.stringify([
     row.verdict,
     row.reason,
@@ -172,6 +201,8 @@ function signatureOf(row, events, beginning, moved) {
     events[0]?.number,
     events.length,
     beginning,
+    isPending,
+    isWhole,
     moved,
   ]);
 }
@@ -208,19 +239,6 @@ function versionOf({ hash, file_hash }) {
   return [DETAIL.machineHas, code(shortHash(hash)), DETAIL.fleetHas, code(shortHash(file_hash))];
 }
 
-function history(row, events, beginning) {
-  const items = events.slice(0, RECENT).map((event) => {
-    const what = element("span", {}, textWithoutUnit(event));
-    return element("li", {}, ageAndTime(event.time, "ago"), " ", what);
-  });
-  const parts = [
-    element("h3", {}, DETAIL.events),
-    items.length ? element("ol", { class: "history" }, ...items) : changeOf(row),
-    endOfHistory(events, beginning),
-  ];
-  return element("div", {}, ...parts.filter(Boolean));
-}
-
 /** The last change of the state, which the row knows although its event is no longer kept. */
 function changeOf({ source, submitted }) {
   if (!source.since_seen || source.since == null || submitted) return null;
@@ -228,8 +246,6 @@ function changeOf({ source, submitted }) {
 }
 
 function endOfHistory(events, beginning) {
-  const hidden = events.length - RECENT;
-  if (hidden > 0) return element("p", { class: "none" }, andMore(hidden));
   const sentence = endOfEvents(beginning, !events.length);
   if (!sentence) return null;
   return element("p", { class: "none" }, sentenceWithTime(sentence, beginning?.time));

@@ -10,6 +10,7 @@ import { groupKey } from "./row.js";
 import { COLUMNS, nextSort, parseSort } from "./sorting.js";
 import { UnitDetail } from "./unit-detail.js";
 import { UnitLogs } from "./unit-logs.js";
+import { UnitHistory } from "./unit-history.js";
 import { cellClass, createRow, updateRow } from "./unit-row.js";
 import { WindowedList } from "./window.js";
 import { COLUMN_TITLES, FILTER, TABLE } from "./words.js";
@@ -25,6 +26,7 @@ import { COLUMN_TITLES, FILTER, TABLE } from "./words.js";
  * @property {() => Promise<?import("./actions.js").Actions>} nextSteps what can be done next; null
  *   if the server does not say
  * @property {(words: string) => void} announce to screen readers
+ * @property {(row: import("./row.js").Row) => import("./histories.js").History} historyOf
  * @property {() => number} covered how many pixels at the top of the window something sticky covers
  * @property {import("./feed.js").Feed["openLog"]} openLog
  */
@@ -36,6 +38,7 @@ export class UnitTable {
   constructor(panel, actions) {
     this.actions = actions;
     this.detail = new UnitDetail(actions, [
+      () => new UnitHistory(actions),
       () => new UnitSteps(actions, () => this.detail.cluster.machines),
       () => new UnitLogs(actions),
     ]);

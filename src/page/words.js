@@ -291,6 +291,8 @@ export const DETAIL = {
   description: "Description",
   requirements: "Requirements",
   events: "Events",
+  allEvents: (count) => `Show all ${inFull(count)} events`,
+  fewerEvents: "Show fewer events",
   changed: "The state changed ",
   moved: (before, now) =>
     `This link is from when the unit was ${before}. The unit is ${now} now.`,
@@ -371,6 +373,29 @@ export const NEXT_STEPS = {
   copyOf: (name) => `Copy: ${name}`,
   copied: "Copied",
   selected: "Selected",
+};
+
+/** The last hour of a unit. */
+export const LAST_HOUR = {
+  title: "Last hour",
+  label: "States in the last hour",
+  begin: "an hour ago",
+  now: "now",
+  changes: (count) => (count ? plural(count, "change") : "no changes"),
+  changesIn: (count, age) => `${LAST_HOUR.changes(count)} in the ${age} that are known`,
+  flapping: (count) => `flapping: it went down ${plural(count, "time")}`,
+  looping: "in a crash loop",
+  allTheTime: (words, age) => `${words} for all of the ${age}`,
+  until: (words, time) => `${words} until ${time}`,
+  since: (words, time, age) => `${words} since ${time}, for ${age}`,
+  between: (words, time, before, age) => `${words} from ${time} to ${before}, for ${age}`,
+};
+
+/** What is shown in place of a state of systemd. */
+export const STATE_WORDS = {
+  absent: "not on a machine",
+  unreported: "not reported",
+  loop: "in a crash loop",
 };
 
 // --- the machines

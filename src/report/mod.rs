@@ -9,6 +9,7 @@ mod cluster_state;
 pub mod duration;
 mod log_message;
 mod log_text;
+mod last_hour;
 mod machine_condition;
 mod next_steps;
 mod overview;
@@ -19,6 +20,7 @@ pub mod table;
 mod tests;
 mod unit_detail;
 mod unit_name;
+mod unit_history;
 mod utc;
 pub mod verdicts;
 mod wire;
@@ -29,6 +31,7 @@ pub use log_message::{
     LogMachine, LogMachineState, LogMessage, LogRow, MachineInLog, MissedBecause,
 };
 pub use log_text::{LogFormat, LogOutput, LogText};
+pub use last_hour::{HOUR, LastHour, StateKind, StateSegment, is_started_by_another};
 pub use machine_condition::MachineCondition;
 pub use next_steps::{next_steps, subject_of_machine, subject_of_unit};
 pub use overview::{Assessment, ShownUnits, overview};
@@ -39,6 +42,6 @@ pub use unit_detail::{rows_of_unit, unit_detail};
 pub use unit_name::full_name;
 pub use utc::utc;
 pub use wire::{
-    EventRow, HealthState, Hello, MachineRow, Message, Milliseconds, RowTopic, Software,
-    SourceHealth, StateDocument, TopicHealth, UnitRow, UnitRowKey,
+    EventRow, HealthState, Hello, HistoryDocument, MachineRow, Message, Milliseconds, RowTopic,
+    Software, SourceHealth, StateDocument, TopicHealth, UnitRow, UnitRowKey,
 };

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{
-    CheckRules, ClusterState, Layout, Milliseconds, ShownUnits, StateDocument, Threshold, check,
-    overview, rows_of_unit, unit_detail,
+    CheckRules, ClusterState, EventRow, HistoryDocument, Layout, Milliseconds, ShownUnits,
+    StateDocument, Threshold, check, overview, rows_of_unit, unit_detail,
 };
 use crate::actions::{Actions, ClusterAccess, LinkTemplate, commands};
 use crate::snapshots::assert_catalogue;
@@ -57,10 +57,10 @@ fn cluster(health: &Value) -> ClusterState {
         ],
         "transitions": [
             {"number": 2, "time": NOW - 30_000, "event": "changed", "unit": "db.service",
-             "severity": "warning",
+             "machine": PRESENT, "from": "active/running", "to": "failed/failed", "severity": "warning",
              "text": "db.service on 10.0.0.1: active/running → failed/failed"},
             {"number": 1, "time": NOW - 90_000, "event": "appeared", "unit": "web@1.service",
-             "severity": "info", "text": "web@1.service on 10.0.0.3 appeared: active/running"},
+             "machine": LOST, "to": "active/running", "severity": "info", "text": "web@1.service on 10.0.0.3 appeared: active/running"},
         ],
     }))
     .unwrap();
@@ -137,16 +137,62 @@ fn the_status_is_in_these_words() {
 #[test]
 fn a_unit_is_described_in_these_words() {
     let state = cluster(&live());
-    let describe = |name: &str, actions: &Actions| {
-        let rows = rows_of_unit(&state, name);
-        unit_detail(&state, &rows, NOW, Layout::default(), actions)
+    let show = |name, history: &HistoryDocument, layout| {
+        unit_detail(&state, &rows_of_unit(&state, name), history, NOW, layout, &actions())
     };
-    let names = ["db", "web@1.service", "nowhere.service"];
-    let texts = names
-        .into_iter()
-        .map(|name| (name, describe(name, &actions())))
-        .chain([("a server without commands", describe("db", &Actions::default()))]);
+    let plain = Layout::default();
+    let watched = |events| HistoryDocument {
+        now: NOW,
+        complete_since: Some(NOW - 7_200_000),
+        dropped: false,
+        events,
+    };
+
+    let often = watched(falls(&[5000, 3300, 2400, 1500, 600]));
+    let dropped = HistoryDocument { dropped: true, ..often.clone() };
+    let without = HistoryDocument { dropped: true, ..watched(vec![]) };
+    let narrow = Layout { width: Some(80), ..Layout::default() };
+    let colored = Layout { color: true, ..Layout::default() };
+    let old = |name| HistoryDocument::from_events(&state, name);
+    let unread = HistoryDocument::default();
+
+    let without_commands = {
+        let rows = rows_of_unit(&state, "db");
+        unit_detail(&state, &rows, &old("db.service"), NOW, plain, &Actions::default())
+    };
+    let texts = [
+        ("a server without commands", without_commands),
+        ("a unit without events that are kept", show("cache", &without, plain)),
+        ("a unit without events", show("cache", &watched(vec![]), plain)),
+        ("a unit that is flapping", show("cache", &often, plain)),
+        ("older events were dropped, on 80 columns", show("cache", &dropped, narrow)),
+        ("in colour", show("cache", &often, colored).replace('\u{1b}', "ESC")),
+        ("a server without histories", show("db", &old("db.service"), plain)),
+        ("a unit on a lost machine", show("web@1.service", &old("web@1.service"), plain)),
+        ("a unit that is nowhere", show("nowhere.service", &unread, plain)),
+    ];
     assert_catalogue("terminal-unit", texts);
+}
+
+/// A unit that failed so many seconds ago, and was started again a minute later each time.
+fn falls(ages: &[u64]) -> Vec<EventRow> {
+    let changed = |age: u64, from: &str, to: &str| EventRow {
+        time: NOW - age * 1000,
+        event: "changed".into(),
+        machine: Some(PRESENT.into()),
+        from: Some(from.into()),
+        to: Some(to.into()),
+        text: format!("cache.service on 10.0.0.1: {from} → {to}"),
+        ..EventRow::default()
+    };
+    ages.iter()
+        .flat_map(|age| {
+            [
+                changed(*age, "active/running", "failed/failed"),
+                changed(age - 60, "failed/failed", "active/running"),
+            ]
+        })
+        .collect()
 }
 
 #[test]

@@ -5,12 +5,11 @@ use super::duration::age;
 use super::next_steps::{next_steps, subject_of_unit, worst};
 use super::since::Since;
 use super::table::{Layout, printable, style};
+use super::unit_history::last_hour_line;
 use super::verdicts;
-use super::wire::{EventRow, Milliseconds, UnitRow};
+use super::wire::{HistoryDocument, Milliseconds, UnitRow};
 use crate::actions::Actions;
 
-/// How many of the unit's latest events are shown.
-const MAX_EVENTS: usize = 10;
 /// Names of a field are padded to this width.
 const NAME_WIDTH: usize = 9;
 
@@ -29,6 +28,7 @@ pub fn rows_of_unit<'a>(state: &'a ClusterState, name: &str) -> Vec<&'a UnitRow>
 pub fn unit_detail(
     state: &ClusterState,
     rows: &[&UnitRow],
+    history: &HistoryDocument,
     now: Milliseconds,
     layout: Layout,
     actions: &Actions,
@@ -42,13 +42,15 @@ pub fn unit_detail(
     for row in rows {
         lines.push(String::new());
         lines.extend(on_machine(row, now, layout));
+        let hour = history.last_hour(state, row, now);
+        let line = last_hour_line(&hour, now, layout);
+        lines.extend(line.map(|line| format!("  {:NAME_WIDTH$} {line}", "last hour")));
     }
 
-    let events = events_of(state, &first.unit);
+    let events = history.lines(now);
     if !events.is_empty() {
         lines.push(String::new());
-        lines.push("Events, newest first:".to_owned());
-        lines.extend(events.iter().map(|event| event_line(event, now)));
+        lines.extend(events);
     }
 
     lines.extend(next_lines(state, rows, actions));
@@ -132,22 +134,6 @@ fn on_machine(row: &UnitRow, now: Milliseconds, layout: Layout) -> Vec<String> {
 
 fn field(name: &str, value: &str) -> String {
     format!("  {name:NAME_WIDTH$} {}", printable(value))
-}
-
-/// The latest events of a unit, newest first.
-fn events_of<'a>(state: &'a ClusterState, unit: &str) -> Vec<&'a EventRow> {
-    state
-        .events
-        .iter()
-        .rev()
-        .filter(|event| event.unit.as_deref() == Some(unit))
-        .take(MAX_EVENTS)
-        .collect()
-}
-
-fn event_line(event: &EventRow, now: Milliseconds) -> String {
-    let ago = format!("{} ago", age(event.time, now, true));
-    format!("  {ago:>11}  {}", printable(&event.text))
 }
 
 #[cfg(test)]

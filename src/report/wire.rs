@@ -227,6 +227,20 @@ pub struct EventRow {
     pub other: BTreeMap<String, serde_json::Value>,
 }
 
+/// The JSON object of `/v2/history`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct HistoryDocument {
+    /// When it was sent.
+    pub now: Milliseconds,
+    /// Since when the events are complete; `None` if that is not known.
+    pub complete_since: Option<Milliseconds>,
+    /// Whether older events were dropped, or there were none because nothing watched.
+    pub dropped: bool,
+    /// What happened, oldest first.
+    pub events: Vec<EventRow>,
+}
+
 /// The state of the source.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -247,6 +261,9 @@ pub struct SourceHealth {
     pub time: Milliseconds,
     /// Each list of fleet by its name: `units`, `machines`, `unit_files`.
     pub topics: BTreeMap<String, TopicHealth>,
+    /// Since when all events have been noticed; `None` until all lists have been read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub events_since: Option<Milliseconds>,
     /// How many disappearances have been held back.
     pub held_back: u64,
     /// The number of clients; `None` in the second protocol.

@@ -37,8 +37,10 @@ const FILES: &[(&str, &str, &[u8])] = &[
     ("/headline.js", SCRIPT, include_bytes!("../page/headline.js")),
     ("/health.js", SCRIPT, include_bytes!("../page/health.js")),
     ("/held-order.js", SCRIPT, include_bytes!("../page/held-order.js")),
+    ("/histories.js", SCRIPT, include_bytes!("../page/histories.js")),
     ("/hold.js", SCRIPT, include_bytes!("../page/hold.js")),
     ("/keys.js", SCRIPT, include_bytes!("../page/keys.js")),
+    ("/last-hour.js", SCRIPT, include_bytes!("../page/last-hour.js")),
     ("/lines.js", SCRIPT, include_bytes!("../page/lines.js")),
     ("/link-notes.js", SCRIPT, include_bytes!("../page/link-notes.js")),
     ("/links.js", SCRIPT, include_bytes!("../page/links.js")),
@@ -56,6 +58,7 @@ const FILES: &[(&str, &str, &[u8])] = &[
     ("/transitions.js", SCRIPT, include_bytes!("../page/transitions.js")),
     ("/unit-detail.js", SCRIPT, include_bytes!("../page/unit-detail.js")),
     ("/unit-logs.js", SCRIPT, include_bytes!("../page/unit-logs.js")),
+    ("/unit-history.js", SCRIPT, include_bytes!("../page/unit-history.js")),
     ("/unit-row.js", SCRIPT, include_bytes!("../page/unit-row.js")),
     ("/units.js", SCRIPT, include_bytes!("../page/units.js")),
     ("/verdicts.js", SCRIPT, include_bytes!("../page/verdicts.js")),
@@ -69,6 +72,7 @@ const FILES: &[(&str, &str, &[u8])] = &[
     ("/print.css", STYLE, include_bytes!("../page/print.css")),
     ("/style.css", STYLE, include_bytes!("../page/style.css")),
     ("/summary.css", STYLE, include_bytes!("../page/summary.css")),
+    ("/unit-history.css", STYLE, include_bytes!("../page/unit-history.css")),
     ("/units.css", STYLE, include_bytes!("../page/units.css")),
 ];
 

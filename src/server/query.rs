@@ -12,6 +12,7 @@ use hyper::header::HeaderName;
 
 use super::error::HttpError;
 use crate::feed::channel::{Channel, Channels, OverBudget, ResumePosition, Transport};
+use crate::feed::event_history::HistoryQuery;
 use crate::feed::filter::{Filter, FilterError};
 use crate::feed::subscription::{Subscription, Topic};
 
@@ -19,6 +20,8 @@ use crate::feed::subscription::{Subscription, Topic};
 const SUBSCRIPTION_KEYS: &str = "topics, filter, epoch, revision and token";
 /// The keys of a query for the state.
 const STATE_KEYS: &str = "topics and filter";
+/// The keys of a query for the history of a unit or a machine.
+const HISTORY_KEYS: &str = "unit and machine";
 /// The keys of a query for a list of the first protocol.
 const LIST_KEYS: &str = "filter";
 
@@ -63,6 +66,38 @@ pub(super) fn state_selection(query: &str) -> Result<Subscription, HttpError> {
         }
     }
     Ok(selection)
+}
+
+/// The unit or the machine in the query of a history.
+///
+/// # Errors
+///
+/// 400 if the query is wrong.
+pub(super) fn history_query(query: &str) -> Result<HistoryQuery, HttpError> {
+    let mut unit = None;
+    let mut machine = None;
+
+    for (key, value) in form_urlencoded::parse(query.as_bytes()) {
+        let wanted = match &*key {
+            "unit" => &mut unit,
+            "machine" => &mut machine,
+            "token" => continue,
+            _ => return Err(HttpError::bad_request(unknown_key(&key, HISTORY_KEYS))),
+        };
+        if value.is_empty() {
+            return Err(HttpError::bad_request(invalid_value(&key, "", &"expected a name")));
+        }
+        *wanted = Some(value);
+    }
+
+    match (unit, machine) {
+        (Some(unit), None) => Ok(HistoryQuery::Unit((&*unit).into())),
+        (Some(unit), Some(id)) => Ok(HistoryQuery::UnitOn((&*unit).into(), (&*id).into())),
+        (None, Some(id)) => Ok(HistoryQuery::Machine((&*id).into())),
+        (None, None) => Err(HttpError::bad_request(
+            "the query has to name a unit, such as unit=web.service, or the ID of a machine",
+        )),
+    }
 }
 
 /// A valid request of a client of the second protocol.
@@ -238,6 +273,26 @@ mod tests {
             ("revision=7", "\"revision\""),
         ] {
             let error = state_selection(query).unwrap_err();
+            assert_eq!(error.status, hyper::StatusCode::BAD_REQUEST);
+            assert!(error.message.contains(named), "{query}: {}", error.message);
+        }
+    }
+
+    #[test]
+    fn a_history_is_that_of_a_unit_or_of_a_machine() {
+        let parsed = |query| history_query(query).unwrap();
+        assert_eq!(parsed("unit=a%40b.service"), HistoryQuery::Unit("a@b.service".into()));
+        assert_eq!(parsed("machine=m&token=t"), HistoryQuery::Machine("m".into()));
+        let on = HistoryQuery::UnitOn("a.service".into(), "m".into());
+        assert_eq!(parsed("machine=m&unit=a.service"), on);
+
+        for (query, named) in [
+            ("", "unit="),
+            ("unit=", "unit=\"\""),
+            ("unit=a&machine=", "machine=\"\""),
+            ("unit=a&filter=b", "\"filter\""),
+        ] {
+            let error = history_query(query).unwrap_err();
             assert_eq!(error.status, hyper::StatusCode::BAD_REQUEST);
             assert!(error.message.contains(named), "{query}: {}", error.message);
         }

@@ -6,6 +6,7 @@ use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use hyper::StatusCode;
 use hyper::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue, REFRESH};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
@@ -17,12 +18,13 @@ use super::headers::{list_items, prefers};
 use super::logs;
 use super::overview::{self, PLAIN_TEXT};
 use super::page::{self, HTML, PageFile};
-use super::query::{list_filter, state_selection};
+use super::query::{history_query, list_filter, state_selection};
 use super::readiness;
 use super::response_cache::{CachedBody, ResponseCache};
 use super::settings::ServerSettings;
 use crate::cluster::Moment;
 use crate::feed::channel::OverBudget;
+use crate::feed::event_history::HistoryQuery;
 use crate::feed::filter::Filter;
 use crate::feed::subscription::Subscription;
 use crate::feed::{Publication, PublishedList};
@@ -47,6 +49,8 @@ pub(super) enum Route {
     State,
     /// What an operator can do next: commands and links.
     Actions,
+    /// The latest events of one unit or machine.
+    History,
     /// The state as a page that needs no script.
     Plain,
     /// The same as plain text, as `fleet-monitor status` prints it.
@@ -86,6 +90,7 @@ impl Route {
             "/v1/machines" => Self::Machines,
             "/v2/state" => Self::State,
             "/v2/actions" => Self::Actions,
+            "/v2/history" => Self::History,
             "/v2/events" => Self::Events,
             "/v2/logs" => Self::Logs,
             "/metrics" => Self::Metrics,
@@ -105,7 +110,8 @@ impl Route {
 ///
 /// # Errors
 ///
-/// 400 if the query of a list or of the state is wrong. 503 for a list that has not been read yet,
+/// 400 if the query of a list, of the state or of a history is wrong. 404 for the history of what
+/// is not there, or if none is kept. 503 for a list that has not been read yet,
 /// or if the memory budget for filters is exhausted.
 pub(super) fn content(
     context: &ServerContext,
@@ -132,6 +138,7 @@ pub(super) fn content(
         }
         Route::State => state(context, &publication, &state_selection(query)?)?,
         Route::Actions => actions(context),
+        Route::History => history(context, &publication, &history_query(query)?)?,
         Route::Plain => plain(context, &publication, query),
         Route::Overview => {
             let selection = state_selection(query)?;
@@ -225,6 +232,28 @@ fn actions(context: &ServerContext) -> ResponseContent {
         etag: Some(format!("W/\"{:x}\"", hasher.finish())),
         ..ResponseContent::new(JSON, body)
     }
+}
+
+/// The latest events of one unit or machine, encoded for this request alone.
+fn history(
+    context: &ServerContext,
+    publication: &Publication,
+    query: &HistoryQuery,
+) -> Result<ResponseContent, HttpError> {
+    if !publication.keeps_history() {
+        let message = "no history is kept: --history is 0";
+        return Err(HttpError::new(StatusCode::NOT_FOUND, message));
+    }
+    let Some(history) = publication.history_of(query, Moment::now()) else {
+        let message = format!("{query} is not in the cluster, and nothing is known of it");
+        return Err(HttpError::new(StatusCode::NOT_FOUND, message));
+    };
+
+    let version = format!("{}-{}", publication.epoch, history.version);
+    Ok(ResponseContent {
+        etag: Some(etag(&version, Some(&query.to_string()))),
+        ..ResponseContent::new(JSON, charge(context, history.json)?)
+    })
 }
 
 /// A validator. Content that was narrowed has another one than the whole: `selection` is what it

@@ -14,7 +14,6 @@ mod der;
 pub(crate) mod endpoint;
 pub mod error;
 mod handshake;
-mod interner;
 pub mod key_tree;
 pub mod keys;
 pub mod login;

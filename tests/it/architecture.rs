@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// For each module of the crate, the others that it may use. [`daemon`](fleet_monitor::daemon) may
 /// use all.
-const MAY_USE: [(&str, &[&str]); 20] = [
+const MAY_USE: [(&str, &[&str]); 21] = [
     ("actions", &["net"]),
     ("cli", &[]),
     ("client", &["actions", "cli", "net", "report"]),
@@ -20,7 +20,8 @@ const MAY_USE: [(&str, &[&str]); 20] = [
         &["actions", "cli", "feed", "net", "server", "similar", "source", "telemetry"],
     ),
     ("escapes", &[]),
-    ("feed", &["cluster", "similar", "utc"]),
+    ("feed", &["cluster", "interner", "similar", "utc"]),
+    ("interner", &[]),
     ("lifecycle", &["write_queue"]),
     ("logs", &["escapes", "metrics", "net"]),
     ("metrics", &["cluster", "feed"]),
@@ -29,7 +30,7 @@ const MAY_USE: [(&str, &[&str]); 20] = [
     ("report", &["actions", "utc"]),
     ("server", &["actions", "cluster", "feed", "logs", "metrics", "report"]),
     ("similar", &[]),
-    ("source", &["cluster", "escapes", "net", "write_queue"]),
+    ("source", &["cluster", "escapes", "interner", "net", "write_queue"]),
     ("telemetry", &["cluster", "write_queue"]),
     ("utc", &[]),
     ("write_queue", &[]),

@@ -21,8 +21,8 @@ fn place(machine: Option<&str>, ip: Option<&str>) -> Place {
 /// One event of each kind.
 fn events() -> [Event; 14] {
     let place = || place(Some("3f1a8c5e"), Some("10.0.0.1"));
-    let from = || "active/running".to_owned();
-    let to = || "inactive/dead".to_owned();
+    let from = || "active/running".into();
+    let to = || "inactive/dead".into();
     let machine = || "3f1a8c5e".into();
     let ip = || Some("10.0.0.1".into());
 
@@ -46,7 +46,7 @@ fn events() -> [Event; 14] {
 
 #[test]
 fn the_wording_of_the_events() {
-    let appeared_at = |place| Event::Appeared { place, to: "active/running".to_owned() };
+    let appeared_at = |place| Event::Appeared { place, to: "active/running".into() };
     let more_events = [
         appeared_at(place(Some("3f1a8c5e"), None)),
         appeared_at(place(None, None)),
@@ -86,8 +86,8 @@ fn the_document_has_every_kind_of_event_with_its_id_and_severity() {
         );
     }
 
-    let failed = "failed/failed".to_owned();
-    let from = "active/running".to_owned();
+    let failed = "failed/failed".into();
+    let from = "active/running".into();
     assert_eq!(
         Event::Changed { place: place(None, None), from, to: failed }.severity(),
         Severity::Warning

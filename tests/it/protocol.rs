@@ -15,6 +15,7 @@ use fleet_monitor::cluster::{
     UnitState, Verdict,
 };
 use fleet_monitor::feed::channel::{ChannelCursor, Channels, ResumePosition, Transport};
+use fleet_monitor::feed::event_history::HistoryQuery;
 use fleet_monitor::feed::fields::{MachineField, UnitField};
 use fleet_monitor::feed::filter::Filter;
 use fleet_monitor::feed::subscription::Subscription;
@@ -214,6 +215,13 @@ fn machines_of_etcd(begun: Moment) -> Value {
     serde_json::from_slice::<Value>(&state).unwrap()["machines"].take()
 }
 
+/// The answer of `/v2/history` for a unit.
+fn history(published: &Publication, now: Moment) -> Value {
+    let query = HistoryQuery::Unit("db.service".into());
+    let body = published.history_of(&query, now).expect("a history");
+    serde_json::from_slice(&body.json).unwrap()
+}
+
 fn publication(publisher: &Publisher) -> Arc<Publication> {
     publisher.subscribe().borrow().clone()
 }
@@ -288,6 +296,8 @@ async fn the_examples_are_what_the_program_says() {
     let example =
         |name| serde_json::from_str::<Value>(examples.get(name).expect(name)).expect(name);
     assert_eq!(example("state"), state, "state:\n{state}");
+    let history = history(&published, now);
+    assert_eq!(example("history"), history, "history:\n{history}");
     assert_eq!(
         shape(&example("not ready")),
         shape(&serde_json::from_str(&unready).unwrap()),
@@ -399,6 +409,7 @@ fn the_tables_of_keys_are_complete() {
     let topics = FleetList::ALL.map(|topic| &health["topics"][topic.name()]);
     for (name, keys) in [
         ("state", keys(&[&state])),
+        ("history", keys(&[&history(&published, begun)])),
         ("health", keys(&[health])),
         ("topic", keys(&topics)),
         ("unit", keys(&rows("units"))),
@@ -502,7 +513,12 @@ async fn each_path_is_there() {
         let is_stream = ["/v2/events", "/v2/logs"].contains(&path);
         let method = if is_stream { "HEAD" } else { "GET" };
         let status = bench.request(method, path, &[]).await.status;
-        assert!([200, 503].contains(&status), "{path}: {status}");
+        let is_there = match path {
+            // Its query has to name a unit.
+            "/v2/history" => status == 400,
+            _ => [200, 503].contains(&status),
+        };
+        assert!(is_there, "{path}: {status}");
     }
 }
 /// The client that is on the page, running; it says each message that it gets, and the rows that it

@@ -940,6 +940,7 @@ async fn the_drain_ends_at_its_deadline() {
     assert_eq!(bench.server.drain(Duration::from_millis(100)).await, 1);
 }
 
+mod history;
 mod http;
 mod limits;
 mod pages;

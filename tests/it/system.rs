@@ -93,8 +93,8 @@ fn the_history_of_a_unit_is_in_the_journal() {
     let place = Place { unit: "crash.service".into(), machine: None, ip: None };
     let event = Event::Changed {
         place,
-        from: "active/running".to_owned(),
-        to: "failed/failed".to_owned(),
+        from: "active/running".into(),
+        to: "failed/failed".into(),
     };
     for (field, expected) in [
         ("MESSAGE_ID", event.message_id()),

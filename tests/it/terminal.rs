@@ -161,6 +161,76 @@ async fn a_unit_is_found_without_its_suffix_and_a_missing_one_is_named() {
     assert!(output.stdout.contains("b.service") && output.stderr.contains("no unit c"));
 }
 
+/// A recording in which `b.service` fails and is started again four times, and then so much happens
+/// to others that the newest events of the cluster have none of it.
+fn flapping(directory: &Path) -> String {
+    let path = recording(directory, &WELL);
+    let text = std::fs::read_to_string(&path).unwrap();
+    let states: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    let mut states = states["states"].as_array().unwrap().clone();
+    let others = (0..600).map(|number| {
+        let mut state = states[0].clone();
+        state["unit"] = format!("other-{number:03}.service").into();
+        state
+    });
+    states.extend(others.collect::<Vec<_>>());
+
+    let mut text = text;
+    for step in 1..=11 {
+        let is_failed = step <= 8 && step % 2 == 1;
+        states[1]["active"] = if is_failed { "failed" } else { "active" }.into();
+        states[1]["sub"] = if is_failed { "failed" } else { "running" }.into();
+        if step > 8 {
+            for other in &mut states[2..] {
+                other["sub"] = if step % 2 == 1 { "exited" } else { "running" }.into();
+            }
+        }
+        let line = json!({"t": f64::from(step) / 10.0, "topic": "units", "states": states});
+        text += &format!("{line}\n");
+    }
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+#[tokio::test]
+async fn the_last_hour_of_a_unit_is_known_although_much_happened_to_others_since() {
+    let directory = TempDir::new().unwrap();
+    let path = flapping(directory.path());
+    let daemon = Program::new(&["--replay", &path]).start().await;
+    daemon.source_is("ended").await;
+    let (_, state) = daemon.get("/v2/state?topics=events&filter=unit:b.service").await;
+    assert_eq!(state["transitions"], json!([]), "the newest events are those of others");
+
+    let output = ask(&daemon, &["unit", "b"]).await;
+    assert_eq!((output.status, output.stderr.as_str()), (0, ""));
+    let hour = output
+        .stdout
+        .lines()
+        .find(|line| line.contains("last hour"))
+        .expect("a line");
+    assert!(hour.contains("8 changes") && hour.contains("flapping"), "{hour}");
+    assert!(hour.ends_with("4 times") && hour.contains('x'), "{hour}");
+    let events = output.stdout.matches("b.service on 10.0.0.1: ").count();
+    assert_eq!(events, 8, "{}", output.stdout);
+
+    let quiet = ask(&daemon, &["unit", "a"]).await.stdout;
+    assert!(quiet.contains("no changes") && !quiet.contains("flapping"), "{quiet}");
+}
+
+#[tokio::test]
+async fn of_a_server_without_histories_the_newest_events_are_shown() {
+    let directory = TempDir::new().unwrap();
+    let path = flapping(directory.path());
+    let daemon = Program::new(&["--replay", &path, "--history", "0"]).start().await;
+    daemon.source_is("ended").await;
+
+    let output = ask(&daemon, &["unit", "other-000"]).await;
+    assert_eq!((output.status, output.stderr.as_str()), (0, ""));
+    assert!(output.stdout.contains("other-000.service on 10.0.0.1: "), "{}", output.stdout);
+    let output = ask(&daemon, &["unit", "b"]).await;
+    assert!(!output.stdout.contains("flapping"), "{}", output.stdout);
+}
+
 #[tokio::test]
 async fn a_unit_has_the_commands_and_the_links_of_the_server_and_the_status_the_first_of_them() {
     let link = ["--link", "Logs=https://logs.example/{unit}?host={ip}"];

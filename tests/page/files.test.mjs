@@ -20,6 +20,8 @@ const PURE = [
   "headline.js",
   "health.js",
   "held-order.js",
+  "histories.js",
+  "last-hour.js",
   "lines.js",
   "links.js",
   "machines.js",

@@ -137,8 +137,8 @@ impl EventRow {
         let event = match self.event.as_str() {
             "changed" => Event::Changed {
                 place: place(),
-                from: self.from.clone().expect("a state"),
-                to: self.to.clone().expect("a state"),
+                from: self.from.as_deref().expect("a state").into(),
+                to: self.to.as_deref().expect("a state").into(),
             },
             "machine_lost" => Event::MachineLost {
                 machine: self.machine.clone().expect("a machine"),

@@ -25,10 +25,10 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use super::interner::Interner;
 use super::keys::{KeyAction, KeyEvent, Node};
 use super::value::{KeyKind, KeyValue, fingerprint};
 use crate::cluster::{Lease, Observation, RegistrySnapshot, Text};
+use crate::interner::Interner;
 use crate::source::rows::printable;
 use entries::Entries;
 use entry::{KeyEntry, KeyExpiry};

@@ -8,8 +8,8 @@ use std::hash::{DefaultHasher, Hasher};
 
 use serde::Deserialize;
 
-use super::interner::Interner;
 use crate::cluster::{Lease, Machine, MachineId, Text, UnitName, UnitState};
+use crate::interner::Interner;
 use crate::source::rows::{metadata, printable, printable_if_any};
 use crate::source::unit_file::{self, UnitOption};
 

@@ -1,0 +1,398 @@
+//! The latest events of each unit on each machine, and of each machine.
+//!
+//! The newest events of the whole cluster are in each publication. On a busy cluster they reach
+//! back for less than a minute, so one unit that keeps changing would displace all others. Here
+//! each has a ring of its own, and texts that occur in many events are stored once.
+//!
+//! Memory is bounded in total ([`MAX_BYTES`]). If it is short, each ring becomes shorter. For each
+//! ring it is known from when on it is complete.
+//!
+//! It does not know who asks, and time is passed in.
+
+mod event_ring;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::cluster::{Event, MachineId, Moment, Place, Text, Transition, UnitName, View};
+use crate::interner::Interner;
+use event_ring::EventRing;
+
+/// How many events of each unit and machine are kept.
+pub const MAX_EVENTS: usize = 50;
+/// How many bytes all of them may take together.
+pub const MAX_BYTES: usize = 48 * 1024 * 1024;
+/// How long the events of what is not in the cluster any more are kept by default.
+const DEFAULT_KEEP: Duration = Duration::from_secs(24 * 3600);
+/// How many events one answer has at most.
+const MAX_FOUND: usize = 1000;
+/// How often events are removed whose keep time is over.
+const PRUNE_INTERVAL: Duration = Duration::from_secs(60);
+/// What a ring takes besides its events: a place in a map whose nodes are at least half full.
+const BYTES_PER_RING: usize = 2 * (size_of::<EventSubject>() + size_of::<EventRing>());
+
+/// What an event is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum EventSubject {
+    /// A unit on a machine, or on none.
+    Unit(UnitName, Option<MachineId>),
+    Machine(MachineId),
+}
+
+impl EventSubject {
+    /// `None` for an event of the source.
+    fn of(event: &Event) -> Option<Self> {
+        match event.place() {
+            Some(Place { unit, machine, .. }) => Some(Self::Unit(unit.clone(), machine.clone())),
+            None => event.machine().cloned().map(Self::Machine),
+        }
+    }
+
+    /// Whether the cluster has it.
+    fn is_in(&self, view: &View) -> bool {
+        match self {
+            Self::Unit(unit, machine) => view.units.get(&(unit.clone(), machine.clone())).is_some(),
+            Self::Machine(id) => view.machines.iter().any(|member| member.machine.id == *id),
+        }
+    }
+}
+
+/// Whose events are wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HistoryQuery {
+    /// Those of a unit, on all machines and on none.
+    Unit(UnitName),
+    /// Those of a unit on this machine and on none.
+    UnitOn(UnitName, MachineId),
+    /// Those of a machine, without those of its units.
+    Machine(MachineId),
+}
+
+impl HistoryQuery {
+    fn selects(&self, subject: &EventSubject) -> bool {
+        match (self, subject) {
+            (Self::Unit(wanted), EventSubject::Unit(unit, _)) => unit == wanted,
+            (Self::UnitOn(wanted, on), EventSubject::Unit(unit, machine)) => {
+                unit == wanted && machine.as_ref().is_none_or(|machine| machine == on)
+            }
+            (Self::Machine(wanted), EventSubject::Machine(id)) => id == wanted,
+            _ => false,
+        }
+    }
+
+    /// The first subject, in order, that it may select.
+    fn first(&self) -> EventSubject {
+        match self {
+            Self::Unit(unit) | Self::UnitOn(unit, _) => EventSubject::Unit(unit.clone(), None),
+            Self::Machine(id) => EventSubject::Machine(id.clone()),
+        }
+    }
+
+    /// Whether it selects neither this subject nor any after it, in order.
+    fn ends_before(&self, subject: &EventSubject) -> bool {
+        match (self, subject) {
+            (Self::Unit(wanted) | Self::UnitOn(wanted, _), EventSubject::Unit(unit, _)) => {
+                unit != wanted
+            }
+            _ => !self.selects(subject),
+        }
+    }
+
+    /// Whether the cluster has what it selects.
+    pub(super) fn is_in(&self, view: &View) -> bool {
+        match self {
+            Self::Machine(id) => EventSubject::Machine(id.clone()).is_in(view),
+            Self::Unit(_) | Self::UnitOn(..) => view.units.iter().any(|unit| {
+                let (unit, machine) = unit.key();
+                self.selects(&EventSubject::Unit(unit, machine))
+            }),
+        }
+    }
+}
+
+/// For people.
+impl fmt::Display for HistoryQuery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unit(unit) => write!(f, "the unit {unit}"),
+            Self::UnitOn(unit, machine) => write!(f, "the unit {unit} on {machine}"),
+            Self::Machine(machine) => write!(f, "the machine {machine}"),
+        }
+    }
+}
+
+/// The events that a query selects.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct FoundEvents {
+    /// Oldest first, at most [`MAX_FOUND`].
+    pub(super) events: Vec<Transition>,
+    /// Whether there ever was one, as far as is known.
+    pub(super) is_known: bool,
+    /// The time of the newest event that is missing; `None` if none is. Others of the same moment
+    /// may be missing too.
+    pub(super) dropped: Option<SystemTime>,
+}
+
+/// The latest events of each unit and machine that is in the cluster, or was there within the keep
+/// time.
+#[derive(Debug)]
+pub(super) struct EventHistory {
+    /// Zero: nothing is kept.
+    keep: Duration,
+    max_bytes: usize,
+    rings: BTreeMap<EventSubject, EventRing>,
+    texts: Interner,
+    /// What the rings take, in bytes, without the texts that they share.
+    ring_bytes: usize,
+    /// How many events each ring may have: fewer than [`MAX_EVENTS`] while memory is short.
+    capacity: usize,
+    /// The time of the newest event of all rings that were removed as a whole.
+    forgotten: Option<SystemTime>,
+    /// When to look again for what can be removed.
+    next_prune: Option<Instant>,
+}
+
+impl Default for EventHistory {
+    fn default() -> Self {
+        Self::with_limit(MAX_BYTES)
+    }
+}
+
+impl EventHistory {
+    fn with_limit(max_bytes: usize) -> Self {
+        Self {
+            keep: DEFAULT_KEEP,
+            max_bytes,
+            rings: BTreeMap::new(),
+            texts: Interner::default(),
+            ring_bytes: 0,
+            capacity: MAX_EVENTS,
+            forgotten: None,
+            next_prune: None,
+        }
+    }
+
+    /// Sets for how long the events of what is not in the cluster any more are kept. Zero: no
+    /// events are kept at all.
+    pub(super) fn set_keep(&mut self, keep: Duration, now: Moment) {
+        if keep.is_zero() {
+            *self = Self { keep, ..Self::with_limit(self.max_bytes) };
+        } else if self.keep.is_zero() {
+            // Nothing is known of what happened until now.
+            self.forgotten = Some(now.wall);
+        }
+        self.keep = keep;
+    }
+
+    /// Whether events are kept.
+    pub(super) fn is_on(&self) -> bool {
+        !self.keep.is_zero()
+    }
+
+    /// How many bytes all events take.
+    pub(super) fn bytes(&self) -> usize {
+        self.ring_bytes + self.texts.bytes()
+    }
+
+    /// The number of events.
+    pub(super) fn len(&self) -> usize {
+        self.rings.values().map(EventRing::len).sum()
+    }
+
+    /// Adds what has happened, oldest first. `view` is what is in the cluster now.
+    pub(super) fn record(
+        &mut self,
+        transitions: &[impl AsRef<Transition>],
+        view: &View,
+        now: Moment,
+    ) {
+        if !self.is_on() {
+            return;
+        }
+
+        for transition in transitions {
+            self.push(transition.as_ref());
+        }
+        if self.bytes() > self.max_bytes {
+            self.shorten();
+        }
+        if self.next_prune.is_none_or(|next| now.instant >= next) {
+            self.next_prune = Some(now.instant + PRUNE_INTERVAL);
+            self.prune(view, now.wall);
+        }
+    }
+
+    /// The events that a query selects.
+    pub(super) fn find(&self, query: &HistoryQuery) -> FoundEvents {
+        let rings: Vec<&EventRing> = self
+            .rings
+            .range(query.first()..)
+            .take_while(|(subject, _)| !query.ends_before(subject))
+            .filter(|(subject, _)| query.selects(subject))
+            .map(|(_, ring)| ring)
+            .collect();
+        if rings.is_empty() {
+            return FoundEvents { dropped: self.forgotten, ..FoundEvents::default() };
+        }
+
+        let mut events: Vec<&Transition> = rings.iter().flat_map(|ring| ring.events()).collect();
+        events.sort_unstable_by_key(|transition| transition.number);
+        let excess = events.len().saturating_sub(MAX_FOUND);
+        let cut = excess.checked_sub(1).map(|last| events[last].time);
+        let dropped = rings.iter().filter_map(|ring| ring.dropped()).chain(cut).max();
+
+        FoundEvents {
+            events: events.into_iter().skip(excess).cloned().collect(),
+            is_known: true,
+            dropped,
+        }
+    }
+
+    fn push(&mut self, transition: &Transition) {
+        let event = with_shared_texts(&transition.event, &mut self.texts);
+        let Some(subject) = EventSubject::of(&event) else {
+            return;
+        };
+
+        let ring_bytes = &mut self.ring_bytes;
+        let ring = self.rings.entry(subject).or_insert_with(|| {
+            *ring_bytes += BYTES_PER_RING;
+            EventRing::new(self.forgotten)
+        });
+        let before = ring.bytes();
+        ring.push(Transition { event, ..*transition }, self.capacity);
+        *ring_bytes = *ring_bytes + ring.bytes() - before;
+    }
+
+    /// Frees memory: each ring gets fewer events. If that does not suffice, whole rings are
+    /// removed.
+    fn shorten(&mut self) {
+        // Less than what is allowed, so that this is not needed again at once.
+        let target = self.max_bytes / 8 * 7;
+
+        self.texts.drop_unused();
+        while self.bytes() > target && self.capacity > 1 {
+            self.capacity -= (self.capacity / 8).max(1);
+            for ring in self.rings.values_mut() {
+                ring.shorten(self.capacity);
+            }
+            self.count_bytes();
+        }
+        if self.bytes() > target {
+            self.remove_oldest(target);
+        }
+    }
+
+    /// Removes the rings in which nothing happened for longest.
+    fn remove_oldest(&mut self, target: usize) {
+        let mut oldest_first: Vec<(SystemTime, EventSubject)> = self
+            .rings
+            .iter()
+            .map(|(subject, ring)| (ring.last(), subject.clone()))
+            .collect();
+        oldest_first.sort_unstable();
+
+        for (_, subject) in oldest_first {
+            // The texts take about as much as the rings, and are only freed below.
+            if self.ring_bytes <= target / 2 {
+                break;
+            }
+            self.remove(&subject);
+        }
+        self.texts.drop_unused();
+    }
+
+    /// Removes what is not in the cluster any more and whose keep time is over.
+    fn prune(&mut self, view: &View, now: SystemTime) {
+        let is_over =
+            |ring: &EventRing| now.duration_since(ring.last()).is_ok_and(|age| age > self.keep);
+        let over: Vec<EventSubject> = self
+            .rings
+            .iter()
+            .filter(|(subject, ring)| is_over(ring) && !subject.is_in(view))
+            .map(|(subject, _)| subject.clone())
+            .collect();
+
+        if !over.is_empty() {
+            over.into_iter().for_each(|subject| self.remove(&subject));
+            self.texts.drop_unused();
+        }
+        if self.bytes() < self.max_bytes / 2 {
+            self.capacity = (self.capacity * 2).min(MAX_EVENTS);
+        }
+    }
+
+    fn remove(&mut self, subject: &EventSubject) {
+        let Some(ring) = self.rings.remove(subject) else {
+            return;
+        };
+        self.ring_bytes -= ring.bytes() + BYTES_PER_RING;
+        self.forgotten = self.forgotten.max(Some(ring.last()));
+
+        // The other rings of the unit would claim to be all of its history.
+        if let EventSubject::Unit(unit, _) = subject {
+            let query = HistoryQuery::Unit(unit.clone());
+            self.rings
+                .range_mut(query.first()..)
+                .take_while(|(other, _)| !query.ends_before(other))
+                .for_each(|(_, other)| other.mark_dropped(ring.last()));
+        }
+    }
+
+    fn count_bytes(&mut self) {
+        let bytes = self.rings.values().map(|ring| ring.bytes() + BYTES_PER_RING);
+        self.ring_bytes = bytes.sum();
+    }
+}
+
+/// A copy of an event whose texts are shared with other events.
+fn with_shared_texts(event: &Event, texts: &mut Interner) -> Event {
+    let mut event = event.clone();
+    let mut share = |text: &mut Text| *text = texts.share(text);
+
+    match &mut event {
+        Event::Appeared { place, to }
+        | Event::Back { place, to }
+        | Event::CrashLoop { place, to, .. } => {
+            share(to);
+            share_place(place, texts);
+        }
+        Event::Changed { place, from, to } => {
+            share(from);
+            share(to);
+            share_place(place, texts);
+        }
+        Event::Stale { place, from } | Event::Gone { place, from, .. } => {
+            share(from);
+            share_place(place, texts);
+        }
+        Event::CrashLoopOver { place, to, .. } => {
+            to.iter_mut().for_each(share);
+            share_place(place, texts);
+        }
+        Event::MachineJoined { machine, ip }
+        | Event::MachineSilent { machine, ip }
+        | Event::MachineHeard { machine, ip }
+        | Event::MachineLost { machine, ip } => {
+            ip.iter_mut().for_each(share);
+            *machine = texts.share(machine).into();
+        }
+        Event::SourceDown { .. } | Event::SourceBack { .. } | Event::SourceSuspect { .. } => {}
+    }
+    event
+}
+
+fn share_place(place: &mut Place, texts: &mut Interner) {
+    let Place { unit, machine, ip } = place;
+
+    *unit = texts.share(unit).into();
+    if let Some(machine) = machine {
+        *machine = texts.share(machine).into();
+    }
+    if let Some(ip) = ip {
+        *ip = texts.share(ip);
+    }
+}
