@@ -7,9 +7,9 @@
 mod check;
 mod cluster_state;
 pub mod duration;
+mod last_hour;
 mod log_message;
 mod log_text;
-mod last_hour;
 mod machine_condition;
 mod next_steps;
 mod overview;
@@ -19,19 +19,19 @@ pub mod table;
 #[cfg(test)]
 mod tests;
 mod unit_detail;
-mod unit_name;
 mod unit_history;
+mod unit_name;
 mod utc;
 pub mod verdicts;
 mod wire;
 
 pub use check::{CheckRules, CheckStatus, Threshold, check};
 pub use cluster_state::{ClusterState, InvalidMessage, UnitCount};
+pub use last_hour::{HOUR, LastHour, StateKind, StateSegment, is_started_by_another};
 pub use log_message::{
     LogMachine, LogMachineState, LogMessage, LogRow, MachineInLog, MissedBecause,
 };
 pub use log_text::{LogFormat, LogOutput, LogText};
-pub use last_hour::{HOUR, LastHour, StateKind, StateSegment, is_started_by_another};
 pub use machine_condition::MachineCondition;
 pub use next_steps::{next_steps, subject_of_machine, subject_of_unit};
 pub use overview::{Assessment, ShownUnits, overview};

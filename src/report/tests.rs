@@ -214,7 +214,8 @@ fn the_next_steps_of_a_global_unit_are_about_the_worst_of_its_rows() {
     }
 
     let rows = rows_of_unit(&state, "agent");
-    let text = unit_detail(&state, &rows, NOW, Layout::default(), &actions());
+    let text =
+        unit_detail(&state, &rows, &HistoryDocument::default(), NOW, Layout::default(), &actions());
     let (_, next) = text.split_once("\nNext, on ").unwrap();
     assert_eq!(next.lines().next(), Some("10.0.0.3:"));
     assert_eq!(next.lines().nth(1), Some("  ssh core@10.0.0.3"), "{text}");
