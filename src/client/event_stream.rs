@@ -33,6 +33,11 @@ impl EventStreamDecoder {
         events
     }
 
+    /// How many bytes the event has that is not complete yet.
+    pub(crate) fn buffered(&self) -> usize {
+        self.pending.len() + self.event.data.len()
+    }
+
     fn line(&mut self, line: &str, events: &mut Vec<ServerSentEvent>) {
         let line = line.strip_suffix('\r').unwrap_or(line);
         if line.is_empty() {
@@ -81,6 +86,7 @@ mod tests {
                 .flat_map(|chunk| decoder.decode(chunk))
                 .collect();
             assert_eq!(events, expected, "{size}");
+            assert_eq!(decoder.buffered(), "data: 3".len());
         }
     }
 }

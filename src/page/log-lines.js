@@ -15,8 +15,8 @@ const CALM_TIME = 5000;
 
 /**
  * What happens between lines: some are missing, the unit has moved to a machine, it was on a
- * machine before, the log on a machine cannot be read, can be read again, has ended, or the
- * connection to the server was lost.
+ * machine before, the log on a machine cannot be read, can be read again, has ended, or nothing was
+ * read for a while.
  * @typedef {"missed" | "moved" | "previous" | "failed" | "readable" | "ended" | "gap"} NoteKind
  */
 
@@ -77,7 +77,7 @@ export class LogLines {
     }
   }
 
-  /** Notes that the connection was lost: lines may be missing. */
+  /** Notes that nothing was read for a while: lines may be missing. */
   addGap() {
     const last = this.#waiting.at(-1) ?? this.entries.at(-1);
     if (last && last.kind !== "gap") this.#add({ kind: "gap" });

@@ -10,6 +10,8 @@ import { LOG, LOG_NOTES, LOG_STATES, PRIORITIES, localDateTime, localTime } from
 
 /** How long the page may be hidden before it stops reading, in milliseconds. */
 const HIDDEN_TIMEOUT = 60_000;
+/** Why lines are missed, as far as there are words for it. */
+const MISSED_BECAUSE = ["slow", "rate"];
 /** So many pixels above its end, the log is still at its end. */
 const AT_END = 4;
 
@@ -77,7 +79,7 @@ export class UnitLogs {
   }
 
   #create() {
-    const onclick = () => (this.#stream ? this.#stop("stopped") : this.#open());
+    const onclick = () => (this.#stream ? this.#stop("stopped") : this.#openAnew());
     this.opener = button({ class: "quiet", "data-log": "opener", onclick });
     const onpause = () => this.#pause(!this.#isPaused);
     this.pauser = button({ class: "quiet", "data-log": "pauser", onclick: onpause });
@@ -126,6 +128,10 @@ export class UnitLogs {
       messages: (messages) => this.#receive(messages),
       link: (link) => this.#linkChanged(link),
     });
+  }
+
+  #openAnew() {
+    this.#open();
     this.#pause(false);
   }
 
@@ -309,7 +315,7 @@ export class UnitLogs {
     const { unit } = this.#row;
     switch (kind) {
       case "missed":
-        return (LOG_NOTES[reason] ?? LOG_NOTES.missed)(lines, name);
+        return LOG_NOTES[MISSED_BECAUSE.includes(reason) ? reason : kind](lines, name);
       case "moved":
       case "previous":
         return LOG_NOTES[kind](unit, name);

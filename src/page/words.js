@@ -362,7 +362,7 @@ export const LOG_NOTES = {
   failed: (machine, reason) => `The log on ${machine} cannot be read: ${reason}`,
   readable: (machine) => `The log on ${machine} can be read again`,
   ended: (machine, reason) => `The log on ${machine} has ended: ${reason}`,
-  gap: "The connection was lost: lines may be missing here",
+  gap: "Nothing was read for a while: lines may be missing here",
 };
 
 // --- what to do next

@@ -24,3 +24,12 @@ test("an event without its end waits", () => {
   assert.deepEqual(decoder.decode("data: a\n"), []);
   assert.deepEqual(decoder.decode("\n"), ["a"]);
 });
+
+test("an event that does not end is an error", () => {
+  for (const piece of ["data: a\n", "a"]) {
+    const decoder = new EventStreamDecoder();
+    assert.throws(() => {
+      for (let count = 0; count < 100; count++) decoder.decode(piece.repeat(20_000));
+    }, SyntaxError);
+  }
+});

@@ -8,7 +8,7 @@ use std::time::Duration;
 use hyper::body::Incoming;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::{ANSWER_TIMEOUT, ClientError, MonitorClient};
+use super::{ANSWER_TIMEOUT, ClientError, MAX_BODY_BYTES, MonitorClient};
 use crate::client::event_stream::{EventStreamDecoder, ServerSentEvent};
 use crate::net::backoff::Backoff;
 use crate::net::http::HttpClient;
@@ -135,6 +135,10 @@ impl ReconnectingStream {
             };
 
             let events = stream.decoder.decode(&data);
+            if stream.decoder.buffered() > MAX_BODY_BYTES {
+                let problem = format!("an event has more than {MAX_BODY_BYTES} bytes");
+                return Err(ClientError::NotFleetMonitor(address, problem));
+            }
             if !events.is_empty() {
                 return Ok(events);
             }
