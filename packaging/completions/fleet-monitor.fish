@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_fleet_monitor_global_optspecs
-    string join \n c/fleetctl= m/machine-freq= u/unit-freq= e/endpoint= endpoint-port= t/tunnel= tunnel-port= source= api= etcd= etcd-prefix= etcd-ca= etcd-cert= etcd-key= etcd-user= etcd-password-file= poll-timeout= grace= keep-lost= demo record= replay= replay-speed= p/port= bind= listen= publish= unit-fields= machine-fields= metrics-units= journal-port= allowed-origins= allowed-hosts= token-file= max-clients= log= log-to= config= check-config env-file= h/help V/version
+    string join \n c/fleetctl= m/machine-freq= u/unit-freq= e/endpoint= endpoint-port= t/tunnel= tunnel-port= source= api= etcd= etcd-prefix= etcd-ca= etcd-cert= etcd-key= etcd-user= etcd-password-file= poll-timeout= grace= keep-lost= history= demo record= replay= replay-speed= p/port= bind= listen= publish= unit-fields= machine-fields= metrics-units= journal-port= link= allowed-origins= allowed-hosts= token-file= max-clients= log= log-to= config= check-config env-file= h/help V/version
 end
 
 function __fish_fleet_monitor_needs_command
@@ -47,6 +47,7 @@ complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l etcd-passwo
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l poll-timeout -d 'Seconds until a poll times out and its child processes are killed [default: 10]' -r -f
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l grace -d 'Seconds that a unit is kept as stale if fleet wants it but does not report it; 0: show fleet\'s lists as they are [default: 30]' -r -f
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l keep-lost -d 'Seconds that the units of a lost machine are kept, unless fleet schedules them elsewhere [default: 3600]' -r -f
+complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l history -d 'Seconds that the latest events of a unit or machine are kept after it is gone; 0: no events of single units and machines [default: 86400]' -r -f
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l record -d 'Append all readings to FILE, as JSON lines' -r -F
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l replay -d 'Play a recording instead of watching a cluster' -r -F
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l replay-speed -d 'Factor by which a recording is played faster [default: 1]' -r -f
@@ -72,6 +73,7 @@ ip\t''
 metadata\t''"
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l metrics-units -d 'Units with their own metrics, as globs such as web@*.service [default: none]' -r -f
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l journal-port -d 'Port of systemd-journal-gatewayd on the machines (19531), to show logs [default: no logs]' -r -f
+complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l link -d 'Link to show for units and machines, as NAME=URL; the URL may have {unit}, {machine}, {ip}, {prefix} and {instance}. May be repeated [default: none]' -r -f
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l allowed-origins -d 'Additional browser origins to allow, such as https://ops.example.com; *: all [default: none]' -r -f
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l allowed-hosts -d 'Additional host names to accept in requests; *: all [default: none]' -r -f
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l token-file -d 'File with the token that every request must carry' -r -F
