@@ -18,6 +18,7 @@ const SAMPLES = {
   machine: "10.0.0.1",
   now: "on 10.0.0.2",
   machines: 3,
+  name: "journal",
   problem: "no data from fleet",
   query: "state:failed",
   reason: "the reason",
