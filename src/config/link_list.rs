@@ -21,10 +21,7 @@ pub(super) fn parse(value: &Value) -> Parsed<Vec<LinkTemplate>> {
     scalar(value).iter().try_for_each(|text| refuse_quotes(text))?;
     let links = match value {
         // `--link ''`, so that the command line can set none.
-        Value::Array(_, values) if matches!(&**values, [Value::String(_, text)] if text.is_empty()) =>
-        {
-            vec![]
-        }
+        Value::Array(_, values) if is_empty_text(values) => vec![],
         Value::Array(_, values) => values.iter().map(link).collect::<Parsed<Vec<_>>>()?,
         value => {
             let texts = items(value).ok_or(EXPECTED)?;
@@ -40,6 +37,10 @@ pub(super) fn parse(value: &Value) -> Parsed<Vec<LinkTemplate>> {
         Some(twice) => Err(format!("{:?} is there twice", twice.name)),
         None => Ok(links),
     }
+}
+
+fn is_empty_text(values: &[Value]) -> bool {
+    matches!(values, [Value::String(_, text)] if text.is_empty())
 }
 
 fn link(value: &Value) -> Parsed<LinkTemplate> {

@@ -125,7 +125,7 @@ async fn keys_lead_to_details_lists_and_filters() {
 
     terminal.press(DOWN);
     terminal.press(ENTER);
-    terminal.shows("fleetctl journal api.service").await;
+    terminal.shows("fleetctl status api.service").await;
     terminal.press(ESCAPE);
     terminal.shows("web.service").await;
 

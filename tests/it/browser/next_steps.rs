@@ -22,13 +22,13 @@ const ADDRESSES: &str = "$$('.next-steps a').filter((link) => link.checkVisibili
     .map((link) => `${link.textContent} ${link.href}`)";
 
 /// Replaces the clipboard by one that a test can read, or by none, as over plain http.
-const CLIPBOARD: &str = "Object.defineProperty(navigator, 'clipboard', {
-    value: { writeText: async (text) => { window.copied = text; } } })";
+const CLIPBOARD: &str = "Boolean(Object.defineProperty(navigator, 'clipboard', {
+    value: { writeText: async (text) => { window.copied = text; } } }))";
 const NO_CLIPBOARD: &str = "Object.defineProperty(navigator, 'clipboard', { value: undefined }),
     addEventListener('copy', () => { window.copied = String(getSelection()); })";
 /// A page that may not copy at all.
 const NO_COPYING: &str = "Object.defineProperty(navigator, 'clipboard', { value: undefined }),
-    document.execCommand = () => false";
+    document.execCommand = () => false, true";
 
 #[tokio::test]
 async fn a_unit_has_commands_and_links_for_where_it_is() {

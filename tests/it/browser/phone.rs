@@ -8,7 +8,7 @@ use super::program::Server;
 use super::recording::{DB, WEB, four_troubles, three_units};
 
 /// What may be touched, and is visible. The skip link is for the keyboard.
-const TOUCHED: &str = "$$('button, a[href], input, [role=row][tabindex]')
+const TOUCHED: &str = "$$('button, a[href], input, summary, [role=row][tabindex]')
     .filter((node) => node.checkVisibility() && node.id !== 'skip')";
 
 /// How many pixels around the middle of an element a touch still reaches it, across and down, up to
@@ -161,10 +161,10 @@ async fn what_is_touched_is_44_pixels_wide_and_high() {
     let views = [
         (
             "tab=units&open=failed.service/3f1a8c5e9b2d4f60a7c1d2e3b4f50617",
-            ".opened button",
+            "$('.opened .copy') && isLaidOut()",
         ),
-        ("tab=machines", ".unit-name"),
-        ("tab=timeline", "#tab-timeline"),
+        ("tab=machines", "$('.unit-name') && $('.next-steps:not([hidden])')"),
+        ("tab=timeline", "$('#tab-timeline')"),
     ];
 
     for is_touched in [false, true] {
@@ -175,7 +175,7 @@ async fn what_is_touched_is_44_pixels_wide_and_high() {
         browser.resize(width, 844).await;
         for (view, awaited) in views {
             browser.open(&server.url(&format!("#{view}"))).await;
-            browser.until(&format!("{SHOWN} && $('{awaited}')")).await;
+            browser.until(&format!("{SHOWN} && {awaited}")).await;
             let small = format!(
                 "{TOUCHED}.map((node) => [node.outerHTML.slice(0, 90), ...({REACH})(node)])
                     .filter(([, across, down]) => across < 44 || down < 44)"

@@ -19,6 +19,13 @@ const names = () =>
     .map((row) => row.split("|")[0])
     .join(" ");
 
+// Whether the lines below an open row are where its details end.
+const isLaidOut = () => {
+  const { bottom } = $(".opened").getBoundingClientRect();
+  const { top } = $(".opened + *").getBoundingClientRect();
+  return Math.abs(bottom - top) < 1;
+};
+
 // The numbers in a text, as `2/3`.
 const numbers = (text) => text.match(/\d+/g).join("/");
 

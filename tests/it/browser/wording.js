@@ -19,6 +19,7 @@ const SAMPLES = {
   now: "on 10.0.0.2",
   machines: 3,
   names: ["10.0.0.1", "10.0.0.2"],
+  name: "journal",
   problem: "no data from fleet",
   query: "state:failed",
   reason: "the reason",
