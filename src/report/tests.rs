@@ -57,10 +57,12 @@ fn cluster(health: &Value) -> ClusterState {
         ],
         "transitions": [
             {"number": 2, "time": NOW - 30_000, "event": "changed", "unit": "db.service",
-             "machine": PRESENT, "from": "active/running", "to": "failed/failed", "severity": "warning",
+             "machine": PRESENT, "from": "active/running", "to": "failed/failed",
+             "severity": "warning",
              "text": "db.service on 10.0.0.1: active/running → failed/failed"},
             {"number": 1, "time": NOW - 90_000, "event": "appeared", "unit": "web@1.service",
-             "machine": LOST, "to": "active/running", "severity": "info", "text": "web@1.service on 10.0.0.3 appeared: active/running"},
+             "machine": LOST, "to": "active/running", "severity": "info",
+             "text": "web@1.service on 10.0.0.3 appeared: active/running"},
         ],
     }))
     .unwrap();
