@@ -55,6 +55,7 @@ pub mod server;
 mod similar;
 pub mod source;
 pub mod telemetry;
+pub mod unit_files;
 mod utc;
 mod write_queue;
 
