@@ -7,6 +7,7 @@
 mod drop_reason;
 mod format;
 mod gauges;
+mod unit_file_outcome;
 
 use std::fmt;
 use std::sync::atomic::AtomicU64;
@@ -24,6 +25,7 @@ use crate::cluster::{Event, FleetList};
 use crate::feed::Publication;
 pub use drop_reason::DropReason;
 pub use format::MetricsFormat;
+pub use unit_file_outcome::UnitFileOutcome;
 
 /// The buckets of the poll durations, in seconds: from a fast response over a socket to beyond the
 /// default timeout of 10 s.
@@ -53,6 +55,7 @@ pub struct Metrics {
     bytes_sent: Counter,
     writes_dropped: LabeledFamily<Counter>,
     clients_dropped: LabeledFamily<Counter>,
+    unit_file_requests: LabeledFamily<Counter>,
 }
 
 impl Default for Metrics {
@@ -75,6 +78,7 @@ impl Metrics {
             bytes_sent: Counter::default(),
             writes_dropped: LabeledFamily::new_with_constructor(Counter::default),
             clients_dropped: LabeledFamily::new_with_constructor(Counter::default),
+            unit_file_requests: LabeledFamily::new_with_constructor(Counter::default),
         };
 
         metrics.create_series();
@@ -97,6 +101,9 @@ impl Metrics {
         }
         for reason in DropReason::ALL {
             drop(self.clients_dropped.get_or_create(&[("reason", reason.name())]));
+        }
+        for outcome in UnitFileOutcome::ALL {
+            drop(self.unit_file_requests.get_or_create(&[("outcome", outcome.name())]));
         }
     }
 
@@ -139,6 +146,11 @@ impl Metrics {
             "clients_dropped",
             "Clients that left or were refused",
             self.clients_dropped.clone(),
+        );
+        registry.register(
+            "unit_file_requests",
+            "Requests for unit files, by what became of them",
+            self.unit_file_requests.clone(),
         );
 
         let build = LabeledFamily::<Gauge>::new_with_constructor(Gauge::default);
@@ -192,6 +204,13 @@ impl Metrics {
     /// Counts a client that is no longer connected, or was refused.
     pub fn client_dropped(&self, reason: DropReason) {
         self.clients_dropped.get_or_create(&[("reason", reason.name())]).inc();
+    }
+
+    /// Counts a request for a unit file.
+    pub fn unit_file_requested(&self, outcome: UnitFileOutcome) {
+        self.unit_file_requests
+            .get_or_create(&[("outcome", outcome.name())])
+            .inc();
     }
 
     /// All metrics as text. Units that match one of the globs `units` have series of their own.

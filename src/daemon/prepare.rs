@@ -103,6 +103,7 @@ fn server_settings(config: &Config, files: OpenFileLimit) -> Result<ServerSettin
         max_clients: config.max_clients,
         max_connections: files.connections(),
         metrics_units: config.metrics_units.clone(),
+        unit_files: config.unit_files,
         access: AccessPolicy {
             allowed_origins: config.allowed_origins.clone(),
             allowed_hosts: config.allowed_hosts.clone(),

@@ -16,6 +16,7 @@ use super::settings::{ServerSettings, Timing};
 use crate::feed::Subscriber;
 use crate::feed::channel::Channels;
 use crate::metrics::{DropReason, Metrics};
+use crate::unit_files::UnitFiles;
 
 /// The largest number of connections that are not clients: plain HTTP and handshakes. They may also
 /// be at most half of all connections, so that clients have the other half.
@@ -37,6 +38,7 @@ pub(super) struct ServerContext {
     pub(super) tasks: TaskTracker,
     pub(super) caches: ResponseCaches,
     pub(super) channels: Channels,
+    pub(super) unit_files: UnitFiles,
 }
 
 impl ServerContext {
@@ -45,6 +47,7 @@ impl ServerContext {
         timing: Timing,
         feed: Subscriber,
         metrics: Arc<Metrics>,
+        unit_files: UnitFiles,
         stop: CancellationToken,
     ) -> Self {
         Self {
@@ -58,6 +61,7 @@ impl ServerContext {
             tasks: TaskTracker::new(),
             caches: ResponseCaches::default(),
             channels: Channels::default(),
+            unit_files,
         }
     }
 

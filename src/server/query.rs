@@ -19,6 +19,8 @@ use crate::feed::subscription::{Subscription, Topic};
 const SUBSCRIPTION_KEYS: &str = "topics, filter, epoch, revision and token";
 /// The keys of a query for the state.
 const STATE_KEYS: &str = "topics and filter";
+/// The keys of a query for a unit file.
+const UNIT_KEYS: &str = "unit";
 /// The keys of a query for a list of the first protocol.
 const LIST_KEYS: &str = "filter";
 
@@ -63,6 +65,24 @@ pub(super) fn state_selection(query: &str) -> Result<Subscription, HttpError> {
         }
     }
     Ok(selection)
+}
+
+/// The name in the query of a unit file.
+///
+/// # Errors
+///
+/// 400 if the query is wrong, or names no unit.
+pub(super) fn unit_name(query: &str) -> Result<String, HttpError> {
+    let mut unit = None;
+
+    for (key, value) in form_urlencoded::parse(query.as_bytes()) {
+        match &*key {
+            "unit" => unit = Some(value.into_owned()),
+            "token" => {}
+            _ => return Err(HttpError::bad_request(unknown_key(&key, UNIT_KEYS))),
+        }
+    }
+    unit.ok_or_else(|| HttpError::bad_request("the query has to name a unit: ?unit=NAME"))
 }
 
 /// A valid request of a client of the second protocol.
@@ -238,6 +258,17 @@ mod tests {
             ("revision=7", "\"revision\""),
         ] {
             let error = state_selection(query).unwrap_err();
+            assert_eq!(error.status, hyper::StatusCode::BAD_REQUEST);
+            assert!(error.message.contains(named), "{query}: {}", error.message);
+        }
+    }
+
+    #[test]
+    fn a_unit_file_is_that_of_one_unit() {
+        assert_eq!(unit_name("unit=a%40b.service&token=t").unwrap(), "a@b.service");
+
+        for (query, named) in [("", "unit"), ("units=a", "\"units\""), ("filter=a", "\"filter\"")] {
+            let error = unit_name(query).unwrap_err();
             assert_eq!(error.status, hyper::StatusCode::BAD_REQUEST);
             assert!(error.message.contains(named), "{query}: {}", error.message);
         }

@@ -20,12 +20,14 @@ use super::query::{list_filter, state_selection};
 use super::readiness;
 use super::response_cache::{CachedBody, ResponseCache};
 use super::settings::ServerSettings;
+use super::unit_file;
 use crate::cluster::Moment;
 use crate::feed::channel::OverBudget;
 use crate::feed::filter::Filter;
 use crate::feed::subscription::Subscription;
 use crate::feed::{Publication, PublishedList};
 use crate::metrics::MetricsFormat;
+use crate::unit_files::UnitFileMode;
 
 /// A header with the state of the source. It is sent with `/v2/state` even if the rows have not
 /// changed (304), because the age of the data has changed.
@@ -50,6 +52,10 @@ pub(super) enum Route {
     Overview,
     /// The second protocol as an event stream.
     Events,
+    /// What is turned on.
+    Actions,
+    /// The file of one unit.
+    UnitFile,
     Metrics,
     /// Whether the process is running.
     Liveness,
@@ -81,6 +87,8 @@ impl Route {
             "/v1/machines" => Self::Machines,
             "/v2/state" => Self::State,
             "/v2/events" => Self::Events,
+            "/v2/actions" => Self::Actions,
+            "/v2/unit-file" => Self::UnitFile,
             "/metrics" => Self::Metrics,
             "/healthz" => Self::Liveness,
             "/readyz" => Self::Readiness,
@@ -99,8 +107,8 @@ impl Route {
 /// # Errors
 ///
 /// 400 if the query of a list or of the state is wrong. 503 for a list that has not been read yet,
-/// or if the memory budget for filters is exhausted.
-pub(super) fn content(
+/// or if the memory budget for filters is exhausted. For a unit file, see [`unit_file::content`].
+pub(super) async fn content(
     context: &ServerContext,
     settings: &ServerSettings,
     route: &Route,
@@ -130,6 +138,17 @@ pub(super) fn content(
             let text = overview::text(&publication, &selection, context.clients())?;
             ResponseContent::new(PLAIN_TEXT, charge(context, text)?)
         }
+        Route::Actions => {
+            let unit_files = settings.unit_files.filter(|_| !publication.source.recording);
+            let actions = json!({
+                "commands": { "unit": [], "machine": [] },
+                "links": [],
+                "logs": false,
+                "unit_files": unit_files.map(UnitFileMode::name),
+            });
+            ResponseContent::new(JSON, actions.to_string())
+        }
+        Route::UnitFile => unit_file::content(context, settings, Some(query)).await?,
         // GET is answered by `events`; this is for HEAD.
         Route::Events => ResponseContent::new(EVENT_STREAM, Bytes::new()),
         Route::Metrics => {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use wildmatch::WildMatch;
 
 use super::access::AccessPolicy;
+use crate::unit_files::UnitFileMode;
 
 /// The settings that may change while the server runs.
 #[derive(Clone, Debug)]
@@ -21,6 +22,8 @@ pub struct ServerSettings {
     pub access: AccessPolicy,
     /// Globs that select units by name. Each of these units has a metric series of its own.
     pub metrics_units: Vec<WildMatch>,
+    /// How much of unit files clients are shown. `None`: nothing, and the source is never asked.
+    pub unit_files: Option<UnitFileMode>,
 }
 
 /// The time limits and intervals of the server. Tests shorten them.

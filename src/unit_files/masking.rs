@@ -182,7 +182,10 @@ impl<'a> Scanner<'a> {
             } else if name.starts_with('-') {
                 self.next_word(0);
             }
-        } else if AUTHORIZATION_SCHEMES.iter().any(|scheme| scheme.eq_ignore_ascii_case(name)) {
+        } else if AUTHORIZATION_SCHEMES
+            .iter()
+            .any(|scheme| scheme.eq_ignore_ascii_case(name))
+        {
             self.next_word(0);
         } else if USER_OPTIONS.contains(&name) {
             self.user();

@@ -157,9 +157,7 @@ impl<S: UnitFileSource> UnitFileService<S> {
         let waiting = self.waiting.remove(&query).unwrap_or_default();
         let mut is_fetched = true;
         for reply in waiting {
-            let answer = result
-                .clone()
-                .map(|versions| UnitFileAnswer { versions, is_fetched });
+            let answer = result.clone().map(|versions| UnitFileAnswer { versions, is_fetched });
             let _ = reply.send(answer);
             is_fetched = false;
         }

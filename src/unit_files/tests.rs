@@ -148,9 +148,7 @@ async fn requests_for_one_file_share_a_query_and_failures_are_not_cached() {
     let files = source.start();
     let requests = tokio::spawn({
         let files = files.clone();
-        async move {
-            join_all((0..10).map(|_| files.get(query("a.service", "1", &[])))).await
-        }
+        async move { join_all((0..10).map(|_| files.get(query("a.service", "1", &[])))).await }
     });
     source
         .asked

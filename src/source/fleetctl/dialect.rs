@@ -86,7 +86,23 @@ impl FleetctlVersion {
         connection: &FleetctlConnection,
         list: FleetList,
     ) -> Vec<String> {
-        let mut arguments = match connection {
+        let mut arguments = self.connection_flags(connection);
+        arguments.extend([self.command(list), "--no-legend", "--full"].map(String::from));
+        arguments.push(format!("--fields={}", self.columns(list).join(",")));
+        arguments
+    }
+
+    /// The arguments that request the file of a unit. After `--`, a name that begins with `-` is
+    /// not taken for a flag: so do both of Go's parsers that fleetctl has had, `flag` and from 0.13
+    /// on `pflag`.
+    pub(super) fn cat_arguments(&self, connection: &FleetctlConnection, unit: &str) -> Vec<String> {
+        let mut arguments = self.connection_flags(connection);
+        arguments.extend(["cat", "--", unit].map(String::from));
+        arguments
+    }
+
+    fn connection_flags(&self, connection: &FleetctlConnection) -> Vec<String> {
+        match connection {
             FleetctlConnection::Default => vec![],
             FleetctlConnection::Etcd { host, port } => {
                 let endpoint = format!("--endpoint=http://{}", host::in_url(host, *port));
@@ -100,11 +116,7 @@ impl FleetctlVersion {
             FleetctlConnection::Tunnel { host, port } => {
                 vec![format!("--tunnel={}", host::for_socket(host, *port))]
             }
-        };
-
-        arguments.extend([self.command(list), "--no-legend", "--full"].map(String::from));
-        arguments.push(format!("--fields={}", self.columns(list).join(",")));
-        arguments
+        }
     }
 
     /// Parses the output of a call with [`arguments`](Self::arguments).
@@ -219,6 +231,17 @@ mod tests {
         assert_eq!(arguments("0.8.3"), expected);
         assert_eq!(arguments("0.9.0"), format!("--driver=etcd {expected}"));
         assert_eq!(arguments("v1.0.0"), format!("--driver=etcd {expected}"));
+    }
+
+    #[test]
+    fn a_unit_file_is_requested_over_the_same_connection_as_lists() {
+        let tunnel = FleetctlConnection::Tunnel { host: "core-01".into(), port: 22 };
+        let arguments = version("0.11.8").cat_arguments(&tunnel, "-.mount");
+        assert_eq!(arguments, ["--tunnel=core-01:22", "cat", "--", "-.mount"]);
+
+        let etcd = FleetctlConnection::Etcd { host: "core-01".into(), port: 4001 };
+        let arguments = version("1.0.0").cat_arguments(&etcd, "a.service").join(" ");
+        assert_eq!(arguments, "--driver=etcd --endpoint=http://core-01:4001 cat -- a.service");
     }
 
     #[test]

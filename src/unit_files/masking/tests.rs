@@ -24,15 +24,33 @@ fn variables_are_masked_by_their_names() {
         ("Environment=DB_PASSWORD=hunter2", "Environment=DB_PASSWORD=********"),
         ("Environment=db_passwd=hunter2", "Environment=db_passwd=********"),
         ("Environment=MYSQL_PWD=hunter2", "Environment=MYSQL_PWD=********"),
-        ("Environment=AWS_SECRET_ACCESS_KEY=a/b+c=", "Environment=AWS_SECRET_ACCESS_KEY=********"),
-        ("Environment=GITHUB_TOKEN=t PORT=80", "Environment=GITHUB_TOKEN=******** PORT=80"),
-        ("Environment=\"API_KEY=a b c\" PORT=80", "Environment=\"API_KEY=********\" PORT=80"),
-        ("Environment='API_KEY=a \"b\" c' PORT=80", "Environment='API_KEY=********' PORT=80"),
+        (
+            "Environment=AWS_SECRET_ACCESS_KEY=a/b+c=",
+            "Environment=AWS_SECRET_ACCESS_KEY=********",
+        ),
+        (
+            "Environment=GITHUB_TOKEN=t PORT=80",
+            "Environment=GITHUB_TOKEN=******** PORT=80",
+        ),
+        (
+            "Environment=\"API_KEY=a b c\" PORT=80",
+            "Environment=\"API_KEY=********\" PORT=80",
+        ),
+        (
+            "Environment='API_KEY=a \"b\" c' PORT=80",
+            "Environment='API_KEY=********' PORT=80",
+        ),
         ("Environment=API_KEY=\"a b\" PORT=80", "Environment=API_KEY=******** PORT=80"),
         ("Environment=API_KEY=a\"b c\"d PORT=80", "Environment=API_KEY=******** PORT=80"),
-        (r#"Environment="API_KEY=a\"b c" PORT=80"#, r#"Environment="API_KEY=********" PORT=80"#),
+        (
+            r#"Environment="API_KEY=a\"b c" PORT=80"#,
+            r#"Environment="API_KEY=********" PORT=80"#,
+        ),
         (r"Environment=API_KEY=a\ b PORT=80", r"Environment=API_KEY=******** PORT=80"),
-        ("Environment=\"PORT=80\" \"TOKEN=a\" X=1", "Environment=\"PORT=80\" \"TOKEN=********\" X=1"),
+        (
+            "Environment=\"PORT=80\" \"TOKEN=a\" X=1",
+            "Environment=\"PORT=80\" \"TOKEN=********\" X=1",
+        ),
         ("Environment=TOKEN=", "Environment=TOKEN="),
         ("Environment=PORT=80 HOME=/root", "Environment=PORT=80 HOME=/root"),
     ]);
@@ -45,9 +63,18 @@ fn arguments_of_commands_are_masked() {
             "ExecStart=/usr/bin/docker run -e DB_PASSWORD=hunter2 -p 80:80 web",
             "ExecStart=/usr/bin/docker run -e DB_PASSWORD=******** -p 80:80 web",
         ),
-        ("ExecStart=/bin/web --password=hunter2 -v", "ExecStart=/bin/web --password=******** -v"),
-        ("ExecStart=/bin/web --auth-token hunter2 -v", "ExecStart=/bin/web --auth-token ******** -v"),
-        ("ExecStart=/bin/web --api-key 'a b' -v", "ExecStart=/bin/web --api-key ******** -v"),
+        (
+            "ExecStart=/bin/web --password=hunter2 -v",
+            "ExecStart=/bin/web --password=******** -v",
+        ),
+        (
+            "ExecStart=/bin/web --auth-token hunter2 -v",
+            "ExecStart=/bin/web --auth-token ******** -v",
+        ),
+        (
+            "ExecStart=/bin/web --api-key 'a b' -v",
+            "ExecStart=/bin/web --api-key ******** -v",
+        ),
         (
             r#"ExecStart=/usr/bin/curl -H "X-Auth-Token: a b" http://x/"#,
             r#"ExecStart=/usr/bin/curl -H "X-Auth-Token: ********" http://x/"#,
@@ -57,8 +84,14 @@ fn arguments_of_commands_are_masked() {
             "ExecStart=/usr/bin/curl -H 'Authorization: ********' http://x/",
         ),
         ("ExecStart=/bin/web Bearer a.b c", "ExecStart=/bin/web Bearer ******** c"),
-        ("ExecStart=/usr/bin/curl -u me:hunter2 x", "ExecStart=/usr/bin/curl -u me:******** x"),
-        ("ExecStart=/usr/bin/curl --user=me:p x", "ExecStart=/usr/bin/curl --user=me:******** x"),
+        (
+            "ExecStart=/usr/bin/curl -u me:hunter2 x",
+            "ExecStart=/usr/bin/curl -u me:******** x",
+        ),
+        (
+            "ExecStart=/usr/bin/curl --user=me:p x",
+            "ExecStart=/usr/bin/curl --user=me:******** x",
+        ),
         ("ExecStart=/bin/web --user core x", "ExecStart=/bin/web --user core x"),
         (
             r#"ExecStart=/bin/sh -c "export PASSWORD='a b'; exec web""#,
@@ -72,7 +105,10 @@ fn arguments_of_commands_are_masked() {
             r#"ExecStart=/bin/web "{\"password\":\"a b\"}" -v"#,
             r#"ExecStart=/bin/web "{\"password\":********" -v"#,
         ),
-        ("ExecStart=/bin/web \"password = a b\"", "ExecStart=/bin/web \"password = ********\""),
+        (
+            "ExecStart=/bin/web \"password = a b\"",
+            "ExecStart=/bin/web \"password = ********\"",
+        ),
         ("ExecStart=/bin/web ?token=a&b=c", "ExecStart=/bin/web ?token=********"),
         (
             "ExecStart=/usr/bin/docker run quay.io/team/token-service:1.2 $TOKEN ${TOKEN}",
@@ -84,10 +120,22 @@ fn arguments_of_commands_are_masked() {
 #[test]
 fn passwords_in_urls_are_masked() {
     assert_masked(&[
-        ("Environment=DB=postgres://me:p@db/x", "Environment=DB=postgres://me:********@db/x"),
-        ("Environment=DB=postgres://me:a/b?@c@db/x", "Environment=DB=postgres://me:********@db/x"),
-        ("ExecStart=/bin/git clone https://t0k3n@host/x y", "ExecStart=/bin/git clone https://********@host/x y"),
-        ("ExecStart=/bin/web 'http://a:b@c/?key=d' e", "ExecStart=/bin/web 'http://a:********@c/?key=********' e"),
+        (
+            "Environment=DB=postgres://me:p@db/x",
+            "Environment=DB=postgres://me:********@db/x",
+        ),
+        (
+            "Environment=DB=postgres://me:a/b?@c@db/x",
+            "Environment=DB=postgres://me:********@db/x",
+        ),
+        (
+            "ExecStart=/bin/git clone https://t0k3n@host/x y",
+            "ExecStart=/bin/git clone https://********@host/x y",
+        ),
+        (
+            "ExecStart=/bin/web 'http://a:b@c/?key=d' e",
+            "ExecStart=/bin/web 'http://a:********@c/?key=********' e",
+        ),
         ("ExecStart=/bin/web http://a:80/b", "ExecStart=/bin/web http://a:80/b"),
     ]);
 }
