@@ -52,6 +52,8 @@ const actions = {
   reveal,
   covered,
   view: () => view,
+  allowed: () => feed.actions(),
+  unitFile: (unit) => feed.unitFile(unit),
 };
 const panels = {
   units: new UnitTable(byId("units"), actions),

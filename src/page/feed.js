@@ -62,6 +62,8 @@ export class Feed {
   #skew = 0;
   /** When something last arrived, by this clock. */
   #received = 0;
+  /** @type {?Promise<?object>} */
+  #actions = null;
 
   /** @param {Listener} listener */
   constructor(listener) {
@@ -85,6 +87,30 @@ export class Feed {
   offerToken(token) {
     sessionStorage.setItem(TOKEN, token);
     this.#connect();
+  }
+
+  /**
+   * What can be done beyond watching: the object of /v2/actions, or null if the server has none. It
+   * is asked once for each connection.
+   */
+  actions() {
+    this.#actions ??= request("v2/actions")
+      .then(({ response, body }) => (response.ok ? JSON.parse(body) : null))
+      .catch(() => null);
+    return this.#actions;
+  }
+
+  /**
+   * The file of a unit, or the reason why there is none.
+   * @returns {Promise<{file?: object, reason?: string}>}
+   */
+  async unitFile(unit) {
+    try {
+      const { response, body } = await request("v2/unit-file", { unit });
+      return response.ok ? { file: JSON.parse(body) } : { reason: explanation(body) };
+    } catch {
+      return { reason: DISCONNECTS.unreachable };
+    }
   }
 
   #connect() {
@@ -124,6 +150,7 @@ export class Feed {
   }
 
   #report(link) {
+    if (link.kind === "live" && this.#kind !== "live") this.#actions = null;
     this.#kind = link.kind;
     this.#listener.link({ reason: "", ...link });
   }
@@ -267,6 +294,18 @@ export class Feed {
       else this.#poll(attempt);
     });
   }
+}
+
+/** Requests a resource once. */
+async function request(path, query = {}) {
+  const url = new URL(path, BASE);
+  url.search = new URLSearchParams(query);
+  const token = sessionStorage.getItem(TOKEN);
+  const headers = token ? { Authorization: `Bearer ${token}` } : {};
+
+  const signal = AbortSignal.timeout(ANSWER_TIMEOUT);
+  const response = await fetch(url, { headers, cache: "no-store", signal });
+  return { response, body: await response.text() };
 }
 
 /** @param {?{epoch: string, revision: number}} position */

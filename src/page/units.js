@@ -8,6 +8,7 @@ import { drawLinkNotes } from "./link-notes.js";
 import { groupKey } from "./row.js";
 import { COLUMNS, nextSort, parseSort } from "./sorting.js";
 import { UnitDetail } from "./unit-detail.js";
+import { UnitFileSection } from "./unit-file.js";
 import { cellClass, createRow, updateRow } from "./unit-row.js";
 import { WindowedList } from "./window.js";
 import { COLUMN_TITLES, FILTER, TABLE } from "./words.js";
@@ -20,6 +21,8 @@ import { COLUMN_TITLES, FILTER, TABLE } from "./words.js";
  * @property {(key: string) => void} reveal opens a row, whatever is shown now
  * @property {(change: Partial<import("./address.js").PageState>, options?: object) => void} go
  * @property {() => import("./address.js").PageState} view what the page shows
+ * @property {() => Promise<?object>} allowed what the monitor allows: the object of /v2/actions
+ * @property {(unit: string) => Promise<{file?: object, reason?: string}>} unitFile reads a file
  * @property {() => number} covered how many pixels at the top of the window something sticky covers
  */
 
@@ -29,7 +32,7 @@ export class UnitTable {
   /** @param {HTMLElement} panel @param {Actions} actions */
   constructor(panel, actions) {
     this.actions = actions;
-    this.detail = new UnitDetail(actions);
+    this.detail = new UnitDetail(actions, [() => new UnitFileSection(actions)]);
     /** The key of the row that the Tab key moves to. */
     this.active = null;
 

@@ -50,6 +50,7 @@ const FILES: &[(&str, &str, &[u8])] = &[
     ("/timeline.js", SCRIPT, include_bytes!("../page/timeline.js")),
     ("/transitions.js", SCRIPT, include_bytes!("../page/transitions.js")),
     ("/unit-detail.js", SCRIPT, include_bytes!("../page/unit-detail.js")),
+    ("/unit-file.js", SCRIPT, include_bytes!("../page/unit-file.js")),
     ("/unit-row.js", SCRIPT, include_bytes!("../page/unit-row.js")),
     ("/units.js", SCRIPT, include_bytes!("../page/units.js")),
     ("/verdicts.js", SCRIPT, include_bytes!("../page/verdicts.js")),
@@ -61,6 +62,7 @@ const FILES: &[(&str, &str, &[u8])] = &[
     ("/print.css", STYLE, include_bytes!("../page/print.css")),
     ("/style.css", STYLE, include_bytes!("../page/style.css")),
     ("/summary.css", STYLE, include_bytes!("../page/summary.css")),
+    ("/unit-file.css", STYLE, include_bytes!("../page/unit-file.css")),
     ("/units.css", STYLE, include_bytes!("../page/units.css")),
 ];
 

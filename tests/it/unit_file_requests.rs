@@ -17,14 +17,14 @@ use crate::support::fleetd::{Fleetd, Registry, Reply, error};
 use crate::support::{Daemon, Double, Program, Proxy};
 
 /// The version that fleet has.
-const NEW: &str = "[Unit]\nDescription=Web\n\n[Service]\nEnvironment=PORT=80 DB_PASSWORD=hunter3\n\
+pub const NEW: &str = "[Unit]\nDescription=Web\n\n[Service]\nEnvironment=PORT=80 DB_PASSWORD=hunter3\n\
                    ExecStart=/bin/web\n\n[X-Fleet]\nMachineMetadata=role=web\n";
 /// The same without its secret.
 const MASKED: &str = "[Unit]\nDescription=Web\n\n[Service]\n\
                       Environment=PORT=80 DB_PASSWORD=********\nExecStart=/bin/web\n\n\
                       [X-Fleet]\nMachineMetadata=role=web\n";
 /// The version that the machine still runs.
-const OLD: &str = "[Unit]\nDescription=Web\n\n[Service]\nEnvironment=PORT=80 DB_PASSWORD=hunter2\n\
+pub const OLD: &str = "[Unit]\nDescription=Web\n\n[Service]\nEnvironment=PORT=80 DB_PASSWORD=hunter2\n\
                    ExecStart=/bin/web --old\n\n[X-Fleet]\nMachineMetadata=role=web\n";
 
 /// From the old version to the new one.
@@ -250,13 +250,13 @@ async fn a_unit_file_that_was_deleted_is_shown_as_the_machine_runs_it() {
 }
 
 /// A fleetd whose registry the test changes, and a monitor that polls it.
-struct ApiCluster {
+pub struct ApiCluster {
     registry: Arc<Mutex<Registry>>,
-    fleetd: Fleetd,
+    pub fleetd: Fleetd,
 }
 
 impl ApiCluster {
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         let registry = Arc::new(Mutex::new(Registry::default()));
         let fleetd = Fleetd::tcp({
             let registry = registry.clone();
@@ -269,7 +269,7 @@ impl ApiCluster {
     }
 
     /// Sets the version that fleet has, and the one that the machine runs.
-    fn set(&self, fleet: &str, machine: &str) {
+    pub fn set(&self, fleet: &str, machine: &str) {
         *self.registry.lock().unwrap() = registry(fleet, machine);
     }
 
@@ -281,13 +281,13 @@ impl ApiCluster {
         daemon
     }
 
-    fn file_requests(&self) -> usize {
+    pub fn file_requests(&self) -> usize {
         let is_for_one = |path: &&String| path.starts_with("/fleet/v1/units/");
         self.fleetd.paths().iter().filter(is_for_one).count()
     }
 }
 
-fn registry(fleet: &str, machine: &str) -> Registry {
+pub fn registry(fleet: &str, machine: &str) -> Registry {
     Registry {
         states: vec![json!({
             "name": "web.service", "machineID": MACHINE, "hash": hash_of(machine),
