@@ -31,7 +31,8 @@
 //!    its revision.
 //! 6. [`server`] accepts connections, checks who has access, and writes the encoded bytes: one task
 //!    for each connection, be it a WebSocket, an event stream or plain HTTP. It never asks a
-//!    source.
+//!    source itself. Only an admitted request for a unit file leads to one, through
+//!    [`unit_files`]: bounded, cached, and off by default.
 //! 7. [`lifecycle`] handles signals, and reports readiness, status and liveness to systemd.
 //!
 //! With a command, such as `fleet-monitor status`, the program is not that daemon, but asks one:

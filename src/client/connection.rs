@@ -19,7 +19,7 @@ use super::address::ServerAddress;
 use super::event_stream::EventStreamDecoder;
 use crate::net::backoff::Backoff;
 use crate::net::http::{self, BodyError, HttpClient, HttpConnection, RequestError};
-use crate::report::{Message, StateDocument};
+use crate::report::{Message, StateDocument, UnitFileReply};
 
 /// How long the server may take to answer a request.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -97,6 +97,15 @@ impl MonitorClient {
     /// Reads `/v2/state`. `query` is the part of the URL behind the `?`; it may be empty.
     pub(crate) async fn state(&self, query: &str) -> Result<StateDocument, ClientError> {
         let body = self.get("/v2/state", query).await?;
+        serde_json::from_slice(&body).map_err(|error| self.not_fleet_monitor(&error))
+    }
+
+    /// Reads `/v2/unit-file`. `unit` is a full name.
+    pub(crate) async fn unit_file(&self, unit: &str) -> Result<UnitFileReply, ClientError> {
+        let query = form_urlencoded::Serializer::new(String::new())
+            .append_pair("unit", unit)
+            .finish();
+        let body = self.get("/v2/unit-file", &query).await?;
         serde_json::from_slice(&body).map_err(|error| self.not_fleet_monitor(&error))
     }
 

@@ -15,6 +15,7 @@ pub mod table;
 #[cfg(test)]
 mod tests;
 mod unit_detail;
+mod unit_file;
 mod utc;
 pub mod verdicts;
 mod wire;
@@ -27,8 +28,9 @@ pub use problems::{Cause, Problem, problems};
 pub use since::Since;
 pub use table::Layout;
 pub use unit_detail::{next_steps, rows_of_unit, unit_detail};
+pub use unit_file::unit_file;
 pub use utc::utc;
 pub use wire::{
     EventRow, HealthState, Hello, MachineRow, Message, Milliseconds, RowTopic, Software,
-    SourceHealth, StateDocument, TopicHealth, UnitRow, UnitRowKey,
+    SourceHealth, StateDocument, TopicHealth, UnitFileReply, UnitRow, UnitRowKey, VersionReply,
 };

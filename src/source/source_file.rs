@@ -68,3 +68,23 @@ impl SourceFile {
         Ok(Self { hash, text })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshots::assert_catalogue;
+
+    #[test]
+    fn errors_are_in_these_words() {
+        let errors = [
+            FileReadError::Recording,
+            FileReadError::Name("a b".to_owned()),
+            FileReadError::TooLarge,
+            FileReadError::Unreadable,
+        ];
+        assert_catalogue(
+            "unit-file-read-errors",
+            errors.map(|error| (format!("{error:?}"), error)),
+        );
+    }
+}

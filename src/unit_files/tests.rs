@@ -8,6 +8,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::*;
+use crate::snapshots::assert_catalogue;
 
 /// A source whose answers the test decides. It records who asked.
 #[derive(Clone)]
@@ -288,4 +289,15 @@ fn a_file_that_fleet_does_not_have_any_more_is_shown_as_machines_run_it() {
     assert_eq!((&document["hash"], &document["content"]), (&Value::Null, &Value::Null));
     assert_eq!(document["running"][0]["content"], "[Unit]\n");
     assert_eq!(document["running"][0]["diff"], Value::Null);
+}
+
+#[test]
+fn errors_are_in_these_words() {
+    let errors = [
+        UnitFileError::Busy,
+        UnitFileError::Timeout(Duration::from_secs(5)),
+        UnitFileError::Recording,
+        UnitFileError::Source("the error of the source".to_owned()),
+    ];
+    assert_catalogue("unit-file-errors", errors.map(|error| (format!("{error:?}"), error)));
 }

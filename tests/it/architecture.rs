@@ -9,22 +9,26 @@ use std::path::{Path, PathBuf};
 
 /// For each module of the crate, the others that it may use. [`daemon`](fleet_monitor::daemon) may
 /// use all.
-const MAY_USE: [(&str, &[&str]); 17] = [
+const MAY_USE: [(&str, &[&str]); 18] = [
     ("cli", &[]),
     ("client", &["cli", "net", "report"]),
     ("cluster", &[]),
     ("command", &["output"]),
-    ("config", &["cli", "feed", "net", "server", "similar", "source", "telemetry"]),
+    (
+        "config",
+        &["cli", "feed", "net", "server", "similar", "source", "telemetry", "unit_files"],
+    ),
     ("feed", &["cluster", "similar", "utc"]),
     ("lifecycle", &["write_queue"]),
     ("metrics", &["cluster", "feed"]),
     ("net", &[]),
     ("output", &[]),
     ("report", &["utc"]),
-    ("server", &["cluster", "feed", "metrics", "report"]),
+    ("server", &["cluster", "feed", "metrics", "report", "unit_files"]),
     ("similar", &[]),
     ("source", &["cluster", "net", "write_queue"]),
     ("telemetry", &["cluster", "write_queue"]),
+    ("unit_files", &["cluster"]),
     ("utc", &[]),
     ("write_queue", &[]),
 ];

@@ -17,6 +17,9 @@ use fleet_monitor::feed::filter::Filter;
 use fleet_monitor::feed::subscription::Subscription;
 use fleet_monitor::feed::{FeedInput, FeedSettings, Publication, Publish, Publisher, SourceInfo};
 use fleet_monitor::metrics::{Metrics, MetricsFormat};
+use fleet_monitor::unit_files::{
+    UnitFileDocument, UnitFileMode, UnitFileVersion, UnitFileVersions,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
@@ -305,7 +308,31 @@ async fn the_examples_are_what_the_program_says() {
             Err(_) => assert_eq!(example, made, "{name}"),
         }
     }
-    assert_eq!(examples.len(), exact.len() + second.len() + 3, "an example that nothing checks");
+    let file = unit_file_document();
+    assert_eq!(example("unit file"), file, "unit file:\n{file}");
+    assert_eq!(examples.len(), exact.len() + second.len() + 4, "an example that nothing checks");
+}
+
+/// The file of a unit, of which a machine runs an old version.
+fn unit_file_document() -> Value {
+    let version = |hash: &str, arguments: &str| UnitFileVersion {
+        hash: hash.into(),
+        content: format!(
+            "[Service]\nEnvironment=DB_PASSWORD=hunter2\nExecStart=/opt/web{arguments}\n"
+        )
+        .into(),
+    };
+    let versions = UnitFileVersions {
+        current: Some(version(WEB, " --port 80")),
+        old: vec![version(GPU, "")],
+    };
+    let running = [(GPU.into(), WEST.into())];
+    json!(UnitFileDocument::new(
+        &"web@1.service".into(),
+        &versions,
+        &running,
+        UnitFileMode::Masked
+    ))
 }
 
 /// What a client of the second protocol is sent, message by message, as an event stream has it.
@@ -382,6 +409,8 @@ fn the_tables_of_keys_are_complete() {
         ("unit", keys(&rows("units"))),
         ("machine", keys(&machines)),
         ("transition", keys(&rows("transitions"))),
+        ("unit file", keys(&[&unit_file_document()])),
+        ("running version", keys(&[&unit_file_document()["running"][0]])),
     ] {
         let keys: BTreeSet<&str> = keys.iter().map(String::as_str).collect();
         assert_eq!(table(name), keys, "{name}");
@@ -459,8 +488,14 @@ async fn each_path_is_there() {
     for path in paths {
         // What is at /v2/events has no end.
         let method = if path == "/v2/events" { "HEAD" } else { "GET" };
-        let status = bench.request(method, path, &[]).await.status;
-        assert!([200, 503].contains(&status), "{path}: {status}");
+        let answer = bench.request(method, path, &[]).await;
+        let status = answer.status;
+        if path == "/v2/unit-file" {
+            assert_eq!(status, 404);
+            assert!(answer.text().contains("--unit-files"), "off by default: {}", answer.text());
+        } else {
+            assert!([200, 503].contains(&status), "{path}: {status}");
+        }
     }
 }
 /// The client that is on the page, running; it says each message that it gets, and the rows that it

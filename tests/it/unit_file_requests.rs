@@ -10,10 +10,12 @@ use serde_json::{Value, json};
 use sha1::{Digest, Sha1};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::process::Command;
 use tokio::time::timeout;
 
 use crate::support::etcd::{Etcd, PREFIX};
 use crate::support::fleetd::{Fleetd, Registry, Reply, error};
+use crate::support::snapshots::assert_catalogue;
 use crate::support::{Daemon, Double, Program, Proxy};
 
 /// The version that fleet has.
@@ -608,4 +610,85 @@ async fn nobody_gets_a_file_without_the_token() {
         assert_eq!(request(&daemon, path).await.0, 401, "{path}");
     }
     assert_eq!(cluster.file_requests(), 0);
+}
+
+/// Runs `fleet-monitor unit` with these arguments. Returns its exit status, and what it printed to
+/// standard output and standard error.
+async fn unit(daemon: &Daemon, arguments: &[&str]) -> (i32, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fleet-monitor"));
+    command
+        .arg("unit")
+        .args(arguments)
+        .env_clear()
+        .env("FLEET_MONITOR_URL", format!("http://{}", daemon.address))
+        .kill_on_drop(true);
+
+    let output = timeout(Duration::from_secs(30), command.output())
+        .await
+        .expect("it ends")
+        .unwrap();
+    let [stdout, stderr] =
+        [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+    (output.status.code().unwrap(), stdout, stderr)
+}
+
+#[tokio::test]
+async fn the_command_prints_the_file_and_what_differs() {
+    let cluster = ApiCluster::start().await;
+    let daemon = cluster.monitor(&["--unit-files"]).await;
+    let (status, stdout, stderr) = unit(&daemon, &["web", "--file"]).await;
+    assert_eq!((status, stdout), (0, OLD.replace("hunter2", "********")), "{stderr}");
+    assert!(stderr.contains("masked"), "{stderr}");
+
+    cluster.set(NEW, OLD);
+    until_verdict(&daemon, "outdated").await;
+    let (status, stdout, _) = unit(&daemon, &["web.service", "--file"]).await;
+    let (file, rest) = stdout.split_at(MASKED.len());
+    assert_eq!((status, file), (0, MASKED));
+    let diff: String = diff()
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|line| format!("{}\n", line.as_str().unwrap()))
+        .collect();
+    assert!(rest.contains("10.0.0.1") && rest.ends_with(&format!("\n\n{diff}")), "{rest}");
+
+    let (status, stdout, stderr) = unit(&daemon, &["no.service", "--file"]).await;
+    assert_eq!((status, stdout.as_str()), (1, ""));
+    assert!(stderr.contains("no.service"), "{stderr}");
+}
+
+#[tokio::test]
+async fn the_command_says_that_unit_files_are_not_shown_and_what_shows_them() {
+    let cluster = ApiCluster::start().await;
+    let daemon = cluster.monitor(&[]).await;
+    let (status, stdout, stderr) = unit(&daemon, &["web", "--file"]).await;
+    assert_eq!((status, stdout.as_str()), (3, ""));
+    assert!(stderr.contains("--unit-files"), "{stderr}");
+    assert_eq!(cluster.file_requests(), 0);
+}
+
+#[tokio::test]
+async fn refusals_are_in_these_words() {
+    let cluster = ApiCluster::start().await;
+    let off = cluster.monitor(&[]).await;
+    let on = cluster.monitor(&["--unit-files"]).await;
+    let demo = Program::new(&["--demo", "--unit-files"]).start().await;
+    demo.source_is("ok").await;
+    let state = demo.get("/v2/state").await.1;
+    let of_demo = format!("/v2/unit-file?unit={}", state["units"][0]["unit"].as_str().unwrap());
+
+    let mut refusals = Vec::new();
+    for (what, daemon, path) in [
+        ("off", &off, WEB),
+        ("a recording", &demo, &of_demo),
+        ("no such unit", &on, "/v2/unit-file?unit=no.service"),
+        ("no unit", &on, "/v2/unit-file"),
+        ("another key", &on, "/v2/unit-file?name=web.service"),
+    ] {
+        let (status, _, refusal) = request(daemon, path).await;
+        let message = refusal["error"]["message"].as_str().unwrap().to_owned();
+        refusals.push((what, format!("{status}: {message}")));
+    }
+    assert_catalogue("unit-file-refusals", refusals);
 }
