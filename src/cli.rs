@@ -195,6 +195,18 @@ pub struct Cli {
     #[arg(long, value_name = "FILE", help_heading = ACCESS)]
     pub token_file: Option<String>,
 
+    /// Show unit files to clients, which makes the monitor read them: off, masked (without values
+    /// that look like secrets) or full; without a value: masked [default: off]
+    #[arg(
+        long,
+        value_name = "WHAT",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "masked",
+        help_heading = ACCESS
+    )]
+    pub unit_files: Option<String>,
+
     /// Maximum number of clients; more get status 503 [default: 10000]
     #[arg(long, value_name = "NUMBER", help_heading = ACCESS)]
     pub max_clients: Option<String>,
@@ -327,11 +339,21 @@ mod tests {
         let takes_a_value = |argument: &&clap::Arg| {
             argument.get_action().takes_values()
                 && argument.get_num_args().is_none_or(|count| count.takes_values())
+                && !argument.is_require_equals_set()
         };
         for argument in command.get_arguments().filter(takes_a_value) {
             let name = argument.get_long().unwrap();
             assert!(parse(&format!("--check-config --{name} -1")).is_ok(), "--{name}");
         }
+    }
+
+    #[test]
+    fn unit_files_are_masked_unless_the_flag_says_otherwise() {
+        let unit_files = |arguments| parse(arguments).unwrap().unit_files;
+        assert_eq!(unit_files("--unit-files").as_deref(), Some("masked"));
+        assert_eq!(unit_files("--unit-files --demo").as_deref(), Some("masked"));
+        assert_eq!(unit_files("--unit-files=full").as_deref(), Some("full"));
+        assert_eq!(unit_files("--demo"), None);
     }
 
     #[test]

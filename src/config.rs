@@ -39,6 +39,7 @@ use crate::source::etcd::TlsFiles;
 use crate::source::fleetctl::FleetctlConnection;
 use crate::source::selection::{self, SourceChoice, SourceRequest};
 use crate::telemetry;
+use crate::unit_files::UnitFileMode;
 use env_file::{Assignment, EnvFile};
 use values::Values;
 
@@ -85,6 +86,8 @@ pub struct Config {
     /// The file with the token that requests must carry. systemd's credential `token` overrides it;
     /// without either, no token is needed.
     pub token_file: Option<PathBuf>,
+    /// How much of unit files clients are shown; `None`: nothing.
+    pub unit_files: Option<UnitFileMode>,
     /// The largest number of clients at a time; at least one.
     pub max_clients: usize,
     /// Which entries are logged, by level and module.
@@ -363,6 +366,11 @@ fn load_over(
         allowed_origins: values.list("allowed_origins", |items| parse::each(items, parse::origin)),
         allowed_hosts: values.list("allowed_hosts", |items| parse::each(items, parse::host_name)),
         token_file: values.optional("token_file", parse::path),
+        unit_files: values.with_default("unit_files", |text| {
+            let modes = [UnitFileMode::Masked, UnitFileMode::Full];
+            let [masked, full] = modes.map(|mode| (mode.name(), Some(mode)));
+            parse::choice(&[("off", None), masked, full], text)
+        }),
         max_clients: values.with_default("max_clients", parse::max_clients),
         log: values.with_default("log", parse::log),
         log_to: values.with_default("log_to", |text| {

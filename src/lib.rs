@@ -31,7 +31,8 @@
 //!    its revision.
 //! 6. [`server`] accepts connections, checks who has access, and writes the encoded bytes: one task
 //!    for each connection, be it a WebSocket, an event stream or plain HTTP. It never asks a
-//!    source.
+//!    source itself. Only an admitted request for a unit file leads to one, through
+//!    [`unit_files`]: bounded, cached, and off by default.
 //! 7. `logs` reads the journals of machines, while clients read the log of a unit and only then.
 //! 8. [`lifecycle`] handles signals, and reports readiness, status and liveness to systemd.
 //!
@@ -61,6 +62,7 @@ pub mod server;
 mod similar;
 pub mod source;
 pub mod telemetry;
+pub mod unit_files;
 mod utc;
 mod write_queue;
 

@@ -8,6 +8,7 @@ mod drop_reason;
 mod format;
 mod gauges;
 mod journal_outcome;
+mod unit_file_outcome;
 
 use std::fmt;
 use std::sync::atomic::AtomicU64;
@@ -26,6 +27,7 @@ use crate::feed::Publication;
 pub use drop_reason::DropReason;
 pub use format::MetricsFormat;
 pub(crate) use journal_outcome::JournalOutcome;
+pub use unit_file_outcome::UnitFileOutcome;
 
 /// The buckets of the poll durations, in seconds: from a fast response over a socket to beyond the
 /// default timeout of 10 s.
@@ -62,6 +64,7 @@ pub struct Metrics {
     journal_requests: LabeledFamily<Counter>,
     log_lines: LabeledFamily<Counter>,
     log_streams: Gauge,
+    unit_file_requests: LabeledFamily<Counter>,
 }
 
 impl Default for Metrics {
@@ -87,6 +90,7 @@ impl Metrics {
             journal_requests: LabeledFamily::new_with_constructor(Counter::default),
             log_lines: LabeledFamily::new_with_constructor(Counter::default),
             log_streams: Gauge::default(),
+            unit_file_requests: LabeledFamily::new_with_constructor(Counter::default),
         };
 
         metrics.create_series();
@@ -115,6 +119,9 @@ impl Metrics {
         }
         for outcome in [SENT, MISSED] {
             drop(self.log_lines.get_or_create(&[("outcome", outcome)]));
+        }
+        for outcome in UnitFileOutcome::ALL {
+            drop(self.unit_file_requests.get_or_create(&[("outcome", outcome.name())]));
         }
     }
 
@@ -157,6 +164,11 @@ impl Metrics {
             "clients_dropped",
             "Clients that left or were refused",
             self.clients_dropped.clone(),
+        );
+        registry.register(
+            "unit_file_requests",
+            "Requests for unit files, by what became of them",
+            self.unit_file_requests.clone(),
         );
 
         registry.register(
@@ -228,6 +240,13 @@ impl Metrics {
     /// Counts a request for the journal of a machine.
     pub(crate) fn journal_request(&self, outcome: JournalOutcome) {
         self.journal_requests
+            .get_or_create(&[("outcome", outcome.name())])
+            .inc();
+    }
+
+    /// Counts a request for a unit file.
+    pub fn unit_file_requested(&self, outcome: UnitFileOutcome) {
+        self.unit_file_requests
             .get_or_create(&[("outcome", outcome.name())])
             .inc();
     }

@@ -12,6 +12,7 @@ use fleet_monitor::feed::{FeedInput, FeedSettings, Publish, Publisher, SourceInf
 use fleet_monitor::metrics::Metrics;
 use fleet_monitor::server::access::AccessPolicy;
 use fleet_monitor::server::{Server, ServerSettings, Timing};
+use fleet_monitor::unit_files::UnitFiles;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -63,6 +64,7 @@ impl BenchServer {
             timing,
             publisher.subscribe(),
             Arc::new(Metrics::new()),
+            UnitFiles::channel().0,
             stop.clone(),
         );
         tokio::spawn({
@@ -169,6 +171,7 @@ fn server_settings() -> ServerSettings {
         metrics_units: vec![],
         journal_port: None,
         links: vec![],
+        unit_files: None,
     }
 }
 

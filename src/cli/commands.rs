@@ -117,6 +117,11 @@ pub struct UnitOptions {
     #[arg(value_name = "NAME", required = true)]
     pub names: Vec<String>,
 
+    /// Print the unit file, and what differs on machines that run another version; the monitor
+    /// needs --unit-files
+    #[arg(long, conflicts_with = "json")]
+    pub file: bool,
+
     /// Print JSON: the rows of /v2/state
     #[arg(long)]
     pub json: bool,

@@ -21,7 +21,7 @@ const PROBLEMS: &[&str] = &[
 ];
 
 /// The values of options that have a few words.
-const VALUES: [(&str, &[&str]); 8] = [
+const VALUES: [(&str, &[&str]); 9] = [
     ("source", &["auto", "fleetctl", "api", "etcd", "replay"]),
     ("publish", &["changes", "polls"]),
     (
@@ -32,6 +32,7 @@ const VALUES: [(&str, &[&str]); 8] = [
         ],
     ),
     ("machine_fields", &["machine", "ip", "metadata"]),
+    ("unit_files", &["off", "masked", "full"]),
     ("log", &["error", "warn", "info", "debug", "trace"]),
     ("log_to", &["auto", "journal", "stderr"]),
     ("warning", PROBLEMS),

@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use super::address::ServerAddress;
 use crate::actions::Actions;
 use crate::net::http::{self, BodyError, HttpClient, HttpConnection, RequestError};
-use crate::report::{HistoryDocument, StateDocument};
+use crate::report::{HistoryDocument, StateDocument, UnitFileReply};
 
 pub(crate) use reconnecting::{ReconnectingStream, StreamRequest, SubscriptionEvent};
 
@@ -124,6 +124,15 @@ impl MonitorClient {
             .append_pair("unit", unit)
             .finish();
         let body = self.get("/v2/history", &query).await?;
+        serde_json::from_slice(&body).map_err(|error| self.not_fleet_monitor(&error))
+    }
+
+    /// Reads `/v2/unit-file`. `unit` is a full name.
+    pub(crate) async fn unit_file(&self, unit: &str) -> Result<UnitFileReply, ClientError> {
+        let query = form_urlencoded::Serializer::new(String::new())
+            .append_pair("unit", unit)
+            .finish();
+        let body = self.get("/v2/unit-file", &query).await?;
         serde_json::from_slice(&body).map_err(|error| self.not_fleet_monitor(&error))
     }
 

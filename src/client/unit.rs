@@ -1,4 +1,4 @@
-//! `fleet-monitor unit`: all that is known of some units.
+//! `fleet-monitor unit`: all that is known of some units, or their unit files.
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -7,7 +7,9 @@ use std::process::ExitCode;
 use super::connection::{ClientError, MonitorClient};
 use super::{CommandError, actions_or_note, terminal};
 use crate::cli::UnitOptions;
-use crate::report::{ClusterState, HistoryDocument, rows_of_unit, unit_detail};
+use crate::report::{
+    ClusterState, HistoryDocument, Layout, UnitRow, rows_of_unit, unit_detail, unit_file,
+};
 
 /// The exit status if a unit does not exist.
 const NOT_FOUND: u8 = 1;
@@ -32,7 +34,9 @@ pub(super) async fn run(options: &UnitOptions) -> Result<ExitCode, CommandError>
         }
     }
 
-    let text = if options.json {
+    let text = if options.file {
+        files(&server, &state, &found, layout).await?
+    } else if options.json {
         let rows: Vec<_> = found.into_iter().flatten().collect();
         serde_json::to_string_pretty(&rows).map_err(io::Error::other)? + "\n"
     } else {
@@ -68,4 +72,32 @@ async fn history(
         Err(ClientError::Refused { .. }) => Ok(HistoryDocument::from_events(state, unit)),
         answer => answer,
     }
+}
+
+/// The files of these units. If there are several, each has its name above it.
+async fn files(
+    server: &MonitorClient,
+    state: &ClusterState,
+    found: &[Vec<&UnitRow>],
+    layout: Layout,
+) -> Result<String, CommandError> {
+    let mut texts = Vec::new();
+    let mut is_masked = false;
+
+    for unit in found.iter().filter_map(|rows| rows.first()).map(|row| &row.unit) {
+        let file = server.unit_file(unit).await?;
+        is_masked |= file.masked;
+        let text = unit_file(state, &file, layout);
+        texts.push(if found.len() > 1 {
+            format!("# {unit}\n\n{text}")
+        } else {
+            text
+        });
+    }
+
+    // Not in the output, which may be saved as a unit file.
+    if is_masked {
+        writeln!(io::stderr(), "fleet-monitor: values that look like secrets are masked")?;
+    }
+    Ok(texts.join("\n"))
 }

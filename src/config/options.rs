@@ -50,6 +50,7 @@ pub(super) const OPTIONS: &[(&str, Option<&str>)] = &[
     ("allowed_origins", Some("")),
     ("allowed_hosts", Some("")),
     ("token_file", None),
+    ("unit_files", Some("off")),
     ("max_clients", Some("10000")),
     ("log", Some("info")),
     ("log_to", Some("auto")),

@@ -10,11 +10,13 @@ mod initial_problems;
 mod prepare;
 mod reload;
 mod run_loop;
+mod unit_files;
 
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -29,14 +31,16 @@ use crate::metrics::Metrics;
 use crate::server::listen::{ListenError, listen};
 use crate::server::open_files::OpenFileLimit;
 use crate::server::{Server, Timing};
-use crate::source::Source;
 use crate::source::recording::Recorder;
 use crate::source::selection::{OpenError, Selection};
 use crate::source::version::FleetVersion;
+use crate::source::{Source, UnitFileReader};
 use crate::telemetry::{LogFilter, LogHandle};
+use crate::unit_files::{UnitFileService, UnitFiles};
 use initial_problems::InitialProblems;
 use prepare::{Prepared, open_recorder, prepare};
 use reload::RestartOptions;
+use unit_files::CurrentSource;
 
 pub use prepare::{check, raise_open_files};
 
@@ -112,11 +116,13 @@ pub async fn run(
     let epoch = format!("{:016x}", fastrand::u64(..));
     let mut publisher = Publisher::new(feed_settings(&config), &epoch, SourceInfo::default());
     publisher.set_history(config.history, Moment::now());
+    let (unit_files, unit_file_requests) = UnitFiles::channel();
     let server = Server::new(
         settings,
         Timing::default(),
         publisher.subscribe(),
         metrics.clone(),
+        unit_files,
         stop.clone(),
     );
 
@@ -133,9 +139,15 @@ pub async fn run(
         accepting.spawn(async move { server.serve(listener).await });
     }
 
+    let unit_file_reader = watch::Sender::new(source.unit_file_reader());
+    let unit_file_source = CurrentSource::new(unit_file_reader.subscribe());
+    let mut reading_files = JoinSet::new();
+    reading_files.spawn(UnitFileService::new(unit_file_source, unit_file_requests).run());
+
     let mut daemon = Daemon {
         cluster: Cluster::new(retention(&config)),
         source: source.start(),
+        unit_file_reader,
         selection,
         fleet_version: None,
         started_with: RestartOptions::of(&config),
@@ -160,10 +172,14 @@ pub async fn run(
         Some(Err(error)) = accepting.join_next() => {
             Err(Failure::System(format!("the accept loop failed: {error}")))
         }
+        Some(Err(error)) = reading_files.join_next() => {
+            Err(Failure::System(format!("reading unit files failed: {error}")))
+        }
     };
 
     service.notify_stopping();
     stop.cancel();
+    reading_files.shutdown().await;
     if timeout(STOP_SOURCE, daemon.source.stop()).await.is_err() {
         warn!("the source did not stop in time");
     }
@@ -191,6 +207,8 @@ struct Daemon {
     files: OpenFileLimit,
     metrics: Arc<Metrics>,
     source: Source,
+    /// Reads single unit files from the same source.
+    unit_file_reader: watch::Sender<UnitFileReader>,
     selection: Selection,
     /// The version of fleet on which the commands for operators depend, as it was last known.
     fleet_version: Option<FleetVersion>,

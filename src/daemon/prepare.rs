@@ -105,6 +105,7 @@ fn server_settings(config: &Config, files: OpenFileLimit) -> Result<ServerSettin
         metrics_units: config.metrics_units.clone(),
         journal_port: config.journal_port,
         links: config.links.clone(),
+        unit_files: config.unit_files,
         access: AccessPolicy {
             allowed_origins: config.allowed_origins.clone(),
             allowed_hosts: config.allowed_hosts.clone(),

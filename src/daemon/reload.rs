@@ -79,6 +79,7 @@ impl Daemon {
         if let Some(source) = source {
             // The old source is stopped first, so that two polls of one list never overlap.
             self.source.stop().await;
+            self.unit_file_reader.send_replace(source.unit_file_reader());
             self.source = source.start();
             info!("{selection}");
         }

@@ -57,6 +57,7 @@ const actions = {
   nextSteps: () => feed.actions(),
   announce,
   historyOf: (row) => histories.of(row, cluster),
+  unitFile: (unit) => feed.unitFile(unit),
 };
 const histories = new Histories(
   (unit, machine) => feed.history(unit, machine),

@@ -160,6 +160,19 @@ export class Feed {
     return this.#actions.answer;
   }
 
+  /**
+   * The file of a unit, or the reason why there is none.
+   * @returns {Promise<{file?: object, reason?: string}>}
+   */
+  async unitFile(unit) {
+    try {
+      const { response, body } = await request("v2/unit-file", { unit });
+      return response.ok ? { file: JSON.parse(body) } : { reason: explanation(body) };
+    } catch {
+      return { reason: DISCONNECTS.unreachable };
+    }
+  }
+
   #connect() {
     this.#drop();
     this.#open(this.#attempt);
@@ -194,6 +207,7 @@ export class Feed {
   }
 
   #report(link) {
+    if (link.kind === "live" && this.#kind !== "live") this.#actions = null;
     this.#kind = link.kind;
     this.#listener.link({ reason: "", ...link });
   }
@@ -463,6 +477,17 @@ function logAddress({ unit, machine }) {
   const query = { unit, lines: FIRST_LINES, follow: "yes", ...(machine ? { machine } : {}) };
   address.search = new URLSearchParams(query);
   return address;
+}
+
+/** Requests a resource once. */
+async function request(path, query = {}) {
+  const url = new URL(path, BASE);
+  url.search = new URLSearchParams(query);
+  const headers = authorization();
+
+  const signal = AbortSignal.timeout(ANSWER_TIMEOUT);
+  const response = await fetch(url, { headers, cache: "no-store", signal });
+  return { response, body: await response.text() };
 }
 
 /** @param {?{epoch: string, revision: number}} position */

@@ -9,8 +9,9 @@ import { UnitSteps } from "./next-steps.js";
 import { groupKey } from "./row.js";
 import { COLUMNS, nextSort, parseSort } from "./sorting.js";
 import { UnitDetail } from "./unit-detail.js";
-import { UnitLogs } from "./unit-logs.js";
+import { UnitFileSection } from "./unit-file.js";
 import { UnitHistory } from "./unit-history.js";
+import { UnitLogs } from "./unit-logs.js";
 import { cellClass, createRow, updateRow } from "./unit-row.js";
 import { WindowedList } from "./window.js";
 import { COLUMN_TITLES, FILTER, TABLE } from "./words.js";
@@ -27,6 +28,7 @@ import { COLUMN_TITLES, FILTER, TABLE } from "./words.js";
  *   if the server does not say
  * @property {(words: string) => void} announce to screen readers
  * @property {(row: import("./row.js").Row) => import("./histories.js").History} historyOf
+ * @property {(unit: string) => Promise<{file?: object, reason?: string}>} unitFile reads a file
  * @property {() => number} covered how many pixels at the top of the window something sticky covers
  * @property {import("./feed.js").Feed["openLog"]} openLog
  */
@@ -41,6 +43,7 @@ export class UnitTable {
       () => new UnitHistory(actions),
       () => new UnitSteps(actions, () => this.detail.cluster.machines),
       () => new UnitLogs(actions),
+      () => new UnitFileSection(actions),
     ]);
     /** The key of the row that the Tab key moves to. */
     this.active = null;

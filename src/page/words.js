@@ -398,6 +398,26 @@ export const STATE_WORDS = {
   loop: "in a crash loop",
 };
 
+// --- the unit file
+
+export const UNIT_FILE = {
+  show: "Show the unit file",
+  hide: "Hide the unit file",
+  again: "Read it again: it has changed",
+  reading: "Reading the unit file.",
+  failed: (reason) => `The unit file cannot be shown: ${reason}`,
+  masked: "Values that look like secrets are masked.",
+  title: (version) => `Unit file, version ${version}`,
+  deleted: "fleet does not have the unit file any more.",
+  runs: (machine, version) => `${machine} runs version ${version}`,
+  differs: (machine, version, usual) =>
+    `From version ${version}, which ${machine} runs (-), to version ${usual} of fleet (+)`,
+  unknown: (machine, version) => `${machine} runs version ${version}, which is not kept anywhere.`,
+  copy: "Copy",
+  copied: "Copied",
+  selected: "Selected: copy it with the keyboard",
+};
+
 // --- the machines
 
 export const MACHINES = {

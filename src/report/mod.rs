@@ -19,6 +19,7 @@ pub mod table;
 #[cfg(test)]
 mod tests;
 mod unit_detail;
+mod unit_file;
 mod unit_history;
 mod unit_name;
 mod utc;
@@ -39,9 +40,11 @@ pub use problems::{Cause, Problem, problems};
 pub use since::Since;
 pub use table::Layout;
 pub use unit_detail::{rows_of_unit, unit_detail};
+pub use unit_file::unit_file;
 pub use unit_name::full_name;
 pub use utc::utc;
 pub use wire::{
     EventRow, HealthState, Hello, HistoryDocument, MachineRow, Message, Milliseconds, RowTopic,
-    Software, SourceHealth, StateDocument, TopicHealth, UnitRow, UnitRowKey,
+    Software, SourceHealth, StateDocument, TopicHealth, UnitFileReply, UnitRow, UnitRowKey,
+    VersionReply,
 };

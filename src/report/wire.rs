@@ -37,6 +37,36 @@ pub struct StateDocument {
     pub transitions: Vec<EventRow>,
 }
 
+/// The JSON object of `/v2/unit-file`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct UnitFileReply {
+    /// The unit's full name.
+    pub unit: String,
+    /// The hash of the file that fleet has; `None` if it has none any more.
+    pub hash: Option<String>,
+    /// That file.
+    pub content: Option<String>,
+    /// Whether values that look like secrets are masked.
+    pub masked: bool,
+    /// The other versions that machines run.
+    pub running: Vec<VersionReply>,
+}
+
+/// A version of a unit file that machines run and fleet does not have.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct VersionReply {
+    /// Its hash.
+    pub hash: String,
+    /// The IDs of the machines.
+    pub machines: Vec<String>,
+    /// The file; `None` if it is not kept anywhere.
+    pub content: Option<String>,
+    /// All lines of this version and of that of fleet, with a space, a `-` or a `+` before each.
+    pub diff: Option<Vec<String>>,
+}
+
 /// The program that serves a cluster's state.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Software {

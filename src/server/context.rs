@@ -18,6 +18,7 @@ use crate::feed::Subscriber;
 use crate::feed::channel::Channels;
 use crate::logs::UnitLogs;
 use crate::metrics::{DropReason, Metrics};
+use crate::unit_files::UnitFiles;
 
 /// The largest number of connections that are not clients: plain HTTP and handshakes. They may also
 /// be at most half of all connections, so that clients have the other half.
@@ -46,6 +47,7 @@ pub(super) struct ServerContext {
     pub(super) unit_logs: UnitLogs,
     /// The places for readers of logs.
     pub(super) log_streams: Arc<Semaphore>,
+    pub(super) unit_files: UnitFiles,
 }
 
 impl ServerContext {
@@ -54,6 +56,7 @@ impl ServerContext {
         timing: Timing,
         feed: Subscriber,
         metrics: Arc<Metrics>,
+        unit_files: UnitFiles,
         stop: CancellationToken,
     ) -> Self {
         Self {
@@ -70,6 +73,7 @@ impl ServerContext {
             caches: ResponseCaches::default(),
             channels: Channels::default(),
             log_streams: Arc::new(Semaphore::new(MAX_LOG_STREAMS)),
+            unit_files,
         }
     }
 
@@ -88,11 +92,16 @@ impl ServerContext {
 
     /// What an operator can do next.
     pub(super) fn actions(&self) -> Actions {
+        let settings = self.settings();
+        // Its machines and files may not exist.
+        let is_live = !self.feed.borrow().is_recording();
+        let unit_files = settings.unit_files.filter(|_| is_live);
+
         Actions {
             commands: CommandTemplates::clone(&self.commands.borrow()),
-            links: self.settings.borrow().links.clone(),
-            logs: self.settings.borrow().journal_port.is_some(),
-            unit_files: None,
+            links: settings.links.clone(),
+            logs: settings.journal_port.is_some() && is_live,
+            unit_files: unit_files.map(|mode| mode.name().to_owned()),
         }
     }
 

@@ -160,7 +160,7 @@ async fn dispatch(
         }
     }
 
-    let content = routes::content(context, settings, &route, query, headers)?;
+    let content = routes::content(context, settings, &route, query, headers).await?;
     Ok(content.into_response(headers).await.into())
 }
 
@@ -223,6 +223,8 @@ fn add_common_headers(headers: &mut HeaderMap) {
     headers.entry(CONTENT_SECURITY_POLICY).or_insert(PAGE_POLICY);
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers
+        .entry(CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-cache"));
     headers.insert(VARY, HeaderValue::from_static("Origin, Accept-Encoding, Accept"));
 }

@@ -1,10 +1,12 @@
 //! The server: accepts connections, starts a task for each, and waits for them at the end.
 //!
 //! This file must not know what a connection is used for. The modules below it only read
-//! publications, so no client can make the program query fleet. The one exception are logs, if they
-//! are turned on: a request for a log makes it ask machines. Each limit on what a client may
-//! send, hold or wait for is in [`Timing`], in [`ServerSettings`], or a constant of the module that
-//! enforces it.
+//! publications, so nothing that a client sends makes the program ask fleet or a machine. Nothing
+//! but an admitted request for a unit file (`unit_file`) or for a log (`logs`) does; these are
+//! bounded, counted, and off by default.
+//!
+//! Each limit on what a client may send, hold or wait for is in [`Timing`], in [`ServerSettings`],
+//! or a constant of the module that enforces it.
 //!
 //! The path of a request: `connection` serves it with hyper, `http` applies the access rules
 //! (`access`) and finds the route (`routes`), `content` encodes the response. A *client* is a
@@ -37,6 +39,7 @@ mod session;
 mod settings;
 mod socket_file;
 pub mod stream;
+mod unit_file;
 mod upgrade;
 
 use std::sync::Arc;
@@ -48,6 +51,7 @@ use tokio_util::sync::CancellationToken;
 use crate::actions::CommandTemplates;
 use crate::feed::Subscriber;
 use crate::metrics::{DropReason, Metrics};
+use crate::unit_files::UnitFiles;
 use accept_errors::{AcceptErrors, concerns_one_connection};
 use context::ServerContext;
 pub use settings::{ServerSettings, Timing};
@@ -58,15 +62,17 @@ use stream::{ClientStream, ServerListener};
 pub struct Server(Arc<ServerContext>);
 
 impl Server {
-    /// A server that publishes `feed` until `stop` is cancelled.
+    /// A server that publishes `feed` until `stop` is cancelled. Requests for unit files go to
+    /// `unit_files`.
     pub fn new(
         settings: ServerSettings,
         timing: Timing,
         feed: Subscriber,
         metrics: Arc<Metrics>,
+        unit_files: UnitFiles,
         stop: CancellationToken,
     ) -> Self {
-        Self(Arc::new(ServerContext::new(settings, timing, feed, metrics, stop)))
+        Self(Arc::new(ServerContext::new(settings, timing, feed, metrics, unit_files, stop)))
     }
 
     /// Applies other settings. Clients that are connected stay connected.

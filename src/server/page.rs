@@ -59,6 +59,7 @@ const FILES: &[(&str, &str, &[u8])] = &[
     ("/unit-detail.js", SCRIPT, include_bytes!("../page/unit-detail.js")),
     ("/unit-logs.js", SCRIPT, include_bytes!("../page/unit-logs.js")),
     ("/unit-history.js", SCRIPT, include_bytes!("../page/unit-history.js")),
+    ("/unit-file.js", SCRIPT, include_bytes!("../page/unit-file.js")),
     ("/unit-row.js", SCRIPT, include_bytes!("../page/unit-row.js")),
     ("/units.js", SCRIPT, include_bytes!("../page/units.js")),
     ("/verdicts.js", SCRIPT, include_bytes!("../page/verdicts.js")),
@@ -73,6 +74,7 @@ const FILES: &[(&str, &str, &[u8])] = &[
     ("/style.css", STYLE, include_bytes!("../page/style.css")),
     ("/summary.css", STYLE, include_bytes!("../page/summary.css")),
     ("/unit-history.css", STYLE, include_bytes!("../page/unit-history.css")),
+    ("/unit-file.css", STYLE, include_bytes!("../page/unit-file.css")),
     ("/units.css", STYLE, include_bytes!("../page/units.css")),
 ];
 

@@ -22,6 +22,8 @@ const SUBSCRIPTION_KEYS: &str = "topics, filter, epoch, revision and token";
 const STATE_KEYS: &str = "topics and filter";
 /// The keys of a query for the history of a unit or a machine.
 const HISTORY_KEYS: &str = "unit and machine";
+/// The keys of a query for a unit file.
+const UNIT_KEYS: &str = "unit";
 /// The keys of a query for a list of the first protocol.
 const LIST_KEYS: &str = "filter";
 
@@ -98,6 +100,24 @@ pub(super) fn history_query(query: &str) -> Result<HistoryQuery, HttpError> {
             "the query has to name a unit, such as unit=web.service, or the ID of a machine",
         )),
     }
+}
+
+/// The name in the query of a unit file.
+///
+/// # Errors
+///
+/// 400 if the query is wrong, or names no unit.
+pub(super) fn unit_name(query: &str) -> Result<String, HttpError> {
+    let mut unit = None;
+
+    for (key, value) in form_urlencoded::parse(query.as_bytes()) {
+        match &*key {
+            "unit" => unit = Some(value.into_owned()),
+            "token" => {}
+            _ => return Err(HttpError::bad_request(unknown_key(&key, UNIT_KEYS))),
+        }
+    }
+    unit.ok_or_else(|| HttpError::bad_request("the query has to name a unit: ?unit=NAME"))
 }
 
 /// A valid request of a client of the second protocol.
@@ -293,6 +313,17 @@ mod tests {
             ("unit=a&filter=b", "\"filter\""),
         ] {
             let error = history_query(query).unwrap_err();
+            assert_eq!(error.status, hyper::StatusCode::BAD_REQUEST);
+            assert!(error.message.contains(named), "{query}: {}", error.message);
+        }
+    }
+
+    #[test]
+    fn a_unit_file_is_that_of_one_unit() {
+        assert_eq!(unit_name("unit=a%40b.service&token=t").unwrap(), "a@b.service");
+
+        for (query, named) in [("", "unit"), ("units=a", "\"units\""), ("filter=a", "\"filter\"")] {
+            let error = unit_name(query).unwrap_err();
             assert_eq!(error.status, hyper::StatusCode::BAD_REQUEST);
             assert!(error.message.contains(named), "{query}: {}", error.message);
         }

@@ -22,6 +22,7 @@ use super::query::{history_query, list_filter, state_selection};
 use super::readiness;
 use super::response_cache::{CachedBody, ResponseCache};
 use super::settings::ServerSettings;
+use super::unit_file;
 use crate::cluster::Moment;
 use crate::feed::channel::OverBudget;
 use crate::feed::event_history::HistoryQuery;
@@ -59,6 +60,8 @@ pub(super) enum Route {
     Events,
     /// The log of a unit as an event stream.
     Logs,
+    /// The file of one unit.
+    UnitFile,
     Metrics,
     /// Whether the process is running.
     Liveness,
@@ -93,6 +96,7 @@ impl Route {
             "/v2/history" => Self::History,
             "/v2/events" => Self::Events,
             "/v2/logs" => Self::Logs,
+            "/v2/unit-file" => Self::UnitFile,
             "/metrics" => Self::Metrics,
             "/healthz" => Self::Liveness,
             "/readyz" => Self::Readiness,
@@ -111,9 +115,9 @@ impl Route {
 /// # Errors
 ///
 /// 400 if the query of a list, of the state or of a history is wrong. 404 for the history of what
-/// is not there, or if none is kept. 503 for a list that has not been read yet,
-/// or if the memory budget for filters is exhausted.
-pub(super) fn content(
+/// is not there, or if none is kept. 503 for a list that has not been read yet, or if the memory
+/// budget for filters is exhausted. For a unit file, see [`unit_file::content`].
+pub(super) async fn content(
     context: &ServerContext,
     settings: &ServerSettings,
     route: &Route,
@@ -146,6 +150,7 @@ pub(super) fn content(
             let text = overview::text(&publication, &selection, context.clients(), &actions)?;
             ResponseContent::new(PLAIN_TEXT, charge(context, text)?)
         }
+        Route::UnitFile => unit_file::content(context, settings, Some(query)).await?,
         // GET is answered by `events` and `logs`; these are for HEAD.
         Route::Events => ResponseContent::new(EVENT_STREAM, Bytes::new()),
         Route::Logs => {

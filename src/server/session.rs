@@ -306,6 +306,7 @@ mod tests {
     use super::*;
     use crate::feed::{self, Publish, Publisher, SourceInfo};
     use crate::metrics::Metrics;
+    use crate::unit_files::UnitFiles;
 
     #[tokio::test]
     async fn a_session_is_small() {
@@ -327,12 +328,14 @@ mod tests {
             metrics_units: vec![],
             journal_port: None,
             links: vec![],
+            unit_files: None,
         };
         let context = Arc::new(ServerContext::new(
             settings,
             Timing::default(),
             publisher.subscribe(),
             Arc::new(Metrics::new()),
+            UnitFiles::channel().0,
             CancellationToken::new(),
         ));
 

@@ -9,6 +9,7 @@ use wildmatch::WildMatch;
 
 use super::access::AccessPolicy;
 use crate::actions::LinkTemplate;
+use crate::unit_files::UnitFileMode;
 
 /// The settings that may change while the server runs.
 #[derive(Clone, Debug)]
@@ -27,6 +28,8 @@ pub struct ServerSettings {
     pub journal_port: Option<u16>,
     /// Links for units and machines.
     pub links: Vec<LinkTemplate>,
+    /// How much of unit files clients are shown. `None`: nothing, and the source is never asked.
+    pub unit_files: Option<UnitFileMode>,
 }
 
 /// The time limits and intervals of the server. Tests shorten them.

@@ -13,11 +13,13 @@ use std::sync::{Mutex as SyncMutex, MutexGuard, PoisonError};
 use hyper::body::Incoming;
 use hyper::header::SERVER;
 use hyper::{Response, StatusCode};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::utf8_percent_encode;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Mutex;
 
 use super::rows;
+use super::source_file::{FileReadError, JSON_BYTES, SourceFile, URL_RESERVED};
+use super::unit_file;
 use super::version::FleetVersion;
 use super::wire::{self, ApiRow, ListPage, PageCollator, WireError};
 use super::{FleetClient, SourceError};
@@ -36,8 +38,6 @@ const MAX_PAGES: usize = 1_000;
 const MAX_LIST_BYTES: usize = 64 << 20;
 /// How often one poll reads a list at most, if rows vanish from it meanwhile.
 const MAX_READS: usize = 3;
-/// The characters that are escaped in a query: all but the unreserved ones (RFC 3986, section 2.3).
-const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// fleet's HTTP API at one address.
 #[derive(Debug)]
@@ -196,7 +196,7 @@ impl Api {
                 return Err(ApiError::TooManyPages(self.address.clone(), path));
             }
 
-            let token = utf8_percent_encode(&token, RESERVED);
+            let token = utf8_percent_encode(&token, URL_RESERVED);
             let path = format!("{path}?nextPageToken={token}");
             let response = self.get(client, &path, &mut remaining_bytes).await?;
             page = self.decode_page(&path, &response)?;
@@ -212,12 +212,7 @@ impl Api {
         client: &mut HttpClient,
         remaining_bytes: &mut usize,
     ) -> Result<(String, ListPage<R>), ApiError> {
-        let known = self.server().prefix;
-        let prefixes = PREFIXES
-            .into_iter()
-            .filter(|prefix| known.is_none_or(|known| known == *prefix));
-
-        for prefix in prefixes {
+        for prefix in self.prefixes() {
             let path = format!("{prefix}/{}", R::PATH);
             let response = self.get(client, &path, remaining_bytes).await?;
             if response.status != StatusCode::NOT_FOUND {
@@ -227,9 +222,53 @@ impl Api {
             }
         }
 
+        let known = self.server().prefix;
         let missing = known.unwrap_or("/fleet/v1 and no /v1-alpha");
         let problem = format!("it has no {missing} (HTTP 404)");
         Err(ApiError::NotFleet(self.address.clone(), problem))
+    }
+
+    /// Reads the file of one unit, over a connection of its own. `None` if there is no such unit.
+    pub(super) async fn read_file(&self, unit: &str) -> Result<Option<SourceFile>, FileReadError> {
+        let mut client = HttpClient::default();
+        let unit_path = utf8_percent_encode(unit, URL_RESERVED);
+        let mut is_fleet = false;
+
+        for prefix in self.prefixes() {
+            let path = format!("{prefix}/{}/{unit_path}", UnitFile::PATH);
+            let response = match self.get(&mut client, &path, &mut { JSON_BYTES }).await {
+                Ok(response) => response,
+                Err(ApiError::TooLarge(..)) => return Err(FileReadError::TooLarge),
+                Err(error) => return Err(SourceError::from(error).into()),
+            };
+
+            match response.status {
+                StatusCode::OK => {
+                    let options =
+                        wire::decode_unit(unit, &response.body).ok_or(FileReadError::Unreadable)?;
+                    let hash = unit_file::hash(&options);
+                    return SourceFile::new(hash, unit_file::text(&options)).map(Some);
+                }
+                StatusCode::NOT_FOUND => {
+                    is_fleet |= wire::error_message(&response.body).is_some();
+                }
+                _ => return Err(SourceError::from(self.status_error(&path, &response)).into()),
+            }
+        }
+
+        if is_fleet {
+            return Ok(None);
+        }
+        let problem = format!("it has no unit {unit} (HTTP 404)");
+        Err(SourceError::from(ApiError::NotFleet(self.address.clone(), problem)).into())
+    }
+
+    /// The prefix that this fleetd has, or all if that is not known.
+    fn prefixes(&self) -> impl Iterator<Item = &'static str> + use<> {
+        let known = self.server().prefix;
+        PREFIXES
+            .into_iter()
+            .filter(move |prefix| known.is_none_or(|known| known == *prefix))
     }
 
     fn decode_page<R: ApiRow>(
@@ -249,15 +288,22 @@ impl Api {
             });
         }
 
+        Err(self.status_error(&path, response))
+    }
+
+    /// The error for a response with another status than 200.
+    fn status_error(&self, path: &str, response: &ApiResponse) -> ApiError {
+        let address = self.address.clone();
+        let status = response.status;
         let message = wire::error_message(&response.body);
         let has_empty_message = message.as_deref() == Some("");
         if status == StatusCode::SERVICE_UNAVAILABLE
             || status == StatusCode::INTERNAL_SERVER_ERROR && has_empty_message
         {
-            return Err(ApiError::NoEtcd { address, status });
+            return ApiError::NoEtcd { address, status };
         }
         let message = message.filter(|message| !message.is_empty());
-        Err(ApiError::Status { address, path, status, message })
+        ApiError::Status { address, path: path.to_owned(), status, message }
     }
 
     /// Sends one request, and reads the whole response. It is an error if the body is larger than

@@ -13,6 +13,7 @@ mod connector;
 mod der;
 pub(crate) mod endpoint;
 pub mod error;
+mod file_reader;
 mod handshake;
 pub mod key_tree;
 pub mod keys;
@@ -42,6 +43,7 @@ use crate::cluster::Text;
 use connector::MemberConfig;
 use endpoint::Endpoint;
 use error::{EtcdError, EtcdErrors, FileError};
+pub(crate) use file_reader::EtcdFileReader;
 use login::Login;
 use member_client::MemberClient;
 pub use report_schedule::RECHECK_DELAY;
@@ -143,6 +145,11 @@ impl EtcdSource {
             }
         }
         Err(EtcdErrors(errors))
+    }
+
+    /// Reads single unit files beside the watch, over connections of its own.
+    pub(crate) fn file_reader(&self) -> EtcdFileReader {
+        EtcdFileReader::new(self.member_config.clone(), self.settings.prefix.clone())
     }
 
     /// Starts to watch. Dropping the result ends the watch.

@@ -27,13 +27,18 @@ pub use self::dialect::{FleetctlConnection, FleetctlVersion};
 pub use self::error::FleetctlError;
 pub(crate) use self::orphans::reap_orphans;
 
-use self::child::{ChildError, ChildOutput, ChildRun};
+use self::child::{ChildError, ChildLimits, ChildOutput, ChildRun};
 use self::dialect::VersionError;
 use self::error::QUOTED_CHARACTERS;
+use super::source_file::{FileReadError, MAX_FILE_BYTES, SourceFile};
+use super::unit_file;
 use super::version::FleetVersion;
 use super::{FleetClient, SourceError};
 use crate::cluster::{FleetList, Reading};
 use crate::escapes;
+
+/// How many bytes a list may have.
+const MAX_LIST_BYTES: usize = 64 << 20;
 
 /// Which fleetctl is run, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,10 +89,42 @@ impl Fleetctl {
     async fn version(&self, deadline: Instant) -> Result<&FleetctlVersion, FleetctlError> {
         self.version
             .get_or_try_init(|| async {
-                let (stdout, _) = self.run(&["--version".to_owned()], deadline).await?;
+                let limits = ChildLimits { deadline, stdout: MAX_LIST_BYTES };
+                let (stdout, _) = self.run(&["--version".to_owned()], limits).await?;
                 self.parse_version(&String::from_utf8_lossy(&stdout))
             })
             .await
+    }
+
+    /// Reads the file of a unit with `fleetctl cat`. `None` if there is no such unit. `known` is its
+    /// hash as last listed.
+    pub(super) async fn read_file(
+        &self,
+        unit: &str,
+        known: Option<&str>,
+    ) -> Result<Option<SourceFile>, FileReadError> {
+        let deadline = Instant::now() + self.settings.timeout;
+        let version = self.version(deadline).await.map_err(SourceError::from)?;
+        let arguments = version.cat_arguments(&self.settings.connection, unit);
+        let limits = ChildLimits { deadline, stdout: MAX_FILE_BYTES };
+
+        let stdout = match self.run(&arguments, limits).await {
+            Ok((stdout, _)) => stdout,
+            Err(FleetctlError::Failed { stderr, .. })
+                if stderr.contains(&format!("Unit {unit} not found")) =>
+            {
+                return Ok(None);
+            }
+            Err(FleetctlError::OutputTooLarge { .. }) => return Err(FileReadError::TooLarge),
+            Err(error) => return Err(SourceError::from(error).into()),
+        };
+
+        let text = String::from_utf8(stdout).map_err(|_| FileReadError::Unreadable)?;
+        if unit_file::options(&text).is_empty() {
+            return Err(FileReadError::Unreadable);
+        }
+        let hash = unit_file::hash_of_text(&text, known);
+        SourceFile::new(hash, text).map(Some)
     }
 
     fn parse_version(&self, output: &str) -> Result<FleetctlVersion, FleetctlError> {
@@ -108,9 +145,9 @@ impl Fleetctl {
     async fn run(
         &self,
         arguments: &[String],
-        deadline: Instant,
+        limits: ChildLimits,
     ) -> Result<(Vec<u8>, String), FleetctlError> {
-        let ChildRun { result, stderr } = child::run(&self.program, arguments, deadline).await;
+        let ChildRun { result, stderr } = child::run(&self.program, arguments, limits).await;
         let stderr = escapes::strip(stderr.as_bytes())
             .and_then(|stripped| String::from_utf8(stripped).ok())
             .unwrap_or(stderr);
@@ -192,7 +229,8 @@ impl FleetClient for Fleetctl {
 
         let version = self.version(deadline).await?;
         let arguments = version.arguments(&self.settings.connection, list);
-        let (stdout, stderr) = self.run(&arguments, deadline).await?;
+        let limits = ChildLimits { deadline, stdout: MAX_LIST_BYTES };
+        let (stdout, stderr) = self.run(&arguments, limits).await?;
 
         let reading = version
             .read(list, &stdout)

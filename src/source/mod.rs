@@ -5,18 +5,22 @@
 
 pub mod api;
 pub mod etcd;
+mod file_reader;
 pub mod fleetctl;
 pub mod polled;
 pub mod recording;
 mod replay;
 mod rows;
 pub(crate) mod selection;
+mod source_file;
 pub mod table;
 mod unit_file;
 pub mod version;
 mod wire;
 
+pub(crate) use file_reader::UnitFileReader;
 pub(crate) use fleetctl::reap_orphans;
+pub(crate) use source_file::{FileReadError, SourceFile};
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -111,10 +111,14 @@ pub(super) fn description(options: &[UnitOption]) -> Option<Text> {
     printable_if_any(Some(&joined))
 }
 
-/// The SHA-1 by which fleet identifies a unit file. It is the hash of the text that go-systemd's
-/// `unit.Serialize` writes: sections in the order in which they first appear, each with all its
-/// options.
+/// The SHA-1 by which fleet identifies a unit file: that of its [`text`].
 pub(super) fn hash(options: &[UnitOption]) -> String {
+    sha1(&text(options))
+}
+
+/// The text of a unit file as fleet stores it, which go-systemd's `unit.Serialize` writes: sections
+/// in the order in which they first appear, each with all its options.
+pub(super) fn text(options: &[UnitOption]) -> String {
     let mut sections: Vec<String> = Vec::new();
     let mut indices: HashMap<&str, usize> = HashMap::new();
 
@@ -125,11 +129,21 @@ pub(super) fn hash(options: &[UnitOption]) -> String {
         });
         sections[index] += &format!("{name}={value}\n");
     }
+    sections.join("\n")
+}
 
-    Sha1::digest(sections.join("\n"))
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+/// The hash of a text as fleet has it. fleet hashes the options of a file, and very old versions
+/// may have hashed the text as it was. So if the text itself has the expected hash, it is that.
+pub(super) fn hash_of_text(text: &str, expected: Option<&str>) -> String {
+    let as_it_is = sha1(text);
+    if expected == Some(&as_it_is) {
+        return as_it_is;
+    }
+    hash(&options(text))
+}
+
+fn sha1(text: &str) -> String {
+    Sha1::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

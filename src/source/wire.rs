@@ -16,6 +16,7 @@ use std::marker::PhantomData;
 use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use super::unit_file::UnitOption;
 pub(super) use collator::PageCollator;
 
 /// The JSON member of a page that holds the token of the next page.
@@ -73,6 +74,19 @@ pub(super) fn decode_page<R: ApiRow>(body: &[u8]) -> Result<ListPage<R>, WireErr
         rows: page.rows.into_iter().map(Into::into).collect(),
         next: page.next.filter(|token| !token.is_empty()),
     })
+}
+
+/// Decodes the answer for one unit: the options of its file. `None` if it is not such an answer, or
+/// one for another unit. An error would quote the file.
+pub(super) fn decode_unit(unit: &str, body: &[u8]) -> Option<Vec<UnitOption>> {
+    #[derive(Deserialize)]
+    struct SingleUnit {
+        name: String,
+        options: Vec<UnitOption>,
+    }
+    let answer: SingleUnit = serde_json::from_slice(body).ok()?;
+
+    (answer.name == unit && !answer.options.is_empty()).then_some(answer.options)
 }
 
 /// The message in the body of an error, `{"error":{"code":N,"message":"…"}}`. It is often empty.

@@ -3,10 +3,12 @@
 
 use super::fixture::{Call, Fixture};
 
-/// The list that a call requests.
+/// The list, or the unit file, that a call requests.
 pub struct ListRequest {
-    /// The command, such as `list-units`; empty if there is none.
+    /// The command, such as `list-units` or `cat`; empty if there is none.
     pub command: String,
+    /// The units that `cat` prints.
+    pub units: Vec<String>,
     /// The columns to print.
     pub fields: Vec<String>,
     /// Whether IDs and hashes are printed in full length.
@@ -27,6 +29,7 @@ impl ListRequest {
     pub fn parse(arguments: &[String], fixture: &Fixture) -> Result<Self, Call> {
         let mut request = Self {
             command: String::new(),
+            units: Vec::new(),
             fields: Vec::new(),
             full: false,
             legend: true,
@@ -35,6 +38,10 @@ impl ListRequest {
 
         let mut rest = arguments.iter();
         while let Some(argument) = rest.next() {
+            if argument == "--" && request.command == "cat" {
+                request.units.extend(rest.cloned());
+                break;
+            }
             match argument.strip_prefix('-') {
                 Some(flag) => request.parse_flag(flag, &mut rest, &mut target, fixture)?,
                 None => request.parse_command(argument, fixture)?,
@@ -46,6 +53,14 @@ impl ListRequest {
     }
 
     fn parse_command(&mut self, argument: &str, fixture: &Fixture) -> Result<(), Call> {
+        if self.command == "cat" {
+            self.units.push(argument.to_owned());
+            return Ok(());
+        }
+        if self.command.is_empty() && argument == "cat" {
+            argument.clone_into(&mut self.command);
+            return Ok(());
+        }
         if !self.command.is_empty() || !fixture.lists.contains_key(argument) {
             return Err(fixture.refusal("list-unitz", argument));
         }
@@ -83,17 +98,26 @@ impl ListRequest {
             "request-timeout" if global_allowed && version >= (0, 6) => drop(value()),
             "ssh-timeout" if global_allowed && version >= (0, 9) => drop(value()),
             "ssh-username" if global_allowed && version >= (0, 10) => drop(value()),
-            "fields" if local_allowed => {
+            "fields" if local_allowed && self.command != "cat" => {
                 self.fields = value()
                     .split(',')
                     .filter(|field| !field.is_empty())
                     .map(String::from)
                     .collect();
             }
-            "full" if local_allowed => self.full = true,
-            "l" if local_allowed && self.command != "list-unit-files" => self.full = true,
-            "no-legend" if local_allowed => self.legend = false,
-            _ => return Err(fixture.refusal(&self.command, name)),
+            "full" if local_allowed && self.command != "cat" => self.full = true,
+            "l" if local_allowed && !["cat", "list-unit-files"].contains(&&*self.command) => {
+                self.full = true
+            }
+            "no-legend" if local_allowed && self.command != "cat" => self.legend = false,
+            _ => {
+                let command = if self.command == "cat" {
+                    "list-units"
+                } else {
+                    &self.command
+                };
+                return Err(fixture.refusal(command, name));
+            }
         }
         Ok(())
     }

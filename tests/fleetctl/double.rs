@@ -9,7 +9,8 @@
 //! - `rows.json` (optional): `{"list-units": [["a.service", …], …], …}`, the rows to print instead
 //!   of the recorded rows, with all columns of the version, in the order of
 //!   `tests/fixtures/fleetctl/VERSION.json`.
-//! - `mode` (optional): how lists behave; after a space, the only command that behaves so.
+//! - `files.json` (optional): `{"a.service": "[Unit]\n…", …}`, the unit files that `cat` prints.
+//! - `mode` (optional): how lists and `cat` behave; after a space, the only command that behaves so.
 //!
 //! | mode | behaviour of lists |
 //! |---|---|
@@ -37,6 +38,7 @@ mod fixture;
 mod processes;
 mod tabwriter;
 
+use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -146,7 +148,11 @@ fn run_list(mode: &str, request: &ListRequest, fixture: &Fixture, directory: &Pa
             append(&directory.join("orphans"), "one more");
             list().replay()
         }
-        "fail" => Call::failure(fixture.failures[&request.command].clone()).replay(),
+        "fail" => {
+            let failure = fixture.failures.get(&request.command);
+            let failure = failure.unwrap_or(&fixture.failures["list-units"]);
+            Call::failure(failure.clone()).replay()
+        }
         "usage" => Fixture::load("v1.0.0").refusals["list-units"].replay(),
         "garbage" => {
             let _ = io::stdout().write_all(b"a.service\t\xff\xfe\x00\n");
@@ -221,8 +227,26 @@ fn run_coloured() -> ExitCode {
     call.replay()
 }
 
+/// The unit files that `cat` prints (fleetctl v1.0.0).
+fn files(units: &[String], directory: &Path) -> Result<Call, Call> {
+    let files = fs::read_to_string(directory.join("files.json")).unwrap_or_default();
+    let files: BTreeMap<String, String> = serde_json::from_str(&files).unwrap_or_default();
+
+    let mut stdout = String::new();
+    for unit in units {
+        let file = files
+            .get(unit)
+            .ok_or_else(|| Call::failure(format!("Unit {unit} not found\n")))?;
+        stdout += file;
+    }
+    Ok(Call { rc: 0, stdout, stderr: String::new() })
+}
+
 /// The requested table, or a refusal.
 fn list(request: &ListRequest, fixture: &Fixture, directory: &Path) -> Result<Call, Call> {
+    if request.command == "cat" {
+        return files(&request.units, directory);
+    }
     let list = &fixture.lists[&request.command];
     let columns = columns(&request.fields, &list.columns)?;
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// For each module of the crate, the others that it may use. [`daemon`](fleet_monitor::daemon) may
 /// use all.
-const MAY_USE: [(&str, &[&str]); 21] = [
+const MAY_USE: [(&str, &[&str]); 22] = [
     ("actions", &["net"]),
     ("cli", &[]),
     ("client", &["actions", "cli", "net", "report"]),
@@ -17,7 +17,17 @@ const MAY_USE: [(&str, &[&str]); 21] = [
     ("command", &["output"]),
     (
         "config",
-        &["actions", "cli", "feed", "net", "server", "similar", "source", "telemetry"],
+        &[
+            "actions",
+            "cli",
+            "feed",
+            "net",
+            "server",
+            "similar",
+            "source",
+            "telemetry",
+            "unit_files",
+        ],
     ),
     ("escapes", &[]),
     ("feed", &["cluster", "interner", "similar", "utc"]),
@@ -28,10 +38,14 @@ const MAY_USE: [(&str, &[&str]); 21] = [
     ("net", &[]),
     ("output", &[]),
     ("report", &["actions", "utc"]),
-    ("server", &["actions", "cluster", "feed", "logs", "metrics", "report"]),
+    (
+        "server",
+        &["actions", "cluster", "feed", "logs", "metrics", "report", "unit_files"],
+    ),
     ("similar", &[]),
     ("source", &["cluster", "escapes", "interner", "net", "write_queue"]),
     ("telemetry", &["cluster", "write_queue"]),
+    ("unit_files", &["cluster"]),
     ("utc", &[]),
     ("write_queue", &[]),
 ];

@@ -34,6 +34,7 @@ mod reading;
 mod recording;
 mod rows;
 mod site;
+mod unit_files;
 mod wording;
 
 /// A browser, or the end of the test.

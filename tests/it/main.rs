@@ -33,5 +33,6 @@ mod system;
 mod terminal;
 mod timeline;
 mod unit_file;
+mod unit_file_requests;
 mod watch;
 mod zones;

@@ -85,6 +85,7 @@ async fn every_family_is_there_with_its_values() {
         r#"fleet_units{active_state="unscheduled"} 1"#,
         r#"fleet_units{active_state="stale"} 0"#,
         r#"fleet_unit_verdicts{verdict="failed"} 1"#,
+        r#"fleet_monitor_unit_file_requests_total{outcome="fetched"} 0"#,
         r#"fleet_unit_verdicts{verdict="unscheduled"} 1"#,
         r#"fleet_unit_verdicts{verdict="machine_lost"} 1"#,
         r#"fleet_unit_verdicts{verdict="ok"} 2"#,

@@ -22,6 +22,9 @@ use fleet_monitor::feed::subscription::Subscription;
 use fleet_monitor::feed::{FeedInput, FeedSettings, Publication, Publish, Publisher, SourceInfo};
 use fleet_monitor::metrics::{Metrics, MetricsFormat};
 use fleet_monitor::server::{ServerSettings, Timing};
+use fleet_monitor::unit_files::{
+    UnitFileDocument, UnitFileMode, UnitFileVersion, UnitFileVersions,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
@@ -321,7 +324,9 @@ async fn the_examples_are_what_the_program_says() {
             Err(_) => assert_eq!(example, made, "{name}"),
         }
     }
-    assert_eq!(examples.len(), exact.len() + second.len() + 4, "an example that nothing checks");
+    let file = unit_file_document();
+    assert_eq!(example("unit file"), file, "unit file:\n{file}");
+    assert_eq!(examples.len(), exact.len() + second.len() + 5, "an example that nothing checks");
 }
 
 /// What can be done next in a cluster behind a tunnel.
@@ -338,6 +343,28 @@ fn actions() -> Actions {
         links: vec![link],
         ..Actions::default()
     }
+}
+
+/// The file of a unit, of which a machine runs an old version.
+fn unit_file_document() -> Value {
+    let version = |hash: &str, arguments: &str| UnitFileVersion {
+        hash: hash.into(),
+        content: format!(
+            "[Service]\nEnvironment=DB_PASSWORD=hunter2\nExecStart=/opt/web{arguments}\n"
+        )
+        .into(),
+    };
+    let versions = UnitFileVersions {
+        current: Some(version(WEB, " --port 80")),
+        old: vec![version(GPU, "")],
+    };
+    let running = [(GPU.into(), WEST.into())];
+    json!(UnitFileDocument::new(
+        &"web@1.service".into(),
+        &versions,
+        &running,
+        UnitFileMode::Masked
+    ))
 }
 
 /// What a client of the second protocol is sent, message by message, as an event stream has it.
@@ -415,6 +442,8 @@ fn the_tables_of_keys_are_complete() {
         ("unit", keys(&rows("units"))),
         ("machine", keys(&machines)),
         ("transition", keys(&rows("transitions"))),
+        ("unit file", keys(&[&unit_file_document()])),
+        ("running version", keys(&[&unit_file_document()["running"][0]])),
     ] {
         let keys: BTreeSet<&str> = keys.iter().map(String::as_str).collect();
         assert_eq!(table(name), keys, "{name}");
@@ -512,15 +541,18 @@ async fn each_path_is_there() {
         // What is there has no end.
         let is_stream = ["/v2/events", "/v2/logs"].contains(&path);
         let method = if is_stream { "HEAD" } else { "GET" };
-        let status = bench.request(method, path, &[]).await.status;
+        let answer = bench.request(method, path, &[]).await;
+        let status = answer.status;
         let is_there = match path {
             // Its query has to name a unit.
             "/v2/history" => status == 400,
+            "/v2/unit-file" => status == 404 && answer.text().contains("--unit-files"),
             _ => [200, 503].contains(&status),
         };
         assert!(is_there, "{path}: {status}");
     }
 }
+
 /// The client that is on the page, running; it says each message that it gets, and the rows that it
 /// then has.
 struct PageClient {

@@ -15,6 +15,7 @@ use fleet_monitor::metrics::{Metrics, MetricsFormat};
 use fleet_monitor::server::access::{AccessPolicy, Token};
 use fleet_monitor::server::open_files::OpenFileLimit;
 use fleet_monitor::server::{Server, ServerSettings, Timing};
+use fleet_monitor::unit_files::UnitFiles;
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -53,6 +54,7 @@ pub fn settings() -> ServerSettings {
         metrics_units: vec![],
         journal_port: None,
         links: vec![],
+        unit_files: None,
     }
 }
 
@@ -93,8 +95,14 @@ impl ServerBench {
         );
         let metrics = Arc::new(Metrics::new());
         let stop = CancellationToken::new();
-        let server =
-            Server::new(settings, timing, publisher.subscribe(), metrics.clone(), stop.clone());
+        let server = Server::new(
+            settings,
+            timing,
+            publisher.subscribe(),
+            metrics.clone(),
+            UnitFiles::channel().0,
+            stop.clone(),
+        );
         tokio::spawn({
             let server = server.clone();
             async move { server.serve(listener).await }

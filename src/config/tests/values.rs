@@ -51,6 +51,7 @@ fn the_defaults_are_as_documented() {
         allowed_origins: vec![],
         allowed_hosts: vec![],
         token_file: None,
+        unit_files: None,
         max_clients: 10_000,
         log: "info".parse().unwrap(),
         log_to: crate::telemetry::LogTarget::Auto,

@@ -77,6 +77,16 @@ impl MemberClient {
 
     /// Reads a key or a directory.
     pub(super) async fn get(&mut self, key: &str, query: &str) -> Result<KeysResponse, EtcdError> {
+        self.get_up_to(MAX_BODY_BYTES, key, query).await
+    }
+
+    /// Reads a key, of which the response has at most `limit` bytes.
+    pub(super) async fn get_up_to(
+        &mut self,
+        limit: usize,
+        key: &str,
+        query: &str,
+    ) -> Result<KeysResponse, EtcdError> {
         let path = format!("/v2/keys{key}{query}");
         self.within_timeout(async |client: &mut Self| {
             let response = client.send(&path).await?;
@@ -85,7 +95,7 @@ impl MemberClient {
             }
 
             let headers = client.headers(&response)?;
-            let body = client.body(key, response).await?;
+            let body = client.body_up_to(limit, key, response).await?;
             Ok(KeysResponse { headers, body })
         })
         .await
@@ -225,17 +235,26 @@ impl MemberClient {
         Some(data.map_err(|error| self.connector.exchange_error(error)))
     }
 
-    /// Reads the whole body of the last response. If the body is too large, the error names `key`.
     async fn body(
         &mut self,
         key: &str,
         response: Response<Incoming>,
     ) -> Result<Vec<u8>, EtcdError> {
-        let body = self.http.body(response, MAX_BODY_BYTES).await;
+        self.body_up_to(MAX_BODY_BYTES, key, response).await
+    }
+
+    /// Reads the whole body of the last response. If the body is too large, the error names `key`.
+    async fn body_up_to(
+        &mut self,
+        limit: usize,
+        key: &str,
+        response: Response<Incoming>,
+    ) -> Result<Vec<u8>, EtcdError> {
+        let body = self.http.body(response, limit).await;
         body.map_err(|error| match error {
             BodyError::Exchange(error) => self.connector.exchange_error(error),
             BodyError::TooLarge => {
-                EtcdError::TooLarge(self.endpoint().clone(), MAX_BODY_BYTES >> 20, key.to_owned())
+                EtcdError::TooLarge(self.endpoint().clone(), limit >> 20, key.to_owned())
             }
         })
     }

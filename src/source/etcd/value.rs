@@ -228,7 +228,7 @@ fn decode_state(
 }
 
 /// Decodes the hash in `job/UNIT/object`, which is a list of bytes.
-fn decode_job(text: &str) -> Option<String> {
+pub(super) fn decode_job(text: &str) -> Option<String> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct JobObject {
@@ -239,15 +239,22 @@ fn decode_job(text: &str) -> Option<String> {
     Some(object.unit_hash.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// Decodes `unit/HASH`.
-fn decode_unit_file(text: &str) -> ParsedUnitFile {
+/// Decodes `unit/HASH`: the text of the file.
+pub(super) fn decode_unit_text(text: &str) -> Option<String> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct UnitFileObject {
         raw: String,
     }
-    let options: Vec<UnitOption> = serde_json::from_str(text)
-        .map(|object: UnitFileObject| unit_file::options(&object.raw))
+    let object: UnitFileObject = serde_json::from_str(text).ok()?;
+
+    Some(object.raw)
+}
+
+/// The parts of the file in `unit/HASH` that are shown.
+fn decode_unit_file(text: &str) -> ParsedUnitFile {
+    let options: Vec<UnitOption> = decode_unit_text(text)
+        .map(|raw| unit_file::options(&raw))
         .unwrap_or_default();
 
     ParsedUnitFile {

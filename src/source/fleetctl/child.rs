@@ -22,9 +22,6 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::orphans::{self, ChildGuard};
 
-/// How many bytes a child may print to standard output.
-pub(super) const STDOUT_LIMIT: usize = 64 * 1024 * 1024;
-
 /// How many bytes of its standard error are kept, from its end.
 const STDERR_LIMIT: usize = 4 * 1024;
 
@@ -42,9 +39,9 @@ const NOT_INHERITED: [&str; 6] = [
     "LISTEN_FDNAMES",
 ];
 
-/// Limits how many children are being started at the same time: one for each list, and one more. So
-/// if the disk hangs, not all threads for blocking calls hang with it.
-static SPAWN_PERMITS: Semaphore = Semaphore::const_new(4);
+/// Limits how many children are being started at the same time: one for each list, two for unit
+/// files, and one more. So if the disk hangs, not all threads for blocking calls hang with it.
+static SPAWN_PERMITS: Semaphore = Semaphore::const_new(6);
 
 /// The result of one run.
 pub(super) struct ChildRun {
@@ -73,10 +70,19 @@ pub(super) enum ChildError {
     Read(io::Error),
 }
 
-/// Runs the program until it ends, or until the deadline.
-pub(super) async fn run(program: &Path, arguments: &[String], deadline: Instant) -> ChildRun {
+/// When a child is killed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ChildLimits {
+    /// By when it has to end.
+    pub(super) deadline: Instant,
+    /// How many bytes it may print to standard output.
+    pub(super) stdout: usize,
+}
+
+/// Runs the program until it ends, or exceeds a limit.
+pub(super) async fn run(program: &Path, arguments: &[String], limits: ChildLimits) -> ChildRun {
     let mut stderr = Vec::new();
-    let result = run_child(program, arguments, deadline, &mut stderr).await;
+    let result = run_child(program, arguments, limits, &mut stderr).await;
 
     ChildRun {
         result,
@@ -87,7 +93,7 @@ pub(super) async fn run(program: &Path, arguments: &[String], deadline: Instant)
 async fn run_child(
     program: &Path,
     arguments: &[String],
-    deadline: Instant,
+    limits: ChildLimits,
     stderr: &mut Vec<u8>,
 ) -> Result<ChildOutput, ChildError> {
     let mut command = Command::new(program);
@@ -108,10 +114,11 @@ async fn run_child(
     let stdout_pipe = child.stdout.take();
     let stderr_pipe = child.stderr.take();
     let reading = async {
-        tokio::try_join!(read_all(stdout_pipe, &mut stdout), read_end(stderr_pipe, stderr))
-            .map(drop)
+        let stdout = read_all(stdout_pipe, &mut stdout, limits.stdout);
+        tokio::try_join!(stdout, read_end(stderr_pipe, stderr)).map(drop)
     };
-    let (status, pipes_are_held) = wait_for_end(&mut child, &mut group, reading, deadline).await?;
+    let (status, pipes_are_held) =
+        wait_for_end(&mut child, &mut group, reading, limits.deadline).await?;
 
     Ok(ChildOutput { status, stdout, pipes_are_held })
 }
@@ -170,10 +177,11 @@ async fn spawn(mut command: Command) -> io::Result<(ChildGuard, Child)> {
 async fn read_all(
     pipe: Option<impl AsyncRead + Unpin>,
     bytes: &mut Vec<u8>,
+    limit: usize,
 ) -> Result<(), ChildError> {
     if let Some(mut pipe) = pipe {
         while pipe.read_buf(bytes).await.map_err(ChildError::Read)? > 0 {
-            if bytes.len() > STDOUT_LIMIT {
+            if bytes.len() > limit {
                 return Err(ChildError::OutputTooLarge);
             }
         }

@@ -120,6 +120,15 @@ impl FleetctlVersion {
         arguments
     }
 
+    /// The arguments that request the file of a unit. After `--`, a name that begins with `-` is
+    /// not taken for a flag: so do both of Go's parsers that fleetctl has had, `flag` and from 0.13
+    /// on `pflag`.
+    pub(super) fn cat_arguments(&self, connection: &FleetctlConnection, unit: &str) -> Vec<String> {
+        let mut arguments = connection.flags(self.number);
+        arguments.extend(["cat", "--", unit].map(String::from));
+        arguments
+    }
+
     /// Parses the output of a call with [`arguments`](Self::arguments).
     pub(super) fn read(&self, list: FleetList, output: &[u8]) -> Result<Reading, TableError> {
         let columns = self.columns(list);
@@ -236,6 +245,17 @@ mod tests {
         assert_eq!(arguments("0.8.3"), expected);
         assert_eq!(arguments("0.9.0"), format!("--driver=etcd {expected}"));
         assert_eq!(arguments("v1.0.0"), format!("--driver=etcd {expected}"));
+    }
+
+    #[test]
+    fn a_unit_file_is_requested_over_the_same_connection_as_lists() {
+        let tunnel = FleetctlConnection::Tunnel { host: "core-01".into(), port: 22 };
+        let arguments = version("0.11.8").cat_arguments(&tunnel, "-.mount");
+        assert_eq!(arguments, ["--tunnel=core-01:22", "cat", "--", "-.mount"]);
+
+        let etcd = FleetctlConnection::Etcd { host: "core-01".into(), port: 4001 };
+        let arguments = version("1.0.0").cat_arguments(&etcd, "a.service").join(" ");
+        assert_eq!(arguments, "--driver=etcd --endpoint=http://core-01:4001 cat -- a.service");
     }
 
     #[test]

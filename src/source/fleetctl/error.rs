@@ -9,8 +9,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use super::FleetctlVersion;
-use super::child::STDOUT_LIMIT;
+use super::{FleetctlVersion, MAX_LIST_BYTES};
 use crate::source::table::TableError;
 
 /// How many lines of standard error an error quotes at most.
@@ -93,7 +92,7 @@ pub enum FleetctlError {
     /// It printed too much, and was killed.
     #[error(
         "`{command}` was killed: it printed more than {} MiB{}",
-        STDOUT_LIMIT >> 20,
+        MAX_LIST_BYTES >> 20,
         quoted(stderr)
     )]
     OutputTooLarge {

@@ -8,13 +8,13 @@ use std::time::Duration;
 use super::{
     Backend, EtcdProbe, Options, Selection, SelectionFacts, SelectionReason, SourceRequest, decide,
 };
-use crate::source::Source;
 use crate::source::api::Api;
 use crate::source::etcd::error::FileError;
 use crate::source::etcd::{self, EtcdSource};
 use crate::source::fleetctl::{self, Fleetctl, FleetctlError};
 use crate::source::polled::{Polled, Schedule};
 use crate::source::replay::{Replay, ReplayError};
+use crate::source::{Source, UnitFileReader};
 
 /// How long the probe of an etcd may take.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -110,6 +110,16 @@ pub(crate) enum OpenedSource {
 }
 
 impl OpenedSource {
+    /// Reads single unit files from the same source.
+    pub(crate) fn unit_file_reader(&self) -> UnitFileReader {
+        match self {
+            OpenedSource::Replay(_) => UnitFileReader::Recording,
+            OpenedSource::Api(api, _) => UnitFileReader::Api(api.clone()),
+            OpenedSource::Etcd(etcd) => UnitFileReader::Etcd(etcd.file_reader()),
+            OpenedSource::Fleetctl(fleetctl, _) => UnitFileReader::Fleetctl(fleetctl.clone()),
+        }
+    }
+
     pub(crate) fn start(self) -> Source {
         match self {
             OpenedSource::Replay(replay) => Source::Replay(replay),

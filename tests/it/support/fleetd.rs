@@ -307,6 +307,13 @@ impl Registry {
     /// The reply to a request for a path, with 100 entries a page.
     pub fn reply(&self, requested: &str) -> Reply {
         let (path, query) = requested.split_once('?').unwrap_or((requested, ""));
+        if let Some(name) = path.strip_prefix("/fleet/v1/units/") {
+            let unit = self.units.iter().find(|unit| unit["name"] == name);
+            return unit.map_or_else(
+                || error(404, "unit does not exist"),
+                |unit| Reply::Json(200, unit.clone()),
+            );
+        }
         let (key, entries) = match path {
             "/fleet/v1/state" => ("states", &self.states),
             "/fleet/v1/machines" => ("machines", &self.machines),
