@@ -1,10 +1,10 @@
 //! The server: accepts connections, starts a task for each, and waits for them at the end.
 //!
 //! This file must not know what a connection is used for. The modules below it only read
-//! publications, so nothing that a client sends makes the program query fleet; with the exception of
-//! an admitted request for a unit file (`unit_file`), which is bounded, counted, and off by default.
-//! Each limit on what a client may send, hold or wait for is in [`Timing`], in [`ServerSettings`],
-//! or a constant of the module that enforces it.
+//! publications. So nothing that a client sends makes the program query fleet, except an admitted
+//! request for a unit file (`unit_file`), which is bounded, counted, and off by default. Each limit
+//! on what a client may send, hold or wait for is in [`Timing`], in [`ServerSettings`], or a
+//! constant of the module that enforces it.
 //!
 //! The path of a request: `connection` serves it with hyper, `http` applies the access rules
 //! (`access`) and finds the route (`routes`), `content` encodes the response. A *client* is a
