@@ -195,13 +195,12 @@ pub struct Cli {
     #[arg(long, value_name = "FILE", help_heading = ACCESS)]
     pub token_file: Option<String>,
 
-    /// Show unit files to clients, which makes the monitor read them: off, masked (without values
-    /// that look like secrets) or full; without a value: masked [default: off]
+    /// Show unit files to clients: off, masked (values that look like secrets are hidden) or full;
+    /// the flag alone means masked [default: off]
     #[arg(
         long,
         value_name = "WHAT",
         num_args = 0..=1,
-        require_equals = true,
         default_missing_value = "masked",
         help_heading = ACCESS
     )]
@@ -339,7 +338,6 @@ mod tests {
         let takes_a_value = |argument: &&clap::Arg| {
             argument.get_action().takes_values()
                 && argument.get_num_args().is_none_or(|count| count.takes_values())
-                && !argument.is_require_equals_set()
         };
         for argument in command.get_arguments().filter(takes_a_value) {
             let name = argument.get_long().unwrap();
@@ -353,6 +351,7 @@ mod tests {
         assert_eq!(unit_files("--unit-files").as_deref(), Some("masked"));
         assert_eq!(unit_files("--unit-files --demo").as_deref(), Some("masked"));
         assert_eq!(unit_files("--unit-files=full").as_deref(), Some("full"));
+        assert_eq!(unit_files("--unit-files full").as_deref(), Some("full"));
         assert_eq!(unit_files("--demo"), None);
     }
 

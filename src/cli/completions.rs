@@ -120,7 +120,8 @@ mod tests {
 
     #[test]
     fn every_value_that_is_offered_is_valid() {
-        let of_the_daemon = ["publish", "unit_fields", "machine_fields", "log", "log_to"];
+        let of_the_daemon =
+            ["publish", "unit_fields", "machine_fields", "unit_files", "log", "log_to"];
 
         for id in of_the_daemon {
             for value in values(id).unwrap() {

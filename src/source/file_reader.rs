@@ -1,9 +1,9 @@
 //! Reads single unit files, when a client requests them: from etcd, from fleet's API, or with
 //! `fleetctl cat`.
 //!
-//! It works beside the source's polls or its watch, and does not disturb them. The caller bounds how
-//! many files are read at a time, and for how long. Dropping a read ends all that it has started.
-//! It must not know who requests a file.
+//! It works beside the source's polls or its watch, and does not disturb them. The caller bounds
+//! how many files are read at a time, and for how long. Dropping a read ends all that it has
+//! started. It must not know who requests a file.
 
 use std::sync::Arc;
 

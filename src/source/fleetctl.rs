@@ -96,8 +96,8 @@ impl Fleetctl {
             .await
     }
 
-    /// Reads the file of a unit with `fleetctl cat`. `None` if there is no such unit. `known` is its
-    /// hash as last listed.
+    /// Reads the file of a unit with `fleetctl cat`. `None` if there is no such unit. `known` is
+    /// its hash as last listed.
     pub(super) async fn read_file(
         &self,
         unit: &str,

@@ -1,9 +1,9 @@
 //! Masks what looks like a secret in a unit file. Pure.
 //!
 //! A file cannot say what in it is secret. So this goes by names, such as `PASSWORD` in
-//! `Environment=DB_PASSWORD=…`, and by the forms in which secrets are usually passed. When in doubt,
-//! it masks. The file keeps its lines, and each line its name. `[X-Fleet]` is left as it is, since
-//! fleet's lists have that anyway.
+//! `Environment=DB_PASSWORD=…`, and by the forms in which secrets are usually passed. When in
+//! doubt, it masks. The file keeps its lines, and each line its name. `[X-Fleet]` is left as it is,
+//! since fleet's lists have that anyway.
 
 #[cfg(test)]
 mod tests;
@@ -35,8 +35,11 @@ const HARMLESS_OPTIONS: [&str; 10] = [
 /// Options whose value is `ID:SECRET` (`systemd.exec(5)`).
 const CREDENTIAL_OPTIONS: [&str; 2] = ["SetCredential", "SetCredentialEncrypted"];
 
-/// Words that a secret follows, as in `Authorization: Bearer …` (RFC 6750, RFC 7617).
-const AUTHORIZATION_SCHEMES: [&str; 2] = ["Bearer", "Basic"];
+/// The words before the secret in `Authorization: Bearer …` (RFC 6750, RFC 7617).
+const AUTHORIZATION_SCHEMES: [&str; 4] = ["Basic", BEARER, "Digest", "Token"];
+
+/// The one of them that a secret follows anywhere. The others are usual words.
+const BEARER: &str = "Bearer";
 
 /// Options of programs such as curl, whose value is `USER:PASSWORD`.
 const USER_OPTIONS: [&str; 2] = ["-u", "--user"];
@@ -92,7 +95,7 @@ fn section(line: &str) -> Option<&str> {
 /// Where the secrets of one logical line are.
 fn secrets_of_line(line: &str) -> Vec<Range<usize>> {
     let Some((name, value)) = option(line) else {
-        return Scanner::new(line, 0).secrets();
+        return ValueScanner::new(line, 0).secrets();
     };
 
     let whole_value = value..line.trim_end().len().max(value);
@@ -103,7 +106,7 @@ fn secrets_of_line(line: &str) -> Vec<Range<usize>> {
     if is_secret(name) && !HARMLESS_OPTIONS.contains(&name) {
         return vec![whole_value];
     }
-    Scanner::new(line, value).secrets()
+    ValueScanner::new(line, value).secrets()
 }
 
 /// The name of an option, and where its value begins. A comment has none.
@@ -123,9 +126,15 @@ fn is_secret(name: &str) -> bool {
     SECRET_WORDS.iter().any(|word| name.contains(word))
 }
 
+fn is_authorization_scheme(word: &str) -> bool {
+    AUTHORIZATION_SCHEMES
+        .iter()
+        .any(|scheme| scheme.eq_ignore_ascii_case(word))
+}
+
 /// Finds secrets in the value of an option: words, some of them in quotes, as `systemd.syntax(7)`
 /// and `systemd.service(5)` describe them.
-struct Scanner<'a> {
+struct ValueScanner<'a> {
     text: &'a str,
     /// Where it is, in bytes.
     at: usize,
@@ -134,7 +143,7 @@ struct Scanner<'a> {
     found: Vec<Range<usize>>,
 }
 
-impl<'a> Scanner<'a> {
+impl<'a> ValueScanner<'a> {
     fn new(text: &'a str, at: usize) -> Self {
         Self { text, at, quote: None, found: Vec::new() }
     }
@@ -179,14 +188,14 @@ impl<'a> Scanner<'a> {
             let is_in_path = self.text[..start].ends_with(['/', '@']);
             if let Some(value) = value_after_separator(&self.text[end..], is_in_path) {
                 self.secret(end + value);
+                if is_authorization_scheme(&self.text[end + value..self.at]) {
+                    self.next_word();
+                }
             } else if name.starts_with('-') {
-                self.next_word(0);
+                self.next_word();
             }
-        } else if AUTHORIZATION_SCHEMES
-            .iter()
-            .any(|scheme| scheme.eq_ignore_ascii_case(name))
-        {
-            self.next_word(0);
+        } else if name.eq_ignore_ascii_case(BEARER) {
+            self.next_word();
         } else if USER_OPTIONS.contains(&name) {
             self.user();
         }
@@ -198,17 +207,25 @@ impl<'a> Scanner<'a> {
         let value = self.at + value_after_separator(rest, true).unwrap_or_else(|| blanks(rest));
         let end = self.end_of_value(value);
 
-        if let Some(colon) = self.text[value..end].find(':') {
-            self.secret(value + colon + 1);
+        let content = self.text[value..end].trim_end_matches(['"', '\'']);
+        if let Some(colon) = content.find(':') {
+            self.found.push(value + colon + 1..value + content.len());
+            self.at = end;
         }
     }
 
     /// The next word is secret.
-    fn next_word(&mut self, from: usize) {
-        let rest = &self.text[self.at + from..];
-        let blanks = blanks(rest);
+    fn next_word(&mut self) {
+        // The word before it may be in quotes, which end here.
+        if let Some(quote) = self.quote
+            && self.text[self.at..].starts_with(quote)
+        {
+            self.skip(quote);
+        }
+
+        let blanks = blanks(&self.text[self.at..]);
         if blanks > 0 {
-            self.secret(self.at + from + blanks);
+            self.secret(self.at + blanks);
         }
     }
 

@@ -10,7 +10,8 @@
 //!   of the recorded rows, with all columns of the version, in the order of
 //!   `tests/fixtures/fleetctl/VERSION.json`.
 //! - `files.json` (optional): `{"a.service": "[Unit]\n…", …}`, the unit files that `cat` prints.
-//! - `mode` (optional): how lists and `cat` behave; after a space, the only command that behaves so.
+//! - `mode` (optional): how lists and `cat` behave; after a space, the only command that behaves
+//!   so.
 //!
 //! | mode | behaviour of lists |
 //! |---|---|

@@ -84,6 +84,16 @@ fn arguments_of_commands_are_masked() {
             "ExecStart=/usr/bin/curl -H 'Authorization: ********' http://x/",
         ),
         ("ExecStart=/bin/web Bearer a.b c", "ExecStart=/bin/web Bearer ******** c"),
+        ("# Authorization: Basic a.b c", "# Authorization: ******** ******** c"),
+        ("Description=Basic web server", "Description=Basic web server"),
+        (
+            "ExecStart=/bin/web \"--password\" \"a b\" -v",
+            "ExecStart=/bin/web \"--password\" ******** -v",
+        ),
+        (
+            "ExecStart=/usr/bin/curl -u \"me:a b\" x",
+            "ExecStart=/usr/bin/curl -u \"me:********\" x",
+        ),
         (
             "ExecStart=/usr/bin/curl -u me:hunter2 x",
             "ExecStart=/usr/bin/curl -u me:******** x",
@@ -198,7 +208,8 @@ proptest! {
         before in r#"[a-zA-Z=' \\"]{0,20}"#,
         quote in prop_oneof![Just(""), Just("\""), Just("'")],
     ) {
-        let text = format!("[Service]\nEnvironment={before} {quote}MY_TOKEN=s3cr3t{quote} PORT=80\n");
+        let assignment = format!("{quote}MY_TOKEN=s3cr3t{quote}");
+        let text = format!("[Service]\nEnvironment={before} {assignment} PORT=80\n");
         prop_assert!(!mask(&text).contains("s3cr3t"), "{}", text);
     }
 }
