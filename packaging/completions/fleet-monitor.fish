@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_fleet_monitor_global_optspecs
-    string join \n c/fleetctl= m/machine-freq= u/unit-freq= e/endpoint= endpoint-port= t/tunnel= tunnel-port= source= api= etcd= etcd-prefix= etcd-ca= etcd-cert= etcd-key= etcd-user= etcd-password-file= poll-timeout= grace= keep-lost= history= demo record= replay= replay-speed= p/port= bind= listen= publish= unit-fields= machine-fields= metrics-units= journal-port= link= allowed-origins= allowed-hosts= token-file= max-clients= log= log-to= config= check-config env-file= h/help V/version
+    string join \n c/fleetctl= m/machine-freq= u/unit-freq= e/endpoint= endpoint-port= t/tunnel= tunnel-port= source= api= etcd= etcd-prefix= etcd-ca= etcd-cert= etcd-key= etcd-user= etcd-password-file= poll-timeout= grace= keep-lost= history= demo record= replay= replay-speed= p/port= bind= listen= publish= unit-fields= machine-fields= metrics-units= journal-port= link= allowed-origins= allowed-hosts= token-file= unit-files= max-clients= log= log-to= config= check-config env-file= h/help V/version
 end
 
 function __fish_fleet_monitor_needs_command
@@ -77,6 +77,9 @@ complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l link -d 'Li
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l allowed-origins -d 'Additional browser origins to allow, such as https://ops.example.com; *: all [default: none]' -r -f
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l allowed-hosts -d 'Additional host names to accept in requests; *: all [default: none]' -r -f
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l token-file -d 'File with the token that every request must carry' -r -F
+complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l unit-files -d 'Show unit files to clients: off, masked (values that look like secrets are hidden) or full; the flag alone means masked [default: off]' -r -f -a "off\t''
+masked\t''
+full\t''"
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l max-clients -d 'Maximum number of clients; more get status 503 [default: 10000]' -r -f
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l log -d 'error, warn, info, debug, trace, or a filter such as warn,fleet_monitor=debug [default: info]' -r -f -a "error\t''
 warn\t''
@@ -120,6 +123,7 @@ always\t'Always'
 never\t'Never'"
 complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand unit" -l url -d 'The monitor: http://HOST:PORT or unix:///PATH [default: $FLEET_MONITOR_URL, or http://localhost:8989]' -r -f
 complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand unit" -l token-file -d 'File with the token that the monitor requires [default: $FLEET_MONITOR_TOKEN_FILE]' -r -F
+complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand unit" -l file -d 'Print the unit file, and what differs on machines that run another version; the monitor needs --unit-files'
 complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand unit" -l json -d 'Print JSON: the rows of /v2/state'
 complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand unit" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand logs" -s n -l lines -d 'Begin with so many of the last lines' -r -f
