@@ -18,6 +18,8 @@
  * @typedef {object} Actions
  * @property {{unit: CommandTemplate[], machine: CommandTemplate[]}} commands
  * @property {{name: string, url: string}[]} links
+ * @property {boolean} logs whether the server has the logs of units
+ * @property {?string} unit_files how much of unit files it shows, null if none
  */
 
 /** @typedef {{name: string, command: string, when?: string[]}} CommandTemplate */

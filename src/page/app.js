@@ -231,6 +231,8 @@ function healthArrived(next) {
 function closeAll(gone) {
   const open = [...view.open].filter((key) => !gone.has(key));
   if (open.length < view.open.size) go({ open: new Set(open) }, { replace: true });
+  // The table closes them itself when it is shown.
+  if (view.tab !== "units") panels.units.detail.keep(view.open);
 }
 
 function linkChanged(next) {
@@ -274,7 +276,8 @@ function drawNow() {
       drawCounts();
     }
     if (changed.data || changed.view) drawView();
-    histories.keep(view.open);
+    // The order that is held may have details of rows that are gone.
+    histories.keep(new Set([...view.open, ...panels.units.detail.sections.keys()]));
     changed = { data: false, view: false };
     keepPlace();
   }

@@ -1,7 +1,7 @@
 // The connection to the server: the second protocol over a WebSocket. While no WebSocket opens, it
 // polls /v2/state every few seconds, and turns each answer into messages of the second protocol.
-// What is needed only now and then, such as the events or the log of one unit, it requests on demand.
-// No other file knows a URL of the server, a socket or a retry.
+// What is needed only now and then, such as the events or the log of one unit, it requests on
+// demand. No other file knows a URL of the server, a socket or a retry.
 
 import { EventStreamDecoder } from "./event-stream.js";
 import { DISCONNECTS } from "./words.js";
@@ -113,14 +113,8 @@ export class Feed {
    *   one has none, and neither has one without a history
    */
   async history(unit, machine) {
-    const address = new URL("v2/history", BASE);
-    address.searchParams.set("unit", unit);
-    if (machine) address.searchParams.set("machine", machine);
-
-    const signal = AbortSignal.timeout(ANSWER_TIMEOUT);
-    const options = { headers: authorization(), cache: "no-store", signal };
-    const response = await fetch(address, options);
-    return response.ok ? response.json() : null;
+    const { response, body } = await request("v2/history", { unit, ...(machine && { machine }) });
+    return response.ok ? JSON.parse(body) : null;
   }
 
   /** Connects with this token, and stores it until the tab is closed. */
@@ -154,7 +148,7 @@ export class Feed {
     const attempt = this.#attempt;
     if (this.#kind === "live" && this.#actions.attempt !== attempt) {
       const before = this.#actions.answer;
-      const answer = this.#fetchActions().catch(() => before);
+      const answer = fetchActions().catch(() => before);
       this.#actions = { attempt, answer };
     }
     return this.#actions.answer;
@@ -167,9 +161,10 @@ export class Feed {
   async unitFile(unit) {
     try {
       const { response, body } = await request("v2/unit-file", { unit });
-      return response.ok ? { file: JSON.parse(body) } : { reason: explanation(body) };
-    } catch {
-      return { reason: DISCONNECTS.unreachable };
+      return response.ok ? { file: JSON.parse(body) } : { reason: reasonIn(response, body) };
+    } catch (error) {
+      const isLate = error.name === "TimeoutError";
+      return { reason: isLate ? DISCONNECTS.unanswered : DISCONNECTS.unreachable };
     }
   }
 
@@ -207,7 +202,6 @@ export class Feed {
   }
 
   #report(link) {
-    if (link.kind === "live" && this.#kind !== "live") this.#actions = null;
     this.#kind = link.kind;
     this.#listener.link({ reason: "", ...link });
   }
@@ -317,28 +311,19 @@ export class Feed {
       case 401:
         return this.#refuse({ kind: "token", rejected: hadToken });
       case 403:
-        return this.#refuse({ kind: "refused", reason: explanation(body) });
+        return this.#refuse({ kind: "refused", reason: reasonIn(response, body) });
       default:
         this.#disconnect(DISCONNECTS.status(response.status, response.statusText));
     }
   }
 
   async #fetchState() {
-    const headers = this.#etag ? { "If-None-Match": this.#etag } : {};
-    const response = await this.#fetch("v2/state", headers);
-    return { response, body: await response.text() };
-  }
+    const headers = authorization();
+    if (this.#etag) headers["If-None-Match"] = this.#etag;
 
-  /** An older server has no actions. */
-  async #fetchActions() {
-    const response = await this.#fetch("v2/actions");
-    return response.ok ? response.json() : null;
-  }
-
-  #fetch(path, headers = {}) {
     const { signal } = this.#request;
-    const authorized = { ...authorization(), ...headers };
-    return fetch(new URL(path, BASE), { headers: authorized, cache: "no-store", signal });
+    const response = await fetch(new URL("v2/state", BASE), { headers, cache: "no-store", signal });
+    return { response, body: await response.text() };
   }
 
   #polled(attempt, response, body) {
@@ -440,7 +425,7 @@ class LogStream {
   async #refuse(request, response) {
     const body = await response.text();
     const isFinal = !this.#hasBegun && [400, 401, 403, 404].includes(response.status);
-    const reason = explanation(body) || DISCONNECTS.status(response.status, response.statusText);
+    const reason = reasonIn(response, body);
     if (!isFinal) throw reason;
     if (this.#request === request) this.end({ kind: "refused", reason });
   }
@@ -477,6 +462,12 @@ function logAddress({ unit, machine }) {
   const query = { unit, lines: FIRST_LINES, follow: "yes", ...(machine ? { machine } : {}) };
   address.search = new URLSearchParams(query);
   return address;
+}
+
+/** An older server has no actions. */
+async function fetchActions() {
+  const { response, body } = await request("v2/actions");
+  return response.ok ? JSON.parse(body) : null;
 }
 
 /** Requests a resource once. */
@@ -516,6 +507,11 @@ function explanation(body) {
     const answer = JSON.parse(body);
     return answer.error?.message ?? answer.message ?? answer.error ?? body;
   } catch {
-    return body;
+    // The page of a proxy is no sentence.
+    return body.trimStart().startsWith("<") ? "" : body;
   }
 }
+
+/** Why a request was refused. */
+const reasonIn = (response, body) =>
+  explanation(body) || DISCONNECTS.status(response.status, response.statusText);

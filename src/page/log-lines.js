@@ -79,6 +79,8 @@ export class LogLines {
 
   /** Notes that nothing was read for a while: lines may be missing. */
   addGap() {
+    // Those that are still read are named again.
+    for (const machine of this.machines.values()) machine.state = "ended";
     const last = this.#waiting.at(-1) ?? this.entries.at(-1);
     if (last && last.kind !== "gap") this.#add({ kind: "gap" });
   }

@@ -2,12 +2,9 @@
 // links to elsewhere.
 
 import { commandsFor, linksFor, machineSubject, unitSubject } from "./actions.js";
-import { copyText } from "./copy.js";
-import { button, element, hide, text } from "./dom.js";
+import { copyButton } from "./copy.js";
+import { element, hide } from "./dom.js";
 import { NEXT_STEPS } from "./words.js";
-
-/** How long a button says that its command was copied, in milliseconds. */
-const COPIED = 2000;
 
 /**
  * The commands and links below an open row.
@@ -104,20 +101,8 @@ class StepList {
 
   command({ name, command }) {
     const code = element("code", {}, command);
-    const attributes = { class: "quiet copy", "aria-label": NEXT_STEPS.copyOf(name) };
-    const copy = button(attributes, NEXT_STEPS.copy);
-    copy.addEventListener("click", () => this.copy(code, copy));
+    const copy = copyButton(code, { name, announce: this.actions.announce });
     return element("li", {}, element("span", { class: "step-name" }, name), code, copy);
-  }
-
-  async copy(code, copy) {
-    const isCopied = await copyText(code);
-    const words = isCopied ? NEXT_STEPS.copied : NEXT_STEPS.selected;
-    text(copy, words);
-    this.actions.announce(words);
-
-    clearTimeout(copy.timer);
-    copy.timer = setTimeout(() => text(copy, NEXT_STEPS.copy), COPIED);
   }
 }
 

@@ -169,7 +169,7 @@ export class UnitDetail {
       node.summary.querySelector(".all-events")?.focus();
     };
     const label = isWhole ? DETAIL.fewerEvents : DETAIL.allEvents(count);
-    return button({ class: "quiet all-events", "aria-expanded": isWhole, onclick }, label);
+    return button({ class: "quiet all-events", onclick }, label);
   }
 
   links({ unit, where }) {

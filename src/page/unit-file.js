@@ -1,11 +1,9 @@
 // The unit file of an open row, and what differs on its machine if that runs another version. It is
 // shown only where the monitor shows unit files, and fetched only when somebody asks for it.
 
-import { attribute, button, element, hide, text } from "./dom.js";
+import { copyButton } from "./copy.js";
+import { button, element, hide, text } from "./dom.js";
 import { UNIT_FILE, shortHash } from "./words.js";
-
-/** How long a copy button says that it has copied, in milliseconds. */
-const COPIED = 2_000;
 
 // The elements of lines that were removed and added, by what the lines begin with.
 const CHANGES = { "-": "del", "+": "ins" };
@@ -26,7 +24,7 @@ export class UnitFileSection {
   constructor(actions) {
     this.actions = actions;
     const onclick = () => this.toggle();
-    this.button = button({ class: "quiet", onclick, "aria-expanded": "false" }, UNIT_FILE.show);
+    this.button = button({ class: "quiet", onclick }, UNIT_FILE.show);
     this.again = button({ class: "quiet", onclick: () => this.read() }, UNIT_FILE.again);
     this.note = element("p", { class: "file-note", role: "status" });
     this.content = element("div");
@@ -85,18 +83,21 @@ export class UnitFileSection {
     const machine = this.row.where ?? "";
     const others = running.filter(({ machines }) => machines.includes(this.row.machine));
 
-    const parts = others.map((other) => differenceOf(machine, other, hash));
+    const { announce } = this.actions;
+    const parts = others.map((other) => differenceOf(machine, other, hash, announce));
     if (content == null) parts.push(element("p", { class: "none" }, UNIT_FILE.deleted));
-    else parts.unshift(fileOf(UNIT_FILE.title(shortHash(hash)), content));
+    else parts.unshift(fileOf(UNIT_FILE.title(shortHash(hash)), content, announce));
     this.content.replaceChildren(...parts);
     this.draw();
   }
 
   draw() {
-    attribute(this.button, "aria-expanded", this.isOpen);
     text(this.button, this.isOpen ? UNIT_FILE.hide : UNIT_FILE.show);
     const isOld = this.row && hashesOf(this.row) !== this.readAt;
-    hide(this.again, !this.isOpen || !isOld);
+    const isHidden = !this.isOpen || !isOld;
+    // Otherwise the focus would be lost.
+    if (isHidden && document.activeElement === this.again) this.button.focus();
+    hide(this.again, isHidden);
   }
 }
 
@@ -104,18 +105,18 @@ export class UnitFileSection {
 const hashesOf = ({ hash, file_hash }) => `${hash} ${file_hash}`;
 
 /** A file with its title, and a button to copy it. */
-function fileOf(title, content) {
+function fileOf(title, content, announce) {
   const lines = element("pre", { tabindex: "0", role: "region", "aria-label": title }, content);
-  return element("div", {}, titleOf(title, copyButton(content, lines)), lines);
+  return element("div", {}, titleOf(title, copyButton(lines, { name: title, announce })), lines);
 }
 
 /** What differs between the version of a machine and that of fleet, or all of the former. */
-function differenceOf(machine, { hash, content, diff }, ofFleet) {
+function differenceOf(machine, { hash, content, diff }, ofFleet, announce) {
   const version = shortHash(hash);
   if (content == null) {
     return element("p", { class: "none" }, UNIT_FILE.unknown(machine, version));
   }
-  if (diff == null) return fileOf(UNIT_FILE.runs(machine, version), content);
+  if (diff == null) return fileOf(UNIT_FILE.runs(machine, version), content, announce);
 
   const title = UNIT_FILE.differs(machine, version, shortHash(ofFleet));
   const lines = diff.map((line) => element(CHANGES[line[0]] ?? "span", {}, `${line}\n`));
@@ -125,25 +126,3 @@ function differenceOf(machine, { hash, content, diff }, ofFleet) {
 
 const titleOf = (title, ...children) =>
   element("div", { class: "file-title" }, element("h3", {}, title), ...children);
-
-/** A button that copies a text, which an element shows. */
-function copyButton(content, shown) {
-  const node = button({ class: "quiet" }, UNIT_FILE.copy);
-  node.addEventListener("click", async () => {
-    const isCopied = await copy(content, shown);
-    text(node, isCopied ? UNIT_FILE.copied : UNIT_FILE.selected);
-    setTimeout(() => text(node, UNIT_FILE.copy), COPIED);
-  });
-  return node;
-}
-
-/** Copies a text. A page without TLS has no access to the clipboard: then the text is selected. */
-async function copy(content, shown) {
-  try {
-    await navigator.clipboard.writeText(content);
-    return true;
-  } catch {
-    getSelection().selectAllChildren(shown);
-    return document.execCommand("copy");
-  }
-}

@@ -66,7 +66,10 @@ export class UnitHistory {
         onkeydown: (event) => this.#keyPressed(event),
         onpointermove: (event) => this.#pointed(event),
         onpointerdown: (event) => this.#pointed(event),
-        onpointerleave: () => this.#choose(this.#hour.segments.length - 1),
+        onpointerleave: ({ pointerType }) => {
+          // What a finger has chosen stays.
+          if (pointerType === "mouse") this.#choose(this.#hour.segments.length - 1);
+        },
       },
       this.drawing,
     );

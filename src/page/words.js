@@ -369,10 +369,15 @@ export const LOG_NOTES = {
 
 export const NEXT_STEPS = {
   title: "Next steps",
+};
+
+/** Buttons that copy. */
+export const COPY = {
   copy: "Copy",
   copyOf: (name) => `Copy: ${name}`,
   copied: "Copied",
   selected: "Selected",
+  announced: (name, words) => `${name}: ${words}`,
 };
 
 /** The last hour of a unit. */
@@ -413,9 +418,6 @@ export const UNIT_FILE = {
   differs: (machine, version, usual) =>
     `From version ${version}, which ${machine} runs (-), to version ${usual} of fleet (+)`,
   unknown: (machine, version) => `${machine} runs version ${version}, which is not kept anywhere.`,
-  copy: "Copy",
-  copied: "Copied",
-  selected: "Selected: copy it with the keyboard",
 };
 
 // --- the machines

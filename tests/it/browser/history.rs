@@ -186,7 +186,7 @@ async fn what_happens_while_the_details_are_open_is_added_and_all_events_can_be_
     browser.press(ENTER).await;
     browser.until("$$('.history li').length === 10").await;
     browser
-        .until("document.activeElement.matches('.all-events[aria-expanded=true]')")
+        .until("document.activeElement.matches('.all-events')")
         .await;
     browser.press(ENTER).await;
     browser.until("$$('.history li').length === 8").await;
