@@ -69,6 +69,8 @@ pub struct Config {
     pub machine_fields: Vec<MachineField>,
     /// Globs that select units by name. Each of these units has a metric series of its own.
     pub metrics_units: Vec<WildMatch>,
+    /// The largest number of units in trouble that have a metric series of their own.
+    pub metrics_troubled: usize,
     /// Origins of web pages that are accepted in addition to the default ones.
     pub allowed_origins: Vec<AllowedOrigin>,
     /// Names in `Host` that are accepted in addition to the default ones.
@@ -347,6 +349,7 @@ fn load_over(
         unit_fields: values.list("unit_fields", parse::fields),
         machine_fields: values.list("machine_fields", parse::fields),
         metrics_units: values.list("metrics_units", |items| parse::each(items, parse::glob)),
+        metrics_troubled: values.with_default("metrics_troubled", parse::metrics_troubled),
         allowed_origins: values.list("allowed_origins", |items| parse::each(items, parse::origin)),
         allowed_hosts: values.list("allowed_hosts", |items| parse::each(items, parse::host_name)),
         token_file: values.optional("token_file", parse::path),

@@ -166,7 +166,7 @@ fn server_settings() -> ServerSettings {
         max_clients: 20_000,
         max_connections: usize::MAX,
         access: AccessPolicy::default(),
-        metrics_units: vec![],
+        unit_series: Default::default(),
     }
 }
 

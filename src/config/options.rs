@@ -44,6 +44,7 @@ pub(super) const OPTIONS: &[(&str, Option<&str>)] = &[
     ("unit_fields", Some("unit,load,active,sub,machine")),
     ("machine_fields", Some("machine,ip,metadata")),
     ("metrics_units", Some("")),
+    ("metrics_troubled", Some("1000")),
     ("allowed_origins", Some("")),
     ("allowed_hosts", Some("")),
     ("token_file", None),

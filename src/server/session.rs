@@ -324,7 +324,7 @@ mod tests {
             max_clients: 1,
             max_connections: 1,
             access: Default::default(),
-            metrics_units: vec![],
+            unit_series: Default::default(),
         };
         let context = Arc::new(ServerContext::new(
             settings,

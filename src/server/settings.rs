@@ -5,9 +5,8 @@
 
 use std::time::Duration;
 
-use wildmatch::WildMatch;
-
 use super::access::AccessPolicy;
+use crate::metrics::UnitSeries;
 
 /// The settings that may change while the server runs.
 #[derive(Clone, Debug)]
@@ -19,8 +18,8 @@ pub struct ServerSettings {
     pub max_connections: usize,
     /// Which requests are accepted.
     pub access: AccessPolicy,
-    /// Globs that select units by name. Each of these units has a metric series of its own.
-    pub metrics_units: Vec<WildMatch>,
+    /// Which units have metric series of their own.
+    pub unit_series: UnitSeries,
 }
 
 /// The time limits and intervals of the server. Tests shorten them.

@@ -1,5 +1,8 @@
 //! The metrics, as Prometheus reads them.
 
+mod incidents;
+mod scrapes;
+
 use std::collections::HashMap;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -7,6 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use fleet_monitor::cluster::{Event, FleetList, Unit, Verdict, View};
 use fleet_monitor::feed::Publish;
+use fleet_monitor::metrics::UnitSeries;
 use fleet_monitor::server::{ServerSettings, Timing};
 use tokio::io::AsyncWriteExt;
 use wildmatch::WildMatch;
@@ -17,10 +21,11 @@ const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=
 
 /// A cluster with something of everything.
 async fn bench() -> ServerBench {
-    let settings = ServerSettings {
-        metrics_units: vec![WildMatch::new("web@*.service"), WildMatch::new(r"x\*")],
-        ..settings()
+    let unit_series = UnitSeries {
+        selected: vec![WildMatch::new("web@*.service"), WildMatch::new(r"x\*")],
+        max_troubled: 2,
     };
+    let settings = ServerSettings { unit_series, ..settings() };
     let mut bench = ServerBench::with(settings, Timing::default(), Publish::Changes).await;
     let failed = Unit {
         verdict: Verdict::Failed,

@@ -16,7 +16,7 @@ use fleet_monitor::feed::fields::{MachineField, UnitField};
 use fleet_monitor::feed::filter::Filter;
 use fleet_monitor::feed::subscription::Subscription;
 use fleet_monitor::feed::{FeedInput, FeedSettings, Publication, Publish, Publisher, SourceInfo};
-use fleet_monitor::metrics::{Metrics, MetricsFormat};
+use fleet_monitor::metrics::{Metrics, MetricsFormat, Scrape, UnitSeries};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
@@ -443,7 +443,13 @@ fn the_table_of_metrics_is_complete() {
     let published = publication(&publisher(start()));
     let metrics = Metrics::new();
     metrics.polled(FleetList::Units, Duration::from_millis(30), true, SystemTime::now());
-    let text = metrics.encode(MetricsFormat::Prometheus, &published, 0, &[WildMatch::new("*")]);
+    let scrape = Scrape {
+        publication: &published,
+        clients: 0,
+        unit_series: &UnitSeries { selected: vec![WildMatch::new("*")], max_troubled: 10 },
+        now: Moment::now(),
+    };
+    let text = metrics.encode(MetricsFormat::Prometheus, scrape);
     let families = text
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())

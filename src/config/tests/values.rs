@@ -45,6 +45,7 @@ fn the_defaults_are_as_documented() {
         ],
         machine_fields: vec![MachineField::Machine, MachineField::Ip, MachineField::Metadata],
         metrics_units: vec![],
+        metrics_troubled: 1_000,
         allowed_origins: vec![],
         allowed_hosts: vec![],
         token_file: None,
@@ -130,7 +131,7 @@ fn lists_are_arrays_or_text_with_commas() {
 }
 
 /// Values that no option can have.
-pub(super) const IMPOSSIBLE: [(&str, &str); 81] = [
+pub(super) const IMPOSSIBLE: [(&str, &str); 83] = [
     ("fleetctl", ""),
     ("machine_freq", "10s"),
     ("unit_freq", "0"),
@@ -196,6 +197,8 @@ pub(super) const IMPOSSIBLE: [(&str, &str); 81] = [
     ("unit_fields", "unit,colour"),
     ("machine_fields", "id"),
     ("metrics_units", "a.service b.service"),
+    ("metrics_troubled", "many"),
+    ("metrics_troubled", "100001"),
     ("allowed_origins", "ops.example.com"),
     ("allowed_origins", "https://ops.example.com/"),
     ("allowed_origins", "https://*,"),
@@ -275,6 +278,7 @@ fn a_negative_number_is_refused_like_any_other_impossible_value() {
         ("--replay-speed", "replay_speed"),
         ("--endpoint-port", "endpoint_port"),
         ("--tunnel-port", "tunnel_port"),
+        ("--metrics-troubled", "metrics_troubled"),
         ("--max-clients", "max_clients"),
     ] {
         let places = Places::new().arguments(&[option, "-1"]);
