@@ -32,12 +32,7 @@ pub(super) fn process(start: &ProcessStart) -> Registry {
     if let Some(stat) = ProcessStat::read() {
         let cpu = Counter::<f64, AtomicU64>::default();
         cpu.inc_by(stat.cpu().as_secs_f64());
-        registry.register_with_unit(
-            "cpu",
-            "CPU time in user and system mode",
-            Unit::Seconds,
-            cpu,
-        );
+        registry.register_with_unit("cpu", "CPU time in user and system mode", Unit::Seconds, cpu);
         registry.register_with_unit(
             "resident_memory",
             "Memory that is in RAM",
@@ -157,7 +152,9 @@ mod tests {
 
     #[test]
     fn a_line_that_is_cut_off_has_no_values() {
-        for line in ["", "4711", "4711 (a) S", "4711 (a) S 1 1 1 0 -1 0 0 0 0 0 x 1 0 0 20 0 1 0 5 6"] {
+        for line in
+            ["", "4711", "4711 (a) S", "4711 (a) S 1 1 1 0 -1 0 0 0 0 0 x 1 0 0 20 0 1 0 5 6"]
+        {
             assert_eq!(ProcessStat::parse(line), None, "{line}");
         }
     }

@@ -25,13 +25,21 @@ pub struct Scrapes {
     count: usize,
 }
 
-/// The scrapes of a monitor that makes these polls, from the first second to `end`. After the last
-/// poll of each list, the same is read again at the usual intervals.
-pub fn scrapes(polls: &[&RecordedReport], end: Duration) -> Scrapes {
+/// What is read after the end of a recording.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Afterwards {
+    /// What was read before the incident: it is over.
+    AsBefore,
+    /// What was read last: it goes on.
+    AsItEnded,
+}
+
+/// The scrapes of a monitor that makes these polls, from the first second to `end`.
+pub fn scrapes(polls: &[RecordedReport], afterwards: Afterwards, end: Duration) -> Scrapes {
     let mut monitor = Monitor::new();
     let mut scrapes = Scrapes { series: BTreeMap::new(), count: 0 };
-    let polls = held(polls, end);
-    let mut polls = polls.iter().peekable();
+    let later = later_polls(polls, afterwards, end);
+    let mut polls = polls.iter().chain(&later).peekable();
 
     let mut at = Duration::ZERO;
     while at <= end {
@@ -44,28 +52,32 @@ pub fn scrapes(polls: &[&RecordedReport], end: Duration) -> Scrapes {
     scrapes
 }
 
-/// The polls, and those that repeat the last of each list until `end`.
-fn held(polls: &[&RecordedReport], end: Duration) -> Vec<RecordedReport> {
-    let mut held: Vec<RecordedReport> = polls.iter().map(|poll| (*poll).clone()).collect();
+/// The polls after the recording: each list at its usual interval.
+fn later_polls(
+    polls: &[RecordedReport],
+    afterwards: Afterwards,
+    end: Duration,
+) -> Vec<RecordedReport> {
+    let ended = polls.last().expect("polls").at;
+    let mut later = Vec::new();
 
     for list in FleetList::ALL {
-        let Some(last) = polls.iter().rfind(|poll| poll.lists.contains(&list)) else {
-            continue;
+        let mut of_list = polls.iter().filter(|poll| poll.lists == list.alone());
+        let repeated = match afterwards {
+            Afterwards::AsBefore => of_list.next(),
+            Afterwards::AsItEnded => of_list.next_back(),
         };
-        // A source that reads several lists at once is repeated once.
-        if last.lists[0] != list {
-            continue;
-        }
-        let seconds = if list == FleetList::Units { 2 } else { 10 };
-        let mut at = last.at + Duration::from_secs(seconds);
-        while at <= end {
-            held.push(RecordedReport { at, ..(*last).clone() });
-            at += Duration::from_secs(seconds);
+        let interval = Duration::from_secs(if list == FleetList::Units { 2 } else { 10 });
+
+        let mut at = ended + Duration::from_secs(1 + list as u64);
+        while let Some(poll) = repeated.filter(|_| at <= end) {
+            later.push(RecordedReport { at, ..poll.clone() });
+            at += interval;
         }
     }
 
-    held.sort_by_key(|poll| poll.at);
-    held
+    later.sort_by_key(|poll| poll.at);
+    later
 }
 
 /// A monitor whose clock is that of a recording, which begins in 1970, as that of `promtool` does.
@@ -139,20 +151,9 @@ impl Monitor {
 }
 
 impl Scrapes {
-    /// Scrapes of a monitor that does not answer.
-    pub fn of_nothing(count: usize) -> Self {
-        let up = (r#"up{job="fleet-monitor",instance="core-01:8989"}"#.to_owned(), vec![]);
-        let mut scrapes = Self { series: BTreeMap::from([up]), count: 0 };
-        for _ in 0..count {
-            scrapes.push("up", 0.0);
-            scrapes.count += 1;
-        }
-        scrapes
-    }
-
-    /// The second of the last scrape.
-    pub fn end(&self) -> u64 {
-        (self.count as u64 - 1) * INTERVAL
+    /// The times of the scrapes, in seconds.
+    pub fn times(&self) -> impl Iterator<Item = u64> {
+        (0..self.count as u64).map(|index| index * INTERVAL)
     }
 
     fn add(&mut self, text: &str) {

@@ -1,7 +1,7 @@
 //! HTTP, and who may look.
 
-use fleet_monitor::server::access::AllowedHost;
 use fleet_monitor::metrics::UnitSeries;
+use fleet_monitor::server::access::AllowedHost;
 use serde_json::json;
 use wildmatch::WildMatch;
 
@@ -446,8 +446,7 @@ async fn large_answers_are_compressed_for_who_wants_that() {
 
 #[tokio::test]
 async fn what_is_large_but_for_one_answer_alone_is_compressed_too() {
-    let unit_series =
-        UnitSeries { selected: vec![WildMatch::new("*")], ..UnitSeries::default() };
+    let unit_series = UnitSeries { selected: vec![WildMatch::new("*")], ..UnitSeries::default() };
     let settings = ServerSettings { unit_series, ..settings() };
     let mut bench = ServerBench::with(settings, Timing::default(), Publish::Changes).await;
     let names: Vec<String> = (0..2000).map(|number| format!("unit-{number:05}.service")).collect();
