@@ -8,7 +8,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use fleet_monitor::cluster::{Cluster, FleetList, Moment, ReadSchedule, Transition};
+use fleet_monitor::cluster::{Cluster, FleetList, Moment, Transition};
 use fleet_monitor::feed::fields::MachineField;
 use fleet_monitor::feed::{FeedInput, FeedSettings, Publish, Publisher, SourceInfo};
 use fleet_monitor::metrics::{Metrics, MetricsFormat, Scrape, UnitSeries};
@@ -110,14 +110,7 @@ impl Monitor {
         }
 
         let (transitions, read) = match &poll.outcome {
-            Ok(reading) => {
-                let schedule = ReadSchedule {
-                    every: Duration::from_secs(10),
-                    within: Duration::from_secs(30),
-                };
-                self.cluster.set_schedule(poll.lists, Some(schedule));
-                (self.cluster.apply(reading.clone(), at, poll.took), poll.lists)
-            }
+            Ok(reading) => (self.cluster.apply(reading.clone(), at, poll.took), poll.lists),
             Err(error) => (self.cluster.record_failure(poll.lists, error, at), &[][..]),
         };
         self.publish(&transitions, read, at);
