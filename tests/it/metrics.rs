@@ -418,7 +418,7 @@ for family in text_string_to_metric_families(sys.stdin.read()):
     if let Some(printed) = python(SCRIPT, &answer.body) {
         let is_series = |line: &&str| !line.starts_with('#');
         assert_eq!(printed.lines().count(), answer.text().lines().filter(is_series).count());
-        let nowhere = r"gauge fleet_unit_state [('active_state', 'active'), ('machine', 'none'), ('unit', 'x\x2d1.service')] 0.0";
+        let nowhere = r"gauge fleet_unit_state [('active_state', 'active'), ('machine', 'none'), ('unit', 'x\\x2d1.service')] 0";
         assert!(printed.contains(nowhere), "{printed}");
     }
 }
