@@ -1,5 +1,7 @@
 //! The metrics, as Prometheus reads them.
 
+mod dashboard;
+mod files;
 mod incidents;
 mod scrapes;
 mod tools;

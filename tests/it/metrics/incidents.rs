@@ -37,7 +37,7 @@ fn firing(alert: &'static str, unit: &'static str, ip: &'static str, from: u64) 
 }
 
 /// A timeline as the program would have read it, up to a second of it.
-fn timeline_until(name: &str, end: u64) -> Vec<RecordedReport> {
+pub fn timeline_until(name: &str, end: u64) -> Vec<RecordedReport> {
     let polls = timeline::polls(name);
     timeline::sampled(&polls, Duration::from_millis(600))
         .into_iter()

@@ -155,10 +155,7 @@ impl Scrapes {
             let (series, value) = line.rsplit_once(' ').expect("a value");
             let value = value.parse().expect("a number");
 
-            // What this process uses is not of the recording.
-            if !series.starts_with("process_") {
-                self.push(series, value);
-            }
+            self.push(series, value);
         }
         self.count += 1;
     }
