@@ -171,7 +171,7 @@ pub struct Cli {
     pub metrics_units: Option<String>,
 
     /// Maximum number of units in trouble that the metrics name; 0: none [default: 1000]
-    #[arg(long, value_name = "NUMBER", help_heading = SERVER)]
+    #[arg(long, value_name = "MAX", help_heading = SERVER)]
     pub metrics_troubled: Option<String>,
 
     /// Additional browser origins to allow, such as https://ops.example.com; *: all [default: none]
