@@ -21,7 +21,7 @@ pub(super) struct ProcessStart(Option<SystemTime>);
 
 impl ProcessStart {
     pub(super) fn read() -> Self {
-        Self(ProcessStat::read().and_then(|stat| stat.start()))
+        Self(ProcessStat::read().and_then(ProcessStat::start))
     }
 }
 
