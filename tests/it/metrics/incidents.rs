@@ -127,7 +127,7 @@ const TEN_MINUTES: Duration = Duration::from_secs(600);
 
 #[test]
 fn a_restart_of_fleetd_or_an_outage_of_etcd_fires_no_alert() {
-    // The second one ends with all rows in their places, the others before they are.
+    // The second recording begins before all rows are back after an earlier restart.
     for (name, afterwards) in [
         ("fleetd-restart", Afterwards::AsBefore),
         ("fleetd-restart-of-the-polled-machine", Afterwards::AsItEnded),
