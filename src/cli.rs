@@ -182,6 +182,9 @@ pub struct Cli {
     /// {prefix} and {instance}. May be repeated [default: none]
     #[arg(long = "link", value_name = "NAME=URL", help_heading = SERVER)]
     pub links: Option<Vec<String>>,
+    /// Maximum number of units in trouble that the metrics name; 0: none [default: 1000]
+    #[arg(long, value_name = "MAX", help_heading = SERVER)]
+    pub metrics_troubled: Option<String>,
 
     /// Additional browser origins to allow, such as https://ops.example.com; *: all [default: none]
     #[arg(long, value_name = "LIST", help_heading = ACCESS)]

@@ -79,6 +79,8 @@ pub struct Config {
     pub journal_port: Option<u16>,
     /// Links for units and machines, in their order.
     pub links: Vec<LinkTemplate>,
+    /// The largest number of units in trouble that have a metric series of their own.
+    pub metrics_troubled: usize,
     /// Origins of web pages that are accepted in addition to the default ones.
     pub allowed_origins: Vec<AllowedOrigin>,
     /// Names in `Host` that are accepted in addition to the default ones.
@@ -363,6 +365,7 @@ fn load_over(
         metrics_units: values.list("metrics_units", |items| parse::each(items, parse::glob)),
         journal_port: values.optional("journal_port", parse::remote_port),
         links: values.links("links"),
+        metrics_troubled: values.with_default("metrics_troubled", parse::metrics_troubled),
         allowed_origins: values.list("allowed_origins", |items| parse::each(items, parse::origin)),
         allowed_hosts: values.list("allowed_hosts", |items| parse::each(items, parse::host_name)),
         token_file: values.optional("token_file", parse::path),

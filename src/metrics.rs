@@ -5,9 +5,11 @@
 //! requested (`gauges`), so that polls cost nothing more and all values belong to one moment.
 
 mod drop_reason;
+mod family;
 mod format;
 mod gauges;
 mod journal_outcome;
+mod process;
 mod unit_file_outcome;
 
 use std::fmt;
@@ -16,17 +18,18 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 use wildmatch::WildMatch;
 
-use crate::cluster::{Event, FleetList};
+use crate::cluster::{Event, FleetList, Moment};
 use crate::feed::Publication;
 pub use drop_reason::DropReason;
+use family::LabeledFamily;
 pub use format::MetricsFormat;
 pub(crate) use journal_outcome::JournalOutcome;
+use process::ProcessStart;
 pub use unit_file_outcome::UnitFileOutcome;
 
 /// The buckets of the poll durations, in seconds: from a fast response over a socket to beyond the
@@ -41,9 +44,6 @@ const RECORDING: &str = "recording";
 /// Values of the label `outcome`: whether a reader of a log got a line.
 const SENT: &str = "sent";
 const MISSED: &str = "missed";
-
-/// A family with one label.
-type LabeledFamily<M> = Family<[(&'static str, &'static str); 1], M, fn() -> M>;
 
 /// A time or a duration in seconds.
 type SecondsGauge = Gauge<f64, AtomicU64>;
@@ -65,6 +65,29 @@ pub struct Metrics {
     log_lines: LabeledFamily<Counter>,
     log_streams: Gauge,
     unit_file_requests: LabeledFamily<Counter>,
+    process_start: ProcessStart,
+}
+
+/// Which units have series of their own.
+#[derive(Clone, Debug, Default)]
+pub struct UnitSeries {
+    /// Globs that select units by name, for the metric of their states.
+    pub selected: Vec<WildMatch>,
+    /// How many of the units whose verdict is not `ok` are named, the worst first.
+    pub max_troubled: usize,
+}
+
+/// What is to be shown of the present, besides what has been counted.
+#[derive(Clone, Copy, Debug)]
+pub struct Scrape<'a> {
+    /// The cluster and the source.
+    pub publication: &'a Publication,
+    /// The number of connected clients.
+    pub clients: usize,
+    /// Which units are named.
+    pub unit_series: &'a UnitSeries,
+    /// The present.
+    pub now: Moment,
 }
 
 impl Default for Metrics {
@@ -76,53 +99,41 @@ impl Default for Metrics {
 impl Metrics {
     /// All counters at zero.
     pub fn new() -> Self {
+        let lists = || FleetList::ALL.map(FleetList::name);
+        let histogram = || Histogram::new(DURATIONS);
+
         let mut metrics = Self {
             registry: Registry::with_prefix("fleet_monitor"),
-            transitions: LabeledFamily::new_with_constructor(Counter::default),
-            poll_duration: LabeledFamily::new_with_constructor(|| Histogram::new(DURATIONS)),
-            poll_failures: LabeledFamily::new_with_constructor(Counter::default),
+            transitions: LabeledFamily::with_series("event", Event::NAMES, Counter::default),
+            poll_duration: LabeledFamily::with_series("topic", lists(), histogram),
+            poll_failures: LabeledFamily::with_series("topic", lists(), Counter::default),
             registry_differences: Counter::default(),
-            poll_last_success: LabeledFamily::new_with_constructor(SecondsGauge::default),
+            poll_last_success: LabeledFamily::new("topic", SecondsGauge::default),
             frames_sent: Counter::default(),
             bytes_sent: Counter::default(),
-            writes_dropped: LabeledFamily::new_with_constructor(Counter::default),
-            clients_dropped: LabeledFamily::new_with_constructor(Counter::default),
-            journal_requests: LabeledFamily::new_with_constructor(Counter::default),
-            log_lines: LabeledFamily::new_with_constructor(Counter::default),
+            writes_dropped: LabeledFamily::with_series("to", [LOG, RECORDING], Counter::default),
+            clients_dropped: LabeledFamily::with_series(
+                "reason",
+                DropReason::ALL.map(DropReason::name),
+                Counter::default,
+            ),
+            journal_requests: LabeledFamily::with_series(
+                "outcome",
+                JournalOutcome::ALL.map(JournalOutcome::name),
+                Counter::default,
+            ),
+            log_lines: LabeledFamily::with_series("outcome", [SENT, MISSED], Counter::default),
             log_streams: Gauge::default(),
-            unit_file_requests: LabeledFamily::new_with_constructor(Counter::default),
+            unit_file_requests: LabeledFamily::with_series(
+                "outcome",
+                UnitFileOutcome::ALL.map(UnitFileOutcome::name),
+                Counter::default,
+            ),
+            process_start: ProcessStart::read(),
         };
 
-        metrics.create_series();
         metrics.register();
         metrics
-    }
-
-    /// Creates the series of each known label. A counter that exists from the start shows its first
-    /// increase.
-    fn create_series(&self) {
-        for event in Event::NAMES {
-            drop(self.transitions.get_or_create(&[("event", event)]));
-        }
-        for list in FleetList::ALL {
-            drop(self.poll_duration.get_or_create(&[("topic", list.name())]));
-            drop(self.poll_failures.get_or_create(&[("topic", list.name())]));
-        }
-        for to in [LOG, RECORDING] {
-            drop(self.writes_dropped.get_or_create(&[("to", to)]));
-        }
-        for reason in DropReason::ALL {
-            drop(self.clients_dropped.get_or_create(&[("reason", reason.name())]));
-        }
-        for outcome in JournalOutcome::ALL {
-            drop(self.journal_requests.get_or_create(&[("outcome", outcome.name())]));
-        }
-        for outcome in [SENT, MISSED] {
-            drop(self.log_lines.get_or_create(&[("outcome", outcome)]));
-        }
-        for outcome in UnitFileOutcome::ALL {
-            drop(self.unit_file_requests.get_or_create(&[("outcome", outcome.name())]));
-        }
     }
 
     /// Registers each family with its help text.
@@ -184,24 +195,24 @@ impl Metrics {
         );
         registry.register("log_streams", "Readers of logs", self.log_streams.clone());
 
-        let build = LabeledFamily::<Gauge>::new_with_constructor(Gauge::default);
-        build.get_or_create(&[("version", env!("CARGO_PKG_VERSION"))]).set(1);
+        let build = LabeledFamily::<Gauge>::new("version", Gauge::default);
+        build.get(env!("CARGO_PKG_VERSION")).set(1);
         registry.register("build_info", "The version of this program; always 1", build);
     }
 
     /// Counts a poll that ended at `at`. If `took` is zero, no single request led to the report, as
     /// with the changes of a watch. Then no duration is recorded.
     pub fn polled(&self, list: FleetList, took: Duration, succeeded: bool, at: SystemTime) {
-        let label = [("topic", list.name())];
+        let list = list.name();
 
         if !took.is_zero() {
-            self.poll_duration.get_or_create(&label).observe(took.as_secs_f64());
+            self.poll_duration.get(list).observe(took.as_secs_f64());
         }
         if succeeded {
             let at = at.duration_since(UNIX_EPOCH).unwrap_or_default();
-            self.poll_last_success.get_or_create(&label).set(at.as_secs_f64());
+            self.poll_last_success.get(list).set(at.as_secs_f64());
         } else {
-            self.poll_failures.get_or_create(&label).inc();
+            self.poll_failures.get(list).inc();
         }
     }
 
@@ -212,18 +223,18 @@ impl Metrics {
 
     /// Sets how many lines of the log have been dropped so far.
     pub fn log_lines_dropped(&self, so_far: u64) {
-        let dropped = self.writes_dropped.get_or_create(&[("to", LOG)]);
+        let dropped = self.writes_dropped.get(LOG);
         dropped.inc_by(so_far.saturating_sub(dropped.get()));
     }
 
     /// Counts a poll that is missing from the recording.
     pub fn recorded_poll_dropped(&self) {
-        self.writes_dropped.get_or_create(&[("to", RECORDING)]).inc();
+        self.writes_dropped.get(RECORDING).inc();
     }
 
     /// Counts an event of a unit, a machine or the source.
     pub fn transition(&self, event: &Event) {
-        self.transitions.get_or_create(&[("event", event.name())]).inc();
+        self.transitions.get(event.name()).inc();
     }
 
     /// Counts messages to one client. `bytes` is their size on the wire, including framing.
@@ -234,27 +245,23 @@ impl Metrics {
 
     /// Counts a client that is no longer connected, or was refused.
     pub fn client_dropped(&self, reason: DropReason) {
-        self.clients_dropped.get_or_create(&[("reason", reason.name())]).inc();
+        self.clients_dropped.get(reason.name()).inc();
     }
 
     /// Counts a request for the journal of a machine.
     pub(crate) fn journal_request(&self, outcome: JournalOutcome) {
-        self.journal_requests
-            .get_or_create(&[("outcome", outcome.name())])
-            .inc();
+        self.journal_requests.get(outcome.name()).inc();
     }
 
     /// Counts a request for a unit file.
     pub fn unit_file_requested(&self, outcome: UnitFileOutcome) {
-        self.unit_file_requests
-            .get_or_create(&[("outcome", outcome.name())])
-            .inc();
+        self.unit_file_requests.get(outcome.name()).inc();
     }
 
     /// Counts lines of a log for one reader.
     pub(crate) fn log_lines(&self, sent: u64, missed: u64) {
-        self.log_lines.get_or_create(&[("outcome", SENT)]).inc_by(sent);
-        self.log_lines.get_or_create(&[("outcome", MISSED)]).inc_by(missed);
+        self.log_lines.get(SENT).inc_by(sent);
+        self.log_lines.get(MISSED).inc_by(missed);
     }
 
     /// The number of readers of logs.
@@ -262,16 +269,10 @@ impl Metrics {
         &self.log_streams
     }
 
-    /// All metrics as text. Units that match one of the globs `units` have series of their own.
-    pub fn encode(
-        &self,
-        format: MetricsFormat,
-        publication: &Publication,
-        clients: usize,
-        units: &[WildMatch],
-    ) -> String {
+    /// All metrics as text. Series are in the same order each time.
+    pub fn encode(&self, format: MetricsFormat, scrape: Scrape) -> String {
         let openmetrics = self
-            .encode_openmetrics(publication, clients, units)
+            .encode_openmetrics(scrape)
             .expect("writing to a String does not fail, nor do these metrics");
 
         match format {
@@ -280,16 +281,12 @@ impl Metrics {
         }
     }
 
-    fn encode_openmetrics(
-        &self,
-        publication: &Publication,
-        clients: usize,
-        units: &[WildMatch],
-    ) -> Result<String, fmt::Error> {
+    fn encode_openmetrics(&self, scrape: Scrape) -> Result<String, fmt::Error> {
         let mut text = String::new();
-        encode_registry(&mut text, &gauges::cluster(publication, units))?;
-        encode_registry(&mut text, &gauges::program(publication, clients))?;
+        encode_registry(&mut text, &gauges::cluster(scrape.publication, scrape.unit_series))?;
+        encode_registry(&mut text, &gauges::program(scrape))?;
         encode_registry(&mut text, &self.registry)?;
+        encode_registry(&mut text, &process::process(&self.process_start))?;
         encode_eof(&mut text)?;
         Ok(text)
     }

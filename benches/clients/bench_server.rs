@@ -168,10 +168,10 @@ fn server_settings() -> ServerSettings {
         max_clients: 20_000,
         max_connections: usize::MAX,
         access: AccessPolicy::default(),
-        metrics_units: vec![],
         journal_port: None,
         links: vec![],
         unit_files: None,
+        unit_series: Default::default(),
     }
 }
 

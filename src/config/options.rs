@@ -47,6 +47,7 @@ pub(super) const OPTIONS: &[(&str, Option<&str>)] = &[
     ("metrics_units", Some("")),
     ("journal_port", None),
     ("links", Some("")),
+    ("metrics_troubled", Some("1000")),
     ("allowed_origins", Some("")),
     ("allowed_hosts", Some("")),
     ("token_file", None),

@@ -61,6 +61,11 @@ pub(super) fn max_clients(text: &str) -> Parsed<usize> {
     number.ok_or_else(|| "expected a number from 1 to 1000000".into())
 }
 
+pub(super) fn metrics_troubled(text: &str) -> Parsed<usize> {
+    let number = text.parse().ok().filter(|number| (0..=100_000).contains(number));
+    number.ok_or_else(|| "expected a number from 0 to 100000".into())
+}
+
 pub(super) fn seconds(text: &str) -> Parsed<Duration> {
     duration(text)
         .filter(|time| !time.is_zero())

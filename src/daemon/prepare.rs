@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::Failure;
 use crate::config::{Config, Environment};
+use crate::metrics::UnitSeries;
 use crate::server::ServerSettings;
 use crate::server::access::{AccessPolicy, Token};
 use crate::server::open_files::OpenFileLimit;
@@ -102,10 +103,13 @@ fn server_settings(config: &Config, files: OpenFileLimit) -> Result<ServerSettin
     Ok(ServerSettings {
         max_clients: config.max_clients,
         max_connections: files.connections(),
-        metrics_units: config.metrics_units.clone(),
         journal_port: config.journal_port,
         links: config.links.clone(),
         unit_files: config.unit_files,
+        unit_series: UnitSeries {
+            selected: config.metrics_units.clone(),
+            max_troubled: config.metrics_troubled,
+        },
         access: AccessPolicy {
             allowed_origins: config.allowed_origins.clone(),
             allowed_hosts: config.allowed_hosts.clone(),

@@ -38,6 +38,9 @@ pub(super) fn accepts_gzip(headers: &HeaderMap) -> bool {
 /// Whether the client would rather have this media type than the other one (RFC 9110, section
 /// 12.5.1). If it gives both the same weight, it prefers the one that it names more precisely: w3m
 /// accepts `text/html, application/*`. A client that takes anything prefers neither.
+///
+/// A media type may have parameters. If `version` is one of them, a client that names another
+/// version does not accept it. Other parameters do not matter.
 pub(super) fn prefers(headers: &HeaderMap, media_type: &str, other: &str) -> bool {
     media_type_rank(headers, media_type) > media_type_rank(headers, other)
 }
@@ -45,32 +48,70 @@ pub(super) fn prefers(headers: &HeaderMap, media_type: &str, other: &str) -> boo
 /// The weight of a media type in `Accept`, and how precise the most specific range is that contains
 /// it.
 fn media_type_rank(headers: &HeaderMap, media_type: &str) -> (f32, u8) {
-    let (kind, _) = media_type.split_once('/').unwrap_or((media_type, ""));
+    let offered = ListItem::parse(media_type);
+    let (kind, _) = offered.name.split_once('/').unwrap_or((offered.name, ""));
     let whole_kind = format!("{kind}/*");
 
-    [(media_type, 2), (&whole_kind, 1), ("*/*", 0)]
+    let ranges: Vec<ListItem> = list_items(headers, ACCEPT)
+        .map(ListItem::parse)
+        .filter(|range| match (range.version, offered.version) {
+            (Some(accepted), Some(version)) => accepted == version,
+            _ => true,
+        })
+        .collect();
+    let with_version = |range: &&ListItem| range.version.is_some();
+    let named = |name: &str| {
+        let items = ranges.iter().filter(|range| range.name.eq_ignore_ascii_case(name));
+        let items: Vec<&ListItem> = items.collect();
+        items.iter().copied().find(with_version).or(items.first().copied())
+    };
+
+    [(offered.name, 2), (&whole_kind, 1), ("*/*", 0)]
         .into_iter()
-        .find_map(|(range, precision)| Some((weight(headers, ACCEPT, &[range])?, precision)))
+        .find_map(|(name, precision)| {
+            let range = named(name)?;
+            Some((range.weight, precision + u8::from(with_version(&range))))
+        })
         .filter(|(weight, _)| *weight > 0.0)
         .unwrap_or((0.0, 0))
 }
 
-/// The weight of the first item with one of these names: 1 if it has none, 0 if it is not a number.
-/// `None`: there is no such item.
+/// The weight of the first item with one of these names. `None`: there is no such item.
 fn weight(headers: &HeaderMap, header: HeaderName, names: &[&str]) -> Option<f32> {
-    list_items(headers, header).find_map(|item| {
-        let mut parts = item.split(';').map(str::trim);
-        let name = parts.next()?;
-        if !names.iter().any(|other| name.eq_ignore_ascii_case(other)) {
-            return None;
-        }
+    list_items(headers, header)
+        .map(ListItem::parse)
+        .find(|item| names.iter().any(|name| item.name.eq_ignore_ascii_case(name)))
+        .map(|item| item.weight)
+}
 
-        let given = parts.find_map(|parameter| {
-            let (name, value) = parameter.split_once('=')?;
-            name.trim().eq_ignore_ascii_case("q").then(|| value.trim())
-        });
-        Some(given.map_or(1.0, |weight| weight.parse().unwrap_or(0.0)))
-    })
+/// An item of a list, with those of its parameters that matter.
+#[derive(Clone, Copy, Debug)]
+struct ListItem<'a> {
+    name: &'a str,
+    version: Option<&'a str>,
+    /// 1 if it has none, 0 if it is not a number.
+    weight: f32,
+}
+
+impl<'a> ListItem<'a> {
+    fn parse(item: &'a str) -> Self {
+        let mut parts = item.split(';').map(str::trim);
+        let name = parts.next().unwrap_or_default();
+        let parameters: Vec<(&str, &str)> = parts
+            .filter_map(|parameter| parameter.split_once('='))
+            .map(|(key, value)| (key.trim(), value.trim().trim_matches('"')))
+            .collect();
+        let parameter = |name: &str| {
+            let mut named = parameters.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name));
+            named.next().map(|(_, value)| *value)
+        };
+
+        Self {
+            name,
+            version: parameter("version"),
+            weight: parameter("q").map_or(1.0, |weight| weight.parse().unwrap_or(0.0)),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -147,6 +188,58 @@ mod tests {
             let headers = headers(&ACCEPT, accepted);
             let prefers_html = prefers(&headers, "text/html", "application/json");
             assert_eq!(prefers_html, expected, "{accepted:?}");
+        }
+    }
+
+    #[test]
+    fn a_media_type_with_a_version_is_preferred_by_the_weight_of_that_version() {
+        let openmetrics = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+        let text = "text/plain; version=0.0.4; charset=utf-8";
+
+        for (accepted, expected) in [
+            // Prometheus 2.
+            (
+                "application/openmetrics-text;version=1.0.0,\
+                 application/openmetrics-text;version=0.0.1;q=0.75,\
+                 text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+                true,
+            ),
+            // Prometheus 3.
+            (
+                "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,\
+                 application/openmetrics-text;version=0.0.1;q=0.4,\
+                 text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,\
+                 text/plain;version=0.0.4;q=0.2,*/*;q=0.1",
+                true,
+            ),
+            // Prometheus 3, with `PrometheusText0.0.4` before the others.
+            (
+                "text/plain;version=0.0.4;q=0.5,application/openmetrics-text;version=1.0.0;q=0.4",
+                false,
+            ),
+            ("application/openmetrics-text", true),
+            ("application/openmetrics-text; q=0.2, text/plain; q=0.1", true),
+            ("application/openmetrics-text;q=0.1, text/plain;q=0.2", false),
+            ("application/openmetrics-text;q=0.4, */*;q=0.5", false),
+            ("application/openmetrics-text;q=0, */*", false),
+            ("text/plain;q=0, */*;q=0.1", true),
+            ("application/*, text/plain;q=0.9", true),
+            (r#"APPLICATION/OpenMetrics-Text; Version="1.0.0"; Q=0.2, */*;q=0.1"#, true),
+            // Versions that are not there.
+            ("application/openmetrics-text;version=0.0.1, text/plain;q=0.1", false),
+            ("application/openmetrics-text;version=2.0.0", false),
+            (
+                "application/openmetrics-text;version=0.0.1;q=0.9,\
+                 application/openmetrics-text;version=1.0.0;q=0.1,text/plain;q=0.5",
+                false,
+            ),
+            ("text/plain;version=1.0.0, application/openmetrics-text;q=0.1", true),
+            ("*/*", false),
+            ("text/html, */*;q=0.1", false),
+            ("", false),
+        ] {
+            let headers = headers(&ACCEPT, &[accepted]);
+            assert_eq!(prefers(&headers, openmetrics, text), expected, "{accepted:?}");
         }
     }
 

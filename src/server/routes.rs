@@ -7,14 +7,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::StatusCode;
-use hyper::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue, REFRESH};
+use hyper::header::{HeaderMap, HeaderName, HeaderValue, REFRESH};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 
 use super::content::{EVENT_STREAM, JSON, ResponseContent};
 use super::context::ServerContext;
 use super::error::HttpError;
-use super::headers::{list_items, prefers};
+use super::headers::prefers;
 use super::logs;
 use super::overview::{self, PLAIN_TEXT};
 use super::page::{self, HTML, PageFile};
@@ -29,7 +29,7 @@ use crate::feed::event_history::HistoryQuery;
 use crate::feed::filter::Filter;
 use crate::feed::subscription::Subscription;
 use crate::feed::{Publication, PublishedList};
-use crate::metrics::MetricsFormat;
+use crate::metrics::{MetricsFormat, Scrape};
 
 /// A header with the state of the source. It is sent with `/v2/state` even if the rows have not
 /// changed (304), because the age of the data has changed.
@@ -159,9 +159,13 @@ pub(super) async fn content(
         }
         Route::Metrics => {
             let format = metrics_format(headers);
-            let units = &settings.metrics_units;
-            let text = context.metrics.encode(format, &publication, context.clients(), units);
-            ResponseContent::new(format.media_type(), text)
+            let scrape = Scrape {
+                publication: &publication,
+                clients: context.clients(),
+                unit_series: &settings.unit_series,
+                now: Moment::now(),
+            };
+            ResponseContent::new(format.media_type(), context.metrics.encode(format, scrape))
         }
         Route::Liveness => ResponseContent::new(JSON, json!({ "status": "ok" }).to_string()),
         Route::Readiness => readiness::content(&publication, context.clients(), Moment::now()),
@@ -306,16 +310,16 @@ fn plain(context: &ServerContext, publication: &Publication, query: &str) -> Res
     }
 }
 
-/// The format of the metrics that a client accepts. Prometheus asks for OpenMetrics, a person with
-/// curl does not.
+/// The format of the metrics that a client prefers. Prometheus prefers OpenMetrics; a person with
+/// curl, who accepts anything, does not.
 fn metrics_format(headers: &HeaderMap) -> MetricsFormat {
-    let accepts_openmetrics =
-        list_items(headers, ACCEPT).any(|item| item.contains("application/openmetrics-text"));
+    let openmetrics = MetricsFormat::OpenMetrics;
+    let prometheus = MetricsFormat::Prometheus;
 
-    if accepts_openmetrics {
-        MetricsFormat::OpenMetrics
+    if prefers(headers, openmetrics.media_type(), prometheus.media_type()) {
+        openmetrics
     } else {
-        MetricsFormat::Prometheus
+        prometheus
     }
 }
 

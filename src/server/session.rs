@@ -325,10 +325,10 @@ mod tests {
             max_clients: 1,
             max_connections: 1,
             access: Default::default(),
-            metrics_units: vec![],
-            journal_port: None,
+                journal_port: None,
             links: vec![],
             unit_files: None,
+            unit_series: Default::default(),
         };
         let context = Arc::new(ServerContext::new(
             settings,

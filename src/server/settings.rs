@@ -5,11 +5,10 @@
 
 use std::time::Duration;
 
-use wildmatch::WildMatch;
-
 use super::access::AccessPolicy;
 use crate::actions::LinkTemplate;
 use crate::unit_files::UnitFileMode;
+use crate::metrics::UnitSeries;
 
 /// The settings that may change while the server runs.
 #[derive(Clone, Debug)]
@@ -21,8 +20,6 @@ pub struct ServerSettings {
     pub max_connections: usize,
     /// Which requests are accepted.
     pub access: AccessPolicy,
-    /// Globs that select units by name. Each of these units has a metric series of its own.
-    pub metrics_units: Vec<WildMatch>,
     /// The port of systemd-journal-gatewayd on the machines of the cluster, from which the logs of
     /// units are read. `None`: no log is read.
     pub journal_port: Option<u16>,
@@ -30,6 +27,8 @@ pub struct ServerSettings {
     pub links: Vec<LinkTemplate>,
     /// How much of unit files clients are shown. `None`: nothing, and the source is never asked.
     pub unit_files: Option<UnitFileMode>,
+    /// Which units have metric series of their own.
+    pub unit_series: UnitSeries,
 }
 
 /// The time limits and intervals of the server. Tests shorten them.

@@ -1,26 +1,40 @@
 //! The metrics, as Prometheus reads them.
 
-use std::collections::HashMap;
-use std::process::Stdio;
+mod dashboard;
+mod files;
+mod incidents;
+mod scrapes;
+mod tools;
+
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use fleet_monitor::cluster::{Event, FleetList, Unit, Verdict, View};
+use fleet_monitor::cluster::{
+    Event, FleetList, Machine, Member, Moment, ReadFailure, Unit, Verdict, View,
+};
 use fleet_monitor::feed::Publish;
+use fleet_monitor::metrics::UnitSeries;
 use fleet_monitor::server::{ServerSettings, Timing};
-use tokio::io::AsyncWriteExt;
 use wildmatch::WildMatch;
 
+use self::tools::{promtool, python};
 use crate::server::{Response, ServerBench, member, settings, unit, view};
+use crate::support::{Program, builders};
 
+/// The alerts that the packages contain.
+const ALERTS: &str = "packaging/prometheus/fleet-monitor-alerts.yaml";
+
+const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// A cluster with something of everything.
 async fn bench() -> ServerBench {
-    let settings = ServerSettings {
-        metrics_units: vec![WildMatch::new("web@*.service"), WildMatch::new(r"x\*")],
-        ..settings()
+    let unit_series = UnitSeries {
+        selected: vec![WildMatch::new("web@*.service"), WildMatch::new(r"x\*")],
+        max_troubled: 2,
     };
+    let settings = ServerSettings { unit_series, ..settings() };
     let mut bench = ServerBench::with(settings, Timing::default(), Publish::Changes).await;
     let failed = Unit {
         verdict: Verdict::Failed,
@@ -91,6 +105,12 @@ async fn every_family_is_there_with_its_values() {
         r#"fleet_unit_verdicts{verdict="ok"} 2"#,
         r#"fleet_machines{state="present"} 2"#,
         r#"fleet_machines{state="lost"} 1"#,
+        r#"fleet_machine_info{machine="4567",ip="10.0.0.1",version="",metadata=""} 1"#,
+        r#"fleet_machine_troubled{machine="89ab",ip="10.0.0.1",state="lost"} 1"#,
+        r#"fleet_unit_troubled{unit="web@2.service",machine="0123",ip="10.0.0.1",verdict="failed"} 1"#,
+        "fleet_unit_troubled_left_out 1",
+        "fleet_monitor_source_up 1",
+        "fleet_monitor_source_suspect 0",
         r#"fleet_unit_state{unit="web@1.service",machine="0123",active_state="active"} 1"#,
         r#"fleet_unit_state{unit="web@1.service",machine="0123",active_state="failed"} 0"#,
         r#"fleet_unit_state{unit="web@2.service",machine="0123",active_state="failed"} 1"#,
@@ -178,7 +198,7 @@ async fn a_unit_that_flaps_has_no_more_series_than_one_that_does_not() {
 async fn what_has_not_been_read_has_no_series() {
     let bench = ServerBench::start().await;
     let answer = scrape(&bench, "*/*").await;
-    assert_eq!(answer.header("content-type"), "text/plain; version=0.0.4; charset=utf-8");
+    assert_eq!(answer.header("content-type"), PROMETHEUS);
     assert!(!answer.text().contains("fleet_units"));
     assert!(!answer.text().contains("fleet_machines"));
     assert!(answer.text().contains("fleet_monitor_clients 0\n"));
@@ -208,31 +228,200 @@ async fn clients_and_what_they_are_sent_are_counted() {
 }
 
 #[tokio::test]
-async fn promtool_finds_nothing_to_say() {
+async fn only_units_in_trouble_are_named_the_worst_first_and_no_more_than_allowed() {
+    let mut bench = bench().await;
+    let named = |answer: &Response| -> Vec<String> {
+        let lines = answer.text().lines();
+        lines
+            .filter(|line| line.starts_with("fleet_unit_troubled"))
+            .map(Into::into)
+            .collect()
+    };
+
+    let answer = scrape(&bench, "*/*").await;
+    assert_eq!(
+        named(&answer),
+        [
+            r#"fleet_unit_troubled{unit="web@2.service",machine="0123",ip="10.0.0.1",verdict="failed"} 1"#,
+            r#"fleet_unit_troubled{unit="web@3.service",machine="0123",ip="10.0.0.1",verdict="machine_lost"} 1"#,
+            "fleet_unit_troubled_left_out 1",
+        ],
+        "the unit that is unscheduled is left out"
+    );
+
+    // A cluster that is a thousand times as large, and well, has no more series.
+    let series = answer.text().lines().count();
+    let names: Vec<String> = (0..5_000).map(|number| format!("{number}.service")).collect();
+    let units: Vec<(&str, &str)> = names.iter().map(|name| (&**name, "active")).collect();
+    bench.read(FleetList::Units, &view(&units));
+    let answer = scrape(&bench, "*/*").await;
+    assert_eq!(named(&answer), ["fleet_unit_troubled_left_out 0"]);
+    assert!(answer.text().lines().count() <= series);
+}
+
+#[tokio::test]
+async fn no_unit_is_named_if_none_may_be() {
+    let mut bench = ServerBench::start().await;
+    let failed = Unit {
+        verdict: Verdict::Failed,
+        ..(*unit("web.service", "failed")).clone()
+    };
+    let units = vec![Arc::new(failed)].into();
+    bench.read_all(&Arc::new(View { units, machines: vec![] }));
+
+    let answer = scrape(&bench, "*/*").await;
+    assert!(!answer.text().contains("web.service"));
+    assert!(answer.text().contains("\nfleet_unit_troubled_left_out 1\n"));
+}
+
+#[tokio::test]
+async fn a_machine_is_either_in_the_cluster_or_in_trouble() {
+    let mut bench = ServerBench::start().await;
+    let machine = Machine {
+        ip: Some("10.0.0.7".into()),
+        version: Some("1.0.0".into()),
+        metadata: Some(r#"rack=7 "left",role=db"#.into()),
+        ..builders::machine("0123")
+    };
+    let silent = Member {
+        silent_since: Some(SystemTime::UNIX_EPOCH),
+        ..builders::member(builders::machine("4567"))
+    };
+    let machines =
+        vec![Arc::new(builders::member(machine)), Arc::new(silent), member("89ab", true)];
+    bench.read_all(&Arc::new(View { units: vec![].into(), machines }));
+
+    let answer = scrape(&bench, "*/*").await;
+    let lines: Vec<&str> = answer
+        .text()
+        .lines()
+        .filter(|line| line.starts_with("fleet_machine_"))
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            r#"fleet_machine_info{machine="0123",ip="10.0.0.7",version="1.0.0",metadata="rack=7 \"left\",role=db"} 1"#,
+            r#"fleet_machine_info{machine="4567",ip="",version="",metadata=""} 1"#,
+            r#"fleet_machine_troubled{machine="4567",ip="",state="silent"} 1"#,
+            r#"fleet_machine_troubled{machine="89ab",ip="10.0.0.1",state="lost"} 1"#,
+        ],
+        "one that is lost is not in the cluster"
+    );
+}
+
+#[tokio::test]
+async fn the_source_is_up_and_trusted_or_not() {
+    let mut bench = ServerBench::start().await;
+    let source = |answer: &Response| {
+        let value = |name: &str| {
+            let mut lines = answer.text().lines();
+            lines
+                .find_map(|line| line.strip_prefix(name))
+                .expect("a value")
+                .to_owned()
+        };
+        (value("fleet_monitor_source_up "), value("fleet_monitor_source_suspect "))
+    };
+    let pair = |up: &str, suspect: &str| (up.to_owned(), suspect.to_owned());
+    assert_eq!(source(&scrape(&bench, "*/*").await), pair("0", "0"), "nothing was read yet");
+
+    bench.read_all(&view(&[("web.service", "active")]));
+    assert_eq!(source(&scrape(&bench, "*/*").await), pair("1", "0"));
+
+    bench.health.suspect_since = Some(SystemTime::now());
+    bench.read(FleetList::Units, &view(&[]));
+    assert_eq!(source(&scrape(&bench, "*/*").await), pair("1", "1"));
+
+    let failure = ReadFailure { since: Moment::now(), reason: "no answer within 10 s".into() };
+    bench.health.lists[FleetList::Machines as usize].failure = Some(failure);
+    bench.read(FleetList::Units, &view(&[]));
+    assert_eq!(source(&scrape(&bench, "*/*").await), pair("0", "1"));
+}
+
+#[tokio::test]
+async fn series_are_in_the_same_order_each_time_and_in_each_monitor() {
+    let mut orders = HashSet::new();
+    for _ in 0..3 {
+        let bench = bench().await;
+        for _ in 0..2 {
+            let answer = scrape(&bench, "*/*").await;
+            let series = answer.text().lines().map(|line| {
+                let comment = line.starts_with('#');
+                if comment {
+                    line
+                } else {
+                    line.rsplit_once(' ').expect("a value").0
+                }
+            });
+            orders.insert(series.collect::<Vec<_>>().join("\n"));
+        }
+    }
+    assert_eq!(orders.len(), 1, "{orders:#?}");
+}
+
+#[tokio::test]
+async fn the_format_is_the_one_that_the_client_prefers() {
+    let bench = bench().await;
+    for (accept, expected) in [
+        ("application/openmetrics-text;q=0.2, text/plain;q=0.1", OPENMETRICS),
+        ("application/openmetrics-text;q=0.1, text/plain;q=0.2", PROMETHEUS),
+        ("application/openmetrics-text;q=0, */*", PROMETHEUS),
+        ("application/openmetrics-text;version=0.0.1, text/plain;q=0.5", PROMETHEUS),
+    ] {
+        let answer = scrape(&bench, accept).await;
+        assert_eq!(answer.header("content-type"), expected, "{accept}");
+    }
+}
+
+/// By the program itself: a test has the same process as its server.
+#[tokio::test]
+async fn what_the_process_uses_is_what_the_system_says() {
+    let daemon = Program::new(&["--demo"]).start().await;
+    let metrics = daemon.text("/metrics").await.1;
+    let value = |name: &str| -> f64 {
+        let line = metrics
+            .lines()
+            .find_map(|line| line.strip_prefix(&format!("{name} ")));
+        line.unwrap_or_else(|| panic!("{name}")).parse().expect("a number")
+    };
+
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .expect("after 1970");
+    let age = since.as_secs_f64() - value("process_start_time_seconds");
+    assert!((0.0..60.0).contains(&age), "it was started {age} s ago");
+    assert!(value("process_cpu_seconds_total") < 60.0);
+    assert!(value("process_resident_memory_bytes") > 1e6);
+    assert!(value("process_virtual_memory_bytes") > value("process_resident_memory_bytes"));
+    assert!(value("process_open_fds") > 3.0);
+    assert!(value("process_open_fds") < value("process_max_fds"));
+}
+
+#[tokio::test]
+async fn promtool_accepts_the_metrics() {
     let bench = bench().await;
     let answer = scrape(&bench, "*/*").await;
-    let promtool = tokio::process::Command::new("promtool")
-        .args(["check", "metrics"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn();
-    let mut promtool = match promtool {
-        Ok(promtool) => promtool,
-        Err(error) if std::env::var_os("CI").is_none() => {
-            eprintln!(
-                "not checked: promtool cannot be run ({error}); it is in Debian's package prometheus"
-            );
-            return;
-        }
-        Err(error) => {
-            panic!("promtool cannot be run: {error}; it is in Debian's package prometheus")
-        }
-    };
-    let mut stdin = promtool.stdin.take().expect("a pipe");
-    stdin.write_all(&answer.body).await.expect("written");
-    drop(stdin);
-    let output = promtool.wait_with_output().await.expect("an output");
-    let said = [output.stdout, output.stderr].concat();
-    assert!(output.status.success() && said.is_empty(), "{}", String::from_utf8_lossy(&said));
+    promtool(&["check", "metrics"], &answer.body);
+}
+
+/// Prometheus's own parser, which is stricter than that of the older format.
+#[tokio::test]
+async fn a_parser_of_openmetrics_reads_every_series() {
+    const SCRIPT: &str = "
+import sys
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+for family in text_string_to_metric_families(sys.stdin.read()):
+    for sample in family.samples:
+        print(family.type, sample.name, sorted(sample.labels.items()), sample.value)
+";
+    let bench = bench().await;
+    let answer = scrape(&bench, OPENMETRICS).await;
+    assert_eq!(answer.header("content-type"), OPENMETRICS);
+
+    if let Some(printed) = python(SCRIPT, &answer.body) {
+        let is_series = |line: &&str| !line.starts_with('#');
+        assert_eq!(printed.lines().count(), answer.text().lines().filter(is_series).count());
+        let nowhere = r"gauge fleet_unit_state [('active_state', 'active'), ('machine', 'none'), ('unit', 'x\\x2d1.service')] 0";
+        assert!(printed.contains(nowhere), "{printed}");
+    }
 }

@@ -318,6 +318,27 @@ fn the_debian_package_holds_the_binary_and_what_belongs_to_it() {
             repository("packaging/lib/systemd/system/fleet-monitor.socket"),
         ),
         (
+            "usr/share/doc/fleet-monitor/examples/prometheus/fleet-monitor-alerts.yaml",
+            repository("packaging/prometheus/fleet-monitor-alerts.yaml"),
+        ),
+        (
+            "usr/share/doc/fleet-monitor/examples/prometheus/fleet-monitor-recording.yaml",
+            repository("packaging/prometheus/fleet-monitor-recording.yaml"),
+        ),
+        (
+            "usr/share/doc/fleet-monitor/examples/prometheus/scrape.yaml",
+            repository("packaging/prometheus/scrape.yaml"),
+        ),
+        (
+            "usr/share/doc/fleet-monitor/examples/grafana/fleet-monitor.json",
+            repository("packaging/grafana/fleet-monitor.json"),
+        ),
+        // The runbook, where the alerts look for it.
+        (
+            "usr/share/doc/fleet-monitor/docs/operations.md",
+            repository("docs/operations.md"),
+        ),
+        (
             "usr/lib/sysusers.d/fleet-monitor.conf",
             repository("packaging/lib/sysusers.d/fleet-monitor.conf"),
         ),
@@ -363,6 +384,10 @@ fn the_archive_for_coreos_installs_itself() {
     let script = directory
         .path()
         .join(format!("fleet-monitor-{VERSION}-coreos/install-coreos"));
+    for example in ["prometheus/fleet-monitor-alerts.yaml", "grafana/fleet-monitor.json"] {
+        assert!(script.with_file_name(example).is_file(), "{example}");
+    }
+
     let root = directory.path().join("root");
     output(Command::new(script).arg("--root").arg(&root));
     let installed = fs::read(root.join("opt/bin/fleet-monitor")).unwrap();

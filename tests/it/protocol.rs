@@ -20,7 +20,7 @@ use fleet_monitor::feed::fields::{MachineField, UnitField};
 use fleet_monitor::feed::filter::Filter;
 use fleet_monitor::feed::subscription::Subscription;
 use fleet_monitor::feed::{FeedInput, FeedSettings, Publication, Publish, Publisher, SourceInfo};
-use fleet_monitor::metrics::{Metrics, MetricsFormat};
+use fleet_monitor::metrics::{Metrics, MetricsFormat, Scrape, UnitSeries};
 use fleet_monitor::server::{ServerSettings, Timing};
 use fleet_monitor::unit_files::{
     UnitFileDocument, UnitFileMode, UnitFileVersion, UnitFileVersions,
@@ -523,7 +523,13 @@ fn the_table_of_metrics_is_complete() {
     let published = publication(&publisher(start()));
     let metrics = Metrics::new();
     metrics.polled(FleetList::Units, Duration::from_millis(30), true, SystemTime::now());
-    let text = metrics.encode(MetricsFormat::Prometheus, &published, 0, &[WildMatch::new("*")]);
+    let scrape = Scrape {
+        publication: &published,
+        clients: 0,
+        unit_series: &UnitSeries { selected: vec![WildMatch::new("*")], max_troubled: 10 },
+        now: Moment::now(),
+    };
+    let text = metrics.encode(MetricsFormat::Prometheus, scrape);
     let families = text
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())

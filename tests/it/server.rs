@@ -11,7 +11,7 @@ use fleet_monitor::cluster::{
 };
 use fleet_monitor::feed::fields::{MachineField, UnitField};
 use fleet_monitor::feed::{self, FeedInput, Publish, Publisher, SourceInfo};
-use fleet_monitor::metrics::{Metrics, MetricsFormat};
+use fleet_monitor::metrics::{Metrics, MetricsFormat, Scrape, UnitSeries};
 use fleet_monitor::server::access::{AccessPolicy, Token};
 use fleet_monitor::server::open_files::OpenFileLimit;
 use fleet_monitor::server::{Server, ServerSettings, Timing};
@@ -51,10 +51,10 @@ pub fn settings() -> ServerSettings {
         max_clients: 10_000,
         max_connections: 20_000,
         access,
-        metrics_units: vec![],
         journal_port: None,
         links: vec![],
         unit_files: None,
+        unit_series: UnitSeries::default(),
     }
 }
 
@@ -248,7 +248,13 @@ impl ServerBench {
 
     fn dropped(&self, reason: &str) -> u64 {
         let publication = self.publisher.subscribe().borrow().clone();
-        let text = self.metrics.encode(MetricsFormat::Prometheus, &publication, 0, &[]);
+        let scrape = Scrape {
+            publication: &publication,
+            clients: 0,
+            unit_series: &UnitSeries::default(),
+            now: Moment::now(),
+        };
+        let text = self.metrics.encode(MetricsFormat::Prometheus, scrape);
         let series = format!("fleet_monitor_clients_dropped_total{{reason=\"{reason}\"}} ");
         let line = text
             .lines()

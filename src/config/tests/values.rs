@@ -48,6 +48,7 @@ fn the_defaults_are_as_documented() {
         metrics_units: vec![],
         journal_port: None,
         links: vec![],
+        metrics_troubled: 1_000,
         allowed_origins: vec![],
         allowed_hosts: vec![],
         token_file: None,
@@ -201,7 +202,7 @@ fn wrong_links_are_refused() {
 }
 
 /// Values that no option can have.
-pub(super) const IMPOSSIBLE: [(&str, &str); 95] = [
+pub(super) const IMPOSSIBLE: [(&str, &str); 97] = [
     ("fleetctl", ""),
     ("machine_freq", "10s"),
     ("unit_freq", "0"),
@@ -281,6 +282,8 @@ pub(super) const IMPOSSIBLE: [(&str, &str); 95] = [
     ("links", "Logs=http://a:port/"),
     ("links", "Logs=http://a/../{unit}"),
     ("links", "'Logs=http://a/{unit}'"),
+    ("metrics_troubled", "many"),
+    ("metrics_troubled", "100001"),
     ("allowed_origins", "ops.example.com"),
     ("allowed_origins", "https://ops.example.com/"),
     ("allowed_origins", "https://*,"),
@@ -361,6 +364,7 @@ fn a_negative_number_is_refused_like_any_other_impossible_value() {
         ("--replay-speed", "replay_speed"),
         ("--endpoint-port", "endpoint_port"),
         ("--tunnel-port", "tunnel_port"),
+        ("--metrics-troubled", "metrics_troubled"),
         ("--max-clients", "max_clients"),
     ] {
         let places = Places::new().arguments(&[option, "-1"]);
