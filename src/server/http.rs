@@ -14,7 +14,7 @@ use hyper::header::{
 };
 use hyper::{Method, Request, Response, StatusCode, Version};
 
-use super::content::{HttpResponse, JSON, ResponseBody, error_response};
+use super::content::{HttpResponse, JSON, NO_STORE, ResponseBody, error_response};
 use super::context::{Protocol, ServerContext};
 use super::error::HttpError;
 use super::error_page;
@@ -183,9 +183,12 @@ fn event_stream(
 /// Accepts a request for the log of a unit.
 fn log_stream(context: &Arc<ServerContext>, query: Option<&str>) -> Result<HttpReply, HttpError> {
     let upgrade = LogStreamUpgrade::accept(context, query.unwrap_or_default())?;
+    let mut response = events::response_head();
+    // A log may contain secrets, like a unit file.
+    response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
 
     Ok(HttpReply {
-        response: events::response_head(),
+        response,
         event_stream: Some(StreamUpgrade::Log(upgrade)),
     })
 }

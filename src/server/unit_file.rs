@@ -9,7 +9,7 @@ use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::header::{CACHE_CONTROL, HeaderValue, RETRY_AFTER};
 
-use super::content::{JSON, ResponseContent};
+use super::content::{NO_STORE, JSON, ResponseContent};
 use super::context::ServerContext;
 use super::error::HttpError;
 use super::query::unit_name;
@@ -18,9 +18,6 @@ use crate::cluster::{MachineId, Text, UnitName, View};
 use crate::feed::channel::OverBudget;
 use crate::metrics::UnitFileOutcome;
 use crate::unit_files::{UnitFileDocument, UnitFileError, UnitFileQuery};
-
-/// Keeps the file out of caches, also of those on the disk of a viewer.
-const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// The content for the unit in the query.
 ///
@@ -37,12 +34,12 @@ pub(super) async fn content(
         context.metrics.unit_file_requested(UnitFileOutcome::Refused);
         let message = "unit files are not shown by this monitor: they may contain secrets; \
                        --unit-files shows them with masked secrets, --unit-files=full as they are";
-        return Err(HttpError::new(StatusCode::NOT_FOUND, message));
+        return Err(HttpError::not_found(message));
     };
 
     let name = unit_name(query.unwrap_or_default())?;
     let rows = RowsOfUnit::find(&context.feed.borrow().view, &name).ok_or_else(|| {
-        HttpError::new(StatusCode::NOT_FOUND, format!("there is no unit {name:?} in the cluster"))
+        HttpError::not_found(format!("there is no unit {name:?} in the cluster"))
     })?;
 
     let query = UnitFileQuery::new(&rows.unit, rows.file_hash, &rows.running);
@@ -78,7 +75,7 @@ pub(super) async fn content(
 
 fn refusal(error: &UnitFileError, unit: &str) -> HttpError {
     match error {
-        UnitFileError::Recording => HttpError::new(StatusCode::NOT_FOUND, error.to_string()),
+        UnitFileError::Recording => HttpError::not_found(error.to_string()),
         UnitFileError::Busy => {
             HttpError::unavailable(error.to_string()).with_header(RETRY_AFTER, "1")
         }
@@ -101,7 +98,7 @@ struct RowsOfUnit {
 impl RowsOfUnit {
     /// `None` if there is no such unit.
     fn find(view: &View, name: &str) -> Option<Self> {
-        let mut rows = view.units.iter().filter(|row| *row.state.unit == *name).peekable();
+        let mut rows = view.units.of_unit(name).peekable();
         let first = rows.peek()?;
 
         Some(Self {

@@ -15,7 +15,7 @@ use super::member_client::MemberClient;
 use super::value::{decode_job, decode_unit_text};
 use crate::cluster::Text;
 use crate::source::SourceError;
-use crate::source::source_file::{FileReadError, JSON_BYTES, ReadFiles, SourceFile, URL_RESERVED};
+use crate::source::source_file::{FileReadError, JSON_BYTES, ReadFiles, SourceFile};
 use crate::source::unit_file::hash_of_text;
 
 /// Reads unit files from one etcd.
@@ -52,7 +52,7 @@ impl EtcdFileReader {
         old: &[Text],
     ) -> Result<ReadFiles, MemberError> {
         let mut client = MemberClient::new(endpoint, self.config.clone());
-        let job = format!("job/{}/object", utf8_percent_encode(unit, URL_RESERVED));
+        let job = format!("job/{}/object", utf8_percent_encode(unit, RESERVED));
         let mut files = ReadFiles::default();
 
         if let Some(job) = self.value(&mut client, &job).await? {
