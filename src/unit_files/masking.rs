@@ -98,15 +98,16 @@ fn secrets_of_line(line: &str) -> Vec<Range<usize>> {
         return ValueScanner::new(line, 0).secrets();
     };
 
-    let whole_value = value..line.trim_end().len().max(value);
-    if CREDENTIAL_OPTIONS.contains(&name) {
-        let start = line[value..].find(':').map_or(value, |colon| value + colon + 1);
-        return vec![start..whole_value.end];
-    }
-    if is_secret(name) && !HARMLESS_OPTIONS.contains(&name) {
-        return vec![whole_value];
-    }
-    ValueScanner::new(line, value).secrets()
+    let end = line.trim_end().len().max(value);
+    let secret = if CREDENTIAL_OPTIONS.contains(&name) {
+        let start = line[value..end].find(':').map_or(value, |colon| value + colon + 1);
+        start..end
+    } else if is_secret(name) && !HARMLESS_OPTIONS.contains(&name) {
+        value..end
+    } else {
+        return ValueScanner::new(line, value).secrets();
+    };
+    vec![secret]
 }
 
 /// The name of an option, and where its value begins. A comment has none.
