@@ -16,7 +16,7 @@ mod terminal;
 mod unit;
 mod watch;
 
-use std::io::{self, Write};
+use std::io;
 use std::process::ExitCode;
 
 use self::connection::{ClientError, MonitorClient};

@@ -187,10 +187,7 @@ fn log_stream(context: &Arc<ServerContext>, query: Option<&str>) -> Result<HttpR
     // A log may contain secrets, like a unit file.
     response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
 
-    Ok(HttpReply {
-        response,
-        event_stream: Some(StreamUpgrade::Log(upgrade)),
-    })
+    Ok(HttpReply { response, event_stream: Some(StreamUpgrade::Log(upgrade)) })
 }
 
 fn options(request: &HeaderMap) -> HttpResponse {

@@ -397,16 +397,12 @@ impl LogSession {
 
         let machines = publication.unit_machines(&self.request.unit).unwrap_or_default();
         drop(publication);
-        let is_single = machines
-            .iter()
-            .filter(|machine| machine.role == MachineRole::Current)
-            .count()
-            == 1;
-        for machine in machines
-            .iter()
-            .filter(|machine| self.request.selects(machine))
-            .cloned()
-        {
+        let is_current = |machine: &&UnitMachine| machine.role == MachineRole::Current;
+        let is_single = machines.iter().filter(is_current).count() == 1;
+        for machine in machines.clone() {
+            if !self.request.selects(&machine) {
+                continue;
+            }
             let is_same = |source: &&mut LogSource| source.machine.machine == machine.machine;
             if let Some(source) = self.sources.iter_mut().find(is_same) {
                 let logs = &self.permit.context().unit_logs;

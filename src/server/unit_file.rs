@@ -7,9 +7,9 @@
 
 use bytes::Bytes;
 use hyper::StatusCode;
-use hyper::header::{CACHE_CONTROL, HeaderValue, RETRY_AFTER};
+use hyper::header::{CACHE_CONTROL, RETRY_AFTER};
 
-use super::content::{NO_STORE, JSON, ResponseContent};
+use super::content::{JSON, NO_STORE, ResponseContent};
 use super::context::ServerContext;
 use super::error::HttpError;
 use super::query::unit_name;
@@ -38,9 +38,8 @@ pub(super) async fn content(
     };
 
     let name = unit_name(query.unwrap_or_default())?;
-    let rows = RowsOfUnit::find(&context.feed.borrow().view, &name).ok_or_else(|| {
-        HttpError::not_found(format!("there is no unit {name:?} in the cluster"))
-    })?;
+    let rows = RowsOfUnit::find(&context.feed.borrow().view, &name)
+        .ok_or_else(|| HttpError::not_found(format!("there is no unit {name:?} in the cluster")))?;
 
     let query = UnitFileQuery::new(&rows.unit, rows.file_hash, &rows.running);
     let answer = match context.unit_files.get(query).await {

@@ -24,8 +24,8 @@ use super::version::FleetVersion;
 use super::wire::{self, ApiRow, ListPage, PageCollator, WireError};
 use super::{FleetClient, SourceError};
 use crate::cluster::{FleetList, Machine, Reading, UnitFile, UnitState};
-use crate::net::percent::RESERVED;
 use crate::net::http::{self, BodyError, HttpClient, HttpConnection, RequestError};
+use crate::net::percent::RESERVED;
 pub use address::{Address, AddressError};
 pub use error::ApiError;
 

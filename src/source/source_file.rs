@@ -2,7 +2,6 @@
 //!
 //! It must not know how a source reads a file. Errors never quote a content, which may be secret.
 
-
 use super::SourceError;
 
 /// How many bytes a unit file may have. fleet refuses lines of more than 2 KiB, and real files have

@@ -14,6 +14,7 @@ use super::keys;
 use super::member_client::MemberClient;
 use super::value::{decode_job, decode_unit_text};
 use crate::cluster::Text;
+use crate::net::percent::RESERVED;
 use crate::source::SourceError;
 use crate::source::source_file::{FileReadError, JSON_BYTES, ReadFiles, SourceFile};
 use crate::source::unit_file::hash_of_text;
