@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -27,6 +28,8 @@ pub enum GatewayMode {
     CutsEntries,
     /// It answers with status 500.
     Fails,
+    /// It answers with status 500 if it is asked what systemd says about a unit.
+    FailsAboutUnit,
 }
 
 /// A request, as it arrived.
@@ -91,6 +94,16 @@ impl JournalGateway {
     /// Writes what a process of a unit writes.
     pub fn write(&self, unit: &str, message: &str) {
         self.write_all(unit, [json!(message)]);
+    }
+
+    /// The same, but at the present. The other entries are from the year 2023.
+    pub fn write_now(&self, unit: &str, message: &str) {
+        self.write(unit, message);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        self.change(|state| {
+            let entry = state.entries.last_mut().unwrap();
+            entry["__REALTIME_TIMESTAMP"] = json!(now.as_micros().to_string());
+        });
     }
 
     /// Writes many messages at once, in any form that a field of an entry has.
@@ -186,7 +199,9 @@ impl JournalGateway {
             GatewayMode::Hangs => {
                 std::future::pending::<()>().await;
             }
-            GatewayMode::Fails => {
+            mode @ (GatewayMode::Fails | GatewayMode::FailsAboutUnit)
+                if mode == GatewayMode::Fails || query.iter().any(|(key, _)| key == "UNIT") =>
+            {
                 let answer = "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n";
                 return stream.write_all(answer.as_bytes()).await;
             }
@@ -195,7 +210,7 @@ impl JournalGateway {
                     "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n<html>\nnothing\n</html>\n";
                 return stream.write_all(answer.as_bytes()).await;
             }
-            GatewayMode::Works | GatewayMode::SendsBytes | GatewayMode::CutsEntries => {}
+            _ => {}
         }
 
         let head = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: application/json\r\n\r\n";
