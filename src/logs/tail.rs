@@ -150,10 +150,13 @@ impl TailReader {
         let [written, about_unit] = &mut self.cursors;
         let mut rates = [LineRate::new(connected), LineRate::new(connected)];
         let [written_rate, about_rate] = &mut rates;
-        let (journal, log) = (&self.journal, &*self.log);
+        let journal = &self.journal;
+        let log = &*self.log;
+        let of_processes = follow(journal, JournalEntries::Written, written, written_rate, log);
+        let of_systemd = follow(journal, JournalEntries::AboutUnit, about_unit, about_rate, log);
         let result = tokio::select! {
-            result = follow(journal, JournalEntries::Written, written, written_rate, log) => result,
-            result = follow(journal, JournalEntries::AboutUnit, about_unit, about_rate, log) => result,
+            result = of_processes => result,
+            result = of_systemd => result,
         };
 
         let skipped = rates.map(|mut rate| rate.take_skipped(Instant::now()));

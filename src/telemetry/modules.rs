@@ -144,6 +144,7 @@ pub(crate) const MODULES: &[&str] = &[
     "net::host",
     "net::http",
     "net::http::connection",
+    "net::percent",
     "output",
     "report",
     "report::check",

@@ -133,14 +133,17 @@ impl LogBench {
 impl LogReader {
     /// The next event. Heartbeats are skipped.
     async fn next(&mut self) -> Value {
-        loop {
-            let mut line = String::new();
-            let read = timeout(PATIENCE, self.0.read_line(&mut line)).await;
-            assert!(read.expect("an event in time").unwrap() > 0, "the stream has ended");
-            if let Some(data) = line.strip_prefix("data: ") {
-                return serde_json::from_str(data).expect("JSON");
+        let event = async {
+            loop {
+                let mut line = String::new();
+                let read = self.0.read_line(&mut line).await.unwrap();
+                assert!(read > 0, "the stream has ended");
+                if let Some(data) = line.strip_prefix("data: ") {
+                    return serde_json::from_str(data).expect("JSON");
+                }
             }
-        }
+        };
+        timeout(PATIENCE, event).await.expect("an event in time")
     }
 
     /// The next event of this type.
@@ -329,8 +332,8 @@ async fn the_log_follows_a_unit_that_moves_and_has_that_of_the_machine_before() 
     let (mut bench, first) = LogBench::start().await;
     let second = bench.gateway("127.0.0.2").await;
     first.write(WEB, "on the first");
-    second.write(WEB, "long ago");
     second.write("other.service", "something else");
+    second.write(WEB, "long ago");
     second.write_now(WEB, "on the second");
 
     let mut reader = bench.read(&format!("unit={WEB}")).await;
@@ -684,7 +687,7 @@ async fn without_the_option_no_machine_is_asked() {
 
 #[tokio::test]
 async fn turning_logs_off_ends_those_that_are_read() {
-    let (mut bench, gateway) = LogBench::start().await;
+    let (bench, gateway) = LogBench::start().await;
     gateway.write(WEB, "one");
     let mut reader = bench.read(&format!("unit={WEB}")).await;
     assert_eq!(reader.messages(1).await, ["one"]);

@@ -184,17 +184,10 @@ impl LogSource {
         has_read.then(|| open.tail.clone())
     }
 
-    /// Whether there are entries that the reader has not read.
-    pub(super) fn has_unread(&self) -> bool {
-        self.readable().is_some_and(|tail| tail.has_unread(self.position))
-    }
-
-    /// The entries that the reader has not read, as far as they have `max_bytes`. The first ones
-    /// are those of the backlog.
-    pub(super) fn next(&mut self, max_bytes: usize) -> NextEntries {
-        let Some(tail) = self.readable() else {
-            return NextEntries::default();
-        };
+    /// Decides where the reader begins, once there are lines. What is written from then on is not
+    /// a part of the backlog.
+    fn find_beginning(&mut self) {
+        let Some(tail) = self.readable() else { return };
 
         match self.backlog.take() {
             Some(Backlog::Last(lines)) => self.position = tail.position_of_last(lines),
@@ -204,6 +197,20 @@ impl LogSource {
             }
             None => {}
         }
+    }
+
+    /// Whether there are entries that the reader has not read.
+    pub(super) fn has_unread(&self) -> bool {
+        self.readable().is_some_and(|tail| tail.has_unread(self.position))
+    }
+
+    /// The entries that the reader has not read, as far as they have `max_bytes`. The first ones
+    /// are those of the backlog.
+    pub(super) fn next(&mut self, max_bytes: usize) -> NextEntries {
+        self.find_beginning();
+        let Some(tail) = self.readable() else {
+            return NextEntries::default();
+        };
         let unread = tail.read(&mut self.position, max_bytes);
 
         let mut entries = Vec::with_capacity(unread.entries.len());
@@ -225,6 +232,8 @@ impl LogSource {
 
     /// The event that says in which state the log of this machine is; none if the reader knows.
     pub(super) fn announce(&mut self, send: impl FnOnce(LogEvent<'_>)) {
+        self.find_beginning();
+
         let (state, reason) = match &mut self.tail {
             Ok(open) => match &*open.state.borrow_and_update() {
                 TailState::Connecting => (MachineLogState::Connecting, None),

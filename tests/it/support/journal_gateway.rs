@@ -5,12 +5,16 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::time::timeout;
+
+/// No test waits longer for what should come.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How it answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -161,7 +165,10 @@ impl JournalGateway {
     pub async fn until_requests(&self, count: usize) {
         let mut state = self.state.subscribe();
         let has_them = |state: &Mutex<GatewayState>| state.lock().unwrap().requests.len() >= count;
-        state.wait_for(has_them).await.unwrap();
+        timeout(PATIENCE, state.wait_for(has_them))
+            .await
+            .expect("in time")
+            .unwrap();
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut GatewayState) -> T) -> T {
