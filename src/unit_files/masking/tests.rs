@@ -305,6 +305,20 @@ fn a_short_option_for_a_password_is_masked_after_commands_that_have_it() {
     ]);
 }
 
+/// docs/security.md names these.
+#[test]
+fn what_is_documented_as_not_found_is_shown() {
+    for value in [
+        "DSN=hunter2",
+        "/bin/app hunter2",
+        "/bin/redis-cli -a hunter2",
+        "/bin/ldapsearch -w hunter2",
+        "/bin/curl -su bob:hunter2",
+    ] {
+        assert_eq!(masked(&format!("ExecStart={value}")), format!("ExecStart={value}"));
+    }
+}
+
 /// How many characters are looked at to mask a text.
 fn looked_at(text: &str) -> usize {
     LOOKED_AT.set(0);
