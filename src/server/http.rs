@@ -24,7 +24,7 @@ use super::logs::LogStreamUpgrade;
 use super::query::SubscriptionRequest;
 use super::routes::{self, Route};
 use super::settings::ServerSettings;
-use super::upgrade;
+use super::{unit_file, upgrade};
 use crate::feed::channel::Transport;
 
 /// The methods of every resource.
@@ -152,15 +152,13 @@ async fn dispatch(
             HttpError::new(StatusCode::METHOD_NOT_ALLOWED, message).with_header(ALLOW, METHODS)
         );
     }
-    if method == Method::GET {
-        match route {
-            Route::Events => return event_stream(context, &request),
-            Route::Logs => return log_stream(context, query),
-            _ => {}
-        }
-    }
-
-    let content = routes::content(context, settings, &route, query, headers).await?;
+    let content = match (&route, method) {
+        (Route::Events, &Method::GET) => return event_stream(context, &request),
+        (Route::Logs, &Method::GET) => return log_stream(context, query),
+        // It must not ask fleet for what is not sent.
+        (Route::UnitFile, &Method::HEAD) => unit_file::head(context, settings)?,
+        _ => routes::content(context, settings, &route, query, headers).await?,
+    };
     Ok(content.into_response(headers).await.into())
 }
 

@@ -17,7 +17,7 @@ use super::settings::ServerSettings;
 use crate::cluster::{MachineId, Text, UnitName, View};
 use crate::feed::channel::OverBudget;
 use crate::metrics::UnitFileOutcome;
-use crate::unit_files::{UnitFileDocument, UnitFileError, UnitFileQuery};
+use crate::unit_files::{UnitFileDocument, UnitFileError, UnitFileMode, UnitFileQuery};
 
 /// The content for the unit in the query.
 ///
@@ -30,13 +30,7 @@ pub(super) async fn content(
     settings: &ServerSettings,
     query: Option<&str>,
 ) -> Result<ResponseContent, HttpError> {
-    let Some(mode) = settings.unit_files else {
-        context.metrics.unit_file_requested(UnitFileOutcome::Refused);
-        let message = "unit files are not shown by this monitor: they may contain secrets; \
-                       --unit-files shows them with masked secrets, --unit-files=full as they are";
-        return Err(HttpError::not_found(message));
-    };
-
+    let mode = check_enabled(context, settings)?;
     let name = unit_name(query.unwrap_or_default())?;
     let rows = RowsOfUnit::find(&context.feed.borrow().view, &name)
         .ok_or_else(|| HttpError::not_found(format!("there is no unit {name:?} in the cluster")))?;
@@ -66,9 +60,39 @@ pub(super) async fn content(
         .charge(Bytes::from(body))
         .map_err(|error: OverBudget| HttpError::unavailable(error.to_string()))?;
 
-    Ok(ResponseContent {
+    Ok(response(body))
+}
+
+/// What HEAD is answered with. Nothing is read for it.
+///
+/// # Errors
+///
+/// 404 if unit files are not shown.
+pub(super) fn head(
+    context: &ServerContext,
+    settings: &ServerSettings,
+) -> Result<ResponseContent, HttpError> {
+    check_enabled(context, settings)?;
+    Ok(response(Bytes::new()))
+}
+
+fn response(body: Bytes) -> ResponseContent {
+    ResponseContent {
         extra_header: Some((CACHE_CONTROL, NO_STORE)),
         ..ResponseContent::new(JSON, body)
+    }
+}
+
+fn check_enabled(
+    context: &ServerContext,
+    settings: &ServerSettings,
+) -> Result<UnitFileMode, HttpError> {
+    settings.unit_files.ok_or_else(|| {
+        context.metrics.unit_file_requested(UnitFileOutcome::Refused);
+        HttpError::not_found(
+            "unit files are not shown by this monitor: they may contain secrets; \
+             --unit-files shows them with masked secrets, --unit-files=full as they are",
+        )
     })
 }
 

@@ -268,6 +268,8 @@ pub(crate) const MODULES: &[&str] = &[
     "unit_files::diff",
     "unit_files::document",
     "unit_files::masking",
+    "unit_files::masking::landmarks",
+    "unit_files::masking::lines",
     "unit_files::service",
     "utc",
     "write_queue",
