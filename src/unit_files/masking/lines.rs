@@ -7,11 +7,11 @@
 /// In which way lines continue.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Continuation {
-    /// A line continues after an odd number of backslashes at its very end. A comment ends it, as in
-    /// old versions of systemd.
+    /// A line continues after an odd number of backslashes at its very end. A comment ends it, as
+    /// in old versions of systemd.
     Strict,
-    /// A line also continues if blanks or a carriage return follow the backslashes. A comment within
-    /// a continued line is passed.
+    /// A line also continues if blanks or a carriage return follow the backslashes. A comment
+    /// within a continued line is passed.
     Lenient,
 }
 

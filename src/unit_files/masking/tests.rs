@@ -428,7 +428,9 @@ proptest! {
 
 proptest! {
     #[test]
-    fn any_text_keeps_its_lines(text in r#"([a-zA-Z=:@'"\\ \n\[\]]|TOKEN|://|-u|-p|mysql|#|ä|\t|\r){0,60}"#) {
+    fn any_text_keeps_its_lines(
+        text in r#"([a-zA-Z=:@'"\\ \n\[\]]|TOKEN|://|-u|-p|mysql|#|ä|\t|\r){0,60}"#,
+    ) {
         let lines = |text: &str| text.split('\n').count();
         prop_assert_eq!(lines(&mask(&text)), lines(&text));
     }
