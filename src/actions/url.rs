@@ -6,11 +6,12 @@
 
 use std::net::IpAddr;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::utf8_percent_encode;
 
 use super::ActionSubject;
 use super::template::{Placeholder, TemplateError, TemplatePart, parts};
 use crate::net::host;
+use crate::net::percent::RESERVED;
 
 /// How many links there may be.
 pub const MAX_LINKS: usize = 20;
@@ -18,9 +19,6 @@ pub const MAX_LINKS: usize = 20;
 const MAX_NAME: usize = 60;
 /// How long a URL may be, in bytes.
 const MAX_URL: usize = 2000;
-
-/// All characters but the unreserved ones.
-const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Why a name and a URL are no link.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

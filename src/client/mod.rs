@@ -16,10 +16,11 @@ mod terminal;
 mod unit;
 mod watch;
 
-use std::io::{self, Write};
+use std::io;
 use std::process::ExitCode;
 
 use self::connection::{ClientError, MonitorClient};
+use self::stdio::print_note;
 use crate::actions::Actions;
 use crate::cli::ClientCommand;
 
@@ -88,7 +89,7 @@ pub fn run(command: &ClientCommand) -> Result<ExitCode, CommandError> {
 async fn actions_or_note(server: &MonitorClient) -> Actions {
     server.actions().await.unwrap_or_else(|error| {
         // What is worth printing is on standard output.
-        let _ = writeln!(io::stderr(), "fleet-monitor: no next steps: {error}");
+        print_note(&format!("no next steps: {error}"));
         Actions::default()
     })
 }

@@ -9,9 +9,12 @@ use std::os::fd::AsFd;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// Prints a note on stderr, so that it is not taken for a part of the output.
+use crate::report::printable;
+
+/// Prints a note on stderr, so that it is not taken for a part of the output. It may quote what a
+/// server sent, so it is printed without control characters.
 pub(super) fn print_note(text: &str) {
-    let _ = writeln!(io::stderr(), "fleet-monitor: {text}");
+    let _ = writeln!(io::stderr(), "fleet-monitor: {}", printable(text));
 }
 
 /// Waits until nobody can read stdout any more, as after `| head -1`. For a file, that is never.

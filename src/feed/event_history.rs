@@ -105,8 +105,8 @@ impl HistoryQuery {
     pub(super) fn is_in(&self, view: &View) -> bool {
         match self {
             Self::Machine(id) => EventSubject::Machine(id.clone()).is_in(view),
-            Self::Unit(_) | Self::UnitOn(..) => view.units.iter().any(|unit| {
-                let (unit, machine) = unit.key();
+            Self::Unit(unit) | Self::UnitOn(unit, _) => view.units.of_unit(unit).any(|row| {
+                let (unit, machine) = row.key();
                 self.selects(&EventSubject::Unit(unit, machine))
             }),
         }

@@ -5,13 +5,14 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::{ACCEPT, HeaderValue, RANGE};
 use hyper::{Response, StatusCode};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::utf8_percent_encode;
 use rustix::net::sockopt::{
     set_socket_keepalive, set_tcp_keepcnt, set_tcp_keepidle, set_tcp_keepintvl,
 };
@@ -19,7 +20,9 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::line_splitter::{LineSplitter, StreamLine};
+use crate::metrics::{JournalOutcome, Metrics};
 use crate::net::http::{self, HttpClient, HttpConnection, RequestError};
+use crate::net::percent::RESERVED;
 
 /// How many of the last entries are read at first, of what the unit wrote and of what systemd says
 /// about it.
@@ -34,10 +37,6 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(20);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_PROBES: u32 = 3;
-
-/// The characters of a unit's name that are escaped in a query: all but the unreserved ones (RFC
-/// 3986, section 2.3).
-const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Which entries of a unit are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,6 +114,8 @@ pub(super) enum JournalError {
 pub(super) struct UnitJournal {
     pub(super) address: SocketAddr,
     pub(super) unit: Box<str>,
+    /// Where requests are counted.
+    pub(super) metrics: Arc<Metrics>,
 }
 
 /// Entries that have an end, or follow for ever.
@@ -135,9 +136,8 @@ impl UnitJournal {
     ) -> Result<EntryStream, JournalError> {
         let path = format!("/entries?{}", entries.query(&self.unit));
         let open = self.open(&path, start.range(Some(max))?);
-        timeout(ANSWER_TIMEOUT, open)
-            .await
-            .unwrap_or_else(|_| Err(self.no_answer()))
+        let opened = timeout(ANSWER_TIMEOUT, open).await;
+        self.count(opened.unwrap_or_else(|_| Err(self.no_answer())))
     }
 
     /// Asks for entries, and for all that follow. The answer begins with the first of them, so it
@@ -148,7 +148,15 @@ impl UnitJournal {
         start: &JournalStart,
     ) -> Result<EntryStream, JournalError> {
         let path = format!("/entries?follow&{}", entries.query(&self.unit));
-        self.open(&path, start.range(None)?).await
+        self.count(self.open(&path, start.range(None)?).await)
+    }
+
+    fn count<T>(&self, opened: Result<T, JournalError>) -> Result<T, JournalError> {
+        self.metrics.journal_request(match opened {
+            Ok(_) => JournalOutcome::Answered,
+            Err(_) => JournalOutcome::Failed,
+        });
+        opened
     }
 
     fn no_answer(&self) -> JournalError {

@@ -38,15 +38,20 @@ impl LineRate {
         (self.skipped > 0).then_some(self.window_end)
     }
 
+    /// How many lines were skipped and not reported. The window ends.
+    pub(super) fn take_skipped(&mut self, now: Instant) -> u64 {
+        let skipped = self.skipped;
+        *self = Self::new(now);
+        skipped
+    }
+
     /// Begins a new window if this one is over. Returns how many lines were skipped in it.
     pub(super) fn end_window(&mut self, now: Instant) -> u64 {
         if now < self.window_end {
             return 0;
         }
 
-        let skipped = self.skipped;
-        *self = Self::new(now);
-        skipped
+        self.take_skipped(now)
     }
 }
 

@@ -25,9 +25,11 @@ pub(crate) enum LogEntry {
 /// The latest entries, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct LogBuffer {
-    entries: VecDeque<Arc<LogEntry>>,
+    /// Each with the position at which it begins.
+    entries: VecDeque<(u64, Arc<LogEntry>)>,
     bytes: usize,
-    /// The position behind the newest entry. Positions count entries from the first one on.
+    /// The position behind the newest entry. Positions count lines from the first one on, also
+    /// those that were skipped.
     end: u64,
 }
 
@@ -48,45 +50,60 @@ impl LogBuffer {
 
     /// Appends an entry. The oldest ones make room for it.
     pub(super) fn push(&mut self, entry: LogEntry) {
+        let begin = self.end;
         self.bytes += size(&entry);
-        self.end += 1;
-        self.entries.push_back(Arc::new(entry));
+        self.end += lines(&entry);
+        self.entries.push_back((begin, Arc::new(entry)));
 
         while self.entries.len() > MAX_ENTRIES || self.bytes > MAX_BYTES {
-            let Some(oldest) = self.entries.pop_front() else {
+            let Some((_, oldest)) = self.entries.pop_front() else {
                 return;
             };
             self.bytes -= size(&oldest);
         }
     }
 
-    /// The position of the reader who wants the last `count` entries.
+    /// The position of the reader who wants the last `count` lines.
     pub(super) fn position_of_last(&self, count: usize) -> u64 {
-        self.end - self.entries.len().min(count) as u64
+        self.entries
+            .iter()
+            .rev()
+            .filter(|(_, entry)| matches!(**entry, LogEntry::Line(_)))
+            .take(count)
+            .last()
+            .map_or(self.end, |(begin, _)| *begin)
     }
 
     /// What follows after `position`, as far as its messages fit into `max_bytes`, but one entry at
     /// least. Moves the position behind it.
     pub(super) fn read(&self, position: &mut u64, max_bytes: usize) -> UnreadEntries {
-        let oldest = self.end - self.entries.len() as u64;
+        let oldest = self.entries.front().map_or(self.end, |(begin, _)| *begin);
         let missed = oldest.saturating_sub(*position);
-        let first = (*position).max(oldest) - oldest;
+        let first = self.entries.partition_point(|(begin, _)| begin < position);
         let mut bytes = 0;
 
         let entries: Vec<_> = self
             .entries
-            .iter()
-            .skip(usize::try_from(first).unwrap_or(usize::MAX))
-            .take_while(|entry| {
+            .range(first..)
+            .take_while(|(_, entry)| {
                 let is_first = bytes == 0;
                 bytes += size(entry);
                 is_first || bytes <= max_bytes
             })
-            .cloned()
+            .map(|(_, entry)| entry.clone())
             .collect();
 
-        *position = oldest + first + entries.len() as u64;
+        let next = self.entries.get(first + entries.len());
+        *position = next.map_or(self.end, |(begin, _)| *begin);
         UnreadEntries { missed, entries }
+    }
+}
+
+/// How many lines an entry stands for.
+fn lines(entry: &LogEntry) -> u64 {
+    match entry {
+        LogEntry::Line(_) => 1,
+        LogEntry::Skipped(lines) => *lines,
     }
 }
 
@@ -179,13 +196,30 @@ mod tests {
     }
 
     #[test]
+    fn lines_that_were_skipped_count_as_lines() {
+        let mut buffer = LogBuffer::default();
+        buffer.push(line("old"));
+        buffer.push(LogEntry::Skipped(10_000));
+        buffer.push(line("new"));
+        let mut last = buffer.position_of_last(2);
+        assert_eq!(messages(&buffer.read(&mut last, 1000)), ["old", "skipped", "new"]);
+
+        for _ in 0..MAX_ENTRIES {
+            buffer.push(line("newer"));
+        }
+        let mut position = 0;
+        assert_eq!(buffer.read(&mut position, 0).missed, 10_002);
+    }
+
+    #[test]
     fn the_bytes_are_bounded_too() {
         let mut buffer = LogBuffer::default();
         for _ in 0..MAX_BYTES / 1000 {
             buffer.push(line(&"x".repeat(1000)));
         }
         assert!(buffer.bytes <= MAX_BYTES);
-        assert_eq!(buffer.bytes, buffer.entries.iter().map(|entry| size(entry)).sum::<usize>());
+        let sum: usize = buffer.entries.iter().map(|(_, entry)| size(entry)).sum();
+        assert_eq!(buffer.bytes, sum);
         assert!(buffer.entries.len() > 900);
 
         buffer.push(line(&"x".repeat(MAX_BYTES)));

@@ -43,8 +43,7 @@ pub(crate) struct UnitLogs {
 type TailKey = (SocketAddr, Box<str>);
 
 /// As many logs are read as may be.
-#[derive(Debug, thiserror::Error)]
-#[error("{MAX_TAILS} logs of units are read already, as many as are allowed; try again later")]
+#[derive(Debug)]
 pub(crate) struct TooManyTails;
 
 impl UnitLogs {
@@ -66,8 +65,8 @@ impl UnitLogs {
             return Err(TooManyTails);
         }
 
-        let journal = UnitJournal { address, unit: unit.into() };
-        let tail = Arc::new(Tail::start(journal, self.metrics.clone()));
+        let metrics = self.metrics.clone();
+        let tail = Arc::new(Tail::start(UnitJournal { address, unit: unit.into(), metrics }));
         tails.insert(key, Arc::downgrade(&tail));
         Ok(tail)
     }

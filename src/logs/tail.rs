@@ -22,7 +22,6 @@ use super::journal::{
 use super::line_rate::LineRate;
 use super::line_splitter::StreamLine;
 use super::log_buffer::{LogBuffer, LogEntry, UnreadEntries};
-use crate::metrics::{JournalOutcome, Metrics};
 use crate::net::backoff::Backoff;
 
 /// The wait before the first retry, and the longest one.
@@ -57,14 +56,13 @@ impl Drop for Tail {
 
 impl Tail {
     /// Begins to read.
-    pub(super) fn start(journal: UnitJournal, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn start(journal: UnitJournal) -> Self {
         let log = Arc::new(SharedLog {
             buffer: Mutex::default(),
             progress: watch::Sender::new(TailState::Connecting),
         });
         let reader = TailReader {
             journal,
-            metrics,
             log: log.clone(),
             cursors: [None, None],
             backoff: Backoff::new(FIRST_WAIT, LONGEST_WAIT),
@@ -118,13 +116,15 @@ impl SharedLog {
     }
 }
 
+/// A cursor for each of [`JournalEntries::ALL`].
+type Cursors = [Option<Box<str>>; 2];
+
 /// The task that reads.
 struct TailReader {
     journal: UnitJournal,
-    metrics: Arc<Metrics>,
     log: Arc<SharedLog>,
     /// The last entry that was read, of each of [`JournalEntries::ALL`].
-    cursors: [Option<Box<str>>; 2],
+    cursors: Cursors,
     backoff: Backoff,
 }
 
@@ -133,7 +133,6 @@ impl TailReader {
         loop {
             let Err(error) = self.read_and_follow().await;
 
-            self.metrics.journal_request(JournalOutcome::Failed);
             self.log.set(TailState::Failed(error.to_string().into()));
             sleep(self.backoff.wait(fastrand::f64())).await;
         }
@@ -141,30 +140,41 @@ impl TailReader {
 
     /// Reads what is there, and then what follows, until the connection ends.
     async fn read_and_follow(&mut self) -> Result<std::convert::Infallible, JournalError> {
-        let mut entries = self.read_up_to_now().await?;
+        let (mut entries, cursors) = self.read_up_to_now().await?;
         entries.sort_by_key(|(time, _)| *time);
         self.log.push(entries.into_iter().map(|(_, entry)| entry));
-        self.metrics.journal_request(JournalOutcome::Answered);
+        self.cursors = cursors;
         self.log.set(TailState::Connected);
 
         let connected = Instant::now();
         let [written, about_unit] = &mut self.cursors;
-        let (journal, log) = (&self.journal, &*self.log);
+        let mut rates = [LineRate::new(connected), LineRate::new(connected)];
+        let [written_rate, about_rate] = &mut rates;
+        let journal = &self.journal;
+        let log = &*self.log;
+        let of_processes = follow(journal, JournalEntries::Written, written, written_rate, log);
+        let of_systemd = follow(journal, JournalEntries::AboutUnit, about_unit, about_rate, log);
         let result = tokio::select! {
-            result = follow(journal, JournalEntries::Written, written, log) => result,
-            result = follow(journal, JournalEntries::AboutUnit, about_unit, log) => result,
+            result = of_processes => result,
+            result = of_systemd => result,
         };
+
+        let skipped = rates.map(|mut rate| rate.take_skipped(Instant::now()));
+        let skipped = skipped.into_iter().filter(|skipped| *skipped > 0);
+        self.log.push(skipped.map(LogEntry::Skipped));
         if connected.elapsed() >= LASTING {
             self.backoff.reset();
         }
         result
     }
 
-    /// Reads from the last cursors on, or the last entries, each with its time.
-    async fn read_up_to_now(&mut self) -> Result<Vec<(Duration, LogEntry)>, JournalError> {
+    /// Reads from the last cursors on, or the last entries, each with its time. Only if all were
+    /// read, the cursors that are returned are valid.
+    async fn read_up_to_now(&self) -> Result<(Vec<(Duration, LogEntry)>, Cursors), JournalError> {
         let mut read = Vec::new();
+        let mut cursors = self.cursors.clone();
 
-        for (entries, cursor) in JournalEntries::ALL.into_iter().zip(&mut self.cursors) {
+        for (entries, cursor) in JournalEntries::ALL.into_iter().zip(&mut cursors) {
             let start = JournalStart::after(cursor.as_deref());
             let mut stream = self.journal.read(entries, &start, MAX_BACKLOG + 1).await?;
             let mut parser = EntryParser::after(cursor);
@@ -186,7 +196,7 @@ impl TailReader {
                 .await?;
             parser.finish()?;
         }
-        Ok(read)
+        Ok((read, cursors))
     }
 }
 
@@ -195,18 +205,18 @@ async fn follow(
     journal: &UnitJournal,
     entries: JournalEntries,
     cursor: &mut Option<Box<str>>,
+    rate: &mut LineRate,
     log: &SharedLog,
 ) -> Result<std::convert::Infallible, JournalError> {
     let start = JournalStart::after(cursor.as_deref());
     let mut stream = journal.follow(entries, &start).await?;
-    let mut rate = LineRate::new(Instant::now());
     let mut parser = EntryParser::after(cursor);
 
     loop {
         let is_open = match rate.deadline() {
-            None => follow_once(&mut stream, &mut parser, &mut rate, log).await?,
+            None => follow_once(&mut stream, &mut parser, rate, log).await?,
             Some(deadline) => {
-                let next = follow_once(&mut stream, &mut parser, &mut rate, log);
+                let next = follow_once(&mut stream, &mut parser, rate, log);
                 timeout_at(deadline, next).await.unwrap_or(Ok(true))?
             }
         };

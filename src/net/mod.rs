@@ -6,3 +6,4 @@
 pub(crate) mod backoff;
 pub mod host;
 pub(crate) mod http;
+pub(crate) mod percent;

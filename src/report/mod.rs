@@ -38,7 +38,7 @@ pub use next_steps::{next_steps, subject_of_machine, subject_of_unit};
 pub use overview::{Assessment, ShownUnits, overview};
 pub use problems::{Cause, Problem, problems};
 pub use since::Since;
-pub use table::Layout;
+pub use table::{Layout, printable};
 pub use unit_detail::{rows_of_unit, unit_detail};
 pub use unit_file::unit_file;
 pub use unit_name::full_name;

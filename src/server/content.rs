@@ -24,6 +24,9 @@ pub(super) const JSON: &str = "application/json";
 /// The media type of server-sent events.
 pub(super) const EVENT_STREAM: &str = "text/event-stream";
 
+/// The value of `Cache-Control` for what may contain secrets.
+pub(super) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+
 /// Content up to this size, in bytes, is not compressed.
 const MIN_COMPRESSED: usize = 1024;
 

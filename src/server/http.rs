@@ -14,7 +14,7 @@ use hyper::header::{
 };
 use hyper::{Method, Request, Response, StatusCode, Version};
 
-use super::content::{HttpResponse, JSON, ResponseBody, error_response};
+use super::content::{HttpResponse, JSON, NO_STORE, ResponseBody, error_response};
 use super::context::{Protocol, ServerContext};
 use super::error::HttpError;
 use super::error_page;
@@ -24,7 +24,7 @@ use super::logs::LogStreamUpgrade;
 use super::query::SubscriptionRequest;
 use super::routes::{self, Route};
 use super::settings::ServerSettings;
-use super::upgrade;
+use super::{unit_file, upgrade};
 use crate::feed::channel::Transport;
 
 /// The methods of every resource.
@@ -152,15 +152,13 @@ async fn dispatch(
             HttpError::new(StatusCode::METHOD_NOT_ALLOWED, message).with_header(ALLOW, METHODS)
         );
     }
-    if method == Method::GET {
-        match route {
-            Route::Events => return event_stream(context, &request),
-            Route::Logs => return log_stream(context, query),
-            _ => {}
-        }
-    }
-
-    let content = routes::content(context, settings, &route, query, headers).await?;
+    let content = match (&route, method) {
+        (Route::Events, &Method::GET) => return event_stream(context, &request),
+        (Route::Logs, &Method::GET) => return log_stream(context, query),
+        // It must not ask fleet for what is not sent.
+        (Route::UnitFile, &Method::HEAD) => unit_file::head(context, settings)?,
+        _ => routes::content(context, settings, &route, query, headers).await?,
+    };
     Ok(content.into_response(headers).await.into())
 }
 
@@ -183,11 +181,11 @@ fn event_stream(
 /// Accepts a request for the log of a unit.
 fn log_stream(context: &Arc<ServerContext>, query: Option<&str>) -> Result<HttpReply, HttpError> {
     let upgrade = LogStreamUpgrade::accept(context, query.unwrap_or_default())?;
+    let mut response = events::response_head();
+    // A log may contain secrets, like a unit file.
+    response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
 
-    Ok(HttpReply {
-        response: events::response_head(),
-        event_stream: Some(StreamUpgrade::Log(upgrade)),
-    })
+    Ok(HttpReply { response, event_stream: Some(StreamUpgrade::Log(upgrade)) })
 }
 
 fn options(request: &HeaderMap) -> HttpResponse {

@@ -11,7 +11,7 @@ mod request;
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::BytesMut;
 use futures_util::future::select_all;
@@ -31,7 +31,7 @@ use crate::feed::{MachineRole, Subscriber, UnitMachine};
 use crate::logs::LogEntry;
 use crate::metrics::DropReason;
 use log_event::{LogEvent, MissedReason};
-use log_source::LogSource;
+use log_source::{Backlog, ClosedReason, LogSource};
 use request::LogRequest;
 
 /// Machines whose logs one reader reads.
@@ -49,6 +49,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const ANSWER: Duration = Duration::from_secs(30);
 /// How often it is checked where the unit is.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+/// Of a machine to which a unit has moved, the lines of this time are sent: why it did not start is
+/// written before anybody can know that it is there.
+const BEFORE_MOVE: Duration = Duration::from_secs(60);
 
 /// An accepted request for a log.
 #[derive(Debug)]
@@ -108,7 +111,7 @@ fn machines(context: &ServerContext, request: &LogRequest) -> Result<Vec<UnitMac
 
     let machines = publication.unit_machines(unit);
     let machines =
-        machines.ok_or_else(|| HttpError::not_found(format!("there is no unit {unit}")))?;
+        machines.ok_or_else(|| HttpError::not_found(format!("there is no unit {unit:?}")))?;
     let count = machines.len();
     let selected: Vec<_> = machines
         .into_iter()
@@ -116,14 +119,14 @@ fn machines(context: &ServerContext, request: &LogRequest) -> Result<Vec<UnitMac
         .collect();
 
     if selected.is_empty() && count > 0 {
-        return Err(HttpError::not_found(format!("{unit} is not on this machine")));
+        return Err(HttpError::not_found(format!("{unit:?} is not on this machine")));
     }
     if selected.is_empty() {
-        return Err(HttpError::not_found(format!("{unit} is on no machine, so it has no log")));
+        return Err(HttpError::not_found(format!("{unit:?} is on no machine, so it has no log")));
     }
     if selected.len() > MAX_MACHINES {
         return Err(HttpError::bad_request(format!(
-            "{unit} is on {} machines, more than the {MAX_MACHINES} whose logs can be read \
+            "{unit:?} is on {} machines, more than the {MAX_MACHINES} whose logs can be read \
              together; select one with machine=ID or machine=ADDRESS",
             selected.len()
         )));
@@ -177,6 +180,14 @@ struct LogSession {
 /// An entry with its time, and the index of the machine that has it.
 type UnreadEntry = (Duration, usize, Arc<LogEntry>);
 
+/// Whether a session sends lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sending {
+    /// Not yet: it waits until machines have answered.
+    Held,
+    On,
+}
+
 /// What wakes a session.
 enum Wake {
     /// A state, or new lines.
@@ -193,7 +204,7 @@ impl LogSession {
     /// Sends the last lines, and what follows. Returns at the end of a log that is not followed.
     async fn run(&mut self, machines: Vec<UnitMachine>) -> Result<(), DropReason> {
         for machine in machines {
-            self.add_source(machine);
+            self.add_source(machine, Backlog::Last(self.request.lines));
         }
         self.announce().await?;
         self.wait_for_first_answers().await?;
@@ -206,9 +217,9 @@ impl LogSession {
         self.send(&LogEvent::End).await
     }
 
-    fn add_source(&mut self, machine: UnitMachine) {
+    fn add_source(&mut self, machine: UnitMachine, backlog: Backlog) {
         let logs = &self.permit.context().unit_logs;
-        let source = LogSource::open(machine, self.port, &self.request.unit, logs);
+        let source = LogSource::open(machine, backlog, self.port, &self.request.unit, logs);
         self.sources.push(source);
     }
 
@@ -218,45 +229,59 @@ impl LogSession {
         let deadline = Instant::now() + patience;
 
         while !self.sources.iter().all(LogSource::is_settled) && Instant::now() < deadline {
-            self.wait(deadline).await?;
+            self.wait(deadline, Sending::Held).await?;
             self.announce().await?;
         }
         Ok(())
     }
 
-    /// Sends the last lines of all machines together.
+    /// Sends the last lines of all machines together, no faster than any others.
     async fn send_backlog(&mut self) -> Result<(), DropReason> {
-        let lines = self.request.lines;
         let entries = self.unread(usize::MAX, &mut BytesMut::new());
-        let first = entries.len().saturating_sub(lines);
-
+        let first = entries.len().saturating_sub(self.request.lines);
         let mut buffer = BytesMut::new();
-        self.encode_entries(&entries[first..], &mut buffer);
-        self.write(&buffer).await
+
+        for entry in &entries[first..] {
+            self.encode_entry(entry, &mut buffer);
+            if buffer.len() < BATCH {
+                continue;
+            }
+            self.send_lines(&buffer).await?;
+            buffer.clear();
+            while Instant::now() < self.next_send {
+                self.wait(self.next_send, Sending::Held).await?;
+            }
+        }
+        self.send_lines(&buffer).await
     }
 
     async fn follow(&mut self) -> Result<Infallible, DropReason> {
         let heartbeat = self.permit.context().timing.heartbeat;
         let mut last_check = Instant::now();
-        let mut next_check = None;
+        // What has changed until now may have been missed.
+        let mut next_check = Some(last_check);
 
         loop {
             let heartbeat_at = self.last_sent + heartbeat;
             let timer = next_check.map_or(heartbeat_at, |check| heartbeat_at.min(check));
 
-            match self.wait(timer).await? {
+            match self.wait(timer, Sending::On).await? {
                 Wake::Log => {
                     // The lines of a unit and what systemd says about it arrive over connections of
                     // their own. Those that belong together are sent in the order of their times.
                     self.next_send = self.next_send.max(Instant::now() + MIN_PAUSE);
-                    self.announce().await?;
                 }
                 Wake::MaySend => self.send_unread().await?,
                 Wake::Cluster => next_check = Some(last_check + CHECK_INTERVAL),
                 Wake::Timer => {}
             }
+            self.announce().await?;
 
             let now = Instant::now();
+            if self.permit.context().settings().journal_port != Some(self.port) {
+                // Logs were turned off, or are at another port.
+                return Err(DropReason::Closed);
+            }
             if next_check.is_some_and(|check| check <= now) {
                 self.follow_unit().await?;
                 last_check = now;
@@ -270,15 +295,15 @@ impl LogSession {
     }
 
     /// Waits for something to do, until `timer` at most.
-    async fn wait(&mut self, timer: Instant) -> Result<Wake, DropReason> {
+    async fn wait(&mut self, timer: Instant, sending: Sending) -> Result<Wake, DropReason> {
         let context = self.permit.context();
         let mut ignored = [0; 64];
 
         // While there is something to send, only the time until it may be sent matters.
-        let has_unread = self.sources.iter().any(LogSource::has_unread);
+        let may_send = sending == Sending::On && self.sources.iter().any(LogSource::has_unread);
         let logs = self.sources.iter_mut().filter(|source| source.is_open());
         let logs: Vec<_> = logs.map(|source| Box::pin(source.changed())).collect();
-        let waits_for_logs = !logs.is_empty() && !has_unread;
+        let waits_for_logs = !logs.is_empty() && !may_send;
         let any_log = async {
             if waits_for_logs {
                 select_all(logs).await;
@@ -289,7 +314,7 @@ impl LogSession {
             biased;
             () = context.stop.cancelled() => Err(DropReason::Shutdown),
             read = self.stream.read(&mut ignored) => check_read(read).map(|()| Wake::Timer),
-            () = sleep_until(self.next_send), if has_unread => Ok(Wake::MaySend),
+            () = sleep_until(self.next_send), if may_send => Ok(Wake::MaySend),
             () = any_log, if waits_for_logs => Ok(Wake::Log),
             changed = self.feed.changed() => match changed {
                 Ok(()) => Ok(Wake::Cluster),
@@ -299,16 +324,16 @@ impl LogSession {
         }
     }
 
-    /// Sends what the reader has not read, as much as it may be sent now.
+    /// Sends what the reader has not read, as much as it may be sent now. Lines that the filter
+    /// leaves out count nothing.
     async fn send_unread(&mut self) -> Result<(), DropReason> {
         let mut buffer = BytesMut::new();
-        let entries = self.unread(BATCH, &mut buffer);
-        self.encode_entries(&entries, &mut buffer);
-
-        let bytes = u32::try_from(buffer.len()).unwrap_or(u32::MAX);
-        let pause = Duration::from_secs(1) * bytes / BYTES_PER_SECOND;
-        self.next_send = Instant::now() + pause.max(MIN_PAUSE);
-        self.write(&buffer).await
+        while buffer.len() < BATCH && self.sources.iter().any(LogSource::has_unread) {
+            for entry in self.unread(BATCH, &mut buffer) {
+                self.encode_entry(&entry, &mut buffer);
+            }
+        }
+        self.send_lines(&buffer).await
     }
 
     /// What the reader has not read, of all machines in the order of time, `max_bytes` of each at
@@ -317,7 +342,7 @@ impl LogSession {
         let mut entries = Vec::new();
 
         for index in 0..self.sources.len() {
-            let next = self.sources[index].next(self.request.lines, max_bytes);
+            let next = self.sources[index].next(max_bytes);
             if next.missed > 0 {
                 self.encode_missed(index, next.missed, MissedReason::Slow, buffer);
             }
@@ -327,22 +352,20 @@ impl LogSession {
         entries
     }
 
-    /// Appends the entries that pass the filter.
-    fn encode_entries(&self, entries: &[UnreadEntry], buffer: &mut BytesMut) {
+    /// Appends an entry, if it passes the filter.
+    fn encode_entry(&self, (_, index, entry): &UnreadEntry, buffer: &mut BytesMut) {
+        let UnitMachine { machine, ip, .. } = &self.sources[*index].machine;
         let LogRequest { unit, filter, .. } = &self.request;
 
-        for (_, index, entry) in entries {
-            let UnitMachine { machine, ip, .. } = &self.sources[*index].machine;
-            match &**entry {
-                LogEntry::Skipped(lines) => {
-                    self.encode_missed(*index, *lines, MissedReason::Rate, buffer);
-                }
-                LogEntry::Line(line) => {
-                    let texts = [&*line.message, line.identifier.as_deref().unwrap_or_default()];
-                    if filter.log_line(unit, machine, ip.as_ref(), texts) {
-                        LogEvent::line(machine, line).encode(buffer);
-                        self.permit.context().metrics.log_lines(1, 0);
-                    }
+        match &**entry {
+            LogEntry::Skipped(lines) => {
+                self.encode_missed(*index, *lines, MissedReason::Rate, buffer);
+            }
+            LogEntry::Line(line) => {
+                let texts = [&*line.message, line.identifier.as_deref().unwrap_or_default()];
+                if filter.log_line(unit, machine, ip.as_ref(), texts) {
+                    LogEvent::line(machine, line).encode(buffer);
+                    self.permit.context().metrics.log_lines(1, 0);
                 }
             }
         }
@@ -365,35 +388,62 @@ impl LogSession {
 
     /// Reads where the unit is now, and stops where a machine has left the cluster.
     async fn follow_unit(&mut self) -> Result<(), DropReason> {
-        let context = self.permit.context();
-        if context.settings().journal_port != Some(self.port) {
-            // Logs were turned off, or are at another port.
-            return Err(DropReason::Closed);
-        }
         let publication = self.feed.borrow_and_update().clone();
-        let Some(machines) = publication.unit_machines(&self.request.unit) else {
-            return Ok(());
-        };
-
         for source in &mut self.sources {
-            let is_present = publication.has_machine(&source.machine.machine);
-            if source.is_open() && !is_present {
+            if source.is_open() && !publication.has_machine(&source.machine.machine) {
                 source.close();
             }
         }
 
-        for machine in machines {
-            let is_same = |source: &LogSource| source.machine.machine == machine.machine;
-            let is_read = self.sources.iter().any(|source| is_same(source) && source.is_open());
-            let is_new = machine.role == MachineRole::Current && machine.is_present && !is_read;
-
-            if is_new && self.request.selects(&machine) && self.sources.len() < MAX_MACHINES {
-                self.sources.retain(|source| !is_same(source));
-                self.send(&LogEvent::Moved { machine: &machine.machine }).await?;
-                self.add_source(machine);
+        let machines = publication.unit_machines(&self.request.unit).unwrap_or_default();
+        drop(publication);
+        let is_current = |machine: &&UnitMachine| machine.role == MachineRole::Current;
+        let is_single = machines.iter().filter(is_current).count() == 1;
+        for machine in machines.clone() {
+            if !self.request.selects(&machine) {
+                continue;
+            }
+            let is_same = |source: &&mut LogSource| source.machine.machine == machine.machine;
+            if let Some(source) = self.sources.iter_mut().find(is_same) {
+                let logs = &self.permit.context().unit_logs;
+                source.update(machine, self.port, &self.request.unit, logs);
+            } else if machine.role == MachineRole::Current {
+                if is_single {
+                    self.send(&LogEvent::Moved { machine: &machine.machine }).await?;
+                }
+                self.add_later(machine, &machines);
             }
         }
         self.announce().await
+    }
+
+    /// Begins to read a machine that has not had the unit before. If there are too many, one that
+    /// does not have it any more makes room.
+    fn add_later(&mut self, machine: UnitMachine, machines: &[UnitMachine]) {
+        let open = self.sources.iter().filter(|source| source.is_open()).count();
+        if open >= MAX_MACHINES {
+            let has_unit = |source: &LogSource| {
+                machines
+                    .iter()
+                    .any(|machine| machine.machine == source.machine.machine)
+            };
+            let Some(former) = self.sources.iter().position(|source| !has_unit(source)) else {
+                let source = LogSource::closed(machine, ClosedReason::TooManyMachines);
+                return self.sources.push(source);
+            };
+            self.sources.remove(former);
+        }
+
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.add_source(machine, Backlog::After(now.saturating_sub(BEFORE_MOVE)));
+    }
+
+    /// Sends lines. The more bytes they have, the later the next ones are sent.
+    async fn send_lines(&mut self, bytes: &[u8]) -> Result<(), DropReason> {
+        let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        let pause = Duration::from_secs(1) * length / BYTES_PER_SECOND;
+        self.next_send = Instant::now() + pause.max(MIN_PAUSE);
+        self.write(bytes).await
     }
 
     async fn send(&mut self, event: &LogEvent<'_>) -> Result<(), DropReason> {

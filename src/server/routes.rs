@@ -6,7 +6,6 @@ use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hyper::StatusCode;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue, REFRESH};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
@@ -251,11 +250,11 @@ fn history(
 ) -> Result<ResponseContent, HttpError> {
     if !publication.keeps_history() {
         let message = "no history is kept: --history is 0";
-        return Err(HttpError::new(StatusCode::NOT_FOUND, message));
+        return Err(HttpError::not_found(message));
     }
     let Some(history) = publication.history_of(query, Moment::now()) else {
         let message = format!("{query} is not in the cluster, and nothing is known of it");
-        return Err(HttpError::new(StatusCode::NOT_FOUND, message));
+        return Err(HttpError::not_found(message));
     };
 
     let version = format!("{}-{}", publication.epoch, history.version);

@@ -7,9 +7,9 @@
 
 use bytes::Bytes;
 use hyper::StatusCode;
-use hyper::header::{CACHE_CONTROL, HeaderValue, RETRY_AFTER};
+use hyper::header::{CACHE_CONTROL, RETRY_AFTER};
 
-use super::content::{JSON, ResponseContent};
+use super::content::{JSON, NO_STORE, ResponseContent};
 use super::context::ServerContext;
 use super::error::HttpError;
 use super::query::unit_name;
@@ -17,10 +17,7 @@ use super::settings::ServerSettings;
 use crate::cluster::{MachineId, Text, UnitName, View};
 use crate::feed::channel::OverBudget;
 use crate::metrics::UnitFileOutcome;
-use crate::unit_files::{UnitFileDocument, UnitFileError, UnitFileQuery};
-
-/// Keeps the file out of caches, also of those on the disk of a viewer.
-const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+use crate::unit_files::{UnitFileDocument, UnitFileError, UnitFileMode, UnitFileQuery};
 
 /// The content for the unit in the query.
 ///
@@ -33,17 +30,10 @@ pub(super) async fn content(
     settings: &ServerSettings,
     query: Option<&str>,
 ) -> Result<ResponseContent, HttpError> {
-    let Some(mode) = settings.unit_files else {
-        context.metrics.unit_file_requested(UnitFileOutcome::Refused);
-        let message = "unit files are not shown by this monitor: they may contain secrets; \
-                       --unit-files shows them with masked secrets, --unit-files=full as they are";
-        return Err(HttpError::new(StatusCode::NOT_FOUND, message));
-    };
-
+    let mode = check_enabled(context, settings)?;
     let name = unit_name(query.unwrap_or_default())?;
-    let rows = RowsOfUnit::find(&context.feed.borrow().view, &name).ok_or_else(|| {
-        HttpError::new(StatusCode::NOT_FOUND, format!("there is no unit {name:?} in the cluster"))
-    })?;
+    let rows = RowsOfUnit::find(&context.feed.borrow().view, &name)
+        .ok_or_else(|| HttpError::not_found(format!("there is no unit {name:?} in the cluster")))?;
 
     let query = UnitFileQuery::new(&rows.unit, rows.file_hash, &rows.running);
     let answer = match context.unit_files.get(query).await {
@@ -70,15 +60,45 @@ pub(super) async fn content(
         .charge(Bytes::from(body))
         .map_err(|error: OverBudget| HttpError::unavailable(error.to_string()))?;
 
-    Ok(ResponseContent {
+    Ok(response(body))
+}
+
+/// What HEAD is answered with. Nothing is read for it.
+///
+/// # Errors
+///
+/// 404 if unit files are not shown.
+pub(super) fn head(
+    context: &ServerContext,
+    settings: &ServerSettings,
+) -> Result<ResponseContent, HttpError> {
+    check_enabled(context, settings)?;
+    Ok(response(Bytes::new()))
+}
+
+fn response(body: Bytes) -> ResponseContent {
+    ResponseContent {
         extra_header: Some((CACHE_CONTROL, NO_STORE)),
         ..ResponseContent::new(JSON, body)
+    }
+}
+
+fn check_enabled(
+    context: &ServerContext,
+    settings: &ServerSettings,
+) -> Result<UnitFileMode, HttpError> {
+    settings.unit_files.ok_or_else(|| {
+        context.metrics.unit_file_requested(UnitFileOutcome::Refused);
+        HttpError::not_found(
+            "unit files are not shown by this monitor: they may contain secrets; \
+             --unit-files shows them with masked secrets, --unit-files=full as they are",
+        )
     })
 }
 
 fn refusal(error: &UnitFileError, unit: &str) -> HttpError {
     match error {
-        UnitFileError::Recording => HttpError::new(StatusCode::NOT_FOUND, error.to_string()),
+        UnitFileError::Recording => HttpError::not_found(error.to_string()),
         UnitFileError::Busy => {
             HttpError::unavailable(error.to_string()).with_header(RETRY_AFTER, "1")
         }
@@ -101,7 +121,7 @@ struct RowsOfUnit {
 impl RowsOfUnit {
     /// `None` if there is no such unit.
     fn find(view: &View, name: &str) -> Option<Self> {
-        let mut rows = view.units.iter().filter(|row| *row.state.unit == *name).peekable();
+        let mut rows = view.units.of_unit(name).peekable();
         let first = rows.peek()?;
 
         Some(Self {

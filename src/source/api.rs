@@ -18,13 +18,14 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Mutex;
 
 use super::rows;
-use super::source_file::{FileReadError, JSON_BYTES, SourceFile, URL_RESERVED};
+use super::source_file::{FileReadError, JSON_BYTES, SourceFile};
 use super::unit_file;
 use super::version::FleetVersion;
 use super::wire::{self, ApiRow, ListPage, PageCollator, WireError};
 use super::{FleetClient, SourceError};
 use crate::cluster::{FleetList, Machine, Reading, UnitFile, UnitState};
 use crate::net::http::{self, BodyError, HttpClient, HttpConnection, RequestError};
+use crate::net::percent::RESERVED;
 pub use address::{Address, AddressError};
 pub use error::ApiError;
 
@@ -196,7 +197,7 @@ impl Api {
                 return Err(ApiError::TooManyPages(self.address.clone(), path));
             }
 
-            let token = utf8_percent_encode(&token, URL_RESERVED);
+            let token = utf8_percent_encode(&token, RESERVED);
             let path = format!("{path}?nextPageToken={token}");
             let response = self.get(client, &path, &mut remaining_bytes).await?;
             page = self.decode_page(&path, &response)?;
@@ -231,7 +232,7 @@ impl Api {
     /// Reads the file of one unit, over a connection of its own. `None` if there is no such unit.
     pub(super) async fn read_file(&self, unit: &str) -> Result<Option<SourceFile>, FileReadError> {
         let mut client = HttpClient::default();
-        let unit_path = utf8_percent_encode(unit, URL_RESERVED);
+        let unit_path = utf8_percent_encode(unit, RESERVED);
         let mut is_fleet = false;
 
         for prefix in self.prefixes() {

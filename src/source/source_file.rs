@@ -2,8 +2,6 @@
 //!
 //! It must not know how a source reads a file. Errors never quote a content, which may be secret.
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
-
 use super::SourceError;
 
 /// How many bytes a unit file may have. fleet refuses lines of more than 2 KiB, and real files have
@@ -12,11 +10,6 @@ pub(crate) const MAX_FILE_BYTES: usize = 64 << 10;
 
 /// How many bytes a response with one may have: JSON, in which some characters are escaped.
 pub(super) const JSON_BYTES: usize = 4 * MAX_FILE_BYTES;
-
-/// The characters that are escaped in a part of a URL: all but the unreserved ones (RFC 3986,
-/// section 2.3).
-pub(super) const URL_RESERVED: &AsciiSet =
-    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// A unit file as the source has it.
 #[derive(Clone, Debug, PartialEq, Eq)]

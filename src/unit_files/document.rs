@@ -44,24 +44,31 @@ impl UnitFileDocument {
         running: &[(Text, MachineId)],
         mode: UnitFileMode,
     ) -> Self {
-        let current = versions.current.as_ref();
+        let current = versions
+            .current
+            .as_ref()
+            .map(|current| ShownVersion::new(current, mode));
 
         let mut others: Vec<RunningVersion> = Vec::new();
         for (hash, machine) in running {
-            if current.is_some_and(|current| current.hash == *hash) {
+            if current.as_ref().is_some_and(|current| current.version.hash == *hash) {
                 continue;
             }
             match others.iter_mut().find(|other| other.hash == *hash) {
                 Some(other) => other.machines.push(machine.clone()),
-                None => others.push(RunningVersion::new(hash, machine, versions, mode)),
+                None => {
+                    let old = versions.old.iter().find(|version| version.hash == *hash);
+                    let old = old.map(|old| ShownVersion::new(old, mode));
+                    others.push(RunningVersion::new(hash, machine, old, current.as_ref()));
+                }
             }
         }
         others.sort_by_key(|other| std::cmp::Reverse(other.machines.len()));
 
         Self {
             unit: unit.clone(),
-            hash: current.map(|current| current.hash.clone()),
-            content: current.map(|current| shown(&current.content, mode)),
+            hash: current.as_ref().map(|current| current.version.hash.clone()),
+            content: current.map(|current| current.text),
             masked: mode == UnitFileMode::Masked,
             running: others,
         }
@@ -72,35 +79,41 @@ impl RunningVersion {
     fn new(
         hash: &Text,
         machine: &MachineId,
-        versions: &UnitFileVersions,
-        mode: UnitFileMode,
+        version: Option<ShownVersion>,
+        current: Option<&ShownVersion>,
     ) -> Self {
-        let version = versions.old.iter().find(|version| version.hash == *hash);
-
         Self {
             hash: hash.clone(),
             machines: vec![machine.clone()],
-            content: version.map(|version| shown(&version.content, mode)),
             diff: version
-                .zip(versions.current.as_ref())
-                .map(|(version, current)| diff(version, current, mode)),
+                .as_ref()
+                .zip(current)
+                .map(|(version, current)| diff(version, current)),
+            content: version.map(|version| version.text),
         }
     }
 }
 
-/// A text as clients see it.
-fn shown(content: &str, mode: UnitFileMode) -> String {
-    match mode {
-        UnitFileMode::Masked => mask(content),
-        UnitFileMode::Full => content.to_owned(),
+/// A version, and its text as clients see it, which takes a while to make.
+struct ShownVersion<'a> {
+    version: &'a UnitFileVersion,
+    text: String,
+}
+
+impl<'a> ShownVersion<'a> {
+    fn new(version: &'a UnitFileVersion, mode: UnitFileMode) -> Self {
+        let text = match mode {
+            UnitFileMode::Masked => mask(&version.content),
+            UnitFileMode::Full => version.content.to_string(),
+        };
+        Self { version, text }
     }
 }
 
 /// All lines of both texts, with signs.
-fn diff(old: &UnitFileVersion, new: &UnitFileVersion, mode: UnitFileMode) -> Vec<String> {
-    let [old_shown, new_shown] = [old, new].map(|version| shown(&version.content, mode));
-    let [old_lines, new_lines] = [old, new].map(|version| lines(&version.content));
-    let [old_shown, new_shown] = [&old_shown, &new_shown].map(|text| lines(text));
+fn diff(old: &ShownVersion, new: &ShownVersion) -> Vec<String> {
+    let [old_lines, new_lines] = [old, new].map(|shown| lines(&shown.version.content));
+    let [old_shown, new_shown] = [old, new].map(|shown| lines(&shown.text));
 
     changes(&old_lines, &new_lines)
         .into_iter()

@@ -278,6 +278,28 @@ fn the_document_shows_what_differs_where() {
 }
 
 #[test]
+fn each_version_is_masked_once() {
+    let looked_at = |mask: &dyn Fn()| {
+        masking::LOOKED_AT.set(0);
+        mask();
+        masking::LOOKED_AT.get()
+    };
+    let texts = ["a", "b", "c"].map(|text| format!("[Service]\nExecStart=/bin/{text} TOKEN=1\n"));
+    let once = looked_at(&|| texts.iter().for_each(|text| _ = masking::mask(text)));
+
+    let versions = UnitFileVersions {
+        current: Some(version("0", &texts[0])),
+        old: vec![version("1", &texts[1]), version("2", &texts[2])],
+    };
+    let machines = running(&[("1", "a"), ("2", "b"), ("1", "c"), ("0", "d")]);
+    let document = looked_at(&|| {
+        let mode = UnitFileMode::Masked;
+        UnitFileDocument::new(&"a.service".into(), &versions, &machines, mode);
+    });
+    assert_eq!(document, once);
+}
+
+#[test]
 fn a_file_that_fleet_does_not_have_any_more_is_shown_as_machines_run_it() {
     let versions = UnitFileVersions { current: None, old: vec![version("1", "[Unit]\n")] };
     let document = json!(UnitFileDocument::new(

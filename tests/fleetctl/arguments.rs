@@ -107,7 +107,7 @@ impl ListRequest {
             }
             "full" if local_allowed && self.command != "cat" => self.full = true,
             "l" if local_allowed && !["cat", "list-unit-files"].contains(&&*self.command) => {
-                self.full = true
+                self.full = true;
             }
             "no-legend" if local_allowed && self.command != "cat" => self.legend = false,
             _ => {

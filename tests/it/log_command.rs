@@ -311,7 +311,7 @@ async fn a_lost_connection_is_opened_again_without_printing_a_line_twice() {
     running.note().await;
 
     drop(running);
-    viewer.is_closed().await;
+    viewer.until_closed().await;
 }
 
 #[tokio::test]
@@ -339,7 +339,7 @@ async fn a_pipe_that_is_closed_ends_it_quietly() {
     let status = within_timeout("the end", child.wait()).await.unwrap();
     assert!(status.success(), "{status}");
     assert_eq!(stderr.next_line().await.unwrap(), None);
-    viewer.is_closed().await;
+    viewer.until_closed().await;
 }
 
 #[tokio::test]
@@ -359,5 +359,5 @@ async fn control_c_ends_it_quietly_and_priorities_have_colours_on_a_terminal() {
         2,
         "a line, and what the terminal echoes: {text}"
     );
-    viewer.is_closed().await;
+    viewer.until_closed().await;
 }

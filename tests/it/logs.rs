@@ -7,7 +7,6 @@ use fleet_monitor::cluster::{
     Event, FleetList, Machine, Moment, Place, Transition, Unit, UnitState, Verdict, View,
 };
 use fleet_monitor::feed::{FeedInput, Publish};
-use fleet_monitor::metrics::MetricsFormat;
 use fleet_monitor::server::{ServerSettings, Timing};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -38,7 +37,8 @@ impl LogBench {
         let gateway = JournalGateway::start("127.0.0.1", 0).await;
         let port = gateway.address.port();
         let settings = ServerSettings { journal_port: Some(port), ..settings() };
-        let server = ServerBench::with(settings, Timing::default(), Publish::Changes).await;
+        let timing = Timing { heartbeat: Duration::from_millis(200), ..Timing::default() };
+        let server = ServerBench::with(settings, timing, Publish::Changes).await;
 
         let mut bench = Self { server, port };
         bench.show(&[("127.0.0.1", WEB)], &["127.0.0.1"]);
@@ -116,30 +116,24 @@ impl LogBench {
     }
 
     fn metric(&self, series: &str) -> u64 {
-        let publication = self.server.publisher.subscribe().borrow().clone();
-        let text = self
-            .server
-            .metrics
-            .encode(MetricsFormat::Prometheus, &publication, 0, &[]);
-        let line = text
-            .lines()
-            .find_map(|line| line.strip_prefix(series))
-            .expect("a series");
-        line.trim().parse().expect("a number")
+        self.server.metric(series)
     }
 }
 
 impl LogReader {
     /// The next event. Heartbeats are skipped.
     async fn next(&mut self) -> Value {
-        loop {
-            let mut line = String::new();
-            let read = timeout(PATIENCE, self.0.read_line(&mut line)).await;
-            assert!(read.expect("an event in time").unwrap() > 0, "the stream has ended");
-            if let Some(data) = line.strip_prefix("data: ") {
-                return serde_json::from_str(data).expect("JSON");
+        let event = async {
+            loop {
+                let mut line = String::new();
+                let read = self.0.read_line(&mut line).await.unwrap();
+                assert!(read > 0, "the stream has ended");
+                if let Some(data) = line.strip_prefix("data: ") {
+                    return serde_json::from_str(data).expect("JSON");
+                }
             }
-        }
+        };
+        timeout(PATIENCE, event).await.expect("an event in time")
     }
 
     /// The next event of this type.
@@ -329,7 +323,8 @@ async fn the_log_follows_a_unit_that_moves_and_has_that_of_the_machine_before() 
     let second = bench.gateway("127.0.0.2").await;
     first.write(WEB, "on the first");
     second.write("other.service", "something else");
-    second.write(WEB, "on the second");
+    second.write(WEB, "long ago");
+    second.write_now(WEB, "on the second");
 
     let mut reader = bench.read(&format!("unit={WEB}")).await;
     assert_eq!(reader.messages(1).await, ["on the first"]);
@@ -346,7 +341,7 @@ async fn the_log_follows_a_unit_that_moves_and_has_that_of_the_machine_before() 
     let mut late = bench.read(&format!("unit={WEB}&follow=no")).await;
     assert_eq!(late.next().await["role"], "current");
     assert_eq!(late.next().await["role"], "previous");
-    assert_eq!(late.messages(2).await, ["on the first", "on the second"]);
+    assert_eq!(late.messages(3).await, ["on the first", "long ago", "on the second"]);
 
     let only = format!("unit={WEB}&follow=no&machine=127.0.0.1");
     let mut only = bench.read(&only).await;
@@ -358,8 +353,8 @@ async fn the_log_follows_a_unit_that_moves_and_has_that_of_the_machine_before() 
 async fn a_machine_that_has_left_the_cluster_is_not_asked() {
     let (mut bench, first) = LogBench::start().await;
     let second = bench.gateway("127.0.0.2").await;
-    second.write(WEB, "here");
-    let mut reader = bench.read(&format!("unit={WEB}")).await;
+    second.write_now(WEB, "here");
+    let mut reader = bench.read(&format!("unit={WEB}&lines=0")).await;
     reader.until("connected").await;
 
     bench.moved("127.0.0.1", "127.0.0.2", &["127.0.0.2"]);
@@ -416,6 +411,87 @@ async fn a_connection_that_is_lost_is_resumed_without_a_gap_or_a_repetition() {
     assert_eq!(reader.messages(2).await, ["meanwhile", "Stopped."]);
     gateway.write(WEB, "two");
     assert_eq!(reader.messages(1).await, ["two"]);
+}
+
+#[tokio::test]
+async fn what_was_read_before_a_failure_is_read_again() {
+    let (bench, gateway) = LogBench::start().await;
+    gateway.set_mode(GatewayMode::FailsAboutUnit);
+    gateway.write(WEB, "one");
+
+    let mut reader = bench.read(&format!("unit={WEB}")).await;
+    reader.until("failed").await;
+    gateway.set_mode(GatewayMode::Works);
+    assert_eq!(reader.messages(1).await, ["one"]);
+}
+
+#[tokio::test]
+async fn lines_that_were_not_asked_for_do_not_come_after_a_failure_either() {
+    let (bench, gateway) = LogBench::start().await;
+    gateway.set_mode(GatewayMode::Fails);
+    gateway.write(WEB, "old");
+
+    let mut reader = bench.read(&format!("unit={WEB}&lines=0")).await;
+    reader.until("failed").await;
+    gateway.set_mode(GatewayMode::Works);
+    reader.until("connected").await;
+    gateway.until_requests(5).await;
+    gateway.write(WEB, "new");
+    assert_eq!(reader.messages(1).await, ["new"]);
+}
+
+#[tokio::test]
+async fn a_machine_that_comes_back_with_another_address_is_read_there() {
+    let (mut bench, first) = LogBench::start().await;
+    let second = bench.gateway("127.0.0.2").await;
+    first.write(WEB, "one");
+    let mut reader = bench.read(&format!("unit={WEB}")).await;
+    assert_eq!(reader.messages(1).await, ["one"]);
+
+    let mut moved = (*view(&[("127.0.0.1", WEB)], &["127.0.0.1"])).clone();
+    let machine = Machine {
+        ip: Some("127.0.0.2".into()),
+        ..builders::machine("m-127.0.0.1")
+    };
+    moved.machines = vec![Arc::new(builders::member(machine))];
+    second.write_now(WEB, "two");
+    bench.server.read_all(&Arc::new(moved));
+
+    let line = reader.next_of("line").await;
+    assert_eq!((&line["machine"], &line["message"]), (&json!("m-127.0.0.1"), &json!("two")));
+    first.until_open(0).await;
+}
+
+/// A machine that cannot be asked, and then one that left the cluster while its unit was destroyed.
+#[tokio::test]
+async fn what_cannot_be_asked_is_said_once_and_nobody_is_asked_after_the_end() {
+    let (mut bench, gateway) = LogBench::start().await;
+    gateway.write(WEB, "one");
+    let mut reader = bench.read(&format!("unit={WEB}")).await;
+    assert_eq!(reader.messages(1).await, ["one"]);
+
+    let unnamed = |units: &[(&str, &str)]| {
+        let mut view = (*view(units, &["127.0.0.1"])).clone();
+        view.machines
+            .push(Arc::new(builders::member(builders::machine("m-unknown"))));
+        Arc::new(view)
+    };
+    bench
+        .server
+        .read_all(&unnamed(&[("127.0.0.1", WEB), ("unknown", WEB)]));
+    let failed = reader.until("failed").await;
+    assert_eq!(failed["machine"], "m-unknown");
+
+    // More changes of the cluster say nothing new.
+    for number in 0..3 {
+        let other = format!("{number}.service");
+        let units = [("127.0.0.1", WEB), ("unknown", WEB), ("127.0.0.1", &other)];
+        bench.server.read_all(&unnamed(&units));
+    }
+    bench.show(&[], &[]);
+    let ended = reader.next().await;
+    assert_eq!((&ended["state"], &ended["machine"]), (&json!("ended"), &json!("m-127.0.0.1")));
+    gateway.until_open(0).await;
 }
 
 #[tokio::test]
@@ -601,13 +677,12 @@ async fn without_the_option_no_machine_is_asked() {
 
 #[tokio::test]
 async fn turning_logs_off_ends_those_that_are_read() {
-    let (mut bench, gateway) = LogBench::start().await;
+    let (bench, gateway) = LogBench::start().await;
     gateway.write(WEB, "one");
     let mut reader = bench.read(&format!("unit={WEB}")).await;
     assert_eq!(reader.messages(1).await, ["one"]);
 
     bench.server.server.set_settings(settings());
-    bench.show(&[("127.0.0.1", WEB), ("127.0.0.1", "new.service")], &["127.0.0.1"]);
     reader.read_to_end().await;
     gateway.until_open(0).await;
 }

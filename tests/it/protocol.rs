@@ -326,7 +326,7 @@ async fn the_examples_are_what_the_program_says() {
     }
     let file = unit_file_document();
     assert_eq!(example("unit file"), file, "unit file:\n{file}");
-    assert_eq!(examples.len(), exact.len() + second.len() + 5, "an example that nothing checks");
+    assert_eq!(examples.len(), exact.len() + second.len() + 6, "an example that nothing checks");
 }
 
 /// What can be done next in a cluster behind a tunnel.

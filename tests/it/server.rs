@@ -247,6 +247,11 @@ impl ServerBench {
     }
 
     fn dropped(&self, reason: &str) -> u64 {
+        self.metric(&format!("fleet_monitor_clients_dropped_total{{reason=\"{reason}\"}} "))
+    }
+
+    /// The value of a series, which is given as in the text, with a blank behind it.
+    pub fn metric(&self, series: &str) -> u64 {
         let publication = self.publisher.subscribe().borrow().clone();
         let scrape = Scrape {
             publication: &publication,
@@ -255,10 +260,9 @@ impl ServerBench {
             now: Moment::now(),
         };
         let text = self.metrics.encode(MetricsFormat::Prometheus, scrape);
-        let series = format!("fleet_monitor_clients_dropped_total{{reason=\"{reason}\"}} ");
         let line = text
             .lines()
-            .find_map(|line| line.strip_prefix(&series))
+            .find_map(|line| line.strip_prefix(series))
             .expect("a series");
         line.parse().expect("a number")
     }

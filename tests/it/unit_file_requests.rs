@@ -85,6 +85,22 @@ async fn request(daemon: &Daemon, path: &str) -> (u16, String, Value) {
     (status, head.to_lowercase(), serde_json::from_str(body).unwrap())
 }
 
+/// The status and the headers of the response to HEAD.
+async fn head(daemon: &Daemon, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(daemon.address).await.unwrap();
+    let request =
+        format!("HEAD {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", daemon.address);
+    stream.write_all(request.as_bytes()).await.unwrap();
+
+    let mut response = String::new();
+    timeout(Duration::from_secs(30), stream.read_to_string(&mut response))
+        .await
+        .expect("an answer")
+        .unwrap();
+    let status = response.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, response.to_lowercase())
+}
+
 async fn requests(daemon: &Daemon, outcome: &str) -> u64 {
     daemon
         .counter(&format!("fleet_monitor_unit_file_requests_total{{outcome=\"{outcome}\"}}"))
@@ -527,6 +543,20 @@ async fn off_by_default_and_then_no_request_reaches_the_source() {
     daemon.configure("unit_files = \"off\"\n");
     daemon.reload().await;
     assert_eq!(request(&daemon, WEB).await.0, 404, "nor is the cached file shown");
+}
+
+#[tokio::test]
+async fn head_is_answered_without_a_query_to_the_source() {
+    let cluster = ApiCluster::start().await;
+    let daemon = cluster.monitor(&["--unit-files"]).await;
+    let (status, response) = head(&daemon, WEB).await;
+    assert_eq!(status, 200, "{response}");
+    assert!(response.contains("\r\ncache-control: no-store"), "{response}");
+    assert!(response.contains("\r\ncontent-type: application/json"), "{response}");
+    assert_eq!(cluster.file_requests(), 0);
+
+    let without = cluster.monitor(&[]).await;
+    assert_eq!(head(&without, WEB).await.0, 404);
 }
 
 #[tokio::test]

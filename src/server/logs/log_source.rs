@@ -16,13 +16,13 @@ use crate::logs::{LogEntry, Tail, TailState, UnitLogs};
 #[derive(Debug)]
 pub(super) struct LogSource {
     pub(super) machine: UnitMachine,
-    tail: Option<OpenTail>,
-    /// Why there is no tail.
-    closed_reason: &'static str,
+    tail: Result<OpenTail, ClosedReason>,
     /// The state that the reader knows.
-    announced: Option<TailState>,
-    /// Whether the reader still waits for the last lines.
-    wants_backlog: bool,
+    announced: Option<AnnouncedState>,
+    /// Which lines the reader wants of those that were written before he reads.
+    backlog: Option<Backlog>,
+    /// Lines up to this time are not sent, until the reader has caught up.
+    skipped_until: Option<Duration>,
     /// What the reader has read.
     position: u64,
     /// The time of the last line that the reader has read.
@@ -35,6 +35,44 @@ struct OpenTail {
     state: watch::Receiver<TailState>,
 }
 
+/// Why a machine is not asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ClosedReason {
+    /// It is not in the cluster any more.
+    Left,
+    /// fleet publishes no IP address of it.
+    NoAddress,
+    /// As many logs are read as may be.
+    TooManyLogs,
+    /// The reader reads as many machines as may be.
+    TooManyMachines,
+}
+
+impl ClosedReason {
+    fn text(self) -> &'static str {
+        match self {
+            Self::Left => "it has left the cluster",
+            Self::NoAddress => "fleet publishes no IP address of it",
+            Self::TooManyLogs => "too many logs are read already; it is tried again",
+            Self::TooManyMachines => {
+                "too many machines have this unit; their logs can be read one by one"
+            }
+        }
+    }
+}
+
+/// Which lines a reader wants of those that were written before he reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Backlog {
+    /// The last ones, so many.
+    Last(usize),
+    /// Those after this time.
+    After(Duration),
+}
+
+/// A state, as the reader was told.
+type AnnouncedState = (MachineLogState, Option<Arc<str>>);
+
 /// What is next for a reader.
 #[derive(Debug, Default)]
 pub(super) struct NextEntries {
@@ -45,27 +83,36 @@ pub(super) struct NextEntries {
 }
 
 impl LogSource {
-    /// Begins to read. A machine that has left the cluster, or has no address, is not asked.
-    pub(super) fn open(machine: UnitMachine, port: u16, unit: &str, logs: &UnitLogs) -> Self {
-        let ip = machine.ip.as_deref().and_then(|ip| ip.parse().ok());
+    /// Begins to read, unless the machine cannot be asked.
+    pub(super) fn open(
+        machine: UnitMachine,
+        backlog: Backlog,
+        port: u16,
+        unit: &str,
+        logs: &UnitLogs,
+    ) -> Self {
+        let mut source = Self {
+            machine,
+            tail: Err(ClosedReason::Left),
+            announced: None,
+            backlog: Some(backlog),
+            skipped_until: None,
+            position: 0,
+            last_time: Duration::ZERO,
+        };
 
-        let opened = match ip {
-            _ if !machine.is_present => Err("it has left the cluster"),
-            None => Err("fleet publishes no IP address of it"),
-            Some(ip) => logs
-                .tail(SocketAddr::new(ip, port), unit)
-                .map_err(|_| "too many logs are read already; try again later"),
-        };
-        let (tail, closed_reason) = match opened {
-            Ok(tail) => (Some(OpenTail { state: tail.subscribe(), tail }), ""),
-            Err(reason) => (None, reason),
-        };
+        source.try_to_open(port, unit, logs);
+        source
+    }
+
+    /// A machine that is not asked.
+    pub(super) fn closed(machine: UnitMachine, reason: ClosedReason) -> Self {
         Self {
             machine,
-            tail,
-            closed_reason,
+            tail: Err(reason),
             announced: None,
-            wants_backlog: true,
+            backlog: None,
+            skipped_until: None,
             position: 0,
             last_time: Duration::ZERO,
         }
@@ -73,91 +120,144 @@ impl LogSource {
 
     /// Stops reading: the machine has left the cluster.
     pub(super) fn close(&mut self) {
-        self.tail = None;
-        self.closed_reason = "it has left the cluster";
-        self.announced = None;
+        self.tail = Err(ClosedReason::Left);
+    }
+
+    /// Takes over what is known of the machine now. If it is back, or has another address, it is
+    /// read from there, after the last line that the reader has.
+    pub(super) fn update(&mut self, machine: UnitMachine, port: u16, unit: &str, logs: &UnitLogs) {
+        let has_moved = machine.ip != self.machine.ip;
+        self.machine = machine;
+
+        let is_to_be_opened = match &self.tail {
+            Ok(_) => has_moved,
+            Err(ClosedReason::TooManyMachines) => false,
+            Err(_) => self.machine.is_present,
+        };
+        if is_to_be_opened {
+            if self.last_time > Duration::ZERO {
+                self.backlog = Some(Backlog::After(self.last_time));
+            }
+            self.try_to_open(port, unit, logs);
+        }
+    }
+
+    fn try_to_open(&mut self, port: u16, unit: &str, logs: &UnitLogs) {
+        let ip = self.machine.ip.as_deref().and_then(|ip| ip.parse().ok());
+
+        self.tail = match ip {
+            _ if !self.machine.is_present => Err(ClosedReason::Left),
+            None => Err(ClosedReason::NoAddress),
+            Some(ip) => logs
+                .tail(SocketAddr::new(ip, port), unit)
+                .map(|tail| OpenTail { state: tail.subscribe(), tail })
+                .map_err(|_| ClosedReason::TooManyLogs),
+        };
     }
 
     pub(super) fn is_open(&self) -> bool {
-        self.tail.is_some()
+        self.tail.is_ok()
     }
 
     /// Waits until the state changes, or there are entries. Never returns without a tail.
     pub(super) async fn changed(&mut self) {
         match &mut self.tail {
-            Some(open) => {
+            Ok(open) => {
                 // The sender lives as long as the tail, so there is no error.
                 let _ = open.state.changed().await;
             }
-            None => std::future::pending().await,
+            Err(_) => std::future::pending().await,
         }
     }
 
     /// Whether the first answer, or an error, has arrived.
     pub(super) fn is_settled(&self) -> bool {
-        self.tail
-            .as_ref()
-            .is_none_or(|open| *open.state.borrow() != TailState::Connecting)
+        let is_connecting = |open: &OpenTail| *open.state.borrow() == TailState::Connecting;
+        !self.tail.as_ref().is_ok_and(is_connecting)
+    }
+
+    /// The tail, once the lines that were there at the beginning have been read.
+    fn readable(&self) -> Option<Arc<Tail>> {
+        let open = self.tail.as_ref().ok()?;
+        // A tail that has failed for now may have read lines before.
+        let has_read = *open.state.borrow() == TailState::Connected || open.tail.has_unread(0);
+        has_read.then(|| open.tail.clone())
+    }
+
+    /// Decides where the reader begins, once there are lines. What is written from then on is not
+    /// a part of the backlog.
+    fn find_beginning(&mut self) {
+        let Some(tail) = self.readable() else { return };
+
+        match self.backlog.take() {
+            Some(Backlog::Last(lines)) => self.position = tail.position_of_last(lines),
+            Some(Backlog::After(time)) => {
+                self.position = tail.position_of_last(usize::MAX);
+                self.skipped_until = Some(time);
+            }
+            None => {}
+        }
     }
 
     /// Whether there are entries that the reader has not read.
     pub(super) fn has_unread(&self) -> bool {
-        self.tail.as_ref().is_some_and(|open| {
-            let is_connecting = *open.state.borrow() == TailState::Connecting;
-            !is_connecting && open.tail.has_unread(self.position)
-        })
+        self.readable().is_some_and(|tail| tail.has_unread(self.position))
     }
 
     /// The entries that the reader has not read, as far as they have `max_bytes`. The first ones
-    /// are the last `lines`. A machine that has not answered yet has none.
-    pub(super) fn next(&mut self, lines: usize, max_bytes: usize) -> NextEntries {
-        let is_settled = self.is_settled();
-        let Some(OpenTail { tail, .. }) = self.tail.as_ref().filter(|_| is_settled) else {
+    /// are those of the backlog.
+    pub(super) fn next(&mut self, max_bytes: usize) -> NextEntries {
+        self.find_beginning();
+        let Some(tail) = self.readable() else {
             return NextEntries::default();
         };
-
-        if std::mem::take(&mut self.wants_backlog) {
-            self.position = tail.position_of_last(lines);
-        }
         let unread = tail.read(&mut self.position, max_bytes);
 
-        let with_time = |entry: Arc<LogEntry>| {
-            if let LogEntry::Line(line) = &*entry {
-                self.last_time = line.time;
+        let mut entries = Vec::with_capacity(unread.entries.len());
+        for entry in unread.entries {
+            let time = match &*entry {
+                LogEntry::Line(line) => line.time,
+                LogEntry::Skipped(_) => self.last_time,
+            };
+            if self.skipped_until.is_none_or(|until| time > until) {
+                self.last_time = time;
+                entries.push((time, entry));
             }
-            (self.last_time, entry)
-        };
-        NextEntries {
-            missed: unread.missed,
-            entries: unread.entries.into_iter().map(with_time).collect(),
         }
+        if !tail.has_unread(self.position) {
+            self.skipped_until = None;
+        }
+        NextEntries { missed: unread.missed, entries }
     }
 
-    /// The event that says in which state the log of this machine is; `None` if the reader knows.
+    /// The event that says in which state the log of this machine is; none if the reader knows.
     pub(super) fn announce(&mut self, send: impl FnOnce(LogEvent<'_>)) {
-        let event = |machine: &UnitMachine, state, reason| {
-            let UnitMachine { machine: id, ip, role, .. } = machine;
-            send(LogEvent::Machine { machine: id, ip: ip.as_deref(), state, role: *role, reason });
+        self.find_beginning();
+
+        let (state, reason) = match &mut self.tail {
+            Ok(open) => match &*open.state.borrow_and_update() {
+                TailState::Connecting => (MachineLogState::Connecting, None),
+                TailState::Connected => (MachineLogState::Connected, None),
+                TailState::Failed(reason) => (MachineLogState::Failed, Some(reason.clone())),
+            },
+            Err(reason @ ClosedReason::Left) => {
+                (MachineLogState::Ended, Some(Arc::from(reason.text())))
+            }
+            Err(reason) => (MachineLogState::Failed, Some(Arc::from(reason.text()))),
         };
 
-        let state = match &mut self.tail {
-            Some(open) => open.state.borrow_and_update().clone(),
-            None => TailState::Failed(self.closed_reason.into()),
-        };
-        if self.announced.as_ref() == Some(&state) {
+        let announced = (state, reason);
+        if self.announced.as_ref() == Some(&announced) {
             return;
         }
-
-        match &state {
-            TailState::Connecting => event(&self.machine, MachineLogState::Connecting, None),
-            TailState::Connected => event(&self.machine, MachineLogState::Connected, None),
-            TailState::Failed(reason) if self.tail.is_none() => {
-                event(&self.machine, MachineLogState::Ended, Some(reason));
-            }
-            TailState::Failed(reason) => {
-                event(&self.machine, MachineLogState::Failed, Some(reason));
-            }
-        }
-        self.announced = Some(state);
+        let UnitMachine { machine, ip, role, .. } = &self.machine;
+        send(LogEvent::Machine {
+            machine,
+            ip: ip.as_deref(),
+            state,
+            role: *role,
+            reason: announced.1.as_deref(),
+        });
+        self.announced = Some(announced);
     }
 }

@@ -62,7 +62,7 @@ pub(super) struct ChildOutput {
 pub(super) enum ChildError {
     /// The child could not be started.
     Spawn(io::Error),
-    /// It printed more than [`STDOUT_LIMIT`].
+    /// It printed more than [`ChildLimits::stdout`].
     OutputTooLarge,
     /// It did not end before the deadline.
     Timeout,

@@ -185,9 +185,7 @@ async fn what_happens_while_the_details_are_open_is_added_and_all_events_can_be_
     browser.value("$('.all-events').focus()").await;
     browser.press(ENTER).await;
     browser.until("$$('.history li').length === 10").await;
-    browser
-        .until("document.activeElement.matches('.all-events')")
-        .await;
+    browser.until("document.activeElement.matches('.all-events')").await;
     browser.press(ENTER).await;
     browser.until("$$('.history li').length === 8").await;
     browser.finish(&server, &[]).await;

@@ -288,7 +288,7 @@ async fn a_lost_connection_is_told_and_opened_again_without_a_line_twice() {
     let mut broken = page.logs.viewer().await;
     broken.begin(&[]).await;
     broken.write("data: Hello\n\n").await;
-    broken.is_closed().await;
+    broken.until_closed().await;
 
     let mut viewer = page.logs.viewer().await;
     viewer.begin(&[log_machine(WEB, "10.0.0.1", "connected")]).await;
@@ -319,7 +319,7 @@ async fn nobody_reads_a_log_that_is_stopped_or_whose_row_is_closed() {
     let mut page = page!();
     let viewer = page.follow(0..3).await;
     page.click("[data-log=opener]").await;
-    viewer.is_closed().await;
+    viewer.until_closed().await;
     page.until("$('.unit-log').dataset.state === 'stopped'").await;
     assert_eq!(page.value("$$('.log-line').length").await, 3, "the lines stay");
 
@@ -328,7 +328,7 @@ async fn nobody_reads_a_log_that_is_stopped_or_whose_row_is_closed() {
     page.until("$$('.log-line').length === 4").await;
     page.click("[data-key^='web.service/']").await;
     page.until("!$('.opened')").await;
-    viewer.is_closed().await;
+    viewer.until_closed().await;
     page.finish(&[]).await;
 }
 
@@ -353,7 +353,7 @@ async fn a_page_that_is_hidden_for_long_stops_reading_until_it_is_shown() {
     )
     .await;
     page.value(&show("hidden")).await;
-    viewer.is_closed().await;
+    viewer.until_closed().await;
     page.until("$('.unit-log').dataset.state === 'hidden'").await;
 
     page.value(&show("visible")).await;
@@ -454,7 +454,7 @@ async fn a_page_reads_no_more_logs_than_leave_it_connections() {
         viewer.begin(&lines(0..1)).await;
         viewers.push(viewer);
     }
-    viewers.remove(0).is_closed().await;
+    viewers.remove(0).until_closed().await;
     page.until(
         "$$('.unit-log').map(({ dataset }) => dataset.state).join(' ')
         === 'crowded live live live live'",

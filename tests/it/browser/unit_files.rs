@@ -39,7 +39,6 @@ async fn a_file_is_fetched_when_asked_for_and_what_differs_is_marked_by_signs() 
     browser.until("$('.unit-file pre')").await;
     let shown = browser.value("$('.unit-file pre').textContent").await;
     assert_eq!(shown, OLD.replace("hunter2", "********"));
-    assert_eq!(browser.value("$('.unit-file button').ariaExpanded").await, "true");
 
     // fleet gets another version: the file that is shown is not replaced by itself.
     cluster.set(NEW, OLD);
@@ -77,7 +76,6 @@ async fn a_file_is_fetched_when_asked_for_and_what_differs_is_marked_by_signs() 
 
     browser.click(SHOW).await;
     browser.until("!$('.unit-file pre')").await;
-    assert_eq!(browser.value("$('.unit-file button').ariaExpanded").await, "false");
     browser.finish(&server, &[]).await;
 }
 

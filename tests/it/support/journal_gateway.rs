@@ -5,11 +5,16 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::time::timeout;
+
+/// No test waits longer for what should come.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How it answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,6 +32,8 @@ pub enum GatewayMode {
     CutsEntries,
     /// It answers with status 500.
     Fails,
+    /// It answers with status 500 if it is asked what systemd says about a unit.
+    FailsAboutUnit,
 }
 
 /// A request, as it arrived.
@@ -93,6 +100,16 @@ impl JournalGateway {
         self.write_all(unit, [json!(message)]);
     }
 
+    /// The same, but at the present. The other entries are from the year 2023.
+    pub fn write_now(&self, unit: &str, message: &str) {
+        self.write(unit, message);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        self.change(|state| {
+            let entry = state.entries.last_mut().unwrap();
+            entry["__REALTIME_TIMESTAMP"] = json!(now.as_micros().to_string());
+        });
+    }
+
     /// Writes many messages at once, in any form that a field of an entry has.
     pub fn write_all(&self, unit: &str, messages: impl IntoIterator<Item = Value>) {
         let field = json!({
@@ -148,7 +165,10 @@ impl JournalGateway {
     pub async fn until_requests(&self, count: usize) {
         let mut state = self.state.subscribe();
         let has_them = |state: &Mutex<GatewayState>| state.lock().unwrap().requests.len() >= count;
-        state.wait_for(has_them).await.unwrap();
+        timeout(PATIENCE, state.wait_for(has_them))
+            .await
+            .expect("in time")
+            .unwrap();
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut GatewayState) -> T) -> T {
@@ -186,7 +206,9 @@ impl JournalGateway {
             GatewayMode::Hangs => {
                 std::future::pending::<()>().await;
             }
-            GatewayMode::Fails => {
+            mode @ (GatewayMode::Fails | GatewayMode::FailsAboutUnit)
+                if mode == GatewayMode::Fails || query.iter().any(|(key, _)| key == "UNIT") =>
+            {
                 let answer = "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n";
                 return stream.write_all(answer.as_bytes()).await;
             }
@@ -195,7 +217,7 @@ impl JournalGateway {
                     "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n<html>\nnothing\n</html>\n";
                 return stream.write_all(answer.as_bytes()).await;
             }
-            GatewayMode::Works | GatewayMode::SendsBytes | GatewayMode::CutsEntries => {}
+            _ => {}
         }
 
         let head = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: application/json\r\n\r\n";

@@ -103,7 +103,7 @@ impl LogViewer {
     }
 
     /// Waits until the viewer closes the connection.
-    pub async fn is_closed(mut self) {
+    pub async fn until_closed(mut self) {
         // An error is the end, too: the viewer may have closed it with data that it had not read.
         let _ = within_timeout("the end of a stream", self.stream.read(&mut [0])).await;
     }
