@@ -13,7 +13,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::server::{ServerBench, settings};
+use crate::server::{ServerBench, settings, with_token};
 use crate::support::builders;
 use crate::support::journal_gateway::{GatewayMode, JournalGateway};
 
@@ -661,6 +661,32 @@ async fn what_has_no_log_is_refused_with_a_reason() {
         assert!(text.contains(named), "{query}: {text}");
     }
     assert_eq!(gateway.requests(), []);
+}
+
+#[tokio::test]
+async fn a_log_needs_the_token_and_is_not_kept_in_caches() {
+    let (mut bench, gateway) = LogBench::start().await;
+    bench.server.server.set_settings(ServerSettings {
+        journal_port: Some(bench.port),
+        ..with_token("secret")
+    });
+    bench.show(&[("127.0.0.1", WEB)], &["127.0.0.1"]);
+    gateway.write(WEB, "one");
+
+    for query in [format!("unit={WEB}"), format!("unit={WEB}&token=wrong")] {
+        assert_eq!(bench.refusal(&query).await.0, 401, "{query}");
+    }
+    let path = format!("/v2/logs?unit={WEB}&follow=no");
+    let foreign = [("Authorization", "Bearer secret"), ("Host", "evil.example")];
+    assert_eq!(bench.server.request("GET", &path, &foreign).await.status, 403);
+    assert_eq!(gateway.requests(), []);
+
+    let header = [("Authorization", "Bearer secret")];
+    for (path, headers) in [(format!("{path}&token=secret"), &[][..]), (path, &header)] {
+        let response = bench.server.request("GET", &path, headers).await;
+        assert_eq!((response.status, response.header("cache-control")), (200, "no-store"));
+        assert!(response.text().contains("\"message\":\"one\""), "{}", response.text());
+    }
 }
 
 #[tokio::test]

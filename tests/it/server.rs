@@ -59,7 +59,7 @@ pub fn settings() -> ServerSettings {
 }
 
 /// The settings with a token.
-fn with_token(token: &str) -> ServerSettings {
+pub fn with_token(token: &str) -> ServerSettings {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("token");
     std::fs::write(&file, token).expect("written");
