@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_fleet_monitor_global_optspecs
-    string join \n c/fleetctl= m/machine-freq= u/unit-freq= e/endpoint= endpoint-port= t/tunnel= tunnel-port= source= api= etcd= etcd-prefix= etcd-ca= etcd-cert= etcd-key= etcd-user= etcd-password-file= poll-timeout= grace= keep-lost= history= demo record= replay= replay-speed= p/port= bind= listen= publish= unit-fields= machine-fields= metrics-units= journal-port= link= allowed-origins= allowed-hosts= token-file= unit-files= max-clients= log= log-to= config= check-config env-file= h/help V/version
+    string join \n c/fleetctl= m/machine-freq= u/unit-freq= e/endpoint= endpoint-port= t/tunnel= tunnel-port= source= api= etcd= etcd-prefix= etcd-ca= etcd-cert= etcd-key= etcd-user= etcd-password-file= poll-timeout= grace= keep-lost= history= demo record= replay= replay-speed= p/port= bind= listen= publish= unit-fields= machine-fields= metrics-units= journal-port= link= metrics-troubled= allowed-origins= allowed-hosts= token-file= unit-files= max-clients= log= log-to= config= check-config env-file= h/help V/version
 end
 
 function __fish_fleet_monitor_needs_command
@@ -74,6 +74,7 @@ metadata\t''"
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l metrics-units -d 'Units with their own metrics, as globs such as web@*.service [default: none]' -r -f
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l journal-port -d 'Port of systemd-journal-gatewayd on the machines (19531), to show logs [default: no logs]' -r -f
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l link -d 'Link to show for units and machines, as NAME=URL; the URL may have {unit}, {machine}, {ip}, {prefix} and {instance}. May be repeated [default: none]' -r -f
+complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l metrics-troubled -d 'Maximum number of units in trouble that the metrics name; 0: none [default: 1000]' -r -f
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l allowed-origins -d 'Additional browser origins to allow, such as https://ops.example.com; *: all [default: none]' -r -f
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l allowed-hosts -d 'Additional host names to accept in requests; *: all [default: none]' -r -f
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l token-file -d 'File with the token that every request must carry' -r -F
