@@ -132,13 +132,6 @@ pub async fn run(
         None => info!("{files}"),
     }
 
-    let mut accepting = JoinSet::new();
-    for listener in listeners {
-        info!("listening on {listener}");
-        let server = server.clone();
-        accepting.spawn(async move { server.serve(listener).await });
-    }
-
     let unit_file_reader = watch::Sender::new(source.unit_file_reader());
     let unit_file_source = CurrentSource::new(unit_file_reader.subscribe());
     let mut reading_files = JoinSet::new();
@@ -164,6 +157,14 @@ pub async fn run(
     };
     daemon.publish_source_info();
     daemon.publish_commands();
+
+    // Only now: the first client gets all of it.
+    let mut accepting = JoinSet::new();
+    for listener in listeners {
+        info!("listening on {listener}");
+        let server = daemon.server.clone();
+        accepting.spawn(async move { server.serve(listener).await });
+    }
     service.set_status(&daemon.status());
     service.notify_ready();
 

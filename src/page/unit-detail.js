@@ -156,7 +156,8 @@ export class UnitDetail {
       isLong ? this.more(node, row, events.length) : null,
       (isLong && !isWhole) || isPending ? null : endOfHistory(events, beginning),
     ];
-    return element("div", {}, ...parts.filter(Boolean));
+    const isBusy = isPending ? "true" : null;
+    return element("div", { "aria-busy": isBusy }, ...parts.filter(Boolean));
   }
 
   /** The button that shows all events, or only the newest ones again. */

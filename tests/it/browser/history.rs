@@ -114,10 +114,11 @@ fn flapping() -> Recording {
     let with_web = |state| [("api.service", WEB, "active/running"), ("web.service", WEB, state)];
     let mut recording = Recording::of(&with_web("active/running"));
     for step in 0..4 {
-        let time = f64::from(step) / 5.0;
+        // Far enough from each other that no two of them arrive at the same time.
+        let time = f64::from(step);
         recording = recording
-            .at(time + 0.1, &with_web("failed/failed"))
-            .at(time + 0.2, &with_web("active/running"));
+            .at(time + 0.5, &with_web("failed/failed"))
+            .at(time + 1.0, &with_web("active/running"));
     }
     recording.at(600.0, &with_web("active/running"))
 }

@@ -52,6 +52,7 @@ async fn the_page_of_a_cluster_with_problems_reads_like_this() {
         browser.open(&server.url(&format!("#{view}"))).await;
         browser.until(&format!("live() && $('{awaited}')")).await;
         browser.until("numbers($('#tab-timeline').textContent) === '1'").await;
+        browser.until("!$('[aria-busy=true]')").await;
 
         shown.push_str(&shown_texts(&browser, view, part).await);
     }
