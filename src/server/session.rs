@@ -325,7 +325,7 @@ mod tests {
             max_clients: 1,
             max_connections: 1,
             access: Default::default(),
-                journal_port: None,
+            journal_port: None,
             links: vec![],
             unit_files: None,
             unit_series: Default::default(),

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::access::AccessPolicy;
 use crate::actions::LinkTemplate;
-use crate::unit_files::UnitFileMode;
 use crate::metrics::UnitSeries;
+use crate::unit_files::UnitFileMode;
 
 /// The settings that may change while the server runs.
 #[derive(Clone, Debug)]

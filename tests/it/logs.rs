@@ -666,10 +666,10 @@ async fn what_has_no_log_is_refused_with_a_reason() {
 #[tokio::test]
 async fn a_log_needs_the_token_and_is_not_kept_in_caches() {
     let (mut bench, gateway) = LogBench::start().await;
-    bench.server.server.set_settings(ServerSettings {
-        journal_port: Some(bench.port),
-        ..with_token("secret")
-    });
+    bench
+        .server
+        .server
+        .set_settings(ServerSettings { journal_port: Some(bench.port), ..with_token("secret") });
     bench.show(&[("127.0.0.1", WEB)], &["127.0.0.1"]);
     gateway.write(WEB, "one");
 
