@@ -8,6 +8,8 @@ import { LAST_HOUR, STATE_WORDS, duration, joinParts, localTime } from "./words.
 
 /** The strip moves on with time. */
 const INTERVAL = 60_000;
+/** By how many milliseconds the page's idea of the server's clock may lag. */
+const MAX_LAG = 10_000;
 /** The height of the strip, and the least width of a state in it, in its own units. */
 const HEIGHT = 32;
 const LEAST = 14;
@@ -113,8 +115,8 @@ export class UnitHistory {
   }
 
   #draw() {
-    const now = clock.now();
     const { events, beginning, isStarted } = this.actions.historyOf(this.#row);
+    const now = present(events);
     const oldestFirst = [...events].reverse();
     this.#hour = lastHour(this.#row.source, oldestFirst, beginning?.time, isStarted, now);
 
@@ -194,6 +196,16 @@ export class UnitHistory {
     const found = hits.sort((a, b) => KINDS.indexOf(a.kind) - KINDS.indexOf(b.kind))[0];
     if (found) this.#choose(segments.indexOf(found));
   }
+}
+
+/**
+ * The present by the server's clock. What the page knows of that clock may lag a little, and an
+ * event must not be in the future.
+ */
+function present(newestFirst) {
+  const now = clock.now();
+  const latest = newestFirst[0]?.time ?? now;
+  return latest - now < MAX_LAG ? Math.max(now, latest) : now;
 }
 
 /** Where a time is in the strip. */
