@@ -199,13 +199,13 @@ export class UnitHistory {
 }
 
 /**
- * The present by the server's clock. What the page knows of that clock may lag a little, and an
- * event must not be in the future.
+ * The present by the server's clock. What the page knows of that clock may lag a little, but an
+ * event is in the past, so that the state after it is shown.
  */
 function present(newestFirst) {
   const now = clock.now();
-  const latest = newestFirst[0]?.time ?? now;
-  return latest - now < MAX_LAG ? Math.max(now, latest) : now;
+  const latest = newestFirst[0]?.time ?? 0;
+  return latest - now < MAX_LAG ? Math.max(now, latest + 1) : now;
 }
 
 /** Where a time is in the strip. */
