@@ -193,7 +193,7 @@ impl Daemon {
 
     /// Sends it a signal, and checks that it ends in time and leaves no process behind.
     pub async fn stop(&mut self, signal: Signal) -> ExitStatus {
-        let children: Vec<Process> = self.children().into_iter().map(Process::new).collect();
+        let before = self.children();
         self.signal(signal);
 
         let status = timeout(TIME_TO_STOP, self.child.wait()).await;
@@ -201,8 +201,10 @@ impl Daemon {
             .unwrap_or_else(|_| panic!("the program does not stop: {:#?}", self.log.all()))
             .unwrap();
 
-        for child in children {
-            child.ended().await;
+        // Also those that were started just before the signal: they have been killed, but a process
+        // takes a moment to end.
+        for child in before.into_iter().chain(self.children()) {
+            Process::new(child).ended().await;
         }
         assert_eq!(self.children(), Vec::<u32>::new(), "processes were left behind");
         status
