@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 use hyper::header::{ACCEPT, AUTHORIZATION, HeaderValue};
 use hyper::{Request, Response, StatusCode};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
@@ -90,6 +91,12 @@ impl ClientError {
     }
 }
 
+fn unit_query(unit: &str) -> String {
+    form_urlencoded::Serializer::new(String::new())
+        .append_pair("unit", unit)
+        .finish()
+}
+
 /// Whether a server, or a proxy before it, may answer otherwise in a moment.
 fn is_temporary(status: StatusCode) -> bool {
     matches!(
@@ -101,38 +108,33 @@ fn is_temporary(status: StatusCode) -> bool {
 impl MonitorClient {
     /// Reads `/v2/state`. `query` is the part of the URL behind the `?`; it may be empty.
     pub(crate) async fn state(&self, query: &str) -> Result<StateDocument, ClientError> {
-        let body = self.get("/v2/state", query).await?;
-        serde_json::from_slice(&body).map_err(|error| self.not_fleet_monitor(&error))
+        self.get_json("/v2/state", query).await
     }
 
     /// Reads `/v2/actions`. An older server has none.
     pub(crate) async fn actions(&self) -> Result<Actions, ClientError> {
-        match self.get("/v2/actions", "").await {
-            Ok(body) => {
-                serde_json::from_slice(&body).map_err(|error| self.not_fleet_monitor(&error))
-            }
-            Err(ClientError::Refused { status: StatusCode::NOT_FOUND, .. }) => {
-                Ok(Actions::default())
-            }
-            Err(error) => Err(error),
+        match self.get_json("/v2/actions", "").await {
+            Err(error) if error.not_found().is_some() => Ok(Actions::default()),
+            answer => answer,
         }
     }
 
     /// Reads `/v2/history` of a unit on all machines.
     pub(crate) async fn history(&self, unit: &str) -> Result<HistoryDocument, ClientError> {
-        let query = form_urlencoded::Serializer::new(String::new())
-            .append_pair("unit", unit)
-            .finish();
-        let body = self.get("/v2/history", &query).await?;
-        serde_json::from_slice(&body).map_err(|error| self.not_fleet_monitor(&error))
+        self.get_json("/v2/history", &unit_query(unit)).await
     }
 
     /// Reads `/v2/unit-file`. `unit` is a full name.
     pub(crate) async fn unit_file(&self, unit: &str) -> Result<UnitFileReply, ClientError> {
-        let query = form_urlencoded::Serializer::new(String::new())
-            .append_pair("unit", unit)
-            .finish();
-        let body = self.get("/v2/unit-file", &query).await?;
+        self.get_json("/v2/unit-file", &unit_query(unit)).await
+    }
+
+    async fn get_json<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &str,
+    ) -> Result<T, ClientError> {
+        let body = self.get(path, query).await?;
         serde_json::from_slice(&body).map_err(|error| self.not_fleet_monitor(&error))
     }
 

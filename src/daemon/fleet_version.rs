@@ -12,17 +12,28 @@ use crate::source::version::FleetVersion;
 impl Daemon {
     /// Publishes the commands anew if the version of fleet is another one than before.
     pub(super) fn update_fleet_version(&mut self) {
-        let machines = self.cluster.view().machines.iter();
         let version = self
             .source
             .fleet_version()
-            .or_else(|| most_frequent_version(machines.map(|member| &**member)))
+            .or_else(|| self.version_of_machines())
             .or(self.fleet_version);
 
         if version != self.fleet_version {
             self.fleet_version = version;
             self.publish_commands();
         }
+    }
+
+    /// The version that the machines have. `None` if they do not say it, or have not changed: most
+    /// events are about units.
+    fn version_of_machines(&self) -> Option<FleetVersion> {
+        let (_, delta) = self.cluster.change();
+        if self.fleet_version.is_some() && delta.machines.is_empty() {
+            return None;
+        }
+
+        let machines = self.cluster.view().machines.iter();
+        most_frequent_version(machines.map(|member| &**member))
     }
 
     /// Publishes the commands for the selected source.

@@ -38,7 +38,7 @@ pub struct Publication {
     pub(crate) revision: u64,
     /// The revision of the publication before this one.
     pub(super) previous_revision: u64,
-    pub(crate) source: SourceInfo,
+    pub(super) source: SourceInfo,
     /// What is shown of the cluster.
     pub view: Arc<View>,
     /// The state of the source.

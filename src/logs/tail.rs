@@ -8,6 +8,7 @@
 //!
 //! It must not know who reads it. It ends when nobody does.
 
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -139,7 +140,7 @@ impl TailReader {
     }
 
     /// Reads what is there, and then what follows, until the connection ends.
-    async fn read_and_follow(&mut self) -> Result<std::convert::Infallible, JournalError> {
+    async fn read_and_follow(&mut self) -> Result<Infallible, JournalError> {
         let (mut entries, cursors) = self.read_up_to_now().await?;
         entries.sort_by_key(|(time, _)| *time);
         self.log.push(entries.into_iter().map(|(_, entry)| entry));
@@ -207,7 +208,7 @@ async fn follow(
     cursor: &mut Option<Box<str>>,
     rate: &mut LineRate,
     log: &SharedLog,
-) -> Result<std::convert::Infallible, JournalError> {
+) -> Result<Infallible, JournalError> {
     let start = JournalStart::after(cursor.as_deref());
     let mut stream = journal.follow(entries, &start).await?;
     let mut parser = EntryParser::after(cursor);

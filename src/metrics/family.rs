@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder};
-use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::{MetricType, TypedMetric};
 
 /// A family with one label, whose metrics are created when they are first used. Its series are in
@@ -79,6 +79,13 @@ impl<M: EncodeMetric + TypedMetric> EncodeMetric for LabeledFamily<M> {
     fn metric_type(&self) -> MetricType {
         M::TYPE
     }
+}
+
+/// A family without labels. A value that is too large counts as the largest.
+pub(super) fn gauge(value: impl TryInto<i64>) -> Gauge {
+    let gauge = Gauge::default();
+    gauge.set(value.try_into().unwrap_or(i64::MAX));
+    gauge
 }
 
 /// The labels of one series, with their values.

@@ -5,10 +5,9 @@
 use std::collections::BTreeMap;
 
 use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Metric, Registry, Unit as MetricUnit};
 
-use super::family::{GaugeList, Labels};
+use super::family::{GaugeList, Labels, gauge};
 use super::{Scrape, UnitSeries};
 use crate::cluster::{Member, Text, Unit, Verdict};
 use crate::feed::Publication;
@@ -244,17 +243,17 @@ pub(super) fn program(scrape: Scrape) -> Registry {
     registry.register(
         "ready",
         "Whether the data can be relied on, as /readyz says",
-        gauge(is_ready.into()),
+        gauge(i64::from(is_ready)),
     );
     registry.register(
         "source_up",
         "Whether each of fleet's lists could be read when that was last tried",
-        gauge(health.ready().into()),
+        gauge(i64::from(health.ready())),
     );
     registry.register(
         "source_suspect",
         "Whether so many units are missing from fleet's list that it is not trusted",
-        gauge(health.suspect_since.is_some().into()),
+        gauge(i64::from(health.suspect_since.is_some())),
     );
     registry.register(
         "clients",
@@ -263,13 +262,6 @@ pub(super) fn program(scrape: Scrape) -> Registry {
     );
 
     registry
-}
-
-/// A family without labels.
-fn gauge(value: i64) -> impl Metric {
-    let gauge = Gauge::<i64>::default();
-    gauge.set(value);
-    gauge
 }
 
 /// A family with one label.

@@ -3,9 +3,9 @@
 /// How a request for the journal of a machine ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum JournalOutcome {
-    /// The machine sent its entries.
+    /// The machine answered it.
     Answered,
-    /// The machine could not be reached, or the connection ended.
+    /// The machine could not be reached, or refused it.
     Failed,
 }
 

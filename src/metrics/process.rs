@@ -9,10 +9,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::{Metric, Registry, Unit};
+use prometheus_client::registry::{Registry, Unit};
 use rustix::param::{clock_ticks_per_second, page_size};
 use rustix::process::{Resource, getrlimit};
 use rustix::time::{ClockId, clock_gettime};
+
+use super::family::gauge;
 
 /// The start of this process, which is computed once: each computation would differ by some
 /// microseconds, and a value that changes looks like a restart.
@@ -64,12 +66,6 @@ pub(super) fn process(start: &ProcessStart) -> Registry {
         registry.register("max_fds", "The limit on open file descriptors", gauge(max));
     }
     registry
-}
-
-fn gauge(value: u64) -> impl Metric {
-    let gauge = Gauge::<i64>::default();
-    gauge.set(value.try_into().unwrap_or(i64::MAX));
-    gauge
 }
 
 /// The number of open files, without the one that this takes itself.

@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until};
 
 use super::content::{EVENT_STREAM, HttpResponse, ResponseBody};
-use super::context::ClientPermit;
+use super::context::{ClientPermit, ServerContext};
 use super::deadline::{WriteFailure, write_in_time};
 use super::query::SubscriptionRequest;
 use super::rate_limit::{RateLimitExceeded, RateLimitedStream};
@@ -77,10 +77,26 @@ pub(super) async fn serve(
     };
     let Err(reason) = session.run(initial_batches).await;
 
-    session.permit.context().metrics.client_dropped(reason);
+    end(session.permit.context(), &session.stream, reason);
+}
+
+/// Counts the end of a stream. What a slow client has not read is discarded.
+pub(super) fn end(context: &ServerContext, stream: &RateLimitedStream, reason: DropReason) {
+    context.metrics.client_dropped(reason);
     if reason == DropReason::Slow {
-        let _ = reset_on_drop(session.stream.inner());
+        let _ = reset_on_drop(stream.inner());
     }
+}
+
+/// Writes bytes within the time limit.
+pub(super) async fn write(
+    context: &ServerContext,
+    stream: &mut RateLimitedStream,
+    bytes: &[u8],
+) -> Result<(), DropReason> {
+    write_in_time(context, stream.write_all(bytes))
+        .await
+        .map_err(|failure| drop_reason(&failure))
 }
 
 /// The head of a response on the wire (RFC 9112, section 2.1).
@@ -150,10 +166,7 @@ impl EventStreamSession {
     async fn send(&mut self, batches: Vec<MessageBatch>) -> Result<(), DropReason> {
         for batch in batches {
             let context = self.permit.context();
-            let write = self.stream.write_all(batch.bytes());
-            write_in_time(context, write)
-                .await
-                .map_err(|failure| drop_reason(&failure))?;
+            write(context, &mut self.stream, batch.bytes()).await?;
 
             context.metrics.sent(batch.messages(), batch.bytes().len());
             self.last_sent = Instant::now();
@@ -171,7 +184,7 @@ pub(super) fn check_read(read: io::Result<usize>) -> Result<(), DropReason> {
     }
 }
 
-pub(super) fn drop_reason(failure: &WriteFailure<io::Error>) -> DropReason {
+fn drop_reason(failure: &WriteFailure<io::Error>) -> DropReason {
     match failure {
         WriteFailure::Failed(_) => DropReason::Closed,
         WriteFailure::Slow => DropReason::Slow,

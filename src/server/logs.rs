@@ -16,17 +16,16 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::BytesMut;
 use futures_util::future::select_all;
 use hyper::header::RETRY_AFTER;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until};
 
 use super::content::HttpResponse;
 use super::context::{ClientPermit, MAX_LOG_STREAMS, Protocol, ServerContext};
-use super::deadline::write_in_time;
 use super::error::HttpError;
-use super::events::{check_read, drop_reason, encode_head};
+use super::events::{self, check_read, encode_head};
 use super::rate_limit::RateLimitedStream;
-use super::stream::{ClientStream, reset_on_drop};
+use super::stream::ClientStream;
 use crate::feed::{MachineRole, Subscriber, UnitMachine};
 use crate::logs::LogEntry;
 use crate::metrics::DropReason;
@@ -158,10 +157,7 @@ pub(super) async fn serve(stream: ClientStream, head: HttpResponse, upgrade: Log
     drop(place);
 
     let reason = end.err().unwrap_or(DropReason::Closed);
-    session.permit.context().metrics.client_dropped(reason);
-    if reason == DropReason::Slow {
-        let _ = reset_on_drop(session.stream.inner());
-    }
+    events::end(session.permit.context(), &session.stream, reason);
 }
 
 /// One reader of a log, until it is dropped.
@@ -399,19 +395,19 @@ impl LogSession {
         drop(publication);
         let is_current = |machine: &&UnitMachine| machine.role == MachineRole::Current;
         let is_single = machines.iter().filter(is_current).count() == 1;
-        for machine in machines.clone() {
-            if !self.request.selects(&machine) {
+        for machine in &machines {
+            if !self.request.selects(machine) {
                 continue;
             }
             let is_same = |source: &&mut LogSource| source.machine.machine == machine.machine;
             if let Some(source) = self.sources.iter_mut().find(is_same) {
                 let logs = &self.permit.context().unit_logs;
-                source.update(machine, self.port, &self.request.unit, logs);
+                source.update(machine.clone(), self.port, &self.request.unit, logs);
             } else if machine.role == MachineRole::Current {
                 if is_single {
                     self.send(&LogEvent::Moved { machine: &machine.machine }).await?;
                 }
-                self.add_later(machine, &machines);
+                self.add_later(machine.clone(), &machines);
             }
         }
         self.announce().await
@@ -457,10 +453,7 @@ impl LogSession {
             return Ok(());
         }
 
-        let write = self.stream.write_all(bytes);
-        write_in_time(self.permit.context(), write)
-            .await
-            .map_err(|failure| drop_reason(&failure))?;
+        events::write(self.permit.context(), &mut self.stream, bytes).await?;
         self.last_sent = Instant::now();
         Ok(())
     }

@@ -8,8 +8,6 @@ use futures_util::future::join_all;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use sha1::{Digest, Sha1};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::process::Command;
 use tokio::time::timeout;
 
@@ -70,35 +68,15 @@ fn options(text: &str) -> Value {
 
 /// The status, the head and the body of the response for a path.
 async fn request(daemon: &Daemon, path: &str) -> (u16, String, Value) {
-    let mut stream = TcpStream::connect(daemon.address).await.unwrap();
-    let request =
-        format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", daemon.address);
-    stream.write_all(request.as_bytes()).await.unwrap();
-
-    let mut response = String::new();
-    timeout(Duration::from_secs(30), stream.read_to_string(&mut response))
-        .await
-        .expect("an answer")
-        .unwrap();
-    let (head, body) = response.split_once("\r\n\r\n").unwrap();
-    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    (status, head.to_lowercase(), serde_json::from_str(body).unwrap())
+    let (status, head, body) = daemon.request("GET", path).await;
+    (status, head.to_lowercase(), serde_json::from_str(&body).unwrap())
 }
 
 /// The status and the headers of the response to HEAD.
 async fn head(daemon: &Daemon, path: &str) -> (u16, String) {
-    let mut stream = TcpStream::connect(daemon.address).await.unwrap();
-    let request =
-        format!("HEAD {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", daemon.address);
-    stream.write_all(request.as_bytes()).await.unwrap();
-
-    let mut response = String::new();
-    timeout(Duration::from_secs(30), stream.read_to_string(&mut response))
-        .await
-        .expect("an answer")
-        .unwrap();
-    let status = response.split(' ').nth(1).unwrap().parse().unwrap();
-    (status, response.to_lowercase())
+    let (status, head, body) = daemon.request("HEAD", path).await;
+    assert_eq!(body, "");
+    (status, head.to_lowercase())
 }
 
 async fn requests(daemon: &Daemon, outcome: &str) -> u64 {

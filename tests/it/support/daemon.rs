@@ -345,10 +345,17 @@ impl Daemon {
 
     /// The status and the text at a path.
     pub async fn text(&self, path: &str) -> (u16, String) {
+        let (status, _, body) = self.request("GET", path).await;
+        (status, body)
+    }
+
+    /// The status, the head and the body of the response to a request.
+    pub async fn request(&self, method: &str, path: &str) -> (u16, String, String) {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
 
+        let host = self.address;
         let request =
-            format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.address);
+            format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
 
         let mut response = String::new();
@@ -356,7 +363,8 @@ impl Daemon {
             .await
             .unwrap();
         let (head, body) = response.split_once("\r\n\r\n").unwrap();
-        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, head.to_owned(), body.to_owned())
     }
 
     /// The state of the source, as `/v2/state` has it.
