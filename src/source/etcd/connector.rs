@@ -5,9 +5,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Empty;
-use hyper::Request;
 use hyper::header::AUTHORIZATION;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -17,7 +14,7 @@ use super::endpoint::Endpoint;
 use super::error::EtcdError;
 use super::login::Authorization;
 use super::tls::MemberTls;
-use crate::net::http::{self, HttpConnection};
+use crate::net::http::{self, HttpConnection, HttpRequest};
 
 /// How long a connection may take to open. A host that is down does not even refuse a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -76,7 +73,7 @@ impl Connector {
     }
 
     /// A request for a path.
-    pub(super) fn request(&self, path: &str) -> Result<Request<Empty<Bytes>>, EtcdError> {
+    pub(super) fn request(&self, path: &str) -> Result<HttpRequest, EtcdError> {
         let mut request = http::get(&self.endpoint.authority(), path).map_err(|error| {
             self.not_etcd(format!("a request for {path} is not possible: {error}"))
         })?;
