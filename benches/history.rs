@@ -82,6 +82,7 @@ fn publish_all(publisher: &mut Publisher, view: &Arc<View>) -> Duration {
         let transitions: Vec<_> = (first..events.min(first + CHANGED)).map(transition).collect();
         let start = Instant::now();
         publisher.publish(FeedInput {
+            problems: &Default::default(),
             view,
             health: &health,
             transitions: &transitions,

@@ -147,6 +147,7 @@ fn main() {
         let input = FeedInput {
             view: cluster.view(),
             health: cluster.health(),
+            problems: &Default::default(),
             transitions: &transitions,
             change: None,
             read: &[],

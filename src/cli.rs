@@ -25,6 +25,7 @@ pub use completions::completions;
 pub use manual::manual_page;
 
 const SOURCE: &str = "Source";
+const PROBLEMS: &str = "Problems";
 const SERVER: &str = "Server";
 const ACCESS: &str = "Access";
 const GENERAL: &str = "Logging and configuration";
@@ -144,6 +145,11 @@ pub struct Cli {
     /// Factor by which a recording is played faster [default: 1]
     #[arg(long, value_name = "FACTOR", help_heading = SOURCE)]
     pub replay_speed: Option<String>,
+
+    /// Seconds that something has to be wrong until it is a problem, also by kind, as in
+    /// 30,failed=10,stale=300 [default: 30]
+    #[arg(long, value_name = "LIST", help_heading = PROBLEMS)]
+    pub problem_after: Option<String>,
 
     /// Port to listen on [default: 8989]
     #[arg(short = 'p', long, value_name = "PORT", help_heading = SERVER)]

@@ -33,6 +33,7 @@ use crate::actions::LinkTemplate;
 use crate::cli::Cli;
 use crate::feed::Publish;
 use crate::feed::fields::{MachineField, UnitField};
+use crate::problems::ProblemDelays;
 use crate::server::access::{AllowedHost, AllowedOrigin};
 use crate::server::listen::ListenAddress;
 use crate::source::etcd::TlsFiles;
@@ -61,6 +62,8 @@ pub struct Config {
     pub history: Duration,
     /// The file to which readings are appended; `None`: no recording.
     pub record: Option<PathBuf>,
+    /// How long something has to be wrong until it is a problem.
+    pub problem_after: ProblemDelays,
     /// The TCP port to listen on. 0: any free port.
     pub port: u16,
     /// The address to listen on. `None`: all, `::` or `0.0.0.0` where there is no IPv6.
@@ -354,6 +357,7 @@ fn load_over(
         keep_lost,
         history,
         record,
+        problem_after: values.whole_list("problem_after", parse::problem_delays),
         port: values.with_default("port", parse::port),
         bind: values.optional("bind", parse::address),
         listen: values.list("listen", |items| parse::each(items, parse::listen_address)),

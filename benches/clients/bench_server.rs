@@ -94,6 +94,7 @@ impl BenchServer {
         let (view, transitions) = &self.states[0];
 
         self.publisher.publish(FeedInput {
+            problems: &Default::default(),
             view,
             health: &self.health,
             transitions,
@@ -108,6 +109,7 @@ impl BenchServer {
         let (view, _) = &self.states[0];
 
         self.publisher.publish(FeedInput {
+            problems: &Default::default(),
             view,
             health: &self.health,
             transitions: &[],

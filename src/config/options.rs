@@ -38,6 +38,7 @@ pub(super) const OPTIONS: &[(&str, Option<&str>)] = &[
     ("record", None),
     ("replay", None),
     ("replay_speed", Some("1")),
+    ("problem_after", Some("30")),
     ("port", Some("8989")),
     ("bind", None),
     ("listen", Some("")),

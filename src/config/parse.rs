@@ -13,6 +13,7 @@ use std::time::Duration;
 use wildmatch::WildMatch;
 
 use crate::net::host;
+use crate::problems::{ProblemDelays, ProblemKind};
 use crate::server::access::{AllowedHost, AllowedOrigin, InvalidOrigin};
 use crate::server::listen::{ListenAddress, ListenAddressError};
 use crate::similar::similar;
@@ -70,6 +71,39 @@ pub(super) fn seconds(text: &str) -> Parsed<Duration> {
     duration(text)
         .filter(|time| !time.is_zero())
         .ok_or_else(|| "expected seconds, such as 2 or 0.5 (more than 0, at most a day)".into())
+}
+
+/// Seconds, or `KIND=SECONDS` for one kind of problems.
+pub(super) fn problem_delays(items: &[String]) -> Parsed<ProblemDelays> {
+    let mut delays = ProblemDelays::default();
+
+    for item in items {
+        match item.split_once('=') {
+            None => delays.default = delay(item)?,
+            Some((name, seconds)) => {
+                let kind = ProblemKind::NAMES.into_iter().find(|kind| *kind == name.trim());
+                let kind = kind.ok_or_else(|| unknown_kind(name.trim()))?;
+                delays.by_name.insert(kind, delay(seconds.trim())?);
+            }
+        }
+    }
+    Ok(delays)
+}
+
+fn delay(text: &str) -> Parsed<Duration> {
+    duration(text).ok_or_else(|| {
+        "expected seconds, such as 30 (0: at once, at most a day), or seconds for one kind of \
+         problems, such as stale=300"
+            .into()
+    })
+}
+
+fn unknown_kind(name: &str) -> String {
+    let hint = similar(name, ProblemKind::NAMES)
+        .map(|meant| format!("; did you mean {meant}?"))
+        .unwrap_or_default();
+
+    format!("expected a kind of problems, one of {}{hint}", ProblemKind::NAMES.join(", "))
 }
 
 /// Seconds, where 0 means off.

@@ -84,6 +84,16 @@ impl Values {
         list.unwrap_or_default()
     }
 
+    /// The value of a key whose list means one thing as a whole.
+    pub(super) fn whole_list<T: Default>(
+        &mut self,
+        key: &'static str,
+        parse: impl Fn(&[String]) -> Result<T, String>,
+    ) -> T {
+        let list = self.list(key, |items| Ok(vec![parse(items)?]));
+        list.into_iter().next().unwrap_or_default()
+    }
+
     /// The value of a key that is a list of links.
     pub(super) fn links(&mut self, key: &'static str) -> Vec<LinkTemplate> {
         let links = self.read(key, |value| {

@@ -28,6 +28,7 @@ use crate::config::{Config, Environment};
 use crate::feed::{self, Publisher, SourceInfo};
 use crate::lifecycle::{ServiceManager, Signals};
 use crate::metrics::Metrics;
+use crate::problems::ProblemTracker;
 use crate::server::listen::{ListenError, listen};
 use crate::server::open_files::OpenFileLimit;
 use crate::server::{Server, Timing};
@@ -152,7 +153,8 @@ pub async fn run(
         metrics,
         recorder,
         has_reported: false,
-        problems: None,
+        problems: ProblemTracker::new(config.problem_after.clone()),
+        initial_problems: None,
         has_logged_repeated_names: false,
     };
     daemon.publish_source_info();
@@ -217,9 +219,10 @@ struct Daemon {
     /// Whether the source has delivered a first report, be it a reading or an error. An error that
     /// can never go away ends the program only as the first report, and never after a reload.
     has_reported: bool,
+    problems: ProblemTracker,
     /// Units that may turn out to be unhealthy without an event; `None` until all lists have been
     /// read.
-    problems: Option<InitialProblems>,
+    initial_problems: Option<InitialProblems>,
     /// Whether the log says already that a client may fail because names repeat.
     has_logged_repeated_names: bool,
 }

@@ -86,7 +86,7 @@ impl Daemon {
 
         if !selection.reads_same_cluster(&self.selection) {
             self.cluster.reset();
-            self.problems = None;
+            self.initial_problems = None;
             self.fleet_version = None;
         }
         self.has_reported = true;
@@ -98,6 +98,7 @@ impl Daemon {
         }
 
         self.cluster.set_retention(retention(&config));
+        self.problems.set_delays(config.problem_after.clone());
         self.publisher.set_settings(feed_settings(&config));
         self.publisher.set_history(config.history, Moment::now());
         self.server.set_settings(settings);

@@ -62,6 +62,7 @@ impl Daemon {
                     service.set_status(&self.status());
                     self.metrics.log_lines_dropped(self.log.dropped());
                     self.log_repeated_names();
+                    self.update_problems();
                 }
                 _ = watchdog.tick(), if service.watchdog_interval().is_some() => {
                     // The watchdog guards this process: a source that keeps reporting errors is
@@ -135,13 +136,16 @@ impl Daemon {
             return;
         }
 
+        let now = Moment::now();
+        self.problems.update(self.cluster.view(), self.cluster.health(), now);
         self.publisher.publish(FeedInput {
             view: self.cluster.view(),
             health: self.cluster.health(),
+            problems: self.problems.open(),
             transitions,
             change: Some(self.cluster.change()),
             read,
-            now: Moment::now(),
+            now,
         });
 
         // After publishing, so that an event in the journal is on the page already.
@@ -151,15 +155,27 @@ impl Daemon {
         }
     }
 
+    /// Opens problems whose time has come although nothing was read. Until the units have been read
+    /// there is nothing to publish.
+    fn update_problems(&mut self) {
+        let changes =
+            self.problems
+                .update(self.cluster.view(), self.cluster.health(), Moment::now());
+
+        if !changes.is_empty() {
+            self.publish(&[], &[]);
+        }
+    }
+
     /// Logs units that are unhealthy since the start, which no event reports.
     fn log_initial_problems(&mut self) {
         let view = self.cluster.view();
-        let unhealthy = match &mut self.problems {
+        let unhealthy = match &mut self.initial_problems {
             Some(problems) => problems.missed(view),
             None if self.cluster.health().ready() => {
                 info!("first reading: {}", self.status());
                 let (problems, unhealthy) = InitialProblems::of(view);
-                self.problems = Some(problems);
+                self.initial_problems = Some(problems);
                 unhealthy
             }
             None => return,

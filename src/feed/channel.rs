@@ -257,6 +257,7 @@ impl Channel {
     fn snapshot_rows(&self, publication: &Publication) -> usize {
         let Subscription { topics, filter } = &self.subscription;
         let View { units, machines } = &*publication.view;
+        let problems = &publication.problems;
         let transitions = &publication.transitions;
         let has_no_filter = filter.is_empty();
 
@@ -265,6 +266,8 @@ impl Channel {
             Topic::Units => units.iter().filter(|unit| filter.unit(unit)).count(),
             Topic::Machines if has_no_filter => machines.len(),
             Topic::Machines => machines.iter().filter(|member| filter.machine(member)).count(),
+            Topic::Problems if has_no_filter => problems.len(),
+            Topic::Problems => problems.iter().filter(|problem| filter.problem(problem)).count(),
             Topic::Events if has_no_filter => transitions.len(),
             Topic::Events => transitions
                 .iter()
@@ -299,6 +302,10 @@ impl Channel {
                 .iter()
                 .filter(|change| change.any(|member| filter.machine(member)))
                 .count(),
+            UpdateContent::Problems(changes) => changes
+                .iter()
+                .filter(|change| change.any(|problem| filter.problem(problem)))
+                .count(),
         }
     }
 
@@ -317,6 +324,9 @@ impl Channel {
             }
             UpdateContent::Machines(changes) if !filter.is_empty() => {
                 update::machine_delta(*revision, changes, |member| filter.machine(member))
+            }
+            UpdateContent::Problems(changes) if !filter.is_empty() => {
+                update::problem_delta(*revision, changes, |problem| filter.problem(problem))
             }
             _ => message.clone(),
         })

@@ -19,6 +19,7 @@ use std::str::FromStr;
 
 use self::pattern::Pattern;
 use crate::cluster::{Event, MachineDetails, MachineId, Member, Text, Unit, Verdict};
+use crate::problems::Problem;
 
 pub use self::error::FilterError;
 
@@ -190,6 +191,16 @@ impl Filter {
             Some(FilterKey::Meta) => Some(matches_metadata(pattern, machine.metadata.as_ref())),
             Some(FilterKey::Unit | FilterKey::State | FilterKey::Verdict) => None,
         })
+    }
+
+    /// Whether a problem passes: if it is about the source, or if one of its units or its machine
+    /// passes.
+    pub(super) fn problem(&self, problem: &Problem) -> bool {
+        let Problem { units, machine, .. } = problem;
+        let is_of_source = units.is_empty() && machine.is_none();
+        let is_of_machine = || machine.as_ref().is_some_and(|member| self.machine(member));
+
+        is_of_source || units.iter().any(|unit| self.unit(unit)) || is_of_machine()
     }
 
     /// Whether an event passes. It has neither a verdict nor metadata.

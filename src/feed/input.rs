@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::fields::{MachineField, UnitField};
 use crate::cluster::{Delta, FleetList, Health, Moment, Transition, View};
+use crate::problems::OpenProblems;
 
 /// When a list of the first protocol is sent again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,6 +36,8 @@ pub struct FeedInput<'a> {
     pub view: &'a Arc<View>,
     /// The state of the source.
     pub health: &'a Health,
+    /// What is wrong and has lasted.
+    pub problems: &'a OpenProblems,
     /// What has happened since the last publication, oldest first.
     pub transitions: &'a [Arc<Transition>],
     /// An older view and what differs from it in `view`, if the caller knows that already. If the

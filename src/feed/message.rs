@@ -6,6 +6,7 @@ mod health;
 mod history;
 mod key_column;
 mod list;
+mod problems;
 mod rows;
 mod state;
 
@@ -17,6 +18,7 @@ pub(super) use health::{HealthJson, short_health};
 pub use history::HistoryBody;
 pub(super) use history::history;
 pub(super) use list::{machine_cells, machine_list, repeats_a_name, unit_cells, unit_list};
+pub(super) use problems::ProblemJson;
 pub(super) use rows::{EventJson, MachineJson, UnitJson};
 pub(super) use state::{state_body, state_head};
 

@@ -14,6 +14,7 @@ use super::plain;
 use super::subscription::Subscription;
 use super::update_history::UpdateHistory;
 use crate::cluster::{Health, MachineId, Moment, Text, Transition, View};
+use crate::problems::OpenProblems;
 
 /// A reader of publications.
 pub type Subscriber = watch::Receiver<Arc<Publication>>;
@@ -43,6 +44,8 @@ pub struct Publication {
     pub view: Arc<View>,
     /// The state of the source.
     pub health: Health,
+    /// What is wrong and has lasted.
+    pub problems: OpenProblems,
     /// What has happened, oldest first, at most [`MAX_TRANSITIONS`](Self::MAX_TRANSITIONS).
     pub(super) transitions: Arc<[Arc<Transition>]>,
     /// The latest events of each unit and machine. It goes on, unlike the rest: all publications
@@ -52,8 +55,8 @@ pub struct Publication {
     pub unit_list: Option<PublishedList>,
     /// The machine list of the first protocol; `None` until machines have been read.
     pub machine_list: Option<PublishedList>,
-    /// What is encoded on the first request. It depends on the view and the transitions alone, so
-    /// publications in which these are equal share it.
+    /// What is encoded on the first request. It depends on the view, the problems and the
+    /// transitions alone, so publications in which these are equal share it.
     pub(super) bodies: Arc<EncodedBodies>,
     /// The latest messages of the second protocol.
     pub(super) updates: Arc<UpdateHistory>,
@@ -81,6 +84,7 @@ impl Publication {
             source,
             view: Arc::default(),
             health: Health::default(),
+            problems: Arc::new([]),
             transitions: Arc::new([]),
             history: Arc::default(),
             unit_list: None,

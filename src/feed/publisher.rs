@@ -3,6 +3,7 @@
 //!
 //! It does not know how many readers there are.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,8 @@ use super::list::{Columns, ListPublisher};
 use super::publication::{EncodedBodies, Publication, SourceInfo, Subscriber};
 use super::update;
 use super::update_history::{HistoryEntry, UpdateContent};
-use crate::cluster::{Delta, FleetList, Health, Moment, Transition};
+use crate::cluster::{Change, Delta, FleetList, Health, Moment, Transition};
+use crate::problems::{OpenProblems, Problem};
 
 /// The only writer of publications.
 #[derive(Debug)]
@@ -126,6 +128,7 @@ impl Publisher {
             source: last.source.clone(),
             view: input.view.clone(),
             health: input.health.clone(),
+            problems: input.problems.clone(),
             transitions: append_transitions(&last.transitions, input.transitions),
             history: last.history.clone(),
             unit_list,
@@ -155,17 +158,21 @@ fn delta_since(last: &Publication, input: &FeedInput<'_>) -> Delta {
 
 /// The bodies of the next publication: the encoded ones if they are still the same.
 fn next_bodies(last: &Publication, input: &FeedInput<'_>) -> Arc<EncodedBodies> {
-    if Arc::ptr_eq(&last.view, input.view) && input.transitions.is_empty() {
-        last.bodies.clone()
-    } else {
-        Arc::default()
-    }
+    let is_same = Arc::ptr_eq(&last.view, input.view)
+        && Arc::ptr_eq(&last.problems, input.problems)
+        && input.transitions.is_empty();
+    if is_same { last.bodies.clone() } else { Arc::default() }
 }
 
 /// The new messages of the second protocol, each with a revision of its own.
 fn encode_updates(last: &Publication, input: &FeedInput<'_>, delta: Delta) -> Vec<HistoryEntry> {
     let Delta { units, machines } = delta;
-    let lists = [UpdateContent::Units(units), UpdateContent::Machines(machines)];
+    let problems = changed_problems(&last.problems, input.problems);
+    let lists = [
+        UpdateContent::Units(units),
+        UpdateContent::Machines(machines),
+        UpdateContent::Problems(problems),
+    ];
     let events = input.transitions.iter().cloned().map(UpdateContent::Event);
     let has_other_status = !is_same_status(&last.health, input.health);
     let status = has_other_status.then_some(UpdateContent::Status);
@@ -173,6 +180,7 @@ fn encode_updates(last: &Publication, input: &FeedInput<'_>, delta: Delta) -> Ve
     let encode = |revision, content: &UpdateContent| match content {
         UpdateContent::Units(changes) => update::unit_delta(revision, changes, |_| true),
         UpdateContent::Machines(changes) => update::machine_delta(revision, changes, |_| true),
+        UpdateContent::Problems(changes) => update::problem_delta(revision, changes, |_| true),
         UpdateContent::Event(transition) => update::event(revision, transition),
         UpdateContent::Status => update::status(revision, input.health, &last.source, input.now),
     };
@@ -189,6 +197,28 @@ fn encode_updates(last: &Publication, input: &FeedInput<'_>, delta: Delta) -> Ve
             content,
         })
         .collect()
+}
+
+/// What differs between the open problems of two publications.
+fn changed_problems(before: &OpenProblems, after: &OpenProblems) -> Vec<Change<Problem>> {
+    if Arc::ptr_eq(before, after) {
+        return Vec::new();
+    }
+
+    let known: HashMap<&str, &Arc<Problem>> =
+        before.iter().map(|problem| (&*problem.id, problem)).collect();
+    let open: HashSet<&str> = after.iter().map(|problem| &*problem.id).collect();
+
+    let changed = after.iter().filter_map(|problem| {
+        let before = known.get(&*problem.id).copied();
+        let is_changed = before.is_none_or(|before| !Arc::ptr_eq(before, problem));
+        is_changed.then(|| Change { before: before.cloned(), after: Some(problem.clone()) })
+    });
+    let closed = before
+        .iter()
+        .filter(|problem| !open.contains(&*problem.id))
+        .map(|problem| Change { before: Some(problem.clone()), after: None });
+    changed.chain(closed).collect()
 }
 
 /// Whether both are equal, apart from the age of the data.

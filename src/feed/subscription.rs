@@ -14,19 +14,22 @@ pub enum Topic {
     Units,
     /// Machines of the cluster.
     Machines,
+    /// What has been wrong for long enough, by its cause.
+    Problems,
     /// What happens to units, machines and the source.
     Events,
 }
 
 impl Topic {
     /// All topics, in the order in which their snapshots are sent.
-    pub const ALL: [Topic; 3] = [Topic::Units, Topic::Machines, Topic::Events];
+    pub const ALL: [Topic; 4] = [Topic::Units, Topic::Machines, Topic::Problems, Topic::Events];
 
     /// The name in queries and messages.
     pub fn name(self) -> &'static str {
         match self {
             Topic::Units => "units",
             Topic::Machines => "machines",
+            Topic::Problems => "problems",
             Topic::Events => "events",
         }
     }
@@ -58,7 +61,8 @@ impl Subscription {
         let topic = |name: &str| {
             let topic = Topic::ALL.into_iter().find(|topic| topic.name() == name);
             topic.ok_or_else(|| {
-                "expected some of units, machines and events, with commas between".to_owned()
+                "expected some of units, machines, problems and events, with commas between"
+                    .to_owned()
             })
         };
 

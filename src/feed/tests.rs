@@ -83,6 +83,7 @@ impl PublishBench {
     fn publish(&mut self, transitions: &[Arc<Transition>], read: &[FleetList]) {
         self.publisher.publish(FeedInput {
             view: self.cluster.view(),
+            problems: &Default::default(),
             health: self.cluster.health(),
             transitions,
             change: None,
@@ -333,6 +334,7 @@ fn the_state_has_everything() {
         "epoch",
         "health",
         "machines",
+        "problems",
         "revision",
         "software",
         "time",

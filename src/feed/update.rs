@@ -6,10 +6,13 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use super::filter::Filter;
-use super::message::{EventJson, HealthJson, MachineJson, SoftwareJson, UnitJson, to_json};
+use super::message::{
+    EventJson, HealthJson, MachineJson, ProblemJson, SoftwareJson, UnitJson, to_json,
+};
 use super::subscription::{Subscription, Topic};
 use super::{Publication, SourceInfo};
 use crate::cluster::{Change, Health, MachineId, Member, Moment, Transition, Unit};
+use crate::problems::Problem;
 
 /// The messages that are not about a topic's rows.
 #[derive(Serialize)]
@@ -71,6 +74,12 @@ struct MachineKeyJson<'a> {
     machine: &'a str,
 }
 
+/// What identifies a problem.
+#[derive(Serialize)]
+struct ProblemKeyJson<'a> {
+    id: &'a str,
+}
+
 impl<'a> From<&'a Unit> for UnitKeyJson<'a> {
     fn from(unit: &'a Unit) -> Self {
         Self { unit: &unit.state.unit, machine: unit.state.machine.as_ref() }
@@ -80,6 +89,12 @@ impl<'a> From<&'a Unit> for UnitKeyJson<'a> {
 impl<'a> From<&'a Member> for MachineKeyJson<'a> {
     fn from(member: &'a Member) -> Self {
         Self { machine: &member.machine.id }
+    }
+}
+
+impl<'a> From<&'a Problem> for ProblemKeyJson<'a> {
+    fn from(problem: &'a Problem) -> Self {
+        Self { id: &problem.id }
     }
 }
 
@@ -130,6 +145,11 @@ pub(super) fn snapshot(publication: &Publication, topic: Topic, filter: &Filter)
             let passing = members.filter(|member| filter.machine(member));
             encode_snapshot(topic, revision, passing.map(MachineJson::from))
         }
+        Topic::Problems => {
+            let problems = publication.problems.iter().map(|problem| &**problem);
+            let passing = problems.filter(|problem| filter.problem(problem));
+            encode_snapshot(topic, revision, passing.map(ProblemJson::from))
+        }
         Topic::Events => {
             let transitions = publication.transitions.iter().map(|transition| &**transition);
             let passing = transitions.filter(|transition| filter.event(&transition.event));
@@ -169,6 +189,15 @@ pub(super) fn machine_delta(
     passes: impl Fn(&Member) -> bool,
 ) -> Bytes {
     encode_delta::<_, MachineJson, MachineKeyJson>(Topic::Machines, revision, changes, passes)
+}
+
+/// The changes of problems, for clients that have only those for which `passes` is true.
+pub(super) fn problem_delta(
+    revision: u64,
+    changes: &[Change<Problem>],
+    passes: impl Fn(&Problem) -> bool,
+) -> Bytes {
+    encode_delta::<_, ProblemJson, ProblemKeyJson>(Topic::Problems, revision, changes, passes)
 }
 
 fn encode_delta<'a, T, R, K>(

@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use super::subscription::Topic;
 use crate::cluster::{Change, Member, Transition, Unit};
+use crate::problems::Problem;
 
 /// One message of the second protocol, and its content, from which a channel with a filter encodes
 /// a message of its own.
@@ -26,6 +27,7 @@ pub(super) struct HistoryEntry {
 pub(super) enum UpdateContent {
     Units(Vec<Change<Unit>>),
     Machines(Vec<Change<Member>>),
+    Problems(Vec<Change<Problem>>),
     Event(Arc<Transition>),
     /// The state of the source.
     Status,
@@ -37,6 +39,7 @@ impl UpdateContent {
         match self {
             UpdateContent::Units(_) => Some(Topic::Units),
             UpdateContent::Machines(_) => Some(Topic::Machines),
+            UpdateContent::Problems(_) => Some(Topic::Problems),
             UpdateContent::Event(_) => Some(Topic::Events),
             UpdateContent::Status => None,
         }
@@ -47,6 +50,7 @@ impl UpdateContent {
         match self {
             UpdateContent::Units(changes) => changes.is_empty(),
             UpdateContent::Machines(changes) => changes.is_empty(),
+            UpdateContent::Problems(changes) => changes.is_empty(),
             UpdateContent::Event(_) | UpdateContent::Status => false,
         }
     }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// For each module of the crate, the others that it may use. [`daemon`](fleet_monitor::daemon) may
 /// use all.
-const MAY_USE: [(&str, &[&str]); 22] = [
+const MAY_USE: [(&str, &[&str]); 23] = [
     ("actions", &["net"]),
     ("cli", &[]),
     ("client", &["actions", "cli", "net", "report"]),
@@ -22,6 +22,7 @@ const MAY_USE: [(&str, &[&str]); 22] = [
             "cli",
             "feed",
             "net",
+            "problems",
             "server",
             "similar",
             "source",
@@ -30,13 +31,14 @@ const MAY_USE: [(&str, &[&str]); 22] = [
         ],
     ),
     ("escapes", &[]),
-    ("feed", &["cluster", "interner", "similar", "utc"]),
+    ("feed", &["cluster", "interner", "problems", "similar", "utc"]),
     ("interner", &[]),
     ("lifecycle", &["write_queue"]),
     ("logs", &["escapes", "metrics", "net"]),
     ("metrics", &["cluster", "feed"]),
     ("net", &[]),
     ("output", &[]),
+    ("problems", &["cluster"]),
     ("report", &["actions", "utc"]),
     (
         "server",

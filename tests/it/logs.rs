@@ -72,6 +72,7 @@ impl LogBench {
             },
         };
         self.server.publisher.publish(FeedInput {
+            problems: &Default::default(),
             view: &view(&[(to, WEB)], machines),
             health: &self.server.health,
             transitions: &[Arc::new(gone)],

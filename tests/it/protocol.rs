@@ -174,6 +174,7 @@ fn publisher(begun: Moment) -> Publisher {
             Err((topic, reason)) => (cluster.record_failure(topic.alone(), reason, at), &[][..]),
         };
         publisher.publish(FeedInput {
+            problems: &Default::default(),
             view: cluster.view(),
             health: cluster.health(),
             transitions: &transitions,
@@ -206,6 +207,7 @@ fn machines_of_etcd(begun: Moment) -> Value {
         let transitions = cluster.apply(Reading::Registry(registry), now, Duration::ZERO);
         let (view, health) = (cluster.view(), cluster.health());
         publisher.publish(FeedInput {
+            problems: &Default::default(),
             view,
             health,
             transitions: &transitions,
@@ -259,6 +261,7 @@ async fn the_examples_are_what_the_program_says() {
     });
     let health = published.health.clone();
     publisher.publish(FeedInput {
+        problems: &Default::default(),
         view: &published.view,
         health: &health,
         transitions: &[],

@@ -122,6 +122,7 @@ impl ServerBench {
         self.health.lists[topic as usize] =
             ListHealth { read: Some(Moment::now()), ..ListHealth::default() };
         self.publisher.publish(FeedInput {
+            problems: &Default::default(),
             view,
             health: &self.health,
             transitions: &[],
@@ -142,6 +143,7 @@ impl ServerBench {
         self.health.lists = FleetList::ALL.map(|_| ListHealth { read, failure: None, schedule });
         let now = Moment::now();
         self.publisher.publish(FeedInput {
+            problems: &Default::default(),
             view,
             health: &self.health,
             transitions: &[],

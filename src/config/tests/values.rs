@@ -1,6 +1,7 @@
 //! What each kind of value accepts, and what not.
 
 use super::*;
+use crate::problems::ProblemDelays;
 use crate::server::access::AllowedHost;
 
 pub(super) fn defaults() -> Config {
@@ -33,6 +34,7 @@ fn the_defaults_are_as_documented() {
         keep_lost: Duration::from_secs(3600),
         history: Duration::from_secs(86_400),
         record: None,
+        problem_after: ProblemDelays::default(),
         port: 8989,
         bind: None,
         listen: vec![],

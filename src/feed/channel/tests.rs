@@ -102,6 +102,7 @@ impl ChannelBench {
         let transitions: Vec<_> = events.iter().map(|unit| self.transition(*unit)).collect();
 
         self.publisher.publish(FeedInput {
+            problems: &Default::default(),
             view,
             health: &self.health,
             transitions: &transitions,
@@ -240,7 +241,10 @@ fn a_client_that_reconnects_gets_only_what_it_has_missed() {
     let mut bench = ChannelBench::new();
     bench.publish(&view_of(&[(1, 0), (2, 0), (3, 0)]), &[1, 2, 3]);
     let mut client = bench.client(Transport::WebSocket, &Subscription::default());
-    assert_eq!(client.received, ["hello", "snapshot", "snapshot", "snapshot", "status"]);
+    assert_eq!(
+        client.received,
+        ["hello", "snapshot", "snapshot", "snapshot", "snapshot", "status"]
+    );
 
     client.received.clear();
     client.disconnect_after(&bench, 0);
@@ -270,7 +274,8 @@ fn a_client_that_cannot_resume_gets_snapshots_and_the_reason() {
         client.position = Some(ResumePosition { epoch: epoch.into(), revision });
         client.connect(&bench);
 
-        let expected = ["hello", "resync", "snapshot", "snapshot", "snapshot", "status"];
+        let expected =
+            ["hello", "resync", "snapshot", "snapshot", "snapshot", "snapshot", "status"];
         assert_eq!(client.received, expected);
         assert_eq!(client.resyncs, [reason.text()]);
     }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use super::health::HealthJson;
+use super::problems::ProblemJson;
 use super::rows::{EventJson, MachineJson, UnitJson};
 use super::{SoftwareJson, to_json};
 use crate::cluster::Moment;
@@ -31,6 +32,8 @@ struct StateBodyJson<'a> {
     units: Option<Vec<UnitJson<'a>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     machines: Option<Vec<MachineJson<'a>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problems: Option<Vec<ProblemJson<'a>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     transitions: Option<Vec<EventJson<'a>>>,
 }
@@ -61,6 +64,7 @@ pub(in crate::feed) fn state_body(publication: &Publication, selection: &Subscri
         .machines
         .iter()
         .filter(|member| filter.machine(member));
+    let problems = publication.problems.iter().filter(|problem| filter.problem(problem));
     let newest_first = publication.transitions.iter().rev();
     let transitions = newest_first.filter(|transition| filter.event(&transition.event));
 
@@ -69,6 +73,8 @@ pub(in crate::feed) fn state_body(publication: &Publication, selection: &Subscri
         units: has(Topic::Units).then(|| units.map(|unit| UnitJson::from(&**unit)).collect()),
         machines: has(Topic::Machines)
             .then(|| machines.map(|member| MachineJson::from(&**member)).collect()),
+        problems: has(Topic::Problems)
+            .then(|| problems.map(|problem| ProblemJson::from(&**problem)).collect()),
         transitions: has(Topic::Events)
             .then(|| transitions.map(|transition| EventJson::from(&**transition)).collect()),
     });

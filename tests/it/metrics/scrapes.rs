@@ -119,6 +119,7 @@ impl Monitor {
     fn publish(&mut self, transitions: &[Arc<Transition>], read: &[FleetList], at: Moment) {
         self.publisher.publish(FeedInput {
             view: self.cluster.view(),
+            problems: &Default::default(),
             health: self.cluster.health(),
             transitions,
             change: Some(self.cluster.change()),

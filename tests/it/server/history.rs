@@ -50,6 +50,7 @@ impl HistoryBench {
 
         self.bench.publisher.publish(FeedInput {
             view: &self.view,
+            problems: &Default::default(),
             health: &self.bench.health,
             transitions: &transitions,
             change: None,

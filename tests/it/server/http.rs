@@ -182,6 +182,7 @@ async fn the_state_is_everything_and_its_status_comes_even_when_nothing_changed(
     bench.health.lists[0].failure = failure;
     bench.publisher.publish(FeedInput {
         view: &view(&[]),
+        problems: &Default::default(),
         health: &bench.health,
         transitions: &[],
         change: None,
@@ -242,6 +243,7 @@ async fn the_status_is_short_however_long_its_reasons_are() {
     }
     bench.publisher.publish(FeedInput {
         view: &view(&[]),
+        problems: &Default::default(),
         health: &bench.health,
         transitions: &[],
         change: None,
@@ -280,6 +282,7 @@ async fn the_process_lives_and_is_ready_when_all_has_been_read() {
         Some(ReadFailure { since: Moment::now(), reason: "exit status 1".into() });
     bench.publisher.publish(FeedInput {
         view: &view(&[]),
+        problems: &Default::default(),
         health: &bench.health,
         transitions: &[],
         change: None,

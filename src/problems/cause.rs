@@ -1,0 +1,317 @@
+//! What a problem is about, how bad that is, and the names of it.
+//!
+//! It does not know when a problem is opened.
+
+use std::fmt::Write;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use sha1::{Digest, Sha1};
+
+use super::SourceFault;
+use crate::cluster::{MachineId, Member, Text, Unit, UnitName, Verdict};
+
+/// What a problem is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The source: what is known of the cluster may be wrong.
+    Source(SourceFault),
+    /// A machine, with all units that suffer from its condition.
+    Machine {
+        /// What is wrong with it.
+        condition: MachineCondition,
+        /// Which machine.
+        machine: MachineName,
+    },
+    /// Several units with the same verdict on one machine, or on none.
+    OnMachine {
+        /// The verdict.
+        verdict: Verdict,
+        /// The machine; `None` for units that are on no machine.
+        machine: Option<MachineName>,
+    },
+    /// Several instances of a template, or rows of a global unit, with the same verdict.
+    Template {
+        /// The verdict.
+        verdict: Verdict,
+        /// The template, such as `web@.service`, or the global unit.
+        template: Text,
+    },
+    /// One unit.
+    Unit {
+        /// The verdict.
+        verdict: Verdict,
+        /// The unit.
+        unit: UnitName,
+        /// The machine; `None` for a unit that is on no machine.
+        machine: Option<MachineName>,
+    },
+}
+
+/// What is wrong with a machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MachineCondition {
+    /// It has left the cluster.
+    Lost,
+    /// It is in the cluster, and does not report as it should.
+    Silent,
+}
+
+impl MachineCondition {
+    /// What is wrong with a machine, and since when. `None` if nothing is.
+    pub(super) fn of(member: &Member) -> Option<(Self, SystemTime)> {
+        let lost = member.lost_since.map(|since| (MachineCondition::Lost, since));
+        let silent = member.silent_since.map(|since| (MachineCondition::Silent, since));
+
+        lost.or(silent)
+    }
+}
+
+/// A machine as it is named in a problem.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MachineName {
+    /// Its ID.
+    pub id: MachineId,
+    /// Its address, if it was known when the problem was opened.
+    pub ip: Option<Text>,
+}
+
+impl MachineName {
+    pub(super) fn of(member: &Member) -> Self {
+        Self { id: member.machine.id.clone(), ip: member.machine.ip.clone() }
+    }
+
+    fn of_unit(unit: &Unit) -> Option<Self> {
+        let id = unit.machine_id()?.clone();
+        let ip = unit.machine.ip.clone().or_else(|| unit.state.ip.clone());
+        Some(Self { id, ip })
+    }
+
+    /// The name for people: the address, or the ID if none is known.
+    pub fn name(&self) -> &str {
+        self.ip.as_deref().unwrap_or(&self.id)
+    }
+}
+
+/// The kind of a problem, by which it is configured and counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProblemKind {
+    /// Something is wrong with the source.
+    Source(SourceFault),
+    /// Something is wrong with a machine.
+    Machine(MachineCondition),
+    /// Units have this verdict.
+    Unit(Verdict),
+}
+
+impl ProblemKind {
+    /// The names that `--problem-after` accepts. `source` stands for all faults of the source.
+    pub const NAMES: [&str; 10] = [
+        "failed",
+        "crash_loop",
+        "machine_lost",
+        "unreported",
+        "unscheduled",
+        "ghost",
+        "stale",
+        "outdated",
+        "machine_silent",
+        "source",
+    ];
+
+    /// The name in JSON and labels.
+    pub fn name(self) -> &'static str {
+        match self {
+            ProblemKind::Source(SourceFault::Failing) => "source_failing",
+            ProblemKind::Source(SourceFault::Overdue) => "source_overdue",
+            ProblemKind::Source(SourceFault::Suspect) => "source_suspect",
+            ProblemKind::Machine(MachineCondition::Lost) => "machine_lost",
+            ProblemKind::Machine(MachineCondition::Silent) => "machine_silent",
+            ProblemKind::Unit(verdict) => verdict.name(),
+        }
+    }
+
+    /// How bad it is.
+    pub fn severity(self) -> ProblemSeverity {
+        match self {
+            ProblemKind::Source(_)
+            | ProblemKind::Machine(MachineCondition::Lost)
+            | ProblemKind::Unit(
+                Verdict::Failed | Verdict::CrashLoop | Verdict::MachineLost | Verdict::Unreported,
+            ) => ProblemSeverity::Critical,
+            ProblemKind::Machine(MachineCondition::Silent) | ProblemKind::Unit(_) => {
+                ProblemSeverity::Warning
+            }
+        }
+    }
+
+    /// The name of the alert, the same as in `packaging/prometheus/`.
+    pub fn alert_name(self) -> &'static str {
+        match self {
+            ProblemKind::Source(SourceFault::Failing) => "FleetUnreadable",
+            ProblemKind::Source(SourceFault::Overdue) => "FleetDataOld",
+            ProblemKind::Source(SourceFault::Suspect) => "FleetSourceSuspect",
+            ProblemKind::Machine(MachineCondition::Lost) => "FleetMachineLost",
+            ProblemKind::Machine(MachineCondition::Silent) => "FleetMachineSilent",
+            ProblemKind::Unit(verdict) => match verdict {
+                Verdict::Failed => "FleetUnitFailed",
+                Verdict::CrashLoop => "FleetUnitCrashLoop",
+                Verdict::MachineLost | Verdict::Unreported | Verdict::Unscheduled => {
+                    "FleetUnitNowhere"
+                }
+                Verdict::Ghost | Verdict::Stale | Verdict::Outdated | Verdict::Ok => {
+                    "FleetUnitDiffers"
+                }
+            },
+        }
+    }
+}
+
+/// How bad a problem is, the worst last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ProblemSeverity {
+    /// Something is not as fleet wants it.
+    Warning,
+    /// Something is broken.
+    Critical,
+}
+
+impl ProblemSeverity {
+    /// The name in JSON and labels.
+    pub fn name(self) -> &'static str {
+        match self {
+            ProblemSeverity::Warning => "warning",
+            ProblemSeverity::Critical => "critical",
+        }
+    }
+}
+
+impl Cause {
+    pub(super) fn of_unit(unit: &Unit) -> Self {
+        Cause::Unit {
+            verdict: unit.verdict,
+            unit: unit.state.unit.clone(),
+            machine: MachineName::of_unit(unit),
+        }
+    }
+
+    pub(super) fn of_machine_of(unit: &Unit) -> Self {
+        Cause::OnMachine { verdict: unit.verdict, machine: MachineName::of_unit(unit) }
+    }
+
+    pub(super) fn of_template_of(unit: &Unit) -> Self {
+        Cause::Template {
+            verdict: unit.verdict,
+            template: template(&unit.state.unit).into(),
+        }
+    }
+
+    /// Its kind.
+    pub fn kind(&self) -> ProblemKind {
+        match self {
+            Cause::Source(fault) => ProblemKind::Source(*fault),
+            Cause::Machine { condition, .. } => ProblemKind::Machine(*condition),
+            Cause::OnMachine { verdict, .. }
+            | Cause::Template { verdict, .. }
+            | Cause::Unit { verdict, .. } => ProblemKind::Unit(*verdict),
+        }
+    }
+
+    /// How bad it is.
+    pub fn severity(&self) -> ProblemSeverity {
+        self.kind().severity()
+    }
+
+    /// The unit that it is about, if it is about one.
+    pub fn unit(&self) -> Option<&UnitName> {
+        match self {
+            Cause::Unit { unit, .. } => Some(unit),
+            _ => None,
+        }
+    }
+
+    /// The template that it is about, if it is about one.
+    pub fn template(&self) -> Option<&Text> {
+        match self {
+            Cause::Template { template, .. } => Some(template),
+            _ => None,
+        }
+    }
+
+    /// The machine that it is about, or that all units are on.
+    pub fn machine(&self) -> Option<&MachineName> {
+        match self {
+            Cause::Machine { machine, .. } => Some(machine),
+            Cause::OnMachine { machine, .. } | Cause::Unit { machine, .. } => machine.as_ref(),
+            Cause::Source(_) | Cause::Template { .. } => None,
+        }
+    }
+
+    /// Whether both are about the same. A machine may be known by another address meanwhile.
+    pub(super) fn is_same(&self, other: &Cause) -> bool {
+        self.key() == other.key()
+    }
+
+    /// The same text for causes that are about the same.
+    pub(super) fn key(&self) -> String {
+        let shape = match self {
+            Cause::Source(_) => "source",
+            Cause::Machine { .. } => "machine",
+            Cause::OnMachine { .. } => "on-machine",
+            Cause::Template { .. } => "template",
+            Cause::Unit { .. } => "unit",
+        };
+        let about: Option<&str> = self.unit().map(|unit| &**unit).or(self.template().map(|t| &**t));
+        let machine = self.machine().map(|machine| &*machine.id);
+
+        format!(
+            "{shape} {} {} {}",
+            self.kind().name(),
+            about.unwrap_or_default(),
+            machine.unwrap_or_default()
+        )
+    }
+
+    /// The ID of a problem with this cause.
+    pub(super) fn problem_id(&self, since: SystemTime, opened: SystemTime) -> Text {
+        let nanoseconds = |time: SystemTime| {
+            time.duration_since(UNIX_EPOCH)
+                .map_or(0, |duration| duration.as_nanos())
+        };
+        let text = format!("{} {} {}", self.key(), nanoseconds(since), nanoseconds(opened));
+
+        let digest = Sha1::digest(text.as_bytes());
+        let mut id = String::new();
+        for byte in &digest[..8] {
+            let _ = write!(id, "{byte:02x}");
+        }
+        id.into()
+    }
+}
+
+/// `web@.service` of `web@1.service`, and the name itself of all others.
+fn template(unit: &str) -> String {
+    match (unit.split_once('@'), unit.rsplit_once('.')) {
+        (Some((prefix, _)), Some((_, suffix))) => format!("{prefix}@.{suffix}"),
+        _ => unit.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_template_is_the_name_without_the_instance() {
+        assert_eq!(template("web@1.service"), "web@.service");
+        assert_eq!(template("web@a.b@c.service"), "web@.service");
+        assert_eq!(template("db.service"), "db.service");
+    }
+
+    #[test]
+    fn every_kind_of_units_can_be_configured() {
+        let kinds = Verdict::ALL.into_iter().filter(|verdict| *verdict != Verdict::Ok);
+        for kind in kinds.map(ProblemKind::Unit) {
+            assert!(ProblemKind::NAMES.contains(&kind.name()), "{kind:?}");
+        }
+    }
+}

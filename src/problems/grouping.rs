@@ -1,0 +1,42 @@
+//! Which units are wrong for the same reason, as far as that can be seen: on one machine, or of one
+//! template.
+//!
+//! It does not know how long they have been wrong.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use super::Cause;
+use crate::cluster::{RowKey, Unit};
+
+/// Groups units by their causes, the largest groups first. Each unit is in one group. A group of
+/// one has the unit itself as its cause.
+pub(super) fn group(mut units: Vec<Arc<Unit>>) -> Vec<(Cause, Vec<Arc<Unit>>)> {
+    units.sort_by_key(|unit| unit.key());
+
+    let mut candidates: BTreeMap<String, (Cause, Vec<Arc<Unit>>)> = BTreeMap::new();
+    for unit in &units {
+        for cause in [Cause::of_machine_of(unit), Cause::of_template_of(unit)] {
+            let candidate = candidates.entry(cause.key()).or_insert_with(|| (cause, Vec::new()));
+            candidate.1.push(unit.clone());
+        }
+    }
+
+    let mut candidates: Vec<(Cause, Vec<Arc<Unit>>)> = candidates.into_values().collect();
+    candidates.sort_by_key(|(_, units)| Reverse(units.len()));
+
+    let mut grouped: HashSet<RowKey> = HashSet::new();
+    let mut groups = Vec::new();
+    for (cause, mut units) in candidates {
+        units.retain(|unit| !grouped.contains(&unit.key()));
+        if units.len() > 1 {
+            grouped.extend(units.iter().map(|unit| unit.key()));
+            groups.push((cause, units));
+        }
+    }
+
+    let single = units.into_iter().filter(|unit| !grouped.contains(&unit.key()));
+    groups.extend(single.map(|unit| (Cause::of_unit(&unit), vec![unit])));
+    groups
+}

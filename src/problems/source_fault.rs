@@ -1,0 +1,40 @@
+//! Whether the source can be relied on, and if not, why.
+//!
+//! It knows nothing of units and machines.
+
+use std::time::SystemTime;
+
+use crate::cluster::{Health, Moment};
+
+/// Why the source cannot be relied on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceFault {
+    /// A list cannot be read.
+    Failing,
+    /// A list has not been read in time, although no reading failed.
+    Overdue,
+    /// So many units are missing from its list that it is not trusted.
+    Suspect,
+}
+
+impl SourceFault {
+    /// The worst fault that the source has now.
+    pub(super) fn of(health: &Health, now: Moment) -> Option<Self> {
+        if health.failure().is_some() {
+            Some(SourceFault::Failing)
+        } else if health.overdue(now).is_some() {
+            Some(SourceFault::Overdue)
+        } else {
+            health.suspect_since.map(|_| SourceFault::Suspect)
+        }
+    }
+
+    /// Since when the source has had this fault; `None` if it has it no more.
+    pub(super) fn since(self, health: &Health, now: Moment) -> Option<SystemTime> {
+        match self {
+            SourceFault::Failing => health.failure().map(|failure| failure.since.wall),
+            SourceFault::Overdue => health.overdue(now).map(|overdue| overdue.since),
+            SourceFault::Suspect => health.suspect_since,
+        }
+    }
+}

@@ -1,0 +1,369 @@
+use std::time::Duration;
+
+use super::*;
+use crate::builders::{self, unit_state};
+use crate::cluster::{FleetList, ListHealth, ReadFailure};
+
+/// A cluster whose rows and machines a test sets, second by second.
+struct Timeline {
+    tracker: ProblemTracker,
+    start: Moment,
+    view: View,
+    health: Health,
+}
+
+impl Timeline {
+    fn new(delays: ProblemDelays) -> Self {
+        let start = Moment::now();
+        let health = Health { events_since: Some(start.wall), ..Health::default() };
+
+        Self {
+            tracker: ProblemTracker::new(delays),
+            start,
+            view: View::default(),
+            health,
+        }
+    }
+
+    fn set(&mut self, unit: &str, machine: &str, verdict: Verdict) {
+        let mut row = builders::unit(unit_state(unit, machine, "active/running"));
+        row.verdict = verdict;
+        self.view.units.insert(Arc::new(row));
+    }
+
+    fn remove(&mut self, unit: &str, machine: &str) {
+        self.view.units.remove(&(unit.into(), Some(machine.into())));
+    }
+
+    fn set_machine(&mut self, id: &str, condition: Option<MachineCondition>) {
+        let since = Some(self.start.wall);
+        let mut member = builders::member(builders::machine(id));
+        match condition {
+            Some(MachineCondition::Lost) => member.lost_since = since,
+            Some(MachineCondition::Silent) => member.silent_since = since,
+            None => {}
+        }
+
+        self.view.machines.retain(|known| &*known.machine.id != id);
+        self.view.machines.push(Arc::new(member));
+    }
+
+    fn fail_source(&mut self) {
+        let failure = ReadFailure { since: self.start, reason: "no answer".into() };
+        self.health.lists[FleetList::Units as usize] =
+            ListHealth { failure: Some(failure), ..ListHealth::default() };
+    }
+
+    fn restore_source(&mut self) {
+        self.health.lists = Default::default();
+    }
+
+    /// What has become of the problems at this second.
+    fn at(&mut self, second: u64) -> Vec<String> {
+        let now = self.start + Duration::from_secs(second);
+        let changes = self.tracker.update(&self.view, &self.health, now);
+
+        changes
+            .iter()
+            .map(|change| match change {
+                ProblemChange::Opened(problem) => format!("+ {}", problem.summary()),
+                ProblemChange::Changed(problem) => format!("~ {}", problem.summary()),
+                ProblemChange::Closed(problem, end) => {
+                    format!("- {} {}", end.name(), problem.summary())
+                }
+            })
+            .collect()
+    }
+
+    /// What becomes of the problems until this second, one update each second.
+    fn until(&mut self, from: u64, to: u64) -> Vec<String> {
+        (from..=to).flat_map(|second| self.at(second)).collect()
+    }
+}
+
+fn timeline() -> Timeline {
+    Timeline::new(ProblemDelays::default())
+}
+
+const NONE: [&str; 0] = [];
+
+#[test]
+fn a_verdict_that_lasts_is_opened_once_and_closed_once() {
+    let mut timeline = timeline();
+    timeline.set("web.service", "m1", Verdict::Failed);
+    assert_eq!(timeline.until(0, 29), NONE);
+    assert_eq!(timeline.at(30), ["+ web.service failed on m1"]);
+    assert_eq!(timeline.until(31, 300), NONE);
+
+    timeline.set("web.service", "m1", Verdict::Ok);
+    assert_eq!(timeline.at(301), ["- recovered web.service failed on m1"]);
+    assert_eq!(timeline.until(302, 400), NONE);
+    assert_eq!(timeline.tracker.open().len(), 0);
+}
+
+#[test]
+fn a_blink_is_no_problem() {
+    let mut timeline = timeline();
+    for blink in 0..20 {
+        timeline.set("web.service", "m1", Verdict::Stale);
+        assert_eq!(timeline.until(blink * 60, blink * 60 + 25), NONE);
+        timeline.set("web.service", "m1", Verdict::Ok);
+        assert_eq!(timeline.until(blink * 60 + 26, blink * 60 + 59), NONE);
+    }
+}
+
+#[test]
+fn a_unit_that_is_unreported_for_a_moment_keeps_its_problem() {
+    let mut timeline = timeline();
+    timeline.set("web.service", "m1", Verdict::Failed);
+    timeline.until(0, 100);
+    timeline.set("web.service", "m1", Verdict::Stale);
+    assert_eq!(timeline.until(101, 125), ["~ web.service failed on m1"]);
+
+    timeline.set("web.service", "m1", Verdict::Failed);
+    assert_eq!(timeline.until(126, 200), ["~ web.service failed on m1"]);
+}
+
+#[test]
+fn what_becomes_worse_is_another_problem_and_so_is_what_becomes_better() {
+    let mut timeline = timeline();
+    timeline.set("web.service", "m1", Verdict::Outdated);
+    timeline.until(0, 1000);
+
+    timeline.set("web.service", "m1", Verdict::Failed);
+    assert_eq!(timeline.until(1001, 1030).len(), 1, "its verdict, at once");
+    assert_eq!(
+        timeline.at(1031),
+        [
+            "- replaced web.service runs another version than fleet has on m1",
+            "+ web.service failed on m1"
+        ]
+    );
+
+    timeline.set("web.service", "m1", Verdict::Outdated);
+    timeline.until(1032, 1061);
+    assert_eq!(
+        timeline.at(1062),
+        [
+            "- replaced web.service failed on m1",
+            "+ web.service runs another version than fleet has on m1"
+        ]
+    );
+}
+
+#[test]
+fn a_unit_that_alternates_between_bad_verdicts_is_a_problem() {
+    let mut timeline = timeline();
+    let verdicts = [Verdict::Failed, Verdict::CrashLoop].into_iter().cycle();
+    let mut opened = Vec::new();
+    for (round, verdict) in verdicts.take(10).enumerate() {
+        timeline.set("web.service", "m1", verdict);
+        let from = round as u64 * 10;
+        opened.extend(timeline.until(from, from + 9));
+    }
+    let opened: Vec<_> = opened
+        .iter()
+        .filter(|change| change.starts_with(['+', '-']))
+        .collect();
+    assert_eq!(opened, ["+ web.service is in a crash loop on m1"]);
+}
+
+#[test]
+fn twenty_units_on_one_lost_machine_are_one_problem() {
+    let mut timeline = timeline();
+    timeline.set_machine("m1", None);
+    timeline.set_machine("m2", None);
+    timeline.at(0);
+
+    timeline.set_machine("m1", Some(MachineCondition::Silent));
+    for unit in 0..20 {
+        timeline.set(&format!("web@{unit}.service"), "m1", Verdict::Stale);
+    }
+    assert_eq!(timeline.until(1, 12), NONE);
+    timeline.set_machine("m1", Some(MachineCondition::Lost));
+    for unit in 0..20 {
+        timeline.set(&format!("web@{unit}.service"), "m1", Verdict::MachineLost);
+    }
+    assert_eq!(timeline.until(13, 300), ["+ machine m1 lost, 20 units"]);
+
+    // It is back, and reports its units half a minute later.
+    timeline.set_machine("m1", None);
+    let changes = timeline.until(301, 340);
+    assert_eq!(changes, ["~ machine m1 lost, 20 units"]);
+    for unit in 0..20 {
+        timeline.set(&format!("web@{unit}.service"), "m1", Verdict::Ok);
+    }
+    assert_eq!(timeline.until(341, 400), ["- recovered machine m1 lost, 20 units"]);
+}
+
+#[test]
+fn a_machine_that_is_forgotten_is_a_problem_no_more() {
+    let mut timeline = timeline();
+    timeline.set_machine("m1", Some(MachineCondition::Lost));
+    assert_eq!(timeline.until(0, 60), ["+ machine m1 lost"]);
+    timeline.view.machines.clear();
+    assert_eq!(timeline.at(61), ["- gone machine m1 lost"]);
+}
+
+#[test]
+fn a_silent_machine_that_is_lost_later_is_another_problem() {
+    let mut timeline = timeline();
+    timeline.set_machine("m1", Some(MachineCondition::Silent));
+    assert_eq!(timeline.until(0, 60), ["+ machine m1 silent"]);
+    timeline.set_machine("m1", Some(MachineCondition::Lost));
+    assert_eq!(timeline.at(61), ["- replaced machine m1 silent", "+ machine m1 lost"]);
+}
+
+#[test]
+fn what_fails_after_its_machine_is_back_takes_its_own_time() {
+    let mut timeline = timeline();
+    timeline.set_machine("m1", Some(MachineCondition::Lost));
+    timeline.set("web.service", "m1", Verdict::MachineLost);
+    timeline.until(0, 100);
+
+    timeline.set_machine("m1", None);
+    timeline.set("web.service", "m1", Verdict::Failed);
+    assert_eq!(timeline.until(101, 130), ["- recovered machine m1 lost, 1 unit"]);
+    assert_eq!(timeline.until(131, 160), ["+ web.service failed on m1"]);
+}
+
+#[test]
+fn units_that_fail_together_are_one_problem() {
+    let mut timeline = timeline();
+    for (second, unit) in ["a.service", "b.service", "c.service"].iter().enumerate() {
+        timeline.set(unit, "m1", Verdict::Failed);
+        assert_eq!(timeline.at(second as u64 * 5), NONE);
+    }
+    assert_eq!(timeline.until(11, 60), ["+ 3 units failed on m1"]);
+
+    // One more within five minutes joins them.
+    timeline.set("d.service", "m1", Verdict::Failed);
+    assert_eq!(timeline.until(61, 100), ["~ 4 units failed on m1"]);
+
+    // Later it is noticed as a problem of its own.
+    timeline.until(101, 400);
+    timeline.set("e.service", "m1", Verdict::Failed);
+    assert_eq!(timeline.until(401, 500), ["+ e.service failed on m1"]);
+
+    // The others go on as one, to the last of them.
+    for unit in ["a.service", "b.service", "c.service"] {
+        timeline.set(unit, "m1", Verdict::Ok);
+    }
+    assert_eq!(timeline.at(501), ["~ 1 unit failed on m1"]);
+    timeline.remove("d.service", "m1");
+    assert_eq!(timeline.at(502), ["- gone 1 unit failed on m1"]);
+}
+
+#[test]
+fn instances_of_one_template_that_fail_together_are_one_problem() {
+    let mut timeline = timeline();
+    for machine in ["m1", "m2", "m3"] {
+        timeline.set(&format!("web@{machine}.service"), machine, Verdict::Failed);
+    }
+    timeline.set("db.service", "m1", Verdict::Failed);
+    assert_eq!(
+        timeline.until(0, 60),
+        ["+ 3 units of web@.service failed", "+ db.service failed on m1"]
+    );
+}
+
+#[test]
+fn a_fault_of_the_source_is_one_problem_and_mutes_the_others() {
+    let mut timeline = timeline();
+    timeline.set("old.service", "m1", Verdict::Failed);
+    timeline.until(0, 60);
+
+    timeline.fail_source();
+    timeline.at(61);
+    for unit in 0..50 {
+        timeline.set(&format!("web@{unit}.service"), "m1", Verdict::Stale);
+    }
+    assert_eq!(timeline.until(62, 400), ["+ fleet cannot be read"]);
+
+    timeline.restore_source();
+    assert_eq!(timeline.at(401), ["- recovered fleet cannot be read"]);
+    assert_eq!(
+        timeline.until(402, 425),
+        NONE,
+        "what it lists right after an outage may be wrong"
+    );
+    for unit in 1..50 {
+        timeline.set(&format!("web@{unit}.service"), "m1", Verdict::Ok);
+    }
+    assert_eq!(
+        timeline.until(426, 500),
+        ["+ web@0.service is not reported any more on m1"],
+        "and what lasts is a problem"
+    );
+}
+
+#[test]
+fn a_source_that_fails_now_and_then_delays_problems_and_does_not_hide_them() {
+    let mut timeline = timeline();
+    timeline.set("web.service", "m1", Verdict::Failed);
+    let mut changes = Vec::new();
+    for round in 0..30 {
+        timeline.fail_source();
+        changes.extend(timeline.at(round * 4));
+        timeline.restore_source();
+        changes.extend(timeline.until(round * 4 + 1, round * 4 + 3));
+    }
+    assert_eq!(changes, ["+ web.service failed on m1"]);
+}
+
+#[test]
+fn a_suspect_source_is_one_problem() {
+    let mut timeline = timeline();
+    timeline.health.suspect_since = Some(timeline.start.wall);
+    for unit in 0..50 {
+        timeline.set(&format!("web@{unit}.service"), "m1", Verdict::Stale);
+    }
+    assert_eq!(timeline.until(0, 300), ["+ fleet's list of units is incomplete"]);
+}
+
+#[test]
+fn each_kind_may_have_a_delay_of_its_own() {
+    let seconds = Duration::from_secs;
+    let mut timeline = Timeline::new(ProblemDelays {
+        default: seconds(0),
+        by_name: [("stale", seconds(300)), ("source", seconds(60))].into(),
+    });
+    timeline.set("a.service", "m1", Verdict::Failed);
+    timeline.set("b.service", "m1", Verdict::Stale);
+    assert_eq!(timeline.at(0), ["+ a.service failed on m1"]);
+    assert_eq!(timeline.until(1, 299), NONE);
+    assert_eq!(timeline.at(300), ["+ b.service is not reported any more on m1"]);
+
+    timeline.fail_source();
+    assert_eq!(timeline.until(301, 360), NONE);
+    assert_eq!(timeline.at(361), ["+ fleet cannot be read"]);
+}
+
+#[test]
+fn nothing_is_a_problem_before_everything_has_been_read() {
+    let mut timeline = timeline();
+    timeline.health.events_since = None;
+    timeline.set("a.service", "m1", Verdict::Failed);
+    assert_eq!(timeline.until(0, 100), NONE);
+
+    timeline.fail_source();
+    assert_eq!(timeline.until(101, 200), ["+ fleet cannot be read"]);
+}
+
+#[test]
+fn an_id_is_stable_while_a_problem_is_open_and_another_one_later() {
+    let mut timeline = timeline();
+    let mut ids = Vec::new();
+    for round in 0..2 {
+        timeline.set("web.service", "m1", Verdict::Failed);
+        for second in 0..60 {
+            timeline.at(round * 100 + second);
+            ids.extend(timeline.tracker.open().iter().map(|problem| problem.id.clone()));
+        }
+        timeline.set("web.service", "m1", Verdict::Ok);
+        timeline.at(round * 100 + 60);
+    }
+    ids.dedup();
+    assert_eq!(ids.len(), 2, "{ids:?}");
+    assert_eq!(ids[0].len(), 16);
+}
