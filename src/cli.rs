@@ -120,8 +120,8 @@ pub struct Cli {
     #[arg(long, value_name = "SECONDS", help_heading = SOURCE)]
     pub grace: Option<String>,
 
-    /// Seconds that the units of a lost machine are kept, unless fleet schedules them elsewhere
-    /// [default: 3600]
+    /// Seconds that a lost machine is remembered, with its units unless fleet schedules them
+    /// elsewhere [default: 3600]
     #[arg(long, value_name = "SECONDS", help_heading = SOURCE)]
     pub keep_lost: Option<String>,
 

@@ -55,7 +55,7 @@ pub struct Config {
     /// How long a row is kept after it disappeared from fleet's lists without evidence that it is
     /// gone. Zero: rows are shown exactly as fleet lists them.
     pub grace: Duration,
-    /// How long the rows of a lost machine are kept.
+    /// How long a lost machine and its rows are kept.
     pub keep_lost: Duration,
     /// How long the events of a unit or machine are kept after it is gone. Zero: the events of
     /// single units and machines are not kept.

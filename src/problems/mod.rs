@@ -30,11 +30,19 @@ pub use cause::{Cause, MachineCondition, MachineName, ProblemKind, ProblemSeveri
 pub use delays::ProblemDelays;
 use grouping::group;
 pub use source_fault::SourceFault;
-use wrong_rows::{TrustedClock, WrongRows};
+use wrong_rows::{Reliance, TrustedClock, TrustedTime, WrongRow, WrongRows};
 
 /// How long after it was opened a group of units takes in others with the same cause. A unit that
 /// is wrong later than that is a problem of its own, so that it is noticed.
 const JOIN: Duration = Duration::from_secs(300);
+
+/// How long a problem is held back while others with the same cause are about to be opened, so that
+/// all of them are one.
+const SETTLE: Duration = Duration::from_secs(5);
+
+/// How long a machine that is back may take to report its units. After a crash, fleetd v1.0.0
+/// publishes its first unit state 27 to 51 s after its machine.
+const RETURN: Duration = Duration::from_secs(60);
 
 /// Something that is wrong and has lasted.
 #[derive(Clone, Debug, PartialEq)]
@@ -101,11 +109,19 @@ pub struct ProblemTracker {
     /// The fault of the source, and when it began; `None` if it has none.
     fault: Option<(SourceFault, Moment)>,
     rows: WrongRows,
-    /// Since when each machine has been lost or silent, by the clock.
-    machines: HashMap<MachineId, Duration>,
+    machines: HashMap<MachineId, MachineState>,
     /// In the order in which they were opened.
     open: Vec<OpenProblem>,
     published: OpenProblems,
+}
+
+/// A machine because of which units may be wrong. The times are those of the clock.
+#[derive(Clone, Copy, Debug)]
+enum MachineState {
+    /// It has been lost or silent since then.
+    Absent(TrustedTime),
+    /// It has been back since then, and may not have reported all of its units yet.
+    Returned(TrustedTime),
 }
 
 /// An open problem, and what is needed to follow it.
@@ -113,7 +129,7 @@ pub struct ProblemTracker {
 struct OpenProblem {
     problem: Arc<Problem>,
     /// When it was opened, by the clock.
-    opened: Duration,
+    opened: TrustedTime,
     /// The rows that have it.
     rows: HashSet<RowKey>,
 }
@@ -150,7 +166,7 @@ impl ProblemTracker {
     /// Applies the state of the cluster at a moment. Returns what has become of the problems.
     pub fn update(&mut self, view: &View, health: &Health, now: Moment) -> Vec<ProblemChange> {
         self.update_fault(health, now);
-        self.clock.advance(now, self.fault.is_none());
+        self.clock.advance(now, self.reliance(health));
 
         let mut changes = Vec::new();
         let is_complete = health.events_since.is_some();
@@ -185,7 +201,16 @@ impl ProblemTracker {
         };
     }
 
+    fn reliance(&self, health: &Health) -> Reliance {
+        match self.fault {
+            Some(_) => Reliance::None,
+            None if health.is_recovering => Reliance::Reports,
+            None => Reliance::Absences,
+        }
+    }
+
     fn update_machines(&mut self, view: &View) {
+        let clock = self.clock.time();
         let absent: HashSet<&MachineId> = view
             .machines
             .iter()
@@ -193,16 +218,29 @@ impl ProblemTracker {
             .map(|member| &member.machine.id)
             .collect();
 
-        self.machines.retain(|id, _| absent.contains(id));
+        self.machines.retain(|id, state| {
+            match *state {
+                _ if absent.contains(id) => return true,
+                MachineState::Absent(_) => *state = MachineState::Returned(clock),
+                MachineState::Returned(_) => {}
+            }
+            match *state {
+                MachineState::Returned(since) => clock.since(since).of_absences() < RETURN,
+                MachineState::Absent(_) => true,
+            }
+        });
         for id in absent {
-            if !self.machines.contains_key(id) {
-                self.machines.insert(id.clone(), self.clock.time());
+            match self.machines.get(id) {
+                Some(MachineState::Absent(_)) => {}
+                Some(MachineState::Returned(_)) | None => {
+                    self.machines.insert(id.clone(), MachineState::Absent(clock));
+                }
             }
         }
     }
 
-    /// Notes which rows are wrong. Those that suffer from a machine that is lost or silent wait
-    /// with it: the time of their own begins when it is back.
+    /// Notes which rows are wrong. Those that are wrong because of their machine wait with it: the
+    /// time of their own begins when that is over.
     fn update_rows(&mut self, view: &View) {
         let machines: HashSet<MachineId> = self
             .machines
@@ -213,9 +251,14 @@ impl ProblemTracker {
 
         self.rows.update(view, self.clock.time(), |unit| {
             let machine = unit.machine_id().filter(|id| machines.contains(*id))?;
-            let is_absent = self.machines.contains_key(machine);
-            suffers_from_machine(unit.verdict, is_absent).then(|| machine.clone())
+            let may_wait = self.machines.contains_key(machine);
+            suffers_from_machine(unit.verdict, may_wait).then(|| machine.clone())
         });
+    }
+
+    /// Whether a machine is lost or silent.
+    fn is_absent(&self, id: &MachineId) -> bool {
+        matches!(self.machines.get(id), Some(MachineState::Absent(_)))
     }
 
     /// Takes the rows out of their problems that do not belong there any more, and closes problems
@@ -230,7 +273,7 @@ impl ProblemTracker {
 
             if let Some(machine) = open.machine_id().cloned() {
                 // It is over when the machine is back, and has reported what was lost with it.
-                let is_over = !self.machines.contains_key(&machine)
+                let is_over = !self.is_absent(&machine)
                     && !self
                         .rows
                         .iter()
@@ -300,13 +343,14 @@ impl ProblemTracker {
     fn open_machines(&mut self, view: &View, now: Moment, changes: &mut Vec<ProblemChange>) {
         for member in &view.machines {
             let id = &member.machine.id;
-            let (Some((condition, since)), Some(began)) =
+            let (Some((condition, since)), Some(MachineState::Absent(began))) =
                 (MachineCondition::of(member), self.machines.get(id))
             else {
                 continue;
             };
             let cause = Cause::Machine { condition, machine: MachineName::of(member) };
-            if self.clock.time() - *began < self.delays.of(cause.kind()) {
+            let lasted = self.clock.time().since(*began).of_absences();
+            if lasted < self.delays.of(cause.kind()) {
                 continue;
             }
 
@@ -328,23 +372,26 @@ impl ProblemTracker {
     fn open_units(&mut self, now: Moment, changes: &mut Vec<ProblemChange>) {
         self.join_groups();
 
-        let waiting = self.waiting();
-        if !waiting.iter().any(|unit| self.is_due(unit)) {
-            return;
-        }
+        // Units whose time comes shortly after that of others are part of their group.
+        let mut waiting = self.waiting();
+        waiting.retain(|unit| self.left(unit) <= SETTLE);
 
-        // What has begun since belongs to the group too: its cause has lasted.
-        let groups = group(waiting)
-            .into_iter()
-            .filter(|(_, units)| units.iter().any(|unit| self.is_due(unit)));
-        for (cause, units) in groups.collect::<Vec<_>>() {
-            if self.open.iter().any(|open| open.cause().is_same(&cause)) {
+        for (cause, mut units) in group(waiting) {
+            let is_settled = units.iter().all(|unit| self.left(unit).is_zero())
+                || units.iter().any(|unit| self.overdue(unit) >= SETTLE);
+            if !is_settled {
+                continue;
+            }
+
+            units.retain(|unit| self.left(unit).is_zero());
+            let is_known = self.open.iter().any(|open| open.cause().is_same(&cause));
+            if units.len() > 1 && !is_known {
+                self.open_group(cause, units, now, changes);
+            } else {
                 // What is about the same as an older problem is named on its own.
-                for unit in units.into_iter().filter(|unit| self.is_due(unit)).collect::<Vec<_>>() {
+                for unit in units {
                     self.open_group(Cause::of_unit(&unit), vec![unit], now, changes);
                 }
-            } else {
-                self.open_group(cause, units, now, changes);
             }
         }
     }
@@ -362,14 +409,15 @@ impl ProblemTracker {
 
     /// Adds units to groups that have the same cause and were opened a short time ago.
     fn join_groups(&mut self) {
-        let oldest = self.clock.time().saturating_sub(JOIN);
-        let due: Vec<Arc<Unit>> =
-            self.waiting().into_iter().filter(|unit| self.is_due(unit)).collect();
+        let clock = self.clock.time();
+        let mut due = self.waiting();
+        due.retain(|unit| self.left(unit).is_zero());
 
         for unit in due {
             let causes = [Cause::of_machine_of(&unit), Cause::of_template_of(&unit)];
             let group = self.open.iter_mut().find(|open| {
-                open.opened >= oldest && causes.iter().any(|cause| open.cause().is_same(cause))
+                let is_young = clock.since(open.opened).of_reports() <= JOIN;
+                is_young && causes.iter().any(|cause| open.cause().is_same(cause))
             });
             if let Some(group) = group {
                 group.rows.insert(unit.key());
@@ -377,11 +425,24 @@ impl ProblemTracker {
         }
     }
 
-    /// Whether a unit has been wrong for long enough.
-    fn is_due(&self, unit: &Unit) -> bool {
+    /// How long it is until a unit has been wrong for long enough.
+    fn left(&self, unit: &Unit) -> Duration {
+        self.of_row(unit, WrongRow::left)
+    }
+
+    /// For how much longer than long enough a unit has been wrong.
+    fn overdue(&self, unit: &Unit) -> Duration {
+        self.of_row(unit, WrongRow::overdue)
+    }
+
+    fn of_row(
+        &self,
+        unit: &Unit,
+        time: fn(&WrongRow, TrustedTime, &ProblemDelays) -> Duration,
+    ) -> Duration {
         self.rows
             .get(&unit.key())
-            .is_some_and(|row| row.has_lasted(self.clock.time(), &self.delays))
+            .map_or(Duration::ZERO, |row| time(row, self.clock.time(), &self.delays))
     }
 
     fn open_group(
@@ -472,13 +533,13 @@ impl ProblemTracker {
     }
 }
 
-/// Whether a unit with this verdict is wrong because of its machine. When the machine is back, only
-/// what was lost with it waits for its report: after a crash, fleetd v1.0.0 publishes its first
-/// unit state 27 to 51 s after its machine.
-fn suffers_from_machine(verdict: Verdict, is_absent: bool) -> bool {
+/// Whether a unit with this verdict is wrong because of its machine, which is away or may not have
+/// reported its units yet. What was lost with a machine that has a problem belongs to that problem
+/// until it is reported.
+fn suffers_from_machine(verdict: Verdict, may_wait: bool) -> bool {
     match verdict {
         Verdict::MachineLost => true,
-        Verdict::Stale | Verdict::Unreported => is_absent,
+        Verdict::Stale | Verdict::Unreported => may_wait,
         _ => false,
     }
 }
