@@ -7,7 +7,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use fleet_monitor::cluster::{Cluster, Moment, Reading, UnitState, Verdict};
-use fleet_monitor::problems::{Cause, Problem, ProblemChange, ProblemDelays, ProblemTracker};
+use fleet_monitor::problems::{
+    Problem, ProblemCause, ProblemChange, ProblemDelays, ProblemTracker,
+};
 use fleet_monitor::source::recording::RecordedReport;
 
 use crate::live::recording::{GRACE, UnitOnMachine, changes, polled, polls};
@@ -88,7 +90,7 @@ impl Outcome {
     /// The problems about units.
     fn of_units(&self) -> impl Iterator<Item = &(Duration, Problem)> {
         self.opened.iter().filter(|(_, problem)| {
-            !matches!(problem.cause, Cause::Source(_) | Cause::Machine { .. })
+            !matches!(problem.cause, ProblemCause::Source(_) | ProblemCause::Machine { .. })
         })
     }
 }
@@ -222,7 +224,9 @@ fn has_a_unit_that_ran(problem: &Problem, opened: Duration, truth: &Truth) -> bo
             .clone()
             .map(|machine| (unit.state.unit.clone(), machine));
         let is_broken = BROKEN.contains(&&*unit.state.unit);
-        !is_said_to_run && !is_broken && key.is_some_and(|key| truth.ran_throughout(&key, from, opened))
+        !is_said_to_run
+            && !is_broken
+            && key.is_some_and(|key| truth.ran_throughout(&key, from, opened))
     })
 }
 
