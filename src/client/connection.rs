@@ -8,11 +8,9 @@ mod reconnecting;
 use std::io;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Empty;
 use hyper::body::Incoming;
 use hyper::header::{ACCEPT, AUTHORIZATION, HeaderValue};
-use hyper::{Request, Response, StatusCode};
+use hyper::{Response, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::net::{TcpStream, UnixStream};
@@ -20,7 +18,7 @@ use tokio::time::timeout;
 
 use super::address::ServerAddress;
 use crate::actions::Actions;
-use crate::net::http::{self, BodyError, HttpClient, HttpConnection, RequestError};
+use crate::net::http::{self, BodyError, HttpClient, HttpConnection, HttpRequest, RequestError};
 use crate::report::{HistoryDocument, StateDocument, UnitFileReply};
 
 pub(crate) use reconnecting::{ReconnectingStream, StreamRequest, SubscriptionEvent};
@@ -156,7 +154,7 @@ impl MonitorClient {
         path: &str,
         query: &str,
         accept: &'static str,
-    ) -> Result<Request<Empty<Bytes>>, ClientError> {
+    ) -> Result<HttpRequest, ClientError> {
         let mut target = self.address.path(path);
         if !query.is_empty() {
             target = format!("{target}?{query}");
@@ -176,7 +174,7 @@ impl MonitorClient {
     async fn exchange(
         &self,
         http: &mut HttpClient,
-        request: Request<Empty<Bytes>>,
+        request: HttpRequest,
     ) -> Result<Response<Incoming>, ClientError> {
         let response = http.send(request, async || self.connect().await).await.map_err(
             |error| match error {

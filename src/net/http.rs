@@ -1,15 +1,27 @@
-//! An HTTP/1.1 client that keeps one connection open, for fleet's API and for etcd. It knows
-//! neither of them: the caller connects, and decides what an error means. All requests are GET.
+//! An HTTP/1.1 client that keeps one connection open, for fleet's API, for etcd, and for what is
+//! posted. It knows none of them: the caller connects, and decides what an error means.
 
 mod connection;
+mod marked_stream;
+#[cfg_attr(not(test), expect(dead_code, reason = "nothing posts yet"))]
+mod post;
+#[cfg_attr(not(test), expect(dead_code, reason = "nothing posts yet"))]
+mod target;
 
 use bytes::Bytes;
-use http_body_util::Empty;
+use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{HOST, USER_AGENT};
-use hyper::{Request, Response};
+use hyper::{Method, Request, Response};
 
 pub(crate) use connection::HttpConnection;
+#[expect(unused_imports, reason = "nothing posts yet")]
+pub(crate) use post::{PostClient, PostError, PostFailure};
+#[expect(unused_imports, reason = "nothing posts yet")]
+pub use target::{PostTarget, PostTargetError};
+
+/// A request with its whole body, which is empty for a GET.
+pub(crate) type HttpRequest = Request<Full<Bytes>>;
 
 /// A client of one server. It keeps its connection open, and reconnects if the server closed it.
 #[derive(Debug, Default)]
@@ -38,19 +50,27 @@ impl HttpClient {
     /// Sends a request, and waits for the head of the response.
     ///
     /// A server may close a kept connection at any time, and the next request then fails. The
-    /// request is sent once more, over a new connection: a GET can be repeated.
+    /// request is sent once more, over a new connection: a GET can be repeated. A POST is repeated
+    /// only if nothing of a response came. Even then the server may have received it, so the caller
+    /// must tolerate that a POST arrives twice.
     ///
     /// Dropping the future closes the connection.
     pub(crate) async fn send<E>(
         &mut self,
-        request: Request<Empty<Bytes>>,
+        request: HttpRequest,
         connect: impl AsyncFnOnce() -> Result<HttpConnection, E>,
     ) -> Result<Response<Incoming>, RequestError<E>> {
-        if let Some(mut kept) = self.connection.take()
-            && let Ok(response) = kept.send(request.clone()).await
-        {
-            self.connection = Some(kept);
-            return Ok(response);
+        if let Some(mut kept) = self.connection.take() {
+            match kept.send(request.clone()).await {
+                Ok(response) => {
+                    self.connection = Some(kept);
+                    return Ok(response);
+                }
+                Err(error) if !may_be_repeated(&request, &error, &kept) => {
+                    return Err(RequestError::Exchange(error));
+                }
+                Err(_) => {}
+            }
         }
 
         let mut connection = connect().await.map_err(RequestError::Connect)?;
@@ -91,14 +111,42 @@ impl HttpClient {
 }
 
 /// A GET request for a path. `authority` is the value of the header `Host`.
-pub(crate) fn get(
+pub(crate) fn get(authority: &str, path: &str) -> Result<HttpRequest, hyper::http::Error> {
+    request(Method::GET, authority, path, Bytes::new())
+}
+
+/// A POST request to a path. `authority` is the value of the header `Host`.
+pub(crate) fn post(
     authority: &str,
     path: &str,
-) -> Result<Request<Empty<Bytes>>, hyper::http::Error> {
-    Request::get(path)
+    body: Bytes,
+) -> Result<HttpRequest, hyper::http::Error> {
+    request(Method::POST, authority, path, body)
+}
+
+fn request(
+    method: Method,
+    authority: &str,
+    path: &str,
+    body: Bytes,
+) -> Result<HttpRequest, hyper::http::Error> {
+    Request::builder()
+        .method(method)
+        .uri(path)
         .header(HOST, authority)
         .header(USER_AGENT, concat!("fleet-monitor/", env!("CARGO_PKG_VERSION")))
-        .body(Empty::new())
+        .body(Full::new(body))
+}
+
+/// Whether a request that failed over a kept connection may be sent again over a new one (RFC 9110,
+/// section 9.2.2).
+fn may_be_repeated(
+    request: &HttpRequest,
+    error: &hyper::Error,
+    connection: &HttpConnection,
+) -> bool {
+    let was_sent = !error.is_canceled();
+    request.method().is_idempotent() || !was_sent || !connection.has_received()
 }
 
 #[cfg(test)]
@@ -111,8 +159,12 @@ mod tests {
 
     const EMPTY: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 
-    fn request() -> Request<Empty<Bytes>> {
+    fn request() -> HttpRequest {
         get("server", "/").unwrap()
+    }
+
+    fn post_request() -> HttpRequest {
+        post("server", "/", Bytes::from_static(b"abc")).unwrap()
     }
 
     /// A connection to a server that answers each request with the next of these responses, and
@@ -161,6 +213,33 @@ mod tests {
     async fn a_kept_connection_that_was_closed_is_opened_again() {
         let mut client = HttpClient::default();
         send(&mut client, &[EMPTY]).await.unwrap();
+        send(&mut client, &[EMPTY]).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_post_is_repeated_if_a_kept_connection_was_closed_without_any_response() {
+        for responses in [&[EMPTY][..], &[EMPTY, ""]] {
+            let mut client = HttpClient::default();
+            send(&mut client, responses).await.unwrap();
+
+            let connect = async || connect(&[EMPTY]).await;
+            let response = client.send(post_request(), connect).await;
+
+            assert!(response.is_ok(), "{responses:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_post_is_not_repeated_after_a_part_of_a_response() {
+        const PART: &str = "HTTP/1.1 2";
+        let mut client = HttpClient::default();
+        send(&mut client, &[EMPTY, PART]).await.unwrap();
+        let response = client.send(post_request(), async || never().await).await;
+        assert!(matches!(response, Err(RequestError::Exchange(_))));
+
+        // Unlike a GET.
+        let mut client = HttpClient::default();
+        send(&mut client, &[EMPTY, PART]).await.unwrap();
         send(&mut client, &[EMPTY]).await.unwrap();
     }
 

@@ -8,23 +8,20 @@
 //! requests are GET.
 
 mod batching_stream;
-mod certificate;
 mod connector;
-mod der;
 pub(crate) mod endpoint;
 pub mod error;
 mod file_reader;
-mod handshake;
 pub mod key_tree;
 pub mod keys;
 pub mod login;
 mod member_client;
 mod monitor;
-mod pem;
 mod redirect;
 mod report_schedule;
 mod stall;
 mod tls;
+mod tls_error;
 mod value;
 mod watch;
 mod watch_task;
@@ -47,7 +44,7 @@ pub(crate) use file_reader::EtcdFileReader;
 use login::Login;
 use member_client::MemberClient;
 pub use report_schedule::RECHECK_DELAY;
-use tls::TlsClient;
+use tls::MemberTls;
 use watch_task::WatchTask;
 
 /// The directory of fleet's registry, unless `etcd_key_prefix` of fleet names another one.
@@ -101,7 +98,7 @@ impl EtcdSource {
     /// A file cannot be used.
     pub fn new(settings: EtcdSettings) -> Result<Self, FileError> {
         let has_tls = settings.endpoints.iter().any(|endpoint| endpoint.tls);
-        let tls = has_tls.then(|| TlsClient::new(&settings.tls)).transpose()?;
+        let tls = has_tls.then(|| MemberTls::new(&settings.tls)).transpose()?;
         let authorization = settings.login.as_ref().map(Login::authorization).transpose()?;
 
         let member_config = Arc::new(MemberConfig {
@@ -170,7 +167,7 @@ impl EtcdSource {
 
     /// Logs problems with the settings that do not prevent a watch.
     fn log_warnings(&self) {
-        for warning in self.member_config.tls.iter().flat_map(TlsClient::warnings) {
+        for warning in self.member_config.tls.iter().flat_map(MemberTls::warnings) {
             warn!("{warning}");
         }
 

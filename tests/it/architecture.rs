@@ -53,7 +53,7 @@ const MAY_USE: [(&str, &[&str]); 23] = [
 ];
 
 /// Libraries that stay in their place. `main` only calls the parser of the command line.
-const STAY_IN: [(&str, &[&str]); 15] = [
+const STAY_IN: [(&str, &[&str]); 18] = [
     ("clap", &["cli", "main"]),
     ("clap_complete", &["cli/completions"]),
     ("clap_mangen", &["cli/manual"]),
@@ -76,11 +76,14 @@ const STAY_IN: [(&str, &[&str]); 15] = [
     ("listenfd", &["server/listen"]),
     ("prometheus_client", &["metrics"]),
     ("ratatui", &["client/watch"]),
+    ("rustls_native_certs", &["net/tls"]),
     ("sd_notify", &["lifecycle"]),
     ("tokio::process", &["source/fleetctl"]),
     ("tokio::signal", &["client/watch/terminal", "lifecycle"]),
+    ("tokio_rustls", &["net/tls"]),
     ("tokio_tungstenite", &["server/session", "server/upgrade"]),
     ("tracing_journald", &["telemetry"]),
+    ("webpki", &["net/tls"]),
 ];
 
 /// Modules of sources, which `source::selection` alone opens. Their options are parsed by `config`

@@ -10,19 +10,23 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Full};
+use hyper::Response;
 use hyper::body::{Frame, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::HttpRequest;
+use super::marked_stream::{MarkedStream, ReadMark};
 
 /// A connection. Dropping it closes the socket.
 ///
 /// It makes progress only while a caller waits for a response or for a part of a body. If it had a
 /// task of its own, that task would be woken for each part, only to wake the caller.
 pub(crate) struct HttpConnection {
-    requests: SendRequest<Empty<Bytes>>,
+    requests: SendRequest<Full<Bytes>>,
+    received: ReadMark,
     driver: ConnectionDriver,
 }
 
@@ -39,27 +43,37 @@ impl HttpConnection {
     pub(crate) async fn over(
         stream: impl AsyncRead + AsyncWrite + Send + Sync + Unpin + 'static,
     ) -> hyper::Result<Self> {
-        let (requests, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        let received = ReadMark::default();
+        let stream = TokioIo::new(MarkedStream::new(stream, received.clone()));
+        let (requests, connection) = http1::handshake(stream).await?;
         let connection = async {
             // A request that is under way fails with the same error. Without a request, the error
             // does not matter.
             let _ = connection.await;
         };
 
-        Ok(Self { requests, driver: ConnectionDriver::new(connection) })
+        Ok(Self {
+            requests,
+            received,
+            driver: ConnectionDriver::new(connection),
+        })
     }
 
     /// Sends a request, and waits for the head of the response.
-    pub(crate) async fn send(
-        &mut self,
-        request: Request<Empty<Bytes>>,
-    ) -> hyper::Result<Response<Incoming>> {
+    pub(crate) async fn send(&mut self, request: HttpRequest) -> hyper::Result<Response<Incoming>> {
+        self.received.clear();
+
         let requests = &mut self.requests;
         let response = async {
             requests.ready().await?;
             requests.send_request(request).await
         };
         self.driver.drive(response).await
+    }
+
+    /// Whether anything was received since the last request.
+    pub(super) fn has_received(&self) -> bool {
+        self.received.is_set()
     }
 
     /// Waits for the next frame of the last response's body.

@@ -5,9 +5,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Empty;
-use hyper::Request;
 use hyper::header::AUTHORIZATION;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -16,8 +13,8 @@ use super::batching_stream::{BatchingStream, BatchingSwitch};
 use super::endpoint::Endpoint;
 use super::error::EtcdError;
 use super::login::Authorization;
-use super::tls::TlsClient;
-use crate::net::http::{self, HttpConnection};
+use super::tls::MemberTls;
+use crate::net::http::{self, HttpConnection, HttpRequest};
 
 /// How long a connection may take to open. A host that is down does not even refuse a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -28,7 +25,7 @@ pub(super) struct MemberConfig {
     /// The members that `--etcd` names.
     pub(super) members: Vec<Endpoint>,
     /// `None` if no member is `https://`.
-    pub(super) tls: Option<TlsClient>,
+    pub(super) tls: Option<MemberTls>,
     /// The credentials of the etcd user. `None` if no user is configured.
     pub(super) authorization: Option<Authorization>,
     /// How long a whole response may take.
@@ -76,7 +73,7 @@ impl Connector {
     }
 
     /// A request for a path.
-    pub(super) fn request(&self, path: &str) -> Result<Request<Empty<Bytes>>, EtcdError> {
+    pub(super) fn request(&self, path: &str) -> Result<HttpRequest, EtcdError> {
         let mut request = http::get(&self.endpoint.authority(), path).map_err(|error| {
             self.not_etcd(format!("a request for {path} is not possible: {error}"))
         })?;
@@ -117,7 +114,7 @@ impl Connector {
                 let encrypted = tls
                     .connect(host, stream)
                     .await
-                    .map_err(|error| EtcdError::Tls(self.endpoint.clone(), error))?;
+                    .map_err(|error| EtcdError::Tls(self.endpoint.clone(), error.into()))?;
                 HttpConnection::over(encrypted).await
             }
         };
@@ -128,7 +125,7 @@ impl Connector {
     pub(super) fn first_exchange_error(&self, error: hyper::Error) -> EtcdError {
         match self.tls() {
             Some(tls) if !error.is_parse() => {
-                EtcdError::Tls(self.endpoint.clone(), tls.explain_close(&error))
+                EtcdError::Tls(self.endpoint.clone(), tls.explain_close(&error).into())
             }
             _ => self.exchange_error(error),
         }
@@ -137,7 +134,7 @@ impl Connector {
     /// Why a response was cut off, or is not HTTP.
     pub(super) fn exchange_error(&self, error: hyper::Error) -> EtcdError {
         match self.tls().and_then(|tls| tls.explain(&error)) {
-            Some(problem) => EtcdError::Tls(self.endpoint.clone(), problem),
+            Some(problem) => EtcdError::Tls(self.endpoint.clone(), problem.into()),
             None if error.is_parse() => self.not_etcd(error.to_string()),
             None => EtcdError::BrokenOff(self.endpoint.clone(), error),
         }
@@ -148,7 +145,7 @@ impl Connector {
         EtcdError::NotEtcd(self.endpoint.clone(), problem)
     }
 
-    fn tls(&self) -> Option<&TlsClient> {
+    fn tls(&self) -> Option<&MemberTls> {
         self.config.tls.as_ref().filter(|_| self.endpoint.tls)
     }
 }

@@ -4,16 +4,18 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hyper::StatusCode;
 
-pub use super::certificate::CertificateRefusal;
 use super::endpoint::Endpoint;
-pub use super::handshake::HandshakeError;
 use super::login::LoginError;
 pub use super::redirect::RedirectError;
+pub use super::tls_error::MemberTlsError;
+use crate::net::causes;
+use crate::net::tls::IdentityError;
+pub use crate::net::tls::{CertificateRefusal, HandshakeError};
 
 /// Why one member of etcd could not be read. In the variants, "it" is that member.
 #[derive(Debug, thiserror::Error)]
@@ -29,7 +31,7 @@ pub enum EtcdError {
     Unreachable(Endpoint, #[source] io::Error),
     /// The connection cannot be encrypted.
     #[error("no TLS with etcd at {0}: {1}")]
-    Tls(Endpoint, #[source] HandshakeError),
+    Tls(Endpoint, #[source] Box<MemberTlsError>),
     /// The connection was closed before or in the middle of a response.
     #[error("etcd at {0} closed the connection: {cause}", cause = causes(.1))]
     BrokenOff(Endpoint, #[source] hyper::Error),
@@ -119,14 +121,6 @@ pub enum EtcdError {
     TooLarge(Endpoint, usize, String),
 }
 
-/// An error with all its causes. The text of hyper's errors does not contain their causes.
-pub(super) fn causes(error: &dyn Error) -> String {
-    match error.source() {
-        Some(cause) => format!("{error}: {}", causes(cause)),
-        None => error.to_string(),
-    }
-}
-
 fn after_colon(message: &str) -> String {
     if message.is_empty() {
         String::new()
@@ -200,6 +194,22 @@ pub enum TlsFileError {
     NoCaCertificates,
 }
 
+impl TlsFileError {
+    /// What is wrong with the file of an option.
+    pub(super) fn of_file(option: &'static str, path: &Path, problem: String) -> Self {
+        Self::File { option, path: path.to_owned(), problem }
+    }
+
+    /// What is wrong with the client certificate or its key.
+    pub(super) fn of_identity(cert: &Path, key: &Path, error: IdentityError) -> Self {
+        match error {
+            IdentityError::Certificate(problem) => Self::of_file("etcd_cert", cert, problem),
+            IdentityError::Key(problem) => Self::of_file("etcd_key", key, problem),
+            IdentityError::Pair => Self::Pair { cert: cert.to_owned(), key: key.to_owned() },
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use tokio::io::AsyncReadExt;
@@ -266,10 +276,11 @@ mod tests {
         const MESSAGE: &str = "Insufficient credentials";
         let timed_out = io::ErrorKind::TimedOut.into();
         let tls = HandshakeError::Io(io::Error::other("PROBLEM"));
+        let tls = MemberTlsError::new(tls, None);
         let errors = [
             ("nothing listens", EtcdError::Refused(endpoint())),
             ("no connection in time", EtcdError::Unreachable(endpoint(), timed_out)),
-            ("no TLS", EtcdError::Tls(endpoint(), tls)),
+            ("no TLS", EtcdError::Tls(endpoint(), tls.into())),
             ("closed without an answer", EtcdError::BrokenOff(endpoint(), closed().await)),
             ("no answer in time", EtcdError::Timeout(endpoint(), Duration::from_millis(2500))),
             ("a watch that misses what etcd has", EtcdError::Stalled(endpoint())),

@@ -1,41 +1,24 @@
-//! TLS to etcd: its configuration from the files of the options, and the handshake. It does not
-//! know HTTP.
+//! TLS to etcd, with the files that its options name. It does not know HTTP.
 
 use std::error::Error;
-use std::fmt;
-use std::path::Path;
-use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
-use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_rustls::rustls::{ClientConfig, crypto};
 
 use super::TlsFiles;
-use super::certificate::Verifier;
-use super::error::{TlsFileError, causes};
-use super::handshake::HandshakeError;
-use super::pem;
+use super::error::TlsFileError;
+use super::tls_error::MemberTlsError;
+use crate::net::tls::{self, ClientIdentity, HandshakeError, TlsClient, TrustedRoots};
 
 /// Opens TLS connections to members of etcd.
-#[derive(Clone)]
-pub(super) struct TlsClient {
-    config: Arc<ClientConfig>,
+#[derive(Clone, Debug)]
+pub(super) struct MemberTls {
+    client: TlsClient,
     files: TlsFiles,
     /// One sentence for each part of a file that cannot be used.
     warnings: Vec<String>,
 }
 
-impl fmt::Debug for TlsClient {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TlsClient")
-            .field("files", &self.files)
-            .finish_non_exhaustive()
-    }
-}
-
-impl TlsClient {
+impl MemberTls {
     /// Reads the files.
     ///
     /// # Errors
@@ -43,36 +26,30 @@ impl TlsClient {
     /// Which file cannot be used, and why.
     pub(super) fn new(files: &TlsFiles) -> Result<Self, TlsFileError> {
         let (roots, warnings) = match &files.ca {
-            Some(path) => pem::read_roots(path)?,
-            None => (pem::host_roots()?, Vec::new()),
-        };
-        let authority = match &files.ca {
-            Some(path) => format!("etcd_ca = {:?}", path.display()),
-            None => "this host's own".to_owned(),
-        };
-
-        let provider = Arc::new(crypto::ring::default_provider());
-        let verifier = Verifier::new(roots, provider.clone(), authority);
-        let builder = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .expect("ring has ciphers for these versions")
-            .dangerous()
-            // This is not dangerous: the verifier leaves the decision to rustls's own verifier, and
-            // only explains its refusals.
-            .with_custom_certificate_verifier(Arc::new(verifier));
-
-        let config = match (&files.cert, &files.key) {
-            (Some(cert), Some(key)) => {
-                let chain = pem::read_client_chain(cert)?;
-                let private_key = pem::read_private_key(key)?;
-                let first = chain[0].clone();
-                builder
-                    .with_client_auth_cert(chain, private_key)
-                    .map_err(|error| pem::pair_error(cert, key, &first, &error))?
+            Some(path) => {
+                let file = format!("etcd_ca = {:?}", path.display());
+                let (certificates, problems) = tls::read_roots(path)
+                    .map_err(|problem| TlsFileError::of_file("etcd_ca", path, problem))?;
+                let warnings = problems
+                    .iter()
+                    .map(|problem| format!("{file}: {problem}; it is left out"))
+                    .collect();
+                (TrustedRoots { certificates, origin: file }, warnings)
             }
-            _ => builder.with_no_client_auth(),
+            None => {
+                let roots = TrustedRoots::of_host("this host's own")
+                    .map_err(|_| TlsFileError::NoCaCertificates)?;
+                (roots, Vec::new())
+            }
         };
-        Ok(Self { config: Arc::new(config), files: files.clone(), warnings })
+
+        let client = match (&files.cert, &files.key) {
+            (Some(cert), Some(key)) => ClientIdentity::read(cert, key)
+                .and_then(|identity| TlsClient::with_identity(roots, identity))
+                .map_err(|error| TlsFileError::of_identity(cert, key, error))?,
+            _ => TlsClient::new(roots),
+        };
+        Ok(Self { client, files: files.clone(), warnings })
     }
 
     /// One sentence for each part of a file that cannot be used.
@@ -81,40 +58,28 @@ impl TlsClient {
     }
 
     /// Performs the handshake with the host of that name.
-    pub(super) async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
+    pub(super) async fn connect<S: AsyncRead + AsyncWrite + Send + Sync + Unpin + 'static>(
         &self,
         host: &str,
         stream: S,
-    ) -> Result<TlsStream<S>, HandshakeError> {
-        let name = ServerName::try_from(host.to_owned())
-            .map_err(|_| HandshakeError::InvalidServerName(host.to_owned()))?;
-
-        TlsConnector::from(self.config.clone())
-            .connect(name, stream)
+    ) -> Result<impl AsyncRead + AsyncWrite + Send + Sync + Unpin + use<S>, MemberTlsError> {
+        self.client
+            .connect(host, stream)
             .await
-            .map_err(|error| self.explain(&error).unwrap_or_else(|| HandshakeError::Io(error)))
+            .map_err(|reason| self.error(reason))
     }
 
     /// The TLS error that caused an error on a connection. `None` if something else caused it.
-    pub(super) fn explain(&self, error: &(dyn Error + 'static)) -> Option<HandshakeError> {
-        HandshakeError::find(error, self.client_certificate())
+    pub(super) fn explain(&self, error: &(dyn Error + 'static)) -> Option<MemberTlsError> {
+        self.client.explain(error).map(|reason| self.error(reason))
     }
 
-    /// Why a new connection was closed before any response. A client certificate is verified after
-    /// the handshake (TLS 1.3, RFC 8446, section 4.4.2.4), and the alert about it may be lost.
-    pub(super) fn explain_close(&self, error: &(dyn Error + 'static)) -> HandshakeError {
-        if let Some(explained) = self.explain(error) {
-            return explained;
-        }
-
-        let error = causes(error);
-        match self.client_certificate() {
-            Some(file) => HandshakeError::ClosedWithCertificate { error, file: file.to_owned() },
-            None => HandshakeError::ClosedWithoutCertificate(error),
-        }
+    /// Why a new connection was closed before any response.
+    pub(super) fn explain_close(&self, error: &(dyn Error + 'static)) -> MemberTlsError {
+        self.error(self.client.explain_close(error))
     }
 
-    fn client_certificate(&self) -> Option<&Path> {
-        self.files.cert.as_deref()
+    fn error(&self, reason: HandshakeError) -> MemberTlsError {
+        MemberTlsError::new(reason, self.files.cert.clone())
     }
 }

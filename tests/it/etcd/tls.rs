@@ -94,9 +94,12 @@ pub async fn no_tls(settings: EtcdSettings, url: &str) -> String {
 }
 
 fn assert_unknown_issuer(error: &EtcdError) {
+    let EtcdError::Tls(_, problem) = error else {
+        panic!("{error}");
+    };
     let is_expected = matches!(
-        error,
-        EtcdError::Tls(_, HandshakeError::Certificate(CertificateRefusal::UnknownIssuer(_)))
+        problem.reason,
+        HandshakeError::Certificate(CertificateRefusal::UnknownIssuer(_))
     );
     assert!(is_expected, "{error}");
 }

@@ -1,32 +1,32 @@
-//! The errors of TLS with etcd, with messages that say what to do. It knows the errors of rustls,
-//! and no sockets.
+//! The errors of TLS with a server, with messages that say what to do. It knows the errors of
+//! rustls, and no sockets.
+//!
+//! Nor does it know the options with the address of the server and the files for TLS: whoever has
+//! such options explains the errors that concern them in its own words.
 
 use std::error::Error;
 use std::io;
-use std::path::{Path, PathBuf};
 
 use tokio_rustls::rustls::{self, AlertDescription, PeerIncompatible};
 
 use super::certificate::CertificateRefusal;
 
-/// Why there is no TLS connection to a member of etcd. In the variants and messages, "it" is that
-/// member.
+/// Why there is no TLS connection to a server. In the variants and messages, "it" is the server.
 #[derive(Debug, thiserror::Error)]
 pub enum HandshakeError {
-    /// `--etcd` names this host, for which there can be no certificate.
-    #[error("{0} is no name that a certificate could be for: name etcd in --etcd by another")]
+    /// It has this name, for which there can be no certificate.
+    #[error("{0} is no name that a certificate could be for: name it by another")]
     InvalidServerName(String),
     /// Its certificate is refused.
     #[error(transparent)]
     Certificate(CertificateRefusal),
     /// It sends something that is not TLS.
     #[error(
-        "what it answers is not TLS: does etcd speak TLS at that port? If not, use http:// in \
-         --etcd"
+        "what it answers is not TLS: does it speak TLS at that port? If not, use http:// instead"
     )]
     NotTls,
     /// The connection failed during the handshake.
-    #[error("{0}: does etcd speak TLS at that port? If not, use http:// in --etcd")]
+    #[error("{0}: does it speak TLS at that port? If not, use http:// instead")]
     Io(#[source] io::Error),
     /// It has no TLS version or cipher that is safe.
     #[error("it speaks neither TLS 1.3 nor TLS 1.2 in a way that is safe: {0:?}")]
@@ -34,44 +34,18 @@ pub enum HandshakeError {
     /// It has only TLS versions before 1.2.
     #[error("it speaks neither TLS 1.3 nor TLS 1.2, and older versions are not safe")]
     OldVersion,
-    /// It requires a client certificate, and none is configured.
-    #[error("it requires a client certificate: name one with --etcd-cert and --etcd-key")]
+    /// It requires a client certificate, and has got none.
+    #[error("it requires a client certificate, and there is none for it")]
     NoClientCertificate,
-    /// It refuses the client certificate that is configured.
-    #[error(
-        "it does not accept the certificate in etcd_cert = {:?} ({alert:?}): that must be of a CA \
-         that etcd trusts (--trusted-ca-file), for clients (extendedKeyUsage clientAuth), and \
-         valid today",
-        .file.display()
-    )]
-    ClientCertificate {
-        /// The file of `--etcd-cert`.
-        file: PathBuf,
-        /// The reason that etcd sends.
-        alert: AlertDescription,
-    },
+    /// It refuses the client certificate, for this reason.
+    #[error("it does not accept the client certificate ({0:?})")]
+    ClientCertificate(AlertDescription),
     /// It ended the handshake for another reason.
     #[error("it ended the handshake ({0:?})")]
     Alert(AlertDescription),
-    /// It closed the connection right after the handshake, and no client certificate is
-    /// configured.
-    #[error(
-        "it closed the connection after the handshake ({0}): does it require a client certificate \
-         (--etcd-cert, --etcd-key)?"
-    )]
-    ClosedWithoutCertificate(String),
-    /// It closed the connection right after the handshake, in which it got a client certificate.
-    #[error(
-        "it closed the connection after the handshake ({error}): does it accept the certificate in \
-         etcd_cert = {:?}?",
-        .file.display()
-    )]
-    ClosedWithCertificate {
-        /// How the connection failed.
-        error: String,
-        /// The file of `--etcd-cert`.
-        file: PathBuf,
-    },
+    /// It closed the connection right after the handshake. Holds how the connection failed.
+    #[error("it closed the connection after the handshake ({0})")]
+    Closed(String),
     /// Anything else that rustls reports.
     #[error(transparent)]
     Other(rustls::Error),
@@ -79,10 +53,10 @@ pub enum HandshakeError {
 
 impl HandshakeError {
     /// The error of rustls that caused an error on a connection, explained. `None` if it was caused
-    /// by something else. `client_certificate` is the file of `--etcd-cert`.
+    /// by something else.
     pub(super) fn find(
         error: &(dyn Error + 'static),
-        client_certificate: Option<&Path>,
+        has_client_certificate: bool,
     ) -> Option<Self> {
         let mut next = Some(error);
         while let Some(error) = next {
@@ -92,16 +66,16 @@ impl HandshakeError {
                 .map(|inner| inner as &(dyn Error + 'static));
 
             if let Some(error) = inner.unwrap_or(error).downcast_ref() {
-                return Some(Self::new(error, client_certificate));
+                return Some(Self::new(error, has_client_certificate));
             }
             next = error.source();
         }
         None
     }
 
-    fn new(error: &rustls::Error, client_certificate: Option<&Path>) -> Self {
+    fn new(error: &rustls::Error, has_client_certificate: bool) -> Self {
         match error {
-            rustls::Error::AlertReceived(alert) => Self::from_alert(*alert, client_certificate),
+            rustls::Error::AlertReceived(alert) => Self::from_alert(*alert, has_client_certificate),
             rustls::Error::InvalidCertificate(error) => {
                 Self::Certificate(CertificateRefusal::from_error(error))
             }
@@ -111,10 +85,10 @@ impl HandshakeError {
         }
     }
 
-    fn from_alert(alert: AlertDescription, client_certificate: Option<&Path>) -> Self {
+    fn from_alert(alert: AlertDescription, has_client_certificate: bool) -> Self {
         use AlertDescription as Alert;
 
-        match (alert, client_certificate) {
+        match (alert, has_client_certificate) {
             (Alert::ProtocolVersion, _) => Self::OldVersion,
             (
                 Alert::BadCertificate
@@ -122,7 +96,7 @@ impl HandshakeError {
                 | Alert::HandshakeFailure
                 | Alert::CertificateUnknown
                 | Alert::AccessDenied,
-                None,
+                false,
             ) => Self::NoClientCertificate,
             (
                 Alert::BadCertificate
@@ -134,8 +108,8 @@ impl HandshakeError {
                 | Alert::UnknownCA
                 | Alert::UnsupportedCertificate
                 | Alert::AccessDenied,
-                Some(file),
-            ) => Self::ClientCertificate { file: file.to_owned(), alert },
+                true,
+            ) => Self::ClientCertificate(alert),
             (alert, _) => Self::Alert(alert),
         }
     }

@@ -1,5 +1,8 @@
-//! Verifies etcd's certificate, and explains why it is refused. rustls's own verifier decides; this
-//! module only replaces its errors by ones that say what to do.
+//! Verifies the certificate of a server, and explains why it is refused. rustls's own verifier
+//! decides; this module only replaces its errors by ones that say what to do.
+//!
+//! It knows neither the server nor the options with its address and its CA: whoever has such
+//! options explains the refusals that concern them in its own words.
 
 use std::sync::Arc;
 
@@ -17,7 +20,7 @@ use webpki::EndEntityCert;
 use super::der;
 
 /// No RSA key with fewer bits is accepted.
-pub(super) const MIN_RSA_BITS: usize = 2048;
+pub(crate) const MIN_RSA_BITS: usize = 2048;
 
 /// Broken signature algorithms, by the contents of their object identifier (RFC 3279, section
 /// 2.2; RFC 5758).
@@ -32,8 +35,9 @@ const BROKEN_SIGNATURES: [(&[u8], &str); 4] = [
 const VERSION_1: &str =
     "is of version 1 of X.509, which has no extensions: issue it again as version 3";
 
-/// Why etcd's certificate is refused. In the variants, "it" is that certificate. rustls passes a
-/// refusal on as the inner error of [`CertificateError::Other`].
+/// Why the certificate of a server is refused. In the variants, "it" is that certificate; in the
+/// messages, "it" is the server. rustls passes a refusal on as the inner error of
+/// [`CertificateError::Other`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CertificateRefusal {
     /// It names no host, or names one only as its common name.
@@ -42,35 +46,35 @@ pub enum CertificateRefusal {
          issue it again with subjectAltName = {0}"
     )]
     NoAlternativeName(String),
-    /// It is for other hosts than the one that `--etcd` names.
+    /// It is for other hosts than the one that the connection is to.
     #[error(
         "its certificate is for {names}, not for {host}: issue it again with subjectAltName = \
-         {wanted}, or use one of its names in --etcd"
+         {wanted}, or name it by one of these"
     )]
     OtherHost {
         /// The hosts that it is for, separated by commas.
         names: String,
-        /// The host that `--etcd` names.
+        /// The host that the connection is to.
         host: String,
         /// The missing subject alternative name, such as `DNS:core-01`.
         wanted: String,
     },
-    /// It was issued by a CA that is not trusted.
+    /// It was issued by a CA that is not trusted. Holds where the trusted ones are from.
     #[error(
-        "its certificate is of no CA in {0}: name the file with the certificate of etcd's CA in \
-         --etcd-ca"
+        "its certificate is of no CA in {0}: add the certificate of its CA there \
+         ('update-ca-certificates'), or name a file with it in $SSL_CERT_FILE"
     )]
     UnknownIssuer(String),
-    /// A trusted CA has the issuer's name, but another key.
+    /// A trusted CA has the issuer's name, but another key. Holds where the trusted ones are from.
     #[error(
         "its certificate is not signed by the CA of that name in {0}: does that CA have a new key? \
-         Name the file with its present certificate in --etcd-ca"
+         Add its present certificate there ('update-ca-certificates')"
     )]
     OtherIssuerKey(String),
     /// The RSA key of the CA is too short.
     #[error(
         "the CA of its certificate, in {authority}, has an RSA key of {bits} bits, which is not \
-         safe: make a CA with {MIN_RSA_BITS} or more, and let it issue etcd's certificate again"
+         safe: make a CA with {MIN_RSA_BITS} or more, and let it issue the certificate again"
     )]
     WeakIssuerKey {
         /// Where the CA's certificate is from.
@@ -78,7 +82,7 @@ pub enum CertificateRefusal {
         /// The size of its key.
         bits: usize,
     },
-    /// etcd's own RSA key is too short. Holds its size in bits.
+    /// The server's own RSA key is too short. Holds its size in bits.
     #[error(
         "its own key is RSA of {0} bits, which is not safe: make one of {MIN_RSA_BITS} or more, \
          and a certificate for it"
@@ -119,7 +123,7 @@ pub enum CertificateRefusal {
     /// It is the certificate of a CA.
     #[error(
         "its certificate is that of a CA (basicConstraints = CA:TRUE), which must not be a \
-         server's own: let that CA issue one for etcd, with CA:FALSE"
+         server's own: let that CA issue one for the server, with CA:FALSE"
     )]
     IsAuthority,
     /// The certificate of its issuer is not that of a CA.
@@ -318,7 +322,7 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// Explains why a signature that etcd made with its own key was refused.
+/// Explains why a signature that the server made with its own key was refused.
 fn explain_handshake_signature(
     certificate: &CertificateDer<'_>,
     error: rustls::Error,
