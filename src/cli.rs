@@ -151,6 +151,27 @@ pub struct Cli {
     #[arg(long, value_name = "LIST", help_heading = PROBLEMS)]
     pub problem_after: Option<String>,
 
+    /// Alertmanagers to send each problem to, as http://HOST:9093; several are those of a cluster
+    /// [default: none]
+    #[arg(long, value_name = "LIST", help_heading = PROBLEMS)]
+    pub alertmanager: Option<String>,
+
+    /// Labels of all alerts, such as cluster=west,team=infra [default: none]
+    #[arg(long, value_name = "LIST", help_heading = PROBLEMS)]
+    pub alert_labels: Option<String>,
+
+    /// URL to post to when a problem begins and when it ends
+    #[arg(long, value_name = "URL", help_heading = PROBLEMS)]
+    pub webhook: Option<String>,
+
+    /// File with the secret that signs what is posted there
+    #[arg(long, value_name = "FILE", help_heading = PROBLEMS)]
+    pub webhook_secret_file: Option<String>,
+
+    /// Address of the page, for links in alerts [default: http://, this host's name, and --port]
+    #[arg(long, value_name = "URL", help_heading = PROBLEMS)]
+    pub external_url: Option<String>,
+
     /// Port to listen on [default: 8989]
     #[arg(short = 'p', long, value_name = "PORT", help_heading = SERVER)]
     pub port: Option<String>,
