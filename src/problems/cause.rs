@@ -118,6 +118,19 @@ impl ProblemKind {
         "source",
     ];
 
+    /// All kinds. `machine_lost` is there twice: of a machine, and of units.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let faults = [SourceFault::Failing, SourceFault::Overdue, SourceFault::Suspect];
+        let machines = [MachineTrouble::Lost, MachineTrouble::Silent].map(ProblemKind::Machine);
+        let verdicts = Verdict::ALL.into_iter().filter(|verdict| *verdict != Verdict::Ok);
+
+        faults
+            .map(ProblemKind::Source)
+            .into_iter()
+            .chain(machines)
+            .chain(verdicts.map(ProblemKind::Unit))
+    }
+
     /// The name in JSON and labels.
     pub fn name(self) -> &'static str {
         match self {
@@ -310,9 +323,9 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_of_units_can_be_configured() {
-        let kinds = Verdict::ALL.into_iter().filter(|verdict| *verdict != Verdict::Ok);
-        for kind in kinds.map(ProblemKind::Unit) {
+    fn every_kind_can_be_configured() {
+        let is_of_source = |kind: &ProblemKind| matches!(kind, ProblemKind::Source(_));
+        for kind in ProblemKind::all().filter(|kind| !is_of_source(kind)) {
             assert!(ProblemKind::NAMES.contains(&kind.name()), "{kind:?}");
         }
     }

@@ -35,7 +35,7 @@ const MAY_USE: [(&str, &[&str]); 23] = [
     ("interner", &[]),
     ("lifecycle", &["write_queue"]),
     ("logs", &["escapes", "metrics", "net"]),
-    ("metrics", &["cluster", "feed"]),
+    ("metrics", &["cluster", "feed", "problems"]),
     ("net", &[]),
     ("output", &[]),
     ("problems", &["cluster"]),
