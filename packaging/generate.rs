@@ -18,7 +18,7 @@ use fleet_monitor::config;
 const NOT_IN_THE_FILE: [&str; 5] = ["config", "check_config", "env_file", "help", "version"];
 
 /// Examples for options without a default.
-const EXAMPLES: [(&str, &str); 15] = [
+const EXAMPLES: [(&str, &str); 18] = [
     ("fleetctl", "/opt/bin/fleetctl"),
     ("endpoint", "172.17.8.101"),
     ("tunnel", "bastion.example.com"),
@@ -31,13 +31,16 @@ const EXAMPLES: [(&str, &str); 15] = [
     ("etcd_password_file", "/etc/fleet-monitor.etcd-password"),
     ("record", "/var/lib/fleet-monitor/record.jsonl"),
     ("replay", "/var/lib/fleet-monitor/record.jsonl"),
+    ("webhook", "https://hooks.example.com/fleet"),
+    ("webhook_secret_file", "/etc/fleet-monitor.webhook-secret"),
+    ("external_url", "https://fleet.example.com"),
     ("bind", "127.0.0.1"),
     ("journal_port", "19531"),
     ("token_file", "/etc/fleet-monitor.token"),
 ];
 
 /// What an option needs if it is set for the service.
-const OF_THE_SERVICE: [(&str, &str); 9] = [
+const OF_THE_SERVICE: [(&str, &str); 10] = [
     (
         "port",
         "If fleet-monitor.socket is active, it sets the address, and port and bind are ignored.",
@@ -56,6 +59,7 @@ const OF_THE_SERVICE: [(&str, &str); 9] = [
         "The service's user must be able to read it; a credential named etcd-password is preferred.",
     ),
     ("record", "The directory must be in ReadWritePaths= of the service."),
+    ("webhook_secret_file", "The service's user must be able to read it."),
     ("token_file", "The service's user must be able to read it."),
     ("max_clients", "LimitNOFILE= of the service must be larger."),
     ("log_to", "fleet-monitor.service sets it to journal."),

@@ -120,8 +120,8 @@ pub struct Cli {
     #[arg(long, value_name = "SECONDS", help_heading = SOURCE)]
     pub grace: Option<String>,
 
-    /// Seconds that the units of a lost machine are kept, unless fleet schedules them elsewhere
-    /// [default: 3600]
+    /// Seconds that a lost machine is remembered, with its units unless fleet schedules them
+    /// elsewhere [default: 3600]
     #[arg(long, value_name = "SECONDS", help_heading = SOURCE)]
     pub keep_lost: Option<String>,
 
@@ -150,6 +150,27 @@ pub struct Cli {
     /// 30,failed=10,stale=300 [default: 30]
     #[arg(long, value_name = "LIST", help_heading = PROBLEMS)]
     pub problem_after: Option<String>,
+
+    /// Alertmanagers to send each problem to, as http://HOST:9093; several are those of a cluster
+    /// [default: none]
+    #[arg(long, value_name = "LIST", help_heading = PROBLEMS)]
+    pub alertmanager: Option<String>,
+
+    /// Labels of all alerts, such as cluster=west,team=infra [default: none]
+    #[arg(long, value_name = "LIST", help_heading = PROBLEMS)]
+    pub alert_labels: Option<String>,
+
+    /// URL to post to when a problem begins and when it ends
+    #[arg(long, value_name = "URL", help_heading = PROBLEMS)]
+    pub webhook: Option<String>,
+
+    /// File with the secret that signs what is posted there
+    #[arg(long, value_name = "FILE", help_heading = PROBLEMS)]
+    pub webhook_secret_file: Option<String>,
+
+    /// Address of the page, for links in alerts [default: http://, this host's name, and --port]
+    #[arg(long, value_name = "URL", help_heading = PROBLEMS)]
+    pub external_url: Option<String>,
 
     /// Port to listen on [default: 8989]
     #[arg(short = 'p', long, value_name = "PORT", help_heading = SERVER)]

@@ -33,6 +33,7 @@ use crate::actions::LinkTemplate;
 use crate::cli::Cli;
 use crate::feed::Publish;
 use crate::feed::fields::{MachineField, UnitField};
+use crate::net::http::PostTarget;
 use crate::problems::ProblemDelays;
 use crate::server::access::{AllowedHost, AllowedOrigin};
 use crate::server::listen::ListenAddress;
@@ -55,7 +56,7 @@ pub struct Config {
     /// How long a row is kept after it disappeared from fleet's lists without evidence that it is
     /// gone. Zero: rows are shown exactly as fleet lists them.
     pub grace: Duration,
-    /// How long the rows of a lost machine are kept.
+    /// How long a lost machine and its rows are kept.
     pub keep_lost: Duration,
     /// How long the events of a unit or machine are kept after it is gone. Zero: the events of
     /// single units and machines are not kept.
@@ -64,6 +65,16 @@ pub struct Config {
     pub record: Option<PathBuf>,
     /// How long something has to be wrong until it is a problem.
     pub problem_after: ProblemDelays,
+    /// The Alertmanagers that get each problem.
+    pub alertmanager: Vec<PostTarget>,
+    /// Labels of all alerts, by name.
+    pub alert_labels: BTreeMap<String, String>,
+    /// Where the beginning and the end of each problem are posted to.
+    pub webhook: Option<PostTarget>,
+    /// The file with the secret that signs what is posted there.
+    pub webhook_secret_file: Option<PathBuf>,
+    /// The address of the page. `None`: this host's name, and the port.
+    pub external_url: Option<String>,
     /// The TCP port to listen on. 0: any free port.
     pub port: u16,
     /// The address to listen on. `None`: all, `::` or `0.0.0.0` where there is no IPv6.
@@ -358,6 +369,11 @@ fn load_over(
         history,
         record,
         problem_after: values.whole_list("problem_after", parse::problem_delays),
+        alertmanager: values.list("alertmanager", |items| parse::each(items, parse::post_target)),
+        alert_labels: values.whole_list("alert_labels", parse::alert_labels),
+        webhook: values.secret("webhook", parse::post_target),
+        webhook_secret_file: values.optional("webhook_secret_file", parse::path),
+        external_url: values.optional("external_url", parse::page_url),
         port: values.with_default("port", parse::port),
         bind: values.optional("bind", parse::address),
         listen: values.list("listen", |items| parse::each(items, parse::listen_address)),
@@ -391,6 +407,12 @@ fn load_over(
     };
 
     refuse_conflicts(&config.source, &mut values);
+    if config.webhook_secret_file.is_some() && config.webhook.is_none() {
+        values.refuse("webhook_secret_file", "needs a webhook: --webhook URL");
+    }
+    if config.alertmanager.is_empty() && !config.alert_labels.is_empty() {
+        values.refuse("alert_labels", "needs an Alertmanager: --alertmanager http://HOST:9093");
+    }
 
     if values.errors.is_empty() {
         Ok((config, Settings { options: values.settings, absent_file: values.absent_file }))

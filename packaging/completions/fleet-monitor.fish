@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_fleet_monitor_global_optspecs
-    string join \n c/fleetctl= m/machine-freq= u/unit-freq= e/endpoint= endpoint-port= t/tunnel= tunnel-port= source= api= etcd= etcd-prefix= etcd-ca= etcd-cert= etcd-key= etcd-user= etcd-password-file= poll-timeout= grace= keep-lost= history= demo record= replay= replay-speed= p/port= bind= listen= publish= unit-fields= machine-fields= metrics-units= journal-port= link= metrics-troubled= allowed-origins= allowed-hosts= token-file= unit-files= max-clients= log= log-to= config= check-config env-file= h/help V/version
+    string join \n c/fleetctl= m/machine-freq= u/unit-freq= e/endpoint= endpoint-port= t/tunnel= tunnel-port= source= api= etcd= etcd-prefix= etcd-ca= etcd-cert= etcd-key= etcd-user= etcd-password-file= poll-timeout= grace= keep-lost= history= demo record= replay= replay-speed= problem-after= alertmanager= alert-labels= webhook= webhook-secret-file= external-url= p/port= bind= listen= publish= unit-fields= machine-fields= metrics-units= journal-port= link= metrics-troubled= allowed-origins= allowed-hosts= token-file= unit-files= max-clients= log= log-to= config= check-config env-file= h/help V/version
 end
 
 function __fish_fleet_monitor_needs_command
@@ -46,11 +46,17 @@ complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l etcd-user -
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l etcd-password-file -d 'File with the password of that user' -r -F
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l poll-timeout -d 'Seconds until a poll times out and its child processes are killed [default: 10]' -r -f
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l grace -d 'Seconds that a unit is kept as stale if fleet wants it but does not report it; 0: show fleet\'s lists as they are [default: 30]' -r -f
-complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l keep-lost -d 'Seconds that the units of a lost machine are kept, unless fleet schedules them elsewhere [default: 3600]' -r -f
+complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l keep-lost -d 'Seconds that a lost machine is remembered, with its units unless fleet schedules them elsewhere [default: 3600]' -r -f
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l history -d 'Seconds that the latest events of a unit or machine are kept after it is gone; 0: no events of single units and machines [default: 86400]' -r -f
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l record -d 'Append all readings to FILE, as JSON lines' -r -F
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l replay -d 'Play a recording instead of watching a cluster' -r -F
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l replay-speed -d 'Factor by which a recording is played faster [default: 1]' -r -f
+complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l problem-after -d 'Seconds that something has to be wrong until it is a problem, also by kind, as in 30,failed=10,stale=300 [default: 30]' -r -f
+complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l alertmanager -d 'Alertmanagers to send each problem to, as http://HOST:9093; several are those of a cluster [default: none]' -r -f
+complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l alert-labels -d 'Labels of all alerts, such as cluster=west,team=infra [default: none]' -r -f
+complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l webhook -d 'URL to post to when a problem begins and when it ends' -r -f
+complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l webhook-secret-file -d 'File with the secret that signs what is posted there' -r -F
+complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l external-url -d 'Address of the page, for links in alerts [default: http://, this host\'s name, and --port]' -r -f
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -s p -l port -d 'Port to listen on [default: 8989]' -r -f
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l bind -d 'Address to listen on [default: all addresses]' -r -f
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l listen -d 'Additional addresses to listen on, such as unix:///run/fleet-monitor.sock or 127.0.0.1:8990 [default: none]' -r -f

@@ -14,6 +14,8 @@ pub struct Health {
     pub lists: [ListHealth; 3],
     /// Since when so many rows have been missing that the source is suspect; `None` if it is not.
     pub suspect_since: Option<SystemTime>,
+    /// Whether an outage or a suspicion has just ended, so that its lists may be incomplete.
+    pub is_recovering: bool,
     /// When all lists had been read for the first time. What happened before that is no event.
     /// `None` until then.
     pub events_since: Option<SystemTime>,

@@ -314,11 +314,11 @@ impl Machines {
         changed
     }
 
-    /// Removes machines that have been lost for the grace period and have no row any more.
+    /// Removes machines that have been lost for the keep time and have no row any more.
     pub(crate) fn remove_lost(&mut self, retention: Retention, at: Moment) {
         self.records.retain(|_, record| match record.presence {
             MachinePresence::Lost { since } => {
-                let is_of_interest = at.since(since) < retention.grace || record.rows > 0;
+                let is_of_interest = at.since(since) < retention.lost || record.rows > 0;
                 is_of_interest && !retention.passes_through()
             }
             _ => true,

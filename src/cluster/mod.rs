@@ -180,6 +180,7 @@ impl Cluster {
         }
 
         let standing = self.trust.standing(retention, at);
+        self.trust.set_standing(standing);
         if self.last_standing.replace(standing) != Some(standing) {
             self.knowledge.refresh_not_current(impact);
         }

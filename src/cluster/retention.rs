@@ -10,7 +10,8 @@ pub struct Retention {
     /// How long a row is kept that fleet still wants but its machine does not report. With zero,
     /// rows appear and disappear exactly as fleet lists them.
     pub grace: Duration,
-    /// How long the rows of a lost machine are kept.
+    /// How long a lost machine is remembered, and its rows are kept unless fleet has them
+    /// elsewhere.
     pub lost: Duration,
 }
 

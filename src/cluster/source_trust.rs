@@ -66,6 +66,11 @@ impl SourceTrust {
         self.health.held_back = held_back;
     }
 
+    /// Publishes how far the source is trusted now.
+    pub(crate) fn set_standing(&mut self, standing: SourceStanding) {
+        self.health.is_recovering = standing == SourceStanding::Recovering;
+    }
+
     /// Sets by when some lists are to be read again; `None` if they are not read regularly.
     pub(crate) fn set_schedule(&mut self, lists: &[FleetList], schedule: Option<ReadSchedule>) {
         for list in lists {

@@ -9,8 +9,9 @@ use crate::source::etcd::DEFAULT_PREFIX;
 /// The prefix of the names of our environment variables.
 pub(super) const PREFIX: &str = "FLEET_MONITOR_";
 
-/// The option whose value is never shown in an error: it may contain a password by mistake.
-pub(super) const USER: &str = "etcd_user";
+/// Options whose values are never shown: the name of a user may be followed by a password by
+/// mistake, and whoever knows the URL of a webhook can often post to it.
+pub(super) const SECRET: [&str; 2] = ["etcd_user", "webhook"];
 
 /// Every key, and its default as text; `None`: not set by default.
 pub(super) const OPTIONS: &[(&str, Option<&str>)] = &[
@@ -39,6 +40,11 @@ pub(super) const OPTIONS: &[(&str, Option<&str>)] = &[
     ("replay", None),
     ("replay_speed", Some("1")),
     ("problem_after", Some("30")),
+    ("alertmanager", Some("")),
+    ("alert_labels", Some("")),
+    ("webhook", None),
+    ("webhook_secret_file", None),
+    ("external_url", None),
     ("port", Some("8989")),
     ("bind", None),
     ("listen", Some("")),

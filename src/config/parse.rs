@@ -3,7 +3,7 @@
 //! An error says what was expected. This module does not know the key, nor the place where it was
 //! set: the caller adds them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -13,6 +13,7 @@ use std::time::Duration;
 use wildmatch::WildMatch;
 
 use crate::net::host;
+use crate::net::http::{PostTarget, PostTargetError};
 use crate::problems::{ProblemDelays, ProblemKind};
 use crate::server::access::{AllowedHost, AllowedOrigin, InvalidOrigin};
 use crate::server::listen::{ListenAddress, ListenAddressError};
@@ -24,6 +25,9 @@ use crate::telemetry::{self, LogFilter, LogFilterError};
 /// The longest time that an option may have, in seconds. A longer one would be of no use, and this
 /// one cannot overflow a clock.
 const DAY: f64 = 86_400.0;
+
+/// The labels that each alert has.
+const OWN_LABELS: [&str; 6] = ["alertname", "severity", "kind", "unit", "template", "machine"];
 
 /// A value, or what was expected instead.
 pub(super) type Parsed<T> = Result<T, String>;
@@ -96,6 +100,44 @@ fn delay(text: &str) -> Parsed<Duration> {
          problems, such as stale=300"
             .into()
     })
+}
+
+/// A URL to post to.
+pub(super) fn post_target(text: &str) -> Parsed<PostTarget> {
+    text.parse().map_err(|error: PostTargetError| error.to_string())
+}
+
+/// Labels as `NAME=VALUE` (Prometheus, "Metric names and labels").
+pub(super) fn alert_labels(items: &[String]) -> Parsed<BTreeMap<String, String>> {
+    items.iter().map(|item| alert_label(item)).collect()
+}
+
+fn alert_label(text: &str) -> Parsed<(String, String)> {
+    let is_letter = |char: char| char.is_ascii_alphabetic() || char == '_';
+    let is_name = |name: &str| {
+        name.starts_with(is_letter)
+            && name.chars().all(|char| is_letter(char) || char.is_ascii_digit())
+    };
+
+    let label = text
+        .split_once('=')
+        .filter(|(name, value)| is_name(name) && !value.is_empty());
+    let (name, value) = label.ok_or("expected labels, such as cluster=west")?;
+    if OWN_LABELS.contains(&name) {
+        return Err(format!("{name} is a label that each alert has already"));
+    }
+    Ok((name.into(), value.into()))
+}
+
+/// The address of the page: without credentials, query and fragment, and without a `/` at its end.
+pub(super) fn page_url(text: &str) -> Parsed<String> {
+    let is_address = text.parse::<PostTarget>().is_ok() && !text.contains(['@', '?']);
+
+    if is_address {
+        Ok(text.trim_end_matches('/').into())
+    } else {
+        Err("expected the address of the page, such as https://fleet.example.com".into())
+    }
 }
 
 fn unknown_kind(name: &str) -> String {

@@ -2,6 +2,7 @@
 //!
 //! It does not know what a value means: a function of [`parse`](super::parse) does.
 
+use std::fmt::Display;
 use std::path::Path;
 
 use figment::Figment;
@@ -10,7 +11,7 @@ use figment::value::Value;
 use super::layers::{self, DEFAULT, MergedLayers, comparable};
 use super::link_list;
 use super::literal::{bare_or_quoted, items, quoted, refuse_quotes, scalar, without_credentials};
-use super::options::{OPTIONS, USER};
+use super::options::{OPTIONS, SECRET};
 use super::{ConfigError, Environment, Setting};
 use crate::actions::LinkTemplate;
 use crate::cli::Cli;
@@ -64,6 +65,22 @@ impl Values {
             refuse_quotes(&text)?;
 
             Ok((parse(&text)?, bare_or_quoted(&text)))
+        })
+    }
+
+    /// The value of a key that contains a secret: the report shows it as `Display` does.
+    pub(super) fn secret<T: Display>(
+        &mut self,
+        key: &'static str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        self.read(key, |value| {
+            let text = scalar(value).ok_or("expected a single value")?;
+            refuse_quotes(&text)?;
+
+            let parsed = parse(&text)?;
+            let shown = quoted(&format!("{parsed}/…"));
+            Ok((parsed, shown))
         })
     }
 
@@ -141,7 +158,7 @@ impl Values {
         let (Some(found), Some(excluded)) = (self.find_set(key), self.find_set(other)) else {
             return;
         };
-        let value = if other == USER {
+        let value = if SECRET.contains(&other) {
             "…".to_owned()
         } else {
             without_credentials(&excluded.value)
@@ -164,7 +181,7 @@ impl Values {
     }
 
     fn add_error(&mut self, key: &str, found: &FoundValue, problem: String) {
-        let value = (key != USER).then(|| without_credentials(&found.value));
+        let value = (!SECRET.contains(&key)).then(|| without_credentials(&found.value));
 
         self.errors.push(ConfigError {
             key: Some(key.into()),

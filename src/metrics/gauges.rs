@@ -11,6 +11,7 @@ use super::family::{GaugeList, Labels, gauge};
 use super::{Scrape, UnitSeries};
 use crate::cluster::{Member, Text, Unit, Verdict};
 use crate::feed::Publication;
+use crate::problems::ProblemKind;
 
 /// systemd's active states (`org.freedesktop.systemd1(5)`). Each has a series even while no unit is
 /// in it.
@@ -35,6 +36,7 @@ pub(super) fn cluster(publication: &Publication, unit_series: &UnitSeries) -> Re
     if publication.machine_list.is_some() {
         register_machines(&mut registry, publication);
     }
+    register_problems(&mut registry, publication);
     registry
 }
 
@@ -62,6 +64,20 @@ fn register_units(registry: &mut Registry, publication: &Publication, unit_serie
         "unit_state",
         "Whether each unit that --metrics-units selects is now in each of systemd's active states",
         selected_units,
+    );
+}
+
+fn register_problems(registry: &mut Registry, publication: &Publication) {
+    let mut kinds: BTreeMap<&str, i64> = ProblemKind::all().map(|kind| (kind.name(), 0)).collect();
+    for problem in publication.problems.iter() {
+        *kinds.entry(problem.cause.kind().name()).or_default() += 1;
+    }
+
+    registry.register(
+        "problems",
+        "What has been wrong for --problem-after or longer, by its kind; units that are wrong for \
+         the same reason are one problem",
+        gauges("kind", kinds),
     );
 }
 

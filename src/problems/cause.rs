@@ -12,13 +12,13 @@ use crate::cluster::{MachineId, Member, Text, Unit, UnitName, Verdict};
 
 /// What a problem is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Cause {
+pub enum ProblemCause {
     /// The source: what is known of the cluster may be wrong.
     Source(SourceFault),
-    /// A machine, with all units that suffer from its condition.
+    /// A machine, with all units that are wrong because of it.
     Machine {
         /// What is wrong with it.
-        condition: MachineCondition,
+        trouble: MachineTrouble,
         /// Which machine.
         machine: MachineName,
     },
@@ -49,18 +49,18 @@ pub enum Cause {
 
 /// What is wrong with a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MachineCondition {
+pub enum MachineTrouble {
     /// It has left the cluster.
     Lost,
     /// It is in the cluster, and does not report as it should.
     Silent,
 }
 
-impl MachineCondition {
+impl MachineTrouble {
     /// What is wrong with a machine, and since when. `None` if nothing is.
     pub(super) fn of(member: &Member) -> Option<(Self, SystemTime)> {
-        let lost = member.lost_since.map(|since| (MachineCondition::Lost, since));
-        let silent = member.silent_since.map(|since| (MachineCondition::Silent, since));
+        let lost = member.lost_since.map(|since| (MachineTrouble::Lost, since));
+        let silent = member.silent_since.map(|since| (MachineTrouble::Silent, since));
 
         lost.or(silent)
     }
@@ -98,7 +98,7 @@ pub enum ProblemKind {
     /// Something is wrong with the source.
     Source(SourceFault),
     /// Something is wrong with a machine.
-    Machine(MachineCondition),
+    Machine(MachineTrouble),
     /// Units have this verdict.
     Unit(Verdict),
 }
@@ -118,14 +118,27 @@ impl ProblemKind {
         "source",
     ];
 
+    /// All kinds. `machine_lost` is there twice: of a machine, and of units.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let faults = [SourceFault::Failing, SourceFault::Overdue, SourceFault::Suspect];
+        let machines = [MachineTrouble::Lost, MachineTrouble::Silent].map(ProblemKind::Machine);
+        let verdicts = Verdict::ALL.into_iter().filter(|verdict| *verdict != Verdict::Ok);
+
+        faults
+            .map(ProblemKind::Source)
+            .into_iter()
+            .chain(machines)
+            .chain(verdicts.map(ProblemKind::Unit))
+    }
+
     /// The name in JSON and labels.
     pub fn name(self) -> &'static str {
         match self {
             ProblemKind::Source(SourceFault::Failing) => "source_failing",
             ProblemKind::Source(SourceFault::Overdue) => "source_overdue",
             ProblemKind::Source(SourceFault::Suspect) => "source_suspect",
-            ProblemKind::Machine(MachineCondition::Lost) => "machine_lost",
-            ProblemKind::Machine(MachineCondition::Silent) => "machine_silent",
+            ProblemKind::Machine(MachineTrouble::Lost) => "machine_lost",
+            ProblemKind::Machine(MachineTrouble::Silent) => "machine_silent",
             ProblemKind::Unit(verdict) => verdict.name(),
         }
     }
@@ -134,11 +147,11 @@ impl ProblemKind {
     pub fn severity(self) -> ProblemSeverity {
         match self {
             ProblemKind::Source(_)
-            | ProblemKind::Machine(MachineCondition::Lost)
+            | ProblemKind::Machine(MachineTrouble::Lost)
             | ProblemKind::Unit(
                 Verdict::Failed | Verdict::CrashLoop | Verdict::MachineLost | Verdict::Unreported,
             ) => ProblemSeverity::Critical,
-            ProblemKind::Machine(MachineCondition::Silent) | ProblemKind::Unit(_) => {
+            ProblemKind::Machine(MachineTrouble::Silent) | ProblemKind::Unit(_) => {
                 ProblemSeverity::Warning
             }
         }
@@ -150,8 +163,8 @@ impl ProblemKind {
             ProblemKind::Source(SourceFault::Failing) => "FleetUnreadable",
             ProblemKind::Source(SourceFault::Overdue) => "FleetDataOld",
             ProblemKind::Source(SourceFault::Suspect) => "FleetSourceSuspect",
-            ProblemKind::Machine(MachineCondition::Lost) => "FleetMachineLost",
-            ProblemKind::Machine(MachineCondition::Silent) => "FleetMachineSilent",
+            ProblemKind::Machine(MachineTrouble::Lost) => "FleetMachineLost",
+            ProblemKind::Machine(MachineTrouble::Silent) => "FleetMachineSilent",
             ProblemKind::Unit(verdict) => match verdict {
                 Verdict::Failed => "FleetUnitFailed",
                 Verdict::CrashLoop => "FleetUnitCrashLoop",
@@ -185,9 +198,9 @@ impl ProblemSeverity {
     }
 }
 
-impl Cause {
+impl ProblemCause {
     pub(super) fn of_unit(unit: &Unit) -> Self {
-        Cause::Unit {
+        ProblemCause::Unit {
             verdict: unit.verdict,
             unit: unit.state.unit.clone(),
             machine: MachineName::of_unit(unit),
@@ -195,11 +208,11 @@ impl Cause {
     }
 
     pub(super) fn of_machine_of(unit: &Unit) -> Self {
-        Cause::OnMachine { verdict: unit.verdict, machine: MachineName::of_unit(unit) }
+        ProblemCause::OnMachine { verdict: unit.verdict, machine: MachineName::of_unit(unit) }
     }
 
     pub(super) fn of_template_of(unit: &Unit) -> Self {
-        Cause::Template {
+        ProblemCause::Template {
             verdict: unit.verdict,
             template: template(&unit.state.unit).into(),
         }
@@ -208,11 +221,11 @@ impl Cause {
     /// Its kind.
     pub fn kind(&self) -> ProblemKind {
         match self {
-            Cause::Source(fault) => ProblemKind::Source(*fault),
-            Cause::Machine { condition, .. } => ProblemKind::Machine(*condition),
-            Cause::OnMachine { verdict, .. }
-            | Cause::Template { verdict, .. }
-            | Cause::Unit { verdict, .. } => ProblemKind::Unit(*verdict),
+            ProblemCause::Source(fault) => ProblemKind::Source(*fault),
+            ProblemCause::Machine { trouble, .. } => ProblemKind::Machine(*trouble),
+            ProblemCause::OnMachine { verdict, .. }
+            | ProblemCause::Template { verdict, .. }
+            | ProblemCause::Unit { verdict, .. } => ProblemKind::Unit(*verdict),
         }
     }
 
@@ -224,7 +237,7 @@ impl Cause {
     /// The unit that it is about, if it is about one.
     pub fn unit(&self) -> Option<&UnitName> {
         match self {
-            Cause::Unit { unit, .. } => Some(unit),
+            ProblemCause::Unit { unit, .. } => Some(unit),
             _ => None,
         }
     }
@@ -232,7 +245,7 @@ impl Cause {
     /// The template that it is about, if it is about one.
     pub fn template(&self) -> Option<&Text> {
         match self {
-            Cause::Template { template, .. } => Some(template),
+            ProblemCause::Template { template, .. } => Some(template),
             _ => None,
         }
     }
@@ -240,25 +253,27 @@ impl Cause {
     /// The machine that it is about, or that all units are on.
     pub fn machine(&self) -> Option<&MachineName> {
         match self {
-            Cause::Machine { machine, .. } => Some(machine),
-            Cause::OnMachine { machine, .. } | Cause::Unit { machine, .. } => machine.as_ref(),
-            Cause::Source(_) | Cause::Template { .. } => None,
+            ProblemCause::Machine { machine, .. } => Some(machine),
+            ProblemCause::OnMachine { machine, .. } | ProblemCause::Unit { machine, .. } => {
+                machine.as_ref()
+            }
+            ProblemCause::Source(_) | ProblemCause::Template { .. } => None,
         }
     }
 
     /// Whether both are about the same. A machine may be known by another address meanwhile.
-    pub(super) fn is_same(&self, other: &Cause) -> bool {
+    pub(super) fn is_same(&self, other: &ProblemCause) -> bool {
         self.key() == other.key()
     }
 
     /// The same text for causes that are about the same.
     pub(super) fn key(&self) -> String {
         let shape = match self {
-            Cause::Source(_) => "source",
-            Cause::Machine { .. } => "machine",
-            Cause::OnMachine { .. } => "on-machine",
-            Cause::Template { .. } => "template",
-            Cause::Unit { .. } => "unit",
+            ProblemCause::Source(_) => "source",
+            ProblemCause::Machine { .. } => "machine",
+            ProblemCause::OnMachine { .. } => "on-machine",
+            ProblemCause::Template { .. } => "template",
+            ProblemCause::Unit { .. } => "unit",
         };
         let about: Option<&str> = self.unit().map(|unit| &**unit).or(self.template().map(|t| &**t));
         let machine = self.machine().map(|machine| &*machine.id);
@@ -308,9 +323,9 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_of_units_can_be_configured() {
-        let kinds = Verdict::ALL.into_iter().filter(|verdict| *verdict != Verdict::Ok);
-        for kind in kinds.map(ProblemKind::Unit) {
+    fn every_kind_can_be_configured() {
+        let is_of_source = |kind: &ProblemKind| matches!(kind, ProblemKind::Source(_));
+        for kind in ProblemKind::all().filter(|kind| !is_of_source(kind)) {
             assert!(ProblemKind::NAMES.contains(&kind.name()), "{kind:?}");
         }
     }

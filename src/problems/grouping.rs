@@ -7,23 +7,23 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use super::Cause;
+use super::ProblemCause;
 use crate::cluster::{RowKey, Unit};
 
 /// Groups units by their causes, the largest groups first. Each unit is in one group. A group of
 /// one has the unit itself as its cause.
-pub(super) fn group(mut units: Vec<Arc<Unit>>) -> Vec<(Cause, Vec<Arc<Unit>>)> {
+pub(super) fn group(mut units: Vec<Arc<Unit>>) -> Vec<(ProblemCause, Vec<Arc<Unit>>)> {
     units.sort_by_key(|unit| unit.key());
 
-    let mut candidates: BTreeMap<String, (Cause, Vec<Arc<Unit>>)> = BTreeMap::new();
+    let mut candidates: BTreeMap<String, (ProblemCause, Vec<Arc<Unit>>)> = BTreeMap::new();
     for unit in &units {
-        for cause in [Cause::of_machine_of(unit), Cause::of_template_of(unit)] {
+        for cause in [ProblemCause::of_machine_of(unit), ProblemCause::of_template_of(unit)] {
             let candidate = candidates.entry(cause.key()).or_insert_with(|| (cause, Vec::new()));
             candidate.1.push(unit.clone());
         }
     }
 
-    let mut candidates: Vec<(Cause, Vec<Arc<Unit>>)> = candidates.into_values().collect();
+    let mut candidates: Vec<(ProblemCause, Vec<Arc<Unit>>)> = candidates.into_values().collect();
     candidates.sort_by_key(|(_, units)| Reverse(units.len()));
 
     let mut grouped: HashSet<RowKey> = HashSet::new();
@@ -37,6 +37,6 @@ pub(super) fn group(mut units: Vec<Arc<Unit>>) -> Vec<(Cause, Vec<Arc<Unit>>)> {
     }
 
     let single = units.into_iter().filter(|unit| !grouped.contains(&unit.key()));
-    groups.extend(single.map(|unit| (Cause::of_unit(&unit), vec![unit])));
+    groups.extend(single.map(|unit| (ProblemCause::of_unit(&unit), vec![unit])));
     groups
 }

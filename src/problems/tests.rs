@@ -1,8 +1,9 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
 use crate::builders::{self, unit_state};
-use crate::cluster::{FleetList, ListHealth, ReadFailure};
+use crate::cluster::{FleetList, Health, ListHealth, Moment, ReadFailure, Verdict, View};
 
 /// A cluster whose rows and machines a test sets, second by second.
 struct Timeline {
@@ -35,12 +36,12 @@ impl Timeline {
         self.view.units.remove(&(unit.into(), Some(machine.into())));
     }
 
-    fn set_machine(&mut self, id: &str, condition: Option<MachineCondition>) {
+    fn set_machine(&mut self, id: &str, trouble: Option<MachineTrouble>) {
         let since = Some(self.start.wall);
         let mut member = builders::member(builders::machine(id));
-        match condition {
-            Some(MachineCondition::Lost) => member.lost_since = since,
-            Some(MachineCondition::Silent) => member.silent_since = since,
+        match trouble {
+            Some(MachineTrouble::Lost) => member.lost_since = since,
+            Some(MachineTrouble::Silent) => member.silent_since = since,
             None => {}
         }
 
@@ -175,12 +176,12 @@ fn twenty_units_on_one_lost_machine_are_one_problem() {
     timeline.set_machine("m2", None);
     timeline.at(0);
 
-    timeline.set_machine("m1", Some(MachineCondition::Silent));
+    timeline.set_machine("m1", Some(MachineTrouble::Silent));
     for unit in 0..20 {
         timeline.set(&format!("web@{unit}.service"), "m1", Verdict::Stale);
     }
     assert_eq!(timeline.until(1, 12), NONE);
-    timeline.set_machine("m1", Some(MachineCondition::Lost));
+    timeline.set_machine("m1", Some(MachineTrouble::Lost));
     for unit in 0..20 {
         timeline.set(&format!("web@{unit}.service"), "m1", Verdict::MachineLost);
     }
@@ -199,7 +200,7 @@ fn twenty_units_on_one_lost_machine_are_one_problem() {
 #[test]
 fn a_machine_that_is_forgotten_is_a_problem_no_more() {
     let mut timeline = timeline();
-    timeline.set_machine("m1", Some(MachineCondition::Lost));
+    timeline.set_machine("m1", Some(MachineTrouble::Lost));
     assert_eq!(timeline.until(0, 60), ["+ machine m1 lost"]);
     timeline.view.machines.clear();
     assert_eq!(timeline.at(61), ["- gone machine m1 lost"]);
@@ -208,16 +209,16 @@ fn a_machine_that_is_forgotten_is_a_problem_no_more() {
 #[test]
 fn a_silent_machine_that_is_lost_later_is_another_problem() {
     let mut timeline = timeline();
-    timeline.set_machine("m1", Some(MachineCondition::Silent));
+    timeline.set_machine("m1", Some(MachineTrouble::Silent));
     assert_eq!(timeline.until(0, 60), ["+ machine m1 silent"]);
-    timeline.set_machine("m1", Some(MachineCondition::Lost));
+    timeline.set_machine("m1", Some(MachineTrouble::Lost));
     assert_eq!(timeline.at(61), ["- replaced machine m1 silent", "+ machine m1 lost"]);
 }
 
 #[test]
 fn what_fails_after_its_machine_is_back_takes_its_own_time() {
     let mut timeline = timeline();
-    timeline.set_machine("m1", Some(MachineCondition::Lost));
+    timeline.set_machine("m1", Some(MachineTrouble::Lost));
     timeline.set("web.service", "m1", Verdict::MachineLost);
     timeline.until(0, 100);
 
@@ -232,9 +233,9 @@ fn units_that_fail_together_are_one_problem() {
     let mut timeline = timeline();
     for (second, unit) in ["a.service", "b.service", "c.service"].iter().enumerate() {
         timeline.set(unit, "m1", Verdict::Failed);
-        assert_eq!(timeline.at(second as u64 * 5), NONE);
+        assert_eq!(timeline.at(second as u64 * 2), NONE);
     }
-    assert_eq!(timeline.until(11, 60), ["+ 3 units failed on m1"]);
+    assert_eq!(timeline.until(5, 60), ["+ 3 units failed on m1"]);
 
     // One more within five minutes joins them.
     timeline.set("d.service", "m1", Verdict::Failed);

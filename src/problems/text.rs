@@ -4,7 +4,7 @@
 
 use std::fmt::{self, Display};
 
-use super::{Cause, MachineCondition, MachineName, Problem, SourceFault};
+use super::{MachineName, MachineTrouble, Problem, ProblemCause, SourceFault};
 use crate::cluster::Verdict;
 
 /// How many characters of a machine's ID are shown.
@@ -16,26 +16,30 @@ impl Problem {
         let units = self.units.len();
 
         match &self.cause {
-            Cause::Source(SourceFault::Failing) => "fleet cannot be read".to_owned(),
-            Cause::Source(SourceFault::Overdue) => "there is no new data from fleet".to_owned(),
-            Cause::Source(SourceFault::Suspect) => "fleet's list of units is incomplete".to_owned(),
-            Cause::Machine { condition, machine } => {
-                let condition = match condition {
-                    MachineCondition::Lost => "lost",
-                    MachineCondition::Silent => "silent",
+            ProblemCause::Source(SourceFault::Failing) => "fleet cannot be read".to_owned(),
+            ProblemCause::Source(SourceFault::Overdue) => {
+                "there is no new data from fleet".to_owned()
+            }
+            ProblemCause::Source(SourceFault::Suspect) => {
+                "fleet's list of units is incomplete".to_owned()
+            }
+            ProblemCause::Machine { trouble, machine } => {
+                let trouble = match trouble {
+                    MachineTrouble::Lost => "lost",
+                    MachineTrouble::Silent => "silent",
                 };
                 match units {
-                    0 => format!("machine {machine} {condition}"),
-                    _ => format!("machine {machine} {condition}, {}", Count(units)),
+                    0 => format!("machine {machine} {trouble}"),
+                    _ => format!("machine {machine} {trouble}, {}", Count(units)),
                 }
             }
-            Cause::OnMachine { verdict, machine } => {
+            ProblemCause::OnMachine { verdict, machine } => {
                 format!("{} {}{}", Count(units), predicate(*verdict, units), on(machine.as_ref()))
             }
-            Cause::Template { verdict, template } => {
+            ProblemCause::Template { verdict, template } => {
                 format!("{} of {template} {}", Count(units), predicate(*verdict, units))
             }
-            Cause::Unit { verdict, unit, machine } => {
+            ProblemCause::Unit { verdict, unit, machine } => {
                 format!("{unit} {}{}", predicate(*verdict, 1), on(machine.as_ref()))
             }
         }
@@ -46,15 +50,15 @@ impl Problem {
         const MAX_NAMED: usize = 20;
 
         match (&self.cause, &*self.units) {
-            (Cause::Source(SourceFault::Suspect), _) => {
+            (ProblemCause::Source(SourceFault::Suspect), _) => {
                 "Many units are missing from it although fleet wants them. What is shown of them \
                  is their last known state."
                     .to_owned()
             }
-            (Cause::Source(_), _) => {
+            (ProblemCause::Source(_), _) => {
                 "What is shown of the cluster is its last known state.".to_owned()
             }
-            (Cause::Unit { .. }, [unit]) => unit.reason.to_string(),
+            (ProblemCause::Unit { .. }, [unit]) => unit.reason.to_string(),
             (_, []) => String::new(),
             (_, units) => {
                 let named = units.iter().take(MAX_NAMED).map(|unit| &*unit.state.unit);

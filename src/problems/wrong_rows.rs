@@ -9,28 +9,81 @@ use std::time::Duration;
 use super::{ProblemDelays, ProblemKind, ProblemSeverity};
 use crate::cluster::{MachineId, Moment, RowKey, Unit, Verdict, View};
 
+/// How far the source can be relied on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Reliance {
+    /// It cannot.
+    None,
+    /// What it reports is so. What it does not report proves nothing: an outage has just ended.
+    Reports,
+    /// What it does not report is not there.
+    Absences,
+}
+
+/// A time of the [`TrustedClock`], or the time between two.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct TrustedTime {
+    /// The time in which reports could be relied on.
+    reports: Duration,
+    /// The time in which absences could be relied on too.
+    absences: Duration,
+}
+
+impl TrustedTime {
+    /// The time that counts for a verdict.
+    fn of(self, verdict: Verdict) -> Duration {
+        if verdict.has_current_state() {
+            self.reports
+        } else {
+            self.absences
+        }
+    }
+
+    /// The time in which the source answered.
+    pub(super) fn of_reports(self) -> Duration {
+        self.reports
+    }
+
+    /// The time that counts for what depends on absences.
+    pub(super) fn of_absences(self) -> Duration {
+        self.absences
+    }
+
+    pub(super) fn since(self, earlier: TrustedTime) -> TrustedTime {
+        TrustedTime {
+            reports: self.reports.saturating_sub(earlier.reports),
+            absences: self.absences.saturating_sub(earlier.absences),
+        }
+    }
+}
+
 /// Counts the time in which the source could be relied on. It stands still in between.
 #[derive(Debug, Default)]
 pub(super) struct TrustedClock {
-    time: Duration,
-    /// The last moment, and whether the source could be relied on then.
-    last: Option<(Moment, bool)>,
+    time: TrustedTime,
+    last: Option<(Moment, Reliance)>,
 }
 
 impl TrustedClock {
-    pub(super) fn time(&self) -> Duration {
+    pub(super) fn time(&self) -> TrustedTime {
         self.time
     }
 
-    /// Goes on to a moment. The time since the last one counts if the source could be relied on at
-    /// its beginning and at its end.
-    pub(super) fn advance(&mut self, now: Moment, is_trusted: bool) {
-        if let Some((last, true)) = self.last
-            && is_trusted
-        {
-            self.time += now.since(last);
+    /// Goes on to a moment. The time since the last one counts as far as the source could be relied
+    /// on at its beginning and at its end.
+    pub(super) fn advance(&mut self, now: Moment, reliance: Reliance) {
+        if let Some((last, before)) = self.last {
+            let passed = now.since(last);
+            let reliance = reliance.min(before);
+
+            if reliance >= Reliance::Reports {
+                self.time.reports += passed;
+            }
+            if reliance >= Reliance::Absences {
+                self.time.absences += passed;
+            }
         }
-        self.last = Some((now, is_trusted));
+        self.last = Some((now, reliance));
     }
 }
 
@@ -42,13 +95,13 @@ pub(super) struct WrongRow {
     pub(super) machine: Option<MachineId>,
     pub(super) severity: ProblemSeverity,
     /// Since when it has had this severity.
-    severity_since: Duration,
+    severity_since: TrustedTime,
     /// Since when it has not been `ok`.
-    wrong_since: Duration,
+    wrong_since: TrustedTime,
 }
 
 impl WrongRow {
-    fn new(unit: Arc<Unit>, machine: Option<MachineId>, clock: Duration) -> Self {
+    fn new(unit: Arc<Unit>, machine: Option<MachineId>, clock: TrustedTime) -> Self {
         Self {
             severity: ProblemKind::Unit(unit.verdict).severity(),
             unit,
@@ -58,18 +111,31 @@ impl WrongRow {
         }
     }
 
-    /// Whether it has been as bad as this, or worse, for long enough.
-    pub(super) fn has_lasted(&self, clock: Duration, delays: &ProblemDelays) -> bool {
+    /// How long it is until it has been as bad as this, or worse, for long enough; zero if it has.
+    pub(super) fn left(&self, clock: TrustedTime, delays: &ProblemDelays) -> Duration {
+        self.delay(delays).saturating_sub(self.lasted(clock))
+    }
+
+    /// For how much longer than long enough it has been as bad as this, or worse.
+    pub(super) fn overdue(&self, clock: TrustedTime, delays: &ProblemDelays) -> Duration {
+        self.lasted(clock).saturating_sub(self.delay(delays))
+    }
+
+    /// Whether it has been exactly as bad as this for long enough.
+    pub(super) fn has_kept_severity(&self, clock: TrustedTime, delays: &ProblemDelays) -> bool {
+        clock.since(self.severity_since).of(self.unit.verdict) >= self.delay(delays)
+    }
+
+    fn lasted(&self, clock: TrustedTime) -> Duration {
         let since = match self.severity {
             ProblemSeverity::Critical => self.severity_since,
             ProblemSeverity::Warning => self.wrong_since,
         };
-        clock - since >= delays.of(ProblemKind::Unit(self.unit.verdict))
+        clock.since(since).of(self.unit.verdict)
     }
 
-    /// Whether it has been exactly as bad as this for long enough.
-    pub(super) fn has_kept_severity(&self, clock: Duration, delays: &ProblemDelays) -> bool {
-        clock - self.severity_since >= delays.of(ProblemKind::Unit(self.unit.verdict))
+    fn delay(&self, delays: &ProblemDelays) -> Duration {
+        delays.of(ProblemKind::Unit(self.unit.verdict))
     }
 }
 
@@ -92,7 +158,7 @@ impl WrongRows {
     pub(super) fn update(
         &mut self,
         view: &View,
-        clock: Duration,
+        clock: TrustedTime,
         machine_of: impl Fn(&Unit) -> Option<MachineId>,
     ) {
         let is_fine = view.units.tally().of(Verdict::Ok) == view.units.len();
@@ -110,7 +176,7 @@ impl WrongRows {
         }
     }
 
-    fn update_row(&mut self, unit: &Arc<Unit>, machine: Option<MachineId>, clock: Duration) {
+    fn update_row(&mut self, unit: &Arc<Unit>, machine: Option<MachineId>, clock: TrustedTime) {
         let new = WrongRow::new(unit.clone(), machine, clock);
 
         match self.rows.get_mut(&unit.key()) {

@@ -35,7 +35,7 @@ const MAY_USE: [(&str, &[&str]); 24] = [
     ("interner", &[]),
     ("lifecycle", &["write_queue"]),
     ("logs", &["escapes", "metrics", "net"]),
-    ("metrics", &["cluster", "feed"]),
+    ("metrics", &["cluster", "feed", "problems"]),
     ("net", &[]),
     ("notify", &["cluster", "metrics", "net", "problems", "utc", "write_queue"]),
     ("output", &[]),

@@ -33,7 +33,7 @@ const REGISTRIES: &str = "registry";
 pub const END: Duration = Duration::from_secs(560);
 
 /// The starts of the monitors: ten before the first incident, and ten during the incidents.
-fn starts() -> impl Iterator<Item = Duration> {
+pub fn starts() -> impl Iterator<Item = Duration> {
     let before = (0..10).map(|step| Duration::from_millis(step * 1100));
     let during = (0..10).map(|step| Duration::from_secs(20 + step * 53));
     before.chain(during)

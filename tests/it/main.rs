@@ -21,6 +21,7 @@ mod logs;
 mod metrics;
 mod operations;
 mod packages;
+mod problems;
 mod protocol;
 mod proxies;
 mod readme;

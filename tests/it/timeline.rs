@@ -19,7 +19,7 @@ use crate::live::recording::{self, UnitOnMachine};
 
 const GRACE: Duration = Duration::from_secs(30);
 
-const RECORDINGS: [&str; 13] = [
+pub const RECORDINGS: [&str; 13] = [
     "etcd-down-10s",
     "etcd-down-70s",
     "filling-the-cluster.v0.5.0",

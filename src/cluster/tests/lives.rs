@@ -175,9 +175,14 @@ fn record<K: Ord>(
 }
 
 /// Replays all polls from `start` on to a cluster, and records the transitions.
-fn replay(polls: &[RecordedReport], start: Duration, transitions: &mut StateChanges) {
+fn replay(
+    polls: &[RecordedReport],
+    retention: impl Into<Retention>,
+    start: Duration,
+    transitions: &mut StateChanges,
+) {
     let zero = Moment::now();
-    let mut cluster = Cluster::new(GRACE);
+    let mut cluster = Cluster::new(retention);
     let mut units = BTreeMap::new();
     let mut machines = BTreeMap::new();
 
@@ -216,7 +221,7 @@ fn recorded() -> StateChanges {
                 .any(|poll| matches!(poll.outcome, Ok(Reading::Changes { .. })));
             let starts: &[u64] = if has_changes { &[0] } else { &[0, 13, 20, 60, 95, 300] };
             for start in starts {
-                replay(&polls, Duration::from_secs(*start), &mut transitions);
+                replay(&polls, GRACE, Duration::from_secs(*start), &mut transitions);
             }
         }
     }
@@ -226,7 +231,11 @@ fn recorded() -> StateChanges {
         "shutdown-machine-and-return",
         "start-stop-destroy",
     ] {
-        replay(&polls_of_watch(name), Duration::ZERO, &mut transitions);
+        // The keep time is longer than any recording, so one monitor has a shorter one.
+        let short = Retention { grace: GRACE, lost: GRACE };
+        for retention in [GRACE.into(), short] {
+            replay(&polls_of_watch(name), retention, Duration::ZERO, &mut transitions);
+        }
     }
     transitions
 }

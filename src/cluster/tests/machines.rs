@@ -97,7 +97,7 @@ fn the_units_of_a_lost_machine_are_gone_after_the_keep_time_and_the_machine_with
 }
 
 #[test]
-fn a_lost_machine_is_kept_for_the_grace() {
+fn a_lost_machine_is_remembered_until_the_keep_time_is_over() {
     let mut cluster = TestCluster::new();
 
     cluster.read(2, machines(&["m1", "m2", "m3"]));
@@ -110,11 +110,11 @@ fn a_lost_machine_is_kept_for_the_grace() {
             .count(),
         1
     );
-    cluster.read(31, machines(&["m1", "m2", "m3"]));
+    cluster.read(3601, machines(&["m1", "m2", "m3"]));
     assert_eq!(cluster.view().machines.len(), 4);
-    cluster.read(32, machines(&["m1", "m2", "m3"]));
+    cluster.read(3602, machines(&["m1", "m2", "m3"]));
     assert_eq!(cluster.view().machines.len(), 3);
-    assert_eq!(cluster.read(42, machines(&["m1", "m2", "m3", "m4"])), ["machine_joined"]);
+    assert_eq!(cluster.read(3612, machines(&["m1", "m2", "m3", "m4"])), ["machine_joined"]);
 }
 
 #[test]

@@ -35,6 +35,11 @@ fn the_defaults_are_as_documented() {
         history: Duration::from_secs(86_400),
         record: None,
         problem_after: ProblemDelays::default(),
+        alertmanager: vec![],
+        alert_labels: [].into(),
+        webhook: None,
+        webhook_secret_file: None,
+        external_url: None,
         port: 8989,
         bind: None,
         listen: vec![],
@@ -204,7 +209,7 @@ fn wrong_links_are_refused() {
 }
 
 /// Values that no option can have.
-pub(super) const IMPOSSIBLE: [(&str, &str); 97] = [
+pub(super) const IMPOSSIBLE: [(&str, &str); 113] = [
     ("fleetctl", ""),
     ("machine_freq", "10s"),
     ("unit_freq", "0"),
@@ -256,6 +261,22 @@ pub(super) const IMPOSSIBLE: [(&str, &str); 97] = [
     ("record", ""),
     ("replay_speed", "0"),
     ("replay_speed", "inf"),
+    ("problem_after", "soon"),
+    ("problem_after", "30,stale"),
+    ("problem_after", "30,faild=10"),
+    ("problem_after", "failed=-1"),
+    ("alertmanager", "10.0.0.1:9093"),
+    ("alertmanager", "ftp://10.0.0.1"),
+    ("alertmanager", "http://10.0.0.1:9093,http://"),
+    ("alert_labels", "cluster"),
+    ("alert_labels", "1st=a"),
+    ("alert_labels", "cluster="),
+    ("alert_labels", "severity=page"),
+    ("webhook", "hooks.example.com/fleet"),
+    ("webhook", "https://hooks.example.com/#a"),
+    ("webhook_secret_file", ""),
+    ("external_url", "fleet.example.com"),
+    ("external_url", "https://root:geheim@fleet.example.com"),
     ("port", "70000"),
     ("port", "-1"),
     ("bind", "localhost"),
@@ -472,4 +493,37 @@ fn a_quotation_mark_at_one_end_is_part_of_the_value() {
     let places = Places::new().variable("TOKEN_FILE", "'").variable("RECORD", "\"a'");
     assert_eq!(places.config().token_file, Some("'".into()));
     assert_eq!(places.config().record, Some("\"a'".into()));
+}
+
+#[test]
+fn problems_may_have_delays_of_their_own_and_are_sent_to_several_places() {
+    let places = Places::new().file(
+        "problem_after = [60, 'failed=10', 'stale = 300']\n\
+         alertmanager = 'http://a:9093/am, https://b'\n\
+         alert_labels = ['cluster=west', 'team=a=b']\n\
+         webhook = 'https://user:geheim@hooks.example.com/services/geheim?key=geheim'\n\
+         webhook_secret_file = '/run/secret'\n\
+         external_url = 'https://fleet.example.com/'",
+    );
+    let config = places.config();
+
+    let seconds = Duration::from_secs;
+    assert_eq!(config.problem_after.default, seconds(60));
+    let by_name = [("failed", seconds(10)), ("stale", seconds(300))];
+    assert_eq!(config.problem_after.by_name, by_name.into());
+    let shown: Vec<_> = config.alertmanager.iter().map(ToString::to_string).collect();
+    assert_eq!(shown, ["http://a:9093", "https://b"]);
+    assert_eq!(config.alert_labels["team"], "a=b");
+    assert_eq!(config.external_url.as_deref(), Some("https://fleet.example.com"));
+    assert!(!format!("{config:?}").contains("geheim"));
+
+    let wrong = Places::new().arguments(&["--webhook", "https://hooks.example.com/geheim#"]);
+    assert!(!wrong.complaint().contains("geheim"), "{}", wrong.complaint());
+}
+
+#[test]
+fn what_belongs_to_a_receiver_needs_it() {
+    for (key, value) in [("webhook_secret_file", "/run/secret"), ("alert_labels", "a=b")] {
+        assert_eq!(in_file(key, value).refused(), [pair(key, "FILE:1")]);
+    }
 }

@@ -94,7 +94,7 @@ impl Truth {
     }
 
     /// Whether the unit was running, starting or reloading all the time, within the clock error.
-    fn ran_throughout(&self, key: &UnitOnMachine, from: Duration, to: Duration) -> bool {
+    pub fn ran_throughout(&self, key: &UnitOnMachine, from: Duration, to: Duration) -> bool {
         let runs = |shown: Option<&Shown>| {
             shown.is_some_and(|shown| {
                 ["active/", "activating/", "reloading/"]

@@ -1,0 +1,486 @@
+//! Finds the problems of a cluster, and follows each of them.
+//!
+//! It does not know how a problem is named, nor who is informed of it.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::grouping::group;
+use super::wrong_rows::{Reliance, TrustedClock, TrustedTime, WrongRow, WrongRows};
+use super::{
+    MachineName, MachineTrouble, OpenProblems, Problem, ProblemCause, ProblemChange, ProblemDelays,
+    ProblemEnd, SourceFault,
+};
+use crate::cluster::{Health, MachineId, Member, Moment, RowKey, Unit, Verdict, View};
+
+/// How long after it was opened a group of units takes in others with the same cause. A unit that
+/// is wrong later than that is a problem of its own, so that it is noticed.
+const JOIN: Duration = Duration::from_secs(300);
+
+/// How long a problem is held back while others with the same cause are about to be opened, so that
+/// all of them are one.
+const SETTLE: Duration = Duration::from_secs(5);
+
+/// How long a machine that is back may take to report its units. After a crash, fleetd v1.0.0
+/// publishes its first unit state 27 to 51 s after its machine.
+const RETURN: Duration = Duration::from_secs(60);
+
+/// Finds the problems of a cluster, and follows each of them from its beginning to its end.
+#[derive(Debug, Default)]
+pub struct ProblemTracker {
+    delays: ProblemDelays,
+    /// Counts the time in which the source could be relied on.
+    clock: TrustedClock,
+    /// The fault of the source, and when it began; `None` if it has none.
+    fault: Option<(SourceFault, Moment)>,
+    rows: WrongRows,
+    machines: HashMap<MachineId, MachineState>,
+    /// In the order in which they were opened.
+    open: Vec<OpenProblem>,
+    published: OpenProblems,
+}
+
+/// A machine because of which units may be wrong. The times are those of the clock.
+#[derive(Clone, Copy, Debug)]
+enum MachineState {
+    /// It has been lost or silent since then.
+    Absent(TrustedTime),
+    /// It has been back since then, and may not have reported all of its units yet.
+    Returned(TrustedTime),
+}
+
+/// An open problem, and what is needed to follow it.
+#[derive(Debug)]
+struct OpenProblem {
+    problem: Arc<Problem>,
+    /// When it was opened, by the clock.
+    opened: TrustedTime,
+    /// The rows that have it.
+    rows: HashSet<RowKey>,
+}
+
+impl OpenProblem {
+    fn cause(&self) -> &ProblemCause {
+        &self.problem.cause
+    }
+
+    fn machine_id(&self) -> Option<&MachineId> {
+        match self.cause() {
+            ProblemCause::Machine { machine, .. } => Some(&machine.id),
+            _ => None,
+        }
+    }
+}
+
+impl ProblemTracker {
+    /// A tracker that has seen nothing yet.
+    pub fn new(delays: ProblemDelays) -> Self {
+        Self { delays, ..Self::default() }
+    }
+
+    /// Sets how long a verdict has to last from now on. Open problems stay open.
+    pub fn set_delays(&mut self, delays: ProblemDelays) {
+        self.delays = delays;
+    }
+
+    /// The open problems after the last update.
+    pub fn open(&self) -> &OpenProblems {
+        &self.published
+    }
+
+    /// Applies the state of the cluster at a moment. Returns what has become of the problems.
+    pub fn update(&mut self, view: &View, health: &Health, now: Moment) -> Vec<ProblemChange> {
+        self.update_fault(health, now);
+        self.clock.advance(now, self.reliance(health));
+
+        let mut changes = Vec::new();
+        let is_complete = health.events_since.is_some();
+        if is_complete {
+            self.update_machines(view);
+            self.update_rows(view);
+            self.close_ended(view, &mut changes);
+        }
+
+        self.update_source_problem(health, now, &mut changes);
+        if is_complete && self.fault.is_none() {
+            self.open_machines(view, now, &mut changes);
+            self.open_units(now, &mut changes);
+        }
+        if is_complete {
+            self.refresh(view, &mut changes);
+        }
+
+        if !changes.is_empty() {
+            self.published = self.open.iter().map(|open| open.problem.clone()).collect();
+        }
+        changes
+    }
+
+    fn update_fault(&mut self, health: &Health, now: Moment) {
+        let fault = SourceFault::of(health, now);
+
+        self.fault = match (fault, self.fault) {
+            (Some(fault), Some((_, since))) => Some((fault, since)),
+            (Some(fault), None) => Some((fault, now)),
+            (None, _) => None,
+        };
+    }
+
+    fn reliance(&self, health: &Health) -> Reliance {
+        match self.fault {
+            Some(_) => Reliance::None,
+            None if health.is_recovering => Reliance::Reports,
+            None => Reliance::Absences,
+        }
+    }
+
+    fn update_machines(&mut self, view: &View) {
+        let clock = self.clock.time();
+        let absent: HashSet<&MachineId> = view
+            .machines
+            .iter()
+            .filter(|member| MachineTrouble::of(member).is_some())
+            .map(|member| &member.machine.id)
+            .collect();
+
+        self.machines.retain(|id, state| {
+            match *state {
+                _ if absent.contains(id) => return true,
+                MachineState::Absent(_) => *state = MachineState::Returned(clock),
+                MachineState::Returned(_) => {}
+            }
+            match *state {
+                MachineState::Returned(since) => clock.since(since).of_absences() < RETURN,
+                MachineState::Absent(_) => true,
+            }
+        });
+        for id in absent {
+            match self.machines.get(id) {
+                Some(MachineState::Absent(_)) => {}
+                Some(MachineState::Returned(_)) | None => {
+                    self.machines.insert(id.clone(), MachineState::Absent(clock));
+                }
+            }
+        }
+    }
+
+    /// Notes which rows are wrong. Those that are wrong because of their machine wait with it: the
+    /// time of their own begins when that is over.
+    fn update_rows(&mut self, view: &View) {
+        let machines: HashSet<MachineId> = self
+            .machines
+            .keys()
+            .chain(self.open.iter().filter_map(OpenProblem::machine_id))
+            .cloned()
+            .collect();
+
+        self.rows.update(view, self.clock.time(), |unit| {
+            let machine = unit.machine_id().filter(|id| machines.contains(*id))?;
+            let may_wait = self.machines.contains_key(machine);
+            suffers_from_machine(unit.verdict, may_wait).then(|| machine.clone())
+        });
+    }
+
+    /// Whether a machine is lost or silent.
+    fn is_absent(&self, id: &MachineId) -> bool {
+        matches!(self.machines.get(id), Some(MachineState::Absent(_)))
+    }
+
+    /// Takes the rows out of their problems that do not belong there any more, and closes problems
+    /// that are over.
+    fn close_ended(&mut self, view: &View, changes: &mut Vec<ProblemChange>) {
+        let clock = self.clock.time();
+        let mut still_open = Vec::new();
+
+        for mut open in std::mem::take(&mut self.open) {
+            let severity = open.cause().severity();
+            let mut end = ProblemEnd::Gone;
+
+            if let Some(machine) = open.machine_id().cloned() {
+                // It is over when the machine is back, and has reported what was lost with it.
+                let is_over = !self.is_absent(&machine)
+                    && !self
+                        .rows
+                        .iter()
+                        .any(|(_, row)| row.machine.as_ref() == Some(&machine));
+                if is_over {
+                    let is_back = view.machines.iter().any(|member| member.machine.id == machine);
+                    end = if is_back {
+                        ProblemEnd::Recovered
+                    } else {
+                        ProblemEnd::Gone
+                    };
+                    changes.push(ProblemChange::Closed(open.problem, end));
+                    continue;
+                }
+            } else if !matches!(open.cause(), ProblemCause::Source(_)) {
+                open.rows.retain(|key| {
+                    let Some(row) = self.rows.get(key) else {
+                        if view.units.get(key).is_some() && end != ProblemEnd::Replaced {
+                            end = ProblemEnd::Recovered;
+                        }
+                        return false;
+                    };
+
+                    let is_other = row.severity != severity
+                        && row.has_kept_severity(clock, &self.delays)
+                        || row.machine.is_some();
+                    if is_other {
+                        end = ProblemEnd::Replaced;
+                    }
+                    !is_other
+                });
+                if open.rows.is_empty() {
+                    changes.push(ProblemChange::Closed(open.problem, end));
+                    continue;
+                }
+            }
+            still_open.push(open);
+        }
+        self.open = still_open;
+    }
+
+    fn update_source_problem(
+        &mut self,
+        health: &Health,
+        now: Moment,
+        changes: &mut Vec<ProblemChange>,
+    ) {
+        let position = self
+            .open
+            .iter()
+            .position(|open| matches!(open.cause(), ProblemCause::Source(_)));
+
+        match (self.fault, position) {
+            (None, Some(position)) => {
+                let open = self.open.remove(position);
+                changes.push(ProblemChange::Closed(open.problem, ProblemEnd::Recovered));
+            }
+            (Some((fault, since)), None) if now.since(since) >= self.delays.of_source() => {
+                let began = fault.since(health, now).unwrap_or(since.wall);
+                let opened = self.new_problem(ProblemCause::Source(fault), (began, true), now);
+                changes.push(opened);
+            }
+            _ => {}
+        }
+    }
+
+    fn open_machines(&mut self, view: &View, now: Moment, changes: &mut Vec<ProblemChange>) {
+        for member in &view.machines {
+            let id = &member.machine.id;
+            let (Some((trouble, since)), Some(MachineState::Absent(began))) =
+                (MachineTrouble::of(member), self.machines.get(id))
+            else {
+                continue;
+            };
+            let cause = ProblemCause::Machine { trouble, machine: MachineName::of(member) };
+            let lasted = self.clock.time().since(*began).of_absences();
+            if lasted < self.delays.of(cause.kind()) {
+                continue;
+            }
+
+            let known = self.open.iter().position(|open| open.machine_id() == Some(id));
+            match known {
+                Some(position) if self.open[position].cause().severity() >= cause.severity() => {}
+                known => {
+                    // A silent machine that is lost now is another problem, and a worse one.
+                    if let Some(position) = known {
+                        let open = self.open.remove(position);
+                        changes.push(ProblemChange::Closed(open.problem, ProblemEnd::Replaced));
+                    }
+                    changes.push(self.new_problem(cause, (since, true), now));
+                }
+            }
+        }
+    }
+
+    fn open_units(&mut self, now: Moment, changes: &mut Vec<ProblemChange>) {
+        self.join_groups();
+
+        // Units whose time comes shortly after that of others are part of their group.
+        let mut waiting = self.waiting();
+        waiting.retain(|unit| self.left(unit) <= SETTLE);
+
+        for (cause, mut units) in group(waiting) {
+            let is_settled = units.iter().all(|unit| self.left(unit).is_zero())
+                || units.iter().any(|unit| self.overdue(unit) >= SETTLE);
+            if !is_settled {
+                continue;
+            }
+
+            units.retain(|unit| self.left(unit).is_zero());
+            let is_known = self.open.iter().any(|open| open.cause().is_same(&cause));
+            if units.len() > 1 && !is_known {
+                self.open_group(cause, &units, now, changes);
+            } else {
+                // What is about the same as an older problem is named on its own.
+                for unit in units {
+                    self.open_group(ProblemCause::of_unit(&unit), &[unit], now, changes);
+                }
+            }
+        }
+    }
+
+    /// The units that are wrong and have no problem yet.
+    fn waiting(&self) -> Vec<Arc<Unit>> {
+        let members: HashSet<&RowKey> = self.open.iter().flat_map(|open| &open.rows).collect();
+
+        self.rows
+            .iter()
+            .filter(|(key, row)| row.machine.is_none() && !members.contains(key))
+            .map(|(_, row)| row.unit.clone())
+            .collect()
+    }
+
+    /// Adds units to groups that have the same cause and were opened a short time ago.
+    fn join_groups(&mut self) {
+        let clock = self.clock.time();
+        let mut due = self.waiting();
+        due.retain(|unit| self.left(unit).is_zero());
+
+        for unit in due {
+            let causes = [ProblemCause::of_machine_of(&unit), ProblemCause::of_template_of(&unit)];
+            let group = self.open.iter_mut().find(|open| {
+                let is_young = clock.since(open.opened).of_reports() <= JOIN;
+                is_young && causes.iter().any(|cause| open.cause().is_same(cause))
+            });
+            if let Some(group) = group {
+                group.rows.insert(unit.key());
+            }
+        }
+    }
+
+    /// How long it is until a unit has been wrong for long enough.
+    fn left(&self, unit: &Unit) -> Duration {
+        self.of_row(unit, WrongRow::left)
+    }
+
+    /// For how much longer than long enough a unit has been wrong.
+    fn overdue(&self, unit: &Unit) -> Duration {
+        self.of_row(unit, WrongRow::overdue)
+    }
+
+    fn of_row(
+        &self,
+        unit: &Unit,
+        time: fn(&WrongRow, TrustedTime, &ProblemDelays) -> Duration,
+    ) -> Duration {
+        self.rows
+            .get(&unit.key())
+            .map_or(Duration::ZERO, |row| time(row, self.clock.time(), &self.delays))
+    }
+
+    fn open_group(
+        &mut self,
+        cause: ProblemCause,
+        units: &[Arc<Unit>],
+        now: Moment,
+        changes: &mut Vec<ProblemChange>,
+    ) {
+        let first = units
+            .iter()
+            .min_by_key(|unit| unit.verdict_since)
+            .map_or((now.wall, false), |unit| (unit.verdict_since, unit.verdict_since_seen));
+
+        changes.push(self.new_problem(cause, first, now));
+        if let Some(open) = self.open.last_mut() {
+            open.rows.extend(units.iter().map(|unit| unit.key()));
+        }
+    }
+
+    /// Opens a problem, which has no units yet.
+    fn new_problem(
+        &mut self,
+        cause: ProblemCause,
+        (since, since_seen): (SystemTime, bool),
+        now: Moment,
+    ) -> ProblemChange {
+        let problem = Arc::new(Problem {
+            id: cause.problem_id(since, now.wall),
+            cause,
+            since,
+            since_seen,
+            opened: now.wall,
+            units: Vec::new(),
+            machine: None,
+        });
+
+        self.open.push(OpenProblem {
+            problem: problem.clone(),
+            opened: self.clock.time(),
+            rows: HashSet::new(),
+        });
+        ProblemChange::Opened(problem)
+    }
+
+    /// Gives each problem the units that it has now.
+    fn refresh(&mut self, view: &View, changes: &mut Vec<ProblemChange>) {
+        let mut of_machines: BTreeMap<&MachineId, Vec<&RowKey>> = BTreeMap::new();
+        for (key, row) in self.rows.iter() {
+            if let Some(machine) = &row.machine {
+                of_machines.entry(machine).or_default().push(key);
+            }
+        }
+
+        for open in &mut self.open {
+            let machine = open.machine_id().cloned();
+            if let Some(machine) = &machine {
+                let keys = of_machines.get(machine).into_iter().flatten();
+                open.rows = keys.map(|key| (*key).clone()).collect();
+            }
+            let mut units: Vec<Arc<Unit>> = open
+                .rows
+                .iter()
+                .filter_map(|key| view.units.get(key))
+                .cloned()
+                .collect();
+            units.sort_by_key(|unit| unit.key());
+            let member = machine.and_then(|id| {
+                view.machines.iter().find(|member| member.machine.id == id).cloned()
+            });
+
+            if is_same(&open.problem, &units, member.as_ref()) {
+                continue;
+            }
+            let problem = Arc::new(Problem { units, machine: member, ..(*open.problem).clone() });
+            open.problem = problem.clone();
+
+            // A new problem is announced with its units.
+            let announced = changes.iter_mut().find_map(|change| match change {
+                ProblemChange::Opened(opened) if opened.id == problem.id => Some(opened),
+                _ => None,
+            });
+            match announced {
+                Some(opened) => *opened = problem,
+                None => changes.push(ProblemChange::Changed(problem)),
+            }
+        }
+    }
+}
+
+/// Whether a unit with this verdict is wrong because of its machine, which is away or may not have
+/// reported its units yet. What was lost with a machine that has a problem belongs to that problem
+/// until it is reported.
+fn suffers_from_machine(verdict: Verdict, may_wait: bool) -> bool {
+    match verdict {
+        Verdict::MachineLost => true,
+        Verdict::Stale | Verdict::Unreported => may_wait,
+        _ => false,
+    }
+}
+
+/// Whether a problem has these units, with the same verdicts and reasons, and its machine is in the
+/// same trouble.
+fn is_same(problem: &Problem, units: &[Arc<Unit>], machine: Option<&Arc<Member>>) -> bool {
+    let shown = |unit: &Arc<Unit>| (unit.key(), unit.verdict, unit.reason.clone());
+    let trouble = |member: &Arc<Member>| MachineTrouble::of(member);
+
+    problem.machine.as_ref().map(trouble) == machine.map(trouble)
+        && problem.units.len() == units.len()
+        && problem
+            .units
+            .iter()
+            .zip(units)
+            .all(|(a, b)| Arc::ptr_eq(a, b) || shown(a) == shown(b))
+}
