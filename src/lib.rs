@@ -79,8 +79,5 @@ mod builders;
 #[path = "../tests/it/support/changes.rs"]
 mod changes;
 #[cfg(test)]
-#[path = "../tests/it/support/post_receiver.rs"]
-mod post_receiver;
-#[cfg(test)]
 #[path = "../tests/it/support/snapshots.rs"]
 mod snapshots;

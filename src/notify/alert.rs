@@ -128,10 +128,33 @@ mod tests {
 
     use super::*;
     use crate::cluster::Verdict;
-    use crate::notify::tests::{machine_name, problem, settings};
-    use crate::problems::{MachineTrouble, SourceFault};
+    use crate::notify::AlertTiming;
+    use crate::problems::{MachineName, MachineTrouble, SourceFault};
 
-    const ENDS: SystemTime = UNIX_EPOCH;
+    fn settings() -> AlertmanagerSettings {
+        AlertmanagerSettings {
+            targets: Vec::new(),
+            labels: BTreeMap::new(),
+            external_url: None,
+            timing: AlertTiming::default(),
+        }
+    }
+
+    fn problem(cause: ProblemCause, since: SystemTime) -> Problem {
+        Problem {
+            id: "0123456789abcdef".into(),
+            cause,
+            since,
+            since_seen: true,
+            opened: since,
+            units: Vec::new(),
+            machine: None,
+        }
+    }
+
+    fn machine_name(id: &str) -> MachineName {
+        MachineName { id: id.into(), ip: Some("10.0.0.1".into()) }
+    }
 
     fn unit_cause(unit: &str) -> ProblemCause {
         ProblemCause::Unit {
@@ -143,14 +166,13 @@ mod tests {
 
     fn encoded(cause: ProblemCause, settings: &AlertmanagerSettings) -> Value {
         let since = UNIX_EPOCH + Duration::from_millis(1_700_000_000_250);
-        let problem = Problem { since, ..problem(cause) };
         let ends = since + Duration::from_secs(60);
-        serde_json::to_value(Alert::new(&problem, ends, settings)).unwrap()
+        serde_json::to_value(Alert::new(&problem(cause, since), ends, settings)).unwrap()
     }
 
     #[test]
     fn an_alert_has_the_format_of_the_api() {
-        let alert = encoded(unit_cause("db.service"), &settings(&[]));
+        let alert = encoded(unit_cause("db.service"), &settings());
 
         assert_eq!(
             alert,
@@ -171,7 +193,7 @@ mod tests {
 
     #[test]
     fn labels_of_the_options_are_added_and_replace_none() {
-        let mut settings = settings(&[]);
+        let mut settings = settings();
         for (name, value) in [("cluster", "prod"), ("severity", "page"), ("template", "x")] {
             settings.labels.insert(name.to_owned(), value.to_owned());
         }
@@ -199,7 +221,7 @@ mod tests {
             ProblemCause::Unit { verdict, unit: "a@.service".into(), machine: Some(machine()) },
         ];
 
-        let settings = settings(&[]);
+        let settings = settings();
         let mut all: Vec<AlertLabels> =
             causes.iter().map(|cause| labels(cause, &settings)).collect();
         let count = all.len();
@@ -210,7 +232,7 @@ mod tests {
 
     #[test]
     fn an_alert_links_to_what_it_is_about() {
-        let mut settings = settings(&[]);
+        let mut settings = settings();
         settings.external_url = Some("https://fleet.example.com/monitor/".to_owned());
         let links = [
             ProblemCause::Source(SourceFault::Failing),
@@ -235,8 +257,8 @@ mod tests {
     #[test]
     fn an_alert_never_ends_before_it_starts() {
         let since = UNIX_EPOCH + Duration::from_secs(60);
-        let problem = Problem { since, ..problem(unit_cause("a.service")) };
-        let alert = Alert::new(&problem, ENDS, &settings(&[]));
+        let problem = problem(unit_cause("a.service"), since);
+        let alert = Alert::new(&problem, UNIX_EPOCH, &settings());
         assert!(alert.starts_at <= alert.ends_at);
     }
 }

@@ -10,8 +10,6 @@ mod alertmanager;
 mod delivery_log;
 mod queue;
 mod signature;
-#[cfg(test)]
-mod tests;
 mod webhook;
 
 use std::collections::BTreeMap;

@@ -19,6 +19,7 @@ mod live;
 mod log_command;
 mod logs;
 mod metrics;
+mod notify;
 mod operations;
 mod packages;
 mod problems;

@@ -1,5 +1,6 @@
 //! Doubles, processes and builders that the tests share.
 
+mod alertmanager;
 pub mod builders;
 pub mod changes;
 mod client;
@@ -12,6 +13,7 @@ pub mod journal_gateway;
 mod log;
 mod log_server;
 mod message_log;
+pub mod post_receiver;
 mod process;
 mod proxy;
 mod reverse_proxy;
@@ -20,6 +22,7 @@ mod terminal;
 
 use std::path::PathBuf;
 
+pub use alertmanager::Alertmanager;
 pub use client::Client;
 pub use daemon::{Daemon, Program};
 pub use double::{Double, VERSIONS, recorded};

@@ -1,6 +1,4 @@
 //! An HTTP server that records what is posted to it, and answers as the test sets.
-//!
-//! The unit tests of the crate include this file too.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
