@@ -341,10 +341,10 @@ impl ProblemTracker {
             if self.open.iter().any(|open| open.cause().is_same(&cause)) {
                 // What is about the same as an older problem is named on its own.
                 for unit in units.into_iter().filter(|unit| self.is_due(unit)).collect::<Vec<_>>() {
-                    self.open_group(Cause::of_unit(&unit), vec![unit], now, changes);
+                    self.open_group(Cause::of_unit(&unit), &[unit], now, changes);
                 }
             } else {
-                self.open_group(cause, units, now, changes);
+                self.open_group(cause, &units, now, changes);
             }
         }
     }
@@ -387,7 +387,7 @@ impl ProblemTracker {
     fn open_group(
         &mut self,
         cause: Cause,
-        units: Vec<Arc<Unit>>,
+        units: &[Arc<Unit>],
         now: Moment,
         changes: &mut Vec<ProblemChange>,
     ) {
