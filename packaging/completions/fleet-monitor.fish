@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_fleet_monitor_global_optspecs
-    string join \n c/fleetctl= m/machine-freq= u/unit-freq= e/endpoint= endpoint-port= t/tunnel= tunnel-port= source= api= etcd= etcd-prefix= etcd-ca= etcd-cert= etcd-key= etcd-user= etcd-password-file= poll-timeout= grace= keep-lost= history= demo record= replay= replay-speed= p/port= bind= listen= publish= unit-fields= machine-fields= metrics-units= journal-port= link= metrics-troubled= allowed-origins= allowed-hosts= token-file= unit-files= max-clients= log= log-to= config= check-config env-file= h/help V/version
+    string join \n c/fleetctl= m/machine-freq= u/unit-freq= e/endpoint= endpoint-port= t/tunnel= tunnel-port= source= api= etcd= etcd-prefix= etcd-ca= etcd-cert= etcd-key= etcd-user= etcd-password-file= poll-timeout= grace= keep-lost= history= demo record= replay= replay-speed= problem-after= p/port= bind= listen= publish= unit-fields= machine-fields= metrics-units= journal-port= link= metrics-troubled= allowed-origins= allowed-hosts= token-file= unit-files= max-clients= log= log-to= config= check-config env-file= h/help V/version
 end
 
 function __fish_fleet_monitor_needs_command
@@ -51,6 +51,7 @@ complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l history -d 
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l record -d 'Append all readings to FILE, as JSON lines' -r -F
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l replay -d 'Play a recording instead of watching a cluster' -r -F
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l replay-speed -d 'Factor by which a recording is played faster [default: 1]' -r -f
+complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l problem-after -d 'Seconds that something has to be wrong until it is a problem, also by kind, as in 30,failed=10,stale=300 [default: 30]' -r -f
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -s p -l port -d 'Port to listen on [default: 8989]' -r -f
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l bind -d 'Address to listen on [default: all addresses]' -r -f
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l listen -d 'Additional addresses to listen on, such as unix:///run/fleet-monitor.sock or 127.0.0.1:8990 [default: none]' -r -f
@@ -153,7 +154,7 @@ unscheduled\t''
 ghost\t''
 stale\t''
 outdated\t''"
-complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand check" -l for -d 'Count a unit only if its verdict has lasted for so many seconds' -r -f
+complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand check" -l for -d 'Count a unit if its verdict has lasted for so many seconds [default: if it has a problem, as the --problem-after of the monitor defines it]' -r -f
 complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand check" -l url -d 'The monitor: http://HOST:PORT or unix:///PATH [default: $FLEET_MONITOR_URL, or http://localhost:8989]' -r -f
 complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand check" -l token-file -d 'File with the token that the monitor requires [default: $FLEET_MONITOR_TOKEN_FILE]' -r -F
 complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand check" -s h -l help -d 'Print help'
