@@ -3,7 +3,7 @@
 //! An error says what was expected. This module does not know the key, nor the place where it was
 //! set: the caller adds them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -24,6 +24,9 @@ use crate::telemetry::{self, LogFilter, LogFilterError};
 /// The longest time that an option may have, in seconds. A longer one would be of no use, and this
 /// one cannot overflow a clock.
 const DAY: f64 = 86_400.0;
+
+const EXPECTED_DELAY: &str = "expected seconds, such as 30 (0: at once, at most a day), or \
+                              seconds for one kind of problems, such as stale=300";
 
 /// A value, or what was expected instead.
 pub(super) type Parsed<T> = Result<T, String>;
@@ -73,29 +76,38 @@ pub(super) fn seconds(text: &str) -> Parsed<Duration> {
         .ok_or_else(|| "expected seconds, such as 2 or 0.5 (more than 0, at most a day)".into())
 }
 
-/// Seconds, or `KIND=SECONDS` for one kind of problems.
+/// Seconds, or `KIND=SECONDS` for one kind of problems. Each may be there once.
 pub(super) fn problem_delays(items: &[String]) -> Parsed<ProblemDelays> {
-    let mut delays = ProblemDelays::default();
+    let mut default = None;
+    let mut by_name = BTreeMap::new();
 
     for item in items {
-        match item.split_once('=') {
-            None => delays.default = delay(item)?,
+        let previous = match item.split_once('=') {
+            None => default.replace(delay(item)?),
             Some((name, seconds)) => {
-                let kind = ProblemKind::NAMES.into_iter().find(|kind| *kind == name.trim());
-                let kind = kind.ok_or_else(|| unknown_kind(name.trim()))?;
-                delays.by_name.insert(kind, delay(seconds.trim())?);
+                by_name.insert(problem_kind(name.trim())?, delay(seconds.trim())?)
             }
+        };
+        if previous.is_some() {
+            return Err(format!("{item} is the second value for the same problems"));
         }
     }
-    Ok(delays)
+
+    if items.is_empty() {
+        return Err(EXPECTED_DELAY.into());
+    }
+    let default = default.unwrap_or(ProblemDelays::default().default);
+    Ok(ProblemDelays { default, by_name })
+}
+
+fn problem_kind(name: &str) -> Parsed<&'static str> {
+    let kind = ProblemKind::NAMES.into_iter().find(|kind| *kind == name);
+
+    kind.ok_or_else(|| unknown_kind(name))
 }
 
 fn delay(text: &str) -> Parsed<Duration> {
-    duration(text).ok_or_else(|| {
-        "expected seconds, such as 30 (0: at once, at most a day), or seconds for one kind of \
-         problems, such as stale=300"
-            .into()
-    })
+    duration(text).ok_or_else(|| EXPECTED_DELAY.into())
 }
 
 fn unknown_kind(name: &str) -> String {
