@@ -57,6 +57,7 @@ pub mod lifecycle;
 mod logs;
 pub mod metrics;
 mod net;
+pub mod notify;
 pub mod problems;
 pub mod report;
 pub mod server;
@@ -77,6 +78,9 @@ mod builders;
 #[cfg(test)]
 #[path = "../tests/it/support/changes.rs"]
 mod changes;
+#[cfg(test)]
+#[path = "../tests/it/support/post_receiver.rs"]
+mod post_receiver;
 #[cfg(test)]
 #[path = "../tests/it/support/snapshots.rs"]
 mod snapshots;

@@ -9,6 +9,7 @@ mod family;
 mod format;
 mod gauges;
 mod journal_outcome;
+mod notifications;
 mod process;
 mod unit_file_outcome;
 
@@ -26,9 +27,10 @@ use wildmatch::WildMatch;
 use crate::cluster::{Event, FleetList, Moment};
 use crate::feed::Publication;
 pub use drop_reason::DropReason;
-use family::LabeledFamily;
+use family::{LabeledFamily, PairFamily};
 pub use format::MetricsFormat;
 pub(crate) use journal_outcome::JournalOutcome;
+pub(crate) use notifications::{NotificationOutcome, Receiver, WaitingGauge};
 use process::ProcessStart;
 pub use unit_file_outcome::UnitFileOutcome;
 
@@ -65,6 +67,8 @@ pub struct Metrics {
     log_lines: LabeledFamily<Counter>,
     log_streams: Gauge,
     unit_file_requests: LabeledFamily<Counter>,
+    notifications: PairFamily<Counter>,
+    notifications_waiting: LabeledFamily<Gauge>,
     process_start: ProcessStart,
 }
 
@@ -128,6 +132,16 @@ impl Metrics {
                 "outcome",
                 UnitFileOutcome::ALL.map(UnitFileOutcome::name),
                 Counter::default,
+            ),
+            notifications: PairFamily::new(
+                ["to", "outcome"],
+                notifications::all_pairs(),
+                Counter::default,
+            ),
+            notifications_waiting: LabeledFamily::with_series(
+                "to",
+                Receiver::ALL.map(Receiver::name),
+                Gauge::default,
             ),
             process_start: ProcessStart::read(),
         };
@@ -194,6 +208,17 @@ impl Metrics {
             self.log_lines.clone(),
         );
         registry.register("log_streams", "Readers of logs", self.log_streams.clone());
+
+        registry.register(
+            "notifications",
+            "Alerts and events in requests to those who are informed of problems",
+            self.notifications.clone(),
+        );
+        registry.register(
+            "notifications_waiting",
+            "Alerts and events that have not been accepted yet",
+            self.notifications_waiting.clone(),
+        );
 
         let build = LabeledFamily::<Gauge>::new("version", Gauge::default);
         build.get(env!("CARGO_PKG_VERSION")).set(1);
@@ -267,6 +292,18 @@ impl Metrics {
     /// The number of readers of logs.
     pub(crate) fn log_streams(&self) -> &Gauge {
         &self.log_streams
+    }
+
+    /// Counts alerts or events for a receiver.
+    pub(crate) fn notified(&self, to: Receiver, outcome: NotificationOutcome, count: usize) {
+        self.notifications
+            .get([to.name(), outcome.name()])
+            .inc_by(count as u64);
+    }
+
+    /// The number of alerts or events that wait for a receiver, of which the caller knows a part.
+    pub(crate) fn notifications_waiting(&self, to: Receiver) -> WaitingGauge {
+        WaitingGauge::new(self.notifications_waiting.get(to.name()))
     }
 
     /// All metrics as text. Series are in the same order each time.

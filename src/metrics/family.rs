@@ -81,6 +81,63 @@ impl<M: EncodeMetric + TypedMetric> EncodeMetric for LabeledFamily<M> {
     }
 }
 
+/// A family with two labels, whose series are all known from the start.
+pub(super) struct PairFamily<M> {
+    labels: [&'static str; 2],
+    series: Arc<[([&'static str; 2], M)]>,
+}
+
+impl<M: Clone> PairFamily<M> {
+    /// A family with a series for each of these pairs of values, in this order.
+    pub(super) fn new(
+        labels: [&'static str; 2],
+        pairs: Vec<[&'static str; 2]>,
+        create: fn() -> M,
+    ) -> Self {
+        let series = pairs.into_iter().map(|pair| (pair, create())).collect();
+        Self { labels, series }
+    }
+
+    /// The metric with these values of the labels, which must be one of the pairs.
+    pub(super) fn get(&self, pair: [&'static str; 2]) -> M {
+        let (_, metric) = self
+            .series
+            .iter()
+            .find(|(known, _)| *known == pair)
+            .expect("all pairs are known from the start");
+        metric.clone()
+    }
+}
+
+impl<M> Clone for PairFamily<M> {
+    fn clone(&self) -> Self {
+        Self { labels: self.labels, series: self.series.clone() }
+    }
+}
+
+impl<M> fmt::Debug for PairFamily<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PairFamily")
+            .field("labels", &self.labels)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<M: EncodeMetric + TypedMetric> EncodeMetric for PairFamily<M> {
+    fn encode(&self, mut encoder: MetricEncoder) -> fmt::Result {
+        let [first, second] = self.labels;
+        for ([one, another], metric) in &*self.series {
+            let labels = [(first, *one), (second, *another)];
+            metric.encode(encoder.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+
+    fn metric_type(&self) -> MetricType {
+        M::TYPE
+    }
+}
+
 /// A family without labels. A value that is too large counts as the largest.
 pub(super) fn gauge(value: impl TryInto<i64>) -> Gauge {
     let gauge = Gauge::default();

@@ -3,9 +3,7 @@
 
 mod connection;
 mod marked_stream;
-#[cfg_attr(not(test), expect(dead_code, reason = "nothing posts yet"))]
 mod post;
-#[cfg_attr(not(test), expect(dead_code, reason = "nothing posts yet"))]
 mod target;
 
 use bytes::Bytes;
@@ -15,9 +13,9 @@ use hyper::header::{HOST, USER_AGENT};
 use hyper::{Method, Request, Response};
 
 pub(crate) use connection::HttpConnection;
-#[expect(unused_imports, reason = "nothing posts yet")]
-pub(crate) use post::{PostClient, PostError, PostFailure};
-#[expect(unused_imports, reason = "nothing posts yet")]
+#[cfg(test)]
+pub(crate) use post::PostFailure;
+pub(crate) use post::{PostClient, PostError};
 pub use target::{PostTarget, PostTargetError};
 
 /// A request with its whole body, which is empty for a GET.

@@ -74,6 +74,11 @@ impl TlsClient {
         Self { config: Arc::new(config), has_client_certificate: false }
     }
 
+    /// A client for servers with a certificate of a CA of this host.
+    pub(crate) fn of_host() -> Result<Self, NoHostRoots> {
+        Ok(Self::new(TrustedRoots::of_host("the store of this host")?))
+    }
+
     /// A client that also shows its own certificate to a server that requires one.
     pub(crate) fn with_identity(
         roots: TrustedRoots,

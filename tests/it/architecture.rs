@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// For each module of the crate, the others that it may use. [`daemon`](fleet_monitor::daemon) may
 /// use all.
-const MAY_USE: [(&str, &[&str]); 23] = [
+const MAY_USE: [(&str, &[&str]); 24] = [
     ("actions", &["net"]),
     ("cli", &[]),
     ("client", &["actions", "cli", "net", "report"]),
@@ -37,6 +37,7 @@ const MAY_USE: [(&str, &[&str]); 23] = [
     ("logs", &["escapes", "metrics", "net"]),
     ("metrics", &["cluster", "feed", "problems"]),
     ("net", &[]),
+    ("notify", &["cluster", "metrics", "net", "problems", "utc", "write_queue"]),
     ("output", &[]),
     ("problems", &["cluster"]),
     ("report", &["actions", "utc"]),
@@ -53,7 +54,7 @@ const MAY_USE: [(&str, &[&str]); 23] = [
 ];
 
 /// Libraries that stay in their place. `main` only calls the parser of the command line.
-const STAY_IN: [(&str, &[&str]); 18] = [
+const STAY_IN: [(&str, &[&str]); 19] = [
     ("clap", &["cli", "main"]),
     ("clap_complete", &["cli/completions"]),
     ("clap_mangen", &["cli/manual"]),
@@ -76,6 +77,7 @@ const STAY_IN: [(&str, &[&str]); 18] = [
     ("listenfd", &["server/listen"]),
     ("prometheus_client", &["metrics"]),
     ("ratatui", &["client/watch"]),
+    ("ring", &["notify/signature"]),
     ("rustls_native_certs", &["net/tls"]),
     ("sd_notify", &["lifecycle"]),
     ("tokio::process", &["source/fleetctl"]),

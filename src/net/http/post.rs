@@ -85,14 +85,6 @@ pub(crate) enum PostFailure {
 }
 
 impl PostFailure {
-    /// The status of the response, if there was one.
-    pub(crate) fn status(&self) -> Option<u16> {
-        match self {
-            Self::Status { status, .. } => Some(status.as_u16()),
-            _ => None,
-        }
-    }
-
     /// How long the server wants to be left alone.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
