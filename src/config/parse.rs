@@ -13,7 +13,7 @@ use std::time::Duration;
 use wildmatch::WildMatch;
 
 use crate::net::host;
-use crate::net::http::{PostTarget, PostTargetError};
+use crate::notify::{OWN_LABELS, PostTarget, PostTargetError};
 use crate::problems::{ProblemDelays, ProblemKind};
 use crate::server::access::{AllowedHost, AllowedOrigin, InvalidOrigin};
 use crate::server::listen::{ListenAddress, ListenAddressError};
@@ -25,9 +25,6 @@ use crate::telemetry::{self, LogFilter, LogFilterError};
 /// The longest time that an option may have, in seconds. A longer one would be of no use, and this
 /// one cannot overflow a clock.
 const DAY: f64 = 86_400.0;
-
-/// The labels that each alert has.
-const OWN_LABELS: [&str; 6] = ["alertname", "severity", "kind", "unit", "template", "machine"];
 
 const EXPECTED_DELAY: &str = "expected seconds, such as 30 (0: at once, at most a day), or \
                               seconds for one kind of problems, such as stale=300";

@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 
 use super::AlertmanagerSettings;
 use crate::net::percent::RESERVED;
-use crate::problems::{Cause, Problem};
+use crate::problems::{Problem, ProblemCause};
 use crate::utc;
 
 /// What identifies an alert. Two open problems never have the same labels, and a problem has the
@@ -52,7 +52,7 @@ impl Alert {
 
 /// The address of a machine, the number of units and the ID of a problem are not in the labels:
 /// they may differ between monitors, or change.
-fn labels(cause: &Cause, settings: &AlertmanagerSettings) -> AlertLabels {
+fn labels(cause: &ProblemCause, settings: &AlertmanagerSettings) -> AlertLabels {
     let machine = cause.machine().map(|machine| &*machine.id);
     let own = [
         ("alertname", Some(cause.kind().alert_name())),
@@ -85,18 +85,20 @@ fn annotations(problem: &Problem) -> BTreeMap<&'static str, String> {
 }
 
 /// The page with the units that a problem is about.
-fn link(page: &str, cause: &Cause) -> String {
+fn link(page: &str, cause: &ProblemCause) -> String {
     let filter = match cause {
-        Cause::Source(_) => None,
-        Cause::Unit { unit, .. } => Some(format!("unit:{unit}")),
-        Cause::Template { template, .. } => {
+        ProblemCause::Source(_) => None,
+        ProblemCause::Unit { unit, .. } => Some(format!("unit:{unit}")),
+        ProblemCause::Template { template, .. } => {
             Some(format!("unit:{}", template.replacen("@.", "@*.", 1)))
         }
-        Cause::Machine { machine, .. } => Some(format!("machine:{}", machine.id)),
-        Cause::OnMachine { verdict, machine: Some(machine) } => {
+        ProblemCause::Machine { machine, .. } => Some(format!("machine:{}", machine.id)),
+        ProblemCause::OnMachine { verdict, machine: Some(machine) } => {
             Some(format!("machine:{} verdict:{}", machine.id, verdict.name()))
         }
-        Cause::OnMachine { verdict, machine: None } => Some(format!("verdict:{}", verdict.name())),
+        ProblemCause::OnMachine { verdict, machine: None } => {
+            Some(format!("verdict:{}", verdict.name()))
+        }
     };
 
     let page = page.trim_end_matches('/');
@@ -127,19 +129,19 @@ mod tests {
     use super::*;
     use crate::cluster::Verdict;
     use crate::notify::tests::{machine_name, problem, settings};
-    use crate::problems::{MachineCondition, SourceFault};
+    use crate::problems::{MachineTrouble, SourceFault};
 
     const ENDS: SystemTime = UNIX_EPOCH;
 
-    fn unit_cause(unit: &str) -> Cause {
-        Cause::Unit {
+    fn unit_cause(unit: &str) -> ProblemCause {
+        ProblemCause::Unit {
             verdict: Verdict::Failed,
             unit: unit.into(),
             machine: Some(machine_name("m1")),
         }
     }
 
-    fn encoded(cause: Cause, settings: &AlertmanagerSettings) -> Value {
+    fn encoded(cause: ProblemCause, settings: &AlertmanagerSettings) -> Value {
         let since = UNIX_EPOCH + Duration::from_millis(1_700_000_000_250);
         let problem = Problem { since, ..problem(cause) };
         let ends = since + Duration::from_secs(60);
@@ -186,15 +188,15 @@ mod tests {
         let machine = || machine_name("m1");
         let verdict = Verdict::MachineLost;
         let causes = [
-            Cause::Source(SourceFault::Failing),
-            Cause::Machine { condition: MachineCondition::Lost, machine: machine() },
-            Cause::Machine { condition: MachineCondition::Silent, machine: machine() },
-            Cause::OnMachine { verdict, machine: Some(machine()) },
-            Cause::OnMachine { verdict, machine: None },
-            Cause::OnMachine { verdict: Verdict::Unreported, machine: None },
-            Cause::Template { verdict, template: "a@.service".into() },
-            Cause::Unit { verdict, unit: "a@.service".into(), machine: None },
-            Cause::Unit { verdict, unit: "a@.service".into(), machine: Some(machine()) },
+            ProblemCause::Source(SourceFault::Failing),
+            ProblemCause::Machine { trouble: MachineTrouble::Lost, machine: machine() },
+            ProblemCause::Machine { trouble: MachineTrouble::Silent, machine: machine() },
+            ProblemCause::OnMachine { verdict, machine: Some(machine()) },
+            ProblemCause::OnMachine { verdict, machine: None },
+            ProblemCause::OnMachine { verdict: Verdict::Unreported, machine: None },
+            ProblemCause::Template { verdict, template: "a@.service".into() },
+            ProblemCause::Unit { verdict, unit: "a@.service".into(), machine: None },
+            ProblemCause::Unit { verdict, unit: "a@.service".into(), machine: Some(machine()) },
         ];
 
         let settings = settings(&[]);
@@ -211,13 +213,10 @@ mod tests {
         let mut settings = settings(&[]);
         settings.external_url = Some("https://fleet.example.com/monitor/".to_owned());
         let links = [
-            Cause::Source(SourceFault::Failing),
+            ProblemCause::Source(SourceFault::Failing),
             unit_cause(r"x\x2d1.service"),
-            Cause::Template { verdict: Verdict::Failed, template: "web@.service".into() },
-            Cause::Machine {
-                condition: MachineCondition::Lost,
-                machine: machine_name("m1"),
-            },
+            ProblemCause::Template { verdict: Verdict::Failed, template: "web@.service".into() },
+            ProblemCause::Machine { trouble: MachineTrouble::Lost, machine: machine_name("m1") },
         ]
         .map(|cause| encoded(cause, &settings)["generatorURL"].as_str().unwrap().to_owned());
 

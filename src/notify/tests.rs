@@ -12,7 +12,7 @@ use crate::cluster::Verdict;
 use crate::feed::{FeedSettings, Publication, Publish, Publisher, SourceInfo};
 use crate::metrics::{MetricsFormat, Scrape, UnitSeries};
 use crate::post_receiver::{Answer, PostReceiver, Posted};
-use crate::problems::{Cause, MachineName, ProblemEnd};
+use crate::problems::{MachineName, ProblemCause, ProblemEnd};
 
 /// Much shorter than those of the program, so that a test does not take minutes.
 const ALERT_TIMING: AlertTiming = AlertTiming {
@@ -33,7 +33,7 @@ pub(super) fn machine_name(id: &str) -> MachineName {
     MachineName { id: id.into(), ip: Some("10.0.0.1".into()) }
 }
 
-pub(super) fn problem(cause: Cause) -> Problem {
+pub(super) fn problem(cause: ProblemCause) -> Problem {
     Problem {
         id: "0123456789abcdef".into(),
         cause,
@@ -55,7 +55,7 @@ pub(super) fn settings(urls: &[&str]) -> AlertmanagerSettings {
 }
 
 fn failed(unit: &str) -> Arc<Problem> {
-    let cause = Cause::Unit { verdict: Verdict::Failed, unit: unit.into(), machine: None };
+    let cause = ProblemCause::Unit { verdict: Verdict::Failed, unit: unit.into(), machine: None };
     Arc::new(problem(cause))
 }
 
