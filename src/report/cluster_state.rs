@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::machine_condition::MachineCondition;
+use super::machine_status::MachineStatus;
 use super::wire::{
     EventRow, HealthState, Hello, MachineRow, Message, ProblemRow, RowTopic, SourceHealth,
     StateDocument, UnitRow, UnitRowKey,
@@ -77,17 +77,17 @@ impl ClusterState {
             .is_some_and(|health| matches!(health.state, HealthState::Ok | HealthState::Ended))
     }
 
-    /// How many machines are in this condition.
-    pub fn count_machines(&self, condition: MachineCondition) -> usize {
+    /// How many machines have this status.
+    pub fn count_machines(&self, status: MachineStatus) -> usize {
         self.machines
             .values()
-            .filter(|machine| machine.condition() == condition)
+            .filter(|machine| machine.status() == status)
             .count()
     }
 
     /// How many machines have not left the cluster.
     pub fn count_present_machines(&self) -> usize {
-        self.machines.len() - self.count_machines(MachineCondition::Lost)
+        self.machines.len() - self.count_machines(MachineStatus::Lost)
     }
 
     /// How many units are on each machine, by its ID. Machines without units are left out.

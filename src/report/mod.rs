@@ -11,7 +11,7 @@ pub mod duration;
 mod last_hour;
 mod log_message;
 mod log_text;
-mod machine_condition;
+mod machine_status;
 mod next_steps;
 mod overview;
 mod pending;
@@ -36,7 +36,7 @@ pub use log_message::{
     LogMachine, LogMachineState, LogMessage, LogRow, MachineInLog, MissedBecause,
 };
 pub use log_text::{LogFormat, LogOutput, LogText};
-pub use machine_condition::MachineCondition;
+pub use machine_status::MachineStatus;
 pub use next_steps::{next_steps, subject_of_machine, subject_of_unit};
 pub use overview::{Assessment, ShownUnits, overview};
 pub use pending::Pending;

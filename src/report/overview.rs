@@ -350,17 +350,17 @@ fn unit_table<'a>(units: impl Iterator<Item = &'a UnitRow>, now: Milliseconds) -
 /// All machines, those that are lost or silent first.
 fn machine_table(state: &ClusterState) -> Table {
     let mut machines: Vec<_> = state.machines.values().collect();
-    machines.sort_by_key(|machine| (machine.condition().tone(), machine.name()));
+    machines.sort_by_key(|machine| (machine.status().tone(), machine.name()));
 
     let units = state.count_units_by_machine();
     let mut table = Table::new(&["MACHINE", "ID", "STATE", "UNITS", "NOT OK", "METADATA"]);
     for machine in machines {
         let units = units.get(&*machine.machine).copied().unwrap_or_default();
-        let condition = machine.condition();
+        let status = machine.status();
         table.push([
             machine.name().into(),
             short_id(&machine.machine).into(),
-            Cell::toned(condition.word(), condition.tone()),
+            Cell::toned(status.word(), status.tone()),
             units.all.to_string().into(),
             units.wrong.to_string().into(),
             machine.metadata.as_deref().unwrap_or("-").into(),

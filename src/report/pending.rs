@@ -8,7 +8,7 @@ use std::fmt::{self, Display};
 
 use super::cluster_state::ClusterState;
 use super::counted::counted;
-use super::machine_condition::MachineCondition;
+use super::machine_status::MachineStatus;
 use super::problem_units::ProblemUnits;
 use super::problems::problems;
 use super::verdicts;
@@ -59,11 +59,11 @@ fn words_of_machines(state: &ClusterState) -> String {
         .collect();
 
     let mut parts = Vec::new();
-    for condition in [MachineCondition::Lost, MachineCondition::Silent] {
+    for status in [MachineStatus::Lost, MachineStatus::Silent] {
         let is_pending = |machine: &&MachineRow| {
-            machine.condition() == condition && !have_problem.contains(&*machine.machine)
+            machine.status() == status && !have_problem.contains(&*machine.machine)
         };
-        let word = condition.word();
+        let word = status.word();
         match state.machines.values().filter(is_pending).count() {
             0 => {}
             count if parts.is_empty() => {

@@ -11,12 +11,12 @@ use super::problems::problems;
 use super::wire::{Milliseconds, ProblemRow, UnitRow};
 
 /// A unit and its machine.
-type Key<'a> = (&'a str, Option<&'a str>);
+type PlacedUnit<'a> = (&'a str, Option<&'a str>);
 
 /// The units that are wrong, with their problems.
 #[derive(Debug)]
 pub struct ProblemUnits<'a> {
-    problems: HashMap<Key<'a>, &'a ProblemRow>,
+    problems: HashMap<PlacedUnit<'a>, &'a ProblemRow>,
     /// Whether the server knows problems at all.
     is_known: bool,
 }
@@ -93,7 +93,7 @@ impl<'a> ProblemUnits<'a> {
     }
 }
 
-fn key(unit: &UnitRow) -> Key<'_> {
+fn key(unit: &UnitRow) -> PlacedUnit<'_> {
     (&unit.unit, unit.machine.as_deref())
 }
 

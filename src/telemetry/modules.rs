@@ -185,7 +185,7 @@ pub(crate) const MODULES: &[&str] = &[
     "report::last_hour",
     "report::log_message",
     "report::log_text",
-    "report::machine_condition",
+    "report::machine_status",
     "report::next_steps",
     "report::overview",
     "report::pending",

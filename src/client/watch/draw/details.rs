@@ -108,7 +108,7 @@ fn machine_facts<'a>(model: &'a Model, machine: &'a MachineRow) -> Vec<Line<'a>>
 
     let mut lines = vec![
         fact("ID", &*machine.machine),
-        fact("State", format!("{} for {age}", machine.condition().word())),
+        fact("State", format!("{} for {age}", machine.status().word())),
         fact("Units", format!("{}, {} not ok", units.all, units.wrong)),
     ];
     lines.extend(machine.version.as_deref().map(|version| fact("fleet", version)));
