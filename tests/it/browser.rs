@@ -22,6 +22,7 @@ mod keys;
 mod links;
 mod logs;
 mod machines;
+mod mutes;
 mod navigation;
 mod next_steps;
 mod outages;
