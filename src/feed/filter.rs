@@ -19,7 +19,7 @@ use std::str::FromStr;
 
 use self::pattern::Pattern;
 use crate::cluster::{Event, MachineDetails, MachineId, Member, Text, Unit, Verdict};
-use crate::problems::{Cause, Problem};
+use crate::problems::{Problem, ProblemCause};
 
 pub use self::error::FilterError;
 
@@ -197,7 +197,7 @@ impl Filter {
     /// passes.
     pub(super) fn problem(&self, problem: &Problem) -> bool {
         let Problem { cause, units, machine, .. } = problem;
-        let is_of_source = matches!(cause, Cause::Source(_));
+        let is_of_source = matches!(cause, ProblemCause::Source(_));
         let is_of_machine = || machine.as_ref().is_some_and(|member| self.machine(member));
 
         self.is_empty()

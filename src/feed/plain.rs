@@ -22,7 +22,7 @@ use crate::cluster::{
     FleetList, HumanDuration, ListHealth, MachineId, Member, Moment, Severity, Text, Transition,
     Unit, Verdict,
 };
-use crate::problems::{Cause, Problem, ProblemSeverity};
+use crate::problems::{Problem, ProblemCause, ProblemSeverity};
 use crate::utc::{day, time_of_day};
 
 /// How many events the page has, the newest ones.
@@ -198,7 +198,7 @@ fn section(
 fn order_of(problem: &Problem) -> impl Ord + use<> {
     let Problem { since_seen, opened, cause, units, .. } = problem;
     // The others may follow from a source that cannot be relied on.
-    let is_of_source = matches!(cause, Cause::Source(_));
+    let is_of_source = matches!(cause, ProblemCause::Source(_));
 
     Reverse((*since_seen, *opened, is_of_source, cause.severity(), units.len()))
 }

@@ -22,7 +22,7 @@ use fleet_monitor::feed::subscription::Subscription;
 use fleet_monitor::feed::{FeedInput, FeedSettings, Publication, Publish, Publisher, SourceInfo};
 use fleet_monitor::metrics::{Metrics, MetricsFormat, Scrape, UnitSeries};
 use fleet_monitor::problems::{
-    MachineCondition, ProblemDelays, ProblemKind, ProblemTracker, SourceFault,
+    MachineTrouble, ProblemDelays, ProblemKind, ProblemTracker, SourceFault,
 };
 use fleet_monitor::server::{ServerSettings, Timing};
 use fleet_monitor::unit_files::{
@@ -549,7 +549,7 @@ fn the_table_of_the_kinds_of_problems_is_complete_and_has_their_severities() {
         .collect();
 
     let faults = [SourceFault::Failing, SourceFault::Overdue, SourceFault::Suspect];
-    let conditions = [MachineCondition::Lost, MachineCondition::Silent];
+    let conditions = [MachineTrouble::Lost, MachineTrouble::Silent];
     let verdicts = Verdict::ALL.into_iter().filter(|verdict| *verdict != Verdict::Ok);
     let kinds = faults
         .map(ProblemKind::Source)

@@ -12,7 +12,9 @@ use super::*;
 use crate::builders;
 use crate::cluster::{Event, Health, Member, Moment, Place, Transition, Unit, UnitState, Verdict};
 use crate::feed::{FeedInput, FeedSettings, Publish, Publisher, SourceInfo};
-use crate::problems::{Cause, MachineCondition, MachineName, OpenProblems, Problem, SourceFault};
+use crate::problems::{
+    MachineName, MachineTrouble, OpenProblems, Problem, ProblemCause, SourceFault,
+};
 use crate::snapshots::assert_catalogue;
 
 mod client;
@@ -72,9 +74,9 @@ fn many_units(state: u8) -> Arc<View> {
 fn problem(number: u8, units: &[(u8, u8, u8)]) -> Arc<Problem> {
     let machine = MachineName { id: MACHINES[0].into(), ip: None };
     let cause = match number {
-        0 => Cause::Source(SourceFault::Failing),
-        1 => Cause::Machine { condition: MachineCondition::Lost, machine },
-        _ => Cause::OnMachine { verdict: Verdict::Failed, machine: Some(machine) },
+        0 => ProblemCause::Source(SourceFault::Failing),
+        1 => ProblemCause::Machine { trouble: MachineTrouble::Lost, machine },
+        _ => ProblemCause::OnMachine { verdict: Verdict::Failed, machine: Some(machine) },
     };
     let units = units
         .iter()

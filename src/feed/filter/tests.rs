@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::*;
 use crate::builders;
 use crate::cluster::{Machine, Place, UnitFile, UnitState};
-use crate::problems::{Cause, MachineCondition, MachineName, SourceFault};
+use crate::problems::{MachineName, MachineTrouble, ProblemCause, SourceFault};
 
 const CASES: &str = include_str!("../../../tests/fixtures/filter/cases.json");
 
@@ -181,7 +181,7 @@ fn a_filter_selects_what_the_table_of_cases_says() {
     }
 }
 
-fn problem(cause: Cause, units: &[&str], machine: Option<&str>) -> Problem {
+fn problem(cause: ProblemCause, units: &[&str], machine: Option<&str>) -> Problem {
     let unit = |name: &&str| {
         let state = builders::unit_state(name, "aaaa1111", "failed/failed");
         Arc::new(Unit { verdict: Verdict::Failed, ..builders::unit(state) })
@@ -201,12 +201,13 @@ fn problem(cause: Cause, units: &[&str], machine: Option<&str>) -> Problem {
 #[test]
 fn a_problem_passes_with_one_of_its_units_or_with_its_machine() {
     let name = |id: &str| MachineName { id: id.into(), ip: None };
-    let of_units = Cause::OnMachine { verdict: Verdict::Failed, machine: Some(name("aaaa1111")) };
+    let of_units =
+        ProblemCause::OnMachine { verdict: Verdict::Failed, machine: Some(name("aaaa1111")) };
     let of_units = problem(of_units, &["a.service", "b.service"], None);
     let of_machine =
-        Cause::Machine { condition: MachineCondition::Lost, machine: name("bbbb2222") };
+        ProblemCause::Machine { trouble: MachineTrouble::Lost, machine: name("bbbb2222") };
     let of_machine = problem(of_machine, &[], Some("bbbb2222"));
-    let of_source = problem(Cause::Source(SourceFault::Failing), &[], None);
+    let of_source = problem(ProblemCause::Source(SourceFault::Failing), &[], None);
 
     for (text, expected) in [
         ("", [true, true, true]),

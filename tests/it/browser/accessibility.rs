@@ -54,9 +54,7 @@ async fn axe_finds_nothing_while_a_cause_is_muted() {
     for scheme in ["light", "dark"] {
         browser.prefer(scheme).await;
         browser.open(&server.url(&muted)).await;
-        browser
-            .until("mutes().some(isMuted) && fact('muted')")
-            .await;
+        browser.until("mutes().some(isMuted) && fact('muted')").await;
         assert_accessible(&browser, &axe, scheme).await;
     }
     browser.finish(&server, &[]).await;
