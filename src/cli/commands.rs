@@ -184,7 +184,8 @@ pub struct CheckOptions {
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub warning: Vec<String>,
 
-    /// What is critical [default, without --warning: failed,crash_loop,machine_lost]
+    /// What is critical [default, without --warning: failed,crash_loop,machine_lost,
+    /// unreported]
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub critical: Vec<String>,
 

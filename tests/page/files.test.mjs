@@ -40,7 +40,8 @@ const importsOf = (module) =>
   [...read(module).matchAll(/from "\.\/(.+?)";/g)].map(([, imported]) => imported);
 
 test("pure modules know no document, and import only each other", () => {
-  const browser = /\b(document|window|location|history|localStorage|sessionStorage|fetch|WebSocket|node)\./;
+  const browser =
+    /\b(document|window|location|history|localStorage|sessionStorage|fetch|WebSocket|node)\./;
   for (const module of PURE) {
     const code = read(module).replaceAll(/\/\*.*?\*\/|\/\/.*?$/gms, "");
     assert.doesNotMatch(code, browser, module);
