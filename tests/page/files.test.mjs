@@ -27,6 +27,7 @@ const PURE = [
   "links.js",
   "log-lines.js",
   "machines.js",
+  "notices.js",
   "problem-changes.js",
   "problems.js",
   "row.js",
