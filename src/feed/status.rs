@@ -53,8 +53,8 @@ pub(crate) fn status_line(publication: &Publication, clients: usize) -> String {
     line
 }
 
-/// `2 machines, 9 units (1 failed, 2 stale), 1 problem`. All rows of the view count, as on the page.
-/// What has not been wrong for long is no problem.
+/// `2 machines, 9 units (1 failed, 2 stale), 1 problem`. All rows of the view count, as on the
+/// page. What has not been wrong for long is no problem.
 fn cluster_summary(publication: &Publication) -> String {
     let view = &publication.view;
     let machines = view

@@ -6,7 +6,8 @@ import { test } from "node:test";
 import { BURST, Notices } from "../../src/page/notices.js";
 import { failed, unitProblem, wrong } from "./clusters.mjs";
 
-const problemOf = (name, unit = failed(name)) => unitProblem(unit, { id: name, text: `${name} failed` });
+const problemOf = (name, unit = failed(name)) =>
+  unitProblem(unit, { id: name, text: `${name} failed` });
 const [A, B, C] = ["a.service", "b.service", "c.service"].map((name) => problemOf(name));
 
 const openOf = (...problems) => new Map(problems.map((problem) => [problem.id, problem]));
