@@ -17,6 +17,7 @@ import { healthSignature, isComplete, isRead, problem } from "./health.js";
 import { listenForHelp, listenToFilter, listenToTabs } from "./keys.js";
 import { followKeys } from "./links.js";
 import { Mutes } from "./mutes.js";
+import { Notifications } from "./notifications.js";
 import { listenToPrinting } from "./print.js";
 import { ProblemChanges, stillMuted } from "./problem-changes.js";
 import { causeKey, isOfSource, isWaitingFor } from "./problems.js";
@@ -91,6 +92,7 @@ const panels = {
   timeline: new Timeline(byId("timeline"), actions),
 };
 const summary = new Summary(actions);
+const notifications = new Notifications(announce);
 const filterField = new FilterField((found) => announce(found));
 
 // --- what users do
@@ -114,6 +116,7 @@ function mute(muted) {
   if (isEqual(muted, view.muted)) return;
   go({ muted }, { replace: true });
   changed.data = true;
+  notifications.update([], loudProblems(), health?.recording);
   updateTab();
 }
 
@@ -290,6 +293,7 @@ function problemsArrived() {
   const muted = stillMuted(view.muted, closed, cluster.problems, mayOpen);
   mutes.keep(muted);
   mute(muted);
+  notifications.update(opened, loudProblems(), health.recording);
   return announcement;
 }
 

@@ -552,3 +552,15 @@ export const ANNOUNCEMENTS = {
   closed: (problem) => `Over: ${problem}.`,
   manyClosed: (count) => `${inFull(count)} problems are over.`,
 };
+
+// --- notifications
+
+export const NOTIFICATIONS = {
+  off: "Notify of new problems",
+  on: "Notifications of new problems are on",
+  refused: "Notifications are blocked for this page in the browser",
+  missing: "This browser has no notifications",
+  insecure: "Browsers have notifications only for pages over HTTPS, or from this machine",
+  recording: "There are no notifications of a recording",
+  problems: (count) => plural(count, "problem"),
+};

@@ -48,6 +48,8 @@ const FILES: &[(&str, &str, &[u8])] = &[
     ("/machines.js", SCRIPT, include_bytes!("../page/machines.js")),
     ("/mutes.js", SCRIPT, include_bytes!("../page/mutes.js")),
     ("/next-steps.js", SCRIPT, include_bytes!("../page/next-steps.js")),
+    ("/notices.js", SCRIPT, include_bytes!("../page/notices.js")),
+    ("/notifications.js", SCRIPT, include_bytes!("../page/notifications.js")),
     ("/print.js", SCRIPT, include_bytes!("../page/print.js")),
     ("/problem-changes.js", SCRIPT, include_bytes!("../page/problem-changes.js")),
     ("/problems.js", SCRIPT, include_bytes!("../page/problems.js")),

@@ -25,6 +25,7 @@ mod machines;
 mod mutes;
 mod navigation;
 mod next_steps;
+mod notifications;
 mod outages;
 mod paths;
 mod phone;
