@@ -151,7 +151,7 @@ unscheduled\t''
 ghost\t''
 stale\t''
 outdated\t''"
-complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand check" -l critical -d 'What is critical [default, without --warning: failed,crash_loop,machine_lost]' -r -f -a "failed\t''
+complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand check" -l critical -d 'What is critical [default, without --warning: failed,crash_loop,machine_lost, unreported]' -r -f -a "failed\t''
 crash_loop\t''
 machine_lost\t''
 unreported\t''
