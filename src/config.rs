@@ -33,7 +33,7 @@ use crate::actions::LinkTemplate;
 use crate::cli::Cli;
 use crate::feed::Publish;
 use crate::feed::fields::{MachineField, UnitField};
-use crate::net::http::PostTarget;
+use crate::notify::PostTarget;
 use crate::problems::ProblemDelays;
 use crate::server::access::{AllowedHost, AllowedOrigin};
 use crate::server::listen::ListenAddress;

@@ -24,17 +24,19 @@
 //!    evidence, or when a timeout is over. The results are a [`cluster::View`] (what is shown, with
 //!    a [`cluster::Verdict`] for each row), a [`cluster::Delta`] between two views, and
 //!    [`cluster::Transition`]s (events).
-//! 4. [`daemon`] is the loop that connects all parts. It passes events to [`telemetry`] (the log
+//! 4. [`problems`] is pure, too: it finds what has been wrong for long enough, by its cause. Each
+//!    problem is opened once and closed once.
+//! 5. [`daemon`] is the loop that connects all parts. It passes events to [`telemetry`] (the log
 //!    and the journal) and [`metrics`], and everything to the feed.
-//! 5. [`feed`] encodes each message once for all clients with the same subscription. It publishes
+//! 6. [`feed`] encodes each message once for all clients with the same subscription. It publishes
 //!    the state as a [`feed::Publication`] with a revision. A client that reconnects resumes from
 //!    its revision.
-//! 6. [`server`] accepts connections, checks who has access, and writes the encoded bytes: one task
+//! 7. [`server`] accepts connections, checks who has access, and writes the encoded bytes: one task
 //!    for each connection, be it a WebSocket, an event stream or plain HTTP. It never asks a
 //!    source itself. Only an admitted request for a unit file leads to one, through
 //!    [`unit_files`]: bounded, cached, and off by default.
-//! 7. `logs` reads the journals of machines, while clients read the log of a unit and only then.
-//! 8. [`lifecycle`] handles signals, and reports readiness, status and liveness to systemd.
+//! 8. `logs` reads the journals of machines, while clients read the log of a unit and only then.
+//! 9. [`lifecycle`] handles signals, and reports readiness, status and liveness to systemd.
 //!
 //! With a command, such as `fleet-monitor status`, the program is not that daemon, but asks one:
 //! [`client`] reads the public protocol of a running monitor, and [`report`] makes texts of it. It

@@ -151,7 +151,7 @@ unscheduled\t''
 ghost\t''
 stale\t''
 outdated\t''"
-complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand check" -l critical -d 'What is critical [default, without --warning: failed,crash_loop,machine_lost]' -r -f -a "failed\t''
+complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand check" -l critical -d 'What is critical [default, without --warning: failed,crash_loop,machine_lost, unreported]' -r -f -a "failed\t''
 crash_loop\t''
 machine_lost\t''
 unreported\t''
@@ -159,7 +159,7 @@ unscheduled\t''
 ghost\t''
 stale\t''
 outdated\t''"
-complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand check" -l for -d 'Count a unit only if its verdict has lasted for so many seconds' -r -f
+complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand check" -l for -d 'Count a unit if its verdict has lasted for so many seconds [default: if it has a problem, as the --problem-after of the monitor defines it]' -r -f
 complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand check" -l url -d 'The monitor: http://HOST:PORT or unix:///PATH [default: $FLEET_MONITOR_URL, or http://localhost:8989]' -r -f
 complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand check" -l token-file -d 'File with the token that the monitor requires [default: $FLEET_MONITOR_TOKEN_FILE]' -r -F
 complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand check" -s h -l help -d 'Print help'

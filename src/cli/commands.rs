@@ -184,13 +184,15 @@ pub struct CheckOptions {
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub warning: Vec<String>,
 
-    /// What is critical [default, without --warning: failed,crash_loop,machine_lost]
+    /// What is critical [default, without --warning: failed,crash_loop,machine_lost,
+    /// unreported]
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub critical: Vec<String>,
 
-    /// Count a unit only if its verdict has lasted for so many seconds
-    #[arg(long = "for", value_name = "SECONDS", default_value_t = 0)]
-    pub lasting: u64,
+    /// Count a unit if its verdict has lasted for so many seconds [default: if it has a problem,
+    /// as the --problem-after of the monitor defines it]
+    #[arg(long = "for", value_name = "SECONDS")]
+    pub lasting: Option<u64>,
 
     /// The monitor to ask.
     #[command(flatten)]

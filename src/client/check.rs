@@ -9,7 +9,7 @@ use crate::cli::CheckOptions;
 use crate::report::{CheckRules, CheckStatus, ClusterState, Threshold, check, verdicts};
 
 /// Without thresholds, these are critical, and everything else that is not `ok` is a warning.
-const CRITICAL: [&str; 3] = ["failed", "crash_loop", "machine_lost"];
+const CRITICAL: [&str; 4] = ["failed", "crash_loop", "machine_lost", "unreported"];
 
 /// Prints the line. Whatever prevents that is UNKNOWN, in one line too.
 pub(super) async fn run(options: &CheckOptions) -> Result<ExitCode, CommandError> {

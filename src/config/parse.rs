@@ -13,7 +13,7 @@ use std::time::Duration;
 use wildmatch::WildMatch;
 
 use crate::net::host;
-use crate::net::http::{PostTarget, PostTargetError};
+use crate::notify::{OWN_LABELS, PostTarget, PostTargetError};
 use crate::problems::{ProblemDelays, ProblemKind};
 use crate::server::access::{AllowedHost, AllowedOrigin, InvalidOrigin};
 use crate::server::listen::{ListenAddress, ListenAddressError};
@@ -26,8 +26,8 @@ use crate::telemetry::{self, LogFilter, LogFilterError};
 /// one cannot overflow a clock.
 const DAY: f64 = 86_400.0;
 
-/// The labels that each alert has.
-const OWN_LABELS: [&str; 6] = ["alertname", "severity", "kind", "unit", "template", "machine"];
+const EXPECTED_DELAY: &str = "expected seconds, such as 30 (0: at once, at most a day), or \
+                              seconds for one kind of problems, such as stale=300";
 
 /// A value, or what was expected instead.
 pub(super) type Parsed<T> = Result<T, String>;
@@ -77,29 +77,38 @@ pub(super) fn seconds(text: &str) -> Parsed<Duration> {
         .ok_or_else(|| "expected seconds, such as 2 or 0.5 (more than 0, at most a day)".into())
 }
 
-/// Seconds, or `KIND=SECONDS` for one kind of problems.
+/// Seconds, or `KIND=SECONDS` for one kind of problems. Each may be there once.
 pub(super) fn problem_delays(items: &[String]) -> Parsed<ProblemDelays> {
-    let mut delays = ProblemDelays::default();
+    let mut default = None;
+    let mut by_name = BTreeMap::new();
 
     for item in items {
-        match item.split_once('=') {
-            None => delays.default = delay(item)?,
+        let previous = match item.split_once('=') {
+            None => default.replace(delay(item)?),
             Some((name, seconds)) => {
-                let kind = ProblemKind::NAMES.into_iter().find(|kind| *kind == name.trim());
-                let kind = kind.ok_or_else(|| unknown_kind(name.trim()))?;
-                delays.by_name.insert(kind, delay(seconds.trim())?);
+                by_name.insert(problem_kind(name.trim())?, delay(seconds.trim())?)
             }
+        };
+        if previous.is_some() {
+            return Err(format!("{item} is the second value for the same problems"));
         }
     }
-    Ok(delays)
+
+    if items.is_empty() {
+        return Err(EXPECTED_DELAY.into());
+    }
+    let default = default.unwrap_or(ProblemDelays::default().default);
+    Ok(ProblemDelays { default, by_name })
+}
+
+fn problem_kind(name: &str) -> Parsed<&'static str> {
+    let kind = ProblemKind::NAMES.into_iter().find(|kind| *kind == name);
+
+    kind.ok_or_else(|| unknown_kind(name))
 }
 
 fn delay(text: &str) -> Parsed<Duration> {
-    duration(text).ok_or_else(|| {
-        "expected seconds, such as 30 (0: at once, at most a day), or seconds for one kind of \
-         problems, such as stale=300"
-            .into()
-    })
+    duration(text).ok_or_else(|| EXPECTED_DELAY.into())
 }
 
 /// A URL to post to.

@@ -28,6 +28,8 @@ use crate::config::{Config, Environment};
 use crate::feed::{self, Publisher, SourceInfo};
 use crate::lifecycle::{ServiceManager, Signals};
 use crate::metrics::Metrics;
+use crate::net::tls::NoHostRoots;
+use crate::notify::Notifier;
 use crate::problems::ProblemTracker;
 use crate::server::listen::{ListenError, listen};
 use crate::server::open_files::OpenFileLimit;
@@ -53,8 +55,9 @@ const EX_CONFIG: u8 = 78;
 const STOP_SOURCE: Duration = Duration::from_secs(1);
 /// The time that clients get to close their connections.
 const DRAIN: Duration = Duration::from_millis(2500);
-/// The time that the last lines of a recording get to be written.
-const FLUSH_RECORDING: Duration = Duration::from_millis(250);
+/// The time that the last lines of a recording get to be written, and the last events for a
+/// webhook.
+const FLUSH: Duration = Duration::from_millis(250);
 
 /// An error that ends the program.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +77,12 @@ impl Failure {
             Failure::Config(_) => ExitCode::from(EX_CONFIG),
             Failure::System(_) => ExitCode::FAILURE,
         }
+    }
+}
+
+impl From<NoHostRoots> for Failure {
+    fn from(error: NoHostRoots) -> Self {
+        Failure::Config(error.to_string())
     }
 }
 
@@ -101,7 +110,7 @@ pub async fn run(
     let mut service = ServiceManager::from_environment()
         .map_err(|error| Failure::System(format!("cannot start a thread: {error}")))?;
 
-    let Prepared { settings, selection, source } =
+    let Prepared { settings, notify, selection, source } =
         prepare(&config, environment, files, None).await?;
     let source = source.expect("without a running source, one is opened");
     let recorder = open_recorder(config.record.as_deref()).await?;
@@ -117,6 +126,8 @@ pub async fn run(
     let epoch = format!("{:016x}", fastrand::u64(..));
     let mut publisher = Publisher::new(feed_settings(&config), &epoch, SourceInfo::default());
     publisher.set_history(config.history, Moment::now());
+    let (notifier, mut notifying) =
+        Notifier::start(notify, feed::problem_json, metrics.clone()).await?;
     let (unit_files, unit_file_requests) = UnitFiles::channel();
     let server = Server::new(
         settings,
@@ -154,6 +165,7 @@ pub async fn run(
         recorder,
         has_reported: false,
         problems: ProblemTracker::new(config.problem_after.clone()),
+        notifier,
         initial_problems: None,
         has_logged_repeated_names: false,
     };
@@ -175,6 +187,9 @@ pub async fn run(
         Some(Err(error)) = accepting.join_next() => {
             Err(Failure::System(format!("the accept loop failed: {error}")))
         }
+        Some(Err(error)) = notifying.join_next() => {
+            Err(Failure::System(format!("sending problems failed: {error}")))
+        }
         Some(Err(error)) = reading_files.join_next() => {
             Err(Failure::System(format!("reading unit files failed: {error}")))
         }
@@ -192,8 +207,9 @@ pub async fn run(
         warn!("{left} connections did not close in time");
     }
 
+    daemon.notifier.flush(FLUSH);
     if let Some(recorder) = &daemon.recorder {
-        recorder.flush(FLUSH_RECORDING);
+        recorder.flush(FLUSH);
     }
     ended
 }
@@ -220,6 +236,8 @@ struct Daemon {
     /// can never go away ends the program only as the first report, and never after a reload.
     has_reported: bool,
     problems: ProblemTracker,
+    /// Informs others of problems.
+    notifier: Notifier,
     /// Units that may turn out to be unhealthy without an event; `None` until all lists have been
     /// read.
     initial_problems: Option<InitialProblems>,

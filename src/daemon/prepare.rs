@@ -9,6 +9,11 @@ use std::path::{Path, PathBuf};
 use super::Failure;
 use crate::config::{Config, Environment};
 use crate::metrics::UnitSeries;
+use crate::net::host;
+use crate::notify::{
+    AlertTiming, AlertmanagerSettings, NotifySettings, WebhookSecret, WebhookSettings,
+    WebhookTiming, state_directory,
+};
 use crate::server::ServerSettings;
 use crate::server::access::{AccessPolicy, Token};
 use crate::server::open_files::OpenFileLimit;
@@ -18,6 +23,7 @@ use crate::source::selection::{OpenedSource, Selection};
 /// The selected source, opened, and the settings of the server.
 pub(super) struct Prepared {
     pub(super) settings: ServerSettings,
+    pub(super) notify: NotifySettings,
     pub(super) selection: Selection,
     /// `None`: the running source can go on.
     pub(super) source: Option<OpenedSource>,
@@ -32,6 +38,7 @@ pub(super) async fn prepare(
     running: Option<&Selection>,
 ) -> Result<Prepared, Failure> {
     let settings = server_settings(config, files)?;
+    let notify = notify_settings(config)?;
 
     let mut options = config.source.clone();
     options.credentials = credentials();
@@ -42,7 +49,7 @@ pub(super) async fn prepare(
         _ => Some(selection.open()?),
     };
 
-    Ok(Prepared { settings, selection, source })
+    Ok(Prepared { settings, notify, selection, source })
 }
 
 /// What `--check-config` does beyond reading the options: all that a start does before it listens.
@@ -96,6 +103,38 @@ fn credentials() -> Option<PathBuf> {
     std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from)
 }
 
+/// Who is informed of problems.
+fn notify_settings(config: &Config) -> Result<NotifySettings, Failure> {
+    let webhook = match &config.webhook {
+        Some(target) => {
+            let file = config.webhook_secret_file.as_deref();
+            let secret = WebhookSecret::read(file, credentials().as_deref())
+                .map_err(|error| Failure::Config(format!("webhook_secret_file: {error}")))?;
+            Some(WebhookSettings {
+                target: target.clone(),
+                secret,
+                state_directory: state_directory(std::env::var_os("STATE_DIRECTORY").as_deref()),
+                timing: WebhookTiming::default(),
+            })
+        }
+        None => None,
+    };
+    let own_url = || format!("http://{}", host::in_url(&hostname(), config.port));
+    let alertmanager = (!config.alertmanager.is_empty()).then(|| AlertmanagerSettings {
+        targets: config.alertmanager.clone(),
+        labels: config.alert_labels.clone(),
+        external_url: Some(config.external_url.clone().unwrap_or_else(own_url)),
+        timing: AlertTiming::default(),
+    });
+
+    Ok(NotifySettings { alertmanager, webhook })
+}
+
+/// The name of this host.
+fn hostname() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
 fn server_settings(config: &Config, files: OpenFileLimit) -> Result<ServerSettings, Failure> {
     let token = Token::read(config.token_file.as_deref(), credentials().as_deref())
         .map_err(|error| Failure::Config(format!("token_file: {error}")))?;
@@ -114,7 +153,7 @@ fn server_settings(config: &Config, files: OpenFileLimit) -> Result<ServerSettin
             allowed_origins: config.allowed_origins.clone(),
             allowed_hosts: config.allowed_hosts.clone(),
             token,
-            hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            hostname: hostname(),
         },
     })
 }

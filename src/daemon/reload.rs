@@ -3,9 +3,11 @@
 //! Preparing may wait for a disk or for etcd. So it runs on a thread that may block, and the loop
 //! goes on. This module does not know how the configuration is read and validated.
 
+use std::collections::BTreeMap;
 use std::future::pending;
 use std::net::IpAddr;
 use std::panic::resume_unwind;
+use std::path::PathBuf;
 
 use tokio::runtime::Handle;
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -16,6 +18,7 @@ use super::{Daemon, Failure, feed_settings, retention};
 use crate::cli::Cli;
 use crate::cluster::Moment;
 use crate::config::{self, Config, Environment};
+use crate::notify::PostTarget;
 use crate::server::listen::ListenAddress;
 use crate::server::open_files::OpenFileLimit;
 use crate::source::recording::Recorder;
@@ -74,7 +77,7 @@ impl Daemon {
 
     async fn apply_reload(&mut self, next: PreparedReload) {
         let PreparedReload { config, opened, recorder } = next;
-        let Prepared { settings, selection, source } = opened;
+        let Prepared { settings, notify: _, selection, source } = opened;
 
         if let Some(source) = source {
             // The old source is stopped first, so that two polls of one list never overlap.
@@ -142,6 +145,17 @@ pub(super) struct RestartOptions {
     bind: Option<IpAddr>,
     listen: Vec<ListenAddress>,
     log_to: LogTarget,
+    notify: NotifyOptions,
+}
+
+/// The options of those who are informed of problems.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct NotifyOptions {
+    alertmanager: Vec<PostTarget>,
+    alert_labels: BTreeMap<String, String>,
+    webhook: Option<PostTarget>,
+    webhook_secret_file: Option<PathBuf>,
+    external_url: Option<String>,
 }
 
 impl RestartOptions {
@@ -151,6 +165,13 @@ impl RestartOptions {
             bind: config.bind,
             listen: config.listen.clone(),
             log_to: config.log_to,
+            notify: NotifyOptions {
+                alertmanager: config.alertmanager.clone(),
+                alert_labels: config.alert_labels.clone(),
+                webhook: config.webhook.clone(),
+                webhook_secret_file: config.webhook_secret_file.clone(),
+                external_url: config.external_url.clone(),
+            },
         }
     }
 
@@ -161,6 +182,14 @@ impl RestartOptions {
             ("bind", self.bind != other.bind),
             ("listen", self.listen != other.listen),
             ("log_to", self.log_to != other.log_to),
+            ("alertmanager", self.notify.alertmanager != other.notify.alertmanager),
+            ("alert_labels", self.notify.alert_labels != other.notify.alert_labels),
+            ("webhook", self.notify.webhook != other.notify.webhook),
+            (
+                "webhook_secret_file",
+                self.notify.webhook_secret_file != other.notify.webhook_secret_file,
+            ),
+            ("external_url", self.notify.external_url != other.notify.external_url),
         ];
         differ
             .into_iter()
@@ -189,6 +218,7 @@ mod tests {
     fn what_takes_a_restart_is_named_if_it_has_changed() {
         assert_eq!(fixed_after(&["--port", "1"]), ["port"]);
         assert_eq!(fixed_after(&["--listen", "unix:///run/a.sock"]), ["listen"]);
+        assert_eq!(fixed_after(&["--webhook", "https://a/b"]), ["webhook"]);
         assert_eq!(fixed_after(&["--bind", "::1", "--log-to", "stderr"]), ["bind", "log_to"]);
         assert_eq!(fixed_after(&["--log", "debug", "--grace", "1", "--max-clients", "5"]), [""; 0]);
     }

@@ -62,7 +62,10 @@ impl Daemon {
                     service.set_status(&self.status());
                     self.metrics.log_lines_dropped(self.log.dropped());
                     self.log_repeated_names();
-                    self.update_problems();
+                    // A problem is opened in its time although nothing was read.
+                    if self.update_problems(Moment::now()) {
+                        self.publish(&[], &[]);
+                    }
                 }
                 _ = watchdog.tick(), if service.watchdog_interval().is_some() => {
                     // The watchdog guards this process: a source that keeps reporting errors is
@@ -137,7 +140,7 @@ impl Daemon {
         }
 
         let now = Moment::now();
-        self.problems.update(self.cluster.view(), self.cluster.health(), now);
+        self.update_problems(now);
         self.publisher.publish(FeedInput {
             view: self.cluster.view(),
             health: self.cluster.health(),
@@ -155,16 +158,15 @@ impl Daemon {
         }
     }
 
-    /// Opens problems whose time has come although nothing was read. Until the units have been read
-    /// there is nothing to publish.
-    fn update_problems(&mut self) {
-        let changes =
-            self.problems
-                .update(self.cluster.view(), self.cluster.health(), Moment::now());
+    /// Finds the problems, and informs others of them. Returns whether something has changed.
+    fn update_problems(&mut self, now: Moment) -> bool {
+        let changes = self.problems.update(self.cluster.view(), self.cluster.health(), now);
 
-        if !changes.is_empty() {
-            self.publish(&[], &[]);
+        // Nobody is called because of what was recorded once.
+        if !self.source.is_recording() {
+            self.notifier.update(&changes, self.problems.open(), now);
         }
+        !changes.is_empty()
     }
 
     /// Logs units that are unhealthy since the start, which no event reports.

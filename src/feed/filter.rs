@@ -19,7 +19,7 @@ use std::str::FromStr;
 
 use self::pattern::Pattern;
 use crate::cluster::{Event, MachineDetails, MachineId, Member, Text, Unit, Verdict};
-use crate::problems::Problem;
+use crate::problems::{Problem, ProblemCause};
 
 pub use self::error::FilterError;
 
@@ -196,11 +196,14 @@ impl Filter {
     /// Whether a problem passes: if it is about the source, or if one of its units or its machine
     /// passes.
     pub(super) fn problem(&self, problem: &Problem) -> bool {
-        let Problem { units, machine, .. } = problem;
-        let is_of_source = units.is_empty() && machine.is_none();
+        let Problem { cause, units, machine, .. } = problem;
+        let is_of_source = matches!(cause, ProblemCause::Source(_));
         let is_of_machine = || machine.as_ref().is_some_and(|member| self.machine(member));
 
-        is_of_source || units.iter().any(|unit| self.unit(unit)) || is_of_machine()
+        self.is_empty()
+            || is_of_source
+            || units.iter().any(|unit| self.unit(unit))
+            || is_of_machine()
     }
 
     /// Whether an event passes. It has neither a verdict nor metadata.

@@ -19,6 +19,7 @@ pub use history::HistoryBody;
 pub(super) use history::history;
 pub(super) use list::{machine_cells, machine_list, repeats_a_name, unit_cells, unit_list};
 pub(super) use problems::ProblemJson;
+pub(crate) use problems::problem_json;
 pub(super) use rows::{EventJson, MachineJson, UnitJson};
 pub(super) use state::{state_body, state_head};
 

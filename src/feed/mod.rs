@@ -40,6 +40,7 @@ pub use frame::Frame;
 pub(crate) use html::HtmlText;
 pub use input::{FeedInput, FeedSettings, Publish};
 pub use list::PublishedList;
+pub(crate) use message::problem_json;
 pub use publication::{Publication, SourceInfo, Subscriber};
 pub use publisher::Publisher;
 pub(crate) use status::{count, status_line};

@@ -7,6 +7,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::fmt::{Display, Write};
 use std::sync::Arc;
@@ -21,13 +22,14 @@ use crate::cluster::{
     FleetList, HumanDuration, ListHealth, MachineId, Member, Moment, Severity, Text, Transition,
     Unit, Verdict,
 };
+use crate::problems::{Problem, ProblemCause, ProblemSeverity};
 use crate::utc::{day, time_of_day};
 
 /// How many events the page has, the newest ones.
 const MAX_EVENTS: usize = 50;
 
 /// The columns of each table.
-const PROBLEM_COLUMNS: [&str; 5] = ["Unit", "Verdict", "Reason", "Machine", "Since (UTC)"];
+const PROBLEM_COLUMNS: [&str; 3] = ["Problem", "Details", "Since (UTC)"];
 const UNIT_COLUMNS: [&str; 5] = ["Unit", "State", "Verdict", "Machine", "Since (UTC)"];
 const MACHINE_COLUMNS: [&str; 6] =
     ["Address", "State", "Since (UTC)", "ID", "Version of fleet", "Metadata"];
@@ -46,13 +48,11 @@ pub(super) fn head(publication: &Publication, clients: usize, now: Moment) -> By
         || health.overdue(now).is_some()
         || health.suspect_since.is_some()
         || !health.ready();
-    let units = &publication.view.units;
-    let wrong = units.len() - units.tally().of(Verdict::Ok);
 
-    let mark = match wrong {
+    let mark = match publication.problems.len() {
         _ if is_doubtful => "(?) ".to_owned(),
         0 => String::new(),
-        wrong => format!("({wrong}) "),
+        problems => format!("({problems}) "),
     };
     let doubtful = if is_doubtful { " data-tone=\"warn\"" } else { "" };
     let minute = &timestamp(now.wall)[..MINUTE];
@@ -107,22 +107,20 @@ fn age_of_list(list: &ListHealth, now: Moment) -> String {
     }
 }
 
-/// The page from the end of the [`head`] on: what is wrong, then everything that is given. Events
-/// are given the newest first.
+/// The page from the end of the [`head`] on: the problems, then everything else that is given.
+/// Events are given the newest first.
 pub(super) fn body<'a>(
+    problems: impl IntoIterator<Item = &'a Arc<Problem>>,
     units: impl IntoIterator<Item = &'a Arc<Unit>>,
     machines: impl IntoIterator<Item = &'a Arc<Member>>,
     events: impl IntoIterator<Item = &'a Arc<Transition>>,
 ) -> Bytes {
-    let units: Vec<&Unit> = units.into_iter().map(|unit| &**unit).collect();
-    let mut wrong = units.clone();
-    wrong.retain(|unit| unit.verdict != Verdict::Ok);
-    wrong.sort_by_key(|unit| unit.verdict);
+    let mut problems: Vec<&Problem> = problems.into_iter().map(|problem| &**problem).collect();
+    problems.sort_by_key(|problem| order_of(problem));
 
+    let units: Vec<&Unit> = units.into_iter().map(|unit| &**unit).collect();
     let mut machines: Vec<&Member> = machines.into_iter().map(|member| &**member).collect();
     machines.sort_by_key(|member| MachineState::of(member));
-    let present = machines.partition_point(|member| MachineState::of(member).is_wrong());
-    let wrong_machines = &machines[..present];
     let addresses: Addresses = machines
         .iter()
         .map(|member| (&member.machine.id, address_of_member(member)))
@@ -132,7 +130,7 @@ pub(super) fn body<'a>(
         events.into_iter().take(MAX_EVENTS).map(|event| &**event).collect();
 
     let sections = [
-        ("problems", count((wrong.len() + wrong_machines.len()) as u64, "problem")),
+        ("problems", count(problems.len() as u64, "problem")),
         ("units", count(units.len() as u64, "unit")),
         ("machines", count(machines.len() as u64, "machine")),
         ("events", count(events.len() as u64, "latest event")),
@@ -143,12 +141,9 @@ pub(super) fn body<'a>(
     }
     page.push_str("</nav>\n");
 
-    let [problems, all_units, all_machines, all_events] = sections;
-    section(&mut page, &problems, &PROBLEM_COLUMNS, |page| {
-        wrong_machines
-            .iter()
-            .for_each(|member| wrong_machine_row(page, member));
-        wrong.iter().for_each(|unit| problem_row(page, unit, &addresses));
+    let [all_problems, all_units, all_machines, all_events] = sections;
+    section(&mut page, &all_problems, &PROBLEM_COLUMNS, |page| {
+        problems.iter().for_each(|problem| problem_row(page, problem));
     });
     section(&mut page, &all_units, &UNIT_COLUMNS, |page| {
         units.iter().for_each(|unit| unit_row(page, unit, &addresses));
@@ -195,31 +190,43 @@ fn section(
     page.push_str("</section>\n");
 }
 
-fn wrong_machine_row(page: &mut String, member: &Member) {
-    let state = MachineState::of(member);
+/// The order of the problems: those that this process has seen begin, then the others; of each, the
+/// latest first, and of what was opened at once the worst.
+///
+/// It does not depend on the time, so it cannot tell what is new from what is old, as the live page
+/// does.
+fn order_of(problem: &Problem) -> impl Ord + use<> {
+    let Problem { since_seen, opened, cause, units, .. } = problem;
+    // The others may follow from a source that cannot be relied on.
+    let is_of_source = matches!(cause, ProblemCause::Source(_));
 
-    row(page, state.tone());
-    cell(page, "name", UNKNOWN);
-    cell(page, "verdict", format_args!("machine {}", state.name()));
-    cell(page, "reason", state.reason());
-    cell(page, "machine", HtmlText(address_of_member(member)));
-    since_cell(page, state.since(member));
+    Reverse((*since_seen, *opened, is_of_source, cause.severity(), units.len()))
 }
 
-fn problem_row(page: &mut String, unit: &Unit, addresses: &Addresses<'_>) {
-    row(page, tone(unit.verdict));
-    cell(page, "name", HtmlText(&unit.state.unit));
-    cell(page, "verdict", unit.verdict);
-    cell(page, "reason", HtmlText(&unit.reason));
-    cell(page, "machine", HtmlText(&machine_of_unit(unit, addresses)));
-    since_cell(page, (unit.verdict_since, unit.verdict_since_seen));
+fn problem_row(page: &mut String, problem: &Problem) {
+    let tone = match problem.cause.severity() {
+        ProblemSeverity::Critical => "bad",
+        ProblemSeverity::Warning => "warn",
+    };
+    let (summary, description) = (problem.summary(), problem.description());
+
+    row(page, Some(tone));
+    cell(page, "name", HtmlText(&summary));
+    cell(page, "reason", HtmlText(&description));
+    since_cell(page, (problem.since, problem.since_seen));
 }
 
 fn unit_row(page: &mut String, unit: &Unit, addresses: &Addresses<'_>) {
     row(page, tone(unit.verdict));
     cell(page, "name", HtmlText(&unit.state.unit));
     cell(page, "state", HtmlText(&state_of_unit(unit)));
-    cell(page, "verdict", unit.verdict);
+    match unit.verdict {
+        Verdict::Ok => cell(page, "verdict", Verdict::Ok),
+        wrong => {
+            let reason = HtmlText(&unit.reason);
+            cell(page, "verdict", format_args!("{wrong} <span>{reason}</span>"));
+        }
+    }
     cell(page, "machine", HtmlText(&machine_of_unit(unit, addresses)));
     since_cell(page, (unit.since, unit.since_seen));
 }
@@ -340,25 +347,11 @@ impl MachineState {
         }
     }
 
-    fn is_wrong(self) -> bool {
-        self != Self::Present
-    }
-
     fn name(self) -> &'static str {
         match self {
             Self::Lost => "lost",
             Self::Silent => "silent",
             Self::Present => "in the cluster",
-        }
-    }
-
-    fn reason(self) -> &'static str {
-        match self {
-            Self::Lost => "It has left the cluster.",
-            Self::Silent => {
-                "It has not renewed its key in time, or none of its units is reported any more."
-            }
-            Self::Present => "",
         }
     }
 

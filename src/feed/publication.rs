@@ -117,7 +117,8 @@ impl Publication {
     pub(crate) fn plain_page(&self, clients: usize, now: Moment) -> [Bytes; 2] {
         let view = &self.view;
         let body = self.bodies.plain.get_or_init(|| {
-            plain::body(&view.units, &view.machines, self.transitions.iter().rev())
+            let newest_first = self.transitions.iter().rev();
+            plain::body(&*self.problems, &view.units, &view.machines, newest_first)
         });
         [plain::head(self, clients, now), body.clone()]
     }

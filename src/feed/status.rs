@@ -53,7 +53,8 @@ pub(crate) fn status_line(publication: &Publication, clients: usize) -> String {
     line
 }
 
-/// `2 machines, 9 units (1 failed, 2 stale)`. All rows of the view count, as on the page.
+/// `2 machines, 9 units (1 failed, 2 stale), 1 problem`. All rows of the view count, as on the
+/// page. What has not been wrong for long is no problem.
 fn cluster_summary(publication: &Publication) -> String {
     let view = &publication.view;
     let machines = view
@@ -63,7 +64,7 @@ fn cluster_summary(publication: &Publication) -> String {
         .count();
     let tally = view.units.tally();
 
-    let problems: Vec<String> = Verdict::ALL
+    let wrong: Vec<String> = Verdict::ALL
         .into_iter()
         .filter(|verdict| *verdict != Verdict::Ok)
         .map(|verdict| (verdict, tally.of(verdict)))
@@ -76,8 +77,11 @@ fn cluster_summary(publication: &Publication) -> String {
         count(machines as u64, "machine"),
         count(view.units.len() as u64, "unit")
     );
-    if !problems.is_empty() {
-        let _ = write!(summary, " ({})", problems.join(", "));
+    if !wrong.is_empty() {
+        let _ = write!(summary, " ({})", wrong.join(", "));
+    }
+    if !publication.problems.is_empty() {
+        let _ = write!(summary, ", {}", count(publication.problems.len() as u64, "problem"));
     }
     summary
 }

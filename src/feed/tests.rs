@@ -1,6 +1,6 @@
 //! What is published, and when; and the wording of the status line.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -16,6 +16,7 @@ use crate::cluster::{
     Cluster, FleetList, Lease, Machine, Moment, ReadSchedule, Reading, RegistrySnapshot,
     Transition, UnitState,
 };
+use crate::problems::{ProblemDelays, ProblemTracker};
 use crate::snapshots::{assert_catalogue, assert_text};
 
 /// A cluster whose readings are published.
@@ -23,6 +24,8 @@ struct PublishBench {
     cluster: Cluster,
     publisher: Publisher,
     subscriber: Subscriber,
+    /// Finds the problems that are published.
+    problems: ProblemTracker,
     now: Moment,
 }
 
@@ -51,6 +54,11 @@ fn unit(name: &str, machine: Option<&str>, active: &str) -> UnitState {
     }
 }
 
+/// A tracker for which everything that is wrong is a problem at once.
+pub(super) fn problem_tracker() -> ProblemTracker {
+    ProblemTracker::new(ProblemDelays { default: Duration::ZERO, by_name: BTreeMap::new() })
+}
+
 impl PublishBench {
     fn new(publish: Publish) -> Self {
         let source = SourceInfo {
@@ -65,6 +73,7 @@ impl PublishBench {
             cluster: Cluster::new(Duration::from_secs(30)),
             publisher,
             subscriber,
+            problems: ProblemTracker::default(),
             now: Moment::now(),
         }
     }
@@ -81,9 +90,11 @@ impl PublishBench {
     }
 
     fn publish(&mut self, transitions: &[Arc<Transition>], read: &[FleetList]) {
+        self.problems
+            .update(self.cluster.view(), self.cluster.health(), self.now);
         self.publisher.publish(FeedInput {
             view: self.cluster.view(),
-            problems: &Default::default(),
+            problems: self.problems.open(),
             health: self.cluster.health(),
             transitions,
             change: None,
@@ -411,6 +422,7 @@ fn plain_page(bench: &PublishBench, after: Duration) -> String {
 #[test]
 fn the_plain_page_of_a_cluster_with_problems_reads_like_this() {
     let mut bench = bench_with_clock();
+    bench.problems = problem_tracker();
     bench.machines();
     bench
         .units(&[unit("a.service", Some("m1"), "active"), unit("b.service", Some("m1"), "active")]);
@@ -491,6 +503,18 @@ fn lines_of_a_source_that_fails(lines: &mut NamedLines) {
     bench.now.wall = UNIX_EPOCH + START_OF_STATUS_LINES + Duration::from_secs(6);
     bench.fail_units("exit status 1");
     lines.push(("units cannot be read", status_line(&bench.last(), 1)));
+}
+
+fn line_of_a_problem(lines: &mut NamedLines) {
+    let failed = [unit("a.service", Some("m1"), "failed")];
+    let mut bench = bench_with_clock();
+    bench.machines();
+    bench.units(&failed);
+    bench.files(&["a.service"]);
+
+    bench.now = bench.now + Duration::from_secs(30);
+    bench.units(&failed);
+    lines.push(("a unit that has failed for 30 s", status_line(&bench.last(), 1)));
 }
 
 fn lines_of_a_source_that_is_overdue(lines: &mut NamedLines) {
@@ -591,6 +615,7 @@ fn a_row_is_sent_when_the_metadata_of_its_machine_begins_to_pass() {
 fn the_wording_of_the_status_line() {
     let mut lines = Vec::new();
     lines_of_a_source_that_fails(&mut lines);
+    line_of_a_problem(&mut lines);
     lines_of_a_source_that_is_overdue(&mut lines);
     lines_of_a_source_that_is_suspect(&mut lines);
 

@@ -32,6 +32,10 @@ pub use queue::state_directory;
 pub use signature::{SecretError, WebhookSecret};
 pub use webhook::WebhookTiming;
 
+/// The labels that say what an alert is about. `unit`, `template` and `machine` are missing from
+/// one that is not about such a thing.
+pub const OWN_LABELS: [&str; 6] = ["alertname", "severity", "kind", "unit", "template", "machine"];
+
 /// Encodes a problem as JSON, for the events of the webhook.
 pub type ProblemEncoder = fn(&Problem) -> String;
 

@@ -1,5 +1,5 @@
 // What the page shows of the cluster, as the part of its address behind the `#`:
-// #tab=units&q=state:failed&sort=-since&open=web.service/3f1a…
+// #tab=units&q=state:failed&sort=-since&open=web.service/3f1a…&muted=failed/web.service/3f1a…
 // It must not know the document.
 
 import { DEFAULT_SORT } from "./sorting.js";
@@ -11,6 +11,7 @@ import { DEFAULT_SORT } from "./sorting.js";
  * @property {string} query the filter
  * @property {string} sort a column, maybe with a `-` before it
  * @property {Set<string>} open keys of rows and groups
+ * @property {Set<string>} muted keys of causes, see problems.js
  */
 
 export const TABS = ["units", "machines", "timeline"];
@@ -21,21 +22,23 @@ const CHARACTERS = { "%3A": ":", "%2F": "/", "%40": "@", "%2C": ",", "%3D": "=",
 export function parseAddress(hash) {
   const fields = new URLSearchParams(hash.slice(1));
   const tab = fields.get("tab");
-  const open = (fields.get("open") ?? "").split(",").filter(Boolean);
+  const keys = (name) => new Set((fields.get(name) ?? "").split(",").filter(Boolean));
   return {
     tab: TABS.includes(tab) ? tab : TABS[0],
     query: fields.get("q") ?? "",
     sort: fields.get("sort") ?? DEFAULT_SORT,
-    open: new Set(open),
+    open: keys("open"),
+    muted: keys("muted"),
   };
 }
 
 /** @param {PageState} view */
-export function formatAddress({ tab, query, sort, open }) {
+export function formatAddress({ tab, query, sort, open, muted }) {
   const fields = [["tab", tab]];
   if (query.trim()) fields.push(["q", query.trim()]);
   if (sort !== DEFAULT_SORT) fields.push(["sort", sort]);
   if (open.size) fields.push(["open", [...open].join(",")]);
+  if (muted.size) fields.push(["muted", [...muted].join(",")]);
   return "#" + fields.map(([name, value]) => `${name}=${encode(value)}`).join("&");
 }
 

@@ -2,6 +2,7 @@
 // document.
 
 import { problem } from "./health.js";
+import { isOfSource } from "./problems.js";
 import { ANNOUNCEMENTS } from "./words.js";
 
 /** Up to so many changes at a time are named. Of more, only the number is announced. */
@@ -19,28 +20,22 @@ export function healthAnnouncement(before, health) {
 }
 
 /**
- * Which units got a problem, another one, or recovered, or "".
- * @param {import("./row.js").Row[]} before those that were wrong
- * @param {import("./row.js").Row[]} wrong those that are
+ * Which problems have begun, and which are over, or "". A problem of the source is announced with
+ * the state of the source.
+ * @param {import("./problems.js").Problem[]} opened
+ * @param {import("./problems.js").Problem[]} closed
  */
-export function unitsAnnouncement(before, wrong) {
-  if (before === wrong) return "";
-  const verdicts = new Map(before.map((row) => [row.key, row.verdict]));
-  const keys = new Set(wrong.map((row) => row.key));
-  const fresh = wrong.filter((row) => verdicts.get(row.key) !== row.verdict);
-  const over = before.filter((row) => !keys.has(row.key));
-
-  const named = ({ unit, where }) => ANNOUNCEMENTS.unitOn(unit, where);
-  const wrongOf = (row) => ANNOUNCEMENTS.wrong(named(row), row.verdict);
-  const recoveredOf = (row) => ANNOUNCEMENTS.recovered(named(row));
+export function problemsAnnouncement(opened, closed) {
   return joinSentences(
-    few(fresh, wrongOf, ANNOUNCEMENTS.manyWrong),
-    few(over, recoveredOf, ANNOUNCEMENTS.manyRecovered),
+    few(opened, ANNOUNCEMENTS.opened, ANNOUNCEMENTS.manyOpened),
+    few(closed, ANNOUNCEMENTS.closed, ANNOUNCEMENTS.manyClosed),
   );
 }
 
-function few(rows, sentence, summary) {
-  return rows.length > NAMED ? summary(rows.length) : joinSentences(...rows.map(sentence));
+function few(problems, sentence, summary) {
+  const ofCluster = problems.filter((problem) => !isOfSource(problem));
+  if (ofCluster.length > NAMED) return summary(ofCluster.length);
+  return joinSentences(...ofCluster.map(({ text }) => sentence(text)));
 }
 
 export const joinSentences = (...sentences) => sentences.filter(Boolean).join(" ");

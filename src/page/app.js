@@ -3,7 +3,7 @@
 
 import { TABS, formatAddress, parseAddress } from "./address.js";
 import { clock, updateAges } from "./age.js";
-import { healthAnnouncement, joinSentences, unitsAnnouncement } from "./announcement.js";
+import { healthAnnouncement, joinSentences, problemsAnnouncement } from "./announcement.js";
 import { MachineCards } from "./cards.js";
 import { Cluster } from "./cluster.js";
 import { attribute, byId, hide, text } from "./dom.js";
@@ -13,10 +13,14 @@ import { parseFilter, rowMatches, toggleTerm } from "./filter.js";
 import { drawGate, listenForToken } from "./gate.js";
 import { headline } from "./headline.js";
 import { Histories } from "./histories.js";
-import { healthSignature, isRead, problem } from "./health.js";
+import { healthSignature, isComplete, isRead, problem } from "./health.js";
 import { listenForHelp, listenToFilter, listenToTabs } from "./keys.js";
 import { followKeys } from "./links.js";
+import { Mutes } from "./mutes.js";
+import { Notifications } from "./notifications.js";
 import { listenToPrinting } from "./print.js";
+import { ProblemChanges, stillMuted } from "./problem-changes.js";
+import { causeKey, isOfSource, isWaitingFor } from "./problems.js";
 import { groupKey, unitOfKey } from "./row.js";
 import { drawStatus } from "./status.js";
 import { Summary } from "./summary.js";
@@ -36,13 +40,22 @@ let cluster = null;
 let health = null;
 /** @type {import("./feed.js").Link} */
 let link = { kind: "connecting", reason: "" };
+const mutes = new Mutes((before, own) => {
+  // What another tab has muted or not muted any more.
+  const others = [...view.muted].filter((key) => !before.has(key));
+  mute(new Set([...others, ...own]));
+});
 /** @type {import("./address.js").PageState} */
-let view = parseAddress(location.hash);
+let view = ownView();
+const problemChanges = new ProblemChanges();
 
 /** What has changed since the page was last drawn: the cluster or its health, or the view. */
 let changed = { data: true, view: true };
 /** The animation frame in which the page will be drawn, or 0. */
 let frame = 0;
+
+/** Marks a place in the browser's history that this page has made, or has been at. */
+const OWN = { isOwn: true };
 
 /** @type {import("./units.js").Actions} */
 const actions = {
@@ -51,6 +64,13 @@ const actions = {
   toggle,
   go,
   reveal,
+  mute: (key, isMuted) => {
+    mutes.set(key, isMuted);
+    const muted = new Set(view.muted);
+    if (isMuted) muted.add(key);
+    else muted.delete(key);
+    mute(muted);
+  },
   covered,
   view: () => view,
   openLog: (log, listener) => feed.openLog(log, listener),
@@ -72,9 +92,39 @@ const panels = {
   timeline: new Timeline(byId("timeline"), actions),
 };
 const summary = new Summary(actions);
+const notifications = new Notifications(announce);
 const filterField = new FilterField((found) => announce(found));
 
 // --- what users do
+
+/** What the address says, with what is muted in this browser. */
+function ownView() {
+  const given = parseAddress(location.hash);
+  return { ...given, muted: mutes.join(given.muted) };
+}
+
+/** Writes what is muted into the address of the place in the history where the page is. */
+function writeMuted() {
+  const isSame = isEqual(parseAddress(location.hash).muted, view.muted);
+  history.replaceState(OWN, "", isSame ? undefined : formatAddress(view));
+}
+
+const isEqual = (a, b) => a.size === b.size && [...a].every((key) => b.has(key));
+
+/** Makes these the causes that are muted, in the address too. */
+function mute(muted) {
+  if (isEqual(muted, view.muted)) return;
+  go({ muted }, { replace: true });
+  changed.data = true;
+  notifications.update([], loudProblems(), health?.recording);
+  updateTab();
+}
+
+/** The problems that are not muted, by ID. */
+function loudProblems() {
+  const all = [...(cluster?.problems ?? [])];
+  return new Map(all.filter(([, problem]) => !view.muted.has(causeKey(problem))));
+}
 
 /** Changes what is shown, and writes it into the address. */
 function go(change, { replace = false } = {}) {
@@ -83,8 +133,8 @@ function go(change, { replace = false } = {}) {
 
   const address = formatAddress(view);
   if (address !== formatAddress(before)) {
-    if (replace) history.replaceState(null, "", address);
-    else history.pushState(null, "", address);
+    if (replace) history.replaceState(OWN, "", address);
+    else history.pushState(OWN, "", address);
   }
   viewChanged();
 
@@ -163,8 +213,13 @@ function barTop() {
 
 const scrollToBar = () => scrollTo({ top: barTop(), behavior: "instant" });
 
-addEventListener("popstate", () => {
-  view = parseAddress(location.hash);
+addEventListener("popstate", ({ state }) => {
+  const { muted } = view;
+  view = ownView();
+  // A place where this page has been has an older address. One that was typed or pasted has not.
+  if (state?.isOwn) view.muted = muted;
+  writeMuted();
+  changed.data = true;
   panels.units.forgetOrder();
   viewChanged();
   if (cluster && isRead(health, "units")) followLink();
@@ -181,6 +236,7 @@ function followLink() {
   panels.units.list.reveal([...moved.keys()][0], covered());
 }
 
+writeMuted();
 byId("filter").value = view.query;
 listenToFilter(go);
 listenToTabs(() => view.tab, choose);
@@ -198,18 +254,15 @@ const feed = new Feed({ messages: messagesArrived, link: linkChanged });
 clock.now = () => feed.now();
 
 function messagesArrived(messages) {
-  const wrongBefore = cluster?.wrong;
   cluster ??= new Cluster();
   const gone = cluster.apply(messages);
   histories.add(messages);
 
   const status = messages.findLast((message) => message.type === "status");
   const ofHealth = status ? healthArrived(status.health) : "";
-  const knowsUnits = isRead(health, "units");
-  const ofUnits = wrongBefore && knowsUnits ? unitsAnnouncement(wrongBefore, cluster.wrong) : "";
-  announce(ofHealth, ofUnits);
+  announce(ofHealth, problemsArrived());
 
-  if (knowsUnits) {
+  if (isRead(health, "units")) {
     closeAll(gone);
     followLink();
   }
@@ -225,6 +278,23 @@ function healthArrived(next) {
   if (healthSignature(before) === healthSignature(next)) return "";
   changed.data = true;
   return healthAnnouncement(before, next);
+}
+
+/** Follows which problems there are. Returns what to announce of them, or "". */
+function problemsArrived() {
+  const { waiting } = cluster.problemsAt(clock.now());
+  const isAllKnown = isComplete(health) && !cluster.expected;
+  const mayOpen = (kind) => !isAllKnown || isWaitingFor(waiting, kind);
+  const { opened, closed } = problemChanges.update(cluster, mayOpen);
+
+  const isLoud = (problem) => !view.muted.has(causeKey(problem));
+  const announcement = problemsAnnouncement(opened.filter(isLoud), closed.filter(isLoud));
+
+  const muted = stillMuted(view.muted, closed, cluster.problems, mayOpen);
+  mutes.keep(muted);
+  mute(muted);
+  notifications.update(opened, loudProblems(), health.recording);
+  return announcement;
 }
 
 /** Closes rows and groups that are gone: removes their keys from the address. */
@@ -251,10 +321,14 @@ function announce(...sentences) {
 
 // Not in an animation frame: browsers run none while the page is in the background.
 function updateTab() {
-  const isDoubtful = link.kind === "disconnected" || (health && problem(health));
+  const loud = loudProblems();
+  const isSourceMuted = [...(cluster?.problems ?? [])].some(
+    ([id, problem]) => isOfSource(problem) && !loud.has(id),
+  );
+  const isSourceDoubtful = health && problem(health) && !isSourceMuted;
   const isKnown = link.kind === "live" && cluster;
-  const tone = isKnown ? headline(cluster, health, clock.now()).tone : null;
-  drawTab(cluster?.wrong.length ?? 0, isDoubtful, tone);
+  const tone = isKnown ? headline(cluster, health, clock.now(), view.muted).tone : null;
+  drawTab(loud.size, link.kind === "disconnected" || isSourceDoubtful, tone);
 }
 
 // --- drawing
@@ -272,7 +346,7 @@ function drawNow() {
   if (isShown) {
     const keepPlace = panels.units.keepPlace();
     if (changed.data) {
-      summary.draw(cluster, health, clock.now());
+      summary.draw(cluster, health, clock.now(), view.muted);
       drawCounts();
     }
     if (changed.data || changed.view) drawView();

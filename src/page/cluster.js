@@ -37,8 +37,12 @@ const MANY = 100;
 export class Cluster {
   /** The server: its `name` and `version`. */
   software = null;
+  /** Identifies the run of the server: after a restart it is another. */
+  epoch = null;
   /** The machines by ID, as the server sent them. */
   machines = new Map();
+  /** @type {Map<string, import("./problems.js").Problem>} those that are open, by ID */
+  problems = new Map();
   /** @type {Map<string, Row>} by key */
   units = new Map();
   /** @type {Row[]} by name, then machine */
@@ -55,7 +59,7 @@ export class Cluster {
   /** How many rows are counted by each term of the filter; see row.js. */
   #counts = Object.fromEntries(CHIP_TERMS.map((term) => [term, 0]));
   /** @type {?import("./problems.js").Problems} as they were last computed */
-  #problems = null;
+  #shown = null;
 
   /**
    * Applies messages, in their order.
@@ -79,7 +83,7 @@ export class Cluster {
     if (moved.size || changes("units")) {
       this.wrong = this.rows.filter((row) => row.verdict !== "ok").sort(byVerdict);
     }
-    if (changes("units") || changes("machines")) this.#problems = null;
+    if (["units", "machines", "problems"].some(changes)) this.#shown = null;
     return gone;
   }
 
@@ -94,13 +98,13 @@ export class Cluster {
   }
 
   /**
-   * What is wrong at this time, in milliseconds since 1970.
+   * What is wrong, as it is to be shown at this time, in milliseconds since 1970.
    * @returns {import("./problems.js").Problems}
    */
   problemsAt(now) {
-    const isCurrent = this.#problems && now < this.#problems.until;
-    if (!isCurrent) this.#problems = problemsOf(this, now);
-    return this.#problems;
+    const isCurrent = this.#shown && now < this.#shown.until;
+    if (!isCurrent) this.#shown = problemsOf(this, now);
+    return this.#shown;
   }
 
   /**
@@ -147,12 +151,22 @@ export class Cluster {
     if (many) this.#sort();
   }
 
+  #applyProblems(message) {
+    const { upsert, remove } = changes(message, this.problems, problemKey);
+
+    for (const id of remove) this.problems.delete(id);
+    for (const problem of upsert) this.problems.set(problem.id, problem);
+  }
+
   #applyOther(message) {
-    if (message.type === "event") this.transitions.add(message);
+    if (message.topic === "problems") this.#applyProblems(message);
+    else if (message.type === "event") this.transitions.add(message);
     else if (message.topic === "events") this.transitions.replace(message.rows);
-    else if (message.type === "hello") this.software = message.software;
     else if (message.type === "status") {
       this.transitions.noticedSince = message.health.events_since ?? null;
+    } else if (message.type === "hello") {
+      this.software = message.software;
+      this.epoch = message.epoch;
     }
   }
 
@@ -239,6 +253,8 @@ export class Cluster {
 const unitKey = ({ unit, machine }) => rowKey(unit, machine);
 
 const machineKey = ({ machine }) => machine;
+
+const problemKey = ({ id }) => id;
 
 /** The word, the symbol and the colour of a chip. */
 function looksOf(term) {

@@ -494,10 +494,11 @@ function socketAddress(position) {
 }
 
 /** The answer of /v2/state as messages of the second protocol. */
-const asMessages = ({ epoch, revision, software, units, machines, transitions }) => [
+const asMessages = ({ epoch, revision, software, units, machines, problems, transitions }) => [
   { type: "hello", revision, epoch, software },
   { type: "snapshot", topic: "units", revision, rows: units },
   { type: "snapshot", topic: "machines", revision, rows: machines },
+  { type: "snapshot", topic: "problems", revision, rows: problems },
   { type: "snapshot", topic: "events", revision, rows: transitions.reverse() },
 ];
 

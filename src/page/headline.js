@@ -1,11 +1,13 @@
 // The headline: whether the cluster is fine, and what is worst if it is not. What is new comes
-// before what has been so for long. It must not know the document.
+// before what has been so for long, and what has not been so for long enough to be a problem stands
+// behind. It must not know the document.
 
 import { isRead, problem, unitsFail } from "./health.js";
-import { startOf } from "./problems.js";
+import { isOfSource, isWaiting, startOf } from "./problems.js";
 import {
   HEADLINE,
   allAsDesired,
+  asDesired,
   capitalize,
   joinParts,
   machineCount,
@@ -17,14 +19,17 @@ import {
   verdictCount,
 } from "./words.js";
 
+/** @typedef {import("./cluster.js").Cluster} Cluster */
+
 /** @typedef {import("./problems.js").Cause} Cause */
 
 /** @typedef {import("./problems.js").Start} Start */
 
 /**
  * @typedef {object} Headline
- * @property {string} kind what it is about: a verdict, or one of `machine_silent`, `expected`,
- *   `empty`, `no_data` and `problem`, which is one of the source
+ * @property {string} kind what it is about: the kind of a problem of units or machines, or one of
+ *   `ok`, `waiting`, `muted`, `expected`, `empty`, `no_data` and `problem`, which is one of the
+ *   source
  * @property {string} title
  * @property {string} brief the same, but not about how long it has been so
  * @property {?Start} since of what lasts: the age is shown after the title
@@ -32,59 +37,111 @@ import {
  * @property {string} rest what else there is, or ""
  * @property {?{words: string, start: Start, more: string}} lasting what has been wrong for long, if
  *   the title is about something new; the age is shown after `words`
+ * @property {string} waiting what is wrong and not a problem yet, or ""
+ * @property {string} muted how many problems are muted, if there are others, or ""
  * @property {import("./verdicts.js").Tone} tone that of the worst problem there is now
  * @property {string} glyph
  */
 
 /**
  * The headline. While the data may be wrong, it says so first, and then what was last known.
- * @param {import("./cluster.js").Cluster} cluster
+ * @param {Cluster} cluster
  * @param {import("./health.js").Health} health
  * @param {number} now by the server's clock
+ * @param {Set<string>} [muted] the keys of the causes that are muted
  * @returns {Headline}
  */
-export function headline(cluster, health, now) {
-  const sourceProblem = problem(health);
+export function headline(cluster, health, now, muted = new Set()) {
   if (!isRead(health, "units")) {
-    return sourceProblem ? problemHeadline(sourceProblem, health, HEADLINE.neverRead) : NO_DATA;
+    const doubt = problem(health);
+    return doubt ? sourceHeadline(doubt, health, HEADLINE.neverRead) : NO_DATA;
   }
 
-  const known = clusterHeadline(cluster, now);
-  if (!sourceProblem) return known;
+  const { causes } = cluster.problemsAt(now);
+  const loud = causes.filter(({ key }) => !muted.has(key));
+  const source = loud.find(isOfSource);
+  const ofCluster = loud.filter((cause) => !isOfSource(cause));
+  const known = clusterHeadline(cluster, now, ofCluster, causes.length - loud.length);
 
-  const tone = known.tone === "bad" ? "bad" : "warn";
-  if (health.state === "failing" && !unitsFail(health)) {
+  const doubt = problem(health) ?? (source ? uncapitalize(source.problem.text) : null);
+  if (!doubt) return known;
+
+  // A fault of a moment must not move what is known from its place, and neither must one that
+  // concerns another list.
+  if (!source || (health.state === "failing" && !unitsFail(health))) {
+    const tone = worstTone(known.tone);
     const glyph = known.glyph === "ok" ? "warning" : known.glyph;
-    return { ...known, rest: joinParts(known.rest, sourceProblem), tone, glyph };
+    return { ...known, rest: joinParts(known.rest, doubt), tone, glyph };
   }
 
   const before = joinParts(uncapitalize(known.brief), known.rest);
   const rest = health.state === "failing" ? HEADLINE.lastKnown(before) : before;
-  return { ...problemHeadline(sourceProblem, health, rest), lasting: known.lasting, tone };
+  const { lasting, waiting, muted: mutedCount } = known;
+  const tone = worstTone(known.tone, source.tone);
+  return { ...sourceHeadline(doubt, health, rest), lasting, waiting, muted: mutedCount, tone };
 }
 
-const PLAIN = { rest: "", since: null, began: null, lasting: null };
+const PLAIN = { rest: "", since: null, began: null, lasting: null, waiting: "", muted: "" };
 
 const plain = (kind, title, tone, glyph) => ({ ...PLAIN, kind, title, brief: title, tone, glyph });
 
 /** @type {Headline} */
 const NO_DATA = plain("no_data", HEADLINE.noData, "idle", "stale");
 
-function problemHeadline(problem, health, rest) {
+const worstTone = (...tones) => (tones.includes("bad") ? "bad" : "warn");
+
+function sourceHeadline(doubt, health, rest) {
   const since = health.since ? { since: health.since, isExact: true } : null;
-  return { ...plain("problem", capitalize(problem), "warn", "warning"), since, rest };
+  return { ...plain("problem", capitalize(doubt), "warn", "warning"), since, rest };
 }
 
-function clusterHeadline(cluster, now) {
-  const { causes } = cluster.problemsAt(now);
-  return causes.length ? causesHeadline(causes, cluster) : fineHeadline(cluster);
+/**
+ * @param {Cluster} cluster
+ * @param {Cause[]} causes those that are about the cluster, and are not muted
+ * @param {number} mutedCount how many are muted
+ */
+function clusterHeadline(cluster, now, causes, mutedCount) {
+  const { waiting } = cluster.problemsAt(now);
+  const words = isWaiting(waiting) ? HEADLINE.waiting(waitingCounts(waiting)) : "";
+
+  if (causes.length) {
+    const muted = mutedCount ? HEADLINE.muted(mutedCount) : "";
+    return { ...causesHeadline(causes, cluster), waiting: words, muted };
+  }
+  if (mutedCount) return { ...mutedHeadline(cluster, mutedCount), waiting: words };
+  return words ? { ...waitingHeadline(cluster), waiting: words } : fineHeadline(cluster);
 }
 
 function fineHeadline({ wanted, expected }) {
-  const waiting = expected ? HEADLINE.expected(expected) : "";
-  if (wanted) return { ...plain("ok", allAsDesired(wanted), "good", "ok"), rest: waiting };
-  if (expected) return plain("expected", capitalize(waiting), "busy", "activating");
+  const rest = notReportedYet(expected);
+  if (wanted) return { ...plain("ok", allAsDesired(wanted), "good", "ok"), rest };
+  if (expected) return plain("expected", capitalize(rest), "busy", "activating");
   return plain("empty", HEADLINE.noUnits, "idle", "inactive");
+}
+
+/** Nothing is a problem yet, but not everything is fine. */
+function waitingHeadline(cluster) {
+  const title = unitsAsDesired(cluster);
+  const rest = notReportedYet(cluster.expected);
+  return { ...plain("waiting", title, "busy", "activating"), rest };
+}
+
+function mutedHeadline(cluster, count) {
+  const rest = joinParts(uncapitalize(unitsAsDesired(cluster)), notReportedYet(cluster.expected));
+  return { ...plain("muted", HEADLINE.allMuted(count), "idle", "muted"), rest };
+}
+
+/** "39 of 40 units are in their desired state" */
+const unitsAsDesired = ({ wanted, wrong }) =>
+  wanted ? asDesired(wanted - wrong.length, wanted) : HEADLINE.noUnits;
+
+const notReportedYet = (expected) => (expected ? HEADLINE.expected(expected) : "");
+
+/** "1 machine lost, 3 failed, 1 stale" */
+function waitingCounts({ verdicts, machines }) {
+  const ofMachines = [...machines].map(([kind, count]) => machineCount(count, kind));
+  const ofUnits = [...verdicts].map(([verdict, count]) => verdictCount(count, verdict));
+  return joinParts(...ofMachines, ...ofUnits);
 }
 
 /** @param {Cause[]} causes at least one */
@@ -103,7 +160,7 @@ function causesHeadline(causes, { wrong, wanted }) {
     began: isNew ? start : null,
     rest: joinParts(alsoThese(alike), wrong.length ? "" : uncapitalize(allAsDesired(wanted))),
     lasting: older.length ? lastingOf(older) : null,
-    tone: causes.some(({ tone }) => tone === "bad") ? "bad" : "warn",
+    tone: worstTone(...causes.map(({ tone }) => tone)),
     glyph: kind,
   };
 }
@@ -120,7 +177,7 @@ function withItsLike(causes) {
     ({ shape, kind, isNew }) =>
       (shape === "machine") === isMachine && kind === first.kind && isNew === first.isNew,
   );
-  const isMost = first.shape !== "unit" && 2 * first.rows.length > unitsIn(alike);
+  const isMost = first.shape !== "unit" && 2 * first.count > unitsIn(alike);
   const lead = isMachine || !isMost ? alike : [first];
   return [lead, causes.filter((cause) => !lead.includes(cause))];
 }
@@ -131,16 +188,16 @@ const startOfAll = (causes) =>
     causes[0].isNew,
   );
 
-const unitsIn = (causes) => causes.reduce((count, { rows }) => count + rows.length, 0);
+const unitsIn = (causes) => causes.reduce((sum, { count }) => sum + count, 0);
 
-/** What all rows of some causes of the same kind have in common; see words.js. */
+/** What all units of some causes of the same kind have in common; see words.js. */
 function commonOf(causes) {
   const [{ shape, where, template }] = causes;
   if (causes.length === 1) return { template, machine: shape === "place" ? where : null };
 
-  const rows = causes.flatMap((cause) => cause.rows);
-  const machines = new Set(rows.map((row) => row.place).filter(Boolean));
-  return { machines: rows.length > 2 * machines.size ? machines.size : null };
+  if (causes.some(({ places }) => !places)) return {};
+  const machines = new Set(causes.flatMap(({ places }) => [...places]).filter(Boolean));
+  return { machines: unitsIn(causes) > 2 * machines.size ? machines.size : null };
 }
 
 /** "20 units failed, all on 10.0.1.19" */

@@ -30,6 +30,9 @@ const isFailing = (list) => list.failing_for != null;
 /** Whether a list was ever read. */
 export const isRead = (health, list) => health.topics[list].age != null;
 
+/** Whether everything was read, and can be relied on. */
+export const isComplete = ({ state }) => state === "ok" || state === "ended";
+
 /** Whether the list of units cannot be read. */
 export const unitsFail = (health) => isFailing(health.topics.units);
 

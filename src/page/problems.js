@@ -1,8 +1,9 @@
-// What is wrong in the cluster, by its causes: a machine that is lost or silent with all units that
-// suffer from it, several units that are wrong in the same way at one place, or a single unit. It
-// must not know the document, nor any sentence.
+// What is wrong in the cluster, as causes to show: the server's problems, each with its place in
+// the order, what to call it and the filter that finds its rows. It must not know the document, nor
+// any sentence, and it does not decide what a problem is: only the server does.
 
-import { verdictRank, verdictTone } from "./verdicts.js";
+import { groupKey, rowKey } from "./row.js";
+import { verdictRank } from "./verdicts.js";
 import { shortId } from "./words.js";
 
 /** @typedef {import("./row.js").Row} Row */
@@ -14,65 +15,95 @@ import { shortId } from "./words.js";
  */
 
 /**
- * One cause, with the rows that are wrong because of it.
+ * A problem as the server sends it. Times are in milliseconds since 1970.
+ * @typedef {object} Problem
+ * @property {string} id unlike that of any other problem
+ * @property {string} kind a verdict, `machine_lost` or `machine_silent`, or one that begins with
+ *   `source_`
+ * @property {"critical" | "warning"} severity
+ * @property {number} since
+ * @property {boolean} since_seen
+ * @property {number} opened
+ * @property {string} [unit]
+ * @property {string} [template]
+ * @property {string} [machine]
+ * @property {string} [ip] of that machine
+ * @property {number} count how many units have it
+ * @property {Record<string, number>} verdicts how many of them have which verdict
+ * @property {{unit: string, machine?: string}[]} units the first of them
+ * @property {string} text a summary in one line, for people
+ * @property {string} [detail]
+ */
+
+/**
+ * A problem to show.
  * @typedef {object} Cause
- * @property {"machine" | "place" | "template" | "unit"} shape what the rows have in common: their
- *   machine, which is lost or silent; the place where all of them have the same verdict, a machine
- *   or none; the template, or the global unit, that has the same verdict on several machines; or
- *   nothing, since there is one row only
- * @property {string} kind a verdict, or `machine_lost` or `machine_silent` of a machine
+ * @property {Problem} problem
+ * @property {"source" | "machine" | "place" | "template" | "unit"} shape what it is about: the
+ *   source; a machine that is lost or silent; several units on one machine, or on none; several
+ *   instances of a template, or rows of a global unit; or one unit
+ * @property {string} key the same for each problem that is about the same
+ * @property {string} kind that of the problem
  * @property {import("./verdicts.js").Tone} tone
- * @property {Row[]} rows only those of a machine may be none
- * @property {?string} where how people name the machine of all rows; null if they have none, or
+ * @property {number} count how many units have it
+ * @property {Row[]} rows the rows of those units, as far as they are named
+ * @property {?Set<string | undefined>} places the IDs of their machines; null if not all of them
+ *   are named
+ * @property {?string} where how people name the machine of all units; null if they have none, or
  *   several
  * @property {?string} template such as `web@.service`
- * @property {string} key unlike that of all others
  * @property {boolean} isNew whether it was seen to begin at most `NEW_FOR` ago
- * @property {Start} start when it began; if it is not new, since when all its rows have been so
+ * @property {Start} start
  * @property {{tab: string, query: string}} view what shows its rows
  */
 
 /**
+ * What is wrong, and has not been so for long enough to be a problem: how many units there are, how
+ * many of them with each verdict, and how many machines are lost or silent, by kind.
+ * @typedef {{units: number, verdicts: Map<string, number>, machines: Map<string, number>}} Waiting
+ */
+
+/**
  * @typedef {object} Problems
- * @property {Cause[]} causes new ones first, then the worst, then those with most rows, then the
+ * @property {Cause[]} causes new ones first, then the worst, then those with most units, then the
  *   latest
+ * @property {Waiting} waiting
  * @property {number} until when the first of the new ones becomes old, in milliseconds since 1970
  */
 
 /** For how many milliseconds a problem is new. */
 export const NEW_FOR = 600_000;
 
-/** Verdicts that a unit has because its machine is lost or silent. */
-const OF_MACHINE = new Set(["machine_lost", "stale", "unreported"]);
-
 /**
  * @param {import("./cluster.js").Cluster} cluster
  * @param {number} now by the server's clock
  * @returns {Problems}
  */
-export function problemsOf({ machines, wrong }, now) {
-  const { causes, others } = machineCauses(machines, wrong, now);
-  const fresh = [];
-  const lasting = [];
-  for (const row of others) {
-    const isNew = isRecent(row.verdict_since, row.verdict_since_seen, now);
-    (isNew ? fresh : lasting).push(row);
-  }
-
-  // Apart, or one more unit would make all that has been wrong for days look new.
-  for (const rows of [fresh, lasting]) {
-    for (const group of groupsOf(rows)) causes.push(unitsCause(group, rows === fresh, machines));
-  }
+export function problemsOf(cluster, now) {
+  const causes = [...cluster.problems.values()].map((problem) => causeOf(problem, cluster, now));
   causes.sort(byImportance);
 
-  const newMachines = causes.filter(({ shape, isNew }) => shape === "machine" && isNew);
-  const starts = [
-    ...fresh.map((row) => row.verdict_since),
-    ...newMachines.map(({ start }) => start.since),
-  ];
+  const starts = causes.filter(({ isNew }) => isNew).map(({ start }) => start.since);
   const first = starts.reduce((a, b) => Math.min(a, b), Infinity);
-  return { causes, until: first + NEW_FOR };
+  return { causes, waiting: waitingOf(cluster), until: first + NEW_FOR };
 }
+
+/** Whether a problem, or a cause, is about the source. */
+export const isOfSource = ({ kind }) => kind.startsWith("source_");
+
+/**
+ * The same text for problems that are about the same, such as `failed/web.service/3f1a…`. What is
+ * behind the kind is the key of a row or of a group, or the ID of a machine.
+ * @param {Problem} problem
+ */
+export function causeKey({ kind, unit, template, machine }) {
+  if (unit != null) return `${kind}/${rowKey(unit, machine)}`;
+  if (template != null) return `${kind}/${groupKey(template)}`;
+  return `${kind}/${machine ?? ""}`;
+}
+
+/** The kind of the problems with a key. */
+export const kindOfKey = (key) => key.slice(0, key.indexOf("/"));
 
 /**
  * When several things of the same age began: if they are new, the first of them, or else the last,
@@ -84,142 +115,115 @@ export function startOf(starts, isNew) {
   return starts.reduce((a, b) => (isBefore(a, b) === isNew ? a : b));
 }
 
-const isRecent = (since, wasSeen, now) => Boolean(wasSeen) && now - since < NEW_FOR;
+function causeOf(problem, { units, machines }, now) {
+  const { kind, severity, since, since_seen, machine, ip, template, count } = problem;
+  const shape = shapeOf(problem);
+  const named = problem.units.map(({ unit, machine }) => units.get(rowKey(unit, machine)));
+  const rows = named.filter(Boolean);
+
+  return {
+    problem,
+    shape,
+    key: causeKey(problem),
+    kind,
+    tone: severity === "critical" ? "bad" : "warn",
+    count,
+    rows,
+    places: placesOf(problem, shape, rows),
+    where: machine == null ? null : (ip ?? shortId(machine)),
+    template: template ?? null,
+    isNew: since_seen && now - since < NEW_FOR,
+    start: { since, isExact: since_seen },
+    view: viewOf(problem, shape, machines),
+  };
+}
+
+function shapeOf({ kind, unit, template, machine }) {
+  if (isOfSource({ kind })) return "source";
+  if (unit != null) return "unit";
+  if (template != null) return "template";
+  return machine != null && isOfMachine(kind) ? "machine" : "place";
+}
+
+function placesOf({ machine, count }, shape, rows) {
+  if (shape === "place" || shape === "machine") return new Set([machine]);
+  return rows.length === count ? new Set(rows.map((row) => row.place)) : null;
+}
+
+const isOfMachine = (kind) => kind === "machine_lost" || kind === "machine_silent";
+
+// --- the order
 
 function byImportance(a, b) {
   return (
     b.isNew - a.isNew ||
     rankOf(a) - rankOf(b) ||
-    b.rows.length - a.rows.length ||
+    b.count - a.count ||
     (b.start.since ?? 0) - (a.start.since ?? 0) ||
     (a.key < b.key ? -1 : 1)
   );
 }
 
-/** A lost machine comes before all verdicts. A silent one comes after those that are bad. */
+/** The source, then a lost machine, then the verdicts. A silent machine follows the bad ones. */
 function rankOf({ shape, kind }) {
+  if (shape === "source") return -2;
   if (shape !== "machine") return verdictRank(kind);
   return kind === "machine_lost" ? -1 : verdictRank("unscheduled") - 0.5;
 }
 
-// --- machines
+// --- what is not a problem yet
 
-/** The machines that are lost or silent, and the rows that are wrong for another reason. */
-function machineCauses(machines, wrong, now) {
-  const absent = [...machines.values()].filter(absentSince);
-  if (!absent.length) return { causes: [], others: wrong };
+/** @returns {Waiting} */
+function waitingOf({ problems, wrong, machines }) {
+  const verdicts = new Map();
+  const count = (verdict, change) => verdicts.set(verdict, (verdicts.get(verdict) ?? 0) + change);
+  let units = wrong.length;
 
-  const rowsOf = new Map(absent.map(({ machine }) => [machine, []]));
-  const others = [];
-  for (const row of wrong) {
-    const rows = OF_MACHINE.has(row.verdict) ? rowsOf.get(row.place) : null;
-    (rows ?? others).push(row);
+  for (const row of wrong) count(row.verdict, 1);
+  for (const problem of problems.values()) {
+    units -= problem.count;
+    for (const [verdict, of] of Object.entries(problem.verdicts)) count(verdict, -of);
+  }
+  for (const [verdict, left] of verdicts) if (left <= 0) verdicts.delete(verdict);
+
+  return { units: Math.max(0, units), verdicts, machines: waitingMachines(machines, problems) };
+}
+
+function waitingMachines(machines, problems) {
+  const known = new Set();
+  for (const problem of problems.values()) {
+    if (shapeOf(problem) === "machine") known.add(problem.machine);
   }
 
-  const causeOf = (machine) => machineCause(machine, rowsOf.get(machine.machine), machines, now);
-  return { causes: absent.map(causeOf), others };
-}
-
-const absentSince = ({ lost_since, silent_since }) => lost_since ?? silent_since;
-
-function machineCause(machine, rows, machines, now) {
-  const since = absentSince(machine);
-  const isLost = machine.lost_since != null;
-  const term = machineTerm(machine.machine, machine.ip, machines);
-  const table = { tab: "units", query: `${term} ${verdictTerm(rows)}` };
-  return {
-    shape: "machine",
-    key: machine.machine,
-    kind: isLost ? "machine_lost" : "machine_silent",
-    tone: isLost ? "bad" : "warn",
-    rows,
-    where: machine.ip ?? shortId(machine.machine),
-    template: null,
-    isNew: isRecent(since, true, now),
-    start: { since, isExact: true },
-    view: rows.length ? table : { tab: "machines", query: term },
-  };
-}
-
-// --- units
-
-/**
- * Rows with the same verdict that have their place or their template in common. The largest group
- * is formed first; what is left of smaller ones follows, and in the end single rows.
- * @returns {{shape: "place" | "template" | "unit", rows: Row[]}[]}
- */
-function groupsOf(rows) {
-  const candidates = [
-    ...candidatesOf(rows, "place", (row) => row.place ?? ""),
-    ...candidatesOf(rows, "template", templateOf),
-  ];
-  candidates.sort((a, b) => b.rows.length - a.rows.length);
-
-  const grouped = new Set();
-  const groups = [];
-  for (const candidate of candidates) {
-    const left = candidate.rows.filter((row) => !grouped.has(row));
-    if (!isGroup(candidate.shape, left)) continue;
-    for (const row of left) grouped.add(row);
-    groups.push({ shape: candidate.shape, rows: left });
+  const waiting = new Map();
+  for (const { machine, lost_since, silent_since } of machines.values()) {
+    if ((lost_since ?? silent_since) == null || known.has(machine)) continue;
+    const kind = lost_since != null ? "machine_lost" : "machine_silent";
+    waiting.set(kind, (waiting.get(kind) ?? 0) + 1);
   }
-
-  const single = rows.filter((row) => !grouped.has(row));
-  return [...groups, ...single.map((row) => ({ shape: "unit", rows: [row] }))];
+  return waiting;
 }
 
-function candidatesOf(rows, shape, commonOf) {
-  const byVerdict = new Map();
-  for (const row of rows) {
-    const byCommon = entryOf(byVerdict, row.verdict, () => new Map());
-    entryOf(byCommon, commonOf(row), () => []).push(row);
-  }
-  return [...byVerdict.values()]
-    .flatMap((byCommon) => [...byCommon.values()])
-    .filter((those) => isGroup(shape, those))
-    .map((those) => ({ shape, rows: those }));
+/** Whether something is wrong that is not a problem yet. */
+export const isWaiting = ({ units, machines }) => units > 0 || machines.size > 0;
+
+/** Whether something is wrong that may become a problem of this kind. */
+export const isWaitingFor = ({ verdicts, machines }, kind) =>
+  verdicts.has(kind) || machines.has(kind);
+
+// --- the filter that finds the rows
+
+function viewOf({ machine, ip, template, count, verdicts }, shape, machines) {
+  if (shape === "source") return { tab: "timeline", query: "" };
+
+  const terms = [];
+  if (shape === "template") terms.push(`unit:${template.replace("@", "@*")}`);
+  else if (shape !== "unit" && machine != null) terms.push(machineTerm(machine, ip, machines));
+
+  const isOfMachineAlone = shape === "machine" && !count;
+  if (!isOfMachineAlone) terms.push(verdictTerm(verdicts));
+  return { tab: isOfMachineAlone ? "machines" : "units", query: terms.join(" ") };
 }
-
-/** The value of a key, which is made if there is none. */
-function entryOf(map, key, make) {
-  let value = map.get(key);
-  if (value === undefined) map.set(key, (value = make()));
-  return value;
-}
-
-function isGroup(shape, rows) {
-  if (rows.length < 2) return false;
-  return shape === "place" || rows.some((row) => row.place !== rows[0].place);
-}
-
-/** `web@.service` of `web@1.service`, and the name itself of all others. Cached by name. */
-const templateOf = ({ unit, name }) => (name.template ??= unit.replace(/@.*(?=\.)/, "@"));
-
-function unitsCause({ shape, rows }, isNew, machines) {
-  const [first] = rows;
-  const starts = rows.map((row) => ({ since: row.since, isExact: row.since_seen }));
-  const template = templateOf(first);
-  const isPlaced = shape !== "template" && first.place != null;
-  const terms = {
-    unit: [],
-    template: [`unit:${template.replace("@", "@*")}`],
-    place: first.place ? [machineTerm(first.place, first.ip, machines)] : [],
-  };
-  return {
-    shape,
-    key: first.key,
-    kind: first.verdict,
-    tone: verdictTone(first.verdict),
-    rows,
-    where: isPlaced ? first.where : null,
-    template: shape === "template" ? template : null,
-    isNew,
-    start: startOf(starts, isNew),
-    view: { tab: "units", query: [...terms[shape], verdictTerm(rows)].join(" ") },
-  };
-}
-
-// --- the terms of the filter that find the rows
 
 /** By its address, as people know it, unless another machine has or had the same. */
 function machineTerm(id, ip, machines) {
@@ -228,7 +232,7 @@ function machineTerm(id, ip, machines) {
   return `machine:${isUnique ? ip : shortId(id)}`;
 }
 
-function verdictTerm(rows) {
-  const verdicts = new Set(rows.map((row) => row.verdict));
-  return verdicts.size === 1 ? `verdict:${[...verdicts][0]}` : "-verdict:ok";
+function verdictTerm(verdicts) {
+  const [verdict, ...others] = Object.keys(verdicts);
+  return verdict != null && !others.length ? `verdict:${verdict}` : "-verdict:ok";
 }

@@ -6,16 +6,20 @@ import { attribute, button, byId, drawGlyph, element, glyph, hide } from "./dom.
 import { failures, isRead, unitsFail } from "./health.js";
 import { headline } from "./headline.js";
 import { fleetVersions } from "./machines.js";
+import { isOfSource } from "./problems.js";
 import { BANNERS, CAUSES, HEADLINE, andMore, inFull, verdictWord } from "./words.js";
 
 /** @typedef {import("./problems.js").Cause} Cause */
 
-/** How many causes are shown. */
+/** How many causes are shown. Of those that are muted all are, so that each can be unmuted. */
 const MAX_CAUSES = 4;
 
 export class Summary {
   /**
-   * @param {import("./units.js").Actions & {filter: (term: string) => void}} actions
+   * @param {import("./units.js").Actions & {
+   *   filter: (term: string) => void,
+   *   mute: (key: string, isMuted: boolean) => void,
+   * }} actions
    */
   constructor(actions) {
     this.actions = actions;
@@ -30,17 +34,20 @@ export class Summary {
     });
   }
 
-  /** @param {number} now by the server's clock */
-  draw(cluster, health, now) {
+  /**
+   * @param {number} now by the server's clock
+   * @param {Set<string>} muted keys of causes
+   */
+  draw(cluster, health, now, muted) {
     const { causes, until } = cluster.problemsAt(now);
     /** When something that is new becomes old, so that the summary has to be drawn again. */
     this.until = until;
 
-    const shown = headline(cluster, health, now);
+    const shown = headline(cluster, health, now, muted);
     this.drawHeadline(shown);
     byId("subline").replaceChildren(...sublineOf(cluster, health, shown));
     byId("banners").replaceChildren(...bannersOf(health));
-    this.drawCauses(causes);
+    this.drawCauses(causes, muted);
     this.drawChips(cluster.chips);
   }
 
@@ -52,27 +59,32 @@ export class Summary {
     byId("headline").replaceChildren(title, ...(since ? [" ", ageOf(since, "for")] : []));
   }
 
-  /** @param {Cause[]} causes */
-  drawCauses(causes) {
-    const shown = causes.slice(0, MAX_CAUSES);
-    const signature = JSON.stringify([shown.map(signatureOf), causes.length]);
+  /** @param {Cause[]} causes @param {Set<string>} muted */
+  drawCauses(causes, muted) {
+    const isMuted = ({ key }) => muted.has(key);
+    const loud = causes.filter((cause) => !isMuted(cause));
+    const shown = loud.slice(0, MAX_CAUSES);
+    const quiet = causes.filter(isMuted);
+    const signature = JSON.stringify([...[shown, quiet].map(signaturesOf), loud.length]);
     if (this.troubles.signature === signature) return;
     this.troubles.signature = signature;
 
-    const focused = document.activeElement?.dataset?.cause;
-    const items = shown.map(createCard);
-    const more = causes.length - shown.length;
+    const focused = focusedIn(this.troubles);
+    const items = shown.map((cause) => createCard(cause, false));
+    const more = loud.length - shown.length;
     if (more > 0) items.push(element("li", {}, button({ class: "quiet" }, andMore(more))));
+    items.push(...quiet.map((cause) => createCard(cause, true)));
     this.troubles.replaceChildren(...items);
     hide(this.troubles, !items.length);
-    if (focused) this.troubles.querySelector(`[data-cause="${CSS.escape(focused)}"]`)?.focus();
+    if (focused) this.troubles.querySelector(focused)?.focus();
   }
 
   troubleClicked(event) {
     const target = event.target.closest("button");
     if (!target) return;
-    const { unit, tab = "units", query = "-verdict:ok" } = target.dataset;
-    if (unit) this.actions.reveal(unit);
+    const { mute, unit, tab = "units", query = "-verdict:ok" } = target.dataset;
+    if (mute) this.actions.mute(mute, target.ariaPressed !== "true");
+    else if (unit) this.actions.reveal(unit);
     else this.actions.go({ tab, query });
   }
 
@@ -98,7 +110,8 @@ export class Summary {
 const ageOf = ({ since, isExact }, wording) => age(since, wording, isExact);
 
 /** What stands below the headline: what else is wrong, and facts about the cluster as a whole. */
-function sublineOf({ machines, transitions }, health, { began, rest, lasting }) {
+function sublineOf({ machines, transitions }, health, shown) {
+  const { began, rest, lasting, waiting, muted } = shown;
   const facts = [];
   const fact = (name, ...children) =>
     facts.push(element("span", { "data-fact": name }, ...children));
@@ -109,6 +122,8 @@ function sublineOf({ machines, transitions }, health, { began, rest, lasting }) 
     const { words, start, more } = lasting;
     fact("lasting", `${words} `, ageOf(start, "for"), more && `, ${more}`);
   }
+  if (waiting) fact("waiting", waiting);
+  if (muted) fact("muted", muted);
   if (isRead(health, "machines")) {
     const present = [...machines.values()].filter((machine) => !machine.lost_since);
     fact("machines", HEADLINE.machines(present.length));
@@ -125,28 +140,38 @@ function sublineOf({ machines, transitions }, health, { began, rest, lasting }) 
 
 // --- the causes
 
-/** All that is drawn of a cause, apart from its age, to compare it with the next. */
-const signatureOf = (cause) => [
-  cause.key,
-  cause.isNew,
-  cause.tone,
-  cause.start,
-  cause.view,
-  nameOf(cause),
-  whereOf(cause),
-  whatOf(cause),
-];
+/** All that is drawn of causes, apart from their ages, to compare it with the next. */
+const signaturesOf = (causes) =>
+  causes.map((cause) => [
+    cause.key,
+    cause.isNew,
+    cause.tone,
+    cause.start,
+    cause.view,
+    nameOf(cause),
+    whereOf(cause),
+    whatOf(cause),
+  ]);
 
-/** @param {Cause} cause */
-function createCard(cause) {
-  const { key, shape, kind, tone, isNew, start, rows, view } = cause;
-  const isUnit = shape === "unit";
+/** A selector of what has the focus in the list, or null. */
+function focusedIn(list) {
+  const focused = document.activeElement;
+  if (!list.contains(focused)) return null;
+  const { cause, mute } = focused.dataset;
+  if (mute) return `[data-mute="${CSS.escape(mute)}"]`;
+  return cause ? `[data-cause="${CSS.escape(cause)}"]` : null;
+}
+
+/** @param {Cause} cause @param {boolean} isMuted */
+function createCard(cause, isMuted) {
+  const { key, shape, tone, start, rows, view } = cause;
+  const isNew = cause.isNew && !isMuted;
+  const [row] = rows;
   const attributes = {
     class: "trouble",
     "data-cause": key,
     "data-shape": shape,
-    "data-tone": tone,
-    "data-unit": isUnit ? rows[0].key : null,
+    "data-unit": shape === "unit" && row ? row.key : null,
     "data-tab": view.tab,
     "data-query": view.query,
   };
@@ -155,49 +180,67 @@ function createCard(cause) {
     element(
       "strong",
       {},
-      glyph(kind),
+      glyph(isOfSource(cause) ? "warning" : cause.kind),
       element("span", { class: "name" }, nameOf(cause)),
       isNew ? element("span", { class: "tag", "data-tone": tone }, CAUSES.isNew) : null,
+      isMuted ? element("span", { class: "tag" }, CAUSES.muted) : null,
     ),
     element("span", { class: "where" }, whereOf(cause)),
     element("span", { class: "what" }, `${whatOf(cause)} `),
     start.since ? ageOf(start, "for") : null,
   );
   card.toggleAttribute("data-new", isNew);
-  return element("li", {}, card);
+  return element("li", { "data-tone": isMuted ? "idle" : tone }, card, createMute(cause, isMuted));
 }
 
-function nameOf({ shape, rows, where, template }) {
+function createMute(cause, isMuted) {
+  const attributes = {
+    class: "mute",
+    "data-mute": cause.key,
+    "aria-pressed": isMuted,
+    "aria-label": CAUSES.mute(`${nameOf(cause)}, ${whatOf(cause)}`),
+    title: isMuted ? CAUSES.unmuteNote : CAUSES.muteNote,
+  };
+  return button(attributes, glyph("muted"));
+}
+
+/** @param {Cause} cause */
+function nameOf({ shape, problem, count, where, template }) {
   switch (shape) {
+    case "source":
+      return CAUSES.source;
     case "machine":
       return where;
     case "place":
-      return CAUSES.units(rows.length);
+      return CAUSES.units(count);
     case "template":
       return template;
     default:
-      return rows[0].unit;
+      return problem.unit;
   }
 }
 
-function whereOf({ shape, rows, where }) {
+/** @param {Cause} cause */
+function whereOf({ shape, count, rows, places, where }) {
   switch (shape) {
+    case "source":
+      return CAUSES.lastKnown;
     case "machine":
-      return rows.length ? CAUSES.units(rows.length) : CAUSES.noUnits;
+      return count ? CAUSES.units(count) : CAUSES.noUnits;
     case "template":
-      return CAUSES.spread(rows.length, new Set(rows.map((row) => row.place)).size);
+      return places ? CAUSES.spread(count, places.size) : CAUSES.units(count);
     case "place":
-      return where ? CAUSES.unitsOn(rows.length, where) : CAUSES.nowhere;
+      return where ? CAUSES.unitsOn(count, where) : CAUSES.nowhere;
     default:
       if (!where) return CAUSES.nowhere;
-      return rows[0].onlyTarget ? CAUSES.target(where) : CAUSES.on(where);
+      return rows[0]?.onlyTarget ? CAUSES.target(where) : CAUSES.on(where);
   }
 }
 
 /** The state of a failed unit says more than the verdict. */
 function whatOf({ shape, kind, rows: [row] }) {
-  if (shape === "machine") return CAUSES[kind];
-  if (shape !== "unit" || kind !== "failed") return verdictWord(kind);
+  if (shape === "machine" || shape === "source") return CAUSES[kind] ?? kind;
+  if (shape !== "unit" || kind !== "failed" || !row) return verdictWord(kind);
   const { load, stateText } = row;
   return load && load !== "loaded" ? load : stateText;
 }

@@ -11,12 +11,12 @@ const EXCLAMATION_MARK = "M8 4.500v4.200m0 2v.8";
 const SHAPES = { good: TICK, bad: CROSS };
 
 /**
- * @param {number} wrong how many units have a problem
+ * @param {number} problems how many there are, but for those that are muted
  * @param {boolean} isDoubtful whether the data may be old or wrong
  * @param {?string} tone of the headline; null if nothing is known
  */
-export function drawTab(wrong, isDoubtful, tone) {
-  const mark = isDoubtful ? "(?) " : wrong ? `(${wrong}) ` : "";
+export function drawTab(problems, isDoubtful, tone) {
+  const mark = isDoubtful ? "(?) " : problems ? `(${problems}) ` : "";
   const title = `${mark}fleet-monitor`;
   if (document.title !== title) document.title = title;
 

@@ -122,6 +122,9 @@ export const HEADLINE = {
   noUnits: "No units in the cluster",
   lastKnown: (before) => `last known: ${before}`,
   expected: (count) => `${plural(count, "unit")} not reported yet`,
+  waiting: (counts) => `not a problem yet: ${counts}`,
+  muted: (count) => `${plural(count, "problem")} muted`,
+  allMuted: (count) => `${plural(count, "problem")}, ${count === 1 ? "" : "all "}muted`,
   began: "began ",
   also: (counts) => `also ${counts}`,
   machines: (count) => plural(count, "machine"),
@@ -195,6 +198,15 @@ export function allAsDesired(count) {
   return `All ${plural(count, "unit")} are in their desired state`;
 }
 
+/** "39 of 40 units are in their desired state" */
+export function asDesired(good, all) {
+  if (good === all) return allAsDesired(all);
+  if (all === 1) return "The only unit is not in its desired state";
+  if (good < 1) return `None of ${plural(all, "unit")} is in its desired state`;
+  const predicate = good === 1 ? "is in its desired state" : "are in their desired state";
+  return `${inFull(good)} of ${plural(all, "unit")} ${predicate}`;
+}
+
 /** Why the data of fleet may be wrong. An age may follow: "No data from fleet for 6 s". */
 export const PROBLEMS = {
   suspect: () => "incomplete list of units from fleet",
@@ -222,6 +234,15 @@ export const BANNERS = {
 
 export const CAUSES = {
   isNew: "new",
+  muted: "muted",
+  mute: (name) => `Mute: ${name}`,
+  muteNote: "Mute until it is over: not in the headline, the title and notifications",
+  unmuteNote: "Unmute: in the headline, the title and notifications again",
+  source: "fleet",
+  lastKnown: "last known state only",
+  source_failing: "cannot be read",
+  source_overdue: "no new data",
+  source_suspect: "incomplete list of units",
   machine_lost: "machine lost",
   machine_silent: "machine silent",
   noUnits: "no unit affected",
@@ -436,7 +457,7 @@ export const MACHINES = {
   leaderNote: "Its engine schedules the units",
   version: (version) => `fleet ${version}`,
   otherVersion: (version, usual) => `fleet ${version}, most have ${usual}`,
-  units: (count, wrong) => plural(count, "unit") + (wrong ? `, ${plural(wrong, "problem")}` : ""),
+  units: (count, wrong) => plural(count, "unit") + (wrong ? `, ${inFull(wrong)} not ok` : ""),
 };
 
 // --- the timeline
@@ -526,9 +547,20 @@ export const ANNOUNCEMENTS = {
   problem: (problem) => `${capitalize(problem)}.`,
   problemOver: "fleet can be read again.",
   recordingEnded: "The recording has ended.",
-  unitOn: (unit, machine) => unit + (machine ? ` on ${machine}` : ""),
-  wrong: (unit, verdict) => `${unit}: ${verdictWord(verdict)}.`,
-  manyWrong: (count) => `${inFull(count)} more units have problems.`,
-  recovered: (unit) => `${unit} has recovered.`,
-  manyRecovered: (count) => `${inFull(count)} units have recovered.`,
+  opened: (problem) => `Problem: ${problem}.`,
+  manyOpened: (count) => `${inFull(count)} new problems.`,
+  closed: (problem) => `Over: ${problem}.`,
+  manyClosed: (count) => `${inFull(count)} problems are over.`,
+};
+
+// --- notifications
+
+export const NOTIFICATIONS = {
+  off: "Notify of new problems",
+  on: "Notifications of new problems are on",
+  refused: "Notifications are blocked for this page in the browser",
+  missing: "This browser has no notifications",
+  insecure: "Browsers have notifications only for pages over HTTPS, or from this machine",
+  recording: "There are no notifications of a recording",
+  problems: (count) => plural(count, "problem"),
 };

@@ -35,7 +35,7 @@ pub struct ProblemTracker {
     /// The fault of the source, and when it began; `None` if it has none.
     fault: Option<(SourceFault, Moment)>,
     rows: WrongRows,
-    machines: HashMap<MachineId, MachineState>,
+    machines: HashMap<MachineId, MachineWatch>,
     /// In the order in which they were opened.
     open: Vec<OpenProblem>,
     published: OpenProblems,
@@ -43,7 +43,7 @@ pub struct ProblemTracker {
 
 /// A machine because of which units may be wrong. The times are those of the clock.
 #[derive(Clone, Copy, Debug)]
-enum MachineState {
+enum MachineWatch {
     /// It has been lost or silent since then.
     Absent(TrustedTime),
     /// It has been back since then, and may not have reported all of its units yet.
@@ -147,19 +147,19 @@ impl ProblemTracker {
         self.machines.retain(|id, state| {
             match *state {
                 _ if absent.contains(id) => return true,
-                MachineState::Absent(_) => *state = MachineState::Returned(clock),
-                MachineState::Returned(_) => {}
+                MachineWatch::Absent(_) => *state = MachineWatch::Returned(clock),
+                MachineWatch::Returned(_) => {}
             }
             match *state {
-                MachineState::Returned(since) => clock.since(since).of_absences() < RETURN,
-                MachineState::Absent(_) => true,
+                MachineWatch::Returned(since) => clock.since(since).of_absences() < RETURN,
+                MachineWatch::Absent(_) => true,
             }
         });
         for id in absent {
             match self.machines.get(id) {
-                Some(MachineState::Absent(_)) => {}
-                Some(MachineState::Returned(_)) | None => {
-                    self.machines.insert(id.clone(), MachineState::Absent(clock));
+                Some(MachineWatch::Absent(_)) => {}
+                Some(MachineWatch::Returned(_)) | None => {
+                    self.machines.insert(id.clone(), MachineWatch::Absent(clock));
                 }
             }
         }
@@ -184,7 +184,7 @@ impl ProblemTracker {
 
     /// Whether a machine is lost or silent.
     fn is_absent(&self, id: &MachineId) -> bool {
-        matches!(self.machines.get(id), Some(MachineState::Absent(_)))
+        matches!(self.machines.get(id), Some(MachineWatch::Absent(_)))
     }
 
     /// Takes the rows out of their problems that do not belong there any more, and closes problems
@@ -269,7 +269,7 @@ impl ProblemTracker {
     fn open_machines(&mut self, view: &View, now: Moment, changes: &mut Vec<ProblemChange>) {
         for member in &view.machines {
             let id = &member.machine.id;
-            let (Some((trouble, since)), Some(MachineState::Absent(began))) =
+            let (Some((trouble, since)), Some(MachineWatch::Absent(began))) =
                 (MachineTrouble::of(member), self.machines.get(id))
             else {
                 continue;

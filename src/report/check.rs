@@ -5,6 +5,8 @@
 
 use super::cluster_state::ClusterState;
 use super::duration::duration;
+use super::pending::NOT_A_PROBLEM_YET;
+use super::problem_units::ProblemUnits;
 use super::verdicts;
 use super::wire::{HealthState, Milliseconds, UnitRow};
 
@@ -52,31 +54,51 @@ pub struct CheckRules {
     pub warning: Vec<Threshold>,
     /// Thresholds for critical states.
     pub critical: Vec<Threshold>,
-    /// A unit counts if it has had its verdict for so many seconds.
-    pub lasting: u64,
+    /// A unit counts if it has had its verdict for so many seconds; `None`: if it has a problem, as
+    /// the server defines that.
+    pub lasting: Option<u64>,
+}
+
+/// The units that are wrong.
+struct WrongUnits<'a> {
+    /// Those that count.
+    counted: Vec<&'a UnitRow>,
+    /// Those that have not been wrong for long enough.
+    recent: Vec<&'a UnitRow>,
 }
 
 /// The status, and the line without a newline.
 pub fn check(state: &ClusterState, rules: &CheckRules, now: Milliseconds) -> (CheckStatus, String) {
-    let lasts = |unit: &UnitRow| now.saturating_sub(unit.verdict_since) >= rules.lasting * 1000;
-    let wrong: Vec<&UnitRow> = state
-        .units
-        .values()
-        .filter(|unit| !unit.is_ok() && lasts(unit))
-        .collect();
+    let wrong = wrong_units(state, rules, now);
 
-    let status = status(state, rules, &wrong);
+    let status = status(state, rules, &wrong.counted);
     let text = match status {
         CheckStatus::Unknown => condition(state, now),
-        _ if wrong.is_empty() => nothing_wrong(state, rules),
-        _ => summary(&wrong),
+        _ => summary(state, rules, &wrong),
     };
-    let line = format!("{} - {text} | {}", status.word(), performance_data(state, rules, &wrong));
-    (status, line)
+    let data = performance_data(state, rules, &wrong.counted);
+    (status, format!("{} - {text} | {data}", status.word()))
 }
 
-fn status(state: &ClusterState, rules: &CheckRules, wrong: &[&UnitRow]) -> CheckStatus {
-    let is_reached = |threshold: &Threshold| count(wrong, threshold) >= threshold.count;
+/// Of an older server, which knows no problems, each unit that is wrong counts at once.
+fn wrong_units<'a>(
+    state: &'a ClusterState,
+    rules: &CheckRules,
+    now: Milliseconds,
+) -> WrongUnits<'a> {
+    let problems = ProblemUnits::of(state);
+    let counts = |unit: &&UnitRow| match rules.lasting {
+        Some(seconds) => now.saturating_sub(unit.verdict_since) >= seconds.saturating_mul(1000),
+        None => !problems.is_pending(unit),
+    };
+
+    let wrong = state.units.values().filter(|unit| !unit.is_ok());
+    let (counted, recent) = wrong.partition(counts);
+    WrongUnits { counted, recent }
+}
+
+fn status(state: &ClusterState, rules: &CheckRules, counted: &[&UnitRow]) -> CheckStatus {
+    let is_reached = |threshold: &Threshold| count(counted, threshold) >= threshold.count;
 
     if !state.is_current() {
         CheckStatus::Unknown
@@ -89,14 +111,14 @@ fn status(state: &ClusterState, rules: &CheckRules, wrong: &[&UnitRow]) -> Check
     }
 }
 
-fn count(wrong: &[&UnitRow], threshold: &Threshold) -> usize {
+fn count(units: &[&UnitRow], threshold: &Threshold) -> usize {
     let is_meant = |unit: &&&UnitRow| {
         threshold
             .verdict
             .as_ref()
             .is_none_or(|verdict| unit.verdict == *verdict)
     };
-    wrong.iter().filter(is_meant).count()
+    units.iter().filter(is_meant).count()
 }
 
 /// Why nothing can be said.
@@ -127,26 +149,35 @@ fn condition(state: &ClusterState, now: Milliseconds) -> String {
     }
 }
 
-/// That all units are ok, or have not been wrong for long enough.
-fn nothing_wrong(state: &ClusterState, rules: &CheckRules) -> String {
-    let units = state.units.len();
-    match state.units.values().filter(|unit| !unit.is_ok()).count() {
-        0 => format!("{units} units ok"),
-        recent => format!(
-            "{units} units, of which {recent} have had a problem for less than {}",
-            duration(rules.lasting)
-        ),
+/// What is wrong, and what has not been wrong for long enough; or that all units are ok.
+fn summary(state: &ClusterState, rules: &CheckRules, wrong: &WrongUnits) -> String {
+    let WrongUnits { counted, recent } = wrong;
+    let all = state.units.len();
+
+    let text = match (counted.len(), recent.len()) {
+        (0, 0) => format!("{all} units ok"),
+        (0, _) => format!("{all} units; {}", summary_of_recent(rules, recent)),
+        (_, 0) => summary_of_counted(counted),
+        _ => format!("{}; {}", summary_of_counted(counted), summary_of_recent(rules, recent)),
+    };
+    plain(&text)
+}
+
+/// `not a problem yet: 1 failed, 2 stale`.
+fn summary_of_recent(rules: &CheckRules, recent: &[&UnitRow]) -> String {
+    let counts = verdicts::summary(recent.iter().copied());
+
+    match rules.lasting {
+        Some(seconds) => format!("for less than {}: {counts}", duration(seconds)),
+        None => format!("{NOT_A_PROBLEM_YET}{counts}"),
     }
 }
 
-/// How many units are wrong, and the names of the worst.
-fn summary(wrong: &[&UnitRow]) -> String {
-    let counts: Vec<String> = verdicts::count(wrong.iter().copied())
-        .into_iter()
-        .map(|(verdict, units)| format!("{units} {}", verdicts::word(verdict)))
-        .collect();
+/// How many units count, and the names of the worst.
+fn summary_of_counted(counted: &[&UnitRow]) -> String {
+    let counts = verdicts::summary(counted.iter().copied());
 
-    let mut worst = wrong.to_vec();
+    let mut worst = counted.to_vec();
     worst.sort_by_key(|unit| verdicts::rank(&unit.verdict));
     let named: Vec<String> = worst
         .iter()
@@ -160,13 +191,13 @@ fn summary(wrong: &[&UnitRow]) -> String {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    plain(&format!("{}: {}{more}", counts.join(", "), named.join(", ")))
+    format!("{counts}: {}{more}", named.join(", "))
 }
 
 /// `failed=2;1;1 … units=40 machines=3`: a value for each verdict, with its thresholds.
-fn performance_data(state: &ClusterState, rules: &CheckRules, wrong: &[&UnitRow]) -> String {
+fn performance_data(state: &ClusterState, rules: &CheckRules, counted: &[&UnitRow]) -> String {
     let of_verdict = |verdict: &str| {
-        let units = wrong.iter().filter(|unit| unit.verdict == verdict).count();
+        let units = counted.iter().filter(|unit| unit.verdict == verdict).count();
         let warning = threshold(&rules.warning, verdict);
         let critical = threshold(&rules.critical, verdict);
         format!("{verdict}={units};{warning};{critical};0")
@@ -204,7 +235,7 @@ fn plain(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::wire::SourceHealth;
+    use crate::report::wire::{ProblemRow, ProblemUnit, SourceHealth};
 
     const NOW: Milliseconds = 1_000_000;
 
@@ -234,7 +265,7 @@ mod tests {
         CheckRules {
             warning: vec![at_least(1, None)],
             critical: vec![at_least(2, Some("failed"))],
-            lasting: 60,
+            lasting: Some(60),
         }
     }
 
@@ -249,6 +280,54 @@ mod tests {
         ] {
             assert_eq!(check(&state(units), &rules(), NOW).0, expected, "{units:?}");
         }
+    }
+
+    /// A state in which these units, which have failed on `m1`, are one problem.
+    fn with_problem(mut state: ClusterState, units: &[&str]) -> ClusterState {
+        let unit = |name: &&str| ProblemUnit { unit: (*name).into(), machine: Some("m1".into()) };
+        let problem = ProblemRow {
+            id: "1".into(),
+            kind: "failed".into(),
+            machine: Some("m1".into()),
+            count: units.len(),
+            verdicts: [("failed".to_owned(), units.len())].into(),
+            units: units.iter().map(unit).collect(),
+            ..ProblemRow::default()
+        };
+
+        state.problems = Some([(problem.id.clone(), problem)].into());
+        state
+    }
+
+    #[test]
+    fn without_a_time_a_unit_counts_if_it_has_a_problem() {
+        let by_problem = CheckRules { lasting: None, ..rules() };
+        let units = [("a", "failed", 1), ("b", "failed", 1), ("c", "stale", 999)];
+
+        for (problem, expected) in [
+            (&[][..], CheckStatus::Ok),
+            (&["a"], CheckStatus::Warning),
+            (&["a", "b"], CheckStatus::Critical),
+        ] {
+            let state = with_problem(state(&units), problem);
+            assert_eq!(check(&state, &by_problem, NOW).0, expected, "{problem:?}");
+            let by_time = check(&state, &rules(), NOW).0;
+            assert_eq!(by_time, CheckStatus::Warning, "a time that is given counts instead");
+        }
+    }
+
+    #[test]
+    fn only_the_units_that_a_filter_has_left_count() {
+        let by_problem = CheckRules { lasting: None, ..rules() };
+        let state = with_problem(state(&[("a", "failed", 99)]), &["a", "b", "c"]);
+        assert_eq!(check(&state, &by_problem, NOW).0, CheckStatus::Warning);
+    }
+
+    #[test]
+    fn of_an_older_server_everything_that_is_wrong_counts() {
+        let by_problem = CheckRules { lasting: None, ..rules() };
+        let state = state(&[("a", "stale", 1)]);
+        assert_eq!(check(&state, &by_problem, NOW).0, CheckStatus::Warning);
     }
 
     #[test]

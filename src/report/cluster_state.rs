@@ -9,10 +9,10 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::machine_condition::MachineCondition;
+use super::machine_status::MachineStatus;
 use super::wire::{
-    EventRow, HealthState, Hello, MachineRow, Message, RowTopic, SourceHealth, StateDocument,
-    UnitRow, UnitRowKey,
+    EventRow, HealthState, Hello, MachineRow, Message, ProblemRow, RowTopic, SourceHealth,
+    StateDocument, UnitRow, UnitRowKey,
 };
 
 /// How many events are kept: as many as the server keeps.
@@ -29,6 +29,9 @@ pub struct ClusterState {
     pub units: BTreeMap<UnitRowKey, UnitRow>,
     /// All machines, by ID.
     pub machines: BTreeMap<String, MachineRow>,
+    /// The open problems, by ID; `None` if the server has not sent any list of them. An older
+    /// server has none.
+    pub problems: Option<BTreeMap<String, ProblemRow>>,
     /// The latest events, oldest first.
     pub events: VecDeque<EventRow>,
 }
@@ -60,6 +63,12 @@ struct MachineKey {
     machine: String,
 }
 
+/// What identifies a problem.
+#[derive(Deserialize)]
+struct ProblemKey {
+    id: String,
+}
+
 impl ClusterState {
     /// Whether the source is read as it should be. If not, the cluster may be in another state.
     pub fn is_current(&self) -> bool {
@@ -68,17 +77,17 @@ impl ClusterState {
             .is_some_and(|health| matches!(health.state, HealthState::Ok | HealthState::Ended))
     }
 
-    /// How many machines are in this condition.
-    pub fn count_machines(&self, condition: MachineCondition) -> usize {
+    /// How many machines have this status.
+    pub fn count_machines(&self, status: MachineStatus) -> usize {
         self.machines
             .values()
-            .filter(|machine| machine.condition() == condition)
+            .filter(|machine| machine.status() == status)
             .count()
     }
 
     /// How many machines have not left the cluster.
     pub fn count_present_machines(&self) -> usize {
-        self.machines.len() - self.count_machines(MachineCondition::Lost)
+        self.machines.len() - self.count_machines(MachineStatus::Lost)
     }
 
     /// How many units are on each machine, by its ID. Machines without units are left out.
@@ -123,6 +132,7 @@ impl ClusterState {
         match topic {
             RowTopic::Units => self.units.clear(),
             RowTopic::Machines => self.machines.clear(),
+            RowTopic::Problems => self.problems = Some(BTreeMap::new()),
             RowTopic::Events => self.events.clear(),
             RowTopic::Unknown => {}
         }
@@ -141,6 +151,13 @@ impl ClusterState {
                 for machine in decode::<MachineRow>(rows) {
                     let machine = machine?;
                     self.machines.insert(machine.machine.clone(), machine);
+                }
+            }
+            RowTopic::Problems => {
+                let problems = self.problems.get_or_insert_default();
+                for problem in decode::<ProblemRow>(rows) {
+                    let problem = problem?;
+                    problems.insert(problem.id.clone(), problem);
                 }
             }
             RowTopic::Events => {
@@ -165,6 +182,13 @@ impl ClusterState {
                 for key in decode(keys) {
                     let MachineKey { machine } = key?;
                     self.machines.remove(&machine);
+                }
+            }
+            RowTopic::Problems => {
+                let problems = self.problems.get_or_insert_default();
+                for key in decode(keys) {
+                    let ProblemKey { id } = key?;
+                    problems.remove(&id);
                 }
             }
             RowTopic::Events | RowTopic::Unknown => {}
@@ -196,6 +220,7 @@ impl From<StateDocument> for ClusterState {
             health,
             units,
             machines,
+            problems,
             transitions,
         } = document;
         let hello = Hello {
@@ -214,6 +239,12 @@ impl From<StateDocument> for ClusterState {
                 .into_iter()
                 .map(|machine| (machine.machine.clone(), machine))
                 .collect(),
+            problems: problems.map(|problems| {
+                problems
+                    .into_iter()
+                    .map(|problem| (problem.id.clone(), problem))
+                    .collect()
+            }),
             events: transitions.into_iter().rev().collect(),
         }
     }
@@ -261,6 +292,30 @@ mod tests {
             json!({"type": "snapshot", "topic": "units", "revision": 3, "rows": []}),
         );
         assert_eq!(units(&state), []);
+    }
+
+    #[test]
+    fn problems_are_known_as_soon_as_there_is_a_list_of_them() {
+        let mut state = ClusterState::default();
+        apply(
+            &mut state,
+            json!({"type": "snapshot", "topic": "units", "revision": 1, "rows": []}),
+        );
+        assert_eq!(state.problems, None, "an older server has none");
+
+        apply(
+            &mut state,
+            json!({"type": "snapshot", "topic": "problems", "revision": 1,
+                "rows": [{"id": "1", "kind": "failed"}, {"id": "2", "kind": "stale"}]}),
+        );
+        apply(
+            &mut state,
+            json!({"type": "delta", "topic": "problems", "revision": 2,
+                "upsert": [{"id": "2", "kind": "stale", "count": 3}], "remove": [{"id": "1"}]}),
+        );
+        let problems: Vec<_> = state.problems.unwrap().into_values().collect();
+        assert_eq!(problems.len(), 1);
+        assert_eq!((&*problems[0].id, problems[0].count), ("2", 3));
     }
 
     #[test]

@@ -6,13 +6,16 @@
 
 mod check;
 mod cluster_state;
+pub mod counted;
 pub mod duration;
 mod last_hour;
 mod log_message;
 mod log_text;
-mod machine_condition;
+mod machine_status;
 mod next_steps;
 mod overview;
+mod pending;
+mod problem_units;
 mod problems;
 mod since;
 pub mod table;
@@ -33,10 +36,12 @@ pub use log_message::{
     LogMachine, LogMachineState, LogMessage, LogRow, MachineInLog, MissedBecause,
 };
 pub use log_text::{LogFormat, LogOutput, LogText};
-pub use machine_condition::MachineCondition;
+pub use machine_status::MachineStatus;
 pub use next_steps::{next_steps, subject_of_machine, subject_of_unit};
 pub use overview::{Assessment, ShownUnits, overview};
-pub use problems::{Cause, Problem, problems};
+pub use pending::Pending;
+pub use problem_units::ProblemUnits;
+pub use problems::problems;
 pub use since::Since;
 pub use table::{Layout, printable};
 pub use unit_detail::{rows_of_unit, unit_detail};
@@ -44,7 +49,7 @@ pub use unit_file::unit_file;
 pub use unit_name::full_name;
 pub use utc::utc;
 pub use wire::{
-    EventRow, HealthState, Hello, HistoryDocument, MachineRow, Message, Milliseconds, RowTopic,
-    Software, SourceHealth, StateDocument, TopicHealth, UnitFileReply, UnitRow, UnitRowKey,
-    VersionReply,
+    EventRow, HealthState, Hello, HistoryDocument, MachineRow, Message, Milliseconds, ProblemRow,
+    ProblemUnit, RowTopic, Software, SourceHealth, StateDocument, TopicHealth, UnitFileReply,
+    UnitRow, UnitRowKey, VersionReply,
 };

@@ -3,10 +3,9 @@
 //! It must not know which commands and links there are: the server sends them.
 
 use super::cluster_state::ClusterState;
-use super::problems::{Cause, Problem};
 use super::table::printable;
 use super::verdicts;
-use super::wire::{MachineRow, UnitRow};
+use super::wire::{MachineRow, ProblemRow, UnitRow};
 use crate::actions::{ActionSubject, Actions};
 
 /// What an action is about: a row of a unit.
@@ -54,15 +53,24 @@ pub(super) fn worst<'a>(rows: &[&'a UnitRow]) -> Option<&'a UnitRow> {
 /// The command to begin with for a problem. `None` if the server has none for it.
 pub(super) fn first_command(
     state: &ClusterState,
-    problem: &Problem<'_>,
+    problem: &ProblemRow,
     actions: &Actions,
 ) -> Option<String> {
-    let subject = match &problem.cause {
-        Cause::MachineLost(machine) | Cause::MachineSilent(machine) => subject_of_machine(machine),
-        Cause::OnMachine { .. } | Cause::Template { .. } | Cause::Unit => {
-            subject_of_unit(state, worst(&problem.units)?)
-        }
+    let subject = match problem.lost_or_silent_machine() {
+        Some(machine) => subject_of_machine(state.machines.get(machine)?),
+        None => subject_of_unit(state, worst_of_problem(state, problem)?),
     };
 
     actions.commands_for(&subject).into_iter().next()
+}
+
+/// Of the units that a problem names, the one to look at first.
+fn worst_of_problem<'a>(state: &'a ClusterState, problem: &ProblemRow) -> Option<&'a UnitRow> {
+    let rows: Vec<&UnitRow> = problem
+        .units
+        .iter()
+        .filter_map(|unit| state.units.get(&(unit.unit.clone(), unit.machine.clone())))
+        .collect();
+
+    worst(&rows)
 }

@@ -4,14 +4,15 @@
 use std::collections::BTreeSet;
 
 use super::cluster_state::ClusterState;
+use super::counted::counted;
 use super::duration::{age, duration};
-use super::machine_condition::MachineCondition;
 use super::next_steps::first_command;
-use super::problems::{Cause, Problem, problems};
+use super::pending::Pending;
+use super::problems::problems;
 use super::since::Since;
 use super::table::{Cell, Layout, Table, cut, printable, style};
 use super::verdicts::{self, Tone};
-use super::wire::{HealthState, Milliseconds, SourceHealth, UnitRow, short_id};
+use super::wire::{HealthState, Milliseconds, ProblemRow, SourceHealth, UnitRow, short_id};
 use crate::actions::Actions;
 
 /// Lines that are left free at the end of the screen: for the prompt.
@@ -22,9 +23,9 @@ const LEAST_PROBLEMS: usize = 3;
 /// What can be said of the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Assessment {
-    /// Nothing is known to be wrong.
+    /// There is no problem.
     Well,
-    /// A unit or a machine has a problem.
+    /// There is a problem. Of an older server, which knows no problems: something is wrong.
     Wrong,
     /// The source cannot be read as it should, so the cluster may be in another state.
     Unknown,
@@ -44,17 +45,16 @@ impl Assessment {
 }
 
 fn has_problems(state: &ClusterState) -> bool {
-    state.units.values().any(|unit| !unit.is_ok())
-        || state
-            .machines
-            .values()
-            .any(|machine| machine.condition().tone() != Tone::Good)
+    match &state.problems {
+        Some(problems) => !problems.is_empty(),
+        None => !Pending::of(state).is_empty(),
+    }
 }
 
 /// How much of the units is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ShownUnits {
-    /// Only what is wrong, by cause.
+    /// Only what has a problem, by cause.
     Problems,
     /// Every unit.
     All,
@@ -68,7 +68,7 @@ pub fn overview(
     layout: Layout,
     actions: &Actions,
 ) -> String {
-    let problems = problems(state, now);
+    let problems = problems(state);
     let next = next_line(state, &problems, actions);
     // It comes last, after an empty line.
     let reserved = RESERVED_LINES + next.as_ref().map_or(0, |next| 1 + rows_of(next, layout));
@@ -77,13 +77,19 @@ pub fn overview(
 
     let machines = machine_table(state).lines(layout);
     match units {
-        ShownUnits::All => push_section(&mut lines, unit_table(state, now).lines(layout)),
+        ShownUnits::All => {
+            push_section(&mut lines, unit_table(state.units.values(), now).lines(layout));
+        }
         ShownUnits::Problems => {
             let used = lines.len() + machines.len() + reserved + 3;
             let room = layout
                 .height
                 .map_or(usize::MAX, |height| height.saturating_sub(used).max(LEAST_PROBLEMS));
-            push_section(&mut lines, problem_lines(&problems, now, room, layout));
+            let section = match state.problems {
+                Some(_) => problem_lines(&problems, now, room, layout),
+                None => wrong_unit_lines(state, now, room, layout),
+            };
+            push_section(&mut lines, section);
         }
     }
     let machines = shortened(machines, lines_left(&lines, reserved, layout), "machines");
@@ -96,9 +102,11 @@ pub fn overview(
     lines.join("\n") + "\n"
 }
 
-/// What to do next about the problem to look at first. It is not cut, so that it can be copied.
-fn next_line(state: &ClusterState, problems: &[Problem<'_>], actions: &Actions) -> Option<String> {
-    let command = first_command(state, problems.first()?, actions)?;
+/// What to do next about the problem to look at first, that of the source aside: no command helps
+/// there. It is not cut, so that it can be copied.
+fn next_line(state: &ClusterState, problems: &[&ProblemRow], actions: &Actions) -> Option<String> {
+    let first = problems.iter().find(|problem| !problem.is_about_source())?;
+    let command = first_command(state, first, actions)?;
 
     Some(format!("Next: {command}"))
 }
@@ -197,71 +205,71 @@ fn condition(health: &SourceHealth, now: Milliseconds) -> (String, Tone) {
 }
 
 /// What is wrong, or that all is well, and below it how large the cluster is.
-fn headline(state: &ClusterState, problems: &[Problem], layout: Layout) -> Vec<String> {
+fn headline(state: &ClusterState, problems: &[&ProblemRow], layout: Layout) -> Vec<String> {
     if state.health.is_none() {
         return vec![];
     }
 
-    let lost = state.count_machines(MachineCondition::Lost);
-    let silent = state.count_machines(MachineCondition::Silent);
+    let pending = Pending::of(state);
     let parts = [
-        (lost > 0).then(|| format!("{} lost", count(lost, "machine"))),
-        (silent > 0).then(|| format!("{} silent", count(silent, "machine"))),
-        wrong_units(state),
+        (!problems.is_empty()).then(|| count_of(problems)),
+        (!pending.is_empty()).then(|| pending.to_string()),
     ];
     let wrong: Vec<String> = parts.into_iter().flatten().collect();
-
-    let tone = problems
-        .iter()
-        .map(|problem| problem.tone)
-        .min()
-        .unwrap_or(Tone::Good);
     let words = match &*wrong {
         [] if Assessment::of(state) == Assessment::Unknown => "last known: all well".to_owned(),
         [] => "all well".to_owned(),
         _ => wrong.join("; "),
     };
-    let present = count(state.count_present_machines(), "machine");
-    vec![
-        colored(&words, tone, layout),
-        format!("{} on {present}", count(state.units.len(), "unit")),
-    ]
+    let tone = match problems.iter().map(|problem| problem.tone()).min() {
+        Some(tone) => tone,
+        None if !pending.is_empty() => Tone::Warning,
+        None => Tone::Good,
+    };
+
+    vec![colored(&words, tone, layout), size_of(state, layout)]
 }
 
-/// `units: 1 failed, 2 stale`; `None` if all units are ok.
-fn wrong_units(state: &ClusterState) -> Option<String> {
-    let words: Vec<String> = verdicts::count(state.units.values())
-        .into_iter()
-        .filter(|(verdict, _)| *verdict != "ok")
-        .map(|(verdict, units)| format!("{units} {}", verdicts::word(verdict)))
-        .collect();
+/// `3 problems, 2 critical`.
+fn count_of(problems: &[&ProblemRow]) -> String {
+    let all = problems.len();
+    let critical = problems.iter().filter(|problem| problem.tone() == Tone::Bad);
 
-    (!words.is_empty()).then(|| format!("units: {}", words.join(", ")))
+    match critical.count() {
+        0 => counted(all, "problem"),
+        critical if critical == all => counted(all, "critical problem"),
+        critical => format!("{}, {critical} critical", counted(all, "problem")),
+    }
 }
 
-fn count(number: usize, noun: &str) -> String {
-    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+/// `5 units (1 failed, 2 stale) on 1 machine`.
+fn size_of(state: &ClusterState, layout: Layout) -> String {
+    let units = counted(state.units.len(), "unit");
+    let machines = counted(state.count_present_machines(), "machine");
+    let wrong = verdicts::summary(state.units.values().filter(|unit| !unit.is_ok()));
+
+    let text = match &*wrong {
+        "" => format!("{units} on {machines}"),
+        wrong => format!("{units} ({wrong}) on {machines}"),
+    };
+    cut(&printable(&text), layout.width.unwrap_or(usize::MAX))
 }
 
 /// The problems, at most so many lines of them.
 fn problem_lines(
-    problems: &[Problem],
+    problems: &[&ProblemRow],
     now: Milliseconds,
     room: usize,
     layout: Layout,
 ) -> Vec<String> {
-    if problems.is_empty() {
-        return vec![];
-    }
-
     let mut table = Table::new(&["PROBLEM", "WHAT", "WHERE", "FOR", "REASON"]);
     for problem in problems.iter().take(room) {
         table.push([
-            Cell::toned(problem.word(), problem.tone),
+            Cell::toned(problem.word(), problem.tone()),
             subject(problem).into(),
             place(problem).into(),
-            problem.since.age(now).into(),
-            reason(problem).into(),
+            Since::of_problem(problem).age(now).into(),
+            problem.detail.as_deref().unwrap_or_default().into(),
         ]);
     }
 
@@ -272,47 +280,56 @@ fn problem_lines(
     lines
 }
 
-/// The unit, or how many units there are.
-fn subject(problem: &Problem) -> String {
-    match (&problem.cause, &*problem.units) {
-        (Cause::MachineLost(_) | Cause::MachineSilent(_), []) => "no unit".to_owned(),
-        (Cause::Template { template, .. }, units) => format!("{}× {template}", units.len()),
-        (_, [unit]) => unit.unit.clone(),
-        (_, units) => count(units.len(), "unit"),
+/// The unit, or how many units there are. What is about none of these is in one line.
+fn subject(problem: &ProblemRow) -> String {
+    let count = problem.count;
+
+    match (&problem.unit, &problem.template) {
+        (Some(unit), _) => unit.clone(),
+        (None, Some(template)) => format!("{count}× {template}"),
+        (None, None) if problem.lost_or_silent_machine().is_some() && count == 0 => {
+            "no unit".to_owned()
+        }
+        (None, None) if count == 0 => problem.text.clone(),
+        (None, None) => counted(count, "unit"),
     }
 }
 
-fn place(problem: &Problem) -> String {
-    match &problem.cause {
-        Cause::MachineLost(machine) | Cause::MachineSilent(machine) => machine.name().to_owned(),
-        Cause::OnMachine { machine, .. } => (*machine).to_owned(),
-        Cause::Template { .. } => count(places(&problem.units), "machine"),
-        Cause::Unit => problem
-            .units
-            .first()
-            .and_then(|unit| unit.place())
-            .unwrap_or("-")
-            .to_owned(),
+/// The machine, or on how many machines the units are.
+fn place(problem: &ProblemRow) -> String {
+    let machine = || problem.machine.as_deref().map(short_id);
+    if let Some(place) = problem.ip.as_deref().or_else(machine) {
+        return place.to_owned();
+    }
+    if problem.template.is_none() {
+        return "-".to_owned();
+    }
+
+    let machines: BTreeSet<_> = problem.units.iter().map(|unit| &unit.machine).collect();
+    let machines = counted(machines.len(), "machine");
+    if problem.count > problem.units.len() {
+        format!("≥ {machines}")
+    } else {
+        machines
     }
 }
 
-fn places(units: &[&UnitRow]) -> usize {
-    let places: BTreeSet<_> = units.iter().map(|unit| &unit.machine).collect();
-    places.len()
+/// The units that are wrong, at most so many lines of them: what can be said of an older server.
+fn wrong_unit_lines(
+    state: &ClusterState,
+    now: Milliseconds,
+    room: usize,
+    layout: Layout,
+) -> Vec<String> {
+    let wrong = state.units.values().filter(|unit| !unit.is_ok());
+    let lines = unit_table(wrong, now).lines(layout);
+
+    shortened(lines, room.saturating_add(1), "units: --all lists every one")
 }
 
-/// The reason of a single unit, or the names of the units.
-fn reason(problem: &Problem) -> String {
-    match &*problem.units {
-        [] => String::new(),
-        [unit] => unit.reason.clone(),
-        units => units.iter().map(|unit| &*unit.unit).collect::<Vec<_>>().join(" "),
-    }
-}
-
-/// Every unit, the worst first.
-fn unit_table(state: &ClusterState, now: Milliseconds) -> Table {
-    let mut units: Vec<&UnitRow> = state.units.values().collect();
+/// Units, the worst first.
+fn unit_table<'a>(units: impl Iterator<Item = &'a UnitRow>, now: Milliseconds) -> Table {
+    let mut units: Vec<&UnitRow> = units.collect();
     units.sort_by_key(|unit| verdicts::rank(&unit.verdict));
 
     let mut table = Table::new(&["VERDICT", "UNIT", "STATE", "MACHINE", "SINCE", "REASON"]);
@@ -333,17 +350,17 @@ fn unit_table(state: &ClusterState, now: Milliseconds) -> Table {
 /// All machines, those that are lost or silent first.
 fn machine_table(state: &ClusterState) -> Table {
     let mut machines: Vec<_> = state.machines.values().collect();
-    machines.sort_by_key(|machine| (machine.condition().tone(), machine.name()));
+    machines.sort_by_key(|machine| (machine.status().tone(), machine.name()));
 
     let units = state.count_units_by_machine();
-    let mut table = Table::new(&["MACHINE", "ID", "STATE", "UNITS", "PROBLEMS", "METADATA"]);
+    let mut table = Table::new(&["MACHINE", "ID", "STATE", "UNITS", "NOT OK", "METADATA"]);
     for machine in machines {
         let units = units.get(&*machine.machine).copied().unwrap_or_default();
-        let condition = machine.condition();
+        let status = machine.status();
         table.push([
             machine.name().into(),
             short_id(&machine.machine).into(),
-            Cell::toned(condition.word(), condition.tone()),
+            Cell::toned(status.word(), status.tone()),
             units.all.to_string().into(),
             units.wrong.to_string().into(),
             machine.metadata.as_deref().unwrap_or("-").into(),

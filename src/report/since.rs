@@ -1,7 +1,7 @@
 //! Since when what is shown of a row has been so.
 
 use super::duration::age;
-use super::wire::{MachineRow, Milliseconds, UnitRow};
+use super::wire::{MachineRow, Milliseconds, ProblemRow, UnitRow};
 
 /// The beginning of what is shown of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,8 +13,8 @@ pub struct Since {
 }
 
 impl Since {
-    /// The beginning of a unit's problem if it has one, or else of its state. A stale unit counts
-    /// from when it was not reported any more.
+    /// The beginning of a unit's verdict if something is wrong with it, or else of its state. A
+    /// stale unit counts from when it was not reported any more.
     pub fn of_unit(unit: &UnitRow) -> Self {
         if unit.is_ok() {
             return Self::of_state(unit);
@@ -44,6 +44,11 @@ impl Since {
         }
     }
 
+    /// The beginning of what a problem is about.
+    pub fn of_problem(problem: &ProblemRow) -> Self {
+        Self { time: problem.since, is_exact: problem.since_seen }
+    }
+
     /// How long that has been so at `now`.
     pub fn age(self, now: Milliseconds) -> String {
         age(self.time, now, self.is_exact)
@@ -59,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn a_unit_counts_from_its_problem_or_else_from_its_state() {
+    fn a_unit_counts_from_its_verdict_or_else_from_its_state() {
         let unit = UnitRow {
             verdict: "ok".into(),
             since: 1_000,

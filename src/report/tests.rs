@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{
-    CheckRules, ClusterState, EventRow, HistoryDocument, Layout, Milliseconds, ShownUnits,
-    StateDocument, Threshold, check, overview, rows_of_unit, unit_detail,
+    Assessment, CheckRules, ClusterState, EventRow, HistoryDocument, Layout, Milliseconds,
+    ProblemRow, ShownUnits, StateDocument, Threshold, check, overview, rows_of_unit, unit_detail,
 };
 use crate::actions::{Actions, ClusterAccess, LinkTemplate, commands};
 use crate::snapshots::assert_catalogue;
@@ -26,6 +26,69 @@ fn unit(name: &str, machine: Option<(&str, &str)>, verdict: &str, reason: &str, 
         unit["target"] = id.into();
     }
     unit
+}
+
+/// A problem that is open since 30 s after it began.
+fn problem(id: &str, kind: &str, units: &[(&str, Option<&str>)], age: u64, rest: Value) -> Value {
+    let unit = |(unit, machine): &(&str, Option<&str>)| match machine {
+        Some(machine) => json!({"unit": unit, "machine": machine}),
+        None => json!({"unit": unit}),
+    };
+    let mut problem = json!({
+        "id": id, "kind": kind,
+        "severity": if kind == "unscheduled" { "warning" } else { "critical" },
+        "since": NOW - age * 1000, "since_seen": age < 600, "opened": NOW - (age - 30) * 1000,
+        "count": units.len(), "verdicts": {kind: units.len()},
+        "units": units.iter().map(unit).collect::<Vec<_>>(),
+    });
+
+    let Value::Object(rest) = rest else {
+        panic!("an object: {rest}")
+    };
+    problem.as_object_mut().unwrap().extend(rest);
+    problem
+}
+
+/// What was wrong for long enough in [`cluster`].
+fn problems() -> Vec<Value> {
+    let lost = [("web@1.service", Some(LOST)), ("web@2.service", Some(LOST))];
+    vec![
+        problem(
+            "1",
+            "failed",
+            &[("db.service", Some(PRESENT))],
+            86_400,
+            json!({"unit": "db.service", "machine": PRESENT, "ip": "10.0.0.1",
+                "text": "db.service failed on 10.0.0.1", "detail": "systemd says that it failed."}),
+        ),
+        problem(
+            "2",
+            "machine_lost",
+            &lost,
+            60,
+            json!({"machine": LOST, "ip": "10.0.0.3",
+                "text": "machine 10.0.0.3 (d2e8f4a1) lost, 2 units",
+                "detail": "web@1.service, web@2.service"}),
+        ),
+        problem(
+            "3",
+            "unscheduled",
+            &[("nowhere.service", None)],
+            7200,
+            json!({"unit": "nowhere.service", "text": "nowhere.service is not scheduled",
+                "detail": "fleet wants it launched."}),
+        ),
+    ]
+}
+
+/// The same, while only these problems are open; `None` if the server is older than problems.
+fn with_problems(health: &Value, problems: Option<Vec<Value>>) -> ClusterState {
+    let problems = problems.map(|rows| {
+        let rows = rows.into_iter().map(|row| serde_json::from_value(row).unwrap());
+        rows.map(|row: ProblemRow| (row.id.clone(), row)).collect()
+    });
+
+    ClusterState { problems, ..cluster(health) }
 }
 
 /// Two units are on a lost machine since a minute, one has failed for a day, one is fine.
@@ -55,6 +118,7 @@ fn cluster(health: &Value) -> ClusterState {
             {"machine": LOST, "ip": "10.0.0.3", "lost_since": NOW - 60_000,
              "since": NOW - 1000, "since_seen": true},
         ],
+        "problems": problems(),
         "transitions": [
             {"number": 2, "time": NOW - 30_000, "event": "changed", "unit": "db.service",
              "machine": PRESENT, "from": "active/running", "to": "failed/failed",
@@ -67,6 +131,52 @@ fn cluster(health: &Value) -> ClusterState {
     }))
     .unwrap();
     document.into()
+}
+
+/// Those of [`problems`], and that of the source.
+fn with_source() -> Vec<Value> {
+    let source = problem(
+        "4",
+        "source_failing",
+        &[],
+        40,
+        json!({"text": "fleet cannot be read",
+            "detail": "What is shown of the cluster is its last known state."}),
+    );
+
+    [problems(), vec![source]].concat()
+}
+
+/// Problems of more units than they name.
+fn large() -> Vec<Value> {
+    let named = [("web@1.service", Some(LOST)), ("web@10.service", Some(PRESENT))];
+    let detail = "web@1.service, web@10.service and 28 more";
+
+    vec![
+        problem(
+            "1",
+            "crash_loop",
+            &named,
+            300,
+            json!({"template": "web@.service", "count": 30, "detail": detail,
+                "text": "30 units of web@.service are in a crash loop"}),
+        ),
+        problem(
+            "2",
+            "stale",
+            &named,
+            90,
+            json!({"severity": "warning", "machine": PRESENT, "ip": "10.0.0.1", "count": 30,
+                "text": "30 units are not reported any more on 10.0.0.1", "detail": detail}),
+        ),
+        problem(
+            "3",
+            "haunted",
+            &[],
+            90,
+            json!({"severity": "warning", "text": "a problem of a newer server"}),
+        ),
+    ]
 }
 
 /// The commands for a cluster without special flags, and two links.
@@ -104,8 +214,20 @@ fn the_status_is_in_these_words() {
     silent.units.clear();
     silent.machines.remove(LOST);
     let mut machine = silent.machines.remove(PRESENT).unwrap();
-    machine.silent_since = Some(NOW - 5000);
+    machine.silent_since = Some(NOW - 65_000);
     silent.machines.insert(PRESENT.to_owned(), machine);
+    let row = problem(
+        "4",
+        "machine_silent",
+        &[],
+        65,
+        json!({"severity": "warning", "machine": PRESENT, "ip": "10.0.0.1",
+            "text": "machine 10.0.0.1 (3f1a8c5e) silent"}),
+    );
+    let row: ProblemRow = serde_json::from_value(row).unwrap();
+    silent.problems = Some([(row.id.clone(), row)].into());
+    let mut soon = silent.clone();
+    soon.problems = Some([].into());
 
     let show =
         |state: &ClusterState, units, layout| overview(state, NOW, units, layout, &actions());
@@ -115,7 +237,35 @@ fn the_status_is_in_these_words() {
         ("a terminal of 60 × 10", show(&cluster(&live()), ShownUnits::Problems, small)),
         ("all units", show(&cluster(&live()), ShownUnits::All, Layout::default())),
         ("fleet cannot be read", show(&cluster(&failing()), ShownUnits::Problems, screen)),
+        (
+            "fleet has not been read for long",
+            show(&with_problems(&failing(), Some(with_source())), ShownUnits::Problems, screen),
+        ),
+        (
+            "one problem, and nothing else for long enough",
+            show(
+                &with_problems(&live(), Some(problems()[..1].to_vec())),
+                ShownUnits::Problems,
+                screen,
+            ),
+        ),
+        (
+            "nothing for long enough",
+            show(&with_problems(&live(), Some(vec![])), ShownUnits::Problems, screen),
+        ),
+        (
+            "many units",
+            show(&with_problems(&live(), Some(large())), ShownUnits::Problems, screen),
+        ),
+        (
+            "an older server",
+            show(&with_problems(&live(), None), ShownUnits::Problems, screen),
+        ),
         ("a silent machine without units", show(&silent, ShownUnits::Problems, screen)),
+        (
+            "a machine that has just become silent",
+            show(&soon, ShownUnits::Problems, screen),
+        ),
         ("nothing is known", show(&ClusterState::default(), ShownUnits::Problems, screen)),
         (
             "a server without commands",
@@ -137,8 +287,25 @@ fn the_status_is_in_these_words() {
 }
 
 #[test]
+fn a_cluster_is_well_as_long_as_there_is_no_problem() {
+    for (problems, expected) in [
+        (Some(vec![]), Assessment::Well),
+        (Some(problems()), Assessment::Wrong),
+        (None, Assessment::Wrong),
+    ] {
+        let state = with_problems(&live(), problems);
+        assert_eq!(Assessment::of(&state), expected, "{:?}", state.problems);
+    }
+
+    let unread = with_problems(&failing(), Some(vec![]));
+    assert_eq!(Assessment::of(&unread), Assessment::Unknown);
+}
+
+#[test]
 fn a_unit_is_described_in_these_words() {
     let state = cluster(&live());
+    let pending = with_problems(&live(), Some(vec![]));
+    let older = with_problems(&live(), None);
     let show = |name, history: &HistoryDocument, layout| {
         unit_detail(&state, &rows_of_unit(&state, name), history, NOW, layout, &actions())
     };
@@ -172,6 +339,14 @@ fn a_unit_is_described_in_these_words() {
         ("a server without histories", show("db", &old("db.service"), plain)),
         ("a unit on a lost machine", show("web@1.service", &old("web@1.service"), plain)),
         ("a unit that is nowhere", show("nowhere.service", &unread, plain)),
+        ("a unit that has not failed for long enough", {
+            let rows = rows_of_unit(&pending, "db");
+            unit_detail(&pending, &rows, &unread, NOW, plain, &Actions::default())
+        }),
+        ("a server without problems", {
+            let rows = rows_of_unit(&older, "db");
+            unit_detail(&older, &rows, &unread, NOW, plain, &Actions::default())
+        }),
     ];
     assert_catalogue("terminal-unit", texts);
 }
@@ -247,22 +422,28 @@ fn a_check_is_in_these_words() {
     let suspect = json!({"source": "etcd", "state": "suspect", "since": NOW - 5000, "time": NOW,
         "topics": {}});
 
+    let all = with_problems(&live(), Some(problems()));
+    let one = with_problems(&live(), Some(problems()[..1].to_vec()));
+    let none = with_problems(&live(), Some(vec![]));
+    let older = with_problems(&live(), None);
+    let unread = ClusterState { health: cluster(&live()).health, ..ClusterState::default() };
+
     let texts = [
-        ("something is wrong", check(&cluster(&live()), &rules(0), NOW).1),
-        ("nothing for long enough", check(&cluster(&live()), &rules(100_000), NOW).1),
+        ("something is wrong", check(&all, &rules(None), NOW).1),
         (
-            "no units",
-            check(
-                &ClusterState { health: cluster(&live()).health, ..ClusterState::default() },
-                &rules(0),
-                NOW,
-            )
-            .1,
+            "one problem, and nothing else for long enough",
+            check(&one, &rules(None), NOW).1,
         ),
-        ("fleet cannot be read", check(&cluster(&failing()), &rules(0), NOW).1),
-        ("nothing was read yet", check(&cluster(&starting), &rules(0), NOW).1),
-        ("the source is suspect", check(&cluster(&suspect), &rules(0), NOW).1),
-        ("nothing is known", check(&ClusterState::default(), &rules(0), NOW).1),
+        ("nothing for long enough", check(&none, &rules(None), NOW).1),
+        ("with --for 0", check(&none, &rules(Some(0)), NOW).1),
+        ("with --for 100", check(&all, &rules(Some(100)), NOW).1),
+        ("with --for 100000", check(&all, &rules(Some(100_000)), NOW).1),
+        ("an older server", check(&older, &rules(None), NOW).1),
+        ("no units", check(&unread, &rules(None), NOW).1),
+        ("fleet cannot be read", check(&cluster(&failing()), &rules(None), NOW).1),
+        ("nothing was read yet", check(&cluster(&starting), &rules(None), NOW).1),
+        ("the source is suspect", check(&cluster(&suspect), &rules(None), NOW).1),
+        ("nothing is known", check(&ClusterState::default(), &rules(None), NOW).1),
     ];
     assert_catalogue("terminal-check", texts);
 }

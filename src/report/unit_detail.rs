@@ -3,6 +3,7 @@
 use super::cluster_state::ClusterState;
 use super::duration::age;
 use super::next_steps::{next_steps, subject_of_unit, worst};
+use super::problem_units::ProblemUnits;
 use super::since::Since;
 use super::table::{Layout, printable, style};
 use super::unit_history::last_hour_line;
@@ -39,9 +40,10 @@ pub fn unit_detail(
 
     let mut lines = vec![title(first)];
     lines.extend(wanted(state, first));
+    let problems = ProblemUnits::of(state);
     for row in rows {
         lines.push(String::new());
-        lines.extend(on_machine(row, now, layout));
+        lines.extend(on_machine(row, &problems, now, layout));
         let hour = history.last_hour(state, row, now);
         let line = last_hour_line(&hour, now, layout);
         lines.extend(line.map(|line| format!("  {:NAME_WIDTH$} {line}", "last hour")));
@@ -100,7 +102,12 @@ fn wanted(state: &ClusterState, row: &UnitRow) -> Vec<String> {
 }
 
 /// How the unit is on one machine, or on none.
-fn on_machine(row: &UnitRow, now: Milliseconds, layout: Layout) -> Vec<String> {
+fn on_machine(
+    row: &UnitRow,
+    problems: &ProblemUnits,
+    now: Milliseconds,
+    layout: Layout,
+) -> Vec<String> {
     let tone = style(verdicts::tone(&row.verdict));
     let word = verdicts::word(&row.verdict);
     let verdict = if layout.color {
@@ -114,6 +121,8 @@ fn on_machine(row: &UnitRow, now: Milliseconds, layout: Layout) -> Vec<String> {
         field("machine", &row.address_and_id()),
         format!("  {:NAME_WIDTH$} {verdict} for {since}: {}", "verdict", printable(&row.reason)),
     ];
+    let problem = problems.describe(row, now);
+    lines.extend(problem.map(|problem| field("problem", &problem)));
     if row.active.is_some() || row.sub.is_some() {
         let load = row.load.as_deref().unwrap_or("-");
         let since = Since::of_state(row).age(now);

@@ -66,7 +66,7 @@ pub fn tone(name: &str) -> Tone {
 }
 
 /// How many units have each verdict, the worst first. Verdicts that no unit has are left out.
-pub fn count<'a>(units: impl IntoIterator<Item = &'a UnitRow>) -> Vec<(&'a str, usize)> {
+fn count<'a>(units: impl IntoIterator<Item = &'a UnitRow>) -> Vec<(&'a str, usize)> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for unit in units {
         *counts.entry(&unit.verdict).or_default() += 1;
@@ -75,6 +75,16 @@ pub fn count<'a>(units: impl IntoIterator<Item = &'a UnitRow>) -> Vec<(&'a str, 
     let mut counts: Vec<(&str, usize)> = counts.into_iter().collect();
     counts.sort_by_key(|(verdict, _)| rank(verdict));
     counts
+}
+
+/// How many units have each verdict, the worst first: `1 failed, 2 stale`.
+pub fn summary<'a>(units: impl IntoIterator<Item = &'a UnitRow>) -> String {
+    let counts: Vec<String> = count(units)
+        .into_iter()
+        .map(|(verdict, units)| format!("{units} {}", word(verdict)))
+        .collect();
+
+    counts.join(", ")
 }
 
 #[cfg(test)]

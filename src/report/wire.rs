@@ -32,6 +32,10 @@ pub struct StateDocument {
     /// All machines, sorted by ID. Empty if the query left them out.
     #[serde(default)]
     pub machines: Vec<MachineRow>,
+    /// The open problems. `None` if the query left them out, or if the server is older than they
+    /// are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problems: Option<Vec<ProblemRow>>,
     /// What happened, newest first. Empty if the query left it out.
     #[serde(default)]
     pub transitions: Vec<EventRow>,
@@ -215,6 +219,61 @@ impl MachineRow {
     }
 }
 
+/// Something that has been wrong for long enough, by its cause.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ProblemRow {
+    /// Identifies it as long as it is open, and unlike that of any other.
+    pub id: String,
+    /// What is wrong: the verdict of its units, or `machine_lost`, `machine_silent`,
+    /// `source_failing`, `source_overdue`, `source_suspect`.
+    pub kind: String,
+    /// `critical` or `warning`.
+    pub severity: String,
+    /// Since when it has been so: of several units, the first of them.
+    pub since: Milliseconds,
+    /// Whether the server saw it begin. If not, it is older than `since`.
+    pub since_seen: bool,
+    /// When it was opened.
+    pub opened: Milliseconds,
+    /// The unit; `None` if it is not about a single one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+    /// The template, such as `web@.service`, or the global unit; `None` if it is not about one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub template: Option<String>,
+    /// The ID of the machine that it is about, or that all units are on; `None` if there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub machine: Option<String>,
+    /// The machine's address; `None` if it is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ip: Option<String>,
+    /// How many units have it.
+    pub count: usize,
+    /// How many of these have each verdict.
+    pub verdicts: BTreeMap<String, usize>,
+    /// The first of the units that have it, by name and machine.
+    pub units: Vec<ProblemUnit>,
+    /// The problem in one line.
+    pub text: String,
+    /// The reason of a single unit, or the names of several; `None` if there is no more to say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// Keys of a newer server.
+    #[serde(flatten)]
+    pub other: BTreeMap<String, serde_json::Value>,
+}
+
+/// A unit that has a problem.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProblemUnit {
+    /// The unit's full name.
+    pub unit: String,
+    /// The machine's ID; `None` for a unit on no machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<String>,
+}
+
 /// The first eight digits of a machine's ID, as fleetctl shortens it.
 pub(super) fn short_id(id: &str) -> &str {
     id.get(..8).unwrap_or(id)
@@ -346,6 +405,8 @@ pub enum RowTopic {
     Units,
     /// Machines.
     Machines,
+    /// What has been wrong for long enough.
+    Problems,
     /// What happens.
     Events,
     /// A topic of a newer server.
@@ -368,7 +429,7 @@ pub enum Message {
     Snapshot {
         /// The topic, which decides what the rows are.
         topic: RowTopic,
-        /// All rows: [`UnitRow`]s, [`MachineRow`]s or [`EventRow`]s.
+        /// All rows: [`UnitRow`]s, [`MachineRow`]s, [`ProblemRow`]s or [`EventRow`]s.
         rows: Vec<serde_json::Value>,
     },
     /// The rows of a topic that changed.

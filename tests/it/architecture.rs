@@ -22,6 +22,7 @@ const MAY_USE: [(&str, &[&str]); 24] = [
             "cli",
             "feed",
             "net",
+            "notify",
             "problems",
             "server",
             "similar",

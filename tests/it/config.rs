@@ -109,6 +109,7 @@ fn check_config_reads_like_this() {
     program
         .command
         .env("FLEET_MONITOR_UNIT_FREQ", "0.5")
+        .env("FLEET_MONITOR_PROBLEM_AFTER", "30,stale=300")
         .envs(OF_KUBERNETES);
     let output = program.run(&["--check-config", "--etcd-prefix", "/registry"]);
     assert_text("check-config-of-all-places", &program.text(&output.stdout));

@@ -21,6 +21,9 @@ use fleet_monitor::feed::filter::Filter;
 use fleet_monitor::feed::subscription::Subscription;
 use fleet_monitor::feed::{FeedInput, FeedSettings, Publication, Publish, Publisher, SourceInfo};
 use fleet_monitor::metrics::{Metrics, MetricsFormat, Scrape, UnitSeries};
+use fleet_monitor::problems::{
+    MachineTrouble, ProblemDelays, ProblemKind, ProblemTracker, SourceFault,
+};
 use fleet_monitor::server::{ServerSettings, Timing};
 use fleet_monitor::unit_files::{
     UnitFileDocument, UnitFileMode, UnitFileVersion, UnitFileVersions,
@@ -116,10 +119,19 @@ fn unread(source: &str) -> Publisher {
     Publisher::new(settings, "6c0b8f9a3d2e4715", source)
 }
 
+/// What `--problem-after 20,machine_lost=0` means.
+fn problem_delays() -> ProblemDelays {
+    ProblemDelays {
+        default: Duration::from_secs(20),
+        by_name: [("machine_lost", Duration::ZERO)].into(),
+    }
+}
+
 /// A small cluster to which much happens, as published by the end of it.
 fn publisher(begun: Moment) -> Publisher {
     let mut publisher = unread("fleet API v1.0.0");
     let mut cluster = Cluster::new(Duration::from_secs(30));
+    let mut problems = ProblemTracker::new(problem_delays());
 
     let (west, east, north) =
         ((WEST, "172.17.8.101"), (EAST, "172.17.8.102"), (NORTH, "172.17.8.103"));
@@ -173,8 +185,9 @@ fn publisher(begun: Moment) -> Publisher {
             }
             Err((topic, reason)) => (cluster.record_failure(topic.alone(), reason, at), &[][..]),
         };
+        problems.update(cluster.view(), cluster.health(), at);
         publisher.publish(FeedInput {
-            problems: &Default::default(),
+            problems: problems.open(),
             view: cluster.view(),
             health: cluster.health(),
             transitions: &transitions,
@@ -220,6 +233,59 @@ fn machines_of_etcd(begun: Moment) -> Value {
     serde_json::from_slice::<Value>(&state).unwrap()["machines"].take()
 }
 
+/// A problem of the instances of a template.
+fn problem_of_a_template(begun: Moment) -> Value {
+    let mut cluster = Cluster::new(Duration::from_secs(30));
+    let mut problems = ProblemTracker::new(ProblemDelays::default());
+    let machines = [(WEST, "172.17.8.101"), (EAST, "172.17.8.102")];
+    let names = ["web@1.service", "web@2.service"];
+    let units = |at: &str| Reading::Units {
+        states: names
+            .iter()
+            .zip(machines)
+            .map(|(name, machine)| state(name, machine, at, WEB))
+            .collect(),
+        files: None,
+    };
+    let files = names.iter().zip(machines);
+
+    for (second, reading) in [
+        (
+            0,
+            Reading::Machines {
+                machines: machines.map(|(id, ip)| machine(id, ip, None)).into(),
+            },
+        ),
+        (
+            0,
+            Reading::UnitFiles {
+                files: files.map(|(name, (id, _))| file(name, WEB, Some(id))).collect(),
+            },
+        ),
+        (0, units("active/running")),
+        (20, units("failed/failed")),
+        (50, units("failed/failed")),
+    ] {
+        let now = begun + Duration::from_secs(second);
+        cluster.apply(reading, now, Duration::ZERO);
+        problems.update(cluster.view(), cluster.health(), now);
+    }
+
+    let mut publisher = unread("fleet API v1.0.0");
+    publisher.publish(FeedInput {
+        problems: problems.open(),
+        view: cluster.view(),
+        health: cluster.health(),
+        transitions: &[],
+        change: None,
+        read: &[],
+        now: begun,
+    });
+    let state = publication(&publisher).state(0, begun).concat();
+    let mut state: Value = serde_json::from_slice(&state).unwrap();
+    state["problems"][0].take()
+}
+
 /// The answer of `/v2/history` for a unit.
 fn history(published: &Publication, now: Moment) -> Value {
     let query = HistoryQuery::Unit("db.service".into());
@@ -261,7 +327,7 @@ async fn the_examples_are_what_the_program_says() {
     });
     let health = published.health.clone();
     publisher.publish(FeedInput {
-        problems: &Default::default(),
+        problems: &published.problems,
         view: &published.view,
         health: &health,
         transitions: &[],
@@ -311,6 +377,8 @@ async fn the_examples_are_what_the_program_says() {
     );
     let of_etcd = machines_of_etcd(begun);
     assert_eq!(example("machines of etcd"), of_etcd, "machines of etcd:\n{of_etcd}");
+    let of_template = problem_of_a_template(begun);
+    assert_eq!(example("problem of a template"), of_template, "problem:\n{of_template}");
     let actions = json!(actions());
     assert_eq!(example("actions"), actions, "actions:\n{actions}");
     let second = second(&published, now);
@@ -329,7 +397,7 @@ async fn the_examples_are_what_the_program_says() {
     }
     let file = unit_file_document();
     assert_eq!(example("unit file"), file, "unit file:\n{file}");
-    assert_eq!(examples.len(), exact.len() + second.len() + 6, "an example that nothing checks");
+    assert_eq!(examples.len(), exact.len() + second.len() + 7, "an example that nothing checks");
 }
 
 /// What can be done next in a cluster behind a tunnel.
@@ -415,6 +483,7 @@ fn second(published: &Publication, now: Moment) -> Vec<(&'static str, String)> {
         ("delta", message(&missed, r#"{"type":"delta","topic":"units""#)),
         ("delta of a filter", message(&active, r#"{"type":"delta","topic":"units""#)),
         ("delta of machines", message(&missed, r#"{"type":"delta","topic":"machines""#)),
+        ("delta of problems", message(&missed, r#"{"type":"delta","topic":"problems""#)),
         ("event", message(&missed, r#"{"type":"event""#)),
         ("status", message(&missed, r#"{"type":"status""#)),
         ("server-sent event", event(&missed, r#"{"type":"event""#)),
@@ -436,6 +505,8 @@ fn the_tables_of_keys_are_complete() {
     let health = &state["health"];
     let of_etcd = machines_of_etcd(begun);
     let machines = [rows("machines"), of_etcd.as_array().unwrap().iter().collect()].concat();
+    let of_template = problem_of_a_template(begun);
+    let problems = [rows("problems"), vec![&of_template]].concat();
     let topics = FleetList::ALL.map(|topic| &health["topics"][topic.name()]);
     for (name, keys) in [
         ("state", keys(&[&state])),
@@ -444,6 +515,7 @@ fn the_tables_of_keys_are_complete() {
         ("topic", keys(&topics)),
         ("unit", keys(&rows("units"))),
         ("machine", keys(&machines)),
+        ("problem", keys(&problems)),
         ("transition", keys(&rows("transitions"))),
         ("unit file", keys(&[&unit_file_document()])),
         ("running version", keys(&[&unit_file_document()["running"][0]])),
@@ -463,6 +535,29 @@ fn the_tables_of_names_are_complete() {
     ] {
         assert_eq!(table(name), names.into_iter().collect(), "{name}");
     }
+}
+
+#[test]
+fn the_table_of_the_kinds_of_problems_is_complete_and_has_their_severities() {
+    let (_, rest) = PAGE.split_once("<!-- table: kinds of problems -->\n").unwrap();
+    let rows = rest.lines().take_while(|line| line.starts_with('|')).skip(2);
+    let documented: BTreeMap<&str, &str> = rows
+        .map(|row| {
+            let words: Vec<&str> = row.split('`').collect();
+            (words[1], words[3])
+        })
+        .collect();
+
+    let faults = [SourceFault::Failing, SourceFault::Overdue, SourceFault::Suspect];
+    let conditions = [MachineTrouble::Lost, MachineTrouble::Silent];
+    let verdicts = Verdict::ALL.into_iter().filter(|verdict| *verdict != Verdict::Ok);
+    let kinds = faults
+        .map(ProblemKind::Source)
+        .into_iter()
+        .chain(conditions.map(ProblemKind::Machine))
+        .chain(verdicts.map(ProblemKind::Unit));
+    let expected = kinds.map(|kind| (kind.name(), kind.severity().name())).collect();
+    assert_eq!(documented, expected);
 }
 
 #[test]
@@ -616,6 +711,7 @@ for message in follow(sys.argv[1]):
                 && last["revision"] == state["revision"]
                 && same("units")
                 && same("machines")
+                && same("problems")
             {
                 return messages;
             }
@@ -628,7 +724,7 @@ fn by_key(rows: &Value) -> BTreeMap<String, &Value> {
     rows.as_array()
         .unwrap()
         .iter()
-        .map(|row| (format!("{} {}", row["unit"], row["machine"]), row))
+        .map(|row| (format!("{} {} {}", row["id"], row["unit"], row["machine"]), row))
         .collect()
 }
 
@@ -647,7 +743,8 @@ async fn state_when(daemon: &Daemon, is_so: impl Fn(&Value) -> bool) -> Value {
 #[tokio::test]
 async fn the_client_on_the_page_goes_on_after_a_lost_connection() {
     let fleetctl = Double::new("v1.0.0");
-    let daemon = Daemon::asking(&fleetctl, &["--unit-freq", "0.1", "--machine-freq", "0.1"]).await;
+    let quick = ["--unit-freq", "0.1", "--machine-freq", "0.1", "--problem-after", "0"];
+    let daemon = Daemon::asking(&fleetctl, &quick).await;
     let before = state_when(&daemon, |state| state["health"]["state"] == "ok").await;
     let proxy = Proxy::to(daemon.address).await;
     let Some(mut client) = PageClient::start(proxy.address) else {
@@ -669,7 +766,9 @@ async fn the_client_on_the_page_goes_on_after_a_lost_connection() {
     let is_there =
         |state: &Value, unit: &str| by_key(&state["units"]).values().any(|row| row["unit"] == unit);
     let away = state_when(&daemon, |state| {
-        !is_there(state, "web.service") && state["units"][0]["active"] == "failed"
+        !is_there(state, "web.service")
+            && state["units"][0]["active"] == "failed"
+            && state["problems"] != json!([])
     });
     let away = away.await;
     assert_ne!(away["revision"], before["revision"]);

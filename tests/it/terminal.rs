@@ -79,8 +79,13 @@ fn recording(directory: &Path, units: &[(&str, &str)]) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-/// A monitor that has read this recording to its end.
+/// A monitor that has read this recording to its end. To it, what is wrong is a problem at once.
 async fn monitor(units: &[(&str, &str)], arguments: &[&str]) -> Daemon {
+    patient_monitor(units, &[&["--problem-after", "0"], arguments].concat()).await
+}
+
+/// The same, but nothing has been wrong for long enough to be a problem.
+async fn patient_monitor(units: &[(&str, &str)], arguments: &[&str]) -> Daemon {
     let directory = TempDir::new().unwrap();
     let path = recording(directory.path(), units);
 
@@ -115,6 +120,22 @@ async fn status_says_what_is_wrong_and_its_exit_status_whether_anything_is() {
             .stdout
             .contains('\u{1b}')
     );
+}
+
+#[tokio::test]
+async fn what_has_not_been_wrong_for_long_enough_is_no_problem() {
+    let wrong = patient_monitor(&WRONG, &[]).await;
+
+    let status = ask(&wrong, &["status"]).await;
+    assert_eq!(status.status, 0, "{}", status.stdout);
+    assert!(status.stdout.contains("1 failed"), "it is mentioned: {}", status.stdout);
+    assert!(!status.stdout.contains("b.service"), "{}", status.stdout);
+
+    let check = ask(&wrong, &["check"]).await;
+    assert_eq!(check.status, 0, "{}", check.stdout);
+    assert!(check.stdout.contains("1 failed"), "it is mentioned: {}", check.stdout);
+    let check = ask(&wrong, &["check", "--for", "0"]).await;
+    assert_eq!(check.status, 2, "a time of its own counts instead: {}", check.stdout);
 }
 
 #[tokio::test]
@@ -155,6 +176,11 @@ async fn a_unit_is_found_without_its_suffix_and_a_missing_one_is_named() {
     for expected in ["b.service", "10.0.0.1", "failed", "fleetctl status b.service"] {
         assert!(output.stdout.contains(expected), "{expected}: {}", output.stdout);
     }
+
+    let problem = output.stdout.lines().find(|line| line.starts_with("  problem"));
+    assert!(problem.expect("its problem").contains("b.service"), "{problem:?}");
+    let output = ask(&wrong, &["unit", "a"]).await;
+    assert!(!output.stdout.contains("  problem"), "{}", output.stdout);
 
     let output = ask(&wrong, &["unit", "b", "c"]).await;
     assert_eq!(output.status, 1);
@@ -295,6 +321,23 @@ async fn a_server_without_next_steps_is_shown_all_the_same() {
         assert_eq!(of_broken.stderr.lines().count(), 1, "{}", of_broken.stderr);
         assert!(of_broken.stderr.contains("500"), "{}", of_broken.stderr);
     }
+}
+
+#[tokio::test]
+async fn of_a_server_without_problems_the_verdicts_count() {
+    let wrong = monitor(&WRONG, &[]).await;
+    let (_, mut state) = wrong.get("/v2/state").await;
+    let problems = state.as_object_mut().unwrap().remove("problems");
+    assert_eq!(problems.expect("a list")[0]["kind"], "failed");
+
+    let old = server_of_state(state, 404).await;
+    let status = run(&["status", "--url", &old], &[]).await;
+    assert_eq!((status.status, status.stderr.as_str()), (1, ""), "{}", status.stdout);
+    assert!(status.stdout.contains("b.service") && !status.stdout.contains("a.service"));
+    let check = run(&["check", "--url", &old], &[]).await;
+    assert_eq!(check.status, 2, "{}", check.stdout);
+    let unit = run(&["unit", "b", "--url", &old], &[]).await;
+    assert!(!unit.stdout.contains("  problem"), "{}", unit.stdout);
 }
 
 #[tokio::test]

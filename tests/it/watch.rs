@@ -152,6 +152,23 @@ async fn keys_lead_to_details_lists_and_filters() {
 }
 
 #[tokio::test]
+async fn a_problem_is_named_above_the_list_until_it_is_over() {
+    let fleetctl = listing(&UNITS);
+    let arguments = ["--unit-freq", "0.2", "--problem-after", "0"];
+    let daemon = Daemon::asking(&fleetctl, &arguments).await;
+    daemon.source_is("ok").await;
+    let mut terminal = watch(daemon.address, &[], SMALL);
+    terminal.shows("1 problem: db.service failed").await;
+
+    terminal.press(ENTER);
+    terminal.shows("Problem ").await;
+    terminal.press(ESCAPE);
+
+    list(&fleetctl, &[UNITS[0], ("db.service", "active/running"), UNITS[2]]);
+    terminal.hides("1 problem").await;
+}
+
+#[tokio::test]
 async fn a_lost_connection_is_shown_and_resumed_where_it_was() {
     let fleetctl = listing(&UNITS);
     let daemon = monitor(&fleetctl).await;

@@ -3,41 +3,30 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { healthAnnouncement, unitsAnnouncement } from "../../src/page/announcement.js";
-import { clusterOf, health, unit, wrong } from "./clusters.mjs";
+import { healthAnnouncement, problemsAnnouncement } from "../../src/page/announcement.js";
+import { failed, health, sourceProblem, unitProblem } from "./clusters.mjs";
 
-const wrongOf = (...units) => clusterOf(units).wrong;
+const many = (count) =>
+  Array.from({ length: count }, (_, number) => unitProblem(failed(`app-${number}.service`)));
 
-const many = (count, make) =>
-  Array.from({ length: count }, (_, number) => make(`app-${number}.service`));
-
-test("a unit is announced when it gets a problem, another one, and when it recovers", () => {
-  const failed = wrongOf(wrong("web.service", "failed"));
-  const stale = wrongOf(wrong("web.service", "stale"));
-  const sentences = [
-    unitsAnnouncement([], failed),
-    unitsAnnouncement(failed, stale),
-    unitsAnnouncement(stale, []),
-  ];
-  for (const sentence of sentences) assert.match(sentence, /web\.service.* 10\.0\.0\.1/);
-  assert.equal(new Set(sentences).size, 3);
+test("a problem is announced when it has begun, and when it is over", () => {
+  const problems = [unitProblem(failed("web.service"), { text: "web.service failed" })];
+  const sentences = [problemsAnnouncement(problems, []), problemsAnnouncement([], problems)];
+  for (const sentence of sentences) assert.match(sentence, /web\.service failed/);
+  assert.notEqual(...sentences);
+  assert.equal(problemsAnnouncement([], []), "");
 });
 
-test("nothing is announced while nothing changes", () => {
-  const before = wrongOf(wrong("web.service", "failed"));
-  const after = wrongOf(wrong("web.service", "failed"), unit("api.service"));
-  assert.equal(unitsAnnouncement(before, before), "");
-  assert.equal(unitsAnnouncement(before, after), "");
-});
-
-test("of many units only the number is announced", () => {
-  const failed = wrongOf(...many(4, (name) => wrong(name, "failed")));
-  for (const sentence of [unitsAnnouncement([], failed), unitsAnnouncement(failed, [])]) {
+test("of many problems only the number is announced", () => {
+  for (const sentence of [problemsAnnouncement(many(4), []), problemsAnnouncement([], many(4))]) {
     assert.match(sentence, /\b4\b/);
     assert.doesNotMatch(sentence, /app-/);
   }
-  const few = wrongOf(...many(3, (name) => wrong(name, "failed")));
-  assert.match(unitsAnnouncement([], few), /app-0.*app-1.*app-2/);
+  assert.match(problemsAnnouncement(many(3), []), /app-0.*app-1.*app-2/);
+});
+
+test("a problem of the source is announced with its state, and not twice", () => {
+  assert.equal(problemsAnnouncement([sourceProblem()], [sourceProblem()]), "");
 });
 
 test("a problem of the source is announced when it begins and when it is over", () => {

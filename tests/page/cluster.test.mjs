@@ -18,6 +18,7 @@ import {
   snapshot,
   submitted,
   unit,
+  unitProblem,
   unscheduled,
   wrong,
 } from "./clusters.mjs";
@@ -131,6 +132,18 @@ test("what fleet wants and no machine has reported yet is expected, not submitte
   assert.equal(names(cluster.wrong), "b.service");
 });
 
+test("a problem is replaced by its ID, and removed by it", () => {
+  const cluster = clusterOf([]);
+  const problem = unitProblem(failed("web.service"));
+  cluster.apply([delta("problems", [problem])]);
+  cluster.apply([delta("problems", [{ ...problem, count: 2 }])]);
+  assert.deepEqual([...cluster.problems.values()].map(({ count }) => count), [2]);
+  assert.equal(cluster.problemsAt(0).causes.length, 1);
+
+  cluster.apply([delta("problems", [], [{ id: problem.id }])]);
+  assert.deepEqual(cluster.problemsAt(0).causes, []);
+});
+
 test("the newest thousand events are kept", () => {
   const transitions = new Transitions();
   for (let number = 1; number <= 1200; number++) {
@@ -153,6 +166,7 @@ function random(seed) {
 class Server {
   units = new Map();
   machines = new Map();
+  problems = new Map();
   events = [];
   #any = random(7);
 
@@ -183,8 +197,15 @@ class Server {
     return { machine: this.#choice("m1", "m2", "m3"), ip, silent_since };
   }
 
-  #change(topic, known, make, count) {
-    const keyOf = ({ unit, machine }) => `${unit}/${machine ?? ""}`;
+  #problem() {
+    const id = this.#any(9);
+    const machine = this.#choice("m1", "m2", undefined);
+    const opened = this.#any(3);
+    const problem = unitProblem(failed(`a-${id}.service`), { id, machine, opened });
+    return { ...problem, since_seen: this.#choice(true, false), count: 1 + this.#any(2) };
+  }
+
+  #change(topic, known, make, count, keyOf = ({ unit, machine }) => `${unit}/${machine ?? ""}`) {
     const remove = [...known.values()].filter(() => !this.#any(12)).slice(0, count);
     const made = new Map(Array.from({ length: count }, make).map((row) => [keyOf(row), row]));
     for (const row of remove) known.delete(keyOf(row));
@@ -199,6 +220,10 @@ class Server {
     if (!this.#any(5)) {
       messages.push(this.#change("machines", this.machines, () => this.#machine(), 1));
     }
+    if (!this.#any(3)) {
+      const make = () => this.#problem();
+      messages.push(this.#change("problems", this.problems, make, 2, ({ id }) => id));
+    }
     for (let left = this.#any(8); left > 0; left--) {
       const unit = this.#choice("a.service", "b.service", undefined);
       const happened = event(this.events.length + 1, { unit });
@@ -210,20 +235,22 @@ class Server {
 
   snapshot() {
     const events = this.events.slice(-1000);
-    return snapshot([...this.units.values()], [...this.machines.values()], events);
+    const [units, machines, problems] = [this.units, this.machines, this.problems];
+    return snapshot([...units.values()], [...machines.values()], events, [...problems.values()]);
   }
 }
 
 /** All that the page shows of a cluster. */
 function shown(cluster) {
   const { rows, wrong, chips, wanted, expected, machines, transitions } = cluster;
-  const { causes, until } = cluster.problemsAt(600_002);
+  const { causes, waiting, until } = cluster.problemsAt(600_002);
   return JSON.stringify([
     rows.map(({ lines, name, ...row }) => row),
     wrong.map((row) => row.key),
     chips,
     [wanted, expected],
-    [causes.map(({ key, shape, isNew, rows }) => [key, shape, isNew, rows.length]), until],
+    causes.map(({ problem, shape, isNew, rows }) => [problem, shape, isNew, names(rows)]),
+    [waiting.units, [...waiting.verdicts].sort(), [...waiting.machines].sort(), until],
     [...machines].sort(),
     transitions.all,
     ["a.service", "b.service"].map((unit) => transitions.of(unit)),

@@ -84,17 +84,74 @@ export const event = (number, fields = {}) => ({
 });
 
 /** The messages of a whole state. */
-export const snapshot = (units, machines = [], events = []) => [
+export const snapshot = (units, machines = [], events = [], problems = []) => [
   { type: "snapshot", topic: "units", rows: units },
   { type: "snapshot", topic: "machines", rows: machines },
+  { type: "snapshot", topic: "problems", rows: problems },
   { type: "snapshot", topic: "events", rows: events },
 ];
 
-export function clusterOf(units, machines = [machine(WEB), machine(DB)], events = []) {
+const MACHINES = [machine(WEB), machine(DB)];
+
+export function clusterOf(units, machines = MACHINES, events = [], problems = []) {
   const cluster = new Cluster();
-  cluster.apply(snapshot(units, machines, events));
+  cluster.apply(snapshot(units, machines, events, problems));
   return cluster;
 }
+
+/** A cluster with these units, and these problems. */
+export const troubled = (units, problems, machines = MACHINES) =>
+  clusterOf(units, machines, [], problems);
+
+// --- problems
+
+const CRITICAL = ["failed", "crash_loop", "machine_lost", "unreported"];
+
+/** A problem of these units, of which the first 20 are named. It was opened when it began. */
+function problem(kind, units, fields) {
+  const verdicts = {};
+  for (const { verdict } of units) verdicts[verdict] = (verdicts[verdict] ?? 0) + 1;
+  const since = Math.min(...units.map((unit) => unit.verdict_since), fields.since ?? Infinity);
+  const isCritical = CRITICAL.includes(kind) || kind.startsWith("source_");
+  const about = fields.unit ?? fields.template ?? "";
+  return {
+    id: [kind, about, fields.machine ?? "", since].join(" "),
+    kind,
+    severity: isCritical ? "critical" : "warning",
+    since,
+    since_seen: units.every((unit) => unit.verdict_since_seen),
+    opened: since,
+    count: units.length,
+    verdicts,
+    units: units.slice(0, 20).map(({ unit, machine }) => ({ unit, machine })),
+    text: `${kind} ${about} ${fields.machine ?? ""}`,
+    ...fields,
+  };
+}
+
+const placeOf = (unit) => ({ machine: unit.machine ?? unit.target, ip: unit.ip });
+
+/** The problem of one unit. */
+export const unitProblem = (unit, fields = {}) =>
+  problem(unit.verdict, [unit], { unit: unit.unit, ...placeOf(unit), ...fields });
+
+/** The problem of units on one machine, or on none. */
+export const placeProblem = (units, fields = {}) =>
+  problem(units[0].verdict, units, { ...placeOf(units[0]), ...fields });
+
+/** The problem of instances of a template, or of rows of a global unit. */
+export const templateProblem = (template, units, fields = {}) =>
+  problem(units[0].verdict, units, { template, ...fields });
+
+/** The problem of a machine that is lost or silent. */
+export function machineProblem({ machine, ip, lost_since, silent_since }, units = [], fields = {}) {
+  const kind = lost_since ? "machine_lost" : "machine_silent";
+  return problem(kind, units, { machine, ip, since: lost_since ?? silent_since, ...fields });
+}
+
+/** A problem of the source. */
+export const sourceProblem = (kind = "source_failing", fields = {}) =>
+  problem(kind, [], { since: 90_000, ...fields });
 
 const list = (fields) => ({ age: 1, failing_for: null, reason: null, ...fields });
 

@@ -6,6 +6,7 @@ import { test } from "node:test";
 import { VERDICTS } from "../../src/page/verdicts.js";
 import {
   AGES,
+  asDesired,
   capitalize,
   duration,
   listNames,
@@ -41,6 +42,14 @@ test("counts have a plural and separators", () => {
     [0, 1, 10_000].map((count) => plural(count, "unit")),
     ["0 units", "1 unit", "10,000 units"],
   );
+});
+
+test("however many units are in their desired state, it is a sentence", () => {
+  const pairs = [[40, 40], [39, 40], [1, 40], [0, 40], [1, 1], [0, 1]];
+  const sentences = pairs.map(([good, all]) => asDesired(good, all));
+  assert.equal(new Set(sentences).size, pairs.length);
+  assert.match(sentences[1], /^39 of 40 units are /);
+  assert.match(sentences[2], /^1 of 40 units is /);
 });
 
 test("lists are enumerated", () => {

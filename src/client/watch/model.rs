@@ -12,7 +12,7 @@ use super::keys::{self, FilterCommand, KeyCommand};
 use super::list::{Key, List};
 use super::order::{self, Order, Tab};
 use crate::actions::Actions;
-use crate::report::{ClusterState, EventRow, InvalidMessage, Message, Milliseconds, verdicts};
+use crate::report::{ClusterState, EventRow, InvalidMessage, Message, Milliseconds, Pending};
 
 /// The whole screen.
 #[derive(Debug)]
@@ -27,8 +27,8 @@ pub(super) struct Model {
     pub(super) filter: ChosenFilter,
     pub(super) mode: Mode,
     pub(super) tab: Tab,
-    /// How many units have each verdict, the worst first.
-    pub(super) verdicts: Vec<(String, usize)>,
+    /// What is wrong, but not for long enough to be a problem.
+    pub(super) pending: Pending,
     /// The lists of the tabs, in the order of [`Tab::ALL`].
     lists: [SortedList; 3],
     /// Whether the cluster has changed since the rows were sorted.
@@ -122,7 +122,7 @@ impl Model {
             filter: ChosenFilter { applied: filter.to_owned(), ..ChosenFilter::default() },
             mode: Mode::List,
             tab: Tab::Units,
-            verdicts: Vec::new(),
+            pending: Pending::default(),
             lists: Default::default(),
             is_changed: true,
             server_time: None,
@@ -229,10 +229,7 @@ impl Model {
     pub(super) fn prepare(&mut self, height: usize) {
         if std::mem::take(&mut self.is_changed) {
             self.sort();
-            self.verdicts = verdicts::count(self.cluster.units.values())
-                .into_iter()
-                .map(|(verdict, count)| (verdict.to_owned(), count))
-                .collect();
+            self.pending = Pending::of(&self.cluster);
         }
         self.list_mut().set_height(height);
     }

@@ -63,7 +63,7 @@ pub(super) fn machines(state: &ClusterState, order: Order, is_reversed: bool) ->
     rows.sort_by_cached_key(|machine| place_rank(Some(machine.name())));
     match order {
         Order::Name | Order::Machine => {}
-        Order::Problem => rows.sort_by_key(|machine| machine.condition().tone()),
+        Order::Problem => rows.sort_by_key(|machine| machine.status().tone()),
         Order::Since => rows.sort_by_key(|machine| Reverse(Since::of_machine(machine).time)),
     }
 

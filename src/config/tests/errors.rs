@@ -107,6 +107,8 @@ fn errors_have_these_words() {
     let mut add = |places: Places| errors.push((places.to_string(), places.complaint()));
 
     in_each_place().into_iter().for_each(&mut add);
+    add(Places::new().arguments(&["--problem-after", "faild=3"]));
+    add(Places::new().variable("PROBLEM_AFTER", "faild=3"));
     let mut problems = BTreeSet::new();
     for (key, value) in IMPOSSIBLE {
         let places = in_file(key, value);

@@ -209,7 +209,7 @@ fn wrong_links_are_refused() {
 }
 
 /// Values that no option can have.
-pub(super) const IMPOSSIBLE: [(&str, &str); 113] = [
+pub(super) const IMPOSSIBLE: [(&str, &str); 119] = [
     ("fleetctl", ""),
     ("machine_freq", "10s"),
     ("unit_freq", "0"),
@@ -261,10 +261,16 @@ pub(super) const IMPOSSIBLE: [(&str, &str); 113] = [
     ("record", ""),
     ("replay_speed", "0"),
     ("replay_speed", "inf"),
-    ("problem_after", "soon"),
-    ("problem_after", "30,stale"),
-    ("problem_after", "30,faild=10"),
-    ("problem_after", "failed=-1"),
+    ("problem_after", ""),
+    ("problem_after", "-1"),
+    ("problem_after", "100000"),
+    ("problem_after", "30,stale=x"),
+    ("problem_after", "stale="),
+    ("problem_after", "faild=3"),
+    ("problem_after", "ok=3"),
+    ("problem_after", "source_failing=3"),
+    ("problem_after", "30,20"),
+    ("problem_after", "stale=1,stale=2"),
     ("alertmanager", "10.0.0.1:9093"),
     ("alertmanager", "ftp://10.0.0.1"),
     ("alertmanager", "http://10.0.0.1:9093,http://"),
@@ -347,6 +353,41 @@ fn impossible_values_are_refused() {
 }
 
 #[test]
+fn a_kind_of_problems_may_have_a_time_of_its_own() {
+    let seconds = Duration::from_secs_f64;
+    let delays = |default, by_name: &[(&'static str, f64)]| ProblemDelays {
+        default: seconds(default),
+        by_name: by_name.iter().map(|(name, time)| (*name, seconds(*time))).collect(),
+    };
+
+    for (places, expected) in [
+        (Places::new().arguments(&["--problem-after", "0"]), delays(0.0, &[])),
+        (
+            Places::new().variable("PROBLEM_AFTER", "stale=300, source = 0.5"),
+            delays(30.0, &[("stale", 300.0), ("source", 0.5)]),
+        ),
+        (Places::new().file("problem_after = 10"), delays(10.0, &[])),
+        (
+            Places::new().file("problem_after = [10, 'machine_lost=60']"),
+            delays(10.0, &[("machine_lost", 60.0)]),
+        ),
+    ] {
+        assert_eq!(places.config().problem_after, expected, "{places}");
+    }
+}
+
+#[test]
+fn an_unknown_kind_of_problems_is_refused_with_what_may_have_been_meant() {
+    let complaint = Places::new().arguments(&["--problem-after", "faild=3"]).complaint();
+    assert!(complaint.trim_end().ends_with("did you mean failed?"), "{complaint}");
+
+    let complaint = Places::new()
+        .arguments(&["--problem-after", "everything=3"])
+        .complaint();
+    assert!(!complaint.contains("did you mean"), "{complaint}");
+}
+
+#[test]
 fn an_unknown_word_in_a_log_filter_is_refused_with_what_may_have_been_meant() {
     for (filter, meant) in [
         ("warning", "warn"),
@@ -388,6 +429,7 @@ fn a_negative_number_is_refused_like_any_other_impossible_value() {
         ("--endpoint-port", "endpoint_port"),
         ("--tunnel-port", "tunnel_port"),
         ("--metrics-troubled", "metrics_troubled"),
+        ("--problem-after", "problem_after"),
         ("--max-clients", "max_clients"),
     ] {
         let places = Places::new().arguments(&[option, "-1"]);

@@ -10,8 +10,11 @@ use tokio::sync::OwnedSemaphorePermit;
 use self::client::ProtocolClient;
 use super::*;
 use crate::builders;
-use crate::cluster::{Event, Health, Member, Moment, Place, Transition, Unit, UnitState};
+use crate::cluster::{Event, Health, Member, Moment, Place, Transition, Unit, UnitState, Verdict};
 use crate::feed::{FeedInput, FeedSettings, Publish, Publisher, SourceInfo};
+use crate::problems::{
+    MachineName, MachineTrouble, OpenProblems, Problem, ProblemCause, SourceFault,
+};
 use crate::snapshots::assert_catalogue;
 
 mod client;
@@ -22,6 +25,10 @@ const STATES: [&str; 3] = ["active", "failed", "inactive"];
 /// Units by their number. Each has the number of its machine, counted from 1 (0 for none), and an
 /// index of [`STATES`].
 type NumberedUnits = BTreeMap<u8, (u8, u8)>;
+
+/// Problems by their number: 0 is about the source, 1 about a machine, and all others about units.
+/// Each has the number, the machine and the state of its units.
+type NumberedProblems = BTreeMap<u8, Vec<(u8, u8, u8)>>;
 
 fn unit(number: u8, machine: u8, state: u8) -> Arc<Unit> {
     let machine = (machine > 0).then(|| MACHINES[machine as usize - 1]);
@@ -64,6 +71,35 @@ fn many_units(state: u8) -> Arc<View> {
     view(&(0..=255).map(|number| (number, (1, state))).collect(), 1)
 }
 
+fn problem(number: u8, units: &[(u8, u8, u8)]) -> Arc<Problem> {
+    let machine = MachineName { id: MACHINES[0].into(), ip: None };
+    let cause = match number {
+        0 => ProblemCause::Source(SourceFault::Failing),
+        1 => ProblemCause::Machine { trouble: MachineTrouble::Lost, machine },
+        _ => ProblemCause::OnMachine { verdict: Verdict::Failed, machine: Some(machine) },
+    };
+    let units = units
+        .iter()
+        .map(|(number, machine, state)| unit(*number, *machine, *state));
+
+    Arc::new(Problem {
+        id: format!("problem{number}").as_str().into(),
+        since: SystemTime::UNIX_EPOCH,
+        since_seen: true,
+        opened: SystemTime::UNIX_EPOCH,
+        units: if number == 0 { vec![] } else { units.collect() },
+        machine: (number == 1).then(|| member(MACHINES[0])),
+        cause,
+    })
+}
+
+fn problems(problems: &NumberedProblems) -> OpenProblems {
+    problems
+        .iter()
+        .map(|(number, units)| problem(*number, units))
+        .collect()
+}
+
 fn with_filter(filter: &str) -> Subscription {
     Subscription { filter: filter.parse().unwrap(), ..Subscription::default() }
 }
@@ -73,6 +109,7 @@ struct ChannelBench {
     publisher: Publisher,
     channels: Channels,
     health: Health,
+    problems: OpenProblems,
     /// How many transitions there have been.
     transitions: u64,
 }
@@ -89,6 +126,7 @@ impl ChannelBench {
             publisher: Publisher::new(settings, "e", SourceInfo::default()),
             channels: Channels::default(),
             health: Health::default(),
+            problems: OpenProblems::default(),
             transitions: 0,
         }
     }
@@ -102,9 +140,9 @@ impl ChannelBench {
         let transitions: Vec<_> = events.iter().map(|unit| self.transition(*unit)).collect();
 
         self.publisher.publish(FeedInput {
-            problems: &Default::default(),
             view,
             health: &self.health,
+            problems: &self.problems,
             transitions: &transitions,
             change: None,
             read: &[],
@@ -153,6 +191,7 @@ enum TestStep {
     Publish {
         units: NumberedUnits,
         machines: usize,
+        problems: NumberedProblems,
         events: Vec<u8>,
         /// Whether one more disappearance was held back.
         held_back: bool,
@@ -170,12 +209,14 @@ const CLIENTS: usize = 6;
 
 fn test_step() -> impl Strategy<Value = TestStep> {
     let units = prop::collection::btree_map(0..6u8, (0..3u8, 0..3u8), 0..6);
+    let units_of_problem = prop::collection::vec((0..6u8, 0..3u8, 0..3u8), 1..3);
+    let problems = prop::collection::btree_map(0..4u8, units_of_problem, 0..4);
     let events = prop::collection::vec(0..6u8, 0..4);
-    let publish = (units, 0..3usize, events, any::<bool>());
+    let publish = (units, 0..3usize, problems, events, any::<bool>());
 
     prop_oneof![
-        3 => publish.prop_map(|(units, machines, events, held_back)| {
-            TestStep::Publish { units, machines, events, held_back }
+        3 => publish.prop_map(|(units, machines, problems, events, held_back)| {
+            TestStep::Publish { units, machines, problems, events, held_back }
         }),
         2 => (0..CLIENTS).prop_map(|client| TestStep::CatchUp { client }),
         1 => (0..CLIENTS, 0..6usize).prop_map(|(client, after_messages)| {
@@ -186,7 +227,7 @@ fn test_step() -> impl Strategy<Value = TestStep> {
 
 fn subscriptions() -> [Subscription; 3] {
     let some_topics = Subscription {
-        topics: [Topic::Units, Topic::Events].into(),
+        topics: [Topic::Units, Topic::Problems, Topic::Events].into(),
         ..with_filter("unit:unit[0] unit:*1.service unit:*2*")
     };
 
@@ -218,8 +259,9 @@ proptest! {
 
         for step in steps {
             match step {
-                TestStep::Publish { units, machines, events, held_back } => {
+                TestStep::Publish { units, machines, problems: rows, events, held_back } => {
                     bench.health.held_back += u64::from(held_back);
+                    bench.problems = problems(&rows);
                     bench.publish(&view(&units, machines), &events);
                 }
                 TestStep::CatchUp { client } => clients[client].catch_up(&bench),
@@ -423,6 +465,37 @@ fn a_row_that_no_longer_passes_the_filter_is_removed() {
     client.catch_up(&bench);
     let why = "a row that neither passed before nor passes now is not sent";
     assert!(client.received.is_empty(), "{why}: {:?}", client.received);
+}
+
+#[test]
+fn a_problem_is_sent_when_it_changes_and_removed_by_its_id_when_it_is_closed() {
+    let mut bench = ChannelBench::new();
+    let view = view_of(&[(1, 1), (2, 1)]);
+    let failed = |unit: u8| (unit, 1, 1);
+    bench.problems = problems(&[(2, vec![failed(1)]), (3, vec![failed(2)])].into());
+    bench.publish(&view, &[]);
+    let mut all = bench.client(Transport::WebSocket, &Subscription::default());
+    let mut some = bench.client(Transport::WebSocket, &with_filter("unit:unit1.service"));
+    let counts = |client: &ProtocolClient| -> Vec<_> {
+        client.topics["problems"]
+            .values()
+            .map(|row| row["count"].clone())
+            .collect()
+    };
+    assert_eq!((counts(&all), counts(&some)), (vec![1.into(), 1.into()], vec![1.into()]));
+
+    bench.problems = problems(&[(3, vec![failed(1), failed(2)])].into());
+    bench.publish(&view, &[]);
+    for client in [&mut all, &mut some] {
+        client.catch_up(&bench);
+        assert_eq!(counts(client), [2], "one is closed, and one has both units");
+        client.assert_up_to_date(&bench);
+    }
+
+    all.received.clear();
+    bench.publish(&view, &[]);
+    all.catch_up(&bench);
+    assert!(all.received.is_empty(), "nothing has changed: {:?}", all.received);
 }
 
 #[test]

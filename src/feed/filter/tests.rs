@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
 use serde::Deserialize;
 
 use super::*;
 use crate::builders;
 use crate::cluster::{Machine, Place, UnitFile, UnitState};
+use crate::problems::{MachineName, MachineTrouble, ProblemCause, SourceFault};
 
 const CASES: &str = include_str!("../../../tests/fixtures/filter/cases.json");
 
@@ -176,6 +178,51 @@ fn a_filter_selects_what_the_table_of_cases_says() {
             let expected = expected.iter().chain(&case.kept).map(String::as_str).collect();
             assert_eq!(names, expected, "{text}");
         }
+    }
+}
+
+fn problem(cause: ProblemCause, units: &[&str], machine: Option<&str>) -> Problem {
+    let unit = |name: &&str| {
+        let state = builders::unit_state(name, "aaaa1111", "failed/failed");
+        Arc::new(Unit { verdict: Verdict::Failed, ..builders::unit(state) })
+    };
+
+    Problem {
+        id: "1".into(),
+        cause,
+        since: UNIX_EPOCH,
+        since_seen: true,
+        opened: UNIX_EPOCH,
+        units: units.iter().map(unit).collect(),
+        machine: machine.map(|id| Arc::new(builders::member(builders::machine(id)))),
+    }
+}
+
+#[test]
+fn a_problem_passes_with_one_of_its_units_or_with_its_machine() {
+    let name = |id: &str| MachineName { id: id.into(), ip: None };
+    let of_units =
+        ProblemCause::OnMachine { verdict: Verdict::Failed, machine: Some(name("aaaa1111")) };
+    let of_units = problem(of_units, &["a.service", "b.service"], None);
+    let of_machine =
+        ProblemCause::Machine { trouble: MachineTrouble::Lost, machine: name("bbbb2222") };
+    let of_machine = problem(of_machine, &[], Some("bbbb2222"));
+    let of_source = problem(ProblemCause::Source(SourceFault::Failing), &[], None);
+
+    for (text, expected) in [
+        ("", [true, true, true]),
+        ("unit:b.service", [true, true, true]),
+        ("unit:c.service", [false, true, true]),
+        ("-unit:a.service", [true, true, true]),
+        ("machine:aaaa1111", [true, false, true]),
+        ("machine:bbbb2222", [false, true, true]),
+        ("state:failed verdict:failed", [true, true, true]),
+        ("verdict:stale", [false, true, true]),
+        ("nothing", [false, false, true]),
+    ] {
+        let filter = filter(text);
+        let found = [&of_units, &of_machine, &of_source].map(|problem| filter.problem(problem));
+        assert_eq!(found, expected, "{text}");
     }
 }
 

@@ -41,6 +41,11 @@ pub(in crate::feed) struct ProblemJson<'a> {
     detail: String,
 }
 
+/// A problem as a JSON object.
+pub(crate) fn problem_json(problem: &Problem) -> String {
+    String::from_utf8(super::to_json(&ProblemJson::from(problem))).expect("JSON is UTF-8")
+}
+
 /// What identifies the row of a unit.
 #[derive(Serialize)]
 struct ProblemUnitJson<'a> {

@@ -4,7 +4,9 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use super::*;
 use crate::builders;
-use crate::cluster::{Event, Machine, Place, UnitState};
+use crate::cluster::{Event, Health, Machine, Place, UnitState, View};
+use crate::feed::tests::problem_tracker;
+use crate::problems::ProblemChange;
 
 /// A text that would be a script if it were not escaped.
 const HOSTILE: &str = "<script>alert('1')</script>";
@@ -23,8 +25,33 @@ fn joined(number: u64, machine: &str) -> Arc<Transition> {
     })
 }
 
+/// A page on which everything that is wrong is a problem.
 fn page(units: &[Arc<Unit>], machines: &[Arc<Member>], events: &[Arc<Transition>]) -> String {
-    String::from_utf8(body(units, machines, events).to_vec()).expect("UTF-8")
+    page_with(&problems_of(units, machines), units, machines, events)
+}
+
+fn page_with(
+    problems: &[Arc<Problem>],
+    units: &[Arc<Unit>],
+    machines: &[Arc<Member>],
+    events: &[Arc<Transition>],
+) -> String {
+    String::from_utf8(body(problems, units, machines, events).to_vec()).expect("UTF-8")
+}
+
+fn problems_of(units: &[Arc<Unit>], machines: &[Arc<Member>]) -> Vec<Arc<Problem>> {
+    let view = View {
+        units: units.iter().cloned().collect(),
+        machines: machines.to_vec(),
+    };
+    let health = Health { events_since: Some(UNIX_EPOCH), ..Health::default() };
+    let changes = problem_tracker().update(&view, &health, Moment::now());
+
+    let opened = changes.into_iter().map(|change| match change {
+        ProblemChange::Opened(problem) => problem,
+        other => panic!("not opened: {other:?}"),
+    });
+    opened.collect()
 }
 
 /// The texts of the cells of a class, from the top of the page to its end.
@@ -36,23 +63,45 @@ fn cells<'a>(page: &'a str, class: &str) -> Vec<&'a str> {
 }
 
 #[test]
-fn what_is_wrong_comes_first_and_the_worst_of_it_at_the_top() {
-    let units = [
-        unit("a.service", Verdict::Ok),
-        unit("b.service", Verdict::Stale),
-        unit("c.service", Verdict::Failed),
-        unit("d.service", Verdict::Ghost),
+fn problems_come_first_and_those_that_were_seen_to_begin_before_all_others() {
+    let problem = |name, verdict, since_seen, opened| {
+        let [problem] = &problems_of(&[unit(name, verdict)], &[])[..] else {
+            panic!("one unit, one problem");
+        };
+        let opened = UNIX_EPOCH + Duration::from_secs(opened);
+        Arc::new(Problem { since_seen, opened, ..(**problem).clone() })
+    };
+    let problems = [
+        problem("before.service", Verdict::Failed, false, 90),
+        problem("early.service", Verdict::Failed, true, 60),
+        problem("stale.service", Verdict::Stale, true, 90),
+        problem("failed.service", Verdict::Failed, true, 90),
     ];
-    let page = page(&units, &[], &[]);
+    let page = page_with(&problems, &[unit("a.service", Verdict::Ok)], &[], &[]);
 
-    let wrong = ["c.service", "d.service", "b.service"];
-    let all = ["a.service", "b.service", "c.service", "d.service"];
-    assert_eq!(cells(&page, "name"), [&wrong[..], &all].concat());
-    assert_eq!(cells(&page, "reason"), ["why c.service", "why d.service", "why b.service"]);
+    let names: Vec<&str> = cells(&page, "name")
+        .into_iter()
+        .map(|text| text.split(' ').next().expect("a word"))
+        .collect();
+    let expected = ["failed.service", "stale.service", "early.service", "before.service"];
+    assert_eq!(names, [&expected[..], &["a.service"]].concat());
+    assert_eq!(cells(&page, "reason")[0], "why failed.service");
+    assert!(cells(&page, "since")[3].starts_with("before "));
 }
 
 #[test]
-fn a_machine_that_is_lost_or_silent_is_a_problem_before_all_units() {
+fn what_is_wrong_and_no_problem_is_in_the_table_of_all_units_with_its_reason() {
+    let units = [unit("a.service", Verdict::Failed), unit("b.service", Verdict::Ok)];
+    let page = page_with(&[], &units, &[], &[]);
+
+    assert_eq!(cells(&page, "reason"), [""; 0]);
+    let verdicts = cells(&page, "verdict");
+    assert!(verdicts[0].contains("why a.service"), "{verdicts:?}");
+    assert!(!verdicts[1].contains("why"), "{verdicts:?}");
+}
+
+#[test]
+fn a_machine_that_is_lost_or_silent_is_a_problem_and_first_among_the_machines() {
     let time = UNIX_EPOCH + Duration::from_secs(60);
     let member = |id| builders::member(builders::machine(id));
     let machines = [
@@ -61,10 +110,11 @@ fn a_machine_that_is_lost_or_silent_is_a_problem_before_all_units() {
         Member { lost_since: Some(time), ..member("m3") },
     ]
     .map(Arc::new);
-    let page = page(&[unit("a.service", Verdict::Failed)], &machines, &[]);
+    let page = page(&[], &machines, &[]);
 
-    assert_eq!(cells(&page, "machine"), ["m3", "m2", "m1", "m1"]);
-    assert_eq!(cells(&page, "id"), ["m3", "m2", "m1"], "and first among the machines");
+    let names = cells(&page, "name");
+    assert!(names[0].contains("m3") && names[1].contains("m2"), "{names:?}");
+    assert_eq!(cells(&page, "id"), ["m3", "m2", "m1"]);
 }
 
 #[test]

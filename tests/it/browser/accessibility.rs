@@ -43,6 +43,26 @@ async fn axe_finds_nothing_when_a_machine_is_lost() {
 }
 
 #[tokio::test]
+async fn axe_finds_nothing_while_a_cause_is_muted_and_notifications_are_offered() {
+    let axe = axe!();
+    let browser = browser!();
+    let units = [THREE_UNITS[0], THREE_UNITS[2], ("other.service", DB, "failed/failed")];
+    let fleetctl = listing(&units);
+    let server = Server::asking(&fleetctl, &[]);
+    let muted = format!("#tab=units&muted=failed/other.service/{DB}");
+
+    for scheme in ["light", "dark"] {
+        browser.prefer(scheme).await;
+        browser.open(&server.url(&muted)).await;
+        browser
+            .until("mutes().some(isMuted) && fact('muted') && !$('#notify').hidden")
+            .await;
+        assert_accessible(&browser, &axe, scheme).await;
+    }
+    browser.finish(&server, &[]).await;
+}
+
+#[tokio::test]
 async fn axe_finds_nothing_while_the_list_is_suspect() {
     assert_views_are_accessible(&suspect(), &["#tab=units"], "badge() === 'suspect'").await;
 }

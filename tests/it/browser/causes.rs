@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::browser;
 use super::chromium::Browser;
+use super::outages::suspect;
 use super::program::Server;
 use super::recording::{DB, Recording, WEB};
 
@@ -101,5 +102,38 @@ async fn a_unit_that_is_wanted_and_not_reported_yet_is_expected() {
     assert_eq!(browser.value("$('[data-term=\"state:submitted\"]')").await, json!(null));
     assert_eq!(browser.value("headline()").await, "ok");
     assert_eq!(browser.value("numbers(fact('rest'))").await, "1");
+    browser.finish(&server, &[]).await;
+}
+
+#[tokio::test]
+async fn a_unit_that_has_just_failed_is_in_the_table_and_no_problem() {
+    let browser = browser!();
+    let before = Recording::of(&UNITS[..4]);
+    let failed = [("a.service", WEB, "failed/failed"), UNITS[1], UNITS[2], UNITS[3]];
+    let recording = before.at(0.5, &failed).at(600.0, &failed);
+    let server = Server::replay_with(&recording, &["--problem-after", "600"]);
+
+    browser.open(&server.url("")).await;
+    browser
+        .until("rows()[0] === 'a.service|failed/failed|failed|10.0.0.1'")
+        .await;
+    browser.until("headline() === 'waiting' && tone() === 'busy'").await;
+    assert_eq!(browser.value("numbers($('#headline').textContent)").await, "3/4");
+    assert_eq!(browser.value("numbers(fact('waiting'))").await, "1");
+    assert_eq!(browser.value("[causes(), document.title]").await, json!([[], "fleet-monitor"]));
+    assert_eq!(browser.value("$('#announcement').textContent").await, "");
+    browser.finish(&server, &[]).await;
+}
+
+#[tokio::test]
+async fn a_suspect_source_is_one_cause_and_mutes_those_that_would_follow_from_it() {
+    let browser = browser!();
+    let server = Server::replay_with(&suspect(), &["--problem-after", "2"]);
+
+    browser.open(&server.url("")).await;
+    browser.until("causes().join() === '+source warning'").await;
+    browser.until("headline() === 'problem' && tone() === 'bad'").await;
+    browser.click(".trouble").await;
+    browser.until("location.hash === '#tab=timeline'").await;
     browser.finish(&server, &[]).await;
 }

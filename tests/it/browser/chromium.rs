@@ -229,8 +229,18 @@ impl Browser {
         self.until("matchMedia('(pointer: coarse)').matches").await;
     }
 
+    /// From now on a script runs in each page before its own ones.
+    pub(super) async fn run_before_scripts(&self, script: &str) {
+        self.send("Page.addScriptToEvaluateOnNewDocument", json!({"source": script}))
+            .await;
+    }
+
     async fn emulate(&self, what: &str, parameters: Value) {
-        let command = json!({"cmd": format!("Emulation.{what}"), "params": parameters});
+        self.send(&format!("Emulation.{what}"), parameters).await;
+    }
+
+    async fn send(&self, command: &str, parameters: Value) {
+        let command = json!({"cmd": command, "params": parameters});
         self.client.issue_cmd(DevTools(command)).await.unwrap();
     }
 

@@ -165,7 +165,7 @@ async fn after_a_restart_of_the_server_it_shows_the_new_cluster() {
         types
             .as_str()
             .unwrap()
-            .starts_with("hello resync snapshot snapshot snapshot status"),
+            .starts_with("hello resync snapshot snapshot snapshot snapshot status"),
         "{types}"
     );
     browser

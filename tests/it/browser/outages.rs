@@ -30,7 +30,7 @@ async fn an_outage_is_in_headline_title_icon_and_announcement() {
         .until("headline() === 'problem' && $('#headline time') && numbers(fact('rest')) === '2'")
         .await;
     browser
-        .until("tone() === 'warn' && document.title === '(?) fleet-monitor'")
+        .until("tone() === 'bad' && document.title === '(?) fleet-monitor'")
         .await;
     browser.until("link('live') && badge() === 'stale'").await;
     browser.until("$('#announcement').textContent !== ''").await;
@@ -43,7 +43,7 @@ async fn an_outage_is_in_headline_title_icon_and_announcement() {
 }
 
 #[tokio::test]
-async fn overdue_data_is_in_the_headline_although_nothing_is_published() {
+async fn overdue_data_are_said_to_be_so_although_nothing_is_published() {
     let browser = browser!();
     let timing = Timing { heartbeat: Duration::from_secs(1), ..Timing::default() };
     let mut bench = ServerBench::with(settings(), timing, Publish::Changes).await;
@@ -51,7 +51,7 @@ async fn overdue_data_is_in_the_headline_although_nothing_is_published() {
     bench.read_before(Duration::from_secs(8), &view(&[("web.service", "active")]));
     browser.open(&format!("http://{}/", bench.address)).await;
     browser.until("live() && headline() === 'ok'").await;
-    browser.until("headline() === 'problem' && $('#headline time')").await;
+    browser.until("headline() === 'ok' && fact('rest')").await;
     browser
         .until("tone() === 'warn' && document.title === '(?) fleet-monitor'")
         .await;
@@ -85,7 +85,7 @@ async fn a_suspect_list_is_in_the_headline() {
         .until("banners().includes('suspect') && badge() === 'suspect'")
         .await;
     browser
-        .until("tone() === 'warn' && document.title === '(?) fleet-monitor'")
+        .until("tone() === 'bad' && document.title === '(?) fleet-monitor'")
         .await;
     assert_eq!(browser.value("rows().length").await, 4);
     browser.finish(&server, &[]).await;

@@ -165,6 +165,10 @@ async fn what_is_touched_is_44_pixels_wide_and_high() {
         ),
         ("tab=machines", "$('.unit-name') && $('.next-steps:not([hidden])')"),
         ("tab=timeline", "$('#tab-timeline')"),
+        (
+            "tab=units&muted=failed/failed.service/3f1a8c5e9b2d4f60a7c1d2e3b4f50617",
+            "mutes().some(isMuted)",
+        ),
     ];
 
     for is_touched in [false, true] {

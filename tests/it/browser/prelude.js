@@ -40,11 +40,14 @@ const headline = () => $(".summary").dataset.headline;
 const tone = () => $(".summary").dataset.tone;
 const fact = (name) => $(`[data-fact=${name}]`)?.textContent;
 
-// The cards of the causes, as `shape kind`. A new one has a `+` before it.
+// The cards of the causes, as `shape kind`. A new one has a `+` before it, one that is muted a `-`.
+const mutes = () => $$(".mute");
+const isMuted = (button) => button.ariaPressed === "true";
 const causes = () =>
-  $$(".trouble").map(
-    (card) => (card.matches("[data-new]") ? "+" : "") + `${card.dataset.shape} ${glyph(card)}`,
-  );
+  $$(".trouble").map((card) => {
+    const sign = isMuted(card.nextElementSibling) ? "-" : card.matches("[data-new]") ? "+" : "";
+    return `${sign}${card.dataset.shape} ${glyph(card)}`;
+  });
 
 // The boxes above the headline. One of an error has the lists that cannot be read behind it.
 const banners = () =>

@@ -11,6 +11,9 @@ use super::chromium::PATIENCE;
 use super::recording::Recording;
 use crate::support::Double;
 
+/// Everything that is wrong is a problem at once, unless a test sets another time.
+const CONFIGURATION: &str = "problem_after = \"0\"\n";
+
 /// A running fleet-monitor; killed when dropped.
 pub(super) struct Server {
     pub(super) child: Child,
@@ -65,6 +68,7 @@ impl Server {
 
     /// Makes it take this configuration.
     pub(super) fn reload(&self, configuration: &str) {
+        let configuration = format!("{CONFIGURATION}{configuration}");
         std::fs::write(self.directory.path().join("fleet-monitor.toml"), configuration).unwrap();
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::HUP).unwrap();
@@ -90,7 +94,7 @@ impl Drop for Server {
 
 fn spawn(port: u16, arguments: &[String], directory: &TempDir) -> (Child, u16) {
     let configuration = directory.path().join("fleet-monitor.toml");
-    std::fs::write(&configuration, "").unwrap();
+    std::fs::write(&configuration, CONFIGURATION).unwrap();
     let mut child = Command::new(env!("CARGO_BIN_EXE_fleet-monitor"))
         .env_clear()
         .env("FLEET_MONITOR_CONFIG", configuration)

@@ -63,7 +63,7 @@ async fn a_unit_that_fails_comes_to_the_top_and_into_headline_title_and_announce
     browser.until("$('.trouble time').dataset.wording === 'for'").await;
     browser.until("document.title === '(1) fleet-monitor'").await;
     browser
-        .until("/web.service.*10.0.0.2.*failed/.test($('#announcement').textContent)")
+        .until("/web.service failed.*10.0.0.2/.test($('#announcement').textContent)")
         .await;
 
     browser.click("#tab-timeline").await;

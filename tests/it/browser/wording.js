@@ -60,10 +60,11 @@ function catalogue(words, verdicts) {
       texts.push([`${group}.${name}`, textOf(text)]);
     }
   }
-  for (const name of ["allAsDesired", "alreadySo", "andMore", "orEarlier", "reconnecting"]) {
+  for (const name of ["alreadySo", "andMore", "orEarlier", "reconnecting"]) {
     texts.push([name, textOf(words[name])]);
   }
-  texts.push(["allAsDesired, one", words.allAsDesired(1)]);
+  const desired = [[40, 40], [39, 40], [1, 40], [0, 40], [1, 1], [0, 1]];
+  texts.push(["asDesired", desired.map(([good, all]) => words.asDesired(good, all)).join("\n")]);
   for (const verdict of Object.keys(verdicts)) {
     const common = [{}, { machine: "10.0.0.1" }, { template: "web@.service" }, { machines: 3 }];
     const forms = [

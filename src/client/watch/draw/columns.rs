@@ -192,8 +192,8 @@ pub(super) fn machine_cell<'a>(
         Column::Machine => ListCell::plain(machine.name()),
         Column::MachineId => ListCell::plain(&*machine.machine),
         Column::Presence => {
-            let condition = machine.condition();
-            ListCell::styled(condition.word(), theme.tone(condition.tone()))
+            let status = machine.status();
+            ListCell::styled(status.word(), theme.tone(status.tone()))
         }
         Column::Since => ListCell::plain(Since::of_machine(machine).age(now)),
         Column::Units => {

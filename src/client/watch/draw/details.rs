@@ -10,7 +10,7 @@ use super::theme::Theme;
 use crate::actions::ActionSubject;
 use crate::report::duration::age;
 use crate::report::{
-    EventRow, MachineRow, Since, UnitRow, UnitRowKey, next_steps, subject_of_machine,
+    EventRow, MachineRow, ProblemUnits, Since, UnitRow, UnitRowKey, next_steps, subject_of_machine,
     subject_of_unit, utc, verdicts,
 };
 
@@ -59,7 +59,11 @@ fn unit_facts<'a>(model: &'a Model, unit: &'a UnitRow, theme: Theme) -> Vec<Line
         None => "not reported by any machine".to_owned(),
     };
 
-    let mut lines = vec![verdict, fact("State", state), fact("Machine", unit.address_and_id())];
+    let problem = ProblemUnits::of(&model.cluster).describe(unit, model.server_now());
+    let mut lines = vec![verdict];
+    lines.extend(problem.map(|problem| fact("Problem", problem)));
+    lines.push(fact("State", state));
+    lines.push(fact("Machine", unit.address_and_id()));
     lines.push(fact("fleet wants", what_fleet_wants(model, unit)));
     if !unit.requirements.is_empty() {
         lines.push(fact("Requires", unit.requirements.join(", ")));
@@ -104,8 +108,8 @@ fn machine_facts<'a>(model: &'a Model, machine: &'a MachineRow) -> Vec<Line<'a>>
 
     let mut lines = vec![
         fact("ID", &*machine.machine),
-        fact("State", format!("{} for {age}", machine.condition().word())),
-        fact("Units", format!("{}, {} with a problem", units.all, units.wrong)),
+        fact("State", format!("{} for {age}", machine.status().word())),
+        fact("Units", format!("{}, {} not ok", units.all, units.wrong)),
     ];
     lines.extend(machine.version.as_deref().map(|version| fact("fleet", version)));
     lines.extend(machine.metadata.as_deref().map(|metadata| fact("Metadata", metadata)));

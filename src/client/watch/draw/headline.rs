@@ -4,32 +4,33 @@ use ratatui::text::{Line, Span};
 
 use super::super::model::{Connection, Model};
 use super::theme::Theme;
+use crate::report::counted::counted;
 use crate::report::duration::duration;
-use crate::report::{MachineCondition, verdicts};
+use crate::report::problems;
 
-/// `1 machine lost, 1 silent; units: 2 failed, 1 stale`, or that all is well. Without a connection,
-/// the age of the data comes first.
-pub(super) fn headline(model: &Model, theme: Theme) -> Line<'static> {
+/// How many problems are named at most. A line of a screen has no room for more.
+const MAX_NAMED: usize = 20;
+
+/// `2 problems: machine 10.0.0.3 (d2e8f4a1) lost, 20 units; db.service failed on 10.0.0.1`, or that
+/// all is well. Without a connection, the age of the data comes first.
+pub(super) fn headline(model: &Model, theme: Theme) -> Line<'_> {
     let mut line = Line::default();
     if let (Connection::Lost { .. }, Some(last)) = (&model.connection, model.last_message) {
         let age = duration(model.elapsed(last).as_secs());
         line.push_span(Span::styled(format!("as of {age} ago: "), theme.bad()));
     }
 
-    let machines = machine_spans(model, theme);
-    let units = unit_spans(model, theme);
-    if machines.is_empty() && units.is_empty() {
-        line.push_span(without_problem(model, theme));
-        return line;
+    let problems = problem_spans(model, theme);
+    match (problems.is_empty(), model.pending.is_empty()) {
+        (true, true) => line.push_span(without_problem(model, theme)),
+        (true, false) => line.push_span(pending(model, theme)),
+        (false, true) => line.extend(problems),
+        (false, false) => {
+            line.extend(problems);
+            line.push_span("; ");
+            line.push_span(pending(model, theme));
+        }
     }
-    let separator = if machines.is_empty() || units.is_empty() {
-        ""
-    } else {
-        "; "
-    };
-    line.extend(machines);
-    line.push_span(separator);
-    line.extend(units);
     line
 }
 
@@ -50,31 +51,21 @@ fn without_problem(model: &Model, theme: Theme) -> Span<'static> {
     }
 }
 
-/// How many machines are lost, and how many are silent.
-fn machine_spans(model: &Model, theme: Theme) -> Vec<Span<'static>> {
-    let mut spans: Vec<Span> = Vec::new();
-    for condition in [MachineCondition::Lost, MachineCondition::Silent] {
-        let word = condition.word();
-        let text = match (spans.is_empty(), model.cluster.count_machines(condition)) {
-            (_, 0) => continue,
-            (true, 1) => format!("1 machine {word}"),
-            (true, count) => format!("{count} machines {word}"),
-            (false, count) => format!(", {count} {word}"),
-        };
-        spans.push(Span::styled(text, theme.tone(condition.tone())));
+/// How many problems there are, and each of them, those to look at first in front.
+fn problem_spans(model: &Model, theme: Theme) -> Vec<Span<'_>> {
+    let problems = problems(&model.cluster);
+    if problems.is_empty() {
+        return vec![];
+    }
+
+    let mut spans = vec![Span::from(counted(problems.len(), "problem"))];
+    for (index, problem) in problems.into_iter().take(MAX_NAMED).enumerate() {
+        spans.push(Span::from(if index == 0 { ": " } else { "; " }));
+        spans.push(Span::styled(&*problem.text, theme.tone(problem.tone())));
     }
     spans
 }
 
-/// How many units have each problem.
-fn unit_spans(model: &Model, theme: Theme) -> Vec<Span<'static>> {
-    let problems = model.verdicts.iter().filter(|(verdict, _)| verdict != "ok");
-    problems
-        .enumerate()
-        .map(|(index, (verdict, count))| {
-            let before = if index == 0 { "units: " } else { ", " };
-            let text = format!("{before}{count} {}", verdicts::word(verdict));
-            Span::styled(text, theme.verdict(verdict))
-        })
-        .collect()
+fn pending(model: &Model, theme: Theme) -> Span<'static> {
+    Span::styled(model.pending.to_string(), theme.warning())
 }

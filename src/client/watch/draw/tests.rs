@@ -42,6 +42,14 @@ fn event(number: u64, age: u64, severity: &str, name: &str, text: &str) -> Value
         "machine": DB, "severity": severity, "text": text})
 }
 
+fn problem(id: &str, kind: &str, (name, machine): (&str, &str), age: u64, text: &str) -> Value {
+    let is_warning = matches!(kind, "machine_silent" | "stale");
+    json!({"id": id, "kind": kind, "severity": if is_warning { "warning" } else { "critical" },
+        "since": NOW - age * 1000, "since_seen": true, "opened": NOW - (age - 30) * 1000,
+        "machine": machine, "count": 1, "verdicts": {kind: 1},
+        "units": [{"unit": name, "machine": machine}], "text": text})
+}
+
 /// A cluster with three machines, some problems, and many units without any.
 fn messages() -> Vec<Value> {
     let ok = "It is as fleet wants it.";
@@ -79,6 +87,16 @@ fn messages() -> Vec<Value> {
                 "version": "1.0.0", "leader": true, "since": NOW - 400_000},
             {"machine": DB, "ip": "172.17.8.102", "silent_since": NOW - 3_000},
             {"machine": OLD, "ip": "172.17.8.103", "lost_since": NOW - 300_000},
+        ]}),
+        json!({"type": "snapshot", "topic": "problems", "rows": [
+            problem("1", "failed", ("db.service", DB), 80, "db.service failed on 172.17.8.102"),
+            problem("2", "crash_loop",
+                ("a-very-long-name-of-a-unit-that-nobody-would-type@production.service", WEB),
+                7_300,
+                "a-very-long-name-of-a-unit-that-nobody-would-type@production.service is in a \
+                 crash loop on 172.17.8.101"),
+            problem("3", "machine_lost", ("agent.service", OLD), 300,
+                "machine 172.17.8.103 (d2e8f4a1) lost, 1 unit"),
         ]}),
         json!({"type": "snapshot", "topic": "events", "rows": [
             event(3, 300, "warning", "machine_lost", "machine 172.17.8.103 left the cluster"),
@@ -251,7 +269,12 @@ fn the_headline_says_what_is_wrong_and_claims_nothing_else() {
         |topic: &str, rows: Value| json!({"type": "snapshot", "topic": topic, "rows": rows});
     let ok = unit("a.service", WEB, "active/running", "ok", "", 1);
     let read = status(json!({"state": "ok", "topics": {"units": {"age": 1.0}}}));
-    let silent = json!([{"machine": DB, "silent_since": NOW}]);
+    let silent = snapshot("machines", json!([{"machine": DB, "silent_since": NOW}]));
+    let failed = unit("a.service", WEB, "failed/failed", "failed", "", 1);
+    let failed = snapshot("units", json!([failed]));
+    let no_problems = snapshot("problems", json!([]));
+    let one_problem = problem("1", "stale", ("b.service", WEB), 60, "b.service is not reported");
+    let one_problem = snapshot("problems", json!([one_problem]));
 
     let mut lines = String::new();
     for (case, filter, messages) in [
@@ -260,8 +283,10 @@ fn the_headline_says_what_is_wrong_and_claims_nothing_else() {
         ("an empty cluster", "", vec![read.clone()]),
         ("a filter without a match", "x*", vec![read.clone()]),
         ("all is well", "", vec![snapshot("units", json!([ok])), read]),
-        ("a silent machine", "", vec![snapshot("machines", silent)]),
+        ("nothing for long enough", "", vec![failed.clone(), silent.clone(), no_problems]),
+        ("one problem", "", vec![failed.clone(), one_problem]),
         ("many problems", "", messages()),
+        ("an older server", "", vec![failed, silent]),
     ] {
         let mut model = Model::new(filter, Instant::now());
         receive(&mut model, messages);

@@ -60,7 +60,6 @@ fn unit_key(name: &str) -> Key {
 fn the_worst_comes_first_and_keys_choose_another_order() {
     let mut model = model(vec![units(&[("a", "ok"), ("b", "failed"), ("c", "stale")])]);
     assert_eq!(visible(&model), ["b", "c", "a"]);
-    assert_eq!(model.verdicts.len(), 3);
 
     press(&mut model, KeyCode::Char('s'));
     assert_eq!(visible(&model), ["a", "b", "c"]);

@@ -71,9 +71,13 @@ fn server_sent_events(bytes: &[u8]) -> Vec<(Value, Option<String>)> {
     messages
 }
 
-/// What identifies a row of units or machines.
+/// What identifies a row of units, machines or problems. A problem has an ID, and may be about a
+/// unit or a machine too.
 fn key_of(row: &Value) -> String {
-    format!("{} {}", row["unit"], row["machine"])
+    match row.get("id") {
+        Some(id) => id.to_string(),
+        None => format!("{} {}", row["unit"], row["machine"]),
+    }
 }
 
 fn by_key(rows: &Value) -> RowsByKey {

@@ -5,7 +5,7 @@ use super::wire::MachineRow;
 
 /// What is to be said of a machine in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MachineCondition {
+pub enum MachineStatus {
     /// It has left the cluster.
     Lost,
     /// It is in the cluster, and does not report as it should.
@@ -16,38 +16,38 @@ pub enum MachineCondition {
     Present,
 }
 
-impl MachineCondition {
+impl MachineStatus {
     /// The word for people.
     pub fn word(self) -> &'static str {
         match self {
-            MachineCondition::Lost => "lost",
-            MachineCondition::Silent => "silent",
-            MachineCondition::Leader => "leader",
-            MachineCondition::Present => "present",
+            MachineStatus::Lost => "lost",
+            MachineStatus::Silent => "silent",
+            MachineStatus::Leader => "leader",
+            MachineStatus::Present => "present",
         }
     }
 
     /// How much it needs attention.
     pub fn tone(self) -> Tone {
         match self {
-            MachineCondition::Lost => Tone::Bad,
-            MachineCondition::Silent => Tone::Warning,
-            MachineCondition::Leader | MachineCondition::Present => Tone::Good,
+            MachineStatus::Lost => Tone::Bad,
+            MachineStatus::Silent => Tone::Warning,
+            MachineStatus::Leader | MachineStatus::Present => Tone::Good,
         }
     }
 }
 
 impl MachineRow {
     /// Whether it is in the cluster, and reports as it should.
-    pub fn condition(&self) -> MachineCondition {
+    pub fn status(&self) -> MachineStatus {
         if self.lost_since.is_some() {
-            MachineCondition::Lost
+            MachineStatus::Lost
         } else if self.silent_since.is_some() {
-            MachineCondition::Silent
+            MachineStatus::Silent
         } else if self.leader {
-            MachineCondition::Leader
+            MachineStatus::Leader
         } else {
-            MachineCondition::Present
+            MachineStatus::Present
         }
     }
 }
