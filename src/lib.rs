@@ -45,6 +45,8 @@
 //! has a bounded queue and a thread that writes from it, and none can stop the loop.
 
 pub mod actions;
+#[allow(dead_code, unused_imports, reason = "nothing is kept over a restart yet")]
+mod append_log;
 pub mod cli;
 pub mod client;
 pub mod cluster;
