@@ -45,7 +45,6 @@
 //! has a bounded queue and a thread that writes from it, and none can stop the loop.
 
 pub mod actions;
-#[allow(dead_code, unused_imports, reason = "nothing is kept over a restart yet")]
 mod append_log;
 pub mod cli;
 pub mod client;
@@ -61,6 +60,7 @@ pub mod metrics;
 mod net;
 pub mod problems;
 pub mod report;
+mod saved_state;
 pub mod server;
 mod similar;
 pub mod source;

@@ -55,6 +55,12 @@ impl LogFile {
         self.bytes = bytes;
     }
 
+    /// As after a write that failed.
+    #[cfg(test)]
+    pub(crate) fn mark_torn(&mut self) {
+        self.is_torn = true;
+    }
+
     /// Appends records, and waits until they are on disk.
     pub(crate) fn append(&mut self, records: &[u8]) -> io::Result<()> {
         if self.is_torn {

@@ -195,7 +195,8 @@ impl Cluster {
     /// Applies a reading that was complete at `at`, after it had taken `took`. Returns what
     /// happened, in order.
     pub fn apply(&mut self, reading: Reading, at: Moment, took: Duration) -> Vec<Arc<Transition>> {
-        self.compare_with_saved(&reading);
+        let span = ReadSpan { begun: at.before(took), ended: at };
+        self.compare_with_saved(&reading, span);
         let mut events = Vec::new();
         let is_first = self.trust.record_success(reading.lists(), at, &mut events);
         if is_first && self.is_outdated {
@@ -203,7 +204,6 @@ impl Cluster {
         }
 
         let has_recovered = self.trust.has_recovered(self.retention, at);
-        let span = ReadSpan { begun: at.before(took), ended: at };
         let mut impact =
             ReadingImpact::new(span, is_first, self.is_restored, has_recovered, events);
 
@@ -219,21 +219,29 @@ impl Cluster {
     }
 
     /// Discards what was saved if a reading shows that it was another cluster.
-    fn compare_with_saved(&mut self, reading: &Reading) {
+    fn compare_with_saved(&mut self, reading: &Reading, span: ReadSpan) {
         let Some(saved) = &mut self.saved_identity else {
             return;
         };
 
         match saved.compare(reading) {
-            ClusterMatch::Unknown => {}
+            ClusterMatch::Unknown => saved.keep(reading, span),
             ClusterMatch::Same => self.saved_identity = None,
             ClusterMatch::Other => {
+                let before = saved.take_readings();
                 self.saved_identity = None;
                 self.is_restored = false;
                 self.has_discarded = true;
                 self.trust.set_restored(false);
                 self.knowledge = Knowledge::default();
                 self.view = Arc::default();
+
+                // What was read of this cluster until now is not saved. Events of it would be
+                // compared with the other one.
+                for (reading, span) in before {
+                    let mut impact = ReadingImpact::new(span, true, false, true, Vec::new());
+                    self.knowledge.apply(reading, &mut impact);
+                }
             }
         }
     }

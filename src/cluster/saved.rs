@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::crash_loop::SavedRestarts;
-use super::model::{Machine, MachineId, RowKey, UnitFile, UnitName, UnitState};
+use super::model::{Machine, MachineId, ReadSpan, RowKey, UnitFile, UnitName, UnitState};
 use super::observation::Reading;
 use super::report::Absence;
 use super::saved_time::SavedTime;
@@ -202,6 +202,8 @@ pub(crate) struct SavedIdentity {
     units: BTreeSet<UnitName>,
     has_read_others: bool,
     has_read_units: bool,
+    /// The last readings of each list, which are all that is known if it is another cluster.
+    readings: Vec<(Reading, ReadSpan)>,
 }
 
 impl SavedIdentity {
@@ -214,7 +216,18 @@ impl SavedIdentity {
             units: saved.rows.iter().map(|row| row.state.unit.clone()).collect(),
             has_read_others: false,
             has_read_units: false,
+            readings: Vec::new(),
         }
+    }
+
+    /// Keeps a reading that shows nothing yet.
+    pub(crate) fn keep(&mut self, reading: &Reading, span: ReadSpan) {
+        self.readings.retain(|(kept, _)| kept.lists() != reading.lists());
+        self.readings.push((reading.clone(), span));
+    }
+
+    pub(crate) fn take_readings(&mut self) -> Vec<(Reading, ReadSpan)> {
+        std::mem::take(&mut self.readings)
     }
 
     /// Compares a reading with what was saved.

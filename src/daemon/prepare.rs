@@ -4,6 +4,8 @@
 //! Nothing is started here, and nothing is changed, except that a recording is created. This module
 //! must not know how the configuration was read.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::Failure;
@@ -89,6 +91,15 @@ pub(super) async fn open_recorder(path: Option<&Path>) -> Result<Option<Recorder
 
 fn unusable_recording(path: &Path, error: &std::io::Error) -> Failure {
     Failure::Config(format!("record = {:?}: cannot be opened: {error}", path.display()))
+}
+
+/// systemd's directory for the state of a service (`systemd.exec(5)`): the first of several, which
+/// are separated by colons.
+pub(super) fn state_directory() -> Option<PathBuf> {
+    let directories = std::env::var_os("STATE_DIRECTORY")?;
+    let first = directories.as_bytes().split(|byte| *byte == b':').next()?;
+
+    (!first.is_empty()).then(|| PathBuf::from(OsStr::from_bytes(first)))
 }
 
 /// systemd's directory of credentials (`systemd.exec(5)`).

@@ -63,6 +63,7 @@ impl Daemon {
                     self.metrics.log_lines_dropped(self.log.dropped());
                     self.log_repeated_names();
                     self.update_problems();
+                    self.save_state(&[], Moment::now());
                 }
                 _ = watchdog.tick(), if service.watchdog_interval().is_some() => {
                     // The watchdog guards this process: a source that keeps reporting errors is
@@ -137,6 +138,7 @@ impl Daemon {
         }
 
         let now = Moment::now();
+        self.restore_saved(now);
         self.problems.update(self.cluster.view(), self.cluster.health(), now);
         self.publisher.publish(FeedInput {
             view: self.cluster.view(),
@@ -147,6 +149,7 @@ impl Daemon {
             read,
             now,
         });
+        self.save_state(transitions, now);
 
         // After publishing, so that an event in the journal is on the page already.
         for transition in transitions {

@@ -20,6 +20,7 @@ pub mod channel;
 pub mod event_history;
 pub mod fields;
 pub mod filter;
+pub(crate) mod fingerprint;
 mod frame;
 mod html;
 mod input;

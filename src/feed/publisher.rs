@@ -13,7 +13,7 @@ use super::input::{FeedInput, FeedSettings, Publish};
 use super::list::{Columns, ListPublisher};
 use super::publication::{EncodedBodies, Publication, SourceInfo, Subscriber};
 use super::update;
-use super::update_history::{HistoryEntry, UpdateContent};
+use super::update_history::{HistoryEntry, UpdateContent, UpdateHistory};
 use crate::cluster::{Change, Delta, FleetList, Health, Moment, Transition};
 use crate::problems::{OpenProblems, Problem};
 
@@ -67,6 +67,27 @@ impl Publisher {
     /// kept. Zero: the events of each unit and machine are not kept at all.
     pub fn set_history(&mut self, keep: Duration, now: Moment) {
         self.last().history().set_keep(keep, now);
+    }
+
+    /// Adds events of the program that ran before, oldest first. Clients that are connected already
+    /// get everything anew.
+    pub(crate) fn restore_events(&mut self, events: &[Arc<Transition>]) {
+        if events.is_empty() {
+            return;
+        }
+
+        let last = self.last();
+        last.history().restore(events);
+        let excess = events.len().saturating_sub(Publication::MAX_TRANSITIONS);
+        let revision = last.revision + 1;
+        self.sender.send_replace(Arc::new(Publication {
+            revision,
+            previous_revision: last.revision,
+            transitions: append_transitions(&events[excess..].into(), &last.transitions),
+            bodies: Arc::default(),
+            updates: Arc::new(UpdateHistory::beginning_after(revision)),
+            ..(*last).clone()
+        }));
     }
 
     /// Publishes another source, unless it is the same as before.

@@ -36,6 +36,10 @@ impl From<&Problem> for SavedProblem {
 }
 
 impl SavedProblem {
+    pub(super) fn opened(&self) -> SavedTime {
+        self.opened
+    }
+
     /// The problem, without its units and its machine.
     pub(super) fn problem(&self) -> Arc<Problem> {
         Arc::new(Problem {

@@ -92,7 +92,9 @@ impl ProblemTracker {
         let clock = self.clock.time();
         self.restored = (!saved.is_empty()).then_some(clock);
 
-        for saved in saved {
+        let mut in_order: Vec<&SavedProblem> = saved.iter().collect();
+        in_order.sort_by_key(|saved| saved.opened());
+        for saved in in_order {
             let problem = saved.problem();
             let age = now.wall.duration_since(problem.opened).unwrap_or_default();
             self.open.push(OpenProblem {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// For each module of the crate, the others that it may use. [`daemon`](fleet_monitor::daemon) may
 /// use all.
-const MAY_USE: [(&str, &[&str]); 24] = [
+const MAY_USE: [(&str, &[&str]); 25] = [
     ("actions", &["net"]),
     ("append_log", &[]),
     ("cli", &[]),
@@ -41,6 +41,7 @@ const MAY_USE: [(&str, &[&str]); 24] = [
     ("output", &[]),
     ("problems", &["cluster"]),
     ("report", &["actions", "utc"]),
+    ("saved_state", &["append_log", "cluster", "feed", "problems"]),
     (
         "server",
         &["actions", "cluster", "feed", "logs", "metrics", "report", "unit_files"],

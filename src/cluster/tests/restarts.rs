@@ -289,6 +289,20 @@ fn what_was_saved_of_another_cluster_is_discarded() {
 }
 
 #[test]
+fn all_that_was_read_of_the_other_cluster_is_shown() {
+    let mut cluster = TestCluster::new();
+    cluster.restart(100, 160);
+    cluster.read(161, machines(&["m8", "m9"]));
+    assert!(!cluster.cluster.has_discarded_saved(), "the units are not known yet");
+
+    let events = cluster.read(162, units(&[state("other.service", "m8", "active")]));
+    assert_eq!(events, [""; 0]);
+    assert!(cluster.cluster.has_discarded_saved());
+    assert_eq!(cluster.view().machines.len(), 2);
+    assert_eq!(cluster.unit("other.service").unwrap().machine.ip.as_deref(), Some("10.0.0.8"));
+}
+
+#[test]
 fn an_empty_list_does_not_tell_that_it_is_another_cluster() {
     let mut cluster = TestCluster::new();
     cluster.restart(100, 160);

@@ -210,6 +210,11 @@ impl Daemon {
         status
     }
 
+    /// Kills it, as by a power failure.
+    pub async fn kill(&mut self) {
+        self.child.kill().await.unwrap();
+    }
+
     /// Sends SIGHUP and waits until the reload is done.
     pub async fn reload(&self) {
         let before = self.notices.count("READY=1");
