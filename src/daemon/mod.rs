@@ -44,7 +44,7 @@ use crate::unit_files::{UnitFileService, UnitFiles};
 use initial_problems::InitialProblems;
 use prepare::{Prepared, open_recorder, prepare, state_directory};
 use reload::RestartOptions;
-use restart::Restart;
+use restart::{Restart, previous_run};
 use state_keeper::StateKeeper;
 use unit_files::CurrentSource;
 
@@ -173,6 +173,8 @@ pub async fn run(
         initial_problems: None,
         has_logged_repeated_names: false,
     };
+    let previous_run = daemon.saved.as_ref().map(previous_run);
+    daemon.publisher.set_previous_run(previous_run);
     daemon.publish_source_info();
     daemon.publish_commands();
 

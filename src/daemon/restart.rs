@@ -11,6 +11,7 @@ use tracing::{info, warn};
 use super::Daemon;
 use super::state_keeper::StateKeeper;
 use crate::cluster::{Cluster, FleetList, HumanDuration, Moment, Retention, SavedTime, Transition};
+use crate::feed::PreviousRun;
 use crate::saved_state::{SavedState, Stamped};
 
 /// What was saved, and who saves from now on.
@@ -61,6 +62,7 @@ impl Daemon {
                  is discarded"
             );
             self.saved = None;
+            self.publisher.set_previous_run(None);
             return;
         }
         if std::mem::replace(&mut self.has_restored, true) {
@@ -106,7 +108,52 @@ impl Daemon {
             keeper.save(&self.cluster, &publication, self.cluster.change(), now);
         } else if self.cluster.health().events_since.is_some() {
             let saved = self.saved.take();
-            keeper.begin(&self.cluster, &publication, saved.as_ref(), now);
+            let diff = keeper.begin(&self.cluster, &publication, saved.as_ref(), now);
+
+            // Clients that have resumed already wait for this.
+            if let Some(saved) = saved {
+                let run = PreviousRun { diff: Some(diff), ..previous_run(&saved) };
+                self.publisher.set_previous_run(Some(run));
+            }
         }
+    }
+}
+
+/// What the clients of the run have that was saved.
+pub(super) fn previous_run(saved: &SavedState) -> PreviousRun {
+    let changed_rows = saved.rows.iter().map(|row| (row.value.key(), row.revision));
+    let changed_machines = saved
+        .machines
+        .iter()
+        .map(|saved| (saved.value.machine.id.clone(), saved.revision));
+    let changed_problems = saved
+        .problems
+        .iter()
+        .map(|saved| (saved.value.id.clone(), saved.revision));
+
+    let is_late = |revision: u64| revision > saved.complete_since;
+    PreviousRun {
+        epoch: saved.epoch.clone().unwrap_or_default(),
+        revision: saved.revision,
+        complete_since: saved.complete_since,
+        rows: changed_rows
+            .chain(saved.removed_rows.iter().cloned())
+            .filter(|(_, revision)| is_late(*revision))
+            .collect(),
+        machines: changed_machines
+            .chain(saved.removed_machines.iter().cloned())
+            .filter(|(_, revision)| is_late(*revision))
+            .collect(),
+        problems: changed_problems
+            .chain(saved.removed_problems.iter().cloned())
+            .filter(|(_, revision)| is_late(*revision))
+            .collect(),
+        events: saved
+            .events
+            .iter()
+            .map(|event| (event.value.number, event.revision))
+            .collect(),
+        transitions: saved.transitions,
+        diff: None,
     }
 }

@@ -11,21 +11,12 @@ use crate::cluster::{
     Cluster, Delta, MachineId, Moment, RowKey, SavedRow, SavedTime, Text, Transition, UnitFile,
     UnitName, View,
 };
-use crate::feed::{Publication, fingerprint};
+use crate::feed::{Publication, RestartDiff, fingerprint};
 use crate::problems::OpenProblems;
 use crate::saved_state::{RunStart, SavedState, Stamped, StateChanges, StateWriter};
 
 /// How often it is saved that nothing has changed: so it is known how old the saved state is.
 const TOUCH_INTERVAL: Duration = Duration::from_secs(60);
-
-/// What differs between the state that was saved by the program that ran before and the first
-/// publication with everything: rows, machines and problems that are new, have changed, or are gone.
-#[derive(Debug, Default)]
-pub(super) struct RestartDiff {
-    pub(super) rows: BTreeSet<RowKey>,
-    pub(super) machines: BTreeSet<MachineId>,
-    pub(super) problems: BTreeSet<Text>,
-}
 
 /// Saves the state.
 #[derive(Debug)]
@@ -36,7 +27,8 @@ pub(super) struct StateKeeper {
     /// What was saved last.
     view: Arc<View>,
     problems: OpenProblems,
-    /// The revision, and the events with theirs, that are not passed on yet.
+    revision: u64,
+    /// The events that are not passed on yet, with their revisions.
     events: Vec<(u64, Arc<Transition>)>,
     last: Option<Moment>,
 }
@@ -48,6 +40,7 @@ impl StateKeeper {
             has_begun: false,
             view: Arc::default(),
             problems: Arc::new([]),
+            revision: 0,
             events: Vec::new(),
             last: None,
         }
@@ -73,7 +66,7 @@ impl StateKeeper {
         now: Moment,
     ) -> RestartDiff {
         let nothing = SavedState::default();
-        let diff = RestartDiff::between(saved.unwrap_or(&nothing), publication);
+        let diff = restart_diff(saved.unwrap_or(&nothing), publication);
         let known: HashMap<&UnitName, &UnitFile> = saved
             .iter()
             .flat_map(|saved| &saved.files)
@@ -166,7 +159,8 @@ impl StateKeeper {
         put_problems(&mut changes, publication, problems.iter());
 
         let is_due = self.last.is_none_or(|last| now.since(last) >= TOUCH_INTERVAL);
-        changes.is_touch = is_due;
+        // A client may resume from a revision with which no row has changed.
+        changes.is_touch = is_due || publication.revision != self.revision;
         if !changes.is_empty() {
             self.pass_on(changes, publication, now);
         }
@@ -202,33 +196,34 @@ impl StateKeeper {
     fn pass_on(&mut self, changes: StateChanges, publication: &Publication, now: Moment) {
         self.view = publication.view.clone();
         self.problems = publication.problems.clone();
+        self.revision = publication.revision;
         self.last = Some(now);
         self.writer.save(changes);
     }
 }
 
-impl RestartDiff {
-    fn between(saved: &SavedState, publication: &Publication) -> Self {
-        let rows = publication
-            .view
-            .units
-            .iter()
-            .map(|unit| (unit.key(), fingerprint::of_unit(unit)));
-        let machines = publication
-            .view
-            .machines
-            .iter()
-            .map(|member| (member.machine.id.clone(), fingerprint::of_machine(member)));
-        let problems = publication
-            .problems
-            .iter()
-            .map(|problem| (problem.id.clone(), fingerprint::of_problem(problem)));
+/// What differs in a publication from what was saved.
+fn restart_diff(saved: &SavedState, publication: &Publication) -> RestartDiff {
+    let rows = publication
+        .view
+        .units
+        .iter()
+        .map(|unit| (unit.key(), fingerprint::of_unit(unit)));
+    let machines = publication
+        .view
+        .machines
+        .iter()
+        .map(|member| (member.machine.id.clone(), fingerprint::of_machine(member)));
+    let problems = publication
+        .problems
+        .iter()
+        .map(|problem| (problem.id.clone(), fingerprint::of_problem(problem)));
 
-        Self {
-            rows: differing(&saved.rows, SavedRow::key, rows),
-            machines: differing(&saved.machines, |saved| saved.machine.id.clone(), machines),
-            problems: differing(&saved.problems, |problem| problem.id.clone(), problems),
-        }
+    RestartDiff {
+        revision: publication.revision,
+        rows: differing(&saved.rows, SavedRow::key, rows),
+        machines: differing(&saved.machines, |saved| saved.machine.id.clone(), machines),
+        problems: differing(&saved.problems, |problem| problem.id.clone(), problems),
     }
 }
 

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use super::input::{FeedInput, FeedSettings, Publish};
 use super::list::{Columns, ListPublisher};
+use super::previous_run::PreviousRun;
 use super::publication::{EncodedBodies, Publication, SourceInfo, Subscriber};
 use super::update;
 use super::update_history::{HistoryEntry, UpdateContent, UpdateHistory};
@@ -67,6 +68,17 @@ impl Publisher {
     /// kept. Zero: the events of each unit and machine are not kept at all.
     pub fn set_history(&mut self, keep: Duration, now: Moment) {
         self.last().history().set_keep(keep, now);
+    }
+
+    /// Sets what the clients of the program that ran before have, so that they can resume. Wakes
+    /// those that wait for it.
+    pub(crate) fn set_previous_run(&mut self, previous_run: Option<PreviousRun>) {
+        let last = self.last();
+
+        self.sender.send_replace(Arc::new(Publication {
+            previous_run: previous_run.map(Arc::new),
+            ..(*last).clone()
+        }));
     }
 
     /// Adds events of the program that ran before, oldest first. Clients that are connected already
@@ -156,6 +168,7 @@ impl Publisher {
             machine_list,
             bodies: next_bodies(&last, &input),
             updates: last.updates.with(entries),
+            previous_run: last.previous_run.clone(),
         };
 
         self.sender.send_if_modified(|slot| {

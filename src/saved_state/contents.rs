@@ -18,10 +18,8 @@ pub(crate) struct SavedState {
     /// Identifies the run.
     pub(crate) epoch: Option<Text>,
     /// The last revision that was saved.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no client resumes after a restart yet"))]
     pub(crate) revision: u64,
     /// All that changed after this revision is known.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no client resumes after a restart yet"))]
     pub(crate) complete_since: u64,
     pub(crate) transitions: u64,
     pub(crate) saved: Option<SavedTime>,

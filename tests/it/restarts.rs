@@ -10,11 +10,11 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::container::unshare;
 use crate::support::fleetd::{Fleetd, Registry, Reply};
-use crate::support::{Daemon, Program, within_timeout};
+use crate::support::{Client, Daemon, Program, within_timeout};
 
 /// A fleet that tests change, and a directory for what is saved.
 struct Fleet {
@@ -393,4 +393,194 @@ async fn on_a_full_disk_it_goes_on_and_saves_as_soon_as_there_is_space() {
     let saved = fs::read_to_string(inside("state")).unwrap();
     assert!(saved.ends_with('\n') && saved.contains("web-0.service"), "{saved}");
     assert!(saved.lines().last().unwrap().contains("commit"), "{saved}");
+}
+
+/// A client of the second protocol that has its rows, and remembers where it can resume.
+struct Subscriber {
+    client: Client,
+    query: String,
+    rows: BTreeMap<String, Value>,
+    epoch: String,
+    revision: u64,
+    /// The types of the messages since it was connected.
+    received: Vec<String>,
+    /// How many rows it was sent since then.
+    sent: usize,
+}
+
+impl Subscriber {
+    async fn connect(daemon: &Daemon, filter: &str) -> Self {
+        let query = format!("topics=units,machines,problems,events&filter={filter}");
+        let mut subscriber = Self {
+            client: daemon.subscribe(&query).await,
+            query,
+            rows: BTreeMap::new(),
+            epoch: String::new(),
+            revision: 0,
+            received: Vec::new(),
+            sent: 0,
+        };
+        subscriber.until("status").await;
+        subscriber
+    }
+
+    /// Connects to another run of the program.
+    async fn resume(&mut self, daemon: &Daemon) {
+        let Self { query, epoch, revision, .. } = self;
+        let query = format!("{query}&epoch={epoch}&revision={revision}");
+        self.client = daemon.subscribe(&query).await;
+        self.received.clear();
+        self.sent = 0;
+    }
+
+    async fn until(&mut self, r#type: &str) {
+        loop {
+            let message = self.client.next().await;
+            self.apply(&message);
+            if message["type"] == r#type {
+                return;
+            }
+        }
+    }
+
+    fn apply(&mut self, message: &Value) {
+        let r#type = message["type"].as_str().unwrap();
+        self.received.push(r#type.to_owned());
+        let topic = message["topic"].as_str().unwrap_or_default();
+
+        match r#type {
+            "hello" => message["epoch"].as_str().unwrap().clone_into(&mut self.epoch),
+            "resync" => self.rows.clear(),
+            "snapshot" => self.put(topic, &message["rows"]),
+            "delta" => {
+                self.put(topic, &message["upsert"]);
+                for key in message["remove"].as_array().unwrap() {
+                    self.rows.remove(&key_of(topic, key));
+                }
+            }
+            "event" => self.put("events", &json!([message])),
+            _ => {}
+        }
+        if ["delta", "event", "status"].contains(&r#type) {
+            self.revision = message["revision"].as_u64().unwrap();
+        }
+    }
+
+    fn put(&mut self, topic: &str, rows: &Value) {
+        for row in rows.as_array().unwrap() {
+            let mut row = row.clone();
+            row.as_object_mut()
+                .unwrap()
+                .retain(|key, _| key != "type" && key != "revision");
+            self.rows.insert(key_of(topic, &row), row);
+            self.sent += 1;
+        }
+    }
+
+    /// Waits until it has what a new client gets.
+    async fn is_up_to_date(&mut self, daemon: &Daemon) {
+        let filter = self.query.split("filter=").nth(1).unwrap().to_owned();
+        for _ in 0..50 {
+            let new = Self::connect(daemon, &filter).await;
+            while let Ok(message) = timeout(Duration::from_millis(100), self.client.next()).await {
+                self.apply(&message);
+            }
+            if self.rows == new.rows {
+                return;
+            }
+        }
+        let new = Self::connect(daemon, &filter).await;
+        assert_eq!(self.rows, new.rows);
+    }
+}
+
+fn key_of(topic: &str, row: &Value) -> String {
+    let key = |name: &str| row[name].as_str().unwrap_or_default().to_owned();
+    match topic {
+        "problems" => format!("{topic} {}", key("id")),
+        "events" => format!("{topic} {}", row["number"]),
+        _ => format!("{topic} {} {}", key("unit"), key("machine")),
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_resumes_gets_what_differs() {
+    for filter in ["", "state%3Aactive"] {
+        let fleet = Fleet::new();
+        let mut daemon = fleet.start().await;
+        let mut client = Subscriber::connect(&daemon, filter).await;
+        fleet.set("web-0.service", 1, "activating");
+        until(&daemon, "a change", |state| state["transitions"].as_array().unwrap().len() == 1)
+            .await;
+        client.resume(&daemon).await;
+        client.until("status").await;
+        daemon.stop(Signal::TERM).await;
+        let epoch = client.epoch.clone();
+
+        fleet.set("web-3.service", 2, "activating");
+        fleet.set("web-6.service", 3, "active");
+        let daemon = fleet.program().start().await;
+        client.resume(&daemon).await;
+        client.until("status").await;
+        daemon.source_is("ok").await;
+
+        assert_ne!(client.epoch, epoch);
+        assert!(!client.received.contains(&"resync".to_owned()), "{:?}", client.received);
+        assert!(!client.received.contains(&"snapshot".to_owned()), "{:?}", client.received);
+        assert!(client.sent < 8, "{} rows", client.sent);
+        client.is_up_to_date(&daemon).await;
+
+        // And it goes on from there.
+        fleet.set("web-5.service", 2, "activating");
+        client.until("event").await;
+        client.resume(&daemon).await;
+        client.until("status").await;
+        assert!(!client.received.contains(&"snapshot".to_owned()), "{:?}", client.received);
+        client.is_up_to_date(&daemon).await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_missed_changes_before_the_restart_gets_them_too() {
+    let fleet = Fleet::new();
+    let mut daemon = fleet.start().await;
+    fleet.saved("commit").await;
+    let mut client = Subscriber::connect(&daemon, "").await;
+    drop(std::mem::replace(&mut client.client, daemon.connect_to_events().await));
+
+    fleet.set("web-0.service", 1, "activating");
+    fleet.change(|registry| {
+        registry.states.retain(|state| state["name"] != "web-1.service");
+        registry.units.retain(|file| file["name"] != "web-1.service");
+    });
+    daemon.event("gone").await;
+    daemon.event("changed").await;
+    daemon.stop(Signal::TERM).await;
+    let daemon = fleet.start().await;
+    client.resume(&daemon).await;
+    client.until("status").await;
+
+    assert!(!client.received.contains(&"resync".to_owned()), "{:?}", client.received);
+    assert!(
+        !client
+            .rows
+            .contains_key(&format!("units web-1.service {}", machine(2)))
+    );
+    client.is_up_to_date(&daemon).await;
+}
+
+#[tokio::test]
+async fn a_client_that_has_what_was_not_saved_gets_everything() {
+    let fleet = Fleet::new();
+    let mut daemon = fleet.start().await;
+    fleet.saved("commit").await;
+    let mut client = Subscriber::connect(&daemon, "").await;
+    daemon.stop(Signal::TERM).await;
+
+    client.revision += 1;
+    let daemon = fleet.start().await;
+    client.resume(&daemon).await;
+    client.until("status").await;
+    assert!(client.received.contains(&"resync".to_owned()), "{:?}", client.received);
+    client.is_up_to_date(&daemon).await;
 }

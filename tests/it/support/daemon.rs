@@ -277,7 +277,12 @@ impl Daemon {
 
     /// A client of the second protocol that receives events and the state of the source.
     pub async fn connect_to_events(&self) -> Client {
-        let mut request: Request = format!("ws://{}/?topics=events", self.address)
+        self.subscribe("topics=events").await
+    }
+
+    /// A client of the second protocol with this query.
+    pub async fn subscribe(&self, query: &str) -> Client {
+        let mut request: Request = format!("ws://{}/?{query}", self.address)
             .into_client_request()
             .unwrap();
         request
