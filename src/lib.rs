@@ -47,6 +47,7 @@
 //! has a bounded queue and a thread that writes from it, and none can stop the loop.
 
 pub mod actions;
+mod append_log;
 pub mod cli;
 pub mod client;
 pub mod cluster;
@@ -62,6 +63,7 @@ mod net;
 pub mod notify;
 pub mod problems;
 pub mod report;
+mod saved_state;
 pub mod server;
 mod similar;
 pub mod source;

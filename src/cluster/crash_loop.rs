@@ -13,7 +13,10 @@ mod tests;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use super::model::{Moment, ReasonText, UnitState};
+use super::saved_time::SavedTime;
 use super::transition::HumanDuration;
 
 /// Restarts that are further apart than this do not belong to one loop.
@@ -50,7 +53,8 @@ impl RunPhase {
 }
 
 /// How a restart was detected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 enum Detection {
     /// systemd was seen waiting to restart the unit.
     Observed,
@@ -59,7 +63,8 @@ enum Detection {
 }
 
 /// Whether a unit is in a crash loop, and which of its two events were emitted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 enum CrashLoopState {
     None,
     /// It is in a loop, which has not been an event yet.
@@ -77,6 +82,14 @@ pub(crate) enum CrashLoopNotice {
     Begun(ReasonText),
     /// The loop is over; the text says how that is known.
     Over(ReasonText),
+}
+
+/// A [`RestartHistory`] with restarts, as it is saved.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SavedRestarts {
+    phase_since: SavedTime,
+    restarts: Vec<(SavedTime, Detection)>,
+    state: CrashLoopState,
 }
 
 /// The restarts of one unit on one machine.
@@ -101,6 +114,38 @@ impl RestartHistory {
 
         if phase == RunPhase::Waiting {
             history.restarts.push_back((at, Detection::Observed));
+        }
+        history
+    }
+
+    /// What is to be saved; `None` if there were no restarts.
+    pub(crate) fn saved(&self) -> Option<SavedRestarts> {
+        let restarts = self.restarts.iter();
+        let has_restarts = !self.restarts.is_empty() || self.state != CrashLoopState::None;
+
+        has_restarts.then(|| SavedRestarts {
+            phase_since: self.phase_since.into(),
+            restarts: restarts.map(|(moment, how)| ((*moment).into(), *how)).collect(),
+            state: self.state.clone(),
+        })
+    }
+
+    /// The history of a unit with this state and these restarts. While the program did not run, the
+    /// unit may have been restarted any number of times: so a phase in a loop begins anew.
+    pub(crate) fn restore(state: &UnitState, saved: &SavedRestarts, now: Moment) -> Self {
+        let mut history = Self {
+            phase: RunPhase::from_state(state),
+            phase_since: saved.phase_since.moment(now),
+            restarts: saved
+                .restarts
+                .iter()
+                .map(|(time, how)| (time.moment(now), *how))
+                .collect(),
+            state: saved.state.clone(),
+        };
+
+        if history.is_looping() {
+            history.phase_since = now;
         }
         history
     }

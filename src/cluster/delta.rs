@@ -17,9 +17,14 @@ pub struct Change<T> {
 }
 
 impl<T> Change<T> {
+    /// The older and the newer row, as far as they are there.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = &Arc<T>> {
+        self.before.iter().chain(&self.after)
+    }
+
     /// Whether the older or the newer row meets a condition.
     pub fn any(&self, condition: impl Fn(&T) -> bool) -> bool {
-        self.before.iter().chain(&self.after).any(|row| condition(row))
+        self.rows().any(|row| condition(row))
     }
 }
 

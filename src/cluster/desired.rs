@@ -47,6 +47,19 @@ pub(crate) struct Desired {
 }
 
 impl Desired {
+    /// The unit files that were saved, as last read at this moment.
+    pub(crate) fn restore(files: Vec<UnitFile>, read: Moment) -> Self {
+        let mut desired = Self {
+            read: Some(ReadSpan { begun: read, ended: read }),
+            ..Self::default()
+        };
+
+        for file in files {
+            desired.insert(file);
+        }
+        desired
+    }
+
     pub(crate) fn get(&self, unit: &UnitName) -> Option<&Arc<UnitFile>> {
         self.files.get(unit)
     }

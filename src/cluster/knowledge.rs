@@ -21,6 +21,7 @@ use super::model::{FleetList, Machine, Moment, UnitFile, UnitName, UnitState};
 use super::observation::{Observation, Reading, RegistrySnapshot};
 use super::report::Absence;
 use super::retention::Retention;
+use super::saved::{SavedCluster, SavedRow};
 use super::source_trust::SourceStanding;
 use super::units::AddressColumn;
 #[cfg(test)]
@@ -42,6 +43,24 @@ pub(crate) struct Knowledge {
 }
 
 impl Knowledge {
+    /// What was saved. No list has been read yet.
+    pub(crate) fn restore(saved: SavedCluster, now: Moment) -> Self {
+        Self { inventory: Inventory::restore(saved, now), ..Self::default() }
+    }
+
+    /// Removes the rows and machines that a reading does not contain, as far as it covers them.
+    pub(crate) fn retain_listed(&mut self, reading: &Reading) {
+        self.inventory.retain_listed(reading);
+    }
+
+    pub(crate) fn saved_row(&self, key: &RowKey) -> Option<SavedRow> {
+        self.inventory.rows().saved(key)
+    }
+
+    pub(crate) fn unit_file(&self, unit: &UnitName) -> Option<&Arc<UnitFile>> {
+        self.inventory.desired().get(unit)
+    }
+
     pub(crate) fn machines(&self) -> &Machines {
         self.inventory.machines()
     }
@@ -260,8 +279,13 @@ impl Knowledge {
         }
     }
 
-    /// Removes machines that have been lost for the grace period and have no row any more.
-    pub(crate) fn remove_lost_machines(&mut self, retention: Retention, at: Moment) {
-        self.inventory.remove_lost_machines(retention, at);
+    /// Removes machines that have been lost for the keep time and have no row any more, and
+    /// schedules a refresh of the rows of which one is the target.
+    pub(crate) fn remove_lost_machines(
+        &mut self,
+        retention: Retention,
+        impact: &mut ReadingImpact,
+    ) {
+        self.inventory.remove_lost_machines(retention, impact);
     }
 }

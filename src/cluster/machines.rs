@@ -10,9 +10,11 @@ use std::time::{Duration, SystemTime};
 use super::machine_life::{
     MachineEvidence, MachineNotice, MachinePresence, MachineStanding, RESTART, step,
 };
-use super::model::{Machine, MachineId, Moment, Text};
-use super::report::{Absence, ReportStatus};
+use super::model::{Machine, MachineId, Moment, Text, UnitName};
+use super::report::{Absence, Novelty, ReportStatus};
 use super::retention::Retention;
+use super::saved::{SavedMachine, SavedPresence};
+use super::saved_time::SavedTime;
 use super::source_trust::SourceStanding;
 use super::transition::Event;
 use super::view::Member;
@@ -41,6 +43,8 @@ struct MachineRecord {
     is_reporting: bool,
     /// When `is_reporting` last changed.
     reporting_changed: Moment,
+    /// The units that were reported there when it was last in the cluster; `None` while it is.
+    ran: Option<Arc<[UnitName]>>,
 }
 
 impl MachineRecord {
@@ -55,6 +59,56 @@ impl MachineRecord {
             reported: 0,
             is_reporting: false,
             reporting_changed: at,
+            ran: None,
+        }
+    }
+
+    /// The machine that was saved, without any row. A lost or missing one stays so until a reading
+    /// contains it.
+    fn restore(saved: SavedMachine, now: Moment) -> Self {
+        let absent = |since: SavedTime| ReportStatus::Absent {
+            since: since.moment(now),
+            absence: Absence::Unlisted,
+            confirmed: true,
+        };
+        let (presence, report) = match saved.presence {
+            SavedPresence::Present => (MachinePresence::Present, ReportStatus::Current),
+            SavedPresence::Returned => (MachinePresence::Returned, ReportStatus::Current),
+            SavedPresence::Silent { since } => {
+                (MachinePresence::Silent { since: since.moment(now) }, ReportStatus::Current)
+            }
+            SavedPresence::Missing { since } => {
+                (MachinePresence::Missing { since: since.moment(now) }, absent(since))
+            }
+            SavedPresence::Lost { since } => {
+                (MachinePresence::Lost { since: since.moment(now) }, absent(since))
+            }
+        };
+
+        Self {
+            report,
+            presence,
+            since: saved.since.0,
+            ran: report.is_absent().then(|| saved.ran.into()),
+            ..Self::new(saved.machine, now, saved.since_seen)
+        }
+    }
+
+    fn saved(&self) -> SavedMachine {
+        SavedMachine {
+            machine: self.machine.clone(),
+            presence: match self.presence {
+                MachinePresence::Present => SavedPresence::Present,
+                MachinePresence::Returned => SavedPresence::Returned,
+                MachinePresence::Silent { since } => SavedPresence::Silent { since: since.into() },
+                MachinePresence::Missing { since } => {
+                    SavedPresence::Missing { since: since.into() }
+                }
+                MachinePresence::Lost { since } => SavedPresence::Lost { since: since.into() },
+            },
+            since: SavedTime(self.since),
+            since_seen: self.since_seen,
+            ran: self.ran.iter().flat_map(|units| units.iter().cloned()).collect(),
         }
     }
 
@@ -142,6 +196,7 @@ impl MachineRecord {
             leads,
             silent_since,
             lost_since,
+            ran: self.ran.clone().filter(|_| lost_since.is_some()).unwrap_or_default(),
             since: self.since,
             since_seen: self.since_seen,
         }
@@ -203,18 +258,41 @@ impl Machines {
         self.records.values().filter(is_present).map(|record| &record.machine)
     }
 
+    /// The machines that were saved, without any row.
+    pub(crate) fn restore(saved: Vec<SavedMachine>, now: Moment) -> Self {
+        let records = saved
+            .into_iter()
+            .map(|saved| (saved.machine.id.clone(), MachineRecord::restore(saved, now)));
+
+        Self { records: records.collect(), leader: None }
+    }
+
+    /// What is to be saved of a machine.
+    pub(crate) fn saved(&self, id: &MachineId) -> Option<SavedMachine> {
+        self.records.get(id).map(MachineRecord::saved)
+    }
+
+    /// Removes the machines that are none of these, and not lost already.
+    pub(crate) fn retain(&mut self, ids: &BTreeSet<MachineId>) {
+        self.records.retain(|id, record| {
+            let is_lost = matches!(record.presence, MachinePresence::Lost { .. });
+            is_lost || ids.contains(id)
+        });
+    }
+
     /// Adds a machine, or updates its description. Returns whether the machine or its description
-    /// is new. In the `is_first` reading, a new machine is no event.
+    /// is new.
     pub(crate) fn upsert(
         &mut self,
         machine: Machine,
         at: Moment,
-        is_first: bool,
+        novelty: Novelty,
         events: &mut Vec<Event>,
     ) -> bool {
         if let Some(record) = self.records.get_mut(&machine.id) {
             if record.report.is_absent() {
                 record.report = ReportStatus::Current;
+                record.ran = None;
             }
 
             let is_changed = record.machine != machine;
@@ -222,8 +300,8 @@ impl Machines {
             return is_changed;
         }
 
-        let record = MachineRecord::new(machine, at, !is_first);
-        if !is_first {
+        let record = MachineRecord::new(machine, at, novelty.is_seen);
+        if novelty.is_event {
             events.push(record.event(MachineNotice::Joined));
         }
         self.records.insert(record.machine.id.clone(), record);
@@ -240,6 +318,10 @@ impl Machines {
         self.ids_of(|record| record.report.is_overdue()).collect()
     }
 
+    pub(crate) fn ids(&self) -> Vec<MachineId> {
+        self.records.keys().cloned().collect()
+    }
+
     fn ids_of(
         &self,
         predicate: impl Fn(&MachineRecord) -> bool,
@@ -250,9 +332,22 @@ impl Machines {
             .map(|(id, _)| id.clone())
     }
 
+    /// The machines that have just become absent, so that it is not known yet what ran there.
+    pub(crate) fn just_absent(&self) -> Vec<MachineId> {
+        self.ids_of(|record| record.report.is_absent() && record.ran.is_none())
+            .collect()
+    }
+
     pub(crate) fn mark_absent(&mut self, id: &MachineId, absence: Absence, at: Moment) {
         if let Some(record) = self.records.get_mut(id) {
             record.report.mark_absent(absence, at);
+        }
+    }
+
+    /// Sets which units a machine reported before it was absent.
+    pub(crate) fn set_ran(&mut self, id: &MachineId, units: Vec<UnitName>) {
+        if let Some(record) = self.records.get_mut(id) {
+            record.ran = Some(units.into());
         }
     }
 
@@ -290,6 +385,15 @@ impl Machines {
         }
     }
 
+    /// Sets the counts of a machine that was saved with its rows.
+    pub(crate) fn restore_counts(&mut self, id: &MachineId, rows: usize, reported: usize) {
+        self.set_counts(id, rows, reported);
+
+        if let Some(record) = self.records.get_mut(id) {
+            record.is_reporting = reported > 0;
+        }
+    }
+
     /// Makes one step of each machine's life. Returns the machines that are in another state now.
     pub(crate) fn step(
         &mut self,
@@ -314,19 +418,32 @@ impl Machines {
         changed
     }
 
-    /// Removes machines that have been lost for the keep time and have no row any more.
-    pub(crate) fn remove_lost(&mut self, retention: Retention, at: Moment) {
-        self.records.retain(|_, record| match record.presence {
+    /// Removes machines that have been lost for the keep time and have no row any more. Returns
+    /// which.
+    pub(crate) fn remove_lost(&mut self, retention: Retention, at: Moment) -> Vec<MachineId> {
+        let is_over = |record: &MachineRecord| match record.presence {
             MachinePresence::Lost { since } => {
                 let is_of_interest = at.since(since) < retention.lost || record.rows > 0;
-                is_of_interest && !retention.passes_through()
+                !is_of_interest || retention.passes_through()
             }
-            _ => true,
-        });
+            _ => false,
+        };
+        let removed: Vec<MachineId> = self.ids_of(is_over).collect();
+
+        for id in &removed {
+            self.records.remove(id);
+        }
+        removed
     }
 
-    /// The machines as they are shown. One that is shown as before is shared with `before`.
-    pub(crate) fn members(&self, before: &[Arc<Member>], at: Moment) -> Vec<Arc<Member>> {
+    /// The machines as they are shown: all, or only those that the source reports. One that is
+    /// shown as before is shared with `before`.
+    pub(crate) fn members(
+        &self,
+        before: &[Arc<Member>],
+        reported_only: bool,
+        at: Moment,
+    ) -> Vec<Arc<Member>> {
         let member = |record: &MachineRecord| {
             let leads = self.leader.as_ref() == Some(&record.machine.id);
             let member = record.member(leads, at);
@@ -339,7 +456,11 @@ impl Machines {
                 _ => Arc::new(member),
             }
         };
-        self.records.values().map(member).collect()
+        self.records
+            .values()
+            .filter(|record| !reported_only || !record.report.is_absent())
+            .map(member)
+            .collect()
     }
 
     /// A machine, or one with only its ID if it was never listed.

@@ -21,6 +21,8 @@ mod observation;
 mod report;
 mod requirements;
 mod retention;
+mod saved;
+mod saved_time;
 mod source_trust;
 mod suspicion;
 #[cfg(test)]
@@ -45,6 +47,9 @@ pub use model::{
 };
 pub use observation::{Lease, Observation, Reading, RegistrySnapshot};
 pub use retention::Retention;
+use saved::{ClusterMatch, SavedIdentity};
+pub use saved::{SavedCluster, SavedEvent, SavedMachine, SavedRow};
+pub use saved_time::SavedTime;
 use source_trust::{SourceStanding, SourceTrust};
 use suspicion::MissingRows;
 pub use transition::{Event, HumanDuration, Place, Severity, Transition};
@@ -71,6 +76,15 @@ pub struct Cluster {
     transitions: u64,
     /// The value of [`Health::held_back`] when the cluster was last reset.
     held_back_before_reset: u64,
+    /// Whether what is known was saved by the program that ran before.
+    is_restored: bool,
+    /// What was saved, until it is known whether it is this cluster.
+    saved_identity: Option<SavedIdentity>,
+    /// Whether what was saved is so old that all that left meanwhile has been gone for longer than
+    /// anything is kept.
+    is_outdated: bool,
+    /// Whether what was saved was of another cluster.
+    has_discarded: bool,
 }
 
 impl Cluster {
@@ -87,7 +101,57 @@ impl Cluster {
             is_complete: false,
             transitions: 0,
             held_back_before_reset: 0,
+            is_restored: false,
+            saved_identity: None,
+            is_outdated: false,
+            has_discarded: false,
         }
+    }
+
+    /// A cluster that goes on as if it had been running, without a reading since it was saved.
+    /// Nothing of it is shown before the units have been read.
+    pub fn restore(retention: Retention, mut saved: SavedCluster, now: Moment) -> Self {
+        let mut cluster = Self::new(retention);
+        cluster.transitions = saved.transitions;
+        saved.remove_long_lost(retention.lost, now.wall);
+        if saved.is_empty() {
+            return cluster;
+        }
+
+        let age = saved
+            .saved
+            .and_then(|SavedTime(time)| now.wall.duration_since(time).ok());
+        cluster.is_outdated = age.is_some_and(|age| age > retention.lost.max(retention.grace));
+        cluster.is_restored = true;
+        cluster.saved_identity = Some(SavedIdentity::of(&saved));
+        cluster.trust.set_restored(true);
+        cluster.knowledge = Knowledge::restore(saved, now);
+        cluster
+    }
+
+    /// Whether what was saved was of another cluster, and was discarded.
+    pub fn has_discarded_saved(&self) -> bool {
+        self.has_discarded
+    }
+
+    /// What is to be saved of a row; `None` if it is not there.
+    pub fn saved_row(&self, key: &RowKey) -> Option<SavedRow> {
+        self.knowledge.saved_row(key)
+    }
+
+    /// What is to be saved of a machine; `None` if it is not there.
+    pub fn saved_machine(&self, id: &MachineId) -> Option<SavedMachine> {
+        self.knowledge.machines().saved(id)
+    }
+
+    /// The file of a unit, as last read.
+    pub fn unit_file(&self, unit: &UnitName) -> Option<&Arc<UnitFile>> {
+        self.knowledge.unit_file(unit)
+    }
+
+    /// The number of the last transition.
+    pub fn transitions(&self) -> u64 {
+        self.transitions
     }
 
     /// The cluster as it is to be shown. It is the same `Arc` as long as nothing in it changes.
@@ -131,11 +195,17 @@ impl Cluster {
     /// Applies a reading that was complete at `at`, after it had taken `took`. Returns what
     /// happened, in order.
     pub fn apply(&mut self, reading: Reading, at: Moment, took: Duration) -> Vec<Arc<Transition>> {
+        let span = ReadSpan { begun: at.before(took), ended: at };
+        self.compare_with_saved(&reading, span);
         let mut events = Vec::new();
         let is_first = self.trust.record_success(reading.lists(), at, &mut events);
+        if is_first && self.is_outdated {
+            self.knowledge.retain_listed(&reading);
+        }
+
         let has_recovered = self.trust.has_recovered(self.retention, at);
-        let span = ReadSpan { begun: at.before(took), ended: at };
-        let mut impact = ReadingImpact::new(span, is_first, has_recovered, events);
+        let mut impact =
+            ReadingImpact::new(span, is_first, self.is_restored, has_recovered, events);
 
         self.knowledge.apply(reading, &mut impact);
         self.evaluate(&mut impact, at);
@@ -146,6 +216,34 @@ impl Cluster {
         let has_unread = self.health().unread().next().is_some();
         self.is_complete |= !has_unread;
         self.number(impact.into_events(), at)
+    }
+
+    /// Discards what was saved if a reading shows that it was another cluster.
+    fn compare_with_saved(&mut self, reading: &Reading, span: ReadSpan) {
+        let Some(saved) = &mut self.saved_identity else {
+            return;
+        };
+
+        match saved.compare(reading) {
+            ClusterMatch::Unknown => saved.keep(reading, span),
+            ClusterMatch::Same => self.saved_identity = None,
+            ClusterMatch::Other => {
+                let before = saved.take_readings();
+                self.saved_identity = None;
+                self.is_restored = false;
+                self.has_discarded = true;
+                self.trust.set_restored(false);
+                self.knowledge = Knowledge::default();
+                self.view = Arc::default();
+
+                // What was read of this cluster until now is not saved. Events of it would be
+                // compared with the other one.
+                for (reading, span) in before {
+                    let mut impact = ReadingImpact::new(span, true, false, true, Vec::new());
+                    self.knowledge.apply(reading, &mut impact);
+                }
+            }
+        }
     }
 
     /// Records that some lists could not be read. What is known stays as it is.
@@ -175,7 +273,8 @@ impl Cluster {
         }
         let may_be_suspect =
             impact.absences_changed() || lacks_all_units || self.trust.needs_check();
-        if may_be_suspect && !retention.passes_through() {
+        let is_judged = !retention.passes_through() && !self.trust.is_restoring(retention, at);
+        if may_be_suspect && is_judged {
             self.check_missing_rows(impact, at);
         }
 
@@ -216,17 +315,24 @@ impl Cluster {
         self.view_before = self.view.clone();
         let mut delta = Delta::default();
 
-        let context = self.evaluation_context(at);
-        let mut changed = BTreeMap::new();
-        self.knowledge
-            .refresh(context, impact, |key, unit| _ = changed.insert(key, unit));
-        for (key, after) in changed {
-            delta.units.extend(self.update_row(&key, after));
+        // What was saved is not shown before the units have been read. Then everything is.
+        let hides_saved = self.is_restored && self.health().list(FleetList::Units).read.is_none();
+        if !hides_saved {
+            let context = self.evaluation_context(at);
+            let mut changed = BTreeMap::new();
+            self.knowledge
+                .refresh(context, impact, |key, unit| _ = changed.insert(key, unit));
+            self.knowledge.remove_lost_machines(self.retention, impact);
+            self.knowledge
+                .refresh(context, impact, |key, unit| _ = changed.insert(key, unit));
+
+            for (key, after) in changed {
+                delta.units.extend(self.update_row(&key, after));
+            }
         }
 
-        self.knowledge.remove_lost_machines(self.retention, at);
         let before = &self.view_before.machines;
-        let machines = self.knowledge.machines().members(before, at);
+        let machines = self.knowledge.machines().members(before, hides_saved, at);
         if machines != *before {
             delta.machines = Delta::of_machines(before, &machines);
             Arc::make_mut(&mut self.view).machines = machines;

@@ -2,10 +2,13 @@
 //!
 //! It does not know what follows from that, and it does not distinguish units from machines.
 
+use serde::{Deserialize, Serialize};
+
 use super::model::Moment;
 
 /// Why a row is missing, as far as the source can tell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Absence {
     /// A list does not contain it, and a list does not say why.
     Unlisted,
@@ -13,6 +16,17 @@ pub(crate) enum Absence {
     Deleted,
     /// Its key was not renewed in time.
     Expired,
+}
+
+/// What it means that a reading has something new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Novelty {
+    /// Whether it is an event. In the first reading of a list it is none, unless it is known what
+    /// was there before.
+    pub(crate) is_event: bool,
+    /// Whether it has happened since the reading before, as opposed to some time before the first
+    /// reading.
+    pub(crate) is_seen: bool,
 }
 
 /// Whether the source currently reports a row.

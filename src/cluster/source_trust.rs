@@ -44,6 +44,9 @@ pub(crate) struct SourceTrust {
     /// When the units and machines could be read again after an outage, or a suspicion ended. For a
     /// source that listed no unit at first, when it began.
     recovered: Option<Moment>,
+    /// Whether the cluster was restored, and the source has not recovered since it was first read:
+    /// until then, it is like after an outage, since nothing is known of the time before.
+    is_restored: bool,
 }
 
 impl SourceTrust {
@@ -55,7 +58,20 @@ impl SourceTrust {
             suspicion: Suspicion::default(),
             began: None,
             recovered: None,
+            is_restored: false,
         }
+    }
+
+    /// Records that it is known what was there before the first reading.
+    pub(crate) fn set_restored(&mut self, is_restored: bool) {
+        self.is_restored = is_restored;
+    }
+
+    /// Whether the source has not recovered yet since a restored cluster was first read. Many rows
+    /// may be missing then because the program did not run for long.
+    pub(crate) fn is_restoring(&mut self, retention: Retention, at: Moment) -> bool {
+        self.is_restored &= !self.has_recovered(retention, at);
+        self.is_restored
     }
 
     pub(crate) fn health(&self) -> &Health {
@@ -91,10 +107,13 @@ impl SourceTrust {
 
         for list in lists {
             let health = self.health.list_mut(*list);
-            is_first |= health.read.replace(at).is_none();
+            let is_first_of_list = health.read.replace(at).is_none();
+            let had_failed = health.failure.take().is_some();
+            is_first |= is_first_of_list;
 
             // A failure to read the unit files does not affect the rows.
-            if health.failure.take().is_some() && *list != FleetList::UnitFiles {
+            let is_after_outage = had_failed || (is_first_of_list && self.is_restored);
+            if is_after_outage && *list != FleetList::UnitFiles {
                 self.recovered = Some(at);
             }
         }

@@ -7,6 +7,7 @@ mod machines;
 mod random;
 mod registry_machines;
 mod registry_units;
+mod restarts;
 mod source;
 
 use std::sync::Arc;

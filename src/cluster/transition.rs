@@ -6,13 +6,15 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
+use serde::{Deserialize, Serialize};
+
 use super::model::ReasonText;
 use super::{MachineId, Text, UnitName};
 
 /// An event with its time and its number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transition {
-    /// Counts up from 1 since the start of the process.
+    /// Counts up from 1, over restarts if the state of the cluster is saved.
     pub number: u64,
     /// When this process learned of it.
     pub time: SystemTime,
@@ -21,7 +23,7 @@ pub struct Transition {
 }
 
 /// The unit and the machine that an event is about.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
     /// The unit's full name.
     pub unit: UnitName,
@@ -32,7 +34,8 @@ pub struct Place {
 }
 
 /// Something that happened in the cluster, or to the source.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Event {
     /// A machine reports a unit for the first time.
     Appeared {
@@ -71,7 +74,7 @@ pub enum Event {
         /// The last reported state, as `active/sub`.
         from: Text,
         /// The evidence, or the timeout that is over.
-        reason: &'static str,
+        reason: ReasonText,
     },
     /// A unit fails, is restarted, and fails again. No further restart is an event until the loop
     /// is over.
@@ -299,8 +302,9 @@ impl Event {
     /// The reason, for events that have one.
     pub fn reason(&self) -> Option<&str> {
         match self {
-            Event::Gone { reason, .. } => Some(reason),
-            Event::CrashLoop { reason, .. } | Event::CrashLoopOver { reason, .. } => Some(reason),
+            Event::Gone { reason, .. }
+            | Event::CrashLoop { reason, .. }
+            | Event::CrashLoopOver { reason, .. } => Some(reason),
             Event::SourceDown { reason } => Some(reason),
             _ => None,
         }

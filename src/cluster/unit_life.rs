@@ -14,6 +14,8 @@ mod tests;
 
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use super::desired::{DesiredPlacement, NotWanted};
 use super::machine_life::{MachineStanding, RESTART};
 use super::model::Moment;
@@ -29,7 +31,8 @@ const REWRITE: Duration = Duration::from_millis(500);
 const FLAPPING: Duration = Duration::from_secs(60);
 
 /// The state of a row that is, or was, reported.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum UnitPresence {
     /// Its machine reports it.
     Reported,
@@ -41,7 +44,8 @@ pub(crate) enum UnitPresence {
     Stale,
     /// It is not reported, and its machine is lost, or was lost and has not reported it since.
     Lost,
-    /// It is to be removed.
+    /// It is to be removed, so it is never saved.
+    #[serde(skip)]
     Gone(Departure),
 }
 

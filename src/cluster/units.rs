@@ -21,8 +21,9 @@ use super::desired::Desired;
 use super::machines::Machines;
 use super::model::RowKey;
 use super::model::{MachineId, Moment, UnitName, UnitState};
-use super::report::Absence;
+use super::report::{Absence, Novelty};
 use super::requirements::{RequirementsMatch, match_requirements};
+use super::saved::SavedRow;
 use super::transition::{Event, Place};
 use super::unit_life::Departure;
 #[cfg(test)]
@@ -58,6 +59,43 @@ pub(crate) struct UnitRecords {
 }
 
 impl UnitRecords {
+    /// The rows that were saved, with fleet's files then.
+    pub(crate) fn restore(saved: &[SavedRow], desired: &Desired, now: Moment) -> Self {
+        let mut rows = Self::default();
+
+        for saved in saved {
+            let key = saved.key();
+            let file = desired.get(&key.0).map(|file| &**file);
+            let record = UnitRecord::restore(saved, file, now);
+            if record.reported().is_some_and(ReportedRow::is_absent) {
+                rows.absent.insert(key.clone());
+            }
+            rows.records.insert(key, record);
+        }
+        rows
+    }
+
+    /// What is to be saved of a row; `None` if it is not there, or has never been shown.
+    pub(crate) fn saved(&self, key: &RowKey) -> Option<SavedRow> {
+        self.records.get(key)?.saved()
+    }
+
+    /// Removes the rows that are, or were, reported, and are none of these.
+    pub(crate) fn retain_reported(&mut self, keys: &BTreeSet<RowKey>) {
+        self.records
+            .retain(|key, record| !record.is_reported() || keys.contains(key));
+        self.absent.retain(|key| keys.contains(key));
+    }
+
+    /// The units that a machine reports, or did.
+    pub(crate) fn units_on(&self, machine: &MachineId) -> Vec<UnitName> {
+        self.records
+            .iter()
+            .filter(|(key, record)| key.1.as_ref() == Some(machine) && record.is_reported())
+            .map(|(key, _)| key.0.clone())
+            .collect()
+    }
+
     pub(crate) fn held_back(&self) -> u64 {
         self.held_back
     }
@@ -163,14 +201,13 @@ impl UnitRecords {
         self.timers.take_expired(at.instant)
     }
 
-    /// Records that a machine reports a unit. Returns whether that adds any information. In the
-    /// `is_first` reading, a new row is no event.
+    /// Records that a machine reports a unit. Returns whether that adds any information.
     pub(crate) fn record_report(
         &mut self,
         state: UnitState,
         addresses: AddressColumn,
         at: Moment,
-        is_first: bool,
+        novelty: Novelty,
         machines: &mut Machines,
         events: &mut Vec<Event>,
     ) -> bool {
@@ -182,8 +219,8 @@ impl UnitRecords {
 
         let known = self.records.get_mut(&key).and_then(UnitRecord::reported_mut);
         let Some(row) = known else {
-            let row = ReportedRow::new(state, without_address, at, !is_first);
-            if !is_first {
+            let row = ReportedRow::new(state, without_address, at, novelty.is_seen);
+            if novelty.is_event {
                 events.push(row.appeared_event(machines));
             }
             machines.adjust_counts(&machine, 1, 1);
@@ -199,7 +236,7 @@ impl UnitRecords {
             self.absent.remove(&key);
             machines.adjust_counts(&machine, 0, 1);
         }
-        row.record_report(state, without_address, at, machines, events);
+        row.record_report(state, without_address, at, novelty.is_seen, machines, events);
         true
     }
 
@@ -332,7 +369,7 @@ impl UnitRecords {
             events.push(Event::Gone {
                 place: place_without_machine(unit),
                 from: SUBMITTED.into(),
-                reason: "its unit file was deleted",
+                reason: "its unit file was deleted".into(),
             });
         }
 

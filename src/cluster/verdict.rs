@@ -13,7 +13,7 @@ mod tests;
 use std::fmt;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::crash_loop::RestartHistory;
 use super::desired::{DesiredPlacement, NotWanted};
@@ -23,7 +23,7 @@ use super::transition::HumanDuration;
 use super::unit_life::UnitPresence;
 
 /// What is wrong with a unit on a machine, if anything is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// systemd reports that it failed, or cannot load it.
@@ -154,6 +154,8 @@ pub(crate) struct ExpectedFacts<'a> {
     /// Whether it may still be reported: fleet has only just begun to want it, or the source's
     /// lists may be incomplete.
     pub(crate) is_early: bool,
+    /// Whether that machine has left the cluster.
+    pub(crate) machine_is_lost: bool,
     /// Whether it is global, and no machine of the cluster meets its requirements.
     pub(crate) fits_no_machine: bool,
 }
@@ -358,6 +360,10 @@ pub(crate) fn judge_expected(facts: &ExpectedFacts) -> (Verdict, ReasonText) {
             .unwrap_or_default();
         let reason = format!("fleet wants it {desired}{place}; it has not been reported yet.");
         return (Verdict::Ok, reason.into());
+    }
+    if let Some(machine) = facts.machine.filter(|_| facts.machine_is_lost) {
+        let reason = format!("fleet wants it {desired} on {machine}, which has left the cluster.");
+        return (Verdict::MachineLost, reason.into());
     }
     judge_unreported(file, desired, facts.machine)
 }

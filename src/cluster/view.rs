@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use immutable_chunkmap::map::Map;
 
-use super::model::{Machine, MachineId, ReasonText, RowKey, Text, UnitFile, UnitState};
+use super::model::{Machine, MachineId, ReasonText, RowKey, Text, UnitFile, UnitName, UnitState};
 use super::verdict::Verdict;
 
 /// A unit on one machine, or nowhere, as it is shown.
@@ -62,6 +62,8 @@ pub struct Member {
     pub silent_since: Option<SystemTime>,
     /// When it left the cluster, if it has.
     pub lost_since: Option<SystemTime>,
+    /// The units that it reported when it left; empty while it is in the cluster.
+    pub ran: Arc<[UnitName]>,
     /// When it joined, or when this process first read it.
     pub since: SystemTime,
     /// Whether this process saw it join. If not, it was already there at `since`.

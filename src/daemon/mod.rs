@@ -9,7 +9,9 @@ mod fleet_version;
 mod initial_problems;
 mod prepare;
 mod reload;
+mod restart;
 mod run_loop;
+mod state_keeper;
 mod unit_files;
 
 use std::process::ExitCode;
@@ -31,6 +33,7 @@ use crate::metrics::Metrics;
 use crate::net::tls::NoHostRoots;
 use crate::notify::Notifier;
 use crate::problems::ProblemTracker;
+use crate::saved_state::SavedState;
 use crate::server::listen::{ListenError, listen};
 use crate::server::open_files::OpenFileLimit;
 use crate::server::{Server, Timing};
@@ -41,8 +44,10 @@ use crate::source::{Source, UnitFileReader};
 use crate::telemetry::{LogFilter, LogHandle};
 use crate::unit_files::{UnitFileService, UnitFiles};
 use initial_problems::InitialProblems;
-use prepare::{Prepared, open_recorder, prepare};
+use prepare::{Prepared, open_recorder, prepare, state_directory};
 use reload::RestartOptions;
+use restart::{Restart, previous_run};
+use state_keeper::StateKeeper;
 use unit_files::CurrentSource;
 
 pub use prepare::{check, raise_open_files};
@@ -50,7 +55,7 @@ pub use prepare::{check, raise_open_files};
 /// The exit status after a wrong configuration: `EX_CONFIG` of `sysexits(3)`. The service unit has
 /// it in `RestartPreventExitStatus=`, so systemd does not restart the program.
 const EX_CONFIG: u8 = 78;
-/// The time that the source gets to stop its child processes. This time and the next two together
+/// The time that the source gets to stop its child processes. This time and the next three together
 /// are less than the 5 s after SIGTERM after which the program has ended, as is documented.
 const STOP_SOURCE: Duration = Duration::from_secs(1);
 /// The time that clients get to close their connections.
@@ -58,6 +63,8 @@ const DRAIN: Duration = Duration::from_millis(2500);
 /// The time that the last lines of a recording get to be written, and the last events for a
 /// webhook.
 const FLUSH: Duration = Duration::from_millis(250);
+/// The time that the last changes get to be saved.
+const FLUSH_STATE: Duration = Duration::from_millis(750);
 
 /// An error that ends the program.
 #[derive(Debug, thiserror::Error)]
@@ -149,9 +156,18 @@ pub async fn run(
     let mut reading_files = JoinSet::new();
     reading_files.spawn(UnitFileService::new(unit_file_source, unit_file_requests).run());
 
+    let source = source.start();
+    let Restart { cluster, saved, keeper } = if source.is_recording() {
+        Restart::without(retention(&config))
+    } else {
+        Restart::from(state_directory(), retention(&config)).await
+    };
     let mut daemon = Daemon {
-        cluster: Cluster::new(retention(&config)),
-        source: source.start(),
+        cluster,
+        saved,
+        has_restored: false,
+        keeper,
+        source,
         unit_file_reader,
         selection,
         fleet_version: None,
@@ -169,6 +185,8 @@ pub async fn run(
         initial_problems: None,
         has_logged_repeated_names: false,
     };
+    let previous_run = daemon.saved.as_ref().map(previous_run);
+    daemon.publisher.set_previous_run(previous_run);
     daemon.publish_source_info();
     daemon.publish_commands();
 
@@ -211,6 +229,9 @@ pub async fn run(
     if let Some(recorder) = &daemon.recorder {
         recorder.flush(FLUSH);
     }
+    if let Some(keeper) = &mut daemon.keeper {
+        keeper.finish(&daemon.cluster, &daemon.publisher.last(), FLUSH_STATE);
+    }
     ended
 }
 
@@ -221,6 +242,12 @@ struct Daemon {
     log_filter: LogFilter,
     log: LogHandle,
     cluster: Cluster,
+    /// What the program that ran before has saved, until everything has been read.
+    saved: Option<SavedState>,
+    /// Whether the problems and events in `saved` go on.
+    has_restored: bool,
+    /// Saves the state; `None` if it is not saved.
+    keeper: Option<StateKeeper>,
     publisher: Publisher,
     server: Server,
     files: OpenFileLimit,

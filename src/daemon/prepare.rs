@@ -11,8 +11,8 @@ use crate::config::{Config, Environment};
 use crate::metrics::UnitSeries;
 use crate::net::host;
 use crate::notify::{
-    AlertTiming, AlertmanagerSettings, NotifySettings, WebhookSecret, WebhookSettings,
-    WebhookTiming, state_directory,
+    self, AlertTiming, AlertmanagerSettings, NotifySettings, WebhookSecret, WebhookSettings,
+    WebhookTiming,
 };
 use crate::server::ServerSettings;
 use crate::server::access::{AccessPolicy, Token};
@@ -98,6 +98,12 @@ fn unusable_recording(path: &Path, error: &std::io::Error) -> Failure {
     Failure::Config(format!("record = {:?}: cannot be opened: {error}", path.display()))
 }
 
+/// systemd's directory for the state of a service (`systemd.exec(5)`): the first of several, which
+/// are separated by colons.
+pub(super) fn state_directory() -> Option<PathBuf> {
+    notify::state_directory(std::env::var_os("STATE_DIRECTORY").as_deref())
+}
+
 /// systemd's directory of credentials (`systemd.exec(5)`).
 fn credentials() -> Option<PathBuf> {
     std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from)
@@ -113,7 +119,7 @@ fn notify_settings(config: &Config) -> Result<NotifySettings, Failure> {
             Some(WebhookSettings {
                 target: target.clone(),
                 secret,
-                state_directory: state_directory(std::env::var_os("STATE_DIRECTORY").as_deref()),
+                state_directory: state_directory(),
                 timing: WebhookTiming::default(),
             })
         }

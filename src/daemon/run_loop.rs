@@ -66,6 +66,7 @@ impl Daemon {
                     if self.update_problems(Moment::now()) {
                         self.publish(&[], &[]);
                     }
+                    self.save_state(&[], Moment::now());
                 }
                 _ = watchdog.tick(), if service.watchdog_interval().is_some() => {
                     // The watchdog guards this process: a source that keeps reporting errors is
@@ -140,6 +141,7 @@ impl Daemon {
         }
 
         let now = Moment::now();
+        self.restore_saved(now);
         self.update_problems(now);
         self.publisher.publish(FeedInput {
             view: self.cluster.view(),
@@ -150,6 +152,7 @@ impl Daemon {
             read,
             now,
         });
+        self.save_state(transitions, now);
 
         // After publishing, so that an event in the journal is on the page already.
         for transition in transitions {

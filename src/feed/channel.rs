@@ -21,6 +21,7 @@ use bytes::{Bytes, BytesMut};
 
 use self::batch::WeakBatch;
 use self::budget::MemoryBudget;
+use super::previous_run::{Missed, PreviousRun};
 use super::subscription::{Subscription, Topic};
 use super::update_history::{HistoryEntry, UpdateContent};
 use super::{Publication, frame, update};
@@ -68,6 +69,8 @@ struct EncodedCache {
     snapshots: WeakBatch,
     /// By the revision after which the updates begin.
     updates_since: HashMap<u64, WeakBatch>,
+    /// The same for clients of the program that ran before, by its revisions.
+    missed_since: HashMap<u64, WeakBatch>,
 }
 
 /// Why a client gets snapshots in place of the updates that it has missed.
@@ -77,7 +80,18 @@ enum ResyncReason {
     LargerThanSnapshot,
     OtherEpoch,
     FutureRevision,
+    NotSaved,
+    NotReadYet,
     OverBudget,
+}
+
+/// What a client that resumes gets.
+#[derive(Debug)]
+enum Resumed {
+    /// What it has missed; `None` if that is nothing.
+    Updates(Option<MessageBatch>),
+    /// Nothing yet: the cluster has not been read since the program was restarted.
+    Later,
 }
 
 impl ResyncReason {
@@ -88,6 +102,12 @@ impl ResyncReason {
             ResyncReason::LargerThanSnapshot => "the missed updates are larger than a snapshot",
             ResyncReason::OtherEpoch => "this is another run of the program",
             ResyncReason::FutureRevision => "this revision does not exist yet",
+            ResyncReason::NotSaved => {
+                "the program was restarted, and had not saved its last messages"
+            }
+            ResyncReason::NotReadYet => {
+                "the program was restarted, and has not read everything since"
+            }
             ResyncReason::OverBudget => "there is not enough memory for the missed updates",
         }
     }
@@ -184,15 +204,72 @@ impl Channel {
         &self,
         publication: &Publication,
         position: &ResumePosition,
-    ) -> Result<Option<MessageBatch>, ResyncReason> {
+    ) -> Result<Resumed, ResyncReason> {
+        let previous_run = publication.previous_run.as_deref();
         if position.epoch != *publication.epoch {
-            return Err(ResyncReason::OtherEpoch);
+            let run = previous_run.filter(|run| *run.epoch == *position.epoch);
+            let run = run.ok_or(ResyncReason::OtherEpoch)?;
+            return self.resume_after_restart(publication, run, position.revision);
         }
         if position.revision > publication.revision {
             return Err(ResyncReason::FutureRevision);
         }
 
+        // Before that, a client may have rows of the program that ran before.
+        let begin = previous_run.and_then(|run| run.diff.as_ref());
+        if begin.is_some_and(|diff| position.revision < diff.revision) {
+            return Err(ResyncReason::TooOld);
+        }
         self.updates_since(publication, position.revision)
+            .map(Resumed::Updates)
+    }
+
+    /// What a client has missed that had this revision of the program that ran before.
+    fn resume_after_restart(
+        &self,
+        publication: &Publication,
+        run: &PreviousRun,
+        revision: u64,
+    ) -> Result<Resumed, ResyncReason> {
+        let mut cache = self.cache(publication);
+        let cached = cache.missed_since.get(&revision).and_then(WeakBatch::upgrade);
+        if cached.is_some() {
+            return Ok(Resumed::Updates(cached));
+        }
+
+        let missed = match run.missed_since(revision, publication) {
+            Missed::NotKnownYet => return Ok(Resumed::Later),
+            Missed::Unknown => return Err(ResyncReason::TooOld),
+            Missed::NotSaved => return Err(ResyncReason::NotSaved),
+            Missed::Known(missed) => missed,
+        };
+        if missed.len() > self.snapshot_rows(publication) {
+            return Err(ResyncReason::LargerThanSnapshot);
+        }
+
+        let Subscription { topics, filter } = &self.subscription;
+        let deltas = topics
+            .iter()
+            .filter_map(|topic| update::missed_delta(publication, &missed, *topic, filter));
+        let events = missed
+            .events
+            .iter()
+            .filter(|transition| topics.contains(&Topic::Events) && filter.event(&transition.event))
+            .map(|transition| update::event(update::BEFORE_RESUMED, transition));
+        // A client cannot resume before it has all of them.
+        let messages = deltas.chain(events).map(|message| (message, None));
+        let (bytes, messages) = self.encode(publication, messages);
+        if messages == 0 {
+            return Ok(Resumed::Updates(None));
+        }
+
+        // That is what most of them need.
+        let is_last = revision == run.revision;
+        let batch = self
+            .reserve(bytes, messages, is_last, &mut cache)
+            .map_err(|OverBudget| ResyncReason::OverBudget)?;
+        cache.missed_since.insert(revision, batch.downgrade());
+        Ok(Resumed::Updates(Some(batch)))
     }
 
     /// The messages after `revision`; `None` if none of them is for this channel.

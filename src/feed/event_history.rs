@@ -225,6 +225,20 @@ impl EventHistory {
         }
     }
 
+    /// Adds the events of the program that ran before, oldest first.
+    pub(super) fn restore(&mut self, transitions: &[impl AsRef<Transition>]) {
+        if !self.is_on() {
+            return;
+        }
+
+        for transition in transitions {
+            self.push(transition.as_ref());
+        }
+        if self.bytes() > self.max_bytes {
+            self.shorten();
+        }
+    }
+
     /// The events that a query selects.
     pub(super) fn find(&self, query: &HistoryQuery) -> FoundEvents {
         let rings: Vec<&EventRing> = self

@@ -11,6 +11,7 @@ use super::event_history::{EventHistory, HistoryQuery};
 use super::list::PublishedList;
 use super::message::{self, HistoryBody};
 use super::plain;
+use super::previous_run::PreviousRun;
 use super::subscription::Subscription;
 use super::update_history::UpdateHistory;
 use crate::cluster::{Health, MachineId, Moment, Text, Transition, View};
@@ -60,6 +61,8 @@ pub struct Publication {
     pub(super) bodies: Arc<EncodedBodies>,
     /// The latest messages of the second protocol.
     pub(super) updates: Arc<UpdateHistory>,
+    /// What the clients of the program that ran before have; `None` if that is not known.
+    pub(super) previous_run: Option<Arc<PreviousRun>>,
 }
 
 /// The large part of each content that has everything.
@@ -91,6 +94,7 @@ impl Publication {
             machine_list: None,
             bodies: Arc::default(),
             updates: Arc::default(),
+            previous_run: None,
         }
     }
 

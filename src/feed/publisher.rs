@@ -11,9 +11,10 @@ use tokio::sync::watch;
 
 use super::input::{FeedInput, FeedSettings, Publish};
 use super::list::{Columns, ListPublisher};
+use super::previous_run::PreviousRun;
 use super::publication::{EncodedBodies, Publication, SourceInfo, Subscriber};
 use super::update;
-use super::update_history::{HistoryEntry, UpdateContent};
+use super::update_history::{HistoryEntry, UpdateContent, UpdateHistory};
 use crate::cluster::{Change, Delta, FleetList, Health, Moment, Transition};
 use crate::problems::{OpenProblems, Problem};
 
@@ -67,6 +68,38 @@ impl Publisher {
     /// kept. Zero: the events of each unit and machine are not kept at all.
     pub fn set_history(&mut self, keep: Duration, now: Moment) {
         self.last().history().set_keep(keep, now);
+    }
+
+    /// Sets what the clients of the program that ran before have, so that they can resume. Wakes
+    /// those that wait for it.
+    pub(crate) fn set_previous_run(&mut self, previous_run: Option<PreviousRun>) {
+        let last = self.last();
+
+        self.sender.send_replace(Arc::new(Publication {
+            previous_run: previous_run.map(Arc::new),
+            ..(*last).clone()
+        }));
+    }
+
+    /// Adds events of the program that ran before, oldest first. Clients that are connected already
+    /// get everything anew.
+    pub(crate) fn restore_events(&mut self, events: &[Arc<Transition>]) {
+        if events.is_empty() {
+            return;
+        }
+
+        let last = self.last();
+        last.history().restore(events);
+        let excess = events.len().saturating_sub(Publication::MAX_TRANSITIONS);
+        let revision = last.revision + 1;
+        self.sender.send_replace(Arc::new(Publication {
+            revision,
+            previous_revision: last.revision,
+            transitions: append_transitions(&events[excess..].into(), &last.transitions),
+            bodies: Arc::default(),
+            updates: Arc::new(UpdateHistory::beginning_after(revision)),
+            ..(*last).clone()
+        }));
     }
 
     /// Publishes another source, unless it is the same as before.
@@ -135,6 +168,7 @@ impl Publisher {
             machine_list,
             bodies: next_bodies(&last, &input),
             updates: last.updates.with(entries),
+            previous_run: last.previous_run.clone(),
         };
 
         self.sender.send_if_modified(|slot| {

@@ -2,6 +2,9 @@
 //!
 //! It does not know which client gets a message, nor how it is framed.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use bytes::Bytes;
 use serde::Serialize;
 
@@ -9,10 +12,15 @@ use super::filter::Filter;
 use super::message::{
     EventJson, HealthJson, MachineJson, ProblemJson, SoftwareJson, UnitJson, to_json,
 };
+use super::previous_run::MissedChanges;
 use super::subscription::{Subscription, Topic};
 use super::{Publication, SourceInfo};
-use crate::cluster::{Change, Health, MachineId, Member, Moment, Transition, Unit};
+use crate::cluster::{Change, Health, MachineId, Member, Moment, RowKey, Text, Transition, Unit};
 use crate::problems::Problem;
+
+/// The revision of messages for a client of the program that ran before, until it has all of them.
+/// It cannot resume from there.
+pub(super) const BEFORE_RESUMED: u64 = 0;
 
 /// The messages that are not about a topic's rows.
 #[derive(Serialize)]
@@ -198,6 +206,85 @@ pub(super) fn problem_delta(
     passes: impl Fn(&Problem) -> bool,
 ) -> Bytes {
     encode_delta::<_, ProblemJson, ProblemKeyJson>(Topic::Problems, revision, changes, passes)
+}
+
+/// The rows, machines and problems that a client of the program that ran before has not, or has as
+/// they were. What it has not been sent may be removed as well. Topics without any have no message.
+pub(super) fn missed_delta(
+    publication: &Publication,
+    missed: &MissedChanges,
+    topic: Topic,
+    filter: &Filter,
+) -> Option<Bytes> {
+    match topic {
+        Topic::Units => {
+            let units = &publication.view.units;
+            let current = |key: &RowKey| units.get(key).filter(|unit| filter.unit(unit)).cloned();
+            let (upsert, remove) = split(&missed.rows, current);
+
+            let keys = remove
+                .into_iter()
+                .map(|(unit, machine)| UnitKeyJson { unit, machine: machine.as_ref() });
+            encode_missed(topic, upsert.iter().map(|unit| UnitJson::from(&**unit)), keys)
+        }
+        Topic::Machines => {
+            let members = &publication.view.machines;
+            let current = |id: &MachineId| {
+                let index = members.binary_search_by(|member| member.machine.id.cmp(id)).ok()?;
+                Some(members[index].clone()).filter(|member| filter.machine(member))
+            };
+            let (upsert, remove) = split(&missed.machines, current);
+
+            let keys = remove.into_iter().map(|id| MachineKeyJson { machine: id });
+            encode_missed(topic, upsert.iter().map(|member| MachineJson::from(&**member)), keys)
+        }
+        Topic::Problems => {
+            let problems = &publication.problems;
+            let current = |id: &Text| {
+                let problem = problems.iter().find(|problem| problem.id == *id)?;
+                Some(problem.clone()).filter(|problem| filter.problem(problem))
+            };
+            let (upsert, remove) = split(&missed.problems, current);
+
+            let keys = remove.into_iter().map(|id| ProblemKeyJson { id });
+            encode_missed(topic, upsert.iter().map(|problem| ProblemJson::from(&**problem)), keys)
+        }
+        Topic::Events => None,
+    }
+}
+
+/// What is there of these keys, and the keys of what is not.
+fn split<K, T>(
+    keys: &BTreeSet<K>,
+    current: impl Fn(&K) -> Option<Arc<T>>,
+) -> (Vec<Arc<T>>, Vec<&K>) {
+    let mut there = Vec::new();
+    let mut gone = Vec::new();
+
+    for key in keys {
+        match current(key) {
+            Some(row) => there.push(row),
+            None => gone.push(key),
+        }
+    }
+    (there, gone)
+}
+
+fn encode_missed<R: Serialize, K: Serialize>(
+    topic: Topic,
+    upsert: impl Iterator<Item = R>,
+    remove: impl Iterator<Item = K>,
+) -> Option<Bytes> {
+    let delta = DeltaJson {
+        r#type: "delta",
+        topic: topic.name(),
+        revision: BEFORE_RESUMED,
+        upsert: upsert.collect(),
+        remove: remove.collect(),
+    };
+
+    let is_empty = delta.upsert.is_empty() && delta.remove.is_empty();
+    (!is_empty).then(|| to_json(&delta).into())
 }
 
 fn encode_delta<'a, T, R, K>(

@@ -72,6 +72,11 @@ impl UpdateHistory {
     /// How large all messages together may be.
     pub(super) const MAX_BYTES: usize = 4 * 1024 * 1024;
 
+    /// A history without entries, in which nothing is known of this revision and those before.
+    pub(super) fn beginning_after(revision: u64) -> Self {
+        Self { oldest_base: revision, ..Self::default() }
+    }
+
     /// A history with these entries behind the others.
     pub(super) fn with(
         self: &Arc<Self>,

@@ -5,13 +5,15 @@
 use std::fmt::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use serde::{Deserialize, Serialize};
 use sha1::{Digest, Sha1};
 
 use super::SourceFault;
 use crate::cluster::{MachineId, Member, Text, Unit, UnitName, Verdict};
 
 /// What a problem is about.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ProblemCause {
     /// The source: what is known of the cluster may be wrong.
     Source(SourceFault),
@@ -48,7 +50,8 @@ pub enum ProblemCause {
 }
 
 /// What is wrong with a machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum MachineTrouble {
     /// It has left the cluster.
     Lost,
@@ -67,7 +70,7 @@ impl MachineTrouble {
 }
 
 /// A machine as it is named in a problem.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MachineName {
     /// Its ID.
     pub id: MachineId,

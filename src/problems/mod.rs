@@ -15,6 +15,7 @@ mod cause;
 mod delays;
 mod grouping;
 mod problem;
+mod saved;
 mod source_fault;
 #[cfg(test)]
 mod tests;
@@ -25,5 +26,6 @@ mod wrong_rows;
 pub use cause::{MachineName, MachineTrouble, ProblemCause, ProblemKind, ProblemSeverity};
 pub use delays::ProblemDelays;
 pub use problem::{OpenProblems, Problem, ProblemChange, ProblemEnd};
+pub use saved::SavedProblem;
 pub use source_fault::SourceFault;
 pub use tracker::ProblemTracker;

@@ -368,3 +368,103 @@ fn an_id_is_stable_while_a_problem_is_open_and_another_one_later() {
     assert_eq!(ids.len(), 2, "{ids:?}");
     assert_eq!(ids[0].len(), 16);
 }
+
+impl Timeline {
+    /// The program ends, and starts again at this second: what was wrong for a while is not known
+    /// any more, except the problems that were open.
+    fn restart(&mut self, second: u64) -> Vec<SavedProblem> {
+        let now = self.start + Duration::from_secs(second);
+        let open = self.tracker.open().clone();
+        let saved: Vec<SavedProblem> =
+            open.iter().map(|problem| SavedProblem::from(&**problem)).collect();
+        let text = serde_json::to_string(&saved).unwrap();
+        assert_eq!(serde_json::from_str::<Vec<SavedProblem>>(&text).unwrap(), saved);
+
+        self.tracker = ProblemTracker::new(ProblemDelays::default());
+        self.tracker.restore(&saved, now);
+        saved
+    }
+
+    fn ids(&self) -> Vec<String> {
+        self.tracker
+            .open()
+            .iter()
+            .map(|problem| problem.id.to_string())
+            .collect()
+    }
+}
+
+/// A timeline with a lost machine and two failed units elsewhere, all of them problems.
+fn with_problems() -> Timeline {
+    let mut timeline = Timeline::new(ProblemDelays::default());
+    timeline.set_machine("m1", Some(MachineTrouble::Lost));
+    timeline.set("on-m1.service", "m1", Verdict::MachineLost);
+    for unit in ["a.service", "b.service"] {
+        timeline.set(unit, "m2", Verdict::Failed);
+    }
+    timeline.until(0, 60);
+    assert_eq!(timeline.tracker.open().len(), 2);
+    timeline
+}
+
+#[test]
+fn problems_go_on_over_a_restart_and_nobody_is_informed_of_that() {
+    let mut timeline = with_problems();
+    let before = timeline.tracker.open().clone();
+    timeline.restart(100);
+
+    assert_eq!(timeline.until(100, 200), [""; 0]);
+    assert_eq!(timeline.tracker.open(), &before);
+}
+
+#[test]
+fn a_problem_that_is_over_after_a_restart_is_closed() {
+    let mut timeline = with_problems();
+    timeline.restart(100);
+    timeline.set_machine("m1", None);
+    timeline.set("on-m1.service", "m1", Verdict::Ok);
+    timeline.set("a.service", "m2", Verdict::Ok);
+    timeline.remove("b.service", "m2");
+
+    let changes = timeline.at(101);
+    assert!(changes.iter().all(|change| change.starts_with("- ")), "{changes:?}");
+    assert!(timeline.ids().is_empty());
+}
+
+#[test]
+fn a_problem_has_other_units_after_a_restart() {
+    let mut timeline = with_problems();
+    let ids = timeline.ids();
+    timeline.restart(100);
+    timeline.set("a.service", "m2", Verdict::Ok);
+
+    let changes = timeline.at(101);
+    assert!(matches!(&*changes, [change] if change.starts_with("~ 1 unit")), "{changes:?}");
+    assert_eq!(timeline.ids(), ids);
+}
+
+#[test]
+fn what_no_machine_has_reported_yet_closes_no_problem_right_after_a_restart() {
+    let row = |verdict| {
+        let mut row = builders::unit(unit_state("a.service", "m2", "active/running"));
+        row.state.active = None;
+        row.file = Some(Arc::new(builders::unit_file("a.service", Some("m2"))));
+        row.verdict = verdict;
+        Arc::new(row)
+    };
+    let mut timeline = Timeline::new(ProblemDelays::default());
+    timeline.view.units.insert(row(Verdict::Unreported));
+    timeline.until(0, 60);
+    let ids = timeline.ids();
+    assert_eq!(ids.len(), 1);
+
+    timeline.restart(100);
+    timeline.view.units.insert(row(Verdict::Ok));
+    assert_eq!(timeline.until(100, 129), [""; 0]);
+    assert_eq!(timeline.ids(), ids);
+    let changes = timeline.until(130, 140);
+    assert!(
+        matches!(&*changes, [change] if change.starts_with("- recovered")),
+        "{changes:?}"
+    );
+}

@@ -10,7 +10,7 @@ use super::grouping::group;
 use super::wrong_rows::{Reliance, TrustedClock, TrustedTime, WrongRow, WrongRows};
 use super::{
     MachineName, MachineTrouble, OpenProblems, Problem, ProblemCause, ProblemChange, ProblemDelays,
-    ProblemEnd, SourceFault,
+    ProblemEnd, SavedProblem, SourceFault,
 };
 use crate::cluster::{Health, MachineId, Member, Moment, RowKey, Unit, Verdict, View};
 
@@ -36,6 +36,9 @@ pub struct ProblemTracker {
     fault: Option<(SourceFault, Moment)>,
     rows: WrongRows,
     machines: HashMap<MachineId, MachineWatch>,
+    /// When saved problems were restored; `None` if there were none. A row that no machine has
+    /// reported yet proves nothing for a while after that.
+    restored: Option<TrustedTime>,
     /// In the order in which they were opened.
     open: Vec<OpenProblem>,
     published: OpenProblems,
@@ -58,6 +61,8 @@ struct OpenProblem {
     opened: TrustedTime,
     /// The rows that have it.
     rows: HashSet<RowKey>,
+    /// The rows that had it when it was saved, until it is compared with the cluster.
+    saved_rows: Option<HashSet<RowKey>>,
 }
 
 impl OpenProblem {
@@ -77,6 +82,28 @@ impl ProblemTracker {
     /// A tracker that has seen nothing yet.
     pub fn new(delays: ProblemDelays) -> Self {
         Self { delays, ..Self::default() }
+    }
+
+    /// Goes on with problems that were open when they were saved. They keep their IDs, and are
+    /// closed only if they are over.
+    pub fn restore(&mut self, saved: &[SavedProblem], now: Moment) {
+        // So that a problem can have been opened before the clock was.
+        self.clock = TrustedClock::starting_at(JOIN);
+        let clock = self.clock.time();
+        self.restored = (!saved.is_empty()).then_some(clock);
+
+        let mut in_order: Vec<&SavedProblem> = saved.iter().collect();
+        in_order.sort_by_key(|saved| saved.opened());
+        for saved in in_order {
+            let problem = saved.problem();
+            let age = now.wall.duration_since(problem.opened).unwrap_or_default();
+            self.open.push(OpenProblem {
+                problem,
+                opened: clock.before(age),
+                rows: saved.rows.iter().cloned().collect(),
+                saved_rows: Some(saved.rows.iter().cloned().collect()),
+            });
+        }
     }
 
     /// Sets how long a verdict has to last from now on. Open problems stay open.
@@ -107,11 +134,9 @@ impl ProblemTracker {
             self.open_machines(view, now, &mut changes);
             self.open_units(now, &mut changes);
         }
-        if is_complete {
-            self.refresh(view, &mut changes);
-        }
+        let has_restored = is_complete && self.refresh(view, &mut changes);
 
-        if !changes.is_empty() {
+        if !changes.is_empty() || has_restored {
             self.published = self.open.iter().map(|open| open.problem.clone()).collect();
         }
         changes
@@ -217,6 +242,9 @@ impl ProblemTracker {
             } else if !matches!(open.cause(), ProblemCause::Source(_)) {
                 open.rows.retain(|key| {
                     let Some(row) = self.rows.get(key) else {
+                        if self.is_unproven(view.units.get(key)) {
+                            return true;
+                        }
                         if view.units.get(key).is_some() && end != ProblemEnd::Replaced {
                             end = ProblemEnd::Recovered;
                         }
@@ -239,6 +267,20 @@ impl ProblemTracker {
             still_open.push(open);
         }
         self.open = still_open;
+    }
+
+    /// Whether a row that is not wrong says nothing about a problem that it had before a restart:
+    /// fleet wants the unit, and no machine has had the time to report it.
+    fn is_unproven(&self, unit: Option<&Arc<Unit>>) -> bool {
+        let is_early = self.restored.is_some_and(|restored| {
+            self.clock.time().since(restored).of_absences() < self.delays.default
+        });
+        let is_awaited = unit.is_some_and(|unit| {
+            let is_wanted = unit.file.as_ref().is_some_and(|file| file.is_wanted());
+            unit.state.active.is_none() && is_wanted
+        });
+
+        is_early && is_awaited
     }
 
     fn update_source_problem(
@@ -410,12 +452,15 @@ impl ProblemTracker {
             problem: problem.clone(),
             opened: self.clock.time(),
             rows: HashSet::new(),
+            saved_rows: None,
         });
         ProblemChange::Opened(problem)
     }
 
-    /// Gives each problem the units that it has now.
-    fn refresh(&mut self, view: &View, changes: &mut Vec<ProblemChange>) {
+    /// Gives each problem the units that it has now. Returns whether there is one that was saved,
+    /// and has not changed meanwhile.
+    fn refresh(&mut self, view: &View, changes: &mut Vec<ProblemChange>) -> bool {
+        let mut has_restored = false;
         let mut of_machines: BTreeMap<&MachineId, Vec<&RowKey>> = BTreeMap::new();
         for (key, row) in self.rows.iter() {
             if let Some(machine) = &row.machine {
@@ -446,6 +491,13 @@ impl ProblemTracker {
             let problem = Arc::new(Problem { units, machine: member, ..(*open.problem).clone() });
             open.problem = problem.clone();
 
+            // It was announced with these units before.
+            let has_same_rows = open.saved_rows.take().is_some_and(|saved| saved == open.rows);
+            if has_same_rows {
+                has_restored = true;
+                continue;
+            }
+
             // A new problem is announced with its units.
             let announced = changes.iter_mut().find_map(|change| match change {
                 ProblemChange::Opened(opened) if opened.id == problem.id => Some(opened),
@@ -456,6 +508,7 @@ impl ProblemTracker {
                 None => changes.push(ProblemChange::Changed(problem)),
             }
         }
+        has_restored
     }
 }
 

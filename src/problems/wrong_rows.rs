@@ -49,6 +49,14 @@ impl TrustedTime {
         self.absences
     }
 
+    /// This time, `age` earlier; zero if it is too early for that.
+    pub(super) fn before(self, age: Duration) -> TrustedTime {
+        TrustedTime {
+            reports: self.reports.saturating_sub(age),
+            absences: self.absences.saturating_sub(age),
+        }
+    }
+
     pub(super) fn since(self, earlier: TrustedTime) -> TrustedTime {
         TrustedTime {
             reports: self.reports.saturating_sub(earlier.reports),
@@ -65,6 +73,14 @@ pub(super) struct TrustedClock {
 }
 
 impl TrustedClock {
+    /// A clock that has counted so much time already.
+    pub(super) fn starting_at(time: Duration) -> Self {
+        Self {
+            time: TrustedTime { reports: time, absences: time },
+            last: None,
+        }
+    }
+
     pub(super) fn time(&self) -> TrustedTime {
         self.time
     }

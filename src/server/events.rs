@@ -159,8 +159,8 @@ impl EventStreamSession {
     }
 
     async fn send_heartbeat(&mut self) -> Result<(), DropReason> {
-        let status = self.cursor.status(&self.feed.borrow(), Moment::now());
-        self.send(vec![status]).await
+        let heartbeat = self.cursor.heartbeat(&self.feed.borrow(), Moment::now());
+        self.send(heartbeat.map_err(|_| DropReason::OverBudget)?).await
     }
 
     async fn send(&mut self, batches: Vec<MessageBatch>) -> Result<(), DropReason> {

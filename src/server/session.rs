@@ -234,10 +234,10 @@ impl Session {
     async fn send_heartbeat(&mut self, now: Instant) -> Result<(), SessionEnd> {
         let due = self.last_sent + self.context().timing.heartbeat;
 
-        match &self.progress {
+        match &mut self.progress {
             ClientProgress::Second(cursor) if now >= due => {
-                let status = cursor.status(&self.feed.borrow(), Moment::now());
-                self.send(vec![status]).await
+                let heartbeat = cursor.heartbeat(&self.feed.borrow(), Moment::now())?;
+                self.send(heartbeat).await
             }
             _ => Ok(()),
         }

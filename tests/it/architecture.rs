@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 
 /// For each module of the crate, the others that it may use. [`daemon`](fleet_monitor::daemon) may
 /// use all.
-const MAY_USE: [(&str, &[&str]); 24] = [
+const MAY_USE: [(&str, &[&str]); 26] = [
     ("actions", &["net"]),
+    ("append_log", &[]),
     ("cli", &[]),
     ("client", &["actions", "cli", "net", "report"]),
     ("cluster", &[]),
@@ -42,6 +43,7 @@ const MAY_USE: [(&str, &[&str]); 24] = [
     ("output", &[]),
     ("problems", &["cluster"]),
     ("report", &["actions", "utc"]),
+    ("saved_state", &["append_log", "cluster", "feed", "problems"]),
     (
         "server",
         &["actions", "cluster", "feed", "logs", "metrics", "report", "unit_files"],
@@ -55,10 +57,11 @@ const MAY_USE: [(&str, &[&str]); 24] = [
 ];
 
 /// Libraries that stay in their place. `main` only calls the parser of the command line.
-const STAY_IN: [(&str, &[&str]); 19] = [
+const STAY_IN: [(&str, &[&str]); 20] = [
     ("clap", &["cli", "main"]),
     ("clap_complete", &["cli/completions"]),
     ("clap_mangen", &["cli/manual"]),
+    ("crc32fast", &["append_log"]),
     ("crossterm", &["client/watch"]),
     ("figment", &["cli", "config"]),
     ("flate2", &["server/gzip"]),

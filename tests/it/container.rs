@@ -14,7 +14,7 @@ use crate::support::{Daemon, Double, Program, cannot_run};
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// `unshare(1)` with these options. `None` if this user is not allowed to do that here.
-fn unshare<'a>(options: &[&'a str]) -> Option<Vec<&'a str>> {
+pub fn unshare<'a>(options: &[&'a str]) -> Option<Vec<&'a str>> {
     let mut wrapper = vec!["unshare"];
     if !rustix::process::geteuid().is_root() {
         wrapper.push("--map-root-user");

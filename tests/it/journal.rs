@@ -31,7 +31,7 @@ fn events() -> [Event; 14] {
         Event::Changed { place: place(), from: from(), to: to() },
         Event::Stale { place: place(), from: from() },
         Event::Back { place: place(), to: to() },
-        Event::Gone { place: place(), from: from(), reason: "REASON" },
+        Event::Gone { place: place(), from: from(), reason: "REASON".into() },
         Event::CrashLoop { place: place(), to: to(), reason: "REASON".into() },
         Event::CrashLoopOver { place: place(), to: None, reason: "REASON".into() },
         Event::MachineJoined { machine: machine(), ip: ip() },

@@ -68,7 +68,7 @@ impl LogBench {
                     ip: Some(from.into()),
                 },
                 from: "active/running".into(),
-                reason: "it moved",
+                reason: "it moved".into(),
             },
         };
         self.server.publisher.publish(FeedInput {

@@ -27,6 +27,7 @@ mod protocol;
 mod proxies;
 mod readme;
 mod registry;
+mod restarts;
 mod server;
 mod sockets;
 mod ssh;

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::model::RowKey;
 use super::super::model::{Moment, ReadSpan, UnitName};
+use super::super::report::Novelty;
 use super::super::transition::Event;
 use super::super::unit_life::Departure;
 
@@ -13,6 +14,7 @@ use super::super::unit_life::Departure;
 pub(crate) struct ReadingImpact {
     read: ReadSpan,
     is_first: bool,
+    is_restored: bool,
     has_recovered: bool,
     events: Vec<Event>,
     rows: BTreeSet<RowKey>,
@@ -25,17 +27,20 @@ pub(crate) struct ReadingImpact {
 
 impl ReadingImpact {
     /// The impact of a reading, before anything is applied. `is_first` tells whether it is the
-    /// first reading of one of its lists, `has_recovered` whether the source has recovered from its
-    /// last outage.
+    /// first reading of one of its lists, `is_restored` whether it is known what was there before
+    /// the first readings, and `has_recovered` whether the source has recovered from its last
+    /// outage.
     pub(crate) fn new(
         read: ReadSpan,
         is_first: bool,
+        is_restored: bool,
         has_recovered: bool,
         events: Vec<Event>,
     ) -> Self {
         Self {
             read,
             is_first,
+            is_restored,
             has_recovered,
             events,
             rows: BTreeSet::new(),
@@ -57,6 +62,14 @@ impl ReadingImpact {
 
     pub(crate) fn is_first(&self) -> bool {
         self.is_first
+    }
+
+    /// What it means that this reading has something new.
+    pub(crate) fn novelty(&self) -> Novelty {
+        Novelty {
+            is_event: !self.is_first || self.is_restored,
+            is_seen: !self.is_first,
+        }
     }
 
     pub(crate) fn has_recovered(&self) -> bool {

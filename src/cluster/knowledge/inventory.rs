@@ -14,9 +14,10 @@ use super::super::desired::Desired;
 use super::super::machines::Machines;
 use super::super::model::RowKey;
 use super::super::model::{Machine, MachineId, Moment, ReadSpan, UnitFile, UnitName, UnitState};
-use super::super::observation::{Lease, Observation};
+use super::super::observation::{Lease, Observation, Reading};
 use super::super::report::Absence;
 use super::super::retention::Retention;
+use super::super::saved::SavedCluster;
 use super::super::source_trust::SourceStanding;
 use super::super::units::{AddressColumn, RefreshedRow, UnitRecords};
 use super::super::view::Unit;
@@ -30,6 +31,44 @@ pub(crate) struct Inventory {
 }
 
 impl Inventory {
+    /// What was saved.
+    pub(crate) fn restore(saved: SavedCluster, now: Moment) -> Self {
+        let read = saved.saved.map_or(now, |time| time.moment(now));
+        let desired = Desired::restore(saved.files, read);
+        let rows = UnitRecords::restore(&saved.rows, &desired, now);
+        let mut machines = Machines::restore(saved.machines, now);
+
+        for id in machines.ids() {
+            let (count, reported) = rows.count_on_machine(&id);
+            machines.restore_counts(&id, count, reported);
+        }
+        Self { rows, desired, machines }
+    }
+
+    /// Removes the rows and machines that a reading does not contain, as far as it covers them.
+    pub(crate) fn retain_listed(&mut self, reading: &Reading) {
+        let (states, machines): (Option<&[UnitState]>, Option<&[Machine]>) = match reading {
+            Reading::Units { states, .. } => (Some(states), None),
+            Reading::Machines { machines } => (None, Some(machines)),
+            Reading::Registry(registry) => (Some(&registry.states), Some(&registry.machines)),
+            Reading::UnitFiles { .. } | Reading::Changes { .. } => (None, None),
+        };
+
+        // An empty list may be a fault of the source.
+        if let Some(states) = states.filter(|states| !states.is_empty()) {
+            let listed = states.iter().map(|state| (state.unit.clone(), state.machine.clone()));
+            self.rows.retain_reported(&listed.collect());
+        }
+        if let Some(machines) = machines.filter(|machines| !machines.is_empty()) {
+            let listed = machines.iter().map(|machine| machine.id.clone());
+            self.machines.retain(&listed.collect());
+        }
+        for id in self.machines.ids() {
+            let (rows, reported) = self.rows.count_on_machine(&id);
+            self.machines.restore_counts(&id, rows, reported);
+        }
+    }
+
     pub(crate) fn rows(&self) -> &UnitRecords {
         &self.rows
     }
@@ -93,7 +132,7 @@ impl Inventory {
             state,
             addresses,
             impact.at(),
-            impact.is_first(),
+            impact.novelty(),
             &mut self.machines,
             impact.events(),
         );
@@ -203,9 +242,9 @@ impl Inventory {
     fn upsert_machine(&mut self, machine: Machine, impact: &mut ReadingImpact) {
         let id = machine.id.clone();
         let is_known = self.machines.get(&id).is_some();
-        let is_news =
-            self.machines
-                .upsert(machine, impact.at(), impact.is_first(), impact.events());
+        let is_news = self
+            .machines
+            .upsert(machine, impact.at(), impact.novelty(), impact.events());
 
         if !is_known {
             let (rows, reported) = self.rows.count_on_machine(&id);
@@ -329,6 +368,11 @@ impl Inventory {
         retention: Retention,
         impact: &mut ReadingImpact,
     ) {
+        // The rows of a machine that leaves are still there: they are removed after this step.
+        for id in self.machines.just_absent() {
+            self.machines.set_ran(&id, self.rows.units_on(&id));
+        }
+
         let at = impact.at();
         let changed = self.machines.step(source, retention, at, impact.events());
 
@@ -341,9 +385,16 @@ impl Inventory {
         }
     }
 
-    /// Removes machines that have been lost for the grace period and have no row any more.
-    pub(crate) fn remove_lost_machines(&mut self, retention: Retention, at: Moment) {
-        self.machines.remove_lost(retention, at);
+    /// Removes machines that have been lost for the keep time and have no row any more, and
+    /// schedules a refresh of the rows of which one is the target.
+    pub(crate) fn remove_lost_machines(
+        &mut self,
+        retention: Retention,
+        impact: &mut ReadingImpact,
+    ) {
+        for id in self.machines.remove_lost(retention, impact.at()) {
+            impact.refresh_rows(self.keys_with_target(&id));
+        }
     }
 
     /// Schedules a refresh of everything.

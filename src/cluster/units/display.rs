@@ -7,6 +7,8 @@ use std::time::SystemTime;
 
 use super::super::context::RowContext;
 use super::super::model::{Moment, ReasonText, UnitFile, UnitState};
+use super::super::saved::{SavedRow, SavedRowKind};
+use super::super::saved_time::SavedTime;
 use super::super::unit_life::Departure;
 use super::super::verdict::Verdict;
 use super::super::view::{MachineDetails, Unit};
@@ -33,11 +35,22 @@ pub(crate) struct JudgedRow<'a> {
     pub(crate) reason: ReasonText,
 }
 
+/// A verdict, and since when it has been shown.
+#[derive(Clone, Copy, Debug)]
+struct ShownVerdict {
+    verdict: Verdict,
+    since: SystemTime,
+    /// Whether this process saw it begin.
+    since_seen: bool,
+}
+
 /// What was last shown of a row, and since when its state has been the same.
 #[derive(Debug)]
 pub(crate) struct RowDisplay {
     /// `None` until the row is shown for the first time.
     shown: Option<Arc<Unit>>,
+    /// The verdict of `shown`, or of the program that ran before.
+    verdict: Option<ShownVerdict>,
     state_since: Moment,
     /// Whether this process saw the state change at `state_since`.
     state_since_seen: bool,
@@ -45,30 +58,63 @@ pub(crate) struct RowDisplay {
 
 impl RowDisplay {
     pub(crate) fn new(state_since: Moment, state_since_seen: bool) -> Self {
-        Self { shown: None, state_since, state_since_seen }
+        Self { shown: None, verdict: None, state_since, state_since_seen }
     }
 
-    /// Records that the unit's state has changed.
-    pub(crate) fn record_state_change(&mut self, at: Moment) {
+    /// How a saved row goes on. It has not been shown yet.
+    pub(crate) fn restore(saved: &SavedRow, now: Moment) -> Self {
+        let verdict = ShownVerdict {
+            verdict: saved.verdict,
+            since: saved.verdict_since.0,
+            since_seen: saved.verdict_since_seen,
+        };
+
+        Self {
+            verdict: Some(verdict),
+            ..Self::new(saved.since.moment(now), saved.since_seen)
+        }
+    }
+
+    /// The row with what is shown of it; `None` if it has never been shown.
+    pub(crate) fn saved(
+        &self,
+        state: UnitState,
+        appeared: Moment,
+        kind: SavedRowKind,
+    ) -> Option<SavedRow> {
+        let ShownVerdict { verdict, since, since_seen } = self.verdict?;
+
+        Some(SavedRow {
+            state,
+            appeared: appeared.into(),
+            since: self.state_since.into(),
+            since_seen: self.state_since_seen,
+            verdict,
+            verdict_since: SavedTime(since),
+            verdict_since_seen: since_seen,
+            kind,
+        })
+    }
+
+    /// Records that the unit's state has changed. `is_seen` tells whether that was now, as opposed
+    /// to some time before.
+    pub(crate) fn record_state_change(&mut self, at: Moment, is_seen: bool) {
         self.state_since = at;
-        self.state_since_seen = true;
+        self.state_since_seen = is_seen;
     }
 
     pub(crate) fn state_since(&self) -> Moment {
         self.state_since
     }
 
-    pub(crate) fn shown(&self) -> Option<&Unit> {
-        self.shown.as_deref()
-    }
-
     pub(crate) fn shows(&self, verdict: Verdict) -> bool {
-        self.shown.as_ref().is_some_and(|shown| shown.verdict == verdict)
+        self.verdict.is_some_and(|shown| shown.verdict == verdict)
     }
 
     /// Shows the row with this verdict.
     pub(crate) fn update(&mut self, row: JudgedRow, context: &RowContext) -> RefreshedRow {
-        let (verdict_since, verdict_since_seen) = self.verdict_since(row.verdict, context);
+        let verdict = self.next_verdict(row.verdict, context);
+        self.verdict = Some(verdict);
         let machine = machine_details(&row, context);
         let unit = Unit {
             state: row.state,
@@ -77,8 +123,8 @@ impl RowDisplay {
             file: row.file.cloned(),
             verdict: row.verdict,
             reason: row.reason,
-            verdict_since,
-            verdict_since_seen,
+            verdict_since: verdict.since,
+            verdict_since_seen: verdict.since_seen,
             since: self.state_since.wall,
             since_seen: self.state_since_seen,
             machine,
@@ -90,15 +136,15 @@ impl RowDisplay {
         RefreshedRow::Changed(self.shown.insert(Arc::new(unit)).clone())
     }
 
-    /// Since when a verdict has been shown, and whether this process saw it begin.
-    fn verdict_since(&self, verdict: Verdict, context: &RowContext) -> (SystemTime, bool) {
-        match &self.shown {
-            Some(before) if before.verdict == verdict => {
-                (before.verdict_since, before.verdict_since_seen)
-            }
+    /// The verdict that is shown from now on: the one before if it is the same.
+    fn next_verdict(&self, verdict: Verdict, context: &RowContext) -> ShownVerdict {
+        let (since, since_seen) = match self.verdict {
+            Some(before) if before.verdict == verdict => return before,
             Some(_) => (context.at.wall, context.is_complete),
             None => (self.state_since.wall, self.state_since_seen),
-        }
+        };
+
+        ShownVerdict { verdict, since, since_seen }
     }
 }
 

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use super::super::context::RowContext;
 use super::super::machine_life::MachinePresence;
-use super::super::model::{MachineId, Moment, UnitFile, UnitName, UnitState};
+use super::super::model::{MachineId, Moment, Text, UnitFile, UnitName, UnitState};
 use super::super::requirements::{RequirementsMatch, match_requirements};
-use super::super::verdict::{ExpectedFacts, judge_expected};
+use super::super::saved::{SavedRow, SavedRowKind};
+use super::super::verdict::{ExpectedFacts, Verdict, judge_expected};
 use super::display::{JudgedRow, RefreshedRow, RowDisplay};
 
 /// How long a unit may take to its first report. `fleetctl start` to a running row takes 2.5 to
@@ -21,6 +22,22 @@ const FIRST_REPORT: Duration = Duration::from_secs(60);
 /// How long fleet may take to choose a machine. It takes 0.2 to 1.2 s.
 const SCHEDULE: Duration = Duration::from_secs(3);
 
+/// The desired state of a unit, and the machine that fleet has chosen for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct WantedPlace {
+    desired: Option<Text>,
+    target: Option<MachineId>,
+}
+
+impl WantedPlace {
+    fn of(file: Option<&UnitFile>) -> Self {
+        Self {
+            desired: file.and_then(|file| file.desired.clone()),
+            target: file.and_then(|file| file.target.clone()),
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct ExpectedRow {
     unit: UnitName,
@@ -31,6 +48,8 @@ pub(crate) struct ExpectedRow {
     appeared: Moment,
     /// Whether fleet's own list contains it.
     listed: bool,
+    /// What fleet wanted of it when it was last evaluated; `None` before.
+    wanted: Option<WantedPlace>,
     display: RowDisplay,
 }
 
@@ -47,8 +66,37 @@ impl ExpectedRow {
             machine,
             appeared: at,
             listed,
+            wanted: None,
             display: RowDisplay::new(at, since_seen),
         }
+    }
+
+    /// The row that was saved, and fleet's file of its unit then.
+    pub(crate) fn restore(
+        saved: &SavedRow,
+        listed: bool,
+        file: Option<&UnitFile>,
+        now: Moment,
+    ) -> Self {
+        Self {
+            unit: saved.state.unit.clone(),
+            machine: saved.state.machine.clone(),
+            appeared: saved.appeared.moment(now),
+            listed,
+            wanted: Some(WantedPlace::of(file)),
+            display: RowDisplay::restore(saved, now),
+        }
+    }
+
+    /// What is to be saved; `None` if it has never been shown.
+    pub(crate) fn saved(&self) -> Option<SavedRow> {
+        let state = UnitState {
+            machine: self.machine.clone(),
+            ..UnitState::unreported(self.unit.clone())
+        };
+
+        let kind = SavedRowKind::Expected { listed: self.listed };
+        self.display.saved(state, self.appeared, kind)
     }
 
     pub(crate) fn appeared(&self) -> Moment {
@@ -82,6 +130,9 @@ impl ExpectedRow {
         let (verdict, reason) = judge_expected(&ExpectedFacts {
             file: file.map(|file| &**file),
             machine: machine.map(|id| context.machines.display_name(id)),
+            machine_is_lost: machine.is_some_and(|id| {
+                matches!(context.machines.presence(id), Some(MachinePresence::Lost { .. }))
+            }),
             is_early: is_waiting || self.may_be_reported(machine, file, context),
             fits_no_machine: file.is_some_and(|file| fits_no_machine(file, context)),
         });
@@ -104,15 +155,13 @@ impl ExpectedRow {
 
     /// Restarts the wait if fleet wants something else of the unit than before.
     fn restart_wait_if_replaced(&mut self, file: Option<&Arc<UnitFile>>, at: Moment) {
-        let file = file.map(|file| &**file);
-        let is_replaced = self
-            .display
-            .shown()
-            .is_some_and(|shown| state_and_target(shown.file.as_deref()) != state_and_target(file));
+        let wanted = WantedPlace::of(file.map(|file| &**file));
+        let is_replaced = self.wanted.as_ref().is_some_and(|before| *before != wanted);
 
         if is_replaced {
             self.appeared = at;
         }
+        self.wanted = Some(wanted);
     }
 
     /// How long to wait before it is a problem that the unit is not reported.
@@ -155,15 +204,11 @@ impl ExpectedRow {
             )
         });
 
-        (has_place && !context.source.is_trusted()) || machine_does_not_report
+        // What was missed before the source failed still is, until a machine reports it.
+        let is_missed = self.display.shows(Verdict::Unreported);
+        let may_be_unlisted = !context.source.is_trusted() && !is_missed;
+        (has_place && may_be_unlisted) || machine_does_not_report
     }
-}
-
-fn state_and_target(file: Option<&UnitFile>) -> (Option<&str>, Option<&str>) {
-    let desired = file.and_then(|file| file.desired.as_deref());
-    let target = file.and_then(|file| file.target.as_deref());
-
-    (desired, target)
 }
 
 /// Whether a global unit is known to fit none of the machines.

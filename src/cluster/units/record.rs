@@ -5,7 +5,8 @@
 use std::time::Instant;
 
 use super::super::context::RowContext;
-use super::super::model::{MachineId, Moment};
+use super::super::model::{MachineId, Moment, UnitFile};
+use super::super::saved::{SavedRow, SavedRowKind};
 use super::super::transition::Event;
 use super::display::RefreshedRow;
 use super::expected::ExpectedRow;
@@ -18,6 +19,26 @@ pub(crate) enum UnitRecord {
 }
 
 impl UnitRecord {
+    /// The row that was saved, and fleet's file of its unit then.
+    pub(crate) fn restore(saved: &SavedRow, file: Option<&UnitFile>, now: Moment) -> Self {
+        match &saved.kind {
+            SavedRowKind::Expected { listed } => {
+                UnitRecord::Expected(ExpectedRow::restore(saved, *listed, file, now))
+            }
+            SavedRowKind::Reported(kind) => {
+                UnitRecord::Reported(ReportedRow::restore(saved, kind, now))
+            }
+        }
+    }
+
+    /// What is to be saved; `None` if it has never been shown.
+    pub(crate) fn saved(&self) -> Option<SavedRow> {
+        match self {
+            UnitRecord::Expected(row) => row.saved(),
+            UnitRecord::Reported(row) => row.saved(),
+        }
+    }
+
     pub(crate) fn expected(&mut self) -> Option<&mut ExpectedRow> {
         match self {
             UnitRecord::Expected(row) => Some(row),

@@ -12,6 +12,8 @@ use super::super::machine_life::{MachinePresence, MachineStanding};
 use super::super::machines::Machines;
 use super::super::model::{MachineId, Moment, UnitState};
 use super::super::report::{Absence, ReportStatus};
+use super::super::saved::{SavedAbsence, SavedReport, SavedRow, SavedRowKind};
+use super::super::saved_time::SavedTime;
 use super::super::transition::{Event, Place};
 use super::super::unit_life::{UnitEvidence, UnitNotice, UnitPresence, step};
 use super::super::verdict::{LONG_START_OR_STOP, ReportedFacts, Verdict, judge_reported};
@@ -55,6 +57,56 @@ impl ReportedRow {
         }
     }
 
+    /// The row that was saved. An overdue one counts as reported until it is overdue again.
+    pub(crate) fn restore(saved: &SavedRow, kind: &SavedReport, now: Moment) -> Self {
+        let state = saved.state.clone();
+        let appeared = saved.appeared.moment(now);
+        let report = match kind.absence {
+            Some(SavedAbsence { since, absence, confirmed }) => {
+                ReportStatus::Absent { since: since.moment(now), absence, confirmed }
+            }
+            None => ReportStatus::Current,
+        };
+        let restarts = match &kind.restarts {
+            Some(restarts) => RestartHistory::restore(&state, restarts, now),
+            None => RestartHistory::new(&state, saved.since.moment(now)),
+        };
+
+        Self {
+            state,
+            report,
+            presence: match report {
+                ReportStatus::Absent { .. } => kind.presence,
+                _ => UnitPresence::Reported,
+            },
+            appeared,
+            without_address: kind.without_address,
+            restarts: Box::new(restarts),
+            came_back: kind.came_back.map(|time| time.moment(now)),
+            display: RowDisplay::restore(saved, now),
+        }
+    }
+
+    /// What is to be saved; `None` if it has never been shown.
+    pub(crate) fn saved(&self) -> Option<SavedRow> {
+        let absence = match self.report {
+            ReportStatus::Absent { since, absence, confirmed } => {
+                Some(SavedAbsence { since: since.into(), absence, confirmed })
+            }
+            ReportStatus::Current | ReportStatus::Overdue { .. } => None,
+        };
+        let kind = SavedReport {
+            absence,
+            presence: self.presence,
+            without_address: self.without_address,
+            came_back: self.came_back.map(SavedTime::from),
+            restarts: self.restarts.saved(),
+        };
+
+        self.display
+            .saved(self.state.clone(), self.appeared, SavedRowKind::Reported(kind))
+    }
+
     pub(crate) fn appeared(&self) -> Moment {
         self.appeared
     }
@@ -85,12 +137,13 @@ impl ReportedRow {
         Event::Appeared { place: self.place(machines), to: self.state.text() }
     }
 
-    /// Records a report of the row.
+    /// Records a report of the row. `is_seen` tells whether a new state was seen to begin.
     pub(crate) fn record_report(
         &mut self,
         state: UnitState,
         without_address: bool,
         at: Moment,
+        is_seen: bool,
         machines: &Machines,
         events: &mut Vec<Event>,
     ) {
@@ -101,7 +154,7 @@ impl ReportedRow {
             return;
         }
 
-        self.display.record_state_change(at);
+        self.display.record_state_change(at, is_seen);
         self.restarts.record_state(&self.state, at);
 
         // The event that a stale row is back contains its state; and the restarts of a crash loop
@@ -271,7 +324,7 @@ impl ReportedRow {
                         reason: reason.into(),
                     });
                 }
-                events.push(Event::Gone { place, from: state, reason });
+                events.push(Event::Gone { place, from: state, reason: reason.into() });
             }
         }
     }

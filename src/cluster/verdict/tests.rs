@@ -59,6 +59,7 @@ fn expected(file: &UnitFile, change: impl FnOnce(&mut ExpectedFacts)) -> (Verdic
     let mut facts = ExpectedFacts {
         file: Some(file),
         machine: None,
+        machine_is_lost: false,
         is_early: false,
         fits_no_machine: false,
     };
@@ -91,6 +92,19 @@ fn the_reason_tells_that_a_unit_has_been_starting_stopping_or_reloading_for_long
             "{reason}"
         );
     }
+}
+
+#[test]
+fn a_unit_that_fleet_wants_on_a_lost_machine_is_there_and_not_nowhere() {
+    let verdict = |is_lost| {
+        let wanted = expected(&file(), |it| {
+            it.machine = Some("10.0.0.2");
+            it.machine_is_lost = is_lost;
+        });
+        wanted.0
+    };
+    assert_eq!(verdict(false), Verdict::Unreported);
+    assert_eq!(verdict(true), Verdict::MachineLost);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::batch::MessageBatch;
 use super::budget::OverBudget;
-use super::{Channel, ResyncReason, Transport};
+use super::{Channel, Resumed, ResyncReason, Transport};
 use crate::cluster::Moment;
 use crate::feed::{Publication, update};
 
@@ -31,6 +31,9 @@ pub struct ChannelCursor {
     channel: Arc<Channel>,
     /// The client has, or is being sent, everything up to this revision.
     revision: u64,
+    /// What a client of the program that ran before has, until it is known what it has missed. It
+    /// gets nothing until then.
+    pending: Option<ResumePosition>,
 }
 
 impl ChannelCursor {
@@ -46,7 +49,7 @@ impl ChannelCursor {
         publication: &Publication,
         now: Moment,
     ) -> Result<(Self, Vec<MessageBatch>), OverBudget> {
-        let cursor = Self { channel, revision: publication.revision };
+        let mut cursor = Self { channel, revision: publication.revision, pending: None };
         let channel = &cursor.channel;
         let mut batches = vec![];
 
@@ -58,7 +61,11 @@ impl ChannelCursor {
 
         match position.map(|position| channel.resume(publication, position)) {
             None => batches.push(channel.snapshots(publication)?),
-            Some(Ok(updates)) => batches.extend(updates),
+            Some(Ok(Resumed::Updates(updates))) => batches.extend(updates),
+            Some(Ok(Resumed::Later)) => {
+                cursor.pending = position.cloned();
+                return Ok((cursor, batches));
+            }
             Some(Err(reason)) => batches.extend(cursor.resync(publication, reason)?),
         }
 
@@ -76,6 +83,9 @@ impl ChannelCursor {
         publication: &Publication,
         now: Moment,
     ) -> Result<Vec<MessageBatch>, OverBudget> {
+        if let Some(position) = self.pending.take() {
+            return self.resume_pending(position, publication, now);
+        }
         let last_revision = std::mem::replace(&mut self.revision, publication.revision);
         if last_revision == publication.revision {
             return Ok(vec![]);
@@ -91,7 +101,49 @@ impl ChannelCursor {
         }
     }
 
-    /// The state of the source. Sent as a heartbeat too.
+    /// What a client gets that has been sent nothing for a while: the state of the source. One that
+    /// waits for what it has missed does not wait any longer.
+    ///
+    /// # Errors
+    ///
+    /// If the memory budget is not large enough for it. The client has to reconnect.
+    pub(crate) fn heartbeat(
+        &mut self,
+        publication: &Publication,
+        now: Moment,
+    ) -> Result<Vec<MessageBatch>, OverBudget> {
+        let mut batches = vec![];
+        if self.pending.take().is_some() {
+            self.revision = publication.revision;
+            batches = self.resync(publication, ResyncReason::NotReadYet)?;
+        }
+
+        batches.push(self.status(publication, now));
+        Ok(batches)
+    }
+
+    /// What a client has missed that waits for it, if that is known by now.
+    fn resume_pending(
+        &mut self,
+        position: ResumePosition,
+        publication: &Publication,
+        now: Moment,
+    ) -> Result<Vec<MessageBatch>, OverBudget> {
+        let mut batches = match self.channel.resume(publication, &position) {
+            Ok(Resumed::Later) => {
+                self.pending = Some(position);
+                return Ok(vec![]);
+            }
+            Ok(Resumed::Updates(updates)) => updates.into_iter().collect(),
+            Err(reason) => self.resync(publication, reason)?,
+        };
+
+        self.revision = publication.revision;
+        batches.push(self.status(publication, now));
+        Ok(batches)
+    }
+
+    /// The state of the source.
     pub(crate) fn status(&self, publication: &Publication, now: Moment) -> MessageBatch {
         let Publication { health, source, .. } = publication;
         let status = update::status(self.revision, health, source, now);

@@ -2,6 +2,7 @@
 //!
 //! It does not know the other rings.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::time::SystemTime;
 
@@ -88,6 +89,8 @@ impl EventRing {
 fn own_bytes(event: &Event) -> usize {
     match event {
         Event::CrashLoop { reason, .. } | Event::CrashLoopOver { reason, .. } => reason.len(),
+        // Most reasons are in the program. One that was saved is not.
+        Event::Gone { reason: Cow::Owned(reason), .. } => reason.len(),
         _ => 0,
     }
 }

@@ -129,7 +129,11 @@ fn an_event_is_found_as_it_was() {
         Event::Appeared { place: place(), to: "submitted".into() },
         Event::CrashLoop { place: place(), to: "a".into(), reason: "3 restarts".into() },
         Event::CrashLoopOver { place: place(), to: None, reason: "stopped".into() },
-        Event::Gone { place: place(), from: "a".into(), reason: "it was deleted" },
+        Event::Gone {
+            place: place(),
+            from: "a".into(),
+            reason: "it was deleted".into(),
+        },
     ];
     watched.record(&events);
 

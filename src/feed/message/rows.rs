@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
-use crate::cluster::{MachineId, Member, Text, Transition, Unit};
+use crate::cluster::{MachineId, Member, Text, Transition, Unit, UnitName};
 
 /// A unit on a machine, or on none.
 #[derive(Serialize)]
@@ -102,6 +102,8 @@ pub(in crate::feed) struct MachineJson<'a> {
         skip_serializing_if = "Option::is_none"
     )]
     lost_since: Option<SystemTime>,
+    #[serde(skip_serializing_if = "<[UnitName]>::is_empty")]
+    ran: &'a [UnitName],
     #[serde(serialize_with = "super::milliseconds")]
     since: SystemTime,
     since_seen: bool,
@@ -117,6 +119,7 @@ impl<'a> From<&'a Member> for MachineJson<'a> {
             leader: member.leads,
             silent_since: member.silent_since,
             lost_since: member.lost_since,
+            ran: &member.ran,
             since: member.since,
             since_seen: member.since_seen,
         }

@@ -67,6 +67,7 @@ pub fn member(machine: Machine) -> Member {
         leads: false,
         silent_since: None,
         lost_since: None,
+        ran: Default::default(),
         since: SystemTime::UNIX_EPOCH,
         since_seen: false,
     }

@@ -210,6 +210,11 @@ impl Daemon {
         status
     }
 
+    /// Kills it, as by a power failure.
+    pub async fn kill(&mut self) {
+        self.child.kill().await.unwrap();
+    }
+
     /// Sends SIGHUP and waits until the reload is done.
     pub async fn reload(&self) {
         let before = self.notices.count("READY=1");
@@ -272,7 +277,12 @@ impl Daemon {
 
     /// A client of the second protocol that receives events and the state of the source.
     pub async fn connect_to_events(&self) -> Client {
-        let mut request: Request = format!("ws://{}/?topics=events", self.address)
+        self.subscribe("topics=events").await
+    }
+
+    /// A client of the second protocol with this query.
+    pub async fn subscribe(&self, query: &str) -> Client {
+        let mut request: Request = format!("ws://{}/?{query}", self.address)
             .into_client_request()
             .unwrap();
         request
