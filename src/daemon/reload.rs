@@ -79,6 +79,7 @@ impl Daemon {
         let PreparedReload { config, opened, recorder } = next;
         let Prepared { settings, notify: _, selection, source } = opened;
 
+        let was_live = !self.source.is_recording();
         if let Some(source) = source {
             // The old source is stopped first, so that two polls of one list never overlap.
             self.source.stop().await;
@@ -89,6 +90,7 @@ impl Daemon {
 
         if !selection.reads_same_cluster(&self.selection) {
             self.cluster.reset();
+            self.close_problems(was_live);
             self.initial_problems = None;
             self.fleet_version = None;
         }

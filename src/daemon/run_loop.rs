@@ -172,6 +172,16 @@ impl Daemon {
         !changes.is_empty()
     }
 
+    /// Ends all problems, since another cluster is watched. Nobody was informed of those of a
+    /// recording.
+    pub(super) fn close_problems(&mut self, was_live: bool) {
+        let closed = self.problems.clear();
+
+        if was_live {
+            self.notifier.update(&closed, self.problems.open(), Moment::now());
+        }
+    }
+
     /// Logs units that are unhealthy since the start, which no event reports.
     fn log_initial_problems(&mut self) {
         let view = self.cluster.view();

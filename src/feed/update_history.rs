@@ -33,6 +33,24 @@ pub(super) enum UpdateContent {
     Status,
 }
 
+impl HistoryEntry {
+    /// The memory that it takes, as it is counted. A message names few of the units of a problem,
+    /// but the problem has all of them.
+    fn size(&self) -> usize {
+        let problems = match &self.content {
+            UpdateContent::Problems(changes) => changes.as_slice(),
+            _ => &[],
+        };
+        let units: usize = problems
+            .iter()
+            .filter_map(|change| change.after.as_ref())
+            .map(|problem| problem.units.len())
+            .sum();
+
+        self.message.len() + units * size_of::<Arc<Unit>>()
+    }
+}
+
 impl UpdateContent {
     /// `None` for messages that all clients get.
     pub(super) fn topic(&self) -> Option<Topic> {
@@ -90,14 +108,14 @@ impl UpdateHistory {
     }
 
     fn push(&mut self, entry: HistoryEntry) {
-        self.bytes += entry.message.len();
+        self.bytes += entry.size();
         self.entries.push_back(Arc::new(entry));
 
         while self.entries.len() > Self::MAX_ENTRIES || self.bytes > Self::MAX_BYTES {
             let Some(oldest) = self.entries.pop_front() else {
                 break;
             };
-            self.bytes -= oldest.message.len();
+            self.bytes -= oldest.size();
             self.oldest_base = oldest.revision;
         }
     }

@@ -221,6 +221,18 @@ impl ProblemCause {
         }
     }
 
+    /// The causes that a problem of one unit would have in common with others.
+    pub(super) fn groups_of_unit(&self) -> Option<[Self; 2]> {
+        let ProblemCause::Unit { verdict, unit, machine } = self else {
+            return None;
+        };
+
+        let on_machine = ProblemCause::OnMachine { verdict: *verdict, machine: machine.clone() };
+        let of_template =
+            ProblemCause::Template { verdict: *verdict, template: template(unit).into() };
+        Some([on_machine, of_template])
+    }
+
     /// Its kind.
     pub fn kind(&self) -> ProblemKind {
         match self {

@@ -8,12 +8,13 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use super::ProblemCause;
+use super::wrong_rows::row_key;
 use crate::cluster::{RowKey, Unit};
 
 /// Groups units by their causes, the largest groups first. Each unit is in one group. A group of
 /// one has the unit itself as its cause.
 pub(super) fn group(mut units: Vec<Arc<Unit>>) -> Vec<(ProblemCause, Vec<Arc<Unit>>)> {
-    units.sort_by_key(|unit| unit.key());
+    units.sort_by_key(|unit| row_key(unit));
 
     let mut candidates: BTreeMap<String, (ProblemCause, Vec<Arc<Unit>>)> = BTreeMap::new();
     for unit in &units {
@@ -29,14 +30,14 @@ pub(super) fn group(mut units: Vec<Arc<Unit>>) -> Vec<(ProblemCause, Vec<Arc<Uni
     let mut grouped: HashSet<RowKey> = HashSet::new();
     let mut groups = Vec::new();
     for (cause, mut units) in candidates {
-        units.retain(|unit| !grouped.contains(&unit.key()));
+        units.retain(|unit| !grouped.contains(&row_key(unit)));
         if units.len() > 1 {
-            grouped.extend(units.iter().map(|unit| unit.key()));
+            grouped.extend(units.iter().map(|unit| row_key(unit)));
             groups.push((cause, units));
         }
     }
 
-    let single = units.into_iter().filter(|unit| !grouped.contains(&unit.key()));
+    let single = units.into_iter().filter(|unit| !grouped.contains(&row_key(unit)));
     groups.extend(single.map(|unit| (ProblemCause::of_unit(&unit), vec![unit])));
     groups
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::wrong_rows::row_key;
 use super::{Problem, ProblemCause};
 use crate::cluster::{RowKey, SavedTime, Text};
 
@@ -30,7 +31,7 @@ impl From<&Problem> for SavedProblem {
             since: SavedTime(problem.since),
             since_seen: problem.since_seen,
             opened: SavedTime(problem.opened),
-            rows: problem.units.iter().map(|unit| unit.key()).collect(),
+            rows: problem.units.iter().map(|unit| row_key(unit)).collect(),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::{Health, Moment};
+use crate::cluster::{FleetList, Health, Moment};
 
 /// Why the source cannot be relied on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +30,21 @@ impl SourceFault {
         } else {
             health.suspect_since.map(|_| SourceFault::Suspect)
         }
+    }
+
+    /// Whether what the source says of units and machines cannot be relied on. That the unit files
+    /// cannot be read does not affect it.
+    pub(super) fn affects_rows(health: &Health, now: Moment) -> bool {
+        let is_failing = [FleetList::Units, FleetList::Machines]
+            .into_iter()
+            .any(|list| health.list(list).failure.is_some());
+        let is_overdue = || {
+            health
+                .overdue(now)
+                .is_some_and(|overdue| overdue.list != FleetList::UnitFiles)
+        };
+
+        is_failing || health.suspect_since.is_some() || is_overdue()
     }
 
     /// Since when the source has had this fault; `None` if it has it no more.

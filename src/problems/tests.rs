@@ -468,3 +468,141 @@ fn what_no_machine_has_reported_yet_closes_no_problem_right_after_a_restart() {
         "{changes:?}"
     );
 }
+
+#[test]
+fn a_machine_that_is_away_for_a_moment_ends_no_problem_of_its_units() {
+    let mut timeline = timeline();
+    timeline.set_machine("m1", None);
+    timeline.set("web.service", "m1", Verdict::Failed);
+    timeline.until(0, 60);
+
+    timeline.set_machine("m1", Some(MachineTrouble::Silent));
+    timeline.set("web.service", "m1", Verdict::Stale);
+    let changes = timeline.until(61, 80);
+    timeline.set_machine("m1", None);
+    timeline.set("web.service", "m1", Verdict::Failed);
+    let all = [changes, timeline.until(81, 200)].concat();
+    assert!(all.iter().all(|change| change.starts_with('~')), "{all:?}");
+}
+
+#[test]
+fn a_unit_whose_row_loses_its_machine_keeps_its_time() {
+    let unreported = || {
+        let mut row = builders::unit(unit_state("web.service", "m1", "active/running"));
+        row.state.machine = None;
+        row.state.active = None;
+        row.file = Some(Arc::new(builders::unit_file("web.service", Some("m1"))));
+        row.verdict = Verdict::Unreported;
+        Arc::new(row)
+    };
+    let mut timeline = timeline();
+    timeline.set("web.service", "m1", Verdict::Stale);
+    let mut changes = timeline.until(0, 31);
+    timeline.remove("web.service", "m1");
+    timeline.view.units.insert(unreported());
+    changes.extend(timeline.until(32, 100));
+
+    let opened_or_closed: Vec<_> = changes
+        .iter()
+        .filter(|change| change.starts_with(['+', '-']))
+        .collect();
+    assert_eq!(
+        opened_or_closed,
+        [
+            "+ web.service is not reported any more on m1",
+            "- replaced web.service is not reported any more on m1",
+            "+ web.service is not reported on m1"
+        ]
+    );
+}
+
+#[test]
+fn a_unit_that_runs_elsewhere_has_recovered() {
+    let mut timeline = timeline();
+    timeline.set("web.service", "m1", Verdict::Failed);
+    timeline.until(0, 60);
+
+    timeline.remove("web.service", "m1");
+    let mut row = builders::unit(unit_state("web.service", "m2", "active/running"));
+    row.file = Some(Arc::new(builders::unit_file("web.service", Some("m2"))));
+    timeline.view.units.insert(Arc::new(row));
+    assert_eq!(timeline.at(61), ["- recovered web.service failed on m1"]);
+}
+
+#[test]
+fn units_that_fail_one_after_the_other_become_one_problem() {
+    let mut timeline = timeline();
+    let mut changes = Vec::new();
+    for unit in 0..10 {
+        timeline.set(&format!("u{unit}.service"), "m1", Verdict::Failed);
+        changes.extend(timeline.until(unit * 6, unit * 6 + 5));
+    }
+    changes.extend(timeline.until(60, 120));
+
+    let opened = changes.iter().filter(|change| change.starts_with('+')).count();
+    assert_eq!(opened, 2, "one unit, and then all of them: {changes:?}");
+    assert_eq!(timeline.tracker.open().len(), 1);
+    assert_eq!(timeline.tracker.open()[0].units.len(), 10);
+}
+
+#[test]
+fn a_burst_beside_an_older_problem_with_the_same_cause_is_one_problem() {
+    let mut timeline = timeline();
+    for unit in ["old-a.service", "old-b.service"] {
+        timeline.set(unit, "m1", Verdict::Failed);
+    }
+    timeline.until(0, 1000);
+    for unit in 0..40 {
+        timeline.set(&format!("u{unit}.service"), "m1", Verdict::Failed);
+    }
+
+    let changes = timeline.until(1001, 1100);
+    assert_eq!(changes, ["- replaced 2 units failed on m1", "+ 42 units failed on m1"]);
+}
+
+#[test]
+fn unit_files_that_cannot_be_read_are_a_problem_and_mute_none() {
+    let mut timeline = timeline();
+    let failure = ReadFailure { since: timeline.start, reason: "timeout".into() };
+    timeline.health.lists[FleetList::UnitFiles as usize] =
+        ListHealth { failure: Some(failure), ..ListHealth::default() };
+    timeline.set("web.service", "m1", Verdict::Failed);
+
+    let mut changes = timeline.until(0, 60);
+    changes.sort();
+    assert_eq!(changes, ["+ fleet cannot be read", "+ web.service failed on m1"]);
+}
+
+#[test]
+fn a_source_that_never_recovers_is_a_problem() {
+    let mut timeline = timeline();
+    let mut changes = Vec::new();
+    for round in 0..6 {
+        timeline.fail_source();
+        changes.extend(timeline.until(round * 20, round * 20 + 1));
+        timeline.restore_source();
+        timeline.health.is_recovering = true;
+        changes.extend(timeline.until(round * 20 + 2, round * 20 + 19));
+    }
+    assert_eq!(changes, ["+ fleet cannot be read"]);
+
+    timeline.health.is_recovering = false;
+    assert_eq!(timeline.at(200), ["- recovered fleet cannot be read"]);
+}
+
+#[test]
+fn one_failure_is_no_problem_while_the_source_recovers() {
+    let mut timeline = timeline();
+    timeline.fail_source();
+    timeline.at(0);
+    timeline.restore_source();
+    timeline.health.is_recovering = true;
+    assert_eq!(timeline.until(1, 100), NONE);
+}
+
+#[test]
+fn all_problems_end_when_another_cluster_is_watched() {
+    let mut timeline = with_problems();
+    assert_eq!(timeline.tracker.clear().len(), 2);
+    assert_eq!(timeline.tracker.open().len(), 0);
+}

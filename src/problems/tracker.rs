@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::grouping::group;
-use super::wrong_rows::{Reliance, TrustedClock, TrustedTime, WrongRow, WrongRows};
+use super::wrong_rows::{
+    Reliance, TrustedClock, TrustedTime, WrongRow, WrongRows, find_row, row_key,
+};
 use super::{
     MachineName, MachineTrouble, OpenProblems, Problem, ProblemCause, ProblemChange, ProblemDelays,
     ProblemEnd, SavedProblem, SourceFault,
@@ -32,8 +34,11 @@ pub struct ProblemTracker {
     delays: ProblemDelays,
     /// Counts the time in which the source could be relied on.
     clock: TrustedClock,
-    /// The fault of the source, and when it began; `None` if it has none.
+    /// The fault of the source, and when it began; `None` if it has none. It is kept until the
+    /// source has recovered, so that one that fails now and then is noticed.
     fault: Option<(SourceFault, Moment)>,
+    /// How far the source can be relied on now.
+    reliance: Reliance,
     rows: WrongRows,
     machines: HashMap<MachineId, MachineWatch>,
     /// When saved problems were restored; `None` if there were none. A row that no machine has
@@ -111,6 +116,14 @@ impl ProblemTracker {
         self.delays = delays;
     }
 
+    /// Forgets everything, as when another cluster is watched. Returns the end of all open problems.
+    pub fn clear(&mut self) -> Vec<ProblemChange> {
+        let before = std::mem::replace(self, Self::new(self.delays.clone()));
+        let closed = |open: OpenProblem| ProblemChange::Closed(open.problem, ProblemEnd::Gone);
+
+        before.open.into_iter().map(closed).collect()
+    }
+
     /// The open problems after the last update.
     pub fn open(&self) -> &OpenProblems {
         &self.published
@@ -119,7 +132,7 @@ impl ProblemTracker {
     /// Applies the state of the cluster at a moment. Returns what has become of the problems.
     pub fn update(&mut self, view: &View, health: &Health, now: Moment) -> Vec<ProblemChange> {
         self.update_fault(health, now);
-        self.clock.advance(now, self.reliance(health));
+        self.clock.advance(now, self.reliance);
 
         let mut changes = Vec::new();
         let is_complete = health.events_since.is_some();
@@ -130,7 +143,7 @@ impl ProblemTracker {
         }
 
         self.update_source_problem(health, now, &mut changes);
-        if is_complete && self.fault.is_none() {
+        if is_complete && self.reliance > Reliance::None {
             self.open_machines(view, now, &mut changes);
             self.open_units(now, &mut changes);
         }
@@ -148,16 +161,15 @@ impl ProblemTracker {
         self.fault = match (fault, self.fault) {
             (Some(fault), Some((_, since))) => Some((fault, since)),
             (Some(fault), None) => Some((fault, now)),
-            (None, _) => None,
+            (None, before) => before.filter(|_| health.is_recovering),
         };
-    }
-
-    fn reliance(&self, health: &Health) -> Reliance {
-        match self.fault {
-            Some(_) => Reliance::None,
-            None if health.is_recovering => Reliance::Reports,
-            None => Reliance::Absences,
-        }
+        self.reliance = if SourceFault::affects_rows(health, now) {
+            Reliance::None
+        } else if fault.is_some() || health.is_recovering {
+            Reliance::Reports
+        } else {
+            Reliance::Absences
+        };
     }
 
     fn update_machines(&mut self, view: &View) {
@@ -217,6 +229,12 @@ impl ProblemTracker {
     fn close_ended(&mut self, view: &View, changes: &mut Vec<ProblemChange>) {
         let clock = self.clock.time();
         let mut still_open = Vec::new();
+        let machines: HashSet<MachineId> = self
+            .open
+            .iter()
+            .filter_map(OpenProblem::machine_id)
+            .cloned()
+            .collect();
 
         for mut open in std::mem::take(&mut self.open) {
             let severity = open.cause().severity();
@@ -242,18 +260,22 @@ impl ProblemTracker {
             } else if !matches!(open.cause(), ProblemCause::Source(_)) {
                 open.rows.retain(|key| {
                     let Some(row) = self.rows.get(key) else {
-                        if self.is_unproven(view.units.get(key)) {
+                        if self.is_unproven(find_row(view, key)) {
                             return true;
                         }
-                        if view.units.get(key).is_some() && end != ProblemEnd::Replaced {
+                        if is_well(view, key) && end != ProblemEnd::Replaced {
                             end = ProblemEnd::Recovered;
                         }
                         return false;
                     };
 
-                    let is_other = row.severity != severity
-                        && row.has_kept_severity(clock, &self.delays)
-                        || row.machine.is_some();
+                    // It belongs to its machine as soon as that is a problem.
+                    let is_other = match &row.machine {
+                        Some(machine) => machines.contains(machine),
+                        None => {
+                            row.severity != severity && row.has_kept_severity(clock, &self.delays)
+                        }
+                    };
                     if is_other {
                         end = ProblemEnd::Replaced;
                     }
@@ -299,7 +321,11 @@ impl ProblemTracker {
                 let open = self.open.remove(position);
                 changes.push(ProblemChange::Closed(open.problem, ProblemEnd::Recovered));
             }
-            (Some((fault, since)), None) if now.since(since) >= self.delays.of_source() => {
+            // Not while it recovers: one failure is no problem.
+            (Some((fault, since)), None)
+                if SourceFault::of(health, now).is_some()
+                    && now.since(since) >= self.delays.of_source() =>
+            {
                 let began = fault.since(health, now).unwrap_or(since.wall);
                 let opened = self.new_problem(ProblemCause::Source(fault), (began, true), now);
                 changes.push(opened);
@@ -338,7 +364,7 @@ impl ProblemTracker {
     }
 
     fn open_units(&mut self, now: Moment, changes: &mut Vec<ProblemChange>) {
-        self.join_groups();
+        self.join_groups(now, changes);
 
         // Units whose time comes shortly after that of others are part of their group.
         let mut waiting = self.waiting();
@@ -352,14 +378,9 @@ impl ProblemTracker {
             }
 
             units.retain(|unit| self.left(unit).is_zero());
-            let is_known = self.open.iter().any(|open| open.cause().is_same(&cause));
-            if units.len() > 1 && !is_known {
-                self.open_group(cause, &units, now, changes);
-            } else {
-                // What is about the same as an older problem is named on its own.
-                for unit in units {
-                    self.open_group(ProblemCause::of_unit(&unit), &[unit], now, changes);
-                }
+            match &*units {
+                [unit] => self.open_group(ProblemCause::of_unit(unit), &units, now, changes),
+                _ => self.open_group(cause, &units, now, changes),
             }
         }
     }
@@ -375,21 +396,44 @@ impl ProblemTracker {
             .collect()
     }
 
-    /// Adds units to groups that have the same cause and were opened a short time ago.
-    fn join_groups(&mut self) {
+    /// Adds units to problems that have the same cause and were opened a short time ago.
+    fn join_groups(&mut self, now: Moment, changes: &mut Vec<ProblemChange>) {
         let clock = self.clock.time();
+        let is_young = |open: &OpenProblem| clock.since(open.opened).of_reports() <= JOIN;
         let mut due = self.waiting();
         due.retain(|unit| self.left(unit).is_zero());
 
         for unit in due {
             let causes = [ProblemCause::of_machine_of(&unit), ProblemCause::of_template_of(&unit)];
             let group = self.open.iter_mut().find(|open| {
-                let is_young = clock.since(open.opened).of_reports() <= JOIN;
-                is_young && causes.iter().any(|cause| open.cause().is_same(cause))
+                is_young(open) && causes.iter().any(|cause| open.cause().is_same(cause))
             });
             if let Some(group) = group {
-                group.rows.insert(unit.key());
+                group.rows.insert(row_key(&unit));
+                continue;
             }
+
+            // A problem of one unit becomes one of two.
+            let common = causes.into_iter().find_map(|cause| {
+                let position = self.open.iter().position(|open| {
+                    let groups = open.cause().groups_of_unit();
+                    is_young(open) && groups.iter().flatten().any(|group| group.is_same(&cause))
+                })?;
+                Some((position, cause))
+            });
+            if let Some((position, cause)) = common {
+                let single = self.open.remove(position);
+                changes.push(ProblemChange::Closed(single.problem, ProblemEnd::Replaced));
+                self.open_group(cause, &[unit], now, changes);
+                self.add_rows(single.rows);
+            }
+        }
+    }
+
+    /// Adds rows to the problem that was opened last.
+    fn add_rows(&mut self, rows: HashSet<RowKey>) {
+        if let Some(open) = self.open.last_mut() {
+            open.rows.extend(rows);
         }
     }
 
@@ -409,7 +453,7 @@ impl ProblemTracker {
         time: fn(&WrongRow, TrustedTime, &ProblemDelays) -> Duration,
     ) -> Duration {
         self.rows
-            .get(&unit.key())
+            .get(&row_key(unit))
             .map_or(Duration::ZERO, |row| time(row, self.clock.time(), &self.delays))
     }
 
@@ -424,11 +468,17 @@ impl ProblemTracker {
             .iter()
             .min_by_key(|unit| unit.verdict_since)
             .map_or((now.wall, false), |unit| (unit.verdict_since, unit.verdict_since_seen));
+        let mut rows: HashSet<RowKey> = units.iter().map(|unit| row_key(unit)).collect();
+
+        // Two open problems are never about the same: the older one goes on in the new one.
+        if let Some(position) = self.open.iter().position(|open| open.cause().is_same(&cause)) {
+            let older = self.open.remove(position);
+            rows.extend(older.rows);
+            changes.push(ProblemChange::Closed(older.problem, ProblemEnd::Replaced));
+        }
 
         changes.push(self.new_problem(cause, first, now));
-        if let Some(open) = self.open.last_mut() {
-            open.rows.extend(units.iter().map(|unit| unit.key()));
-        }
+        self.add_rows(rows);
     }
 
     /// Opens a problem, which has no units yet.
@@ -477,10 +527,12 @@ impl ProblemTracker {
             let mut units: Vec<Arc<Unit>> = open
                 .rows
                 .iter()
-                .filter_map(|key| view.units.get(key))
+                .filter_map(|key| find_row(view, key))
                 .cloned()
                 .collect();
-            units.sort_by_key(|unit| unit.key());
+            units.sort_by(|a, b| {
+                (&a.state.unit, &a.state.machine).cmp(&(&b.state.unit, &b.state.machine))
+            });
             let member = machine.and_then(|id| {
                 view.machines.iter().find(|member| member.machine.id == id).cloned()
             });
@@ -523,10 +575,22 @@ fn suffers_from_machine(verdict: Verdict, may_wait: bool) -> bool {
     }
 }
 
+/// Whether a row that is not wrong is well: it is shown, or its unit is elsewhere.
+fn is_well(view: &View, key: &RowKey) -> bool {
+    let is_elsewhere = || {
+        let is_single = |unit: &Arc<Unit>| unit.file.as_ref().is_some_and(|file| !file.global);
+        view.units
+            .of_unit(&key.0)
+            .any(|unit| is_single(unit) && unit.verdict == Verdict::Ok)
+    };
+
+    find_row(view, key).is_some() || is_elsewhere()
+}
+
 /// Whether a problem has these units, with the same verdicts and reasons, and its machine is in the
 /// same trouble.
 fn is_same(problem: &Problem, units: &[Arc<Unit>], machine: Option<&Arc<Member>>) -> bool {
-    let shown = |unit: &Arc<Unit>| (unit.key(), unit.verdict, unit.reason.clone());
+    let shown = |unit: &Arc<Unit>| (row_key(unit), unit.verdict, unit.reason.clone());
     let trouble = |member: &Arc<Member>| MachineTrouble::of(member);
 
     problem.machine.as_ref().map(trouble) == machine.map(trouble)

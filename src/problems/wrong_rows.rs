@@ -9,10 +9,27 @@ use std::time::Duration;
 use super::{ProblemDelays, ProblemKind, ProblemSeverity};
 use crate::cluster::{MachineId, Moment, RowKey, Unit, Verdict, View};
 
+/// What identifies a row here: the unit, and the machine that reports it or should. So a row stays
+/// the same when its machine does not report it any more.
+pub(super) fn row_key(unit: &Unit) -> RowKey {
+    (unit.state.unit.clone(), unit.machine_id().cloned())
+}
+
+/// The row with such a key.
+pub(super) fn find_row<'a>(view: &'a View, key: &RowKey) -> Option<&'a Arc<Unit>> {
+    let unreported = || {
+        let row = view.units.get(&(key.0.clone(), None))?;
+        (row.machine_id() == key.1.as_ref()).then_some(row)
+    };
+
+    view.units.get(key).or_else(unreported)
+}
+
 /// How far the source can be relied on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Reliance {
     /// It cannot.
+    #[default]
     None,
     /// What it reports is so. What it does not report proves nothing: an outage has just ended.
     Reports,
@@ -184,7 +201,7 @@ impl WrongRows {
         }
 
         self.rows.retain(|key, _| {
-            let unit = view.units.get(key);
+            let unit = find_row(view, key);
             unit.is_some_and(|unit| unit.verdict != Verdict::Ok)
         });
         for unit in view.units.iter().filter(|unit| unit.verdict != Verdict::Ok) {
@@ -195,7 +212,7 @@ impl WrongRows {
     fn update_row(&mut self, unit: &Arc<Unit>, machine: Option<MachineId>, clock: TrustedTime) {
         let new = WrongRow::new(unit.clone(), machine, clock);
 
-        match self.rows.get_mut(&unit.key()) {
+        match self.rows.get_mut(&row_key(unit)) {
             Some(row) if row.machine.is_none() && new.machine.is_none() => {
                 if row.severity != new.severity {
                     row.severity = new.severity;
@@ -205,7 +222,7 @@ impl WrongRows {
             }
             // What is wrong because of a machine begins anew when that is over.
             _ => {
-                self.rows.insert(unit.key(), new);
+                self.rows.insert(row_key(unit), new);
             }
         }
     }
