@@ -2,6 +2,7 @@
 
 mod alertmanager;
 mod alerts;
+mod program;
 mod webhook;
 
 use std::collections::{BTreeMap, BTreeSet};
