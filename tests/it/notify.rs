@@ -2,7 +2,7 @@
 
 mod alertmanager;
 mod alerts;
-mod program;
+mod daemon;
 mod webhook;
 
 use std::collections::{BTreeMap, BTreeSet};
