@@ -36,15 +36,17 @@
 //!    source itself. Only an admitted request for a unit file leads to one, through
 //!    [`unit_files`]: bounded, cached, and off by default.
 //! 8. `logs` reads the journals of machines, while clients read the log of a unit and only then.
-//! 9. [`lifecycle`] handles signals, and reports readiness, status and liveness to systemd.
+//! 9. [`notify`] sends the beginning and the end of problems to Alertmanagers and to a webhook, one
+//!    task for each of them, and tries again until they are accepted.
+//! 10. [`lifecycle`] handles signals, and reports readiness, status and liveness to systemd.
 //!
 //! With a command, such as `fleet-monitor status`, the program is not that daemon, but asks one:
 //! [`client`] reads the public protocol of a running monitor, and [`report`] makes texts of it. It
 //! connects with `net`, as sources do. [`actions`] are the next steps that both can show of a unit:
 //! commands to copy, and links.
 //!
-//! Writing to stderr, the journal, the disk of a recording or systemd may block. So each of them
-//! has a bounded queue and a thread that writes from it, and none can stop the loop.
+//! Writing to stderr, the journal, a disk or systemd may block. So each of them has a bounded queue
+//! and a thread that writes from it, and none can stop the loop.
 
 pub mod actions;
 mod append_log;

@@ -165,6 +165,24 @@ impl<T> WriteQueue<T> {
         }
     }
 
+    /// For the thread that writes: waits until there is a task, or the queue is closed, but no
+    /// longer than `limit`. Returns whether `next_task` would not wait.
+    pub(crate) fn wait_for_task(&self, limit: Duration) -> bool {
+        let mut state = self.lock();
+        state.is_writing = false;
+        self.0.changed.notify_all();
+
+        let is_idle = |state: &mut QueueState<T>| {
+            state.entries.is_empty() && state.reported == state.dropped && !state.is_closed
+        };
+        let (_state, result) = self
+            .0
+            .changed
+            .wait_timeout_while(state, limit, is_idle)
+            .unwrap_or_else(PoisonError::into_inner);
+        !result.timed_out()
+    }
+
     fn lock(&self) -> MutexGuard<'_, QueueState<T>> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -61,6 +61,7 @@ pub(super) async fn prepare(
 pub async fn check(config: &Config, environment: &Environment) -> Result<String, Failure> {
     let files = raise_open_files()?;
     let prepared = prepare(config, environment, files, None).await?;
+    prepared.notify.check()?;
 
     if let Some(path) = &config.record {
         Recorder::check(path)

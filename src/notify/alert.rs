@@ -13,6 +13,9 @@ use crate::net::percent::RESERVED;
 use crate::problems::{Problem, ProblemCause};
 use crate::utc;
 
+/// The runbook, as in `packaging/prometheus/fleet-monitor-alerts.yaml`.
+const RUNBOOK: &str = "file:///usr/share/doc/fleet-monitor/docs/operations.md";
+
 /// What identifies an alert. Two open problems never have the same labels, and a problem has the
 /// same ones after a restart of the monitor, and in another monitor of the same cluster.
 pub(super) type AlertLabels = BTreeMap<String, String>;
@@ -26,7 +29,7 @@ pub(super) struct Alert {
     #[serde(serialize_with = "rfc3339")]
     starts_at: SystemTime,
     #[serde(serialize_with = "rfc3339")]
-    ends_at: SystemTime,
+    pub(super) ends_at: SystemTime,
     #[serde(rename = "generatorURL", skip_serializing_if = "Option::is_none")]
     link: Option<String>,
 }
@@ -79,9 +82,15 @@ fn annotations(problem: &Problem) -> BTreeMap<&'static str, String> {
         ("summary", problem.summary()),
         ("description", problem.description()),
         ("ip", ip.unwrap_or_default().to_owned()),
+        ("runbook_url", runbook_url(problem.cause.kind().alert_name())),
     ];
 
     annotations.into_iter().filter(|(_, text)| !text.is_empty()).collect()
+}
+
+/// The section of the runbook about an alert, where the packages install it.
+fn runbook_url(alert_name: &str) -> String {
+    format!("{RUNBOOK}#{}", alert_name.to_ascii_lowercase())
 }
 
 /// The page with the units that a problem is about.
@@ -129,7 +138,7 @@ mod tests {
     use super::*;
     use crate::cluster::Verdict;
     use crate::notify::AlertTiming;
-    use crate::problems::{MachineName, MachineTrouble, SourceFault};
+    use crate::problems::{MachineName, MachineTrouble, ProblemKind, SourceFault};
 
     fn settings() -> AlertmanagerSettings {
         AlertmanagerSettings {
@@ -184,7 +193,11 @@ mod tests {
                     "severity": "critical",
                     "unit": "db.service",
                 },
-                "annotations": { "ip": "10.0.0.1", "summary": "db.service failed on 10.0.0.1" },
+                "annotations": {
+                    "ip": "10.0.0.1",
+                    "runbook_url": format!("{RUNBOOK}#fleetunitfailed"),
+                    "summary": "db.service failed on 10.0.0.1",
+                },
                 "startsAt": "2023-11-14T22:13:20.250Z",
                 "endsAt": "2023-11-14T22:14:20.250Z",
             })
@@ -252,6 +265,15 @@ mod tests {
                 format!("{page}#tab=units&q=machine%3Am1"),
             ]
         );
+    }
+
+    #[test]
+    fn each_alert_has_a_section_of_the_runbook() {
+        let runbook = include_str!("../../docs/operations.md");
+        for kind in ProblemKind::all() {
+            let heading = format!("\n#### {}\n", kind.alert_name());
+            assert!(runbook.contains(&heading), "{heading}");
+        }
     }
 
     #[test]

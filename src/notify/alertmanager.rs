@@ -3,8 +3,8 @@
 //!
 //! It does not know how an alert is made of a problem.
 //!
-//! All alerts are sent in one request: when a problem has changed, and again every minute. As with
-//! Prometheus, an alert ends by itself after four times that interval, so that it does not stay
+//! All alerts are sent in one request: when a problem was opened or closed, and again every minute,
+//! which is soon enough for their annotations. As with Prometheus, an alert ends by itself after four times that interval, so that it does not stay
 //! when the monitor dies. An alert that has ended is sent for 15 minutes more, for an Alertmanager
 //! that was restarted or did not get a request. So each request says all that there is to know,
 //! and a sender has nothing to remember.
@@ -101,25 +101,47 @@ impl AlertBook {
         self.state.subscribe()
     }
 
+    /// Takes the problems as they are now. The senders are woken only if one was opened or closed:
+    /// a flapping cluster has new numbers of units each second, and these can wait.
     pub(super) fn update(&mut self, changes: &[ProblemChange], open: &OpenProblems, now: Moment) {
+        let mut is_urgent = false;
+        let mut is_other_closed = false;
         for change in changes {
-            if let ProblemChange::Closed(problem, _) = change {
-                self.closed
-                    .push_back(ClosedProblem { problem: problem.clone(), closed: now });
+            match change {
+                ProblemChange::Opened(_) => is_urgent = true,
+                ProblemChange::Changed(_) => {}
+                ProblemChange::Closed(problem, _) => {
+                    is_urgent = true;
+                    is_other_closed = true;
+                    self.closed
+                        .push_back(ClosedProblem { problem: problem.clone(), closed: now });
+                }
             }
         }
 
-        self.closed
-            .retain(|closed| is_recent(closed, now.instant, self.keep_closed));
+        is_other_closed |= self.drop_closed(now.instant);
+        let closed = is_other_closed.then(|| self.closed.iter().cloned().collect());
+
+        self.state.send_if_modified(|state| {
+            state.open = open.clone();
+            if let Some(closed) = closed {
+                state.closed = closed;
+            }
+            is_urgent
+        });
+    }
+
+    /// Drops the problems that were closed too long ago, or that are too many. Returns whether
+    /// there were any.
+    fn drop_closed(&mut self, now: Instant) -> bool {
+        let before = self.closed.len();
+        self.closed.retain(|closed| is_recent(closed, now, self.keep_closed));
+
         let too_many = self.closed.len().saturating_sub(MAX_CLOSED);
         self.closed.drain(..too_many);
         self.metrics
             .notified(Receiver::Alertmanager, NotificationOutcome::Dropped, too_many);
-
-        self.state.send_replace(AlertState {
-            open: open.clone(),
-            closed: self.closed.iter().cloned().collect(),
-        });
+        self.closed.len() < before
     }
 }
 
@@ -137,7 +159,8 @@ impl AlertState {
             .closed
             .iter()
             .filter(|closed| is_recent(closed, steady_now, settings.timing.keep_closed))
-            .map(|closed| Alert::new(&closed.problem, closed.closed.wall, settings));
+            // A clock that was set back since then must not make the alert fire again.
+            .map(|closed| Alert::new(&closed.problem, closed.closed.wall.min(now), settings));
 
         let by_labels: BTreeMap<AlertLabels, Alert> = closed
             .chain(open)
@@ -165,9 +188,9 @@ pub(super) struct AlertSender {
 
 /// When alerts are sent the next time.
 enum NextRequest {
-    /// Not before something has changed: there are none.
+    /// Not before a problem is opened: there are no alerts.
     AfterChange,
-    /// When something has changed, or after this time.
+    /// When a problem is opened or closed, or after this time.
     AfterChangeOr(Duration),
     /// After this time: the last request failed.
     Retry(Duration),
@@ -216,7 +239,7 @@ impl AlertSender {
         }
     }
 
-    /// Waits for a change, and a moment longer for others. False if there will be none.
+    /// Waits until a problem is opened or closed, and a moment longer for others. False if there will be none.
     async fn change(&mut self) -> bool {
         let is_changed = self.state.changed().await.is_ok();
         if is_changed {
@@ -253,5 +276,87 @@ impl AlertSender {
                 NextRequest::Retry(self.backoff.wait(fastrand::f64()))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::Verdict;
+    use crate::problems::{ProblemCause, ProblemEnd};
+
+    fn problem(unit: &str) -> Arc<Problem> {
+        let verdict = Verdict::Failed;
+        Arc::new(Problem {
+            id: unit.into(),
+            cause: ProblemCause::Unit { verdict, unit: unit.into(), machine: None },
+            since: SystemTime::UNIX_EPOCH,
+            since_seen: true,
+            opened: SystemTime::UNIX_EPOCH,
+            units: Vec::new(),
+            machine: None,
+        })
+    }
+
+    fn book() -> AlertBook {
+        AlertBook::new(AlertTiming::default(), Arc::new(Metrics::default()))
+    }
+
+    #[test]
+    fn senders_are_woken_only_when_a_problem_is_opened_or_closed() {
+        let mut book = book();
+        let mut state = book.subscribe();
+        let problem = problem("a.service");
+        let open = OpenProblems::default();
+
+        for (change, is_woken) in [
+            (ProblemChange::Opened(problem.clone()), true),
+            (ProblemChange::Changed(problem.clone()), false),
+            (ProblemChange::Closed(problem, ProblemEnd::Recovered), true),
+        ] {
+            state.mark_unchanged();
+            book.update(std::slice::from_ref(&change), &open, Moment::now());
+            assert_eq!(state.has_changed().unwrap(), is_woken, "{change:?}");
+        }
+    }
+
+    #[test]
+    fn the_closed_problems_are_copied_only_when_they_are_others() {
+        let mut book = book();
+        let open = OpenProblems::default();
+        let mut now = Moment::now();
+        let mut update = |change, now| {
+            book.update(&[change], &open, now);
+            book.subscribe().borrow().closed.clone()
+        };
+
+        let problem = problem("a.service");
+        let closed = update(ProblemChange::Closed(problem.clone(), ProblemEnd::Recovered), now);
+        assert_eq!(closed.len(), 1);
+        let same = update(ProblemChange::Opened(problem.clone()), now);
+        assert!(Arc::ptr_eq(&closed, &same));
+
+        now.instant += AlertTiming::default().keep_closed + Duration::from_secs(1);
+        assert!(update(ProblemChange::Changed(problem), now).is_empty());
+    }
+
+    #[test]
+    fn a_closed_alert_does_not_end_in_the_future_after_a_clock_was_set_back() {
+        let settings = AlertmanagerSettings {
+            targets: Vec::new(),
+            labels: BTreeMap::new(),
+            external_url: None,
+            timing: AlertTiming::default(),
+        };
+        let closed = Moment::now();
+        let state = AlertState {
+            closed: [ClosedProblem { problem: problem("a.service"), closed }].into(),
+            ..AlertState::default()
+        };
+
+        let now = closed.wall - Duration::from_secs(3600);
+        let alerts = state.alerts(&settings, now, closed.instant);
+
+        assert_eq!(alerts[0].ends_at, now);
     }
 }

@@ -98,7 +98,7 @@ impl Notifier {
         encode: ProblemEncoder,
         metrics: Arc<Metrics>,
     ) -> Result<(Self, JoinSet<()>), NoHostRoots> {
-        let tls = settings.has_tls().then(TlsClient::of_host).transpose()?;
+        let tls = settings.tls_client()?;
         let mut tasks = JoinSet::new();
 
         let alerts = settings.alertmanager.map(|settings| {
@@ -153,6 +153,20 @@ impl Notifier {
 }
 
 impl NotifySettings {
+    /// Finds the errors of [`Notifier::start`] without starting anything.
+    ///
+    /// # Errors
+    ///
+    /// A receiver has `https://`, and this host has no CA certificates.
+    pub fn check(&self) -> Result<(), NoHostRoots> {
+        self.tls_client().map(|_| ())
+    }
+
+    /// `None`: no receiver has `https://`.
+    fn tls_client(&self) -> Result<Option<TlsClient>, NoHostRoots> {
+        self.has_tls().then(TlsClient::of_host).transpose()
+    }
+
     fn has_tls(&self) -> bool {
         let alertmanagers = self.alertmanager.iter().flat_map(|settings| &settings.targets);
         let webhook = self.webhook.iter().map(|settings| &settings.target);

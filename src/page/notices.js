@@ -69,8 +69,9 @@ export class Notices {
     if (!this.#pending.size) return;
 
     this.#clear();
-    // Each tab that is open has the same: its notification replaces that of the others.
-    const tag = [...this.#pending.keys()].sort()[0];
+    // Each tab that is open has the same first one, although its burst may have ended sooner. So
+    // its notification replaces that of the others.
+    const tag = [...this.#pending.values()].sort(byAge)[0].id;
     this.#shown = { tag, problems: this.#pending };
     this.#pending = new Map();
     this.show(noticeOf(this.#shown, false));
@@ -104,6 +105,9 @@ function noticeOf({ tag, problems }, silent) {
   if (sorted.length > NAMED) lines.push(andMore(sorted.length - NAMED));
   return { tag, title: NOTIFICATIONS.problems(sorted.length), body: lines.join("\n"), silent };
 }
+
+/** IDs are random: the first of them would be another one if the burst was longer. */
+const byAge = (a, b) => a.opened - b.opened || (a.id < b.id ? -1 : 1);
 
 /** The name of a unit has no capital letter. */
 const summaryOf = ({ unit, text }) => (unit == null ? capitalize(text) : text);

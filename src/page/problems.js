@@ -52,7 +52,8 @@ import { shortId } from "./words.js";
  * @property {?string} where how people name the machine of all units; null if they have none, or
  *   several
  * @property {?string} template such as `web@.service`
- * @property {boolean} isNew whether it was seen to begin at most `NEW_FOR` ago
+ * @property {boolean} isNew whether it was seen to begin, and opened less than `NEW_FOR` ago,
+ *   as `src/report/problems.rs` has it
  * @property {Start} start
  * @property {{tab: string, query: string}} view what shows its rows
  */
@@ -66,7 +67,7 @@ import { shortId } from "./words.js";
 /**
  * @typedef {object} Problems
  * @property {Cause[]} causes new ones first, then the worst, then those with most units, then the
- *   latest
+ *   latest to be opened
  * @property {Waiting} waiting
  * @property {number} until when the first of the new ones becomes old, in milliseconds since 1970
  */
@@ -83,8 +84,8 @@ export function problemsOf(cluster, now) {
   const causes = [...cluster.problems.values()].map((problem) => causeOf(problem, cluster, now));
   causes.sort(byImportance);
 
-  const starts = causes.filter(({ isNew }) => isNew).map(({ start }) => start.since);
-  const first = starts.reduce((a, b) => Math.min(a, b), Infinity);
+  const opened = causes.filter(({ isNew }) => isNew).map(({ problem }) => problem.opened);
+  const first = opened.reduce((a, b) => Math.min(a, b), Infinity);
   return { causes, waiting: waitingOf(cluster), until: first + NEW_FOR };
 }
 
@@ -116,7 +117,8 @@ export function startOf(starts, isNew) {
 }
 
 function causeOf(problem, { units, machines }, now) {
-  const { kind, severity, since, since_seen, machine, ip, template, count } = problem;
+  const { kind, severity, since, since_seen, opened } = problem;
+  const { machine, ip, template, count } = problem;
   const shape = shapeOf(problem);
   const named = problem.units.map(({ unit, machine }) => units.get(rowKey(unit, machine)));
   const rows = named.filter(Boolean);
@@ -132,7 +134,7 @@ function causeOf(problem, { units, machines }, now) {
     places: placesOf(problem, shape, rows),
     where: machine == null ? null : (ip ?? shortId(machine)),
     template: template ?? null,
-    isNew: since_seen && now - since < NEW_FOR,
+    isNew: since_seen && now - opened < NEW_FOR,
     start: { since, isExact: since_seen },
     view: viewOf(problem, shape, machines),
   };
@@ -159,7 +161,7 @@ function byImportance(a, b) {
     b.isNew - a.isNew ||
     rankOf(a) - rankOf(b) ||
     b.count - a.count ||
-    (b.start.since ?? 0) - (a.start.since ?? 0) ||
+    b.problem.opened - a.problem.opened ||
     (a.key < b.key ? -1 : 1)
   );
 }

@@ -68,7 +68,7 @@ pub fn overview(
     layout: Layout,
     actions: &Actions,
 ) -> String {
-    let problems = problems(state);
+    let problems = problems(state, now);
     let next = next_line(state, &problems, actions);
     // It comes last, after an empty line.
     let reserved = RESERVED_LINES + next.as_ref().map_or(0, |next| 1 + rows_of(next, layout));

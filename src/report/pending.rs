@@ -10,7 +10,7 @@ use super::cluster_state::ClusterState;
 use super::counted::counted;
 use super::machine_status::MachineStatus;
 use super::problem_units::ProblemUnits;
-use super::problems::problems;
+use super::problems::open_problems;
 use super::verdicts;
 use super::wire::{MachineRow, UnitRow};
 
@@ -53,8 +53,7 @@ impl Pending {
 
 /// `1 machine lost, 2 silent`, of those that have no problem.
 fn words_of_machines(state: &ClusterState) -> String {
-    let have_problem: HashSet<&str> = problems(state)
-        .into_iter()
+    let have_problem: HashSet<&str> = open_problems(state)
         .filter_map(|problem| problem.lost_or_silent_machine())
         .collect();
 

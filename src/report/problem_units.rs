@@ -3,11 +3,12 @@
 //! The server names the first units of a problem. Which others have it follows from what the
 //! problem says about all of its units. It must not know where that is shown.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use super::cluster_state::ClusterState;
 use super::duration::age;
-use super::problems::problems;
+use super::problems::open_problems;
 use super::wire::{Milliseconds, ProblemRow, UnitRow};
 
 /// A unit and its machine.
@@ -25,19 +26,17 @@ impl<'a> ProblemUnits<'a> {
     /// The units of all open problems.
     pub fn of(state: &'a ClusterState) -> Self {
         let mut units = Self { problems: HashMap::new(), is_known: state.problems.is_some() };
-        let problems = problems(state);
-
-        for problem in &problems {
+        for problem in open_problems(state) {
             for unit in &problem.units {
-                units
-                    .problems
-                    .insert((&*unit.unit, unit.machine.as_deref()), *problem);
+                units.problems.insert((&*unit.unit, unit.machine.as_deref()), problem);
             }
         }
 
-        let incomplete = problems
-            .into_iter()
-            .filter(|problem| problem.count > problem.units.len());
+        // Which problem a unit has must not depend on the time.
+        let mut incomplete: Vec<&ProblemRow> = open_problems(state)
+            .filter(|problem| problem.count > problem.units.len())
+            .collect();
+        incomplete.sort_by_key(|problem| (problem.tone(), Reverse(problem.count)));
         for problem in incomplete {
             units.add_unnamed(state, problem);
         }

@@ -6,7 +6,10 @@ use std::cmp::Reverse;
 
 use super::cluster_state::ClusterState;
 use super::verdicts::{self, Tone};
-use super::wire::ProblemRow;
+use super::wire::{Milliseconds, ProblemRow};
+
+/// For how many milliseconds a problem is new: as long as in `src/page/problems.js`.
+const NEW_FOR: Milliseconds = 600_000;
 
 impl ProblemRow {
     /// Its name: a verdict for people, or what is wrong with the machine or the source.
@@ -27,6 +30,11 @@ impl ProblemRow {
         self.kind.starts_with("source_")
     }
 
+    /// Whether the server saw it begin, and opened it less than ten minutes ago.
+    fn is_new(&self, now: Milliseconds) -> bool {
+        self.since_seen && now.saturating_sub(self.opened) < NEW_FOR
+    }
+
     /// The ID of the machine that it is about, if it is about one and not about units.
     pub fn lost_or_silent_machine(&self) -> Option<&str> {
         let is_about_machine = matches!(&*self.kind, "machine_lost" | "machine_silent")
@@ -37,21 +45,25 @@ impl ProblemRow {
     }
 }
 
-/// All open problems, those to look at first in front: that of the source, then what has begun
-/// before what was wrong already when the monitor started, then the worst, then the largest. None
-/// of an older server.
-pub fn problems(state: &ClusterState) -> Vec<&ProblemRow> {
-    let mut problems: Vec<&ProblemRow> =
-        state.problems.iter().flat_map(|all| all.values()).collect();
+/// All open problems, in no order. None of an older server.
+pub(super) fn open_problems(state: &ClusterState) -> impl Iterator<Item = &ProblemRow> {
+    state.problems.iter().flat_map(|all| all.values())
+}
+
+/// All open problems at this time by the clock of the server, those to look at first in front: that
+/// of the source, then the new ones, then the worst, then the largest, then the latest. None of an
+/// older server.
+pub fn problems(state: &ClusterState, now: Milliseconds) -> Vec<&ProblemRow> {
+    let mut problems: Vec<&ProblemRow> = open_problems(state).collect();
 
     problems.sort_by_key(|problem| {
         (
             !problem.is_about_source(),
-            !problem.since_seen,
+            !problem.is_new(now),
             problem.tone(),
             Reverse(problem.count),
+            Reverse(problem.opened),
             verdicts::rank(&problem.kind),
-            Reverse(problem.since),
         )
     });
     problems
@@ -68,16 +80,24 @@ mod tests {
             severity: severity.into(),
             since: 1_000,
             since_seen: true,
+            opened: 31_000,
             count,
             ..ProblemRow::default()
         }
     }
 
     fn ids(rows: Vec<ProblemRow>) -> String {
+        ids_at(40_000, rows)
+    }
+
+    fn ids_at(now: Milliseconds, rows: Vec<ProblemRow>) -> String {
         let rows = rows.into_iter().map(|row| (row.id.clone(), row)).collect();
         let state = ClusterState { problems: Some(rows), ..ClusterState::default() };
 
-        problems(&state).into_iter().map(|problem| &*problem.id).collect()
+        problems(&state, now)
+            .into_iter()
+            .map(|problem| &*problem.id)
+            .collect()
     }
 
     #[test]
@@ -103,8 +123,19 @@ mod tests {
     }
 
     #[test]
-    fn of_equal_problems_the_newest_comes_first() {
-        let newer = ProblemRow { since: 2_000, ..problem("b", "failed", "critical", 1) };
+    fn a_problem_is_new_for_ten_minutes_after_it_was_opened() {
+        let rows = || {
+            let old = ProblemRow { opened: 0, ..problem("a", "failed", "critical", 9) };
+            vec![old, problem("b", "stale", "warning", 1)]
+        };
+        assert_eq!(ids_at(NEW_FOR - 1, rows()), "ab");
+        assert_eq!(ids_at(NEW_FOR, rows()), "ba");
+        assert_eq!(ids_at(NEW_FOR + 31_000, rows()), "ab");
+    }
+
+    #[test]
+    fn of_equal_problems_the_latest_comes_first() {
+        let newer = ProblemRow { opened: 32_000, ..problem("b", "failed", "critical", 1) };
         assert_eq!(ids(vec![problem("a", "failed", "critical", 1), newer]), "ba");
     }
 

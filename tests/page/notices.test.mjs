@@ -121,3 +121,12 @@ test("each tab shows the same notification, in whatever order it knows the probl
   pass(BURST);
   assert.deepEqual(shown[0], shown[1]);
 });
+
+test("two tabs have the same tag although one of them has a longer burst", (context) => {
+  const { notices, shown, pass } = noticing(context);
+  const first = { ...B, opened: 1000 };
+  const later = { ...A, opened: 2000 };
+  notices.update([later, first], openOf(later, first));
+  pass(BURST);
+  assert.equal(shown[0].tag, first.id);
+});

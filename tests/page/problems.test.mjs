@@ -141,6 +141,14 @@ test("what the monitor found when it started is not new", () => {
   assert.deepEqual([cause.isNew, cause.start.isExact], [false, false]);
 });
 
+test("a problem that was opened long after it began is new then", () => {
+  const slow = failed("a.service", WEB, 1000);
+  const opened = 1000 + NEW_FOR;
+  const problems = [unitProblem(slow, { opened })];
+  const { causes, until } = shownOf([slow], problems, { now: opened + 1 });
+  assert.deepEqual([causes[0].isNew, until], [true, opened + NEW_FOR]);
+});
+
 test("nothing changes its place until something is too old to be new", () => {
   const units = [failed("a.service", WEB, 1000), wrong("b.service", "stale", DB)];
   const cluster = troubled(

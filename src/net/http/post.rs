@@ -75,7 +75,8 @@ pub(crate) enum PostFailure {
     #[error("answered {status}{}{}", after_colon(message), advice(*status, redirect.as_ref()))]
     Status {
         status: StatusCode,
-        /// The beginning of the body; empty if it is no text for people.
+        /// The beginning of the body; empty if it is no text for people, or shows a secret of the
+        /// URL.
         message: String,
         /// How long the server wants to be left alone.
         retry_after: Option<Duration>,
@@ -144,7 +145,8 @@ impl PostClient {
         if status.is_success() {
             return Ok(());
         }
-        Err(PostFailure::Status { status, message: shown_text(&text), retry_after, redirect })
+        let message = shown_text(&text, &self.target);
+        Err(PostFailure::Status { status, message, retry_after, redirect })
     }
 
     fn request(&self, headers: &[(&'static str, String)], body: Bytes) -> HttpRequest {
@@ -245,10 +247,11 @@ fn parse_seconds(text: &str) -> Option<Duration> {
     text.trim().parse().ok().map(Duration::from_secs)
 }
 
-/// The beginning of a body as one line for people. Empty if the body is HTML.
-fn shown_text(body: &[u8]) -> String {
+/// The beginning of a body as one line for people. Empty if the body is HTML, or if it quotes the
+/// path, which may be secret, as Spring's default error does.
+fn shown_text(body: &[u8], target: &PostTarget) -> String {
     let text = String::from_utf8_lossy(body);
-    if text.trim_start().starts_with('<') {
+    if text.trim_start().starts_with('<') || target.is_quoted_in(&text) {
         return String::new();
     }
 

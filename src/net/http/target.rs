@@ -32,6 +32,9 @@ pub struct PostTarget {
 #[error("{0}")]
 pub struct PostTargetError(&'static str);
 
+/// A part of a path that is shorter is no secret.
+const MIN_SECRET_BYTES: usize = 8;
+
 const EXPECTED: PostTargetError =
     PostTargetError("expected a URL, such as https://hooks.example.com/fleet");
 
@@ -93,6 +96,23 @@ impl PostTarget {
 
     pub(super) fn authorization(&self) -> Option<&HeaderValue> {
         self.authorization.as_ref()
+    }
+
+    /// Whether a text of the server shows the path, the query or a long part of them, which may be
+    /// secret, as they are or percent-decoded.
+    pub(super) fn is_quoted_in(&self, text: &str) -> bool {
+        let (path, query) = self.path.split_once('?').unwrap_or((&self.path, ""));
+        let whole = [path, query].into_iter().filter(|part| !matches!(*part, "" | "/"));
+        let long_parts = self
+            .path
+            .split(['/', '?', '&', '='])
+            .filter(|part| part.len() >= MIN_SECRET_BYTES);
+
+        let decoded_text = percent_decode_str(text).decode_utf8_lossy();
+        whole.chain(long_parts).any(|part| {
+            let decoded = percent_decode_str(part).decode_utf8_lossy();
+            text.contains(part) || decoded_text.contains(&*decoded)
+        })
     }
 
     /// The value of the header `Host`.

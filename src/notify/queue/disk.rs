@@ -30,6 +30,8 @@ const MAX_FILE_BYTES: u64 = 256 << 20;
 const MIN_COMPACTED_BYTES: usize = 64 << 10;
 /// The most bytes that a line has besides the event in it.
 const LINE_BYTES: usize = 64;
+/// How often a write that failed is tried again although nothing else is to be written.
+const RETRY_INTERVAL: Duration = Duration::from_secs(30);
 /// How long the caller waits until the file is read.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -42,6 +44,8 @@ pub(super) enum DiskTask {
     BeginBatch(u64),
     /// All events up to this one were delivered or dropped.
     Remove(u64),
+    /// Write what could not be written before, if there is such a thing.
+    Retry,
 }
 
 /// Passes on what is to be written.
@@ -97,11 +101,16 @@ impl DiskQueue {
                 self.tasks
                     .replace(task, |waiting| matches!(waiting, DiskTask::BeginBatch(_)));
             }
+            DiskTask::Retry => {
+                self.tasks.replace(task, |waiting| matches!(waiting, DiskTask::Retry));
+            }
         }
     }
 
-    /// Waits until everything is written, but no longer than `limit`.
+    /// Waits until everything is written, but no longer than `limit`. What could not be written
+    /// before is tried again: there may be room by now.
     pub(super) fn flush(&self, limit: Duration) {
+        self.push(DiskTask::Retry);
         self.tasks.flush(limit);
     }
 }
@@ -155,7 +164,15 @@ impl DiskWriter {
     }
 
     fn run(mut self, tasks: &WriteQueue<DiskTask>) {
-        while let Some(task) = tasks.next_task() {
+        loop {
+            if self.is_failing && !tasks.wait_for_task(RETRY_INTERVAL) {
+                self.write(DiskTask::Retry);
+                continue;
+            }
+
+            let Some(task) = tasks.next_task() else {
+                return;
+            };
             match task {
                 WriteTask::Write(task) => self.write(task),
                 WriteTask::ReportDropped(dropped) => warn!(
@@ -168,6 +185,9 @@ impl DiskWriter {
     }
 
     fn write(&mut self, task: DiskTask) {
+        if matches!(task, DiskTask::Retry) && !self.is_failing {
+            return;
+        }
         let lines = self.apply(task);
 
         let written = if self.is_failing || self.is_mostly_removed() {
@@ -210,6 +230,7 @@ impl DiskWriter {
                 self.waiting.remove_through(last);
                 records::removal(last)
             }
+            DiskTask::Retry => String::new(),
         }
     }
 
@@ -351,6 +372,27 @@ mod tests {
 
         let (_, recovered) = open(&directory);
         assert_eq!(numbers(&recovered), [100, 101, 102]);
+    }
+
+    #[tokio::test]
+    async fn a_flush_writes_what_could_not_be_written_before() {
+        let directory = TempDir::new().unwrap();
+        let (queue, _) = DiskQueue::open(directory.path()).await.unwrap();
+        let obstacle = directory.path().join(NEW_FILE);
+        fs::create_dir(&obstacle).unwrap();
+        // The removal makes the queue write its file anew.
+        queue.push(events(1..=100));
+        queue.push(DiskTask::Remove(99));
+        queue.push(events(101..=101));
+        queue.flush(Duration::from_secs(60));
+        let recovered = records::decode(&fs::read(directory.path().join(FILE)).unwrap());
+        assert!(!numbers(&recovered).contains(&101), "the file cannot be written anew");
+
+        fs::remove_dir(&obstacle).unwrap();
+        queue.flush(Duration::from_secs(60));
+
+        let (_, recovered) = open(&directory);
+        assert_eq!(numbers(&recovered), [100, 101]);
     }
 
     #[test]

@@ -53,7 +53,7 @@ fn without_problem(model: &Model, theme: Theme) -> Span<'static> {
 
 /// How many problems there are, and each of them, those to look at first in front.
 fn problem_spans(model: &Model, theme: Theme) -> Vec<Span<'_>> {
-    let problems = problems(&model.cluster);
+    let problems = problems(&model.cluster, model.server_now());
     if problems.is_empty() {
         return vec![];
     }

@@ -300,7 +300,30 @@ async fn each_failure_is_explained_without_the_secrets_of_the_url() {
 
 #[test]
 fn the_text_of_a_body_is_one_line() {
+    let target = "http://hooks.example.com/".parse().unwrap();
+    let shown_text = |body: &[u8]| shown_text(body, &target);
+
     assert_eq!(shown_text(b"no\r\n such\thook\x1b[31m"), "no such hook[31m");
     assert_eq!(shown_text(b" <!DOCTYPE html><p>no such hook"), "");
     assert_eq!(shown_text(b"\xff"), "\u{fffd}");
+}
+
+#[test]
+fn a_body_that_quotes_the_path_is_not_shown() {
+    let target = "http://a.example.com/hooks/T0K3N%2B0815?key=s3cr3t".parse().unwrap();
+    for body in [
+        r#"{"status":404,"path":"/hooks/T0K3N+0815"}"#,
+        r#"{"path":"\/hooks\/T0K3N%2B0815"}"#,
+        "no hook T0K3N%2b0815",
+        "unknown key=s3cr3t",
+    ] {
+        assert_eq!(shown_text(body.as_bytes(), &target), "", "{body}");
+    }
+
+    // Also if the beginning that would be shown ends within the path.
+    let long = format!("{}/hooks/T0K3N%2B0815", "x".repeat(MAX_SHOWN_CHARS - 10));
+    assert_eq!(shown_text(long.as_bytes(), &target), "");
+
+    let harmless = "no /hook with that key";
+    assert_eq!(shown_text(harmless.as_bytes(), &target), harmless);
 }
