@@ -17,12 +17,14 @@ const HASH: &str = "5e2b6d0a475534e522e2f579fa06ae1ab3f32707";
 const WAITING: &str = r#"fleet_monitor_notifications_waiting{to="webhook"}"#;
 
 /// Options with which a failure of the source is a problem at once.
-const AT_ONCE: [&str; 6] = [
+const AT_ONCE: [&str; 8] = [
     "--problem-after",
     "3600,source=0",
     "--unit-freq",
     "0.1",
     "--machine-freq",
+    "0.1",
+    "--grace",
     "0.1",
 ];
 
