@@ -256,8 +256,10 @@ impl Channel {
             .iter()
             .filter(|transition| topics.contains(&Topic::Events) && filter.event(&transition.event))
             .map(|transition| update::event(update::BEFORE_RESUMED, transition));
-        // A client cannot resume before it has all of them.
-        let messages = deltas.chain(events).map(|message| (message, None));
+        // A client that has some of them only gets everything.
+        let messages = deltas
+            .chain(events)
+            .map(|message| (message, Some(update::BEFORE_RESUMED)));
         let (bytes, messages) = self.encode(publication, messages);
         if messages == 0 {
             return Ok(Resumed::Updates(None));
