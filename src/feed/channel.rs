@@ -237,12 +237,13 @@ impl Channel {
             return Ok(Resumed::Updates(cached));
         }
 
-        let missed = match run.missed_since(revision, publication) {
-            Missed::NotKnownYet => return Ok(Resumed::Later),
-            Missed::Unknown => return Err(ResyncReason::TooOld),
-            Missed::NotSaved => return Err(ResyncReason::NotSaved),
-            Missed::Known(missed) => missed,
-        };
+        let missed =
+            match run.missed_since(revision, &publication.updates, &publication.transitions) {
+                Missed::NotKnownYet => return Ok(Resumed::Later),
+                Missed::Unknown => return Err(ResyncReason::TooOld),
+                Missed::NotSaved => return Err(ResyncReason::NotSaved),
+                Missed::Known(missed) => missed,
+            };
         if missed.len() > self.snapshot_rows(publication) {
             return Err(ResyncReason::LargerThanSnapshot);
         }
