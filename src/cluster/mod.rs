@@ -204,8 +204,9 @@ impl Cluster {
         }
 
         let has_recovered = self.trust.has_recovered(self.retention, at);
-        let mut impact =
-            ReadingImpact::new(span, is_first, self.is_restored, has_recovered, events);
+        // What is new is an event only if it is known that it is the same cluster.
+        let is_known = self.is_restored && self.saved_identity.is_none();
+        let mut impact = ReadingImpact::new(span, is_first, is_known, has_recovered, events);
 
         self.knowledge.apply(reading, &mut impact);
         self.evaluate(&mut impact, at);

@@ -163,9 +163,11 @@ impl SourceTrust {
     /// Whether the source answers, and has done so for the grace period since its last outage:
     /// fleet needs 10 to 30 s after an outage of etcd until its lists are complete again.
     pub(crate) fn has_recovered(&self, retention: Retention, at: Moment) -> bool {
-        let grace_is_over = self
-            .recovered
-            .is_none_or(|recovered| at.since(recovered) >= retention.grace);
+        // Of a restored cluster, neither the units nor the machines may have been read yet.
+        let grace_is_over = match self.recovered {
+            Some(recovered) => at.since(recovered) >= retention.grace,
+            None => !self.is_restored || retention.passes_through(),
+        };
 
         grace_is_over && !self.is_failing()
     }

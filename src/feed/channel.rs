@@ -237,12 +237,13 @@ impl Channel {
             return Ok(Resumed::Updates(cached));
         }
 
-        let missed = match run.missed_since(revision, publication) {
-            Missed::NotKnownYet => return Ok(Resumed::Later),
-            Missed::Unknown => return Err(ResyncReason::TooOld),
-            Missed::NotSaved => return Err(ResyncReason::NotSaved),
-            Missed::Known(missed) => missed,
-        };
+        let missed =
+            match run.missed_since(revision, &publication.updates, &publication.transitions) {
+                Missed::NotKnownYet => return Ok(Resumed::Later),
+                Missed::Unknown => return Err(ResyncReason::TooOld),
+                Missed::NotSaved => return Err(ResyncReason::NotSaved),
+                Missed::Known(missed) => missed,
+            };
         if missed.len() > self.snapshot_rows(publication) {
             return Err(ResyncReason::LargerThanSnapshot);
         }
@@ -256,8 +257,10 @@ impl Channel {
             .iter()
             .filter(|transition| topics.contains(&Topic::Events) && filter.event(&transition.event))
             .map(|transition| update::event(update::BEFORE_RESUMED, transition));
-        // A client cannot resume before it has all of them.
-        let messages = deltas.chain(events).map(|message| (message, None));
+        // A client that has some of them only gets everything.
+        let messages = deltas
+            .chain(events)
+            .map(|message| (message, Some(update::BEFORE_RESUMED)));
         let (bytes, messages) = self.encode(publication, messages);
         if messages == 0 {
             return Ok(Resumed::Updates(None));

@@ -6,8 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::publication::Publication;
-use super::update_history::UpdateContent;
+use super::update_history::{UpdateContent, UpdateHistory};
 use crate::cluster::{Change, MachineId, RowKey, Text, Transition};
 
 /// The run before this one.
@@ -68,8 +67,14 @@ pub(super) enum Missed {
 }
 
 impl PreviousRun {
-    /// What a client has missed that has everything until this revision of that run.
-    pub(super) fn missed_since(&self, revision: u64, publication: &Publication) -> Missed {
+    /// What a client has missed that has everything until this revision of that run. `updates` and
+    /// `transitions` are the latest of this run.
+    pub(super) fn missed_since(
+        &self,
+        revision: u64,
+        updates: &UpdateHistory,
+        transitions: &[Arc<Transition>],
+    ) -> Missed {
         if revision > self.revision {
             return Missed::NotSaved;
         }
@@ -79,10 +84,10 @@ impl PreviousRun {
         let Some(diff) = &self.diff else {
             return Missed::NotKnownYet;
         };
-        let Some(entries) = publication.updates.since(diff.revision) else {
+        let Some(entries) = updates.since(diff.revision) else {
             return Missed::Unknown;
         };
-        let Some(events) = self.missed_events(revision, publication) else {
+        let Some(events) = self.missed_events(revision, transitions) else {
             return Missed::Unknown;
         };
 
@@ -106,15 +111,14 @@ impl PreviousRun {
     fn missed_events(
         &self,
         revision: u64,
-        publication: &Publication,
+        transitions: &[Arc<Transition>],
     ) -> Option<Vec<Arc<Transition>>> {
         let first = self
             .events
             .iter()
             .find(|(_, of_event)| **of_event > revision)
             .map_or(self.transitions + 1, |(number, _)| *number);
-        let missed: Vec<Arc<Transition>> = publication
-            .transitions
+        let missed: Vec<Arc<Transition>> = transitions
             .iter()
             .filter(|transition| transition.number >= first)
             .cloned()

@@ -4,8 +4,8 @@
 //! It does not know how an alert is made of a problem.
 //!
 //! All alerts are sent in one request: when a problem was opened or closed, and again every minute,
-//! which is soon enough for their annotations. As with Prometheus, an alert ends by itself after four times that interval, so that it does not stay
-//! when the monitor dies. An alert that has ended is sent for 15 minutes more, for an Alertmanager
+//! which is soon enough for their annotations. As with Prometheus, an alert ends by itself after
+//! four times that interval, so that it does not stay when the monitor dies. An alert that has ended is sent for 15 minutes more, for an Alertmanager
 //! that was restarted or did not get a request. So each request says all that there is to know,
 //! and a sender has nothing to remember.
 
@@ -239,7 +239,8 @@ impl AlertSender {
         }
     }
 
-    /// Waits until a problem is opened or closed, and a moment longer for others. False if there will be none.
+    /// Waits until a problem is opened or closed, and a moment longer for others. False if there
+    /// will be none.
     async fn change(&mut self) -> bool {
         let is_changed = self.state.changed().await.is_ok();
         if is_changed {

@@ -116,7 +116,8 @@ impl ProblemTracker {
         self.delays = delays;
     }
 
-    /// Forgets everything, as when another cluster is watched. Returns the end of all open problems.
+    /// Forgets everything, as when another cluster is watched. Returns the end of all open
+    /// problems.
     pub fn clear(&mut self) -> Vec<ProblemChange> {
         let before = std::mem::replace(self, Self::new(self.delays.clone()));
         let closed = |open: OpenProblem| ProblemChange::Closed(open.problem, ProblemEnd::Gone);

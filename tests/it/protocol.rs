@@ -11,8 +11,8 @@ use fleet_monitor::actions::{
     Actions, ClusterAccess, Condition, LinkTemplate, Placeholder, commands,
 };
 use fleet_monitor::cluster::{
-    Cluster, Event, FleetList, Lease, Machine, Moment, Reading, RegistrySnapshot, UnitFile,
-    UnitState, Verdict,
+    Cluster, Event, FleetList, Health, Lease, Machine, Member, Moment, Reading, RegistrySnapshot,
+    UnitFile, UnitState, Verdict, View,
 };
 use fleet_monitor::feed::channel::{ChannelCursor, Channels, ResumePosition, Transport};
 use fleet_monitor::feed::event_history::HistoryQuery;
@@ -234,6 +234,29 @@ fn machines_of_etcd(begun: Moment) -> Value {
 }
 
 /// A problem of the instances of a template.
+fn lost_machine() -> Value {
+    let member = Member {
+        lost_since: Some(SystemTime::now()),
+        ran: ["web@1.service".into()].into(),
+        ..builders::member(machine(EAST, "172.17.8.102", None))
+    };
+    let view = View { machines: vec![Arc::new(member)], ..View::default() };
+
+    let mut publisher = unread("fleet API v1.0.0");
+    publisher.publish(FeedInput {
+        problems: &Default::default(),
+        view: &Arc::new(view),
+        health: &Health::default(),
+        transitions: &[],
+        change: None,
+        read: &[],
+        now: Moment::now(),
+    });
+    let [head, body] = publisher.subscribe().borrow().state(0, Moment::now());
+    let state: Value = serde_json::from_slice(&[head, body].concat()).unwrap();
+    state["machines"][0].clone()
+}
+
 fn problem_of_a_template(begun: Moment) -> Value {
     let mut cluster = Cluster::new(Duration::from_secs(30));
     let mut problems = ProblemTracker::new(ProblemDelays::default());
@@ -504,7 +527,9 @@ fn the_tables_of_keys_are_complete() {
     let rows = |key: &str| state[key].as_array().unwrap().iter().collect::<Vec<_>>();
     let health = &state["health"];
     let of_etcd = machines_of_etcd(begun);
-    let machines = [rows("machines"), of_etcd.as_array().unwrap().iter().collect()].concat();
+    let lost = lost_machine();
+    let of_etcd = of_etcd.as_array().unwrap().iter().collect();
+    let machines = [rows("machines"), of_etcd, vec![&lost]].concat();
     let of_template = problem_of_a_template(begun);
     let problems = [rows("problems"), vec![&of_template]].concat();
     let topics = FleetList::ALL.map(|topic| &health["topics"][topic.name()]);

@@ -162,6 +162,26 @@ fn a_machine_that_left_meanwhile_is_lost_after_the_grace_period() {
 }
 
 #[test]
+fn a_machine_is_not_lost_early_whichever_list_is_read_first() {
+    let present = || machines(&["m2", "m3", "m4"]);
+    let orders = [
+        [files(&seven_files()), present(), units(&on_m2())],
+        [units(&on_m2()), files(&seven_files()), present()],
+        [present(), units(&on_m2()), files(&seven_files())],
+    ];
+    for readings in orders {
+        let mut cluster = TestCluster::new();
+        cluster.restart(100, 160);
+        for (second, reading) in (161..).zip(readings) {
+            assert_eq!(cluster.read(second, reading), [""; 0]);
+        }
+
+        assert_eq!(cluster.read(180, present()), [""; 0]);
+        assert_eq!(cluster.read(194, present()), ["machine_lost"]);
+    }
+}
+
+#[test]
 fn a_row_that_left_meanwhile_is_gone_by_evidence_or_after_the_grace_period() {
     let mut cluster = TestCluster::from_registry();
     cluster.restart(100, 160);
@@ -292,7 +312,7 @@ fn what_was_saved_of_another_cluster_is_discarded() {
 fn all_that_was_read_of_the_other_cluster_is_shown() {
     let mut cluster = TestCluster::new();
     cluster.restart(100, 160);
-    cluster.read(161, machines(&["m8", "m9"]));
+    assert_eq!(cluster.read(161, machines(&["m8", "m9"])), [""; 0]);
     assert!(!cluster.cluster.has_discarded_saved(), "the units are not known yet");
 
     let events = cluster.read(162, units(&[state("other.service", "m8", "active")]));

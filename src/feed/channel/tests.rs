@@ -10,8 +10,12 @@ use tokio::sync::OwnedSemaphorePermit;
 use self::client::ProtocolClient;
 use super::*;
 use crate::builders;
-use crate::cluster::{Event, Health, Member, Moment, Place, Transition, Unit, UnitState, Verdict};
-use crate::feed::{FeedInput, FeedSettings, Publish, Publisher, SourceInfo};
+use crate::cluster::{
+    Delta, Event, Health, Member, Moment, Place, Transition, Unit, UnitState, Verdict,
+};
+use crate::feed::{
+    FeedInput, FeedSettings, PreviousRun, Publish, Publisher, RestartDiff, SourceInfo,
+};
 use crate::problems::{
     MachineName, MachineTrouble, OpenProblems, Problem, ProblemCause, SourceFault,
 };
@@ -116,6 +120,10 @@ struct ChannelBench {
 
 impl ChannelBench {
     fn new() -> Self {
+        Self::with_epoch("e")
+    }
+
+    fn with_epoch(epoch: &str) -> Self {
         let settings = FeedSettings {
             unit_fields: vec![],
             machine_fields: vec![],
@@ -123,12 +131,69 @@ impl ChannelBench {
         };
 
         Self {
-            publisher: Publisher::new(settings, "e", SourceInfo::default()),
+            publisher: Publisher::new(settings, epoch, SourceInfo::default()),
             channels: Channels::default(),
             health: Health::default(),
             problems: OpenProblems::default(),
             transitions: 0,
         }
+    }
+
+    /// The program after a restart, which has not read anything yet.
+    fn restarted(&self) -> Self {
+        let mut bench = Self::with_epoch("f");
+        bench.transitions = self.transitions;
+        bench.publisher.set_previous_run(Some(self.saved()));
+        bench
+    }
+
+    /// What is saved of what the clients have.
+    fn saved(&self) -> PreviousRun {
+        let last = self.last();
+        let mut run = PreviousRun {
+            epoch: (*last.epoch).into(),
+            revision: last.revision,
+            transitions: self.transitions,
+            ..PreviousRun::default()
+        };
+
+        for entry in last.updates.since(0).expect("there are few") {
+            match &entry.content {
+                UpdateContent::Units(changes) => {
+                    let rows = changes.iter().flat_map(|change| change.rows());
+                    run.rows.extend(rows.map(|unit| (unit.key(), entry.revision)));
+                }
+                UpdateContent::Machines(changes) => {
+                    let rows = changes.iter().flat_map(|change| change.rows());
+                    let ids = rows.map(|member| member.machine.id.clone());
+                    run.machines.extend(ids.map(|id| (id, entry.revision)));
+                }
+                UpdateContent::Event(transition) => {
+                    run.events.insert(transition.number, entry.revision);
+                }
+                UpdateContent::Problems(_) | UpdateContent::Status => {}
+            }
+        }
+        run
+    }
+
+    /// The first publication after a restart of `before`.
+    fn publish_first(&mut self, before: &ChannelBench, view: &Arc<View>, events: &[u8]) {
+        let known = before.last();
+        self.publisher.restore_events(&known.transitions);
+        self.publish(view, events);
+
+        let Delta { units, machines } = Delta::between(&known.view, view);
+        let rows = units.iter().flat_map(|change| change.rows());
+        let members = machines.iter().flat_map(|change| change.rows());
+        let diff = RestartDiff {
+            revision: self.last().revision,
+            rows: rows.map(|unit| unit.key()).collect(),
+            machines: members.map(|member| member.machine.id.clone()).collect(),
+            ..RestartDiff::default()
+        };
+        let run = PreviousRun { diff: Some(diff), ..before.saved() };
+        self.publisher.set_previous_run(Some(run));
     }
 
     fn last(&self) -> Arc<Publication> {
@@ -257,25 +322,114 @@ proptest! {
         let mut bench = ChannelBench::new();
         let mut clients = all_kinds_of_clients(&bench);
 
-        for step in steps {
-            match step {
-                TestStep::Publish { units, machines, problems: rows, events, held_back } => {
-                    bench.health.held_back += u64::from(held_back);
-                    bench.problems = problems(&rows);
-                    bench.publish(&view(&units, machines), &events);
-                }
-                TestStep::CatchUp { client } => clients[client].catch_up(&bench),
-                TestStep::Disconnect { client, after_messages } => {
-                    clients[client].disconnect_after(&bench, after_messages);
-                }
-            }
-        }
+        apply(steps, &mut bench, &mut clients);
 
         for client in &mut clients {
             client.catch_up(&bench);
             client.assert_up_to_date(&bench);
         }
     }
+}
+
+/// Applies steps to a program and its clients.
+fn apply(steps: Vec<TestStep>, bench: &mut ChannelBench, clients: &mut [ProtocolClient]) {
+    for step in steps {
+        match step {
+            TestStep::Publish { units, machines, problems: rows, events, held_back } => {
+                bench.health.held_back += u64::from(held_back);
+                bench.problems = problems(&rows);
+                bench.publish(&view(&units, machines), &events);
+            }
+            TestStep::CatchUp { client } => clients[client].catch_up(bench),
+            TestStep::Disconnect { client, after_messages } => {
+                clients[client].disconnect_after(bench, after_messages);
+            }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_client_that_has_caught_up_after_a_restart_has_what_is_published(
+        before in prop::collection::vec(test_step(), 0..20),
+        left in prop::collection::vec(0..8usize, CLIENTS),
+        early in prop::collection::vec(any::<bool>(), CLIENTS),
+        first in prop::collection::btree_map(0..6u8, (0..3u8, 0..3u8), 0..6),
+        after in prop::collection::vec(test_step(), 0..20),
+    ) {
+        let mut bench = ChannelBench::new();
+        let mut clients = all_kinds_of_clients(&bench);
+        apply(before, &mut bench, &mut clients);
+        for (client, messages) in clients.iter_mut().zip(left) {
+            client.disconnect_after(&bench, messages);
+        }
+
+        let mut restarted = bench.restarted();
+        for (client, is_early) in clients.iter_mut().zip(early) {
+            if is_early {
+                client.connect(&restarted);
+            }
+        }
+        restarted.publish_first(&bench, &view(&first, 2), &[1]);
+        apply(after, &mut restarted, &mut clients);
+
+        for client in &mut clients {
+            client.catch_up(&restarted);
+            client.assert_up_to_date(&restarted);
+        }
+    }
+}
+
+#[test]
+fn after_a_restart_a_client_gets_what_differs_as_soon_as_that_is_known() {
+    let mut bench = ChannelBench::new();
+    bench.publish(&view_of(&[(1, 0), (2, 0), (3, 0)]), &[1, 2, 3]);
+    let mut client = bench.client(Transport::WebSocket, &Subscription::default());
+    client.disconnect_after(&bench, 0);
+
+    let mut restarted = bench.restarted();
+    client.received.clear();
+    client.catch_up(&restarted);
+    client.catch_up(&restarted);
+    assert_eq!(client.received, ["hello"], "it waits");
+
+    restarted.publish_first(&bench, &view_of(&[(1, 0), (2, 1), (4, 0)]), &[2]);
+    client.catch_up(&restarted);
+    assert_eq!(client.received, ["hello", "delta", "event", "status"]);
+    assert_eq!(client.resyncs, [""; 0]);
+    client.assert_up_to_date(&restarted);
+}
+
+#[test]
+fn a_client_does_not_wait_for_longer_than_a_heartbeat() {
+    let mut bench = ChannelBench::new();
+    bench.publish(&view_of(&[(1, 0)]), &[1]);
+    let mut client = bench.client(Transport::WebSocket, &Subscription::default());
+    client.disconnect_after(&bench, 0);
+
+    let mut restarted = bench.restarted();
+    client.catch_up(&restarted);
+    client.wait(&restarted);
+    assert_eq!(client.resyncs, [ResyncReason::NotReadYet.text()]);
+
+    restarted.publish_first(&bench, &view_of(&[(2, 0)]), &[2]);
+    client.catch_up(&restarted);
+    client.assert_up_to_date(&restarted);
+}
+
+#[test]
+fn a_client_that_lost_its_connection_while_it_resumed_gets_everything() {
+    let mut bench = ChannelBench::new();
+    bench.publish(&view(&[(1, (1, 0))].into(), 1), &[1]);
+    let mut client = bench.client(Transport::WebSocket, &Subscription::default());
+    client.disconnect_after(&bench, 0);
+
+    let mut restarted = bench.restarted();
+    client.connect(&restarted);
+    restarted.publish_first(&bench, &view(&[(2, (2, 0))].into(), 2), &[2]);
+    client.disconnect_after(&restarted, 1);
+    client.connect(&restarted);
+    client.assert_up_to_date(&restarted);
 }
 
 #[test]
@@ -529,6 +683,8 @@ fn the_wording_of_resyncs() {
         ResyncReason::LargerThanSnapshot,
         ResyncReason::OtherEpoch,
         ResyncReason::FutureRevision,
+        ResyncReason::NotSaved,
+        ResyncReason::NotReadYet,
     ];
     let texts = reasons.map(|reason| (format!("{reason:?}"), reason.text()));
 

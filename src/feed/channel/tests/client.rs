@@ -15,6 +15,8 @@ type RowsByKey = BTreeMap<String, Value>;
 pub(super) struct ProtocolClient {
     transport: Transport,
     subscription: Subscription,
+    /// That of the last `hello`.
+    epoch: String,
     /// `None` while it is disconnected.
     cursor: Option<ChannelCursor>,
     /// The rows of each topic that has some.
@@ -103,6 +105,7 @@ impl ProtocolClient {
         let mut client = Self {
             transport,
             subscription: subscription.clone(),
+            epoch: String::new(),
             cursor: None,
             topics: BTreeMap::new(),
             position: None,
@@ -141,6 +144,13 @@ impl ProtocolClient {
         }
     }
 
+    /// Gets a heartbeat.
+    pub(super) fn wait(&mut self, bench: &ChannelBench) {
+        let cursor = self.cursor.as_mut().expect("it is connected");
+        let batches = cursor.heartbeat(&bench.last(), Moment::now()).unwrap();
+        self.receive_all(&batches, usize::MAX);
+    }
+
     /// Loses its connection after it has received so many of the next messages.
     pub(super) fn disconnect_after(&mut self, bench: &ChannelBench, messages: usize) {
         if let Some(mut cursor) = self.cursor.take() {
@@ -163,7 +173,7 @@ impl ProtocolClient {
         self.received.push(kind.to_owned());
 
         match kind {
-            "hello" => {}
+            "hello" => message["epoch"].as_str().unwrap().clone_into(&mut self.epoch),
             "resync" => self.forget(message["reason"].as_str().unwrap()),
             "snapshot" if topic == "events" => self.events = numbers(&message["rows"]),
             "snapshot" => {
@@ -190,25 +200,31 @@ impl ProtocolClient {
 
         rows.extend(by_key(&message["upsert"]));
         for row in message["remove"].as_array().unwrap() {
-            rows.remove(&key_of(row))
-                .expect("only rows of the client are removed");
+            let removed = rows.remove(&key_of(row));
+            let is_after_restart = message["revision"] == update::BEFORE_RESUMED;
+            assert!(removed.is_some() || is_after_restart, "only rows of the client are removed");
         }
     }
 
     fn remember_position(&mut self, kind: &str, revision: u64, id: Option<&str>) {
         let can_resume = matches!(kind, "delta" | "event" | "status");
+        let is_after_restart = can_resume && kind != "status" && revision == update::BEFORE_RESUMED;
         if self.transport == Transport::EventStream {
-            let expected = can_resume.then(|| format!("e-{revision}"));
+            let expected = can_resume.then(|| format!("{}-{revision}", self.epoch));
             assert_eq!(id.map(str::to_owned), expected);
         }
         if !can_resume {
             return;
         }
 
-        let before = self.position.as_ref().map_or(0, |position| position.revision);
+        let before = self.position.as_ref().filter(|position| position.epoch == self.epoch);
+        let before = before.map_or(0, |position| position.revision);
         let is_heartbeat = kind == "status" && revision == before;
-        assert!(revision > before || is_heartbeat, "{revision} after {before}");
-        self.position = Some(ResumePosition { epoch: "e".into(), revision });
+        assert!(
+            revision > before || is_heartbeat || is_after_restart,
+            "{revision} after {before}"
+        );
+        self.position = Some(ResumePosition { epoch: self.epoch.clone(), revision });
     }
 
     /// Checks that it has exactly what is published. It must have caught up.
