@@ -17,6 +17,7 @@ use crate::cluster::{FleetList, Moment, Transition};
 use crate::config::Environment;
 use crate::feed::{self, FeedInput, PublishedList, SourceInfo};
 use crate::lifecycle::{ProcessSignal, ServiceManager, Signals};
+use crate::problems::ProblemChange;
 use crate::source::{SourceError, SourceEvent, SourceReport, reap_orphans};
 use crate::telemetry;
 
@@ -62,10 +63,7 @@ impl Daemon {
                     service.set_status(&self.status());
                     self.metrics.log_lines_dropped(self.log.dropped());
                     self.log_repeated_names();
-                    // A problem is opened in its time although nothing was read.
-                    if self.update_problems(Moment::now()) {
-                        self.publish(&[], &[]);
-                    }
+                    self.open_due_problems();
                     self.save_state(&[], Moment::now());
                 }
                 _ = watchdog.tick(), if service.watchdog_interval().is_some() => {
@@ -142,7 +140,7 @@ impl Daemon {
 
         let now = Moment::now();
         self.restore_saved(now);
-        self.update_problems(now);
+        let problem_changes = self.problems.update(self.cluster.view(), self.cluster.health(), now);
         self.publisher.publish(FeedInput {
             view: self.cluster.view(),
             health: self.cluster.health(),
@@ -155,21 +153,29 @@ impl Daemon {
         self.save_state(transitions, now);
 
         // After publishing, so that an event in the journal is on the page already.
+        self.notify(&problem_changes, now);
         for transition in transitions {
             self.metrics.transition(&transition.event);
             telemetry::log_transition(transition);
         }
     }
 
-    /// Finds the problems, and informs others of them. Returns whether something has changed.
-    fn update_problems(&mut self, now: Moment) -> bool {
+    /// Opens problems whose time has come although nothing was read.
+    fn open_due_problems(&mut self) {
+        let now = Moment::now();
         let changes = self.problems.update(self.cluster.view(), self.cluster.health(), now);
 
-        // Nobody is called because of what was recorded once.
-        if !self.source.is_recording() {
-            self.notifier.update(&changes, self.problems.open(), now);
+        if !changes.is_empty() {
+            self.publish(&[], &[]);
+            self.notify(&changes, now);
         }
-        !changes.is_empty()
+    }
+
+    /// Informs others of problems. Nobody is called because of what was recorded once.
+    fn notify(&mut self, changes: &[ProblemChange], now: Moment) {
+        if !self.source.is_recording() {
+            self.notifier.update(changes, self.problems.open(), now);
+        }
     }
 
     /// Ends all problems, since another cluster is watched. Nobody was informed of those of a

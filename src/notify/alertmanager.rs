@@ -5,9 +5,9 @@
 //!
 //! All alerts are sent in one request: when a problem was opened or closed, and again every minute,
 //! which is soon enough for their annotations. As with Prometheus, an alert ends by itself after
-//! four times that interval, so that it does not stay when the monitor dies. An alert that has ended is sent for 15 minutes more, for an Alertmanager
-//! that was restarted or did not get a request. So each request says all that there is to know,
-//! and a sender has nothing to remember.
+//! four times that interval, so that it does not stay when the monitor dies. An alert that has
+//! ended is sent for 15 minutes more, for an Alertmanager that was restarted or did not get a
+//! request. So each request says all that there is to know, and a sender has nothing to remember.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -123,6 +123,8 @@ impl AlertBook {
         let closed = is_other_closed.then(|| self.closed.iter().cloned().collect());
 
         self.state.send_if_modified(|state| {
+            let has_restored = changes.is_empty() && !Arc::ptr_eq(&state.open, open);
+            is_urgent |= has_restored && !open.is_empty();
             state.open = open.clone();
             if let Some(closed) = closed {
                 state.closed = closed;

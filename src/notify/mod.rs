@@ -127,16 +127,13 @@ impl Notifier {
         Ok((Self { alerts, webhook, encode }, tasks))
     }
 
-    /// Passes on what has become of problems, and which are open now. It never waits.
+    /// Passes on what has become of problems, and which are open now: also those that go on after a
+    /// restart, with which nothing has happened. It never waits.
     pub fn update(&mut self, changes: &[ProblemChange], open: &OpenProblems, now: Moment) {
-        if changes.is_empty() {
-            return;
-        }
-
         if let Some(alerts) = &mut self.alerts {
             alerts.update(changes, open, now);
         }
-        if let Some(webhook) = &self.webhook {
+        if let Some(webhook) = self.webhook.as_ref().filter(|_| !changes.is_empty()) {
             webhook.push(changes, self.encode, now);
         }
     }

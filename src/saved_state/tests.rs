@@ -4,7 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use super::writer::StateFile;
 use super::{RunStart, SavedState, StateChanges};
@@ -68,8 +68,16 @@ fn start(epoch: &str, revision: u64, discards: bool) -> Option<RunStart> {
     Some(RunStart { epoch: epoch.into(), revision, discards })
 }
 
+/// A child process that another test starts has the lock too, until it runs its program.
 fn open(directory: &Path) -> (StateFile, SavedState) {
-    StateFile::open(directory).unwrap()
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        match StateFile::open(directory) {
+            Ok(opened) => return opened,
+            Err(error) => assert!(Instant::now() < deadline, "{error}"),
+        }
+        std::thread::yield_now();
+    }
 }
 
 /// The units of the rows, with the revisions of their last changes.

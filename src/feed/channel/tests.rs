@@ -11,7 +11,7 @@ use self::client::ProtocolClient;
 use super::*;
 use crate::builders;
 use crate::cluster::{
-    Delta, Event, Health, Member, Moment, Place, Transition, Unit, UnitState, Verdict,
+    Change, Delta, Event, Health, Member, Moment, Place, Transition, Unit, UnitState, Verdict,
 };
 use crate::feed::{
     FeedInput, FeedSettings, PreviousRun, Publish, Publisher, RestartDiff, SourceInfo,
@@ -160,18 +160,23 @@ impl ChannelBench {
         for entry in last.updates.since(0).expect("there are few") {
             match &entry.content {
                 UpdateContent::Units(changes) => {
-                    let rows = changes.iter().flat_map(|change| change.rows());
+                    let rows = changes.iter().flat_map(Change::rows);
                     run.rows.extend(rows.map(|unit| (unit.key(), entry.revision)));
                 }
                 UpdateContent::Machines(changes) => {
-                    let rows = changes.iter().flat_map(|change| change.rows());
+                    let rows = changes.iter().flat_map(Change::rows);
                     let ids = rows.map(|member| member.machine.id.clone());
                     run.machines.extend(ids.map(|id| (id, entry.revision)));
                 }
                 UpdateContent::Event(transition) => {
                     run.events.insert(transition.number, entry.revision);
                 }
-                UpdateContent::Problems(_) | UpdateContent::Status => {}
+                UpdateContent::Problems(changes) => {
+                    let rows = changes.iter().flat_map(Change::rows);
+                    run.problems
+                        .extend(rows.map(|problem| (problem.id.clone(), entry.revision)));
+                }
+                UpdateContent::Status => {}
             }
         }
         run
@@ -184,13 +189,15 @@ impl ChannelBench {
         self.publish(view, events);
 
         let Delta { units, machines } = Delta::between(&known.view, view);
-        let rows = units.iter().flat_map(|change| change.rows());
-        let members = machines.iter().flat_map(|change| change.rows());
+        let rows = units.iter().flat_map(Change::rows);
+        let members = machines.iter().flat_map(Change::rows);
+        let now = self.last().problems.clone();
+        let problems = known.problems.iter().chain(now.iter());
         let diff = RestartDiff {
             revision: self.last().revision,
             rows: rows.map(|unit| unit.key()).collect(),
             machines: members.map(|member| member.machine.id.clone()).collect(),
-            ..RestartDiff::default()
+            problems: problems.map(|problem| problem.id.clone()).collect(),
         };
         let run = PreviousRun { diff: Some(diff), ..before.saved() };
         self.publisher.set_previous_run(Some(run));
