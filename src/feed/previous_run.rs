@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::update_history::{UpdateContent, UpdateHistory};
-use crate::cluster::{MachineId, RowKey, Text, Transition};
+use crate::cluster::{Change, MachineId, RowKey, Text, Transition};
 
 /// The run before this one.
 #[derive(Clone, Debug, Default)]
@@ -134,15 +134,15 @@ impl MissedChanges {
     fn add(&mut self, content: &UpdateContent) {
         match content {
             UpdateContent::Units(changes) => {
-                let units = changes.iter().flat_map(|change| change.rows());
+                let units = changes.iter().flat_map(Change::rows);
                 self.rows.extend(units.map(|unit| unit.key()));
             }
             UpdateContent::Machines(changes) => {
-                let members = changes.iter().flat_map(|change| change.rows());
+                let members = changes.iter().flat_map(Change::rows);
                 self.machines.extend(members.map(|member| member.machine.id.clone()));
             }
             UpdateContent::Problems(changes) => {
-                let problems = changes.iter().flat_map(|change| change.rows());
+                let problems = changes.iter().flat_map(Change::rows);
                 self.problems.extend(problems.map(|problem| problem.id.clone()));
             }
             // All of them are in the publication too.

@@ -10,7 +10,9 @@ use tokio::sync::OwnedSemaphorePermit;
 use self::client::ProtocolClient;
 use super::*;
 use crate::builders;
-use crate::cluster::{Delta, Event, Health, Member, Moment, Place, Transition, Unit, UnitState};
+use crate::cluster::{
+    Change, Delta, Event, Health, Member, Moment, Place, Transition, Unit, UnitState,
+};
 use crate::feed::{
     FeedInput, FeedSettings, PreviousRun, Publish, Publisher, RestartDiff, SourceInfo,
 };
@@ -120,11 +122,11 @@ impl ChannelBench {
         for entry in last.updates.since(0).expect("there are few") {
             match &entry.content {
                 UpdateContent::Units(changes) => {
-                    let rows = changes.iter().flat_map(|change| change.rows());
+                    let rows = changes.iter().flat_map(Change::rows);
                     run.rows.extend(rows.map(|unit| (unit.key(), entry.revision)));
                 }
                 UpdateContent::Machines(changes) => {
-                    let rows = changes.iter().flat_map(|change| change.rows());
+                    let rows = changes.iter().flat_map(Change::rows);
                     let ids = rows.map(|member| member.machine.id.clone());
                     run.machines.extend(ids.map(|id| (id, entry.revision)));
                 }
@@ -144,8 +146,8 @@ impl ChannelBench {
         self.publish(view, events);
 
         let Delta { units, machines } = Delta::between(&known.view, view);
-        let rows = units.iter().flat_map(|change| change.rows());
-        let members = machines.iter().flat_map(|change| change.rows());
+        let rows = units.iter().flat_map(Change::rows);
+        let members = machines.iter().flat_map(Change::rows);
         let diff = RestartDiff {
             revision: self.last().revision,
             rows: rows.map(|unit| unit.key()).collect(),
