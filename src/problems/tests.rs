@@ -606,3 +606,38 @@ fn all_problems_end_when_another_cluster_is_watched() {
     assert_eq!(timeline.tracker.clear().len(), 2);
     assert_eq!(timeline.tracker.open().len(), 0);
 }
+
+#[test]
+fn what_was_wrong_before_the_start_is_not_mixed_with_what_is_new() {
+    let mut timeline = timeline();
+    timeline.set("old.service", "m1", Verdict::Failed);
+    timeline.until(0, 20);
+    let mut row = builders::unit(unit_state("new.service", "m1", "failed/failed"));
+    row.verdict = Verdict::Failed;
+    row.verdict_since_seen = true;
+    timeline.view.units.insert(Arc::new(row));
+
+    let changes = timeline.until(21, 100);
+    assert_eq!(changes, ["+ old.service failed on m1", "+ new.service failed on m1"]);
+}
+
+#[test]
+fn a_problem_has_been_there_since_the_first_of_its_units() {
+    let mut timeline = timeline();
+    let failed_at = |unit: &str, second: u64, start: Moment| {
+        let mut row = builders::unit(unit_state(unit, "m1", "failed/failed"));
+        row.verdict = Verdict::Failed;
+        row.verdict_since = (start + Duration::from_secs(second)).wall;
+        Arc::new(row)
+    };
+    let start = timeline.start;
+    timeline.view.units.insert(failed_at("a.service", 0, start));
+    timeline.until(0, 59);
+    timeline.view.units.insert(failed_at("b.service", 60, start));
+    timeline.until(60, 120);
+
+    let [problem] = &**timeline.tracker.open() else {
+        panic!("{:?}", timeline.tracker.open());
+    };
+    assert_eq!((problem.units.len(), problem.since), (2, start.wall));
+}

@@ -371,7 +371,8 @@ impl ProblemTracker {
         let mut waiting = self.waiting();
         waiting.retain(|unit| self.left(unit) <= SETTLE);
 
-        for (cause, mut units) in group(waiting) {
+        let (seen, unseen) = waiting.into_iter().partition(|unit| unit.verdict_since_seen);
+        for (cause, mut units) in group(seen).into_iter().chain(group(unseen)) {
             let is_settled = units.iter().all(|unit| self.left(unit).is_zero())
                 || units.iter().any(|unit| self.overdue(unit) >= SETTLE);
             if !is_settled {
@@ -380,8 +381,10 @@ impl ProblemTracker {
 
             units.retain(|unit| self.left(unit).is_zero());
             match &*units {
-                [unit] => self.open_group(ProblemCause::of_unit(unit), &units, now, changes),
-                _ => self.open_group(cause, &units, now, changes),
+                [unit] => {
+                    self.open_group(ProblemCause::of_unit(unit), &units, None, now, changes);
+                }
+                _ => self.open_group(cause, &units, None, now, changes),
             }
         }
     }
@@ -406,8 +409,12 @@ impl ProblemTracker {
 
         for unit in due {
             let causes = [ProblemCause::of_machine_of(&unit), ProblemCause::of_template_of(&unit)];
+            // Or what has been wrong since before the start would look new.
+            let is_as_old = |open: &OpenProblem| open.problem.since_seen == unit.verdict_since_seen;
             let group = self.open.iter_mut().find(|open| {
-                is_young(open) && causes.iter().any(|cause| open.cause().is_same(cause))
+                is_young(open)
+                    && is_as_old(open)
+                    && causes.iter().any(|cause| open.cause().is_same(cause))
             });
             if let Some(group) = group {
                 group.rows.insert(row_key(&unit));
@@ -418,23 +425,16 @@ impl ProblemTracker {
             let common = causes.into_iter().find_map(|cause| {
                 let position = self.open.iter().position(|open| {
                     let groups = open.cause().groups_of_unit();
-                    is_young(open) && groups.iter().flatten().any(|group| group.is_same(&cause))
+                    is_young(open)
+                        && is_as_old(open)
+                        && groups.iter().flatten().any(|group| group.is_same(&cause))
                 })?;
                 Some((position, cause))
             });
             if let Some((position, cause)) = common {
                 let single = self.open.remove(position);
-                changes.push(ProblemChange::Closed(single.problem, ProblemEnd::Replaced));
-                self.open_group(cause, &[unit], now, changes);
-                self.add_rows(single.rows);
+                self.open_group(cause, &[unit], Some(single), now, changes);
             }
-        }
-    }
-
-    /// Adds rows to the problem that was opened last.
-    fn add_rows(&mut self, rows: HashSet<RowKey>) {
-        if let Some(open) = self.open.last_mut() {
-            open.rows.extend(rows);
         }
     }
 
@@ -458,28 +458,37 @@ impl ProblemTracker {
             .map_or(Duration::ZERO, |row| time(row, self.clock.time(), &self.delays))
     }
 
+    /// Opens a problem of some units, and of those of an older problem that goes on in it.
     fn open_group(
         &mut self,
         cause: ProblemCause,
         units: &[Arc<Unit>],
+        older: Option<OpenProblem>,
         now: Moment,
         changes: &mut Vec<ProblemChange>,
     ) {
-        let first = units
-            .iter()
-            .min_by_key(|unit| unit.verdict_since)
-            .map_or((now.wall, false), |unit| (unit.verdict_since, unit.verdict_since_seen));
-        let mut rows: HashSet<RowKey> = units.iter().map(|unit| row_key(unit)).collect();
+        // Two open problems are never about the same.
+        let same = self.open.iter().position(|open| open.cause().is_same(&cause));
+        let older = older
+            .into_iter()
+            .chain(same.map(|position| self.open.remove(position)));
 
-        // Two open problems are never about the same: the older one goes on in the new one.
-        if let Some(position) = self.open.iter().position(|open| open.cause().is_same(&cause)) {
-            let older = self.open.remove(position);
-            rows.extend(older.rows);
-            changes.push(ProblemChange::Closed(older.problem, ProblemEnd::Replaced));
+        let mut rows: HashSet<RowKey> = units.iter().map(|unit| row_key(unit)).collect();
+        let mut first = units
+            .iter()
+            .map(|unit| (unit.verdict_since, unit.verdict_since_seen))
+            .min()
+            .unwrap_or((now.wall, false));
+        for OpenProblem { problem, rows: of_older, .. } in older {
+            first = first.min((problem.since, problem.since_seen));
+            rows.extend(of_older);
+            changes.push(ProblemChange::Closed(problem, ProblemEnd::Replaced));
         }
 
         changes.push(self.new_problem(cause, first, now));
-        self.add_rows(rows);
+        if let Some(open) = self.open.last_mut() {
+            open.rows = rows;
+        }
     }
 
     /// Opens a problem, which has no units yet.
