@@ -15,7 +15,7 @@ pub struct Problem {
     pub id: Text,
     /// What it is about. It stays as it was when the problem was opened.
     pub cause: ProblemCause,
-    /// Since when it has been so: of several units, the first of them.
+    /// Since when it has been so: of several units, the first of those with which it was opened.
     pub since: SystemTime,
     /// Whether this process saw it begin. If not, it is older than `since`.
     pub since_seen: bool,

@@ -458,31 +458,32 @@ impl ProblemTracker {
             .map_or(Duration::ZERO, |row| time(row, self.clock.time(), &self.delays))
     }
 
-    /// Opens a problem of some units, and of those of an older problem that goes on in it.
+    /// Opens a problem of some units, and of that which a `single` unit has had for a short time.
     fn open_group(
         &mut self,
         cause: ProblemCause,
         units: &[Arc<Unit>],
-        older: Option<OpenProblem>,
+        single: Option<OpenProblem>,
         now: Moment,
         changes: &mut Vec<ProblemChange>,
     ) {
-        // Two open problems are never about the same.
-        let same = self.open.iter().position(|open| open.cause().is_same(&cause));
-        let older = older
-            .into_iter()
-            .chain(same.map(|position| self.open.remove(position)));
-
         let mut rows: HashSet<RowKey> = units.iter().map(|unit| row_key(unit)).collect();
         let mut first = units
             .iter()
             .map(|unit| (unit.verdict_since, unit.verdict_since_seen))
             .min()
             .unwrap_or((now.wall, false));
-        for OpenProblem { problem, rows: of_older, .. } in older {
-            first = first.min((problem.since, problem.since_seen));
-            rows.extend(of_older);
-            changes.push(ProblemChange::Closed(problem, ProblemEnd::Replaced));
+        if let Some(single) = &single {
+            first = first.min((single.problem.since, single.problem.since_seen));
+        }
+
+        // Two open problems are never about the same. An older one goes on in the new one, which
+        // is as new as what has made it worse.
+        let same = self.open.iter().position(|open| open.cause().is_same(&cause));
+        let older = same.map(|position| self.open.remove(position));
+        for replaced in single.into_iter().chain(older) {
+            rows.extend(replaced.rows);
+            changes.push(ProblemChange::Closed(replaced.problem, ProblemEnd::Replaced));
         }
 
         changes.push(self.new_problem(cause, first, now));
