@@ -641,3 +641,15 @@ fn a_problem_has_been_there_since_the_first_of_its_units() {
     };
     assert_eq!((problem.units.len(), problem.since), (2, start.wall));
 }
+
+#[test]
+fn a_machine_that_was_silent_before_the_start_was_not_seen_to_become_so() {
+    for (silent_for, is_seen) in [(7200, false), (0, true)] {
+        let mut timeline = timeline();
+        let mut member = builders::member(builders::machine("m1"));
+        member.silent_since = Some(timeline.start.before(Duration::from_secs(silent_for)).wall);
+        timeline.view.machines.push(Arc::new(member));
+        timeline.until(0, 60);
+        assert_eq!(timeline.tracker.open()[0].since_seen, is_seen);
+    }
+}

@@ -32,6 +32,8 @@ const RETURN: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 pub struct ProblemTracker {
     delays: ProblemDelays,
+    /// When the cluster was first looked at. What began before that was not seen to begin.
+    started: Option<SystemTime>,
     /// Counts the time in which the source could be relied on.
     clock: TrustedClock,
     /// The fault of the source, and when it began; `None` if it has none. It is kept until the
@@ -132,6 +134,7 @@ impl ProblemTracker {
 
     /// Applies the state of the cluster at a moment. Returns what has become of the problems.
     pub fn update(&mut self, view: &View, health: &Health, now: Moment) -> Vec<ProblemChange> {
+        self.started.get_or_insert(now.wall);
         self.update_fault(health, now);
         self.clock.advance(now, self.reliance);
 
@@ -358,7 +361,8 @@ impl ProblemTracker {
                         let open = self.open.remove(position);
                         changes.push(ProblemChange::Closed(open.problem, ProblemEnd::Replaced));
                     }
-                    changes.push(self.new_problem(cause, (since, true), now));
+                    let is_seen = self.started.is_some_and(|started| since >= started);
+                    changes.push(self.new_problem(cause, (since, is_seen), now));
                 }
             }
         }
