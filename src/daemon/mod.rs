@@ -191,7 +191,7 @@ pub async fn run(
     }
 
     if let Some(recorder) = &daemon.recorder {
-        recorder.flush(FLUSH_RECORDING);
+        recorder.complete(FLUSH_RECORDING);
     }
     ended
 }

@@ -43,7 +43,7 @@ const MAY_USE: [(&str, &[&str]); 22] = [
         &["actions", "cluster", "feed", "logs", "metrics", "report", "unit_files"],
     ),
     ("similar", &[]),
-    ("source", &["cluster", "escapes", "interner", "net", "write_queue"]),
+    ("source", &["cluster", "escapes", "interner", "net", "utc", "write_queue"]),
     ("telemetry", &["cluster", "write_queue"]),
     ("unit_files", &["cluster"]),
     ("utc", &[]),
@@ -51,7 +51,7 @@ const MAY_USE: [(&str, &[&str]); 22] = [
 ];
 
 /// Libraries that stay in their place. `main` only calls the parser of the command line.
-const STAY_IN: [(&str, &[&str]); 15] = [
+const STAY_IN: [(&str, &[&str]); 16] = [
     ("clap", &["cli", "main"]),
     ("clap_complete", &["cli/completions"]),
     ("clap_mangen", &["cli/manual"]),
@@ -79,6 +79,7 @@ const STAY_IN: [(&str, &[&str]); 15] = [
     ("tokio::signal", &["client/watch/terminal", "lifecycle"]),
     ("tokio_tungstenite", &["server/session", "server/upgrade"]),
     ("tracing_journald", &["telemetry"]),
+    ("zstd", &["source/recording"]),
 ];
 
 /// Modules of sources, which `source::selection` alone opens. Their options are parsed by `config`
