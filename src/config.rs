@@ -37,6 +37,7 @@ use crate::server::access::{AllowedHost, AllowedOrigin};
 use crate::server::listen::ListenAddress;
 use crate::source::etcd::TlsFiles;
 use crate::source::fleetctl::FleetctlConnection;
+use crate::source::recording::RecordKeep;
 use crate::source::selection::{self, SourceChoice, SourceRequest};
 use crate::telemetry;
 use crate::unit_files::UnitFileMode;
@@ -61,6 +62,8 @@ pub struct Config {
     pub history: Duration,
     /// The file to which readings are appended; `None`: no recording.
     pub record: Option<PathBuf>,
+    /// How much of the recording is kept; `None`: all of it.
+    pub(crate) record_keep: Option<RecordKeep>,
     /// The TCP port to listen on. 0: any free port.
     pub port: u16,
     /// The address to listen on. `None`: all, `::` or `0.0.0.0` where there is no IPv6.
@@ -327,6 +330,7 @@ fn load_over(
     let history = values.with_default("history", parse::seconds_or_off);
     let demo = values.with_default("demo", parse::switch);
     let record = values.optional("record", parse::path);
+    let record_keep = values.optional("record_keep", parse::record_keep);
     let replay = values.optional("replay", parse::path);
     let replay_speed = values.with_default("replay_speed", parse::speed);
 
@@ -354,6 +358,7 @@ fn load_over(
         keep_lost,
         history,
         record,
+        record_keep,
         port: values.with_default("port", parse::port),
         bind: values.optional("bind", parse::address),
         listen: values.list("listen", |items| parse::each(items, parse::listen_address)),
@@ -387,6 +392,9 @@ fn load_over(
     };
 
     refuse_conflicts(&config.source, &mut values);
+    if config.record_keep.is_some() && config.record.is_none() {
+        values.refuse("record_keep", "needs a recording: --record FILE");
+    }
 
     if values.errors.is_empty() {
         Ok((config, Settings { options: values.settings, absent_file: values.absent_file }))

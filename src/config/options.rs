@@ -36,6 +36,7 @@ pub(super) const OPTIONS: &[(&str, Option<&str>)] = &[
     ("history", Some("86400")),
     ("demo", Some("false")),
     ("record", None),
+    ("record_keep", None),
     ("replay", None),
     ("replay_speed", Some("1")),
     ("port", Some("8989")),

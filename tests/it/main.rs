@@ -24,6 +24,7 @@ mod packages;
 mod protocol;
 mod proxies;
 mod readme;
+mod recording;
 mod registry;
 mod server;
 mod sockets;
