@@ -111,6 +111,8 @@ impl Daemon {
             }
         }
 
+        self.publish_recording();
+
         self.cluster.set_retention(retention(&config));
         self.publisher.set_settings(feed_settings(&config));
         self.publisher.set_history(config.history, Moment::now());
