@@ -18,7 +18,7 @@ use fleet_monitor::config;
 const NOT_IN_THE_FILE: [&str; 5] = ["config", "check_config", "env_file", "help", "version"];
 
 /// Examples for options without a default.
-const EXAMPLES: [(&str, &str); 16] = [
+const EXAMPLES: [(&str, &str); 18] = [
     ("fleetctl", "/opt/bin/fleetctl"),
     ("endpoint", "172.17.8.101"),
     ("tunnel", "bastion.example.com"),
@@ -32,6 +32,8 @@ const EXAMPLES: [(&str, &str); 16] = [
     ("record", "/var/lib/fleet-monitor/recording"),
     ("record_keep", "24h,1GiB"),
     ("replay", "/var/lib/fleet-monitor/recording"),
+    ("from", "14:30"),
+    ("to", "15:00"),
     ("bind", "127.0.0.1"),
     ("journal_port", "19531"),
     ("token_file", "/etc/fleet-monitor.token"),

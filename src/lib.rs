@@ -57,6 +57,7 @@ pub mod lifecycle;
 mod logs;
 pub mod metrics;
 mod net;
+mod playback;
 pub mod report;
 pub mod server;
 mod similar;

@@ -39,6 +39,8 @@ pub(super) const OPTIONS: &[(&str, Option<&str>)] = &[
     ("record_keep", None),
     ("replay", None),
     ("replay_speed", Some("1")),
+    ("from", None),
+    ("to", None),
     ("port", Some("8989")),
     ("bind", None),
     ("listen", Some("")),

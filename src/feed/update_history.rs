@@ -68,6 +68,11 @@ impl UpdateHistory {
     /// How large all messages together may be.
     pub(super) const MAX_BYTES: usize = 4 * 1024 * 1024;
 
+    /// An empty history. A client with an older revision has missed what is no longer here.
+    pub(super) fn after(revision: u64) -> Self {
+        Self { oldest_base: revision, ..Self::default() }
+    }
+
     /// A history with these entries behind the others.
     pub(super) fn with(
         self: &Arc<Self>,

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// For each module of the crate, the others that it may use. [`daemon`](fleet_monitor::daemon) may
 /// use all.
-const MAY_USE: [(&str, &[&str]); 22] = [
+const MAY_USE: [(&str, &[&str]); 23] = [
     ("actions", &["net"]),
     ("cli", &[]),
     ("client", &["actions", "cli", "net", "report"]),
@@ -22,6 +22,7 @@ const MAY_USE: [(&str, &[&str]); 22] = [
             "cli",
             "feed",
             "net",
+            "playback",
             "server",
             "similar",
             "source",
@@ -30,20 +31,33 @@ const MAY_USE: [(&str, &[&str]); 22] = [
         ],
     ),
     ("escapes", &[]),
-    ("feed", &["cluster", "interner", "similar", "utc"]),
+    ("feed", &["cluster", "interner", "playback", "similar", "utc"]),
     ("interner", &[]),
     ("lifecycle", &["write_queue"]),
     ("logs", &["escapes", "metrics", "net"]),
     ("metrics", &["cluster", "feed"]),
     ("net", &[]),
     ("output", &[]),
+    ("playback", &["utc"]),
     ("report", &["actions", "utc"]),
     (
         "server",
-        &["actions", "cluster", "feed", "logs", "metrics", "report", "unit_files"],
+        &[
+            "actions",
+            "cluster",
+            "feed",
+            "logs",
+            "metrics",
+            "playback",
+            "report",
+            "unit_files",
+        ],
     ),
     ("similar", &[]),
-    ("source", &["cluster", "escapes", "interner", "net", "utc", "write_queue"]),
+    (
+        "source",
+        &["cluster", "escapes", "interner", "net", "playback", "utc", "write_queue"],
+    ),
     ("telemetry", &["cluster", "write_queue"]),
     ("unit_files", &["cluster"]),
     ("utc", &[]),
