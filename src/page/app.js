@@ -17,6 +17,7 @@ import { healthSignature, isRead, problem } from "./health.js";
 import { listenForHelp, listenToFilter, listenToTabs } from "./keys.js";
 import { followKeys } from "./links.js";
 import { listenToPrinting } from "./print.js";
+import { ReplayBar } from "./replay.js";
 import { groupKey, unitOfKey } from "./row.js";
 import { drawStatus } from "./status.js";
 import { Summary } from "./summary.js";
@@ -196,6 +197,14 @@ listenToPrinting(Object.values(panels), () => {
 
 const feed = new Feed({ messages: messagesArrived, link: linkChanged });
 clock.now = () => feed.now();
+const replay = new ReplayBar(
+  {
+    events: () => feed.replayEvents(),
+    change: (change) => feed.changeReplay(change),
+    now: () => feed.now(),
+  },
+  (words) => announce(words),
+);
 
 function messagesArrived(messages) {
   const wrongBefore = cluster?.wrong;
@@ -222,6 +231,7 @@ function messagesArrived(messages) {
 function healthArrived(next) {
   const before = health;
   health = next;
+  replay.show(next);
   if (healthSignature(before) === healthSignature(next)) return "";
   changed.data = true;
   return healthAnnouncement(before, next);
