@@ -45,10 +45,7 @@ fn key_of(row: &Unit) -> RowKey {
 }
 
 fn view(rows: &RowsByKey) -> View {
-    View {
-        units: rows.values().cloned().collect(),
-        machines: vec![],
-    }
+    View { units: rows.values().cloned().collect(), machines: vec![] }
 }
 
 /// Lets half of the rows that did not change be the same in memory, as they are in most views.
