@@ -8,7 +8,9 @@
 //! recognized, and people can read it.
 
 mod file;
+mod open_in_thread;
 mod records;
 
 pub(crate) use file::LogFile;
+pub(crate) use open_in_thread::open_in_thread;
 pub(crate) use records::{ReadRecord, RecordReader, put_record};

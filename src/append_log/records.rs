@@ -9,13 +9,13 @@ use std::io::{self, BufRead, Read};
 const MAX_LINE: u64 = 16 << 20;
 
 /// Appends one record, a text without a line break.
-pub(crate) fn put_record(log: &mut Vec<u8>, body: &str) {
+pub(crate) fn put_record(log: &mut String, body: &str) {
     debug_assert!(!body.contains('\n'), "a record is one line: {body:?}");
 
-    log.extend_from_slice(checksum(body).as_bytes());
-    log.push(b' ');
-    log.extend_from_slice(body.as_bytes());
-    log.push(b'\n');
+    log.push_str(&checksum(body));
+    log.push(' ');
+    log.push_str(body);
+    log.push('\n');
 }
 
 /// Eight hexadecimal digits.
@@ -88,9 +88,9 @@ mod tests {
     const BODIES: [&str; 4] = [r#"{"a":1}"#, "", "with blanks and ä", "last"];
 
     fn log() -> Vec<u8> {
-        let mut log = Vec::new();
+        let mut log = String::new();
         BODIES.iter().for_each(|body| put_record(&mut log, body));
-        log
+        log.into_bytes()
     }
 
     /// The bodies of all whole records before the first damaged one, and whether there is one.

@@ -23,12 +23,12 @@ mod writer;
 
 use std::io;
 use std::path::Path;
-use std::thread;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
-use tokio::time::timeout;
 use tracing::warn;
+
+use crate::append_log::open_in_thread;
+use writer::StateFile;
 
 pub(crate) use changes::{RunStart, StateChanges};
 pub(crate) use contents::SavedState;
@@ -58,29 +58,10 @@ impl SavedState {
         let writer = StateWriter::new();
         let tasks = writer.clone();
         let directory = directory.to_owned();
-        let (opened_sender, opened) = oneshot::channel();
 
-        thread::Builder::new().name("saved-state".to_owned()).spawn(move || {
-            match writer::StateFile::open(&directory) {
-                Ok((file, saved)) => {
-                    // If nobody waits any more, the writer is closed.
-                    if opened_sender.send(Ok(saved)).is_ok() {
-                        file.run(&tasks);
-                    }
-                }
-                Err(error) => {
-                    let _ = opened_sender.send(Err(error));
-                }
-            }
-        })?;
-
-        match timeout(OPEN_TIMEOUT, opened).await {
-            Ok(result) => {
-                let saved =
-                    result.unwrap_or_else(|_| Err(io::Error::other("its thread has ended")))?;
-                Ok((saved, writer))
-            }
-            Err(_) => Err(io::Error::other(format!("its disk hangs for {OPEN_TIMEOUT:?}"))),
-        }
+        let open = move || StateFile::open(&directory);
+        let run = move |file: StateFile| file.run(&tasks);
+        let saved = open_in_thread("saved-state", OPEN_TIMEOUT, open, run).await?;
+        Ok((saved, writer))
     }
 }

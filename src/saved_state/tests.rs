@@ -278,7 +278,7 @@ fn a_directory_is_used_by_one_program() {
 fn a_file_of_a_later_version_is_kept_aside() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("state");
-    let mut later = Vec::new();
+    let mut later = String::new();
     crate::append_log::put_record(&mut later, r#"{"format":2}"#);
     fs::write(&path, &later).unwrap();
 
@@ -288,5 +288,5 @@ fn a_file_of_a_later_version_is_kept_aside() {
     next.start = start("one", 1, true);
     file.write(&next).unwrap();
 
-    assert_eq!(fs::read(directory.path().join("state.later")).unwrap(), later);
+    assert_eq!(fs::read_to_string(directory.path().join("state.later")).unwrap(), later);
 }

@@ -202,14 +202,14 @@ impl StateFile {
             }
         }
 
-        let mut log = Vec::new();
+        let mut log = String::new();
         if self.file.bytes() == 0 {
             put_record(&mut log, &StateRecord::Format(FORMAT_VERSION).json());
         }
         for record in changes.records(complete_since) {
             put_record(&mut log, &record.json());
         }
-        self.file.append(&log)?;
+        self.file.append(log.as_bytes())?;
         self.complete_since = complete_since;
 
         if self.file.bytes() >= self.compact_at {
@@ -231,19 +231,19 @@ impl StateFile {
         let result = compacted.and_then(|(live, offsets)| {
             let source = self.file.read()?;
             self.file.replace(|target| {
-                let mut line = Vec::new();
+                let mut line = String::new();
                 put_record(&mut line, &StateRecord::Format(FORMAT_VERSION).json());
-                target.write_all(&line)?;
+                target.write_all(line.as_bytes())?;
 
                 for_each_at(source, &offsets, |_, body| {
                     line.clear();
                     put_record(&mut line, body);
-                    target.write_all(&line)
+                    target.write_all(line.as_bytes())
                 })?;
 
                 line.clear();
                 put_record(&mut line, &StateRecord::Commit(live.commit).json());
-                target.write_all(&line)
+                target.write_all(line.as_bytes())
             })?;
             self.complete_since = live.commit.complete_since;
             Ok(())

@@ -15,6 +15,7 @@ pub(crate) const MODULES: &[&str] = &[
     "actions::url",
     "append_log",
     "append_log::file",
+    "append_log::open_in_thread",
     "append_log::records",
     "cli",
     "cli::commands",

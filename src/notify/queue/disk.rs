@@ -4,30 +4,25 @@
 //! It does not know what an event means. The disk may hang or be full: the caller never waits for
 //! it, and the events are in memory as well.
 
-use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::thread;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
-use tokio::time::timeout;
 use tracing::{error, info, warn};
 
 use super::records::{self, Recovered};
 use super::waiting::{QueuedEvent, WaitingEvents};
+use crate::append_log::{LogFile, open_in_thread};
 use crate::write_queue::{WriteQueue, WriteTask};
 
-/// The name of the file, and of the one that replaces it.
+/// The name of the file.
 const FILE: &str = "webhook-queue";
-const NEW_FILE: &str = "webhook-queue.new";
 /// How many bytes may wait to be written.
 const QUEUE_LIMIT: usize = 16 << 20;
 /// How many bytes of a file are read: more than it ever has.
 const MAX_FILE_BYTES: u64 = 256 << 20;
 /// A file that is smaller is not written anew.
-const MIN_COMPACTED_BYTES: usize = 64 << 10;
+const MIN_COMPACTED_BYTES: u64 = 64 << 10;
 /// The most bytes that a line has besides the event in it.
 const LINE_BYTES: usize = 64;
 /// How often a write that failed is tried again although nothing else is to be written.
@@ -57,32 +52,14 @@ pub(super) struct DiskQueue {
 impl DiskQueue {
     /// Reads what is left in a directory, and writes there from now on.
     pub(super) async fn open(directory: &Path) -> io::Result<(Self, Recovered)> {
-        let tasks = WriteQueue::new(QUEUE_LIMIT);
-        let (opened_sender, opened) = oneshot::channel();
-        let writer_tasks = tasks.clone();
+        let queue = Self { tasks: WriteQueue::new(QUEUE_LIMIT) };
+        let tasks = queue.tasks.clone();
         let path = directory.to_owned();
-        thread::Builder::new()
-            .name("webhook-queue".to_owned())
-            .spawn(move || match DiskWriter::open(path) {
-                Ok((writer, recovered)) => {
-                    // If nobody waits any more, the queue is closed.
-                    let _ = opened_sender.send(Ok(recovered));
-                    writer.run(&writer_tasks);
-                }
-                Err(error) => {
-                    let _ = opened_sender.send(Err(error));
-                }
-            })?;
 
-        let queue = Self { tasks };
-        match timeout(OPEN_TIMEOUT, opened).await {
-            Ok(result) => {
-                let recovered =
-                    result.unwrap_or_else(|_| Err(io::Error::other("its thread has ended")))?;
-                Ok((queue, recovered))
-            }
-            Err(_) => Err(io::Error::other(format!("its disk hangs for {OPEN_TIMEOUT:?}"))),
-        }
+        let open = move || DiskWriter::open(path);
+        let run = move |writer: DiskWriter| writer.run(&tasks);
+        let recovered = open_in_thread("webhook-queue", OPEN_TIMEOUT, open, run).await?;
+        Ok((queue, recovered))
     }
 
     /// Passes on a task. It never waits.
@@ -127,39 +104,32 @@ struct DiskWriter {
     id: u64,
     /// What is in the file, or should be.
     waiting: WaitingEvents,
-    file: File,
-    /// How long the file is.
-    bytes: usize,
-    /// Whether the last write failed. Then the file may end within a line.
+    file: LogFile,
+    /// Whether the last write failed.
     is_failing: bool,
 }
 
 impl DiskWriter {
     /// Reads the file, and writes it anew, so that it ends with a whole line.
     fn open(directory: PathBuf) -> io::Result<(Self, Recovered)> {
-        let path = directory.join(FILE);
-        let recovered = match File::open(&path) {
-            Ok(file) => {
-                let mut contents = Vec::new();
-                file.take(MAX_FILE_BYTES).read_to_end(&mut contents)?;
-                records::decode(&contents)
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Recovered::default(),
-            Err(error) => return Err(error),
-        };
+        let file = LogFile::open(&directory, FILE)?;
+        let recovered = records::decode(file.read()?.take(MAX_FILE_BYTES))?;
         if recovered.damaged > 0 {
-            warn!("{}: {} damaged lines are left out", path.display(), recovered.damaged);
+            warn!(
+                "{}: {} damaged lines are left out",
+                directory.join(FILE).display(),
+                recovered.damaged
+            );
         }
 
-        let (file, bytes) = write_anew(&directory, recovered.id, &recovered.waiting)?;
-        let writer = Self {
+        let mut writer = Self {
             directory,
             id: recovered.id,
             waiting: recovered.waiting.clone(),
             file,
-            bytes,
             is_failing: false,
         };
+        writer.write_anew()?;
         Ok((writer, recovered))
     }
 
@@ -193,7 +163,7 @@ impl DiskWriter {
         let written = if self.is_failing || self.is_mostly_removed() {
             self.write_anew()
         } else {
-            self.append(&lines)
+            self.file.append(lines.as_bytes())
         };
         match written {
             Ok(()) if self.is_failing => {
@@ -236,55 +206,33 @@ impl DiskWriter {
 
     fn is_mostly_removed(&self) -> bool {
         let needed = self.waiting.bytes() + self.waiting.len() * LINE_BYTES;
-        self.bytes >= MIN_COMPACTED_BYTES && needed < self.bytes / 2
+        self.file.bytes() >= MIN_COMPACTED_BYTES && (needed as u64) < self.file.bytes() / 2
     }
 
-    fn append(&mut self, lines: &str) -> io::Result<()> {
-        self.file.write_all(lines.as_bytes())?;
-        self.file.sync_data()?;
-        self.bytes += lines.len();
-        Ok(())
-    }
-
+    /// Replaces the file by one with the events that wait.
     fn write_anew(&mut self) -> io::Result<()> {
-        let (file, bytes) = write_anew(&self.directory, self.id, &self.waiting)?;
-        self.file = file;
-        self.bytes = bytes;
-        Ok(())
+        let contents = records::encode(self.id, &self.waiting);
+        self.file.replace(|file| file.write_all(contents.as_bytes()))
     }
-}
-
-/// Replaces the file by one with these events. Returns it, open for appending, and how long it is.
-fn write_anew(directory: &Path, id: u64, waiting: &WaitingEvents) -> io::Result<(File, usize)> {
-    let contents = records::encode(id, waiting);
-    let new_path = directory.join(NEW_FILE);
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&new_path)?;
-
-    file.write_all(contents.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&new_path, directory.join(FILE))?;
-    // The name is on disk only when the directory is.
-    File::open(directory)?.sync_all()?;
-    Ok((file, contents.len()))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs::{self, OpenOptions};
+
     use tempfile::TempDir;
 
     use super::*;
+
+    /// The file that is about to replace the other.
+    const NEW_FILE: &str = "webhook-queue.new";
 
     fn open(directory: &TempDir) -> (DiskWriter, Recovered) {
         DiskWriter::open(directory.path().to_owned()).unwrap()
     }
 
-    fn length(directory: &TempDir) -> usize {
-        fs::read(directory.path().join(FILE)).unwrap().len()
+    fn length(directory: &TempDir) -> u64 {
+        fs::metadata(directory.path().join(FILE)).unwrap().len()
     }
 
     /// Events with these numbers, of a bit more than 1 KiB each.
@@ -339,7 +287,7 @@ mod tests {
         let directory = TempDir::new().unwrap();
         let (mut writer, _) = open(&directory);
         writer.write(events(1..=2));
-        let length = length(&directory) as u64;
+        let length = length(&directory);
         let file = OpenOptions::new()
             .write(true)
             .open(directory.path().join(FILE))
@@ -385,7 +333,7 @@ mod tests {
         queue.push(DiskTask::Remove(99));
         queue.push(events(101..=101));
         queue.flush(Duration::from_secs(60));
-        let recovered = records::decode(&fs::read(directory.path().join(FILE)).unwrap());
+        let recovered = records::decode(&*fs::read(directory.path().join(FILE)).unwrap()).unwrap();
         assert!(!numbers(&recovered).contains(&101), "the file cannot be written anew");
 
         fs::remove_dir(&obstacle).unwrap();

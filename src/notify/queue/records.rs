@@ -1,18 +1,15 @@
-//! The file of a queue: one record a line, each with a checksum. Pure: it reads and writes no file.
+//! The records of a queue's file. It opens no file.
 //!
 //! A line that is damaged is left out, such as the last one after a power failure. The other lines
 //! do not depend on it.
 
-use std::fmt::Write;
-
-use sha1::{Digest, Sha1};
+use std::io::{self, BufRead};
 
 use super::waiting::{QueuedEvent, WaitingEvents};
+use crate::append_log::{ReadRecord, RecordReader, put_record};
 
 /// The version of the format.
 const FORMAT_VERSION: u32 = 1;
-/// How many bytes of the SHA-1 are the checksum. Each is two hexadecimal digits.
-const CHECKSUM_BYTES: usize = 8;
 
 /// What a file contains.
 #[derive(Debug)]
@@ -68,15 +65,20 @@ pub(super) fn removal(last: u64) -> String {
 }
 
 /// Reads a file.
-pub(super) fn decode(file: &[u8]) -> Recovered {
+pub(super) fn decode(file: impl BufRead) -> io::Result<Recovered> {
     let mut recovered = Recovered::default();
-    for line in file.split_inclusive(|byte| *byte == b'\n') {
-        let applied = text(line).and_then(|text| apply(text, &mut recovered));
+    let mut reader = RecordReader::new(file);
+
+    while let Some(record) = reader.next()? {
+        let applied = match record {
+            ReadRecord::Whole { body, .. } => apply(body, &mut recovered),
+            ReadRecord::Damaged => None,
+        };
         if applied.is_none() {
             recovered.damaged += 1;
         }
     }
-    recovered
+    Ok(recovered)
 }
 
 /// Applies a record. `None` if it is none of this format.
@@ -104,23 +106,9 @@ fn apply(record: &str, recovered: &mut Recovered) -> Option<()> {
 }
 
 fn line(record: &str) -> String {
-    format!("{} {record}\n", checksum(record))
-}
-
-/// The record of a line. `None` if it is damaged.
-fn text(line: &[u8]) -> Option<&str> {
-    let line = str::from_utf8(line.strip_suffix(b"\n")?).ok()?;
-    let (expected, record) = line.split_once(' ')?;
-    (checksum(record) == expected).then_some(record)
-}
-
-fn checksum(record: &str) -> String {
-    let digest = Sha1::digest(record.as_bytes());
-    let mut digits = String::new();
-    for byte in &digest[..CHECKSUM_BYTES] {
-        let _ = write!(digits, "{byte:02x}");
-    }
-    digits
+    let mut line = String::new();
+    put_record(&mut line, record);
+    line
 }
 
 #[cfg(test)]
@@ -164,7 +152,7 @@ mod tests {
     fn a_file_that_is_cut_anywhere_has_all_that_was_written_before() {
         let (file, states) = file();
         for cut in 0..=file.len() {
-            let recovered = decode(&file.as_bytes()[..cut]);
+            let recovered = decode(&file.as_bytes()[..cut]).unwrap();
 
             let complete = states.iter().rev().find(|(end, _)| *end <= cut);
             match complete {
@@ -181,11 +169,11 @@ mod tests {
     #[test]
     fn a_damaged_line_does_not_affect_the_others() {
         let (file, _) = file();
-        let whole = decode(file.as_bytes());
+        let whole = decode(file.as_bytes()).unwrap();
         for index in 0..file.len() {
             let mut damaged = file.clone().into_bytes();
             damaged[index] ^= 0x04;
-            let recovered = decode(&damaged);
+            let recovered = decode(&*damaged).unwrap();
 
             assert!(recovered.damaged > 0, "at {index}");
             // An event is missing, or is there again.
@@ -198,11 +186,11 @@ mod tests {
     #[test]
     fn a_compacted_file_has_the_same_events() {
         let (file, _) = file();
-        let recovered = decode(file.as_bytes());
+        let recovered = decode(file.as_bytes()).unwrap();
 
         let compacted = encode(recovered.id, &recovered.waiting);
 
-        let again = decode(compacted.as_bytes());
+        let again = decode(compacted.as_bytes()).unwrap();
         assert!(compacted.len() < file.len());
         assert_eq!((again.id, again.waiting), (recovered.id, recovered.waiting));
     }
@@ -211,20 +199,20 @@ mod tests {
     fn the_numbers_of_an_empty_queue_go_on() {
         let mut waiting = WaitingEvents::default();
         waiting.remove_through(41);
-        let mut recovered = decode(encode(ID, &waiting).as_bytes());
+        let mut recovered = decode(encode(ID, &waiting).as_bytes()).unwrap();
         assert_eq!(recovered.waiting.push("{}".into()).number, 42);
     }
 
     #[test]
     fn a_later_format_is_not_read() {
-        let recovered = decode(line("queue 2 0123456789abcdef").as_bytes());
+        let recovered = decode(line("queue 2 0123456789abcdef").as_bytes()).unwrap();
         assert_eq!(recovered.damaged, 1);
     }
 
     proptest! {
         #[test]
         fn no_bytes_make_it_panic(bytes: Vec<u8>) {
-            let _ = decode(&bytes);
+            let _ = decode(&*bytes);
         }
     }
 }
