@@ -66,6 +66,7 @@ pub mod notify;
 pub mod problems;
 pub mod report;
 mod saved_state;
+mod secret_file;
 pub mod server;
 mod similar;
 pub mod source;

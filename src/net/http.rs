@@ -6,10 +6,12 @@ mod marked_stream;
 mod post;
 mod target;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{HOST, USER_AGENT};
+use hyper::header::{HOST, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, Response};
 
 pub(crate) use connection::HttpConnection;
@@ -145,6 +147,14 @@ fn may_be_repeated(
 ) -> bool {
     let was_sent = !error.is_canceled();
     request.method().is_idempotent() || !was_sent || !connection.has_received()
+}
+
+/// The header `Authorization` of HTTP Basic (RFC 7617). Its `Debug` does not show the password.
+pub(crate) fn basic_authorization(user: &[u8], password: &[u8]) -> HeaderValue {
+    let encoded = BASE64_STANDARD.encode([user, b":", password].concat());
+    let mut header = HeaderValue::try_from(format!("Basic {encoded}")).expect("base64 is ASCII");
+    header.set_sensitive(true);
+    header
 }
 
 #[cfg(test)]

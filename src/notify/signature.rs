@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use ring::hmac;
 
+use crate::secret_file::{SecretFile, UnreadableSecret};
+
 /// The name of the credential with the secret, in systemd's `$CREDENTIALS_DIRECTORY`
 /// (`systemd.exec(5)`).
 const CREDENTIAL: &str = "webhook-secret";
@@ -45,32 +47,14 @@ impl WebhookSecret {
         file: Option<&Path>,
         credentials: Option<&Path>,
     ) -> Result<Option<Self>, SecretError> {
-        let unreadable =
-            |path: &Path, source| SecretError::Unreadable { path: path.to_owned(), source };
-
-        if let Some(path) = credentials.map(|directory| directory.join(CREDENTIAL)) {
-            match std::fs::read(&path) {
-                Ok(text) => return Self::parse(&text, &path).map(Some),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(unreadable(&path, error)),
-            }
+        match SecretFile::read(CREDENTIAL, credentials, file) {
+            Ok(Some(secret)) => match secret.visible_line() {
+                Some(line) => Ok(Some(Self::new(line))),
+                None => Err(SecretError::Unusable(secret.path)),
+            },
+            Ok(None) => Ok(None),
+            Err(UnreadableSecret { path, source }) => Err(SecretError::Unreadable { path, source }),
         }
-
-        let Some(path) = file else {
-            return Ok(None);
-        };
-        let text = std::fs::read(path).map_err(|error| unreadable(path, error))?;
-        Self::parse(&text, path).map(Some)
-    }
-
-    fn parse(text: &[u8], path: &Path) -> Result<Self, SecretError> {
-        let text = text.strip_suffix(b"\n").unwrap_or(text);
-        let text = text.strip_suffix(b"\r").unwrap_or(text);
-
-        if text.is_empty() || !text.iter().all(u8::is_ascii_graphic) {
-            return Err(SecretError::Unusable(path.to_owned()));
-        }
-        Ok(Self::new(text))
     }
 
     fn new(secret: &[u8]) -> Self {

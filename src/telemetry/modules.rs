@@ -255,6 +255,7 @@ pub(crate) const MODULES: &[&str] = &[
     "server::stream",
     "server::unit_file",
     "server::upgrade",
+    "secret_file",
     "similar",
     "source",
     "source::api",

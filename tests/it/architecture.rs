@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// For each module of the crate, the others that it may use. [`daemon`](fleet_monitor::daemon) may
 /// use all.
-const MAY_USE: [(&str, &[&str]); 26] = [
+const MAY_USE: [(&str, &[&str]); 27] = [
     ("actions", &["net"]),
     ("append_log", &[]),
     ("cli", &[]),
@@ -39,17 +39,42 @@ const MAY_USE: [(&str, &[&str]); 26] = [
     ("logs", &["escapes", "metrics", "net"]),
     ("metrics", &["cluster", "feed", "problems"]),
     ("net", &[]),
-    ("notify", &["append_log", "cluster", "metrics", "net", "problems", "utc", "write_queue"]),
+    (
+        "notify",
+        &[
+            "append_log",
+            "cluster",
+            "metrics",
+            "net",
+            "problems",
+            "secret_file",
+            "utc",
+            "write_queue",
+        ],
+    ),
     ("output", &[]),
     ("problems", &["cluster"]),
     ("report", &["actions", "utc"]),
     ("saved_state", &["append_log", "cluster", "feed", "problems"]),
     (
         "server",
-        &["actions", "cluster", "feed", "logs", "metrics", "report", "unit_files"],
+        &[
+            "actions",
+            "cluster",
+            "feed",
+            "logs",
+            "metrics",
+            "report",
+            "secret_file",
+            "unit_files",
+        ],
     ),
+    ("secret_file", &[]),
     ("similar", &[]),
-    ("source", &["cluster", "escapes", "interner", "net", "write_queue"]),
+    (
+        "source",
+        &["cluster", "escapes", "interner", "net", "secret_file", "write_queue"],
+    ),
     ("telemetry", &["cluster", "write_queue"]),
     ("unit_files", &["cluster"]),
     ("utc", &[]),

@@ -6,12 +6,11 @@
 use std::fmt;
 use std::str::FromStr;
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use hyper::header::HeaderValue;
 use hyper::http::uri::PathAndQuery;
 use percent_encoding::percent_decode_str;
 
+use super::basic_authorization;
 use crate::net::host;
 
 /// A URL to post to. `Debug` and `Display` show its scheme, host and port only.
@@ -63,7 +62,7 @@ impl FromStr for PostTarget {
             host,
             port: port.unwrap_or(default_port(is_tls)),
             path,
-            authorization: credentials.map(basic_authorization).transpose()?,
+            authorization: credentials.map(parse_credentials).transpose()?,
         })
     }
 }
@@ -209,7 +208,7 @@ fn parse_port(text: &str) -> Result<u16, PostTargetError> {
 }
 
 /// The header for what is before the `@`.
-fn basic_authorization(credentials: &str) -> Result<HeaderValue, PostTargetError> {
+fn parse_credentials(credentials: &str) -> Result<HeaderValue, PostTargetError> {
     let (user, password) = credentials.split_once(':').unwrap_or((credentials, ""));
     let [user, password] =
         [user, password].map(|part| percent_decode_str(part).collect::<Vec<u8>>());
@@ -223,10 +222,7 @@ fn basic_authorization(credentials: &str) -> Result<HeaderValue, PostTargetError
         ));
     }
 
-    let encoded = BASE64_STANDARD.encode([&user[..], b":", &password].concat());
-    let mut header = HeaderValue::try_from(format!("Basic {encoded}")).expect("base64 is ASCII");
-    header.set_sensitive(true);
-    Ok(header)
+    Ok(basic_authorization(&user, &password))
 }
 
 fn has_control(bytes: &[u8]) -> bool {
@@ -235,6 +231,9 @@ fn has_control(bytes: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine;
+    use base64::prelude::BASE64_STANDARD;
+
     use super::*;
     use crate::snapshots::assert_catalogue;
 

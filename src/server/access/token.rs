@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use subtle::ConstantTimeEq;
 
+use crate::secret_file::{SecretFile, UnreadableSecret};
+
 /// The secret. `Debug` does not print it.
 #[derive(Clone)]
 pub struct Token(Box<[u8]>);
@@ -48,32 +50,18 @@ impl Token {
         file: Option<&Path>,
         credentials: Option<&Path>,
     ) -> Result<Option<Self>, TokenError> {
-        let unreadable =
-            |path: &Path, source| TokenError::Unreadable { path: path.to_owned(), source };
-
-        if let Some(path) = credentials.map(|directory| directory.join("token")) {
-            match std::fs::read(&path) {
-                Ok(text) => return Self::parse(&text, &path).map(Some),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(unreadable(&path, error)),
-            }
+        match SecretFile::read("token", credentials, file) {
+            Ok(Some(secret)) => match secret.visible_line() {
+                Some(line) => Ok(Some(Self::new(line))),
+                None => Err(TokenError::Unusable(secret.path)),
+            },
+            Ok(None) => Ok(None),
+            Err(UnreadableSecret { path, source }) => Err(TokenError::Unreadable { path, source }),
         }
-
-        let Some(path) = file else {
-            return Ok(None);
-        };
-        let text = std::fs::read(path).map_err(|error| unreadable(path, error))?;
-        Self::parse(&text, path).map(Some)
     }
 
-    pub(super) fn parse(text: &[u8], path: &Path) -> Result<Self, TokenError> {
-        let text = text.strip_suffix(b"\n").unwrap_or(text);
-        let text = text.strip_suffix(b"\r").unwrap_or(text);
-
-        if text.is_empty() || !text.iter().all(u8::is_ascii_graphic) {
-            return Err(TokenError::Unusable(path.to_owned()));
-        }
-        Ok(Self(text.into()))
+    pub(super) fn new(secret: &[u8]) -> Self {
+        Self(secret.into())
     }
 
     /// Whether `given` is the token. The time that this takes reveals only whether both have the

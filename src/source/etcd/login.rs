@@ -6,11 +6,12 @@
 
 use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use hyper::header::HeaderValue;
+
+use crate::net::http::basic_authorization;
+use crate::secret_file::{SecretFile, UnreadableSecret};
 
 /// The name of the credential with the password, in systemd's `$CREDENTIALS_DIRECTORY`
 /// (`systemd.exec(5)`).
@@ -75,45 +76,27 @@ impl fmt::Debug for Authorization {
 impl Login {
     /// Reads the password from the credential, or else from the file.
     pub(super) fn authorization(&self) -> Result<Authorization, LoginError> {
-        let (password, path) = self.read_password()?;
-        let password = password.strip_suffix("\n").unwrap_or(&password);
-        let password = password.strip_suffix('\r').unwrap_or(password);
-        if password.is_empty() || password.chars().any(char::is_control) {
-            return Err(LoginError::Unusable(path));
-        }
-
-        let encoded = BASE64_STANDARD.encode(format!("{}:{password}", self.user));
-        let mut header =
-            HeaderValue::try_from(format!("Basic {encoded}")).expect("base64 is ASCII");
-        header.set_sensitive(true);
-        Ok(Authorization { user: self.user.clone(), header })
-    }
-
-    /// The contents and the path of the credential or else of the file.
-    fn read_password(&self) -> Result<(String, PathBuf), LoginError> {
-        let credential = self.credentials.as_ref().map(|directory| directory.join(CREDENTIAL));
-        if let Some(path) = credential {
-            match std::fs::read_to_string(&path) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                read => return self.check_read(&path, read),
+        let read = SecretFile::read(
+            CREDENTIAL,
+            self.credentials.as_deref(),
+            self.password_file.as_deref(),
+        );
+        let secret = match read {
+            Ok(Some(secret)) => secret,
+            Ok(None) => return Err(LoginError::NoPassword(self.user.clone())),
+            Err(UnreadableSecret { path, source }) => {
+                return Err(LoginError::Unreadable { user: self.user.clone(), path, source });
             }
-        }
+        };
 
-        match &self.password_file {
-            Some(path) => self.check_read(path, std::fs::read_to_string(path)),
-            None => Err(LoginError::NoPassword(self.user.clone())),
-        }
-    }
-
-    fn check_read(
-        &self,
-        path: &Path,
-        read: io::Result<String>,
-    ) -> Result<(String, PathBuf), LoginError> {
-        let path = path.to_owned();
-        match read {
-            Ok(text) => Ok((text, path)),
-            Err(source) => Err(LoginError::Unreadable { user: self.user.clone(), path, source }),
+        match str::from_utf8(secret.line()) {
+            Ok(password) if !password.is_empty() && !password.contains(char::is_control) => {
+                Ok(Authorization {
+                    user: self.user.clone(),
+                    header: basic_authorization(self.user.as_bytes(), password.as_bytes()),
+                })
+            }
+            _ => Err(LoginError::Unusable(secret.path)),
         }
     }
 }
