@@ -22,6 +22,11 @@ impl<T> Change<T> {
         self.before.iter().chain(&self.after)
     }
 
+    /// The newer row, or the one that was removed.
+    pub(crate) fn latest(&self) -> Option<&Arc<T>> {
+        self.after.as_ref().or(self.before.as_ref())
+    }
+
     /// Whether the older or the newer row meets a condition.
     pub fn any(&self, condition: impl Fn(&T) -> bool) -> bool {
         self.rows().any(|row| condition(row))

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cluster::{
-    Cluster, Delta, MachineId, Moment, RowKey, SavedRow, SavedTime, Text, Transition, UnitFile,
-    UnitName, View,
+    Change, Cluster, Delta, MachineId, Moment, RowKey, SavedRow, SavedTime, Text, Transition,
+    UnitFile, UnitName, View,
 };
 use crate::feed::{Publication, RestartDiff, fingerprint};
-use crate::problems::OpenProblems;
+use crate::problems::{OpenProblems, changed_problems};
 use crate::saved_state::{RunStart, SavedState, Stamped, StateChanges, StateWriter};
 
 /// How often it is saved that nothing has changed: so it is known how old the saved state is.
@@ -128,20 +128,20 @@ impl StateKeeper {
         let rows: Vec<RowKey> = delta
             .units
             .iter()
-            .filter_map(|change| change.after.as_ref().or(change.before.as_ref()))
+            .filter_map(Change::latest)
             .map(|unit| unit.key())
             .chain(of_events)
             .collect();
         let machines: Vec<MachineId> = delta
             .machines
             .iter()
-            .filter_map(|change| change.after.as_ref().or(change.before.as_ref()))
+            .filter_map(Change::latest)
             .map(|member| member.machine.id.clone())
             .collect();
 
         for change in &delta.units {
             let file_before = change.before.as_ref().and_then(|unit| unit.file.as_ref());
-            let Some(unit) = change.after.as_ref().or(change.before.as_ref()) else {
+            let Some(unit) = change.latest() else {
                 continue;
             };
             let file = cluster.unit_file(&unit.state.unit);
@@ -155,7 +155,11 @@ impl StateKeeper {
         }
         put_rows(&mut changes, cluster, publication, rows.iter());
         put_machines(&mut changes, cluster, publication, machines.iter());
-        let problems = changed_problems(&self.problems, &publication.problems);
+        let problems: Vec<Text> = changed_problems(&self.problems, &publication.problems)
+            .iter()
+            .filter_map(Change::latest)
+            .map(|problem| problem.id.clone())
+            .collect();
         put_problems(&mut changes, publication, problems.iter());
 
         let is_due = self.last.is_none_or(|last| now.since(last) >= TOUCH_INTERVAL);
@@ -285,17 +289,4 @@ fn put_problems<'a>(
             .problems
             .insert(id.clone(), (publication.revision, problem.cloned()));
     }
-}
-
-/// The IDs of problems that were opened, closed, or have other units.
-fn changed_problems(before: &OpenProblems, after: &OpenProblems) -> Vec<Text> {
-    if Arc::ptr_eq(before, after) {
-        return Vec::new();
-    }
-
-    let is_in = |id: &Text, problems: &OpenProblems| problems.iter().any(|it| it.id == *id);
-    let is_same = |problem| before.iter().any(|known| Arc::ptr_eq(known, problem));
-    let changed = after.iter().filter(|problem| !is_same(problem));
-    let closed = before.iter().filter(|problem| !is_in(&problem.id, after));
-    changed.chain(closed).map(|problem| problem.id.clone()).collect()
 }

@@ -3,7 +3,6 @@
 //!
 //! It does not know how many readers there are.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,8 +14,8 @@ use super::previous_run::PreviousRun;
 use super::publication::{EncodedBodies, Publication, SourceInfo, Subscriber};
 use super::update;
 use super::update_history::{HistoryEntry, UpdateContent, UpdateHistory};
-use crate::cluster::{Change, Delta, FleetList, Health, Moment, Transition};
-use crate::problems::{OpenProblems, Problem};
+use crate::cluster::{Delta, FleetList, Health, Moment, Transition};
+use crate::problems::changed_problems;
 
 /// The only writer of publications.
 #[derive(Debug)]
@@ -231,28 +230,6 @@ fn encode_updates(last: &Publication, input: &FeedInput<'_>, delta: Delta) -> Ve
             content,
         })
         .collect()
-}
-
-/// What differs between the open problems of two publications.
-fn changed_problems(before: &OpenProblems, after: &OpenProblems) -> Vec<Change<Problem>> {
-    if Arc::ptr_eq(before, after) {
-        return Vec::new();
-    }
-
-    let known: HashMap<&str, &Arc<Problem>> =
-        before.iter().map(|problem| (&*problem.id, problem)).collect();
-    let open: HashSet<&str> = after.iter().map(|problem| &*problem.id).collect();
-
-    let changed = after.iter().filter_map(|problem| {
-        let before = known.get(&*problem.id).copied();
-        let is_changed = before.is_none_or(|before| !Arc::ptr_eq(before, problem));
-        is_changed.then(|| Change { before: before.cloned(), after: Some(problem.clone()) })
-    });
-    let closed = before
-        .iter()
-        .filter(|problem| !open.contains(&*problem.id))
-        .map(|problem| Change { before: Some(problem.clone()), after: None });
-    changed.chain(closed).collect()
 }
 
 /// Whether both are equal, apart from the age of the data.

@@ -25,6 +25,7 @@ mod wrong_rows;
 
 pub use cause::{MachineName, MachineTrouble, ProblemCause, ProblemKind, ProblemSeverity};
 pub use delays::ProblemDelays;
+pub(crate) use problem::changed_problems;
 pub use problem::{OpenProblems, Problem, ProblemChange, ProblemEnd};
 pub use saved::SavedProblem;
 pub use source_fault::SourceFault;

@@ -2,11 +2,12 @@
 //!
 //! It does not know how problems are found.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::ProblemCause;
-use crate::cluster::{Member, Text, Unit};
+use crate::cluster::{Change, Member, Text, Unit};
 
 /// Something that is wrong and has lasted.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,3 +64,29 @@ impl ProblemEnd {
 
 /// All open problems, those that were opened last at the end.
 pub type OpenProblems = Arc<[Arc<Problem>]>;
+
+/// What differs between the open problems of two moments: which were opened, closed, or have other
+/// units.
+pub(crate) fn changed_problems(
+    before: &OpenProblems,
+    after: &OpenProblems,
+) -> Vec<Change<Problem>> {
+    if Arc::ptr_eq(before, after) {
+        return Vec::new();
+    }
+
+    let known: HashMap<&str, &Arc<Problem>> =
+        before.iter().map(|problem| (&*problem.id, problem)).collect();
+    let open: HashSet<&str> = after.iter().map(|problem| &*problem.id).collect();
+
+    let changed = after.iter().filter_map(|problem| {
+        let before = known.get(&*problem.id).copied();
+        let is_changed = before.is_none_or(|before| !Arc::ptr_eq(before, problem));
+        is_changed.then(|| Change { before: before.cloned(), after: Some(problem.clone()) })
+    });
+    let closed = before
+        .iter()
+        .filter(|problem| !open.contains(&*problem.id))
+        .map(|problem| Change { before: Some(problem.clone()), after: None });
+    changed.chain(closed).collect()
+}
