@@ -20,7 +20,7 @@ pub(super) use history::history;
 pub(super) use list::{machine_cells, machine_list, repeats_a_name, unit_cells, unit_list};
 pub(super) use problems::ProblemJson;
 pub(crate) use problems::problem_json;
-pub(super) use rows::{EventJson, MachineJson, UnitJson};
+pub(super) use rows::{EventJson, MachineJson, UnitJson, UnitKeyJson};
 pub(super) use state::{state_body, state_head};
 
 /// The name and version of this program.

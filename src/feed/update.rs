@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::filter::Filter;
 use super::message::{
-    EventJson, HealthJson, MachineJson, ProblemJson, SoftwareJson, UnitJson, to_json,
+    EventJson, HealthJson, MachineJson, ProblemJson, SoftwareJson, UnitJson, UnitKeyJson, to_json,
 };
 use super::previous_run::MissedChanges;
 use super::subscription::{Subscription, Topic};
@@ -68,14 +68,6 @@ struct DeltaJson<R, K> {
     remove: Vec<K>,
 }
 
-/// What identifies the row of a unit.
-#[derive(Serialize)]
-struct UnitKeyJson<'a> {
-    unit: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    machine: Option<&'a MachineId>,
-}
-
 /// What identifies the row of a machine.
 #[derive(Serialize)]
 struct MachineKeyJson<'a> {
@@ -86,12 +78,6 @@ struct MachineKeyJson<'a> {
 #[derive(Serialize)]
 struct ProblemKeyJson<'a> {
     id: &'a str,
-}
-
-impl<'a> From<&'a Unit> for UnitKeyJson<'a> {
-    fn from(unit: &'a Unit) -> Self {
-        Self { unit: &unit.state.unit, machine: unit.state.machine.as_ref() }
-    }
 }
 
 impl<'a> From<&'a Member> for MachineKeyJson<'a> {

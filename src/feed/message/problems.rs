@@ -7,7 +7,8 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 
-use crate::cluster::{MachineId, Text, Unit, UnitName};
+use super::UnitKeyJson;
+use crate::cluster::{MachineId, Text, UnitName};
 use crate::problems::Problem;
 
 /// How many of its units are named. A problem may have all units of a cluster, and is sent again
@@ -35,7 +36,7 @@ pub(in crate::feed) struct ProblemJson<'a> {
     ip: Option<&'a Text>,
     count: usize,
     verdicts: BTreeMap<&'static str, usize>,
-    units: Vec<ProblemUnitJson<'a>>,
+    units: Vec<UnitKeyJson<'a>>,
     text: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     detail: String,
@@ -44,14 +45,6 @@ pub(in crate::feed) struct ProblemJson<'a> {
 /// A problem as a JSON object.
 pub(crate) fn problem_json(problem: &Problem) -> String {
     String::from_utf8(super::to_json(&ProblemJson::from(problem))).expect("JSON is UTF-8")
-}
-
-/// What identifies the row of a unit.
-#[derive(Serialize)]
-struct ProblemUnitJson<'a> {
-    unit: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    machine: Option<&'a MachineId>,
 }
 
 impl<'a> From<&'a Problem> for ProblemJson<'a> {
@@ -78,15 +71,9 @@ impl<'a> From<&'a Problem> for ProblemJson<'a> {
             ip: machine.and_then(|machine| machine.ip.as_ref()),
             count: problem.units.len(),
             verdicts,
-            units: units.map(|unit| ProblemUnitJson::from(&**unit)).collect(),
+            units: units.map(|unit| UnitKeyJson::from(&**unit)).collect(),
             text: problem.summary(),
             detail: problem.description(),
         }
-    }
-}
-
-impl<'a> From<&'a Unit> for ProblemUnitJson<'a> {
-    fn from(unit: &'a Unit) -> Self {
-        Self { unit: &unit.state.unit, machine: unit.state.machine.as_ref() }
     }
 }

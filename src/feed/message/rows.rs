@@ -8,6 +8,20 @@ use serde::Serialize;
 
 use crate::cluster::{MachineId, Member, Text, Transition, Unit, UnitName};
 
+/// What identifies the row of a unit.
+#[derive(Serialize)]
+pub(in crate::feed) struct UnitKeyJson<'a> {
+    pub(in crate::feed) unit: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::feed) machine: Option<&'a MachineId>,
+}
+
+impl<'a> From<&'a Unit> for UnitKeyJson<'a> {
+    fn from(unit: &'a Unit) -> Self {
+        Self { unit: &unit.state.unit, machine: unit.state.machine.as_ref() }
+    }
+}
+
 /// A unit on a machine, or on none.
 #[derive(Serialize)]
 pub(in crate::feed) struct UnitJson<'a> {
