@@ -8,9 +8,6 @@ use super::{CommandError, query};
 use crate::cli::CheckOptions;
 use crate::report::{CheckRules, CheckStatus, ClusterState, Threshold, check, verdicts};
 
-/// Without thresholds, these are critical, and everything else that is not `ok` is a warning.
-const CRITICAL: [&str; 4] = ["failed", "crash_loop", "machine_lost", "unreported"];
-
 /// Prints the line. Whatever prevents that is UNKNOWN, in one line too.
 pub(super) async fn run(options: &CheckOptions) -> Result<ExitCode, CommandError> {
     let (status, line) = match line(options).await {
@@ -34,6 +31,8 @@ async fn line(options: &CheckOptions) -> Result<(CheckStatus, String), CommandEr
     Ok(check(&ClusterState::from(document), &rules, now))
 }
 
+/// Without thresholds, what is broken is critical, and everything else that is not `ok` is a
+/// warning.
 fn rules(options: &CheckOptions) -> Result<CheckRules, CommandError> {
     let warning = thresholds("--warning", &options.warning)?;
     let critical = thresholds("--critical", &options.critical)?;
@@ -42,11 +41,12 @@ fn rules(options: &CheckOptions) -> Result<CheckRules, CommandError> {
         return Ok(CheckRules { warning, critical, lasting });
     }
 
-    let critical =
-        CRITICAL.map(|verdict| Threshold { verdict: Some(verdict.to_owned()), count: 1 });
+    let critical = verdicts::names()
+        .filter(|verdict| verdicts::tone(verdict) == verdicts::Tone::Bad)
+        .map(|verdict| Threshold { verdict: Some(verdict.to_owned()), count: 1 });
     Ok(CheckRules {
         warning: vec![Threshold { verdict: None, count: 1 }],
-        critical: critical.into(),
+        critical: critical.collect(),
         lasting,
     })
 }
