@@ -60,12 +60,7 @@ impl Values {
         key: &'static str,
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Option<T> {
-        self.read(key, |value| {
-            let text = scalar(value).ok_or("expected a single value")?;
-            refuse_quotes(&text)?;
-
-            Ok((parse(&text)?, bare_or_quoted(&text)))
-        })
+        self.single(key, |text| Ok((parse(text)?, bare_or_quoted(text))))
     }
 
     /// The value of a key that contains a secret: the report shows it as `Display` does.
@@ -74,13 +69,23 @@ impl Values {
         key: &'static str,
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Option<T> {
+        self.single(key, |text| {
+            let parsed = parse(text)?;
+            let shown = quoted(&format!("{parsed}/…"));
+            Ok((parsed, shown))
+        })
+    }
+
+    /// Reads a key that has one value, with a function as [`read`](Self::read) takes it.
+    fn single<T>(
+        &mut self,
+        key: &'static str,
+        convert: impl Fn(&str) -> Result<(T, String), String>,
+    ) -> Option<T> {
         self.read(key, |value| {
             let text = scalar(value).ok_or("expected a single value")?;
             refuse_quotes(&text)?;
-
-            let parsed = parse(&text)?;
-            let shown = quoted(&format!("{parsed}/…"));
-            Ok((parsed, shown))
+            convert(&text)
         })
     }
 
