@@ -55,6 +55,7 @@ pub mod client;
 pub mod cluster;
 pub mod config;
 pub mod daemon;
+mod digest;
 mod escapes;
 pub mod feed;
 mod interner;

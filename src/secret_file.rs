@@ -1,5 +1,5 @@
-//! A secret in a file: in a credential of systemd, or else in the file that an option names. It does
-//! not know what the secret is for.
+//! A secret in a file: in a credential of systemd, or else in the file that an option names. It
+//! does not know what the secret is for.
 
 use std::io;
 use std::path::{Path, PathBuf};

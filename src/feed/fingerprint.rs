@@ -4,10 +4,10 @@
 //! It does not know who compares them.
 
 use serde::Serialize;
-use sha1::{Digest, Sha1};
 
 use super::message::{MachineJson, ProblemJson, UnitJson, to_json};
 use crate::cluster::{Member, Unit};
+use crate::digest::digest;
 use crate::problems::Problem;
 
 pub(crate) fn of_unit(unit: &Unit) -> u64 {
@@ -23,8 +23,5 @@ pub(crate) fn of_problem(problem: &Problem) -> u64 {
 }
 
 fn of_json(row: &impl Serialize) -> u64 {
-    let digest = Sha1::digest(to_json(row));
-    let first: [u8; 8] = std::array::from_fn(|index| digest[index]);
-
-    u64::from_be_bytes(first)
+    digest(to_json(row))
 }

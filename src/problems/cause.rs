@@ -2,14 +2,13 @@
 //!
 //! It does not know when a problem is opened.
 
-use std::fmt::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
-use sha1::{Digest, Sha1};
 
 use super::SourceFault;
 use crate::cluster::{MachineId, Member, Text, Unit, UnitName, Verdict};
+use crate::digest::digest;
 
 /// What a problem is about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -309,12 +308,7 @@ impl ProblemCause {
         };
         let text = format!("{} {} {}", self.key(), nanoseconds(since), nanoseconds(opened));
 
-        let digest = Sha1::digest(text.as_bytes());
-        let mut id = String::new();
-        for byte in &digest[..8] {
-            let _ = write!(id, "{byte:02x}");
-        }
-        id.into()
+        format!("{:016x}", digest(text)).into()
     }
 }
 

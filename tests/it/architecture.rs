@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// For each module of the crate, the others that it may use. [`daemon`](fleet_monitor::daemon) may
 /// use all.
-const MAY_USE: [(&str, &[&str]); 27] = [
+const MAY_USE: [(&str, &[&str]); 28] = [
     ("actions", &["net"]),
     ("append_log", &[]),
     ("cli", &[]),
@@ -32,8 +32,9 @@ const MAY_USE: [(&str, &[&str]); 27] = [
             "unit_files",
         ],
     ),
+    ("digest", &[]),
     ("escapes", &[]),
-    ("feed", &["cluster", "interner", "problems", "similar", "utc"]),
+    ("feed", &["cluster", "digest", "interner", "problems", "similar", "utc"]),
     ("interner", &[]),
     ("lifecycle", &["write_queue"]),
     ("logs", &["escapes", "metrics", "net"]),
@@ -53,7 +54,7 @@ const MAY_USE: [(&str, &[&str]); 27] = [
         ],
     ),
     ("output", &[]),
-    ("problems", &["cluster"]),
+    ("problems", &["cluster", "digest"]),
     ("report", &["actions", "utc"]),
     ("saved_state", &["append_log", "cluster", "feed", "problems"]),
     (
