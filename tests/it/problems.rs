@@ -12,8 +12,9 @@ use fleet_monitor::problems::{
 };
 use fleet_monitor::source::recording::RecordedReport;
 
-use crate::live::recording::{GRACE, UnitOnMachine, changes, polled, polls};
+use crate::live::recording::{GRACE, UnitOnMachine, changes, polled, polls, states};
 use crate::live::truth::Truth;
+use crate::support::recorded_poll;
 use crate::timeline;
 
 /// Units of the recorded clusters that fail on purpose, that no machine may run, or that are
@@ -57,10 +58,7 @@ impl Outcome {
                 outcome.update(&mut tracker, &cluster, start, tick);
                 tick += TICK;
             }
-            match &poll.outcome {
-                Ok(reading) => cluster.apply(reading.clone(), start + poll.at, poll.took),
-                Err(error) => cluster.record_failure(poll.lists, error, start + poll.at),
-            };
+            recorded_poll::apply(&mut cluster, poll, start);
             raw.read(&poll.outcome);
             outcome.update(&mut tracker, &cluster, start, poll.at);
         }
@@ -105,10 +103,8 @@ struct RawAlerts {
 
 impl RawAlerts {
     fn read(&mut self, outcome: &Result<Reading, String>) {
-        let states = match outcome {
-            Ok(Reading::Units { states, .. }) => &states[..],
-            Ok(Reading::Registry(registry)) => &registry.states,
-            _ => return,
+        let Some(states) = states(outcome) else {
+            return;
         };
         let rows = |wanted: fn(&UnitState) -> bool| -> BTreeSet<UnitOnMachine> {
             let rows = states.iter().filter(|state| wanted(state));

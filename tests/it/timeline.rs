@@ -10,12 +10,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use fleet_monitor::cluster::{
-    Cluster, Event, FleetList, Moment, Reading, Transition, UnitState, Verdict,
-};
+use fleet_monitor::cluster::{Cluster, Event, FleetList, Moment, Reading, UnitState, Verdict};
 use fleet_monitor::source::recording::{RecordedReport, RecordingEntry, RecordingReader};
 
 use crate::live::recording::{self, UnitOnMachine};
+use crate::support::recorded_poll::apply;
 
 const GRACE: Duration = Duration::from_secs(30);
 
@@ -133,17 +132,6 @@ impl Disappearances {
         if let Some(from) = self.missing_since.remove(key) {
             self.false_ones += usize::from(!truly_gone(polls, key, from, at));
         }
-    }
-}
-
-fn apply(
-    cluster: &mut Cluster,
-    poll: &RecordedReport,
-    start: Moment,
-) -> Vec<std::sync::Arc<Transition>> {
-    match &poll.outcome {
-        Ok(reading) => cluster.apply(reading.clone(), start + poll.at, poll.took),
-        Err(error) => cluster.record_failure(poll.lists, error, start + poll.at),
     }
 }
 

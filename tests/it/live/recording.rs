@@ -18,6 +18,7 @@ use fleet_monitor::source::etcd::RECHECK_DELAY;
 use fleet_monitor::source::recording::{RecordedReport, RecordingEntry, RecordingReader};
 
 use crate::support::changes::apply_changes;
+use crate::support::recorded_poll;
 
 pub const GRACE: Duration = Duration::from_secs(30);
 
@@ -217,10 +218,7 @@ pub fn play<'a>(
     }
 
     let mut apply = |poll: &RecordedReport| {
-        let transitions = match &poll.outcome {
-            Ok(reading) => cluster.apply(reading.clone(), zero + poll.at, poll.took),
-            Err(error) => cluster.record_failure(poll.lists, error, zero + poll.at),
-        };
+        let transitions = recorded_poll::apply(&mut cluster, poll, zero);
         observe(poll.at, &poll.outcome, &transitions, &cluster);
     };
     if let Some(first) = before.and_then(|before| first_poll(before, start)) {
@@ -417,14 +415,17 @@ fn reading(registry: &RegistrySnapshot, list: FleetList) -> Reading {
     }
 }
 
-fn listed(outcome: &Result<Reading, String>) -> Option<BTreeMap<UnitOnMachine, Shown>> {
-    let states: &[UnitState] = match outcome {
-        Ok(Reading::Units { states, .. }) => states,
-        Ok(Reading::Registry(registry)) => &registry.states,
-        _ => return None,
-    };
+/// The unit states of a poll, if it read them.
+pub fn states(outcome: &Result<Reading, String>) -> Option<&[UnitState]> {
+    match outcome {
+        Ok(Reading::Units { states, .. }) => Some(states),
+        Ok(Reading::Registry(registry)) => Some(&registry.states),
+        _ => None,
+    }
+}
 
-    let rows = states.iter().filter_map(|state| {
+fn listed(outcome: &Result<Reading, String>) -> Option<BTreeMap<UnitOnMachine, Shown>> {
+    let rows = states(outcome)?.iter().filter_map(|state| {
         let key = (state.unit.clone(), state.machine.clone()?);
         Some((key, Shown::raw(text(state))))
     });

@@ -15,6 +15,7 @@ use fleet_monitor::metrics::{Metrics, MetricsFormat, Scrape, UnitSeries};
 use fleet_monitor::source::recording::RecordedReport;
 
 use crate::live::recording::GRACE;
+use crate::support::recorded_poll;
 
 /// The interval between two scrapes, in seconds.
 pub const INTERVAL: u64 = 15;
@@ -109,10 +110,8 @@ impl Monitor {
             self.metrics.polled(*list, poll.took, poll.outcome.is_ok(), at.wall);
         }
 
-        let (transitions, read) = match &poll.outcome {
-            Ok(reading) => (self.cluster.apply(reading.clone(), at, poll.took), poll.lists),
-            Err(error) => (self.cluster.record_failure(poll.lists, error, at), &[][..]),
-        };
+        let transitions = recorded_poll::apply(&mut self.cluster, poll, self.start);
+        let read = poll.outcome.as_ref().map_or(&[][..], |_| poll.lists);
         self.publish(&transitions, read, at);
     }
 

@@ -16,6 +16,7 @@ mod message_log;
 pub mod post_receiver;
 mod process;
 mod proxy;
+pub mod recorded_poll;
 mod reverse_proxy;
 pub mod snapshots;
 mod terminal;
