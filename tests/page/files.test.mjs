@@ -32,6 +32,7 @@ const PURE = [
   "problems.js",
   "row.js",
   "sorting.js",
+  "times.js",
   "transitions.js",
   "verdicts.js",
   "words.js",
@@ -116,7 +117,7 @@ test("each text of words.js is used", () => {
   const others = modules.filter((module) => module !== "words.js");
   const code = others.map(read).join("\n");
   // Their texts are chosen by a name that is computed.
-  const chosen = ["AGES", "COLUMN_TITLES", "GATE", "PROBLEMS"];
+  const chosen = ["AGES", "COLUMN_TITLES", "GATE", "PROBLEMS", "TIMES"];
   for (const [, group, body] of read("words.js").matchAll(
     /^export const (\w+) = \{$(.*?)^\};$/gms,
   )) {
