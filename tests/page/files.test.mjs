@@ -113,6 +113,14 @@ test("the list of keys has each key that the page listens to", () => {
   assert.deepEqual(new Set(listed), new Set(handled));
 });
 
+test("times are written in one place", () => {
+  const writers = modules.filter((module) => read(module).includes("new Date("));
+  assert.deepEqual(writers, ["time-elements.js", "times.js"]);
+  for (const module of modules.filter((module) => read(module).includes('element("time"'))) {
+    assert.match(read(module), /\bset(Fixed)?Time\(/, module);
+  }
+});
+
 test("each text of words.js is used", () => {
   const others = modules.filter((module) => module !== "words.js");
   const code = others.map(read).join("\n");
