@@ -18,8 +18,8 @@ use serde::Serialize;
 
 pub use commands::{
     CheckOptions, ClientCommand, ColorChoice, Command, CompletionsOptions, ConnectionOptions,
-    DEFAULT_URL, LogsOptions, Shell, StatusOptions, TOKEN_FILE_VARIABLE, URL_VARIABLE, UnitOptions,
-    WatchOptions,
+    DEFAULT_URL, LogsOptions, Shell, StatusOptions, TOKEN_FILE_VARIABLE, TimeChoice, URL_VARIABLE,
+    UnitOptions, WatchOptions,
 };
 pub use completions::completions;
 pub use manual::manual_page;

@@ -2,32 +2,31 @@
 //!
 //! Pure. It knows no clock, and no time zone but UTC.
 
-use time::UtcDateTime;
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::Offset;
 
 /// The day, `2023-11-14`, of a time in seconds since 1970. No day is after the year 9999, which is
 /// the last that RFC 3339 knows.
 pub(crate) fn day(seconds: u64) -> String {
-    let date = date_time(seconds).date();
-    format!("{:04}-{:02}-{:02}", date.year(), u8::from(date.month()), date.day())
+    date_time(seconds).strftime("%Y-%m-%d").to_string()
 }
 
 /// The month and its day, `Nov 14`, of a time in seconds since 1970, as journalctl prints it.
 pub(crate) fn month_and_day(seconds: u64) -> String {
-    let date = date_time(seconds).date();
-    format!("{:.3} {:02}", date.month().to_string(), date.day())
+    date_time(seconds).strftime("%b %d").to_string()
 }
 
 /// The time of day, `22:13:20`, of a time in seconds since 1970.
 pub(crate) fn time_of_day(seconds: u64) -> String {
-    let (hour, minute, second) = date_time(seconds).as_hms();
-    format!("{hour:02}:{minute:02}:{second:02}")
+    date_time(seconds).strftime("%H:%M:%S").to_string()
 }
 
-fn date_time(seconds: u64) -> UtcDateTime {
+fn date_time(seconds: u64) -> DateTime {
     i64::try_from(seconds)
         .ok()
-        .and_then(|seconds| UtcDateTime::from_unix_timestamp(seconds).ok())
-        .unwrap_or(UtcDateTime::MAX)
+        .and_then(|seconds| Timestamp::from_second(seconds).ok())
+        .map_or(DateTime::MAX, |time| Offset::UTC.to_datetime(time))
 }
 
 #[cfg(test)]

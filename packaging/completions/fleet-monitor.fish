@@ -110,6 +110,9 @@ complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -f -a "check" 
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -f -a "completions" -d 'Print the completions for a shell'
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -f -a "man" -d 'Print the manual page, for man -l -'
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand status" -l time -d 'How times are written [default: utc, or relative on less than 100 columns]' -r -f -a "relative\t'How long ago they were'
+local\t'In the time zone of this terminal, and how long ago'
+utc\t'In UTC, and how long ago'"
 complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand status" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"
@@ -118,6 +121,9 @@ complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand status" -l t
 complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand status" -l all -d 'List every unit'
 complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand status" -l json -d 'Print JSON: the object of /v2/state'
 complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand watch" -l time -d 'How times are written at first; the key t changes it [default: relative]' -r -f -a "relative\t'How long ago they were'
+local\t'In the time zone of this terminal, and how long ago'
+utc\t'In UTC, and how long ago'"
 complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand watch" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"
@@ -125,6 +131,9 @@ complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand watch" -l ur
 complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand watch" -l token-file -d 'File with the token that the monitor requires [default: $FLEET_MONITOR_TOKEN_FILE]' -r -F
 complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand watch" -l plain -d 'Print one line per event, as into a pipe'
 complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand watch" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand unit" -l time -d 'How times are written [default: utc]' -r -f -a "relative\t'How long ago they were'
+local\t'In the time zone of this terminal, and how long ago'
+utc\t'In UTC, and how long ago'"
 complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand unit" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"

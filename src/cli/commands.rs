@@ -66,6 +66,17 @@ pub enum ColorChoice {
     Never,
 }
 
+/// How times are written.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimeChoice {
+    /// How long ago they were
+    Relative,
+    /// In the time zone of this terminal, and how long ago
+    Local,
+    /// In UTC, and how long ago
+    Utc,
+}
+
 /// `fleet-monitor status`
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct StatusOptions {
@@ -80,6 +91,10 @@ pub struct StatusOptions {
     /// Print JSON: the object of /v2/state
     #[arg(long, conflicts_with = "all")]
     pub json: bool,
+
+    /// How times are written [default: utc, or relative on less than 100 columns]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub time: Option<TimeChoice>,
 
     /// When to use colours
     #[arg(long, value_enum, value_name = "WHEN", default_value_t)]
@@ -100,6 +115,10 @@ pub struct WatchOptions {
     /// Print one line per event, as into a pipe
     #[arg(long)]
     pub plain: bool,
+
+    /// How times are written at first; the key t changes it [default: relative]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub time: Option<TimeChoice>,
 
     /// When to use colours
     #[arg(long, value_enum, value_name = "WHEN", default_value_t)]
@@ -125,6 +144,10 @@ pub struct UnitOptions {
     /// Print JSON: the rows of /v2/state
     #[arg(long)]
     pub json: bool,
+
+    /// How times are written [default: utc]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub time: Option<TimeChoice>,
 
     /// When to use colours
     #[arg(long, value_enum, value_name = "WHEN", default_value_t)]

@@ -6,7 +6,9 @@ use std::process::ExitCode;
 use super::connection::MonitorClient;
 use super::{CANNOT_TELL, CommandError, actions_or_note, query, terminal};
 use crate::cli::StatusOptions;
-use crate::report::{Assessment, ClusterState, ShownUnits, StateDocument, overview};
+use crate::report::{
+    Assessment, ClusterState, ShownUnits, StateDocument, Times, fitting_format, overview,
+};
 
 /// The exit status if something is wrong.
 const WRONG: u8 = 1;
@@ -32,8 +34,10 @@ pub(super) async fn run(options: &StatusOptions) -> Result<ExitCode, CommandErro
         if options.all {
             layout.height = None;
         }
+        let format = options.time.map_or(fitting_format(layout), terminal::time_format);
+        let times = Times::new(now, format, &terminal::time_zone());
         let actions = actions_or_note(&server).await;
-        overview(&state, now, units, layout, &actions).into_bytes()
+        overview(&state, &times, units, layout, &actions).into_bytes()
     };
     io::stdout().write_all(&text)?;
     io::stdout().flush()?;

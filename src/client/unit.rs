@@ -8,7 +8,8 @@ use super::connection::{ClientError, MonitorClient};
 use super::{CommandError, actions_or_note, terminal};
 use crate::cli::UnitOptions;
 use crate::report::{
-    ClusterState, HistoryDocument, Layout, UnitRow, rows_of_unit, unit_detail, unit_file,
+    ClusterState, HistoryDocument, Layout, TimeFormat, Times, UnitRow, rows_of_unit, unit_detail,
+    unit_file,
 };
 
 /// The exit status if a unit does not exist.
@@ -40,11 +41,13 @@ pub(super) async fn run(options: &UnitOptions) -> Result<ExitCode, CommandError>
         let rows: Vec<_> = found.into_iter().flatten().collect();
         serde_json::to_string_pretty(&rows).map_err(io::Error::other)? + "\n"
     } else {
+        let format = options.time.map_or(TimeFormat::Utc, terminal::time_format);
+        let times = Times::new(now, format, &terminal::time_zone());
         let actions = actions_or_note(&server).await;
         let mut details = Vec::new();
         for rows in &found {
             let history = history(&server, &state, &rows[0].unit).await?;
-            details.push(unit_detail(&state, rows, &history, now, layout, &actions));
+            details.push(unit_detail(&state, rows, &history, &times, layout, &actions));
         }
         details.join("\n")
     };

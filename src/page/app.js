@@ -2,7 +2,6 @@
 // modules, and decides when something is drawn.
 
 import { TABS, formatAddress, parseAddress } from "./address.js";
-import { clock, updateAges } from "./age.js";
 import { healthAnnouncement, joinSentences, problemsAnnouncement } from "./announcement.js";
 import { MachineCards } from "./cards.js";
 import { Cluster } from "./cluster.js";
@@ -14,7 +13,7 @@ import { drawGate, listenForToken } from "./gate.js";
 import { headline } from "./headline.js";
 import { Histories } from "./histories.js";
 import { healthSignature, isComplete, isRead, problem } from "./health.js";
-import { listenForHelp, listenToFilter, listenToTabs } from "./keys.js";
+import { listenForHelp, listenForTimes, listenToFilter, listenToTabs } from "./keys.js";
 import { followKeys } from "./links.js";
 import { Mutes } from "./mutes.js";
 import { Notifications } from "./notifications.js";
@@ -25,7 +24,10 @@ import { groupKey, unitOfKey } from "./row.js";
 import { drawStatus } from "./status.js";
 import { Summary } from "./summary.js";
 import { drawTab } from "./tab.js";
+import { clock, updateTimes } from "./time-elements.js";
+import { drawTimeSwitch, keepFormat, listenToTimeSwitch, ownFormat } from "./time-switch.js";
 import { Timeline } from "./timeline.js";
+import { nextFormat } from "./times.js";
 import { UnitTable } from "./units.js";
 import { ANNOUNCEMENTS, inFull } from "./words.js";
 
@@ -97,16 +99,20 @@ const filterField = new FilterField((found) => announce(found));
 
 // --- what users do
 
-/** What the address says, with what is muted in this browser. */
+/** What the address says, with what is muted and how times are written in this browser. */
 function ownView() {
   const given = parseAddress(location.hash);
-  return { ...given, muted: mutes.join(given.muted) };
+  return { ...given, muted: mutes.join(given.muted), times: given.times ?? ownFormat() };
 }
 
-/** Writes what is muted into the address of the place in the history where the page is. */
-function writeMuted() {
-  const isSame = isEqual(parseAddress(location.hash).muted, view.muted);
-  history.replaceState(OWN, "", isSame ? undefined : formatAddress(view));
+/**
+ * Writes what is muted and how times are written into the address of the place in the history
+ * where the page is.
+ */
+function writeOwn() {
+  const given = parseAddress(location.hash);
+  const address = formatAddress(view);
+  history.replaceState(OWN, "", address === formatAddress(given) ? undefined : address);
 }
 
 const isEqual = (a, b) => a.size === b.size && [...a].every((key) => b.has(key));
@@ -177,6 +183,12 @@ function filter(term) {
   go({ query: toggleTerm(view.query, term), tab });
 }
 
+/** Writes all times as the viewer has chosen. */
+function writeTimes(times) {
+  keepFormat(times);
+  go({ times }, { replace: true });
+}
+
 function toggle(key) {
   const open = new Set(view.open);
   panels.units.detail.moved.delete(key);
@@ -214,11 +226,11 @@ function barTop() {
 const scrollToBar = () => scrollTo({ top: barTop(), behavior: "instant" });
 
 addEventListener("popstate", ({ state }) => {
-  const { muted } = view;
+  const { muted, times } = view;
   view = ownView();
   // A place where this page has been has an older address. One that was typed or pasted has not.
-  if (state?.isOwn) view.muted = muted;
-  writeMuted();
+  if (state?.isOwn) Object.assign(view, { muted, times });
+  writeOwn();
   changed.data = true;
   panels.units.forgetOrder();
   viewChanged();
@@ -236,11 +248,17 @@ function followLink() {
   panels.units.list.reveal([...moved.keys()][0], covered());
 }
 
-writeMuted();
+writeOwn();
 byId("filter").value = view.query;
 listenToFilter(go);
 listenToTabs(() => view.tab, choose);
 listenForHelp();
+listenToTimeSwitch(writeTimes);
+listenForTimes(() => {
+  writeTimes(nextFormat(view.times));
+  drawNow();
+  announce(byId("times").selectedOptions[0].textContent);
+});
 byId("skip").addEventListener("click", skipToUnits);
 listenForToken((token) => feed.offerToken(token));
 listenToPrinting(Object.values(panels), () => {
@@ -340,6 +358,7 @@ function draw() {
 function drawNow() {
   cancelAnimationFrame(frame);
   frame = 0;
+  clock.format = view.times;
 
   const isShown = Boolean(cluster) && link.kind !== "token" && link.kind !== "refused";
   drawGate(link, isShown);
@@ -355,7 +374,7 @@ function drawNow() {
     changed = { data: false, view: false };
     keepPlace();
   }
-  drawAges();
+  drawTimes();
 }
 
 /** The counts in the tabs. */
@@ -390,14 +409,15 @@ function drawView() {
   filterField.draw(view, found);
 }
 
-/** Draws what changes although no message arrives: the ages, and the badge. */
-function drawAges() {
+/** Draws what changes although no message arrives: the times, and the badge. */
+function drawTimes() {
+  drawTimeSwitch(view.times, clock.now());
   drawStatus(link, health, { now: clock.now(), silence: feed.silence() });
-  updateAges();
+  updateTimes();
 }
 
 function timePassed() {
-  drawAges();
+  drawTimes();
   if (clock.now() < summary.until) return;
   changed.data = true;
   draw();

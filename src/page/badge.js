@@ -2,7 +2,7 @@
 // that can be wrong on the way from fleet to the page. It must not know the document.
 
 import { isRead, isSilent, unitsFail } from "./health.js";
-import { BADGE, duration, reconnecting } from "./words.js";
+import { BADGE, reconnecting } from "./words.js";
 
 /**
  * @typedef {object} Badge
@@ -10,6 +10,8 @@ import { BADGE, duration, reconnecting } from "./words.js";
  *   "disconnected" | "token" | "refused"} kind
  * @property {import("./verdicts.js").Tone} tone
  * @property {string} words
+ * @property {?number} since when that began, if it has to be said
+ * @property {boolean} isPolling
  * @property {?string} note more about it
  */
 
@@ -35,14 +37,14 @@ const TONES = {
  * @returns {Badge}
  */
 export function badge(link, health, times) {
-  const { kind, words = BADGE[kind], since } = stateOf(link, health, times);
-  const text = since ? BADGE.lasts(words, duration(times.now - since)) : words;
-  const isPolling = link.kind === "live" && link.polling;
+  const { kind, words = BADGE[kind], since = null } = stateOf(link, health, times);
   return {
     kind,
     tone: TONES[kind],
-    words: isPolling ? BADGE.polling(text) : text,
-    note: noteOf(link, since),
+    words,
+    since,
+    isPolling: link.kind === "live" && Boolean(link.polling),
+    note: noteOf(link),
   };
 }
 
@@ -76,10 +78,7 @@ function staleWords(health) {
   return unitsFail(health) ? BADGE.stale : BADGE.partly;
 }
 
-function noteOf({ kind, reason, polling }, since) {
+function noteOf({ kind, reason, polling }) {
   if (kind === "disconnected") return reconnecting(reason);
-  const parts = [];
-  if (since) parts.push(`${BADGE.since(new Date(since).toLocaleString())}.`);
-  if (kind === "live" && polling) parts.push(BADGE.pollingNote);
-  return parts.length ? parts.join(" ") : null;
+  return kind === "live" && polling ? BADGE.pollingNote : null;
 }

@@ -1,9 +1,9 @@
 // The machines, as cards with their units.
 
-import { age } from "./age.js";
 import { attribute, button, drawGlyph, element, glyph, hide, text } from "./dom.js";
 import { machineCards } from "./machines.js";
 import { MachineSteps } from "./next-steps.js";
+import { timeElement } from "./time-elements.js";
 import { FILTER, MACHINES, andMore, shortId, verdictWord } from "./words.js";
 
 /** How many units a card names. */
@@ -99,6 +99,7 @@ function createCard(actions) {
     bar: element("div", { class: "load", "aria-hidden": "true" }),
     units: element("ul", { class: "names" }),
     more: button({ class: "quiet" }),
+    moved: element("details", { class: "moved-units", hidden: "" }),
     steps: new MachineSteps(actions),
   };
   const node = element(
@@ -111,6 +112,7 @@ function createCard(actions) {
     element("div", { class: "share" }, parts.bar, parts.count),
     parts.units,
     parts.more,
+    parts.moved,
     parts.steps.node,
   );
   return Object.assign(node, { parts, isNear: false });
@@ -143,6 +145,7 @@ function updateCard(node) {
   text(count, MACHINES.units(card.units.length, wrong));
   updateBar(node);
   updateUnits(node);
+  updateMoved(node);
   parts.steps.update(card);
 }
 
@@ -172,9 +175,9 @@ function updateAbsence(node) {
 }
 
 function absenceOf({ lost_since, isUnknown, silent_since }) {
-  if (lost_since) return [MACHINES.leftCluster, age(lost_since, "ago")];
+  if (lost_since) return [MACHINES.leftCluster, timeElement(lost_since, { form: "full" })];
   if (isUnknown) return [MACHINES.notInCluster];
-  return [MACHINES.silent, age(silent_since, "for")];
+  return [MACHINES.silent, timeElement(silent_since, { form: "full", wording: "for" })];
 }
 
 /** Shows the badge of the leader, and the version of fleet. */
@@ -224,6 +227,29 @@ function updateUnits({ card, parts, isNear }, isPrinted = false) {
   const hidden = card.found.length - UNITS_IN_CARD;
   hide(parts.more, hidden <= 0 || !card.key);
   text(parts.more, andMore(hidden));
+}
+
+/** Shows which units ran on a machine when it was lost, and where they are now. */
+function updateMoved({ card: { moved }, parts }) {
+  hide(parts.moved, !moved.length);
+  const signature = JSON.stringify(moved);
+  if (!moved.length || parts.moved.signature === signature) return;
+  parts.moved.signature = signature;
+
+  parts.moved.replaceChildren(
+    element("summary", {}, MACHINES.ran(moved.length)),
+    element("ul", { class: "names" }, ...moved.map(createMoved)),
+  );
+}
+
+/** @param {import("./machines.js").Moved} moved */
+function createMoved({ unit, key, names }) {
+  const name = element("span", { class: "name" }, unit);
+  const whatBecame = names.length ? MACHINES.nowOn(names) : MACHINES.stillHere;
+  const place = element("span", { class: "place" }, key ? whatBecame : MACHINES.notInFleet);
+  const attributes = { class: "unit-name", "data-unit": key };
+  const line = key ? button(attributes, name, place) : element("p", attributes, name, place);
+  return element("li", {}, line);
 }
 
 const signatureOf = ({ key, glyph, tone, stateText }) => `${key} ${glyph} ${tone} ${stateText}`;

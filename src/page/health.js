@@ -1,7 +1,7 @@
 // What the server says about its source: which lists of fleet it reads, and how old they are. It
 // must not know the document.
 
-import { AGE_OF_DATA, PROBLEMS, duration } from "./words.js";
+import { AGE_OF_DATA, PROBLEMS, listName } from "./words.js";
 
 /**
  * One list of fleet. `age` is in seconds at the time of the status, and null if the list was never
@@ -66,13 +66,18 @@ export function healthSignature(health) {
 }
 
 /**
+ * A list whose age is to be shown.
+ * @typedef {{list: string, words: string, since: number}} OldList
+ */
+
+/**
  * The age of the data, if there is something to say about it. While all goes well, only its upper
  * bound is known: "up to date". That is not said while anything is doubtful.
  *
  * @param {?Health} health
  * @param {{isLive: boolean, now: number, silence: number}} connection with the server's time, and
  *   for how long it has been silent, both in milliseconds
- * @returns {{words: string, old: string[]}} with the lists whose age is given
+ * @returns {{words: string, old: OldList[]}}
  */
 export function ageOfData(health, { isLive, now, silence }) {
   if (!health || !isRead(health, "units")) return { words: AGE_OF_DATA.none, old: [] };
@@ -83,20 +88,17 @@ export function ageOfData(health, { isLive, now, silence }) {
   // time.
   const age = ({ age, failing_for }) =>
     age + (failing_for == null ? silence : now - health.time) / 1000;
-  const words = (list) => duration(1000 * age(health.topics[list]));
+  const oldList = (list, words) => ({ list, words, since: now - 1000 * age(health.topics[list]) });
 
   const { units } = health.topics;
   const isCurrent = isLive && !isFailing(units) && age(units) <= OLD;
   const failing = isFailing(units) ? [] : listsThat(health, isFailing);
   const others = failing.filter((list) => isRead(health, list));
 
-  const parts = isCurrent ? [] : [AGE_OF_DATA.old(words("units"))];
-  for (const list of others) parts.push(AGE_OF_DATA.listOld(list, words(list)));
-  const isGood = !parts.length && health.state === "ok";
-  return {
-    words: isGood ? AGE_OF_DATA.current : parts.join(", "),
-    old: isCurrent ? others : ["units", ...others],
-  };
+  const old = isCurrent ? [] : [oldList("units", AGE_OF_DATA.data)];
+  old.push(...others.map((list) => oldList(list, listName(list))));
+  const isGood = !old.length && health.state === "ok";
+  return { words: isGood ? AGE_OF_DATA.current : "", old };
 }
 
 /** Whether the server has been silent for so long that the data count as old. */

@@ -35,8 +35,15 @@ export function listenToFilter(go) {
 
 /** Whether a key goes into a field, or may be a command to the browser. */
 function isTyped(event) {
-  const isInField = event.target.closest?.("input, textarea, [contenteditable]");
+  const isInField = event.target.closest?.("input, select, textarea, [contenteditable]");
   return isInField || event.ctrlKey || event.metaKey || event.altKey;
+}
+
+/** Listens to the key that writes times in the next format. @param {() => void} next */
+export function listenForTimes(next) {
+  addEventListener("keydown", (event) => {
+    if (event.key === "t" && !isTyped(event)) next();
+  });
 }
 
 /** Listens to what shows and closes the list of keys. Escape closes it too, without this. */

@@ -14,6 +14,7 @@ import { byVerdict, compareNames, ipNumber } from "./sorting.js";
  * @property {string} [usual] the version of fleet that most machines have
  * @property {number} share its number of units, as a part of that of the machine with most units
  * @property {{tone: import("./verdicts.js").Tone, count: number}[]} tones of its units
+ * @property {Moved[]} moved the units that ran there when it was lost
  */
 
 const TONES = ["bad", "warn", "busy", "good", "idle"];
@@ -58,6 +59,7 @@ export function machineCards(cluster, query) {
     card.usual = usual;
     card.share = card.units.length / busiest;
     card.tones = tonesOf(card.units);
+    card.moved = card.lost_since ? unitsThatRan(cluster.rows, card) : [];
   }
   return shown;
 }
@@ -65,6 +67,32 @@ export function machineCards(cluster, query) {
 /** Whether one of its units passes the filter, or the machine itself does. */
 const isFound = (filter, card) =>
   card.found.length > 0 || (!isAboutUnits(filter) && machineMatches(filter, card));
+
+/**
+ * What became of a unit that ran on a machine when that was lost: it is on others now, or it has
+ * not been seen elsewhere, or there is no such unit any more.
+ * @typedef {{unit: string, key: ?string, names: string[]}} Moved with the key of a row that shows
+ *   it, or null if there is none, and the machines where it is now
+ */
+
+/**
+ * The units that ran on a machine when it was lost.
+ * @param {import("./row.js").Row[]} rows of all units
+ * @param {{machine: string, ran?: string[]}} machine
+ * @returns {Moved[]}
+ */
+export function unitsThatRan(rows, { machine, ran = [] }) {
+  const byUnit = new Map(ran.map((unit) => [unit, []]));
+  for (const row of rows) byUnit.get(row.unit)?.push(row);
+
+  return ran.map((unit) => {
+    const rows = byUnit.get(unit);
+    const elsewhere = rows.filter((row) => row.machine && row.machine !== machine);
+    const [row] = elsewhere.length ? elsewhere : rows;
+    const names = elsewhere.map(({ where }) => where);
+    return { unit, key: row?.key ?? null, names };
+  });
+}
 
 /** Puts each row on its card. */
 function distribute(cluster, filter) {

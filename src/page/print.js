@@ -1,9 +1,10 @@
 // Printing: the whole list on paper, not only the lines that the window shows, and above it when
 // that was so and which filter it has. How it looks is in print.css.
 
-import { clock } from "./age.js";
 import { byId, text } from "./dom.js";
-import { PRINT, localDateTime } from "./words.js";
+import { clock } from "./time-elements.js";
+import { dateAndTime } from "./times.js";
+import { PRINT } from "./words.js";
 
 /**
  * @param {{showAll: (isAll: boolean) => void}[]} panels
@@ -23,7 +24,7 @@ export function listenToPrinting(panels, shown) {
 function describe({ query, counts }) {
   const filter = query.trim();
   const parts = [
-    localDateTime(clock.now()),
+    dateAndTime(clock.now(), clock.format),
     filter ? PRINT.filter(filter) : null,
     counts ? PRINT.rows(...counts) : null,
   ];

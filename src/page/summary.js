@@ -1,12 +1,12 @@
 // The summary above the tabs: the headline, a card for each cause of problems, and chips to filter
 // by.
 
-import { age } from "./age.js";
 import { attribute, button, byId, drawGlyph, element, glyph, hide } from "./dom.js";
 import { failures, isRead, unitsFail } from "./health.js";
 import { headline } from "./headline.js";
 import { fleetVersions } from "./machines.js";
 import { isOfSource } from "./problems.js";
+import { timeElement } from "./time-elements.js";
 import { BANNERS, CAUSES, HEADLINE, andMore, inFull, verdictWord } from "./words.js";
 
 /** @typedef {import("./problems.js").Cause} Cause */
@@ -56,7 +56,7 @@ export class Summary {
     attribute(this.panel, "data-tone", tone);
     attribute(this.panel, "data-headline", kind);
     drawGlyph(byId("headline-glyph"), glyph);
-    byId("headline").replaceChildren(title, ...(since ? [" ", ageOf(since, "for")] : []));
+    byId("headline").replaceChildren(title, ...(since ? [" ", timeOf(since, "for")] : []));
   }
 
   /** @param {Cause[]} causes @param {Set<string>} muted */
@@ -107,7 +107,7 @@ export class Summary {
   }
 }
 
-const ageOf = ({ since, isExact }, wording) => age(since, wording, isExact);
+const timeOf = ({ since, isExact }, wording) => timeElement(since, { wording, isExact });
 
 /** What stands below the headline: what else is wrong, and facts about the cluster as a whole. */
 function sublineOf({ machines, transitions }, health, shown) {
@@ -116,11 +116,11 @@ function sublineOf({ machines, transitions }, health, shown) {
   const fact = (name, ...children) =>
     facts.push(element("span", { "data-fact": name }, ...children));
 
-  if (began) fact("began", HEADLINE.began, ageOf(began, "ago"));
+  if (began) fact("began", HEADLINE.began, timeOf(began, "ago"));
   if (rest) fact("rest", rest);
   if (lasting) {
     const { words, start, more } = lasting;
-    fact("lasting", `${words} `, ageOf(start, "for"), more && `, ${more}`);
+    fact("lasting", `${words} `, timeOf(start, "for"), more && `, ${more}`);
   }
   if (waiting) fact("waiting", waiting);
   if (muted) fact("muted", muted);
@@ -132,7 +132,7 @@ function sublineOf({ machines, transitions }, health, shown) {
   if (versions > 1) fact("versions", HEADLINE.fleetVersions(versions));
   if (isRead(health, "units")) {
     const [latest] = transitions.all;
-    if (latest) fact("change", HEADLINE.lastChange, age(latest.time, "ago"));
+    if (latest) fact("change", HEADLINE.lastChange, timeElement(latest.time));
     else fact("change", HEADLINE.noChange);
   }
   return facts;
@@ -187,7 +187,7 @@ function createCard(cause, isMuted) {
     ),
     element("span", { class: "where" }, whereOf(cause)),
     element("span", { class: "what" }, `${whatOf(cause)} `),
-    start.since ? ageOf(start, "for") : null,
+    start.since ? timeOf(start, "for") : null,
   );
   card.toggleAttribute("data-new", isNew);
   return element("li", { "data-tone": isMuted ? "idle" : tone }, card, createMute(cause, isMuted));

@@ -1,9 +1,9 @@
 // The timeline: what happened in the cluster, newest first.
 
-import { sentenceWithTime, setAgeAndTime } from "./age.js";
 import { attribute, button, drawGlyph, element, glyph, hide, text } from "./dom.js";
 import { eventMatches, isFiltering, parseFilter } from "./filter.js";
 import { rowKey } from "./row.js";
+import { sentenceWithTime, setTime } from "./time-elements.js";
 import { endOfEvents } from "./transitions.js";
 import { WindowedList } from "./window.js";
 import { FILTER, TIMELINE } from "./words.js";
@@ -76,7 +76,7 @@ export class Timeline {
     drawGlyph(parts.glyph, isWarning ? "warning" : "info");
     text(parts.severity, isWarning ? TIMELINE.warning : "");
     updateText(node, event);
-    setAgeAndTime(parts.time, event.time, "ago");
+    setTime(parts.time, event.time, { form: "pair" });
   }
 }
 

@@ -1,8 +1,8 @@
 // The details below an open row: the reason for its verdict, facts about the unit, and its events.
 
-import { ageAndTime, sentenceWithTime } from "./age.js";
 import { button, element, glyph } from "./dom.js";
 import { COLUMNS } from "./sorting.js";
+import { sentenceWithTime, timeElement } from "./time-elements.js";
 import { endOfEvents } from "./transitions.js";
 import { DETAIL, shortHash, shortId, verdictWord } from "./words.js";
 
@@ -123,7 +123,7 @@ export class UnitDetail {
       [DETAIL.desired, desiredOf(row)],
       [DETAIL.state, ...stateOf(row)],
       [DETAIL.verdict, ...verdictOf(row)],
-      [DETAIL.notReported, row.stale_since ? ageAndTime(row.stale_since, "for") : null],
+      [DETAIL.notReported, row.stale_since ? lasting(row.stale_since) : null],
       [DETAIL.machine, this.machineOf(row.machine)],
       [DETAIL.target, this.targetOf(row)],
       [DETAIL.version, ...versionOf(row)],
@@ -147,7 +147,7 @@ export class UnitDetail {
     const isWhole = this.whole.has(row.key);
     const items = (isWhole ? events : events.slice(0, RECENT)).map((event) => {
       const what = element("span", {}, textWithoutUnit(event));
-      return element("li", {}, ageAndTime(event.time, "ago"), " ", what);
+      return element("li", {}, timeElement(event.time, { form: "pair" }), " ", what);
     });
     const isLong = events.length > RECENT;
     const parts = [
@@ -226,13 +226,13 @@ function stateOf(row) {
   if (!row.active) return [];
   const { since, since_seen } = row.source;
   const states = `${row.load ?? "?"}, ${row.stateText} `;
-  return [states, since && !row.submitted ? ageAndTime(since, "for", since_seen) : null];
+  return [states, since && !row.submitted ? lasting(since, since_seen) : null];
 }
 
 /** The verdict with its age. That of a row that is not reported is the age of its last report. */
 function verdictOf({ verdict, since, since_seen, stale_since }) {
   if (verdict === "ok" || stale_since || since == null) return [];
-  return [`${verdictWord(verdict)} `, ageAndTime(since, "for", since_seen)];
+  return [`${verdictWord(verdict)} `, lasting(since, since_seen)];
 }
 
 function versionOf({ hash, file_hash }) {
@@ -243,8 +243,13 @@ function versionOf({ hash, file_hash }) {
 /** The last change of the state, which the row knows although its event is no longer kept. */
 function changeOf({ source, submitted }) {
   if (!source.since_seen || source.since == null || submitted) return null;
-  return element("p", { class: "changed" }, DETAIL.changed, ageAndTime(source.since, "ago"));
+  const time = timeElement(source.since, { form: "full" });
+  return element("p", { class: "changed" }, DETAIL.changed, time);
 }
+
+/** For how long something has been so, and since when. */
+const lasting = (since, isExact = true) =>
+  timeElement(since, { form: "full", wording: "for", isExact });
 
 function endOfHistory(events, beginning) {
   const sentence = endOfEvents(beginning, !events.length);

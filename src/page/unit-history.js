@@ -1,10 +1,11 @@
 // A section below the details of a unit: the last hour as a strip, and in words. The height of a
 // state in the strip says what it is, with or without colours.
 
-import { clock } from "./age.js";
 import { attribute, drawing, element, hide, text } from "./dom.js";
 import { HOUR, KINDS, lastHour } from "./last-hour.js";
-import { LAST_HOUR, STATE_WORDS, duration, joinParts, localTime } from "./words.js";
+import { clock, drawSentence } from "./time-elements.js";
+import { timeWithZone } from "./times.js";
+import { LAST_HOUR, STATE_WORDS, duration, joinParts } from "./words.js";
 
 /** The strip moves on with time. */
 const INTERVAL = 60_000;
@@ -76,17 +77,13 @@ export class UnitHistory {
       this.drawing,
     );
     this.chosen = element("p", { class: "chosen" });
+    this.begin = element("span");
     this.node = element(
       "section",
       { class: "last-hour", hidden: "" },
       element("h3", {}, LAST_HOUR.title, " ", this.summary),
       this.strip,
-      element(
-        "p",
-        { class: "axis" },
-        element("span", {}, LAST_HOUR.begin),
-        element("span", {}, LAST_HOUR.now),
-      ),
+      element("p", { class: "axis" }, this.begin, element("span", {}, LAST_HOUR.now)),
       this.chosen,
     );
     this.timer = setInterval(() => this.#draw(), INTERVAL);
@@ -104,6 +101,7 @@ export class UnitHistory {
       events.length,
       events[0]?.number,
       beginning,
+      clock.format,
     ]);
     if (signature === this.#signature) return;
     this.#signature = signature;
@@ -126,6 +124,9 @@ export class UnitHistory {
     attribute(this.node, "data-flapping", this.#hour.isFlapping || this.#hour.isLooping || null);
     text(this.summary, inWords(this.#hour, now));
     attribute(this.strip, "aria-valuemax", segments.length);
+    const isRelative = clock.format === "relative";
+    const hourAgo = { time: now - HOUR, form: "cell" };
+    drawSentence(this.begin, [isRelative ? LAST_HOUR.begin : hourAgo]);
     this.#drawStrip(now);
     this.#describe();
   }
@@ -162,10 +163,10 @@ export class UnitHistory {
   #describe() {
     const { segments } = this.#hour;
     const index = this.#index;
-    const words = describe(segments[index], index === 0, index === segments.length - 1);
+    const parts = describe(segments[index], index === 0, index === segments.length - 1);
     attribute(this.strip, "aria-valuenow", index + 1);
-    attribute(this.strip, "aria-valuetext", words);
-    text(this.chosen, words);
+    attribute(this.strip, "aria-valuetext", parts.map(textOf).join(""));
+    drawSentence(this.chosen, parts);
 
     const { from, to } = segments[index];
     const { x, width } = span(from, to, segments.at(-1).to - HOUR);
@@ -222,13 +223,16 @@ function inWords({ begin, changes, falls, isFlapping, isLooping }, now) {
   return joinParts(known ?? LAST_HOUR.changes(changes), trouble);
 }
 
-/** "active/running from 14:03:22 to 14:05:10, for 108 s" */
+/** "active/running from 14:03:22 +02:00 to 14:05:10 +02:00, for 108 s", as parts of a sentence. */
 function describe({ state, kind, from, to }, isFirst, isLast) {
   const what = state ?? STATE_WORDS[kind];
-  const now = clock.now();
-  const [begin, end] = [from, to].map((time) => localTime(time, now));
+  const [begin, end] = [from, to].map((time) => ({ time, form: "time" }));
   const age = duration(to - from);
   if (isFirst && isLast) return LAST_HOUR.allTheTime(what, age);
   if (isFirst) return LAST_HOUR.until(what, end);
   return isLast ? LAST_HOUR.since(what, begin, age) : LAST_HOUR.between(what, begin, end, age);
 }
+
+/** A part of such a sentence as text. */
+const textOf = (part) =>
+  typeof part === "string" ? part : timeWithZone(part.time, clock.now(), clock.format);

@@ -6,7 +6,9 @@
 
 import { attribute, button, element, hide, text } from "./dom.js";
 import { LogLines, narrowing, programOf } from "./log-lines.js";
-import { LOG, LOG_NOTES, LOG_STATES, PRIORITIES, localDateTime, localTime } from "./words.js";
+import { clock, setFixedTime } from "./time-elements.js";
+import { zoneName } from "./times.js";
+import { LOG, LOG_NOTES, LOG_STATES, PRIORITIES } from "./words.js";
 
 /** How long the page may be hidden before it stops reading, in milliseconds. */
 const HIDDEN_TIMEOUT = 60_000;
@@ -41,6 +43,8 @@ export class UnitLogs {
   #top = 0;
   /** The animation frame in which the log will be drawn, or 0. */
   #frame = 0;
+  /** How the times of its lines are written. */
+  #format = null;
   /** When it may be drawn again. */
   #due = 0;
   #hiddenTimer = null;
@@ -61,6 +65,7 @@ export class UnitLogs {
   update(row) {
     this.#row = row;
     attribute(this.list, "aria-label", LOG.label(row.unit));
+    this.#drawTimes();
 
     const asked = this.actions.nextSteps();
     if (asked === this.#asked) return;
@@ -94,6 +99,7 @@ export class UnitLogs {
       onkeydown: (event) => this.#keyPressed(event),
     });
     this.count = element("span", { class: "log-count" });
+    this.zone = element("span", { class: "log-zone" });
     this.status = element("p", { class: "log-state", role: "status" });
     this.dropped = element("p", { class: "log-note", "data-log": "dropped", hidden: "" });
     this.empty = element("p", { class: "log-note", hidden: "" }, LOG.noMatch);
@@ -112,6 +118,7 @@ export class UnitLogs {
       "div",
       { class: "log-bar" },
       element("h3", {}, LOG.title),
+      this.zone,
       this.opener,
       this.tools,
     );
@@ -289,9 +296,8 @@ export class UnitLogs {
     const part = (name, ...content) => element("span", { class: `log-${name}` }, ...content, " ");
     const marks = [truncated ? LOG.truncated : null, binary ? LOG.binary : null].filter(Boolean);
     const program = programOf(entry);
-    const at = element("time", { class: "log-time" }, localTime(time, Date.now()));
-    at.dateTime = isoTime(time);
-    at.title = localDateTime(time);
+    const at = element("time", { class: "log-time" });
+    setFixedTime(at, time);
 
     return element(
       "div",
@@ -304,6 +310,16 @@ export class UnitLogs {
       element("span", { class: "log-message" }, message),
       marks.length ? part("marks", ` ${marks.join(" ")}`) : null,
     );
+  }
+
+  /** Writes the times of all lines, if the viewer has chosen another format. */
+  #drawTimes() {
+    text(this.zone, LOG.zone(zoneName(clock.now(), clock.format)));
+    if (this.#format === clock.format) return;
+    this.#format = clock.format;
+    for (const [{ kind, time }, node] of this.#nodes) {
+      if (kind === "line") setFixedTime(node.firstElementChild, time);
+    }
   }
 
   #note(entry) {
@@ -335,7 +351,7 @@ export class UnitLogs {
     text(this.opener, isRead ? LOG.stop : isOpened ? LOG.showAgain : LOG.show);
     text(this.pauser, this.#isPaused ? LOG.goOn : LOG.pause);
     hide(this.pauser, !isRead);
-    for (const part of [this.tools, this.status, this.frame]) hide(part, !isOpened);
+    for (const part of [this.zone, this.tools, this.status, this.frame]) hide(part, !isOpened);
     if (!isOpened) return;
 
     const isHeld = this.#isPaused || !this.#isAtEnd;
@@ -379,10 +395,4 @@ export class UnitLogs {
     text(this.count, isNarrow ? LOG.found(found, entries.length) : "");
     hide(this.empty, !isNarrow || found || !entries.length);
   }
-}
-
-/** A time for programs. One that is no date at all has none. */
-function isoTime(time) {
-  const date = new Date(time);
-  return Number.isNaN(date.getTime()) ? "" : date.toISOString();
 }

@@ -1,7 +1,7 @@
 // The element of a row in the table of units.
 
-import { setAge } from "./age.js";
 import { attribute, drawGlyph, element, glyph, text } from "./dom.js";
+import { setTime } from "./time-elements.js";
 import { TABLE, shortId, verdictWord } from "./words.js";
 
 const LEAVING = { gone: TABLE.gone, unmatched: TABLE.unmatched };
@@ -65,7 +65,8 @@ export function updateRow(node, line, isActive) {
   text(parts.machine, row.where ?? TABLE.noMachine);
   parts.machine.toggleAttribute("data-none", row.where == null);
   text(parts.note, noteOf(row));
-  setAge(parts.since, row.submitted ? null : row.since, "short", row.since_seen);
+  const since = row.submitted ? null : row.since;
+  setTime(parts.since, since, { form: "cell", isExact: row.since_seen });
 }
 
 /** What a unit that no machine has reported is waiting for stands in place of `ok`. */

@@ -8,13 +8,15 @@ import { drawLinkNotes } from "./link-notes.js";
 import { UnitSteps } from "./next-steps.js";
 import { groupKey } from "./row.js";
 import { COLUMNS, nextSort, parseSort } from "./sorting.js";
+import { clock } from "./time-elements.js";
+import { zoneName } from "./times.js";
 import { UnitDetail } from "./unit-detail.js";
 import { UnitFileSection } from "./unit-file.js";
 import { UnitHistory } from "./unit-history.js";
 import { UnitLogs } from "./unit-logs.js";
 import { cellClass, createRow, updateRow } from "./unit-row.js";
 import { WindowedList } from "./window.js";
-import { COLUMN_TITLES, FILTER, TABLE } from "./words.js";
+import { COLUMN_TITLES, FILTER, TABLE, withZone } from "./words.js";
 
 /**
  * The functions of the page that the table calls.
@@ -110,6 +112,7 @@ export class UnitTable {
     const lines = this.nextLines(cluster, view);
 
     this.markSorted();
+    this.nameZone();
     drawLinkNotes(this.notes, isRead ? view : null, cluster, this);
     attribute(this.table, "aria-rowcount", lines.length + 1);
     hide(this.table, !lines.length);
@@ -159,6 +162,15 @@ export class UnitTable {
   /** Puts all lines into the document, for printing, or only the visible ones. */
   showAll(isAll) {
     this.list.showAll(isAll);
+  }
+
+  /** Names the zone of the times in the rows, if they are not ages. */
+  nameZone() {
+    const title = COLUMN_TITLES.since;
+    const isRelative = clock.format === "relative";
+    const name = isRelative ? title : withZone(title, zoneName(clock.now(), clock.format));
+    const index = COLUMNS.findIndex((column) => column.name === "since");
+    text(this.headers[index].firstElementChild, name);
   }
 
   markSorted() {

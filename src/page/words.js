@@ -41,16 +41,44 @@ export const COLUMN_TITLES = {
  * it describes was already so when the monitor started.
  */
 export const AGES = {
-  short: (age, isExact) => (isExact ? age : `≥ ${age}`),
   for: (age, isExact) => (isExact ? `for ${age}` : `for at least ${age}`),
   ago: (age) => `${age} ago`,
+  old: (age) => `${age} old`,
 };
+
+/** A time in the place of such an age. */
+export const TIMES = {
+  for: (time) => `since ${time}`,
+  ago: (time) => `at ${time}`,
+  old: (time) => `of ${time}`,
+};
+
+export const MONTHS = [
+  "Jan",
+  "Feb",
+  "Mar",
+  "Apr",
+  "May",
+  "Jun",
+  "Jul",
+  "Aug",
+  "Sep",
+  "Oct",
+  "Nov",
+  "Dec",
+];
+
+/** The switch of how times are written. Its other words are in index.html. */
+export const TIME_SWITCH = {
+  local: (zone) => `local ${zone}`,
+};
+
+/** The title of a column with times, if it has no ages. */
+export const withZone = (word, zone) => `${word} (${zone})`;
 
 // --- words
 
 export const verdictWord = (verdict) => VERDICTS[verdict]?.word ?? verdict;
-
-const listName = (list) => LISTS[list] ?? list;
 
 /** "units, machines and unit files" */
 export const listNames = (lists) => enumerate(lists.map(listName));
@@ -76,8 +104,8 @@ export const uncapitalize = (sentence) => sentence.charAt(0).toLowerCase() + sen
 /** The parts that are not empty, separated by commas. */
 export const joinParts = (...parts) => parts.filter(Boolean).join(", ");
 
-/** Facts in one line. */
-export const joinFacts = (...facts) => facts.filter(Boolean).join(" · ");
+/** Between facts in one line. */
+export const FACT_SEPARATOR = " · ";
 
 export function duration(milliseconds) {
   const seconds = Math.max(0, Math.round(milliseconds / 1000));
@@ -91,26 +119,11 @@ function enumerate(words) {
   return words.join(", ").replace(/, ([^,]*)$/, " and $1");
 }
 
-/** A time in the local time zone, with its date unless that is today's: "14:03:22". */
-export function localTime(time, now) {
-  const [date, clock] = localDateTime(time).split(" ");
-  return localDateTime(now).startsWith(date) ? clock : `${date} ${clock}`;
-}
-
-/** A time in the local time zone with its date: "2015-06-30 14:03:22". */
-export function localDateTime(time) {
-  const date = new Date(time);
-  const twoDigits = (number) => String(number).padStart(2, "0");
-  const day = [date.getFullYear(), date.getMonth() + 1, date.getDate()].map(twoDigits);
-  const clock = [date.getHours(), date.getMinutes(), date.getSeconds()].map(twoDigits);
-  return `${day.join("-")} ${clock.join(":")}`;
-}
-
 /** The time of something of which only the latest possible time is known. */
 export const orEarlier = (time) => `${time} or earlier`;
 
-/** The tooltip of an age that is only a lower bound. */
-export const alreadySo = (date) => `Already so when fleet-monitor started, ${date}`;
+/** The tooltip of something of which only the latest possible time is known. */
+export const alreadySo = (date) => `Already so when fleet-monitor started:\n${date}`;
 
 export const andMore = (count) => `and ${inFull(count)} more`;
 
@@ -339,6 +352,7 @@ export const PRIORITIES = [
 
 export const LOG = {
   title: "Log",
+  zone: (zone) => `times in ${zone}`,
   label: (unit) => `Log of ${unit}, newest last`,
   show: "Show the log",
   showAgain: "Follow again",
@@ -411,10 +425,16 @@ export const LAST_HOUR = {
   changesIn: (count, age) => `${LAST_HOUR.changes(count)} in the ${age} that are known`,
   flapping: (count) => `flapping: it went down ${plural(count, "time")}`,
   looping: "in a crash loop",
-  allTheTime: (words, age) => `${words} for all of the ${age}`,
-  until: (words, time) => `${words} until ${time}`,
-  since: (words, time, age) => `${words} since ${time}, for ${age}`,
-  between: (words, time, before, age) => `${words} from ${time} to ${before}, for ${age}`,
+  allTheTime: (words, age) => [`${words} for all of the ${age}`],
+  until: (words, time) => [`${words} until `, time],
+  since: (words, time, age) => [`${words} since `, time, `, for ${age}`],
+  between: (words, time, before, age) => [
+    `${words} from `,
+    time,
+    " to ",
+    before,
+    `, for ${age}`,
+  ],
 };
 
 /** What is shown in place of a state of systemd. */
@@ -451,6 +471,10 @@ export const MACHINES = {
   nowhereNote: "Only submitted, or not scheduled to any machine",
   noMetadata: "no metadata",
   leftCluster: "left the cluster ",
+  ran: (count) => `${plural(count, "unit")} ran here when it was lost`,
+  nowOn: (names) => `now on ${enumerate(names)}`,
+  stillHere: "not seen elsewhere",
+  notInFleet: "no longer in fleet",
   notInCluster: "not in the cluster",
   silent: "silent ",
   leader: "engine leader",
@@ -487,7 +511,7 @@ export const PRINT = {
 
 // --- the connection to the server, and the age of the data
 
-/** What the badge says of the data. Some are followed by an age: "stale for 12 s". */
+/** What the badge says of the data. Some are followed by a time: "stale for 12 s". */
 export const BADGE = {
   live: "live",
   starting: "starting",
@@ -501,9 +525,7 @@ export const BADGE = {
   disconnected: "disconnected",
   token: "token required",
   refused: "access denied",
-  lasts: (words, age) => `${words} for ${age}`,
-  polling: (words) => `${words} (polling)`,
-  since: (date) => `Since ${date}`,
+  polling: "(polling)",
   pollingNote: "There is no WebSocket connection. The page polls the server every 5 seconds.",
 };
 
@@ -519,12 +541,15 @@ export const DISCONNECTS = {
 
 export const reconnecting = (reason) => `${capitalize(reason)}. Reconnecting.`;
 
+/** Of lists that are old, each is followed by its age: "machines 12 s old". */
 export const AGE_OF_DATA = {
   none: "no data yet",
   current: "up to date",
-  old: (age) => `data ${age} old`,
-  listOld: (list, age) => `${listName(list)} ${age} old`,
+  data: "data",
 };
+
+/** "machines", as the beginning of what is said of the list. */
+export const listName = (list) => LISTS[list] ?? list;
 
 /** What is shown in place of the cluster, as `[title, text]`. */
 export const GATE = {

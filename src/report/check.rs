@@ -7,6 +7,8 @@ use super::cluster_state::ClusterState;
 use super::duration::duration;
 use super::pending::NOT_A_PROBLEM_YET;
 use super::problem_units::ProblemUnits;
+use super::since::Since;
+use super::times::Times;
 use super::verdicts;
 use super::wire::{HealthState, Milliseconds, UnitRow};
 
@@ -121,7 +123,7 @@ fn count(units: &[&UnitRow], threshold: &Threshold) -> usize {
     units.iter().filter(is_meant).count()
 }
 
-/// Why nothing can be said.
+/// Why nothing can be said. Times are in UTC: a monitoring system passes the line on.
 fn condition(state: &ClusterState, now: Milliseconds) -> String {
     let Some(health) = &state.health else {
         return "no data yet".to_owned();
@@ -129,7 +131,7 @@ fn condition(state: &ClusterState, now: Milliseconds) -> String {
 
     let lasted = health
         .since
-        .map(|since| format!(" for {}", duration(now.saturating_sub(since) / 1000)))
+        .map(|since| format!(" for {}", Times::utc(now).lasting(Since::seen_at(since))))
         .unwrap_or_default();
     let reason = health
         .reason

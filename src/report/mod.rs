@@ -21,11 +21,11 @@ mod since;
 pub mod table;
 #[cfg(test)]
 mod tests;
+mod times;
 mod unit_detail;
 mod unit_file;
 mod unit_history;
 mod unit_name;
-mod utc;
 pub mod verdicts;
 mod wire;
 
@@ -38,16 +38,16 @@ pub use log_message::{
 pub use log_text::{LogFormat, LogOutput, LogText};
 pub use machine_status::MachineStatus;
 pub use next_steps::{next_steps, subject_of_machine, subject_of_unit};
-pub use overview::{Assessment, ShownUnits, overview};
+pub use overview::{Assessment, ShownUnits, fitting_format, overview};
 pub use pending::Pending;
 pub use problem_units::ProblemUnits;
 pub use problems::problems;
 pub use since::Since;
 pub use table::{Layout, printable};
+pub use times::{TimeFormat, TimeZone, Times};
 pub use unit_detail::{rows_of_unit, unit_detail};
 pub use unit_file::unit_file;
 pub use unit_name::full_name;
-pub use utc::utc;
 pub use wire::{
     EventRow, HealthState, Hello, HistoryDocument, MachineRow, Message, Milliseconds, ProblemRow,
     ProblemUnit, RowTopic, Software, SourceHealth, StateDocument, TopicHealth, UnitFileReply,

@@ -5,18 +5,20 @@ use std::collections::BTreeSet;
 
 use super::cluster_state::ClusterState;
 use super::counted::counted;
-use super::duration::{age, duration};
 use super::next_steps::first_command;
 use super::pending::Pending;
 use super::problems::problems;
 use super::since::Since;
 use super::table::{Cell, Layout, Table, cut, printable, style};
+use super::times::{TimeFormat, Times};
 use super::verdicts::{self, Tone};
-use super::wire::{HealthState, Milliseconds, ProblemRow, SourceHealth, UnitRow, short_id};
+use super::wire::{HealthState, ProblemRow, SourceHealth, UnitRow, short_id};
 use crate::actions::Actions;
 
 /// Lines that are left free at the end of the screen: for the prompt.
 const RESERVED_LINES: usize = 2;
+/// From so many columns on, a table has room for times beside ages.
+const ROOM_FOR_TIMES: usize = 100;
 /// How many problems are shown at least, however small the screen is.
 const LEAST_PROBLEMS: usize = 3;
 
@@ -60,25 +62,34 @@ pub enum ShownUnits {
     All,
 }
 
+/// How times are written unless the reader chooses: beside the ages if there is room for them, as
+/// into a pipe.
+pub fn fitting_format(layout: Layout) -> TimeFormat {
+    match layout.width {
+        Some(width) if width < ROOM_FOR_TIMES => TimeFormat::Relative,
+        _ => TimeFormat::Utc,
+    }
+}
+
 /// The text, with a newline at its end.
 pub fn overview(
     state: &ClusterState,
-    now: Milliseconds,
+    times: &Times,
     units: ShownUnits,
     layout: Layout,
     actions: &Actions,
 ) -> String {
-    let problems = problems(state, now);
+    let problems = problems(state, times.now());
     let next = next_line(state, &problems, actions);
     // It comes last, after an empty line.
     let reserved = RESERVED_LINES + next.as_ref().map_or(0, |next| 1 + rows_of(next, layout));
-    let mut lines = vec![source_line(state, now, layout)];
+    let mut lines = vec![source_line(state, times, layout)];
     lines.extend(headline(state, &problems, layout));
 
     let machines = machine_table(state).lines(layout);
     match units {
         ShownUnits::All => {
-            push_section(&mut lines, unit_table(state.units.values(), now).lines(layout));
+            push_section(&mut lines, unit_table(state.units.values(), times).lines(layout));
         }
         ShownUnits::Problems => {
             let used = lines.len() + machines.len() + reserved + 3;
@@ -86,8 +97,8 @@ pub fn overview(
                 .height
                 .map_or(usize::MAX, |height| height.saturating_sub(used).max(LEAST_PROBLEMS));
             let section = match state.problems {
-                Some(_) => problem_lines(&problems, now, room, layout),
-                None => wrong_unit_lines(state, now, room, layout),
+                Some(_) => problem_lines(&problems, times, room, layout),
+                None => wrong_unit_lines(state, times, room, layout),
             };
             push_section(&mut lines, section);
         }
@@ -143,12 +154,12 @@ fn shortened(mut lines: Vec<String>, limit: usize, rows: &str) -> Vec<String> {
 }
 
 /// `fleet API v1.0.0: live, units read 2 s ago`.
-fn source_line(state: &ClusterState, now: Milliseconds, layout: Layout) -> String {
+fn source_line(state: &ClusterState, times: &Times, layout: Layout) -> String {
     let Some(health) = &state.health else {
         return "no data yet".to_owned();
     };
 
-    let (words, tone) = condition(health, now);
+    let (words, tone) = condition(health, times);
     let source = printable(&health.source);
     let rest = layout.width.map(|width| width.saturating_sub(source.len() + 2));
     let words = colored(&words, tone, Layout { width: rest, ..layout });
@@ -167,22 +178,23 @@ fn colored(text: &str, tone: Tone, layout: Layout) -> String {
 }
 
 /// Whether the data can be relied on, and how old they are.
-fn condition(health: &SourceHealth, now: Milliseconds) -> (String, Tone) {
+fn condition(health: &SourceHealth, times: &Times) -> (String, Tone) {
     let since = |word: &str| {
-        let lasted = health.since.map(|since| format!(" for {}", age(since, now, true)));
-        format!("{word}{}", lasted.unwrap_or_default())
+        let lasting = health.since.map(|since| times.lasting(Since::seen_at(since)));
+        let lasting = lasting.map(|lasting| format!(" for {lasting}"));
+        format!("{word}{}", lasting.unwrap_or_default())
     };
     let reason = health
         .reason
         .as_deref()
         .map(|reason| format!(": {reason}"))
         .unwrap_or_default();
-    let elapsed = now.saturating_sub(health.time) / 1000;
     let units_age = health
         .topics
         .get("units")
         .and_then(|list| list.age)
-        .map(|age| format!(", units read {} ago", duration(age as u64 + elapsed)))
+        .map(|age| times.ago(health.time.saturating_sub(age as u64 * 1000)))
+        .map(|ago| format!(", units read {ago}"))
         .unwrap_or_default();
 
     match health.state {
@@ -258,19 +270,20 @@ fn size_of(state: &ClusterState, layout: Layout) -> String {
 /// The problems, at most so many lines of them.
 fn problem_lines(
     problems: &[&ProblemRow],
-    now: Milliseconds,
+    times: &Times,
     room: usize,
     layout: Layout,
 ) -> Vec<String> {
-    let mut table = Table::new(&["PROBLEM", "WHAT", "WHERE", "FOR", "REASON"]);
+    let mut table = Table::new(titles(&["PROBLEM", "WHAT", "WHERE"], times));
     for problem in problems.iter().take(room) {
-        table.push([
+        let mut row = vec![
             Cell::toned(problem.word(), problem.tone()),
             subject(problem).into(),
             place(problem).into(),
-            Since::of_problem(problem).age(now).into(),
-            problem.detail.as_deref().unwrap_or_default().into(),
-        ]);
+        ];
+        row.extend(time_cells(Since::of_problem(problem), times));
+        row.push(problem.detail.as_deref().unwrap_or_default().into());
+        table.push(row);
     }
 
     let mut lines = table.lines(layout);
@@ -317,34 +330,54 @@ fn place(problem: &ProblemRow) -> String {
 /// The units that are wrong, at most so many lines of them: what can be said of an older server.
 fn wrong_unit_lines(
     state: &ClusterState,
-    now: Milliseconds,
+    times: &Times,
     room: usize,
     layout: Layout,
 ) -> Vec<String> {
     let wrong = state.units.values().filter(|unit| !unit.is_ok());
-    let lines = unit_table(wrong, now).lines(layout);
+    let lines = unit_table(wrong, times).lines(layout);
 
     shortened(lines, room.saturating_add(1), "units: --all lists every one")
 }
 
 /// Units, the worst first.
-fn unit_table<'a>(units: impl Iterator<Item = &'a UnitRow>, now: Milliseconds) -> Table {
+fn unit_table<'a>(units: impl Iterator<Item = &'a UnitRow>, times: &Times) -> Table {
     let mut units: Vec<&UnitRow> = units.collect();
     units.sort_by_key(|unit| verdicts::rank(&unit.verdict));
 
-    let mut table = Table::new(&["VERDICT", "UNIT", "STATE", "MACHINE", "SINCE", "REASON"]);
+    let mut table = Table::new(titles(&["VERDICT", "UNIT", "STATE", "MACHINE"], times));
     for unit in units {
         let reason = if unit.is_ok() { "" } else { &unit.reason };
-        table.push([
+        let mut row = vec![
             Cell::toned(verdicts::word(&unit.verdict), verdicts::tone(&unit.verdict)),
             (&*unit.unit).into(),
             unit.state().into(),
             unit.place().unwrap_or("-").into(),
-            Since::of_state(unit).age(now).into(),
-            reason.into(),
-        ]);
+        ];
+        row.extend(time_cells(Since::of_state(unit), times));
+        row.push(reason.into());
+        table.push(row);
     }
     table
+}
+
+/// The titles of a table whose last columns are for how long, maybe since when, and why.
+fn titles(first: &[&str], times: &Times) -> Vec<String> {
+    let since = times.are_absolute().then(|| format!("SINCE ({})", times.zone()));
+
+    let mut titles: Vec<String> = first.iter().map(|title| (*title).to_owned()).collect();
+    titles.push("FOR".to_owned());
+    titles.extend(since);
+    titles.push("REASON".to_owned());
+    titles
+}
+
+/// For how long something has been so, and maybe since when.
+fn time_cells(since: Since, times: &Times) -> Vec<Cell> {
+    let age = since.age(times.now());
+    let at = times.are_absolute().then(|| times.brief(since));
+
+    [Some(age), at].into_iter().flatten().map(Cell::from).collect()
 }
 
 /// All machines, those that are lost or silent first.
@@ -353,7 +386,7 @@ fn machine_table(state: &ClusterState) -> Table {
     machines.sort_by_key(|machine| (machine.status().tone(), machine.name()));
 
     let units = state.count_units_by_machine();
-    let mut table = Table::new(&["MACHINE", "ID", "STATE", "UNITS", "NOT OK", "METADATA"]);
+    let mut table = Table::new(["MACHINE", "ID", "STATE", "UNITS", "NOT OK", "METADATA"]);
     for machine in machines {
         let units = units.get(&*machine.machine).copied().unwrap_or_default();
         let status = machine.status();

@@ -7,9 +7,10 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use super::cluster_state::ClusterState;
-use super::duration::age;
 use super::problems::open_problems;
-use super::wire::{Milliseconds, ProblemRow, UnitRow};
+use super::since::Since;
+use super::times::Times;
+use super::wire::{ProblemRow, UnitRow};
 
 /// A unit and its machine.
 type PlacedUnit<'a> = (&'a str, Option<&'a str>);
@@ -55,11 +56,11 @@ impl<'a> ProblemUnits<'a> {
 
     /// Which problem a unit has, and since when it is open; or that it has none yet. `None` if
     /// nothing is wrong with it.
-    pub fn describe(&self, unit: &UnitRow, now: Milliseconds) -> Option<String> {
+    pub fn describe(&self, unit: &UnitRow, times: &Times) -> Option<String> {
         match self.problem_of(unit) {
             Some(problem) => {
-                let age = age(problem.opened, now, true);
-                Some(format!("open for {age}: {}", problem.text))
+                let lasting = times.lasting(Since::seen_at(problem.opened));
+                Some(format!("open for {lasting}: {}", problem.text))
             }
             None => self
                 .is_pending(unit)

@@ -21,7 +21,7 @@ impl Since {
         }
 
         match unit.stale_since.filter(|_| unit.verdict == "stale") {
-            Some(time) => Self { time, is_exact: true },
+            Some(time) => Self::seen_at(time),
             None => Self::of_verdict(unit),
         }
     }
@@ -39,7 +39,7 @@ impl Since {
     /// When a machine left the cluster, or became silent, or else joined the cluster.
     pub fn of_machine(machine: &MachineRow) -> Self {
         match machine.lost_since.or(machine.silent_since) {
-            Some(time) => Self { time, is_exact: true },
+            Some(time) => Self::seen_at(time),
             None => Self { time: machine.since, is_exact: machine.since_seen },
         }
     }
@@ -47,6 +47,11 @@ impl Since {
     /// The beginning of what a problem is about.
     pub fn of_problem(problem: &ProblemRow) -> Self {
         Self { time: problem.since, is_exact: problem.since_seen }
+    }
+
+    /// A time at which something was seen to begin.
+    pub fn seen_at(time: Milliseconds) -> Self {
+        Self { time, is_exact: true }
     }
 
     /// How long that has been so at `now`.

@@ -46,14 +46,17 @@ impl Cell {
 /// Rows with titles.
 #[derive(Clone, Debug, Default)]
 pub struct Table {
-    titles: Vec<&'static str>,
+    titles: Vec<String>,
     rows: Vec<Vec<Cell>>,
 }
 
 impl Table {
     /// A table without rows.
-    pub fn new(titles: &[&'static str]) -> Self {
-        Self { titles: titles.to_vec(), rows: Vec::new() }
+    pub fn new(titles: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self {
+            titles: titles.into_iter().map(Into::into).collect(),
+            rows: Vec::new(),
+        }
     }
 
     /// Adds a row, with a cell for each title.
@@ -68,7 +71,7 @@ impl Table {
 
     /// Its lines, the titles first. If they are too wide, the widest columns are cut.
     pub fn lines(&self, layout: Layout) -> Vec<String> {
-        let titles: Vec<Cell> = self.titles.iter().map(|title| Cell::from(*title)).collect();
+        let titles: Vec<Cell> = self.titles.iter().map(|title| Cell::from(&**title)).collect();
         let widths = self.widths(layout.width);
 
         std::iter::once(line(&titles, &widths, layout, true))
@@ -160,7 +163,7 @@ mod tests {
     use super::*;
 
     fn table() -> Table {
-        let mut table = Table::new(&["UNIT", "REASON"]);
+        let mut table = Table::new(["UNIT", "REASON"]);
         table.push(["a.service".into(), "systemd says that it failed.".into()]);
         table.push(["b".into(), "ok".into()]);
         table

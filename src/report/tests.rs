@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use super::{
     Assessment, CheckRules, ClusterState, EventRow, HistoryDocument, Layout, Milliseconds,
-    ProblemRow, ShownUnits, StateDocument, Threshold, check, overview, rows_of_unit, unit_detail,
+    ProblemRow, ShownUnits, StateDocument, Threshold, TimeFormat, TimeZone, Times, check,
+    fitting_format, overview, rows_of_unit, unit_detail,
 };
 use crate::actions::{Actions, ClusterAccess, LinkTemplate, commands};
 use crate::snapshots::assert_catalogue;
@@ -91,6 +92,11 @@ fn with_problems(health: &Value, problems: Option<Vec<Value>>) -> ClusterState {
     ClusterState { problems, ..cluster(health) }
 }
 
+/// Times as they are written unless the reader chooses.
+fn times(layout: Layout) -> Times {
+    Times::new(NOW, fitting_format(layout), &TimeZone::UTC)
+}
+
 /// Two units are on a lost machine since a minute, one has failed for a day, one is fine.
 fn cluster(health: &Value) -> ClusterState {
     let lost = Some((LOST, "10.0.0.3"));
@@ -116,6 +122,7 @@ fn cluster(health: &Value) -> ClusterState {
             {"machine": PRESENT, "ip": "10.0.0.1", "metadata": "role=db", "leader": true,
              "since": NOW - 1000, "since_seen": false},
             {"machine": LOST, "ip": "10.0.0.3", "lost_since": NOW - 60_000,
+             "ran": ["cache.service", "web@1.service", "web@2.service"],
              "since": NOW - 1000, "since_seen": true},
         ],
         "problems": problems(),
@@ -229,12 +236,18 @@ fn the_status_is_in_these_words() {
     let mut soon = silent.clone();
     soon.problems = Some([].into());
 
-    let show =
-        |state: &ClusterState, units, layout| overview(state, NOW, units, layout, &actions());
+    let show = |state: &ClusterState, units, layout| {
+        overview(state, &times(layout), units, layout, &actions())
+    };
     let texts = [
         ("a pipe", show(&cluster(&live()), ShownUnits::Problems, Layout::default())),
         ("a terminal of 80 × 24", show(&cluster(&live()), ShownUnits::Problems, screen)),
         ("a terminal of 60 × 10", show(&cluster(&live()), ShownUnits::Problems, small)),
+        ("a terminal of 80 × 24, with --time local", {
+            let berlin = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
+            let local = Times::new(NOW, TimeFormat::Local, &berlin);
+            overview(&cluster(&live()), &local, ShownUnits::Problems, screen, &actions())
+        }),
         ("all units", show(&cluster(&live()), ShownUnits::All, Layout::default())),
         ("fleet cannot be read", show(&cluster(&failing()), ShownUnits::Problems, screen)),
         (
@@ -269,7 +282,13 @@ fn the_status_is_in_these_words() {
         ("nothing is known", show(&ClusterState::default(), ShownUnits::Problems, screen)),
         (
             "a server without commands",
-            overview(&cluster(&live()), NOW, ShownUnits::Problems, screen, &Actions::default()),
+            overview(
+                &cluster(&live()),
+                &times(screen),
+                ShownUnits::Problems,
+                screen,
+                &Actions::default(),
+            ),
         ),
         (
             "in colour",
@@ -307,7 +326,14 @@ fn a_unit_is_described_in_these_words() {
     let pending = with_problems(&live(), Some(vec![]));
     let older = with_problems(&live(), None);
     let show = |name, history: &HistoryDocument, layout| {
-        unit_detail(&state, &rows_of_unit(&state, name), history, NOW, layout, &actions())
+        unit_detail(
+            &state,
+            &rows_of_unit(&state, name),
+            history,
+            &Times::utc(NOW),
+            layout,
+            &actions(),
+        )
     };
     let plain = Layout::default();
     let watched = |events| HistoryDocument {
@@ -327,7 +353,7 @@ fn a_unit_is_described_in_these_words() {
 
     let without_commands = {
         let rows = rows_of_unit(&state, "db");
-        unit_detail(&state, &rows, &old("db.service"), NOW, plain, &Actions::default())
+        unit_detail(&state, &rows, &old("db.service"), &Times::utc(NOW), plain, &Actions::default())
     };
     let texts = [
         ("a server without commands", without_commands),
@@ -341,11 +367,11 @@ fn a_unit_is_described_in_these_words() {
         ("a unit that is nowhere", show("nowhere.service", &unread, plain)),
         ("a unit that has not failed for long enough", {
             let rows = rows_of_unit(&pending, "db");
-            unit_detail(&pending, &rows, &unread, NOW, plain, &Actions::default())
+            unit_detail(&pending, &rows, &unread, &Times::utc(NOW), plain, &Actions::default())
         }),
         ("a server without problems", {
             let rows = rows_of_unit(&older, "db");
-            unit_detail(&older, &rows, &unread, NOW, plain, &Actions::default())
+            unit_detail(&older, &rows, &unread, &Times::utc(NOW), plain, &Actions::default())
         }),
     ];
     assert_catalogue("terminal-unit", texts);
@@ -391,8 +417,14 @@ fn the_next_steps_of_a_global_unit_are_about_the_worst_of_its_rows() {
     }
 
     let rows = rows_of_unit(&state, "agent");
-    let text =
-        unit_detail(&state, &rows, &HistoryDocument::default(), NOW, Layout::default(), &actions());
+    let text = unit_detail(
+        &state,
+        &rows,
+        &HistoryDocument::default(),
+        &Times::utc(NOW),
+        Layout::default(),
+        &actions(),
+    );
     let (_, next) = text.split_once("\nNext, on ").unwrap();
     assert_eq!(next.lines().next(), Some("10.0.0.3:"));
     assert_eq!(next.lines().nth(1), Some("  ssh core@10.0.0.3"), "{text}");
@@ -406,7 +438,7 @@ fn the_status_ends_with_what_to_do_next_if_the_screen_has_room() {
     {
         let layout = Layout { width: Some(width), height: Some(height), color: false };
         let state = cluster(&live());
-        let text = overview(&state, NOW, ShownUnits::Problems, layout, &actions());
+        let text = overview(&state, &times(layout), ShownUnits::Problems, layout, &actions());
 
         let last = text.lines().last().unwrap();
         assert_eq!(last == "Next: ssh core@10.0.0.3", has_room, "{width} × {height}:\n{text}");

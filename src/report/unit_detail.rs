@@ -1,14 +1,14 @@
 //! All that is known of one unit, on every machine that has it.
 
 use super::cluster_state::ClusterState;
-use super::duration::age;
 use super::next_steps::{next_steps, subject_of_unit, worst};
 use super::problem_units::ProblemUnits;
 use super::since::Since;
 use super::table::{Layout, printable, style};
+use super::times::Times;
 use super::unit_history::last_hour_line;
 use super::verdicts;
-use super::wire::{HistoryDocument, Milliseconds, UnitRow};
+use super::wire::{HistoryDocument, MachineRow, UnitRow};
 use crate::actions::Actions;
 
 /// Names of a field are padded to this width.
@@ -30,7 +30,7 @@ pub fn unit_detail(
     state: &ClusterState,
     rows: &[&UnitRow],
     history: &HistoryDocument,
-    now: Milliseconds,
+    times: &Times,
     layout: Layout,
     actions: &Actions,
 ) -> String {
@@ -40,16 +40,17 @@ pub fn unit_detail(
 
     let mut lines = vec![title(first)];
     lines.extend(wanted(state, first));
+    lines.extend(ran_before(state, rows, times));
     let problems = ProblemUnits::of(state);
     for row in rows {
         lines.push(String::new());
-        lines.extend(on_machine(row, &problems, now, layout));
-        let hour = history.last_hour(state, row, now);
-        let line = last_hour_line(&hour, now, layout);
+        lines.extend(on_machine(row, &problems, times, layout));
+        let hour = history.last_hour(state, row, times.now());
+        let line = last_hour_line(&hour, times.now(), layout);
         lines.extend(line.map(|line| format!("  {:NAME_WIDTH$} {line}", "last hour")));
     }
 
-    let events = history.lines(now);
+    let events = history.lines(times);
     if !events.is_empty() {
         lines.push(String::new());
         lines.extend(events);
@@ -101,11 +102,30 @@ fn wanted(state: &ClusterState, row: &UnitRow) -> Vec<String> {
     lines
 }
 
+/// The lost machines that ran the unit when they left the cluster, and have no row of it any more:
+/// fleet has moved it since then.
+fn ran_before(state: &ClusterState, rows: &[&UnitRow], times: &Times) -> Vec<String> {
+    let has_row = |machine: &MachineRow| {
+        rows.iter()
+            .any(|row| row.machine.as_deref() == Some(&*machine.machine))
+    };
+    let ran = |machine: &MachineRow| {
+        rows.first().is_some_and(|row| machine.ran.contains(&row.unit)) && !has_row(machine)
+    };
+
+    let lost = state.machines.values().filter(|machine| ran(machine));
+    lost.filter_map(|machine| {
+        let left = times.ago(machine.lost_since?);
+        Some(field("ran", &format!("on {} when that was lost, {left}", machine.name())))
+    })
+    .collect()
+}
+
 /// How the unit is on one machine, or on none.
 fn on_machine(
     row: &UnitRow,
     problems: &ProblemUnits,
-    now: Milliseconds,
+    times: &Times,
     layout: Layout,
 ) -> Vec<String> {
     let tone = style(verdicts::tone(&row.verdict));
@@ -115,21 +135,26 @@ fn on_machine(
     } else {
         word.to_owned()
     };
-    let since = Since::of_verdict(row).age(now);
+    let lasting = times.lasting(Since::of_verdict(row));
 
     let mut lines = vec![
         field("machine", &row.address_and_id()),
-        format!("  {:NAME_WIDTH$} {verdict} for {since}: {}", "verdict", printable(&row.reason)),
+        format!(
+            "  {:NAME_WIDTH$} {verdict} for {lasting}: {}",
+            "verdict",
+            printable(&row.reason)
+        ),
     ];
-    let problem = problems.describe(row, now);
+    let problem = problems.describe(row, times);
     lines.extend(problem.map(|problem| field("problem", &problem)));
     if row.active.is_some() || row.sub.is_some() {
         let load = row.load.as_deref().unwrap_or("-");
-        let since = Since::of_state(row).age(now);
-        lines.push(field("state", &format!("{} ({load}) for {since}", row.state())));
+        let lasting = times.lasting(Since::of_state(row));
+        lines.push(field("state", &format!("{} ({load}) for {lasting}", row.state())));
     }
     if let Some(stale) = row.stale_since {
-        lines.push(field("stale", &format!("not reported for {}", age(stale, now, true))));
+        let lasting = times.lasting(Since::seen_at(stale));
+        lines.push(field("stale", &format!("not reported for {lasting}")));
     }
     if let (Some(has), Some(wanted)) = (&row.hash, &row.file_hash)
         && has != wanted

@@ -6,7 +6,9 @@
 use super::cluster_state::ClusterState;
 use super::duration::age;
 use super::last_hour::{HOUR, LastHour, StateKind, is_started_by_another};
+use super::since::Since;
 use super::table::{Layout, printable, style};
+use super::times::Times;
 use super::verdicts::Tone;
 use super::wire::{EventRow, HistoryDocument, Milliseconds, UnitRow};
 
@@ -54,22 +56,22 @@ impl HistoryDocument {
     }
 
     /// The latest events, newest first, and how complete they are. Empty if nothing is known.
-    pub fn lines(&self, now: Milliseconds) -> Vec<String> {
+    pub fn lines(&self, times: &Times) -> Vec<String> {
         if self.events.is_empty() {
-            return Vec::from_iter(self.absence(now));
+            return Vec::from_iter(self.absence(times));
         }
 
         let shown = self.events.iter().rev().take(MAX_EVENTS);
         let more = self.events.len().saturating_sub(MAX_EVENTS);
         let more = (more > 0).then(|| format!("and {more} more"));
-        let end = [more, self.beginning(now)]
+        let end = [more, self.beginning(times)]
             .into_iter()
             .flatten()
             .collect::<Vec<_>>()
             .join("; ");
 
         let mut lines = vec!["Events, newest first:".to_owned()];
-        lines.extend(shown.map(|event| event_line(event, now)));
+        lines.extend(event_lines(shown, times));
         if !end.is_empty() {
             lines.push(format!("  {end}"));
         }
@@ -77,29 +79,43 @@ impl HistoryDocument {
     }
 
     /// That there are no events, and since when.
-    fn absence(&self, now: Milliseconds) -> Option<String> {
-        let since = age(self.complete_since?, now, true);
+    fn absence(&self, times: &Times) -> Option<String> {
+        let since = self.complete_since?;
         Some(if self.dropped {
-            format!("Events: none in the last {since}, older ones are no longer kept")
+            let lasting = times.lasting(Since::seen_at(since));
+            format!("Events: none in the last {lasting}; older ones are no longer kept")
         } else {
-            format!("Events: none since fleet-monitor began to watch, {since} ago")
+            format!("Events: none since fleet-monitor began to watch, {}", times.ago(since))
         })
     }
 
     /// From when on the events are complete.
-    fn beginning(&self, now: Milliseconds) -> Option<String> {
-        let since = age(self.complete_since?, now, true);
+    fn beginning(&self, times: &Times) -> Option<String> {
+        let since = self.complete_since?;
         Some(if self.dropped {
-            format!("complete for the last {since}, older ones are no longer kept")
+            let lasting = times.lasting(Since::seen_at(since));
+            format!("complete for the last {lasting}; older ones are no longer kept")
         } else {
-            format!("complete since fleet-monitor began to watch, {since} ago")
+            format!("complete since fleet-monitor began to watch, {}", times.ago(since))
         })
     }
 }
 
-fn event_line(event: &EventRow, now: Milliseconds) -> String {
-    let ago = format!("{} ago", age(event.time, now, true));
-    format!("  {ago:>11}  {}", printable(&event.text))
+/// A line for each event: how long ago it was, when that was, and what happened.
+fn event_lines<'a>(
+    events: impl Iterator<Item = &'a EventRow>,
+    times: &Times,
+) -> impl Iterator<Item = String> {
+    let at = |event: &EventRow| times.are_absolute().then(|| times.at(event.time));
+    let events: Vec<_> = events.map(|event| (event, at(event))).collect();
+    let longest = events.iter().flat_map(|(_, at)| at).map(String::len).max();
+
+    let now = times.now();
+    events.into_iter().map(move |(event, at)| {
+        let ago = format!("{} ago", age(event.time, now, true));
+        let at = at.map(|at| format!("{at:>width$}  ", width = longest.unwrap_or_default()));
+        format!("  {ago:>11}  {}{}", at.unwrap_or_default(), printable(&event.text))
+    })
 }
 
 /// The last hour in a line: a strip of the states, the oldest on the left, and what it means.

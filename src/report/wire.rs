@@ -203,6 +203,9 @@ pub struct MachineRow {
     /// When it left the cluster; `None` if it is there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lost_since: Option<Milliseconds>,
+    /// The units that it reported when it left the cluster, by name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ran: Vec<String>,
     /// When it joined, or was first read.
     pub since: Milliseconds,
     /// Whether the server saw it join.

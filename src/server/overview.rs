@@ -11,7 +11,7 @@ use crate::actions::Actions;
 use crate::cluster::Moment;
 use crate::feed::Publication;
 use crate::feed::subscription::Subscription;
-use crate::report::{ClusterState, Layout, ShownUnits, StateDocument, overview};
+use crate::report::{ClusterState, Layout, ShownUnits, StateDocument, Times, overview};
 
 pub(super) const PLAIN_TEXT: &str = "text/plain; charset=utf-8";
 
@@ -37,7 +37,8 @@ pub(super) fn text(
         let message = format!("the state cannot be shown as text: {error}");
         HttpError::new(StatusCode::INTERNAL_SERVER_ERROR, message)
     })?;
-    let time = document.time;
+    // The time zone of whoever asks is not known.
+    let times = Times::utc(document.time);
     let state = ClusterState::from(document);
-    Ok(overview(&state, time, ShownUnits::Problems, Layout::default(), actions).into())
+    Ok(overview(&state, &times, ShownUnits::Problems, Layout::default(), actions).into())
 }

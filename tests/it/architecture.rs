@@ -83,7 +83,7 @@ const MAY_USE: [(&str, &[&str]); 28] = [
 ];
 
 /// Libraries that stay in their place. `main` only calls the parser of the command line.
-const STAY_IN: [(&str, &[&str]); 20] = [
+const STAY_IN: [(&str, &[&str]); 21] = [
     ("clap", &["cli", "main"]),
     ("clap_complete", &["cli/completions"]),
     ("clap_mangen", &["cli/manual"]),
@@ -104,6 +104,7 @@ const STAY_IN: [(&str, &[&str]); 20] = [
             "source/etcd",
         ],
     ),
+    ("jiff", &["report/times", "utc"]),
     ("listenfd", &["server/listen"]),
     ("prometheus_client", &["metrics"]),
     ("ratatui", &["client/watch"]),

@@ -36,6 +36,7 @@ mod reading;
 mod recording;
 mod rows;
 mod site;
+mod times;
 mod unit_files;
 mod wording;
 

@@ -152,6 +152,31 @@ async fn a_filter_selects_what_is_assessed() {
 }
 
 #[tokio::test]
+async fn times_are_in_utc_or_in_the_zone_of_the_terminal_as_the_reader_chooses() {
+    let daemon = monitor(&[("db.service", "failed")], &[]).await;
+    let url = format!("http://{}", daemon.address);
+    // A zone that needs no file of the host, and one that no host has.
+    for (zone, arguments, expected) in [
+        ("IST-5:30", &[][..], Some("UTC")),
+        ("IST-5:30", &["--time", "utc"], Some("UTC")),
+        ("IST-5:30", &["--time", "local"], Some("+05:30")),
+        ("Nowhere/Land", &["--time", "local"], Some("UTC")),
+        ("IST-5:30", &["--time", "relative"], None),
+    ] {
+        for command in [&["status"][..], &["unit", "db"]] {
+            let arguments = [command, arguments].concat();
+            let variables = [("FLEET_MONITOR_URL", &*url), ("TZ", zone)];
+            let text = run(&arguments, &variables).await.stdout;
+
+            let zones = ["UTC", "+05:30"].map(|zone| text.contains(zone));
+            let expected = ["UTC", "+05:30"].map(|zone| Some(zone) == expected);
+            assert_eq!(zones, expected, "{arguments:?} in {zone}:\n{text}");
+            assert!(text.contains("≥ "), "there is always an age:\n{text}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn json_is_the_state_as_the_server_has_it() {
     let wrong = monitor(&WRONG, &[]).await;
 

@@ -32,6 +32,7 @@ const PURE = [
   "problems.js",
   "row.js",
   "sorting.js",
+  "times.js",
   "transitions.js",
   "verdicts.js",
   "words.js",
@@ -112,11 +113,19 @@ test("the list of keys has each key that the page listens to", () => {
   assert.deepEqual(new Set(listed), new Set(handled));
 });
 
+test("times are written in one place", () => {
+  const writers = modules.filter((module) => read(module).includes("new Date("));
+  assert.deepEqual(writers, ["time-elements.js", "times.js"]);
+  for (const module of modules.filter((module) => read(module).includes('element("time"'))) {
+    assert.match(read(module), /\bset(Fixed)?Time\(/, module);
+  }
+});
+
 test("each text of words.js is used", () => {
   const others = modules.filter((module) => module !== "words.js");
   const code = others.map(read).join("\n");
   // Their texts are chosen by a name that is computed.
-  const chosen = ["AGES", "COLUMN_TITLES", "GATE", "PROBLEMS"];
+  const chosen = ["AGES", "COLUMN_TITLES", "GATE", "PROBLEMS", "TIMES"];
   for (const [, group, body] of read("words.js").matchAll(
     /^export const (\w+) = \{$(.*?)^\};$/gms,
   )) {

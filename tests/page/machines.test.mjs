@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { fleetVersions, machineCards } from "../../src/page/machines.js";
+import { fleetVersions, machineCards, unitsThatRan } from "../../src/page/machines.js";
 import { DB, OLD, WEB, clusterOf, machine, names, submitted, unit, wrong } from "./clusters.mjs";
 
 const keys = (cards) => cards.map((card) => card.key);
@@ -49,4 +49,30 @@ test("the usual version is the most frequent one, and of two equal ones the newe
 
   const lost = new Map([[1, machine(WEB, { lost_since: 1 })]]);
   assert.deepEqual(fleetVersions(lost), []);
+});
+
+test("of a lost machine it is known which units ran there, and where they are now", () => {
+  const ran = ["a.service", "b.service", "c.service", "d.service"];
+  const cluster = clusterOf(
+    [
+      unit("a.service", WEB),
+      unit("a.service", DB),
+      wrong("b.service", "machine_lost", OLD),
+      submitted("c.service"),
+    ],
+    [machine(WEB), machine(DB), machine(OLD, { lost_since: 1, ran })],
+  );
+  const [lost, web] = machineCards(cluster, "");
+
+  assert.deepEqual(
+    lost.moved.map(({ unit, names, key }) => [unit, names.join(), key !== null]),
+    [
+      ["a.service", "10.0.0.1,10.0.0.2", true],
+      ["b.service", "", true],
+      ["c.service", "", true],
+      ["d.service", "", false],
+    ],
+  );
+  assert.deepEqual(web.moved, []);
+  assert.deepEqual(unitsThatRan(cluster.rows, { machine: OLD }), []);
 });

@@ -5,12 +5,10 @@ import { test } from "node:test";
 
 import { VERDICTS } from "../../src/page/verdicts.js";
 import {
-  AGES,
   asDesired,
   capitalize,
   duration,
   listNames,
-  localTime,
   plural,
   uncapitalize,
   unitsAre,
@@ -30,11 +28,6 @@ test("an age has one unit of time, rounded down", () => {
   for (const [seconds, words] of Object.entries(ages))
     assert.equal(duration(seconds * 1000), words);
   assert.equal(duration(-5000), "0 s");
-});
-
-test("an age that began before the monitor started differs from one that did not", () => {
-  for (const wording of ["short", "for"])
-    assert.notEqual(AGES[wording]("5 s", true), AGES[wording]("5 s", false));
 });
 
 test("counts have a plural and separators", () => {
@@ -72,10 +65,4 @@ test("each verdict has a word and a sentence, and one that is unknown is its own
   }
   assert.equal(verdictWord("new_one"), "new_one");
   assert.match(unitsAre(1, "new_one"), /^1 unit .*new_one$/);
-});
-
-test("a time has a date unless it is today's", () => {
-  const now = new Date(2015, 5, 30, 14, 3, 22).getTime();
-  assert.equal(localTime(now - 3000, now), "14:03:19");
-  assert.equal(localTime(now - 15 * 3600_000, now), "2015-06-29 23:03:22");
 });

@@ -23,8 +23,7 @@ use super::edit_line::EditLine;
 use super::list::Key;
 use super::model::{Connection, Mode, Model};
 use super::order::Tab;
-use crate::report::duration::age;
-use crate::report::{HealthState, SourceHealth};
+use crate::report::{HealthState, Since, SourceHealth};
 
 /// How many lines are above the rows of a list: the title, the headline, the tabs, the head.
 const LINES_ABOVE: u16 = 4;
@@ -44,7 +43,7 @@ pub(super) fn draw(frame: &mut Frame, model: &Model, theme: Theme) {
 
     draw_ends(buffer, next_line(), &title(model), &state_of_data(model, theme));
     draw_line(buffer, next_line(), &headline(model, theme));
-    draw_ends(buffer, next_line(), &tabs(model), &filter_in_force(model));
+    draw_ends(buffer, next_line(), &tabs(model), &settings(model));
 
     let mut bottom = area.rows().rev();
     let last_line = bottom.next().unwrap_or_default();
@@ -112,7 +111,7 @@ fn state_of_data(model: &Model, theme: Theme) -> Line<'static> {
 
 fn state_of_source(model: &Model, health: &SourceHealth, theme: Theme) -> Line<'static> {
     let lasting = |state: &str| match health.since {
-        Some(since) => format!("{state} for {}", age(since, model.server_now(), true)),
+        Some(since) => format!("{state} for {}", model.times().lasting(Since::seen_at(since))),
         None => state.to_owned(),
     };
 
@@ -148,13 +147,18 @@ fn tabs(model: &Model) -> Line<'static> {
     line
 }
 
-fn filter_in_force(model: &Model) -> Line<'static> {
-    match (&model.filter.requested, &*model.filter.applied) {
-        (Some(requested), _) if requested.is_empty() => Line::from("filter: none (waiting)"),
-        (Some(requested), _) => Line::from(format!("filter: {requested} (waiting)")),
-        (None, "") => Line::default(),
-        (None, applied) => Line::from(format!("filter: {applied}")),
-    }
+/// The filter in force, and the zone of the times in the list, if there are any.
+fn settings(model: &Model) -> Line<'static> {
+    let filter = match (&model.filter.requested, &*model.filter.applied) {
+        (Some(requested), _) if requested.is_empty() => Some("filter: none (waiting)".to_owned()),
+        (Some(requested), _) => Some(format!("filter: {requested} (waiting)")),
+        (None, "") => None,
+        (None, applied) => Some(format!("filter: {applied}")),
+    };
+    let times = model.times();
+    let zone = times.are_absolute().then(|| format!("times: {}", times.zone()));
+
+    Line::from([filter, zone].into_iter().flatten().collect::<Vec<_>>().join("  "))
 }
 
 /// What else is to be known, in one line.
@@ -216,7 +220,7 @@ fn draw_details(buffer: &mut Buffer, area: Rect, model: &Model, key: &Key, theme
 }
 
 fn draw_list(buffer: &mut Buffer, area: Rect, model: &Model, theme: Theme) {
-    let layout = columns::layout(model.tab, area.width);
+    let layout = columns::layout(model.tab, model.time_format, area.width);
     let mut lines = area.rows();
     let Some(head) = lines.next() else {
         return;
@@ -224,7 +228,7 @@ fn draw_list(buffer: &mut Buffer, area: Rect, model: &Model, theme: Theme) {
     draw_head(buffer, head, model, &layout);
 
     let cluster = &model.cluster;
-    let now = model.server_now();
+    let times = model.times();
     let units = match model.tab {
         Tab::Machines => cluster.count_units_by_machine(),
         Tab::Units | Tab::Events => std::collections::HashMap::new(),
@@ -236,14 +240,14 @@ fn draw_list(buffer: &mut Buffer, area: Rect, model: &Model, theme: Theme) {
             Key::Unit(key) => cluster
                 .units
                 .get(key)
-                .map(|unit| columns::unit_cell(column, unit, now, theme)),
+                .map(|unit| columns::unit_cell(column, unit, &times, theme)),
             Key::Machine(id) => cluster
                 .machines
                 .get(id)
-                .map(|machine| columns::machine_cell(column, machine, &units, now, theme)),
+                .map(|machine| columns::machine_cell(column, machine, &units, &times, theme)),
             Key::Event(number) => model
                 .event(*number)
-                .map(|event| columns::event_cell(column, event, now, theme)),
+                .map(|event| columns::event_cell(column, event, &times, theme)),
         };
 
         draw_cells(buffer, line, &layout, cell);

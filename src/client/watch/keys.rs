@@ -23,6 +23,8 @@ pub(super) enum KeyCommand {
     /// Sorts by the next order.
     Sort,
     Reverse,
+    /// Writes times in the next format.
+    Times,
     /// Begins to type a filter.
     Filter,
 }
@@ -59,6 +61,7 @@ pub(super) fn command(key: KeyEvent) -> Option<KeyCommand> {
         (KeyCode::BackTab, _) => KeyCommand::PreviousTab,
         (KeyCode::Char('s'), false) => KeyCommand::Sort,
         (KeyCode::Char('r'), false) => KeyCommand::Reverse,
+        (KeyCode::Char('t'), false) => KeyCommand::Times,
         (KeyCode::Char('/'), false) => KeyCommand::Filter,
         _ => return None,
     };

@@ -23,7 +23,7 @@ use self::updates::Updates;
 use super::CommandError;
 use super::connection::{ClientError, MonitorClient, SubscriptionEvent};
 use crate::cli::WatchOptions;
-use crate::report::Message;
+use crate::report::{Message, TimeFormat, Times};
 
 /// Shows the cluster until the reader leaves. Returns the exit status.
 pub(super) async fn run(options: &WatchOptions) -> Result<ExitCode, CommandError> {
@@ -36,12 +36,17 @@ pub(super) async fn run(options: &WatchOptions) -> Result<ExitCode, CommandError
         Theme::Monochrome
     };
 
+    let format = options
+        .time
+        .map_or(TimeFormat::Relative, super::terminal::time_format);
+    let zone = super::terminal::time_zone();
+
     // A terminal without cursor addressing, such as a shell in an editor, is no screen.
     let is_dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
     if options.plain || !is_terminal || is_dumb {
-        plain::run(&server, &filter, theme).await
+        plain::run(&server, &filter, theme, &Times::new(0, format, &zone)).await
     } else {
-        screen::run(&server, &filter, theme).await
+        screen::run(&server, &filter, theme, (format, zone)).await
     }
 }
 

@@ -12,7 +12,10 @@ use super::keys::{self, FilterCommand, KeyCommand};
 use super::list::{Key, List};
 use super::order::{self, Order, Tab};
 use crate::actions::Actions;
-use crate::report::{ClusterState, EventRow, InvalidMessage, Message, Milliseconds, Pending};
+use crate::report::{
+    ClusterState, EventRow, InvalidMessage, Message, Milliseconds, Pending, TimeFormat, TimeZone,
+    Times,
+};
 
 /// The whole screen.
 #[derive(Debug)]
@@ -29,6 +32,10 @@ pub(super) struct Model {
     pub(super) tab: Tab,
     /// What is wrong, but not for long enough to be a problem.
     pub(super) pending: Pending,
+    /// How times are written in lists.
+    pub(super) time_format: TimeFormat,
+    /// The zone of the terminal.
+    time_zone: TimeZone,
     /// The lists of the tabs, in the order of [`Tab::ALL`].
     lists: [SortedList; 3],
     /// Whether the cluster has changed since the rows were sorted.
@@ -123,11 +130,19 @@ impl Model {
             mode: Mode::List,
             tab: Tab::Units,
             pending: Pending::default(),
+            time_format: TimeFormat::default(),
+            time_zone: TimeZone::UTC,
             lists: Default::default(),
             is_changed: true,
             server_time: None,
             now,
         }
+    }
+
+    /// Sets how times are written, until a key changes it, and the zone of the terminal.
+    pub(super) fn set_times(&mut self, format: TimeFormat, zone: TimeZone) {
+        self.time_format = format;
+        self.time_zone = zone;
     }
 
     /// Moves the present on.
@@ -216,6 +231,7 @@ impl Model {
             (_, KeyCommand::PreviousTab) => self.show_next(Tab::ALL.len() - 1),
             (_, KeyCommand::Sort) => self.sort_by_next(),
             (_, KeyCommand::Reverse) => self.reverse(),
+            (_, KeyCommand::Times) => self.time_format = self.time_format.next(),
             (_, KeyCommand::Filter) => {
                 let text = refusal.map(|refusal| refusal.filter);
                 let text = text.as_deref().unwrap_or(self.filter.subscribed());
@@ -269,6 +285,19 @@ impl Model {
         };
         let elapsed = self.now.saturating_duration_since(moment).as_millis();
         time + u64::try_from(elapsed).unwrap_or(u64::MAX)
+    }
+
+    /// Writes times in lists, and wherever there is little room.
+    pub(super) fn times(&self) -> Times {
+        Times::new(self.server_now(), self.time_format, &self.time_zone)
+    }
+
+    /// Writes times in details, which always have room for more than an age.
+    pub(super) fn detail_times(&self) -> Times {
+        match self.time_format {
+            TimeFormat::Relative => Times::utc(self.server_now()),
+            TimeFormat::Local | TimeFormat::Utc => self.times(),
+        }
     }
 
     /// How long ago something happened on this machine.

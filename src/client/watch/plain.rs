@@ -11,7 +11,7 @@ use crate::client::CommandError;
 use crate::client::connection::{ClientError, MonitorClient, SubscriptionEvent};
 use crate::client::stdio::{print_note, reader_is_gone};
 use crate::report::table::printable;
-use crate::report::{ClusterState, EventRow, InvalidMessage, Message, RowTopic, utc};
+use crate::report::{ClusterState, EventRow, InvalidMessage, Message, RowTopic, Times};
 
 /// How many events are printed that happened before.
 const EARLIER_EVENTS: usize = 10;
@@ -21,6 +21,7 @@ pub(super) async fn run(
     server: &MonitorClient,
     filter: &str,
     theme: Theme,
+    times: &Times,
 ) -> Result<ExitCode, CommandError> {
     let query = format!("topics=events&{}", super::query(filter));
     let mut updates = Updates::of(server.subscribe(&query));
@@ -36,7 +37,7 @@ pub(super) async fn run(
             let events = lines.new_events(message).map_err(|error| {
                 ClientError::NotFleetMonitor(server.address.clone(), error.to_string())
             })?;
-            print(&events, theme)?;
+            print(&events, theme, times)?;
         }
 
         messages = tokio::select! {
@@ -104,17 +105,17 @@ impl Lines {
 }
 
 /// Writes events to stdout, where they can be read at once.
-fn print(events: &[EventRow], theme: Theme) -> io::Result<()> {
+fn print(events: &[EventRow], theme: Theme, times: &Times) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     for event in events {
-        writeln!(stdout, "{}", line(event, theme))?;
+        writeln!(stdout, "{}", line(event, theme, times))?;
     }
     stdout.flush()
 }
 
-/// The line of an event.
-fn line(event: &EventRow, theme: Theme) -> String {
-    let line = format!("{} {:<7} {}", utc(event.time), event.severity, event.text);
+/// The line of an event. It is kept, and so it has no age.
+fn line(event: &EventRow, theme: Theme, times: &Times) -> String {
+    let line = format!("{} {:<7} {}", times.rfc_3339(event.time), event.severity, event.text);
     // An escape sequence in a text must not reach the terminal.
     let printable = printable(&line);
 
@@ -129,6 +130,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::report::{TimeFormat, TimeZone};
     use crate::snapshots::assert_catalogue;
 
     fn event(number: u64) -> Value {
@@ -204,15 +206,19 @@ mod tests {
             event("warning", "db.service on 172.17.8.102: active/running → failed/failed");
         let info = event("info", "machine 172.17.8.102 joined the cluster");
         let hostile = event("info", "a\x1b[2Jb\nc");
+        let utc = Times::utc(0);
+        let berlin = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
+        let local = Times::new(0, TimeFormat::Local, &berlin);
 
         assert_catalogue(
             "watch-lines",
             [
-                ("a warning", line(&warning, Theme::Monochrome)),
-                ("an info", line(&info, Theme::Colored)),
-                ("control characters", line(&hostile, Theme::Monochrome)),
+                ("a warning", line(&warning, Theme::Monochrome, &utc)),
+                ("an info", line(&info, Theme::Colored, &utc)),
+                ("in the zone of the terminal", line(&info, Theme::Monochrome, &local)),
+                ("control characters", line(&hostile, Theme::Monochrome, &utc)),
             ],
         );
-        assert!(line(&warning, Theme::Colored).starts_with('\x1b'));
+        assert!(line(&warning, Theme::Colored, &utc).starts_with('\x1b'));
     }
 }

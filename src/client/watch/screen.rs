@@ -15,7 +15,7 @@ use super::updates::Updates;
 use crate::actions::Actions;
 use crate::client::CommandError;
 use crate::client::connection::{ClientError, MonitorClient, SubscriptionEvent};
-use crate::report::Message;
+use crate::report::{Message, TimeFormat, TimeZone};
 
 /// The shortest time between two drawings because of messages.
 const BETWEEN_UPDATES: Duration = Duration::from_millis(200);
@@ -29,6 +29,7 @@ pub(super) async fn run(
     server: &MonitorClient,
     filter: &str,
     theme: Theme,
+    (time_format, time_zone): (TimeFormat, TimeZone),
 ) -> Result<ExitCode, CommandError> {
     // A monitor that does not answer is reported in the shell, not on a screen.
     let subscribe = |filter: &str| Updates::of(server.subscribe(&super::query(filter)));
@@ -36,6 +37,7 @@ pub(super) async fn run(
     let first = super::first_messages(&mut updates).await?;
 
     let mut model = Model::new(filter, Instant::now());
+    model.set_times(time_format, time_zone);
     let mut actions = None;
     receive(&mut model, server, first, &mut actions)?;
 

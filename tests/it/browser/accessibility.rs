@@ -43,6 +43,16 @@ async fn axe_finds_nothing_when_a_machine_is_lost() {
 }
 
 #[tokio::test]
+async fn axe_finds_nothing_in_times_of_any_zone() {
+    let views = [
+        "#tab=units&open=cron.timer/9c4b7a2e1d3f48568e0f1a2b3c4d5e6f&times=local",
+        "#tab=timeline&times=utc",
+    ];
+    let silent = Recording::of_etcd(&THREE_UNITS).silent(0.1, 24);
+    assert_views_are_accessible(&silent, &views, "$$('time').length > 2").await;
+}
+
+#[tokio::test]
 async fn axe_finds_nothing_while_a_cause_is_muted_and_notifications_are_offered() {
     let axe = axe!();
     let browser = browser!();

@@ -340,6 +340,8 @@ fn start_driver() -> std::io::Result<(Child, u16)> {
 fn try_driver() -> std::io::Result<(Child, Result<u16, String>)> {
     let mut driver = Command::new("chromedriver")
         .arg("--port=0")
+        // The zone of the viewer is not UTC, and has no summer time.
+        .env("TZ", "Asia/Kolkata")
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()?;

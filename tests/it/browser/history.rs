@@ -9,8 +9,8 @@ use super::recording::{DB, Recording, WEB, list, listing, three_units};
 const TIME_OF: &str = "((selector) => Date.parse($(selector).dateTime))";
 const ENTER: &str = "\u{e007}";
 const LEFT: &str = "\u{e012}";
-/// A time of day, such as 14:03:22.
-const CLOCK: &str = r"/(^|\s)\d\d:\d\d:\d\d$/";
+/// A time of day with its zone, such as 14:03:22 +05:30.
+const CLOCK: &str = r"/(^|\s)\d\d:\d\d:\d\d (UTC|\+05:30)$/";
 
 #[tokio::test]
 async fn a_unit_without_events_says_since_when_it_has_none() {

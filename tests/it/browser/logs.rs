@@ -158,6 +158,14 @@ async fn the_last_lines_are_shown_and_then_each_as_it_is_written() {
     assert_eq!(page.value(times).await, true);
     assert_eq!(page.value("$('.log-machine').checkVisibility()").await, false, "there is one");
 
+    // 1 ms after the beginning of 1970.
+    let time = "$$('.log-time')[2].textContent";
+    assert_eq!(page.value(time).await, "1970-01-01 05:30:00");
+    page.value("$('#times').value = 'utc', $('#times').dispatchEvent(new Event('change'))")
+        .await;
+    page.until(&format!("{time} === '1970-01-01 00:00:00'")).await;
+    assert_eq!(page.value("$('.log-zone').textContent.endsWith('UTC')").await, true);
+
     viewer.send(&lines(4..100)).await;
     page.until("$$('.log-line').length === 99").await;
     assert_eq!(page.value(BELOW).await, 0, "the newest is in view");

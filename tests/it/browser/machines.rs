@@ -74,7 +74,7 @@ async fn a_silent_machine_is_neither_present_nor_lost_and_its_units_have_the_age
         .await;
     assert_eq!(browser.value("$('.card').dataset.away").await, "silent");
     assert_eq!(browser.value("texts('.card .away:not([hidden])').length").await, 1);
-    assert_eq!(browser.value("numbers($('.card .away').textContent)").await, "2", "hours");
+    assert_eq!(browser.value("numbers($('.card .away .age').textContent)").await, "2", "hours");
     assert_eq!(browser.value("[headline(), tone()]").await, json!(["machine_silent", "warn"]));
     browser
         .until("$('#headline').textContent.includes('10.0.0.2') && $('#headline time')")

@@ -32,6 +32,7 @@ const SAMPLES = {
   version: "0.11.8",
   word: "running",
   words: "stale",
+  zone: "+02:00",
   wrong: 1,
 };
 
@@ -47,7 +48,10 @@ function parametersOf(make) {
 }
 
 function textOf(text) {
-  if (typeof text === "function") return String(text(...parametersOf(text).map(sample)));
+  if (typeof text === "function") {
+    const made = text(...parametersOf(text).map(sample));
+    return Array.isArray(made) ? made.join("") : String(made);
+  }
   return Array.isArray(text) ? text.join("\n") : text;
 }
 
@@ -60,7 +64,7 @@ function catalogue(words, verdicts) {
       texts.push([`${group}.${name}`, textOf(text)]);
     }
   }
-  for (const name of ["alreadySo", "andMore", "orEarlier", "reconnecting"]) {
+  for (const name of ["alreadySo", "andMore", "listName", "orEarlier", "reconnecting", "withZone"]) {
     texts.push([name, textOf(words[name])]);
   }
   const desired = [[40, 40], [39, 40], [1, 40], [0, 40], [1, 1], [0, 1]];

@@ -43,7 +43,7 @@ async fn the_page_of_a_cluster_with_problems_reads_like_this() {
     let opened = format!("tab=units&open=cron.timer/{DB}");
     let views = [
         (opened.as_str(), "body", ".opened"),
-        ("tab=machines", panel, ".unit-name"),
+        ("tab=machines", panel, ".card .next-steps:not([hidden])"),
         ("tab=timeline", panel, ".event"),
     ];
 

@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
+use jiff::Timestamp;
 use serde_json::Value;
-use time::{Date, Month, Time, UtcDateTime};
 use tokio::time::sleep;
 
 use super::{ALERT_TIMING, Bench, alerts_to};
@@ -15,33 +15,14 @@ const WAITING: &str = r#"fleet_monitor_notifications_waiting{to="alertmanager"}"
 
 /// The units of the alerts, and how many seconds after the request each of them ends.
 fn ends(posted: &Posted) -> Vec<(String, f64)> {
-    let now = UtcDateTime::now();
+    let now = Timestamp::now();
     let alerts = posted.json();
     let alerts = alerts.as_array().unwrap().iter().map(|alert| {
         let unit = alert["labels"]["unit"].as_str().unwrap().to_owned();
-        let ends = parse_rfc3339(alert["endsAt"].as_str().unwrap());
-        (unit, (ends - now).as_seconds_f64())
+        let ends: Timestamp = alert["endsAt"].as_str().unwrap().parse().unwrap();
+        (unit, ends.duration_since(now).as_secs_f64())
     });
     alerts.collect()
-}
-
-/// Of the form `2023-11-14T22:13:20.250Z`.
-fn parse_rfc3339(text: &str) -> UtcDateTime {
-    let numbers: Vec<u16> = text
-        .trim_end_matches('Z')
-        .split(['-', 'T', ':', '.'])
-        .map(|number| number.parse().unwrap())
-        .collect();
-    let [year, month, day, hour, minute, second, millisecond] = numbers[..] else {
-        panic!("{text}");
-    };
-    let small = |number: u16| u8::try_from(number).unwrap();
-
-    let month = Month::try_from(small(month)).unwrap();
-    let date = Date::from_calendar_date(i32::from(year), month, small(day)).unwrap();
-    let time =
-        Time::from_hms_milli(small(hour), small(minute), small(second), millisecond).unwrap();
-    UtcDateTime::new(date, time)
 }
 
 #[tokio::test]

@@ -8,8 +8,7 @@ use ratatui::style::Style;
 
 use super::super::order::{Order, Tab};
 use super::theme::Theme;
-use crate::report::duration::age;
-use crate::report::{EventRow, MachineRow, Milliseconds, Since, UnitCount, UnitRow, utc, verdicts};
+use crate::report::{EventRow, MachineRow, Since, TimeFormat, Times, UnitCount, UnitRow, verdicts};
 
 /// A column of one list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +24,10 @@ pub(super) enum Column {
     Units,
     Version,
     Metadata,
+    /// The time of an event in full.
     Time,
+    /// The time of an event, if the reader wants times.
+    At,
     Ago,
     Severity,
     Kind,
@@ -48,8 +50,8 @@ pub(super) struct ListCell<'a> {
 }
 
 /// The columns of a list that fit into a width, each with its own width.
-pub(super) fn layout(tab: Tab, width: u16) -> Vec<(Column, u16)> {
-    let columns = columns(tab, width);
+pub(super) fn layout(tab: Tab, format: TimeFormat, width: u16) -> Vec<(Column, u16)> {
+    let columns = columns(tab, format, width);
     let gaps = u16::try_from(columns.len()).unwrap_or(0).saturating_sub(1);
     let fixed: u16 = columns.iter().map(|(_, width)| width.cells()).sum();
     let left = width.saturating_sub(fixed + gaps);
@@ -64,15 +66,23 @@ pub(super) fn layout(tab: Tab, width: u16) -> Vec<(Column, u16)> {
         .collect()
 }
 
-fn columns(tab: Tab, width: u16) -> Vec<(Column, Width)> {
+fn columns(tab: Tab, format: TimeFormat, width: u16) -> Vec<(Column, Width)> {
     use Column::{
-        Ago, Kind, Machine, MachineId, Metadata, Presence, Reason, Severity, Since, State, Text,
-        Time, Unit, Units, Verdict, Version,
+        Ago, At, Kind, Machine, MachineId, Metadata, Presence, Reason, Severity, Since, State,
+        Text, Time, Unit, Units, Verdict, Version,
     };
     use Width::{Cells, Share};
 
     // `activating/auto-restart` needs the larger one.
     let state = if width < 100 { 18 } else { 23 };
+    // A time takes more room than an age.
+    let is_relative = format == TimeFormat::Relative;
+    let (least_since, since) = if is_relative { (36, 9) } else { (41, 14) };
+    let when: [(u16, Column, Width); 2] = if is_relative {
+        [(120, Time, Cells(20)), (0, Ago, Cells(8))]
+    } else {
+        [(0, At, Cells(12)), (120, Ago, Cells(8))]
+    };
     // Each column with the least width of the screen in which it has its place.
     let all: &[(u16, Column, Width)] = match tab {
         Tab::Units => &[
@@ -80,21 +90,21 @@ fn columns(tab: Tab, width: u16) -> Vec<(Column, Width)> {
             (56, State, Cells(state)),
             (0, Verdict, Cells(12)),
             (72, Machine, Cells(15)),
-            (36, Since, Cells(9)),
+            (least_since, Since, Cells(since)),
             (120, Reason, Share(3)),
         ],
         Tab::Machines => &[
             (0, Machine, Cells(15)),
             (160, MachineId, Cells(32)),
             (0, Presence, Cells(8)),
-            (36, Since, Cells(9)),
+            (least_since, Since, Cells(since)),
             (48, Units, Cells(8)),
             (100, Version, Cells(8)),
-            (56, Metadata, Share(1)),
+            (60, Metadata, Share(1)),
         ],
         Tab::Events => &[
-            (120, Time, Cells(20)),
-            (0, Ago, Cells(8)),
+            when[0],
+            when[1],
             (56, Severity, Cells(8)),
             (120, Kind, Cells(16)),
             (0, Text, Share(1)),
@@ -136,6 +146,7 @@ impl Column {
             Column::Version => "fleet",
             Column::Metadata => "metadata",
             Column::Time => "time",
+            Column::At => "at",
             Column::Ago => "ago",
             Column::Severity => "severity",
             Column::Kind => "event",
@@ -153,18 +164,18 @@ impl Column {
                 self == Column::Machine
             }
             (Tab::Units | Tab::Machines, Order::Since) => self == Column::Since,
-            (Tab::Events, _) => self == Column::Ago,
+            (Tab::Events, _) => matches!(self, Column::Ago | Column::At),
         }
     }
 }
 
 /// The cell of a unit.
-pub(super) fn unit_cell(
+pub(super) fn unit_cell<'a>(
     column: Column,
-    unit: &UnitRow,
-    now: Milliseconds,
+    unit: &'a UnitRow,
+    times: &Times,
     theme: Theme,
-) -> ListCell<'_> {
+) -> ListCell<'a> {
     let style = theme.verdict(&unit.verdict);
     match column {
         Column::Unit => ListCell::plain(&*unit.unit),
@@ -174,7 +185,7 @@ pub(super) fn unit_cell(
         Column::State => ListCell::plain(unit.state()),
         Column::Verdict => ListCell::styled(verdicts::word(&unit.verdict), style),
         Column::Machine => ListCell::plain(unit.place().unwrap_or("-")),
-        Column::Since => ListCell::plain(Since::of_unit(unit).age(now)),
+        Column::Since => ListCell::plain(times.brief(Since::of_unit(unit))),
         Column::Reason => ListCell::plain(&*unit.reason),
         _ => ListCell::plain(""),
     }
@@ -185,7 +196,7 @@ pub(super) fn machine_cell<'a>(
     column: Column,
     machine: &'a MachineRow,
     units: &HashMap<&str, UnitCount>,
-    now: Milliseconds,
+    times: &Times,
     theme: Theme,
 ) -> ListCell<'a> {
     match column {
@@ -195,7 +206,7 @@ pub(super) fn machine_cell<'a>(
             let status = machine.status();
             ListCell::styled(status.word(), theme.tone(status.tone()))
         }
-        Column::Since => ListCell::plain(Since::of_machine(machine).age(now)),
+        Column::Since => ListCell::plain(times.brief(Since::of_machine(machine))),
         Column::Units => {
             let count = units.get(&*machine.machine).copied().unwrap_or_default();
             ListCell::plain(count.all.to_string())
@@ -207,16 +218,17 @@ pub(super) fn machine_cell<'a>(
 }
 
 /// The cell of an event.
-pub(super) fn event_cell(
+pub(super) fn event_cell<'a>(
     column: Column,
-    event: &EventRow,
-    now: Milliseconds,
+    event: &'a EventRow,
+    times: &Times,
     theme: Theme,
-) -> ListCell<'_> {
+) -> ListCell<'a> {
     let style = severity_style(event, theme);
     match column {
-        Column::Time => ListCell::plain(utc(event.time)),
-        Column::Ago => ListCell::plain(age(event.time, now, true)),
+        Column::Time => ListCell::plain(times.rfc_3339(event.time)),
+        Column::At => ListCell::plain(times.brief(Since::seen_at(event.time))),
+        Column::Ago => ListCell::plain(Since::seen_at(event.time).age(times.now())),
         Column::Severity => ListCell::styled(&*event.severity, style),
         Column::Kind => ListCell::plain(&*event.event),
         Column::Text => ListCell::styled(&*event.text, style),
@@ -248,9 +260,13 @@ mod tests {
 
     #[test]
     fn at_any_width_the_columns_fit() {
-        for tab in Tab::ALL {
+        let formats = [TimeFormat::Relative, TimeFormat::Local];
+        for (tab, format) in Tab::ALL
+            .into_iter()
+            .flat_map(|tab| formats.map(|format| (tab, format)))
+        {
             for width in 30..300 {
-                let layout = layout(tab, width);
+                let layout = layout(tab, format, width);
                 let gaps = u16::try_from(layout.len()).unwrap() - 1;
                 let used: u16 = layout.iter().map(|(_, width)| width).sum();
 
@@ -263,7 +279,7 @@ mod tests {
     #[test]
     fn a_narrow_screen_keeps_the_name_and_the_verdict() {
         let columns = |width| -> Vec<Column> {
-            layout(Tab::Units, width)
+            layout(Tab::Units, TimeFormat::Relative, width)
                 .into_iter()
                 .map(|(column, _)| column)
                 .collect()

@@ -8,10 +8,10 @@ use super::super::model::Model;
 use super::columns::severity_style;
 use super::theme::Theme;
 use crate::actions::ActionSubject;
-use crate::report::duration::age;
+use crate::report::counted::counted;
 use crate::report::{
     EventRow, MachineRow, ProblemUnits, Since, UnitRow, UnitRowKey, next_steps, subject_of_machine,
-    subject_of_unit, utc, verdicts,
+    subject_of_unit, verdicts,
 };
 
 /// The lines of a row's details; those at the end matter least.
@@ -46,8 +46,9 @@ fn unit_lines<'a>(model: &'a Model, key: &'a UnitRowKey, theme: Theme) -> Vec<Li
 }
 
 fn unit_facts<'a>(model: &'a Model, unit: &'a UnitRow, theme: Theme) -> Vec<Line<'a>> {
-    let since = Since::of_unit(unit).age(model.server_now());
-    let state_age = Since::of_state(unit).age(model.server_now());
+    let times = model.detail_times();
+    let since = times.lasting(Since::of_unit(unit));
+    let state_since = times.lasting(Since::of_state(unit));
 
     let mut verdict = fact(
         "Verdict",
@@ -55,11 +56,11 @@ fn unit_facts<'a>(model: &'a Model, unit: &'a UnitRow, theme: Theme) -> Vec<Line
     );
     verdict.push_span(format!(" for {since}: {}", unit.reason));
     let state = match &unit.load {
-        Some(load) => format!("{} ({load}) for {state_age}", unit.state()),
+        Some(load) => format!("{} ({load}) for {state_since}", unit.state()),
         None => "not reported by any machine".to_owned(),
     };
 
-    let problem = ProblemUnits::of(&model.cluster).describe(unit, model.server_now());
+    let problem = ProblemUnits::of(&model.cluster).describe(unit, &times);
     let mut lines = vec![verdict];
     lines.extend(problem.map(|problem| fact("Problem", problem)));
     lines.push(fact("State", state));
@@ -97,18 +98,19 @@ fn machine_lines<'a>(model: &'a Model, id: &'a str, theme: Theme) -> Vec<Line<'a
     let mut lines = vec![Line::styled(machine.name(), Theme::heading()), Line::default()];
     lines.extend(machine_facts(model, machine));
     lines.extend(step_lines(model, &subject_of_machine(machine)));
+    lines.extend(ran_lines(model, machine));
     lines.extend(latest_events(model, |event| event.machine.as_deref() == Some(id), theme));
     lines
 }
 
 fn machine_facts<'a>(model: &'a Model, machine: &'a MachineRow) -> Vec<Line<'a>> {
-    let age = Since::of_machine(machine).age(model.server_now());
+    let lasting = model.detail_times().lasting(Since::of_machine(machine));
     let counts = model.cluster.count_units_by_machine();
     let units = counts.get(&*machine.machine).copied().unwrap_or_default();
 
     let mut lines = vec![
         fact("ID", &*machine.machine),
-        fact("State", format!("{} for {age}", machine.status().word())),
+        fact("State", format!("{} for {lasting}", machine.status().word())),
         fact("Units", format!("{}, {} not ok", units.all, units.wrong)),
     ];
     lines.extend(machine.version.as_deref().map(|version| fact("fleet", version)));
@@ -116,17 +118,49 @@ fn machine_facts<'a>(model: &'a Model, machine: &'a MachineRow) -> Vec<Line<'a>>
     lines
 }
 
+/// The units that ran on a machine when it was lost, below a heading; nothing for any other.
+fn ran_lines<'a>(model: &'a Model, machine: &'a MachineRow) -> Vec<Line<'a>> {
+    if machine.ran.is_empty() {
+        return vec![];
+    }
+
+    let count = counted(machine.ran.len(), "unit");
+    let heading = Line::styled(format!("{count} ran here when it was lost"), Theme::heading());
+    let units = machine.ran.iter().map(|unit| where_now(model, machine, unit));
+    let units = units.map(|unit| Line::from(format!("  {unit}")));
+    [Line::default(), heading].into_iter().chain(units).collect()
+}
+
+/// A unit that ran on a lost machine, and where it is now.
+fn where_now(model: &Model, lost: &MachineRow, unit: &str) -> String {
+    let first = (unit.to_owned(), None);
+    let rows = model
+        .cluster
+        .units
+        .range(first..)
+        .take_while(|((name, _), _)| name == unit);
+    let places: Vec<&str> = rows
+        .filter(|((_, machine), _)| machine.as_deref() != Some(&*lost.machine))
+        .filter_map(|(_, row)| row.place())
+        .collect();
+
+    if places.is_empty() {
+        unit.to_owned()
+    } else {
+        format!("{unit}, now on {}", places.join(", "))
+    }
+}
+
 fn event_lines(model: &Model, number: u64) -> Vec<Line<'_>> {
     let Some(event) = model.event(number) else {
         return vec![Line::from("This event is no longer kept.")];
     };
 
-    let ago = age(event.time, model.server_now(), true);
     let mut lines = vec![
         Line::styled(&*event.text, Theme::heading()),
         Line::default(),
         fact("Event", format!("{} ({})", event.event, event.severity)),
-        fact("Time", format!("{}, {ago} ago", utc(event.time))),
+        fact("Time", model.detail_times().ago(event.time)),
     ];
     lines.extend(event.unit.as_deref().map(|unit| fact("Unit", unit)));
     lines.extend(event.machine.as_deref().map(|machine| fact("Machine", machine)));
@@ -153,13 +187,14 @@ fn latest_events<'a>(
     theme: Theme,
 ) -> Vec<Line<'a>> {
     const MOST: usize = 50;
+    let times = model.detail_times();
     let events = model.cluster.events.iter().rev().filter(|event| is_selected(event));
     let events: Vec<Line> = events
         .take(MOST)
         .map(|event| {
-            let ago = age(event.time, model.server_now(), true);
+            let age = Since::seen_at(event.time).age(times.now());
             Line::from(vec![
-                Span::from(format!("  {ago:>7} ago  ")),
+                Span::from(format!("  {age:>7} ago  {}  ", times.at(event.time))),
                 Span::styled(&*event.text, severity_style(event, theme)),
             ])
         })

@@ -5,7 +5,6 @@ use ratatui::text::{Line, Span};
 use super::super::model::{Connection, Model};
 use super::theme::Theme;
 use crate::report::counted::counted;
-use crate::report::duration::duration;
 use crate::report::problems;
 
 /// How many problems are named at most. A line of a screen has no room for more.
@@ -16,8 +15,10 @@ const MAX_NAMED: usize = 20;
 pub(super) fn headline(model: &Model, theme: Theme) -> Line<'_> {
     let mut line = Line::default();
     if let (Connection::Lost { .. }, Some(last)) = (&model.connection, model.last_message) {
-        let age = duration(model.elapsed(last).as_secs());
-        line.push_span(Span::styled(format!("as of {age} ago: "), theme.bad()));
+        let elapsed = u64::try_from(model.elapsed(last).as_millis()).unwrap_or(u64::MAX);
+        let times = model.times();
+        let ago = times.ago(times.now().saturating_sub(elapsed));
+        line.push_span(Span::styled(format!("as of {ago}: "), theme.bad()));
     }
 
     let problems = problem_spans(model, theme);

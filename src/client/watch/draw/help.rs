@@ -14,6 +14,7 @@ Enter              details of the row
 Esc                back
 s                  sort by the next column
 r                  reverse the order
+t                  times: ages, in this zone, in UTC
 /                  filter, such as state:failed web@*
 ?                  this help
 Ctrl-Z             suspend
@@ -22,7 +23,8 @@ q  Ctrl-C          quit
 The row under the cursor stays in its line while others
 move. After g the first rows are always visible.
 
-An age such as \"≥ 5 min\" began before the monitor started.";
+What is \"≥ 5 min\" old, or since \"≤ 14:03:22\", began before
+the monitor started.";
 
 /// Draws the box in the middle of the screen.
 pub(super) fn draw(buffer: &mut Buffer, area: Rect) {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::super::model::Request;
 use super::*;
 use crate::actions::{ClusterAccess, LinkTemplate, commands};
-use crate::report::Message;
+use crate::report::{Message, TimeFormat, TimeZone};
 use crate::snapshots::assert_text;
 
 const WEB: &str = "3f1a8c5e9b2d4f60a7c1d2e3b4f50617";
@@ -86,7 +86,8 @@ fn messages() -> Vec<Value> {
             {"machine": WEB, "ip": "172.17.8.101", "metadata": "region=us-west,role=web",
                 "version": "1.0.0", "leader": true, "since": NOW - 400_000},
             {"machine": DB, "ip": "172.17.8.102", "silent_since": NOW - 3_000},
-            {"machine": OLD, "ip": "172.17.8.103", "lost_since": NOW - 300_000},
+            {"machine": OLD, "ip": "172.17.8.103", "lost_since": NOW - 300_000,
+                "ran": ["agent.service", "web@07.service"]},
         ]}),
         json!({"type": "snapshot", "topic": "problems", "rows": [
             problem("1", "failed", ("db.service", DB), 80, "db.service failed on 172.17.8.102"),
@@ -184,6 +185,25 @@ fn details_say_what_is_known_and_which_commands_help() {
 
     press(&mut model, &[KeyCode::Char('2'), KeyCode::Enter]);
     assert_screen("watch-machine-80x24", &mut model, SMALL);
+}
+
+#[test]
+fn a_key_switches_all_times_to_the_zone_of_the_terminal_and_to_utc() {
+    let mut model = model();
+    let berlin = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
+    model.set_times(TimeFormat::Relative, berlin);
+
+    press(&mut model, &[KeyCode::Char('t')]);
+    assert_screen("watch-units-local-80x24", &mut model, SMALL);
+    press(&mut model, &[KeyCode::Enter]);
+    assert_screen("watch-unit-local-80x24", &mut model, SMALL);
+
+    press(&mut model, &[KeyCode::Char('t'), KeyCode::Char('3')]);
+    assert_screen("watch-events-utc-80x24", &mut model, SMALL);
+    assert_screen("watch-events-utc-200x60", &mut model, LARGE);
+
+    press(&mut model, &[KeyCode::Char('t')]);
+    assert_screen("watch-events-80x24", &mut model, SMALL);
 }
 
 #[test]
