@@ -225,6 +225,18 @@ pub struct Cli {
     #[arg(long, value_name = "FILE", help_heading = ACCESS)]
     pub token_file: Option<String>,
 
+    /// Certificate (PEM) for HTTPS and WSS on all TCP ports; with --tls-key
+    #[arg(long, value_name = "FILE", help_heading = ACCESS)]
+    pub tls_cert: Option<String>,
+
+    /// The private key (PEM) of that certificate
+    #[arg(long, value_name = "FILE", help_heading = ACCESS)]
+    pub tls_key: Option<String>,
+
+    /// CA certificates (PEM); every client must have a certificate of one of them
+    #[arg(long, value_name = "FILE", help_heading = ACCESS)]
+    pub tls_client_ca: Option<String>,
+
     /// Show unit files to clients: off, masked (values that look like secrets are hidden) or full;
     /// the flag alone means masked [default: off]
     #[arg(

@@ -174,6 +174,7 @@ fn server_settings() -> ServerSettings {
         links: vec![],
         unit_files: None,
         unit_series: Default::default(),
+        tls: None,
     }
 }
 
