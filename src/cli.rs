@@ -17,9 +17,9 @@ use figment::{Metadata, Profile, Provider};
 use serde::Serialize;
 
 pub use commands::{
-    CheckOptions, ClientCommand, ColorChoice, Command, CompletionsOptions, ConnectionOptions,
-    DEFAULT_URL, LogsOptions, Shell, StatusOptions, TOKEN_FILE_VARIABLE, URL_VARIABLE, UnitOptions,
-    WatchOptions,
+    CA_VARIABLE, CERT_VARIABLE, CheckOptions, ClientCommand, ColorChoice, Command,
+    CompletionsOptions, ConnectionOptions, DEFAULT_URL, KEY_VARIABLE, LogsOptions, Shell,
+    StatusOptions, TOKEN_FILE_VARIABLE, URL_VARIABLE, UnitOptions, WatchOptions,
 };
 pub use completions::completions;
 pub use manual::manual_page;

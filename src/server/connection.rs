@@ -12,7 +12,6 @@ use std::convert::Infallible;
 use std::future::pending;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -25,14 +24,11 @@ use super::context::ServerContext;
 use super::events;
 use super::http::{self, HttpReply, StreamUpgrade};
 use super::logs;
-use super::opening::{OpenedConnection, open};
+use super::opening::{FIRST_REQUEST, OpenedConnection, open};
 use super::stream::ClientSocket;
 
 /// The largest head of a request, in bytes.
 const MAX_HEAD: usize = 16 * 1024;
-
-/// How long a stopping server waits for the first request of a client that has just connected.
-pub(super) const FIRST_REQUEST: Duration = Duration::from_secs(1);
 
 /// What the request handler hands over to [`serve`]: the head of the response, and the accepted
 /// request for an event stream.

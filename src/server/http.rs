@@ -109,7 +109,7 @@ pub(super) fn redirect_to_tls(context: &ServerContext, request: &Request<Incomin
 
     let mut response = match redirected {
         Ok(location) => {
-            let message = "only HTTPS is spoken at this port";
+            let message = "only HTTPS is spoken at this port: use https:// in the URL";
             let error = HttpError::new(StatusCode::PERMANENT_REDIRECT, message);
             let mut response = error_response(error);
             response.headers_mut().insert(LOCATION, location);

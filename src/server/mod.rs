@@ -139,8 +139,9 @@ impl Server {
         }
     }
 
-    /// Reads the certificate again when its files have changed, until the server is stopped. As long
-    /// as they cannot be used, the current one is kept: they may not be written completely yet.
+    /// Reads the certificate again when its files have changed, until the server is stopped. As
+    /// long as they cannot be used, the current one is kept: they may not be written completely
+    /// yet.
     pub async fn follow_certificate(&self) {
         let mut last_problem = None;
 
@@ -166,7 +167,7 @@ impl Server {
                     let problem = error.to_string();
                     if last_problem.as_ref() != Some(&problem) {
                         warn!(
-                            "the changed certificate cannot be used, keeping the current one: {problem}"
+                            "the new certificate is rejected, keeping the current one: {problem}"
                         );
                     }
                     last_problem = Some(problem);

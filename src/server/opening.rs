@@ -4,13 +4,13 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 use tokio_util::either::Either;
 use tracing::debug;
 
-use super::connection::FIRST_REQUEST;
 use super::context::ServerContext;
 use super::stream::{ClientSocket, ClientStream};
 use super::tls::ServerTls;
@@ -18,6 +18,9 @@ use super::tls::ServerTls;
 /// The type of the record with which TLS begins: a handshake (RFC 8446, section 5.1). No request of
 /// HTTP begins with this byte.
 const HANDSHAKE: u8 = 22;
+
+/// How long a stopping server waits for the first request of a client that has just connected.
+pub(super) const FIRST_REQUEST: Duration = Duration::from_secs(1);
 
 /// A connection that has begun.
 pub(super) enum OpenedConnection {

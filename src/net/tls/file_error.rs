@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::IdentityError;
+use super::pem::IdentityError;
 
 /// Why files cannot be used for TLS.
 #[derive(Debug, thiserror::Error)]

@@ -16,8 +16,8 @@ const BEGIN_CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----";
 /// A certificate of a file, or what is wrong with it.
 type ParsedCertificate = Result<CertificateDer<'static>, String>;
 
-/// The certificate of a client or a server, with the intermediate certificates up to its CA, and its
-/// private key.
+/// The certificate of a client or a server, with the intermediate certificates up to its CA, and
+/// its private key.
 pub(crate) struct TlsIdentity {
     pub(super) chain: Vec<CertificateDer<'static>>,
     pub(super) key: PrivateKeyDer<'static>,

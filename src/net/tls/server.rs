@@ -9,7 +9,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig, crypto};
 
-use super::{IdentityError, TlsIdentity};
+use super::pem::{IdentityError, TlsIdentity};
 
 /// An encrypted connection to a client.
 pub(crate) type TlsServerStream<S> = tokio_rustls::server::TlsStream<S>;

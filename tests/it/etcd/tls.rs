@@ -172,7 +172,7 @@ fn files_that_cannot_be_used_are_explained() {
         let error = EtcdSource::new(files.settings("https://127.0.0.1:2379", names)).unwrap_err();
         let text = error
             .to_string()
-            .replace(files.path("").to_str().unwrap(), "DIRECTORY");
+            .replace(files.directory().to_str().unwrap(), "DIRECTORY");
         explanations.push((names.join(" "), text));
         error
     };
