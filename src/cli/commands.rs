@@ -28,7 +28,7 @@ pub const DEFAULT_URL: &str = "http://localhost:8989";
 pub enum Command {
     /// One that shows a running monitor.
     #[command(flatten)]
-    Client(ClientCommand),
+    Client(Box<ClientCommand>),
     /// Print the completions for a shell
     Completions(CompletionsOptions),
     /// Print the manual page, for man -l -

@@ -50,7 +50,7 @@ pub(crate) enum ClientError {
     Connect { address: ServerAddress, error: io::Error },
     /// The connection cannot be encrypted.
     #[error("no TLS with {0}: {reason}", reason = tls_advice(.1))]
-    Tls(ServerAddress, HandshakeError),
+    Tls(ServerAddress, Box<HandshakeError>),
     /// No answer came in time.
     #[error("{0} did not answer within {seconds} s", seconds = ANSWER_TIMEOUT.as_secs())]
     NoAnswer(ServerAddress),
@@ -79,13 +79,12 @@ impl ClientError {
     pub(crate) fn is_transient(&self) -> bool {
         match self {
             ClientError::Connect { .. } | ClientError::NoAnswer(_) | ClientError::Lost(..) => true,
-            ClientError::Refused { status, .. } => is_temporary(*status),
             // A server or a proxy that restarts may close a connection at any time.
-            ClientError::Tls(_, HandshakeError::Io(_)) => true,
-            ClientError::Tls(..)
-            | ClientError::Token(..)
-            | ClientError::Query(_)
-            | ClientError::NotFleetMonitor(..) => false,
+            ClientError::Tls(_, reason) => matches!(**reason, HandshakeError::Io(_)),
+            ClientError::Refused { status, .. } => is_temporary(*status),
+            ClientError::Token(..) | ClientError::Query(_) | ClientError::NotFleetMonitor(..) => {
+                false
+            }
         }
     }
 
@@ -211,7 +210,7 @@ impl MonitorClient {
                     // A client certificate is verified after the handshake of TLS 1.3.
                     let tls = self.tls.as_ref().and_then(|tls| tls.explain(&error));
                     match tls {
-                        Some(reason) => ClientError::Tls(self.address.clone(), reason),
+                        Some(reason) => ClientError::Tls(self.address.clone(), Box::new(reason)),
                         None => ClientError::Lost(self.address.clone(), error.to_string()),
                     }
                 }
@@ -244,10 +243,9 @@ impl MonitorClient {
                     .map_err(connect_error)?;
                 match &self.tls {
                     Some(tls) => {
-                        let stream = tls
-                            .connect(host, stream)
-                            .await
-                            .map_err(|error| ClientError::Tls(self.address.clone(), error))?;
+                        let stream = tls.connect(host, stream).await.map_err(|error| {
+                            ClientError::Tls(self.address.clone(), Box::new(error))
+                        })?;
                         HttpConnection::over(stream).await
                     }
                     None => HttpConnection::over(stream).await,

@@ -119,7 +119,7 @@ async fn a_reload_reads_the_certificate_again_or_keeps_the_current_one() {
     let copy = |from: &str, to: &str| fs::copy(files.path(from), files.path(to)).unwrap();
     copy("ours-server.pem", "cert");
     copy("ours-server.key", "key");
-    let mut daemon = program(&files, "cert", "key", None).start().await;
+    let daemon = program(&files, "cert", "key", None).start().await;
     let url = https(&daemon);
     assert!(!check(&files, &url, &["--ca", "ours.pem"]).await.contains("TLS"));
 
