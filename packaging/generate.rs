@@ -18,7 +18,7 @@ use fleet_monitor::config;
 const NOT_IN_THE_FILE: [&str; 5] = ["config", "check_config", "env_file", "help", "version"];
 
 /// Examples for options without a default.
-const EXAMPLES: [(&str, &str); 18] = [
+const EXAMPLES: [(&str, &str); 21] = [
     ("fleetctl", "/opt/bin/fleetctl"),
     ("endpoint", "172.17.8.101"),
     ("tunnel", "bastion.example.com"),
@@ -37,10 +37,13 @@ const EXAMPLES: [(&str, &str); 18] = [
     ("bind", "127.0.0.1"),
     ("journal_port", "19531"),
     ("token_file", "/etc/fleet-monitor.token"),
+    ("tls_cert", "/etc/ssl/fleet-monitor/cert.pem"),
+    ("tls_key", "/etc/ssl/fleet-monitor/key.pem"),
+    ("tls_client_ca", "/etc/ssl/fleet-monitor/clients.pem"),
 ];
 
 /// What an option needs if it is set for the service.
-const OF_THE_SERVICE: [(&str, &str); 10] = [
+const OF_THE_SERVICE: [(&str, &str); 11] = [
     (
         "port",
         "If fleet-monitor.socket is active, it sets the address, and port and bind are ignored.",
@@ -61,6 +64,7 @@ const OF_THE_SERVICE: [(&str, &str); 10] = [
     ("record", "The directory must be in ReadWritePaths= of the service."),
     ("webhook_secret_file", "The service's user must be able to read it."),
     ("token_file", "The service's user must be able to read it."),
+    ("tls_key", "The service's user must be able to read it."),
     ("max_clients", "LimitNOFILE= of the service must be larger."),
     ("log_to", "fleet-monitor.service sets it to journal."),
 ];

@@ -17,9 +17,9 @@ use figment::{Metadata, Profile, Provider};
 use serde::Serialize;
 
 pub use commands::{
-    CheckOptions, ClientCommand, ColorChoice, Command, CompletionsOptions, ConnectionOptions,
-    DEFAULT_URL, LogsOptions, Shell, StatusOptions, TOKEN_FILE_VARIABLE, TimeChoice, URL_VARIABLE,
-    UnitOptions, WatchOptions,
+    CA_VARIABLE, CERT_VARIABLE, CheckOptions, ClientCommand, ColorChoice, Command,
+    CompletionsOptions, ConnectionOptions, DEFAULT_URL, KEY_VARIABLE, LogsOptions, Shell,
+    StatusOptions, TOKEN_FILE_VARIABLE, TimeChoice, URL_VARIABLE, UnitOptions, WatchOptions,
 };
 pub use completions::completions;
 pub use manual::manual_page;
@@ -224,6 +224,18 @@ pub struct Cli {
     /// File with the token that every request must carry
     #[arg(long, value_name = "FILE", help_heading = ACCESS)]
     pub token_file: Option<String>,
+
+    /// Certificate (PEM) for HTTPS and WSS on all TCP ports; with --tls-key
+    #[arg(long, value_name = "FILE", help_heading = ACCESS)]
+    pub tls_cert: Option<String>,
+
+    /// The private key (PEM) of that certificate
+    #[arg(long, value_name = "FILE", help_heading = ACCESS)]
+    pub tls_key: Option<String>,
+
+    /// CA certificates (PEM); every client must have a certificate of one of them
+    #[arg(long, value_name = "FILE", help_heading = ACCESS)]
+    pub tls_client_ca: Option<String>,
 
     /// Show unit files to clients: off, masked (values that look like secrets are hidden) or full;
     /// the flag alone means masked [default: off]

@@ -35,6 +35,7 @@ use crate::feed::Publish;
 use crate::feed::fields::{MachineField, UnitField};
 use crate::notify::PostTarget;
 use crate::problems::ProblemDelays;
+use crate::server::CertificateFiles;
 use crate::server::access::{AllowedHost, AllowedOrigin};
 use crate::server::listen::ListenAddress;
 use crate::source::etcd::TlsFiles;
@@ -102,6 +103,8 @@ pub struct Config {
     /// The file with the token that requests must carry. systemd's credential `token` overrides it;
     /// without either, no token is needed.
     pub token_file: Option<PathBuf>,
+    /// The files for TLS with clients; `None`: no TLS.
+    pub tls: Option<CertificateFiles>,
     /// How much of unit files clients are shown; `None`: nothing.
     pub unit_files: Option<UnitFileMode>,
     /// The largest number of clients at a time; at least one.
@@ -389,6 +392,7 @@ fn load_over(
         allowed_origins: values.list("allowed_origins", |items| parse::each(items, parse::origin)),
         allowed_hosts: values.list("allowed_hosts", |items| parse::each(items, parse::host_name)),
         token_file: values.optional("token_file", parse::path),
+        tls: certificate_files(&mut values),
         unit_files: values.with_default("unit_files", |text| {
             let modes = [UnitFileMode::Masked, UnitFileMode::Full];
             let [masked, full] = modes.map(|mode| (mode.name(), Some(mode)));
@@ -433,6 +437,25 @@ fn connection(values: &mut Values) -> FleetctlConnection {
         (None, Some(host)) => FleetctlConnection::Tunnel { host, port: tunnel_port },
         (None, None) => FleetctlConnection::Default,
     }
+}
+
+/// The files for TLS with clients.
+fn certificate_files(values: &mut Values) -> Option<CertificateFiles> {
+    let cert = values.optional("tls_cert", parse::path);
+    let key = values.optional("tls_key", parse::path);
+    let client_ca = values.optional("tls_client_ca", parse::path);
+
+    match (cert, key) {
+        (Some(cert), Some(key)) => return Some(CertificateFiles { cert, key, client_ca }),
+        (Some(_), None) => values.refuse("tls_cert", "needs its private key: --tls-key FILE"),
+        (None, Some(_)) => values.refuse("tls_key", "needs its certificate: --tls-cert FILE"),
+        (None, None) if client_ca.is_some() => values.refuse(
+            "tls_client_ca",
+            "needs a certificate of the server: --tls-cert FILE --tls-key FILE",
+        ),
+        (None, None) => {}
+    }
+    None
 }
 
 fn refuse_conflicts(options: &selection::Options, values: &mut Values) {

@@ -63,6 +63,7 @@ pub struct Metrics {
     bytes_sent: Counter,
     writes_dropped: LabeledFamily<Counter>,
     clients_dropped: LabeledFamily<Counter>,
+    tls_handshakes_failed: Counter,
     journal_requests: LabeledFamily<Counter>,
     log_lines: LabeledFamily<Counter>,
     log_streams: Gauge,
@@ -116,6 +117,7 @@ impl Metrics {
             frames_sent: Counter::default(),
             bytes_sent: Counter::default(),
             writes_dropped: LabeledFamily::with_series("to", [LOG, RECORDING], Counter::default),
+            tls_handshakes_failed: Counter::default(),
             clients_dropped: LabeledFamily::with_series(
                 "reason",
                 DropReason::ALL.map(DropReason::name),
@@ -184,6 +186,11 @@ impl Metrics {
             "Lines of the log and polls of a recording that were dropped because the reader was \
              too slow",
             self.writes_dropped.clone(),
+        );
+        registry.register(
+            "tls_handshakes_failed",
+            "Connections that ended before a TLS handshake was complete",
+            self.tls_handshakes_failed.clone(),
         );
         registry.register(
             "clients_dropped",
@@ -266,6 +273,11 @@ impl Metrics {
     pub fn sent(&self, messages: usize, bytes: usize) {
         self.frames_sent.inc_by(messages as u64);
         self.bytes_sent.inc_by(bytes as u64);
+    }
+
+    /// Counts a connection on which a TLS handshake began, or was awaited, and failed.
+    pub fn tls_handshake_failed(&self) {
+        self.tls_handshakes_failed.inc();
     }
 
     /// Counts a client that is no longer connected, or was refused.

@@ -1,6 +1,5 @@
 //! The server that is measured.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,13 +17,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::builders;
 use crate::client::{ClientKind, SingleClient};
+use crate::endpoint::{Certificate, Endpoint};
 
 /// A view, and the transitions that lead to it from the other one.
 type PublishedState = (Arc<View>, Vec<Arc<Transition>>);
 
 /// A real server, and two states of a cluster that are published in turn.
 pub struct BenchServer {
-    pub address: SocketAddr,
+    pub endpoint: Endpoint,
+    /// Its files, for as long as the server runs.
+    _certificate: Option<Certificate>,
     server: Server,
     publisher: Publisher,
     /// The first of them was published last.
@@ -43,24 +45,25 @@ impl BenchServer {
     /// A server with so many units. It sends neither pings nor heartbeats, so that only frames with
     /// changes are measured.
     pub async fn start(units: usize) -> Self {
-        const NEVER: Duration = Duration::from_secs(3600);
-        let timing = Timing {
-            ping: NEVER,
-            pong: NEVER,
-            heartbeat: NEVER,
-            ..Timing::default()
-        };
+        Self::with(units, quiet(), None).await
+    }
 
-        Self::with_timing(units, timing).await
+    /// The same, with TLS.
+    pub async fn start_with_tls(units: usize) -> Self {
+        Self::with(units, quiet(), Some(Certificate::new())).await
     }
 
     pub async fn with_timing(units: usize, timing: Timing) -> Self {
+        Self::with(units, timing, None).await
+    }
+
+    async fn with(units: usize, timing: Timing, certificate: Option<Certificate>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let publisher = publisher();
         let stop = CancellationToken::new();
         let server = Server::new(
-            server_settings(),
+            server_settings(certificate.as_ref()),
             timing,
             publisher.subscribe(),
             Arc::new(Metrics::new()),
@@ -74,7 +77,11 @@ impl BenchServer {
 
         let (states, health) = two_states(units);
         let mut server = Self {
-            address,
+            endpoint: match &certificate {
+                Some(certificate) => certificate.endpoint(address),
+                None => Endpoint::plain(address),
+            },
+            _certificate: certificate,
             server,
             publisher,
             states,
@@ -121,13 +128,13 @@ impl BenchServer {
 
     /// How many bytes a client of this kind gets when it connects.
     pub async fn state_on_the_wire(&self, kind: ClientKind) -> usize {
-        let mut client = SingleClient::connect(self.address, kind).await;
+        let mut client = SingleClient::connect(&self.endpoint, kind).await;
         client.read_until(kind.last_of_state()).await.len()
     }
 
     /// The bytes that a client of this kind gets when one row changes.
     pub async fn change_on_the_wire(&mut self, kind: ClientKind) -> Vec<u8> {
-        let mut client = SingleClient::connect(self.address, kind).await;
+        let mut client = SingleClient::connect(&self.endpoint, kind).await;
         client.read_until(kind.last_of_state()).await;
 
         self.publish_change();
@@ -148,6 +155,18 @@ impl Drop for BenchServer {
     }
 }
 
+/// Neither pings nor heartbeats.
+fn quiet() -> Timing {
+    const NEVER: Duration = Duration::from_secs(3600);
+
+    Timing {
+        ping: NEVER,
+        pong: NEVER,
+        heartbeat: NEVER,
+        ..Timing::default()
+    }
+}
+
 fn publisher() -> Publisher {
     let unit_fields = vec![
         UnitField::Unit,
@@ -165,7 +184,7 @@ fn publisher() -> Publisher {
     Publisher::new(settings, "epoch", SourceInfo::default())
 }
 
-fn server_settings() -> ServerSettings {
+fn server_settings(certificate: Option<&Certificate>) -> ServerSettings {
     ServerSettings {
         max_clients: 20_000,
         max_connections: usize::MAX,
@@ -174,6 +193,7 @@ fn server_settings() -> ServerSettings {
         links: vec![],
         unit_files: None,
         unit_series: Default::default(),
+        tls: certificate.map(Certificate::server),
     }
 }
 

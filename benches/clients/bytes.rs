@@ -19,7 +19,7 @@ pub async fn measure() {
 
     for kind in [ClientKind::Second, ClientKind::Events] {
         let mut server = BenchServer::with_timing(ROWS, Timing::default()).await;
-        let mut client = SingleClient::connect(server.address, kind).await;
+        let mut client = SingleClient::connect(&server.endpoint, kind).await;
         client.read_until(kind.last_of_state()).await;
 
         server.publish_change();

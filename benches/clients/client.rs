@@ -4,8 +4,8 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
+use crate::endpoint::{Connection, Endpoint};
 use crate::message_reader::MessageReader;
 
 /// How much is read at once.
@@ -65,16 +65,16 @@ impl fmt::Display for ClientKind {
 
 /// A client in the process of the bench.
 pub struct SingleClient {
-    stream: TcpStream,
+    stream: Connection,
     reader: MessageReader,
     /// What has been read, but not processed.
     unread: Vec<u8>,
 }
 
 impl SingleClient {
-    pub async fn connect(server: SocketAddr, kind: ClientKind) -> Self {
-        let mut stream = TcpStream::connect(server).await.expect("a connection");
-        let unread = handshake(&mut stream, &server.to_string(), kind).await;
+    pub async fn connect(server: &Endpoint, kind: ClientKind) -> Self {
+        let mut stream = server.connector().connect().await;
+        let unread = handshake(&mut stream, server.address, kind).await;
 
         Self { stream, reader: MessageReader::new(kind), unread }
     }
@@ -101,7 +101,7 @@ impl SingleClient {
 }
 
 /// Sends the request and reads the head of the response. Returns what was read behind the head.
-pub async fn handshake(stream: &mut TcpStream, server: &str, kind: ClientKind) -> Vec<u8> {
+pub async fn handshake(stream: &mut Connection, server: SocketAddr, kind: ClientKind) -> Vec<u8> {
     const WEBSOCKET: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\n\
                              Sec-WebSocket-Version: 13\r\n\
                              Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";

@@ -2,7 +2,6 @@
 //! messages, and do not parse them.
 
 use std::cell::Cell;
-use std::net::SocketAddr;
 use std::rc::Rc;
 
 use fleet_monitor::server::open_files::OpenFileLimit;
@@ -13,6 +12,7 @@ use tokio::process::{Child, Command};
 use tokio::task::{LocalSet, spawn_local};
 
 use crate::client::{BUFFER, ClientKind, handshake};
+use crate::endpoint::{Connection, Connector, Endpoint};
 use crate::message_reader::MessageReader;
 
 /// The process, seen from the bench. It is killed when this is dropped.
@@ -24,27 +24,29 @@ pub struct ClientProcess {
 
 impl ClientProcess {
     /// Connects so many clients.
-    pub async fn start(server: SocketAddr, count: usize, kind: ClientKind) -> Self {
+    pub async fn start(server: &Endpoint, count: usize, kind: ClientKind) -> Self {
         Self::spawn(server, count, &[kind.name()]).await
     }
 
     /// Connects clients that do not read.
-    pub async fn silent(server: SocketAddr, count: usize, kind: ClientKind) -> Self {
+    pub async fn silent(server: &Endpoint, count: usize, kind: ClientKind) -> Self {
         Self::spawn(server, count, &["silent", kind.name()]).await
     }
 
     /// Connects clients that send no request. For them, so many bytes are one message.
-    pub async fn counting_bytes(server: SocketAddr, count: usize, message: usize) -> Self {
+    pub async fn counting_bytes(server: &Endpoint, count: usize, message: usize) -> Self {
         Self::spawn(server, count, &["bytes", &message.to_string()]).await
     }
 
-    async fn spawn(server: SocketAddr, count: usize, behaviour: &[&str]) -> Self {
+    async fn spawn(server: &Endpoint, count: usize, behaviour: &[&str]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let control = listener.local_addr().expect("an address").to_string();
 
         let mut command = Command::new(std::env::current_exe().expect("a path"));
         command
-            .args(["clients", &server.to_string(), &control, &count.to_string()])
+            .arg("clients")
+            .args(server.arguments())
+            .args([&control, &count.to_string()])
             .args(behaviour);
         let process = command.kill_on_drop(true).spawn().expect("this program");
 
@@ -63,7 +65,7 @@ impl ClientProcess {
 
 /// The main function of the process.
 pub fn run(arguments: &[&str]) {
-    let [server, control, count, ref behaviour @ ..] = *arguments else {
+    let [address, certificate, control, count, ref behaviour @ ..] = *arguments else {
         panic!("unknown arguments: {arguments:?}")
     };
     let count: usize = count.parse().expect("a number");
@@ -74,6 +76,7 @@ pub fn run(arguments: &[&str]) {
         .build()
         .expect("a runtime");
 
+    let server = Endpoint::from_arguments([address, certificate]).connector();
     LocalSet::new().block_on(&runtime, async {
         let control = TcpStream::connect(control).await.expect("the bench");
         control.set_nodelay(true).expect("no delay");
@@ -82,7 +85,7 @@ pub fn run(arguments: &[&str]) {
         let received = Rc::new(ReceivedCounter { clients: count, total: Cell::new(0), control });
         let mut silent = Vec::new();
         for _ in 0..count {
-            silent.extend(connect(server, behaviour, &received).await);
+            silent.extend(connect(&server, behaviour, &received).await);
         }
 
         // The bench sends nothing: this waits for its end.
@@ -93,15 +96,15 @@ pub fn run(arguments: &[&str]) {
 /// Connects one client, and reads in a task of its own. Returns the connection of a silent client,
 /// which must stay open.
 async fn connect(
-    server: &str,
+    server: &Connector,
     behaviour: &[&str],
     received: &Rc<ReceivedCounter>,
-) -> Option<TcpStream> {
-    let mut stream = TcpStream::connect(server).await.expect("a connection");
+) -> Option<Connection> {
+    let mut stream = server.connect().await;
 
     match *behaviour {
         ["silent", kind] => {
-            handshake(&mut stream, server, ClientKind::from_name(kind)).await;
+            handshake(&mut stream, server.address, ClientKind::from_name(kind)).await;
             received.add(1);
             return Some(stream);
         }
@@ -111,7 +114,7 @@ async fn connect(
         }
         [kind] => {
             let kind = ClientKind::from_name(kind);
-            let unread = handshake(&mut stream, server, kind).await;
+            let unread = handshake(&mut stream, server.address, kind).await;
             spawn_local(count_messages(stream, unread, kind, received.clone()));
         }
         _ => panic!("unknown behaviour: {behaviour:?}"),
@@ -137,7 +140,7 @@ impl ReceivedCounter {
     }
 }
 
-async fn count_bytes(mut stream: TcpStream, message: usize, received: Rc<ReceivedCounter>) {
+async fn count_bytes(mut stream: Connection, message: usize, received: Rc<ReceivedCounter>) {
     let mut buffer = vec![0; BUFFER];
     let mut total = 0;
 
@@ -148,7 +151,7 @@ async fn count_bytes(mut stream: TcpStream, message: usize, received: Rc<Receive
 }
 
 async fn count_messages(
-    mut stream: TcpStream,
+    mut stream: Connection,
     unread: Vec<u8>,
     kind: ClientKind,
     received: Rc<ReceivedCounter>,

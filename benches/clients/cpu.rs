@@ -71,7 +71,7 @@ pub async fn measure() {
             let mut server = BenchServer::start(rows).await;
             // The clients stay until the end of the attempt: the server must not close their
             // connections while the write loop is measured.
-            let mut clients = ClientProcess::start(server.address, CLIENTS, kind).await;
+            let mut clients = ClientProcess::start(&server.endpoint, CLIENTS, kind).await;
             let server_time = server_time(&mut server, &mut clients, rounds).await;
             best_server = best_server.min(server_time);
 

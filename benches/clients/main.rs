@@ -4,9 +4,10 @@
 //! - `cpu`: the CPU time of a frame, beside a loop that only writes the same bytes to as many
 //!   sockets;
 //! - `memory`: the resident memory for each client: idle, after messages of 1 MB, and for one that
-//!   does not read;
+//!   does not read, with TLS and without;
 //! - `bytes`: the bytes on the wire for one changed row, and for none;
-//! - `time`: the time until the last of many clients has a changed row, beside the same loop.
+//! - `time`: the time until the last of many clients has a changed row, beside the same loop, with
+//!   TLS and without.
 //!
 //! Each part is measured in a new process: this program starts itself again, with arguments. The
 //! clients are in another process. Nothing is asserted: a line ends with its budget, and with
@@ -20,6 +21,7 @@ mod bytes;
 mod client;
 mod client_process;
 mod cpu;
+mod endpoint;
 mod memory;
 mod message_reader;
 mod time;
@@ -39,11 +41,13 @@ fn main() {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["run", "cpu"] => block_on(cpu::measure()),
         ["run", "memory"] => {
-            for [kind, case] in memory::arguments() {
-                run_again(&["run", "memory", kind, case]);
+            for [transport, kind, case] in memory::arguments() {
+                run_again(&["run", "memory", transport, kind, case]);
             }
         }
-        ["run", "memory", kind, case] => block_on(memory::measure(kind, case)),
+        ["run", "memory", transport, kind, case] => {
+            block_on(memory::measure(transport, kind, case));
+        }
         ["run", "bytes"] => block_on(bytes::measure()),
         ["run", "time"] => block_on(time::measure()),
         ["clients", ref arguments @ ..] => client_process::run(arguments),

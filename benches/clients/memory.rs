@@ -3,12 +3,16 @@
 use crate::bench_server::BenchServer;
 use crate::client::ClientKind;
 use crate::client_process::ClientProcess;
+use crate::endpoint::Transport;
 use crate::with_budget;
 
 const CLIENTS: usize = 1_000;
 
 /// For each client, in KiB.
 const BUDGET: f64 = 8.0;
+
+/// For each client with TLS, in KiB.
+const TLS_BUDGET: f64 = 24.0;
 
 /// What the clients do before the memory is measured.
 #[derive(Clone, Copy, Debug)]
@@ -44,35 +48,41 @@ impl MemoryCase {
 
 /// The arguments for each measurement. Each needs a new process: memory that an earlier one has
 /// freed would be used again, and not be counted.
-pub fn arguments() -> impl Iterator<Item = [&'static str; 2]> {
+pub fn arguments() -> impl Iterator<Item = [&'static str; 3]> {
     println!("Resident memory of a client, {CLIENTS} clients:");
 
-    ClientKind::ALL
-        .into_iter()
-        .flat_map(|kind| MemoryCase::ALL.map(|case| [kind.name(), case.name()]))
+    Transport::ALL.into_iter().flat_map(|transport| {
+        ClientKind::ALL.into_iter().flat_map(move |kind| {
+            MemoryCase::ALL.map(|case| [transport.name(), kind.name(), case.name()])
+        })
+    })
 }
 
 /// Prints the memory for one kind of client in one case.
-pub async fn measure(kind: &str, case: &str) {
+pub async fn measure(transport: &str, kind: &str, case: &str) {
+    let transport = Transport::from_name(transport);
     let kind = ClientKind::from_name(kind);
     let case = MemoryCase::ALL
         .into_iter()
         .find(|known| known.name() == case)
         .expect("a case");
-    let mut server = BenchServer::start(case.units(kind)).await;
+    let mut server = match transport {
+        Transport::Plain => BenchServer::start(case.units(kind)).await,
+        Transport::Tls => BenchServer::start_with_tls(case.units(kind)).await,
+    };
     let bytes = server.state_on_the_wire(kind).await;
 
     // The first client makes the server allocate what all clients share.
-    let mut first = ClientProcess::start(server.address, 1, kind).await;
+    let mut first = ClientProcess::start(&server.endpoint, 1, kind).await;
     first.all_received().await;
     server.publish_change();
     first.all_received().await;
 
     let before = resident();
     let mut clients = match case {
-        MemoryCase::Silent => ClientProcess::silent(server.address, CLIENTS, kind).await,
+        MemoryCase::Silent => ClientProcess::silent(&server.endpoint, CLIENTS, kind).await,
         MemoryCase::Idle | MemoryCase::Reads => {
-            ClientProcess::start(server.address, CLIENTS, kind).await
+            ClientProcess::start(&server.endpoint, CLIENTS, kind).await
         }
     };
     clients.all_received().await;
@@ -86,9 +96,13 @@ pub async fn measure(kind: &str, case: &str) {
     }
 
     let each = resident().saturating_sub(before) as f64 / CLIENTS as f64;
-    let result = with_budget(each, BUDGET, "KiB");
-    let case = case.name();
-    println!("  {kind:6} {case:6} {bytes:>7} bytes: {each:5.2} KiB {result}");
+    let budget = match transport {
+        Transport::Plain => BUDGET,
+        Transport::Tls => TLS_BUDGET,
+    };
+    let result = with_budget(each, budget, "KiB");
+    let (transport, case) = (transport.name(), case.name());
+    println!("  {transport:5} {kind:6} {case:6} {bytes:>7} bytes: {each:5.2} KiB {result}");
 }
 
 /// The resident memory of this process, in KiB.

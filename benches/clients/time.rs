@@ -15,6 +15,9 @@ const ROUNDS: usize = 9;
 /// For the larger number of clients, in milliseconds.
 const BUDGET: f64 = 500.0;
 
+/// For TLS, as a multiple of the time without.
+const TLS_BUDGET: f64 = 2.0;
+
 /// Prints the median for a thousand and for ten thousand clients, beside that of the write loop.
 pub async fn measure() {
     println!("Time until a changed row has reached the last client:");
@@ -22,18 +25,22 @@ pub async fn measure() {
     for clients in [1_000, 10_000] {
         let clients = clients.min(OpenFileLimit::raise().connections());
         for kind in ClientKind::ALL {
-            let mut server = BenchServer::start(20).await;
-            let server_time = time_to_clients(&mut server, clients, kind).await;
+            let [mut plain, mut tls] =
+                [BenchServer::start(20).await, BenchServer::start_with_tls(20).await];
+            let plain_time = time_to_clients(&mut plain, clients, kind).await;
+            let tls_time = time_to_clients(&mut tls, clients, kind).await;
 
-            let message = server.change_on_the_wire(kind).await;
+            let message = plain.change_on_the_wire(kind).await;
             let bytes = message.len();
             let write_time = time_to_write(clients, message).await;
 
             println!(
-                "  {clients:>6} clients, {kind:6} {bytes:>5} bytes: server {server_time:6.1} ms, \
-                 write() {write_time:6.1} ms: {:.2} × {}",
-                server_time / write_time,
-                with_budget(server_time, BUDGET, "ms")
+                "  {clients:>6} clients, {kind:6} {bytes:>5} bytes: server {plain_time:6.1} ms, \
+                 write() {write_time:6.1} ms: {:.2} × {}; with TLS {tls_time:6.1} ms: {:.2} × {}",
+                plain_time / write_time,
+                with_budget(plain_time, BUDGET, "ms"),
+                tls_time / plain_time,
+                with_budget(tls_time / plain_time, TLS_BUDGET, "× plain"),
             );
         }
     }
@@ -41,7 +48,7 @@ pub async fn measure() {
 
 /// In milliseconds. All clients have left when this returns.
 async fn time_to_clients(server: &mut BenchServer, clients: usize, kind: ClientKind) -> f64 {
-    let mut clients = ClientProcess::start(server.address, clients, kind).await;
+    let mut clients = ClientProcess::start(&server.endpoint, clients, kind).await;
     clients.all_received().await;
 
     let mut times = Vec::new();

@@ -6,6 +6,7 @@ use std::net::TcpStream;
 use tokio::net::TcpListener;
 
 use crate::client_process::ClientProcess;
+use crate::endpoint::Endpoint;
 
 /// Sockets to which one message is written again and again.
 pub struct WriteLoop {
@@ -17,8 +18,8 @@ pub struct WriteLoop {
 impl WriteLoop {
     pub async fn start(count: usize, message: Vec<u8>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("an address");
-        let clients = ClientProcess::counting_bytes(address, count, message.len()).await;
+        let endpoint = Endpoint::plain(listener.local_addr().expect("an address"));
+        let clients = ClientProcess::counting_bytes(&endpoint, count, message.len()).await;
 
         let mut sockets = Vec::new();
         for _ in 0..count {

@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_fleet_monitor_global_optspecs
-    string join \n c/fleetctl= m/machine-freq= u/unit-freq= e/endpoint= endpoint-port= t/tunnel= tunnel-port= source= api= etcd= etcd-prefix= etcd-ca= etcd-cert= etcd-key= etcd-user= etcd-password-file= poll-timeout= grace= keep-lost= history= demo record= replay= replay-speed= problem-after= alertmanager= alert-labels= webhook= webhook-secret-file= external-url= p/port= bind= listen= publish= unit-fields= machine-fields= metrics-units= journal-port= link= metrics-troubled= allowed-origins= allowed-hosts= token-file= unit-files= max-clients= log= log-to= config= check-config env-file= h/help V/version
+    string join \n c/fleetctl= m/machine-freq= u/unit-freq= e/endpoint= endpoint-port= t/tunnel= tunnel-port= source= api= etcd= etcd-prefix= etcd-ca= etcd-cert= etcd-key= etcd-user= etcd-password-file= poll-timeout= grace= keep-lost= history= demo record= replay= replay-speed= problem-after= alertmanager= alert-labels= webhook= webhook-secret-file= external-url= p/port= bind= listen= publish= unit-fields= machine-fields= metrics-units= journal-port= link= metrics-troubled= allowed-origins= allowed-hosts= token-file= tls-cert= tls-key= tls-client-ca= unit-files= max-clients= log= log-to= config= check-config env-file= h/help V/version
 end
 
 function __fish_fleet_monitor_needs_command
@@ -84,6 +84,9 @@ complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l metrics-tro
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l allowed-origins -d 'Additional browser origins to allow, such as https://ops.example.com; *: all [default: none]' -r -f
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l allowed-hosts -d 'Additional host names to accept in requests; *: all [default: none]' -r -f
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l token-file -d 'File with the token that every request must carry' -r -F
+complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l tls-cert -d 'Certificate (PEM) for HTTPS and WSS on all TCP ports; with --tls-key' -r -F
+complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l tls-key -d 'The private key (PEM) of that certificate' -r -F
+complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l tls-client-ca -d 'CA certificates (PEM); every client must have a certificate of one of them' -r -F
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l unit-files -d 'Show unit files to clients: off, masked (values that look like secrets are hidden) or full; the flag alone means masked [default: off]' -r -f -a "off\t''
 masked\t''
 full\t''"
@@ -116,8 +119,11 @@ utc\t'In UTC, and how long ago'"
 complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand status" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"
-complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand status" -l url -d 'The monitor: http://HOST:PORT or unix:///PATH [default: $FLEET_MONITOR_URL, or http://localhost:8989]' -r -f
+complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand status" -l url -d 'The monitor: http://HOST:PORT, https://HOST:PORT or unix:///PATH [default: $FLEET_MONITOR_URL, or http://localhost:8989]' -r -f
 complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand status" -l token-file -d 'File with the token that the monitor requires [default: $FLEET_MONITOR_TOKEN_FILE]' -r -F
+complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand status" -l ca -d 'CA certificates (PEM) to verify the monitor with [default: $FLEET_MONITOR_CA, or this host\'s]' -r -F
+complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand status" -l cert -d 'Certificate (PEM) for a monitor that requires one; with --key [default: $FLEET_MONITOR_CERT]' -r -F
+complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand status" -l key -d 'The private key (PEM) of that certificate [default: $FLEET_MONITOR_KEY]' -r -F
 complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand status" -l all -d 'List every unit'
 complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand status" -l json -d 'Print JSON: the object of /v2/state'
 complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -127,8 +133,11 @@ utc\t'In UTC, and how long ago'"
 complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand watch" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"
-complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand watch" -l url -d 'The monitor: http://HOST:PORT or unix:///PATH [default: $FLEET_MONITOR_URL, or http://localhost:8989]' -r -f
+complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand watch" -l url -d 'The monitor: http://HOST:PORT, https://HOST:PORT or unix:///PATH [default: $FLEET_MONITOR_URL, or http://localhost:8989]' -r -f
 complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand watch" -l token-file -d 'File with the token that the monitor requires [default: $FLEET_MONITOR_TOKEN_FILE]' -r -F
+complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand watch" -l ca -d 'CA certificates (PEM) to verify the monitor with [default: $FLEET_MONITOR_CA, or this host\'s]' -r -F
+complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand watch" -l cert -d 'Certificate (PEM) for a monitor that requires one; with --key [default: $FLEET_MONITOR_CERT]' -r -F
+complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand watch" -l key -d 'The private key (PEM) of that certificate [default: $FLEET_MONITOR_KEY]' -r -F
 complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand watch" -l plain -d 'Print one line per event, as into a pipe'
 complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand watch" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand unit" -l time -d 'How times are written [default: utc]' -r -f -a "relative\t'How long ago they were'
@@ -137,8 +146,11 @@ utc\t'In UTC, and how long ago'"
 complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand unit" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"
-complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand unit" -l url -d 'The monitor: http://HOST:PORT or unix:///PATH [default: $FLEET_MONITOR_URL, or http://localhost:8989]' -r -f
+complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand unit" -l url -d 'The monitor: http://HOST:PORT, https://HOST:PORT or unix:///PATH [default: $FLEET_MONITOR_URL, or http://localhost:8989]' -r -f
 complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand unit" -l token-file -d 'File with the token that the monitor requires [default: $FLEET_MONITOR_TOKEN_FILE]' -r -F
+complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand unit" -l ca -d 'CA certificates (PEM) to verify the monitor with [default: $FLEET_MONITOR_CA, or this host\'s]' -r -F
+complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand unit" -l cert -d 'Certificate (PEM) for a monitor that requires one; with --key [default: $FLEET_MONITOR_CERT]' -r -F
+complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand unit" -l key -d 'The private key (PEM) of that certificate [default: $FLEET_MONITOR_KEY]' -r -F
 complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand unit" -l file -d 'Print the unit file, and what differs on machines that run another version; the monitor needs --unit-files'
 complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand unit" -l json -d 'Print JSON: the rows of /v2/state'
 complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand unit" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -147,8 +159,11 @@ complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand logs" -l mac
 complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand logs" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"
-complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand logs" -l url -d 'The monitor: http://HOST:PORT or unix:///PATH [default: $FLEET_MONITOR_URL, or http://localhost:8989]' -r -f
+complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand logs" -l url -d 'The monitor: http://HOST:PORT, https://HOST:PORT or unix:///PATH [default: $FLEET_MONITOR_URL, or http://localhost:8989]' -r -f
 complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand logs" -l token-file -d 'File with the token that the monitor requires [default: $FLEET_MONITOR_TOKEN_FILE]' -r -F
+complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand logs" -l ca -d 'CA certificates (PEM) to verify the monitor with [default: $FLEET_MONITOR_CA, or this host\'s]' -r -F
+complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand logs" -l cert -d 'Certificate (PEM) for a monitor that requires one; with --key [default: $FLEET_MONITOR_CERT]' -r -F
+complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand logs" -l key -d 'The private key (PEM) of that certificate [default: $FLEET_MONITOR_KEY]' -r -F
 complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand logs" -s f -l follow -d 'Go on with what is written from now on, also after the unit has moved'
 complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand logs" -l json -d 'Print JSON: one object per line, as /v2/logs sends it'
 complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand logs" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -169,8 +184,11 @@ ghost\t''
 stale\t''
 outdated\t''"
 complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand check" -l for -d 'Count a unit if its verdict has lasted for so many seconds [default: if it has a problem, as the --problem-after of the monitor defines it]' -r -f
-complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand check" -l url -d 'The monitor: http://HOST:PORT or unix:///PATH [default: $FLEET_MONITOR_URL, or http://localhost:8989]' -r -f
+complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand check" -l url -d 'The monitor: http://HOST:PORT, https://HOST:PORT or unix:///PATH [default: $FLEET_MONITOR_URL, or http://localhost:8989]' -r -f
 complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand check" -l token-file -d 'File with the token that the monitor requires [default: $FLEET_MONITOR_TOKEN_FILE]' -r -F
+complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand check" -l ca -d 'CA certificates (PEM) to verify the monitor with [default: $FLEET_MONITOR_CA, or this host\'s]' -r -F
+complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand check" -l cert -d 'Certificate (PEM) for a monitor that requires one; with --key [default: $FLEET_MONITOR_CERT]' -r -F
+complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand check" -l key -d 'The private key (PEM) of that certificate [default: $FLEET_MONITOR_KEY]' -r -F
 complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand check" -s h -l help -d 'Print help'
 complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c fleet-monitor -n "__fish_fleet_monitor_using_subcommand man" -s h -l help -d 'Print help'

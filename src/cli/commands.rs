@@ -11,6 +11,15 @@ pub const URL_VARIABLE: &str = "FLEET_MONITOR_URL";
 /// requires the same token.
 pub const TOKEN_FILE_VARIABLE: &str = "FLEET_MONITOR_TOKEN_FILE";
 
+/// The variable that sets `--ca`, unless it is empty.
+pub const CA_VARIABLE: &str = "FLEET_MONITOR_CA";
+
+/// The variable that sets `--cert`, unless it is empty.
+pub const CERT_VARIABLE: &str = "FLEET_MONITOR_CERT";
+
+/// The variable that sets `--key`, unless it is empty.
+pub const KEY_VARIABLE: &str = "FLEET_MONITOR_KEY";
+
 /// The monitor that is asked if neither `--url` nor its variable is set.
 pub const DEFAULT_URL: &str = "http://localhost:8989";
 
@@ -19,7 +28,7 @@ pub const DEFAULT_URL: &str = "http://localhost:8989";
 pub enum Command {
     /// One that shows a running monitor.
     #[command(flatten)]
-    Client(ClientCommand),
+    Client(Box<ClientCommand>),
     /// Print the completions for a shell
     Completions(CompletionsOptions),
     /// Print the manual page, for man -l -
@@ -44,14 +53,28 @@ pub enum ClientCommand {
 /// How to connect to the monitor.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct ConnectionOptions {
-    /// The monitor: http://HOST:PORT or unix:///PATH [default: $FLEET_MONITOR_URL,
-    /// or http://localhost:8989]
+    /// The monitor: http://HOST:PORT, https://HOST:PORT or unix:///PATH [default:
+    /// $FLEET_MONITOR_URL, or http://localhost:8989]
     #[arg(long, value_name = "URL")]
     pub url: Option<String>,
 
     /// File with the token that the monitor requires [default: $FLEET_MONITOR_TOKEN_FILE]
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
+
+    /// CA certificates (PEM) to verify the monitor with [default: $FLEET_MONITOR_CA, or this
+    /// host's]
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+
+    /// Certificate (PEM) for a monitor that requires one; with --key [default:
+    /// $FLEET_MONITOR_CERT]
+    #[arg(long, value_name = "FILE")]
+    pub cert: Option<PathBuf>,
+
+    /// The private key (PEM) of that certificate [default: $FLEET_MONITOR_KEY]
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
 }
 
 /// When output is coloured.

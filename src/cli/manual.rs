@@ -38,6 +38,10 @@ const SECTIONS: [(&str, &[(&str, &str)]); 4] = [
             ("FLEET_MONITOR_CONFIG", "The configuration file, like --config."),
             ("FLEET_MONITOR_URL", "The monitor that a command asks, like --url."),
             (
+                "FLEET_MONITOR_CA, FLEET_MONITOR_CERT, FLEET_MONITOR_KEY",
+                "The files for TLS with that monitor, like --ca, --cert and --key.",
+            ),
+            (
                 "FLEET_MONITOR_TOKEN_FILE",
                 "The file with the token: that the daemon requires, and that a command sends.",
             ),

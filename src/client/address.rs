@@ -1,4 +1,5 @@
-//! The address of a running fleet-monitor: `http://HOST:PORT`, maybe with a path, or a unix socket.
+//! The address of a running fleet-monitor: `http://HOST:PORT` or `https://HOST:PORT`, maybe with a
+//! path, or a unix socket.
 //!
 //! It opens no connection.
 
@@ -20,6 +21,8 @@ pub(crate) enum ServerAddress {
     Unix(PathBuf),
     /// A TCP port.
     Tcp {
+        /// Whether the connection is encrypted: `https://`.
+        is_tls: bool,
         /// A name or an IP address, as a socket needs it.
         host: String,
         port: u16,
@@ -32,6 +35,9 @@ pub(crate) enum ServerAddress {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct ServerAddressError(&'static str);
+
+const EXPECTED: ServerAddressError =
+    ServerAddressError("expected http://HOST:PORT, https://HOST:PORT or unix:///PATH");
 
 impl FromStr for ServerAddress {
     type Err = ServerAddressError;
@@ -46,34 +52,29 @@ impl FromStr for ServerAddress {
                 ))
             };
         }
-        if text.starts_with("https://") {
-            return Err(ServerAddressError(
-                "fleet-monitor has no TLS; use http://HOST:PORT, or an ssh tunnel",
-            ));
-        }
-
         let with_scheme = if text.contains("://") {
             text.to_owned()
         } else {
             format!("http://{text}")
         };
-        let rest = with_scheme
-            .strip_prefix("http://")
-            .ok_or(ServerAddressError("expected http://HOST:PORT or unix:///PATH"))?;
-        if rest.contains(['@', '#', '?']) {
+        let is_tls = with_scheme.starts_with("https://");
+        if !is_tls && !with_scheme.starts_with("http://") {
+            return Err(EXPECTED);
+        }
+        if with_scheme.contains(['@', '#', '?']) {
             return Err(ServerAddressError(
-                "only a host, a port and a path may follow http://; the token is in --token-file",
+                "only a host, a port and a path may follow http:// or https://; the token is in \
+                 --token-file",
             ));
         }
 
-        let uri: Uri = with_scheme
-            .parse()
-            .map_err(|_| ServerAddressError("expected http://HOST:PORT or unix:///PATH"))?;
+        let uri: Uri = with_scheme.parse().map_err(|_| EXPECTED)?;
         let host = uri
             .host()
             .and_then(host::parse_in_url)
             .ok_or(ServerAddressError("it needs a host"))?;
         Ok(ServerAddress::Tcp {
+            is_tls,
             host,
             port: uri.port_u16().unwrap_or(DEFAULT_PORT),
             prefix: uri.path().trim_end_matches('/').to_owned(),
@@ -85,14 +86,20 @@ impl fmt::Display for ServerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ServerAddress::Unix(path) => write!(f, "unix://{}", path.display()),
-            ServerAddress::Tcp { host, port, prefix } => {
-                write!(f, "http://{}{prefix}", host::in_url(host, *port))
+            ServerAddress::Tcp { is_tls, host, port, prefix } => {
+                let scheme = if *is_tls { "https" } else { "http" };
+                write!(f, "{scheme}://{}{prefix}", host::in_url(host, *port))
             }
         }
     }
 }
 
 impl ServerAddress {
+    /// Whether the connection is encrypted.
+    pub(crate) fn is_tls(&self) -> bool {
+        matches!(self, ServerAddress::Tcp { is_tls: true, .. })
+    }
+
     /// The value of the header `Host`. For a unix socket, a name that every server accepts.
     pub(crate) fn authority(&self) -> String {
         match self {
@@ -115,7 +122,12 @@ mod tests {
     use super::*;
 
     fn tcp(host: &str, port: u16, prefix: &str) -> ServerAddress {
-        ServerAddress::Tcp { host: host.into(), port, prefix: prefix.into() }
+        ServerAddress::Tcp {
+            is_tls: false,
+            host: host.into(),
+            port,
+            prefix: prefix.into(),
+        }
     }
 
     #[test]
@@ -130,6 +142,15 @@ mod tests {
                 "unix:///run/fleet-monitor.sock",
                 ServerAddress::Unix("/run/fleet-monitor.sock".into()),
             ),
+            (
+                "https://core-01/fleet",
+                ServerAddress::Tcp {
+                    is_tls: true,
+                    host: "core-01".into(),
+                    port: 8989,
+                    prefix: "/fleet".into(),
+                },
+            ),
         ] {
             assert_eq!(text.parse(), Ok(address), "{text}");
         }
@@ -138,7 +159,6 @@ mod tests {
     #[test]
     fn an_invalid_address_is_explained() {
         for (text, named) in [
-            ("https://core-01", "TLS"),
             ("unix://run/x", "absolute"),
             ("ftp://core-01", "http://"),
             ("http://user:secret@core-01", "--token-file"),

@@ -19,6 +19,7 @@ use tokio::time::timeout;
 use super::address::ServerAddress;
 use crate::actions::Actions;
 use crate::net::http::{self, BodyError, HttpClient, HttpConnection, HttpRequest, RequestError};
+use crate::net::tls::{CertificateRefusal, HandshakeError, TlsClient};
 use crate::report::{HistoryDocument, StateDocument, UnitFileReply};
 
 pub(crate) use reconnecting::{ReconnectingStream, StreamRequest, SubscriptionEvent};
@@ -34,6 +35,8 @@ pub(crate) struct MonitorClient {
     pub(crate) address: ServerAddress,
     /// The token; `None` if the server needs none.
     pub(crate) token: Option<HeaderValue>,
+    /// TLS for the connection; `None` if it is not encrypted.
+    pub(crate) tls: Option<TlsClient>,
 }
 
 /// Why a request has no valid answer. Each says what to do.
@@ -45,6 +48,9 @@ pub(crate) enum ClientError {
          --url, or FLEET_MONITOR_URL"
     )]
     Connect { address: ServerAddress, error: io::Error },
+    /// The connection cannot be encrypted.
+    #[error("no TLS with {0}: {reason}", reason = tls_advice(.1))]
+    Tls(ServerAddress, Box<HandshakeError>),
     /// No answer came in time.
     #[error("{0} did not answer within {seconds} s", seconds = ANSWER_TIMEOUT.as_secs())]
     NoAnswer(ServerAddress),
@@ -73,6 +79,8 @@ impl ClientError {
     pub(crate) fn is_transient(&self) -> bool {
         match self {
             ClientError::Connect { .. } | ClientError::NoAnswer(_) | ClientError::Lost(..) => true,
+            // A server or a proxy that restarts may close a connection at any time.
+            ClientError::Tls(_, reason) => matches!(**reason, HandshakeError::Io(_)),
             ClientError::Refused { status, .. } => is_temporary(*status),
             ClientError::Token(..) | ClientError::Query(_) | ClientError::NotFleetMonitor(..) => {
                 false
@@ -86,6 +94,22 @@ impl ClientError {
             ClientError::Refused { status: StatusCode::NOT_FOUND, message, .. } => Some(message),
             _ => None,
         }
+    }
+}
+
+/// Why there is no TLS, in the words of the options of a command.
+fn tls_advice(reason: &HandshakeError) -> String {
+    match reason {
+        HandshakeError::Certificate(
+            CertificateRefusal::UnknownIssuer(origin) | CertificateRefusal::OtherIssuerKey(origin),
+        ) => format!(
+            "its certificate is of no CA in {origin}: name the file with the certificate of its CA \
+             with --ca"
+        ),
+        HandshakeError::NoClientCertificate => {
+            "it requires a certificate: name one with --cert and --key".to_owned()
+        }
+        reason => reason.to_string(),
     }
 }
 
@@ -183,7 +207,12 @@ impl MonitorClient {
                     ClientError::NotFleetMonitor(self.address.clone(), error.to_string())
                 }
                 RequestError::Exchange(error) => {
-                    ClientError::Lost(self.address.clone(), error.to_string())
+                    // A client certificate is verified after the handshake of TLS 1.3.
+                    let tls = self.tls.as_ref().and_then(|tls| tls.explain(&error));
+                    match tls {
+                        Some(reason) => ClientError::Tls(self.address.clone(), Box::new(reason)),
+                        None => ClientError::Lost(self.address.clone(), error.to_string()),
+                    }
                 }
             },
         )?;
@@ -212,7 +241,15 @@ impl MonitorClient {
                 let stream = TcpStream::connect((host.as_str(), *port))
                     .await
                     .map_err(connect_error)?;
-                HttpConnection::over(stream).await
+                match &self.tls {
+                    Some(tls) => {
+                        let stream = tls.connect(host, stream).await.map_err(|error| {
+                            ClientError::Tls(self.address.clone(), Box::new(error))
+                        })?;
+                        HttpConnection::over(stream).await
+                    }
+                    None => HttpConnection::over(stream).await,
+                }
             }
         };
         connection.map_err(|error| ClientError::Lost(self.address.clone(), error.to_string()))

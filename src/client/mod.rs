@@ -23,6 +23,7 @@ use self::connection::{ClientError, MonitorClient};
 use self::stdio::print_note;
 use crate::actions::Actions;
 use crate::cli::ClientCommand;
+use crate::net::tls::{NoHostRoots, TlsFileError};
 
 /// The exit status if nothing can be said: there is no monitor, or its source is down. Nagios calls
 /// it UNKNOWN.
@@ -44,6 +45,12 @@ pub enum CommandError {
         /// What is wrong.
         problem: String,
     },
+    /// A file for TLS cannot be used.
+    #[error(transparent)]
+    TlsFile(#[from] TlsFileError),
+    /// There are no CA certificates to verify the monitor with.
+    #[error(transparent)]
+    NoRoots(#[from] NoHostRoots),
     /// The output cannot be written.
     #[error("cannot write to standard output: {0}")]
     Output(#[from] io::Error),

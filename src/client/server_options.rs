@@ -1,18 +1,23 @@
-//! Which monitor a command asks, and with which token: from its options, or else from the
-//! environment.
+//! Which monitor a command asks, with which token and which certificates: from its options, or else
+//! from the environment.
 //!
 //! It sends nothing.
 
 use std::env;
 use std::ffi::OsString;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use hyper::header::HeaderValue;
 
 use super::CommandError;
+use super::address::ServerAddress;
 use super::connection::MonitorClient;
-use crate::cli::{ConnectionOptions, DEFAULT_URL, TOKEN_FILE_VARIABLE, URL_VARIABLE};
+use crate::cli::{
+    CA_VARIABLE, CERT_VARIABLE, ConnectionOptions, DEFAULT_URL, KEY_VARIABLE, TOKEN_FILE_VARIABLE,
+    URL_VARIABLE,
+};
+use crate::net::tls::{self, TlsClient, TlsFileError, TlsIdentity, TrustedRoots};
 
 /// A value, and the option or the variable that sets it.
 struct SetValue {
@@ -34,6 +39,10 @@ impl SetValue {
             Some(value) => Some(Self { value, set_by: flag }),
             None => from_environment().map(|value| Self { value, set_by: variable }),
         }
+    }
+
+    fn path(&self) -> &Path {
+        Path::new(&self.value)
     }
 
     fn wrong(&self, problem: &dyn std::fmt::Display) -> CommandError {
@@ -59,7 +68,7 @@ impl MonitorClient {
         let url = SetValue::find(url, "--url", URL_VARIABLE, &lookup)
             .unwrap_or(SetValue { value: DEFAULT_URL.into(), set_by: "--url" });
         let text = url.value.to_str().ok_or_else(|| url.wrong(&"is not UTF-8"))?;
-        let address = text
+        let address: ServerAddress = text
             .parse()
             .map_err(|problem: super::address::ServerAddressError| url.wrong(&problem))?;
 
@@ -67,13 +76,64 @@ impl MonitorClient {
         let token_file = SetValue::find(token_file, "--token-file", TOKEN_FILE_VARIABLE, &lookup);
         let token = token_file.as_ref().map(read_token).transpose()?;
 
-        Ok(Self { address, token })
+        let tls = TlsOptions::find(options, &lookup).client(&address)?;
+        Ok(Self { address, token, tls })
+    }
+}
+
+/// The files for TLS with the monitor.
+struct TlsOptions {
+    ca: Option<SetValue>,
+    cert: Option<SetValue>,
+    key: Option<SetValue>,
+}
+
+impl TlsOptions {
+    fn find(options: &ConnectionOptions, lookup: impl Fn(&str) -> Option<OsString>) -> Self {
+        let find = |option: &Option<PathBuf>, flag, variable| {
+            SetValue::find(option.clone().map(OsString::from), flag, variable, &lookup)
+        };
+
+        Self {
+            ca: find(&options.ca, "--ca", CA_VARIABLE),
+            cert: find(&options.cert, "--cert", CERT_VARIABLE),
+            key: find(&options.key, "--key", KEY_VARIABLE),
+        }
+    }
+
+    /// `None` if the connection is not encrypted.
+    fn client(&self, address: &ServerAddress) -> Result<Option<TlsClient>, CommandError> {
+        if !address.is_tls() {
+            return Ok(None);
+        }
+
+        let roots = match &self.ca {
+            Some(ca) => {
+                let (certificates, _) =
+                    tls::read_roots(ca.path()).map_err(|problem| ca.wrong(&problem))?;
+                let origin = format!("{} = {:?}", ca.set_by, ca.path().display());
+                TrustedRoots { certificates, origin }
+            }
+            None => TrustedRoots::of_host("the store of this host")?,
+        };
+        let client = match (&self.cert, &self.key) {
+            (Some(cert), Some(key)) => TlsIdentity::read(cert.path(), key.path())
+                .and_then(|identity| TlsClient::with_identity(roots, identity))
+                .map_err(|error| {
+                    let cert = (cert.set_by, cert.path());
+                    TlsFileError::of_identity(cert, (key.set_by, key.path()), error)
+                })?,
+            (Some(cert), None) => return Err(cert.wrong(&"needs its private key: --key FILE")),
+            (None, Some(key)) => return Err(key.wrong(&"needs its certificate: --cert FILE")),
+            (None, None) => TlsClient::new(roots),
+        };
+        Ok(Some(client))
     }
 }
 
 /// The header `Authorization` with the token from a file.
 fn read_token(file: &SetValue) -> Result<HeaderValue, CommandError> {
-    let text = fs::read_to_string(Path::new(&file.value))
+    let text = fs::read_to_string(file.path())
         .map_err(|error| file.wrong(&format_args!("cannot be read: {error}")))?;
     let token = text.trim();
     if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -99,6 +159,9 @@ mod tests {
         let options = ConnectionOptions {
             url: url.map(str::to_owned),
             token_file: token_file.map(Into::into),
+            ca: None,
+            cert: None,
+            key: None,
         };
         let lookup = |name: &str| {
             let found = variables.iter().find(|(variable, _)| *variable == name);

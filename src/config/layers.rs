@@ -16,14 +16,15 @@ use super::literal::{quoted, refuse_quotes, scalar};
 use super::options::{OPTIONS, PREFIX, is_known, unknown, variable};
 use super::parse;
 use super::{ConfigError, Environment};
-use crate::cli::{Cli, URL_VARIABLE};
+use crate::cli::{CA_VARIABLE, CERT_VARIABLE, Cli, KEY_VARIABLE, URL_VARIABLE};
 use crate::source::selection::rules;
 
 const CONFIG_VARIABLE: &str = "FLEET_MONITOR_CONFIG";
 
 /// Variables that set no option of the daemon: the file, and the monitor that a command such as
 /// `fleet-monitor status` asks.
-const NO_OPTIONS: [&str; 2] = [CONFIG_VARIABLE, URL_VARIABLE];
+const NO_OPTIONS: [&str; 5] =
+    [CONFIG_VARIABLE, URL_VARIABLE, CA_VARIABLE, CERT_VARIABLE, KEY_VARIABLE];
 
 /// The name of the layer of defaults, and the origin of its values.
 pub(super) const DEFAULT: &str = "default";

@@ -5,6 +5,7 @@ mod errors;
 mod etcd;
 mod precedence;
 mod report;
+mod tls;
 mod values;
 
 use std::collections::BTreeSet;

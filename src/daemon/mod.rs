@@ -197,6 +197,8 @@ pub async fn run(
         let server = daemon.server.clone();
         accepting.spawn(async move { server.serve(listener).await });
     }
+    let server = daemon.server.clone();
+    accepting.spawn(async move { server.follow_certificate().await });
     service.set_status(&daemon.status());
     service.notify_ready();
 

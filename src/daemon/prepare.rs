@@ -14,9 +14,9 @@ use crate::notify::{
     self, AlertTiming, AlertmanagerSettings, NotifySettings, WebhookSecret, WebhookSettings,
     WebhookTiming,
 };
-use crate::server::ServerSettings;
 use crate::server::access::{AccessPolicy, Token};
 use crate::server::open_files::OpenFileLimit;
+use crate::server::{ServerSettings, ServerTls};
 use crate::source::recording::Recorder;
 use crate::source::selection::{OpenedSource, Selection};
 
@@ -126,7 +126,8 @@ fn notify_settings(config: &Config) -> Result<NotifySettings, Failure> {
         }
         None => None,
     };
-    let own_url = || format!("http://{}", host::in_url(&hostname(), config.port));
+    let scheme = if config.tls.is_some() { "https" } else { "http" };
+    let own_url = || format!("{scheme}://{}", host::in_url(&hostname(), config.port));
     let alertmanager = (!config.alertmanager.is_empty()).then(|| AlertmanagerSettings {
         targets: config.alertmanager.clone(),
         labels: config.alert_labels.clone(),
@@ -146,6 +147,8 @@ fn server_settings(config: &Config, files: OpenFileLimit) -> Result<ServerSettin
     let token = Token::read(config.token_file.as_deref(), credentials().as_deref())
         .map_err(|error| Failure::Config(format!("token_file: {error}")))?;
 
+    let tls = config.tls.clone().map(ServerTls::read);
+
     Ok(ServerSettings {
         max_clients: config.max_clients,
         max_connections: files.connections(),
@@ -156,6 +159,7 @@ fn server_settings(config: &Config, files: OpenFileLimit) -> Result<ServerSettin
             selected: config.metrics_units.clone(),
             max_troubled: config.metrics_troubled,
         },
+        tls: tls.transpose().map_err(|error| Failure::Config(error.to_string()))?,
         access: AccessPolicy {
             allowed_origins: config.allowed_origins.clone(),
             allowed_hosts: config.allowed_hosts.clone(),

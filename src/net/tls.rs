@@ -1,10 +1,13 @@
-//! TLS to a server: verifies its certificate, and explains why there is no connection. It knows
-//! neither HTTP, nor which server it is, nor the options that concern TLS.
+//! TLS: to a server, whose certificate it verifies, and with clients. It explains why there is no
+//! connection to a server. It knows neither HTTP, nor the other side, nor the options that concern
+//! TLS.
 
 mod certificate;
 mod der;
+mod file_error;
 mod handshake;
 mod pem;
+mod server;
 
 use std::error::Error;
 use std::fmt;
@@ -20,8 +23,10 @@ use tokio_rustls::rustls::{ClientConfig, ConfigBuilder, RootCertStore, crypto};
 pub use certificate::CertificateRefusal;
 pub(crate) use certificate::MIN_RSA_BITS;
 use certificate::Verifier;
+pub use file_error::TlsFileError;
 pub use handshake::HandshakeError;
-pub(crate) use pem::{ClientIdentity, IdentityError, read_roots};
+pub(crate) use pem::{IdentityError, TlsIdentity, read_roots};
+pub(crate) use server::{TlsServer, TlsServerStream};
 
 /// Opens TLS connections. Clones share their configuration.
 #[derive(Clone)]
@@ -82,9 +87,9 @@ impl TlsClient {
     /// A client that also shows its own certificate to a server that requires one.
     pub(crate) fn with_identity(
         roots: TrustedRoots,
-        identity: ClientIdentity,
+        identity: TlsIdentity,
     ) -> Result<Self, IdentityError> {
-        let ClientIdentity { chain, key } = identity;
+        let TlsIdentity { chain, key } = identity;
         let first = chain[0].clone();
 
         let config = config_builder(roots)

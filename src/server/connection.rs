@@ -12,7 +12,6 @@ use std::convert::Infallible;
 use std::future::pending;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -25,13 +24,11 @@ use super::context::ServerContext;
 use super::events;
 use super::http::{self, HttpReply, StreamUpgrade};
 use super::logs;
-use super::stream::ClientStream;
+use super::opening::{FIRST_REQUEST, OpenedConnection, open};
+use super::stream::ClientSocket;
 
 /// The largest head of a request, in bytes.
 const MAX_HEAD: usize = 16 * 1024;
-
-/// How long a stopping server waits for the first request of a client that has just connected.
-const FIRST_REQUEST: Duration = Duration::from_secs(1);
 
 /// What the request handler hands over to [`serve`]: the head of the response, and the accepted
 /// request for an event stream.
@@ -41,7 +38,12 @@ type EventStreamHandOver = (HttpResponse, StreamUpgrade);
 type HandOverSlot = Mutex<Option<oneshot::Sender<EventStreamHandOver>>>;
 
 /// Serves one connection until it is closed, or until an event stream or a WebSocket takes it over.
-pub(super) async fn serve(context: Arc<ServerContext>, stream: ClientStream) {
+pub(super) async fn serve(context: Arc<ServerContext>, socket: ClientSocket) {
+    let (stream, is_redirected) = match open(&context, socket).await {
+        Some(OpenedConnection::Served(stream)) => (stream, false),
+        Some(OpenedConnection::Redirected(stream)) => (stream, true),
+        None => return,
+    };
     let (sender, mut event_stream) = oneshot::channel();
     let slot: HandOverSlot = Mutex::new(Some(sender));
     let first_response = Notify::new();
@@ -51,7 +53,11 @@ pub(super) async fn serve(context: Arc<ServerContext>, stream: ClientStream) {
         let slot = &slot;
         let first_response = &first_response;
         async move {
-            let reply = http::respond(context, request).await;
+            let reply = if is_redirected {
+                http::redirect_to_tls(context, &request)
+            } else {
+                http::respond(context, request).await
+            };
             let response = hand_over_event_stream(reply, slot).await;
             first_response.notify_one();
             Ok::<_, Infallible>(response)

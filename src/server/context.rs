@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use super::error::HttpError;
 use super::response_cache::ResponseCaches;
 use super::settings::{ServerSettings, Timing};
+use super::tls::ServerTls;
 use crate::actions::{Actions, CommandTemplates};
 use crate::feed::Subscriber;
 use crate::feed::channel::Channels;
@@ -83,6 +84,18 @@ impl ServerContext {
 
     pub(super) fn set_settings(&self, settings: ServerSettings) {
         self.settings.send_replace(Arc::new(settings));
+    }
+
+    /// Replaces the certificate by one of the same files. Does nothing if other settings came
+    /// meanwhile.
+    pub(super) fn set_tls(&self, tls: ServerTls) {
+        self.settings.send_if_modified(|settings| {
+            let is_same = settings.tls.as_ref().is_some_and(|it| it.has_same_files(&tls));
+            if is_same {
+                Arc::make_mut(settings).tls = Some(tls);
+            }
+            is_same
+        });
     }
 
     /// Replaces the commands for units and machines.

@@ -11,7 +11,7 @@ use std::io;
 use hyper::Response;
 use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::content::{EVENT_STREAM, HttpResponse, ResponseBody};
 use super::context::{ClientPermit, ServerContext};
@@ -77,14 +77,22 @@ pub(super) async fn serve(
     };
     let Err(reason) = session.run(initial_batches).await;
 
-    end(session.permit.context(), &session.stream, reason);
+    end(session.permit.context(), &mut session.stream, reason).await;
 }
 
-/// Counts the end of a stream. What a slow client has not read is discarded.
-pub(super) fn end(context: &ServerContext, stream: &RateLimitedStream, reason: DropReason) {
+/// Counts the end of a stream, and closes it. What a slow client has not read is discarded.
+pub(super) async fn end(
+    context: &ServerContext,
+    stream: &mut RateLimitedStream,
+    reason: DropReason,
+) {
     context.metrics.client_dropped(reason);
+
     if reason == DropReason::Slow {
         let _ = reset_on_drop(stream.inner());
+    } else {
+        // Over TLS, an end without an alert looks like an attack (RFC 8446, section 6.1).
+        let _ = timeout(context.timing.close, stream.shutdown()).await;
     }
 }
 
@@ -94,7 +102,11 @@ pub(super) async fn write(
     stream: &mut RateLimitedStream,
     bytes: &[u8],
 ) -> Result<(), DropReason> {
-    write_in_time(context, stream.write_all(bytes))
+    let write = async {
+        stream.write_all(bytes).await?;
+        stream.flush().await
+    };
+    write_in_time(context, write)
         .await
         .map_err(|failure| drop_reason(&failure))
 }

@@ -9,10 +9,11 @@ use hyper::body::Incoming;
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, ALLOW,
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN,
-    REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION,
+    ORIGIN, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
 };
-use hyper::{Method, Request, Response, StatusCode, Version};
+use hyper::http::uri::{Authority, PathAndQuery};
+use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 
 use super::content::{HttpResponse, JSON, NO_STORE, ResponseBody, error_response};
 use super::context::{Protocol, ServerContext};
@@ -95,6 +96,41 @@ pub(super) async fn respond(context: &Arc<ServerContext>, request: Request<Incom
 
     add_common_headers(reply.response.headers_mut());
     reply
+}
+
+/// Redirects a request that came without TLS to the same port with TLS.
+pub(super) fn redirect_to_tls(context: &ServerContext, request: &Request<Incoming>) -> HttpReply {
+    let (uri, headers) = (request.uri(), request.headers());
+    let redirected = context
+        .settings()
+        .access
+        .check_host_and_origin(uri, headers)
+        .and_then(|()| tls_location(uri, headers));
+
+    let mut response = match redirected {
+        Ok(location) => {
+            let message = "only HTTPS is spoken at this port: use https:// in the URL";
+            let error = HttpError::new(StatusCode::PERMANENT_REDIRECT, message);
+            let mut response = error_response(error);
+            response.headers_mut().insert(LOCATION, location);
+            response
+        }
+        Err(error) => error_response(error),
+    };
+    add_common_headers(response.headers_mut());
+    response.into()
+}
+
+/// The URL of a request with TLS. A host without a port is at the default port of HTTP.
+fn tls_location(uri: &Uri, headers: &HeaderMap) -> Result<HeaderValue, HttpError> {
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+    let authority = uri.authority().map(Authority::as_str).or(host).unwrap_or_default();
+    let has_port = authority.rsplit(']').next().is_some_and(|end| end.contains(':'));
+    let port = if has_port { "" } else { ":80" };
+    let path = uri.path_and_query().map_or("/", PathAndQuery::as_str);
+
+    HeaderValue::try_from(format!("https://{authority}{port}{path}"))
+        .map_err(|_| HttpError::bad_request("the requested URL cannot be redirected to"))
 }
 
 /// Whether this is a liveness check in HTTP/1.0, which has no `Host` (RFC 1945). HAProxy's `option

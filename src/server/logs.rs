@@ -157,7 +157,7 @@ pub(super) async fn serve(stream: ClientStream, head: HttpResponse, upgrade: Log
     drop(place);
 
     let reason = end.err().unwrap_or(DropReason::Closed);
-    events::end(session.permit.context(), &session.stream, reason);
+    events::end(session.permit.context(), &mut session.stream, reason).await;
 }
 
 /// One reader of a log, until it is dropped.

@@ -28,6 +28,7 @@ mod http;
 pub mod listen;
 mod logs;
 pub mod open_files;
+mod opening;
 mod overview;
 mod page;
 mod query;
@@ -39,14 +40,17 @@ mod session;
 mod settings;
 mod socket_file;
 pub mod stream;
+mod tls;
 mod unit_file;
 mod upgrade;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
 
 use crate::actions::CommandTemplates;
 use crate::feed::Subscriber;
@@ -55,7 +59,8 @@ use crate::unit_files::UnitFiles;
 use accept_errors::{AcceptErrors, concerns_one_connection};
 use context::ServerContext;
 pub use settings::{ServerSettings, Timing};
-use stream::{ClientStream, ServerListener};
+use stream::{ClientSocket, ServerListener};
+pub use tls::{CertificateFiles, ServerTls};
 
 /// The server. Clones share its state.
 #[derive(Clone, Debug)]
@@ -111,7 +116,7 @@ impl Server {
             };
 
             match accepted {
-                Ok(stream) => self.start_connection(stream),
+                Ok(socket) => self.start_connection(socket),
                 Err(error) if concerns_one_connection(&error) => {}
                 Err(error) => {
                     let pause = errors.record(&error, Instant::now());
@@ -124,13 +129,51 @@ impl Server {
         }
     }
 
-    fn start_connection(&self, stream: ClientStream) {
+    fn start_connection(&self, socket: ClientSocket) {
         let context = &self.0;
 
         if context.has_room_for_connection() {
-            context.tasks.spawn(connection::serve(context.clone(), stream));
+            context.tasks.spawn(connection::serve(context.clone(), socket));
         } else {
             context.metrics.client_dropped(DropReason::OverBudget);
+        }
+    }
+
+    /// Reads the certificate again when its files have changed, until the server is stopped. As
+    /// long as they cannot be used, the current one is kept: they may not be written completely
+    /// yet.
+    pub async fn follow_certificate(&self) {
+        let mut last_problem = None;
+
+        loop {
+            tokio::select! {
+                () = self.0.stop.cancelled() => return,
+                () = sleep(self.0.timing.certificate) => {}
+            }
+            let Some(tls) = self.0.settings().tls.clone() else {
+                continue;
+            };
+            let Ok(read) = spawn_blocking(move || tls.read_again()).await else {
+                continue;
+            };
+
+            match read {
+                Some(Ok(tls)) => {
+                    self.0.set_tls(tls);
+                    last_problem = None;
+                    info!("the certificate was read again: new connections get it");
+                }
+                Some(Err(error)) => {
+                    let problem = error.to_string();
+                    if last_problem.as_ref() != Some(&problem) {
+                        warn!(
+                            "the new certificate is rejected, keeping the current one: {problem}"
+                        );
+                    }
+                    last_problem = Some(problem);
+                }
+                None => last_problem = None,
+            }
         }
     }
 

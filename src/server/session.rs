@@ -10,7 +10,6 @@
 mod end;
 
 use std::convert::Infallible;
-use std::io::ErrorKind;
 
 use bytes::Bytes;
 use futures_util::{FutureExt, SinkExt, StreamExt};
@@ -24,7 +23,7 @@ use super::context::{ClientPermit, ServerContext};
 use super::deadline::write_in_time;
 use super::query::SubscriptionRequest;
 use super::rate_limit::RateLimitedStream;
-use super::stream::{ClientStream, try_write};
+use super::stream::{ClientStream, WriteProgress, try_write};
 use crate::cluster::Moment;
 use crate::feed::channel::{ChannelCursor, MessageBatch, OverBudget};
 use crate::feed::{PublishedList, Subscriber};
@@ -245,16 +244,18 @@ impl Session {
 
     async fn send(&mut self, batches: Vec<MessageBatch>) -> Result<(), SessionEnd> {
         for batch in batches {
-            let written = self.write_without_waiting(batch.bytes())?;
+            let progress = self.write_without_waiting(batch.bytes())?;
 
             let Self { socket, permit, .. } = self;
-            if written < batch.bytes().len() {
+            if let WriteProgress::Taken(taken) = progress {
                 write_in_time(permit.context(), async {
                     // A frame of tungstenite must not come between the parts of this one.
-                    if written == 0 {
+                    if taken == 0 {
                         socket.flush().await?;
                     }
-                    Ok(socket.get_mut().write_all(&batch.bytes()[written..]).await?)
+                    let stream = socket.get_mut();
+                    stream.write_all(&batch.bytes()[taken..]).await?;
+                    Ok(stream.flush().await?)
                 })
                 .await?;
             }
@@ -268,16 +269,13 @@ impl Session {
 
     /// Writes what fits into the kernel's buffer. Usually that is all, and no deadline has to be
     /// set.
-    fn write_without_waiting(&mut self, bytes: &[u8]) -> Result<usize, Error> {
+    fn write_without_waiting(&mut self, bytes: &[u8]) -> Result<WriteProgress, Error> {
         let Some(flushed) = self.socket.flush().now_or_never() else {
-            return Ok(0);
+            return Ok(WriteProgress::Taken(0));
         };
         flushed?;
 
-        match try_write(self.socket.get_ref().inner(), bytes) {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
-            written => Ok(written?),
-        }
+        Ok(try_write(self.socket.get_mut().inner_mut(), bytes)?)
     }
 
     async fn send_ping(&mut self) -> Result<(), SessionEnd> {
@@ -329,6 +327,7 @@ mod tests {
             links: vec![],
             unit_files: None,
             unit_series: Default::default(),
+            tls: None,
         };
         let context = Arc::new(ServerContext::new(
             settings,
@@ -340,7 +339,7 @@ mod tests {
         ));
 
         let permit = context.client_permit(Protocol::First).expect("a permit");
-        let stream = Either::Left(accepted.expect("a connection").0);
+        let stream = Either::Left(Either::Left(accepted.expect("a connection").0));
         let session = Session::new(stream, &[], permit, None).await.expect("room");
         let size = size_of_val(&session.run());
         assert!(size <= 3072, "{size} bytes");

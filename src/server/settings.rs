@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::access::AccessPolicy;
+use super::tls::ServerTls;
 use crate::actions::LinkTemplate;
 use crate::metrics::UnitSeries;
 use crate::unit_files::UnitFileMode;
@@ -29,6 +30,8 @@ pub struct ServerSettings {
     pub unit_files: Option<UnitFileMode>,
     /// Which units have metric series of their own.
     pub unit_series: UnitSeries,
+    /// TLS for all TCP listeners; `None`: they are plain. Unix sockets never have TLS.
+    pub tls: Option<ServerTls>,
 }
 
 /// The time limits and intervals of the server. Tests shorten them.
@@ -51,6 +54,8 @@ pub struct Timing {
     pub pong: Duration,
     /// Time limit for the closing handshake of a WebSocket.
     pub close: Duration,
+    /// How often the files with the certificate are looked at.
+    pub certificate: Duration,
     /// In each window of this length a client may send [`Timing::MAX_BYTES_PER_WINDOW`].
     pub rate_window: Duration,
 }
@@ -71,6 +76,7 @@ impl Default for Timing {
             heartbeat: Duration::from_secs(15),
             pong: Duration::from_secs(40),
             close: Duration::from_secs(1),
+            certificate: Duration::from_secs(10),
             rate_window: Duration::from_secs(10),
         }
     }

@@ -1,17 +1,25 @@
-//! The sockets of the server, TCP and unix: those it listens on, and those of its clients.
+//! The sockets of the server, TCP and unix: those it listens on, and those of its clients, with or
+//! without TLS.
 //!
-//! The rest of the server must not know which of the two kinds a socket is.
+//! The rest of the server must not know which kind a socket is, but for `opening`, which decides
+//! about TLS.
 
 use std::fmt;
 use std::io;
 
+use futures_util::FutureExt;
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio_util::either::Either;
 
 use super::socket_file::SocketFile;
+use crate::net::tls::TlsServerStream;
 
-/// A connection to a client.
-pub(super) type ClientStream = Either<TcpStream, UnixStream>;
+/// The socket of a client, as it was accepted.
+pub(super) type ClientSocket = Either<TcpStream, UnixStream>;
+
+/// A connection to a client: the socket itself, or TLS over it.
+pub(super) type ClientStream = Either<ClientSocket, Box<TlsServerStream<TcpStream>>>;
 
 /// A socket that clients connect to.
 #[derive(Debug)]
@@ -36,7 +44,7 @@ impl From<TcpListener> for ServerListener {
 }
 
 impl ServerListener {
-    pub(super) async fn accept(&self) -> io::Result<ClientStream> {
+    pub(super) async fn accept(&self) -> io::Result<ClientSocket> {
         match self {
             Self::Tcp(listener) => {
                 let (stream, _) = listener.accept().await?;
@@ -74,11 +82,34 @@ impl fmt::Display for ServerListener {
     }
 }
 
+/// How much of a message was written without waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WriteProgress {
+    /// All of it is in the kernel's buffer.
+    Complete,
+    /// The stream has taken this many bytes, and the rest is still to be written. Even if there is
+    /// no rest, the stream has to be flushed.
+    Taken(usize),
+}
+
 /// Writes what fits into the kernel's buffer, without waiting.
-pub(super) fn try_write(stream: &ClientStream, bytes: &[u8]) -> io::Result<usize> {
-    match stream {
-        Either::Left(stream) => stream.try_write(bytes),
-        Either::Right(stream) => stream.try_write(bytes),
+pub(super) fn try_write(stream: &mut ClientStream, bytes: &[u8]) -> io::Result<WriteProgress> {
+    let (written, is_flushed) = match stream {
+        Either::Left(Either::Left(stream)) => (stream.try_write(bytes), true),
+        Either::Left(Either::Right(stream)) => (stream.try_write(bytes), true),
+        Either::Right(stream) => {
+            let written = stream.write(bytes).now_or_never();
+            let flushed = stream.flush().now_or_never();
+            let would_block = || Err(io::ErrorKind::WouldBlock.into());
+            (written.unwrap_or_else(would_block), flushed.transpose()?.is_some())
+        }
+    };
+
+    match written {
+        Ok(written) if written == bytes.len() && is_flushed => Ok(WriteProgress::Complete),
+        Ok(written) => Ok(WriteProgress::Taken(written)),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(WriteProgress::Taken(0)),
+        Err(error) => Err(error),
     }
 }
 
@@ -87,7 +118,8 @@ pub(super) fn try_write(stream: &ClientStream, bytes: &[u8]) -> io::Result<usize
 /// in the client's buffer already.
 pub(super) fn reset_on_drop(stream: &ClientStream) -> io::Result<()> {
     match stream {
-        Either::Left(stream) => stream.set_zero_linger(),
-        Either::Right(_) => Ok(()),
+        Either::Left(Either::Left(stream)) => stream.set_zero_linger(),
+        Either::Left(Either::Right(_)) => Ok(()),
+        Either::Right(stream) => stream.get_ref().0.set_zero_linger(),
     }
 }

@@ -62,9 +62,11 @@ const MAY_USE: [(&str, &[&str]); 28] = [
         &[
             "actions",
             "cluster",
+            "digest",
             "feed",
             "logs",
             "metrics",
+            "net",
             "report",
             "secret_file",
             "unit_files",

@@ -35,6 +35,7 @@ mod support;
 mod system;
 mod terminal;
 mod timeline;
+mod tls;
 mod unit_file;
 mod unit_file_requests;
 mod watch;

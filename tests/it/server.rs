@@ -55,6 +55,7 @@ pub fn settings() -> ServerSettings {
         links: vec![],
         unit_files: None,
         unit_series: UnitSeries::default(),
+        tls: None,
     }
 }
 
@@ -964,4 +965,5 @@ mod history;
 mod http;
 mod limits;
 mod pages;
+mod tls;
 mod updates;

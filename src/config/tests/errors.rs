@@ -3,6 +3,7 @@
 use super::conflicts::conflicting;
 use super::etcd::{NO_USERS, half_a_pair, lonely_users, user_of_etcd, without_tls};
 use super::precedence::{not_utf_8, unusable_env_files, without_a_file};
+use super::tls::half_a_certificate;
 use super::values::{IMPOSSIBLE, in_file, of_wrong_kinds, quoted_values, wrong_links};
 use super::*;
 
@@ -136,6 +137,7 @@ fn errors_have_these_words() {
     let [(without_tls, _), ..] = without_tls("etcd_ca");
     add(without_tls);
     half_a_pair().into_iter().for_each(&mut add);
+    half_a_certificate().into_iter().for_each(|(places, ..)| add(places));
     NO_USERS.iter().for_each(|name| add(user_of_etcd(name)));
     lonely_users().into_iter().for_each(&mut add);
 

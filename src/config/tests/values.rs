@@ -59,6 +59,7 @@ fn the_defaults_are_as_documented() {
         allowed_origins: vec![],
         allowed_hosts: vec![],
         token_file: None,
+        tls: None,
         unit_files: None,
         max_clients: 10_000,
         log: "info".parse().unwrap(),

@@ -16,13 +16,14 @@ const BEGIN_CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----";
 /// A certificate of a file, or what is wrong with it.
 type ParsedCertificate = Result<CertificateDer<'static>, String>;
 
-/// A client certificate with the intermediate certificates up to its CA, and its private key.
-pub(crate) struct ClientIdentity {
+/// The certificate of a client or a server, with the intermediate certificates up to its CA, and
+/// its private key.
+pub(crate) struct TlsIdentity {
     pub(super) chain: Vec<CertificateDer<'static>>,
     pub(super) key: PrivateKeyDer<'static>,
 }
 
-/// Why a client certificate cannot be used. It names the file by what it is for.
+/// Why a certificate cannot be used. It names the file by what it is for.
 pub(crate) enum IdentityError {
     /// What is wrong with the file of the certificate.
     Certificate(String),
@@ -50,9 +51,9 @@ pub(crate) fn read_roots(path: &Path) -> Result<(RootCertStore, Vec<String>), St
     Ok((roots, problems))
 }
 
-impl ClientIdentity {
+impl TlsIdentity {
     /// Reads both files. A certificate that cannot be read is an error even if it is not the first:
-    /// without it the server could not verify the client.
+    /// without it the other side could not verify the first one.
     pub(crate) fn read(certificate: &Path, key: &Path) -> Result<Self, IdentityError> {
         let chain = read_chain(certificate).map_err(IdentityError::Certificate)?;
         let key = read_private_key(key).map_err(IdentityError::Key)?;

@@ -4,7 +4,6 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hyper::StatusCode;
@@ -14,8 +13,7 @@ use super::login::LoginError;
 pub use super::redirect::RedirectError;
 pub use super::tls_error::MemberTlsError;
 use crate::net::causes;
-use crate::net::tls::IdentityError;
-pub use crate::net::tls::{CertificateRefusal, HandshakeError};
+pub use crate::net::tls::{CertificateRefusal, HandshakeError, TlsFileError};
 
 /// Why one member of etcd could not be read. In the variants, "it" is that member.
 #[derive(Debug, thiserror::Error)]
@@ -159,59 +157,18 @@ pub enum FileError {
     /// A file for TLS cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsFileError),
+    /// There is no `--etcd-ca`, and this host has no CA certificates.
+    #[error("this host has no CA certificates to verify etcd with: name a file with --etcd-ca")]
+    NoCaCertificates,
     /// The password cannot be used.
     #[error(transparent)]
     Login(#[from] LoginError),
 }
 
-/// Why the files for TLS cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum TlsFileError {
-    /// A file cannot be read, or does not contain what its option is for.
-    #[error("{option} = {:?}: {problem}", .path.display())]
-    File {
-        /// The option that names the file, such as `etcd_ca`.
-        option: &'static str,
-        /// The value of the option.
-        path: PathBuf,
-        /// What is wrong with the file, and what to do.
-        problem: String,
-    },
-    /// Certificate and key do not belong together.
-    #[error(
-        "etcd_key = {:?} does not belong to etcd_cert = {:?}: the first certificate there must be \
-         of that key",
-        .key.display(), .cert.display()
-    )]
-    Pair {
-        /// The value of `--etcd-cert`.
-        cert: PathBuf,
-        /// The value of `--etcd-key`.
-        key: PathBuf,
-    },
-    /// There is no `--etcd-ca`, and this host has no CA certificates.
-    #[error("this host has no CA certificates to verify etcd with: name a file with --etcd-ca")]
-    NoCaCertificates,
-}
-
-impl TlsFileError {
-    /// What is wrong with the file of an option.
-    pub(super) fn of_file(option: &'static str, path: &Path, problem: String) -> Self {
-        Self::File { option, path: path.to_owned(), problem }
-    }
-
-    /// What is wrong with the client certificate or its key.
-    pub(super) fn of_identity(cert: &Path, key: &Path, error: IdentityError) -> Self {
-        match error {
-            IdentityError::Certificate(problem) => Self::of_file("etcd_cert", cert, problem),
-            IdentityError::Key(problem) => Self::of_file("etcd_key", key, problem),
-            IdentityError::Pair => Self::Pair { cert: cert.to_owned(), key: key.to_owned() },
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use tokio::io::AsyncReadExt;
 
     use super::*;
@@ -324,9 +281,15 @@ mod tests {
             ),
             (
                 "a key of another certificate",
-                TlsFileError::Pair { cert: file(), key: "/etc/KEY".into() }.into(),
+                TlsFileError::Pair {
+                    cert_option: "etcd_cert",
+                    cert: file(),
+                    key_option: "etcd_key",
+                    key: "/etc/KEY".into(),
+                }
+                .into(),
             ),
-            ("no CA certificates", TlsFileError::NoCaCertificates.into()),
+            ("no CA certificates", FileError::NoCaCertificates),
             ("no password", LoginError::NoPassword(user()).into()),
             (
                 "a password that cannot be read",

@@ -5,9 +5,9 @@ use std::error::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::TlsFiles;
-use super::error::TlsFileError;
+use super::error::{FileError, TlsFileError};
 use super::tls_error::MemberTlsError;
-use crate::net::tls::{self, ClientIdentity, HandshakeError, TlsClient, TrustedRoots};
+use crate::net::tls::{self, HandshakeError, TlsClient, TlsIdentity, TrustedRoots};
 
 /// Opens TLS connections to members of etcd.
 #[derive(Clone, Debug)]
@@ -24,7 +24,7 @@ impl MemberTls {
     /// # Errors
     ///
     /// Which file cannot be used, and why.
-    pub(super) fn new(files: &TlsFiles) -> Result<Self, TlsFileError> {
+    pub(super) fn new(files: &TlsFiles) -> Result<Self, FileError> {
         let (roots, warnings) = match &files.ca {
             Some(path) => {
                 let file = format!("etcd_ca = {:?}", path.display());
@@ -38,15 +38,17 @@ impl MemberTls {
             }
             None => {
                 let roots = TrustedRoots::of_host("this host's own")
-                    .map_err(|_| TlsFileError::NoCaCertificates)?;
+                    .map_err(|_| FileError::NoCaCertificates)?;
                 (roots, Vec::new())
             }
         };
 
         let client = match (&files.cert, &files.key) {
-            (Some(cert), Some(key)) => ClientIdentity::read(cert, key)
+            (Some(cert), Some(key)) => TlsIdentity::read(cert, key)
                 .and_then(|identity| TlsClient::with_identity(roots, identity))
-                .map_err(|error| TlsFileError::of_identity(cert, key, error))?,
+                .map_err(|error| {
+                    TlsFileError::of_identity(("etcd_cert", cert), ("etcd_key", key), error)
+                })?,
             _ => TlsClient::new(roots),
         };
         Ok(Self { client, files: files.clone(), warnings })

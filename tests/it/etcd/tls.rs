@@ -1,62 +1,20 @@
 //! The source `etcd` over TLS, with a real etcd that requires a client certificate.
 
-use std::fs;
-use std::path::PathBuf;
 use std::time::SystemTime;
 
 use fleet_monitor::source::etcd::error::{
     CertificateRefusal, EtcdError, FileError, HandshakeError, TlsFileError,
 };
 use fleet_monitor::source::etcd::{EtcdSettings, EtcdSource, TlsFiles};
-use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
-};
-use tempfile::TempDir;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 
 use super::trouble::failure;
 use super::watched::{follow, settings, until};
+use crate::support::certificates::CertificateFiles;
 use crate::support::etcd::{Etcd, TlsListener, free_port, registry};
 use crate::support::snapshots::assert_catalogue;
 
-/// The certificates and keys of two CAs, and of a server and a client of each.
-struct CertificateFiles(TempDir);
-
 impl CertificateFiles {
-    fn new() -> Self {
-        let files = Self(TempDir::new().unwrap());
-        for name in ["ours", "another"] {
-            let mut params = CertificateParams::default();
-            params.distinguished_name.push(DnType::CommonName, name);
-            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-            let authority =
-                CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-            files.write(&format!("{name}.pem"), &authority.pem());
-            for (whose, names) in [
-                ("server", vec!["127.0.0.1".to_owned(), "localhost".to_owned()]),
-                ("client", vec![]),
-            ] {
-                let key = KeyPair::generate().unwrap();
-                let certificate = CertificateParams::new(names)
-                    .unwrap()
-                    .signed_by(&key, &authority)
-                    .unwrap();
-                files.write(&format!("{name}-{whose}.pem"), &certificate.pem());
-                files.write(&format!("{name}-{whose}.key"), &key.serialize_pem());
-            }
-        }
-        files.write("empty", "");
-        files.write("prose", "Dear etcd,\nplease let me in.\n");
-        files
-    }
-
-    fn write(&self, name: &str, text: &str) {
-        fs::write(self.path(name), text).unwrap();
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
     /// These files for the three options. An empty name leaves an option out.
     fn tls(&self, [ca, cert, key]: [&str; 3]) -> TlsFiles {
         let path = |name: &str| (!name.is_empty()).then(|| self.path(name));
@@ -163,7 +121,7 @@ async fn a_failed_handshake_is_explained_with_the_options_to_change() {
             assert_unknown_issuer(&error);
         }
         Err(error) => {
-            assert!(matches!(error, FileError::Tls(TlsFileError::NoCaCertificates)), "{error}");
+            assert!(matches!(error, FileError::NoCaCertificates), "{error}");
         }
     }
 }
@@ -214,7 +172,7 @@ fn files_that_cannot_be_used_are_explained() {
         let error = EtcdSource::new(files.settings("https://127.0.0.1:2379", names)).unwrap_err();
         let text = error
             .to_string()
-            .replace(files.0.path().to_str().unwrap(), "DIRECTORY");
+            .replace(files.directory().to_str().unwrap(), "DIRECTORY");
         explanations.push((names.join(" "), text));
         error
     };
@@ -234,7 +192,7 @@ fn files_that_cannot_be_used_are_explained() {
         }
     }
     match refused([RIGHT[0], RIGHT[1], "another-client.key"]) {
-        FileError::Tls(TlsFileError::Pair { cert, key }) => {
+        FileError::Tls(TlsFileError::Pair { cert, key, .. }) => {
             assert_eq!((cert, key), (files.path(RIGHT[1]), files.path("another-client.key")));
         }
         other => panic!("{other}"),

@@ -34,7 +34,7 @@ async fn run_out_of_files() {
     while let Ok(file) = std::fs::File::open("/dev/null") {
         files.push(file);
     }
-    // MemoryBudget for our own end of the connection, none for the server's.
+    // Room for our own end of the connection, none for the server's.
     files.pop();
     let mut stream = TcpStream::connect(bench.address).await.expect("a connection");
     stream

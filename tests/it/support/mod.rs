@@ -2,6 +2,7 @@
 
 mod alertmanager;
 pub mod builders;
+pub mod certificates;
 pub mod changes;
 mod client;
 mod daemon;

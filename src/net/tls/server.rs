@@ -1,0 +1,73 @@
+//! TLS with clients. It does not know what they send.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::{RootCertStore, ServerConfig, crypto};
+
+use super::pem::{IdentityError, TlsIdentity};
+
+/// An encrypted connection to a client.
+pub(crate) type TlsServerStream<S> = tokio_rustls::server::TlsStream<S>;
+
+/// The only protocol, by its ALPN name (RFC 7301, section 6). A client that speaks only others is
+/// refused.
+const HTTP_1_1: &[u8] = b"http/1.1";
+
+/// How many encrypted bytes may wait for a client to read them.
+const MAX_WAITING: usize = 32 << 10;
+
+/// Accepts TLS connections. Clones share their configuration.
+#[derive(Clone)]
+pub(crate) struct TlsServer(Arc<ServerConfig>);
+
+impl fmt::Debug for TlsServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TlsServer(…)")
+    }
+}
+
+impl TlsServer {
+    /// A server with this certificate. If there are `client_roots`, of which there must be at least
+    /// one, each client must have a certificate of one of them.
+    pub(crate) fn new(
+        identity: TlsIdentity,
+        client_roots: Option<RootCertStore>,
+    ) -> Result<Self, IdentityError> {
+        let TlsIdentity { chain, key } = identity;
+        let first = chain[0].clone();
+
+        let provider = Arc::new(crypto::ring::default_provider());
+        let builder = ServerConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()
+            .expect("ring has ciphers for these versions");
+        let builder = match client_roots {
+            Some(roots) => builder.with_client_cert_verifier(
+                WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+                    .build()
+                    .expect("there are roots, and no revocation lists"),
+            ),
+            None => builder.with_no_client_auth(),
+        };
+
+        let mut config = builder
+            .with_single_cert(chain, key)
+            .map_err(|error| IdentityError::new(&first, &error))?;
+        config.alpn_protocols = vec![HTTP_1_1.to_vec()];
+        Ok(Self(Arc::new(config)))
+    }
+
+    /// Performs the handshake with a client. It has no time limit.
+    pub(crate) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        stream: S,
+    ) -> io::Result<TlsServerStream<S>> {
+        TlsAcceptor::from(self.0.clone())
+            .accept_with(stream, |connection| connection.set_buffer_limit(Some(MAX_WAITING)))
+            .await
+    }
+}
