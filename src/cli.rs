@@ -134,7 +134,7 @@ pub struct Cli {
     #[arg(long, num_args = 0, default_missing_value = "true", help_heading = SOURCE)]
     pub demo: Option<bool>,
 
-    /// Append all readings to FILE, as JSON lines
+    /// Append all readings to FILE; compressed unless its name ends in .jsonl
     #[arg(long, value_name = "FILE", help_heading = SOURCE)]
     pub record: Option<String>,
 

@@ -48,7 +48,7 @@ complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l poll-timeou
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l grace -d 'Seconds that a unit is kept as stale if fleet wants it but does not report it; 0: show fleet\'s lists as they are [default: 30]' -r -f
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l keep-lost -d 'Seconds that a lost machine is remembered, with its units unless fleet schedules them elsewhere [default: 3600]' -r -f
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l history -d 'Seconds that the latest events of a unit or machine are kept after it is gone; 0: no events of single units and machines [default: 86400]' -r -f
-complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l record -d 'Append all readings to FILE, as JSON lines' -r -F
+complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l record -d 'Append all readings to FILE; compressed unless its name ends in .jsonl' -r -F
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l replay -d 'Play a recording instead of watching a cluster' -r -F
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l replay-speed -d 'Factor by which a recording is played faster [default: 1]' -r -f
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l problem-after -d 'Seconds that something has to be wrong until it is a problem, also by kind, as in 30,failed=10,stale=300 [default: 30]' -r -f

@@ -227,7 +227,7 @@ pub async fn run(
 
     daemon.notifier.flush(FLUSH);
     if let Some(recorder) = &daemon.recorder {
-        recorder.flush(FLUSH);
+        recorder.complete(FLUSH);
     }
     if let Some(keeper) = &mut daemon.keeper {
         keeper.finish(&daemon.cluster, &daemon.publisher.last(), FLUSH_STATE);

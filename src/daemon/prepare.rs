@@ -17,7 +17,7 @@ use crate::notify::{
 use crate::server::ServerSettings;
 use crate::server::access::{AccessPolicy, Token};
 use crate::server::open_files::OpenFileLimit;
-use crate::source::recording::Recorder;
+use crate::source::recording::{Recorder, RecordingRules};
 use crate::source::selection::{OpenedSource, Selection};
 
 /// The selected source, opened, and the settings of the server.
@@ -89,7 +89,7 @@ pub fn raise_open_files() -> Result<OpenFileLimit, Failure> {
 pub(super) async fn open_recorder(path: Option<&Path>) -> Result<Option<Recorder>, Failure> {
     let Some(path) = path else { return Ok(None) };
 
-    match Recorder::open(path).await {
+    match Recorder::open(path, RecordingRules::default()).await {
         Ok(recorder) => Ok(Some(recorder)),
         Err(error) => Err(unusable_recording(path, &error)),
     }

@@ -88,7 +88,12 @@ impl Daemon {
         match event {
             SourceEvent::Report(report) => self.apply_report(report)?,
             // Nothing is published here: clients keep the last view until the next report.
-            SourceEvent::Restarted => self.cluster.reset(),
+            SourceEvent::Restarted => {
+                self.cluster.reset();
+                if let Some(recorder) = &mut self.recorder {
+                    recorder.begin_new_run();
+                }
+            }
             SourceEvent::Rechecked { differences } => self.metrics.checked(differences),
             SourceEvent::Ended => {
                 info!("the recording is over; what it showed last stays");
@@ -241,10 +246,14 @@ impl Daemon {
     }
 
     fn record(&mut self, report: &SourceReport) {
-        if let Some(recorder) = &mut self.recorder
-            && !recorder.write(report, &self.source.name())
-        {
-            self.metrics.recorded_poll_dropped();
+        let Some(recorder) = &mut self.recorder else {
+            return;
+        };
+
+        let is_queued = recorder.write(report, &self.source.name());
+        let dropped = recorder.take_dropped() + u64::from(!is_queued);
+        self.metrics.recorded_polls_dropped(dropped);
+        if !is_queued || recorder.takes_snapshot() {
             self.source.request_snapshot();
         }
     }

@@ -49,7 +49,7 @@ const MAY_USE: [(&str, &[&str]); 26] = [
         &["actions", "cluster", "feed", "logs", "metrics", "report", "unit_files"],
     ),
     ("similar", &[]),
-    ("source", &["cluster", "escapes", "interner", "net", "write_queue"]),
+    ("source", &["cluster", "escapes", "interner", "net", "utc", "write_queue"]),
     ("telemetry", &["cluster", "write_queue"]),
     ("unit_files", &["cluster"]),
     ("utc", &[]),
@@ -57,7 +57,7 @@ const MAY_USE: [(&str, &[&str]); 26] = [
 ];
 
 /// Libraries that stay in their place. `main` only calls the parser of the command line.
-const STAY_IN: [(&str, &[&str]); 20] = [
+const STAY_IN: [(&str, &[&str]); 21] = [
     ("clap", &["cli", "main"]),
     ("clap_complete", &["cli/completions"]),
     ("clap_mangen", &["cli/manual"]),
@@ -90,6 +90,7 @@ const STAY_IN: [(&str, &[&str]); 20] = [
     ("tokio_tungstenite", &["server/session", "server/upgrade"]),
     ("tracing_journald", &["telemetry"]),
     ("webpki", &["net/tls"]),
+    ("zstd", &["source/recording"]),
 ];
 
 /// Modules of sources, which `source::selection` alone opens. Their options are parsed by `config`

@@ -1,9 +1,11 @@
 use std::io::Write;
 
 use super::*;
-use crate::cluster::ReadSchedule;
+use crate::builders;
+use crate::cluster::{FleetList, ReadSchedule, Reading};
 use crate::snapshots::assert_catalogue;
 use crate::source::LATE;
+use crate::source::recording::{Recorder, RecordingRules};
 
 fn recording(lines: &[&str]) -> tempfile::NamedTempFile {
     let mut file = tempfile::NamedTempFile::new().unwrap();
@@ -110,7 +112,7 @@ async fn the_built_in_recording_is_played_in_a_loop() {
 fn unplayable() -> Vec<(String, ReplayError)> {
     let lines = [
         "nonsense",
-        r#"{"recording":3}"#,
+        r#"{"recording":4}"#,
         r#"{"topic":"units","same":true}"#,
         r#"{"t":-1,"topic":"units","same":true}"#,
         r#"{"t":1,"took":-1,"topic":"units","same":true}"#,
@@ -161,4 +163,126 @@ fn the_wording_of_the_errors() {
         (content.replace("\\n", "\n").replace("\\\"", "\""), error)
     });
     assert_catalogue("recording-errors", errors);
+}
+
+/// A report of units of which one has this sub state.
+fn unit_report(start: Moment, second: u64, sub: &str) -> SourceReport {
+    let state = builders::unit_state("a.service", "m1", &format!("active/{sub}"));
+    SourceReport {
+        lists: FleetList::Units.alone(),
+        at: start + Duration::from_secs(second),
+        took: Duration::ZERO,
+        outcome: Ok(Reading::Units { states: vec![state], files: None }),
+        schedule: Some(ReadSchedule {
+            every: Duration::from_secs(2),
+            within: Duration::from_secs(13),
+        }),
+    }
+}
+
+/// Records runs of the program, each of so many seconds, with chapters of ten seconds.
+async fn record(path: &Path, runs: &[u64]) {
+    let rules = RecordingRules {
+        chapter: Duration::from_secs(10),
+        ..RecordingRules::default()
+    };
+    for (run, seconds) in runs.iter().enumerate() {
+        let mut recorder = Recorder::open(path, rules).await.unwrap();
+        let start = Moment::now();
+        for second in 0..*seconds {
+            let report = unit_report(start, second, &format!("{run}-{second}"));
+            assert!(recorder.write(&report, &"etcd".into()));
+        }
+        recorder.complete(Duration::from_secs(60));
+    }
+}
+
+/// What is played: the sub state of each report, and `begin` for each beginning.
+async fn played(replay: &mut Replay) -> Vec<String> {
+    let mut played = Vec::new();
+    loop {
+        played.push(match replay.next().await {
+            SourceEvent::Restarted => "begin".to_owned(),
+            SourceEvent::Ended => return played,
+            SourceEvent::Report(report) => match report.outcome.unwrap() {
+                Reading::Units { states, .. } => states[0].sub.as_deref().unwrap().to_owned(),
+                other => panic!("{other:?}"),
+            },
+            SourceEvent::Rechecked { .. } => panic!("not in a recording"),
+        });
+    }
+}
+
+fn expected(runs: &[u64]) -> Vec<String> {
+    let mut expected = Vec::new();
+    for (run, seconds) in runs.iter().enumerate() {
+        expected.push("begin".to_owned());
+        expected.extend((0..*seconds).map(|second| format!("{run}-{second}")));
+    }
+    expected
+}
+
+#[tokio::test]
+async fn a_recording_of_several_runs_begins_anew_with_each_run_but_not_with_each_chapter() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["compressed", "plain.jsonl"] {
+        let path = folder.path().join(name);
+        record(&path, &[25, 12]).await;
+        let mut replay = Replay::open(&path, 1e6).unwrap();
+        assert_eq!(played(&mut replay).await, expected(&[25, 12]), "{name}");
+        assert_eq!(replay.index.length().as_secs(), 24 + 11, "{name}");
+
+        let positions: Vec<u64> =
+            replay.index.chapters.iter().map(|it| it.position.as_secs()).collect();
+        assert_eq!(positions, [0, 10, 20, 24, 34], "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_recording_that_is_cut_is_played_up_to_the_cut() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["compressed", "plain.jsonl"] {
+        let path = folder.path().join(name);
+        record(&path, &[25]).await;
+        let bytes = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &bytes[..bytes.len() - 20]).unwrap();
+
+        let mut replay = Replay::open(&path, 1e6).unwrap();
+        let played = played(&mut replay).await;
+        assert!(played.len() > 20, "{name}: {played:?}");
+        assert!(expected(&[25]).starts_with(&played), "{name}: {played:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_damaged_is_skipped_up_to_the_next_chapter() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("recording");
+    record(&path, &[25]).await;
+    let index = Replay::open(&path, 1.0).unwrap().index;
+    let [second, third] = [1, 2].map(|it| usize::try_from(index.chapters[it].offset).unwrap());
+    let mut bytes = std::fs::read(&path).unwrap();
+    let middle = second.midpoint(third);
+    bytes[middle..middle + 8].copy_from_slice(&[0xFF; 8]);
+    std::fs::write(&path, bytes).unwrap();
+
+    let played = played(&mut Replay::open(&path, 1e6).unwrap()).await;
+    let first: Vec<String> = expected(&[10]);
+    assert!(played.starts_with(&first), "{played:?}");
+    assert!(played.ends_with(&expected(&[25])[21..]), "{played:?}");
+    assert!(played.len() < 26, "{played:?}");
+}
+
+#[tokio::test]
+async fn the_schedule_of_the_source_is_that_of_its_recording() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("recording");
+    record(&path, &[3]).await;
+
+    let mut replay = Replay::open(&path, 1e6).unwrap();
+    assert!(matches!(replay.next().await, SourceEvent::Restarted));
+    let first = report(&mut replay).await.schedule;
+    let second = report(&mut replay).await.schedule;
+    assert_eq!(first, unit_report(Moment::now(), 0, "").schedule);
+    assert_eq!(second, first);
 }
