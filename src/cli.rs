@@ -138,6 +138,11 @@ pub struct Cli {
     #[arg(long, value_name = "FILE", help_heading = SOURCE)]
     pub record: Option<String>,
 
+    /// How much of the recording to keep: an age, a size or both, such as 24h,1GiB. Older parts are
+    /// in files beside FILE, with the time in their names [default: all of it, in one file]
+    #[arg(long, value_name = "AGE,SIZE", help_heading = SOURCE)]
+    pub record_keep: Option<String>,
+
     /// Play a recording instead of watching a cluster
     #[arg(long, value_name = "FILE", help_heading = SOURCE)]
     pub replay: Option<String>,

@@ -37,6 +37,7 @@ pub(super) const OPTIONS: &[(&str, Option<&str>)] = &[
     ("history", Some("86400")),
     ("demo", Some("false")),
     ("record", None),
+    ("record_keep", None),
     ("replay", None),
     ("replay_speed", Some("1")),
     ("problem_after", Some("30")),

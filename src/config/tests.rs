@@ -19,6 +19,7 @@ use super::options::OPTIONS;
 use super::*;
 use crate::snapshots::{assert_catalogue, assert_text};
 use crate::source::api::Address;
+use crate::source::recording::RecordKeep;
 use crate::source::selection::SourceRequest;
 
 /// The three places, and a directory in which no default file is.

@@ -120,7 +120,7 @@ pub async fn run(
     let Prepared { settings, notify, selection, source } =
         prepare(&config, environment, files, None).await?;
     let source = source.expect("without a running source, one is opened");
-    let recorder = open_recorder(config.record.as_deref()).await?;
+    let recorder = open_recorder(&config).await?;
     let listeners = listen(config.bind, config.port, &config.listen);
     let listeners = listeners.map_err(|error| match error {
         ListenError::Bind { .. } | ListenError::Unix { .. } => Failure::System(error.to_string()),

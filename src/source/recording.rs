@@ -40,6 +40,7 @@ mod frames;
 mod reader;
 mod recorder;
 mod rows;
+mod segments;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -59,6 +60,8 @@ pub use encoder::LineEncoder;
 pub use file::RecordingFile;
 pub use reader::RecordingReader;
 pub(crate) use recorder::Recorder;
+pub(crate) use segments::RecordKeep;
+pub(super) use segments::older_files;
 pub(crate) use writer::RecordingRules;
 
 /// The version of the format that this program writes. It reads all versions from 1 on.

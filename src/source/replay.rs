@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use super::recording::{RecordedReport, RecordingEntry};
+use super::recording::{RecordedReport, RecordingEntry, older_files};
 use super::{Liveness, SourceError, SourceEvent, SourceReport};
 use crate::cluster::{Moment, Text};
 use entries::RecordingEntries;
@@ -87,10 +87,18 @@ struct PlaybackStart {
 }
 
 impl Replay {
-    /// Opens a recording and checks it, so that an invalid line is an error at the start, not an
-    /// hour later. `speed` is how many seconds of the recording pass in one second.
+    /// Opens a recording with its older files, and checks it, so that an invalid line is an error
+    /// at the start, not an hour later. `speed` is how many seconds of the recording pass in one
+    /// second.
     pub(crate) fn open(path: &Path, speed: f64) -> Result<Self, ReplayError> {
-        let files = RecordingFiles::Files(vec![path.to_owned()]);
+        let unreadable = |error| ReplayError::Unreadable { path: path.to_owned(), error };
+        let mut paths = older_files(path).map_err(unreadable)?;
+        // Between two files there is none with this name.
+        if paths.is_empty() || path.try_exists().map_err(unreadable)? {
+            paths.push(path.to_owned());
+        }
+
+        let files = RecordingFiles::Files(paths);
         let index = RecordingIndex::of(&files)?;
         Ok(Self::new(files, index, speed))
     }

@@ -299,6 +299,7 @@ pub(crate) const MODULES: &[&str] = &[
     "source::recording::reader",
     "source::recording::recorder",
     "source::recording::rows",
+    "source::recording::segments",
     "source::recording::writer",
     "source::replay",
     "source::replay::entries",

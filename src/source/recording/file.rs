@@ -8,6 +8,9 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+
 use super::frames;
 
 /// The compression level. At this one, 80 of 5,000 rows take about a millisecond.
@@ -23,6 +26,8 @@ const MAX_LINE: u64 = 64 * 1024 * 1024;
 pub struct RecordingFile {
     file: File,
     is_compressed: bool,
+    /// Whether it has a length: it is no pipe.
+    is_regular: bool,
     /// The zstd frame of the current chapter.
     frame: Option<zstd::Encoder<'static, File>>,
 }
@@ -37,6 +42,9 @@ impl RecordingFile {
     pub fn open(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new().create(true).append(true).open(path)?;
         let is_regular = file.metadata()?.is_file();
+        if is_regular {
+            lock(&file)?;
+        }
         let is_plain_name = path.extension().is_some_and(|extension| extension == PLAIN_EXTENSION);
 
         let mut is_compressed = !is_plain_name;
@@ -50,7 +58,7 @@ impl RecordingFile {
             }
         }
 
-        Ok(Self { file, is_compressed, frame: None })
+        Ok(Self { file, is_compressed, is_regular, frame: None })
     }
 
     /// Appends lines to the current chapter, or begins one.
@@ -71,6 +79,14 @@ impl RecordingFile {
         }
     }
 
+    /// How many bytes it has; zero for a pipe.
+    pub(super) fn length(&self) -> u64 {
+        match self.file.metadata() {
+            Ok(metadata) if self.is_regular => metadata.len(),
+            _ => 0,
+        }
+    }
+
     /// Ends the current chapter, if there is one.
     ///
     /// # Errors
@@ -81,6 +97,15 @@ impl RecordingFile {
             frame.finish()?;
         }
         Ok(())
+    }
+}
+
+/// Keeps other monitors from writing to the file until this process closes it, however it ends.
+fn lock(file: &File) -> io::Result<()> {
+    match flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Err(Errno::WOULDBLOCK) => Err(io::Error::other("another process records to it")),
+        // Not every file system has locks.
+        _ => Ok(()),
     }
 }
 
@@ -168,7 +193,7 @@ mod tests {
         killed.append(b"one\n").unwrap();
         killed.append(b"two\n").unwrap();
         // Its frame is never completed. The beginning of a third block reached the disk.
-        std::mem::forget(killed);
+        drop(killed);
         let mut bytes = fs::read(&path).unwrap();
         bytes.extend([0x44, 0x01]);
         fs::write(&path, bytes).unwrap();
@@ -177,6 +202,17 @@ mod tests {
         next.append(b"three\n").unwrap();
         next.end_chapter().unwrap();
         assert_eq!(text(&path), "one\ntwo\nthree\n");
+    }
+
+    #[test]
+    fn no_second_monitor_writes_to_the_same_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("recording");
+        let first = RecordingFile::open(&path).unwrap();
+        assert!(RecordingFile::open(&path).is_err());
+
+        drop(first);
+        assert!(RecordingFile::open(&path).is_ok());
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! reports, because that takes time, and because the disk may hang.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -33,6 +33,8 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(1);
 /// Appends readings to a file.
 #[derive(Debug)]
 pub(crate) struct Recorder {
+    path: PathBuf,
+    rules: RecordingRules,
     queue: WriteQueue<RecordingTask>,
     requests: Arc<WriterRequests>,
     /// Whether anything was queued yet.
@@ -65,7 +67,14 @@ impl Recorder {
             ),
         }
 
-        Ok(Self { queue, requests, has_begun: false, has_gap: false })
+        Ok(Self {
+            path: path.to_owned(),
+            rules,
+            queue,
+            requests,
+            has_begun: false,
+            has_gap: false,
+        })
     }
 
     /// Checks whether [`open`](Self::open) would succeed, without creating or changing anything.
@@ -77,6 +86,21 @@ impl Recorder {
             // The program would go on too.
             Err(_) => Ok(()),
         }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Goes on with other rules.
+    pub(crate) fn set_rules(&mut self, rules: RecordingRules) {
+        if self.rules == rules {
+            return;
+        }
+
+        self.rules = rules;
+        let sets_rules = |task: &RecordingTask| matches!(task, RecordingTask::SetRules(_));
+        self.queue.replace(RecordingTask::SetRules(rules), sets_rules);
     }
 
     /// Completes the file, and waits until all of it is written, or until `timeout` is over.

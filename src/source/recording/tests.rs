@@ -205,8 +205,11 @@ fn expected(reports: &[SourceReport]) -> Vec<Result<Reading, String>> {
         .collect()
 }
 
-const CHAPTERS_OF_A_MINUTE: RecordingRules =
-    RecordingRules { chapter: Duration::from_secs(60), retry: Duration::ZERO };
+const CHAPTERS_OF_A_MINUTE: RecordingRules = RecordingRules {
+    keep: None,
+    chapter: Duration::from_secs(60),
+    retry: Duration::ZERO,
+};
 
 #[tokio::test]
 async fn only_rows_that_have_changed_are_written_and_all_are_read() {
@@ -335,4 +338,71 @@ async fn a_recording_goes_on_when_its_disk_has_room_again() {
     assert_eq!(recorder.take_dropped(), 0);
     let text = fs::read_to_string(&path).unwrap();
     assert!(outcomes(&entries(&text)).ends_with(&expected(kept)), "{text}");
+}
+
+/// The files of a recording, the oldest first, each with all its entries.
+fn files(path: &Path) -> Vec<Vec<RecordingEntry>> {
+    let mut paths = older_files(path).unwrap();
+    paths.push(path.to_owned());
+
+    let texts = paths.into_iter().map(|path| {
+        let mut lines = ChapterLines::open(&path, 0).unwrap();
+        let mut text = String::new();
+        let mut line = Vec::new();
+        while lines.read(&mut line).unwrap() {
+            text.push_str(str::from_utf8(&line).unwrap());
+        }
+        entries(&text)
+    });
+    texts.collect()
+}
+
+async fn record_with(path: &Path, keep: RecordKeep, reports: &[SourceReport]) {
+    let rules = RecordingRules::keeping(Some(keep));
+    let mut recorder = Recorder::open(path, rules).await.unwrap();
+    for reports in reports.chunks(100) {
+        for report in reports {
+            assert!(recorder.write(report, &"etcd".into()));
+        }
+        recorder.flush(Duration::from_secs(60));
+    }
+    recorder.complete(Duration::from_secs(60));
+}
+
+#[tokio::test]
+async fn what_is_older_than_the_age_to_keep_is_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("recording");
+    let reports = polls(Moment::now(), 400);
+    let keep = RecordKeep { age: Some(Duration::from_secs(80)), size: None };
+    record_with(&path, keep, &reports).await;
+
+    let files = files(&path);
+    assert!(
+        (9..=10).contains(&files.len()),
+        "eight that are kept, and the newest: {}",
+        files.len()
+    );
+    for file in &files {
+        let length = outcomes(file).len();
+        assert!((10..=16).contains(&length), "ten seconds: {length}");
+        assert!(matches!(file[0], RecordingEntry::Begin { .. }), "each can be played alone");
+    }
+    let last = outcomes(files.last().unwrap());
+    assert_eq!(last.last(), expected(&reports).last());
+}
+
+#[tokio::test]
+async fn the_files_together_are_no_larger_than_the_size_to_keep() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("recording");
+    let size = 24 * 1024;
+    record_with(&path, RecordKeep { age: None, size: Some(size) }, &polls(Moment::now(), 2000))
+        .await;
+
+    let mut paths = older_files(&path).unwrap();
+    assert!(paths.len() >= 5, "{paths:?}");
+    paths.push(path);
+    let total: u64 = paths.iter().map(|path| fs::metadata(path).unwrap().len()).sum();
+    assert!((size / 2..=size).contains(&total), "{total} bytes");
 }

@@ -17,6 +17,7 @@ use tracing::{error, warn};
 
 use super::encoder::LineEncoder;
 use super::file::RecordingFile;
+use super::segments::{self, RecordKeep};
 use crate::cluster::{Moment, Text};
 use crate::source::SourceReport;
 use crate::write_queue::{WriteQueue, WriteTask};
@@ -25,17 +26,30 @@ use crate::write_queue::{WriteQueue, WriteTask};
 const SNAPSHOT_WAIT: Duration = Duration::from_secs(10);
 
 /// When something is done besides writing reports.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RecordingRules {
+    /// How much is kept; `None`: all of it, in one file.
+    pub(crate) keep: Option<RecordKeep>,
     /// How long a chapter becomes. Who plays a recording from the middle begins with a chapter.
     pub(crate) chapter: Duration,
     /// How long the writer waits after a failure until it tries again.
     pub(crate) retry: Duration,
 }
 
+impl RecordingRules {
+    /// The rules for a recording of which so much is kept.
+    pub(crate) fn keeping(keep: Option<RecordKeep>) -> Self {
+        let rules = Self::default();
+        let part = keep.and_then(|keep| keep.part_age());
+        let chapter = part.map_or(rules.chapter, |part| part.min(rules.chapter));
+        Self { keep, chapter, ..rules }
+    }
+}
+
 impl Default for RecordingRules {
     fn default() -> Self {
         Self {
+            keep: None,
             chapter: Duration::from_secs(300),
             retry: Duration::from_secs(5),
         }
@@ -49,6 +63,8 @@ pub(super) enum RecordingTask {
     Report(Box<SourceReport>, Text),
     /// All reports that follow are of another cluster.
     NewRun,
+    /// Goes on with other rules.
+    SetRules(RecordingRules),
     /// Completes the file.
     Complete,
 }
@@ -70,6 +86,8 @@ pub(super) struct RecordingWriter {
     requests: Arc<WriterRequests>,
     encoder: LineEncoder,
     file: Option<RecordingFile>,
+    /// When the first report was written to the file; `None` before it.
+    file_begun: Option<Moment>,
     /// The chapter that is being written; `None` before the first, and after a failure.
     chapter: Option<Chapter>,
     /// When a whole registry was last requested for a new chapter.
@@ -104,6 +122,7 @@ impl RecordingWriter {
             requests,
             encoder: LineEncoder::default(),
             file: None,
+            file_begun: None,
             chapter: None,
             requested_snapshot: None,
             outage: None,
@@ -139,6 +158,7 @@ impl RecordingWriter {
                     self.encoder = LineEncoder::default();
                     self.chapter = None;
                 }
+                WriteTask::Write(RecordingTask::SetRules(rules)) => self.rules = rules,
                 WriteTask::Write(RecordingTask::Complete) => self.complete(),
                 WriteTask::ReportDropped(polls) => self.report_gap(polls),
             }
@@ -167,18 +187,17 @@ impl RecordingWriter {
 
     /// Returns whether the report was written.
     fn try_to_record(&mut self, report: &SourceReport, source: &Text) -> io::Result<bool> {
-        let file = match &mut self.file {
-            Some(file) => file,
-            None => self.file.insert(RecordingFile::open(&self.path)?),
-        };
-
+        let is_file_full = self.is_file_full(report.at);
         let is_due = self.chapter.as_ref().is_none_or(|chapter| {
             report.at.since(chapter.begun) >= self.rules.chapter || chapter.source != *source
         });
         let mut lines = Vec::new();
-        if is_due {
+        if is_due || is_file_full {
             if LineEncoder::can_begin_with(report) {
-                file.end_chapter()?;
+                self.end_chapter()?;
+                if is_file_full {
+                    self.begin_file(report.at)?;
+                }
                 lines = self.encoder.begin_chapter(report, source);
                 self.chapter = Some(Chapter { begun: report.at, source: source.clone() });
                 self.requested_snapshot = None;
@@ -194,9 +213,45 @@ impl RecordingWriter {
             }
         }
 
+        let file = match &mut self.file {
+            Some(file) => file,
+            None => self.file.insert(RecordingFile::open(&self.path)?),
+        };
         lines.extend(self.encoder.line(report));
         file.append(&lines)?;
+        self.file_begun.get_or_insert(report.at);
         Ok(true)
+    }
+
+    /// Whether the next report belongs into another file.
+    fn is_file_full(&self, now: Moment) -> bool {
+        let (Some(keep), Some(file)) = (self.rules.keep, &self.file) else {
+            return false;
+        };
+
+        let is_old = |age: Duration| self.file_begun.is_some_and(|begun| now.since(begun) >= age);
+        let is_large = |size: u64| file.length() >= size;
+        keep.part_age().is_some_and(is_old) || keep.part_size().is_some_and(is_large)
+    }
+
+    /// Sets the file aside, and removes what need not be kept any more.
+    fn begin_file(&mut self, now: Moment) -> io::Result<()> {
+        let Some(keep) = self.rules.keep else {
+            return Ok(());
+        };
+
+        self.file = None;
+        self.file_begun = None;
+        segments::set_aside(&self.path, now.wall)?;
+        segments::remove_old(&self.path, keep, now.wall)
+    }
+
+    fn end_chapter(&mut self) -> io::Result<()> {
+        self.chapter = None;
+        match &mut self.file {
+            Some(file) => file.end_chapter(),
+            None => Ok(()),
+        }
     }
 
     /// After a failure the next report begins a chapter, so that it refers to nothing that is not
@@ -233,10 +288,7 @@ impl RecordingWriter {
     }
 
     fn complete(&mut self) {
-        self.chapter = None;
-        if let Some(file) = &mut self.file
-            && let Err(error) = file.end_chapter()
-        {
+        if let Err(error) = self.end_chapter() {
             self.fail(&error);
         }
     }

@@ -5,7 +5,7 @@ use crate::builders;
 use crate::cluster::{FleetList, ReadSchedule, Reading};
 use crate::snapshots::assert_catalogue;
 use crate::source::LATE;
-use crate::source::recording::{Recorder, RecordingRules};
+use crate::source::recording::{RecordKeep, Recorder, RecordingRules};
 
 fn recording(lines: &[&str]) -> tempfile::NamedTempFile {
     let mut file = tempfile::NamedTempFile::new().unwrap();
@@ -285,4 +285,26 @@ async fn the_schedule_of_the_source_is_that_of_its_recording() {
     let second = report(&mut replay).await.schedule;
     assert_eq!(first, unit_report(Moment::now(), 0, "").schedule);
     assert_eq!(second, first);
+}
+
+#[tokio::test]
+async fn the_older_files_of_a_recording_are_played_before_it() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["compressed", "plain.jsonl"] {
+        let path = folder.path().join(name);
+        let keep = RecordKeep { age: Some(Duration::from_secs(800)), size: None };
+        let mut recorder = Recorder::open(&path, RecordingRules::keeping(Some(keep)))
+            .await
+            .unwrap();
+        let start = Moment::now();
+        for second in 0..250 {
+            recorder.write(&unit_report(start, second, &format!("0-{second}")), &"etcd".into());
+        }
+        recorder.complete(Duration::from_secs(60));
+        assert_eq!(older_files(&path).unwrap().len(), 2, "{name}");
+
+        let mut replay = Replay::open(&path, 1e6).unwrap();
+        assert_eq!(played(&mut replay).await, expected(&[250]), "{name}");
+        assert_eq!(replay.index.runs.len(), 1, "{name}");
+    }
 }
