@@ -8,6 +8,7 @@
 mod fleet_version;
 mod initial_problems;
 mod prepare;
+mod recording;
 mod reload;
 mod restart;
 mod run_loop;
@@ -189,6 +190,7 @@ pub async fn run(
     daemon.publisher.set_previous_run(previous_run);
     daemon.publish_source_info();
     daemon.publish_commands();
+    daemon.publish_recording();
 
     // Only now: the first client gets all of it.
     let mut accepting = JoinSet::new();

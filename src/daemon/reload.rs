@@ -115,6 +115,8 @@ impl Daemon {
             }
         }
 
+        self.publish_recording();
+
         self.cluster.set_retention(retention(&config));
         self.problems.set_delays(config.problem_after.clone());
         self.publisher.set_settings(feed_settings(&config));

@@ -25,6 +25,7 @@ use super::context::ServerContext;
 use super::events;
 use super::http::{self, HttpReply, StreamUpgrade};
 use super::logs;
+use super::recording;
 use super::stream::ClientStream;
 
 /// The largest head of a request, in bytes.
@@ -85,6 +86,9 @@ pub(super) async fn serve(context: Arc<ServerContext>, stream: ClientStream) {
                 }
                 StreamUpgrade::Log(upgrade) => {
                     context.tasks.spawn(logs::serve(stream, response, upgrade));
+                }
+                StreamUpgrade::Recording(upgrade) => {
+                    context.tasks.spawn(recording::serve(stream, response, upgrade));
                 }
             }
         }

@@ -10,6 +10,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::archive::RecordingArchive;
 use super::error::HttpError;
 use super::response_cache::ResponseCaches;
 use super::settings::{ServerSettings, Timing};
@@ -26,6 +27,9 @@ const MAX_OTHER_CONNECTIONS: usize = 1024;
 
 /// Readers of logs at a time.
 pub(super) const MAX_LOG_STREAMS: usize = 64;
+
+/// Downloads of what is recorded at a time.
+pub(super) const MAX_DOWNLOADS: usize = 4;
 
 /// What all connections share.
 #[derive(Debug)]
@@ -48,6 +52,10 @@ pub(super) struct ServerContext {
     /// The places for readers of logs.
     pub(super) log_streams: Arc<Semaphore>,
     pub(super) unit_files: UnitFiles,
+    /// What is recorded; `None`: nothing is.
+    recording: watch::Sender<Option<Arc<dyn RecordingArchive>>>,
+    /// The places for downloads of it.
+    pub(super) downloads: Arc<Semaphore>,
 }
 
 impl ServerContext {
@@ -74,6 +82,8 @@ impl ServerContext {
             channels: Channels::default(),
             log_streams: Arc::new(Semaphore::new(MAX_LOG_STREAMS)),
             unit_files,
+            recording: watch::Sender::default(),
+            downloads: Arc::new(Semaphore::new(MAX_DOWNLOADS)),
         }
     }
 
@@ -88,6 +98,16 @@ impl ServerContext {
     /// Replaces the commands for units and machines.
     pub(super) fn set_commands(&self, commands: CommandTemplates) {
         self.commands.send_replace(Arc::new(commands));
+    }
+
+    /// Replaces what is recorded.
+    pub(super) fn set_recording(&self, recording: Option<Arc<dyn RecordingArchive>>) {
+        self.recording.send_replace(recording);
+    }
+
+    /// What is recorded; `None`: nothing is.
+    pub(super) fn recording(&self) -> Option<Arc<dyn RecordingArchive>> {
+        self.recording.borrow().clone()
     }
 
     /// What an operator can do next.

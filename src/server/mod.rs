@@ -3,7 +3,7 @@
 //! This file must not know what a connection is used for. The modules below it only read
 //! publications, so nothing that a client sends makes the program ask fleet or a machine. Nothing
 //! but an admitted request for a unit file (`unit_file`) or for a log (`logs`) does; these are
-//! bounded, counted, and off by default.
+//! bounded, counted, and off by default. `recording` reads what is recorded, from the disk.
 //!
 //! Each limit on what a client may send, hold or wait for is in [`Timing`], in [`ServerSettings`],
 //! or a constant of the module that enforces it.
@@ -11,10 +11,12 @@
 //! The path of a request: `connection` serves it with hyper, `http` applies the access rules
 //! (`access`) and finds the route (`routes`), `content` encodes the response. A *client* is a
 //! connection that stays open to get updates. It gets a task of its own: `upgrade` and `session`
-//! for a WebSocket, `events` for an event stream, `logs` for the log of a unit.
+//! for a WebSocket, `events` for an event stream, `logs` for the log of a unit, `recording` for a
+//! download.
 
 mod accept_errors;
 pub mod access;
+mod archive;
 mod connection;
 mod content;
 mod context;
@@ -33,6 +35,7 @@ mod page;
 mod query;
 mod rate_limit;
 mod readiness;
+mod recording;
 mod response_cache;
 mod routes;
 mod session;
@@ -53,6 +56,7 @@ use crate::feed::Subscriber;
 use crate::metrics::{DropReason, Metrics};
 use crate::unit_files::UnitFiles;
 use accept_errors::{AcceptErrors, concerns_one_connection};
+pub use archive::{RecordingArchive, RecordingDownload};
 use context::ServerContext;
 pub use settings::{ServerSettings, Timing};
 use stream::{ClientStream, ServerListener};
@@ -84,6 +88,11 @@ impl Server {
     /// of fleet.
     pub fn set_commands(&self, commands: CommandTemplates) {
         self.0.set_commands(commands);
+    }
+
+    /// Replaces what is recorded; `None`: nothing is.
+    pub fn set_recording(&self, recording: Option<Arc<dyn RecordingArchive>>) {
+        self.0.set_recording(recording);
     }
 
     /// The number of connected clients: WebSockets and event streams.

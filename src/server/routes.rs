@@ -61,6 +61,8 @@ pub(super) enum Route {
     Logs,
     /// The file of one unit.
     UnitFile,
+    /// The last minutes of what is recorded.
+    Recording,
     Metrics,
     /// Whether the process is running.
     Liveness,
@@ -96,6 +98,7 @@ impl Route {
             "/v2/events" => Self::Events,
             "/v2/logs" => Self::Logs,
             "/v2/unit-file" => Self::UnitFile,
+            "/v2/recording" => Self::Recording,
             "/metrics" => Self::Metrics,
             "/healthz" => Self::Liveness,
             "/readyz" => Self::Readiness,
@@ -150,8 +153,8 @@ pub(super) async fn content(
             ResponseContent::new(PLAIN_TEXT, charge(context, text)?)
         }
         Route::UnitFile => unit_file::content(context, settings, Some(query)).await?,
-        // GET is answered by `events` and `logs`; these are for HEAD.
-        Route::Events => ResponseContent::new(EVENT_STREAM, Bytes::new()),
+        // GET is answered by `events` and `logs`; these are for HEAD. `recording` answers both.
+        Route::Events | Route::Recording => ResponseContent::new(EVENT_STREAM, Bytes::new()),
         Route::Logs => {
             logs::check_enabled(context)?;
             ResponseContent::new(EVENT_STREAM, Bytes::new())

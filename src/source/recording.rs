@@ -33,8 +33,10 @@
 //! In versions 1 and 2 a line with `recording` begins a new run, of which it says only the source,
 //! and no line has a wall clock time or differences of rows. (`changes` exist since version 2.)
 
+mod anonymizer;
 mod chapters;
 mod encoder;
+mod excerpt;
 mod file;
 mod frames;
 mod reader;
@@ -57,6 +59,7 @@ use crate::cluster::{
 
 pub(super) use chapters::{ChapterHead, ChapterLines, chapters};
 pub use encoder::LineEncoder;
+pub(crate) use excerpt::RecordingExcerpt;
 pub use file::RecordingFile;
 pub use reader::RecordingReader;
 pub(crate) use recorder::Recorder;

@@ -676,6 +676,7 @@ async fn each_path_is_there() {
             // Its query has to name a unit.
             "/v2/history" => status == 400,
             "/v2/unit-file" => status == 404 && answer.text().contains("--unit-files"),
+            "/v2/recording" => status == 404 && answer.text().contains("--record"),
             _ => [200, 503].contains(&status),
         };
         assert!(is_there, "{path}: {status}");

@@ -1,10 +1,12 @@
-//! The whole program while it records: killed, reloaded, and with older files.
+//! The whole program while it records: killed, reloaded, and downloaded from.
 
 use std::fs;
 use std::path::Path;
 
 use rustix::process::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::support::{Daemon, Double, Program};
 
@@ -78,4 +80,211 @@ async fn a_second_monitor_does_not_record_to_the_same_file() {
     assert_eq!(status, 78, "{log}");
     assert!(log.contains("record = "), "{log}");
     assert_eq!(daemon.failed_polls().await, 0);
+}
+
+/// The head of the response to a request, and its body, of which the chunks are put together.
+async fn download(daemon: &Daemon, path: &str) -> (String, Vec<u8>) {
+    let mut stream = TcpStream::connect(daemon.address).await.unwrap();
+    let host = daemon.address;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut response = Vec::new();
+    stream.read_to_end(&mut response).await.unwrap();
+
+    let end = response.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap();
+    let head = String::from_utf8(response[..end].to_vec()).unwrap();
+    let mut rest = &response[end + 4..];
+    if !head.contains("transfer-encoding: chunked") {
+        return (head, rest.to_vec());
+    }
+
+    let mut body = Vec::new();
+    loop {
+        let line = rest.iter().position(|byte| *byte == b'\r').unwrap();
+        let length = usize::from_str_radix(str::from_utf8(&rest[..line]).unwrap(), 16).unwrap();
+        if length == 0 {
+            assert_eq!(&rest[line..], b"\r\n\r\n", "the end");
+            return (head, body);
+        }
+        body.extend(&rest[line + 2..line + 2 + length]);
+        rest = &rest[line + 4 + length..];
+    }
+}
+
+fn text_of(recording: &[u8]) -> String {
+    String::from_utf8(zstd::decode_all(recording).unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn the_last_minutes_are_handed_out_as_a_recording_that_plays_alone() {
+    let fleetctl = Double::new("v1.0.0");
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["recording", "recording.jsonl"] {
+        let path = folder.path().join(name);
+        let daemon = recording(&fleetctl, &path, &["--record-keep", "1h"]).await;
+        polls(&daemon, 6).await;
+        let live = daemon.get("/v2/state").await.1["units"].as_array().unwrap().len();
+
+        let (head, body) = download(&daemon, "/v2/recording?last=15m").await;
+        assert!(head.starts_with("HTTP/1.1 200 OK"), "{head}");
+        for header in [
+            "content-type: application/zstd",
+            "cache-control: no-store",
+            "content-disposition: attachment; filename=\"fleet-monitor-20",
+        ] {
+            assert!(head.contains(header), "{head}");
+        }
+        let file = folder.path().join("download");
+        fs::write(&file, body).unwrap();
+        assert_eq!(played(&file).await.len(), live, "{name}");
+    }
+}
+
+/// All texts in a JSON value that have so many characters at least, but no states and versions.
+fn texts(value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::String(text) => found.push(text.clone()),
+        Value::Array(values) => values.iter().for_each(|value| texts(value, found)),
+        Value::Object(values) => {
+            for (key, value) in values {
+                let stays = ["active", "desired", "load", "run", "source", "sub", "time", "topic"];
+                if ![&stays[..], &["version"]].concat().contains(&&**key) {
+                    texts(value, found);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// A cluster in which each text is unlike all others.
+fn distinctive(second: usize) -> Vec<Value> {
+    let machine = "3f1a8c5e9b2d4f60a7c1d2e3b4f50617";
+    let hash = "a54d85379efe04d9b798936c1f3b9cffedff1b74";
+    let state = json!({
+        "unit": "payroll@zurich.service",
+        "machine": machine,
+        "ip": "172.31.7.9",
+        "load": "loaded",
+        "active": "active",
+        "sub": if second.is_multiple_of(2) { "running" } else { "exited" },
+        "hash": hash,
+    });
+    let file = json!({
+        "unit": "payroll@zurich.service",
+        "hash": hash,
+        "desired": "launched",
+        "target": machine,
+        "description": "Pays the salaries",
+        "requirements": ["MachineMetadata=datacentre=basel"],
+        "requirements_known": true,
+    });
+    let metadata = "datacentre=basel,owner=personnel";
+    vec![
+        json!({"id": machine, "ip": "172.31.7.9", "metadata": metadata, "version": "1.0.0"}),
+        file,
+        state,
+    ]
+}
+
+#[tokio::test]
+async fn nothing_of_the_cluster_is_left_in_an_anonymized_recording_and_it_plays() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("recording");
+    let now = "2099-01-01T00:00:00Z";
+    let mut lines =
+        vec![json!({"recording": 3, "run": "r", "source": "fleetctl v1.0.0", "t": 0, "time": now})];
+    for second in 0..4 {
+        let mut line = |topic: &str, key: &str, rows: &Value| {
+            let mut line = json!({"t": second, "time": now, "topic": topic});
+            line[key] = rows.clone();
+            lines.push(line);
+        };
+        let [machine, file, state] = &distinctive(second)[..] else {
+            panic!()
+        };
+        line("machines", "machines", &json!([machine]));
+        line("unit_files", "files", &json!([file]));
+        match second {
+            0 => line("units", "states", &json!([state])),
+            _ => line("units", "changed_states", &json!([state])),
+        }
+    }
+    let error = "ssh: connect to host core-17.intranet.example port 22: Connection refused";
+    lines.push(json!({"t": 4, "time": now, "topic": "units", "error": error}));
+    let lease = json!({"unit": ["payroll@zurich.service", "3f1a8c5e9b2d4f60a7c1d2e3b4f50617"]});
+    lines.push(json!({"t": 5, "time": now, "topic": "changes", "index": 1, "changes": [
+        {"expired": lease}, {"not_wanted": "payroll@zurich.service"},
+        {"leads": "3f1a8c5e9b2d4f60a7c1d2e3b4f50617"},
+    ]}));
+    let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    fs::write(&path, text).unwrap();
+
+    let mut words = Vec::new();
+    lines.iter().for_each(|line| texts(line, &mut words));
+    let originals: Vec<&str> = words
+        .iter()
+        .flat_map(|text| text.split(|char: char| !char.is_alphanumeric() && char != '-'))
+        .filter(|word| word.len() > 2 && word.parse::<f64>().is_err())
+        .filter(|word| !["service", "MachineMetadata", "the"].contains(word))
+        .collect();
+    for word in ["payroll", "zurich", "basel", "owner", "salaries", "intranet"] {
+        assert!(originals.contains(&word), "{word}");
+    }
+
+    // The monitor goes on with this file, and so with its format.
+    let fleetctl = Double::new("v1.0.0");
+    let daemon = recording(&fleetctl, &path, &[]).await;
+    let (_, original) = download(&daemon, "/v2/recording?last=15m").await;
+    let (_, anonymous) = download(&daemon, "/v2/recording?last=15m&anonymize=1").await;
+    drop(daemon);
+
+    let original = text_of(&original);
+    let anonymous_text = text_of(&anonymous);
+    for word in originals.into_iter().chain(["172.31.7.9"]) {
+        assert!(original.contains(word), "{word} was there: {original}");
+        assert!(!anonymous_text.contains(word), "{word} is left: {anonymous_text}");
+    }
+    assert!(anonymous_text.contains("unit-1@1.service"), "{anonymous_text}");
+    assert!(anonymous_text.contains("auto-restart") || anonymous_text.contains("exited"));
+
+    let file = folder.path().join("anonymous");
+    fs::write(&file, anonymous).unwrap();
+    let daemon = Program::new(&["--replay", file.to_str().unwrap()]).start().await;
+    assert_eq!(daemon.get("/v2/state").await.0, 200);
+}
+
+#[tokio::test]
+async fn without_a_recording_there_is_nothing_to_hand_out() {
+    let fleetctl = Double::new("v1.0.0");
+    let mut daemon = Daemon::asking(&fleetctl, &FAST).await;
+    for method in ["GET", "HEAD"] {
+        let (status, ..) = daemon.request(method, "/v2/recording").await;
+        assert_eq!(status, 404, "{method}");
+    }
+    daemon.stop(Signal::TERM).await;
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("recording");
+    let daemon = recording(&fleetctl, &path, &[]).await;
+    polls(&daemon, 4).await;
+    assert_eq!(daemon.request("HEAD", "/v2/recording").await.0, 200);
+    for query in ["last=15", "anonymize=2", "minutes=15"] {
+        let (status, _) = daemon.text(&format!("/v2/recording?{query}")).await;
+        assert_eq!(status, 400, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn a_recording_needs_the_token() {
+    let fleetctl = Double::new("v1.0.0");
+    let folder = tempfile::tempdir().unwrap();
+    let token = folder.path().join("token");
+    fs::write(&token, "0123456789abcdef0123456789abcdef\n").unwrap();
+    let path = folder.path().join("recording");
+    let with_token = ["--token-file", token.to_str().unwrap()];
+    let daemon = recording(&fleetctl, &path, &with_token).await;
+    assert_eq!(daemon.request("GET", "/v2/recording").await.0, 401);
+    let in_query = "/v2/recording?token=0123456789abcdef0123456789abcdef";
+    assert_eq!(daemon.request("GET", in_query).await.0, 401, "not in the query");
 }

@@ -32,32 +32,68 @@ pub(in crate::source) struct ChapterHead {
 
 /// The chapters of a compressed file; `None` if the file is not compressed.
 pub(in crate::source) fn chapters(path: &Path) -> io::Result<Option<Vec<ChapterHead>>> {
-    let mut file = BufReader::new(File::open(path)?);
-    if !is_zstd(&mut file)? {
-        return Ok(None);
+    let mut file = File::open(path)?;
+    match is_zstd(&mut file)? {
+        true => compressed_chapters(&mut file).map(Some),
+        false => Ok(None),
+    }
+}
+
+/// The chapters of a file. One that is not compressed is read as a whole.
+pub(super) fn all_chapters(file: &mut File) -> io::Result<Vec<ChapterHead>> {
+    if is_zstd(file)? {
+        return compressed_chapters(file);
     }
 
+    let mut reader = BufReader::new(file);
     let mut heads = Vec::new();
+    let mut line = Vec::new();
+    let mut start = 0;
+    while reader.read_until(b'\n', &mut line)? > 0 {
+        if begins(&line) {
+            heads.push(ChapterHead::of(start, &line));
+        }
+        start += line.len() as u64;
+        line.clear();
+    }
+    Ok(heads)
+}
+
+fn compressed_chapters(file: &mut File) -> io::Result<Vec<ChapterHead>> {
+    let mut file = BufReader::new(file);
+    let mut heads = Vec::new();
+
     for frame in frames::find(&mut file)? {
         file.seek(SeekFrom::Start(frame.start))?;
         let mut line = Vec::new();
         // What a cut file has of the line may be no JSON.
         let _ = BufReader::new(zstd::Decoder::with_buffer(&mut file)?.take(MAX_HEAD))
             .read_until(b'\n', &mut line);
+        heads.push(ChapterHead::of(frame.start, &line));
+    }
+    Ok(heads)
+}
 
-        let line: RecordingLine = if line.starts_with(HEAD) {
-            serde_json::from_slice(&line).unwrap_or_default()
+/// Whether a line begins a chapter.
+pub(super) fn begins(line: &[u8]) -> bool {
+    line.starts_with(HEAD)
+}
+
+impl ChapterHead {
+    fn of(start: u64, line: &[u8]) -> Self {
+        let line: RecordingLine = if begins(line) {
+            serde_json::from_slice(line).unwrap_or_default()
         } else {
             RecordingLine::default()
         };
-        heads.push(ChapterHead {
-            start: frame.start,
+
+        Self {
+            start,
             run: line.run,
             t: line.t,
             time: line.time.as_deref().and_then(utc::parse_rfc3339),
-        });
+        }
     }
-    Ok(Some(heads))
 }
 
 /// The lines of a file, from the beginning of a chapter on. They end where the file is cut.
@@ -70,7 +106,11 @@ pub(in crate::source) struct ChapterLines {
 impl ChapterLines {
     /// The lines of a file, from this offset on.
     pub(in crate::source) fn open(path: &Path, offset: u64) -> io::Result<Self> {
-        let mut file = File::open(path)?;
+        Self::of_file(File::open(path)?, offset)
+    }
+
+    /// The lines of an open file, from this offset on.
+    pub(super) fn of_file(mut file: File, offset: u64) -> io::Result<Self> {
         let is_compressed = is_zstd(&mut file)?;
         file.seek(SeekFrom::Start(offset))?;
 

@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use super::frames;
 
 /// The compression level. At this one, 80 of 5,000 rows take about a millisecond.
-const LEVEL: i32 = 3;
+pub(super) const LEVEL: i32 = 3;
 
 /// The end of the name of a file that is not compressed.
 const PLAIN_EXTENSION: &str = "jsonl";
