@@ -151,6 +151,15 @@ pub struct Cli {
     #[arg(long, value_name = "FACTOR", help_heading = SOURCE)]
     pub replay_speed: Option<String>,
 
+    /// Where to begin in a recording: a time such as 2026-11-27T14:30:00Z, a time of day in UTC
+    /// such as 14:30, or a time since its beginning such as 15m [default: its beginning]
+    #[arg(long, value_name = "TIME", help_heading = SOURCE)]
+    pub from: Option<String>,
+
+    /// Where to end, in the same way [default: its end]
+    #[arg(long, value_name = "TIME", help_heading = SOURCE)]
+    pub to: Option<String>,
+
     /// Seconds that something has to be wrong until it is a problem, also by kind, as in
     /// 30,failed=10,stale=300 [default: 30]
     #[arg(long, value_name = "LIST", help_heading = PROBLEMS)]

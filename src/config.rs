@@ -37,6 +37,7 @@ use crate::notify::PostTarget;
 use crate::problems::ProblemDelays;
 use crate::server::access::{AllowedHost, AllowedOrigin};
 use crate::server::listen::ListenAddress;
+use crate::source::ReplayOptions;
 use crate::source::etcd::TlsFiles;
 use crate::source::fleetctl::FleetctlConnection;
 use crate::source::recording::RecordKeep;
@@ -346,7 +347,11 @@ fn load_over(
     let record = values.optional("record", parse::path);
     let record_keep = values.optional("record_keep", parse::record_keep);
     let replay = values.optional("replay", parse::path);
-    let replay_speed = values.with_default("replay_speed", parse::speed);
+    let replay_options = ReplayOptions {
+        speed: values.with_default("replay_speed", parse::speed),
+        from: values.optional("from", parse::recorded_time),
+        to: values.optional("to", parse::recorded_time),
+    };
 
     let config = Config {
         source: selection::Options {
@@ -363,7 +368,7 @@ fn load_over(
             search_path: None,
             demo,
             replay,
-            replay_speed,
+            replay_options,
             machine_freq,
             unit_freq,
             poll_timeout,
@@ -414,6 +419,12 @@ fn load_over(
     refuse_conflicts(&config.source, &mut values);
     if config.record_keep.is_some() && config.record.is_none() {
         values.refuse("record_keep", "needs a recording: --record FILE");
+    }
+    let ReplayOptions { from, to, .. } = &config.source.replay_options;
+    for (key, time) in [("from", from), ("to", to)] {
+        if time.is_some() && config.source.replay.is_none() {
+            values.refuse(key, "needs a recording: --replay FILE");
+        }
     }
     if config.webhook_secret_file.is_some() && config.webhook.is_none() {
         values.refuse("webhook_secret_file", "needs a webhook: --webhook URL");

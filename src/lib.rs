@@ -64,6 +64,7 @@ pub mod metrics;
 mod net;
 pub mod notify;
 pub mod problems;
+mod playback;
 pub mod report;
 mod saved_state;
 pub mod server;

@@ -40,6 +40,8 @@ pub(super) const OPTIONS: &[(&str, Option<&str>)] = &[
     ("record_keep", None),
     ("replay", None),
     ("replay_speed", Some("1")),
+    ("from", None),
+    ("to", None),
     ("problem_after", Some("30")),
     ("alertmanager", Some("")),
     ("alert_labels", Some("")),

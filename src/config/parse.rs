@@ -15,6 +15,7 @@ use wildmatch::WildMatch;
 use crate::net::host;
 use crate::notify::{OWN_LABELS, PostTarget, PostTargetError};
 use crate::problems::{ProblemDelays, ProblemKind};
+use crate::playback::RecordedTime;
 use crate::server::access::{AllowedHost, AllowedOrigin, InvalidOrigin};
 use crate::server::listen::{ListenAddress, ListenAddressError};
 use crate::similar::similar;
@@ -179,6 +180,15 @@ pub(super) fn speed(text: &str) -> Parsed<f64> {
         .ok()
         .filter(|factor| (0.001..=1_000_000.0).contains(factor));
     factor.ok_or_else(|| "expected a factor, such as 10 or 0.5 (from 0.001 to 1000000)".into())
+}
+
+/// A place in a recording.
+pub(super) fn recorded_time(text: &str) -> Parsed<RecordedTime> {
+    RecordedTime::parse(text).ok_or_else(|| {
+        "expected a time such as 2026-11-27T14:30:00Z, a time of day in UTC such as 14:30, or a \
+         time since the beginning such as 90s or 15m"
+            .into()
+    })
 }
 
 /// A boolean, in the words of systemd's settings (`systemd.syntax(7)`): people use them in an

@@ -18,6 +18,7 @@ use tempfile::TempDir;
 use super::options::OPTIONS;
 use super::*;
 use crate::snapshots::{assert_catalogue, assert_text};
+use crate::source::ReplayOptions;
 use crate::source::api::Address;
 use crate::source::recording::RecordKeep;
 use crate::source::selection::SourceRequest;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::Daemon;
+use crate::cluster::Retention;
 use crate::server::{RecordingArchive, RecordingDownload};
 use crate::source::recording::RecordingExcerpt;
 
@@ -40,5 +41,11 @@ impl Daemon {
         });
 
         self.server.set_recording(recording);
+    }
+
+    /// Lets clients change how a recording is played, and searches it for events.
+    pub(super) fn publish_playback_control(&self, retention: Retention) {
+        self.server.set_playback(self.source.playback_control());
+        self.source.search_events(retention);
     }
 }

@@ -89,6 +89,7 @@ impl Daemon {
             self.source.stop().await;
             self.unit_file_reader.send_replace(source.unit_file_reader());
             self.source = source.start();
+            self.publish_playback_control(retention(&config));
             info!("{selection}");
         }
 

@@ -24,6 +24,9 @@ use crate::telemetry;
 /// How often the status line for systemd is written anew. It is only sent if it has changed.
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How many events of the past are kept when a recording goes on at another place.
+const MAX_PAST_EVENTS: usize = 1000;
+
 impl Daemon {
     pub(super) async fn run(
         &mut self,
@@ -94,6 +97,24 @@ impl Daemon {
                     recorder.begin_new_run();
                 }
             }
+            SourceEvent::Sought => {
+                self.cluster.reset();
+                self.publisher.forget_events();
+                self.caught_up_with = Some(Vec::new());
+            }
+            SourceEvent::CatchingUp(report) => self.catch_up_with(report),
+            SourceEvent::CaughtUp => {
+                let transitions = self.caught_up_with.take().unwrap_or_default();
+                let now = self.now();
+                self.publish_quietly(&transitions, &FleetList::ALL, now);
+            }
+            SourceEvent::PlaybackChanged => {
+                // While it is paused, no list is overdue.
+                if self.source.playback().is_some_and(|playback| playback.is_paused) {
+                    self.cluster.set_schedule(&FleetList::ALL, None);
+                    self.publish(&[], &[]);
+                }
+            }
             SourceEvent::Rechecked { differences } => self.metrics.checked(differences),
             SourceEvent::Ended => {
                 info!("the recording is over; what it showed last stays");
@@ -104,6 +125,24 @@ impl Daemon {
 
         self.update_fleet_version();
         Ok(())
+    }
+
+    /// Applies a report of the past, whose events are neither logged nor counted.
+    fn catch_up_with(&mut self, report: SourceReport) {
+        let SourceReport { lists, at, took, outcome, schedule } = report;
+        let transitions = match outcome {
+            Ok(reading) => {
+                self.cluster.set_schedule(lists, schedule);
+                self.cluster.apply(reading, at, took)
+            }
+            Err(error) => self.cluster.record_failure(lists, &one_line(&error), at),
+        };
+
+        self.has_reported = true;
+        let known = self.caught_up_with.get_or_insert_default();
+        known.extend(transitions);
+        let excess = known.len().saturating_sub(MAX_PAST_EVENTS);
+        known.drain(..excess);
     }
 
     fn apply_report(&mut self, report: SourceReport) -> Result<(), Failure> {
@@ -143,18 +182,9 @@ impl Daemon {
             return;
         }
 
-        let now = Moment::now();
+        let now = self.now();
         self.restore_saved(now);
-        let problem_changes = self.problems.update(self.cluster.view(), self.cluster.health(), now);
-        self.publisher.publish(FeedInput {
-            view: self.cluster.view(),
-            health: self.cluster.health(),
-            problems: self.problems.open(),
-            transitions,
-            change: Some(self.cluster.change()),
-            read,
-            now,
-        });
+        let problem_changes = self.publish_quietly(transitions, read, now);
         self.save_state(transitions, now);
 
         // After publishing, so that an event in the journal is on the page already.
@@ -165,9 +195,36 @@ impl Daemon {
         }
     }
 
+    /// Publishes events that are neither logged nor counted, with all that is shown. Nobody is
+    /// informed of what has become of problems.
+    fn publish_quietly(
+        &mut self,
+        transitions: &[Arc<Transition>],
+        read: &[FleetList],
+        now: Moment,
+    ) -> Vec<ProblemChange> {
+        let changes = self.problems.update(self.cluster.view(), self.cluster.health(), now);
+
+        self.publisher.publish(FeedInput {
+            view: self.cluster.view(),
+            health: self.cluster.health(),
+            problems: self.problems.open(),
+            transitions,
+            change: Some(self.cluster.change()),
+            read,
+            now,
+        });
+        changes
+    }
+
+    /// The present, or that of the recording that is played.
+    fn now(&self) -> Moment {
+        self.publisher.last().now()
+    }
+
     /// Opens problems whose time has come although nothing was read.
     fn open_due_problems(&mut self) {
-        let now = Moment::now();
+        let now = self.now();
         let changes = self.problems.update(self.cluster.view(), self.cluster.health(), now);
 
         if !changes.is_empty() {
@@ -263,9 +320,10 @@ impl Daemon {
             name: self.source.name(),
             recording: self.source.is_recording(),
             ended: self.source.has_ended(),
+            playback: self.source.playback(),
         };
 
-        self.publisher.set_source(source, Moment::now());
+        self.publisher.set_source(source);
     }
 
     pub(super) fn status(&self) -> String {

@@ -65,6 +65,7 @@ impl PublishBench {
             name: "fleetctl v1.0.0".into(),
             recording: false,
             ended: false,
+            playback: None,
         };
         let publisher = Publisher::new(settings(publish), "e", source);
         let subscriber = publisher.subscribe();
@@ -559,8 +560,9 @@ fn lines_of_a_source_that_is_suspect(lines: &mut NamedLines) {
         name: "recording of fleetctl v1.0.0".into(),
         recording: true,
         ended: true,
+        playback: None,
     };
-    bench.publisher.set_source(source, bench.now);
+    bench.publisher.set_source(source);
     lines.push(("a recording that is over", status_line(&bench.last(), 1)));
 }
 

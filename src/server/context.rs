@@ -19,6 +19,7 @@ use crate::feed::Subscriber;
 use crate::feed::channel::Channels;
 use crate::logs::UnitLogs;
 use crate::metrics::{DropReason, Metrics};
+use crate::playback::PlaybackControl;
 use crate::unit_files::UnitFiles;
 
 /// The largest number of connections that are not clients: plain HTTP and handshakes. They may also
@@ -54,6 +55,8 @@ pub(super) struct ServerContext {
     pub(super) unit_files: UnitFiles,
     /// What is recorded; `None`: nothing is.
     recording: watch::Sender<Option<Arc<dyn RecordingArchive>>>,
+    /// What changes how a recording is played; `None`: none is played.
+    playback: watch::Sender<Option<PlaybackControl>>,
     /// The places for downloads of it.
     pub(super) downloads: Arc<Semaphore>,
 }
@@ -83,6 +86,7 @@ impl ServerContext {
             log_streams: Arc::new(Semaphore::new(MAX_LOG_STREAMS)),
             unit_files,
             recording: watch::Sender::default(),
+            playback: watch::Sender::default(),
             downloads: Arc::new(Semaphore::new(MAX_DOWNLOADS)),
         }
     }
@@ -108,6 +112,16 @@ impl ServerContext {
     /// What is recorded; `None`: nothing is.
     pub(super) fn recording(&self) -> Option<Arc<dyn RecordingArchive>> {
         self.recording.borrow().clone()
+    }
+
+    /// Replaces what changes how a recording is played.
+    pub(super) fn set_playback(&self, control: Option<PlaybackControl>) {
+        self.playback.send_replace(control);
+    }
+
+    /// What changes how a recording is played; `None`: none is played.
+    pub(super) fn playback(&self) -> Option<PlaybackControl> {
+        self.playback.borrow().clone()
     }
 
     /// What an operator can do next.

@@ -23,6 +23,7 @@ use super::headers::prefers;
 use super::logs::LogStreamUpgrade;
 use super::query::SubscriptionRequest;
 use super::recording::{self, RecordingUpgrade};
+use super::replay;
 use super::routes::{self, Route};
 use super::settings::ServerSettings;
 use super::{unit_file, upgrade};
@@ -149,6 +150,10 @@ async fn dispatch(
              or open a WebSocket",
         ));
     };
+    if matches!(route, Route::Replay) {
+        let content = replay::content(context, method, query)?;
+        return Ok(content.into_response(headers).await.into());
+    }
     if !matches!(*method, Method::GET | Method::HEAD) {
         let message = "only GET and HEAD are supported";
         return Err(

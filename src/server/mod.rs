@@ -36,6 +36,7 @@ mod query;
 mod rate_limit;
 mod readiness;
 mod recording;
+mod replay;
 mod response_cache;
 mod routes;
 mod session;
@@ -54,6 +55,7 @@ use tokio_util::sync::CancellationToken;
 use crate::actions::CommandTemplates;
 use crate::feed::Subscriber;
 use crate::metrics::{DropReason, Metrics};
+use crate::playback::PlaybackControl;
 use crate::unit_files::UnitFiles;
 use accept_errors::{AcceptErrors, concerns_one_connection};
 pub use archive::{RecordingArchive, RecordingDownload};
@@ -93,6 +95,11 @@ impl Server {
     /// Replaces what is recorded; `None`: nothing is.
     pub fn set_recording(&self, recording: Option<Arc<dyn RecordingArchive>>) {
         self.0.set_recording(recording);
+    }
+
+    /// Replaces what changes how a recording is played; `None`: none is played.
+    pub(crate) fn set_playback(&self, control: Option<PlaybackControl>) {
+        self.0.set_playback(control);
     }
 
     /// The number of connected clients: WebSockets and event streams.

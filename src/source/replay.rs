@@ -5,30 +5,26 @@
 //! effect at any speed.
 
 mod entries;
+mod events;
 mod index;
 mod intervals;
+mod player;
 #[cfg(test)]
 mod tests;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
-
-use super::recording::{RecordedReport, RecordingEntry, older_files};
-use super::{Liveness, SourceError, SourceEvent, SourceReport};
-use crate::cluster::{Moment, Text};
-use entries::RecordingEntries;
+use super::recording::older_files;
+use super::{Liveness, SourceEvent};
+use crate::cluster::{Retention, Text};
+use crate::playback::{Playback, PlaybackCommands, PlaybackControl, RecordedTime};
 use index::{RecordingFiles, RecordingIndex};
+use player::Player;
 
 /// The built-in recording: a real cluster of four machines and 30 units under fleet v1.0.0. One
 /// machine loses power and comes back, and then another is shut down and comes back.
 const DEMO: &str = include_str!("demo.jsonl");
-
-/// The longest wait for a poll, so that a time far in the future does not overflow.
-const LONGEST_WAIT: Duration = Duration::from_secs(86_400 * 365);
 
 /// Why a recording cannot be played.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +47,14 @@ pub(crate) enum ReplayError {
         /// What is wrong with the line.
         problem: String,
     },
+    /// The part to play is not in the recording.
+    #[error("cannot play the recording {}: {problem}", .path.display())]
+    Part {
+        /// The path of the recording.
+        path: PathBuf,
+        /// What is wrong with the part.
+        problem: String,
+    },
     /// The recording has no poll.
     #[error("cannot play the recording {}: it has no polls", .path.display())]
     Empty {
@@ -59,38 +63,30 @@ pub(crate) enum ReplayError {
     },
 }
 
+/// How a recording is to be played.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ReplayOptions {
+    /// How many seconds of the recording pass in one second.
+    pub(crate) speed: f64,
+    /// Where it begins to play; `None`: at its beginning.
+    pub(crate) from: Option<RecordedTime>,
+    /// Where it ends; `None`: at its end.
+    pub(crate) to: Option<RecordedTime>,
+}
+
 /// A recording that is played.
 #[derive(Debug)]
 pub(crate) struct Replay {
-    files: RecordingFiles,
-    index: Arc<RecordingIndex>,
-    entries: RecordingEntries,
-    /// How many seconds of the recording pass in one second.
-    speed: f64,
-    /// When the current run began to play; `None` until its first report.
-    start: Option<PlaybackStart>,
-    /// The next report, until it is due, and the number of its run.
-    pending: Option<(usize, RecordedReport)>,
-    /// The name of the source that was recorded.
-    source: Option<Text>,
-    liveness: Liveness,
-    ended: bool,
-}
-
-/// When a run of a recording began to play.
-#[derive(Clone, Copy, Debug)]
-struct PlaybackStart {
-    /// On the real clock.
-    real: Instant,
-    /// On the clock of the readings, which runs `speed` times as fast.
-    judged: Moment,
+    player: Player,
+    /// `None` for the built-in recording.
+    control: Option<PlaybackControl>,
+    commands: PlaybackCommands,
 }
 
 impl Replay {
     /// Opens a recording with its older files, and checks it, so that an invalid line is an error
-    /// at the start, not an hour later. `speed` is how many seconds of the recording pass in one
-    /// second.
-    pub(crate) fn open(path: &Path, speed: f64) -> Result<Self, ReplayError> {
+    /// at the start, not an hour later.
+    pub(crate) fn open(path: &Path, options: &ReplayOptions) -> Result<Self, ReplayError> {
         let unreadable = |error| ReplayError::Unreadable { path: path.to_owned(), error };
         let mut paths = older_files(path).map_err(unreadable)?;
         // Between two files there is none with this name.
@@ -100,7 +96,17 @@ impl Replay {
 
         let files = RecordingFiles::Files(paths);
         let index = RecordingIndex::of(&files)?;
-        Ok(Self::new(files, index, speed))
+        let (begin, end) = index
+            .part(options.from, options.to)
+            .map_err(|problem| ReplayError::Part { path: path.to_owned(), problem })?;
+
+        let mut player = Player::new(files, index, options.speed);
+        player.set_part(begin, end);
+        if options.from.is_some() {
+            player.go_to(begin);
+        }
+        let (control, commands) = PlaybackControl::channel();
+        Ok(Self { player, control: Some(control), commands })
     }
 
     /// The built-in recording, in an endless loop.
@@ -108,32 +114,22 @@ impl Replay {
         let files = RecordingFiles::Demo;
         // A test plays it, so this does not fail.
         let index = RecordingIndex::of(&files).unwrap_or_default();
-        Self::new(files, index, speed)
-    }
-
-    fn new(files: RecordingFiles, index: RecordingIndex, speed: f64) -> Self {
-        let index = Arc::new(index);
+        let (_, commands) = PlaybackControl::channel();
         Self {
-            entries: RecordingEntries::from_chapter(&files, &index, 0),
-            files,
-            index,
-            speed,
-            start: None,
-            pending: None,
-            source: None,
-            liveness: Liveness::default(),
-            ended: false,
+            player: Player::new(files, index, speed),
+            control: None,
+            commands,
         }
     }
 
     /// By when the source yields its next event.
     pub(crate) fn liveness(&self) -> &Liveness {
-        &self.liveness
+        self.player.liveness()
     }
 
     /// The name for the page and for messages, such as `recording of fleetctl v1.0.0`.
     pub(crate) fn name(&self) -> Text {
-        match &self.source {
+        match self.player.source() {
             Some(source) => format!("recording of {source}").as_str().into(),
             None => "recording".into(),
         }
@@ -141,72 +137,34 @@ impl Replay {
 
     /// Whether the recording is over.
     pub(crate) fn has_ended(&self) -> bool {
-        self.ended
+        self.player.has_ended()
     }
 
-    /// Waits for the next event. After the end of the recording this waits for ever. Cancel safe.
+    /// What changes how it is played; `None` for the built-in recording.
+    pub(crate) fn control(&self) -> Option<PlaybackControl> {
+        self.control.clone()
+    }
+
+    /// How it is played; `None` before its beginning, and for the built-in recording.
+    pub(crate) fn playback(&self) -> Option<Playback> {
+        self.control.as_ref()?;
+        self.player.playback()
+    }
+
+    /// Searches the recording for events, in a thread of its own.
+    pub(crate) fn search_events(&self, retention: Retention) {
+        if let Some(control) = self.control() {
+            self.player.search_events(retention, control);
+        }
+    }
+
+    /// Waits for the next event. While it is paused, and after its end, this waits for a command.
+    /// Cancel safe.
     pub(crate) async fn next(&mut self) -> SourceEvent {
-        while self.pending.is_none() {
-            if self.ended {
-                self.liveness.clear_deadline();
-                return std::future::pending().await;
-            }
-
-            match self.entries.next().await {
-                Some((run, RecordingEntry::Poll(report))) => self.pending = Some((run, report)),
-                Some((_, RecordingEntry::Begin { source, .. })) => {
-                    self.start = None;
-                    self.source = source;
-                    return SourceEvent::Restarted;
-                }
-                None if matches!(self.files, RecordingFiles::Demo) => {
-                    self.entries = RecordingEntries::from_chapter(&self.files, &self.index, 0);
-                }
-                None => {
-                    self.ended = true;
-                    return SourceEvent::Ended;
-                }
-            }
-        }
-
-        let start = *self
-            .start
-            .get_or_insert_with(|| PlaybackStart { real: Instant::now(), judged: Moment::now() });
-        // If the future is dropped while it sleeps, the next call finds the report in `pending`.
-        if let Some((run, report)) = &self.pending {
-            let due = self.due(start, *run, report);
-            self.liveness.set_deadline(due);
-            sleep_until(due).await;
-        }
-
-        match self.pending.take() {
-            Some((run, report)) => SourceEvent::Report(self.report(start, run, report)),
-            None => std::future::pending().await,
-        }
-    }
-
-    /// The time of a report since the beginning of its run, or of what the recording has of it.
-    fn elapsed(&self, run: usize, report: &RecordedReport) -> Duration {
-        report.at.saturating_sub(self.index.runs[run].zero)
-    }
-
-    fn due(&self, start: PlaybackStart, run: usize, report: &RecordedReport) -> Instant {
-        let elapsed = self.elapsed(run, report).as_secs_f64();
-        let wait = Duration::try_from_secs_f64(elapsed / self.speed);
-        start.real + wait.unwrap_or(LONGEST_WAIT).min(LONGEST_WAIT)
-    }
-
-    fn report(&self, start: PlaybackStart, run: usize, report: RecordedReport) -> SourceReport {
-        // The monotonic clock is that of the recording. The wall clock, which people read, is real.
-        let instant = (start.judged + self.elapsed(run, &report)).instant;
-        SourceReport {
-            lists: report.lists,
-            at: Moment { instant, ..Moment::now() },
-            took: report.took,
-            schedule: report
-                .schedule
-                .or_else(|| self.index.intervals.schedule(report.lists[0], self.speed)),
-            outcome: report.outcome.map_err(SourceError::Recorded),
+        tokio::select! {
+            biased;
+            Some(command) = self.commands.recv() => self.player.apply(command),
+            event = self.player.play() => event,
         }
     }
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// For each module of the crate, the others that it may use. [`daemon`](fleet_monitor::daemon) may
 /// use all.
-const MAY_USE: [(&str, &[&str]); 26] = [
+const MAY_USE: [(&str, &[&str]); 27] = [
     ("actions", &["net"]),
     ("append_log", &[]),
     ("cli", &[]),
@@ -24,6 +24,7 @@ const MAY_USE: [(&str, &[&str]); 26] = [
             "feed",
             "net",
             "notify",
+            "playback",
             "problems",
             "server",
             "similar",
@@ -33,7 +34,7 @@ const MAY_USE: [(&str, &[&str]); 26] = [
         ],
     ),
     ("escapes", &[]),
-    ("feed", &["cluster", "interner", "problems", "similar", "utc"]),
+    ("feed", &["cluster", "interner", "playback", "problems", "similar", "utc"]),
     ("interner", &[]),
     ("lifecycle", &["write_queue"]),
     ("logs", &["escapes", "metrics", "net"]),
@@ -41,15 +42,28 @@ const MAY_USE: [(&str, &[&str]); 26] = [
     ("net", &[]),
     ("notify", &["append_log", "cluster", "metrics", "net", "problems", "utc", "write_queue"]),
     ("output", &[]),
+    ("playback", &["utc"]),
     ("problems", &["cluster"]),
     ("report", &["actions", "utc"]),
     ("saved_state", &["append_log", "cluster", "feed", "problems"]),
     (
         "server",
-        &["actions", "cluster", "feed", "logs", "metrics", "report", "unit_files"],
+        &[
+            "actions",
+            "cluster",
+            "feed",
+            "logs",
+            "metrics",
+            "playback",
+            "report",
+            "unit_files",
+        ],
     ),
     ("similar", &[]),
-    ("source", &["cluster", "escapes", "interner", "net", "utc", "write_queue"]),
+    (
+        "source",
+        &["cluster", "escapes", "interner", "net", "playback", "utc", "write_queue"],
+    ),
     ("telemetry", &["cluster", "write_queue"]),
     ("unit_files", &["cluster"]),
     ("utc", &[]),

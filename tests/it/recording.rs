@@ -1,4 +1,5 @@
-//! The whole program while it records: killed, reloaded, and downloaded from.
+//! The whole program while it records: killed, reloaded, and downloaded from; and while it plays a
+//! recording.
 
 use std::fs;
 use std::path::Path;
@@ -287,4 +288,125 @@ async fn a_recording_needs_the_token() {
     assert_eq!(daemon.request("GET", "/v2/recording").await.0, 401);
     let in_query = "/v2/recording?token=0123456789abcdef0123456789abcdef";
     assert_eq!(daemon.request("GET", in_query).await.0, 401, "not in the query");
+}
+
+/// A recording of one unit with a wall clock: at each of so many seconds it has another sub state.
+fn seconds(count: u32) -> String {
+    let head = json!({"recording": 3, "run": "r", "source": "etcd", "t": 0, "time": "2023-11-14T22:13:20Z"});
+    let mut text = format!("{head}\n");
+    for second in 0..count {
+        let time =
+            format!("2023-11-14T22:{:02}:{:02}Z", 13 + (20 + second) / 60, (20 + second) % 60);
+        let line = |topic: &str, key: &str, rows: Value| {
+            let mut line = json!({"t": second, "time": time, "topic": topic});
+            line[key] = rows;
+            format!("{line}\n")
+        };
+        text.push_str(&line("machines", "machines", json!([{"id": "m1"}])));
+        text.push_str(&line("unit_files", "files", json!([])));
+        let state = json!({"unit": "a.service", "machine": "m1", "active": "active", "sub": format!("s{second}")});
+        text.push_str(&line("units", "states", json!([state])));
+    }
+    text
+}
+
+async fn replaying(text: &str, more: &[&str]) -> (Daemon, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("recording.jsonl");
+    fs::write(&path, text).unwrap();
+    let replay = ["--replay", path.to_str().unwrap()];
+    (Program::new(&[&replay[..], more].concat()).start().await, folder)
+}
+
+async fn sub_state(daemon: &Daemon) -> String {
+    let (_, mut state) = daemon.get("/v2/state").await;
+    let sub = state["units"][0]["sub"].take();
+    sub.as_str().unwrap_or_default().to_owned()
+}
+
+#[tokio::test]
+async fn a_part_of_a_recording_is_played_up_to_its_end_with_its_wall_clock() {
+    let part = ["--from", "22:13:25", "--to", "10s", "--replay-speed", "50"];
+    let (daemon, _folder) = replaying(&seconds(60), &part).await;
+    daemon.source_is("ended").await;
+    assert_eq!(sub_state(&daemon).await, "s10");
+
+    let health = daemon.health().await;
+    assert_eq!(health["time"], json!(1_700_000_010_000_u64), "the end of the part: {health}");
+    assert_eq!(
+        health["replay"],
+        json!({"begin": 5000, "end": 10000, "position": 10000, "paused": false, "rate": 0.0, "speed": 50.0, "clock": true})
+    );
+}
+
+#[tokio::test]
+async fn viewers_change_how_a_recording_is_played_and_get_what_was_then() {
+    let (daemon, _folder) = replaying(&seconds(60), &[]).await;
+    let mut client = daemon.connect_to_events().await;
+    daemon.source_is("ok").await;
+
+    assert_eq!(daemon.request("POST", "/v2/replay?paused=1&position=40000").await.0, 200);
+    while client.next_of("status").await["health"]["replay"]["position"] != 40000 {}
+    while sub_state(&daemon).await != "s40" {}
+    let (status, replay) = daemon.get("/v2/replay").await;
+    assert_eq!((status, &replay["time"]), (200, &json!(1_700_000_000_000_u64)));
+
+    for query in ["", "?position=-1", "?paused=maybe", "?speed=0", "?stop=1"] {
+        let (status, ..) = daemon.request("POST", &format!("/v2/replay{query}")).await;
+        assert_eq!(status, 400, "{query}");
+    }
+    assert_eq!(daemon.request("DELETE", "/v2/replay").await.0, 405);
+    assert_eq!(daemon.request("POST", "/v2/state").await.0, 405);
+}
+
+#[tokio::test]
+async fn what_is_gone_to_is_no_event_of_the_journal_a_second_time() {
+    let (daemon, _folder) = replaying(&seconds(60), &["--replay-speed", "20"]).await;
+    daemon.source_is("ended").await;
+    let counted = |text: String| {
+        let lines = text
+            .lines()
+            .filter(|line| line.starts_with("fleet_monitor_events_total"));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let before = counted(daemon.text("/metrics").await.1);
+
+    daemon.request("POST", "/v2/replay?paused=1&position=30000").await;
+    while sub_state(&daemon).await != "s30" {}
+    assert_eq!(counted(daemon.text("/metrics").await.1), before);
+}
+
+#[tokio::test]
+async fn of_a_live_cluster_and_of_the_demo_nothing_can_be_changed() {
+    let fleetctl = Double::new("v1.0.0");
+    let live = Daemon::asking(&fleetctl, &FAST).await;
+    let demo = Program::new(&["--demo"]).start().await;
+    for daemon in [live, demo] {
+        for method in ["GET", "POST"] {
+            assert_eq!(daemon.request(method, "/v2/replay?paused=1").await.0, 404, "{method}");
+        }
+        assert_eq!(daemon.health().await.get("replay"), None);
+    }
+}
+
+#[tokio::test]
+async fn a_recording_is_changed_with_the_token_and_from_an_allowed_origin_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let token = folder.path().join("token");
+    fs::write(&token, "0123456789abcdef0123456789abcdef\n").unwrap();
+    let (daemon, _folder) =
+        replaying(&seconds(60), &["--token-file", token.to_str().unwrap()]).await;
+    assert_eq!(daemon.request("POST", "/v2/replay?paused=1").await.0, 401);
+
+    let (daemon, _folder) = replaying(&seconds(60), &[]).await;
+    let mut stream = TcpStream::connect(daemon.address).await.unwrap();
+    let request = format!(
+        "POST /v2/replay?paused=1 HTTP/1.1\r\nHost: {}\r\nOrigin: https://evil.example\r\n\
+         Connection: close\r\nContent-Length: 0\r\n\r\n",
+        daemon.address
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut response = String::new();
+    stream.read_to_string(&mut response).await.unwrap();
+    assert!(response.starts_with("HTTP/1.1 403"), "{response}");
 }

@@ -88,11 +88,7 @@ impl ServerBench {
             machine_fields: MachineField::ALL.into(),
             publish,
         };
-        let publisher = Publisher::new(
-            feed,
-            "epoch",
-            SourceInfo { name: "test".into(), ..SourceInfo::default() },
-        );
+        let publisher = Publisher::new(feed, "epoch", SourceInfo::live("test"));
         let metrics = Arc::new(Metrics::new());
         let stop = CancellationToken::new();
         let server = Server::new(

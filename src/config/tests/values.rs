@@ -25,7 +25,7 @@ fn the_defaults_are_as_documented() {
             search_path: None,
             demo: false,
             replay: None,
-            replay_speed: 1.0,
+            replay_options: ReplayOptions { speed: 1.0, from: None, to: None },
             machine_freq: Duration::from_secs(10),
             unit_freq: Duration::from_secs(2),
             poll_timeout: Duration::from_secs(10),
@@ -210,7 +210,7 @@ fn wrong_links_are_refused() {
 }
 
 /// Values that no option can have.
-pub(super) const IMPOSSIBLE: [(&str, &str); 126] = [
+pub(super) const IMPOSSIBLE: [(&str, &str); 130] = [
     ("fleetctl", ""),
     ("machine_freq", "10s"),
     ("unit_freq", "0"),
@@ -219,6 +219,10 @@ pub(super) const IMPOSSIBLE: [(&str, &str); 126] = [
     ("unit_freq", "inf"),
     ("unit_freq", "86401"),
     ("unit_freq", "1e-12"),
+    ("from", "yesterday"),
+    ("from", "90"),
+    ("to", "25:00"),
+    ("to", "-5s"),
     ("record_keep", ""),
     ("record_keep", "24"),
     ("record_keep", "24h,12h"),

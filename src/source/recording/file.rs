@@ -7,6 +7,8 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
@@ -21,6 +23,10 @@ const PLAIN_EXTENSION: &str = "jsonl";
 
 /// How much of the end of a file is searched for the beginning of its last line, in bytes.
 const MAX_LINE: u64 = 64 * 1024 * 1024;
+
+/// How often, and at which intervals, it is tried to lock a file.
+const LOCK_ATTEMPTS: u32 = 25;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// A recording that is appended to.
 pub struct RecordingFile {
@@ -100,13 +106,17 @@ impl RecordingFile {
     }
 }
 
-/// Keeps other monitors from writing to the file until this process closes it, however it ends.
+/// Keeps other monitors from writing to the file until this process closes it, however it ends. One
+/// that is just ending gets a moment for that.
 fn lock(file: &File) -> io::Result<()> {
-    match flock(file, FlockOperation::NonBlockingLockExclusive) {
-        Err(Errno::WOULDBLOCK) => Err(io::Error::other("another process records to it")),
-        // Not every file system has locks.
-        _ => Ok(()),
+    for _ in 0..LOCK_ATTEMPTS {
+        match flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => thread::sleep(LOCK_PAUSE),
+            // Not every file system has locks.
+            _ => return Ok(()),
+        }
     }
+    Err(io::Error::other("another process records to it"))
 }
 
 /// Whether the content is compressed. Reads from the beginning, and stays there.

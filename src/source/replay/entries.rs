@@ -44,17 +44,7 @@ impl RecordingEntries {
         index: &Arc<RecordingIndex>,
         chapter: usize,
     ) -> Self {
-        let place = index.chapters[chapter];
-        let reader = EntryReader {
-            files: files.clone(),
-            index: index.clone(),
-            chapter,
-            place,
-            run: place.run,
-            has_begun: false,
-            lines: None,
-            reader: RecordingReader::default(),
-        };
+        let reader = EntryReader::new(files, index, chapter);
         Self {
             ready: VecDeque::new(),
             state: ReadState::Idle(Box::new(reader)),
@@ -114,6 +104,21 @@ pub(super) struct EntryReader {
 }
 
 impl EntryReader {
+    /// Reads from a chapter on.
+    pub(super) fn new(files: &RecordingFiles, index: &Arc<RecordingIndex>, chapter: usize) -> Self {
+        let place = index.chapters[chapter];
+        Self {
+            files: files.clone(),
+            index: index.clone(),
+            chapter,
+            place,
+            run: place.run,
+            has_begun: false,
+            lines: None,
+            reader: RecordingReader::default(),
+        }
+    }
+
     /// Some entries; none at the end.
     fn read_ahead(&mut self) -> VecDeque<EntryOfRun> {
         let mut entries = VecDeque::new();
@@ -132,7 +137,7 @@ impl EntryReader {
     }
 
     /// The next entry, and the length of its line.
-    fn next_entry(&mut self) -> Option<(EntryOfRun, usize)> {
+    pub(super) fn next_entry(&mut self) -> Option<(EntryOfRun, usize)> {
         let mut line = Vec::new();
         loop {
             let lines = match &mut self.lines {

@@ -7,11 +7,12 @@
 use std::io;
 use std::path::PathBuf;
 use std::str;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::intervals::RecordedIntervals;
 use super::{DEMO, ReplayError};
 use crate::cluster::Text;
+use crate::playback::RecordedTime;
 use crate::source::recording::{
     ChapterHead, ChapterLines, RecordingEntry, RecordingReader, chapters,
 };
@@ -128,6 +129,90 @@ impl RecordingIndex {
         } else {
             Err(ReplayError::Empty { path: files.path(0) })
         }
+    }
+
+    /// The last chapter that begins at least so long before a position; the first one of its run
+    /// if there is none.
+    pub(super) fn chapter_before(&self, position: Duration, by: Duration) -> usize {
+        let run = self.run_at(position);
+        let latest = position.saturating_sub(by);
+
+        let chapters = self.chapters.iter().enumerate();
+        let of_run = chapters.filter(|(_, chapter)| chapter.run == run);
+        let mut candidates = of_run.map(|(number, chapter)| (number, chapter.position));
+        let first = candidates.clone().next();
+        candidates
+            .rfind(|(_, begin)| *begin <= latest)
+            .or(first)
+            // A compressed file of an older format has one chapter for all its runs.
+            .map_or_else(|| self.chapter_with_run(run), |(number, _)| number)
+    }
+
+    fn chapter_with_run(&self, run: usize) -> usize {
+        self.chapters
+            .iter()
+            .rposition(|chapter| chapter.run <= run)
+            .unwrap_or_default()
+    }
+
+    fn run_at(&self, position: Duration) -> usize {
+        let after = self.runs.partition_point(|run| run.position <= position);
+        after.saturating_sub(1)
+    }
+
+    /// The wall clock at a position; `None` if the recording does not have it.
+    pub(super) fn time_at(&self, position: Duration) -> Option<SystemTime> {
+        let run = self.runs.get(self.run_at(position))?;
+        Some(run.time? + position.saturating_sub(run.position))
+    }
+
+    /// The positions between two times.
+    pub(super) fn part(
+        &self,
+        from: Option<RecordedTime>,
+        to: Option<RecordedTime>,
+    ) -> Result<(Duration, Duration), String> {
+        let length = self.length();
+        let begin = match from {
+            Some(from) => self.position_of(from, Duration::ZERO)?,
+            None => Duration::ZERO,
+        };
+        let end = match to {
+            Some(to) => self.position_of(to, begin)?.min(length),
+            None => length,
+        };
+
+        if from.is_some() && begin >= length {
+            Err("--from is not before its end".to_owned())
+        } else if to.is_some() && begin >= end {
+            Err("--to is not after the beginning of what is to be played".to_owned())
+        } else {
+            Ok((begin, end))
+        }
+    }
+
+    /// The position of a time; of a time of day, the first one after `from`.
+    fn position_of(&self, time: RecordedTime, from: Duration) -> Result<Duration, String> {
+        const NO_CLOCK: &str = "it has no wall clock, since its format is older than version 3; \
+                                use a time since its beginning, such as 90s";
+        let time = match time {
+            RecordedTime::Offset(offset) => return Ok(offset),
+            RecordedTime::At(time) => time,
+            RecordedTime::TimeOfDay(time_of_day) => {
+                let begin = self.time_at(from).ok_or(NO_CLOCK)?;
+                next_time_of_day(begin, time_of_day)
+            }
+        };
+
+        for run in &self.runs {
+            let begin = run.time.ok_or(NO_CLOCK)?;
+            // A time between two runs is the beginning of the second one.
+            let since_begin = time.duration_since(begin).unwrap_or_default();
+            if since_begin <= run.length {
+                return Ok(run.position + since_begin);
+            }
+        }
+        Ok(self.length())
     }
 
     /// The position of the end.
@@ -265,6 +350,20 @@ impl IndexBuilder {
         self.index
             .chapters
             .retain(|chapter| chapter.file != file || std::mem::take(&mut is_first));
+    }
+}
+
+/// The first moment at or after `begin` at which it is so late, in UTC.
+fn next_time_of_day(begin: SystemTime, time_of_day: Duration) -> SystemTime {
+    const DAY: u64 = 86_400;
+    let since_epoch = begin.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let midnight = Duration::from_secs(since_epoch.as_secs() / DAY * DAY);
+
+    let today = UNIX_EPOCH + midnight + time_of_day;
+    if today < begin {
+        today + Duration::from_secs(DAY)
+    } else {
+        today
     }
 }
 
