@@ -14,8 +14,8 @@ use wildmatch::WildMatch;
 
 use crate::net::host;
 use crate::notify::{OWN_LABELS, PostTarget, PostTargetError};
-use crate::problems::{ProblemDelays, ProblemKind};
 use crate::playback::RecordedTime;
+use crate::problems::{ProblemDelays, ProblemKind};
 use crate::server::access::{AllowedHost, AllowedOrigin, InvalidOrigin};
 use crate::server::listen::{ListenAddress, ListenAddressError};
 use crate::similar::similar;

@@ -234,7 +234,8 @@ pub async fn run(
     if let Some(recorder) = &daemon.recorder {
         recorder.complete(FLUSH);
     }
-    if let Some(keeper) = &mut daemon.keeper {
+    // The source may have become a recording with a reload.
+    if let Some(keeper) = daemon.keeper.as_mut().filter(|_| !daemon.source.is_recording()) {
         keeper.finish(&daemon.cluster, &daemon.publisher.last(), FLUSH_STATE);
     }
     ended

@@ -17,7 +17,6 @@ use crate::cluster::{FleetList, Moment, Transition};
 use crate::config::Environment;
 use crate::feed::{self, FeedInput, PublishedList, SourceInfo};
 use crate::lifecycle::{ProcessSignal, ServiceManager, Signals};
-use crate::problems::ProblemChange;
 use crate::source::{SourceError, SourceEvent, SourceReport, reap_orphans};
 use crate::telemetry;
 
@@ -100,17 +99,25 @@ impl Daemon {
             SourceEvent::Sought => {
                 self.cluster.reset();
                 self.publisher.forget_events();
+                // They are found again from what was recorded before that place.
+                self.problems.clear();
                 self.caught_up_with = Some(Vec::new());
             }
             SourceEvent::CatchingUp(report) => self.catch_up_with(report),
+            SourceEvent::TimePassed(at) => {
+                let has_changed = self.judge_problems(at);
+                if has_changed && self.caught_up_with.is_none() {
+                    self.publish(&[], &[]);
+                }
+            }
             SourceEvent::CaughtUp => {
                 let transitions = self.caught_up_with.take().unwrap_or_default();
-                let now = self.now();
-                self.publish_quietly(&transitions, &FleetList::ALL, now);
+                self.publish_quietly(&transitions, &FleetList::ALL);
             }
             SourceEvent::PlaybackChanged => {
-                // While it is paused, no list is overdue.
-                if self.source.playback().is_some_and(|playback| playback.is_paused) {
+                // While it is paused, no list is overdue. A recorded clock stands still anyway.
+                let playback = self.source.playback();
+                if playback.is_some_and(|it| it.is_paused && it.time.is_none()) {
                     self.cluster.set_schedule(&FleetList::ALL, None);
                     self.publish(&[], &[]);
                 }
@@ -139,6 +146,7 @@ impl Daemon {
         };
 
         self.has_reported = true;
+        self.judge_problems(at);
         let known = self.caught_up_with.get_or_insert_default();
         known.extend(transitions);
         let excess = known.len().saturating_sub(MAX_PAST_EVENTS);
@@ -167,6 +175,9 @@ impl Daemon {
         };
 
         self.has_reported = true;
+        if self.source.is_recording() {
+            self.judge_problems(at);
+        }
         self.publish(&transitions, read);
         self.log_initial_problems();
         Ok(())
@@ -182,29 +193,30 @@ impl Daemon {
             return;
         }
 
+        // Those of a recording go by its clock, and nobody is called because of what was recorded
+        // once.
         let now = self.now();
-        self.restore_saved(now);
-        let problem_changes = self.publish_quietly(transitions, read, now);
+        let problem_changes = if self.source.is_recording() {
+            None
+        } else {
+            self.restore_saved(now);
+            Some(self.problems.update(self.cluster.view(), self.cluster.health(), now))
+        };
+        self.publish_quietly(transitions, read);
         self.save_state(transitions, now);
 
         // After publishing, so that an event in the journal is on the page already.
-        self.notify(&problem_changes, now);
+        if let Some(changes) = problem_changes {
+            self.notifier.update(&changes, self.problems.open(), now);
+        }
         for transition in transitions {
             self.metrics.transition(&transition.event);
             telemetry::log_transition(transition);
         }
     }
 
-    /// Publishes events that are neither logged nor counted, with all that is shown. Nobody is
-    /// informed of what has become of problems.
-    fn publish_quietly(
-        &mut self,
-        transitions: &[Arc<Transition>],
-        read: &[FleetList],
-        now: Moment,
-    ) -> Vec<ProblemChange> {
-        let changes = self.problems.update(self.cluster.view(), self.cluster.health(), now);
-
+    /// Publishes events that are neither logged nor counted, with all that is shown.
+    fn publish_quietly(&mut self, transitions: &[Arc<Transition>], read: &[FleetList]) {
         self.publisher.publish(FeedInput {
             view: self.cluster.view(),
             health: self.cluster.health(),
@@ -212,9 +224,8 @@ impl Daemon {
             transitions,
             change: Some(self.cluster.change()),
             read,
-            now,
+            now: self.now(),
         });
-        changes
     }
 
     /// The present, or that of the recording that is played.
@@ -224,20 +235,23 @@ impl Daemon {
 
     /// Opens problems whose time has come although nothing was read.
     fn open_due_problems(&mut self) {
-        let now = self.now();
-        let changes = self.problems.update(self.cluster.view(), self.cluster.health(), now);
+        if self.source.is_recording() {
+            return;
+        }
 
+        let now = Moment::now();
+        let changes = self.problems.update(self.cluster.view(), self.cluster.health(), now);
         if !changes.is_empty() {
             self.publish(&[], &[]);
-            self.notify(&changes, now);
+            self.notifier.update(&changes, self.problems.open(), now);
         }
     }
 
-    /// Informs others of problems. Nobody is called because of what was recorded once.
-    fn notify(&mut self, changes: &[ProblemChange], now: Moment) {
-        if !self.source.is_recording() {
-            self.notifier.update(changes, self.problems.open(), now);
-        }
+    /// Finds the problems at a moment of the recording that is played. Nobody is informed of them,
+    /// but for those who look at it. Returns whether any have changed.
+    fn judge_problems(&mut self, at: Moment) -> bool {
+        let changes = self.problems.update(self.cluster.view(), self.cluster.health(), at);
+        !changes.is_empty()
     }
 
     /// Ends all problems, since another cluster is watched. Nobody was informed of those of a

@@ -49,6 +49,9 @@ pub enum SourceEvent {
         /// How many keys differed.
         differences: usize,
     },
+    /// A second of a recording has passed, until this moment of it. So what depends on time alone
+    /// is in its order with the reports, at any speed.
+    TimePassed(Moment),
     /// A recording is over. Its last readings stay valid.
     Ended,
     /// A recording goes on at another place. All earlier reports are void.

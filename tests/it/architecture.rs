@@ -40,7 +40,10 @@ const MAY_USE: [(&str, &[&str]); 27] = [
     ("logs", &["escapes", "metrics", "net"]),
     ("metrics", &["cluster", "feed", "problems"]),
     ("net", &[]),
-    ("notify", &["append_log", "cluster", "metrics", "net", "problems", "utc", "write_queue"]),
+    (
+        "notify",
+        &["append_log", "cluster", "metrics", "net", "problems", "utc", "write_queue"],
+    ),
     ("output", &[]),
     ("playback", &["utc"]),
     ("problems", &["cluster"]),

@@ -3,12 +3,15 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::sleep;
 
+use crate::support::post_receiver::PostReceiver;
 use crate::support::{Daemon, Double, Program};
 
 /// Polls as fast as the program allows.
@@ -292,9 +295,14 @@ async fn a_recording_needs_the_token() {
 
 /// A recording of one unit with a wall clock: at each of so many seconds it has another sub state.
 fn seconds(count: u32) -> String {
+    recorded((0..count).map(|second| (second, "active", format!("s{second}"))))
+}
+
+/// A recording of one unit with a wall clock: the seconds at which its state was read.
+fn recorded(states: impl IntoIterator<Item = (u32, &'static str, String)>) -> String {
     let head = json!({"recording": 3, "run": "r", "source": "etcd", "t": 0, "time": "2023-11-14T22:13:20Z"});
     let mut text = format!("{head}\n");
-    for second in 0..count {
+    for (second, active, sub) in states {
         let time =
             format!("2023-11-14T22:{:02}:{:02}Z", 13 + (20 + second) / 60, (20 + second) % 60);
         let line = |topic: &str, key: &str, rows: Value| {
@@ -304,7 +312,7 @@ fn seconds(count: u32) -> String {
         };
         text.push_str(&line("machines", "machines", json!([{"id": "m1"}])));
         text.push_str(&line("unit_files", "files", json!([])));
-        let state = json!({"unit": "a.service", "machine": "m1", "active": "active", "sub": format!("s{second}")});
+        let state = json!({"unit": "a.service", "machine": "m1", "active": active, "sub": sub});
         text.push_str(&line("units", "states", json!([state])));
     }
     text
@@ -357,6 +365,92 @@ async fn viewers_change_how_a_recording_is_played_and_get_what_was_then() {
     }
     assert_eq!(daemon.request("DELETE", "/v2/replay").await.0, 405);
     assert_eq!(daemon.request("POST", "/v2/state").await.0, 405);
+}
+
+/// A unit that fails at 10 s, is read again at 70 s, and is well from 80 s on.
+fn failure() -> String {
+    let state = |second| if (10..80).contains(&second) { "failed" } else { "active" };
+    recorded([0, 10, 70, 80, 100].map(|second| (second, state(second), state(second).to_owned())))
+}
+
+/// The problems that are shown, and since when.
+async fn problems(daemon: &Daemon) -> Value {
+    let (_, state) = daemon.get("/v2/state?topics=problems").await;
+    let problems = state["problems"].as_array().unwrap().iter();
+    problems
+        .map(|it| json!([it["id"], it["since"], it["opened"]]))
+        .collect()
+}
+
+/// Waits until these problems are shown.
+async fn problems_are(daemon: &Daemon, expected: &Value, when: &str) {
+    let mut shown = problems(daemon).await;
+    for _ in 0..500 {
+        if shown == *expected {
+            return;
+        }
+        sleep(Duration::from_millis(20)).await;
+        shown = problems(daemon).await;
+    }
+    panic!("{when}: {shown}, not {expected}");
+}
+
+#[tokio::test]
+async fn the_problems_of_a_recording_are_those_of_its_clock_at_any_speed() {
+    let after = ["--problem-after", "20"];
+    let mut all = Vec::new();
+    for speed in ["20", "1000", "1000000"] {
+        for (to, is_open) in [("29.9s", false), ("31s", true), ("79s", true), ("80s", false)] {
+            let part = ["--to", to, "--replay-speed", speed];
+            let (daemon, _folder) = replaying(&failure(), &[&after[..], &part].concat()).await;
+            daemon.source_is("ended").await;
+            let shown = problems(&daemon).await;
+            assert_eq!(
+                shown.as_array().unwrap().len(),
+                usize::from(is_open),
+                "{to} {speed}: {shown}"
+            );
+            all.extend(shown.as_array().unwrap().clone());
+        }
+    }
+
+    // It failed at 22:13:30, 20 s before it became a problem.
+    let begin = 1_700_000_000_000_u64;
+    assert_eq!(all[0][1], begin + 10_000);
+    assert_eq!(all[0][2], begin + 30_000);
+    assert!(all.iter().all(|problem| *problem == all[0]), "{all:?}");
+}
+
+#[tokio::test]
+async fn the_problems_at_a_place_are_the_same_however_one_gets_there_and_nobody_is_informed() {
+    let mut receiver = PostReceiver::start().await;
+    let url = receiver.url();
+    let notify = ["--problem-after", "20", "--webhook", &url, "--alertmanager", &url];
+    let (daemon, _folder) =
+        replaying(&failure(), &[&notify[..], &["--to", "40s", "--replay-speed", "50"]].concat())
+            .await;
+    daemon.source_is("ended").await;
+    let open = problems(&daemon).await;
+    assert_eq!(open.as_array().unwrap().len(), 1);
+
+    let (daemon, _folder) = replaying(&failure(), &notify).await;
+    for (change, expected) in [
+        ("position=40000&paused=1", &open),
+        ("position=20000", &json!([])),
+        ("position=75000", &open),
+        ("position=90000", &json!([])),
+        // It is played through the moment at which the problem was opened.
+        ("position=25000&paused=0&speed=50", &open),
+        ("position=29000&paused=1", &json!([])),
+    ] {
+        assert_eq!(daemon.request("POST", &format!("/v2/replay?{change}")).await.0, 200);
+        problems_are(&daemon, expected, change).await;
+    }
+
+    // While it is paused, its time stands still.
+    sleep(Duration::from_millis(1500)).await;
+    assert_eq!(problems(&daemon).await, json!([]));
+    assert!(receiver.take().is_none());
 }
 
 #[tokio::test]

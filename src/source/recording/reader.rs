@@ -58,7 +58,7 @@ impl RecordingReader {
         if let (Some(every), Some(within)) = (line.every, line.within) {
             let every = seconds("every", every)?;
             let within = seconds("within", within)?;
-            self.schedules[topic as usize] = Some(ReadSchedule { every, within });
+            self.schedules[topic as usize] = Some(ReadSchedule::new(every, within));
         }
         let outcome = match line.error {
             Some(error) => Err(error),

@@ -58,6 +58,6 @@ impl RecordedIntervals {
 
         let every = played(sum.checked_div(count)?)?;
         let within = played(longest)?.checked_add(LATE)?;
-        Some(ReadSchedule { every, within })
+        Some(ReadSchedule::new(every, within))
     }
 }

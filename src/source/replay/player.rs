@@ -23,6 +23,10 @@ const LONGEST_WAIT: Duration = Duration::from_secs(86_400 * 365);
 /// from there on it is known what has happened, and what is only away for a moment.
 const BEFORE_SEEK: Duration = Duration::from_secs(600);
 
+/// How much of a recording passes between two [`SourceEvent::TimePassed`]. They are at the same
+/// positions wherever it begins to be played.
+const TICK: Duration = Duration::from_secs(1);
+
 /// How long the next report may take while reports are played at once.
 const CATCHING_UP: Duration = Duration::from_secs(10);
 
@@ -45,8 +49,10 @@ pub(super) struct Player {
     catching_up: Option<Duration>,
     /// The clock of what is shown; `None` before the beginning.
     shown: Option<ShownPosition>,
-    /// The clock by which readings are judged; `None` before the first report of a run.
+    /// The clock by which readings are judged; `None` before the first report.
     judged: Option<JudgedPosition>,
+    /// When the next second of the recording has passed; `None` before the first report of a run.
+    next_tick: Option<Duration>,
     /// The name of the source that was recorded.
     source: Option<Text>,
     liveness: Liveness,
@@ -61,11 +67,18 @@ struct ShownPosition {
     wall: SystemTime,
 }
 
-/// A position, and as which moment it counts.
+/// A position, and as which time of the steady clock it counts.
 #[derive(Clone, Copy, Debug)]
 struct JudgedPosition {
     position: Duration,
-    moment: Moment,
+    instant: std::time::Instant,
+}
+
+impl JudgedPosition {
+    /// As which time a later position counts.
+    fn instant_at(self, position: Duration) -> std::time::Instant {
+        self.instant + position.saturating_sub(self.position)
+    }
 }
 
 impl Player {
@@ -83,6 +96,7 @@ impl Player {
             catching_up: None,
             shown: None,
             judged: None,
+            next_tick: None,
             source: None,
             liveness: Liveness::default(),
             ended: false,
@@ -150,6 +164,7 @@ impl Player {
         self.entries = RecordingEntries::from_chapter(&self.files, &self.index, chapter);
         self.pending = None;
         self.judged = None;
+        self.next_tick = None;
         self.ended = false;
         self.catching_up = Some(position);
         self.show(position);
@@ -169,6 +184,10 @@ impl Player {
                     return self.begin_run(run, source);
                 }
                 None if matches!(self.files, RecordingFiles::Demo) => {
+                    self.judged = self.judged.map(|judged| JudgedPosition {
+                        position: Duration::ZERO,
+                        instant: judged.instant_at(self.end),
+                    });
                     self.entries = RecordingEntries::from_chapter(&self.files, &self.index, 0);
                 }
                 None => return self.end_playing(),
@@ -185,10 +204,16 @@ impl Player {
             self.show(run.position);
         }
 
+        let tick = self.next_tick.filter(|tick| *tick < position);
+        let next = tick.unwrap_or(position);
+
         if let Some(target) = self.catching_up {
             self.liveness.set_deadline(Instant::now() + CATCHING_UP);
-            if position > target {
+            if next > target {
                 return self.end_catching_up(target);
+            }
+            if let Some(tick) = tick {
+                return self.pass_time(tick);
             }
             return match self.take_report(position) {
                 Some(report) => SourceEvent::CatchingUp(report),
@@ -200,12 +225,15 @@ impl Player {
             self.liveness.clear_deadline();
             return pending().await;
         }
-        let due = self.due(position.min(self.end));
+        let due = self.due(next.min(self.end));
         self.liveness.set_deadline(due);
         sleep_until(due).await;
 
-        if position > self.end {
+        if next > self.end {
             return self.end_playing();
+        }
+        if let Some(tick) = tick {
+            return self.pass_time(tick);
         }
         match self.take_report(position) {
             Some(report) => SourceEvent::Report(report),
@@ -214,7 +242,7 @@ impl Player {
     }
 
     fn begin_run(&mut self, run: usize, source: Option<Text>) -> SourceEvent {
-        self.judged = None;
+        self.next_tick = None;
         self.source = source;
         if self.catching_up.is_none() {
             self.show(self.index.runs[run].position);
@@ -274,21 +302,34 @@ impl Player {
         shown.real + wait.unwrap_or(LONGEST_WAIT).min(LONGEST_WAIT)
     }
 
+    fn pass_time(&mut self, tick: Duration) -> SourceEvent {
+        self.next_tick = Some(tick + TICK);
+        SourceEvent::TimePassed(self.moment_at(tick, self.index.time_at(tick)))
+    }
+
+    /// The moment as which a position counts. Without a recorded wall clock, people read the real
+    /// one.
+    fn moment_at(&mut self, position: Duration, recorded: Option<SystemTime>) -> Moment {
+        let now = Moment::now();
+        let judged = *self
+            .judged
+            .get_or_insert(JudgedPosition { position, instant: now.instant });
+
+        let wall = recorded.unwrap_or_else(|| self.wall_without_recorded(position, now.wall));
+        Moment { instant: judged.instant_at(position), wall }
+    }
+
     /// Takes the report that is due.
     fn take_report(&mut self, position: Duration) -> Option<SourceReport> {
         let (_, report) = self.pending.take()?;
-        let now = Moment::now();
-        let judged = *self.judged.get_or_insert(JudgedPosition { position, moment: now });
-        let instant = (judged.moment + position.saturating_sub(judged.position)).instant;
-
-        // Without a recorded wall clock, people read the real one.
-        let wall = report
-            .time
-            .unwrap_or_else(|| self.wall_without_recorded(position, now.wall));
+        let at = self.moment_at(position, report.time);
+        if self.next_tick.is_none() {
+            self.next_tick = Some(tick_after(position));
+        }
         let schedule = report.schedule.map(|schedule| self.with_margin(schedule));
         Some(SourceReport {
             lists: report.lists,
-            at: Moment { instant, wall },
+            at,
             took: report.took,
             schedule: schedule
                 .or_else(|| self.index.intervals.schedule(report.lists[0], self.speed)),
@@ -311,7 +352,11 @@ impl Player {
     /// process is later there.
     fn with_margin(&self, schedule: ReadSchedule) -> ReadSchedule {
         let margin = Duration::try_from_secs_f64(LATE.as_secs_f64() * self.speed);
-        let within = schedule.within.saturating_add(margin.unwrap_or(LONGEST_WAIT));
-        ReadSchedule { within, ..schedule }
+        ReadSchedule { margin: margin.unwrap_or(LONGEST_WAIT), ..schedule }
     }
+}
+
+/// The first whole number of ticks after a position.
+fn tick_after(position: Duration) -> Duration {
+    TICK * (u32::try_from(position.as_secs()).unwrap_or(u32::MAX - 1) + 1)
 }

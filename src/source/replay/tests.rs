@@ -29,8 +29,18 @@ const LINES: [&str; 5] = [
     r#"{"t":6.5,"topic":"machines","error":"no route"}"#,
 ];
 
+/// The next event that is not only the passing of time.
+async fn next(replay: &mut Replay) -> SourceEvent {
+    loop {
+        match replay.next().await {
+            SourceEvent::TimePassed(_) => {}
+            event => return event,
+        }
+    }
+}
+
 async fn report(replay: &mut Replay) -> SourceReport {
-    match replay.next().await {
+    match next(replay).await {
         SourceEvent::Report(report) => report,
         other => panic!("{other:?}"),
     }
@@ -41,7 +51,7 @@ async fn a_recording_is_played_at_its_intervals_and_stays_at_its_end() {
     let file = recording(&LINES);
     let mut replay = open_at(file.path(), 2.0).unwrap();
     assert_eq!(&*replay.name(), "recording");
-    assert!(matches!(replay.next().await, SourceEvent::Restarted));
+    assert!(matches!(next(&mut replay).await, SourceEvent::Restarted));
     assert_eq!(&*replay.name(), "recording of fleetctl v1.0.0");
 
     let start = Instant::now();
@@ -58,14 +68,42 @@ async fn a_recording_is_played_at_its_intervals_and_stays_at_its_end() {
     assert_eq!(first.outcome.unwrap(), second.outcome.unwrap());
     assert_eq!(report(&mut replay).await.outcome.unwrap_err().to_string(), "no route");
 
-    assert!(matches!(replay.next().await, SourceEvent::Ended));
+    assert!(matches!(next(&mut replay).await, SourceEvent::Ended));
     assert!(replay.has_ended());
     assert!(
-        tokio::time::timeout(Duration::from_secs(1000), replay.next())
+        tokio::time::timeout(Duration::from_secs(1000), next(&mut replay))
             .await
             .is_err()
     );
     assert!(replay.liveness().is_alive());
+}
+
+/// The positions at which time has passed before the end, by the clock of the readings.
+async fn ticks(replay: &mut Replay) -> Vec<f64> {
+    let mut ticks = Vec::new();
+    let mut first = None;
+    loop {
+        match replay.next().await {
+            SourceEvent::Report(report) => first = first.or(Some(report.at)),
+            SourceEvent::TimePassed(at) => {
+                let since = at.since(first.expect("a report")).as_secs_f64();
+                ticks.push((since * 1000.0).round() / 1000.0);
+            }
+            SourceEvent::Ended => return ticks,
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn time_passes_between_reports_in_seconds_of_the_recording_at_any_speed() {
+    let file = recording(&LINES);
+    for speed in [0.1, 1.0, 1e6] {
+        let mut replay = open_at(file.path(), speed).unwrap();
+        // The first report is at 0.5 s, the last one at 6.5 s.
+        let expected = [0.5, 1.5, 2.5, 3.5, 4.5, 5.5];
+        assert_eq!(ticks(&mut replay).await, expected, "{speed}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -80,7 +118,7 @@ async fn a_report_states_when_the_recording_has_the_next_one() {
     let mut replay = open_at(file.path(), 2.0).unwrap();
     let second = Duration::from_secs(1);
     // Intervals of 1 s and 5 s, then 8 s to the end, played twice as fast.
-    let schedule = ReadSchedule { every: second * 3 / 2, within: 4 * second + LATE };
+    let schedule = ReadSchedule::new(second * 3 / 2, 4 * second + LATE);
     assert_eq!(report(&mut replay).await.schedule, Some(schedule));
 }
 
@@ -91,7 +129,7 @@ async fn a_wait_that_is_cancelled_loses_no_report() {
     let mut reports = 0;
     while !replay.has_ended() {
         if let Ok(SourceEvent::Report(_)) =
-            tokio::time::timeout(Duration::from_millis(100), replay.next()).await
+            tokio::time::timeout(Duration::from_millis(100), next(&mut replay)).await
         {
             reports += 1;
         }
@@ -105,7 +143,7 @@ async fn the_built_in_recording_is_played_in_a_loop() {
     let start = Instant::now();
     let mut beginnings = Vec::new();
     while beginnings.len() < 3 {
-        match replay.next().await {
+        match next(&mut replay).await {
             SourceEvent::Restarted => beginnings.push(start.elapsed().as_secs()),
             SourceEvent::Report(report) => assert!(report.outcome.is_ok(), "{report:?}"),
             other => panic!("{other:?}"),
@@ -182,10 +220,7 @@ fn unit_report(start: Moment, second: u64, sub: &str) -> SourceReport {
         at: start + Duration::from_secs(second),
         took: Duration::ZERO,
         outcome: Ok(Reading::Units { states: vec![state], files: None }),
-        schedule: Some(ReadSchedule {
-            every: Duration::from_secs(2),
-            within: Duration::from_secs(13),
-        }),
+        schedule: Some(ReadSchedule::new(Duration::from_secs(2), Duration::from_secs(13))),
     }
 }
 
@@ -217,7 +252,7 @@ async fn record(path: &Path, runs: &[u64]) {
 async fn played(replay: &mut Replay) -> Vec<String> {
     let mut played = Vec::new();
     loop {
-        played.push(match replay.next().await {
+        played.push(match next(replay).await {
             SourceEvent::Restarted => "begin".to_owned(),
             SourceEvent::Ended => return played,
             SourceEvent::Report(report) => match report.outcome.unwrap() {
@@ -301,13 +336,13 @@ async fn the_schedule_of_the_source_is_that_of_its_recording() {
     record(&path, &[3]).await;
 
     let mut replay = open_at(&path, 1e6).unwrap();
-    assert!(matches!(replay.next().await, SourceEvent::Restarted));
+    assert!(matches!(next(&mut replay).await, SourceEvent::Restarted));
     let first = report(&mut replay).await.schedule;
     let second = report(&mut replay).await.schedule;
     let recorded = unit_report(Moment::now(), 0, "").schedule.unwrap();
     // A second of this process is a million of the recording.
-    let within = recorded.within + LATE * 1_000_000;
-    assert_eq!(first, Some(ReadSchedule { within, ..recorded }));
+    let margin = LATE * 1_000_000;
+    assert_eq!(first, Some(ReadSchedule { margin, ..recorded }));
     assert_eq!(second, first);
 }
 
@@ -337,7 +372,7 @@ async fn the_older_files_of_a_recording_are_played_before_it() {
 async fn caught_up(replay: &mut Replay) -> Vec<String> {
     let mut played = Vec::new();
     loop {
-        match replay.next().await {
+        match next(replay).await {
             SourceEvent::Restarted => {}
             SourceEvent::CaughtUp => return played,
             SourceEvent::CatchingUp(report) => match report.outcome.unwrap() {
@@ -361,7 +396,7 @@ async fn a_viewer_goes_to_any_place_and_sees_what_was_then() {
 
     for (second, last) in [(20, "0-20"), (3, "0-3"), (30, "1-6"), (10, "0-10")] {
         assert!(control.send(PlaybackCommand::Seek(Duration::from_secs(second))));
-        assert!(matches!(replay.next().await, SourceEvent::Sought));
+        assert!(matches!(next(&mut replay).await, SourceEvent::Sought));
         let played = caught_up(&mut replay).await;
         assert_eq!(played.last().map(String::as_str), Some(last), "{second} s");
 
@@ -385,21 +420,21 @@ async fn while_it_is_paused_nothing_is_played() {
     record(&path, &[25]).await;
     let mut replay = open_at(&path, 1.0).unwrap();
     let control = replay.control().unwrap();
-    assert!(matches!(replay.next().await, SourceEvent::Restarted));
+    assert!(matches!(next(&mut replay).await, SourceEvent::Restarted));
     report(&mut replay).await;
     report(&mut replay).await;
 
     control.send(PlaybackCommand::Pause);
-    assert!(matches!(replay.next().await, SourceEvent::PlaybackChanged));
-    let waiting = tokio::time::timeout(Duration::from_secs(1000), replay.next()).await;
+    assert!(matches!(next(&mut replay).await, SourceEvent::PlaybackChanged));
+    let waiting = tokio::time::timeout(Duration::from_secs(1000), next(&mut replay)).await;
     assert!(waiting.is_err());
     assert!(replay.liveness().is_alive());
     assert!(!replay.playback().unwrap().is_running);
 
     control.send(PlaybackCommand::Resume);
-    assert!(matches!(replay.next().await, SourceEvent::PlaybackChanged));
+    assert!(matches!(next(&mut replay).await, SourceEvent::PlaybackChanged));
     control.send(PlaybackCommand::SetSpeed(0.5));
-    assert!(matches!(replay.next().await, SourceEvent::PlaybackChanged));
+    assert!(matches!(next(&mut replay).await, SourceEvent::PlaybackChanged));
     let start = Instant::now();
     report(&mut replay).await;
     assert_eq!(start.elapsed().as_secs(), 2, "at half the speed");
