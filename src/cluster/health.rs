@@ -43,8 +43,8 @@ pub struct ReadSchedule {
     /// The maximal age of the last reading while no reading fails: the pause before the next one
     /// and the time that it may take.
     pub within: Duration,
-    /// How much older it may look meanwhile to somebody whose clock does not wait for readings: that
-    /// of a recording runs at the speed at which it is played. Zero for a live source.
+    /// How much older it may look to somebody whose clock does not wait for readings: that of a
+    /// recording runs at the speed at which it is played. Zero for a live source.
     pub margin: Duration,
 }
 

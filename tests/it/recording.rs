@@ -310,8 +310,9 @@ fn recorded(states: impl IntoIterator<Item = (u32, &'static str, String)>) -> St
             line[key] = rows;
             format!("{line}\n")
         };
+        let file = json!({"unit": "a.service", "desired": "launched", "target": "m1"});
         text.push_str(&line("machines", "machines", json!([{"id": "m1"}])));
-        text.push_str(&line("unit_files", "files", json!([])));
+        text.push_str(&line("unit_files", "files", json!([file])));
         let state = json!({"unit": "a.service", "machine": "m1", "active": active, "sub": sub});
         text.push_str(&line("units", "states", json!([state])));
     }

@@ -326,13 +326,15 @@ impl Player {
         if self.next_tick.is_none() {
             self.next_tick = Some(tick_after(position));
         }
-        let schedule = report.schedule.map(|schedule| self.with_margin(schedule));
+        let schedule = report
+            .schedule
+            .or_else(|| self.index.intervals.schedule(report.lists[0]))
+            .and_then(|schedule| self.played(schedule, report.time.is_some()));
         Some(SourceReport {
             lists: report.lists,
             at,
             took: report.took,
-            schedule: schedule
-                .or_else(|| self.index.intervals.schedule(report.lists[0], self.speed)),
+            schedule,
             outcome: report.outcome.map_err(SourceError::Recorded),
         })
     }
@@ -348,11 +350,20 @@ impl Player {
         now.checked_sub(before).unwrap_or(now)
     }
 
-    /// A recorded schedule. The clock of a recording runs at its speed, so what is late in this
-    /// process is later there.
-    fn with_margin(&self, schedule: ReadSchedule) -> ReadSchedule {
-        let margin = Duration::try_from_secs_f64(LATE.as_secs_f64() * self.speed);
-        ReadSchedule { margin: margin.unwrap_or(LONGEST_WAIT), ..schedule }
+    /// A recorded schedule as it is played: by the wall clock of the recording, if it has one, or
+    /// else by the real one. What is late in this process is later by the clock of the recording,
+    /// which runs at its speed. `None` if it is too slow for a schedule.
+    fn played(&self, recorded: ReadSchedule, has_clock: bool) -> Option<ReadSchedule> {
+        let scaled = |time: Duration, factor: f64| {
+            Duration::try_from_secs_f64(time.as_secs_f64() * factor).ok()
+        };
+        if has_clock {
+            return Some(ReadSchedule { margin: scaled(LATE, self.speed)?, ..recorded });
+        }
+
+        let every = scaled(recorded.every, 1.0 / self.speed)?;
+        let within = scaled(recorded.within, 1.0 / self.speed)?;
+        Some(ReadSchedule::new(every, within.checked_add(LATE)?))
     }
 }
 
