@@ -84,6 +84,27 @@ async fn a_drag_leads_to_what_was_then_with_its_wall_clock() {
 }
 
 #[tokio::test]
+async fn a_drag_leads_to_the_problems_of_then() {
+    let browser = browser!();
+    let server = Server::replay_with(&ten_minutes(), &["--problem-after", "60"]);
+    browser.open(&server.url("")).await;
+    browser.until(&format!("live() && {API} === 'running'")).await;
+    browser.click("#replay-play").await;
+
+    // A unit has failed since before the beginning, and is a problem one minute after it.
+    for (second, problems) in [(90, 1), (30, 0), (600, 1), (54, 0)] {
+        drag_to(&browser, second * 1000).await;
+        browser
+            .until(&format!("{PLACE} === {second}000 && causes().length === {problems}"))
+            .await;
+        browser
+            .until(&format!("document.title.startsWith('({problems})') === {}", problems > 0))
+            .await;
+    }
+    browser.finish(&server, &[]).await;
+}
+
+#[tokio::test]
 async fn steps_lead_from_event_to_event_and_a_pause_stays_there() {
     let browser = browser!();
     let server = Server::replay(&ten_minutes());
