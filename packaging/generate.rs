@@ -18,7 +18,7 @@ use fleet_monitor::config;
 const NOT_IN_THE_FILE: [&str; 5] = ["config", "check_config", "env_file", "help", "version"];
 
 /// Examples for options without a default.
-const EXAMPLES: [(&str, &str); 21] = [
+const EXAMPLES: [(&str, &str); 24] = [
     ("fleetctl", "/opt/bin/fleetctl"),
     ("endpoint", "172.17.8.101"),
     ("tunnel", "bastion.example.com"),
@@ -29,8 +29,11 @@ const EXAMPLES: [(&str, &str); 21] = [
     ("etcd_key", "/etc/ssl/etcd/fleet-monitor-key.pem"),
     ("etcd_user", "fleet-monitor"),
     ("etcd_password_file", "/etc/fleet-monitor.etcd-password"),
-    ("record", "/var/lib/fleet-monitor/record.jsonl"),
-    ("replay", "/var/lib/fleet-monitor/record.jsonl"),
+    ("record", "/var/lib/fleet-monitor/recording"),
+    ("record_keep", "24h,1GiB"),
+    ("replay", "/var/lib/fleet-monitor/recording"),
+    ("from", "14:30"),
+    ("to", "15:00"),
     ("webhook", "https://hooks.example.com/fleet"),
     ("webhook_secret_file", "/etc/fleet-monitor.webhook-secret"),
     ("external_url", "https://fleet.example.com"),

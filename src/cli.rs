@@ -134,9 +134,14 @@ pub struct Cli {
     #[arg(long, num_args = 0, default_missing_value = "true", help_heading = SOURCE)]
     pub demo: Option<bool>,
 
-    /// Append all readings to FILE, as JSON lines
+    /// Append all readings to FILE; compressed unless its name ends in .jsonl
     #[arg(long, value_name = "FILE", help_heading = SOURCE)]
     pub record: Option<String>,
+
+    /// How much of the recording to keep: an age, a size or both, such as 24h,1GiB. Older parts are
+    /// in files beside FILE, with the time in their names [default: all of it, in one file]
+    #[arg(long, value_name = "AGE,SIZE", help_heading = SOURCE)]
+    pub record_keep: Option<String>,
 
     /// Play a recording instead of watching a cluster
     #[arg(long, value_name = "FILE", help_heading = SOURCE)]
@@ -145,6 +150,15 @@ pub struct Cli {
     /// Factor by which a recording is played faster [default: 1]
     #[arg(long, value_name = "FACTOR", help_heading = SOURCE)]
     pub replay_speed: Option<String>,
+
+    /// Where to begin in a recording: a time such as 2026-11-27T14:30:00Z, a time of day in UTC
+    /// such as 14:30, or a time since its beginning such as 15m [default: its beginning]
+    #[arg(long, value_name = "TIME", help_heading = SOURCE)]
+    pub from: Option<String>,
+
+    /// Where to end, in the same way [default: its end]
+    #[arg(long, value_name = "TIME", help_heading = SOURCE)]
+    pub to: Option<String>,
 
     /// Seconds that something has to be wrong until it is a problem, also by kind, as in
     /// 30,failed=10,stale=300 [default: 30]

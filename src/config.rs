@@ -38,8 +38,10 @@ use crate::problems::ProblemDelays;
 use crate::server::CertificateFiles;
 use crate::server::access::{AllowedHost, AllowedOrigin};
 use crate::server::listen::ListenAddress;
+use crate::source::ReplayOptions;
 use crate::source::etcd::TlsFiles;
 use crate::source::fleetctl::FleetctlConnection;
+use crate::source::recording::RecordKeep;
 use crate::source::selection::{self, SourceChoice, SourceRequest};
 use crate::telemetry;
 use crate::unit_files::UnitFileMode;
@@ -64,6 +66,8 @@ pub struct Config {
     pub history: Duration,
     /// The file to which readings are appended; `None`: no recording.
     pub record: Option<PathBuf>,
+    /// How much of the recording is kept; `None`: all of it.
+    pub(crate) record_keep: Option<RecordKeep>,
     /// How long something has to be wrong until it is a problem.
     pub problem_after: ProblemDelays,
     /// The Alertmanagers that get each problem.
@@ -344,8 +348,13 @@ fn load_over(
     let history = values.with_default("history", parse::seconds_or_off);
     let demo = values.with_default("demo", parse::switch);
     let record = values.optional("record", parse::path);
+    let record_keep = values.optional("record_keep", parse::record_keep);
     let replay = values.optional("replay", parse::path);
-    let replay_speed = values.with_default("replay_speed", parse::speed);
+    let replay_options = ReplayOptions {
+        speed: values.with_default("replay_speed", parse::speed),
+        from: values.optional("from", parse::recorded_time),
+        to: values.optional("to", parse::recorded_time),
+    };
 
     let config = Config {
         source: selection::Options {
@@ -362,7 +371,7 @@ fn load_over(
             search_path: None,
             demo,
             replay,
-            replay_speed,
+            replay_options,
             machine_freq,
             unit_freq,
             poll_timeout,
@@ -371,6 +380,7 @@ fn load_over(
         keep_lost,
         history,
         record,
+        record_keep,
         problem_after: values.whole_list("problem_after", parse::problem_delays),
         alertmanager: values.list("alertmanager", |items| parse::each(items, parse::post_target)),
         alert_labels: values.whole_list("alert_labels", parse::alert_labels),
@@ -411,6 +421,15 @@ fn load_over(
     };
 
     refuse_conflicts(&config.source, &mut values);
+    if config.record_keep.is_some() && config.record.is_none() {
+        values.refuse("record_keep", "needs a recording: --record FILE");
+    }
+    let ReplayOptions { from, to, .. } = &config.source.replay_options;
+    for (key, time) in [("from", from), ("to", to)] {
+        if time.is_some() && config.source.replay.is_none() {
+            values.refuse(key, "needs a recording: --replay FILE");
+        }
+    }
     if config.webhook_secret_file.is_some() && config.webhook.is_none() {
         values.refuse("webhook_secret_file", "needs a webhook: --webhook URL");
     }

@@ -17,7 +17,8 @@
 //!    `main.rs` turns the result into an exit status.
 //! 2. [`source`] reads fleet. A source is polled ([`source::FleetClient`]), watches etcd, or plays
 //!    a recording. It sends [`source::SourceEvent`]s, most of them with a [`cluster::Reading`]: a
-//!    list of fleet, or changes of its keys. It knows nothing about clients.
+//!    list of fleet, or changes of its keys. It knows nothing about clients; what viewers change in
+//!    how a recording is played reaches it through `playback`.
 //! 3. [`cluster`] is the core, and is pure: it gets readings and the time. fleet's lists lack
 //!    units that run, so what is missing from them is not removed at once. Each row (a unit on a
 //!    machine) and each machine has a small state machine, which takes a step when there is
@@ -64,6 +65,7 @@ mod logs;
 pub mod metrics;
 mod net;
 pub mod notify;
+mod playback;
 pub mod problems;
 pub mod report;
 mod saved_state;

@@ -259,9 +259,9 @@ impl Metrics {
         dropped.inc_by(so_far.saturating_sub(dropped.get()));
     }
 
-    /// Counts a poll that is missing from the recording.
-    pub fn recorded_poll_dropped(&self) {
-        self.writes_dropped.get(RECORDING).inc();
+    /// Counts polls that are missing from the recording.
+    pub fn recorded_polls_dropped(&self, polls: u64) {
+        self.writes_dropped.get(RECORDING).inc_by(polls);
     }
 
     /// Counts an event of a unit, a machine or the source.

@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_fleet_monitor_global_optspecs
-    string join \n c/fleetctl= m/machine-freq= u/unit-freq= e/endpoint= endpoint-port= t/tunnel= tunnel-port= source= api= etcd= etcd-prefix= etcd-ca= etcd-cert= etcd-key= etcd-user= etcd-password-file= poll-timeout= grace= keep-lost= history= demo record= replay= replay-speed= problem-after= alertmanager= alert-labels= webhook= webhook-secret-file= external-url= p/port= bind= listen= publish= unit-fields= machine-fields= metrics-units= journal-port= link= metrics-troubled= allowed-origins= allowed-hosts= token-file= tls-cert= tls-key= tls-client-ca= unit-files= max-clients= log= log-to= config= check-config env-file= h/help V/version
+    string join \n c/fleetctl= m/machine-freq= u/unit-freq= e/endpoint= endpoint-port= t/tunnel= tunnel-port= source= api= etcd= etcd-prefix= etcd-ca= etcd-cert= etcd-key= etcd-user= etcd-password-file= poll-timeout= grace= keep-lost= history= demo record= record-keep= replay= replay-speed= from= to= problem-after= alertmanager= alert-labels= webhook= webhook-secret-file= external-url= p/port= bind= listen= publish= unit-fields= machine-fields= metrics-units= journal-port= link= metrics-troubled= allowed-origins= allowed-hosts= token-file= tls-cert= tls-key= tls-client-ca= unit-files= max-clients= log= log-to= config= check-config env-file= h/help V/version
 end
 
 function __fish_fleet_monitor_needs_command
@@ -48,9 +48,12 @@ complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l poll-timeou
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l grace -d 'Seconds that a unit is kept as stale if fleet wants it but does not report it; 0: show fleet\'s lists as they are [default: 30]' -r -f
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l keep-lost -d 'Seconds that a lost machine is remembered, with its units unless fleet schedules them elsewhere [default: 3600]' -r -f
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l history -d 'Seconds that the latest events of a unit or machine are kept after it is gone; 0: no events of single units and machines [default: 86400]' -r -f
-complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l record -d 'Append all readings to FILE, as JSON lines' -r -F
+complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l record -d 'Append all readings to FILE; compressed unless its name ends in .jsonl' -r -F
+complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l record-keep -d 'How much of the recording to keep: an age, a size or both, such as 24h,1GiB. Older parts are in files beside FILE, with the time in their names [default: all of it, in one file]' -r -f
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l replay -d 'Play a recording instead of watching a cluster' -r -F
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l replay-speed -d 'Factor by which a recording is played faster [default: 1]' -r -f
+complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l from -d 'Where to begin in a recording: a time such as 2026-11-27T14:30:00Z, a time of day in UTC such as 14:30, or a time since its beginning such as 15m [default: its beginning]' -r -f
+complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l to -d 'Where to end, in the same way [default: its end]' -r -f
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l problem-after -d 'Seconds that something has to be wrong until it is a problem, also by kind, as in 30,failed=10,stale=300 [default: 30]' -r -f
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l alertmanager -d 'Alertmanagers to send each problem to, as http://HOST:9093; several are those of a cluster [default: none]' -r -f
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l alert-labels -d 'Labels of all alerts, such as cluster=west,team=infra [default: none]' -r -f

@@ -43,6 +43,21 @@ pub struct ReadSchedule {
     /// The maximal age of the last reading while no reading fails: the pause before the next one
     /// and the time that it may take.
     pub within: Duration,
+    /// How much older it may look to somebody whose clock does not wait for readings: that of a
+    /// recording runs at the speed at which it is played. Zero for a live source.
+    pub margin: Duration,
+}
+
+impl ReadSchedule {
+    /// The schedule of a live source.
+    pub fn new(every: Duration, within: Duration) -> Self {
+        Self { every, within, margin: Duration::ZERO }
+    }
+
+    /// Whether a reading of this age is overdue, as it looks.
+    pub(crate) fn is_overdue(self, age: Duration) -> bool {
+        age > self.within.saturating_add(self.margin)
+    }
 }
 
 /// A list that is not read as scheduled, although no reading has failed.
@@ -104,15 +119,34 @@ impl Health {
             .filter(|list| self.list(*list).read.is_none())
     }
 
-    /// The first list whose next reading is overdue.
+    /// The first list whose next reading is overdue, as it looks.
     pub fn overdue(&self, now: Moment) -> Option<OverdueList> {
+        self.first_overdue(now, ReadSchedule::is_overdue)
+    }
+
+    /// The first list whose next reading is overdue at a moment by which all readings have been
+    /// applied that belong before it.
+    pub(crate) fn overdue_in_order(&self, at: Moment) -> Option<OverdueList> {
+        self.first_overdue(at, |schedule, age| age > schedule.within)
+    }
+
+    fn first_overdue(
+        &self,
+        at: Moment,
+        is_overdue: impl Fn(ReadSchedule, Duration) -> bool,
+    ) -> Option<OverdueList> {
         FleetList::ALL.into_iter().find_map(|list| {
             let health = self.list(list);
             let read = health.read?;
-            let ReadSchedule { every, within } = health.schedule?;
-            let age = read.age(now);
+            let schedule = health.schedule?;
+            let age = read.age(at);
 
-            (age > within).then(|| OverdueList { list, age, every, since: read.wall + within })
+            is_overdue(schedule, age).then(|| OverdueList {
+                list,
+                age,
+                every: schedule.every,
+                since: read.wall + schedule.within,
+            })
         })
     }
 
@@ -132,7 +166,7 @@ mod tests {
     #[test]
     fn a_list_is_overdue_once_its_last_reading_is_older_than_its_schedule_allows() {
         let read = Moment::now();
-        let schedule = Some(ReadSchedule { every: 2 * SECOND, within: 13 * SECOND });
+        let schedule = Some(ReadSchedule::new(2 * SECOND, 13 * SECOND));
         let mut health = Health::default();
         health.lists[FleetList::Units as usize] =
             ListHealth { read: Some(read), failure: None, schedule };

@@ -14,17 +14,23 @@ use wildmatch::WildMatch;
 
 use crate::net::host;
 use crate::notify::{OWN_LABELS, PostTarget, PostTargetError};
+use crate::playback::RecordedTime;
 use crate::problems::{ProblemDelays, ProblemKind};
 use crate::server::access::{AllowedHost, AllowedOrigin, InvalidOrigin};
 use crate::server::listen::{ListenAddress, ListenAddressError};
 use crate::similar::similar;
 use crate::source::api::{Address, AddressError};
 use crate::source::etcd::endpoint::{Endpoint, EndpointError};
+use crate::source::recording::RecordKeep;
 use crate::telemetry::{self, LogFilter, LogFilterError};
 
 /// The longest time that an option may have, in seconds. A longer one would be of no use, and this
 /// one cannot overflow a clock.
 const DAY: f64 = 86_400.0;
+
+/// Less of a recording would be of no use.
+const MIN_RECORD_AGE: Duration = Duration::from_secs(60);
+const MIN_RECORD_SIZE: u64 = 1 << 20;
 
 const EXPECTED_DELAY: &str = "expected seconds, such as 30 (0: at once, at most a day), or \
                               seconds for one kind of problems, such as stale=300";
@@ -176,6 +182,15 @@ pub(super) fn speed(text: &str) -> Parsed<f64> {
     factor.ok_or_else(|| "expected a factor, such as 10 or 0.5 (from 0.001 to 1000000)".into())
 }
 
+/// A place in a recording.
+pub(super) fn recorded_time(text: &str) -> Parsed<RecordedTime> {
+    RecordedTime::parse(text).ok_or_else(|| {
+        "expected a time such as 2026-11-27T14:30:00Z, a time of day in UTC such as 14:30, or a \
+         time since the beginning such as 90s or 15m"
+            .into()
+    })
+}
+
 /// A boolean, in the words of systemd's settings (`systemd.syntax(7)`): people use them in an
 /// `EnvironmentFile=`.
 pub(super) fn switch(text: &str) -> Parsed<bool> {
@@ -212,6 +227,55 @@ pub(super) fn command(text: &str) -> Parsed<String> {
     } else {
         Ok(text.into())
     }
+}
+
+/// How much of a recording is kept: an age, a size, or both.
+pub(super) fn record_keep(text: &str) -> Parsed<RecordKeep> {
+    const EXPECTED: &str = "expected an age, a size or both, such as 24h, 1GiB or 24h,1GiB \
+                            (at least 1m and 1MiB)";
+    let mut keep = RecordKeep::default();
+
+    for item in text.split(',').map(str::trim) {
+        if let Some(age) = age(item).filter(|_| keep.age.is_none()) {
+            keep.age = Some(age).filter(|age| *age >= MIN_RECORD_AGE);
+        } else if let Some(size) = bytes(item).filter(|_| keep.size.is_none()) {
+            keep.size = Some(size).filter(|size| *size >= MIN_RECORD_SIZE);
+        } else {
+            return Err(EXPECTED.into());
+        }
+    }
+
+    let items = text.split(',').count();
+    let found = usize::from(keep.age.is_some()) + usize::from(keep.size.is_some());
+    if items == found { Ok(keep) } else { Err(EXPECTED.into()) }
+}
+
+/// A time with its unit: `90s`, `15m`, `24h`, `7d`.
+fn age(text: &str) -> Option<Duration> {
+    let (number, seconds) = with_unit(text, &[("s", 1), ("m", 60), ("h", 3600), ("d", 86_400)])?;
+    Some(Duration::from_secs(number.checked_mul(seconds)?))
+}
+
+/// A size with its unit, in bytes: `512MiB`, `1GiB`, `10GB`.
+fn bytes(text: &str) -> Option<u64> {
+    let units = [
+        ("KiB", 1 << 10),
+        ("MiB", 1 << 20),
+        ("GiB", 1 << 30),
+        ("TiB", 1 << 40),
+        ("kB", 1_000),
+        ("MB", 1_000_000),
+        ("GB", 1_000_000_000),
+        ("TB", 1_000_000_000_000),
+    ];
+    let (number, unit) = with_unit(text, &units)?;
+    number.checked_mul(unit)
+}
+
+fn with_unit(text: &str, units: &[(&str, u64)]) -> Option<(u64, u64)> {
+    let (number, unit) = text.split_at(text.find(|char: char| !char.is_ascii_digit())?);
+    let (_, factor) = units.iter().find(|(name, _)| *name == unit)?;
+    Some((number.parse().ok()?, *factor))
 }
 
 /// A host for fleetctl to connect to. The port is set by `port_flag`.

@@ -19,7 +19,9 @@ use tempfile::TempDir;
 use super::options::OPTIONS;
 use super::*;
 use crate::snapshots::{assert_catalogue, assert_text};
+use crate::source::ReplayOptions;
 use crate::source::api::Address;
+use crate::source::recording::RecordKeep;
 use crate::source::selection::SourceRequest;
 
 /// The three places, and a directory in which no default file is.

@@ -8,6 +8,7 @@
 mod fleet_version;
 mod initial_problems;
 mod prepare;
+mod recording;
 mod reload;
 mod restart;
 mod run_loop;
@@ -25,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::cli::Cli;
-use crate::cluster::{Cluster, Moment, Retention};
+use crate::cluster::{Cluster, Moment, Retention, Transition};
 use crate::config::{Config, Environment};
 use crate::feed::{self, Publisher, SourceInfo};
 use crate::lifecycle::{ServiceManager, Signals};
@@ -120,7 +121,7 @@ pub async fn run(
     let Prepared { settings, notify, selection, source } =
         prepare(&config, environment, files, None).await?;
     let source = source.expect("without a running source, one is opened");
-    let recorder = open_recorder(config.record.as_deref()).await?;
+    let recorder = open_recorder(&config).await?;
     let listeners = listen(config.bind, config.port, &config.listen);
     let listeners = listeners.map_err(|error| match error {
         ListenError::Bind { .. } | ListenError::Unix { .. } => Failure::System(error.to_string()),
@@ -156,11 +157,12 @@ pub async fn run(
     let mut reading_files = JoinSet::new();
     reading_files.spawn(UnitFileService::new(unit_file_source, unit_file_requests).run());
 
+    let retention = retention(&config);
     let source = source.start();
     let Restart { cluster, saved, keeper } = if source.is_recording() {
-        Restart::without(retention(&config))
+        Restart::without(retention)
     } else {
-        Restart::from(state_directory(), retention(&config)).await
+        Restart::from(state_directory(), retention).await
     };
     let mut daemon = Daemon {
         cluster,
@@ -179,6 +181,7 @@ pub async fn run(
         files,
         metrics,
         recorder,
+        caught_up_with: None,
         has_reported: false,
         problems: ProblemTracker::new(config.problem_after.clone()),
         notifier,
@@ -189,6 +192,8 @@ pub async fn run(
     daemon.publisher.set_previous_run(previous_run);
     daemon.publish_source_info();
     daemon.publish_commands();
+    daemon.publish_recording();
+    daemon.publish_playback_control(retention);
 
     // Only now: the first client gets all of it.
     let mut accepting = JoinSet::new();
@@ -229,9 +234,10 @@ pub async fn run(
 
     daemon.notifier.flush(FLUSH);
     if let Some(recorder) = &daemon.recorder {
-        recorder.flush(FLUSH);
+        recorder.complete(FLUSH);
     }
-    if let Some(keeper) = &mut daemon.keeper {
+    // The source may have become a recording with a reload.
+    if let Some(keeper) = daemon.keeper.as_mut().filter(|_| !daemon.source.is_recording()) {
         keeper.finish(&daemon.cluster, &daemon.publisher.last(), FLUSH_STATE);
     }
     ended
@@ -261,6 +267,9 @@ struct Daemon {
     /// The version of fleet on which the commands for operators depend, as it was last known.
     fleet_version: Option<FleetVersion>,
     recorder: Option<Recorder>,
+    /// What happened before the place in a recording to which a viewer has gone, while that is
+    /// played at once.
+    caught_up_with: Option<Vec<Arc<Transition>>>,
     /// Whether the source has delivered a first report, be it a reading or an error. An error that
     /// can never go away ends the program only as the first report, and never after a reload.
     has_reported: bool,

@@ -17,7 +17,7 @@ use crate::notify::{
 use crate::server::access::{AccessPolicy, Token};
 use crate::server::open_files::OpenFileLimit;
 use crate::server::{ServerSettings, ServerTls};
-use crate::source::recording::Recorder;
+use crate::source::recording::{Recorder, RecordingRules};
 use crate::source::selection::{OpenedSource, Selection};
 
 /// The selected source, opened, and the settings of the server.
@@ -86,10 +86,12 @@ pub fn raise_open_files() -> Result<OpenFileLimit, Failure> {
 }
 
 /// Opens the recording. `None`: nothing is recorded.
-pub(super) async fn open_recorder(path: Option<&Path>) -> Result<Option<Recorder>, Failure> {
-    let Some(path) = path else { return Ok(None) };
+pub(super) async fn open_recorder(config: &Config) -> Result<Option<Recorder>, Failure> {
+    let Some(path) = &config.record else {
+        return Ok(None);
+    };
 
-    match Recorder::open(path).await {
+    match Recorder::open(path, RecordingRules::keeping(config.record_keep)).await {
         Ok(recorder) => Ok(Some(recorder)),
         Err(error) => Err(unusable_recording(path, &error)),
     }

@@ -21,7 +21,7 @@ use crate::config::{self, Config, Environment};
 use crate::notify::PostTarget;
 use crate::server::listen::ListenAddress;
 use crate::server::open_files::OpenFileLimit;
-use crate::source::recording::Recorder;
+use crate::source::recording::{Recorder, RecordingRules};
 use crate::source::selection::Selection;
 use crate::telemetry::LogTarget;
 
@@ -30,7 +30,8 @@ pub(super) struct PreparedReload {
     config: Config,
     /// Its source replaces the running one, if there is one.
     opened: Prepared,
-    recorder: Option<Recorder>,
+    /// `None`: the running recorder goes on.
+    recorder: Option<Option<Recorder>>,
 }
 
 /// A reload that is being prepared.
@@ -56,10 +57,13 @@ impl Daemon {
         let cli = cli.clone();
         let environment = environment.clone();
         let files = self.files;
-        let selection = self.selection.clone();
+        let running = Running {
+            selection: self.selection.clone(),
+            recording: self.recorder.as_ref().map(|recorder| recorder.path().to_owned()),
+        };
 
         let runtime = Handle::current();
-        spawn_blocking(move || runtime.block_on(prepare_all(&cli, &environment, files, &selection)))
+        spawn_blocking(move || runtime.block_on(prepare_all(&cli, &environment, files, &running)))
     }
 
     /// Applies a prepared reload. If the configuration is wrong, it is rejected as a whole, and the
@@ -85,6 +89,7 @@ impl Daemon {
             self.source.stop().await;
             self.unit_file_reader.send_replace(source.unit_file_reader());
             self.source = source.start();
+            self.publish_playback_control(retention(&config));
             info!("{selection}");
         }
 
@@ -97,10 +102,21 @@ impl Daemon {
         self.has_reported = true;
         self.selection = selection;
 
-        self.recorder = recorder;
-        if self.recorder.is_some() {
-            self.source.request_snapshot();
+        match recorder {
+            Some(recorder) => {
+                self.recorder = recorder;
+                if self.recorder.is_some() {
+                    self.source.request_snapshot();
+                }
+            }
+            None => {
+                if let Some(recorder) = &mut self.recorder {
+                    recorder.set_rules(RecordingRules::keeping(config.record_keep));
+                }
+            }
         }
+
+        self.publish_recording();
 
         self.cluster.set_retention(retention(&config));
         self.problems.set_delays(config.problem_after.clone());
@@ -124,18 +140,30 @@ impl Daemon {
     }
 }
 
-/// Reads the configuration and opens what it names: the recording, and the source, unless the one
-/// that was started from the `running` selection can go on.
+/// What goes on after a reload, if the new configuration names the same.
+struct Running {
+    /// The selection that the source was started from.
+    selection: Selection,
+    /// The path of the recording. It must not be opened a second time: a recorder that is writing
+    /// to it has not completed it yet.
+    recording: Option<PathBuf>,
+}
+
+/// Reads the configuration and opens what it names: the source and the recording, unless those that
+/// are `running` can go on.
 async fn prepare_all(
     cli: &Cli,
     environment: &Environment,
     files: OpenFileLimit,
-    running: &Selection,
+    running: &Running,
 ) -> Result<PreparedReload, Failure> {
     let (config, _) =
         config::load(cli, environment).map_err(|errors| Failure::Config(errors.to_string()))?;
-    let opened = prepare(&config, environment, files, Some(running)).await?;
-    let recorder = open_recorder(config.record.as_deref()).await?;
+    let opened = prepare(&config, environment, files, Some(&running.selection)).await?;
+    let recorder = match config.record == running.recording {
+        true => None,
+        false => Some(open_recorder(&config).await?),
+    };
 
     Ok(PreparedReload { config, opened, recorder })
 }

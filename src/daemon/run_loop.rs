@@ -17,12 +17,14 @@ use crate::cluster::{FleetList, Moment, Transition};
 use crate::config::Environment;
 use crate::feed::{self, FeedInput, PublishedList, SourceInfo};
 use crate::lifecycle::{ProcessSignal, ServiceManager, Signals};
-use crate::problems::ProblemChange;
 use crate::source::{SourceError, SourceEvent, SourceReport, reap_orphans};
 use crate::telemetry;
 
 /// How often the status line for systemd is written anew. It is only sent if it has changed.
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How many events of the past are kept when a recording goes on at another place.
+const MAX_PAST_EVENTS: usize = 1000;
 
 impl Daemon {
     pub(super) async fn run(
@@ -88,7 +90,38 @@ impl Daemon {
         match event {
             SourceEvent::Report(report) => self.apply_report(report)?,
             // Nothing is published here: clients keep the last view until the next report.
-            SourceEvent::Restarted => self.cluster.reset(),
+            SourceEvent::Restarted => {
+                self.cluster.reset();
+                if let Some(recorder) = &mut self.recorder {
+                    recorder.begin_new_run();
+                }
+            }
+            SourceEvent::Sought => {
+                self.cluster.reset();
+                self.publisher.forget_events();
+                // They are found again from what was recorded before that place.
+                self.problems.clear();
+                self.caught_up_with = Some(Vec::new());
+            }
+            SourceEvent::CatchingUp(report) => self.catch_up_with(report),
+            SourceEvent::TimePassed(at) => {
+                let has_changed = self.judge_problems(at);
+                if has_changed && self.caught_up_with.is_none() {
+                    self.publish(&[], &[]);
+                }
+            }
+            SourceEvent::CaughtUp => {
+                let transitions = self.caught_up_with.take().unwrap_or_default();
+                self.publish_quietly(&transitions, &FleetList::ALL);
+            }
+            SourceEvent::PlaybackChanged => {
+                // While it is paused, no list is overdue. A recorded clock stands still anyway.
+                let playback = self.source.playback();
+                if playback.is_some_and(|it| it.is_paused && it.time.is_none()) {
+                    self.cluster.set_schedule(&FleetList::ALL, None);
+                    self.publish(&[], &[]);
+                }
+            }
             SourceEvent::Rechecked { differences } => self.metrics.checked(differences),
             SourceEvent::Ended => {
                 info!("the recording is over; what it showed last stays");
@@ -99,6 +132,25 @@ impl Daemon {
 
         self.update_fleet_version();
         Ok(())
+    }
+
+    /// Applies a report of the past, whose events are neither logged nor counted.
+    fn catch_up_with(&mut self, report: SourceReport) {
+        let SourceReport { lists, at, took, outcome, schedule } = report;
+        let transitions = match outcome {
+            Ok(reading) => {
+                self.cluster.set_schedule(lists, schedule);
+                self.cluster.apply(reading, at, took)
+            }
+            Err(error) => self.cluster.record_failure(lists, &one_line(&error), at),
+        };
+
+        self.has_reported = true;
+        self.judge_problems(at);
+        let known = self.caught_up_with.get_or_insert_default();
+        known.extend(transitions);
+        let excess = known.len().saturating_sub(MAX_PAST_EVENTS);
+        known.drain(..excess);
     }
 
     fn apply_report(&mut self, report: SourceReport) -> Result<(), Failure> {
@@ -123,6 +175,9 @@ impl Daemon {
         };
 
         self.has_reported = true;
+        if self.source.is_recording() {
+            self.judge_problems(at);
+        }
         self.publish(&transitions, read);
         self.log_initial_problems();
         Ok(())
@@ -138,9 +193,30 @@ impl Daemon {
             return;
         }
 
-        let now = Moment::now();
-        self.restore_saved(now);
-        let problem_changes = self.problems.update(self.cluster.view(), self.cluster.health(), now);
+        // Those of a recording go by its clock, and nobody is called because of what was recorded
+        // once.
+        let now = self.now();
+        let problem_changes = if self.source.is_recording() {
+            None
+        } else {
+            self.restore_saved(now);
+            Some(self.problems.update(self.cluster.view(), self.cluster.health(), now))
+        };
+        self.publish_quietly(transitions, read);
+        self.save_state(transitions, now);
+
+        // After publishing, so that an event in the journal is on the page already.
+        if let Some(changes) = problem_changes {
+            self.notifier.update(&changes, self.problems.open(), now);
+        }
+        for transition in transitions {
+            self.metrics.transition(&transition.event);
+            telemetry::log_transition(transition);
+        }
+    }
+
+    /// Publishes events that are neither logged nor counted, with all that is shown.
+    fn publish_quietly(&mut self, transitions: &[Arc<Transition>], read: &[FleetList]) {
         self.publisher.publish(FeedInput {
             view: self.cluster.view(),
             health: self.cluster.health(),
@@ -148,34 +224,34 @@ impl Daemon {
             transitions,
             change: Some(self.cluster.change()),
             read,
-            now,
+            now: self.now(),
         });
-        self.save_state(transitions, now);
+    }
 
-        // After publishing, so that an event in the journal is on the page already.
-        self.notify(&problem_changes, now);
-        for transition in transitions {
-            self.metrics.transition(&transition.event);
-            telemetry::log_transition(transition);
-        }
+    /// The present, or that of the recording that is played.
+    fn now(&self) -> Moment {
+        self.publisher.last().now()
     }
 
     /// Opens problems whose time has come although nothing was read.
     fn open_due_problems(&mut self) {
+        if self.source.is_recording() {
+            return;
+        }
+
         let now = Moment::now();
         let changes = self.problems.update(self.cluster.view(), self.cluster.health(), now);
-
         if !changes.is_empty() {
             self.publish(&[], &[]);
-            self.notify(&changes, now);
+            self.notifier.update(&changes, self.problems.open(), now);
         }
     }
 
-    /// Informs others of problems. Nobody is called because of what was recorded once.
-    fn notify(&mut self, changes: &[ProblemChange], now: Moment) {
-        if !self.source.is_recording() {
-            self.notifier.update(changes, self.problems.open(), now);
-        }
+    /// Finds the problems at a moment of the recording that is played. Nobody is informed of them,
+    /// but for those who look at it. Returns whether any have changed.
+    fn judge_problems(&mut self, at: Moment) -> bool {
+        let changes = self.problems.update(self.cluster.view(), self.cluster.health(), at);
+        !changes.is_empty()
     }
 
     /// Ends all problems, since another cluster is watched. Nobody was informed of those of a
@@ -241,10 +317,14 @@ impl Daemon {
     }
 
     fn record(&mut self, report: &SourceReport) {
-        if let Some(recorder) = &mut self.recorder
-            && !recorder.write(report, &self.source.name())
-        {
-            self.metrics.recorded_poll_dropped();
+        let Some(recorder) = &mut self.recorder else {
+            return;
+        };
+
+        let is_queued = recorder.write(report, &self.source.name());
+        let dropped = recorder.take_dropped() + u64::from(!is_queued);
+        self.metrics.recorded_polls_dropped(dropped);
+        if !is_queued || recorder.takes_snapshot() {
             self.source.request_snapshot();
         }
     }
@@ -254,9 +334,10 @@ impl Daemon {
             name: self.source.name(),
             recording: self.source.is_recording(),
             ended: self.source.has_ended(),
+            playback: self.source.playback(),
         };
 
-        self.publisher.set_source(source, Moment::now());
+        self.publisher.set_source(source);
     }
 
     pub(super) fn status(&self) -> String {

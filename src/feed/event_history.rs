@@ -187,6 +187,11 @@ impl EventHistory {
         self.keep = keep;
     }
 
+    /// Forgets all events.
+    pub(super) fn clear(&mut self) {
+        *self = Self { keep: self.keep, ..Self::with_limit(self.max_bytes) };
+    }
+
     /// Whether events are kept.
     pub(super) fn is_on(&self) -> bool {
         !self.keep.is_zero()

@@ -99,7 +99,7 @@ fn age_of_list(list: &ListHealth, now: Moment) -> String {
 
     let age = read.age(now);
     let old = format!("read {} ago, at {}", HumanDuration(age), clock(read.wall));
-    let is_overdue = list.schedule.is_some_and(|schedule| age > schedule.within);
+    let is_overdue = list.schedule.is_some_and(|schedule| schedule.is_overdue(age));
     match &list.failure {
         Some(failure) => format!("{old}: {}", failure.reason),
         None if is_overdue => old,

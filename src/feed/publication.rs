@@ -3,6 +3,7 @@
 //! A publication never changes. It does not know how the next one is made, nor who reads it.
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use tokio::sync::watch;
@@ -15,13 +16,14 @@ use super::previous_run::PreviousRun;
 use super::subscription::Subscription;
 use super::update_history::UpdateHistory;
 use crate::cluster::{Health, MachineId, Moment, Text, Transition, View};
+use crate::playback::Playback;
 use crate::problems::OpenProblems;
 
 /// A reader of publications.
 pub type Subscriber = watch::Receiver<Arc<Publication>>;
 
 /// The source of the data.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct SourceInfo {
     /// A name for people, such as `fleetctl v1.0.0`.
     pub name: Text,
@@ -29,6 +31,15 @@ pub struct SourceInfo {
     pub recording: bool,
     /// True once a recording has been played to its end.
     pub ended: bool,
+    /// How a recording is played, unless it is the built-in one.
+    pub(crate) playback: Option<Playback>,
+}
+
+impl SourceInfo {
+    /// A live cluster.
+    pub fn live(name: &str) -> Self {
+        Self { name: name.into(), ..Self::default() }
+    }
 }
 
 /// Everything that clients may read, at one moment. Immutable and shared.
@@ -96,6 +107,21 @@ impl Publication {
             updates: Arc::default(),
             previous_run: None,
         }
+    }
+
+    /// The present. The wall clock is that of the recording, if one is played that has it.
+    pub(crate) fn now(&self) -> Moment {
+        let now = Moment::now();
+        match &self.source.playback {
+            Some(playback) => Moment { wall: playback.clock(now.wall), ..now },
+            None => now,
+        }
+    }
+
+    /// The wall clock at position zero of the run that is played, if a recording is that has it.
+    pub(crate) fn recorded_begin(&self) -> Option<SystemTime> {
+        let playback = self.source.playback?;
+        playback.time?.checked_sub(playback.position)
     }
 
     /// Whether the source is a recording, so that there may be no such machines.

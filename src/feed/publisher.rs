@@ -102,24 +102,41 @@ impl Publisher {
     }
 
     /// Publishes another source, unless it is the same as before.
-    pub(crate) fn set_source(&mut self, source: SourceInfo, now: Moment) {
+    pub(crate) fn set_source(&mut self, source: SourceInfo) {
         let last = self.last();
         if last.source == source {
             return;
         }
 
         let revision = last.revision + 1;
-        let entry = HistoryEntry {
-            revision,
-            message: update::status(revision, &last.health, &source, now),
-            content: UpdateContent::Status,
-        };
-
-        self.sender.send_replace(Arc::new(Publication {
+        let next = Publication {
             source,
             revision,
             previous_revision: last.revision,
-            updates: last.updates.with([entry]),
+            ..(*last).clone()
+        };
+        let entry = HistoryEntry {
+            revision,
+            message: update::status(revision, &next.health, &next.source, next.now()),
+            content: UpdateContent::Status,
+        };
+
+        let updates = last.updates.with([entry]);
+        self.sender.send_replace(Arc::new(Publication { updates, ..next }));
+    }
+
+    /// Forgets all events, because a recording goes on at another place. Clients get snapshots.
+    pub(crate) fn forget_events(&mut self) {
+        let last = self.last();
+        last.history().clear();
+
+        let revision = last.revision + 1;
+        self.sender.send_replace(Arc::new(Publication {
+            revision,
+            previous_revision: last.revision,
+            transitions: Arc::new([]),
+            bodies: Arc::default(),
+            updates: Arc::new(UpdateHistory::beginning_after(revision)),
             ..(*last).clone()
         }));
     }

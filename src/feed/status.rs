@@ -6,7 +6,7 @@ use std::fmt::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Publication;
-use crate::cluster::{FleetList, Moment, Verdict};
+use crate::cluster::{FleetList, Verdict};
 use crate::utc::time_of_day;
 
 /// The line. A problem of the source comes first, then what is in the cluster.
@@ -15,7 +15,7 @@ pub(crate) fn status_line(publication: &Publication, clients: usize) -> String {
     let health = &publication.health;
     let mut line = format!("{}: ", source.name);
 
-    let overdue = health.overdue(Moment::now());
+    let overdue = health.overdue(publication.now());
     if let Some(failure) = health.failure() {
         let since = clock(failure.since.wall);
         let _ = write!(line, "failing since {since}: {}; ", failure.reason);

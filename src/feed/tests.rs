@@ -65,6 +65,7 @@ impl PublishBench {
             name: "fleetctl v1.0.0".into(),
             recording: false,
             ended: false,
+            playback: None,
         };
         let publisher = Publisher::new(settings(publish), "e", source);
         let subscriber = publisher.subscribe();
@@ -455,10 +456,7 @@ fn the_tables_of_the_plain_page_are_encoded_once_until_a_row_changes() {
 #[test]
 fn the_head_of_the_plain_page_changes_when_data_get_old_and_not_while_they_are_current() {
     let mut bench = bench_with_clock();
-    let schedule = ReadSchedule {
-        every: Duration::from_secs(2),
-        within: Duration::from_secs(13),
-    };
+    let schedule = ReadSchedule::new(Duration::from_secs(2), Duration::from_secs(13));
     bench.cluster.set_schedule(&[FleetList::Units], Some(schedule));
     bench.machines();
     bench.files(&["a.service"]);
@@ -520,10 +518,7 @@ fn line_of_a_problem(lines: &mut NamedLines) {
 fn lines_of_a_source_that_is_overdue(lines: &mut NamedLines) {
     let mut bench = PublishBench::new(Publish::Changes);
     bench.now = Moment::now().before(Duration::from_secs(32));
-    let schedule = ReadSchedule {
-        every: Duration::from_secs(2),
-        within: Duration::from_secs(13),
-    };
+    let schedule = ReadSchedule::new(Duration::from_secs(2), Duration::from_secs(13));
     bench.cluster.set_schedule(&[FleetList::Units], Some(schedule));
     bench.machines();
     bench.units(&[unit("b.service", Some("m1"), "active")]);
@@ -559,8 +554,9 @@ fn lines_of_a_source_that_is_suspect(lines: &mut NamedLines) {
         name: "recording of fleetctl v1.0.0".into(),
         recording: true,
         ended: true,
+        playback: None,
     };
-    bench.publisher.set_source(source, bench.now);
+    bench.publisher.set_source(source);
     lines.push(("a recording that is over", status_line(&bench.last(), 1)));
 }
 

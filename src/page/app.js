@@ -20,6 +20,7 @@ import { Notifications } from "./notifications.js";
 import { listenToPrinting } from "./print.js";
 import { ProblemChanges, stillMuted } from "./problem-changes.js";
 import { causeKey, isOfSource, isWaitingFor } from "./problems.js";
+import { ReplayBar } from "./replay.js";
 import { groupKey, unitOfKey } from "./row.js";
 import { drawStatus } from "./status.js";
 import { Summary } from "./summary.js";
@@ -270,6 +271,14 @@ listenToPrinting(Object.values(panels), () => {
 
 const feed = new Feed({ messages: messagesArrived, link: linkChanged });
 clock.now = () => feed.now();
+const replay = new ReplayBar(
+  {
+    events: () => feed.replayEvents(),
+    change: (change) => feed.changeReplay(change),
+    now: () => feed.now(),
+  },
+  (words) => announce(words),
+);
 
 function messagesArrived(messages) {
   cluster ??= new Cluster();
@@ -293,6 +302,7 @@ function messagesArrived(messages) {
 function healthArrived(next) {
   const before = health;
   health = next;
+  replay.show(next);
   if (healthSignature(before) === healthSignature(next)) return "";
   changed.data = true;
   return healthAnnouncement(before, next);

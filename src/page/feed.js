@@ -79,8 +79,11 @@ export class Feed {
   #timer = null;
   #batchTimer = null;
   #kind = null;
-  /** By how many milliseconds the server's clock is ahead of this one. */
-  #skew = 0;
+  /**
+   * The server's clock at a time of this one, and how fast it runs: that of a recording runs at the
+   * speed of the recording.
+   */
+  #clock = { server: 0, local: 0, rate: 1 };
   /** When something last arrived, by this clock. */
   #received = 0;
   /** @type {Set<LogStream>} those that are open, the oldest first */
@@ -98,7 +101,8 @@ export class Feed {
 
   /** The server's clock, in milliseconds since 1970. */
   now() {
-    return Date.now() + this.#skew;
+    const { server, local, rate } = this.#clock;
+    return server + (Date.now() - local) * rate;
   }
 
   /** For how many milliseconds nothing has arrived. */
@@ -115,6 +119,18 @@ export class Feed {
   async history(unit, machine) {
     const { response, body } = await request("v2/history", { unit, ...(machine && { machine }) });
     return response.ok ? JSON.parse(body) : null;
+  }
+
+  /** Where there are events in the recording that is played; null if none is. */
+  async replayEvents() {
+    const { response, body } = await request("v2/replay");
+    return response.ok ? JSON.parse(body) : null;
+  }
+
+  /** Changes how the recording is played. Returns whether the server accepts it. */
+  async changeReplay(change) {
+    const { response } = await request("v2/replay", change, "POST");
+    return response.ok;
   }
 
   /** Connects with this token, and stores it until the tab is closed. */
@@ -287,9 +303,13 @@ export class Feed {
       if (type === "hello") this.#epoch = message.epoch;
       else if (type === "resync") this.#position = null;
       else if (type !== "snapshot") this.#position = { epoch: this.#epoch, revision };
-      if (type === "status") this.#skew = message.health.time - this.#received;
+      if (type === "status") this.#setClock(message.health);
     }
     this.#listener.messages(messages);
+  }
+
+  #setClock({ time, replay }) {
+    this.#clock = { server: time, local: this.#received, rate: replay?.clock ? replay.rate : 1 };
   }
 
   // --- without a WebSocket
@@ -471,13 +491,13 @@ async function fetchActions() {
 }
 
 /** Requests a resource once. */
-async function request(path, query = {}) {
+async function request(path, query = {}, method = "GET") {
   const url = new URL(path, BASE);
   url.search = new URLSearchParams(query);
   const headers = authorization();
 
   const signal = AbortSignal.timeout(ANSWER_TIMEOUT);
-  const response = await fetch(url, { headers, cache: "no-store", signal });
+  const response = await fetch(url, { method, headers, cache: "no-store", signal });
   return { response, body: await response.text() };
 }
 

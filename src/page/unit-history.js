@@ -155,6 +155,8 @@ export class UnitHistory {
 
   #choose(index) {
     const { segments } = this.#hour;
+    // It is hidden then, and a pointer that was over it leaves it.
+    if (!segments.length) return;
     const isLast = index >= segments.length - 1;
     this.#chosen = isLast ? null : segments[Math.max(0, index)].from;
     this.#describe();
@@ -189,6 +191,7 @@ export class UnitHistory {
   #pointed({ clientX }) {
     const { left, width } = this.strip.getBoundingClientRect();
     const { segments } = this.#hour;
+    if (!segments.length) return;
     const time = segments.at(-1).to - HOUR + ((clientX - left) / width) * HOUR;
     // A short state is drawn wider than it lasted.
     const least = LEAST * 1000;

@@ -230,6 +230,15 @@ export const PROBLEMS = {
   },
 };
 
+// --- the time line of a recording
+
+export const REPLAY = {
+  play: "Play",
+  pause: "Pause",
+  progress: (age, all) => `${age} of ${all}`,
+  refused: "The recording cannot be changed now.",
+};
+
 // --- the boxes above the headline
 
 export const BANNERS = {

@@ -25,7 +25,7 @@ impl SourceFault {
     pub(super) fn of(health: &Health, now: Moment) -> Option<Self> {
         if health.failure().is_some() {
             Some(SourceFault::Failing)
-        } else if health.overdue(now).is_some() {
+        } else if health.overdue_in_order(now).is_some() {
             Some(SourceFault::Overdue)
         } else {
             health.suspect_since.map(|_| SourceFault::Suspect)
@@ -40,7 +40,7 @@ impl SourceFault {
             .any(|list| health.list(list).failure.is_some());
         let is_overdue = || {
             health
-                .overdue(now)
+                .overdue_in_order(now)
                 .is_some_and(|overdue| overdue.list != FleetList::UnitFiles)
         };
 
@@ -51,7 +51,7 @@ impl SourceFault {
     pub(super) fn since(self, health: &Health, now: Moment) -> Option<SystemTime> {
         match self {
             SourceFault::Failing => health.failure().map(|failure| failure.since.wall),
-            SourceFault::Overdue => health.overdue(now).map(|overdue| overdue.since),
+            SourceFault::Overdue => health.overdue_in_order(now).map(|overdue| overdue.since),
             SourceFault::Suspect => health.suspect_since,
         }
     }

@@ -361,6 +361,29 @@ pub struct SourceHealth {
     /// The number of clients; `None` in the second protocol.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clients: Option<u64>,
+    /// How a recording is played; `None` if none is that a viewer can change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replay: Option<ReplayState>,
+}
+
+/// How a recording is played. Positions are in milliseconds since its beginning.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ReplayState {
+    /// Where the part begins that is played.
+    pub begin: u64,
+    /// Where it ends.
+    pub end: u64,
+    /// Where it was when this was sent.
+    pub position: u64,
+    /// Whether it is paused.
+    pub paused: bool,
+    /// How many seconds of the recording pass in one.
+    pub rate: f64,
+    /// The same while it is neither paused nor over.
+    pub speed: f64,
+    /// Whether all times are those of the recording.
+    pub clock: bool,
 }
 
 /// Whether the data can be relied on.

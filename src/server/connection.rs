@@ -25,6 +25,7 @@ use super::events;
 use super::http::{self, HttpReply, StreamUpgrade};
 use super::logs;
 use super::opening::{FIRST_REQUEST, OpenedConnection, open};
+use super::recording;
 use super::stream::ClientSocket;
 
 /// The largest head of a request, in bytes.
@@ -91,6 +92,9 @@ pub(super) async fn serve(context: Arc<ServerContext>, socket: ClientSocket) {
                 }
                 StreamUpgrade::Log(upgrade) => {
                     context.tasks.spawn(logs::serve(stream, response, upgrade));
+                }
+                StreamUpgrade::Recording(upgrade) => {
+                    context.tasks.spawn(recording::serve(stream, response, upgrade));
                 }
             }
         }

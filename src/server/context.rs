@@ -10,6 +10,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::archive::RecordingArchive;
 use super::error::HttpError;
 use super::response_cache::ResponseCaches;
 use super::settings::{ServerSettings, Timing};
@@ -19,6 +20,7 @@ use crate::feed::Subscriber;
 use crate::feed::channel::Channels;
 use crate::logs::UnitLogs;
 use crate::metrics::{DropReason, Metrics};
+use crate::playback::PlaybackControl;
 use crate::unit_files::UnitFiles;
 
 /// The largest number of connections that are not clients: plain HTTP and handshakes. They may also
@@ -27,6 +29,9 @@ const MAX_OTHER_CONNECTIONS: usize = 1024;
 
 /// Readers of logs at a time.
 pub(super) const MAX_LOG_STREAMS: usize = 64;
+
+/// Downloads of what is recorded at a time.
+pub(super) const MAX_DOWNLOADS: usize = 4;
 
 /// What all connections share.
 #[derive(Debug)]
@@ -49,6 +54,12 @@ pub(super) struct ServerContext {
     /// The places for readers of logs.
     pub(super) log_streams: Arc<Semaphore>,
     pub(super) unit_files: UnitFiles,
+    /// What is recorded; `None`: nothing is.
+    recording: watch::Sender<Option<Arc<dyn RecordingArchive>>>,
+    /// What changes how a recording is played; `None`: none is played.
+    playback: watch::Sender<Option<PlaybackControl>>,
+    /// The places for downloads of it.
+    pub(super) downloads: Arc<Semaphore>,
 }
 
 impl ServerContext {
@@ -75,6 +86,9 @@ impl ServerContext {
             channels: Channels::default(),
             log_streams: Arc::new(Semaphore::new(MAX_LOG_STREAMS)),
             unit_files,
+            recording: watch::Sender::default(),
+            playback: watch::Sender::default(),
+            downloads: Arc::new(Semaphore::new(MAX_DOWNLOADS)),
         }
     }
 
@@ -101,6 +115,26 @@ impl ServerContext {
     /// Replaces the commands for units and machines.
     pub(super) fn set_commands(&self, commands: CommandTemplates) {
         self.commands.send_replace(Arc::new(commands));
+    }
+
+    /// Replaces what is recorded.
+    pub(super) fn set_recording(&self, recording: Option<Arc<dyn RecordingArchive>>) {
+        self.recording.send_replace(recording);
+    }
+
+    /// What is recorded; `None`: nothing is.
+    pub(super) fn recording(&self) -> Option<Arc<dyn RecordingArchive>> {
+        self.recording.borrow().clone()
+    }
+
+    /// Replaces what changes how a recording is played.
+    pub(super) fn set_playback(&self, control: Option<PlaybackControl>) {
+        self.playback.send_replace(control);
+    }
+
+    /// What changes how a recording is played; `None`: none is played.
+    pub(super) fn playback(&self) -> Option<PlaybackControl> {
+        self.playback.borrow().clone()
     }
 
     /// What an operator can do next.

@@ -19,7 +19,6 @@ use super::deadline::{WriteFailure, write_in_time};
 use super::query::SubscriptionRequest;
 use super::rate_limit::{RateLimitExceeded, RateLimitedStream};
 use super::stream::{ClientStream, reset_on_drop};
-use crate::cluster::Moment;
 use crate::feed::Subscriber;
 use crate::feed::channel::{ChannelCursor, MessageBatch};
 use crate::metrics::DropReason;
@@ -56,7 +55,7 @@ pub(super) async fn serve(
 
     let mut feed = permit.context().feed.clone();
     let publication = feed.borrow_and_update().clone();
-    let begun = ChannelCursor::begin(channel, position.as_ref(), &publication, Moment::now());
+    let begun = ChannelCursor::begin(channel, position.as_ref(), &publication, publication.now());
     drop(publication);
     let Ok((cursor, batches)) = begun else {
         // Closed without a response: the memory budget has no room for the first messages. Browsers
@@ -91,9 +90,14 @@ pub(super) async fn end(
     if reason == DropReason::Slow {
         let _ = reset_on_drop(stream.inner());
     } else {
-        // Over TLS, an end without an alert looks like an attack (RFC 8446, section 6.1).
-        let _ = timeout(context.timing.close, stream.shutdown()).await;
+        close(context, stream).await;
     }
+}
+
+/// Closes a stream after its last byte. Over TLS, an end without an alert means that something is
+/// missing (RFC 8446, section 6.1).
+pub(super) async fn close(context: &ServerContext, stream: &mut RateLimitedStream) {
+    let _ = timeout(context.timing.close, stream.shutdown()).await;
 }
 
 /// Writes bytes within the time limit.
@@ -163,7 +167,7 @@ impl EventStreamSession {
 
     async fn send_updates(&mut self) -> Result<(), DropReason> {
         let publication = self.feed.borrow_and_update().clone();
-        let batches = self.cursor.updates(&publication, Moment::now());
+        let batches = self.cursor.updates(&publication, publication.now());
 
         // A slow client must not keep the whole publication in memory.
         drop(publication);
@@ -171,7 +175,9 @@ impl EventStreamSession {
     }
 
     async fn send_heartbeat(&mut self) -> Result<(), DropReason> {
-        let heartbeat = self.cursor.heartbeat(&self.feed.borrow(), Moment::now());
+        let publication = self.feed.borrow().clone();
+        let heartbeat = self.cursor.heartbeat(&publication, publication.now());
+        drop(publication);
         self.send(heartbeat.map_err(|_| DropReason::OverBudget)?).await
     }
 

@@ -23,6 +23,8 @@ use super::events::{self, EventStreamUpgrade};
 use super::headers::prefers;
 use super::logs::LogStreamUpgrade;
 use super::query::SubscriptionRequest;
+use super::recording::{self, RecordingUpgrade};
+use super::replay;
 use super::routes::{self, Route};
 use super::settings::ServerSettings;
 use super::{unit_file, upgrade};
@@ -56,6 +58,8 @@ pub(super) enum StreamUpgrade {
     Events(EventStreamUpgrade),
     /// For the log of a unit.
     Log(LogStreamUpgrade),
+    /// For what is recorded.
+    Recording(RecordingUpgrade),
 }
 
 impl From<HttpResponse> for HttpReply {
@@ -182,6 +186,10 @@ async fn dispatch(
              or open a WebSocket",
         ));
     };
+    if matches!(route, Route::Replay) {
+        let content = replay::content(context, method, query)?;
+        return Ok(content.into_response(headers).await.into());
+    }
     if !matches!(*method, Method::GET | Method::HEAD) {
         let message = "only GET and HEAD are supported";
         return Err(
@@ -191,6 +199,12 @@ async fn dispatch(
     let content = match (&route, method) {
         (Route::Events, &Method::GET) => return event_stream(context, &request),
         (Route::Logs, &Method::GET) => return log_stream(context, query),
+        (Route::Recording, &Method::GET) => {
+            let (response, upgrade) = recording::accept(context, query, request.version()).await?;
+            let event_stream = Some(StreamUpgrade::Recording(upgrade));
+            return Ok(HttpReply { response, event_stream });
+        }
+        (Route::Recording, _) => return Ok(recording::head(context, query)?.into()),
         // It must not ask fleet for what is not sent.
         (Route::UnitFile, &Method::HEAD) => unit_file::head(context, settings)?,
         _ => routes::content(context, settings, &route, query, headers).await?,

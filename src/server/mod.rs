@@ -3,7 +3,7 @@
 //! This file must not know what a connection is used for. The modules below it only read
 //! publications, so nothing that a client sends makes the program ask fleet or a machine. Nothing
 //! but an admitted request for a unit file (`unit_file`) or for a log (`logs`) does; these are
-//! bounded, counted, and off by default.
+//! bounded, counted, and off by default. `recording` reads what is recorded, from the disk.
 //!
 //! Each limit on what a client may send, hold or wait for is in [`Timing`], in [`ServerSettings`],
 //! or a constant of the module that enforces it.
@@ -11,10 +11,12 @@
 //! The path of a request: `connection` serves it with hyper, `http` applies the access rules
 //! (`access`) and finds the route (`routes`), `content` encodes the response. A *client* is a
 //! connection that stays open to get updates. It gets a task of its own: `upgrade` and `session`
-//! for a WebSocket, `events` for an event stream, `logs` for the log of a unit.
+//! for a WebSocket, `events` for an event stream, `logs` for the log of a unit, `recording` for a
+//! download.
 
 mod accept_errors;
 pub mod access;
+mod archive;
 mod connection;
 mod content;
 mod context;
@@ -34,6 +36,8 @@ mod page;
 mod query;
 mod rate_limit;
 mod readiness;
+mod recording;
+mod replay;
 mod response_cache;
 mod routes;
 mod session;
@@ -55,8 +59,10 @@ use tracing::{info, warn};
 use crate::actions::CommandTemplates;
 use crate::feed::Subscriber;
 use crate::metrics::{DropReason, Metrics};
+use crate::playback::PlaybackControl;
 use crate::unit_files::UnitFiles;
 use accept_errors::{AcceptErrors, concerns_one_connection};
+pub use archive::{RecordingArchive, RecordingDownload};
 use context::ServerContext;
 pub use settings::{ServerSettings, Timing};
 use stream::{ClientSocket, ServerListener};
@@ -89,6 +95,16 @@ impl Server {
     /// of fleet.
     pub fn set_commands(&self, commands: CommandTemplates) {
         self.0.set_commands(commands);
+    }
+
+    /// Replaces what is recorded; `None`: nothing is.
+    pub fn set_recording(&self, recording: Option<Arc<dyn RecordingArchive>>) {
+        self.0.set_recording(recording);
+    }
+
+    /// Replaces what changes how a recording is played; `None`: none is played.
+    pub(crate) fn set_playback(&self, control: Option<PlaybackControl>) {
+        self.0.set_playback(control);
     }
 
     /// The number of connected clients: WebSockets and event streams.

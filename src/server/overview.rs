@@ -8,7 +8,6 @@ use hyper::StatusCode;
 
 use super::error::HttpError;
 use crate::actions::Actions;
-use crate::cluster::Moment;
 use crate::feed::Publication;
 use crate::feed::subscription::Subscription;
 use crate::report::{ClusterState, Layout, ShownUnits, StateDocument, Times, overview};
@@ -26,7 +25,7 @@ pub(super) fn text(
     clients: usize,
     actions: &Actions,
 ) -> Result<Bytes, HttpError> {
-    let now = Moment::now();
+    let now = publication.now();
     let parts = if selection.is_everything() {
         publication.state(clients, now)
     } else {

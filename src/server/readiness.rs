@@ -119,10 +119,7 @@ mod tests {
         failing.lists[1].failure =
             Some(ReadFailure { since: start, reason: "exit status 1".into() });
         let mut overdue = all.clone();
-        let schedule = ReadSchedule {
-            every: Duration::from_secs(1),
-            within: Duration::from_secs(3),
-        };
+        let schedule = ReadSchedule::new(Duration::from_secs(1), Duration::from_secs(3));
         overdue.lists[1].schedule = Some(schedule);
 
         let cases = [

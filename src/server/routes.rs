@@ -22,7 +22,6 @@ use super::readiness;
 use super::response_cache::{CachedBody, ResponseCache};
 use super::settings::ServerSettings;
 use super::unit_file;
-use crate::cluster::Moment;
 use crate::feed::channel::OverBudget;
 use crate::feed::event_history::HistoryQuery;
 use crate::feed::filter::Filter;
@@ -61,6 +60,10 @@ pub(super) enum Route {
     Logs,
     /// The file of one unit.
     UnitFile,
+    /// The last minutes of what is recorded.
+    Recording,
+    /// How a recording is played.
+    Replay,
     Metrics,
     /// Whether the process is running.
     Liveness,
@@ -96,6 +99,8 @@ impl Route {
             "/v2/events" => Self::Events,
             "/v2/logs" => Self::Logs,
             "/v2/unit-file" => Self::UnitFile,
+            "/v2/recording" => Self::Recording,
+            "/v2/replay" => Self::Replay,
             "/metrics" => Self::Metrics,
             "/healthz" => Self::Liveness,
             "/readyz" => Self::Readiness,
@@ -150,8 +155,11 @@ pub(super) async fn content(
             ResponseContent::new(PLAIN_TEXT, charge(context, text)?)
         }
         Route::UnitFile => unit_file::content(context, settings, Some(query)).await?,
-        // GET is answered by `events` and `logs`; these are for HEAD.
-        Route::Events => ResponseContent::new(EVENT_STREAM, Bytes::new()),
+        // GET is answered by `events` and `logs`; these are for HEAD. `recording` and `replay`
+        // answer both.
+        Route::Events | Route::Recording | Route::Replay => {
+            ResponseContent::new(EVENT_STREAM, Bytes::new())
+        }
         Route::Logs => {
             logs::check_enabled(context)?;
             ResponseContent::new(EVENT_STREAM, Bytes::new())
@@ -162,12 +170,12 @@ pub(super) async fn content(
                 publication: &publication,
                 clients: context.clients(),
                 unit_series: &settings.unit_series,
-                now: Moment::now(),
+                now: publication.now(),
             };
             ResponseContent::new(format.media_type(), context.metrics.encode(format, scrape))
         }
         Route::Liveness => ResponseContent::new(JSON, json!({ "status": "ok" }).to_string()),
-        Route::Readiness => readiness::content(&publication, context.clients(), Moment::now()),
+        Route::Readiness => readiness::content(&publication, context.clients(), publication.now()),
     })
 }
 
@@ -208,7 +216,7 @@ fn state(
     publication: &Publication,
     selection: &Subscription,
 ) -> Result<ResponseContent, HttpError> {
-    let now = Moment::now();
+    let now = publication.now();
     let clients = context.clients();
     let version = format!("{}-{}", publication.epoch, publication.revision);
 
@@ -252,7 +260,7 @@ fn history(
         let message = "no history is kept: --history is 0";
         return Err(HttpError::not_found(message));
     }
-    let Some(history) = publication.history_of(query, Moment::now()) else {
+    let Some(history) = publication.history_of(query, publication.now()) else {
         let message = format!("{query} is not in the cluster, and nothing is known of it");
         return Err(HttpError::not_found(message));
     };
@@ -288,7 +296,7 @@ fn charge(context: &ServerContext, body: Bytes) -> Result<Bytes, HttpError> {
 /// The page that needs no script. Its tag covers all of it, unlike that of the state: after a 304 a
 /// browser shows the page that it has, with the age of the data in it.
 fn plain(context: &ServerContext, publication: &Publication, query: &str) -> ResponseContent {
-    let [beginning, tables] = publication.plain_page(context.clients(), Moment::now());
+    let [beginning, tables] = publication.plain_page(context.clients(), publication.now());
     let mut hasher = DefaultHasher::new();
     hasher.write(&beginning);
 

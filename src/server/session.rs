@@ -24,7 +24,6 @@ use super::deadline::write_in_time;
 use super::query::SubscriptionRequest;
 use super::rate_limit::RateLimitedStream;
 use super::stream::{ClientStream, WriteProgress, try_write};
-use crate::cluster::Moment;
 use crate::feed::channel::{ChannelCursor, MessageBatch, OverBudget};
 use crate::feed::{PublishedList, Subscriber};
 use crate::metrics::DropReason;
@@ -106,8 +105,12 @@ impl Session {
             }
             Some(SubscriptionRequest { channel, position }) => {
                 let publication = feed.borrow_and_update().clone();
-                let (cursor, batches) =
-                    ChannelCursor::begin(channel, position.as_ref(), &publication, Moment::now())?;
+                let (cursor, batches) = ChannelCursor::begin(
+                    channel,
+                    position.as_ref(),
+                    &publication,
+                    publication.now(),
+                )?;
                 (ClientProgress::Second(cursor), batches)
             }
         };
@@ -222,7 +225,7 @@ impl Session {
             .into_iter()
             .flatten()
             .collect(),
-            ClientProgress::Second(cursor) => cursor.updates(&publication, Moment::now())?,
+            ClientProgress::Second(cursor) => cursor.updates(&publication, publication.now())?,
         };
 
         // A slow client must not keep the whole publication in memory.
@@ -235,7 +238,9 @@ impl Session {
 
         match &mut self.progress {
             ClientProgress::Second(cursor) if now >= due => {
-                let heartbeat = cursor.heartbeat(&self.feed.borrow(), Moment::now())?;
+                let publication = self.feed.borrow().clone();
+                let heartbeat = cursor.heartbeat(&publication, publication.now())?;
+                drop(publication);
                 self.send(heartbeat).await
             }
             _ => Ok(()),

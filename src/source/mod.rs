@@ -20,6 +20,7 @@ mod wire;
 
 pub(crate) use file_reader::UnitFileReader;
 pub(crate) use fleetctl::reap_orphans;
+pub(crate) use replay::ReplayOptions;
 pub(crate) use source_file::{FileReadError, SourceFile};
 
 use std::sync::Arc;
@@ -28,7 +29,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::cluster::{FleetList, Moment, ReadSchedule, Reading, Text};
+use crate::cluster::{FleetList, Moment, ReadSchedule, Reading, Retention, Text};
+use crate::playback::{Playback, PlaybackControl};
 use etcd::EtcdWatcher;
 use polled::Polled;
 use replay::Replay;
@@ -36,7 +38,6 @@ use version::FleetVersion;
 
 /// What a source yields.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "nearly all events are reports")]
 pub enum SourceEvent {
     /// The result of a poll, or of a watch.
     Report(SourceReport),
@@ -48,8 +49,19 @@ pub enum SourceEvent {
         /// How many keys differed.
         differences: usize,
     },
+    /// A second of a recording has passed, until this moment of it. So what depends on time alone
+    /// is in its order with the reports, at any speed.
+    TimePassed(Moment),
     /// A recording is over. Its last readings stay valid.
     Ended,
+    /// A recording goes on at another place. All earlier reports are void.
+    Sought,
+    /// What was recorded before that place, and is now played at once.
+    CatchingUp(SourceReport),
+    /// All of that was played.
+    CaughtUp,
+    /// A recording is played in another way.
+    PlaybackChanged,
 }
 
 /// The result of one poll, or of a watch.
@@ -120,6 +132,29 @@ impl Source {
     /// Whether the source is a recording, not a live cluster.
     pub(crate) fn is_recording(&self) -> bool {
         matches!(self, Source::Replay(_))
+    }
+
+    /// How a recording is played; `None` for a live cluster.
+    pub(crate) fn playback(&self) -> Option<Playback> {
+        match self {
+            Source::Replay(replay) => replay.playback(),
+            Source::Polled(_) | Source::Etcd(_) => None,
+        }
+    }
+
+    /// What changes how a recording is played; `None` for a live cluster.
+    pub(crate) fn playback_control(&self) -> Option<PlaybackControl> {
+        match self {
+            Source::Replay(replay) => replay.control(),
+            Source::Polled(_) | Source::Etcd(_) => None,
+        }
+    }
+
+    /// Searches a recording for events.
+    pub(crate) fn search_events(&self, retention: Retention) {
+        if let Source::Replay(replay) = self {
+            replay.search_events(retention);
+        }
     }
 
     /// Whether the source is a recording that is over.

@@ -215,10 +215,8 @@ impl<C: FleetClient> PollLoop<C> {
     }
 
     fn schedule(&self, took: Duration, delay: PollDelay) -> ReadSchedule {
-        ReadSchedule {
-            every: delay.regular + took,
-            within: delay.regular + self.timeout + CANCEL_DELAY + MARGIN,
-        }
+        let within = delay.regular + self.timeout + CANCEL_DELAY + MARGIN;
+        ReadSchedule::new(delay.regular + took, within)
     }
 
     /// Waits until the next poll is due, after a poll that lasted from `begun` to `ended`.

@@ -1,44 +1,74 @@
-//! The format of a recording, and the reader of one; `recorder` writes it.
+//! The format of a recording: its lines, and what they stand for.
 //!
 //! It must not know which source is recorded, or how a recording is played.
 //!
-//! A recording is a file of JSON lines. A line with `recording` begins a part of it, and names the
-//! source; a program that opens an existing file appends a part. Each further line is one report,
-//! of a poll or of a watch: `t` is when the answer was complete, in seconds since the beginning of
-//! the part, and `took` is how many seconds it took. `topic` is the list that was read.
+//! A recording is a file of JSON lines, either as they are or compressed with zstd (RFC 8878); its
+//! first bytes tell which. It consists of *chapters*, and each can be played without those before
+//! it. A line with `recording` begins a chapter, and holds the version of the format, the `run` of
+//! the program that the chapter belongs to, the source, and the time. Each further line is one
+//! report, of a poll or of a watch: `t` is when the answer was complete, in seconds since the
+//! beginning of the run; `time` is the same by the wall clock; `took` is how many seconds it took.
+//! `topic` is the list that was read.
 //!
 //! ```json
-//! {"recording":1,"source":"fleetctl v1.0.0"}
-//! {"t":0.049,"took":0.048,"topic":"machines","machines":[{"id":"3f1a…","ip":"172.17.8.101"}]}
-//! {"t":2.061,"took":0.049,"topic":"units","same":true}
-//! {"t":4.062,"took":0.051,"topic":"units","error":"…"}
+//! {"recording":3,"run":"5f0c…","source":"fleetctl v1.0.0","t":0,"time":"2026-11-27T21:15:30Z"}
+//! {"t":0.049,"time":"…","took":0.048,"topic":"machines","machines":[{"id":"3f1a…","ip":"…"}]}
+//! {"t":2.061,"time":"…","took":0.049,"topic":"units","same":true}
+//! {"t":4.062,"time":"…","took":0.051,"topic":"units","error":"…"}
+//! {"t":6.060,"time":"…","took":0.050,"topic":"units","changed_states":[{"unit":"a.service",…}]}
 //! ```
 //!
-//! `same` stands for the rows of the last successful poll of that topic. A source that reads all
-//! lists at once has the topic `registry`. A list that is missing in such a line is the same as in
-//! the previous line of that topic. The lines of the topic `changes` that follow hold what a watch
-//! has delivered since. Lines without a topic, such as the `event` notes in the built-in recording,
-//! are ignored.
+//! - `same` stands for the rows of the last successful poll of that topic.
+//! - `changed_…` and `removed_…` are the rows that differ from it. The order of rows has no
+//!   meaning.
+//! - `restated` marks a line at the beginning of a chapter that repeats what an earlier chapter
+//!   has. Who plays the recording from there needs it; others skip it.
+//! - `every` and `within` are the schedule of the source, where it differs from the line before.
+//!
+//! A source that reads all lists at once has the topic `registry`. A list that is missing in such a
+//! line is the same as in the previous line of that topic. The lines of the topic `changes` that
+//! follow hold what a watch has delivered since. Lines without a topic, such as the `event` notes
+//! in the built-in recording, are ignored.
+//!
+//! In versions 1 and 2 a line with `recording` begins a new run, of which it says only the source,
+//! and no line has a wall clock time or differences of rows. (`changes` exist since version 2.)
 
+mod anonymizer;
+mod chapters;
+mod encoder;
+mod excerpt;
+mod file;
+mod frames;
+mod reader;
 mod recorder;
+mod rows;
+mod segments;
 #[cfg(test)]
 mod tests;
+mod writer;
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
 use super::SourceReport;
 use crate::cluster::{
-    FleetList, Lease, Machine, MachineId, Observation, Reading, RegistrySnapshot, Text, UnitFile,
-    UnitState,
+    FleetList, Lease, Machine, MachineId, Observation, ReadSchedule, Reading, Text, UnitFile,
+    UnitName, UnitState,
 };
 
+pub(super) use chapters::{ChapterHead, ChapterLines, chapters};
+pub use encoder::LineEncoder;
+pub(crate) use excerpt::RecordingExcerpt;
+pub use file::RecordingFile;
+pub use reader::RecordingReader;
 pub(crate) use recorder::Recorder;
+pub(crate) use segments::RecordKeep;
+pub(super) use segments::older_files;
+pub(crate) use writer::RecordingRules;
 
-/// The version of the format that this program writes. It reads all versions from 1 on; `changes`
-/// exist since version 2.
-const FORMAT_VERSION: u32 = 2;
+/// The version of the format that this program writes. It reads all versions from 1 on.
+const FORMAT_VERSION: u32 = 3;
 
 /// One line, as it is written and read.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -47,13 +77,25 @@ struct RecordingLine {
     #[serde(skip_serializing_if = "Option::is_none")]
     recording: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    run: Option<Text>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     source: Option<Text>,
     #[serde(skip_serializing_if = "Option::is_none")]
     t: Option<f64>,
+    /// RFC 3339, in UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     took: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     topic: Option<RecordedTopic>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    restated: bool,
+    /// Both in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    every: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    within: Option<f64>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     same: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -64,6 +106,18 @@ struct RecordingLine {
     machines: Option<Vec<Machine>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     files: Option<Vec<UnitFile>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    changed_states: Vec<UnitState>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    removed_states: Vec<(UnitName, Option<MachineId>)>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    changed_machines: Vec<Machine>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    removed_machines: Vec<MachineId>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    changed_files: Vec<UnitFile>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    removed_files: Vec<UnitName>,
     #[serde(skip_serializing_if = "Option::is_none")]
     index: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -75,6 +129,18 @@ struct RecordingLine {
     overdue: Vec<(Lease, f64)>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     changes: Vec<Observation>,
+}
+
+impl RecordingLine {
+    /// Whether it has rows that differ from those of the line before.
+    fn has_row_changes(&self) -> bool {
+        !(self.changed_states.is_empty()
+            && self.removed_states.is_empty()
+            && self.changed_machines.is_empty()
+            && self.removed_machines.is_empty()
+            && self.changed_files.is_empty()
+            && self.removed_files.is_empty())
+    }
 }
 
 /// The key `topic` of a line: which lists were read.
@@ -89,6 +155,8 @@ enum RecordedTopic {
 }
 
 impl RecordedTopic {
+    const COUNT: usize = 5;
+
     fn from_report(report: &SourceReport) -> Self {
         match report.lists {
             _ if matches!(report.outcome, Ok(Reading::Changes { .. })) => RecordedTopic::Changes,
@@ -112,10 +180,14 @@ impl RecordedTopic {
 /// The content of one line.
 #[derive(Debug, PartialEq)]
 pub enum RecordingEntry {
-    /// The first line of a part of a recording.
+    /// The first line of a run of the program, or of the chapter with which reading begins.
     Begin {
         /// The name of the source that was recorded; `None` if the line has none.
         source: Option<Text>,
+        /// When it began, measured from the beginning of the run.
+        at: Duration,
+        /// The same by the wall clock; `None` before version 3 of the format.
+        time: Option<SystemTime>,
     },
     /// One poll, or one report of a watch.
     Poll(RecordedReport),
@@ -124,122 +196,16 @@ pub enum RecordingEntry {
 /// One poll of a recording, or one report of a watch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RecordedReport {
-    /// When its answer was complete, measured from the beginning of this part of the recording.
+    /// When its answer was complete, measured from the beginning of this run.
     pub at: Duration,
+    /// The same by the wall clock; `None` before version 3 of the format.
+    pub time: Option<SystemTime>,
     /// How long it took.
     pub took: Duration,
     /// The lists that were read.
     pub lists: &'static [FleetList],
+    /// How soon the source had to report these lists again, if the recording has that.
+    pub schedule: Option<ReadSchedule>,
     /// The reading, or the text of the error.
     pub outcome: Result<Reading, String>,
-}
-
-/// Reads a recording, line by line.
-#[derive(Debug, Default)]
-pub struct RecordingReader {
-    /// The last successful reading of each [`RecordedTopic`], to which later lines refer.
-    previous: [Option<Reading>; 5],
-}
-
-impl RecordingReader {
-    /// Decodes the next line; `None` if it holds no poll.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong with the line.
-    pub fn read(&mut self, line: &str) -> Result<Option<RecordingEntry>, String> {
-        if line.trim().is_empty() {
-            return Ok(None);
-        }
-        let line: RecordingLine = serde_json::from_str(line).map_err(|error| error.to_string())?;
-
-        match line.recording {
-            Some(1..=FORMAT_VERSION) => {
-                *self = Self::default();
-                return Ok(Some(RecordingEntry::Begin { source: line.source }));
-            }
-            Some(version) => {
-                return Err(format!(
-                    "the recording has format version {version}, \
-                     but only versions up to {FORMAT_VERSION} are supported"
-                ));
-            }
-            None => {}
-        }
-
-        let Some(recorded_list) = line.topic else {
-            return Ok(None);
-        };
-        let at = seconds("t", line.t.ok_or("`t` is missing")?)?;
-        let took = seconds("took", line.took.unwrap_or_default())?;
-        let outcome = match line.error {
-            Some(error) => Err(error),
-            None => Ok(self.reading(recorded_list, RecordingLine { error: None, ..line })?),
-        };
-
-        let lists = recorded_list.lists();
-        Ok(Some(RecordingEntry::Poll(RecordedReport { at, took, lists, outcome })))
-    }
-
-    /// The reading of a line without an error. Later lines may refer to it.
-    fn reading(
-        &mut self,
-        recorded_list: RecordedTopic,
-        line: RecordingLine,
-    ) -> Result<Reading, String> {
-        let previous = &mut self.previous[recorded_list as usize];
-        if line.same {
-            return previous
-                .clone()
-                .ok_or_else(|| "`same` without a previous poll of this topic".to_owned());
-        }
-
-        let reading = match (recorded_list, line.states, line.machines, line.files) {
-            (RecordedTopic::Changes, ..) => {
-                return Ok(Reading::Changes {
-                    index: line.index.unwrap_or_default(),
-                    changes: line.changes,
-                });
-            }
-            (RecordedTopic::Units, Some(states), _, files) => Reading::Units { states, files },
-            (RecordedTopic::Machines, _, Some(machines), _) => Reading::Machines { machines },
-            (RecordedTopic::UnitFiles, _, _, Some(files)) => Reading::UnitFiles { files },
-            (RecordedTopic::Registry, states, machines, files) => {
-                let previous = match &*previous {
-                    Some(Reading::Registry(previous)) => previous.clone(),
-                    _ => RegistrySnapshot::default(),
-                };
-                Reading::Registry(RegistrySnapshot {
-                    index: line.index.unwrap_or_default(),
-                    states: states.map_or(previous.states, Into::into),
-                    machines: machines.map_or(previous.machines, Into::into),
-                    files: files.map_or(previous.files, Into::into),
-                    leader: line.leader,
-                    expired: line.expired,
-                    overdue: overdue(line.overdue)?,
-                })
-            }
-            _ => {
-                let list = recorded_list.lists()[0];
-                return Err(format!(
-                    "there are no rows of the {list}, and neither `same` nor `error`"
-                ));
-            }
-        };
-
-        *previous = Some(reading.clone());
-        Ok(reading)
-    }
-}
-
-fn overdue(leases: Vec<(Lease, f64)>) -> Result<Vec<(Lease, Duration)>, String> {
-    let leases = leases.into_iter();
-    leases
-        .map(|(lease, age)| Ok((lease, seconds("overdue", age)?)))
-        .collect()
-}
-
-/// The value of `key` as a duration.
-fn seconds(key: &str, value: f64) -> Result<Duration, String> {
-    Duration::try_from_secs_f64(value).map_err(|error| format!("`{key}` is {value}: {error}"))
 }

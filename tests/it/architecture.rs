@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// For each module of the crate, the others that it may use. [`daemon`](fleet_monitor::daemon) may
 /// use all.
-const MAY_USE: [(&str, &[&str]); 28] = [
+const MAY_USE: [(&str, &[&str]); 29] = [
     ("actions", &["net"]),
     ("append_log", &[]),
     ("cli", &[]),
@@ -24,6 +24,7 @@ const MAY_USE: [(&str, &[&str]); 28] = [
             "feed",
             "net",
             "notify",
+            "playback",
             "problems",
             "server",
             "similar",
@@ -34,7 +35,10 @@ const MAY_USE: [(&str, &[&str]); 28] = [
     ),
     ("digest", &[]),
     ("escapes", &[]),
-    ("feed", &["cluster", "digest", "interner", "problems", "similar", "utc"]),
+    (
+        "feed",
+        &["cluster", "digest", "interner", "playback", "problems", "similar", "utc"],
+    ),
     ("interner", &[]),
     ("lifecycle", &["write_queue"]),
     ("logs", &["escapes", "metrics", "net"]),
@@ -54,6 +58,7 @@ const MAY_USE: [(&str, &[&str]); 28] = [
         ],
     ),
     ("output", &[]),
+    ("playback", &["utc"]),
     ("problems", &["cluster", "digest"]),
     ("report", &["actions", "utc"]),
     ("saved_state", &["append_log", "cluster", "feed", "problems"]),
@@ -67,16 +72,27 @@ const MAY_USE: [(&str, &[&str]); 28] = [
             "logs",
             "metrics",
             "net",
+            "playback",
             "report",
             "secret_file",
             "unit_files",
+            "utc",
         ],
     ),
     ("secret_file", &[]),
     ("similar", &[]),
     (
         "source",
-        &["cluster", "escapes", "interner", "net", "secret_file", "write_queue"],
+        &[
+            "cluster",
+            "escapes",
+            "interner",
+            "net",
+            "playback",
+            "secret_file",
+            "utc",
+            "write_queue",
+        ],
     ),
     ("telemetry", &["cluster", "write_queue"]),
     ("unit_files", &["cluster"]),
@@ -85,7 +101,7 @@ const MAY_USE: [(&str, &[&str]); 28] = [
 ];
 
 /// Libraries that stay in their place. `main` only calls the parser of the command line.
-const STAY_IN: [(&str, &[&str]); 21] = [
+const STAY_IN: [(&str, &[&str]); 22] = [
     ("clap", &["cli", "main"]),
     ("clap_complete", &["cli/completions"]),
     ("clap_mangen", &["cli/manual"]),
@@ -119,6 +135,7 @@ const STAY_IN: [(&str, &[&str]); 21] = [
     ("tokio_tungstenite", &["server/session", "server/upgrade"]),
     ("tracing_journald", &["telemetry"]),
     ("webpki", &["net/tls"]),
+    ("zstd", &["source/recording"]),
 ];
 
 /// Modules of sources, which `source::selection` alone opens. Their options are parsed by `config`

@@ -34,6 +34,7 @@ mod printing;
 mod program;
 mod reading;
 mod recording;
+mod replay;
 mod rows;
 mod site;
 mod times;

@@ -52,8 +52,10 @@ fn registry_at(at: f64, registry: RegistrySnapshot) -> RecordedReport {
     let topics = &fleet_monitor::cluster::FleetList::ALL;
     RecordedReport {
         at: seconds(at),
+        time: None,
         took: Duration::ZERO,
         lists: topics,
+        schedule: None,
         outcome: Ok(Reading::Registry(registry)),
     }
 }

@@ -26,6 +26,7 @@ mod problems;
 mod protocol;
 mod proxies;
 mod readme;
+mod recording;
 mod registry;
 mod restarts;
 mod server;

@@ -206,15 +206,21 @@ fn the_configuration_file_shows_every_option_as_it_is_by_default() {
         .filter_map(|line| line.strip_prefix("# Example: "))
         .collect();
     assert_eq!(shown.len() + examples.len(), by_default.len());
-    // The options for TLS are only valid together, and so are those for a webhook.
-    let (etcd, others): (Vec<&str>, Vec<&str>) =
-        examples.into_iter().partition(|line| line.starts_with("etcd"));
-    let (webhook, others): (Vec<&str>, Vec<&str>) =
-        others.into_iter().partition(|line| line.starts_with("webhook"));
-    let (tls, others): (Vec<&str>, Vec<&str>) =
-        others.into_iter().partition(|line| line.starts_with("tls"));
-    let together = [etcd, webhook, tls].map(|lines| lines.join("\n"));
-    for example in others.iter().map(|line| (*line).to_owned()).chain(together) {
+    // Some options are only valid together: those for TLS, and those for a webhook and for
+    // recordings.
+    let together = ["etcd", "webhook", "record", "replay from to", "tls"];
+    let group_of = |line: &str| {
+        together
+            .iter()
+            .position(|group| group.split(' ').any(|beginning| key(line).starts_with(beginning)))
+    };
+    let (grouped, alone): (Vec<&str>, Vec<&str>) =
+        examples.into_iter().partition(|line| group_of(line).is_some());
+    let groups = (0..together.len()).map(|group| {
+        let lines = grouped.iter().filter(|line| group_of(line) == Some(group));
+        lines.copied().collect::<Vec<_>>().join("\n")
+    });
+    for example in alone.iter().map(|line| (*line).to_owned()).chain(groups) {
         let set = settings(&example);
         assert!(
             example

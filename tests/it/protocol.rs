@@ -115,7 +115,7 @@ fn unread(source: &str) -> Publisher {
         machine_fields: MachineField::ALL.into(),
         publish: Publish::Changes,
     };
-    let source = SourceInfo { name: source.into(), ..SourceInfo::default() };
+    let source = SourceInfo::live(source);
     Publisher::new(settings, "6c0b8f9a3d2e4715", source)
 }
 
@@ -676,6 +676,8 @@ async fn each_path_is_there() {
             // Its query has to name a unit.
             "/v2/history" => status == 400,
             "/v2/unit-file" => status == 404 && answer.text().contains("--unit-files"),
+            "/v2/replay" => status == 404 && answer.text().contains("--replay"),
+            "/v2/recording" => status == 404 && answer.text().contains("--record"),
             _ => [200, 503].contains(&status),
         };
         assert!(is_there, "{path}: {status}");

@@ -352,6 +352,24 @@ async fn a_recording_saves_nothing() {
     assert_eq!(daemon.log.count("$STATE_DIRECTORY"), 0);
 }
 
+#[tokio::test]
+async fn what_is_saved_stays_as_it_is_while_a_recording_is_played_after_a_reload() {
+    let fleet = Fleet::new();
+    let program = Program::new(&["--unit-freq", "0.1", "--machine-freq", "0.1"])
+        .environment("STATE_DIRECTORY", fleet.directory.path());
+    program.configure(&format!("api = {:?}", fleet.fleetd.address()));
+    let mut daemon = program.start().await;
+    fleet.saved("bad.service").await;
+
+    daemon.configure("demo = true");
+    daemon.reload().await;
+    let saved = fs::read(fleet.file()).unwrap();
+    until(&daemon, "the recording", |state| state["health"]["recording"] == true).await;
+    daemon.source_is("ok").await;
+    daemon.stop(Signal::TERM).await;
+    assert_eq!(fs::read(fleet.file()).unwrap(), saved);
+}
+
 /// The directory is on a disk of its own, of which a file takes almost everything.
 #[tokio::test]
 async fn on_a_full_disk_it_goes_on_and_saves_as_soon_as_there_is_space() {

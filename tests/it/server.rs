@@ -89,11 +89,7 @@ impl ServerBench {
             machine_fields: MachineField::ALL.into(),
             publish,
         };
-        let publisher = Publisher::new(
-            feed,
-            "epoch",
-            SourceInfo { name: "test".into(), ..SourceInfo::default() },
-        );
+        let publisher = Publisher::new(feed, "epoch", SourceInfo::live("test"));
         let metrics = Arc::new(Metrics::new());
         let stop = CancellationToken::new();
         let server = Server::new(
@@ -137,10 +133,7 @@ impl ServerBench {
     /// the latest.
     pub fn read_before(&mut self, age: Duration, view: &Arc<View>) {
         let read = Some(Moment::now().before(age));
-        let schedule = Some(ReadSchedule {
-            every: Duration::from_secs(2),
-            within: Duration::from_secs(13),
-        });
+        let schedule = Some(ReadSchedule::new(Duration::from_secs(2), Duration::from_secs(13)));
         self.health.lists = FleetList::ALL.map(|_| ListHealth { read, failure: None, schedule });
         let now = Moment::now();
         self.publisher.publish(FeedInput {

@@ -13,8 +13,8 @@ use super::list::{Key, List};
 use super::order::{self, Order, Tab};
 use crate::actions::Actions;
 use crate::report::{
-    ClusterState, EventRow, InvalidMessage, Message, Milliseconds, Pending, TimeFormat, TimeZone,
-    Times,
+    ClusterState, EventRow, InvalidMessage, Message, Milliseconds, Pending, SourceHealth,
+    TimeFormat, TimeZone, Times,
 };
 
 /// The whole screen.
@@ -40,8 +40,8 @@ pub(super) struct Model {
     lists: [SortedList; 3],
     /// Whether the cluster has changed since the rows were sorted.
     is_changed: bool,
-    /// The server's clock at a moment of this one; `None` before the first `status`.
-    server_time: Option<(Milliseconds, Instant)>,
+    /// The server's clock; `None` before the first `status`.
+    server_clock: Option<ServerClock>,
     /// The present, as far as the model knows.
     now: Instant,
 }
@@ -118,6 +118,32 @@ impl ChosenFilter {
     }
 }
 
+/// The server's clock: what it shows at a moment of this one, and how fast it runs. That of a
+/// recording runs at the speed at which it is played.
+#[derive(Clone, Copy, Debug)]
+struct ServerClock {
+    time: Milliseconds,
+    received: Instant,
+    rate: f64,
+}
+
+impl ServerClock {
+    fn of(health: &SourceHealth, received: Instant) -> Self {
+        let recorded = health.replay.as_ref().filter(|replay| replay.clock);
+        Self {
+            time: health.time,
+            received,
+            rate: recorded.map_or(1.0, |replay| replay.rate.max(0.0)),
+        }
+    }
+
+    fn at(&self, now: Instant) -> Milliseconds {
+        let elapsed = now.saturating_duration_since(self.received).as_secs_f64() * self.rate;
+        let elapsed = Duration::try_from_secs_f64(elapsed).unwrap_or_default().as_millis();
+        self.time.saturating_add(u64::try_from(elapsed).unwrap_or(u64::MAX))
+    }
+}
+
 impl Model {
     /// A screen without rows. `filter` is that of the subscription.
     pub(super) fn new(filter: &str, now: Instant) -> Self {
@@ -134,7 +160,7 @@ impl Model {
             time_zone: TimeZone::UTC,
             lists: Default::default(),
             is_changed: true,
-            server_time: None,
+            server_clock: None,
             now,
         }
     }
@@ -166,7 +192,7 @@ impl Model {
 
         for message in messages {
             if let Message::Status { health, .. } = &message {
-                self.server_time = Some((health.time, self.now));
+                self.server_clock = Some(ServerClock::of(health, self.now));
             }
             self.cluster.apply(message)?;
         }
@@ -280,11 +306,7 @@ impl Model {
 
     /// The present, by the server's clock.
     pub(super) fn server_now(&self) -> Milliseconds {
-        let Some((time, moment)) = self.server_time else {
-            return 0;
-        };
-        let elapsed = self.now.saturating_duration_since(moment).as_millis();
-        time + u64::try_from(elapsed).unwrap_or(u64::MAX)
+        self.server_clock.as_ref().map_or(0, |clock| clock.at(self.now))
     }
 
     /// Writes times in lists, and wherever there is little room.

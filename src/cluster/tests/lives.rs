@@ -127,8 +127,10 @@ fn polls_of_watch(name: &str) -> Vec<RecordedReport> {
 
     let poll = |at: Duration, reading| RecordedReport {
         at,
+        time: None,
         took: Duration::ZERO,
         lists: &FleetList::ALL,
+        schedule: None,
         outcome: Ok(reading),
     };
     let changes =

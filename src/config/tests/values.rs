@@ -25,7 +25,7 @@ fn the_defaults_are_as_documented() {
             search_path: None,
             demo: false,
             replay: None,
-            replay_speed: 1.0,
+            replay_options: ReplayOptions { speed: 1.0, from: None, to: None },
             machine_freq: Duration::from_secs(10),
             unit_freq: Duration::from_secs(2),
             poll_timeout: Duration::from_secs(10),
@@ -33,6 +33,7 @@ fn the_defaults_are_as_documented() {
         grace: Duration::from_secs(30),
         keep_lost: Duration::from_secs(3600),
         history: Duration::from_secs(86_400),
+        record_keep: None,
         record: None,
         problem_after: ProblemDelays::default(),
         alertmanager: vec![],
@@ -210,7 +211,7 @@ fn wrong_links_are_refused() {
 }
 
 /// Values that no option can have.
-pub(super) const IMPOSSIBLE: [(&str, &str); 119] = [
+pub(super) const IMPOSSIBLE: [(&str, &str); 130] = [
     ("fleetctl", ""),
     ("machine_freq", "10s"),
     ("unit_freq", "0"),
@@ -219,6 +220,17 @@ pub(super) const IMPOSSIBLE: [(&str, &str); 119] = [
     ("unit_freq", "inf"),
     ("unit_freq", "86401"),
     ("unit_freq", "1e-12"),
+    ("from", "yesterday"),
+    ("from", "90"),
+    ("to", "25:00"),
+    ("to", "-5s"),
+    ("record_keep", ""),
+    ("record_keep", "24"),
+    ("record_keep", "24h,12h"),
+    ("record_keep", "1GiB,24h,1GiB"),
+    ("record_keep", "59s"),
+    ("record_keep", "24h,1023KiB"),
+    ("record_keep", "99999999999999999999TiB"),
     ("endpoint", "http://etcd.example.com:4001"),
     ("endpoint", "etcd.example.com:4001"),
     ("endpoint", "-oProxyCommand"),
@@ -351,6 +363,24 @@ fn impossible_values_are_refused() {
             assert_eq!(places.refused(), [pair(key, &flag(key))], "{value}");
         }
     }
+}
+
+#[test]
+fn a_recording_is_kept_by_age_by_size_or_by_both() {
+    let hours = |hours: u64| Some(Duration::from_secs(hours * 3600));
+    for (text, age, size) in [
+        ("24h", hours(24), None),
+        ("1GiB", None, Some(1 << 30)),
+        ("24h,1GiB", hours(24), Some(1 << 30)),
+        ("500MB, 7d", hours(7 * 24), Some(500_000_000)),
+        ("90m,2TiB", Some(Duration::from_secs(5400)), Some(2 << 40)),
+    ] {
+        let places = Places::new().arguments(&["--record", "f", "--record-keep", text]);
+        assert_eq!(places.config().record_keep, Some(RecordKeep { age, size }), "{text}");
+    }
+
+    let alone = Places::new().arguments(&["--record-keep", "24h"]);
+    assert_eq!(alone.refused(), [pair("record_keep", "--record-keep")]);
 }
 
 #[test]

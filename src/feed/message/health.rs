@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::to_json;
 use crate::cluster::{FleetList, Health, ListHealth, Moment};
 use crate::feed::{Publication, SourceInfo};
+use crate::playback::Playback;
 
 /// How many characters of a reason are kept in an HTTP header, which has up to four of them.
 const SHORT_REASON: usize = 200;
@@ -37,6 +38,40 @@ pub(in crate::feed) struct HealthJson<'a> {
     held_back: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     clients: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replay: Option<ReplayJson>,
+}
+
+/// How a recording is played. Positions are in milliseconds since its beginning.
+#[derive(Serialize)]
+struct ReplayJson {
+    begin: u64,
+    end: u64,
+    position: u64,
+    paused: bool,
+    /// How many milliseconds of the recording pass in one; 0 if none passes.
+    rate: f64,
+    speed: f64,
+    /// Whether the recording has a wall clock, which is then that of all times.
+    clock: bool,
+}
+
+impl ReplayJson {
+    fn new(playback: &Playback, real: SystemTime) -> Self {
+        Self {
+            begin: whole_milliseconds(playback.begin),
+            end: whole_milliseconds(playback.end),
+            position: whole_milliseconds(playback.position_at(real)),
+            paused: playback.is_paused,
+            rate: if playback.is_running { playback.speed } else { 0.0 },
+            speed: playback.speed,
+            clock: playback.time.is_some(),
+        }
+    }
+}
+
+fn whole_milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[derive(Serialize)]
@@ -109,6 +144,10 @@ impl<'a> HealthJson<'a> {
             events_since: health.events_since,
             held_back: health.held_back,
             clients,
+            replay: source
+                .playback
+                .as_ref()
+                .map(|it| ReplayJson::new(it, SystemTime::now())),
         }
     }
 }

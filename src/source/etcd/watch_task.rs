@@ -329,7 +329,7 @@ impl WatchTask {
             at,
             took,
             outcome: Ok(reading),
-            schedule: Some(ReadSchedule { every: PROBE_INTERVAL, within }),
+            schedule: Some(ReadSchedule::new(PROBE_INTERVAL, within)),
         }
     }
 

@@ -229,7 +229,7 @@ async fn a_report_states_when_the_next_one_is_expected() {
     };
 
     let within = interval - took + 10 * SECOND + CANCEL_DELAY + MARGIN;
-    assert_eq!(report.schedule, Some(ReadSchedule { every: interval, within }));
+    assert_eq!(report.schedule, Some(ReadSchedule::new(interval, within)));
 }
 
 #[tokio::test(start_paused = true)]

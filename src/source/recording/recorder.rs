@@ -1,54 +1,57 @@
-//! Writes a recording to a file.
+//! Records reports, through a bounded queue.
 //!
-//! It must not know who reads the recording. A thread writes the queued lines, because the disk may
-//! hang.
+//! It must not know the format of the file. A thread encodes, compresses and writes the queued
+//! reports, because that takes time, and because the disk may hang.
 
-use std::fs::OpenOptions;
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
-use rustix::fs::{Access, OFlags, access};
-use rustix::io::Errno;
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
-use tracing::{error, warn};
+use tracing::warn;
 
-use super::{FORMAT_VERSION, RecordedTopic, RecordingLine};
-use crate::cluster::{Moment, Reading, RegistrySnapshot, Text};
-use crate::source::SourceReport;
-use crate::write_queue::{WriteQueue, WriteTask};
+use super::writer::{self, RecordingRules, RecordingTask, RecordingWriter, WriterRequests};
+use crate::cluster::{Reading, Text};
+use crate::source::{SourceError, SourceReport};
+use crate::write_queue::WriteQueue;
 
-/// How many bytes of a recording may be queued: many lists of a large cluster.
+/// How many bytes of reports may be queued: many lists of a large cluster.
 const QUEUE_LIMIT: usize = 16 * 1024 * 1024;
+
+/// About how many bytes a row takes in the queue.
+const BYTES_PER_ROW: usize = 200;
 
 /// How long the caller waits until the file is open. After that the program goes on, and the thread
 /// still tries to open it.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Appends readings to a file, through a bounded queue.
+/// Appends readings to a file.
 #[derive(Debug)]
 pub(crate) struct Recorder {
-    lines: WriteQueue<Vec<u8>>,
-    /// When the recording began; `None` until the first poll.
-    start: Option<Moment>,
-    /// The last reading of each [`RecordedTopic`] that was written, to which later lines refer.
-    previous: [Option<Reading>; 5],
-    /// Whether a report was dropped since the last whole registry was written. Changes must not be
+    path: PathBuf,
+    rules: RecordingRules,
+    queue: WriteQueue<RecordingTask>,
+    requests: Arc<WriterRequests>,
+    /// Whether anything was queued yet.
+    has_begun: bool,
+    /// Whether a report was dropped since the last whole registry was queued. Changes must not be
     /// written after such a gap.
     has_gap: bool,
 }
 
 impl Recorder {
     /// Opens a file to append to, and creates it if it does not exist.
-    pub(crate) async fn open(path: &Path) -> io::Result<Self> {
-        let lines = WriteQueue::new(QUEUE_LIMIT);
+    pub(crate) async fn open(path: &Path, rules: RecordingRules) -> io::Result<Self> {
+        let queue = WriteQueue::new(QUEUE_LIMIT);
+        let requests = Arc::new(WriterRequests::default());
 
         let (opened_sender, opened) = oneshot::channel();
-        let writer = RecordingWriter { path: path.to_owned(), lines: lines.clone() };
+        let writer = RecordingWriter::new(path, rules, queue.clone(), requests.clone());
         thread::Builder::new()
             .name("recorder".to_owned())
             .spawn(move || writer.run(opened_sender))?;
@@ -65,9 +68,11 @@ impl Recorder {
         }
 
         Ok(Self {
-            lines,
-            start: None,
-            previous: [const { None }; 5],
+            path: path.to_owned(),
+            rules,
+            queue,
+            requests,
+            has_begun: false,
             has_gap: false,
         })
     }
@@ -76,44 +81,60 @@ impl Recorder {
     pub(crate) async fn check(path: &Path) -> io::Result<()> {
         let path = path.to_owned();
 
-        match timeout(OPEN_TIMEOUT, spawn_blocking(move || check_open(&path))).await {
+        match timeout(OPEN_TIMEOUT, spawn_blocking(move || writer::check_open(&path))).await {
             Ok(result) => result.unwrap_or_else(|error| Err(io::Error::other(error))),
             // The program would go on too.
             Err(_) => Ok(()),
         }
     }
 
-    /// Waits until all queued lines are written, or until `timeout` is over.
-    pub(crate) fn flush(&self, timeout: Duration) {
-        self.lines.flush(timeout);
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
-    /// Appends a poll. `source` is the name that the first line of the recording gets.
+    /// Goes on with other rules.
+    pub(crate) fn set_rules(&mut self, rules: RecordingRules) {
+        if self.rules == rules {
+            return;
+        }
+
+        self.rules = rules;
+        let sets_rules = |task: &RecordingTask| matches!(task, RecordingTask::SetRules(_));
+        self.queue.replace(RecordingTask::SetRules(rules), sets_rules);
+    }
+
+    /// Completes the file, and waits until all of it is written, or until `timeout` is over.
+    pub(crate) fn complete(&self, timeout: Duration) {
+        let is_complete = |task: &RecordingTask| matches!(task, RecordingTask::Complete);
+        self.queue.replace(RecordingTask::Complete, is_complete);
+        self.queue.flush(timeout);
+    }
+
+    /// Waits until all queued reports are written.
+    #[cfg(test)]
+    pub(super) fn flush(&self, timeout: Duration) {
+        self.queue.flush(timeout);
+    }
+
+    /// Appends a report of the source with this name.
     ///
-    /// Returns false if the poll was dropped because the disk is too slow. After a write error the
-    /// recording ends: further polls are ignored and do not count as dropped.
-    ///
-    /// Changes refer to a whole registry that was recorded before them. So changes are ignored as
-    /// long as nothing else was recorded, and dropped after a gap until the next whole registry.
+    /// Returns false if the report was dropped because the disk is too slow. Then the source has to
+    /// deliver a whole registry next, if it watches one: changes refer to what was recorded before
+    /// them. So they are ignored as long as nothing else was recorded, and dropped after a gap.
     pub(crate) fn write(&mut self, report: &SourceReport, source: &Text) -> bool {
         let is_change = matches!(report.outcome, Ok(Reading::Changes { .. }));
         if is_change && self.has_gap {
             return false;
         }
-        if is_change && self.start.is_none() {
+        if is_change && !self.has_begun {
             return true;
         }
 
-        let start = match self.start {
-            Some(start) => start,
-            None => self.begin(report, source),
-        };
-        let line = self.line(report, start);
-        let is_queued = self.append(&line);
+        let task = RecordingTask::Report(Box::new(copy_of(report)), source.clone());
+        let is_queued = self.queue.push(task, size_of(report)) || self.queue.is_closed();
 
+        self.has_begun = true;
         if !is_queued {
-            // The next lines must not refer to a line that is not in the file.
-            self.previous = [const { None }; 5];
             self.has_gap = true;
         } else if matches!(report.outcome, Ok(Reading::Registry(_))) {
             self.has_gap = false;
@@ -121,171 +142,55 @@ impl Recorder {
         is_queued
     }
 
-    /// Appends the first line, and returns when the recording began.
-    fn begin(&mut self, first_report: &SourceReport, source: &Text) -> Moment {
-        self.append(&RecordingLine {
-            recording: Some(FORMAT_VERSION),
-            source: Some(source.clone()),
-            ..RecordingLine::default()
-        });
-
-        // The recording begins when the first poll begins, not when its answer is complete.
-        let first_answer = first_report.at;
-        let start = Moment {
-            instant: first_answer.instant - first_report.took,
-            ..first_answer
-        };
-        *self.start.insert(start)
+    /// The reports that follow are of another cluster, or of one that was restored.
+    pub(crate) fn begin_new_run(&mut self) {
+        // It is never dropped, and there are few.
+        self.queue.replace(RecordingTask::NewRun, |_| false);
+        self.has_begun = false;
     }
 
-    fn line(&mut self, report: &SourceReport, start: Moment) -> RecordingLine {
-        let recorded_list = RecordedTopic::from_report(report);
-        let mut line = RecordingLine {
-            t: Some(rounded_seconds(report.at.since(start))),
-            took: Some(rounded_seconds(report.took)),
-            topic: Some(recorded_list),
-            ..RecordingLine::default()
-        };
-
-        let previous = &mut self.previous[recorded_list as usize];
-        match &report.outcome {
-            Ok(Reading::Registry(registry)) => {
-                let previous = match previous.replace(Reading::Registry(registry.clone())) {
-                    Some(Reading::Registry(previous)) => Some(previous),
-                    _ => None,
-                };
-                line.set_registry(registry, previous.as_ref());
-            }
-            Ok(Reading::Changes { index, changes }) => {
-                line.index = Some(*index);
-                line.changes.clone_from(changes);
-            }
-            Ok(reading) if previous.as_ref() == Some(reading) => line.same = true,
-            Ok(reading) => {
-                *previous = Some(reading.clone());
-                line.set_rows(reading.clone());
-            }
-            Err(error) => line.error = Some(error.to_string()),
-        }
-        line
+    /// Whether the next report has to be a whole registry. Asked once, it is forgotten.
+    pub(crate) fn takes_snapshot(&self) -> bool {
+        self.requests.wants_snapshot.swap(false, Ordering::Relaxed)
     }
 
-    /// Returns false if the line does not fit into the queue.
-    fn append(&mut self, line: &RecordingLine) -> bool {
-        // This cannot fail: a line has no maps, and all its values can be written as JSON.
-        let Ok(mut text) = serde_json::to_vec(line) else {
-            return false;
-        };
-        text.push(b'\n');
-
-        let size = text.len();
-        self.lines.push(text, size) || self.lines.is_closed()
+    /// How many reports could not be written since the last call.
+    pub(crate) fn take_dropped(&self) -> u64 {
+        self.requests.dropped.swap(0, Ordering::Relaxed)
     }
 }
 
 impl Drop for Recorder {
     fn drop(&mut self) {
-        self.lines.close();
+        self.queue.close();
     }
 }
 
-impl RecordingLine {
-    fn set_rows(&mut self, reading: Reading) {
-        match reading {
-            Reading::Units { states, files } => {
-                self.states = Some(states);
-                self.files = files;
-            }
-            Reading::Machines { machines } => self.machines = Some(machines),
-            Reading::UnitFiles { files } => self.files = Some(files),
-            Reading::Registry(_) | Reading::Changes { .. } => {}
+fn copy_of(report: &SourceReport) -> SourceReport {
+    SourceReport {
+        lists: report.lists,
+        at: report.at,
+        took: report.took,
+        schedule: report.schedule,
+        outcome: match &report.outcome {
+            Ok(reading) => Ok(reading.clone()),
+            Err(error) => Err(SourceError::Recorded(error.to_string())),
+        },
+    }
+}
+
+/// About how many bytes a report takes in the queue.
+fn size_of(report: &SourceReport) -> usize {
+    let rows = match &report.outcome {
+        Ok(Reading::Units { states, files }) => states.len() + files.as_ref().map_or(0, Vec::len),
+        Ok(Reading::Machines { machines }) => machines.len(),
+        Ok(Reading::UnitFiles { files }) => files.len(),
+        Ok(Reading::Registry(registry)) => {
+            registry.states.len() + registry.machines.len() + registry.files.len()
         }
-    }
+        Ok(Reading::Changes { changes, .. }) => changes.len(),
+        Err(_) => 1,
+    };
 
-    /// Sets the lists that differ from the previous registry, and everything else.
-    fn set_registry(&mut self, registry: &RegistrySnapshot, previous: Option<&RegistrySnapshot>) {
-        let differs = |is_same: fn(&RegistrySnapshot, &RegistrySnapshot) -> bool| {
-            !previous.is_some_and(|previous| is_same(previous, registry))
-        };
-
-        self.index = Some(registry.index);
-        self.states = differs(|a, b| a.states == b.states).then(|| registry.states.to_vec());
-        self.machines =
-            differs(|a, b| a.machines == b.machines).then(|| registry.machines.to_vec());
-        self.files = differs(|a, b| a.files == b.files).then(|| registry.files.to_vec());
-
-        self.leader.clone_from(&registry.leader);
-        self.expired.clone_from(&registry.expired);
-        self.overdue = registry
-            .overdue
-            .iter()
-            .map(|(lease, age)| (lease.clone(), rounded_seconds(*age)))
-            .collect();
-    }
-}
-
-/// Writes the queued lines to the file, in a thread of its own.
-struct RecordingWriter {
-    path: PathBuf,
-    lines: WriteQueue<Vec<u8>>,
-}
-
-impl RecordingWriter {
-    fn run(&self, opened: oneshot::Sender<io::Result<()>>) {
-        let result = self.write_until_closed(opened);
-
-        self.lines.abandon();
-        if let Err(error) = result {
-            error!(
-                "the recording {} ends here, the program goes on without it: {error}",
-                self.path.display()
-            );
-        }
-    }
-
-    fn write_until_closed(&self, opened: oneshot::Sender<io::Result<()>>) -> io::Result<()> {
-        let mut file = match OpenOptions::new().create(true).append(true).open(&self.path) {
-            Ok(file) => file,
-            // If the caller does not wait for the result any more, this thread logs the error.
-            Err(error) => return opened.send(Err(error)).or_else(|error| error),
-        };
-        let _ = opened.send(Ok(()));
-
-        while let Some(task) = self.lines.next_task() {
-            match task {
-                WriteTask::Write(line) => file.write_all(&line)?,
-                WriteTask::ReportDropped(polls) => {
-                    warn!(
-                        "the recording {} lacks {polls} polls: \
-                         it could not be written for a while",
-                        self.path.display()
-                    );
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Whether the file can be appended to, or its directory allows to create it.
-fn check_open(path: &Path) -> io::Result<()> {
-    // Without this flag, a pipe that nobody reads would block.
-    let non_blocking = OFlags::NONBLOCK.bits().cast_signed();
-    let opened = OpenOptions::new().append(true).custom_flags(non_blocking).open(path);
-
-    match opened {
-        Ok(_) => Ok(()),
-        Err(error) if error.raw_os_error() == Some(Errno::NXIO.raw_os_error()) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-            let directory = directory.unwrap_or(Path::new("."));
-            Ok(access(directory, Access::WRITE_OK | Access::EXEC_OK)?)
-        }
-        Err(error) => Err(error),
-    }
-}
-
-/// Seconds, to the millisecond.
-fn rounded_seconds(time: Duration) -> f64 {
-    (time.as_secs_f64() * 1000.0).round() / 1000.0
+    (rows + 1) * BYTES_PER_ROW
 }

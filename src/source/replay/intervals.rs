@@ -5,7 +5,6 @@
 use std::time::Duration;
 
 use crate::cluster::{FleetList, ReadSchedule};
-use crate::source::LATE;
 use crate::source::recording::RecordedReport;
 
 /// How often each list was polled in a recording.
@@ -49,15 +48,11 @@ impl RecordedIntervals {
         }
     }
 
-    /// How soon a poll of this list is followed by the next when the recording is played; `None` if
-    /// the list was polled once at most.
-    pub(super) fn schedule(&self, list: FleetList, speed: f64) -> Option<ReadSchedule> {
+    /// How soon a poll of this list is followed by the next one; `None` if the list was polled once
+    /// at most.
+    pub(super) fn schedule(&self, list: FleetList) -> Option<ReadSchedule> {
         let ListIntervals { count, sum, longest, .. } = self.0[list as usize];
-        let played =
-            |recorded: Duration| Duration::try_from_secs_f64(recorded.as_secs_f64() / speed).ok();
-
-        let every = played(sum.checked_div(count)?)?;
-        let within = played(longest)?.checked_add(LATE)?;
-        Some(ReadSchedule { every, within })
+        let every = sum.checked_div(count)?;
+        Some(ReadSchedule::new(every, longest))
     }
 }

@@ -28,6 +28,7 @@ use super::etcd::login::Login;
 use super::etcd::{self, TlsFiles};
 use super::fleetctl::FleetctlConnection;
 use super::polled::Schedule;
+use super::replay::ReplayOptions;
 
 pub(crate) use open::{OpenError, OpenedSource};
 
@@ -87,8 +88,8 @@ pub(crate) struct Options {
     pub(crate) search_path: Option<OsString>,
     pub(crate) demo: bool,
     pub(crate) replay: Option<PathBuf>,
-    /// How many seconds of a recording are played in one second.
-    pub(crate) replay_speed: f64,
+    /// How a recording is played.
+    pub(crate) replay_options: ReplayOptions,
     /// Interval between polls of machines and of unit files; more than zero.
     pub(crate) machine_freq: Duration,
     /// Interval between polls of unit states; more than zero.
@@ -223,7 +224,7 @@ pub(crate) struct Selection {
 #[derive(Clone, Debug, PartialEq)]
 enum Backend {
     Demo { speed: f64 },
-    Replay { path: PathBuf, speed: f64 },
+    Replay { path: PathBuf, options: ReplayOptions },
     Api(Address),
     Etcd(etcd::EtcdSettings),
     Fleetctl { command: String, connection: FleetctlConnection },
@@ -250,7 +251,7 @@ fn decide(options: &Options, facts: SelectionFacts) -> Selection {
         NoApiSocket, Requested,
     };
 
-    let speed = options.replay_speed;
+    let speed = options.replay_options.speed;
     let api = || Backend::Api(options.api.clone());
     let etcd = |endpoints| Backend::Etcd(options.etcd_settings(endpoints));
     let fleetctl = || Backend::Fleetctl {
@@ -260,7 +261,10 @@ fn decide(options: &Options, facts: SelectionFacts) -> Selection {
 
     let (backend, reason) = match options.request() {
         SourceRequest::Demo => (Backend::Demo { speed }, Requested),
-        SourceRequest::Replay(path) => (Backend::Replay { path, speed }, Requested),
+        SourceRequest::Replay(path) => {
+            let options = options.replay_options.clone();
+            (Backend::Replay { path, options }, Requested)
+        }
         SourceRequest::Etcd(endpoints) => (etcd(endpoints), Requested),
         SourceRequest::Api => (api(), Requested),
         SourceRequest::Fleetctl => (fleetctl(), Requested),

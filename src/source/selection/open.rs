@@ -76,8 +76,8 @@ impl Selection {
 
         Ok(match self.backend.clone() {
             Backend::Demo { speed } => OpenedSource::Replay(Box::new(Replay::demo(speed))),
-            Backend::Replay { path, speed } => {
-                OpenedSource::Replay(Box::new(Replay::open(&path, speed)?))
+            Backend::Replay { path, options } => {
+                OpenedSource::Replay(Box::new(Replay::open(&path, &options)?))
             }
             Backend::Api(address) => OpenedSource::Api(Arc::new(Api::new(address)), schedule),
             Backend::Etcd(settings) => OpenedSource::Etcd(EtcdSource::new(settings)?),

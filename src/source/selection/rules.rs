@@ -46,10 +46,13 @@ struct OptionRule {
 
 /// An option without a rule belongs to all sources. A conflict is reported for the option that
 /// comes first here; a conflict with the option `source` is reported for `source`.
-const RULES: [OptionRule; 18] = [
+const RULES: [OptionRule; 21] = [
     rule("demo", Is("true"), DEMO, NONE),
     rule("replay", Any, REPLAY, NONE),
+    rule("from", Any, REPLAY, NONE),
+    rule("to", Any, REPLAY, NONE),
     rule("record", Any, LIVE, NONE),
+    rule("record_keep", Any, LIVE, NONE),
     rule("etcd", Any, ETCD_MEMBERS, NONE),
     rule("fleetctl", Any, FLEETCTL, NONE),
     rule("endpoint", Any, FLEETCTL | ETCD_HOST, NONE),

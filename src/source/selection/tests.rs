@@ -41,8 +41,12 @@ fn demo() -> Backend {
     Backend::Demo { speed: 1.0 }
 }
 
+fn replay_at(speed: f64) -> ReplayOptions {
+    ReplayOptions { speed, from: None, to: None }
+}
+
 fn replay(path: &str) -> Backend {
-    Backend::Replay { path: path.into(), speed: 1.0 }
+    Backend::Replay { path: path.into(), options: replay_at(1.0) }
 }
 
 fn api(address: &str) -> Backend {
@@ -184,7 +188,7 @@ fn a_source_receives_its_options() {
     );
 
     let replay = selected("--replay f --replay-speed 4").backend;
-    assert_eq!(replay, Backend::Replay { path: "f".into(), speed: 4.0 });
+    assert_eq!(replay, Backend::Replay { path: "f".into(), options: replay_at(4.0) });
     assert_eq!(selected("--demo --replay-speed 4").backend, Backend::Demo { speed: 4.0 });
 }
 

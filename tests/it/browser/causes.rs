@@ -128,7 +128,9 @@ async fn a_unit_that_has_just_failed_is_in_the_table_and_no_problem() {
 #[tokio::test]
 async fn a_suspect_source_is_one_cause_and_mutes_those_that_would_follow_from_it() {
     let browser = browser!();
-    let server = Server::replay_with(&suspect(), &["--problem-after", "2"]);
+    let mut recording = suspect();
+    recording.line(&json!({"t": 3, "topic": "machines", "same": true}));
+    let server = Server::replay_with(&recording, &["--problem-after", "2"]);
 
     browser.open(&server.url("")).await;
     browser.until("causes().join() === '+source warning'").await;

@@ -113,5 +113,6 @@ function shownTexts(selector) {
     .filter(Boolean);
   const text = [...lines, "", "labels:", ...labels].join("\n");
   const withoutAges = text.replace(/\b\d+ (s|min|h|d)\b/g, "N s");
-  return withoutAges.replace(/\b\d\d:\d\d:\d\d\b/g, "TIME");
+  const withoutTimes = withoutAges.replace(/\b\d\d:\d\d:\d\d\b/g, "TIME");
+  return withoutTimes.replace(/\b\d:\d\d of\b/g, "TIME of");
 }

@@ -59,8 +59,10 @@ fn polled() -> MonitorReplay {
         let took = Duration::from_millis(10);
         polls.push(RecordedReport {
             at: seconds(at),
+            time: None,
             took,
             lists: list.alone(),
+            schedule: None,
             outcome: Ok(reading),
         });
     };

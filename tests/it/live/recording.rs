@@ -238,9 +238,8 @@ fn first_poll(before: &RecordedReport, start: Duration) -> Option<RecordedReport
 
     Some(RecordedReport {
         at: start,
-        took: before.took,
-        lists: before.lists,
         outcome: Ok(Reading::Registry(registry)),
+        ..before.clone()
     })
 }
 
@@ -402,7 +401,14 @@ pub fn polled(registry: &[RecordedReport], start: Duration) -> Vec<RecordedRepor
             }
             rows = Some(listed);
         }
-        polls.push(RecordedReport { at, took, lists: list.alone(), outcome });
+        polls.push(RecordedReport {
+            at,
+            time: None,
+            took,
+            lists: list.alone(),
+            schedule: None,
+            outcome,
+        });
     }
 }
 

@@ -182,6 +182,19 @@ fn ages_go_by_the_clock_of_the_server() {
 }
 
 #[test]
+fn ages_at_a_recording_go_by_its_clock() {
+    for (rate, expected) in [(60.0, 3_605_000), (0.0, 5_000)] {
+        let start = Instant::now();
+        let mut model = model(vec![message(json!({"type": "status", "revision": 1,
+            "health": {"state": "ok", "time": 5_000, "replay": {"rate": rate, "clock": true}}}))]);
+
+        model.set_now(start + Duration::from_secs(60));
+        let now = model.server_now();
+        assert!(now <= expected && now + 60_000 > expected, "{now}");
+    }
+}
+
+#[test]
 fn a_lost_connection_is_known_with_its_reason_and_the_next_attempt() {
     let mut model = model(vec![units(&[("a", "ok")])]);
     model.disconnect("the server closed it".to_owned(), Duration::from_secs(3));
