@@ -63,6 +63,7 @@ mod logs;
 pub mod metrics;
 mod net;
 pub mod notify;
+mod peers;
 pub mod problems;
 pub mod report;
 mod saved_state;

@@ -43,6 +43,7 @@ impl Daemon {
         loop {
             tokio::select! {
                 event = self.source.next() => self.handle(event)?,
+                history = self.peers.next() => self.add_peer_history(history),
                 signal = signals.next() => match signal {
                     ProcessSignal::Stop(name) => {
                         info!("{name}: stopping");
@@ -124,6 +125,7 @@ impl Daemon {
 
         self.has_reported = true;
         self.publish(&transitions, read);
+        self.merge_peer_histories();
         self.log_initial_problems();
         Ok(())
     }

@@ -88,16 +88,21 @@ impl OpenProblem {
 impl ProblemTracker {
     /// A tracker that has seen nothing yet.
     pub fn new(delays: ProblemDelays) -> Self {
-        Self { delays, ..Self::default() }
+        Self {
+            delays,
+            // So that a problem can have been opened before the clock was.
+            clock: TrustedClock::starting_at(JOIN),
+            ..Self::default()
+        }
     }
 
     /// Goes on with problems that were open when they were saved. They keep their IDs, and are
     /// closed only if they are over.
     pub fn restore(&mut self, saved: &[SavedProblem], now: Moment) {
-        // So that a problem can have been opened before the clock was.
-        self.clock = TrustedClock::starting_at(JOIN);
         let clock = self.clock.time();
-        self.restored = (!saved.is_empty()).then_some(clock);
+        if !saved.is_empty() {
+            self.restored = Some(clock);
+        }
 
         let mut in_order: Vec<&SavedProblem> = saved.iter().collect();
         in_order.sort_by_key(|saved| saved.opened());
@@ -111,6 +116,38 @@ impl ProblemTracker {
                 saved_rows: Some(saved.rows.iter().cloned().collect()),
             });
         }
+    }
+
+    /// Goes on with problems that are open in another monitor, as far as there is such trouble here:
+    /// something has been wrong for as long as the other one knows, and this one has no problem
+    /// about it yet. They keep their IDs. Returns how many there are.
+    pub fn learn(&mut self, peer: &[SavedProblem], view: &View, now: Moment) -> usize {
+        let is_new = |saved: &&SavedProblem| {
+            !self
+                .open
+                .iter()
+                .any(|open| open.problem.id == saved.id || open.cause().is_same(&saved.cause))
+        };
+        let mut new: Vec<SavedProblem> = Vec::new();
+        for saved in peer.iter().filter(is_new).filter(|saved| saved.is_in(view)) {
+            if !new
+                .iter()
+                .any(|other| other.id == saved.id || other.cause.is_same(&saved.cause))
+            {
+                new.push(saved.clone());
+            }
+        }
+
+        let members: HashSet<RowKey> =
+            self.open.iter().flat_map(|open| open.rows.iter().cloned()).collect();
+        for saved in &mut new {
+            saved.rows.retain(|key| !members.contains(key));
+        }
+        new.retain(|saved| {
+            matches!(saved.cause, ProblemCause::Machine { .. }) || !saved.rows.is_empty()
+        });
+        self.restore(&new, now);
+        new.len()
     }
 
     /// Sets how long a verdict has to last from now on. Open problems stay open.

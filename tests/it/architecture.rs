@@ -39,7 +39,10 @@ const MAY_USE: [(&str, &[&str]); 26] = [
     ("logs", &["escapes", "metrics", "net"]),
     ("metrics", &["cluster", "feed", "problems"]),
     ("net", &[]),
-    ("notify", &["append_log", "cluster", "metrics", "net", "problems", "utc", "write_queue"]),
+    (
+        "notify",
+        &["append_log", "cluster", "metrics", "net", "problems", "utc", "write_queue"],
+    ),
     ("output", &[]),
     ("problems", &["cluster"]),
     ("report", &["actions", "utc"]),

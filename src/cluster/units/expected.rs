@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::super::context::RowContext;
 use super::super::machine_life::MachinePresence;
 use super::super::model::{MachineId, Moment, Text, UnitFile, UnitName, UnitState};
+use super::super::peer::PeerUnit;
 use super::super::requirements::{RequirementsMatch, match_requirements};
 use super::super::saved::{SavedRow, SavedRowKind};
 use super::super::verdict::{ExpectedFacts, Verdict, judge_expected};
@@ -97,6 +98,12 @@ impl ExpectedRow {
 
         let kind = SavedRowKind::Expected { listed: self.listed };
         self.display.saved(state, self.appeared, kind)
+    }
+
+    /// Learns since when it has been as it is, if another monitor knows that better of a row that no
+    /// machine has reported. Returns whether it does.
+    pub(crate) fn learn(&mut self, peer: &PeerUnit, now: Moment) -> bool {
+        peer.state().active.is_none() && self.display.learn(peer, now)
     }
 
     pub(crate) fn appeared(&self) -> Moment {

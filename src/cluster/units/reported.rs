@@ -11,6 +11,7 @@ use super::super::desired::DesiredPlacement;
 use super::super::machine_life::{MachinePresence, MachineStanding};
 use super::super::machines::Machines;
 use super::super::model::{MachineId, Moment, UnitState};
+use super::super::peer::PeerUnit;
 use super::super::report::{Absence, ReportStatus};
 use super::super::saved::{SavedAbsence, SavedReport, SavedRow, SavedRowKind};
 use super::super::saved_time::SavedTime;
@@ -105,6 +106,12 @@ impl ReportedRow {
 
         self.display
             .saved(self.state.clone(), self.appeared, SavedRowKind::Reported(kind))
+    }
+
+    /// Learns since when it has been as it is, if another monitor knows that better of the same
+    /// state. Returns whether it does.
+    pub(crate) fn learn(&mut self, peer: &PeerUnit, now: Moment) -> bool {
+        self.state.is_same_state(&peer.state()) && self.display.learn(peer, now)
     }
 
     pub(crate) fn appeared(&self) -> Moment {

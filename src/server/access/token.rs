@@ -6,6 +6,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use hyper::header::HeaderValue;
 use subtle::ConstantTimeEq;
 
 /// The secret. `Debug` does not print it.
@@ -64,6 +65,14 @@ impl Token {
         };
         let text = std::fs::read(path).map_err(|error| unreadable(path, error))?;
         Self::parse(&text, path).map(Some)
+    }
+
+    /// The header `Authorization` for a server that requires this token.
+    pub(crate) fn authorization(&self) -> HeaderValue {
+        let value = [b"Bearer ", &*self.0].concat();
+        let mut value = HeaderValue::from_bytes(&value).expect("a token is visible ASCII");
+        value.set_sensitive(true);
+        value
     }
 
     pub(super) fn parse(text: &[u8], path: &Path) -> Result<Self, TokenError> {
