@@ -343,7 +343,7 @@ fn load_over(
     let grace = values.with_default("grace", parse::seconds_or_off);
     let keep_lost = values.with_default("keep_lost", parse::seconds_or_off);
     let history = values.with_default("history", parse::seconds_or_off);
-    let history_from = values.list("history_from", |items| parse::each(items, parse::post_target));
+    let history_from = values.list("history_from", |items| parse::each(items, parse::monitor_url));
     let history_token_file = values.optional("history_token_file", parse::path);
     let demo = values.with_default("demo", parse::switch);
     let record = values.optional("record", parse::path);

@@ -216,6 +216,11 @@ impl Machines {
         self.records.is_empty()
     }
 
+    /// Whether other machines are known, and not this one: it is not in the cluster.
+    pub(crate) fn is_unknown(&self, id: &MachineId) -> bool {
+        !self.records.is_empty() && !self.records.contains_key(id)
+    }
+
     pub(crate) fn get(&self, id: &MachineId) -> Option<&Machine> {
         self.records.get(id).map(|record| &record.machine)
     }

@@ -42,6 +42,8 @@ pub(crate) struct PeerUnit {
     active: Option<Text>,
     sub: Option<Text>,
     hash: Option<Text>,
+    #[serde(default, deserialize_with = "some_milliseconds")]
+    stale_since: Option<SystemTime>,
     verdict: Verdict,
     #[serde(deserialize_with = "milliseconds")]
     verdict_since: SystemTime,
@@ -131,6 +133,11 @@ impl PeerUnit {
         (self.unit.clone(), self.machine.clone())
     }
 
+    /// Whether it is in its state now, as opposed to a state that is only the last known one.
+    pub(crate) fn is_current(&self) -> bool {
+        self.stale_since.is_none()
+    }
+
     pub(crate) fn verdict(&self) -> Verdict {
         self.verdict
     }
@@ -158,7 +165,7 @@ impl PeerUnit {
 
     fn saved_as_lost(&self, lost: SystemTime) -> SavedRow {
         let absence = SavedAbsence {
-            since: SavedTime(lost),
+            since: SavedTime(self.stale_since.unwrap_or(lost)),
             absence: Absence::Unlisted,
             confirmed: true,
         };

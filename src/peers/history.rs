@@ -151,3 +151,116 @@ impl SharedHistory {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const NOW: u64 = 1_700_000_000_000;
+
+    fn time(milliseconds: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_millis(milliseconds)
+    }
+
+    /// What another monitor sends, and this one would accept.
+    fn answer() -> Value {
+        let machine = json!({"machine": "m1", "since": NOW - 5000, "since_seen": false});
+        json!({
+            "epoch": "other", "now": NOW, "interval": 10.0, "complete_since": NOW - 60_000,
+            "incomplete": [{"unit": "a.service", "machine": "m1", "until": NOW - 30_000}],
+            "machines": [machine], "units": [], "problems": [],
+            "events": [{"time": NOW - 1000, "event": "machine_lost", "machine": "m2"}],
+        })
+    }
+
+    fn usable(answer: &Value) -> Result<UsableHistory, UnusableHistory> {
+        let id = MachineId::from("m1");
+        let own = OwnKnowledge {
+            epoch: "own",
+            machines: BTreeSet::from([&id]),
+            interval: Duration::from_secs(10),
+            now: time(NOW),
+        };
+        SharedHistory::parse(answer.to_string().as_bytes())
+            .unwrap()
+            .usable(&own)
+    }
+
+    fn with(key: &str, value: Value) -> Value {
+        let mut answer = answer();
+        answer[key] = value;
+        answer
+    }
+
+    #[test]
+    fn an_answer_of_the_same_cluster_can_be_used() {
+        let UsableHistory { cluster, problems, events } = usable(&answer()).unwrap();
+        assert_eq!(cluster.machine_ids().count(), 1);
+        assert!(problems.is_empty());
+        assert_eq!(events.events.len(), 1);
+        assert_eq!(events.complete, (time(NOW - 60_000), time(NOW)));
+        assert_eq!(events.incomplete[0].2, time(NOW - 30_000));
+        assert_eq!(events.tolerance, Duration::from_secs(25), "both intervals and the reaction");
+    }
+
+    #[test]
+    fn an_answer_that_cannot_be_used_says_why() {
+        let refused = |key, value| usable(&with(key, value)).unwrap_err();
+        assert_eq!(refused("epoch", json!("own")), UnusableHistory::Itself);
+        assert_eq!(refused("machines", json!([])), UnusableHistory::OtherCluster);
+        for now in [NOW - 61_000, NOW + 61_000] {
+            let difference = Duration::from_secs(61);
+            assert_eq!(refused("now", json!(now)), UnusableHistory::OtherTime(difference));
+        }
+    }
+
+    #[test]
+    fn nothing_from_the_future_is_used() {
+        let late = NOW + 1;
+        let event = json!({"time": late, "event": "machine_lost", "machine": "m2"});
+        assert!(
+            usable(&with("events", json!([event])))
+                .unwrap()
+                .events
+                .events
+                .is_empty()
+        );
+
+        let problem = |since: u64, opened: u64, id: &str| {
+            json!([{
+                "id": id, "since": since, "since_seen": true, "opened": opened, "units": [],
+                "cause": {"machine": {"trouble": "lost", "machine": {"id": "m2", "ip": null}}},
+            }])
+        };
+        let id = "0123456789abcdef";
+        let problems = |problem| usable(&with("problems", problem)).unwrap().problems.len();
+        assert_eq!(problems(problem(NOW - 2, NOW - 1, id)), 1);
+        assert_eq!(problems(problem(NOW - 2, late, id)), 0);
+        assert_eq!(problems(problem(NOW - 1, NOW - 2, id)), 0);
+        assert_eq!(problems(problem(NOW - 2, NOW - 1, "../../etc")), 0);
+
+        let future = with("complete_since", json!(late));
+        assert_eq!(usable(&future).unwrap().events.complete, (time(NOW), time(NOW)));
+    }
+
+    #[test]
+    fn an_interval_that_is_no_time_does_not_make_events_the_same() {
+        for interval in [json!(-1.0), json!(1e300)] {
+            let tolerance = usable(&with("interval", interval)).unwrap().events.tolerance;
+            assert!(tolerance <= Duration::from_secs(15) + MAX_INTERVAL, "{tolerance:?}");
+        }
+    }
+
+    #[test]
+    fn a_list_that_is_too_long_is_refused() {
+        let item = json!({"until": 1});
+        for (count, is_accepted) in [(MAX_EVENTS, true), (MAX_EVENTS + 1, false)] {
+            let answer = with("incomplete", json!(vec![item.clone(); count])).to_string();
+            assert_eq!(SharedHistory::parse(answer.as_bytes()).is_ok(), is_accepted, "{count}");
+        }
+    }
+}

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use hyper::StatusCode;
 use hyper::header::HeaderValue;
+use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, sleep};
@@ -146,11 +147,30 @@ impl PeerError {
         }
     }
 
+    /// What failed, in one sentence. Of a refusal by a fleet-monitor, its own words.
+    fn reason(&self) -> String {
+        #[derive(Deserialize)]
+        struct Refusal {
+            error: RefusalText,
+        }
+        #[derive(Deserialize)]
+        struct RefusalText {
+            message: String,
+        }
+
+        if let PeerError::Fetch(FetchFailure::Status { status, message }) = self
+            && let Ok(refusal) = serde_json::from_str::<Refusal>(message)
+        {
+            return format!("answered {status}: {}", refusal.error.message);
+        }
+        self.to_string()
+    }
+
     /// What to do about it, as the end of a sentence.
     fn advice(&self) -> &'static str {
         match self {
             PeerError::Fetch(FetchFailure::Status { status, .. }) => match status.as_u16() {
-                401 => "; its token is in --history-token-file, or is the one of --token-file",
+                401 => "; set its token with --history-token-file",
                 403 => "; its --allowed-hosts has to contain this name",
                 404 => "; does it keep a history (--history), and is it of this version?",
                 300..=399 => "; redirects are not followed",
@@ -177,7 +197,9 @@ impl Peer {
 
             let target = &self.target;
             let advice = error.advice();
-            if !error.may_pass() {
+            let may_pass = error.may_pass();
+            let error = error.reason();
+            if !may_pass {
                 warn!("no history from {target}: {error}{advice}; it is not asked again");
                 return None;
             }

@@ -297,15 +297,15 @@ mod tests {
     }
 
     #[test]
-    fn a_history_is_that_of_a_unit_or_of_a_machine() {
+    fn a_history_is_that_of_a_unit_of_a_machine_or_all_of_it() {
         let parsed = |query| history_query(query).unwrap();
-        assert_eq!(parsed("unit=a%40b.service"), HistoryQuery::Unit("a@b.service".into()));
-        assert_eq!(parsed("machine=m&token=t"), HistoryQuery::Machine("m".into()));
+        assert_eq!(parsed("unit=a%40b.service"), Some(HistoryQuery::Unit("a@b.service".into())));
+        assert_eq!(parsed("machine=m&token=t"), Some(HistoryQuery::Machine("m".into())));
         let on = HistoryQuery::UnitOn("a.service".into(), "m".into());
-        assert_eq!(parsed("machine=m&unit=a.service"), on);
+        assert_eq!(parsed("machine=m&unit=a.service"), Some(on));
+        assert_eq!(parsed("token=t"), None);
 
         for (query, named) in [
-            ("", "unit="),
             ("unit=", "unit=\"\""),
             ("unit=a&machine=", "machine=\"\""),
             ("unit=a&filter=b", "\"filter\""),

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// For each module of the crate, the others that it may use. [`daemon`](fleet_monitor::daemon) may
 /// use all.
-const MAY_USE: [(&str, &[&str]); 26] = [
+const MAY_USE: [(&str, &[&str]); 27] = [
     ("actions", &["net"]),
     ("append_log", &[]),
     ("cli", &[]),
@@ -44,6 +44,7 @@ const MAY_USE: [(&str, &[&str]); 26] = [
         &["append_log", "cluster", "metrics", "net", "problems", "utc", "write_queue"],
     ),
     ("output", &[]),
+    ("peers", &["cluster", "feed", "net", "problems"]),
     ("problems", &["cluster"]),
     ("report", &["actions", "utc"]),
     ("saved_state", &["append_log", "cluster", "feed", "problems"]),
@@ -76,6 +77,7 @@ const STAY_IN: [(&str, &[&str]); 20] = [
             "client/server_options",
             "logs/journal",
             "net/http",
+            "peers",
             "server",
             "source/api",
             "source/etcd",

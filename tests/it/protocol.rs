@@ -316,6 +316,11 @@ fn history(published: &Publication, now: Moment) -> Value {
     serde_json::from_slice(&body.json).unwrap()
 }
 
+/// The answer of `/v2/history` for another monitor.
+fn shared_history(published: &Publication, now: Moment) -> Value {
+    serde_json::from_slice(&published.shared_history(now).expect("a history")).unwrap()
+}
+
 fn publication(publisher: &Publisher) -> Arc<Publication> {
     publisher.subscribe().borrow().clone()
 }
@@ -536,6 +541,7 @@ fn the_tables_of_keys_are_complete() {
     for (name, keys) in [
         ("state", keys(&[&state])),
         ("history", keys(&[&history(&published, begun)])),
+        ("shared history", keys(&[&shared_history(&published, begun)])),
         ("health", keys(&[health])),
         ("topic", keys(&topics)),
         ("unit", keys(&rows("units"))),

@@ -130,6 +130,11 @@ impl RowDisplay {
         self.state_since
     }
 
+    /// Whether this process saw the state begin. If not, it was there at the first reading.
+    pub(crate) fn state_since_seen(&self) -> bool {
+        self.state_since_seen
+    }
+
     pub(crate) fn shows(&self, verdict: Verdict) -> bool {
         self.verdict.is_some_and(|shown| shown.verdict == verdict)
     }

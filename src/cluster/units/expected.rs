@@ -134,13 +134,20 @@ impl ExpectedRow {
             && !context.retention.passes_through()
             && context.at.instant < wait_ends;
 
+        let machine_is_unknown = machine.is_some_and(|id| context.machines.is_unknown(id));
+        let machine_is_lost = machine.is_some_and(|id| {
+            matches!(context.machines.presence(id), Some(MachinePresence::Lost { .. }))
+        });
+        // A target that was not in the cluster when it was first read had left before. Later, a
+        // target may be known before its machine is.
+        let was_lost_before = machine_is_unknown && !self.display.state_since_seen();
+        let is_early = is_waiting || self.may_be_reported(machine, file, context);
+
         let (verdict, reason) = judge_expected(&ExpectedFacts {
             file: file.map(|file| &**file),
             machine: machine.map(|id| context.machines.display_name(id)),
-            machine_is_lost: machine.is_some_and(|id| {
-                matches!(context.machines.presence(id), Some(MachinePresence::Lost { .. }))
-            }),
-            is_early: is_waiting || self.may_be_reported(machine, file, context),
+            machine_is_lost: machine_is_lost || machine_is_unknown,
+            is_early: is_early && !was_lost_before,
             fits_no_machine: file.is_some_and(|file| fits_no_machine(file, context)),
         });
 
