@@ -100,8 +100,8 @@ impl Publisher {
     }
 
     /// Merges what another monitor has seen. `events` are those of its events that are not known
-    /// here, numbered. Nothing is merged before all lists have been read. Clients that are connected
-    /// already get everything anew.
+    /// here, numbered. Nothing is merged before all lists have been read. Clients that are
+    /// connected already get everything anew.
     pub(crate) fn merge_events(&mut self, peer: &PeerEvents, events: &[Arc<Transition>]) {
         let last = self.last();
         let Some(start) = last.health.events_since else {

@@ -17,8 +17,8 @@ use crate::problems::{PeerProblem, SavedProblem};
 
 /// How far the clocks of two monitors may be apart. Fleet's machines have NTP.
 const MAX_CLOCK_DIFFERENCE: Duration = Duration::from_secs(60);
-/// Two monitors may need longer for the same than their poll intervals: a poll takes its time, and a
-/// machine is missing for some seconds before it is lost.
+/// Two monitors may need longer for the same than their poll intervals: a poll takes its time, and
+/// a machine is missing for some seconds before it is lost.
 const REACTION: Duration = Duration::from_secs(5);
 /// The longest interval of another monitor that is believed.
 const MAX_INTERVAL: Duration = Duration::from_secs(600);
@@ -96,7 +96,7 @@ pub(crate) enum UnusableHistory {
     #[error("it watches another cluster: none of its machines is in this one")]
     OtherCluster,
     /// The clocks differ.
-    #[error("its clock differs by {} s from that of this host: does NTP run on both?", .0.as_secs())]
+    #[error("its clock and that of this host differ by {} s: is there NTP?", .0.as_secs())]
     OtherTime(Duration),
 }
 

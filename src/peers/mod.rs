@@ -1,10 +1,10 @@
-//! Other monitors of the same cluster: each is asked for its history once, at the start, so that the
-//! history outlives the machine of a monitor.
+//! Other monitors of the same cluster: each is asked for its history once, at the start, so that
+//! the history outlives the machine of a monitor.
 //!
 //! It does not know what becomes of an answer. One task asks each of them, and tries again until
-//! there is an answer. So a monitor that hangs delays nothing: what it knows is merged when it comes.
-//! An answer is input of a stranger: its size and the time for it are bounded, and [`history`] checks
-//! what is in it.
+//! there is an answer. So a monitor that hangs delays nothing: what it knows is merged when it
+//! comes. An answer is input of a stranger: its size and the time for it are bounded, and
+//! [`history`] checks what is in it.
 
 mod history;
 
@@ -150,16 +150,16 @@ impl PeerError {
     /// What failed, in one sentence. Of a refusal by a fleet-monitor, its own words.
     fn reason(&self) -> String {
         #[derive(Deserialize)]
-        struct Refusal {
-            error: RefusalText,
+        struct PeerRefusal {
+            error: PeerRefusalText,
         }
         #[derive(Deserialize)]
-        struct RefusalText {
+        struct PeerRefusalText {
             message: String,
         }
 
         if let PeerError::Fetch(FetchFailure::Status { status, message }) = self
-            && let Ok(refusal) = serde_json::from_str::<Refusal>(message)
+            && let Ok(refusal) = serde_json::from_str::<PeerRefusal>(message)
         {
             return format!("answered {status}: {}", refusal.error.message);
         }

@@ -1,13 +1,14 @@
-//! An open problem as another monitor sends it.
+//! An open problem as another monitor sends it, and which of its problems go on here.
 //!
-//! It does not know whether this one has it too.
+//! It does not know what has become of them.
 
+use std::collections::HashSet;
 use std::time::SystemTime;
 
 use serde::Deserialize;
 
 use super::{ProblemCause, SavedProblem};
-use crate::cluster::{MachineId, RowKey, SavedTime, Text, UnitName, bounded, milliseconds};
+use crate::cluster::{MachineId, RowKey, SavedTime, Text, UnitName, View, bounded, milliseconds};
 
 /// How many units of a problem are accepted.
 const MAX_UNITS: usize = 100_000;
@@ -56,4 +57,31 @@ impl PeerProblem {
             rows: self.units.into_iter().map(row).collect(),
         })
     }
+}
+
+/// The problems of another monitor that go on here: something is wrong here too, and no open
+/// problem is about it.
+pub(super) fn learned(
+    peer: &[SavedProblem],
+    open: &[SavedProblem],
+    view: &View,
+) -> Vec<SavedProblem> {
+    let members: HashSet<&RowKey> = open.iter().flat_map(|open| &open.rows).collect();
+    let mut learned: Vec<SavedProblem> = Vec::new();
+
+    for problem in peer.iter().filter(|problem| problem.is_in(view)) {
+        let is_same =
+            |other: &SavedProblem| other.id == problem.id || other.cause.is_same(&problem.cause);
+        if open.iter().chain(&learned).any(is_same) {
+            continue;
+        }
+
+        let mut problem = problem.clone();
+        problem.rows.retain(|key| !members.contains(key));
+        let is_of_machine = matches!(problem.cause, ProblemCause::Machine { .. });
+        if is_of_machine || !problem.rows.is_empty() {
+            learned.push(problem);
+        }
+    }
+    learned
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::grouping::group;
+use super::peer::learned;
 use super::wrong_rows::{
     Reliance, TrustedClock, TrustedTime, WrongRow, WrongRows, find_row, row_key,
 };
@@ -118,36 +119,19 @@ impl ProblemTracker {
         }
     }
 
-    /// Goes on with problems that are open in another monitor, as far as there is such trouble here:
-    /// something has been wrong for as long as the other one knows, and this one has no problem
-    /// about it yet. They keep their IDs. Returns how many there are.
+    /// Goes on with problems that are open in another monitor, as far as there is such trouble
+    /// here: something has been wrong for as long as the other one knows, and this one has no
+    /// problem about it yet. They keep their IDs. Returns how many there are.
     pub fn learn(&mut self, peer: &[SavedProblem], view: &View, now: Moment) -> usize {
-        let is_new = |saved: &&SavedProblem| {
-            !self
-                .open
-                .iter()
-                .any(|open| open.problem.id == saved.id || open.cause().is_same(&saved.cause))
-        };
-        let mut new: Vec<SavedProblem> = Vec::new();
-        for saved in peer.iter().filter(is_new).filter(|saved| saved.is_in(view)) {
-            if !new
-                .iter()
-                .any(|other| other.id == saved.id || other.cause.is_same(&saved.cause))
-            {
-                new.push(saved.clone());
-            }
-        }
+        let open: Vec<SavedProblem> = self
+            .open
+            .iter()
+            .map(|open| SavedProblem::from(&*open.problem))
+            .collect();
+        let learned = learned(peer, &open, view);
 
-        let members: HashSet<RowKey> =
-            self.open.iter().flat_map(|open| open.rows.iter().cloned()).collect();
-        for saved in &mut new {
-            saved.rows.retain(|key| !members.contains(key));
-        }
-        new.retain(|saved| {
-            matches!(saved.cause, ProblemCause::Machine { .. }) || !saved.rows.is_empty()
-        });
-        self.restore(&new, now);
-        new.len()
+        self.restore(&learned, now);
+        learned.len()
     }
 
     /// Sets how long a verdict has to last from now on. Open problems stay open.

@@ -114,8 +114,8 @@ impl Route {
 /// # Errors
 ///
 /// 400 if the query of a list, of the state or of a history is wrong. 404 for the history of what
-/// is not there, or if none is kept. 503 for a list or a whole history that has not been read yet, or if the memory
-/// budget for filters is exhausted. For a unit file, see [`unit_file::content`].
+/// is not there, or if none is kept. 503 for a list or a whole history that has not been read yet,
+/// or if the memory budget for filters is exhausted. For a unit file, see [`unit_file::content`].
 pub(super) async fn content(
     context: &ServerContext,
     settings: &ServerSettings,

@@ -206,12 +206,17 @@ fn the_configuration_file_shows_every_option_as_it_is_by_default() {
         .filter_map(|line| line.strip_prefix("# Example: "))
         .collect();
     assert_eq!(shown.len() + examples.len(), by_default.len());
-    // The options for TLS to etcd are only valid together, and so are those for a webhook.
+    // The options for TLS to etcd are only valid together, and so are those for a webhook and for
+    // other monitors.
     let (etcd, others): (Vec<&str>, Vec<&str>) =
         examples.into_iter().partition(|line| line.starts_with("etcd"));
     let (webhook, others): (Vec<&str>, Vec<&str>) =
         others.into_iter().partition(|line| line.starts_with("webhook"));
-    let together = [etcd.join("\n"), webhook.join("\n")];
+    let (peers, others): (Vec<&str>, Vec<&str>) =
+        others.into_iter().partition(|line| line.starts_with("history"));
+    let others_of_peers = ["history_from = [\"http://core-02:8989\"]"];
+    let peers = [&others_of_peers[..], &peers].concat();
+    let together = [etcd.join("\n"), webhook.join("\n"), peers.join("\n")];
     for example in others.iter().map(|line| (*line).to_owned()).chain(together) {
         let set = settings(&example);
         assert!(

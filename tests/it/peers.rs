@@ -75,8 +75,8 @@ fn milliseconds(time: SystemTime) -> u64 {
     u64::try_from(time.duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
 }
 
-/// A fleet that has lost machine 2 and had a unit that failed and runs again, and a monitor that has
-/// seen it.
+/// A fleet that has lost machine 2 and had a unit that failed and runs again, and a monitor that
+/// has seen it.
 async fn with_history() -> (Fleet, Daemon) {
     let fleet = Fleet::new();
     for number in 0..12 {
@@ -104,6 +104,13 @@ async fn two_monitors_have_one_history_when_one_is_killed_with_its_machine() {
     first.kill().await;
     fleet.lose(1);
     second.nth_event(2, "machine_lost").await;
+    let has_problem_of_first = |state: &Value| {
+        let machines = problems(state)
+            .into_values()
+            .map(|problem| problem["machine"].clone());
+        machines.filter(|id| *id == machine(1)).count() == 1 && has_two_problems(state)
+    };
+    until(&second, "a problem with machine 1", has_problem_of_first).await;
     let (_, third) = merged(&fleet, &[&second]).await;
 
     let expected = state(&second).await;

@@ -76,8 +76,8 @@ impl RowDisplay {
         }
     }
 
-    /// Learns since when the state and the verdict have been the same, if another monitor knows that
-    /// better of the same state. Returns whether it does.
+    /// Learns since when the state and the verdict have been the same, if another monitor knows
+    /// that better of the same state. Returns whether it does.
     pub(crate) fn learn(&mut self, peer: &PeerUnit, now: Moment) -> bool {
         let state = KnownSince { time: self.state_since.wall, is_seen: self.state_since_seen };
         let learns_state = state.is_improved_by(peer.since());

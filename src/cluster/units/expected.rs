@@ -100,8 +100,8 @@ impl ExpectedRow {
         self.display.saved(state, self.appeared, kind)
     }
 
-    /// Learns since when it has been as it is, if another monitor knows that better of a row that no
-    /// machine has reported. Returns whether it does.
+    /// Learns since when it has been as it is, if another monitor knows that better of a row that
+    /// no machine has reported. Returns whether it does.
     pub(crate) fn learn(&mut self, peer: &PeerUnit, now: Moment) -> bool {
         peer.state().active.is_none() && self.display.learn(peer, now)
     }

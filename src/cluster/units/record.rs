@@ -40,8 +40,8 @@ impl UnitRecord {
         }
     }
 
-    /// Learns since when it has been as it is, if another monitor knows that better. Returns whether
-    /// it does.
+    /// Learns since when it has been as it is, if another monitor knows that better. Returns
+    /// whether it does.
     pub(crate) fn learn(&mut self, peer: &PeerUnit, now: Moment) -> bool {
         match self {
             UnitRecord::Expected(row) => row.learn(peer, now),
