@@ -43,7 +43,8 @@ pub(in crate::feed) fn history(
     let complete_since = noticed_since.max(found.dropped.filter(|_| dropped));
 
     let count = found.events.len();
-    let newest = found.events.last().map_or(0, |transition| transition.number);
+    let numbers = found.events.iter().map(|transition| transition.number);
+    let newest = numbers.max().unwrap_or(0);
     let since = complete_since.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     let since = since.unwrap_or_default().as_millis();
 
