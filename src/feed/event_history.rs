@@ -7,8 +7,8 @@
 //! Memory is bounded in total ([`MAX_BYTES`]). If it is short, each ring becomes shorter. For each
 //! ring it is known from when on it is complete.
 //!
-//! What another monitor has seen is merged into it ([`PeerEvents`]), as what the program that ran
-//! before has saved.
+//! What another monitor has seen is merged into it, like what the program that ran before has
+//! saved.
 //!
 //! It does not know who asks, and time is passed in.
 

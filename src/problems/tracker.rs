@@ -101,9 +101,7 @@ impl ProblemTracker {
     /// closed only if they are over.
     pub fn restore(&mut self, saved: &[SavedProblem], now: Moment) {
         let clock = self.clock.time();
-        if !saved.is_empty() {
-            self.restored = Some(clock);
-        }
+        self.restored = (!saved.is_empty()).then_some(clock).or(self.restored);
 
         let mut in_order: Vec<&SavedProblem> = saved.iter().collect();
         in_order.sort_by_key(|saved| saved.opened());
@@ -123,12 +121,8 @@ impl ProblemTracker {
     /// here: something has been wrong for as long as the other one knows, and this one has no
     /// problem about it yet. They keep their IDs. Returns how many there are.
     pub fn learn(&mut self, peer: &[SavedProblem], view: &View, now: Moment) -> usize {
-        let open: Vec<SavedProblem> = self
-            .open
-            .iter()
-            .map(|open| SavedProblem::from(&*open.problem))
-            .collect();
-        let learned = learned(peer, &open, view);
+        let open = self.open.iter().map(|open| SavedProblem::from(&*open.problem));
+        let learned = learned(peer, &open.collect::<Vec<_>>(), view);
 
         self.restore(&learned, now);
         learned.len()
