@@ -18,7 +18,7 @@ use fleet_monitor::config;
 const NOT_IN_THE_FILE: [&str; 5] = ["config", "check_config", "env_file", "help", "version"];
 
 /// Examples for options without a default.
-const EXAMPLES: [(&str, &str); 24] = [
+const EXAMPLES: [(&str, &str); 25] = [
     ("fleetctl", "/opt/bin/fleetctl"),
     ("endpoint", "172.17.8.101"),
     ("tunnel", "bastion.example.com"),
@@ -29,6 +29,7 @@ const EXAMPLES: [(&str, &str); 24] = [
     ("etcd_key", "/etc/ssl/etcd/fleet-monitor-key.pem"),
     ("etcd_user", "fleet-monitor"),
     ("etcd_password_file", "/etc/fleet-monitor.etcd-password"),
+    ("history_token_file", "/etc/fleet-monitor.history-token"),
     ("record", "/var/lib/fleet-monitor/recording"),
     ("record_keep", "24h,1GiB"),
     ("replay", "/var/lib/fleet-monitor/recording"),

@@ -130,6 +130,15 @@ pub struct Cli {
     #[arg(long, value_name = "SECONDS", help_heading = SOURCE)]
     pub history: Option<String>,
 
+    /// Other monitors of the same cluster to ask for their history at the start, as
+    /// http://HOST:8989; this one itself may be among them [default: none]
+    #[arg(long, value_name = "LIST", help_heading = SOURCE)]
+    pub history_from: Option<String>,
+
+    /// File with the token of these monitors [default: the token of --token-file]
+    #[arg(long, value_name = "FILE", help_heading = SOURCE)]
+    pub history_token_file: Option<String>,
+
     /// Play the built-in recording of a real cluster, in a loop
     #[arg(long, num_args = 0, default_missing_value = "true", help_heading = SOURCE)]
     pub demo: Option<bool>,

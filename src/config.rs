@@ -64,6 +64,10 @@ pub struct Config {
     /// How long the events of a unit or machine are kept after it is gone. Zero: the events of
     /// single units and machines are not kept.
     pub history: Duration,
+    /// Other monitors of the same cluster, which are asked for their history at the start.
+    pub history_from: Vec<PostTarget>,
+    /// The file with their token. `None`: the one that this server requires.
+    pub history_token_file: Option<PathBuf>,
     /// The file to which readings are appended; `None`: no recording.
     pub record: Option<PathBuf>,
     /// How much of the recording is kept; `None`: all of it.
@@ -346,6 +350,8 @@ fn load_over(
     let grace = values.with_default("grace", parse::seconds_or_off);
     let keep_lost = values.with_default("keep_lost", parse::seconds_or_off);
     let history = values.with_default("history", parse::seconds_or_off);
+    let history_from = values.list("history_from", |items| parse::each(items, parse::monitor_url));
+    let history_token_file = values.optional("history_token_file", parse::path);
     let demo = values.with_default("demo", parse::switch);
     let record = values.optional("record", parse::path);
     let record_keep = values.optional("record_keep", parse::record_keep);
@@ -379,6 +385,8 @@ fn load_over(
         grace,
         keep_lost,
         history,
+        history_from,
+        history_token_file,
         record,
         record_keep,
         problem_after: values.whole_list("problem_after", parse::problem_delays),
@@ -429,6 +437,12 @@ fn load_over(
         if time.is_some() && config.source.replay.is_none() {
             values.refuse(key, "needs a recording: --replay FILE");
         }
+    }
+    if config.history_from.is_empty() && config.history_token_file.is_some() {
+        values.refuse("history_token_file", "needs other monitors: --history-from URL");
+    }
+    if !config.history_from.is_empty() && config.history.is_zero() {
+        values.refuse("history_from", "needs a history to merge into: --history SECONDS");
     }
     if config.webhook_secret_file.is_some() && config.webhook.is_none() {
         values.refuse("webhook_secret_file", "needs a webhook: --webhook URL");

@@ -39,7 +39,9 @@
 //! 8. `logs` reads the journals of machines, while clients read the log of a unit and only then.
 //! 9. [`notify`] sends the beginning and the end of problems to Alertmanagers and to a webhook, one
 //!    task for each of them, and tries again until they are accepted.
-//! 10. [`lifecycle`] handles signals, and reports readiness, status and liveness to systemd.
+//! 10. `peers` asks the other monitors of the cluster for their history at the start. What they
+//!     know is merged like what this one has saved.
+//! 11. [`lifecycle`] handles signals, and reports readiness, status and liveness to systemd.
 //!
 //! With a command, such as `fleet-monitor status`, the program is not that daemon, but asks one:
 //! [`client`] reads the public protocol of a running monitor, and [`report`] makes texts of it. It
@@ -65,6 +67,7 @@ mod logs;
 pub mod metrics;
 mod net;
 pub mod notify;
+mod peers;
 mod playback;
 pub mod problems;
 pub mod report;

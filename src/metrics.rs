@@ -58,6 +58,7 @@ pub struct Metrics {
     poll_duration: LabeledFamily<Histogram>,
     poll_failures: LabeledFamily<Counter>,
     registry_differences: Counter,
+    history_merged: Counter,
     poll_last_success: LabeledFamily<SecondsGauge>,
     frames_sent: Counter,
     bytes_sent: Counter,
@@ -113,6 +114,7 @@ impl Metrics {
             poll_duration: LabeledFamily::with_series("topic", lists(), histogram),
             poll_failures: LabeledFamily::with_series("topic", lists(), Counter::default),
             registry_differences: Counter::default(),
+            history_merged: Counter::default(),
             poll_last_success: LabeledFamily::new("topic", SecondsGauge::default),
             frames_sent: Counter::default(),
             bytes_sent: Counter::default(),
@@ -174,6 +176,11 @@ impl Metrics {
             "registry_differences",
             "Keys that differed from the watched state when the registry was read again",
             self.registry_differences.clone(),
+        );
+        registry.register(
+            "history_merged_events",
+            "Events that another monitor has seen, and this one had not",
+            self.history_merged.clone(),
         );
         registry.register("frames_sent", "Messages sent to clients", self.frames_sent.clone());
         registry.register(
@@ -251,6 +258,11 @@ impl Metrics {
     /// Counts keys that differed from the watched state when etcd's registry was read again.
     pub fn checked(&self, differences: usize) {
         self.registry_differences.inc_by(differences as u64);
+    }
+
+    /// Counts events that were learned from another monitor.
+    pub(crate) fn history_merged(&self, events: usize) {
+        self.history_merged.inc_by(events as u64);
     }
 
     /// Sets how many lines of the log have been dropped so far.

@@ -71,7 +71,7 @@ _fleet__monitor() {
 
     case "${cmd}" in
         fleet__monitor)
-            opts="-c -m -u -e -t -p -h -V --fleetctl --machine-freq --unit-freq --endpoint --endpoint-port --tunnel --tunnel-port --source --api --etcd --etcd-prefix --etcd-ca --etcd-cert --etcd-key --etcd-user --etcd-password-file --poll-timeout --grace --keep-lost --history --demo --record --record-keep --replay --replay-speed --from --to --problem-after --alertmanager --alert-labels --webhook --webhook-secret-file --external-url --port --bind --listen --publish --unit-fields --machine-fields --metrics-units --journal-port --link --metrics-troubled --allowed-origins --allowed-hosts --token-file --tls-cert --tls-key --tls-client-ca --unit-files --max-clients --log --log-to --config --check-config --env-file --help --version status watch unit logs check completions man help"
+            opts="-c -m -u -e -t -p -h -V --fleetctl --machine-freq --unit-freq --endpoint --endpoint-port --tunnel --tunnel-port --source --api --etcd --etcd-prefix --etcd-ca --etcd-cert --etcd-key --etcd-user --etcd-password-file --poll-timeout --grace --keep-lost --history --history-from --history-token-file --demo --record --record-keep --replay --replay-speed --from --to --problem-after --alertmanager --alert-labels --webhook --webhook-secret-file --external-url --port --bind --listen --publish --unit-fields --machine-fields --metrics-units --journal-port --link --metrics-troubled --allowed-origins --allowed-hosts --token-file --tls-cert --tls-key --tls-client-ca --unit-files --max-clients --log --log-to --config --check-config --env-file --help --version status watch unit logs check completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -294,6 +294,28 @@ _fleet__monitor() {
                     COMPREPLY=("${cur}")
                     if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
                         compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --history-from)
+                    COMPREPLY=("${cur}")
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o nospace
+                    fi
+                    return 0
+                    ;;
+                --history-token-file)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
                     fi
                     return 0
                     ;;

@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_fleet_monitor_global_optspecs
-    string join \n c/fleetctl= m/machine-freq= u/unit-freq= e/endpoint= endpoint-port= t/tunnel= tunnel-port= source= api= etcd= etcd-prefix= etcd-ca= etcd-cert= etcd-key= etcd-user= etcd-password-file= poll-timeout= grace= keep-lost= history= demo record= record-keep= replay= replay-speed= from= to= problem-after= alertmanager= alert-labels= webhook= webhook-secret-file= external-url= p/port= bind= listen= publish= unit-fields= machine-fields= metrics-units= journal-port= link= metrics-troubled= allowed-origins= allowed-hosts= token-file= tls-cert= tls-key= tls-client-ca= unit-files= max-clients= log= log-to= config= check-config env-file= h/help V/version
+    string join \n c/fleetctl= m/machine-freq= u/unit-freq= e/endpoint= endpoint-port= t/tunnel= tunnel-port= source= api= etcd= etcd-prefix= etcd-ca= etcd-cert= etcd-key= etcd-user= etcd-password-file= poll-timeout= grace= keep-lost= history= history-from= history-token-file= demo record= record-keep= replay= replay-speed= from= to= problem-after= alertmanager= alert-labels= webhook= webhook-secret-file= external-url= p/port= bind= listen= publish= unit-fields= machine-fields= metrics-units= journal-port= link= metrics-troubled= allowed-origins= allowed-hosts= token-file= tls-cert= tls-key= tls-client-ca= unit-files= max-clients= log= log-to= config= check-config env-file= h/help V/version
 end
 
 function __fish_fleet_monitor_needs_command
@@ -48,6 +48,8 @@ complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l poll-timeou
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l grace -d 'Seconds that a unit is kept as stale if fleet wants it but does not report it; 0: show fleet\'s lists as they are [default: 30]' -r -f
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l keep-lost -d 'Seconds that a lost machine is remembered, with its units unless fleet schedules them elsewhere [default: 3600]' -r -f
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l history -d 'Seconds that the latest events of a unit or machine are kept after it is gone; 0: no events of single units and machines [default: 86400]' -r -f
+complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l history-from -d 'Other monitors of the same cluster to ask for their history at the start, as http://HOST:8989; this one itself may be among them [default: none]' -r -f
+complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l history-token-file -d 'File with the token of these monitors [default: the token of --token-file]' -r -F
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l record -d 'Append all readings to FILE; compressed unless its name ends in .jsonl' -r -F
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l record-keep -d 'How much of the recording to keep: an age, a size or both, such as 24h,1GiB. Older parts are in files beside FILE, with the time in their names [default: all of it, in one file]' -r -f
 complete -c fleet-monitor -n "__fish_fleet_monitor_needs_command" -l replay -d 'Play a recording instead of watching a cluster' -r -F

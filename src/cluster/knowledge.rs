@@ -19,6 +19,7 @@ use super::machines::Machines;
 use super::model::RowKey;
 use super::model::{FleetList, Machine, Moment, UnitFile, UnitName, UnitState};
 use super::observation::{Observation, Reading, RegistrySnapshot};
+use super::peer::PeerCluster;
 use super::report::Absence;
 use super::retention::Retention;
 use super::saved::{SavedCluster, SavedRow};
@@ -209,6 +210,16 @@ impl Knowledge {
         for change in machines.into_iter().chain(others) {
             self.inventory.apply_change(change, impact);
         }
+    }
+
+    /// Learns what another monitor knows.
+    pub(crate) fn learn(
+        &mut self,
+        peer: &PeerCluster,
+        retention: Retention,
+        impact: &mut ReadingImpact,
+    ) {
+        self.inventory.learn(peer, retention, impact);
     }
 
     /// Makes one step of each machine's life.

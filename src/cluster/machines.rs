@@ -11,6 +11,7 @@ use super::machine_life::{
     MachineEvidence, MachineNotice, MachinePresence, MachineStanding, RESTART, step,
 };
 use super::model::{Machine, MachineId, Moment, Text, UnitName};
+use super::peer::{KnownSince, PeerMachine};
 use super::report::{Absence, Novelty, ReportStatus};
 use super::retention::Retention;
 use super::saved::{SavedMachine, SavedPresence};
@@ -215,6 +216,11 @@ impl Machines {
         self.records.is_empty()
     }
 
+    /// Whether other machines are known, and not this one: it is not in the cluster.
+    pub(crate) fn is_unknown(&self, id: &MachineId) -> bool {
+        !self.records.is_empty() && !self.records.contains_key(id)
+    }
+
     pub(crate) fn get(&self, id: &MachineId) -> Option<&Machine> {
         self.records.get(id).map(|record| &record.machine)
     }
@@ -265,6 +271,26 @@ impl Machines {
             .map(|saved| (saved.machine.id.clone(), MachineRecord::restore(saved, now)));
 
         Self { records: records.collect(), leader: None }
+    }
+
+    /// Adds a machine that was lost before it was ever read, without any row.
+    pub(crate) fn insert_lost(&mut self, saved: SavedMachine, now: Moment) {
+        let id = saved.machine.id.clone();
+        self.records.insert(id, MachineRecord::restore(saved, now));
+    }
+
+    /// Learns since when a machine has been in the cluster, if another monitor knows that better.
+    pub(crate) fn learn_since(&mut self, peer: &PeerMachine) {
+        let Some(record) = self.records.get_mut(peer.id()) else {
+            return;
+        };
+        let is_present = !matches!(record.presence, MachinePresence::Lost { .. });
+        let known = KnownSince { time: record.since, is_seen: record.since_seen };
+
+        if is_present && known.is_improved_by(peer.since()) {
+            record.since = peer.since().time;
+            record.since_seen = peer.since().is_seen;
+        }
     }
 
     /// What is to be saved of a machine.

@@ -18,6 +18,8 @@ mod machine_life;
 mod machines;
 mod model;
 mod observation;
+mod peer;
+mod peer_event;
 mod report;
 mod requirements;
 mod retention;
@@ -46,6 +48,10 @@ pub use model::{
     FleetList, Machine, MachineId, Moment, RowKey, Text, UnitFile, UnitName, UnitState,
 };
 pub use observation::{Lease, Observation, Reading, RegistrySnapshot};
+pub use peer::PeerCluster;
+pub(crate) use peer::{PeerMachine, PeerUnit, bounded, milliseconds};
+pub use peer_event::PeerEvent;
+pub(crate) use peer_event::PeerEventJson;
 pub use retention::Retention;
 use saved::{ClusterMatch, SavedIdentity};
 pub use saved::{SavedCluster, SavedEvent, SavedMachine, SavedRow};
@@ -177,6 +183,29 @@ impl Cluster {
     /// Sets how long rows are kept from now on.
     pub fn set_retention(&mut self, retention: Retention) {
         self.retention = retention;
+    }
+
+    /// Learns what another monitor knows of this cluster, and this one does not: the beginning of
+    /// what has not changed, and machines that were lost before the start. What this one has seen
+    /// itself stays. Returns what has happened because of that, in order.
+    pub fn learn(&mut self, peer: &PeerCluster, at: Moment) -> Vec<Arc<Transition>> {
+        let span = ReadSpan { begun: at, ended: at };
+        let has_recovered = self.trust.has_recovered(self.retention, at);
+        let mut impact = ReadingImpact::new(span, false, true, has_recovered, Vec::new());
+
+        self.knowledge.learn(peer, self.retention, &mut impact);
+        self.evaluate(&mut impact, at);
+        self.update_view(&mut impact, at);
+        self.number(impact.into_events(), at)
+    }
+
+    /// Numbers events that another monitor has seen, so that they can be told from all others.
+    pub fn number_learned(&mut self, events: Vec<PeerEvent>) -> Vec<Arc<Transition>> {
+        let number = |PeerEvent { time, event }| {
+            self.transitions += 1;
+            Arc::new(Transition { number: self.transitions, time, event })
+        };
+        events.into_iter().map(number).collect()
     }
 
     /// Forgets everything about the cluster without any transition, as when a recording restarts.

@@ -4,6 +4,7 @@ mod crash_loops;
 mod lists;
 mod lives;
 mod machines;
+mod peers;
 mod random;
 mod registry_machines;
 mod registry_units;

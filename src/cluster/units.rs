@@ -21,6 +21,7 @@ use super::desired::Desired;
 use super::machines::Machines;
 use super::model::RowKey;
 use super::model::{MachineId, Moment, UnitName, UnitState};
+use super::peer::PeerUnit;
 use super::report::{Absence, Novelty};
 use super::requirements::{RequirementsMatch, match_requirements};
 use super::saved::SavedRow;
@@ -85,6 +86,33 @@ impl UnitRecords {
         self.records
             .retain(|key, record| !record.is_reported() || keys.contains(key));
         self.absent.retain(|key| keys.contains(key));
+    }
+
+    /// Learns since when a row has been as it is, if another monitor knows that better. Returns
+    /// whether it does.
+    pub(crate) fn learn(&mut self, peer: &PeerUnit, now: Moment) -> bool {
+        let record = self.records.get_mut(&peer.key());
+        record.is_some_and(|record| record.learn(peer, now))
+    }
+
+    /// Adds a row that was lost with its machine before the start, unless there is such a row.
+    /// Returns whether it was added.
+    pub(crate) fn insert_lost(&mut self, saved: &SavedRow, now: Moment) -> bool {
+        let key = saved.key();
+        if self.records.get(&key).is_some_and(UnitRecord::is_reported) {
+            return false;
+        }
+
+        self.timers.set(&key, None);
+        self.records
+            .insert(key.clone(), UnitRecord::restore(saved, None, now));
+        self.absent.insert(key);
+        true
+    }
+
+    /// Whether a machine reports a unit, or did.
+    pub(crate) fn has_reported(&self, unit: &UnitName) -> bool {
+        self.records_of_unit(unit).any(|(_, record)| record.is_reported())
     }
 
     /// The units that a machine reports, or did.

@@ -35,6 +35,8 @@ pub(super) const OPTIONS: &[(&str, Option<&str>)] = &[
     ("grace", Some("30")),
     ("keep_lost", Some("3600")),
     ("history", Some("86400")),
+    ("history_from", Some("")),
+    ("history_token_file", None),
     ("demo", Some("false")),
     ("record", None),
     ("record_keep", None),

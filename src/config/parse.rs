@@ -122,6 +122,14 @@ pub(super) fn post_target(text: &str) -> Parsed<PostTarget> {
     text.parse().map_err(|error: PostTargetError| error.to_string())
 }
 
+/// The URL of another monitor.
+pub(super) fn monitor_url(text: &str) -> Parsed<PostTarget> {
+    if !text.starts_with("http://") && !text.starts_with("https://") {
+        return Err("expected the URL of a monitor, such as http://core-02:8989".into());
+    }
+    post_target(text)
+}
+
 /// Labels as `NAME=VALUE` (Prometheus, "Metric names and labels").
 pub(super) fn alert_labels(items: &[String]) -> Parsed<BTreeMap<String, String>> {
     items.iter().map(|item| alert_label(item)).collect()

@@ -7,6 +7,7 @@
 
 mod fleet_version;
 mod initial_problems;
+mod peers;
 mod prepare;
 mod recording;
 mod reload;
@@ -33,6 +34,7 @@ use crate::lifecycle::{ServiceManager, Signals};
 use crate::metrics::Metrics;
 use crate::net::tls::NoHostRoots;
 use crate::notify::Notifier;
+use crate::peers::{PeerHistory, Peers};
 use crate::problems::ProblemTracker;
 use crate::saved_state::SavedState;
 use crate::server::listen::{ListenError, listen};
@@ -118,7 +120,7 @@ pub async fn run(
     let mut service = ServiceManager::from_environment()
         .map_err(|error| Failure::System(format!("cannot start a thread: {error}")))?;
 
-    let Prepared { settings, notify, selection, source } =
+    let Prepared { settings, notify, peers, selection, source } =
         prepare(&config, environment, files, None).await?;
     let source = source.expect("without a running source, one is opened");
     let recorder = open_recorder(&config).await?;
@@ -164,7 +166,14 @@ pub async fn run(
     } else {
         Restart::from(state_directory(), retention).await
     };
+    let peers = if source.is_recording() {
+        Peers::none()
+    } else {
+        Peers::ask(peers)?
+    };
     let mut daemon = Daemon {
+        peers,
+        peer_histories: Vec::new(),
         cluster,
         saved,
         has_restored: false,
@@ -250,6 +259,10 @@ struct Daemon {
     log_filter: LogFilter,
     log: LogHandle,
     cluster: Cluster,
+    /// The other monitors, which are asked for their history.
+    peers: Peers,
+    /// Their answers that are not merged yet, since not all lists have been read.
+    peer_histories: Vec<PeerHistory>,
     /// What the program that ran before has saved, until everything has been read.
     saved: Option<SavedState>,
     /// Whether the problems and events in `saved` go on.

@@ -14,6 +14,7 @@ use crate::notify::{
     self, AlertTiming, AlertmanagerSettings, NotifySettings, WebhookSecret, WebhookSettings,
     WebhookTiming,
 };
+use crate::peers::PeerSettings;
 use crate::server::access::{AccessPolicy, Token};
 use crate::server::open_files::OpenFileLimit;
 use crate::server::{ServerSettings, ServerTls};
@@ -24,6 +25,7 @@ use crate::source::selection::{OpenedSource, Selection};
 pub(super) struct Prepared {
     pub(super) settings: ServerSettings,
     pub(super) notify: NotifySettings,
+    pub(super) peers: PeerSettings,
     pub(super) selection: Selection,
     /// `None`: the running source can go on.
     pub(super) source: Option<OpenedSource>,
@@ -39,6 +41,7 @@ pub(super) async fn prepare(
 ) -> Result<Prepared, Failure> {
     let settings = server_settings(config, files)?;
     let notify = notify_settings(config)?;
+    let peers = peer_settings(config)?;
 
     let mut options = config.source.clone();
     options.credentials = credentials();
@@ -49,7 +52,7 @@ pub(super) async fn prepare(
         _ => Some(selection.open()?),
     };
 
-    Ok(Prepared { settings, notify, selection, source })
+    Ok(Prepared { settings, notify, peers, selection, source })
 }
 
 /// What `--check-config` does beyond reading the options: all that a start does before it listens.
@@ -62,6 +65,7 @@ pub async fn check(config: &Config, environment: &Environment) -> Result<String,
     let files = raise_open_files()?;
     let prepared = prepare(config, environment, files, None).await?;
     prepared.notify.check()?;
+    prepared.peers.check()?;
 
     if let Some(path) = &config.record {
         Recorder::check(path)
@@ -140,14 +144,34 @@ fn notify_settings(config: &Config) -> Result<NotifySettings, Failure> {
     Ok(NotifySettings { alertmanager, webhook })
 }
 
+/// Which other monitors are asked for their history. Without a token of their own they have that of
+/// this server: monitors of one cluster usually have the same.
+fn peer_settings(config: &Config) -> Result<PeerSettings, Failure> {
+    let token = match &config.history_token_file {
+        Some(file) => Token::read(Some(file), None)
+            .map_err(|error| Failure::Config(format!("history_token_file: {error}")))?,
+        None => server_token(config)?,
+    };
+
+    Ok(PeerSettings {
+        targets: config.history_from.clone(),
+        authorization: token.map(|token| token.authorization()),
+    })
+}
+
+/// The token that requests to this server must carry.
+fn server_token(config: &Config) -> Result<Option<Token>, Failure> {
+    Token::read(config.token_file.as_deref(), credentials().as_deref())
+        .map_err(|error| Failure::Config(format!("token_file: {error}")))
+}
+
 /// The name of this host.
 fn hostname() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 fn server_settings(config: &Config, files: OpenFileLimit) -> Result<ServerSettings, Failure> {
-    let token = Token::read(config.token_file.as_deref(), credentials().as_deref())
-        .map_err(|error| Failure::Config(format!("token_file: {error}")))?;
+    let token = server_token(config)?;
 
     let tls = config.tls.clone().map(ServerTls::read);
 

@@ -81,7 +81,7 @@ impl Daemon {
 
     async fn apply_reload(&mut self, next: PreparedReload) {
         let PreparedReload { config, opened, recorder } = next;
-        let Prepared { settings, notify: _, selection, source } = opened;
+        let Prepared { settings, notify: _, peers: _, selection, source } = opened;
 
         let was_live = !self.source.is_recording();
         if let Some(source) = source {
@@ -176,6 +176,8 @@ pub(super) struct RestartOptions {
     listen: Vec<ListenAddress>,
     log_to: LogTarget,
     notify: NotifyOptions,
+    history_from: Vec<PostTarget>,
+    history_token_file: Option<PathBuf>,
 }
 
 /// The options of those who are informed of problems.
@@ -195,6 +197,8 @@ impl RestartOptions {
             bind: config.bind,
             listen: config.listen.clone(),
             log_to: config.log_to,
+            history_from: config.history_from.clone(),
+            history_token_file: config.history_token_file.clone(),
             notify: NotifyOptions {
                 alertmanager: config.alertmanager.clone(),
                 alert_labels: config.alert_labels.clone(),
@@ -212,6 +216,8 @@ impl RestartOptions {
             ("bind", self.bind != other.bind),
             ("listen", self.listen != other.listen),
             ("log_to", self.log_to != other.log_to),
+            ("history_from", self.history_from != other.history_from),
+            ("history_token_file", self.history_token_file != other.history_token_file),
             ("alertmanager", self.notify.alertmanager != other.notify.alertmanager),
             ("alert_labels", self.notify.alert_labels != other.notify.alert_labels),
             ("webhook", self.notify.webhook != other.notify.webhook),

@@ -75,8 +75,11 @@ impl Daemon {
             let transition: Transition = value.clone().into();
             Arc::new(transition)
         });
-        let events: Vec<Arc<Transition>> = events.collect();
-        self.publisher.restore_events(&events);
+        let mut events: Vec<Arc<Transition>> = events.collect();
+        events.sort_by_key(|transition| (transition.time, transition.number));
+        let complete = saved.events_since.zip(saved.saved);
+        let complete = complete.map(|(SavedTime(since), SavedTime(until))| (since, until));
+        self.publisher.restore_events(&events, complete, now);
 
         let age = saved
             .saved

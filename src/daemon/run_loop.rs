@@ -45,6 +45,7 @@ impl Daemon {
         loop {
             tokio::select! {
                 event = self.source.next() => self.handle(event)?,
+                history = self.peers.next() => self.add_peer_history(history),
                 signal = signals.next() => match signal {
                     ProcessSignal::Stop(name) => {
                         info!("{name}: stopping");
@@ -179,6 +180,7 @@ impl Daemon {
             self.judge_problems(at);
         }
         self.publish(&transitions, read);
+        self.merge_peer_histories();
         self.log_initial_problems();
         Ok(())
     }

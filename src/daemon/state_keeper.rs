@@ -192,6 +192,7 @@ impl StateKeeper {
             revision: publication.revision,
             transitions: cluster.transitions(),
             saved: Some(SavedTime(now.wall)),
+            events_since: publication.events_noticed_since().map(SavedTime),
             events: std::mem::take(&mut self.events).into(),
             ..StateChanges::default()
         }

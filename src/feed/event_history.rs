@@ -7,9 +7,14 @@
 //! Memory is bounded in total ([`MAX_BYTES`]). If it is short, each ring becomes shorter. For each
 //! ring it is known from when on it is complete.
 //!
+//! What another monitor has seen is merged into it, like what the program that ran before has
+//! saved.
+//!
 //! It does not know who asks, and time is passed in.
 
+mod coverage;
 mod event_ring;
+mod same_events;
 #[cfg(test)]
 mod tests;
 
@@ -17,9 +22,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::cluster::{Event, MachineId, Moment, Place, Text, Transition, UnitName, View};
+use crate::cluster::{
+    Event, MachineId, Moment, PeerEvent, Place, Text, Transition, UnitName, View,
+};
 use crate::interner::Interner;
+use coverage::Coverage;
 use event_ring::EventRing;
+use same_events::unknown;
 
 /// How many events of each unit and machine are kept.
 pub const MAX_EVENTS: usize = 50;
@@ -29,6 +38,8 @@ pub const MAX_BYTES: usize = 48 * 1024 * 1024;
 const DEFAULT_KEEP: Duration = Duration::from_secs(24 * 3600);
 /// How many events one answer has at most.
 const MAX_FOUND: usize = 1000;
+/// How many events another monitor gets at most: about 16 MiB of JSON.
+const MAX_SHARED: usize = 50_000;
 /// How often events are removed whose keep time is over.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(60);
 /// What a ring takes besides its events: a place in a map whose nodes are at least half full.
@@ -36,7 +47,7 @@ const BYTES_PER_RING: usize = 2 * (size_of::<EventSubject>() + size_of::<EventRi
 
 /// What an event is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum EventSubject {
+pub(super) enum EventSubject {
     /// A unit on a machine, or on none.
     Unit(UnitName, Option<MachineId>),
     Machine(MachineId),
@@ -136,6 +147,45 @@ pub(super) struct FoundEvents {
     pub(super) dropped: Option<SystemTime>,
 }
 
+/// All events that are kept, for another monitor.
+#[derive(Debug, PartialEq)]
+pub(super) struct SharedEvents {
+    /// Oldest first, at most [`MAX_SHARED`].
+    pub(super) events: Vec<Transition>,
+    /// Since when they are complete, except for those in `incomplete`.
+    pub(super) complete_since: SystemTime,
+    /// Of what events are missing, and until when.
+    pub(super) incomplete: Vec<(EventSubject, SystemTime)>,
+}
+
+/// The events that another monitor has seen.
+#[derive(Clone, Debug)]
+pub(crate) struct PeerEvents {
+    /// Oldest first.
+    pub(crate) events: Vec<PeerEvent>,
+    /// Since when and until when they are complete, except for those in `incomplete`.
+    pub(crate) complete: (SystemTime, SystemTime),
+    /// The units and machines of which events are missing, and until when. A machine without a unit
+    /// is one itself.
+    pub(crate) incomplete: Vec<(Option<UnitName>, Option<MachineId>, SystemTime)>,
+    /// How far two events may be apart that are the same.
+    pub(crate) tolerance: Duration,
+}
+
+impl PeerEvents {
+    /// Until when events of each unit and machine are missing.
+    fn missing_until(&self) -> BTreeMap<EventSubject, SystemTime> {
+        let subject = |unit: &Option<UnitName>, machine: &Option<MachineId>| match (unit, machine) {
+            (Some(unit), machine) => Some(EventSubject::Unit(unit.clone(), machine.clone())),
+            (None, machine) => machine.clone().map(EventSubject::Machine),
+        };
+        self.incomplete
+            .iter()
+            .filter_map(|(unit, machine, until)| Some((subject(unit, machine)?, *until)))
+            .collect()
+    }
+}
+
 /// The latest events of each unit and machine that is in the cluster, or was there within the keep
 /// time.
 #[derive(Debug)]
@@ -149,6 +199,8 @@ pub(super) struct EventHistory {
     ring_bytes: usize,
     /// How many events each ring may have: fewer than [`MAX_EVENTS`] while memory is short.
     capacity: usize,
+    /// When all events were noticed before this run.
+    coverage: Coverage,
     /// The time of the newest event of all rings that were removed as a whole.
     forgotten: Option<SystemTime>,
     /// When to look again for what can be removed.
@@ -170,6 +222,7 @@ impl EventHistory {
             texts: Interner::default(),
             ring_bytes: 0,
             capacity: MAX_EVENTS,
+            coverage: Coverage::default(),
             forgotten: None,
             next_prune: None,
         }
@@ -230,17 +283,123 @@ impl EventHistory {
         }
     }
 
-    /// Adds the events of the program that ran before, oldest first.
-    pub(super) fn restore(&mut self, transitions: &[impl AsRef<Transition>]) {
+    /// Adds the events of the program that ran before, oldest first. `complete` is since when and
+    /// until when it has noticed all of them.
+    pub(super) fn restore(
+        &mut self,
+        transitions: &[impl AsRef<Transition>],
+        complete: Option<(SystemTime, SystemTime)>,
+        now: SystemTime,
+    ) {
         if !self.is_on() {
             return;
         }
 
+        if let Some((since, until)) = complete {
+            self.coverage.add(since, until);
+            // What was gone for longer than that was not kept.
+            let kept_since = now.checked_sub(self.keep);
+            self.forgotten = self.forgotten.max(kept_since.filter(|kept| *kept > since));
+        }
         for transition in transitions {
             self.push(transition.as_ref());
         }
+        // It kept no more than these, and maybe had more.
+        for ring in self.rings.values_mut().filter(|ring| ring.len() >= self.capacity) {
+            ring.first().into_iter().for_each(|first| ring.mark_dropped(first));
+        }
         if self.bytes() > self.max_bytes {
             self.shorten();
+        }
+    }
+
+    /// Since when all events have been noticed. This run has noticed all since `start`.
+    pub(super) fn noticed_since(&self, start: SystemTime) -> SystemTime {
+        self.coverage.beginning(start)
+    }
+
+    /// The events of another monitor that are not known here, oldest first.
+    pub(super) fn unknown_of(&self, peer: &PeerEvents, now: SystemTime) -> Vec<PeerEvent> {
+        let kept: Vec<PeerEvent> = peer
+            .events
+            .iter()
+            .filter(|event| now.duration_since(event.time).is_ok_and(|age| age <= self.keep))
+            .cloned()
+            .collect();
+
+        let own = self.rings.values().flat_map(EventRing::events);
+        unknown(own, &kept, peer.tolerance)
+    }
+
+    /// Merges what another monitor has seen: `transitions` are those of its events that are not
+    /// known here. This run has noticed all events since `start`.
+    pub(super) fn merge(
+        &mut self,
+        peer: &PeerEvents,
+        transitions: &[impl AsRef<Transition>],
+        start: SystemTime,
+    ) {
+        if !self.is_on() {
+            return;
+        }
+
+        let mut learned: BTreeMap<EventSubject, Vec<Transition>> = BTreeMap::new();
+        for transition in transitions {
+            let transition = transition.as_ref();
+            let event = with_shared_texts(&transition.event, &mut self.texts);
+            if let Some(subject) = EventSubject::of(&event) {
+                let events = learned.entry(subject).or_default();
+                events.push(Transition { event, ..*transition });
+            }
+        }
+
+        let (peer_since, peer_until) = peer.complete;
+        let missing_until = peer.missing_until();
+        let before = self.coverage.clone();
+        self.coverage.add(peer_since, peer_until);
+        let noticed_since = self.coverage.beginning(start);
+        for subject in learned.keys() {
+            if !self.rings.contains_key(subject) {
+                self.rings.insert(subject.clone(), EventRing::new(self.forgotten));
+            }
+        }
+
+        for (subject, ring) in &mut self.rings {
+            let mut coverage = before.without(ring.dropped());
+            let missing = missing_until.get(subject).copied();
+            coverage.add(missing.map_or(peer_since, |until| until.max(peer_since)), peer_until);
+            let own_start = ring.dropped().map_or(start, |dropped| dropped.max(start));
+
+            let complete_since = coverage.beginning(own_start);
+            let dropped = (complete_since > noticed_since).then_some(complete_since);
+            let events = learned.remove(subject).unwrap_or_default();
+            ring.insert(events, dropped, self.capacity);
+        }
+        self.count_bytes();
+        if self.bytes() > self.max_bytes {
+            self.shorten();
+        }
+    }
+
+    /// All events, for another monitor. This run has noticed all since `start`.
+    pub(super) fn share(&self, start: SystemTime) -> SharedEvents {
+        let mut events: Vec<&Transition> =
+            self.rings.values().flat_map(EventRing::events).collect();
+        events.sort_unstable_by_key(|transition| (transition.time, transition.number));
+
+        let excess = events.len().saturating_sub(MAX_SHARED);
+        let cut = excess.checked_sub(1).map(|last| events[last].time);
+        let noticed_since = self.noticed_since(start);
+        let complete_since = noticed_since.max(self.forgotten.max(cut).unwrap_or(noticed_since));
+        let missing = |(subject, ring): (&EventSubject, &EventRing)| {
+            let dropped = ring.dropped().filter(|dropped| *dropped > complete_since)?;
+            Some((subject.clone(), dropped))
+        };
+
+        SharedEvents {
+            events: events.into_iter().skip(excess).cloned().collect(),
+            complete_since,
+            incomplete: self.rings.iter().filter_map(missing).collect(),
         }
     }
 
@@ -258,7 +417,7 @@ impl EventHistory {
         }
 
         let mut events: Vec<&Transition> = rings.iter().flat_map(|ring| ring.events()).collect();
-        events.sort_unstable_by_key(|transition| transition.number);
+        events.sort_unstable_by_key(|transition| (transition.time, transition.number));
         let excess = events.len().saturating_sub(MAX_FOUND);
         let cut = excess.checked_sub(1).map(|last| events[last].time);
         let dropped = rings.iter().filter_map(|ring| ring.dropped()).chain(cut).max();

@@ -8,6 +8,7 @@ mod key_column;
 mod list;
 mod problems;
 mod rows;
+mod shared_history;
 mod state;
 
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -21,6 +22,7 @@ pub(super) use list::{machine_cells, machine_list, repeats_a_name, unit_cells, u
 pub(super) use problems::ProblemJson;
 pub(crate) use problems::problem_json;
 pub(super) use rows::{EventJson, MachineJson, UnitJson, UnitKeyJson};
+pub(super) use shared_history::shared_history;
 pub(super) use state::{state_body, state_head};
 
 /// The name and version of this program.

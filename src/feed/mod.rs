@@ -12,7 +12,7 @@
 //!   [`subscription`] selects.
 //! - `/v2/state` is the whole publication as JSON, and `/plain` as a page that needs no script.
 //! - `/v2/history` has the latest events of one unit or machine, from an [`event_history`] that all
-//!   publications share.
+//!   publications share; or, for another monitor, all that it may merge.
 //!
 //! All of them can be narrowed with a [`filter`].
 
@@ -38,6 +38,7 @@ mod unit_machines;
 mod update;
 mod update_history;
 
+pub(crate) use event_history::PeerEvents;
 pub use frame::Frame;
 pub(crate) use html::HtmlText;
 pub use input::{FeedInput, FeedSettings, Publish};

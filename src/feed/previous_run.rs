@@ -124,7 +124,9 @@ impl PreviousRun {
             .cloned()
             .collect();
 
-        let last = missed.last().map_or(first - 1, |transition| transition.number);
+        // Those that another monitor has seen are in the order of their times.
+        let numbers = missed.iter().map(|transition| transition.number);
+        let last = numbers.max().unwrap_or(first - 1);
         let is_complete = missed.len() as u64 == last + 1 - first;
         is_complete.then_some(missed)
     }

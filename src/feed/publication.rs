@@ -183,7 +183,22 @@ impl Publication {
         if !found.is_known && !query.is_in(&self.view) {
             return None;
         }
-        Some(message::history(&found, self.health.events_since, now))
+        Some(message::history(&found, self.events_noticed_since(), now))
+    }
+
+    /// The JSON object with all that another monitor may merge, encoded at each call. `None` until
+    /// all lists of fleet have been read.
+    pub fn shared_history(&self, now: Moment) -> Option<Bytes> {
+        let start = self.health.events_since?;
+        let shared = self.history().share(start);
+        Some(message::shared_history(self, &shared, now))
+    }
+
+    /// Since when all events have been noticed, by this program, the one that ran before, or other
+    /// monitors. `None` until all lists of fleet have been read.
+    pub(crate) fn events_noticed_since(&self) -> Option<SystemTime> {
+        let start = self.health.events_since?;
+        Some(self.history().noticed_since(start))
     }
 
     /// The history, locked. It is only held for a moment: to add the events of one publication, or

@@ -4,17 +4,18 @@
 //! It does not know how many readers there are.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
 
+use super::event_history::PeerEvents;
 use super::input::{FeedInput, FeedSettings, Publish};
 use super::list::{Columns, ListPublisher};
 use super::previous_run::PreviousRun;
 use super::publication::{EncodedBodies, Publication, SourceInfo, Subscriber};
 use super::update;
 use super::update_history::{HistoryEntry, UpdateContent, UpdateHistory};
-use crate::cluster::{Delta, FleetList, Health, Moment, Transition};
+use crate::cluster::{Delta, FleetList, Health, Moment, PeerEvent, Transition};
 use crate::problems::changed_problems;
 
 /// The only writer of publications.
@@ -80,21 +81,52 @@ impl Publisher {
         }));
     }
 
-    /// Adds events of the program that ran before, oldest first. Clients that are connected already
-    /// get everything anew.
-    pub(crate) fn restore_events(&mut self, events: &[Arc<Transition>]) {
+    /// Adds events of the program that ran before, oldest first. `complete` is since when and until
+    /// when it has noticed all of them. Clients that are connected already get everything anew.
+    pub(crate) fn restore_events(
+        &mut self,
+        events: &[Arc<Transition>],
+        complete: Option<(SystemTime, SystemTime)>,
+        now: Moment,
+    ) {
+        self.last().history().restore(events, complete, now.wall);
+        self.add_earlier(events);
+    }
+
+    /// The events of another monitor that are not known here, oldest first.
+    pub(crate) fn unknown_events(&self, peer: &PeerEvents, now: Moment) -> Vec<PeerEvent> {
+        self.last().history().unknown_of(peer, now.wall)
+    }
+
+    /// Merges what another monitor has seen. `events` are those of its events that are not known
+    /// here, numbered. Nothing is merged before all lists have been read. Clients that are
+    /// connected already get everything anew.
+    pub(crate) fn merge_events(&mut self, peer: &PeerEvents, events: &[Arc<Transition>]) {
+        let last = self.last();
+        let Some(start) = last.health.events_since else {
+            return;
+        };
+
+        last.history().merge(peer, events, start);
+        self.add_earlier(events);
+    }
+
+    /// Adds events that happened before those of this run, or between them.
+    fn add_earlier(&mut self, events: &[Arc<Transition>]) {
         if events.is_empty() {
             return;
         }
 
         let last = self.last();
-        last.history().restore(events);
-        let excess = events.len().saturating_sub(Publication::MAX_TRANSITIONS);
+        let mut transitions: Vec<Arc<Transition>> =
+            events.iter().chain(&*last.transitions).cloned().collect();
+        transitions.sort_by_key(|transition| (transition.time, transition.number));
+        let excess = transitions.len().saturating_sub(Publication::MAX_TRANSITIONS);
         let revision = last.revision + 1;
         self.sender.send_replace(Arc::new(Publication {
             revision,
             previous_revision: last.revision,
-            transitions: append_transitions(&events[excess..].into(), &last.transitions),
+            transitions: transitions[excess..].into(),
             bodies: Arc::default(),
             updates: Arc::new(UpdateHistory::beginning_after(revision)),
             ..(*last).clone()

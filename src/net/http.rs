@@ -2,6 +2,7 @@
 //! posted. It knows none of them: the caller connects, and decides what an error means.
 
 mod connection;
+mod fetch;
 mod marked_stream;
 mod post;
 mod target;
@@ -15,6 +16,7 @@ use hyper::header::{HOST, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, Response};
 
 pub(crate) use connection::HttpConnection;
+pub(crate) use fetch::{FetchFailure, FetchLimits, fetch};
 #[cfg(test)]
 pub(crate) use post::PostFailure;
 pub(crate) use post::{PostClient, PostError};

@@ -43,7 +43,7 @@ class OpenHistory {
 
   /** Oldest first. */
   get events() {
-    const newest = this.answer.events.at(-1)?.number ?? 0;
+    const newest = newestNumber(this.answer.events);
     return [...this.answer.events, ...this.arrived.filter(({ number }) => number > newest)];
   }
 }
@@ -135,12 +135,15 @@ export class Histories {
     if (epoch !== this.#epoch) opened.isStale = true;
     else if (answer) {
       opened.answer = answer;
-      const newest = answer.events.at(-1)?.number ?? 0;
+      const newest = newestNumber(answer.events);
       opened.arrived = opened.arrived.filter(({ number }) => number > newest);
     }
     this.onChange();
   }
 }
+
+/** The highest number: events of another monitor are not in the order of their numbers. */
+const newestNumber = (events) => Math.max(0, ...events.map(({ number }) => number));
 
 /** Whether an event of a unit belongs to its row on this machine. */
 const isOn = (row, { machine }) => !machine || !row || machine === row;

@@ -14,6 +14,7 @@
 mod cause;
 mod delays;
 mod grouping;
+mod peer;
 mod problem;
 mod saved;
 mod source_fault;
@@ -25,6 +26,7 @@ mod wrong_rows;
 
 pub use cause::{MachineName, MachineTrouble, ProblemCause, ProblemKind, ProblemSeverity};
 pub use delays::ProblemDelays;
+pub use peer::PeerProblem;
 pub(crate) use problem::changed_problems;
 pub use problem::{OpenProblems, Problem, ProblemChange, ProblemEnd};
 pub use saved::SavedProblem;

@@ -6,19 +6,19 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::wrong_rows::row_key;
-use super::{Problem, ProblemCause};
-use crate::cluster::{RowKey, SavedTime, Text};
+use super::wrong_rows::{find_row, row_key};
+use super::{MachineTrouble, Problem, ProblemCause, ProblemKind};
+use crate::cluster::{RowKey, SavedTime, Text, Unit, Verdict, View};
 
 /// An open problem.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SavedProblem {
     /// See [`Problem::id`].
     pub id: Text,
-    cause: ProblemCause,
-    since: SavedTime,
-    since_seen: bool,
-    opened: SavedTime,
+    pub(super) cause: ProblemCause,
+    pub(super) since: SavedTime,
+    pub(super) since_seen: bool,
+    pub(super) opened: SavedTime,
     /// The rows of the units that have it.
     pub(super) rows: Vec<RowKey>,
 }
@@ -37,6 +37,25 @@ impl From<&Problem> for SavedProblem {
 }
 
 impl SavedProblem {
+    /// Whether a view has what it is about: the machine is lost or silent, or a unit is wrong.
+    pub(super) fn is_in(&self, view: &View) -> bool {
+        match &self.cause {
+            ProblemCause::Source(_) => false,
+            ProblemCause::Machine { machine, trouble } => view.machines.iter().any(|member| {
+                let found = MachineTrouble::of(member).map(|(found, _)| found);
+                member.machine.id == machine.id && found == Some(*trouble)
+            }),
+            ProblemCause::OnMachine { .. }
+            | ProblemCause::Template { .. }
+            | ProblemCause::Unit { .. } => self.rows.iter().any(|key| {
+                let severity = |unit: &Arc<Unit>| ProblemKind::Unit(unit.verdict).severity();
+                let is_wrong = |unit: &&Arc<Unit>| unit.verdict != Verdict::Ok;
+                let unit = find_row(view, key).filter(is_wrong);
+                unit.is_some_and(|unit| severity(unit) == self.cause.severity())
+            }),
+        }
+    }
+
     pub(super) fn opened(&self) -> SavedTime {
         self.opened
     }

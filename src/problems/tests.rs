@@ -653,3 +653,62 @@ fn a_machine_that_was_silent_before_the_start_was_not_seen_to_become_so() {
         assert_eq!(timeline.tracker.open()[0].since_seen, is_seen);
     }
 }
+
+/// A problem of one unit, as another monitor has opened it.
+fn of_another_monitor(timeline: &Timeline, unit: &str, verdict: &str) -> SavedProblem {
+    let opened = timeline.start.wall.duration_since(std::time::UNIX_EPOCH).unwrap();
+    let opened = u64::try_from(opened.as_nanos()).unwrap();
+    let json = serde_json::json!({
+        "id": "0123456789abcdef", "since": opened, "since_seen": true, "opened": opened,
+        "cause": {"unit": {"verdict": verdict, "unit": unit, "machine": {"id": "m2", "ip": null}}},
+        "rows": [[unit, "m2"]],
+    });
+    serde_json::from_value(json).unwrap()
+}
+
+#[test]
+fn what_is_wrong_here_too_is_the_problem_of_another_monitor() {
+    let mut timeline = Timeline::new(ProblemDelays::default());
+    timeline.set("a.service", "m2", Verdict::Failed);
+    timeline.at(0);
+    let peer = of_another_monitor(&timeline, "a.service", "failed");
+    let now = timeline.start + Duration::from_secs(1);
+
+    assert_eq!(
+        timeline
+            .tracker
+            .learn(std::slice::from_ref(&peer), &timeline.view, now),
+        1
+    );
+    assert_eq!(timeline.tracker.learn(&[peer], &timeline.view, now), 0, "it is known then");
+
+    // Nobody is informed that it is open, since the other one has done that; but that it is over.
+    assert_eq!(timeline.until(1, 100), [""; 0]);
+    assert_eq!(timeline.ids(), ["0123456789abcdef"]);
+    timeline.set("a.service", "m2", Verdict::Ok);
+    let closed = timeline.at(101);
+    assert!(closed.len() == 1 && closed[0].starts_with("- recovered"), "{closed:?}");
+}
+
+#[test]
+fn a_problem_of_another_monitor_is_none_if_nothing_is_wrong_here_or_this_one_has_it() {
+    let mut timeline = Timeline::new(ProblemDelays::default());
+    timeline.set("a.service", "m2", Verdict::Ok);
+    timeline.set("b.service", "m2", Verdict::Failed);
+    timeline.until(0, 40);
+    let before = timeline.ids();
+    assert_eq!(before.len(), 1);
+
+    let now = timeline.start + Duration::from_secs(41);
+    for (unit, verdict) in [
+        ("a.service", "failed"),
+        ("b.service", "failed"),
+        ("b.service", "outdated"),
+        ("missing.service", "failed"),
+    ] {
+        let peer = of_another_monitor(&timeline, unit, verdict);
+        assert_eq!(timeline.tracker.learn(&[peer], &timeline.view, now), 0, "{unit} {verdict}");
+    }
+    assert_eq!(timeline.until(41, 80), [""; 0]);
+    assert_eq!(timeline.ids(), before);
+}

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::grouping::group;
+use super::peer::learned;
 use super::wrong_rows::{
     Reliance, TrustedClock, TrustedTime, WrongRow, WrongRows, find_row, row_key,
 };
@@ -88,16 +89,19 @@ impl OpenProblem {
 impl ProblemTracker {
     /// A tracker that has seen nothing yet.
     pub fn new(delays: ProblemDelays) -> Self {
-        Self { delays, ..Self::default() }
+        Self {
+            delays,
+            // So that a problem can have been opened before the clock was.
+            clock: TrustedClock::starting_at(JOIN),
+            ..Self::default()
+        }
     }
 
     /// Goes on with problems that were open when they were saved. They keep their IDs, and are
     /// closed only if they are over.
     pub fn restore(&mut self, saved: &[SavedProblem], now: Moment) {
-        // So that a problem can have been opened before the clock was.
-        self.clock = TrustedClock::starting_at(JOIN);
         let clock = self.clock.time();
-        self.restored = (!saved.is_empty()).then_some(clock);
+        self.restored = (!saved.is_empty()).then_some(clock).or(self.restored);
 
         let mut in_order: Vec<&SavedProblem> = saved.iter().collect();
         in_order.sort_by_key(|saved| saved.opened());
@@ -111,6 +115,17 @@ impl ProblemTracker {
                 saved_rows: Some(saved.rows.iter().cloned().collect()),
             });
         }
+    }
+
+    /// Goes on with problems that are open in another monitor, as far as there is such trouble
+    /// here: something has been wrong for as long as the other one knows, and this one has no
+    /// problem about it yet. They keep their IDs. Returns how many there are.
+    pub fn learn(&mut self, peer: &[SavedProblem], view: &View, now: Moment) -> usize {
+        let open = self.open.iter().map(|open| SavedProblem::from(&*open.problem));
+        let learned = learned(peer, &open.collect::<Vec<_>>(), view);
+
+        self.restore(&learned, now);
+        learned.len()
     }
 
     /// Sets how long a verdict has to last from now on. Open problems stay open.

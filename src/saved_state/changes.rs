@@ -40,6 +40,8 @@ pub(crate) struct StateChanges {
     pub(crate) transitions: u64,
     /// Until when the saved state is up to date.
     pub(crate) saved: Option<SavedTime>,
+    /// Since when all events are known.
+    pub(crate) events_since: Option<SavedTime>,
     /// Whether that is to be written although nothing has changed.
     pub(crate) is_touch: bool,
     /// What is saved of a row, and what clients have of it.
@@ -71,6 +73,7 @@ impl StateChanges {
         self.revision = later.revision;
         self.transitions = later.transitions;
         self.saved = later.saved;
+        self.events_since = later.events_since;
         self.is_touch |= later.is_touch;
         self.rows.extend(later.rows);
         self.machines.extend(later.machines);
@@ -138,6 +141,7 @@ impl StateChanges {
             complete_since,
             transitions: self.transitions,
             saved: self.saved,
+            events_since: self.events_since,
         }));
         records
     }

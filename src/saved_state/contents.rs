@@ -23,6 +23,8 @@ pub(crate) struct SavedState {
     pub(crate) complete_since: u64,
     pub(crate) transitions: u64,
     pub(crate) saved: Option<SavedTime>,
+    /// Since when all events are known; `None` if that is not known.
+    pub(crate) events_since: Option<SavedTime>,
     pub(crate) rows: Vec<Stamped<SavedRow>>,
     pub(crate) machines: Vec<Stamped<SavedMachine>>,
     pub(crate) files: Vec<UnitFile>,
@@ -43,6 +45,7 @@ impl SavedState {
             complete_since: live.commit.complete_since,
             transitions: live.commit.transitions,
             saved: live.commit.saved,
+            events_since: live.commit.events_since,
             ..Self::default()
         };
 

@@ -46,6 +46,10 @@ pub(super) struct Commit {
     /// The number of the last transition.
     pub(super) transitions: u64,
     pub(super) saved: Option<SavedTime>,
+    /// Since when all events are known, as far as they are in the file; `None` if that is not
+    /// known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) events_since: Option<SavedTime>,
 }
 
 /// What a record is about. A later record about the same replaces it.

@@ -70,12 +70,12 @@ pub(super) fn state_selection(query: &str) -> Result<Subscription, HttpError> {
     Ok(selection)
 }
 
-/// The unit or the machine in the query of a history.
+/// The unit or the machine in the query of a history. `None`: all of it.
 ///
 /// # Errors
 ///
 /// 400 if the query is wrong.
-pub(super) fn history_query(query: &str) -> Result<HistoryQuery, HttpError> {
+pub(super) fn history_query(query: &str) -> Result<Option<HistoryQuery>, HttpError> {
     let mut unit = None;
     let mut machine = None;
 
@@ -92,14 +92,12 @@ pub(super) fn history_query(query: &str) -> Result<HistoryQuery, HttpError> {
         *wanted = Some(value);
     }
 
-    match (unit, machine) {
-        (Some(unit), None) => Ok(HistoryQuery::Unit((&*unit).into())),
-        (Some(unit), Some(id)) => Ok(HistoryQuery::UnitOn((&*unit).into(), (&*id).into())),
-        (None, Some(id)) => Ok(HistoryQuery::Machine((&*id).into())),
-        (None, None) => Err(HttpError::bad_request(
-            "the query has to name a unit, such as unit=web.service, or the ID of a machine",
-        )),
-    }
+    Ok(match (unit, machine) {
+        (Some(unit), None) => Some(HistoryQuery::Unit((&*unit).into())),
+        (Some(unit), Some(id)) => Some(HistoryQuery::UnitOn((&*unit).into(), (&*id).into())),
+        (None, Some(id)) => Some(HistoryQuery::Machine((&*id).into())),
+        (None, None) => None,
+    })
 }
 
 /// The name in the query of a unit file.
@@ -299,15 +297,15 @@ mod tests {
     }
 
     #[test]
-    fn a_history_is_that_of_a_unit_or_of_a_machine() {
+    fn a_history_is_that_of_a_unit_of_a_machine_or_all_of_it() {
         let parsed = |query| history_query(query).unwrap();
-        assert_eq!(parsed("unit=a%40b.service"), HistoryQuery::Unit("a@b.service".into()));
-        assert_eq!(parsed("machine=m&token=t"), HistoryQuery::Machine("m".into()));
+        assert_eq!(parsed("unit=a%40b.service"), Some(HistoryQuery::Unit("a@b.service".into())));
+        assert_eq!(parsed("machine=m&token=t"), Some(HistoryQuery::Machine("m".into())));
         let on = HistoryQuery::UnitOn("a.service".into(), "m".into());
-        assert_eq!(parsed("machine=m&unit=a.service"), on);
+        assert_eq!(parsed("machine=m&unit=a.service"), Some(on));
+        assert_eq!(parsed("token=t"), None);
 
         for (query, named) in [
-            ("", "unit="),
             ("unit=", "unit=\"\""),
             ("unit=a&machine=", "machine=\"\""),
             ("unit=a&filter=b", "\"filter\""),

@@ -6,11 +6,11 @@ use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hyper::header::{HeaderMap, HeaderName, HeaderValue, REFRESH};
+use hyper::header::{CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue, REFRESH};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 
-use super::content::{EVENT_STREAM, JSON, ResponseContent};
+use super::content::{EVENT_STREAM, JSON, NO_STORE, ResponseContent};
 use super::context::ServerContext;
 use super::error::HttpError;
 use super::headers::prefers;
@@ -48,7 +48,7 @@ pub(super) enum Route {
     State,
     /// What an operator can do next: commands and links.
     Actions,
-    /// The latest events of one unit or machine.
+    /// The latest events of one unit or machine, or all that another monitor may merge.
     History,
     /// The state as a page that needs no script.
     Plain,
@@ -119,8 +119,8 @@ impl Route {
 /// # Errors
 ///
 /// 400 if the query of a list, of the state or of a history is wrong. 404 for the history of what
-/// is not there, or if none is kept. 503 for a list that has not been read yet, or if the memory
-/// budget for filters is exhausted. For a unit file, see [`unit_file::content`].
+/// is not there, or if none is kept. 503 for a list or a whole history that has not been read yet,
+/// or if the memory budget for filters is exhausted. For a unit file, see [`unit_file::content`].
 pub(super) async fn content(
     context: &ServerContext,
     settings: &ServerSettings,
@@ -146,7 +146,10 @@ pub(super) async fn content(
         }
         Route::State => state(context, &publication, &state_selection(query)?)?,
         Route::Actions => actions(context),
-        Route::History => history(context, &publication, &history_query(query)?)?,
+        Route::History => match history_query(query)? {
+            Some(query) => history(context, &publication, &query)?,
+            None => shared_history(context, &publication)?,
+        },
         Route::Plain => plain(context, &publication, query),
         Route::Overview => {
             let selection = state_selection(query)?;
@@ -269,6 +272,27 @@ fn history(
     Ok(ResponseContent {
         etag: Some(etag(&version, Some(&query.to_string()))),
         ..ResponseContent::new(JSON, charge(context, history.json)?)
+    })
+}
+
+/// All that another monitor may merge, encoded for this request alone.
+fn shared_history(
+    context: &ServerContext,
+    publication: &Publication,
+) -> Result<ResponseContent, HttpError> {
+    if !publication.keeps_history() {
+        return Err(HttpError::not_found("no history is kept: --history is 0"));
+    }
+    if publication.is_recording() {
+        return Err(HttpError::not_found("a recording is played, which is no history to merge"));
+    }
+    let Some(history) = publication.shared_history(publication.now()) else {
+        return Err(HttpError::unavailable("not all lists of fleet have been read yet"));
+    };
+
+    Ok(ResponseContent {
+        extra_header: Some((CACHE_CONTROL, NO_STORE)),
+        ..ResponseContent::new(JSON, charge(context, history)?)
     })
 }
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// For each module of the crate, the others that it may use. [`daemon`](fleet_monitor::daemon) may
 /// use all.
-const MAY_USE: [(&str, &[&str]); 29] = [
+const MAY_USE: [(&str, &[&str]); 30] = [
     ("actions", &["net"]),
     ("append_log", &[]),
     ("cli", &[]),
@@ -58,6 +58,7 @@ const MAY_USE: [(&str, &[&str]); 29] = [
         ],
     ),
     ("output", &[]),
+    ("peers", &["cluster", "feed", "net", "problems"]),
     ("playback", &["utc"]),
     ("problems", &["cluster", "digest"]),
     ("report", &["actions", "utc"]),
@@ -117,6 +118,7 @@ const STAY_IN: [(&str, &[&str]); 22] = [
             "client/server_options",
             "logs/journal",
             "net/http",
+            "peers",
             "server",
             "source/api",
             "source/etcd",

@@ -22,6 +22,7 @@ mod metrics;
 mod notify;
 mod operations;
 mod packages;
+mod peers;
 mod problems;
 mod protocol;
 mod proxies;

@@ -206,9 +206,9 @@ fn the_configuration_file_shows_every_option_as_it_is_by_default() {
         .filter_map(|line| line.strip_prefix("# Example: "))
         .collect();
     assert_eq!(shown.len() + examples.len(), by_default.len());
-    // Some options are only valid together: those for TLS, and those for a webhook and for
-    // recordings.
-    let together = ["etcd", "webhook", "record", "replay from to", "tls"];
+    // Some options are only valid together: those for TLS, a webhook, recordings, and other
+    // monitors.
+    let together = ["etcd", "webhook", "record", "replay from to", "tls", "history_"];
     let group_of = |line: &str| {
         together
             .iter()
@@ -218,7 +218,11 @@ fn the_configuration_file_shows_every_option_as_it_is_by_default() {
         examples.into_iter().partition(|line| group_of(line).is_some());
     let groups = (0..together.len()).map(|group| {
         let lines = grouped.iter().filter(|line| group_of(line) == Some(group));
-        lines.copied().collect::<Vec<_>>().join("\n")
+        let lines = lines.copied().collect::<Vec<_>>().join("\n");
+        match together[group] {
+            "history_" => format!("history_from = [\"http://core-02:8989\"]\n{lines}"),
+            _ => lines,
+        }
     });
     for example in alone.iter().map(|line| (*line).to_owned()).chain(groups) {
         let set = settings(&example);

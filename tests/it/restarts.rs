@@ -17,8 +17,8 @@ use crate::support::fleetd::{Fleetd, Registry, Reply};
 use crate::support::{Client, Daemon, Program, within_timeout};
 
 /// A fleet that tests change, and a directory for what is saved.
-struct Fleet {
-    registry: Arc<Mutex<Option<Registry>>>,
+pub struct Fleet {
+    pub registry: Arc<Mutex<Option<Registry>>>,
     fleetd: Fleetd,
     directory: TempDir,
 }
@@ -26,13 +26,13 @@ struct Fleet {
 /// The hash of a unit file without options.
 const EMPTY_FILE: &str = "da39a3ee5e6b4b0d3255bfef95601890afd80709";
 
-fn machine(id: u8) -> String {
+pub fn machine(id: u8) -> String {
     format!("{id:032x}")
 }
 
 impl Fleet {
     /// Units on two machines of three; one unit has failed.
-    fn new() -> Self {
+    pub fn new() -> Self {
         let registry = Arc::new(Mutex::new(Some(Registry::default())));
         let source = registry.clone();
         let fleetd = Fleetd::unix(move |path: &str| {
@@ -57,12 +57,12 @@ impl Fleet {
         fleet
     }
 
-    fn change(&self, change: impl FnOnce(&mut Registry)) {
+    pub fn change(&self, change: impl FnOnce(&mut Registry)) {
         change(self.registry.lock().unwrap().as_mut().unwrap());
     }
 
     /// Sets a unit that fleet wants on a machine, and its state there.
-    fn set(&self, unit: &str, on: u8, active: &str) {
+    pub fn set(&self, unit: &str, on: u8, active: &str) {
         self.change(|registry| {
             registry.states.retain(|state| state["name"] != unit);
             registry.units.retain(|file| file["name"] != unit);
@@ -78,14 +78,14 @@ impl Fleet {
     }
 
     /// A machine leaves the cluster. fleet still wants its units there.
-    fn lose(&self, id: u8) {
+    pub fn lose(&self, id: u8) {
         self.change(|registry| {
             registry.machines.retain(|it| it["id"] != machine(id));
             registry.states.retain(|it| it["machineID"] != machine(id));
         });
     }
 
-    fn program(&self) -> Program {
+    pub fn program(&self) -> Program {
         let arguments = [
             "--api",
             self.fleetd.address(),
@@ -101,7 +101,7 @@ impl Fleet {
         Program::new(&arguments).environment("STATE_DIRECTORY", self.directory.path())
     }
 
-    async fn start(&self) -> Daemon {
+    pub async fn start(&self) -> Daemon {
         let daemon = self.program().start().await;
         if self.registry.lock().unwrap().is_some() {
             daemon.source_is("ok").await;
@@ -114,7 +114,7 @@ impl Fleet {
     }
 
     /// Waits until the file has a text.
-    async fn saved(&self, text: &str) {
+    pub async fn saved(&self, text: &str) {
         let saved = async {
             while !fs::read_to_string(self.file()).is_ok_and(|saved| saved.contains(text)) {
                 sleep(Duration::from_millis(20)).await;
@@ -124,19 +124,19 @@ impl Fleet {
     }
 }
 
-async fn state(daemon: &Daemon) -> Value {
+pub async fn state(daemon: &Daemon) -> Value {
     daemon.get("/v2/state").await.1
 }
 
 /// The row of a list with this value of a key.
-fn row(state: &Value, list: &str, key: &str, value: &str) -> Value {
+pub fn row(state: &Value, list: &str, key: &str, value: &str) -> Value {
     let rows = state[list].as_array().unwrap();
     let found = rows.iter().find(|row| row[key] == value);
     found.cloned().unwrap_or_default()
 }
 
 /// Waits until the state fulfils a condition, and returns it.
-async fn until(daemon: &Daemon, what: &str, condition: impl Fn(&Value) -> bool) -> Value {
+pub async fn until(daemon: &Daemon, what: &str, condition: impl Fn(&Value) -> bool) -> Value {
     let found = async {
         loop {
             let state = state(daemon).await;
@@ -150,14 +150,14 @@ async fn until(daemon: &Daemon, what: &str, condition: impl Fn(&Value) -> bool) 
 }
 
 /// The problems, by their IDs.
-fn problems(state: &Value) -> BTreeMap<String, Value> {
+pub fn problems(state: &Value) -> BTreeMap<String, Value> {
     let problems = state["problems"].as_array().unwrap().iter();
     problems
         .map(|problem| (problem["id"].as_str().unwrap().to_owned(), problem.clone()))
         .collect()
 }
 
-fn has_two_problems(state: &Value) -> bool {
+pub fn has_two_problems(state: &Value) -> bool {
     state["problems"].as_array().unwrap().len() == 2
 }
 

@@ -15,9 +15,10 @@ use super::super::machines::Machines;
 use super::super::model::RowKey;
 use super::super::model::{Machine, MachineId, Moment, ReadSpan, UnitFile, UnitName, UnitState};
 use super::super::observation::{Lease, Observation, Reading};
+use super::super::peer::PeerCluster;
 use super::super::report::Absence;
 use super::super::retention::Retention;
-use super::super::saved::SavedCluster;
+use super::super::saved::{SavedCluster, SavedMachine, SavedRow};
 use super::super::source_trust::SourceStanding;
 use super::super::units::{AddressColumn, RefreshedRow, UnitRecords};
 use super::super::view::Unit;
@@ -359,6 +360,61 @@ impl Inventory {
                 self.mark_absent(&(unit, Some(machine)), absence, impact);
             }
         }
+    }
+
+    /// Learns what another monitor knows, and this one does not.
+    pub(crate) fn learn(
+        &mut self,
+        peer: &PeerCluster,
+        retention: Retention,
+        impact: &mut ReadingImpact,
+    ) {
+        for unit in &peer.units {
+            if self.rows.learn(unit, impact.at()) {
+                impact.refresh_rows([unit.key()]);
+            }
+        }
+        for machine in peer.machines.iter().filter(|machine| !machine.is_lost()) {
+            self.machines.learn_since(machine);
+        }
+
+        let is_empty = self.machines.is_empty();
+        if retention.passes_through() || is_empty {
+            return;
+        }
+        for (machine, rows) in peer.lost(retention.lost, impact.at().wall) {
+            if self.machines.get(&machine.machine.id).is_none() {
+                self.insert_lost(machine, &rows, impact);
+            }
+        }
+    }
+
+    /// Adds a machine that was lost before the start, and the rows that were lost with it: those of
+    /// units that fleet still has, and of which no machine reports another one.
+    fn insert_lost(
+        &mut self,
+        machine: SavedMachine,
+        rows: &[SavedRow],
+        impact: &mut ReadingImpact,
+    ) {
+        let id = machine.machine.id.clone();
+        for row in rows {
+            let unit = &row.state.unit;
+            let is_wanted = self.desired.get(unit).is_some_and(|file| {
+                file.is_wanted() && (file.global || !self.rows.has_reported(unit))
+            });
+            if is_wanted && self.rows.insert_lost(row, impact.at()) {
+                self.refresh_unit(unit.clone(), impact);
+            }
+        }
+
+        self.machines.insert_lost(machine, impact.at());
+        let (rows, reported) = self.rows.count_on_machine(&id);
+        self.machines.restore_counts(&id, rows, reported);
+
+        impact.record_machine_change();
+        impact.refresh_rows(self.keys_with_target(&id));
+        impact.refresh_rows(self.rows.keys_of_machines(&BTreeSet::from([id])));
     }
 
     /// Makes one step of each machine's life.

@@ -92,7 +92,7 @@ fn the_units_of_a_lost_machine_are_gone_after_the_keep_time_and_the_machine_with
     assert!(cluster.member("m1").lost_since.is_some(), "it still has rows");
 
     assert_eq!(cluster.read(3602, units(&on_m2())), ["gone"; 2]);
-    assert_eq!(cluster.verdict("a.service"), Some(Verdict::Unreported), "fleet still wants it");
+    assert_eq!(cluster.verdict("a.service"), Some(Verdict::MachineLost), "fleet wants it there");
     assert_eq!(cluster.view().machines.len(), 3);
 }
 

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use super::super::context::RowContext;
 use super::super::model::{Moment, ReasonText, UnitFile, UnitState};
+use super::super::peer::{KnownSince, PeerUnit};
 use super::super::saved::{SavedRow, SavedRowKind};
 use super::super::saved_time::SavedTime;
 use super::super::unit_life::Departure;
@@ -75,6 +76,28 @@ impl RowDisplay {
         }
     }
 
+    /// Learns since when the state and the verdict have been the same, if another monitor knows
+    /// that better of the same state. Returns whether it does.
+    pub(crate) fn learn(&mut self, peer: &PeerUnit, now: Moment) -> bool {
+        let state = KnownSince { time: self.state_since.wall, is_seen: self.state_since_seen };
+        let learns_state = state.is_improved_by(peer.since());
+        if learns_state {
+            self.state_since = SavedTime(peer.since().time).moment(now);
+            self.state_since_seen = peer.since().is_seen;
+        }
+
+        let mut learns_verdict = false;
+        if let Some(shown) = self.verdict.as_mut().filter(|shown| shown.verdict == peer.verdict()) {
+            let known = KnownSince { time: shown.since, is_seen: shown.since_seen };
+            learns_verdict = known.is_improved_by(peer.verdict_since());
+            if learns_verdict {
+                shown.since = peer.verdict_since().time;
+                shown.since_seen = peer.verdict_since().is_seen;
+            }
+        }
+        learns_state || learns_verdict
+    }
+
     /// The row with what is shown of it; `None` if it has never been shown.
     pub(crate) fn saved(
         &self,
@@ -105,6 +128,11 @@ impl RowDisplay {
 
     pub(crate) fn state_since(&self) -> Moment {
         self.state_since
+    }
+
+    /// Whether this process saw the state begin. If not, it was there at the first reading.
+    pub(crate) fn state_since_seen(&self) -> bool {
+        self.state_since_seen
     }
 
     pub(crate) fn shows(&self, verdict: Verdict) -> bool {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::super::context::RowContext;
 use super::super::machine_life::MachinePresence;
 use super::super::model::{MachineId, Moment, Text, UnitFile, UnitName, UnitState};
+use super::super::peer::PeerUnit;
 use super::super::requirements::{RequirementsMatch, match_requirements};
 use super::super::saved::{SavedRow, SavedRowKind};
 use super::super::verdict::{ExpectedFacts, Verdict, judge_expected};
@@ -99,6 +100,12 @@ impl ExpectedRow {
         self.display.saved(state, self.appeared, kind)
     }
 
+    /// Learns since when it has been as it is, if another monitor knows that better of a row that
+    /// no machine has reported. Returns whether it does.
+    pub(crate) fn learn(&mut self, peer: &PeerUnit, now: Moment) -> bool {
+        peer.state().active.is_none() && self.display.learn(peer, now)
+    }
+
     pub(crate) fn appeared(&self) -> Moment {
         self.appeared
     }
@@ -127,13 +134,20 @@ impl ExpectedRow {
             && !context.retention.passes_through()
             && context.at.instant < wait_ends;
 
+        let machine_is_unknown = machine.is_some_and(|id| context.machines.is_unknown(id));
+        let machine_is_lost = machine.is_some_and(|id| {
+            matches!(context.machines.presence(id), Some(MachinePresence::Lost { .. }))
+        });
+        // A target that was not in the cluster when it was first read had left before. Later, a
+        // target may be known before its machine is.
+        let was_lost_before = machine_is_unknown && !self.display.state_since_seen();
+        let is_early = is_waiting || self.may_be_reported(machine, file, context);
+
         let (verdict, reason) = judge_expected(&ExpectedFacts {
             file: file.map(|file| &**file),
             machine: machine.map(|id| context.machines.display_name(id)),
-            machine_is_lost: machine.is_some_and(|id| {
-                matches!(context.machines.presence(id), Some(MachinePresence::Lost { .. }))
-            }),
-            is_early: is_waiting || self.may_be_reported(machine, file, context),
+            machine_is_lost: machine_is_lost || machine_is_unknown,
+            is_early: is_early && !was_lost_before,
             fits_no_machine: file.is_some_and(|file| fits_no_machine(file, context)),
         });
 

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::super::context::RowContext;
 use super::super::model::{MachineId, Moment, UnitFile};
+use super::super::peer::PeerUnit;
 use super::super::saved::{SavedRow, SavedRowKind};
 use super::super::transition::Event;
 use super::display::RefreshedRow;
@@ -36,6 +37,15 @@ impl UnitRecord {
         match self {
             UnitRecord::Expected(row) => row.saved(),
             UnitRecord::Reported(row) => row.saved(),
+        }
+    }
+
+    /// Learns since when it has been as it is, if another monitor knows that better. Returns
+    /// whether it does.
+    pub(crate) fn learn(&mut self, peer: &PeerUnit, now: Moment) -> bool {
+        match self {
+            UnitRecord::Expected(row) => row.learn(peer, now),
+            UnitRecord::Reported(row) => row.learn(peer, now),
         }
     }
 

@@ -11,6 +11,7 @@ use super::super::desired::DesiredPlacement;
 use super::super::machine_life::{MachinePresence, MachineStanding};
 use super::super::machines::Machines;
 use super::super::model::{MachineId, Moment, UnitState};
+use super::super::peer::PeerUnit;
 use super::super::report::{Absence, ReportStatus};
 use super::super::saved::{SavedAbsence, SavedReport, SavedRow, SavedRowKind};
 use super::super::saved_time::SavedTime;
@@ -105,6 +106,13 @@ impl ReportedRow {
 
         self.display
             .saved(self.state.clone(), self.appeared, SavedRowKind::Reported(kind))
+    }
+
+    /// Learns since when it has been as it is, if another monitor knows that better of the same
+    /// state. Returns whether it does.
+    pub(crate) fn learn(&mut self, peer: &PeerUnit, now: Moment) -> bool {
+        let is_same = peer.is_current() && self.state.is_same_state(&peer.state());
+        is_same && self.display.learn(peer, now)
     }
 
     pub(crate) fn appeared(&self) -> Moment {
@@ -214,7 +222,7 @@ impl ReportedRow {
 
     /// Whether its machine has left, by the newer of two indications: the row itself, which fleet
     /// lists without an address if its machine is not in the list of machines; and the state of the
-    /// machine.
+    /// machine. One that was not in the cluster when that was first read had left before.
     pub(crate) fn is_on_lost_machine(&self, context: &RowContext) -> bool {
         let Some(machine) = &self.state.machine else {
             return false;
@@ -222,7 +230,10 @@ impl ReportedRow {
         let has_known_address = context.machines.ip(machine).is_some();
 
         match context.machines.presence(machine) {
-            None => self.without_address && !context.machines.is_empty(),
+            None => {
+                let was_there_first = !self.display.state_since_seen();
+                (self.without_address || was_there_first) && context.machines.is_unknown(machine)
+            }
             Some(MachinePresence::Lost { .. }) => true,
             Some(MachinePresence::Missing { .. }) => false,
             Some(_) => self.without_address && has_known_address && !self.is_absent(),

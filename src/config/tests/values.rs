@@ -34,6 +34,8 @@ fn the_defaults_are_as_documented() {
         keep_lost: Duration::from_secs(3600),
         history: Duration::from_secs(86_400),
         record_keep: None,
+        history_from: vec![],
+        history_token_file: None,
         record: None,
         problem_after: ProblemDelays::default(),
         alertmanager: vec![],
@@ -211,7 +213,7 @@ fn wrong_links_are_refused() {
 }
 
 /// Values that no option can have.
-pub(super) const IMPOSSIBLE: [(&str, &str); 130] = [
+pub(super) const IMPOSSIBLE: [(&str, &str); 132] = [
     ("fleetctl", ""),
     ("machine_freq", "10s"),
     ("unit_freq", "0"),
@@ -284,6 +286,8 @@ pub(super) const IMPOSSIBLE: [(&str, &str); 130] = [
     ("problem_after", "source_failing=3"),
     ("problem_after", "30,20"),
     ("problem_after", "stale=1,stale=2"),
+    ("history_from", "core-02:8989"),
+    ("history_token_file", ""),
     ("alertmanager", "10.0.0.1:9093"),
     ("alertmanager", "ftp://10.0.0.1"),
     ("alertmanager", "http://10.0.0.1:9093,http://"),
@@ -592,6 +596,25 @@ fn problems_may_have_delays_of_their_own_and_are_sent_to_several_places() {
 
     let wrong = Places::new().arguments(&["--webhook", "https://hooks.example.com/geheim#"]);
     assert!(!wrong.complaint().contains("geheim"), "{}", wrong.complaint());
+}
+
+#[test]
+fn other_monitors_may_be_asked_for_their_history() {
+    let places = Places::new().arguments(&[
+        "--history-from",
+        "http://core-01:8989,https://fleet.example.com/west",
+        "--history-token-file",
+        "/etc/token",
+    ]);
+    let shown: Vec<_> = places.config().history_from.iter().map(ToString::to_string).collect();
+    assert_eq!(shown, ["http://core-01:8989", "https://fleet.example.com"]);
+    assert_eq!(places.config().history_token_file, Some("/etc/token".into()));
+
+    let token_alone = in_file("history_token_file", "/etc/token");
+    assert_eq!(token_alone.refused(), [pair("history_token_file", "FILE:1")]);
+    let without_history =
+        Places::new().arguments(&["--history", "0", "--history-from", "http://core-01:8989"]);
+    assert_eq!(without_history.refused(), [pair("history_from", "--history-from")]);
 }
 
 #[test]

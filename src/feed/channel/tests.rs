@@ -185,7 +185,7 @@ impl ChannelBench {
     /// The first publication after a restart of `before`.
     fn publish_first(&mut self, before: &ChannelBench, view: &Arc<View>, events: &[u8]) {
         let known = before.last();
-        self.publisher.restore_events(&known.transitions);
+        self.publisher.restore_events(&known.transitions, None, Moment::now());
         self.publish(view, events);
 
         let Delta { units, machines } = Delta::between(&known.view, view);

@@ -41,6 +41,11 @@ impl EventRing {
         self.dropped
     }
 
+    /// When the oldest of its events happened.
+    pub(super) fn first(&self) -> Option<SystemTime> {
+        self.events.front().map(|transition| transition.time)
+    }
+
     /// When something last happened.
     pub(super) fn last(&self) -> SystemTime {
         let newest = self.events.back().map(|transition| transition.time);
@@ -61,6 +66,23 @@ impl EventRing {
         }
         self.own_bytes += own_bytes(&transition.event);
         self.events.push_back(transition);
+    }
+
+    /// Adds events of any time, and drops the oldest ones so that there are at most `capacity`.
+    /// Events until `dropped` may be missing.
+    pub(super) fn insert(
+        &mut self,
+        transitions: Vec<Transition>,
+        dropped: Option<SystemTime>,
+        capacity: usize,
+    ) {
+        let mut events: Vec<Transition> = self.events.drain(..).chain(transitions).collect();
+        events.sort_by_key(|transition| (transition.time, transition.number));
+
+        self.own_bytes = events.iter().map(|transition| own_bytes(&transition.event)).sum();
+        self.events = events.into();
+        self.dropped = dropped;
+        self.shorten(capacity);
     }
 
     /// Drops the oldest events so that there are at most `capacity`, and frees their memory.

@@ -331,3 +331,132 @@ fn an_answer_has_the_newest_events_of_a_unit_on_many_machines() {
     let found = watched.find(&of("a.service"));
     assert_eq!((found.events.len(), found.dropped), (MAX_FOUND, Some(begun)));
 }
+
+/// What another monitor has seen from one second to another, before the clock of `watched`.
+fn peer(watched: &Watched, complete: (u64, u64), events: &[(u64, Event)]) -> PeerEvents {
+    let before = |second: u64| watched.now.wall - Duration::from_secs(second);
+    let event =
+        |(second, event): &(u64, Event)| PeerEvent { time: before(*second), event: event.clone() };
+    PeerEvents {
+        events: events.iter().map(event).collect(),
+        complete: (before(complete.0), before(complete.1)),
+        incomplete: Vec::new(),
+        tolerance: 5 * SECOND,
+    }
+}
+
+impl Watched {
+    /// Merges what another monitor has seen. Returns how many of its events were new.
+    fn merge(&mut self, peer: &PeerEvents, start: SystemTime) -> usize {
+        let unknown = self.history.unknown_of(peer, self.now.wall);
+        let number = |PeerEvent { time, event }: PeerEvent| {
+            self.number += 1;
+            Arc::new(Transition { number: self.number, time, event })
+        };
+        let events: Vec<_> = unknown.into_iter().map(number).collect();
+        self.history.merge(peer, &events, start);
+        events.len()
+    }
+}
+
+#[test]
+fn what_another_monitor_has_seen_is_in_the_order_of_its_times() {
+    let mut watched = Watched::new();
+    let start = watched.now.wall;
+    watched.pass(100 * SECOND);
+    watched.change("a.service", "m");
+    let fails = || changed("a.service", "m");
+    let other = peer(&watched, (1000, 0), &[(900, fails()), (50, fails()), (2, fails())]);
+
+    assert_eq!(watched.merge(&other, start), 2, "the last is the one that was seen here");
+    assert_eq!(watched.merge(&other, start), 0);
+    assert_eq!(watched.numbers("a.service"), [2, 3, 1]);
+    let since = watched.history.noticed_since(start);
+    assert_eq!(since, watched.now.wall - 1000 * SECOND);
+    assert_eq!(watched.find(&of("a.service")).dropped, None);
+}
+
+#[test]
+fn what_another_monitor_lacks_of_a_unit_is_known_to_be_missing() {
+    let mut watched = Watched::new();
+    let start = watched.now.wall;
+    watched.pass(100 * SECOND);
+    let fails = || changed("a.service", "m");
+    let mut other = peer(&watched, (1000, 0), &[(500, fails())]);
+    let until = watched.now.wall - 600 * SECOND;
+    other.incomplete = vec![(Some("a.service".into()), Some("m".into()), until)];
+
+    watched.merge(&other, start);
+    assert_eq!(watched.find(&of("a.service")).dropped, Some(until));
+
+    // A third one has all of it.
+    let third = peer(&watched, (2000, 0), &[(700, fails()), (500, fails())]);
+    watched.merge(&third, start);
+    let found = watched.find(&of("a.service"));
+    assert_eq!((found.events.len(), found.dropped), (2, None));
+}
+
+#[test]
+fn events_beyond_the_limit_are_missing_and_old_ones_are_not_learned() {
+    let mut watched = Watched::new();
+    let start = watched.now.wall;
+    watched.pass(DEFAULT_KEEP + HOUR);
+    let far_apart: Vec<(u64, Event)> = (0..=MAX_EVENTS as u64)
+        .rev()
+        .map(|number| (100 + 10 * number, changed("a.service", "m")))
+        .collect();
+    let other = peer(&watched, (10_000, 0), &far_apart);
+
+    assert_eq!(watched.merge(&other, start), MAX_EVENTS + 1);
+    let found = watched.find(&of("a.service"));
+    assert_eq!(found.events.len(), MAX_EVENTS);
+    assert_eq!(found.dropped, Some(other.events[0].time));
+
+    let too_old = peer(&watched, (10_000, 0), &[(24 * 3600 + 1, changed("b.service", "m"))]);
+    assert_eq!(watched.merge(&too_old, start), 0);
+}
+
+#[test]
+fn what_is_shared_says_of_what_it_is_not_complete() {
+    let mut watched = Watched::new();
+    let start = watched.now.wall;
+    for _ in 0..=MAX_EVENTS {
+        watched.pass(SECOND);
+        watched.change("busy.service", "m");
+    }
+    watched.change("quiet.service", "m");
+
+    let shared = watched.history.share(start);
+    assert_eq!(shared.events.len(), MAX_EVENTS + 1);
+    assert_eq!(shared.complete_since, start);
+    let busy = EventSubject::Unit("busy.service".into(), Some("m".into()));
+    assert_eq!(shared.incomplete, [(busy, start + SECOND)]);
+}
+
+#[test]
+fn after_a_restart_a_full_list_of_events_may_lack_older_ones() {
+    let mut watched = Watched::new();
+    let begun = watched.now.wall;
+    for _ in 0..MAX_EVENTS {
+        watched.pass(SECOND);
+        watched.change("busy.service", "m");
+    }
+    watched.change("quiet.service", "m");
+    let saved: Vec<Arc<Transition>> = watched
+        .history
+        .share(begun)
+        .events
+        .into_iter()
+        .map(Arc::new)
+        .collect();
+    let stopped = watched.now.wall;
+    watched.pass(SECOND);
+
+    watched.history = EventHistory::default();
+    watched
+        .history
+        .restore(&saved, Some((begun, stopped)), watched.now.wall);
+    assert_eq!(watched.history.noticed_since(watched.now.wall), begun);
+    assert_eq!(watched.find(&of("busy.service")).dropped, Some(begun + SECOND));
+    assert_eq!(watched.find(&of("quiet.service")).dropped, None);
+}

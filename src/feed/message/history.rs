@@ -32,18 +32,19 @@ struct HistoryJson<'a> {
     events: Vec<EventJson<'a>>,
 }
 
-/// The events that were found. `events_since` is since when all events have been noticed; `None`
+/// The events that were found. `noticed_since` is since when all events have been noticed; `None`
 /// if not everything has been read yet.
 pub(in crate::feed) fn history(
     found: &FoundEvents,
-    events_since: Option<SystemTime>,
+    noticed_since: Option<SystemTime>,
     now: Moment,
 ) -> HistoryBody {
-    let dropped = events_since.is_some() && found.dropped > events_since;
-    let complete_since = events_since.max(found.dropped.filter(|_| dropped));
+    let dropped = noticed_since.is_some() && found.dropped > noticed_since;
+    let complete_since = noticed_since.max(found.dropped.filter(|_| dropped));
 
     let count = found.events.len();
-    let newest = found.events.last().map_or(0, |transition| transition.number);
+    let numbers = found.events.iter().map(|transition| transition.number);
+    let newest = numbers.max().unwrap_or(0);
     let since = complete_since.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     let since = since.unwrap_or_default().as_millis();
 

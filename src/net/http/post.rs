@@ -193,7 +193,7 @@ impl PostClient {
 
 /// Opens a connection to the first address of the host that accepts one. `limit` is for each
 /// address, so that one that does not answer leaves time for the next.
-async fn connect(
+pub(super) async fn connect(
     target: &PostTarget,
     tls: Option<&TlsClient>,
     limit: Duration,
@@ -229,7 +229,7 @@ async fn connect(
 }
 
 /// Why there is no response over a connection.
-fn exchange_failure(error: hyper::Error, tls: Option<&TlsClient>) -> PostFailure {
+pub(super) fn exchange_failure(error: hyper::Error, tls: Option<&TlsClient>) -> PostFailure {
     match tls.and_then(|tls| tls.explain(&error)) {
         Some(problem) => PostFailure::Tls(problem),
         None if error.is_parse() => PostFailure::NotHttp(error),
@@ -249,7 +249,7 @@ fn parse_seconds(text: &str) -> Option<Duration> {
 
 /// The beginning of a body as one line for people. Empty if the body is HTML, or if it quotes the
 /// path, which may be secret, as Spring's default error does.
-fn shown_text(body: &[u8], target: &PostTarget) -> String {
+pub(super) fn shown_text(body: &[u8], target: &PostTarget) -> String {
     let text = String::from_utf8_lossy(body);
     if text.trim_start().starts_with('<') || target.is_quoted_in(&text) {
         return String::new();

@@ -6,6 +6,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use hyper::header::HeaderValue;
 use subtle::ConstantTimeEq;
 
 use crate::secret_file::{SecretFile, UnreadableSecret};
@@ -62,6 +63,14 @@ impl Token {
 
     pub(super) fn new(secret: &[u8]) -> Self {
         Self(secret.into())
+    }
+
+    /// The header `Authorization` for a server that requires this token.
+    pub(crate) fn authorization(&self) -> HeaderValue {
+        let value = [b"Bearer ", &*self.0].concat();
+        let mut value = HeaderValue::from_bytes(&value).expect("a token is visible ASCII");
+        value.set_sensitive(true);
+        value
     }
 
     /// Whether `given` is the token. The time that this takes reveals only whether both have the

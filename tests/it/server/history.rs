@@ -100,7 +100,7 @@ async fn a_unit_without_events_is_known_and_one_that_is_nowhere_is_not() {
     for query in ["unit=missing.service", "unit=quiet.service&machine=other", "machine=other"] {
         assert_eq!(bench.bench.get(&format!("/v2/history?{query}")).await.status, 404, "{query}");
     }
-    for query in ["", "?unit=", "?filter=web", "?unit=a&name=b"] {
+    for query in ["?unit=", "?filter=web", "?unit=a&name=b"] {
         assert_eq!(bench.bench.get(&format!("/v2/history{query}")).await.status, 400, "{query}");
     }
 }
