@@ -19,7 +19,7 @@ use super::machines::Machines;
 use super::model::RowKey;
 use super::model::{FleetList, Machine, Moment, UnitFile, UnitName, UnitState};
 use super::observation::{Observation, Reading, RegistrySnapshot};
-use super::peer::PeerCluster;
+use super::peer::{LearningTime, PeerCluster};
 use super::report::Absence;
 use super::retention::Retention;
 use super::saved::{SavedCluster, SavedRow};
@@ -217,9 +217,10 @@ impl Knowledge {
         &mut self,
         peer: &PeerCluster,
         retention: Retention,
+        learning: LearningTime,
         impact: &mut ReadingImpact,
     ) {
-        self.inventory.learn(peer, retention, impact);
+        self.inventory.learn(peer, retention, learning, impact);
     }
 
     /// Makes one step of each machine's life.

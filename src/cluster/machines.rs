@@ -11,7 +11,7 @@ use super::machine_life::{
     MachineEvidence, MachineNotice, MachinePresence, MachineStanding, RESTART, step,
 };
 use super::model::{Machine, MachineId, Moment, Text, UnitName};
-use super::peer::{KnownSince, PeerMachine};
+use super::peer::{KnownSince, LearningTime, PeerMachine};
 use super::report::{Absence, Novelty, ReportStatus};
 use super::retention::Retention;
 use super::saved::{SavedMachine, SavedPresence};
@@ -280,14 +280,14 @@ impl Machines {
     }
 
     /// Learns since when a machine has been in the cluster, if another monitor knows that better.
-    pub(crate) fn learn_since(&mut self, peer: &PeerMachine) {
+    pub(crate) fn learn_since(&mut self, peer: &PeerMachine, learning: LearningTime) {
         let Some(record) = self.records.get_mut(peer.id()) else {
             return;
         };
         let is_present = !matches!(record.presence, MachinePresence::Lost { .. });
         let known = KnownSince { time: record.since, is_seen: record.since_seen };
 
-        if is_present && known.is_improved_by(peer.since()) {
+        if is_present && known.is_improved_by(peer.since(), learning) {
             record.since = peer.since().time;
             record.since_seen = peer.since().is_seen;
         }

@@ -37,7 +37,7 @@ mod view;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use context::EvaluationContext;
 pub use delta::{Change, Delta};
@@ -48,6 +48,7 @@ pub use model::{
     FleetList, Machine, MachineId, Moment, RowKey, Text, UnitFile, UnitName, UnitState,
 };
 pub use observation::{Lease, Observation, Reading, RegistrySnapshot};
+use peer::LearningTime;
 pub use peer::PeerCluster;
 pub(crate) use peer::{PeerMachine, PeerUnit, bounded, milliseconds};
 pub use peer_event::PeerEvent;
@@ -84,6 +85,8 @@ pub struct Cluster {
     held_back_before_reset: u64,
     /// Whether what is known was saved by the program that ran before.
     is_restored: bool,
+    /// When that was saved last.
+    saved_at: Option<SystemTime>,
     /// What was saved, until it is known whether it is this cluster.
     saved_identity: Option<SavedIdentity>,
     /// Whether what was saved is so old that all that left meanwhile has been gone for longer than
@@ -108,6 +111,7 @@ impl Cluster {
             transitions: 0,
             held_back_before_reset: 0,
             is_restored: false,
+            saved_at: None,
             saved_identity: None,
             is_outdated: false,
             has_discarded: false,
@@ -124,9 +128,8 @@ impl Cluster {
             return cluster;
         }
 
-        let age = saved
-            .saved
-            .and_then(|SavedTime(time)| now.wall.duration_since(time).ok());
+        cluster.saved_at = saved.saved.map(|SavedTime(time)| time);
+        let age = cluster.saved_at.and_then(|time| now.wall.duration_since(time).ok());
         cluster.is_outdated = age.is_some_and(|age| age > retention.lost.max(retention.grace));
         cluster.is_restored = true;
         cluster.saved_identity = Some(SavedIdentity::of(&saved));
@@ -193,7 +196,8 @@ impl Cluster {
         let has_recovered = self.trust.has_recovered(self.retention, at);
         let mut impact = ReadingImpact::new(span, false, true, has_recovered, Vec::new());
 
-        self.knowledge.learn(peer, self.retention, &mut impact);
+        let learning = LearningTime { now: at, gap: self.saved_at.zip(self.health().events_since) };
+        self.knowledge.learn(peer, self.retention, learning, &mut impact);
         self.evaluate(&mut impact, at);
         self.update_view(&mut impact, at);
         self.number(impact.into_events(), at)
@@ -261,6 +265,7 @@ impl Cluster {
                 let before = saved.take_readings();
                 self.saved_identity = None;
                 self.is_restored = false;
+                self.saved_at = None;
                 self.has_discarded = true;
                 self.trust.set_restored(false);
                 self.knowledge = Knowledge::default();

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::model::{Machine, MachineId, RowKey, Text, UnitName, UnitState};
+use super::model::{Machine, MachineId, Moment, RowKey, Text, UnitName, UnitState};
 use super::report::Absence;
 use super::saved::{
     SavedAbsence, SavedMachine, SavedPresence, SavedReport, SavedRow, SavedRowKind,
@@ -79,9 +79,27 @@ pub(crate) struct KnownSince {
 
 impl KnownSince {
     /// Whether `other` knows the beginning of the same better: this one was not seen to begin, and
-    /// that was earlier.
-    pub(crate) fn is_improved_by(self, other: KnownSince) -> bool {
-        !self.is_seen && other.time < self.time
+    /// that was earlier; or that was seen while nothing was seen here.
+    pub(crate) fn is_improved_by(self, other: KnownSince, learning: LearningTime) -> bool {
+        let is_earlier = !self.is_seen && other.time < self.time;
+        let has_begun_unseen =
+            other.is_seen && self.time < other.time && learning.is_gap(other.time);
+
+        is_earlier || has_begun_unseen
+    }
+}
+
+/// When something is learned, and of which time nothing is known here.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LearningTime {
+    pub(crate) now: Moment,
+    /// From when until when nothing was watched, if there was something before.
+    pub(crate) gap: Option<(SystemTime, SystemTime)>,
+}
+
+impl LearningTime {
+    fn is_gap(self, time: SystemTime) -> bool {
+        self.gap.is_some_and(|(from, until)| (from..=until).contains(&time))
     }
 }
 

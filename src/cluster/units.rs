@@ -21,7 +21,7 @@ use super::desired::Desired;
 use super::machines::Machines;
 use super::model::RowKey;
 use super::model::{MachineId, Moment, UnitName, UnitState};
-use super::peer::PeerUnit;
+use super::peer::{LearningTime, PeerUnit};
 use super::report::{Absence, Novelty};
 use super::requirements::{RequirementsMatch, match_requirements};
 use super::saved::SavedRow;
@@ -90,9 +90,9 @@ impl UnitRecords {
 
     /// Learns since when a row has been as it is, if another monitor knows that better. Returns
     /// whether it does.
-    pub(crate) fn learn(&mut self, peer: &PeerUnit, now: Moment) -> bool {
+    pub(crate) fn learn(&mut self, peer: &PeerUnit, learning: LearningTime) -> bool {
         let record = self.records.get_mut(&peer.key());
-        record.is_some_and(|record| record.learn(peer, now))
+        record.is_some_and(|record| record.learn(peer, learning))
     }
 
     /// Adds a row that was lost with its machine before the start, unless there is such a row.

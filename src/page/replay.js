@@ -2,7 +2,8 @@
 // viewers see the same recording, so the server has its state, and this changes it there.
 
 import { attribute, byId, drawGlyph, drawing, hide, text } from "./dom.js";
-import { REPLAY, localDateTime } from "./words.js";
+import { dateAndTime } from "./times.js";
+import { REPLAY } from "./words.js";
 
 /** How often the place is drawn, in milliseconds. */
 const INTERVAL = 250;
@@ -141,7 +142,7 @@ export class ReplayBar {
     const progress = REPLAY.progress(span(place - begin), span(end - begin));
     if (!clock) return progress;
     const now = placeAt(this.#replay, Date.now() - this.#received);
-    return `${localDateTime(this.server.now() + place - now)}, ${progress}`;
+    return `${dateAndTime(this.server.now() + place - now, "local")}, ${progress}`;
   }
 
   #draw() {

@@ -105,10 +105,9 @@ async fn two_monitors_have_one_history_when_one_is_killed_with_its_machine() {
     fleet.lose(1);
     second.nth_event(2, "machine_lost").await;
     let has_problem_of_first = |state: &Value| {
-        let machines = problems(state)
-            .into_values()
-            .map(|problem| problem["machine"].clone());
-        machines.filter(|id| *id == machine(1)).count() == 1 && has_two_problems(state)
+        let is_it =
+            |problem: &Value| problem["kind"] == "machine_lost" && problem["machine"] == machine(1);
+        problems(state).values().any(is_it) && has_two_problems(state)
     };
     until(&second, "a problem with machine 1", has_problem_of_first).await;
     let (_, third) = merged(&fleet, &[&second]).await;

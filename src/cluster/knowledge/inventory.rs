@@ -15,7 +15,7 @@ use super::super::machines::Machines;
 use super::super::model::RowKey;
 use super::super::model::{Machine, MachineId, Moment, ReadSpan, UnitFile, UnitName, UnitState};
 use super::super::observation::{Lease, Observation, Reading};
-use super::super::peer::PeerCluster;
+use super::super::peer::{LearningTime, PeerCluster};
 use super::super::report::Absence;
 use super::super::retention::Retention;
 use super::super::saved::{SavedCluster, SavedMachine, SavedRow};
@@ -367,15 +367,16 @@ impl Inventory {
         &mut self,
         peer: &PeerCluster,
         retention: Retention,
+        learning: LearningTime,
         impact: &mut ReadingImpact,
     ) {
         for unit in &peer.units {
-            if self.rows.learn(unit, impact.at()) {
+            if self.rows.learn(unit, learning) {
                 impact.refresh_rows([unit.key()]);
             }
         }
         for machine in peer.machines.iter().filter(|machine| !machine.is_lost()) {
-            self.machines.learn_since(machine);
+            self.machines.learn_since(machine, learning);
         }
 
         let is_empty = self.machines.is_empty();

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use super::super::context::RowContext;
 use super::super::model::{Moment, ReasonText, UnitFile, UnitState};
-use super::super::peer::{KnownSince, PeerUnit};
+use super::super::peer::{KnownSince, LearningTime, PeerUnit};
 use super::super::saved::{SavedRow, SavedRowKind};
 use super::super::saved_time::SavedTime;
 use super::super::unit_life::Departure;
@@ -78,18 +78,18 @@ impl RowDisplay {
 
     /// Learns since when the state and the verdict have been the same, if another monitor knows
     /// that better of the same state. Returns whether it does.
-    pub(crate) fn learn(&mut self, peer: &PeerUnit, now: Moment) -> bool {
+    pub(crate) fn learn(&mut self, peer: &PeerUnit, learning: LearningTime) -> bool {
         let state = KnownSince { time: self.state_since.wall, is_seen: self.state_since_seen };
-        let learns_state = state.is_improved_by(peer.since());
+        let learns_state = state.is_improved_by(peer.since(), learning);
         if learns_state {
-            self.state_since = SavedTime(peer.since().time).moment(now);
+            self.state_since = SavedTime(peer.since().time).moment(learning.now);
             self.state_since_seen = peer.since().is_seen;
         }
 
         let mut learns_verdict = false;
         if let Some(shown) = self.verdict.as_mut().filter(|shown| shown.verdict == peer.verdict()) {
             let known = KnownSince { time: shown.since, is_seen: shown.since_seen };
-            learns_verdict = known.is_improved_by(peer.verdict_since());
+            learns_verdict = known.is_improved_by(peer.verdict_since(), learning);
             if learns_verdict {
                 shown.since = peer.verdict_since().time;
                 shown.since_seen = peer.verdict_since().is_seen;

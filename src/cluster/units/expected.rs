@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::super::context::RowContext;
 use super::super::machine_life::MachinePresence;
 use super::super::model::{MachineId, Moment, Text, UnitFile, UnitName, UnitState};
-use super::super::peer::PeerUnit;
+use super::super::peer::{LearningTime, PeerUnit};
 use super::super::requirements::{RequirementsMatch, match_requirements};
 use super::super::saved::{SavedRow, SavedRowKind};
 use super::super::verdict::{ExpectedFacts, Verdict, judge_expected};
@@ -102,8 +102,8 @@ impl ExpectedRow {
 
     /// Learns since when it has been as it is, if another monitor knows that better of a row that
     /// no machine has reported. Returns whether it does.
-    pub(crate) fn learn(&mut self, peer: &PeerUnit, now: Moment) -> bool {
-        peer.state().active.is_none() && self.display.learn(peer, now)
+    pub(crate) fn learn(&mut self, peer: &PeerUnit, learning: LearningTime) -> bool {
+        peer.state().active.is_none() && self.display.learn(peer, learning)
     }
 
     pub(crate) fn appeared(&self) -> Moment {

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::super::context::RowContext;
 use super::super::model::{MachineId, Moment, UnitFile};
-use super::super::peer::PeerUnit;
+use super::super::peer::{LearningTime, PeerUnit};
 use super::super::saved::{SavedRow, SavedRowKind};
 use super::super::transition::Event;
 use super::display::RefreshedRow;
@@ -42,10 +42,10 @@ impl UnitRecord {
 
     /// Learns since when it has been as it is, if another monitor knows that better. Returns
     /// whether it does.
-    pub(crate) fn learn(&mut self, peer: &PeerUnit, now: Moment) -> bool {
+    pub(crate) fn learn(&mut self, peer: &PeerUnit, learning: LearningTime) -> bool {
         match self {
-            UnitRecord::Expected(row) => row.learn(peer, now),
-            UnitRecord::Reported(row) => row.learn(peer, now),
+            UnitRecord::Expected(row) => row.learn(peer, learning),
+            UnitRecord::Reported(row) => row.learn(peer, learning),
         }
     }
 

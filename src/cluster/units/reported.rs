@@ -11,7 +11,7 @@ use super::super::desired::DesiredPlacement;
 use super::super::machine_life::{MachinePresence, MachineStanding};
 use super::super::machines::Machines;
 use super::super::model::{MachineId, Moment, UnitState};
-use super::super::peer::PeerUnit;
+use super::super::peer::{LearningTime, PeerUnit};
 use super::super::report::{Absence, ReportStatus};
 use super::super::saved::{SavedAbsence, SavedReport, SavedRow, SavedRowKind};
 use super::super::saved_time::SavedTime;
@@ -110,9 +110,9 @@ impl ReportedRow {
 
     /// Learns since when it has been as it is, if another monitor knows that better of the same
     /// state. Returns whether it does.
-    pub(crate) fn learn(&mut self, peer: &PeerUnit, now: Moment) -> bool {
+    pub(crate) fn learn(&mut self, peer: &PeerUnit, learning: LearningTime) -> bool {
         let is_same = peer.is_current() && self.state.is_same_state(&peer.state());
-        is_same && self.display.learn(peer, now)
+        is_same && self.display.learn(peer, learning)
     }
 
     pub(crate) fn appeared(&self) -> Moment {
