@@ -23,6 +23,8 @@ const SINGLE: &str = "fleet-monitor.service";
 const INSTANCE: &str = "packaging/fleet/fleet-monitor@.service";
 const GLOBAL: &str = "packaging/fleet/fleet-monitor-global.service";
 const DISCOVERY: &str = "packaging/fleet/fleet-monitor-discovery@.service";
+/// The file with the other monitors of an instance.
+const PEERS: &str = "/run/fleet-monitor.%i.peers";
 /// The units that run the program.
 const MONITORS: [&str; 4] = [HOST, SINGLE, INSTANCE, GLOBAL];
 const OF_FLEET: [&str; 4] = [SINGLE, INSTANCE, GLOBAL, DISCOVERY];
@@ -136,7 +138,6 @@ fn every_unit_of_the_monitor_is_a_notifying_watched_and_restarted_service() {
             ("Type", &["notify"][..]),
             ("ExecStart", &[binary]),
             ("ExecReload", &["/bin/kill -HUP $MAINPID"]),
-            ("EnvironmentFile", &["-/etc/fleet-monitor.env"]),
             ("WatchdogSec", &["30"]),
             ("Restart", &["always"]),
             ("RestartPreventExitStatus", &["2 78"]),
@@ -145,6 +146,10 @@ fn every_unit_of_the_monitor_is_a_notifying_watched_and_restarted_service() {
         ] {
             assert_eq!(values(unit, "Service", key), expected, "{key} of {unit}");
         }
+
+        // What the operator sets overrides what an instance finds out.
+        let files = values(unit, "Service", "EnvironmentFile");
+        assert_eq!(files.last().unwrap(), "-/etc/fleet-monitor.env", "{unit}");
 
         let environment = values(unit, "Service", "Environment");
         let path = environment
@@ -183,7 +188,10 @@ fn the_units_for_fleet_run_the_program_like_the_unit_of_the_host() {
     };
 
     for unit in [SINGLE, INSTANCE, GLOBAL] {
-        assert_eq!(service(unit), service(HOST), "{unit}");
+        let mut service_of_fleet = service(unit);
+        // Only an instance looks for the others.
+        service_of_fleet.retain(|(_, _, value)| unit != INSTANCE || !value.contains(PEERS));
+        assert_eq!(service_of_fleet, service(HOST), "{unit}");
         assert_eq!(values(unit, "Unit", "After"), values(HOST, "Unit", "After"), "{unit}");
         assert_eq!(
             values(unit, "Service", "User"),
@@ -334,8 +342,8 @@ fn the_services_have_a_low_exposure() {
 }
 
 /// The script of a setting such as `ExecStart=/bin/sh -c '…'`, as systemd would run it.
-fn script(key: &str) -> String {
-    let line = values(DISCOVERY, "Service", key).remove(0);
+fn script(unit: &str, key: &str) -> String {
+    let line = values(unit, "Service", key).remove(0);
     let script = line
         .trim_start_matches('-')
         .strip_prefix("/bin/sh -c '")
@@ -384,10 +392,15 @@ impl Sidekick {
 
     /// The script of this setting, ready to run.
     fn command(&self, key: &str) -> Command {
+        self.shell(&script(DISCOVERY, key))
+    }
+
+    /// A script with the doubles.
+    fn shell(&self, script: &str) -> Command {
         let mut shell = Command::new("/bin/sh");
         let path = format!("{}:/usr/bin:/bin", self.directory.path().display());
 
-        shell.args(["-c", &script(key)]).env_clear();
+        shell.args(["-c", script]).env_clear();
         shell.env("LOG", self.log_file()).env("PATH", path);
         shell
     }
@@ -434,6 +447,43 @@ fn the_sidekick_announces_the_host_name_and_the_default_port_without_settings() 
 
     let value = serde_json::json!({"host": "core-01", "port": 8989});
     assert_eq!(sidekick.announced()[0], value, "{}", sidekick.log());
+}
+
+/// What an instance would get from its file of other monitors, if etcd has these values.
+fn other_monitors(announced: &[&str]) -> Option<String> {
+    let sidekick = Sidekick::new();
+    let keys: String = (1..=announced.len())
+        .map(|number| format!("/key/{number}\n"))
+        .collect();
+    let directory = sidekick.directory.path();
+    fs::write(directory.join("keys"), keys).unwrap();
+    for (number, value) in (1..).zip(announced) {
+        fs::create_dir_all(directory.join("key")).unwrap();
+        fs::write(directory.join(format!("key/{number}")), format!("{value}\n")).unwrap();
+    }
+    sidekick.double(
+        "etcdctl",
+        "cd ${0%/*}; case $1 in ls) cat keys;; get) cat .$2;; *) exit 1;; esac",
+    );
+
+    let script = script(INSTANCE, "ExecStartPre")
+        .replace("/run/", &format!("{}/", directory.display()))
+        .replace("/etc/fleet-monitor.toml", &directory.join("none").display().to_string());
+    assert!(sidekick.shell(&script).status().unwrap().success());
+    fs::read_to_string(directory.join("fleet-monitor.1.peers")).ok()
+}
+
+#[test]
+fn an_instance_asks_those_that_are_announced() {
+    let found = other_monitors(&[
+        r#"{"host":"172.17.8.101","port":8989}"#,
+        r#"{"host":"core-02","port":8990}"#,
+    ]);
+    let expected = "FLEET_MONITOR_HISTORY_FROM=http://172.17.8.101:8989,http://core-02:8990\n";
+    assert_eq!(found.as_deref(), Some(expected));
+
+    assert_eq!(other_monitors(&[]).unwrap().trim(), "");
+    assert_eq!(other_monitors(&["something else"]).unwrap().trim(), "");
 }
 
 #[test]
