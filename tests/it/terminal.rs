@@ -497,7 +497,7 @@ async fn what_prevents_an_answer_is_one_sentence_that_says_what_to_do() {
         ("a wrong token", vec!["--url", &url, "--token-file", wrong_token]),
         ("no token file", vec!["--url", &url, "--token-file", missing]),
         ("a wrong URL", vec!["--url", "ftp://localhost"]),
-        ("TLS", vec!["--url", "https://localhost"]),
+        ("no CA file", vec!["--url", "https://localhost:1", "--ca", missing]),
         ("another web server", vec!["--url", &page]),
         ("no web server", vec!["--url", &no_http]),
         ("another path", vec!["--url", &forbidden]),

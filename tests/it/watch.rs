@@ -401,7 +401,7 @@ async fn what_is_wrong_with_the_address_or_the_token_is_one_sentence() {
         ("a wrong token", vec!["--url", &*monitor, "--token-file", &*wrong]),
         ("no such file", vec!["--url", &*monitor, "--token-file", "/no/such/file"]),
         ("a wrong filter", vec!["--url", &*monitor, "--token-file", &*secret, "state:"]),
-        ("an invalid URL", vec!["--url", "https://core-01"]),
+        ("an invalid URL", vec!["--url", "ftp://core-01"]),
         ("another server", vec!["--url", stranger.address()]),
     ] {
         let mut command = piped(&arguments);

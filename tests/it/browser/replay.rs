@@ -59,7 +59,9 @@ async fn drag_to(browser: &Browser, milliseconds: u64) {
 
 /// The wall clock that is shown, in seconds since the beginning of the recording.
 async fn shown_second(browser: &Browser) -> i64 {
-    let shown = "Date.parse($('#replay-time').textContent.split(',')[0].replace(' ', 'T'))";
+    // "2023-11-14 22:13:20 +05:30" without its second blank is as RFC 3339 has it.
+    let shown = "Date.parse($('#replay-time').textContent.split(',')[0]
+        .replace(' ', 'T').replace(' ', ''))";
     let shown = browser.value(shown).await.as_f64().unwrap();
     (shown / 1000.0) as i64 - (BEGIN / 1000) as i64
 }
