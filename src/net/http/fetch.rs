@@ -7,9 +7,9 @@ use hyper::StatusCode;
 use hyper::header::{AUTHORIZATION, HeaderValue};
 use tokio::time::timeout;
 
-use super::post::{PostFailure, connect, exchange_failure, shown_text};
+use super::post::{PostFailure, after_colon, send, shown_text};
 use super::target::PostTarget;
-use super::{BodyError, HttpClient, RequestError, get};
+use super::{BodyError, HttpClient, get};
 use crate::net::causes;
 use crate::net::tls::TlsClient;
 
@@ -42,7 +42,7 @@ pub(crate) enum FetchFailure {
     #[error("its answer has more than {} MiB", .0 >> 20)]
     TooLarge(usize),
     /// The response is not 200.
-    #[error("answered {status}{}", colon(message))]
+    #[error("answered {status}{}", after_colon(message))]
     Status {
         status: StatusCode,
         /// The beginning of the body; empty if it is no text for people.
@@ -76,15 +76,8 @@ async fn exchange(
         request.headers_mut().insert(AUTHORIZATION, authorization.clone());
     }
 
-    let tls = tls.filter(|_| target.is_tls());
     let mut http = HttpClient::default();
-    let response = http
-        .send(request, async || connect(target, tls, CONNECT_TIMEOUT).await)
-        .await
-        .map_err(|error| match error {
-            RequestError::Connect(failure) => failure,
-            RequestError::Exchange(error) => exchange_failure(error, tls),
-        })?;
+    let response = send(&mut http, request, target, tls, CONNECT_TIMEOUT).await?;
 
     let status = response.status();
     if status != StatusCode::OK {
@@ -96,11 +89,4 @@ async fn exchange(
         BodyError::TooLarge => FetchFailure::TooLarge(max_bytes),
         BodyError::Exchange(error) => FetchFailure::CutOff(error),
     })
-}
-
-fn colon(message: &str) -> String {
-    match message {
-        "" => String::new(),
-        message => format!(": {message}"),
-    }
 }

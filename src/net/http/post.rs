@@ -128,15 +128,7 @@ impl PostClient {
     ) -> Result<(), PostFailure> {
         let request = self.request(headers, body);
         let Self { target, tls, limit, http } = self;
-        let tls = tls.as_ref().filter(|_| target.is_tls());
-
-        let response = http
-            .send(request, async || connect(target, tls, *limit / CONNECT_PART).await)
-            .await
-            .map_err(|error| match error {
-                RequestError::Connect(failure) => failure,
-                RequestError::Exchange(error) => exchange_failure(error, tls),
-            })?;
+        let response = send(http, request, target, tls.as_ref(), *limit / CONNECT_PART).await?;
 
         let status = response.status();
         let retry_after = header(&response, &RETRY_AFTER).and_then(parse_seconds);
@@ -191,9 +183,28 @@ impl PostClient {
     }
 }
 
+/// Sends a request to a target, and waits for the head of the response. `tls` is needed for
+/// `https://`; `connect_limit` is that of [`connect`].
+pub(super) async fn send(
+    http: &mut HttpClient,
+    request: HttpRequest,
+    target: &PostTarget,
+    tls: Option<&TlsClient>,
+    connect_limit: Duration,
+) -> Result<Response<Incoming>, PostFailure> {
+    let tls = tls.filter(|_| target.is_tls());
+
+    http.send(request, async || connect(target, tls, connect_limit).await)
+        .await
+        .map_err(|error| match error {
+            RequestError::Connect(failure) => failure,
+            RequestError::Exchange(error) => exchange_failure(error, tls),
+        })
+}
+
 /// Opens a connection to the first address of the host that accepts one. `limit` is for each
 /// address, so that one that does not answer leaves time for the next.
-pub(super) async fn connect(
+async fn connect(
     target: &PostTarget,
     tls: Option<&TlsClient>,
     limit: Duration,
@@ -229,7 +240,7 @@ pub(super) async fn connect(
 }
 
 /// Why there is no response over a connection.
-pub(super) fn exchange_failure(error: hyper::Error, tls: Option<&TlsClient>) -> PostFailure {
+fn exchange_failure(error: hyper::Error, tls: Option<&TlsClient>) -> PostFailure {
     match tls.and_then(|tls| tls.explain(&error)) {
         Some(problem) => PostFailure::Tls(problem),
         None if error.is_parse() => PostFailure::NotHttp(error),
@@ -262,7 +273,8 @@ pub(super) fn shown_text(body: &[u8], target: &PostTarget) -> String {
         .collect()
 }
 
-fn after_colon(message: &str) -> String {
+/// A message as the end of a sentence; nothing if it is empty.
+pub(super) fn after_colon(message: &str) -> String {
     match message {
         "" => String::new(),
         message => format!(": {message}"),
