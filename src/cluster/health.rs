@@ -119,6 +119,12 @@ impl Health {
             .filter(|list| self.list(*list).read.is_none())
     }
 
+    /// The longest time between two readings of a list; zero if no list has a schedule.
+    pub(crate) fn longest_interval(&self) -> Duration {
+        let schedules = self.lists.iter().filter_map(|list| list.schedule);
+        schedules.map(|schedule| schedule.every).max().unwrap_or_default()
+    }
+
     /// The first list whose next reading is overdue, as it looks.
     pub fn overdue(&self, now: Moment) -> Option<OverdueList> {
         self.first_overdue(now, ReadSchedule::is_overdue)

@@ -6,7 +6,7 @@
 use tracing::{debug, info, warn};
 
 use super::Daemon;
-use crate::cluster::{FleetList, HumanDuration, Moment};
+use crate::cluster::{HumanDuration, Moment};
 use crate::net::http::PostTarget;
 use crate::peers::{OwnKnowledge, PeerHistory, UnusableHistory, UsableHistory};
 
@@ -30,7 +30,7 @@ impl Daemon {
             let own = OwnKnowledge {
                 epoch: &publication.epoch,
                 machines: view.machines.iter().map(|member| &member.machine.id).collect(),
-                interval: self.interval(),
+                interval: self.cluster.health().longest_interval(),
                 now: now.wall,
             };
 
@@ -63,16 +63,5 @@ impl Daemon {
             events.len(),
             HumanDuration(age.unwrap_or_default())
         );
-    }
-
-    /// The longest time between two polls of a list.
-    fn interval(&self) -> std::time::Duration {
-        let health = self.cluster.health();
-        FleetList::ALL
-            .into_iter()
-            .filter_map(|list| health.list(list).schedule)
-            .map(|schedule| schedule.every)
-            .max()
-            .unwrap_or_default()
     }
 }

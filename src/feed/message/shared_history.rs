@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::rows::{EventJson, MachineJson, UnitJson};
 use super::to_json;
-use crate::cluster::{FleetList, MachineId, Moment, Unit, UnitName};
+use crate::cluster::{MachineId, Moment, Unit, UnitName};
 use crate::feed::Publication;
 use crate::feed::event_history::{EventSubject, SharedEvents};
 use crate::problems::{Problem, ProblemCause};
@@ -95,16 +95,11 @@ pub(in crate::feed) fn shared_history(
     now: Moment,
 ) -> Bytes {
     let view = &publication.view;
-    let interval = FleetList::ALL
-        .into_iter()
-        .filter_map(|list| publication.health.list(list).schedule)
-        .map(|schedule| schedule.every)
-        .max();
 
     to_json(&SharedHistoryJson {
         epoch: &publication.epoch,
         now: now.wall,
-        interval: interval.unwrap_or_default().as_secs_f64(),
+        interval: publication.health.longest_interval().as_secs_f64(),
         complete_since: shared.complete_since,
         incomplete: shared.incomplete.iter().map(IncompleteJson::from).collect(),
         machines: view
