@@ -137,14 +137,8 @@ impl Daemon {
 
     /// Applies a report of the past, whose events are neither logged nor counted.
     fn catch_up_with(&mut self, report: SourceReport) {
-        let SourceReport { lists, at, took, outcome, schedule } = report;
-        let transitions = match outcome {
-            Ok(reading) => {
-                self.cluster.set_schedule(lists, schedule);
-                self.cluster.apply(reading, at, took)
-            }
-            Err(error) => self.cluster.record_failure(lists, &one_line(&error), at),
-        };
+        let at = report.at;
+        let transitions = self.apply_to_cluster(report);
 
         self.has_reported = true;
         self.judge_problems(at);
@@ -157,23 +151,21 @@ impl Daemon {
     fn apply_report(&mut self, report: SourceReport) -> Result<(), Failure> {
         self.record(&report);
 
-        let SourceReport { lists, at, took, outcome, schedule } = report;
+        let SourceReport { lists, at, took, .. } = report;
         for list in lists {
-            self.metrics.polled(*list, took, outcome.is_ok(), at.wall);
+            self.metrics.polled(*list, took, report.outcome.is_ok(), at.wall);
         }
-        let (transitions, read) = match outcome {
-            Ok(reading) => {
-                self.cluster.set_schedule(lists, schedule);
-                (self.cluster.apply(reading, at, took), lists)
-            }
+        let read = match &report.outcome {
+            Ok(_) => lists,
             Err(error) if error.is_unusable() && !self.has_reported => {
                 return Err(Failure::Config(error.to_string()));
             }
             Err(error) => {
                 debug!("the {} cannot be read: {error}", listed(lists));
-                (self.cluster.record_failure(lists, &one_line(&error), at), &[][..])
+                &[][..]
             }
         };
+        let transitions = self.apply_to_cluster(report);
 
         self.has_reported = true;
         if self.source.is_recording() {
@@ -183,6 +175,18 @@ impl Daemon {
         self.merge_peer_histories();
         self.log_initial_problems();
         Ok(())
+    }
+
+    fn apply_to_cluster(&mut self, report: SourceReport) -> Vec<Arc<Transition>> {
+        let SourceReport { lists, at, took, outcome, schedule } = report;
+
+        match outcome {
+            Ok(reading) => {
+                self.cluster.set_schedule(lists, schedule);
+                self.cluster.apply(reading, at, took)
+            }
+            Err(error) => self.cluster.record_failure(lists, &one_line(&error), at),
+        }
     }
 
     pub(super) fn publish(&mut self, transitions: &[Arc<Transition>], read: &[FleetList]) {
@@ -244,7 +248,7 @@ impl Daemon {
         let now = Moment::now();
         let changes = self.problems.update(self.cluster.view(), self.cluster.health(), now);
         if !changes.is_empty() {
-            self.publish(&[], &[]);
+            self.publish_quietly(&[], &[]);
             self.notifier.update(&changes, self.problems.open(), now);
         }
     }
