@@ -161,15 +161,11 @@ pub async fn run(
 
     let retention = retention(&config);
     let source = source.start();
-    let Restart { cluster, saved, keeper } = if source.is_recording() {
-        Restart::without(retention)
+    // A recording goes on with nothing, and nobody else knows it.
+    let (Restart { cluster, saved, keeper }, peers) = if source.is_recording() {
+        (Restart::without(retention), Peers::none())
     } else {
-        Restart::from(state_directory(), retention).await
-    };
-    let peers = if source.is_recording() {
-        Peers::none()
-    } else {
-        Peers::ask(peers)?
+        (Restart::from(state_directory(), retention).await, Peers::ask(peers)?)
     };
     let mut daemon = Daemon {
         peers,

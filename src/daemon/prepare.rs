@@ -147,6 +147,10 @@ fn notify_settings(config: &Config) -> Result<NotifySettings, Failure> {
 /// Which other monitors are asked for their history. Without a token of their own they have that of
 /// this server: monitors of one cluster usually have the same.
 fn peer_settings(config: &Config) -> Result<PeerSettings, Failure> {
+    if config.history_from.is_empty() {
+        return Ok(PeerSettings::default());
+    }
+
     let token = match &config.history_token_file {
         Some(file) => Token::read(Some(file), None)
             .map_err(|error| Failure::Config(format!("history_token_file: {error}")))?,
@@ -172,8 +176,7 @@ fn hostname() -> String {
 
 fn server_settings(config: &Config, files: OpenFileLimit) -> Result<ServerSettings, Failure> {
     let token = server_token(config)?;
-
-    let tls = config.tls.clone().map(ServerTls::read);
+    let tls = config.tls.clone().map(ServerTls::read).transpose();
 
     Ok(ServerSettings {
         max_clients: config.max_clients,
@@ -185,7 +188,7 @@ fn server_settings(config: &Config, files: OpenFileLimit) -> Result<ServerSettin
             selected: config.metrics_units.clone(),
             max_troubled: config.metrics_troubled,
         },
-        tls: tls.transpose().map_err(|error| Failure::Config(error.to_string()))?,
+        tls: tls.map_err(|error| Failure::Config(error.to_string()))?,
         access: AccessPolicy {
             allowed_origins: config.allowed_origins.clone(),
             allowed_hosts: config.allowed_hosts.clone(),

@@ -8,6 +8,7 @@
 
 mod history;
 
+use std::future::pending;
 use std::time::Duration;
 
 use hyper::StatusCode;
@@ -46,9 +47,8 @@ pub(crate) struct PeerSettings {
 /// Asks the other monitors. Dropping it ends that.
 #[derive(Debug)]
 pub(crate) struct Peers {
+    /// Closed when none of them may answer any more.
     answers: mpsc::Receiver<PeerHistory>,
-    /// Whether one of them may still answer.
-    is_waiting: bool,
     _tasks: JoinSet<()>,
 }
 
@@ -94,24 +94,21 @@ impl Peers {
                 }
             });
         }
-        Ok(Self { answers, is_waiting: true, _tasks: tasks })
+        Ok(Self { answers, _tasks: tasks })
     }
 
     /// Asks none.
     pub(crate) fn none() -> Self {
         let (_, answers) = mpsc::channel(1);
-        Self { answers, is_waiting: false, _tasks: JoinSet::new() }
+        Self { answers, _tasks: JoinSet::new() }
     }
 
     /// Waits for the next answer. After the last one it never returns.
     pub(crate) async fn next(&mut self) -> PeerHistory {
-        if self.is_waiting
-            && let Some(history) = self.answers.recv().await
-        {
-            return history;
+        match self.answers.recv().await {
+            Some(history) => history,
+            None => pending().await,
         }
-        self.is_waiting = false;
-        std::future::pending().await
     }
 }
 
