@@ -210,3 +210,14 @@ pub struct View {
     /// The machines, sorted by ID.
     pub machines: Vec<Arc<Member>>,
 }
+
+impl View {
+    /// The machine with an ID, lost ones too.
+    pub(crate) fn machine(&self, id: &str) -> Option<&Arc<Member>> {
+        let index = self
+            .machines
+            .binary_search_by(|member| (*member.machine.id).cmp(id))
+            .ok()?;
+        Some(&self.machines[index])
+    }
+}

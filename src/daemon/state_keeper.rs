@@ -270,11 +270,7 @@ fn put_machines<'a>(
     ids: impl Iterator<Item = &'a MachineId>,
 ) {
     for id in ids {
-        let members = &publication.view.machines;
-        let member = members.binary_search_by(|member| member.machine.id.cmp(id));
-        let machine = cluster
-            .saved_machine(id)
-            .zip(member.ok().map(|index| members[index].clone()));
+        let machine = cluster.saved_machine(id).zip(publication.view.machine(id).cloned());
         changes.machines.insert(id.clone(), (publication.revision, machine));
     }
 }

@@ -66,7 +66,7 @@ impl EventSubject {
     fn is_in(&self, view: &View) -> bool {
         match self {
             Self::Unit(unit, machine) => view.units.get(&(unit.clone(), machine.clone())).is_some(),
-            Self::Machine(id) => view.machines.iter().any(|member| member.machine.id == *id),
+            Self::Machine(id) => view.machine(id).is_some(),
         }
     }
 }
@@ -274,9 +274,7 @@ impl EventHistory {
         for transition in transitions {
             self.push(transition.as_ref());
         }
-        if self.bytes() > self.max_bytes {
-            self.shorten();
-        }
+        self.keep_within_limit();
         if self.next_prune.is_none_or(|next| now.instant >= next) {
             self.next_prune = Some(now.instant + PRUNE_INTERVAL);
             self.prune(view, now.wall);
@@ -308,9 +306,7 @@ impl EventHistory {
         for ring in self.rings.values_mut().filter(|ring| ring.len() >= self.capacity) {
             ring.first().into_iter().for_each(|first| ring.mark_dropped(first));
         }
-        if self.bytes() > self.max_bytes {
-            self.shorten();
-        }
+        self.keep_within_limit();
     }
 
     /// Since when all events have been noticed. This run has noticed all since `start`.
@@ -376,9 +372,7 @@ impl EventHistory {
             ring.insert(events, dropped, self.capacity);
         }
         self.count_bytes();
-        if self.bytes() > self.max_bytes {
-            self.shorten();
-        }
+        self.keep_within_limit();
     }
 
     /// All events, for another monitor. This run has noticed all since `start`.
@@ -445,9 +439,13 @@ impl EventHistory {
         *ring_bytes = *ring_bytes + ring.bytes() - before;
     }
 
-    /// Frees memory: each ring gets fewer events. If that does not suffice, whole rings are
-    /// removed.
-    fn shorten(&mut self) {
+    /// Frees memory if there is too little: each ring gets fewer events. If that does not suffice,
+    /// whole rings are removed.
+    fn keep_within_limit(&mut self) {
+        if self.bytes() <= self.max_bytes {
+            return;
+        }
+
         // Less than what is allowed, so that this is not needed again at once.
         let target = self.max_bytes / 8 * 7;
 

@@ -131,8 +131,8 @@ impl Publication {
 
     /// Whether a machine is in the cluster.
     pub(crate) fn has_machine(&self, id: &MachineId) -> bool {
-        let mut present = self.view.machines.iter().filter(|member| member.lost_since.is_none());
-        present.any(|member| member.machine.id == *id)
+        let member = self.view.machine(id);
+        member.is_some_and(|member| member.lost_since.is_none())
     }
 
     /// The JSON object of `/v2/state`, in two parts. The large one is encoded once and shared by

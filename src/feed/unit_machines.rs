@@ -61,7 +61,7 @@ impl Publication {
     }
 
     fn unit_machine(&self, id: &MachineId, ip: Option<&Text>, role: MachineRole) -> UnitMachine {
-        let member = self.view.machines.iter().find(|member| member.machine.id == *id);
+        let member = self.view.machine(id);
         let address = member.and_then(|member| member.machine.ip.as_ref());
 
         UnitMachine {

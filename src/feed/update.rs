@@ -214,11 +214,9 @@ pub(super) fn missed_delta(
             encode_missed(topic, upsert.iter().map(|unit| UnitJson::from(&**unit)), keys)
         }
         Topic::Machines => {
-            let members = &publication.view.machines;
-            let current = |id: &MachineId| {
-                let index = members.binary_search_by(|member| member.machine.id.cmp(id)).ok()?;
-                Some(members[index].clone()).filter(|member| filter.machine(member))
-            };
+            let view = &publication.view;
+            let current =
+                |id: &MachineId| view.machine(id).filter(|member| filter.machine(member)).cloned();
             let (upsert, remove) = split(&missed.machines, current);
 
             let keys = remove.into_iter().map(|id| MachineKeyJson { machine: id });

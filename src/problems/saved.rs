@@ -41,10 +41,12 @@ impl SavedProblem {
     pub(super) fn is_in(&self, view: &View) -> bool {
         match &self.cause {
             ProblemCause::Source(_) => false,
-            ProblemCause::Machine { machine, trouble } => view.machines.iter().any(|member| {
-                let found = MachineTrouble::of(member).map(|(found, _)| found);
-                member.machine.id == machine.id && found == Some(*trouble)
-            }),
+            ProblemCause::Machine { machine, trouble } => {
+                let found = view
+                    .machine(&machine.id)
+                    .and_then(|member| MachineTrouble::of(member));
+                found.is_some_and(|(found, _)| found == *trouble)
+            }
             ProblemCause::OnMachine { .. }
             | ProblemCause::Template { .. }
             | ProblemCause::Unit { .. } => self.rows.iter().any(|key| {

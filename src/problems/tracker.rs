@@ -267,7 +267,7 @@ impl ProblemTracker {
                         .iter()
                         .any(|(_, row)| row.machine.as_ref() == Some(&machine));
                 if is_over {
-                    let is_back = view.machines.iter().any(|member| member.machine.id == machine);
+                    let is_back = view.machine(&machine).is_some();
                     end = if is_back {
                         ProblemEnd::Recovered
                     } else {
@@ -563,9 +563,7 @@ impl ProblemTracker {
             units.sort_by(|a, b| {
                 (&a.state.unit, &a.state.machine).cmp(&(&b.state.unit, &b.state.machine))
             });
-            let member = machine.and_then(|id| {
-                view.machines.iter().find(|member| member.machine.id == id).cloned()
-            });
+            let member = machine.and_then(|id| view.machine(&id).cloned());
 
             if is_same(&open.problem, &units, member.as_ref()) {
                 continue;

@@ -112,7 +112,8 @@ pub(super) fn remove_old(path: &Path, keep: RecordKeep, now: SystemTime) -> io::
     Ok(())
 }
 
-fn directory(path: &Path) -> &Path {
+/// The directory that a file is in.
+pub(super) fn directory(path: &Path) -> &Path {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     parent.unwrap_or(Path::new("."))
 }

@@ -304,9 +304,7 @@ pub(super) fn check_open(path: &Path) -> io::Result<()> {
         Ok(_) => Ok(()),
         Err(error) if error.raw_os_error() == Some(Errno::NXIO.raw_os_error()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-            let directory = directory.unwrap_or(Path::new("."));
-            Ok(access(directory, Access::WRITE_OK | Access::EXEC_OK)?)
+            Ok(access(segments::directory(path), Access::WRITE_OK | Access::EXEC_OK)?)
         }
         Err(error) => Err(error),
     }
