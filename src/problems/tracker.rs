@@ -13,7 +13,7 @@ use super::wrong_rows::{
 };
 use super::{
     MachineName, MachineTrouble, OpenProblems, Problem, ProblemCause, ProblemChange, ProblemDelays,
-    ProblemEnd, SavedProblem, SourceFault,
+    ProblemEnd, ProblemSeverity, SavedProblem, SourceFault,
 };
 use crate::cluster::{Health, MachineId, Member, Moment, RowKey, Unit, Verdict, View};
 
@@ -200,25 +200,23 @@ impl ProblemTracker {
             .map(|member| &member.machine.id)
             .collect();
 
-        self.machines.retain(|id, state| {
-            match *state {
-                _ if absent.contains(id) => return true,
-                MachineWatch::Absent(_) => *state = MachineWatch::Returned(clock),
-                MachineWatch::Returned(_) => {}
-            }
-            match *state {
-                MachineWatch::Returned(since) => clock.since(since).of_absences() < RETURN,
-                MachineWatch::Absent(_) => true,
-            }
-        });
-        for id in absent {
-            match self.machines.get(id) {
-                Some(MachineWatch::Absent(_)) => {}
-                Some(MachineWatch::Returned(_)) | None => {
-                    self.machines.insert(id.clone(), MachineWatch::Absent(clock));
-                }
+        for id in &absent {
+            let watch = self
+                .machines
+                .entry((*id).clone())
+                .or_insert(MachineWatch::Absent(clock));
+            if let MachineWatch::Returned(_) = watch {
+                *watch = MachineWatch::Absent(clock);
             }
         }
+        self.machines.retain(|id, watch| match *watch {
+            MachineWatch::Absent(_) if absent.contains(id) => true,
+            MachineWatch::Absent(_) => {
+                *watch = MachineWatch::Returned(clock);
+                true
+            }
+            MachineWatch::Returned(since) => clock.since(since).of_absences() < RETURN,
+        });
     }
 
     /// Notes which rows are wrong. Those that are wrong because of their machine wait with it: the
@@ -246,8 +244,6 @@ impl ProblemTracker {
     /// Takes the rows out of their problems that do not belong there any more, and closes problems
     /// that are over.
     fn close_ended(&mut self, view: &View, changes: &mut Vec<ProblemChange>) {
-        let clock = self.clock.time();
-        let mut still_open = Vec::new();
         let machines: HashSet<MachineId> = self
             .open
             .iter()
@@ -256,58 +252,82 @@ impl ProblemTracker {
             .collect();
 
         for mut open in std::mem::take(&mut self.open) {
-            let severity = open.cause().severity();
-            let mut end = ProblemEnd::Gone;
-
-            if let Some(machine) = open.machine_id().cloned() {
-                // It is over when the machine is back, and has reported what was lost with it.
-                let is_over = !self.is_absent(&machine)
-                    && !self
-                        .rows
-                        .iter()
-                        .any(|(_, row)| row.machine.as_ref() == Some(&machine));
-                if is_over {
-                    let is_back = view.machine(&machine).is_some();
-                    end = if is_back {
-                        ProblemEnd::Recovered
-                    } else {
-                        ProblemEnd::Gone
-                    };
-                    changes.push(ProblemChange::Closed(open.problem, end));
-                    continue;
-                }
-            } else if !matches!(open.cause(), ProblemCause::Source(_)) {
-                open.rows.retain(|key| {
-                    let Some(row) = self.rows.get(key) else {
-                        if self.is_unproven(find_row(view, key)) {
-                            return true;
-                        }
-                        if is_well(view, key) && end != ProblemEnd::Replaced {
-                            end = ProblemEnd::Recovered;
-                        }
-                        return false;
-                    };
-
-                    // It belongs to its machine as soon as that is a problem.
-                    let is_other = match &row.machine {
-                        Some(machine) => machines.contains(machine),
-                        None => {
-                            row.severity != severity && row.has_kept_severity(clock, &self.delays)
-                        }
-                    };
-                    if is_other {
-                        end = ProblemEnd::Replaced;
-                    }
-                    !is_other
-                });
-                if open.rows.is_empty() {
-                    changes.push(ProblemChange::Closed(open.problem, end));
-                    continue;
-                }
+            let end = match open.cause() {
+                ProblemCause::Source(_) => None,
+                ProblemCause::Machine { machine, .. } => self.end_of_machine(&machine.id, view),
+                _ => self.take_rows_out(&mut open, &machines, view),
+            };
+            match end {
+                Some(end) => changes.push(ProblemChange::Closed(open.problem, end)),
+                None => self.open.push(open),
             }
-            still_open.push(open);
         }
-        self.open = still_open;
+    }
+
+    /// How the problem of a machine has ended. It is over when the machine is back, and has
+    /// reported what was lost with it.
+    fn end_of_machine(&self, machine: &MachineId, view: &View) -> Option<ProblemEnd> {
+        let has_rows = self.rows.iter().any(|(_, row)| row.machine.as_ref() == Some(machine));
+        if has_rows || self.is_absent(machine) {
+            return None;
+        }
+
+        Some(match view.machine(machine) {
+            Some(_) => ProblemEnd::Recovered,
+            None => ProblemEnd::Gone,
+        })
+    }
+
+    /// Takes the rows out of the problem of some units that do not belong there any more. Returns
+    /// how it has ended, if none is left. `machines` are those that have a problem of their own.
+    fn take_rows_out(
+        &self,
+        open: &mut OpenProblem,
+        machines: &HashSet<MachineId>,
+        view: &View,
+    ) -> Option<ProblemEnd> {
+        let severity = open.cause().severity();
+        let mut ends = Vec::new();
+
+        open.rows.retain(|key| {
+            let end = self.end_of_row(key, severity, machines, view);
+            ends.extend(end);
+            end.is_none()
+        });
+        let is_over = open.rows.is_empty();
+        is_over.then(|| {
+            let strongest = [ProblemEnd::Replaced, ProblemEnd::Recovered];
+            strongest
+                .into_iter()
+                .find(|end| ends.contains(end))
+                .unwrap_or(ProblemEnd::Gone)
+        })
+    }
+
+    /// Why a row does not belong to a problem of this severity any more; `None` if it does.
+    fn end_of_row(
+        &self,
+        key: &RowKey,
+        severity: ProblemSeverity,
+        machines: &HashSet<MachineId>,
+        view: &View,
+    ) -> Option<ProblemEnd> {
+        let Some(row) = self.rows.get(key) else {
+            return match find_row(view, key) {
+                unit if self.is_unproven(unit) => None,
+                _ if is_well(view, key) => Some(ProblemEnd::Recovered),
+                _ => Some(ProblemEnd::Gone),
+            };
+        };
+
+        let is_other = match &row.machine {
+            // It belongs to its machine as soon as that is a problem.
+            Some(machine) => machines.contains(machine),
+            None => {
+                row.severity != severity && row.has_kept_severity(self.clock.time(), &self.delays)
+            }
+        };
+        is_other.then_some(ProblemEnd::Replaced)
     }
 
     /// Whether a row that is not wrong says nothing about a problem that it had before a restart:
