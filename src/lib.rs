@@ -70,6 +70,7 @@ pub mod notify;
 mod peers;
 mod playback;
 pub mod problems;
+mod quantity;
 pub mod report;
 mod saved_state;
 mod secret_file;
@@ -78,6 +79,7 @@ mod similar;
 pub mod source;
 pub mod telemetry;
 pub mod unit_files;
+mod unit_types;
 mod utc;
 mod write_queue;
 

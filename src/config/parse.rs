@@ -16,6 +16,7 @@ use crate::net::host;
 use crate::notify::{OWN_LABELS, PostTarget, PostTargetError};
 use crate::playback::RecordedTime;
 use crate::problems::{ProblemDelays, ProblemKind};
+use crate::quantity;
 use crate::server::access::{AllowedHost, AllowedOrigin, InvalidOrigin};
 use crate::server::listen::{ListenAddress, ListenAddressError};
 use crate::similar::similar;
@@ -244,9 +245,9 @@ pub(super) fn record_keep(text: &str) -> Parsed<RecordKeep> {
     let mut keep = RecordKeep::default();
 
     for item in text.split(',').map(str::trim) {
-        if let Some(age) = age(item).filter(|_| keep.age.is_none()) {
+        if let Some(age) = quantity::duration(item).filter(|_| keep.age.is_none()) {
             keep.age = Some(age).filter(|age| *age >= MIN_RECORD_AGE);
-        } else if let Some(size) = bytes(item).filter(|_| keep.size.is_none()) {
+        } else if let Some(size) = quantity::bytes(item).filter(|_| keep.size.is_none()) {
             keep.size = Some(size).filter(|size| *size >= MIN_RECORD_SIZE);
         } else {
             return Err(EXPECTED.into());
@@ -256,34 +257,6 @@ pub(super) fn record_keep(text: &str) -> Parsed<RecordKeep> {
     let items = text.split(',').count();
     let found = usize::from(keep.age.is_some()) + usize::from(keep.size.is_some());
     if items == found { Ok(keep) } else { Err(EXPECTED.into()) }
-}
-
-/// A time with its unit: `90s`, `15m`, `24h`, `7d`.
-fn age(text: &str) -> Option<Duration> {
-    let (number, seconds) = with_unit(text, &[("s", 1), ("m", 60), ("h", 3600), ("d", 86_400)])?;
-    Some(Duration::from_secs(number.checked_mul(seconds)?))
-}
-
-/// A size with its unit, in bytes: `512MiB`, `1GiB`, `10GB`.
-fn bytes(text: &str) -> Option<u64> {
-    let units = [
-        ("KiB", 1 << 10),
-        ("MiB", 1 << 20),
-        ("GiB", 1 << 30),
-        ("TiB", 1 << 40),
-        ("kB", 1_000),
-        ("MB", 1_000_000),
-        ("GB", 1_000_000_000),
-        ("TB", 1_000_000_000_000),
-    ];
-    let (number, unit) = with_unit(text, &units)?;
-    number.checked_mul(unit)
-}
-
-fn with_unit(text: &str, units: &[(&str, u64)]) -> Option<(u64, u64)> {
-    let (number, unit) = text.split_at(text.find(|char: char| !char.is_ascii_digit())?);
-    let (_, factor) = units.iter().find(|(name, _)| *name == unit)?;
-    Some((number.parse().ok()?, *factor))
 }
 
 /// A host for fleetctl to connect to. The port is set by `port_flag`.

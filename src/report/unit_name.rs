@@ -1,26 +1,12 @@
 //! Names of units as people type them.
 
-/// The suffixes of names, from systemd.unit(5), and `snapshot` of systemd before v228.
-const SUFFIXES: [&str; 12] = [
-    "automount",
-    "device",
-    "mount",
-    "path",
-    "scope",
-    "service",
-    "slice",
-    "snapshot",
-    "socket",
-    "swap",
-    "target",
-    "timer",
-];
+use crate::unit_types::UNIT_TYPES;
 
 /// The full name of a unit. Without a suffix it is that of a service, as for fleetctl and
 /// journalctl.
 pub fn full_name(name: &str) -> String {
     let suffix = name.rsplit_once('.').map(|(_, suffix)| suffix);
-    if suffix.is_some_and(|suffix| SUFFIXES.contains(&suffix)) {
+    if suffix.is_some_and(|suffix| UNIT_TYPES.contains(&suffix)) {
         name.to_owned()
     } else {
         format!("{name}.service")

@@ -24,6 +24,7 @@ use super::events::{self, encode_head};
 use super::query::{invalid_value, unknown_key};
 use super::rate_limit::RateLimitedStream;
 use super::stream::ClientStream;
+use crate::quantity;
 use crate::utc;
 
 /// The media type of a file that is compressed with zstd (RFC 8878, section 7.1).
@@ -67,8 +68,8 @@ impl RecordingQuery {
             match &*key {
                 "last" => {
                     let expected = "expected a time such as 90s, 15m, 24h or 7d";
-                    parsed.last =
-                        parse_time(&value).ok_or_else(|| invalid_value(&key, &value, &expected))?;
+                    parsed.last = quantity::duration(&value)
+                        .ok_or_else(|| invalid_value(&key, &value, &expected))?;
                 }
                 "anonymize" => {
                     parsed.is_anonymous = match &*value {
@@ -83,21 +84,6 @@ impl RecordingQuery {
         }
         Ok(parsed)
     }
-}
-
-/// A time with its unit, such as `15m`.
-fn parse_time(text: &str) -> Option<Duration> {
-    let (number, unit) = text.split_at(text.find(|char: char| !char.is_ascii_digit())?);
-    let seconds = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        "d" => 86_400,
-        _ => return None,
-    };
-
-    let number: u64 = number.parse().ok()?;
-    Some(Duration::from_secs(number.checked_mul(seconds)?))
 }
 
 /// Accepts a request.

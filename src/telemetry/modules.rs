@@ -203,6 +203,7 @@ pub(crate) const MODULES: &[&str] = &[
     "problems::text",
     "problems::tracker",
     "problems::wrong_rows",
+    "quantity",
     "report",
     "report::check",
     "report::cluster_state",
@@ -355,6 +356,7 @@ pub(crate) const MODULES: &[&str] = &[
     "unit_files::masking::landmarks",
     "unit_files::masking::lines",
     "unit_files::service",
+    "unit_types",
     "utc",
     "write_queue",
 ];

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// For each module of the crate, the others that it may use. [`daemon`](fleet_monitor::daemon) may
 /// use all.
-const MAY_USE: [(&str, &[&str]); 30] = [
+const MAY_USE: [(&str, &[&str]); 32] = [
     ("actions", &["net"]),
     ("append_log", &[]),
     ("cli", &[]),
@@ -26,6 +26,7 @@ const MAY_USE: [(&str, &[&str]); 30] = [
             "notify",
             "playback",
             "problems",
+            "quantity",
             "server",
             "similar",
             "source",
@@ -61,7 +62,8 @@ const MAY_USE: [(&str, &[&str]); 30] = [
     ("peers", &["cluster", "feed", "net", "problems"]),
     ("playback", &["utc"]),
     ("problems", &["cluster", "digest"]),
-    ("report", &["actions", "utc"]),
+    ("quantity", &[]),
+    ("report", &["actions", "unit_types", "utc"]),
     ("saved_state", &["append_log", "cluster", "feed", "problems"]),
     (
         "server",
@@ -74,6 +76,7 @@ const MAY_USE: [(&str, &[&str]); 30] = [
             "metrics",
             "net",
             "playback",
+            "quantity",
             "report",
             "secret_file",
             "unit_files",
@@ -91,12 +94,14 @@ const MAY_USE: [(&str, &[&str]); 30] = [
             "net",
             "playback",
             "secret_file",
+            "unit_types",
             "utc",
             "write_queue",
         ],
     ),
     ("telemetry", &["cluster", "write_queue"]),
     ("unit_files", &["cluster"]),
+    ("unit_types", &[]),
     ("utc", &[]),
     ("write_queue", &[]),
 ];

@@ -9,21 +9,7 @@ use std::net::IpAddr;
 
 use super::RecordingLine;
 use crate::cluster::{Lease, Machine, MachineId, Observation, Text, UnitFile, UnitName, UnitState};
-
-/// The types of systemd's units, which the names of units end in (`systemd.unit(5)`).
-const SUFFIXES: [&str; 11] = [
-    "automount",
-    "device",
-    "mount",
-    "path",
-    "scope",
-    "service",
-    "slice",
-    "socket",
-    "swap",
-    "target",
-    "timer",
-];
+use crate::unit_types::UNIT_TYPES;
 
 /// What identifies a cluster, by kind. A text has a replacement for each kind that it is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -158,7 +144,7 @@ impl Anonymizer {
     /// instance stays: `web@1.service` may become `unit-7@3.service`.
     fn unit_text(&mut self, name: &str) -> String {
         let (name, suffix) = match name.rsplit_once('.') {
-            Some((name, suffix)) if SUFFIXES.contains(&suffix) => (name, format!(".{suffix}")),
+            Some((name, suffix)) if UNIT_TYPES.contains(&suffix) => (name, format!(".{suffix}")),
             _ => (name, String::new()),
         };
         let (prefix, instance) = match name.split_once('@') {
