@@ -22,6 +22,7 @@ mod source_fault;
 mod tests;
 mod text;
 mod tracker;
+mod watched_machines;
 mod wrong_rows;
 
 pub use cause::{MachineName, MachineTrouble, ProblemCause, ProblemKind, ProblemSeverity};

@@ -2,12 +2,13 @@
 //!
 //! It does not know how a problem is named, nor who is informed of it.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::grouping::group;
 use super::peer::learned;
+use super::watched_machines::WatchedMachines;
 use super::wrong_rows::{
     Reliance, TrustedClock, TrustedTime, WrongRow, WrongRows, find_row, row_key,
 };
@@ -25,10 +26,6 @@ const JOIN: Duration = Duration::from_secs(300);
 /// all of them are one.
 const SETTLE: Duration = Duration::from_secs(5);
 
-/// How long a machine that is back may take to report its units. After a crash, fleetd v1.0.0
-/// publishes its first unit state 27 to 51 s after its machine.
-const RETURN: Duration = Duration::from_secs(60);
-
 /// Finds the problems of a cluster, and follows each of them from its beginning to its end.
 #[derive(Debug, Default)]
 pub struct ProblemTracker {
@@ -43,22 +40,13 @@ pub struct ProblemTracker {
     /// How far the source can be relied on now.
     reliance: Reliance,
     rows: WrongRows,
-    machines: HashMap<MachineId, MachineWatch>,
+    machines: WatchedMachines,
     /// When saved problems were restored; `None` if there were none. A row that no machine has
     /// reported yet proves nothing for a while after that.
     restored: Option<TrustedTime>,
     /// In the order in which they were opened.
     open: Vec<OpenProblem>,
     published: OpenProblems,
-}
-
-/// A machine because of which units may be wrong. The times are those of the clock.
-#[derive(Clone, Copy, Debug)]
-enum MachineWatch {
-    /// It has been lost or silent since then.
-    Absent(TrustedTime),
-    /// It has been back since then, and may not have reported all of its units yet.
-    Returned(TrustedTime),
 }
 
 /// An open problem, and what is needed to follow it.
@@ -156,7 +144,7 @@ impl ProblemTracker {
         let mut changes = Vec::new();
         let is_complete = health.events_since.is_some();
         if is_complete {
-            self.update_machines(view);
+            self.machines.update(view, self.clock.time());
             self.update_rows(view);
             self.close_ended(view, &mut changes);
         }
@@ -191,54 +179,21 @@ impl ProblemTracker {
         };
     }
 
-    fn update_machines(&mut self, view: &View) {
-        let clock = self.clock.time();
-        let absent: HashSet<&MachineId> = view
-            .machines
-            .iter()
-            .filter(|member| MachineTrouble::of(member).is_some())
-            .map(|member| &member.machine.id)
-            .collect();
-
-        for id in &absent {
-            let watch = self
-                .machines
-                .entry((*id).clone())
-                .or_insert(MachineWatch::Absent(clock));
-            if let MachineWatch::Returned(_) = watch {
-                *watch = MachineWatch::Absent(clock);
-            }
-        }
-        self.machines.retain(|id, watch| match *watch {
-            MachineWatch::Absent(_) if absent.contains(id) => true,
-            MachineWatch::Absent(_) => {
-                *watch = MachineWatch::Returned(clock);
-                true
-            }
-            MachineWatch::Returned(since) => clock.since(since).of_absences() < RETURN,
-        });
-    }
-
     /// Notes which rows are wrong. Those that are wrong because of their machine wait with it: the
     /// time of their own begins when that is over.
     fn update_rows(&mut self, view: &View) {
         let machines: HashSet<MachineId> = self
             .machines
-            .keys()
+            .ids()
             .chain(self.open.iter().filter_map(OpenProblem::machine_id))
             .cloned()
             .collect();
 
         self.rows.update(view, self.clock.time(), |unit| {
             let machine = unit.machine_id().filter(|id| machines.contains(*id))?;
-            let may_wait = self.machines.contains_key(machine);
+            let may_wait = self.machines.contains(machine);
             suffers_from_machine(unit.verdict, may_wait).then(|| machine.clone())
         });
-    }
-
-    /// Whether a machine is lost or silent.
-    fn is_absent(&self, id: &MachineId) -> bool {
-        matches!(self.machines.get(id), Some(MachineWatch::Absent(_)))
     }
 
     /// Takes the rows out of their problems that do not belong there any more, and closes problems
@@ -268,7 +223,7 @@ impl ProblemTracker {
     /// reported what was lost with it.
     fn end_of_machine(&self, machine: &MachineId, view: &View) -> Option<ProblemEnd> {
         let has_rows = self.rows.iter().any(|(_, row)| row.machine.as_ref() == Some(machine));
-        if has_rows || self.is_absent(machine) {
+        if has_rows || self.machines.absent_since(machine).is_some() {
             return None;
         }
 
@@ -376,13 +331,13 @@ impl ProblemTracker {
     fn open_machines(&mut self, view: &View, now: Moment, changes: &mut Vec<ProblemChange>) {
         for member in &view.machines {
             let id = &member.machine.id;
-            let (Some((trouble, since)), Some(MachineWatch::Absent(began))) =
-                (MachineTrouble::of(member), self.machines.get(id))
+            let (Some((trouble, since)), Some(began)) =
+                (MachineTrouble::of(member), self.machines.absent_since(id))
             else {
                 continue;
             };
             let cause = ProblemCause::Machine { trouble, machine: MachineName::of(member) };
-            let lasted = self.clock.time().since(*began).of_absences();
+            let lasted = self.clock.time().since(began).of_absences();
             if lasted < self.delays.of(cause.kind()) {
                 continue;
             }

@@ -202,6 +202,7 @@ pub(crate) const MODULES: &[&str] = &[
     "problems::source_fault",
     "problems::text",
     "problems::tracker",
+    "problems::watched_machines",
     "problems::wrong_rows",
     "quantity",
     "report",
