@@ -104,7 +104,8 @@ pub(super) async fn respond(context: &Arc<ServerContext>, request: Request<Incom
 
 /// Redirects a request that came without TLS to the same port with TLS.
 pub(super) fn redirect_to_tls(context: &ServerContext, request: &Request<Incoming>) -> HttpReply {
-    let (uri, headers) = (request.uri(), request.headers());
+    let uri = request.uri();
+    let headers = request.headers();
     let redirected = context
         .settings()
         .access

@@ -346,7 +346,8 @@ async fn a_monitor_that_lies_well_changes_nothing_that_this_one_sees() {
     ]);
     let event = |time: u64, unit: &str| {
         json!({
-            "time": time, "event": "changed", "unit": unit, "machine": machine(1), "from": "active/running",
+            "time": time, "event": "changed", "unit": unit, "machine": machine(1),
+            "from": "active/running",
             "to": "failed/failed",
         })
     };

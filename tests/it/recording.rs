@@ -300,7 +300,9 @@ fn seconds(count: u32) -> String {
 
 /// A recording of one unit with a wall clock: the seconds at which its state was read.
 fn recorded(states: impl IntoIterator<Item = (u32, &'static str, String)>) -> String {
-    let head = json!({"recording": 3, "run": "r", "source": "etcd", "t": 0, "time": "2023-11-14T22:13:20Z"});
+    let head = json!({
+        "recording": 3, "run": "r", "source": "etcd", "t": 0, "time": "2023-11-14T22:13:20Z",
+    });
     let mut text = format!("{head}\n");
     for (second, active, sub) in states {
         let time =
@@ -344,7 +346,10 @@ async fn a_part_of_a_recording_is_played_up_to_its_end_with_its_wall_clock() {
     assert_eq!(health["time"], json!(1_700_000_010_000_u64), "the end of the part: {health}");
     assert_eq!(
         health["replay"],
-        json!({"begin": 5000, "end": 10000, "position": 10000, "paused": false, "rate": 0.0, "speed": 50.0, "clock": true})
+        json!({
+            "begin": 5000, "end": 10000, "position": 10000, "paused": false, "rate": 0.0,
+            "speed": 50.0, "clock": true,
+        })
     );
 }
 

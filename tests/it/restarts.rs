@@ -68,7 +68,8 @@ impl Fleet {
             registry.units.retain(|file| file["name"] != unit);
             registry.states.push(json!({
                 "name": unit, "machineID": machine(on), "hash": EMPTY_FILE,
-                "systemdLoadState": "loaded", "systemdActiveState": active, "systemdSubState": active,
+                "systemdLoadState": "loaded", "systemdActiveState": active,
+                "systemdSubState": active,
             }));
             registry.units.push(json!({
                 "name": unit, "machineID": machine(on), "currentState": "launched",

@@ -228,11 +228,11 @@ fn the_sidekick_announces_its_instance_in_etcd_and_removes_it_when_it_is_stopped
     assert_eq!(value, serde_json::json!({"host": "172.17.8.101", "port": 8989}));
 
     // An instance that is started asks those that are announced.
-    host.sh("ETCDCTL_API=2 /opt/bin/etcdctl set /services/fleet-monitor/2 '{\"host\":\"core-02\",\"port\":8990}'");
+    host.sh("ETCDCTL_API=2 /opt/bin/etcdctl set /services/fleet-monitor/2 \
+         '{\"host\":\"core-02\",\"port\":8990}'");
     host.sh("systemctl restart fleet-monitor@1");
-    let environment = host.sh(
-        "tr '\\0' '\\n' </proc/$(systemctl show --value --property=MainPID fleet-monitor@1)/environ",
-    );
+    let environment = host.sh("pid=$(systemctl show --value --property=MainPID fleet-monitor@1)
+         tr '\\0' '\\n' </proc/$pid/environ");
     let others = environment
         .lines()
         .find_map(|line| line.strip_prefix("FLEET_MONITOR_HISTORY_FROM="));

@@ -34,7 +34,10 @@ async fn each_time_has_a_tooltip_with_both_zones_and_the_time_for_programs() {
     ] {
         browser.open(&server.url(&view)).await;
         browser
-            .until("live() && $$('time').length > 2 && numbers($('#tab-timeline').textContent) === '1'")
+            .until(
+                "live() && $$('time').length > 2
+                    && numbers($('#tab-timeline').textContent) === '1'",
+            )
             .await;
         browser.until("!$('[aria-busy=true]')").await;
         let shown = "$$('time[data-since]').filter((time) => time.textContent)";
@@ -140,7 +143,10 @@ async fn a_lost_machine_says_when_it_was_lost_and_what_ran_there() {
     browser.until("!$('.card .moved-units').hidden").await;
     browser.click(".card .moved-units summary").await;
     browser
-        .until("$('.moved-units .unit-name').checkVisibility() && $('.moved-units .place').textContent")
+        .until(
+            "$('.moved-units .unit-name').checkVisibility()
+                && $('.moved-units .place').textContent",
+        )
         .await;
     browser.click(".moved-units button").await;
     browser.until("$('.opened')").await;

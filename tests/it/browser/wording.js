@@ -64,7 +64,9 @@ function catalogue(words, verdicts) {
       texts.push([`${group}.${name}`, textOf(text)]);
     }
   }
-  for (const name of ["alreadySo", "andMore", "listName", "orEarlier", "reconnecting", "withZone"]) {
+  const withArguments =
+    ["alreadySo", "andMore", "listName", "orEarlier", "reconnecting", "withZone"];
+  for (const name of withArguments) {
     texts.push([name, textOf(words[name])]);
   }
   const desired = [[40, 40], [39, 40], [1, 40], [0, 40], [1, 1], [0, 1]];

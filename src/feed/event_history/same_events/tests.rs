@@ -138,7 +138,7 @@ proptest! {
         prop_assert!(unknown(&own(&all), &peer, TOLERANCE).is_empty());
         // And what was added is the same as nothing that was left over here.
         let added = unknown(&own(&mine), &peer, TOLERANCE);
-        let (of_mine, of_peer, of_all) = (counts(&mine), counts(&peer), counts(&all));
+        let [of_mine, of_peer, of_all] = [&mine, &peer, &all].map(|events| counts(events));
         for (kind, count) in of_all {
             let mine = of_mine.get(&kind).copied().unwrap_or_default();
             let peer = of_peer.get(&kind).copied().unwrap_or_default();
@@ -170,7 +170,7 @@ proptest! {
             }).collect()
         };
 
-        let (one, other) = (delayed(0), delayed(20));
+        let [one, other] = [0, 20].map(delayed);
         prop_assert_eq!(merged(&merged(&apart, &one), &other), apart.clone());
         prop_assert_eq!(merged(&merged(&[], &other), &one).len(), apart.len());
     }
