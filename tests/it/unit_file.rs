@@ -490,7 +490,7 @@ fn an_instance_asks_those_that_are_announced() {
 fn a_sidekick_that_is_stopped_removes_the_instance() {
     let sidekick = Sidekick::new();
 
-    assert!(sidekick.command("ExecStop").output().unwrap().status.success());
+    assert!(sidekick.command("ExecStopPost").output().unwrap().status.success());
     assert!(sidekick.log().ends_with(
         "rm /services/fleet-monitor/1
 "
