@@ -1,11 +1,12 @@
 //! Generates the installed files that depend on the options: the configuration file, the man page
-//! and the shell completions. `cargo run --example generate-packaging [DIRECTORY]`; the default
+//! and the shell completions; and Debian's changelog, from `CHANGELOG.md`. `cargo run --example generate-packaging [DIRECTORY]`; the default
 //! directory is `packaging`.
 //!
 //! Names and help come from the definition of the command line, default values from the
 //! configuration.
 
 use std::env;
+use std::fmt::Write;
 use std::fs;
 use std::io::{self, Error};
 use std::path::{Path, PathBuf};
@@ -13,6 +14,9 @@ use std::path::{Path, PathBuf};
 use clap::{Arg, Command, CommandFactory};
 use fleet_monitor::cli::{self, Cli, Shell};
 use fleet_monitor::config;
+use jiff::civil::Date;
+use jiff::fmt::rfc2822;
+use jiff::tz::TimeZone;
 
 /// Options that cannot be set in the file.
 const NOT_IN_THE_FILE: [&str; 5] = ["config", "check_config", "env_file", "help", "version"];
@@ -98,7 +102,41 @@ fn main() -> io::Result<()> {
         let script = cli::completions(shell);
         put(&directory.join("completions").join(name), script.as_bytes())?;
     }
-    Ok(())
+
+    let changelog = Path::new(env!("CARGO_MANIFEST_DIR")).join("CHANGELOG.md");
+    let changelog = debian_changelog(&fs::read_to_string(changelog)?)?;
+    put(&directory.join("debian/changelog"), changelog.as_bytes())
+}
+
+/// Debian's changelog, with the releases in `CHANGELOG.md`: the headings `## [VERSION] - DATE`.
+fn debian_changelog(changelog: &str) -> io::Result<String> {
+    let mut text = String::new();
+    for line in changelog.lines() {
+        let Some((version, date)) = line
+            .strip_prefix("## [")
+            .and_then(|heading| heading.split_once("] - "))
+        else {
+            continue;
+        };
+
+        let date: Date = date
+            .parse()
+            .map_err(|error| Error::other(format!("CHANGELOG.md: {line}: {error}")))?;
+        let noon = date.at(12, 0, 0, 0).to_zoned(TimeZone::UTC).map_err(Error::other)?;
+        let _ = write!(
+            text,
+            "fleet-monitor ({version}-1) unstable; urgency=medium\n\n  \
+             * What is new is in CHANGELOG.md.\n\n \
+             -- The fleet-monitor authors <maintainers@fleet-monitor.invalid>  {}\n\n",
+            rfc2822::to_string(&noon).map_err(Error::other)?
+        );
+    }
+
+    let version = env!("CARGO_PKG_VERSION");
+    if !text.starts_with(&format!("fleet-monitor ({version}-1) ")) {
+        return Err(Error::other(format!("CHANGELOG.md: its newest release is not {version}")));
+    }
+    Ok(text.trim_end().to_owned() + "\n")
 }
 
 fn put(path: &Path, content: &[u8]) -> io::Result<()> {

@@ -76,7 +76,7 @@ fn what_follows_from_the_options_is_as_they_are() {
     let directory = TempDir::new().unwrap();
     output(Command::new(generator).arg(directory.path()));
     let written = files(directory.path());
-    assert_eq!(written.len(), 5, "{written:?}");
+    assert_eq!(written.len(), 6, "{written:?}");
     for path in written {
         let committed = fs::read_to_string(repository("packaging").join(&path)).unwrap_or_default();
         let generated = fs::read_to_string(directory.path().join(&path)).unwrap();
@@ -253,41 +253,55 @@ fn all_that_was_built_is_in_the_list_of_checksums() {
 }
 
 #[test]
-fn the_binary_starts_with_glibc_2_17() {
+fn the_binaries_need_only_glibc_2_17() {
     let Some(packages) = packages() else { return };
-    let binary = packages.join("fleet-monitor");
-    let versions = output(
-        Command::new("readelf")
-            .args(["--version-info", "--wide"])
-            .arg(&binary),
-    );
-    let wanted: BTreeSet<(u32, u32)> = versions
-        .split_whitespace()
-        .filter_map(|word| word.strip_prefix("GLIBC_"))
-        .map(|version| {
-            let mut numbers = version.split('.').map(|number| number.parse().unwrap());
-            (numbers.next().unwrap(), numbers.next().unwrap())
-        })
-        .collect();
-    assert!(!wanted.is_empty() && wanted.last().unwrap() <= &GLIBC, "{wanted:?}");
+    for (architecture, machine, loader) in [
+        ("x86_64", "X86-64", "ld-linux-x86-64.so.2"),
+        ("aarch64", "AArch64", "ld-linux-aarch64.so.1"),
+    ] {
+        let binary = packages.join(format!("fleet-monitor-{architecture}"));
+        let read =
+            |what: &[&str]| output(Command::new("readelf").arg("--wide").args(what).arg(&binary));
+        assert!(read(&["--file-header"]).contains(machine), "{architecture}");
 
-    let libraries = output(Command::new("readelf").args(["--dynamic", "--wide"]).arg(&binary));
-    for line in libraries.lines().filter(|line| line.contains("(NEEDED)")) {
-        let library = line.split(['[', ']']).nth(1).unwrap();
-        let of_glibc = [
-            "libc.so.6",
-            "libm.so.6",
-            "libpthread.so.0",
-            "libdl.so.2",
-            "librt.so.1",
-            "ld-linux-x86-64.so.2",
-        ];
-        assert!(of_glibc.contains(&library), "{library} is not of glibc");
+        let versions = read(&["--version-info"]);
+        let wanted: BTreeSet<(u32, u32)> = versions
+            .split_whitespace()
+            .filter_map(|word| word.strip_prefix("GLIBC_"))
+            .map(|version| {
+                let mut numbers = version.split('.').map(|number| number.parse().unwrap());
+                (numbers.next().unwrap(), numbers.next().unwrap())
+            })
+            .collect();
+        assert!(!wanted.is_empty() && wanted.last().unwrap() <= &GLIBC, "{wanted:?}");
+
+        let of_glibc =
+            ["libc.so.6", "libm.so.6", "libpthread.so.0", "libdl.so.2", "librt.so.1", loader];
+        for line in read(&["--dynamic"]).lines().filter(|line| line.contains("(NEEDED)")) {
+            let library = line.split(['[', ']']).nth(1).unwrap();
+            assert!(of_glibc.contains(&library), "{library} is not of glibc");
+        }
     }
-    assert_eq!(
-        output(Command::new(binary).arg("--version")),
-        format!("fleet-monitor {VERSION}\n")
-    );
+}
+
+#[test]
+fn the_binary_of_each_architecture_runs() {
+    let Some(packages) = packages() else { return };
+    let run = |wrapper: &[&str], architecture: &str| {
+        let binary = packages.join(format!("fleet-monitor-{architecture}"));
+        let mut command = Command::new("env");
+        command.args(wrapper).arg(binary);
+        command
+    };
+
+    for (wrapper, architecture) in [
+        (&[][..], "x86_64"),
+        (&["qemu-aarch64-static", "-L", "/usr/aarch64-linux-gnu"], "aarch64"),
+    ] {
+        let version = output(run(wrapper, architecture).arg("--version"));
+        assert_eq!(version, format!("fleet-monitor {VERSION}\n"), "{architecture}");
+        Group::answers(&mut run(wrapper, architecture));
+    }
 }
 
 #[test]
@@ -310,19 +324,25 @@ fn the_static_binary_starts_without_any_library() {
 }
 
 #[test]
-fn the_debian_package_holds_the_binary_and_what_belongs_to_it() {
+fn a_debian_package_holds_the_binary_and_what_belongs_to_it() {
     let Some(packages) = packages() else { return };
-    let package = packages.join(format!("fleet-monitor_{VERSION}-1_amd64.deb"));
+    for (of_debian, architecture) in [("amd64", "x86_64"), ("arm64", "aarch64")] {
+        let package = packages.join(format!("fleet-monitor_{VERSION}-1_{of_debian}.deb"));
+        check_debian_package(&package, &packages.join(format!("fleet-monitor-{architecture}")));
+    }
+}
+
+fn check_debian_package(package: &Path, binary: &Path) {
     let root = TempDir::new().unwrap();
     output(
         Command::new("dpkg-deb")
             .arg("--raw-extract")
-            .arg(&package)
+            .arg(package)
             .arg(root.path()),
     );
     let at = |path: &str| root.path().join(path);
     for (installed, is) in [
-        ("usr/bin/fleet-monitor", packages.join("fleet-monitor")),
+        ("usr/bin/fleet-monitor", binary.to_owned()),
         ("etc/fleet-monitor.toml", repository("packaging/etc/fleet-monitor.toml")),
         (
             "lib/systemd/system/fleet-monitor.service",
@@ -385,6 +405,98 @@ fn the_debian_package_holds_the_binary_and_what_belongs_to_it() {
 }
 
 #[test]
+fn an_rpm_package_holds_what_the_debian_package_holds() {
+    let Some(packages) = packages() else { return };
+    let directory = TempDir::new().unwrap();
+    for (of_debian, architecture) in [("amd64", "x86_64"), ("arm64", "aarch64")] {
+        let package = packages.join(format!("fleet-monitor-{VERSION}-1.{architecture}.rpm"));
+        let query = |arguments: &[&str]| {
+            output(
+                Command::new("rpm")
+                    .arg("--query")
+                    .args(arguments)
+                    .arg("--package")
+                    .arg(&package),
+            )
+        };
+        let info = query(&["--queryformat", "%{NAME} %{VERSION}-%{RELEASE} %{ARCH} %{LICENSE}"]);
+        let expected = format!("fleet-monitor {VERSION}-1 {architecture} MIT OR Apache-2.0");
+        assert_eq!(info, expected);
+        assert_eq!(query(&["--configfiles"]).trim(), "/etc/fleet-monitor.toml");
+
+        let [rpm, deb] = ["rpm", "deb"].map(|kind| directory.path().join(kind).join(architecture));
+        fs::create_dir_all(&rpm).unwrap();
+        let unpack = "rpm2cpio \"$1\" | cpio --quiet --extract --make-directories";
+        output(
+            Command::new("sh")
+                .args(["-c", unpack, "sh"])
+                .arg(&package)
+                .current_dir(&rpm),
+        );
+        fs::create_dir_all(&deb).unwrap();
+        let debian_package = packages.join(format!("fleet-monitor_{VERSION}-1_{of_debian}.deb"));
+        output(
+            Command::new("dpkg-deb")
+                .arg("--extract")
+                .arg(debian_package)
+                .arg(&deb),
+        );
+
+        // Where Debian has another place or form for it.
+        let in_debian = |path: &Path| -> Option<PathBuf> {
+            let path = path.to_str().unwrap();
+            match path {
+                "usr/share/doc/fleet-monitor/CHANGELOG.md" => {
+                    Some("usr/share/doc/fleet-monitor/changelog.gz".into())
+                }
+                "usr/share/man/man1/fleet-monitor.1" => Some(format!("{path}.gz").into()),
+                "usr/share/zsh/site-functions/_fleet-monitor" => {
+                    Some("usr/share/zsh/vendor-completions/_fleet-monitor".into())
+                }
+                _ if path.starts_with("usr/share/licenses") => None,
+                _ => Some(path.replace("usr/lib/systemd", "lib/systemd").into()),
+            }
+        };
+        let mut of_debian = files(&deb);
+        for path in ["changelog.Debian.gz", "copyright"] {
+            assert!(of_debian.remove(&Path::new("usr/share/doc/fleet-monitor").join(path)));
+        }
+        let of_rpm: BTreeSet<PathBuf> =
+            files(&rpm).iter().filter_map(|path| in_debian(path)).collect();
+        assert_eq!(of_rpm, of_debian);
+
+        let same =
+            |path: &str| fs::read(rpm.join(path)).unwrap() == fs::read(deb.join(path)).unwrap();
+        assert!(same("usr/bin/fleet-monitor") && same("etc/fleet-monitor.toml"));
+    }
+}
+
+#[test]
+fn the_list_of_libraries_names_what_is_linked_with_version_hash_and_licence() {
+    let Some(packages) = packages() else { return };
+    let list = packages.join(format!("fleet-monitor-{VERSION}.cdx.json"));
+    let list = fs::read_to_string(list).unwrap();
+    assert!(!list.contains(env!("CARGO_MANIFEST_DIR")));
+    let list: serde_json::Value = serde_json::from_str(&list).unwrap();
+    assert_eq!((&list["bomFormat"], &list["specVersion"]), (&"CycloneDX".into(), &"1.5".into()));
+    assert_eq!(list["metadata"]["component"]["version"], VERSION);
+
+    let components = list["components"].as_array().unwrap();
+    for component in components {
+        for what in ["name", "version", "hashes", "licenses", "purl"] {
+            assert!(!component[what].is_null(), "{what} of {component}");
+        }
+    }
+    let listed = |name: &str| components.iter().any(|component| component["name"] == name);
+    for name in ["tokio", "rustls", "ring", "zstd-sys"] {
+        assert!(listed(name), "{name}");
+    }
+    for name in ["proptest", "libfuzzer-sys"] {
+        assert!(!listed(name), "{name} is only for tests");
+    }
+}
+
+#[test]
 fn the_archive_for_coreos_installs_itself() {
     let Some(packages) = packages() else { return };
     let directory = TempDir::new().unwrap();
@@ -406,7 +518,7 @@ fn the_archive_for_coreos_installs_itself() {
     let root = directory.path().join("root");
     output(Command::new(script).arg("--root").arg(&root));
     let installed = fs::read(root.join("opt/bin/fleet-monitor")).unwrap();
-    assert!(installed == fs::read(packages.join("fleet-monitor")).unwrap());
+    assert!(installed == fs::read(packages.join("fleet-monitor-x86_64")).unwrap());
     assert!(root.join("etc/systemd/system/fleet-monitor.socket").is_file());
 }
 
@@ -426,6 +538,37 @@ impl Containers {
 
 /// A command that is killed with all its child processes.
 struct Group(Child);
+
+impl Group {
+    /// Runs the program with its built-in recording until it has answered a request.
+    fn answers(program: &mut Command) {
+        let child = program
+            .args(["--demo", "--bind", "127.0.0.1", "--port", "0"])
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut child = Self(child);
+        let mut lines = BufReader::new(child.0.stderr.take().unwrap())
+            .lines()
+            .map(Result::unwrap);
+        let listening = lines.find(|line| line.contains("listening on ")).expect("it listens");
+
+        let mut client = TcpStream::connect(listening.rsplit(' ').next().unwrap()).unwrap();
+        client
+            .write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            .unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+
+        drop(child);
+        // Its standard error is closed when the last of its processes has exited.
+        lines.for_each(drop);
+    }
+}
 
 impl Drop for Group {
     fn drop(&mut self) {
@@ -467,27 +610,5 @@ fn the_container_runs_without_power_and_answers() {
         "--",
         config["Entrypoint"][0].as_str().unwrap(),
     ]);
-    run.args(["--demo", "--bind", "127.0.0.1", "--port", "0"])
-        .process_group(0);
-    let child = run
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut child = Group(child);
-    let mut lines = BufReader::new(child.0.stderr.take().unwrap())
-        .lines()
-        .map(Result::unwrap);
-    let listening = lines.find(|line| line.contains("listening on ")).expect("it listens");
-    let mut client = TcpStream::connect(listening.rsplit(' ').next().unwrap()).unwrap();
-    client
-        .write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-        .unwrap();
-    let mut answer = String::new();
-    client.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-    drop(child);
-    // Its standard error is closed when the last of its processes has exited.
-    lines.for_each(drop);
+    Group::answers(&mut run);
 }

@@ -4,6 +4,7 @@ mod crowd;
 mod debian;
 mod host;
 mod logs;
+mod releases;
 
 use std::io::Read;
 use std::time::{Duration, Instant};

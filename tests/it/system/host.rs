@@ -1,7 +1,7 @@
 //! A host with a real systemd: a Debian booted by systemd-nspawn, as this machine's root.
 //!
-//! Its root directory is made once, by debootstrap, and kept in `target/system-root`. Every boot
-//! has it as the lower layer of its own memory file system, and a network of its own, so that hosts
+//! The root directory of a release of Debian is made once, by debootstrap, and kept in
+//! `target/system-root-RELEASE`. Every boot has it as the lower layer of its own memory file system, and a network of its own, so that hosts
 //! know nothing of each other.
 
 use std::fs::{self, File};
@@ -22,8 +22,12 @@ pub const DEADLINE: Duration = Duration::from_secs(30);
 pub const PACKAGE: &str =
     concat!("/mnt/packages/fleet-monitor_", env!("CARGO_PKG_VERSION"), "-1_amd64.deb");
 
+/// The RPM package, on a host that was booted for packages.
+pub const RPM_PACKAGE: &str =
+    concat!("/mnt/packages/fleet-monitor-", env!("CARGO_PKG_VERSION"), "-1.x86_64.rpm");
+
 /// What debootstrap installs besides the essential packages.
-const PACKAGES: &str = "--include=systemd,systemd-sysv,systemd-journal-remote,dbus,procps";
+const PACKAGES: &str = "--include=systemd,systemd-sysv,systemd-journal-remote,dbus,procps,rpm";
 
 /// A running host.
 pub struct Host {
@@ -61,7 +65,7 @@ impl Host {
             format!("{repository}/packaging:/mnt/packaging"),
             format!("{}:/mnt/fleet-monitor", env!("CARGO_BIN_EXE_fleet-monitor")),
         ];
-        let host = Self::with(&[&own_files, files].concat())?;
+        let host = Self::with(&this_release(), &[&own_files, files].concat())?;
         host.sh("chown daemon /opt/bin");
         host.sh("/mnt/packaging/install-coreos --binary /mnt/fleet-monitor");
         host.drop_in("fleetctl", "ReadWritePaths=/opt/bin");
@@ -70,15 +74,20 @@ impl Host {
 
     /// A host with such a `fleetctl`, on which the Debian package [`PACKAGE`] can be installed.
     pub fn boot_debian() -> Option<Self> {
-        let host = Self::with(&[format!("{}:/mnt/packages", packages()?.display())])?;
+        let host = Self::boot_release(&this_release())?;
         // The package creates the user as which fleetctl writes its files.
         host.sh("chmod 777 /opt/bin");
         host.drop_in("fleetctl", "ReadWritePaths=/opt/bin");
         Some(host)
     }
 
+    /// A host of this release of Debian, on which the packages can be installed.
+    pub fn boot_release(release: &str) -> Option<Self> {
+        Self::with(release, &[format!("{}:/mnt/packages", packages()?.display())])
+    }
+
     /// A host that sees these files of this machine, each as `FROM:TO`.
-    fn with(files: &[String]) -> Option<Self> {
+    fn with(release: &str, files: &[String]) -> Option<Self> {
         if let Err(reason) = preconditions() {
             assert!(
                 std::env::var_os("CI").is_none_or(|ci| ci != "true"),
@@ -113,7 +122,7 @@ impl Host {
                 "--link-journal=no",
                 "--console=pipe",
             ])
-            .arg(format!("--directory={}", root().display()))
+            .arg(format!("--directory={}", root(release).display()))
             .arg(format!("--machine={name}"))
             .arg(format!("--bind-ro={}:/mnt/fleetctl", double.display()))
             .args(files.iter().map(|file| format!("--bind-ro={file}")))
@@ -289,24 +298,26 @@ fn preconditions() -> Result<(), String> {
     Ok(())
 }
 
-/// The root directory of all hosts. It is the same Debian as this machine, so that what was built
-/// here runs there.
-fn root() -> PathBuf {
+/// The release of Debian of this machine. What was built here runs there.
+fn this_release() -> String {
+    let file = fs::read_to_string("/etc/os-release").unwrap();
+    file.lines()
+        .find_map(|line| line.strip_prefix("VERSION_CODENAME="))
+        .expect("a Debian")
+        .to_owned()
+}
+
+/// The root directory of all hosts of this release.
+fn root(release: &str) -> PathBuf {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _guard = ONE_AT_A_TIME.lock();
-    let root = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("system-root");
-    // One that was made before this program was needed is made again.
-    if !root.join("usr/lib/systemd/systemd-journal-gatewayd").exists() {
-        let _ = fs::remove_dir_all(&root);
-        let release = fs::read_to_string("/etc/os-release").unwrap();
-        let suite = release
-            .lines()
-            .find_map(|line| line.strip_prefix("VERSION_CODENAME="))
-            .expect("a Debian");
+    let root =
+        Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name(format!("system-root-{release}"));
+    if !root.exists() {
         let unfinished = root.with_extension("unfinished");
         let _ = fs::remove_dir_all(&unfinished);
         let debootstrap = Command::new("debootstrap")
-            .args(["--variant=minbase", PACKAGES, suite])
+            .args(["--variant=minbase", PACKAGES, release])
             .arg(&unfinished)
             .output()
             .unwrap();
