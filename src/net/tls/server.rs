@@ -1,10 +1,12 @@
 //! TLS with clients. It does not know what they send.
 
 use std::fmt;
-use std::io;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig, crypto};
@@ -12,14 +14,18 @@ use tokio_rustls::rustls::{RootCertStore, ServerConfig, crypto};
 use super::pem::{IdentityError, TlsIdentity};
 
 /// An encrypted connection to a client.
-pub(crate) type TlsServerStream<S> = tokio_rustls::server::TlsStream<S>;
+///
+/// What is encrypted has to be kept until the client reads it. So nothing more is encrypted before
+/// all of it has been written.
+#[derive(Debug)]
+pub(crate) struct TlsServerStream<S>(tokio_rustls::server::TlsStream<S>);
 
 /// The only protocol, by its ALPN name (RFC 7301, section 6). A client that speaks only others is
 /// refused.
 const HTTP_1_1: &[u8] = b"http/1.1";
 
-/// How many encrypted bytes may wait for a client to read them.
-const MAX_WAITING: usize = 32 << 10;
+/// How many bytes are encrypted at a time. So many wait for a client that does not read.
+const MAX_WAITING: usize = 8 << 10;
 
 /// Accepts TLS connections. Clones share their configuration.
 #[derive(Clone)]
@@ -69,5 +75,55 @@ impl TlsServer {
         TlsAcceptor::from(self.0.clone())
             .accept_with(stream, |connection| connection.set_buffer_limit(Some(MAX_WAITING)))
             .await
+            .map(TlsServerStream)
+    }
+}
+
+impl<S> TlsServerStream<S> {
+    /// What the encrypted bytes are sent over.
+    pub(crate) fn transport(&self) -> &S {
+        self.0.get_ref().0
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for TlsServerStream<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(context, buffer)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsServerStream<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        ready!(Pin::new(&mut self.0).poll_flush(context))?;
+        Pin::new(&mut self.0).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        ready!(Pin::new(&mut self.0).poll_flush(context))?;
+        Pin::new(&mut self.0).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.0.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(context)
     }
 }
