@@ -127,3 +127,62 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsServerStream<S> {
         Pin::new(&mut self.0).poll_shutdown(context)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+
+    use super::*;
+    use crate::net::tls::{TlsClient, TrustedRoots};
+
+    /// Both ends for `localhost`.
+    fn ends() -> (TlsServer, TlsClient) {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key"))
+            .expect("a certificate");
+        let key = KeyPair::generate().expect("a key");
+        let certificate = CertificateParams::new(["localhost".to_owned()])
+            .and_then(|params| params.signed_by(&key, &authority))
+            .expect("a certificate");
+
+        let mut certificates = RootCertStore::empty();
+        certificates.add(authority.der().clone()).expect("a certificate");
+        let identity = TlsIdentity {
+            chain: vec![certificate.der().clone()],
+            key: PrivateKeyDer::try_from(key.serialize_der()).expect("a key"),
+        };
+        (
+            TlsServer::new(identity, None).ok().expect("they fit"),
+            TlsClient::new(TrustedRoots { certificates, origin: String::new() }),
+        )
+    }
+
+    #[tokio::test]
+    async fn no_more_is_encrypted_for_a_client_that_does_not_read() {
+        let (server, client) = ends();
+        let (near, far) = duplex(1024);
+        let (stream, reader) = tokio::join!(server.accept(near), client.connect("localhost", far));
+        let (mut stream, mut reader) = (stream.expect("a handshake"), reader.expect("a handshake"));
+
+        let bytes = vec![7; 1 << 20];
+        let mut taken = 0;
+        while let Some(written) = stream.write(&bytes).now_or_never() {
+            taken += written.expect("an open stream");
+        }
+        assert_eq!(taken, MAX_WAITING);
+
+        // As soon as it reads, the rest comes.
+        let rest = async {
+            stream.write_all(&bytes[taken..]).await.expect("an open stream");
+            stream.shutdown().await.expect("an open stream");
+        };
+        let mut received = Vec::new();
+        let ((), read) = tokio::join!(rest, reader.read_to_end(&mut received));
+        read.expect("an end with an alert");
+        assert!(received == bytes, "{} bytes", received.len());
+    }
+}
