@@ -120,6 +120,6 @@ pub(super) fn reset_on_drop(stream: &ClientStream) -> io::Result<()> {
     match stream {
         Either::Left(Either::Left(stream)) => stream.set_zero_linger(),
         Either::Left(Either::Right(_)) => Ok(()),
-        Either::Right(stream) => stream.get_ref().0.set_zero_linger(),
+        Either::Right(stream) => stream.transport().set_zero_linger(),
     }
 }

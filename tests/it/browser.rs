@@ -18,6 +18,7 @@ mod chromium;
 mod connection;
 mod dashboard;
 mod history;
+mod https;
 mod keys;
 mod links;
 mod logs;

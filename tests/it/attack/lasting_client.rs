@@ -2,15 +2,14 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::net::TcpStream;
 use tokio::sync::{Notify, Semaphore, watch};
 
 use super::wire::{Connection, Message, Protocol, request};
+use crate::support::endpoint::{Endpoint, reset_on_drop};
 
 /// What all of them were told, put together: deltas and events are the same for each.
 #[derive(Default)]
@@ -129,7 +128,7 @@ fn key(row: &Value) -> (Option<String>, Option<String>) {
 
 /// A client, over as many connections as it takes.
 pub struct LastingClient {
-    server: SocketAddr,
+    server: Endpoint,
     protocol: Protocol,
     record: Rc<Record>,
     heard: RefCell<Heard>,
@@ -152,7 +151,7 @@ struct Heard {
 }
 
 impl LastingClient {
-    pub fn new(server: SocketAddr, protocol: Protocol, record: Rc<Record>) -> Self {
+    pub fn new(server: Endpoint, protocol: Protocol, record: Rc<Record>) -> Self {
         Self { server, protocol, record, heard: RefCell::default() }
     }
 
@@ -170,10 +169,7 @@ impl LastingClient {
                 changed = storm.changed() => changed.expect("the storm outlives its clients"),
             }
             if storm.borrow().is_multiple_of(2) {
-                connection
-                    .stream()
-                    .set_zero_linger()
-                    .expect("a reset instead of an end");
+                reset_on_drop(connection.stream()).expect("a reset instead of an end");
             }
         }
     }
@@ -187,14 +183,16 @@ impl LastingClient {
             let mut heard = self.heard.borrow_mut();
             (heard.machines, heard.units) = (None, None);
             request(
-                self.server,
+                self.server.address,
                 self.protocol,
                 heard.point.map(|revision| (heard.epoch.as_str(), revision)),
             )
         };
         loop {
-            let answer = match TcpStream::connect(self.server).await {
+            let answer = match self.server.connect().await {
                 Ok(stream) => Connection::open(stream, &request).await,
+                // The server has closed the connection before or during the handshake.
+                Err(_) if self.server.tls.is_some() => Err(String::new()),
                 Err(error) => Err(error.to_string()),
             };
             match answer {

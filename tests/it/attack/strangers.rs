@@ -2,43 +2,43 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio_util::either::Either;
 
 use super::PATIENCE;
 use super::wire::{Connection, Message, Protocol, frame, request};
+use crate::support::endpoint::{self, Endpoint};
 
 /// Connects with so little room in the kernel that it is full at once, and never reads.
-pub async fn fall_silent(
-    server: SocketAddr,
-    protocol: Protocol,
-    doors: Rc<Semaphore>,
-) -> Connection {
+pub async fn fall_silent(server: Endpoint, protocol: Protocol, doors: Rc<Semaphore>) -> Connection {
     let _permit = doors.acquire().await.expect("they are never closed");
-    let stream = narrow(server).await;
-    Connection::open(stream, &request(server, protocol, None))
+    let stream = server.connect_narrow().await.expect("a connection");
+    Connection::open(stream, &request(server.address, protocol, None))
         .await
         .expect("a place that is free")
 }
 
-async fn narrow(server: SocketAddr) -> TcpStream {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.set_recv_buffer_size(4096).unwrap();
-    socket.connect(server).await.expect("a connection")
+/// Sends a request byte by byte, and returns after what time it was cut off.
+pub async fn dribble_request(server: Endpoint) -> Duration {
+    let stream = server.connect().await.expect("a connection");
+    dribble(stream, request(server.address, Protocol::First, None).as_bytes()).await
 }
 
-/// Sends a request byte by byte, and returns after what time it was cut off.
-pub async fn dribble(server: SocketAddr) -> Duration {
-    let mut stream = TcpStream::connect(server).await.expect("a connection");
+/// The same with the beginning of a handshake.
+pub async fn dribble_hello(server: Endpoint) -> Duration {
+    let stream = TcpStream::connect(server.address).await.expect("a connection");
+    dribble(Either::Left(stream), &server.hello()).await
+}
+
+async fn dribble(mut stream: endpoint::Connection, bytes: &[u8]) -> Duration {
     let begun = Instant::now();
-    let request = request(server, Protocol::First, None);
-    let mut bytes = request.bytes();
+    let mut bytes = bytes.iter().copied();
     let mut pace = interval(Duration::from_millis(500));
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut answer = [0; 12];
@@ -50,7 +50,7 @@ pub async fn dribble(server: SocketAddr) -> Duration {
             },
             _ = pace.tick() => {
                 // Where this fails the next read ends too.
-                let _ = stream.write_all(&[bytes.next().expect("a request is longer")]).await;
+                let _ = stream.write_all(&[bytes.next().expect("it is longer")]).await;
             }
         }
     }
@@ -59,10 +59,16 @@ pub async fn dribble(server: SocketAddr) -> Duration {
 /// For so long a deaf one does not read.
 const DEAF: Duration = Duration::from_secs(3);
 
+/// What is no HTTP, and of TLS a hello that is cut off.
+pub const NOISE: &[u8] = b"\x16\x03\x01\0\x06\x01\0\0\x02no";
+
+/// An alert (RFC 8446, section 6).
+const DECODE_ERROR: u16 = 50;
+
 /// A way to be a nuisance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Nuisance {
-    /// What is no HTTP.
+    /// What is neither HTTP nor TLS.
     Noise,
     /// A request without an end.
     LongHead,
@@ -102,7 +108,7 @@ impl Nuisance {
         const PING: u8 = 9;
         const LAST: u8 = 0x80;
         match self {
-            Self::Noise => b"\x16\x03\x01 not HTTP\r\n\r\n".to_vec(),
+            Self::Noise => NOISE.to_vec(),
             Self::LongHead => {
                 format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(64 * 1024)).into_bytes()
             }
@@ -124,9 +130,10 @@ impl Nuisance {
         }
     }
 
-    /// The status or the close code that it must be given.
-    fn answer(self) -> u16 {
+    /// The status, the close code or the alert of TLS that it must be given.
+    fn answer(self, has_tls: bool) -> u16 {
         match self {
+            Self::Noise if has_tls => DECODE_ERROR,
             Self::Noise => 400,
             Self::LongHead => 431,
             Self::Garbage | Self::Unmasked => 1002,
@@ -158,19 +165,14 @@ pub enum Fate {
 const PAUSE: Duration = Duration::from_secs(2);
 
 /// Is a nuisance again and again until it is `over`.
-pub async fn pester(
-    server: SocketAddr,
-    nuisance: Nuisance,
-    fates: Rc<Fates>,
-    over: Rc<Cell<bool>>,
-) {
+pub async fn pester(server: Endpoint, nuisance: Nuisance, fates: Rc<Fates>, over: Rc<Cell<bool>>) {
     let bytes = nuisance.bytes();
     while !over.get() {
-        let fate = timeout(PATIENCE, once(server, nuisance, &bytes)).await;
+        let fate = timeout(PATIENCE, once(&server, nuisance, &bytes)).await;
         let fate = fate.unwrap_or_else(|_| panic!("{nuisance:?}: it was left alone"));
         // What is cut is cut in the middle of what it sends, or is not read: it may not learn why.
         let deserved = match fate {
-            Fate::Answered(answer) => answer == nuisance.answer(),
+            Fate::Answered(answer) => answer == nuisance.answer(server.tls.is_some()),
             Fate::Cut | Fate::TurnedAway => true,
         };
         assert!(deserved, "{nuisance:?}: {fate:?}");
@@ -179,24 +181,33 @@ pub async fn pester(
     }
 }
 
-async fn once(server: SocketAddr, nuisance: Nuisance, bytes: &[u8]) -> Fate {
-    let mut stream = match nuisance {
-        Nuisance::DeafPings => narrow(server).await,
-        _ => TcpStream::connect(server).await.expect("a connection"),
+async fn once(server: &Endpoint, nuisance: Nuisance, bytes: &[u8]) -> Fate {
+    let stream = match nuisance {
+        Nuisance::DeafPings => server.connect_narrow().await,
+        Nuisance::Noise => TcpStream::connect(server.address).await.map(Either::Left),
+        _ => server.connect().await,
+    };
+    let stream = match stream {
+        Ok(stream) => stream,
+        Err(_) if server.tls.is_some() => return Fate::TurnedAway,
+        Err(error) => panic!("{nuisance:?}: {error}"),
     };
     if !nuisance.shakes_hands() {
         let mut answer = Vec::new();
-        let (mut reader, mut writer) = stream.split();
-        let _ = tokio::join!(writer.write_all(bytes), reader.read_to_end(&mut answer));
-        let status = String::from_utf8_lossy(&answer)
-            .split(' ')
-            .nth(1)
-            .and_then(|status| status.parse().ok());
-        return status
-            .map_or(if answer.is_empty() { Fate::TurnedAway } else { Fate::Cut }, Fate::Answered);
+        let (mut reader, mut writer) = tokio::io::split(stream);
+        let sent = async {
+            let _ = writer.write_all(bytes).await;
+            let _ = writer.flush().await;
+        };
+        let _ = tokio::join!(sent, reader.read_to_end(&mut answer));
+        return match (status_or_alert(&answer), answer.is_empty()) {
+            (Some(answer), _) => Fate::Answered(answer),
+            (None, false) => Fate::Cut,
+            (None, true) => Fate::TurnedAway,
+        };
     }
     let mut connection =
-        match Connection::open(stream, &request(server, Protocol::First, None)).await {
+        match Connection::open(stream, &request(server.address, Protocol::First, None)).await {
             Ok(connection) => connection,
             Err(refusal) => {
                 assert!(refusal.is_empty() || refusal.contains(" 503 "), "{nuisance:?}: {refusal}");
@@ -228,5 +239,14 @@ async fn once(server: SocketAddr, nuisance: Nuisance, bytes: &[u8]) -> Fate {
         if connection.exchange(&mut unsent).await.is_err() {
             return Fate::Cut;
         }
+    }
+}
+
+/// The status of an answer, or the alert of TLS that it is.
+fn status_or_alert(answer: &[u8]) -> Option<u16> {
+    const ALERT: u8 = 21;
+    match *answer {
+        [ALERT, _, _, 0, 2, _, alert] => Some(alert.into()),
+        _ => String::from_utf8_lossy(answer).split(' ').nth(1)?.parse().ok(),
     }
 }

@@ -2,11 +2,16 @@
 //! one buffer.
 
 use std::cell::RefCell;
+use std::future::poll_fn;
 use std::io::{self, BufRead};
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
+use futures_util::FutureExt;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+
+use crate::support::endpoint;
 
 /// How a client is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +93,7 @@ enum Coding {
 /// A connection whose request was granted.
 #[derive(Debug)]
 pub struct Connection {
-    stream: TcpStream,
+    stream: endpoint::Connection,
     coding: Coding,
     /// What was read and is not a whole frame or chunk yet.
     unread: Vec<u8>,
@@ -99,11 +104,11 @@ pub struct Connection {
 impl Connection {
     /// Sends a request and reads the head of its answer. The error is that head if the request was
     /// not granted, or nothing where there was no answer.
-    pub async fn open(mut stream: TcpStream, request: &str) -> Result<Self, String> {
+    pub async fn open(mut stream: endpoint::Connection, request: &str) -> Result<Self, String> {
         let mut unread = Vec::new();
         let sent = stream.write_all(request.as_bytes()).await;
         while sent.is_ok() {
-            if read(&stream, &mut unread).await.is_err() {
+            if read(&mut stream, &mut unread).await.is_err() {
                 break;
             }
             let Some(end) = unread.windows(4).position(|window| window == b"\r\n\r\n") else {
@@ -124,21 +129,31 @@ impl Connection {
 
     /// Waits for more. The end of the connection is an error.
     pub async fn read(&mut self) -> io::Result<()> {
-        read(&self.stream, &mut self.unread).await
+        read(&mut self.stream, &mut self.unread).await
     }
 
     /// Reads what there is, or sends of these bytes what can be sent. What can no more be sent is
     /// given up.
     pub async fn exchange(&mut self, bytes: &mut &[u8]) -> io::Result<()> {
-        tokio::select! {
-            read = read(&self.stream, &mut self.unread) => read?,
-            _ = self.stream.writable(), if !bytes.is_empty() => match self.stream.try_write(bytes) {
+        let Self { stream, unread, .. } = self;
+        poll_fn(|context| {
+            if let Poll::Ready(read) = poll_read(stream, context, unread) {
+                return Poll::Ready(read);
+            }
+
+            let stream = Pin::new(&mut *stream);
+            if bytes.is_empty() {
+                // The rest of what was encrypted. If that fails, the next read ends too.
+                let _ = stream.poll_flush(context);
+                return Poll::Pending;
+            }
+            match ready!(stream.poll_write(context, bytes)) {
                 Ok(sent) => *bytes = &bytes[sent..],
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(_) => *bytes = &[],
-            },
-        }
-        Ok(())
+            }
+            Poll::Ready(Ok(()))
+        })
+        .await
     }
 
     /// Hands over the messages that are complete.
@@ -174,36 +189,43 @@ impl Connection {
     }
 
     /// Answers a ping.
-    pub fn pong(&self) {
+    pub fn pong(&mut self) {
         const PONG: [u8; 6] = [0x8a, 0x80, 0, 0, 0, 0];
         // Six bytes find room in the kernel.
-        let _ = self.stream.try_write(&PONG);
+        let _ = self.stream.write(&PONG).now_or_never();
     }
 
-    pub fn stream(&mut self) -> &mut TcpStream {
+    pub fn stream(&mut self) -> &mut endpoint::Connection {
         &mut self.stream
     }
 }
 
 /// Waits until there is something to read, and appends it. The end of the stream is an error.
-async fn read(stream: &TcpStream, to: &mut Vec<u8>) -> io::Result<()> {
+async fn read(stream: &mut endpoint::Connection, to: &mut Vec<u8>) -> io::Result<()> {
+    poll_fn(|context| poll_read(stream, context, to)).await
+}
+
+fn poll_read(
+    stream: &mut endpoint::Connection,
+    context: &mut Context<'_>,
+    to: &mut Vec<u8>,
+) -> Poll<io::Result<()>> {
     thread_local! {
         static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; 64 * 1024]);
     }
-    loop {
-        stream.readable().await?;
-        let read: io::Result<usize> = BUFFER.with_borrow_mut(|buffer| {
-            let read = stream.try_read(buffer)?;
-            to.extend_from_slice(&buffer[..read]);
-            Ok(read)
-        });
-        match read {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(_) => return Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
+
+    BUFFER.with_borrow_mut(|buffer| {
+        let mut buffer = ReadBuf::new(buffer);
+        ready!(Pin::new(stream).poll_read(context, &mut buffer))?;
+
+        match buffer.filled() {
+            [] => Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+            bytes => {
+                to.extend_from_slice(bytes);
+                Poll::Ready(Ok(()))
+            }
         }
-    }
+    })
 }
 
 /// The first frame, if it is complete, and its length.

@@ -267,8 +267,18 @@ impl Browser {
 
     /// The same for a page that was opened below this place, a host with a path.
     pub(super) async fn finish_below(self, place: &str, expected: &[&str]) {
+        self.finish_with_schemes(["http", "ws"], place, expected).await;
+    }
+
+    /// The same for a page that was opened with `https://`: nothing is requested without TLS.
+    pub(super) async fn finish_encrypted(self, place: &str, expected: &[&str]) {
+        self.finish_with_schemes(["https", "wss"], place, expected).await;
+    }
+
+    async fn finish_with_schemes(self, schemes: [&str; 2], place: &str, expected: &[&str]) {
         self.check_console(expected).await;
-        self.check_requests(place).await;
+        self.check_requests(&schemes.map(|scheme| format!("{scheme}://{place}")))
+            .await;
         self.client.clone().close().await.unwrap();
     }
 }
@@ -285,8 +295,7 @@ impl Browser {
         }
     }
 
-    async fn check_requests(&self, place: &str) {
-        let own = [format!("http://{place}"), format!("ws://{place}")];
+    async fn check_requests(&self, own: &[String]) {
         let mut requests = 0;
         for entry in self.log("performance").await {
             let event: Value = serde_json::from_str(entry["message"].as_str().unwrap()).unwrap();
@@ -296,7 +305,7 @@ impl Browser {
 
             // data: and blob: addresses go nowhere.
             let goes_out = address.starts_with("http") || address.starts_with("ws");
-            let is_own = own.iter().any(|own| address.starts_with(own));
+            let is_own = own.iter().any(|own| address.starts_with(own.as_str()));
             assert!(is_own || !goes_out, "the page requested {address}");
             requests += usize::from(is_own);
         }

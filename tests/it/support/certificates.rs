@@ -2,9 +2,18 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use base64::prelude::{BASE64_STANDARD, Engine};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, PublicKeyData,
+};
+use ring::digest::{SHA256, digest};
 use tempfile::TempDir;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
 
 /// The certificates and keys of two CAs, and of a server and a client of each.
 pub struct CertificateFiles(TempDir);
@@ -39,6 +48,28 @@ impl CertificateFiles {
 
     pub fn write(&self, name: &str, text: &str) {
         fs::write(self.path(name), text).unwrap();
+    }
+
+    /// The hash of the public key to this private key, by which a browser knows a certificate.
+    pub fn pin(&self, key: &str) -> String {
+        let pem = fs::read_to_string(self.path(key)).unwrap();
+        let public = KeyPair::from_pem(&pem).unwrap().subject_public_key_info();
+        BASE64_STANDARD.encode(digest(&SHA256, &public))
+    }
+
+    /// Clients that trust the CA of this name.
+    pub fn connector(&self, authority: &str) -> TlsConnector {
+        let certificate = CertificateDer::from_pem_file(self.path(&format!("{authority}.pem")));
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate.unwrap()).unwrap();
+
+        let provider = Arc::new(crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        TlsConnector::from(Arc::new(config))
     }
 
     pub fn directory(&self) -> &Path {

@@ -1,24 +1,22 @@
 //! A WebSocket client of the program.
 
-use std::net::SocketAddr;
-
 use futures_util::StreamExt;
 use serde_json::Value;
-use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::client::Request;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
+use super::endpoint::{Connection, Endpoint};
 use super::message_log::within_timeout;
 
 /// The client; it answers pings while it waits for a message.
-pub struct Client(WebSocketStream<TcpStream>);
+pub struct Client(WebSocketStream<Connection>);
 
 impl Client {
     /// Connects, and sends this request.
-    pub async fn connect(address: SocketAddr, request: Request) -> Self {
-        let stream = TcpStream::connect(address).await.unwrap();
+    pub async fn connect(endpoint: &Endpoint, request: Request) -> Self {
+        let stream = endpoint.connect().await.unwrap();
         let handshake = tokio_tungstenite::client_async(request, stream);
         let (socket, _) = within_timeout("the handshake", handshake).await.unwrap();
         Self(socket)

@@ -11,12 +11,15 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpStream, UnixDatagram};
+use tokio::net::UnixDatagram;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::handshake::client::Request;
 
+use super::certificates::CertificateFiles;
+use super::endpoint::Endpoint;
 use super::message_log::{MessageLog, within_timeout};
 use super::{Client, Double, Process};
 
@@ -28,6 +31,7 @@ const TIME_TO_STOP: Duration = Duration::from_secs(5);
 pub struct Program {
     command: Command,
     directory: TempDir,
+    tls: Option<TlsConnector>,
 }
 
 impl Program {
@@ -67,7 +71,7 @@ impl Program {
             .stderr(Stdio::piped())
             .kill_on_drop(true);
 
-        let program = Self { command, directory };
+        let program = Self { command, directory, tls: None };
         program.configure("");
         program
     }
@@ -82,6 +86,13 @@ impl Program {
     pub fn environment(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.command.env(name, value);
         self
+    }
+
+    /// The program with the certificate `ours-server`.
+    pub fn with_tls(mut self, files: &CertificateFiles) -> Self {
+        self.tls = Some(files.connector("ours"));
+        self.environment("FLEET_MONITOR_TLS_CERT", files.path("ours-server.pem"))
+            .environment("FLEET_MONITOR_TLS_KEY", files.path("ours-server.key"))
     }
 
     /// Changes its configuration file.
@@ -141,6 +152,7 @@ impl Program {
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             child,
             directory: self.directory,
+            tls: self.tls,
         }
     }
 }
@@ -165,6 +177,7 @@ pub struct Daemon {
     pub address: SocketAddr,
     child: Child,
     directory: TempDir,
+    tls: Option<TlsConnector>,
 }
 
 impl Daemon {
@@ -270,9 +283,14 @@ impl Daemon {
         line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
+    /// Where it listens.
+    pub fn endpoint(&self) -> Endpoint {
+        Endpoint { address: self.address, tls: self.tls.clone() }
+    }
+
     pub async fn connect(&self) -> Client {
         let request = format!("ws://{}/", self.address).into_client_request().unwrap();
-        Client::connect(self.address, request).await
+        Client::connect(&self.endpoint(), request).await
     }
 
     /// A client of the second protocol that receives events and the state of the source.
@@ -289,7 +307,7 @@ impl Daemon {
             .headers_mut()
             .insert("Sec-WebSocket-Protocol", "fleet-monitor.v2".parse().unwrap());
 
-        Client::connect(self.address, request).await
+        Client::connect(&self.endpoint(), request).await
     }
 
     /// Waits until `n` events of this kind have happened, and returns the last of these.
@@ -361,7 +379,7 @@ impl Daemon {
 
     /// The status, the head and the body of the response to a request.
     pub async fn request(&self, method: &str, path: &str) -> (u16, String, String) {
-        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        let mut stream = self.endpoint().connect().await.unwrap();
 
         let host = self.address;
         let request =

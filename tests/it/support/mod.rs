@@ -7,6 +7,7 @@ pub mod changes;
 mod client;
 mod daemon;
 mod double;
+pub mod endpoint;
 pub mod etcd;
 pub mod fleetd;
 pub mod journal;

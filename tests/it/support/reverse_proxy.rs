@@ -11,12 +11,17 @@ use tempfile::TempDir;
 
 use super::cannot_run;
 
-const OPERATIONS: &str = include_str!("../../../docs/operations.md");
+const DOCUMENTS: [&str; 2] = [
+    include_str!("../../../docs/operations.md"),
+    include_str!("../../../docs/security.md"),
+];
 
-/// The example with this name in `docs/operations.md`.
+/// The example with this name in `docs/operations.md` or `docs/security.md`.
 pub fn documented(example: &str) -> &'static str {
-    let (_, rest) = OPERATIONS
-        .split_once(&format!("<!-- example: {example} -->\n```"))
+    let mark = format!("<!-- example: {example} -->\n```");
+    let (_, rest) = DOCUMENTS
+        .into_iter()
+        .find_map(|document| document.split_once(&mark))
         .expect("an example");
 
     let (_, text) = rest.split_once('\n').unwrap();
@@ -65,6 +70,7 @@ impl ReverseProxy {
     pub fn haproxy(configuration: &str) -> Option<Self> {
         let (listener, address) = listener();
         let directory = TempDir::new().unwrap();
+        // The timeouts of the configuration that Debian's package installs.
         let defaults =
             "defaults\n    timeout connect 5s\n    timeout client 50s\n    timeout server 50s\n";
         let configuration = configuration.replace("LISTEN", "fd@3");
