@@ -16,11 +16,14 @@ const FASTER: u32 = 10;
 /// How long keys of machines and units are valid, in seconds.
 const TTL: &str = "3";
 
-/// The services of the file, with the programs of their images that are installed here.
+/// Where the image has the monitor.
+const MONITOR: &str = "/usr/bin/fleet-monitor";
+
+/// The services of the file that can run here, with the programs that their images start.
 const PROGRAMS: [(&str, &str); 5] = [
     ("etcd", "etcd"),
     ("cluster", "busybox"),
-    ("fleet-monitor", ""),
+    ("fleet-monitor", MONITOR),
     ("prometheus", "prometheus"),
     ("alertmanager", "prometheus-alertmanager"),
 ];
@@ -64,11 +67,10 @@ impl Demonstration {
     /// `None` where something is missing.
     fn new() -> Option<Self> {
         let compose = ComposeFile::load()?;
-        for program in PROGRAMS.map(|(_, program)| program) {
-            let is_there = ["/usr/bin", "/bin", "/usr/local/bin"]
-                .iter()
-                .any(|place| Path::new(place).join(program).exists());
-            if !is_there {
+        let of_this_host = PROGRAMS.map(|(_, program)| program);
+        for program in of_this_host.into_iter().filter(|program| *program != MONITOR) {
+            let mut places = ["/usr/bin", "/bin", "/usr/local/bin"].iter();
+            if !places.any(|place| Path::new(place).join(program).exists()) {
                 cannot_run(&format!("{program} is not there; tests/install installs it"));
                 return None;
             }
@@ -85,8 +87,7 @@ impl Demonstration {
         mount(&self.compose, service, &root);
         if service == "fleet-monitor" {
             let program = Path::new(env!("CARGO_BIN_EXE_fleet-monitor"));
-            self.containers
-                .add_program(service, program, "/usr/bin/fleet-monitor");
+            self.containers.add_program(service, program, MONITOR);
         } else {
             self.containers.add_programs(service);
         }
@@ -94,18 +95,16 @@ impl Demonstration {
 
     /// Starts a service with the command and the variables of the file.
     fn start(&self, service: &str) {
-        let command = self.compose.list(service, "command");
-        let command = match service {
-            "etcd" => [&["etcd"], &command[1..]].concat(),
-            "cluster" => {
-                let entrypoint = self.compose.list(service, "entrypoint");
-                [&["busybox"], &entrypoint[..], &command, &[TTL]].concat()
-            }
-            "fleet-monitor" => [&["/usr/bin/fleet-monitor"], &command[..]].concat(),
-            "prometheus" => [&["prometheus"], &command[..]].concat(),
-            "alertmanager" => [&["prometheus-alertmanager"], &command[..]].concat(),
-            _ => panic!("{service}"),
-        };
+        let (_, program) = PROGRAMS.into_iter().find(|(name, _)| *name == service).unwrap();
+        let mut command = self.compose.list(service, "entrypoint");
+        command.extend(self.compose.list(service, "command"));
+        match service {
+            "etcd" => _ = command.remove(0),
+            "cluster" => command.push(TTL),
+            _ => {}
+        }
+        command.insert(0, program);
+
         let variables = self.compose.service(service)["environment"].as_object();
         let variables: Vec<(&str, &str)> = variables
             .into_iter()
