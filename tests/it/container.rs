@@ -3,32 +3,15 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use tokio::time::timeout;
 
+use crate::support::containers::unshare;
 use crate::support::{Daemon, Double, Program, cannot_run};
 
 /// The longest wait for one condition.
 const TIMEOUT: Duration = Duration::from_secs(60);
-
-/// `unshare(1)` with these options. `None` if this user is not allowed to do that here.
-pub fn unshare<'a>(options: &[&'a str]) -> Option<Vec<&'a str>> {
-    let mut wrapper = vec!["unshare"];
-    if !rustix::process::geteuid().is_root() {
-        wrapper.push("--map-root-user");
-    }
-    wrapper.extend(options);
-
-    let trial = Command::new(wrapper[0]).args(&wrapper[1..]).arg("true").output();
-    if trial.is_ok_and(|output| output.status.success()) {
-        return Some(wrapper);
-    }
-
-    cannot_run(&format!("{wrapper:?} is not allowed"));
-    None
-}
 
 #[tokio::test]
 async fn as_pid_1_it_reaps_orphans_and_keeps_the_status_of_its_own_children() {

@@ -5,6 +5,7 @@ mod api;
 mod architecture;
 mod attack;
 mod browser;
+mod compose;
 mod config;
 mod container;
 mod daemon;

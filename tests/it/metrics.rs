@@ -4,7 +4,7 @@ mod dashboard;
 mod files;
 mod incidents;
 mod scrapes;
-mod tools;
+pub mod tools;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

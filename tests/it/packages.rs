@@ -1,5 +1,7 @@
 //! The release: files that are generated from the options, and the result of `packaging/build`.
 
+mod image;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -369,6 +371,14 @@ fn check_debian_package(package: &Path, binary: &Path) {
             "usr/share/doc/fleet-monitor/examples/grafana/fleet-monitor.json",
             repository("packaging/grafana/fleet-monitor.json"),
         ),
+        (
+            "usr/share/doc/fleet-monitor/examples/compose/compose.yaml",
+            repository("packaging/compose/compose.yaml"),
+        ),
+        (
+            "usr/share/doc/fleet-monitor/examples/compose/cluster.txt",
+            repository("packaging/compose/cluster.txt"),
+        ),
         // The runbook, where the alerts look for it.
         (
             "usr/share/doc/fleet-monitor/docs/operations.md",
@@ -512,7 +522,11 @@ fn the_archive_for_coreos_installs_itself() {
     let script = directory
         .path()
         .join(format!("fleet-monitor-{VERSION}-coreos/install-coreos"));
-    for example in ["prometheus/fleet-monitor-alerts.yaml", "grafana/fleet-monitor.json"] {
+    for example in [
+        "prometheus/fleet-monitor-alerts.yaml",
+        "grafana/fleet-monitor.json",
+        "compose/compose.yaml",
+    ] {
         assert!(script.with_file_name(example).is_file(), "{example}");
     }
 

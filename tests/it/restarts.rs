@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 
-use crate::container::unshare;
+use crate::support::containers::unshare;
 use crate::support::fleetd::{Fleetd, Registry, Reply};
 use crate::support::{Client, Daemon, Program, within_timeout};
 

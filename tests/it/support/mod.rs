@@ -5,6 +5,7 @@ pub mod builders;
 pub mod certificates;
 pub mod changes;
 mod client;
+pub mod containers;
 mod daemon;
 mod double;
 pub mod endpoint;
