@@ -1,8 +1,8 @@
 //! A host with a real systemd: a Debian booted by systemd-nspawn, as this machine's root.
 //!
 //! The root directory of a release of Debian is made once, by debootstrap, and kept in
-//! `target/system-root-RELEASE`. Every boot has it as the lower layer of its own memory file system, and a network of its own, so that hosts
-//! know nothing of each other.
+//! `target/system-root-RELEASE`. Every boot has it as the lower layer of its own memory file
+//! system, and a network of its own, so that hosts know nothing of each other.
 
 use std::fs::{self, File};
 use std::io::{Read, Seek};
