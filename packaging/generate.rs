@@ -1,6 +1,6 @@
 //! Generates the installed files that depend on the options: the configuration file, the man page
-//! and the shell completions; and Debian's changelog, from `CHANGELOG.md`. `cargo run --example generate-packaging [DIRECTORY]`; the default
-//! directory is `packaging`.
+//! and the shell completions; and Debian's changelog, from `CHANGELOG.md`. `cargo run --example
+//! generate-packaging [DIRECTORY]`; the default directory is `packaging`.
 //!
 //! Names and help come from the definition of the command line, default values from the
 //! configuration.

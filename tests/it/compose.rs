@@ -7,14 +7,12 @@ mod running;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::architecture::root;
-use crate::metrics::tools::{promtool, python};
-use crate::support::cannot_run;
+use crate::metrics::tools::{accepts, promtool, python};
 
 /// Prints YAML as JSON.
 const TO_JSON: &str =
@@ -92,13 +90,8 @@ impl ComposeFile {
 #[test]
 fn compose_accepts_the_file() {
     let file = folder().join("compose.yaml");
-    let mut compose = Command::new("docker-compose");
-    match compose.arg("--file").arg(file).args(["config", "--quiet"]).output() {
-        Ok(output) => assert!(output.status.success(), "{output:?}"),
-        Err(error) => cannot_run(&format!(
-            "docker-compose cannot be run ({error}); it is in Debian's package of that name"
-        )),
-    }
+    let arguments = ["--file", file.to_str().unwrap(), "config", "--quiet"];
+    accepts("docker-compose", "docker-compose", &arguments);
 }
 
 #[test]
@@ -172,12 +165,8 @@ fn prometheus_and_alertmanager_accept_their_configurations() {
     promtool(&["check", "config", file.to_str().unwrap()], b"");
 
     let file = configuration(&compose, "alertmanager", directory.path());
-    match Command::new("amtool").arg("check-config").arg(file).output() {
-        Ok(output) => assert!(output.status.success(), "{output:?}"),
-        Err(error) => cannot_run(&format!(
-            "amtool cannot be run ({error}); it is in Debian's package prometheus-alertmanager"
-        )),
-    }
+    let arguments = ["check-config", file.to_str().unwrap()];
+    accepts("amtool", "prometheus-alertmanager", &arguments);
 }
 
 /// There is no Grafana among Debian's packages, so this reads what its documentation says.

@@ -537,10 +537,27 @@ fn the_archive_for_coreos_installs_itself() {
     assert!(root.join("etc/systemd/system/fleet-monitor.socket").is_file());
 }
 
-/// Containers of the image, in a separate storage.
-struct Containers(TempDir);
+/// The image and containers of it, in a separate storage.
+struct Images(TempDir);
 
-impl Containers {
+impl Images {
+    fn new() -> Self {
+        Self(TempDir::new().unwrap())
+    }
+
+    /// A new container, by its name, and its configuration.
+    fn container(&self, packages: &Path) -> (String, serde_json::Value) {
+        let image = packages.join(format!("fleet-monitor-{VERSION}-container.tar"));
+        let image = format!("oci-archive:{}", image.display());
+        let name = output(self.buildah().args(["from", "--quiet", &image]));
+        let name = name.trim().to_owned();
+
+        let inspect = ["inspect", "--format", "{{.Config}}", &name];
+        let config = output(self.buildah().args(inspect));
+        let mut config: serde_json::Value = serde_json::from_str(&config).unwrap();
+        (name, config["config"].take())
+    }
+
     fn buildah(&self) -> Command {
         let mut buildah = Command::new("buildah");
         buildah
@@ -596,32 +613,18 @@ impl Drop for Group {
 #[test]
 fn the_container_runs_without_power_and_answers() {
     let Some(packages) = packages() else { return };
-    let containers = Containers(TempDir::new().unwrap());
-    let image = packages.join(format!("fleet-monitor-{VERSION}-container.tar"));
-    let name = output(
-        containers
-            .buildah()
-            .args(["from", "--quiet"])
-            .arg(format!("oci-archive:{}", image.display())),
-    );
-    let config =
-        output(
-            containers
-                .buildah()
-                .args(["inspect", "--format", "{{.Config}}", name.trim()]),
-        );
-    let config: serde_json::Value = serde_json::from_str(&config).unwrap();
-    let config = &config["config"];
+    let images = Images::new();
+    let (name, config) = images.container(&packages);
     assert_eq!(config["User"], "65534:65534");
     assert_eq!(config["Entrypoint"], serde_json::json!(["/usr/bin/fleet-monitor"]));
     assert!(config["ExposedPorts"].get("8989/tcp").is_some(), "{config}");
 
-    let mut run = containers.buildah();
+    let mut run = images.buildah();
     run.args([
         "run",
         "--isolation",
         "chroot",
-        name.trim(),
+        &name,
         "--",
         config["Entrypoint"][0].as_str().unwrap(),
     ]);

@@ -227,28 +227,30 @@ async fn the_documented_haproxy_serves_everything_below_a_path() {
     assert_serves_below_fleet(&proxy).await;
 }
 
-#[tokio::test]
-async fn the_documented_nginx_connects_with_tls_and_verifies_the_monitor() {
+/// A proxy that trusts the CA of the monitor serves everything. One that trusts another CA answers
+/// with this status.
+async fn assert_verifies_the_monitor(
+    proxy_to_tls: impl Fn(SocketAddr, &Path) -> Option<ReverseProxy>,
+    refusal: u16,
+) {
     let files = CertificateFiles::new();
     let monitor = monitor_with_tls(&files).await;
-    let proxy = proxy!(nginx_to_tls(monitor.address, &files.path("ours.pem")));
+    let proxy = proxy!(proxy_to_tls(monitor.address, &files.path("ours.pem")));
     assert_serves_below_fleet(&proxy).await;
 
-    let other = proxy!(nginx_to_tls(monitor.address, &files.path("another.pem")));
+    let other = proxy!(proxy_to_tls(monitor.address, &files.path("another.pem")));
     let answer = get(&plain(&other), "/fleet/healthz").await;
-    assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
+    assert!(answer.starts_with(&format!("HTTP/1.1 {refusal} ")), "{answer}");
+}
+
+#[tokio::test]
+async fn the_documented_nginx_connects_with_tls_and_verifies_the_monitor() {
+    assert_verifies_the_monitor(nginx_to_tls, 502).await;
 }
 
 #[tokio::test]
 async fn the_documented_haproxy_connects_with_tls_and_verifies_the_monitor() {
-    let files = CertificateFiles::new();
-    let monitor = monitor_with_tls(&files).await;
-    let proxy = proxy!(haproxy_to_tls(monitor.address, &files.path("ours.pem")));
-    assert_serves_below_fleet(&proxy).await;
-
-    let other = proxy!(haproxy_to_tls(monitor.address, &files.path("another.pem")));
-    let answer = get(&plain(&other), "/fleet/healthz").await;
-    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    assert_verifies_the_monitor(haproxy_to_tls, 503).await;
 }
 
 #[tokio::test]

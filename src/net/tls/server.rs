@@ -166,7 +166,8 @@ mod tests {
         let (server, client) = ends();
         let (near, far) = duplex(1024);
         let (stream, reader) = tokio::join!(server.accept(near), client.connect("localhost", far));
-        let (mut stream, mut reader) = (stream.expect("a handshake"), reader.expect("a handshake"));
+        let mut stream = stream.expect("a handshake");
+        let mut reader = reader.expect("a handshake");
 
         let bytes = vec![7; 1 << 20];
         let mut taken = 0;

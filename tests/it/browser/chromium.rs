@@ -119,6 +119,16 @@ impl Browser {
             .unwrap()
     }
 
+    /// Opens an event stream beside the page's own connection, and waits for its first event.
+    pub(super) async fn receives_events(&self) {
+        self.value(
+            "void (new EventSource('v2/events').onmessage = ({ data }) =>
+                (window.received ??= JSON.parse(data).type))",
+        )
+        .await;
+        self.until("window.received === 'hello'").await;
+    }
+
     /// Waits until a piece of JavaScript is true. On a timeout the test fails with what the page
     /// shows.
     pub(super) async fn until(&self, condition: &str) {

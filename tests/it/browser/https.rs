@@ -84,13 +84,7 @@ async fn over_https_rows_are_live_and_nothing_is_requested_without_tls() {
     let all = format!("['v2/actions', 'v2/history', 'v2/unit-file'].every({is_fetched})");
     browser.until(&all).await;
 
-    browser
-        .value(
-            "void (new EventSource('v2/events').onmessage = ({ data }) =>
-                (window.received ??= JSON.parse(data).type))",
-        )
-        .await;
-    browser.until("window.received === 'hello'").await;
+    browser.receives_events().await;
 
     let place = page.place("");
     page.browser.finish_encrypted(&place, &[]).await;

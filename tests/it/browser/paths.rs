@@ -31,13 +31,7 @@ async fn below_a_path_of_nginx_all_requests_are_below_that_path() {
         .await;
     browser.until("live() && names() === 'web.service'").await;
 
-    browser
-        .value(
-            "void (new EventSource('v2/events').onmessage = ({ data }) =>
-                (window.received ??= JSON.parse(data).type))",
-        )
-        .await;
-    browser.until("window.received === 'hello'").await;
+    browser.receives_events().await;
     browser.finish_below(&place, &[]).await;
 }
 

@@ -18,6 +18,15 @@ pub fn promtool(arguments: &[&str], input: &[u8]) {
     }
 }
 
+/// Runs a program of a package of Debian, which must accept something. Nothing is checked where
+/// there is none.
+pub fn accepts(program: &str, package: &str, arguments: &[&str]) {
+    let why = format!("{program} cannot be run; it is in Debian's package {package}");
+    if let Some(output) = output(Command::new(program).args(arguments), b"", &why) {
+        assert!(output.status.success(), "{program} {arguments:?}: {}", text(&output));
+    }
+}
+
 /// Runs a Python script with libraries that `tests/run` installs, and returns what it prints.
 /// `None` where they are not installed.
 pub fn python(script: &str, input: &[u8]) -> Option<String> {

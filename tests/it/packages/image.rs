@@ -4,11 +4,8 @@
 use std::fs;
 use std::process::Command;
 
-use serde_json::Value;
-use tempfile::TempDir;
-
-use super::{Containers, VERSION, output, repository};
-use crate::support::containers::Containers as Network;
+use super::{Images, output, repository};
+use crate::support::containers::Containers;
 use crate::support::packages;
 
 /// Knows only `etcd`, as the name server of a container engine knows the other containers.
@@ -17,22 +14,12 @@ const NAME_SERVER: &str = include_str!("name_server.py");
 #[tokio::test]
 async fn the_container_watches_an_etcd_whose_name_only_dns_has() {
     let Some(packages) = packages() else { return };
-    let Some(network) = Network::new() else {
+    let Some(network) = Containers::new() else {
         return;
     };
-    let images = Containers(TempDir::new().unwrap());
-    let image = packages.join(format!("fleet-monitor-{VERSION}-container.tar"));
-    let image = format!("oci-archive:{}", image.display());
-    let container = output(images.buildah().args(["from", "--quiet", &image]));
-    let container = container.trim();
-    let mounted = output(images.buildah().args(["mount", container]));
-    let config = output(
-        images
-            .buildah()
-            .args(["inspect", "--format", "{{.Config}}", container]),
-    );
-    let config: Value = serde_json::from_str(&config).unwrap();
-    let config = &config["config"];
+    let images = Images::new();
+    let (container, config) = images.container(&packages);
+    let mounted = output(images.buildah().args(["mount", &container]));
 
     // What a container engine adds to it.
     let root = network.root("fleet-monitor");
