@@ -95,6 +95,7 @@ impl Daemon {
 
         if !selection.reads_same_cluster(&self.selection) {
             self.cluster.reset();
+            self.forget_saved();
             self.close_problems(was_live);
             self.initial_problems = None;
             self.fleet_version = None;

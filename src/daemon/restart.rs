@@ -61,8 +61,7 @@ impl Daemon {
                 "the saved state is of another cluster, with none of these machines and units: it \
                  is discarded"
             );
-            self.saved = None;
-            self.publisher.set_previous_run(None);
+            self.forget_saved();
             return;
         }
         if std::mem::replace(&mut self.has_restored, true) {
@@ -93,6 +92,16 @@ impl Daemon {
             saved.problems.len(),
             saved.events.len()
         );
+    }
+
+    /// What was saved is not of the cluster that is watched now.
+    pub(super) fn forget_saved(&mut self) {
+        if self.saved.take().is_some() {
+            self.publisher.set_previous_run(None);
+        }
+        if let Some(keeper) = &mut self.keeper {
+            keeper.interrupt();
+        }
     }
 
     /// Saves what has changed with the newest publication.

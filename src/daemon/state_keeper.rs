@@ -24,6 +24,8 @@ pub(super) struct StateKeeper {
     writer: StateWriter,
     /// Whether this run has begun to save.
     has_begun: bool,
+    /// Whether clients got something since the last time that is not saved.
+    is_interrupted: bool,
     /// What was saved last.
     view: Arc<View>,
     problems: OpenProblems,
@@ -38,6 +40,7 @@ impl StateKeeper {
         Self {
             writer,
             has_begun: false,
+            is_interrupted: false,
             view: Arc::default(),
             problems: Arc::new([]),
             revision: 0,
@@ -48,6 +51,12 @@ impl StateKeeper {
 
     pub(super) fn has_begun(&self) -> bool {
         self.has_begun
+    }
+
+    /// Another cluster is watched, or a recording, which is not saved. A client that has rows of it
+    /// cannot resume after a restart.
+    pub(super) fn interrupt(&mut self) {
+        self.is_interrupted = true;
     }
 
     /// Keeps events until the rest is saved.
@@ -89,9 +98,9 @@ impl StateKeeper {
         let mut changes = self.changes(cluster, publication, now);
         changes.start = Some(RunStart {
             epoch: (*publication.epoch).into(),
-            revision: publication.revision,
             discards: saved.is_none(),
         });
+        changes.complete_since = Some(publication.revision);
         changes.files = files.collect();
         put_rows(&mut changes, cluster, publication, diff.rows.iter());
         put_machines(&mut changes, cluster, publication, diff.machines.iter());
@@ -164,7 +173,8 @@ impl StateKeeper {
 
         let is_due = self.last.is_none_or(|last| now.since(last) >= TOUCH_INTERVAL);
         // A client may resume from a revision with which no row has changed.
-        changes.is_touch = is_due || publication.revision != self.revision;
+        changes.is_touch =
+            is_due || publication.revision != self.revision || changes.complete_since.is_some();
         if !changes.is_empty() {
             self.pass_on(changes, publication, now);
         }
@@ -188,7 +198,9 @@ impl StateKeeper {
         publication: &Publication,
         now: Moment,
     ) -> StateChanges {
+        let is_interrupted = std::mem::take(&mut self.is_interrupted);
         StateChanges {
+            complete_since: is_interrupted.then_some(publication.revision),
             revision: publication.revision,
             transitions: cluster.transitions(),
             saved: Some(SavedTime(now.wall)),

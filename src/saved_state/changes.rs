@@ -21,8 +21,6 @@ const MAX_EVENTS: usize = 20_000;
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct RunStart {
     pub(crate) epoch: Text,
-    /// Its first revision with all that was known.
-    pub(crate) revision: u64,
     /// Whether what was saved before is of no use.
     pub(crate) discards: bool,
 }
@@ -34,6 +32,8 @@ type Changed<T> = (u64, Option<T>);
 #[derive(Debug, Default)]
 pub(crate) struct StateChanges {
     pub(crate) start: Option<RunStart>,
+    /// Before this revision, clients had what is not saved; `None` if that is as before.
+    pub(crate) complete_since: Option<u64>,
     /// The revision after these changes.
     pub(crate) revision: u64,
     /// The number of the last transition.
@@ -70,6 +70,7 @@ impl StateChanges {
         if later.start.is_some() {
             self.start = later.start;
         }
+        self.complete_since = later.complete_since.or(self.complete_since);
         self.revision = later.revision;
         self.transitions = later.transitions;
         self.saved = later.saved;

@@ -64,8 +64,13 @@ fn event(number: u64, unit: &str) -> (u64, Arc<Transition>) {
     (number, Arc::new(Transition { number, time: UNIX_EPOCH, event }))
 }
 
-fn start(epoch: &str, revision: u64, discards: bool) -> Option<RunStart> {
-    Some(RunStart { epoch: epoch.into(), revision, discards })
+/// The same changes as the first of a run.
+fn first(changes: StateChanges, epoch: &str, discards: bool) -> StateChanges {
+    StateChanges {
+        start: Some(RunStart { epoch: epoch.into(), discards }),
+        complete_since: Some(changes.revision),
+        ..changes
+    }
 }
 
 /// A child process that another test starts has the lock too, until it runs its program.
@@ -105,13 +110,12 @@ fn with_three_writes() -> (tempfile::TempDir, Vec<u64>) {
     let (mut file, saved) = open(directory.path());
     assert!(saved.epoch.is_none() && saved.rows.is_empty());
 
-    let mut first = changes(&cluster, 5, &["a.service"], &[]);
-    first.start = start("one", 5, true);
-    first.events.push_back(event(1, "a.service"));
+    let mut begun = first(changes(&cluster, 5, &["a.service"], &[]), "one", true);
+    begun.events.push_back(event(1, "a.service"));
     let second = changes(&cluster, 6, &["b.service"], &[]);
     let third = changes(&cluster, 7, &[], &["a.service"]);
 
-    let ends = [first, second, third].map(|changes| {
+    let ends = [begun, second, third].map(|changes| {
         file.write(&changes).unwrap();
         fs::metadata(directory.path().join("state")).unwrap().len()
     });
@@ -154,8 +158,7 @@ fn a_file_that_is_cut_anywhere_has_what_was_written_before_as_a_whole() {
         assert_eq!(saved.revision, [0, 5, 6, 7][whole], "cut at {cut}");
 
         // It is written on from there.
-        let mut next = changes(&cluster, 2, &["c.service"], &[]);
-        next.start = start("two", 2, false);
+        let next = first(changes(&cluster, 2, &["c.service"], &[]), "two", false);
         file.write(&next).unwrap();
         drop(file);
         let (_, saved) = open(directory.path());
@@ -213,8 +216,7 @@ fn the_revisions_of_another_run_say_nothing() {
     let (directory, _) = with_three_writes();
     let (mut file, _) = open(directory.path());
     let cluster = cluster(&["c.service"]);
-    let mut next = changes(&cluster, 3, &["c.service"], &[]);
-    next.start = start("two", 3, false);
+    let next = first(changes(&cluster, 3, &["c.service"], &[]), "two", false);
     file.write(&next).unwrap();
     drop(file);
 
@@ -226,12 +228,32 @@ fn the_revisions_of_another_run_say_nothing() {
 }
 
 #[test]
+fn nobody_resumes_from_before_what_was_not_saved() {
+    let (directory, _) = with_three_writes();
+    let (mut file, _) = open(directory.path());
+    let cluster = cluster(&["b.service", "c.service"]);
+    file.write(&first(changes(&cluster, 3, &["b.service"], &[]), "two", false))
+        .unwrap();
+
+    let mut interrupted = changes(&cluster, 8, &[], &[]);
+    interrupted.complete_since = Some(8);
+    let mut merged = changes(&cluster, 4, &["c.service"], &[]);
+    merged.merge(interrupted);
+    merged.merge(changes(&cluster, 9, &[], &["b.service"]));
+    file.write(&merged).unwrap();
+    file.write(&changes(&cluster, 10, &["c.service"], &[])).unwrap();
+    drop(file);
+
+    let (_, saved) = open(directory.path());
+    assert_eq!((saved.complete_since, saved.revision), (8, 10));
+}
+
+#[test]
 fn what_was_discarded_is_not_there_any_more() {
     let (directory, _) = with_three_writes();
     let (mut file, _) = open(directory.path());
     let cluster = cluster(&["c.service"]);
-    let mut next = changes(&cluster, 3, &["c.service"], &[]);
-    next.start = start("two", 3, true);
+    let next = first(changes(&cluster, 3, &["c.service"], &[]), "two", true);
     file.write(&next).unwrap();
     drop(file);
 
@@ -250,7 +272,7 @@ fn a_file_that_has_grown_is_written_anew_with_all_that_is_needed() {
     for revision in 1..=4_000 {
         let mut next = changes(&cluster, revision, &["c.service"], &[]);
         if revision == 1 {
-            next.start = start("two", 1, false);
+            next = first(next, "two", false);
         }
         next.events.push_back(event(revision, "c.service"));
         file.write(&next).unwrap();
@@ -284,8 +306,7 @@ fn a_file_of_a_later_version_is_kept_aside() {
 
     let (mut file, saved) = open(directory.path());
     assert!(saved.epoch.is_none());
-    let mut next = changes(&cluster(&["a.service"]), 1, &["a.service"], &[]);
-    next.start = start("one", 1, true);
+    let next = first(changes(&cluster(&["a.service"]), 1, &["a.service"], &[]), "one", true);
     file.write(&next).unwrap();
 
     assert_eq!(fs::read_to_string(directory.path().join("state.later")).unwrap(), later);

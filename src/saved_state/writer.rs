@@ -194,12 +194,9 @@ impl StateFile {
 
     /// Writes changes, and waits until they are on disk.
     pub(super) fn write(&mut self, changes: &StateChanges) -> io::Result<()> {
-        let mut complete_since = self.complete_since;
-        if let Some(start) = &changes.start {
-            complete_since = start.revision;
-            if start.discards {
-                self.file.replace(|_| Ok(()))?;
-            }
+        let complete_since = changes.complete_since.unwrap_or(self.complete_since);
+        if changes.start.as_ref().is_some_and(|start| start.discards) {
+            self.file.replace(|_| Ok(()))?;
         }
 
         let mut log = String::new();

@@ -603,3 +603,55 @@ async fn a_client_that_has_what_was_not_saved_gets_everything() {
     assert!(client.received.contains(&"resync".to_owned()), "{:?}", client.received);
     client.is_up_to_date(&daemon).await;
 }
+
+#[tokio::test]
+async fn a_client_that_has_rows_of_a_recording_gets_everything() {
+    let fleet = Fleet::new();
+    let program = Program::new(&["--unit-freq", "0.1", "--machine-freq", "0.1"])
+        .environment("STATE_DIRECTORY", fleet.directory.path());
+    let live = format!("api = {:?}", fleet.fleetd.address());
+    program.configure(&live);
+    let mut daemon = program.start().await;
+    fleet.saved("bad.service").await;
+
+    daemon.configure("demo = true");
+    daemon.reload().await;
+    until(&daemon, "the recording", |state| state["units"].as_array().unwrap().len() > 9).await;
+    let mut client = Subscriber::connect(&daemon, "").await;
+    // It loses its connection, and gets nothing more of this run.
+    client.client = daemon.subscribe("topics=events").await;
+
+    daemon.configure(&live);
+    daemon.reload().await;
+    until(&daemon, "the cluster", |state| state["units"].as_array().unwrap().len() == 9).await;
+    daemon.stop(Signal::TERM).await;
+    let daemon = fleet.start().await;
+    client.resume(&daemon).await;
+    client.until("status").await;
+
+    assert!(client.received.contains(&"resync".to_owned()), "{:?}", client.received);
+    client.is_up_to_date(&daemon).await;
+}
+
+#[tokio::test]
+async fn what_was_saved_of_another_cluster_does_not_go_on_after_a_reload() {
+    let (fleet, other) = (Fleet::new(), Fleet::new());
+    let mut daemon = fleet.start().await;
+    with_problems(&daemon, &fleet).await;
+    daemon.stop(Signal::TERM).await;
+
+    // It cannot be read before the configuration names another cluster.
+    *fleet.registry.lock().unwrap() = None;
+    let program = Program::new(&["--unit-freq", "0.1", "--machine-freq", "0.1"])
+        .environment("STATE_DIRECTORY", fleet.directory.path());
+    program.configure(&format!("api = {:?}", fleet.fleetd.address()));
+    let daemon = program.start().await;
+    daemon.configure(&format!("api = {:?}", other.fleetd.address()));
+    daemon.reload().await;
+    daemon.source_is("ok").await;
+
+    let state = state(&daemon).await;
+    assert_eq!(state["problems"], json!([]));
+    let events = state["transitions"].as_array().unwrap();
+    assert!(events.iter().all(|event| event["event"] == "source_down"), "{events:?}");
+}
