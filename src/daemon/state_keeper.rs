@@ -173,8 +173,7 @@ impl StateKeeper {
 
         let is_due = self.last.is_none_or(|last| now.since(last) >= TOUCH_INTERVAL);
         // A client may resume from a revision with which no row has changed.
-        changes.is_touch =
-            is_due || publication.revision != self.revision || changes.complete_since.is_some();
+        changes.is_touch = is_due || publication.revision != self.revision;
         if !changes.is_empty() {
             self.pass_on(changes, publication, now);
         }

@@ -57,6 +57,7 @@ impl StateChanges {
     /// Whether there is nothing to be written.
     pub(crate) fn is_empty(&self) -> bool {
         self.start.is_none()
+            && self.complete_since.is_none()
             && !self.is_touch
             && self.rows.is_empty()
             && self.machines.is_empty()

@@ -102,6 +102,18 @@ impl Fleet {
         Program::new(&arguments).environment("STATE_DIRECTORY", self.directory.path())
     }
 
+    /// A program whose source is in its configuration, so that a reload may name another one.
+    async fn start_configured(&self) -> Daemon {
+        let program = Program::new(&["--unit-freq", "0.1", "--machine-freq", "0.1"])
+            .environment("STATE_DIRECTORY", self.directory.path());
+        program.configure(&self.configuration());
+        program.start().await
+    }
+
+    fn configuration(&self) -> String {
+        format!("api = {:?}", self.fleetd.address())
+    }
+
     pub async fn start(&self) -> Daemon {
         let daemon = self.program().start().await;
         if self.registry.lock().unwrap().is_some() {
@@ -356,10 +368,7 @@ async fn a_recording_saves_nothing() {
 #[tokio::test]
 async fn what_is_saved_stays_as_it_is_while_a_recording_is_played_after_a_reload() {
     let fleet = Fleet::new();
-    let program = Program::new(&["--unit-freq", "0.1", "--machine-freq", "0.1"])
-        .environment("STATE_DIRECTORY", fleet.directory.path());
-    program.configure(&format!("api = {:?}", fleet.fleetd.address()));
-    let mut daemon = program.start().await;
+    let mut daemon = fleet.start_configured().await;
     fleet.saved("bad.service").await;
 
     daemon.configure("demo = true");
@@ -450,6 +459,14 @@ impl Subscriber {
         self.client = daemon.subscribe(&query).await;
         self.received.clear();
         self.sent = 0;
+    }
+
+    /// Resumes from what the server does not know, so that it gets all rows anew.
+    async fn resumes_with_everything(&mut self, daemon: &Daemon) {
+        self.resume(daemon).await;
+        self.until("status").await;
+        assert!(self.received.contains(&"resync".to_owned()), "{:?}", self.received);
+        self.is_up_to_date(daemon).await;
     }
 
     async fn until(&mut self, r#type: &str) {
@@ -598,20 +615,13 @@ async fn a_client_that_has_what_was_not_saved_gets_everything() {
 
     client.revision += 1;
     let daemon = fleet.start().await;
-    client.resume(&daemon).await;
-    client.until("status").await;
-    assert!(client.received.contains(&"resync".to_owned()), "{:?}", client.received);
-    client.is_up_to_date(&daemon).await;
+    client.resumes_with_everything(&daemon).await;
 }
 
 #[tokio::test]
 async fn a_client_that_has_rows_of_a_recording_gets_everything() {
     let fleet = Fleet::new();
-    let program = Program::new(&["--unit-freq", "0.1", "--machine-freq", "0.1"])
-        .environment("STATE_DIRECTORY", fleet.directory.path());
-    let live = format!("api = {:?}", fleet.fleetd.address());
-    program.configure(&live);
-    let mut daemon = program.start().await;
+    let mut daemon = fleet.start_configured().await;
     fleet.saved("bad.service").await;
 
     daemon.configure("demo = true");
@@ -621,16 +631,12 @@ async fn a_client_that_has_rows_of_a_recording_gets_everything() {
     // It loses its connection, and gets nothing more of this run.
     client.client = daemon.subscribe("topics=events").await;
 
-    daemon.configure(&live);
+    daemon.configure(&fleet.configuration());
     daemon.reload().await;
     until(&daemon, "the cluster", |state| state["units"].as_array().unwrap().len() == 9).await;
     daemon.stop(Signal::TERM).await;
     let daemon = fleet.start().await;
-    client.resume(&daemon).await;
-    client.until("status").await;
-
-    assert!(client.received.contains(&"resync".to_owned()), "{:?}", client.received);
-    client.is_up_to_date(&daemon).await;
+    client.resumes_with_everything(&daemon).await;
 }
 
 #[tokio::test]
@@ -642,11 +648,8 @@ async fn what_was_saved_of_another_cluster_does_not_go_on_after_a_reload() {
 
     // It cannot be read before the configuration names another cluster.
     *fleet.registry.lock().unwrap() = None;
-    let program = Program::new(&["--unit-freq", "0.1", "--machine-freq", "0.1"])
-        .environment("STATE_DIRECTORY", fleet.directory.path());
-    program.configure(&format!("api = {:?}", fleet.fleetd.address()));
-    let daemon = program.start().await;
-    daemon.configure(&format!("api = {:?}", other.fleetd.address()));
+    let daemon = fleet.start_configured().await;
+    daemon.configure(&other.configuration());
     daemon.reload().await;
     daemon.source_is("ok").await;
 

@@ -365,23 +365,40 @@ async fn head_is_get_without_the_body() {
     let mut bench = ServerBench::start().await;
     bench.read_all(&view(&[("a.service", "active")]));
 
-    for path in ["/", "/v1/units", "/v1/machines", "/healthz", "/nothing"] {
-        let (get, head) = (bench.get(path).await, bench.request("HEAD", path, &[]).await);
-        assert_eq!(head.status, get.status, "{path}");
+    for path in [
+        "/",
+        "/v1/units",
+        "/v1/machines",
+        "/v2/state",
+        "/plain",
+        "/healthz",
+        "/readyz",
+        "/metrics",
+        "/nothing",
+    ] {
+        // The plain page has a clock, and a minute may end between two requests.
+        let before = bench.get(path).await;
+        let head = bench.request("HEAD", path, &[]).await;
+        let answers = [before, bench.get(path).await];
         assert!(head.body.is_empty(), "{path}");
-        for name in ["content-type", "content-length", "etag"] {
-            assert_eq!(head.header(name), get.header(name), "{path} {name}");
+        assert!(answers.iter().all(|get| get.status == head.status), "{path}");
+        for name in ["content-type", "etag"] {
+            assert!(
+                answers.iter().any(|get| get.header(name) == head.header(name)),
+                "{path} {name}"
+            );
         }
-    }
-    // These have times, ages or counts in them, and are never the same twice.
-    for path in ["/v2/state", "/plain", "/readyz", "/metrics"] {
-        let (get, head) = (bench.get(path).await, bench.request("HEAD", path, &[]).await);
-        assert_eq!(head.status, get.status, "{path}");
-        assert!(head.body.is_empty(), "{path}");
-        assert_eq!(head.header("content-type"), get.header("content-type"), "{path}");
-        assert_eq!(head.header("etag").is_empty(), get.header("etag").is_empty(), "{path}");
-        let length: usize = head.header("content-length").parse().expect("a length");
-        assert!(length > 100, "{path}: {length}");
+
+        // Ages and the CPU time may have another digit.
+        let length = head.header("content-length").parse::<usize>().expect("a length");
+        assert!(
+            if matches!(path, "/readyz" | "/v2/state" | "/metrics") {
+                length > 100
+            } else {
+                answers.iter().any(|get| get.body.len() == length)
+            },
+            "{path}: {length}"
+        );
     }
 }
 
